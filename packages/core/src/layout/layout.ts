@@ -1,0 +1,25 @@
+/**
+ * Parallel degrees: two mappings onto the same ranks with equal products, as in Megatron-Core.
+ *   attention: tp (fastest), cp, dp, pp        experts: etp (fastest), ep, edp, pp
+ * Rank order is global rank = tpIndex + tp*(cpIndex + cp*(dpIndex + dp*ppIndex)), and likewise for the experts.
+ */
+export interface Layout {
+  readonly tp: number;
+  readonly cp: number;
+  readonly dp: number;
+  readonly pp: number;
+  readonly ep: number;
+  readonly etp: number;
+  readonly edp: number;
+  /** Megatron's sequence parallelism: outside attention and experts, every TP rank holds its slice of the tokens. */
+  readonly sequenceParallel: boolean;
+}
+
+/**
+ * Named groups of ranks.
+ *   tp, cp, dp, pp: along one axis of the attention mapping;   etp, ep, edp: along one axis of the expert mapping
+ *   expert: all etp x ep ranks that hold one full set of experts (they exchange routing counts)
+ *   dense: all tp x dp x cp ranks of a stage;   world: every rank
+ *   replica: the tp x cp ranks that hold the same tokens' work together
+ */
+export type Group = 'tp' | 'cp' | 'dp' | 'pp' | 'etp' | 'ep' | 'edp' | 'expert' | 'replica' | 'dense' | 'world';

@@ -1,0 +1,106 @@
+/**
+ * What every communication backend offers a rank: named groups, collectives that run beside computation, and events that order
+ * them, as streams and events do on a GPU. A backend passes the suite in `conformance.ts` unchanged.
+ */
+import type { View } from '../device/view.js';
+
+/** Marks the end of an operation of this rank. Created by submitting a collective, or by `createEvent` for the rank's own work. */
+export interface CommEvent {
+  readonly id: number;
+}
+
+/** What is common to all submissions. Submitting never blocks; the buffers belong to the operation until its event is done. */
+export interface Submission {
+  /** The operation starts only when these events (of this rank) are done; collectives of one communicator keep their order besides. */
+  readonly after?: readonly CommEvent[];
+  /** Shown in traces and error messages. */
+  readonly label?: string;
+}
+
+export type Reduction = 'sum' | 'max';
+
+/**
+ * One group of ranks on one lane. All members submit the same collectives in the same order; a mismatch (operation, type, sizes)
+ * is an error that names both sides and ends the job. Counts are in elements, one per member, in group order. Sums are taken in
+ * rank order, so results are the same bits on every member and in every run.
+ */
+export interface Communicator {
+  readonly name: string;
+  /** This rank's place in the group. */
+  readonly rank: number;
+  readonly size: number;
+  /** Global ranks, in group order. */
+  readonly members: readonly number[];
+
+  /** Equal splits: send and receive hold size equal blocks, block j goes to (comes from) member j. */
+  allToAll(send: View, receive: View, options?: Submission): CommEvent;
+  /** Blocks lie one after another in member order. sendCounts[j] here must equal receiveCounts[me] at member j. */
+  allToAllV(
+    send: View,
+    sendCounts: Int32Array,
+    receive: View,
+    receiveCounts: Int32Array,
+    options?: Submission,
+  ): CommEvent;
+  /** Member j contributes counts[j] elements (its `send`); every member receives all, in member order. */
+  allGather(send: View, receive: View, options?: Submission & { readonly counts?: Int32Array }): CommEvent;
+  /** Every member contributes all blocks (sum of counts); member j receives the reduction of block j. */
+  reduceScatter(
+    send: View,
+    receive: View,
+    options?: Submission & { readonly counts?: Int32Array; readonly reduction?: Reduction },
+  ): CommEvent;
+  /** In place. */
+  allReduce(buffer: View, options?: Submission & { readonly reduction?: Reduction }): CommEvent;
+  /** In place; `root` is a place in the group. */
+  broadcast(buffer: View, root: number, options?: Submission): CommEvent;
+  /** Point to point, matched in order per pair and direction; `peer` is a place in the group. */
+  send(buffer: View, peer: number, options?: Submission): CommEvent;
+  receive(buffer: View, peer: number, options?: Submission): CommEvent;
+  barrier(options?: Submission): CommEvent;
+}
+
+/** What became of one collective on this rank; times in seconds on a clock that all ranks of the job share. */
+export interface TransferRecord {
+  readonly event: number;
+  readonly label: string;
+  /** Reached the head of its lane with its dependencies done. */
+  readonly issued: number;
+  /** The last member had got there too. */
+  readonly ready: number;
+  readonly end: number;
+  /** Bytes this rank sent. */
+  readonly bytes: number;
+}
+
+/** One rank's access to the job's communication. */
+export interface Endpoint {
+  readonly backend: 'local' | 'mpi' | 'nccl';
+  readonly rank: number;
+  readonly size: number;
+  /**
+   * The communicator of a group on a lane, made at the first call. All members make it with the same name, lane and members;
+   * different lanes progress independently.
+   */
+  communicator(name: string, members: readonly number[], lane: string): Communicator;
+  /** An event that the rank's own computation records, so that a submission can wait for it. */
+  createEvent(): CommEvent;
+  record(event: CommEvent): void;
+  query(event: CommEvent): boolean;
+  /** Blocks until the event is done. Throws `JobAborted` when another rank failed or the job was stopped. */
+  wait(event: CommEvent): void;
+  /** Blocks until at least one of the events is done. */
+  waitAny(events: readonly CommEvent[]): void;
+  /** Gives the backend a moment of this thread; kernels call it between tiles. Cheap when there is nothing to do. */
+  progress(): void;
+  /** Seconds on the job's shared clock. */
+  now(): number;
+  /** Records of collectives that ended since the last call; empty unless tracing is on. */
+  takeRecords(): TransferRecord[];
+  close(): void;
+}
+
+/** Thrown out of blocking calls when the job ends because of another rank. */
+export class JobAborted extends Error {
+  override readonly name = 'JobAborted';
+}

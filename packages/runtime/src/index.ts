@@ -1,0 +1,3 @@
+export * from './device/view.js';
+export * from './device/gemm.js';
+export * from './comm/communicator.js';
