@@ -15,21 +15,42 @@ export type DType = 'f32' | 'bf16' | 'f16' | 'fp8' | 'i32';
 export type Activation = 'replicated' | 'sequence';
 
 /**
- * A count of rows. A symbol is known only when routing is: the binding supplies it per rank and program node. `expected` is for
- * balanced routing, `max` is what storage must allow for before counts are known (Infinity: no bound; the executor sizes on bind).
+ * Row counts that only routing decides, per rank. With C[s][e] the rows that token slice s of an expert group sends to expert e:
+ *   sent: rows of this rank's own slice;   received: rows that its slice-wise all_to_all brings (sources of its own etp index)
+ *   expert: rows of its experts from all slices of the group (what its expert GEMMs run on)
+ *   replica: rows of all token slices of its replica (what a duplicated dispatch sends, or the late gather rebuilds)
  */
-export type Size = number | { readonly symbol: string; readonly expected: number; readonly max: number };
+export type RowSymbol = 'sent' | 'received' | 'expert' | 'replica';
+
+/**
+ * A count of rows. A symbol is known only when routing is: the binding supplies it per rank and program node. `expected` is for
+ * balanced routing, `max` is what storage must allow for (every row could come here).
+ */
+export type Size = number | { readonly symbol: RowSymbol; readonly expected: number; readonly max: number };
+
+/**
+ * How a region's rows lie, and hence what chunk c of n of it is.
+ *   rows: one row per token; chunk c is rows floor(R*c/n)..floor(R*(c+1)/n)
+ *   blocks: the canonical order of expert rows: [local expert][source slice][rows]; chunk c is the sub-range
+ *     floor(m*c/n)..floor(m*(c+1)/n) of every block of m rows, so it is not contiguous when n > 1
+ *   chunks: chunk after chunk, each contiguous: a communication buffer, always used with the same n
+ */
+export type Order = 'rows' | 'blocks' | 'chunks';
 
 export interface Region {
   readonly id: string;
   readonly dtype: DType;
   readonly rows: Size;
   readonly columns: number;
-  /** operation: scratch of neighbours; layer: until the template ends; saved: until this layer's backward; step: the whole step. */
-  readonly life: 'operation' | 'layer' | 'saved' | 'step';
+  readonly order: Order;
+  /**
+   * layer: until the template ends; saved: from a layer's forward until its backward has ended; step: one for the whole step, shared by
+   * all templates under its id.
+   */
+  readonly life: 'layer' | 'saved' | 'step';
 }
 
-/** A use of chunk `chunk` of `of` equal shares of a region; `of: 1` is the whole of it. `add` accumulates. */
+/** A use of chunk `chunk` of `of` of a region; `of: 1` is the whole of it. `add` accumulates. */
 export interface Use {
   readonly region: string;
   readonly chunk: number;
@@ -40,14 +61,28 @@ export interface Use {
 export type CollectiveName =
   'all_to_all' | 'all_gather' | 'reduce_scatter' | 'all_reduce' | 'broadcast' | 'send' | 'receive' | 'barrier';
 
+/** What a kernel costs on `rows` rows (chunk `chunk` of `of` of them): FLOPs and memory traffic. */
+export interface Work {
+  /** gemm and attention run at matrix rates, memory is bound by bandwidth. */
+  readonly kind: 'gemm' | 'attention' | 'memory';
+  readonly rows: Size;
+  readonly chunk: number;
+  readonly of: number;
+  readonly flopsPerRow: number;
+  readonly bytesPerRow: number;
+  /** Bytes that do not depend on the rows, as weights read once. */
+  readonly fixedBytes: number;
+}
+
 /**
  * What an operation does.
  *
- * collective: every rank of `group` takes part. `counts` names the symbol family (see `SymbolFamily`) whose binding tells how
- *   many rows each rank sends to or contributes for each other; without it the region is split equally (all_to_all, all_gather)
- *   or by token slices (`split: 'tokens'`).
- * kernel: `name` is looked up in the executor's kernel registry; `flops` and `bytes` (memory traffic) are what it costs.
- * bind: host waits for the counts that the operation before it exchanged; from here on sizes are known.
+ * collective: every rank of `group` takes part; the first use is read, the last is written (one use of mode `add` for in-place all_reduce
+ *   and broadcast). `counts` names the family whose binding tells how many rows each rank exchanges with each other (chunk and number of
+ *   chunks are those of its uses); without it rows are split equally, or by token slices with `split: 'tokens'`: of T rows, member i of n
+ *   owns floor(T*i/n)..floor(T*(i+1)/n).
+ * kernel: `name` is looked up in the executor's kernel registry; `work` is what it costs.
+ * bind: the host waits for the counts that operations before it exchanged; from here on sizes are known.
  */
 export type Body =
   | {
@@ -58,21 +93,21 @@ export type Body =
       readonly split?: 'equal' | 'tokens';
       readonly reduction?: 'sum' | 'max';
     }
-  | { readonly kind: 'kernel'; readonly name: string; readonly flops: Size; readonly bytes: Size }
-  | { readonly kind: 'bind'; readonly symbols: readonly string[] };
+  | { readonly kind: 'kernel'; readonly name: string; readonly work: Work }
+  | { readonly kind: 'bind' };
 
 /**
- * Families of routing-dependent row counts. Let C[s][e] be the rows that source s sends to expert e, where the sources of one
- * `expert` group are its etp x ep ranks, each with its own token slice (etpIndex fastest).
- *   dispatch.sliced:     all_to_all over ep; rank sends its slice's rows of every expert to the ep rank that holds the expert
- *   dispatch.duplicated: all_to_all over ep; rank sends the rows of all token slices of its replica (etp = tp)
- *   gather:              all_gather over etp; every rank contributes the rows that its sliced all_to_all received
- *   scatter:             reduce_scatter over etp; every rank keeps the rows of its own etp index (adjoint of gather)
- *   combine.sliced, combine.duplicated: the all_to_all back, transposes of the dispatches
- *   expand:              all_gather over tp of the returned expert buffer (rows of every token slice), DeepSpeed's late gather
+ * Families of routing-dependent exchanges. The sources of one `expert` group are its etp x ep ranks in group order (etp fastest), each
+ * with its own token slice.
+ *   dispatch.sliced:     all_to_all over ep; a rank sends its slice's rows of every expert to the ep rank that holds the expert
+ *   dispatch.duplicated: all_to_all over ep; a rank sends the rows of all token slices of its replica (etp = tp)
+ *   combine.sliced, combine.duplicated: the way back, their transposes
+ *   gather:  all_gather over etp; member j contributes the rows that its sliced all_to_all received
+ *   scatter: reduce_scatter over etp; member j keeps the rows of its own slices (adjoint of gather)
+ *   expand:  all_gather over tp; member j contributes the rows of its own slice (DeepSpeed's gather of the returned expert buffer)
  */
 export type SymbolFamily =
-  'dispatch.sliced' | 'dispatch.duplicated' | 'gather' | 'scatter' | 'combine.sliced' | 'combine.duplicated' | 'expand';
+  'dispatch.sliced' | 'dispatch.duplicated' | 'combine.sliced' | 'combine.duplicated' | 'gather' | 'scatter' | 'expand';
 
 export interface Operation {
   readonly id: string;
@@ -123,8 +158,8 @@ export interface Program {
  */
 export interface Binding {
   /**
-   * Row counts of one rank for a collective with `counts`: what it sends to (or contributes for) each member of the group,
-   * and what it receives from each, for chunk `chunk` of `of`.
+   * Rows that a rank sends to (contributes for) each member of the collective's group, and receives from each, for chunk `chunk` of `of`.
+   * gather, expand: receive[j] is member j's contribution, send[0] the own one. scatter: send[j] rows for member j, receive[0] the own.
    */
   counts(
     family: SymbolFamily,
@@ -132,7 +167,7 @@ export interface Binding {
     node: number,
     chunk: number,
     of: number,
-  ): { send: Int32Array; receive: Int32Array };
-  /** Value of a size symbol on a rank, rows. */
-  size(symbol: string, rank: number, node: number): number;
+  ): { readonly send: Int32Array; readonly receive: Int32Array };
+  /** Rows of chunk `chunk` of `of` of a size symbol on a rank. */
+  rows(symbol: RowSymbol, rank: number, node: number, chunk: number, of: number): number;
 }
