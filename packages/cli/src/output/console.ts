@@ -1,0 +1,94 @@
+/**
+ * Where a command speaks: results on standard output, notes, warnings, errors and progress on standard error. A reader that
+ * closes the pipe early (`monta plan | head`) silences that stream and nothing else: a training run goes on.
+ */
+import { colourWanted, createStyle, type Style } from './style.js';
+
+/** What the console needs of a stream; `process.stdout` and `process.stderr` are such streams. */
+export interface OutputStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  on?(event: 'error', listener: (error: NodeJS.ErrnoException) => void): unknown;
+}
+
+/** A stream that drops everything once its reader has gone. */
+class PatientStream {
+  private closed = false;
+
+  constructor(readonly stream: OutputStream) {
+    stream.on?.('error', (error) => this.failed(error));
+  }
+
+  write(text: string): void {
+    if (this.closed) return;
+    try {
+      this.stream.write(text);
+    } catch (error) {
+      this.failed(error as NodeJS.ErrnoException);
+    }
+  }
+
+  private failed(error: NodeJS.ErrnoException): void {
+    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') throw error;
+    this.closed = true;
+  }
+}
+
+/** Prints results, notes and warnings. */
+export class Console {
+  /** Style for what goes to standard output. */
+  readonly style: Style;
+  /** Style for what goes to standard error. */
+  readonly errorStyle: Style;
+  private readonly out: PatientStream;
+  private readonly err: PatientStream;
+
+  constructor(
+    out: OutputStream,
+    err: OutputStream,
+    readonly env: Readonly<Record<string, string | undefined>>,
+  ) {
+    this.out = new PatientStream(out);
+    this.err = new PatientStream(err);
+    this.style = createStyle(colourWanted(out.isTTY === true, env));
+    this.errorStyle = createStyle(colourWanted(err.isTTY === true, env));
+  }
+
+  /** Columns of the terminal that shows the results; 100 where there is none, so that files look the same everywhere. */
+  get columns(): number {
+    return this.out.stream.isTTY === true ? (this.out.stream.columns ?? 100) : 100;
+  }
+
+  /** Columns of the terminal that shows progress, or undefined where there is none. */
+  get progressColumns(): number | undefined {
+    return this.err.stream.isTTY === true ? (this.err.stream.columns ?? 100) : undefined;
+  }
+
+  /** A line (or several) of the result. */
+  print(text = ''): void {
+    this.out.write(text.endsWith('\n') ? text : `${text}\n`);
+  }
+
+  /**
+   * The result as JSON: SI base units, no colour. Numbers that JSON cannot hold (infinities, NaN) become null.
+   */
+  json(value: unknown): void {
+    this.out.write(`${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** Something worth knowing that is not the result. */
+  note(text: string): void {
+    this.err.write(`${this.errorStyle.dim('note')}  ${text}\n`);
+  }
+
+  /** Something that may make the result mean less than it seems. */
+  warn(text: string): void {
+    this.err.write(`${this.errorStyle.caution('warning')}  ${text}\n`);
+  }
+
+  /** Text for standard error as it is: errors, and the progress line. */
+  printError(text: string): void {
+    this.err.write(text);
+  }
+}

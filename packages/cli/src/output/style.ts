@@ -1,0 +1,39 @@
+/** Colour and weight of text on a terminal: off by default, on only where a person looks and has not asked otherwise. */
+import { styleText } from 'node:util';
+
+/** Functions that dress a piece of text; all of them return it unchanged when colour is off. */
+export interface Style {
+  bold(text: string): string;
+  dim(text: string): string;
+  good(text: string): string;
+  bad(text: string): string;
+  caution(text: string): string;
+  accent(text: string): string;
+}
+
+type Format = Parameters<typeof styleText>[0];
+
+/** Dresses text when `enabled`, else leaves it alone. */
+export function createStyle(enabled: boolean): Style {
+  const dress = (format: Format) => (text: string) =>
+    enabled && text !== '' ? styleText(format, text, { validateStream: false }) : text;
+  return {
+    bold: dress('bold'),
+    dim: dress('dim'),
+    good: dress('green'),
+    bad: dress('red'),
+    caution: dress('yellow'),
+    accent: dress('cyan'),
+  };
+}
+
+/**
+ * Whether to colour what goes to a stream. NO_COLOR (https://no-color.org: any value that is not empty) wins over
+ * FORCE_COLOR, and that over what the stream is; a dumb terminal gets no colour.
+ */
+export function colourWanted(isTerminal: boolean, env: Readonly<Record<string, string | undefined>>): boolean {
+  if (env['NO_COLOR']) return false;
+  const forced = env['FORCE_COLOR'];
+  if (forced !== undefined && forced !== '') return forced !== '0' && forced !== 'false';
+  return isTerminal && env['TERM'] !== 'dumb';
+}
