@@ -1,1 +1,6 @@
-export {};
+export * from './errors.js';
+export * from './nearest.js';
+export * from './quantities.js';
+export * from './format.js';
+export * from './random.js';
+export * from './document.js';

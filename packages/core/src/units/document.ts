@@ -1,0 +1,231 @@
+/**
+ * YAML and JSON documents whose every value knows where it stands, so that a complaint about it can say
+ * `cluster.yaml:5:52  tiers[1].bandwidth: …`.
+ */
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import type { Document, Node } from 'yaml';
+import { InputError } from './errors.js';
+import type { InputErrorDetails } from './errors.js';
+import { didYouMean } from './nearest.js';
+
+interface Source {
+  readonly file: string;
+  readonly lines: LineCounter;
+  readonly document: Document.Parsed;
+}
+
+interface NumberRange {
+  readonly min?: number;
+  readonly max?: number;
+  /** Exclusive lower bound. */
+  readonly above?: number;
+}
+
+/** One value of a document. Its accessors return the value in a given form, or throw an `InputError` that says where it stands. */
+export class Field {
+  readonly path: string;
+  readonly #source: Source;
+  readonly #node: Node | null;
+  /** Where to point: the value, or for a key with nothing behind it the key. */
+  readonly #offset: number;
+
+  /** Use `readDocument`. */
+  constructor(source: Source, node: Node | null, path: string, offset: number) {
+    this.#source = source;
+    this.#node = isAlias(node) ? (node.resolve(source.document) ?? null) : node;
+    this.path = path;
+    this.#offset = node?.range?.[0] ?? offset;
+  }
+
+  /** The value as plain data. */
+  get value(): unknown {
+    return this.#node === null ? null : this.#node.toJS(this.#source.document);
+  }
+
+  get isMap(): boolean {
+    return isMap(this.#node);
+  }
+
+  get isList(): boolean {
+    return isSeq(this.#node);
+  }
+
+  /** An error about this value, to be thrown. */
+  error(message: string, details: InputErrorDetails = {}): InputError {
+    return this.#errorAt(this.#offset, this.path, message, details);
+  }
+
+  #errorAt(offset: number, path: string, message: string, details: InputErrorDetails): InputError {
+    const { line, col } = this.#source.lines.linePos(offset);
+    return new InputError(message, { ...details, file: this.#source.file, line, column: col, path });
+  }
+
+  #shown(): string {
+    if (isMap(this.#node)) return 'a map';
+    if (isSeq(this.#node)) return 'a list';
+    const value = this.value;
+    return value === null ? 'nothing' : typeof value === 'string' ? `"${value}"` : String(value);
+  }
+
+  /** A map whose keys are all among `keys`. Unknown keys are errors, with the nearest known key as a hint. */
+  map(keys: readonly string[]): FieldMap {
+    if (!isMap(this.#node)) throw this.error(`${this.#shown()} is not a map`, { expected: `keys ${keys.join(', ')}` });
+    const fields = new Map<string, Field>();
+    for (const { key, value } of this.#node.items) {
+      const name = String(isScalar(key) ? key.value : key);
+      const offset = (key as Node | null)?.range?.[0] ?? this.#offset;
+      const path = this.path === '' ? name : `${this.path}.${name}`;
+      if (!keys.includes(name)) {
+        throw this.#errorAt(offset, path, `unknown key "${name}"`, {
+          expected: `one of ${keys.join(', ')}`,
+          hint: didYouMean(name, keys),
+        });
+      }
+      fields.set(name, new Field(this.#source, value as Node | null, path, offset));
+    }
+    return new FieldMap(this, fields);
+  }
+
+  /** The names of the keys of a map, unchecked. */
+  keys(): string[] {
+    return isMap(this.#node) ? this.#node.items.map(({ key }) => String(isScalar(key) ? key.value : key)) : [];
+  }
+
+  /** A list, of at least `atLeast` items. */
+  list(atLeast = 0): Field[] {
+    if (!isSeq(this.#node)) throw this.error(`${this.#shown()} is not a list`, { expected: 'a list' });
+    const items = this.#node.items as (Node | null)[];
+    if (items.length < atLeast) {
+      throw this.error(`the list has ${items.length} items`, { expected: `at least ${atLeast}` });
+    }
+    return items.map((item, i) => new Field(this.#source, item, `${this.path}[${i}]`, this.#offset));
+  }
+
+  string(): string {
+    const value = this.value;
+    if (typeof value === 'string' && value !== '') return value;
+    throw this.error(`${this.#shown()} is not text`, { expected: 'text (in quotes if it looks like a number)' });
+  }
+
+  /** One of a few words. */
+  oneOf<T extends string>(words: readonly T[]): T {
+    const value = this.value;
+    const word = words.find((w) => w === value);
+    if (word !== undefined) return word;
+    throw this.error(`${this.#shown()} is not known here`, {
+      expected: words.length === 1 ? `${words[0]}` : `one of ${words.join(', ')}`,
+      hint: typeof value === 'string' ? didYouMean(value, words) : undefined,
+    });
+  }
+
+  boolean(): boolean {
+    const value = this.value;
+    if (typeof value === 'boolean') return value;
+    throw this.error(`${this.#shown()} is not true or false`, { expected: 'true or false' });
+  }
+
+  /** A finite number in a range. */
+  number(range: NumberRange = {}): number {
+    const value = this.value;
+    if (typeof value !== 'number' || !Number.isFinite(value)) {
+      throw this.error(`${this.#shown()} is not a number`, { expected: rangeText('a number', range) });
+    }
+    return this.#inRange(value, 'a number', range);
+  }
+
+  /** A whole number, at least 1 unless told otherwise. */
+  integer(range: NumberRange = { min: 1 }): number {
+    const value = this.value;
+    if (typeof value !== 'number' || !Number.isSafeInteger(value)) {
+      throw this.error(`${this.#shown()} is not a whole number`, { expected: rangeText('a whole number', range) });
+    }
+    return this.#inRange(value, 'a whole number', range);
+  }
+
+  #inRange(value: number, noun: string, range: NumberRange): number {
+    const { min = -Infinity, max = Infinity, above = -Infinity } = range;
+    if (value >= min && value <= max && value > above) return value;
+    throw this.error(`${value} is out of range`, { expected: rangeText(noun, range) });
+  }
+
+  /** A text or number handed to a parser of `quantities.ts`; its error gets this place. `positive` refuses 0. */
+  quantity(parse: (text: string | number) => number, positive = true): number {
+    const value = this.value;
+    if (typeof value !== 'string' && typeof value !== 'number') {
+      throw this.error(`${this.#shown()} is not a quantity`, { expected: 'a number with a unit' });
+    }
+    const result = this.parsed(() => parse(value));
+    if (positive && result <= 0) throw this.error(`"${value}" is not positive`, { expected: 'more than 0' });
+    return result;
+  }
+
+  /** Runs `parse`, adding this place to any `InputError` that it throws. */
+  parsed<T>(parse: () => T): T {
+    try {
+      return parse();
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      const { line, col } = this.#source.lines.linePos(this.#offset);
+      throw error.at({ file: this.#source.file, line, column: col, path: this.path });
+    }
+  }
+}
+
+function rangeText(noun: string, { min, max, above }: NumberRange): string {
+  if (above !== undefined) return `${noun} above ${above}${max === undefined ? '' : ` and at most ${max}`}`;
+  if (min !== undefined && max !== undefined) return `${noun} from ${min} to ${max}`;
+  if (min !== undefined) return `${noun} of at least ${min}`;
+  return max === undefined ? noun : `${noun} of at most ${max}`;
+}
+
+/** The keys of a map, checked. */
+export class FieldMap {
+  readonly #owner: Field;
+  readonly #fields: ReadonlyMap<string, Field>;
+
+  constructor(owner: Field, fields: ReadonlyMap<string, Field>) {
+    this.#owner = owner;
+    this.#fields = fields;
+  }
+
+  /** The value of a key; undefined when the key is absent or empty. */
+  get(key: string): Field | undefined {
+    const field = this.#fields.get(key);
+    return field === undefined || field.value === null ? undefined : field;
+  }
+
+  /** The value of a key that has to be there. `expected` says what to write. */
+  need(key: string, expected?: string): Field {
+    const field = this.get(key);
+    if (field !== undefined) return field;
+    throw this.#owner.error(`"${key}" is missing`, { expected });
+  }
+
+  keys(): string[] {
+    return [...this.#fields.keys()];
+  }
+}
+
+/**
+ * Reads YAML or JSON text (JSON is read as YAML, which includes it). `fileName` is only for messages.
+ * Throws `InputError` for text that does not parse, for repeated keys and for an empty document.
+ */
+export function readDocument(text: string, fileName: string): Field {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: false, version: '1.2' });
+  const [failure] = document.errors;
+  if (failure !== undefined) {
+    const { line, col } = lines.linePos(Math.min(failure.pos[0], text.length));
+    const json = /\.json$/iu.test(fileName);
+    throw new InputError(`cannot be read as ${json ? 'JSON' : 'YAML'}: ${failure.message}`, {
+      file: fileName,
+      line: Math.max(1, line),
+      column: Math.max(1, col),
+      expected: json ? 'a JSON document' : 'a YAML or JSON document',
+    });
+  }
+  if (document.contents === null) {
+    throw new InputError('the file is empty', { file: fileName, expected: 'a YAML or JSON document' });
+  }
+  return new Field({ file: fileName, lines, document }, document.contents, '', 0);
+}
