@@ -1,1 +1,3 @@
 export * from './layout.js';
+export * from './mesh.js';
+export * from './resolve.js';

@@ -64,7 +64,7 @@ export class Field {
     if (isMap(this.#node)) return 'a map';
     if (isSeq(this.#node)) return 'a list';
     const value = this.value;
-    return value === null ? 'nothing' : typeof value === 'string' ? `"${value}"` : String(value);
+    return value === null ? 'nothing' : JSON.stringify(value);
   }
 
   /** A map whose keys are all among `keys`. Unknown keys are errors, with the nearest known key as a hint. */
@@ -113,7 +113,7 @@ export class Field {
     const word = words.find((w) => w === value);
     if (word !== undefined) return word;
     throw this.error(`${this.#shown()} is not known here`, {
-      expected: words.length === 1 ? `${words[0]}` : `one of ${words.join(', ')}`,
+      expected: words.length === 1 ? words[0] : `one of ${words.join(', ')}`,
       hint: typeof value === 'string' ? didYouMean(value, words) : undefined,
     });
   }

@@ -65,14 +65,15 @@ export const formatBandwidth = (bytesPerSecond: number): string => inScale(bytes
 /** `312 TFLOP/s`. */
 export const formatFlops = (flopsPerSecond: number): string => inScale(flopsPerSecond, flopRates);
 
+const twoDigits = (n: number): string => String(n).padStart(2, '0');
+
 /** `4.31 ms`; from a minute on `2:05` minutes or `1:02:05` hours. */
 export function formatSeconds(seconds: number): string {
   if (Number.isFinite(seconds) && Math.abs(seconds) >= 59.95) {
     const total = Math.round(Math.abs(seconds));
-    const two = (n: number): string => String(n).padStart(2, '0');
     const [hours, minutes, rest] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
     const sign = seconds < 0 ? '-' : '';
-    return sign + (hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`);
+    return sign + (hours > 0 ? `${hours}:${twoDigits(minutes)}:${twoDigits(rest)}` : `${minutes}:${twoDigits(rest)}`);
   }
   return inScale(seconds, times);
 }

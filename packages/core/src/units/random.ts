@@ -85,7 +85,7 @@ export class Random {
   shuffle<T>(items: T[]): T[] {
     for (let i = items.length - 1; i > 0; i--) {
       const j = this.integer(i + 1);
-      [items[i], items[j]] = [items[j] as T, items[i] as T];
+      [items[i], items[j]] = [items[j], items[i]];
     }
     return items;
   }

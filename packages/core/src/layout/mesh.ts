@@ -1,0 +1,154 @@
+/** Which ranks form which group, and where the groups lie on a cluster. Rank r runs on device r. */
+import { deviceCount, unitOf } from '../cluster/ports.js';
+import type { Cluster } from '../cluster/cluster.js';
+import { InputError } from '../units/errors.js';
+import type { Group, Layout } from './layout.js';
+
+type Axis = 'tp' | 'cp' | 'dp' | 'pp' | 'etp' | 'ep' | 'edp';
+
+/** The two mappings, fastest axis first. */
+const attention: readonly Axis[] = ['tp', 'cp', 'dp', 'pp'];
+const experts: readonly Axis[] = ['etp', 'ep', 'edp', 'pp'];
+
+/** A group spans some axes of one mapping and fixes the others. */
+const spans: Readonly<Record<Group, { readonly mapping: readonly Axis[]; readonly axes: readonly Axis[] }>> = {
+  tp: { mapping: attention, axes: ['tp'] },
+  cp: { mapping: attention, axes: ['cp'] },
+  dp: { mapping: attention, axes: ['dp'] },
+  pp: { mapping: attention, axes: ['pp'] },
+  etp: { mapping: experts, axes: ['etp'] },
+  ep: { mapping: experts, axes: ['ep'] },
+  edp: { mapping: experts, axes: ['edp'] },
+  expert: { mapping: experts, axes: ['etp', 'ep'] },
+  replica: { mapping: attention, axes: ['tp', 'cp'] },
+  dense: { mapping: attention, axes: ['tp', 'cp', 'dp'] },
+  world: { mapping: attention, axes: attention },
+};
+
+/** Every kind of group. */
+export const groupKinds = Object.keys(spans) as Group[];
+
+/** Number of ranks: tp·cp·dp·pp, equal to etp·ep·edp·pp. */
+export const worldSize = (layout: Layout): number => layout.tp * layout.cp * layout.dp * layout.pp;
+
+/** Number of ranks in each group of a kind. */
+export const groupSize = (layout: Layout, group: Group): number =>
+  spans[group].axes.reduce((product, axis) => product * layout[axis], 1);
+
+/** Index of a rank along each axis of both mappings. */
+export function coordinates(layout: Layout, rank: number): Readonly<Record<Axis, number>> {
+  checkRank(layout, rank);
+  const at: Record<Axis, number> = { tp: 0, cp: 0, dp: 0, pp: 0, etp: 0, ep: 0, edp: 0 };
+  for (const mapping of [attention, experts]) {
+    let rest = rank;
+    for (const axis of mapping) {
+      at[axis] = rest % layout[axis];
+      rest = Math.floor(rest / layout[axis]);
+    }
+  }
+  return at;
+}
+
+/** Stride of each axis of a mapping in global ranks. */
+function strides(layout: Layout, mapping: readonly Axis[]): Map<Axis, number> {
+  const result = new Map<Axis, number>();
+  let stride = 1;
+  for (const axis of mapping) {
+    result.set(axis, stride);
+    stride *= layout[axis];
+  }
+  return result;
+}
+
+/** The ranks of the group of a kind that `rank` belongs to, in order (ascending global rank, fastest axis first). */
+export function groupMembers(layout: Layout, group: Group, rank: number): number[] {
+  const { mapping, axes } = spans[group];
+  const at = coordinates(layout, rank);
+  const stride = strides(layout, mapping);
+  const base = mapping.reduce((sum, axis) => sum + (axes.includes(axis) ? 0 : at[axis] * (stride.get(axis) ?? 0)), 0);
+  let members = [base];
+  // The slowest axis goes outermost, so that the fastest varies fastest.
+  for (const axis of mapping.filter((axis) => axes.includes(axis))) {
+    const step = stride.get(axis) ?? 0;
+    members = Array.from({ length: layout[axis] }, (_, i) => members.map((member) => member + i * step)).flat();
+  }
+  return members;
+}
+
+/** Place of `rank` among the members of its group: `groupMembers(…)[groupIndex(…)] === rank`. */
+export function groupIndex(layout: Layout, group: Group, rank: number): number {
+  const { axes } = spans[group];
+  const at = coordinates(layout, rank);
+  return axes.reduceRight((index, axis) => index * layout[axis] + at[axis], 0);
+}
+
+/** Which of the groups of a kind holds `rank`: place in `allGroups`. */
+export function groupNumber(layout: Layout, group: Group, rank: number): number {
+  const { mapping, axes } = spans[group];
+  const at = coordinates(layout, rank);
+  return mapping.reduceRight((number, axis) => (axes.includes(axis) ? number : number * layout[axis] + at[axis]), 0);
+}
+
+/** All groups of a kind, ordered by their first rank; together they hold every rank once. */
+export function allGroups(layout: Layout, group: Group): number[][] {
+  const seen = new Map<number, number[]>();
+  for (let rank = 0; rank < worldSize(layout); rank++) {
+    const number = groupNumber(layout, group, rank);
+    if (!seen.has(number)) seen.set(number, groupMembers(layout, group, rank));
+  }
+  return [...seen.values()];
+}
+
+/** Where a list of ranks lies on a cluster. */
+export interface Placement {
+  /** Tiers crossed by some pair of members, ascending; empty for a single rank. */
+  readonly tiers: readonly number[];
+  /** Members by unit of tier 0 (node), in order of the units. */
+  readonly nodes: readonly (readonly number[])[];
+}
+
+/** Tiers that a group spans and its ranks per node. Throws InputError when the cluster is too small. */
+export function placeGroup(cluster: Cluster, members: readonly number[]): Placement {
+  const devices = deviceCount(cluster);
+  const beyond = members.find((member) => member >= devices);
+  if (beyond !== undefined) {
+    throw new InputError(`rank ${beyond} has no device in ${cluster.name}`, { expected: `at most ${devices} ranks` });
+  }
+  const nodes = new Map<number, number[]>();
+  for (const member of members) {
+    const node = unitOf(cluster, 0, member);
+    const ranks = nodes.get(node);
+    if (ranks === undefined) nodes.set(node, [member]);
+    else ranks.push(member);
+  }
+  // Tier t joins a pair exactly when one of its units holds members from two units of the tier below.
+  const tiers = [...cluster.tiers.keys()].filter((tier) => {
+    const below = new Map<number, number>();
+    return members.some((member) => {
+      const [unit, lower] = [unitOf(cluster, tier, member), unitOf(cluster, tier - 1, member)];
+      if (!below.has(unit)) below.set(unit, lower);
+      return below.get(unit) !== lower;
+    });
+  });
+  return { tiers, nodes: [...nodes].sort(([a], [b]) => a - b).map(([, ranks]) => ranks) };
+}
+
+/** Throws InputError unless the cluster has exactly one device for every rank, or more when `spare` allows idle devices. */
+export function checkPlacement(layout: Layout, cluster: Cluster, spare = false): void {
+  const [ranks, devices] = [worldSize(layout), deviceCount(cluster)];
+  if (ranks === devices || (spare && ranks < devices)) return;
+  throw new InputError(`the layout has ${ranks} ranks, ${cluster.name} has ${devices} devices`, {
+    path: 'layout',
+    expected: `tp·cp·dp·pp = ${devices}`,
+    hint:
+      devices % (ranks / layout.dp) === 0
+        ? `dp=${devices / (ranks / layout.dp)} would fill the cluster`
+        : 'choose tp, cp and pp whose product divides the number of devices',
+  });
+}
+
+function checkRank(layout: Layout, rank: number): void {
+  if (!Number.isInteger(rank) || rank < 0 || rank >= worldSize(layout)) {
+    throw new RangeError(`rank ${rank} is not among the ${worldSize(layout)} ranks of the layout`);
+  }
+}
