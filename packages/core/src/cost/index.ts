@@ -1,1 +1,7 @@
-export {};
+export * from './estimate.js';
+export * from './fabric.js';
+export * from './flows.js';
+export * from './pipeline.js';
+export * from './inputs.js';
+export * from './model.js';
+export * from './collective.js';

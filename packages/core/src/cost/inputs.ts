@@ -1,0 +1,97 @@
+/**
+ * The figures behind a price that no cluster file holds. Every one is an input with a default, and every default says where it comes
+ * from; `describeInputs` lists them for the person.
+ */
+import type { Algorithm } from './flows.js';
+
+export interface CostInputs {
+  /** Data type whose peak the matrix kernels run at. */
+  readonly computeType: 'bf16' | 'f32' | 'fp8';
+  /** Shares of the datasheet's peak that kernels without measurements reach. */
+  readonly gemmEfficiency: number;
+  readonly attentionEfficiency: number;
+  readonly memoryEfficiency: number;
+  /** From one kernel's end to the next one's start on a busy lane, seconds. */
+  readonly kernelOverheadSeconds: number;
+  /** What the host spends on issuing one operation, seconds. */
+  readonly hostOverheadSeconds: number;
+  /** The issuing thread runs the kernels too (a CPU rank), so that nothing is issued while one runs. */
+  readonly hostRunsKernels: boolean;
+  /** What a collective takes besides links and latencies (launch, agreement of the peers), seconds. */
+  readonly collectiveOverheadSeconds: number;
+  readonly algorithm: Algorithm;
+  /** Multiprocessors that a collective holds on each rank, from its issue to its end (it polls while it waits); 0 on CPUs. */
+  readonly multiprocessorsPerCollective: number;
+}
+
+interface InputDescription {
+  readonly unit: string;
+  readonly meaning: string;
+  readonly source: string;
+}
+
+export const defaultCostInputs: CostInputs = {
+  computeType: 'bf16',
+  gemmEfficiency: 0.488,
+  attentionEfficiency: 0.7,
+  memoryEfficiency: 0.8,
+  kernelOverheadSeconds: 2e-6,
+  hostOverheadSeconds: 5e-6,
+  hostRunsKernels: false,
+  collectiveOverheadSeconds: 5e-6,
+  algorithm: 'direct',
+  multiprocessorsPerCollective: 20,
+};
+
+const descriptions: { readonly [K in keyof CostInputs]: InputDescription } = {
+  computeType: { unit: '', meaning: 'data type of the matrix kernels', source: 'usual training precision' },
+  gemmEfficiency: {
+    unit: 'of peak',
+    meaning: 'matrix products without measurements',
+    source: 'fallback of SimuMax on B200',
+  },
+  attentionEfficiency: {
+    unit: 'of peak',
+    meaning: 'attention without measurements',
+    source: 'fallback of SimuMax on B200 (0.706 forward, 0.694 backward)',
+  },
+  memoryEfficiency: {
+    unit: 'of peak',
+    meaning: 'memory-bound kernels without measurements',
+    source: 'assumption: streaming kernels reach about 0.8 of the datasheet bandwidth',
+  },
+  kernelOverheadSeconds: { unit: 's', meaning: 'gap between kernels on a lane', source: 'assumption' },
+  hostOverheadSeconds: { unit: 's', meaning: 'host time to issue an operation', source: 'assumption' },
+  hostRunsKernels: { unit: '', meaning: 'the issuing thread runs kernels too', source: 'false on GPUs' },
+  collectiveOverheadSeconds: { unit: 's', meaning: 'per collective, besides links', source: 'assumption' },
+  algorithm: { unit: '', meaning: 'how gathers and reductions move', source: 'what the backends of Monta do' },
+  multiprocessorsPerCollective: {
+    unit: 'multiprocessors',
+    meaning: 'held by each running collective',
+    source: 'default of DeepEP (20 of 132 on H100)',
+  },
+};
+
+/** One input as a person is shown it. */
+export interface ShownInput {
+  readonly name: keyof CostInputs;
+  readonly value: string;
+  readonly unit: string;
+  readonly meaning: string;
+  /** Where the value comes from; `given` when it is not the default. */
+  readonly source: string;
+}
+
+/** All inputs with their origin. `given` names those that the person or a calibration supplied, and from where. */
+export function describeInputs(
+  inputs: CostInputs,
+  given: Readonly<Partial<Record<keyof CostInputs, string>>>,
+): ShownInput[] {
+  return (Object.keys(descriptions) as (keyof CostInputs)[]).map((name) => ({
+    name,
+    value: String(inputs[name]),
+    unit: descriptions[name].unit,
+    meaning: descriptions[name].meaning,
+    source: given[name] ?? descriptions[name].source,
+  }));
+}

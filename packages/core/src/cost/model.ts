@@ -1,0 +1,128 @@
+/** The cost model: a device, what is known of its kernels and collectives, and the explicit inputs for all the rest. */
+import type { Device } from '../cluster/cluster.js';
+import type { CollectiveName, Work } from '../schedule/schedule.js';
+import { InputError } from '../units/index.js';
+import { knownEstimate, unknownEstimate } from './estimate.js';
+import type { Basis, Estimate } from './estimate.js';
+import { defaultCostInputs, describeInputs } from './inputs.js';
+import type { CostInputs, ShownInput } from './inputs.js';
+
+/** What was measured of one kernel: it takes overhead + max(flops / flopsPerSecond, bytes / bytesPerSecond). */
+export interface KernelRate {
+  readonly flopsPerSecond: number;
+  readonly bytesPerSecond: number;
+  readonly overheadSeconds: number;
+  /** `fitted` unless said otherwise. */
+  readonly basis?: Basis;
+}
+
+/** Measured times of collectives that run alone; see `cost/calibration`. */
+export interface CollectiveCurves {
+  /**
+   * Seconds of one collective over `ranks` ranks on `nodes` nodes. `totalBytes` counts as nccl-tests does: the whole buffer of one rank
+   * (all_gather: what a rank has in the end; the others: what it has in the beginning).
+   */
+  seconds(
+    name: CollectiveName,
+    place: { readonly ranks: number; readonly nodes: number },
+    totalBytes: number,
+  ): Estimate;
+}
+
+export interface CostModel {
+  readonly device: Device;
+  readonly inputs: CostInputs;
+  /** Inputs that differ from the defaults, and where they come from. */
+  readonly given: Readonly<Partial<Record<keyof CostInputs, string>>>;
+  readonly curves?: CollectiveCurves;
+  readonly kernels?: ReadonlyMap<string, KernelRate>;
+}
+
+export interface CostModelOptions {
+  readonly inputs?: Partial<CostInputs>;
+  /** Where `inputs` come from, for the person; `given` when left out. */
+  readonly inputSource?: string;
+  readonly curves?: CollectiveCurves;
+  readonly kernels?: ReadonlyMap<string, KernelRate>;
+}
+
+/**
+ * Builds a cost model. Devices without multiprocessors (CPU ranks) pay no multiprocessor tax unless told to.
+ * Throws `InputError` for an input outside its range, naming it.
+ */
+export function costModel(device: Device, options: CostModelOptions = {}): CostModel {
+  const fromDevice: Partial<CostInputs> =
+    device.multiprocessors === undefined ? { multiprocessorsPerCollective: 0, hostRunsKernels: true } : {};
+  const inputs: CostInputs = { ...defaultCostInputs, ...fromDevice, ...options.inputs };
+  for (const name of ['gemmEfficiency', 'attentionEfficiency', 'memoryEfficiency'] as const) {
+    if (!(inputs[name] > 0 && inputs[name] <= 1)) {
+      throw new InputError(`${name} is ${inputs[name]}`, { expected: 'a share of the peak, more than 0 and at most 1' });
+    }
+  }
+  for (const name of [
+    'kernelOverheadSeconds',
+    'hostOverheadSeconds',
+    'collectiveOverheadSeconds',
+    'multiprocessorsPerCollective',
+  ] as const) {
+    if (!(inputs[name] >= 0 && Number.isFinite(inputs[name]))) {
+      throw new InputError(`${name} is ${inputs[name]}`, { expected: 'a number of at least 0' });
+    }
+  }
+  const total = device.multiprocessors;
+  if (total !== undefined && inputs.multiprocessorsPerCollective >= total) {
+    throw new InputError(
+      `a collective takes ${inputs.multiprocessorsPerCollective} of the ${total} multiprocessors of ${device.name}`,
+      { expected: `multiprocessorsPerCollective below ${total}, or nothing else could run` },
+    );
+  }
+  const given: Partial<Record<keyof CostInputs, string>> = {};
+  for (const name of Object.keys(fromDevice) as (keyof CostInputs)[]) given[name] = 'a device without multiprocessors';
+  for (const name of Object.keys(options.inputs ?? {}) as (keyof CostInputs)[]) {
+    given[name] = options.inputSource ?? 'given';
+  }
+  return { device, inputs, given, curves: options.curves, kernels: options.kernels };
+}
+
+/** Every input of the model, its value and where it comes from. */
+export function describeCostModel(model: CostModel): ShownInput[] {
+  return describeInputs(model.inputs, model.given);
+}
+
+/**
+ * Time of a kernel that runs alone: from its measured rates if there are any, else the roofline of the device:
+ * overhead + max(flops / (peak x efficiency), bytes / (memory bandwidth x efficiency)) (Williams et al., CACM 52(4), 2009).
+ * Unknown when the datasheet lacks the peak that is needed.
+ */
+export function kernelSeconds(
+  model: CostModel,
+  name: string,
+  kind: Work['kind'],
+  flops: number,
+  bytes: number,
+): Estimate {
+  const rate = model.kernels?.get(name);
+  if (rate) {
+    const seconds = rate.overheadSeconds + Math.max(part(flops, rate.flopsPerSecond), part(bytes, rate.bytesPerSecond));
+    if (Number.isFinite(seconds)) return knownEstimate(seconds, rate.basis ?? 'fitted', `rates of kernel ${name}`);
+    return unknownEstimate(`rates of kernel ${name} above zero`);
+  }
+  const { device, inputs } = model;
+  const efficiency = kind === 'attention' ? inputs.attentionEfficiency : inputs.gemmEfficiency;
+  const peak = device.flopsPerSecond[inputs.computeType];
+  if (flops > 0 && !(peak !== undefined && peak > 0)) {
+    return unknownEstimate(`peak ${inputs.computeType} FLOP/s of ${device.name}, or rates of kernel ${name}`);
+  }
+  const seconds =
+    inputs.kernelOverheadSeconds +
+    Math.max(
+      part(flops, (peak ?? 0) * efficiency),
+      part(bytes, device.memoryBytesPerSecond * inputs.memoryEfficiency),
+    );
+  if (!Number.isFinite(seconds)) return unknownEstimate(`memory bandwidth of ${device.name}`);
+  return knownEstimate(seconds, 'datasheet', `roofline of ${device.name} x efficiency`);
+}
+
+function part(amount: number, perSecond: number): number {
+  return amount === 0 ? 0 : amount / perSecond;
+}
