@@ -2,6 +2,7 @@
  * The line that moves while a run trains. On a terminal it is drawn over itself; elsewhere (a log file, CI) a plain line is
  * printed now and then, so that a log stays short.
  */
+import { formatInteger, formatSeconds } from '@monta/core';
 import { textWidth } from './text-width.js';
 
 /** What the progress line needs of its surroundings; a test passes its own clock. */
@@ -32,20 +33,14 @@ export interface ProgressState {
 const redrawIntervalSeconds = 0.1;
 const barCells = 20;
 
+const two = (value: number) => String(value).padStart(2, '0');
+
 /** Duration as `0:05`, `12:40` or `3:02:11`. */
 export function formatClock(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   const hours = Math.floor(whole / 3600);
   const minutes = Math.floor(whole / 60) % 60;
-  const two = (value: number) => String(value).padStart(2, '0');
   return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
-}
-
-/** Time of a step for people: microseconds to seconds, three digits. */
-function formatStep(seconds: number): string {
-  if (seconds >= 1) return `${seconds.toPrecision(3)} s/step`;
-  if (seconds >= 1e-3) return `${(seconds * 1e3).toPrecision(3)} ms/step`;
-  return `${(seconds * 1e6).toPrecision(3)} µs/step`;
 }
 
 /** A bar of `cells` characters, `fraction` of it filled. */
@@ -108,10 +103,8 @@ export class Progress {
       counts,
       state.loss === undefined ? undefined : `loss ${state.loss.toFixed(3)}`,
       left === undefined ? undefined : `${formatClock(left)} left`,
-      state.tokensPerSecond === undefined
-        ? undefined
-        : `${Math.round(state.tokensPerSecond).toLocaleString('en-US')} tok/s`,
-      state.secondsPerStep === undefined ? undefined : formatStep(state.secondsPerStep),
+      state.tokensPerSecond === undefined ? undefined : `${formatInteger(state.tokensPerSecond)} tok/s`,
+      state.secondsPerStep === undefined ? undefined : `${formatSeconds(state.secondsPerStep)}/step`,
     ];
     const order = [0, 1, 3, 4, 2];
     const shown = (kept: number) =>

@@ -3,12 +3,12 @@ import { styleText } from 'node:util';
 
 /** Functions that dress a piece of text; all of them return it unchanged when colour is off. */
 export interface Style {
-  bold(text: string): string;
-  dim(text: string): string;
-  good(text: string): string;
-  bad(text: string): string;
-  caution(text: string): string;
-  accent(text: string): string;
+  readonly bold: (text: string) => string;
+  readonly dim: (text: string) => string;
+  readonly good: (text: string) => string;
+  readonly bad: (text: string) => string;
+  readonly caution: (text: string) => string;
+  readonly accent: (text: string) => string;
 }
 
 type Format = Parameters<typeof styleText>[0];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { renderFacts, renderTable } from './table.js';
 import { createStyle } from './style.js';
 import { textWidth } from './text-width.js';

@@ -3,7 +3,9 @@ import { stripVTControlCharacters } from 'node:util';
 
 /** Columns of a text without line breaks; escape sequences count nothing, every other code point one. */
 export function textWidth(text: string): number {
-  return [...stripVTControlCharacters(text)].length;
+  let width = 0;
+  for (const _ of stripVTControlCharacters(text)) width++;
+  return width;
 }
 
 /** Adds spaces on the right up to `width` columns. */

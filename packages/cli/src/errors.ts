@@ -1,0 +1,96 @@
+/**
+ * How failures reach the person: one clear message and an exit code. 2: what was given is wrong (input, files, a full disk);
+ * 1: a run failed; 130: interrupted from the keyboard. Stack traces only with MONTA_DEBUG=1.
+ */
+import { InputError } from '@monta/core';
+import type { Style } from './output/style.js';
+
+/** Thrown to unwind after Ctrl-C; the command ends with exit code 130 as shells expect (128 + SIGINT). */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+  readonly exitCode = 130;
+
+  constructor(message = 'interrupted') {
+    super(message);
+  }
+}
+
+const fileAdvice: Readonly<Record<string, readonly [problem: string, advice: string]>> = {
+  ENOENT: ['there is no such file or folder', 'check the path; relative paths start at the current folder'],
+  EACCES: ['permission denied', 'check the rights of the file and of the folders above it'],
+  EPERM: ['operation not permitted', 'check the rights of the file and of the folders above it'],
+  EROFS: ['the file system is read-only', 'choose a folder on another disk with --output'],
+  EISDIR: ['is a folder, a file was expected', 'name a file inside it'],
+  ENOTDIR: ['a part of the path is a file, not a folder', 'check the path'],
+  EEXIST: ['exists already', 'choose another name, or remove it first'],
+  ENOSPC: ['the disk is full', 'free some space or choose another disk with --output; earlier runs are untouched'],
+  EDQUOT: [
+    'the disk quota is used up',
+    'free some space or choose another disk with --output; earlier runs are untouched',
+  ],
+  EFBIG: ['the file would grow too large for this file system', 'choose another disk with --output'],
+  EMFILE: ['too many open files', 'raise the limit (ulimit -n)'],
+  EIO: ['the disk reported an error', 'check the disk'],
+};
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' && 'syscall' in error;
+}
+
+/**
+ * Turns a failed file operation into an `InputError` that says which file, what is wrong and what to do; passes everything
+ * else through. `path` is used where the error does not name the file itself (a write to an open file does not).
+ */
+export function fileError(error: unknown, path: string): unknown {
+  if (!isSystemError(error)) return error;
+  const [problem, hint] = fileAdvice[error.code ?? ''] ?? [error.message, undefined];
+  return new InputError(problem, { file: path, hint });
+}
+
+/** What to print on standard error and the exit code to end with. */
+export interface Failure {
+  readonly text: string;
+  readonly exitCode: number;
+}
+
+function exitCodeOf(error: unknown): number {
+  const code = error instanceof Error && 'exitCode' in error ? error.exitCode : undefined;
+  return typeof code === 'number' && Number.isInteger(code) && code > 0 && code < 256 ? code : 1;
+}
+
+/** Errors that no input should cause: they are faults of the program, and the person should know that it is not them. */
+function isFault(error: Error): boolean {
+  return [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
+}
+
+function describeCauses(error: Error): string[] {
+  const lines: string[] = [];
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) lines.push(`  because ${cause.message}`);
+  return lines;
+}
+
+/** Describes anything that was thrown. */
+export function describeFailure(
+  thrown: unknown,
+  style: Style,
+  env: Readonly<Record<string, string | undefined>>,
+): Failure {
+  const error = isSystemError(thrown) && thrown.path !== undefined ? fileError(thrown, thrown.path) : thrown;
+  const exitCode = exitCodeOf(error);
+  const debug = env['MONTA_DEBUG'] === '1';
+  if (error instanceof Interrupted) return { text: style.caution(error.message), exitCode };
+  if (!(error instanceof Error)) return { text: style.bad(String(error)), exitCode };
+  const lines: string[] = [];
+  if (error instanceof InputError) {
+    const [head = '', ...rest] = error.format().split('\n');
+    lines.push(style.bad(head), ...rest);
+  } else {
+    const named = error.name === 'Error' ? error.message : `${error.name}: ${error.message}`;
+    lines.push(style.bad(named), ...describeCauses(error));
+    if (isFault(error) && !debug) {
+      lines.push('  this is a fault in Monta, not in your input; MONTA_DEBUG=1 shows where it happened');
+    }
+  }
+  if (debug && error.stack !== undefined) lines.push(style.dim(error.stack));
+  return { text: lines.join('\n'), exitCode };
+}

@@ -1,0 +1,78 @@
+/** Reading and writing the files of people: whole files, atomic writes, and errors that say what to do. */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileError } from './errors.js';
+
+/** The file operations behind the writes of this command; a test passes one that fails. */
+export interface FileSystem {
+  open(path: string, flags: string): number;
+  /** Writes all of `data`. */
+  write(file: number, data: Uint8Array): void;
+  sync(file: number): void;
+  close(file: number): void;
+  rename(from: string, to: string): void;
+  remove(path: string): void;
+}
+
+/** The real one. */
+export const nodeFileSystem: FileSystem = {
+  open: (path, flags) => openSync(path, flags),
+  write(file, data) {
+    // write(2) may take less than it is given, on a nearly full disk above all; the next call then reports the reason.
+    for (let offset = 0; offset < data.length;) offset += writeSync(file, data, offset);
+  },
+  sync: fsyncSync,
+  close: closeSync,
+  rename: renameSync,
+  remove: (path) => rmSync(path, { force: true }),
+};
+
+/** Text of a file that a person named. Throws `InputError` that says what is wrong with it. */
+export function readTextFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw fileError(error, path);
+  }
+}
+
+/** Whether a name denotes an existing file or folder. */
+export function pathExists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Makes a rename durable; some file systems refuse to sync folders, and then there is nothing to gain. */
+function syncFolder(fs: FileSystem, folder: string): void {
+  let file: number | undefined;
+  try {
+    file = fs.open(folder, 'r');
+    fs.sync(file);
+  } catch {
+    return;
+  } finally {
+    if (file !== undefined) fs.close(file);
+  }
+}
+
+/**
+ * Writes a whole file so that at any moment either the old or the new content is there: written aside, flushed to the disk,
+ * renamed. Throws `InputError` when it cannot (a full disk, missing rights); what was at `path` is then untouched.
+ */
+export function writeFileAtomically(path: string, content: string | Uint8Array, fs: FileSystem = nodeFileSystem): void {
+  const aside = `${path}.writing-${process.pid}`;
+  const data = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
+  let file: number | undefined;
+  try {
+    file = fs.open(aside, 'w');
+    fs.write(file, data);
+    fs.sync(file);
+    fs.close(file);
+    file = undefined;
+    fs.rename(aside, path);
+  } catch (error) {
+    if (file !== undefined) fs.close(file);
+    fs.remove(aside);
+    throw fileError(error, path);
+  }
+  syncFolder(fs, dirname(path));
+}

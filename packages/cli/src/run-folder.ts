@@ -1,0 +1,136 @@
+/**
+ * The folder of one run, `runs/2026-11-24-a`: configuration, plan, metrics, traces, checkpoint and report. A run never writes
+ * into the folder of another, whatever happens.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { InputError } from '@monta/core';
+import { fileError } from './errors.js';
+import { nodeFileSystem, writeFileAtomically, type FileSystem } from './files.js';
+
+/** `a` to `z`, then `aa` to `zz`, …: the letters that tell the runs of one day apart, `index` from 0. */
+export function runLetters(index: number): string {
+  let letters = '';
+  for (let rest = index; rest >= 0; rest = Math.floor(rest / 26) - 1) {
+    letters = String.fromCodePoint(97 + (rest % 26)) + letters;
+  }
+  return letters;
+}
+
+const two = (value: number) => String(value).padStart(2, '0');
+
+/** `2026-11-24` in the time zone of this computer. */
+export function localDate(date: Date): string {
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
+/** More runs than this in one day are taken for a loop gone wild. */
+const maxRunsPerDay = 26 + 26 ** 2 + 26 ** 3;
+
+/** A file that grows by lines; every line is on its way to the disk when `append` returns. */
+export class LineFile {
+  private readonly file: number;
+
+  constructor(
+    readonly path: string,
+    private readonly fs: FileSystem = nodeFileSystem,
+  ) {
+    try {
+      this.file = fs.open(path, 'a');
+    } catch (error) {
+      throw fileError(error, path);
+    }
+  }
+
+  /** Adds one record as a line of JSON. */
+  append(record: unknown): void {
+    try {
+      this.fs.write(this.file, Buffer.from(`${JSON.stringify(record)}\n`, 'utf8'));
+    } catch (error) {
+      throw fileError(error, this.path);
+    }
+  }
+
+  /** Flushes to the disk and closes. */
+  close(): void {
+    try {
+      this.fs.sync(this.file);
+      this.fs.close(this.file);
+    } catch (error) {
+      throw fileError(error, this.path);
+    }
+  }
+}
+
+export class RunFolder {
+  private constructor(
+    /** Path of the folder. */
+    readonly path: string,
+    /** Its own name, as `2026-11-24-a`. */
+    readonly name: string,
+    private readonly fs: FileSystem,
+  ) {}
+
+  /**
+   * Makes a new folder below `parent` (made too when it is missing), named after the date and the first free letters. Making
+   * the folder is what claims the name, so two runs that start at once get two folders.
+   */
+  static create(parent: string, date: Date, fs: FileSystem = nodeFileSystem): RunFolder {
+    try {
+      mkdirSync(parent, { recursive: true });
+    } catch (error) {
+      throw fileError(error, parent);
+    }
+    for (let index = 0; index < maxRunsPerDay; index++) {
+      const name = `${localDate(date)}-${runLetters(index)}`;
+      const path = join(parent, name);
+      try {
+        mkdirSync(path);
+        return new RunFolder(path, name, fs);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(error, path);
+      }
+    }
+    throw new InputError(`holds ${maxRunsPerDay} runs of today already`, {
+      file: parent,
+      hint: 'choose another --output',
+    });
+  }
+
+  /** Path of a file in this folder, for writers that take a path (checkpoints); `name` may hold folders. */
+  file(name: string): string {
+    const path = join(this.path, name);
+    if (relative(this.path, path).startsWith('..')) throw new RangeError(`${name} leaves the run folder`);
+    return path;
+  }
+
+  /** Makes a folder inside this one and returns its path. */
+  folder(name: string): string {
+    const path = this.file(name);
+    try {
+      mkdirSync(path, { recursive: true });
+    } catch (error) {
+      throw fileError(error, path);
+    }
+    return path;
+  }
+
+  /** Writes a file whole, atomically. Returns its path. */
+  write(name: string, content: string | Uint8Array): string {
+    const path = this.file(name);
+    const folder = dirname(path);
+    if (folder !== this.path) this.folder(relative(this.path, folder));
+    writeFileAtomically(path, content, this.fs);
+    return path;
+  }
+
+  /** Writes a value as JSON, atomically. Returns its path. */
+  writeJson(name: string, value: unknown): string {
+    return this.write(name, `${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** Opens a file of JSON lines, as `metrics.jsonl`. */
+  lines(name: string): LineFile {
+    return new LineFile(this.file(name), this.fs);
+  }
+}
