@@ -1,2 +1,4 @@
 export * from './cluster.js';
 export * from './ports.js';
+export * from './read.js';
+export * from './presets.js';

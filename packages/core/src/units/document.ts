@@ -2,7 +2,7 @@
  * YAML and JSON documents whose every value knows where it stands, so that a complaint about it can say
  * `cluster.yaml:5:52  tiers[1].bandwidth: …`.
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import type { Document, Node } from 'yaml';
 import { InputError } from './errors.js';
 import type { InputErrorDetails } from './errors.js';
@@ -227,5 +227,17 @@ export function readDocument(text: string, fileName: string): Field {
   if (document.contents === null) {
     throw new InputError('the file is empty', { file: fileName, expected: 'a YAML or JSON document' });
   }
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document) !== undefined) return;
+      const { line, col } = lines.linePos(alias.range?.[0] ?? 0);
+      throw new InputError(`*${alias.source} refers to nothing`, {
+        file: fileName,
+        line,
+        column: col,
+        expected: `a value marked &${alias.source} above`,
+      });
+    },
+  });
   return new Field({ file: fileName, lines, document }, document.contents, '', 0);
 }

@@ -1,0 +1,163 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { tierBetween } from '../cluster/ports.js';
+import { getCluster } from '../cluster/presets.js';
+import { InputError } from '../units/errors.js';
+import {
+  allGroups,
+  checkPlacement,
+  coordinates,
+  groupIndex,
+  groupKinds,
+  groupMembers,
+  groupNumber,
+  groupSize,
+  placeGroup,
+  worldSize,
+} from './mesh.js';
+import { formatLayout, parseLayout, resolveLayout } from './resolve.js';
+
+function failure(run: () => unknown): InputError {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof InputError) return error;
+    throw error;
+  }
+  throw new Error('expected an InputError');
+}
+
+const degree = fc.constantFrom(1, 2, 3, 4);
+/** Any valid layout: the stage's ranks are split over etp, ep, edp along divisors. */
+const layouts = fc
+  .tuple(degree, degree, degree, degree, fc.nat(), fc.nat(), fc.boolean())
+  .map(([tp, cp, dp, pp, x, y, sp]) => {
+    const divisors = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
+    const stage = tp * cp * dp;
+    const etps = divisors(stage);
+    const etp = etps[x % etps.length];
+    const eps = divisors(stage / etp);
+    return resolveLayout({ tp, cp, dp, pp, etp, ep: eps[y % eps.length], sequenceParallel: sp });
+  });
+
+describe('resolveLayout', () => {
+  it('fills in the paper’s layout', () => {
+    expect(parseLayout('tp=8,dp=2,ep=2')).toEqual({
+      tp: 8,
+      cp: 1,
+      dp: 2,
+      pp: 1,
+      ep: 2,
+      etp: 8,
+      edp: 1,
+      sequenceParallel: false,
+    });
+    expect(parseLayout('tp=2,ep=2,sp', 16)).toMatchObject({ dp: 8, edp: 4, etp: 2, sequenceParallel: true });
+  });
+
+  it('gives both mappings the same ranks', () => {
+    fc.assert(
+      fc.property(layouts, (l) => {
+        expect(l.etp * l.ep * l.edp * l.pp).toBe(worldSize(l));
+      }),
+    );
+  });
+
+  it('says which product is wrong and what would work', () => {
+    expect(failure(() => parseLayout('tp=8,dp=2,ep=3')).format()).toBe(
+      'etp·ep = 8·3 = 24 does not divide tp·cp·dp = 8·1·2 = 16\n' +
+        '  expected etp·ep·edp = tp·cp·dp for a whole edp\n' +
+        '  with etp=8, ep can be 1, 2',
+    );
+    expect(failure(() => parseLayout('tp=8,dp=4', 16)).hint).toBe('dp=2 would fit');
+    expect(failure(() => parseLayout('tp=3', 16)).message).toBe('tp·cp·pp = 3·1·1 = 3 does not divide the 16 ranks');
+    expect(failure(() => parseLayout('tp=4,etp=3')).hint).toContain('it can be 1, 2, 4');
+    expect(failure(() => resolveLayout({ tp: 0 })).path).toBe('tp');
+  });
+
+  it.each(['tq=8', 'tp=8=2', 'tp', 'tp=x', 'tp=-1', 'tp=8,tp=4', '', 'sp=maybe', 'tp=1.5'])('refuses "%s"', (text) =>
+    failure(() => parseLayout(text)),
+  );
+
+  it('reads back the text that it wrote', () => {
+    fc.assert(
+      fc.property(layouts, (layout) => {
+        expect(parseLayout(formatLayout(layout))).toEqual(layout);
+      }),
+    );
+    expect(formatLayout(parseLayout('ep=2,dp=2,tp=8'))).toBe('tp=8,dp=2,ep=2');
+  });
+});
+
+describe('groups', () => {
+  it('partition the ranks, in order, and agree on index and number', () => {
+    fc.assert(
+      fc.property(layouts, fc.constantFrom(...groupKinds), (layout, kind) => {
+        const groups = allGroups(layout, kind);
+        expect(groups.flat().sort((a, b) => a - b)).toEqual([...Array(worldSize(layout)).keys()]);
+        for (const [number, members] of groups.entries()) {
+          expect(members).toHaveLength(groupSize(layout, kind));
+          expect(members).toEqual([...members].sort((a, b) => a - b));
+          for (const [index, rank] of members.entries()) {
+            expect(groupMembers(layout, kind, rank)).toEqual(members);
+            expect(groupIndex(layout, kind, rank)).toBe(index);
+            expect(groupNumber(layout, kind, rank)).toBe(number);
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('place ranks as the layout’s formula says', () => {
+    fc.assert(
+      fc.property(layouts, (l) => {
+        for (let rank = 0; rank < worldSize(l); rank++) {
+          const at = coordinates(l, rank);
+          expect(at.tp + l.tp * (at.cp + l.cp * (at.dp + l.dp * at.pp))).toBe(rank);
+          expect(at.etp + l.etp * (at.ep + l.ep * (at.edp + l.edp * at.pp))).toBe(rank);
+        }
+      }),
+    );
+  });
+
+  it('are those of Megatron for the paper’s layout', () => {
+    const layout = parseLayout('tp=8,dp=2,ep=2');
+    expect(groupMembers(layout, 'ep', 3)).toEqual([3, 11]);
+    expect(groupMembers(layout, 'tp', 9)).toEqual([8, 9, 10, 11, 12, 13, 14, 15]);
+    expect(groupMembers(layout, 'edp', 3)).toEqual([3]);
+    expect(groupMembers(layout, 'expert', 3)).toHaveLength(16);
+    const folded = parseLayout('tp=4,dp=2,etp=1,ep=8');
+    expect(groupMembers(folded, 'ep', 5)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(groupMembers(folded, 'etp', 5)).toEqual([5]);
+    expect(groupMembers(folded, 'dp', 5)).toEqual([1, 5]);
+    expect(() => groupMembers(folded, 'ep', 8)).toThrow(RangeError);
+  });
+});
+
+describe('placement', () => {
+  it('finds the tiers of every pair, and the ranks of every node', () => {
+    const cluster = getCluster('a800-2x8');
+    const layout = parseLayout('tp=8,dp=2,ep=2');
+    expect(placeGroup(cluster, groupMembers(layout, 'tp', 3)).tiers).toEqual([0]);
+    expect(placeGroup(cluster, groupMembers(layout, 'ep', 3))).toEqual({ tiers: [1], nodes: [[3], [11]] });
+    expect(placeGroup(cluster, groupMembers(layout, 'world', 0)).tiers).toEqual([0, 1]);
+    expect(placeGroup(cluster, [5])).toEqual({ tiers: [], nodes: [[5]] });
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.nat({ max: 15 }), { minLength: 1 }), (members) => {
+        const pairs = members.flatMap((a) => members.filter((b) => b !== a).map((b) => tierBetween(cluster, a, b)));
+        expect(placeGroup(cluster, members).tiers).toEqual([...new Set(pairs)].sort((a, b) => a - b));
+      }),
+    );
+  });
+
+  it('refuses a cluster of the wrong size', () => {
+    const cluster = getCluster('a800-2x8');
+    const small = parseLayout('tp=8');
+    expect(failure(() => checkPlacement(small, cluster)).hint).toBe('dp=2 would fill the cluster');
+    checkPlacement(small, cluster, true);
+    checkPlacement(parseLayout('tp=8,dp=2'), cluster);
+    failure(() => checkPlacement(parseLayout('tp=8,dp=4'), cluster, true));
+    failure(() => placeGroup(cluster, [16]));
+  });
+});
