@@ -19,8 +19,10 @@ export type Activation = 'replicated' | 'sequence';
  *   sent: rows of this rank's own slice;   received: rows that its slice-wise all_to_all brings (sources of its own etp index)
  *   expert: rows of its experts from all slices of the group (what its expert GEMMs run on)
  *   replica: rows of all token slices of its replica (what a duplicated dispatch sends, or the late gather rebuilds)
+ * and one that the layout decides:
+ *   slice: tokens of this rank's slice, floor(T*(i+1)/tp) - floor(T*i/tp) for TP index i
  */
-export type RowSymbol = 'sent' | 'received' | 'expert' | 'replica';
+export type RowSymbol = 'sent' | 'received' | 'expert' | 'replica' | 'slice';
 
 /**
  * A count of rows. A symbol is known only when routing is: the binding supplies it per rank and program node. `expected` is for

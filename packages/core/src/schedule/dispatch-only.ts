@@ -1,0 +1,76 @@
+/**
+ * Dispatch and combine alone, without router and expert GEMMs: what `monta bench dispatch` measures and what the choice of a dispatcher
+ * compares. Experts pass their rows through, so each token's result is etp times the weighted sum of its own copies: that is checked too.
+ * Routing is bound before the program runs: `route.ids` and `route.weights` are filled and counts are known.
+ */
+import {
+  combineScope,
+  outgoingHalves,
+  returningHalves,
+  routingScope,
+  unsupportedStrategy,
+  type Strategy,
+} from './dispatchers/strategies.js';
+import { returnedRegion } from './dispatchers/dispatcher.js';
+import { activationOf, dtypeBytes, rowsOf, rowsRegion, work, type MoeShape } from './moe-shape.js';
+import { gatheredCombined, gatheredTokens, parts, routeRegions, streamRegion } from './moe-parts.js';
+import type { Program, Template } from './schedule.js';
+import { InputError } from '../units/errors.js';
+import { read, write } from './template-builder.js';
+
+function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' | 'backward'): Template {
+  const p = parts(shape, strategy);
+  const { builder, activation } = p;
+  const of = strategy.chunks[pass];
+  const forward = pass === 'forward';
+  const outgoing = outgoingHalves[strategy.dispatch];
+  const returning = returningHalves[strategy.combine];
+  const tokens = builder.region(streamRegion(forward ? 'stream' : 'gradient', shape));
+  for (const region of routeRegions(shape, p.scopeRows(routingScope(strategy, shape)))) builder.region(region);
+  const source =
+    outgoing.scope === 'replica' && shape.layout.tp > 1 ? gatheredTokens(p, 'gather.tokens', tokens) : tokens;
+  builder.region(rowsRegion('expert.input', shape, rowsOf(shape, 'expert'), shape.hiddenSize, 'blocks'));
+  for (let chunk = 0; chunk < of; chunk++)
+    outgoing.emitChunk({ builder, shape, activation, chunk, of, source, weighted: !forward, into: 'expert.input' });
+  for (let chunk = 0; chunk < of; chunk++)
+    returning.emitChunk({ builder, shape, activation, chunk, of, source: 'expert.input', saved: forward });
+  const returned = returnedRegion(returning, shape, activation, forward).id;
+  const scope = shape.layout.tp === 1 ? 'slice' : combineScope(strategy, activation);
+  const rows = p.scopeRows(scope);
+  const combined = builder.region(rowsRegion('combined', shape, rows, shape.hiddenSize, 'rows'));
+  builder.kernel(
+    'combine',
+    `moe.combine.${forward ? '' : 'unweighted.'}${scope}`,
+    work('memory', rows, { bytes: (shape.topK + 1) * shape.hiddenSize * dtypeBytes[shape.dtype] }),
+    [
+      ...Array.from({ length: of }, (_, chunk) => read(returned, chunk, of)),
+      read('route.ids'),
+      ...(forward ? [read('route.weights')] : []),
+      write(combined),
+    ],
+  );
+  gatheredCombined(p, combined, 'gather.output');
+  return builder.build(`dispatch.${pass}`, activation, activation);
+}
+
+/** Dispatch and combine of one layer in the given passes. */
+export function dispatchProgram(
+  shape: MoeShape,
+  strategy: Strategy,
+  passes: readonly ('forward' | 'backward')[],
+): Program {
+  const why = unsupportedStrategy(strategy, shape);
+  if (why !== undefined) throw new InputError(why);
+  const templates = passes.map((pass) => dispatchTemplate(shape, strategy, pass));
+  return {
+    stage: 0,
+    templates: Object.fromEntries(templates.map((template) => [template.name, template])),
+    nodes: passes.map((pass, index) => ({
+      template: `dispatch.${pass}`,
+      layer: 0,
+      microBatch: 0,
+      pass,
+      after: index > 0 ? [index - 1] : [],
+    })),
+  };
+}

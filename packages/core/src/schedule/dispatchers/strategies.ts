@@ -1,0 +1,62 @@
+/** The dispatchers by name, and the choice of halves and chunk counts that a plan makes. */
+import type { Activation } from '../schedule.js';
+import { activationOf, type MoeShape } from '../moe-shape.js';
+import type { Scope } from './dispatcher.js';
+import { outgoingDuplicated } from './outgoing-duplicated.js';
+import { outgoingSliced } from './outgoing-sliced.js';
+import { returningDuplicated } from './returning-duplicated.js';
+import { returningScattered } from './returning-scattered.js';
+import { returningSliced } from './returning-sliced.js';
+
+export const outgoingHalves = { duplicated: outgoingDuplicated, sliced: outgoingSliced } as const;
+export const returningHalves = {
+  duplicated: returningDuplicated,
+  sliced: returningSliced,
+  scattered: returningScattered,
+} as const;
+
+export type OutgoingName = keyof typeof outgoingHalves;
+export type ReturningName = keyof typeof returningHalves;
+
+/** How a layer's tokens travel: the two halves, and into how many chunks each pass is cut. */
+export interface Strategy {
+  readonly dispatch: OutgoingName;
+  readonly combine: ReturningName;
+  readonly chunks: { readonly forward: number; readonly backward: number };
+}
+
+/** Names of the field. `pipelined` is `sliced` in chunks; it takes its count from the choice (4 where none is made, as MoNTA's code). */
+export const namedStrategies = {
+  duplicated: { dispatch: 'duplicated', combine: 'duplicated' },
+  sliced: { dispatch: 'sliced', combine: 'sliced' },
+  pipelined: { dispatch: 'sliced', combine: 'sliced' },
+  scattered: { dispatch: 'sliced', combine: 'scattered' },
+} as const satisfies Record<string, Omit<Strategy, 'chunks'>>;
+
+export type StrategyName = keyof typeof namedStrategies;
+
+/** The name of a strategy, as `scattered`, `pipelined`, or `sliced+duplicated` for halves without a name of their own. */
+export function strategyName({ dispatch, combine, chunks }: Strategy): string {
+  if (dispatch === 'sliced' && combine === 'sliced')
+    return chunks.forward > 1 || chunks.backward > 1 ? 'pipelined' : 'sliced';
+  if (dispatch === 'duplicated' && combine === 'duplicated') return 'duplicated';
+  if (dispatch === 'sliced' && combine === 'scattered') return 'scattered';
+  return `${dispatch}+${combine}`;
+}
+
+/** Why a strategy can't serve a shape, or undefined. */
+export const unsupportedStrategy = (strategy: Strategy, shape: MoeShape): string | undefined =>
+  outgoingHalves[strategy.dispatch].unsupported(shape) ?? returningHalves[strategy.combine].unsupported(shape);
+
+/** Tokens whose returned rows a rank sums, and whose routing it differentiates. */
+export const combineScope = (strategy: Strategy, activation: Activation): Scope =>
+  returningHalves[strategy.combine].scope(activation);
+
+/** Tokens that a rank must route: more than its slice when either half needs them all. Without TP they are the same. */
+export function routingScope(strategy: Strategy, shape: MoeShape): Scope {
+  if (shape.layout.tp === 1) return 'slice';
+  return outgoingHalves[strategy.dispatch].scope === 'replica' ||
+    returningHalves[strategy.combine].routing(activationOf(shape.layout)) === 'replica'
+    ? 'replica'
+    : 'slice';
+}

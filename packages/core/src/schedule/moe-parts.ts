@@ -1,0 +1,101 @@
+/** What the forward and the backward template of the MoE layer share: regions, scopes, and the way in and out of the residual stream. */
+import { combineScope, routingScope, type Strategy } from './dispatchers/strategies.js';
+import type { Scope } from './dispatchers/dispatcher.js';
+import { activationOf, dtypeBytes, rowsRegion, sliceRows, work, type MoeShape } from './moe-shape.js';
+import type { Region, Size } from './schedule.js';
+import { read, TemplateBuilder, write } from './template-builder.js';
+
+/** Rows of the residual stream on one rank. */
+export const streamRows = (tokens: number, shape: Pick<MoeShape, 'layout'>): Size =>
+  activationOf(shape.layout) === 'sequence' ? sliceRows(tokens, shape.layout.tp) : tokens;
+
+export const streamRegion = (id: 'stream' | 'gradient', shape: MoeShape): Region =>
+  rowsRegion(id, shape, streamRows(shape.tokens, shape), shape.hiddenSize, 'rows', 'step');
+
+/**
+ * Counts of picks and sums of probabilities per expert over all layers of a micro-batch, [1, 2E] in f32: what Hugging Face's auxiliary loss
+ * and load statistics need. The head reduces it over the dense group.
+ */
+export const statisticsRegion = (experts: number): Region => ({
+  id: 'router.statistics',
+  dtype: 'f32',
+  rows: 1,
+  columns: 2 * experts,
+  order: 'rows',
+  life: 'step',
+});
+
+/** Regions that the router leaves for the backward: ids [k], weights [k], probabilities [E], kept picks are ids >= 0. */
+export function routeRegions(shape: MoeShape, tokens: Size): Region[] {
+  const { topK, experts } = shape;
+  const region = (id: string, dtype: 'i32' | 'f32', columns: number): Region => ({
+    id,
+    dtype,
+    rows: tokens,
+    columns,
+    order: 'rows',
+    life: 'saved',
+  });
+  return [
+    region('route.ids', 'i32', topK),
+    region('route.weights', 'f32', topK),
+    region('route.probabilities', 'f32', experts),
+  ];
+}
+
+export interface Parts {
+  readonly builder: TemplateBuilder;
+  readonly shape: MoeShape;
+  readonly strategy: Strategy;
+  readonly activation: 'replicated' | 'sequence';
+  readonly routing: Scope;
+  readonly combined: Scope;
+  readonly elementBytes: number;
+  scopeRows(scope: Scope): Size;
+}
+
+export function parts(shape: MoeShape, strategy: Strategy): Parts {
+  const activation = activationOf(shape.layout);
+  return {
+    builder: new TemplateBuilder(),
+    shape,
+    strategy,
+    activation,
+    routing: routingScope(strategy, shape),
+    combined: shape.layout.tp === 1 ? 'slice' : combineScope(strategy, activation),
+    elementBytes: dtypeBytes[shape.dtype],
+    scopeRows: (scope) => (scope === 'slice' ? sliceRows(shape.tokens, shape.layout.tp) : shape.tokens),
+  };
+}
+
+/** Bytes that one row of expert GEMMs moves beside the weights, and the weights themselves, bytes. */
+export function expertTraffic({ shape, elementBytes }: Parts, passes: number): { bytes: number; fixedBytes: number } {
+  const ffn = shape.expertFfn / shape.layout.etp;
+  return {
+    bytes: passes * (2 * shape.hiddenSize + 5 * ffn) * elementBytes,
+    fixedBytes: (passes * 3 * shape.hiddenSize * ffn * elementBytes * shape.experts) / shape.layout.ep,
+  };
+}
+
+export const expertFlops = ({ shape }: Parts): number => (6 * shape.hiddenSize * shape.expertFfn) / shape.layout.etp;
+
+/** All T rows of a token region on every rank: gathered over TP when the stream is sliced. */
+export function gatheredTokens(p: Parts, id: string, source: string): string {
+  const { builder, shape } = p;
+  if (p.activation === 'replicated') return source;
+  const all = builder.region(rowsRegion(`${source}.all`, shape, shape.tokens, shape.hiddenSize, 'rows'));
+  builder.collective(id, 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [read(source), write(all)]);
+  return all;
+}
+
+/** All rows that the stream wants of a combined region: gathered over TP when only the slice was combined but activations are replicated. */
+export function gatheredCombined(p: Parts, combined: string, gatherId: string): string {
+  const { builder, shape } = p;
+  if (p.combined === 'replica' || p.activation === 'sequence' || shape.layout.tp === 1) return combined;
+  const full = builder.region(rowsRegion(`${combined}.all`, shape, shape.tokens, shape.hiddenSize, 'rows'));
+  builder.collective(gatherId, 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
+    read(combined),
+    write(full),
+  ]);
+  return full;
+}

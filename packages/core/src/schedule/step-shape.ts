@@ -1,0 +1,41 @@
+/** The shape of a whole training step: model, layout and workload, and the shapes of its parts. */
+import type { Layout } from '../layout/layout.js';
+import type { MoeModel } from '../model/index.js';
+import type { Strategy } from './dispatchers/strategies.js';
+import type { MoeShape } from './moe-shape.js';
+import type { DType } from './schedule.js';
+
+export interface StepShape {
+  readonly model: MoeModel;
+  readonly layout: Layout;
+  /** Tokens of one sequence. */
+  readonly sequence: number;
+  /** Sequences of one micro-batch of one replica; T = sequences * sequence. */
+  readonly sequences: number;
+  readonly microBatches: number;
+  readonly dtype: DType;
+  readonly capacityFactor?: number;
+  readonly strategy: Strategy;
+}
+
+export const stepTokens = (step: Pick<StepShape, 'sequences' | 'sequence'>): number => step.sequences * step.sequence;
+
+/** The MoE layer of a step. */
+export function moeShape(step: StepShape): MoeShape {
+  const { model, layout, dtype, capacityFactor } = step;
+  return {
+    tokens: stepTokens(step),
+    hiddenSize: model.hiddenSize,
+    expertFfn: model.expertFfn,
+    experts: model.experts,
+    topK: model.topK,
+    layout,
+    dtype,
+    ...(capacityFactor === undefined ? {} : { capacityFactor }),
+  };
+}
+
+/** Query and key/value heads that one TP rank computes; fewer key/value heads than ranks are replicated. */
+export function headsPerRank(model: MoeModel, tp: number): { query: number; keyValue: number } {
+  return { query: model.attentionHeads / tp, keyValue: Math.max(1, model.keyValueHeads / tp) };
+}

@@ -1,0 +1,91 @@
+/** Programs: a whole training step, and the MoE layer alone (for benchmarks and for choosing a dispatcher). */
+import { isMoeLayer } from '../model/index.js';
+import { InputError } from '../units/errors.js';
+import { attentionBackward, attentionForward } from './attention-layer.js';
+import { unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
+import { embeddingBackward, embeddingForward, headBackward, headForward } from './ends.js';
+import { mlpBackward, mlpForward } from './mlp-layer.js';
+import { moeBackward } from './moe-backward.js';
+import { moeForward } from './moe-forward.js';
+import type { MoeShape } from './moe-shape.js';
+import type { Pass, Program, ProgramNode, Template } from './schedule.js';
+import { moeShape, type StepShape } from './step-shape.js';
+import { updateTemplate } from './update.js';
+
+class Chain {
+  readonly nodes: ProgramNode[] = [];
+
+  push(template: string, layer: number, microBatch: number, pass: Pass): void {
+    const last = this.nodes.length - 1;
+    this.nodes.push({ template, layer, microBatch, pass, after: last < 0 ? [] : [last] });
+  }
+}
+
+const byName = (templates: readonly Template[]): Record<string, Template> =>
+  Object.fromEntries(templates.map((template) => [template.name, template]));
+
+function refuse(strategy: Strategy, shape: MoeShape): void {
+  const why = unsupportedStrategy(strategy, shape);
+  if (why !== undefined)
+    throw new InputError(why, { hint: 'choose another dispatcher (scattered serves every layout), or another etp' });
+}
+
+/** One training step: forward and backward of every micro-batch, one after another, then the update. Needs pp = cp = 1. */
+export function trainingStep(step: StepShape): Program {
+  const { model, layout } = step;
+  if (layout.pp > 1 || layout.cp > 1)
+    throw new InputError(`a step with pp ${layout.pp} and cp ${layout.cp} can't be scheduled`, {
+      expected: 'pp = 1 and cp = 1',
+    });
+  const moe = moeShape(step);
+  refuse(step.strategy, moe);
+  const templates = [
+    embeddingForward(step),
+    attentionForward(step),
+    ...(model.layers > 0 ? [moeForward(moe, step.strategy), moeBackward(moe, step.strategy)] : []),
+    headForward(step),
+    headBackward(step),
+    attentionBackward(step),
+    embeddingBackward(step),
+    updateTemplate(step),
+  ];
+  const kind = Array.from({ length: model.layers }, (_, layer) => (isMoeLayer(model, layer) ? 'moe' : 'mlp'));
+  if (kind.includes('mlp')) templates.push(mlpForward(step), mlpBackward(step));
+  const chain = new Chain();
+  for (let microBatch = 0; microBatch < step.microBatches; microBatch++) {
+    chain.push('embedding.forward', -1, microBatch, 'forward');
+    kind.forEach((block, layer) => {
+      chain.push('attention.forward', layer, microBatch, 'forward');
+      chain.push(`${block}.forward`, layer, microBatch, 'forward');
+    });
+    chain.push('head.forward', -1, microBatch, 'forward');
+    chain.push('head.backward', -1, microBatch, 'backward');
+    for (let layer = model.layers - 1; layer >= 0; layer--) {
+      chain.push(`${kind[layer]}.backward`, layer, microBatch, 'backward');
+      chain.push('attention.backward', layer, microBatch, 'backward');
+    }
+    chain.push('embedding.backward', -1, microBatch, 'backward');
+  }
+  chain.push('update', -1, 0, 'update');
+  return { stage: 0, templates: byName(templates), nodes: chain.nodes };
+}
+
+/** The forward part of a step: for evaluation. */
+export function evaluationStep(step: StepShape): Program {
+  const program = trainingStep({ ...step, microBatches: 1 });
+  const nodes = program.nodes.filter((node) => node.pass === 'forward');
+  return { ...program, nodes };
+}
+
+/** One MoE layer, forward and backward. */
+export function moeLayerProgram(shape: MoeShape, strategy: Strategy): Program {
+  refuse(strategy, shape);
+  const chain = new Chain();
+  chain.push('moe.forward', 0, 0, 'forward');
+  chain.push('moe.backward', 0, 0, 'backward');
+  return {
+    stage: 0,
+    templates: byName([moeForward(shape, strategy), moeBackward(shape, strategy)]),
+    nodes: chain.nodes,
+  };
+}
