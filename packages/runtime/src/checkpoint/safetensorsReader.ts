@@ -1,0 +1,142 @@
+/** Reads one safetensors file tensor by tensor; never holds more than the header and what was asked for. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { InputError } from '@monta/core';
+import { maxHeaderBytes, parseHeader } from './safetensorsHeader.js';
+import type { SafetensorsHeader, TensorInfo } from './safetensorsHeader.js';
+import { decodeToFloat32, decodeToInt32, safetensorsBytes } from './safetensorsTypes.js';
+
+/** Conversion goes through a buffer of this many bytes. */
+const pieceBytes = 1 << 20;
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export class SafetensorsFile {
+  readonly path: string;
+  readonly header: SafetensorsHeader;
+  readonly #descriptor: number;
+  readonly #dataStart: number;
+
+  private constructor(path: string, descriptor: number, header: SafetensorsHeader, dataStart: number) {
+    this.path = path;
+    this.header = header;
+    this.#descriptor = descriptor;
+    this.#dataStart = dataStart;
+  }
+
+  /** Opens and checks the header. Throws InputError for unreadable, truncated and malformed files. Close it afterwards. */
+  static open(path: string): SafetensorsFile {
+    let descriptor: number;
+    try {
+      descriptor = openSync(path, 'r');
+    } catch (error) {
+      throw new InputError(`can't be opened: ${reason(error)}`, {
+        file: path,
+        expected: 'a readable safetensors file',
+      });
+    }
+    try {
+      const stat = fstatSync(descriptor);
+      if (!stat.isFile()) throw new InputError('is not a file', { file: path, expected: 'a safetensors file' });
+      const { size } = stat;
+      if (size < 8)
+        throw new InputError(`has ${size} bytes, too few for a header length: it is truncated`, {
+          file: path,
+          expected: 'a safetensors file',
+        });
+      const prefix = readFully(path, descriptor, 0, 8, 'header length');
+      const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
+      if (length > BigInt(maxHeaderBytes))
+        throw new InputError(`the header's length is ${length} bytes`, {
+          file: path,
+          expected: `at most ${maxHeaderBytes}: is this a safetensors file?`,
+        });
+      const headerBytes = Number(length);
+      if (8 + headerBytes > size)
+        throw new InputError(`the header takes ${headerBytes} bytes, the file has ${size}: it is truncated`, {
+          file: path,
+          expected: 'a complete file',
+        });
+      const json = readFully(path, descriptor, 8, headerBytes, 'header');
+      const header = parseHeader(path, json, size - 8 - headerBytes);
+      return new SafetensorsFile(path, descriptor, header, 8 + headerBytes);
+    } catch (error) {
+      closeSync(descriptor);
+      throw error;
+    }
+  }
+
+  /** Throws InputError when there is no such tensor, or its shape is not the one expected. */
+  info(name: string, shape?: readonly number[]): TensorInfo {
+    const info = this.header.tensors.get(name);
+    if (info === undefined)
+      throw new InputError(`tensor ${JSON.stringify(name)} is missing`, {
+        file: this.path,
+        expected: shape === undefined ? 'it' : `it with shape [${shape.join(', ')}]`,
+      });
+    if (shape !== undefined && (shape.length !== info.shape.length || shape.some((size, i) => size !== info.shape[i])))
+      throw new InputError(`tensor ${JSON.stringify(name)} has shape [${info.shape.join(', ')}]`, {
+        file: this.path,
+        expected: `[${shape.join(', ')}]`,
+      });
+    return info;
+  }
+
+  /** `count` elements from element `first` of the flattened tensor, converted to float32; `out` may be a part of a larger array. */
+  readFloat32(name: string, out: Float32Array, first = 0): void {
+    this.#read(name, out.length, first, (info, bytes, at, count) => {
+      decodeToFloat32(info.type, bytes, out.subarray(at, at + count));
+    });
+  }
+
+  /** As `readFloat32`, for I32 and I64 tensors. */
+  readInt32(name: string, out: Int32Array, first = 0): void {
+    this.#read(name, out.length, first, (info, bytes, at, count) => {
+      decodeToInt32(info.type, bytes, out.subarray(at, at + count));
+    });
+  }
+
+  #read(
+    name: string,
+    count: number,
+    first: number,
+    decode: (info: TensorInfo, bytes: Uint8Array, at: number, count: number) => void,
+  ): void {
+    const info = this.info(name);
+    if (first < 0 || first + count > info.elements)
+      throw new RangeError(`tensor ${name}: elements ${first}..${first + count} of ${info.elements}`);
+    const size = safetensorsBytes[info.type];
+    for (let at = 0; at < count; at += pieceBytes / size) {
+      const piece = Math.min(count - at, pieceBytes / size);
+      const position = this.#dataStart + info.begin + (first + at) * size;
+      const bytes = readFully(this.path, this.#descriptor, position, piece * size, `tensor ${JSON.stringify(name)}`);
+      try {
+        decode(info, bytes, at, piece);
+      } catch (error) {
+        throw new InputError(`tensor ${JSON.stringify(name)}: ${reason(error)}`, { file: this.path });
+      }
+    }
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+}
+
+function readFully(file: string, descriptor: number, position: number, length: number, what: string): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    let got: number;
+    try {
+      got = readSync(descriptor, bytes, done, length - done, position + done);
+    } catch (error) {
+      throw new InputError(`${what} can't be read: ${reason(error)}`, { file });
+    }
+    if (got === 0)
+      throw new InputError(`${what} ends after ${done} of ${length} bytes: the file is truncated`, { file });
+    done += got;
+  }
+  return bytes;
+}

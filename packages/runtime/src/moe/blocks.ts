@@ -1,0 +1,111 @@
+/**
+ * Where rows lie in the canonical buffer and in communication buffers.
+ *
+ * A *block* is the rows that one source slice sends to one expert. The canonical buffer holds the blocks in the order
+ * [expert][source][rows]; block b = expert * sources + source. Chunk c of n of a block of m rows is its rows
+ * floor(m*c/n)..floor(m*(c+1)/n), so every chunk touches every block and any two chunk counts see the same canonical rows.
+ * A communication buffer holds one chunk after another; within a chunk the blocks stand in the order in which the collective sends or
+ * delivers them, which for a sender of an all_to_all is the canonical order itself (destination by destination).
+ */
+
+/** Triples [canonical row, packed row, count], without empty ones and with neighbours merged. */
+export type Moves = Int32Array;
+
+/** First row of chunk `chunk` of `of` in a block of `rows` rows; `chunk` = `of` gives the end. */
+export function chunkBegin(rows: number, chunk: number, of: number): number {
+  return Math.floor((rows * chunk) / of);
+}
+
+/** Rows of chunk `chunk` of `of` in a block of `rows` rows. */
+export function chunkRows(rows: number, chunk: number, of: number): number {
+  return chunkBegin(rows, chunk + 1, of) - chunkBegin(rows, chunk, of);
+}
+
+/** First canonical row of every block, and after them the total. `counts[b]`: rows of block b. */
+export function blockStarts(counts: Int32Array): Int32Array {
+  const starts = new Int32Array(counts.length + 1);
+  for (let block = 0; block < counts.length; block++) starts[block + 1] = starts[block] + counts[block];
+  return starts;
+}
+
+/** Rows of chunk `chunk` of `of` over all blocks. */
+export function chunkTotal(counts: Int32Array, chunk: number, of: number): number {
+  let total = 0;
+  for (const rows of counts) total += chunkRows(rows, chunk, of);
+  return total;
+}
+
+/** Blocks in canonical order: what the sender of an all_to_all packs. */
+export function sendOrder(experts: number, sources: number): Int32Array {
+  return Int32Array.from({ length: experts * sources }, (_, i) => i);
+}
+
+/**
+ * Blocks as an all_to_all over ep delivers them, [ep rank][local expert][slice], where each ep rank sends `slices` slices: 1 when every rank
+ * sends its own slice (`sources` = ep), etp when it sends its replica's (`sources` = ep * etp).
+ */
+export function receiveOrder(localExperts: number, ep: number, slices: number): Int32Array {
+  const order = new Int32Array(localExperts * ep * slices);
+  let at = 0;
+  for (let rank = 0; rank < ep; rank++)
+    for (let expert = 0; expert < localExperts; expert++)
+      for (let slice = 0; slice < slices; slice++) order[at++] = (expert * ep + rank) * slices + slice;
+  return order;
+}
+
+/**
+ * Blocks as an all_gather over etp delivers them when every member contributes what its all_to_all received:
+ * [etp member][ep rank][local expert]; sources are numbered with etp fastest.
+ */
+export function gatherOrder(localExperts: number, ep: number, etp: number): Int32Array {
+  const order = new Int32Array(localExperts * ep * etp);
+  let at = 0;
+  for (let member = 0; member < etp; member++)
+    for (let rank = 0; rank < ep; rank++)
+      for (let expert = 0; expert < localExperts; expert++) order[at++] = (expert * ep + rank) * etp + member;
+  return order;
+}
+
+/** Chunk `chunk` of `of` of every block: from canonical rows to packed rows counted from 0, blocks in `order`. */
+export function chunkMoves(counts: Int32Array, order: Int32Array, chunk: number, of: number): Moves {
+  const starts = blockStarts(counts);
+  const moves: number[] = [];
+  let packed = 0;
+  for (const block of order) {
+    const rows = counts[block];
+    const count = chunkRows(rows, chunk, of);
+    if (count === 0) continue;
+    const canonical = starts[block] + chunkBegin(rows, chunk, of);
+    const last = moves.length - 3;
+    if (last >= 0 && moves[last] + moves[last + 2] === canonical) moves[last + 2] = moves[last + 2] + count;
+    else moves.push(canonical, packed, count);
+    packed += count;
+  }
+  return Int32Array.from(moves);
+}
+
+/** packed rows = canonical rows. Rows have `width` elements. */
+export function packRows(moves: Moves, width: number, canonical: Float32Array, packed: Float32Array): void {
+  for (let move = 0; move < moves.length; move += 3) {
+    const from = moves[move] * width;
+    packed.set(canonical.subarray(from, from + moves[move + 2] * width), moves[move + 1] * width);
+  }
+}
+
+/** canonical rows = packed rows: the inverse of `packRows`. */
+export function unpackRows(moves: Moves, width: number, packed: Float32Array, canonical: Float32Array): void {
+  for (let move = 0; move < moves.length; move += 3) {
+    const from = moves[move + 1] * width;
+    canonical.set(packed.subarray(from, from + moves[move + 2] * width), moves[move] * width);
+  }
+}
+
+/** canonical rows += packed rows: partial sums of several ranks. */
+export function addRows(moves: Moves, width: number, packed: Float32Array, canonical: Float32Array): void {
+  for (let move = 0; move < moves.length; move += 3) {
+    const to = moves[move] * width;
+    const from = moves[move + 1] * width;
+    const count = moves[move + 2] * width;
+    for (let i = 0; i < count; i++) canonical[to + i] = canonical[to + i] + packed[from + i];
+  }
+}

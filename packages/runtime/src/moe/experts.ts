@@ -1,0 +1,217 @@
+/**
+ * SwiGLU experts on the canonical row buffer: y = (silu(x Wg^T) * (x Wu^T)) Wd^T, each expert on its own rows.
+ *
+ * Weights of a rank, for its local experts and its share `ffn` of the intermediate size (sharded over etp):
+ *   gateUp [local experts, 2 * ffn, hidden]: gate rows, then up rows;   down [local experts, hidden, ffn]
+ * With etp > 1, y and dx are partial sums over the etp ranks.
+ *
+ * Work is named by *segments*, so that a chunk of every block is computed without touching other rows, in any order and with other chunks
+ * in the backward. All functions write only the rows of their segments.
+ */
+import type { Gemm } from '../device/gemm.js';
+import { chunkBegin, chunkRows } from './blocks.js';
+
+export interface ExpertShape {
+  readonly hidden: number;
+  /** Intermediate size here. */
+  readonly ffn: number;
+}
+
+/** Triples [local expert, first canonical row, rows]. */
+export type Segments = Int32Array;
+
+/**
+ * Segments of chunk `chunk` of `of`: counts[expert * sources + source] rows per block, in canonical order. Neighbouring rows of an expert
+ * are one segment, so chunk 0 of 1 has one per expert that has rows.
+ */
+export function chunkSegments(
+  counts: Int32Array,
+  localExperts: number,
+  sources: number,
+  chunk: number,
+  of: number,
+): Segments {
+  const segments: number[] = [];
+  let start = 0;
+  for (let expert = 0; expert < localExperts; expert++)
+    for (let source = 0; source < sources; source++) {
+      const rows = counts[expert * sources + source];
+      const count = chunkRows(rows, chunk, of);
+      const first = start + chunkBegin(rows, chunk, of);
+      start += rows;
+      if (count === 0) continue;
+      const last = segments.length - 3;
+      if (last >= 0 && segments[last] === expert && segments[last + 1] + segments[last + 2] === first)
+        segments[last + 2] = segments[last + 2] + count;
+      else segments.push(expert, first, count);
+    }
+  return Int32Array.from(segments);
+}
+
+function forEachSegment(segments: Segments, visit: (expert: number, row: number, rows: number) => void): void {
+  for (let i = 0; i < segments.length; i += 3) visit(segments[i], segments[i + 1], segments[i + 2]);
+}
+
+/** gateUpRows [rows, 2 * ffn] = x [rows, hidden] times the experts' gate and up weights; saved for the backward. */
+export function expertGateUp(
+  gemm: Gemm,
+  { hidden, ffn }: ExpertShape,
+  segments: Segments,
+  x: Float32Array,
+  gateUp: Float32Array,
+  gateUpRows: Float32Array,
+): void {
+  forEachSegment(segments, (expert, row, rows) => {
+    gemm({
+      m: rows,
+      n: 2 * ffn,
+      k: hidden,
+      a: x.subarray(row * hidden, (row + rows) * hidden),
+      b: gateUp.subarray(expert * 2 * ffn * hidden, (expert + 1) * 2 * ffn * hidden),
+      c: gateUpRows.subarray(row * 2 * ffn, (row + rows) * 2 * ffn),
+      transposeB: true,
+    });
+  });
+}
+
+/** activated [rows, ffn] = silu(gate) * up. */
+export function expertActivation(
+  { ffn }: ExpertShape,
+  segments: Segments,
+  gateUpRows: Float32Array,
+  activated: Float32Array,
+): void {
+  forEachSegment(segments, (_expert, first, rows) => {
+    for (let row = first; row < first + rows; row++) {
+      const from = row * 2 * ffn;
+      const to = row * ffn;
+      for (let i = 0; i < ffn; i++) {
+        const gate = gateUpRows[from + i];
+        activated[to + i] = (gate / (1 + Math.exp(-gate))) * gateUpRows[from + ffn + i];
+      }
+    }
+  });
+}
+
+/** y [rows, hidden] = activated times the experts' down weights: a partial sum over etp. */
+export function expertDown(
+  gemm: Gemm,
+  { hidden, ffn }: ExpertShape,
+  segments: Segments,
+  activated: Float32Array,
+  down: Float32Array,
+  y: Float32Array,
+): void {
+  forEachSegment(segments, (expert, row, rows) => {
+    gemm({
+      m: rows,
+      n: hidden,
+      k: ffn,
+      a: activated.subarray(row * ffn, (row + rows) * ffn),
+      b: down.subarray(expert * hidden * ffn, (expert + 1) * hidden * ffn),
+      c: y.subarray(row * hidden, (row + rows) * hidden),
+      transposeB: true,
+    });
+  });
+}
+
+/** dactivated [rows, ffn] from dy [rows, hidden]. */
+export function expertDownInputGrad(
+  gemm: Gemm,
+  { hidden, ffn }: ExpertShape,
+  segments: Segments,
+  dy: Float32Array,
+  down: Float32Array,
+  dactivated: Float32Array,
+): void {
+  forEachSegment(segments, (expert, row, rows) => {
+    gemm({
+      m: rows,
+      n: ffn,
+      k: hidden,
+      a: dy.subarray(row * hidden, (row + rows) * hidden),
+      b: down.subarray(expert * hidden * ffn, (expert + 1) * hidden * ffn),
+      c: dactivated.subarray(row * ffn, (row + rows) * ffn),
+    });
+  });
+}
+
+/** dgateUpRows [rows, 2 * ffn] from dactivated; may be gateUpRows itself when that is not needed again. */
+export function expertActivationGrad(
+  { ffn }: ExpertShape,
+  segments: Segments,
+  gateUpRows: Float32Array,
+  dactivated: Float32Array,
+  dgateUpRows: Float32Array,
+): void {
+  forEachSegment(segments, (_expert, first, rows) => {
+    for (let row = first; row < first + rows; row++) {
+      const from = row * 2 * ffn;
+      for (let i = 0; i < ffn; i++) {
+        const gate = gateUpRows[from + i];
+        const up = gateUpRows[from + ffn + i];
+        const upstream = dactivated[row * ffn + i];
+        const sigmoid = 1 / (1 + Math.exp(-gate));
+        dgateUpRows[from + i] = upstream * up * sigmoid * (1 + gate * (1 - sigmoid));
+        dgateUpRows[from + ffn + i] = upstream * gate * sigmoid;
+      }
+    }
+  });
+}
+
+/** dx [rows, hidden] from dgateUpRows: a partial sum over etp. */
+export function expertGateUpInputGrad(
+  gemm: Gemm,
+  { hidden, ffn }: ExpertShape,
+  segments: Segments,
+  dgateUpRows: Float32Array,
+  gateUp: Float32Array,
+  dx: Float32Array,
+): void {
+  forEachSegment(segments, (expert, row, rows) => {
+    gemm({
+      m: rows,
+      n: hidden,
+      k: 2 * ffn,
+      a: dgateUpRows.subarray(row * 2 * ffn, (row + rows) * 2 * ffn),
+      b: gateUp.subarray(expert * 2 * ffn * hidden, (expert + 1) * 2 * ffn * hidden),
+      c: dx.subarray(row * hidden, (row + rows) * hidden),
+    });
+  });
+}
+
+/** dgateUp += dgateUpRows^T x and ddown += dy^T activated, per expert over the rows of the segments (usually chunk 0 of 1: all rows at once). */
+export function expertWeightGrad(
+  gemm: Gemm,
+  { hidden, ffn }: ExpertShape,
+  segments: Segments,
+  x: Float32Array,
+  dgateUpRows: Float32Array,
+  activated: Float32Array,
+  dy: Float32Array,
+  dgateUp: Float32Array,
+  ddown: Float32Array,
+): void {
+  forEachSegment(segments, (expert, row, rows) => {
+    gemm({
+      m: 2 * ffn,
+      n: hidden,
+      k: rows,
+      a: dgateUpRows.subarray(row * 2 * ffn, (row + rows) * 2 * ffn),
+      b: x.subarray(row * hidden, (row + rows) * hidden),
+      c: dgateUp.subarray(expert * 2 * ffn * hidden, (expert + 1) * 2 * ffn * hidden),
+      transposeA: true,
+      beta: 1,
+    });
+    gemm({
+      m: hidden,
+      n: ffn,
+      k: rows,
+      a: dy.subarray(row * hidden, (row + rows) * hidden),
+      b: activated.subarray(row * ffn, (row + rows) * ffn),
+      c: ddown.subarray(expert * hidden * ffn, (expert + 1) * hidden * ffn),
+      transposeA: true,
+      beta: 1,
+    });
+  });
+}

@@ -1,0 +1,224 @@
+/**
+ * Causal grouped-query attention on rows [batch, sequence]. Scores of a tile of queries are made by a matrix product per head; softmax is
+ * float32 with float64 sums. Of the probabilities only the logarithm of each row's sum is kept; the backward recomputes them
+ * (as FlashAttention does, Dao et al., arXiv 2205.14135), so memory stays linear in the sequence.
+ */
+import type { Gemm } from '../device/gemm.js';
+
+export interface AttentionShape {
+  readonly batch: number;
+  readonly sequence: number;
+  /** Query heads here; query head j reads key/value head floor(j * kvHeads / heads). */
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** Sliding window: a query sees itself and the `window` - 1 tokens before it. Absent: all before it. */
+  readonly window?: number;
+}
+
+/** Queries of one tile. A tile reads only the keys up to its last query, so small tiles skip nearly half of the square. */
+const tileQueries = 64;
+
+/** Float32 elements of scratch that forward and backward need. */
+export function attentionScratch(shape: AttentionShape): number {
+  return 2 * Math.min(tileQueries, shape.sequence) * shape.sequence;
+}
+
+interface Tile {
+  readonly batchIndex: number;
+  readonly head: number;
+  readonly kvHead: number;
+  /** First query, number of queries; first key, number of keys; all within the sequence. */
+  readonly query: number;
+  readonly queries: number;
+  readonly key: number;
+  readonly keys: number;
+}
+
+function forEachTile(shape: AttentionShape, visit: (tile: Tile) => void): void {
+  const { batch, sequence, heads, kvHeads, window = Infinity } = shape;
+  for (let batchIndex = 0; batchIndex < batch; batchIndex++)
+    for (let head = 0; head < heads; head++) {
+      const kvHead = Math.floor((head * kvHeads) / heads);
+      for (let query = 0; query < sequence; query += tileQueries) {
+        const queries = Math.min(tileQueries, sequence - query);
+        const key = Math.max(0, query - window + 1);
+        visit({ batchIndex, head, kvHead, query, queries, key, keys: query + queries - key });
+      }
+    }
+}
+
+function scores(
+  gemm: Gemm,
+  shape: AttentionShape,
+  tile: Tile,
+  q: Float32Array,
+  k: Float32Array,
+  out: Float32Array,
+): void {
+  const { sequence, heads, kvHeads, headDim } = shape;
+  gemm({
+    m: tile.queries,
+    n: tile.keys,
+    k: headDim,
+    a: q.subarray(((tile.batchIndex * sequence + tile.query) * heads + tile.head) * headDim),
+    b: k.subarray(((tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead) * headDim),
+    c: out,
+    transposeB: true,
+    lda: heads * headDim,
+    ldb: kvHeads * headDim,
+    alpha: 1 / Math.sqrt(headDim),
+  });
+}
+
+/** Keys that row `row` of a tile sees, as a range within the tile's keys. */
+function visible(shape: AttentionShape, tile: Tile, row: number): [number, number] {
+  const query = tile.query + row;
+  return [Math.max(0, query - (shape.window ?? Infinity) + 1 - tile.key), query + 1 - tile.key];
+}
+
+/**
+ * q: tokens x heads x headDim, k and v: tokens x kvHeads x headDim (rope applied), out as q. logSum [batch, heads, sequence] is saved for the
+ * backward, as are q, k, v and out. scratch: `attentionScratch` elements.
+ */
+export function attentionForward(
+  gemm: Gemm,
+  shape: AttentionShape,
+  q: Float32Array,
+  k: Float32Array,
+  v: Float32Array,
+  out: Float32Array,
+  logSum: Float32Array,
+  scratch: Float32Array,
+): void {
+  const { sequence, heads, kvHeads, headDim } = shape;
+  forEachTile(shape, (tile) => {
+    const { keys } = tile;
+    scores(gemm, shape, tile, q, k, scratch);
+    for (let row = 0; row < tile.queries; row++) {
+      const from = row * keys;
+      const [first, end] = visible(shape, tile, row);
+      let largest = -Infinity;
+      for (let i = first; i < end; i++) largest = Math.max(largest, scratch[from + i]);
+      let sum = 0;
+      for (let i = first; i < end; i++) {
+        const value = Math.exp(scratch[from + i] - largest);
+        scratch[from + i] = value;
+        sum += value;
+      }
+      const inverse = 1 / sum;
+      scratch.fill(0, from, from + first);
+      for (let i = first; i < end; i++) scratch[from + i] = scratch[from + i] * inverse;
+      scratch.fill(0, from + end, from + keys);
+      logSum[(tile.batchIndex * heads + tile.head) * sequence + tile.query + row] = largest + Math.log(sum);
+    }
+    gemm({
+      m: tile.queries,
+      n: headDim,
+      k: keys,
+      a: scratch,
+      b: v.subarray(((tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead) * headDim),
+      c: out.subarray(((tile.batchIndex * sequence + tile.query) * heads + tile.head) * headDim),
+      ldb: kvHeads * headDim,
+      ldc: heads * headDim,
+    });
+  });
+}
+
+/** dq, dk and dv are overwritten; dk and dv sum over the query heads of their group. */
+export function attentionBackward(
+  gemm: Gemm,
+  shape: AttentionShape,
+  q: Float32Array,
+  k: Float32Array,
+  v: Float32Array,
+  out: Float32Array,
+  logSum: Float32Array,
+  dout: Float32Array,
+  dq: Float32Array,
+  dk: Float32Array,
+  dv: Float32Array,
+  scratch: Float32Array,
+): void {
+  const { batch, sequence, heads, kvHeads, headDim } = shape;
+  const kvElements = batch * sequence * kvHeads * headDim;
+  dk.fill(0, 0, kvElements);
+  dv.fill(0, 0, kvElements);
+  const scale = 1 / Math.sqrt(headDim);
+  const half = scratch.length >> 1;
+  const probability = scratch.subarray(0, half);
+  const gradient = scratch.subarray(half);
+  const ldq = heads * headDim;
+  const ldk = kvHeads * headDim;
+  forEachTile(shape, (tile) => {
+    const { keys, queries } = tile;
+    const queryAt = ((tile.batchIndex * sequence + tile.query) * heads + tile.head) * headDim;
+    const keyAt = ((tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead) * headDim;
+    scores(gemm, shape, tile, q, k, probability);
+    // dP = dO V^T
+    gemm({
+      m: queries,
+      n: keys,
+      k: headDim,
+      a: dout.subarray(queryAt),
+      b: v.subarray(keyAt),
+      c: gradient,
+      transposeB: true,
+      lda: ldq,
+      ldb: ldk,
+    });
+    for (let row = 0; row < queries; row++) {
+      const from = row * keys;
+      const [first, end] = visible(shape, tile, row);
+      const log = logSum[(tile.batchIndex * heads + tile.head) * sequence + tile.query + row];
+      // sum over keys of P * dP equals the dot product of out and dout of this row
+      let dot = 0;
+      for (let i = queryAt + row * ldq; i < queryAt + row * ldq + headDim; i++) dot += out[i] * dout[i];
+      probability.fill(0, from, from + first);
+      gradient.fill(0, from, from + first);
+      for (let i = from + first; i < from + end; i++) {
+        const p = Math.exp(probability[i] - log);
+        probability[i] = p;
+        gradient[i] = p * (gradient[i] - dot) * scale;
+      }
+      probability.fill(0, from + end, from + keys);
+      gradient.fill(0, from + end, from + keys);
+    }
+    gemm({
+      m: queries,
+      n: headDim,
+      k: keys,
+      a: gradient,
+      b: k.subarray(keyAt),
+      c: dq.subarray(queryAt),
+      ldb: ldk,
+      ldc: ldq,
+    });
+    gemm({
+      m: keys,
+      n: headDim,
+      k: queries,
+      a: gradient,
+      b: q.subarray(queryAt),
+      c: dk.subarray(keyAt),
+      transposeA: true,
+      lda: keys,
+      ldb: ldq,
+      ldc: ldk,
+      beta: 1,
+    });
+    gemm({
+      m: keys,
+      n: headDim,
+      k: queries,
+      a: probability,
+      b: dout.subarray(queryAt),
+      c: dv.subarray(keyAt),
+      transposeA: true,
+      lda: keys,
+      ldb: ldq,
+      ldc: ldk,
+      beta: 1,
+    });
+  });
+}

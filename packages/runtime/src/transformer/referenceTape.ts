@@ -1,0 +1,244 @@
+/**
+ * The operations of the one-rank reference as plain float64 loops, each with its backward beside it. A tape remembers the backwards and
+ * runs them in reverse. Nothing here is shared with the kernels that it checks.
+ */
+
+/** A matrix with its gradient. */
+export interface Matrix {
+  readonly rows: number;
+  readonly width: number;
+  readonly value: Float64Array;
+  readonly gradient: Float64Array;
+}
+
+export function matrix(rows: number, width: number, value: Float64Array = new Float64Array(rows * width)): Matrix {
+  return { rows, width, value, gradient: new Float64Array(rows * width) };
+}
+
+export class Tape {
+  readonly #backwards: (() => void)[] = [];
+
+  push(backward: () => void): void {
+    this.#backwards.push(backward);
+  }
+
+  run(): void {
+    for (const backward of this.#backwards.reverse()) backward();
+  }
+}
+
+/** x W^T + bias; weight: outputs x inputs, bias: 1 x outputs. */
+export function linear(tape: Tape, x: Matrix, weight: Matrix, bias?: Matrix): Matrix {
+  const y = matrix(x.rows, weight.rows);
+  const inputs = x.width;
+  for (let r = 0; r < x.rows; r++)
+    for (let o = 0; o < weight.rows; o++) {
+      let sum = bias === undefined ? 0 : bias.value[o];
+      for (let i = 0; i < inputs; i++) sum += x.value[r * inputs + i] * weight.value[o * inputs + i];
+      y.value[r * y.width + o] = sum;
+    }
+  tape.push(() => {
+    for (let r = 0; r < x.rows; r++)
+      for (let o = 0; o < weight.rows; o++) {
+        const dy = y.gradient[r * y.width + o];
+        if (bias !== undefined) bias.gradient[o] += dy;
+        for (let i = 0; i < inputs; i++) {
+          x.gradient[r * inputs + i] += dy * weight.value[o * inputs + i];
+          weight.gradient[o * inputs + i] += dy * x.value[r * inputs + i];
+        }
+      }
+  });
+  return y;
+}
+
+export function add(tape: Tape, a: Matrix, b: Matrix): Matrix {
+  const y = matrix(
+    a.rows,
+    a.width,
+    a.value.map((value, i) => value + b.value[i]),
+  );
+  tape.push(() => {
+    y.gradient.forEach((dy, i) => {
+      a.gradient[i] += dy;
+      b.gradient[i] += dy;
+    });
+  });
+  return y;
+}
+
+/** RMSNorm of every group of weight.width elements (a whole row, or one head). */
+export function rmsNorm(tape: Tape, x: Matrix, weight: Matrix, epsilon: number): Matrix {
+  const y = matrix(x.rows, x.width);
+  const n = weight.width;
+  const roots = new Float64Array(x.value.length / n);
+  for (let group = 0; group < roots.length; group++) {
+    let squares = 0;
+    for (let i = 0; i < n; i++) squares += x.value[group * n + i] ** 2;
+    roots[group] = Math.sqrt(squares / n + epsilon);
+    for (let i = 0; i < n; i++) y.value[group * n + i] = (weight.value[i] * x.value[group * n + i]) / roots[group];
+  }
+  tape.push(() => {
+    for (let group = 0; group < roots.length; group++) {
+      const root = roots[group];
+      for (let i = 0; i < n; i++) {
+        const dy = y.gradient[group * n + i];
+        weight.gradient[i] += (dy * x.value[group * n + i]) / root;
+        // y_i = w_i x_i / root, d root / d x_j = x_j / (n root)
+        x.gradient[group * n + i] += (dy * weight.value[i]) / root;
+        for (let j = 0; j < n; j++)
+          x.gradient[group * n + j] -=
+            (dy * weight.value[i] * x.value[group * n + i] * x.value[group * n + j]) / (n * root ** 3);
+      }
+    }
+  });
+  return y;
+}
+
+/** Limits every element to [-limit, limit] (OLMoE's `clip_qkv`). */
+export function clamp(tape: Tape, x: Matrix, limit: number): Matrix {
+  const y = matrix(
+    x.rows,
+    x.width,
+    x.value.map((value) => Math.max(-limit, Math.min(limit, value))),
+  );
+  tape.push(() => {
+    y.gradient.forEach((dy, i) => {
+      if (Math.abs(x.value[i]) <= limit) x.gradient[i] += dy;
+    });
+  });
+  return y;
+}
+
+/** Rotary embedding, pairs (i, i + headDim / 2); rows are [batch, sequence]. */
+export function rope(tape: Tape, x: Matrix, headDim: number, sequence: number, theta: number): Matrix {
+  const y = matrix(x.rows, x.width);
+  const half = headDim / 2;
+  const visit = (act: (low: number, high: number, cosine: number, sine: number) => void): void => {
+    for (let r = 0; r < x.rows; r++)
+      for (let head = 0; head < x.width / headDim; head++)
+        for (let i = 0; i < half; i++) {
+          // float32 frequencies and angles are part of what Hugging Face computes
+          const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headDim)));
+          const angle = Math.fround((r % sequence) * frequency);
+          const low = r * x.width + head * headDim + i;
+          act(low, low + half, Math.cos(angle), Math.sin(angle));
+        }
+  };
+  visit((low, high, cosine, sine) => {
+    y.value[low] = x.value[low] * cosine - x.value[high] * sine;
+    y.value[high] = x.value[high] * cosine + x.value[low] * sine;
+  });
+  tape.push(() => {
+    visit((low, high, cosine, sine) => {
+      x.gradient[low] += y.gradient[low] * cosine + y.gradient[high] * sine;
+      x.gradient[high] += y.gradient[high] * cosine - y.gradient[low] * sine;
+    });
+  });
+  return y;
+}
+
+/** Causal attention; query head j reads key/value head floor(j / (heads / kvHeads)); `window` as Hugging Face's sliding window. */
+export function attention(
+  tape: Tape,
+  q: Matrix,
+  k: Matrix,
+  v: Matrix,
+  headDim: number,
+  sequence: number,
+  window: number,
+): Matrix {
+  const out = matrix(q.rows, q.width);
+  const heads = q.width / headDim;
+  const group = heads / (k.width / headDim);
+  const scale = 1 / Math.sqrt(headDim);
+  for (let row = 0; row < q.rows; row++) {
+    const start = row - (row % sequence);
+    const first = Math.max(start, row - window + 1);
+    for (let head = 0; head < heads; head++) {
+      const qAt = row * q.width + head * headDim;
+      const kAt = (key: number): number => key * k.width + Math.floor(head / group) * headDim;
+      const weights: number[] = [];
+      for (let key = first; key <= row; key++) {
+        let score = 0;
+        for (let i = 0; i < headDim; i++) score += q.value[qAt + i] * k.value[kAt(key) + i];
+        weights.push(score * scale);
+      }
+      const largest = Math.max(...weights);
+      const exponentials = weights.map((score) => Math.exp(score - largest));
+      const sum = exponentials.reduce((total, value) => total + value, 0);
+      const p = exponentials.map((value) => value / sum);
+      for (let key = first; key <= row; key++)
+        for (let i = 0; i < headDim; i++) out.value[qAt + i] += p[key - first] * v.value[kAt(key) + i];
+      tape.push(() => {
+        const dp = p.map((_, j) => {
+          let dot = 0;
+          for (let i = 0; i < headDim; i++) {
+            dot += out.gradient[qAt + i] * v.value[kAt(first + j) + i];
+            v.gradient[kAt(first + j) + i] += p[j] * out.gradient[qAt + i];
+          }
+          return dot;
+        });
+        const mean = dp.reduce((total, value, j) => total + value * p[j], 0);
+        dp.forEach((value, j) => {
+          const ds = p[j] * (value - mean) * scale;
+          for (let i = 0; i < headDim; i++) {
+            q.gradient[qAt + i] += ds * k.value[kAt(first + j) + i];
+            k.gradient[kAt(first + j) + i] += ds * q.value[qAt + i];
+          }
+        });
+      });
+    }
+  }
+  return out;
+}
+
+/** silu(gate) * up, element by element. */
+export function swiglu(tape: Tape, gate: Matrix, up: Matrix): Matrix {
+  const y = matrix(gate.rows, gate.width);
+  gate.value.forEach((g, i) => {
+    y.value[i] = (g / (1 + Math.exp(-g))) * up.value[i];
+  });
+  tape.push(() => {
+    gate.value.forEach((g, i) => {
+      const sigmoid = 1 / (1 + Math.exp(-g));
+      gate.gradient[i] += y.gradient[i] * up.value[i] * (sigmoid + g * sigmoid * (1 - sigmoid));
+      up.gradient[i] += y.gradient[i] * g * sigmoid;
+    });
+  });
+  return y;
+}
+
+export function softmax(tape: Tape, x: Matrix): Matrix {
+  const y = matrix(x.rows, x.width);
+  for (let r = 0; r < x.rows; r++) {
+    const row = x.value.subarray(r * x.width, (r + 1) * x.width);
+    const largest = Math.max(...row);
+    const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0);
+    row.forEach((value, i) => {
+      y.value[r * x.width + i] = Math.exp(value - largest) / sum;
+    });
+  }
+  tape.push(() => {
+    for (let r = 0; r < x.rows; r++)
+      for (let i = 0; i < x.width; i++)
+        for (let j = 0; j < x.width; j++) {
+          const jacobian = y.value[r * x.width + i] * ((i === j ? 1 : 0) - y.value[r * x.width + j]);
+          x.gradient[r * x.width + j] += jacobian * y.gradient[r * x.width + i];
+        }
+  });
+  return y;
+}
+
+/** Rows of `weight` by id; the row of `paddingId` gets no gradient (PyTorch's `padding_idx`). */
+export function embedding(tape: Tape, ids: ArrayLike<number>, weight: Matrix, paddingId: number | undefined): Matrix {
+  const y = matrix(ids.length, weight.width);
+  for (let r = 0; r < ids.length; r++)
+    for (let i = 0; i < weight.width; i++) y.value[r * weight.width + i] = weight.value[ids[r] * weight.width + i];
+  tape.push(() => {
+    for (let r = 0; r < ids.length; r++)
+      if (ids[r] !== paddingId)
+        for (let i = 0; i < weight.width; i++)
+          weight.gradient[ids[r] * weight.width + i] += y.gradient[r * weight.width + i];
+  });
+  return y;
+}

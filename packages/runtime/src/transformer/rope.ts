@@ -1,0 +1,67 @@
+/** Rotary position embedding in Hugging Face's rotate-half convention: element i of a head is paired with i + headDim / 2. */
+
+export interface RopeTable {
+  readonly headDim: number;
+  readonly positions: number;
+  /** positions x headDim / 2 each. */
+  readonly cosine: Float32Array;
+  readonly sine: Float32Array;
+}
+
+/**
+ * Angles position * theta^(-2i / headDim), for positions 0 to `positions` - 1. Frequencies and angles are rounded to float32 as Hugging Face
+ * does (its default rope), because at large positions that rounding is far above the tolerance of a comparison.
+ */
+export function ropeTable(positions: number, headDim: number, theta: number): RopeTable {
+  if (headDim % 2 !== 0) throw new RangeError(`rope needs an even head dimension, got ${headDim}`);
+  const half = headDim / 2;
+  const cosine = new Float32Array(positions * half);
+  const sine = new Float32Array(positions * half);
+  for (let i = 0; i < half; i++) {
+    const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headDim)));
+    for (let position = 0; position < positions; position++) {
+      const angle = Math.fround(position * frequency);
+      cosine[position * half + i] = Math.cos(angle);
+      sine[position * half + i] = Math.sin(angle);
+    }
+  }
+  return { headDim, positions, cosine, sine };
+}
+
+function rotate(
+  table: RopeTable,
+  x: Float32Array,
+  rows: number,
+  heads: number,
+  sequence: number,
+  direction: 1 | -1,
+): void {
+  const { headDim, cosine, sine } = table;
+  if (sequence > table.positions)
+    throw new RangeError(`rope table holds ${table.positions} positions, the sequence has ${sequence}`);
+  const half = headDim / 2;
+  for (let row = 0; row < rows; row++) {
+    const angle = (row % sequence) * half;
+    for (let head = 0; head < heads; head++) {
+      const from = (row * heads + head) * headDim;
+      for (let i = 0; i < half; i++) {
+        const c = cosine[angle + i];
+        const s = direction * sine[angle + i];
+        const low = x[from + i];
+        const high = x[from + half + i];
+        x[from + i] = low * c - high * s;
+        x[from + half + i] = high * c + low * s;
+      }
+    }
+  }
+}
+
+/** In place on x: rows x heads x headDim; row r has position r mod `sequence`. */
+export function ropeForward(table: RopeTable, x: Float32Array, rows: number, heads: number, sequence: number): void {
+  rotate(table, x, rows, heads, sequence, 1);
+}
+
+/** In place on the gradient: the inverse rotation, which is the transpose. */
+export function ropeBackward(table: RopeTable, dx: Float32Array, rows: number, heads: number, sequence: number): void {
+  rotate(table, dx, rows, heads, sequence, -1);
+}
