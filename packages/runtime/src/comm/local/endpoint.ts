@@ -1,0 +1,169 @@
+/** A rank's side of the local backend: turns calls into descriptors for the mover, and waits for events. */
+import {
+  JobAborted,
+  type CommEvent,
+  type Communicator,
+  type Endpoint,
+  type TransferRecord,
+} from '../communicator.js';
+import { LocalCommunicator, type MemorySize } from './communicator.js';
+import { at, type Control } from './control.js';
+import { encode, type Operation, type Submitted } from './operation.js';
+import { RecordReader } from './records.js';
+import { RingWriter } from './ring.js';
+
+/** Sleeps are cut short so that an abort is noticed even if its wake-up came just before the sleep. */
+const sleepMilliseconds = 100;
+/** While submissions wait for room in the ring. */
+const overflowMilliseconds = 2;
+
+export class LocalEndpoint implements Endpoint {
+  readonly backend = 'local';
+  readonly size: number;
+  private readonly ring: RingWriter;
+  private readonly recordReader: RecordReader;
+  private readonly overflow: Int32Array[] = [];
+  private readonly communicators = new Map<string, Communicator>();
+  private readonly labels = new Map<string, number>([['', 0]]);
+  private readonly labelOfEvent = new Map<number, string>();
+  private nextEvent = 0;
+  private closed = false;
+
+  constructor(
+    private readonly control: Control,
+    readonly rank: number,
+    /** To check views against. */
+    private readonly memory: MemorySize,
+  ) {
+    this.size = control.size;
+    this.ring = new RingWriter(at(control.shared.ranks, rank).ring);
+    this.recordReader = new RecordReader(at(control.shared.ranks, rank).records);
+  }
+
+  communicator(name: string, members: readonly number[], lane: string): Communicator {
+    const key = `${lane}/${name}`;
+    const known = this.communicators.get(key);
+    if (known !== undefined) {
+      if (known.members.join() === members.join()) return known;
+      throw new Error(
+        `communicator ${key} exists on rank ${this.rank} with members ${known.members.join(' ')}; it cannot be made again with ${members.join(' ')}`,
+      );
+    }
+    if (!members.includes(this.rank) || new Set(members).size < members.length) {
+      throw new Error(
+        `communicator ${key}: members must be different ranks with rank ${this.rank} among them, got ${members.join(' ')}`,
+      );
+    }
+    if (members.some((member) => !Number.isInteger(member) || member < 0 || member >= this.size)) {
+      throw new Error(`communicator ${key}: members must be ranks 0..${this.size - 1}, got ${members.join(' ')}`);
+    }
+    const id = this.communicators.size;
+    this.push({ what: 'communicator', id, name, lane, members });
+    const made = new LocalCommunicator(name, id, [...members], this.rank, this.memory, {
+      submit: (operation, label) => this.submit(operation, label),
+    });
+    this.communicators.set(key, made);
+    return made;
+  }
+
+  createEvent(): CommEvent {
+    const id = this.nextEvent;
+    this.control.claimEvent(this.rank, id);
+    this.nextEvent += 1;
+    return { id };
+  }
+
+  record(event: CommEvent): void {
+    this.control.finishEvent(this.rank, event.id);
+    this.control.ringDoorbell();
+  }
+
+  query(event: CommEvent): boolean {
+    if (this.control.eventDone(this.rank, event.id)) return true;
+    this.throwIfAborted();
+    this.progress();
+    return false;
+  }
+
+  wait(event: CommEvent): void {
+    this.waitAny([event]);
+  }
+
+  waitAny(events: readonly CommEvent[]): void {
+    if (events.length === 0) return;
+    for (;;) {
+      this.throwIfAborted();
+      const seen = this.control.wakeCount(this.rank);
+      if (events.some((event) => this.control.eventDone(this.rank, event.id))) return;
+      const drained = this.flush();
+      this.control.sleep(this.rank, seen, drained ? sleepMilliseconds : overflowMilliseconds, drained);
+    }
+  }
+
+  progress(): void {
+    if (this.overflow.length > 0) this.flush();
+  }
+
+  now(): number {
+    return this.control.now();
+  }
+
+  takeRecords(): TransferRecord[] {
+    return [...this.recordReader.read()].map((record) => {
+      const label = this.labelOfEvent.get(record.event) ?? '';
+      this.labelOfEvent.delete(record.event);
+      return { ...record, label };
+    });
+  }
+
+  /** Ends this rank's part in the job: it will submit nothing more. What it submitted still completes. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    while (!this.flush() && !this.control.aborted()) {
+      this.control.sleep(this.rank, this.control.wakeCount(this.rank), overflowMilliseconds, false);
+    }
+    this.control.finishRank(this.rank);
+  }
+
+  private throwIfAborted(): void {
+    if (!this.control.aborted()) return;
+    const { rank, reason } = this.control.abortCause();
+    throw new JobAborted(rank < 0 ? `the job was stopped: ${reason}` : `rank ${rank} ended the job: ${reason}`);
+  }
+
+  private submit(operation: Omit<Operation, 'event' | 'label'>, label: string): CommEvent {
+    if (this.closed) throw new Error(`rank ${this.rank} submitted ${operation.kind} after closing its endpoint`);
+    const event = this.createEvent();
+    let labelId = this.labels.get(label);
+    if (labelId === undefined) {
+      labelId = this.labels.size;
+      this.labels.set(label, labelId);
+      this.push({ what: 'label', id: labelId, text: label });
+    }
+    if (this.control.trace) this.labelOfEvent.set(event.id, label);
+    this.push({ what: 'operation', operation: { ...operation, event: event.id, label: labelId } });
+    return event;
+  }
+
+  /** Into the ring, or behind what already waits for room: submitting never blocks. */
+  private push(submitted: Submitted): void {
+    this.overflow.push(encode(submitted));
+    this.flush();
+  }
+
+  /** True when nothing waits for room any more. */
+  private flush(): boolean {
+    if (this.overflow.length === 0) return true;
+    let written = 0;
+    for (const message of this.overflow) {
+      if (!this.ring.write(message)) break;
+      written += 1;
+    }
+    this.overflow.splice(0, written);
+    const drained = this.overflow.length === 0;
+    this.control.setOverflowing(this.rank, !drained);
+    if (written > 0) this.control.ringDoorbell();
+    return drained;
+  }
+}

@@ -1,0 +1,122 @@
+/** What bytes an operation moves: its parts between pairs of members, computed from what all members submitted. */
+import { at } from './control.js';
+import { bytesOf, type Operation } from './operation.js';
+
+/** One contiguous run of bytes from one member to another (places in the group). */
+export interface Part {
+  readonly from: number;
+  readonly to: number;
+  /** In the memory of `from`. */
+  readonly source: number;
+  /** In the memory of `to`, or in its staging. */
+  readonly target: number;
+  readonly bytes: number;
+}
+
+/** First element of each block, for blocks that lie one after another. */
+export function starts(counts: Int32Array): Int32Array {
+  const result = new Int32Array(counts.length);
+  for (let i = 1; i < counts.length; i++) result[i] = at(result, i - 1) + at(counts, i - 1);
+  return result;
+}
+
+/**
+ * How an all_reduce of `elements` is shared out: the block that each member sums. Blocks start at multiples of 16 elements, so
+ * that copies stay aligned.
+ */
+export function reductionBlocks(elements: number, members: number): Int32Array {
+  const block = Math.ceil(elements / members / 16) * 16;
+  return Int32Array.from({ length: members }, (_, j) => Math.max(0, Math.min(block, elements - j * block)));
+}
+
+/** Moves that end the operation (or, after a reduction, spread its results). Parts of 0 bytes are left out. */
+export function finalParts(operations: readonly Operation[]): Part[] {
+  const first = at(operations, 0);
+  const type = first.type;
+  const parts: Part[] = [];
+  const add = (from: number, to: number, source: number, target: number, elements: number): void => {
+    if (elements > 0) parts.push({ from, to, source, target, bytes: bytesOf(type, elements) });
+  };
+  const members = operations.length;
+  switch (first.kind) {
+    case 'all_to_all': {
+      const receiveStarts = operations.map((operation) => starts(operation.receiveCounts));
+      for (const [from, operation] of operations.entries()) {
+        const sendStarts = starts(operation.counts);
+        // Start with the next member, so that no member is everyone's first target.
+        for (let step = 0; step < members; step++) {
+          const to = (from + step) % members;
+          const source = operation.send.byteOffset + bytesOf(type, at(sendStarts, to));
+          const target = at(operations, to).receive.byteOffset + bytesOf(type, at(at(receiveStarts, to), from));
+          add(from, to, source, target, at(operation.counts, to));
+        }
+      }
+      break;
+    }
+    case 'all_gather':
+    case 'all_reduce': {
+      const inPlace = first.kind === 'all_reduce';
+      const counts = inPlace ? reductionBlocks(first.send.length, members) : first.counts;
+      const blockStarts = starts(counts);
+      for (const [from, operation] of operations.entries()) {
+        const start = bytesOf(type, at(blockStarts, from));
+        for (let step = 0; step < members; step++) {
+          const to = (from + step) % members;
+          const source = operation.send.byteOffset + (inPlace ? start : 0);
+          if (inPlace && to === from) continue;
+          add(from, to, source, at(operations, to).receive.byteOffset + start, at(counts, from));
+        }
+      }
+      break;
+    }
+    case 'broadcast':
+      for (const [to, operation] of operations.entries()) {
+        if (to === first.peer) continue;
+        add(first.peer, to, at(operations, first.peer).send.byteOffset, operation.receive.byteOffset, first.send.length);
+      }
+      break;
+    case 'reduce_scatter':
+    case 'barrier':
+      break;
+    case 'send':
+    case 'receive': // of one pair: sender, then receiver
+      add(0, 1, first.send.byteOffset, at(operations, 1).receive.byteOffset, first.send.length);
+      break;
+  }
+  return parts;
+}
+
+/** The blocks that a reduction adds up: how many elements each member reduces, and where they start in every contribution. */
+export interface ReductionPlan {
+  readonly counts: Int32Array;
+  readonly starts: Int32Array;
+}
+
+/** Undefined for operations that reduce nothing. */
+export function reductionPlan(operations: readonly Operation[]): ReductionPlan | undefined {
+  const first = at(operations, 0);
+  if (first.kind !== 'reduce_scatter' && first.kind !== 'all_reduce') return undefined;
+  const counts =
+    first.kind === 'reduce_scatter' ? first.counts : reductionBlocks(first.send.length, operations.length);
+  return { counts, starts: starts(counts) };
+}
+
+/** Where member `to` puts the block that it reduced. */
+export function reducedBlockOffset(operation: Operation, plan: ReductionPlan, to: number): number {
+  const within = operation.kind === 'all_reduce' ? bytesOf(operation.type, at(plan.starts, to)) : 0;
+  return operation.receive.byteOffset + within;
+}
+
+/** Bytes that a member sends to others in the whole of the operation. */
+export function bytesSent(operations: readonly Operation[], member: number): number {
+  const first = at(operations, 0);
+  let bytes = 0;
+  for (const part of finalParts(operations)) {
+    if (part.from === member && part.to !== member) bytes += part.bytes;
+  }
+  const plan = reductionPlan(operations);
+  if (plan !== undefined) {
+    for (const [to, count] of plan.counts.entries()) if (to !== member) bytes += bytesOf(first.type, count);
+  }
+  return bytes;
+}

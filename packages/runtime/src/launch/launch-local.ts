@@ -1,0 +1,194 @@
+/** Starts a job on this machine: one thread per rank and one that moves bytes between them; watches them, and cleans up. */
+import { Worker } from 'node:worker_threads';
+import { Control, createControl } from '../comm/local/control.js';
+import type { MoverData } from '../comm/local/mover.worker.js';
+import { CpuMemory } from '../device/cpu/memory.js';
+import { builtModule } from './built-module.js';
+import { RankFailure, restored, type PortableError } from './failure.js';
+import type { RankMessage, RankWorkerData } from './rank.js';
+
+export interface LaunchOptions {
+  readonly ranks: number;
+  /** Device memory of each rank, bytes; it grows on demand. */
+  readonly memoryBytes: number;
+  /** Limit of growth, bytes. */
+  readonly maximumMemoryBytes?: number;
+  /** A module that calls `runRank`. A path into `src` is mapped to the built file. */
+  readonly workerModule: URL | string;
+  /** Given to every rank as `context.data` (structured clone). */
+  readonly workerData?: unknown;
+  /** Whether endpoints keep `TransferRecord`s. */
+  readonly trace?: boolean;
+  readonly onMessage?: (rank: number, message: unknown) => void;
+  /** Stops the job: the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /**
+   * A rank that still runs but keeps others waiting in one operation for longer than this ends the job. A rank that has returned, or
+   * ranks that all wait for each other, are found at once. Default: 10 minutes.
+   */
+  readonly stuckAfterSeconds?: number;
+}
+
+/** How long threads have to leave by themselves when the job ends badly. */
+const graceMilliseconds = 1000;
+
+/**
+ * Runs a job of `ranks` threads and returns what each rank's body returned, by rank. When a rank throws, exits or is terminated, or
+ * when the ranks misuse the communicators, all are stopped and the promise rejects with `RankFailure`, which names the rank that
+ * caused it. No thread is left running either way.
+ */
+export async function launchLocal(options: LaunchOptions): Promise<unknown[]> {
+  const { ranks, signal } = options;
+  if (!Number.isInteger(ranks) || ranks < 1) throw new RangeError(`ranks must be a whole number of at least 1, not ${ranks}`);
+  signal?.throwIfAborted();
+  const job = new LocalJob(options);
+  const stop = (): void => job.stop();
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    return await job.run();
+  } finally {
+    signal?.removeEventListener('abort', stop);
+  }
+}
+
+class LocalJob {
+  private readonly control: Control;
+  private readonly memories: readonly CpuMemory[];
+  private readonly results: unknown[];
+  private readonly returned: boolean[];
+  private readonly errors = new Map<number, PortableError>();
+  private readonly workers: Worker[] = [];
+  private readonly exits: Promise<void>[] = [];
+  private moverExit: Promise<void> = Promise.resolve();
+  private settle: () => void = () => undefined;
+
+  constructor(private readonly options: LaunchOptions) {
+    const { ranks, memoryBytes, maximumMemoryBytes, trace = false } = options;
+    this.control = new Control(createControl(ranks, trace));
+    const size = maximumMemoryBytes === undefined ? {} : { maximumBytes: maximumMemoryBytes };
+    this.memories = Array.from({ length: ranks }, () => CpuMemory.create({ bytes: memoryBytes, ...size }));
+    this.results = Array.from({ length: ranks });
+    this.returned = Array.from({ length: ranks }, () => false);
+  }
+
+  stop(): void {
+    this.control.abort(-1, 'stopped by the caller');
+    this.settle();
+  }
+
+  async run(): Promise<unknown[]> {
+    const over = new Promise<void>((resolve) => {
+      this.settle = resolve;
+    });
+    try {
+      this.startMover();
+      for (let rank = 0; rank < this.options.ranks; rank++) this.startRank(rank);
+      await over;
+      // Operations that ranks submitted but did not wait for still complete; the mover ends after them.
+      this.control.requestStop();
+      if (!this.control.aborted()) await this.moverExit;
+      if (!this.control.aborted()) return this.results;
+      await Promise.race([Promise.all(this.exits), pause(graceMilliseconds)]);
+      throw this.failure();
+    } finally {
+      this.control.abort(-1, 'the launcher ended');
+      await Promise.all(this.workers.map((worker) => worker.terminate()));
+    }
+  }
+
+  private failure(): unknown {
+    const { rank, reason } = this.control.abortCause();
+    const { signal } = this.options;
+    if (rank < 0 && signal?.aborted === true) return signal.reason;
+    const original = this.errors.get(rank);
+    const cause = original !== undefined && original.name !== 'JobAborted' ? restored(original) : undefined;
+    return new RankFailure(rank, reason, cause === undefined ? undefined : { cause });
+  }
+
+  private startMover(): void {
+    const workerData: MoverData = {
+      control: this.control.shared,
+      memories: this.memories.map((memory) => memory.memory),
+      stuckAfterSeconds: this.options.stuckAfterSeconds ?? 600,
+    };
+    const worker = new Worker(builtModule('../comm/local/mover.worker.js', import.meta.url), {
+      workerData,
+      name: 'mover',
+    });
+    worker.on('error', (error) => this.fail(-1, error instanceof Error ? (error.stack ?? error.message) : String(error)));
+    this.moverExit = this.watch(worker, () => {
+      if (this.control.aborted()) this.settle();
+      else if (!this.control.stopRequested()) this.fail(-1, 'it exited');
+    });
+  }
+
+  private startRank(rank: number): void {
+    const given: RankWorkerData = {
+      montaRank: {
+        rank,
+        control: this.control.shared,
+        memory: at(this.memories, rank).handle,
+        data: this.options.workerData,
+      },
+    };
+    const worker = new Worker(builtModule(this.options.workerModule), { workerData: given, name: `rank ${rank}` });
+    worker.on('message', (message: RankMessage) => this.receive(rank, message));
+    worker.on('messageerror', (error) => this.fail(rank, `a message could not be read: ${error.message}`));
+    worker.on('error', (error: unknown) => {
+      const known = error instanceof Error ? error : new Error(String(error));
+      this.errors.set(rank, { name: known.name, message: known.message, stack: known.stack ?? known.message });
+      this.fail(rank, known.message);
+    });
+    void this.watch(worker, (code) => {
+      if (this.returned[rank] || this.errors.has(rank)) return;
+      const advice = code === 0 ? ' (does the module call runRank?)' : '';
+      this.fail(rank, `its thread exited with code ${code} before it returned${advice}`);
+    });
+  }
+
+  private receive(rank: number, message: RankMessage): void {
+    switch (message.kind) {
+      case 'message':
+        this.options.onMessage?.(rank, message.message);
+        return;
+      case 'result':
+        this.results[rank] = message.result;
+        this.returned[rank] = true;
+        if (this.returned.every(Boolean)) this.settle();
+        return;
+      case 'failed':
+        this.errors.set(rank, message.error);
+        // A rank that only heard of the end of the job changes nothing: the first cause stands.
+        this.fail(rank, message.error.message);
+    }
+  }
+
+  private fail(rank: number, reason: string): void {
+    this.control.abort(rank, reason);
+    this.settle();
+  }
+
+  private watch(worker: Worker, onExit: (code: number) => void): Promise<void> {
+    this.workers.push(worker);
+    const exit = new Promise<void>((resolve) => {
+      worker.once('exit', (code) => {
+        onExit(code);
+        resolve();
+      });
+    });
+    this.exits.push(exit);
+    return exit;
+  }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds).unref();
+  });
+}
+
+function at<T>(list: readonly T[], index: number): T {
+  const value = list[index];
+  if (value === undefined) throw new RangeError(`no element ${index}`);
+  return value;
+}

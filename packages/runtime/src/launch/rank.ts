@@ -1,0 +1,75 @@
+/** A rank's side of a job: what the module given to `launchLocal` calls. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { JobAborted, type Endpoint } from '../comm/communicator.js';
+import { Control, type SharedControl } from '../comm/local/control.js';
+import { LocalEndpoint } from '../comm/local/endpoint.js';
+import { CpuMemory, type CpuMemoryHandle } from '../device/cpu/memory.js';
+import { portable, type PortableError } from './failure.js';
+
+/** What a rank works with. */
+export interface RankContext<Data = unknown> {
+  readonly rank: number;
+  readonly size: number;
+  readonly endpoint: Endpoint;
+  /** The rank's device memory. */
+  readonly memory: CpuMemory;
+  /** `workerData` of the launch. */
+  readonly data: Data;
+  /** Sends a message to the launcher's `onMessage` (structured clone). */
+  report(message: unknown): void;
+}
+
+/** What the launcher gives a rank's thread. */
+export interface RankWorkerData {
+  readonly montaRank: {
+    readonly rank: number;
+    readonly control: SharedControl;
+    readonly memory: CpuMemoryHandle;
+    readonly data: unknown;
+  };
+}
+
+export type RankMessage =
+  | { readonly kind: 'message'; readonly message: unknown }
+  | { readonly kind: 'result'; readonly result: unknown }
+  | { readonly kind: 'failed'; readonly error: PortableError };
+
+/**
+ * Runs `body` as this thread's rank. Its result (structured clone) becomes the rank's result in the launcher; an error ends the job
+ * on all ranks. Call it once, at the top level of the worker module.
+ */
+export function runRank<Data = unknown>(body: (context: RankContext<Data>) => unknown): void {
+  const port = parentPort;
+  const given = (workerData as Partial<RankWorkerData> | null)?.montaRank;
+  if (port === null || given === undefined) throw new Error('runRank works only in a module started by launchLocal');
+  const post = (message: RankMessage): void => port.postMessage(message);
+  const control = new Control(given.control);
+  const memory = CpuMemory.attach(given.memory);
+  const endpoint = new LocalEndpoint(control, given.rank, {
+    bytes: () => {
+      memory.memory.grow(0);
+      return memory.buffer.byteLength;
+    },
+  });
+  const context: RankContext<Data> = {
+    rank: given.rank,
+    size: control.size,
+    endpoint,
+    memory,
+    data: given.data as Data,
+    report: (message) => post({ kind: 'message', message }),
+  };
+  const run = async (): Promise<void> => {
+    try {
+      const result = await body(context);
+      endpoint.close();
+      post({ kind: 'result', result });
+    } catch (error) {
+      const described = portable(error);
+      // The peers learn of it at once, not only when the launcher has read the message.
+      if (!(error instanceof JobAborted)) control.abort(given.rank, described.message);
+      post({ kind: 'failed', error: described });
+    }
+  };
+  void run();
+}
