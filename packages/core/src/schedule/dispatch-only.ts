@@ -12,7 +12,7 @@ import {
   type Strategy,
 } from './dispatchers/strategies.js';
 import { returnedRegion } from './dispatchers/dispatcher.js';
-import { activationOf, dtypeBytes, rowsOf, rowsRegion, work, type MoeShape } from './moe-shape.js';
+import { dtypeBytes, rowsOf, rowsRegion, work, type MoeShape } from './moe-shape.js';
 import { gatheredCombined, gatheredTokens, parts, routeRegions, streamRegion } from './moe-parts.js';
 import type { Program, Template } from './schedule.js';
 import { InputError } from '../units/errors.js';

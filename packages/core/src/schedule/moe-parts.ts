@@ -1,7 +1,7 @@
 /** What the forward and the backward template of the MoE layer share: regions, scopes, and the way in and out of the residual stream. */
 import { combineScope, routingScope, type Strategy } from './dispatchers/strategies.js';
 import type { Scope } from './dispatchers/dispatcher.js';
-import { activationOf, dtypeBytes, rowsRegion, sliceRows, work, type MoeShape } from './moe-shape.js';
+import { activationOf, dtypeBytes, rowsRegion, sliceRows, type MoeShape } from './moe-shape.js';
 import type { Region, Size } from './schedule.js';
 import { read, TemplateBuilder, write } from './template-builder.js';
 

@@ -3,7 +3,7 @@
  * The loss is scaled by the whole batch's tokens, so gradients are plain sums; nothing is averaged.
  */
 import type { Layout } from '../layout/layout.js';
-import { isMoeLayer, type MoeModel } from '../model/index.js';
+import type { MoeModel } from '../model/model.js';
 import { combineScope } from './dispatchers/strategies.js';
 import type { Strategy } from './dispatchers/strategies.js';
 import { activationOf, sliceStart } from './moe-shape.js';
@@ -73,7 +73,7 @@ export function parameters(model: MoeModel, layout: Layout, strategy: Strategy):
         { name: `${attention}k_norm.weight`, shape: [keyValueHeads * headDim], ...keyValue },
       );
     list.push({ name: `${prefix}post_attention_layernorm.weight`, shape: [h], bucket: normBucket });
-    if (isMoeLayer(model, layer)) {
+    if (model.moeLayers[layer] === true) {
       const moe = `${prefix}${names.block}.`;
       list.push({ name: `${moe}gate.weight`, shape: [model.experts, h], bucket: routerBucket });
       for (let expert = 0; expert < model.experts; expert++) {

@@ -1,6 +1,6 @@
 /** The shape of a whole training step: model, layout and workload, and the shapes of its parts. */
 import type { Layout } from '../layout/layout.js';
-import type { MoeModel } from '../model/index.js';
+import type { MoeModel } from '../model/model.js';
 import type { Strategy } from './dispatchers/strategies.js';
 import type { MoeShape } from './moe-shape.js';
 import type { DType } from './schedule.js';

@@ -1,5 +1,4 @@
 /** Programs: a whole training step, and the MoE layer alone (for benchmarks and for choosing a dispatcher). */
-import { isMoeLayer } from '../model/index.js';
 import { InputError } from '../units/errors.js';
 import { attentionBackward, attentionForward } from './attention-layer.js';
 import { unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
@@ -49,7 +48,7 @@ export function trainingStep(step: StepShape): Program {
     embeddingBackward(step),
     updateTemplate(step),
   ];
-  const kind = Array.from({ length: model.layers }, (_, layer) => (isMoeLayer(model, layer) ? 'moe' : 'mlp'));
+  const kind = Array.from({ length: model.layers }, (_, layer) => (model.moeLayers[layer] === true ? 'moe' : 'mlp'));
   if (kind.includes('mlp')) templates.push(mlpForward(step), mlpBackward(step));
   const chain = new Chain();
   for (let microBatch = 0; microBatch < step.microBatches; microBatch++) {
