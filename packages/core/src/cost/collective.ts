@@ -90,7 +90,11 @@ export function concurrentSeconds(fabric: Fabric, collectives: readonly PricedCo
     latencySeconds = Math.max(latencySeconds, ...priced.latencySeconds);
     if (priced.basis === 'datasheet') weakest = priced;
   }
-  const total = knownEstimate(seconds + latencySeconds, weakest?.basis ?? 'measured', weakest?.detail ?? 'nothing to do');
+  const total = knownEstimate(
+    seconds + latencySeconds,
+    weakest?.basis ?? 'measured',
+    weakest?.detail ?? 'nothing to do',
+  );
   return { ...total, port, portSeconds: seconds, latencySeconds };
 }
 
@@ -138,7 +142,7 @@ function latenciesOf(
   return latencies;
 }
 
-/** A block goes around all hops but one; the cheapest hop is the one left out on the luckiest block, the worst block keeps the dear ones. */
+/** Each block takes all hops of the ring but one; the slowest block is the one that skips the cheapest hop. */
 function ringLatency(fabric: Fabric, ring: readonly number[]): number {
   let sum = 0;
   let least = Infinity;
@@ -199,7 +203,8 @@ function fromCurves(
 /** The buffer size that nccl-tests would report: of the rank with the most, since it decides. */
 function bufferBytes(load: CollectiveLoad, n: number, name: CollectiveName): number {
   if (load.kind === 'nothing') return 0;
-  if (load.kind === 'blocks') return name === 'broadcast' ? (load.bytes[0] ?? 0) : load.bytes.reduce((a, b) => a + b, 0);
+  if (load.kind === 'blocks')
+    return name === 'broadcast' ? (load.bytes[0] ?? 0) : load.bytes.reduce((a, b) => a + b, 0);
   let most = 0;
   for (let i = 0; i < n; i++) {
     let row = 0;

@@ -1,4 +1,7 @@
 /** The network as prices see it: numbered ports with capacities, and for each pair of ranks the ports that a message occupies. */
+import { deviceCount, portsOf, route, unitOf } from '../cluster/ports.js';
+import type { Port } from '../cluster/ports.js';
+import type { Cluster } from '../cluster/cluster.js';
 
 export interface FabricPort {
   /** Shown to people, as `node0/infiniband.2/out`. */
@@ -24,4 +27,38 @@ export interface Fabric {
   route(from: number, to: number): FabricRoute;
   /** Unit of tier 0 (the node, or the NVLink domain) in which a rank sits. */
   nodeOf(rank: number): number;
+}
+
+/**
+ * The fabric of a cluster on which rank r runs on device r. Ports keep the ids of `portsOf`; routes are worked out once per pair.
+ */
+export function fabricOf(cluster: Cluster): Fabric {
+  const ranks = deviceCount(cluster);
+  const routes = new Map<number, FabricRoute>();
+  return {
+    ranks,
+    ports: portsOf(cluster).map((port) => ({
+      id: portName(cluster, port),
+      bytesPerSecond: port.bytesPerSecond,
+      tier: port.tier,
+    })),
+    route(from, to) {
+      const key = from * ranks + to;
+      let known = routes.get(key);
+      if (!known) {
+        const { tier, egress, ingress, latencySeconds, slowdown } = route(cluster, from, to);
+        known = { tier, ports: [...egress, ...ingress], latencySeconds, slowdown };
+        routes.set(key, known);
+      }
+      return known;
+    },
+    nodeOf: (rank) => unitOf(cluster, 0, rank),
+  };
+}
+
+function portName(cluster: Cluster, port: Port): string {
+  const tier = cluster.tiers[port.tier];
+  const owner = port.tier === 0 ? 'device' : port.tier === 1 ? 'node' : (cluster.tiers[port.tier - 1]?.name ?? 'unit');
+  const number = (tier?.ports ?? 1) > 1 ? `.${port.port}` : '';
+  return `${owner}${port.unit}/${tier?.name ?? ''}${number}/${port.direction === 'egress' ? 'out' : 'in'}`;
 }

@@ -56,7 +56,9 @@ export function costModel(device: Device, options: CostModelOptions = {}): CostM
   const inputs: CostInputs = { ...defaultCostInputs, ...fromDevice, ...options.inputs };
   for (const name of ['gemmEfficiency', 'attentionEfficiency', 'memoryEfficiency'] as const) {
     if (!(inputs[name] > 0 && inputs[name] <= 1)) {
-      throw new InputError(`${name} is ${inputs[name]}`, { expected: 'a share of the peak, more than 0 and at most 1' });
+      throw new InputError(`${name} is ${inputs[name]}`, {
+        expected: 'a share of the peak, more than 0 and at most 1',
+      });
     }
   }
   for (const name of [
@@ -115,10 +117,7 @@ export function kernelSeconds(
   }
   const seconds =
     inputs.kernelOverheadSeconds +
-    Math.max(
-      part(flops, (peak ?? 0) * efficiency),
-      part(bytes, device.memoryBytesPerSecond * inputs.memoryEfficiency),
-    );
+    Math.max(part(flops, (peak ?? 0) * efficiency), part(bytes, device.memoryBytesPerSecond * inputs.memoryEfficiency));
   if (!Number.isFinite(seconds)) return unknownEstimate(`memory bandwidth of ${device.name}`);
   return knownEstimate(seconds, 'datasheet', `roofline of ${device.name} x efficiency`);
 }

@@ -1,1 +1,2 @@
 export * from './span.js';
+export * from './laneTimes.js';

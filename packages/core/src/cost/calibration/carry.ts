@@ -1,0 +1,211 @@
+/**
+ * Carrying measured curves to what was not measured: another rank count, another collective, another GPU of the family. Each way is a
+ * formula over measured series whose free numbers are medians over the calibration itself; what error to expect is found by leaving out
+ * measured series and carrying to them (`carry-errors.ts`).
+ */
+import type { Curve, Knot } from './curve.js';
+import { linksOf } from './gpus.js';
+import { busFactor, median } from './measurement.js';
+import type { MeasuredOp } from './measurement.js';
+import { curveOf, describeKey, sameHardware, sameMake } from './series.js';
+import type { Series, SeriesKey } from './series.js';
+
+export interface Carried {
+  /** Points at the sizes of the source, in its order; not yet monotone. */
+  readonly points: readonly Knot[];
+  /** The formula, in words. */
+  readonly method: string;
+  /** Ways with the same label are expected to be equally good; errors are kept by it. */
+  readonly label: string;
+  readonly from: readonly Series[];
+}
+
+/** Collectives of which every rank holds 1/n of the buffer, or works on such pieces. */
+const pieceOps: readonly MeasuredOp[] = ['all_gather', 'reduce_scatter', 'all_to_all', 'all_reduce'];
+
+/** Above this ratio of bus bandwidths, more ranks have come to use a slower link: the ring formula does not hold. */
+const uniformWithin = 1.5;
+
+/**
+ * Latency of a group of 2n over that of n, where nothing better is known: medians over seven kinds of GPU in
+ * ai-dynamo/aiconfigurator's NCCL tables, 4 to 8 ranks.
+ */
+const latencyPerDoubling: Readonly<Record<MeasuredOp, number>> = {
+  all_gather: 1.47,
+  reduce_scatter: 1.44,
+  all_to_all: 1.17,
+  all_reduce: 1.69,
+  broadcast: 1.47,
+  send: 1,
+};
+
+/** Latency relative to all_gather over as many ranks, where nothing better is known: medians over the same tables, 4 ranks. */
+const latencyOfOp: Readonly<Record<MeasuredOp, number>> = {
+  all_gather: 1,
+  reduce_scatter: 1,
+  all_to_all: 0.93,
+  all_reduce: 1.34,
+  broadcast: 1,
+  send: 1,
+};
+
+/**
+ * From measured rank counts to another one of the same hardware and make.
+ *
+ * With two counts, on links that are alike: a ring or an exchange over n ranks takes n-1 rounds of one piece (1/n of the buffer), so at an
+ * equal piece time is linear in n. Where the bus bandwidths of the two counts differ by more than half, some of the ranks are behind a
+ * slower link and nobody knows from which count on: then the geometric mean, over log n, at equal bytes on the wire.
+ * With one count: its latency times what a larger group adds, and its bandwidth part at equal bytes on the wire.
+ */
+export function carryRanks(all: readonly Series[], target: SeriesKey): Carried | undefined {
+  const sources = all
+    .filter((s) => s.op === target.op && s.ranks !== target.ranks && sameHardware(s, target) && sameMake(s, target))
+    .sort((a, b) => Math.abs(Math.log(a.ranks / target.ranks)) - Math.abs(Math.log(b.ranks / target.ranks)));
+  const [nearest] = sources;
+  if (nearest === undefined || target.ranks < 2) return undefined;
+  const below = sources.find((s) => s.ranks < target.ranks);
+  const above = sources.find((s) => s.ranks > target.ranks);
+  const pair = below && above ? ([below, above] as const) : pairOf(nearest, sources);
+  if (pair === undefined) return carryOneCount(all, nearest, target);
+  const [low, high] = pair;
+  const [a, b] = [curveOf(low), curveOf(high)];
+  const uniform = isUniform(low, high) && pieceOps.includes(target.op);
+  const share = (target.ranks - low.ranks) / (high.ranks - low.ranks);
+  const logShare = Math.log(target.ranks / low.ranks) / Math.log(high.ranks / low.ranks);
+  const factor = busFactor(target.op, target.ranks);
+  const points = sizesOf(nearest, nearest.ranks / target.ranks).map((bytes) => {
+    const piece = bytes / target.ranks;
+    const linear = a.at(piece * low.ranks).seconds * (1 - share) + b.at(piece * high.ranks).seconds * share;
+    const wire = (s: Series, c: Curve): number => c.at((bytes * factor) / busFactor(s.op, s.ranks)).seconds;
+    const geometric = wire(low, a) ** (1 - logShare) * wire(high, b) ** logShare;
+    return { bytes, seconds: uniform && linear > 0 ? linear : geometric };
+  });
+  const position = low === below && high === above ? 'between' : 'beyond';
+  return {
+    points,
+    method: uniform
+      ? `linear in ranks at equal pieces, from ${low.ranks} and ${high.ranks} ranks`
+      : `geometric in ranks at equal bytes on the wire, from ${low.ranks} and ${high.ranks} ranks`,
+    label: `ranks ${position} ${uniform ? 'uniform' : 'uneven'}`,
+    from: [low, high],
+  };
+}
+
+/** The nearest series and the next one of another rank count, in order of ranks. */
+function pairOf(nearest: Series, sources: readonly Series[]): readonly [Series, Series] | undefined {
+  const second = sources.find((s) => s.ranks !== nearest.ranks);
+  if (second === undefined) return undefined;
+  return nearest.ranks < second.ranks ? [nearest, second] : [second, nearest];
+}
+
+function isUniform(a: Series, b: Series): boolean {
+  const bytes = Math.min(a.points.at(-1)?.bytes ?? 0, b.points.at(-1)?.bytes ?? 0);
+  const bus = (s: Series): number => (bytes * busFactor(s.op, s.ranks)) / curveOf(s).at(bytes).seconds;
+  const ratio = bus(a) / bus(b);
+  return ratio < uniformWithin && ratio > 1 / uniformWithin;
+}
+
+function carryOneCount(all: readonly Series[], source: Series, target: SeriesKey): Carried {
+  const doublings = Math.log2(target.ranks / source.ranks);
+  // What other collectives and machines show for the same step in ranks.
+  const steps = all
+    .filter((s) => s.op === source.op && s.ranks === source.ranks)
+    .flatMap((s) =>
+      all
+        .filter((o) => o.op === s.op && o.ranks === target.ranks && sameHardware(o, s) && sameMake(o, s))
+        .map((o) => curveOf(o).alphaSeconds / curveOf(s).alphaSeconds),
+    );
+  const growth = steps.length > 0 ? median(steps) : latencyPerDoubling[source.op] ** doublings;
+  const wire = busFactor(target.op, target.ranks) / busFactor(source.op, source.ranks);
+  return {
+    points: scaledParts(curveOf(source), sizesOf(source, 1), wire, growth, 1),
+    method: `latency times ${growth.toFixed(2)}, bandwidth at equal bytes on the wire, from ${source.ranks} ranks`,
+    label: 'ranks single',
+    from: [source],
+  };
+}
+
+/**
+ * From one collective to another over the same ranks. The latency part of the source is multiplied by the ratio of latencies; the rest
+ * either by the ratio of bytes on the wire (`wire`) or by the ratio of marginal costs that machines with both collectives show
+ * (`fitted`; only when there are any).
+ */
+export function carryOps(all: readonly Series[], target: SeriesKey): Carried[] {
+  if (!pieceOps.includes(target.op)) return [];
+  return all
+    .filter((s) => s.op !== target.op && pieceOps.includes(s.op) && s.ranks === target.ranks && s.nodes === target.nodes)
+    .filter((s) => sameHardware(s, target))
+    .flatMap((source) => {
+      const pairs = pairsOf(all, source, target);
+      const latency =
+        pairs.length > 0
+          ? median(pairs.map(([from, to]) => curveOf(to).alphaSeconds / curveOf(from).alphaSeconds))
+          : latencyOfOp[target.op] / latencyOfOp[source.op];
+      const wire = busFactor(target.op, target.ranks) / busFactor(source.op, source.ranks);
+      const sizes = sizesOf(source, 1);
+      const one = (way: 'wire' | 'fitted', bandwidth: number): Carried => ({
+        points: scaledParts(curveOf(source), sizes, 1, latency, bandwidth),
+        method: `${source.op} with its latency times ${latency.toFixed(2)} and the rest times ${bandwidth.toFixed(2)}`,
+        label: `${source.op} to ${target.op} ${way}`,
+        from: [source],
+      });
+      if (pairs.length === 0) return [one('wire', wire)];
+      const fitted = median(pairs.map(([from, to]) => curveOf(to).betaSecondsPerByte / curveOf(from).betaSecondsPerByte));
+      return [one('wire', wire), one('fitted', fitted)];
+    });
+}
+
+/** Where both collectives were measured on one machine: over as many ranks if any, else over other rank counts. */
+function pairsOf(all: readonly Series[], source: SeriesKey, target: SeriesKey): [Series, Series][] {
+  const pairs = all
+    .filter((s) => s.op === source.op && s.basis === 'measured' && sameMakeOrOneNode(s, target))
+    .flatMap((from) =>
+      all
+        .filter((to) => to.op === target.op && to.ranks === from.ranks && to.nodes === from.nodes && sameHardware(to, from))
+        .map((to): [Series, Series] => [from, to]),
+    );
+  const equal = pairs.filter(([from]) => from.ranks === target.ranks);
+  return equal.length > 0 ? equal : pairs;
+}
+
+/** Whether ratios seen on one group may serve another: both inside nodes (or unstated), or both across. */
+const sameMakeOrOneNode = (a: SeriesKey, b: SeriesKey): boolean => (a.nodes ?? 1) > 1 === (b.nodes ?? 1) > 1;
+
+/**
+ * From another GPU, inside a node, over as many ranks: the latency stays, the rest goes with the ratio of the datasheets' link bandwidths.
+ * Members of one family first. Undefined for GPUs whose links are not listed.
+ */
+export function carryGpus(all: readonly Series[], target: SeriesKey): Carried[] {
+  const links = linksOf(target.gpu);
+  if (links === undefined || (target.nodes ?? 1) !== 1) return [];
+  return all.flatMap((source) => {
+    const from = linksOf(source.gpu);
+    if (source.op !== target.op || source.ranks !== target.ranks || (source.nodes ?? 1) !== 1) return [];
+    if (from === undefined || from.name === links.name || source.basis !== 'measured') return [];
+    const ratio = from.bytesPerSecond / links.bytesPerSecond;
+    return [
+      {
+        points: scaledParts(curveOf(source), sizesOf(source, 1), 1, 1, ratio),
+        method: `${from.name} with everything beyond its latency times ${ratio.toFixed(2)} (datasheet link bandwidths)`,
+        label: from.family === links.family ? 'gpu of the family' : 'gpu of another family',
+        from: [source],
+      },
+    ];
+  });
+}
+
+/** The sizes of a series, times a factor. */
+const sizesOf = (series: Series, factor: number): number[] => series.points.map(({ bytes }) => bytes * factor);
+
+/** A curve taken at `wire` times the bytes, its latency part times `latency` and the rest times `bandwidth`. */
+function scaledParts(curve: Curve, sizes: readonly number[], wire: number, latency: number, bandwidth: number): Knot[] {
+  const alpha = curve.alphaSeconds;
+  return sizes.map((bytes) => {
+    const seconds = curve.at(bytes * wire).seconds;
+    return { bytes, seconds: Math.min(alpha, seconds) * latency + Math.max(0, seconds - alpha) * bandwidth };
+  });
+}
+
+/** What a carried curve rests on, for people. */
+export const restsOn = (carried: Carried): string[] =>
+  carried.from.map((s) => `${describeKey(s)}: ${s.points.length} sizes from ${s.sources.join(', ')}`);

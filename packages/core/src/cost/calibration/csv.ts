@@ -1,0 +1,128 @@
+/**
+ * Comma-separated measurements, one a line, columns found by name. Needed: `op`, `size_bytes` (total buffer) and `time_us`, and the ranks as
+ * `gpus` or `ranks`. Used when there: `gpu`, `nodes`, `system`, `library`, `source`, `notes` (a library version in the text), `kind`.
+ * Rows of other things (DeepEP, bandwidths without a size) are counted and left out.
+ */
+import { InputError } from '../../units/index.js';
+import { parseOp } from './measurement.js';
+import type { Measurement } from './measurement.js';
+import type { Reading } from './nccl-tests.js';
+
+export interface CsvReading extends Reading {
+  /** Rows that are no collective with a size and a time. */
+  readonly skipped: number;
+}
+
+/** Splits CSV text into records; quotes as in RFC 4180. `line` is that of the record's first character. */
+export function csvRecords(text: string): { readonly line: number; readonly fields: readonly string[] }[] {
+  const records: { line: number; fields: string[] }[] = [];
+  let fields: string[] = [];
+  let field = '';
+  let quoted = false;
+  let line = 1;
+  let start = 1;
+  const endRecord = (): void => {
+    fields.push(field);
+    if (fields.length > 1 || field !== '') records.push({ line: start, fields });
+    fields = [];
+    field = '';
+  };
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charAt(i);
+    if (c === '\n') line++;
+    if (quoted) {
+      if (c !== '"') field += c;
+      else if (text.charAt(i + 1) === '"') field += text.charAt(i++);
+      else quoted = false;
+    } else if (c === '"' && field === '') quoted = true;
+    else if (c === ',') {
+      fields.push(field);
+      field = '';
+    } else if (c === '\n') {
+      endRecord();
+      start = line;
+    } else if (c !== '\r') field += c;
+  }
+  endRecord();
+  return records;
+}
+
+/**
+ * Reads the CSV form. Lines that start with `#` are notes. Throws `InputError` for missing columns and, with its line, for a number that
+ * is none in a row that claims to be a measurement.
+ */
+export function readMeasurementsCsv(text: string, fileName: string): CsvReading {
+  const [header, ...records] = csvRecords(text).filter((record) => !(record.fields[0] ?? '').startsWith('#'));
+  const names = header?.fields.map((name) => name.trim()) ?? [];
+  const missing = ['op', 'size_bytes', 'time_us'].filter((name) => !names.includes(name));
+  const ranksName = names.includes('ranks') ? 'ranks' : 'gpus';
+  if (!names.includes(ranksName)) missing.push('ranks');
+  if (header === undefined || missing.length > 0) {
+    throw new InputError(`columns ${missing.join(', ')} are missing`, {
+      file: fileName,
+      line: header?.line ?? 1,
+      expected: 'a first line like op,ranks,nodes,gpu,size_bytes,time_us',
+    });
+  }
+  const measurements: Measurement[] = [];
+  let skipped = 0;
+  for (const { line, fields } of records) {
+    const get = (name: string): string => (fields[names.indexOf(name)] ?? '').trim();
+    const op = parseOp(get('op'));
+    if (op === undefined || get('size_bytes') === '' || get('time_us') === '') {
+      skipped++;
+      continue;
+    }
+    const number = (name: string): number => {
+      const value = get(name) === '' ? Number.NaN : Number(get(name));
+      if (Number.isFinite(value)) return value;
+      throw new InputError(`"${get(name)}" is not a number`, {
+        file: fileName,
+        line,
+        path: name,
+        expected: 'a number',
+      });
+    };
+    const version = /NCCL (\d[\w.]*)/u.exec(get('notes'))?.[1];
+    const inPlace = names.includes('in_place_us') && get('in_place_us') !== '' ? number('in_place_us') : undefined;
+    measurements.push({
+      source: fileName,
+      line,
+      origin: get('source'),
+      gpu: get('gpu'),
+      system: get('system'),
+      library: get('library') || (version === undefined ? 'nccl' : `nccl ${version}`),
+      op,
+      ranks: number(ranksName),
+      nodes: get('nodes') === '' ? null : number('nodes'),
+      bytes: number('size_bytes'),
+      seconds: number('time_us') * 1e-6,
+      ...(inPlace === undefined ? {} : { inPlaceSeconds: inPlace * 1e-6 }),
+    });
+  }
+  return { measurements, skipped, warnings: [] };
+}
+
+/** Writes measurements in the form that `readMeasurementsCsv` reads. */
+export function writeMeasurementsCsv(measurements: readonly Measurement[]): string {
+  const quote = (text: string): string => (/[",\n]/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const micro = (seconds: number | undefined): string =>
+    seconds === undefined ? '' : String(+(seconds * 1e6).toPrecision(9));
+  const lines = measurements.map((m) =>
+    [
+      m.op,
+      String(m.ranks),
+      m.nodes === null ? '' : String(m.nodes),
+      m.gpu,
+      m.system,
+      m.library,
+      String(m.bytes),
+      micro(m.seconds),
+      micro(m.inPlaceSeconds),
+      m.origin,
+    ]
+      .map(quote)
+      .join(','),
+  );
+  return `op,ranks,nodes,gpu,system,library,size_bytes,time_us,in_place_us,source\n${lines.map((l) => `${l}\n`).join('')}`;
+}

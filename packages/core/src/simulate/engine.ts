@@ -1,0 +1,377 @@
+/**
+ * The event loop of the simulator. Time jumps from event to event; all events of one instant are handled before rates are worked out
+ * again, so that what begins and ends together is seen together.
+ */
+import FlatQueue from 'flatqueue';
+import type { Basis, PricedCollective } from '../cost/index.js';
+import { lanes } from './compile.js';
+import type { FlatOperation } from './compile.js';
+import type { Channel } from './groups.js';
+import { Processors } from './host.js';
+import type { RunningKernel } from './host.js';
+import { FluidNetwork } from './network.js';
+import type { Bundle } from './network.js';
+import { Prices } from './prices.js';
+import type { Job } from './prices.js';
+import { causes, closeNode, nextBlock, rankState } from './rankState.js';
+import type { Happening, RankState } from './rankState.js';
+
+export interface Run {
+  /** Per rank, by operation index; an entry is missing when the operation never started. */
+  readonly happenings: readonly (readonly (Happening | undefined)[])[];
+  /** Per rank, operations that ended. */
+  readonly ended: readonly number[];
+  /** Bytes that went through each port, without the weight of slowdowns. */
+  readonly portBytes: Float64Array;
+  /** Seconds that each port would have been busy at its full bandwidth. */
+  readonly portSeconds: Float64Array;
+  readonly bases: ReadonlySet<Basis>;
+  readonly events: number;
+}
+
+interface Meeting {
+  readonly channel: Channel;
+  arrived: number;
+  priced: PricedCollective | undefined;
+  /** Operation index of each member, once it has arrived. */
+  readonly operations: Int32Array;
+  /** Bundles with flows of each member that still flow. */
+  readonly flowing: Int32Array;
+}
+
+interface CollectiveBundle extends Bundle {
+  readonly meeting: Meeting;
+  /** Member indices with a flow in it, one entry per flow and side. */
+  readonly touches: readonly number[];
+}
+
+type Event =
+  | { readonly kind: 'attempt'; readonly rank: number; readonly lane: number }
+  | { readonly kind: 'end'; readonly rank: number; readonly operation: number }
+  | { readonly kind: 'kernel'; readonly kernel: RunningKernel; readonly version: number }
+  | { readonly kind: 'flow'; readonly bundle: CollectiveBundle; readonly version: number };
+
+/** Events closer than this share of the time are one instant: equal chunks end together in spite of rounding. */
+const instant = 1e-13;
+
+export class Engine {
+  readonly #job: Job;
+  readonly #queue = new FlatQueue<Event>();
+  readonly #network: FluidNetwork<CollectiveBundle>;
+  readonly #processors: Processors;
+  readonly #ranks: RankState[];
+  readonly #meetings = new Map<number, Meeting[]>();
+  readonly #prices: Prices;
+  readonly #portBytes: Float64Array;
+  readonly #portSeconds: Float64Array;
+  #now = 0;
+  #events = 0;
+
+  constructor(job: Job) {
+    this.#job = job;
+    const ports = job.fabric.ports.map((port) => port.bytesPerSecond);
+    this.#prices = new Prices(job);
+    this.#portBytes = new Float64Array(ports.length);
+    this.#portSeconds = new Float64Array(ports.length);
+    const { device, inputs } = job.model;
+    const taxed = device.multiprocessors !== undefined && inputs.multiprocessorsPerCollective > 0;
+    const total = taxed ? (device.multiprocessors ?? Infinity) : Infinity;
+    this.#processors = new Processors(job.programOf.length, total, job.hostCores);
+    this.#network = new FluidNetwork([...ports, ...this.#moverCapacities()]);
+    this.#ranks = job.programOf.map((which) => rankState(job.programs[which]));
+  }
+
+  run(): Run {
+    this.#ranks.forEach((_, rank) => this.#attemptAll(rank, causes.start));
+    this.#settle();
+    for (let event = this.#queue.peekValue(); event !== undefined; event = this.#queue.peekValue()) {
+      const until = event * (1 + instant);
+      for (let time: number | undefined = event; time !== undefined && time <= until; time = this.#queue.peekValue()) {
+        this.#now = Math.max(this.#now, time);
+        const next = this.#queue.pop();
+        if (next) this.#handle(next);
+      }
+      this.#settle();
+    }
+    return {
+      happenings: this.#ranks.map((state) => state.happenings),
+      ended: this.#ranks.map((state) => state.ended),
+      portBytes: this.#portBytes,
+      portSeconds: this.#portSeconds,
+      bases: this.#prices.bases,
+      events: this.#events,
+    };
+  }
+
+  #handle(event: Event): void {
+    this.#events += 1;
+    switch (event.kind) {
+      case 'attempt':
+        this.#attempt(event.rank, event.lane, causes.host);
+        break;
+      case 'end':
+        this.#end(event.rank, event.operation);
+        break;
+      case 'kernel':
+        if (event.version !== event.kernel.version) break;
+        this.#processors.end(event.kernel);
+        this.#end(event.kernel.rank, event.kernel.operation);
+        break;
+      case 'flow':
+        if (event.version === event.bundle.version) this.#flowed(event.bundle);
+        break;
+    }
+  }
+
+  #settle(): void {
+    const { hostCores, fabric } = this.#job;
+    if (hostCores?.movers) {
+      this.#moverCapacities().forEach((capacity, host) => {
+        this.#network.setCapacity(fabric.ports.length + host, capacity);
+      });
+    }
+    this.#network.settle(this.#now, (bundle, end) => {
+      this.#queue.push({ kind: 'flow', bundle, version: bundle.version }, Math.max(end, this.#now));
+    });
+    if (hostCores?.movers) {
+      const hosts = this.#hosts();
+      for (let host = 0; host < hosts; host++) {
+        this.#processors.setMoving(host, this.#network.load(fabric.ports.length + host));
+      }
+    }
+    this.#processors.settle(this.#now, (kernel, end) => {
+      this.#queue.push({ kind: 'kernel', kernel, version: kernel.version }, Math.max(end, this.#now));
+    });
+  }
+
+  #hosts(): number {
+    return this.#processors.hostOf(this.#job.programOf.length - 1) + 1;
+  }
+
+  #moverCapacities(): number[] {
+    if (!this.#job.hostCores?.movers) return [];
+    return Array.from({ length: this.#hosts() }, (_, host) => this.#processors.moverCapacity(host));
+  }
+
+  #attemptAll(rank: number, cause: number): void {
+    for (let lane = 0; lane < lanes.length; lane++) this.#attempt(rank, lane, cause);
+  }
+
+  /** Starts the operation at the head of a lane if nothing keeps it. */
+  #attempt(rank: number, lane: number, cause: number): void {
+    const state = this.#rank(rank);
+    if (state.running[lane]) return;
+    const index = state.flat.queues[lane]?.[state.heads[lane] ?? 0];
+    if (index === undefined || index >= state.issuable) return;
+    const flat = state.flat.operations[index];
+    if (!flat || (state.pending[index] ?? 0) > 0 || (state.nodePending[flat.node] ?? 0) > 0) return;
+    const { hostOverheadSeconds } = this.#job.model.inputs;
+    const issue = state.hostFree + (index - state.hostNext + 1) * hostOverheadSeconds;
+    // issued later than now, beyond the rounding of its sum
+    if (issue > this.#now * (1 + instant)) {
+      if (state.attempts[lane] !== issue) this.#queue.push({ kind: 'attempt', rank, lane }, issue);
+      state.attempts[lane] = issue;
+      return;
+    }
+    state.running[lane] = 1;
+    const happening: Happening = {
+      flat,
+      issued: this.#now,
+      ready: this.#now,
+      end: this.#now,
+      finished: false,
+      bytes: 0,
+      cause,
+      blocker: state.hostNext - 1,
+      through: this.#now,
+      lastRank: rank,
+      lastOperation: index,
+      port: -1,
+    };
+    state.happenings[index] = happening;
+    const { body } = flat.operation;
+    if (body.kind === 'collective') this.#arrive(rank, flat);
+    else if (body.kind === 'kernel') this.#startKernel(rank, flat, happening);
+    else this.#queue.push({ kind: 'end', rank, operation: index }, this.#now);
+  }
+
+  #startKernel(rank: number, flat: FlatOperation, happening: Happening): void {
+    const { body } = flat.operation;
+    if (body.kind !== 'kernel') return;
+    const price = this.#prices.kernel(rank, flat, body);
+    happening.bytes = price.bytes;
+    if (price.seconds === 0) {
+      this.#queue.push({ kind: 'end', rank, operation: flat.index }, this.#now);
+      return;
+    }
+    this.#processors.start({
+      rank,
+      operation: flat.index,
+      remaining: price.seconds,
+      rate: 0,
+      since: this.#now,
+      version: 0,
+    });
+  }
+
+  #arrive(rank: number, flat: FlatOperation): void {
+    const state = this.#rank(rank);
+    const channel = this.#job.channels[rank]?.[flat.index];
+    if (!channel) throw new RangeError(`${flat.name} has no channel`);
+    this.#processors.hold(rank, this.#tax(flat));
+    const turn = state.arrivals.get(channel.id) ?? 0;
+    state.arrivals.set(channel.id, turn + 1);
+    let meetings = this.#meetings.get(channel.id);
+    if (!meetings) {
+      meetings = [];
+      this.#meetings.set(channel.id, meetings);
+    }
+    const size = channel.members.length;
+    const meeting = meetings[turn] ?? {
+      channel,
+      arrived: 0,
+      priced: undefined,
+      operations: new Int32Array(size).fill(-1),
+      flowing: new Int32Array(size),
+    };
+    meetings[turn] = meeting;
+    meeting.operations[channel.members.indexOf(rank)] = flat.index;
+    meeting.arrived += 1;
+    if (meeting.arrived === size) this.#meet(meeting, rank, flat);
+  }
+
+  /** All members are there: bytes flow. */
+  #meet(meeting: Meeting, lastRank: number, flat: FlatOperation): void {
+    const { members } = meeting.channel;
+    const sender = this.#happening(meeting, 0).flat;
+    const priced = this.#prices.collective(meeting.channel, sender);
+    meeting.priced = priced;
+    const place = new Map(members.map((member, index) => [member, index]));
+    const bundles = new Map<string, { touches: number[]; count: number; flow: (typeof priced.flows)[number] }>();
+    for (const flow of priced.flows) {
+      const [from, to] = [place.get(flow.from) ?? 0, place.get(flow.to) ?? 0];
+      this.#happening(meeting, from).bytes += flow.bytes;
+      for (const port of flow.route.ports) {
+        this.#portBytes[port] = (this.#portBytes[port] ?? 0) + flow.bytes;
+        this.#portSeconds[port] =
+          (this.#portSeconds[port] ?? 0) + flow.work / (this.#job.fabric.ports[port]?.bytesPerSecond ?? Infinity);
+      }
+      const key = `${flow.route.ports.join(',')}:${flow.work}:${this.#moverKey(flow.from, flow.to)}`;
+      const bundle = bundles.get(key);
+      if (bundle) {
+        bundle.touches.push(from, to);
+        bundle.count += 1;
+      } else bundles.set(key, { touches: [from, to], count: 1, flow });
+    }
+    members.forEach((_, index) => {
+      const happening = this.#happening(meeting, index);
+      happening.ready = this.#now;
+      happening.lastRank = lastRank;
+      happening.lastOperation = flat.index;
+    });
+    for (const { touches, count, flow } of bundles.values()) {
+      for (const member of touches) meeting.flowing[member] = (meeting.flowing[member] ?? 0) + 1;
+      this.#network.add({
+        meeting,
+        touches,
+        count,
+        ...this.#occupied(flow),
+        priority: flat.operation.priority,
+        remaining: flow.work,
+        rate: 0,
+        since: this.#now,
+        version: 0,
+        heldBy: new Map(),
+        port: -1,
+      });
+    }
+    members.forEach((_, index) => {
+      if (meeting.flowing[index] === 0) this.#finish(meeting, index);
+    });
+  }
+
+  #moverKey(from: number, to: number): string {
+    if (!this.#job.hostCores?.movers) return '';
+    return `${this.#processors.hostOf(from)},${this.#processors.hostOf(to)}`;
+  }
+
+  #occupied(flow: PricedCollective['flows'][number]): { ports: readonly number[]; weights: readonly number[] } {
+    const ports = [...flow.route.ports];
+    const weights = ports.map(() => 1);
+    if (this.#job.hostCores?.movers) {
+      const hosts = new Set([this.#processors.hostOf(flow.from), this.#processors.hostOf(flow.to)]);
+      for (const host of hosts) {
+        ports.push(this.#job.fabric.ports.length + host);
+        // movers copy the bytes themselves, not what slowdowns make of them
+        weights.push(flow.work > 0 ? flow.bytes / flow.work : 1);
+      }
+    }
+    return { ports, weights };
+  }
+
+  #flowed(bundle: CollectiveBundle): void {
+    this.#network.remove(bundle, this.#now);
+    bundle.version += 1;
+    const { meeting } = bundle;
+    let port = -1;
+    let longest = 0;
+    for (const [candidate, seconds] of bundle.heldBy) {
+      if (seconds > longest) [port, longest] = [candidate, seconds];
+    }
+    for (const member of bundle.touches) {
+      const left = (meeting.flowing[member] ?? 0) - 1;
+      meeting.flowing[member] = left;
+      if (left > 0) continue;
+      this.#happening(meeting, member).port = port;
+      this.#finish(meeting, member);
+    }
+  }
+
+  /** A member's own bytes are through; what is left is latency. */
+  #finish(meeting: Meeting, member: number): void {
+    const rank = meeting.channel.members[member] ?? 0;
+    const latency = meeting.priced?.latencySeconds[member] ?? 0;
+    this.#happening(meeting, member).through = this.#now;
+    this.#queue.push({ kind: 'end', rank, operation: meeting.operations[member] ?? 0 }, this.#now + latency);
+  }
+
+  #end(rank: number, index: number): void {
+    const state = this.#rank(rank);
+    const flat = state.flat.operations[index];
+    const happening = state.happenings[index];
+    if (!flat || !happening) return;
+    happening.end = this.#now;
+    happening.finished = true;
+    state.ended += 1;
+    state.running[flat.lane] = 0;
+    state.heads[flat.lane] = (state.heads[flat.lane] ?? 0) + 1;
+    if (flat.operation.body.kind === 'collective') this.#processors.hold(rank, -this.#tax(flat));
+    for (const dependent of flat.dependents) state.pending[dependent] = (state.pending[dependent] ?? 0) - 1;
+    const left = (state.nodeLeft[flat.node] ?? 0) - 1;
+    state.nodeLeft[flat.node] = left;
+    if (left === 0) closeNode(state, flat.node);
+    if (flat.blocksHost) {
+      state.hostFree = this.#now;
+      state.hostNext = index + 1;
+      state.issuable = nextBlock(state.flat, index + 1);
+    }
+    this.#attemptAll(rank, index);
+  }
+
+  #tax(flat: FlatOperation): number {
+    return lanes[flat.lane] === 'copy' ? 0 : this.#job.model.inputs.multiprocessorsPerCollective;
+  }
+
+  #rank(rank: number): RankState {
+    const state = this.#ranks[rank];
+    if (!state) throw new RangeError(`there is no rank ${rank}`);
+    return state;
+  }
+
+  #happening(meeting: Meeting, member: number): Happening {
+    const state = this.#rank(meeting.channel.members[member] ?? -1);
+    const happening = state.happenings[meeting.operations[member] ?? -1];
+    if (!happening) throw new RangeError(`member ${member} of ${meeting.channel.name} has not arrived`);
+    return happening;
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Running kernels, and the processors they run on. A kernel is work in seconds, done at a rate of at most 1. Kernels slow down when
+ * collectives of their rank hold multiprocessors, and, where ranks share the cores of a host, when more kernels run than there are cores.
+ */
+
+/** Ranks that share the cores of a host, as on a cluster that is emulated on one machine. */
+export interface HostCores {
+  readonly cores: number;
+  /** Ranks r with the same floor(r / ranksPerHost) share. */
+  readonly ranksPerHost: number;
+  /**
+   * Bytes in flight are moved by threads of the host: each moves so many bytes a second on a core of its own. While more kernels run than
+   * cores are left, kernels and movers share the cores evenly; what movers do not use goes to the kernels.
+   */
+  readonly movers?: { readonly threads: number; readonly bytesPerSecond: number };
+}
+
+export interface RunningKernel {
+  readonly rank: number;
+  readonly operation: number;
+  remaining: number;
+  rate: number;
+  since: number;
+  version: number;
+}
+
+interface Host {
+  readonly kernels: Set<RunningKernel>;
+  /** Bytes a second that the movers of this host move now. */
+  moving: number;
+}
+
+export class Processors {
+  readonly #cores: HostCores | undefined;
+  readonly #hosts: Host[];
+  readonly #dirty = new Set<Host>();
+  /** Multiprocessors that collectives hold, per rank. */
+  readonly #held: Float64Array;
+  readonly #multiprocessors: number;
+
+  /** `multiprocessors` of one device; Infinity where collectives take none. */
+  constructor(ranks: number, multiprocessors: number, cores: HostCores | undefined) {
+    this.#cores = cores;
+    this.#multiprocessors = multiprocessors;
+    this.#held = new Float64Array(ranks);
+    this.#hosts = Array.from({ length: Math.ceil(ranks / (cores?.ranksPerHost ?? 1)) }, () => ({
+      kernels: new Set<RunningKernel>(),
+      moving: 0,
+    }));
+  }
+
+  hostOf(rank: number): number {
+    return Math.floor(rank / (this.#cores?.ranksPerHost ?? 1));
+  }
+
+  start(kernel: RunningKernel): void {
+    const host = this.#host(kernel.rank);
+    host.kernels.add(kernel);
+    this.#dirty.add(host);
+  }
+
+  end(kernel: RunningKernel): void {
+    const host = this.#host(kernel.rank);
+    host.kernels.delete(kernel);
+    this.#dirty.add(host);
+  }
+
+  /** A collective of `rank` takes multiprocessors, or with a negative amount gives them back. */
+  hold(rank: number, multiprocessors: number): void {
+    if (multiprocessors === 0) return;
+    this.#held[rank] = (this.#held[rank] ?? 0) + multiprocessors;
+    this.#dirty.add(this.#host(rank));
+  }
+
+  /** Capacity of the movers of a host, bytes/s, beside the kernels that run there now. */
+  moverCapacity(host: number): number {
+    const cores = this.#cores;
+    if (!cores?.movers) return Infinity;
+    const running = this.#hosts[host]?.kernels.size ?? 0;
+    const { threads, bytesPerSecond } = cores.movers;
+    return threads * bytesPerSecond * Math.min(1, cores.cores / (running + threads));
+  }
+
+  setMoving(host: number, bytesPerSecond: number): void {
+    const state = this.#hosts[host];
+    if (!state || state.moving === bytesPerSecond) return;
+    state.moving = bytesPerSecond;
+    this.#dirty.add(state);
+  }
+
+  /** Brings the rates of kernels up to date; `foresee` is told the new end of every kernel whose rate changed. */
+  settle(now: number, foresee: (kernel: RunningKernel, end: number) => void): void {
+    for (const host of this.#dirty) {
+      const share = this.#share(host);
+      for (const kernel of host.kernels) {
+        // at least one multiprocessor is left: concurrent collectives queue for them rather than stop a kernel for good
+        const left = Math.max(1, this.#multiprocessors - (this.#held[kernel.rank] ?? 0));
+        const rate = share * (Number.isFinite(this.#multiprocessors) ? left / this.#multiprocessors : 1);
+        if (rate === kernel.rate && kernel.version > 0) continue;
+        kernel.remaining = Math.max(0, kernel.remaining - kernel.rate * (now - kernel.since));
+        kernel.rate = rate;
+        kernel.since = now;
+        kernel.version += 1;
+        if (rate > 0) foresee(kernel, now + kernel.remaining / rate);
+      }
+    }
+    this.#dirty.clear();
+  }
+
+  #share(host: Host): number {
+    const cores = this.#cores;
+    if (!cores) return 1;
+    const moving = cores.movers ? host.moving / cores.movers.bytesPerSecond : 0;
+    return Math.min(1, Math.max(cores.cores - moving, 0) / host.kernels.size);
+  }
+
+  #host(rank: number): Host {
+    const host = this.#hosts[this.hostOf(rank)];
+    if (!host) throw new RangeError(`rank ${rank} has no host`);
+    return host;
+  }
+}

@@ -1,0 +1,83 @@
+/** Prices of a job's operations, and what they rest on. */
+import { kernelSeconds, priceCollective } from '../cost/index.js';
+import type { Basis, CostModel, Fabric, PricedCollective } from '../cost/index.js';
+import type { Binding, Body } from '../schedule/schedule.js';
+import type { FlatOperation, FlatProgram } from './compile.js';
+import type { Channel } from './groups.js';
+import type { HostCores } from './host.js';
+import { collectiveLoad, rowsOf } from './sizes.js';
+
+export interface Job {
+  readonly programs: readonly FlatProgram[];
+  /** Per rank, index into `programs`. */
+  readonly programOf: readonly number[];
+  readonly channels: readonly (readonly (Channel | undefined)[])[];
+  readonly fabric: Fabric;
+  readonly model: CostModel;
+  /** Per program; nodes are numbered as in the program it was made from. */
+  readonly bindings: readonly Binding[];
+  /** Per program, the number that the binding knows each node by. */
+  readonly nodeNumbers: readonly (readonly number[])[];
+  readonly hostCores?: HostCores;
+}
+
+type KernelBody = Extract<Body, { kind: 'kernel' }>;
+
+export class Prices {
+  readonly #job: Job;
+  readonly #fixed = new Map<FlatOperation['operation'], Map<number, PricedCollective>>();
+  readonly bases = new Set<Basis>();
+
+  constructor(job: Job) {
+    this.#job = job;
+  }
+
+  /** Bytes through memory and seconds of a kernel that runs alone. Throws RangeError when there is no price; `simulate` asks before. */
+  kernel(rank: number, flat: FlatOperation, { name, work }: KernelBody): { bytes: number; seconds: number } {
+    const rows = rowsOf(work.rows, this.#binding(rank), rank, this.#node(rank, flat), work.chunk, work.of);
+    const bytes = rows * work.bytesPerRow + work.fixedBytes;
+    const price = kernelSeconds(this.#job.model, name, work.kind, rows * work.flopsPerRow, bytes);
+    if (!price.known) throw new RangeError(`kernel ${name} has no price: ${price.missing.join(', ')}`);
+    this.bases.add(price.basis);
+    return { bytes, seconds: price.seconds };
+  }
+
+  /** A collective, as its first member (for send and receive: the sender) sees it. */
+  collective(channel: Channel, flat: FlatOperation): PricedCollective {
+    const { body } = flat.operation;
+    const first = channel.members[0];
+    if (body.kind !== 'collective' || first === undefined) throw new RangeError(`${flat.name} is not a collective`);
+    // sizes that do not depend on routing have one price per operation and group
+    const fixed = !body.counts && flat.template.regions.every((region) => typeof region.rows === 'number');
+    let prices = this.#fixed.get(flat.operation);
+    const known = fixed ? prices?.get(channel.id) : undefined;
+    if (known) return known;
+    const { members } = channel;
+    const load = collectiveLoad(
+      flat.template,
+      flat.operation,
+      body,
+      members,
+      this.#node(first, flat),
+      this.#binding(first),
+    );
+    const priced = priceCollective(this.#job.model, this.#job.fabric, body.name, members, load);
+    this.bases.add(priced.basis);
+    if (fixed) {
+      prices ??= new Map();
+      this.#fixed.set(flat.operation, prices);
+      prices.set(channel.id, priced);
+    }
+    return priced;
+  }
+
+  #binding(rank: number): Binding {
+    const binding = this.#job.bindings[this.#job.programOf[rank] ?? 0];
+    if (!binding) throw new RangeError(`rank ${rank} has no binding`);
+    return binding;
+  }
+
+  #node(rank: number, flat: FlatOperation): number {
+    return this.#job.nodeNumbers[this.#job.programOf[rank] ?? 0]?.[flat.node] ?? flat.node;
+  }
+}

@@ -1,0 +1,218 @@
+/** The simulator's front door: a job in, a trace and its summary out. */
+import type { Cluster } from '../cluster/cluster.js';
+import { fabricOf, kernelSeconds, unknownEstimate, weakestBasis } from '../cost/index.js';
+import type { Basis, CostModel, Fabric, UnknownEstimate } from '../cost/index.js';
+import type { Layout } from '../layout/layout.js';
+import { coordinates, groupMembers, worldSize } from '../layout/mesh.js';
+import type { Binding, Program } from '../schedule/schedule.js';
+import { laneTimes } from '../trace/index.js';
+import type { LaneTimes, Span, Trace } from '../trace/index.js';
+import { InputError } from '../units/index.js';
+import { flatten, lanes } from './compile.js';
+import type { FlatProgram } from './compile.js';
+import { criticalPath } from './criticalPath.js';
+import type { PathPiece, Resource } from './criticalPath.js';
+import { deadlock } from './deadlock.js';
+import { Engine } from './engine.js';
+import type { Run } from './engine.js';
+import { assignChannels, Channels } from './groups.js';
+import type { Members } from './groups.js';
+import type { HostCores } from './host.js';
+
+/** Which ranks there are, and how they are joined. */
+export interface Place {
+  readonly ranks: number;
+  /** Stage of a rank: index into the job's programs. */
+  readonly stageOf: (rank: number) => number;
+  readonly groups: Members;
+  readonly fabric: Fabric;
+}
+
+export interface SimulationJob {
+  readonly place: Place;
+  /** One program per pipeline stage. */
+  readonly programs: readonly Program[];
+  /** One per program, or one for all. */
+  readonly bindings: readonly Binding[];
+  readonly model: CostModel;
+  readonly hostCores?: HostCores;
+  /** Per program, the numbers by which the bindings know its nodes; their own indices when left out. */
+  readonly nodeNumbers?: readonly (readonly number[])[];
+}
+
+export interface PortLoad {
+  readonly id: string;
+  readonly tier: number;
+  readonly bytes: number;
+  /** Share of the makespan for which its full bandwidth would have been needed. */
+  readonly utilisation: number;
+}
+
+/** What held the critical path longest. */
+export interface BindingResource {
+  /** A port's id, or a lane, `latency` or `host`. */
+  readonly name: string;
+  readonly kind: Resource['kind'];
+  readonly seconds: number;
+  /** Of the makespan. */
+  readonly share: number;
+}
+
+export interface SimulationSummary {
+  readonly makespanSeconds: number;
+  readonly times: LaneTimes;
+  readonly ports: readonly PortLoad[];
+  readonly path: readonly PathPiece[];
+  /** Resources of the critical path, longest first. */
+  readonly held: readonly BindingResource[];
+  /** The first of `held`; absent for a program that takes no time. */
+  readonly binding?: BindingResource;
+  /** The weakest of what the prices rest on. */
+  readonly basis: Basis;
+  /** What the simulation leaves out, for the person. */
+  readonly leftOut: readonly string[];
+  readonly events: number;
+}
+
+export interface Simulation {
+  readonly known: true;
+  readonly trace: Trace;
+  readonly summary: SimulationSummary;
+}
+
+/** The ranks of a layout on a cluster, rank r on device r. */
+export function placeOf(layout: Layout, cluster: Cluster): Place {
+  return {
+    ranks: worldSize(layout),
+    stageOf: (rank) => coordinates(layout, rank).pp,
+    groups: (group, rank) => groupMembers(layout, group, rank),
+    fabric: fabricOf(cluster),
+  };
+}
+
+/**
+ * Runs a job's programs on a fabric, without randomness.
+ *
+ * Lanes are in-order queues. An operation starts when it is the first of its lane that has not ended, the host has issued it, and what it
+ * comes after has ended. The host issues in program order, `hostOverheadSeconds` each, and stops at a bind until that has ended (with
+ * `hostRunsKernels` at kernels too). The bytes of a collective flow once all members have issued it, as a fluid that shares ports max-min
+ * fairly; on each rank it ends when the rank's own bytes are through, plus its latency.
+ *
+ * Returns `unknown` when the cost model cannot price a kernel. Throws `InputError` for programs that cannot run: unknown names, members of
+ * a group that disagree on the order of collectives, or a deadlock.
+ */
+export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
+  const { place, model } = job;
+  const missing = unpriced(job.programs, model);
+  if (missing.length > 0) return unknownEstimate(...missing);
+  if (place.fabric.ranks < place.ranks) {
+    throw new InputError(`${place.ranks} ranks on a cluster of ${place.fabric.ranks} devices`, {
+      expected: 'a device for every rank',
+    });
+  }
+  const programs = job.programs.map((program) => flatten(program, model.inputs.hostRunsKernels));
+  const programOf = Array.from({ length: place.ranks }, (_, rank) => place.stageOf(rank));
+  programOf.forEach((which, rank) => {
+    if (!programs[which]) {
+      throw new InputError(`rank ${rank} is in stage ${which}`, {
+        expected: `a stage from 0 to ${programs.length - 1}`,
+      });
+    }
+  });
+  const channels = assignChannels(programs, programOf, new Channels(place.groups));
+  const bindings = job.programs.map((_, which) => {
+    const binding = job.bindings[job.bindings.length === 1 ? 0 : which];
+    if (!binding) throw new InputError(`stage ${which} has no binding`, { expected: 'one binding, or one per stage' });
+    return binding;
+  });
+  const nodeNumbers = programs.map(
+    (program, which) => job.nodeNumbers?.[which] ?? program.nodes.map((_, node) => node),
+  );
+  const { fabric } = place;
+  const parts = { programs, programOf, channels, fabric, model, bindings, nodeNumbers, hostCores: job.hostCores };
+  const run = new Engine(parts).run();
+  const stuck = deadlock(programs, programOf, channels, run);
+  if (stuck) throw stuck;
+  const trace = traceOf(run, programOf, programs, job);
+  return { known: true, trace, summary: summarize(run, trace, fabric, model) };
+}
+
+function unpriced(programs: readonly Program[], model: CostModel): string[] {
+  const missing = new Set<string>();
+  for (const program of programs) {
+    for (const { template } of program.nodes) {
+      for (const { body } of program.templates[template]?.operations ?? []) {
+        if (body.kind !== 'kernel') continue;
+        const { kind, flopsPerRow, bytesPerRow, fixedBytes } = body.work;
+        const price = kernelSeconds(model, body.name, kind, flopsPerRow, bytesPerRow + fixedBytes);
+        if (!price.known) for (const what of price.missing) missing.add(what);
+      }
+    }
+  }
+  return [...missing];
+}
+
+function traceOf(run: Run, programOf: readonly number[], programs: readonly FlatProgram[], job: SimulationJob): Trace {
+  const spans: Span[] = [];
+  run.happenings.forEach((list, rank) => {
+    const numbers = job.nodeNumbers?.[programOf[rank] ?? 0];
+    for (const happening of list) {
+      if (!happening) continue;
+      const { flat, issued, ready, end, bytes } = happening;
+      const lane = lanes[flat.lane] ?? 'compute';
+      const node = numbers?.[flat.node] ?? flat.node;
+      spans.push({ step: 0, rank, node, operation: flat.name, lane, issued, ready, end, bytes });
+    }
+  });
+  const stages = programs.length === 1 ? '' : `, ${programs.length} stages`;
+  const basis = weakestBasis(run.bases);
+  const source = `simulated on ${job.model.device.name}, ${programOf.length} ranks${stages}; prices: ${basis}`;
+  return { kind: 'simulated', source, ranks: programOf.length, spans };
+}
+
+function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): SimulationSummary {
+  const times = laneTimes(trace);
+  const makespanSeconds = times.makespanSeconds;
+  const path = criticalPath(run.happenings);
+  const held = heldBy(path, fabric, makespanSeconds);
+  return {
+    makespanSeconds,
+    times,
+    ports: fabric.ports.map((port, index) => ({
+      id: port.id,
+      tier: port.tier,
+      bytes: run.portBytes[index] ?? 0,
+      utilisation: makespanSeconds > 0 ? (run.portSeconds[index] ?? 0) / makespanSeconds : 0,
+    })),
+    path,
+    held,
+    binding: held[0],
+    basis: weakestBasis(run.bases),
+    leftOut: [
+      'congestion inside switches, and packets: bytes are a fluid',
+      'variation from run to run',
+      ...(model.curves ? [] : ['bandwidth that depends on the message size: no measured curves']),
+      ...(model.kernels ? [] : ['kernel efficiency that depends on the shape: no measured kernels']),
+    ],
+    events: run.events,
+  };
+}
+
+function heldBy(path: readonly PathPiece[], fabric: Fabric, makespan: number): BindingResource[] {
+  const totals = new Map<string, { kind: Resource['kind']; seconds: number }>();
+  for (const piece of path) {
+    const { resource } = piece;
+    const name =
+      resource.kind === 'port'
+        ? (fabric.ports[resource.port]?.id ?? `host mover ${resource.port - fabric.ports.length}`)
+        : resource.kind === 'lane'
+          ? resource.lane
+          : resource.kind;
+    const total = totals.get(name) ?? { kind: resource.kind, seconds: 0 };
+    total.seconds += piece.end - piece.start;
+    totals.set(name, total);
+  }
+  return [...totals]
+    .map(([name, { kind, seconds }]) => ({ name, kind, seconds, share: seconds / makespan }))
+    .sort((a, b) => b.seconds - a.seconds);
+}

@@ -1,0 +1,107 @@
+/** How many bytes an operation moves on given ranks, once routing is bound. */
+import type { CollectiveLoad } from '../cost/index.js';
+import type { Binding, Body, DType, Operation, Size, Template, Use } from '../schedule/schedule.js';
+import { InputError } from '../units/index.js';
+
+export type CollectiveBody = Extract<Body, { kind: 'collective' }>;
+
+const elementBytes: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2, fp8: 1, i32: 4 };
+
+/** Rows floor(total*index/of) .. floor(total*(index+1)/of): a chunk, or a member's token slice. */
+export function slice(total: number, index: number, of: number): number {
+  return of === 1 ? total : Math.floor((total * (index + 1)) / of) - Math.floor((total * index) / of);
+}
+
+/** Rows of chunk `chunk` of `of` of a size on a rank. */
+export function rowsOf(size: Size, binding: Binding, rank: number, node: number, chunk: number, of: number): number {
+  return typeof size === 'number' ? slice(size, chunk, of) : binding.rows(size.symbol, rank, node, chunk, of);
+}
+
+/**
+ * Bytes of a collective over `members` (global ranks, in group order; for send and receive: sender, receiver), from the region that it
+ * reads, or for all_gather writes. Throws `InputError` when counts do not fit the group.
+ */
+export function collectiveLoad(
+  template: Template,
+  operation: Operation,
+  body: CollectiveBody,
+  members: readonly number[],
+  node: number,
+  binding: Binding,
+): CollectiveLoad {
+  if (body.name === 'barrier') return { kind: 'nothing' };
+  const n = members.length;
+  const use = body.name === 'all_gather' ? operation.uses.at(-1) : operation.uses[0];
+  const region = use && template.regions.find((candidate) => candidate.id === use.region);
+  if (!use || !region) {
+    throw new InputError(`${template.name}/${operation.id} (${body.name}) names no region to move`, {
+      expected: 'a use of a region of the template, first what is read, last what is written',
+    });
+  }
+  const rowBytes = region.columns * elementBytes[region.dtype];
+  if (body.counts) return countedLoad(body, `${template.name}/${operation.id}`, use, rowBytes, members, node, binding);
+  const rows = members.map((rank) => rowsOf(region.rows, binding, rank, node, use.chunk, use.of));
+  const share = (total: number, index: number): number =>
+    rowBytes * (body.split === 'tokens' ? slice(total, index, n) : total / n);
+  switch (body.name) {
+    case 'all_to_all': {
+      const bytes = new Float64Array(n * n);
+      rows.forEach((total, i) => {
+        for (let j = 0; j < n; j++) bytes[i * n + j] = share(total, j);
+      });
+      return { kind: 'pairs', bytes };
+    }
+    case 'send':
+    case 'receive':
+      return { kind: 'pairs', bytes: Float64Array.of(0, (rows[0] ?? 0) * rowBytes, 0, 0) };
+    case 'broadcast':
+      return { kind: 'blocks', bytes: new Float64Array(n).fill((rows[0] ?? 0) * rowBytes) };
+    case 'all_gather':
+    case 'reduce_scatter':
+    case 'all_reduce': {
+      // all members hold equally many rows; where a binding says otherwise the most decide
+      const total = Math.max(...rows);
+      return { kind: 'blocks', bytes: Float64Array.from({ length: n }, (_, i) => share(total, i)) };
+    }
+  }
+}
+
+function countedLoad(
+  body: CollectiveBody,
+  name: string,
+  use: Use,
+  rowBytes: number,
+  members: readonly number[],
+  node: number,
+  binding: Binding,
+): CollectiveLoad {
+  const n = members.length;
+  const family = body.counts;
+  if (!family) return { kind: 'nothing' };
+  const of = (rank: number): { send: Int32Array; receive: Int32Array } => {
+    const { send, receive } = binding.counts(family, rank, node, use.chunk, use.of);
+    return { send, receive };
+  };
+  if (body.name === 'all_to_all') {
+    const bytes = new Float64Array(n * n);
+    members.forEach((rank, i) => {
+      const { send } = of(rank);
+      if (send.length !== n) {
+        throw new InputError(`counts of ${name} on rank ${rank} (${family}) are for ${send.length} members`, {
+          expected: `${n}, the size of its group`,
+        });
+      }
+      for (let j = 0; j < n; j++) bytes[i * n + j] = (send[j] ?? 0) * rowBytes;
+    });
+    return { kind: 'pairs', bytes };
+  }
+  if (body.name === 'all_gather') {
+    return { kind: 'blocks', bytes: Float64Array.from(members, (rank) => (of(rank).send[0] ?? 0) * rowBytes) };
+  }
+  if (body.name === 'reduce_scatter') {
+    return { kind: 'blocks', bytes: Float64Array.from(members, (rank) => (of(rank).receive[0] ?? 0) * rowBytes) };
+  }
+  throw new InputError(`${name}: ${body.name} cannot have counts`, {
+    expected: 'counts on all_to_all, all_gather or reduce_scatter',
+  });
+}

@@ -1,0 +1,108 @@
+/** Where the time of a trace goes, per rank and lane. Works on simulated and measured traces alike. */
+import type { Span, Trace } from './span.js';
+
+export type SpanLane = Span['lane'];
+
+export const spanLanes: readonly SpanLane[] = ['compute', 'inter', 'intra', 'copy'];
+
+export interface LaneTime {
+  readonly lane: SpanLane;
+  /** Running or transferring. */
+  readonly busySeconds: number;
+  /** Issued, and waiting for peers. */
+  readonly waitingSeconds: number;
+  /** Busy while nothing ran on the compute lane of the rank; for the compute lane itself all of its busy time. */
+  readonly exposedSeconds: number;
+}
+
+export interface RankTimes {
+  readonly rank: number;
+  readonly lanes: readonly LaneTime[];
+  /** Busy time of the inter and the intra lane, added up. */
+  readonly communicationSeconds: number;
+  /** Time in which at least one of them was busy and the compute lane was not. */
+  readonly exposedSeconds: number;
+}
+
+export interface LaneTimes {
+  /** From 0 to the last end. */
+  readonly makespanSeconds: number;
+  readonly ranks: readonly RankTimes[];
+  /**
+   * Share of all ranks' communication time that did not lengthen the step by itself: it ran beside kernels, or beside communication of the
+   * other lane. 0 when nothing was communicated.
+   */
+  readonly hiddenShare: number;
+}
+
+type Interval = readonly [start: number, end: number];
+
+/** Times per rank and lane, in order of rank. */
+export function laneTimes(trace: Trace): LaneTimes {
+  const byRank = new Map<number, Span[]>();
+  let makespanSeconds = 0;
+  for (const span of trace.spans) {
+    const spans = byRank.get(span.rank);
+    if (spans) spans.push(span);
+    else byRank.set(span.rank, [span]);
+    makespanSeconds = Math.max(makespanSeconds, span.end);
+  }
+  const ranks = [...byRank].sort(([a], [b]) => a - b).map(([rank, spans]) => rankTimes(rank, spans));
+  const total = ranks.reduce((sum, rank) => sum + rank.communicationSeconds, 0);
+  const exposed = ranks.reduce((sum, rank) => sum + rank.exposedSeconds, 0);
+  return { makespanSeconds, ranks, hiddenShare: total > 0 ? 1 - exposed / total : 0 };
+}
+
+function rankTimes(rank: number, spans: readonly Span[]): RankTimes {
+  const busy = new Map<SpanLane, Interval[]>();
+  for (const lane of spanLanes) {
+    busy.set(lane, union(spans.filter((span) => span.lane === lane).map((span): Interval => [span.ready, span.end])));
+  }
+  const of = (lane: SpanLane): Interval[] => busy.get(lane) ?? [];
+  const compute = of('compute');
+  const lanes = spanLanes.map((lane): LaneTime => {
+    const waiting = spans.filter((span) => span.lane === lane).map((span): Interval => [span.issued, span.ready]);
+    const busySeconds = length(of(lane));
+    return {
+      lane,
+      busySeconds,
+      waitingSeconds: length(union(waiting)),
+      exposedSeconds: lane === 'compute' ? busySeconds : busySeconds - overlap(of(lane), compute),
+    };
+  });
+  const both = union([...of('inter'), ...of('intra')]);
+  return {
+    rank,
+    lanes,
+    communicationSeconds: length(of('inter')) + length(of('intra')),
+    exposedSeconds: length(both) - overlap(both, compute),
+  };
+}
+
+/** The intervals' union, in order and disjoint. */
+function union(intervals: readonly Interval[]): Interval[] {
+  const result: [number, number][] = [];
+  for (const [start, end] of [...intervals].sort((a, b) => a[0] - b[0])) {
+    const last = result.at(-1);
+    if (last && start <= last[1]) last[1] = Math.max(last[1], end);
+    else if (end > start) result.push([start, end]);
+  }
+  return result;
+}
+
+function length(intervals: readonly Interval[]): number {
+  return intervals.reduce((sum, [start, end]) => sum + end - start, 0);
+}
+
+/** Length of what two unions have in common. */
+function overlap(a: readonly Interval[], b: readonly Interval[]): number {
+  let sum = 0;
+  let j = 0;
+  for (const [start, end] of a) {
+    while (j < b.length && (b[j]?.[1] ?? 0) <= start) j += 1;
+    for (let k = j; k < b.length && (b[k]?.[0] ?? 0) < end; k++) {
+      sum += Math.max(0, Math.min(end, b[k]?.[1] ?? 0) - Math.max(start, b[k]?.[0] ?? 0));
+    }
+  }
+  return sum;
+}
