@@ -6,14 +6,20 @@
 import {
   combineScope,
   outgoingHalves,
-  returningHalves,
   routingScope,
   unsupportedStrategy,
   type Strategy,
 } from './dispatchers/strategies.js';
-import { returnedRegion } from './dispatchers/dispatcher.js';
 import { dtypeBytes, rowsOf, rowsRegion, work, type MoeShape } from './moe-shape.js';
-import { gatheredCombined, gatheredTokens, parts, routeRegions, streamRegion } from './moe-parts.js';
+import {
+  emitOutgoing,
+  emitReturning,
+  gatheredCombined,
+  gatheredTokens,
+  parts,
+  routeRegions,
+  streamRegion,
+} from './moe-parts.js';
 import type { Program, Template } from './schedule.js';
 import { InputError } from '../units/errors.js';
 import { read, write } from './template-builder.js';
@@ -24,17 +30,13 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   const of = strategy.chunks[pass];
   const forward = pass === 'forward';
   const outgoing = outgoingHalves[strategy.dispatch];
-  const returning = returningHalves[strategy.combine];
   const tokens = builder.region(streamRegion(forward ? 'stream' : 'gradient', shape));
   for (const region of routeRegions(shape, p.scopeRows(routingScope(strategy, shape)))) builder.region(region);
   const source =
     outgoing.scope === 'replica' && shape.layout.tp > 1 ? gatheredTokens(p, 'gather.tokens', tokens) : tokens;
   builder.region(rowsRegion('expert.input', shape, rowsOf(shape, 'expert'), shape.hiddenSize, 'blocks'));
-  for (let chunk = 0; chunk < of; chunk++)
-    outgoing.emitChunk({ builder, shape, activation, chunk, of, source, weighted: !forward, into: 'expert.input' });
-  for (let chunk = 0; chunk < of; chunk++)
-    returning.emitChunk({ builder, shape, activation, chunk, of, source: 'expert.input', saved: forward });
-  const returned = returnedRegion(returning, shape, activation, forward).id;
+  emitOutgoing(p, of, source, 'expert.input', !forward);
+  const returned = emitReturning(p, of, 'expert.input', forward);
   const scope = shape.layout.tp === 1 ? 'slice' : combineScope(strategy, activation);
   const rows = p.scopeRows(scope);
   const combined = builder.region(rowsRegion('combined', shape, rows, shape.hiddenSize, 'rows'));

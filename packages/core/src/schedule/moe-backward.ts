@@ -3,6 +3,8 @@ import { outgoingHalves, returningHalves, type Strategy } from './dispatchers/st
 import { returnedRegion } from './dispatchers/dispatcher.js';
 import { rowsOf, rowsRegion, work, type MoeShape } from './moe-shape.js';
 import {
+  emitOutgoing,
+  emitReturning,
   gatheredCombined,
   expertFlops,
   expertTraffic,
@@ -55,17 +57,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const savedReturned = builder.region(returnedRegion(returning, shape, activation, true));
   const source =
     outgoing.scope === 'replica' && layout.tp > 1 ? gatheredTokens(p, 'gather.gradient', 'gradient') : 'gradient';
-  for (let chunk = 0; chunk < of; chunk++)
-    outgoing.emitChunk({
-      builder,
-      shape,
-      activation,
-      chunk,
-      of,
-      source,
-      weighted: true,
-      into: 'expert.outputGradient',
-    });
+  emitOutgoing(p, of, source, 'expert.outputGradient', true);
 
   // Beside the first transfers: gradients of the picks' weights, and through the router.
   builder.kernel(
@@ -97,7 +89,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     ],
   );
   const { bytes, fixedBytes } = expertTraffic(p, 1);
-  for (let chunk = 0; chunk < of; chunk++) {
+  const returned = emitReturning(p, of, 'expert.inputGradient', false, (chunk) =>
     builder.kernel(
       `experts.${chunk}`,
       'moe.experts.inputGradient',
@@ -109,9 +101,8 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
         write('expert.gateUpGradient', chunk, of),
         write('expert.inputGradient', chunk, of),
       ],
-    );
-    returning.emitChunk({ builder, shape, activation, chunk, of, source: 'expert.inputGradient', saved: false });
-  }
+    ),
+  );
   // Weight gradients need no communication: they fill the compute lane while the last chunks travel.
   builder.kernel(
     'experts.weights',
@@ -123,13 +114,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     'sum',
     `moe.combine.backward.${p.combined}`,
     work('memory', combinedRows, { bytes: (topK + 2) * hiddenSize * elementBytes }),
-    [
-      ...Array.from({ length: of }, (_, chunk) =>
-        read(returnedRegion(returning, shape, activation, false).id, chunk, of),
-      ),
-      read('route.ids'),
-      add('normed.gradient'),
-    ],
+    [...Array.from({ length: of }, (_, chunk) => read(returned, chunk, of)), read('route.ids'), add('normed.gradient')],
   );
   const normedGradient = gatheredCombined(p, 'normed.gradient', 'gather.inputGradient');
   builder.kernel('norm', 'moe.norm.backward', work('memory', rows, { bytes: 5 * hiddenSize * elementBytes }), [

@@ -5,10 +5,11 @@
  *
  * Regions shared between templates: `stream` (the residual stream, step), `gradient` (of it, step), `router.statistics` (step).
  */
-import { outgoingHalves, returningHalves, type Strategy } from './dispatchers/strategies.js';
-import { returnedRegion } from './dispatchers/dispatcher.js';
+import type { Strategy } from './dispatchers/strategies.js';
 import { rowsOf, rowsRegion, sliceRows, work, type MoeShape } from './moe-shape.js';
 import {
+  emitOutgoing,
+  emitReturning,
   gatheredCombined,
   expertFlops,
   expertTraffic,
@@ -124,21 +125,9 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   builder.region(rowsRegion('expert.gateUp', shape, expert, 2 * ffn, 'blocks', 'saved'));
   builder.region(rowsRegion('expert.activated', shape, expert, ffn, 'blocks'));
   builder.region(rowsRegion('expert.output', shape, expert, hiddenSize, 'blocks'));
-  const outgoing = outgoingHalves[strategy.dispatch];
-  const returning = returningHalves[strategy.combine];
-  for (let chunk = 0; chunk < of; chunk++)
-    outgoing.emitChunk({
-      builder,
-      shape,
-      activation,
-      chunk,
-      of,
-      source,
-      weighted: false,
-      into: 'expert.input',
-    });
+  emitOutgoing(p, of, source, 'expert.input', false);
   const { bytes, fixedBytes } = expertTraffic(p, 1);
-  for (let chunk = 0; chunk < of; chunk++) {
+  const returned = emitReturning(p, of, 'expert.output', true, (chunk) =>
     builder.kernel(
       `experts.${chunk}`,
       'moe.experts',
@@ -149,10 +138,8 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
         write('expert.activated', chunk, of),
         write('expert.output', chunk, of),
       ],
-    );
-    returning.emitChunk({ builder, shape, activation, chunk, of, source: 'expert.output', saved: true });
-  }
-  const returned = returnedRegion(returning, shape, activation, true).id;
+    ),
+  );
   const combinedRows = p.scopeRows(p.combined);
   builder.region(rowsRegion('combined', shape, combinedRows, hiddenSize, 'rows'));
   builder.kernel(

@@ -1,6 +1,12 @@
 /** What the forward and the backward template of the MoE layer share: regions, scopes, and the way in and out of the residual stream. */
-import { combineScope, routingScope, type Strategy } from './dispatchers/strategies.js';
-import type { Scope } from './dispatchers/dispatcher.js';
+import {
+  combineScope,
+  outgoingHalves,
+  returningHalves,
+  routingScope,
+  type Strategy,
+} from './dispatchers/strategies.js';
+import { emitStages, returnedRegion, type Scope } from './dispatchers/dispatcher.js';
 import { activationOf, dtypeBytes, rowsRegion, sliceRows, type MoeShape } from './moe-shape.js';
 import type { Region, Size } from './schedule.js';
 import { read, TemplateBuilder, write } from './template-builder.js';
@@ -86,6 +92,37 @@ export function gatheredTokens(p: Parts, id: string, source: string): string {
   const all = builder.region(rowsRegion(`${source}.all`, shape, shape.tokens, shape.hiddenSize, 'rows'));
   builder.collective(id, 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [read(source), write(all)]);
   return all;
+}
+
+/** Emits all chunks of the strategy's outgoing half: rows of `source` tokens end up in canonical region `into`. */
+export function emitOutgoing(p: Parts, of: number, source: string, into: string, weighted: boolean): void {
+  const { builder, shape, activation } = p;
+  emitStages(
+    of,
+    outgoingHalves[p.strategy.dispatch].stages.map(
+      (stage) => (chunk: number) => stage({ builder, shape, activation, chunk, of, source, weighted, into }),
+    ),
+  );
+}
+
+/** Emits all chunks of the returning half, `compute` of a chunk right before its first stage. Returns the region of returned rows. */
+export function emitReturning(
+  p: Parts,
+  of: number,
+  source: string,
+  saved: boolean,
+  compute: (chunk: number) => void = () => undefined,
+): string {
+  const { builder, shape, activation } = p;
+  const half = returningHalves[p.strategy.combine];
+  emitStages(
+    of,
+    half.stages.map((stage, index) => (chunk: number) => {
+      if (index === 0) compute(chunk);
+      stage({ builder, shape, activation, chunk, of, source, saved });
+    }),
+  );
+  return returnedRegion(half, shape, activation, saved).id;
 }
 
 /** All rows that the stream wants of a combined region: gathered over TP when only the slice was combined but activations are replicated. */

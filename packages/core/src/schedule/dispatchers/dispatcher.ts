@@ -4,7 +4,9 @@
  * The forward pass runs outgoing, experts, returning. The backward pass runs outgoing (as the adjoint of the forward's returning half, on
  * gradients weighted by the picks' probabilities) and returning (as the adjoint of the outgoing half), with a chunk count of its own.
  *
- * A half emits the operations of one chunk; the layer composes the chunks of both halves with the expert GEMMs between them.
+ * A half emits the operations of one chunk in stages. Lanes are in-order queues, so the order of issue decides what overlaps: stage s of
+ * chunk c is issued together with stage s+1 of chunk c-1 (`emitStages`), so that no lane waits for a chunk's later stage while the next
+ * chunk's earlier one could run. The layer composes the halves with the expert GEMMs between them.
  * Adding a dispatcher: a new file here, an entry in `strategies.ts`, kernels in the runtime if it needs new ones.
  */
 import type { Activation, Region } from '../schedule.js';
@@ -38,13 +40,25 @@ export interface ReturningContext extends ChunkContext {
   readonly saved: boolean;
 }
 
+/** Emits one stage of one chunk. */
+export type Stage<Context> = (context: Context) => void;
+
+/** Issues all chunks through all stages: in turn i, stage s of chunk i - s. */
+export function emitStages(of: number, stages: readonly ((chunk: number) => void)[]): void {
+  for (let turn = 0; turn < of + stages.length - 1; turn++)
+    stages.forEach((emit, stage) => {
+      const chunk = turn - stage;
+      if (chunk >= 0 && chunk < of) emit(chunk);
+    });
+}
+
 export interface OutgoingHalf {
   readonly name: string;
   /** Tokens whose rows this rank packs. */
   readonly scope: Scope;
   /** Why it can't serve this shape, or undefined. */
   unsupported(shape: MoeShape): string | undefined;
-  emitChunk(context: OutgoingContext): void;
+  readonly stages: readonly Stage<OutgoingContext>[];
 }
 
 export interface ReturningHalf {
@@ -56,8 +70,8 @@ export interface ReturningHalf {
   unsupported(shape: MoeShape): string | undefined;
   /** Rows of the region that it fills. */
   returnedRows(activation: Activation): 'sent' | 'replica';
-  /** Fills the region of `returnedRegion`. */
-  emitChunk(context: ReturningContext): void;
+  /** Together they fill the region of `returnedRegion`. */
+  readonly stages: readonly Stage<ReturningContext>[];
 }
 
 /** The region (order 'chunks') that a returning half fills; that of a forward pass is saved for the backward. */

@@ -1,54 +1,29 @@
 /**
  * Sliced dispatch: every rank sends only the rows of its own token slice, V/TP, to the expert group; an all-gather over the experts' tensor
  * parallel ranks (fast links) rebuilds the full rows, V*(ETP-1)/TP. With etp = 1 there is no gather ("folding"). In n chunks the all-gather
- * of one runs beside the all-to-all of the next (MoNTA).
+ * of one runs beside the all-to-all of the next (MoNTA). A source of all T rows is read at the slice's offset: slicing costs no copy.
  */
-import { read, write } from '../template-builder.js';
-import { dtypeBytes, rowsOf, rowsRegion, work } from '../moe-shape.js';
-import type { OutgoingHalf } from './dispatcher.js';
+import type { OutgoingContext, OutgoingHalf } from './dispatcher.js';
+import { buffer, exchange, move, spread } from './emit.js';
+
+const sendBuffer = (c: OutgoingContext): string => buffer(c, 'send', 'sent');
+const receivedBuffer = (c: OutgoingContext): string =>
+  c.shape.layout.ep > 1 ? buffer(c, 'received', 'received') : sendBuffer(c);
+const gatheredBuffer = (c: OutgoingContext): string =>
+  c.shape.layout.etp > 1 ? buffer(c, 'gathered', 'expert') : receivedBuffer(c);
 
 export const outgoingSliced: OutgoingHalf = {
   name: 'sliced',
   scope: 'slice',
   unsupported: () => undefined,
-  emitChunk({ builder, shape, chunk, of, source, weighted, into }) {
-    const { hiddenSize, layout } = shape;
-    const bytes = 2 * hiddenSize * dtypeBytes[shape.dtype];
-    const sent = rowsOf(shape, 'sent');
-    const expert = rowsOf(shape, 'expert');
-    const send = builder.region(rowsRegion('send', shape, sent, hiddenSize, 'chunks'));
-    // A source of all T rows is read at the slice's offset: the slice costs no copy.
-    builder.kernel(
-      `pack.${chunk}`,
-      `moe.pack.slice${weighted ? '.weighted' : ''}`,
-      work('memory', sent, { bytes }, { chunk, of }),
-      [read(source), write(send, chunk, of)],
-      'copy',
-    );
-    let arrived = send;
-    if (layout.ep > 1) {
-      arrived = builder.region(rowsRegion('received', shape, rowsOf(shape, 'received'), hiddenSize, 'chunks'));
-      builder.collective(
-        `all_to_all.${chunk}`,
-        'inter',
-        { name: 'all_to_all', group: 'ep', counts: 'dispatch.sliced' },
-        [read(send, chunk, of), write(arrived, chunk, of)],
-      );
-    }
-    if (layout.etp > 1) {
-      const gathered = builder.region(rowsRegion('gathered', shape, expert, hiddenSize, 'chunks'));
-      builder.collective(`all_gather.${chunk}`, 'intra', { name: 'all_gather', group: 'etp', counts: 'gather' }, [
-        read(arrived, chunk, of),
-        write(gathered, chunk, of),
-      ]);
-      arrived = gathered;
-    }
-    builder.kernel(
-      `place.${chunk}`,
-      'moe.place.slice',
-      work('memory', expert, { bytes }, { chunk, of }),
-      [read(arrived, chunk, of), write(into, chunk, of)],
-      'copy',
-    );
-  },
+  stages: [
+    (c) => {
+      move(c, 'pack', `moe.pack.slice${c.weighted ? '.weighted' : ''}`, 'sent', c.source, sendBuffer(c), true);
+      if (c.shape.layout.ep > 1) exchange(c, 'all_to_all', 'dispatch.sliced', sendBuffer(c), receivedBuffer(c));
+    },
+    (c) => {
+      if (c.shape.layout.etp > 1) spread(c, 'all_gather', 'etp', 'gather', receivedBuffer(c), gatheredBuffer(c));
+    },
+    (c) => move(c, 'place', 'moe.place.slice', 'expert', gatheredBuffer(c), c.into),
+  ],
 };
