@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Cluster, Tier } from './cluster.js';
 import { deviceCount, portNumber, portsOf, route, routeBytesPerSecond, tierBetween, unitOf } from './ports.js';

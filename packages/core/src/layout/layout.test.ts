@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { tierBetween } from '../cluster/ports.js';
 import { getCluster } from '../cluster/presets.js';
@@ -27,12 +27,12 @@ function failure(run: () => unknown): InputError {
   throw new Error('expected an InputError');
 }
 
+const divisors = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 const degree = fc.constantFrom(1, 2, 3, 4);
 /** Any valid layout: the stage's ranks are split over etp, ep, edp along divisors. */
 const layouts = fc
   .tuple(degree, degree, degree, degree, fc.nat(), fc.nat(), fc.boolean())
   .map(([tp, cp, dp, pp, x, y, sp]) => {
-    const divisors = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
     const stage = tp * cp * dp;
     const etps = divisors(stage);
     const etp = etps[x % etps.length];
@@ -75,9 +75,9 @@ describe('resolveLayout', () => {
     expect(failure(() => resolveLayout({ tp: 0 })).path).toBe('tp');
   });
 
-  it.each(['tq=8', 'tp=8=2', 'tp', 'tp=x', 'tp=-1', 'tp=8,tp=4', '', 'sp=maybe', 'tp=1.5'])('refuses "%s"', (text) =>
-    failure(() => parseLayout(text)),
-  );
+  it.each(['tq=8', 'tp=8=2', 'tp', 'tp=x', 'tp=-1', 'tp=8,tp=4', '', 'sp=maybe', 'tp=1.5'])('refuses "%s"', (text) => {
+    expect(failure(() => parseLayout(text)).exitCode).toBe(2);
+  });
 
   it('reads back the text that it wrote', () => {
     fc.assert(

@@ -1,1 +1,6 @@
-export {};
+export * from './model.js';
+export * from './parameters.js';
+export * from './flops.js';
+export * from './presets.js';
+export * from './huggingface.js';
+export * from './read.js';

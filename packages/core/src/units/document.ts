@@ -67,15 +67,21 @@ export class Field {
     return value === null ? 'nothing' : JSON.stringify(value);
   }
 
-  /** A map whose keys are all among `keys`. Unknown keys are errors, with the nearest known key as a hint. */
-  map(keys: readonly string[]): FieldMap {
-    if (!isMap(this.#node)) throw this.error(`${this.#shown()} is not a map`, { expected: `keys ${keys.join(', ')}` });
+  /**
+   * A map whose keys are all among `keys`. Unknown keys are errors, with the nearest known key as a hint; without `keys` any
+   * are allowed, as in files of other programs.
+   */
+  map(keys?: readonly string[]): FieldMap {
+    if (!isMap(this.#node))
+      throw this.error(`${this.#shown()} is not a map`, {
+        expected: keys === undefined ? 'a map' : `keys ${keys.join(', ')}`,
+      });
     const fields = new Map<string, Field>();
     for (const { key, value } of this.#node.items) {
       const name = String(isScalar(key) ? key.value : key);
       const offset = (key as Node | null)?.range?.[0] ?? this.#offset;
       const path = this.path === '' ? name : `${this.path}.${name}`;
-      if (!keys.includes(name)) {
+      if (keys !== undefined && !keys.includes(name)) {
         throw this.#errorAt(offset, path, `unknown key "${name}"`, {
           expected: `one of ${keys.join(', ')}`,
           hint: didYouMean(name, keys),

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from './errors.js';
 import {
@@ -94,9 +94,25 @@ describe('writers', () => {
 
   it('reads back exactly what it wrote', () => {
     const positive = fc.double({ min: 1e-3, max: 1e18, noNaN: true });
-    fc.assert(fc.property(positive, (x) => parseBandwidth(writeBandwidth(x)) === x));
-    fc.assert(fc.property(positive, (x) => parseFlops(writeFlops(x)) === x));
-    fc.assert(fc.property(fc.nat({ max: Number.MAX_SAFE_INTEGER }), (x) => parseBytes(writeBytes(x)) === x));
-    fc.assert(fc.property(fc.double({ min: 0, max: 1e4, noNaN: true }), (x) => parseSeconds(writeSeconds(x)) === x));
+    fc.assert(
+      fc.property(positive, (x) => {
+        expect(parseBandwidth(writeBandwidth(x))).toBe(x);
+      }),
+    );
+    fc.assert(
+      fc.property(positive, (x) => {
+        expect(parseFlops(writeFlops(x))).toBe(x);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.nat({ max: Number.MAX_SAFE_INTEGER }), (x) => {
+        expect(parseBytes(writeBytes(x))).toBe(x);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 1e4, noNaN: true }), (x) => {
+        expect(parseSeconds(writeSeconds(x))).toBe(x);
+      }),
+    );
   });
 });

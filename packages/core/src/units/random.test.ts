@@ -3,9 +3,10 @@ import { Random } from './random.js';
 
 const draws = 200_000;
 
+const first = (random: Random): number[] => Array.from({ length: 5 }, () => random.bits());
+
 describe('Random', () => {
   it('repeats itself for a seed and differs between seeds and streams', () => {
-    const first = (r: Random): number[] => Array.from({ length: 5 }, () => r.bits());
     expect(first(new Random(7))).toEqual(first(new Random(7)));
     const kinds = [new Random(7), new Random(8), new Random(7, 1), new Random(8, 1), new Random(0)].map(first);
     expect(new Set(kinds.map(String)).size).toBe(kinds.length);

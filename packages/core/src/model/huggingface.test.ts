@@ -1,0 +1,235 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { InputError } from '../units/errors.js';
+import { readHfConfig } from './huggingface.js';
+import { countParameters } from './parameters.js';
+import { getModel } from './presets.js';
+
+const fixture = (name: string): string => readFileSync(new URL(`fixtures/${name}.json`, import.meta.url), 'utf8');
+
+function message(config: unknown): string {
+  try {
+    readHfConfig(typeof config === 'string' ? config : JSON.stringify(config, null, 1), 'm/config.json');
+  } catch (error) {
+    if (error instanceof InputError) return error.format();
+    throw error;
+  }
+  throw new Error('expected an InputError');
+}
+
+describe('files of transformers 5', () => {
+  it('Mixtral: expert width is intermediate_size, head_dim null, rope_parameters', () => {
+    expect(readHfConfig(fixture('tiny-mixtral'), 'x/tiny-mixtral/config.json')).toMatchObject({
+      name: 'tiny-mixtral',
+      family: 'mixtral',
+      hiddenSize: 32,
+      layers: 2,
+      attentionHeads: 4,
+      keyValueHeads: 2,
+      headDim: 8,
+      vocabSize: 128,
+      experts: 8,
+      topK: 2,
+      expertFfn: 48,
+      normTopK: true,
+      qkNorm: 'none',
+      rmsNormEps: 1e-5,
+      ropeTheta: 1e6,
+      ropeType: 'default',
+      auxLossCoefficient: 0.02,
+      tieEmbeddings: false,
+      moeLayers: [true, true],
+      maxPositions: 64,
+    });
+  });
+
+  it('Qwen3: num_local_experts, moe_intermediate_size, norm on every head', () => {
+    expect(readHfConfig(fixture('tiny-qwen3-moe'), 'tiny-qwen3-moe.json')).toMatchObject({
+      name: 'tiny-qwen3-moe',
+      family: 'qwen3_moe',
+      experts: 16,
+      topK: 4,
+      expertFfn: 24,
+      denseFfn: 64,
+      headDim: 8,
+      keyValueHeads: 2,
+      normTopK: true,
+      qkNorm: 'perHead',
+      moeLayers: [true, true],
+    });
+  });
+
+  it('OLMoE: weights not renormalised, norm over all heads', () => {
+    const model = readHfConfig(fixture('tiny-olmoe'), 'tiny-olmoe.json');
+    expect(model).toMatchObject({
+      experts: 8,
+      topK: 2,
+      expertFfn: 40,
+      normTopK: false,
+      qkNorm: 'allHeads',
+      keyValueHeads: 4,
+      auxLossCoefficient: 0.01,
+    });
+    expect(model).not.toHaveProperty('clipQkv');
+  });
+});
+
+const qwen = {
+  model_type: 'qwen3_moe',
+  hidden_size: 2048,
+  num_hidden_layers: 48,
+  num_attention_heads: 32,
+  num_key_value_heads: 4,
+  head_dim: 128,
+  vocab_size: 151_936,
+  num_experts: 128,
+  num_experts_per_tok: 8,
+  moe_intermediate_size: 768,
+  intermediate_size: 6144,
+  norm_topk_prob: true,
+  rope_theta: 1_000_000,
+  rms_norm_eps: 1e-6,
+  decoder_sparse_step: 1,
+  mlp_only_layers: [] as number[],
+  router_aux_loss_coef: 0.001,
+  max_position_embeddings: 40_960,
+};
+
+const deepseek = {
+  model_type: 'deepseek_v3',
+  hidden_size: 7168,
+  num_hidden_layers: 61,
+  num_attention_heads: 128,
+  num_key_value_heads: 128,
+  vocab_size: 129_280,
+  n_routed_experts: 256,
+  n_shared_experts: 1,
+  num_experts_per_tok: 8,
+  moe_intermediate_size: 2048,
+  intermediate_size: 18_432,
+  first_k_dense_replace: 3,
+  moe_layer_freq: 1,
+  q_lora_rank: 1536,
+  kv_lora_rank: 512,
+  qk_nope_head_dim: 128,
+  qk_rope_head_dim: 64,
+  v_head_dim: 128,
+  norm_topk_prob: true,
+  scoring_func: 'sigmoid',
+  routed_scaling_factor: 2.5,
+  num_nextn_predict_layers: 1,
+  rms_norm_eps: 1e-6,
+  aux_loss_alpha: 0.0001,
+  max_position_embeddings: 163_840,
+  rope_scaling: { type: 'yarn', factor: 40 },
+};
+
+describe('files of transformers 4', () => {
+  it('read as the presets', () => {
+    const same = { ...getModel('qwen3-30b-a3b'), name: 'm', denseFfn: 6144 };
+    expect(readHfConfig(JSON.stringify(qwen), 'm/config.json')).toEqual(same);
+    expect(readHfConfig(JSON.stringify(deepseek), 'm/config.json')).toEqual({ ...getModel('deepseek-v3'), name: 'm' });
+  });
+
+  it('know dense layers by list and by step', () => {
+    const model = readHfConfig(
+      JSON.stringify({ ...qwen, num_hidden_layers: 6, decoder_sparse_step: 2, mlp_only_layers: [3] }),
+      'm',
+    );
+    expect(model.moeLayers).toEqual([false, true, false, false, false, true]);
+    expect(model.denseFfn).toBe(6144);
+  });
+
+  it('may have no low rank for queries', () => {
+    const model = readHfConfig(JSON.stringify({ ...deepseek, model_type: 'deepseek_v2', q_lora_rank: null }), 'm');
+    expect(model.latentAttention).not.toHaveProperty('queryRank');
+    expect(model.family).toBe('deepseek_v2');
+  });
+
+  it('read DBRX’s nested maps', () => {
+    const dbrx = {
+      model_type: 'dbrx',
+      d_model: 6144,
+      n_heads: 48,
+      n_layers: 40,
+      max_seq_len: 32_768,
+      vocab_size: 100_352,
+      attn_config: { clip_qkv: 8, kv_n_heads: 8, rope_theta: 500_000 },
+      ffn_config: {
+        ffn_hidden_size: 10_752,
+        moe_loss_weight: 0.05,
+        moe_num_experts: 16,
+        moe_top_k: 4,
+        moe_normalize_expert_weights: 1,
+      },
+    };
+    expect(readHfConfig(JSON.stringify(dbrx), 'm/config.json')).toEqual({ ...getModel('dbrx'), name: 'm' });
+  });
+
+  it('read gpt-oss with alternate windows, and Llama 4 under text_config', () => {
+    const oss = {
+      model_type: 'gpt_oss',
+      hidden_size: 2880,
+      num_hidden_layers: 36,
+      num_attention_heads: 64,
+      num_key_value_heads: 8,
+      head_dim: 64,
+      vocab_size: 201_088,
+      num_local_experts: 128,
+      experts_per_token: 4,
+      intermediate_size: 2880,
+      attention_bias: true,
+      sliding_window: 128,
+      rope_scaling: { rope_type: 'yarn' },
+      max_position_embeddings: 131_072,
+    };
+    expect(readHfConfig(JSON.stringify(oss), 'm/config.json')).toEqual({ ...getModel('gpt-oss-120b'), name: 'm' });
+    const maverick = {
+      model_type: 'llama4',
+      text_config: {
+        model_type: 'llama4_text',
+        hidden_size: 5120,
+        num_hidden_layers: 48,
+        num_attention_heads: 40,
+        num_key_value_heads: 8,
+        head_dim: 128,
+        vocab_size: 202_048,
+        num_local_experts: 128,
+        num_experts_per_tok: 1,
+        intermediate_size: 8192,
+        intermediate_size_mlp: 16_384,
+        interleave_moe_layer_step: 2,
+        attention_chunk_size: 8192,
+      },
+    };
+    const model = readHfConfig(JSON.stringify(maverick), 'm');
+    expect(model.moeLayers.slice(0, 4)).toEqual([false, true, false, true]);
+    expect(model.window?.layers.slice(0, 8)).toEqual([true, true, true, false, true, true, true, false]);
+    // Meta's model card: 400B in all, 17B active.
+    const { total, active } = countParameters(model);
+    expect(total / 1e9).toBeCloseTo(400, -1);
+    expect(active / 1e9).toBeCloseTo(17, 0);
+  });
+});
+
+describe('refused files', () => {
+  it.each([
+    [
+      { ...qwen, model_type: 'llama' },
+      'm/config.json:2:16  model_type: model_type "llama" is not a Mixture-of-Experts family',
+    ],
+    [{ ...qwen, model_type: 'qwen3_mo' }, 'did you mean qwen3_moe?'],
+    [{ ...qwen, model_type: 'qwen3_next' }, 'linear-attention layers would be counted wrongly'],
+    [{ ...qwen, model_type: undefined }, '"model_type" is missing'],
+    [
+      { ...qwen, num_experts: undefined, num_expert: 3 },
+      '"num_local_experts" or "num_experts" or "n_routed_experts" is missing',
+    ],
+    [{ ...qwen, hidden_size: '2048' }, 'hidden_size: "2048" is not a whole number'],
+    [{ ...qwen, num_experts_per_tok: 129 }, 'topK: top-129 of 128 experts'],
+    [{ ...qwen, num_key_value_heads: 5 }, '5 key-value heads do not divide 32 heads'],
+    [{ ...deepseek, kv_lora_rank: null }, '"kv_lora_rank" is missing'],
+    ['{"model_type": "mixtral"', 'cannot be read as JSON'],
+    ['[]', 'a list is not a map'],
+  ])('%#', (config, part) => expect(message(config)).toContain(part));
+});

@@ -1,0 +1,135 @@
+/** Reads Hugging Face `config.json` files of Mixture-of-Experts decoders, in the spellings of transformers 4 and 5. */
+import { readDocument } from '../units/document.js';
+import type { Field } from '../units/document.js';
+import { didYouMean } from '../units/nearest.js';
+import { completeModel } from './model.js';
+import type { AttentionWindow, ModelFamily, ModelShape, MoeModel } from './model.js';
+import { familyReaders, HfConfig, perLayer } from './huggingfaceFamilies.js';
+import type { FamilyReader } from './huggingfaceFamilies.js';
+
+/** Other spellings of model_type. */
+const aliases: Readonly<Record<string, string>> = { llama4_text: 'llama4' };
+
+/** Mixture-of-Experts kinds that would be read wrongly, and why. */
+const unsupported: Readonly<Record<string, string>> = {
+  qwen3_5_moe: 'its linear-attention layers',
+  qwen3_5_moe_text: 'its linear-attention layers',
+  qwen3_next: 'its linear-attention layers',
+  glm_moe_dsa: 'its sparse-attention indexer',
+  deepseek_v32: 'its sparse-attention indexer',
+  minimax: 'its linear-attention layers',
+  jamba: 'its state-space layers',
+};
+
+function windowOf(config: HfConfig, family: ModelFamily, layers: number): AttentionWindow | undefined {
+  const types = config
+    .find('layer_types')
+    ?.list()
+    .map((type) => type.string());
+  if (family === 'llama4') {
+    const tokens = config.find('attention_chunk_size')?.integer();
+    if (tokens === undefined) return undefined;
+    // Every fourth layer is global unless layer_types says otherwise.
+    return {
+      kind: 'chunked',
+      tokens,
+      layers: perLayer(layers, (i) => (types === undefined ? (i + 1) % 4 !== 0 : types[i] === 'chunked_attention')),
+    };
+  }
+  const tokens = config.find('sliding_window')?.integer({ min: 0 }) ?? 0;
+  const off = family.startsWith('qwen') && !config.booleanOr(false, 'use_sliding_window');
+  if (tokens === 0 || off) return undefined;
+  const from = family.startsWith('qwen') ? config.countOr(0, 'max_window_layers') : 0;
+  const byFamily = (i: number): boolean => (family === 'gpt_oss' ? i % 2 === 0 : i >= from);
+  return {
+    kind: 'sliding',
+    tokens,
+    layers: perLayer(layers, (i) => (types === undefined ? byFamily(i) : types[i] === 'sliding_attention')),
+  };
+}
+
+/** Rotary base and kind: `rope_parameters` in transformers 5, `rope_theta` and `rope_scaling` in 4. */
+function rope(config: HfConfig): { ropeTheta?: number; ropeType: string } {
+  const parameters = config.find('rope_parameters', 'rope_scaling');
+  const map = parameters?.isMap === true ? parameters.map() : undefined;
+  const ropeTheta = (map?.get('rope_theta') ?? config.find('rope_theta'))?.number({ above: 0 });
+  const ropeType = (map?.get('rope_type') ?? map?.get('type'))?.string() ?? 'default';
+  return { ...(ropeTheta === undefined ? {} : { ropeTheta }), ropeType };
+}
+
+/** The part of the document that describes the decoder, and which reader fits. */
+function decoder(document: Field): { config: HfConfig; reader: FamilyReader } {
+  const root = document.map();
+  const inner = root.get('text_config');
+  const field = inner ?? document;
+  const type = (field.map().get('model_type') ?? root.get('model_type'))?.string();
+  const known = Object.keys(familyReaders);
+  if (type === undefined) {
+    throw document.error('"model_type" is missing', { expected: `a config.json with model_type ${known.join(', ')}` });
+  }
+  const place = field.map().get('model_type') ?? root.need('model_type');
+  const reason = Object.hasOwn(unsupported, type) ? unsupported[type] : undefined;
+  if (reason !== undefined) {
+    throw place.error(`model_type "${type}" is not supported: ${reason} would be counted wrongly`, {
+      expected: `one of ${known.join(', ')}`,
+    });
+  }
+  const name = Object.hasOwn(aliases, type) ? aliases[type] : type;
+  if (!Object.hasOwn(familyReaders, name)) {
+    throw place.error(`model_type "${type}" is not a Mixture-of-Experts family that is known here`, {
+      expected: `one of ${known.join(', ')}`,
+      hint:
+        didYouMean(type, known) ?? 'a shape of your own can be written in YAML: hiddenSize, layers, experts, topK, …',
+    });
+  }
+  return { config: new HfConfig(field, name), reader: familyReaders[name] };
+}
+
+/**
+ * The model that a Hugging Face `config.json` describes. `fileName` is for messages and, without `_name_or_path` in the file,
+ * for the name. Throws `InputError` that names the key.
+ */
+export function readHfConfig(json: string, fileName: string): MoeModel {
+  const document = readDocument(json, fileName);
+  const { config, reader } = decoder(document);
+  const layers = config.integer('num_hidden_layers', 'n_layers');
+  const maxPositions = config.find('max_position_embeddings', 'max_seq_len')?.integer();
+  const clipQkv = config.find('clip_qkv')?.number({ above: 0 });
+  const headDim = config.find('head_dim')?.integer();
+  const padTokenId = config.find('pad_token_id')?.integer({ min: 0 });
+  const window = windowOf(config, reader.family, layers);
+  const mlpTypes = config.find('mlp_layer_types')?.list();
+  const shape: ModelShape = {
+    name: config.find('_name_or_path')?.string() ?? folderName(fileName) ?? reader.family,
+    family: reader.family,
+    hiddenSize: config.integer('hidden_size', 'd_model'),
+    layers,
+    attentionHeads: config.integer('num_attention_heads', 'n_heads'),
+    keyValueHeads: config.find('num_key_value_heads')?.integer(),
+    vocabSize: config.integer('vocab_size'),
+    activation: config.find('hidden_act')?.string() ?? 'silu',
+    attentionBias: config.booleanOr(false, 'attention_bias') ? 'all' : 'none',
+    tieEmbeddings: config.booleanOr(false, 'tie_word_embeddings'),
+    rmsNormEps: config.numberOr(1e-5, 'rms_norm_eps', 'layer_norm_eps'),
+    initializerRange: config.numberOr(0.02, 'initializer_range'),
+    ropeTheta: reader.ropeTheta,
+    ...rope(config),
+    ...(headDim === undefined ? {} : { headDim }),
+    ...(maxPositions === undefined ? {} : { maxPositions }),
+    ...(clipQkv === undefined ? {} : { clipQkv }),
+    ...(padTokenId === undefined ? {} : { padTokenId }),
+    ...(window === undefined ? {} : { window }),
+    ...reader.read(config, layers),
+    ...(mlpTypes === undefined
+      ? {}
+      : { moeLayers: mlpTypes.map((type) => type.oneOf(['dense', 'sparse']) === 'sparse') }),
+  };
+  const { keyValueHeads = shape.attentionHeads } = shape;
+  return document.parsed(() => completeModel({ ...shape, keyValueHeads }));
+}
+
+/** `mixtral-tiny` of `some/mixtral-tiny/config.json`. */
+function folderName(fileName: string): string | undefined {
+  const parts = fileName.split(/[\\/]/u).filter((part) => part !== '' && part !== '.');
+  return parts.at(-1) === 'config.json' ? parts.at(-2) : parts.at(-1)?.replace(/\.json$/iu, '');
+}

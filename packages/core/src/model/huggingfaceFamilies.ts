@@ -1,0 +1,243 @@
+/**
+ * How each family of Mixture-of-Experts models spells its experts in a Hugging Face `config.json`. `intermediate_size` is the
+ * expert's width in Mixtral, OLMoE, gpt-oss, Llama 4 and MiniMax, the dense layers' elsewhere. Defaults are those of the
+ * family's configuration class in transformers.
+ */
+import type { Field, FieldMap } from '../units/document.js';
+import { didYouMean } from '../units/nearest.js';
+import type { ModelFamily, ModelShape } from './model.js';
+
+/** A config's keys, each asked for by all its spellings. */
+export class HfConfig {
+  readonly field: Field;
+  readonly modelType: string;
+  readonly #map: FieldMap;
+
+  constructor(field: Field, modelType: string) {
+    this.field = field;
+    this.modelType = modelType;
+    this.#map = field.map();
+  }
+
+  find(...names: string[]): Field | undefined {
+    for (const name of names) {
+      const field = this.#map.get(name);
+      if (field !== undefined) return field;
+    }
+    return undefined;
+  }
+
+  need(...names: string[]): Field {
+    const field = this.find(...names);
+    if (field !== undefined) return field;
+    throw this.field.error(`"${names.join('" or "')}" is missing`, {
+      expected: `the key in a config.json of model_type ${this.modelType}`,
+      hint: didYouMean(names[0], this.#map.keys()),
+    });
+  }
+
+  integer(...names: string[]): number {
+    return this.need(...names).integer();
+  }
+
+  /** A whole number that may be absent or 0. */
+  countOr(fallback: number, ...names: string[]): number {
+    return this.find(...names)?.integer({ min: 0 }) ?? fallback;
+  }
+
+  numberOr(fallback: number, ...names: string[]): number {
+    return this.find(...names)?.number() ?? fallback;
+  }
+
+  booleanOr(fallback: boolean, ...names: string[]): boolean {
+    return this.find(...names)?.boolean() ?? fallback;
+  }
+
+  /** A nested map; an empty stand-in is not made, absence is told. */
+  nested(name: string): HfConfig {
+    return new HfConfig(this.need(name), this.modelType);
+  }
+}
+
+/** What differs between families: everything about experts, and a few about attention. */
+type FamilyPart = Pick<ModelShape, 'experts' | 'topK' | 'expertFfn'> & Partial<ModelShape>;
+
+export interface FamilyReader {
+  readonly family: ModelFamily;
+  /** Rotary base when the file names none. */
+  readonly ropeTheta: number;
+  readonly read: (config: HfConfig, layers: number) => FamilyPart;
+}
+
+export const perLayer = (layers: number, moe: (layer: number) => boolean): boolean[] =>
+  Array.from({ length: layers }, (_, i) => moe(i));
+
+const expertNames = ['num_local_experts', 'num_experts', 'n_routed_experts'];
+
+/** Mixtral's and OLMoE's kind: every layer has experts of `intermediate_size`. */
+const plain = (config: HfConfig): FamilyPart => ({
+  experts: config.integer(...expertNames),
+  topK: config.integer('num_experts_per_tok', 'experts_per_token'),
+  expertFfn: config.integer('intermediate_size'),
+});
+
+/** Qwen's: `mlp_only_layers` are dense, and of the others every `decoder_sparse_step`-th has experts. */
+function qwen(config: HfConfig, layers: number): FamilyPart {
+  const step = config.find('decoder_sparse_step')?.integer() ?? 1;
+  const only =
+    config
+      .find('mlp_only_layers')
+      ?.list()
+      .map((layer) => layer.integer({ min: 0 })) ?? [];
+  const moeLayers = perLayer(layers, (i) => !only.includes(i) && (i + 1) % step === 0);
+  return {
+    experts: config.integer(...expertNames),
+    topK: config.integer('num_experts_per_tok'),
+    expertFfn: config.integer('moe_intermediate_size'),
+    denseFfn: moeLayers.includes(false) ? config.integer('intermediate_size') : config.countOr(0, 'intermediate_size'),
+    moeLayers,
+    normTopK: config.booleanOr(false, 'norm_topk_prob'),
+    auxLossCoefficient: config.numberOr(0.001, 'router_aux_loss_coef'),
+    rmsNormEps: config.numberOr(1e-6, 'rms_norm_eps'),
+  };
+}
+
+/** DeepSeek's: the first layers dense, shared experts beside the routed ones. */
+function deepseek(config: HfConfig, layers: number): FamilyPart {
+  const dense = config.countOr(0, 'first_k_dense_replace');
+  const step = config.find('moe_layer_freq')?.integer() ?? 1;
+  const expertFfn = config.integer('moe_intermediate_size');
+  const scoring = config.find('scoring_func')?.oneOf(['softmax', 'sigmoid']);
+  return {
+    experts: config.integer(...expertNames),
+    topK: config.integer('num_experts_per_tok'),
+    expertFfn,
+    sharedExpertFfn: config.countOr(0, 'n_shared_experts') * expertFfn,
+    denseFfn: dense > 0 || step > 1 ? config.integer('intermediate_size') : config.countOr(0, 'intermediate_size'),
+    moeLayers: perLayer(layers, (i) => i >= dense && i % step === 0),
+    scoring: scoring ?? (config.modelType === 'deepseek_v2' ? 'softmax' : 'sigmoid'),
+    normTopK: config.booleanOr(config.modelType !== 'deepseek_v2', 'norm_topk_prob'),
+    routedScaling: config.numberOr(1, 'routed_scaling_factor'),
+    auxLossCoefficient: config.numberOr(0, 'aux_loss_alpha', 'router_aux_loss_coef'),
+    multiTokenLayers: config.countOr(0, 'num_nextn_predict_layers'),
+    rmsNormEps: config.numberOr(1e-6, 'rms_norm_eps'),
+  };
+}
+
+function latent(config: HfConfig, layers: number): FamilyPart {
+  const queryRank = config.find('q_lora_rank')?.integer();
+  const [nopeHeadDim, valueHeadDim] = [config.integer('qk_nope_head_dim'), config.integer('v_head_dim')];
+  return {
+    ...deepseek(config, layers),
+    headDim: valueHeadDim,
+    // Latent attention has a key and a value per head, whatever num_key_value_heads says.
+    keyValueHeads: config.integer('num_attention_heads'),
+    latentAttention: {
+      ...(queryRank === undefined ? {} : { queryRank }),
+      keyValueRank: config.integer('kv_lora_rank'),
+      nopeHeadDim,
+      ropeHeadDim: config.integer('qk_rope_head_dim'),
+      valueHeadDim,
+    },
+  };
+}
+
+function dbrx(config: HfConfig): FamilyPart {
+  const [ffn, attention] = [config.nested('ffn_config'), config.nested('attn_config')];
+  const clip = attention.find('clip_qkv')?.number({ above: 0 });
+  return {
+    experts: ffn.integer('moe_num_experts'),
+    topK: ffn.integer('moe_top_k'),
+    expertFfn: ffn.integer('ffn_hidden_size'),
+    normTopK: ffn.find('moe_normalize_expert_weights') !== undefined,
+    auxLossCoefficient: ffn.numberOr(0.01, 'moe_loss_weight'),
+    keyValueHeads: attention.integer('kv_n_heads'),
+    ropeTheta: attention.numberOr(10_000, 'rope_theta'),
+    ...(clip === undefined ? {} : { clipQkv: clip }),
+  };
+}
+
+function llama4(config: HfConfig, layers: number): FamilyPart {
+  const step = config.find('interleave_moe_layer_step')?.integer() ?? 1;
+  const listed = config
+    .find('moe_layers')
+    ?.list()
+    .map((layer) => layer.integer({ min: 0 }));
+  const moeLayers = perLayer(layers, (i) => listed?.includes(i) ?? (i + 1) % step === 0);
+  const expertFfn = config.integer('intermediate_size');
+  return {
+    ...plain(config),
+    sharedExpertFfn: expertFfn,
+    denseFfn: moeLayers.includes(false)
+      ? config.integer('intermediate_size_mlp')
+      : config.countOr(0, 'intermediate_size_mlp'),
+    moeLayers,
+    scoring: 'sigmoid',
+    normTopK: false,
+    auxLossCoefficient: config.numberOr(0.001, 'router_aux_loss_coef'),
+  };
+}
+
+export const familyReaders: Readonly<Record<string, FamilyReader>> = {
+  mixtral: {
+    family: 'mixtral',
+    ropeTheta: 1e6,
+    read: (c) => ({ ...plain(c), auxLossCoefficient: c.numberOr(0.001, 'router_aux_loss_coef') }),
+  },
+  olmoe: {
+    family: 'olmoe',
+    ropeTheta: 10_000,
+    read: (c) => ({
+      ...plain(c),
+      normTopK: c.booleanOr(false, 'norm_topk_prob'),
+      auxLossCoefficient: c.numberOr(0.01, 'router_aux_loss_coef'),
+      qkNorm: 'allHeads',
+    }),
+  },
+  qwen2_moe: {
+    family: 'qwen2_moe',
+    ropeTheta: 10_000,
+    read: (c, layers) => ({
+      ...qwen(c, layers),
+      sharedExpertFfn: c.integer('shared_expert_intermediate_size'),
+      sharedExpertGate: true,
+      attentionBias: c.booleanOr(true, 'qkv_bias') ? 'queryKeyValue' : 'none',
+    }),
+  },
+  qwen3_moe: {
+    family: 'qwen3_moe',
+    ropeTheta: 10_000,
+    read: (c, layers) => ({ ...qwen(c, layers), qkNorm: 'perHead' }),
+  },
+  deepseek_v2: { family: 'deepseek_v2', ropeTheta: 10_000, read: latent },
+  deepseek_v3: { family: 'deepseek_v3', ropeTheta: 10_000, read: latent },
+  kimi_k2: { family: 'kimi_k2', ropeTheta: 10_000, read: latent },
+  glm4_moe: {
+    family: 'glm4_moe',
+    ropeTheta: 10_000,
+    read: (c, layers) => ({
+      ...deepseek(c, layers),
+      qkNorm: c.booleanOr(false, 'use_qk_norm') ? 'perHead' : 'none',
+      attentionBias: c.booleanOr(false, 'attention_bias') ? 'queryKeyValue' : 'none',
+    }),
+  },
+  dbrx: { family: 'dbrx', ropeTheta: 10_000, read: dbrx },
+  gpt_oss: {
+    family: 'gpt_oss',
+    ropeTheta: 150_000,
+    read: (c) => ({ ...plain(c), expertBias: true, auxLossCoefficient: c.numberOr(0.9, 'router_aux_loss_coef') }),
+  },
+  llama4: { family: 'llama4', ropeTheta: 500_000, read: llama4 },
+  minimax_m2: {
+    family: 'minimax_m2',
+    ropeTheta: 5_000_000,
+    read: (c) => ({
+      ...plain(c),
+      sharedExpertFfn: c.countOr(0, 'shared_intermediate_size'),
+      scoring: 'sigmoid',
+      qkNorm: c.booleanOr(false, 'use_qk_norm') ? 'allHeads' : 'none',
+      auxLossCoefficient: c.numberOr(0.001, 'router_aux_loss_coef'),
+      multiTokenLayers: c.booleanOr(false, 'use_mtp') ? c.countOr(0, 'num_mtp_modules') : 0,
+    }),
+  },
+};

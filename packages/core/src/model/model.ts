@@ -1,0 +1,181 @@
+/** The shape of a Mixture-of-Experts decoder: all that its sizes, FLOPs and computation depend on, and no weights. */
+import { InputError } from '../units/errors.js';
+
+/** Families by Hugging Face `model_type`; `generic` is a shape of one's own. */
+export const modelFamilies = [
+  'mixtral',
+  'qwen2_moe',
+  'qwen3_moe',
+  'olmoe',
+  'deepseek_v2',
+  'deepseek_v3',
+  'kimi_k2',
+  'glm4_moe',
+  'dbrx',
+  'gpt_oss',
+  'llama4',
+  'minimax_m2',
+  'generic',
+] as const;
+export type ModelFamily = (typeof modelFamilies)[number];
+
+/** Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434). */
+export interface LatentAttention {
+  /** Rank of the query's low-rank projection; absent: queries are projected in full. */
+  readonly queryRank?: number;
+  readonly keyValueRank: number;
+  /** Width per head of the part of query and key without position. */
+  readonly nopeHeadDim: number;
+  /** Width per head of the part with rotary position; keys share one across heads. */
+  readonly ropeHeadDim: number;
+  readonly valueHeadDim: number;
+}
+
+/** Attention that sees only near tokens, on some layers. */
+export interface AttentionWindow {
+  /** sliding: the last `tokens` tokens; chunked: the tokens so far of the own chunk of `tokens`. */
+  readonly kind: 'sliding' | 'chunked';
+  readonly tokens: number;
+  /** By layer: whether the window holds there. */
+  readonly layers: readonly boolean[];
+}
+
+export interface MoeModel {
+  readonly name: string;
+  readonly family: ModelFamily;
+  readonly hiddenSize: number;
+  readonly layers: number;
+  readonly attentionHeads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+  readonly vocabSize: number;
+  /** Routed experts per MoE layer; 0 in a model without any. */
+  readonly experts: number;
+  /** Experts per token. */
+  readonly topK: number;
+  /** Inner width of one routed expert. */
+  readonly expertFfn: number;
+  /** Joint inner width of the experts that every token visits; 0 for none. */
+  readonly sharedExpertFfn: number;
+  /** Whether the shared expert's output is multiplied by a learned sigmoid gate (Qwen2-MoE). */
+  readonly sharedExpertGate: boolean;
+  /** Inner width of the feed-forward of layers without experts; 0 when there are none. */
+  readonly denseFfn: number;
+  /** By layer: true for experts, false for a dense feed-forward. */
+  readonly moeLayers: readonly boolean[];
+  /** True: gate, up and down projections (SwiGLU); false: up and down only. */
+  readonly gated: boolean;
+  /** Hugging Face's name of the activation, as `silu`. */
+  readonly activation: string;
+  readonly scoring: 'softmax' | 'sigmoid';
+  /** Whether the k chosen weights are scaled to sum to one. */
+  readonly normTopK: boolean;
+  /** Factor on the routed experts' weights (DeepSeek's routed_scaling_factor). */
+  readonly routedScaling: number;
+  readonly auxLossCoefficient: number;
+  /** RMS norm on queries and keys: none, over each head (Qwen3), or over all heads together (OLMoE). */
+  readonly qkNorm: 'none' | 'perHead' | 'allHeads';
+  /** Biases of the attention projections. */
+  readonly attentionBias: 'none' | 'queryKeyValue' | 'all';
+  /** Biases in experts and router (gpt-oss). */
+  readonly expertBias: boolean;
+  /** Queries, keys and values are clipped to [-clipQkv, clipQkv]. */
+  readonly clipQkv?: number;
+  readonly tieEmbeddings: boolean;
+  readonly rmsNormEps: number;
+  readonly ropeTheta: number;
+  /** Hugging Face's rope_type; anything but `default` changes the angles. */
+  readonly ropeType: string;
+  readonly latentAttention?: LatentAttention;
+  readonly window?: AttentionWindow;
+  /** Extra layers that predict further tokens (DeepSeek-V3's MTP modules), each with a layer and an output of its own. */
+  readonly multiTokenLayers: number;
+  /** Longest sequence that the configuration names. */
+  readonly maxPositions?: number;
+  /** The padding token: its embedding row gets no gradient in Hugging Face. */
+  readonly padTokenId?: number;
+  /** Standard deviation of initial weights. */
+  readonly initializerRange: number;
+}
+
+type Given = 'name' | 'hiddenSize' | 'layers' | 'attentionHeads' | 'vocabSize' | 'experts' | 'topK' | 'expertFfn';
+
+/** What has to be said of a model; the rest has defaults (see `completeModel`). */
+export type ModelShape = Pick<MoeModel, Given> & Partial<Omit<MoeModel, Given>>;
+
+/**
+ * Fills in the defaults: Mixtral's choices (gated SiLU experts on every layer, softmax, renormalised top-k), as many
+ * key-value heads as heads, headDim = hidden / heads. Throws `InputError` for sizes that contradict each other.
+ */
+export function completeModel(shape: ModelShape): MoeModel {
+  const { hiddenSize, layers, attentionHeads, keyValueHeads = attentionHeads, experts, topK } = shape;
+  const headDim = shape.headDim ?? hiddenSize / attentionHeads;
+  if (!Number.isInteger(headDim)) {
+    throw wrong(
+      'headDim',
+      `${attentionHeads} heads do not divide hidden size ${hiddenSize}`,
+      'headDim, when it is not their quotient',
+    );
+  }
+  if (attentionHeads % keyValueHeads !== 0) {
+    throw wrong(
+      'keyValueHeads',
+      `${keyValueHeads} key-value heads do not divide ${attentionHeads} heads`,
+      'a divisor of the number of heads',
+    );
+  }
+  const model: MoeModel = {
+    family: 'generic',
+    sharedExpertFfn: 0,
+    sharedExpertGate: false,
+    denseFfn: 0,
+    moeLayers: Array.from({ length: layers }, () => true),
+    gated: true,
+    activation: 'silu',
+    scoring: 'softmax',
+    normTopK: true,
+    routedScaling: 1,
+    auxLossCoefficient: 0.01,
+    qkNorm: 'none',
+    attentionBias: 'none',
+    expertBias: false,
+    tieEmbeddings: false,
+    rmsNormEps: 1e-5,
+    ropeTheta: 10_000,
+    ropeType: 'default',
+    multiTokenLayers: 0,
+    initializerRange: 0.02,
+    ...shape,
+    keyValueHeads,
+    headDim,
+  };
+  if (model.moeLayers.length !== layers || (model.window !== undefined && model.window.layers.length !== layers)) {
+    throw wrong(
+      'layers',
+      `${layers} layers, but another number of them is described`,
+      `${layers} entries, one per layer`,
+    );
+  }
+  const moe = model.moeLayers.includes(true);
+  if (moe && (topK < 1 || topK > experts)) {
+    throw wrong('topK', `top-${topK} of ${experts} experts`, `a number from 1 to ${experts}`);
+  }
+  if (moe && model.expertFfn < 1) throw wrong('expertFfn', 'the experts have no width', 'at least 1');
+  if (model.moeLayers.includes(false) && model.denseFfn < 1) {
+    throw wrong('denseFfn', 'layers without experts have no feed-forward width', 'at least 1');
+  }
+  return model;
+}
+
+const wrong = (path: string, message: string, expected: string): InputError =>
+  new InputError(message, { path, expected });
+
+/** Width of all heads' queries together. */
+export const queryWidth = (model: MoeModel): number =>
+  model.attentionHeads *
+  (model.latentAttention === undefined
+    ? model.headDim
+    : model.latentAttention.nopeHeadDim + model.latentAttention.ropeHeadDim);
+
+/** Width of all heads' keys (or values) together; without latent attention. */
+export const keyValueWidth = (model: MoeModel): number => model.keyValueHeads * model.headDim;

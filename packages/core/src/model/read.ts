@@ -1,0 +1,120 @@
+/** Models from text: a Hugging Face `config.json`, or a shape written in YAML with the names of `MoeModel`. */
+import { readDocument } from '../units/document.js';
+import type { Field, FieldMap } from '../units/document.js';
+import { parseCount } from '../units/quantities.js';
+import { completeModel, modelFamilies } from './model.js';
+import type { LatentAttention, ModelShape, MoeModel } from './model.js';
+import { readHfConfig } from './huggingface.js';
+
+const shapeKeys = [
+  'name',
+  'family',
+  'hiddenSize',
+  'layers',
+  'attentionHeads',
+  'keyValueHeads',
+  'headDim',
+  'vocabSize',
+  'experts',
+  'topK',
+  'expertFfn',
+  'sharedExpertFfn',
+  'denseFfn',
+  'denseLayers',
+  'normTopK',
+  'scoring',
+  'qkNorm',
+  'gated',
+  'tieEmbeddings',
+  'rmsNormEps',
+  'ropeTheta',
+  'auxLossCoefficient',
+  'slidingWindow',
+  'latentAttention',
+  'initializerRange',
+];
+
+/**
+ * Reads either form and tells them apart by Hugging Face's `model_type` (or `text_config`). Throws `InputError`.
+ */
+export function readModel(text: string, fileName: string): MoeModel {
+  const document = readDocument(text, fileName);
+  const keys = document.keys();
+  return keys.includes('model_type') || keys.includes('text_config')
+    ? readHfConfig(text, fileName)
+    : modelFrom(document);
+}
+
+/**
+ * A model from a part of a document: the keys of `MoeModel`, with `denseLayers` (numbers of the layers without experts) for
+ * `moeLayers`, and `slidingWindow` in tokens for all layers. What may be left out is what `completeModel` fills in.
+ * Throws `InputError`.
+ */
+export function modelFrom(field: Field): MoeModel {
+  const map = field.map(shapeKeys);
+  const size = (key: string, what: string): number => map.need(key, what).quantity(parseCount);
+  const layers = size('layers', 'number of layers');
+  const dense =
+    map
+      .get('denseLayers')
+      ?.list()
+      .map((layer) => layer.integer({ min: 0, max: layers - 1 })) ?? [];
+  const slidingWindow = map.get('slidingWindow')?.quantity(parseCount);
+  const latentAttention = map.get('latentAttention');
+  const shape: ModelShape = {
+    name: map.get('name')?.string() ?? 'model',
+    hiddenSize: size('hiddenSize', 'width of the residual stream'),
+    layers,
+    attentionHeads: size('attentionHeads', 'number of attention heads'),
+    vocabSize: size('vocabSize', 'size of the vocabulary'),
+    experts: size('experts', 'routed experts per layer'),
+    topK: size('topK', 'experts per token'),
+    expertFfn: size('expertFfn', 'inner width of one expert'),
+    moeLayers: Array.from({ length: layers }, (_, i) => !dense.includes(i)),
+    ...counts(map, ['keyValueHeads', 'headDim', 'sharedExpertFfn', 'denseFfn']),
+    ...numbers(map, ['rmsNormEps', 'ropeTheta', 'initializerRange'], true),
+    ...numbers(map, ['auxLossCoefficient'], false),
+    ...booleans(map, ['normTopK', 'gated', 'tieEmbeddings']),
+    family: map.get('family')?.oneOf(modelFamilies) ?? 'generic',
+    scoring: map.get('scoring')?.oneOf(['softmax', 'sigmoid']) ?? 'softmax',
+    qkNorm: map.get('qkNorm')?.oneOf(['none', 'perHead', 'allHeads']) ?? 'none',
+    ...(slidingWindow === undefined
+      ? {}
+      : { window: { kind: 'sliding', tokens: slidingWindow, layers: Array.from({ length: layers }, () => true) } }),
+    ...(latentAttention === undefined ? {} : { latentAttention: latentFrom(latentAttention) }),
+  };
+  return field.parsed(() => completeModel(shape));
+}
+
+function latentFrom(field: Field): LatentAttention {
+  const map = field.map(['queryRank', 'keyValueRank', 'nopeHeadDim', 'ropeHeadDim', 'valueHeadDim']);
+  const queryRank = map.get('queryRank')?.integer();
+  return {
+    ...(queryRank === undefined ? {} : { queryRank }),
+    keyValueRank: map.need('keyValueRank').integer(),
+    nopeHeadDim: map.need('nopeHeadDim').integer(),
+    ropeHeadDim: map.need('ropeHeadDim').integer(),
+    valueHeadDim: map.need('valueHeadDim').integer(),
+  };
+}
+
+/** The keys that are there, each read in the same way. */
+function present<K extends string, T>(
+  map: FieldMap,
+  keys: readonly K[],
+  read: (field: Field) => T,
+): Partial<Record<K, T>> {
+  const result: Partial<Record<K, T>> = {};
+  for (const key of keys) {
+    const field = map.get(key);
+    if (field !== undefined) result[key] = read(field);
+  }
+  return result;
+}
+
+const counts = <K extends string>(map: FieldMap, keys: readonly K[]): Partial<Record<K, number>> =>
+  present(map, keys, (field) => field.quantity(parseCount, false));
+const numbers = <K extends string>(map: FieldMap, keys: readonly K[], positive: boolean): Partial<Record<K, number>> =>
+  present(map, keys, (field) => field.number(positive ? { above: 0 } : { min: 0 }));
+const booleans = <K extends string>(map: FieldMap, keys: readonly K[]): Partial<Record<K, boolean>> =>
+  present(map, keys, (field) => field.boolean());
