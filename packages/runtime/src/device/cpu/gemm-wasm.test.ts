@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { GemmCall } from '../gemm.js';
 import { referenceGemm } from './gemm-reference.js';
@@ -84,20 +84,19 @@ function bits(array: Float32Array): Uint32Array {
 }
 
 /**
- * Checks C against the reference, element by element, within the classical error bound of a sum of k products:
+ * The elements of C that differ from the reference by more than the classical error bound of a sum of k products:
  * (k + 4) u (|alpha| |A| |B| + |C|), u = 2^-24. `before` is the call with C as it was.
  */
-function expectMatchesReference(actual: Float32Array, before: GemmCall): void {
+function wrongElements(actual: Float32Array, before: GemmCall): [number, number][] {
   const expected = Float32Array.from(before.c);
   referenceGemm({ ...before, c: expected });
   const magnitude = before.c.map(Math.abs);
   const [a, b] = [before.a.map(Math.abs), before.b.map(Math.abs)];
   referenceGemm({ ...before, a, b, c: magnitude, alpha: Math.abs(before.alpha ?? 1) });
-  const wrong = [...expected.entries()].filter(([index, value]) => {
+  return [...expected.entries()].filter(([index, value]) => {
     const bound = (before.k + 4) * 2 ** -24 * (magnitude[index] ?? 0);
     return !(Math.abs((actual[index] ?? Number.NaN) - value) <= bound);
   });
-  expect(wrong).toEqual([]);
 }
 
 describe('createWasmGemm', () => {
@@ -108,7 +107,7 @@ describe('createWasmGemm', () => {
         const call = makeCall(s, inside);
         const before = { ...call, c: Float32Array.from(call.c) };
         gemm(call);
-        expectMatchesReference(call.c, before);
+        expect(wrongElements(call.c, before)).toEqual([]);
         memory.release(mark);
       }),
       { numRuns: 400, seed: 7 },
@@ -123,8 +122,8 @@ describe('createWasmGemm', () => {
       [true, true],
     ] as const) {
       for (const [m, n] of [
-        [203, 1043],
-        [1043, 203],
+        [35, 1043],
+        [1043, 35],
       ] as const) {
         const mark = memory.mark();
         // prettier-ignore
@@ -132,7 +131,7 @@ describe('createWasmGemm', () => {
         const call = makeCall(s, inside);
         const before = { ...call, c: Float32Array.from(call.c) };
         gemm(call);
-        expectMatchesReference(call.c, before);
+        expect(wrongElements(call.c, before)).toEqual([]);
         memory.release(mark);
       }
     }

@@ -1,12 +1,13 @@
 /** Chooses the matrix product of a rank. */
+import { InputError } from '@monta/core';
 import type { Gemm } from '../gemm.js';
 import { loadOpenblas } from './gemm-openblas.js';
 import { referenceGemm } from './gemm-reference.js';
 import { createWasmGemm } from './gemm-wasm.js';
 import type { CpuMemory } from './memory.js';
 
-const choices = ['auto', 'wasm', 'openblas', 'reference'] as const;
-export type GemmChoice = (typeof choices)[number];
+const choices = ['wasm', 'openblas', 'reference'] as const;
+export type GemmChoice = 'auto' | (typeof choices)[number];
 
 export interface GemmOptions {
   /** `auto` (the default) follows the environment variable MONTA_GEMM, else takes wasm: same bits everywhere, nothing to install. */
@@ -18,26 +19,23 @@ export interface GemmOptions {
 /** The product for arrays of a rank's memory. Throws when `openblas` is asked for and cannot be loaded, or the name is unknown. */
 export function createGemm(memory: CpuMemory, { prefer = 'auto', onTile }: GemmOptions = {}): Gemm {
   const choice = prefer === 'auto' ? fromEnvironment() : prefer;
-  switch (choice) {
-    case 'auto':
-    case 'wasm':
-      return createWasmGemm(memory, onTile === undefined ? {} : { onTile });
-    case 'openblas': {
-      const gemm = loadOpenblas();
-      if (gemm !== undefined) return gemm;
-      throw new Error(
-        'OpenBLAS was asked for but could not be loaded: install it (Debian: libopenblas0-pthread), name its file in MONTA_OPENBLAS, or set MONTA_GEMM=wasm',
-      );
-    }
-    case 'reference':
-      return referenceGemm;
+  if (choice === 'reference') return referenceGemm;
+  if (choice === 'wasm') return createWasmGemm(memory, onTile === undefined ? {} : { onTile });
+  const gemm = loadOpenblas();
+  if (gemm === undefined) {
+    throw new InputError(
+      'OpenBLAS was asked for but could not be loaded: install it (Debian: libopenblas0-pthread), name its file in MONTA_OPENBLAS, or set MONTA_GEMM=wasm',
+    );
   }
+  return gemm;
 }
 
-function fromEnvironment(): GemmChoice {
+function fromEnvironment(): Exclude<GemmChoice, 'auto'> {
   const name = process.env['MONTA_GEMM'];
   if (name === undefined || name === '') return 'wasm';
   const choice = choices.find((known) => known === name);
-  if (choice === undefined) throw new Error(`MONTA_GEMM is '${name}'; it must be one of ${choices.join(', ')}`);
+  if (choice === undefined) {
+    throw new InputError(`environment variable MONTA_GEMM is '${name}', expected one of ${choices.join(', ')}`);
+  }
   return choice;
 }

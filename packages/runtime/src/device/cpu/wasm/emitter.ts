@@ -122,6 +122,11 @@ export class FunctionBuilder {
     return this.#append(0xfd, 0x5b, 0, ...unsigned(offset), 0);
   }
 
+  /** memory.copy: target, source and bytes from the stack. */
+  copyMemory(): this {
+    return this.#append(0xfc, 0x0a, 0, 0);
+  }
+
   /** local += the i32 constant. */
   advance(local: Local, by: number): this {
     return this.get(local).i32(by).op('i32.add').set(local);

@@ -1,0 +1,215 @@
+/**
+ * Kernels on whole arrays, by WebAssembly SIMD over one rank's memory. Arrays outside the memory work too: they are copied through
+ * scratch block by block, which stays in the cache; results are the same bits. An output may be the same array as an input, but must
+ * not overlap one in another way. One thread at a time per memory (it may be another than the one that runs GEMMs).
+ */
+import { scratch } from './memory.js';
+import type { CpuMemory } from './memory.js';
+import { compileElementwiseKernels, kernelRoles } from './wasm/elementwise-kernels.js';
+import type { KernelName } from './wasm/elementwise-kernels.js';
+
+type KernelArray = Float32Array | Uint16Array;
+
+const lanes = 4;
+/** Elements of a block: what a kernel touches of up to 5 arrays stays in the second-level cache. */
+const blockElements = 4096;
+const slotBytes = blockElements * 4;
+/** The reduction's partial sums, behind the slots of a kernel's arrays. */
+const partialSlot = 6;
+
+/** Rows of `columns` elements, apart by a stride, both in elements. */
+export interface RowCopy {
+  readonly rows: number;
+  readonly columns: number;
+  readonly source: Float32Array;
+  readonly sourceStride: number;
+  readonly target: Float32Array;
+  readonly targetStride: number;
+}
+
+export class Elementwise {
+  readonly #kernels: ReturnType<typeof compileElementwiseKernels>;
+
+  constructor(private readonly memory: CpuMemory) {
+    this.#kernels = compileElementwiseKernels(memory.memory);
+  }
+
+  /** y += x. */
+  add(y: Float32Array, x: Float32Array): void {
+    this.#run('add', [y, x]);
+  }
+
+  /** y += factor * x. */
+  addScaled(y: Float32Array, x: Float32Array, factor: number): void {
+    this.#run('addScaled', [y, x], factor);
+  }
+
+  /** x *= factor. */
+  scale(x: Float32Array, factor: number): void {
+    this.#run('scale', [x], factor);
+  }
+
+  fill(x: Float32Array, value: number): void {
+    x.fill(value);
+  }
+
+  /**
+   * out = ((inputs[0] + inputs[1]) + inputs[2]) + …, in that order for every element, so the bits do not depend on how the arrays are
+   * cut; zeros for no inputs. `max` gives NaN where any input is NaN, and -Infinity for no inputs.
+   */
+  reduce(out: Float32Array, inputs: readonly Float32Array[], reduction: 'sum' | 'max' = 'sum'): void {
+    const [first, ...others] = inputs;
+    for (const array of inputs) expectLength('reduce', array, out.length);
+    if (first === undefined) {
+      out.fill(reduction === 'sum' ? 0 : Number.NEGATIVE_INFINITY);
+    } else if (others.length === 0) {
+      if (out !== first) out.set(first);
+    } else if (others.length <= 3) {
+      this.#run(reducer(reduction, inputs.length), [out, ...inputs]);
+    } else {
+      this.#reduceMany(out, first, others, reduction);
+    }
+  }
+
+  /** Copies rows between arrays that do not overlap. */
+  copyRows({ rows, columns, source, sourceStride, target, targetStride }: RowCopy): void {
+    if (rows === 0 || columns === 0) return;
+    for (const [array, stride, name] of [
+      [source, sourceStride, 'source'],
+      [target, targetStride, 'target'],
+    ] as const) {
+      if (stride < columns || (rows - 1) * stride + columns > array.length) {
+        throw new RangeError(
+          `copyRows: ${rows} rows of ${columns} at stride ${stride} do not fit a ${name} of ${array.length}`,
+        );
+      }
+    }
+    if (this.memory.contains(source) && this.memory.contains(target)) {
+      const [from, to] = [source.byteOffset, target.byteOffset];
+      this.#kernels.copyRows(from, sourceStride * 4, to, targetStride * 4, rows, columns * 4);
+      return;
+    }
+    for (let row = 0; row < rows; row++) {
+      const from = row * sourceStride;
+      target.set(source.subarray(from, from + columns), row * targetStride);
+    }
+  }
+
+  /** out = silu(gate) * up, the SwiGLU activation; silu(g) = g / (1 + e^-g). Relative error below 1e-6. */
+  siluMul(gate: Float32Array, up: Float32Array, out: Float32Array): void {
+    this.#run('siluMul', [gate, up, out]);
+  }
+
+  /** Gradients of `siluMul` with respect to gate and up; they may overwrite gate, up or gradOut. */
+  siluMulBackward(
+    gate: Float32Array,
+    up: Float32Array,
+    gradOut: Float32Array,
+    gradGate: Float32Array,
+    gradUp: Float32Array,
+  ): void {
+    this.#run('siluMulBackward', [gate, up, gradOut, gradGate, gradUp]);
+  }
+
+  /** The sum of squares, in double precision, in an order that depends on the length only. */
+  sumOfSquares(x: Float32Array): number {
+    // Whole vectors, then the rest by itself, so that arrays inside and outside the memory are summed in the same order.
+    const whole = x.length - (x.length % lanes);
+    let sum = 0;
+    for (let from = 0; from < whole; from += blockElements) {
+      sum += this.#run('sumOfSquares', [x.subarray(from, Math.min(whole, from + blockElements))]);
+    }
+    return whole < x.length ? sum + this.#run('sumOfSquares', [x.subarray(whole)]) : sum;
+  }
+
+  /** Round to nearest, ties to even. NaN stays NaN. */
+  toBf16(from: Float32Array, to: Uint16Array): void {
+    this.#run('toBf16', [from, to]);
+  }
+
+  fromBf16(from: Uint16Array, to: Float32Array): void {
+    this.#run('fromBf16', [from, to]);
+  }
+
+  /** Round to nearest, ties to even; beyond 65504 (from 65520) infinity. NaN stays NaN. */
+  toF16(from: Float32Array, to: Uint16Array): void {
+    this.#run('toF16', [from, to]);
+  }
+
+  fromF16(from: Uint16Array, to: Float32Array): void {
+    this.#run('fromF16', [from, to]);
+  }
+
+  /**
+   * Runs a kernel in place as far as possible; the last few elements, or everything if an array lies outside, through scratch.
+   * Returns what the last call of the kernel did.
+   */
+  #run(name: KernelName, arrays: readonly KernelArray[], scalar = 0): number {
+    const length = arrays[0]?.length ?? 0;
+    for (const array of arrays) expectLength(name, array, length);
+    let done = 0;
+    let result = 0;
+    if (arrays.every((array) => this.memory.contains(array))) {
+      done = length - (length % lanes);
+      const addresses = arrays.map((array) => array.byteOffset);
+      result = this.#kernels[name](...addresses, done / lanes, scalar);
+    }
+    for (; done < length; done += blockElements) {
+      result = this.#runStaged(name, arrays, done, Math.min(blockElements, length - done), scalar);
+    }
+    return result;
+  }
+
+  #runStaged(name: KernelName, arrays: readonly KernelArray[], from: number, count: number, scalar: number): number {
+    const roles = kernelRoles[name];
+    const padded = Math.ceil(count / lanes) * lanes;
+    const slots = arrays.map((array, index) => {
+      const slot = this.#slot(index, array, padded);
+      if (roles[index]?.reads ?? false) {
+        slot.set(array.subarray(from, from + count));
+        slot.fill(0, count);
+      }
+      return slot;
+    });
+    const addresses = slots.map((slot) => slot.byteOffset);
+    const result = this.#kernels[name](...addresses, padded / lanes, scalar);
+    arrays.forEach((array, index) => {
+      const slot = slots[index];
+      if (slot !== undefined && (roles[index]?.writes ?? false)) array.set(slot.subarray(0, count), from);
+    });
+    return result;
+  }
+
+  #slot(index: number, like: KernelArray, length: number): KernelArray {
+    const byteOffset = scratch.elementwise.byteOffset + index * slotBytes;
+    const { buffer } = this.memory;
+    return like instanceof Float32Array
+      ? new Float32Array(buffer, byteOffset, length)
+      : new Uint16Array(buffer, byteOffset, length);
+  }
+
+  /** More inputs than a kernel takes: block by block, with the partial result in scratch so that `out` may be any of the inputs. */
+  #reduceMany(out: Float32Array, first: Float32Array, others: readonly Float32Array[], reduction: 'sum' | 'max'): void {
+    const groups = Math.ceil(others.length / 3);
+    for (let from = 0; from < out.length; from += blockElements) {
+      const end = Math.min(out.length, from + blockElements);
+      const partial = this.#slot(partialSlot, out, end - from) as Float32Array;
+      let soFar = first.subarray(from, end);
+      for (let group = 0; group < groups; group++) {
+        const next = others.slice(group * 3, group * 3 + 3).map((array) => array.subarray(from, end));
+        const target = group === groups - 1 ? out.subarray(from, end) : partial;
+        this.#run(reducer(reduction, next.length + 1), [target, soFar, ...next]);
+        soFar = partial;
+      }
+    }
+  }
+}
+
+function reducer(reduction: 'sum' | 'max', count: number): KernelName {
+  if (count === 2) return `${reduction}2`;
+  return count === 3 ? `${reduction}3` : `${reduction}4`;
+}
+
+function expectLength(name: string, array: KernelArray, length: number): void {
+  if (array.length !== length) throw new RangeError(`${name}: arrays of ${length} and ${array.length} elements`);
+}
