@@ -9,7 +9,7 @@ import type { FlatOperation } from './compile.js';
 import type { Channel } from './groups.js';
 import { Processors } from './host.js';
 import type { RunningKernel } from './host.js';
-import { FluidNetwork } from './network.js';
+import { FluidNetwork, instant } from './network.js';
 import type { Bundle } from './network.js';
 import { Prices } from './prices.js';
 import type { Job } from './prices.js';
@@ -50,9 +50,6 @@ type Event =
   | { readonly kind: 'end'; readonly rank: number; readonly operation: number }
   | { readonly kind: 'kernel'; readonly kernel: RunningKernel; readonly version: number }
   | { readonly kind: 'flow'; readonly bundle: CollectiveBundle; readonly version: number };
-
-/** Events closer than this share of the time are one instant: equal chunks end together in spite of rounding. */
-const instant = 1e-13;
 
 export class Engine {
   readonly #job: Job;

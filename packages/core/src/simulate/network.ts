@@ -18,6 +18,9 @@ export interface Bundle extends Demand {
   port: number;
 }
 
+/** Ends closer together than this share of the time until then are one: equal flows end together in spite of rounding. */
+export const instant = 1e-13;
+
 export class FluidNetwork<B extends Bundle> {
   readonly #capacity: number[];
   readonly #users: Set<B>[];
@@ -63,7 +66,10 @@ export class FluidNetwork<B extends Bundle> {
     return load;
   }
 
-  /** Brings rates up to date after a batch of changes; `foresee` is told the new end of every bundle whose rate changed. */
+  /**
+   * Brings rates up to date after a batch of changes. For every part of the network that changed, `foresee` is told the bundles that end
+   * first, and when.
+   */
   settle(now: number, foresee: (bundle: B, end: number) => void): void {
     for (const bundle of this.#unbounded.splice(0)) foresee(bundle, now);
     const done = new Set<number>();
@@ -71,16 +77,23 @@ export class FluidNetwork<B extends Bundle> {
       if (done.has(start)) continue;
       const members = this.#reach(start, done);
       const shares = maxMinShares(members, (port) => this.#capacity[port] ?? 0);
+      let first = Infinity;
       members.forEach((bundle, index) => {
         const share = shares[index];
         if (!share) return;
         this.#account(bundle, now);
         bundle.port = share.port;
-        if (share.rate === bundle.rate && bundle.version > 0) return;
+        if (share.rate !== bundle.rate) bundle.version += 1;
         bundle.rate = share.rate;
-        bundle.version += 1;
-        if (bundle.rate > 0) foresee(bundle, now + bundle.remaining / bundle.rate);
+        if (bundle.rate > 0) first = Math.min(first, now + bundle.remaining / bundle.rate);
       });
+      // when the first ones end, the rest of them is worked out again, so only they need to be foreseen
+      const until = first + (first - now) * instant;
+      for (const bundle of members) {
+        if (bundle.rate === 0) continue;
+        const end = now + bundle.remaining / bundle.rate;
+        if (end <= until) foresee(bundle, end);
+      }
     }
     this.#dirty.clear();
   }

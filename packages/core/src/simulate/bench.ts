@@ -1,0 +1,193 @@
+/** How fast the simulator is, on a synthetic MoE step: sliced dispatch in chunks on a cluster of nodes, with or without skew. */
+import type { Cluster } from '../cluster/cluster.js';
+import { costModel } from '../cost/index.js';
+import type { Layout } from '../layout/layout.js';
+import { worldSize } from '../layout/mesh.js';
+import type { Binding, Operation, Program, Template } from '../schedule/schedule.js';
+import { Random } from '../units/index.js';
+import { placeOf, simulate } from './simulate.js';
+import type { SimulationJob } from './simulate.js';
+
+export interface SimulatorBenchShape {
+  readonly nodes: number;
+  /** Also the TP degree. */
+  readonly devicesPerNode: number;
+  readonly layers: number;
+  readonly chunks: number;
+  /** 0: balanced; s: counts vary evenly between 1-s and 1+s times the mean. */
+  readonly skew: number;
+}
+
+export interface SimulatorBenchResult extends SimulatorBenchShape {
+  /** Operations of all ranks in one run. */
+  readonly operations: number;
+  readonly events: number;
+  /** Of the fastest run. */
+  readonly seconds: number;
+  readonly operationsPerSecond: number;
+}
+
+/** The shapes that are worth watching: one layer, and a whole step. */
+export const simulatorBenchShapes: readonly SimulatorBenchShape[] = [
+  { nodes: 2, devicesPerNode: 8, layers: 1, chunks: 8, skew: 0 },
+  { nodes: 2, devicesPerNode: 8, layers: 1, chunks: 8, skew: 0.5 },
+  { nodes: 2, devicesPerNode: 8, layers: 32, chunks: 8, skew: 0.5 },
+  { nodes: 8, devicesPerNode: 8, layers: 4, chunks: 4, skew: 0.5 },
+];
+
+/** Runs one shape `runs` times; `now` is a clock in seconds. */
+export function benchSimulator(shape: SimulatorBenchShape, now: () => number, runs = 3): SimulatorBenchResult {
+  const job = syntheticJob(shape);
+  let seconds = Infinity;
+  let operations = 0;
+  let events = 0;
+  for (let run = 0; run < runs; run++) {
+    const start = now();
+    const result = simulate(job);
+    seconds = Math.min(seconds, now() - start);
+    if (!result.known) throw new RangeError(`no price for ${result.missing.join(', ')}`);
+    operations = result.trace.spans.length;
+    events = result.summary.events;
+  }
+  return { ...shape, operations, events, seconds, operationsPerSecond: operations / seconds };
+}
+
+/** Forward and backward of `layers` equal layers on a made-up cluster. Seeded: equal shapes give equal jobs. */
+export function syntheticJob(shape: SimulatorBenchShape): SimulationJob {
+  const { nodes, devicesPerNode: tp } = shape;
+  const cluster: Cluster = {
+    name: 'synthetic',
+    device: {
+      name: 'synthetic device',
+      memoryBytes: 80e9,
+      flopsPerSecond: { bf16: 300e12 },
+      memoryBytesPerSecond: 2e12,
+      multiprocessors: 108,
+    },
+    tiers: [
+      {
+        name: 'nvlink',
+        size: tp,
+        bytesPerSecond: 200e9,
+        latencySeconds: 3e-6,
+        ports: 1,
+        railAligned: false,
+        crossRailSlowdown: 1,
+      },
+      {
+        name: 'network',
+        size: nodes,
+        bytesPerSecond: 25e9,
+        latencySeconds: 6e-6,
+        ports: Math.ceil(tp / 2),
+        railAligned: true,
+        crossRailSlowdown: 2,
+      },
+    ],
+    sources: ['synthetic'],
+  };
+  const layout: Layout = { tp, cp: 1, dp: nodes, pp: 1, ep: nodes, etp: tp, edp: 1, sequenceParallel: false };
+  return {
+    place: placeOf(layout, cluster),
+    programs: [syntheticProgram(shape)],
+    bindings: [skewedBinding(shape, worldSize(layout))],
+    model: costModel(cluster.device),
+  };
+}
+
+const columns = 4096;
+const rowsPerPeer = 2048;
+
+function syntheticProgram({ layers, chunks }: SimulatorBenchShape): Program {
+  const forward = syntheticTemplate('forward', chunks);
+  const backward = syntheticTemplate('backward', chunks);
+  const nodes = Array.from({ length: 2 * layers }, (_, index) => ({
+    template: index < layers ? 'forward' : 'backward',
+    layer: index < layers ? index : 2 * layers - 1 - index,
+    microBatch: 0,
+    pass: index < layers ? ('forward' as const) : ('backward' as const),
+    after: index === 0 ? [] : [index - 1],
+  }));
+  return { stage: 0, templates: { forward, backward }, nodes };
+}
+
+/** Per chunk: dispatch, gather, experts, scatter, combine; before and after them dense kernels. */
+function syntheticTemplate(name: string, chunks: number): Template {
+  const rows = { symbol: 'expert', expected: rowsPerPeer, max: 64 * rowsPerPeer } as const;
+  const operations: Operation[] = [kernel('attention', 1e9, []), kernel('router', 1e6, ['attention'])];
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    const exchange = (
+      id: string,
+      lane: 'inter' | 'intra',
+      collective: 'all_to_all' | 'all_gather' | 'reduce_scatter',
+      after: string,
+    ): void => {
+      const use = { region: 'rows', chunk, of: chunks };
+      const counts =
+        collective === 'all_to_all' ? 'dispatch.sliced' : collective === 'all_gather' ? 'gather' : 'scatter';
+      const group = collective === 'all_to_all' ? 'ep' : 'etp';
+      operations.push({
+        id: `${id}.${chunk}`,
+        lane,
+        body: { kind: 'collective', name: collective, group, counts },
+        uses: [
+          { ...use, mode: 'read' },
+          { ...use, mode: 'write' },
+        ],
+        after: [after],
+        priority: 0,
+      });
+    };
+    operations.push(kernel(`pack.${chunk}`, 0, ['router'], chunk, chunks));
+    exchange('dispatch', 'inter', 'all_to_all', `pack.${chunk}`);
+    exchange('gather', 'intra', 'all_gather', `dispatch.${chunk}`);
+    operations.push(kernel(`experts.${chunk}`, 2e8, [`gather.${chunk}`], chunk, chunks));
+    exchange('scatter', 'intra', 'reduce_scatter', `experts.${chunk}`);
+    exchange('combine', 'inter', 'all_to_all', `scatter.${chunk}`);
+    operations.push(kernel(`unpack.${chunk}`, 0, [`combine.${chunk}`], chunk, chunks));
+  }
+  operations.push(kernel('sum', 0, [`unpack.${chunks - 1}`]));
+  const region = { id: 'rows', dtype: 'bf16', rows, columns, order: 'chunks', life: 'layer' } as const;
+  return { name, input: 'sequence', output: 'sequence', regions: [region], operations };
+}
+
+function kernel(id: string, flopsPerRow: number, after: readonly string[], chunk = 0, of = 1): Operation {
+  const work = {
+    kind: flopsPerRow > 0 ? 'gemm' : 'memory',
+    rows: rowsPerPeer,
+    chunk,
+    of,
+    flopsPerRow,
+    bytesPerRow: 4 * columns,
+    fixedBytes: 0,
+  } as const;
+  return {
+    id,
+    lane: 'compute',
+    body: { kind: 'kernel', name: id.replace(/\..*/u, ''), work },
+    uses: [],
+    after,
+    priority: 0,
+  };
+}
+
+/** Exchange sizes drawn once; consistent in that what i sends to j is one number. */
+function skewedBinding({ nodes, devicesPerNode, skew }: SimulatorBenchShape, ranks: number): Binding {
+  const random = new Random(7);
+  const draw = (): number => Math.round(rowsPerPeer * (1 + skew * (2 * random.uniform() - 1)));
+  const pairs = Array.from({ length: ranks * nodes }, draw);
+  const own = Array.from({ length: ranks }, draw);
+  const share = (rows: number, chunk: number, of: number): number =>
+    Math.floor((rows * (chunk + 1)) / of) - Math.floor((rows * chunk) / of);
+  return {
+    counts: (family, rank, _node, chunk, of) => {
+      const group = family.startsWith('dispatch') ? nodes : devicesPerNode;
+      const send = Int32Array.from({ length: group }, (_, j) =>
+        share((group === nodes ? pairs[rank * nodes + j] : own[rank]) ?? 0, chunk, of),
+      );
+      const receive = Int32Array.from({ length: group }, () => share(own[rank] ?? 0, chunk, of));
+      return { send, receive };
+    },
+    rows: (_symbol, rank, _node, chunk, of) => share(own[rank] ?? 0, chunk, of),
+  };
+}
