@@ -49,7 +49,7 @@ export function priceCollective(
   const parts = decompose(name, members, load, algorithm, nodeOf);
   const flows = parts.flows.map((flow) => {
     const route = fabric.route(flow.from, flow.to);
-    return { ...flow, route, work: flow.bytes * route.slowdown };
+    return { from: flow.from, to: flow.to, bytes: flow.bytes, route, work: flow.bytes * route.slowdown };
   });
   const latencies = latenciesOf(fabric, name, members, flows, parts.rings, parts.rounds);
   const measured = fromCurves(model, fabric, name, members, load, latencies);

@@ -14,6 +14,8 @@ export interface FabricPort {
 export interface FabricRoute {
   /** Indices into `Fabric.ports`, each once. */
   readonly ports: readonly number[];
+  /** Equal for routes over the same ports. */
+  readonly key: string;
   readonly tier: number;
   readonly latencySeconds: number;
   /** A byte on this route takes the place of so many on its ports (cross-rail traffic); >= 1. */
@@ -47,7 +49,8 @@ export function fabricOf(cluster: Cluster): Fabric {
       let known = routes.get(key);
       if (!known) {
         const { tier, egress, ingress, latencySeconds, slowdown } = route(cluster, from, to);
-        known = { tier, ports: [...egress, ...ingress], latencySeconds, slowdown };
+        const ports = [...egress, ...ingress];
+        known = { tier, ports, key: ports.join(), latencySeconds, slowdown };
         routes.set(key, known);
       }
       return known;

@@ -9,7 +9,7 @@ import type { FlatOperation } from './compile.js';
 import type { Channel } from './groups.js';
 import { Processors } from './host.js';
 import type { RunningKernel } from './host.js';
-import { FluidNetwork, instant } from './network.js';
+import { FluidNetwork, heldLongest, instant } from './network.js';
 import type { Bundle } from './network.js';
 import { Prices } from './prices.js';
 import type { Job } from './prices.js';
@@ -57,7 +57,8 @@ export class Engine {
   readonly #network: FluidNetwork<CollectiveBundle>;
   readonly #processors: Processors;
   readonly #ranks: RankState[];
-  readonly #meetings = new Map<number, Meeting[]>();
+  /** Collectives that some members have yet to reach. A member goes on only when all have met, so a channel has one at most. */
+  readonly #meetings = new Map<number, Meeting>();
   readonly #prices: Prices;
   readonly #portBytes: Float64Array;
   readonly #portSeconds: Float64Array;
@@ -212,29 +213,26 @@ export class Engine {
   }
 
   #arrive(rank: number, flat: FlatOperation): void {
-    const state = this.#rank(rank);
     const channel = this.#job.channels[rank]?.[flat.index];
     if (!channel) throw new RangeError(`${flat.name} has no channel`);
     this.#processors.hold(rank, this.#tax(flat));
-    const turn = state.arrivals.get(channel.id) ?? 0;
-    state.arrivals.set(channel.id, turn + 1);
-    let meetings = this.#meetings.get(channel.id);
-    if (!meetings) {
-      meetings = [];
-      this.#meetings.set(channel.id, meetings);
-    }
     const size = channel.members.length;
-    const meeting = meetings[turn] ?? {
-      channel,
-      arrived: 0,
-      priced: undefined,
-      operations: new Int32Array(size).fill(-1),
-      flowing: new Int32Array(size),
-    };
-    meetings[turn] = meeting;
+    let meeting = this.#meetings.get(channel.id);
+    if (!meeting) {
+      meeting = {
+        channel,
+        arrived: 0,
+        priced: undefined,
+        operations: new Int32Array(size).fill(-1),
+        flowing: new Int32Array(size),
+      };
+      this.#meetings.set(channel.id, meeting);
+    }
     meeting.operations[channel.members.indexOf(rank)] = flat.index;
     meeting.arrived += 1;
-    if (meeting.arrived === size) this.#meet(meeting, rank, flat);
+    if (meeting.arrived < size) return;
+    this.#meetings.delete(channel.id);
+    this.#meet(meeting, rank, flat);
   }
 
   /** All members are there: bytes flow. */
@@ -244,7 +242,7 @@ export class Engine {
     const priced = this.#prices.collective(meeting.channel, sender);
     meeting.priced = priced;
     const place = new Map(members.map((member, index) => [member, index]));
-    const bundles = new Map<string, { touches: number[]; count: number; flow: (typeof priced.flows)[number] }>();
+    const bundles = new Map<string, { touches: number[]; count: number; flow: (typeof priced.flows)[number] }[]>();
     for (const flow of priced.flows) {
       const [from, to] = [place.get(flow.from) ?? 0, place.get(flow.to) ?? 0];
       this.#happening(meeting, from).bytes += flow.bytes;
@@ -253,12 +251,14 @@ export class Engine {
         this.#portSeconds[port] =
           (this.#portSeconds[port] ?? 0) + flow.work / (this.#job.fabric.ports[port]?.bytesPerSecond ?? Infinity);
       }
-      const key = `${flow.route.ports.join(',')}:${flow.work}:${this.#moverKey(flow.from, flow.to)}`;
-      const bundle = bundles.get(key);
+      const key = `${flow.route.key} ${this.#moverKey(flow.from, flow.to)}`;
+      const alike = bundles.get(key);
+      const bundle = alike?.find((other) => other.flow.work === flow.work);
       if (bundle) {
         bundle.touches.push(from, to);
         bundle.count += 1;
-      } else bundles.set(key, { touches: [from, to], count: 1, flow });
+      } else if (alike) alike.push({ touches: [from, to], count: 1, flow });
+      else bundles.set(key, [{ touches: [from, to], count: 1, flow }]);
     }
     members.forEach((_, index) => {
       const happening = this.#happening(meeting, index);
@@ -266,7 +266,7 @@ export class Engine {
       happening.lastRank = lastRank;
       happening.lastOperation = flat.index;
     });
-    for (const { touches, count, flow } of bundles.values()) {
+    for (const { touches, count, flow } of [...bundles.values()].flat()) {
       for (const member of touches) meeting.flowing[member] = (meeting.flowing[member] ?? 0) + 1;
       this.#network.add({
         meeting,
@@ -278,8 +278,10 @@ export class Engine {
         rate: 0,
         since: this.#now,
         version: 0,
-        heldBy: new Map(),
         port: -1,
+        portSince: this.#now,
+        heldBy: undefined,
+        visit: 0,
       });
     }
     members.forEach((_, index) => {
@@ -307,14 +309,10 @@ export class Engine {
   }
 
   #flowed(bundle: CollectiveBundle): void {
-    this.#network.remove(bundle, this.#now);
+    this.#network.remove(bundle);
     bundle.version += 1;
     const { meeting } = bundle;
-    let port = -1;
-    let longest = 0;
-    for (const [candidate, seconds] of bundle.heldBy) {
-      if (seconds > longest) [port, longest] = [candidate, seconds];
-    }
+    const port = heldLongest(bundle, this.#now);
     for (const member of bundle.touches) {
       const left = (meeting.flowing[member] ?? 0) - 1;
       meeting.flowing[member] = left;

@@ -28,16 +28,18 @@ export interface Share {
  */
 export function maxMinShares(demands: readonly Demand[], capacity: (port: number) => number): Share[] {
   const shares = demands.map((): Share => ({ rate: Infinity, port: -1 }));
-  const local = new Map<number, number>();
+  let highest = -1;
+  for (const demand of demands) for (const port of demand.ports) highest = Math.max(highest, port);
+  const local = new Int32Array(highest + 1).fill(-1);
   const ids: number[] = [];
   const left: number[] = [];
   const users: number[][] = [];
   demands.forEach((demand, index) => {
     for (const port of demand.ports) {
-      let slot = local.get(port);
-      if (slot === undefined) {
+      let slot = local[port] ?? -1;
+      if (slot < 0) {
         slot = ids.length;
-        local.set(port, slot);
+        local[port] = slot;
         ids.push(port);
         left.push(capacity(port));
         users.push([]);
@@ -53,7 +55,8 @@ export function maxMinShares(demands: readonly Demand[], capacity: (port: number
 interface Filling {
   readonly demands: readonly Demand[];
   readonly shares: Share[];
-  readonly local: ReadonlyMap<number, number>;
+  /** Place of a port in the lists that follow. */
+  readonly local: Int32Array;
   readonly ids: readonly number[];
   readonly left: number[];
   readonly users: readonly (readonly number[])[];
@@ -66,7 +69,7 @@ function serve(priority: number, { demands, shares, local, ids, left, users }: F
   demands.forEach((demand, index) => {
     if (!open[index]) return;
     demand.ports.forEach((port, k) => {
-      const slot = local.get(port) ?? 0;
+      const slot = local[port] ?? 0;
       load[slot] = (load[slot] ?? 0) + demand.count * (demand.weights[k] ?? 1);
       openUsers[slot] = (openUsers[slot] ?? 0) + 1;
     });
@@ -92,7 +95,7 @@ function serve(priority: number, { demands, shares, local, ids, left, users }: F
       share.rate = rate;
       share.port = ids[tightest] ?? -1;
       demand.ports.forEach((port, k) => {
-        const slot = local.get(port) ?? 0;
+        const slot = local[port] ?? 0;
         const taken = demand.count * (demand.weights[k] ?? 1);
         left[slot] = (left[slot] ?? 0) - taken * rate;
         load[slot] = (load[slot] ?? 0) - taken;

@@ -13,9 +13,12 @@ export interface Bundle extends Demand {
   since: number;
   /** Rises with every change of rate, so that an end foreseen with an old rate is recognised. */
   version: number;
-  /** Seconds during which each port was the one that held the rate down. */
-  readonly heldBy: Map<number, number>;
+  /** The port that holds the rate down now, since when; and what others did before. */
   port: number;
+  portSince: number;
+  heldBy: Map<number, number> | undefined;
+  /** Last visit of the network, see `settle`. */
+  visit: number;
 }
 
 /** Ends closer together than this share of the time until then are one: equal flows end together in spite of rounding. */
@@ -26,10 +29,13 @@ export class FluidNetwork<B extends Bundle> {
   readonly #users: Set<B>[];
   readonly #dirty = new Set<number>();
   readonly #unbounded: B[] = [];
+  readonly #visited: Int32Array;
+  #visit = 0;
 
   constructor(capacities: readonly number[]) {
     this.#capacity = [...capacities];
     this.#users = capacities.map(() => new Set());
+    this.#visited = new Int32Array(capacities.length);
   }
 
   /** A bundle starts to flow; it has a rate after `settle`. */
@@ -42,8 +48,7 @@ export class FluidNetwork<B extends Bundle> {
   }
 
   /** A bundle has ended. */
-  remove(bundle: B, now: number): void {
-    this.#account(bundle, now);
+  remove(bundle: B): void {
     for (const port of bundle.ports) {
       this.#users[port]?.delete(bundle);
       this.#dirty.add(port);
@@ -72,17 +77,17 @@ export class FluidNetwork<B extends Bundle> {
    */
   settle(now: number, foresee: (bundle: B, end: number) => void): void {
     for (const bundle of this.#unbounded.splice(0)) foresee(bundle, now);
-    const done = new Set<number>();
+    this.#visit += 1;
     for (const start of this.#dirty) {
-      if (done.has(start)) continue;
-      const members = this.#reach(start, done);
+      if (this.#visited[start] === this.#visit) continue;
+      const members = this.#reach(start);
       const shares = maxMinShares(members, (port) => this.#capacity[port] ?? 0);
       let first = Infinity;
       members.forEach((bundle, index) => {
         const share = shares[index];
         if (!share) return;
         this.#account(bundle, now);
-        bundle.port = share.port;
+        if (share.port !== bundle.port) held(bundle, share.port, now);
         if (share.rate !== bundle.rate) bundle.version += 1;
         bundle.rate = share.rate;
         if (bundle.rate > 0) first = Math.min(first, now + bundle.remaining / bundle.rate);
@@ -99,30 +104,46 @@ export class FluidNetwork<B extends Bundle> {
   }
 
   #account(bundle: B, now: number): void {
-    const elapsed = now - bundle.since;
-    if (elapsed > 0) {
-      bundle.remaining = Math.max(0, bundle.remaining - bundle.rate * elapsed);
-      bundle.heldBy.set(bundle.port, (bundle.heldBy.get(bundle.port) ?? 0) + elapsed);
-    }
+    bundle.remaining = Math.max(0, bundle.remaining - bundle.rate * (now - bundle.since));
     bundle.since = now;
   }
 
-  /** Bundles that share ports with `start`, directly or through others; marks their ports as done. */
-  #reach(start: number, done: Set<number>): B[] {
-    const members = new Set<B>();
+  /** Bundles that share ports with `start`, directly or through others; marks their ports as visited. */
+  #reach(start: number): B[] {
+    const members: B[] = [];
     const open = [start];
-    done.add(start);
+    this.#visited[start] = this.#visit;
     for (let port = open.pop(); port !== undefined; port = open.pop()) {
       for (const bundle of this.#users[port] ?? []) {
-        if (members.has(bundle)) continue;
-        members.add(bundle);
+        if (bundle.visit === this.#visit) continue;
+        bundle.visit = this.#visit;
+        members.push(bundle);
         for (const other of bundle.ports) {
-          if (done.has(other)) continue;
-          done.add(other);
+          if (this.#visited[other] === this.#visit) continue;
+          this.#visited[other] = this.#visit;
           open.push(other);
         }
       }
     }
-    return [...members];
+    return members;
   }
+}
+
+/** From now on `port` holds the bundle back. */
+function held(bundle: Bundle, port: number, now: number): void {
+  if (now > bundle.portSince && bundle.port >= 0) {
+    bundle.heldBy ??= new Map();
+    bundle.heldBy.set(bundle.port, (bundle.heldBy.get(bundle.port) ?? 0) + now - bundle.portSince);
+  }
+  bundle.port = port;
+  bundle.portSince = now;
+}
+
+/** The port that held an ended bundle back longest; -1 when none did. */
+export function heldLongest(bundle: Bundle, now: number): number {
+  if (!bundle.heldBy) return bundle.port;
+  held(bundle, bundle.port, now);
+  let longest = bundle.port;
+  for (const [port, seconds] of bundle.heldBy) if (seconds > (bundle.heldBy.get(longest) ?? 0)) longest = port;
+  return longest;
 }

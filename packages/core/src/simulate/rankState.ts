@@ -42,8 +42,6 @@ export interface RankState {
   hostNext: number;
   ended: number;
   readonly happenings: (Happening | undefined)[];
-  /** How many collectives this rank has brought to each channel. */
-  readonly arrivals: Map<number, number>;
 }
 
 /** Everything before the first operation. */
@@ -62,7 +60,6 @@ export function rankState(flat: FlatProgram | undefined): RankState {
     hostNext: 0,
     ended: 0,
     happenings: flat.operations.map(() => undefined),
-    arrivals: new Map(),
   };
   // nodes without operations end as soon as what they wait for has ended; closing one closes empty ones behind it
   flat.nodes.forEach((node, index) => {

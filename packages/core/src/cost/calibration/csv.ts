@@ -13,7 +13,7 @@ export interface CsvReading extends Reading {
   readonly skipped: number;
 }
 
-/** Splits CSV text into records; quotes as in RFC 4180. `line` is that of the record's first character. */
+/** Splits CSV text into records; quotes as in RFC 4180; lines that start with `#` are notes. `line` is that of the record's first character. */
 export function csvRecords(text: string): { readonly line: number; readonly fields: readonly string[] }[] {
   const records: { line: number; fields: string[] }[] = [];
   let fields: string[] = [];
@@ -30,7 +30,10 @@ export function csvRecords(text: string): { readonly line: number; readonly fiel
   for (let i = 0; i < text.length; i++) {
     const c = text.charAt(i);
     if (c === '\n') line++;
-    if (quoted) {
+    if (c === '#' && field === '' && fields.length === 0 && !quoted) {
+      const end = text.indexOf('\n', i);
+      i = end < 0 ? text.length : end - 1; // a note, up to the end of the line
+    } else if (quoted) {
       if (c !== '"') field += c;
       else if (text.charAt(i + 1) === '"') field += text.charAt(i++);
       else quoted = false;
@@ -48,11 +51,11 @@ export function csvRecords(text: string): { readonly line: number; readonly fiel
 }
 
 /**
- * Reads the CSV form. Lines that start with `#` are notes. Throws `InputError` for missing columns and, with its line, for a number that
+ * Reads the CSV form. Throws `InputError` for missing columns and, with its line, for a number that
  * is none in a row that claims to be a measurement.
  */
 export function readMeasurementsCsv(text: string, fileName: string): CsvReading {
-  const [header, ...records] = csvRecords(text).filter((record) => !(record.fields[0] ?? '').startsWith('#'));
+  const [header, ...records] = csvRecords(text);
   const names = header?.fields.map((name) => name.trim()) ?? [];
   const missing = ['op', 'size_bytes', 'time_us'].filter((name) => !names.includes(name));
   const ranksName = names.includes('ranks') ? 'ranks' : 'gpus';

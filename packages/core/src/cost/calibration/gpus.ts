@@ -8,6 +8,8 @@ export interface GpuLinks {
   /** Bandwidth out of one GPU inside the node, one direction, bytes/s. */
   readonly bytesPerSecond: number;
   readonly source: string;
+  /** All GPUs of a node joined by switches at full rate (NVSwitch), not by PCIe. */
+  readonly switched: boolean;
 }
 
 /** Longest names first, so that `GB200` is not taken for `B200`. Vendors state both directions together; here is one direction. */
@@ -34,6 +36,7 @@ function gpu(name: string, family: string, bytesPerSecond: number, source: strin
     family,
     bytesPerSecond,
     source,
+    switched: !family.startsWith('pcie') && family !== 'volta',
     pattern: new RegExp(`(?<![a-z0-9])${name.replaceAll(' ', '[ _-]?')}(?![0-9])`, 'iu'),
   };
 }

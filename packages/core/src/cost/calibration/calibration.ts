@@ -1,0 +1,158 @@
+/**
+ * The calibration file: JSON, version 1.
+ *
+ *   { "format": "monta-calibration", "version": 1,
+ *     "notes": ["..."],                                   what a reader should know
+ *     "series": [ {
+ *       "gpu": "H100 80GB HBM3", "system": "",           device as written; cluster or fabric, "" when there is one
+ *       "library": "nccl 2.29.2", "op": "all_gather",    op: one of `measuredOps`
+ *       "ranks": 8, "nodes": 1,                           nodes: null when not known
+ *       "basis": "measured", "addedError": 0,            or "derived", and the relative error that deriving adds
+ *       "sources": ["collectives.csv:170-190"],
+ *       "points": [[512, 1.01e-5], ...]                   [total bytes as nccl-tests counts, seconds], rising, times not falling
+ *     } ] }
+ */
+import { InputError, readDocument } from '../../units/index.js';
+import type { Field } from '../../units/index.js';
+import { measuredOps } from './measurement.js';
+import { describeKey, keyText } from './series.js';
+import type { Series } from './series.js';
+
+export interface Calibration {
+  readonly series: readonly Series[];
+  readonly notes: readonly string[];
+}
+
+const format = 'monta-calibration';
+const version = 1;
+
+/** The text of a calibration file. */
+export function writeCalibration({ series, notes }: Calibration): string {
+  const item = (s: Series): string => {
+    const { points, ...rest } = s;
+    const pairs = points.map((p) => `[${p.bytes}, ${Number(p.seconds.toPrecision(7))}]`);
+    return `    ${JSON.stringify(rest).slice(0, -1)},\n      "points": [${pairs.join(', ')}]}`;
+  };
+  const head = `"format": "${format}",\n  "version": ${version},\n  "notes": ${JSON.stringify(notes)}`;
+  return `{\n  ${head},\n  "series": [\n${series.map(item).join(',\n')}\n  ]\n}\n`;
+}
+
+/**
+ * Reads a calibration file, strictly. Throws `InputError` with file, line and path for another format or version, unknown or missing keys,
+ * values out of range, points out of order, and two series of the same key.
+ */
+export function readCalibration(text: string, fileName: string): Calibration {
+  const top = readDocument(text, fileName).map(['format', 'version', 'notes', 'series']);
+  top.need('format', `"${format}"`).oneOf([format]);
+  const number = top.need('version', `${version}`);
+  if (number.integer() !== version) {
+    throw number.error(`version ${number.integer()} is not known`, {
+      expected: `version ${version}`,
+      hint: 'run monta calibrate again on the measurements',
+    });
+  }
+  const seen = new Map<string, string>();
+  const series = top
+    .need('series', 'a list of series')
+    .list()
+    .map((field) => {
+      const one = readSeries(field);
+      const earlier = seen.get(keyText(one));
+      if (earlier !== undefined)
+        throw field.error(`${describeKey(one)} is there twice`, { expected: `it once (see ${earlier})` });
+      seen.set(keyText(one), field.path);
+      return one;
+    });
+  const notes = top.get('notes')?.list() ?? [];
+  return { series, notes: notes.map((note) => note.string()) };
+}
+
+function readSeries(field: Field): Series {
+  const map = field.map([
+    'gpu',
+    'system',
+    'library',
+    'op',
+    'ranks',
+    'nodes',
+    'basis',
+    'addedError',
+    'sources',
+    'points',
+  ]);
+  const text = (key: string): string => {
+    const value = map.need(key, 'text, "" for none');
+    return value.value === '' ? '' : value.string();
+  };
+  const ranks = map.need('ranks').integer({ min: 2 });
+  const nodesField = map.get('nodes');
+  const nodes = nodesField?.integer({ min: 1, max: ranks }) ?? null;
+  const pointsField = map.need('points', 'pairs [bytes, seconds]');
+  const points = pointsField.list(2).map((pair) => {
+    const [bytes, seconds, more] = pair.list(2);
+    if (bytes === undefined || seconds === undefined || more !== undefined)
+      throw pair.error('is not a pair', { expected: '[bytes, seconds]' });
+    return { bytes: bytes.number({ above: 0 }), seconds: seconds.number({ above: 0 }) };
+  });
+  points.forEach((point, i) => {
+    const before = points[i - 1];
+    if (before !== undefined && (point.bytes <= before.bytes || point.seconds < before.seconds)) {
+      throw pointsField.error(`point ${i} [${point.bytes}, ${point.seconds}] breaks the order`, {
+        expected: 'rising sizes with times that do not fall',
+      });
+    }
+  });
+  return {
+    gpu: text('gpu'),
+    system: text('system'),
+    library: text('library'),
+    op: map.need('op').oneOf(measuredOps),
+    ranks,
+    nodes,
+    basis: map.need('basis').oneOf(['measured', 'derived']),
+    addedError: map.need('addedError').number({ min: 0 }),
+    sources: map
+      .need('sources')
+      .list()
+      .map((s) => s.string()),
+    points,
+  };
+}
+
+/**
+ * One calibration out of several. Of two series with the same key the measured one wins over a derived one; two that were both measured
+ * must agree (`InputError` else), and the later one is taken.
+ */
+export function mergeCalibrations(calibrations: readonly Calibration[], typicalFactor = 1.5): Calibration {
+  const merged = new Map<string, Series>();
+  for (const one of calibrations.flatMap((c) => c.series)) {
+    const earlier = merged.get(keyText(one));
+    if (earlier !== undefined && earlier.basis === 'measured' && one.basis === 'derived') continue;
+    if (earlier !== undefined && earlier.basis === one.basis) {
+      const factor = disagreement(earlier, one);
+      if (factor > typicalFactor) {
+        throw new InputError(
+          `two calibrations of ${describeKey(one)} differ ${factor.toFixed(1)} times (${earlier.sources.join(', ')}; ${one.sources.join(', ')})`,
+          {
+            expected: 'measurements of one cluster',
+            hint: 'if they are two clusters, give each its name with --system',
+          },
+        );
+      }
+    }
+    merged.set(keyText(one), one);
+  }
+  return { series: [...merged.values()], notes: [...new Set(calibrations.flatMap((c) => c.notes))] };
+}
+
+/** How many times two series differ at the sizes that both have, in the middle; 1 when they share none. */
+export function disagreement(a: Pick<Series, 'points'>, b: Pick<Series, 'points'>): number {
+  const times = new Map(a.points.map((p) => [p.bytes, p.seconds]));
+  const factors = b.points
+    .flatMap((p) => {
+      const seconds = times.get(p.bytes);
+      return seconds === undefined ? [] : [Math.max(seconds / p.seconds, p.seconds / seconds)];
+    })
+    .sort((x, y) => x - y);
+  return factors[Math.floor(factors.length / 2)] ?? 1;
+}
