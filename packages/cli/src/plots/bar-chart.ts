@@ -1,0 +1,111 @@
+/** Level bars, one row (or group of rows) per item: times of strategies, bytes per link; stacked, where the time of a step goes. */
+import {
+  formatOf,
+  heading,
+  horizontalAxis,
+  horizontalAxisHeight,
+  legendOf,
+  makeScale,
+  plotMargin,
+  type Axis,
+} from './axes.js';
+import { drawing, element, escapeXml, estimateTextWidth, fill, label, line, seriesRole } from './svg.js';
+
+export interface BarRow {
+  readonly name: string;
+  /** One value per series; undefined where nothing is known, which is drawn as a dash and not as zero. */
+  readonly values: readonly (number | undefined)[];
+  /** Sets the name in bold: the row that was chosen. */
+  readonly chosen?: boolean;
+}
+
+export interface BarChart {
+  readonly title?: string;
+  readonly subtitle?: string;
+  /** The axis of the values; it starts at zero. */
+  readonly value: Axis;
+  readonly series: readonly string[];
+  readonly rows: readonly BarRow[];
+  /** grouped (default): bars of a row under each other; stacked: one after the other, with the sum at the end. */
+  readonly arrangement?: 'grouped' | 'stacked';
+  /** px; 640 when left out. The height follows the number of rows. */
+  readonly width?: number;
+}
+
+const gap = 9;
+
+const known = (row: BarRow) => row.values.filter((value) => value !== undefined);
+const sum = (row: BarRow) => known(row).reduce((total, value) => total + value, 0);
+
+/** Draws the chart as an SVG document. */
+export function barChart(chart: BarChart): string {
+  const { width = 640, rows, series } = chart;
+  const stacked = chart.arrangement === 'stacked';
+  const format = formatOf(chart.value);
+  const barHeight = stacked || series.length === 1 ? 18 : 13;
+  const rowHeight = barHeight * (stacked ? 1 : series.length);
+  const head = heading(width, chart.title, chart.subtitle, series.length > 1 ? legendOf(series, 'box') : []);
+  const top = head.height + 4;
+  const bottom = top + rows.length * (rowHeight + gap) + gap / 2;
+  const height = bottom + horizontalAxisHeight;
+
+  const extents = rows.flatMap((row) => (stacked ? [sum(row)] : known(row)));
+  const nameRoom = Math.max(0, ...rows.map((row) => estimateTextWidth(row.name) * (row.chosen ? 1.06 : 1)));
+  const valueRoom = Math.max(0, ...extents.map((value) => estimateTextWidth(format(value))));
+  const left = plotMargin + nameRoom + 10;
+  const right = width - plotMargin - valueRoom - 6;
+  const x = makeScale(chart.value, extents, [left, right], Math.max(2, Math.round((right - left) / 90)), true);
+  const frame = { left, right, top, bottom };
+
+  const bar = (row: BarRow, index: number, from: number, to: number, y: number): string => {
+    const value = row.values[index] ?? 0;
+    const title = [row.name, series[index], format(value)]
+      .filter((part) => part !== undefined && part !== '')
+      .join(', ');
+    return element(
+      'rect',
+      {
+        x: x(from),
+        y,
+        width: Math.max(0, x(to) - x(from)),
+        height: barHeight - (stacked ? 0 : 1),
+        ...fill(seriesRole(index)),
+      },
+      `<title>${escapeXml(title)}</title>`,
+    );
+  };
+  // The value behind its bar; a dash where nothing is known.
+  const after = (value: number | undefined, at: number) =>
+    label(x(value ?? 0) + 5, at + barHeight / 2 + 3.5, value === undefined ? '–' : format(value), { role: 'ink' });
+  const marks = rows.map((row, rowIndex) => {
+    const y = top + gap / 2 + rowIndex * (rowHeight + gap);
+    const parts = [
+      label(left - 8, y + rowHeight / 2 + 4, row.name, { anchor: 'end', role: 'ink', bold: row.chosen === true }),
+    ];
+    if (stacked) {
+      let start = 0;
+      for (const [index, value] of row.values.entries()) {
+        if (value === undefined) continue;
+        parts.push(bar(row, index, start, start + value, y));
+        start += value;
+      }
+      parts.push(after(known(row).length === 0 ? undefined : start, y));
+    } else {
+      for (const [index, value] of row.values.entries()) {
+        const at = y + index * barHeight;
+        if (value !== undefined) parts.push(bar(row, index, 0, value, at));
+        parts.push(after(value, at));
+      }
+    }
+    return parts.join('');
+  });
+  return drawing(
+    width,
+    height,
+    chart.title ?? chart.value.label,
+    head.markup,
+    horizontalAxis(frame, x, chart.value, top),
+    line(x(0), top, x(0), bottom, 'axis'),
+    ...marks,
+  );
+}

@@ -1,0 +1,5 @@
+export * from './line-chart.js';
+export * from './bar-chart.js';
+export * from './scatter.js';
+export * from './heat-map.js';
+export type { Axis } from './axes.js';

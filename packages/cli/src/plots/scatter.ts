@@ -1,0 +1,101 @@
+/** Predicted over measured: points should lie on the diagonal, and a band shows the tolerance. Both axes have one range. */
+import {
+  formatOf,
+  heading,
+  horizontalAxis,
+  horizontalAxisHeight,
+  makeScale,
+  pathOf,
+  plotMargin,
+  tickRoom,
+  verticalAxis,
+  type LegendItem,
+} from './axes.js';
+import { drawing, element, escapeXml, fill, label, line, seriesRole } from './svg.js';
+
+export interface ScatterSeries {
+  readonly name: string;
+  readonly points: readonly { readonly measured: number; readonly predicted: number; readonly name?: string }[];
+}
+
+export interface Scatter {
+  readonly title?: string;
+  readonly subtitle?: string;
+  /** What is compared, with its unit if the ticks hold none: `time of one layer`. */
+  readonly quantity: string;
+  readonly scale?: 'linear' | 'log';
+  readonly format?: (value: number) => string;
+  readonly series: readonly ScatterSeries[];
+  /** Half width of the band as a share: 0.15 for plus or minus 15 %. None when left out. */
+  readonly tolerance?: number;
+  /** px; 460 by 420 when left out. */
+  readonly width?: number;
+  readonly height?: number;
+}
+
+/** Draws the plot as an SVG document. */
+export function scatter(plot: Scatter): string {
+  const { width = 460, height = 420, scale = 'linear', tolerance } = plot;
+  const legend: LegendItem[] = plot.series.map(({ name }, index) => ({ name, role: seriesRole(index), shape: 'dot' }));
+  const head = heading(width, plot.title, plot.subtitle, legend.length > 1 ? legend : []);
+  const top = head.height + 20;
+  const bottom = height - horizontalAxisHeight;
+  const right = width - plotMargin - 8;
+  const points = plot.series.flatMap((series) => series.points);
+  const values = points.flatMap(({ measured, predicted }) => [measured, predicted]);
+  const predictedAxis = { label: `predicted ${plot.quantity}`, scale, format: plot.format };
+  const y = makeScale(predictedAxis, values, [bottom, top], Math.max(3, Math.round((bottom - top) / 45)), true);
+  const left = plotMargin + tickRoom(y, formatOf(predictedAxis));
+  const measuredAxis = { label: `measured ${plot.quantity}`, scale, format: plot.format, domain: y.domain };
+  const x = makeScale(measuredAxis, values, [left, right], Math.max(3, Math.round((right - left) / 70)));
+  const frame = { left, right, top, bottom };
+  const [low, high] = y.domain;
+
+  const band: string[] = [];
+  if (tolerance !== undefined) {
+    // The band is cut off where it leaves the frame; its edges are straight lines on linear and logarithmic axes alike.
+    const edge = (factor: number): [number, number][] => {
+      const clampedStart = Math.min(high, Math.max(low, low / factor));
+      const clampedEnd = Math.max(low, Math.min(high, high / factor));
+      return [
+        [x(clampedStart), y(clampedStart * factor)],
+        [x(clampedEnd), y(clampedEnd * factor)],
+      ];
+    };
+    const upper = edge(1 + tolerance);
+    const lower = edge(1 - tolerance);
+    const corners = [
+      ...(low > 0 ? [[x(low), y(low)] as [number, number]] : []),
+      ...upper,
+      [x(high), y(high)] as [number, number],
+      ...lower.reverse(),
+    ];
+    band.push(element('path', { d: `${pathOf(corners)}Z`, ...fill('s7'), 'fill-opacity': 0.16 }));
+  }
+  const marks = plot.series.flatMap((series, index) =>
+    series.points
+      .filter(({ measured, predicted }) => Number.isFinite(x(measured)) && Number.isFinite(y(predicted)))
+      .map((point) => {
+        const text = `${point.name ?? series.name}: measured ${formatOf(measuredAxis)(point.measured)}, predicted ${formatOf(measuredAxis)(point.predicted)}`;
+        return element(
+          'circle',
+          { cx: x(point.measured), cy: y(point.predicted), r: 4, ...fill(seriesRole(index)), 'fill-opacity': 0.8 },
+          `<title>${escapeXml(text)}</title>`,
+        );
+      }),
+  );
+  return drawing(
+    width,
+    height,
+    plot.title ?? `predicted over measured ${plot.quantity}`,
+    head.markup,
+    verticalAxis(frame, y, predictedAxis),
+    horizontalAxis(frame, x, measuredAxis),
+    ...band,
+    line(x(low), y(low), x(high), y(high), 'muted', { 'stroke-dasharray': '4 3' }),
+    ...marks,
+    tolerance === undefined
+      ? ''
+      : label(right - 4, bottom - 8, `band ±${Math.round(tolerance * 100)} %`, { anchor: 'end' }),
+  );
+}
