@@ -1,1 +1,2 @@
-export {};
+export * from './routing.js';
+export * from './successive.js';
