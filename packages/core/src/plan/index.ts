@@ -1,1 +1,4 @@
-export {};
+export * from './workload.js';
+export * from './choose.js';
+export * from './explain.js';
+export * from './flips.js';

@@ -10,6 +10,8 @@ import type { Binding, RowSymbol, SymbolFamily } from './schedule.js';
 export const chunkRows = (rows: number, chunk: number, of: number): number =>
   of === 1 ? rows : Math.floor((rows * (chunk + 1)) / of) - Math.floor((rows * chunk) / of);
 
+const sum = (list: Int32Array): number => list.reduce((a, b) => a + b, 0);
+
 export interface CountsShape {
   readonly layout: Layout;
   readonly experts: number;
@@ -86,7 +88,6 @@ export class CountsBinding implements Binding {
       const index = rank % layout.tp;
       return chunkRows(sliceStart(tokens, index + 1, layout.tp) - sliceStart(tokens, index, layout.tp), chunk, of);
     }
-    const sum = (list: Int32Array) => list.reduce((a, b) => a + b, 0);
     switch (symbol) {
       case 'sent':
         return this.#allExperts(this.#countsOf(rank, node), this.#source(rank), chunk, of);

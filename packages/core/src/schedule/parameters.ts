@@ -73,7 +73,7 @@ export function parameters(model: MoeModel, layout: Layout, strategy: Strategy):
         { name: `${attention}k_norm.weight`, shape: [keyValueHeads * headDim], ...keyValue },
       );
     list.push({ name: `${prefix}post_attention_layernorm.weight`, shape: [h], bucket: normBucket });
-    if (model.moeLayers[layer] === true) {
+    if (model.moeLayers[layer]) {
       const moe = `${prefix}${names.block}.`;
       list.push({ name: `${moe}gate.weight`, shape: [model.experts, h], bucket: routerBucket });
       for (let expert = 0; expert < model.experts; expert++) {

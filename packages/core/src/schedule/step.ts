@@ -48,7 +48,7 @@ export function trainingStep(step: StepShape): Program {
     embeddingBackward(step),
     updateTemplate(step),
   ];
-  const kind = Array.from({ length: model.layers }, (_, layer) => (model.moeLayers[layer] === true ? 'moe' : 'mlp'));
+  const kind = Array.from({ length: model.layers }, (_, layer) => (model.moeLayers[layer] ? 'moe' : 'mlp'));
   if (kind.includes('mlp')) templates.push(mlpForward(step), mlpBackward(step));
   const chain = new Chain();
   for (let microBatch = 0; microBatch < step.microBatches; microBatch++) {

@@ -19,6 +19,10 @@ function overlaps(a: Use, b: Use): boolean {
 const conflicts = (earlier: Use, later: Use): boolean =>
   overlaps(earlier, later) && !(earlier.mode === 'read' && later.mode === 'read');
 
+/** Whether two operations touch the same rows and at least one of them writes them, so that their order matters. */
+export const usesConflict = (earlier: readonly Use[], later: readonly Use[]): boolean =>
+  earlier.some((a) => later.some((b) => conflicts(a, b)));
+
 export type Collective = Extract<Body, { kind: 'collective' }>;
 
 export class TemplateBuilder {
@@ -55,7 +59,7 @@ export class TemplateBuilder {
       if (!this.#regions.has(use.region)) throw new Error(`operation ${id} uses region ${use.region}, not declared`);
     if (this.#operations.some((o) => o.id === id)) throw new Error(`operation ${id} is there twice`);
     const after = this.#operations
-      .filter((o) => o.lane !== lane && o.uses.some((earlier) => uses.some((later) => conflicts(earlier, later))))
+      .filter((o) => o.lane !== lane && usesConflict(o.uses, uses))
       .map((o) => o.id);
     this.#operations.push({ id, lane, body, uses, after, priority });
   }

@@ -1,0 +1,161 @@
+/** What a choice is made for: a layer's shape on a cluster, its routing and the costs, and the prices of its passes. */
+import type { Cluster } from '../cluster/cluster.js';
+import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
+import { groupNumber } from '../layout/mesh.js';
+import { balancedCounts, sampleCounts, type Routing } from '../routing/index.js';
+import { CountsBinding } from '../schedule/counts-binding.js';
+import { dispatchProgram } from '../schedule/dispatch-only.js';
+import type { Strategy } from '../schedule/dispatchers/strategies.js';
+import { moeBackward } from '../schedule/moe-backward.js';
+import { moeForward } from '../schedule/moe-forward.js';
+import { sliceStart, type MoeShape } from '../schedule/moe-shape.js';
+import type { Binding, Program } from '../schedule/schedule.js';
+import { placeOf, simulate, type HostCores, type Simulation } from '../simulate/index.js';
+
+export interface Workload {
+  readonly cluster: Cluster;
+  /** With its layout; alternatives differ from it in etp and ep only. */
+  readonly shape: MoeShape;
+  readonly routing: Routing;
+  readonly seed: number;
+  readonly model: CostModel;
+  readonly hostCores?: HostCores;
+  /** layer: the whole MoE layer with router and experts; dispatch: dispatch and combine alone. */
+  readonly scope: 'layer' | 'dispatch';
+}
+
+export type LayerPass = 'forward' | 'backward';
+
+/** Bytes that cross one tier. */
+export interface TierBytes {
+  readonly tier: number;
+  readonly name: string;
+  /** Sent, mean over ranks. */
+  readonly perRank: number;
+}
+
+/** What holds a tier's, lane's or the host's share of the critical path. */
+export interface HeldBy {
+  readonly name: string;
+  readonly seconds: number;
+}
+
+export interface PassPrice {
+  readonly chunks: number;
+  readonly seconds: number;
+  readonly bytes: readonly TierBytes[];
+  /** Share of communication time that ran beside other work. */
+  readonly hiddenShare: number;
+  /** Time that its bytes alone need on the busiest port: no schedule of this strategy is faster. */
+  readonly boundSeconds: number;
+  /** What the critical path was spent on, tiers and lanes, longest first. */
+  readonly held: readonly HeldBy[];
+  readonly basis: Basis;
+}
+
+/**
+ * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing, sampled with the seed for skewed
+ * routing. Capacity drops what exceeds ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion.
+ */
+export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
+  const { layout, tokens, experts } = shape;
+  const sources = layout.etp * layout.ep;
+  const cache = new Map<number, Int32Array>();
+  return new CountsBinding({ layout, experts, tokens }, (rank) => {
+    const group = groupNumber(layout, 'expert', rank);
+    const known = cache.get(group);
+    if (known) return known;
+    const counts = new Int32Array(sources * experts);
+    for (let source = 0; source < sources; source++)
+      counts.set(rowOf(shape, routing, seed, group, source), source * experts);
+    capAt(counts, shape);
+    cache.set(group, counts);
+    return counts;
+  });
+}
+
+/** One slice's rows by expert. */
+function rowOf(shape: MoeShape, routing: Routing, seed: number, group: number, source: number): Int32Array {
+  const { layout, tokens, experts, topK } = shape;
+  const sources = layout.etp * layout.ep;
+  const global = group * sources + source;
+  const index = global % layout.tp;
+  const tokensPerSource = sliceStart(tokens, index + 1, layout.tp) - sliceStart(tokens, index, layout.tp);
+  const request = { sources, tokensPerSource, experts, topK, routing };
+  const counts =
+    routing.kind === 'uniform'
+      ? balancedCounts(request)[source]
+      : sampleCounts({ ...request, sources: 1, seed: seed + global })[0];
+  return counts ?? new Int32Array(experts);
+}
+
+function capAt(counts: Int32Array, { capacityFactor, topK, tokens, experts, layout }: MoeShape): void {
+  if (capacityFactor === undefined) return;
+  const capacity = Math.ceil((capacityFactor * topK * tokens) / experts);
+  const slices = layout.tp;
+  for (let first = 0; first < counts.length / experts; first += slices) {
+    for (let expert = 0; expert < experts; expert++) {
+      const at = (slice: number): number => (first + slice) * experts + expert;
+      let total = 0;
+      for (let slice = 0; slice < slices; slice++) total += counts[at(slice)] ?? 0;
+      if (total <= capacity) continue;
+      let before = 0;
+      for (let slice = 0; slice < slices; slice++) {
+        const until = before + (counts[at(slice)] ?? 0);
+        counts[at(slice)] = Math.floor((until * capacity) / total) - Math.floor((before * capacity) / total);
+        before = until;
+      }
+    }
+  }
+}
+
+/** The program of one pass of the workload. */
+export function passProgram(workload: Workload, strategy: Strategy, pass: LayerPass): Program {
+  const { shape, scope } = workload;
+  if (scope === 'dispatch') return dispatchProgram(shape, strategy, [pass]);
+  const template = pass === 'forward' ? moeForward(shape, strategy) : moeBackward(shape, strategy);
+  return {
+    stage: 0,
+    templates: { [template.name]: template },
+    nodes: [{ template: template.name, layer: 0, microBatch: 0, pass, after: [] }],
+  };
+}
+
+/** Simulates one pass. */
+export function simulatePass(
+  workload: Workload,
+  strategy: Strategy,
+  pass: LayerPass,
+  binding: Binding,
+): Simulation | UnknownEstimate {
+  const { cluster, shape, model, hostCores } = workload;
+  return simulate({
+    place: placeOf(shape.layout, cluster),
+    programs: [passProgram(workload, strategy, pass)],
+    bindings: [binding],
+    model,
+    hostCores,
+  });
+}
+
+/** Summarizes a simulated pass for a plan. */
+export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chunks: number): PassPrice {
+  const tierOf = new Map(summary.ports.map((port) => [port.id, port.tier]));
+  const sent = cluster.tiers.map(() => 0);
+  for (const port of summary.ports) if (port.id.endsWith('/out')) sent[port.tier] = (sent[port.tier] ?? 0) + port.bytes;
+  const held = new Map<string, number>();
+  for (const resource of summary.held) {
+    const tier = tierOf.get(resource.name);
+    const name = tier === undefined ? resource.name : (cluster.tiers[tier]?.name ?? resource.name);
+    held.set(name, (held.get(name) ?? 0) + resource.seconds);
+  }
+  return {
+    chunks,
+    seconds: summary.makespanSeconds,
+    bytes: cluster.tiers.map(({ name }, tier) => ({ tier, name, perRank: (sent[tier] ?? 0) / trace.ranks })),
+    hiddenShare: Math.max(0, summary.times.hiddenShare),
+    boundSeconds: Math.max(0, ...summary.ports.map((port) => port.utilisation)) * summary.makespanSeconds,
+    held: [...held].map(([name, seconds]) => ({ name, seconds })).sort((a, b) => b.seconds - a.seconds),
+    basis: summary.basis,
+  };
+}
