@@ -83,14 +83,14 @@ export class SafetensorsFile {
     return info;
   }
 
-  /** `count` elements from element `first` of the flattened tensor, converted to float32; `out` may be a part of a larger array. */
+  /** `count` elements from element `first` of the flattened F32, BF16 or F16 tensor; `out` may be a part of a larger array. */
   readFloat32(name: string, out: Float32Array, first = 0): void {
     this.#read(name, out.length, first, (info, bytes, at, count) => {
       decodeToFloat32(info.type, bytes, out.subarray(at, at + count));
     });
   }
 
-  /** As `readFloat32`, for I32 and I64 tensors. */
+  /** The same for I32 and I64 tensors. */
   readInt32(name: string, out: Int32Array, first = 0): void {
     this.#read(name, out.length, first, (info, bytes, at, count) => {
       decodeToInt32(info.type, bytes, out.subarray(at, at + count));

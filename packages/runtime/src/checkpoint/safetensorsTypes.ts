@@ -56,34 +56,28 @@ export function fromFloat16(half: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
 }
 
-/** Decodes little-endian elements of `bytes` to float32. I32 and I64 values must fit float32 exactly; RangeError otherwise. */
+/** Decodes little-endian F32, BF16 or F16 elements of `bytes`; RangeError for integer types: no weights are stored so. */
 export function decodeToFloat32(type: SafetensorsType, bytes: Uint8Array, out: Float32Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let i = 0; i < out.length; i++) {
-    switch (type) {
-      case 'F32':
-        out[i] = view.getFloat32(4 * i, true);
-        break;
-      case 'BF16':
-        out[i] = fromBfloat16(view.getUint16(2 * i, true));
-        break;
-      case 'F16':
-        out[i] = fromFloat16(view.getUint16(2 * i, true));
-        break;
-      case 'I32':
-      case 'I64': {
-        const value = type === 'I32' ? view.getInt32(4 * i, true) : Number(view.getBigInt64(8 * i, true));
-        if (Math.fround(value) !== value) throw new RangeError(`integer ${value} does not fit float32`);
-        out[i] = value;
-        break;
-      }
-    }
+  switch (type) {
+    case 'F32':
+      for (let i = 0; i < out.length; i++) out[i] = view.getFloat32(4 * i, true);
+      break;
+    case 'BF16':
+      for (let i = 0; i < out.length; i++) out[i] = fromBfloat16(view.getUint16(2 * i, true));
+      break;
+    case 'F16':
+      for (let i = 0; i < out.length; i++) out[i] = fromFloat16(view.getUint16(2 * i, true));
+      break;
+    case 'I32':
+    case 'I64':
+      throw new RangeError(`holds ${type}, expected F32, BF16 or F16`);
   }
 }
 
 /** Decodes I32 or I64 elements to int32; RangeError for other types and for values beyond 32 bits. */
 export function decodeToInt32(type: SafetensorsType, bytes: Uint8Array, out: Int32Array): void {
-  if (type !== 'I32' && type !== 'I64') throw new RangeError(`holds ${type}, not integers`);
+  if (type !== 'I32' && type !== 'I64') throw new RangeError(`holds ${type}, expected I32 or I64`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let i = 0; i < out.length; i++) {
     const value = type === 'I32' ? view.getInt32(4 * i, true) : Number(view.getBigInt64(8 * i, true));

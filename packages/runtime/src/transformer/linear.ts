@@ -1,4 +1,4 @@
-/** Linear layers with weights as PyTorch stores them, [outputs, inputs]. No bias. A zero number of rows is allowed. */
+/** Linear layers with weights as PyTorch stores them, [outputs, inputs]. Zero rows are allowed. */
 import type { Gemm } from '../device/gemm.js';
 
 export interface LinearShape {
@@ -43,4 +43,14 @@ export function linearWeightGrad(
 ): void {
   const { rows, inputs, outputs } = shape;
   gemm({ m: outputs, n: inputs, k: rows, a: dy, b: x, c: dweight, transposeA: true, beta: 1 });
+}
+
+/** y += bias in every row. */
+export function addBias({ rows, outputs }: LinearShape, bias: Float32Array, y: Float32Array): void {
+  for (let row = 0; row < rows; row++) for (let i = 0; i < outputs; i++) y[row * outputs + i] += bias[i];
+}
+
+/** dbias += sum of dy over the rows. */
+export function biasGrad({ rows, outputs }: LinearShape, dy: Float32Array, dbias: Float32Array): void {
+  for (let row = 0; row < rows; row++) for (let i = 0; i < outputs; i++) dbias[i] += dy[row * outputs + i];
 }

@@ -2,11 +2,13 @@
  * The whole model on one rank, as slow and as obvious as possible: float64, plain loops, nothing shared with the kernels or the executor,
  * which are checked against it. It computes what Hugging Face's Mixtral, Qwen3-MoE and OLMoE compute.
  */
+import type { MoeModel } from '@monta/core';
 import { ignoredLabel } from './crossEntropy.js';
 import * as ops from './referenceTape.js';
 import type { Matrix, Tape } from './referenceTape.js';
 import { layerName, parameterShapes } from './referenceParameters.js';
-import type { Parameters, ReferenceModel } from './referenceParameters.js';
+import { checkSupported } from './supported.js';
+import type { Parameters } from './referenceParameters.js';
 
 export interface ReferenceOptions {
   /**
@@ -55,8 +57,8 @@ function pickExperts(probabilities: Matrix, k: number): Int32Array {
 }
 
 /** Which picks keep a row, by ranking each expert's picks of each slice of tokens. */
-function keptPicks(model: ReferenceModel, routing: Routing, options: ReferenceOptions): boolean[] {
-  const { experts, picks: k } = model;
+function keptPicks(model: MoeModel, routing: Routing, options: ReferenceOptions): boolean[] {
+  const { experts, topK: k } = model;
   const kept = Array.from(routing.picks, () => true);
   if (options.capacity === undefined) return kept;
   const { factor, slice } = options.capacity;
@@ -76,13 +78,13 @@ function keptPicks(model: ReferenceModel, routing: Routing, options: ReferenceOp
 }
 
 /** weights of the picks, tokens x k. */
-function pickWeights(tape: Tape, model: ReferenceModel, { probabilities, picks }: Routing): Matrix {
-  const k = model.picks;
+function pickWeights(tape: Tape, model: MoeModel, { probabilities, picks }: Routing): Matrix {
+  const k = model.topK;
   const weights = ops.matrix(probabilities.rows, k);
   const sums = new Float64Array(probabilities.rows).fill(1);
   const at = (t: number, j: number): number => t * model.experts + picks[t * k + j];
   for (let t = 0; t < probabilities.rows; t++) {
-    if (model.renormalise) {
+    if (model.normTopK) {
       sums[t] = 0;
       for (let j = 0; j < k; j++) sums[t] += probabilities.value[at(t, j)];
     }
@@ -93,7 +95,7 @@ function pickWeights(tape: Tape, model: ReferenceModel, { probabilities, picks }
       for (let j = 0; j < k; j++) {
         const dw = weights.gradient[t * k + j];
         probabilities.gradient[at(t, j)] += dw / sums[t];
-        if (model.renormalise)
+        if (model.normTopK)
           for (let i = 0; i < k; i++)
             probabilities.gradient[at(t, i)] -= (dw * probabilities.value[at(t, j)]) / sums[t] ** 2;
       }
@@ -101,28 +103,30 @@ function pickWeights(tape: Tape, model: ReferenceModel, { probabilities, picks }
   return weights;
 }
 
+/** Rows first to first + rows, sharing values and gradients. */
+const part = (whole: Matrix, first: number, rows: number): Matrix => ({
+  rows,
+  width: whole.width,
+  value: whole.value.subarray(first * whole.width, (first + rows) * whole.width),
+  gradient: whole.gradient.subarray(first * whole.width, (first + rows) * whole.width),
+});
+
 /** y[t] = sum over kept picks of weight * expert(x[t]). */
 function experts(
   tape: Tape,
-  model: ReferenceModel,
+  model: MoeModel,
   x: Matrix,
   routing: Routing,
   kept: readonly boolean[],
   gateUp: Matrix,
   down: Matrix,
 ): Matrix {
-  const { hidden, picks: k, expertFfn: ffn } = model;
+  const { hiddenSize: hidden, topK: k, expertFfn: ffn } = model;
   const y = ops.matrix(x.rows, hidden);
   const weights = pickWeights(tape, model, routing);
   routing.picks.forEach((expert, pick) => {
     if (!kept[pick]) return;
     const t = Math.floor(pick / k);
-    const part = (weight: Matrix, first: number, rows: number): Matrix => ({
-      rows,
-      width: weight.width,
-      value: weight.value.subarray(first * weight.width, (first + rows) * weight.width),
-      gradient: weight.gradient.subarray(first * weight.width, (first + rows) * weight.width),
-    });
     const row = part(x, t, 1);
     const gate = ops.linear(tape, row, part(gateUp, expert * 2 * ffn, ffn));
     const up = ops.linear(tape, row, part(gateUp, expert * 2 * ffn + ffn, ffn));
@@ -139,15 +143,22 @@ function experts(
   return y;
 }
 
-function attentionBlock(tape: Tape, model: ReferenceModel, x: Matrix, sequence: number, weight: Weight): Matrix {
+function attentionBlock(
+  tape: Tape,
+  model: MoeModel,
+  layer: number,
+  x: Matrix,
+  sequence: number,
+  weight: Weight,
+): Matrix {
   const project = (name: string): Matrix =>
-    ops.linear(tape, x, weight(`${name}.weight`), model.attentionBias ? weight(`${name}.bias`) : undefined);
+    ops.linear(tape, x, weight(`${name}.weight`), model.attentionBias !== 'none' ? weight(`${name}.bias`) : undefined);
   let q = project('self_attn.q_proj');
   let k = project('self_attn.k_proj');
   let v = project('self_attn.v_proj');
-  if (model.queryKeyNorm !== 'none') {
-    q = ops.rmsNorm(tape, q, weight('self_attn.q_norm.weight'), model.epsilon);
-    k = ops.rmsNorm(tape, k, weight('self_attn.k_norm.weight'), model.epsilon);
+  if (model.qkNorm !== 'none') {
+    q = ops.rmsNorm(tape, q, weight('self_attn.q_norm.weight'), model.rmsNormEps);
+    k = ops.rmsNorm(tape, k, weight('self_attn.k_norm.weight'), model.rmsNormEps);
   }
   if (model.clipQkv !== undefined) {
     q = ops.clamp(tape, q, model.clipQkv);
@@ -156,8 +167,9 @@ function attentionBlock(tape: Tape, model: ReferenceModel, x: Matrix, sequence: 
   }
   q = ops.rope(tape, q, model.headDim, sequence, model.ropeTheta);
   k = ops.rope(tape, k, model.headDim, sequence, model.ropeTheta);
-  const out = ops.attention(tape, q, k, v, model.headDim, sequence, model.slidingWindow ?? Infinity);
-  const bias = model.attentionBias ? weight('self_attn.o_proj.bias') : undefined;
+  const window = model.window?.layers[layer] === true ? model.window.tokens : Infinity;
+  const out = ops.attention(tape, q, k, v, model.headDim, sequence, window);
+  const bias = model.attentionBias === 'all' ? weight('self_attn.o_proj.bias') : undefined;
   return ops.linear(tape, out, weight('self_attn.o_proj.weight'), bias);
 }
 
@@ -179,7 +191,7 @@ function crossEntropy(tape: Tape, logits: Matrix, labels: ArrayLike<number>, seq
 }
 
 /** Hugging Face's `load_balancing_loss_func`: all layers' tokens pooled, share of picks times mean probability, times the experts. */
-function auxiliaryLoss(tape: Tape, model: ReferenceModel, routings: readonly Routing[]): number {
+function auxiliaryLoss(tape: Tape, model: MoeModel, routings: readonly Routing[]): number {
   const pooled = routings.reduce((sum, { probabilities }) => sum + probabilities.rows, 0);
   if (pooled === 0) return 0;
   const share = new Float64Array(model.experts);
@@ -193,7 +205,7 @@ function auxiliaryLoss(tape: Tape, model: ReferenceModel, routings: readonly Rou
   tape.push(() => {
     for (const { probabilities } of routings)
       for (let i = 0; i < probabilities.gradient.length; i++)
-        probabilities.gradient[i] += (model.auxiliaryCoefficient * model.experts * share[i % model.experts]) / pooled;
+        probabilities.gradient[i] += (model.auxLossCoefficient * model.experts * share[i % model.experts]) / pooled;
   });
   return model.experts * share.reduce((sum, value, e) => sum + value * mean[e], 0);
 }
@@ -202,13 +214,14 @@ function auxiliaryLoss(tape: Tape, model: ReferenceModel, routings: readonly Rou
  * One forward and backward. ids and labels: [batch, sequence] (labels are shifted here, as Hugging Face does; -100 is ignored).
  */
 export function referenceStep(
-  model: ReferenceModel,
+  model: MoeModel,
   parameters: Parameters,
   ids: ArrayLike<number>,
   labels: ArrayLike<number>,
   sequence: number,
   options: ReferenceOptions = {},
 ): ReferenceResult {
+  checkSupported(model);
   const tape = new ops.Tape();
   const weights = new Map<string, Matrix>();
   for (const { name, shape } of parameterShapes(model)) {
@@ -223,18 +236,18 @@ export function referenceStep(
     return found;
   };
   const embeddingWeight = weight('model.embed_tokens.weight');
-  let x = ops.embedding(tape, ids, embeddingWeight, model.paddingId);
+  let x = ops.embedding(tape, ids, embeddingWeight, model.padTokenId);
   const routings = new Map<number, Routing>();
   for (let layer = 0; layer < model.layers; layer++) {
     const ofLayer: Weight = (name) => weight(layerName(layer, name));
-    const normed = ops.rmsNorm(tape, x, ofLayer('input_layernorm.weight'), model.epsilon);
-    x = ops.add(tape, x, attentionBlock(tape, model, normed, sequence, ofLayer));
-    const input = ops.rmsNorm(tape, x, ofLayer('post_attention_layernorm.weight'), model.epsilon);
+    const normed = ops.rmsNorm(tape, x, ofLayer('input_layernorm.weight'), model.rmsNormEps);
+    x = ops.add(tape, x, attentionBlock(tape, model, layer, normed, sequence, ofLayer));
+    const input = ops.rmsNorm(tape, x, ofLayer('post_attention_layernorm.weight'), model.rmsNormEps);
     let output: Matrix;
-    if (model.expertLayers[layer]) {
+    if (model.moeLayers[layer]) {
       const logits = ops.linear(tape, input, ofLayer('mlp.gate.weight'));
       const probabilities = ops.softmax(tape, logits);
-      const routing = { logits, probabilities, picks: pickExperts(probabilities, model.picks) };
+      const routing = { logits, probabilities, picks: pickExperts(probabilities, model.topK) };
       routings.set(layer, routing);
       const kept = keptPicks(model, routing, options);
       const [gateUp, down] = [ofLayer('mlp.experts.gate_up_proj'), ofLayer('mlp.experts.down_proj')];
@@ -246,8 +259,8 @@ export function referenceStep(
     }
     x = ops.add(tape, x, output);
   }
-  const final = ops.rmsNorm(tape, x, weight('model.norm.weight'), model.epsilon);
-  const logits = ops.linear(tape, final, model.tiedEmbeddings ? embeddingWeight : weight('lm_head.weight'));
+  const final = ops.rmsNorm(tape, x, weight('model.norm.weight'), model.rmsNormEps);
+  const logits = ops.linear(tape, final, model.tieEmbeddings ? embeddingWeight : weight('lm_head.weight'));
   const auxiliary = auxiliaryLoss(tape, model, [...routings.values()]);
   const entropy = crossEntropy(tape, logits, labels, sequence);
   tape.run();
@@ -257,7 +270,7 @@ export function referenceStep(
   for (const gradient of gradients.values()) for (const value of gradient) squares += value * value;
   return {
     logits: logits.value,
-    loss: entropy + model.auxiliaryCoefficient * auxiliary,
+    loss: entropy + model.auxLossCoefficient * auxiliary,
     crossEntropy: entropy,
     auxiliaryLoss: auxiliary,
     routerLogits: new Map([...routings].map(([layer, routing]) => [layer, routing.logits.value])),

@@ -1,36 +1,9 @@
 /** The reference's parameters: which there are, and how they are read from a Hugging Face folder. */
+import type { MoeModel } from '@monta/core';
 import { SafetensorsFolder } from '../checkpoint/safetensorsFolder.js';
 
 /** Values or gradients by name, flattened. */
 export type Parameters = ReadonlyMap<string, Float64Array>;
-
-/** What the reference needs to know of a model. */
-export interface ReferenceModel {
-  readonly family: 'mixtral' | 'qwen3_moe' | 'olmoe';
-  readonly layers: number;
-  /** Which layers have experts; the others have one dense MLP. */
-  readonly expertLayers: readonly boolean[];
-  readonly vocabulary: number;
-  readonly hidden: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  /** head: each head by itself (Qwen3); all: over all heads (OLMoE). */
-  readonly queryKeyNorm: 'none' | 'head' | 'all';
-  readonly attentionBias: boolean;
-  readonly clipQkv: number | undefined;
-  readonly slidingWindow: number | undefined;
-  readonly ropeTheta: number;
-  readonly epsilon: number;
-  readonly experts: number;
-  readonly picks: number;
-  readonly renormalise: boolean;
-  readonly expertFfn: number;
-  readonly denseFfn: number;
-  readonly tiedEmbeddings: boolean;
-  readonly auxiliaryCoefficient: number;
-  readonly paddingId: number | undefined;
-}
 
 export interface ParameterShape {
   readonly name: string;
@@ -42,11 +15,11 @@ export function layerName(layer: number, name: string): string {
 }
 
 /** Names and shapes as the model has them in memory: experts fused, the router `mlp.gate.weight` in every family. */
-export function parameterShapes(model: ReferenceModel): ParameterShape[] {
-  const { hidden, headDim, experts, expertFfn } = model;
-  const q = model.heads * headDim;
-  const kv = model.kvHeads * headDim;
-  const shapes: ParameterShape[] = [{ name: 'model.embed_tokens.weight', shape: [model.vocabulary, hidden] }];
+export function parameterShapes(model: MoeModel): ParameterShape[] {
+  const { hiddenSize: hidden, headDim, experts, expertFfn } = model;
+  const q = model.attentionHeads * headDim;
+  const kv = model.keyValueHeads * headDim;
+  const shapes: ParameterShape[] = [{ name: 'model.embed_tokens.weight', shape: [model.vocabSize, hidden] }];
   const add = (layer: number, name: string, ...shape: number[]): void => {
     shapes.push({ name: layerName(layer, name), shape });
   };
@@ -56,19 +29,19 @@ export function parameterShapes(model: ReferenceModel): ParameterShape[] {
     add(layer, 'self_attn.k_proj.weight', kv, hidden);
     add(layer, 'self_attn.v_proj.weight', kv, hidden);
     add(layer, 'self_attn.o_proj.weight', hidden, q);
-    if (model.attentionBias) {
+    if (model.attentionBias !== 'none') {
       add(layer, 'self_attn.q_proj.bias', q);
       add(layer, 'self_attn.k_proj.bias', kv);
       add(layer, 'self_attn.v_proj.bias', kv);
-      add(layer, 'self_attn.o_proj.bias', hidden);
     }
-    if (model.queryKeyNorm !== 'none') {
-      const whole = model.queryKeyNorm === 'all';
+    if (model.attentionBias === 'all') add(layer, 'self_attn.o_proj.bias', hidden);
+    if (model.qkNorm !== 'none') {
+      const whole = model.qkNorm === 'allHeads';
       add(layer, 'self_attn.q_norm.weight', whole ? q : headDim);
       add(layer, 'self_attn.k_norm.weight', whole ? kv : headDim);
     }
     add(layer, 'post_attention_layernorm.weight', hidden);
-    if (model.expertLayers[layer]) {
+    if (model.moeLayers[layer]) {
       add(layer, 'mlp.gate.weight', experts, hidden);
       add(layer, 'mlp.experts.gate_up_proj', experts, 2 * expertFfn, hidden);
       add(layer, 'mlp.experts.down_proj', experts, hidden, expertFfn);
@@ -79,12 +52,12 @@ export function parameterShapes(model: ReferenceModel): ParameterShape[] {
     }
   }
   shapes.push({ name: 'model.norm.weight', shape: [hidden] });
-  if (!model.tiedEmbeddings) shapes.push({ name: 'lm_head.weight', shape: [model.vocabulary, hidden] });
+  if (!model.tieEmbeddings) shapes.push({ name: 'lm_head.weight', shape: [model.vocabSize, hidden] });
   return shapes;
 }
 
 /** Reads a folder's weights; throws InputError when a tensor is missing or has another shape than the config says. */
-export function readParameters(model: ReferenceModel, folder: string): Map<string, Float64Array> {
+export function readParameters(model: MoeModel, folder: string): Map<string, Float64Array> {
   const source = SafetensorsFolder.open(folder);
   const read = (name: string, shape: readonly number[]): Float32Array => {
     const out = new Float32Array(source.info(name, shape).elements);

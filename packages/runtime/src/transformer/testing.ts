@@ -1,6 +1,5 @@
-/** What the tests of the kernels share: seeded numbers, finite differences, and the obvious matrix product. */
+/** What the tests of the kernels share: seeded numbers, finite differences and errors. */
 import { Random } from '@monta/core';
-import type { Gemm, GemmCall } from '../device/gemm.js';
 
 /** Seeded uniform numbers in [0, 1). */
 export function seededRandom(seed: number): () => number {
@@ -12,23 +11,6 @@ export function seededRandom(seed: number): () => number {
 export function randomArray(length: number, random: () => number, scale = 1): Float32Array {
   return Float32Array.from({ length }, () => (2 * random() - 1) * scale);
 }
-
-function plain(call: GemmCall): void {
-  const { m, n, k, a, b, c, transposeA = false, transposeB = false, alpha = 1, beta = 0 } = call;
-  const lda = call.lda ?? (transposeA ? m : k);
-  const ldb = call.ldb ?? (transposeB ? k : n);
-  const ldc = call.ldc ?? n;
-  for (let i = 0; i < m; i++)
-    for (let j = 0; j < n; j++) {
-      let sum = 0;
-      for (let p = 0; p < k; p++)
-        sum += a[transposeA ? p * lda + i : i * lda + p] * b[transposeB ? j * ldb + p : p * ldb + j];
-      c[i * ldc + j] = alpha * sum + (beta === 1 ? c[i * ldc + j] : 0);
-    }
-}
-
-/** The matrix product as a triple loop with float64 sums. */
-export const plainGemm: Gemm = Object.defineProperty(plain, 'name', { value: 'plain' });
 
 /**
  * Gradient of `loss` with respect to `values` by central differences. `loss` reads `values`, which is restored. The step is a
