@@ -25,7 +25,11 @@ export function plainNumber(value: number): string {
 }
 
 /** The text of an axis' ticks. */
-export const formatOf = (axis: Axis): ((value: number) => string) => axis.format ?? plainNumber;
+export function formatOf(axis: Axis): (value: number) => string {
+  const format = axis.format ?? plainNumber;
+  // Nothing needs no unit, except where 0 % is a statement of its own.
+  return (value) => (value === 0 ? format(0).replace(/ [a-zA-Zµ/]+$/u, '') : format(value));
+}
 
 /** Smaller values count as zero: their ratios would overflow, and nothing that is plotted is as small. */
 const smallest = 1e-150;
@@ -49,7 +53,7 @@ function logTicks(low: number, high: number, count: number): number[] {
       .filter((tick) => tick > 0);
   if (fine.length <= count) return fine;
   const whole = decades([1]);
-  const stride = Math.max(1, Math.ceil(whole.length / count));
+  const stride = Math.max(1, Math.ceil(whole.length / (1.6 * count)));
   return whole.filter((_, index) => index % stride === 0);
 }
 
@@ -71,7 +75,7 @@ export function makeScale(
     .map((value) => (Math.abs(value) < smallest ? 0 : value))
     .filter((value) => Number.isFinite(value) && (!log || value > 0));
   const fixed = axis.domain;
-  if (fixed && !fixed.every((end) => Number.isFinite(end) && (!log || end > smallest))) {
+  if (fixed && !fixed.every((end) => Number.isFinite(end) && (!log || end > 0))) {
     throw new RangeError(`${axis.label}: the domain ${fixed.join(' to ')} cannot be shown`);
   }
   let low = usable.reduce((a, b) => Math.min(a, b), Infinity);
@@ -192,7 +196,7 @@ export function verticalAxis(frame: Frame, scale: Scale, axis: Axis): string {
     const y = scale(tick);
     return line(frame.left, y, frame.right, y, 'grid') + label(frame.left - 6, y + 4, format(tick), { anchor: 'end' });
   });
-  return `${ticks.join('')}${label(margin, frame.top - 9, `↑ ${axis.label}`, { role: 'ink' })}`;
+  return `${ticks.join('')}${label(margin, frame.top - 11, `↑ ${axis.label}`, { role: 'ink' })}`;
 }
 
 /** Base line, ticks and labels of the horizontal axis, its name below its right end. Labels that would touch are left out. */
