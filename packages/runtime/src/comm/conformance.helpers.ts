@@ -25,15 +25,25 @@ export function hash(...parts: readonly number[]): number {
 }
 
 /** A value that is exact in its type; floats differ much in magnitude, so that the order of a sum shows in its bits. */
-export function value(type: ElementType, ...parts: readonly number[]): number {
-  const bits = hash(...parts);
+function fromBits(type: ElementType, bits: number): number {
   if (type === 'f32') return Math.fround((((bits & 0xffff) - 32768) / 777) * 2 ** ((bits >>> 16) % 24));
-  if (type === 'i32') return (bits | 0) >> 4;
+  if (type === 'i32') return bits >> 4;
   return bits & 0xff;
 }
 
+/** Element `index` of `values(type, …, ...parts)`. */
+export function value(type: ElementType, index: number, ...parts: readonly number[]): number {
+  const state = Math.imul(hash(...parts) + Math.imul(index, 0x9e3779b9), 0x85ebca6b);
+  return fromBits(type, state ^ (state >>> 15));
+}
+
+/** Numbers that `parts` decide. */
 export function values(type: ElementType, length: number, ...parts: readonly number[]): number[] {
-  return range(length).map((index) => value(type, ...parts, index));
+  const seed = hash(...parts);
+  return Array.from({ length }, (_, index) => {
+    const state = Math.imul(seed + Math.imul(index, 0x9e3779b9), 0x85ebca6b);
+    return fromBits(type, state ^ (state >>> 15));
+  });
 }
 
 /** Allocates and fills. */
@@ -45,7 +55,11 @@ export function filled(context: ConformanceContext, type: ElementType, contents:
 
 /** Allocates elements that hold `background`, to see which are written. */
 export function blank(context: ConformanceContext, type: ElementType, length: number): View {
-  return filled(context, type, Array.from({ length }, () => background));
+  return filled(
+    context,
+    type,
+    Array.from({ length }, () => background),
+  );
 }
 
 export const background = 77;

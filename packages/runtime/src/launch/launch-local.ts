@@ -1,7 +1,8 @@
 /** Starts a job on this machine: one thread per rank and one that moves bytes between them; watches them, and cleans up. */
 import { Worker } from 'node:worker_threads';
 import { Control, createControl } from '../comm/local/control.js';
-import type { MoverData } from '../comm/local/mover.worker.js';
+import type { FabricOptions } from '../comm/local/fabric.js';
+import type { MoverData, MoverReport } from '../comm/local/mover.worker.js';
 import { CpuMemory } from '../device/cpu/memory.js';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored, type PortableError } from './failure.js';
@@ -17,6 +18,13 @@ export interface LaunchOptions {
   readonly workerModule: URL | string;
   /** Given to every rank as `context.data` (structured clone). */
   readonly workerData?: unknown;
+  /** Emulates a cluster's network; without it bytes move at memory speed. */
+  readonly fabric?: FabricOptions;
+  /**
+   * Called at the end of a job with a fabric: for how many seconds the emulated network stood still because the machine had no
+   * processor for it. More than a few per cent of the job means that it was slower than asked.
+   */
+  readonly onFabricReport?: (report: MoverReport) => void;
   /** Whether endpoints keep `TransferRecord`s. */
   readonly trace?: boolean;
   readonly onMessage?: (rank: number, message: unknown) => void;
@@ -39,7 +47,8 @@ const graceMilliseconds = 1000;
  */
 export async function launchLocal(options: LaunchOptions): Promise<unknown[]> {
   const { ranks, signal } = options;
-  if (!Number.isInteger(ranks) || ranks < 1) throw new RangeError(`ranks must be a whole number of at least 1, not ${ranks}`);
+  if (!Number.isInteger(ranks) || ranks < 1)
+    throw new RangeError(`ranks must be a whole number of at least 1, not ${ranks}`);
   signal?.throwIfAborted();
   const job = new LocalJob(options);
   const stop = (): void => job.stop();
@@ -110,12 +119,16 @@ class LocalJob {
       control: this.control.shared,
       memories: this.memories.map((memory) => memory.memory),
       stuckAfterSeconds: this.options.stuckAfterSeconds ?? 600,
+      ...(this.options.fabric === undefined ? {} : { fabric: this.options.fabric }),
     };
     const worker = new Worker(builtModule('../comm/local/mover.worker.js', import.meta.url), {
       workerData,
       name: 'mover',
     });
-    worker.on('error', (error) => this.fail(-1, error instanceof Error ? (error.stack ?? error.message) : String(error)));
+    worker.on('message', (report: MoverReport) => this.options.onFabricReport?.(report));
+    worker.on('error', (error) =>
+      this.fail(-1, error instanceof Error ? (error.stack ?? error.message) : String(error)),
+    );
     this.moverExit = this.watch(worker, () => {
       if (this.control.aborted()) this.settle();
       else if (!this.control.stopRequested()) this.fail(-1, 'it exited');

@@ -37,7 +37,11 @@ export class LocalCommunicator implements Communicator {
   }
 
   allToAll(send: View, receive: View, options?: Submission): CommEvent {
-    this.demand(send.length % this.size === 0, 'all_to_all', `${send.length} elements do not split into ${this.size} blocks`);
+    this.demand(
+      send.length % this.size === 0,
+      'all_to_all',
+      `${send.length} elements do not split into ${this.size} blocks`,
+    );
     this.demand(
       send.length === receive.length,
       'all_to_all',
@@ -84,7 +88,11 @@ export class LocalCommunicator implements Communicator {
     const counts = options?.counts ?? new Int32Array(this.size).fill(send.length / this.size);
     this.checkCounts('reduce_scatter', 'send', counts, send);
     const own = at(counts, this.rank);
-    this.demand(receive.length >= own, 'reduce_scatter', `this rank gets ${own} elements, receive has ${receive.length}`);
+    this.demand(
+      receive.length >= own,
+      'reduce_scatter',
+      `this rank gets ${own} elements, receive has ${receive.length}`,
+    );
     this.checkReducible('reduce_scatter', send);
     this.checkViews('reduce_scatter', { ...receive, length: own }, send, this.blockOffset(send, counts));
     const reduction = options?.reduction ?? 'sum';

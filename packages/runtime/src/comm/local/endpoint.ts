@@ -1,11 +1,5 @@
 /** A rank's side of the local backend: turns calls into descriptors for the mover, and waits for events. */
-import {
-  JobAborted,
-  type CommEvent,
-  type Communicator,
-  type Endpoint,
-  type TransferRecord,
-} from '../communicator.js';
+import { JobAborted, type CommEvent, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
 import { LocalCommunicator, type MemorySize } from './communicator.js';
 import { at, type Control } from './control.js';
 import { encode, type Operation, type Submitted } from './operation.js';

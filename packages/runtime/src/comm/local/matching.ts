@@ -169,7 +169,10 @@ export class Matching {
     for (const group of others) {
       const shared = group.members.filter((member) => made.members.includes(member));
       if (group.members.join() === made.members.join()) return group;
-      if (shared.length > 0 && (group.members.includes(rank) || shared.some((member) => this.hasJoined(member, group)))) {
+      if (
+        shared.length > 0 &&
+        (group.members.includes(rank) || shared.some((member) => this.hasJoined(member, group)))
+      ) {
         const other = shared.find((member) => this.hasJoined(member, group)) ?? at(shared, 0);
         throw new CommunicationError(
           rank,

@@ -124,7 +124,9 @@ export class Mover {
       lines.push(`${title}: ${rankList(absent)} ${how}${whoWaits}`);
     }
     if (lines.length > 0) {
-      const why = deadlocked ? 'every rank waits and nothing can move' : 'an operation waits for a rank that does not come';
+      const why = deadlocked
+        ? 'every rank waits and nothing can move'
+        : 'an operation waits for a rank that does not come';
       throw new CommunicationError(culprit, `${why}:\n  ${lines.join('\n  ')}`);
     }
     if (deadlocked) {
@@ -136,7 +138,11 @@ export class Mover {
     }
   }
 
-  private describeAbsence(absent: readonly number[], unissued: readonly number[], finished: readonly boolean[]): string {
+  private describeAbsence(
+    absent: readonly number[],
+    unissued: readonly number[],
+    finished: readonly boolean[],
+  ): string {
     if (absent.every((rank) => unissued.includes(rank))) {
       return 'submitted it, but an earlier operation of its communicator or an event that it comes after has not ended';
     }

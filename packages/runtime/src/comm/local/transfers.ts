@@ -72,7 +72,13 @@ export function finalParts(operations: readonly Operation[]): Part[] {
     case 'broadcast':
       for (const [to, operation] of operations.entries()) {
         if (to === first.peer) continue;
-        add(first.peer, to, at(operations, first.peer).send.byteOffset, operation.receive.byteOffset, first.send.length);
+        add(
+          first.peer,
+          to,
+          at(operations, first.peer).send.byteOffset,
+          operation.receive.byteOffset,
+          first.send.length,
+        );
       }
       break;
     case 'reduce_scatter':
@@ -96,8 +102,7 @@ export interface ReductionPlan {
 export function reductionPlan(operations: readonly Operation[]): ReductionPlan | undefined {
   const first = at(operations, 0);
   if (first.kind !== 'reduce_scatter' && first.kind !== 'all_reduce') return undefined;
-  const counts =
-    first.kind === 'reduce_scatter' ? first.counts : reductionBlocks(first.send.length, operations.length);
+  const counts = first.kind === 'reduce_scatter' ? first.counts : reductionBlocks(first.send.length, operations.length);
   return { counts, starts: starts(counts) };
 }
 
