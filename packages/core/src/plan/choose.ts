@@ -7,12 +7,9 @@ import { InputError } from '../units/errors.js';
 import type { Layout } from '../layout/layout.js';
 import {
   namedStrategies,
-  outgoingHalves,
-  returningHalves,
+  allHalves,
   strategyName,
   unsupportedStrategy,
-  type OutgoingName,
-  type ReturningName,
   type Strategy,
 } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
@@ -51,20 +48,13 @@ export interface ChoiceOptions {
   /** Expert tensor parallel sizes to try; the layout's own when left out. */
   readonly expertTensorParallel?: readonly number[];
   /** Pairs of halves to try; all when left out. */
-  readonly halves?: readonly { readonly dispatch: OutgoingName; readonly combine: ReturningName }[];
+  readonly halves?: readonly Omit<Strategy, 'chunks'>[];
 }
 
 export const defaultChunkCounts: readonly number[] = [1, 2, 3, 4, 6, 8, 12, 16];
 
 /** Chunks that MoNTA's public code cuts into, whatever the shape. */
 const pipelinedChunks = 4;
-
-/** Those that usually win first: what they reach spares work on the others. */
-export const allHalves = (Object.keys(outgoingHalves) as OutgoingName[])
-  .reverse()
-  .flatMap((dispatch) =>
-    (Object.keys(returningHalves) as ReturningName[]).reverse().map((combine) => ({ dispatch, combine })),
-  );
 
 /** Expert tensor parallel sizes that a layout could use with the same expert groups: divisors of tp for which every rank keeps experts. */
 export function alternativeEtps(shape: MoeShape): number[] {
@@ -177,7 +167,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
       });
     };
     for (const halves of options.halves ?? allHalves) {
-      const why = unsupportedStrategy({ ...halves, chunks: { forward: 1, backward: 1 } }, shape);
+      const why = unsupportedStrategy(halves, shape);
       if (why !== undefined) {
         refused.push({ name: `${strategyName({ ...halves, chunks: { forward: 1, backward: 1 } })}${suffix}`, why });
         continue;
@@ -191,7 +181,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
       add(candidates, halves, forward, backward);
     }
     for (const [name, halves] of Object.entries(namedStrategies)) {
-      if (unsupportedStrategy({ ...halves, chunks: { forward: 1, backward: 1 } }, shape) !== undefined) continue;
+      if (unsupportedStrategy(halves, shape) !== undefined) continue;
       const chunks = name === 'pipelined' ? pipelinedChunks : 1;
       const forward = pricer.price(halves, 'forward', chunks);
       if ('known' in forward) return forward;

@@ -58,9 +58,7 @@ export class TemplateBuilder {
     for (const use of uses)
       if (!this.#regions.has(use.region)) throw new Error(`operation ${id} uses region ${use.region}, not declared`);
     if (this.#operations.some((o) => o.id === id)) throw new Error(`operation ${id} is there twice`);
-    const after = this.#operations
-      .filter((o) => o.lane !== lane && usesConflict(o.uses, uses))
-      .map((o) => o.id);
+    const after = this.#operations.filter((o) => o.lane !== lane && usesConflict(o.uses, uses)).map((o) => o.id);
     this.#operations.push({ id, lane, body, uses, after, priority });
   }
 }

@@ -57,7 +57,7 @@ export interface OutgoingHalf {
   /** Tokens whose rows this rank packs. */
   readonly scope: Scope;
   /** Why it can't serve this shape, or undefined. */
-  unsupported(shape: MoeShape): string | undefined;
+  unsupported(shape: Pick<MoeShape, 'layout'>): string | undefined;
   readonly stages: readonly Stage<OutgoingContext>[];
 }
 
@@ -67,7 +67,7 @@ export interface ReturningHalf {
   scope(activation: Activation): Scope;
   /** Tokens whose routing it must know to find its rows. */
   routing(activation: Activation): Scope;
-  unsupported(shape: MoeShape): string | undefined;
+  unsupported(shape: Pick<MoeShape, 'layout'>): string | undefined;
   /** Rows of the region that it fills. */
   returnedRows(activation: Activation): 'sent' | 'replica';
   /** Together they fill the region of `returnedRegion`. */

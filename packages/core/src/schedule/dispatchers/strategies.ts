@@ -44,8 +44,16 @@ export function strategyName({ dispatch, combine, chunks }: Strategy): string {
   return `${dispatch}+${combine}`;
 }
 
+/** All pairs of halves, those first that usually win. */
+export const allHalves: readonly Omit<Strategy, 'chunks'>[] = (['sliced', 'duplicated'] as const).flatMap((dispatch) =>
+  (['scattered', 'sliced', 'duplicated'] as const).map((combine) => ({ dispatch, combine })),
+);
+
 /** Why a strategy can't serve a shape, or undefined. */
-export const unsupportedStrategy = (strategy: Strategy, shape: MoeShape): string | undefined =>
+export const unsupportedStrategy = (
+  strategy: Omit<Strategy, 'chunks'>,
+  shape: Pick<MoeShape, 'layout'>,
+): string | undefined =>
   outgoingHalves[strategy.dispatch].unsupported(shape) ?? returningHalves[strategy.combine].unsupported(shape);
 
 /** Tokens whose returned rows a rank sums, and whose routing it differentiates. */

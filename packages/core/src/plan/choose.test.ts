@@ -1,0 +1,180 @@
+import { describe, expect, it } from 'vitest';
+import { getCluster, type Cluster } from '../cluster/index.js';
+import { costModel } from '../cost/index.js';
+import { allHalves, strategyName, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import type { MoeShape } from '../schedule/moe-shape.js';
+import { layoutOf } from '../schedule/testing.js';
+import { alternativeEtps, chooseDispatch, withEtp, type Candidate, type Choice, type ChoiceOptions } from './choose.js';
+import { marginOver, reasons } from './explain.js';
+import { findFlips } from './flips.js';
+import { passPrice, routedBinding, simulatePass, type LayerPass, type Workload } from './workload.js';
+
+/** Case A of the byte tables: two experts of Llama-70B's shape, top-2, TP = 8 and EP = 2 over two nodes. */
+const twoBy70: MoeShape = {
+  tokens: 8192,
+  hiddenSize: 8192,
+  expertFfn: 28672,
+  experts: 2,
+  topK: 2,
+  layout: layoutOf({ tp: 8, dp: 2, ep: 2 }),
+  dtype: 'bf16',
+};
+
+const manyExperts: MoeShape = { ...twoBy70, hiddenSize: 4096, expertFfn: 2048, experts: 64, topK: 8 };
+
+const workload = (shape: MoeShape, cluster: Cluster): Workload => ({
+  cluster,
+  shape,
+  routing: { kind: 'uniform' },
+  seed: 1,
+  model: costModel(cluster.device),
+  scope: 'dispatch',
+});
+
+function choose(w: Workload, options: ChoiceOptions = {}): Choice {
+  const choice = chooseDispatch(w, options);
+  if (!choice.known) throw new Error(choice.missing.join());
+  return choice;
+}
+
+const named = (choice: Choice, name: string, chunks: number): Candidate | undefined =>
+  choice.candidates.find((one) => one.name === name && one.strategy.chunks.forward === chunks);
+
+const megabytes = (candidate: Candidate | undefined): number[] =>
+  (candidate?.forward.bytes ?? []).map(({ perRank }) => Math.round(perRank / 1e5) / 10);
+
+describe('bytes per rank', () => {
+  it('of dispatch and combine are those of the closed forms', () => {
+    const choice = choose(workload(twoBy70, getCluster('a800-2x8')));
+    const v = 2 * 8192 * 8192 * 2;
+    const q = 7 / 8;
+    const mega = (bytes: number): number => Math.round(bytes / 1e5) / 10;
+    // A dispatch and a combine cross the network with half of what they move (EP = 2).
+    expect(megabytes(named(choice, 'duplicated', 1))).toEqual([mega(2 * v * q), mega(v)]);
+    expect(megabytes(named(choice, 'sliced', 1))).toEqual([mega(4 * v * q), mega(v / 8)]);
+    // Replicated activations: gather V q, scatter V q, and the tokens themselves, k times less than V.
+    expect(megabytes(named(choice, 'scattered', 1))).toEqual([mega(2 * v * q + (v / 2) * q), mega(v / 8)]);
+    const sequence = choose(
+      workload(
+        { ...twoBy70, layout: layoutOf({ tp: 8, dp: 2, ep: 2, sequenceParallel: true }) },
+        getCluster('a800-2x8'),
+      ),
+    );
+    expect(megabytes(named(sequence, 'scattered', 1))).toEqual([mega(2 * v * q), mega(v / 8)]);
+  });
+
+  it('fall to the all-to-all alone when experts are folded', () => {
+    const folded = choose(workload(withEtp(manyExperts, 1), getCluster('a800-2x8')));
+    const v = 8 * 8192 * 4096 * 2;
+    const [nvlink, network] = folded.best.forward.bytes.map(({ perRank }) => perRank);
+    // Of V/TP, 7/16 stay in the node and 8/16 leave it, each way; then the T h result is gathered over TP.
+    expect(network).toBeCloseTo(2 * (v / 8) * (8 / 16), -3);
+    expect(nvlink).toBeCloseTo(2 * (v / 8) * (7 / 16) + 8192 * 4096 * 2 * (7 / 8), -3);
+  });
+});
+
+describe('the choice', () => {
+  it('is the best of all halves and chunk counts tried one by one', () => {
+    for (const name of ['a800-2x8', 'a800-2x8-1nic', 'h100-2x8'])
+      for (const shape of [{ ...twoBy70, tokens: 1024 }, manyExperts]) {
+        const w = workload(shape, getCluster(name));
+        const counts = [1, 2, 4];
+        const binding = routedBinding(shape, w.routing, w.seed);
+        let best = Infinity;
+        for (const halves of allHalves.filter((one) => unsupportedStrategy(one, shape) === undefined)) {
+          const pass = (p: LayerPass): number =>
+            Math.min(
+              ...counts.map((chunks) => {
+                const simulation = simulatePass(
+                  w,
+                  { ...halves, chunks: { forward: chunks, backward: chunks } },
+                  p,
+                  binding,
+                );
+                return simulation.known ? passPrice(simulation, w.cluster, chunks).seconds : Infinity;
+              }),
+            );
+          best = Math.min(best, pass('forward') + pass('backward'));
+        }
+        expect(choose(w, { chunkCounts: counts }).best.seconds).toBeCloseTo(best, 12);
+      }
+  });
+
+  it('slices where the network is slow and does not where it is as fast as the inside', () => {
+    const slow = choose(workload(twoBy70, getCluster('a800-2x8-1nic')));
+    expect(slow.best.strategy.dispatch).toBe('sliced');
+    const even = getCluster('a800-2x8-8nic');
+    const fast = { ...even, tiers: even.tiers.map((tier, i) => (i === 1 ? { ...tier, bytesPerSecond: 4e12 } : tier)) };
+    expect(choose(workload(twoBy70, fast)).best.strategy.dispatch).toBe('duplicated');
+  });
+
+  it('folds when there are enough experts, and can not with two', () => {
+    expect(alternativeEtps(twoBy70)).toEqual([8]);
+    expect(alternativeEtps(manyExperts)).toEqual([1, 2, 4, 8]);
+    const choice = choose(workload(manyExperts, getCluster('a800-2x8')), {
+      expertTensorParallel: alternativeEtps(manyExperts),
+    });
+    expect(choice.best.layout.etp).toBe(1);
+    expect(choice.refused.map(({ name }) => name)).toContain('duplicated etp 1');
+  });
+
+  it('stands beside the baseline and the best fixed strategy, never behind them', () => {
+    const choice = choose(workload(twoBy70, getCluster('a800-2x8')));
+    expect(choice.baseline?.seconds).toBeGreaterThan(choice.bestFixed.seconds);
+    expect(choice.bestFixed.seconds).toBeGreaterThanOrEqual(choice.best.seconds);
+    expect(choice.runnerUp && strategyName(choice.runnerUp.strategy)).not.toBe(strategyName(choice.best.strategy));
+    for (const one of choice.candidates) expect(one.forward.seconds).toBeGreaterThanOrEqual(one.forward.boundSeconds);
+  });
+
+  it('explains itself with the figures it rests on', () => {
+    const choice = choose(workload(twoBy70, getCluster('a800-2x8')));
+    const text = reasons(choice).join('\n');
+    expect(text).toMatch(/8\.0x less than duplicated \(268 MB\)/);
+    expect(text).toMatch(/chunks forward/);
+    const margin = marginOver(choice.best, choice.bestFixed);
+    expect(margin.share).toBeCloseTo(choice.bestFixed.seconds / choice.best.seconds - 1, 12);
+    expect(margin.tie).toBe(margin.share < margin.modelError);
+  });
+
+  it('names where it flips, and the winner there really is another', () => {
+    const w = workload(twoBy70, getCluster('a800-2x8'));
+    const choice = choose(w);
+    const { flips } = findFlips(w, choice.best, {});
+    const flip = flips.find(({ figure }) => figure === 'infiniband bandwidth');
+    expect(flip).toBeDefined();
+    if (!flip) return;
+    const beyond = flip.at > flip.now ? 1.5 : 1 / 1.5;
+    const changed = {
+      ...w,
+      cluster: {
+        ...w.cluster,
+        tiers: w.cluster.tiers.map((tier, i) => (i === 1 ? { ...tier, bytesPerSecond: flip.at * beyond } : tier)),
+      },
+    };
+    const there = choose(changed, { chunkCounts: [1, 4] }).best.strategy;
+    expect([there.dispatch, there.combine]).not.toEqual([choice.best.strategy.dispatch, choice.best.strategy.combine]);
+  });
+});
+
+describe('skewed routing', () => {
+  it('costs more than even routing, and is the same for the same seed', () => {
+    const w = workload(manyExperts, getCluster('a800-2x8'));
+    const skewed: Workload = { ...w, routing: { kind: 'zipf', exponent: 1 } };
+    const halves = { halves: [{ dispatch: 'sliced', combine: 'scattered' } as const], chunkCounts: [1] };
+    const seconds = choose(skewed, halves).best.seconds;
+    expect(seconds).toBeGreaterThan(choose(w, halves).best.seconds);
+    expect(choose(skewed, halves).best.seconds).toBe(seconds);
+  });
+
+  it('is cut to the capacity', () => {
+    const shape: MoeShape = { ...manyExperts, capacityFactor: 1 };
+    const binding = routedBinding(shape, { kind: 'zipf', exponent: 1 }, 3);
+    const capacity = Math.ceil((8 * 8192) / 64);
+    // Rows of one EP index: at most its experts times capacity, from both replicas.
+    expect(binding.rows('expert', 0, 0, 0, 1)).toBeLessThanOrEqual(32 * capacity * 2);
+    const free = routedBinding(manyExperts, { kind: 'zipf', exponent: 1 }, 3);
+    expect(binding.rows('expert', 0, 0, 0, 1) + binding.rows('expert', 8, 0, 0, 1)).toBeLessThan(
+      free.rows('expert', 0, 0, 0, 1) + free.rows('expert', 8, 0, 0, 1),
+    );
+  });
+});
