@@ -9,3 +9,4 @@ export * from './launch/index.js';
 export * from './transformer/index.js';
 export * from './moe/index.js';
 export * from './checkpoint/safetensors.js';
+export * from './bench/gemm.js';

@@ -1,7 +1,7 @@
 /**
  * Kernels on whole arrays, by WebAssembly SIMD over one rank's memory. Arrays outside the memory work too: they are copied through
  * scratch block by block, which stays in the cache; results are the same bits. An output may be the same array as an input, but must
- * not overlap one in another way. One thread at a time per memory (it may be another than the one that runs GEMMs).
+ * not overlap one in another way.
  */
 import { scratch } from './memory.js';
 import type { CpuMemory } from './memory.js';
@@ -30,7 +30,11 @@ export interface RowCopy {
 export class Elementwise {
   readonly #kernels: ReturnType<typeof compileElementwiseKernels>;
 
-  constructor(private readonly memory: CpuMemory) {
+  /** `user` says whose scratch to work in; two threads that work on one memory at a time must differ. */
+  constructor(
+    private readonly memory: CpuMemory,
+    private readonly user: 'computation' | 'communication' = 'computation',
+  ) {
     this.#kernels = compileElementwiseKernels(memory.memory);
   }
 
@@ -181,7 +185,7 @@ export class Elementwise {
   }
 
   #slot(index: number, like: KernelArray, length: number): KernelArray {
-    const byteOffset = scratch.elementwise.byteOffset + index * slotBytes;
+    const byteOffset = scratch[this.user].byteOffset + index * slotBytes;
     const { buffer } = this.memory;
     return like instanceof Float32Array
       ? new Float32Array(buffer, byteOffset, length)

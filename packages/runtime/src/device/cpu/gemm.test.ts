@@ -34,8 +34,7 @@ describe('createGemm', () => {
 
   const open = loadOpenblas();
   it('takes OpenBLAS when asked, or says that it cannot', () => {
-    const take = (): string => createGemm(memory, { prefer: 'openblas' }).name;
-    const outcome = attempt(take);
+    const outcome = attempt(() => createGemm(memory, { prefer: 'openblas' }).name);
     expect(outcome).toMatch(open === undefined ? /libopenblas0/u : /^openblas$/u);
   });
 

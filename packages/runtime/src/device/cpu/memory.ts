@@ -16,16 +16,20 @@ const topIndex = 0;
 const magicIndex = 1;
 const magic = 0x6d6f6e74;
 
+const gemmBytes = 2 << 20;
+const elementwiseBytes = 128 << 10;
+
 /**
- * Scratch in the header, in bytes from the start of the memory. One thread at a time may run GEMMs on a memory, and one (maybe
- * another) elementwise kernels: each has its own area.
+ * Scratch areas in the header, in bytes from the start of the memory. Each may be used by one thread at a time: GEMMs and elementwise
+ * kernels by the rank's own thread, the last area by the one that does the rank's communication.
  */
 export const scratch = {
-  gemm: { byteOffset: stateBytes, bytes: 3 << 20 },
-  elementwise: { byteOffset: stateBytes + (3 << 20), bytes: 1 << 20 },
+  gemm: { byteOffset: stateBytes, bytes: gemmBytes },
+  computation: { byteOffset: stateBytes + gemmBytes, bytes: elementwiseBytes },
+  communication: { byteOffset: stateBytes + gemmBytes + elementwiseBytes, bytes: elementwiseBytes },
 } as const;
 
-const headerBytes = stateBytes + scratch.gemm.bytes + scratch.elementwise.bytes;
+const headerBytes = scratch.communication.byteOffset + scratch.communication.bytes;
 
 /** What a thread needs to attach to the memory of another; survives `workerData` and `postMessage`. */
 export interface CpuMemoryHandle {
