@@ -36,4 +36,12 @@ describe('checkModelLayout', () => {
     ['mixtral-8x7b', 'tp=4,dp=3,etp=3', 'etp=3 does not divide tp=4'],
     ['tiny-bytes', 'pp=3', 'pp=3 stages for the 2 layers'],
   ])('%s refuses %s', (model, layout, part) => expect(message(model, layout)).toContain(part));
+
+  it('refuses to replicate key-value heads when told so', () => {
+    const [model, layout] = [getModel('qwen3-30b-a3b'), parseLayout('tp=8,dp=2,ep=2')];
+    expect(() => checkModelLayout(model, layout, { replicateKeyValues: false })).toThrow(
+      'exceeds the 4 key-value heads',
+    );
+    checkModelLayout(model, parseLayout('tp=4,dp=2,ep=2'), { replicateKeyValues: false });
+  });
 });

@@ -10,9 +10,14 @@ const divisorsOf = (n: number): string =>
 
 /**
  * Throws `InputError` when the model's heads, experts or widths do not divide as the layout asks. Key-value heads may be
- * fewer than tp when they divide it: each is then replicated on tp / keyValueHeads ranks.
+ * fewer than tp when they divide it: each is then replicated on tp / keyValueHeads ranks,
+ * unless `replicateKeyValues` is false (for an executor that cannot).
  */
-export function checkModelLayout(model: MoeModel, layout: Layout): void {
+export function checkModelLayout(
+  model: MoeModel,
+  layout: Layout,
+  { replicateKeyValues = true }: { readonly replicateKeyValues?: boolean } = {},
+): void {
   const { tp, pp, ep, etp } = layout;
   const { attentionHeads: heads, keyValueHeads: keyValues, experts, expertFfn, name } = model;
   must(
@@ -27,6 +32,13 @@ export function checkModelLayout(model: MoeModel, layout: Layout): void {
     'tp',
     `tp=${tp} neither divides the ${keyValues} key-value heads of ${name} nor is a multiple of them`,
     `a divisor or a multiple of ${keyValues}`,
+  );
+  must(
+    replicateKeyValues || tp <= keyValues,
+    'tp',
+    `tp=${tp} exceeds the ${keyValues} key-value heads of ${name}, which cannot be replicated here`,
+    `a divisor of ${keyValues}`,
+    `tp can be ${divisorsOf(keyValues)}`,
   );
   must(
     etp <= tp,

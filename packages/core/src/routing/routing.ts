@@ -97,38 +97,74 @@ export function expertProbabilities(routing: Routing, experts: number, source = 
 
 /**
  * Draws counts: every token picks topK different experts, one after the other in proportion to the weights of those left
- * (Plackett-Luce), by the Gumbel top-k trick (Kool, van Hoof and Welling, ICML 2019). Seeded; each source has a stream of its
- * own, so that adding sources leaves the others as they were. Throws `InputError` for a shape that makes no sense.
+ * (exact sampling without replacement). Seeded; each source has a stream of its own, so that adding sources leaves the others
+ * as they were. Throws `InputError` for a shape that makes no sense.
  */
 export function sampleCounts(shape: RoutingShape & { readonly seed: number }): Int32Array[] {
   checkShape(shape);
   const { sources, tokensPerSource, experts, topK, routing, seed } = shape;
-  return Array.from({ length: sources }, (_, source) => {
-    const random = new Random(seed, source);
-    const logs = expertProbabilities(routing, experts, source).map(Math.log);
-    const counts = new Int32Array(experts);
-    const keys = new Float64Array(topK);
-    const picks = new Int32Array(topK);
-    for (let token = 0; token < tokensPerSource; token++) {
-      keys.fill(-Infinity);
-      picks.fill(-1);
-      for (let e = 0; e < experts; e++) {
-        // An expert of weight 0 still comes last rather than never, for a token has to have topK of them.
-        const key = (logs[e] === -Infinity ? -1e300 : logs[e]) + random.gumbel();
-        if (key <= keys[topK - 1] && picks[topK - 1] >= 0) continue;
-        let place = topK - 1;
-        while (place > 0 && (picks[place - 1] < 0 || keys[place - 1] < key)) {
-          keys[place] = keys[place - 1];
-          picks[place] = picks[place - 1];
-          place--;
-        }
-        keys[place] = key;
-        picks[place] = e;
-      }
-      for (const expert of picks) counts[expert]++;
+  const common = routing.kind === 'recorded' ? undefined : expertProbabilities(routing, experts);
+  return Array.from({ length: sources }, (_, source) =>
+    drawCounts(
+      common ?? expertProbabilities(routing, experts, source),
+      tokensPerSource,
+      topK,
+      new Random(seed, source),
+    ),
+  );
+}
+
+/**
+ * Rows per expert of `tokens` tokens. Drawing with replacement and passing over repeats is drawing without; when repeats
+ * abound, the rest is drawn by exponential clocks (equal to the Gumbel top-k of Kool, van Hoof and Welling, ICML 2019), which
+ * is as exact, for what was drawn before does not matter to those left.
+ */
+function drawCounts(weights: Float64Array, tokens: number, topK: number, random: Random): Int32Array {
+  const experts = weights.length;
+  const counts = new Int32Array(experts);
+  const upTo = new Float64Array(experts);
+  let total = 0;
+  for (let e = 0; e < experts; e++) upTo[e] = total += weights[e];
+  /** The last token that picked each expert. */
+  const pickedBy = new Int32Array(experts).fill(-1);
+  const mostTries = 4 * topK;
+  for (let token = 0; token < tokens; token++) {
+    let picked = 0;
+    for (let tries = 0; picked < topK && tries < mostTries; tries++) {
+      const expert = firstAbove(upTo, random.uniform() * total);
+      if (pickedBy[expert] === token) continue;
+      pickedBy[expert] = token;
+      counts[expert]++;
+      picked++;
     }
-    return counts;
-  });
+    if (picked < topK) {
+      for (const expert of firstClocks(weights, topK - picked, random, (e) => pickedBy[e] !== token)) {
+        counts[expert]++;
+      }
+    }
+  }
+  return counts;
+}
+
+/** Index of the first value above x in ascending values; the last when there is none. */
+function firstAbove(values: Float64Array, x: number): number {
+  let [low, high] = [0, values.length - 1];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (values[middle] > x) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The k allowed experts whose clocks ring first; those of weight 0 ring last, in order of their numbers. */
+function firstClocks(weights: Float64Array, k: number, random: Random, allowed: (expert: number) => boolean): number[] {
+  const clocks: { expert: number; time: number }[] = [];
+  for (const [expert, weight] of weights.entries()) {
+    if (allowed(expert)) clocks.push({ expert, time: -Math.log(1 - random.uniform()) / weight });
+  }
+  clocks.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.expert - b.expert));
+  return clocks.slice(0, k).map(({ expert }) => expert);
 }
 
 /** Largest-remainder rounding of `total` rows by shares that sum to one, none above `most`; `turn` rotates who gets a tie first. */

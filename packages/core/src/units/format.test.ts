@@ -22,7 +22,7 @@ describe('formatters', () => {
     [formatFlops(59.2e9), '59.2 GFLOP/s'],
     [formatSeconds(4.312e-3), '4.31 ms'],
     [formatSeconds(3e-6), '3 µs'],
-    [formatSeconds(0), '0 ns'],
+    [formatSeconds(0), '0 s'],
     [formatSeconds(59.96), '1:00'],
     [formatSeconds(125), '2:05'],
     [formatSeconds(3725), '1:02:05'],

@@ -16,7 +16,9 @@ function inScale(value: number, scale: Scale, gap = ' '): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? '?' : value > 0 ? '∞' : '-∞';
   const magnitude = Math.abs(value);
   const [name, size] =
-    scale.find(([, size]) => Number((magnitude / size).toPrecision(3)) >= 1) ?? scale.at(-1) ?? (['', 1] as const);
+    scale.find(([, size]) => (magnitude === 0 ? size === 1 : Number((magnitude / size).toPrecision(3)) >= 1)) ??
+    scale.at(-1) ??
+    (['', 1] as const);
   const digits = significant(value / size);
   return name === '' ? digits : `${digits}${gap}${name}`;
 }

@@ -87,7 +87,8 @@ describe('writers', () => {
   it('writes what people would', () => {
     expect(writeBytes(80 * 2 ** 30)).toBe('80 GiB');
     expect(writeBytes(141e9)).toBe('141 GB');
-    expect(writeBandwidth(2.04e12)).toBe('2.04 TB/s');
+    expect(writeBandwidth(2.039e12)).toBe('2.039 TB/s');
+    expect(writeBandwidth(2e8)).toBe('200 MB/s');
     expect(writeSeconds(3e-6)).toBe('3 us');
     expect(writeFlops(312e12)).toBe('312 TFLOPS');
   });

@@ -60,7 +60,7 @@ const bandwidthQuantity: Quantity = {
   noun: 'a bandwidth',
   expected: 'a number with bytes or bits a second, like 25 GB/s or 200 Gbps',
   units: new Map([...prefixed(['B/s', 'Bps'], 1, true), ...prefixed(['bps', 'bit/s', 'b/s'], 1 / 8, true)]),
-  written: ['TB/s', 'GB/s', 'Gbps', 'MB/s', 'kB/s', 'B/s'],
+  written: ['TB/s', 'GB/s', 'MB/s', 'kB/s', 'B/s'],
 };
 
 const secondsQuantity: Quantity = {
@@ -161,7 +161,10 @@ export function parseCount(text: string | number): number {
   return value;
 }
 
-/** The shortest text among the quantity's own units that parses back to exactly `value`. */
+/** Digits that a person takes in at a glance; a larger unit with no more of them is preferred to a shorter text. */
+const fewDigits = 6;
+
+/** Text that parses back to exactly `value`: in the largest unit that makes it short, else in the one that makes it shortest. */
 function write(quantity: Quantity, value: number): string {
   let best: string | undefined;
   for (const name of quantity.written) {
@@ -171,8 +174,10 @@ function write(quantity: Quantity, value: number): string {
     // A unit that makes the number tiny would win by length alone with a bare "e-7".
     if (value !== 0 && digits < 1) continue;
     for (const candidate of [String(Number(digits.toPrecision(12))), String(digits)]) {
+      if (scaled(candidate, unit) !== value) continue;
       const text = `${candidate} ${name}`;
-      if (scaled(candidate, unit) === value && (best === undefined || text.length < best.length)) best = text;
+      if (candidate.length <= fewDigits) return text;
+      if (best === undefined || text.length < best.length) best = text;
     }
   }
   return best ?? `${value} ${quantity.written.at(-1) ?? ''}`;
