@@ -10,3 +10,4 @@ export * from './transformer/index.js';
 export * from './moe/index.js';
 export * from './checkpoint/safetensors.js';
 export * from './bench/gemm.js';
+export * from './train/index.js';

@@ -11,3 +11,5 @@ export * from './crossEntropy.js';
 export * from './adamW.js';
 export * from './learningRate.js';
 export * from './gradientNorm.js';
+export * from './reference.js';
+export * from './referenceParameters.js';

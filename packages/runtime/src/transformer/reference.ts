@@ -8,7 +8,7 @@ import * as ops from './referenceTape.js';
 import type { Matrix, Tape } from './referenceTape.js';
 import { layerName, parameterShapes } from './referenceParameters.js';
 import { checkSupported } from './supported.js';
-import type { Parameters } from './referenceParameters.js';
+import type { ParameterValues } from './referenceParameters.js';
 
 export interface ReferenceOptions {
   /**
@@ -31,7 +31,7 @@ export interface ReferenceResult {
   /** The experts picked, tokens x k, by layer number. */
   readonly routerPicks: ReadonlyMap<number, Int32Array>;
   /** Of `loss`, by the names of `parameterShapes`. */
-  readonly gradients: Parameters;
+  readonly gradients: ParameterValues;
   /** Over all parameters. */
   readonly gradientNorm: number;
 }
@@ -215,7 +215,7 @@ function auxiliaryLoss(tape: Tape, model: MoeModel, routings: readonly Routing[]
  */
 export function referenceStep(
   model: MoeModel,
-  parameters: Parameters,
+  parameters: ParameterValues,
   ids: ArrayLike<number>,
   labels: ArrayLike<number>,
   sequence: number,

@@ -3,7 +3,7 @@ import type { MoeModel } from '@monta/core';
 import { SafetensorsFolder } from '../checkpoint/safetensorsFolder.js';
 
 /** Values or gradients by name, flattened. */
-export type Parameters = ReadonlyMap<string, Float64Array>;
+export type ParameterValues = ReadonlyMap<string, Float64Array>;
 
 export interface ParameterShape {
   readonly name: string;
