@@ -114,38 +114,44 @@ function syntheticProgram({ layers, chunks }: SimulatorBenchShape): Program {
 /** Per chunk: dispatch, gather, experts, scatter, combine; before and after them dense kernels. */
 function syntheticTemplate(name: string, chunks: number): Template {
   const rows = { symbol: 'expert', expected: rowsPerPeer, max: 64 * rowsPerPeer } as const;
-  const operations: Operation[] = [kernel('attention', 1e9, []), kernel('router', 1e6, ['attention'])];
-  for (let chunk = 0; chunk < chunks; chunk++) {
-    const exchange = (
-      id: string,
-      lane: 'inter' | 'intra',
-      collective: 'all_to_all' | 'all_gather' | 'reduce_scatter',
-      after: string,
-    ): void => {
-      const use = { region: 'rows', chunk, of: chunks };
-      const counts =
-        collective === 'all_to_all' ? 'dispatch.sliced' : collective === 'all_gather' ? 'gather' : 'scatter';
-      const group = collective === 'all_to_all' ? 'ep' : 'etp';
-      operations.push({
-        id: `${id}.${chunk}`,
-        lane,
-        body: { kind: 'collective', name: collective, group, counts },
-        uses: [
-          { ...use, mode: 'read' },
-          { ...use, mode: 'write' },
-        ],
-        after: [after],
-        priority: 0,
-      });
-    };
-    operations.push(kernel(`pack.${chunk}`, 0, ['router'], chunk, chunks));
-    exchange('dispatch', 'inter', 'all_to_all', `pack.${chunk}`);
-    exchange('gather', 'intra', 'all_gather', `dispatch.${chunk}`);
-    operations.push(kernel(`experts.${chunk}`, 2e8, [`gather.${chunk}`], chunk, chunks));
-    exchange('scatter', 'intra', 'reduce_scatter', `experts.${chunk}`);
-    exchange('combine', 'inter', 'all_to_all', `scatter.${chunk}`);
-    operations.push(kernel(`unpack.${chunk}`, 0, [`combine.${chunk}`], chunk, chunks));
-  }
+  const operations: Operation[] = [kernel('attention', 1e8, []), kernel('router', 1e6, ['attention'])];
+  const exchange = (
+    id: string,
+    chunk: number,
+    lane: 'inter' | 'intra',
+    collective: 'all_to_all' | 'all_gather' | 'reduce_scatter',
+    after: string,
+  ): void => {
+    const use = { region: 'rows', chunk, of: chunks };
+    const counts = collective === 'all_to_all' ? 'dispatch.sliced' : collective === 'all_gather' ? 'gather' : 'scatter';
+    const group = collective === 'all_to_all' ? 'ep' : 'etp';
+    operations.push({
+      id: `${id}.${chunk}`,
+      lane,
+      body: { kind: 'collective', name: collective, group, counts },
+      uses: [
+        { ...use, mode: 'read' },
+        { ...use, mode: 'write' },
+      ],
+      after: [after],
+      priority: 0,
+    });
+  };
+  // stage by stage, so that no chunk stands in a queue behind a later stage of the chunk before
+  const each = (step: (chunk: number) => void): void => {
+    for (let chunk = 0; chunk < chunks; chunk++) step(chunk);
+  };
+  each((c) => operations.push(kernel(`pack.${c}`, 0, ['router'], c, chunks)));
+  each((c) => {
+    exchange('dispatch', c, 'inter', 'all_to_all', `pack.${c}`);
+    exchange('gather', c, 'intra', 'all_gather', `dispatch.${c}`);
+  });
+  each((c) => {
+    operations.push(kernel(`experts.${c}`, 3e7, [`gather.${c}`], c, chunks));
+    exchange('scatter', c, 'intra', 'reduce_scatter', `experts.${c}`);
+    exchange('combine', c, 'inter', 'all_to_all', `scatter.${c}`);
+  });
+  each((c) => operations.push(kernel(`unpack.${c}`, 0, [`combine.${c}`], c, chunks)));
   operations.push(kernel('sum', 0, [`unpack.${chunks - 1}`]));
   const region = { id: 'rows', dtype: 'bf16', rows, columns, order: 'chunks', life: 'layer' } as const;
   return { name, input: 'sequence', output: 'sequence', regions: [region], operations };

@@ -166,7 +166,7 @@ function traceOf(run: Run, programOf: readonly number[], programs: readonly Flat
   });
   const stages = programs.length === 1 ? '' : `, ${programs.length} stages`;
   const basis = weakestBasis(run.bases);
-  const source = `simulated on ${job.model.device.name}, ${programOf.length} ranks${stages}; prices: ${basis}`;
+  const source = `${job.model.device.name}, ${programOf.length} ranks${stages}; prices: ${basis}`;
   return { kind: 'simulated', source, ranks: programOf.length, spans };
 }
 

@@ -1,2 +1,5 @@
 export * from './span.js';
 export * from './laneTimes.js';
+export * from './perfetto.js';
+export * from './compare.js';
+export * from './timelineSvg.js';
