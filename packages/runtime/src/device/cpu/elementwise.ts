@@ -6,16 +6,18 @@
 import { scratch } from './memory.js';
 import type { CpuMemory } from './memory.js';
 import { compileElementwiseKernels, kernelRoles } from './wasm/elementwise-kernels.js';
-import type { KernelName } from './wasm/elementwise-kernels.js';
+import type { ArrayRole, KernelName } from './wasm/elementwise-kernels.js';
 
 type KernelArray = Float32Array | Uint16Array;
 
 const lanes = 4;
-/** Elements of a block: what a kernel touches of up to 5 arrays stays in the second-level cache. */
+/** Elements of a block: what a kernel touches of up to 9 arrays stays in the second-level cache. */
 const blockElements = 4096;
 const slotBytes = blockElements * 4;
-/** The reduction's partial sums, behind the slots of a kernel's arrays. */
-const partialSlot = 6;
+/** Inputs of the widest reduction kernel. */
+const widest = 8;
+/** The partial results of wider reductions, behind the slots of a kernel's arrays. */
+const partialSlot = widest + 1;
 
 /** Rows of `columns` elements, apart by a stride, both in elements. */
 export interface RowCopy {
@@ -68,7 +70,7 @@ export class Elementwise {
       out.fill(reduction === 'sum' ? 0 : Number.NEGATIVE_INFINITY);
     } else if (others.length === 0) {
       if (out !== first) out.set(first);
-    } else if (others.length <= 3) {
+    } else if (inputs.length <= widest) {
       this.#run(reducer(reduction, inputs.length), [out, ...inputs]);
     } else {
       this.#reduceMany(out, first, others, reduction);
@@ -145,29 +147,40 @@ export class Elementwise {
   }
 
   /**
-   * Runs a kernel in place as far as possible; the last few elements, or everything if an array lies outside, through scratch.
+   * Runs a kernel in place as far as possible. Arrays outside the memory, and the last few elements of all, go through scratch.
    * Returns what the last call of the kernel did.
    */
   #run(name: KernelName, arrays: readonly KernelArray[], scalar = 0): number {
     const length = arrays[0]?.length ?? 0;
     for (const array of arrays) expectLength(name, array, length);
-    let done = 0;
+    const kernel = this.#kernels[name];
+    const whole = length - (length % lanes);
+    const inside = arrays.map((array) => this.memory.contains(array));
     let result = 0;
-    if (arrays.every((array) => this.memory.contains(array))) {
-      done = length - (length % lanes);
-      const addresses = arrays.map((array) => array.byteOffset);
-      result = this.#kernels[name](...addresses, done / lanes, scalar);
+    if (!inside.includes(false)) {
+      result = kernel(...arrays.map((array) => array.byteOffset), whole / lanes, scalar);
+    } else {
+      for (let from = 0; from < whole; from += blockElements) {
+        result = this.#runStaged(name, arrays, inside, from, Math.min(blockElements, whole - from), scalar);
+      }
     }
-    for (; done < length; done += blockElements) {
-      result = this.#runStaged(name, arrays, done, Math.min(blockElements, length - done), scalar);
-    }
+    if (whole < length) result = this.#runStaged(name, arrays, [], whole, length - whole, scalar);
     return result;
   }
 
-  #runStaged(name: KernelName, arrays: readonly KernelArray[], from: number, count: number, scalar: number): number {
-    const roles = kernelRoles[name];
+  /** One block. Arrays that are not `inPlace` are copied to slots, filled up with zeros to whole vectors, and back. */
+  #runStaged(
+    name: KernelName,
+    arrays: readonly KernelArray[],
+    inPlace: readonly boolean[],
+    from: number,
+    count: number,
+    scalar: number,
+  ): number {
+    const roles: readonly ArrayRole[] = kernelRoles[name];
     const padded = Math.ceil(count / lanes) * lanes;
     const slots = arrays.map((array, index) => {
+      if (inPlace[index] ?? false) return undefined;
       const slot = this.#slot(index, array, padded);
       if (roles[index]?.reads ?? false) {
         slot.set(array.subarray(from, from + count));
@@ -175,7 +188,9 @@ export class Elementwise {
       }
       return slot;
     });
-    const addresses = slots.map((slot) => slot.byteOffset);
+    const addresses = arrays.map(
+      (array, index) => slots[index]?.byteOffset ?? array.byteOffset + from * array.BYTES_PER_ELEMENT,
+    );
     const result = this.#kernels[name](...addresses, padded / lanes, scalar);
     arrays.forEach((array, index) => {
       const slot = slots[index];
@@ -194,13 +209,14 @@ export class Elementwise {
 
   /** More inputs than a kernel takes: block by block, with the partial result in scratch so that `out` may be any of the inputs. */
   #reduceMany(out: Float32Array, first: Float32Array, others: readonly Float32Array[], reduction: 'sum' | 'max'): void {
-    const groups = Math.ceil(others.length / 3);
+    const each = widest - 1;
+    const groups = Math.ceil(others.length / each);
     for (let from = 0; from < out.length; from += blockElements) {
       const end = Math.min(out.length, from + blockElements);
       const partial = this.#slot(partialSlot, out, end - from) as Float32Array;
       let soFar = first.subarray(from, end);
       for (let group = 0; group < groups; group++) {
-        const next = others.slice(group * 3, group * 3 + 3).map((array) => array.subarray(from, end));
+        const next = others.slice(group * each, (group + 1) * each).map((array) => array.subarray(from, end));
         const target = group === groups - 1 ? out.subarray(from, end) : partial;
         this.#run(reducer(reduction, next.length + 1), [target, soFar, ...next]);
         soFar = partial;
@@ -210,8 +226,9 @@ export class Elementwise {
 }
 
 function reducer(reduction: 'sum' | 'max', count: number): KernelName {
-  if (count === 2) return `${reduction}2`;
-  return count === 3 ? `${reduction}3` : `${reduction}4`;
+  const name = `${reduction}${count}`;
+  if (name in kernelRoles) return name as KernelName;
+  throw new RangeError(`no kernel reduces ${count} arrays`);
 }
 
 function expectLength(name: string, array: KernelArray, length: number): void {

@@ -17,7 +17,7 @@ const magicIndex = 1;
 const magic = 0x6d6f6e74;
 
 const gemmBytes = 2 << 20;
-const elementwiseBytes = 128 << 10;
+const elementwiseBytes = 256 << 10;
 
 /**
  * Scratch areas in the header, in bytes from the start of the memory. Each may be used by one thread at a time: GEMMs and elementwise

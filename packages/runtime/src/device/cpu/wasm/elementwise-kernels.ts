@@ -51,15 +51,28 @@ const inPlace: ArrayRole = { bytes: 4, reads: true, writes: true };
 const halfInput: ArrayRole = { bytes: 2, reads: true, writes: false };
 const halfOutput: ArrayRole = { bytes: 2, reads: false, writes: true };
 
+/** One output, and as many inputs. */
+function reductionRoles(count: number): readonly ArrayRole[] {
+  return [output, ...Array.from({ length: count }, () => input)];
+}
+
 /** Arrays of each kernel; a kernel is called with their addresses, the number of vectors, and its scalars. */
 export const kernelRoles = {
   add: [inPlace, input],
-  sum2: [output, input, input],
-  sum3: [output, input, input, input],
-  sum4: [output, input, input, input, input],
-  max2: [output, input, input],
-  max3: [output, input, input, input],
-  max4: [output, input, input, input, input],
+  sum2: reductionRoles(2),
+  sum3: reductionRoles(3),
+  sum4: reductionRoles(4),
+  sum5: reductionRoles(5),
+  sum6: reductionRoles(6),
+  sum7: reductionRoles(7),
+  sum8: reductionRoles(8),
+  max2: reductionRoles(2),
+  max3: reductionRoles(3),
+  max4: reductionRoles(4),
+  max5: reductionRoles(5),
+  max6: reductionRoles(6),
+  max7: reductionRoles(7),
+  max8: reductionRoles(8),
   scale: [inPlace],
   addScaled: [inPlace, input],
   sumOfSquares: [input],
@@ -82,9 +95,17 @@ const bodies: Record<Exclude<KernelName, 'sumOfSquares'>, Body> = {
   sum2: reduction(add),
   sum3: reduction(add),
   sum4: reduction(add),
+  sum5: reduction(add),
+  sum6: reduction(add),
+  sum7: reduction(add),
+  sum8: reduction(add),
   max2: reduction(maximum),
   max3: reduction(maximum),
   max4: reduction(maximum),
+  max5: reduction(maximum),
+  max6: reduction(maximum),
+  max7: reduction(maximum),
+  max8: reduction(maximum),
   scale: (f, [x = 0], factor) => storeAt(f, x, multiply(at(x), spread(factor))),
   addScaled: (f, [y = 0, x = 0], factor) => storeAt(f, y, add(at(y), multiply(at(x), spread(factor)))),
   siluMul: (f, [gate = 0, up = 0, out = 0]) => {
