@@ -11,3 +11,4 @@ export * from './moe/index.js';
 export * from './checkpoint/safetensors.js';
 export * from './bench/gemm.js';
 export * from './train/index.js';
+export * from './execute/index.js';

