@@ -69,9 +69,10 @@ function emitRouting(p: Parts, normed: string): void {
         order: 'rows',
         life: 'layer',
       });
+      // Ranked by probability before renormalising.
       builder.kernel('picks', 'moe.picks', work('memory', rows, { bytes: 16 * topK }), [
         read('route.ids'),
-        read('route.weights'),
+        read('route.probabilities'),
         write('picks'),
       ]);
       builder.collective('picks.gather', 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
@@ -85,6 +86,7 @@ function emitRouting(p: Parts, normed: string): void {
       ]);
     } else
       builder.kernel('capacity', 'moe.capacity.replica', work('memory', rows, { bytes: 16 * topK }), [
+        read('route.probabilities'),
         add('route.ids'),
         add('route.weights'),
       ]);

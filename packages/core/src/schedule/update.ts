@@ -1,5 +1,5 @@
 /** The end of a step as a template: gradients are summed over the ranks that share a parameter, their norm is taken, AdamW steps. */
-import { groupSize } from '../layout/mesh.js';
+import { groupSize, worldSize } from '../layout/mesh.js';
 import { lossRegion } from './ends.js';
 import { activationOf, work } from './moe-shape.js';
 import { bucketElements, bucketGroups, parameters, type Bucket } from './parameters.js';
@@ -22,8 +22,8 @@ const buckets: readonly Bucket[] = ['partial', 'dense', 'expert'];
 export function updateTemplate(step: StepShape): Template {
   const { model, layout, strategy } = step;
   const builder = new TemplateBuilder();
-  // TP rank 0's shards are the longest or equal; sizes of one bucket's group agree because its members hold the same shards.
-  const elements = bucketElements(parameters(model, layout, strategy), model, layout, 0);
+  // The last rank's shards are the longest or equal; sizes of one bucket's group agree because its members hold the same shards.
+  const elements = bucketElements(parameters(model, layout, strategy), model, layout, worldSize(layout) - 1);
   const present = buckets.filter((bucket) => elements[bucket] > 0);
   for (const bucket of present) {
     builder.region(gradientRegion(bucket, elements[bucket]));

@@ -1,0 +1,13 @@
+export { TrainingExecutor } from './training-executor.js';
+export type {
+  EvaluationResult,
+  ExecutorOptions,
+  MicroBatch,
+  OptimizerSettings,
+  StepOptions,
+  StepResult,
+} from './training-executor.js';
+export { ParameterStore, type HeldParameter, type ParameterData } from './parameter-store.js';
+export { initialiseParameters, initialTensor } from './initialise.js';
+export { checkExecutable } from './check-model.js';
+export { ProgramRunner, type RunnerHooks, type RunnerOptions } from './runner.js';

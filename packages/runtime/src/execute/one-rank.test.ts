@@ -1,0 +1,162 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { readHfConfig, type Layout, type MoeModel, type StepShape } from '@monta/core';
+import { describe, expect, it } from 'vitest';
+import { SafetensorsFile } from '../checkpoint/safetensors.js';
+import { CpuMemory, createGemm } from '../device/cpu/index.js';
+import { readParameters, referenceStep, shiftLabels, type ParameterValues } from '../transformer/index.js';
+import { relativeError } from '../transformer/testing.js';
+import { ParameterStore } from './parameter-store.js';
+import { fromReference, LoneEndpoint } from './testing.js';
+import { TrainingExecutor, type MicroBatch } from './training-executor.js';
+
+const fixtures = fileURLToPath(new URL('../../../../fixtures/hf/', import.meta.url));
+const alone: Layout = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, etp: 1, edp: 1, sequenceParallel: false };
+const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe'];
+
+function load(name: string) {
+  const folder = `${fixtures}${name}`;
+  const model = readHfConfig(readFileSync(`${folder}/config.json`, 'utf8'), `${folder}/config.json`);
+  const expected = SafetensorsFile.open(`${folder}/expected.safetensors`);
+  const [batches, batch, sequence] = expected.info('input_ids').shape;
+  const all = new Int32Array(batches * batch * sequence);
+  expected.readInt32('input_ids', all);
+  expected.close();
+  const idsOf = (i: number): Int32Array => all.subarray(i * batch * sequence, (i + 1) * batch * sequence);
+  return { folder, model, batch, sequence, batches, idsOf, values: readParameters(model, folder) };
+}
+
+function microBatch(ids: Int32Array, batch: number, sequence: number): MicroBatch & { counted: number } {
+  const targets = new Int32Array(ids.length);
+  const counted = shiftLabels(ids, batch, sequence, targets);
+  return { ids, targets, counted };
+}
+
+function executorOf(step: StepShape, values: ParameterValues): TrainingExecutor {
+  const memory = CpuMemory.create({ bytes: 8 << 20 });
+  const parameters = new ParameterStore(step, 0, memory);
+  parameters.load((name) => fromReference(step.model, values, name));
+  return new TrainingExecutor({
+    step,
+    endpoint: new LoneEndpoint(),
+    memory,
+    gemm: createGemm(memory, { prefer: 'wasm' }),
+    parameters,
+  });
+}
+
+const stepOf = (model: MoeModel, sequences: number, sequence: number, more: Partial<StepShape> = {}): StepShape => ({
+  model,
+  layout: alone,
+  sequence,
+  sequences,
+  microBatches: 1,
+  dtype: 'f32',
+  strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
+  ...more,
+});
+
+/** Largest relative error of a gradient, and whose. */
+function worstGradient(executor: TrainingExecutor, gradients: ParameterValues): { name: string; error: number } {
+  return executor.parameters
+    .held()
+    .map(({ parameter: { name }, gradient }) => ({
+      name,
+      error: relativeError(gradient, fromReference(executor.step.model, gradients, name)),
+    }))
+    .reduce((worst, one) => (one.error > worst.error ? one : worst));
+}
+
+describe.each(families)('one rank against the float64 reference: %s', (name) => {
+  it.each([
+    ['one chunk', {}],
+    [
+      '3 chunks forward, 2 backward',
+      { strategy: { dispatch: 'sliced', combine: 'sliced', chunks: { forward: 3, backward: 2 } } },
+    ],
+    [
+      'duplicated halves, 2 chunks forward, 3 backward',
+      { strategy: { dispatch: 'duplicated', combine: 'duplicated', chunks: { forward: 2, backward: 3 } } },
+    ],
+    ['a capacity that drops picks', { capacityFactor: 0.75 }],
+  ] as const)('losses, norm and every gradient: %s', (_, more) => {
+    const { model, batch, sequence, idsOf, values } = load(name);
+    const step = stepOf(model, batch, sequence, more);
+    const executor = executorOf(step, values);
+    const given = microBatch(idsOf(0), batch, sequence);
+    const result = executor.trainStep([given], { targets: given.counted, number: 1 });
+    const capacity =
+      step.capacityFactor === undefined ? {} : { capacity: { factor: step.capacityFactor, slice: batch * sequence } };
+    const reference = referenceStep(model, values, idsOf(0), idsOf(0), sequence, capacity);
+    expect(Math.abs(result.loss - reference.loss)).toBeLessThan(2e-6);
+    expect(Math.abs(result.auxiliaryLoss - reference.auxiliaryLoss)).toBeLessThan(2e-6);
+    expect(Math.abs(result.gradientNorm - reference.gradientNorm)).toBeLessThan(5e-6);
+    expect(worstGradient(executor, reference.gradients)).toMatchObject({
+      error: expect.toSatisfy((error: number) => error < 2e-5) as number,
+    });
+  });
+
+  it('a second step on the same executor gives the same gradients', () => {
+    const { model, batch, sequence, idsOf, values } = load(name);
+    const executor = executorOf(stepOf(model, batch, sequence), values);
+    const given = microBatch(idsOf(1), batch, sequence);
+    const run = () => executor.trainStep([given], { targets: given.counted, number: 1 });
+    const first = run();
+    const gradients = executor.parameters.held().map(({ gradient }) => gradient.slice());
+    const peak = executor.peakBytes;
+    expect(run()).toEqual(first);
+    executor.parameters.held().forEach(({ gradient }, i) => expect(gradient).toEqual(gradients[i]));
+    expect(executor.peakBytes).toBe(peak);
+  });
+
+  it('12 steps of AdamW as Hugging Face and PyTorch take them', () => {
+    const { folder, model, batch, sequence, batches, idsOf, values } = load(name);
+    const parsed: unknown = JSON.parse(readFileSync(`${folder}/trajectory.json`, 'utf8'));
+    const { loss_and_grad_norm: trajectory } = parsed as { loss_and_grad_norm: [number, number][] };
+    expect(trajectory).toHaveLength(batches);
+    const executor = executorOf(stepOf(model, batch, sequence), values);
+    const optimizer = {
+      learningRate: 3e-3,
+      beta1: 0.9,
+      beta2: 0.95,
+      epsilon: 1e-8,
+      weightDecay: 0.1,
+      maxNorm: 1,
+    };
+    trajectory.forEach(([loss, norm], i) => {
+      const given = microBatch(idsOf(i), batch, sequence);
+      const result = executor.trainStep([given], { targets: given.counted, number: i + 1, optimizer });
+      expect(Math.abs(result.loss - loss)).toBeLessThan(1e-4);
+      expect(Math.abs(result.gradientNorm - norm)).toBeLessThan(1e-3);
+    });
+  });
+});
+
+describe('micro-batches and evaluation', () => {
+  it('micro-batches sum up: cross entropy over all targets, auxiliary loss averaged', () => {
+    const { model, batch, sequence, idsOf, values } = load('tiny-mixtral');
+    const executor = executorOf(stepOf(model, batch, sequence, { microBatches: 2 }), values);
+    const given = [0, 1].map((i) => microBatch(idsOf(i), batch, sequence));
+    const result = executor.trainStep(given, { targets: given[0].counted + given[1].counted, number: 1 });
+    const references = [0, 1].map((i) => referenceStep(model, values, idsOf(i), idsOf(i), sequence));
+    expect(result.loss).toBeCloseTo((references[0].loss + references[1].loss) / 2, 6);
+    const mean = new Map(
+      [...references[0].gradients].map(([name, gradient]) => [
+        name,
+        gradient.map((value, i) => (value + (references[1].gradients.get(name)?.[i] ?? NaN)) / 2),
+      ]),
+    );
+    expect(worstGradient(executor, mean).error).toBeLessThan(2e-5);
+  });
+
+  it('evaluation gives the loss of the step, and keeps the gradients', () => {
+    const { model, batch, sequence, idsOf, values } = load('tiny-olmoe');
+    const executor = executorOf(stepOf(model, batch, sequence, { microBatches: 2 }), values);
+    const given = microBatch(idsOf(2), batch, sequence);
+    const reference = referenceStep(model, values, idsOf(2), idsOf(2), sequence);
+    const result = executor.evaluate(given);
+    expect(result.loss).toBeCloseTo(reference.loss, 6);
+    expect(result.crossEntropy).toBeCloseTo(reference.crossEntropy, 6);
+    expect(result.targets).toBe(given.counted);
+  });
+});
