@@ -67,7 +67,12 @@ export class Console {
 
   /** A line (or several) of the result. */
   print(text = ''): void {
-    this.out.write(text.endsWith('\n') ? text : `${text}\n`);
+    this.out.write(`${text}\n`);
+  }
+
+  /** Text for standard output as it is. */
+  write(text: string): void {
+    this.out.write(text);
   }
 
   /**

@@ -1,0 +1,113 @@
+/** The command `monta`: its sub-commands, what it says about wrong usage, and how failures become exit codes. */
+import {
+  ArgumentScannerError,
+  buildApplication,
+  buildRouteMap,
+  ExitCode,
+  formatMessageForArgumentScannerError,
+  run,
+  text_en,
+  type ApplicationContext,
+} from '@stricli/core';
+import { InputError, didYouMean } from '@monta/core';
+import { clusterCommand } from './commands/cluster.command.js';
+import { modelCommand } from './commands/model.command.js';
+import { helpText } from './commands/flags.js';
+import type { MontaContext } from './context.js';
+import { describeFailure } from './errors.js';
+import { Console, type OutputStream } from './output/console.js';
+import { createStyle } from './output/style.js';
+
+const routes = {
+  cluster: clusterCommand,
+  model: modelCommand,
+};
+
+type StricliProcess = ApplicationContext['process'];
+
+const root = buildRouteMap({
+  routes,
+  docs: {
+    brief: 'Makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest',
+    fullDescription: helpText(
+      'Monta makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest.\n' +
+        'Each command explains itself and gives examples: monta <command> --help.',
+      [
+        ['monta cluster', 'which clusters are known'],
+        ['monta model mixtral-8x7b', 'parameters and FLOPs of a model'],
+      ],
+    ),
+  },
+});
+
+/** What the application needs of the process it runs in; tests pass their own. */
+export interface Surroundings {
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** Runs one command line (without `node` and the script) and returns the exit code: 0, 1, 2 or 130. */
+export async function runMonta(
+  inputs: readonly string[],
+  version: string,
+  { stdout, stderr, env }: Surroundings,
+): Promise<number> {
+  const console = new Console(stdout, stderr, env);
+  const describe = (error: unknown, colour: boolean) =>
+    describeFailure(error, colour ? console.errorStyle : createStyle(false), env).text;
+  const wrongUsage = (message: string, colour: boolean) =>
+    `${(colour ? console.errorStyle : createStyle(false)).bad(message)}\n  monta <command> --help explains`;
+  const application = buildApplication<MontaContext>(root, {
+    name: 'monta',
+    versionInfo: { currentVersion: version },
+    scanner: { caseStyle: 'allow-kebab-for-camel' },
+    documentation: {
+      useAliasInUsageLine: true,
+      disableAnsiColor: env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== '',
+    },
+    localization: {
+      text: {
+        ...text_en,
+        noCommandRegisteredForInput: ({ input, ansiColor }) =>
+          describe(
+            new InputError(`there is no command "${input}"`, {
+              expected: `one of ${Object.keys(routes).join(', ')}`,
+              hint: didYouMean(input, Object.keys(routes)),
+            }),
+            ansiColor,
+          ),
+        exceptionWhileParsingArguments: (error, ansiColor) =>
+          error instanceof ArgumentScannerError
+            ? wrongUsage(
+                formatMessageForArgumentScannerError(error, {
+                  FlagNotFoundError: ({ input, corrections }) =>
+                    `there is no flag --${input.replace(/^-+/u, '')}${corrections.length === 0 ? '' : `, did you mean ${corrections.map((flag) => `--${flag.replace(/^-+/u, '')}`).join(' or ')}?`}`,
+                  ArgumentParseError: ({ externalFlagNameOrPlaceholder, exception }) =>
+                    `--${externalFlagNameOrPlaceholder}: ${exception instanceof InputError ? exception.format() : exception instanceof Error ? exception.message : String(exception)}`,
+                }),
+                ansiColor,
+              )
+            : describe(error, ansiColor),
+        exceptionWhileLoadingCommandFunction: describe,
+        exceptionWhileLoadingCommandContext: describe,
+        exceptionWhileRunningCommand: describe,
+        commandErrorResult: describe,
+      },
+    },
+    determineExitCode: (error) => describeFailure(error, createStyle(false), env).exitCode,
+  });
+  const process: StricliProcess = {
+    stdout: { write: (text) => console.write(text) },
+    stderr: { write: (text) => console.printError(text.endsWith('\n') ? text : `${text}\n`) },
+    env,
+  };
+  await run(application, inputs, { process, console, env });
+  return exitCodeOf(Number(process.exitCode ?? ExitCode.Success));
+}
+
+/** Stricli's own codes are negative: wrong usage counts as bad input, the rest as a failed run. */
+function exitCodeOf(code: number): number {
+  if (code >= 0) return code;
+  return code === ExitCode.UnknownCommand || code === ExitCode.InvalidArgument ? 2 : 1;
+}

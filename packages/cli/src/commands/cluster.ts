@@ -1,0 +1,131 @@
+/** `monta cluster`: lists the known clusters, or shows one. */
+import {
+  clusterPresets,
+  deviceCount,
+  formatBandwidth,
+  formatBytes,
+  formatFlops,
+  formatInteger,
+  formatSeconds,
+  toYaml,
+  InputError,
+  type Cluster,
+} from '@monta/core';
+import type { MontaContext } from '../context.js';
+import { loadCluster } from '../inputs.js';
+import { renderFacts, renderTable } from '../output/table.js';
+import type { Console } from '../output/console.js';
+import type { ClusterFlags } from './cluster.command.js';
+
+/** Devices in a unit of every tier, from the inside out: `8 x 2`. */
+const shapeOf = (cluster: Cluster) => cluster.tiers.map((tier) => tier.size).join(' x ');
+
+function list(console: Console): void {
+  const rows = [...clusterPresets.values()].map((cluster) => {
+    const outer = cluster.tiers.length > 1 ? cluster.tiers.at(-1) : undefined;
+    return [
+      cluster.name,
+      shapeOf(cluster),
+      cluster.device.name,
+      formatBytes(cluster.device.memoryBytes, 'binary'),
+      formatFlops(cluster.device.flopsPerSecond.bf16),
+      formatBandwidth(cluster.tiers[0]?.bytesPerSecond ?? 0),
+      outer === undefined ? '–' : `${outer.ports} x ${formatBandwidth(outer.bytesPerSecond)}`,
+    ];
+  });
+  console.print(
+    renderTable(
+      [
+        { header: 'cluster' },
+        { header: 'devices' },
+        { header: 'device' },
+        { header: 'memory', align: 'number' },
+        { header: 'bf16 peak', align: 'number' },
+        { header: 'inside a node', align: 'number' },
+        { header: 'out of a node' },
+      ],
+      rows,
+      { style: console.style },
+    ),
+  );
+  console.print('\nBandwidths are per port and direction. Others by pattern: h100-16x8, a800-4x8-1nic.');
+  console.print('monta cluster <name> shows the tiers and the sources of every figure.');
+}
+
+function show(console: Console, cluster: Cluster): void {
+  const { device, tiers } = cluster;
+  const count = deviceCount(cluster);
+  const { bf16, f32, fp8 } = device.flopsPerSecond;
+  const peaks = [
+    `bf16 ${formatFlops(bf16)}`,
+    ...(f32 === undefined ? [] : [`f32 ${formatFlops(f32)}`]),
+    ...(fp8 === undefined ? [] : [`fp8 ${formatFlops(fp8)}`]),
+  ];
+  console.print(`${console.style.bold(cluster.name)} · ${formatInteger(count)} x ${device.name}\n`);
+  console.print(
+    renderFacts(
+      [
+        ['Device', `${formatBytes(device.memoryBytes, 'binary')} at ${formatBandwidth(device.memoryBytesPerSecond)}`],
+        ['Peak', `${peaks.join(', ')} (dense)`],
+        ...(device.multiprocessors === undefined ? [] : [['SMs', formatInteger(device.multiprocessors)] as const]),
+      ],
+      console.style,
+    ),
+  );
+  let below = 1;
+  const rows = tiers.map((tier, index) => {
+    const unitBytesPerSecond = (tier.bytesPerSecond * tier.ports) / below;
+    const row = [
+      tier.name,
+      `${tier.size} ${index === 0 ? 'devices' : `of ${tiers[index - 1]?.name ?? ''}`}`,
+      String(tier.ports),
+      formatBandwidth(tier.bytesPerSecond),
+      formatBandwidth(unitBytesPerSecond),
+      formatSeconds(tier.latencySeconds),
+      tier.railAligned ? `rails, across ÷ ${tier.crossRailSlowdown}` : '–',
+    ];
+    below *= tier.size;
+    return row;
+  });
+  console.print();
+  console.print(
+    renderTable(
+      [
+        { header: 'tier' },
+        { header: 'joins' },
+        { header: 'ports', align: 'number' },
+        { header: 'per port', align: 'number' },
+        { header: 'per device', align: 'number' },
+        { header: 'latency', align: 'number' },
+        { header: 'rails' },
+      ],
+      rows,
+      { style: console.style },
+    ),
+  );
+  console.print(
+    '\nPorts are those of one device (first tier) or of one unit of the tier below; bandwidth is one direction.',
+  );
+  if (cluster.sources.length > 0) {
+    console.print(`\n${console.style.bold('Sources')}`);
+    for (const source of cluster.sources) console.print(`  ${source}`);
+  }
+}
+
+/** Runs the command. Throws `InputError` for an unknown name or a bad file. */
+export function runCluster({ console }: MontaContext, flags: ClusterFlags, name?: string): void {
+  if (flags.json && flags.yaml) throw new InputError('--json and --yaml exclude each other', { hint: 'choose one' });
+  if (name === undefined) {
+    if (flags.yaml) throw new InputError('--yaml needs a cluster', { hint: 'like monta cluster a800-2x8 --yaml' });
+    if (flags.json) console.json([...clusterPresets.values()].map(describe));
+    else list(console);
+    return;
+  }
+  const cluster = loadCluster(name);
+  if (flags.yaml) console.write(toYaml(cluster));
+  else if (flags.json) console.json(describe(cluster));
+  else show(console, cluster);
+}
+
+/** The JSON of a cluster: the fields of `Cluster`, and how many devices it has. */
+const describe = (cluster: Cluster) => ({ ...cluster, devices: deviceCount(cluster) });

@@ -1,0 +1,36 @@
+/** Flags, help texts and lazy loading that the commands share. */
+import type { MontaContext } from '../context.js';
+
+/** `--json`. */
+export const jsonFlag = {
+  kind: 'boolean',
+  brief: 'Print the result as JSON: stable keys, SI base units (bytes, seconds, bytes/s, FLOP/s), no colour',
+  default: false,
+  withNegated: false,
+} as const;
+
+/** The long help of a command: what it prints, then lines to copy. */
+export function helpText(description: string, examples: readonly (readonly [line: string, comment: string])[]): string {
+  const width = Math.max(...examples.map(([line]) => line.length)) + 3;
+  const lines = examples.map(([line, comment]) => `  ${line.padEnd(width)}${comment}`.trimEnd());
+  return `${description}\n\nEXAMPLES\n${lines.join('\n')}`;
+}
+
+/** What a command does: gets its surroundings, its flags and its arguments. */
+export type CommandAction<Flags, Arguments extends readonly unknown[]> = (
+  context: MontaContext,
+  flags: Flags,
+  ...args: Arguments
+) => void | Promise<void>;
+
+/** A loader for `buildCommand` that imports what a command does only when it runs. */
+export function lazy<Flags, Arguments extends readonly unknown[]>(
+  load: () => Promise<CommandAction<Flags, Arguments>>,
+): () => Promise<(this: MontaContext, flags: Flags, ...args: Arguments) => void | Promise<void>> {
+  return async () => {
+    const action = await load();
+    return function runAction(this: MontaContext, flags: Flags, ...args: Arguments) {
+      return action(this, flags, ...args);
+    };
+  };
+}
