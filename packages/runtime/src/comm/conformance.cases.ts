@@ -11,9 +11,9 @@ import type { ElementType, View } from '../device/view.js';
 export interface ConformanceContext {
   readonly endpoint: Endpoint;
   /** Fresh elements, content undefined. */
-  allocate(type: ElementType, length: number): View;
-  write(view: View, values: ArrayLike<number>): void;
-  read(view: View): number[];
+  readonly allocate: (type: ElementType, length: number) => View;
+  readonly write: (view: View, values: ArrayLike<number>) => void;
+  readonly read: (view: View) => number[];
   /** False for a backend that adds in another, yet fixed, order: then sums are compared within rounding. */
   readonly sumsInRankOrder: boolean;
 }

@@ -268,19 +268,23 @@ function oddOffsets(context: ConformanceContext): void {
   }
 }
 
+const largeElement = (from: number, to: number, index: number): number =>
+  (from * 1_000_003 + to * 7_919 + index * 31) | 0;
+
 /** Large enough to take many packets on any network. */
 function large(context: ConformanceContext): void {
   const group = world(context);
   const block = 9001;
-  const at = (from: number, to: number, index: number): number => (from * 1_000_003 + to * 7_919 + index * 31) | 0;
   const send = filled(
     context,
     'i32',
-    range(block * group.size).map((index) => at(group.rank, Math.floor(index / block), index % block)),
+    range(block * group.size).map((index) => largeElement(group.rank, Math.floor(index / block), index % block)),
   );
   const receive = blank(context, 'i32', block * group.size);
   context.endpoint.wait(group.allToAll(send, receive));
-  const expected = range(block * group.size).map((index) => at(Math.floor(index / block), group.rank, index % block));
+  const expected = range(block * group.size).map((index) =>
+    largeElement(Math.floor(index / block), group.rank, index % block),
+  );
   expectEqual(context, 'large all_to_all', receive, expected);
 }
 

@@ -114,17 +114,18 @@ function manyOutstanding(context: ConformanceContext): void {
   }
 }
 
+const unrounded = (member: number): number[] => values('f32', 500, member, 4);
+
 /** The same sum in runs in which ranks arrive in different orders, compared bit by bit between members and runs. */
 function sumsAreDeterministic(context: ConformanceContext): void {
   const { endpoint } = context;
   const group = world(context);
-  const contribution = (member: number): number[] => values('f32', 500, member, 4);
   let before: number[] | undefined;
   for (const run of range(5)) {
-    const buffer = filled(context, 'f32', contribution(group.rank));
+    const buffer = filled(context, 'f32', unrounded(group.rank));
     dawdle(endpoint, hash(group.rank, run) % 3);
     endpoint.wait(group.allReduce(buffer));
-    expectReduced(context, 'all_reduce', buffer, 'sum', range(group.size).map(contribution));
+    expectReduced(context, 'all_reduce', buffer, 'sum', range(group.size).map(unrounded));
     const sums = context.read(buffer);
     before ??= sums;
     const same = before.every((sum, index) => Object.is(sum, sums[index]));

@@ -1,5 +1,5 @@
 /** Turns the conformance cases into a vitest suite for one backend. */
-import { beforeAll, describe, it } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { conformanceCases, type CaseReport } from './conformance.cases.js';
 
 /**
@@ -14,10 +14,10 @@ export type ConformanceLauncher = (
 /** One job per size; each case is a test of its own, which fails with the job's error if the job ended in it. */
 export function describeConformance(backend: string, sizes: readonly number[], launch: ConformanceLauncher): void {
   for (const size of sizes) {
-    describe(`${backend} backend, ${size} ${size === 1 ? 'rank' : 'ranks'}`, () => {
+    describe(`${backend}, ${size} ${size === 1 ? 'rank' : 'ranks'}`, () => {
       const passed = new Map<string, Set<number>>();
       const started = new Set<string>();
-      let failure: unknown;
+      let failure: Error | undefined;
 
       beforeAll(async () => {
         try {
@@ -26,18 +26,22 @@ export function describeConformance(backend: string, sizes: readonly number[], l
             else passed.set(name, (passed.get(name) ?? new Set()).add(rank));
           });
         } catch (error) {
-          failure = error;
+          failure = error instanceof Error ? error : new Error(String(error));
         }
       });
 
-      for (const { name } of conformanceCases) {
-        it(name, () => {
-          if (passed.get(name)?.size === size) return;
-          if (failure === undefined) throw new Error('the job ended without running this case on every rank');
-          if (started.has(name)) throw failure;
-          throw new Error('not reached: the job ended in an earlier case', { cause: failure });
-        });
-      }
+      const outcome = (name: string): string | Error => {
+        if (passed.get(name)?.size === size) return 'passed on every rank';
+        if (failure === undefined) return 'the job ended without running this case on every rank';
+        if (started.has(name)) return failure;
+        return `not reached: the job ended in an earlier case: ${failure.message}`;
+      };
+
+      test.each(conformanceCases.map(({ name }) => name))('%s', (name) => {
+        const result = outcome(name);
+        if (result instanceof Error) throw result;
+        expect(result).toBe('passed on every rank');
+      });
     });
   }
 }

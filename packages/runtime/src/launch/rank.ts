@@ -16,7 +16,7 @@ export interface RankContext<Data = unknown> {
   /** `workerData` of the launch. */
   readonly data: Data;
   /** Sends a message to the launcher's `onMessage` (structured clone). */
-  report(message: unknown): void;
+  readonly report: (message: unknown) => void;
 }
 
 /** What the launcher gives a rank's thread. */

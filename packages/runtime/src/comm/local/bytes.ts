@@ -50,8 +50,8 @@ export function copyBytes(source: Bytes, from: number, target: Bytes, to: number
     const b = target.i32;
     const start = from >>> 2;
     const shift = (to >>> 2) - start;
-    for (let i = start; i < start + last; i++) b[i + shift] = a[i] as number;
-    for (let i = last << 2; i < bytes; i++) target.u8[to + i] = source.u8[from + i] as number;
+    for (let i = start; i < start + last; i++) b[i + shift] = a[i];
+    for (let i = last << 2; i < bytes; i++) target.u8[to + i] = source.u8[from + i];
     return;
   }
   target.u8.set(source.u8.subarray(from, from + bytes), to);
@@ -100,10 +100,10 @@ export function reduceBlocks(
 type Words = Float32Array | Int32Array;
 
 function addTo(tile: Words, words: Words, start: number, count: number): void {
-  for (let i = 0; i < count; i++) tile[i] = (tile[i] as number) + (words[start + i] as number);
+  for (let i = 0; i < count; i++) tile[i] = tile[i] + words[start + i];
 }
 
 function maxTo(tile: Words, words: Words, start: number, count: number): void {
   // Math.max keeps NaN whichever side it is on.
-  for (let i = 0; i < count; i++) tile[i] = Math.max(tile[i] as number, words[start + i] as number);
+  for (let i = 0; i < count; i++) tile[i] = Math.max(tile[i], words[start + i]);
 }

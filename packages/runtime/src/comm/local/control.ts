@@ -40,14 +40,13 @@ export interface SharedRank {
 }
 
 export function createControl(size: number, trace: boolean): SharedControl {
-  const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes);
   return {
     size,
-    header: shared(header.words * 4),
-    abortText: shared(abortTextBytes),
+    header: new SharedArrayBuffer(header.words * 4),
+    abortText: new SharedArrayBuffer(abortTextBytes),
     ranks: Array.from({ length: size }, () => ({
-      words: shared(rankWord.words * 4),
-      events: shared(eventCapacity * 4),
+      words: new SharedArrayBuffer(rankWord.words * 4),
+      events: new SharedArrayBuffer(eventCapacity * 4),
       ring: createWordRing(ringWords),
       records: createWordRing(trace ? recordCapacity * 16 : 16),
     })),

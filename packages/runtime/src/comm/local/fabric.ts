@@ -35,7 +35,7 @@ interface Flight {
   /** By place: flows that start or end there and have not ended, and reductions still to come. */
   readonly outstanding: number[];
   /** By place: contributions to the block that the member reduces, by contributor. */
-  readonly staging: (Bytes | undefined)[][];
+  readonly staging: Map<number, Bytes>[];
   readonly contributionsMissing: number[];
 }
 
@@ -88,7 +88,7 @@ export class FabricEngine implements Engine {
       plan,
       latencies: parties.map(({ rank }) => Math.max(...parties.map((other) => this.latency(rank, other.rank)))),
       outstanding: parties.map(() => 0),
-      staging: parties.map(() => parties.map(() => undefined)),
+      staging: parties.map(() => new Map<number, Bytes>()),
       contributionsMissing: parties.map(() => members),
     };
     const parts = finalParts(operations);
@@ -144,7 +144,7 @@ export class FabricEngine implements Engine {
       // Aligned like its source, which makes copies fast.
       const shift = part.source % 8;
       const staging = new Bytes(new ArrayBuffer(part.bytes + 8));
-      at(flight.staging, to)[from] = staging;
+      at(flight.staging, to).set(from, staging);
       this.transfer(flight, { ...part, target: shift }, staging, now, (time) => {
         this.contributed(flight, plan, to, spread, time);
         this.partDone(flight, part, time);
@@ -164,7 +164,7 @@ export class FabricEngine implements Engine {
     const start = bytesOf(first.type, at(plan.starts, to));
     const sources = flight.operations.map((operation, from) => {
       const byteOffset = operation.send.byteOffset + start;
-      const staging = at(at(flight.staging, to), from);
+      const staging = at(flight.staging, to).get(from);
       return staging === undefined
         ? { memory: at(flight.memories, from), byteOffset }
         : { memory: staging, byteOffset: byteOffset % 8 };
@@ -172,7 +172,7 @@ export class FabricEngine implements Engine {
     const byteOffset = reducedBlockOffset(at(flight.operations, to), plan, to);
     const target = { memory: at(flight.memories, to), byteOffset };
     reduceBlocks(first.type, first.reduction, at(plan.counts, to), sources, [target]);
-    at(flight.staging, to).fill(undefined);
+    at(flight.staging, to).clear();
     const onward = spread.filter((part) => part.from === to);
     const release = (later: number): void => {
       for (const part of onward) this.send(flight, part, later);

@@ -18,7 +18,7 @@ const launcher =
       onMessage: (rank, message) => onReport(rank, message as CaseReport),
     });
 
-describeConformance('local', [1, 2, 3, 4, 5, 6, 7, 8], launcher());
+describeConformance('local backend', [1, 2, 3, 4, 5, 6, 7, 8], launcher());
 
 /** Nodes of 4 with 2 NICs, two racks, slower between rails; fast enough for a test, with packets small enough to mix. */
 const cluster: Cluster = {
@@ -38,7 +38,7 @@ function tier(changes: Partial<Cluster['tiers'][number]>): Cluster['tiers'][numb
 }
 
 const fabric: FabricOptions = { cluster, timeScale: 20, scheduler: { packetBytes: 1 << 12 } };
-describeConformance('local with emulated network,', [1, 2, 3, 5, 8], launcher(fabric));
+describeConformance('local backend with emulated network', [1, 2, 3, 5, 8], launcher(fabric));
 // Ranks spread over nodes and racks, so that every tier is crossed.
 const scattered: FabricOptions = { ...fabric, devices: [0, 4, 9, 15] };
-describeConformance('local with emulated network, scattered ranks,', [4], launcher(scattered));
+describeConformance('local backend with emulated network, scattered ranks', [4], launcher(scattered));

@@ -169,7 +169,7 @@ export class PacketScheduler {
 
   /** Puts a flow into the queue of a port, if it has a packet for it and does not stand there yet. */
   private enqueue(flow: Flow, place: number, time: number): void {
-    if (flow.queued[place] === true || !this.hasPacket(flow, place)) return;
+    if (flow.queued[place] || !this.hasPacket(flow, place)) return;
     flow.queued[place] = true;
     const id = at(flow.ports, place);
     const port = at(this.ports, id);
