@@ -109,14 +109,14 @@ describe('collectives alone', () => {
   });
 });
 
-describe('measured curves', () => {
-  const curves = (seconds: (ranks: number, nodes: number, bytes: number) => number | undefined): CollectiveCurves => ({
-    seconds(name, { ranks, nodes }, totalBytes) {
-      const known = seconds(ranks, nodes, totalBytes);
-      return known === undefined ? unknownEstimate(name) : knownEstimate(known, 'interpolated', 'test');
-    },
-  });
+const curves = (seconds: (ranks: number, nodes: number, bytes: number) => number | undefined): CollectiveCurves => ({
+  seconds(name, { ranks, nodes }, totalBytes) {
+    const known = seconds(ranks, nodes, totalBytes);
+    return known === undefined ? unknownEstimate(name) : knownEstimate(known, 'interpolated', 'test');
+  },
+});
 
+describe('measured curves', () => {
   it('decide the time of a balanced collective exactly', () => {
     const model = costModel(
       device,

@@ -6,6 +6,7 @@ import { worldSize } from '../layout/mesh.js';
 import type { Binding, Operation, Program, Template } from '../schedule/schedule.js';
 import { Random } from '../units/index.js';
 import { placeOf, simulate } from './simulate.js';
+import { slice } from './sizes.js';
 import type { SimulationJob } from './simulate.js';
 
 export interface SimulatorBenchShape {
@@ -183,17 +184,15 @@ function skewedBinding({ nodes, devicesPerNode, skew }: SimulatorBenchShape, ran
   const draw = (): number => Math.round(rowsPerPeer * (1 + skew * (2 * random.uniform() - 1)));
   const pairs = Array.from({ length: ranks * nodes }, draw);
   const own = Array.from({ length: ranks }, draw);
-  const share = (rows: number, chunk: number, of: number): number =>
-    Math.floor((rows * (chunk + 1)) / of) - Math.floor((rows * chunk) / of);
   return {
     counts: (family, rank, _node, chunk, of) => {
       const group = family.startsWith('dispatch') ? nodes : devicesPerNode;
       const send = Int32Array.from({ length: group }, (_, j) =>
-        share((group === nodes ? pairs[rank * nodes + j] : own[rank]) ?? 0, chunk, of),
+        slice((group === nodes ? pairs[rank * nodes + j] : own[rank]) ?? 0, chunk, of),
       );
-      const receive = Int32Array.from({ length: group }, () => share(own[rank] ?? 0, chunk, of));
+      const receive = Int32Array.from({ length: group }, () => slice(own[rank] ?? 0, chunk, of));
       return { send, receive };
     },
-    rows: (_symbol, rank, _node, chunk, of) => share(own[rank] ?? 0, chunk, of),
+    rows: (_symbol, rank, _node, chunk, of) => slice(own[rank] ?? 0, chunk, of),
   };
 }

@@ -40,7 +40,7 @@ export class Channels {
         });
       }
       const pair = body.name === 'send' ? [rank, peer] : [peer, rank];
-      return this.#channel(`${pair.join('>')}`, pair);
+      return this.#channel(pair.join('>'), pair);
     }
     return this.#channel(`${lanes[flat.lane] ?? ''} ${body.group} ${members.join(',')}`, members);
   }

@@ -1,5 +1,5 @@
 /** The engine against a twin that works everything out again at every moment, flow by flow, and knows no queues of events. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Cluster } from '../cluster/cluster.js';
 import { route, portsOf } from '../cluster/ports.js';
@@ -36,7 +36,7 @@ function rates(drops: readonly Drop[], cluster: Cluster): void {
     const rise = Math.min(...room.map((left, port) => ((users[port] ?? 0) > 0 ? left / (users[port] ?? 1) : Infinity)));
     for (const drop of open) drop.rate += rise;
     users.forEach((count, port) => (room[port] = (room[port] ?? 0) - count * rise));
-    for (const drop of [...open]) if (drop.ports.some((port) => (room[port] ?? 0) < 1e-9)) open.delete(drop);
+    for (const drop of open) if (drop.ports.some((port) => (room[port] ?? 0) < 1e-9)) open.delete(drop);
   }
 }
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { CostInputs } from '../cost/index.js';
 import { pipelineSeconds, unevenPipelineSeconds } from '../cost/index.js';
@@ -43,6 +43,29 @@ function span(result: Simulation, rank: number, operation: string): Span {
   if (!found) throw new Error(`no ${operation} on rank ${rank}`);
   return found;
 }
+
+const lateStage = (seconds: number): Program =>
+  programOf([
+    template(
+      't',
+      [region('x', 10)],
+      [kernel('k', seconds), collective('a2a', 'inter', 'all_to_all', 'ep', 'x', { after: ['k'] })],
+    ),
+  ]);
+
+const plainStage = (operations: Operation[]): Program => programOf([template('t', [region('x', 10)], operations)]);
+
+const crossedStage = (first: string, second: string): Program =>
+  programOf([
+    template(
+      't',
+      [region('x', 10)],
+      [
+        collective(first, first === 'one' ? 'inter' : 'intra', 'all_to_all', 'ep', 'x'),
+        collective(second, second === 'one' ? 'inter' : 'intra', 'all_to_all', 'ep', 'x', { after: [first] }),
+      ],
+    ),
+  ]);
 
 function chain(n: number, kernelTime: number): Operation[] {
   // all_to_all between 2 nodes sends half of a chunk; all_gather in a node of 2 sends each rank's half
@@ -187,15 +210,7 @@ describe('lanes and hosts', () => {
 
   it('tell waiting for peers from transferring', () => {
     const place: Place = { ...testPlace(testCluster(2, 1)), stageOf: (rank) => rank };
-    const stage = (seconds: number): Program =>
-      programOf([
-        template(
-          't',
-          [region('x', 10)],
-          [kernel('k', seconds), collective('a2a', 'inter', 'all_to_all', 'ep', 'x', { after: ['k'] })],
-        ),
-      ]);
-    const result = run(testCluster(2, 1), [stage(1), stage(4)], {}, { place });
+    const result = run(testCluster(2, 1), [lateStage(1), lateStage(4)], {}, { place });
     expect(span(result, 0, 't/a2a')).toMatchObject({ issued: 1, ready: 4, end: 14, bytes: 10 });
     expect(span(result, 1, 't/a2a')).toMatchObject({ issued: 4, ready: 4, end: 14 });
     expect(result.summary.path.map((piece) => [piece.rank, piece.operation])).toEqual([
@@ -258,29 +273,19 @@ describe('what cannot run', () => {
     const place: Place = { ...testPlace(testCluster(2, 1)), stageOf: (rank) => rank };
     const one = collective('one', 'inter', 'all_to_all', 'ep', 'x');
     const two = collective('two', 'inter', 'all_gather', 'ep', 'x');
-    const stage = (operations: Operation[]): Program => programOf([template('t', [region('x', 10)], operations)]);
-    expect(() => run(testCluster(2, 1), [stage([one, two]), stage([two, one])], {}, { place })).toThrow(
+    expect(() => run(testCluster(2, 1), [plainStage([one, two]), plainStage([two, one])], {}, { place })).toThrow(
       /collective 0 on inter ep 0,1 differs: rank 0 has t\/one of node 0, rank 1 has t\/two/u,
     );
-    expect(() => run(testCluster(2, 1), [stage([one, two]), stage([one])], {}, { place })).toThrow(
+    expect(() => run(testCluster(2, 1), [plainStage([one, two]), plainStage([one])], {}, { place })).toThrow(
       /rank 1 has nothing left/u,
     );
   });
 
   it('is reported as a deadlock with the operations that wait', () => {
     const place: Place = { ...testPlace(testCluster(2, 1)), stageOf: (rank) => rank };
-    const stage = (first: string, second: string): Program =>
-      programOf([
-        template(
-          't',
-          [region('x', 10)],
-          [
-            collective(first, first === 'one' ? 'inter' : 'intra', 'all_to_all', 'ep', 'x'),
-            collective(second, second === 'one' ? 'inter' : 'intra', 'all_to_all', 'ep', 'x', { after: [first] }),
-          ],
-        ),
-      ]);
-    expect(() => run(testCluster(2, 1), [stage('one', 'two'), stage('two', 'one')], {}, { place })).toThrow(
+    expect(() =>
+      run(testCluster(2, 1), [crossedStage('one', 'two'), crossedStage('two', 'one')], {}, { place }),
+    ).toThrow(
       /deadlock:[^]*rank 0 inter: t\/one of node 0 waits for rank 1[^]*rank 0 intra: t\/two of node 0 waits for t\/one/u,
     );
   });

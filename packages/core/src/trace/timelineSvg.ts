@@ -158,7 +158,7 @@ function drawRow(
     covered = end;
     const fill = families.get(family(span)) ?? otherColour;
     const waiting = `${formatSeconds(span.ready - span.issued)} waiting`;
-    const busy = `${formatSeconds(span.end - span.ready)}`;
+    const busy = formatSeconds(span.end - span.ready);
     const tip = `${span.operation} (node ${span.node}): ${busy}, ${waiting}, ${formatBytes(span.bytes)}`;
     parts.push(`<g><title>${escape(tip)}</title>`);
     if (ready - start >= narrowest) parts.push(bar(start, ready, row.y, fill, 0.25));

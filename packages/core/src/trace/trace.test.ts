@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareTraces, laneTimes, readPerfetto, spanLanes, timelineSvg, writePerfetto } from './index.js';
 import type { Span, Trace } from './index.js';
