@@ -5,3 +5,4 @@ export * from './pipeline.js';
 export * from './inputs.js';
 export * from './model.js';
 export * from './collective.js';
+export * from './calibration/index.js';

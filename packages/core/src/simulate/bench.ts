@@ -3,10 +3,10 @@ import type { Cluster } from '../cluster/cluster.js';
 import { costModel } from '../cost/index.js';
 import type { Layout } from '../layout/layout.js';
 import { worldSize } from '../layout/mesh.js';
+import { chunkRows } from '../schedule/counts-binding.js';
 import type { Binding, Operation, Program, Template } from '../schedule/schedule.js';
 import { Random } from '../units/index.js';
 import { placeOf, simulate } from './simulate.js';
-import { slice } from './sizes.js';
 import type { SimulationJob } from './simulate.js';
 
 export interface SimulatorBenchShape {
@@ -188,11 +188,11 @@ function skewedBinding({ nodes, devicesPerNode, skew }: SimulatorBenchShape, ran
     counts: (family, rank, _node, chunk, of) => {
       const group = family.startsWith('dispatch') ? nodes : devicesPerNode;
       const send = Int32Array.from({ length: group }, (_, j) =>
-        slice((group === nodes ? pairs[rank * nodes + j] : own[rank]) ?? 0, chunk, of),
+        chunkRows((group === nodes ? pairs[rank * nodes + j] : own[rank]) ?? 0, chunk, of),
       );
-      const receive = Int32Array.from({ length: group }, () => slice(own[rank] ?? 0, chunk, of));
+      const receive = Int32Array.from({ length: group }, () => chunkRows(own[rank] ?? 0, chunk, of));
       return { send, receive };
     },
-    rows: (_symbol, rank, _node, chunk, of) => slice(own[rank] ?? 0, chunk, of),
+    rows: (_symbol, rank, _node, chunk, of) => chunkRows(own[rank] ?? 0, chunk, of),
   };
 }

@@ -1,20 +1,15 @@
 /** How many bytes an operation moves on given ranks, once routing is bound. */
 import type { CollectiveLoad } from '../cost/index.js';
-import type { Binding, Body, DType, Operation, Size, Template, Use } from '../schedule/schedule.js';
+import { chunkRows } from '../schedule/counts-binding.js';
+import { dtypeBytes } from '../schedule/moe-shape.js';
+import type { Binding, Body, Operation, Size, Template, Use } from '../schedule/schedule.js';
 import { InputError } from '../units/index.js';
 
 export type CollectiveBody = Extract<Body, { kind: 'collective' }>;
 
-const elementBytes: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2, fp8: 1, i32: 4 };
-
-/** Rows floor(total*index/of) .. floor(total*(index+1)/of): a chunk, or a member's token slice. */
-export function slice(total: number, index: number, of: number): number {
-  return of === 1 ? total : Math.floor((total * (index + 1)) / of) - Math.floor((total * index) / of);
-}
-
 /** Rows of chunk `chunk` of `of` of a size on a rank. */
 export function rowsOf(size: Size, binding: Binding, rank: number, node: number, chunk: number, of: number): number {
-  return typeof size === 'number' ? slice(size, chunk, of) : binding.rows(size.symbol, rank, node, chunk, of);
+  return typeof size === 'number' ? chunkRows(size, chunk, of) : binding.rows(size.symbol, rank, node, chunk, of);
 }
 
 /**
@@ -38,11 +33,11 @@ export function collectiveLoad(
       expected: 'a use of a region of the template, first what is read, last what is written',
     });
   }
-  const rowBytes = region.columns * elementBytes[region.dtype];
+  const rowBytes = region.columns * dtypeBytes[region.dtype];
   if (body.counts) return countedLoad(body, `${template.name}/${operation.id}`, use, rowBytes, members, node, binding);
   const rows = members.map((rank) => rowsOf(region.rows, binding, rank, node, use.chunk, use.of));
   const share = (total: number, index: number): number =>
-    rowBytes * (body.split === 'tokens' ? slice(total, index, n) : total / n);
+    rowBytes * (body.split === 'tokens' ? chunkRows(total, index, n) : total / n);
   switch (body.name) {
     case 'all_to_all': {
       const bytes = new Float64Array(n * n);
