@@ -2,3 +2,4 @@ export * from './workload.js';
 export * from './choose.js';
 export * from './explain.js';
 export * from './flips.js';
+export * from './predict-step.js';
