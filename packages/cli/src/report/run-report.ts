@@ -1,0 +1,151 @@
+/**
+ * What a training run tells at its end, as plain data: `report.json` in the run folder is exactly this, and `renderReport` draws
+ * the page from it. SI base units throughout (seconds, bytes, bytes/s, FLOP/s), losses in nats per token.
+ */
+
+/** How a number came about. Nothing emulated is ever called measured without saying so. */
+export type Origin =
+  /** Timed on real hardware and real links. */
+  | 'measured'
+  /** Timed on this machine while the emulated network slowed the bytes to a cluster's bandwidths times a scale. */
+  | 'measured on an emulated network'
+  /** From the cost model and the simulator. */
+  | 'predicted';
+
+/** Mean time of a rank's step by what it did, seconds. Lanes overlap, so they may add up to more than the step. */
+export interface LaneSeconds {
+  readonly compute: number;
+  readonly inter: number;
+  readonly intra: number;
+  readonly copy: number;
+  /** Issued, but a peer had not arrived. */
+  readonly waiting: number;
+}
+
+/** Bytes that crossed one tier in one step, summed over ranks. */
+export interface TierBytesReport {
+  readonly tier: string;
+  readonly predictedBytes: number;
+  /** Counted while running; absent when nothing counted them. */
+  readonly countedBytes?: number;
+}
+
+/** One way of moving tokens, run for `steps` steps in this very run. */
+export interface StrategyRun {
+  /** As `scattered, 4 / 2 chunks`. */
+  readonly name: string;
+  /** chosen: what the plan picked; baseline: `duplicated`; fixed: the best that needs no choosing; other: run for comparison. */
+  readonly role: 'chosen' | 'baseline' | 'fixed' | 'other';
+  readonly steps: number;
+  /** Median of the steps after warm-up. */
+  readonly stepSeconds: number;
+  /** 10th and 90th percentile of the same steps. */
+  readonly stepSecondsSpread: readonly [low: number, high: number];
+  /** Absent where the cost model had no answer. */
+  readonly predictedStepSeconds?: number;
+  readonly tokensPerSecond: number;
+  readonly lanes: LaneSeconds;
+  readonly predictedLanes?: LaneSeconds;
+  readonly bytes: readonly TierBytesReport[];
+  /** Last training loss of its steps, to show that strategies compute the same. */
+  readonly lastLoss: number;
+}
+
+/** What one operation took, predicted and measured; medians over ranks and steps. */
+export interface OperationTime {
+  readonly name: string;
+  readonly lane: 'compute' | 'inter' | 'intra' | 'copy';
+  readonly predictedSeconds: number;
+  readonly measuredSeconds: number;
+}
+
+export interface RunReport {
+  readonly format: 'monta-run-report';
+  readonly version: 1;
+  /** Name of the run folder, as `2026-11-24-a`. */
+  readonly run: string;
+  /** ISO 8601 with time zone. */
+  readonly started: string;
+  readonly seconds: number;
+  /** The command line, as typed. */
+  readonly command: string;
+  /** Set for data made up to show the page: the page then says so on top. */
+  readonly invented?: boolean;
+
+  readonly cluster: { readonly name: string; readonly devices: number; readonly summary: string };
+  readonly model: {
+    readonly name: string;
+    readonly parameters: number;
+    readonly active: number;
+    readonly summary: string;
+  };
+  /** As `tp=4,dp=2,ep=2`. */
+  readonly layout: string;
+  readonly data: {
+    readonly name: string;
+    readonly licence?: string;
+    readonly sequence: number;
+    readonly tokensPerStep: number;
+  };
+
+  /** How times came about, and what stood behind them. */
+  readonly timing: {
+    readonly origin: Exclude<Origin, 'predicted'>;
+    /** The hardware and backend that ran, as `2 x AMD EPYC, 8 worker threads`. */
+    readonly ranOn: string;
+    /** Emulated seconds per second of the cluster file; absent without emulation. */
+    readonly timeScale?: number;
+    /** What the cost model rests on, as `α-β from the cluster file; GEMM measured here`. */
+    readonly predictionBasis: string;
+  };
+
+  readonly plan: {
+    readonly chosen: string;
+    /** Label and sentence, as `['Why', 'the NIC binds …']`, in the order to be shown. */
+    readonly reasons: readonly (readonly [label: string, text: string])[];
+  };
+
+  readonly loss: {
+    /** Every step of the chosen strategy's run. */
+    readonly training: readonly (readonly [step: number, nats: number])[];
+    readonly heldOut: readonly (readonly [step: number, nats: number])[];
+    /** Held-out cross-entropy of the unigram model of the training text. */
+    readonly unigram: number;
+    /** What one token is, as `byte`. */
+    readonly token: string;
+  };
+
+  /** The chosen one first. */
+  readonly strategies: readonly StrategyRun[];
+  readonly operations: readonly OperationTime[];
+  /** Median absolute error of the predicted operation times, as a share; absent when nothing was compared. */
+  readonly operationError?: number;
+
+  /** Share of tokens per expert relative to a balanced load, per layer; columns are spans of steps. */
+  readonly expertLoad: readonly {
+    readonly layer: number;
+    readonly stepEdges: readonly number[];
+    readonly experts: readonly (readonly number[])[];
+  }[];
+
+  /** SVG of the predicted over the measured timeline of one step; absent when no trace was taken. */
+  readonly timelineSvg?: string;
+  /** Files beside the report, with what they are for. */
+  readonly files: readonly { readonly path: string; readonly purpose: string }[];
+  /** Everything that was set, in the order of the configuration file. */
+  readonly configuration: readonly (readonly [key: string, value: string])[];
+  /** What the prediction leaves out and what a reader should not conclude. */
+  readonly limits: readonly string[];
+}
+
+/** The run of a role, if there is one. */
+export function strategyOf(report: RunReport, role: StrategyRun['role']): StrategyRun | undefined {
+  return report.strategies.find((strategy) => strategy.role === role);
+}
+
+/** How many times faster the chosen strategy's step is than another's. */
+export function speedUp(report: RunReport, over: 'baseline' | 'fixed'): number | undefined {
+  const chosen = strategyOf(report, 'chosen');
+  const other = strategyOf(report, over);
+  return chosen && other ? other.stepSeconds / chosen.stepSeconds : undefined;
+}

@@ -1,0 +1,143 @@
+/** The plots of the report, each made of one part of the run's data. */
+import { formatBytes, formatInteger, formatSeconds } from '@monta/core';
+import { barChart, heatMap, lineChart, scatter, type LineSeries } from '../plots/index.js';
+import type { LaneSeconds, RunReport, StrategyRun } from './run-report.js';
+
+/** Mean over a window of at most `width` values around each, so that the trend shows and the ends are not bent. */
+export function smoothed(points: readonly (readonly [number, number])[], width: number): [number, number][] {
+  const half = Math.floor(width / 2);
+  return points.map(([x], index) => {
+    const reach = Math.min(half, index, points.length - 1 - index);
+    const near = points.slice(index - reach, index + reach + 1);
+    return [x, near.reduce((sum, [, y]) => sum + y, 0) / near.length];
+  });
+}
+
+const smoothingWindow = 15;
+
+/** Training and held-out loss, with the unigram level. */
+export function lossPlot({ loss }: RunReport): string {
+  const enough = loss.training.length > 2 * smoothingWindow;
+  const series: LineSeries[] = [
+    {
+      name: enough ? 'training, every step' : 'training',
+      points: loss.training,
+      colour: 0,
+      look: enough ? 'faint' : 'solid',
+    },
+    ...(enough
+      ? [
+          {
+            name: `training, mean of ${smoothingWindow} steps`,
+            points: smoothed(loss.training, smoothingWindow),
+            colour: 0,
+          },
+        ]
+      : []),
+    { name: 'held-out', points: loss.heldOut, colour: 1, dots: true },
+  ];
+  return lineChart({
+    x: { label: 'step', format: formatInteger },
+    y: { label: `nat per ${loss.token}`, format: (value) => value.toFixed(1) },
+    series,
+    levels: [{ name: 'unigram, held-out', value: loss.unigram }],
+    width: 720,
+    height: 320,
+  });
+}
+
+const laneOrder = ['compute', 'inter', 'intra', 'copy', 'waiting'] as const satisfies readonly (keyof LaneSeconds)[];
+
+const laneValues = (lanes: LaneSeconds) => laneOrder.map((lane) => lanes[lane]);
+
+/** Where the time of a step goes, per strategy, measured above predicted. */
+export function lanesPlot(report: RunReport): string {
+  const rows = report.strategies.flatMap((strategy) => {
+    const chosen = strategy.role === 'chosen';
+    return [
+      { name: strategy.name, values: laneValues(strategy.lanes), chosen },
+      ...(strategy.predictedLanes ? [{ name: 'predicted', values: laneValues(strategy.predictedLanes) }] : []),
+    ];
+  });
+  return barChart({
+    value: { label: 'time per step and rank, lanes added up', format: formatSeconds },
+    series: ['compute', 'inter-node', 'intra-node', 'copy', 'waiting for peers'],
+    arrangement: 'stacked',
+    rows,
+    width: 720,
+  });
+}
+
+/** Step times, measured beside predicted. */
+export function stepsPlot(report: RunReport): string {
+  return barChart({
+    value: { label: 'step', format: formatSeconds },
+    series: [report.timing.origin, 'predicted'],
+    rows: report.strategies.map((strategy) => ({
+      name: strategy.name,
+      values: [strategy.stepSeconds, strategy.predictedStepSeconds],
+      chosen: strategy.role === 'chosen',
+    })),
+    width: 720,
+  });
+}
+
+/** Predicted and counted bytes of a tier. */
+function bytesOf(strategy: StrategyRun, tier: string): [number | undefined, number | undefined] {
+  const found = strategy.bytes.find((bytes) => bytes.tier === tier);
+  return [found?.predictedBytes, found?.countedBytes];
+}
+
+/** Bytes per link and step, one row per tier and strategy. */
+export function bytesPlot(report: RunReport): string {
+  const tiers = [...new Set(report.strategies.flatMap((strategy) => strategy.bytes.map(({ tier }) => tier)))];
+  return barChart({
+    value: { label: 'bytes per step, all ranks', format: (value) => formatBytes(value) },
+    series: ['predicted', 'counted while running'],
+    rows: tiers.flatMap((tier) =>
+      report.strategies.map((strategy) => ({
+        name: `${tier}: ${strategy.name}`,
+        values: bytesOf(strategy, tier),
+        chosen: strategy.role === 'chosen',
+      })),
+    ),
+    width: 720,
+  });
+}
+
+/** Predicted over measured time of every operation, by lane. */
+export function operationsPlot(report: RunReport): string {
+  const lanes = [...new Set(report.operations.map(({ lane }) => lane))];
+  return scatter({
+    quantity: 'time of an operation',
+    scale: 'log',
+    format: formatSeconds,
+    tolerance: 0.15,
+    series: lanes.map((lane) => ({
+      name: lane,
+      points: report.operations
+        .filter((operation) => operation.lane === lane)
+        .map(({ name, predictedSeconds, measuredSeconds }) => ({
+          name,
+          predicted: predictedSeconds,
+          measured: measuredSeconds,
+        })),
+    })),
+    width: 480,
+    height: 420,
+  });
+}
+
+/** Load of the experts of one layer over time. */
+export function loadPlot(load: RunReport['expertLoad'][number]): string {
+  return heatMap({
+    subtitle: `layer ${load.layer}`,
+    x: { label: 'step', format: formatInteger },
+    edges: load.stepEdges,
+    rows: load.experts.map((values, expert) => ({ name: `expert ${expert}`, values })),
+    middle: 1,
+    format: (value) => `${value.toFixed(2)}×`,
+    quantity: 'tokens relative to a balanced load',
+    width: 720,
+  });
+}
