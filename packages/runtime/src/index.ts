@@ -12,3 +12,4 @@ export * from './checkpoint/safetensors.js';
 export * from './bench/gemm.js';
 export * from './train/index.js';
 export * from './execute/index.js';
+export * from './bench/collectives.js';

@@ -1,0 +1,39 @@
+/** A rank of the collective benchmark. */
+import type { CollectiveBenchData, CollectiveBenchResult, MeasuredCollective } from './collectives.js';
+import type { CommEvent } from '../comm/communicator.js';
+import { runRank } from '../launch/rank.js';
+
+const barriersPerRound = 50;
+const warmUpRounds = 2;
+
+runRank<CollectiveBenchData>(({ size, endpoint, memory, data }): CollectiveBenchResult => {
+  const world = endpoint.communicator(
+    'world',
+    Array.from({ length: size }, (_, rank) => rank),
+    'inter',
+  );
+  const elements = data.bytesPerRank / 4;
+  const large = memory.allocateView('f32', elements);
+  const other = memory.allocateView('f32', elements);
+  const block = { ...other, length: elements / size };
+  memory.f32(large).fill(1);
+  memory.f32(other).fill(1);
+  const time = (operations: number, submit: () => CommEvent): number[] => {
+    const seconds: number[] = [];
+    for (let round = 0; round < warmUpRounds + data.rounds; round++) {
+      endpoint.wait(world.barrier());
+      const start = endpoint.now();
+      for (let i = 0; i < operations; i++) endpoint.wait(submit());
+      seconds.push((endpoint.now() - start) / operations);
+    }
+    return seconds.slice(warmUpRounds);
+  };
+  const collectives: Record<MeasuredCollective, readonly number[]> = {
+    all_to_all: time(1, () => world.allToAll(large, other)),
+    all_gather: time(1, () => world.allGather(block, large)),
+    reduce_scatter: time(1, () => world.reduceScatter(large, block)),
+    // The largest of equal numbers: repeated sums would grow beyond what float32 holds.
+    all_reduce: time(1, () => world.allReduce(large, { reduction: 'max' })),
+  };
+  return { collectives, barrier: time(barriersPerRound, () => world.barrier()) };
+});
