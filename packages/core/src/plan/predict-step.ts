@@ -41,11 +41,14 @@ function shallow(model: MoeModel, moe: number, dense: number): MoeModel {
   return { ...model, layers: moe + dense, moeLayers };
 }
 
-function run(workload: StepWorkload, step: StepShape): Simulation | UnknownEstimate {
+/** Simulates a step without its update, only the update, or all of it. */
+function run(workload: StepWorkload, step: StepShape, part: 'passes' | 'update' | 'all'): Simulation | UnknownEstimate {
   const { cluster, routing, seed, model, hostCores } = workload;
+  const program = trainingStep(step);
+  const nodes = program.nodes.filter(({ pass }) => part === 'all' || (pass === 'update') === (part === 'update'));
   return simulate({
     place: placeOf(step.layout, cluster),
-    programs: [trainingStep(step)],
+    programs: [{ ...program, nodes: part === 'update' ? nodes.map((node) => ({ ...node, after: [] })) : nodes }],
     bindings: [routedBinding(moeShape(step), routing, seed)],
     model,
     hostCores,
@@ -54,8 +57,8 @@ function run(workload: StepWorkload, step: StepShape): Simulation | UnknownEstim
 
 /**
  * Predicts a step; `unknown` when the cost model can't price a kernel. All layers see the same routing. With n layers with experts, d
- * without and b micro-batches: T = T(1, 0, 1) + (n-1) a + d c + (b-1) (T(1, 0, 2) - T(1, 0, 1) + (n-1) a + d c), where
- * a = T(2, 0, 1) - T(1, 0, 1) and c = T(1, 1, 1) - T(1, 0, 1).
+ * without, b micro-batches, and T the time without the update U:
+ * U + T(1, 0, 1) + (b-1) (T(1, 0, 2) - T(1, 0, 1)) + b ((n-1) (T(2, 0, 1) - T(1, 0, 1)) + d (T(1, 1, 1) - T(1, 0, 1))).
  */
 export function predictStep(workload: StepWorkload): StepPrediction | UnknownEstimate {
   const { step } = workload;
@@ -72,21 +75,24 @@ export function predictStep(workload: StepWorkload): StepPrediction | UnknownEst
   const moe = model.moeLayers.filter(Boolean).length;
   const dense = model.layers - moe;
   if (model.layers * microBatches <= wholeUpTo || moe === 0) {
-    const whole = run(workload, step);
+    const whole = run(workload, step, 'all');
     return whole.known ? result(whole.summary.makespanSeconds, whole, false) : whole;
   }
   const at = (m: number, d: number, b: number): Simulation | UnknownEstimate =>
-    run(workload, { ...step, model: shallow(model, m, d), microBatches: b });
+    run(workload, { ...step, model: shallow(model, m, d), microBatches: b }, 'passes');
   const one = at(1, 0, 1);
   const two = at(2, 0, 1);
   const mixed = dense > 0 ? at(1, 1, 1) : one;
   const repeated = microBatches > 1 ? at(1, 0, 2) : one;
+  const update = run(workload, step, 'update');
   if (!one.known) return one;
   if (!two.known) return two;
   if (!mixed.known) return mixed;
   if (!repeated.known) return repeated;
+  if (!update.known) return update;
   const base = one.summary.makespanSeconds;
   const layers = (moe - 1) * (two.summary.makespanSeconds - base) + dense * (mixed.summary.makespanSeconds - base);
-  const again = repeated.summary.makespanSeconds - base + layers;
-  return result(base + layers + (microBatches - 1) * again, two, true);
+  const again = microBatches > 1 ? repeated.summary.makespanSeconds - base : 0;
+  const passes = base + (microBatches - 1) * again + microBatches * layers;
+  return result(update.summary.makespanSeconds + passes, two, true);
 }
