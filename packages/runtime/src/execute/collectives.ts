@@ -34,7 +34,7 @@ export class Collectives {
   /** This rank's communicator of a group on a lane. */
   communicator(group: Group, lane: string): Communicator {
     const members = groupMembers(this.#layout, group, this.#endpoint.rank);
-    return this.#endpoint.communicator(`${group} of rank ${members[0]}`, members, lane);
+    return this.#endpoint.communicator(`${group} ${members.join(' ')}`, members, lane);
   }
 
   /** Submits a collective of node `node`; it starts when `after` are done. */

@@ -61,13 +61,14 @@ export class Lanes {
   drainUntil(indices: readonly number[]): void {
     let open = indices;
     for (;;) {
-      open = open.filter((index) => !this.#hasEnded(index));
+      open = this.#open(open);
       if (open.length === 0) return;
-      if (this.#runOne()) {
+      // What is looked up once must not be looked up again: an event that ends in between would be missed by the wait.
+      const awaited = this.#runOneOrAwait(open);
+      if (awaited === undefined) {
         this.#endpoint.progress();
         continue;
       }
-      const awaited = [...open.flatMap((index) => this.#eventOfCollective(index)), ...this.#awaitedByHeads()];
       if (awaited.length === 0) throw new Error('the program is stuck: no kernel can run and no transfer is under way');
       this.#endpoint.waitAny(awaited);
     }
@@ -78,29 +79,36 @@ export class Lanes {
     this.drainUntil(this.#issued.map((_, index) => index));
   }
 
-  #runOne(): boolean {
+  /** Runs the first kernel that can run; else returns the transfers for whose end somebody waits. */
+  #runOneOrAwait(awaitedByCaller: readonly number[]): CommEvent[] | undefined {
+    const awaited = this.#transfers(awaitedByCaller);
     for (const queue of [this.#queues.copy, this.#queues.compute]) {
       const head = queue[0];
-      if (head?.run === undefined || !head.compiled.after.every((index) => this.#hasEnded(index))) continue;
+      if (head?.run === undefined) continue;
+      const open = this.#open(head.compiled.after);
+      if (open.length > 0) {
+        awaited.push(...this.#transfers(open));
+        continue;
+      }
       queue.shift();
       head.run();
       head.ended = true;
       if (head.event !== undefined) this.#endpoint.record(head.event);
-      return true;
+      return undefined;
     }
-    return false;
+    return awaited;
   }
 
-  #awaitedByHeads(): CommEvent[] {
-    return [this.#queues.copy[0], this.#queues.compute[0]].flatMap((head) =>
-      head === undefined ? [] : head.compiled.after.flatMap((index) => this.#eventOfCollective(index)),
-    );
+  #open(indices: readonly number[]): number[] {
+    return indices.filter((index) => !this.#hasEnded(index));
   }
 
-  /** The event of an operation that is a collective under way. */
-  #eventOfCollective(index: number): CommEvent[] {
-    const issued = this.#issued[index];
-    return issued.run !== undefined || issued.event === undefined || this.#hasEnded(index) ? [] : [issued.event];
+  /** Events of those operations that are collectives. */
+  #transfers(indices: readonly number[]): CommEvent[] {
+    return indices.flatMap((index) => {
+      const { run, event } = this.#issued[index];
+      return run === undefined && event !== undefined ? [event] : [];
+    });
   }
 
   #hasEnded(index: number): boolean {

@@ -191,7 +191,7 @@ export class ParameterStore {
     else
       endpoint.wait(
         endpoint
-          .communicator('world of rank 0', world, 'copy')
+          .communicator(`world ${world.join(' ')}`, world, 'copy')
           .allGather(sent, received, { counts, label: `gather ${name}` }),
       );
     const all = this.#memory.f32(received);
