@@ -9,6 +9,7 @@ export interface FabricPort {
   readonly bytesPerSecond: number;
   /** Tier that the port belongs to. */
   readonly tier: number;
+  readonly tierName: string;
 }
 
 export interface FabricRoute {
@@ -43,6 +44,7 @@ export function fabricOf(cluster: Cluster): Fabric {
       id: portName(cluster, port),
       bytesPerSecond: port.bytesPerSecond,
       tier: port.tier,
+      tierName: cluster.tiers[port.tier]?.name ?? `tier ${port.tier}`,
     })),
     route(from, to) {
       const key = from * ranks + to;

@@ -147,7 +147,8 @@ describe('shared ports', () => {
       const result = run(cluster, program);
       expect(result.summary.makespanSeconds).toBeCloseTo(perNode * 10 * rowBytes, 9);
       expect(result.summary.binding).toMatchObject({ kind: 'port', share: 1 });
-      expect(result.summary.binding?.name).toMatch(/^node\d\/network\/(out|in)$/u);
+      expect(result.summary.binding?.name).toBe('network');
+      expect(result.summary.binding?.port).toMatch(/^node\d\/network\/(out|in)$/u);
     }
   });
 

@@ -50,9 +50,11 @@ export interface PortLoad {
 
 /** What held the critical path longest. */
 export interface BindingResource {
-  /** A port's id, or a lane, `latency` or `host`. */
+  /** A tier of the network, a lane on which kernels ran, `latency` or `host`. */
   readonly name: string;
   readonly kind: Resource['kind'];
+  /** For a tier, the id of the port that held the path longest. Where ports are equally busy it is one of them. */
+  readonly port?: string;
   readonly seconds: number;
   /** Of the makespan. */
   readonly share: number;
@@ -191,6 +193,7 @@ function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): Si
     leftOut: [
       'congestion inside switches, and packets: bytes are a fluid',
       'variation from run to run',
+      'kernels that slow collectives down beside them (the other direction is in)',
       ...(model.curves ? [] : ['bandwidth that depends on the message size: no measured curves']),
       ...(model.kernels ? [] : ['kernel efficiency that depends on the shape: no measured kernels']),
     ],
@@ -199,20 +202,24 @@ function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): Si
 }
 
 function heldBy(path: readonly PathPiece[], fabric: Fabric, makespan: number): BindingResource[] {
-  const totals = new Map<string, { kind: Resource['kind']; seconds: number }>();
-  for (const piece of path) {
-    const { resource } = piece;
+  const totals = new Map<string, { kind: Resource['kind']; seconds: number; ports: Map<string, number> }>();
+  for (const { resource, start, end } of path) {
+    const port = resource.kind === 'port' ? fabric.ports[resource.port] : undefined;
     const name =
       resource.kind === 'port'
-        ? (fabric.ports[resource.port]?.id ?? `host mover ${resource.port - fabric.ports.length}`)
+        ? (port?.tierName ?? 'movers')
         : resource.kind === 'lane'
           ? resource.lane
           : resource.kind;
-    const total = totals.get(name) ?? { kind: resource.kind, seconds: 0 };
-    total.seconds += piece.end - piece.start;
+    const total = totals.get(name) ?? { kind: resource.kind, seconds: 0, ports: new Map<string, number>() };
     totals.set(name, total);
+    total.seconds += end - start;
+    if (port) total.ports.set(port.id, (total.ports.get(port.id) ?? 0) + end - start);
   }
   return [...totals]
-    .map(([name, { kind, seconds }]) => ({ name, kind, seconds, share: seconds / makespan }))
+    .map(([name, { kind, seconds, ports }]) => {
+      const [longest] = [...ports].sort((a, b) => b[1] - a[1]);
+      return { name, kind, seconds, share: seconds / makespan, ...(longest ? { port: longest[0] } : {}) };
+    })
     .sort((a, b) => b.seconds - a.seconds);
 }

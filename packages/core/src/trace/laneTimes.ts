@@ -50,7 +50,7 @@ export function laneTimes(trace: Trace): LaneTimes {
   const ranks = [...byRank].sort(([a], [b]) => a - b).map(([rank, spans]) => rankTimes(rank, spans));
   const total = ranks.reduce((sum, rank) => sum + rank.communicationSeconds, 0);
   const exposed = ranks.reduce((sum, rank) => sum + rank.exposedSeconds, 0);
-  return { makespanSeconds, ranks, hiddenShare: total > 0 ? 1 - exposed / total : 0 };
+  return { makespanSeconds, ranks, hiddenShare: total > 0 ? Math.max(0, 1 - exposed / total) : 0 };
 }
 
 function rankTimes(rank: number, spans: readonly Span[]): RankTimes {
