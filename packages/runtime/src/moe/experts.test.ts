@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { Elementwise } from '../device/cpu/elementwise.js';
+import { CpuMemory } from '../device/cpu/memory.js';
 import { referenceGemm } from '../device/cpu/gemm-reference.js';
 import { Tape, linear, matrix, swiglu } from '../transformer/referenceTape.js';
 import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../transformer/testing.js';
@@ -171,5 +173,19 @@ describe('experts', () => {
     expect(relativeError(s.dx, expected[0])).toBeLessThan(1e-3);
     expect(relativeError(s.dgateUp, expected[1])).toBeLessThan(1e-3);
     expect(relativeError(s.ddown, expected[2])).toBeLessThan(1e-3);
+  });
+
+  it('takes the activation of a device, which agrees with the plain one', () => {
+    const device = new Elementwise(CpuMemory.create({ bytes: 1 << 16 }));
+    const [plain, fast] = [setUp(7, 5), setUp(7, 5)];
+    for (const s of [plain, fast]) {
+      const kernels = s === fast ? device : undefined;
+      expertGateUp(referenceGemm, s.shape, everything, s.x, s.gateUp, s.gateUpRows);
+      expertActivation(s.shape, everything, s.gateUpRows, s.activated, kernels);
+      s.dactivated.set(s.activated.map((value) => value - 0.3));
+      expertActivationGrad(s.shape, everything, s.gateUpRows, s.dactivated, s.gateUpRows, kernels);
+    }
+    expect(relativeError(fast.activated, plain.activated)).toBeLessThan(2e-6);
+    expect(relativeError(fast.gateUpRows, plain.gateUpRows)).toBeLessThan(2e-6);
   });
 });

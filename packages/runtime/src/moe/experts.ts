@@ -9,6 +9,7 @@
  * in the backward. All functions write only the rows of their segments.
  */
 import type { Gemm } from '../device/gemm.js';
+import { exponential } from '../transformer/exponential.js';
 import { chunkBegin, chunkRows } from './blocks.js';
 
 export interface ExpertShape {
@@ -74,21 +75,50 @@ export function expertGateUp(
   });
 }
 
+/** The activation of whole arrays; a device offers a faster one (`Elementwise` of the CPU). */
+export interface SiluMul {
+  /** out = silu(gate) * up, with silu(g) = g / (1 + e^-g). */
+  siluMul(gate: Float32Array, up: Float32Array, out: Float32Array): void;
+  /** Gradients with respect to gate and up; they may overwrite gate and up. */
+  siluMulBackward(
+    gate: Float32Array,
+    up: Float32Array,
+    gradOut: Float32Array,
+    gradGate: Float32Array,
+    gradUp: Float32Array,
+  ): void;
+}
+
+export const plainSiluMul: SiluMul = {
+  siluMul(gate, up, out) {
+    for (let i = 0; i < out.length; i++) out[i] = (gate[i] / (1 + exponential(-gate[i]))) * up[i];
+  },
+  siluMulBackward(gate, up, gradOut, gradGate, gradUp) {
+    for (let i = 0; i < gradOut.length; i++) {
+      const g = gate[i];
+      const u = up[i];
+      const upstream = gradOut[i];
+      const sigmoid = 1 / (1 + exponential(-g));
+      gradGate[i] = upstream * u * sigmoid * (1 + g * (1 - sigmoid));
+      gradUp[i] = upstream * g * sigmoid;
+    }
+  },
+};
+
 /** activated [rows, ffn] = silu(gate) * up. */
 export function expertActivation(
   { ffn }: ExpertShape,
   segments: Segments,
   gateUpRows: Float32Array,
   activated: Float32Array,
+  kernels: SiluMul = plainSiluMul,
 ): void {
   forEachSegment(segments, (_expert, first, rows) => {
     for (let row = first; row < first + rows; row++) {
       const from = row * 2 * ffn;
-      const to = row * ffn;
-      for (let i = 0; i < ffn; i++) {
-        const gate = gateUpRows[from + i];
-        activated[to + i] = (gate / (1 + Math.exp(-gate))) * gateUpRows[from + ffn + i];
-      }
+      const gate = gateUpRows.subarray(from, from + ffn);
+      const up = gateUpRows.subarray(from + ffn, from + 2 * ffn);
+      kernels.siluMul(gate, up, activated.subarray(row * ffn, (row + 1) * ffn));
     }
   });
 }
@@ -143,18 +173,18 @@ export function expertActivationGrad(
   gateUpRows: Float32Array,
   dactivated: Float32Array,
   dgateUpRows: Float32Array,
+  kernels: SiluMul = plainSiluMul,
 ): void {
   forEachSegment(segments, (_expert, first, rows) => {
     for (let row = first; row < first + rows; row++) {
       const from = row * 2 * ffn;
-      for (let i = 0; i < ffn; i++) {
-        const gate = gateUpRows[from + i];
-        const up = gateUpRows[from + ffn + i];
-        const upstream = dactivated[row * ffn + i];
-        const sigmoid = 1 / (1 + Math.exp(-gate));
-        dgateUpRows[from + i] = upstream * up * sigmoid * (1 + gate * (1 - sigmoid));
-        dgateUpRows[from + ffn + i] = upstream * gate * sigmoid;
-      }
+      kernels.siluMulBackward(
+        gateUpRows.subarray(from, from + ffn),
+        gateUpRows.subarray(from + ffn, from + 2 * ffn),
+        dactivated.subarray(row * ffn, (row + 1) * ffn),
+        dgateUpRows.subarray(from, from + ffn),
+        dgateUpRows.subarray(from + ffn, from + 2 * ffn),
+      );
     }
   });
 }

@@ -2,6 +2,8 @@
  * The router after its linear layer: softmax over all experts in float32, the k largest, renormalised or not. Ties go to the lowest expert.
  */
 
+import { exponential } from '../transformer/exponential.js';
+
 export interface RouterShape {
   readonly tokens: number;
   readonly experts: number;
@@ -21,7 +23,7 @@ export function routerSoftmax(shape: RouterShape, logits: Float32Array, probabil
     for (let i = from; i < end; i++) largest = Math.max(largest, logits[i]);
     let sum = 0;
     for (let i = from; i < end; i++) {
-      const value = Math.exp(logits[i] - largest);
+      const value = exponential(logits[i] - largest);
       probabilities[i] = value;
       sum += value;
     }

@@ -4,6 +4,7 @@
  * (as FlashAttention does, Dao et al., arXiv 2205.14135), so memory stays linear in the sequence.
  */
 import type { Gemm } from '../device/gemm.js';
+import { exponential } from './exponential.js';
 
 export interface AttentionShape {
   readonly batch: number;
@@ -102,7 +103,7 @@ export function attentionForward(
       for (let i = first; i < end; i++) largest = Math.max(largest, scratch[from + i]);
       let sum = 0;
       for (let i = first; i < end; i++) {
-        const value = Math.exp(scratch[from + i] - largest);
+        const value = exponential(scratch[from + i] - largest);
         scratch[from + i] = value;
         sum += value;
       }
@@ -177,7 +178,7 @@ export function attentionBackward(
       probability.fill(0, from, from + first);
       gradient.fill(0, from, from + first);
       for (let i = from + first; i < from + end; i++) {
-        const p = Math.exp(probability[i] - log);
+        const p = exponential(probability[i] - log);
         probability[i] = p;
         gradient[i] = p * (gradient[i] - dot) * scale;
       }

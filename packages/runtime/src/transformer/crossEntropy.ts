@@ -5,6 +5,7 @@
  *   crossEntropyMax -> all_reduce max -> crossEntropySums -> all_reduce sum -> crossEntropyLoss, crossEntropyGrad
  */
 import type { VocabularyShare } from './embedding.js';
+import { exponential } from './exponential.js';
 
 /** A target that takes no part in the loss. */
 export const ignoredLabel = -100;
@@ -48,7 +49,7 @@ export function crossEntropySums(
   for (let row = 0; row < rows; row++) {
     const shift = largest[row];
     let sum = 0;
-    for (let i = row * count; i < (row + 1) * count; i++) sum += Math.exp(logits[i] - shift);
+    for (let i = row * count; i < (row + 1) * count; i++) sum += exponential(logits[i] - shift);
     sums[row] = sum;
     const column = targets[row] - first;
     const held = column >= 0 && column < count;
@@ -85,7 +86,7 @@ export function crossEntropyGrad(
     }
     const shift = largest[row];
     const factor = scale / sums[row];
-    for (let i = from; i < from + count; i++) dlogits[i] = Math.exp(logits[i] - shift) * factor;
+    for (let i = from; i < from + count; i++) dlogits[i] = exponential(logits[i] - shift) * factor;
     const column = target - first;
     if (column >= 0 && column < count) dlogits[from + column] = dlogits[from + column] - scale;
   }
