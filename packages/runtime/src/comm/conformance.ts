@@ -11,6 +11,9 @@ export type ConformanceLauncher = (
   onReport: (rank: number, report: CaseReport) => void,
 ) => Promise<unknown>;
 
+/** Generous: a machine may be busy with other things. */
+const jobMilliseconds = 120_000;
+
 /** One job per size; each case is a test of its own, which fails with the job's error if the job ended in it. */
 export function describeConformance(backend: string, sizes: readonly number[], launch: ConformanceLauncher): void {
   for (const size of sizes) {
@@ -28,7 +31,7 @@ export function describeConformance(backend: string, sizes: readonly number[], l
         } catch (error) {
           failure = error instanceof Error ? error : new Error(String(error));
         }
-      });
+      }, jobMilliseconds);
 
       const outcome = (name: string): string | Error => {
         if (passed.get(name)?.size === size) return 'passed on every rank';
