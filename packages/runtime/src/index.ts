@@ -13,3 +13,4 @@ export * from './bench/gemm.js';
 export * from './train/index.js';
 export * from './execute/index.js';
 export * from './bench/collectives.js';
+export * from './probe/index.js';

@@ -1,0 +1,3 @@
+export * from './solo-endpoint.js';
+export * from './kernel-rates.js';
+export { probeKernels, type KernelProbe } from './probe-kernels.js';

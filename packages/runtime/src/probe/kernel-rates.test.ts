@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import type { Program, Span } from '@monta/core';
+import { fitKernelRates, fitLine } from './kernel-rates.js';
+
+describe('kernel rates', () => {
+  it('recovers overhead and rate of a line', () => {
+    const { overhead, perUnit } = fitLine([1e6, 4e6, 9e6].map((work) => ({ work, seconds: 2e-5 + work / 5e9 })));
+    expect(overhead).toBeCloseTo(2e-5, 9);
+    expect(1 / perUnit).toBeCloseTo(5e9, -3);
+  });
+
+  it('never gives negative overheads or rates', () => {
+    expect(
+      fitLine([
+        { work: 1, seconds: 1 },
+        { work: 2, seconds: 3 },
+      ]).overhead,
+    ).toBe(0);
+    expect(
+      fitLine([
+        { work: 1, seconds: 2 },
+        { work: 4, seconds: 1 },
+      ]).perUnit,
+    ).toBeGreaterThan(0);
+    expect(fitLine([{ work: 10, seconds: 2 }])).toEqual({ overhead: 0, perUnit: 0.2 });
+  });
+
+  it('takes the median time of a size, FLOPs for matrix kernels and bytes for the others', () => {
+    const work = { rows: 8, chunk: 0, of: 1, flopsPerRow: 100, bytesPerRow: 10, fixedBytes: 5 };
+    const operation = (id: string, kind: 'gemm' | 'memory') => ({
+      id,
+      lane: 'compute' as const,
+      body: { kind: 'kernel' as const, name: `k.${kind}`, work: { ...work, kind } },
+      uses: [],
+      after: [],
+      priority: 0,
+    });
+    const program: Program = {
+      stage: 0,
+      nodes: [],
+      templates: {
+        t: {
+          name: 't',
+          input: 'replicated',
+          output: 'replicated',
+          regions: [],
+          operations: [operation('a', 'gemm'), operation('b', 'memory')],
+        },
+      },
+    };
+    const span = (id: string, seconds: number): Span => ({
+      step: 1,
+      rank: 0,
+      node: 0,
+      operation: `t/${id}`,
+      lane: 'compute',
+      issued: 0,
+      ready: 0,
+      end: seconds,
+      bytes: 85,
+    });
+    const rates = fitKernelRates([{ program, spans: [span('a', 2), span('a', 400), span('a', 1), span('b', 17)] }]);
+    expect(rates.get('k.gemm')).toMatchObject({ flopsPerSecond: 400, bytesPerSecond: Infinity, overheadSeconds: 0 });
+    expect(rates.get('k.memory')?.bytesPerSecond).toBeCloseTo(5, 12);
+  });
+});

@@ -1,0 +1,67 @@
+/** Times a rank's kernels alone on a core, at the sizes that a training step gives them. */
+import { trainingStep, worldSize, type KernelRate, type StepShape } from '@monta/core';
+import { createGemm, type CpuMemory } from '../device/cpu/index.js';
+import { initialiseParameters, ParameterStore, TrainingExecutor } from '../execute/index.js';
+import { launchLocal, type RankContext } from '../launch/index.js';
+import { fitKernelRates, type TimedKernels } from './kernel-rates.js';
+import { SoloEndpoint } from './solo-endpoint.js';
+
+export interface KernelProbe {
+  readonly step: StepShape;
+  /** Chunk counts at which kernels are timed, so that rates and overheads can be told apart. */
+  readonly chunkCounts: readonly number[];
+  /** Timed steps for each, after one that is not timed. */
+  readonly repetitions: number;
+}
+
+function timeSteps(probe: KernelProbe, chunks: number, memory: CpuMemory): TimedKernels {
+  const step: StepShape = {
+    ...probe.step,
+    strategy: { ...probe.step.strategy, chunks: { forward: chunks, backward: chunks } },
+  };
+  const endpoint = new SoloEndpoint(0, worldSize(step.layout), memory);
+  const parameters = new ParameterStore(step, 0, memory);
+  initialiseParameters(parameters, 1);
+  const executor = new TrainingExecutor({ step, endpoint, memory, gemm: createGemm(memory), parameters, trace: true });
+  const tokens = step.sequence * step.sequences;
+  const { vocabSize } = step.model;
+  // Spread token ids (Knuth's multiplicative hash), so that routing is about even.
+  const ids = Int32Array.from({ length: tokens }, (_, i) => Math.imul(i + 1, 2654435761) >>> 0).map(
+    (x) => Math.abs(x) % vocabSize,
+  );
+  const batch = { ids, targets: ids };
+  const spans: TimedKernels['spans'][number][] = [];
+  for (let repetition = 0; repetition <= probe.repetitions; repetition++) {
+    executor.trainStep(
+      Array.from({ length: step.microBatches }, () => batch),
+      {
+        targets: tokens * step.microBatches * step.layout.dp,
+        number: repetition + 1,
+        optimizer: { learningRate: 1e-6, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, maxNorm: 1 },
+      },
+    );
+    const taken = executor.takeSpans();
+    if (repetition > 0) spans.push(...taken);
+  }
+  return { program: trainingStep(step), spans };
+}
+
+/** A rank's side, see `probe.worker.ts`. */
+export function probeRank({ memory, data }: RankContext<KernelProbe>): [string, KernelRate][] {
+  return [...fitKernelRates(data.chunkCounts.map((chunks) => timeSteps(data, chunks, memory)))];
+}
+
+const memoryBytes = 64 * 2 ** 20;
+
+/** Runs the probe in a thread of its own and gives the rate of every kernel of the step. */
+export async function probeKernels(probe: KernelProbe, signal?: AbortSignal): Promise<ReadonlyMap<string, KernelRate>> {
+  const [rates] = (await launchLocal({
+    ranks: 1,
+    memoryBytes,
+    maximumMemoryBytes: 32 * memoryBytes,
+    workerModule: new URL('./probe.worker.ts', import.meta.url),
+    workerData: probe,
+    signal,
+  })) as [[string, KernelRate][]];
+  return new Map(rates);
+}
