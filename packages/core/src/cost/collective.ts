@@ -177,10 +177,7 @@ function fromCurves(
   const nodes = new Set(members.map((rank) => fabric.nodeOf(rank))).size;
   const estimate = model.curves.seconds(name, { ranks: n, nodes }, totalBytes);
   if (!estimate.known) return undefined;
-  const balanced: CollectiveLoad =
-    load.kind === 'pairs'
-      ? { kind: 'pairs', bytes: new Float64Array(n * n).fill(totalBytes / n) }
-      : { kind: 'blocks', bytes: new Float64Array(n).fill(name === 'broadcast' ? totalBytes : totalBytes / n) };
+  const balanced = name === 'send' || name === 'receive' ? load : balancedLoad(load, n, name, totalBytes);
   const parts = decompose(name, members, balanced, model.inputs.algorithm, (rank) => fabric.nodeOf(rank));
   const alone = busiestPort(
     fabric,
@@ -198,6 +195,12 @@ function fromCurves(
     basis: estimate.basis,
     detail: estimate.detail,
   };
+}
+
+/** Equal blocks whose buffer, as nccl-tests counts it, has `totalBytes`. */
+function balancedLoad(load: CollectiveLoad, n: number, name: CollectiveName, totalBytes: number): CollectiveLoad {
+  if (load.kind === 'pairs') return { kind: 'pairs', bytes: new Float64Array(n * n).fill(totalBytes / n) };
+  return { kind: 'blocks', bytes: new Float64Array(n).fill(name === 'broadcast' ? totalBytes : totalBytes / n) };
 }
 
 /** The buffer size that nccl-tests would report: of the rank with the most, since it decides. */

@@ -132,6 +132,19 @@ describe('measured curves', () => {
     }
   });
 
+  it('decide the time of every collective, in both directions of a pair and in one', () => {
+    const model = costModel(device, exact({ curves: curves((_ranks, _nodes, bytes) => 2e-5 + bytes / 7e9) }));
+    for (const name of ['all_gather', 'reduce_scatter', 'all_reduce'] as const) {
+      const priced = priceCollective(model, fabric, name, tp, blocks(8, 5e5));
+      expect(collectiveSeconds(fabric, priced).seconds).toBeCloseTo(2e-5 + 4e6 / 7e9, 12);
+    }
+    const whole = priceCollective(model, fabric, 'broadcast', tp, blocks(8, 4e6));
+    expect(collectiveSeconds(fabric, whole).seconds).toBeCloseTo(2e-5 + 4e6 / 7e9, 12);
+    const sent = { kind: 'pairs', bytes: Float64Array.of(0, 4e6, 0, 0) } as const;
+    const priced = priceCollective(model, fabric, 'send', [0, 8], sent);
+    expect(collectiveSeconds(fabric, priced).seconds).toBeCloseTo(2e-5 + 4e6 / 7e9, 12);
+  });
+
   it('leave skew to the ports', () => {
     const model = costModel(device, exact({ curves: curves((_r, _n, bytes) => bytes / 10e9) }));
     const load = pairs(8, 1e6);
