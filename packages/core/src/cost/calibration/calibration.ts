@@ -26,13 +26,14 @@ export interface Calibration {
 const format = 'monta-calibration';
 const version = 1;
 
+function item(s: Series): string {
+  const { points, ...rest } = s;
+  const pairs = points.map((p) => `[${p.bytes}, ${Number(p.seconds.toPrecision(7))}]`);
+  return `    ${JSON.stringify(rest).slice(0, -1)},\n      "points": [${pairs.join(', ')}]}`;
+}
+
 /** The text of a calibration file. */
 export function writeCalibration({ series, notes }: Calibration): string {
-  const item = (s: Series): string => {
-    const { points, ...rest } = s;
-    const pairs = points.map((p) => `[${p.bytes}, ${Number(p.seconds.toPrecision(7))}]`);
-    return `    ${JSON.stringify(rest).slice(0, -1)},\n      "points": [${pairs.join(', ')}]}`;
-  };
   const head = `"format": "${format}",\n  "version": ${version},\n  "notes": ${JSON.stringify(notes)}`;
   return `{\n  ${head},\n  "series": [\n${series.map(item).join(',\n')}\n  ]\n}\n`;
 }

@@ -106,11 +106,12 @@ export function readMeasurementsCsv(text: string, fileName: string): CsvReading 
   return { measurements, skipped, warnings: [] };
 }
 
+const quote = (text: string): string => (/[",\n]/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+const micro = (seconds: number | undefined): string =>
+  seconds === undefined ? '' : String(+(seconds * 1e6).toPrecision(9));
+
 /** Writes measurements in the form that `readMeasurementsCsv` reads. */
 export function writeMeasurementsCsv(measurements: readonly Measurement[]): string {
-  const quote = (text: string): string => (/[",\n]/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const micro = (seconds: number | undefined): string =>
-    seconds === undefined ? '' : String(+(seconds * 1e6).toPrecision(9));
   const lines = measurements.map((m) =>
     [
       m.op,

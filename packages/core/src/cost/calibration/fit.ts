@@ -138,8 +138,8 @@ function tooFast(measurements: readonly Measurement[]): Nonsense[] {
   return [
     {
       problem:
-        `${row.op} of ${row.bytes} bytes over ${row.ranks} ranks at ${formatBandwidth(bus)} of bus bandwidth is more than a ` +
-        `${links.name} can send inside a node (${formatBandwidth(links.bytesPerSecond)}; ${links.source})`,
+        `${row.op} of ${row.bytes} bytes over ${row.ranks} ranks at ${formatBandwidth(bus)} of bus bandwidth is more than ` +
+        `the links of ${links.name} inside a node carry (${formatBandwidth(links.bytesPerSecond)}; ${links.source})`,
       rows,
       hint: 'check the unit of the times, the number of ranks, and that sizes are total buffers',
     },

@@ -41,12 +41,19 @@ function gpu(name: string, family: string, bytesPerSecond: number, source: strin
   };
 }
 
+const found = new Map<string, GpuLinks | undefined>();
+
 /** The links of the GPU that `name` means (as `NVIDIA H100 80GB HBM3`); undefined for a GPU that is not listed, and for PCIe cards. */
 export function linksOf(name: string): GpuLinks | undefined {
-  const found = gpus.find(({ pattern }) => pattern.test(name));
+  if (!found.has(name)) found.set(name, findLinks(name));
+  return found.get(name);
+}
+
+function findLinks(name: string): GpuLinks | undefined {
+  const entry = gpus.find(({ pattern }) => pattern.test(name));
   // The PCIe card of an SXM GPU has the name but not the links.
-  if (found === undefined || (!found.family.startsWith('pcie') && /pcie/iu.test(name))) return undefined;
-  const { pattern: _, ...links } = found;
+  if (entry === undefined || (!entry.family.startsWith('pcie') && /pcie/iu.test(name))) return undefined;
+  const { pattern: _, ...links } = entry;
   return links;
 }
 

@@ -7,7 +7,8 @@ import type { CollectiveCurves } from '../model.js';
 import type { Calibration } from './calibration.js';
 import { carryErrors, carriedCurve, expectedCarryError } from './carry-errors.js';
 import { carryGpus, carryOps, carryRanks, restsOn } from './carry.js';
-import type { Curve, EvaluationKind } from './curve.js';
+import type { Carried } from './carry.js';
+import type { Curve, EvaluationKind, Knot } from './curve.js';
 import { gpuKey } from './gpus.js';
 import { measuredOps } from './measurement.js';
 import type { MeasuredOp } from './measurement.js';
@@ -49,7 +50,7 @@ interface Answer {
 }
 
 /** A calibration with its curves and carried curves at hand. */
-export class Lookup implements CollectiveCurves {
+export class CalibrationLookup implements CollectiveCurves {
   readonly calibration: Calibration;
   readonly #hardware: Partial<Pick<Query, 'gpu' | 'system' | 'library'>>;
   readonly #answers = new Map<string, Answer | string>();
@@ -126,11 +127,13 @@ export class Lookup implements CollectiveCurves {
       .sort((a, b) => a.error - b.error);
     const [best] = ranked;
     if (best === undefined) return undefined;
+    const team = teamOf(ranked);
+    const mean = { ...best.carried, points: geometricMean(team) };
     return {
-      curve: carriedCurve(best.carried),
+      curve: carriedCurve(mean),
       carried: true,
       addedError: best.error,
-      restsOn: [best.carried.method, ...restsOn(best.carried)],
+      restsOn: team.flatMap(({ carried }) => [carried.method, ...restsOn(carried)]),
     };
   }
 
@@ -172,6 +175,33 @@ export class Lookup implements CollectiveCurves {
       nodes: wanted.nodes,
     };
   }
+}
+
+interface Candidate {
+  readonly carried: Carried;
+  readonly error: number;
+}
+
+/** Candidates whose error is within this factor of the best one's are averaged with it. */
+const nearlyAsGood = 2;
+
+/** The best candidate of every source that is nearly as good as the best of all: their errors partly cancel. */
+function teamOf(ranked: readonly Candidate[]): Candidate[] {
+  const sources = (c: Candidate): string => c.carried.from.map(describeKey).join('; ');
+  const first = ranked[0]?.error ?? 0;
+  return ranked.filter(
+    (c, i) => c.error <= nearlyAsGood * first && ranked.findIndex((other) => sources(other) === sources(c)) === i,
+  );
+}
+
+/** At the sizes of the first, weighted by one over the squared error. */
+function geometricMean(team: readonly Candidate[]): Knot[] {
+  const curves = team.map(({ carried, error }) => ({ curve: carriedCurve(carried), weight: 1 / error ** 2 }));
+  const total = curves.reduce((sum, { weight }) => sum + weight, 0);
+  return (team[0]?.carried.points ?? []).map(({ bytes }) => {
+    const logs = curves.reduce((sum, { curve, weight }) => sum + weight * Math.log(curve.at(bytes).seconds), 0);
+    return { bytes, seconds: Math.exp(logs / total) };
+  });
 }
 
 const basisOf: Readonly<Record<Found['kind'], Basis>> = {

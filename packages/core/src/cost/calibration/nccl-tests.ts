@@ -74,6 +74,7 @@ function tablesOf(text: string, fileName: string, warnings: string[]): Table[] {
   let heading: Heading = { devices: [] };
   let columns: Columns | undefined;
   let table: Table | undefined;
+  let stale = false; // the heading belongs to a table that had rows
   for (const [index, raw] of text.split(/\r?\n/u).entries()) {
     const line = withoutPrefix(raw);
     const found = headerOf(line);
@@ -87,10 +88,12 @@ function tablesOf(text: string, fileName: string, warnings: string[]): Table[] {
     if (row !== undefined && table !== undefined) {
       if (row.cut) warnings.push(`${fileName}:${index + 1}: row is cut short, left out`);
       else table.rows.push(row);
+      stale = true;
       continue;
     }
-    const next = headingWith(heading, line, table !== undefined && table.rows.length > 0);
-    if (next !== heading) heading = next;
+    const next = headingWith(heading, line, stale);
+    if (next !== heading) stale = false;
+    heading = next;
     // A concluding line names the test that the table above came from.
     const concluded = /test concluded:\s*(\S+)/iu.exec(line)?.[1];
     const op = concluded === undefined ? undefined : parseOp(concluded);

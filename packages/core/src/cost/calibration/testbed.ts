@@ -60,7 +60,9 @@ export function paperTestbed(a100: Calibration, options: TestbedOptions): Testbe
   if (!(nicBytesPerSecond > 0 && latencySeconds > 0)) {
     throw new InputError('bandwidth and latency of the network must be more than 0');
   }
-  const measured = a100.series.filter((s) => gpuKey(s.gpu) === 'A100' && (s.nodes ?? 1) === 1 && s.basis === 'measured');
+  const measured = a100.series.filter(
+    (s) => gpuKey(s.gpu) === 'A100' && (s.nodes ?? 1) === 1 && s.basis === 'measured',
+  );
   if (measured.length === 0) {
     throw new InputError('the calibration holds no A100 series of one node', {
       expected: 'nccl-tests of A100 inside a node',
@@ -98,7 +100,10 @@ function insideNode(source: Series, scaling: number): Bounds[] {
     };
     // Fewer links never make it faster than the A100 itself.
     const original = new Map(source.points.map((p) => [p.bytes, p.seconds]));
-    const faster = points.map((p) => ({ ...p, seconds: Math.max(p.seconds / (1 + scaling), original.get(p.bytes) ?? 0) }));
+    const faster = points.map((p) => ({
+      ...p,
+      seconds: Math.max(p.seconds / (1 + scaling), original.get(p.bytes) ?? 0),
+    }));
     const slower = points.map((p) => ({ ...p, seconds: p.seconds * (1 + scaling) }));
     return { expected: series, fastest: { ...series, points: faster }, slowest: { ...series, points: slower } };
   });

@@ -1,7 +1,7 @@
 /** Predictions of a calibration against measurements, with the naive predictor beside them. */
 import type { Calibration } from './calibration.js';
 import { groupBy } from './fit.js';
-import { Lookup } from './lookup.js';
+import { CalibrationLookup } from './lookup.js';
 import type { Found } from './lookup.js';
 import { quantile } from './measurement.js';
 import type { Measurement } from './measurement.js';
@@ -53,8 +53,12 @@ const mebibyte = 2 ** 20;
  * Predicts every measurement. Device, system and library of a row are those looked up; a row that does not name them takes those of the
  * calibration if there is but one.
  */
-export function validate(calibration: Calibration, measurements: readonly Measurement[], given?: Lookup): Validation {
-  const lookup = given ?? new Lookup(calibration);
+export function validate(
+  calibration: Calibration,
+  measurements: readonly Measurement[],
+  given?: CalibrationLookup,
+): Validation {
+  const lookup = given ?? new CalibrationLookup(calibration);
   const details: ValidationRow[] = [];
   const unpricedRows: { measurement: Measurement; why: string }[] = [];
   for (const measurement of measurements) {

@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import { mergeCalibrations, readCalibration, writeCalibration } from './calibration.js';
+import type { Calibration } from './calibration.js';
+import type { Series } from './series.js';
+
+const series = (change: Partial<Series> = {}): Series => ({
+  gpu: 'H100 80GB HBM3',
+  system: '',
+  library: 'nccl 2.29.2',
+  op: 'all_gather',
+  ranks: 8,
+  nodes: 1,
+  basis: 'measured',
+  addedError: 0,
+  sources: ['a.txt:10-12'],
+  points: [
+    { bytes: 512, seconds: 1.01e-5 },
+    { bytes: 2 ** 20, seconds: 1.71e-5 },
+  ],
+  ...change,
+});
+
+const calibration: Calibration = {
+  series: [series(), series({ op: 'all_to_all', nodes: null, basis: 'derived', addedError: 0.2 })],
+  notes: ['a "note"'],
+};
+
+const broken = (find: string | RegExp, put: string): (() => Calibration) => {
+  const text = writeCalibration(calibration);
+  expect(text).toMatch(find);
+  return () => readCalibration(text.replace(find, put), 'c.json');
+};
+
+describe('calibration file', () => {
+  it('reads what it writes', () => {
+    expect(readCalibration(writeCalibration(calibration), 'c.json')).toEqual(calibration);
+    expect(JSON.parse(writeCalibration(calibration))).toMatchObject({ format: 'monta-calibration', version: 1 });
+  });
+
+  it('refuses another format or version', () => {
+    expect(broken('monta-calibration', 'else')).toThrow(expect.objectContaining({ path: 'format', file: 'c.json' }));
+    expect(broken('"version": 1', '"version": 2')).toThrow(/version 2 is not known/u);
+    expect(() => readCalibration('{', 'c.json')).toThrow(/cannot be read as JSON/u);
+  });
+
+  it('refuses unknown keys, unknown collectives and wrong numbers, saying where', () => {
+    expect(broken('"addedError"', '"addedErr"')).toThrow(expect.objectContaining({ path: 'series[0].addedErr' }));
+    expect(broken('"all_gather"', '"gather"')).toThrow(expect.objectContaining({ path: 'series[0].op' }));
+    expect(broken('"ranks":8', '"ranks":1')).toThrow(expect.objectContaining({ path: 'series[0].ranks' }));
+    expect(broken('[512, ', '[0, ')).toThrow(expect.objectContaining({ path: 'series[0].points[0][0]' }));
+    expect(broken('[512, ', '[5e9, ')).toThrow(/point 1 .* breaks the order/u);
+    expect(broken('"op":"all_to_all","ranks":8,"nodes":null', '"op":"all_gather","ranks":8,"nodes":1')).toThrow(
+      /twice/u,
+    );
+  });
+});
+
+describe('mergeCalibrations', () => {
+  it('joins, prefers measured over derived, and takes the later of two that agree', () => {
+    const derived = series({ basis: 'derived', addedError: 0.1 });
+    const later = series({ sources: ['b.txt:1-2'] });
+    const merged = mergeCalibrations([
+      { series: [series(), series({ ranks: 4 })], notes: ['x'] },
+      { series: [derived, later], notes: ['x', 'y'] },
+    ]);
+    expect(merged.series).toHaveLength(2);
+    expect(merged.series[0]?.sources).toEqual(['b.txt:1-2']);
+    expect(merged.notes).toEqual(['x', 'y']);
+    const measuredLast = mergeCalibrations([
+      { series: [derived], notes: [] },
+      { series: [series()], notes: [] },
+    ]);
+    expect(measuredLast.series[0]?.basis).toBe('measured');
+  });
+
+  it('refuses two that cannot be of one cluster', () => {
+    const slow = series({ points: series().points.map((p) => ({ ...p, seconds: p.seconds * 3 })) });
+    expect(() =>
+      mergeCalibrations([
+        { series: [series()], notes: [] },
+        { series: [slow], notes: [] },
+      ]),
+    ).toThrow(/differ 3\.0 times/u);
+  });
+});
