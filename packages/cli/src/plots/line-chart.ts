@@ -32,8 +32,8 @@ export interface LineChart {
   readonly x: Axis;
   readonly y: Axis;
   readonly series: readonly LineSeries[];
-  /** Level lines with their names, as the unigram entropy under a loss. */
-  readonly levels?: readonly { readonly name: string; readonly value: number }[];
+  /** Level lines with their names, as the unigram entropy under a loss; `text` is the value as shown, by default as on the axis. */
+  readonly levels?: readonly { readonly name: string; readonly value: number; readonly text?: string }[];
   /** px; 640 by 320 when left out. */
   readonly width?: number;
   readonly height?: number;
@@ -98,9 +98,9 @@ export function lineChart(chart: LineChart): string {
       );
     return path + dots.join('');
   });
-  const levelMarks = levels.map(({ name, value }) => {
+  const levelMarks = levels.map(({ name, value, text: shown }) => {
     const at = y(value);
-    const text = `${name} ${formatOf(chart.y)(value)}`;
+    const text = `${name} ${shown ?? formatOf(chart.y)(value)}`;
     const end = right - 4;
     return (
       line(left, at, right, at, 'muted', { 'stroke-dasharray': '2 3' }) +

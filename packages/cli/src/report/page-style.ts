@@ -8,7 +8,7 @@ export const pageStyle = `
 ${dark}{:root{${themeVariables('dark')};--page:#0e1115;--good:#5cc98f;--note:#2c2410;--note-line:#b98a00}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--plot-ink);font:15px/1.5 ${fontFamily}}
-main{max-width:780px;margin:0 auto;padding:32px 16px 64px}
+main{max-width:860px;margin:0 auto;padding:32px 16px 64px}
 h1{font-size:24px;line-height:1.25;margin:0 0 4px}
 h2{font-size:17px;margin:40px 0 4px}
 p{margin:6px 0}

