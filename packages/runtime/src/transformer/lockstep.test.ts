@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { completeModel, readHfConfig } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { SafetensorsFile } from '../checkpoint/safetensorsReader.js';
+import { CpuMemory, createWasmGemm, referenceGemm } from '../device/cpu/index.js';
 import { referenceStep } from './reference.js';
 import { parameterShapes, readParameters } from './referenceParameters.js';
 import { randomArray, relativeError, seededRandom } from './testing.js';
@@ -23,7 +24,12 @@ const fixtures = fileURLToPath(new URL('../../../../fixtures/hf/', import.meta.u
 describe.each(['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe'])(
   'kernels in lockstep against Hugging Face: %s',
   (name) => {
-    it.each([1, 2, 4])('tp %i', (tp) => {
+    it.each([
+      [1, referenceGemm],
+      [2, referenceGemm],
+      [4, referenceGemm],
+      [4, createWasmGemm(CpuMemory.create({ bytes: 1 << 16 }))],
+    ] as const)('tp %i, matrix product %o', (tp, gemm) => {
       const folder = `${fixtures}${name}`;
       const model = readHfConfig(readFileSync(`${folder}/config.json`, 'utf8'), `${folder}/config.json`);
       const weights = new Map(
@@ -33,7 +39,7 @@ describe.each(['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe'])(
       const [, batch, sequence] = expected.info('input_ids').shape;
       const ids = new Int32Array(batch * sequence);
       expected.readInt32('input_ids', ids);
-      const lockstep = new Lockstep(model, weights, tp, ids, sequence);
+      const lockstep = new Lockstep(model, weights, tp, ids, sequence, gemm);
       const { logits, loss, auxiliaryLoss } = lockstep.run();
       expect(difference(logits, read(expected, 'logits'))).toBeLessThan(5e-6);
       expect(Math.abs(loss - read(expected, 'loss')[0])).toBeLessThan(5e-6);
@@ -82,7 +88,7 @@ describe('kernels in lockstep against the reference', () => {
       ]),
     );
     const ids = Int32Array.from({ length: 14 }, () => Math.floor(random() * 23));
-    const lockstep = new Lockstep(model, weights, tp, ids, 7);
+    const lockstep = new Lockstep(model, weights, tp, ids, 7, referenceGemm);
     const { logits, loss } = lockstep.run();
     const doubles = new Map([...weights].map(([key, values]) => [key, Float64Array.from(values)]));
     const expected = referenceStep(model, doubles, ids, ids, 7);

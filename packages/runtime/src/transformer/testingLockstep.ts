@@ -3,7 +3,7 @@
  * real runtime. Its test checks that they fit together at each point where a collective stands.
  */
 import type { MoeModel } from '@monta/core';
-import { referenceGemm as gemm } from '../device/cpu/gemm-reference.js';
+import type { Gemm } from '../device/gemm.js';
 import * as moe from '../moe/index.js';
 import { attentionBackward, attentionForward, attentionScratch } from './attention.js';
 import * as entropy from './crossEntropy.js';
@@ -53,6 +53,7 @@ export class Lockstep {
     readonly tp: number,
     readonly ids: Int32Array,
     readonly sequence: number,
+    readonly gemm: Gemm,
   ) {
     for (const [name, values] of weights) this.gradients.set(name, new Float32Array(values.length));
     this.#auxiliaryGradient = new Float32Array(model.experts);
@@ -161,7 +162,7 @@ export class Lockstep {
         values.subarray(firsts[rank] * headDim * hidden, (firsts[rank] + count) * headDim * hidden);
       const out = this.#ranks.map((rank) => {
         const local = floats(rows * linear.outputs);
-        linearForward(gemm, linear, x.v, range(w, rank), local);
+        linearForward(this.gemm, linear, x.v, range(w, rank), local);
         return local;
       });
       const normBackward =
@@ -174,8 +175,8 @@ export class Lockstep {
         if (name !== 'v') for (const local of d) ropeBackward(table, local, rows, count, sequence);
         normBackward?.(d);
         for (const rank of this.#ranks) {
-          linearInputGrad(gemm, linear, d[rank], range(w, rank), x.d, true);
-          linearWeightGrad(gemm, linear, d[rank], x.v, range(dw, rank));
+          linearInputGrad(this.gemm, linear, d[rank], range(w, rank), x.d, true);
+          linearWeightGrad(this.gemm, linear, d[rank], x.v, range(dw, rank));
         }
       };
       return { out, d, backward };
@@ -188,20 +189,20 @@ export class Lockstep {
     const saved = this.#ranks.map((rank) => {
       const out = floats(rows * width);
       const logSum = floats(rows * heads);
-      attentionForward(gemm, shape, q.out[rank], k.out[rank], v.out[rank], out, logSum, scratch);
+      attentionForward(this.gemm, shape, q.out[rank], k.out[rank], v.out[rank], out, logSum, scratch);
       const local = take(w, tp * width, rank * width, width);
-      linearForward(gemm, output, out, local, y.v, rank > 0);
+      linearForward(this.gemm, output, out, local, y.v, rank > 0);
       return { out, logSum, local };
     });
     this.#backwards.push(() => {
       saved.forEach(({ out, logSum, local }, rank) => {
         const dlocal = new Float32Array(local.length);
-        linearWeightGrad(gemm, output, y.d, out, dlocal);
+        linearWeightGrad(this.gemm, output, y.d, out, dlocal);
         give(dlocal, dw, tp * width, rank * width, width);
         const dout = floats(out.length);
-        linearInputGrad(gemm, output, y.d, local, dout);
+        linearInputGrad(this.gemm, output, y.d, local, dout);
         const [qr, kr, vr] = [q.out[rank], k.out[rank], v.out[rank]];
-        attentionBackward(gemm, shape, qr, kr, vr, out, logSum, dout, q.d[rank], k.d[rank], v.d[rank], scratch);
+        attentionBackward(this.gemm, shape, qr, kr, vr, out, logSum, dout, q.d[rank], k.d[rank], v.d[rank], scratch);
       });
       for (const { backward } of projections) backward();
     });
@@ -226,9 +227,9 @@ export class Lockstep {
       };
       const [gateUpRows, activated, out] = [floats(rows * 2 * shape.ffn), floats(rows * shape.ffn), floats(x.length)];
       for (const segments of forwardChunks) {
-        moe.expertGateUp(gemm, shape, segments, x, weights.gateUp, gateUpRows);
+        moe.expertGateUp(this.gemm, shape, segments, x, weights.gateUp, gateUpRows);
         moe.expertActivation(shape, segments, gateUpRows, activated);
-        moe.expertDown(gemm, shape, segments, activated, weights.down, out);
+        moe.expertDown(this.gemm, shape, segments, activated, weights.down, out);
       }
       addTo(y.v, out);
       return { ...weights, gateUpRows, activated };
@@ -236,12 +237,12 @@ export class Lockstep {
     this.#backwards.push(() => {
       saved.forEach((local, rank) => {
         const [dactivated, part] = [floats(rows * shape.ffn), floats(x.length)];
-        moe.expertDownInputGrad(gemm, shape, all, y.d, local.down, dactivated);
+        moe.expertDownInputGrad(this.gemm, shape, all, y.d, local.down, dactivated);
         moe.expertActivationGrad(shape, all, local.gateUpRows, dactivated, local.gateUpRows);
-        moe.expertGateUpInputGrad(gemm, shape, all, local.gateUpRows, local.gateUp, part);
+        moe.expertGateUpInputGrad(this.gemm, shape, all, local.gateUpRows, local.gateUp, part);
         addTo(dx, part);
         const [dgateUp, ddown] = [new Float32Array(local.gateUp.length), new Float32Array(local.down.length)];
-        moe.expertWeightGrad(gemm, shape, all, x, local.gateUpRows, local.activated, y.d, dgateUp, ddown);
+        moe.expertWeightGrad(this.gemm, shape, all, x, local.gateUpRows, local.activated, y.d, dgateUp, ddown);
         give(dgateUp, gateUp.dw, ffn * hidden, rank * half, half);
         give(ddown, down.dw, ffn, rank * shape.ffn, shape.ffn);
       });
@@ -258,7 +259,7 @@ export class Lockstep {
     const linear = { rows: tokens, inputs: hidden, outputs: experts };
     const [logits, probabilities] = [floats(tokens * experts), floats(tokens * experts)];
     const [ids, weights] = [new Int32Array(tokens * picks), floats(tokens * picks)];
-    linearForward(gemm, linear, x.v, gate.w, logits);
+    linearForward(this.gemm, linear, x.v, gate.w, logits);
     moe.routerSoftmax(shape, logits, probabilities);
     moe.routerTopK(shape, probabilities, ids, weights);
     this.#routings.push({ probabilities, ids });
@@ -278,8 +279,8 @@ export class Lockstep {
       moe.combineRowGrad(order, moves, hidden, weights, y.d, out.d);
       moe.combineWeightGrad(order, tokens, picks, hidden, out.v, y.d, dweights);
       moe.routerBackward(shape, probabilities, ids, dweights, this.#auxiliaryGradient, dlogits);
-      linearInputGrad(gemm, linear, dlogits, gate.w, x.d, true);
-      linearWeightGrad(gemm, linear, dlogits, x.v, gate.dw);
+      linearInputGrad(this.gemm, linear, dlogits, gate.w, x.d, true);
+      linearWeightGrad(this.gemm, linear, dlogits, x.v, gate.dw);
     });
     return y;
   }
@@ -331,7 +332,7 @@ export class Lockstep {
     const counted = entropy.shiftLabels(ids, rows / sequence, sequence, targets);
     const parts = shares.map((share, rank) => {
       const [logits, largest] = [floats(rows * share.count), floats(rows)];
-      linearForward(gemm, linears[rank], final.v, range(head.w, rank), logits);
+      linearForward(this.gemm, linears[rank], final.v, range(head.w, rank), logits);
       entropy.crossEntropyMax(share, rows, logits, largest);
       return { logits, largest };
     });
@@ -359,8 +360,8 @@ export class Lockstep {
 
     parts.forEach(({ logits }, rank) => {
       entropy.crossEntropyGrad(shares[rank], rows, logits, targets, largest, sums, 1 / counted, logits);
-      linearInputGrad(gemm, linears[rank], logits, range(head.w, rank), final.d, true);
-      linearWeightGrad(gemm, linears[rank], logits, final.v, range(head.dw, rank));
+      linearInputGrad(this.gemm, linears[rank], logits, range(head.w, rank), final.d, true);
+      linearWeightGrad(this.gemm, linears[rank], logits, final.v, range(head.dw, rank));
     });
     for (const backward of this.#backwards.reverse()) backward();
     shares.forEach((share, rank) => {
