@@ -11,3 +11,11 @@ export { ParameterStore, type HeldParameter, type ParameterData } from './parame
 export { initialiseParameters, initialTensor } from './initialise.js';
 export { checkExecutable } from './check-model.js';
 export { ProgramRunner, type RunnerHooks, type RunnerOptions } from './runner.js';
+export { DispatchExecutor, type DispatchOptions, type DispatchRun } from './dispatch-executor.js';
+export {
+  measureDispatch,
+  type DispatchJob,
+  type DispatchLocalOptions,
+  type DispatchMeasurement,
+} from './dispatch-local.js';
+export { samplePicks, type SampledPicks } from './sample-picks.js';

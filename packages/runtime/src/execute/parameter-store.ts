@@ -41,9 +41,10 @@ const kinds: readonly ParameterData[] = ['weight', 'gradient', 'firstMoment', 's
 /** Layer of a parameter, -1 for those of no layer. */
 const layerOf = (name: string): number => Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1);
 
+const isDown = ({ expert, shard }: Parameter): number => (expert !== undefined && shard?.axis === 1 ? 1 : 0);
+
 /** Down matrices come after all gate and up matrices of their layer; otherwise the checkpoint's order. */
 function byMemoryOrder(list: readonly Parameter[]): Parameter[] {
-  const isDown = ({ expert, shard }: Parameter): number => (expert !== undefined && shard?.axis === 1 ? 1 : 0);
   return list
     .map((parameter, index) => ({ parameter, index }))
     .sort(

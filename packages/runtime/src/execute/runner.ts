@@ -64,8 +64,7 @@ export class ProgramRunner {
   /** Runs all nodes. `step` is written into spans. */
   run(program: Program, step = 0): void {
     this.storage.begin(program);
-    this.#spans?.begin(step);
-    program.nodes.forEach((node, index) => this.#runNode(program.templates[node.template], node, index));
+    program.nodes.forEach((node, index) => this.#runNode(program.templates[node.template], node, index, step));
   }
 
   /** Spans since the last call, times in seconds from the start of the last run; empty unless tracing. */
@@ -73,11 +72,12 @@ export class ProgramRunner {
     return this.#spans?.take() ?? [];
   }
 
-  #runNode(template: Template, node: ProgramNode, index: number): void {
+  #runNode(template: Template, node: ProgramNode, index: number, step: number): void {
     const { hooks } = this.#options;
     const { operations } = this.#compile(template);
     this.storage.openNode(template, node, index, hooks.countsKnown(node));
     hooks.opened?.(node, this.storage);
+    if (index === 0) this.#spans?.begin(step);
     this.#lanes.beginNode();
     for (const compiled of operations) this.#issue(compiled, template, node, index);
     this.#lanes.drain();

@@ -83,7 +83,7 @@ export class Storage {
 
   closeNode(): void {
     this.#release(this.#layer);
-    for (const [key, placed] of [...this.#saved]) {
+    for (const [key, placed] of this.#saved) {
       if (this.#lastUse.get(key) !== this.#node) continue;
       this.#arena.release(placed.view.byteOffset);
       this.#saved.delete(key);
@@ -94,11 +94,16 @@ export class Storage {
   close(): void {
     this.#release(this.#layer);
     this.#release(this.#saved);
-    for (const [id, placed] of [...this.#step])
+    for (const [id, placed] of this.#step)
       if (placed.owned) {
         this.#arena.release(placed.view.byteOffset);
         this.#step.delete(id);
       }
+  }
+
+  /** Whether the running template has a region. */
+  has(id: string): boolean {
+    return this.#template?.regions.some((region) => region.id === id) ?? false;
   }
 
   /** The region as declared by the running template. */

@@ -25,7 +25,7 @@ import { expertKernels } from './kernels/moe-experts.js';
 import { moeRowKernels } from './kernels/moe-rows.js';
 import { moeNormKernels, routerKernels } from './kernels/moe-routing.js';
 import { updateKernels } from './kernels/update.js';
-import { ParameterStore } from './parameter-store.js';
+import type { ParameterStore } from './parameter-store.js';
 import { LayerRouting } from './routing.js';
 import { ProgramRunner } from './runner.js';
 import type { Storage } from './storage.js';

@@ -25,7 +25,7 @@ import {
 import type { KernelCall, KernelRegistry } from '../kernel.js';
 import type { WeightAndGradient } from '../parameter-store.js';
 import type { TrainingContext } from './context.js';
-import { normBackward, normForward } from './norms.js';
+import { attentionNorm, normBackward, normForward } from './norms.js';
 
 interface Planes {
   readonly query: Float32Array;
@@ -272,9 +272,8 @@ function maskClipped(gradient: Float32Array, clipped: Float32Array, limit: numbe
 
 export function attentionKernels(context: TrainingContext): KernelRegistry {
   const kernels = new AttentionKernels(context);
-  const norm = (layer: number): string => `model.layers.${layer}.input_layernorm.weight`;
   return {
-    'attention.norm': normForward(context, norm),
+    'attention.norm': normForward(context, attentionNorm),
     'attention.project': (call) => kernels.project(call),
     'attention.squares': (call) => kernels.squares(call),
     'attention.rotate': (call) => kernels.rotate(call),
@@ -285,6 +284,6 @@ export function attentionKernels(context: TrainingContext): KernelRegistry {
     'attention.dots.backward': (call) => kernels.dots(call),
     'attention.rotate.backward': (call) => kernels.rotateBackward(call),
     'attention.project.backward': (call) => kernels.projectBackward(call),
-    'attention.norm.backward': normBackward(context, norm),
+    'attention.norm.backward': normBackward(context, attentionNorm),
   };
 }

@@ -14,7 +14,7 @@ import {
 } from '../../transformer/index.js';
 import type { KernelCall, KernelRegistry } from '../kernel.js';
 import type { TrainingContext } from './context.js';
-import { normBackward, normForward } from './norms.js';
+import { finalNorm, normBackward, normForward } from './norms.js';
 
 /** Slots of the region `loss`; each is divided so that the sum over all ranks of the job is what the name says. */
 export const lossSlot = { crossEntropy: 0, targets: 1, auxiliary: 2, squares: 3 } as const;
@@ -24,7 +24,6 @@ export function endKernels(context: TrainingContext): KernelRegistry {
   const h = model.hiddenSize;
   const embedding = 'model.embed_tokens.weight';
   const output = model.tieEmbeddings ? embedding : 'lm_head.weight';
-  const norm = (): string => 'model.norm.weight';
   const ids = (call: KernelCall): Int32Array => call.ints('tokens').subarray(0, tokens);
   const targets = (call: KernelCall): Int32Array => call.ints('tokens').subarray(tokens);
   const size = { rows: tokens, inputs: h, outputs: vocabulary.count };
@@ -41,8 +40,8 @@ export function endKernels(context: TrainingContext): KernelRegistry {
       const [from, to] = [call.use(0), call.use(1)];
       for (let i = 0; i < to.length; i++) to[i] = to[i] + from[i];
     },
-    'head.norm': normForward(context, norm),
-    'head.norm.backward': normBackward(context, norm),
+    'head.norm': normForward(context, finalNorm),
+    'head.norm.backward': normBackward(context, finalNorm),
     'head.logits': (call) =>
       linearForward(gemm, size, call.floats('head.normed'), parameters.get(output).weight, logits(call)),
     'head.max': (call) => crossEntropyMax(vocabulary, tokens, logits(call), call.floats('head.max')),

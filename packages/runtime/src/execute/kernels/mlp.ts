@@ -4,7 +4,7 @@ import { expertActivation, expertActivationGrad } from '../../moe/index.js';
 import { linearForward, linearInputGrad, linearWeightGrad } from '../../transformer/index.js';
 import type { KernelCall, KernelRegistry } from '../kernel.js';
 import type { TrainingContext } from './context.js';
-import { normBackward, normForward } from './norms.js';
+import { feedForwardNorm, normBackward, normForward } from './norms.js';
 
 export function mlpKernels(context: TrainingContext): KernelRegistry {
   const { model, step, tokens, gemm, parameters } = context;
@@ -17,7 +17,6 @@ export function mlpKernels(context: TrainingContext): KernelRegistry {
   const narrow = { rows: tokens, inputs: ffn, outputs: h };
   const weights = (call: KernelCall, name: string) =>
     parameters.get(`model.layers.${call.node.layer}.mlp.${name}_proj.weight`);
-  const norm = (layer: number): string => `model.layers.${layer}.post_attention_layernorm.weight`;
 
   /** Rows [gate, up] of the region from or into two matrices of their own. */
   const halves = (rows: Float32Array, part: 0 | 1, half: Float32Array, direction: 'split' | 'join'): void => {
@@ -29,8 +28,8 @@ export function mlpKernels(context: TrainingContext): KernelRegistry {
   };
 
   return {
-    'mlp.norm': normForward(context, norm),
-    'mlp.norm.backward': normBackward(context, norm),
+    'mlp.norm': normForward(context, feedForwardNorm),
+    'mlp.norm.backward': normBackward(context, feedForwardNorm),
     'mlp.forward': (call) => {
       const x = call.floats('mlp.normed');
       const gateUp = call.floats('mlp.gateUp');

@@ -16,7 +16,7 @@ import type { KernelCall, KernelRegistry } from '../kernel.js';
 import type { ParameterStore } from '../parameter-store.js';
 import { pickedIds } from '../routing.js';
 import type { TrainingContext } from './context.js';
-import { normBackward, normForward } from './norms.js';
+import { feedForwardNorm, normBackward, normForward } from './norms.js';
 import { scopedFloats, scopedInts, type MoeContext } from './moe-rows.js';
 
 export interface RouterContext extends MoeContext {
@@ -159,8 +159,10 @@ const routeBackward =
 
 /** The norm in front of experts. */
 export function moeNormKernels(context: TrainingContext): KernelRegistry {
-  const norm = (layer: number): string => `model.layers.${layer}.post_attention_layernorm.weight`;
-  return { 'moe.norm': normForward(context, norm), 'moe.norm.backward': normBackward(context, norm) };
+  return {
+    'moe.norm': normForward(context, feedForwardNorm),
+    'moe.norm.backward': normBackward(context, feedForwardNorm),
+  };
 }
 
 export function routerKernels(context: RouterContext): KernelRegistry {

@@ -6,6 +6,10 @@ import type { TrainingContext } from './context.js';
 /** Names of a norm's parameter by layer. */
 export type NormName = (layer: number) => string;
 
+export const attentionNorm: NormName = (layer) => `model.layers.${layer}.input_layernorm.weight`;
+export const feedForwardNorm: NormName = (layer) => `model.layers.${layer}.post_attention_layernorm.weight`;
+export const finalNorm: NormName = () => 'model.norm.weight';
+
 /** Uses: the stream (read), the kept input (write), the normed rows (write). */
 export const normForward =
   ({ model, parameters }: TrainingContext, name: NormName): Kernel =>

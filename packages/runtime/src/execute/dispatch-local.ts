@@ -1,0 +1,98 @@
+/** Measures dispatch and combine on this machine, one thread a rank. */
+import { worldSize, type MoeShape, type Routing, type Span, type Strategy } from '@monta/core';
+import type { FabricOptions } from '../comm/local/fabric.js';
+import { launchLocal } from '../launch/index.js';
+import type { DispatchRun } from './dispatch-executor.js';
+
+export interface DispatchJob {
+  /** dtype must be f32. */
+  readonly shape: MoeShape;
+  readonly strategy: Strategy;
+  readonly passes: readonly ('forward' | 'backward')[];
+  readonly routing: Routing;
+  readonly seed: number;
+  readonly warmUps: number;
+  readonly repetitions: number;
+  readonly trace: boolean;
+}
+
+/** What a rank returns for one job. */
+export interface DispatchRankResult {
+  readonly repetitions: readonly (readonly DispatchRun[])[];
+  readonly spans: readonly Span[];
+  readonly counts: Int32Array;
+  readonly peakBytes: number;
+}
+
+export interface DispatchMeasurement {
+  readonly job: DispatchJob;
+  /** By repetition: seconds from the last rank's start to the last rank's end, added over the passes. */
+  readonly seconds: readonly number[];
+  /** The same by pass, [pass][repetition]. */
+  readonly passSeconds: readonly (readonly number[])[];
+  /** Largest difference from the closed form, of any rank, pass and repetition; row elements lie in [-1, 1). */
+  readonly error: number;
+  /** By rank: [source][expert] rows of its expert group, to bind a simulation to. */
+  readonly counts: readonly Int32Array[];
+  /** Of all ranks; `step` counts repetitions. */
+  readonly spans: readonly Span[];
+  /** Largest bytes of buffers on a rank. */
+  readonly peakBytes: number;
+}
+
+export interface DispatchLocalOptions {
+  /** All of one number of ranks; they run one after another in one job. */
+  readonly jobs: readonly DispatchJob[];
+  readonly fabric?: FabricOptions;
+  /** Seconds for which the emulated network stood still for want of a processor. */
+  readonly onLostSeconds?: (seconds: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+const initialMemoryBytes = 64 * 2 ** 20;
+
+/** Runs the jobs and returns what was measured, in their order. Rejects with `RankFailure` when a rank fails. */
+export async function measureDispatch(options: DispatchLocalOptions): Promise<DispatchMeasurement[]> {
+  const { jobs, fabric, signal, onLostSeconds } = options;
+  const sizes = new Set(jobs.map(({ shape }) => worldSize(shape.layout)));
+  if (sizes.size > 1) throw new RangeError(`the jobs have ${[...sizes].join(' and ')} ranks, expected one number`);
+  const [ranks] = sizes;
+  if (ranks === undefined) return [];
+  const results = (await launchLocal({
+    ranks,
+    memoryBytes: initialMemoryBytes,
+    workerModule: new URL('./dispatch.worker.ts', import.meta.url),
+    workerData: jobs,
+    trace: jobs.some(({ trace }) => trace),
+    ...(fabric === undefined ? {} : { fabric }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(onLostSeconds === undefined
+      ? {}
+      : { onFabricReport: ({ lostSeconds }: { lostSeconds: number }) => onLostSeconds(lostSeconds) }),
+  })) as DispatchRankResult[][];
+  return jobs.map((job, index) =>
+    measurement(
+      job,
+      results.map((ofRank) => ofRank[index]),
+    ),
+  );
+}
+
+function measurement(job: DispatchJob, ranks: readonly DispatchRankResult[]): DispatchMeasurement {
+  const passSeconds = job.passes.map((_, pass) =>
+    Array.from({ length: job.repetitions }, (__, repetition) => {
+      const runs = ranks.map(({ repetitions }) => repetitions[repetition][pass]);
+      return Math.max(...runs.map(({ end }) => end)) - Math.max(...runs.map(({ start }) => start));
+    }),
+  );
+  const errors = ranks.flatMap(({ repetitions }) => repetitions.flat().map(({ error }) => error));
+  return {
+    job,
+    passSeconds,
+    seconds: Array.from({ length: job.repetitions }, (_, i) => passSeconds.reduce((sum, pass) => sum + pass[i], 0)),
+    error: errors.some(Number.isNaN) ? NaN : Math.max(0, ...errors),
+    counts: ranks.map(({ counts }) => counts),
+    spans: ranks.flatMap(({ spans }) => spans),
+    peakBytes: Math.max(...ranks.map(({ peakBytes }) => peakBytes)),
+  };
+}

@@ -1,0 +1,18 @@
+/** A rank of a dispatch benchmark. */
+import { runRank } from '../launch/index.js';
+import { DispatchExecutor } from './dispatch-executor.js';
+import type { DispatchJob, DispatchRankResult } from './dispatch-local.js';
+
+runRank<readonly DispatchJob[]>(({ endpoint, memory, data: jobs }): DispatchRankResult[] =>
+  jobs.map((job) => {
+    const mark = memory.mark();
+    const executor = new DispatchExecutor({ ...job, endpoint, memory });
+    for (let i = 0; i < job.warmUps; i++) executor.run(i);
+    executor.takeSpans();
+    const repetitions = Array.from({ length: job.repetitions }, (_, i) => executor.run(i));
+    const result = { repetitions, spans: executor.takeSpans(), counts: executor.counts, peakBytes: executor.peakBytes };
+    executor.close();
+    memory.release(mark);
+    return result;
+  }),
+);
