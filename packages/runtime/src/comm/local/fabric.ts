@@ -5,14 +5,15 @@
  * one latency (of the highest tier between it and another member) after its last packet.
  */
 import { deviceCount, portsOf, route, type Cluster, type Route } from '@monta/core';
-import { Bytes, copyBytes, reduceBlocks } from './bytes.js';
+import { copyBytes, reduceBlocks, type Bytes } from './bytes.js';
 import { at } from './control.js';
 import type { Engine } from './engine.js';
 import type { Party, ReadyOperation } from './matching.js';
 import { partyMemories } from './memory-engine.js';
 import { bytesOf, type Operation } from './operation.js';
 import { defaultSchedulerOptions, PacketScheduler, type SchedulerOptions } from './packet-scheduler.js';
-import { finalParts, reducedBlockOffset, reductionPlan, type Part, type ReductionPlan } from './transfers.js';
+import { StagingPool } from './staging.js';
+import { finalParts, partner, reducedBlockOffset, reductionPlan, type Part, type ReductionPlan } from './transfers.js';
 
 /** What the launcher needs to emulate a network. */
 export interface FabricOptions {
@@ -43,6 +44,7 @@ export class FabricEngine implements Engine {
   private readonly scheduler: PacketScheduler;
   private readonly routes: readonly (readonly Route[])[];
   private readonly timeScale: number;
+  private readonly staging = new StagingPool();
   private ended: Party[] = [];
   private clock = 0;
 
@@ -130,7 +132,7 @@ export class FabricEngine implements Engine {
     const members = operations.length;
     return operations.flatMap((operation, from) =>
       operations.map((_, step) => {
-        const to = (from + step) % members;
+        const to = partner(from, step, members);
         const start = bytesOf(operation.type, at(plan.starts, to));
         const bytes = bytesOf(operation.type, at(plan.counts, to));
         return { from, to, source: operation.send.byteOffset + start, target: 0, bytes };
@@ -143,7 +145,7 @@ export class FabricEngine implements Engine {
     if (from !== to) {
       // Aligned like its source, which makes copies fast.
       const shift = part.source % 8;
-      const staging = new Bytes(new ArrayBuffer(part.bytes + 8));
+      const staging = this.staging.take(part.bytes + 8);
       at(flight.staging, to).set(from, staging);
       this.transfer(flight, { ...part, target: shift }, staging, now, (time) => {
         this.contributed(flight, plan, to, spread, time);
@@ -172,6 +174,7 @@ export class FabricEngine implements Engine {
     const byteOffset = reducedBlockOffset(at(flight.operations, to), plan, to);
     const target = { memory: at(flight.memories, to), byteOffset };
     reduceBlocks(first.type, first.reduction, at(plan.counts, to), sources, [target]);
+    for (const staging of at(flight.staging, to).values()) this.staging.give(staging);
     at(flight.staging, to).clear();
     const onward = spread.filter((part) => part.from === to);
     const release = (later: number): void => {

@@ -24,7 +24,7 @@ export const defaultSchedulerOptions: SchedulerOptions = {
   packetBytes: 32 << 10,
   window: 4,
   catchUpSeconds: 0.02,
-  coalesceSeconds: 0.0003,
+  coalesceSeconds: 0.00015,
 };
 
 export interface FlowRequest {
@@ -75,7 +75,7 @@ const resolutionSeconds = 1e-9;
 export class PacketScheduler {
   private readonly ports: Port[];
   private readonly events = new EventHeap<Happening>();
-  /** Times of events that someone waits for: timers and last packets. */
+  /** Times at which something that someone waits for will (timers, last packets) or may happen. */
   private readonly awaited = new EventHeap<undefined>();
   private clock = 0;
   private lost = 0;
@@ -113,6 +113,9 @@ export class PacketScheduler {
       waiting: request.ports.map(() => []),
       queued: request.ports.map(() => false),
     };
+    // No flow can end before it would end alone.
+    const narrowest = Math.min(...request.ports.map((port) => at(this.ports, port).bytesPerSecond));
+    this.awaited.push(time + (request.bytes * request.slowdown) / narrowest, undefined);
     this.enqueue(flow, 0, time);
   }
 

@@ -29,6 +29,14 @@ export function reductionBlocks(elements: number, members: number): Int32Array {
   return Int32Array.from({ length: members }, (_, j) => Math.max(0, Math.min(block, elements - j * block)));
 }
 
+/**
+ * The member that `from` turns to in step `step`. In every step members pair up, so that no member is the target of many; neighbours
+ * turn to different members of any other run of members (a node) too, which keeps ports that they share evenly used.
+ */
+export function partner(from: number, step: number, members: number): number {
+  return (step + members - from) % members;
+}
+
 /** Moves that end the operation (or, after a reduction, spread its results). Parts of 0 bytes are left out. */
 export function finalParts(operations: readonly Operation[]): Part[] {
   const first = at(operations, 0);
@@ -43,9 +51,8 @@ export function finalParts(operations: readonly Operation[]): Part[] {
       const receiveStarts = operations.map((operation) => starts(operation.receiveCounts));
       for (const [from, operation] of operations.entries()) {
         const sendStarts = starts(operation.counts);
-        // Start with the next member, so that no member is everyone's first target.
         for (let step = 0; step < members; step++) {
-          const to = (from + step) % members;
+          const to = partner(from, step, members);
           const source = operation.send.byteOffset + bytesOf(type, at(sendStarts, to));
           const target = at(operations, to).receive.byteOffset + bytesOf(type, at(at(receiveStarts, to), from));
           add(from, to, source, target, at(operation.counts, to));
@@ -61,7 +68,7 @@ export function finalParts(operations: readonly Operation[]): Part[] {
       for (const [from, operation] of operations.entries()) {
         const start = bytesOf(type, at(blockStarts, from));
         for (let step = 0; step < members; step++) {
-          const to = (from + step) % members;
+          const to = partner(from, step, members);
           const source = operation.send.byteOffset + (inPlace ? start : 0);
           if (inPlace && to === from) continue;
           add(from, to, source, at(operations, to).receive.byteOffset + start, at(counts, from));
