@@ -83,6 +83,23 @@ describe('carryRanks', () => {
   });
 });
 
+/** Half of the buffer leaves the node. */
+const exchange = (bytes: number): number => 40e-6 + bytes / 2 / 20e9;
+
+describe('all_to_all across nodes', () => {
+  it('grows with the share that crosses: from 2 to 8 nodes of 8, seven quarters', () => {
+    const carried = carryRanks([series('all_to_all', 16, exchange, { nodes: 2 })], key('all_to_all', 64, { nodes: 8 }));
+    const last = carried?.points.at(-1);
+    expect((last?.seconds ?? 0) / exchange(last?.bytes ?? 0)).toBeCloseTo(1.75, 1);
+  });
+
+  it('is not taken from a gather', () => {
+    const gather = series('all_gather', 16, (b) => ring(16, b), { nodes: 2 });
+    expect(carryOps([gather], key('all_to_all', 16, { nodes: 2 }))).toEqual([]);
+    expect(carryOps([gather], key('reduce_scatter', 16, { nodes: 2 }))).toHaveLength(1);
+  });
+});
+
 describe('carryOps', () => {
   it('learns latency and marginal cost from machines with both collectives', () => {
     const teacher = { gpu: 'Bar' };
