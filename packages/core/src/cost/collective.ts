@@ -2,9 +2,9 @@
 import type { CollectiveName } from '../schedule/schedule.js';
 import { knownEstimate } from './estimate.js';
 import type { Basis, KnownEstimate } from './estimate.js';
-import type { Fabric, FabricRoute } from './fabric.js';
-import { decompose } from './flows.js';
-import type { CollectiveLoad, Flow } from './flows.js';
+import type { Fabric, FabricRoute } from '../traffic/fabric.js';
+import { decompose } from '../traffic/flows.js';
+import type { CollectiveLoad, Flow } from '../traffic/flows.js';
 import type { CostModel } from './model.js';
 
 /** A flow and the ports it occupies. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Cluster, Device } from '../cluster/cluster.js';
 import { busiestPort, collectiveSeconds, concurrentSeconds, priceCollective } from './collective.js';
 import { knownEstimate, unknownEstimate, weakestBasis } from './estimate.js';
-import { fabricOf } from './fabric.js';
+import { fabricOf } from '../traffic/fabric.js';
 import { costModel, describeCostModel, kernelSeconds } from './model.js';
 import type { CollectiveCurves, CostModelOptions } from './model.js';
 

@@ -1,6 +1,4 @@
 export * from './estimate.js';
-export * from './fabric.js';
-export * from './flows.js';
 export * from './pipeline.js';
 export * from './inputs.js';
 export * from './model.js';

@@ -2,7 +2,7 @@
  * The figures behind a price that no cluster file holds. Every one is an input with a default, and every default says where it comes
  * from; `describeInputs` lists them for the person.
  */
-import type { Algorithm } from './flows.js';
+import type { Algorithm } from '../traffic/flows.js';
 
 export interface CostInputs {
   /** Data type whose peak the matrix kernels run at. */

@@ -8,7 +8,6 @@ import { dispatchProgram } from '../schedule/dispatch-only.js';
 import { namedStrategies } from '../schedule/dispatchers/strategies.js';
 import type { StrategyName } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
-import { simulateRepresentative } from './representative.js';
 import { syntheticJob } from './bench.js';
 import { placeOf, simulate } from './simulate.js';
 import type { Simulation } from './simulate.js';
@@ -114,25 +113,6 @@ describe('dispatch and combine of the 2x70B case', () => {
     expect(cut.summary.makespanSeconds).toBeLessThan(whole.summary.makespanSeconds);
     expect(sentMegabytes(cut, 0)).toBeCloseTo(sentMegabytes(whole, 0), 6);
     expect(sentMegabytes(cut, 1)).toBeCloseTo(sentMegabytes(whole, 1), 6);
-  });
-});
-
-describe('representative layers', () => {
-  it('give the makespan of all layers where layers repeat', () => {
-    const job = syntheticJob({ nodes: 2, devicesPerNode: 2, layers: 12, chunks: 3, skew: 0.4 });
-    const full = simulate(job);
-    const short = simulateRepresentative(job);
-    if (!full.known || !short.known) throw new Error('unknown');
-    expect(short.makespanSeconds / full.summary.makespanSeconds).toBeCloseTo(1, 9);
-    expect(short).toMatchObject({ simulatedLayers: [2, 4], layers: 12 });
-    expect(short.simulation.trace.spans.length).toBe(full.trace.spans.length / 3);
-    // spans keep the numbers of the whole program's nodes
-    expect(Math.max(...short.simulation.trace.spans.map((span) => span.node))).toBe(23);
-  });
-
-  it('simulate all of a short job, and say so', () => {
-    const job = syntheticJob({ nodes: 2, devicesPerNode: 2, layers: 3, chunks: 1, skew: 0 });
-    expect(simulateRepresentative(job)).toMatchObject({ method: 'all layers simulated', layers: 3 });
   });
 });
 

@@ -1,11 +1,12 @@
 /** Prices of a job's operations, and what they rest on. */
 import { kernelSeconds, priceCollective } from '../cost/index.js';
-import type { Basis, CostModel, Fabric, PricedCollective } from '../cost/index.js';
+import type { Basis, CostModel, PricedCollective } from '../cost/index.js';
+import type { Fabric } from '../traffic/index.js';
 import type { Binding, Body } from '../schedule/schedule.js';
 import type { FlatOperation, FlatProgram } from './compile.js';
 import type { Channel } from './groups.js';
 import type { HostCores } from './host.js';
-import { collectiveLoad, rowsOf } from './sizes.js';
+import { collectiveLoad, rowsOf } from '../traffic/load.js';
 
 export interface Job {
   readonly programs: readonly FlatProgram[];

@@ -1,7 +1,8 @@
 /** The simulator's front door: a job in, a trace and its summary out. */
 import type { Cluster } from '../cluster/cluster.js';
-import { fabricOf, kernelSeconds, unknownEstimate, weakestBasis } from '../cost/index.js';
-import type { Basis, CostModel, Fabric, UnknownEstimate } from '../cost/index.js';
+import { kernelSeconds, unknownEstimate, weakestBasis } from '../cost/index.js';
+import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
+import { fabricOf, type Fabric } from '../traffic/index.js';
 import type { Layout } from '../layout/layout.js';
 import { coordinates, groupMembers, worldSize } from '../layout/mesh.js';
 import type { Binding, Program } from '../schedule/schedule.js';

@@ -3,7 +3,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import { costModel } from '../cost/index.js';
 import type { CostInputs, CostModel } from '../cost/index.js';
 import type { Group } from '../layout/layout.js';
-import { fabricOf } from '../cost/index.js';
+import { fabricOf } from '../traffic/index.js';
 import type {
   Binding,
   CollectiveName,

@@ -1,4 +1,26 @@
-/** Lines of nccl-tests tables: prefixes, headers by column names, and rows. */
+/** Tables of nccl-tests and their lines: prefixes, headers by column names, and rows. */
+import type { MeasuredOp } from './measurement.js';
+
+/** A line "Rank ... device" above a table. */
+export interface RankLine {
+  readonly rank: number;
+  readonly host: string;
+  readonly gpu: string;
+}
+
+/** What was said above a table. */
+export interface Heading {
+  readonly command?: MeasuredOp;
+  readonly version?: string;
+  readonly perProcess?: number;
+  readonly devices: readonly RankLine[];
+}
+
+export interface Table {
+  readonly line: number;
+  readonly heading: Heading;
+  readonly rows: Row[];
+}
 
 /** Columns of a table, by position. */
 export interface Columns {
@@ -27,7 +49,7 @@ export interface Row {
   readonly cut: boolean;
 }
 
-const elementSizes: ReadonlyMap<string, number> = new Map([
+export const elementSizes: ReadonlyMap<string, number> = new Map([
   ['int8', 1],
   ['uint8', 1],
   ['f8e4m3', 1],

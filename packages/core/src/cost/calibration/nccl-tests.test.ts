@@ -133,6 +133,41 @@ describe('shapes', () => {
     expect(measurements[1]?.inPlaceSeconds).toBeCloseTo(75.84e-6, 12);
   });
 
+  it('reads the JSON report', () => {
+    const result = (size: number, us: number): object => ({
+      size,
+      count: size / 4 / 4,
+      type: 'float',
+      redop: 'none',
+      root: '    -1',
+      out_of_place: { time: us, alg_bw: size / us / 1e3, bus_bw: ((size / us / 1e3) * 3) / 4, nwrong: 0 },
+      in_place: null,
+    });
+    const report = {
+      version: 2,
+      args: ['./build/all_gather_perf', '-g', '4'],
+      nccl_version: 22903,
+      config: {
+        ngpus: 4,
+        devices: [0, 1, 2, 3].map((rank) => ({ rank, hostname: 'a', device: rank, device_info: 'NVIDIA B200' })),
+      },
+      results: [result(2 ** 20, 20), result(2 ** 21, 25)],
+    };
+    const { measurements, warnings } = readNcclTests(JSON.stringify(report), 'r.json');
+    expect(warnings).toEqual([]);
+    expect(measurements[1]).toMatchObject({
+      gpu: 'NVIDIA B200',
+      op: 'all_gather',
+      ranks: 4,
+      nodes: 1,
+      bytes: 2 ** 21,
+      library: 'nccl 2.29.3',
+      line: 2,
+    });
+    expect(() => readNcclTests('{ "results": [] }', 'r.json')).toThrow(/no results/u);
+    expect(() => readNcclTests('{ oops', 'r.json')).toThrow(/cannot be read as JSON/u);
+  });
+
   it('passes over per-iteration columns by their names', () => {
     const text = [
       ...devices(1, 2),

@@ -1,7 +1,7 @@
 /**
  * Reads what nccl-tests (and its forks) print. Shapes differ by version: `error` or `#wrong`, with or without redop and root, with
  * per-iteration columns, out-of-place and in-place or one group alone, `--tag-output` prefixes of mpirun, comma-separated with up to three
- * rows of header, several tables one after another. Columns are found by their names; what a table is of comes from, in this order, the
+ * rows of header, several tables one after another, or the JSON report of newer builds. Columns are found by their names; what a table is of comes from, in this order, the
  * caller, the command above it, the file's name, and the rows themselves (bus bandwidth over algorithm bandwidth betrays the collective).
  */
 import { InputError } from '../../units/index.js';
@@ -9,7 +9,8 @@ import { gpuIn } from './gpus.js';
 import { busFactor, median, parseOp } from './measurement.js';
 import type { Measurement, MeasuredOp } from './measurement.js';
 import { groupsOf, headerOf, rowOf, withoutPrefix } from './nccl-table.js';
-import type { Columns, Row } from './nccl-table.js';
+import type { Columns, Heading, Row, Table } from './nccl-table.js';
+import { jsonTable } from './nccl-json.js';
 
 export interface NcclTestsOptions {
   readonly op?: MeasuredOp;
@@ -25,26 +26,6 @@ export interface Reading {
   readonly warnings: readonly string[];
 }
 
-interface RankLine {
-  readonly rank: number;
-  readonly host: string;
-  readonly gpu: string;
-}
-
-/** What was said above a table. */
-interface Heading {
-  readonly command?: MeasuredOp;
-  readonly version?: string;
-  readonly perProcess?: number;
-  readonly devices: readonly RankLine[];
-}
-
-interface Table {
-  readonly line: number;
-  readonly heading: Heading;
-  readonly rows: Row[];
-}
-
 const rankLine =
   /\bRank\s+(\d+)\s+(?:Group\s+\d+\s+)?Pid\s+\d+\s+on\s+(\S+)\s+device\s+\d+\s+\[[^\]]*\]\s+(\S.*?)\s*$/u;
 const commandWord =
@@ -58,7 +39,7 @@ const commandWord =
  */
 export function readNcclTests(text: string, fileName: string, options: NcclTestsOptions = {}): Reading {
   const warnings: string[] = [];
-  const tables = tablesOf(text, fileName, warnings);
+  const tables = /^\s*\{/u.test(text) ? [jsonTable(text, fileName)] : tablesOf(text, fileName, warnings);
   if (tables.length === 0) {
     throw new InputError('has no table of nccl-tests', {
       file: fileName,

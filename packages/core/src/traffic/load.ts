@@ -1,5 +1,5 @@
 /** How many bytes an operation moves on given ranks, once routing is bound. */
-import type { CollectiveLoad } from '../cost/index.js';
+import type { CollectiveLoad } from './flows.js';
 import { chunkRows } from '../schedule/counts-binding.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
 import type { Binding, Body, Operation, Size, Template, Use } from '../schedule/schedule.js';

@@ -1,0 +1,71 @@
+/** The JSON report of newer nccl-tests (`-J file`): one table, with its command line, devices and results. */
+import { InputError } from '../../units/index.js';
+import { parseOp } from './measurement.js';
+import { elementSizes } from './nccl-table.js';
+import type { Heading, RankLine, ResultGroup, Row, Table } from './nccl-table.js';
+
+type Json = Readonly<Record<string, unknown>>;
+
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+/**
+ * Reads a report. Rows get the number of their result as their line, counted from 1. Throws `InputError` for text that is no JSON and for a
+ * document without results.
+ */
+export function jsonTable(source: string, fileName: string): Table {
+  let top: unknown;
+  try {
+    top = JSON.parse(source);
+  } catch (error) {
+    throw new InputError(`cannot be read as JSON: ${error instanceof Error ? error.message : String(error)}`, {
+      file: fileName,
+      expected: 'the report that nccl-tests writes with -J',
+    });
+  }
+  const results = isObject(top) ? list(top.results).filter(isObject) : [];
+  if (!isObject(top) || results.length === 0) {
+    throw new InputError('has no results of nccl-tests', {
+      file: fileName,
+      path: 'results',
+      expected: 'a list of results',
+    });
+  }
+  return { line: 1, heading: headingOf(top), rows: results.map((result, i) => rowOf(result, i + 1)) };
+}
+
+function headingOf(top: Json): Heading {
+  const config = isObject(top.config) ? top.config : {};
+  const devices = list(config.devices)
+    .filter(isObject)
+    .map((d): RankLine => ({ rank: Number(d.rank), host: text(d.hostname), gpu: text(d.device_info) }));
+  const [program = ''] = list(top.args).map(text);
+  const code = Number(top.nccl_version);
+  const version = `${Math.floor(code / 10000)}.${Math.floor(code / 100) % 100}.${code % 100}`;
+  return { command: parseOp(program.replace(/^.*\//u, '')), devices, ...(code >= 10000 ? { version } : {}) };
+}
+
+function rowOf(result: Json, line: number): Row {
+  const redop = text(result.redop);
+  const groups = [groupOf(result.out_of_place), groupOf(result.in_place)];
+  return {
+    line,
+    bytes: Number(result.size),
+    count: Number(result.count),
+    elementBytes: elementSizes.get(text(result.type)),
+    reduction: redop === '' || redop === 'none' ? undefined : redop,
+    groups,
+    cut: groups.every((group) => group === undefined),
+  };
+}
+
+function groupOf(value: unknown): ResultGroup | undefined {
+  if (!isObject(value)) return undefined;
+  const microseconds = Number(value.time ?? value.cpu_time);
+  const algorithmGBs = Number(value.alg_bw);
+  const busGBs = Number(value.bus_bw);
+  if (![microseconds, algorithmGBs, busGBs].every(Number.isFinite)) return undefined;
+  return { microseconds, algorithmGBs, busGBs, wrong: value.nwrong === null ? 'N/A' : String(Number(value.nwrong)) };
+}

@@ -1,0 +1,66 @@
+/** Counts a program's bytes: what every rank sends over every tier, what every port carries, operation by operation. Exact, no times. */
+import type { Cluster } from '../cluster/cluster.js';
+import type { Layout } from '../layout/layout.js';
+import { groupMembers, worldSize } from '../layout/mesh.js';
+import type { Binding, Program } from '../schedule/schedule.js';
+import { decompose, type Algorithm } from './flows.js';
+import { fabricOf } from './fabric.js';
+import { collectiveLoad } from './load.js';
+
+export interface OperationTraffic {
+  /** Template and operation, as `moe.forward/all_to_all.0`. */
+  readonly operation: string;
+  /** Node of the program. */
+  readonly node: number;
+  /** Bytes sent by all ranks, by the tier that joins sender and receiver. */
+  readonly byTier: Float64Array;
+}
+
+export interface Traffic {
+  /** Bytes that a rank sends, [rank][tier joining it and the receiver]. */
+  readonly sent: readonly Float64Array[];
+  /** Bytes that a port carries, in the order of `fabricOf(cluster).ports`; a message counts on each of its ports. */
+  readonly ports: Float64Array;
+  readonly operations: readonly OperationTraffic[];
+}
+
+export interface TrafficRequest {
+  readonly program: Program;
+  readonly layout: Layout;
+  readonly cluster: Cluster;
+  readonly binding: Binding;
+  /** `direct` unless given. */
+  readonly algorithm?: Algorithm;
+}
+
+/** Counts all collectives of a program. Throws `InputError` for counts that do not fit their group. */
+export function traffic({ program, layout, cluster, binding, algorithm = 'direct' }: TrafficRequest): Traffic {
+  const fabric = fabricOf(cluster);
+  const ranks = worldSize(layout);
+  const tiers = cluster.tiers.length;
+  const sent = Array.from({ length: ranks }, () => new Float64Array(tiers));
+  const ports = new Float64Array(fabric.ports.length);
+  const operations: OperationTraffic[] = [];
+  program.nodes.forEach(({ template: name }, node) => {
+    const template = program.templates[name];
+    for (const operation of template?.operations ?? []) {
+      const { body } = operation;
+      if (!template || body.kind !== 'collective') continue;
+      const byTier = new Float64Array(tiers);
+      for (let rank = 0; rank < ranks; rank++) {
+        const members = groupMembers(layout, body.group, rank);
+        if (members[0] !== rank) continue;
+        const load = collectiveLoad(template, operation, body, members, node, binding);
+        for (const { from, to, bytes } of decompose(body.name, members, load, algorithm, fabric.nodeOf).flows) {
+          const route = fabric.route(from, to);
+          byTier[route.tier] = (byTier[route.tier] ?? 0) + bytes;
+          const row = sent[from];
+          if (row) row[route.tier] = (row[route.tier] ?? 0) + bytes;
+          for (const port of route.ports) ports[port] = (ports[port] ?? 0) + bytes;
+        }
+      }
+      operations.push({ operation: `${name}/${operation.id}`, node, byTier });
+    }
+  });
+  return { sent, ports, operations };
+}
