@@ -30,7 +30,7 @@ describe('monta', () => {
     const overview = await monta();
     expect(overview.code).toBe(0);
     const commands = [...overview.out.matchAll(/^ {2}(\w+) {2,}\w/gmu)].map((match) => match[1] ?? '');
-    expect(commands).toEqual(expect.arrayContaining(['cluster', 'model']));
+    expect(commands).toEqual(expect.arrayContaining(['plan', 'cluster', 'model']));
     for (const command of commands) {
       const help = await monta(command, '--help');
       expect(help).toMatchObject({ code: 0, err: '' });

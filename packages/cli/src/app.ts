@@ -12,6 +12,7 @@ import {
 import { InputError, didYouMean } from '@monta/core';
 import { clusterCommand } from './commands/cluster.command.js';
 import { modelCommand } from './commands/model.command.js';
+import { planCommand } from './commands/plan.command.js';
 import { helpText } from './commands/flags.js';
 import type { MontaContext } from './context.js';
 import { describeFailure } from './errors.js';
@@ -19,6 +20,7 @@ import { Console, type OutputStream } from './output/console.js';
 import { createStyle } from './output/style.js';
 
 const routes = {
+  plan: planCommand,
   cluster: clusterCommand,
   model: modelCommand,
 };
@@ -33,6 +35,7 @@ const root = buildRouteMap({
       'Monta makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest.\n' +
         'Each command explains itself and gives examples: monta <command> --help.',
       [
+        ['monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2', 'how tokens should travel, and why'],
         ['monta cluster', 'which clusters are known'],
         ['monta model mixtral-8x7b', 'parameters and FLOPs of a model'],
       ],

@@ -1,0 +1,101 @@
+/** Flags and help of `monta plan`; what it does is in `plan.ts`, loaded when it runs. */
+import { buildCommand } from '@stricli/core';
+import { InputError, parseCount, type Routing } from '@monta/core';
+import type { MontaContext } from '../context.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+
+export interface PlanFlags {
+  readonly json: boolean;
+  readonly model: string;
+  readonly cluster: string;
+  readonly layout: string;
+  readonly sequence?: number;
+  readonly sequences: number;
+  readonly routing: Routing;
+  readonly scope: 'dispatch' | 'layer';
+  readonly dtype: 'bf16' | 'f32';
+  readonly seed: number;
+  readonly flips: boolean;
+}
+
+/** `uniform` or `zipf:1.2`. */
+export function parseRouting(text: string): Routing {
+  if (text === 'uniform') return { kind: 'uniform' };
+  const match = /^zipf:(\d+(?:\.\d+)?)$/u.exec(text);
+  if (!match)
+    throw new InputError(`"${text}" is not a routing`, { expected: 'uniform or zipf:EXPONENT, like zipf:1.2' });
+  return { kind: 'zipf', exponent: Number(match[1]) };
+}
+
+export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
+  loader: lazy(async () => (await import('./plan.js')).runPlan),
+  parameters: {
+    flags: {
+      model: { kind: 'parsed', parse: String, placeholder: 'name|config.json', brief: 'What is trained' },
+      cluster: { kind: 'parsed', parse: String, placeholder: 'name|file', brief: 'Where' },
+      layout: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'tp=8,dp=2,ep=2',
+        brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
+      },
+      sequence: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'tokens',
+        brief: 'Tokens of a sequence (default: 4,096, or what the model allows if that is less)',
+        optional: true,
+      },
+      sequences: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'count',
+        brief: 'Sequences of one micro-batch of a replica',
+        default: '1',
+      },
+      routing: {
+        kind: 'parsed',
+        parse: parseRouting,
+        placeholder: 'uniform|zipf:s',
+        brief: 'How tokens spread over experts',
+        default: 'uniform',
+      },
+      scope: {
+        kind: 'enum',
+        values: ['dispatch', 'layer'],
+        brief: 'Compare dispatch and combine alone, or the MoE layer with router and experts',
+        default: 'layer',
+      },
+      dtype: {
+        kind: 'enum',
+        values: ['bf16', 'f32'],
+        brief: 'Type of activations and of the arithmetic',
+        default: 'bf16',
+      },
+      seed: { kind: 'parsed', parse: parseCount, placeholder: 'number', brief: 'Of skewed routing', default: '1' },
+      flips: {
+        kind: 'boolean',
+        brief: 'Look for the tokens and bandwidths at which the answer changes',
+        default: true,
+      },
+      json: jsonFlag,
+    },
+  },
+  docs: {
+    brief: 'Choose how tokens travel for a cluster, a model and a layout, with reasons',
+    fullDescription: helpText(
+      'Simulates every way to dispatch and combine, with chunk counts of their own forward and backward, and prints them fastest\n' +
+        'first: time of one layer, bytes that a rank sends on each tier, the share of communication that is hidden, and what the\n' +
+        'figures rest on. Then why, how far the next one is, where the answer flips, and the predicted step. Nothing is measured.',
+      [
+        [
+          'monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --sequence 8192',
+          'the case of the paper',
+        ],
+        ['monta plan --model mixtral-8x7b --cluster h100-2x8 --layout tp=4,dp=4,ep=4,sp', 'with sequence parallelism'],
+        ['monta plan --model dbrx --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --routing zipf:1', 'skewed experts'],
+        ['monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --json', 'for scripts'],
+      ],
+    ),
+  },
+});
