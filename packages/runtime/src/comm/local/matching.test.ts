@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { CommunicationError, Matching, type Party, type ReadyOperation } from './matching.js';
+import { CommunicationError, Matching, type ReadyOperation } from './matching.js';
 import type { Operation } from './operation.js';
 
 const nothing = new Int32Array(0);
@@ -97,14 +97,14 @@ describe('order', () => {
     expect(started).toHaveLength(0);
     for (const sequence of [0, 1]) submit(matching, 1, { sequence });
     expect(started).toHaveLength(1);
-    const [zero, one] = started[0]?.parties as [Party, Party];
+    const [zero, one] = started[0].parties;
     matching.end(zero);
     matching.advance();
     expect(started).toHaveLength(1);
     matching.end(one);
     matching.advance();
     expect(started).toHaveLength(2);
-    for (const party of started[1]?.parties ?? []) matching.end(party);
+    for (const party of started[1].parties) matching.end(party);
     expect(matching.idle).toBe(true);
   });
 

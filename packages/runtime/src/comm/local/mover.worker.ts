@@ -3,7 +3,7 @@ import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Bytes } from './bytes.js';
 import { Control, type SharedControl } from './control.js';
-import { FabricEngine, type FabricOptions } from './fabric.js';
+import type { FabricEngine, FabricOptions } from './fabric.js';
 import { MemoryEngine } from './memory-engine.js';
 import { Mover } from './mover.js';
 
@@ -24,11 +24,17 @@ export interface MoverReport {
 const { control: shared, memories, stuckAfterSeconds, fabric } = workerData as MoverData;
 const control = new Control(shared);
 const bytes = memories.map((memory) => Bytes.ofMemory(memory));
-const engine = fabric === undefined ? new MemoryEngine(bytes) : new FabricEngine(bytes, fabric);
+const emulated = fabric === undefined ? undefined : await emulate(fabric);
 preferThisThread();
-new Mover(control, engine, { stuckAfterSeconds }).run();
-const report: MoverReport = { lostSeconds: engine instanceof FabricEngine ? engine.lostSeconds : 0 };
+new Mover(control, emulated ?? new MemoryEngine(bytes), { stuckAfterSeconds }).run();
+const report: MoverReport = { lostSeconds: emulated?.lostSeconds ?? 0 };
 parentPort?.postMessage(report);
+
+/** Loaded only when asked for: it needs all of the core, which a job at memory speed should not have to wait for. */
+async function emulate(options: FabricOptions): Promise<FabricEngine> {
+  const { FabricEngine } = await import('./fabric.js');
+  return new FabricEngine(bytes, options);
+}
 
 /** Ranks that compute on all processors must not keep the mover waiting; on Linux the priority is that of the thread. */
 function preferThisThread(): void {
