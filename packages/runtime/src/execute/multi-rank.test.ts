@@ -1,162 +1,21 @@
 /** Real jobs of 2, 4 and 8 ranks against one rank: the same losses, gradients and steps, whatever the layout and the dispatcher. */
-import {
-  completeModel,
-  Random,
-  unsupportedStrategy,
-  type Layout,
-  type ModelShape,
-  type StepShape,
-  type Strategy,
-} from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { launchLocal } from '../launch/index.js';
-import { shiftLabels } from '../transformer/index.js';
-import { relativeError } from '../transformer/testing.js';
-import type { CaseResult, RankCase } from './multi-rank.worker.js';
-
-const workerModule = new URL('./multi-rank.worker.ts', import.meta.url);
-
-const shape: ModelShape = {
-  name: 'test',
-  family: 'qwen3_moe',
-  hiddenSize: 16,
-  layers: 2,
-  attentionHeads: 4,
-  keyValueHeads: 2,
-  headDim: 6,
-  vocabSize: 29,
-  experts: 8,
-  topK: 3,
-  expertFfn: 8,
-  denseFfn: 12,
-  auxLossCoefficient: 0.05,
-  qkNorm: 'perHead',
-};
-const model = completeModel(shape);
-const olmoe = completeModel({
-  ...shape,
-  family: 'olmoe',
-  qkNorm: 'allHeads',
-  normTopK: false,
-  moeLayers: [false, true],
-});
-
-const mixtral = completeModel({ ...shape, family: 'mixtral', qkNorm: 'none', tieEmbeddings: true, topK: 2 });
-const topOne = completeModel({
-  ...shape,
-  topK: 1,
-  normTopK: false,
-  window: { kind: 'sliding', tokens: 3, layers: [true, false] },
-});
-
-const layoutOf = (part: Partial<Layout>): Layout => {
-  const all = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, sequenceParallel: false, ...part };
-  const etp = part.etp ?? all.tp;
-  return { ...all, etp, edp: (all.tp * all.dp) / (etp * all.ep) };
-};
-
-const strategyOf = (
-  dispatch: Strategy['dispatch'],
-  combine: Strategy['combine'],
-  forward: number,
-  backward: number,
-): Strategy => ({ dispatch, combine, chunks: { forward, backward } });
-
-const everyStrategy = (['sliced', 'duplicated'] as const).flatMap((dispatch) =>
-  (['sliced', 'duplicated', 'scattered'] as const).map((combine, i) =>
-    strategyOf(dispatch, combine, 1 + (i % 3), 3 - (i % 3)),
-  ),
-);
-
-interface Named {
-  readonly name: string;
-  readonly step: StepShape;
-  readonly more: Partial<RankCase>;
-}
-
-const describeLayout = ({ tp, dp, ep, etp, edp, sequenceParallel }: Layout): string =>
-  `tp${tp} dp${dp} ep${ep} etp${etp} edp${edp}${sequenceParallel ? ' sp' : ''}`;
-const describeStrategy = ({ dispatch, combine, chunks }: Strategy): string =>
-  `${dispatch}+${combine} ${chunks.forward}/${chunks.backward}`;
-
-/** One layout with every given strategy that serves it. */
-function casesOf(
-  layout: Layout,
-  what = '',
-  changes: Partial<StepShape> = {},
-  more: Partial<RankCase> = {},
-  strategies = everyStrategy,
-): Named[] {
-  return strategies
-    .filter((strategy) => unsupportedStrategy(strategy, { layout }) === undefined)
-    .map((strategy) => ({
-      name: `${describeLayout(layout)}, ${describeStrategy(strategy)} ${what}`,
-      step: { model, layout, sequence: 7, sequences: 2, microBatches: 1, dtype: 'f32', strategy, ...changes },
-      more,
-    }));
-}
-
-/** Ids of all replicas and micro-batches; one global batch for every layout with the same dp. */
-function rankCase({ name, step, more }: Named): RankCase {
-  const random = new Random(17);
-  const tokens = step.sequence * step.sequences;
-  let targets = 0;
-  const batches = Array.from({ length: step.layout.dp }, () =>
-    Array.from({ length: step.microBatches }, () => {
-      const ids = Int32Array.from({ length: tokens }, () => random.integer(step.model.vocabSize));
-      const shifted = new Int32Array(tokens);
-      targets += shiftLabels(ids, step.sequences, step.sequence, shifted);
-      return { ids, targets: shifted };
-    }),
-  );
-  return { name, step, batches, targets, seed: 5, deviation: 0.25, ...more };
-}
-
-/** The same work on one rank: replicas become sequences of one micro-batch. */
-function aloneCase(given: RankCase): RankCase {
-  const { step, batches } = given;
-  const joined = Array.from({ length: step.microBatches }, (_, m) => {
-    const part = (kind: 'ids' | 'targets') => Int32Array.from(batches.flatMap((replica) => [...replica[m][kind]]));
-    return { ids: part('ids'), targets: part('targets') };
-  });
-  return {
-    ...given,
-    step: {
-      ...step,
-      layout: layoutOf({}),
-      sequences: step.sequences * step.layout.dp,
-      strategy: strategyOf('sliced', 'scattered', 1, 1),
-    },
-    batches: [joined],
-  };
-}
-
-/** Cases with the same work on one rank. */
-const twinKey = (given: RankCase): string => JSON.stringify({ ...given, name: '', step: { ...aloneCase(given).step } });
-
-async function run(ranks: number, cases: readonly RankCase[]): Promise<CaseResult[]> {
-  const [first] = await launchLocal({ ranks, memoryBytes: 8 << 20, workerModule, workerData: { cases } });
-  return first as CaseResult[];
-}
-
-function compare(actual: CaseResult, expected: CaseResult): string[] {
-  const wrong: string[] = [];
-  const near = (what: string, a: number, b: number, tolerance: number): void => {
-    if (!(Math.abs(a - b) < tolerance)) wrong.push(`${actual.name}: ${what} ${a}, expected ${b}`);
-  };
-  near('evaluation', actual.evaluation, expected.evaluation, 1e-5);
-  actual.results.forEach((result, i) => {
-    near(`loss of step ${i + 1}`, result.loss, expected.results[i].loss, 1e-5);
-    near('auxiliary loss', result.auxiliaryLoss, expected.results[i].auxiliaryLoss, 1e-5);
-    near('norm', result.gradientNorm, expected.results[i].gradientNorm, 1e-5 * (1 + expected.results[i].gradientNorm));
-  });
-  for (const kind of ['gradients', 'weights'] as const)
-    for (const [name, tensor] of expected[kind]) {
-      const error = relativeError(actual[kind].get(name) ?? [], tensor);
-      if (!(error < 1e-4)) wrong.push(`${actual.name}: ${kind} of ${name} differ by ${error}`);
-    }
-  return wrong;
-}
+import type { RankCase } from './multi-rank.worker-data.js';
+import {
+  aloneCase,
+  casesOf,
+  compare,
+  compareToReference,
+  layoutOf,
+  mixtral,
+  olmoe,
+  rankCase,
+  run,
+  strategyOf,
+  topOne,
+  twinKey,
+  type Named,
+} from './testing-cases.js';
 
 /** AdamW with clipping: two steps, after which the weights must agree too. */
 const trained: Partial<RankCase> = {
@@ -215,5 +74,38 @@ describe.each(groups)('%i ranks', (ranks, named) => {
     const wrong = results.flatMap((result, i) => compare(result, alone[places.indexOf(twinKey(cases[i]))]));
     expect(results).toHaveLength(cases.length);
     expect(wrong).toEqual([]);
+  });
+});
+
+describe('against the float64 reference', () => {
+  it('capacity on 4 ranks drops the same picks in every layout and dispatcher', async () => {
+    const drops = { capacityFactor: 0.6 };
+    const cases = [
+      ...casesOf(layoutOf({ tp: 2, dp: 2, ep: 2 }), 'capacity', drops),
+      ...casesOf(layoutOf({ tp: 2, dp: 2, ep: 4, etp: 1, ...sp }), 'capacity', drops),
+      ...casesOf(layoutOf({ tp: 4, ep: 2, etp: 2 }), 'capacity', { ...drops, model: olmoe }),
+    ].map(rankCase);
+    const results = await run(4, cases);
+    const compared = results.map((result, i) => compareToReference(result, cases[i]));
+    expect(compared.flatMap(({ wrong }) => wrong)).toEqual([]);
+    expect(compared.map(({ dropped }) => dropped)).toEqual(cases.map(() => true));
+  });
+
+  it('options of models on 2 ranks: window, top-1, tied embeddings, clipping, dense layers', async () => {
+    const clipped = { ...olmoe, clipQkv: 0.5 };
+    const cases = [topOne, mixtral, olmoe, clipped]
+      .flatMap((model) => casesOf(layoutOf({ tp: 2, ...sp }), model.name, { model }, {}, pipelined))
+      .map(rankCase);
+    const results = await run(2, cases);
+    expect(results.flatMap((result, i) => compareToReference(result, cases[i]).wrong)).toEqual([]);
+    // Clipping does something.
+    expect(results[3].results[0].loss).not.toBeCloseTo(results[2].results[0].loss, 4);
+  });
+});
+
+describe('a job whose memory is too small', () => {
+  it('ends on all ranks with the rank and the bytes', async () => {
+    const cases = casesOf(layoutOf({ tp: 2 }), '', { sequence: 512, sequences: 4 }, {}, scattered).map(rankCase);
+    await expect(run(2, cases, 1 << 20)).rejects.toThrow(/rank \d failed: device memory is full: \d+ bytes asked for/);
   });
 });
