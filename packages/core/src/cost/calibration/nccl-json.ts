@@ -38,9 +38,17 @@ export function jsonTable(source: string, fileName: string): Table {
 
 function headingOf(top: Json): Heading {
   const config = isObject(top.config) ? top.config : {};
-  const devices = list(config.devices)
-    .filter(isObject)
-    .map((d): RankLine => ({ rank: Number(d.rank), host: text(d.hostname), gpu: text(d.device_info) }));
+  const perProcess = (Number(config.nthreads) || 1) * (Number(config.ngpus) || 1);
+  const listed = list(config.devices).filter(isObject);
+  // The report lists the first device of every process only.
+  const firstOnly = listed.every((d) => Number(d.rank) % perProcess === 0);
+  const devices = listed.flatMap((d): RankLine[] =>
+    Array.from({ length: firstOnly ? perProcess : 1 }, (_, i) => ({
+      rank: Number(d.rank) + i,
+      host: text(d.hostname),
+      gpu: text(d.device_info),
+    })),
+  );
   const [program = ''] = list(top.args).map(text);
   const code = Number(top.nccl_version);
   const version = `${Math.floor(code / 10000)}.${Math.floor(code / 100) % 100}.${code % 100}`;

@@ -12,7 +12,6 @@ export interface RankLine {
 export interface Heading {
   readonly command?: MeasuredOp;
   readonly version?: string;
-  readonly perProcess?: number;
   readonly devices: readonly RankLine[];
 }
 

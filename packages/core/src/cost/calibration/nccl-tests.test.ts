@@ -41,6 +41,17 @@ const tableUnder = (op: string, factor: number): string =>
     ...sizes.map((s) => row(s, s / 3e4, factor, 'float    none      -1')),
   ].join('\n');
 
+/** A result of the JSON report, of 4 ranks. */
+const result = (size: number, us: number): object => ({
+  size,
+  count: size / 4 / 4,
+  type: 'float',
+  redop: 'none',
+  root: '    -1',
+  out_of_place: { time: us, alg_bw: size / us / 1e3, bus_bw: ((size / us / 1e3) * 3) / 4, nwrong: 0 },
+  in_place: null,
+});
+
 describe('real logs', () => {
   it('reads the old form with an error column and no root (SuperBench)', () => {
     const { measurements, warnings } = readNcclTests(fixture('superbench-alltoall.txt'), 'nccl_alltoall.log');
@@ -134,22 +145,14 @@ describe('shapes', () => {
   });
 
   it('reads the JSON report', () => {
-    const result = (size: number, us: number): object => ({
-      size,
-      count: size / 4 / 4,
-      type: 'float',
-      redop: 'none',
-      root: '    -1',
-      out_of_place: { time: us, alg_bw: size / us / 1e3, bus_bw: ((size / us / 1e3) * 3) / 4, nwrong: 0 },
-      in_place: null,
-    });
     const report = {
       version: 2,
-      args: ['./build/all_gather_perf', '-g', '4'],
+      args: ['./build/all_gather_perf', '-g', '2'],
       nccl_version: 22903,
       config: {
-        ngpus: 4,
-        devices: [0, 1, 2, 3].map((rank) => ({ rank, hostname: 'a', device: rank, device_info: 'NVIDIA B200' })),
+        nthreads: 1,
+        ngpus: 2,
+        devices: [0, 2].map((rank) => ({ rank, hostname: `host-${rank}`, device: 0, device_info: 'NVIDIA B200' })),
       },
       results: [result(2 ** 20, 20), result(2 ** 21, 25)],
     };
@@ -159,7 +162,7 @@ describe('shapes', () => {
       gpu: 'NVIDIA B200',
       op: 'all_gather',
       ranks: 4,
-      nodes: 1,
+      nodes: 2,
       bytes: 2 ** 21,
       library: 'nccl 2.29.3',
       line: 2,

@@ -95,8 +95,8 @@ function headingWith(heading: Heading, line: string, afterTable: boolean): Headi
     return { ...base, devices: [...base.devices, { rank: Number(rank), host, gpu }] };
   }
   if (/concluded/iu.test(line)) return heading;
-  const threads = /nThreads?:?\s+(\d+)\s+nGpus:?\s+(\d+)/u.exec(line);
-  if (threads) return { ...base, perProcess: Number(threads[1]) * Number(threads[2]) };
+  // The first line of every run: what was said before belongs to the one above.
+  if (/nThreads?:?\s+\d+\s+nGpus:?\s+\d+/u.test(line)) return { ...base };
   const version = /NCCL version\s+(\d[\w.]*)/u.exec(line)?.[1] ?? libraryOf(line);
   if (version !== undefined) return { ...base, version };
   const command = commandWord.exec(line)?.[1];
