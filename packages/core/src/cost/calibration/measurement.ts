@@ -44,11 +44,6 @@ export interface Measurement {
   readonly inPlaceSeconds?: number;
 }
 
-/** Devices per host, when the hosts are known. */
-export function ranksPerNode(m: Pick<Measurement, 'ranks' | 'nodes'>): number | null {
-  return m.nodes === null ? null : m.ranks / m.nodes;
-}
-
 const spellings: ReadonlyMap<string, MeasuredOp> = new Map([
   ['alltoall', 'all_to_all'],
   ['allgather', 'all_gather'],

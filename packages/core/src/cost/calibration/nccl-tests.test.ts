@@ -52,6 +52,12 @@ const result = (size: number, us: number): object => ({
   in_place: null,
 });
 
+/** A row of an early build, of 8 ranks. */
+const earlyRow = (bytes: number, us: number): string => {
+  const bandwidth = ((bytes / us / 1e3) * 7) / 8;
+  return `${bytes} ${bytes / 32} float ${us} ${bandwidth.toFixed(2)} ${bandwidth.toFixed(2)} 0e+00`;
+};
+
 describe('real logs', () => {
   it('reads the old form with an error column and no root (SuperBench)', () => {
     const { measurements, warnings } = readNcclTests(fixture('superbench-alltoall.txt'), 'nccl_alltoall.log');
@@ -198,6 +204,17 @@ describe('contradictions', () => {
     const { warnings } = readNcclTests(broken, 'x.txt');
     expect(warnings).toHaveLength(2);
     expect(warnings[0]).toContain('x.txt:22');
+  });
+
+  it('says once that an old build counts the bytes received', () => {
+    const text = [
+      ...devices(1, 8),
+      '# size count type time algbw busbw error',
+      ...sizes.map((s) => earlyRow(s, s / 1e5)),
+    ];
+    const { measurements, warnings } = readNcclTests(text.join('\n'), 'all_gather.txt');
+    expect(measurements.map((m) => m.seconds)).toEqual(sizes.map((s) => (s / 1e5) * 1e-6));
+    expect(warnings).toEqual([expect.stringContaining('over the bytes received')]);
   });
 
   it('refuses a table of different devices', () => {
