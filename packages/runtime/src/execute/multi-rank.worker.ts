@@ -23,9 +23,11 @@ runRank<{ readonly cases: readonly RankCase[] }>(({ rank, endpoint, memory, data
         ...(given.optimizer === undefined ? {} : { optimizer: given.optimizer }),
       }),
     );
-    const gather = (kind: 'gradient' | 'weight') =>
-      new Map(parameters.list.map(({ name }) => [name, parameters.gather(name, kind, endpoint)]));
-    const result = { name: given.name, results, evaluation, gradients: gather('gradient'), weights: gather('weight') };
+    const names = parameters.list.map(({ name }) => name);
+    const gradients = parameters.gather(names, 'gradient', endpoint);
+    const weights =
+      given.optimizer === undefined ? new Map<string, Float32Array>() : parameters.gather(names, 'weight', endpoint);
+    const result = { name: given.name, results, evaluation, gradients, weights };
     memory.release(mark);
     return rank === 0 ? result : { ...result, gradients: new Map(), weights: new Map() };
   });

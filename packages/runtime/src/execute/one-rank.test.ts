@@ -7,7 +7,9 @@ import { CpuMemory, createGemm } from '../device/cpu/index.js';
 import { readParameters, referenceStep, shiftLabels, type ParameterValues } from '../transformer/index.js';
 import { relativeError } from '../transformer/testing.js';
 import { ParameterStore } from './parameter-store.js';
+import { initialTensor } from './initialise.js';
 import { fromReference, LoneEndpoint } from './testing.js';
+import { olmoe } from './testing-cases.js';
 import { TrainingExecutor, type MicroBatch } from './training-executor.js';
 
 const fixtures = fileURLToPath(new URL('../../../../fixtures/hf/', import.meta.url));
@@ -158,5 +160,40 @@ describe('micro-batches and evaluation', () => {
     expect(result.loss).toBeCloseTo(reference.loss, 6);
     expect(result.crossEntropy).toBeCloseTo(reference.crossEntropy, 6);
     expect(result.targets).toBe(given.counted);
+  });
+
+  it('gradients are the slopes of the evaluated loss', () => {
+    // Every expert is picked, so that the loss has no jumps where a token would change its experts.
+    const smooth = { ...olmoe, topK: olmoe.experts };
+    const step = stepOf(smooth, 2, 7);
+    const memory = CpuMemory.create({ bytes: 8 << 20 });
+    const parameters = new ParameterStore(step, 0, memory);
+    for (const { parameter, weight } of parameters.held()) weight.set(initialTensor(parameter, 5, 0.25));
+    const executor = new TrainingExecutor({
+      step,
+      endpoint: new LoneEndpoint(),
+      memory,
+      gemm: createGemm(memory, { prefer: 'wasm' }),
+      parameters,
+    });
+    const given = microBatch(
+      Int32Array.from({ length: 14 }, (_, i) => (i * 11) % 29),
+      2,
+      7,
+    );
+    executor.trainStep([given], { targets: given.counted, number: 1 });
+    for (const { parameter, weight, gradient } of parameters.held()) {
+      const length = Math.sqrt(gradient.reduce((sum, g) => sum + g * g, 0));
+      const start = weight.slice();
+      const lossAt = (distance: number): number => {
+        weight.set(start.map((w, i) => w + (distance * gradient[i]) / length));
+        return executor.evaluate(given).loss;
+      };
+      const distance = 2 ** -7;
+      const slope = (lossAt(distance) - lossAt(-distance)) / (2 * distance);
+      weight.set(start);
+      // Float32 losses near 4 leave about 1e-4 on a slope.
+      expect(Math.abs(slope - length), parameter.name).toBeLessThan(3e-4 + 5e-3 * length);
+    }
   });
 });

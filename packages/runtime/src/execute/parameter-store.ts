@@ -64,6 +64,7 @@ export class ParameterStore {
   readonly list: readonly Parameter[];
   readonly #memory: CpuMemory;
   readonly #views: Readonly<Record<ParameterData, Readonly<Record<Bucket, View>>>>;
+  readonly #cache = new Map<string, WeightAndGradient>();
   readonly #held = new Map<string, { parameter: Parameter; offset: number; length: number }>();
 
   /** Allocates the rank's share in its memory (zeros until loaded or initialised). */
@@ -121,32 +122,48 @@ export class ParameterStore {
 
   /** Weight and gradient by name. */
   get(name: string): WeightAndGradient {
-    return { weight: this.data(name, 'weight'), gradient: this.data(name, 'gradient') };
+    return this.#cached(name, () => ({ weight: this.data(name, 'weight'), gradient: this.data(name, 'gradient') }));
   }
 
   /** The router of a layer, [experts, hidden]. */
   router(layer: number): WeightAndGradient {
-    const found = this.list.find(
-      ({ name, expert }) => expert === undefined && layerOf(name) === layer && name.endsWith('.gate.weight'),
-    );
-    if (found === undefined) throw new Error(`layer ${layer} has no router`);
-    return this.get(found.name);
+    return this.#cached(`router ${layer}`, () => {
+      const found = this.list.find(
+        ({ name, expert }) => expert === undefined && layerOf(name) === layer && name.endsWith('.gate.weight'),
+      );
+      if (found === undefined) throw new Error(`layer ${layer} has no router`);
+      return this.get(found.name);
+    });
   }
 
-  /** The local experts of a layer: gateUp [experts, 2 ffn, hidden], down [experts, hidden, ffn]. */
-  experts(layer: number): { readonly gateUp: WeightAndGradient; readonly down: WeightAndGradient } {
-    const ofLayer = [...this.#held.values()].filter(
-      ({ parameter }) => parameter.expert !== undefined && layerOf(parameter.name) === layer,
+  /** Gate and up matrices of a layer's local experts, [experts, 2 ffn, hidden]. */
+  gateUp(layer: number): WeightAndGradient {
+    return this.#cached(`gateUp ${layer}`, () => this.#expertRun(layer, 0));
+  }
+
+  /** Down matrices of a layer's local experts, [experts, hidden, ffn]. */
+  down(layer: number): WeightAndGradient {
+    return this.#cached(`down ${layer}`, () => this.#expertRun(layer, 1));
+  }
+
+  #expertRun(layer: number, axis: number): WeightAndGradient {
+    const places = [...this.#held.values()].filter(
+      ({ parameter }) =>
+        parameter.expert !== undefined && parameter.shard?.axis === axis && layerOf(parameter.name) === layer,
     );
-    const run = (axis: number): WeightAndGradient => {
-      const places = ofLayer.filter(({ parameter }) => parameter.shard?.axis === axis);
-      const start = Math.min(...places.map(({ offset }) => offset));
-      const end = Math.max(...places.map(({ offset, length }) => offset + length));
-      const part = (kind: ParameterData): Float32Array =>
-        this.#memory.f32(this.#views[kind].expert).subarray(start, end);
-      return { weight: part('weight'), gradient: part('gradient') };
-    };
-    return { gateUp: run(0), down: run(1) };
+    const start = Math.min(...places.map(({ offset }) => offset));
+    const end = Math.max(...places.map(({ offset, length }) => offset + length));
+    const part = (kind: ParameterData): Float32Array => this.#memory.f32(this.#views[kind].expert).subarray(start, end);
+    return { weight: part('weight'), gradient: part('gradient') };
+  }
+
+  #cached(key: string, make: () => WeightAndGradient): WeightAndGradient {
+    let found = this.#cache.get(key);
+    if (found === undefined) {
+      found = make();
+      this.#cache.set(key, found);
+    }
+    return found;
   }
 
   /**
@@ -166,44 +183,54 @@ export class ParameterStore {
   }
 
   /**
-   * A full tensor, put together from the shards of all ranks (`weight`, `gradient` or a moment). Every rank of the job must call it with
-   * the same arguments; `endpoint` is this rank's. Every rank gets the tensor.
+   * Full tensors, put together from the shards of all ranks (`weight`, `gradient` or a moment). Every rank of the job must call it with
+   * the same arguments; `endpoint` is this rank's. Every rank gets the tensors, and needs room in its memory for all of them.
    */
-  gather(name: string, kind: ParameterData, endpoint: Endpoint): Float32Array {
+  gather(names: readonly string[], kind: ParameterData, endpoint: Endpoint): Map<string, Float32Array> {
+    const mark = this.#memory.mark();
+    const under = names.map((name) => this.#submitGather(name, kind, endpoint));
+    const tensors = under.map(({ parameter, counts, received, event }) => {
+      if (event !== undefined) endpoint.wait(event);
+      const all = this.#memory.f32(received);
+      const full = new Float32Array(all.length);
+      let at = 0;
+      counts.forEach((count, rank) => {
+        if (count === 0) return;
+        copyShard(parameter, this.step, rank, full, all.subarray(at, at + count), 'put');
+        at += count;
+      });
+      return [parameter.name, full] as const;
+    });
+    this.#memory.release(mark);
+    return new Map(tensors);
+  }
+
+  #submitGather(name: string, kind: ParameterData, endpoint: Endpoint) {
     const parameter = this.list.find((p) => p.name === name);
     if (parameter === undefined) throw new Error(`the model has no parameter ${name}`);
-    const full = new Float32Array(parameter.shape.reduce((product, length) => product * length, 1));
     const { model, layout } = this.step;
     const world = groupMembers(layout, 'world', this.rank);
-    // The first rank that holds a shard contributes it.
+    // The first rank that holds a shard contributes it; empty shards share their start with the next one.
     const seen = new Set<number>();
     const counts = Int32Array.from(world, (rank) => {
-      const { start } = shardRange(parameter, layout, rank);
-      if (!holdsParameter(parameter, model, layout, rank) || seen.has(start)) return 0;
+      const { start, end } = shardRange(parameter, layout, rank);
+      if (!holdsParameter(parameter, model, layout, rank) || end === start || seen.has(start)) return 0;
       seen.add(start);
       return shardElements(parameter, layout, rank);
     });
-    const mark = this.#memory.mark();
-    const received = this.#memory.allocateView('f32', full.length);
-    const own = world.indexOf(this.rank);
-    const sent = this.#memory.allocateView('f32', counts[own]);
-    if (counts[own] > 0) this.#memory.f32(sent).set(this.data(name, kind));
-    if (world.length === 1) this.#memory.f32(received).set(this.#memory.f32(sent));
-    else
-      endpoint.wait(
-        endpoint
-          .communicator(`world ${world.join(' ')}`, world, 'copy')
-          .allGather(sent, received, { counts, label: `gather ${name}` }),
-      );
-    const all = this.#memory.f32(received);
-    let at = 0;
-    world.forEach((rank, place) => {
-      if (counts[place] === 0) return;
-      copyShard(parameter, this.step, rank, full, all.subarray(at, at + counts[place]), 'put');
-      at += counts[place];
-    });
-    this.#memory.release(mark);
-    return full;
+    const received = this.#memory.allocateView(
+      'f32',
+      parameter.shape.reduce((product, length) => product * length, 1),
+    );
+    const sent = this.#memory.allocateView('f32', counts[this.rank]);
+    if (counts[this.rank] > 0) this.#memory.f32(sent).set(this.data(name, kind));
+    if (world.length === 1) {
+      this.#memory.f32(received).set(this.#memory.f32(sent));
+      return { parameter, counts, received };
+    }
+    const communicator = endpoint.communicator(`world ${world.join(' ')}`, world, 'copy');
+    const event = communicator.allGather(sent, received, { counts, label: `gather ${name}` });
+    return { parameter, counts, received, event };
   }
 
   #place(name: string): { parameter: Parameter; offset: number; length: number } {

@@ -38,7 +38,7 @@ export function expertKernels(context: ExpertContext): KernelRegistry {
   return {
     'moe.experts': (call) => {
       const rows = segments(context, call);
-      const { gateUp, down } = parameters.experts(call.node.layer);
+      const [gateUp, down] = [parameters.gateUp(call.node.layer), parameters.down(call.node.layer)];
       const gateUpRows = call.floats('expert.gateUp');
       const activated = call.floats('expert.activated');
       expertGateUp(gemm, shape, rows, call.floats('expert.input'), gateUp.weight, gateUpRows);
@@ -47,7 +47,7 @@ export function expertKernels(context: ExpertContext): KernelRegistry {
     },
     'moe.experts.inputGradient': (call) => {
       const rows = segments(context, call);
-      const { gateUp, down } = parameters.experts(call.node.layer);
+      const [gateUp, down] = [parameters.gateUp(call.node.layer), parameters.down(call.node.layer)];
       const gateUpRows = call.floats('expert.gateUp');
       const gateUpGradient = call.floats('expert.gateUpGradient');
       // Holds the gradient of the activated rows first; they themselves are computed again over it, for the weights' gradients.
@@ -58,7 +58,7 @@ export function expertKernels(context: ExpertContext): KernelRegistry {
       expertGateUpInputGrad(gemm, shape, rows, gateUpGradient, gateUp.weight, call.floats('expert.inputGradient'));
     },
     'moe.experts.weightGradient': (call) => {
-      const { gateUp, down } = parameters.experts(call.node.layer);
+      const [gateUp, down] = [parameters.gateUp(call.node.layer), parameters.down(call.node.layer)];
       expertWeightGrad(
         gemm,
         shape,
