@@ -21,8 +21,8 @@ export interface LaunchOptions {
   /** Emulates a cluster's network; without it bytes move at memory speed. */
   readonly fabric?: FabricOptions;
   /**
-   * Called at the end of a job with a fabric: for how many seconds the emulated network stood still because the machine had no
-   * processor for it. More than a few per cent of the job means that it was slower than asked.
+   * Called at the end of a job with a fabric: what every port carried, and for how many seconds the emulated network stood still because
+   * the machine had no processor for it. More than a few per cent of the job means that it was slower than asked.
    */
   readonly onFabricReport?: (report: MoverReport) => void;
   /** Whether endpoints keep `TransferRecord`s. */

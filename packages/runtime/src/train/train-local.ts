@@ -19,6 +19,8 @@ export interface TrainResult {
   readonly trace: Trace;
   /** Seconds for which the emulated network stood still because the machine had no processor for it. */
   readonly fabricLostSeconds: number;
+  /** Bytes that passed each port of the emulated network, in the order of `portsOf(cluster)`; evaluation included. */
+  readonly portBytes: Float64Array;
   readonly peakActivationBytes: number;
 }
 
@@ -33,6 +35,7 @@ export async function trainLocal({ job, fabric, onReport, signal }: TrainOptions
   const steps: StepReport[] = [];
   const evaluations: { step: number; crossEntropy: number }[] = [];
   let fabricLostSeconds = 0;
+  let portBytes = new Float64Array();
   const outcomes = (await launchLocal({
     ranks,
     memoryBytes: initialMemoryBytes,
@@ -42,7 +45,10 @@ export async function trainLocal({ job, fabric, onReport, signal }: TrainOptions
     fabric,
     trace: job.tracedSteps.length > 0,
     signal,
-    onFabricReport: ({ lostSeconds }) => (fabricLostSeconds = lostSeconds),
+    onFabricReport: (report) => {
+      fabricLostSeconds = report.lostSeconds;
+      portBytes = Float64Array.from(report.portBytes);
+    },
     onMessage: (_rank, message) => {
       const report = message as TrainReport;
       if (report.kind === 'step') steps.push(report);
@@ -58,6 +64,7 @@ export async function trainLocal({ job, fabric, onReport, signal }: TrainOptions
     evaluations,
     trace: { kind: 'measured', source, ranks, spans: outcomes.flatMap((outcome) => outcome.spans) },
     fabricLostSeconds,
+    portBytes,
     peakActivationBytes: Math.max(...outcomes.map((outcome) => outcome.peakActivationBytes)),
   };
 }

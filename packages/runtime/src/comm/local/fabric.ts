@@ -79,6 +79,11 @@ export class FabricEngine implements Engine {
     return this.scheduler.lostSeconds;
   }
 
+  /** Bytes that have passed each port, in the order of `portsOf(cluster)`. */
+  get portBytes(): Float64Array {
+    return this.scheduler.carriedBytes;
+  }
+
   start({ parties, ready }: ReadyOperation): void {
     const operations = parties.map((party) => party.operation);
     const plan = reductionPlan(operations);

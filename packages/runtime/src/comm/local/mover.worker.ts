@@ -19,6 +19,8 @@ export interface MoverData {
 export interface MoverReport {
   /** Seconds for which the emulated network stood still because the mover got no processor. */
   readonly lostSeconds: number;
+  /** Bytes that passed each port of the emulated network during the job, in the order of `portsOf(cluster)`. */
+  readonly portBytes: Float64Array;
 }
 
 const { control: shared, memories, stuckAfterSeconds, fabric } = workerData as MoverData;
@@ -27,7 +29,10 @@ const bytes = memories.map((memory) => Bytes.ofMemory(memory));
 const emulated = fabric === undefined ? undefined : await emulate(fabric);
 preferThisThread();
 new Mover(control, emulated ?? new MemoryEngine(bytes), { stuckAfterSeconds }).run();
-const report: MoverReport = { lostSeconds: emulated?.lostSeconds ?? 0 };
+const report: MoverReport = {
+  lostSeconds: emulated?.lostSeconds ?? 0,
+  portBytes: emulated?.portBytes ?? new Float64Array(),
+};
 parentPort?.postMessage(report);
 
 /** Loaded only when asked for: it needs all of the core, which a job at memory speed should not have to wait for. */

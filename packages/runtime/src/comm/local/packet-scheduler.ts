@@ -79,12 +79,15 @@ export class PacketScheduler {
   private readonly awaited = new EventHeap<undefined>();
   private clock = 0;
   private lost = 0;
+  /** Bytes that have passed each port. */
+  readonly carriedBytes: Float64Array;
 
   constructor(
     bytesPerSecond: readonly number[],
     private readonly options: SchedulerOptions = defaultSchedulerOptions,
   ) {
     this.ports = bytesPerSecond.map((rate) => ({ bytesPerSecond: rate, busy: false, queue: [] }));
+    this.carriedBytes = new Float64Array(bytesPerSecond.length);
   }
 
   /** Seconds by which this clock lags behind the caller's: time in which the network stood still because nobody ran it. */
@@ -196,6 +199,7 @@ export class PacketScheduler {
     flow.queued[place] = false;
     const free = time + (packet.bytes * flow.slowdown) / port.bytesPerSecond;
     packet.end = Math.max(packet.end, free);
+    this.carriedBytes[id] = at(this.carriedBytes, id) + packet.bytes;
     port.busy = true;
     this.events.push(free, { what: 'free', port: id });
     if (place + 1 < flow.ports.length) {

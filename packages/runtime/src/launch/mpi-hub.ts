@@ -1,0 +1,172 @@
+/** The launcher's side of a job over MPI: admits the ranks, hears their beats, and finds out who ended the job and why. */
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { PortableError } from './failure.js';
+import {
+  beatMilliseconds,
+  FrameReader,
+  sendFrame,
+  type FromLauncher,
+  type FromRank,
+  type MpiJobDescription,
+} from './mpi-frames.js';
+
+export interface HubOptions {
+  readonly ranks: number;
+  /** Address to listen on. */
+  readonly bind: string;
+  readonly token: string;
+  readonly version: string;
+  readonly job: MpiJobDescription;
+  readonly startSeconds: number;
+  readonly onMessage?: (rank: number, message: unknown) => void;
+  readonly onEvent: (event: HubEvent) => void;
+}
+
+/** What can decide the job. */
+export type HubEvent =
+  | { readonly kind: 'all returned' }
+  /** `certain`: the rank itself says so. Else a sign, of which another rank may be the cause. */
+  | { readonly kind: 'failed'; readonly rank: number; readonly reason: string; readonly certain: boolean; readonly error?: PortableError };
+
+interface Peer {
+  readonly socket: Socket;
+  readonly host: string;
+  heard: number;
+}
+
+export class Hub {
+  readonly results: unknown[];
+  private readonly server: Server;
+  private readonly peers = new Map<number, Peer>();
+  private readonly sockets = new Set<Socket>();
+  private readonly returned = new Set<number>();
+  private timer: NodeJS.Timeout | undefined;
+  private readonly began = performance.now();
+  private over = false;
+
+  constructor(private readonly options: HubOptions) {
+    this.results = Array.from({ length: options.ranks });
+    this.server = createServer((socket) => this.admit(socket));
+  }
+
+  /** Resolves with the port. */
+  async listen(): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject);
+      this.server.listen(0, this.options.bind, resolve);
+    });
+    this.timer = setInterval(() => this.watch(), beatMilliseconds);
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  abort(reason: string): void {
+    this.over = true;
+    this.send({ kind: 'abort', reason });
+  }
+
+  close(): void {
+    this.over = true;
+    clearInterval(this.timer);
+    this.server.close();
+    for (const socket of this.sockets) socket.destroy();
+  }
+
+  private send(frame: FromLauncher): void {
+    for (const { socket } of this.peers.values()) if (socket.writable) sendFrame(socket, frame);
+  }
+
+  private admit(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.setNoDelay(true);
+    let rank = -1;
+    const reader = new FrameReader<FromRank>(
+      this.options.token,
+      (frame) => {
+        if (frame.kind === 'hello') rank = this.welcome(socket, frame) ? frame.rank : -1;
+        else if (rank >= 0) this.hear(rank, frame);
+      },
+      () => socket.destroy(),
+    );
+    socket.on('data', (piece) => reader.push(piece));
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      this.sockets.delete(socket);
+      if (rank < 0 || this.returned.has(rank)) return;
+      this.failed(rank, 'its process ended before it returned', false);
+    });
+  }
+
+  private welcome(socket: Socket, hello: Extract<FromRank, { kind: 'hello' }>): boolean {
+    const { rank, size, host, version } = hello;
+    const { ranks, job } = this.options;
+    const refuse = (reason: string): false => {
+      sendFrame(socket, { kind: 'abort', reason });
+      this.failed(rank, reason, true);
+      return false;
+    };
+    if (version !== this.options.version) {
+      return refuse(
+        `rank ${rank} on host ${host} runs Monta ${version}, the launcher runs ${this.options.version}: install the same version on all hosts`,
+      );
+    }
+    if (size !== ranks || !Number.isInteger(rank) || rank < 0 || rank >= ranks || this.peers.has(rank)) {
+      return refuse(`host ${host} started rank ${rank} of ${size} ranks, expected one of 0..${ranks - 1}, each once`);
+    }
+    this.peers.set(rank, { socket, host, heard: performance.now() });
+    sendFrame(socket, { kind: 'welcome', job });
+    return true;
+  }
+
+  private hear(rank: number, frame: Exclude<FromRank, { kind: 'hello' }>): void {
+    const peer = this.peers.get(rank);
+    if (peer !== undefined) peer.heard = performance.now();
+    switch (frame.kind) {
+      case 'beat':
+        return;
+      case 'message':
+        this.options.onMessage?.(rank, frame.message);
+        return;
+      case 'result':
+        this.results[rank] = frame.result;
+        this.returned.add(rank);
+        if (this.returned.size === this.options.ranks) this.options.onEvent({ kind: 'all returned' });
+        return;
+      case 'failed': {
+        // MPI's own errors are mostly about somebody else's death.
+        const certain = frame.error.name !== 'JobAborted' && frame.error.name !== 'MpiError';
+        if (frame.error.name !== 'JobAborted') this.failed(frame.rank, frame.error.message, certain, frame.error);
+      }
+    }
+  }
+
+  private watch(): void {
+    if (this.over) return;
+    this.send({ kind: 'beat' });
+    const now = performance.now();
+    const limit = this.options.job.lostAfterSeconds;
+    const lost = [...this.peers].filter(
+      ([rank, { heard }]) => !this.returned.has(rank) && now - heard > limit * 1000,
+    );
+    const [first] = lost;
+    if (first !== undefined) {
+      const [rank, { host }] = first;
+      const others = lost.length > 1 ? ` (nor have ranks ${lost.slice(1).map(([other]) => other).join(', ')})` : '';
+      this.failed(
+        rank,
+        `not heard from for ${limit} s on host ${host}${others}: the host is down, cut off, or its process is stopped`,
+        true,
+      );
+      return;
+    }
+    if (this.peers.size < this.options.ranks && now - this.began > this.options.startSeconds * 1000) {
+      const absent = this.results.flatMap((_, rank) => (this.peers.has(rank) ? [] : [rank]));
+      const which = absent.length === 1 ? 'it' : `ranks ${absent.join(', ')}`;
+      this.failed(absent[0] ?? -1, `${which} did not start within ${this.options.startSeconds} s`, true);
+    }
+  }
+
+  private failed(rank: number, reason: string, certain: boolean, error?: PortableError): void {
+    if (this.over) return;
+    this.options.onEvent({ kind: 'failed', rank, reason, certain, ...(error === undefined ? {} : { error }) });
+  }
+}

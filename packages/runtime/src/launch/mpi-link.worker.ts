@@ -1,0 +1,73 @@
+/**
+ * A rank's line to its launcher, in a thread of its own: it beats and listens while the rank's thread computes or waits, and ends the
+ * process when the job is over and the rank does not leave by itself.
+ */
+import { connect } from 'node:net';
+import { parentPort, workerData } from 'node:worker_threads';
+import { beatMilliseconds, FrameReader, sendFrame, sendToken, type FromLauncher, type FromRank } from './mpi-frames.js';
+import type { LinkData, LinkNote } from './mpi-link.js';
+
+const graceMilliseconds = 3000;
+/** Until the launcher has said how long silence may last. */
+const firstPatienceSeconds = 60;
+
+const port = parentPort;
+if (port === null) throw new Error('this module runs in a thread of a rank');
+const { host, port: number, token, hello, state, text } = workerData as LinkData;
+const flag = new Int32Array(state);
+const note = (message: LinkNote): void => port.postMessage(message);
+let heard = performance.now();
+let patienceSeconds = firstPatienceSeconds;
+let ending = false;
+
+const socket = connect(number, host);
+socket.setNoDelay(true);
+sendToken(socket, token);
+sendFrame(socket, hello);
+
+/** Tells the rank's thread, and ends the process if that does not. */
+function end(reason: string): void {
+  if (ending) return;
+  ending = true;
+  const bytes = new TextEncoder().encode(reason).subarray(0, text.byteLength);
+  new Uint8Array(text).set(bytes);
+  Atomics.store(flag, 1, bytes.length);
+  Atomics.store(flag, 0, 1);
+  note({ kind: 'aborted', reason });
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), graceMilliseconds);
+}
+
+const reader = new FrameReader<FromLauncher>(
+  undefined,
+  (frame) => {
+    heard = performance.now();
+    if (frame.kind === 'abort') end(frame.reason);
+    if (frame.kind !== 'welcome') return;
+    patienceSeconds = frame.job.lostAfterSeconds;
+    note({ kind: 'welcome', job: frame.job });
+  },
+  (reason) => end(`the launcher sent ${reason}`),
+);
+socket.on('data', (piece) => reader.push(piece));
+socket.on('error', (error) => end(`the connection to the launcher at ${host}:${number} failed: ${error.message}`));
+socket.on('close', () => end('the launcher closed the connection'));
+
+const beat: FromRank = { kind: 'beat' };
+const timer = setInterval(() => {
+  if (socket.writable) sendFrame(socket, beat);
+  if (performance.now() - heard > patienceSeconds * 1000) {
+    end(`the launcher has not been heard from for ${patienceSeconds} s`);
+  }
+}, beatMilliseconds);
+
+port.on('message', (message: FromRank | { readonly kind: 'leave' }) => {
+  if (message.kind === 'leave') {
+    // The rank has left MPI: nothing is lost when the process ends now.
+    ending = true;
+    clearInterval(timer);
+    socket.end();
+    port.close();
+    return;
+  }
+  sendFrame(socket, message, message.kind === 'message' ? undefined : () => note({ kind: 'sent', what: message.kind }));
+});

@@ -1,0 +1,81 @@
+/** A rank that is a process under mpirun: MPI, endpoint and memory around the body that `runRank` was given. */
+import { JobAborted } from '../comm/communicator.js';
+import { CommunicationError } from '../comm/local/matching.js';
+import { createMpiEndpoint, loadMpi } from '../comm/mpi/index.js';
+import { CpuMemory } from '../device/cpu/index.js';
+import { portable, type PortableError } from './failure.js';
+import type { MpiJobDescription } from './mpi-frames.js';
+import type { RankContext } from './rank.js';
+
+/** Whoever this rank reports to: its launcher, or the person at the terminal. */
+export interface MpiJob {
+  readonly description: Omit<MpiJobDescription, 'workerModule'>;
+  /** Why the job is over, once it is. */
+  aborted(): string | undefined;
+  message(message: unknown): void;
+  /** Called with the result while MPI still works, and the endpoint is open. */
+  returned(result: unknown, context: RankContext): void;
+  /** After the last word of the endpoint, before MPI is left. */
+  closed(): Promise<void>;
+  /** After MPI was left. */
+  left(): void;
+  /** `rank`: who caused it. The process ends afterwards. */
+  failed(rank: number, error: PortableError): Promise<void>;
+}
+
+let current: MpiJob | undefined;
+
+/** The job that `runRank` joins in this process. */
+export function setMpiJob(job: MpiJob): void {
+  current = job;
+}
+
+export function currentMpiJob(): MpiJob | undefined {
+  return current;
+}
+
+/** This process's place among those that mpirun started, or undefined when it was not started by mpirun. */
+export function underMpirun(): { readonly rank: number; readonly size: number } | undefined {
+  const [rank, size] = [process.env['OMPI_COMM_WORLD_RANK'], process.env['OMPI_COMM_WORLD_SIZE']];
+  return rank === undefined || size === undefined ? undefined : { rank: Number(rank), size: Number(size) };
+}
+
+export async function runMpiRank<Data>(job: MpiJob, body: (context: RankContext<Data>) => unknown): Promise<void> {
+  const own = underMpirun()?.rank ?? 0;
+  try {
+    const mpi = loadMpi();
+    const { description } = job;
+    mpi.initialise();
+    const memory = CpuMemory.create({
+      bytes: description.memoryBytes,
+      ...(description.maximumMemoryBytes === undefined ? {} : { maximumBytes: description.maximumMemoryBytes }),
+    });
+    const endpoint = createMpiEndpoint({
+      mpi,
+      memory,
+      localRanks: Number(process.env['OMPI_COMM_WORLD_LOCAL_SIZE'] ?? 1),
+      trace: description.trace,
+      aborted: () => job.aborted(),
+      ...(description.stuckAfterSeconds === undefined ? {} : { stuckAfterSeconds: description.stuckAfterSeconds }),
+    });
+    const context: RankContext<Data> = {
+      rank: endpoint.rank,
+      size: endpoint.size,
+      endpoint,
+      memory,
+      data: description.data as Data,
+      report: (message) => job.message(message),
+    };
+    const result = await body(context);
+    job.returned(result, context);
+    endpoint.close();
+    await job.closed();
+    mpi.finalise();
+    job.left();
+  } catch (error) {
+    const culprit = error instanceof CommunicationError && !(error instanceof JobAborted) ? error.rank : own;
+    await job.failed(culprit, portable(error));
+    // MPI is not left in order: mpirun sees a process end before MPI_Finalize and ends the others.
+    process.exit(1);
+  }
+}
