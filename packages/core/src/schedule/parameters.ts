@@ -62,6 +62,14 @@ export function parameters(model: MoeModel, layout: Layout, strategy: Strategy):
       { name: `${attention}v_proj.weight`, shape: [keyValueHeads * headDim, h], ...keyValue },
       { name: `${attention}o_proj.weight`, shape: [h, attentionHeads * headDim], shard: row, bucket: 'dense' },
     );
+    if (model.attentionBias !== 'none')
+      list.push(
+        { name: `${attention}q_proj.bias`, shape: [attentionHeads * headDim], shard: column, bucket: 'dense' },
+        { name: `${attention}k_proj.bias`, shape: [keyValueHeads * headDim], ...keyValue },
+        { name: `${attention}v_proj.bias`, shape: [keyValueHeads * headDim], ...keyValue },
+      );
+    // Added once to the sum over TP, whose gradient every rank has in full.
+    if (model.attentionBias === 'all') list.push({ name: `${attention}o_proj.bias`, shape: [h], bucket: 'dense' });
     if (model.qkNorm === 'perHead')
       list.push(
         { name: `${attention}q_norm.weight`, shape: [headDim], bucket: copies },

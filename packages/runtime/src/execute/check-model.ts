@@ -10,7 +10,6 @@ export function checkExecutable(step: StepShape): void {
   checkSupported(model);
   const { query, keyValue } = headsPerRank(model, layout.tp);
   const refusals: Refusal[] = [
-    [model.attentionBias !== 'none', `biases in attention (${model.attentionBias})`, 'none'],
     [model.clipQkv !== undefined && model.qkNorm === 'none', 'clipped queries without a norm of them', 'a query norm'],
     [step.dtype !== 'f32', `computing in ${step.dtype}`, 'f32 on the CPU'],
     [!Number.isInteger(query), `${model.attentionHeads} heads over tp ${layout.tp}`, 'a tp that divides the heads'],

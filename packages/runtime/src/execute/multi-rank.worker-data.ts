@@ -32,5 +32,7 @@ export function caseTensor(given: RankCase, list: readonly Parameter[], name: st
   const parameter = list.find((p) => p.name === name);
   if (parameter === undefined) throw new Error(`no parameter ${name}`);
   const tensor = initialTensor(parameter, given.seed, given.deviation);
+  // Biases and norms that tell their elements apart.
+  if (parameter.shape.length === 1) tensor.forEach((value, i) => (tensor[i] = value + 0.1 * Math.sin(3 * i + 1)));
   return given.starved === true && name.endsWith('.gate.weight') ? tensor.fill(0) : tensor;
 }

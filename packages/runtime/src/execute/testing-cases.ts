@@ -40,6 +40,7 @@ export const olmoe = completeModel({
   qkNorm: 'allHeads',
   normTopK: false,
   moeLayers: [false, true],
+  attentionBias: 'all',
 });
 
 export const mixtral = completeModel({ ...shape, family: 'mixtral', qkNorm: 'none', tieEmbeddings: true, topK: 2 });

@@ -3,9 +3,11 @@
  * [T, kvHeads * headDim] each.
  */
 import {
+  addBias,
   attentionBackward,
   attentionForward,
   attentionScratch,
+  biasGrad,
   clampBackward,
   clampForward,
   linearForward,
@@ -80,6 +82,13 @@ class AttentionKernels {
     return this.#ownHeads(of, projection, model.headDim * model.hiddenSize);
   }
 
+  bias(layer: number, projection: Projection): WeightAndGradient | undefined {
+    const { parameters, model } = this.#context;
+    if (model.attentionBias === 'none') return undefined;
+    const of = parameters.get(`model.layers.${layer}.self_attn.${short[projection]}_proj.bias`);
+    return this.#ownHeads(of, projection, model.headDim);
+  }
+
   norm(layer: number, projection: 'query' | 'key'): WeightAndGradient {
     const { parameters, model } = this.#context;
     const of = parameters.get(`model.layers.${layer}.self_attn.${short[projection]}_norm.weight`);
@@ -107,6 +116,8 @@ class AttentionKernels {
       const y = projection === 'value' ? planes.value : raw[projection];
       const size = { rows: tokens, inputs: model.hiddenSize, outputs: this.columns(projection) };
       linearForward(gemm, size, x, this.weights(call.node.layer, projection).weight, y);
+      const bias = this.bias(call.node.layer, projection);
+      if (bias !== undefined) addBias(size, bias.weight, y);
     }
     if (model.clipQkv !== undefined) clampForward(planes.value, model.clipQkv, planes.value);
   }
@@ -146,7 +157,11 @@ class AttentionKernels {
     const { gemm, model, tokens, parameters } = this.#context;
     const { weight } = parameters.get(`model.layers.${call.node.layer}.self_attn.o_proj.weight`);
     const size = { rows: tokens, inputs: this.#queryColumns, outputs: model.hiddenSize };
-    linearForward(gemm, size, call.floats('attention.context'), weight, call.floats('attention.output'));
+    const output = call.floats('attention.output');
+    linearForward(gemm, size, call.floats('attention.context'), weight, output);
+    // The outputs of all TP ranks are summed: one of them adds the bias.
+    if (model.attentionBias === 'all' && this.#context.routing.tpIndex === 0)
+      addBias(size, parameters.get(`model.layers.${call.node.layer}.self_attn.o_proj.bias`).weight, output);
   }
 
   outputBackward(call: KernelCall): void {
@@ -155,6 +170,8 @@ class AttentionKernels {
     const size = { rows: tokens, inputs: this.#queryColumns, outputs: model.hiddenSize };
     linearInputGrad(gemm, size, call.use(0), weight, call.floats('attention.contextGradient'));
     linearWeightGrad(gemm, size, call.use(0), call.floats('attention.context'), gradient);
+    if (model.attentionBias === 'all')
+      biasGrad(size, call.use(0), parameters.get(`model.layers.${call.node.layer}.self_attn.o_proj.bias`).gradient);
   }
 
   coreBackward(call: KernelCall): void {
@@ -223,6 +240,8 @@ class AttentionKernels {
       const size = { rows: tokens, inputs: model.hiddenSize, outputs: this.columns(projection) };
       linearInputGrad(gemm, size, d[projection], weight, dx, projection !== 'query');
       linearWeightGrad(gemm, size, d[projection], x, gradient);
+      const bias = this.bias(call.node.layer, projection);
+      if (bias !== undefined) biasGrad(size, d[projection], bias.gradient);
     }
   }
 
