@@ -10,7 +10,7 @@ import type { Region, Template } from './schedule.js';
 import { moeShape, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
 
-/** Token ids and targets of the micro-batch, [T, 2] i32, filled by the data loader; targets of -100 are ignored. */
+/** Token ids and targets of the micro-batch, i32, T ids and then T targets, filled by the host; targets of -100 are ignored. */
 export const tokensRegion = (tokens: number): Region => ({
   id: 'tokens',
   dtype: 'i32',
@@ -20,7 +20,7 @@ export const tokensRegion = (tokens: number): Region => ({
   life: 'step',
 });
 
-/** Cross entropy (sum), tokens counted, auxiliary loss: [1, 4] f32 (the fourth is spare, for the norm of gradients). */
+/** Cross entropy (sum), targets counted, auxiliary loss, sum of squares of the gradients: [1, 4] f32, summed over the world by the update. */
 export const lossRegion: Region = { id: 'loss', dtype: 'f32', rows: 1, columns: 4, order: 'rows', life: 'step' };
 
 export function embeddingForward(step: StepShape): Template {

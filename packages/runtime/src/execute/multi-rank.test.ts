@@ -57,7 +57,7 @@ const groups: readonly (readonly [ranks: number, cases: readonly Named[]])[] = [
     8,
     [
       ...casesOf(layoutOf({ tp: 2, dp: 4, ep: 2 }), 'trained', {}, trained),
-      ...casesOf(layoutOf({ tp: 4, dp: 2, ep: 2, ...sp }), 'trained', {}, trained),
+      ...casesOf(layoutOf({ tp: 4, dp: 2, ep: 2, ...sp }), 'trained', {}, trained, [...pipelined, ...scattered]),
       ...casesOf(layoutOf({ tp: 4, dp: 2, ep: 8, etp: 1 }), 'starved', {}, { starved: true }),
       ...casesOf(layoutOf({ tp: 4, dp: 2, ep: 2, etp: 2 }), 'olmoe', { model: olmoe }, trained),
     ],

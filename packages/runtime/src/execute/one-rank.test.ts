@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { readHfConfig, type Layout, type MoeModel, type StepShape } from '@monta/core';
+import { readHfConfig, trainingStep, type Layout, type MoeModel, type StepShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { SafetensorsFile } from '../checkpoint/safetensors.js';
 import { CpuMemory, createGemm } from '../device/cpu/index.js';
@@ -34,7 +34,7 @@ function microBatch(ids: Int32Array, batch: number, sequence: number): MicroBatc
   return { ids, targets, counted };
 }
 
-function executorOf(step: StepShape, values: ParameterValues): TrainingExecutor {
+function executorOf(step: StepShape, values: ParameterValues, trace = false): TrainingExecutor {
   const memory = CpuMemory.create({ bytes: 8 << 20 });
   const parameters = new ParameterStore(step, 0, memory);
   parameters.load((name) => fromReference(step.model, values, name));
@@ -44,6 +44,7 @@ function executorOf(step: StepShape, values: ParameterValues): TrainingExecutor 
     memory,
     gemm: createGemm(memory, { prefer: 'wasm' }),
     parameters,
+    trace,
   });
 }
 
@@ -160,6 +161,27 @@ describe('micro-batches and evaluation', () => {
     expect(result.loss).toBeCloseTo(reference.loss, 6);
     expect(result.crossEntropy).toBeCloseTo(reference.crossEntropy, 6);
     expect(result.targets).toBe(given.counted);
+  });
+
+  it('spans cover every operation of the step in the order of time', () => {
+    const { model, batch, sequence, idsOf, values } = load('tiny-mixtral');
+    const step = stepOf(model, batch, sequence);
+    const executor = executorOf(step, values, true);
+    const given = microBatch(idsOf(0), batch, sequence);
+    executor.trainStep([given], { targets: given.counted, number: 7 });
+    const program = trainingStep(step);
+    const expected = program.nodes.flatMap((node, index) =>
+      program.templates[node.template].operations
+        .filter(({ body }) => body.kind !== 'bind')
+        .map(({ id }) => `${index} ${node.template}/${id}`),
+    );
+    const spans = executor.takeSpans();
+    expect(spans.map(({ node, operation }) => `${node} ${operation}`).sort()).toEqual(expected.sort());
+    expect(spans.every(({ step: number, rank }) => number === 7 && rank === 0)).toBe(true);
+    expect(spans.every(({ issued, end }, i) => issued >= 0 && end >= issued && end >= (spans[i - 1]?.end ?? 0))).toBe(
+      true,
+    );
+    expect(executor.takeSpans()).toEqual([]);
   });
 
   it('gradients are the slopes of the evaluated loss', () => {

@@ -81,6 +81,7 @@ export class ProgramRunner {
     this.#lanes.beginNode();
     for (const compiled of operations) this.#issue(compiled, template, node, index);
     this.#lanes.drain();
+    this.#spans?.collect();
     hooks.closing?.(node, this.storage);
     this.storage.closeNode();
   }

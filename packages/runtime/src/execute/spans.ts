@@ -33,14 +33,19 @@ export class SpanRecorder {
     this.#submitted.set(event, { operation, lane, node });
   }
 
-  /** Spans since the last call. Records of other collectives (not of the program) are left out. */
-  take(): Span[] {
+  /** Takes over the endpoint's records, for which it has limited room. Collectives that are not the program's are left out. */
+  collect(): void {
     for (const { event, issued, ready, end, bytes } of this.#endpoint.takeRecords()) {
       const submitted = this.#submitted.get(event);
       if (submitted === undefined) continue;
       this.#submitted.delete(event);
       this.#push(submitted, issued - this.#start, ready - this.#start, end - this.#start, bytes);
     }
+  }
+
+  /** Spans since the last call, by their end. */
+  take(): Span[] {
+    this.collect();
     const spans = this.#spans;
     this.#spans = [];
     return spans.sort((a, b) => a.end - b.end);

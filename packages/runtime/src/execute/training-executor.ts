@@ -175,9 +175,7 @@ export class TrainingExecutor {
 
   /** Loss of one micro-batch per replica, without gradients. */
   evaluate(batch: MicroBatch): EvaluationResult {
-    this.#context.microBatches = 1;
     this.#run(this.#evaluation, [batch], 1, 0);
-    this.#context.microBatches = this.step.microBatches;
     if (this.#context.world > 1) {
       const world = this.#runner.collectives.communicator('world', 'inter');
       this.#endpoint.wait(world.allReduce(this.#loss, { label: 'evaluation loss' }));
@@ -199,6 +197,7 @@ export class TrainingExecutor {
         throw new RangeError(`a micro-batch has ${ids.length} ids and ${targets.length} targets, expected ${tokens}`);
     this.#program = program;
     this.#batches = batches;
+    this.#context.microBatches = expected;
     this.#context.book.clear();
     this.#memory.f32(this.#loss).fill(0);
     this.#runner.run(program, number);
