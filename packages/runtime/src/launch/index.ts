@@ -1,4 +1,7 @@
 export { builtModule } from './built-module.js';
 export { RankFailure } from './failure.js';
 export { launchLocal, type LaunchOptions } from './launch-local.js';
+export { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
+export { parseHosts, type MpiHost } from './mpi-options.js';
+export { underMpirun } from './mpi-rank.js';
 export { runRank, type RankContext } from './rank.js';

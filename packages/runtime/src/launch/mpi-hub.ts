@@ -26,7 +26,13 @@ export interface HubOptions {
 export type HubEvent =
   | { readonly kind: 'all returned' }
   /** `certain`: the rank itself says so. Else a sign, of which another rank may be the cause. */
-  | { readonly kind: 'failed'; readonly rank: number; readonly reason: string; readonly certain: boolean; readonly error?: PortableError };
+  | {
+      readonly kind: 'failed';
+      readonly rank: number;
+      readonly reason: string;
+      readonly certain: boolean;
+      readonly error?: PortableError;
+    };
 
 interface Peer {
   readonly socket: Socket;
@@ -144,13 +150,17 @@ export class Hub {
     this.send({ kind: 'beat' });
     const now = performance.now();
     const limit = this.options.job.lostAfterSeconds;
-    const lost = [...this.peers].filter(
-      ([rank, { heard }]) => !this.returned.has(rank) && now - heard > limit * 1000,
-    );
+    const lost = [...this.peers].filter(([rank, { heard }]) => !this.returned.has(rank) && now - heard > limit * 1000);
     const [first] = lost;
     if (first !== undefined) {
       const [rank, { host }] = first;
-      const others = lost.length > 1 ? ` (nor have ranks ${lost.slice(1).map(([other]) => other).join(', ')})` : '';
+      const others =
+        lost.length > 1
+          ? ` (nor have ranks ${lost
+              .slice(1)
+              .map(([other]) => other)
+              .join(', ')})`
+          : '';
       this.failed(
         rank,
         `not heard from for ${limit} s on host ${host}${others}: the host is down, cut off, or its process is stopped`,

@@ -7,7 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { beatMilliseconds, FrameReader, sendFrame, sendToken, type FromLauncher, type FromRank } from './mpi-frames.js';
 import type { LinkData, LinkNote } from './mpi-link.js';
 
-const graceMilliseconds = 3000;
+const graceMilliseconds = 1500;
 /** Until the launcher has said how long silence may last. */
 const firstPatienceSeconds = 60;
 

@@ -1,8 +1,9 @@
 /** What mpirun starts on behalf of `launchMpi`: joins the launcher, then runs the job's module. */
 import { hostname } from 'node:os';
+import { portable } from './failure.js';
 import { launcherVariable, tokenVariable } from './mpi-frames.js';
 import { Link } from './mpi-link.js';
-import { setMpiJob, underMpirun } from './mpi-rank.js';
+import { mpiRankStarted, setMpiJob, underMpirun } from './mpi-rank.js';
 import { montaVersion } from './version.js';
 
 const address = process.env[launcherVariable];
@@ -18,14 +19,20 @@ const link = new Link(address, token, {
   pid: process.pid,
   version: montaVersion(),
 });
+let result: unknown;
 try {
   const { workerModule, ...description } = await link.job();
   setMpiJob({
     description,
     aborted: () => link.aborted(),
     message: (message) => link.post({ kind: 'message', message }),
-    returned: () => undefined,
-    closed: () => Promise.resolve(),
+    returned: (value) => {
+      result = value;
+    },
+    closed: async () => {
+      link.post({ kind: 'result', result });
+      await link.sent('result');
+    },
     left: () => link.leave(),
     failed: async (rank, error) => {
       link.post({ kind: 'failed', rank, error });
@@ -33,8 +40,12 @@ try {
     },
   });
   await import(workerModule);
+  if (!mpiRankStarted()) throw new Error(`the module ${workerModule} did not call runRank`);
 } catch (error) {
-  // The launcher knows already, or it said so itself.
-  process.stderr.write(`rank ${place.rank}: ${error instanceof Error ? error.message : String(error)}\n`);
+  // When the launcher refused this rank, it knows already.
+  if (link.aborted() === undefined) {
+    link.post({ kind: 'failed', rank: place.rank, error: portable(error) });
+    await link.sent('failed');
+  }
   process.exit(1);
 }

@@ -24,6 +24,7 @@ export interface MpiJob {
 }
 
 let current: MpiJob | undefined;
+let started = false;
 
 /** The job that `runRank` joins in this process. */
 export function setMpiJob(job: MpiJob): void {
@@ -34,6 +35,11 @@ export function currentMpiJob(): MpiJob | undefined {
   return current;
 }
 
+/** Whether a body runs, or has run, in this process. */
+export function mpiRankStarted(): boolean {
+  return started;
+}
+
 /** This process's place among those that mpirun started, or undefined when it was not started by mpirun. */
 export function underMpirun(): { readonly rank: number; readonly size: number } | undefined {
   const [rank, size] = [process.env['OMPI_COMM_WORLD_RANK'], process.env['OMPI_COMM_WORLD_SIZE']];
@@ -42,6 +48,7 @@ export function underMpirun(): { readonly rank: number; readonly size: number } 
 
 export async function runMpiRank<Data>(job: MpiJob, body: (context: RankContext<Data>) => unknown): Promise<void> {
   const own = underMpirun()?.rank ?? 0;
+  started = true;
   try {
     const mpi = loadMpi();
     const { description } = job;

@@ -1,10 +1,11 @@
-/** A rank's side of a job: what the module given to `launchLocal` calls. */
+/** A rank's side of a job: what the module given to `launchLocal` or `launchMpi` calls. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { JobAborted, type Endpoint } from '../comm/communicator.js';
 import { Control, type SharedControl } from '../comm/local/control.js';
 import { LocalEndpoint } from '../comm/local/endpoint.js';
 import { CpuMemory, type CpuMemoryHandle } from '../device/cpu/memory.js';
 import { portable, type PortableError } from './failure.js';
+import { currentMpiJob, runMpiRank, underMpirun } from './mpi-rank.js';
 
 /** What a rank works with. */
 export interface RankContext<Data = unknown> {
@@ -35,13 +36,21 @@ export type RankMessage =
   | { readonly kind: 'failed'; readonly error: PortableError };
 
 /**
- * Runs `body` as this thread's rank. Its result (structured clone) becomes the rank's result in the launcher; an error ends the job
- * on all ranks. Call it once, at the top level of the worker module.
+ * Runs `body` as this thread's rank, or, under mpirun, as this process's. Its result (structured clone) becomes the rank's result in
+ * the launcher; an error ends the job on all ranks. Call it once, at the top level of the worker module.
  */
 export function runRank<Data = unknown>(body: (context: RankContext<Data>) => unknown): void {
+  const mpi = currentMpiJob();
+  if (mpi !== undefined) {
+    void runMpiRank(mpi, body);
+    return;
+  }
   const port = parentPort;
   const given = (workerData as Partial<RankWorkerData> | null)?.montaRank;
-  if (port === null || given === undefined) throw new Error('runRank works only in a module started by launchLocal');
+  if (port === null || given === undefined) {
+    const advice = underMpirun() === undefined ? '' : '; a program under mpirun starts the module with runUnderMpirun';
+    throw new Error(`runRank works only in a module started by launchLocal or launchMpi${advice}`);
+  }
   const post = (message: RankMessage): void => port.postMessage(message);
   const control = new Control(given.control);
   const memory = CpuMemory.attach(given.memory);

@@ -1,0 +1,224 @@
+/**
+ * The few MPI calls that the backend needs, one to one, through koffi. Handles are pointers, which is Open MPI's binary interface
+ * (MPICH's handles are integers). Nothing here keeps buffers alive: `requests.ts` does.
+ */
+import koffi from 'koffi';
+import { InputError } from '@monta/core';
+
+const defaultNames = ['libmpi.so.40', 'libmpi.so', 'libmpi.dylib'];
+
+export const anySource = -1;
+export const errTruncate = 15;
+export const errInStatus = 18;
+const threadMultiple = 3;
+/** MPI_MAX_ERROR_STRING and MPI_MAX_LIBRARY_VERSION_STRING of Open MPI. */
+const textBytes = 512;
+
+/** Open MPI's MPI_Status: source, tag, error, cancelled (int), then a size_t. */
+export const statusInts = 6;
+export const statusErrorInt = 2;
+
+export type Handle = bigint;
+
+/** An MPI call returned an error code. */
+export class MpiError extends Error {
+  override readonly name = 'MpiError';
+  constructor(
+    readonly call: string,
+    readonly code: number,
+    text: string,
+  ) {
+    super(`${call}: ${text}`);
+  }
+}
+
+export interface Mpi {
+  readonly world: Handle;
+  readonly nullRequest: Handle;
+  /** The library's own words, first line. */
+  readonly version: string;
+  initialise(): void;
+  finalise(): void;
+  /** Ends the job with an exit code. */
+  abort(code: number): void;
+  rank(communicator: Handle): number;
+  size(communicator: Handle): number;
+  /** A communicator of the same ranks whose messages meet no others; errors come back as codes. Collective. */
+  duplicate(communicator: Handle): Handle;
+  /** Writes the request into `requests[index]`. The buffer must stay reachable until the request is done. */
+  send(
+    buffer: Uint8Array,
+    peer: number,
+    tag: number,
+    communicator: Handle,
+    requests: BigUint64Array,
+    index: number,
+  ): void;
+  receive(
+    buffer: Uint8Array,
+    peer: number,
+    tag: number,
+    communicator: Handle,
+    requests: BigUint64Array,
+    index: number,
+  ): void;
+  /**
+   * Lets MPI work, and finds requests that are done among the first `count`: their places go to `places`, their statuses to
+   * `statuses`. Returns how many; `failed` when some carry an error in their status.
+   */
+  testSome(
+    count: number,
+    requests: BigUint64Array,
+    places: Int32Array,
+    statuses: Int32Array,
+  ): { readonly done: number; readonly failed: boolean };
+  /** Takes back a receive that was never matched. */
+  cancel(requests: BigUint64Array, index: number): void;
+  errorText(code: number): string;
+  /** memcpy; ranges must not overlap. */
+  copy(target: Uint8Array, source: Uint8Array): void;
+}
+
+let loaded: Mpi | undefined;
+
+/** Loads Open MPI. Throws `InputError` that says what to install when there is none. */
+export function loadMpi(): Mpi {
+  loaded ??= bind(open());
+  return loaded;
+}
+
+/** Whether Open MPI's library can be loaded here. */
+export function mpiLibraryAvailable(): boolean {
+  try {
+    open();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+type Library = ReturnType<typeof koffi.load>;
+
+function open(): Library {
+  const override = process.env['MONTA_MPI_LIBRARY'];
+  const names = override === undefined || override === '' ? defaultNames : [override];
+  const reasons: string[] = [];
+  for (const name of names) {
+    try {
+      const library = koffi.load(name, { global: true });
+      if (hasSymbol(library, 'ompi_mpi_comm_world')) return library;
+      reasons.push(`${name} is not Open MPI (it has no ompi_mpi_comm_world)`);
+    } catch (error) {
+      reasons.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  throw new InputError(
+    `Open MPI could not be loaded: ${reasons.join('; ')}. Install it (Debian: openmpi-bin libopenmpi3), or name its library in MONTA_MPI_LIBRARY`,
+    override === undefined ? {} : { path: 'MONTA_MPI_LIBRARY' },
+  );
+}
+
+function hasSymbol(library: Library, name: string): boolean {
+  try {
+    library.symbol(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+type Call = (...values: (number | bigint | null | NodeJS.TypedArray)[]) => number;
+
+/** A text that MPI writes with its length. */
+function text(read: (buffer: Uint8Array, length: Int32Array) => number): string {
+  const buffer = new Uint8Array(2 * textBytes);
+  const length = new Int32Array(1);
+  read(buffer, length);
+  return new TextDecoder().decode(buffer.subarray(0, length[0])).trim();
+}
+
+function bind(library: Library): Mpi {
+  const declare = (definition: string): Call => library.func(definition);
+  const symbol = (name: string): Handle => BigInt(library.symbol(name) as bigint | number);
+  const world = symbol('ompi_mpi_comm_world');
+  const bytes = symbol('ompi_mpi_byte');
+  const errorsReturn = symbol('ompi_mpi_errors_return');
+  const initThread = declare('int MPI_Init_thread(void *argc, void *argv, int required, void *provided)');
+  const finalize = declare('int MPI_Finalize()');
+  const abort = declare('int MPI_Abort(void *comm, int code)');
+  const commRank = declare('int MPI_Comm_rank(void *comm, void *rank)');
+  const commSize = declare('int MPI_Comm_size(void *comm, void *size)');
+  const commDup = declare('int MPI_Comm_dup(void *comm, void *made)');
+  const setErrhandler = declare('int MPI_Comm_set_errhandler(void *comm, void *handler)');
+  const errorString = declare('int MPI_Error_string(int code, void *text, void *length)');
+  const libraryVersion = declare('int MPI_Get_library_version(void *text, void *length)');
+  const message = '(void *buffer, int count, void *type, int peer, int tag, void *comm, void *request)';
+  const isend = declare(`int MPI_Isend${message}`);
+  const irecv = declare(`int MPI_Irecv${message}`);
+  const testsome = declare('int MPI_Testsome(int count, void *requests, void *done, void *places, void *statuses)');
+  const cancel = declare('int MPI_Cancel(void *request)');
+  const wait = declare('int MPI_Wait(void *request, void *status)');
+  // Resolved in the C library, on which MPI's depends.
+  const memcpy = library.func('void *memcpy(void *target, void *source, size_t bytes)') as Call;
+
+  const errorText = (code: number): string => text((buffer, length) => errorString(code, buffer, length));
+  const check = (call: string, code: number): void => {
+    if (code !== 0) throw new MpiError(call, code, errorText(code));
+  };
+  const number = (call: string, read: (cell: Int32Array) => number): number => {
+    const cell = new Int32Array(1);
+    check(call, read(cell));
+    return cell[0] ?? 0;
+  };
+  const returnErrors = (communicator: Handle): void =>
+    check('MPI_Comm_set_errhandler', setErrhandler(communicator, errorsReturn));
+  const done = new Int32Array(1);
+
+  return {
+    world,
+    nullRequest: symbol('ompi_request_null'),
+    version: text(libraryVersion).split('\n', 1).join(''),
+    initialise: () => {
+      const provided = number('MPI_Init_thread', (cell) => initThread(null, null, threadMultiple, cell));
+      // Open MPI's TCP thread works inside the library while this thread calls it.
+      if (provided < threadMultiple) throw new Error(`this Open MPI has no thread support (level ${provided} of 3)`);
+      returnErrors(world);
+    },
+    finalise: () => check('MPI_Finalize', finalize()),
+    abort: (code) => check('MPI_Abort', abort(world, code)),
+    rank: (communicator) => number('MPI_Comm_rank', (cell) => commRank(communicator, cell)),
+    size: (communicator) => number('MPI_Comm_size', (cell) => commSize(communicator, cell)),
+    duplicate: (communicator) => {
+      const cell = new BigUint64Array(1);
+      check('MPI_Comm_dup', commDup(communicator, cell));
+      const made = cell[0] ?? 0n;
+      returnErrors(made);
+      return made;
+    },
+    send: (buffer, peer, tag, communicator, requests, index) =>
+      check(
+        'MPI_Isend',
+        isend(buffer, buffer.length, bytes, peer, tag, communicator, requests.subarray(index, index + 1)),
+      ),
+    receive: (buffer, peer, tag, communicator, requests, index) =>
+      check(
+        'MPI_Irecv',
+        irecv(buffer, buffer.length, bytes, peer, tag, communicator, requests.subarray(index, index + 1)),
+      ),
+    testSome: (count, requests, places, statuses) => {
+      const code = testsome(count, requests, done, places, statuses);
+      if (code !== errInStatus) check('MPI_Testsome', code);
+      // MPI_UNDEFINED, a negative number, when nothing is under way.
+      return { done: Math.max(0, done[0] ?? 0), failed: code === errInStatus };
+    },
+    cancel: (requests, index) => {
+      const cell = requests.subarray(index, index + 1);
+      check('MPI_Cancel', cancel(cell));
+      check('MPI_Wait', wait(cell, null));
+    },
+    errorText,
+    copy: (target, source) => {
+      if (source.length > 0) memcpy(target, source, source.length);
+    },
+  };
+}

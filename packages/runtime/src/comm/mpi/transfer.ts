@@ -1,0 +1,280 @@
+/**
+ * One operation of this rank under way: its headers, its messages and its reductions. Collectives are made of messages between pairs, as in
+ * Open MPI's own non-blocking collectives; unlike those, each peer's header is compared, sums are taken in rank order, and it is
+ * known who has not come.
+ */
+import type { CpuMemory } from '../../device/cpu/index.js';
+import { elementBytes, type View } from '../../device/view.js';
+import { at } from '../local/control.js';
+import { CommunicationError, type Party } from '../local/matching.js';
+import { bytesOf, type Extent, type Operation } from '../local/operation.js';
+import { reductionBlocks, starts } from '../local/transfers.js';
+import { MpiError, type Mpi } from './ffi.js';
+import { stream, type Group, type Stream } from './group.js';
+import { describeOperation, disagreement, headerBytes, readHeader, writeHeader } from './header.js';
+import { Requests } from './requests.js';
+import type { Staging } from './staging.js';
+
+/** Below this many bytes, an all_reduce sends all contributions to all members: one exchange rather than two. */
+const smallReductionBytes = 2048;
+
+export interface TransferHost {
+  readonly mpi: Mpi;
+  readonly requests: Requests;
+  readonly memory: CpuMemory;
+  readonly staging: Staging;
+  now(): number;
+}
+
+export class Transfer {
+  /** When the last member got there, as far as headers have come. */
+  ready = 0;
+  /** Bytes sent to other ranks. */
+  bytes = 0;
+  /** When this rank issued it. */
+  readonly since: number;
+  /** Set when MPI reported an error on a message. */
+  private problem: { readonly code: number; readonly since: number } | undefined;
+  private outstanding = 0;
+  /** Places whose headers have not come. */
+  private readonly missing = new Set<number>();
+  private readonly steps: Generator<undefined, void>;
+  private over = false;
+  private readonly staged: View[] = [];
+
+  constructor(
+    private readonly host: TransferHost,
+    readonly party: Party,
+    readonly group: Group,
+  ) {
+    this.since = host.now();
+    party.issued = this.since;
+    this.ready = this.since;
+    this.steps = this.run();
+  }
+
+  /** Goes on as far as possible; true once everything is done. */
+  advance(): boolean {
+    while (!this.over && this.outstanding === 0) this.over = this.steps.next().done === true;
+    return this.over;
+  }
+
+  /** Global ranks that have not issued their side. */
+  absent(): number[] {
+    return [...this.missing].map((place) => at(this.group.members, place));
+  }
+
+  describe(): string {
+    return describeOperation(this.party, this.group.title);
+  }
+
+  /** Throws the error of a message, unless the peers' headers may still tell its reason. */
+  throwProblem(patienceSeconds: number): void {
+    const { problem } = this;
+    if (problem === undefined) return;
+    if (this.missing.size > 0 && this.host.now() - problem.since < patienceSeconds) return;
+    const cause = new MpiError('MPI_Testsome', problem.code, this.host.mpi.errorText(problem.code));
+    throw new CommunicationError(this.party.rank, `${this.describe()}: ${cause.message}`);
+  }
+
+  /** Every `yield` waits for what was posted before it. */
+  private *run(): Generator<undefined, void> {
+    const { operation } = this.party;
+    this.exchangeHeaders();
+    switch (operation.kind) {
+      case 'barrier':
+        break;
+      case 'all_to_all':
+        this.exchange(operation);
+        break;
+      case 'all_gather':
+        this.gather(operation, operation.counts);
+        break;
+      case 'broadcast':
+        this.spread(operation);
+        break;
+      case 'send':
+        this.post('send', operation.send, operation.peer, stream.message);
+        break;
+      case 'receive':
+        this.post('receive', operation.receive, operation.peer, stream.message);
+        break;
+      case 'reduce_scatter':
+        yield* this.reduce(operation, operation.counts, operation.receive);
+        break;
+      case 'all_reduce':
+        yield* this.reduceAll(operation);
+    }
+    yield;
+    for (const view of this.staged) this.host.staging.release(view);
+  }
+
+  private *reduceAll(operation: Operation): Generator<undefined, void> {
+    const { group } = this;
+    const { length } = operation.send;
+    if (bytesOf(operation.type, length) <= smallReductionBytes) {
+      const contributions = this.others().map((peer) => {
+        this.post('send', operation.send, peer, stream.data);
+        return { peer, view: this.stage(length, peer) };
+      });
+      yield;
+      this.addUp(operation.send, operation.send, contributions);
+      return;
+    }
+    const counts = reductionBlocks(length, group.size);
+    yield* this.reduce(operation, counts, this.block(operation.send, counts, group.place));
+    this.gather({ ...operation, send: this.block(operation.send, counts, group.place) }, counts);
+  }
+
+  /** Each member collects the contributions to its block and adds them up in rank order. */
+  private *reduce(operation: Operation, counts: Int32Array, target: Extent): Generator<undefined, void> {
+    const own = at(counts, this.group.place);
+    const contributions = this.others().map((peer) => {
+      this.post('send', this.block(operation.send, counts, peer), peer, stream.data);
+      return { peer, view: this.stage(own, peer) };
+    });
+    yield;
+    this.addUp(this.block(operation.send, counts, this.group.place), { ...target, length: own }, contributions);
+  }
+
+  private addUp(own: Extent, target: Extent, contributions: readonly { peer: number; view: View }[]): void {
+    const { type, reduction } = this.party.operation;
+    const inOrder = this.group.members.map((_, place) => contributions.find(({ peer }) => peer === place)?.view);
+    this.host.staging.reduce(reduction, this.host.memory, { type, ...target }, { type, ...own }, inOrder);
+  }
+
+  /** Room for a contribution, and the receive into it. */
+  private stage(length: number, peer: number): View {
+    const { staging } = this.host;
+    const view = staging.take(this.party.operation.type, length);
+    this.staged.push(view);
+    this.receiveInto(staging.u8(view), peer, stream.data);
+    return view;
+  }
+
+  private exchange(operation: Operation): void {
+    const [from, to] = [starts(operation.receiveCounts), starts(operation.counts)];
+    for (const peer of this.others()) {
+      const block = part(operation.type, operation.receive, at(from, peer), at(operation.receiveCounts, peer));
+      this.post('receive', block, peer, stream.data);
+    }
+    for (const peer of this.others()) {
+      this.post(
+        'send',
+        part(operation.type, operation.send, at(to, peer), at(operation.counts, peer)),
+        peer,
+        stream.data,
+      );
+    }
+    const me = this.group.place;
+    const own = at(operation.counts, me);
+    this.copy(
+      part(operation.type, operation.send, at(to, me), own),
+      part(operation.type, operation.receive, at(from, me), own),
+    );
+  }
+
+  /** `send` of every member into its block of `receive`. */
+  private gather(operation: Operation, counts: Int32Array): void {
+    const me = this.group.place;
+    const own = { ...operation.send, length: at(counts, me) };
+    for (const peer of this.others())
+      this.post('receive', this.block(operation.receive, counts, peer), peer, stream.data);
+    for (const peer of this.others()) this.post('send', own, peer, stream.data);
+    this.copy(own, this.block(operation.receive, counts, me));
+  }
+
+  private spread(operation: Operation): void {
+    const root = operation.peer;
+    if (root !== this.group.place) this.post('receive', operation.receive, root, stream.data);
+    else for (const peer of this.others()) this.post('send', operation.send, peer, stream.data);
+  }
+
+  private exchangeHeaders(): void {
+    const { operation } = this.party;
+    const bytes = headerBytes(this.group.size);
+    const message = operation.kind === 'send' || operation.kind === 'receive';
+    const peers = message ? [operation.peer] : this.others();
+    const [own, theirs]: [Stream, Stream] = !message
+      ? [stream.header, stream.header]
+      : operation.kind === 'send'
+        ? [stream.senderHeader, stream.receiverHeader]
+        : [stream.receiverHeader, stream.senderHeader];
+    const room = new ArrayBuffer(2 * bytes * peers.length);
+    for (const [index, peer] of peers.entries()) {
+      const header = new Uint8Array(room, 2 * bytes * index, bytes);
+      this.missing.add(peer);
+      this.outstanding += 1;
+      this.host.requests.receive(header, at(this.group.members, peer), this.group.receiveTag(theirs), (error) => {
+        this.outstanding -= 1;
+        if (error === 0) this.compare(header, peer);
+        else this.note(error);
+      });
+    }
+    for (const [index, peer] of peers.entries()) {
+      const header = new Uint8Array(room, 2 * bytes * index + bytes, bytes);
+      writeHeader(header, this.party, peer);
+      this.sendFrom(header, peer, own);
+    }
+  }
+
+  private compare(header: Uint8Array, peer: number): void {
+    const { group, party } = this;
+    const theirs = readHeader(header, at(group.members, peer), peer, group.place, group.size);
+    this.missing.delete(peer);
+    this.ready = Math.max(this.ready, theirs.issued);
+    const difference = disagreement(party, theirs, group.title);
+    if (difference !== undefined) throw new CommunicationError(party.rank, difference);
+  }
+
+  private post(way: 'send' | 'receive', { byteOffset, length }: Extent, peer: number, kind: Stream): void {
+    const buffer = this.host.memory.u8({ type: this.party.operation.type, byteOffset, length });
+    if (way === 'receive') {
+      this.receiveInto(buffer, peer, kind);
+    } else {
+      this.bytes += buffer.length;
+      this.sendFrom(buffer, peer, kind);
+    }
+  }
+
+  private sendFrom(buffer: Uint8Array, peer: number, kind: Stream): void {
+    this.outstanding += Requests.pieces(buffer.length);
+    this.host.requests.send(buffer, at(this.group.members, peer), this.group.sendTag(peer, kind), this.arrived);
+  }
+
+  private receiveInto(buffer: Uint8Array, peer: number, kind: Stream): void {
+    this.outstanding += Requests.pieces(buffer.length);
+    this.host.requests.receive(buffer, at(this.group.members, peer), this.group.receiveTag(kind), this.arrived);
+  }
+
+  private readonly arrived = (error: number): void => {
+    this.outstanding -= 1;
+    if (error !== 0) this.note(error);
+  };
+
+  private note(code: number): void {
+    this.problem ??= { code, since: this.host.now() };
+  }
+
+  private copy(from: Extent, to: Extent): void {
+    if (from.byteOffset === to.byteOffset) return;
+    const { type } = this.party.operation;
+    const { memory, mpi } = this.host;
+    mpi.copy(memory.u8({ type, ...to }), memory.u8({ type, ...from }));
+  }
+
+  /** Block `place` of blocks that lie one after another. */
+  private block(whole: Extent, counts: Int32Array, place: number): Extent {
+    return part(this.party.operation.type, whole, at(starts(counts), place), at(counts, place));
+  }
+
+  /** The other places, the next one first, so that no member is everyone's first target. */
+  private others(): number[] {
+    const { place, size } = this.group;
+    return Array.from({ length: size - 1 }, (_, index) => (place + 1 + index) % size);
+  }
+}
+
+function part(type: Operation['type'], whole: Extent, start: number, length: number): Extent {
+  return { byteOffset: whole.byteOffset + start * elementBytes[type], length };
+}

@@ -1,0 +1,84 @@
+/** The command line of mpirun. */
+import { availableParallelism } from 'node:os';
+import { InputError } from '@monta/core';
+
+export interface MpiHost {
+  readonly name: string;
+  /** Ranks on it. */
+  readonly slots: number;
+}
+
+export interface MpirunSettings {
+  readonly ranks: number;
+  /** In rank order; absent: this machine. */
+  readonly hosts?: readonly MpiHost[];
+  /** Program that starts a command on another host (`agent host command…`) instead of ssh; an absolute path. */
+  readonly agent?: string;
+  /** The network that carries the ranks' bytes, as `10.0.0.0/24`, where hosts have several. */
+  readonly network?: string;
+  /** Seconds after which mpirun's own connections count as broken. */
+  readonly lostAfterSeconds: number;
+  /** Further options, after Monta's own: a later `--mca` of the same name wins. */
+  readonly mpirunOptions?: readonly string[];
+  /** Names of environment variables that ranks on other hosts need. */
+  readonly environment: readonly string[];
+  readonly command: readonly string[];
+}
+
+/** Bytes up to which a message over TCP goes without asking the receiver first, and the largest piece of one that asks. */
+const tcpEagerBytes = 64 << 10;
+const tcpPieceBytes = 1 << 20;
+
+/** Reads `a:8,b:8` (ranks per host; without a number, 1). */
+export function parseHosts(text: string): MpiHost[] {
+  return text.split(',').map((item) => {
+    const match = /^([^:\s]+)(?::(\d+))?$/.exec(item.trim());
+    const slots = Number(match?.[2] ?? 1);
+    if (match?.[1] === undefined || slots < 1) {
+      throw new InputError(`hosts '${text}': cannot read '${item}'`, { expected: 'name:ranks,name:ranks…' });
+    }
+    return { name: match[1], slots };
+  });
+}
+
+const mca = (name: string, value: string | number): string[] => ['--mca', name, String(value)];
+
+export function mpirunArguments(settings: MpirunSettings): string[] {
+  const { ranks, hosts, agent, network, lostAfterSeconds } = settings;
+  const slots = hosts?.reduce((sum, host) => sum + host.slots, 0) ?? ranks;
+  if (slots < ranks) {
+    throw new InputError(
+      `${ranks} ranks do not fit ${slots} slots of hosts ${hosts?.map(({ name }) => name).join(', ')}`,
+    );
+  }
+  const local = hosts === undefined ? ranks : Math.max(...hosts.map((host) => host.slots));
+  return [
+    ...(process.getuid?.() === 0 ? ['--allow-run-as-root'] : []),
+    '-n',
+    String(ranks),
+    '--oversubscribe',
+    '--map-by',
+    'slot',
+    // Ranks have threads of their own (V8, TCP, the line to the launcher): no core is theirs alone.
+    '--bind-to',
+    'none',
+    ...(hosts === undefined ? [] : ['--host', hosts.map((host) => `${host.name}:${host.slots}`).join(',')]),
+    ...(agent === undefined ? [] : mca('plm_rsh_agent', agent)),
+    // Plain messages: what the figures in docs/two-hosts.md were measured with, whatever else is installed.
+    ...mca('pml', 'ob1'),
+    ...mca('btl', 'self,vader,tcp'),
+    ...(network === undefined ? [] : [...mca('btl_tcp_if_include', network), ...mca('oob_tcp_if_include', network)]),
+    // Takes in and answers what arrives while the rank computes.
+    ...mca('btl_tcp_progress_thread', 1),
+    ...mca('btl_tcp_flags', 'send'),
+    ...mca('btl_tcp_eager_limit', tcpEagerBytes),
+    ...mca('btl_tcp_max_send_size', tcpPieceBytes),
+    ...(local > availableParallelism() ? mca('mpi_yield_when_idle', 1) : []),
+    ...mca('oob_tcp_keepalive_time', lostAfterSeconds),
+    ...mca('oob_tcp_keepalive_intvl', Math.max(1, Math.round(lostAfterSeconds / 3))),
+    ...mca('oob_tcp_keepalive_probes', 3),
+    ...(settings.mpirunOptions ?? []),
+    ...settings.environment.flatMap((name) => ['-x', name]),
+    ...settings.command,
+  ];
+}
