@@ -59,10 +59,9 @@ export function criticalPath(happenings: readonly (readonly (Happening | undefin
     } else {
       add(happening, happening.issued, happening.end, { kind: 'lane', lane: lanes[flat.lane] ?? 'compute' });
     }
-    if (first.cause === causes.host) {
-      index = first.blocker;
-      add(first, happenings[rank]?.[index]?.end ?? 0, first.issued, { kind: 'host' });
-    } else index = first.cause;
+    index = first.cause === causes.host ? first.blocker : first.cause;
+    // nothing for what started at the end of its cause; else the host issued, or its thread woke up
+    add(first, happenings[rank]?.[index]?.end ?? 0, first.issued, { kind: 'host' });
   }
   return path.reverse();
 }

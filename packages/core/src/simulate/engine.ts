@@ -48,6 +48,7 @@ interface CollectiveBundle extends Bundle {
 type Event =
   | { readonly kind: 'attempt'; readonly rank: number; readonly lane: number }
   | { readonly kind: 'end'; readonly rank: number; readonly operation: number }
+  | { readonly kind: 'awake'; readonly rank: number; readonly operation: number }
   | { readonly kind: 'kernel'; readonly kernel: RunningKernel; readonly version: number }
   | { readonly kind: 'flow'; readonly bundle: CollectiveBundle; readonly version: number };
 
@@ -109,6 +110,9 @@ export class Engine {
         break;
       case 'end':
         this.#end(event.rank, event.operation);
+        break;
+      case 'awake':
+        this.#awake(event.rank, event.operation);
         break;
       case 'kernel':
         if (event.version !== event.kernel.version) break;
@@ -189,8 +193,26 @@ export class Engine {
     state.happenings[index] = happening;
     const { body } = flat.operation;
     if (body.kind === 'collective') this.#arrive(rank, flat);
-    else if (body.kind === 'kernel') this.#startKernel(rank, flat, happening);
-    else this.#queue.push({ kind: 'end', rank, operation: index }, this.#now);
+    else if (body.kind === 'kernel') {
+      if (this.#sleptBefore(state, cause)) {
+        const wake = this.#now + (this.#job.hostCores?.wakeSeconds ?? 0);
+        this.#queue.push({ kind: 'awake', rank, operation: index }, wake);
+      } else this.#startKernel(rank, flat, happening);
+    } else this.#queue.push({ kind: 'end', rank, operation: index }, this.#now);
+  }
+
+  /** Whether a rank's thread slept until `cause` ended, and needs time to wake up. */
+  #sleptBefore(state: RankState, cause: number): boolean {
+    if (!this.#job.hostCores?.wakeSeconds) return false;
+    return state.flat.operations[cause]?.operation.body.kind === 'collective';
+  }
+
+  #awake(rank: number, operation: number): void {
+    const happening = this.#rank(rank).happenings[operation];
+    if (!happening) return;
+    happening.issued = this.#now;
+    happening.ready = this.#now;
+    this.#startKernel(rank, happening.flat, happening);
   }
 
   #startKernel(rank: number, flat: FlatOperation, happening: Happening): void {

@@ -13,6 +13,8 @@ export interface HostCores {
    * cores are left, kernels and movers share the cores evenly; what movers do not use goes to the kernels.
    */
   readonly movers?: { readonly threads: number; readonly bytesPerSecond: number };
+  /** A rank's thread that slept while its collective was under way takes so long to go on with a kernel. */
+  readonly wakeSeconds?: number;
 }
 
 export interface RunningKernel {

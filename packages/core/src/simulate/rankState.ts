@@ -8,7 +8,7 @@ export const causes = { start: -1, host: -2 } as const;
 /** One operation of one rank, as it went. */
 export interface Happening {
   readonly flat: FlatOperation;
-  readonly issued: number;
+  issued: number;
   ready: number;
   end: number;
   finished: boolean;

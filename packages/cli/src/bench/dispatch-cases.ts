@@ -1,0 +1,33 @@
+/** What `monta bench dispatch` measures: every way to dispatch that a layout allows, in every chunk count. */
+import { allHalves, namedStrategies, unsupportedStrategy, type MoeShape, type Strategy } from '@monta/core';
+
+export type Halves = Omit<Strategy, 'chunks'>;
+
+export interface DispatchVariant {
+  /** `duplicated`, `sliced`, `scattered`, or two halves like `sliced+duplicated`. */
+  readonly name: string;
+  readonly strategy: Strategy;
+}
+
+export const benchPasses = ['forward', 'backward'] as const;
+export type BenchPass = (typeof benchPasses)[number];
+
+/** Name of two halves; `sliced` in chunks is the field's `pipelined`, here told apart by its chunk count alone. */
+export function halvesName({ dispatch, combine }: Halves): string {
+  const known = (['duplicated', 'sliced', 'scattered'] as const).find(
+    (name) => namedStrategies[name].dispatch === dispatch && namedStrategies[name].combine === combine,
+  );
+  return known ?? `${dispatch}+${combine}`;
+}
+
+/** All variants that the shape's layout allows, by halves, then by chunk count; both passes are cut alike. */
+export function dispatchVariants(shape: MoeShape, chunkCounts: readonly number[]): DispatchVariant[] {
+  return allHalves
+    .filter((halves) => unsupportedStrategy(halves, shape) === undefined)
+    .flatMap((halves) =>
+      chunkCounts.map((chunks) => ({
+        name: halvesName(halves),
+        strategy: { ...halves, chunks: { forward: chunks, backward: chunks } },
+      })),
+    );
+}

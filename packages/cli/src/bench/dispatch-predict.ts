@@ -1,0 +1,142 @@
+/** Predicts what `monta bench dispatch` measures: the simulator runs the very same program, bound to the counts that were exchanged. */
+import {
+  costModel,
+  CountsBinding,
+  dispatchProgram,
+  fabricOf,
+  groupMembers,
+  passPrice,
+  simulatePass,
+  InputError,
+  type Binding,
+  type Cluster,
+  type CostModel,
+  type HostCores,
+  type KernelRate,
+  type MoeShape,
+  type Operation,
+  type PassPrice,
+  type Routing,
+  type Strategy,
+  type Trace,
+  type Workload,
+} from '@monta/core';
+import { hostOverheads, type DispatchMeasurement } from '@monta/runtime';
+import { benchPasses, type BenchPass } from './dispatch-cases.js';
+
+/** What probes found out about this machine; no measured case goes into it. */
+export interface MachineProbe {
+  readonly cores: number;
+  /** All movers together, bytes/s. */
+  readonly moverBytesPerSecond: number;
+  readonly kernels: ReadonlyMap<string, KernelRate>;
+  /** From a collective's last byte and latency to its end. */
+  readonly collectiveSeconds: number;
+  /** From a collective's end to the start of a kernel that waited for it. */
+  readonly wakeSeconds: number;
+  /** What a pass without bytes takes beyond what the simulator makes of the above: ranks that start one after another. */
+  readonly passSeconds: number;
+}
+
+export interface Prediction {
+  readonly price: PassPrice;
+  /** With waking up after the last collective, and what a pass takes without bytes. */
+  readonly seconds: number;
+  readonly trace: Trace;
+}
+
+/** Cost model and host for the emulated cluster as its ranks see it. */
+export function benchWorkload(
+  seen: Cluster,
+  shape: MoeShape,
+  routing: Routing,
+  seed: number,
+  probe: MachineProbe,
+  ranks: number,
+): Workload {
+  const { multiprocessors: _, ...device } = seen.device;
+  const model: CostModel = costModel(device, {
+    inputs: {
+      kernelOverheadSeconds: 0,
+      hostOverheadSeconds: 0,
+      // the runner submits all collectives of a node before it runs kernels
+      hostRunsKernels: false,
+      collectiveOverheadSeconds: probe.collectiveSeconds,
+    },
+    inputSource: 'probe of this machine',
+    kernels: probe.kernels,
+  });
+  const hostCores: HostCores = {
+    cores: probe.cores,
+    ranksPerHost: ranks,
+    movers: { threads: 1, bytesPerSecond: probe.moverBytesPerSecond },
+    wakeSeconds: probe.wakeSeconds,
+  };
+  return { cluster: seen, shape, routing, seed, model, hostCores, scope: 'dispatch' };
+}
+
+/** The counts that the ranks of a measurement exchanged. */
+export const bindingOf = ({ job: { shape }, counts }: DispatchMeasurement): Binding =>
+  new CountsBinding({ layout: shape.layout, experts: shape.experts, tokens: shape.tokens }, (rank) => {
+    const own = counts[rank];
+    if (!own) throw new RangeError(`rank ${rank} reported no counts`);
+    return own;
+  });
+
+/** Predicts one pass. Throws `InputError` when something has no price. */
+export function predictPass(
+  workload: Workload,
+  strategy: Strategy,
+  pass: BenchPass,
+  binding: Binding,
+  probe: MachineProbe,
+): Prediction {
+  const simulation = simulatePass(workload, strategy, pass, binding);
+  if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
+  const price = passPrice(simulation, workload.cluster, strategy.chunks[pass]);
+  return { price, seconds: price.seconds + probe.wakeSeconds + probe.passSeconds, trace: simulation.trace };
+}
+
+/** Seconds that the network itself takes for an operation without bytes, on a rank. */
+function latencyOf(shape: MoeShape, seen: Cluster): (operation: Operation, rank: number) => number {
+  const fabric = fabricOf(seen);
+  return ({ body }, rank) => {
+    if (body.kind !== 'collective') return 0;
+    const peers = groupMembers(shape.layout, body.group, rank).filter((peer) => peer !== rank);
+    const longest = Math.max(0, ...peers.map((peer) => fabric.route(rank, peer).latencySeconds));
+    return body.name === 'all_reduce' ? 2 * longest : longest;
+  };
+}
+
+/** Reads the host's overheads off measurements of programs that move next to nothing. */
+export function readHost(
+  measured: readonly DispatchMeasurement[],
+  seen: Cluster,
+  known: Omit<MachineProbe, 'collectiveSeconds' | 'wakeSeconds' | 'passSeconds'>,
+): MachineProbe {
+  const overheads = measured.map(({ job, spans }) =>
+    hostOverheads(dispatchProgram(job.shape, job.strategy, job.passes), spans, latencyOf(job.shape, seen)),
+  );
+  const partial: MachineProbe = {
+    ...known,
+    collectiveSeconds: median(overheads.map((one) => one.collectiveSeconds)),
+    wakeSeconds: median(overheads.map((one) => one.wakeSeconds)),
+    passSeconds: 0,
+  };
+  const rest = measured.flatMap((measurement) => {
+    const { job, counts } = measurement;
+    const workload = benchWorkload(seen, job.shape, job.routing, job.seed, partial, counts.length);
+    return benchPasses.map((pass, index) => {
+      const predicted = predictPass(workload, job.strategy, pass, bindingOf(measurement), partial);
+      return median(measurement.passSeconds[index] ?? []) - predicted.seconds;
+    });
+  });
+  return { ...partial, passSeconds: Math.max(0, median(rest)) };
+}
+
+/** Of any order; 0 of nothing. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const [low, high] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted[Math.floor(sorted.length / 2)]];
+  return ((low ?? 0) + (high ?? 0)) / 2;
+}

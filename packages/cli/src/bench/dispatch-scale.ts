@@ -1,0 +1,132 @@
+/**
+ * A model of the cluster to scale, as with ships in a basin: a share of the volume over the same share of every bandwidth, and all times
+ * stretched by one factor, latencies too. Then every ratio of times is that of the full size, and a machine that moves far fewer bytes than
+ * the cluster can carry them.
+ */
+import {
+  costModel,
+  dtypeBytes,
+  routedBinding,
+  simulatePass,
+  traffic,
+  passProgram,
+  InputError,
+  type Cluster,
+  type MoeShape,
+  type Routing,
+  type Workload,
+} from '@monta/core';
+import { benchPasses, type DispatchVariant } from './dispatch-cases.js';
+
+export interface Scale {
+  /** Volume here over volume at full size. */
+  readonly volumeShare: number;
+  /** Seconds here for a second of the cluster. */
+  readonly timeScale: number;
+  /** In float32, fewer and narrower rows. */
+  readonly shape: MoeShape;
+  /** The cluster with bandwidths times `volumeShare`: the fabric stretches its times. */
+  readonly emulated: Cluster;
+  /** The cluster as the ranks see it: bandwidths times volumeShare / timeScale, latencies times timeScale. */
+  readonly seen: Cluster;
+}
+
+export interface ScaleRequest {
+  readonly cluster: Cluster;
+  /** At full size, in the model's type. */
+  readonly shape: MoeShape;
+  readonly routing: Routing;
+  readonly seed: number;
+  readonly variants: readonly DispatchVariant[];
+  /** Seconds that one run of every variant, forward and backward, may take in all. */
+  readonly roundSeconds: number;
+  /** Bytes a second, of all ranks, that the emulation may move: a small part of what the machine can, so that its load does not count. */
+  readonly bytesPerSecond: number;
+  /** Chosen when left out. */
+  readonly timeScale?: number;
+}
+
+/** Tokens of a replica that are kept for each TP rank, so that chunks and experts still get several rows. */
+const tokensPerRank = 64;
+/** Narrowest row, elements: below it, counts and indices would weigh more than rows. */
+const narrowest = 16;
+
+const withTiers = (cluster: Cluster, bandwidth: number, latency: number): Cluster => ({
+  ...cluster,
+  tiers: cluster.tiers.map((tier) => ({
+    ...tier,
+    bytesPerSecond: tier.bytesPerSecond * bandwidth,
+    latencySeconds: tier.latencySeconds * latency,
+  })),
+});
+
+/** Seconds and bytes of every variant, both passes together, at full size on a network without hosts. */
+function fullSize(request: ScaleRequest): { seconds: number; bytes: number }[] {
+  const { cluster, shape, routing, seed } = request;
+  const binding = routedBinding(shape, routing, seed);
+  const model = costModel(
+    { ...cluster.device, memoryBytesPerSecond: Number.MAX_VALUE },
+    {
+      inputs: {
+        kernelOverheadSeconds: 0,
+        hostOverheadSeconds: 0,
+        collectiveOverheadSeconds: 0,
+        multiprocessorsPerCollective: 0,
+      },
+    },
+  );
+  const workload: Workload = { cluster, shape, routing, seed, model, scope: 'dispatch' };
+  return request.variants.map(({ strategy }) => {
+    let [seconds, bytes] = [0, 0];
+    for (const pass of benchPasses) {
+      const simulation = simulatePass(workload, strategy, pass, binding);
+      if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
+      seconds += simulation.summary.makespanSeconds;
+      const program = passProgram(workload, strategy, pass);
+      const { sent } = traffic({ program, layout: shape.layout, cluster, binding });
+      for (const row of sent) for (const amount of row) bytes += amount;
+    }
+    return { seconds, bytes };
+  });
+}
+
+/** Chooses the scale: the time scale from the seconds that may pass, then the volume from the bytes that the machine may move meanwhile. */
+export function chooseScale(request: ScaleRequest): Scale {
+  const { cluster, shape, roundSeconds, bytesPerSecond } = request;
+  const full = fullSize(request);
+  const total = full.reduce((sum, { seconds }) => sum + seconds, 0);
+  const timeScale = request.timeScale ?? (total > 0 ? roundSeconds / total : 1);
+  const busiest = Math.max(...full.map(({ seconds, bytes }) => (seconds > 0 ? bytes / seconds : 0)));
+  const wanted = busiest > 0 ? Math.min(1, (bytesPerSecond * timeScale) / busiest) : 1;
+  return scaled(cluster, shape, wanted, timeScale);
+}
+
+/** The scale whose volume share is nearest to `wanted`: fewer tokens first, then narrower rows. */
+function scaled(cluster: Cluster, shape: MoeShape, wanted: number, timeScale: number): Scale {
+  const rowElements = (wanted * shape.tokens * shape.hiddenSize * dtypeBytes[shape.dtype]) / dtypeBytes.f32;
+  const tokens = Math.min(shape.tokens, shape.layout.tp * tokensPerRank);
+  const hiddenSize = Math.max(narrowest, Math.min(shape.hiddenSize, Math.round(rowElements / tokens)));
+  const here: MoeShape = { ...shape, tokens, hiddenSize, dtype: 'f32' };
+  const elements = (of: MoeShape): number => of.tokens * of.hiddenSize * dtypeBytes[of.dtype];
+  const volumeShare = elements(here) / elements(shape);
+  return {
+    volumeShare,
+    timeScale,
+    shape: here,
+    emulated: withTiers(cluster, volumeShare, 1),
+    seen: withTiers(cluster, volumeShare / timeScale, timeScale),
+  };
+}
+
+/** Faster than any memory, so that only the mover counts. */
+const unlimited = 1e15;
+
+/** No network: bytes at memory speed, in a volume whose cases take all of `roundSeconds` together. */
+export function memorySpeed(request: ScaleRequest): Scale {
+  const { cluster, shape, roundSeconds, bytesPerSecond } = request;
+  const bytes = fullSize(request).reduce((sum, one) => sum + one.bytes, 0);
+  const wanted = bytes > 0 ? Math.min(1, (bytesPerSecond * roundSeconds) / bytes) : 1;
+  const scale = scaled(cluster, shape, wanted, 1);
+  const tiers = cluster.tiers.map((tier) => ({ ...tier, bytesPerSecond: unlimited, latencySeconds: 0 }));
+  return { ...scale, emulated: { ...cluster, tiers }, seen: { ...cluster, tiers } };
+}
