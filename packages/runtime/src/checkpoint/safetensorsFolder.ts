@@ -1,9 +1,10 @@
 /** A Hugging Face model folder's weights: `model.safetensors`, or shards named by `model.safetensors.index.json`. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { InputError } from '@monta/core';
 import type { TensorInfo } from './safetensorsHeader.js';
 import { SafetensorsFile } from './safetensorsReader.js';
+import { realDisk, writeFileDurably, type Disk } from './disk.js';
 import { SafetensorsWriter, tensorBytes } from './safetensorsWriter.js';
 import type { TensorDeclaration } from './safetensorsWriter.js';
 
@@ -84,6 +85,11 @@ export class SafetensorsFolder {
     for (const [tensor, fileName] of map) {
       let file = this.#files.get(fileName);
       if (file === undefined) {
+        if (!existsSync(join(folder, fileName)))
+          throw new InputError(`tensor ${JSON.stringify(tensor)}: its file ${JSON.stringify(fileName)} is missing`, {
+            file: index,
+            expected: 'every file that the index names beside it',
+          });
         file = SafetensorsFile.open(join(folder, fileName));
         this.#files.set(fileName, file);
       }
@@ -97,6 +103,11 @@ export class SafetensorsFolder {
             file: file.path,
             expected: 'index and shards of one checkpoint',
           });
+  }
+
+  /** Paths of the weights' files. */
+  files(): string[] {
+    return [...this.#files.values()].map((file) => file.path);
   }
 
   names(): string[] {
@@ -147,6 +158,8 @@ export function createSafetensorsFolder(
   folder: string,
   tensors: readonly TensorDeclaration[],
   maxShardBytes: number,
+  metadata: Readonly<Record<string, string>> = {},
+  disk: Disk = realDisk,
 ): { readonly file: string; readonly tensors: readonly TensorDeclaration[]; readonly writer: SafetensorsWriter }[] {
   const shards: TensorDeclaration[][] = [[]];
   let bytes = 0;
@@ -165,12 +178,18 @@ export function createSafetensorsFolder(
     const total = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
     const weightMap = Object.fromEntries(shards.flatMap((shard, i) => shard.map(({ name }) => [name, nameOf(i)])));
     const index = { metadata: { total_size: total }, weight_map: weightMap };
-    writeFileSync(join(folder, indexName), `${JSON.stringify(index, null, 2)}\n`, { flag: 'wx' });
+    writeFileDurably(join(folder, indexName), `${JSON.stringify(index, null, 2)}\n`, disk);
   }
   // "format": "pt" is what transformers demands of a file that it loads
-  return shards.map((shard, i) => ({
-    file: nameOf(i),
-    tensors: shard,
-    writer: new SafetensorsWriter(join(folder, nameOf(i)), shard, { format: 'pt' }),
-  }));
+  const made: { file: string; tensors: TensorDeclaration[]; writer: SafetensorsWriter }[] = [];
+  try {
+    for (const [i, shard] of shards.entries()) {
+      const writer = new SafetensorsWriter(join(folder, nameOf(i)), shard, { format: 'pt', ...metadata }, disk);
+      made.push({ file: nameOf(i), tensors: shard, writer });
+    }
+  } catch (error) {
+    for (const { writer } of made) writer.abandon();
+    throw error;
+  }
+  return made;
 }

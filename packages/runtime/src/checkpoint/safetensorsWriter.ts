@@ -1,5 +1,6 @@
 /** Writes one safetensors file tensor by tensor; tensors are declared first and then written in any order and in any pieces. */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
+import { realDisk, type Disk } from './disk.js';
 import { encode, safetensorsBytes } from './safetensorsTypes.js';
 import type { SafetensorsType } from './safetensorsTypes.js';
 
@@ -28,12 +29,20 @@ export class SafetensorsWriter {
   readonly #descriptor: number;
   readonly #dataStart: number;
   readonly #placed = new Map<string, Placed>();
+  readonly #disk: Disk;
+  #open = true;
 
   /**
    * Creates the file (fails when it exists) and writes its header. Data is ordered by falling element size and then name, as the reference
    * implementation does, so that every tensor is aligned to its elements. Errors of the file system are thrown as they are.
    */
-  constructor(path: string, tensors: readonly TensorDeclaration[], metadata: Readonly<Record<string, string>> = {}) {
+  constructor(
+    path: string,
+    tensors: readonly TensorDeclaration[],
+    metadata: Readonly<Record<string, string>> = {},
+    disk: Disk = realDisk,
+  ) {
+    this.#disk = disk;
     const header: Record<string, unknown> = {};
     if (Object.keys(metadata).length > 0) header['__metadata__'] = metadata;
     const ordered = [...tensors].sort(
@@ -90,17 +99,21 @@ export class SafetensorsWriter {
         this.abandon();
         throw new RangeError(`tensor ${name}: ${written} of ${elementsOf(shape)} elements were written`);
       }
-    fsyncSync(this.#descriptor);
-    closeSync(this.#descriptor);
+    try {
+      this.#disk.sync(this.#descriptor);
+    } finally {
+      this.abandon();
+    }
   }
 
-  /** Closes without the checks of `finish`, after an error; the file is incomplete. */
+  /** Closes without the checks of `finish`, after an error; the file is incomplete. Does nothing to a closed file. */
   abandon(): void {
-    closeSync(this.#descriptor);
+    if (this.#open) closeSync(this.#descriptor);
+    this.#open = false;
   }
 
   #writeAll(bytes: Uint8Array, position: number): void {
     for (let done = 0; done < bytes.length;)
-      done += writeSync(this.#descriptor, bytes, done, bytes.length - done, position + done);
+      done += this.#disk.write(this.#descriptor, bytes, done, bytes.length - done, position + done);
   }
 }

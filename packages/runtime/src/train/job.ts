@@ -14,6 +14,16 @@ export interface OptimizerPlan {
   readonly clip: number;
 }
 
+/** Where and how often a run saves its state. */
+export interface CheckpointPlan {
+  /** Gets a folder `step-…` for every checkpoint. */
+  readonly folder: string;
+  /** Save after every so many steps, and after the last; 0: only after the last. */
+  readonly every: number;
+  /** How many of the last are kept, at least 1. */
+  readonly keep: number;
+}
+
 export interface TrainJob {
   readonly step: StepShape;
   readonly steps: number;
@@ -27,6 +37,13 @@ export interface TrainJob {
   readonly evaluationBatches: number;
   /** Steps (from 1) whose spans are kept. */
   readonly tracedSteps: readonly number[];
+  /** Absent: nothing is saved. */
+  readonly checkpoint?: CheckpointPlan;
+  /**
+   * Where the run starts: `latest` of `checkpoint.folder` (from the beginning when there is none yet), a step folder, a folder of such, or
+   * a Hugging Face model folder (its weights, step 0). Absent: seeded weights.
+   */
+  readonly resume?: string;
 }
 
 /** Reported by rank 0 after every step. */
@@ -53,7 +70,16 @@ export interface EvaluationReport {
   readonly crossEntropy: number;
 }
 
-export type TrainReport = StepReport | EvaluationReport;
+/** Reported by rank 0 after a checkpoint has its name. */
+export interface CheckpointReport {
+  readonly kind: 'checkpoint';
+  readonly step: number;
+  readonly path: string;
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
+export type TrainReport = StepReport | EvaluationReport | CheckpointReport;
 
 /** What a rank returns. */
 export interface RankOutcome {

@@ -1,11 +1,13 @@
 /** A rank's side of a training job: data in, steps, reports out. */
 import { coordinates, stepTokens } from '@monta/core';
 import { createGemm } from '../device/cpu/index.js';
-import { initialiseParameters, ParameterStore, TrainingExecutor, type MicroBatch } from '../execute/index.js';
+import { ParameterStore, TrainingExecutor, type MicroBatch } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import { learningRateAt } from '../transformer/index.js';
 import { heldOutBatch, readByteText, trainingBatch, type ByteText, type TokenBatch } from './data/byte-data.js';
 import type { RankOutcome, TrainJob, TrainReport } from './job.js';
+import { saveStep } from './save.js';
+import { loadStart } from './start.js';
 
 const microBatchOf = (batch: TokenBatch): MicroBatch => {
   const ids = new Int32Array(batch.length / 2);
@@ -24,7 +26,7 @@ export function trainRank(context: RankContext<TrainJob>): RankOutcome {
   const { layout, sequence, sequences, microBatches } = step;
   const text = readByteText(job.text, sequence);
   const parameters = new ParameterStore(step, rank, memory);
-  initialiseParameters(parameters, seed);
+  const done = loadStart(job, parameters);
   const gemm = createGemm(memory, { onTile: () => endpoint.progress() });
   const executor = new TrainingExecutor({
     step,
@@ -41,7 +43,7 @@ export function trainRank(context: RankContext<TrainJob>): RankOutcome {
   const tokens = stepTokens(step) * microBatches * layout.dp;
   const traced = new Set(job.tracedSteps);
   const spans: RankOutcome['spans'][number][] = [];
-  for (let number = 1; number <= job.steps; number++) {
+  for (let number = done + 1; number <= job.steps; number++) {
     const batches = Array.from({ length: microBatches }, (_, micro) => {
       const first = (replica * microBatches + micro) * sequences;
       return microBatchOf(trainingBatch(text, seed, number, first, sequences, sequence));
@@ -83,6 +85,8 @@ export function trainRank(context: RankContext<TrainJob>): RankOutcome {
     });
     if (number === job.steps || (job.evaluateEvery > 0 && number % job.evaluateEvery === 0))
       report({ kind: 'evaluation', step: number, crossEntropy: evaluate(executor, job, text, replica) });
+    const saved = saveStep(context, parameters, number);
+    if (saved !== undefined) report(saved);
   }
   return { spans, peakActivationBytes: executor.peakBytes };
 }

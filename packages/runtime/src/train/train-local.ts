@@ -2,19 +2,23 @@
 import { worldSize, type Trace } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { launchLocal } from '../launch/index.js';
-import type { RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
+import type { CheckpointReport, RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
+import { prepareStart, type TrainStart } from './start.js';
 
 export interface TrainOptions {
   readonly job: TrainJob;
   /** Emulates a cluster's network; without it bytes move at memory speed. */
   readonly fabric?: FabricOptions;
   readonly onReport?: (report: TrainReport) => void;
+  /** Told once, before the ranks start: where the run begins, and what is worth knowing about it. */
+  readonly onStart?: (start: TrainStart) => void;
   readonly signal?: AbortSignal;
 }
 
 export interface TrainResult {
   readonly steps: readonly StepReport[];
   readonly evaluations: readonly { readonly step: number; readonly crossEntropy: number }[];
+  readonly checkpoints: readonly CheckpointReport[];
   /** Measured spans of the traced steps. */
   readonly trace: Trace;
   /** Seconds for which the emulated network stood still because the machine had no processor for it. */
@@ -29,11 +33,23 @@ const mebibyte = 2 ** 20;
 const initialMemoryBytes = 64 * mebibyte;
 const maximumMemoryBytes = 2048 * mebibyte;
 
-/** Trains and returns what was measured. Rejects with `RankFailure` when a rank fails, and with the signal's reason when stopped. */
-export async function trainLocal({ job, fabric, onReport, signal }: TrainOptions): Promise<TrainResult> {
+/**
+ * Trains and returns what was measured. Rejects with `InputError` when it can't start where it should, with `RankFailure` when a rank fails,
+ * and with the signal's reason when stopped; a checkpoint that was being written then is as if it never began.
+ */
+export async function trainLocal({
+  job: asked,
+  fabric,
+  onReport,
+  onStart,
+  signal,
+}: TrainOptions): Promise<TrainResult> {
+  const { job, start } = prepareStart(asked);
+  onStart?.(start);
   const ranks = worldSize(job.step.layout);
   const steps: StepReport[] = [];
   const evaluations: { step: number; crossEntropy: number }[] = [];
+  const checkpoints: CheckpointReport[] = [];
   let fabricLostSeconds = 0;
   let portBytes = new Float64Array();
   const outcomes = (await launchLocal({
@@ -52,6 +68,7 @@ export async function trainLocal({ job, fabric, onReport, signal }: TrainOptions
     onMessage: (_rank, message) => {
       const report = message as TrainReport;
       if (report.kind === 'step') steps.push(report);
+      else if (report.kind === 'checkpoint') checkpoints.push(report);
       else evaluations.push({ step: report.step, crossEntropy: report.crossEntropy });
       onReport?.(report);
     },
@@ -62,6 +79,7 @@ export async function trainLocal({ job, fabric, onReport, signal }: TrainOptions
   return {
     steps,
     evaluations,
+    checkpoints,
     trace: { kind: 'measured', source, ranks, spans: outcomes.flatMap((outcome) => outcome.spans) },
     fabricLostSeconds,
     portBytes,

@@ -1,0 +1,96 @@
+/** From one form of checkpoint to another: model folder or training state, another element type, another layout. */
+import { existsSync } from 'node:fs';
+import { checkModelLayout, InputError, type Layout } from '@monta/core';
+import { latestState, listSteps } from './checkpoints.js';
+import type { WeightType } from './huggingFaceConfig.js';
+import { HuggingFaceFolder } from './huggingFaceFolder.js';
+import { exportModel } from './huggingFaceWriter.js';
+import { loneLayout } from './tensorSource.js';
+import { TrainingStateFolder } from './trainingStateReader.js';
+import { looksLikeState, writeTrainingState } from './trainingStateWriter.js';
+
+export type CheckpointForm = 'hf' | 'state';
+
+export interface ConvertOptions {
+  /** Default: the form that the input is not; `state` when a layout is given, `hf` when a type or a shard size is. */
+  readonly to?: CheckpointForm;
+  /** Element type of a model folder. Default: that of the input folder, F32 from a training state. */
+  readonly type?: WeightType;
+  /** Largest file of a model folder, bytes of data. */
+  readonly maxShardBytes?: number;
+  /** Sharding of a training state. Default: that of the input state, one rank from a model folder. */
+  readonly layout?: Layout;
+}
+
+export interface Conversion {
+  readonly from: CheckpointForm;
+  /** What was read: the step folder when a folder of several was given. */
+  readonly input: string;
+  readonly to: CheckpointForm;
+  readonly output: string;
+  /** Steps done, of a training state. */
+  readonly step?: number;
+  readonly type: WeightType;
+  readonly layout?: Layout;
+  /** What the output lacks of the input. */
+  readonly left: readonly string[];
+}
+
+/** Opens either form; of a folder of checkpoints the last usable one. Throws InputError. */
+export function openCheckpoint(path: string): HuggingFaceFolder | TrainingStateFolder {
+  if (looksLikeState(path)) return TrainingStateFolder.open(path);
+  if (listSteps(path).length === 0) return HuggingFaceFolder.open(path);
+  const latest = latestState(path);
+  if (latest === undefined) throw new InputError('holds no checkpoint', { file: path });
+  return TrainingStateFolder.open(latest.path, { verify: false });
+}
+
+function targetForm(from: CheckpointForm, { to, type, maxShardBytes, layout }: ConvertOptions): CheckpointForm {
+  const folderAsked = type !== undefined || maxShardBytes !== undefined;
+  if (layout !== undefined && (folderAsked || to === 'hf'))
+    throw new InputError('a layout belongs to a training state, an element type and a shard size to a model folder', {
+      expected: 'either of them',
+      hint: 'a model folder is not sharded by layout; a training state is always float32',
+    });
+  if (folderAsked && to === 'state')
+    throw new InputError('a training state is always float32, a file a rank', {
+      expected: 'no element type and no shard size',
+    });
+  return to ?? (layout !== undefined ? 'state' : folderAsked ? 'hf' : from === 'hf' ? 'state' : 'hf');
+}
+
+/** Converts `input` to the new folder `output`, a few rows at a time. Throws InputError and SaveError; then `output` is not there. */
+export function convertCheckpoint(input: string, output: string, options: ConvertOptions = {}): Conversion {
+  if (existsSync(output))
+    throw new InputError('exists already', { file: output, expected: 'a new folder', hint: 'choose another name' });
+  const source = openCheckpoint(input);
+  try {
+    const state = source instanceof TrainingStateFolder ? source.state : undefined;
+    const from: CheckpointForm = state === undefined ? 'hf' : 'state';
+    const to = targetForm(from, options);
+    const shared = { from, input: source.folder, to, output };
+    if (to === 'state') {
+      const layout = options.layout ?? state?.layout ?? loneLayout;
+      checkModelLayout(source.model, layout);
+      const { data, job } = state ?? {};
+      writeTrainingState(source, output, {
+        step: state?.step ?? 0,
+        layout,
+        ...(data === undefined ? {} : { data }),
+        ...(job === undefined ? {} : { job }),
+      });
+      return { ...shared, step: state?.step ?? 0, type: 'F32', layout, left: [] };
+    }
+    const type = options.type ?? (source instanceof HuggingFaceFolder ? source.weightTypes()[0] : 'F32');
+    exportModel(source, {
+      folder: output,
+      type,
+      ...(options.maxShardBytes === undefined ? {} : { maxShardBytes: options.maxShardBytes }),
+      ...(source instanceof HuggingFaceFolder ? { origin: source } : {}),
+    });
+    const left = state === undefined ? [] : [...state.states.filter((kind) => kind !== 'weight'), 'data position'];
+    return { ...shared, type, left, ...(state === undefined ? {} : { step: state.step }) };
+  } finally {
+    source.close();
+  }
+}

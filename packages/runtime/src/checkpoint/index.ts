@@ -1,0 +1,13 @@
+export * from './safetensors.js';
+export { SaveError } from './disk.js';
+export { type WeightType, torchNames, huggingFaceConfig, asHuggingFace } from './huggingFaceConfig.js';
+export * from './huggingFaceFolder.js';
+export * from './huggingFaceWriter.js';
+export { type StateKind, type TensorSource, type Block, loadShards } from './tensorSource.js';
+export * from './trainingState.js';
+export * from './trainingStateReader.js';
+export * from './trainingStateWriter.js';
+export * from './checkpoints.js';
+export { cleanLeftovers } from './savedFolder.js';
+export * from './convert.js';
+export * from './inspect.js';

@@ -1,0 +1,395 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { holdsParameter, InputError, Random, worldSize, type Layout, type PartialLayout } from '@monta/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CpuMemory } from '../device/cpu/index.js';
+import { ParameterStore } from '../execute/index.js';
+import { LoneEndpoint } from '../execute/testing.js';
+import { completeSteps, latestState, listSteps } from './checkpoints.js';
+import { convertCheckpoint, openCheckpoint } from './convert.js';
+import { realDisk, SaveError, type Disk } from './disk.js';
+import { inspectCheckpoint } from './inspect.js';
+import { cleanLeftovers } from './savedFolder.js';
+import { loadShards, loneLayout, modelParameters, parameterElements, stateKinds } from './tensorSource.js';
+import {
+  layoutOf,
+  memorySource,
+  randomTensors,
+  readAll,
+  readPlainly,
+  sameBits,
+  smallModel,
+  stepOf,
+  type Tensors,
+} from './testing.js';
+import { ownedShards, stepFolderName } from './trainingState.js';
+import { TrainingStateFolder } from './trainingStateReader.js';
+import { saveTrainingState, writeTrainingState } from './trainingStateWriter.js';
+
+let folder = '';
+let made = 0;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'monta-state-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+const fresh = (): string => join(folder, String(made++));
+
+const layouts: readonly PartialLayout[] = [
+  {},
+  { tp: 2, dp: 2, ep: 2 },
+  { dp: 4, ep: 4 },
+  { tp: 4 },
+  { tp: 2, dp: 2, ep: 4, etp: 1, sequenceParallel: true },
+  { tp: 2, dp: 4, ep: 2 },
+];
+
+function readState(path: string): Map<string, Float32Array> {
+  const state = TrainingStateFolder.open(path);
+  try {
+    return readAll(state);
+  } finally {
+    state.close();
+  }
+}
+
+/** A rank's shards, cut from the full tensors by `ParameterStore.load`. */
+function storeOf(layout: Layout, rank: number, tensors: Tensors): ParameterStore {
+  const store = new ParameterStore(stepOf(smallModel, layout), rank, CpuMemory.create({ bytes: 1 << 20 }));
+  for (const kind of stateKinds) store.load((name) => tensors.get(`${kind}/${name}`) ?? [], kind);
+  return store;
+}
+
+describe('sharding', () => {
+  it.each(layouts)('%j: every element is written by one rank, and copies share the work', (partial) => {
+    const layout = layoutOf(partial);
+    const written = new Map<string, number>();
+    const perRank = Array.from({ length: worldSize(layout) }, (_, rank) => {
+      let bytes = 0;
+      for (const { parameter, block } of ownedShards(smallModel, layout, rank)) {
+        expect(holdsParameter(parameter, smallModel, layout, rank)).toBe(true);
+        const elements = (block.endRow - block.firstRow) * (block.endColumn - block.firstColumn);
+        written.set(parameter.name, (written.get(parameter.name) ?? 0) + elements);
+        bytes += elements;
+      }
+      return bytes;
+    });
+    for (const parameter of modelParameters(smallModel))
+      expect(written.get(parameter.name)).toBe(parameterElements(parameter));
+    expect(Math.min(...perRank)).toBeGreaterThan(0);
+  });
+
+  it('any layout reads what any other wrote, by rank', () => {
+    const tensors = randomTensors(smallModel, 3);
+    for (const from of layouts) {
+      const path = fresh();
+      writeTrainingState(memorySource(smallModel, tensors), path, { step: 7, layout: layoutOf(from) });
+      expect(sameBits(readState(path), tensors)).toBe(true);
+      for (const to of layouts.map((partial) => layoutOf(partial)))
+        for (let rank = 0; rank < worldSize(to); rank++) {
+          const expected = storeOf(to, rank, tensors);
+          const store = new ParameterStore(stepOf(smallModel, to), rank, CpuMemory.create({ bytes: 1 << 20 }));
+          const state = TrainingStateFolder.open(path, { verify: false });
+          loadShards(store, state);
+          state.close();
+          for (const { parameter } of store.held())
+            for (const kind of stateKinds)
+              expect(store.data(parameter.name, kind)).toEqual(expected.data(parameter.name, kind));
+        }
+    }
+  });
+
+  it('a rank file is plain safetensors of the shards', () => {
+    const tensors = randomTensors(smallModel, 3);
+    const path = fresh();
+    writeTrainingState(memorySource(smallModel, tensors), path, { step: 7, layout: layoutOf({ tp: 2 }) });
+    const name = 'weight/model.layers.0.self_attn.o_proj.weight';
+    const halves = [0, 1].map((rank) => readPlainly(join(path, `rank-0000${rank}-of-00002.safetensors`)).get(name));
+    const full = tensors.get(name) ?? new Float32Array();
+    expect(halves.map((half) => half?.shape)).toEqual([
+      [8, 12],
+      [8, 12],
+    ]);
+    for (let row = 0; row < 8; row++)
+      for (let column = 0; column < 24; column++)
+        expect(halves[Math.floor(column / 12)]?.bytes.readFloatLE(4 * (12 * row + (column % 12)))).toBe(
+          full[24 * row + column],
+        );
+  });
+
+  it('conversions keep step and data position over layouts and say what a model folder lacks', () => {
+    const [first, second, third] = [fresh(), fresh(), fresh()];
+    const data = { text: 'a', seed: 1, nextStep: 8, sequence: 8, sequencesPerStep: 2 };
+    const tensors = randomTensors(smallModel, 3);
+    writeTrainingState(memorySource(smallModel, tensors), first, { step: 7, layout: layoutOf({ tp: 2 }), data });
+    const layout = layoutOf({ dp: 4, ep: 2 });
+    expect(convertCheckpoint(first, second, { layout })).toMatchObject({
+      from: 'state',
+      to: 'state',
+      step: 7,
+      layout,
+      left: [],
+    });
+    const inspected = inspectCheckpoint(second);
+    expect(inspected).toMatchObject({ kind: 'state', complete: true, step: 7, layout, data, states: stateKinds });
+    expect(sameBits(readState(second), tensors)).toBe(true);
+    expect(convertCheckpoint(second, third).left).toEqual(['firstMoment', 'secondMoment', 'data position']);
+    expect(inspectCheckpoint(third)).toMatchObject({ kind: 'hf', complete: true, digests: true, types: ['F32'] });
+    expect(() => convertCheckpoint(second, third)).toThrow('exists already');
+    expect(() => convertCheckpoint(second, fresh(), { layout: layoutOf({ tp: 3 }) })).toThrow(/tp=3 does not divide/);
+    expect(() => convertCheckpoint(second, fresh(), { layout, type: 'BF16' })).toThrow(/layout belongs/);
+  });
+});
+
+/** Saves states of one rank, and reads them back. */
+function save(
+  target: string,
+  step: number,
+  tensors: Tensors,
+  { keep = 3, disk }: { keep?: number; disk?: Disk } = {},
+): void {
+  saveTrainingState({
+    folder: target,
+    keep,
+    content: { step, model: smallModel, layout: loneLayout },
+    store: storeOf(loneLayout, 0, tensors),
+    endpoint: new LoneEndpoint(),
+    memory: CpuMemory.create({ bytes: 1 << 16 }),
+    ...(disk === undefined ? {} : { disk }),
+  });
+}
+
+/** A disk whose operation number `at` (from 0) fails, and that counts. A failing write takes half of its bytes before. */
+function failingDisk(at: number, code: string): Disk & { readonly operations: number } {
+  let operations = 0;
+  let short = false;
+  const next = (): void => {
+    if (operations++ === at) throw Object.assign(new Error(`${code}: injected`), { code, syscall: 'write' });
+  };
+  return {
+    get operations() {
+      return operations;
+    },
+    write: (descriptor, bytes, offset, length, position) => {
+      if (operations === at && !short && length > 1) {
+        short = true;
+        return realDisk.write(descriptor, bytes, offset, length >> 1, position);
+      }
+      next();
+      return realDisk.write(descriptor, bytes, offset, length, position);
+    },
+    sync: (descriptor) => {
+      next();
+      realDisk.sync(descriptor);
+    },
+    rename: (from, to) => {
+      next();
+      realDisk.rename(from, to);
+    },
+  };
+}
+
+describe('saving', () => {
+  it('keeps the last n, names steps, and replaces a step that is there', () => {
+    const target = fresh();
+    for (const step of [5, 10, 15, 20]) save(target, step, randomTensors(smallModel, step), { keep: 2 });
+    expect(readdirSync(target).sort()).toEqual(['step-000015', 'step-000020']);
+    save(target, 20, randomTensors(smallModel, 99), { keep: 2 });
+    expect(readdirSync(target).sort()).toEqual(['step-000015', 'step-000020']);
+    expect(sameBits(readState(join(target, 'step-000020')), randomTensors(smallModel, 99))).toBe(true);
+    expect(sameBits(readState(join(target, 'step-000015')), randomTensors(smallModel, 15))).toBe(true);
+  });
+
+  it('a full disk at any operation leaves the state before, nothing besides, and says so once', () => {
+    const target = fresh();
+    const tensors = randomTensors(smallModel, 1);
+    save(target, 100, tensors);
+    const counting = failingDisk(Infinity, '');
+    save(target, 200, randomTensors(smallModel, 2), { disk: counting });
+    rmSync(join(target, stepFolderName(200)), { recursive: true });
+    expect(counting.operations).toBeGreaterThan(60);
+    for (let at = 0; at < counting.operations; at++) {
+      let failure: unknown;
+      try {
+        save(target, 200, randomTensors(smallModel, 2), { disk: failingDisk(at, 'ENOSPC') });
+      } catch (error) {
+        failure = error;
+      }
+      // Making the rename durable is the last operation: whether it fails or not, the new state is whole.
+      const done = existsSync(join(target, stepFolderName(200)));
+      expect([at, failure instanceof SaveError]).toEqual([at, true]);
+      if (!done)
+        expect(String(failure)).toMatch(
+          /^SaveError: checkpoint step-000200 in .* was not written: the disk is full \(ENOSPC\)\. Nothing of it is left; step-000100 stays usable/,
+        );
+      expect(readdirSync(target)).toEqual(done ? ['step-000100', 'step-000200'] : ['step-000100']);
+      expect(sameBits(readState(join(target, 'step-000100')), tensors)).toBe(true);
+      if (done) rmSync(join(target, stepFolderName(200)), { recursive: true });
+    }
+  });
+
+  it('leftovers of a killed run are cleaned, and a step that was making room is put back', () => {
+    const target = fresh();
+    save(target, 1, randomTensors(smallModel, 1));
+    save(target, 2, randomTensors(smallModel, 2));
+    realDisk.rename(join(target, 'step-000002'), join(target, '.replaced-step-000002'));
+    save(join(target, 'x'), 3, randomTensors(smallModel, 3));
+    realDisk.rename(join(target, 'x', 'step-000003'), join(target, '.tmp-step-000003'));
+    rmSync(join(target, 'x'), { recursive: true });
+    expect(cleanLeftovers(target)).toEqual(['.tmp-step-000003']);
+    expect(readdirSync(target).sort()).toEqual(['step-000001', 'step-000002']);
+  });
+
+  it('the latest state is the last undamaged one; damaged ones are told', () => {
+    const target = fresh();
+    expect(latestState(target)).toBeUndefined();
+    for (const step of [1, 2, 3, 4]) save(target, step, randomTensors(smallModel, step), { keep: 4 });
+    const tensorFile = join(target, 'step-000004', 'rank-00000-of-00001.safetensors');
+    const bytes = readFileSync(tensorFile);
+    bytes[bytes.length - 5] ^= 4;
+    writeFileSync(tensorFile, bytes);
+    rmSync(join(target, 'step-000003', 'manifest.json'));
+    expect(completeSteps(target)).toEqual([1, 2, 4]);
+    const latest = latestState(target);
+    expect(latest?.step).toBe(2);
+    expect(latest?.skipped).toHaveLength(2);
+    expect(latest?.skipped[0]).toMatch(/step-000004 is passed over: .*rank-00000-of-00001\.safetensors.*damaged/);
+    expect(latest?.skipped[1]).toMatch(/step-000003 is passed over: .*manifest\.json.*not complete/);
+    const run = inspectCheckpoint(target);
+    expect(run.kind === 'run' && run.checkpoints.map(({ complete }) => complete)).toEqual([true, true, false, false]);
+    for (const step of [1, 2]) rmSync(join(target, stepFolderName(step), 'state.json'));
+    expect(() => latestState(target)).toThrow('none of its 4 checkpoints can be used');
+    expect(listSteps(target)).toEqual([1, 2, 3, 4]);
+  });
+});
+
+describe('mutations', () => {
+  /** Changes one file of a checkpoint in a seeded way; returns the file's name. */
+  function mutate(target: string, random: Random, foreign: boolean): string {
+    const names = readdirSync(target).filter((name) => name !== 'config.json');
+    const name = names[random.integer(names.length)];
+    const path = join(target, name);
+    let bytes = readFileSync(path);
+    const tensors = name.endsWith('.safetensors');
+    const headerEnd = tensors ? 8 + Number(bytes.readBigUInt64LE(0)) : bytes.length;
+    const text = (): string => bytes.toString('utf8', tensors ? 8 : 0, headerEnd);
+    const rewrite = (header: string): void => {
+      const json = Buffer.from(header);
+      const prefix = Buffer.alloc(tensors ? 8 : 0);
+      if (tensors) prefix.writeBigUInt64LE(BigInt(json.length));
+      bytes = Buffer.concat([prefix, json, bytes.subarray(headerEnd)]);
+    };
+    /** Changes the number, or the word, at a random match. */
+    const replaceOne = (pattern: RegExp, by: (match: string) => string): void => {
+      const found = [...text().matchAll(pattern)];
+      if (found.length === 0) return;
+      const { index, 0: match } = found[random.integer(found.length)];
+      rewrite(text().slice(0, index) + by(match) + text().slice(index + match.length));
+    };
+    switch (random.integer(9)) {
+      case 0:
+        bytes = bytes.subarray(0, random.integer(bytes.length));
+        break;
+      case 1:
+        bytes[random.integer(headerEnd)] ^= 1 << random.integer(8);
+        break;
+      case 2:
+        // Of files without digests nobody can tell damaged numbers: only the header is hit there.
+        bytes[random.integer(foreign ? headerEnd : bytes.length)] ^= 1 << random.integer(8);
+        break;
+      case 3:
+        replaceOne(/"shape":\[[\d,]+\]/gu, (match) =>
+          match.replace(/\d+/u, (size) => String(Number(size) + 1 - 2 * random.integer(2))),
+        );
+        break;
+      case 4:
+        replaceOne(
+          /"dtype":"\w+"/gu,
+          () => `"dtype":"${['F32', 'BF16', 'F16', 'I32', 'I64', 'F8'][random.integer(6)]}"`,
+        );
+        break;
+      case 5:
+        replaceOne(/"data_offsets":\[\d+,\d+\]/gu, (match) =>
+          match.replace(/\d+/u, (at) => String(Number(at) + 4 * (1 + random.integer(9)))),
+        );
+        break;
+      case 6:
+        replaceOne(/layers\.\d\.\w+/gu, (match) => `${match}_${random.integer(9)}`);
+        break;
+      case 7:
+        bytes = Buffer.concat([bytes, Buffer.alloc(1 + random.integer(64))]);
+        break;
+      default:
+        rmSync(path);
+        if (random.integer(2) === 0) writeFileSync(path, '');
+        return name;
+    }
+    writeFileSync(path, bytes);
+    return name;
+  }
+
+  it.each(['state', 'hf', 'foreign hf'] as const)(
+    'of a checkpoint (%s) are refused by name or change nothing',
+    (kind) => {
+      const tensors = randomTensors(smallModel, 4);
+      const weights = new Map([...tensors].filter(([name]) => name.startsWith('weight/')));
+      const state = fresh();
+      writeTrainingState(memorySource(smallModel, tensors), state, {
+        step: 3,
+        layout: layoutOf({ tp: 2, dp: 2, ep: 2 }),
+      });
+      const original = kind === 'state' ? state : fresh();
+      if (kind !== 'state') convertCheckpoint(state, original, { type: 'F32', maxShardBytes: 6000 });
+      if (kind === 'foreign hf') stripDigests(original);
+      const files = new Map(readdirSync(original).map((name) => [name, readFileSync(join(original, name))]));
+      const random = new Random(11);
+      const outcomes = { refused: 0, identical: 0 };
+      const problems: string[] = [];
+      const rounds = kind === 'state' ? 1000 : 500;
+      for (let round = 0; round < rounds; round++) {
+        const name = mutate(original, random, kind === 'foreign hf');
+        const look = contentOf(original);
+        if (look instanceof InputError) {
+          outcomes.refused++;
+          const named = look.format();
+          if (!named.includes(name) && !/tensor "/u.test(named)) problems.push(`${round} ${name}: ${named}`);
+        } else {
+          outcomes.identical++;
+          if (!sameBits(look, kind === 'state' ? tensors : weights))
+            problems.push(`${round} ${name}: silently different`);
+        }
+        const bytes = files.get(name);
+        if (bytes !== undefined) writeFileSync(join(original, name), bytes);
+      }
+      expect(problems).toEqual([]);
+      expect(outcomes.refused).toBeGreaterThan(0.75 * rounds);
+    },
+  );
+
+  /** What a checkpoint holds, or the complaint; every other error is thrown on. */
+  function contentOf(path: string): Map<string, Float32Array> | InputError {
+    try {
+      const source = openCheckpoint(path);
+      try {
+        return readAll(source);
+      } finally {
+        source.close();
+      }
+    } catch (error) {
+      if (error instanceof InputError) return error;
+      throw error;
+    }
+  }
+
+  /** Makes the files look like those of another program, without digests in their headers. */
+  function stripDigests(path: string): void {
+    for (const name of readdirSync(path).filter((one) => one.endsWith('.safetensors'))) {
+      const bytes = readFileSync(join(path, name));
+      const at = bytes.indexOf('monta_sha256');
+      bytes.write('other_digest', at, 'latin1');
+      writeFileSync(join(path, name), bytes);
+    }
+  }
+});

@@ -1,0 +1,253 @@
+/** Writes training states: by the ranks of a running job, each its share, or from any other source of tensors. */
+import { existsSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { worldSize, type Layout } from '@monta/core';
+import type { CommEvent, Endpoint } from '../comm/communicator.js';
+import type { CpuMemory } from '../device/cpu/index.js';
+import type { ParameterStore } from '../execute/index.js';
+import { completeSteps, pruneSteps } from './checkpoints.js';
+import { realDisk, SaveError, writeFileDurably, type Disk } from './disk.js';
+import { manifestName, recordFile, writeManifest, type FileRecord } from './manifest.js';
+import { abandonFolder, asideOf, beginFolder, commitFolder } from './savedFolder.js';
+import { SafetensorsFile } from './safetensorsReader.js';
+import { SafetensorsWriter, type TensorDeclaration } from './safetensorsWriter.js';
+import { blockElements, rowPieces, stateKinds, type Block, type StateKind, type TensorSource } from './tensorSource.js';
+import {
+  blockShape,
+  ownedShards,
+  rankFileName,
+  sliceMetadata,
+  stateFormat,
+  stateName,
+  stateTensorName,
+  stateText,
+  stateVersion,
+  stepFolderName,
+  type OwnedShard,
+  type TrainingState,
+} from './trainingState.js';
+
+/** Everything of `state.json` but what follows from the rest. */
+export type StateContent = Omit<TrainingState, 'format' | 'version' | 'states'>;
+
+/** Values of a shard, in one or in several pieces of whole rows. */
+type Provide = (
+  shard: OwnedShard,
+  kind: StateKind,
+) => Iterable<{ readonly block: Block; readonly values: Float32Array }>;
+
+/** Writes a rank's file, reads its header again, and returns what the manifest says of it. */
+function writeRankFile(
+  path: string,
+  shards: readonly OwnedShard[],
+  kinds: readonly StateKind[],
+  provide: Provide,
+  disk: Disk,
+): FileRecord {
+  const declared = kinds.flatMap((kind) =>
+    shards.map(({ parameter, block }): TensorDeclaration => {
+      const name = stateTensorName(kind, parameter.name);
+      return { name, type: 'F32', shape: blockShape(parameter, block) };
+    }),
+  );
+  const writer = new SafetensorsWriter(path, declared, sliceMetadata(shards), disk);
+  try {
+    for (const kind of kinds)
+      for (const shard of shards) {
+        const columns = shard.block.endColumn - shard.block.firstColumn;
+        for (const { block, values } of provide(shard, kind))
+          writer.write(
+            stateTensorName(kind, shard.parameter.name),
+            values,
+            (block.firstRow - shard.block.firstRow) * columns,
+          );
+      }
+    writer.finish();
+  } finally {
+    writer.abandon();
+  }
+  const written = SafetensorsFile.open(path);
+  try {
+    for (const { name, shape } of declared) written.info(name, shape);
+  } finally {
+    written.close();
+  }
+  return recordFile(path);
+}
+
+/** Writes what follows the ranks' files, and gives the folder its name. */
+function completeFolder(
+  folder: string,
+  state: TrainingState,
+  files: ReadonlyMap<string, FileRecord>,
+  disk: Disk,
+): void {
+  const aside = asideOf(folder);
+  writeFileDurably(join(aside, stateName), stateText(state), disk);
+  writeManifest(aside, new Map([...files, [stateName, recordFile(join(aside, stateName))]]), disk);
+  commitFolder(folder, disk);
+}
+
+export interface SaveRequest {
+  /** Of all checkpoints of the run; the state goes into `step-…` in it. */
+  readonly folder: string;
+  /** How many of the last are kept, at least 1. */
+  readonly keep: number;
+  readonly content: StateContent;
+  readonly store: ParameterStore;
+  readonly endpoint: Endpoint;
+  readonly memory: CpuMemory;
+  readonly disk?: Disk;
+}
+
+export interface SavedState {
+  readonly path: string;
+  /** Of all files. */
+  readonly bytes: number;
+}
+
+/** What ranks tell each other of their files: whether it is there, its size in two words, its digest in eight. */
+const reportWords = 11;
+const word = 2 ** 31;
+
+/**
+ * Saves a job's state; every rank calls it after the same step, with a folder that all of them see. The new state has its name only when
+ * it is complete and on the disk; then older ones are removed. When a rank can't write, all of it is removed, the rank throws `SaveError`,
+ * and the states before stay as they are.
+ */
+export function saveTrainingState(request: SaveRequest): SavedState {
+  const { folder, keep, content, store, endpoint, disk = realDisk } = request;
+  const { rank } = store;
+  const path = join(folder, stepFolderName(content.step));
+  const ranks = worldSize(content.layout);
+  let failure: unknown;
+  const attempt = <T>(action: () => T): T | undefined => {
+    try {
+      return failure === undefined ? action() : undefined;
+    } catch (error) {
+      failure = error;
+      return undefined;
+    }
+  };
+  const lone = ranks === 1;
+  const communicator = lone ? undefined : endpoint.communicator('checkpoint', range(ranks), 'copy');
+  const together = (event: CommEvent | undefined): void => {
+    if (event !== undefined) endpoint.wait(event);
+  };
+  if (rank === 0) attempt(() => beginFolder(path));
+  together(communicator?.barrier({ label: 'checkpoint begins' }));
+  const shards = ownedShards(content.model, content.layout, rank);
+  const record = attempt(() =>
+    writeRankFile(
+      join(asideOf(path), rankFileName(rank, ranks)),
+      shards,
+      stateKinds,
+      ({ parameter, block }, kind) => [{ block, values: store.data(parameter.name, kind) }],
+      disk,
+    ),
+  );
+  const records = exchange(request, record, communicator);
+  const allWritten = records.every((one) => one !== undefined);
+  const files = new Map(
+    records.flatMap((one, i) => (one === undefined ? [] : [[rankFileName(i, ranks), one] as const])),
+  );
+  if (rank === 0 && allWritten)
+    attempt(() =>
+      completeFolder(path, { ...content, format: stateFormat, version: stateVersion, states: stateKinds }, files, disk),
+    );
+  if (rank === 0 && (failure !== undefined || !allWritten)) abandonFolder(path);
+  if (!allWritten) together(communicator?.barrier({ label: 'checkpoint abandoned' }));
+  if (failure !== undefined) throw saveError(path, failure);
+  // Another rank throws; the job ends with its message.
+  if (!allWritten) together(communicator?.barrier({ label: 'end of the job' }));
+  if (rank === 0) pruneSteps(folder, content.step, keep, disk);
+  return { path, bytes: [...files.values()].reduce((sum, { bytes }) => sum + bytes, 0) };
+}
+
+function saveError(path: string, failure: unknown): SaveError {
+  const last = completeSteps(dirname(path)).at(-1);
+  return new SaveError(
+    `checkpoint ${basename(path)} in ${dirname(path)}`,
+    failure,
+    last === undefined
+      ? 'Nothing of it is left; there is no earlier one'
+      : `Nothing of it is left; ${stepFolderName(last)} stays usable: make room and resume from it`,
+  );
+}
+
+const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);
+
+/** Every rank's record, or undefined of those that failed, on every rank. */
+function exchange(
+  { memory, endpoint }: SaveRequest,
+  record: FileRecord | undefined,
+  communicator: ReturnType<Endpoint['communicator']> | undefined,
+): (FileRecord | undefined)[] {
+  if (communicator === undefined) return [record];
+  const mark = memory.mark();
+  const sent = memory.allocateView('i32', reportWords);
+  const received = memory.allocateView('i32', reportWords * communicator.size);
+  memory.i32(sent).fill(0);
+  if (record !== undefined)
+    memory
+      .i32(sent)
+      .set([
+        1,
+        Math.floor(record.bytes / word),
+        record.bytes % word,
+        ...range(8).map((i) => Number.parseInt(record.sha256.slice(8 * i, 8 * i + 8), 16) | 0),
+      ]);
+  endpoint.wait(communicator.allGather(sent, received, { label: 'checkpoint files' }));
+  const all = Array.from(memory.i32(received));
+  memory.release(mark);
+  return range(communicator.size).map((rank) => {
+    const [there, high, low, ...digest] = all.slice(rank * reportWords, (rank + 1) * reportWords);
+    if (there === 0) return undefined;
+    const sha256 = digest.map((part) => (part >>> 0).toString(16).padStart(8, '0')).join('');
+    return { bytes: high * word + low, sha256 };
+  });
+}
+
+/**
+ * Writes a state from any source, sharded as a layout says, rank after rank and a few rows at a time. `folder` is the step's own folder and
+ * must not exist. Throws `SaveError` when the disk refuses.
+ */
+export function writeTrainingState(
+  source: TensorSource,
+  folder: string,
+  content: Omit<StateContent, 'model'>,
+  disk: Disk = realDisk,
+): void {
+  const { model, kinds } = source;
+  const layout: Layout = content.layout;
+  const ranks = worldSize(layout);
+  const provide: Provide = function* provide({ parameter, block }, kind) {
+    for (const piece of rowPieces(block)) {
+      const values = new Float32Array(blockElements(piece));
+      source.readBlock(parameter, kind, piece, values);
+      yield { block: piece, values };
+    }
+  };
+  try {
+    const aside = beginFolder(folder);
+    const files = new Map<string, FileRecord>();
+    for (const rank of range(ranks)) {
+      const name = rankFileName(rank, ranks);
+      files.set(name, writeRankFile(join(aside, name), ownedShards(model, layout, rank), kinds, provide, disk));
+    }
+    completeFolder(
+      folder,
+      { ...content, model, format: stateFormat, version: stateVersion, states: kinds },
+      files,
+      disk,
+    );
+  } catch (error) {
+    abandonFolder(folder);
+    const system = error instanceof Error && 'syscall' in error;
+    throw system ? new SaveError(`training state ${folder}`, error, 'Nothing of it is left') : error;
+  }
+}
+
+/** Whether a folder is a training state by its look, complete or not. */
+export const looksLikeState = (folder: string): boolean =>
+  [manifestName, stateName].some((name) => existsSync(join(folder, name)));

@@ -1,0 +1,319 @@
+/** Runs that are stopped in every way and go on: bit for bit, under other layouts, from torn folders, on a full disk. */
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { completeModel, Random, resolveLayout, type PartialLayout } from '@monta/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { convertCheckpoint, latestState, listSteps, stepFolderName, TrainingStateFolder } from '../checkpoint/index.js';
+import { readAll, sameBits } from '../checkpoint/testing.js';
+import { builtModule } from '../launch/built-module.js';
+import type { CheckpointPlan, TrainJob, TrainReport } from './job.js';
+import type { TrainStart } from './start.js';
+import { trainLocal } from './train-local.js';
+
+let folder = '';
+let made = 0;
+let text = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'monta-resume-'));
+  text = join(folder, 'text.txt');
+  const random = new Random(1);
+  writeFileSync(text, Array.from({ length: 600 }, () => ['tide', 'moon', 'salt', 'gull'][random.integer(4)]).join(' '));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+const fresh = (): string => join(folder, String(made++));
+
+const model = completeModel({
+  name: 'tiny',
+  family: 'qwen3_moe',
+  hiddenSize: 16,
+  layers: 2,
+  attentionHeads: 4,
+  keyValueHeads: 2,
+  headDim: 4,
+  vocabSize: 256,
+  experts: 4,
+  topK: 2,
+  expertFfn: 8,
+  denseFfn: 12,
+  moeLayers: [true, false],
+  qkNorm: 'perHead',
+});
+
+/** A job whose steps see the same sequences under every layout. */
+function jobOf(partial: PartialLayout, more: Partial<TrainJob> = {}): TrainJob {
+  const layout = resolveLayout(partial);
+  return {
+    step: {
+      model,
+      layout,
+      sequence: 8,
+      sequences: 4 / layout.dp,
+      microBatches: 1,
+      dtype: 'f32',
+      strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 2, backward: 1 } },
+    },
+    steps: 6,
+    seed: 5,
+    optimizer: {
+      learningRate: 1e-2,
+      minimumLearningRate: 1e-3,
+      warmup: 2,
+      beta1: 0.9,
+      beta2: 0.95,
+      epsilon: 1e-8,
+      weightDecay: 0.1,
+      clip: 1,
+    },
+    text,
+    evaluateEvery: 0,
+    evaluationBatches: 1,
+    tracedSteps: [],
+    ...more,
+  };
+}
+
+const plan = (where: string, every: number, keep = 3): CheckpointPlan => ({ folder: where, every, keep });
+
+function stateOf(where: string, step: number): Map<string, Float32Array> {
+  const state = TrainingStateFolder.open(join(where, stepFolderName(step)));
+  try {
+    return readAll(state);
+  } finally {
+    state.close();
+  }
+}
+
+async function train(
+  job: TrainJob,
+): Promise<{ start: TrainStart; losses: readonly number[]; saved: readonly number[] }> {
+  let start: TrainStart = { step: -1, notes: [] };
+  const result = await trainLocal({ job, onStart: (given) => (start = given) });
+  return {
+    start,
+    losses: result.steps.map(({ loss }) => loss),
+    saved: result.checkpoints.map(({ step }) => step),
+  };
+}
+
+describe('resume', { timeout: 240_000 }, () => {
+  it.each<[string, PartialLayout]>([
+    ['1 rank', {}],
+    ['4 ranks', { tp: 2, dp: 2, ep: 2 }],
+  ])('under the same layout repeats the uninterrupted run bit for bit: %s', async (_, layout) => {
+    const [whole, parts] = [fresh(), fresh()];
+    const uninterrupted = await train(jobOf(layout, { checkpoint: plan(whole, 3) }));
+    expect(uninterrupted.saved).toEqual([3, 6]);
+    mkdirSync(parts);
+    cpSync(join(whole, stepFolderName(3)), join(parts, stepFolderName(3)), { recursive: true });
+    const resumed = await train(jobOf(layout, { checkpoint: plan(parts, 3), resume: 'latest' }));
+    expect(resumed.start).toEqual({ step: 3, path: join(parts, stepFolderName(3)), notes: [] });
+    expect(resumed.losses).toEqual(uninterrupted.losses.slice(3));
+    const file = (where: string): string[] =>
+      readdirSync(join(where, stepFolderName(6)))
+        .filter((name) => name.endsWith('.safetensors'))
+        .map((name) => readFileSync(join(where, stepFolderName(6), name)).toString('base64'));
+    expect(file(parts)).toEqual(file(whole));
+  });
+
+  it('under other layouts starts from equal weights and moments, and goes on within rounding', async () => {
+    const first = fresh();
+    const reference = await train(jobOf({ tp: 2, dp: 2, ep: 2 }, { checkpoint: plan(first, 3) }));
+    for (const layout of [{ dp: 4 }, {}]) {
+      const next = fresh();
+      const resumed = await train(jobOf(layout, { checkpoint: plan(next, 0), resume: join(first, stepFolderName(3)) }));
+      expect(resumed.start.notes).toEqual([expect.stringMatching(/^layout was tp=2,dp=2,ep=2, now /)]);
+      resumed.losses.forEach((loss, i) => {
+        expect(Math.abs(loss - reference.losses[3 + i])).toBeLessThan(1e-5 * loss);
+      });
+      const converted = fresh();
+      convertCheckpoint(join(first, stepFolderName(3)), converted, { layout: resolveLayout(layout) });
+      const state = TrainingStateFolder.open(converted);
+      expect(sameBits(readAll(state), stateOf(first, 3))).toBe(true);
+      state.close();
+    }
+  });
+
+  it('starts from the weights of a model folder', async () => {
+    const [first, weights, next] = [fresh(), fresh(), fresh()];
+    await train(jobOf({}, { steps: 2, checkpoint: plan(first, 1) }));
+    convertCheckpoint(join(first, stepFolderName(1)), weights);
+    const resumed = await train(jobOf({ dp: 2, ep: 2 }, { steps: 1, resume: weights, checkpoint: plan(next, 1) }));
+    expect(resumed.start).toEqual({ step: 0, path: weights, notes: [] });
+    expect(resumed.losses).toHaveLength(1);
+  });
+
+  it('says what changed, and refuses another model, a finished run, a mixed folder and nothing at all', async () => {
+    const first = fresh();
+    await train(jobOf({}, { steps: 2, checkpoint: plan(first, 1) }));
+    const resume = join(first, stepFolderName(1));
+    const changed = await train({
+      ...jobOf({}, { resume, steps: 3, seed: 6 }),
+      optimizer: { ...jobOf({}).optimizer, learningRate: 0.5, clip: Infinity },
+    });
+    expect(changed.start.notes).toEqual([
+      'seed was 5, now 6',
+      'steps was 2, now 3',
+      'optimizer.learningRate was 0.01, now 0.5',
+      'optimizer.clip was 1, now Infinity',
+    ]);
+    const other = jobOf({}, { resume });
+    const wider = { ...other, step: { ...other.step, model: completeModel({ ...model, expertFfn: 16 }) } };
+    await expect(train(wider)).rejects.toThrow('another model: expertFfn is 8');
+    await expect(train(jobOf({}, { resume: first, steps: 2 }))).rejects.toThrow('has 2 steps done');
+    await expect(train(jobOf({}, { checkpoint: plan(first, 1) }))).rejects.toThrow(
+      /holds checkpoints up to step-000002/,
+    );
+    await expect(train(jobOf({}, { checkpoint: plan(first, 1), resume }))).rejects.toThrow(/resumes from step 1/);
+    await expect(train(jobOf({}, { resume: fresh() }))).rejects.toThrow('nothing to resume from');
+    await expect(train(jobOf({}, { resume: 'latest' }))).rejects.toThrow('saves nothing');
+    const none = fresh();
+    const begun = await train(jobOf({}, { steps: 1, checkpoint: plan(none, 1), resume: 'latest' }));
+    expect(begun.start).toEqual({
+      step: 0,
+      notes: [`there is no checkpoint in ${none} yet: starting from the beginning`],
+    });
+  });
+
+  it('passes over a torn checkpoint and replaces it when the run gets there again', async () => {
+    const where = fresh();
+    const { losses } = await train(jobOf({ dp: 2 }, { steps: 3, checkpoint: plan(where, 1) }));
+    const torn = join(where, stepFolderName(3), 'rank-00001-of-00002.safetensors');
+    truncateSync(torn, 500);
+    const resumed = await train(jobOf({ dp: 2 }, { steps: 3, checkpoint: plan(where, 1), resume: 'latest' }));
+    expect(resumed.start.step).toBe(2);
+    expect(resumed.start.notes).toEqual([expect.stringMatching(/^step-000003 is passed over: .*rank-00001-of-00002/)]);
+    expect(resumed.losses).toEqual(losses.slice(2));
+    expect(latestState(where)).toMatchObject({ step: 3, skipped: [] });
+  });
+
+  it('an aborted run leaves complete checkpoints only', async () => {
+    const where = fresh();
+    const stop = new AbortController();
+    const job = jobOf({ dp: 2, ep: 2 }, { steps: 400, checkpoint: plan(where, 1) });
+    let reports = 0;
+    const run = trainLocal({
+      job,
+      signal: stop.signal,
+      onReport: () => ++reports === 7 && stop.abort(new Error('enough')),
+    });
+    await expect(run).rejects.toThrow('enough');
+    expect(latestState(where)?.skipped).toEqual([]);
+    expect(latestState(where)?.step).toBeGreaterThanOrEqual(3);
+  });
+});
+
+const script = fileURLToPath(builtModule('./resume.worker.ts', import.meta.url));
+
+/**
+ * Runs a job in a child process until it ends or, after so many reports and milliseconds, is killed. `fileBlocks`: how many blocks of 512
+ * bytes a file may have.
+ */
+function runChild(
+  job: TrainJob,
+  reports: number,
+  milliseconds: number,
+  fileBlocks?: number,
+): Promise<{ start?: TrainStart; saved: number }> {
+  return new Promise((resolve, reject) => {
+    const limit = fileBlocks === undefined ? '' : `ulimit -f ${fileBlocks}; `;
+    const command = ['-c', `${limit}exec "$0" "$@"`, process.execPath, script, JSON.stringify(job)];
+    const child = spawn('sh', command, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let start: TrainStart | undefined;
+    let saved = 0;
+    let seen = 0;
+    let complaints = '';
+    child.stderr.on('data', (piece: Buffer) => (complaints += piece.toString()));
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const report = JSON.parse(line) as TrainReport | (TrainStart & { kind: 'start' });
+      if (report.kind === 'start') {
+        const { kind: _, ...given } = report;
+        start = given;
+      } else if (report.kind === 'checkpoint') saved = report.step;
+      if (++seen === reports) setTimeout(() => child.kill('SIGKILL'), milliseconds);
+    });
+    child.on('close', (code, signal) => {
+      if (signal === 'SIGKILL' || code === 0) resolve({ ...(start === undefined ? {} : { start }), saved });
+      else reject(new Error(`the child ended with ${code ?? signal ?? ''}: ${complaints}`));
+    });
+  });
+}
+
+it('killed at ten moments, every resume is from the last complete checkpoint, and the end is that of an uninterrupted run', async () => {
+  const [where, whole] = [fresh(), fresh()];
+  const steps = 24;
+  const layout: PartialLayout = { dp: 2, ep: 2 };
+  const job = jobOf(layout, { steps, checkpoint: plan(where, 1, 2), resume: 'latest' });
+  const random = new Random(3);
+  let before = 0;
+  let torn = 0;
+  for (let kill = 0; kill < 10; kill++) {
+    const { start, saved } = await runChild(job, 1 + random.integer(5), random.integer(12));
+    if (start === undefined) throw new Error('the run told no start');
+    expect(start.notes.filter((note) => note.includes('passed over'))).toEqual([]);
+    // What was reported as saved before the kill is there after it, and may be one further.
+    expect(start.step).toBeGreaterThanOrEqual(before);
+    before = Math.max(saved, start.step);
+    if (readdirSync(where).some((name) => name.startsWith('.tmp-'))) torn++;
+    const latest = latestState(where);
+    expect(latest?.skipped ?? []).toEqual([]);
+    expect(latest?.step ?? 0).toBeGreaterThanOrEqual(before);
+    expect(listSteps(where).length).toBeLessThanOrEqual(3);
+  }
+  // Saving takes most of the time of this run, so that most kills come in the middle of it.
+  expect(torn).toBeGreaterThan(0);
+  await runChild(job, Infinity, 0);
+  expect(readdirSync(where).sort()).toEqual([stepFolderName(steps - 1), stepFolderName(steps)]);
+  await train(jobOf(layout, { steps, checkpoint: plan(whole, 0) }));
+  expect(sameBits(stateOf(where, steps), stateOf(whole, steps))).toBe(true);
+}, 240_000);
+
+/** A file system of 600 kB, where the machine lets us mount one; undefined elsewhere. */
+function mountSmall(where: string): (() => void) | undefined {
+  mkdirSync(where);
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', where]).status === 0;
+  return mounted ? () => void spawnSync('umount', [where]) : undefined;
+}
+
+it('a full disk ends the run with one message and leaves the checkpoints before usable', async () => {
+  const where = fresh();
+  const unmount = mountSmall(where);
+  try {
+    const job = jobOf({ dp: 2, ep: 2 }, { steps: 8, checkpoint: plan(where, 1, 8), resume: 'latest' });
+    // Without the right to mount, two checkpoints are saved first, and then files may not grow beyond 4 KiB.
+    if (unmount === undefined) await train({ ...job, steps: 2 });
+    const failure: unknown = await runChild(job, Infinity, 0, unmount === undefined ? 8 : undefined).catch(
+      (error: unknown) => error,
+    );
+    const message = failure instanceof Error ? failure.message : '';
+    expect(message).toMatch(
+      /rank [01] failed: checkpoint step-00000\d in .* was not written: (the disk is full \(ENOSPC\)|the file would grow beyond a limit \(EFBIG\))/,
+    );
+    const latest = latestState(where);
+    if (latest === undefined) throw new Error('no checkpoint is left');
+    expect(message).toContain(`${stepFolderName(latest.step)} stays usable`);
+    expect(readdirSync(where).filter((name) => name.startsWith('.'))).toEqual([]);
+    expect(latest.skipped).toEqual([]);
+    const roomy = fresh();
+    const resumed = await train(jobOf({ dp: 2, ep: 2 }, { steps: 8, checkpoint: plan(roomy, 0), resume: where }));
+    expect(resumed.start.step).toBe(latest.step);
+    expect(existsSync(join(roomy, stepFolderName(8)))).toBe(true);
+  } finally {
+    unmount?.();
+  }
+}, 240_000);

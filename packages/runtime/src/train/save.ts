@@ -1,0 +1,53 @@
+/** Saves a job's state after the steps that its plan names. */
+import { saveTrainingState } from '../checkpoint/index.js';
+import type { ParameterStore } from '../execute/index.js';
+import type { RankContext } from '../launch/index.js';
+import type { CheckpointReport, TrainJob } from './job.js';
+
+/** Sequences of a whole step, over all replicas. */
+export const sequencesPerStep = ({ step: { layout, microBatches, sequences } }: TrainJob): number =>
+  layout.dp * microBatches * sequences;
+
+/** What `state.json` keeps of a job: all but what it says elsewhere, and nothing about this one start. */
+export function jobRecord({
+  step,
+  resume: _resume,
+  checkpoint: _checkpoint,
+  ...job
+}: TrainJob): Record<string, unknown> {
+  const { model: _model, layout: _layout, ...shape } = step;
+  return { ...job, step: shape };
+}
+
+/** Every rank calls it after each step; undefined when nothing is to be saved then. Throws `SaveError`. */
+export function saveStep(
+  { endpoint, memory, data: job }: RankContext<TrainJob>,
+  store: ParameterStore,
+  number: number,
+): CheckpointReport | undefined {
+  const { checkpoint: plan, step, text, seed } = job;
+  if (plan === undefined) return undefined;
+  if (number !== job.steps && (plan.every === 0 || number % plan.every !== 0)) return undefined;
+  const begin = endpoint.now();
+  const { path, bytes } = saveTrainingState({
+    folder: plan.folder,
+    keep: plan.keep,
+    content: {
+      step: number,
+      model: step.model,
+      layout: step.layout,
+      data: {
+        text,
+        seed,
+        nextStep: number + 1,
+        sequence: step.sequence,
+        sequencesPerStep: sequencesPerStep(job),
+      },
+      job: jobRecord(job),
+    },
+    store,
+    endpoint,
+    memory,
+  });
+  return { kind: 'checkpoint', step: number, path, bytes, seconds: endpoint.now() - begin };
+}
