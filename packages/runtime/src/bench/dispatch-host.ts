@@ -93,7 +93,7 @@ export async function probeMover(scheduler?: Partial<SchedulerOptions>, signal?:
         routing: { kind: 'uniform' },
         seed: 1,
         warmUps: 1,
-        repetitions: 3,
+        repetitions: 5,
         trace: true,
       },
     ],
@@ -103,5 +103,6 @@ export async function probeMover(scheduler?: Partial<SchedulerOptions>, signal?:
   const rates = (measured?.spans ?? [])
     .filter(({ operation, lane, bytes }) => lane === 'intra' && bytes > 0 && /gather/u.test(operation))
     .map(({ bytes, ready, end }) => (2 * bytes) / (end - ready));
-  return median(rates);
+  // other work on the machine only slows it down
+  return Math.max(0, ...rates);
 }

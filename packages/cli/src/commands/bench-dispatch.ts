@@ -1,0 +1,87 @@
+/** `monta bench dispatch`: measures every way to dispatch, beside prediction and bound. */
+import { formatLayout, InputError, moeShape, type Cluster, type MoeShape } from '@monta/core';
+import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
+import { describeBench, renderBench } from '../bench/dispatch-report.js';
+import type { MontaContext } from '../context.js';
+import { Interrupted } from '../errors.js';
+import { loadCluster, loadModel } from '../inputs.js';
+import type { BenchDispatchFlags } from './bench.command.js';
+import { layoutFlag, stepOf } from './layer-inputs.js';
+
+/** What is measured, at full size, and how people call it. */
+export interface BenchSubject {
+  readonly cluster: Cluster;
+  readonly shape: MoeShape;
+  readonly name: string;
+}
+
+/** Reads cluster, layout, and the shape of a model's layer or of four flags. Throws `InputError`. */
+export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
+  const cluster = loadCluster(flags.cluster);
+  const { tokens, hidden, experts, topk, sequence, sequences } = flags;
+  const given = { '--tokens': tokens, '--hidden': hidden, '--experts': experts, '--topk': topk };
+  if (flags.model !== undefined) {
+    const extra = Object.entries(given).find(([, value]) => value !== undefined);
+    if (extra) throw new InputError(`--model and ${extra[0]}`, { expected: 'a model, or a shape by four flags' });
+    const model = loadModel(flags.model);
+    const layout = layoutFlag(flags.layout, cluster, model);
+    const strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } } as const;
+    const shape = moeShape(stepOf(model, layout, { sequence, sequences, dtype: 'bf16' }, strategy));
+    return { cluster, shape, name: model.name };
+  }
+  const missing = Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [flag] : []));
+  if (tokens === undefined || hidden === undefined || experts === undefined || topk === undefined) {
+    throw new InputError('there is nothing to dispatch', { expected: `--model, or ${missing.join(', ')} too` });
+  }
+  const layout = layoutFlag(flags.layout, cluster);
+  const least = Object.entries(given).find(([, value]) => value === 0);
+  if (least) throw new InputError(`${least[0]} is 0`, { expected: 'at least 1' });
+  if (topk > experts)
+    throw new InputError(`top-${topk} of ${experts} experts`, { expected: `--topk up to ${experts}` });
+  if (experts % layout.ep !== 0) {
+    throw new InputError(`${experts} experts over ep=${layout.ep}`, { expected: 'as many on every rank' });
+  }
+  const shape: MoeShape = { tokens, hiddenSize: hidden, expertFfn: hidden, experts, topK: topk, layout, dtype: 'bf16' };
+  return { cluster, shape, name: `${experts} experts, top-${topk}, hidden ${hidden}` };
+}
+
+/** Runs the command. Throws `InputError` for bad input; a failed rank or a wrong result fails the run. */
+export async function runBenchDispatch({ console }: MontaContext, flags: BenchDispatchFlags): Promise<void> {
+  const subject = benchSubject(flags);
+  if (flags.rounds < 1) throw new InputError('--rounds is 0', { expected: 'at least 1' });
+  if (flags.seconds < 1) throw new InputError('--seconds is 0', { expected: 'at least 1' });
+  const { chunks: chunkCounts, routing, seed, only, emulate, rounds, seconds } = flags;
+  const stop = new AbortController();
+  const interrupted = (): void => stop.abort(new Interrupted());
+  process.once('SIGINT', interrupted);
+  let result: DispatchBench;
+  try {
+    result = await benchDispatch({
+      ...subject,
+      chunkCounts,
+      routing,
+      seed,
+      emulate,
+      rounds,
+      seconds,
+      ...(only === undefined ? {} : { only }),
+      onPhase: (what) => console.note(what),
+      signal: stop.signal,
+    });
+  } finally {
+    process.off('SIGINT', interrupted);
+  }
+  const wrong = result.cases.find(({ deviation }) => !(deviation < 1e-4));
+  if (wrong) {
+    throw new Error(
+      `${wrong.name} in ${wrong.chunks} chunks, ${wrong.pass}: a token's result differs from its closed form by ${wrong.deviation}`,
+    );
+  }
+  if (flags.json)
+    console.json({
+      subject: subject.name,
+      layout: formatLayout(subject.shape.layout),
+      ...describeBench(subject, result),
+    });
+  else console.print(renderBench(subject, result, console.style));
+}

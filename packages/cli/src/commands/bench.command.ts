@@ -1,0 +1,155 @@
+/** Flags and help of `monta bench`; what it does is in `bench-dispatch.ts`, loaded when it runs. */
+import { buildCommand, buildRouteMap } from '@stricli/core';
+import { InputError, parseCount, type Routing } from '@monta/core';
+import type { MontaContext } from '../context.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+import { parseRouting } from './plan.command.js';
+
+export interface BenchDispatchFlags {
+  readonly json: boolean;
+  readonly cluster: string;
+  readonly layout: string;
+  readonly model?: string;
+  readonly sequence?: number;
+  readonly sequences: number;
+  readonly tokens?: number;
+  readonly hidden?: number;
+  readonly experts?: number;
+  readonly topk?: number;
+  readonly routing: Routing;
+  readonly chunks: readonly number[];
+  readonly only?: readonly string[];
+  readonly emulate: 'auto' | 'off' | number;
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly seed: number;
+}
+
+/** `auto`, `off`, or by what factor all times are stretched. */
+export function parseEmulate(text: string): 'auto' | 'off' | number {
+  if (text === 'auto' || text === 'off') return text;
+  const factor = Number(text);
+  if (text.trim() !== '' && factor > 0 && Number.isFinite(factor)) return factor;
+  throw new InputError(`"${text}" is no way to emulate`, {
+    expected: 'auto, off (memory speed), or the factor by which all times are stretched, like 20',
+  });
+}
+
+/** `1,2,4`. */
+export function parseChunks(text: string): number[] {
+  const counts = text.split(',').map((part) => (/^[1-9]\d{0,2}$/u.test(part.trim()) ? Number(part) : NaN));
+  if (counts.some(Number.isNaN)) {
+    throw new InputError(`"${text}" are no chunk counts`, { expected: 'whole numbers from 1 to 999, like 1,2,4,8' });
+  }
+  return [...new Set(counts)].sort((a, b) => a - b);
+}
+
+const count = (brief: string, placeholder = 'count') =>
+  ({ kind: 'parsed', parse: parseCount, placeholder, brief, optional: true }) as const;
+
+const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
+  loader: lazy(async () => (await import('./bench-dispatch.js')).runBenchDispatch),
+  parameters: {
+    flags: {
+      cluster: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'name|file',
+        brief: 'The cluster whose network is emulated',
+      },
+      layout: { kind: 'parsed', parse: String, placeholder: 'tp=8,dp=2,ep=2', brief: 'Parallel degrees' },
+      model: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'name|config.json',
+        brief: 'Whose MoE layer; or give the shape with the four flags after it',
+        optional: true,
+      },
+      tokens: count('Tokens of a replica, instead of --model'),
+      hidden: count('Hidden size, instead of --model'),
+      experts: count('Experts, instead of --model'),
+      topk: count('Experts of a token, instead of --model'),
+      sequence: count('Tokens of a sequence of the model (default: 4,096, or what it allows)', 'tokens'),
+      sequences: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'count',
+        brief: 'Sequences of one micro-batch of a replica',
+        default: '1',
+      },
+      routing: {
+        kind: 'parsed',
+        parse: parseRouting,
+        placeholder: 'uniform|zipf:s',
+        brief: 'How tokens spread over experts; drawn token by token',
+        default: 'uniform',
+      },
+      chunks: { kind: 'parsed', parse: parseChunks, placeholder: '1,2,4,8', brief: 'Chunk counts', default: '1,2,4,8' },
+      only: {
+        kind: 'parsed',
+        parse: (text: string) => text.split(','),
+        placeholder: 'sliced,scattered',
+        brief: 'Strategies to measure besides duplicated (default: all pairs of halves)',
+        optional: true,
+      },
+      emulate: {
+        kind: 'parsed',
+        parse: parseEmulate,
+        placeholder: 'auto|off|factor',
+        brief: 'Emulate the network, times stretched by a factor; off: bytes at memory speed',
+        default: 'auto',
+      },
+      rounds: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'count',
+        brief: 'Times that every case is measured, in turns',
+        default: '3',
+      },
+      seconds: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'seconds',
+        brief: 'Emulated time that all rounds may take together; longer is less noisy',
+        default: '60',
+      },
+      seed: { kind: 'parsed', parse: parseCount, placeholder: 'number', brief: 'Of the routing', default: '1' },
+      json: jsonFlag,
+    },
+  },
+  docs: {
+    brief: 'Measure every way to dispatch on real ranks, beside prediction and line-rate bound',
+    fullDescription: helpText(
+      'Runs dispatch and combine of one MoE layer, forward and backward, in every strategy and chunk count, on real ranks: threads of\n' +
+        'this machine, each with a memory of its own, whose bytes pass an emulated network in real time. Volume and bandwidths are cut\n' +
+        'by the same factor and all times stretched by another, so that every ratio is that of the full size and this machine can carry\n' +
+        'the bytes. Every result is checked against its closed form. Predictions come from the simulator and from probes of this\n' +
+        'machine, never from the measured cases.',
+      [
+        [
+          'monta bench dispatch --model 2x70b --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --sequence 8192',
+          'the case of the paper',
+        ],
+        ['monta bench dispatch --model mixtral-8x7b --cluster laptop-2x4 --layout tp=4,dp=2,ep=2', 'a small cluster'],
+        [
+          'monta bench dispatch --tokens 4096 --hidden 4096 --experts 16 --topk 2 --cluster a800-1x8 --layout tp=4,dp=2,ep=2',
+          'a shape',
+        ],
+        ['monta bench dispatch --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --json', 'for scripts'],
+      ],
+    ),
+  },
+});
+
+export const benchCommand = buildRouteMap({
+  routes: { dispatch: dispatchCommand },
+  docs: {
+    brief: 'Measure on the running backend, beside prediction and bound',
+    fullDescription: helpText('Measures on the running backend; the network is emulated unless told otherwise.', [
+      [
+        'monta bench dispatch --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2',
+        'every strategy and chunk count',
+      ],
+    ]),
+  },
+});

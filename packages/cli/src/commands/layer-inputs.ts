@@ -1,0 +1,38 @@
+/** Layouts and layer shapes from the flags of commands that work on one MoE layer. */
+import {
+  checkModelLayout,
+  deviceCount,
+  InputError,
+  parseLayout,
+  type Cluster,
+  type Layout,
+  type MoeModel,
+  type StepShape,
+  type Strategy,
+} from '@monta/core';
+
+const usualSequence = 4096;
+
+/** Reads a layout; a complaint says that it is about the flag. */
+export function layoutFlag(text: string, cluster: Cluster, model?: MoeModel): Layout {
+  try {
+    const layout = parseLayout(text, deviceCount(cluster));
+    if (model) checkModelLayout(model, layout);
+    return layout;
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
+  }
+}
+
+export interface StepFlags {
+  readonly sequence?: number;
+  readonly sequences: number;
+  readonly dtype: 'bf16' | 'f32';
+}
+
+/** A step of one micro-batch; the sequence defaults to 4,096, or what the model allows if that is less. Throws `InputError`. */
+export function stepOf(model: MoeModel, layout: Layout, flags: StepFlags, strategy: Strategy): StepShape {
+  const sequence = flags.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence);
+  if (sequence < 1 || flags.sequences < 1) throw new InputError('there are no tokens', { expected: 'at least one' });
+  return { model, layout, sequence, sequences: flags.sequences, microBatches: 1, dtype: flags.dtype, strategy };
+}
