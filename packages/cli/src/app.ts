@@ -10,17 +10,25 @@ import {
   type ApplicationContext,
 } from '@stricli/core';
 import { InputError, didYouMean } from '@monta/core';
+import { calibrateCommand } from './commands/calibrate.command.js';
+import { benchCommand } from './commands/bench.command.js';
 import { clusterCommand } from './commands/cluster.command.js';
 import { modelCommand } from './commands/model.command.js';
 import { planCommand } from './commands/plan.command.js';
+import { trainCommand } from './commands/train.command.js';
 import { helpText } from './commands/flags.js';
+import { validateCommand } from './commands/validate.command.js';
 import type { MontaContext } from './context.js';
 import { describeFailure } from './errors.js';
 import { Console, type OutputStream } from './output/console.js';
 import { createStyle } from './output/style.js';
 
 const routes = {
+  train: trainCommand,
   plan: planCommand,
+  bench: benchCommand,
+  calibrate: calibrateCommand,
+  validate: validateCommand,
   cluster: clusterCommand,
   model: modelCommand,
 };
@@ -35,7 +43,9 @@ const root = buildRouteMap({
       'Monta makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest.\n' +
         'Each command explains itself and gives examples: monta <command> --help.',
       [
+        ['monta train', 'the main job: plan, train, compare, report'],
         ['monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2', 'how tokens should travel, and why'],
+        ['monta calibrate alltoall.log allgather.log -o cluster.json', 'what the links really give'],
         ['monta cluster', 'which clusters are known'],
         ['monta model mixtral-8x7b', 'parameters and FLOPs of a model'],
       ],

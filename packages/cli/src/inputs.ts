@@ -1,6 +1,16 @@
 /** Clusters and models as people name them: a preset, or a file. */
 import { clusterPresets, getCluster, getModel, readCluster, readModel, type Cluster, type MoeModel } from '@monta/core';
-import { InputError, modelPresets } from '@monta/core';
+import {
+  CalibrationLookup,
+  gemmShareOf,
+  gpuKey,
+  InputError,
+  modelPresets,
+  readCalibration,
+  type Calibration,
+  type CostInputs,
+  type CostModelOptions,
+} from '@monta/core';
 import { pathExists, readTextFile } from './files.js';
 
 /** Whether a person means a file: the text has a folder or an ending that files have, or there is such a file. */
@@ -30,4 +40,41 @@ export function loadModel(nameOrFile: string): MoeModel {
   return meansFile(nameOrFile)
     ? readModel(readTextFile(nameOrFile), nameOrFile)
     : orFile(nameOrFile, modelPresets, 'model', () => getModel(nameOrFile));
+}
+
+/** Reads a calibration file. Throws `InputError`. */
+export function readCalibrationFile(path: string): Calibration {
+  return readCalibration(readTextFile(path), path);
+}
+
+/**
+ * What a calibration file says of a cluster, for `costModel`: curves of collectives (of the series that are named like the cluster, else of
+ * its device, else carried), and, where a probe timed matrix products on this very device, the share of its peak that they reached.
+ * Throws `InputError` for a bad file, and when it holds nothing that helps with this cluster's device.
+ */
+export function loadCalibration(
+  path: string,
+  cluster: Cluster,
+  computeType: CostInputs['computeType'] = 'bf16',
+): Pick<CostModelOptions, 'curves' | 'inputs' | 'inputSource'> {
+  const calibration = readCalibrationFile(path);
+  const curves = new CalibrationLookup(calibration, { gpu: cluster.device.name, system: cluster.name });
+  const size = 2 ** 20;
+  const usable = calibration.series.some(
+    ({ op, ranks, nodes }) => !('unknown' in curves.find({ op, ranks, nodes: nodes ?? 1, bytes: size })),
+  );
+  if (!usable) {
+    const devices = [...new Set(calibration.series.map((s) => s.gpu || 'unnamed device'))];
+    throw new InputError(`says nothing about ${cluster.device.name}`, {
+      file: path,
+      expected: `measurements of ${cluster.device.name}, or of a device of its family (it holds ${devices.join(', ')})`,
+      hint: 'monta calibrate --gpu names the device of logs that do not say',
+    });
+  }
+  const probe = calibration.probes?.find((one) => gpuKey(one.computeDevice) === gpuKey(cluster.device.name));
+  const peak = cluster.device.flopsPerSecond[computeType];
+  const gemmEfficiency = probe === undefined || peak === undefined ? undefined : gemmShareOf(probe, peak);
+  return gemmEfficiency === undefined
+    ? { curves }
+    : { curves, inputs: { gemmEfficiency }, inputSource: `matrix products probed, ${path}` };
 }

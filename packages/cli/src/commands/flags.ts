@@ -9,6 +9,15 @@ export const jsonFlag = {
   withNegated: false,
 } as const;
 
+/** `--calibration`: measured link curves in place of the cluster file's latencies and bandwidths. */
+export const calibrationFlag = {
+  kind: 'parsed',
+  parse: String,
+  placeholder: 'file',
+  brief: 'Link curves from monta calibrate, in place of datasheet latencies and bandwidths',
+  optional: true,
+} as const;
+
 /** The long help of a command: what it prints, then lines to copy. */
 export function helpText(description: string, examples: readonly (readonly [line: string, comment: string])[]): string {
   const width = Math.max(...examples.map(([line]) => line.length)) + 3;

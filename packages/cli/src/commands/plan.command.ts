@@ -2,7 +2,7 @@
 import { buildCommand } from '@stricli/core';
 import { InputError, parseCount, type Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
 
 export interface PlanFlags {
   readonly json: boolean;
@@ -16,6 +16,7 @@ export interface PlanFlags {
   readonly dtype: 'bf16' | 'f32';
   readonly seed: number;
   readonly flips: boolean;
+  readonly calibration?: string;
 }
 
 /** `uniform` or `zipf:1.2`. */
@@ -78,6 +79,7 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         brief: 'Look for the tokens and bandwidths at which the answer changes',
         default: true,
       },
+      calibration: calibrationFlag,
       json: jsonFlag,
     },
   },
@@ -94,6 +96,10 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         ],
         ['monta plan --model mixtral-8x7b --cluster h100-2x8 --layout tp=4,dp=4,ep=4,sp', 'with sequence parallelism'],
         ['monta plan --model dbrx --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --routing zipf:1', 'skewed experts'],
+        [
+          'monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --calibration cluster.json',
+          'with measured link curves',
+        ],
         ['monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --json', 'for scripts'],
       ],
     ),

@@ -28,7 +28,7 @@ import {
   type Workload,
 } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { loadCluster, loadModel } from '../inputs.js';
+import { loadCalibration, loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { PlanFlags } from './plan.command.js';
@@ -77,7 +77,12 @@ function problemOf(flags: PlanFlags): Problem {
     dtype: flags.dtype,
     strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
   };
-  const costs = costModel(cluster.device, { inputs: { computeType: flags.dtype }, inputSource: '--dtype' });
+  const measured = flags.calibration === undefined ? {} : loadCalibration(flags.calibration, cluster, flags.dtype);
+  const costs = costModel(cluster.device, {
+    ...measured,
+    inputs: { computeType: flags.dtype, ...measured.inputs },
+    inputSource: measured.inputSource ?? '--dtype',
+  });
   const { routing, seed, scope } = flags;
   return { step, workload: { cluster, shape: moeShape(step), routing, seed, model: costs, scope } };
 }
@@ -234,6 +239,7 @@ export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
     routing: flags.routing,
     scope: flags.scope,
     dtype: flags.dtype,
+    calibration: flags.calibration ?? null,
     best: describeCandidate(best),
     baseline: describeCandidate(baseline),
     bestFixed: describeCandidate(bestFixed),

@@ -15,6 +15,7 @@ import {
 import { drawing, element, estimateTextWidth, escapeXml, fill, label, line, seriesRole, stroke } from './svg.js';
 
 export interface LineSeries {
+  /** In the legend; empty for a part of the series before it that needs no entry of its own. */
   readonly name: string;
   /** Points in drawing order; a y that is not finite breaks the line. */
   readonly points: readonly (readonly [x: number, y: number])[];
@@ -42,11 +43,13 @@ export interface LineChart {
 /** Draws the chart as an SVG document. */
 export function lineChart(chart: LineChart): string {
   const { width = 640, height = 320, levels = [] } = chart;
-  const legend: LegendItem[] = chart.series.map((series, index) => ({
-    name: series.name,
-    role: seriesRole(series.colour ?? index),
-    shape: series.look === 'dashed' ? 'dashed' : series.look === 'faint' ? 'faint' : 'line',
-  }));
+  const legend: LegendItem[] = chart.series
+    .map((series, index): LegendItem => ({
+      name: series.name,
+      role: seriesRole(series.colour ?? index),
+      shape: series.look === 'dashed' ? 'dashed' : series.look === 'faint' ? 'faint' : 'line',
+    }))
+    .filter(({ name }) => name !== '');
   const head = heading(width, chart.title, chart.subtitle, legend.length > 1 ? legend : []);
   const top = head.height + 20;
   const bottom = height - horizontalAxisHeight;
@@ -86,7 +89,7 @@ export function lineChart(chart: LineChart): string {
     });
     if (!series.dots) return path;
     const describePoint = (px: number, py: number) =>
-      `${series.name}: ${formatOf(chart.x)(px)}, ${formatOf(chart.y)(py)}`;
+      `${series.name === '' ? '' : `${series.name}: `}${formatOf(chart.x)(px)}, ${formatOf(chart.y)(py)}`;
     const dots = series.points
       .filter(([px, py]) => Number.isFinite(x(px)) && Number.isFinite(y(py)))
       .map(([px, py]) =>

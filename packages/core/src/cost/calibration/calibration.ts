@@ -10,17 +10,21 @@
  *       "basis": "measured", "addedError": 0,            or "derived", and the relative error that deriving adds
  *       "sources": ["collectives.csv:170-190"],
  *       "points": [[512, 1.01e-5], ...]                   [total bytes as nccl-tests counts, seconds], rising, times not falling
- *     } ] }
+ *     } ],
+ *     "probes": [ ... ] }                                 what `monta calibrate --probe` found besides curves, see probe.ts; may be absent
  */
 import { InputError, readDocument } from '../../units/index.js';
 import type { Field } from '../../units/index.js';
 import { measuredOps } from './measurement.js';
+import { readProbe } from './probe.js';
+import type { Probe } from './probe.js';
 import { describeKey, keyText } from './series.js';
 import type { Series } from './series.js';
 
 export interface Calibration {
   readonly series: readonly Series[];
   readonly notes: readonly string[];
+  readonly probes?: readonly Probe[];
 }
 
 const format = 'monta-calibration';
@@ -33,9 +37,10 @@ function item(s: Series): string {
 }
 
 /** The text of a calibration file. */
-export function writeCalibration({ series, notes }: Calibration): string {
+export function writeCalibration({ series, notes, probes = [] }: Calibration): string {
   const head = `"format": "${format}",\n  "version": ${version},\n  "notes": ${JSON.stringify(notes)}`;
-  return `{\n  ${head},\n  "series": [\n${series.map(item).join(',\n')}\n  ]\n}\n`;
+  const tail = probes.length === 0 ? '' : `,\n  "probes": ${JSON.stringify(probes, null, 2).replaceAll('\n', '\n  ')}`;
+  return `{\n  ${head},\n  "series": [\n${series.map(item).join(',\n')}\n  ]${tail}\n}\n`;
 }
 
 /**
@@ -43,7 +48,7 @@ export function writeCalibration({ series, notes }: Calibration): string {
  * values out of range, points out of order, and two series of the same key.
  */
 export function readCalibration(text: string, fileName: string): Calibration {
-  const top = readDocument(text, fileName).map(['format', 'version', 'notes', 'series']);
+  const top = readDocument(text, fileName).map(['format', 'version', 'notes', 'series', 'probes']);
   top.need('format', `"${format}"`).oneOf([format]);
   const number = top.need('version', `${version}`);
   if (number.integer() !== version) {
@@ -65,7 +70,8 @@ export function readCalibration(text: string, fileName: string): Calibration {
       return one;
     });
   const notes = top.get('notes')?.list() ?? [];
-  return { series, notes: notes.map((note) => note.string()) };
+  const probes = top.get('probes')?.list().map(readProbe) ?? [];
+  return { series, notes: notes.map((note) => note.string()), ...(probes.length === 0 ? {} : { probes }) };
 }
 
 function readSeries(field: Field): Series {
@@ -143,7 +149,11 @@ export function mergeCalibrations(calibrations: readonly Calibration[], typicalF
     }
     merged.set(keyText(one), one);
   }
-  return { series: [...merged.values()], notes: [...new Set(calibrations.flatMap((c) => c.notes))] };
+  const all = calibrations.flatMap((c) => c.probes ?? []);
+  // A later probe of the same backend replaces an earlier one.
+  const probes = [...new Map(all.map((probe) => [`${probe.gpu}|${probe.system}|${probe.library}`, probe])).values()];
+  const notes = [...new Set(calibrations.flatMap((c) => c.notes))];
+  return { series: [...merged.values()], notes, ...(probes.length === 0 ? {} : { probes }) };
 }
 
 /** How many times two series differ at the sizes that both have, in the middle; 1 when they share none. */

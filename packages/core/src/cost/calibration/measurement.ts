@@ -79,6 +79,10 @@ export function busFactor(op: MeasuredOp, ranks: number): number {
   }
 }
 
+/** Bus bandwidth of a measured or predicted time, bytes/s. */
+export const busBytesPerSecond = (op: MeasuredOp, ranks: number, bytes: number, seconds: number): number =>
+  (bytes * busFactor(op, ranks)) / seconds;
+
 /** Where a row stands, as `file:line`. */
 export const place = (m: Pick<Measurement, 'source' | 'line'>): string => `${m.source}:${m.line}`;
 

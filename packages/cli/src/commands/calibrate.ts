@@ -1,0 +1,203 @@
+/** `monta calibrate`: measurements in, a calibration out, with a table of what was fitted and what to distrust. */
+import {
+  curveOf,
+  fitCalibration,
+  formatBandwidth,
+  formatBytes,
+  formatPercent,
+  formatSeconds,
+  InputError,
+  mergeCalibrations,
+  writeCalibration,
+  type Calibration,
+  type Fit,
+  type Measurement,
+  type SeriesFit,
+} from '@monta/core';
+import { fitPlots } from '../calibrate/fit-plot.js';
+import { readMeasurementFiles } from '../calibrate/read-measurements.js';
+import type { MontaContext } from '../context.js';
+import { writeFileAtomically } from '../files.js';
+import { loadCluster, readCalibrationFile } from '../inputs.js';
+import type { Console } from '../output/console.js';
+import { renderTable } from '../output/table.js';
+import type { CalibrateFlags } from './calibrate.command.js';
+
+/** Expected relative error at sizes beyond the measured ones, by one octave. */
+const extrapolation = ({ series }: SeriesFit): { below: number; above: number } => {
+  const curve = curveOf(series);
+  return {
+    below: curve.at((series.points[0]?.bytes ?? 1) / 2).expectedError,
+    above: curve.at((series.points.at(-1)?.bytes ?? 1) * 2).expectedError,
+  };
+};
+
+const range = ({ series: { points } }: SeriesFit): string =>
+  `${formatBytes(points[0]?.bytes ?? 0)} – ${formatBytes(points.at(-1)?.bytes ?? 0)}`;
+
+/** The table of all fitted series, one block per device, library and system. */
+export function showFits(console: Console, fits: readonly SeriesFit[]): void {
+  const hardware = new Map<string, SeriesFit[]>();
+  for (const fit of fits) {
+    const { gpu, library, system } = fit.series;
+    const name = [gpu || 'unnamed device', library, system].filter((part) => part !== '').join(' · ');
+    hardware.set(name, [...(hardware.get(name) ?? []), fit]);
+  }
+  const number = { align: 'number' } as const;
+  for (const [name, members] of hardware) {
+    console.print(console.style.bold(name));
+    const rows = members.map((fit) => {
+      const { series, rows: count, outliers, alphaSeconds, busBytesPerSecond, interpolationError } = fit;
+      const beyond = extrapolation(fit);
+      return [
+        series.op,
+        String(series.ranks),
+        series.nodes === null ? '?' : String(series.nodes),
+        formatSeconds(alphaSeconds),
+        formatBandwidth(busBytesPerSecond),
+        range(fit),
+        `${series.points.length} of ${count}`,
+        outliers.length === 0 ? '' : String(outliers.length),
+        formatPercent(interpolationError),
+        formatPercent(beyond.below),
+        formatPercent(beyond.above),
+      ];
+    });
+    console.print(
+      renderTable(
+        [
+          { header: 'collective' },
+          { header: 'ranks', ...number },
+          { header: 'nodes', align: 'right' },
+          { header: 'latency', ...number },
+          { header: 'bus bandwidth', ...number },
+          { header: 'measured sizes' },
+          { header: 'points', align: 'right' },
+          { header: 'left out', align: 'right' },
+          { header: 'error between', ...number },
+          { header: '½ below', ...number },
+          { header: '2x above', ...number },
+        ],
+        rows,
+        { style: console.style, indent: 2 },
+      ),
+    );
+    console.print();
+  }
+  console.print(
+    'latency: of the smallest messages; bus bandwidth: marginal, of the largest; error between: median, each point predicted from its\n' +
+      'neighbours; ½ below, 2x above: expected error of extrapolating to half the smallest and twice the largest size',
+  );
+}
+
+const warningsShown = 12;
+
+/** Warnings, the first dozen of them; the JSON has all. */
+export function showWarnings(console: Console, warnings: readonly string[]): void {
+  for (const warning of warnings.slice(0, warningsShown)) console.warn(warning);
+  if (warnings.length > warningsShown) console.warn(`… and ${warnings.length - warningsShown} more; --json lists all`);
+}
+
+/** `out.svg` for one plot, `out-h100-8-ranks.svg` for each of several. Gives the paths. */
+export function writePlots(path: string, fits: readonly SeriesFit[]): string[] {
+  const plots = fitPlots(fits);
+  return plots.map(({ slug, svg }) => {
+    const target = plots.length === 1 ? path : `${path.replace(/\.svg$/iu, '')}-${slug}.svg`;
+    writeFileAtomically(target, svg);
+    return target;
+  });
+}
+
+/** Fits; a refusal for mixed hardware says how to name clusters here. */
+export function fitOrExplain(measurements: readonly Measurement[]): Fit {
+  try {
+    return fitCalibration(measurements);
+  } catch (error) {
+    if (error instanceof InputError && error.hint?.includes('--system') === true) {
+      throw new InputError(error.message, {
+        file: error.file,
+        line: error.line,
+        expected: error.expected,
+        hint: 'if they are several clusters, say so: --system-by-file, or one call each with --system and --merge',
+      });
+    }
+    throw error;
+  }
+}
+
+/** The JSON of a fitted series. */
+const describeFit = (fit: SeriesFit) => {
+  const { series, rows, outliers, alphaSeconds, busBytesPerSecond, interpolationError } = fit;
+  const { points, ...key } = series;
+  const beyond = extrapolation(fit);
+  return {
+    ...key,
+    latencySeconds: alphaSeconds,
+    busBytesPerSecond,
+    smallestBytes: points[0]?.bytes,
+    largestBytes: points.at(-1)?.bytes,
+    rows,
+    points: points.length,
+    leftOut: outliers.map(({ source, line, bytes, seconds }) => ({ source, line, bytes, seconds })),
+    interpolationError,
+    extrapolationErrorBelow: beyond.below,
+    extrapolationErrorAbove: beyond.above,
+  };
+};
+
+/** What a finished calibration does besides being written: merging, plots, table or JSON. */
+export function finish(
+  console: Console,
+  flags: CalibrateFlags,
+  fit: Fit,
+  warnings: readonly string[],
+  more: { readonly show?: () => void; readonly json?: Readonly<Record<string, unknown>> } = {},
+): void {
+  const earlier: Calibration[] = (flags.merge ?? []).map(readCalibrationFile);
+  const calibration = mergeCalibrations([...earlier, fit.calibration]);
+  const plots = flags.plot === undefined ? [] : writePlots(flags.plot, fit.fits);
+  writeFileAtomically(flags.output, writeCalibration(calibration));
+  if (flags.json) {
+    console.json({
+      output: flags.output,
+      plots,
+      series: fit.fits.map(describeFit),
+      seriesInFile: calibration.series.length,
+      warnings,
+      ...more.json,
+    });
+    return;
+  }
+  showFits(console, fit.fits);
+  more.show?.();
+  console.print();
+  const merged =
+    earlier.length === 0 ? '' : ` (${fit.fits.length} measured now, the rest from ${(flags.merge ?? []).join(', ')})`;
+  console.print(`Written  ${flags.output}: ${calibration.series.length} series${merged}`);
+  for (const plot of plots) console.print(`Plot     ${plot}`);
+  showWarnings(console, warnings);
+}
+
+/** Runs the command. Throws `InputError` for files that cannot be read, measurements that cannot be true, and contradicting flags. */
+export async function runCalibrate(context: MontaContext, flags: CalibrateFlags, ...files: string[]): Promise<void> {
+  if (flags.probe) {
+    if (files.length > 0) {
+      throw new InputError('--probe measures, it reads no files', {
+        hint: 'calibrate from the files first, then add it with --merge',
+      });
+    }
+    await (await import('./calibrate-probe.js')).runProbe(context, flags);
+    return;
+  }
+  if (flags.emulate !== undefined) throw new InputError('--emulate is for --probe');
+  if (files.length === 0) {
+    throw new InputError('there is nothing to read', {
+      expected: 'files with measurements, or --probe to measure here',
+      hint: 'monta calibrate --help has examples',
+    });
+  }
+  const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
+  const { measurements, warnings } = readMeasurementFiles(files, { ...flags, cluster });
+  const fit = fitOrExplain(measurements);
+  finish(context.console, flags, fit, [...warnings, ...fit.warnings]);
+}

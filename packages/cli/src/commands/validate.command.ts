@@ -1,0 +1,51 @@
+/** Flags and help of `monta validate`; what it does is in `validate.ts`, loaded when it runs. */
+import { buildCommand } from '@stricli/core';
+import type { MeasuredOp } from '@monta/core';
+import type { MontaContext } from '../context.js';
+import { readingFlags } from './calibrate.command.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+
+export interface ValidateFlags {
+  readonly json: boolean;
+  readonly calibration: string;
+  readonly system?: string;
+  readonly systemByFile: boolean;
+  readonly gpu?: string;
+  readonly ranks?: number;
+  readonly nodes?: number;
+  readonly op?: MeasuredOp;
+}
+
+export const validateCommand = buildCommand<ValidateFlags, string[], MontaContext>({
+  loader: lazy(async () => (await import('./validate.js')).runValidate),
+  parameters: {
+    flags: {
+      calibration: { kind: 'parsed', parse: String, placeholder: 'file', brief: 'What predicts' },
+      ...readingFlags,
+      json: jsonFlag,
+    },
+    positional: {
+      kind: 'array',
+      parameter: {
+        parse: String,
+        placeholder: 'file',
+        brief: 'Measured collectives: output of nccl-tests, CSV, or measured traces',
+      },
+    },
+  },
+  docs: {
+    brief: 'Compare measured collectives with what a calibration predicts',
+    fullDescription: helpText(
+      'Prints measured against predicted times with errors, by kind of prediction and by series, and beside them the naive\n' +
+        'predictor (straight lines in log-log between points, bus bandwidth carried over elsewhere). Errors are relative to the\n' +
+        'measured time. The calibration should not have seen what is compared.',
+      [
+        ['monta validate new.csv --calibration cluster.json', 'how good are the predictions'],
+        [
+          'monta validate alltoall.log --calibration cluster.json --json',
+          'for scripts: medianAbsoluteError, p90AbsoluteError',
+        ],
+      ],
+    ),
+  },
+});
