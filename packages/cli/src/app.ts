@@ -13,8 +13,11 @@ import { InputError, didYouMean } from '@monta/core';
 import { calibrateCommand } from './commands/calibrate.command.js';
 import { benchCommand } from './commands/bench.command.js';
 import { clusterCommand } from './commands/cluster.command.js';
+import { convertCommand } from './commands/convert.command.js';
+import { inspectCommand } from './commands/inspect.command.js';
 import { modelCommand } from './commands/model.command.js';
 import { planCommand } from './commands/plan.command.js';
+import { simulateCommand } from './commands/simulate.command.js';
 import { trainCommand } from './commands/train.command.js';
 import { helpText } from './commands/flags.js';
 import { validateCommand } from './commands/validate.command.js';
@@ -26,11 +29,14 @@ import { createStyle } from './output/style.js';
 const routes = {
   train: trainCommand,
   plan: planCommand,
+  simulate: simulateCommand,
   bench: benchCommand,
   calibrate: calibrateCommand,
   validate: validateCommand,
   cluster: clusterCommand,
   model: modelCommand,
+  convert: convertCommand,
+  inspect: inspectCommand,
 };
 
 type StricliProcess = ApplicationContext['process'];

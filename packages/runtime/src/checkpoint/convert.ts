@@ -88,7 +88,10 @@ export function convertCheckpoint(input: string, output: string, options: Conver
       ...(options.maxShardBytes === undefined ? {} : { maxShardBytes: options.maxShardBytes }),
       ...(source instanceof HuggingFaceFolder ? { origin: source } : {}),
     });
-    const left = state === undefined ? [] : [...state.states.filter((kind) => kind !== 'weight'), 'data position'];
+    const left = [
+      ...(state?.states.filter((kind) => kind !== 'weight') ?? []),
+      ...(state?.data === undefined ? [] : ['data position']),
+    ];
     return { ...shared, type, left, ...(state === undefined ? {} : { step: state.step }) };
   } finally {
     source.close();

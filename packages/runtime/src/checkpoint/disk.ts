@@ -75,8 +75,8 @@ export class SaveError extends Error {
   override readonly name = 'SaveError';
   readonly exitCode = 2;
 
-  constructor(what: string, cause: unknown, standing: string) {
-    super(`${what} was not written: ${describeCause(cause)}. ${standing}`, { cause });
+  constructor(event: string, cause: unknown, standing: string) {
+    super(`${event}: ${describeCause(cause)}. ${standing}`, { cause });
   }
 }
 

@@ -118,7 +118,7 @@ export class HuggingFaceWriter {
     const code = (error as NodeJS.ErrnoException | null)?.code;
     return code === undefined
       ? error
-      : new SaveError(`model folder ${this.#output.folder}`, error, 'Nothing of it is left');
+      : new SaveError(`model folder ${this.#output.folder} was not written`, error, 'Nothing of it is left');
   }
 }
 

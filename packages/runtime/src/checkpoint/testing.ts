@@ -96,11 +96,13 @@ export function readAll(source: TensorSource): Map<string, Float32Array> {
   return all;
 }
 
+const bytesOf = (data: Float32Array): Buffer => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+
 /** Whether two sets of tensors have the same names and bits. */
 export function sameBits(a: Tensors, b: Tensors): boolean {
-  const bytes = (data: Float32Array): Buffer => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   return (
-    a.size === b.size && [...a].every(([name, data]) => bytes(data).equals(bytes(b.get(name) ?? new Float32Array(0))))
+    a.size === b.size &&
+    [...a].every(([name, data]) => bytesOf(data).equals(bytesOf(b.get(name) ?? new Float32Array(0))))
   );
 }
 

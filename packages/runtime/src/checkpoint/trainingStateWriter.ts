@@ -166,8 +166,14 @@ export function saveTrainingState(request: SaveRequest): SavedState {
 
 function saveError(path: string, failure: unknown): SaveError {
   const last = completeSteps(dirname(path)).at(-1);
+  if (existsSync(join(path, manifestName)))
+    return new SaveError(
+      `checkpoint ${basename(path)} in ${dirname(path)} may not survive a power failure`,
+      failure,
+      'Its content is whole',
+    );
   return new SaveError(
-    `checkpoint ${basename(path)} in ${dirname(path)}`,
+    `checkpoint ${basename(path)} in ${dirname(path)} was not written`,
     failure,
     last === undefined
       ? 'Nothing of it is left; there is no earlier one'
@@ -244,7 +250,7 @@ export function writeTrainingState(
   } catch (error) {
     abandonFolder(folder);
     const system = error instanceof Error && 'syscall' in error;
-    throw system ? new SaveError(`training state ${folder}`, error, 'Nothing of it is left') : error;
+    throw system ? new SaveError(`training state ${folder} was not written`, error, 'Nothing of it is left') : error;
   }
 }
 

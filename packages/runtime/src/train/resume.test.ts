@@ -111,6 +111,12 @@ async function train(
   };
 }
 
+/** The files of step 6's ranks, as text. */
+const rankFiles = (where: string): string[] =>
+  readdirSync(join(where, stepFolderName(6)))
+    .filter((name) => name.endsWith('.safetensors'))
+    .map((name) => readFileSync(join(where, stepFolderName(6), name)).toString('base64'));
+
 describe('resume', { timeout: 240_000 }, () => {
   it.each<[string, PartialLayout]>([
     ['1 rank', {}],
@@ -124,11 +130,7 @@ describe('resume', { timeout: 240_000 }, () => {
     const resumed = await train(jobOf(layout, { checkpoint: plan(parts, 3), resume: 'latest' }));
     expect(resumed.start).toEqual({ step: 3, path: join(parts, stepFolderName(3)), notes: [] });
     expect(resumed.losses).toEqual(uninterrupted.losses.slice(3));
-    const file = (where: string): string[] =>
-      readdirSync(join(where, stepFolderName(6)))
-        .filter((name) => name.endsWith('.safetensors'))
-        .map((name) => readFileSync(join(where, stepFolderName(6), name)).toString('base64'));
-    expect(file(parts)).toEqual(file(whole));
+    expect(rankFiles(parts)).toEqual(rankFiles(whole));
   });
 
   it('under other layouts starts from equal weights and moments, and goes on within rounding', async () => {
