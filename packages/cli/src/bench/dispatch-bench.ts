@@ -104,7 +104,7 @@ export interface DispatchBench {
 /** Small packets share ports evenly even when messages are short; the mover makes up for that much lateness. */
 const scheduler = { packetBytes: 4096, catchUpSeconds: 0.05 };
 /** Share of what the mover can carry that the emulation may ask of it. */
-const moverShare = 0.2;
+const moverShare = 0.05;
 const probeRuns = { warmUps: 3, repetitions: 5 };
 /** Chunk counts at which kernels and overheads are probed. */
 const probedChunks = [1, 4];

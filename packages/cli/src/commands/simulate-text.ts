@@ -1,0 +1,191 @@
+/** A simulated timeline as text. */
+import {
+  deviceCount,
+  formatBandwidth,
+  formatBytes,
+  formatInteger,
+  formatLayout,
+  formatPercent,
+  formatSeconds,
+  type Span,
+} from '@monta/core';
+import { formatDispatch } from '../config/dispatch-choice.js';
+import type { Console } from '../output/console.js';
+import { renderFacts, renderTable, type Column } from '../output/table.js';
+import { ganttText } from './simulate-gantt.js';
+import type { SimulatedTimeline } from './simulate.js';
+import type { SimulateFlags } from './simulate.command.js';
+
+const number = (header: string): Column => ({ header, align: 'number' });
+const ms = (seconds: number): string => (seconds * 1e3).toFixed(3);
+
+/** Every operation of a rank, in order of its start. */
+function operationTable(spans: readonly Span[], { program }: SimulatedTimeline): string {
+  const several = program.nodes.length > 2;
+  const rows = [...spans]
+    .sort((a, b) => a.node - b.node || a.issued - b.issued || a.end - b.end)
+    .map(({ node, operation, lane, issued, ready, end, bytes }) => [
+      several ? `${node} ${operation}` : operation,
+      lane,
+      ms(issued),
+      ms(ready - issued),
+      ms(end - ready),
+      ms(end),
+      bytes > 0 ? formatBytes(bytes) : '-',
+    ]);
+  const columns = [
+    { header: several ? 'node, operation' : 'operation' },
+    { header: 'lane' },
+    number('start ms'),
+    number('waiting'),
+    number('busy'),
+    number('end'),
+    number('bytes'),
+  ];
+  return renderTable(columns, rows);
+}
+
+/** A step: one line a node. */
+function nodeTable(spans: readonly Span[], { program }: SimulatedTimeline): string {
+  const rows = program.nodes.map(({ template, layer, microBatch }, node) => {
+    const own = spans.filter((span) => span.node === node);
+    const start = Math.min(...own.map(({ issued }) => issued));
+    const end = Math.max(...own.map((span) => span.end));
+    const busy = (lanes: readonly Span['lane'][]): number =>
+      own.filter(({ lane }) => lanes.includes(lane)).reduce((sum, span) => sum + span.end - span.ready, 0);
+    return [
+      template,
+      layer < 0 ? '-' : String(layer),
+      String(microBatch),
+      ms(start),
+      ms(end),
+      ms(end - start),
+      ms(busy(['compute'])),
+      ms(busy(['inter'])),
+      ms(busy(['intra'])),
+      ms(busy(['copy'])),
+    ];
+  });
+  const columns = [
+    { header: 'template' },
+    { header: 'layer', align: 'right' as const },
+    { header: 'micro-batch', align: 'right' as const },
+    ...['start ms', 'end', 'takes', 'compute', 'inter', 'intra', 'copy'].map(number),
+  ];
+  return renderTable(columns, rows);
+}
+
+function laneTable({ simulation }: SimulatedTimeline, rank: number): string {
+  const times = simulation.summary.times.ranks.find((one) => one.rank === rank);
+  const rows = (times?.lanes ?? [])
+    .filter(({ busySeconds, waitingSeconds }) => busySeconds + waitingSeconds > 0)
+    .map(({ lane, busySeconds, waitingSeconds, exposedSeconds }) => [
+      lane,
+      formatSeconds(busySeconds),
+      formatSeconds(waitingSeconds),
+      lane === 'compute' ? '-' : formatSeconds(exposedSeconds),
+      lane === 'compute' || busySeconds === 0 ? '-' : formatPercent(1 - exposedSeconds / busySeconds),
+    ]);
+  return renderTable(
+    [
+      { header: `lane of rank ${rank}` },
+      number('busy'),
+      number('waiting'),
+      number('exposed'),
+      number('beside kernels'),
+    ],
+    rows,
+  );
+}
+
+/** Per tier: what ranks send and what its ports carry. */
+function tierTable({ cluster, bytes, simulation }: SimulatedTimeline): string {
+  const rows = cluster.tiers.flatMap(({ name, bytesPerSecond }, tier) => {
+    const sent = bytes.sent.map((row) => row[tier] ?? 0);
+    const ports = simulation.summary.ports.filter((port) => port.tier === tier);
+    const [busiest] = [...ports].sort((a, b) => b.bytes - a.bytes);
+    if (!busiest) return [];
+    return [
+      [
+        name,
+        formatBytes(sent.reduce((sum, one) => sum + one, 0) / sent.length),
+        formatBytes(Math.max(...sent)),
+        `${ports.length} of ${formatBandwidth(bytesPerSecond)}`,
+        busiest.bytes > 0 ? busiest.id : '-',
+        formatBytes(busiest.bytes),
+        formatPercent(busiest.utilisation),
+      ],
+    ];
+  });
+  return renderTable(
+    [
+      { header: 'tier' },
+      number('sent by a rank'),
+      number('most'),
+      { header: 'ports (in and out)' },
+      { header: 'busiest' },
+      number('carries'),
+      { header: 'busy', align: 'right' },
+    ],
+    rows,
+  );
+}
+
+function pathText({ simulation }: SimulatedTimeline): string {
+  const { path, makespanSeconds } = simulation.summary;
+  const byOperation = new Map<string, number>();
+  for (const { operation, start, end } of path) {
+    const family = operation.replace(/\.\d+$/u, '');
+    byOperation.set(family, (byOperation.get(family) ?? 0) + end - start);
+  }
+  return [...byOperation]
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, 6)
+    .map(([name, seconds]) => `${name} ${formatSeconds(seconds)} (${formatPercent(seconds / makespanSeconds)})`)
+    .join('\n');
+}
+
+/** The whole output. */
+export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline, console: Console): string {
+  const { cluster, step, simulation, wholeStep, chosen } = result;
+  const { summary, trace } = simulation;
+  const { style } = console;
+  const what = { layer: 'MoE layer', dispatch: 'dispatch + combine of a layer', step: 'training step' }[flags.of];
+  const title = `${step.model.name} · ${what} · ${deviceCount(cluster)} x ${cluster.device.name}, ${cluster.name} · ${formatLayout(step.layout)} · ${formatDispatch(step.strategy)}${chosen ? ' (chosen)' : ''} · ${formatInteger(step.sequence * step.sequences)} tokens`;
+  const spans = trace.spans.filter(({ rank }) => rank === flags.rank);
+  const facts: [string, string][] = [
+    [
+      'Time',
+      `${formatSeconds(summary.makespanSeconds)} predicted, rests on ${summary.basis}; ${formatPercent(summary.times.hiddenShare)} of the communication hidden behind kernels or the other lane`,
+    ],
+  ];
+  if (wholeStep) {
+    facts.push([
+      'Step',
+      `${formatSeconds(wholeStep.seconds)} with all layers, ${formatInteger(wholeStep.tokensPerSecond)} tokens/s; the timeline shows ${step.model.layers} of them`,
+    ]);
+  }
+  facts.push(
+    [
+      'Binds',
+      summary.held
+        .map(({ name, seconds, share }) => `${name} ${formatSeconds(seconds)} (${formatPercent(share)})`)
+        .join(', '),
+    ],
+    ['Path', pathText(result)],
+    ['Left out', summary.leftOut.join('\n')],
+  );
+  return [
+    style.bold(title),
+    '',
+    flags.of === 'step' ? nodeTable(spans, result) : operationTable(spans, result),
+    '',
+    ganttText(spans, Math.min(console.columns, 120)),
+    '',
+    laneTable(result, flags.rank),
+    '',
+    tierTable(result),
+    '',
+    renderFacts(facts, style),
+  ].join('\n');
+}

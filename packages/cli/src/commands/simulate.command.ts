@@ -1,0 +1,125 @@
+/** Flags and help of `monta simulate`; what it does is in `simulate.ts`, loaded when it runs. */
+import { buildCommand } from '@stricli/core';
+import { parseCount, type Routing, type Strategy } from '@monta/core';
+import { parseDispatch } from '../config/dispatch-choice.js';
+import type { MontaContext } from '../context.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+import { parseRouting } from './plan.command.js';
+
+export interface SimulateFlags {
+  readonly json: boolean;
+  readonly of: 'layer' | 'dispatch' | 'step';
+  readonly model: string;
+  readonly cluster: string;
+  readonly layout: string;
+  readonly dispatch: 'auto' | Strategy;
+  readonly sequence?: number;
+  readonly sequences: number;
+  readonly routing: Routing;
+  readonly dtype: 'bf16' | 'f32';
+  readonly seed: number;
+  readonly rank: number;
+  readonly perfetto?: string;
+  readonly svg?: string;
+}
+
+export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
+  loader: lazy(async () => (await import('./simulate.js')).runSimulate),
+  parameters: {
+    flags: {
+      of: {
+        kind: 'enum',
+        values: ['layer', 'dispatch', 'step'],
+        brief: 'One MoE layer, its dispatch and combine alone, or a training step; forward and backward',
+        default: 'layer',
+      },
+      model: { kind: 'parsed', parse: String, placeholder: 'name|config.json', brief: 'What is trained' },
+      cluster: { kind: 'parsed', parse: String, placeholder: 'name|file', brief: 'Where' },
+      layout: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'tp=8,dp=2,ep=2',
+        brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
+      },
+      dispatch: {
+        kind: 'parsed',
+        parse: parseDispatch,
+        placeholder: 'auto|scattered:4/2',
+        brief: 'How tokens travel, with chunk counts forward / backward; auto: what monta plan chooses',
+        default: 'auto',
+      },
+      sequence: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'tokens',
+        brief: 'Tokens of a sequence (default: 4,096, or what the model allows if that is less)',
+        optional: true,
+      },
+      sequences: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'count',
+        brief: 'Sequences of one micro-batch of a replica',
+        default: '1',
+      },
+      routing: {
+        kind: 'parsed',
+        parse: parseRouting,
+        placeholder: 'uniform|zipf:s',
+        brief: 'How tokens spread over experts',
+        default: 'uniform',
+      },
+      dtype: {
+        kind: 'enum',
+        values: ['bf16', 'f32'],
+        brief: 'Type of activations and of the arithmetic',
+        default: 'bf16',
+      },
+      rank: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'number',
+        brief: 'Whose timeline is shown',
+        default: '0',
+      },
+      seed: { kind: 'parsed', parse: parseCount, placeholder: 'number', brief: 'Of skewed routing', default: '1' },
+      perfetto: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'file.json',
+        brief: 'Write all ranks for ui.perfetto.dev',
+        optional: true,
+      },
+      svg: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'file.svg',
+        brief: 'Draw the timeline of the rank',
+        optional: true,
+      },
+      json: jsonFlag,
+    },
+  },
+  docs: {
+    brief: 'Show where the time of a layer or a step goes, operation by operation',
+    fullDescription: helpText(
+      'Simulates a program on the cluster and prints the timeline of one rank: every operation with its start, waiting and end, what each\n' +
+        'lane did and how much of it was hidden, the bytes of every tier and port, and the critical path with what binds it.\n' +
+        'Everything is predicted, nothing is measured.',
+      [
+        [
+          'monta simulate --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --dispatch scattered:4/2',
+          'one MoE layer',
+        ],
+        [
+          'monta simulate --of dispatch --model dbrx --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --svg timeline.svg',
+          'dispatch and combine alone',
+        ],
+        [
+          'monta simulate --of step --model mixtral-8x7b --cluster h100-2x8 --layout tp=4,dp=4,ep=4 --perfetto step.json',
+          'a whole step',
+        ],
+      ],
+    ),
+  },
+});

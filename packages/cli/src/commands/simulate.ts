@@ -1,0 +1,182 @@
+/** `monta simulate`: the timeline of a layer, its dispatch, or a step. */
+import {
+  chooseDispatch,
+  costModel,
+  describeCostModel,
+  dispatchProgram,
+  formatLayout,
+  InputError,
+  moeBackward,
+  moeForward,
+  moeShape,
+  placeOf,
+  predictStep,
+  routedBinding,
+  simulate,
+  timelineSvg,
+  traffic,
+  trainingStep,
+  worldSize,
+  writePerfetto,
+  type Cluster,
+  type CostModel,
+  type MoeModel,
+  type Program,
+  type Simulation,
+  type StepPrediction,
+  type StepShape,
+  type Strategy,
+  type Traffic,
+} from '@monta/core';
+import { formatDispatch } from '../config/dispatch-choice.js';
+import type { MontaContext } from '../context.js';
+import { writeFileAtomically } from '../files.js';
+import { loadCluster, loadModel } from '../inputs.js';
+import { layoutFlag, stepOf } from './layer-inputs.js';
+import { renderSimulation } from './simulate-text.js';
+import type { SimulateFlags } from './simulate.command.js';
+
+/** What was simulated and what came of it. */
+export interface SimulatedTimeline {
+  readonly cluster: Cluster;
+  /** The strategy in force is its own. */
+  readonly step: StepShape;
+  /** Chosen by the planner rather than given. */
+  readonly chosen: boolean;
+  readonly model: CostModel;
+  readonly program: Program;
+  readonly simulation: Simulation;
+  readonly bytes: Traffic;
+  /** Of a step whose timeline shows fewer layers than the model has. */
+  readonly wholeStep?: StepPrediction;
+}
+
+const unchosen: Strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } };
+/** A step of more layers is shown with as many layers as are needed to see one follow another. */
+const [layersInFull, layersShown] = [6, 2];
+
+function programOf(of: SimulateFlags['of'], step: StepShape): Program {
+  const shape = moeShape(step);
+  const { strategy } = step;
+  if (of === 'step') return trainingStep(step);
+  if (of === 'dispatch') return dispatchProgram(shape, strategy, ['forward', 'backward']);
+  const [forward, backward] = [moeForward(shape, strategy), moeBackward(shape, strategy)];
+  return {
+    stage: 0,
+    templates: { [forward.name]: forward, [backward.name]: backward },
+    nodes: [
+      { template: forward.name, layer: 0, microBatch: 0, pass: 'forward', after: [] },
+      { template: backward.name, layer: 0, microBatch: 0, pass: 'backward', after: [0] },
+    ],
+  };
+}
+
+const shallow = (model: MoeModel): MoeModel => ({
+  ...model,
+  layers: layersShown,
+  // layers with experts first: they are what is looked at
+  moeLayers: [...model.moeLayers].sort((a, b) => Number(b) - Number(a)).slice(0, layersShown),
+});
+
+const unpriced = (flags: SimulateFlags, missing: readonly string[]): InputError =>
+  new InputError('this cannot be priced', { file: flags.cluster, expected: missing.join('; ') });
+
+/** Simulates what the flags ask for. Throws `InputError`. */
+export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
+  const cluster = loadCluster(flags.cluster);
+  const moe = loadModel(flags.model);
+  const layout = layoutFlag(flags.layout, cluster, moe);
+  if (layout.pp > 1) {
+    throw new InputError(`pp=${layout.pp}`, {
+      file: '--layout',
+      expected: 'pp=1: the timeline is that of one pipeline stage',
+    });
+  }
+  const { routing, seed } = flags;
+  const model = costModel(cluster.device, { inputs: { computeType: flags.dtype }, inputSource: '--dtype' });
+  let step = stepOf(moe, layout, flags, flags.dispatch === 'auto' ? unchosen : flags.dispatch);
+  if (flags.dispatch === 'auto') {
+    const scope = flags.of === 'dispatch' ? 'dispatch' : 'layer';
+    const choice = chooseDispatch({ cluster, shape: moeShape(step), routing, seed, model, scope });
+    if (!choice.known) throw unpriced(flags, choice.missing);
+    step = { ...step, layout: choice.best.layout, strategy: choice.best.strategy };
+  }
+  if (flags.rank >= worldSize(layout)) {
+    throw new InputError(`there is no rank ${flags.rank}`, { expected: `0 to ${worldSize(layout) - 1}` });
+  }
+  const deep = flags.of === 'step' && moe.layers > layersInFull;
+  const shown = deep ? { ...step, model: shallow(moe) } : step;
+  const program = programOf(flags.of, shown);
+  const binding = routedBinding(moeShape(step), routing, seed);
+  const simulation = simulate({
+    place: placeOf(step.layout, cluster),
+    programs: [program],
+    bindings: [binding],
+    model,
+  });
+  if (!simulation.known) throw unpriced(flags, simulation.missing);
+  const bytes = traffic({ program, layout: step.layout, cluster, binding, algorithm: model.inputs.algorithm });
+  const whole = deep ? predictStep({ cluster, step, routing, seed, model }) : undefined;
+  return {
+    cluster,
+    step: shown,
+    chosen: flags.dispatch === 'auto',
+    model,
+    program,
+    simulation,
+    bytes,
+    ...(whole?.known ? { wholeStep: whole } : {}),
+  };
+}
+
+function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<string, unknown> {
+  const { cluster, step, simulation, bytes, wholeStep, model } = result;
+  const { summary, trace } = simulation;
+  return {
+    kind: 'simulated',
+    of: flags.of,
+    cluster: cluster.name,
+    model: step.model.name,
+    layout: formatLayout(step.layout),
+    dispatch: formatDispatch(step.strategy),
+    chosen: result.chosen,
+    sequence: step.sequence,
+    sequences: step.sequences,
+    routing: flags.routing,
+    dtype: flags.dtype,
+    seconds: summary.makespanSeconds,
+    layersShown: flags.of === 'step' ? step.model.layers : null,
+    wholeStep: wholeStep ? { seconds: wholeStep.seconds, tokensPerSecond: wholeStep.tokensPerSecond } : null,
+    basis: summary.basis,
+    rank: flags.rank,
+    operations: trace.spans.filter(({ rank }) => rank === flags.rank),
+    lanes: summary.times.ranks,
+    hiddenShare: summary.times.hiddenShare,
+    tiers: cluster.tiers.map(({ name }, tier) => ({
+      name,
+      bytesPerRank: bytes.sent.map((row) => row[tier] ?? 0),
+    })),
+    ports: summary.ports,
+    held: summary.held,
+    path: summary.path,
+    inputs: describeCostModel(model),
+    leftOut: summary.leftOut,
+  };
+}
+
+/** Runs the command. Throws `InputError` for bad input and for files that cannot be written. */
+export function runSimulate({ console }: MontaContext, flags: SimulateFlags): void {
+  const result = simulateTimeline(flags);
+  const { trace } = result.simulation;
+  if (flags.perfetto !== undefined) writeFileAtomically(flags.perfetto, writePerfetto([trace]));
+  if (flags.svg !== undefined) {
+    const title = `${result.step.model.name}, ${formatDispatch(result.step.strategy)}`;
+    writeFileAtomically(flags.svg, timelineSvg([{ title, trace }], { ranks: [flags.rank] }));
+  }
+  if (flags.json) {
+    console.json(describe(flags, result));
+    return;
+  }
+  console.print(renderSimulation(flags, result, console));
+  if (flags.perfetto !== undefined) console.note(`${flags.perfetto}: open in ui.perfetto.dev`);
+}
