@@ -9,6 +9,8 @@ import { convertCheckpoint } from './convert.js';
 import { huggingFaceConfig, withWeightType } from './huggingFaceConfig.js';
 import { HuggingFaceFolder } from './huggingFaceFolder.js';
 import { exportModel } from './huggingFaceWriter.js';
+import { pieceElements, type TensorSource } from './tensorSource.js';
+import { writeTrainingState } from './trainingStateWriter.js';
 import { SafetensorsWriter } from './safetensorsWriter.js';
 import { fromBfloat16, fromFloat16 } from './safetensorsTypes.js';
 import {
@@ -348,6 +350,24 @@ describe('config.json', () => {
       /can't be written as a Hugging Face/,
     );
   });
+});
+
+it('a tensor larger than a piece passes through a few rows at a time', () => {
+  const model = completeModel({ ...shape, vocabSize: 100_000 });
+  const source = memorySource(model, randomTensors(model, 5, ['weight']), ['weight']);
+  let largest = 0;
+  const watched: TensorSource = {
+    ...source,
+    readBlock: (parameter, kind, block, out) => {
+      largest = Math.max(largest, out.length);
+      source.readBlock(parameter, kind, block, out);
+    },
+  };
+  const [folder, state] = [fresh(), fresh()];
+  exportModel(watched, { folder, type: 'F32' });
+  writeTrainingState(watched, state, { step: 0, layout: layoutOf({ tp: 2 }) });
+  expect(largest).toBeLessThanOrEqual(pieceElements);
+  expect(bitsOf(readFolderPlainly(folder))['lm_head.weight'][2].length).toBe(2 * 4 * 800_000);
 });
 
 it('a generic model trains under its own names and is exported under the family that computes the same', () => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { holdsParameter, worldSize, type Layout, type PartialLayout } from '@monta/core';
@@ -234,6 +234,54 @@ describe('saving', () => {
         /^done: .* may not survive a power failure: the disk is full \(ENOSPC\)\. Its content is whole/,
       ),
     ]);
+  });
+
+  it('killed before any operation: what lies on the disk then resumes from the state before or the new one', () => {
+    const tensors = new Map([100, 200, 201].map((step) => [step, randomTensors(smallModel, step)]));
+    const of = (step: number): Tensors => tensors.get(step) ?? new Map();
+    // A new step that pushes out the one before, and a step that replaces itself.
+    for (const [before, saved, content] of [
+      [100, 200, 200],
+      [200, 200, 201],
+    ]) {
+      const target = fresh();
+      const snapshots: string[] = [];
+      const snapshot = (): void => {
+        const copy = fresh();
+        cpSync(target, copy, { recursive: true });
+        snapshots.push(copy);
+      };
+      save(target, before, of(before), { keep: 1 });
+      const disk: Disk = {
+        write: (descriptor, bytes, offset, length, position) => {
+          snapshot();
+          return realDisk.write(descriptor, bytes, offset, length, position);
+        },
+        sync: (descriptor) => {
+          snapshot();
+          realDisk.sync(descriptor);
+        },
+        rename: (from, to) => {
+          snapshot();
+          realDisk.rename(from, to);
+          snapshot();
+        },
+      };
+      save(target, saved, of(content), { keep: 1, disk });
+      snapshot();
+      const outcomes = snapshots.map((copy) => {
+        cleanLeftovers(copy);
+        const latest = latestState(copy);
+        if (latest === undefined || latest.skipped.length > 0) return 'lost';
+        const found = readState(latest.path);
+        if (readdirSync(copy).some((name) => name.startsWith('.'))) return 'not cleaned';
+        return sameBits(found, of(content)) ? 'new' : sameBits(found, of(before)) ? 'before' : 'torn';
+      });
+      const first = outcomes.indexOf('new');
+      expect(new Set(outcomes.slice(0, first))).toEqual(new Set(['before']));
+      expect(new Set(outcomes.slice(first))).toEqual(new Set(['new']));
+      expect(first).toBeGreaterThan(60);
+    }
   });
 
   it('leftovers of a killed run are cleaned, and a step that was making room is put back', () => {
