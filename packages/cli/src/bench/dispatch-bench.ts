@@ -2,6 +2,7 @@
 import { availableParallelism, loadavg } from 'node:os';
 import {
   chooseDispatch,
+  didYouMean,
   worldSize,
   InputError,
   type Cluster,
@@ -113,7 +114,16 @@ const probedChunks = [1, 4];
 export async function benchDispatch(options: DispatchBenchOptions): Promise<DispatchBench> {
   const { cluster, routing, seed, signal, rounds, emulate, onPhase = () => undefined } = options;
   const ranks = worldSize(options.shape.layout);
-  const variants = dispatchVariants(options.shape, options.chunkCounts).filter(
+  const all = dispatchVariants(options.shape, options.chunkCounts);
+  const names = new Set(all.map(({ name }) => name));
+  const unknown = options.only?.find((name) => !names.has(name));
+  if (unknown !== undefined) {
+    throw new InputError(`"${unknown}" is no strategy that this layout allows`, {
+      expected: [...names].join(', '),
+      hint: didYouMean(unknown, [...names]),
+    });
+  }
+  const variants = all.filter(
     ({ name }) => options.only === undefined || name === 'duplicated' || options.only.includes(name),
   );
   if (variants.length === 0) throw new InputError('no dispatcher that was asked for serves this layout');
@@ -233,19 +243,22 @@ function casesOf(
 /** Operations that bring rows to their experts, chunk numbers apart. */
 const outwardOperations = /\/(?:gather\.tokens|all_to_all\.\d+|all_gather\.\d+)$/u;
 
+// each rank's spans count from its own start, and ranks start one after another: the rank in the middle stands for all
+const ended = (spans: DispatchMeasurement['spans']): number => {
+  const last = new Map<number, number>();
+  for (const { node, operation, rank, end } of spans)
+    if (node === 0 && outwardOperations.test(operation)) last.set(rank, Math.max(last.get(rank) ?? 0, end));
+  return median([...last.values()]);
+};
+
 function outward(prediction: Prediction, rounds: readonly DispatchMeasurement[], probe: MachineProbe) {
-  // each rank's spans count from its own start, and ranks start one after another: the rank in the middle stands for all
-  const ended = (spans: DispatchMeasurement['spans']): number => {
-    const last = new Map<number, number>();
-    for (const { node, operation, rank, end } of spans)
-      if (node === 0 && outwardOperations.test(operation)) last.set(rank, Math.max(last.get(rank) ?? 0, end));
-    return median([...last.values()]);
-  };
   return {
     outwardSeconds: Math.min(...rounds.map(({ spans }) => ended(spans))),
     outwardPredictedSeconds: ended(prediction.trace.spans) + probe.passSeconds,
   };
 }
+
+const total = ({ forward, backward }: PickedVariant): number => forward.medianSeconds + backward.medianSeconds;
 
 function picked(
   cases: readonly DispatchCase[],
@@ -271,7 +284,6 @@ function picked(
     ...['duplicated', 'sliced', 'scattered'].map((name) => pick(name, { forward: 1, backward: 1 })),
     pick('sliced', { forward: 4, backward: 4 }),
   ].filter((one) => one !== undefined);
-  const total = ({ forward, backward }: PickedVariant): number => forward.medianSeconds + backward.medianSeconds;
   const [bestFixed] = [...fixed].sort((a, b) => total(a) - total(b));
   const duplicated = pick('duplicated', { forward: 1, backward: 1 });
   return { choice, ...(duplicated ? { duplicated } : {}), ...(bestFixed ? { bestFixed } : {}) };

@@ -82,6 +82,18 @@ function boundText(one: DispatchCase): string {
   return `${head}; the predicted critical path: ${parts.map(({ name, seconds }) => `${name} ${formatSeconds(seconds)}`).join(', ')}`;
 }
 
+const passCells = (one: DispatchCase, chosen: boolean): string[] => [
+  `${ms(one.medianSeconds)}${chosen ? ' ◂' : ''}`,
+  spread(one),
+  ms(one.predictedSeconds),
+  signed(one.error),
+];
+const passColumns = (name: string) =>
+  [`${name} ms`, 'spread', 'predicted', 'error'].map((text, index) => ({
+    header: text,
+    align: index === 0 ? ('number' as const) : ('right' as const),
+  }));
+
 function tableOf(result: DispatchBench): string {
   const { cases, choice, duplicated } = result;
   const rows = new Map<string, { forward?: DispatchCase; backward?: DispatchCase }>();
@@ -95,22 +107,11 @@ function tableOf(result: DispatchBench): string {
   pairs.sort(
     (a, b) => a.forward.medianSeconds + a.backward.medianSeconds - b.forward.medianSeconds - b.backward.medianSeconds,
   );
-  const pass = (one: DispatchCase, chosen: boolean): string[] => [
-    `${ms(one.medianSeconds)}${chosen ? ' ◂' : ''}`,
-    spread(one),
-    ms(one.predictedSeconds),
-    signed(one.error),
-  ];
-  const header = (name: string) =>
-    [`${name} ms`, 'spread', 'predicted', 'error'].map((text, index) => ({
-      header: text,
-      align: index === 0 ? ('number' as const) : ('right' as const),
-    }));
   const columns = [
     { header: 'strategy' },
     { header: 'chunks', align: 'right' as const },
-    ...header('forward'),
-    ...header('backward'),
+    ...passColumns('forward'),
+    ...passColumns('backward'),
     { header: 'bound', align: 'right' as const },
     ...choice.forward.bytes.map(({ name }) => ({ header: name, align: 'number' as const })),
     { header: 'vs duplicated', align: 'right' as const },
@@ -120,8 +121,8 @@ function tableOf(result: DispatchBench): string {
     pairs.map(({ forward, backward }) => [
       forward.name,
       String(forward.chunks),
-      ...pass(forward, forward === choice.forward),
-      ...pass(backward, backward === choice.backward),
+      ...passCells(forward, forward === choice.forward),
+      ...passCells(backward, backward === choice.backward),
       [...new Set([ms(forward.boundSeconds), ms(backward.boundSeconds)])].join(' / '),
       ...forward.bytes.map(({ perRank }) => formatBytes(perRank)),
       duplicated
@@ -162,10 +163,13 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
   return facts;
 }
 
+const byMedian = (one: DispatchCase): number => one.medianSeconds;
+const byFastest = (one: DispatchCase): number => one.fastestSeconds;
+const say = ({ within, medianError, worstError }: ErrorSummary): string =>
+  `${formatPercent(within)} of the cases within ${formatPercent(tolerance)}, typical error ${formatPercent(medianError)}, worst ${signed(worstError)}`;
+
 function resultFacts(result: DispatchBench): [string, string][] {
   const { choice, duplicated, bestFixed, cases } = result;
-  const byMedian = (one: DispatchCase): number => one.medianSeconds;
-  const byFastest = (one: DispatchCase): number => one.fastestSeconds;
   const facts: [string, string][] = [
     ['Choice', `${choice.name}${chunkText(choice)} (◂), the planner's before measuring`],
   ];
@@ -191,8 +195,6 @@ function resultFacts(result: DispatchBench): [string, string][] {
   facts.push(['Bound', [choice.forward, choice.backward].map(boundText).join('\n')]);
   const median = summarizeErrors(cases.map(({ error }) => error));
   const fastest = summarizeErrors(cases.map(({ errorOfFastest }) => errorOfFastest));
-  const say = ({ within, medianError, worstError }: ErrorSummary): string =>
-    `${formatPercent(within)} of the cases within ${formatPercent(tolerance)}, typical error ${formatPercent(medianError)}, worst ${signed(worstError)}`;
   facts.push([
     'Prediction',
     `against medians: ${say(median)}\nagainst the fastest of ${cases[0]?.measured.length ?? 0}: ${say(fastest)}`,
@@ -221,17 +223,18 @@ export function renderBench(subject: Subject, result: DispatchBench, style: Styl
   ].join('\n');
 }
 
+const describeVariant = (one: PickedVariant | undefined) =>
+  one
+    ? {
+        name: one.name,
+        chunks: { forward: one.forward.chunks, backward: one.backward.chunks },
+        seconds: both(one, (c) => c.medianSeconds),
+      }
+    : null;
+
 /** The JSON. Times are those that passed here; `scale` leads back to the cluster. */
 export function describeBench({ cluster, shape }: Subject, result: DispatchBench): Record<string, unknown> {
   const { scale, probe, cases, choice, duplicated, bestFixed } = result;
-  const variant = (one: PickedVariant | undefined) =>
-    one
-      ? {
-          name: one.name,
-          chunks: { forward: one.forward.chunks, backward: one.backward.chunks },
-          seconds: both(one, (c) => c.medianSeconds),
-        }
-      : null;
   return {
     backend: 'embedded',
     emulated: result.emulated,
@@ -256,9 +259,9 @@ export function describeBench({ cluster, shape }: Subject, result: DispatchBench
     lostSeconds: result.lostSeconds,
     jobSeconds: result.jobSeconds,
     cases,
-    choice: variant(choice),
-    duplicated: variant(duplicated),
-    bestFixed: variant(bestFixed),
+    choice: describeVariant(choice),
+    duplicated: describeVariant(duplicated),
+    bestFixed: describeVariant(bestFixed),
     ratios: {
       toDuplicated: duplicated ? against(choice, duplicated, (one) => one.medianSeconds) : null,
       toDuplicatedOutward:

@@ -101,13 +101,14 @@ export function chooseScale(request: ScaleRequest): Scale {
   return scaled(cluster, shape, wanted, timeScale);
 }
 
+const elements = (of: MoeShape): number => of.tokens * of.hiddenSize * dtypeBytes[of.dtype];
+
 /** The scale whose volume share is nearest to `wanted`: fewer tokens first, then narrower rows. */
 function scaled(cluster: Cluster, shape: MoeShape, wanted: number, timeScale: number): Scale {
   const rowElements = (wanted * shape.tokens * shape.hiddenSize * dtypeBytes[shape.dtype]) / dtypeBytes.f32;
   const tokens = Math.min(shape.tokens, shape.layout.tp * tokensPerRank);
   const hiddenSize = Math.max(narrowest, Math.min(shape.hiddenSize, Math.round(rowElements / tokens)));
   const here: MoeShape = { ...shape, tokens, hiddenSize, dtype: 'f32' };
-  const elements = (of: MoeShape): number => of.tokens * of.hiddenSize * dtypeBytes[of.dtype];
   const volumeShare = elements(here) / elements(shape);
   return {
     volumeShare,

@@ -16,9 +16,9 @@ export function lettersOf(families: readonly string[]): Map<string, string> {
   for (const name of families) {
     if (letters.has(name)) continue;
     const letter = [
-      ...name.replaceAll(/[^a-z]/giu, ''),
-      ...name.toUpperCase().replaceAll(/[^A-Z]/gu, ''),
-      ...spare,
+      ...Array.from(name.replaceAll(/[^a-z]/giu, '')),
+      ...Array.from(name.toUpperCase().replaceAll(/[^A-Z]/gu, '')),
+      ...Array.from(spare),
     ].find((candidate) => !used.has(candidate));
     letters.set(name, letter ?? '*');
     if (letter !== undefined) used.add(letter);

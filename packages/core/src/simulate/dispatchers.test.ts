@@ -8,7 +8,6 @@ import { dispatchProgram } from '../schedule/dispatch-only.js';
 import { namedStrategies } from '../schedule/dispatchers/strategies.js';
 import type { StrategyName } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
-import { syntheticJob } from './bench.js';
 import { placeOf, simulate } from './simulate.js';
 import type { Simulation } from './simulate.js';
 import {

@@ -1,0 +1,123 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { summarizeErrors } from '../bench/dispatch-report.js';
+import { runMonta } from '../app.js';
+import { parseChunks, parseEmulate } from './bench.command.js';
+
+async function bench(...inputs: string[]) {
+  const text = { out: '', err: '' };
+  const stream = (name: 'out' | 'err') => ({
+    write: (written: string) => {
+      text[name] += written;
+    },
+  });
+  const code = await runMonta(['bench', 'dispatch', ...inputs], '0', {
+    stdout: stream('out'),
+    stderr: stream('err'),
+    env: {},
+  });
+  return { ...text, code };
+}
+
+interface Case {
+  readonly name: string;
+  readonly chunks: number;
+  readonly pass: string;
+  readonly measured: readonly number[];
+  readonly predictedSeconds: number;
+  readonly boundSeconds: number;
+  readonly deviation: number;
+  readonly bytes: readonly { readonly name: string; readonly perRank: number }[];
+}
+interface Result {
+  readonly emulated: boolean;
+  readonly scale: { readonly volumeShare: number; readonly timeScale: number | null; readonly tokens: number };
+  readonly fullSize: { readonly tokens: number };
+  readonly cases: readonly Case[];
+  readonly choice: { readonly name: string };
+  readonly prediction: { readonly ofMedians: { readonly cases: number } };
+}
+
+const shape = ['--tokens', '64', '--hidden', '32', '--experts', '4', '--topk', '2'];
+const place = ['--cluster', 'laptop-2x2', '--layout', 'tp=2,dp=2,ep=2'];
+const short = ['--rounds', '2', '--seconds', '1', '--chunks', '1,3'];
+
+describe('monta bench dispatch', () => {
+  let result: Result;
+  beforeAll(async () => {
+    result = JSON.parse((await bench(...shape, ...place, ...short, '--json')).out) as Result;
+  }, 60_000);
+
+  it('measures every pair of halves in every chunk count, both passes, and checks each result', () => {
+    const cases = result.cases.map(({ name, chunks, pass }) => `${name} ${chunks} ${pass}`);
+    expect(new Set(cases).size).toBe(6 * 2 * 2);
+    expect(cases).toEqual(expect.arrayContaining(['duplicated 1 forward', 'scattered 3 backward', 'sliced 3 forward']));
+    for (const { measured, predictedSeconds, boundSeconds, deviation } of result.cases) {
+      expect(measured).toHaveLength(2);
+      expect(measured.every((seconds) => seconds > 0)).toBe(true);
+      expect(predictedSeconds).toBeGreaterThanOrEqual(boundSeconds);
+      expect(deviation).toBeLessThan(1e-5);
+    }
+    expect(result.prediction.ofMedians.cases).toBe(24);
+  });
+
+  it('never runs faster than the bytes allow on the emulated links', () => {
+    expect(result.emulated).toBe(true);
+    for (const { measured, boundSeconds } of result.cases)
+      expect(Math.min(...measured)).toBeGreaterThan(boundSeconds * 0.95);
+  });
+
+  it('counts the bytes that the formulas give: slicing over TP = 2 halves what crosses nodes', () => {
+    const crossing = (name: string) =>
+      result.cases.find((one) => one.name === name && one.chunks === 1 && one.pass === 'forward')?.bytes[1]?.perRank ??
+      0;
+    expect(crossing('duplicated') / crossing('sliced')).toBeCloseTo(2, 6);
+    expect(crossing('scattered')).toBe(crossing('sliced'));
+  });
+
+  it('says in words that the network is emulated, at which scale, and what binds', async () => {
+    const { out, code } = await bench(...shape, ...place, '--rounds', '1', '--seconds', '1', '--only', 'sliced');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^.* laptop-2x2 \(emulated\)/u);
+    expect(out).toMatch(/^Scale +EMULATED network: .* stretched [\d.]+x$/mu);
+    expect(out).toMatch(/^Bound +forward .* that its bytes need on the busiest port/mu);
+    expect(out).toMatch(/^duplicated +1 /mu);
+    expect(out).not.toMatch(/^scattered /mu);
+  });
+
+  it('moves bytes at memory speed with --emulate off, and does not call that emulated', async () => {
+    const { out, code } = await bench(...shape, ...place, ...short, '--only', 'sliced', '--emulate', 'off', '--json');
+    expect(code).toBe(0);
+    const off = JSON.parse(out) as Result;
+    expect([off.emulated, off.scale.timeScale]).toEqual([false, null]);
+  });
+
+  it.each([
+    [[...place], /--model, or --tokens, --hidden, --experts, --topk too/u],
+    [[...place, '--tokens', '4', '--hidden', '4', '--experts', '4'], /--topk/u],
+    [[...place, ...shape, '--model', 'mixtral-8x7b'], /--model and --tokens/u],
+    [[...place, ...shape.slice(0, -1), '5'], /top-5 of 4 experts/u],
+    [[...place, ...shape, '--rounds', '0'], /--rounds/u],
+    [[...place, ...shape, '--chunks', '0'], /chunk counts/u],
+    [[...place, ...shape, '--emulate', 'yes'], /auto, off/u],
+    [[...place, ...shape, '--only', 'slcied'], /slcied/u],
+    [['--cluster', 'laptop-2x2', '--layout', 'tp=2,dp=3', ...shape], /^--layout/u],
+  ])('refuses %j with exit code 2', async (inputs, message) => {
+    const { out, err, code } = await bench(...inputs);
+    expect({ out, code }).toEqual({ out: '', code: 2 });
+    expect(err).toMatch(message);
+  });
+});
+
+it('reads chunk counts and ways to emulate', () => {
+  expect(parseChunks('4,1, 2,4')).toEqual([1, 2, 4]);
+  expect([parseEmulate('auto'), parseEmulate('off'), parseEmulate('20')]).toEqual(['auto', 'off', 20]);
+});
+
+it('summarizes errors by magnitude', () => {
+  expect(summarizeErrors([0.1, -0.2, 0.05, 0.15])).toEqual({
+    cases: 4,
+    within: 0.75,
+    medianError: 0.125,
+    worstError: -0.2,
+  });
+});
