@@ -121,9 +121,9 @@ export interface RunReport {
   /** Median absolute error of the predicted operation times, as a share; absent when nothing was compared. */
   readonly operationError?: number;
 
-  /** Share of tokens per expert relative to a balanced load, per layer; columns are spans of steps. */
+  /** Share of tokens per expert relative to a balanced load, per layer or over all; columns are spans of steps. */
   readonly expertLoad: readonly {
-    readonly layer: number;
+    readonly layer: number | 'all';
     readonly stepEdges: readonly number[];
     readonly experts: readonly (readonly number[])[];
   }[];

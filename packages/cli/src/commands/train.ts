@@ -1,0 +1,171 @@
+/** `monta train`: plan, train, compare, report. */
+import { formatLayout, formatInteger, formatSeconds, writePerfetto } from '@monta/core';
+import { readByteText, type TrainReport } from '@monta/runtime';
+import { stringify } from 'yaml';
+import { readTrainConfig, trainConfigDocument } from '../config/train-config.js';
+import type { MontaContext } from '../context.js';
+import { Interrupted } from '../errors.js';
+import type { Console } from '../output/console.js';
+import { Progress } from '../output/progress.js';
+import { renderFacts } from '../output/table.js';
+import { renderReport } from '../report/render-report.js';
+import { speedUp, strategyOf, type RunReport } from '../report/run-report.js';
+import { RunFolder } from '../run-folder.js';
+import { measureOverheads } from '../train/overheads.js';
+import { planRun, type PlannedStrategy, type RunPlan } from '../train/run-plan.js';
+import { clusterSummary, networkShare, oneStep, runReport } from '../train/run-report.js';
+import { settingOf, type Setting } from '../train/setting.js';
+import { jobOf, runStrategies } from '../train/strategies-run.js';
+import type { TrainFlags } from './train.command.js';
+
+/** Runs `body` with a signal that Ctrl-C and SIGTERM abort. */
+async function interruptible<T>(body: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const stop = (): void => controller.abort(new Interrupted('interrupted; what the run wrote so far is in its folder'));
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  try {
+    return await body(controller.signal);
+  } finally {
+    process.removeListener('SIGINT', stop);
+    process.removeListener('SIGTERM', stop);
+  }
+}
+
+function showPlan(console: Console, setting: Setting, plan: RunPlan, folder: RunFolder): void {
+  const { config, layout, fabric } = setting;
+  const baseline = plan.compared.find(({ role }) => role === 'baseline');
+  const expected = `expected step ${formatSeconds(plan.chosen.predicted.seconds)}${baseline ? ` (duplicated ${formatSeconds(baseline.predicted.seconds)})` : ''}`;
+  const facts: (readonly [string, string])[] = [
+    [
+      'Cluster',
+      `${config.cluster.name}: ${clusterSummary(config.cluster)}${fabric ? `; emulated at 1/${fabric.timeScale} of this speed` : '; not emulated'}`,
+    ],
+    [
+      'Model',
+      `${config.model.name}, ${formatLayout(layout)}, ${formatInteger(config.batch)} x ${formatInteger(config.data.sequence)} tokens a step`,
+    ],
+    [
+      'Plan',
+      [plan.chosen.label, networkShare(setting, plan), expected].filter((part) => part !== undefined).join('; '),
+    ],
+    ...plan.reasons,
+    ['Folder', folder.path],
+  ];
+  console.print(renderFacts(facts, console.style));
+}
+
+const ratio = (value: number | undefined): string => (value === undefined ? '' : `${value.toFixed(2)}x`);
+
+function showResult(console: Console, report: RunReport, folder: RunFolder, evaluations: RunReport['loss']): void {
+  const chosen = strategyOf(report, 'chosen');
+  const heldOut = evaluations.heldOut.at(-1)?.[1];
+  const emulated =
+    report.timing.timeScale === undefined ? '' : ` (emulated network, 1/${report.timing.timeScale} of its speed)`;
+  const facts: (readonly [string, string])[] = [];
+  if (chosen)
+    facts.push([
+      'Result',
+      `held-out ${heldOut?.toFixed(3) ?? '?'} nat/byte (unigram ${evaluations.unigram.toFixed(3)})   step ${formatSeconds(chosen.stepSeconds)} measured, ${formatSeconds(chosen.predictedStepSeconds ?? NaN)} predicted${emulated}`,
+    ]);
+  for (const role of ['baseline', 'fixed'] as const) {
+    const other = strategyOf(report, role);
+    if (other)
+      facts.push([
+        '',
+        `${other.name}${role === 'fixed' ? ' (best fixed)' : ''} ${formatSeconds(other.stepSeconds)} measured, ${formatSeconds(other.predictedStepSeconds ?? NaN)} predicted → ${ratio(speedUp(report, role))}`,
+      ]);
+  }
+  facts.push(
+    ['Report', folder.file('report.html')],
+    ['Trace', `${folder.file('trace.json')} (open in ui.perfetto.dev)`],
+  );
+  console.print(renderFacts(facts, console.style));
+}
+
+/** Draws progress, and writes a line of metrics for every report. */
+function progressOf(console: Console, setting: Setting, folder: RunFolder) {
+  const metrics = folder.lines('metrics.jsonl');
+  let line: Progress | undefined;
+  return {
+    starting: (planned: PlannedStrategy): void => {
+      line = new Progress({
+        label: planned.role === 'chosen' ? 'Train' : planned.label,
+        total: setting.config.steps,
+        columns: console.progressColumns,
+        write: (text) => console.printError(text),
+        now: () => performance.now() / 1e3,
+      });
+    },
+    report: (planned: PlannedStrategy, report: TrainReport): void => {
+      metrics.append({ strategy: planned.label, ...report });
+      if (report.kind === 'step')
+        line?.update({
+          done: report.step,
+          loss: report.crossEntropy,
+          tokensPerSecond: report.tokens / report.seconds,
+          secondsPerStep: report.seconds,
+        });
+    },
+    finished: (): void => line?.finish(),
+    close: (): void => metrics.close(),
+  };
+}
+
+/** Runs the command. Throws `InputError` for bad input, `RankFailure` when a rank fails, `Interrupted` after Ctrl-C. */
+export async function runTrain({ console }: MontaContext, flags: TrainFlags, file?: string): Promise<void> {
+  const started = new Date();
+  const config = readTrainConfig(file, flags);
+  const setting = settingOf(config);
+  const text = readByteText(config.data.text, config.data.sequence);
+  const folder = RunFolder.create(config.output, started);
+  folder.write('config.yaml', stringify(trainConfigDocument(config)));
+  await interruptible(async (signal) => {
+    const overheads = await measureOverheads(setting, signal);
+    const full = await planRun(setting, overheads, signal);
+    const plan: RunPlan = flags.compare ? full : { ...full, compared: [] };
+    folder.writeJson('plan.json', {
+      strategy: plan.chosen.strategy,
+      layout: formatLayout(setting.layout),
+      predictedStepSeconds: plan.chosen.predicted.seconds,
+      compared: full.compared.map(({ label, role, predicted }) => ({
+        label,
+        role,
+        predictedStepSeconds: predicted.seconds,
+      })),
+      reasons: plan.reasons,
+      overheads,
+      kernels: Object.fromEntries(plan.model.kernels ?? []),
+      candidates: plan.choice?.candidates ?? [],
+    });
+    if (!flags.json) showPlan(console, setting, plan, folder);
+    const progress = progressOf(console, setting, folder);
+    const results = await runStrategies(setting, plan, folder.file('checkpoints'), progress, signal).finally(
+      progress.close,
+    );
+    const [chosen] = results;
+    if (!chosen) return;
+    folder.write('trace.json', writePerfetto([plan.chosen.predicted.trace, oneStep(chosen.result.trace)]));
+    const { evaluationBatches } = jobOf(setting, plan.chosen, undefined);
+    const report = runReport(setting, plan, results, {
+      run: folder.name,
+      started,
+      seconds: (Date.now() - started.getTime()) / 1e3,
+      command: ['monta', 'train', ...process.argv.slice(3)].join(' '),
+      text,
+      evaluationBatches,
+      files: [
+        { path: 'config.yaml', purpose: 'everything that was set; monta train config.yaml repeats the run' },
+        { path: 'plan.json', purpose: 'the choice, its prediction, and what it rests on' },
+        { path: 'metrics.jsonl', purpose: 'every step and evaluation of every strategy' },
+        { path: 'trace.json', purpose: 'one step, predicted and measured, for ui.perfetto.dev' },
+        { path: 'checkpoints', purpose: 'the trained model and the state to go on from' },
+        { path: 'report.json', purpose: 'the figures of this page' },
+      ],
+    });
+    folder.writeJson('report.json', report);
+    folder.write('report.html', renderReport(report));
+    if (flags.json) console.json(report);
+    else showResult(console, report, folder, report.loss);
+  });
+}

@@ -1,0 +1,149 @@
+/** Before training: time the kernels here, choose how tokens travel, predict the step of the choice and of what it is compared to. */
+import {
+  allHalves,
+  alternativeEtps,
+  chooseDispatch,
+  InputError,
+  marginOver,
+  moeShape,
+  namedStrategies,
+  predictStep,
+  reasons,
+  strategyName,
+  unsupportedStrategy,
+  type Choice,
+  type CostModel,
+  type StepPrediction,
+  type Strategy,
+  type Workload,
+} from '@monta/core';
+import { probeKernels } from '@monta/runtime';
+import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
+
+/** One strategy that will run, and what it should take. */
+export interface PlannedStrategy {
+  /** As `scattered, 4 / 2 chunks`. */
+  readonly label: string;
+  readonly role: 'chosen' | 'baseline' | 'fixed';
+  readonly strategy: Strategy;
+  readonly predicted: StepPrediction;
+}
+
+export interface RunPlan {
+  readonly chosen: PlannedStrategy;
+  /** What the choice is compared to: `duplicated`, and the best fixed strategy when it is another one. */
+  readonly compared: readonly PlannedStrategy[];
+  readonly choice?: Choice;
+  readonly reasons: readonly (readonly [label: string, text: string])[];
+  readonly model: CostModel;
+}
+
+/** As `scattered, 4 / 2 chunks`. */
+export function strategyLabel(strategy: Strategy): string {
+  const { forward, backward } = strategy.chunks;
+  return forward === 1 && backward === 1
+    ? strategyName(strategy)
+    : `${strategyName(strategy)}, ${forward} / ${backward} chunks`;
+}
+
+/** Chunk counts at which kernels are timed. */
+const probedChunks = [1, 4];
+const probeRepetitions = 3;
+const unchunked = { forward: 1, backward: 1 };
+
+function predict(setting: Setting, model: CostModel, strategy: Strategy): StepPrediction {
+  const prediction = predictStep({
+    cluster: setting.cluster,
+    step: stepOf(setting, strategy),
+    routing: { kind: 'uniform' },
+    seed: setting.config.seed,
+    model,
+    hostCores: setting.hostCores,
+  });
+  if (!prediction.known) throw new InputError('the step cannot be priced', { expected: prediction.missing.join('; ') });
+  return prediction;
+}
+
+/** Kernels differ between halves (slices or all tokens), so those of every pair that may run are timed. */
+async function kernelRates(setting: Setting, signal: AbortSignal): Promise<Awaited<ReturnType<typeof probeKernels>>> {
+  const shape = moeShape(stepOf(setting, { ...namedStrategies.scattered, chunks: unchunked }));
+  const rates = new Map<
+    string,
+    Awaited<ReturnType<typeof probeKernels>> extends ReadonlyMap<string, infer R> ? R : never
+  >();
+  for (const halves of allHalves.filter((one) => unsupportedStrategy(one, shape) === undefined)) {
+    const step = stepOf(setting, { ...halves, chunks: unchunked });
+    for (const [name, rate] of await probeKernels(
+      { step, chunkCounts: probedChunks, repetitions: probeRepetitions },
+      signal,
+    ))
+      if (!rates.has(name)) rates.set(name, rate);
+  }
+  return rates;
+}
+
+/** Plans a run. The configuration's own strategy is taken when it names one; it is compared all the same. */
+export async function planRun(setting: Setting, overheads: MachineOverheads, signal: AbortSignal): Promise<RunPlan> {
+  const { config, layout } = setting;
+  const model = machineModel(setting, await kernelRates(setting, signal), overheads);
+  const shape = moeShape(stepOf(setting, { ...namedStrategies.scattered, chunks: unchunked }));
+  const workload: Workload = {
+    cluster: setting.cluster,
+    shape,
+    routing: { kind: 'uniform' },
+    seed: config.seed,
+    model,
+    hostCores: setting.hostCores,
+    scope: 'layer',
+  };
+  const choice = chooseDispatch(workload);
+  if (!choice.known) throw new InputError('the dispatch cannot be priced', { expected: choice.missing.join('; ') });
+  const planned = (role: PlannedStrategy['role'], strategy: Strategy): PlannedStrategy => ({
+    label: strategyLabel(strategy),
+    role,
+    strategy,
+    predicted: predict(setting, model, strategy),
+  });
+  const chosen = planned('chosen', config.dispatch === 'auto' ? choice.best.strategy : config.dispatch);
+  const compared = [
+    ...(choice.baseline ? [planned('baseline', choice.baseline.strategy)] : []),
+    ...(choice.bestFixed !== choice.baseline ? [planned('fixed', choice.bestFixed.strategy)] : []),
+  ].filter((one) => one.label !== chosen.label);
+  const why: (readonly [string, string])[] = [];
+  if (config.dispatch !== 'auto')
+    why.push([
+      'Given',
+      `${chosen.label}, by the configuration; the plan would take ${strategyLabel(choice.best.strategy)}`,
+    ]);
+  for (const [index, text] of reasons(choice).entries()) why.push([index === 0 ? 'Why' : '', text]);
+  const margin = marginOver(choice.best, choice.bestFixed);
+  if (choice.best.name !== choice.bestFixed.name || margin.share > 0)
+    why.push([
+      'Margin',
+      `${(margin.share * 100).toFixed(0)} % over the best fixed strategy, ${strategyLabel(choice.bestFixed.strategy)}, for one MoE layer${margin.tie ? ': closer than the model is sure of, so the run decides' : ''}`,
+    ]);
+  const folded = foldedAlternative(workload, choice);
+  if (folded) why.push(['Layout', folded]);
+  why.push([
+    'Layer',
+    `predicted for the MoE layer of ${formatTokens(shape.tokens)} tokens a replica, tp ${layout.tp}, ep ${layout.ep}`,
+  ]);
+  return { chosen, compared, choice, reasons: why, model };
+}
+
+const formatTokens = (tokens: number): string => tokens.toLocaleString('en-US');
+
+/** Whether other expert tensor parallel sizes would do better: said, not done, since the layout was given. */
+function foldedAlternative(workload: Workload, choice: Choice): string | undefined {
+  const others = alternativeEtps(workload.shape).filter((etp) => etp !== workload.shape.layout.etp);
+  if (others.length === 0) return undefined;
+  const wider = chooseDispatch(workload, { expertTensorParallel: others, chunkCounts: [1, 2, 4] });
+  if (!wider.known) return undefined;
+  const { best } = wider;
+  const share = best.seconds / choice.best.seconds - 1;
+  const { etp, ep } = best.layout;
+  const text = `etp ${etp}, ep ${ep} (${strategyLabel(best.strategy)}) would take ${Math.abs(share * 100).toFixed(0)} % ${share < 0 ? 'less' : 'more'}`;
+  return share < 0
+    ? `${text}: give it with --layout tp=${best.layout.tp},dp=${best.layout.dp},ep=${ep},etp=${etp}`
+    : text;
+}

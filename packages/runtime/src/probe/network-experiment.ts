@@ -1,0 +1,157 @@
+/** Timed transfers of a probe: every rank runs the same list of experiments and learns the same times, so that all decide alike what comes next. */
+import type { MeasuredOp } from '@monta/core';
+import type { CommEvent, Communicator } from '../comm/communicator.js';
+import type { View } from '../device/view.js';
+import type { RankContext } from '../launch/index.js';
+
+/** Collectives that start together. Ranks of no group only take part in the barrier before. */
+export interface Experiment {
+  readonly op: MeasuredOp;
+  /** Global ranks; of `send` and `broadcast` the first sends. */
+  readonly groups: readonly (readonly number[])[];
+  /** Total buffer of each group, as nccl-tests counts it; rounded up to whole elements on every rank. */
+  readonly bytes: number;
+}
+
+const elementBytes = 4;
+/** Offsets up to this are exact to a quarter of a microsecond in float32. */
+const recentSeconds = 4;
+/** Below any offset of a clock, exact in float32. */
+const nothing = -1e9;
+
+/** Bytes that an experiment of `ranks` ranks really takes for a wish. */
+export function wholeBytes(bytes: number, ranks: number): number {
+  const unit = elementBytes * ranks;
+  return Math.max(unit, Math.ceil(bytes / unit) * unit);
+}
+
+export class Laboratory {
+  readonly #world: Communicator;
+  readonly #send: View;
+  readonly #receive: View;
+  readonly #times: View;
+  #count = 0;
+  #base = 0;
+  /** Latest offset from the base that all ranks know of. */
+  #offset = Infinity;
+
+  constructor(
+    private readonly context: RankContext,
+    readonly repetitions: number,
+    /** Largest total buffer of an experiment. */
+    readonly maximumBytes: number,
+  ) {
+    const { endpoint, size, memory } = context;
+    this.#world = endpoint.communicator(
+      'probe',
+      Array.from({ length: size }, (_, rank) => rank),
+      'inter',
+    );
+    this.#send = memory.allocateView('f32', maximumBytes / elementBytes);
+    this.#receive = memory.allocateView('f32', maximumBytes / elementBytes);
+    this.#times = memory.allocateView('f32', 2 * repetitions + 1);
+  }
+
+  /** Waits for all ranks. */
+  barrier(): void {
+    this.context.endpoint.wait(this.#world.barrier());
+  }
+
+  /**
+   * Seconds from the moment when all groups could start to the end of the last, for every repetition; the same on all ranks. Times are the
+   * backend's own (its records), so that a rank that is slow to wake does not count.
+   */
+  run(experiment: Experiment): number[] {
+    const { endpoint } = this.context;
+    const base = this.#agreeOnSecond();
+    const values = new Float32Array(2 * this.repetitions).fill(nothing);
+    endpoint.takeRecords();
+    for (let repetition = 0; repetition < this.repetitions; repetition++) {
+      const label = `probe ${(this.#count += 1)}`;
+      // They all come after one barrier whose end the backend itself sees, so that they start together.
+      const start = this.#world.barrier();
+      const events = this.#submit(experiment, label, start);
+      endpoint.wait(start);
+      for (const event of events) endpoint.wait(event);
+      for (const record of this.#records(label, events.length)) {
+        values[2 * repetition] = Math.max(values[2 * repetition] ?? 0, record.end - base);
+        values[2 * repetition + 1] = Math.max(values[2 * repetition + 1] ?? 0, base - record.ready);
+      }
+    }
+    const agreed = this.#maximum(values);
+    this.#offset = Math.max(...agreed);
+    return Array.from({ length: this.repetitions }, (_, i) => (agreed[2 * i] ?? 0) + (agreed[2 * i + 1] ?? 0));
+  }
+
+  /** Runs an experiment once while the rank does something else until it is done; seconds of the rank's own part, undefined for ranks outside. */
+  beside(experiment: Experiment, work: (done: () => boolean) => void): number | undefined {
+    const { endpoint } = this.context;
+    endpoint.takeRecords();
+    const label = `probe ${(this.#count += 1)}`;
+    const start = this.#world.barrier();
+    const events = this.#submit(experiment, label, start);
+    endpoint.wait(start);
+    work(() => events.every((event) => endpoint.query(event)));
+    for (const event of events) endpoint.wait(event);
+    const [record] = this.#records(label, events.length);
+    return record === undefined ? undefined : record.end - record.ready;
+  }
+
+  /** The largest of every rank's values, on all ranks. */
+  #maximum(values: Float32Array): Float32Array {
+    const { memory, endpoint } = this.context;
+    const view = { ...this.#times, length: values.length };
+    memory.f32(view).set(values);
+    endpoint.wait(this.#world.allReduce(view, { reduction: 'max' }));
+    return memory.f32(view).slice();
+  }
+
+  /** A whole second of the shared clock, close enough that offsets from it are fine in float32. Asked anew only now and then. */
+  #agreeOnSecond(): number {
+    if (this.#offset < recentSeconds) return this.#base;
+    this.#base = this.#maximum(Float32Array.of(Math.floor(this.context.endpoint.now())))[0] ?? 0;
+    return this.#base;
+  }
+
+  #submit({ op, groups, bytes }: Experiment, label: string, start: CommEvent): CommEvent[] {
+    const { endpoint, rank } = this.context;
+    return groups
+      .filter((members) => members.includes(rank))
+      .map((members) => {
+        const group = endpoint.communicator(`probe ${members.join(' ')}`, members, 'inter');
+        const n = members.length;
+        const total = wholeBytes(bytes, n) / elementBytes;
+        const part = total / n;
+        const whole = { ...this.#send, length: total };
+        const options = { after: [start], label };
+        switch (op) {
+          case 'all_to_all':
+            return group.allToAll(whole, { ...this.#receive, length: total }, options);
+          case 'all_gather':
+            return group.allGather({ ...this.#send, length: part }, { ...this.#receive, length: total }, options);
+          case 'reduce_scatter':
+            return group.reduceScatter(whole, { ...this.#receive, length: part }, options);
+          case 'all_reduce':
+            return group.allReduce(whole, options);
+          case 'broadcast':
+            return group.broadcast(whole, 0, options);
+          case 'send':
+            return group.rank === 0 ? group.send(whole, 1, options) : group.receive(whole, 0, options);
+        }
+      });
+  }
+
+  /** Records may come a moment after the event. */
+  #records(label: string, count: number): { readonly ready: number; readonly end: number }[] {
+    const { endpoint } = this.context;
+    const found = [];
+    for (let attempt = 0; found.length < count && attempt < 1000; attempt++) {
+      for (const record of endpoint.takeRecords()) if (record.label === label) found.push(record);
+      if (found.length < count) Atomics.wait(pause, 0, 0, 1);
+    }
+    if (found.length < count) throw new Error('the backend gave no record of an operation that ended');
+    return found;
+  }
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4));

@@ -1,0 +1,167 @@
+/** What every rank of a network probe does: links, collectives, matrix products, and both at once. */
+import type { Interference, MeasuredOp, ProbedGemm } from '@monta/core';
+import { createGemm } from '../device/cpu/index.js';
+import type { RankContext } from '../launch/index.js';
+import { Laboratory, wholeBytes } from './network-experiment.js';
+import { probeLinks, typical, type LinkFigures } from './network-links.js';
+
+export interface NetworkProbeData {
+  readonly tiers: readonly { readonly name: string; readonly size: number }[];
+  readonly ops: readonly MeasuredOp[];
+  readonly repetitions: number;
+  readonly transferSeconds: number;
+  readonly maximumBytes: number;
+  readonly gemmShapes: readonly (readonly [m: number, n: number, k: number])[];
+}
+
+export interface CollectiveTime {
+  readonly op: MeasuredOp;
+  readonly ranks: number;
+  readonly nodes: number;
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
+export interface NetworkRankResult {
+  readonly links: readonly LinkFigures[];
+  readonly collectives: readonly CollectiveTime[];
+  readonly gemms: readonly ProbedGemm[];
+  readonly interference: Interference | null;
+}
+
+/** Progress messages of rank 0. */
+export interface ProbeProgress {
+  readonly done: string;
+}
+
+/** Sizes of collectives, as parts of the size at which a pair's transfer is well above noise. */
+const sizeFactors = [1 / 8, 1 / 2, 1, 2] as const;
+const smallestTotal = 1024;
+
+export function probeNetworkRank(context: RankContext<NetworkProbeData>): NetworkRankResult {
+  const { data, rank, report } = context;
+  const { tiers, repetitions, transferSeconds, maximumBytes } = data;
+  const say = (done: string): void => {
+    if (rank === 0) report({ done } satisfies ProbeProgress);
+  };
+  const laboratory = new Laboratory(context, repetitions, maximumBytes);
+  laboratory.barrier();
+  const links = probeLinks({ tiers, run: (experiment) => laboratory.run(experiment), transferSeconds, maximumBytes });
+  say('links');
+  const collectives = groupsOf(tiers).flatMap(({ members, tier }) =>
+    data.ops.flatMap((op) => {
+      const times = collectiveTimes(laboratory, op, members, links[tier]?.bytes ?? maximumBytes, maximumBytes);
+      say(`${op} over ${members.length} ranks`);
+      const perNode = tiers[0]?.size ?? 1;
+      const nodes = new Set(members.map((member) => Math.floor(member / perNode))).size;
+      return times.map((time) => ({ op, ranks: members.length, nodes, ...time }));
+    }),
+  );
+  const gemms = rank === 0 ? timeGemms(context) : [];
+  laboratory.barrier();
+  say('matrix products');
+  const interference = timeBoth(context, laboratory, links);
+  say('both at once');
+  return { links, collectives, gemms, interference };
+}
+
+/** Inside a unit: two devices, and all. Across units: one device of each, and all of all. */
+function groupsOf(tiers: NetworkProbeData['tiers']): { members: number[]; tier: number }[] {
+  const groups = new Map<string, { members: number[]; tier: number }>();
+  let unit = 1;
+  for (const [tier, { size }] of tiers.entries()) {
+    const sets = tier === 0 ? [range(2, 1), range(size, 1)] : [range(size, unit), range(size * unit, 1)];
+    if (size > 1) for (const members of sets) groups.set(members.join(' '), { members, tier });
+    unit *= size;
+  }
+  return [...groups.values()];
+}
+
+const range = (count: number, step: number): number[] => Array.from({ length: count }, (_, i) => i * step);
+
+function collectiveTimes(
+  laboratory: Laboratory,
+  op: MeasuredOp,
+  members: readonly number[],
+  bytes: number,
+  maximumBytes: number,
+): { bytes: number; seconds: number }[] {
+  const sizes = [smallestTotal, ...sizeFactors.map((factor) => factor * bytes)].map((size) =>
+    wholeBytes(Math.min(size, maximumBytes - 4 * members.length), members.length),
+  );
+  return [...new Set(sizes)]
+    .sort((a, b) => a - b)
+    .map((size) => ({ bytes: size, seconds: typical(laboratory.run({ op, groups: [members], bytes: size })) }));
+}
+
+/** Runs one shape over and over for at least this long. */
+const gemmSeconds = 0.02;
+
+function timeGemms({ memory, data, endpoint }: RankContext<NetworkProbeData>): ProbedGemm[] {
+  const gemm = createGemm(memory);
+  return data.gemmShapes.map(([m, n, k]) => {
+    const mark = memory.mark();
+    const [a, b, c] = [m * k, k * n, m * n].map((length) => memory.f32(memory.allocateView('f32', length)));
+    if (a === undefined || b === undefined || c === undefined) throw new RangeError('no memory for a matrix product');
+    a.fill(1);
+    b.fill(0.5);
+    const call = { m, n, k, a, b, c };
+    gemm(call);
+    const times: number[] = [];
+    const until = endpoint.now() + gemmSeconds;
+    do {
+      const start = endpoint.now();
+      gemm(call);
+      times.push(endpoint.now() - start);
+    } while (endpoint.now() < until || times.length < data.repetitions);
+    memory.release(mark);
+    return { m, n, k, seconds: typical(times) };
+  });
+}
+
+const bothShape = 128;
+
+/** Ranks 0 and 1 compute and exchange, each alone and then together. */
+function timeBoth(
+  context: RankContext<NetworkProbeData>,
+  laboratory: Laboratory,
+  links: readonly LinkFigures[],
+): Interference | null {
+  const { endpoint, memory, rank, size } = context;
+  const [inner] = links;
+  if (size < 2 || inner === undefined) return null;
+  const gemm = createGemm(memory);
+  const [a, b, c] = [0, 1, 2].map(() => memory.f32(memory.allocateView('f32', bothShape * bothShape)));
+  if (a === undefined || b === undefined || c === undefined) throw new RangeError('no memory for a matrix product');
+  const call = { m: bothShape, n: bothShape, k: bothShape, a, b, c };
+  const bytes = inner.bytes;
+  const alone = typical(laboratory.run({ op: 'all_to_all', groups: [[0, 1]], bytes }));
+  const computeAll = (until: () => boolean): number => {
+    const start = endpoint.now();
+    let count = 0;
+    while (!until()) {
+      gemm(call);
+      endpoint.progress();
+      count += 1;
+    }
+    return (endpoint.now() - start) / Math.max(1, count);
+  };
+  const computing = rank < 2;
+  const computeAlone: number[] = [];
+  const computeBeside: number[] = [];
+  const transferBeside: number[] = [];
+  for (let repetition = 0; repetition < laboratory.repetitions; repetition++) {
+    laboratory.barrier();
+    const end = endpoint.now() + alone;
+    if (computing) computeAlone.push(computeAll(() => endpoint.now() >= end));
+    laboratory.barrier();
+    const beside = laboratory.beside({ op: 'all_to_all', groups: [[0, 1]], bytes }, (done) => {
+      if (computing) computeBeside.push(computeAll(done));
+    });
+    if (beside !== undefined) transferBeside.push(beside);
+  }
+  return {
+    computeSlowdown: typical(computeBeside) / typical(computeAlone),
+    communicationSlowdown: typical(transferBeside) / alone,
+  };
+}

@@ -1,0 +1,149 @@
+/**
+ * Probes a backend on this machine: the emulated network of a cluster, or memory between threads. Results are in the cluster's own time: what
+ * an emulation slowed down is divided out again.
+ */
+import { cpus } from 'node:os';
+import { deviceCount, type Cluster, type Measurement, type MeasuredOp, type Probe } from '@monta/core';
+import type { MoverReport } from '../comm/local/mover.worker.js';
+import { launchLocal } from '../launch/launch-local.js';
+import type { NetworkProbeData, NetworkRankResult, ProbeProgress } from './network-rank.js';
+
+export interface NetworkProbeOptions {
+  /** Emulates this cluster's network; without it bytes move at memory speed. */
+  readonly emulated?: { readonly cluster: Cluster; readonly timeScale: number };
+  /** Threads of the memory backend. */
+  readonly ranks?: number;
+  readonly ops?: readonly MeasuredOp[];
+  /** Of every transfer; the lower quartile counts. */
+  readonly repetitions?: number;
+  /** Called as parts are done. */
+  readonly onProgress?: (done: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface NetworkProbeResult {
+  readonly probe: Probe;
+  readonly measurements: readonly Measurement[];
+  /** Seconds for which the emulated network stood still for want of a processor, and of the whole job. */
+  readonly lostSeconds: number;
+  readonly wallSeconds: number;
+}
+
+const defaultOps: readonly MeasuredOp[] = ['all_to_all', 'all_gather', 'reduce_scatter', 'all_reduce'];
+
+/** What a transfer must take at least, in real time: far above the wake-ups of threads on a busy machine. */
+const emulatedTransferSeconds = 0.03;
+const memoryTransferSeconds = 0.001;
+/** Latencies of an emulated network are stretched to at least this, real time. */
+const emulatedLatencySeconds = 0.01;
+/** What the mover carries without effort, all ports together, bytes/s. */
+const easyBytesPerSecond = 200e6;
+const easyPacketsPerSecond = 12000;
+const [smallestPacket, largestPacket] = [1 << 10, 32 << 10];
+const maximumBytes = 16 << 20;
+const mebibyte = 2 ** 20;
+
+const gemmShapes = [
+  [64, 64, 64],
+  [128, 128, 128],
+  [256, 256, 256],
+  [512, 512, 512],
+  [64, 512, 512],
+  [512, 64, 512],
+  [512, 512, 64],
+  [1024, 256, 512],
+] as const;
+
+/**
+ * A factor at which this machine emulates the cluster with room to spare: latencies of at least 10 ms, and all devices together no more than
+ * the mover carries easily.
+ */
+export function easyTimeScale(cluster: Cluster): number {
+  const latencies = cluster.tiers.map((tier) => tier.latencySeconds).filter((seconds) => seconds > 0);
+  const fastest = Math.max(...cluster.tiers.map((tier) => tier.bytesPerSecond));
+  const forLatency = latencies.length === 0 ? 1 : emulatedLatencySeconds / Math.min(...latencies);
+  return Math.ceil(Math.max(1, forLatency, (fastest * deviceCount(cluster)) / easyBytesPerSecond));
+}
+
+/** Small packets divide ports finely between flows; as small as the mover can serve. */
+function packetBytes(cluster: Cluster, timeScale: number): number {
+  const fastest = Math.max(...cluster.tiers.map((tier) => tier.bytesPerSecond)) / timeScale;
+  const wanted = (fastest * deviceCount(cluster)) / easyPacketsPerSecond;
+  return Math.min(largestPacket, Math.max(smallestPacket, 2 ** Math.ceil(Math.log2(wanted))));
+}
+
+/** Measures links, collectives, matrix products and interference. Takes seconds to minutes. */
+export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<NetworkProbeResult> {
+  const { emulated, ops = defaultOps, repetitions = 5 } = options;
+  const ranks = emulated === undefined ? (options.ranks ?? 4) : deviceCount(emulated.cluster);
+  const tiers = emulated?.cluster.tiers.map(({ name, size }) => ({ name, size })) ?? [{ name: 'memory', size: ranks }];
+  const data: NetworkProbeData = {
+    tiers,
+    ops,
+    repetitions,
+    transferSeconds: emulated === undefined ? memoryTransferSeconds : emulatedTransferSeconds,
+    maximumBytes,
+    gemmShapes,
+  };
+  let report: MoverReport | undefined;
+  const started = performance.now();
+  const [result] = (await launchLocal({
+    ranks,
+    memoryBytes: 2 * maximumBytes + mebibyte,
+    maximumMemoryBytes: 2 * maximumBytes + 64 * mebibyte,
+    workerModule: new URL('./network.worker.ts', import.meta.url),
+    workerData: data,
+    trace: true,
+    ...(emulated === undefined
+      ? {}
+      : {
+          fabric: {
+            ...emulated,
+            scheduler: { packetBytes: packetBytes(emulated.cluster, emulated.timeScale), coalesceSeconds: 0 },
+          },
+        }),
+    onFabricReport: (given) => {
+      report = given;
+    },
+    onMessage: (_, message) => options.onProgress?.((message as ProbeProgress).done),
+    signal: options.signal,
+  })) as NetworkRankResult[];
+  if (result === undefined) throw new Error('the probe returned nothing');
+  const slower = emulated?.timeScale ?? 1;
+  const processor = processorName();
+  const gpu = emulated?.cluster.device.name ?? processor;
+  const key = {
+    gpu,
+    system: emulated?.cluster.name ?? 'memory',
+    library: emulated === undefined ? 'monta local, memory' : 'monta local, emulated network',
+  };
+  const probe: Probe = {
+    ...key,
+    emulatedTimeScale: emulated?.timeScale ?? null,
+    tiers: result.links.map(({ bytes: _, ...link }) => ({
+      ...link,
+      bytesPerSecond: link.bytesPerSecond * slower,
+      latencySeconds: link.latencySeconds / slower,
+    })),
+    computeDevice: processor,
+    gemms: result.gemms,
+    interference: result.interference,
+  };
+  const measurements = result.collectives.map(({ seconds, ...rest }, index): Measurement => ({
+    ...key,
+    ...rest,
+    seconds: seconds / slower,
+    source: 'probe',
+    line: index + 1,
+    origin: key.library,
+  }));
+  return {
+    probe,
+    measurements,
+    lostSeconds: report?.lostSeconds ?? 0,
+    wallSeconds: (performance.now() - started) / 1e3,
+  };
+}
+
+/** As the operating system calls the processor. */
+export const processorName = (): string => cpus()[0]?.model.trim() || process.arch;
