@@ -21,7 +21,7 @@ import { convertCheckpoint, latestState, listSteps, stepFolderName, TrainingStat
 import { readAll, sameBits } from '../checkpoint/testing.js';
 import { builtModule } from '../launch/built-module.js';
 import type { CheckpointPlan, TrainJob, TrainReport } from './job.js';
-import type { TrainStart } from './start.js';
+import { prepareStart, type TrainStart } from './start.js';
 import { trainLocal } from './train-local.js';
 
 let folder = '';
@@ -118,90 +118,113 @@ const rankFiles = (where: string): string[] =>
     .map((name) => readFileSync(join(where, stepFolderName(6), name)).toString('base64'));
 
 describe('resume', { timeout: 240_000 }, () => {
-  it.each<[string, PartialLayout]>([
-    ['1 rank', {}],
-    ['4 ranks', { tp: 2, dp: 2, ep: 2 }],
-  ])('under the same layout repeats the uninterrupted run bit for bit: %s', async (_, layout) => {
-    const [whole, parts] = [fresh(), fresh()];
-    const uninterrupted = await train(jobOf(layout, { checkpoint: plan(whole, 3) }));
-    expect(uninterrupted.saved).toEqual([3, 6]);
-    mkdirSync(parts);
-    cpSync(join(whole, stepFolderName(3)), join(parts, stepFolderName(3)), { recursive: true });
-    const resumed = await train(jobOf(layout, { checkpoint: plan(parts, 3), resume: 'latest' }));
+  /** A run of 4 ranks that nobody stopped, with a checkpoint of every step. */
+  const four: PartialLayout = { tp: 2, dp: 2, ep: 2 };
+  let whole = '';
+  let losses: readonly number[] = [];
+  beforeAll(async () => {
+    whole = fresh();
+    const run = await train(jobOf(four, { checkpoint: plan(whole, 1, 6) }));
+    losses = run.losses;
+  }, 240_000);
+
+  /** A folder with the first checkpoints of that run. */
+  function copyOf(steps: readonly number[]): string {
+    const copy = fresh();
+    for (const step of steps)
+      cpSync(join(whole, stepFolderName(step)), join(copy, stepFolderName(step)), { recursive: true });
+    return copy;
+  }
+
+  it('under the same layout repeats the uninterrupted run bit for bit: 4 ranks', async () => {
+    expect(listSteps(whole)).toEqual([1, 2, 3, 4, 5, 6]);
+    const parts = copyOf([3]);
+    const resumed = await train(jobOf(four, { checkpoint: plan(parts, 0), resume: 'latest' }));
     expect(resumed.start).toEqual({ step: 3, path: join(parts, stepFolderName(3)), notes: [] });
-    expect(resumed.losses).toEqual(uninterrupted.losses.slice(3));
+    expect(resumed.losses).toEqual(losses.slice(3));
     expect(rankFiles(parts)).toEqual(rankFiles(whole));
   });
 
-  it('under other layouts starts from equal weights and moments, and goes on within rounding', async () => {
-    const first = fresh();
-    const reference = await train(jobOf({ tp: 2, dp: 2, ep: 2 }, { checkpoint: plan(first, 3) }));
-    for (const layout of [{ dp: 4 }, {}]) {
-      const next = fresh();
-      const resumed = await train(jobOf(layout, { checkpoint: plan(next, 0), resume: join(first, stepFolderName(3)) }));
+  it('under the same layout repeats the uninterrupted run bit for bit: 1 rank', async () => {
+    const [first, second] = [fresh(), fresh()];
+    const uninterrupted = await train(jobOf({}, { checkpoint: plan(first, 3) }));
+    const resume = join(first, stepFolderName(3));
+    const resumed = await train(jobOf({}, { checkpoint: plan(second, 0), resume }));
+    expect(resumed.losses).toEqual(uninterrupted.losses.slice(3));
+    expect(rankFiles(second)).toEqual(rankFiles(first));
+  });
+
+  it.each<PartialLayout>([{ dp: 4 }, {}])(
+    'under layout %j starts from equal weights and moments, and goes on within rounding',
+    async (partial) => {
+      const layout = resolveLayout(partial);
+      const resume = join(whole, stepFolderName(3));
+      const resumed = await train(jobOf(partial, { checkpoint: plan(fresh(), 0), resume }));
       expect(resumed.start.notes).toEqual([expect.stringMatching(/^layout was tp=2,dp=2,ep=2, now /)]);
       resumed.losses.forEach((loss, i) => {
-        expect(Math.abs(loss - reference.losses[3 + i])).toBeLessThan(1e-5 * loss);
+        expect(Math.abs(loss - losses[3 + i])).toBeLessThan(1e-5 * loss);
       });
       const converted = fresh();
-      convertCheckpoint(join(first, stepFolderName(3)), converted, { layout: resolveLayout(layout) });
+      convertCheckpoint(resume, converted, { layout });
       const state = TrainingStateFolder.open(converted);
-      expect(sameBits(readAll(state), stateOf(first, 3))).toBe(true);
+      expect(sameBits(readAll(state), stateOf(whole, 3))).toBe(true);
       state.close();
-    }
-  });
+    },
+  );
 
   it('starts from the weights of a model folder', async () => {
-    const [first, weights, next] = [fresh(), fresh(), fresh()];
-    await train(jobOf({}, { steps: 2, checkpoint: plan(first, 1) }));
-    convertCheckpoint(join(first, stepFolderName(1)), weights);
+    const [weights, next] = [fresh(), fresh()];
+    convertCheckpoint(join(whole, stepFolderName(1)), weights);
     const resumed = await train(jobOf({ dp: 2, ep: 2 }, { steps: 1, resume: weights, checkpoint: plan(next, 1) }));
     expect(resumed.start).toEqual({ step: 0, path: weights, notes: [] });
+    // The first batch, seen with the weights of step 1: not the loss of a start from seeded weights.
     expect(resumed.losses).toHaveLength(1);
+    expect(Math.abs(resumed.losses[0] - losses[0])).toBeGreaterThan(1e-4);
   });
 
-  it('says what changed, and refuses another model, a finished run, a mixed folder and nothing at all', async () => {
-    const first = fresh();
-    await train(jobOf({}, { steps: 2, checkpoint: plan(first, 1) }));
-    const resume = join(first, stepFolderName(1));
-    const changed = await train({
-      ...jobOf({}, { resume, steps: 3, seed: 6 }),
-      optimizer: { ...jobOf({}).optimizer, learningRate: 0.5, clip: Infinity },
+  it('says what changed', () => {
+    const job = jobOf(four, { resume: join(whole, stepFolderName(1)), steps: 7, seed: 6 });
+    const { start } = prepareStart({ ...job, optimizer: { ...job.optimizer, learningRate: 0.5, clip: Infinity } });
+    expect(start).toEqual({
+      step: 1,
+      path: job.resume,
+      notes: [
+        'seed was 5, now 6',
+        'steps was 6, now 7',
+        'optimizer.learningRate was 0.01, now 0.5',
+        'optimizer.clip was 1, now Infinity',
+      ],
     });
-    expect(changed.start.notes).toEqual([
-      'seed was 5, now 6',
-      'steps was 2, now 3',
-      'optimizer.learningRate was 0.01, now 0.5',
-      'optimizer.clip was 1, now Infinity',
-    ]);
-    const other = jobOf({}, { resume });
-    const wider = { ...other, step: { ...other.step, model: completeModel({ ...model, expertFfn: 16 }) } };
-    await expect(train(wider)).rejects.toThrow('another model: expertFfn is 8');
-    await expect(train(jobOf({}, { resume: first, steps: 2 }))).rejects.toThrow('has 2 steps done');
-    await expect(train(jobOf({}, { checkpoint: plan(first, 1) }))).rejects.toThrow(
-      /holds checkpoints up to step-000002/,
+  });
+
+  it('refuses another model, a finished run, a mixed folder and nothing at all', () => {
+    const start = (more: Partial<TrainJob>) => () => prepareStart(jobOf(four, more));
+    const resume = join(whole, stepFolderName(1));
+    const { step } = jobOf(four);
+    expect(start({ resume, step: { ...step, model: completeModel({ ...model, expertFfn: 16 }) } })).toThrow(
+      'another model: expertFfn is 8',
     );
-    await expect(train(jobOf({}, { checkpoint: plan(first, 1), resume }))).rejects.toThrow(/resumes from step 1/);
-    await expect(train(jobOf({}, { resume: fresh() }))).rejects.toThrow('nothing to resume from');
-    await expect(train(jobOf({}, { resume: 'latest' }))).rejects.toThrow('saves nothing');
+    expect(start({ resume: whole })).toThrow('has 6 steps done');
+    expect(start({ checkpoint: plan(whole, 1) })).toThrow(/holds checkpoints up to step-000006/);
+    expect(start({ checkpoint: plan(whole, 1), resume })).toThrow(/resumes from step 1/);
+    expect(start({ resume: fresh() })).toThrow('nothing to resume from');
+    expect(start({ resume: 'latest' })).toThrow('saves nothing');
+    expect(start({ checkpoint: plan(fresh(), 1, 0) })).toThrow("0 checkpoints can't be kept");
     const none = fresh();
-    const begun = await train(jobOf({}, { steps: 1, checkpoint: plan(none, 1), resume: 'latest' }));
-    expect(begun.start).toEqual({
+    expect(prepareStart(jobOf(four, { checkpoint: plan(none, 1), resume: 'latest' })).start).toEqual({
       step: 0,
       notes: [`there is no checkpoint in ${none} yet: starting from the beginning`],
     });
   });
 
   it('passes over a torn checkpoint and replaces it when the run gets there again', async () => {
-    const where = fresh();
-    const { losses } = await train(jobOf({ dp: 2 }, { steps: 3, checkpoint: plan(where, 1) }));
-    const torn = join(where, stepFolderName(3), 'rank-00001-of-00002.safetensors');
-    truncateSync(torn, 500);
-    const resumed = await train(jobOf({ dp: 2 }, { steps: 3, checkpoint: plan(where, 1), resume: 'latest' }));
-    expect(resumed.start.step).toBe(2);
-    expect(resumed.start.notes).toEqual([expect.stringMatching(/^step-000003 is passed over: .*rank-00001-of-00002/)]);
-    expect(resumed.losses).toEqual(losses.slice(2));
-    expect(latestState(where)).toMatchObject({ step: 3, skipped: [] });
+    const where = copyOf([4, 5, 6]);
+    truncateSync(join(where, stepFolderName(6), 'rank-00001-of-00004.safetensors'), 500);
+    const resumed = await train(jobOf(four, { checkpoint: plan(where, 1), resume: 'latest' }));
+    expect(resumed.start.step).toBe(5);
+    expect(resumed.start.notes).toEqual([expect.stringMatching(/^step-000006 is passed over: .*rank-00001-of-00004/)]);
+    expect(resumed.losses).toEqual(losses.slice(5));
+    expect(latestState(where)).toMatchObject({ step: 6, skipped: [] });
   });
 
   it('an aborted run leaves complete checkpoints only', async () => {
@@ -271,7 +294,7 @@ it('killed at ten moments, every resume is from the last complete checkpoint, an
     // What was reported as saved before the kill is there after it, and may be one further.
     expect(start.step).toBeGreaterThanOrEqual(before);
     before = Math.max(saved, start.step);
-    if (readdirSync(where).some((name) => name.startsWith('.tmp-'))) torn++;
+    if (existsSync(where) && readdirSync(where).some((name) => name.startsWith('.tmp-'))) torn++;
     const latest = latestState(where);
     expect(latest?.skipped ?? []).toEqual([]);
     expect(latest?.step ?? 0).toBeGreaterThanOrEqual(before);
