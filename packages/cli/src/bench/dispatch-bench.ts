@@ -158,9 +158,11 @@ export async function benchDispatch(options: DispatchBenchOptions): Promise<Disp
   });
   // one row a rank, one element each: nothing but what the host adds
   const tiny: MoeShape = { ...shape, tokens: shape.layout.tp, hiddenSize: 1 };
-  const jobs = strategies.map((strategy) => job(tiny, strategy, 2, 3));
-  for (let round = 0; round < rounds; round++)
-    for (const { strategy } of variants) jobs.push(job(shape, strategy, round === 0 ? 1 : 0, 1));
+  // in every round, so that probes and cases see the same other work on the machine
+  const jobs = Array.from({ length: rounds }, (_, round) => [
+    ...strategies.map((strategy) => job(tiny, strategy, round === 0 ? 2 : 0, 1)),
+    ...variants.map(({ strategy }) => job(shape, strategy, round === 0 ? 1 : 0, 1)),
+  ]).flat();
   let lostSeconds = 0;
   onPhase(
     `measuring ${2 * variants.length} cases, ${rounds} times each: about ${Math.ceil(options.seconds)} s or more`,
@@ -175,13 +177,15 @@ export async function benchDispatch(options: DispatchBenchOptions): Promise<Disp
     ...(signal === undefined ? {} : { signal }),
   });
   const jobSeconds = (performance.now() - start) / 1e3;
-  const probe = readHost(measured.slice(0, strategies.length), scale.seen, {
+  const perRound = strategies.length + variants.length;
+  const probes = measured.filter((_, index) => index % perRound < strategies.length);
+  const timed = measured.filter((_, index) => index % perRound >= strategies.length);
+  const probe = readHost(probes, scale.seen, {
     cores: availableParallelism(),
     moverBytesPerSecond,
     kernels,
   });
   const workload = benchWorkload(scale.seen, shape, routing, seed, probe, ranks);
-  const timed = measured.slice(strategies.length);
   const cases = variants.flatMap((variant, index) =>
     casesOf(
       variant,

@@ -140,7 +140,7 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
     [
       'Scale',
       emulated
-        ? `EMULATED network: ${volume}, over 1/${formatInteger(1 / scale.volumeShare)} of every bandwidth; all times, latencies too, stretched ${scale.timeScale.toPrecision(3)}x`
+        ? `EMULATED network: ${volume}, over 1/${formatInteger(1 / scale.volumeShare)} of every bandwidth; all times, latencies too, ${scale.timeScale < 1 ? 'shortened to' : 'stretched'} ${scale.timeScale.toPrecision(3)}x`
         : `no emulation, bytes move at memory speed: ${volume}. Lines say how the cluster would be laid out, not how fast it is`,
     ],
     [

@@ -78,7 +78,7 @@ describe('monta bench dispatch', () => {
     const { out, code } = await bench(...shape, ...place, '--rounds', '1', '--seconds', '1', '--only', 'sliced');
     expect(code).toBe(0);
     expect(out).toMatch(/^.* laptop-2x2 \(emulated\)/u);
-    expect(out).toMatch(/^Scale +EMULATED network: .* stretched [\d.]+x$/mu);
+    expect(out).toMatch(/^Scale +EMULATED network: .* (?:stretched|shortened to) [\d.]+x$/mu);
     expect(out).toMatch(/^Bound +forward .* that its bytes need on the busiest port/mu);
     expect(out).toMatch(/^duplicated +1 /mu);
     expect(out).not.toMatch(/^scattered /mu);

@@ -1,7 +1,8 @@
 import { dispatchProgram, type MoeShape, type Program, type Span, type Strategy } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { hostOverheads, probeMover } from './dispatch-host.js';
-import { probeDispatchKernels } from './dispatch-kernels.js';
+import { measureDispatch } from '../execute/dispatch-local.js';
+import { drawnCounts, probeDispatchKernels } from './dispatch-kernels.js';
 
 const shape: MoeShape = {
   tokens: 64,
@@ -41,6 +42,14 @@ describe('probes of the host', () => {
     expect(overheads.wakeSeconds).toBeGreaterThanOrEqual(0.125);
     // a mover can't be early: what the network takes by itself is no overhead
     expect(hostOverheads(program, spans, () => 3).collectiveSeconds).toBe(0);
+  });
+
+  it('draw the counts that real ranks exchange', async () => {
+    const routing = { kind: 'zipf', exponent: 1 } as const;
+    const [measured] = await measureDispatch({
+      jobs: [{ shape, strategy, passes: ['forward'], routing, seed: 5, warmUps: 0, repetitions: 1, trace: false }],
+    });
+    expect(drawnCounts({ shape, routing, seed: 5 })).toEqual(measured.counts[0]);
   });
 
   it('give a rate for every kernel of the program, and one for the mover', async () => {

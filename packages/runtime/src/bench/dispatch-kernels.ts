@@ -1,6 +1,18 @@
 /** Times the kernels of dispatch programs (packing, placing, combining rows) on one rank alone, at the sizes that the benchmark gives them. */
-import { dispatchProgram, worldSize, type KernelRate, type MoeShape, type Routing, type Strategy } from '@monta/core';
+import {
+  dispatchProgram,
+  groupMembers,
+  sliceStart,
+  worldSize,
+  type KernelRate,
+  type MoeShape,
+  type Routing,
+  type Strategy,
+} from '@monta/core';
+import type { Communicator } from '../comm/communicator.js';
+import type { CpuMemory } from '../device/cpu/index.js';
 import { DispatchExecutor } from '../execute/dispatch-executor.js';
+import { samplePicks } from '../execute/sample-picks.js';
 import { builtModule } from '../launch/built-module.js';
 import { launchLocal } from '../launch/launch-local.js';
 import type { RankContext } from '../launch/rank.js';
@@ -20,12 +32,53 @@ export interface DispatchKernelProbe {
 
 const passes = ['forward', 'backward'] as const;
 
+/** The first rank, alone, that is told the counts its absent peers would have sent. */
+class CountingEndpoint extends SoloEndpoint {
+  constructor(
+    size: number,
+    private readonly views: CpuMemory,
+    private readonly counts: Int32Array,
+  ) {
+    super(0, size, views);
+  }
+
+  override communicator(name: string, members: readonly number[]): Communicator {
+    const communicator = super.communicator(name, members);
+    const echo = communicator.allGather.bind(communicator);
+    communicator.allGather = (send, receive, options) => {
+      const event = echo(send, receive, options);
+      if (options?.label === 'counts') this.views.i32(receive).set(this.counts);
+      return event;
+    };
+    return communicator;
+  }
+}
+
+/** [source][expert] rows that the expert group of rank 0 exchanges, as its ranks would draw them. */
+export function drawnCounts({
+  shape,
+  routing,
+  seed,
+}: Pick<DispatchKernelProbe, 'shape' | 'routing' | 'seed'>): Int32Array {
+  const { layout, experts, topK, tokens } = shape;
+  const members = groupMembers(layout, 'expert', 0);
+  const counts = new Int32Array(members.length * experts);
+  members.forEach((rank, source) => {
+    const index = rank % layout.tp;
+    const { ids } = samplePicks(shape, routing, seed, Math.floor(rank / layout.tp));
+    const [start, end] = [index, index + 1].map((slice) => sliceStart(tokens, slice, layout.tp) * topK);
+    for (const id of ids.subarray(start, end)) if (id >= 0) counts[source * experts + id]++;
+  });
+  return counts;
+}
+
 /** A rank's side, see `dispatch-kernels.worker.ts`. The other ranks of the layout are pretended; rows are not checked. */
 export function probeDispatchRank({ memory, data }: RankContext<DispatchKernelProbe>): [string, KernelRate][] {
   const { shape, routing, seed } = data;
+  const counts = drawnCounts(data);
   const timed = data.strategies.map((strategy): TimedKernels => {
     const mark = memory.mark();
-    const endpoint = new SoloEndpoint(0, worldSize(shape.layout), memory);
+    const endpoint = new CountingEndpoint(worldSize(shape.layout), memory, counts);
     const executor = new DispatchExecutor({ shape, strategy, passes, routing, seed, endpoint, memory, trace: true });
     for (let i = 0; i < data.warmUps; i++) executor.run(i);
     executor.takeSpans();
