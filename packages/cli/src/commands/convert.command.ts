@@ -9,6 +9,7 @@ export interface ConvertFlags {
   readonly to?: 'hf' | 'state';
   readonly dtype?: 'f32' | 'bf16' | 'f16';
   readonly shardSize?: number;
+  readonly like?: string;
   readonly layout?: Layout;
 }
 
@@ -34,6 +35,13 @@ export const convertCommand = buildCommand<ConvertFlags, [input: string, output:
         parse: parseBytes,
         placeholder: '5 GB',
         brief: 'Largest weights file of a Hugging Face folder (default: 5 GB)',
+        optional: true,
+      },
+      like: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'folder',
+        brief: 'A Hugging Face folder of the same model whose config.json and tokenizer the output gets',
         optional: true,
       },
       layout: {
@@ -64,6 +72,10 @@ export const convertCommand = buildCommand<ConvertFlags, [input: string, output:
         'position: a state made from one starts at step 0. A folder that came from Hugging Face keeps its config and tokenizer.',
       [
         ['monta convert runs/2026-11-24-a/checkpoints model --dtype bf16', 'what a run has learned, for transformers'],
+        [
+          'monta convert runs/2026-11-24-a/checkpoints model --like Mixtral-8x7B-v0.1',
+          'with its tokenizer and token ids',
+        ],
         ['monta convert Mixtral-8x7B-v0.1 state --layout tp=2,dp=4,ep=8', 'a model to train on, sharded'],
         [
           'monta convert runs/2026-11-24-a/checkpoints/step-000300 wide --layout dp=8,ep=8',

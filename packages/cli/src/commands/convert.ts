@@ -17,11 +17,12 @@ const result = ({ to, output, type, layout, step }: Conversion): string =>
 
 /** Runs the command. Throws `InputError` for what can't be read or described, `SaveError` when the disk refuses. */
 export function runConvert({ console }: MontaContext, flags: ConvertFlags, input: string, output: string): void {
-  const { to, dtype, shardSize, layout } = flags;
+  const { to, dtype, shardSize, like, layout } = flags;
   const conversion = convertCheckpoint(input, output, {
     ...(to === undefined ? {} : { to }),
     ...(dtype === undefined ? {} : { type: types[dtype] }),
     ...(shardSize === undefined ? {} : { maxShardBytes: shardSize }),
+    ...(like === undefined ? {} : { like }),
     ...(layout === undefined ? {} : { layout }),
   });
   const written = inspectCheckpoint(output);

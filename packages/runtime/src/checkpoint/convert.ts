@@ -1,10 +1,12 @@
 /** From one form of checkpoint to another: model folder or training state, another element type, another layout. */
 import { existsSync } from 'node:fs';
-import { checkModelLayout, InputError, type Layout } from '@monta/core';
+import { join } from 'node:path';
+import { checkModelLayout, InputError, readHfConfig, type Layout, type MoeModel } from '@monta/core';
 import { latestState, listSteps } from './checkpoints.js';
-import type { WeightType } from './huggingFaceConfig.js';
-import { HuggingFaceFolder } from './huggingFaceFolder.js';
+import { asHuggingFace, type WeightType } from './huggingFaceConfig.js';
+import { HuggingFaceFolder, readConfig } from './huggingFaceFolder.js';
 import { exportModel } from './huggingFaceWriter.js';
+import { checkSameModel } from './sameModel.js';
 import { loneLayout } from './tensorSource.js';
 import { TrainingStateFolder } from './trainingStateReader.js';
 import { looksLikeState, writeTrainingState } from './trainingStateWriter.js';
@@ -18,6 +20,11 @@ export interface ConvertOptions {
   readonly type?: WeightType;
   /** Largest file of a model folder, bytes of data. */
   readonly maxShardBytes?: number;
+  /**
+   * A model folder of the same model, whose `config.json` (but for the type) and tokenizer a model folder gets. Default: those of the input
+   * when it is a model folder.
+   */
+  readonly like?: string;
   /** Sharding of a training state. Default: that of the input state, one rank from a model folder. */
   readonly layout?: Layout;
 }
@@ -45,18 +52,29 @@ export function openCheckpoint(path: string): HuggingFaceFolder | TrainingStateF
   return TrainingStateFolder.open(latest.path, { verify: false });
 }
 
-function targetForm(from: CheckpointForm, { to, type, maxShardBytes, layout }: ConvertOptions): CheckpointForm {
-  const folderAsked = type !== undefined || maxShardBytes !== undefined;
+function targetForm(from: CheckpointForm, { to, type, maxShardBytes, like, layout }: ConvertOptions): CheckpointForm {
+  const folderAsked = type !== undefined || maxShardBytes !== undefined || like !== undefined;
   if (layout !== undefined && (folderAsked || to === 'hf'))
-    throw new InputError('a layout belongs to a training state, an element type and a shard size to a model folder', {
-      expected: 'either of them',
-      hint: 'a model folder is not sharded by layout; a training state is always float32',
-    });
+    throw new InputError(
+      'a layout belongs to a training state; an element type, a shard size and a model to be like, to a model folder',
+      {
+        expected: 'either of them',
+        hint: 'a model folder is not sharded by layout; a training state is always float32',
+      },
+    );
   if (folderAsked && to === 'state')
     throw new InputError('a training state is always float32, a file a rank', {
-      expected: 'no element type and no shard size',
+      expected: 'no element type, no shard size and no model to be like',
     });
   return to ?? (layout !== undefined ? 'state' : folderAsked ? 'hf' : from === 'hf' ? 'state' : 'hf');
+}
+
+/** The config of a folder that must describe the same model; its weights are not looked at. */
+function originOf(folder: string, model: MoeModel): { readonly folder: string; readonly config: string } {
+  const config = readConfig(folder);
+  const file = join(folder, 'config.json');
+  checkSameModel(readHfConfig(config, file), asHuggingFace(model), file);
+  return { folder, config };
 }
 
 /** Converts `input` to the new folder `output`, a few rows at a time. Throws InputError and SaveError; then `output` is not there. */
@@ -82,11 +100,13 @@ export function convertCheckpoint(input: string, output: string, options: Conver
       return { ...shared, step: state?.step ?? 0, type: 'F32', layout, left: [] };
     }
     const type = options.type ?? (source instanceof HuggingFaceFolder ? source.weightTypes()[0] : 'F32');
+    const given = source instanceof HuggingFaceFolder ? source : undefined;
+    const origin = options.like === undefined ? given : originOf(options.like, source.model);
     exportModel(source, {
       folder: output,
       type,
       ...(options.maxShardBytes === undefined ? {} : { maxShardBytes: options.maxShardBytes }),
-      ...(source instanceof HuggingFaceFolder ? { origin: source } : {}),
+      ...(origin === undefined ? {} : { origin }),
     });
     const left = [
       ...(state?.states.filter((kind) => kind !== 'weight') ?? []),

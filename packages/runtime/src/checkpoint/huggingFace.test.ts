@@ -4,9 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { completeModel, readHfConfig, type MoeModel, type ModelShape } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
 import { convertCheckpoint } from './convert.js';
-import { huggingFaceConfig, withWeightType } from './huggingFaceConfig.js';
 import { HuggingFaceFolder } from './huggingFaceFolder.js';
 import { exportModel } from './huggingFaceWriter.js';
 import { pieceElements, type TensorSource } from './tensorSource.js';
@@ -37,6 +35,8 @@ afterAll(() => {
 });
 const fresh = (): string => join(folder, String(made++));
 
+const configText = (at: string): string => readFileSync(join(at, 'config.json'), 'utf8');
+
 const bitsOf = (tensors: ReadonlyMap<string, PlainTensor>) =>
   Object.fromEntries(
     [...tensors].map(([name, { dtype, shape, bytes }]) => [name, [dtype, shape.join(), bytes.toString('hex')]]),
@@ -63,6 +63,12 @@ describe.each(families)('%s', (name) => {
     const opened = HuggingFaceFolder.open(shards);
     expect(opened.sealed).toBe(true);
     opened.close();
+    const like = fresh();
+    convertCheckpoint(from, like, { like: join(fixtures, name) });
+    expect(configText(like)).toBe(configText(join(fixtures, name)));
+    expect(readdirSync(like)).toContain('generation_config.json');
+    const other = families[(families.indexOf(name) + 1) % families.length];
+    expect(() => convertCheckpoint(from, fresh(), { like: join(fixtures, other) })).toThrow('is of another model');
     const { name: _, ...model } = readConfig(join(whole, 'config.json'));
     const { name: __, ...given } = readConfig(join(fixtures, name, 'config.json'));
     expect(model).toEqual(given);
@@ -244,113 +250,6 @@ const shape: ModelShape = {
   topK: 2,
   expertFfn: 4,
 };
-
-/** A number that the text writes with a point or an exponent, as Python's floats need it. */
-const isFraction = (text: string, key: string): boolean => new RegExp(`"${key}": -?\\d+(\\.\\d+|e)`).test(text);
-
-const count = z.number().int().nonnegative();
-const common = {
-  architectures: z.array(z.string()).length(1),
-  attention_dropout: z.number(),
-  bos_token_id: count.nullable(),
-  eos_token_id: count.nullable(),
-  hidden_act: z.literal('silu'),
-  hidden_size: count.positive(),
-  initializer_range: z.number(),
-  max_position_embeddings: count.positive(),
-  num_attention_heads: count.positive(),
-  num_experts_per_tok: count.positive(),
-  num_hidden_layers: count.positive(),
-  num_key_value_heads: count.positive(),
-  output_router_logits: z.boolean(),
-  pad_token_id: count.nullable(),
-  rms_norm_eps: z.number().positive(),
-  rope_theta: z.number().positive(),
-  router_aux_loss_coef: z.number(),
-  tie_word_embeddings: z.boolean(),
-  torch_dtype: z.enum(['float32', 'bfloat16', 'float16']),
-  use_cache: z.boolean(),
-  vocab_size: count.positive(),
-};
-/** The arguments of the configuration classes of transformers 4.57 (configuration_mixtral.py, _qwen3_moe.py, _olmoe.py), no others. */
-const schemas = {
-  mixtral: z.strictObject({
-    ...common,
-    model_type: z.literal('mixtral'),
-    head_dim: count.positive().nullable(),
-    intermediate_size: count.positive(),
-    num_local_experts: count.positive(),
-    router_jitter_noise: z.number(),
-    sliding_window: count.positive().nullable(),
-  }),
-  qwen3_moe: z.strictObject({
-    ...common,
-    model_type: z.literal('qwen3_moe'),
-    attention_bias: z.boolean(),
-    decoder_sparse_step: count.positive(),
-    head_dim: count.positive(),
-    intermediate_size: count.positive(),
-    max_window_layers: count,
-    mlp_only_layers: z.array(count),
-    moe_intermediate_size: count.positive(),
-    norm_topk_prob: z.boolean(),
-    num_experts: count.positive(),
-    sliding_window: count.positive().nullable(),
-    use_sliding_window: z.boolean(),
-  }),
-  olmoe: z.strictObject({
-    ...common,
-    model_type: z.literal('olmoe'),
-    attention_bias: z.boolean(),
-    clip_qkv: z.number().nullable(),
-    intermediate_size: count.positive(),
-    norm_topk_prob: z.boolean(),
-    num_experts: count.positive(),
-  }),
-};
-
-describe('config.json', () => {
-  it.each<[keyof typeof schemas, Partial<ModelShape>]>([
-    ['mixtral', { family: 'mixtral', tieEmbeddings: true, padTokenId: 3 }],
-    ['mixtral', { family: 'generic', window: { kind: 'sliding', tokens: 4, layers: [true, true, true] } }],
-    ['qwen3_moe', { family: 'qwen3_moe', qkNorm: 'perHead', headDim: 6, normTopK: false }],
-    ['qwen3_moe', { family: 'generic', qkNorm: 'perHead', moeLayers: [true, false, true], denseFfn: 12 }],
-    [
-      'qwen3_moe',
-      { family: 'qwen3_moe', qkNorm: 'perHead', window: { kind: 'sliding', tokens: 4, layers: [false, true, true] } },
-    ],
-    ['olmoe', { family: 'olmoe', qkNorm: 'allHeads', normTopK: false, clipQkv: 8 }],
-    ['olmoe', { family: 'generic', qkNorm: 'allHeads', rmsNormEps: 1e-6, ropeTheta: 5e5, maxPositions: 99 }],
-  ])('of %s is accepted by a strict schema and describes the same model', (family, more) => {
-    const model = completeModel({ maxPositions: 64, ...shape, ...more });
-    const text = huggingFaceConfig(model, 'BF16');
-    expect(schemas[family].parse(JSON.parse(text)).torch_dtype).toBe('bfloat16');
-    for (const key of ['rope_theta', 'rms_norm_eps', 'router_aux_loss_coef', 'attention_dropout'])
-      expect(isFraction(text, key)).toBe(true);
-    const { name: _, denseFfn, ...read } = readHfConfig(text, 'small/config.json');
-    const { name: __, denseFfn: given, ...expected } = model;
-    expect(read).toEqual({ ...expected, family });
-    // A width that no layer has is not told apart from the experts' own.
-    expect(model.moeLayers.includes(false) ? denseFfn : 0).toBe(given);
-  });
-
-  it('keeps the text of a foreign config and adds a type that it lacks', () => {
-    expect(withWeightType('{\n  "rope_theta": 1e6,\n  "dtype": "float32"\n}', 'F16')).toBe(
-      '{\n  "rope_theta": 1e6,\n  "dtype": "float16"\n}',
-    );
-    expect(JSON.parse(withWeightType('{"x": 0.0}', 'BF16'))).toEqual({ torch_dtype: 'bfloat16', x: 0 });
-  });
-
-  it.each<[string, Partial<ModelShape>]>([
-    ['its query and key norm', { family: 'mixtral', qkNorm: 'perHead' }],
-    ['layers without experts', { family: 'generic', moeLayers: [true, false, true], denseFfn: 4 }],
-    ['qwen2_moe', { family: 'qwen2_moe' }],
-  ])('is refused where no family computes the same: %s', (_, more) => {
-    expect(() => huggingFaceConfig(completeModel({ ...shape, ...more }), 'F32')).toThrow(
-      /can't be written as a Hugging Face/,
-    );
-  });
-});
 
 it('a tensor larger than a piece passes through a few rows at a time', () => {
   const model = completeModel({ ...shape, vocabSize: 100_000 });

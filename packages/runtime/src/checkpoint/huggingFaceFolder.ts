@@ -53,7 +53,7 @@ export class HuggingFaceFolder implements TensorSource {
    */
   static open(folder: string, { verify = true }: OpenOptions = {}): HuggingFaceFolder {
     const file = join(folder, 'config.json');
-    const config = readConfig(folder, file);
+    const config = readConfig(folder);
     const model = readHfConfig(config, file);
     checkSupported(model);
     if (model.attentionBias !== 'none')
@@ -149,7 +149,9 @@ export class HuggingFaceFolder implements TensorSource {
   }
 }
 
-function readConfig(folder: string, file: string): string {
+/** The text of a folder's `config.json`. Throws InputError. */
+export function readConfig(folder: string): string {
+  const file = join(folder, 'config.json');
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw new InputError('there is no such folder', { file: folder, expected: 'a Hugging Face model folder' });
   try {

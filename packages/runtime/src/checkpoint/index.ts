@@ -11,3 +11,4 @@ export * from './checkpoints.js';
 export { cleanLeftovers } from './savedFolder.js';
 export * from './convert.js';
 export * from './inspect.js';
+export { checkSameModel } from './sameModel.js';

@@ -1,8 +1,9 @@
 /** Where a run starts: seeded weights, a training state of this or another layout, or the weights of a model folder. */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { formatLayout, InputError, type MoeModel } from '@monta/core';
+import { formatLayout, InputError } from '@monta/core';
 import {
+  checkSameModel,
   cleanLeftovers,
   HuggingFaceFolder,
   latestState,
@@ -52,12 +53,12 @@ export function prepareStart(asked: TrainJob): { readonly job: TrainJob; readonl
   if (!looksLikeState(found)) {
     const folder = HuggingFaceFolder.open(found);
     folder.close();
-    checkModel(folder.model, job.step.model, found);
+    checkSameModel(folder.model, job.step.model, found);
     if (plan !== undefined) refuseLater(plan.folder, 0, `starts from ${found}`);
     return { job: { ...job, resume: found }, start: { step: 0, path: found, notes } };
   }
   const { state } = withState(found, (folder) => folder);
-  checkModel(state.model, job.step.model, found);
+  checkSameModel(state.model, job.step.model, found);
   if (state.step >= job.steps)
     throw new InputError(`has ${state.step} steps done`, {
       file: found,
@@ -138,17 +139,6 @@ function refuseLater(folder: string, step: number, what: string): void {
       expected: 'no later checkpoints than where the run starts',
       hint: 'resume from the latest, or save to another folder',
     });
-}
-
-/** Names and limits may differ; what is computed may not. */
-function checkModel(saved: MoeModel, asked: MoeModel, file: string): void {
-  const free = new Set(['name', 'maxPositions', 'initializerRange', 'auxLossCoefficient']);
-  for (const key of new Set([...Object.keys(saved), ...Object.keys(asked)]) as Set<keyof MoeModel>)
-    if (!free.has(key) && JSON.stringify(saved[key]) !== JSON.stringify(asked[key]))
-      throw new InputError(`is of another model: ${key} is ${JSON.stringify(saved[key]) ?? 'absent'}`, {
-        file,
-        expected: `${key} ${JSON.stringify(asked[key]) ?? 'absent'}`,
-      });
 }
 
 /** What a resumed run does otherwise than before, each worth a line. */
