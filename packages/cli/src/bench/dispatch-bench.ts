@@ -258,7 +258,7 @@ const ended = (spans: DispatchMeasurement['spans']): number => {
 function outward(prediction: Prediction, rounds: readonly DispatchMeasurement[], probe: MachineProbe) {
   return {
     outwardSeconds: Math.min(...rounds.map(({ spans }) => ended(spans))),
-    outwardPredictedSeconds: ended(prediction.trace.spans) + probe.passSeconds,
+    outwardPredictedSeconds: ended(prediction.trace.spans) + probe.startSeconds,
   };
 }
 

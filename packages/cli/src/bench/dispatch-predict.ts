@@ -21,8 +21,8 @@ import {
   type Trace,
   type Workload,
 } from '@monta/core';
-import { hostOverheads, type DispatchMeasurement } from '@monta/runtime';
-import { benchPasses, type BenchPass } from './dispatch-cases.js';
+import { hostOverheads, type DispatchMeasurement, type HostOverheads } from '@monta/runtime';
+import type { BenchPass } from './dispatch-cases.js';
 
 /** What probes found out about this machine; no measured case goes into it. */
 export interface MachineProbe {
@@ -34,13 +34,13 @@ export interface MachineProbe {
   readonly collectiveSeconds: number;
   /** From a collective's end to the start of a kernel that waited for it. */
   readonly wakeSeconds: number;
-  /** What a pass without bytes takes beyond what the simulator makes of the above: ranks that start one after another. */
-  readonly passSeconds: number;
+  /** From a pass's start on the last rank until its first collective has all its members. */
+  readonly startSeconds: number;
 }
 
 export interface Prediction {
   readonly price: PassPrice;
-  /** With waking up after the last collective, and what a pass takes without bytes. */
+  /** With the start of the ranks, and waking up after the last collective. */
   readonly seconds: number;
   readonly trace: Trace;
 }
@@ -94,7 +94,7 @@ export function predictPass(
   const simulation = simulatePass(workload, strategy, pass, binding);
   if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
   const price = passPrice(simulation, workload.cluster, strategy.chunks[pass]);
-  return { price, seconds: price.seconds + probe.wakeSeconds + probe.passSeconds, trace: simulation.trace };
+  return { price, seconds: price.seconds + probe.wakeSeconds + probe.startSeconds, trace: simulation.trace };
 }
 
 /** Seconds that the network itself takes for an operation without bytes, on a rank. */
@@ -112,26 +112,18 @@ function latencyOf(shape: MoeShape, seen: Cluster): (operation: Operation, rank:
 export function readHost(
   measured: readonly DispatchMeasurement[],
   seen: Cluster,
-  known: Omit<MachineProbe, 'collectiveSeconds' | 'wakeSeconds' | 'passSeconds'>,
+  known: Omit<MachineProbe, 'collectiveSeconds' | 'wakeSeconds' | 'startSeconds'>,
 ): MachineProbe {
   const overheads = measured.map(({ job, spans }) =>
     hostOverheads(dispatchProgram(job.shape, job.strategy, job.passes), spans, latencyOf(job.shape, seen)),
   );
-  const partial: MachineProbe = {
+  const typical = (value: (one: HostOverheads) => number): number => median(overheads.map(value));
+  return {
     ...known,
-    collectiveSeconds: median(overheads.map((one) => one.collectiveSeconds)),
-    wakeSeconds: median(overheads.map((one) => one.wakeSeconds)),
-    passSeconds: 0,
+    collectiveSeconds: typical((one) => one.collectiveSeconds),
+    wakeSeconds: typical((one) => one.wakeSeconds),
+    startSeconds: typical((one) => one.startSeconds),
   };
-  const rest = measured.flatMap((measurement) => {
-    const { job, counts } = measurement;
-    const workload = benchWorkload(seen, job.shape, job.routing, job.seed, partial, counts.length);
-    return benchPasses.map((pass, index) => {
-      const predicted = predictPass(workload, job.strategy, pass, bindingOf(measurement), partial);
-      return median(measurement.passSeconds[index] ?? []) - predicted.seconds;
-    });
-  });
-  return { ...partial, passSeconds: Math.max(0, median(rest)) };
 }
 
 /** Of any order; 0 of nothing. */

@@ -75,7 +75,7 @@ function boundText(one: DispatchCase): string {
   const parts = [
     ...one.held,
     {
-      name: 'a pass without bytes',
+      name: 'starting and waking ranks',
       seconds: one.predictedSeconds - one.held.reduce((sum, { seconds }) => sum + seconds, 0),
     },
   ].filter(({ seconds }) => seconds > 0.02 * one.predictedSeconds);
@@ -145,7 +145,7 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
     ],
     [
       'Probes',
-      `one mover ${formatBandwidth(probe.moverBytesPerSecond)}; after a collective ${formatSeconds(probe.collectiveSeconds)}, waking a rank ${formatSeconds(probe.wakeSeconds)}, a pass without bytes ${formatSeconds(probe.passSeconds)} more; ${probe.kernels.size} kernels timed alone`,
+      `one mover ${formatBandwidth(probe.moverBytesPerSecond)}; after a collective ${formatSeconds(probe.collectiveSeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
     ],
   ];
   if (result.loadBefore > probe.cores * 0.75) {

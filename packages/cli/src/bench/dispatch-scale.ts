@@ -46,8 +46,8 @@ export interface ScaleRequest {
   readonly timeScale?: number;
 }
 
-/** Tokens of a replica that are kept for each TP rank, so that chunks and experts still get several rows. */
-const tokensPerRank = 64;
+/** Tokens that each TP rank keeps at least, and rows that a chunk of a slice has for an expert on average, so that no chunk is empty. */
+const [fewestTokens, rowsOfChunk] = [64, 2];
 /** Narrowest row, elements: below it, counts and indices would weigh more than rows. */
 const narrowest = 16;
 
@@ -92,21 +92,25 @@ function fullSize(request: ScaleRequest): { seconds: number; bytes: number }[] {
 
 /** Chooses the scale: the time scale from the seconds that may pass, then the volume from the bytes that the machine may move meanwhile. */
 export function chooseScale(request: ScaleRequest): Scale {
-  const { cluster, shape, roundSeconds, bytesPerSecond } = request;
+  const { roundSeconds, bytesPerSecond } = request;
   const full = fullSize(request);
   const total = full.reduce((sum, { seconds }) => sum + seconds, 0);
   const timeScale = request.timeScale ?? (total > 0 ? roundSeconds / total : 1);
   const busiest = Math.max(...full.map(({ seconds, bytes }) => (seconds > 0 ? bytes / seconds : 0)));
   const wanted = busiest > 0 ? Math.min(1, (bytesPerSecond * timeScale) / busiest) : 1;
-  return scaled(cluster, shape, wanted, timeScale);
+  return scaled(request, wanted, timeScale);
 }
 
 const elements = (of: MoeShape): number => of.tokens * of.hiddenSize * dtypeBytes[of.dtype];
 
 /** The scale whose volume share is nearest to `wanted`: fewer tokens first, then narrower rows. */
-function scaled(cluster: Cluster, shape: MoeShape, wanted: number, timeScale: number): Scale {
+function scaled({ cluster, shape, variants }: ScaleRequest, wanted: number, timeScale: number): Scale {
   const rowElements = (wanted * shape.tokens * shape.hiddenSize * dtypeBytes[shape.dtype]) / dtypeBytes.f32;
-  const tokens = Math.min(shape.tokens, shape.layout.tp * tokensPerRank);
+  const chunks = Math.max(
+    ...variants.map(({ strategy }) => Math.max(strategy.chunks.forward, strategy.chunks.backward)),
+  );
+  const perRank = Math.max(fewestTokens, Math.ceil((rowsOfChunk * chunks * shape.experts) / shape.topK));
+  const tokens = Math.min(shape.tokens, shape.layout.tp * perRank);
   const hiddenSize = Math.max(narrowest, Math.min(shape.hiddenSize, Math.round(rowElements / tokens)));
   const here: MoeShape = { ...shape, tokens, hiddenSize, dtype: 'f32' };
   const volumeShare = elements(here) / elements(shape);
@@ -124,10 +128,10 @@ const unlimited = 1e15;
 
 /** No network: bytes at memory speed, in a volume whose cases take all of `roundSeconds` together. */
 export function memorySpeed(request: ScaleRequest): Scale {
-  const { cluster, shape, roundSeconds, bytesPerSecond } = request;
+  const { cluster, roundSeconds, bytesPerSecond } = request;
   const bytes = fullSize(request).reduce((sum, one) => sum + one.bytes, 0);
   const wanted = bytes > 0 ? Math.min(1, (bytesPerSecond * roundSeconds) / bytes) : 1;
-  const scale = scaled(cluster, shape, wanted, 1);
+  const scale = scaled(request, wanted, 1);
   const tiers = cluster.tiers.map((tier) => ({ ...tier, bytesPerSecond: unlimited, latencySeconds: 0 }));
   return { ...scale, emulated: { ...cluster, tiers }, seen: { ...cluster, tiers } };
 }

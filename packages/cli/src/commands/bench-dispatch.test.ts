@@ -37,6 +37,10 @@ interface Result {
   readonly prediction: { readonly ofMedians: { readonly cases: number } };
 }
 
+/** Bytes that a rank sends to the other node, forward, in one piece. */
+const crossing = ({ cases }: Result, name: string): number =>
+  cases.find((one) => one.name === name && one.chunks === 1 && one.pass === 'forward')?.bytes[1]?.perRank ?? 0;
+
 const shape = ['--tokens', '64', '--hidden', '32', '--experts', '4', '--topk', '2'];
 const place = ['--cluster', 'laptop-2x2', '--layout', 'tp=2,dp=2,ep=2'];
 const short = ['--rounds', '2', '--seconds', '1', '--chunks', '1,3'];
@@ -67,11 +71,8 @@ describe('monta bench dispatch', () => {
   });
 
   it('counts the bytes that the formulas give: slicing over TP = 2 halves what crosses nodes', () => {
-    const crossing = (name: string) =>
-      result.cases.find((one) => one.name === name && one.chunks === 1 && one.pass === 'forward')?.bytes[1]?.perRank ??
-      0;
-    expect(crossing('duplicated') / crossing('sliced')).toBeCloseTo(2, 6);
-    expect(crossing('scattered')).toBe(crossing('sliced'));
+    expect(crossing(result, 'duplicated') / crossing(result, 'sliced')).toBeCloseTo(2, 6);
+    expect(crossing(result, 'scattered')).toBe(crossing(result, 'sliced'));
   });
 
   it('says in words that the network is emulated, at which scale, and what binds', async () => {

@@ -38,6 +38,8 @@ describe('probes of the host', () => {
     const spans = spansOf(program, 2, 0.5, 0.125);
     const overheads = hostOverheads(program, spans, () => 2);
     expect(overheads.collectiveSeconds).toBe(0.5);
+    // packing begins at once, so the first exchange is ready after it
+    expect(overheads.startSeconds).toBeGreaterThan(0);
     // other operations ran between some kernels and what they come after
     expect(overheads.wakeSeconds).toBeGreaterThanOrEqual(0.125);
     // a mover can't be early: what the network takes by itself is no overhead

@@ -7,10 +7,15 @@ import { measureDispatch } from '../execute/dispatch-local.js';
 import type { SchedulerOptions } from '../comm/local/packet-scheduler.js';
 
 export interface HostOverheads {
-  /** From a collective's last packet and latency to its end, median: the mover is late. */
+  /** From a collective's last packet and latency to its end: the mover is late. A mean, since a chain of them adds up, without the worst 5 %. */
   readonly collectiveSeconds: number;
-  /** From the end of what a kernel comes after to its start, median: the rank's thread must wake up. */
+  /**
+   * From the end of what a kernel comes after to its start, on the rank that is last, median over operations: threads wake up one after
+   * another where there are more of them than cores, and the next collective waits for the last.
+   */
   readonly wakeSeconds: number;
+  /** From the start of the rank that starts last until its first collective has all its members, median over repetitions. */
+  readonly startSeconds: number;
 }
 
 /**
@@ -28,25 +33,42 @@ export function hostOverheads(
       operations.set(`${template.name}/${operation.id}`, { template, operation });
   const ends = new Map(spans.map((span) => [keyOf(span, span.operation), span.end]));
   const collectives: number[] = [];
-  const wakes: number[] = [];
+  const wakes = new Map<string, number>();
+  const starts = new Map<number, Map<number, number>>();
   for (const span of spans) {
     const found = operations.get(span.operation);
     if (!found) continue;
     const { template, operation } = found;
     if (operation.body.kind === 'collective') {
       collectives.push(Math.max(0, span.end - span.ready - latencySeconds(operation, span.rank)));
+      if (span.node > 0) continue;
+      const ofStep = starts.get(span.step) ?? new Map<number, number>();
+      starts.set(span.step, ofStep);
+      ofStep.set(span.rank, Math.min(ofStep.get(span.rank) ?? Infinity, span.ready));
     } else if (operation.after.length > 0) {
       const before = operation.after.flatMap((id) => {
         const end = ends.get(keyOf(span, `${template.name}/${id}`));
         return end === undefined ? [] : [end];
       });
-      wakes.push(Math.max(0, span.issued - Math.max(...before)));
+      const key = `${span.step} ${span.node} ${span.operation}`;
+      wakes.set(key, Math.max(wakes.get(key) ?? 0, span.issued - Math.max(...before)));
     }
   }
-  return { collectiveSeconds: median(collectives), wakeSeconds: median(wakes) };
+  return {
+    collectiveSeconds: trimmedMean(collectives),
+    wakeSeconds: median([...wakes.values()]),
+    // spans count from the start of their rank: the last one to start counts least
+    startSeconds: median([...starts.values()].map((ofStep) => Math.min(...ofStep.values()))),
+  };
 }
 
 const keyOf = ({ step, rank, node }: Span, operation: string): string => `${step} ${rank} ${node} ${operation}`;
+
+/** Without the largest 5 %: single stalls of the machine. */
+function trimmedMean(values: readonly number[]): number {
+  const kept = [...values].sort((a, b) => a - b).slice(0, Math.ceil(0.95 * values.length));
+  return kept.length > 0 ? kept.reduce((sum, value) => sum + value, 0) / kept.length : 0;
+}
 
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
