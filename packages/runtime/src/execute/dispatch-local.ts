@@ -78,7 +78,8 @@ export async function measureDispatch(options: DispatchLocalOptions): Promise<Di
   );
 }
 
-function measurement(job: DispatchJob, ranks: readonly DispatchRankResult[]): DispatchMeasurement {
+/** What the ranks of a job returned, put together. */
+export function measurement(job: DispatchJob, ranks: readonly DispatchRankResult[]): DispatchMeasurement {
   const passSeconds = job.passes.map((_, pass) =>
     Array.from({ length: job.repetitions }, (__, repetition) => {
       const runs = ranks.map(({ repetitions }) => repetitions[repetition][pass]);

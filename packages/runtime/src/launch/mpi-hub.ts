@@ -112,7 +112,7 @@ export class Hub {
     };
     if (version !== this.options.version) {
       return refuse(
-        `rank ${rank} on host ${host} runs Monta ${version}, the launcher runs ${this.options.version}: install the same version on all hosts`,
+        `on host ${host} it runs Monta ${version}, the launcher runs ${this.options.version}: install the same version on all hosts`,
       );
     }
     if (size !== ranks || !Number.isInteger(rank) || rank < 0 || rank >= ranks || this.peers.has(rank)) {

@@ -167,7 +167,7 @@ describe('the launcher of a job over MPI', () => {
 });
 
 describe('mpirun', () => {
-  it('gets hosts and slots in rank order, and a person’s options last', () => {
+  it('gets hosts and slots in rank order, and a person’s options in place of its own', () => {
     const given = mpirunArguments({
       ranks: 12,
       hosts: parseHosts('a:8,b:4'),
@@ -177,6 +177,7 @@ describe('mpirun', () => {
       command: ['node', 'main.js'],
     }).join(' ');
     expect(given).toMatch(/-n 12 .*--host a:8,b:4 .*--mca btl self,tcp -x TOKEN node main\.js$/);
+    expect(given.match(/--mca btl /g)).toHaveLength(1);
     expect(() =>
       mpirunArguments({
         ranks: 3,

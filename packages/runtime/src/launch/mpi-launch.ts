@@ -37,6 +37,8 @@ const explanationMilliseconds = 1500;
 /** How long ranks have to leave by themselves when the job ends badly; then mpirun is told to end them, then it is killed. */
 const leaveMilliseconds = 4000;
 const killMilliseconds = 5000;
+/** How long to wait for mpirun's last words once it has ended. */
+const drainMilliseconds = 500;
 /** How long mpirun may take to end once all ranks have returned. */
 const finishMilliseconds = 20_000;
 
@@ -125,11 +127,14 @@ class MpirunJob {
         this.decide({ kind: 'ended', how: describeStart(error), well: false });
         resolve();
       });
-      mpirun.once('close', (code, signal) => {
+      mpirun.once('exit', (code, signal) => {
+        void this.drained(mpirun).then(() => over(code, signal));
+      });
+      const over = (code: number | null, signal: NodeJS.Signals | null): void => {
         const how = signal === null ? `mpirun exited with code ${code}` : `mpirun was ended by ${signal}`;
         this.decide(this.verdict() ?? { kind: 'ended', how, well: code === 0 });
         resolve();
-      });
+      };
     });
     try {
       let outcome = await this.decided;
@@ -145,6 +150,17 @@ class MpirunJob {
       await end(mpirun, ended);
       this.hub.close();
     }
+  }
+
+  /** Waits for the last of mpirun's words; what it started on hosts that cannot be reached may hold the pipe open. */
+  private async drained(mpirun: ChildProcess): Promise<void> {
+    const { stderr } = mpirun;
+    if (stderr === null || stderr.closed) return;
+    const closed = new Promise<void>((resolve) => {
+      stderr.once('close', resolve);
+    });
+    await Promise.race([closed, pause(drainMilliseconds)]);
+    stderr.destroy();
   }
 
   /** All ranks have returned; what is left is to leave MPI. */

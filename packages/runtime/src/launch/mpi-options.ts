@@ -25,10 +25,6 @@ export interface MpirunSettings {
   readonly command: readonly string[];
 }
 
-/** Bytes up to which a message over TCP goes without asking the receiver first, and the largest piece of one that asks. */
-const tcpEagerBytes = 64 << 10;
-const tcpPieceBytes = 1 << 20;
-
 /** Reads `a:8,b:8` (ranks per host; without a number, 1). */
 export function parseHosts(text: string): MpiHost[] {
   return text.split(',').map((item) => {
@@ -41,17 +37,19 @@ export function parseHosts(text: string): MpiHost[] {
   });
 }
 
-const mca = (name: string, value: string | number): string[] => ['--mca', name, String(value)];
-
+/** Arguments of mpirun, its own program name aside. Parameters that `mpirunOptions` set are left to them: mpirun refuses two values. */
 export function mpirunArguments(settings: MpirunSettings): string[] {
-  const { ranks, hosts, agent, network, lostAfterSeconds } = settings;
+  const { ranks, hosts, mpirunOptions = [] } = settings;
   const slots = hosts?.reduce((sum, host) => sum + host.slots, 0) ?? ranks;
   if (slots < ranks) {
     throw new InputError(
       `${ranks} ranks do not fit ${slots} slots of hosts ${hosts?.map(({ name }) => name).join(', ')}`,
     );
   }
-  const local = hosts === undefined ? ranks : Math.max(...hosts.map((host) => host.slots));
+  const given = new Set(mpirunOptions.filter((_, index) => /^--?g?mca$/.test(mpirunOptions[index - 1] ?? '')));
+  const parameters = Object.entries(mcaParameters(settings, availableParallelism())).flatMap(([name, value]) =>
+    value === undefined || given.has(name) ? [] : ['--mca', name, String(value)],
+  );
   return [
     ...(process.getuid?.() === 0 ? ['--allow-run-as-root'] : []),
     '-n',
@@ -63,22 +61,29 @@ export function mpirunArguments(settings: MpirunSettings): string[] {
     '--bind-to',
     'none',
     ...(hosts === undefined ? [] : ['--host', hosts.map((host) => `${host.name}:${host.slots}`).join(',')]),
-    ...(agent === undefined ? [] : mca('plm_rsh_agent', agent)),
-    // Plain messages: what the figures in docs/two-hosts.md were measured with, whatever else is installed.
-    ...mca('pml', 'ob1'),
-    ...mca('btl', 'self,vader,tcp'),
-    ...(network === undefined ? [] : [...mca('btl_tcp_if_include', network), ...mca('oob_tcp_if_include', network)]),
-    // Takes in and answers what arrives while the rank computes.
-    ...mca('btl_tcp_progress_thread', 1),
-    ...mca('btl_tcp_flags', 'send'),
-    ...mca('btl_tcp_eager_limit', tcpEagerBytes),
-    ...mca('btl_tcp_max_send_size', tcpPieceBytes),
-    ...(local > availableParallelism() ? mca('mpi_yield_when_idle', 1) : []),
-    ...mca('oob_tcp_keepalive_time', lostAfterSeconds),
-    ...mca('oob_tcp_keepalive_intvl', Math.max(1, Math.round(lostAfterSeconds / 3))),
-    ...mca('oob_tcp_keepalive_probes', 3),
-    ...(settings.mpirunOptions ?? []),
+    ...parameters,
+    ...mpirunOptions,
     ...settings.environment.flatMap((name) => ['-x', name]),
     ...settings.command,
   ];
+}
+
+function mcaParameters(settings: MpirunSettings, cores: number): Record<string, string | number | undefined> {
+  const { ranks, hosts, agent, network, lostAfterSeconds } = settings;
+  const local = hosts === undefined ? ranks : Math.max(...hosts.map((host) => host.slots));
+  return {
+    plm_rsh_agent: agent,
+    // Plain messages: what the figures in docs/two-hosts.md were measured with, whatever else is installed.
+    pml: 'ob1',
+    btl: 'self,vader,tcp',
+    btl_tcp_if_include: network,
+    oob_tcp_if_include: network,
+    // A thread takes in and answers what arrives while the rank computes.
+    btl_tcp_progress_thread: 1,
+    btl_tcp_flags: 'send',
+    mpi_yield_when_idle: local > cores ? 1 : undefined,
+    oob_tcp_keepalive_time: lostAfterSeconds,
+    oob_tcp_keepalive_intvl: Math.max(1, Math.round(lostAfterSeconds / 3)),
+    oob_tcp_keepalive_probes: 3,
+  };
 }

@@ -13,4 +13,6 @@ const launcher: ConformanceLauncher = (ranks, onReport) =>
     onMessage: (rank, message) => onReport(rank, message as CaseReport),
   });
 
-describe.runIf(testsOverMpi)('Open MPI', () => describeConformance('mpi backend', [1, 2, 3, 4, 8], launcher));
+describe.runIf(testsOverMpi)('Open MPI', () => {
+  describeConformance('mpi backend', [1, 2, 3, 4, 8], launcher);
+});

@@ -1,0 +1,158 @@
+/** A rank of the two-host bench: what the line gives, and the exchanges of a dispatch half between and inside hosts. */
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import type { CommEvent, Endpoint } from '../comm/communicator.js';
+import type { CpuMemory } from '../device/cpu/index.js';
+import type { View } from '../device/view.js';
+import { runRank } from '../launch/index.js';
+import type { Exchange, ExchangeRun, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
+
+const range = (size: number): number[] => Array.from({ length: size }, (_, index) => index);
+
+runRank<TwoHostsJob>(async ({ size, endpoint, memory, data: job }): Promise<TwoHostsRankResult> => {
+  const world = endpoint.communicator('world', range(size), 'control');
+  const barrier = (): void => endpoint.wait(world.barrier());
+  const tp = size / 2;
+  barrier();
+  const tcp = await tcpCeiling(endpoint, memory, job, tp);
+  barrier();
+  const mpi = mpiCeiling(endpoint, memory, job, tp, barrier);
+  const exchanges = job.exchanges.map((exchange) => runExchange(endpoint, memory, exchange, job.repetitions, barrier));
+  return { tcpBytesPerSecond: tcp, mpiBytesPerSecond: mpi, exchanges };
+});
+
+/** Bytes a second that one connection carries each way while the other way is busy too; 0 on ranks that look on. */
+async function tcpCeiling(endpoint: Endpoint, memory: CpuMemory, job: TwoHostsJob, tp: number): Promise<number> {
+  if (endpoint.rank % tp !== 0) return 0;
+  const pair = endpoint.communicator('first of hosts', [0, tp], 'control');
+  const mark = memory.mark();
+  const port = memory.allocateView('i32', 1);
+  let socket: Socket;
+  if (endpoint.rank === 0) {
+    const server = createServer();
+    server.listen(0, job.address);
+    await once(server, 'listening');
+    memory.i32(port)[0] = (server.address() as AddressInfo).port;
+    const accepted = once(server, 'connection');
+    endpoint.wait(pair.broadcast(port, 0));
+    [socket] = (await accepted) as [Socket];
+    server.close();
+  } else {
+    endpoint.wait(pair.broadcast(port, 0));
+    socket = connect(memory.i32(port)[0] ?? 0, job.address);
+    await once(socket, 'connect');
+  }
+  memory.release(mark);
+  let received = 0;
+  const all = new Promise<void>((resolve) => {
+    socket.on('data', (piece) => {
+      received += piece.length;
+      if (received >= job.ceilingBytes) resolve();
+    });
+  });
+  const start = endpoint.now();
+  const piece = Buffer.alloc(1 << 20, 1);
+  for (let sent = 0; sent < job.ceilingBytes; sent += piece.length) {
+    if (!socket.write(piece)) await once(socket, 'drain');
+  }
+  await all;
+  const seconds = endpoint.now() - start;
+  socket.end();
+  return job.ceilingBytes / seconds;
+}
+
+/** The same through the communicator: an exchange of one pair, all others idle. */
+function mpiCeiling(endpoint: Endpoint, memory: CpuMemory, job: TwoHostsJob, tp: number, barrier: () => void): number {
+  const mark = memory.mark();
+  let rate = 0;
+  if (endpoint.rank % tp === 0) {
+    const pair = endpoint.communicator('first of hosts', [0, tp], 'inter');
+    // Half of what each of the two holds crosses the line.
+    const elements = (2 * job.ceilingBytes) / 4;
+    const [send, receive] = [memory.allocateView('f32', elements), memory.allocateView('f32', elements)];
+    memory.f32(send).fill(1);
+    endpoint.wait(pair.allToAll(send, receive));
+    const start = endpoint.now();
+    endpoint.wait(pair.allToAll(send, receive));
+    rate = job.ceilingBytes / (endpoint.now() - start);
+  }
+  memory.release(mark);
+  barrier();
+  return rate;
+}
+
+/**
+ * A dispatch half without its kernels: each rank holds its replica's rows, half of which belong to the other replica's experts. `duplicated`
+ * exchanges all rows with the rank's partner on the other host; else each rank exchanges its slice, and slices are gathered inside the
+ * host, in `chunks` pieces on two lanes.
+ */
+function runExchange(
+  endpoint: Endpoint,
+  memory: CpuMemory,
+  { strategy, bytes, chunks }: Exchange,
+  repetitions: number,
+  barrier: () => void,
+): ExchangeRun {
+  const { rank, size } = endpoint;
+  const tp = size / 2;
+  const [host, place] = [Math.floor(rank / tp), rank % tp];
+  const between = endpoint.communicator('between hosts', [place, place + tp], 'inter');
+  const inside = endpoint.communicator(
+    'inside host',
+    range(tp).map((i) => host * tp + i),
+    'intra',
+  );
+  const elements = bytes / 4;
+  const mark = memory.mark();
+  const [send, exchanged, gathered] = range(3).map(() => memory.allocateView('f32', elements)) as [View, View, View];
+  // An element tells its sender's host and its place among the replica's rows.
+  const value = (from: number, index: number): number => (from + 1) * 2 ** 23 - 1 - (index % 2 ** 22);
+  const slice = elements / tp;
+  const piece = slice / chunks;
+  const first = strategy === 'duplicated' ? 0 : place * slice;
+  memory.f32(send).forEach((_, index, all) => {
+    all[index] = value(host, first + index);
+  });
+  const part = (view: View, start: number, length: number): View => ({
+    ...view,
+    byteOffset: view.byteOffset + 4 * start,
+    length,
+  });
+  const submit = (): CommEvent[] => {
+    if (strategy === 'duplicated') return [between.allToAll(send, exchanged)];
+    return range(chunks).map((chunk) => {
+      const arrived = part(exchanged, chunk * piece, piece);
+      const event = between.allToAll(part(send, chunk * piece, piece), arrived, { label: `exchange ${chunk}` });
+      return inside.allGather(arrived, part(gathered, chunk * piece * tp, piece * tp), {
+        after: [event],
+        label: `gather ${chunk}`,
+      });
+    });
+  };
+  const times = range(repetitions).map(() => {
+    memory.f32(exchanged).fill(0);
+    memory.f32(gathered).fill(0);
+    barrier();
+    const start = endpoint.now();
+    for (const event of submit()) endpoint.wait(event);
+    return { start, end: endpoint.now() };
+  });
+  /** Element `index` of what an exchange over `length` elements from `start` of the sender's rows brings. */
+  const brought = (start: number, length: number, index: number): number => {
+    const from = index < length / 2 ? 0 : 1;
+    return value(from, start + host * (length / 2) + (index % (length / 2)));
+  };
+  let wrong = 0;
+  if (strategy === 'duplicated') {
+    memory.f32(exchanged).forEach((got, index) => (wrong += got === brought(0, elements, index) ? 0 : 1));
+  } else {
+    memory.f32(gathered).forEach((got, index) => {
+      const chunk = Math.floor(index / (piece * tp));
+      const within = index % (piece * tp);
+      const start = Math.floor(within / piece) * slice + chunk * piece;
+      wrong += got === brought(start, piece, within % piece) ? 0 : 1;
+    });
+  }
+  memory.release(mark);
+  return { times, wrong };
+}
