@@ -123,19 +123,19 @@ describe('monta simulate', () => {
   });
 });
 
-describe('the picture in letters', () => {
-  const span = (operation: string, lane: Span['lane'], issued: number, ready: number, end: number): Span => ({
-    step: 0,
-    rank: 0,
-    node: 0,
-    operation: `t/${operation}`,
-    lane,
-    issued,
-    ready,
-    end,
-    bytes: 0,
-  });
+const span = (operation: string, lane: Span['lane'], issued: number, ready: number, end: number): Span => ({
+  step: 0,
+  rank: 0,
+  node: 0,
+  operation: `t/${operation}`,
+  lane,
+  issued,
+  ready,
+  end,
+  bytes: 0,
+});
 
+describe('the picture in letters', () => {
   it('draws lanes in proportion to time, waiting apart', () => {
     const text = ganttText([span('experts.0', 'compute', 0, 0, 5), span('all_to_all.0', 'inter', 5, 7.5, 10)], 9 + 20);
     const [compute, inter] = text.split('\n');
