@@ -19,6 +19,7 @@ import { modelCommand } from './commands/model.command.js';
 import { planCommand } from './commands/plan.command.js';
 import { simulateCommand } from './commands/simulate.command.js';
 import { trainCommand } from './commands/train.command.js';
+import { verifyCommand } from './commands/verify.command.js';
 import { helpText } from './commands/flags.js';
 import { validateCommand } from './commands/validate.command.js';
 import type { MontaContext } from './context.js';
@@ -28,6 +29,7 @@ import { createStyle } from './output/style.js';
 
 const routes = {
   train: trainCommand,
+  verify: verifyCommand,
   plan: planCommand,
   simulate: simulateCommand,
   bench: benchCommand,

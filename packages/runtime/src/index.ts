@@ -16,3 +16,4 @@ export * from './bench/collectives.js';
 export * from './bench/dispatch-host.js';
 export * from './bench/dispatch-kernels.js';
 export * from './probe/index.js';
+export * from './verify/index.js';

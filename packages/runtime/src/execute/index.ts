@@ -3,6 +3,7 @@ export type {
   EvaluationResult,
   ExecutorOptions,
   MicroBatch,
+  NodeObserver,
   OptimizerSettings,
   StepOptions,
   StepResult,

@@ -30,6 +30,9 @@ import { LayerRouting } from './routing.js';
 import { ProgramRunner } from './runner.js';
 import type { Storage } from './storage.js';
 
+/** Looks at the regions of a node that has just run. */
+export type NodeObserver = (node: ProgramNode, storage: Storage) => void;
+
 export interface ExecutorOptions {
   readonly step: StepShape;
   readonly endpoint: Endpoint;
@@ -39,6 +42,8 @@ export interface ExecutorOptions {
   readonly parameters: ParameterStore;
   /** Token whose embedding takes no gradient (`pad_token_id`). */
   readonly paddingId?: number;
+  /** Called after every node has run, while its memory still stands: for looking at what it computed. */
+  readonly observe?: NodeObserver;
   /** Record spans; the job must have been launched with `trace`. */
   readonly trace?: boolean;
 }
@@ -135,7 +140,8 @@ export class TrainingExecutor {
         countsKnown: (node) => book.has(node),
         opened: (node, storage) => this.#opened(node, storage),
         bind: (node, storage) => this.#bind(node, storage),
-        closing: (node) => {
+        closing: (node, storage) => {
+          options.observe?.(node, storage);
           if (node.pass === 'backward' && node.template.startsWith('moe')) book.delete(node);
         },
       },

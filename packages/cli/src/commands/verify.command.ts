@@ -1,0 +1,70 @@
+/** Flags and help of `monta verify`; what it does is in `verify.ts`, loaded when it runs. */
+import { buildCommand } from '@stricli/core';
+import type { MontaContext } from '../context.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+
+export interface VerifyFlags {
+  readonly json: boolean;
+  readonly layout: string;
+  readonly dispatcher?: string;
+  readonly chunks?: string;
+  readonly backend: 'embedded' | 'mpi';
+}
+
+export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaContext>({
+  loader: lazy(async () => (await import('./verify.js')).runVerify),
+  parameters: {
+    flags: {
+      layout: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'tp=2,ep=2,dp=2',
+        brief: 'Parallel degrees; sp for sequence parallelism',
+        default: 'tp=1',
+      },
+      dispatcher: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'name',
+        brief: 'One dispatcher, as scattered or sliced+duplicated (default: all that the layout allows)',
+        optional: true,
+      },
+      chunks: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'forward/backward',
+        brief: 'Chunk counts, as 3 or 3/2 (default: 1)',
+        optional: true,
+      },
+      backend: {
+        kind: 'enum',
+        values: ['embedded', 'mpi'],
+        brief: 'Ranks as threads of this process, or as processes over Open MPI',
+        default: 'embedded',
+      },
+      json: jsonFlag,
+    },
+    positional: {
+      kind: 'tuple',
+      parameters: [
+        { parse: String, placeholder: 'folder', brief: 'A Hugging Face checkpoint with expected.safetensors' },
+      ],
+    },
+  },
+  docs: {
+    brief: 'Recompute what a Hugging Face checkpoint must give, on any layout and with any dispatcher',
+    fullDescription: helpText(
+      'Loads a checkpoint with its expected logits, losses, router logits, gradients and AdamW trajectory (docs/verify.md says how they\n' +
+        'are made), computes everything again over the ranks of a layout, and prints the largest error of each quantity beside its\n' +
+        'tolerance. Exit code 1 when one is past it.',
+      [
+        ['monta verify fixtures/hf/tiny-mixtral', 'one rank, every dispatcher'],
+        ['monta verify fixtures/hf/tiny-olmoe --layout tp=2,ep=2,dp=2,sp', 'eight ranks, sequence parallelism'],
+        [
+          'monta verify fixtures/hf/tiny-qwen3-moe --layout tp=4,dp=2,ep=2 --dispatcher scattered --chunks 3/2',
+          'one strategy',
+        ],
+      ],
+    ),
+  },
+});

@@ -1,0 +1,109 @@
+/** `monta verify`: every quantity's largest error beside its tolerance. */
+import {
+  allHalves,
+  formatLayout,
+  InputError,
+  parseLayout,
+  unsupportedStrategy,
+  type Layout,
+  type Strategy,
+} from '@monta/core';
+import { launchMpi, verify, type RankComputation, type Verification, type VerifyJob } from '@monta/runtime';
+import { formatDispatch, parseDispatch } from '../config/dispatch-choice.js';
+import type { MontaContext } from '../context.js';
+import type { Console } from '../output/console.js';
+import { renderTable } from '../output/table.js';
+import type { VerifyFlags } from './verify.command.js';
+
+/** A quantity is past its tolerance, after all were shown: exit code 1. */
+class PastTolerance extends Error {
+  override readonly name = 'PastTolerance';
+  readonly exitCode = 1;
+}
+
+function chunksOf(text: string | undefined): Strategy['chunks'] {
+  if (text === undefined) return { forward: 1, backward: 1 };
+  const match = /^([1-9]\d{0,3})(?:\/([1-9]\d{0,3}))?$/u.exec(text);
+  if (!match)
+    throw new InputError(`"${text}" are no chunk counts`, {
+      file: '--chunks',
+      expected: 'a count, or forward/backward like 3/2',
+    });
+  return { forward: Number(match[1]), backward: Number(match[2] ?? match[1]) };
+}
+
+/** The strategies asked for: one, or all that serve the layout. */
+function strategiesOf({ dispatcher, chunks }: VerifyFlags, layout: Layout): Strategy[] {
+  if (dispatcher === undefined)
+    return allHalves
+      .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
+      .map((halves) => ({ ...halves, chunks: chunksOf(chunks) }));
+  const parsed = parseDispatch(dispatcher);
+  if (parsed === 'auto')
+    throw new InputError('auto chooses by speed', { file: '--dispatcher', expected: 'a dispatcher, or none for all' });
+  const strategy = chunks === undefined ? parsed : { ...parsed, chunks: chunksOf(chunks) };
+  const why = unsupportedStrategy(strategy, { layout });
+  if (why !== undefined) throw new InputError(why, { file: '--dispatcher' });
+  return [strategy];
+}
+
+function show(console: Console, folder: string, layout: Layout, results: readonly Verification[]): void {
+  const { style } = console;
+  console.print(`${folder} · ${formatLayout(layout)}\n`);
+  const rows = results.flatMap(({ strategy, quantities }) =>
+    quantities.map(({ quantity, error, tolerance, passed, where }, index) => [
+      index === 0 ? formatDispatch(strategy) : '',
+      quantity,
+      error.toExponential(1),
+      tolerance.toExponential(0),
+      passed ? 'ok' : style.bad(`past it: ${where}`),
+    ]),
+  );
+  console.print(
+    renderTable(
+      [
+        { header: 'dispatcher' },
+        { header: 'quantity' },
+        { header: 'largest error', align: 'right' },
+        { header: 'tolerance', align: 'right' },
+        { header: '' },
+      ],
+      rows,
+      { style },
+    ),
+  );
+}
+
+const mpiMemoryBytes = 64 * 2 ** 20;
+
+/** Runs the ranks as processes over Open MPI. */
+const overMpi = async (job: VerifyJob, ranks: number): Promise<RankComputation[][]> =>
+  (await launchMpi({
+    ranks,
+    memoryBytes: mpiMemoryBytes,
+    workerModule: new URL('../../../runtime/dist/verify/verify.worker.js', import.meta.url),
+    workerData: job,
+  })) as RankComputation[][];
+
+/** Runs the command. Throws `InputError`, and `PastTolerance` when a quantity is past its tolerance. */
+export async function runVerify({ console }: MontaContext, flags: VerifyFlags, folder: string): Promise<void> {
+  let layout: Layout;
+  try {
+    layout = parseLayout(flags.layout);
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
+  }
+  const strategies = strategiesOf(flags, layout);
+  const results = await verify({ folder, layout, strategies, ...(flags.backend === 'mpi' ? { launch: overMpi } : {}) });
+  const passed = results.every((result) => result.passed);
+  if (flags.json)
+    console.json({
+      folder,
+      layout: formatLayout(layout),
+      backend: flags.backend,
+      passed,
+      results: results.map(({ strategy, ...rest }) => ({ dispatcher: formatDispatch(strategy), ...rest })),
+    });
+  else show(console, folder, layout, results);
+  if (!passed) throw new PastTolerance(`${folder} is not computed as expected on ${formatLayout(layout)}`);
+}

@@ -1,0 +1,148 @@
+/** A rank's side of verification: runs batch 0 and the trajectory under each strategy and returns what it computed. */
+import { coordinates, sliceStart, type Layout, type StepShape, type Strategy } from '@monta/core';
+import { HuggingFaceFolder, loadShards } from '../checkpoint/index.js';
+import { createGemm, type CpuMemory } from '../device/cpu/index.js';
+import { ParameterStore, TrainingExecutor, type MicroBatch, type NodeObserver } from '../execute/index.js';
+import type { RankContext } from '../launch/index.js';
+import { shiftLabels } from '../transformer/index.js';
+import type { Trajectory } from './expected.js';
+
+export interface VerifyJob {
+  readonly folder: string;
+  readonly step: Omit<StepShape, 'strategy' | 'layout'>;
+  readonly layout: Layout;
+  readonly strategies: readonly Strategy[];
+  /** Sequences of the whole job, by batch: [batches][sequences * sequence]. */
+  readonly ids: readonly Int32Array[];
+  readonly trajectory?: Trajectory;
+}
+
+/** Rows that a rank computed of a matrix of the whole job: rows from `row`, columns from `column`. */
+export interface Patch {
+  readonly row: number;
+  readonly column: number;
+  readonly columns: number;
+  readonly values: Float32Array;
+}
+
+export interface RankComputation {
+  readonly loss: number;
+  readonly auxiliaryLoss: number;
+  readonly gradientNorm: number;
+  readonly logits: Patch;
+  /** By layer: probabilities of all experts. */
+  readonly probabilities: ReadonlyMap<number, Patch>;
+  /** Of rank 0 only: whole tensors, put together from all ranks. */
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+  readonly trajectory: readonly (readonly [loss: number, norm: number])[];
+}
+
+/** Verifies on one rank; every rank of the job calls it. */
+export function verifyRank(context: RankContext<VerifyJob>): RankComputation[] {
+  const { memory, data: job } = context;
+  const results: RankComputation[] = [];
+  for (const strategy of job.strategies) {
+    const mark = memory.mark();
+    results.push(compute(context, { ...job.step, layout: job.layout, strategy }));
+    memory.release(mark);
+  }
+  return results;
+}
+
+function batchOf(job: VerifyJob, step: StepShape, rank: number, batch: number): MicroBatch {
+  const tokens = step.sequences * step.sequence;
+  const first = coordinates(step.layout, rank).dp * tokens;
+  const ids = job.ids[batch]?.slice(first, first + tokens) ?? new Int32Array(tokens);
+  const targets = new Int32Array(tokens);
+  shiftLabels(ids, step.sequences, step.sequence, targets);
+  return { ids, targets };
+}
+
+function compute({ rank, endpoint, memory, data: job }: RankContext<VerifyJob>, step: StepShape): RankComputation {
+  const store = new ParameterStore(step, rank, memory);
+  const { layout, model } = step;
+  // A target for every token but the last of each sequence.
+  const targets = layout.dp * step.sequences * (step.sequence - 1);
+  const load = (): void => {
+    const folder = HuggingFaceFolder.open(job.folder, { verify: false });
+    try {
+      loadShards(store, folder);
+    } finally {
+      folder.close();
+    }
+  };
+  load();
+  const captured = new Capture(step, rank, memory);
+  const executor = new TrainingExecutor({
+    step,
+    endpoint,
+    memory,
+    gemm: createGemm(memory),
+    parameters: store,
+    observe: captured.observe,
+    ...(model.padTokenId === undefined ? {} : { paddingId: model.padTokenId }),
+  });
+  const result = executor.trainStep([batchOf(job, step, rank, 0)], { targets, number: 1 });
+  const { logits, probabilities } = captured.take();
+  const full = store.gather(
+    store.list.map(({ name }) => name),
+    'gradient',
+    endpoint,
+  );
+  const trajectory = (job.trajectory?.steps ?? []).map((_, index): [number, number] => {
+    const { loss, gradientNorm } = executor.trainStep([batchOf(job, step, rank, index)], {
+      targets,
+      number: index + 1,
+      optimizer: job.trajectory?.optimizer,
+    });
+    return [loss, gradientNorm];
+  });
+  return {
+    loss: result.loss,
+    auxiliaryLoss: result.auxiliaryLoss,
+    gradientNorm: result.gradientNorm,
+    logits,
+    probabilities,
+    gradients: rank === 0 ? full : new Map(),
+    trajectory,
+  };
+}
+
+/** Copies logits and router probabilities out of a running step. */
+class Capture {
+  #logits: Patch | undefined;
+  readonly #probabilities = new Map<number, Patch>();
+  #done = false;
+
+  constructor(
+    private readonly step: StepShape,
+    private readonly rank: number,
+    private readonly memory: CpuMemory,
+  ) {}
+
+  readonly observe: NodeObserver = (node, storage) => {
+    if (this.#done || node.pass !== 'forward') return;
+    const { layout, model, sequences, sequence } = this.step;
+    const tokens = sequences * sequence;
+    const { dp, tp } = coordinates(layout, this.rank);
+    const row = dp * tokens;
+    if (node.template === 'head.forward') {
+      const column = sliceStart(model.vocabSize, tp, layout.tp);
+      const columns = sliceStart(model.vocabSize, tp + 1, layout.tp) - column;
+      const values = this.memory.f32(storage.view('head.logits')).slice(0, tokens * columns);
+      this.#logits = { row, column, columns, values };
+    }
+    if (node.template === 'moe.forward') {
+      const { rows } = storage.region('route.probabilities');
+      const first = typeof rows === 'number' ? 0 : sliceStart(tokens, tp, layout.tp);
+      const values = this.memory.f32(storage.view('route.probabilities')).slice();
+      this.#probabilities.set(node.layer, { row: row + first, column: 0, columns: model.experts, values });
+    }
+  };
+
+  take(): { logits: Patch; probabilities: ReadonlyMap<number, Patch> } {
+    this.#done = true;
+    if (!this.#logits) throw new Error('the step computed no logits');
+    return { logits: this.#logits, probabilities: this.#probabilities };
+  }
+}

@@ -1,0 +1,99 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { allHalves, formatLayout, parseLayout, unsupportedStrategy, type Strategy } from '@monta/core';
+import { describe, expect, it } from 'vitest';
+import { verify } from './verify.js';
+
+const folderOf = (name: string): string => fileURLToPath(new URL(`../../../../fixtures/hf/${name}`, import.meta.url));
+const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe'];
+
+/** Layouts of 1, 2, 4 and 8 ranks: TP, EP, ETP, DP and mixtures, sequence parallelism on and off. */
+const layouts = [
+  'tp=1',
+  'tp=2',
+  'dp=2,ep=2',
+  'tp=2,sp',
+  'tp=2,etp=1,ep=2',
+  'tp=4',
+  'tp=2,dp=2,ep=2',
+  'tp=2,dp=2,ep=2,sp',
+  'dp=4,ep=2',
+  'tp=4,dp=2,ep=2',
+  'tp=4,dp=2,ep=2,sp',
+  'tp=2,dp=4,ep=4,etp=2',
+  'tp=4,dp=2,ep=4,etp=2',
+  'tp=4,dp=2,ep=8,etp=1,sp',
+  'dp=8,ep=8',
+];
+
+/** Chunks 1, 2, 3 forward and others backward, spread over the pairs of halves. */
+const chunks = [
+  { forward: 1, backward: 2 },
+  { forward: 2, backward: 3 },
+  { forward: 3, backward: 1 },
+];
+
+const strategiesOf = (layoutText: string): Strategy[] => {
+  const layout = parseLayout(layoutText);
+  return allHalves
+    .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
+    .map((halves, index) => ({ ...halves, chunks: chunks[index % chunks.length] ?? { forward: 1, backward: 1 } }));
+};
+
+describe.each(families)('verify %s', (name) => {
+  it.each(layouts)('%s, every dispatcher', async (text) => {
+    const layout = parseLayout(text);
+    const results = await verify({ folder: folderOf(name), layout, strategies: strategiesOf(text) });
+    expect(results.length).toBeGreaterThan(0);
+    for (const { strategy, quantities } of results)
+      for (const { quantity, error, tolerance, where } of quantities)
+        expect(
+          error,
+          `${formatLayout(layout)} ${JSON.stringify(strategy)}: ${quantity} at ${where}`,
+        ).toBeLessThanOrEqual(tolerance);
+    expect(results[0]?.quantities.map(({ quantity }) => quantity)).toEqual([
+      'logits',
+      'router logits',
+      'loss',
+      'auxiliary loss',
+      'gradients',
+      'gradient norm',
+      'trajectory',
+    ]);
+  });
+});
+
+describe('a folder that expects something else', () => {
+  it('fails, naming the quantity and where', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'monta-verify-'));
+    cpSync(folderOf('tiny-olmoe'), folder, { recursive: true });
+    const path = join(folder, 'trajectory.json');
+    const text = readFileSync(path, 'utf8');
+    const { loss_and_grad_norm: steps } = JSON.parse(text) as { loss_and_grad_norm: [number, number][] };
+    const third = steps[2];
+    if (third) third[0] += 0.01;
+    writeFileSync(path, JSON.stringify({ ...(JSON.parse(text) as object), loss_and_grad_norm: steps }));
+    const [result] = await verify({
+      folder,
+      layout: parseLayout('tp=1'),
+      strategies: strategiesOf('tp=1').slice(0, 1),
+    });
+    expect(result?.passed).toBe(false);
+    expect(result?.quantities.filter(({ passed }) => !passed)).toMatchObject([
+      { quantity: 'trajectory', where: 'loss of step 3' },
+    ]);
+    rmSync(folder, { recursive: true });
+  });
+
+  it('without expectations is refused', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'monta-verify-'));
+    for (const file of ['config.json', 'model.safetensors'])
+      cpSync(join(folderOf('tiny-olmoe'), file), join(folder, file));
+    await expect(verify({ folder, layout: parseLayout('tp=1'), strategies: strategiesOf('tp=1') })).rejects.toThrow(
+      /nothing to verify against/,
+    );
+    rmSync(folder, { recursive: true });
+  });
+});

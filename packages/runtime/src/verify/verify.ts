@@ -1,0 +1,199 @@
+/** Recomputes what a folder expects on given ranks and strategies, and tells the largest error of every quantity. */
+import { checkModelLayout, worldSize, type Layout, type Strategy } from '@monta/core';
+import { launchLocal } from '../launch/index.js';
+import { readExpected, type Expected } from './expected.js';
+import type { Patch, RankComputation, VerifyJob } from './verify-rank.js';
+
+/** How far results may be off: absolute, but gradients and norm relative (see `gradientError`). */
+export const tolerances = {
+  logits: 1e-4,
+  'router logits': 1e-4,
+  loss: 1e-4,
+  'auxiliary loss': 1e-4,
+  gradients: 1e-4,
+  'gradient norm': 1e-4,
+  trajectory: 2e-3,
+} as const;
+
+export type Quantity = keyof typeof tolerances;
+
+export interface QuantityError {
+  readonly quantity: Quantity;
+  readonly error: number;
+  readonly tolerance: number;
+  readonly passed: boolean;
+  /** Where the largest error is. */
+  readonly where: string;
+}
+
+export interface Verification {
+  readonly strategy: Strategy;
+  readonly quantities: readonly QuantityError[];
+  readonly passed: boolean;
+}
+
+export interface VerifyRequest {
+  readonly folder: string;
+  readonly layout: Layout;
+  readonly strategies: readonly Strategy[];
+  readonly signal?: AbortSignal;
+  /** Runs the ranks; the embedded backend when left out. */
+  readonly launch?: (job: VerifyJob, ranks: number) => Promise<RankComputation[][]>;
+}
+
+const memoryBytes = 64 * 2 ** 20;
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
+/**
+ * The job for a layout. The batch is repeated until its sequences divide among the replicas: means over it, and so losses and gradients, are
+ * the same.
+ */
+function jobOf(expected: Expected, { folder, layout, strategies }: VerifyRequest): VerifyJob {
+  const { model, batch, sequence, ids, trajectory } = expected;
+  const repeats = layout.dp / gcd(batch, layout.dp);
+  return {
+    folder,
+    step: { model, sequence, sequences: (batch * repeats) / layout.dp, microBatches: 1, dtype: 'f32' },
+    layout,
+    strategies,
+    ids: ids.map((one) => Int32Array.from({ length: one.length * repeats }, (_, i) => one[i % one.length] ?? 0)),
+    ...(trajectory === undefined ? {} : { trajectory }),
+  };
+}
+
+/** Verifies a folder. Throws `InputError` for a folder or layout that can't be used, rejects with `RankFailure` when a rank fails. */
+export async function verify(request: VerifyRequest): Promise<Verification[]> {
+  const expected = readExpected(request.folder);
+  checkModelLayout(expected.model, request.layout);
+  const job = jobOf(expected, request);
+  const ranks = worldSize(request.layout);
+  const launch =
+    request.launch ??
+    (async (workerData: VerifyJob, size: number) =>
+      (await launchLocal({
+        ranks: size,
+        memoryBytes,
+        maximumMemoryBytes: 32 * memoryBytes,
+        workerModule: new URL('./verify.worker.ts', import.meta.url),
+        workerData,
+        signal: request.signal,
+      })) as RankComputation[][]);
+  const results = await launch(job, ranks);
+  return request.strategies.map((strategy, index) => {
+    const computed = results.flatMap((ofRank) => ofRank[index] ?? []);
+    const quantities = compare(expected, computed);
+    return { strategy, quantities, passed: quantities.every(({ passed }) => passed) };
+  });
+}
+
+/** Keeps the largest error and where it was; NaN counts as infinite. */
+class Largest {
+  error = 0;
+  where = '';
+
+  see(error: number, where: () => string): void {
+    const size = Number.isNaN(error) ? Infinity : Math.abs(error);
+    if (size <= this.error) return;
+    this.error = size;
+    this.where = where();
+  }
+
+  result(quantity: Quantity): QuantityError {
+    const tolerance = tolerances[quantity];
+    return { quantity, error: this.error, tolerance, passed: this.error <= tolerance, where: this.where };
+  }
+}
+
+function seePatch(
+  largest: Largest,
+  patch: Patch,
+  rows: number,
+  expected: (row: number, column: number) => number,
+  name: string,
+): void {
+  for (let i = 0; i < patch.values.length; i++) {
+    const row = (patch.row + Math.floor(i / patch.columns)) % rows;
+    const column = patch.column + (i % patch.columns);
+    largest.see((patch.values[i] ?? NaN) - expected(row, column), () => `${name}, token ${row}, column ${column}`);
+  }
+}
+
+/** Row-wise log softmax: what logits say up to a constant of the row. */
+function logSoftmax(logits: Float32Array, columns: number): Float64Array {
+  const out = new Float64Array(logits.length);
+  for (let start = 0; start < logits.length; start += columns) {
+    const row = logits.subarray(start, start + columns);
+    const largest = row.reduce((a, b) => Math.max(a, b), -Infinity);
+    const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0);
+    row.forEach((value, i) => (out[start + i] = value - largest - Math.log(sum)));
+  }
+  return out;
+}
+
+/** |a - b| relative to the tensor's largest expected gradient, 0 where it is at most 1e-6 absolute. */
+function seeGradient(largest: Largest, name: string, actual: Float32Array | undefined, expected: Float32Array): void {
+  const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (!actual || actual.length !== expected.length) {
+    largest.see(
+      Infinity,
+      () => `${name}: ${actual ? `${actual.length} elements, not ${expected.length}` : 'not computed'}`,
+    );
+    return;
+  }
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs((actual[i] ?? NaN) - (expected[i] ?? NaN));
+    if (!(difference <= 1e-6)) largest.see(difference / scale, () => `${name}[${i}]`);
+  }
+}
+
+function compare(expected: Expected, computed: readonly RankComputation[]): QuantityError[] {
+  const { model, batch, sequence } = expected;
+  const rows = batch * sequence;
+  const seen = {} as Record<Quantity, Largest>;
+  for (const quantity of Object.keys(tolerances) as Quantity[]) seen[quantity] = new Largest();
+  const reference = new Map(
+    [...expected.routerLogits].map(([layer, logits]) => [layer, logSoftmax(logits, model.experts)]),
+  );
+  computed.forEach((one, rank) => {
+    const at = (): string => `rank ${rank}`;
+    seePatch(
+      seen.logits,
+      one.logits,
+      rows,
+      (row, column) => expected.logits[row * model.vocabSize + column] ?? NaN,
+      'logits',
+    );
+    for (const [layer, log] of reference) {
+      const patch = one.probabilities.get(layer);
+      if (!patch) {
+        seen['router logits'].see(Infinity, () => `layer ${layer}: not computed on rank ${rank}`);
+        continue;
+      }
+      const logs = { ...patch, values: patch.values.map(Math.log) };
+      seePatch(
+        seen['router logits'],
+        logs,
+        rows,
+        (row, column) => log[row * model.experts + column] ?? NaN,
+        `layer ${layer}`,
+      );
+    }
+    seen.loss.see(one.loss - expected.loss, at);
+    seen['auxiliary loss'].see(one.auxiliaryLoss - expected.auxiliaryLoss, at);
+    seen['gradient norm'].see(one.gradientNorm / expected.gradientNorm - 1, at);
+    expected.trajectory?.steps.forEach(([loss, norm], step) => {
+      const [l = NaN, n = NaN] = one.trajectory[step] ?? [];
+      seen.trajectory.see(l - loss, () => `loss of step ${step + 1}`);
+      seen.trajectory.see(n - norm, () => `gradient norm of step ${step + 1}`);
+    });
+  });
+  for (const [name, gradient] of expected.gradients ?? [])
+    seeGradient(seen.gradients, name, computed[0]?.gradients.get(name), gradient);
+  const checked = (Object.keys(tolerances) as Quantity[]).filter(
+    (quantity) =>
+      (quantity !== 'gradients' || expected.gradients !== undefined) &&
+      (quantity !== 'trajectory' || expected.trajectory !== undefined),
+  );
+  return checked.map((quantity) => seen[quantity].result(quantity));
+}
