@@ -181,12 +181,13 @@ async function measureExecutor(options: TwoHostsOptions, hosts: Hosts, ceiling: 
   });
 }
 
+const of = (dispatch: Strategy['dispatch'], combine: Strategy['combine'], chunks: number): Strategy => ({
+  dispatch,
+  combine,
+  chunks: { forward: chunks, backward: chunks },
+});
+
 function strategies(chunkCounts: readonly number[]): Strategy[] {
-  const of = (dispatch: Strategy['dispatch'], combine: Strategy['combine'], chunks: number): Strategy => ({
-    dispatch,
-    combine,
-    chunks: { forward: chunks, backward: chunks },
-  });
   return [
     of('duplicated', 'duplicated', 1),
     ...[1, ...chunkCounts].flatMap((chunks) => [of('sliced', 'sliced', chunks), of('sliced', 'scattered', chunks)]),
@@ -209,6 +210,6 @@ function shapeOf(tp: number, bytes: number): MoeShape {
 function spread(times: readonly number[]): Pick<TwoHostsFigure, 'seconds' | 'fastest' | 'slowest'> {
   const sorted = times.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
-  const [low = Number.NaN, high = Number.NaN] = [sorted[(sorted.length - 1) >> 1], sorted[middle]];
+  const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[middle]];
   return { seconds: (low + high) / 2, fastest: sorted[0] ?? Number.NaN, slowest: sorted.at(-1) ?? Number.NaN };
 }

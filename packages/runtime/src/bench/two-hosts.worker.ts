@@ -7,6 +7,8 @@ import type { View } from '../device/view.js';
 import { runRank } from '../launch/index.js';
 import type { Exchange, ExchangeRun, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
 
+const ceilingRounds = 3;
+
 const range = (size: number): number[] => Array.from({ length: size }, (_, index) => index);
 
 runRank<TwoHostsJob>(async ({ size, endpoint, memory, data: job }): Promise<TwoHostsRankResult> => {
@@ -14,9 +16,13 @@ runRank<TwoHostsJob>(async ({ size, endpoint, memory, data: job }): Promise<TwoH
   const barrier = (): void => endpoint.wait(world.barrier());
   const tp = size / 2;
   barrier();
-  const tcp = await tcpCeiling(endpoint, memory, job, tp);
-  barrier();
-  const mpi = mpiCeiling(endpoint, memory, job, tp, barrier);
+  // The best of a few: what disturbs them says nothing about the line.
+  let [tcp, mpi] = [0, 0];
+  for (let round = 0; round < ceilingRounds; round++) {
+    tcp = Math.max(tcp, await tcpCeiling(endpoint, memory, job, tp));
+    barrier();
+    mpi = Math.max(mpi, mpiCeiling(endpoint, memory, job, tp, barrier));
+  }
   const exchanges = job.exchanges.map((exchange) => runExchange(endpoint, memory, exchange, job.repetitions, barrier));
   return { tcpBytesPerSecond: tcp, mpiBytesPerSecond: mpi, exchanges };
 });
@@ -81,6 +87,15 @@ function mpiCeiling(endpoint: Endpoint, memory: CpuMemory, job: TwoHostsJob, tp:
   return rate;
 }
 
+/** An element tells its sender's host and its place among the replica's rows; exact in float32. */
+const value = (from: number, index: number): number => (from + 1) * 2 ** 23 - 1 - (index % 2 ** 22);
+
+const part = (view: View, start: number, length: number): View => ({
+  ...view,
+  byteOffset: view.byteOffset + 4 * start,
+  length,
+});
+
 /**
  * A dispatch half without its kernels: each rank holds its replica's rows, half of which belong to the other replica's experts. `duplicated`
  * exchanges all rows with the rank's partner on the other host; else each rank exchanges its slice, and slices are gathered inside the
@@ -105,18 +120,11 @@ function runExchange(
   const elements = bytes / 4;
   const mark = memory.mark();
   const [send, exchanged, gathered] = range(3).map(() => memory.allocateView('f32', elements)) as [View, View, View];
-  // An element tells its sender's host and its place among the replica's rows.
-  const value = (from: number, index: number): number => (from + 1) * 2 ** 23 - 1 - (index % 2 ** 22);
   const slice = elements / tp;
   const piece = slice / chunks;
   const first = strategy === 'duplicated' ? 0 : place * slice;
   memory.f32(send).forEach((_, index, all) => {
     all[index] = value(host, first + index);
-  });
-  const part = (view: View, start: number, length: number): View => ({
-    ...view,
-    byteOffset: view.byteOffset + 4 * start,
-    length,
   });
   const submit = (): CommEvent[] => {
     if (strategy === 'duplicated') return [between.allToAll(send, exchanged)];

@@ -214,7 +214,7 @@ function check({ expected }: Case, { results, error }: { results: unknown[] | un
     return;
   }
   if (error === undefined) throw new Error('the job succeeded, expected it to fail');
-  const message = error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : 'something that is no error';
   const named = expected.ranks === undefined || (error instanceof RankFailure && expected.ranks.includes(error.rank));
   if (!named || !expected.message.test(message)) throw new Error(`the job failed otherwise than expected: ${message}`);
 }

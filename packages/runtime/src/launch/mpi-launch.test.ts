@@ -1,8 +1,10 @@
-import { connect } from 'node:net';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { TransferRecord } from '../comm/communicator.js';
 import { testsOverMpi } from '../comm/mpi/testing.js';
+import { builtModule } from './built-module.js';
 import { RankFailure } from './failure.js';
 import type { LaunchTestData } from './launch.worker.js';
 import { Hub, type HubEvent } from './mpi-hub.js';
@@ -116,6 +118,34 @@ describe.runIf(testsOverMpi)('launchMpi', () => {
   it('says that a module never called runRank', async () => {
     const job = launchMpi({ ranks: 1, memoryBytes: 1024, workerModule: new URL('data:text/javascript,0') });
     expect((await failureOf(job)).reason).toMatch(/did not call runRank/);
+  });
+});
+
+function run(...behaviour: string[]): { status: number | null; stdout: string; stderr: string } {
+  const main = builtModule('./mpi-direct.main.ts', import.meta.url).pathname;
+  const command = mpirunArguments({
+    ranks: 3,
+    lostAfterSeconds: 15,
+    environment: [],
+    command: [process.execPath, main, ...behaviour],
+  });
+  return spawnSync('mpirun', command, { encoding: 'utf8', timeout: 30_000 });
+}
+
+describe.runIf(testsOverMpi)('a job that the person starts with mpirun', () => {
+  it('brings results and messages to rank 0', () => {
+    const { status, stdout } = run('return');
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toEqual({
+      results: [0, 1, 2].map((rank) => ({ rank, sum: 3, allocated: 64 })),
+      messages: [0, 1, 2],
+    });
+  });
+
+  it('ends with the failing rank and its reason', () => {
+    const { status, stderr } = run('throw', '1');
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/rank 1 failed: RangeError: out of luck/);
   });
 });
 
