@@ -54,6 +54,8 @@ export interface Failure {
 }
 
 function exitCodeOf(error: unknown): number {
+  // A rank that could not save (a full disk) failed on its surroundings; of its error only name and message cross threads.
+  if (error instanceof Error && error.cause instanceof Error && error.cause.name === 'SaveError') return 2;
   const code = error instanceof Error && 'exitCode' in error ? error.exitCode : undefined;
   return typeof code === 'number' && Number.isInteger(code) && code > 0 && code < 256 ? code : 1;
 }

@@ -19,6 +19,7 @@ export interface TrainFlags {
   readonly seed?: number;
   readonly timeScale?: number;
   readonly output?: string;
+  readonly resume?: string;
   readonly compare: boolean;
 }
 
@@ -46,6 +47,10 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       seed: count('number', 'Of weights and data'),
       timeScale: number('factor', 'How much slower than the cluster the network is emulated'),
       output: text('folder', 'Gets the run folder (default: runs)'),
+      resume: text(
+        'folder',
+        'Start from a checkpoint: a step folder, a folder of such, or a Hugging Face folder; nothing is compared then',
+      ),
       compare: {
         kind: 'boolean',
         brief: 'Train as many steps with duplicated and with the best fixed strategy, for the ratios',
@@ -75,6 +80,7 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       [
         ['monta train', 'the main job'],
         ['monta train train.yaml --steps 1000', 'a configuration, with one thing changed'],
+        ['monta train runs/2026-11-24-a/config.yaml --resume runs/2026-11-24-a/checkpoints --steps 600', 'go on'],
         ['monta train --dispatch pipelined:4 --no-compare', 'a strategy of your own, nothing beside it'],
         ['monta train --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --steps 20', 'on an emulated A800 cluster'],
       ],

@@ -97,6 +97,7 @@ function progressOf(console: Console, setting: Setting, folder: RunFolder) {
         now: () => performance.now() / 1e3,
       });
     },
+    notes: (notes: readonly string[]): void => notes.forEach((note) => console.note(note)),
     report: (planned: PlannedStrategy, report: TrainReport): void => {
       metrics.append({ strategy: planned.label, ...report });
       if (report.kind === 'step')
@@ -123,7 +124,7 @@ export async function runTrain({ console }: MontaContext, flags: TrainFlags, fil
   await interruptible(async (signal) => {
     const overheads = await measureOverheads(setting, signal);
     const full = await planRun(setting, overheads, signal);
-    const plan: RunPlan = flags.compare ? full : { ...full, compared: [] };
+    const plan: RunPlan = flags.compare && flags.resume === undefined ? full : { ...full, compared: [] };
     folder.writeJson('plan.json', {
       strategy: plan.chosen.strategy,
       layout: formatLayout(setting.layout),
@@ -140,13 +141,17 @@ export async function runTrain({ console }: MontaContext, flags: TrainFlags, fil
     });
     if (!flags.json) showPlan(console, setting, plan, folder);
     const progress = progressOf(console, setting, folder);
-    const results = await runStrategies(setting, plan, folder.file('checkpoints'), progress, signal).finally(
-      progress.close,
-    );
+    const results = await runStrategies(
+      setting,
+      plan,
+      { checkpoints: folder.file('checkpoints'), resume: flags.resume },
+      progress,
+      signal,
+    ).finally(progress.close);
     const [chosen] = results;
     if (!chosen) return;
     folder.write('trace.json', writePerfetto([plan.chosen.predicted.trace, oneStep(chosen.result.trace)]));
-    const { evaluationBatches } = jobOf(setting, plan.chosen, undefined);
+    const { evaluationBatches } = jobOf(setting, plan.chosen);
     const report = runReport(setting, plan, results, {
       run: folder.name,
       started,

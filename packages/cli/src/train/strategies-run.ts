@@ -12,6 +12,8 @@ export interface StrategyResult {
 export interface RunProgress {
   /** A strategy's job is about to start. */
   starting(planned: PlannedStrategy): void;
+  /** What is worth knowing about where a job begins. */
+  notes(notes: readonly string[]): void;
   report(planned: PlannedStrategy, report: TrainReport): void;
   finished(planned: PlannedStrategy, result: TrainResult): void;
 }
@@ -26,7 +28,12 @@ export const tracedSteps = (steps: number): number[] => [
   ...new Set([0.4, 0.5, 0.6].map((share) => Math.max(1, Math.round(steps * share)))),
 ];
 
-export function jobOf(setting: Setting, planned: PlannedStrategy, checkpointFolder: string | undefined): TrainJob {
+export function jobOf(
+  setting: Setting,
+  planned: PlannedStrategy,
+  checkpointFolder?: string,
+  resume?: string,
+): TrainJob {
   const { config } = setting;
   const { optimizer, steps, seed, data, checkpoint } = config;
   const every = Math.max(1, Math.round(steps / evaluations));
@@ -50,6 +57,7 @@ export function jobOf(setting: Setting, planned: PlannedStrategy, checkpointFold
     evaluationBatches,
     tracedSteps: tracedSteps(steps),
     ...(checkpointFolder === undefined ? {} : { checkpoint: { folder: checkpointFolder, ...checkpoint } }),
+    ...(resume === undefined ? {} : { resume }),
   };
 }
 
@@ -57,7 +65,7 @@ export function jobOf(setting: Setting, planned: PlannedStrategy, checkpointFold
 export async function runStrategies(
   setting: Setting,
   plan: RunPlan,
-  checkpointFolder: string,
+  start: { readonly checkpoints: string; readonly resume?: string },
   progress: RunProgress,
   signal: AbortSignal,
 ): Promise<StrategyResult[]> {
@@ -65,9 +73,11 @@ export async function runStrategies(
   for (const planned of [plan.chosen, ...plan.compared]) {
     progress.starting(planned);
     const result = await trainLocal({
-      job: jobOf(setting, planned, planned.role === 'chosen' ? checkpointFolder : undefined),
+      job:
+        planned.role === 'chosen' ? jobOf(setting, planned, start.checkpoints, start.resume) : jobOf(setting, planned),
       fabric: setting.fabric,
       signal,
+      onStart: ({ notes }) => progress.notes(notes),
       onReport: (report) => progress.report(planned, report),
     });
     progress.finished(planned, result);

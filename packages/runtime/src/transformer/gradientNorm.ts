@@ -9,7 +9,8 @@ const clipEpsilon = 1e-6;
  */
 export function sumOfSquares(gradients: readonly Float32Array[]): number {
   let sum = 0;
-  for (const gradient of gradients) for (const value of gradient) sum += value * value;
+  // Indexed: iterating a typed array by for…of costs ten times as much.
+  for (const gradient of gradients) for (let i = 0; i < gradient.length; i++) sum += gradient[i] * gradient[i];
   return sum;
 }
 
