@@ -9,6 +9,11 @@ import type { RankOutcome, TrainJob, TrainReport } from './job.js';
 import { saveStep } from './save.js';
 import { loadStart } from './start.js';
 
+/** A job as ranks get it: threads share the text that was read once, processes read it themselves. */
+export interface RankTrainJob extends TrainJob {
+  readonly bytes?: ByteText;
+}
+
 const microBatchOf = (batch: TokenBatch): MicroBatch => {
   const ids = new Int32Array(batch.length / 2);
   const targets = new Int32Array(batch.length / 2);
@@ -20,11 +25,11 @@ const microBatchOf = (batch: TokenBatch): MicroBatch => {
 };
 
 /** Trains; every rank of the job calls it with the same job. */
-export function trainRank(context: RankContext<TrainJob>): RankOutcome {
+export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
   const { rank, endpoint, memory, data: job } = context;
   const { step, seed, optimizer } = job;
   const { layout, sequence, sequences, microBatches } = step;
-  const text = readByteText(job.text, sequence);
+  const text = job.bytes ?? readByteText(job.text, sequence);
   const parameters = new ParameterStore(step, rank, memory);
   const done = loadStart(job, parameters);
   const gemm = createGemm(memory, { onTile: () => endpoint.progress() });

