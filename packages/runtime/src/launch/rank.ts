@@ -55,10 +55,7 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
   const control = new Control(given.control);
   const memory = CpuMemory.attach(given.memory);
   const endpoint = new LocalEndpoint(control, given.rank, {
-    bytes: () => {
-      memory.memory.grow(0);
-      return memory.buffer.byteLength;
-    },
+    bytes: () => memory.buffer.byteLength,
   });
   const context: RankContext<Data> = {
     rank: given.rank,

@@ -75,50 +75,21 @@ export function expertGateUp(
   });
 }
 
-/** The activation of whole arrays; a device offers a faster one (`Elementwise` of the CPU). */
-export interface SiluMul {
-  /** out = silu(gate) * up, with silu(g) = g / (1 + e^-g). */
-  siluMul(gate: Float32Array, up: Float32Array, out: Float32Array): void;
-  /** Gradients with respect to gate and up; they may overwrite gate and up. */
-  siluMulBackward(
-    gate: Float32Array,
-    up: Float32Array,
-    gradOut: Float32Array,
-    gradGate: Float32Array,
-    gradUp: Float32Array,
-  ): void;
-}
-
-export const plainSiluMul: SiluMul = {
-  siluMul(gate, up, out) {
-    for (let i = 0; i < out.length; i++) out[i] = (gate[i] / (1 + exponential(-gate[i]))) * up[i];
-  },
-  siluMulBackward(gate, up, gradOut, gradGate, gradUp) {
-    for (let i = 0; i < gradOut.length; i++) {
-      const g = gate[i];
-      const u = up[i];
-      const upstream = gradOut[i];
-      const sigmoid = 1 / (1 + exponential(-g));
-      gradGate[i] = upstream * u * sigmoid * (1 + g * (1 - sigmoid));
-      gradUp[i] = upstream * g * sigmoid;
-    }
-  },
-};
-
-/** activated [rows, ffn] = silu(gate) * up. */
+/** activated [rows, ffn] = silu(gate) * up, with silu(g) = g / (1 + e^-g). Indexed: a view a row would cost more than the row. */
 export function expertActivation(
   { ffn }: ExpertShape,
   segments: Segments,
   gateUpRows: Float32Array,
   activated: Float32Array,
-  kernels: SiluMul = plainSiluMul,
 ): void {
   forEachSegment(segments, (_expert, first, rows) => {
     for (let row = first; row < first + rows; row++) {
-      const from = row * 2 * ffn;
-      const gate = gateUpRows.subarray(from, from + ffn);
-      const up = gateUpRows.subarray(from + ffn, from + 2 * ffn);
-      kernels.siluMul(gate, up, activated.subarray(row * ffn, (row + 1) * ffn));
+      const gateRow = row * 2 * ffn;
+      const out = row * ffn;
+      for (let i = 0; i < ffn; i++) {
+        const g = gateUpRows[gateRow + i];
+        activated[out + i] = (g / (1 + exponential(-g))) * gateUpRows[gateRow + ffn + i];
+      }
     }
   });
 }
@@ -173,18 +144,20 @@ export function expertActivationGrad(
   gateUpRows: Float32Array,
   dactivated: Float32Array,
   dgateUpRows: Float32Array,
-  kernels: SiluMul = plainSiluMul,
 ): void {
   forEachSegment(segments, (_expert, first, rows) => {
     for (let row = first; row < first + rows; row++) {
-      const from = row * 2 * ffn;
-      kernels.siluMulBackward(
-        gateUpRows.subarray(from, from + ffn),
-        gateUpRows.subarray(from + ffn, from + 2 * ffn),
-        dactivated.subarray(row * ffn, (row + 1) * ffn),
-        dgateUpRows.subarray(from, from + ffn),
-        dgateUpRows.subarray(from + ffn, from + 2 * ffn),
-      );
+      const gateRow = row * 2 * ffn;
+      const upRow = gateRow + ffn;
+      const upstreamRow = row * ffn;
+      for (let i = 0; i < ffn; i++) {
+        const g = gateUpRows[gateRow + i];
+        const up = gateUpRows[upRow + i];
+        const upstream = dactivated[upstreamRow + i];
+        const sigmoid = 1 / (1 + exponential(-g));
+        dgateUpRows[gateRow + i] = upstream * up * sigmoid * (1 + g * (1 - sigmoid));
+        dgateUpRows[upRow + i] = upstream * g * sigmoid;
+      }
     }
   });
 }
