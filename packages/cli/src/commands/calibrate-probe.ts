@@ -1,9 +1,167 @@
-/** `monta calibrate --probe`: measures the backend of this machine. */
-import { InputError } from '@monta/core';
+/** `monta calibrate --probe`: measures the backend of this machine and writes what it found in the same file. */
+import {
+  fitCalibration,
+  formatBandwidth,
+  formatFlops,
+  formatPercent,
+  formatSeconds,
+  InputError,
+  type Cluster,
+  type Probe,
+} from '@monta/core';
+import { easyTimeScale, probeNetwork, type NetworkProbeResult } from '@monta/runtime';
 import type { MontaContext } from '../context.js';
+import { loadCluster } from '../inputs.js';
+import type { Console } from '../output/console.js';
+import { renderFacts, renderTable } from '../output/table.js';
 import type { CalibrateFlags } from './calibrate.command.js';
+import { finish } from './calibrate.js';
 
-/** Runs the probe. */
-export async function runProbe(_context: MontaContext, _flags: CalibrateFlags): Promise<void> {
-  return Promise.reject(new InputError('not yet'));
+/** An emulated network that stood still for more than this share of the time was not the one asked for. */
+const lostShare = 0.03;
+
+const number = { align: 'number' } as const;
+
+/** Measured figure, and how far it is from the cluster file's where there is one. */
+const beside = (found: string, measured: number, given: number | undefined): string =>
+  given === undefined || given === 0
+    ? found
+    : `${found} (${measured >= given ? '+' : '−'}${formatPercent(Math.abs(measured / given - 1))})`;
+
+/** Tiers as measured; against the file when its network was emulated. */
+export function showProbe(console: Console, probe: Probe, cluster?: Cluster): void {
+  const { style } = console;
+  const scale = probe.emulatedTimeScale;
+  console.print(
+    style.bold(
+      scale === null
+        ? 'Links between threads of this machine, measured'
+        : `Links of ${probe.system}, measured on its emulated network (1/${scale} of its speed, in its own time; in brackets: against the cluster file)`,
+    ),
+  );
+  const rows = probe.tiers.map((tier) => {
+    const given = cluster?.tiers.find(({ name }) => name === tier.name);
+    const rate = formatBandwidth(tier.bytesPerSecond);
+    return [
+      tier.name,
+      beside(
+        tier.reached ? rate : `at least ${rate}`,
+        tier.bytesPerSecond,
+        tier.reached ? given?.bytesPerSecond : undefined,
+      ),
+      beside(formatSeconds(tier.latencySeconds), tier.latencySeconds, given?.latencySeconds),
+      given === undefined ? String(tier.ports) : `${tier.ports} (file: ${given.ports})`,
+      `${tier.sharingSlowdown.toFixed(2)}x`,
+      `${tier.crossRailSlowdown.toFixed(2)}x`,
+    ];
+  });
+  console.print(
+    renderTable(
+      [
+        { header: 'tier' },
+        { header: 'bandwidth of a port' },
+        { header: 'latency' },
+        { header: 'ports' },
+        { header: 'all at once', align: 'right' },
+        { header: 'other rail', align: 'right' },
+      ],
+      rows,
+      { style, indent: 2 },
+    ),
+  );
+  console.print(
+    '  ports: of one unit of the tier below; all at once: all its pairs together over one pair alone; other rail: changing the port number\n',
+  );
+  console.print(style.bold(`Matrix products on ${probe.computeDevice}, one thread, float32, measured`));
+  console.print(
+    renderTable(
+      [{ header: 'm x n x k' }, { header: 'time', ...number }, { header: 'rate', ...number }],
+      probe.gemms.map(({ m, n, k, seconds }) => [
+        `${m} x ${n} x ${k}`,
+        formatSeconds(seconds),
+        formatFlops((2 * m * n * k) / seconds),
+      ]),
+      { style, indent: 2 },
+    ),
+  );
+  if (probe.interference !== null) {
+    const { computeSlowdown, communicationSlowdown } = probe.interference;
+    console.print(
+      renderFacts(
+        [
+          [
+            'Both at once',
+            `matrix products take ${computeSlowdown.toFixed(2)}x, an exchange between the two ranks ${communicationSlowdown.toFixed(2)}x as long`,
+          ],
+        ],
+        style,
+      ),
+    );
+  }
+}
+
+/** What would make the result mean less than it seems. */
+function doubts({ lostSeconds, wallSeconds, probe }: NetworkProbeResult): string[] {
+  const lost = lostSeconds / wallSeconds;
+  return [
+    ...(lost > lostShare
+      ? [
+          `the emulated network stood still for ${formatPercent(lost)} of the time for want of a processor: measure on a quieter machine, or slow it down more with --emulate`,
+        ]
+      : []),
+    ...probe.tiers
+      .filter(({ reached }) => !reached)
+      .map(
+        ({ name }) =>
+          `ports below ${name} were the narrower ones: its bandwidth is at least what is written, its ports are not known`,
+      ),
+  ];
+}
+
+/** Runs the probe. Throws `InputError` for flags that do not go together, and for a real network, which needs a job on it. */
+export async function runProbe({ console }: MontaContext, flags: CalibrateFlags): Promise<void> {
+  if (flags.emulate !== undefined && flags.cluster === undefined) {
+    throw new InputError('--emulate needs the cluster that is emulated', { expected: '--cluster' });
+  }
+  if (flags.cluster !== undefined && flags.emulate === undefined) {
+    throw new InputError('this machine is not a cluster', {
+      expected: '--emulate auto with --cluster, or --probe alone for the memory backend',
+      hint: 'measure a real cluster with nccl-tests on it, and calibrate from its output',
+    });
+  }
+  const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
+  const timeScale =
+    cluster === undefined
+      ? 1
+      : flags.emulate === 'auto' || flags.emulate === undefined
+        ? easyTimeScale(cluster)
+        : flags.emulate;
+  const progress = console.progressColumns !== undefined;
+  const result = await probeNetwork({
+    ...(cluster === undefined ? {} : { emulated: { cluster, timeScale } }),
+    ...(flags.ranks === undefined ? {} : { ranks: flags.ranks }),
+    onProgress: (done) => {
+      if (progress) console.note(`measured: ${done}`);
+    },
+  });
+  const fit = fitCalibration(result.measurements);
+  const notes =
+    cluster === undefined
+      ? []
+      : [
+          `${cluster.name}: emulated at 1/${timeScale} of its speed on ${result.probe.computeDevice}; times are divided by it again`,
+        ];
+  finish(
+    console,
+    flags,
+    { ...fit, calibration: { ...fit.calibration, notes, probes: [result.probe] } },
+    [...doubts(result), ...fit.warnings],
+    {
+      show: () => {
+        console.print();
+        showProbe(console, result.probe, cluster);
+      },
+      json: { probe: result.probe, lostSeconds: result.lostSeconds, wallSeconds: result.wallSeconds },
+    },
+  );
 }

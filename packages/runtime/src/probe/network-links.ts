@@ -19,6 +19,8 @@ export interface LinkProbe {
   readonly tiers: readonly { readonly name: string; readonly size: number }[];
   /** Times of an experiment's repetitions. */
   readonly run: (experiment: Experiment) => readonly number[];
+  /** The time that counts among them. */
+  readonly pick: (seconds: readonly number[]) => number;
   /** How long a transfer must take at least to be told from noise. */
   readonly transferSeconds: number;
   readonly maximumBytes: number;
@@ -33,13 +35,16 @@ const reachedBorder = 1.15;
 /** A change of rail that costs less does not matter. */
 const railBorder = 1.04;
 
-/**
- * The lower quartile: whatever disturbs a transfer makes it longer, but the very shortest of many may have been helped by a clock.
- */
+/** The lower quartile: whatever disturbs a measurement makes it longer. */
 export function typical(seconds: readonly number[]): number {
   const sorted = [...seconds].sort((a, b) => a - b);
   return sorted[Math.floor((sorted.length - 1) / 4)] ?? Number.NaN;
 }
+
+/**
+ * The shortest: an emulated network never delivers early, and a machine with more threads than processors delivers late.
+ */
+export const shortest = (seconds: readonly number[]): number => Math.min(...seconds);
 
 /** Probes all tiers, from the inside out. */
 export function probeLinks(probe: LinkProbe): LinkFigures[] {
@@ -62,7 +67,7 @@ interface Pair {
 
 /** One message from device 0 to another: latency from the smallest, bandwidth from the slope between two large ones. */
 function pairOf(probe: LinkProbe, to: number): Pair {
-  const time = (bytes: number): number => typical(probe.run({ op: 'send', groups: [[0, to]], bytes }));
+  const time = (bytes: number): number => probe.pick(probe.run({ op: 'send', groups: [[0, to]], bytes }));
   const small = time(smallBytes);
   const limit = probe.maximumBytes / 4;
   let bytes = firstBytes;
@@ -85,7 +90,7 @@ function pairOf(probe: LinkProbe, to: number): Pair {
 function slowdown(probe: LinkProbe, pair: Pair, pairs: readonly (readonly number[])[]): number {
   // Differences of two sizes, so that latency and the filling of pipelines cancel.
   const small = wholeBytes(pair.bytes / 3, 2);
-  const time = (bytes: number): number => typical(probe.run({ op: 'send', groups: pairs, bytes }));
+  const time = (bytes: number): number => probe.pick(probe.run({ op: 'send', groups: pairs, bytes }));
   return ((time(pair.bytes) - time(small)) * pair.bytesPerSecond) / (pair.bytes - small);
 }
 
@@ -127,7 +132,7 @@ function outer(probe: LinkProbe, name: string, unit: number, inner: readonly Lin
     // Nothing lies between: neighbours that do not slow each other down have ports of their own.
     let ports = 1;
     for (let device = 1; device < unit; device++) {
-      const seconds = typical(probe.run({ op: 'send', groups: across([device - 1, device]), bytes: pair.bytes }));
+      const seconds = probe.pick(probe.run({ op: 'send', groups: across([device - 1, device]), bytes: pair.bytes }));
       if ((seconds - pair.latencySeconds) / pair.transferSeconds < sharingBorder) ports += 1;
     }
     return { ...common, bytesPerSecond: pair.bytesPerSecond, reached: true, ports, sharingSlowdown: all };

@@ -3,12 +3,13 @@ import type { Interference, MeasuredOp, ProbedGemm } from '@monta/core';
 import { createGemm } from '../device/cpu/index.js';
 import type { RankContext } from '../launch/index.js';
 import { Laboratory, wholeBytes } from './network-experiment.js';
-import { probeLinks, typical, type LinkFigures } from './network-links.js';
+import { probeLinks, shortest, typical, type LinkFigures } from './network-links.js';
 
 export interface NetworkProbeData {
   readonly tiers: readonly { readonly name: string; readonly size: number }[];
   readonly ops: readonly MeasuredOp[];
   readonly repetitions: number;
+  readonly emulated: boolean;
   readonly transferSeconds: number;
   readonly maximumBytes: number;
   readonly gemmShapes: readonly (readonly [m: number, n: number, k: number])[];
@@ -41,19 +42,25 @@ const smallestTotal = 1024;
 export function probeNetworkRank(context: RankContext<NetworkProbeData>): NetworkRankResult {
   const { data, rank, report } = context;
   const { tiers, repetitions, transferSeconds, maximumBytes } = data;
+  const pick = data.emulated ? shortest : typical;
   const say = (done: string): void => {
     if (rank === 0) report({ done } satisfies ProbeProgress);
   };
   const laboratory = new Laboratory(context, repetitions, maximumBytes);
   laboratory.barrier();
-  const links = probeLinks({ tiers, run: (experiment) => laboratory.run(experiment), transferSeconds, maximumBytes });
+  const links = probeLinks({
+    tiers,
+    run: (experiment) => laboratory.run(experiment),
+    pick,
+    transferSeconds,
+    maximumBytes,
+  });
   say('links');
-  const collectives = groupsOf(tiers).flatMap(({ members, tier }) =>
+  const collectives = groupsOf(tiers).flatMap(({ members, nodes, tier }) =>
     data.ops.flatMap((op) => {
-      const times = collectiveTimes(laboratory, op, members, links[tier]?.bytes ?? maximumBytes, maximumBytes);
+      const bytes = links.find(({ name }) => name === tier)?.bytes ?? maximumBytes;
+      const times = collectiveTimes(laboratory, pick, op, members, bytes, maximumBytes);
       say(`${op} over ${members.length} ranks`);
-      const perNode = tiers[0]?.size ?? 1;
-      const nodes = new Set(members.map((member) => Math.floor(member / perNode))).size;
       return times.map((time) => ({ op, ranks: members.length, nodes, ...time }));
     }),
   );
@@ -65,13 +72,28 @@ export function probeNetworkRank(context: RankContext<NetworkProbeData>): Networ
   return { links, collectives, gemms, interference };
 }
 
-/** Inside a unit: two devices, and all. Across units: one device of each, and all of all. */
-function groupsOf(tiers: NetworkProbeData['tiers']): { members: number[]; tier: number }[] {
-  const groups = new Map<string, { members: number[]; tier: number }>();
+interface Group {
+  readonly members: readonly number[];
+  readonly nodes: number;
+  /** The outermost tier that is crossed. */
+  readonly tier: string;
+}
+
+/**
+ * Inside a unit: two devices, and all. Across units: one device of each, and all of all. Curves are kept by ranks and nodes, so of groups
+ * that agree in both the innermost is measured.
+ */
+function groupsOf(tiers: NetworkProbeData['tiers']): Group[] {
+  const perNode = tiers[0]?.size ?? 1;
+  const groups = new Map<string, Group>();
   let unit = 1;
-  for (const [tier, { size }] of tiers.entries()) {
-    const sets = tier === 0 ? [range(2, 1), range(size, 1)] : [range(size, unit), range(size * unit, 1)];
-    if (size > 1) for (const members of sets) groups.set(members.join(' '), { members, tier });
+  for (const [index, { name, size }] of tiers.entries()) {
+    const sets = index === 0 ? [range(2, 1), range(size, 1)] : [range(size, unit), range(size * unit, 1)];
+    for (const members of size > 1 ? sets : []) {
+      const nodes = new Set(members.map((member) => Math.floor(member / perNode))).size;
+      const key = `${members.length} ${nodes}`;
+      if (!groups.has(key)) groups.set(key, { members, nodes, tier: name });
+    }
     unit *= size;
   }
   return [...groups.values()];
@@ -81,6 +103,7 @@ const range = (count: number, step: number): number[] => Array.from({ length: co
 
 function collectiveTimes(
   laboratory: Laboratory,
+  pick: (seconds: readonly number[]) => number,
   op: MeasuredOp,
   members: readonly number[],
   bytes: number,
@@ -91,7 +114,7 @@ function collectiveTimes(
   );
   return [...new Set(sizes)]
     .sort((a, b) => a - b)
-    .map((size) => ({ bytes: size, seconds: typical(laboratory.run({ op, groups: [members], bytes: size })) }));
+    .map((size) => ({ bytes: size, seconds: pick(laboratory.run({ op, groups: [members], bytes: size })) }));
 }
 
 /** Runs one shape over and over for at least this long. */
@@ -120,6 +143,8 @@ function timeGemms({ memory, data, endpoint }: RankContext<NetworkProbeData>): P
 }
 
 const bothShape = 128;
+/** Rates of computing vary more than those of links. */
+const bothRounds = 3;
 
 /** Ranks 0 and 1 compute and exchange, each alone and then together. */
 function timeBoth(
@@ -150,7 +175,7 @@ function timeBoth(
   const computeAlone: number[] = [];
   const computeBeside: number[] = [];
   const transferBeside: number[] = [];
-  for (let repetition = 0; repetition < laboratory.repetitions; repetition++) {
+  for (let repetition = 0; repetition < bothRounds * laboratory.repetitions; repetition++) {
     laboratory.barrier();
     const end = endpoint.now() + alone;
     if (computing) computeAlone.push(computeAll(() => endpoint.now() >= end));

@@ -1,0 +1,132 @@
+/**
+ * The probe against networks whose figures are known: three clusters, emulated by real threads. The probe sees only names and sizes of the
+ * tiers. Times are stretched so far that a busy machine hardly matters, and the shortest of several counts.
+ */
+import { fitCalibration, readCalibration, writeCalibration, type Cluster } from '@monta/core';
+import { describe, expect, it } from 'vitest';
+import { easyTimeScale, probeNetwork } from './network.js';
+import { probeLinks, shortest } from './network-links.js';
+import type { Experiment } from './network-experiment.js';
+
+type Tier = Cluster['tiers'][number];
+
+const tier = (
+  name: string,
+  size: number,
+  bytesPerSecond: number,
+  latencySeconds: number,
+  more: Partial<Tier> = {},
+): Tier => ({
+  name,
+  size,
+  bytesPerSecond,
+  latencySeconds,
+  ports: 1,
+  railAligned: false,
+  crossRailSlowdown: 1,
+  ...more,
+});
+
+const cluster = (name: string, ...tiers: Tier[]): Cluster => ({
+  name,
+  device: { name: 'rank', memoryBytes: 1e9, flopsPerSecond: { bf16: 1e12 }, memoryBytesPerSecond: 1e11 },
+  tiers,
+  sources: ['made for this test'],
+});
+
+const clusters = [
+  cluster('one port', tier('bus', 3, 1e9, 20e-6), tier('ethernet', 2, 0.2e9, 50e-6)),
+  cluster(
+    'two rails',
+    tier('nvlink', 4, 200e9, 3e-6),
+    tier('infiniband', 2, 25e9, 6e-6, { ports: 2, railAligned: true, crossRailSlowdown: 1.8 }),
+  ),
+  cluster(
+    'narrow spine',
+    tier('pcie', 2, 25e9, 4e-6),
+    tier('leaf', 2, 12.5e9, 7e-6, { ports: 2 }),
+    tier('spine', 2, 10e9, 12e-6),
+  ),
+];
+
+// Together, because their threads sleep nearly all the time.
+describe.concurrent('probing emulated networks', () => {
+  it.each(clusters)(
+    'recovers $name within 5 %',
+    async (given) => {
+      const timeScale = easyTimeScale(given);
+      const { probe, measurements } = await probeNetwork({
+        emulated: { cluster: given, timeScale },
+        ops: ['all_to_all'],
+        repetitions: 3,
+      });
+      expect(probe.tiers.map(({ name, ports }) => ({ name, ports }))).toEqual(
+        given.tiers.map(({ name, ports }) => ({ name, ports })),
+      );
+      for (const [index, { bytesPerSecond, latencySeconds, crossRailSlowdown }] of given.tiers.entries()) {
+        const found = probe.tiers[index];
+        expect(Math.abs((found?.bytesPerSecond ?? 0) / bytesPerSecond - 1)).toBeLessThan(0.05);
+        expect(Math.abs((found?.latencySeconds ?? 0) / latencySeconds - 1)).toBeLessThan(0.05);
+        expect(Math.abs((found?.crossRailSlowdown ?? 0) / crossRailSlowdown - 1)).toBeLessThan(0.05);
+      }
+      // Curves too: all_to_all of a pair has the latency of its tier, and half of the buffer crosses.
+      const { calibration, fits } = fitCalibration(measurements);
+      const pair = fits.find(({ series }) => series.ranks === 2 && series.nodes === 1);
+      expect(Math.abs((pair?.busBytesPerSecond ?? 0) / (given.tiers[0]?.bytesPerSecond ?? 1) - 1)).toBeLessThan(0.05);
+      const whole = { ...calibration, probes: [probe] };
+      expect(readCalibration(writeCalibration(whole), 'probe.json').probes).toEqual([probe]);
+    },
+    300_000,
+  );
+});
+
+describe('what pairs tell', () => {
+  /** Times by the definition of tiers, without threads: the busiest port and one latency. */
+  const ideal =
+    (given: Cluster) =>
+    ({ groups, bytes }: Experiment): number[] => {
+      const load = new Map<string, number>();
+      let latency = 0;
+      for (const [from = 0, to = 0] of groups) {
+        let unit = 1;
+        for (const [level, { size, ports, bytesPerSecond, latencySeconds }] of given.tiers.entries()) {
+          const crossed = Math.floor(from / unit / size) === Math.floor(to / unit / size);
+          if (level > 0 || crossed) {
+            for (const [end, side] of [
+              [from, 'out'],
+              [to, 'in'],
+            ] as const) {
+              const key = `${level} ${Math.floor(end / unit)} ${Math.floor(((end % unit) * ports) / unit)} ${side}`;
+              load.set(key, (load.get(key) ?? 0) + bytes / bytesPerSecond);
+            }
+          }
+          if (crossed) {
+            latency = Math.max(latency, latencySeconds);
+            break;
+          }
+          unit *= size;
+        }
+      }
+      return [latency + Math.max(...load.values())];
+    };
+
+  const probeOf = (given: Cluster) =>
+    probeLinks({ tiers: given.tiers, run: ideal(given), pick: shortest, transferSeconds: 1e-3, maximumBytes: 2 ** 34 });
+
+  it.each([1, 2, 3, 4, 8])('finds %i ports of 8 devices exactly', (ports) => {
+    const [inner, outer] = probeOf(cluster('ports', tier('a', 8, 100e9, 3e-6), tier('b', 2, 20e9, 5e-6, { ports })));
+    expect(inner?.bytesPerSecond).toBeCloseTo(100e9, -3);
+    expect(outer?.ports).toBe(ports);
+    expect(outer?.bytesPerSecond).toBeCloseTo(20e9, -3);
+    expect(outer?.latencySeconds).toBeCloseTo(5e-6, 10);
+    expect(outer?.sharingSlowdown).toBeCloseTo(Math.ceil(8 / ports), 6);
+  });
+
+  it('says when an outer tier was too wide to be seen', () => {
+    const [, , spine] = probeOf(
+      cluster('wide', tier('a', 2, 100e9, 3e-6), tier('b', 2, 10e9, 5e-6), tier('c', 2, 400e9, 9e-6)),
+    );
+    expect(spine?.reached).toBe(false);
+    expect(spine?.bytesPerSecond).toBeLessThanOrEqual(400e9);
+  });
+});
