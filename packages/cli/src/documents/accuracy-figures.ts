@@ -1,0 +1,173 @@
+/** The figures behind docs/accuracy.md: parts of the published measurements are left out, predicted from the rest, and compared. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import {
+  busBytesPerSecond,
+  curveOf,
+  fitCalibration,
+  gpuKey,
+  linksOf,
+  paperTestbed,
+  readMeasurementsCsv,
+  summarize,
+  validate,
+  type Calibration,
+  type ErrorSummary,
+  type Measurement,
+  type MeasuredOp,
+  type Validation,
+  type ValidationRow,
+} from '@monta/core';
+
+const fixtures = fileURLToPath(new URL('../../../core/src/cost/calibration/fixtures/', import.meta.url));
+
+function read(name: string): readonly Measurement[] {
+  return readMeasurementsCsv(readFileSync(`${fixtures}${name}`, 'utf8'), name).measurements;
+}
+
+/** Collectives inside a node by seven GPUs, and results of 19 nccl-tests logs; both are in the repository, with their sources. */
+export const inside = read('nccl-inside-node.csv');
+export const logs = read('nccl-tests-logs.csv');
+
+/** One experiment: what was left out, and how the predictions did. */
+export interface LeftOut {
+  readonly name: string;
+  readonly rows: readonly ValidationRow[];
+  readonly summary: ErrorSummary;
+}
+
+const leftOut = (name: string, rows: readonly ValidationRow[]): LeftOut => ({ name, rows, summary: summarize(rows) });
+
+const seriesOf = (m: Measurement): string => [m.gpu, m.system, m.library, m.op, m.ranks, m.nodes].join('|');
+
+const mebibyte = 2 ** 20;
+
+/** Fits every second size of each series and predicts the others, once from 1 MiB up and once below. */
+export function sizesLeftOut(name: string, measurements: readonly Measurement[], fitted: 0 | 1): LeftOut[] {
+  const groups = new Map<string, Measurement[]>();
+  for (const m of measurements) groups.set(seriesOf(m), [...(groups.get(seriesOf(m)) ?? []), m]);
+  const sorted = [...groups.values()].map((rows) => rows.sort((a, b) => a.bytes - b.bytes));
+  const part = (parity: number): Measurement[] => sorted.flatMap((rows) => rows.filter((_, i) => i % 2 === parity));
+  const { details } = validate(fitCalibration(part(fitted)).calibration, part(1 - fitted));
+  const half = fitted === 0 ? '1st, 3rd, 5th … size fitted' : '2nd, 4th, 6th … size fitted';
+  return [
+    leftOut(
+      `${name}, 1 MiB and up, ${half}`,
+      details.filter((row) => row.measurement.bytes >= mebibyte),
+    ),
+    leftOut(
+      `${name}, below 1 MiB, ${half}`,
+      details.filter((row) => row.measurement.bytes < mebibyte),
+    ),
+  ];
+}
+
+/** Fits what `out` does not name and predicts the rest. */
+function without(measurements: readonly Measurement[], out: (m: Measurement) => boolean): Validation {
+  return validate(fitCalibration(measurements.filter((m) => !out(m))).calibration, measurements.filter(out));
+}
+
+/** One rank count left out of the machines that were measured with 2, 4 and 8; and 4 out of those with 2 alone. */
+export function ranksLeftOut(): LeftOut[] {
+  const complete = new Set(inside.filter((m) => m.ranks === 8).map((m) => m.gpu));
+  const three = inside.filter((m) => complete.has(m.gpu));
+  return [
+    leftOut('4 ranks from 2 and 8', without(three, (m) => m.ranks === 4).details),
+    leftOut('8 ranks from 2 and 4', without(three, (m) => m.ranks === 8).details),
+    leftOut('2 ranks from 4 and 8', without(three, (m) => m.ranks === 2).details),
+    leftOut(
+      '4 ranks from 2',
+      without(
+        inside.filter((m) => m.ranks < 8),
+        (m) => m.ranks === 4,
+      ).details,
+    ),
+  ];
+}
+
+const family = (gpu: string): string => linksOf(gpu)?.family ?? gpuKey(gpu);
+
+/** One collective of one family of GPUs left out at a time; the other families keep theirs. */
+export function collectivesLeftOut(): LeftOut[] {
+  const ops: readonly MeasuredOp[] = ['all_gather', 'reduce_scatter', 'all_reduce', 'all_to_all'];
+  const families = [...new Set(inside.map((m) => family(m.gpu)))];
+  return ops.map((op) =>
+    leftOut(
+      `${op} from the other collectives`,
+      families.flatMap((name) => without(inside, (m) => m.op === op && family(m.gpu) === name).details),
+    ),
+  );
+}
+
+/** One GPU left out whose family was measured on another. */
+export function gpusLeftOut(): LeftOut[] {
+  const names = [...new Set(inside.map((m) => m.gpu))];
+  return names
+    .filter((gpu) => names.some((other) => other !== gpu && family(other) === family(gpu)))
+    .map((gpu) => leftOut(`${gpu} from its family`, without(inside, (m) => m.gpu === gpu).details));
+}
+
+/** Median absolute error by size, ours and the naive predictor's. */
+export function errorsBySize(rows: readonly ValidationRow[]): { bytes: number; ours: number; naive: number }[] {
+  const sizes = [...new Set(rows.map((row) => row.measurement.bytes))].sort((a, b) => a - b);
+  return sizes.map((bytes) => {
+    const summary = summarize(rows.filter((row) => row.measurement.bytes === bytes));
+    return { bytes, ours: summary.p90AbsoluteError, naive: summary.naiveP90AbsoluteError };
+  });
+}
+
+/** Series in which predictions were farthest off, by their 90th percentile. */
+export function worstSeries(rows: readonly ValidationRow[], count: number): { name: string; summary: ErrorSummary }[] {
+  const groups = new Map<string, ValidationRow[]>();
+  for (const row of rows) {
+    const { gpu, op, ranks } = row.measurement;
+    const name = `${gpu}, ${op}, ${ranks} ranks`;
+    groups.set(name, [...(groups.get(name) ?? []), row]);
+  }
+  return [...groups]
+    .map(([name, members]) => ({ name, summary: summarize(members) }))
+    .sort((a, b) => b.summary.p90AbsoluteError - a.summary.p90AbsoluteError)
+    .slice(0, count);
+}
+
+/** Share of rows whose error was within what the prediction said to expect. */
+export const withinExpected = (rows: readonly ValidationRow[]): number =>
+  rows.filter((row) => Math.abs(row.error) <= row.expectedError).length / rows.length;
+
+/** Bus bandwidth of one series of the paper's testbed with its bounds. */
+export interface TestbedCurve {
+  readonly name: string;
+  readonly points: readonly { bytes: number; expected: number; low: number; high: number }[];
+}
+
+export const nicCounts = [8, 4, 2] as const;
+
+const a100 = (): Calibration => fitCalibration(inside.filter((m) => gpuKey(m.gpu) === 'A100')).calibration;
+
+function testbedCurve(name: string, nicsPerNode: number, op: MeasuredOp, ranks: number, nodes: number): TestbedCurve {
+  const testbed = paperTestbed(a100(), { nicsPerNode });
+  const curve = (calibration: Calibration) => {
+    const found = calibration.series.find((s) => s.op === op && s.ranks === ranks && s.nodes === nodes);
+    if (found === undefined) throw new Error(`no ${op} over ${ranks} ranks in the testbed`);
+    return curveOf(found);
+  };
+  const [expected, fastest, slowest] = [curve(testbed.expected), curve(testbed.fastest), curve(testbed.slowest)];
+  const bandwidth = (bytes: number, seconds: number): number => busBytesPerSecond(op, ranks, bytes, seconds);
+  return {
+    name,
+    points: Array.from({ length: 29 }, (_, i) => 2 ** (16 + i / 2)).map((bytes) => ({
+      bytes,
+      expected: bandwidth(bytes, expected.at(bytes).seconds),
+      low: bandwidth(bytes, slowest.at(bytes).seconds),
+      high: bandwidth(bytes, fastest.at(bytes).seconds),
+    })),
+  };
+}
+
+/** all_to_all over both nodes by NIC count, and the gather inside a node that rebuilds the copies. */
+export function testbedCurves(): TestbedCurve[] {
+  return [
+    testbedCurve('all_gather in a node, 8 ranks', 4, 'all_gather', 8, 1),
+    ...nicCounts.map((nics) => testbedCurve(`all_to_all, 16 ranks, ${nics} NICs a node`, nics, 'all_to_all', 16, 2)),
+  ];
+}
