@@ -8,10 +8,12 @@ import {
   modelPresets,
   readCalibration,
   type Calibration,
+  type CollectiveCurves,
   type CostInputs,
   type CostModelOptions,
 } from '@monta/core';
 import { pathExists, readTextFile } from './files.js';
+import type { Console } from './output/console.js';
 
 /** Whether a person means a file: the text has a folder or an ending that files have, or there is such a file. */
 function meansFile(text: string): boolean {
@@ -77,4 +79,19 @@ export function loadCalibration(
   return gemmEfficiency === undefined
     ? { curves }
     : { curves, inputs: { gemmEfficiency }, inputSource: `matrix products probed, ${path}` };
+}
+
+/**
+ * The curves of a calibration for predictions of an emulated network. Warns when they were not measured on that emulation: it follows the
+ * cluster file, whatever the real links do. Throws `InputError`.
+ */
+export function loadEmulatedCurves(path: string, cluster: Cluster, console: Console): CollectiveCurves | undefined {
+  const { curves } = loadCalibration(path, cluster);
+  const probed = readCalibrationFile(path).probes ?? [];
+  if (!probed.some(({ system, emulatedTimeScale }) => system === cluster.name && emulatedTimeScale !== null)) {
+    console.warn(
+      `${path} was not measured on the emulated network of ${cluster.name}, which follows the cluster file: predictions will be of other links than those that run`,
+    );
+  }
+  return curves;
 }

@@ -6,6 +6,7 @@ import {
   worldSize,
   InputError,
   type Cluster,
+  type CollectiveCurves,
   type HeldBy,
   type MoeShape,
   type Routing,
@@ -20,6 +21,7 @@ import {
   type DispatchJob,
   type DispatchMeasurement,
 } from '@monta/runtime';
+import { scaledCurves } from '../calibrate/scaled-curves.js';
 import { benchPasses, dispatchVariants, halvesName, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
 import {
   benchWorkload,
@@ -47,6 +49,8 @@ export interface DispatchBenchOptions {
   readonly rounds: number;
   /** What all rounds may take on the emulated clock, seconds; noise, filling and checking come on top. */
   readonly seconds: number;
+  /** Measured curves of the cluster at full size, in place of its file's latencies and bandwidths. */
+  readonly curves?: CollectiveCurves;
   readonly onPhase?: (what: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -185,7 +189,11 @@ export async function benchDispatch(options: DispatchBenchOptions): Promise<Disp
     moverBytesPerSecond,
     kernels,
   });
-  const workload = benchWorkload(scale.seen, shape, routing, seed, probe, ranks);
+  const { volumeShare, timeScale } = scale;
+  const { curves } = options;
+  const seenCurves =
+    curves && scaledCurves(curves, { volumeShare, timeScale, overheadSeconds: probe.collectiveSeconds });
+  const workload = benchWorkload(scale.seen, shape, routing, seed, probe, ranks, seenCurves);
   const cases = variants.flatMap((variant, index) =>
     casesOf(
       variant,

@@ -10,6 +10,7 @@ import {
   InputError,
   type Binding,
   type Cluster,
+  type CollectiveCurves,
   type CostModel,
   type HostCores,
   type KernelRate,
@@ -53,6 +54,7 @@ export function benchWorkload(
   seed: number,
   probe: MachineProbe,
   ranks: number,
+  curves?: CollectiveCurves,
 ): Workload {
   const { multiprocessors: _, ...device } = seen.device;
   const model: CostModel = costModel(device, {
@@ -65,6 +67,7 @@ export function benchWorkload(
     },
     inputSource: 'probe of this machine',
     kernels: probe.kernels,
+    ...(curves === undefined ? {} : { curves }),
   });
   const hostCores: HostCores = {
     cores: probe.cores,

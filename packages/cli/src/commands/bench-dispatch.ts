@@ -4,7 +4,7 @@ import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
 import { describeBench, renderBench } from '../bench/dispatch-report.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
-import { loadCluster, loadModel } from '../inputs.js';
+import { loadEmulatedCurves, loadCluster, loadModel } from '../inputs.js';
 import type { BenchDispatchFlags } from './bench.command.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 
@@ -50,6 +50,13 @@ export async function runBenchDispatch({ console }: MontaContext, flags: BenchDi
   const subject = benchSubject(flags);
   if (flags.rounds < 1) throw new InputError('--rounds is 0', { expected: 'at least 1' });
   if (flags.seconds < 1) throw new InputError('--seconds is 0', { expected: 'at least 1' });
+  if (flags.calibration !== undefined && flags.emulate === 'off') {
+    throw new InputError('--calibration with --emulate off', {
+      expected: 'an emulated network: at memory speed the links of a cluster say nothing',
+    });
+  }
+  const curves =
+    flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, subject.cluster, console);
   const { chunks: chunkCounts, routing, seed, only, emulate, rounds, seconds } = flags;
   const stop = new AbortController();
   const interrupted = (): void => stop.abort(new Interrupted());
@@ -65,6 +72,7 @@ export async function runBenchDispatch({ console }: MontaContext, flags: BenchDi
       rounds,
       seconds,
       ...(only === undefined ? {} : { only }),
+      ...(curves === undefined ? {} : { curves }),
       onPhase: (what) => console.note(what),
       signal: stop.signal,
     });

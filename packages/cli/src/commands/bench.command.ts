@@ -2,7 +2,7 @@
 import { buildCommand, buildRouteMap } from '@stricli/core';
 import { InputError, parseCount, type Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
 import { parseRouting } from './plan.command.js';
 
 export interface BenchDispatchFlags {
@@ -23,6 +23,7 @@ export interface BenchDispatchFlags {
   readonly rounds: number;
   readonly seconds: number;
   readonly seed: number;
+  readonly calibration?: string;
 }
 
 /** `auto`, `off`, or by what factor all times are stretched. */
@@ -114,6 +115,7 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
         default: '60',
       },
       seed: { kind: 'parsed', parse: parseCount, placeholder: 'number', brief: 'Of the routing', default: '1' },
+      calibration: calibrationFlag,
       json: jsonFlag,
     },
   },

@@ -3,7 +3,7 @@ import { buildCommand } from '@stricli/core';
 import { parseCount, type Routing, type Strategy } from '@monta/core';
 import { parseDispatch } from '../config/dispatch-choice.js';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
 import { parseRouting } from './plan.command.js';
 
 export interface SimulateFlags {
@@ -21,6 +21,7 @@ export interface SimulateFlags {
   readonly rank: number;
   readonly perfetto?: string;
   readonly svg?: string;
+  readonly calibration?: string;
 }
 
 export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
@@ -97,6 +98,7 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
         brief: 'Draw the timeline of the rank',
         optional: true,
       },
+      calibration: calibrationFlag,
       json: jsonFlag,
     },
   },

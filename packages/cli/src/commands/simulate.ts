@@ -31,7 +31,7 @@ import {
 import { formatDispatch } from '../config/dispatch-choice.js';
 import type { MontaContext } from '../context.js';
 import { writeFileAtomically } from '../files.js';
-import { loadCluster, loadModel } from '../inputs.js';
+import { loadCalibration, loadCluster, loadModel } from '../inputs.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
 import type { SimulateFlags } from './simulate.command.js';
@@ -93,7 +93,12 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
     });
   }
   const { routing, seed } = flags;
-  const model = costModel(cluster.device, { inputs: { computeType: flags.dtype }, inputSource: '--dtype' });
+  const measured = flags.calibration === undefined ? {} : loadCalibration(flags.calibration, cluster, flags.dtype);
+  const model = costModel(cluster.device, {
+    ...measured,
+    inputs: { computeType: flags.dtype, ...measured.inputs },
+    inputSource: measured.inputSource ?? '--dtype',
+  });
   let step = stepOf(moe, layout, flags, flags.dispatch === 'auto' ? unchosen : flags.dispatch);
   if (flags.dispatch === 'auto') {
     const scope = flags.of === 'dispatch' ? 'dispatch' : 'layer';

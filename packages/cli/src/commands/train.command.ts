@@ -2,7 +2,7 @@
 import { buildCommand } from '@stricli/core';
 import { parseCount } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
 
 export interface TrainFlags {
   readonly json: boolean;
@@ -21,6 +21,7 @@ export interface TrainFlags {
   readonly output?: string;
   readonly resume?: string;
   readonly compare: boolean;
+  readonly calibration?: string;
 }
 
 const text = (placeholder: string, brief: string) =>
@@ -56,6 +57,7 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
         brief: 'Train as many steps with duplicated and with the best fixed strategy, for the ratios',
         default: true,
       },
+      calibration: calibrationFlag,
       json: jsonFlag,
     },
     positional: {

@@ -14,6 +14,7 @@ import { RunFolder } from '../run-folder.js';
 import { measureOverheads } from '../train/overheads.js';
 import { planRun, type PlannedStrategy, type RunPlan } from '../train/run-plan.js';
 import { clusterSummary, networkShare, oneStep, runReport } from '../train/run-report.js';
+import { loadEmulatedCurves } from '../inputs.js';
 import { settingOf, type Setting } from '../train/setting.js';
 import { jobOf, runStrategies } from '../train/strategies-run.js';
 import type { TrainFlags } from './train.command.js';
@@ -117,7 +118,9 @@ function progressOf(console: Console, setting: Setting, folder: RunFolder) {
 export async function runTrain({ console }: MontaContext, flags: TrainFlags, file?: string): Promise<void> {
   const started = new Date();
   const config = readTrainConfig(file, flags);
-  const setting = settingOf(config);
+  const curves =
+    flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);
+  const setting: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
   const text = readByteText(config.data.text, config.data.sequence);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));

@@ -10,6 +10,7 @@ import {
   scaledCluster,
   worldSize,
   type Cluster,
+  type CollectiveCurves,
   type CostModel,
   type HostCores,
   type KernelRate,
@@ -18,6 +19,7 @@ import {
   type Strategy,
 } from '@monta/core';
 import type { FabricOptions } from '@monta/runtime';
+import { scaledCurves } from '../calibrate/scaled-curves.js';
 import type { TrainConfig } from '../config/train-config.js';
 
 /**
@@ -61,6 +63,8 @@ export interface Setting {
   /** The cluster as emulated: slowed by the time scale. */
   readonly cluster: Cluster;
   readonly hostCores: HostCores;
+  /** Measured curves of the cluster at its own speed, in place of its file's latencies and bandwidths. */
+  readonly curves?: CollectiveCurves;
 }
 
 /** The step of a run under a strategy. */
@@ -147,8 +151,13 @@ export function machineModel(
   kernels: ReadonlyMap<string, KernelRate>,
   overheads: MachineOverheads,
 ): CostModel {
+  const { curves, fabric } = setting;
+  const { collectiveSeconds: overheadSeconds } = overheads;
   return costModel(setting.cluster.device, {
     kernels,
+    ...(curves === undefined || fabric === undefined
+      ? {}
+      : { curves: scaledCurves(curves, { volumeShare: 1, timeScale: fabric.timeScale, overheadSeconds }) }),
     inputs: {
       computeType: setting.cluster.device.flopsPerSecond.f32 === undefined ? 'bf16' : 'f32',
       hostOverheadSeconds: 0,

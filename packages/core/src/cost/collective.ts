@@ -191,7 +191,7 @@ function fromCurves(
   const latencySeconds = Math.min(Math.max(...latencies), estimate.seconds);
   return {
     scale: (estimate.seconds - latencySeconds) / alone,
-    latencySeconds,
+    latencySeconds: latencySeconds + (model.curves.addedLatencySeconds ?? 0),
     basis: estimate.basis,
     detail: estimate.detail,
   };

@@ -18,6 +18,8 @@ export interface KernelRate {
 
 /** Measured times of collectives that run alone; see `cost/calibration`. */
 export interface CollectiveCurves {
+  /** What a collective takes on top of its curve while its links are free again (a slow host, say), seconds; 0 when left out. */
+  readonly addedLatencySeconds?: number;
   /**
    * Seconds of one collective over `ranks` ranks on `nodes` nodes. `totalBytes` counts as nccl-tests does: the whole buffer of one rank
    * (all_gather: what a rank has in the end; the others: what it has in the beginning).
