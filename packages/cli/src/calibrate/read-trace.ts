@@ -1,8 +1,11 @@
 /**
  * Collectives out of Monta's own measured traces. A trace does not say which ranks formed a group, but they show it: members of one
- * collective have one `ready` (the moment the last of them had come). Which collective an operation is, the templates of the schedule tell.
+ * collective have one `ready` (the moment the last of them had come). Spans count from their own rank's start, so clocks are aligned first,
+ * by a collective of all ranks. Which collective an operation is, the templates of the schedule tell. Curves are of collectives that run
+ * alone: those that met others on a port are left out.
  */
 import {
+  fabricOf,
   formatPercent,
   getModel,
   InputError,
@@ -24,7 +27,7 @@ import { medianOf } from './median.js';
 export interface TraceOptions {
   readonly gpu?: string;
   readonly system?: string;
-  /** Tells which ranks share a node; without it the number of nodes stays open. */
+  /** Tells which ranks share nodes and ports. */
   readonly cluster?: Cluster;
 }
 
@@ -37,12 +40,21 @@ const balancedRatio = 1.25;
 /** Steps that warm up caches and thread pools say little. */
 const warmUpSteps = 1;
 
+/** Largest over smallest size that a curve needs; nearer sizes say nothing of the slope. */
+const leastSpread = 2;
+
 /** Sizes within an eighth of an octave are one point. */
 const sizesPerOctave = 8;
 
+interface KnownCollective {
+  readonly op: MeasuredOp;
+  /** All ranks take part. */
+  readonly world: boolean;
+}
+
 /** Operation (`template/id` without the chunk's number) to collective, with and without sequence parallelism. */
-function collectivesOf(sequenceParallel: boolean): Map<string, MeasuredOp> {
-  const known = new Map<string, MeasuredOp>();
+function collectivesOf(sequenceParallel: boolean): Map<string, KnownCollective> {
+  const known = new Map<string, KnownCollective>();
   const layouts = [
     { tp: 4, dp: 4, ep: 4, etp: 4 },
     { tp: 4, dp: 4, ep: 4, etp: 1 },
@@ -63,7 +75,8 @@ function collectivesOf(sequenceParallel: boolean): Map<string, MeasuredOp> {
       for (const { name, operations } of Object.values(templates)) {
         for (const { id, body } of operations) {
           const op = body.kind === 'collective' ? measuredOps.find((one) => one === body.name) : undefined;
-          if (op !== undefined) known.set(withoutChunk(`${name}/${id}`), op);
+          if (op === undefined || body.kind !== 'collective') continue;
+          known.set(withoutChunk(`${name}/${id}`), { op, world: body.group === 'world' });
         }
       }
     }
@@ -79,9 +92,7 @@ function totalBytes(op: MeasuredOp, ranks: number, sent: number): number {
     case 'all_to_all':
     case 'all_gather':
     case 'reduce_scatter':
-      return op === 'all_to_all' || op === 'reduce_scatter'
-        ? (sent * ranks) / (ranks - 1)
-        : (sent / (ranks - 1)) * ranks;
+      return (sent * ranks) / (ranks - 1);
     case 'all_reduce':
       return (sent * ranks) / (2 * (ranks - 1));
     case 'broadcast':
@@ -105,77 +116,154 @@ function groupsOf(spans: readonly Span[]): Span[][] {
 interface Sample {
   readonly op: MeasuredOp;
   readonly ranks: number;
-  readonly nodes: number | null;
+  readonly nodes: number;
   readonly bytes: number;
   readonly seconds: number;
 }
 
+/** One collective of one group, on the aligned clock. */
+interface Run extends Sample {
+  readonly balanced: boolean;
+  readonly ready: number;
+  readonly end: number;
+  readonly ports: ReadonlySet<number>;
+}
+
 /**
- * Reads the measured traces of a file. Unbalanced collectives, those that other ranks were computing beside included as they are, and
- * steps of warming up are left out with a warning. Throws `InputError` when the file holds no measured trace, or nothing that is usable.
+ * Reads the measured traces of a file. Left out with a warning: unbalanced collectives, those that met others on a port, and a first step
+ * where there are more. Times of an emulated network are brought back to the cluster's own. Throws `InputError` when the cluster is not
+ * given, when the file holds no measured trace, or nothing that is usable.
  */
 export function readTrace(text: string, fileName: string, options: TraceOptions = {}): Reading {
   const traces = readPerfetto(text, fileName).filter(({ kind }) => kind === 'measured');
   if (traces.length === 0) {
     throw new InputError('holds simulated times only', {
       file: fileName,
-      expected: 'a measured trace, as monta train writes with --trace',
+      expected: 'a measured trace, as monta train writes',
       hint: 'what was simulated cannot teach the simulator',
     });
   }
-  const warnings: string[] = [];
-  const measurements = traces.flatMap((trace) => measurementsOf(trace, fileName, options, warnings));
-  if (measurements.length === 0) {
-    throw new InputError('has no balanced collective of at least two ranks', {
+  const { cluster } = options;
+  if (cluster === undefined) {
+    throw new InputError('is a trace, which does not say where its ranks are', {
       file: fileName,
-      expected: 'exchanges of about equal bytes on all ranks',
+      expected: 'the cluster that it was measured on, with --cluster',
+    });
+  }
+  const warnings: string[] = [];
+  const measurements = traces.flatMap((trace) => measurementsOf(trace, fileName, cluster, options, warnings));
+  if (measurements.length === 0) {
+    throw new InputError('has no collective that was balanced, alone on its ports, and seen at sizes that differ', {
+      file: fileName,
+      expected: 'exchanges of about equal bytes on all ranks, without others beside them, at several sizes',
       hint: warnings[0],
     });
   }
   return { measurements, warnings };
 }
 
-function measurementsOf(trace: Trace, fileName: string, options: TraceOptions, warnings: string[]): Measurement[] {
+/** Every rank's clock against that of the first, by step: a collective of all ranks is ready for all at one moment. */
+function offsetsOf(spans: readonly Span[], known: ReadonlyMap<string, KnownCollective>): Map<string, number> {
+  const offsets = new Map<string, number>();
+  const first = new Map<number, number>();
+  for (const span of spans) {
+    const key = `${span.step}|${span.rank}`;
+    if (known.get(withoutChunk(span.operation))?.world !== true || offsets.has(key)) continue;
+    const base = first.get(span.step) ?? span.ready;
+    first.set(span.step, base);
+    offsets.set(key, base - span.ready);
+  }
+  return offsets;
+}
+
+/** How many times slower than the cluster the trace's network was, as its source says; 1 for a real one. */
+const timeScaleOf = (source: string): number => Number(/ at 1\/([\d.]+) of its speed/u.exec(source)?.[1] ?? 1);
+
+function runsOf(trace: Trace, cluster: Cluster): Run[] {
   const operations = new Set(trace.spans.map((span) => withoutChunk(span.operation)));
   const known = collectivesOf(operations.has('attention.forward/gather'));
-  const last = Math.max(...trace.spans.map((span) => span.step));
-  const first = Math.min(...trace.spans.map((span) => span.step));
+  const offsets = offsetsOf(trace.spans, known);
+  const steps = trace.spans.map((span) => span.step);
+  const warm = Math.max(...steps) > Math.min(...steps) ? Math.min(...steps) + warmUpSteps : -Infinity;
   const byCollective = new Map<string, Span[]>();
   for (const span of trace.spans) {
-    if (span.lane === 'compute' || !(span.bytes > 0) || !known.has(withoutChunk(span.operation))) continue;
-    if (last - first >= warmUpSteps && span.step < first + warmUpSteps) continue;
+    if (!known.has(withoutChunk(span.operation)) || !(span.bytes > 0) || span.step < warm) continue;
     const key = `${span.step}|${span.node}|${span.operation}`;
-    byCollective.set(key, [...(byCollective.get(key) ?? []), span]);
+    const offset = offsets.get(`${span.step}|${span.rank}`) ?? 0;
+    const aligned = { ...span, ready: span.ready + offset, end: span.end + offset };
+    byCollective.set(key, [...(byCollective.get(key) ?? []), aligned]);
   }
-  let unbalanced = 0;
-  const samples: Sample[] = [];
-  for (const group of [...byCollective.values()].flatMap(groupsOf)) {
-    const op = known.get(withoutChunk(group[0]?.operation ?? ''));
+  const fabric = fabricOf(cluster);
+  return [...byCollective.values()].flatMap(groupsOf).flatMap((group) => {
+    const op = known.get(withoutChunk(group[0]?.operation ?? ''))?.op;
+    const ranks = group.length;
+    if (op === undefined || ranks < 2) return [];
     const sent = group.map((span) => span.bytes);
-    if (op === undefined || group.length < 2) continue;
-    if (Math.max(...sent) > balancedRatio * Math.min(...sent)) {
-      unbalanced += 1;
-      continue;
-    }
-    const seconds = Math.max(...group.map((span) => span.end)) - Math.max(...group.map((span) => span.ready));
-    if (!(seconds > 0)) continue;
-    const { cluster } = options;
-    const nodes = cluster === undefined ? null : new Set(group.map((span) => unitOf(cluster, 0, span.rank))).size;
-    samples.push({ op, ranks: group.length, nodes, bytes: totalBytes(op, group.length, Math.max(...sent)), seconds });
-  }
-  const place = `${fileName} (${trace.source})`;
-  if (unbalanced > 0) {
-    warnings.push(
-      `${place}: ${unbalanced} collectives (${formatPercent(unbalanced / (unbalanced + samples.length))}) with unequal bytes on their ranks, left out`,
+    const ready = Math.max(...group.map((span) => span.ready));
+    const end = Math.max(...group.map((span) => span.end));
+    const ports = group.flatMap((from) =>
+      group.flatMap((to) => (from === to ? [] : [...fabric.route(from.rank, to.rank).ports])),
     );
+    return {
+      op,
+      ranks,
+      nodes: new Set(group.map((span) => unitOf(cluster, 0, span.rank))).size,
+      bytes: totalBytes(op, ranks, Math.max(...sent)),
+      seconds: end - ready,
+      balanced: Math.max(...sent) <= balancedRatio * Math.min(...sent),
+      // steps follow one another, so those of different steps never meet
+      ready: ready + (group[0]?.step ?? 0) * stepApart,
+      end: end + (group[0]?.step ?? 0) * stepApart,
+      ports: new Set(ports),
+    };
+  });
+}
+
+/** Longer than any step, seconds. */
+const stepApart = 1e6;
+
+function measurementsOf(
+  trace: Trace,
+  fileName: string,
+  cluster: Cluster,
+  { gpu, system }: TraceOptions,
+  warnings: string[],
+): Measurement[] {
+  const runs = runsOf(trace, cluster);
+  const meets = (a: Run, b: Run): boolean =>
+    a !== b && a.ready < b.end && b.ready < a.end && [...a.ports].some((port) => b.ports.has(port));
+  const alone = runs.filter((run) => !runs.some((other) => meets(run, other)));
+  const usable = alone.filter((run) => run.balanced && run.seconds > 0);
+  const share = (count: number): string => `${count} collectives (${formatPercent(count / runs.length)})`;
+  if (alone.length < runs.length)
+    warnings.push(`${fileName}: ${share(runs.length - alone.length)} met others on a port, left out`);
+  if (usable.length < alone.length)
+    warnings.push(`${fileName}: ${share(alone.length - usable.length)} had unequal bytes on their ranks, left out`);
+  const timeScale = timeScaleOf(trace.source);
+  if (timeScale !== 1 && usable.length > 0)
+    warnings.push(`${fileName}: ${trace.source}: times are divided by ${timeScale}`);
+  const series = new Map<string, Sample[]>();
+  for (const point of pointsOf(usable)) {
+    const name = `${point.op} over ${point.ranks} ranks on ${point.nodes} node${point.nodes === 1 ? '' : 's'}`;
+    series.set(name, [...(series.get(name) ?? []), point]);
   }
-  return pointsOf(samples).map((sample) => ({
-    ...sample,
+  const spread = [...series].flatMap(([name, points]) => {
+    const sizes = points.map((point) => point.bytes);
+    if (Math.max(...sizes) >= leastSpread * Math.min(...sizes)) return points;
+    warnings.push(`${fileName}: sizes of ${name} are too near to each other to tell latency from bandwidth, left out`);
+    return [];
+  });
+  return spread.map(({ op, ranks, nodes, bytes, seconds }) => ({
+    op,
+    ranks,
+    nodes,
+    bytes,
+    seconds: seconds / timeScale,
     source: fileName,
     line: 1,
     origin: trace.source,
-    gpu: options.gpu ?? options.cluster?.device.name ?? '',
-    system: options.system ?? options.cluster?.name ?? '',
+    gpu: gpu ?? cluster.device.name,
+    system: system ?? cluster.name,
     library: 'monta',
   }));
 }

@@ -164,47 +164,67 @@ describe('monta calibrate', () => {
 });
 
 describe('measured traces', () => {
-  /** all_to_all over two groups of two ranks with 20 us and 1 GB/s each way; times in steps after the first. */
-  const spans = [0, 1, 2].flatMap((step) =>
-    [0, 1, 2].flatMap((chunk) =>
-      [0, 1, 2, 3].map((rank): Span => {
-        const bytes = 1e6 * 2 ** chunk;
-        const ready = chunk * 0.1 + (rank % 2) * 0.01;
-        // The first step is slower: it warms up.
-        const seconds = (20e-6 + bytes / 1e9) * (step === 0 ? 5 : 1);
-        return {
+  /**
+   * all_to_all over two groups of two ranks with 20 us and 1 GB/s each way. Every rank's clock starts at another moment; a collective of
+   * all ranks lets them be aligned. `beside`: seconds by which the second group comes later.
+   */
+  const spansOf = (beside: number): Span[] =>
+    [0, 1, 2].flatMap((step) =>
+      [0, 1, 2, 3].flatMap((rank) => {
+        const clock = rank * 0.0037 + step * 0.001;
+        const span = (operation: string, ready: number, seconds: number, bytes: number): Span => ({
           step,
           rank,
           node: 0,
-          operation: `moe.forward/all_to_all.${chunk}`,
+          operation,
           lane: 'inter',
-          issued: ready - 1e-3,
-          ready,
-          end: ready + seconds,
+          issued: ready - 1e-3 - clock,
+          ready: ready - clock,
+          end: ready + seconds - clock,
           bytes,
-        };
+        });
+        const exchanges = [0, 1, 2].map((chunk) => {
+          const bytes = 1e6 * 2 ** chunk;
+          // The first step is slower: it warms up.
+          const seconds = (20e-6 + bytes / 1e9) * (step === 0 ? 5 : 1);
+          return span(`moe.forward/all_to_all.${chunk}`, 1 + chunk * 0.1 + (rank % 2) * beside, seconds, bytes);
+        });
+        return [...exchanges, span('update/norm.reduce', 2, 1e-4, 24)];
       }),
-    ),
-  );
+    );
+  const trace = (kind: 'measured' | 'simulated', source: string, beside = 0.03) =>
+    writePerfetto([{ kind, source, ranks: 4, spans: spansOf(beside) }]);
 
-  it('give the groups, sizes and times of their collectives', async () => {
-    const file = put('trace.json', writePerfetto([{ kind: 'measured', source: 'made here', ranks: 4, spans }]));
+  it.each([
+    ['made here', 1],
+    ['network emulated: laptop-2x2 at 1/5 of its speed', 5],
+  ])('give the groups, sizes and times of their collectives (%s)', async (source, timeScale) => {
+    const file = put('trace.json', trace('measured', source));
     const output = join(folder, 'trace-calibration.json');
-    const { code, err } = await monta('calibrate', file, '--cluster', 'laptop-2x2', '-o', output);
-    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const { code } = await monta('calibrate', file, '--cluster', 'laptop-2x2', '-o', output);
+    expect(code).toBe(0);
     const [series, ...rest] = readCalibration(readFileSync(output, 'utf8'), output).series;
     expect(rest).toEqual([]);
     expect(series).toMatchObject({ op: 'all_to_all', ranks: 2, nodes: 2, system: 'laptop-2x2' });
     // A rank that sends half of its buffer away has a buffer of twice that.
     expect(series?.points.map((p) => p.bytes)).toEqual([2e6, 4e6, 8e6]);
-    for (const { bytes, seconds } of series?.points ?? []) expect(seconds).toBeCloseTo(20e-6 + bytes / 2 / 1e9, 9);
+    for (const { bytes, seconds } of series?.points ?? [])
+      expect(seconds * timeScale).toBeCloseTo(20e-6 + bytes / 2 / 1e9, 8);
   });
 
-  it('are refused when they were simulated', async () => {
-    const file = put('simulated.json', writePerfetto([{ kind: 'simulated', source: 'made here', ranks: 4, spans }]));
-    const { err, code } = await monta('calibrate', file, '-o', join(folder, 'no.json'));
+  it.each([
+    ['simulated', trace('simulated', 'made here'), ['--cluster', 'laptop-2x2'], /simulated times only/u],
+    ['without a cluster', trace('measured', 'made here'), [], /--cluster/u],
+    [
+      'of exchanges that share a port',
+      trace('measured', 'made here', 1e-4),
+      ['--cluster', 'laptop-2x2'],
+      /met others on a port/u,
+    ],
+  ])('are refused when they are %s', async (_, text, flags, message) => {
+    const { err, code } = await monta('calibrate', put('bad.json', text), ...flags, '-o', join(folder, 'no.json'));
     expect(code).toBe(2);
-    expect(err).toMatch(/simulated times only/u);
+    expect(err).toMatch(message);
   });
 });
 
