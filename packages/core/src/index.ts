@@ -7,8 +7,6 @@ export * from './routing/index.js';
 export * from './schedule/index.js';
 export * from './traffic/index.js';
 export * from './cost/index.js';
-export * from './memory/index.js';
 export * from './trace/index.js';
 export * from './simulate/index.js';
 export * from './plan/index.js';
-export * from './export/index.js';

@@ -57,6 +57,7 @@ describe('MoE templates', () => {
   };
 
   it('read nothing that was not written before, in the template or by an earlier pass', () => {
+    const unwritten: string[] = [];
     for (const { layout, strategy } of allStrategies([1, 3], [1, 2])) {
       const given = new Set(['stream', 'gradient', 'router.statistics']);
       for (const template of [
@@ -67,17 +68,16 @@ describe('MoE templates', () => {
         for (const operation of template.operations)
           for (const { region, chunk, of, mode } of operation.uses) {
             const chunks = written.get(region) ?? new Set();
-            if (mode === 'read' && !given.has(region))
-              expect(
-                chunks.has('all') || chunks.has(`${chunk}/${of}`) || completes(chunks),
-                `${template.name}/${operation.id} reads ${region} ${chunk}/${of}`,
-              ).toBe(true);
+            const there = given.has(region) || chunks.has('all') || chunks.has(`${chunk}/${of}`) || completes(chunks);
+            if (mode === 'read' && !there)
+              unwritten.push(`${template.name}/${operation.id} reads ${region} ${chunk}/${of}`);
             if (mode !== 'read') chunks.add(of === 1 ? 'all' : `${chunk}/${of}`);
             written.set(region, chunks);
           }
         for (const region of template.regions) if (region.life === 'saved') given.add(region.id);
       }
     }
+    expect(unwritten).toEqual([]);
   });
 });
 

@@ -51,7 +51,8 @@ export function traffic({ program, layout, cluster, binding, algorithm = 'direct
         const members = groupMembers(layout, body.group, rank);
         if (members[0] !== rank) continue;
         const load = collectiveLoad(template, operation, body, members, node, binding);
-        for (const { from, to, bytes } of decompose(body.name, members, load, algorithm, fabric.nodeOf).flows) {
+        for (const { from, to, bytes } of decompose(body.name, members, load, algorithm, (one) => fabric.nodeOf(one))
+          .flows) {
           const route = fabric.route(from, to);
           byTier[route.tier] = (byTier[route.tier] ?? 0) + bytes;
           const row = sent[from];

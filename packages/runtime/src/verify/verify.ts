@@ -183,7 +183,7 @@ function compare(expected: Expected, computed: readonly RankComputation[]): Quan
     seen['auxiliary loss'].see(one.auxiliaryLoss - expected.auxiliaryLoss, at);
     seen['gradient norm'].see(one.gradientNorm / expected.gradientNorm - 1, at);
     expected.trajectory?.steps.forEach(([loss, norm], step) => {
-      const [l = NaN, n = NaN] = one.trajectory[step] ?? [];
+      const [l, n] = one.trajectory[step] ?? [NaN, NaN];
       seen.trajectory.see(l - loss, () => `loss of step ${step + 1}`);
       seen.trajectory.see(n - norm, () => `gradient norm of step ${step + 1}`);
     });
