@@ -143,7 +143,7 @@ writeFileSync(
   join(folder, 'paper-step.svg'),
   barChart({
     title: '2x70B step at 8K on 16 A800, simulated',
-    value: { label: 'seconds per step' },
+    value: { label: 'seconds per step', format: (seconds) => seconds.toFixed(seconds < 10 ? 2 : 1) },
     series: ['duplicated', 'sliced', 'MoNTA (4 chunks forward)', 'choice'],
     rows: gains.slice(0, 7).map(({ varied, gain }, index) => ({
       name: varied,

@@ -4,7 +4,7 @@ import { launchLocal } from '../launch/index.js';
 import { readExpected, type Expected } from './expected.js';
 import type { Patch, RankComputation, VerifyJob } from './verify-rank.js';
 
-/** How far results may be off: absolute, but gradients and norm relative (see `gradientError`). */
+/** How far results may be off: absolute, but gradients (see `seeGradient`) and gradient norms relative. */
 export const tolerances = {
   logits: 1e-4,
   'router logits': 1e-4,
@@ -185,7 +185,7 @@ function compare(expected: Expected, computed: readonly RankComputation[]): Quan
     expected.trajectory?.steps.forEach(([loss, norm], step) => {
       const [l, n] = one.trajectory[step] ?? [NaN, NaN];
       seen.trajectory.see(l - loss, () => `loss of step ${step + 1}`);
-      seen.trajectory.see(n - norm, () => `gradient norm of step ${step + 1}`);
+      seen.trajectory.see(n / norm - 1, () => `gradient norm of step ${step + 1}`);
     });
   });
   for (const [name, gradient] of expected.gradients ?? [])
