@@ -8,17 +8,14 @@
  * delivers them, which for a sender of an all_to_all is the canonical order itself (destination by destination).
  */
 
+import { chunkRows } from '@monta/core';
+
 /** Triples [canonical row, packed row, count], without empty ones and with neighbours merged. */
 export type Moves = Int32Array;
 
 /** First row of chunk `chunk` of `of` in a block of `rows` rows; `chunk` = `of` gives the end. */
 export function chunkBegin(rows: number, chunk: number, of: number): number {
   return Math.floor((rows * chunk) / of);
-}
-
-/** Rows of chunk `chunk` of `of` in a block of `rows` rows. */
-export function chunkRows(rows: number, chunk: number, of: number): number {
-  return chunkBegin(rows, chunk + 1, of) - chunkBegin(rows, chunk, of);
 }
 
 /** First canonical row of every block, and after them the total. `counts[b]`: rows of block b. */

@@ -8,9 +8,10 @@
  * Work is named by *segments*, so that a chunk of every block is computed without touching other rows, in any order and with other chunks
  * in the backward. All functions write only the rows of their segments.
  */
+import { chunkRows } from '@monta/core';
 import type { Gemm } from '../device/gemm.js';
 import { exponential } from '../transformer/exponential.js';
-import { chunkBegin, chunkRows } from './blocks.js';
+import { chunkBegin } from './blocks.js';
 
 export interface ExpertShape {
   readonly hidden: number;

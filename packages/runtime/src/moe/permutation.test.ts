@@ -1,3 +1,4 @@
+import { chunkRows } from '@monta/core';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../transformer/testing.js';
@@ -6,7 +7,6 @@ import {
   blockStarts,
   chunkBegin,
   chunkMoves,
-  chunkRows,
   chunkTotal,
   gatherOrder,
   packRows,
