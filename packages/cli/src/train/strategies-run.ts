@@ -1,6 +1,6 @@
 /** Trains with the chosen strategy, then as many steps with what it is compared to, on the same data from the same weights. */
 import { mkdirSync } from 'node:fs';
-import { trainLocal, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
+import { train, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
 import type { PlannedStrategy, RunPlan } from './run-plan.js';
 import { stepOf, type Setting } from './setting.js';
 
@@ -72,7 +72,7 @@ export async function runStrategies(
   const results: StrategyResult[] = [];
   for (const planned of [plan.chosen, ...plan.compared]) {
     progress.starting(planned);
-    const result = await trainLocal({
+    const result = await train({
       job:
         planned.role === 'chosen' ? jobOf(setting, planned, start.checkpoints, start.resume) : jobOf(setting, planned),
       fabric: setting.fabric,

@@ -1,7 +1,7 @@
 import { dispatchProgram, type MoeShape, type Program, type Span, type Strategy } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { hostOverheads, probeMover } from './dispatch-host.js';
-import { measureDispatch } from '../execute/dispatch-local.js';
+import { measureDispatch } from '../execute/measure-dispatch.js';
 import { drawnCounts, probeDispatchKernels } from './dispatch-kernels.js';
 
 const shape: MoeShape = {

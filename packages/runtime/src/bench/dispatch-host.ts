@@ -3,7 +3,7 @@
  * a second its mover carries, read off a transfer through a network that is faster than any mover.
  */
 import type { Cluster, MoeShape, Operation, Program, Span, Strategy, Template } from '@monta/core';
-import { measureDispatch } from '../execute/dispatch-local.js';
+import { measureDispatch } from '../execute/measure-dispatch.js';
 import type { SchedulerOptions } from '../comm/local/packet-scheduler.js';
 
 export interface HostOverheads {

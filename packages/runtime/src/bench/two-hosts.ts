@@ -5,7 +5,7 @@
  */
 import type { Layout, MoeShape, Strategy } from '@monta/core';
 import { strategyName } from '@monta/core';
-import { measurement, type DispatchJob, type DispatchRankResult } from '../execute/dispatch-local.js';
+import { measurement, type DispatchJob, type DispatchRankResult } from '../execute/measure-dispatch.js';
 import { launchMpi, type MpiLaunchOptions } from '../launch/index.js';
 import type { Exchange, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
 

@@ -1,7 +1,7 @@
 /** Dispatch alone on real ranks: the closed form holds for every strategy and layout, and traces cover every operation. */
 import { dispatchProgram, unsupportedStrategy, type Layout, type MoeShape, type Strategy } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { measureDispatch, type DispatchJob } from './dispatch-local.js';
+import { measureDispatch, type DispatchJob } from './measure-dispatch.js';
 import { samplePicks } from './sample-picks.js';
 
 const layouts: readonly Layout[] = [

@@ -1,7 +1,7 @@
 /** A rank of a dispatch benchmark. */
 import { runRank } from '../launch/index.js';
 import { DispatchExecutor } from './dispatch-executor.js';
-import type { DispatchJob, DispatchRankResult } from './dispatch-local.js';
+import type { DispatchJob, DispatchRankResult } from './measure-dispatch.js';
 
 runRank<readonly DispatchJob[]>(({ endpoint, memory, data: jobs }): DispatchRankResult[] =>
   jobs.map((job) => {

@@ -16,7 +16,7 @@ export { DispatchExecutor, type DispatchOptions, type DispatchRun } from './disp
 export {
   measureDispatch,
   type DispatchJob,
-  type DispatchLocalOptions,
+  type MeasureDispatchOptions,
   type DispatchMeasurement,
-} from './dispatch-local.js';
+} from './measure-dispatch.js';
 export { samplePicks, type SampledPicks } from './sample-picks.js';

@@ -1,53 +1,120 @@
-/** A job whose ranks the person started: `mpirun -n 16 monta …`. Nobody launches; rank 0 collects what the ranks return. */
+/** Jobs of processes that a person started: `mpirun -n 16 monta …`. Rank 0 leads, the others serve its jobs until it is done. */
 import { deserialize, serialize } from 'node:v8';
+import { InputError } from '@monta/core';
+import { createMpiEndpoint, loadMpi, type Mpi } from '../comm/mpi/index.js';
+import type { Communicator, Endpoint } from '../comm/communicator.js';
+import { CpuMemory } from '../device/cpu/index.js';
 import { builtModule } from './built-module.js';
 import type { LaunchOptions } from './launch-local.js';
-import { loadMpi } from '../comm/mpi/index.js';
 import { setMpiJob, underMpirun } from './mpi-rank.js';
-import type { RankContext } from './rank.js';
+import { mpiPlace, type Launcher } from './launcher.js';
 
-export type UnderMpirunOptions = Pick<
-  LaunchOptions,
-  'memoryBytes' | 'maximumMemoryBytes' | 'workerModule' | 'workerData' | 'trace' | 'onMessage' | 'stuckAfterSeconds'
->;
+/** What rank 0 has the others do next. */
+type Order =
+  | {
+      readonly kind: 'job';
+      /** Counts jobs: a module runs anew for each. */
+      readonly number: number;
+      readonly workerModule: string;
+      readonly data: unknown;
+      readonly memoryBytes: number;
+      readonly maximumMemoryBytes: number | undefined;
+      readonly trace: boolean;
+      readonly stuckAfterSeconds: number | undefined;
+    }
+  | { readonly kind: 'end' };
 
-/** What a rank sends to rank 0 at the end. */
+/** What a rank sends to rank 0 at the end of a job. */
 interface Outcome {
   readonly result: unknown;
   readonly messages: readonly unknown[];
 }
 
+const controlBytes = 1 << 16;
+const mebibyte = 2 ** 20;
+
 /**
- * Runs this process's rank of a job under mpirun; all processes call it with the same options. Resolves on rank 0 with what the ranks
- * returned, by rank, and on the others with undefined. Rank 0's messages reach its `onMessage` at once, those of others when the
- * job ends. When a rank fails, its reason goes to standard error and mpirun ends the job with exit code 1.
+ * Runs `lead` on rank 0 of the processes that mpirun started, with a launcher whose jobs all of them run; every process calls it. Resolves on
+ * rank 0 with what `lead` returned, and on the others with undefined once rank 0 is done. A job has as many ranks as there are processes.
+ * Rank 0's messages reach `onMessage` at once, those of others when the job ends. When a rank fails, its reason goes to standard error and
+ * mpirun ends all with exit code 1.
  */
-export async function runUnderMpirun(options: UnderMpirunOptions): Promise<unknown[] | undefined> {
+export async function leadMpirun<T>(lead: (launcher: Launcher) => Promise<T>): Promise<T | undefined> {
   const place = underMpirun();
   if (place === undefined) throw new Error('this process was not started by mpirun');
-  const { rank } = place;
-  const messages: unknown[] = [];
-  let collected: Outcome[] | undefined;
+  const mpi = loadMpi();
+  mpi.initialise();
+  const control = new ControlLine(mpi);
+  try {
+    return place.rank === 0 ? await leading(control, place.size, lead) : await serving(control, place.rank);
+  } finally {
+    control.close();
+    mpi.finalise();
+  }
+}
+
+async function leading<T>(control: ControlLine, size: number, lead: (launcher: Launcher) => Promise<T>): Promise<T> {
+  let number = 0;
+  const launch = async (options: LaunchOptions): Promise<unknown[]> => {
+    const { ranks, workerModule, workerData, memoryBytes, maximumMemoryBytes, trace = false, signal } = options;
+    if (ranks !== size)
+      throw new InputError(`the job has ${ranks} ranks, but mpirun started ${size} processes`, {
+        expected: `mpirun -n ${ranks}`,
+      });
+    signal?.throwIfAborted();
+    number += 1;
+    const order: Order = {
+      kind: 'job',
+      number,
+      workerModule: builtModule(workerModule).href,
+      data: workerData,
+      memoryBytes,
+      maximumMemoryBytes,
+      trace,
+      stuckAfterSeconds: options.stuckAfterSeconds,
+    };
+    control.announce(order);
+    const own = await runJob(order, 0, (message) => options.onMessage?.(0, message));
+    const outcomes = [own, ...Array.from({ length: size - 1 }, (_, index) => control.hear(index + 1))];
+    outcomes.forEach(({ messages }, rank) => messages.forEach((message) => options.onMessage?.(rank, message)));
+    return outcomes.map(({ result }) => result);
+  };
+  try {
+    return await lead({ backend: 'mpi', place: mpiPlace(), launch });
+  } finally {
+    control.announce({ kind: 'end' });
+  }
+}
+
+async function serving(control: ControlLine, rank: number): Promise<undefined> {
+  for (;;) {
+    const order = control.await();
+    if (order.kind === 'end') return undefined;
+    const messages: unknown[] = [];
+    const { result } = await runJob(order, rank, (message) => messages.push(message));
+    control.tell({ result, messages });
+  }
+}
+
+/** Runs this process's rank of a job; `onMessage` gets its messages. Does not return when a rank fails. */
+async function runJob(
+  order: Extract<Order, { kind: 'job' }>,
+  rank: number,
+  onMessage: (message: unknown) => void,
+): Promise<Outcome> {
+  let result: unknown;
   const over = new Promise<void>((resolve) => {
     setMpiJob({
-      description: {
-        data: options.workerData,
-        memoryBytes: options.memoryBytes,
-        maximumMemoryBytes: options.maximumMemoryBytes,
-        trace: options.trace ?? false,
-        stuckAfterSeconds: options.stuckAfterSeconds,
-        lostAfterSeconds: Infinity,
-      },
+      description: { ...order, lostAfterSeconds: Infinity },
       aborted: () => undefined,
-      message: (message) => {
-        if (rank === 0) options.onMessage?.(0, message);
-        else messages.push(message);
+      message: onMessage,
+      returned: (value) => {
+        result = value;
       },
-      returned: (result, context) => {
-        collected = collect(context, { result, messages });
+      closed: () => {
+        resolve();
+        return Promise.resolve();
       },
-      closed: () => Promise.resolve(),
-      left: resolve,
       failed: (culprit, error) => {
         process.stderr.write(
           `rank ${culprit} failed${culprit === rank ? '' : `, says rank ${rank}`}: ${error.stack}\n`,
@@ -57,36 +124,67 @@ export async function runUnderMpirun(options: UnderMpirunOptions): Promise<unkno
       },
     });
   });
-  await import(builtModule(options.workerModule).href);
+  // A module is evaluated once for each name that it is imported by.
+  await import(`${order.workerModule}?job=${order.number}`);
   await over;
-  collected?.forEach((outcome, other) => {
-    if (other > 0) for (const message of outcome.messages) options.onMessage?.(other, message);
-  });
-  return collected?.map(({ result }) => result);
+  return { result, messages: [] };
 }
 
-/** Brings all outcomes to rank 0. */
-function collect({ rank, size, endpoint, memory }: RankContext, own: Outcome): Outcome[] | undefined {
-  const all = Array.from({ length: size }, (_, index) => index);
-  const group = endpoint.communicator('outcomes', all, 'control');
-  const bytes = serialize(own);
-  const lengths = memory.allocateView('i32', size);
-  const length = memory.allocateView('i32', 1);
-  memory.i32(length)[0] = bytes.length;
-  endpoint.wait(group.allGather(length, lengths));
-  if (rank > 0) {
-    const send = memory.allocateView('u8', bytes.length);
-    memory.u8(send).set(bytes);
-    endpoint.wait(group.send(send, 0));
-    return undefined;
+/** How rank 0 and the others talk between jobs. The others wait for as long as it takes: rank 0 may be planning. */
+class ControlLine {
+  private readonly memory = CpuMemory.create({ bytes: controlBytes, maximumBytes: 1024 * mebibyte });
+  private readonly endpoint: Endpoint & { close(): void };
+  private readonly world: Communicator;
+
+  constructor(mpi: Mpi) {
+    const localRanks = Number(process.env['OMPI_COMM_WORLD_LOCAL_SIZE'] ?? 1);
+    this.endpoint = createMpiEndpoint({ mpi, memory: this.memory, localRanks, stuckAfterSeconds: Infinity });
+    const all = Array.from({ length: this.endpoint.size }, (_, index) => index);
+    this.world = this.endpoint.communicator('orders', all, 'control');
   }
-  return all.map((other) => {
-    if (other === 0) return own;
-    const mark = memory.mark();
-    const receive = memory.allocateView('u8', memory.i32(lengths)[other]);
-    endpoint.wait(group.receive(receive, other));
-    const outcome = deserialize(Uint8Array.from(memory.u8(receive))) as Outcome;
-    memory.release(mark);
-    return outcome;
-  });
+
+  announce(order: Order): void {
+    this.transfer(serialize(order), (view) => this.world.broadcast(view, 0));
+  }
+
+  await(): Order {
+    return this.receive((view) => this.world.broadcast(view, 0)) as Order;
+  }
+
+  tell(outcome: Outcome): void {
+    this.transfer(serialize(outcome), (view) => this.world.send(view, 0));
+  }
+
+  hear(rank: number): Outcome {
+    return this.receive((view) => this.world.receive(view, rank)) as Outcome;
+  }
+
+  close(): void {
+    this.endpoint.close();
+  }
+
+  /** Length first, then the bytes. */
+  private transfer(bytes: Uint8Array, move: Move): void {
+    const mark = this.memory.mark();
+    const length = this.memory.allocateView('i32', 1);
+    this.memory.i32(length)[0] = bytes.length;
+    this.endpoint.wait(move(length));
+    const content = this.memory.allocateView('u8', bytes.length);
+    this.memory.u8(content).set(bytes);
+    this.endpoint.wait(move(content));
+    this.memory.release(mark);
+  }
+
+  private receive(move: Move): unknown {
+    const mark = this.memory.mark();
+    const length = this.memory.allocateView('i32', 1);
+    this.endpoint.wait(move(length));
+    const content = this.memory.allocateView('u8', this.memory.i32(length)[0] ?? 0);
+    this.endpoint.wait(move(content));
+    const value: unknown = deserialize(Uint8Array.from(this.memory.u8(content)));
+    this.memory.release(mark);
+    return value;
+  }
 }
+
+type Move = (view: ReturnType<CpuMemory['allocateView']>) => ReturnType<Communicator['send']>;

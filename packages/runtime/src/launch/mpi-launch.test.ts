@@ -142,6 +142,14 @@ describe.runIf(testsOverMpi)('a job that the person starts with mpirun', () => {
     });
   });
 
+  it('runs one job after another', () => {
+    const { status, stdout } = run('return', '0', '3');
+    expect(status).toBe(0);
+    const lines = stdout.trim().split('\n');
+    expect(lines).toHaveLength(3);
+    for (const line of lines) expect(JSON.parse(line)).toMatchObject({ results: [{ sum: 3 }, { sum: 3 }, { sum: 3 }] });
+  });
+
   it('ends with the failing rank and its reason', () => {
     const { status, stderr } = run('throw', '1');
     expect(status).toBe(1);

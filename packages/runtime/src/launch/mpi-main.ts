@@ -1,5 +1,6 @@
 /** What mpirun starts on behalf of `launchMpi`: joins the launcher, then runs the job's module. */
 import { hostname } from 'node:os';
+import { loadMpi } from '../comm/mpi/index.js';
 import { portable } from './failure.js';
 import { launcherVariable, tokenVariable } from './mpi-frames.js';
 import { Link } from './mpi-link.js';
@@ -32,13 +33,15 @@ try {
     closed: async () => {
       link.post({ kind: 'result', result });
       await link.sent('result');
+      loadMpi().finalise();
+      link.leave();
     },
-    left: () => link.leave(),
     failed: async (rank, error) => {
       link.post({ kind: 'failed', rank, error });
       await link.sent('failed');
     },
   });
+  loadMpi().initialise();
   await import(workerModule);
   if (!mpiRankStarted()) throw new Error(`the module ${workerModule} did not call runRank`);
 } catch (error) {

@@ -13,12 +13,10 @@ export interface MpiJob {
   /** Why the job is over, once it is. */
   aborted(): string | undefined;
   message(message: unknown): void;
-  /** Called with the result while MPI still works, and the endpoint is open. */
-  returned(result: unknown, context: RankContext): void;
-  /** After the last word of the endpoint, before MPI is left. */
+  /** Called with the body's result while the endpoint is open. */
+  returned(result: unknown): void;
+  /** After the last word of the endpoint; MPI still works. */
   closed(): Promise<void>;
-  /** After MPI was left. */
-  left(): void;
   /** `rank`: who caused it. The process ends afterwards. */
   failed(rank: number, error: PortableError): Promise<void>;
 }
@@ -46,13 +44,13 @@ export function underMpirun(): { readonly rank: number; readonly size: number } 
   return rank === undefined || size === undefined ? undefined : { rank: Number(rank), size: Number(size) };
 }
 
+/** Runs a body over MPI, which must be initialised and is not left here. */
 export async function runMpiRank<Data>(job: MpiJob, body: (context: RankContext<Data>) => unknown): Promise<void> {
   const own = underMpirun()?.rank ?? 0;
   started = true;
   try {
     const mpi = loadMpi();
     const { description } = job;
-    mpi.initialise();
     const memory = CpuMemory.create({
       bytes: description.memoryBytes,
       ...(description.maximumMemoryBytes === undefined ? {} : { maximumBytes: description.maximumMemoryBytes }),
@@ -74,11 +72,9 @@ export async function runMpiRank<Data>(job: MpiJob, body: (context: RankContext<
       report: (message) => job.message(message),
     };
     const result = await body(context);
-    job.returned(result, context);
+    job.returned(result);
     endpoint.close();
     await job.closed();
-    mpi.finalise();
-    job.left();
   } catch (error) {
     const culprit = error instanceof CommunicationError && !(error instanceof JobAborted) ? error.rank : own;
     await job.failed(culprit, portable(error));

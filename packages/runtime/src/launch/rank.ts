@@ -48,7 +48,7 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
   const port = parentPort;
   const given = (workerData as Partial<RankWorkerData> | null)?.montaRank;
   if (port === null || given === undefined) {
-    const advice = underMpirun() === undefined ? '' : '; a program under mpirun starts the module with runUnderMpirun';
+    const advice = underMpirun() === undefined ? '' : '; a program under mpirun starts the module with leadMpirun';
     throw new Error(`runRank works only in a module started by launchLocal or launchMpi${advice}`);
   }
   const post = (message: RankMessage): void => port.postMessage(message);

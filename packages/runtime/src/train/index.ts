@@ -1,5 +1,5 @@
 export * from './job.js';
-export * from './train-local.js';
+export * from './train.js';
 export * from './rank-trainer.js';
 export * from './data/byte-data.js';
 export * from './data/brown-corpus.js';

@@ -22,7 +22,7 @@ import { readAll, sameBits } from '../checkpoint/testing.js';
 import { builtModule } from '../launch/built-module.js';
 import type { CheckpointPlan, TrainJob, TrainReport } from './job.js';
 import { prepareStart, type TrainStart } from './start.js';
-import { trainLocal } from './train-local.js';
+import { train as startTraining } from './train.js';
 
 let folder = '';
 let made = 0;
@@ -103,7 +103,7 @@ async function train(
   job: TrainJob,
 ): Promise<{ start: TrainStart; losses: readonly number[]; saved: readonly number[] }> {
   let start: TrainStart = { step: -1, notes: [] };
-  const result = await trainLocal({ job, onStart: (given) => (start = given) });
+  const result = await startTraining({ job, onStart: (given) => (start = given) });
   return {
     start,
     losses: result.steps.map(({ loss }) => loss),
@@ -232,7 +232,7 @@ describe('resume', { timeout: 240_000 }, () => {
     const stop = new AbortController();
     const job = jobOf({ dp: 2, ep: 2 }, { steps: 400, checkpoint: plan(where, 1) });
     let reports = 0;
-    const run = trainLocal({
+    const run = startTraining({
       job,
       signal: stop.signal,
       onReport: () => ++reports === 7 && stop.abort(new Error('enough')),

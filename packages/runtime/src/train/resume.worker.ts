@@ -1,13 +1,13 @@
 /** A run in a process of its own, for tests that kill it: trains as its argument says and prints every report as a line. */
 import { writeSync } from 'node:fs';
-import { trainLocal } from './train-local.js';
+import { train } from './train.js';
 import type { TrainJob } from './job.js';
 
 const print = (value: unknown): void => {
   writeSync(1, `${JSON.stringify(value)}\n`);
 };
 
-await trainLocal({
+await train({
   job: JSON.parse(process.argv[2] ?? '') as TrainJob,
   onStart: (start) => print({ kind: 'start', ...start }),
   onReport: print,

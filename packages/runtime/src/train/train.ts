@@ -1,13 +1,19 @@
-/** Runs a training job on this machine, one thread a rank. */
+/** Runs a training job on the ranks of a launcher: threads of this machine, or processes over MPI. */
 import { worldSize, type Trace } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
-import { launchLocal } from '../launch/index.js';
+import { localLauncher, type Launcher } from '../launch/index.js';
 import type { CheckpointReport, RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
 import { readByteText, sharedText } from './data/byte-data.js';
+import type { RankTrainJob } from './rank-trainer.js';
 import { prepareStart, type TrainStart } from './start.js';
 
 export interface TrainOptions {
   readonly job: TrainJob;
+  /**
+   * Runs the ranks; default: threads of this process. Ranks that are processes read the text themselves, and all hosts must see the folders
+   * of checkpoints under the same paths.
+   */
+  readonly launcher?: Launcher;
   /** Emulates a cluster's network; without it bytes move at memory speed. */
   readonly fabric?: FabricOptions;
   readonly onReport?: (report: TrainReport) => void;
@@ -38,8 +44,9 @@ const maximumMemoryBytes = 2048 * mebibyte;
  * Trains and returns what was measured. Rejects with `InputError` when it can't start where it should, with `RankFailure` when a rank fails,
  * and with the signal's reason when stopped; a checkpoint that was being written then is as if it never began.
  */
-export async function trainLocal({
+export async function train({
   job: asked,
+  launcher = localLauncher,
   fabric,
   onReport,
   onStart,
@@ -53,12 +60,14 @@ export async function trainLocal({
   const checkpoints: CheckpointReport[] = [];
   let fabricLostSeconds = 0;
   let portBytes = new Float64Array();
-  const outcomes = (await launchLocal({
+  const text = readByteText(job.text, job.step.sequence);
+  const workerData: RankTrainJob = launcher.backend === 'local' ? { ...job, bytes: sharedText(text) } : job;
+  const outcomes = (await launcher.launch({
     ranks,
     memoryBytes: initialMemoryBytes,
     maximumMemoryBytes,
     workerModule: new URL('./train.worker.ts', import.meta.url),
-    workerData: { ...job, bytes: sharedText(readByteText(job.text, job.step.sequence)) },
+    workerData,
     fabric,
     trace: job.tracedSteps.length > 0,
     signal,
@@ -76,7 +85,7 @@ export async function trainLocal({
   })) as RankOutcome[];
   const source = fabric
     ? `measured on this machine; network emulated: ${fabric.cluster.name} at 1/${fabric.timeScale} of its speed`
-    : 'measured on this machine; ranks exchange at memory speed';
+    : `measured on ${launcher.place}${launcher.backend === 'local' ? '; ranks exchange at memory speed' : ''}`;
   return {
     steps,
     evaluations,

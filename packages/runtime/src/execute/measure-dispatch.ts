@@ -1,7 +1,7 @@
-/** Measures dispatch and combine on this machine, one thread a rank. */
+/** Measures dispatch and combine on the ranks of a launcher. */
 import { worldSize, type MoeShape, type Routing, type Span, type Strategy } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
-import { launchLocal } from '../launch/index.js';
+import { localLauncher, type Launcher } from '../launch/index.js';
 import type { DispatchRun } from './dispatch-executor.js';
 
 export interface DispatchJob {
@@ -40,9 +40,11 @@ export interface DispatchMeasurement {
   readonly peakBytes: number;
 }
 
-export interface DispatchLocalOptions {
+export interface MeasureDispatchOptions {
   /** All of one number of ranks; they run one after another in one job. */
   readonly jobs: readonly DispatchJob[];
+  /** Runs the ranks; default: threads of this process. */
+  readonly launcher?: Launcher;
   readonly fabric?: FabricOptions;
   /** Seconds for which the emulated network stood still for want of a processor. */
   readonly onLostSeconds?: (seconds: number) => void;
@@ -52,13 +54,13 @@ export interface DispatchLocalOptions {
 const initialMemoryBytes = 64 * 2 ** 20;
 
 /** Runs the jobs and returns what was measured, in their order. Rejects with `RankFailure` when a rank fails. */
-export async function measureDispatch(options: DispatchLocalOptions): Promise<DispatchMeasurement[]> {
-  const { jobs, fabric, signal, onLostSeconds } = options;
+export async function measureDispatch(options: MeasureDispatchOptions): Promise<DispatchMeasurement[]> {
+  const { jobs, launcher = localLauncher, fabric, signal, onLostSeconds } = options;
   const sizes = new Set(jobs.map(({ shape }) => worldSize(shape.layout)));
   if (sizes.size > 1) throw new RangeError(`the jobs have ${[...sizes].join(' and ')} ranks, expected one number`);
   const [ranks] = sizes;
   if (ranks === undefined) return [];
-  const results = (await launchLocal({
+  const results = (await launcher.launch({
     ranks,
     memoryBytes: initialMemoryBytes,
     workerModule: new URL('./dispatch.worker.ts', import.meta.url),

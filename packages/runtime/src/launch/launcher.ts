@@ -1,0 +1,43 @@
+/** Where ranks run, behind one function: threads of this process, processes under mpirun, or those of a person's own mpirun. */
+import { hostname } from 'node:os';
+import { InputError } from '@monta/core';
+import { launchLocal, type LaunchOptions } from './launch-local.js';
+import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
+
+export interface Launcher {
+  readonly backend: 'local' | 'mpi';
+  /** As it follows "measured on" in labels. */
+  readonly place: string;
+  /**
+   * Runs a job and returns what each rank returned, by rank. Rejects with `RankFailure` when a rank fails, with `InputError` when the
+   * ranks can't be started. A job with `fabric` needs the local backend.
+   */
+  readonly launch: (options: LaunchOptions) => Promise<unknown[]>;
+}
+
+/** Ranks are threads of this process. */
+export const localLauncher: Launcher = { backend: 'local', place: 'this machine', launch: launchLocal };
+
+export type MpiPlace = Pick<
+  MpiLaunchOptions,
+  'hosts' | 'bind' | 'agent' | 'network' | 'mpirunOptions' | 'lostAfterSeconds' | 'startSeconds'
+>;
+
+/** The hosts of a job as labels name them. */
+export const mpiPlace = (hosts: MpiPlace['hosts'] = [{ name: hostname(), slots: 1 }]): string =>
+  `${hosts.length > 1 ? 'hosts ' : ''}${hosts.map(({ name }) => name).join(', ')} over Open MPI`;
+
+/** Ranks are processes that mpirun starts, on the hosts given or on this machine. */
+export function mpiLauncher(where: MpiPlace = {}): Launcher {
+  return {
+    backend: 'mpi',
+    place: mpiPlace(where.hosts),
+    launch: ({ fabric, onFabricReport: _none, ...options }) => {
+      if (fabric !== undefined)
+        throw new InputError(`${fabric.cluster.name} cannot be emulated over MPI, whose network is real`, {
+          expected: 'no emulation, or the local backend',
+        });
+      return launchMpi({ ...where, ...options });
+    },
+  };
+}
