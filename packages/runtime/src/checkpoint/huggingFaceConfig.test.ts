@@ -1,7 +1,7 @@
 import { completeModel, readHfConfig, type ModelShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
 import { huggingFaceConfig, withWeightType } from './huggingFaceConfig.js';
+import { configSchemas } from './testingSchemas.js';
 
 const shape: ModelShape = {
   name: 'small',
@@ -18,69 +18,8 @@ const shape: ModelShape = {
 /** A number that the text writes with a point or an exponent, as Python's floats need it. */
 const isFraction = (text: string, key: string): boolean => new RegExp(`"${key}": -?\\d+(\\.\\d+|e)`).test(text);
 
-const count = z.number().int().nonnegative();
-const common = {
-  architectures: z.array(z.string()).length(1),
-  attention_dropout: z.number(),
-  bos_token_id: count.nullable(),
-  eos_token_id: count.nullable(),
-  hidden_act: z.literal('silu'),
-  hidden_size: count.positive(),
-  initializer_range: z.number(),
-  max_position_embeddings: count.positive(),
-  num_attention_heads: count.positive(),
-  num_experts_per_tok: count.positive(),
-  num_hidden_layers: count.positive(),
-  num_key_value_heads: count.positive(),
-  output_router_logits: z.boolean(),
-  pad_token_id: count.nullable(),
-  rms_norm_eps: z.number().positive(),
-  rope_theta: z.number().positive(),
-  router_aux_loss_coef: z.number(),
-  tie_word_embeddings: z.boolean(),
-  torch_dtype: z.enum(['float32', 'bfloat16', 'float16']),
-  use_cache: z.boolean(),
-  vocab_size: count.positive(),
-};
-/** The arguments of the configuration classes of transformers 4.57 (configuration_mixtral.py, _qwen3_moe.py, _olmoe.py), no others. */
-const schemas = {
-  mixtral: z.strictObject({
-    ...common,
-    model_type: z.literal('mixtral'),
-    head_dim: count.positive().nullable(),
-    intermediate_size: count.positive(),
-    num_local_experts: count.positive(),
-    router_jitter_noise: z.number(),
-    sliding_window: count.positive().nullable(),
-  }),
-  qwen3_moe: z.strictObject({
-    ...common,
-    model_type: z.literal('qwen3_moe'),
-    attention_bias: z.boolean(),
-    decoder_sparse_step: count.positive(),
-    head_dim: count.positive(),
-    intermediate_size: count.positive(),
-    max_window_layers: count,
-    mlp_only_layers: z.array(count),
-    moe_intermediate_size: count.positive(),
-    norm_topk_prob: z.boolean(),
-    num_experts: count.positive(),
-    sliding_window: count.positive().nullable(),
-    use_sliding_window: z.boolean(),
-  }),
-  olmoe: z.strictObject({
-    ...common,
-    model_type: z.literal('olmoe'),
-    attention_bias: z.boolean(),
-    clip_qkv: z.number().nullable(),
-    intermediate_size: count.positive(),
-    norm_topk_prob: z.boolean(),
-    num_experts: count.positive(),
-  }),
-};
-
 describe('config.json', () => {
-  it.each<[keyof typeof schemas, Partial<ModelShape>]>([
+  it.each<[keyof typeof configSchemas, Partial<ModelShape>]>([
     ['mixtral', { family: 'mixtral', tieEmbeddings: true, padTokenId: 3 }],
     ['mixtral', { family: 'generic', window: { kind: 'sliding', tokens: 4, layers: [true, true, true] } }],
     ['qwen3_moe', { family: 'qwen3_moe', qkNorm: 'perHead', headDim: 6, normTopK: false }],
@@ -94,7 +33,7 @@ describe('config.json', () => {
   ])('of %s is accepted by a strict schema and describes the same model', (family, more) => {
     const model = completeModel({ maxPositions: 64, ...shape, ...more });
     const text = huggingFaceConfig(model, 'BF16');
-    expect(schemas[family].parse(JSON.parse(text)).torch_dtype).toBe('bfloat16');
+    expect(configSchemas[family].parse(JSON.parse(text)).torch_dtype).toBe('bfloat16');
     for (const key of ['rope_theta', 'rms_norm_eps', 'router_aux_loss_coef', 'attention_dropout'])
       expect(isFraction(text, key)).toBe(true);
     const { name: _, denseFfn, ...read } = readHfConfig(text, 'small/config.json');
