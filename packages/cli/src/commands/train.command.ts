@@ -19,6 +19,11 @@ export interface TrainFlags {
   readonly seed?: number;
   readonly timeScale?: number;
   readonly output?: string;
+  readonly backend?: string;
+  readonly hosts?: string;
+  readonly bind?: string;
+  readonly agent?: string;
+  readonly network?: string;
   readonly resume?: string;
   readonly compare: boolean;
   readonly calibration?: string;
@@ -48,6 +53,11 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       seed: count('number', 'Of weights and data'),
       timeScale: number('factor', 'How much slower than the cluster the network is emulated'),
       output: text('folder', 'Gets the run folder (default: runs)'),
+      backend: text('local|mpi', 'Ranks are threads of this process (default), or processes over Open MPI'),
+      hosts: text('a:8,b:8', 'Hosts of an MPI job and the ranks on each (default: this machine)'),
+      bind: text('address', 'Address of this machine that ranks on other hosts reach'),
+      agent: text('path', 'Program that starts a command on another host, instead of ssh'),
+      network: text('10.0.0.0/24', 'The network that carries the bytes, where hosts have several'),
       resume: text(
         'folder',
         'Start from a checkpoint: a step folder, a folder of such, or a Hugging Face folder; nothing is compared then',
@@ -84,6 +94,11 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
         ['monta train train.yaml --steps 1000', 'a configuration, with one thing changed'],
         ['monta train runs/2026-11-24-a/config.yaml --resume runs/2026-11-24-a/checkpoints --steps 600', 'go on'],
         ['monta train --dispatch pipelined:4 --no-compare', 'a strategy of your own, nothing beside it'],
+        [
+          'monta train --backend mpi --hosts a:8,b:8 --bind 10.0.0.1 --layout tp=8,dp=2,ep=2',
+          'two hosts, whose links are measured first',
+        ],
+        ['mpirun -n 8 monta train --layout tp=4,dp=2,ep=2', 'under an mpirun of your own'],
         ['monta train --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --steps 20', 'on an emulated A800 cluster'],
       ],
     ),

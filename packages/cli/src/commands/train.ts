@@ -1,8 +1,9 @@
 /** `monta train`: plan, train, compare, report. */
 import { formatLayout, formatInteger, formatSeconds, writePerfetto } from '@monta/core';
-import { readByteText, type TrainReport } from '@monta/runtime';
+import { leadMpirun, readByteText, underMpirun, type Launcher, type TrainReport } from '@monta/runtime';
 import { stringify } from 'yaml';
-import { readTrainConfig, trainConfigDocument } from '../config/train-config.js';
+import { launcherOf } from '../config/backend-config.js';
+import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import type { Console } from '../output/console.js';
@@ -11,6 +12,7 @@ import { renderFacts } from '../output/table.js';
 import { renderReport } from '../report/render-report.js';
 import { speedUp, strategyOf, type RunReport } from '../report/run-report.js';
 import { RunFolder } from '../run-folder.js';
+import { withMeasuredNetwork } from '../train/measured-network.js';
 import { measureOverheads } from '../train/overheads.js';
 import { planRun, type PlannedStrategy, type RunPlan } from '../train/run-plan.js';
 import { clusterSummary, networkShare, oneStep, runReport } from '../train/run-report.js';
@@ -40,7 +42,9 @@ function showPlan(console: Console, setting: Setting, plan: RunPlan, folder: Run
   const facts: (readonly [string, string])[] = [
     [
       'Cluster',
-      `${config.cluster.name}: ${clusterSummary(config.cluster)}${fabric ? `; emulated at 1/${fabric.timeScale} of this speed` : '; not emulated'}`,
+      config.backend.kind === 'mpi'
+        ? `${config.cluster.name}, over Open MPI: ${clusterSummary(setting.cluster)}; measured just now`
+        : `${config.cluster.name}: ${clusterSummary(config.cluster)}${fabric ? `; emulated at 1/${fabric.timeScale} of this speed` : '; not emulated'}`,
     ],
     [
       'Model',
@@ -114,18 +118,32 @@ function progressOf(console: Console, setting: Setting, folder: RunFolder) {
   };
 }
 
-/** Runs the command. Throws `InputError` for bad input, `RankFailure` when a rank fails, `Interrupted` after Ctrl-C. */
+/**
+ * Runs the command. Throws `InputError` for bad input, `RankFailure` when a rank fails, `Interrupted` after Ctrl-C. Under an mpirun of the
+ * person's own, the process of rank 0 does all that a person sees.
+ */
 export async function runTrain({ console }: MontaContext, flags: TrainFlags, file?: string): Promise<void> {
+  const run = (launcher?: Launcher): Promise<void> =>
+    trainAndReport(console, flags, readTrainConfig(file, flags), launcher);
+  await (underMpirun() === undefined ? run() : leadMpirun(run));
+}
+
+async function trainAndReport(
+  console: Console,
+  flags: TrainFlags,
+  config: TrainConfig,
+  launcher: Launcher = launcherOf(config.backend),
+): Promise<void> {
   const started = new Date();
-  const config = readTrainConfig(file, flags);
   const curves =
     flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);
-  const setting: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
+  const asked: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
   const text = readByteText(config.data.text, config.data.sequence);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));
   await interruptible(async (signal) => {
-    const overheads = await measureOverheads(setting, signal);
+    const setting = launcher.backend === 'mpi' ? await withMeasuredNetwork(asked, launcher, signal) : asked;
+    const overheads = await measureOverheads(setting, launcher, signal);
     const full = await planRun(setting, overheads, signal);
     const plan: RunPlan = flags.compare && flags.resume === undefined ? full : { ...full, compared: [] };
     folder.writeJson('plan.json', {
@@ -146,6 +164,7 @@ export async function runTrain({ console }: MontaContext, flags: TrainFlags, fil
     const progress = progressOf(console, setting, folder);
     const results = await runStrategies(
       setting,
+      launcher,
       plan,
       { checkpoints: folder.file('checkpoints'), resume: flags.resume },
       progress,

@@ -23,6 +23,7 @@ import {
 } from '@monta/core';
 import { loadCluster, loadModel } from '../inputs.js';
 import { readTextFile } from '../files.js';
+import { backendDocument, backendFrom, hostsCluster, type BackendConfig } from './backend-config.js';
 import { dispatchFrom, formatDispatch, parseDispatch } from './dispatch-choice.js';
 
 export interface OptimizerConfig {
@@ -64,7 +65,9 @@ export interface TrainConfig {
   readonly optimizer: OptimizerConfig;
   /** Of initial weights and of the order of data (default 1). */
   readonly seed: number;
-  /** How far the emulated network is slowed: a factor, auto (chosen so that compute and network balance as on the cluster; default), or no emulation. */
+  /** Which ranks run: threads of this process (default), or processes over MPI. */
+  readonly backend: BackendConfig;
+  /** How far the emulated network is slowed: a factor, auto (chosen so that compute and network balance as on the cluster; default), or no emulation (always so over MPI). */
   readonly emulate: 'auto' | false | { readonly timeScale: number };
   readonly checkpoint: {
     /** Every so many steps; 0 (default): after the last only. */
@@ -91,6 +94,11 @@ export interface TrainOverrides {
   readonly seed?: number;
   readonly timeScale?: number;
   readonly output?: string;
+  readonly backend?: string;
+  readonly hosts?: string;
+  readonly bind?: string;
+  readonly agent?: string;
+  readonly network?: string;
 }
 
 const keys = [
@@ -104,6 +112,8 @@ const keys = [
   'microBatch',
   'optimizer',
   'seed',
+  'backend',
+  'mpi',
   'emulate',
   'checkpoint',
   'output',
@@ -130,8 +140,14 @@ function modelOf({ map, folder }: Source, override: string | undefined): { value
   return { value: field === undefined ? loadModel(name) : field.parsed(() => loadModel(name)), given: name };
 }
 
-function clusterOf({ map, file, folder }: Source, override: string | undefined): { value: Cluster; given: unknown } {
+function clusterOf(
+  { map, file, folder }: Source,
+  override: string | undefined,
+  backend: BackendConfig,
+): { value: Cluster; given: unknown } {
   const field = override === undefined ? map?.get('cluster') : undefined;
+  if (field === undefined && override === undefined && backend.kind === 'mpi' && backend.hosts !== undefined)
+    return { value: hostsCluster(backend.hosts), given: undefined };
   if (field?.isMap) return { value: clusterFrom(field, file), given: field.value };
   const name = override ?? (field === undefined ? mainJob.cluster : besideFile(field.string(), folder));
   return { value: field === undefined ? loadCluster(name) : field.parsed(() => loadCluster(name)), given: name };
@@ -201,9 +217,22 @@ function optimizerOf(map: FieldMap | undefined, lrOverride: number | undefined):
   };
 }
 
-function emulateOf(map: FieldMap | undefined, override: number | undefined): TrainConfig['emulate'] {
-  if (override !== undefined) return { timeScale: override };
+function emulateOf(
+  map: FieldMap | undefined,
+  override: number | undefined,
+  backend: BackendConfig,
+): TrainConfig['emulate'] {
   const field = map?.get('emulate');
+  if (backend.kind === 'mpi') {
+    const asked = override ?? field?.value;
+    if (asked !== undefined && asked !== false && asked !== 'auto')
+      throw new InputError('the network of an MPI job is real, it is not emulated', {
+        path: 'emulate',
+        expected: 'no emulation with backend mpi',
+      });
+    return false;
+  }
+  if (override !== undefined) return { timeScale: override };
   if (field === undefined || field.value === 'auto' || field.value === true) return 'auto';
   if (field.value === false) return false;
   if (!field.isMap) throw field.error('is not a way to emulate', { expected: 'auto, false or { timeScale: 100 }' });
@@ -231,7 +260,8 @@ export function trainConfigFrom(text: string | undefined, file: string, override
   const map = text === undefined ? undefined : readDocument(text, file).map(keys);
   const source: Source = { map, file, folder: text === undefined ? undefined : dirname(resolve(file)) };
   const model = modelOf(source, overrides.model);
-  const cluster = clusterOf(source, overrides.cluster);
+  const backend = backendFrom(map, overrides);
+  const cluster = clusterOf(source, overrides.cluster, backend);
   const data = map?.get('data')?.map(['text', 'sequence']);
   const checkpoint = map?.get('checkpoint')?.map(['every', 'keep']);
   const dispatch = map?.get('dispatch');
@@ -258,7 +288,8 @@ export function trainConfigFrom(text: string | undefined, file: string, override
     ...(microBatch === undefined ? {} : { microBatch }),
     optimizer: optimizerOf(map, overrides.lr),
     seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: 2 ** 32 - 1 }) ?? 1,
-    emulate: emulateOf(map, overrides.timeScale),
+    backend,
+    emulate: emulateOf(map, overrides.timeScale, backend),
     checkpoint: {
       every: checkpoint?.get('every')?.integer({ min: 0 }) ?? 0,
       keep: checkpoint?.get('keep')?.integer() ?? 1,
@@ -283,9 +314,10 @@ const absolute = (given: unknown) => (typeof given === 'string' ? besideFile(giv
 export function trainConfigDocument(config: TrainConfig): Record<string, unknown> {
   const { given, layout, dispatch, optimizer, data, steps, batch, microBatch, seed, emulate, checkpoint, output } =
     config;
+  const { backend } = config;
   return {
     model: absolute(given.model),
-    cluster: absolute(given.cluster),
+    ...(given.cluster === undefined ? {} : { cluster: absolute(given.cluster) }),
     layout: layout === 'auto' ? 'auto' : formatLayout(layout),
     dispatch: formatDispatch(dispatch),
     data: { ...data, text: absolute(data.text) },
@@ -294,6 +326,7 @@ export function trainConfigDocument(config: TrainConfig): Record<string, unknown
     ...(microBatch === undefined ? {} : { microBatch }),
     optimizer: { ...optimizer, clip: Number.isFinite(optimizer.clip) ? optimizer.clip : false },
     seed,
+    ...backendDocument(backend),
     emulate,
     checkpoint,
     output: resolve(output),

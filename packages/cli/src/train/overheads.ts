@@ -1,6 +1,6 @@
 /** What this machine adds to every collective and kernel of a run, measured on dispatches that move next to nothing. */
 import { dispatchProgram, scaledCluster, tierBetween, groupMembers, type MoeShape, type Operation } from '@monta/core';
-import { hostOverheads, measureDispatch } from '@monta/runtime';
+import { hostOverheads, measureDispatch, type Launcher } from '@monta/runtime';
 import type { MachineOverheads, Setting } from './setting.js';
 
 /** Tokens of a replica for each TP rank, and elements of a row. */
@@ -8,7 +8,11 @@ const [tokensPerRank, rowElements] = [4, 16];
 const repetitions = 9;
 
 /** Runs a dispatch of a few bytes on all ranks of the setting, over its network, and reads the overheads off its spans. */
-export async function measureOverheads(setting: Setting, signal: AbortSignal): Promise<MachineOverheads> {
+export async function measureOverheads(
+  setting: Setting,
+  launcher: Launcher,
+  signal: AbortSignal,
+): Promise<MachineOverheads> {
   const { config, layout, fabric } = setting;
   const shape: MoeShape = {
     tokens: tokensPerRank * layout.tp,
@@ -33,11 +37,17 @@ export async function measureOverheads(setting: Setting, signal: AbortSignal): P
         trace: true,
       },
     ],
+    launcher,
     fabric,
     signal,
   });
-  const network = fabric ? scaledCluster(fabric.cluster, fabric.timeScale) : undefined;
-  // The emulated network's own latency is part of the simulation and must not count twice.
+  const network =
+    fabric === undefined
+      ? config.backend.kind === 'mpi'
+        ? setting.cluster
+        : undefined
+      : scaledCluster(fabric.cluster, fabric.timeScale);
+  // The network's own latency is part of the simulation and must not count twice.
   const latency = ({ body }: Operation, rank: number): number => {
     if (body.kind !== 'collective' || !network) return 0;
     const tiers = groupMembers(layout, body.group, rank).map((peer) => tierBetween(network, rank, peer));

@@ -118,7 +118,12 @@ export function settingOf(config: TrainConfig): Setting {
     layout,
     ranks,
     ...(timeScale === undefined ? {} : { fabric: { cluster: config.cluster, timeScale } }),
-    cluster: timeScale === undefined ? memorySpeed(config.cluster) : scaledCluster(config.cluster, timeScale),
+    cluster:
+      timeScale !== undefined
+        ? scaledCluster(config.cluster, timeScale)
+        : config.backend.kind === 'mpi'
+          ? config.cluster
+          : memorySpeed(config.cluster),
     hostCores: { cores, ranksPerHost: ranks },
   };
 }

@@ -1,6 +1,6 @@
 /** Trains with the chosen strategy, then as many steps with what it is compared to, on the same data from the same weights. */
 import { mkdirSync } from 'node:fs';
-import { train, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
+import { train, type Launcher, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
 import type { PlannedStrategy, RunPlan } from './run-plan.js';
 import { stepOf, type Setting } from './setting.js';
 
@@ -64,6 +64,7 @@ export function jobOf(
 /** Runs all strategies of a plan, the chosen one first. */
 export async function runStrategies(
   setting: Setting,
+  launcher: Launcher,
   plan: RunPlan,
   start: { readonly checkpoints: string; readonly resume?: string },
   progress: RunProgress,
@@ -75,6 +76,7 @@ export async function runStrategies(
     const result = await train({
       job:
         planned.role === 'chosen' ? jobOf(setting, planned, start.checkpoints, start.resume) : jobOf(setting, planned),
+      launcher,
       fabric: setting.fabric,
       signal,
       onStart: ({ notes }) => progress.notes(notes),

@@ -1,5 +1,8 @@
 /** What every rank of a network probe does: links, collectives, matrix products, and both at once. */
+import { createHash } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import type { Interference, MeasuredOp, ProbedGemm } from '@monta/core';
+import { clockIdentity } from '../comm/mpi/clock.js';
 import { createGemm } from '../device/cpu/index.js';
 import type { RankContext } from '../launch/index.js';
 import { Laboratory, wholeBytes } from './network-experiment.js';
@@ -23,8 +26,19 @@ export interface CollectiveTime {
   readonly seconds: number;
 }
 
+/** What the cores of the machines that ranks share have to do for bytes inside hosts. */
+export interface HostCopying {
+  /** Of the machine of rank 0. */
+  readonly cores: number;
+  /** Ranks on that machine, of whatever host. */
+  readonly ranks: number;
+  /** Bytes that all of them move inside their hosts in a second, all at once. */
+  readonly bytesPerSecond: number;
+}
+
 export interface NetworkRankResult {
   readonly links: readonly LinkFigures[];
+  readonly hostCopying: HostCopying;
   readonly collectives: readonly CollectiveTime[];
   readonly gemms: readonly ProbedGemm[];
   readonly interference: Interference | null;
@@ -55,6 +69,7 @@ export function probeNetworkRank(context: RankContext<NetworkProbeData>): Networ
     transferSeconds,
     maximumBytes,
   });
+  const hostCopying = timeCopying(context, laboratory, pick);
   say('links');
   const collectives = groupsOf(tiers).flatMap(({ members, nodes, tier }) =>
     data.ops.flatMap((op) => {
@@ -69,7 +84,37 @@ export function probeNetworkRank(context: RankContext<NetworkProbeData>): Networ
   say('matrix products');
   const interference = timeBoth(context, laboratory, links);
   say('both at once');
-  return { links, collectives, gemms, interference };
+  return { links, hostCopying, collectives, gemms, interference };
+}
+
+/** All hosts gather at once, as tensor-parallel groups do. */
+function timeCopying(
+  { data, endpoint, memory, size }: RankContext<NetworkProbeData>,
+  laboratory: Laboratory,
+  pick: (seconds: readonly number[]) => number,
+): HostCopying {
+  const perHost = data.tiers[0]?.size ?? 1;
+  const world = endpoint.communicator('machines', range(size, 1), 'control');
+  const mark = memory.mark();
+  const own = memory.allocateView('i32', 1);
+  const all = memory.allocateView('i32', size);
+  memory.i32(own)[0] = machineNumber();
+  endpoint.wait(world.allGather(own, all));
+  const machines = Array.from(memory.i32(all));
+  memory.release(mark);
+  const ranks = machines.filter((machine) => machine === machines[0]).length;
+  const cores = availableParallelism();
+  if (perHost < 2) return { cores, ranks, bytesPerSecond: Infinity };
+  const groups = range(size / perHost, perHost).map((first) => range(perHost, 1).map((i) => first + i));
+  const bytes = wholeBytes(data.maximumBytes / 2, perHost);
+  const seconds = pick(laboratory.run({ op: 'all_gather', groups, bytes }));
+  // Every rank takes in what the others of its host hold.
+  return { cores, ranks, bytesPerSecond: (ranks * bytes * (1 - 1 / perHost)) / seconds };
+}
+
+/** The same for processes of one machine, in 31 bits. */
+function machineNumber(): number {
+  return createHash('sha256').update(clockIdentity()).digest().readInt32LE(0) & 0x7fffffff;
 }
 
 interface Group {

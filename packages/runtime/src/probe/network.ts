@@ -1,18 +1,20 @@
 /**
- * Probes a backend on this machine: the emulated network of a cluster, or memory between threads. Results are in the cluster's own time: what
+ * Probes a backend: the emulated network of a cluster, memory between threads, or hosts over MPI. Results are in the cluster's own time: what
  * an emulation slowed down is divided out again.
  */
 import { cpus } from 'node:os';
 import { deviceCount, type Cluster, type Measurement, type MeasuredOp, type Probe } from '@monta/core';
 import type { MoverReport } from '../comm/local/mover.worker.js';
-import { launchLocal } from '../launch/launch-local.js';
-import type { NetworkProbeData, NetworkRankResult, ProbeProgress } from './network-rank.js';
+import { localLauncher, type Launcher } from '../launch/index.js';
+import type { HostCopying, NetworkProbeData, NetworkRankResult, ProbeProgress } from './network-rank.js';
 
 export interface NetworkProbeOptions {
   /** Emulates this cluster's network; without it bytes move at memory speed. */
   readonly emulated?: { readonly cluster: Cluster; readonly timeScale: number };
   /** Threads of the memory backend. */
   readonly ranks?: number;
+  /** Ranks over MPI, in place of both. */
+  readonly hosts?: { readonly launcher: Launcher; readonly count: number; readonly ranksPerHost: number };
   readonly ops?: readonly MeasuredOp[];
   /** Of every transfer; the shortest counts on an emulated network, else the lower quartile. */
   readonly repetitions?: number;
@@ -24,6 +26,7 @@ export interface NetworkProbeOptions {
 export interface NetworkProbeResult {
   readonly probe: Probe;
   readonly measurements: readonly Measurement[];
+  readonly hostCopying: HostCopying;
   /** Seconds for which the emulated network stood still for want of a processor, and of the whole job. */
   readonly lostSeconds: number;
   readonly wallSeconds: number;
@@ -34,6 +37,8 @@ const defaultOps: readonly MeasuredOp[] = ['all_to_all', 'all_gather', 'reduce_s
 /** What a transfer must take at least, in real time: far above the wake-ups of threads on a busy machine. */
 const emulatedTransferSeconds = 0.03;
 const memoryTransferSeconds = 0.001;
+/** Well above what a shaped link lets through at once before its rate holds. */
+const hostsTransferSeconds = 0.05;
 /** Latencies of an emulated network are stretched to at least this, real time. */
 const emulatedLatencySeconds = 0.01;
 /** What the mover carries without effort, all ports together, bytes/s. */
@@ -72,23 +77,36 @@ function packetBytes(cluster: Cluster, timeScale: number): number {
   return Math.min(largestPacket, Math.max(smallestPacket, 2 ** Math.ceil(Math.log2(wanted))));
 }
 
+function tiersOf({ emulated, hosts, ranks = 4 }: NetworkProbeOptions): NetworkProbeData['tiers'] {
+  if (emulated !== undefined) return emulated.cluster.tiers.map(({ name, size }) => ({ name, size }));
+  if (hosts === undefined) return [{ name: 'memory', size: ranks }];
+  const { count, ranksPerHost } = hosts;
+  const inside = { name: 'host', size: ranksPerHost };
+  return count === 1 ? [inside] : [inside, { name: 'network', size: count }];
+}
+
 /** Measures links, collectives, matrix products and interference. Takes seconds to minutes. */
 export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<NetworkProbeResult> {
-  const { emulated, ops = defaultOps, repetitions = 5 } = options;
-  const ranks = emulated === undefined ? (options.ranks ?? 4) : deviceCount(emulated.cluster);
-  const tiers = emulated?.cluster.tiers.map(({ name, size }) => ({ name, size })) ?? [{ name: 'memory', size: ranks }];
+  const { emulated, hosts, ops = defaultOps, repetitions = 5 } = options;
+  const tiers = tiersOf(options);
+  const ranks = tiers.reduce((product, { size }) => product * size, 1);
   const data: NetworkProbeData = {
     tiers,
     ops,
     repetitions,
     emulated: emulated !== undefined,
-    transferSeconds: emulated === undefined ? memoryTransferSeconds : emulatedTransferSeconds,
+    transferSeconds:
+      emulated !== undefined
+        ? emulatedTransferSeconds
+        : hosts === undefined
+          ? memoryTransferSeconds
+          : hostsTransferSeconds,
     maximumBytes,
     gemmShapes,
   };
   let report: MoverReport | undefined;
   const started = performance.now();
-  const [result] = (await launchLocal({
+  const [result] = (await (hosts?.launcher ?? localLauncher).launch({
     ranks,
     memoryBytes: 2 * maximumBytes + mebibyte,
     maximumMemoryBytes: 2 * maximumBytes + 64 * mebibyte,
@@ -120,8 +138,13 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
   const gpu = emulated?.cluster.device.name ?? processor;
   const key = {
     gpu,
-    system: emulated?.cluster.name ?? 'memory',
-    library: emulated === undefined ? 'monta local, memory' : 'monta local, emulated network',
+    system: emulated?.cluster.name ?? (hosts === undefined ? 'memory' : hosts.launcher.place),
+    library:
+      emulated !== undefined
+        ? 'monta local, emulated network'
+        : hosts === undefined
+          ? 'monta local, memory'
+          : 'monta mpi',
   };
   const probe: Probe = {
     ...key,
@@ -150,6 +173,7 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
   return {
     probe,
     measurements,
+    hostCopying: result.hostCopying,
     lostSeconds: report?.lostSeconds ?? 0,
     wallSeconds: (performance.now() - started) / 1e3,
   };

@@ -1,0 +1,103 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { TrainReport } from '@monta/runtime';
+import { readTrainConfig, trainConfigDocument, trainConfigFrom } from '../config/train-config.js';
+import { testsOverMpi } from '../../../runtime/src/comm/mpi/testing.js';
+import { stringify } from 'yaml';
+
+const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const root = mkdtempSync(join(tmpdir(), 'monta-train-mpi-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const job = ['--layout', 'tp=2,dp=2,ep=2', '--sequence', '32', '--batch', '4', '--steps', '3', '--no-compare'];
+
+/** Runs a command line to its end; losses of its steps. */
+function losses(command: string, arguments_: readonly string[], output: string): number[] {
+  const folder = join(root, output);
+  const ran = spawnSync(command, [...arguments_, '--output', folder], { encoding: 'utf8', timeout: 120_000 });
+  expect(ran.stderr + ran.stdout, `${ran.stderr}`).toMatch(/held-out/);
+  expect(ran.status).toBe(0);
+  const [run = ''] = readdirSync(folder);
+  return readFileSync(join(folder, run, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as TrainReport)
+    .flatMap((report) => (report.kind === 'step' ? [report.loss] : []));
+}
+
+const mpirun = ['--allow-run-as-root', '--oversubscribe', '-n', '4', process.execPath, main, 'train'];
+
+describe.runIf(testsOverMpi)('monta train over MPI', () => {
+  it('learns the same as threads do, launched here or by a person', { timeout: 240_000 }, () => {
+    const dispatch = ['--dispatch', 'scattered:2'];
+    const cluster = ['--cluster', 'laptop-2x2'];
+    const threads = losses(
+      process.execPath,
+      [main, 'train', ...job, ...dispatch, ...cluster, '--time-scale', '1'],
+      'threads',
+    );
+    expect(threads).toHaveLength(3);
+    const launched = losses(
+      process.execPath,
+      [main, 'train', '--backend', 'mpi', ...cluster, ...job, ...dispatch],
+      'launched',
+    );
+    const own = losses('mpirun', [...mpirun, ...job, ...dispatch], 'own');
+    for (const over of [launched, own])
+      threads.forEach((loss, step) => expect(Math.abs((over[step] ?? 0) - loss)).toBeLessThan(1e-5));
+  });
+
+  it('ends with exit code 2 and one message when the layout is not that of the processes', { timeout: 60_000 }, () => {
+    const ran = spawnSync('mpirun', [...mpirun, '--layout', 'tp=4,dp=2,ep=2', '--output', join(root, 'none')], {
+      encoding: 'utf8',
+      timeout: 50_000,
+    });
+    expect(ran.stderr.match(/--layout/gu)).toHaveLength(1);
+    expect(ran.status).toBe(2);
+  });
+});
+
+describe('the MPI backend of a configuration', () => {
+  const complaint = (text: string | undefined, overrides: Parameters<typeof readTrainConfig>[1]): string => {
+    try {
+      trainConfigFrom(text, 'train.yaml', overrides);
+    } catch (error) {
+      return (error as Error & { format(): string }).format();
+    }
+    throw new Error('nothing was wrong');
+  };
+
+  it('makes a cluster of the hosts', () => {
+    const { cluster, emulate, layout } = readTrainConfig(undefined, { backend: 'mpi', hosts: 'a:8,b:8' });
+    expect(cluster.name).toBe('a+b');
+    expect(cluster.tiers.map(({ name, size }) => [name, size])).toEqual([
+      ['host', 8],
+      ['network', 2],
+    ]);
+    expect({ emulate, layout }).toEqual({ emulate: false, layout: 'auto' });
+  });
+
+  it('is written down so that it reads back', () => {
+    const config = readTrainConfig(undefined, {
+      backend: 'mpi',
+      hosts: 'a:4,b:4',
+      bind: '10.0.0.1',
+      network: '10.0.0.0/24',
+      layout: 'tp=4,dp=2,ep=2',
+    });
+    const again = trainConfigFrom(stringify(trainConfigDocument(config)), 'config.yaml');
+    expect(again).toEqual({ ...config, output: expect.stringMatching(/runs$/u) as string });
+  });
+
+  it('says what does not go together', () => {
+    expect(complaint(undefined, { hosts: 'a:4,b:4' })).toMatch(/--hosts.*threads of this process/su);
+    expect(complaint(undefined, { backend: 'mpi', hosts: 'a:4,b:2' })).toMatch(/different numbers of ranks/u);
+    expect(complaint(undefined, { backend: 'mpi', hosts: 'a:0' })).toMatch(/--hosts.*cannot read 'a:0'/su);
+    expect(complaint(undefined, { backend: 'nccl' })).toMatch(/"nccl" is not a backend/u);
+    expect(complaint('backend: mpi\nemulate: { timeScale: 5 }', {})).toMatch(/network of an MPI job is real/u);
+  });
+});
