@@ -8,7 +8,7 @@ export interface VerifyFlags {
   readonly layout: string;
   readonly dispatcher?: string;
   readonly chunks?: string;
-  readonly backend: 'embedded' | 'mpi';
+  readonly backend: 'local' | 'mpi';
 }
 
 export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaContext>({
@@ -38,9 +38,9 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
       },
       backend: {
         kind: 'enum',
-        values: ['embedded', 'mpi'],
+        values: ['local', 'mpi'],
         brief: 'Ranks as threads of this process, or as processes over Open MPI',
-        default: 'embedded',
+        default: 'local',
       },
       json: jsonFlag,
     },
@@ -64,6 +64,7 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
           'monta verify fixtures/hf/tiny-qwen3-moe --layout tp=4,dp=2,ep=2 --dispatcher scattered --chunks 3/2',
           'one strategy',
         ],
+        ['monta verify fixtures/hf/tiny-mixtral --layout tp=2,dp=2,ep=2 --backend mpi', 'four processes over Open MPI'],
       ],
     ),
   },

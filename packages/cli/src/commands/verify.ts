@@ -8,7 +8,7 @@ import {
   type Layout,
   type Strategy,
 } from '@monta/core';
-import { launchMpi, verify, type RankComputation, type Verification, type VerifyJob } from '@monta/runtime';
+import { mpiLauncher, verify, type Verification } from '@monta/runtime';
 import { formatDispatch, parseDispatch } from '../config/dispatch-choice.js';
 import type { MontaContext } from '../context.js';
 import type { Console } from '../output/console.js';
@@ -74,17 +74,6 @@ function show(console: Console, folder: string, layout: Layout, results: readonl
   );
 }
 
-const mpiMemoryBytes = 64 * 2 ** 20;
-
-/** Runs the ranks as processes over Open MPI. */
-const overMpi = async (job: VerifyJob, ranks: number): Promise<RankComputation[][]> =>
-  (await launchMpi({
-    ranks,
-    memoryBytes: mpiMemoryBytes,
-    workerModule: new URL('../../../runtime/dist/verify/verify.worker.js', import.meta.url),
-    workerData: job,
-  })) as RankComputation[][];
-
 /** Runs the command. Throws `InputError`, and `PastTolerance` when a quantity is past its tolerance. */
 export async function runVerify({ console }: MontaContext, flags: VerifyFlags, folder: string): Promise<void> {
   let layout: Layout;
@@ -94,7 +83,12 @@ export async function runVerify({ console }: MontaContext, flags: VerifyFlags, f
     throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
   }
   const strategies = strategiesOf(flags, layout);
-  const results = await verify({ folder, layout, strategies, ...(flags.backend === 'mpi' ? { launch: overMpi } : {}) });
+  const results = await verify({
+    folder,
+    layout,
+    strategies,
+    ...(flags.backend === 'mpi' ? { launcher: mpiLauncher() } : {}),
+  });
   const passed = results.every((result) => result.passed);
   if (flags.json)
     console.json({

@@ -1,10 +1,10 @@
 /** Recomputes what a folder expects on given ranks and strategies, and tells the largest error of every quantity. */
 import { checkModelLayout, worldSize, type Layout, type Strategy } from '@monta/core';
-import { launchLocal } from '../launch/index.js';
+import { localLauncher, type Launcher } from '../launch/index.js';
 import { readExpected, type Expected } from './expected.js';
 import type { Patch, RankComputation, VerifyJob } from './verify-rank.js';
 
-/** How far results may be off: absolute, but gradients (see `seeGradient`) and gradient norms relative. */
+/** How far results may be off: absolute, but gradients (of the largest of the tensor, or see `absoluteGradient`) and gradient norms relative. */
 export const tolerances = {
   logits: 1e-4,
   'router logits': 1e-4,
@@ -14,6 +14,9 @@ export const tolerances = {
   'gradient norm': 1e-4,
   trajectory: 2e-3,
 } as const;
+
+/** A gradient this close is right, however small its tensor's largest. */
+const absoluteGradient = 1e-6;
 
 export type Quantity = keyof typeof tolerances;
 
@@ -37,8 +40,8 @@ export interface VerifyRequest {
   readonly layout: Layout;
   readonly strategies: readonly Strategy[];
   readonly signal?: AbortSignal;
-  /** Runs the ranks; the embedded backend when left out. */
-  readonly launch?: (job: VerifyJob, ranks: number) => Promise<RankComputation[][]>;
+  /** Runs the ranks; default: threads of this process. */
+  readonly launcher?: Launcher;
 }
 
 const memoryBytes = 64 * 2 ** 20;
@@ -66,20 +69,15 @@ function jobOf(expected: Expected, { folder, layout, strategies }: VerifyRequest
 export async function verify(request: VerifyRequest): Promise<Verification[]> {
   const expected = readExpected(request.folder);
   checkModelLayout(expected.model, request.layout);
-  const job = jobOf(expected, request);
-  const ranks = worldSize(request.layout);
-  const launch =
-    request.launch ??
-    (async (workerData: VerifyJob, size: number) =>
-      (await launchLocal({
-        ranks: size,
-        memoryBytes,
-        maximumMemoryBytes: 32 * memoryBytes,
-        workerModule: new URL('./verify.worker.ts', import.meta.url),
-        workerData,
-        signal: request.signal,
-      })) as RankComputation[][]);
-  const results = await launch(job, ranks);
+  const { launch } = request.launcher ?? localLauncher;
+  const results = (await launch({
+    ranks: worldSize(request.layout),
+    memoryBytes,
+    maximumMemoryBytes: 32 * memoryBytes,
+    workerModule: new URL('./verify.worker.ts', import.meta.url),
+    workerData: jobOf(expected, request),
+    signal: request.signal,
+  })) as RankComputation[][];
   return request.strategies.map((strategy, index) => {
     const computed = results.flatMap((ofRank) => ofRank[index] ?? []);
     const quantities = compare(expected, computed);
@@ -131,7 +129,10 @@ function logSoftmax(logits: Float32Array, columns: number): Float64Array {
   return out;
 }
 
-/** |a - b| relative to the tensor's largest expected gradient, 0 where it is at most 1e-6 absolute. */
+/**
+ * Of each gradient the smaller of two errors: relative to the tensor's largest expected gradient, and absolute in units that make 1e-6 meet
+ * the tolerance. At most the tolerance exactly where one of the two limits is kept.
+ */
 function seeGradient(largest: Largest, name: string, actual: Float32Array | undefined, expected: Float32Array): void {
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   if (!actual || actual.length !== expected.length) {
@@ -143,7 +144,8 @@ function seeGradient(largest: Largest, name: string, actual: Float32Array | unde
   }
   for (let i = 0; i < expected.length; i++) {
     const difference = Math.abs((actual[i] ?? NaN) - (expected[i] ?? NaN));
-    if (!(difference <= 1e-6)) largest.see(difference / scale, () => `${name}[${i}]`);
+    const absolute = difference * (tolerances.gradients / absoluteGradient);
+    largest.see(scale === 0 ? absolute : Math.min(difference / scale, absolute), () => `${name}[${i}]`);
   }
 }
 
