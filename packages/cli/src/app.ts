@@ -104,8 +104,8 @@ export async function runMonta(
                 formatMessageForArgumentScannerError(error, {
                   FlagNotFoundError: ({ input, corrections }) =>
                     `there is no flag --${input.replace(/^-+/u, '')}${corrections.length === 0 ? '' : `, did you mean ${corrections.map((flag) => `--${flag.replace(/^-+/u, '')}`).join(' or ')}?`}`,
-                  EnumValidationError: ({ externalFlagName, input, values, corrections }) =>
-                    `--${externalFlagName}: "${input}" is not one of ${values.join(', ')}${corrections.length === 0 ? '' : `, did you mean ${corrections.join(' or ')}?`}`,
+                  EnumValidationError: ({ externalFlagName, input, values }) =>
+                    `--${externalFlagName}: "${input}" is not one of ${values.join(', ')}`,
                   ArgumentParseError: ({ externalFlagNameOrPlaceholder, exception }) =>
                     `--${externalFlagNameOrPlaceholder}: ${exception instanceof InputError ? exception.format() : exception instanceof Error ? exception.message : String(exception)}`,
                 }),
