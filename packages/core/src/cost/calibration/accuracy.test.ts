@@ -9,8 +9,9 @@ import { publishedRatios } from './carry.js';
 import { readMeasurementsCsv } from './csv.js';
 import { fitCalibration, groupBySeries } from './fit.js';
 import { gpuKey, linksOf } from './gpus.js';
-import { median } from './measurement.js';
+import { median, quantile } from './measurement.js';
 import type { Measurement, MeasuredOp } from './measurement.js';
+import { between, changeOverPaying } from './middle.js';
 import { curveOf } from './series.js';
 import type { Series } from './series.js';
 import { summarize, validate } from './validate.js';
@@ -57,12 +58,12 @@ describe('the figures themselves', () => {
 describe('sizes left out', () => {
   // [figures, which half is fitted, median and 90th percentile from 1 MiB, median below]
   const cases = [
-    [inside, 0, 0.02, 0.145, 0.02],
-    [inside, 1, 0.02, 0.115, 0.02],
-    [logs, 0, 0.015, 0.09, 0.012],
+    [inside, 0, 0.02, 0.105, 0.02],
+    [inside, 1, 0.02, 0.095, 0.02],
+    [logs, 0, 0.017, 0.1, 0.012],
     [logs, 1, 0.015, 0.11, 0.015],
-    [[...inside, ...logs], 0, 0.02, 0.13, 0.02],
-    [[...inside, ...logs], 1, 0.02, 0.11, 0.02],
+    [[...inside, ...logs], 0, 0.02, 0.105, 0.02],
+    [[...inside, ...logs], 1, 0.02, 0.1, 0.02],
   ] as const;
   it.each(cases)('case %#: near, and nearer than log-log lines', (measurements, from, large, tail, small) => {
     const result = everySecond(measurements, from);
@@ -139,6 +140,28 @@ describe('constants in the code', () => {
     const found = new Map([...carryErrors(series), ...across]);
     expect([...found.keys()].sort()).toEqual(Object.keys(publishedErrors).sort());
     for (const [label, error] of found) expect(publishedErrors[label]).toBeCloseTo(error, 2);
+  });
+
+  it('changes of protocol come long before they pay', () => {
+    // Steps of time from 1 MiB that a flat stretch follows; old and new line through two points each.
+    const ratios = groupBySeries([...inside, ...logs]).flatMap((rows) => {
+      rows.sort((a, b) => a.bytes - b.bytes);
+      return rows.flatMap((right, i) => {
+        const [before, left, after] = [rows[i - 2], rows[i - 1], rows[i + 1]];
+        if (!before || !left || !after || rows[i + 2] === undefined || right.bytes < 2 ** 20) return [];
+        const power = (a: Measurement, b: Measurement): number =>
+          Math.log(b.seconds / a.seconds) / Math.log(b.bytes / a.bytes);
+        if (power(left, right) < 0.8 || power(right, after) > 0.5) return [];
+        const slope = (a: Measurement, b: Measurement): number => (b.seconds - a.seconds) / (b.bytes - a.bytes);
+        const paying =
+          (between(right, after, 0) - between(before, left, 0)) / (slope(before, left) - slope(right, after));
+        return paying > 0 ? Math.sqrt(left.bytes * right.bytes) / paying : [];
+      });
+    });
+    expect(ratios).toHaveLength(28);
+    expect(median(ratios)).toBeCloseTo(changeOverPaying, 2);
+    expect(quantile(ratios, 0.1)).toBeCloseTo(0.21, 1);
+    expect(quantile(ratios, 0.9)).toBeCloseTo(0.55, 1);
   });
 
   const pairs = (a: [MeasuredOp, number], b: [MeasuredOp, number], value: (s: Series) => number): number =>
