@@ -27,9 +27,8 @@ import type { BenchPass } from './dispatch-cases.js';
 
 /** What probes found out about this machine; no measured case goes into it. */
 export interface MachineProbe {
-  readonly cores: number;
-  /** All movers together, bytes/s. */
-  readonly moverBytesPerSecond: number;
+  /** The cores that ranks share, and what moves their bytes. */
+  readonly hostCores: Omit<HostCores, 'wakeSeconds'>;
   readonly kernels: ReadonlyMap<string, KernelRate>;
   /** From a collective's last byte and latency to its end. */
   readonly collectiveSeconds: number;
@@ -46,14 +45,13 @@ export interface Prediction {
   readonly trace: Trace;
 }
 
-/** Cost model and host for the emulated cluster as its ranks see it. */
+/** Cost model and host for a cluster as its ranks see it. */
 export function benchWorkload(
   seen: Cluster,
   shape: MoeShape,
   routing: Routing,
   seed: number,
   probe: MachineProbe,
-  ranks: number,
   curves?: CollectiveCurves,
 ): Workload {
   const { multiprocessors: _, ...device } = seen.device;
@@ -69,12 +67,7 @@ export function benchWorkload(
     kernels: probe.kernels,
     ...(curves === undefined ? {} : { curves }),
   });
-  const hostCores: HostCores = {
-    cores: probe.cores,
-    ranksPerHost: ranks,
-    movers: { threads: 1, bytesPerSecond: probe.moverBytesPerSecond },
-    wakeSeconds: probe.wakeSeconds,
-  };
+  const hostCores: HostCores = { ...probe.hostCores, wakeSeconds: probe.wakeSeconds };
   return { cluster: seen, shape, routing, seed, model, hostCores, scope: 'dispatch' };
 }
 

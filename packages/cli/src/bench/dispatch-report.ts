@@ -14,7 +14,8 @@ import {
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Style } from '../output/style.js';
 import { benchPasses } from './dispatch-cases.js';
-import type { DispatchBench, DispatchCase, PickedVariant } from './dispatch-bench.js';
+import type { DispatchBench, PickedVariant } from './dispatch-bench.js';
+import type { DispatchCase } from './dispatch-measure.js';
 import { median } from './dispatch-predict.js';
 
 interface Subject {
@@ -145,13 +146,13 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
     ],
     [
       'Probes',
-      `one mover ${formatBandwidth(probe.moverBytesPerSecond)}; after a collective ${formatSeconds(probe.collectiveSeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
+      `one mover ${formatBandwidth(result.moverBytesPerSecond)}; after a collective ${formatSeconds(probe.collectiveSeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
     ],
   ];
-  if (result.loadBefore > probe.cores * 0.75) {
+  if (result.loadBefore > probe.hostCores.cores * 0.75) {
     facts.push([
       'Noise',
-      `other work on this machine: load ${result.loadBefore.toFixed(1)} on ${probe.cores} cores before the start; medians are then too long, spreads wide`,
+      `other work on this machine: load ${result.loadBefore.toFixed(1)} on ${probe.hostCores.cores} cores before the start; medians are then too long, spreads wide`,
     ]);
   }
   if (emulated) {
@@ -210,7 +211,7 @@ function resultFacts(result: DispatchBench): [string, string][] {
 export function renderBench(subject: Subject, result: DispatchBench, style: Style): string {
   const { cluster, shape, name } = subject;
   const { emulated, ranks, probe } = result;
-  const title = `${name} · ${cluster.name}${emulated ? ' (emulated)' : ''} · ${formatLayout(shape.layout)} · ${ranks} ranks as threads on ${probe.cores} cores`;
+  const title = `${name} · ${cluster.name}${emulated ? ' (emulated)' : ''} · ${formatLayout(shape.layout)} · ${ranks} ranks as threads on ${probe.hostCores.cores} cores`;
   return [
     style.bold(title),
     '',
@@ -254,7 +255,7 @@ export function describeBench({ cluster, shape }: Subject, result: DispatchBench
       hiddenSize: scale.shape.hiddenSize,
       rowBytes: scale.shape.hiddenSize * dtypeBytes.f32,
     },
-    machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: probe.cores, loadBefore: result.loadBefore },
+    machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: probe.hostCores.cores, loadBefore: result.loadBefore },
     probe: { ...probe, kernels: Object.fromEntries(probe.kernels) },
     lostSeconds: result.lostSeconds,
     jobSeconds: result.jobSeconds,

@@ -1,0 +1,204 @@
+/** Runs variants of a dispatch on real ranks in one job, and lays prediction and bound beside every case. */
+import {
+  type Cluster,
+  type CollectiveCurves,
+  type HeldBy,
+  type MoeShape,
+  type Routing,
+  type Strategy,
+  type TierBytes,
+  type Workload,
+} from '@monta/core';
+import {
+  measureDispatch,
+  probeDispatchKernels,
+  type DispatchJob,
+  type DispatchMeasurement,
+  type FabricOptions,
+  type Launcher,
+} from '@monta/runtime';
+import { benchPasses, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
+import {
+  benchWorkload,
+  bindingOf,
+  median,
+  predictPass,
+  readHost,
+  type MachineProbe,
+  type Prediction,
+} from './dispatch-predict.js';
+
+/** One pass of one variant. */
+export interface DispatchCase {
+  readonly name: string;
+  readonly chunks: number;
+  readonly pass: BenchPass;
+  /** Of each round, from the last rank's start to the last rank's end. */
+  readonly measured: readonly number[];
+  readonly medianSeconds: number;
+  /** Other work on the machine only ever lengthens a pass, so this is the least disturbed. */
+  readonly fastestSeconds: number;
+  readonly predictedSeconds: number;
+  /** predicted / measured - 1, against the median and the fastest. */
+  readonly error: number;
+  readonly errorOfFastest: number;
+  /** Bytes of the busiest port over its line rate. */
+  readonly boundSeconds: number;
+  readonly bytes: readonly TierBytes[];
+  /** The predicted critical path, longest first. */
+  readonly held: readonly HeldBy[];
+  /** Until the last row has arrived at its experts (AllToAll and AllGather), forward only: fastest measured, and predicted. */
+  readonly outwardSeconds?: number;
+  readonly outwardPredictedSeconds?: number;
+  /** Largest difference of a token's result from its closed form; row elements lie in [-1, 1). */
+  readonly deviation: number;
+}
+
+/** What variants run on, and what a prediction may know of it. */
+export interface Ground {
+  /** The cluster as ranks see it. */
+  readonly seen: Cluster;
+  /** As it runs, in float32. */
+  readonly shape: MoeShape;
+  /** Runs the ranks; default: threads of this process. */
+  readonly launcher?: Launcher;
+  /** Emulates the network. */
+  readonly fabric?: FabricOptions;
+  readonly hostCores: MachineProbe['hostCores'];
+  /** Set when bytes move at memory speed: what moves them is the line then, bytes/s. */
+  readonly memoryBytesPerSecond?: number;
+}
+
+export interface MeasureRequest {
+  readonly ground: Ground;
+  readonly variants: readonly DispatchVariant[];
+  readonly routing: Routing;
+  readonly seed: number;
+  /** Times that every case is measured, in turns. */
+  readonly rounds: number;
+  /** Measured curves of the ground, given what the host adds to a collective. */
+  readonly curves?: (overheadSeconds: number) => CollectiveCurves;
+  readonly onMeasuring?: () => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface MeasuredVariants {
+  readonly cases: readonly DispatchCase[];
+  /** What predictions were made with. */
+  readonly workload: Workload;
+  readonly probe: MachineProbe;
+  /** Seconds for which an emulated network stood still for want of a processor; of the whole job. */
+  readonly lostSeconds: number;
+  readonly jobSeconds: number;
+}
+
+const probeRuns = { warmUps: 3, repetitions: 5 };
+/** Chunk counts at which kernels and overheads are probed. */
+const probedChunks = [1, 4];
+
+/** Times kernels alone, then runs tiny programs and all variants in turns, and predicts every case from the probes. */
+export async function measureVariants(request: MeasureRequest): Promise<MeasuredVariants> {
+  const { ground, variants, routing, seed, rounds, signal } = request;
+  const { shape, seen } = ground;
+  const probed = variants.filter(({ strategy }) => probedChunks.includes(strategy.chunks.forward));
+  const strategies = (probed.length > 0 ? probed : variants).map(({ strategy }) => strategy);
+  const kernels = await probeDispatchKernels({ shape, strategies, routing, seed, ...probeRuns }, signal);
+  const job = (of: MoeShape, strategy: Strategy, warmUps: number): DispatchJob => ({
+    shape: of,
+    strategy,
+    passes: benchPasses,
+    routing,
+    seed,
+    warmUps,
+    repetitions: 1,
+    trace: true,
+  });
+  // one row a rank, one element each: nothing but what the host adds
+  const tiny: MoeShape = { ...shape, tokens: shape.layout.tp, hiddenSize: 1 };
+  // in every round, so that probes and cases see the same other work on the machine
+  const jobs = Array.from({ length: rounds }, (_, round) => [
+    ...strategies.map((strategy) => job(tiny, strategy, round === 0 ? 2 : 0)),
+    ...variants.map(({ strategy }) => job(shape, strategy, round === 0 ? 1 : 0)),
+  ]).flat();
+  let lostSeconds = 0;
+  request.onMeasuring?.();
+  const start = performance.now();
+  const measured = await measureDispatch({
+    jobs,
+    ...(ground.launcher === undefined ? {} : { launcher: ground.launcher }),
+    ...(ground.fabric === undefined ? {} : { fabric: ground.fabric }),
+    onLostSeconds: (seconds) => {
+      lostSeconds = seconds;
+    },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const jobSeconds = (performance.now() - start) / 1e3;
+  const perRound = strategies.length + variants.length;
+  const probes = measured.filter((_, index) => index % perRound < strategies.length);
+  const timed = measured.filter((_, index) => index % perRound >= strategies.length);
+  const probe = readHost(probes, seen, { hostCores: ground.hostCores, kernels });
+  const workload = benchWorkload(seen, shape, routing, seed, probe, request.curves?.(probe.collectiveSeconds));
+  const cases = variants.flatMap((variant, index) =>
+    casesOf(
+      variant,
+      timed.filter((_, at) => at % variants.length === index),
+      workload,
+      probe,
+      ground.memoryBytesPerSecond,
+    ),
+  );
+  return { cases, workload, probe, lostSeconds, jobSeconds };
+}
+
+function casesOf(
+  { name, strategy }: DispatchVariant,
+  rounds: readonly DispatchMeasurement[],
+  workload: Workload,
+  probe: MachineProbe,
+  memoryBytesPerSecond: number | undefined,
+): DispatchCase[] {
+  const [first] = rounds;
+  if (!first) throw new RangeError(`${name} was not measured`);
+  const binding = bindingOf(first);
+  return benchPasses.map((pass, index) => {
+    const measured = rounds.map(({ passSeconds }) => median(passSeconds[index] ?? []));
+    const prediction = predictPass(workload, strategy, pass, binding, probe);
+    const [medianSeconds, fastestSeconds] = [median(measured), Math.min(...measured)];
+    const { price, seconds: predictedSeconds } = prediction;
+    const moved = price.bytes.reduce((sum, { perRank }) => sum + perRank, 0) * first.counts.length;
+    return {
+      name,
+      chunks: strategy.chunks[pass],
+      pass,
+      measured,
+      medianSeconds,
+      fastestSeconds,
+      predictedSeconds,
+      error: predictedSeconds / medianSeconds - 1,
+      errorOfFastest: predictedSeconds / fastestSeconds - 1,
+      boundSeconds: memoryBytesPerSecond === undefined ? price.boundSeconds : moved / memoryBytesPerSecond,
+      bytes: price.bytes,
+      held: price.held,
+      ...(pass === 'forward' ? outward(prediction, rounds, probe) : {}),
+      deviation: Math.max(...rounds.map(({ error }) => error)),
+    };
+  });
+}
+
+/** Operations that bring rows to their experts, chunk numbers apart. */
+const outwardOperations = /\/(?:gather\.tokens|all_to_all\.\d+|all_gather\.\d+)$/u;
+
+// each rank's spans count from its own start, and ranks start one after another: the rank in the middle stands for all
+const ended = (spans: DispatchMeasurement['spans']): number => {
+  const last = new Map<number, number>();
+  for (const { node, operation, rank, end } of spans)
+    if (node === 0 && outwardOperations.test(operation)) last.set(rank, Math.max(last.get(rank) ?? 0, end));
+  return median([...last.values()]);
+};
+
+function outward(prediction: Prediction, rounds: readonly DispatchMeasurement[], probe: MachineProbe) {
+  return {
+    outwardSeconds: Math.min(...rounds.map(({ spans }) => ended(spans))),
+    outwardPredictedSeconds: ended(prediction.trace.spans) + probe.startSeconds,
+  };
+}

@@ -1,0 +1,87 @@
+/** What the two-host bench finds out, as it is written down. */
+export type RoutingKind = 'uniform' | 'zipf:1';
+
+/** One exchange of a dispatch half: AllToAll between the hosts and AllGather inside them, no kernels. */
+export interface ExchangeResult {
+  readonly tp: number;
+  /** V: dispatched bytes of a replica. */
+  readonly volumeBytes: number;
+  readonly strategy: 'duplicated' | 'sliced';
+  readonly chunks: number;
+  readonly medianSeconds: number;
+  readonly fastestSeconds: number;
+  readonly slowestSeconds: number;
+  /** Bytes over the line, over the rate that plain TCP reaches there. */
+  readonly boundSeconds: number;
+  readonly predictedSeconds: number;
+}
+
+/** One pass of dispatch and combine through the executor. */
+export interface PassResult {
+  readonly strategy: string;
+  readonly chunks: number;
+  readonly pass: 'forward' | 'backward';
+  readonly medianSeconds: number;
+  readonly fastestSeconds: number;
+  readonly slowestSeconds: number;
+  readonly boundSeconds: number;
+  readonly predictedSeconds: number;
+}
+
+/** A way through the layer: halves and chunk counts of both passes. */
+export interface Way {
+  readonly strategy: string;
+  readonly forwardChunks: number;
+  readonly backwardChunks: number;
+  /** Both passes, medians. */
+  readonly seconds: number;
+}
+
+/** One volume and routing, every strategy and chunk count. */
+export interface CaseResult {
+  readonly tp: number;
+  readonly volumeBytes: number;
+  readonly routing: RoutingKind;
+  readonly passes: readonly PassResult[];
+  /** What the plan takes, before anything of the case was measured. */
+  readonly chosen: Way;
+  /** The fastest measured. */
+  readonly best: Way;
+  readonly duplicated: Way;
+  /** The fastest measured of duplicated, sliced and scattered in one piece and pipelined in 4 chunks. */
+  readonly bestFixed: Way;
+}
+
+/** What was measured of the links before predicting. */
+export interface LinksResult {
+  readonly tp: number;
+  readonly tcpBytesPerSecond: number;
+  readonly mpiBytesPerSecond: number;
+  readonly tiers: readonly {
+    readonly name: string;
+    readonly bytesPerSecond: number;
+    readonly latencySeconds: number;
+  }[];
+  /** All ranks of the machine copying at once. */
+  readonly copyBytesPerSecond: number;
+}
+
+/** All of one link rate. */
+export interface RateResult {
+  /** As `scripts/two-hosts` takes it. */
+  readonly rate: string;
+  readonly links: readonly LinksResult[];
+  readonly exchanges: readonly ExchangeResult[];
+  readonly cases: readonly CaseResult[];
+}
+
+export interface TwoHostsResult {
+  readonly date: string;
+  readonly processor: string;
+  readonly cores: number;
+  /** Runnable threads in the last minute, before the start. */
+  readonly loadBefore: number;
+  readonly mpi: string;
+  readonly repetitions: number;
+  readonly rates: readonly RateResult[];
+}
