@@ -15,6 +15,7 @@ export interface TrainFlags {
   readonly steps?: number;
   readonly batch?: number;
   readonly microBatch?: number;
+  readonly capacityFactor?: number;
   readonly lr?: number;
   readonly seed?: number;
   readonly timeScale?: number;
@@ -49,6 +50,10 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       steps: count('count', 'Optimizer steps'),
       batch: count('sequences', 'Sequences of a step, over all replicas'),
       microBatch: count('sequences', 'Sequences of a replica in one pass'),
+      capacityFactor: number(
+        'factor',
+        'Experts take at most factor · k · T / E picks of a replica, the likeliest (default: all)',
+      ),
       lr: number('rate', 'Peak learning rate'),
       seed: count('number', 'Of weights and data'),
       timeScale: number('factor', 'How much slower than the cluster the network is emulated'),

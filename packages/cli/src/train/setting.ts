@@ -78,6 +78,7 @@ export function stepOf({ config, layout }: Pick<Setting, 'config' | 'layout'>, s
     sequences,
     microBatches: share / sequences,
     dtype: 'f32',
+    ...(config.capacityFactor === undefined ? {} : { capacityFactor: config.capacityFactor }),
     strategy,
   };
 }
