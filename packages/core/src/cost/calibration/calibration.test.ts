@@ -43,6 +43,15 @@ describe('calibration file', () => {
     expect(() => readCalibration('{', 'c.json')).toThrow(/cannot be read as JSON/u);
   });
 
+  it('refuses what is something else, saying what makes a calibration', () => {
+    for (const text of ['op,ranks\nall_gather,8\n', '{"name": "a package"}', 'null', '[1]']) {
+      expect(() => readCalibration(text, 'c.json')).toThrow(
+        expect.objectContaining({ message: expect.stringMatching(/is not a calibration/u) as string, file: 'c.json' }),
+      );
+    }
+    expect(() => readCalibration(writeCalibration({ series: [], notes: [] }), 'c.json')).toThrow(/nothing in it/u);
+  });
+
   it('refuses unknown keys, unknown collectives and wrong numbers, saying where', () => {
     expect(broken('"addedError"', '"addedErr"')).toThrow(expect.objectContaining({ path: 'series[0].addedErr' }));
     expect(broken('"all_gather"', '"gather"')).toThrow(expect.objectContaining({ path: 'series[0].op' }));

@@ -44,11 +44,19 @@ export function writeCalibration({ series, notes, probes = [] }: Calibration): s
 }
 
 /**
- * Reads a calibration file, strictly. Throws `InputError` with file, line and path for another format or version, unknown or missing keys,
- * values out of range, points out of order, and two series of the same key.
+ * Reads a calibration file, strictly. Throws `InputError` with file, line and path for something else than a calibration, another version,
+ * unknown or missing keys, values out of range, points out of order, two series of the same key, and a file with nothing in it.
  */
 export function readCalibration(text: string, fileName: string): Calibration {
-  const top = readDocument(text, fileName).map(['format', 'version', 'notes', 'series', 'probes']);
+  const document = readDocument(text, fileName);
+  if (!document.keys().includes('format')) {
+    throw new InputError('is not a calibration', {
+      file: fileName,
+      expected: `JSON with "format": "${format}"`,
+      hint: 'monta calibrate makes one of measurements: monta calibrate <file> -o calibration.json',
+    });
+  }
+  const top = document.map(['format', 'version', 'notes', 'series', 'probes']);
   top.need('format', `"${format}"`).oneOf([format]);
   const number = top.need('version', `${version}`);
   if (number.integer() !== version) {
@@ -71,6 +79,9 @@ export function readCalibration(text: string, fileName: string): Calibration {
     });
   const notes = top.get('notes')?.list() ?? [];
   const probes = top.get('probes')?.list().map(readProbe) ?? [];
+  if (series.length === 0 && probes.length === 0) {
+    throw top.need('series').error('there is nothing in it', { expected: 'at least one series or probe' });
+  }
   return { series, notes: notes.map((note) => note.string()), ...(probes.length === 0 ? {} : { probes }) };
 }
 
