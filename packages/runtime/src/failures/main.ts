@@ -1,16 +1,16 @@
 /**
  * The failure suite: makes things go wrong between two hosts and checks that each job ends, or goes on, as docs/mpi.md says, within the
  * time stated there, with the rank named and no process left. Run it on the hosts that `scripts/two-hosts` makes:
- * `scripts/two-hosts -- node packages/runtime/dist/launch/mpi-failures-main.js [--smoke]`.
+ * `scripts/two-hosts -- node packages/runtime/dist/failures/main.js [--smoke]`.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { RankFailure } from './failure.js';
-import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
-import type { FailureJob } from './mpi-failures.worker.js';
+import { launchMpi, RankFailure, type MpiLaunchOptions } from '../launch/index.js';
+import { fillDisk } from './full-disk.js';
+import type { FailureJob } from './sums.worker.js';
 
 const {
   TWO_HOSTS_ADDRESS: bind,
@@ -19,11 +19,18 @@ const {
   TWO_HOSTS_NETWORK: network,
 } = process.env;
 if (bind === undefined || agent === undefined || link === undefined || network === undefined) {
-  throw new Error('run this on two hosts: scripts/two-hosts -- node packages/runtime/dist/launch/mpi-failures-main.js');
+  throw new Error('run this on two hosts: scripts/two-hosts -- node packages/runtime/dist/failures/main.js');
 }
 const ranksPerHost = 2;
 const ranks = 2 * ranksPerHost;
 const lostAfterSeconds = 6;
+const place = {
+  hosts: ['a', 'b'].map((name) => ({ name, slots: ranksPerHost })),
+  bind,
+  agent,
+  network,
+  lostAfterSeconds,
+};
 /** What mpirun, and processes that end, may take beside the times stated. */
 const startSeconds = 20;
 
@@ -167,14 +174,10 @@ async function runCase(given: Case): Promise<void> {
   const workerData: FailureJob = { seconds: given.works };
   const job = launchMpi({
     ranks,
-    hosts: ['a', 'b'].map((name) => ({ name, slots: ranksPerHost })),
-    bind,
-    agent,
-    network,
+    ...place,
     memoryBytes: 1 << 20,
-    workerModule: new URL('./mpi-failures.worker.js', import.meta.url),
+    workerModule: new URL('./sums.worker.js', import.meta.url),
     workerData,
-    lostAfterSeconds,
     signal: stop.signal,
     onErrorLine: nothing,
     onMessage: (rank, message) => {
@@ -238,18 +241,30 @@ function alive(pid: number): boolean {
   }
 }
 
+const diskCase = 'the disk fills during a checkpoint';
 const smokeOnly = process.argv.includes('--smoke');
 /** Only cases with these words in their names. */
 const words = process.argv.slice(2).filter((word) => !word.startsWith('--'));
-const chosen = cases
-  .filter(({ smoke }) => smoke || !smokeOnly)
-  .filter(({ name }) => words.every((word) => name.includes(word)));
-for (const given of chosen) {
+const named = (name: string): boolean => words.every((word) => name.includes(word));
+const chosen = cases.filter(({ smoke }) => smoke || !smokeOnly).filter(({ name }) => named(name));
+
+/** Runs one case; a failure is said and remembered, the others still run. */
+async function attempt(name: string, run: () => Promise<void>): Promise<void> {
   try {
-    if (given.name.includes('another version')) await withOtherVersion(() => runCase(given));
-    else await runCase(given);
+    await run();
   } catch (error) {
     process.exitCode = 1;
-    process.stdout.write(`FAIL ${given.name}: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stdout.write(`FAIL ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
   }
 }
+
+for (const given of chosen)
+  await attempt(given.name, () =>
+    given.name.includes('another version') ? withOtherVersion(() => runCase(given)) : runCase(given),
+  );
+if (named(diskCase))
+  await attempt(diskCase, async () => {
+    const begin = performance.now();
+    const said = await fillDisk(place);
+    process.stdout.write(`ok   ${diskCase} (${((performance.now() - begin) / 1000).toFixed(1)} s): ${said}\n`);
+  });
