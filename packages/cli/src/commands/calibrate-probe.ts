@@ -9,7 +9,16 @@ import {
   type Cluster,
   type Probe,
 } from '@monta/core';
-import { easyTimeScale, probeNetwork, type NetworkProbeResult } from '@monta/runtime';
+import {
+  easyTimeScale,
+  leadMpirun,
+  probeNetwork,
+  underMpirun,
+  type Launcher,
+  type NetworkProbeOptions,
+  type NetworkProbeResult,
+} from '@monta/runtime';
+import { backendFrom, launcherOf } from '../config/backend-config.js';
 import type { MontaContext } from '../context.js';
 import { loadCluster } from '../inputs.js';
 import type { Console } from '../output/console.js';
@@ -35,7 +44,7 @@ export function showProbe(console: Console, probe: Probe, cluster?: Cluster): vo
   console.print(
     style.bold(
       scale === null
-        ? 'Links between threads of this machine, measured'
+        ? `Links of ${probe.system === 'memory' ? 'threads of this machine' : probe.system}, measured`
         : `Links of ${probe.system}, measured on its emulated network (1/${scale} of its speed, in its own time; in brackets: against the cluster file)`,
     ),
   );
@@ -118,15 +127,37 @@ function doubts({ lostSeconds, wallSeconds, probe }: NetworkProbeResult): string
   ];
 }
 
-/** Runs the probe. Throws `InputError` for flags that do not go together, and for a real network, which needs a job on it. */
-export async function runProbe({ console }: MontaContext, flags: CalibrateFlags): Promise<void> {
+/** Ranks on this machine, when no host says how many. */
+const defaultRanks = 4;
+
+/** Runs the probe, on the ranks that the person's own mpirun started where it did. Throws `InputError` for flags that do not go together. */
+export async function runProbe(context: MontaContext, flags: CalibrateFlags): Promise<void> {
+  if (underMpirun() === undefined) await probeAndWrite(context, flags);
+  else await leadMpirun((launcher) => probeAndWrite(context, flags, launcher));
+}
+
+/** Ranks over MPI, where the flags or the person's mpirun say so. */
+function hostsOf(flags: CalibrateFlags, launcher?: Launcher): NetworkProbeOptions['hosts'] {
+  const backend = backendFrom(undefined, flags);
+  if (backend.kind === 'local') return undefined;
+  if (flags.cluster !== undefined || flags.emulate !== undefined)
+    throw new InputError('the network of an MPI job is real, it is not emulated', {
+      file: '--backend',
+      expected: 'mpi without --cluster and --emulate',
+    });
+  const hosts = backend.hosts ?? [{ name: 'localhost', slots: flags.ranks ?? defaultRanks }];
+  return { launcher: launcher ?? launcherOf(backend), count: hosts.length, ranksPerHost: hosts[0]?.slots ?? 1 };
+}
+
+async function probeAndWrite({ console }: MontaContext, flags: CalibrateFlags, launcher?: Launcher): Promise<void> {
+  const hosts = hostsOf(flags, launcher);
   if (flags.emulate !== undefined && flags.cluster === undefined) {
     throw new InputError('--emulate needs the cluster that is emulated', { expected: '--cluster' });
   }
   if (flags.cluster !== undefined && flags.emulate === undefined) {
     throw new InputError('this machine is not a cluster', {
       expected: '--emulate auto with --cluster, or --probe alone for the memory backend',
-      hint: 'measure a real cluster with nccl-tests on it, and calibrate from its output',
+      hint: 'measure a real cluster with --backend mpi --hosts, or with nccl-tests on it and calibrate from its output',
     });
   }
   const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
@@ -140,6 +171,7 @@ export async function runProbe({ console }: MontaContext, flags: CalibrateFlags)
   const result = await probeNetwork({
     ...(cluster === undefined ? {} : { emulated: { cluster, timeScale } }),
     ...(flags.ranks === undefined ? {} : { ranks: flags.ranks }),
+    ...(hosts === undefined ? {} : { hosts }),
     onProgress: (done) => {
       if (progress) console.note(`measured: ${done}`);
     },

@@ -2,9 +2,10 @@
 import { buildCommand } from '@stricli/core';
 import { InputError, didYouMean, measuredOps, parseCount, type MeasuredOp } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import type { BackendOverrides } from '../config/backend-config.js';
+import { helpText, hostFlags, jsonFlag, lazy } from './flags.js';
 
-export interface CalibrateFlags {
+export interface CalibrateFlags extends BackendOverrides {
   readonly json: boolean;
   readonly output: string;
   readonly merge?: readonly string[];
@@ -104,6 +105,7 @@ export const calibrateCommand = buildCommand<CalibrateFlags, string[], MontaCont
         brief: 'With --probe: on the emulated network of --cluster, so many times slower than it',
         optional: true,
       },
+      ...hostFlags,
       json: jsonFlag,
     },
     aliases: { o: 'output' },
@@ -132,6 +134,7 @@ export const calibrateCommand = buildCommand<CalibrateFlags, string[], MontaCont
           'the emulated network of a cluster',
         ],
         ['monta calibrate --probe -o here.json', 'the memory backend of this machine'],
+        ['monta calibrate --probe --backend mpi --hosts a:8,b:8 --bind 10.0.0.1 -o hosts.json', 'two hosts over MPI'],
       ],
     ),
   },

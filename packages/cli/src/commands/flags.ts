@@ -18,6 +18,18 @@ export const calibrationFlag = {
   optional: true,
 } as const;
 
+const hostText = (placeholder: string, brief: string) =>
+  ({ kind: 'parsed', parse: String, placeholder, brief, optional: true }) as const;
+
+/** Which ranks run, for the commands that run some. */
+export const hostFlags = {
+  backend: hostText('local|mpi', 'Ranks are threads of this process (default), or processes over Open MPI'),
+  hosts: hostText('a:8,b:8', 'Hosts of an MPI job and the ranks on each (default: this machine)'),
+  bind: hostText('address', 'Address of this machine that ranks on other hosts reach'),
+  agent: hostText('path', 'Program that starts a command on another host, instead of ssh'),
+  network: hostText('10.0.0.0/24', 'The network that carries the bytes, where hosts have several'),
+} as const;
+
 /** The long help of a command: what it prints, then lines to copy. */
 export function helpText(description: string, examples: readonly (readonly [line: string, comment: string])[]): string {
   const width = Math.max(...examples.map(([line]) => line.length)) + 3;

@@ -2,9 +2,10 @@
 import { buildCommand } from '@stricli/core';
 import { parseCount } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
+import type { BackendOverrides } from '../config/backend-config.js';
+import { calibrationFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
 
-export interface TrainFlags {
+export interface TrainFlags extends BackendOverrides {
   readonly json: boolean;
   readonly model?: string;
   readonly cluster?: string;
@@ -20,11 +21,6 @@ export interface TrainFlags {
   readonly seed?: number;
   readonly timeScale?: number;
   readonly output?: string;
-  readonly backend?: string;
-  readonly hosts?: string;
-  readonly bind?: string;
-  readonly agent?: string;
-  readonly network?: string;
   readonly resume?: string;
   readonly compare: boolean;
   readonly calibration?: string;
@@ -58,11 +54,7 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       seed: count('number', 'Of weights and data'),
       timeScale: number('factor', 'How much slower than the cluster the network is emulated'),
       output: text('folder', 'Gets the run folder (default: runs)'),
-      backend: text('local|mpi', 'Ranks are threads of this process (default), or processes over Open MPI'),
-      hosts: text('a:8,b:8', 'Hosts of an MPI job and the ranks on each (default: this machine)'),
-      bind: text('address', 'Address of this machine that ranks on other hosts reach'),
-      agent: text('path', 'Program that starts a command on another host, instead of ssh'),
-      network: text('10.0.0.0/24', 'The network that carries the bytes, where hosts have several'),
+      ...hostFlags,
       resume: text(
         'folder',
         'Start from a checkpoint: a step folder, a folder of such, or a Hugging Face folder; nothing is compared then',

@@ -23,7 +23,13 @@ import {
 } from '@monta/core';
 import { loadCluster, loadModel } from '../inputs.js';
 import { readTextFile } from '../files.js';
-import { backendDocument, backendFrom, hostsCluster, type BackendConfig } from './backend-config.js';
+import {
+  backendDocument,
+  backendFrom,
+  hostsCluster,
+  type BackendConfig,
+  type BackendOverrides,
+} from './backend-config.js';
 import { dispatchFrom, formatDispatch, parseDispatch } from './dispatch-choice.js';
 
 export interface OptimizerConfig {
@@ -85,7 +91,7 @@ export interface TrainConfig {
 }
 
 /** Command-line flags that stand over the file. Texts are in the forms that the file takes. */
-export interface TrainOverrides {
+export interface TrainOverrides extends BackendOverrides {
   readonly model?: string;
   readonly cluster?: string;
   readonly layout?: string;
@@ -100,11 +106,6 @@ export interface TrainOverrides {
   readonly seed?: number;
   readonly timeScale?: number;
   readonly output?: string;
-  readonly backend?: string;
-  readonly hosts?: string;
-  readonly bind?: string;
-  readonly agent?: string;
-  readonly network?: string;
 }
 
 const keys = [
