@@ -135,6 +135,19 @@ describe('trainConfigFrom', () => {
     expect(complaint(undefined, { layout: 'tp=16' })).toMatch(/^--layout/u);
     expect(complaint(undefined, { batch: 3 })).toMatch(/^batch: 2 replicas/u);
   });
+
+  it.each<[TrainOverrides, string]>([
+    [{ steps: 0 }, '--steps  0 is out of range\n  expected at least 1'],
+    [{ batch: 0 }, '--batch  0 is out of range\n  expected at least 1'],
+    [{ microBatch: 0 }, '--micro-batch  0 is out of range\n  expected at least 1'],
+    [{ sequence: 0 }, '--sequence  0 is out of range\n  expected at least 1'],
+    [{ seed: 2 ** 32 }, '--seed  4294967296 is out of range\n  expected 0 to 4294967295'],
+    [{ lr: -1 }, '--lr  -1 is out of range\n  expected a number above 0'],
+    [{ lr: NaN }, '--lr  is not a number\n  expected a number above 0'],
+    [{ lr: Infinity }, '--lr  is not a number\n  expected a number above 0'],
+    [{ timeScale: 0 }, '--time-scale  0 is out of range\n  expected a number above 0'],
+    [{ capacityFactor: -1 }, '--capacity-factor  -1 is out of range\n  expected a number above 0'],
+  ])('refuses flags %j', (overrides, message) => expect(complaint(undefined, overrides)).toBe(message));
 });
 
 describe('dispatch as text', () => {

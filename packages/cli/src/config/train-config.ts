@@ -32,6 +32,8 @@ import {
 } from './backend-config.js';
 import { dispatchFrom, formatDispatch, parseDispatch } from './dispatch-choice.js';
 
+const maxSeed = 2 ** 32 - 1;
+
 export interface OptimizerConfig {
   /** Peak learning rate (default 3e-3). */
   readonly lr: number;
@@ -106,6 +108,35 @@ export interface TrainOverrides extends BackendOverrides {
   readonly seed?: number;
   readonly timeScale?: number;
   readonly output?: string;
+}
+
+/** Bounds of the numbers that flags give; files have theirs where they are read. */
+const flagRanges: readonly (readonly [
+  keyof TrainOverrides,
+  range: { readonly min?: number; readonly max?: number; readonly above?: number },
+])[] = [
+  ['sequence', { min: 1 }],
+  ['steps', { min: 1 }],
+  ['batch', { min: 1 }],
+  ['microBatch', { min: 1 }],
+  ['capacityFactor', { above: 0 }],
+  ['lr', { above: 0 }],
+  ['seed', { min: 0, max: maxSeed }],
+  ['timeScale', { above: 0 }],
+];
+
+function checkFlags(overrides: TrainOverrides): void {
+  for (const [key, { min = -Infinity, max = Infinity, above = -Infinity }] of flagRanges) {
+    const value = overrides[key];
+    // NaN, which no text of a number gives, is in no range.
+    if (typeof value !== 'number' || (value >= min && value <= max && value > above && Number.isFinite(value)))
+      continue;
+    const flag = `--${key.replaceAll(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`)}`;
+    throw new InputError(Number.isFinite(value) ? `${value} is out of range` : 'is not a number', {
+      file: flag,
+      expected: above === 0 ? 'a number above 0' : max === Infinity ? `at least ${min}` : `${min} to ${max}`,
+    });
+  }
 }
 
 const keys = [
@@ -268,6 +299,7 @@ function checkBatch(config: TrainConfig, at: (key: string) => Field | undefined)
 
 /** Reads a configuration from text; `file` names it in messages, and its folder is where its paths start. Throws `InputError`. */
 export function trainConfigFrom(text: string | undefined, file: string, overrides: TrainOverrides = {}): TrainConfig {
+  checkFlags(overrides);
   const map = text === undefined ? undefined : readDocument(text, file).map(keys);
   const source: Source = { map, file, folder: text === undefined ? undefined : dirname(resolve(file)) };
   const model = modelOf(source, overrides.model);
@@ -300,7 +332,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
     ...(microBatch === undefined ? {} : { microBatch }),
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
     optimizer: optimizerOf(map, overrides.lr),
-    seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: 2 ** 32 - 1 }) ?? 1,
+    seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: maxSeed }) ?? 1,
     backend,
     emulate: emulateOf(map, overrides.timeScale, backend),
     checkpoint: {
