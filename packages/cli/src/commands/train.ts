@@ -78,7 +78,7 @@ function showResult(console: Console, report: RunReport, folder: RunFolder, eval
     if (other)
       facts.push([
         '',
-        `${other.name}${role === 'fixed' ? ' (best fixed)' : ''} ${formatSeconds(other.stepSeconds)} measured, ${formatSeconds(other.predictedStepSeconds ?? NaN)} predicted → ${ratio(speedUp(report, role))}`,
+        `${other.name}${role === 'fixed' ? ' (best fixed)' : ''} ${formatSeconds(other.stepSeconds)} measured, ${formatSeconds(other.predictedStepSeconds ?? NaN)} predicted → ${ratio(speedUp(report, role))}${other.heldOut === undefined ? '' : `; held-out ${other.heldOut.toFixed(3)}`}`,
       ]);
   }
   facts.push(

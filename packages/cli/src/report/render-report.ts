@@ -81,12 +81,23 @@ function strategyTable(report: RunReport): string {
       [formatInteger(strategy.tokensPerSecond), true],
       [chosen === undefined ? '–' : factor(strategy.stepSeconds / chosen.stepSeconds), true],
       [strategy.lastLoss.toFixed(3), true],
+      [strategy.heldOut?.toFixed(3) ?? '–', true],
     ];
     const name = `<td class="name">${escape(strategy.name)}<br><span class="muted">${roleNames[strategy.role]}</span></td>`;
     const row = cells.map(([text, numeric]) => `<td${numeric ? ' class="number"' : ''}>${escape(text)}</td>`).join('');
     return `<tr${strategy.role === 'chosen' ? ' class="chosen"' : ''}>${name}${row}</tr>`;
   });
-  const heads = ['strategy', 'steps', 'step', '10 – 90 %', 'predicted', 'tokens/s', 'over chosen', 'last loss'];
+  const heads = [
+    'strategy',
+    'steps',
+    'step',
+    '10 – 90 %',
+    'predicted',
+    'tokens/s',
+    'over chosen',
+    'last loss',
+    'held-out',
+  ];
   const head = heads.map((text, index) => `<th${index > 0 ? ' class="number"' : ''}>${text}</th>`).join('');
   return `<div class="card scroll"><table><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }

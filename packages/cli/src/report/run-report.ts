@@ -49,6 +49,8 @@ export interface StrategyRun {
   readonly bytes: readonly TierBytesReport[];
   /** Last training loss of its steps, to show that strategies compute the same. */
   readonly lastLoss: number;
+  /** Held-out cross entropy after the last step, nats a token. */
+  readonly heldOut?: number;
 }
 
 /** What one operation took, predicted and measured; medians over ranks and steps. */

@@ -50,6 +50,7 @@ export function oneStep(trace: Trace): Trace {
 function strategyRun(setting: Setting, { planned, result }: StrategyResult, evaluationBatches: number): StrategyRun {
   const step = stepOf(setting, planned.strategy);
   const times = stepTimes(result);
+  const heldOut = result.evaluations.at(-1)?.crossEntropy;
   const stepSeconds = quantile(times, 0.5);
   const tokens = stepTokens(step) * step.microBatches * step.layout.dp;
   return {
@@ -68,6 +69,7 @@ function strategyRun(setting: Setting, { planned, result }: StrategyResult, eval
       evaluationBatches: result.evaluations.length * evaluationBatches,
     }),
     lastLoss: result.steps.at(-1)?.loss ?? NaN,
+    ...(heldOut === undefined ? {} : { heldOut }),
   };
 }
 
@@ -99,6 +101,7 @@ export function runReport(
 ): RunReport {
   const { config, layout, fabric } = setting;
   const { model, cluster } = config;
+  const overMpi = config.backend.kind === 'mpi';
   const [chosen] = results;
   if (!chosen) throw new Error('a report needs the chosen strategy');
   const predicted = chosen.planned.predicted.trace;
@@ -119,7 +122,11 @@ export function runReport(
           `The network is emulated: ${cluster.name} at 1/${fabric.timeScale} of its speed, on ${describeHost()}. Ratios carry over only as far as computing and communicating keep the same proportion there.`,
           `The emulated network stood still for ${formatSeconds(lost)} in the worst job, because this machine had no processor for it.`,
         ]
-      : ['No network was emulated: bytes moved at memory speed.']),
+      : [
+          overMpi
+            ? `The network was real, ${setting.cluster.sources.join('; ')}; other work on these hosts and links counts into every time.`
+            : 'No network was emulated: bytes moved at memory speed.',
+        ]),
     'The prediction takes routing as even, and one time for each kernel; it leaves out what ranks that share processors do to each other beyond sharing them evenly.',
   ];
   return {
@@ -129,7 +136,11 @@ export function runReport(
     started: facts.started.toISOString(),
     seconds: facts.seconds,
     command: facts.command,
-    cluster: { name: cluster.name, devices: deviceCount(cluster), summary: clusterSummary(cluster) },
+    cluster: {
+      name: cluster.name,
+      devices: deviceCount(cluster),
+      summary: clusterSummary(overMpi ? setting.cluster : cluster),
+    },
     model: {
       name: model.name,
       parameters: total,
@@ -150,10 +161,9 @@ export function runReport(
     },
     timing: {
       origin: fabric ? 'measured on an emulated network' : 'measured',
-      ranOn: `${describeHost()}, ${setting.ranks} ranks as threads`,
+      ranOn: `${describeHost()}, ${setting.ranks} ranks as ${overMpi ? 'processes over Open MPI' : 'threads'}`,
       ...(fabric ? { timeScale: fabric.timeScale } : {}),
-      predictionBasis:
-        'kernels timed here one rank at a time; links as the cluster file says, scaled; overheads measured on empty messages',
+      predictionBasis: `kernels timed here one rank at a time; links ${overMpi ? 'measured between pairs before the run' : 'as the cluster file says, scaled'}; overheads measured on empty messages`,
     },
     plan: { chosen: plan.chosen.label, reasons: plan.reasons },
     loss: {
