@@ -43,7 +43,7 @@ describe('readMeasurementsCsv', () => {
 
 describe('csvRecords', () => {
   it('keeps quoted line breaks and gives the line where a record starts', () => {
-    expect(csvRecords('a,"b\nc"\nd,e\n')).toEqual([
+    expect(csvRecords('a,"b\nc"\nd,e\n', 'a.csv')).toEqual([
       { line: 1, fields: ['a', 'b\nc'] },
       { line: 3, fields: ['d', 'e'] },
     ]);

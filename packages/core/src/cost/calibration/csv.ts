@@ -1,7 +1,7 @@
 /**
  * Comma-separated measurements, one a line, columns found by name. Needed: `op`, `size_bytes` (total buffer) and `time_us`, and the ranks as
  * `gpus` or `ranks`. Used when there: `gpu`, `nodes`, `system`, `library`, `source`, `notes` (a library version in the text), `kind`.
- * Rows of other things (DeepEP, bandwidths without a size) are counted and left out.
+ * Rows of other things (DeepEP) are counted and left out, those of a collective without size or time named.
  */
 import { InputError } from '../../units/index.js';
 import { parseOp } from './measurement.js';
@@ -13,8 +13,14 @@ export interface CsvReading extends Reading {
   readonly skipped: number;
 }
 
-/** Splits CSV text into records; quotes as in RFC 4180; lines that start with `#` are notes. `line` is that of the record's first character. */
-export function csvRecords(text: string): { readonly line: number; readonly fields: readonly string[] }[] {
+/**
+ * Splits CSV text into records; quotes as in RFC 4180; lines that start with `#` are notes. `line` is that of the record's first character.
+ * Throws `InputError` for a quote that is never closed: it would swallow all records after it.
+ */
+export function csvRecords(
+  text: string,
+  fileName: string,
+): { readonly line: number; readonly fields: readonly string[] }[] {
   const records: { line: number; fields: string[] }[] = [];
   let fields: string[] = [];
   let field = '';
@@ -46,16 +52,27 @@ export function csvRecords(text: string): { readonly line: number; readonly fiel
       start = line;
     } else if (c !== '\r') field += c;
   }
+  if (quoted) {
+    throw new InputError('a quote is opened and never closed', {
+      file: fileName,
+      line: start,
+      expected: 'two quotes around a field',
+      hint: 'a file that was cut off ends like this',
+    });
+  }
   endRecord();
   return records;
 }
 
+/** Rows that are named one by one. */
+const doubtsShown = 20;
+
 /**
- * Reads the CSV form. Throws `InputError` for missing columns and, with its line, for a number that
- * is none in a row that claims to be a measurement.
+ * Reads the CSV form; warns of rows that are cut. Throws `InputError` for missing columns and, with its line, for a number that is none in a
+ * row that claims to be a measurement.
  */
 export function readMeasurementsCsv(text: string, fileName: string): CsvReading {
-  const [header, ...records] = csvRecords(text);
+  const [header, ...records] = csvRecords(text, fileName);
   const names = header?.fields.map((name) => name.trim()) ?? [];
   const missing = ['op', 'size_bytes', 'time_us'].filter((name) => !names.includes(name));
   const ranksName = names.includes('ranks') ? 'ranks' : 'gpus';
@@ -68,13 +85,22 @@ export function readMeasurementsCsv(text: string, fileName: string): CsvReading 
     });
   }
   const measurements: Measurement[] = [];
+  const doubts: string[] = [];
   let skipped = 0;
   for (const { line, fields } of records) {
     const get = (name: string): string => (fields[names.indexOf(name)] ?? '').trim();
     const op = parseOp(get('op'));
     if (op === undefined || get('size_bytes') === '' || get('time_us') === '') {
       skipped++;
+      const lacks = op === undefined ? 'collective' : get('size_bytes') === '' ? 'size' : 'time';
+      // a whole row of another kind of figure is no loss; a row that was cut is, and so is a collective without figures
+      if (op !== undefined || fields.length < names.length) {
+        doubts.push(`${fileName}:${line}: row is cut short or has no ${lacks}, left out`);
+      }
       continue;
+    }
+    if (fields.length !== names.length) {
+      doubts.push(`${fileName}:${line}: row has ${fields.length} columns, the header ${names.length}; it is used`);
     }
     const number = (name: string): number => {
       const value = get(name) === '' ? Number.NaN : Number(get(name));
@@ -103,7 +129,13 @@ export function readMeasurementsCsv(text: string, fileName: string): CsvReading 
       ...(inPlace === undefined ? {} : { inPlaceSeconds: inPlace * 1e-6 }),
     });
   }
-  return { measurements, skipped, warnings: [] };
+  const more = doubts.length - doubtsShown;
+  const warnings = doubts.slice(0, doubtsShown);
+  return {
+    measurements,
+    skipped,
+    warnings: more > 0 ? [...warnings, `${fileName}: ${more} more such rows`] : warnings,
+  };
 }
 
 const quote = (text: string): string => (/[",\n]/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

@@ -60,12 +60,13 @@ function rowOf(result: Json, line: number): Row {
   const groups = [groupOf(result.out_of_place), groupOf(result.in_place)];
   return {
     line,
-    bytes: Number(result.size),
+    bytes: typeof result.size === 'number' ? result.size : Number.NaN,
     count: Number(result.count),
     elementBytes: elementSizes.get(text(result.type)),
     reduction: redop === '' || redop === 'none' ? undefined : redop,
     groups,
     cut: groups.every((group) => group === undefined),
+    partial: false,
   };
 }
 

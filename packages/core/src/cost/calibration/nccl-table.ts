@@ -44,8 +44,10 @@ export interface Row {
   /** `sum`, `max` ...; undefined for none. */
   readonly reduction: string | undefined;
   readonly groups: readonly (ResultGroup | undefined)[];
-  /** Fewer values than columns. */
+  /** No numbers in its first group of results. */
   readonly cut: boolean;
+  /** Ends before its last group of results is complete. */
+  readonly partial: boolean;
 }
 
 export const elementSizes: ReadonlyMap<string, number> = new Map([
@@ -92,32 +94,38 @@ export function headerOf(line: string): Columns | undefined {
       .replace(/^#\s*/u, '')
       .replace(/\s*\(.*\)$/u, ''),
   );
-  return names.some((n) => n === 'time' || n === 'cputime') ? { names, separator } : undefined;
+  if (!names.some((name) => name === 'time' || name === 'cputime')) return undefined;
+  // what a scheduler puts before every line is no column
+  return { names: separator === 'space' ? names.slice(names.indexOf('size')) : names, separator };
 }
 
+/** Sum, max, none ...: a word where a number could stand. */
+const word = /^[a-z]\w*$/iu;
+const integer = /^-?\d+$/u;
+
+/** Size, count and type of a row, after whatever a scheduler put before them (a time, a pod's name). */
+const rowStart = new RegExp(`\\b\\d+\\s+\\d+\\s+(?:${[...elementSizes.keys()].join('|')})\\b`, 'iu');
+
 /**
- * A row of a table, or undefined when the line is none. A row starts with a size and holds numbers; names without a value (redop is blank in
- * old all_to_all tables) are skipped when the values are fewer.
+ * A row of a table, or undefined when the line is none. A row starts with a size and holds numbers; `redop` and `root`, which old tables leave blank
+ * in some collectives, are told from times by being a word and an integer. A line that starts like a row but ends before its first group of results,
+ * or has no numbers there, is a row that was cut.
  */
 export function rowOf(line: string, columns: Columns, number: number): Row | undefined {
-  const values = columns.separator === 'comma' ? commas(line) : line.trim().split(/\s+/u);
+  const spacedOut = columns.separator === 'space';
+  const start = spacedOut ? (rowStart.exec(line)?.index ?? 0) : 0;
+  const values = spacedOut ? line.slice(start).trim().split(/\s+/u) : commas(line);
   const bytes = parseSize(values[0] ?? '');
-  if (bytes === undefined || values.length < 4) return undefined;
-  let { names } = columns;
-  if (columns.separator === 'space') {
-    for (const optional of ['root', 'redop']) {
-      if (values.length < names.length) names = names.filter((name) => name !== optional);
-    }
-    // A last column of time stamps has a blank between date and time.
-  }
-  const first = names.findIndex((name) => name === 'time' || name === 'cputime');
-  if (first < 0) return undefined;
+  if (bytes === undefined) return undefined;
+  const names = spacedOut ? writtenNames(columns.names, values) : columns.names;
   const at = (name: string): string | undefined => {
     const index = names.indexOf(name);
     return index < 0 ? undefined : values[index];
   };
   const starts = names.flatMap((name, i) => (name === 'time' || name === 'cputime' ? [i] : []));
-  const groups = starts.map((start, i) => groupAt(names, values, start, starts[i + 1] ?? names.length));
+  const groups = starts.map((first, i) => groupAt(names, values, first, starts[i + 1] ?? names.length));
+  const cut = groups[0] === undefined;
+  if (cut && !startsRow(names, values)) return undefined;
   const count = Number(at('count'));
   const redop = at('redop');
   return {
@@ -127,8 +135,29 @@ export function rowOf(line: string, columns: Columns, number: number): Row | und
     elementBytes: elementSizes.get(at('type') ?? ''),
     reduction: redop === undefined || redop === '' || redop === 'none' ? undefined : redop,
     groups,
-    cut: groups[0] === undefined || values.length < (starts[1] ?? names.length) - 1,
+    cut,
+    partial: groups.includes(undefined) && values.length < names.length,
   };
+}
+
+/** The names of the columns that a row has values for. */
+function writtenNames(names: readonly string[], values: readonly string[]): readonly string[] {
+  const blank = (list: readonly string[], name: string, pattern: RegExp): readonly string[] => {
+    const value = values[list.indexOf(name)];
+    return value === undefined || pattern.test(value) ? list : list.filter((one) => one !== name);
+  };
+  return blank(blank(names, 'redop', word), 'root', integer);
+}
+
+/** Whether the first values could be those of a row: numbers for size and count, a known type; as many as there are. */
+function startsRow(names: readonly string[], values: readonly string[]): boolean {
+  return ['size', 'count', 'type'].every((name) => {
+    const value = values[names.indexOf(name)];
+    if (value === undefined || value === '') return true;
+    if (name !== 'type') return parseSize(value) !== undefined;
+    // cut within the word, or with other output glued to it
+    return [...elementSizes.keys()].some((type) => type.startsWith(value) || value.startsWith(type));
+  });
 }
 
 function groupAt(

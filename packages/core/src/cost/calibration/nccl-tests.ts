@@ -39,10 +39,13 @@ const commandWord =
  */
 export function readNcclTests(text: string, fileName: string, options: NcclTestsOptions = {}): Reading {
   const warnings: string[] = [];
-  const tables = /^\s*\{/u.test(text) ? [jsonTable(text, fileName)] : tablesOf(text, fileName, warnings);
+  const found = /^\s*\{/u.test(text) ? [jsonTable(text, fileName)] : tablesOf(text);
+  const tables = whole(found, fileName, warnings);
   if (tables.length === 0) {
-    throw new InputError('has no table of nccl-tests', {
+    const empty = found.length > 0;
+    throw new InputError(empty ? 'has a table of nccl-tests without a whole row' : 'has no table of nccl-tests', {
       file: fileName,
+      ...(empty ? { line: found[0]?.line } : {}),
       expected: 'a header with size, time, algbw and busbw, and rows below it',
     });
   }
@@ -50,7 +53,7 @@ export function readNcclTests(text: string, fileName: string, options: NcclTests
   return { measurements, warnings };
 }
 
-function tablesOf(text: string, fileName: string, warnings: string[]): Table[] {
+function tablesOf(text: string): Table[] {
   const tables: Table[] = [];
   let heading: Heading = { devices: [] };
   let columns: Columns | undefined;
@@ -67,8 +70,7 @@ function tablesOf(text: string, fileName: string, warnings: string[]): Table[] {
     }
     const row = columns === undefined ? undefined : rowOf(line, columns, index + 1);
     if (row !== undefined && table !== undefined) {
-      if (row.cut) warnings.push(`${fileName}:${index + 1}: row is cut short, left out`);
-      else table.rows.push(row);
+      table.rows.push(row);
       stale = true;
       continue;
     }
@@ -82,7 +84,22 @@ function tablesOf(text: string, fileName: string, warnings: string[]): Table[] {
       tables[tables.length - 1] = { ...table, heading: { ...table.heading, command: op } };
     }
   }
-  return tables.filter((t) => t.rows.length > 0);
+  return tables;
+}
+
+/** Takes out rows without size or results and says so, and tables without any others. */
+function whole(tables: readonly Table[], file: string, warnings: string[]): Table[] {
+  return tables.flatMap((table) => {
+    const rows = table.rows.filter((row) => {
+      const at = `${file}:${row.line}: row`;
+      if (row.partial && !row.cut) warnings.push(`${at} ends early, its first times are used`);
+      if (!row.cut && row.bytes >= 0) return true;
+      // nccl-tests prints rows of size 0 where a size is too small for its ranks
+      if (row.bytes !== 0) warnings.push(`${at} is cut short or has no size and time, left out`);
+      return false;
+    });
+    return rows.length === 0 ? [] : [{ ...table, rows }];
+  });
 }
 
 /** The heading with one more line said. After a table, the first line that says something new starts a fresh one. */
