@@ -31,7 +31,7 @@ export const linksLine = ({
     )
     .join(', ')}; all ranks copying at once ${(copyBytesPerSecond / 1e9).toFixed(1)} GB/s`;
 
-const exchangeName = ({ strategy, chunks }: ExchangeResult): string =>
+export const exchangeName = ({ strategy, chunks }: ExchangeResult): string =>
   strategy === 'duplicated' ? 'duplicated' : chunks === 1 ? 'sliced' : `pipelined, ${chunks} chunks`;
 
 /** AllToAll and AllGather alone. */
