@@ -1,5 +1,6 @@
 /** Runs variants of a dispatch on real ranks in one job, and lays prediction and bound beside every case. */
 import {
+  dispatchProgram,
   type Cluster,
   type CollectiveCurves,
   type HeldBy,
@@ -12,6 +13,7 @@ import {
 import {
   measureDispatch,
   probeDispatchKernels,
+  withSeenLatencies,
   type DispatchJob,
   type DispatchMeasurement,
   type FabricOptions,
@@ -99,7 +101,7 @@ const probedChunks = [1, 4];
 /** Times kernels alone, then runs tiny programs and all variants in turns, and predicts every case from the probes. */
 export async function measureVariants(request: MeasureRequest): Promise<MeasuredVariants> {
   const { ground, variants, routing, seed, rounds, signal } = request;
-  const { shape, seen } = ground;
+  const { shape } = ground;
   const probed = variants.filter(({ strategy }) => probedChunks.includes(strategy.chunks.forward));
   const strategies = (probed.length > 0 ? probed : variants).map(({ strategy }) => strategy);
   const kernels = await probeDispatchKernels({ shape, strategies, routing, seed, ...probeRuns }, signal);
@@ -136,6 +138,15 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   const perRound = strategies.length + variants.length;
   const probes = measured.filter((_, index) => index % perRound < strategies.length);
   const timed = measured.filter((_, index) => index % perRound >= strategies.length);
+  const runs = probes.map(({ job: of, spans }) => ({
+    program: dispatchProgram(of.shape, of.strategy, of.passes),
+    spans,
+  }));
+  // The latencies of an emulated network are its own; those of a real one are what its ranks see.
+  const seen =
+    ground.fabric === undefined && ground.launcher !== undefined
+      ? withSeenLatencies(ground.seen, shape.layout, runs)
+      : ground.seen;
   const probe = readHost(probes, seen, { hostCores: ground.hostCores, kernels });
   const workload = benchWorkload(seen, shape, routing, seed, probe, request.curves?.(probe.collectiveSeconds));
   const cases = variants.flatMap((variant, index) =>

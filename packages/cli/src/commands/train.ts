@@ -142,8 +142,8 @@ async function trainAndReport(
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));
   await interruptible(async (signal) => {
-    const setting = launcher.backend === 'mpi' ? await withMeasuredNetwork(asked, launcher, signal) : asked;
-    const overheads = await measureOverheads(setting, launcher, signal);
+    const linked = launcher.backend === 'mpi' ? await withMeasuredNetwork(asked, launcher, signal) : asked;
+    const { setting, overheads } = await measureOverheads(linked, launcher, signal);
     const full = await planRun(setting, overheads, signal);
     const plan: RunPlan = flags.compare && flags.resume === undefined ? full : { ...full, compared: [] };
     folder.writeJson('plan.json', {
