@@ -22,7 +22,7 @@ import {
   type Span,
   type Trace,
 } from '@monta/core';
-import { medianOf } from './median.js';
+import { medianOf, quartileOf } from './median.js';
 
 export interface TraceOptions {
   readonly gpu?: string;
@@ -37,14 +37,17 @@ const sameReadySeconds = 1e-6;
 /** Largest over smallest bytes of the members up to which a collective counts as balanced, as curves assume. */
 const balancedRatio = 1.25;
 
+/** What stands for the library in measurements from traces. */
+const traceLibrary = 'monta';
+
 /** Steps that warm up caches and thread pools say little. */
 const warmUpSteps = 1;
 
 /** Largest over smallest size that a curve needs; nearer sizes say nothing of the slope. */
 const leastSpread = 2;
 
-/** Sizes within an eighth of an octave are one point. */
-const sizesPerOctave = 8;
+/** Sizes within a quarter of an octave are one point. */
+const sizesPerOctave = 4;
 
 interface KnownCollective {
   readonly op: MeasuredOp;
@@ -101,9 +104,11 @@ function totalBytes(op: MeasuredOp, ranks: number, sent: number): number {
   }
 }
 
+type LocatedSpan = Span & { readonly line: number };
+
 /** Spans of one operation split into groups by the moment at which they were ready. */
-function groupsOf(spans: readonly Span[]): Span[][] {
-  const groups: Span[][] = [];
+function groupsOf(spans: readonly LocatedSpan[]): LocatedSpan[][] {
+  const groups: LocatedSpan[][] = [];
   for (const span of [...spans].sort((a, b) => a.ready - b.ready)) {
     const last = groups.at(-1);
     const ready = last?.[0]?.ready;
@@ -119,6 +124,8 @@ interface Sample {
   readonly nodes: number;
   readonly bytes: number;
   readonly seconds: number;
+  /** Of its first span in the file. */
+  readonly line: number;
 }
 
 /** One collective of one group, on the aligned clock. */
@@ -151,15 +158,52 @@ export function readTrace(text: string, fileName: string, options: TraceOptions 
     });
   }
   const warnings: string[] = [];
-  const measurements = traces.flatMap((trace) => measurementsOf(trace, fileName, cluster, options, warnings));
+  const lines = linesOf(text, traces);
+  const measurements = traces.flatMap((trace) => measurementsOf(trace, lines, fileName, cluster, options, warnings));
   if (measurements.length === 0) {
-    throw new InputError('has no collective that was balanced, alone on its ports, and seen at sizes that differ', {
+    throw new InputError('has no collective that was balanced and alone on its ports', {
       file: fileName,
-      expected: 'exchanges of about equal bytes on all ranks, without others beside them, at several sizes',
+      expected: 'exchanges of about equal bytes on all ranks, without others beside them',
       hint: warnings[0],
     });
   }
   return { measurements, warnings };
+}
+
+/**
+ * Takes out, with a warning, what traces saw of a collective at one size only, or nearly: that tells nothing of latency and bandwidth. Several
+ * traces together may have sizes enough. Throws `InputError` when nothing is left.
+ */
+export function withSpreadSizes({ measurements, warnings }: Reading): Reading {
+  const series = new Map<string, Measurement[]>();
+  for (const m of measurements) {
+    const place = `${m.op} over ${m.ranks} ranks on ${m.nodes ?? '?'} node${m.nodes === 1 ? '' : 's'}`;
+    const key = m.library === traceLibrary ? `${m.gpu}|${m.system}|${place}` : '';
+    series.set(key, [...(series.get(key) ?? []), m]);
+  }
+  const narrow: string[] = [];
+  const spread = [...series].flatMap(([key, members]) => {
+    const sizes = members.map((m) => m.bytes);
+    if (key === '' || Math.max(...sizes) >= leastSpread * Math.min(...sizes)) return members;
+    const at = members[0] === undefined ? '' : `${members[0].source}:${members[0].line}`;
+    const place = key.replace(/^.*\|/u, '');
+    narrow.push(`${at}: sizes of ${place} are too near to each other to tell latency from bandwidth, left out`);
+    return [];
+  });
+  const all = [...warnings, ...narrow];
+  if (spread.length > 0) return { measurements: spread, warnings: all };
+  throw new InputError('no collective was seen alone at sizes that differ', {
+    file: [...new Set(measurements.map((m) => m.source))].join(', '),
+    expected: 'a collective of the same ranks at two sizes, one at least twice the other',
+    hint: `give several traces, of runs with other chunks, batches or sequences (${all.join('; ')})`,
+  });
+}
+
+/** The lines on which the measured spans stand, one event a line as Monta writes them; 1 for files that something else laid out. */
+function linesOf(text: string, traces: readonly Trace[]): ReadonlyMap<Span, number> {
+  const spans = traces.flatMap((trace) => trace.spans);
+  const lines = text.split('\n').flatMap((line, i) => (line.includes('"cat":"measured"') ? [i + 1] : []));
+  return new Map(lines.length === spans.length ? spans.map((span, i) => [span, lines[i] ?? 1]) : []);
 }
 
 /** Every rank's clock against that of the first, by step: a collective of all ranks is ready for all at one moment. */
@@ -179,18 +223,19 @@ function offsetsOf(spans: readonly Span[], known: ReadonlyMap<string, KnownColle
 /** How many times slower than the cluster the trace's network was, as its source says; 1 for a real one. */
 const timeScaleOf = (source: string): number => Number(/ at 1\/([\d.]+) of its speed/u.exec(source)?.[1] ?? 1);
 
-function runsOf(trace: Trace, cluster: Cluster): Run[] {
+function runsOf(trace: Trace, lines: ReadonlyMap<Span, number>, cluster: Cluster): Run[] {
   const operations = new Set(trace.spans.map((span) => withoutChunk(span.operation)));
   const known = collectivesOf(operations.has('attention.forward/gather'));
   const offsets = offsetsOf(trace.spans, known);
   const steps = trace.spans.map((span) => span.step);
   const warm = Math.max(...steps) > Math.min(...steps) ? Math.min(...steps) + warmUpSteps : -Infinity;
-  const byCollective = new Map<string, Span[]>();
+  const byCollective = new Map<string, LocatedSpan[]>();
   for (const span of trace.spans) {
     if (!known.has(withoutChunk(span.operation)) || !(span.bytes > 0) || span.step < warm) continue;
     const key = `${span.step}|${span.node}|${span.operation}`;
     const offset = offsets.get(`${span.step}|${span.rank}`) ?? 0;
-    const aligned = { ...span, ready: span.ready + offset, end: span.end + offset };
+    const line = lines.get(span) ?? 1;
+    const aligned = { ...span, line, ready: span.ready + offset, end: span.end + offset };
     byCollective.set(key, [...(byCollective.get(key) ?? []), aligned]);
   }
   const fabric = fabricOf(cluster);
@@ -210,6 +255,7 @@ function runsOf(trace: Trace, cluster: Cluster): Run[] {
       nodes: new Set(group.map((span) => unitOf(cluster, 0, span.rank))).size,
       bytes: totalBytes(op, ranks, Math.max(...sent)),
       seconds: end - ready,
+      line: Math.min(...group.map((span) => span.line)),
       balanced: Math.max(...sent) <= balancedRatio * Math.min(...sent),
       // steps follow one another, so those of different steps never meet
       ready: ready + (group[0]?.step ?? 0) * stepApart,
@@ -224,12 +270,13 @@ const stepApart = 1e6;
 
 function measurementsOf(
   trace: Trace,
+  lines: ReadonlyMap<Span, number>,
   fileName: string,
   cluster: Cluster,
   { gpu, system }: TraceOptions,
   warnings: string[],
 ): Measurement[] {
-  const runs = runsOf(trace, cluster);
+  const runs = runsOf(trace, lines, cluster);
   const meets = (a: Run, b: Run): boolean =>
     a !== b && a.ready < b.end && b.ready < a.end && [...a.ports].some((port) => b.ports.has(port));
   const alone = runs.filter((run) => !runs.some((other) => meets(run, other)));
@@ -242,33 +289,25 @@ function measurementsOf(
   const timeScale = timeScaleOf(trace.source);
   if (timeScale !== 1 && usable.length > 0)
     warnings.push(`${fileName}: ${trace.source}: times are divided by ${timeScale}`);
-  const series = new Map<string, Sample[]>();
-  for (const point of pointsOf(usable)) {
-    const name = `${point.op} over ${point.ranks} ranks on ${point.nodes} node${point.nodes === 1 ? '' : 's'}`;
-    series.set(name, [...(series.get(name) ?? []), point]);
-  }
-  const spread = [...series].flatMap(([name, points]) => {
-    const sizes = points.map((point) => point.bytes);
-    if (Math.max(...sizes) >= leastSpread * Math.min(...sizes)) return points;
-    warnings.push(`${fileName}: sizes of ${name} are too near to each other to tell latency from bandwidth, left out`);
-    return [];
-  });
-  return spread.map(({ op, ranks, nodes, bytes, seconds }) => ({
+  return pointsOf(usable).map(({ op, ranks, nodes, bytes, seconds, line }) => ({
     op,
     ranks,
     nodes,
     bytes,
     seconds: seconds / timeScale,
     source: fileName,
-    line: 1,
+    line,
     origin: trace.source,
     gpu: gpu ?? cluster.device.name,
     system: system ?? cluster.name,
-    library: 'monta',
+    library: traceLibrary,
   }));
 }
 
-/** One point per collective, group shape and size: medians. */
+/**
+ * One point per collective, group shape and size: the median of the sizes, and the lower quartile of the times, since what disturbs a collective
+ * (a rank whose processor is taken away, say) only ever makes it longer.
+ */
 function pointsOf(samples: readonly Sample[]): Sample[] {
   const bins = new Map<string, Sample[]>();
   for (const sample of samples) {
@@ -279,7 +318,7 @@ function pointsOf(samples: readonly Sample[]): Sample[] {
   return [...bins.values()].flatMap((bin) => {
     const [one] = bin;
     if (one === undefined) return [];
-    const middle = (read: (sample: Sample) => number): number => medianOf(bin.map(read));
-    return [{ ...one, bytes: Math.round(middle((s) => s.bytes)), seconds: middle((s) => s.seconds) }];
+    const bytes = Math.round(medianOf(bin.map((sample) => sample.bytes)));
+    return [{ ...one, bytes, seconds: quartileOf(bin.map((sample) => sample.seconds)) }];
   });
 }

@@ -16,6 +16,7 @@ import {
 } from '@monta/core';
 import { fitPlots } from '../calibrate/fit-plot.js';
 import { readMeasurementFiles } from '../calibrate/read-measurements.js';
+import { withSpreadSizes } from '../calibrate/read-trace.js';
 import type { MontaContext } from '../context.js';
 import { writeFileAtomically } from '../files.js';
 import { loadCluster, readCalibrationFile } from '../inputs.js';
@@ -31,6 +32,9 @@ const extrapolation = ({ series }: SeriesFit): { below: number; above: number } 
     above: curve.at((series.points.at(-1)?.bytes ?? 1) * 2).expectedError,
   };
 };
+
+/** A latency below this share of the smallest message's time cannot be told from none: the sizes are too large for it. */
+const unknownLatency = 0.01;
 
 const range = ({ series: { points } }: SeriesFit): string =>
   `${formatBytes(points[0]?.bytes ?? 0)} – ${formatBytes(points.at(-1)?.bytes ?? 0)}`;
@@ -53,7 +57,7 @@ export function showFits(console: Console, fits: readonly SeriesFit[]): void {
         series.op,
         String(series.ranks),
         series.nodes === null ? '?' : String(series.nodes),
-        formatSeconds(alphaSeconds),
+        alphaSeconds < unknownLatency * (series.points[0]?.seconds ?? 0) ? '?' : formatSeconds(alphaSeconds),
         formatBandwidth(busBytesPerSecond),
         range(fit),
         `${series.points.length} of ${count}`,
@@ -85,8 +89,8 @@ export function showFits(console: Console, fits: readonly SeriesFit[]): void {
     console.print();
   }
   console.print(
-    'latency: of the smallest messages; bus bandwidth: marginal, of the largest; error between: median, each point predicted from its\n' +
-      'neighbours; ½ below, 2x above: expected error of extrapolating to half the smallest and twice the largest size',
+    'latency: of the smallest messages, ? where the sizes do not show it; bus bandwidth: marginal, of the largest; error between: median,\n' +
+      'each point predicted from its neighbours; ½ below, 2x above: expected error of extrapolating to half the smallest and twice the largest size',
   );
 }
 
@@ -197,7 +201,7 @@ export async function runCalibrate(context: MontaContext, flags: CalibrateFlags,
     });
   }
   const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
-  const { measurements, warnings } = readMeasurementFiles(files, { ...flags, cluster });
+  const { measurements, warnings } = withSpreadSizes(readMeasurementFiles(files, { ...flags, cluster }));
   const fit = fitOrExplain(measurements);
   finish(context.console, flags, fit, [...warnings, ...fit.warnings]);
 }

@@ -134,13 +134,14 @@ export class Curve {
     return Math.min(this.at(1).seconds, this.knots[0]?.seconds ?? Infinity);
   }
 
-  /** Marginal seconds per byte of the largest messages: the median of the last three segments. */
+  /** Marginal seconds per byte of the largest messages: the median of the last three segments; the average of the largest where that is flat. */
   get betaSecondsPerByte(): number {
     const slopes = this.knots.slice(1).map((knot, i) => {
       const before = this.knots[i] ?? knot;
       return (knot.seconds - before.seconds) / (knot.bytes - before.bytes);
     });
-    return median(slopes.slice(-3));
+    const last = this.knots.at(-1);
+    return median(slopes.slice(-3)) || (last === undefined ? 0 : last.seconds / last.bytes);
   }
 
   /** Time of a collective of `bytes`, anywhere above 0. */
