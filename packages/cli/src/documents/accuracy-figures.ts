@@ -7,7 +7,9 @@ import {
   fitCalibration,
   gpuKey,
   linksOf,
+  naiveSeconds,
   paperTestbed,
+  quantile,
   readMeasurementsCsv,
   summarize,
   validate,
@@ -38,17 +40,31 @@ export interface LeftOut {
 
 const leftOut = (name: string, rows: readonly ValidationRow[]): LeftOut => ({ name, rows, summary: summarize(rows) });
 
-const seriesOf = (m: Measurement): string => [m.gpu, m.system, m.library, m.op, m.ranks, m.nodes].join('|');
+export const seriesOf = (m: Pick<Measurement, 'gpu' | 'system' | 'library' | 'op' | 'ranks' | 'nodes'>): string =>
+  [m.gpu, m.system, m.library, m.op, m.ranks, m.nodes].join('|');
+
+function groupedBySeries(measurements: readonly Measurement[]): Map<string, Measurement[]> {
+  const groups = new Map<string, Measurement[]>();
+  for (const m of measurements) groups.set(seriesOf(m), [...(groups.get(seriesOf(m)) ?? []), m]);
+  return groups;
+}
 
 const mebibyte = 2 ** 20;
 
+/** Every second size of each series, in order of size, and the others. */
+export function halves(
+  measurements: readonly Measurement[],
+  fitted: 0 | 1,
+): { readonly fitted: Measurement[]; readonly left: Measurement[] } {
+  const sorted = [...groupedBySeries(measurements).values()].map((rows) => rows.sort((a, b) => a.bytes - b.bytes));
+  const part = (parity: number): Measurement[] => sorted.flatMap((rows) => rows.filter((_, i) => i % 2 === parity));
+  return { fitted: part(fitted), left: part(1 - fitted) };
+}
+
 /** Fits every second size of each series and predicts the others, once from 1 MiB up and once below. */
 export function sizesLeftOut(name: string, measurements: readonly Measurement[], fitted: 0 | 1): LeftOut[] {
-  const groups = new Map<string, Measurement[]>();
-  for (const m of measurements) groups.set(seriesOf(m), [...(groups.get(seriesOf(m)) ?? []), m]);
-  const sorted = [...groups.values()].map((rows) => rows.sort((a, b) => a.bytes - b.bytes));
-  const part = (parity: number): Measurement[] => sorted.flatMap((rows) => rows.filter((_, i) => i % 2 === parity));
-  const { details } = validate(fitCalibration(part(fitted)).calibration, part(1 - fitted));
+  const parts = halves(measurements, fitted);
+  const { details } = validate(fitCalibration(parts.fitted).calibration, parts.left);
   const half = fitted === 0 ? '1st, 3rd, 5th … size fitted' : '2nd, 4th, 6th … size fitted';
   return [
     leftOut(
@@ -85,7 +101,7 @@ export function ranksLeftOut(): LeftOut[] {
   ];
 }
 
-const family = (gpu: string): string => linksOf(gpu)?.family ?? gpuKey(gpu);
+export const family = (gpu: string): string => linksOf(gpu)?.family ?? gpuKey(gpu);
 
 /** One collective of one family of GPUs left out at a time; the other families keep theirs. */
 export function collectivesLeftOut(): LeftOut[] {
@@ -105,6 +121,61 @@ export function gpusLeftOut(): LeftOut[] {
   return names
     .filter((gpu) => names.some((other) => other !== gpu && family(other) === family(gpu)))
     .map((gpu) => leftOut(`${gpu} from its family`, without(inside, (m) => m.gpu === gpu).details));
+}
+
+/** How far two measurements of the same thing are apart: what no prediction can be nearer than. */
+export interface Noise {
+  readonly name: string;
+  readonly rows: number;
+  readonly median: number;
+  readonly p90: number;
+}
+
+const noise = (name: string, differences: readonly number[]): Noise => ({
+  name,
+  rows: differences.length,
+  median: quantile(differences, 0.5),
+  p90: quantile(differences, 0.9),
+});
+
+/** Out of place against in place, the same run and size, with the usual ratio of the series taken off. */
+export function placesApart(): Noise[] {
+  const rows = [...groupedBySeries(logs).values()].flatMap((members) => {
+    const both = members.flatMap((m) =>
+      m.inPlaceSeconds === undefined ? [] : [{ bytes: m.bytes, ratio: m.seconds / m.inPlaceSeconds }],
+    );
+    const usual = quantile(
+      both.map(({ ratio }) => ratio),
+      0.5,
+    );
+    return both.map(({ bytes, ratio }) => ({ bytes, apart: Math.abs(ratio / usual - 1) }));
+  });
+  const part = (large: boolean): number[] =>
+    rows.filter(({ bytes }) => bytes >= mebibyte === large).map(({ apart }) => apart);
+  return [
+    noise('logs, 1 MiB and up: out of place against in place, the same run', part(true)),
+    noise('logs, below 1 MiB: the same', part(false)),
+  ];
+}
+
+/** Machines whose links are the same by their datasheets, each against each, at equal collective, ranks and size. */
+export function relativesApart(): Noise[] {
+  const names = [...new Set(inside.map((m) => m.gpu))];
+  const times = new Map(inside.map((m) => [`${m.gpu}|${m.op}|${m.ranks}|${m.bytes}`, m.seconds]));
+  return names.flatMap((gpu, i) =>
+    names
+      .slice(i + 1)
+      .filter((other) => family(other) === family(gpu))
+      .map((other) => {
+        const differences = inside
+          .filter((m) => m.gpu === gpu)
+          .flatMap((m) => {
+            const seconds = times.get(`${other}|${m.op}|${m.ranks}|${m.bytes}`);
+            return seconds === undefined ? [] : [Math.abs(seconds / m.seconds - 1)];
+          });
+        return noise(`inside a node, ${other} against ${gpu}: the same links by datasheet`, differences);
+      }),
+  );
 }
 
 /** Median absolute error by size, ours and the naive predictor's. */
@@ -133,6 +204,36 @@ export function worstSeries(rows: readonly ValidationRow[], count: number): { na
 /** Share of rows whose error was within what the prediction said to expect. */
 export const withinExpected = (rows: readonly ValidationRow[]): number =>
   rows.filter((row) => Math.abs(row.error) <= row.expectedError).length / rows.length;
+
+/** A series fitted at every second size: what was measured, and the curve, as bus bandwidth. */
+export interface HalfFitted {
+  readonly fitted: readonly (readonly [bytes: number, bytesPerSecond: number])[];
+  readonly left: readonly (readonly [bytes: number, bytesPerSecond: number])[];
+  readonly curve: readonly (readonly [bytes: number, bytesPerSecond: number])[];
+  readonly naive: readonly (readonly [bytes: number, bytesPerSecond: number])[];
+}
+
+/** all_gather over 4 B200, where time doubles from one size to the next: once with the size before the jump left out, once with the one behind it. */
+export function jumpFitted(fitted: 0 | 1): HalfFitted {
+  const [op, ranks] = ['all_gather', 4] as const;
+  const rows = inside.filter((m) => m.gpu === 'B200' && m.op === op && m.ranks === ranks && m.bytes >= mebibyte / 4);
+  const parts = halves(rows, fitted);
+  const [series] = fitCalibration(parts.fitted).calibration.series;
+  if (series === undefined) throw new Error('the measurements of B200 with 4 ranks are gone');
+  const curve = curveOf(series);
+  const bandwidth = (bytes: number, seconds: number): readonly [number, number] => [
+    bytes,
+    busBytesPerSecond(op, ranks, bytes, seconds),
+  ];
+  const sizes = Array.from({ length: 81 }, (_, i) => 2 ** (19 + i / 10));
+  const inRange = (m: Measurement): boolean => m.bytes >= 2 ** 19 && m.bytes <= 2 ** 27;
+  return {
+    fitted: parts.fitted.filter(inRange).map((m) => bandwidth(m.bytes, m.seconds)),
+    left: parts.left.filter(inRange).map((m) => bandwidth(m.bytes, m.seconds)),
+    curve: sizes.map((bytes) => bandwidth(bytes, curve.at(bytes).seconds)),
+    naive: sizes.map((bytes) => bandwidth(bytes, naiveSeconds([series], series, bytes) ?? Number.NaN)),
+  };
+}
 
 /** Bus bandwidth of one series of the paper's testbed with its bounds. */
 export interface TestbedCurve {

@@ -10,15 +10,20 @@ import {
   errorsBySize,
   gpusLeftOut,
   inside,
+  jumpFitted,
   logs,
+  placesApart,
   ranksLeftOut,
+  relativesApart,
   sizesLeftOut,
   testbedCurves,
   withinExpected,
   worstSeries,
   type LeftOut,
+  type Noise,
   type TestbedCurve,
 } from './accuracy-figures.js';
+import { ruleWorth, type RuleWorth } from './accuracy-rule.js';
 
 const percent = (share: number): string => (Number.isFinite(share) ? formatPercent(share) : '–');
 
@@ -100,6 +105,25 @@ function worstOf(cases: readonly LeftOut[]): string {
   return `${worst.name}, 90th percentile ${percent(worst.summary.p90AbsoluteError)}`;
 }
 
+function worthTable({ families }: RuleWorth): string {
+  return [
+    '| family | rows | 90th percentile, straight lines | numbers set on the other families | as it is |',
+    '|---|--:|--:|--:|--:|',
+    ...families.map(
+      ({ name, rows, straightLines, setElsewhere, asSet }) =>
+        `| ${name} | ${rows} | ${percent(straightLines)} | ${percent(setElsewhere)} | ${percent(asSet)} |`,
+    ),
+  ].join('\n');
+}
+
+function noiseTable(cases: readonly Noise[]): string {
+  return [
+    '| the same thing twice | rows | median difference | 90th percentile |',
+    '|---|--:|--:|--:|',
+    ...cases.map(({ name, rows, median, p90 }) => `| ${name} | ${rows} | ${percent(median)} | ${percent(p90)} |`),
+  ].join('\n');
+}
+
 function testbedTable(curves: readonly TestbedCurve[]): string {
   const sizes = [2 ** 20, 2 ** 24, 2 ** 28];
   return [
@@ -129,6 +153,7 @@ const collectives = collectivesLeftOut();
 const gpus = gpusLeftOut();
 const curves = testbedCurves();
 const insideSizes = sizes.slice(0, 4);
+const worth = ruleWorth();
 
 const page = `# How good predictions of collectives are
 
@@ -148,6 +173,21 @@ ${table(sizes)}
 
 ![90th percentile of the error by size](accuracy-sizes.svg)
 
+Between two sizes four times apart the curve goes through one more point in the middle, which the segments on either side of the gap give: they tell on which side of it NCCL changed
+its protocol (\`packages/core/src/cost/calibration/middle.ts\`). How far that holds beyond these machines: of the ${worth.rows} rows left out from 1 MiB, straight lines have a 90th percentile of
+${percent(worth.straightLines)}, the rule ${percent(worth.asSet)}, and with its five numbers each as they are, half or twice as large, ${percent(worth.bestNeighbour)} to ${percent(worth.worstNeighbour)} in ${worth.neighbours} combinations. With the combination that was best on all other
+families, each family for itself, it is ${percent(worth.setElsewhere)}. The form of the rule, though, was found looking at all of them.
+
+${worthTable(worth)}
+
+![all_gather over 4 B200: every second size, and the curve through it](accuracy-jump.svg)
+
+## Noise
+
+Nothing can be predicted better than it repeats:
+
+${noiseTable([...placesApart(), ...relativesApart()])}
+
 ## Rank counts left out
 
 Machines measured with 2, 4 and 8 GPUs; all rows of one count are taken away.
@@ -164,7 +204,9 @@ ${table(collectives)}
 
 ## GPUs left out
 
-Only families that were measured on more than one GPU can tell.
+Only families that were measured on more than one GPU can tell. The three here have the same links, so the prediction is the mean of the other two, and the error is that by which machines of
+one kind differ (see Noise). The naive predictor takes the first relative in the file, B200, which happens to lie between the other two; with the other relative it would have been as far off as
+the table of noise says. Which of them is nearest nothing tells beforehand.
 
 ${table(gpus)}
 
@@ -183,7 +225,7 @@ ${worstRows(insideSizes, 8)}
 ![L40S with 8 ranks: measured points and the curve through them](accuracy-worst.svg)
 
 - **PCIe boxes with 8 GPUs** (L40S, RTX PRO 6000): neighbouring sizes differ by tens of per cent up and down. No curve through every second point sees that, and the naive one does not either.
-- **Protocol changes**: where NCCL goes from LL to LL128 to Simple, time over size has a corner or a step. With the size at the corner left out, both neighbours are right and the prediction is not.
+- **Protocol changes**: where NCCL goes from LL to LL128 to Simple, time jumps by up to twice. The rule above finds the side on most NVLink machines; where it does not, the row is off by the whole jump, and below 1 MiB it is not tried.
 - **Disturbed rows** up to 128 KiB (all_to_all on H100 takes 16 µs at single sizes, 7 µs around them): they are left out of the fit with a warning, and stay in these errors.
 - **Carrying over** is several times worse than interpolating. The worst of each kind: ${worstOf(ranks)}; ${worstOf(collectives)} (all_to_all has no ring).
 - **Several nodes**: no published table here has two rank counts across nodes on one cluster, so carrying between node counts is not tested.
@@ -251,6 +293,36 @@ write(
     })),
     width: 620,
     height: 560,
+  }),
+);
+/** Dots only: a gap after each point keeps the line from being drawn. */
+const dots = (points: readonly (readonly [number, number])[]): [number, number][] =>
+  points.flatMap(([x, y]) => [
+    [x, y],
+    [x, Number.NaN],
+  ]);
+write(
+  'accuracy-jump.svg',
+  lineChart({
+    title: 'all_gather over 4 B200, fitted at every second size',
+    subtitle:
+      'NCCL changes its protocol between 4 and 8 MB. Dots: measured; solid: curve; dashed: straight lines in log-log',
+    x: { label: 'total buffer', scale: 'log', format: (bytes) => formatBytes(bytes) },
+    y: { label: 'bus bandwidth', scale: 'log', format: formatBandwidth },
+    series: ([0, 1] as const).flatMap((half, colour) => {
+      const { fitted, curve, naive } = jumpFitted(half);
+      return [
+        {
+          name: half === 0 ? 'one half of the sizes' : 'the other half',
+          colour,
+          points: curve.map(([x, y]): [number, number] => [x, y]),
+        },
+        { name: '', colour, look: 'dashed' as const, points: naive.map(([x, y]): [number, number] => [x, y]) },
+        { name: '', colour, dots: true, points: dots(fitted) },
+      ];
+    }),
+    width: 760,
+    height: 420,
   }),
 );
 const [worst] = fitPlots(fitCalibration(inside.filter((m) => m.gpu === 'L40S' && m.ranks === 8)).fits);

@@ -7,7 +7,7 @@
  * better than those or monotone cubics in log-log coordinates, and than cubics of the bandwidth, and the middle points better still.
  */
 import { median } from './measurement.js';
-import { between, middleOf } from './middle.js';
+import { between, middleOf, middleRule } from './middle.js';
 
 export interface Point {
   readonly bytes: number;
@@ -108,7 +108,7 @@ export class Curve {
   readonly #middles: readonly (Knot | undefined)[];
 
   /** `knots`: sizes rising and times not falling, at least two (else `RangeError`). */
-  constructor(knots: readonly Knot[]) {
+  constructor(knots: readonly Knot[], rule = middleRule) {
     if (knots.length < 2) throw new RangeError(`a curve needs at least 2 points, not ${knots.length}`);
     knots.forEach((knot, i) => {
       const before = knots[i - 1];
@@ -120,7 +120,7 @@ export class Curve {
       }
     });
     this.knots = knots;
-    this.#middles = knots.slice(1).map((_, i) => middleOf(knots, i));
+    this.#middles = knots.slice(1).map((_, i) => middleOf(knots, i, rule));
     this.#leftOut = knots.map((knot, i) => {
       const [before, after] = [knots[i - 1], knots[i + 1]];
       return before && after ? Math.abs(between(before, after, knot.bytes) / knot.seconds - 1) : Number.NaN;
