@@ -167,3 +167,34 @@ describe('CSV', () => {
     expect(refused).toBeLessThan(500);
   });
 });
+
+describe('JSON report', () => {
+  const result = (size: number, change: object = {}) => ({
+    size,
+    count: size / 16 / 4,
+    type: 'float',
+    redop: 'none',
+    root: -1,
+    out_of_place: { time: size / 3e4, alg_bw: 30, bus_bw: 28.125, nwrong: 0 },
+    in_place: { time: size / 3e4, alg_bw: 30, bus_bw: 28.125, nwrong: 0 },
+    ...change,
+  });
+  const report = (results: readonly object[]): string =>
+    JSON.stringify({ args: ['all_gather_perf'], config: {}, results });
+  const read = (text: string): Reading => readNcclTests(text, 'r.json', { ranks: 16, gpu: 'H100' });
+
+  it('names results without times or size', () => {
+    const empty = { out_of_place: {}, in_place: null };
+    const { measurements, warnings } = read(
+      report([result(2 ** 23), result(2 ** 24, empty), result(2 ** 25, { size: '32M' }), result(2 ** 26)]),
+    );
+    expect(measurements.map((m) => m.bytes)).toEqual([2 ** 23, 2 ** 26]);
+    expect(warnings.map((warning) => warning.slice(0, 'r.json:2:'.length))).toEqual(['r.json:2:', 'r.json:3:']);
+  });
+
+  it('cut off anywhere: refused', () => {
+    const text = report([result(2 ** 23), result(2 ** 24)]);
+    for (let length = 1; length < text.length; length++)
+      expect(attempt(() => read(text.slice(0, length)))).toBeUndefined();
+  });
+});
