@@ -77,7 +77,7 @@ export function describeFailure(
   style: Style,
   env: Readonly<Record<string, string | undefined>>,
 ): Failure {
-  const error = isSystemError(thrown) && thrown.path !== undefined ? fileError(thrown, thrown.path) : thrown;
+  const error = isSystemError(thrown) ? fileError(thrown, thrown.path ?? 'a file') : thrown;
   const exitCode = exitCodeOf(error);
   const debug = env['MONTA_DEBUG'] === '1';
   if (error instanceof Interrupted) return { text: style.caution(error.message), exitCode };
@@ -87,8 +87,13 @@ export function describeFailure(
     const [head = '', ...rest] = error.format().split('\n');
     lines.push(style.bad(head), ...rest);
   } else {
-    const named = error.name === 'Error' ? error.message : `${error.name}: ${error.message}`;
-    lines.push(style.bad(named), ...describeCauses(error));
+    // A save that failed says all in its own words.
+    const saves = [error, error.cause].some((one) => one instanceof Error && one.name === 'SaveError');
+    const named = saves || error.name === 'Error' ? error.message : `${error.name}: ${error.message}`;
+    lines.push(
+      style.bad(named),
+      ...(saves ? ['  make room, or choose another disk, and go on from there'] : describeCauses(error)),
+    );
     if (isFault(error) && !debug) {
       lines.push('  this is a fault in Monta, not in your input; MONTA_DEBUG=1 shows where it happened');
     }

@@ -1,6 +1,7 @@
 /** Reading and writing the files of people: whole files, atomic writes, and errors that say what to do. */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { InputError } from '@monta/core';
 import { fileError } from './errors.js';
 
 /** The file operations behind the writes of this command; a test passes one that fails. */
@@ -29,11 +30,19 @@ export const nodeFileSystem: FileSystem = {
 
 /** Text of a file that a person named. Throws `InputError` that says what is wrong with it. */
 export function readTextFile(path: string): string {
+  let bytes: Uint8Array;
   try {
-    return readFileSync(path, 'utf8');
+    bytes = readFileSync(path);
   } catch (error) {
     throw fileError(error, path);
   }
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    if (!text.includes('\0')) return text;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+  }
+  throw new InputError('is not a text file', { file: path, expected: 'UTF-8 text', hint: 'is it the file you meant?' });
 }
 
 /** Whether a name denotes an existing file or folder. */

@@ -228,6 +228,7 @@ export function readDocument(text: string, fileName: string): Field {
       line: Math.max(1, line),
       column: Math.max(1, col),
       expected: json ? 'a JSON document' : 'a YAML or JSON document',
+      ...(text.slice(failure.pos[0]).trim() === '' ? { hint: 'the text ends too early: is the file complete?' } : {}),
     });
   }
   if (document.contents === null) {

@@ -1,6 +1,7 @@
 /** The operations of the file system behind saving, so that a test can let them fail, and what else saving needs of it. */
 import { createHash } from 'node:crypto';
-import { closeSync, copyFileSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
+import { InputError } from '@monta/core';
+import { closeSync, existsSync, copyFileSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
 
 export interface Disk {
   /** As `fs.writeSync`: may take less than it is given. */
@@ -86,10 +87,21 @@ const reasons: Readonly<Record<string, string>> = {
   EFBIG: 'the file would grow beyond a limit (EFBIG)',
   EROFS: 'the file system is read-only (EROFS)',
   EACCES: 'permission denied (EACCES)',
+  ENOENT: 'there is no such file (ENOENT)',
+  EISDIR: 'it is a folder (EISDIR)',
+  ENOTDIR: 'a part of the path is a file (ENOTDIR)',
+  EIO: 'the disk reported an error (EIO)',
 };
 
-function describeCause(cause: unknown): string {
+/** Why a file operation failed, in words. */
+export function describeCause(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
   const code = (cause as NodeJS.ErrnoException).code ?? '';
   return reasons[code] ?? cause.message;
 }
+
+/** To be thrown about a path that is no folder. */
+export const noFolder = (path: string, expected: string): InputError =>
+  existsSync(path)
+    ? new InputError('is a file', { file: path, expected, hint: 'name the folder that holds it' })
+    : new InputError('there is no such folder', { file: path, expected, hint: 'check the path' });

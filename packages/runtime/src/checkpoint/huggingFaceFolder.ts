@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, readHfConfig, type MoeModel, type Parameter } from '@monta/core';
 import { checkSupported } from '../transformer/index.js';
+import { describeCause, noFolder } from './disk.js';
 import { configuredType, torchNames, type WeightType } from './huggingFaceConfig.js';
 import { tensorPlaces, type TensorPlace } from './huggingFaceNames.js';
 import { SafetensorsFolder } from './safetensorsFolder.js';
@@ -153,11 +154,11 @@ export class HuggingFaceFolder implements TensorSource {
 export function readConfig(folder: string): string {
   const file = join(folder, 'config.json');
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
-    throw new InputError('there is no such folder', { file: folder, expected: 'a Hugging Face model folder' });
+    throw noFolder(folder, 'a Hugging Face model folder');
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new InputError(`can't be read: ${error instanceof Error ? error.message : String(error)}`, {
+    throw new InputError(`can't be read: ${describeCause(error)}`, {
       file,
       expected: 'the config.json of a Hugging Face model',
     });

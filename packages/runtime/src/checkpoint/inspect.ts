@@ -3,6 +3,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { countParameters, InputError, type Layout, type MoeModel } from '@monta/core';
 import { listSteps } from './checkpoints.js';
+import { noFolder } from './disk.js';
 import { openCheckpoint } from './convert.js';
 import { TrainingStateFolder } from './trainingStateReader.js';
 import { looksLikeState } from './trainingStateWriter.js';
@@ -83,8 +84,7 @@ function inspectOne(path: string, kind: 'hf' | 'state'): InspectedCheckpoint {
 
 /** Inspects a model folder, a training state, or a folder of training states. Throws InputError when `path` is none of them. */
 export function inspectCheckpoint(path: string): InspectedCheckpoint | InspectedRun {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true)
-    throw new InputError('there is no such folder', { file: path, expected: 'a checkpoint' });
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw noFolder(path, 'a checkpoint');
   if (looksLikeState(path)) return inspectOne(path, 'state');
   const steps = listSteps(path);
   if (steps.length > 0)

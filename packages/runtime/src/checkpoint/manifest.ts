@@ -28,6 +28,8 @@ export function writeManifest(folder: string, files: Manifest, disk?: Disk): voi
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 
+const takeAnother = 'take an earlier checkpoint, or another copy of this one';
+
 function readManifest(path: string): Manifest {
   const bad = (message: string, expected: string): InputError => new InputError(message, { file: path, expected });
   let parsed: unknown;
@@ -63,13 +65,22 @@ export function checkManifest(folder: string, digests: boolean): Manifest {
     const file = join(folder, name);
     const stat = statSync(file, { throwIfNoEntry: false });
     if (stat?.isFile() !== true)
-      throw new InputError('is missing from the checkpoint', { file, expected: `a file of ${bytes} bytes` });
+      throw new InputError('is missing from the checkpoint', {
+        file,
+        expected: `a file of ${bytes} bytes`,
+        hint: takeAnother,
+      });
     if (stat.size !== bytes)
-      throw new InputError(`has ${stat.size} bytes`, { file, expected: `${bytes}, as ${manifestName} says` });
+      throw new InputError(`has ${stat.size} bytes`, {
+        file,
+        expected: `${bytes}, as ${manifestName} says`,
+        hint: takeAnother,
+      });
     if (digests && hashFile(file) !== sha256)
       throw new InputError('is damaged: its content does not match the digest', {
         file,
         expected: `SHA-256 ${sha256}, as ${manifestName} says`,
+        hint: takeAnother,
       });
   }
   for (const name of readdirSync(folder))

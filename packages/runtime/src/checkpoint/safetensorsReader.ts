@@ -1,16 +1,13 @@
 /** Reads one safetensors file tensor by tensor; never holds more than the header and what was asked for. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { InputError } from '@monta/core';
+import { describeCause } from './disk.js';
 import { maxHeaderBytes, parseHeader } from './safetensorsHeader.js';
 import type { SafetensorsHeader, TensorInfo } from './safetensorsHeader.js';
 import { decodeToFloat32, decodeToInt32, safetensorsBytes } from './safetensorsTypes.js';
 
 /** Conversion goes through a buffer of this many bytes. */
 const pieceBytes = 1 << 20;
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
 
 export class SafetensorsFile {
   readonly path: string;
@@ -31,7 +28,7 @@ export class SafetensorsFile {
     try {
       descriptor = openSync(path, 'r');
     } catch (error) {
-      throw new InputError(`can't be opened: ${reason(error)}`, {
+      throw new InputError(`can't be opened: ${describeCause(error)}`, {
         file: path,
         expected: 'a readable safetensors file',
       });
@@ -114,7 +111,7 @@ export class SafetensorsFile {
       try {
         decode(info, bytes, at, piece);
       } catch (error) {
-        throw new InputError(`tensor ${JSON.stringify(name)}: ${reason(error)}`, { file: this.path });
+        throw new InputError(`tensor ${JSON.stringify(name)}: ${describeCause(error)}`, { file: this.path });
       }
     }
   }
@@ -132,7 +129,7 @@ function readFully(file: string, descriptor: number, position: number, length: n
     try {
       got = readSync(descriptor, bytes, done, length - done, position + done);
     } catch (error) {
-      throw new InputError(`${what} can't be read: ${reason(error)}`, { file });
+      throw new InputError(`${what} can't be read: ${describeCause(error)}`, { file });
     }
     if (got === 0)
       throw new InputError(`${what} ends after ${done} of ${length} bytes: the file is truncated`, { file });
