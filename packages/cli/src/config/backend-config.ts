@@ -14,6 +14,8 @@ export type BackendConfig =
       readonly agent?: string;
       /** The network that carries the bytes, `10.0.0.0/24`. */
       readonly network?: string;
+      /** Further options of mpirun, over Monta's own. */
+      readonly mpirunOptions?: readonly string[];
     };
 
 export interface BackendOverrides {
@@ -22,9 +24,10 @@ export interface BackendOverrides {
   readonly bind?: string;
   readonly agent?: string;
   readonly network?: string;
+  readonly mpirun?: string;
 }
 
-const details = ['hosts', 'bind', 'agent', 'network'] as const;
+const details = ['hosts', 'bind', 'agent', 'network', 'mpirun'] as const;
 
 /** Reads `backend` and `mpi`, flags over them. Under an mpirun of the person's own it is MPI, whatever they say. Throws `InputError`. */
 export function backendFrom(map: FieldMap | undefined, overrides: BackendOverrides): BackendConfig {
@@ -51,6 +54,9 @@ export function backendFrom(map: FieldMap | undefined, overrides: BackendOverrid
   const of = (name: (typeof details)[number]): string | undefined => overrides[name] ?? fields?.get(name)?.string();
   const hosts = of('hosts');
   const [bind, agent, network] = [of('bind'), of('agent'), of('network')];
+  const mpirunOptions = of('mpirun')
+    ?.split(/\s+/u)
+    .filter((word) => word !== '');
   return {
     kind,
     ...(hosts === undefined
@@ -59,6 +65,7 @@ export function backendFrom(map: FieldMap | undefined, overrides: BackendOverrid
     ...(bind === undefined ? {} : { bind }),
     ...(agent === undefined ? {} : { agent }),
     ...(network === undefined ? {} : { network }),
+    ...(mpirunOptions === undefined ? {} : { mpirunOptions }),
   };
 }
 
@@ -115,9 +122,13 @@ export function launcherOf(backend: BackendConfig): Launcher {
 /** The keys of the configuration that `backendFrom` reads back. */
 export function backendDocument(backend: BackendConfig): Record<string, unknown> {
   if (backend.kind === 'local') return {};
-  const { kind, hosts, ...rest } = backend;
+  const { kind, hosts, mpirunOptions, ...rest } = backend;
   return {
     backend: kind,
-    mpi: { ...(hosts === undefined ? {} : { hosts: hosts.map((h) => `${h.name}:${h.slots}`).join(',') }), ...rest },
+    mpi: {
+      ...(hosts === undefined ? {} : { hosts: hosts.map((h) => `${h.name}:${h.slots}`).join(',') }),
+      ...rest,
+      ...(mpirunOptions === undefined ? {} : { mpirun: mpirunOptions.join(' ') }),
+    },
   };
 }

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import * as fc from 'fast-check';
-import { InputError } from '@monta/core';
+import { InputError, type Strategy } from '@monta/core';
 import { formatDispatch, parseDispatch } from './dispatch-choice.js';
 import { readTrainConfig, trainConfigDocument, trainConfigFrom, type TrainOverrides } from './train-config.js';
+import { settingOf, stepOf } from '../train/setting.js';
 
 function complaint(text: string | undefined, overrides: TrainOverrides = {}): string {
   try {
@@ -29,6 +30,8 @@ seed: 7
 emulate: { timeScale: 100 }
 checkpoint: { every: 10, keep: 2 }
 `;
+
+const sliced: Strategy = { dispatch: 'sliced', combine: 'sliced', chunks: { forward: 2, backward: 2 } };
 
 describe('trainConfigFrom', () => {
   it('is the main job without a file', () => {
@@ -89,6 +92,16 @@ describe('trainConfigFrom', () => {
       emulate: { timeScale: 5 },
       optimizer: { lr: 0.1 },
     });
+  });
+
+  it('drops picks in the step only where a capacity is given', () => {
+    const capacityOf = (text: string): number | undefined => {
+      const setting = settingOf(trainConfigFrom(text, 'train.yaml'));
+      return stepOf(setting, sliced).capacityFactor;
+    };
+    expect(capacityOf('layout: tp=4,dp=2,ep=2\ncapacityFactor: 1.25')).toBe(1.25);
+    expect(capacityOf('layout: tp=4,dp=2,ep=2\ncapacityFactor: false')).toBeUndefined();
+    expect(capacityOf('layout: tp=4,dp=2,ep=2')).toBeUndefined();
   });
 
   it('is written as a document that reads back to the same', () => {
