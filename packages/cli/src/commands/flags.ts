@@ -27,6 +27,7 @@ export const hostFlags = {
   hosts: hostText('a:8,b:8', 'Hosts of an MPI job and the ranks on each (default: this machine)'),
   bind: hostText('address', 'Address of this machine that ranks on other hosts reach'),
   agent: hostText('path', 'Program that starts a command on another host, instead of ssh'),
+  mpirun: hostText('options', 'Further options of mpirun, over those of Monta, in one word: "--mca btl_tcp_links 2"'),
   network: hostText('10.0.0.0/24', 'The network that carries the bytes, where hosts have several'),
 } as const;
 

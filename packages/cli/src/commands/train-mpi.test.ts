@@ -19,7 +19,7 @@ const job = ['--layout', 'tp=2,dp=2,ep=2', '--sequence', '32', '--batch', '4', '
 function losses(command: string, arguments_: readonly string[], output: string): number[] {
   const folder = join(root, output);
   const ran = spawnSync(command, [...arguments_, '--output', folder], { encoding: 'utf8', timeout: 120_000 });
-  expect(ran.stderr + ran.stdout, `${ran.stderr}`).toMatch(/held-out/);
+  expect(ran.stderr + ran.stdout).toMatch(/held-out/);
   expect(ran.status).toBe(0);
   const [run = ''] = readdirSync(folder);
   return readFileSync(join(folder, run, 'metrics.jsonl'), 'utf8')

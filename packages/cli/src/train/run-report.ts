@@ -102,6 +102,12 @@ export function runReport(
   const { config, layout, fabric } = setting;
   const { model, cluster } = config;
   const overMpi = config.backend.kind === 'mpi';
+  const linkBasis =
+    setting.curves === undefined
+      ? overMpi
+        ? 'measured between pairs before the run'
+        : 'as the cluster file says, scaled'
+      : 'as the calibration says';
   const [chosen] = results;
   if (!chosen) throw new Error('a report needs the chosen strategy');
   const predicted = chosen.planned.predicted.trace;
@@ -163,7 +169,7 @@ export function runReport(
       origin: fabric ? 'measured on an emulated network' : 'measured',
       ranOn: `${describeHost()}, ${setting.ranks} ranks as ${overMpi ? 'processes over Open MPI' : 'threads'}`,
       ...(fabric ? { timeScale: fabric.timeScale } : {}),
-      predictionBasis: `kernels timed here one rank at a time; links ${overMpi ? 'measured between pairs before the run' : 'as the cluster file says, scaled'}; overheads measured on empty messages`,
+      predictionBasis: `kernels timed here one rank at a time; links ${linkBasis}; overheads measured on empty messages`,
     },
     plan: { chosen: plan.chosen.label, reasons: plan.reasons },
     loss: {

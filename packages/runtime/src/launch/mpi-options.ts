@@ -1,5 +1,4 @@
 /** The command line of mpirun. */
-import { availableParallelism } from 'node:os';
 import { InputError } from '@monta/core';
 
 export interface MpiHost {
@@ -47,7 +46,7 @@ export function mpirunArguments(settings: MpirunSettings): string[] {
     );
   }
   const given = new Set(mpirunOptions.filter((_, index) => /^--?g?mca$/.test(mpirunOptions[index - 1] ?? '')));
-  const parameters = Object.entries(mcaParameters(settings, availableParallelism())).flatMap(([name, value]) =>
+  const parameters = Object.entries(mcaParameters(settings)).flatMap(([name, value]) =>
     value === undefined || given.has(name) ? [] : ['--mca', name, String(value)],
   );
   return [
@@ -68,9 +67,10 @@ export function mpirunArguments(settings: MpirunSettings): string[] {
   ];
 }
 
-function mcaParameters(settings: MpirunSettings, cores: number): Record<string, string | number | undefined> {
-  const { ranks, hosts, agent, network, lostAfterSeconds } = settings;
-  const local = hosts === undefined ? ranks : Math.max(...hosts.map((host) => host.slots));
+const eagerBytes = 512 << 10;
+
+function mcaParameters(settings: MpirunSettings): Record<string, string | number | undefined> {
+  const { agent, network, lostAfterSeconds } = settings;
   return {
     plm_rsh_agent: agent,
     // Plain messages: what the figures in docs/two-hosts.md were measured with, whatever else is installed.
@@ -81,7 +81,12 @@ function mcaParameters(settings: MpirunSettings, cores: number): Record<string, 
     // A thread takes in and answers what arrives while the rank computes.
     btl_tcp_progress_thread: 1,
     btl_tcp_flags: 'send',
-    mpi_yield_when_idle: local > cores ? 1 : undefined,
+    // Messages up to this size, and the beginning of longer ones, go off without asking: an answer would wait behind the bytes of others.
+    btl_tcp_eager_limit: eagerBytes,
+    btl_tcp_rndv_eager_limit: eagerBytes,
+    btl_tcp_max_send_size: eagerBytes,
+    // Ranks that wait nap by themselves; yielding in every look would put them behind all that wait for a core.
+    mpi_yield_when_idle: 0,
     oob_tcp_keepalive_time: lostAfterSeconds,
     oob_tcp_keepalive_intvl: Math.max(1, Math.round(lostAfterSeconds / 3)),
     oob_tcp_keepalive_probes: 3,

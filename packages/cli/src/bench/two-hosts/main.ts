@@ -45,6 +45,11 @@ const { values: flags } = parseArgs({
     part: { type: 'string' },
   },
 });
+/**
+ * All ranks' bytes queue up before the slow link. Small socket buffers keep the queue short, so that connections share the link evenly: with
+ * large ones, an exchange waits for the connection that was served last. The same for all strategies.
+ */
+const socketOptions = ['sndbuf', 'rcvbuf'].flatMap((name) => ['--mca', `btl_tcp_${name}`, String(128 << 10)]);
 const list = (text: string): string[] => (text === 'none' ? [] : text.split(','));
 const bytes = (text: string): number[] => list(text).map((mebibytes) => Math.round(Number(mebibytes) * 2 ** 20));
 const say = (line: string): void => {
@@ -121,6 +126,7 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       bind: address,
       agent: env('TWO_HOSTS_AGENT'),
       network: env('TWO_HOSTS_NETWORK'),
+      mpirunOptions: socketOptions,
     });
     const hosts = await probeTwoHosts(tp, launcher, address);
     let workload: Workload | undefined;
