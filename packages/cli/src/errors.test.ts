@@ -238,11 +238,11 @@ describe('bad input', () => {
     [
       'an empty text',
       [...train, '--text', './empty.txt'],
-      /empty\.txt is too short to train on: 0 bytes\n {2}expected/,
+      /empty\.txt {2}holds 0 bytes, too few to train on\n {2}expected/,
     ],
-    ['a text shorter than a sequence', [...train, '--text', './short.txt'], /short\.txt is too short/],
+    ['a text shorter than a sequence', [...train, '--text', './short.txt'], /short\.txt {2}holds 9 bytes, too few/],
     ['no text', [...train, '--text', './none.txt'], /none\.txt {2}there is no such file/],
-    ['a folder as text', [...train, '--text', './folder'], /is a folder, a file was expected/],
+    ['a folder as text', [...train, '--text', './folder'], /folder  is a folder, a text file was expected/],
     ['a cut checkpoint', ['convert', 'cut-model', 'x'], /cut-model\/model\.safetensors {2}\S.*truncated/],
     ['a binary checkpoint', ['convert', 'binary-model', 'x'], /model\.safetensors {2}the header's length is \d+ bytes/],
     [

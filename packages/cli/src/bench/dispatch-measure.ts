@@ -98,6 +98,10 @@ const probeRuns = { warmUps: 3, repetitions: 5 };
 /** Chunk counts at which kernels and overheads are probed. */
 const probedChunks = [1, 4];
 
+/** Runs that are not timed. Each process compiles its code for itself, on cores that all share. */
+const threadWarmUps = { tiny: 2, variant: 1 };
+const processWarmUps = { tiny: 10, variant: 2 };
+
 /** Times kernels alone, then runs tiny programs and all variants in turns, and predicts every case from the probes. */
 export async function measureVariants(request: MeasureRequest): Promise<MeasuredVariants> {
   const { ground, variants, routing, seed, rounds, signal } = request;
@@ -118,9 +122,10 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   // one row a rank, one element each: nothing but what the host adds
   const tiny: MoeShape = { ...shape, tokens: shape.layout.tp, hiddenSize: 1 };
   // in every round, so that probes and cases see the same other work on the machine
+  const warmUps = ground.launcher === undefined ? threadWarmUps : processWarmUps;
   const jobs = Array.from({ length: rounds }, (_, round) => [
-    ...strategies.map((strategy) => job(tiny, strategy, round === 0 ? 2 : 0)),
-    ...variants.map(({ strategy }) => job(shape, strategy, round === 0 ? 1 : 0)),
+    ...strategies.map((strategy) => job(tiny, strategy, round === 0 ? warmUps.tiny : 0)),
+    ...variants.map(({ strategy }) => job(shape, strategy, round === 0 ? warmUps.variant : 0)),
   ]).flat();
   let lostSeconds = 0;
   request.onMeasuring?.();

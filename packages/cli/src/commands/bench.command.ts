@@ -112,7 +112,7 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
         parse: parseCount,
         placeholder: 'seconds',
         brief: 'Emulated time that all rounds may take together; longer is less noisy',
-        default: '60',
+        default: '120',
       },
       seed: { kind: 'parsed', parse: parseCount, placeholder: 'number', brief: 'Of the routing', default: '1' },
       calibration: calibrationFlag,

@@ -30,9 +30,19 @@ export interface StepFlags {
   readonly dtype: 'bf16' | 'f32';
 }
 
+/** Tokens of a sequence: given, or 4,096, or what the model allows if that is less. Throws `InputError` where there are none. */
+function sequenceOf(flags: Omit<StepFlags, 'dtype'>, model: MoeModel): number {
+  const sequence = flags.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence);
+  for (const [flag, value] of [
+    ['--sequence', sequence],
+    ['--sequences', flags.sequences],
+  ] as const)
+    if (value < 1) throw new InputError(`there are no tokens: it is ${value}`, { file: flag, expected: 'at least 1' });
+  return sequence;
+}
+
 /** A step of one micro-batch; the sequence defaults to 4,096, or what the model allows if that is less. Throws `InputError`. */
 export function stepOf(model: MoeModel, layout: Layout, flags: StepFlags, strategy: Strategy): StepShape {
-  const sequence = flags.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence);
-  if (sequence < 1 || flags.sequences < 1) throw new InputError('there are no tokens', { expected: 'at least one' });
+  const sequence = sequenceOf(flags, model);
   return { model, layout, sequence, sequences: flags.sequences, microBatches: 1, dtype: flags.dtype, strategy };
 }

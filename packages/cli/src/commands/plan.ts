@@ -1,6 +1,5 @@
 /** `monta plan`: prices every way to dispatch, chooses, and says why. */
 import {
-  checkModelLayout,
   chooseDispatch,
   costModel,
   deviceCount,
@@ -14,15 +13,11 @@ import {
   InputError,
   marginOver,
   moeShape,
-  parseLayout,
   predictStep,
   reasons,
   type Candidate,
   type Choice,
-  type Cluster,
   type FlipSearch,
-  type Layout,
-  type MoeModel,
   type StepPrediction,
   type StepShape,
   type Workload,
@@ -31,9 +26,8 @@ import type { MontaContext } from '../context.js';
 import { loadCalibration, loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
+import { layoutFlag, stepOf } from './layer-inputs.js';
 import type { PlanFlags } from './plan.command.js';
-
-const usualSequence = 4096;
 
 /** Name with chunk counts: `scattered, 4 / 3 chunks`. */
 export function candidateName({ name, strategy: { chunks } }: Candidate): string {
@@ -52,31 +46,15 @@ interface Problem {
 }
 
 /** Reads the layout; a complaint says that it is about the flag. */
-function layoutOf(text: string, cluster: Cluster, model: MoeModel): Layout {
-  try {
-    const layout = parseLayout(text, deviceCount(cluster));
-    checkModelLayout(model, layout);
-    return layout;
-  } catch (error) {
-    throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
-  }
-}
-
 function problemOf(flags: PlanFlags): Problem {
   const cluster = loadCluster(flags.cluster);
   const model = loadModel(flags.model);
-  const layout = layoutOf(flags.layout, cluster, model);
-  const sequence = flags.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence);
-  if (sequence < 1 || flags.sequences < 1) throw new InputError('there are no tokens', { expected: 'at least one' });
-  const step: StepShape = {
-    model,
-    layout,
-    sequence,
-    sequences: flags.sequences,
-    microBatches: 1,
-    dtype: flags.dtype,
-    strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
-  };
+  const layout = layoutFlag(flags.layout, cluster, model);
+  const step = stepOf(model, layout, flags, {
+    dispatch: 'sliced',
+    combine: 'scattered',
+    chunks: { forward: 1, backward: 1 },
+  });
   const measured = flags.calibration === undefined ? {} : loadCalibration(flags.calibration, cluster, flags.dtype);
   const costs = costModel(cluster.device, {
     ...measured,

@@ -1,6 +1,6 @@
 /** `monta train`: plan, train, compare, report. */
-import { formatLayout, formatInteger, formatSeconds, writePerfetto } from '@monta/core';
-import { leadMpirun, readByteText, underMpirun, type Launcher, type TrainReport } from '@monta/runtime';
+import { formatLayout, formatInteger, formatSeconds, namedStrategies, writePerfetto } from '@monta/core';
+import { leadMpirun, prepareStart, readByteText, underMpirun, type Launcher, type TrainReport } from '@monta/runtime';
 import { stringify } from 'yaml';
 import { launcherOf } from '../config/backend-config.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
@@ -128,6 +128,13 @@ export async function runTrain({ console }: MontaContext, flags: TrainFlags, fil
   await (underMpirun() === undefined ? run() : leadMpirun(run));
 }
 
+/** Complains about what cannot be gone on from before anything is measured or written. How tokens travel does not matter to it. */
+function checkResume(setting: Setting, resume: string | undefined): void {
+  if (resume === undefined) return;
+  const strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
+  prepareStart(jobOf(setting, { strategy, role: 'chosen' }, undefined, resume));
+}
+
 async function trainAndReport(
   console: Console,
   flags: TrainFlags,
@@ -139,6 +146,7 @@ async function trainAndReport(
     flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);
   const asked: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
   const text = readByteText(config.data.text, config.data.sequence);
+  checkResume(asked, flags.resume);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));
   await interruptible(async (signal) => {

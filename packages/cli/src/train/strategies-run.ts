@@ -30,7 +30,7 @@ export const tracedSteps = (steps: number): number[] => [
 
 export function jobOf(
   setting: Setting,
-  planned: PlannedStrategy,
+  planned: Pick<PlannedStrategy, 'strategy' | 'role'>,
   checkpointFolder?: string,
   resume?: string,
 ): TrainJob {

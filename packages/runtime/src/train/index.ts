@@ -3,3 +3,4 @@ export * from './train.js';
 export * from './rank-trainer.js';
 export * from './data/byte-data.js';
 export * from './data/brown-corpus.js';
+export { prepareStart, type TrainStart } from './start.js';

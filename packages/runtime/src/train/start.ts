@@ -158,7 +158,8 @@ function differences(state: TrainingState, job: TrainJob): string[] {
   note('seed', state.data?.seed, job.seed);
   note('sequence', state.data?.sequence, job.step.sequence);
   note('sequences per step', state.data?.sequencesPerStep, sequencesPerStep(job));
-  const { optimizer, steps } = (state.job ?? {}) as Partial<TrainJob>;
+  const { optimizer, steps, step } = (state.job ?? {}) as Partial<TrainJob>;
+  note('capacityFactor', step?.capacityFactor, job.step.capacityFactor);
   const { optimizer: optimizerNow, steps: stepsNow } = jobRecord(job) as unknown as TrainJob;
   note('steps', steps, stepsNow);
   for (const key of Object.keys(optimizerNow) as (keyof typeof optimizerNow)[])

