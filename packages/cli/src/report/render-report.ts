@@ -73,18 +73,22 @@ function strategyTable(report: RunReport): string {
   const chosen = strategyOf(report, 'chosen');
   const rows = report.strategies.map((strategy) => {
     const [low, high] = strategy.stepSecondsSpread;
-    const cells: (readonly [text: string, numeric: boolean])[] = [
-      [formatInteger(strategy.steps), true],
-      [formatSeconds(strategy.stepSeconds), true],
-      [`${formatSeconds(low)} – ${formatSeconds(high)}`, true],
-      [strategy.predictedStepSeconds === undefined ? '–' : formatSeconds(strategy.predictedStepSeconds), true],
-      [formatInteger(strategy.tokensPerSecond), true],
-      [chosen === undefined ? '–' : factor(strategy.stepSeconds / chosen.stepSeconds), true],
-      [strategy.lastLoss.toFixed(3), true],
-      [strategy.heldOut?.toFixed(3) ?? '–', true],
+    const cells: (readonly [text: string, below?: string])[] = [
+      [formatInteger(strategy.steps)],
+      [formatSeconds(strategy.stepSeconds), `${formatSeconds(low)} – ${formatSeconds(high)}`],
+      [strategy.predictedStepSeconds === undefined ? '–' : formatSeconds(strategy.predictedStepSeconds)],
+      [formatInteger(strategy.tokensPerSecond)],
+      [chosen === undefined ? '–' : factor(strategy.stepSeconds / chosen.stepSeconds)],
+      [strategy.lastLoss.toFixed(3)],
+      [strategy.heldOut?.toFixed(3) ?? '–'],
     ];
     const name = `<td class="name">${escape(strategy.name)}<br><span class="muted">${roleNames[strategy.role]}</span></td>`;
-    const row = cells.map(([text, numeric]) => `<td${numeric ? ' class="number"' : ''}>${escape(text)}</td>`).join('');
+    const row = cells
+      .map(([text, below]) => {
+        const second = below === undefined ? '' : `<br><span class="muted">${escape(below)}</span>`;
+        return `<td class="number">${escape(text)}${second}</td>`;
+      })
+      .join('');
     return `<tr${strategy.role === 'chosen' ? ' class="chosen"' : ''}>${name}${row}</tr>`;
   });
   const heads = [

@@ -1,6 +1,6 @@
 /** The two-host bench as tables in Markdown, for terminals and for the page alike. */
 import { formatSeconds } from '@monta/core';
-import type { CaseResult, ExchangeResult, LinksResult, RateResult, TwoHostsResult, Way } from './types.js';
+import type { CaseResult, ExchangeResult, LinksResult, PassResult, RateResult, TwoHostsResult, Way } from './types.js';
 
 const mebibyte = 2 ** 20;
 /** Within this share of the best, a choice counts as good. */
@@ -31,24 +31,23 @@ export const linksLine = ({
     )
     .join(', ')}; all ranks copying at once ${(copyBytesPerSecond / 1e9).toFixed(1)} GB/s`;
 
+const timeHeads = ['ms (fastest..slowest)', 'predicted', 'error', 'bound', 'over bound'];
+
+const timeCells = (one: ExchangeResult | PassResult): string[] => [
+  `${ms(one.medianSeconds)} (${ms(one.fastestSeconds)}..${ms(one.slowestSeconds)})`,
+  ms(one.predictedSeconds),
+  signed(one.predictedSeconds / one.medianSeconds - 1),
+  ms(one.boundSeconds),
+  signed(one.medianSeconds / one.boundSeconds - 1),
+];
+
 export const exchangeName = ({ strategy, chunks }: ExchangeResult): string =>
   strategy === 'duplicated' ? 'duplicated' : chunks === 1 ? 'sliced' : `pipelined, ${chunks} chunks`;
 
 /** AllToAll and AllGather alone. */
 export function exchangeTable(results: readonly ExchangeResult[]): string {
   return table(
-    [
-      'TP',
-      'V MiB',
-      'strategy',
-      'ms (fastest..slowest)',
-      'predicted',
-      'error',
-      'bound',
-      'over bound',
-      'vs duplicated',
-      'vs best unchunked',
-    ],
+    ['TP', 'V MiB', 'strategy', ...timeHeads, 'vs duplicated', 'vs best unchunked'],
     0,
     results.map((one) => {
       const alike = results.filter(({ tp, volumeBytes }) => tp === one.tp && volumeBytes === one.volumeBytes);
@@ -58,11 +57,7 @@ export function exchangeTable(results: readonly ExchangeResult[]): string {
         String(one.tp),
         mib(one.volumeBytes),
         exchangeName(one),
-        `${ms(one.medianSeconds)} (${ms(one.fastestSeconds)}..${ms(one.slowestSeconds)})`,
-        ms(one.predictedSeconds),
-        signed(one.predictedSeconds / one.medianSeconds - 1),
-        ms(one.boundSeconds),
-        signed(one.medianSeconds / one.boundSeconds - 1),
+        ...timeCells(one),
         duplicated ? ratio(duplicated.medianSeconds / one.medianSeconds) : '-',
         ratio(unchunked / one.medianSeconds),
       ];
@@ -107,17 +102,7 @@ export function choiceTable(cases: readonly CaseResult[]): string {
 /** Every pass of one case. */
 export function passTable({ passes }: CaseResult): string {
   return table(
-    [
-      'pass',
-      'strategy',
-      'chunks',
-      'ms (fastest..slowest)',
-      'predicted',
-      'error',
-      'bound',
-      'over bound',
-      'vs duplicated',
-    ],
+    ['pass', 'strategy', 'chunks', ...timeHeads, 'vs duplicated'],
     2,
     passes.map((one) => {
       const duplicated = passes.find(
@@ -127,11 +112,7 @@ export function passTable({ passes }: CaseResult): string {
         one.pass,
         one.strategy,
         String(one.chunks),
-        `${ms(one.medianSeconds)} (${ms(one.fastestSeconds)}..${ms(one.slowestSeconds)})`,
-        ms(one.predictedSeconds),
-        signed(one.predictedSeconds / one.medianSeconds - 1),
-        ms(one.boundSeconds),
-        signed(one.medianSeconds / one.boundSeconds - 1),
+        ...timeCells(one),
         duplicated ? ratio(duplicated.medianSeconds / one.medianSeconds) : '-',
       ];
     }),
