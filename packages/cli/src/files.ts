@@ -1,5 +1,5 @@
 /** Reading and writing the files of people: whole files, atomic writes, and errors that say what to do. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { InputError } from '@monta/core';
 import { fileError } from './errors.js';
@@ -48,6 +48,22 @@ export function readTextFile(path: string): string {
 /** Whether a name denotes an existing file or folder. */
 export function pathExists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/**
+ * Makes a folder and those above it that are missing, each by itself: Node's recursive mkdir tries again without end where a file system
+ * refuses new folders with ENOENT, as /proc does. Throws what the system says, or EEXIST where a file stands in the way.
+ */
+export function makeFolders(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  const parent = dirname(path);
+  if (parent !== path) makeFolders(parent);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another run may have made it in the meantime.
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw error;
+  }
 }
 
 /** Makes a rename durable; some file systems refuse to sync folders, and then there is nothing to gain. */

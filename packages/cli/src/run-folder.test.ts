@@ -82,6 +82,15 @@ describe('RunFolder', () => {
     writeFileSync(file, '');
     expect(() => RunFolder.create(join(file, 'runs'), day)).toThrow(InputError);
   });
+
+  it('makes all folders above it that are missing', () => {
+    expect(RunFolder.create(join(root, 'a', 'b', 'c'), day).path).toBe(join(root, 'a', 'b', 'c', '2026-11-24-a'));
+  });
+
+  // Node's recursive mkdir does not return from there.
+  it.runIf(existsSync('/proc/self'))('says when no folder can be made in a place', () => {
+    expect(() => RunFolder.create('/proc/runs/of/mine', day)).toThrow(InputError);
+  });
 });
 
 describe('writeFileAtomically', () => {

@@ -3,10 +3,10 @@
  * into the folder of another, whatever happens.
  */
 import { mkdirSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { InputError } from '@monta/core';
 import { fileError } from './errors.js';
-import { nodeFileSystem, writeFileAtomically, type FileSystem } from './files.js';
+import { makeFolders, nodeFileSystem, writeFileAtomically, type FileSystem } from './files.js';
 
 /** `a` to `z`, then `aa` to `zz`, …: the letters that tell the runs of one day apart, `index` from 0. */
 export function runLetters(index: number): string {
@@ -77,7 +77,7 @@ export class RunFolder {
    */
   static create(parent: string, date: Date, fs: FileSystem = nodeFileSystem): RunFolder {
     try {
-      mkdirSync(parent, { recursive: true });
+      makeFolders(resolve(parent));
     } catch (error) {
       throw fileError(error, parent);
     }
