@@ -130,6 +130,13 @@ describe('renderReport', () => {
     ).toEqual([]);
   });
 
+  it('has a heading for every cell of the strategies', () => {
+    const [, heads = '', rows = ''] = /<thead><tr>(.*?)<\/tr><\/thead><tbody>(.*?)<\/tbody>/su.exec(page) ?? [];
+    const columns = heads.match(/<th[ >]/gu)?.length;
+    for (const row of rows.split('</tr>').slice(0, -1)) expect(row.match(/<td[ >]/gu)).toHaveLength(columns ?? 0);
+    expect(columns).toBe(8);
+  });
+
   it('says that the network is emulated, what is predicted, and that the example is invented', () => {
     expect(page).toContain('<b>Emulated:</b> the network');
     expect(page).toContain('<b>Predicted:</b>');

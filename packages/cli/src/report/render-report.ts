@@ -94,8 +94,7 @@ function strategyTable(report: RunReport): string {
   const heads = [
     'strategy',
     'steps',
-    'step',
-    '10 – 90 %',
+    'step, 10 – 90 %',
     'predicted',
     'tokens/s',
     'over chosen',
