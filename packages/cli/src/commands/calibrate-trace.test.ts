@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getCluster, readPerfetto, type Measurement, type Span } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runMonta } from '../app.js';
+import { monta } from '../testing.js';
 import { readMeasurementFile } from '../calibrate/read-measurements.js';
 
 let folder = '';
@@ -16,17 +16,6 @@ let timeScale = 1;
 let spans: readonly Span[] = [];
 let measurements: readonly Measurement[] = [];
 let warnings: readonly string[] = [];
-
-async function monta(...inputs: string[]) {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(inputs, '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
-  return { ...text, code };
-}
 
 /** One replica of two ranks on each of two nodes: gathers stay inside the nodes, exchanges cross. */
 const place = ['--cluster', 'laptop-2x2', '--layout', 'tp=2,dp=2,ep=2'];

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readCalibration, writePerfetto, type Span } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runMonta } from '../app.js';
+import { monta } from '../testing.js';
 
 const fixtures = fileURLToPath(new URL('../../../core/src/cost/calibration/fixtures/', import.meta.url));
 const inside = readFileSync(join(fixtures, 'nccl-inside-node.csv'), 'utf8');
@@ -14,17 +14,6 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'monta-calibrate-'));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
-
-async function monta(...inputs: string[]) {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(inputs, '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
-  return { ...text, code };
-}
 
 /** Writes a file into the test's folder and gives its path. */
 function put(name: string, text: string): string {

@@ -7,21 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readPerfetto, type Span } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runMonta } from '../app.js';
+import { monta } from '../testing.js';
 
 let folder = '';
 const file = (name: string): string => join(folder, name);
-
-async function monta(...inputs: string[]) {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(inputs, '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
-  return { ...text, code };
-}
 
 async function json<T>(...inputs: string[]): Promise<T> {
   const { out, err, code } = await monta(...inputs, '--json');

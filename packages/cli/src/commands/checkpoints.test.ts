@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runMonta } from '../app.js';
+import { monta } from '../testing.js';
 
 const fixture = fileURLToPath(new URL('../../../../fixtures/hf/tiny-qwen3-moe', import.meta.url));
 
@@ -15,17 +15,6 @@ beforeAll(() => {
 afterAll(() => {
   rmSync(folder, { recursive: true });
 });
-
-async function monta(...inputs: string[]) {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(inputs, '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
-  return { ...text, code };
-}
 
 describe('monta convert and inspect', () => {
   it('go from a model folder to a sharded state and back in another type', async () => {

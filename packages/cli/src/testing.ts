@@ -1,0 +1,20 @@
+/** Runs command lines as tests do: in this process, both streams caught, no environment. */
+import { runMonta } from './app.js';
+
+export interface Ran {
+  readonly out: string;
+  readonly err: string;
+  readonly code: number;
+}
+
+/** Runs one command line, without `node` and the script. */
+export async function monta(...inputs: string[]): Promise<Ran> {
+  const text = { out: '', err: '' };
+  const stream = (name: 'out' | 'err') => ({
+    write: (written: string) => {
+      text[name] += written;
+    },
+  });
+  const code = await runMonta(inputs, '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
+  return { ...text, code };
+}
