@@ -76,7 +76,8 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     'router',
     `moe.router.backward.${p.combined}`,
     work('gemm', combinedRows, {
-      flops: 4 * hiddenSize * experts,
+      // The input's gradient of every row; the weight's only of the own slice's.
+      flops: 2 * hiddenSize * experts * (1 + (p.combined === 'replica' ? 1 / layout.tp : 1)),
       bytes: 3 * hiddenSize * elementBytes + 12 * experts,
     }),
     [

@@ -4,8 +4,6 @@
  */
 import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
-import { combineScope } from './dispatchers/strategies.js';
-import type { Strategy } from './dispatchers/strategies.js';
 import { activationOf, sliceStart } from './moe-shape.js';
 
 /**
@@ -36,13 +34,12 @@ const expertNames = (family: string): { block: string; gate: string; up: string;
     : { block: 'mlp', gate: 'gate_proj', up: 'up_proj', down: 'down_proj' };
 
 /** All parameters of a model, in checkpoint order. */
-export function parameters(model: MoeModel, layout: Layout, strategy: Strategy): Parameter[] {
+export function parameters(model: MoeModel, layout: Layout): Parameter[] {
   const { hiddenSize: h, headDim, attentionHeads, keyValueHeads, vocabSize } = model;
   const activation = activationOf(layout);
   const one = layout.tp === 1;
   const copies: Bucket = one ? 'dense' : 'partial';
   const normBucket: Bucket = activation === 'sequence' ? copies : 'dense';
-  const routerBucket: Bucket = combineScope(strategy, activation) === 'slice' ? copies : 'dense';
   const column = { axis: 0, over: 'tp' } as const;
   const row = { axis: 1, over: 'tp' } as const;
   // Fewer key/value heads than TP ranks: every rank holds them all and contributes the heads it uses.
@@ -82,8 +79,9 @@ export function parameters(model: MoeModel, layout: Layout, strategy: Strategy):
       );
     list.push({ name: `${prefix}post_attention_layernorm.weight`, shape: [h], bucket: normBucket });
     if (model.moeLayers[layer]) {
+      // Every rank contributes its own slice's tokens, whoever else differentiates them: the sum then has one order for all dispatchers.
       const moe = `${prefix}${names.block}.`;
-      list.push({ name: `${moe}gate.weight`, shape: [model.experts, h], bucket: routerBucket });
+      list.push({ name: `${moe}gate.weight`, shape: [model.experts, h], bucket: copies });
       for (let expert = 0; expert < model.experts; expert++) {
         const of = `${moe}experts.${expert}.`;
         const shard = (axis: number) => ({ shard: { axis, over: 'etp' as const }, expert, bucket: 'expert' as const });

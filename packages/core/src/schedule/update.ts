@@ -20,10 +20,10 @@ export const gradientRegion = (bucket: Bucket, elements: number): Region => ({
 const buckets: readonly Bucket[] = ['partial', 'dense', 'expert'];
 
 export function updateTemplate(step: StepShape): Template {
-  const { model, layout, strategy } = step;
+  const { model, layout } = step;
   const builder = new TemplateBuilder();
   // The last rank's shards are the longest or equal; sizes of one bucket's group agree because its members hold the same shards.
-  const elements = bucketElements(parameters(model, layout, strategy), model, layout, worldSize(layout) - 1);
+  const elements = bucketElements(parameters(model, layout), model, layout, worldSize(layout) - 1);
   const present = buckets.filter((bucket) => elements[bucket] > 0);
   for (const bucket of present) {
     builder.region(gradientRegion(bucket, elements[bucket]));

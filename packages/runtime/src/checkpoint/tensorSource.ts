@@ -2,7 +2,7 @@
  * Where the tensors of a model come from: a Hugging Face folder or a training state, read block by block, so that a rank takes its shards
  * and a converter a few rows at a time.
  */
-import { parameters, shardRange, type Layout, type MoeModel, type Parameter, type Strategy } from '@monta/core';
+import { parameters, shardRange, type Layout, type MoeModel, type Parameter } from '@monta/core';
 import type { ParameterData, ParameterStore } from '../execute/index.js';
 
 /** What a checkpoint can hold of a parameter: the float32 weight and AdamW's moments. */
@@ -28,12 +28,9 @@ export interface TensorSource {
 
 /** One rank. */
 export const loneLayout: Layout = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, etp: 1, edp: 1, sequenceParallel: false };
-/** Names, shapes and shards of parameters are the same for every strategy. */
-const anyStrategy: Strategy = { dispatch: 'sliced', combine: 'sliced', chunks: { forward: 1, backward: 1 } };
 
 /** All parameters of a model in checkpoint order, sharded as a layout does. */
-export const modelParameters = (model: MoeModel, layout: Layout = loneLayout): Parameter[] =>
-  parameters(model, layout, anyStrategy);
+export const modelParameters = (model: MoeModel, layout: Layout = loneLayout): Parameter[] => parameters(model, layout);
 
 /** Conversions go through pieces of about this many elements. */
 export const pieceElements = 1 << 18;

@@ -69,11 +69,11 @@ export class ParameterStore {
 
   /** Allocates the rank's share in its memory (zeros until loaded or initialised). */
   constructor(step: StepShape, rank: number, memory: CpuMemory) {
-    const { model, layout, strategy } = step;
+    const { model, layout } = step;
     this.step = step;
     this.rank = rank;
     this.#memory = memory;
-    this.list = parameters(model, layout, strategy);
+    this.list = parameters(model, layout);
     const total: Record<Bucket, number> = { partial: 0, dense: 0, expert: 0 };
     const held = this.list.filter((parameter) => holdsParameter(parameter, model, layout, rank));
     for (const bucket of Object.keys(bucketGroups) as Bucket[])

@@ -170,7 +170,7 @@ export function compare(actual: CaseResult, expected: CaseResult): string[] {
 /** What differs between a case's first step on real ranks and the float64 reference on all its sequences at once. */
 export function compareToReference(actual: CaseResult, given: RankCase): { wrong: string[]; dropped: boolean } {
   const { step } = given;
-  const list = parameters(step.model, step.layout, step.strategy);
+  const list = parameters(step.model, step.layout);
   const values = new Map(
     parameterShapes(step.model).map(({ name, shape }) => [
       name,

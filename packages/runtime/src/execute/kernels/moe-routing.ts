@@ -153,7 +153,16 @@ const routeBackward =
       );
       const size = { rows: tokens, inputs: hiddenSize, outputs: experts };
       linearInputGrad(gemm, size, dlogits, weight, call.floats('normed.gradient'));
-      linearWeightGrad(gemm, size, dlogits, scopedFloats(call, routing, 'moe.normed', scope), gradient);
+      // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over TP.
+      const rows = routing.tokens('slice');
+      const own = scope === 'slice' ? 0 : routing.slice.start * experts;
+      linearWeightGrad(
+        gemm,
+        { ...size, rows },
+        dlogits.subarray(own, own + rows * experts),
+        scopedFloats(call, routing, 'moe.normed', 'slice'),
+        gradient,
+      );
     });
   };
 
