@@ -16,6 +16,7 @@ export * from './bench/collectives.js';
 export * from './bench/two-hosts.js';
 export type { Exchange } from './bench/two-hosts-types.js';
 export * from './bench/dispatch-host.js';
+export * from './bench/collective-cost.js';
 export { loadMpi, mpiLibraryAvailable } from './comm/mpi/index.js';
 export * from './bench/dispatch-kernels.js';
 export * from './probe/index.js';

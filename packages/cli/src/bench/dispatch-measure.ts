@@ -1,6 +1,5 @@
 /** Runs variants of a dispatch on real ranks in one job, and lays prediction and bound beside every case. */
 import {
-  dispatchProgram,
   type Cluster,
   type CollectiveCurves,
   type HeldBy,
@@ -13,7 +12,8 @@ import {
 import {
   measureDispatch,
   probeDispatchKernels,
-  withSeenLatencies,
+  fitCollectiveCost,
+  withoutLatencies,
   type DispatchJob,
   type DispatchMeasurement,
   type FabricOptions,
@@ -143,16 +143,12 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   const perRound = strategies.length + variants.length;
   const probes = measured.filter((_, index) => index % perRound < strategies.length);
   const timed = measured.filter((_, index) => index % perRound >= strategies.length);
-  const runs = probes.map(({ job: of, spans }) => ({
-    program: dispatchProgram(of.shape, of.strategy, of.passes),
-    spans,
-  }));
-  // The latencies of an emulated network are its own; those of a real one are what its ranks see.
-  const seen =
-    ground.fabric === undefined && ground.launcher !== undefined
-      ? withSeenLatencies(ground.seen, shape.layout, runs)
-      : ground.seen;
-  const probe = readHost(probes, seen, { hostCores: ground.hostCores, kernels });
+  const { hostCores } = ground;
+  // Processes move their bytes themselves, on the cores that all of them share; for threads there are movers.
+  const processes = ground.fabric === undefined && ground.launcher !== undefined;
+  const seen = processes ? withoutLatencies(ground.seen) : ground.seen;
+  const read = readHost(probes, seen, { hostCores, kernels });
+  const probe = processes ? withCollectiveCost(read, probes, strategies.length, seen) : read;
   const workload = benchWorkload(seen, shape, routing, seed, probe, request.curves?.(probe.collectiveSeconds));
   const cases = variants.flatMap((variant, index) =>
     casesOf(
@@ -164,6 +160,25 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
     ),
   );
   return { cases, workload, probe, lostSeconds, jobSeconds };
+}
+
+/** What a sleeping rank and a late mover would add is in the cost of collectives, where there are no movers. */
+function withCollectiveCost(
+  read: MachineProbe,
+  rounds: readonly DispatchMeasurement[],
+  perRound: number,
+  cluster: Cluster,
+): MachineProbe {
+  const empty = rounds.slice(0, perRound).flatMap(({ job: { shape, strategy } }, index) =>
+    benchPasses.map((pass, which) => {
+      const own = rounds.filter((_, at) => at % perRound === index);
+      const seconds = median(own.flatMap(({ passSeconds }) => passSeconds[which] ?? []));
+      return { shape, strategy, pass, seconds: seconds - read.startSeconds };
+    }),
+  );
+  const { hostCores, kernels } = read;
+  const { coreSeconds, delaySeconds } = fitCollectiveCost(empty, { cluster, hostCores, kernels });
+  return { ...read, wakeSeconds: 0, coreSeconds, collectiveSeconds: delaySeconds };
 }
 
 function casesOf(

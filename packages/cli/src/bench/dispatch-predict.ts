@@ -28,12 +28,14 @@ import type { BenchPass } from './dispatch-cases.js';
 /** What probes found out about this machine; no measured case goes into it. */
 export interface MachineProbe {
   /** The cores that ranks share, and what moves their bytes. */
-  readonly hostCores: Omit<HostCores, 'wakeSeconds'>;
+  readonly hostCores: Omit<HostCores, 'wakeSeconds' | 'collectiveSeconds'>;
   readonly kernels: ReadonlyMap<string, KernelRate>;
   /** From a collective's last byte and latency to its end. */
   readonly collectiveSeconds: number;
   /** From a collective's end to the start of a kernel that waited for it. */
   readonly wakeSeconds: number;
+  /** Core seconds of a rank for each collective, where ranks move their own bytes. */
+  readonly coreSeconds?: number;
   /** From a pass's start on the last rank until its first collective has all its members. */
   readonly startSeconds: number;
 }
@@ -67,7 +69,12 @@ export function benchWorkload(
     kernels: probe.kernels,
     ...(curves === undefined ? {} : { curves }),
   });
-  const hostCores: HostCores = { ...probe.hostCores, wakeSeconds: probe.wakeSeconds };
+  const { wakeSeconds, coreSeconds } = probe;
+  const hostCores: HostCores = {
+    ...probe.hostCores,
+    wakeSeconds,
+    ...(coreSeconds === undefined ? {} : { collectiveSeconds: coreSeconds }),
+  };
   return { cluster: seen, shape, routing, seed, model, hostCores, scope: 'dispatch' };
 }
 
@@ -108,7 +115,7 @@ function latencyOf(shape: MoeShape, seen: Cluster): (operation: Operation, rank:
 export function readHost(
   measured: readonly DispatchMeasurement[],
   seen: Cluster,
-  known: Omit<MachineProbe, 'collectiveSeconds' | 'wakeSeconds' | 'startSeconds'>,
+  known: Pick<MachineProbe, 'hostCores' | 'kernels'>,
 ): MachineProbe {
   const overheads = measured.map(({ job, spans }) =>
     hostOverheads(dispatchProgram(job.shape, job.strategy, job.passes), spans, latencyOf(job.shape, seen)),

@@ -49,6 +49,7 @@ type Event =
   | { readonly kind: 'attempt'; readonly rank: number; readonly lane: number }
   | { readonly kind: 'end'; readonly rank: number; readonly operation: number }
   | { readonly kind: 'awake'; readonly rank: number; readonly operation: number }
+  | { readonly kind: 'received'; readonly rank: number; readonly operation: number; readonly work: number }
   | { readonly kind: 'kernel'; readonly kernel: RunningKernel; readonly version: number }
   | { readonly kind: 'flow'; readonly bundle: CollectiveBundle; readonly version: number };
 
@@ -114,9 +115,12 @@ export class Engine {
       case 'awake':
         this.#awake(event.rank, event.operation);
         break;
+      case 'received':
+        this.#work('collective', event.rank, event.operation, event.work);
+        break;
       case 'kernel':
         if (event.version !== event.kernel.version) break;
-        this.#processors.end(event.kernel);
+        this.#processors.end(event.kernel, this.#now);
         this.#end(event.kernel.rank, event.kernel.operation);
         break;
       case 'flow':
@@ -224,14 +228,12 @@ export class Engine {
       this.#queue.push({ kind: 'end', rank, operation: flat.index }, this.#now);
       return;
     }
-    this.#processors.start({
-      rank,
-      operation: flat.index,
-      remaining: price.seconds,
-      rate: 0,
-      since: this.#now,
-      version: 0,
-    });
+    this.#work('kernel', rank, flat.index, price.seconds);
+  }
+
+  /** Work on the processors, at the end of which an operation ends. */
+  #work(kind: RunningKernel['kind'], rank: number, operation: number, seconds: number): void {
+    this.#processors.start({ kind, rank, operation, remaining: seconds, rate: 0, since: this.#now, version: 0 });
   }
 
   #arrive(rank: number, flat: FlatOperation): void {
@@ -344,12 +346,17 @@ export class Engine {
     }
   }
 
-  /** A member's own bytes are through; what is left is latency. */
+  /** A member's own bytes are through; what is left is latency, and what its rank does itself. */
   #finish(meeting: Meeting, member: number): void {
     const rank = meeting.channel.members[member] ?? 0;
     const latency = meeting.priced?.latencySeconds[member] ?? 0;
     this.#happening(meeting, member).through = this.#now;
-    this.#queue.push({ kind: 'end', rank, operation: meeting.operations[member] ?? 0 }, this.#now + latency);
+    const operation = meeting.operations[member] ?? 0;
+    const { body } = this.#happening(meeting, member).flat.operation;
+    const rounds = body.kind === 'collective' && body.name === 'all_reduce' ? 2 : 1;
+    const work = rounds * (this.#job.hostCores?.collectiveSeconds ?? 0);
+    const event: Event = work > 0 ? { kind: 'received', rank, operation, work } : { kind: 'end', rank, operation };
+    this.#queue.push(event, this.#now + latency);
   }
 
   #end(rank: number, index: number): void {

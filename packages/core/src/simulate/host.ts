@@ -13,11 +13,19 @@ export interface HostCores {
    * cores are left, kernels and movers share the cores evenly; what movers do not use goes to the kernels.
    */
   readonly movers?: { readonly threads: number; readonly bytesPerSecond: number };
+  /**
+   * A rank spends so many seconds of a core on every collective (an all_reduce is two): posting its messages, noticing that others came. It does so
+   * once the bytes are through. At most as many ranks as there are cores do so at a time, first come, first served: collectives at the same
+   * time slow each other down, and ranks that came together part.
+   */
+  readonly collectiveSeconds?: number;
   /** A rank's thread that slept while its collective was under way takes so long to go on with a kernel. */
   readonly wakeSeconds?: number;
 }
 
+/** A kernel, or what a rank does itself for a collective. */
 export interface RunningKernel {
+  readonly kind: 'kernel' | 'collective';
   readonly rank: number;
   readonly operation: number;
   remaining: number;
@@ -28,6 +36,9 @@ export interface RunningKernel {
 
 interface Host {
   readonly kernels: Set<RunningKernel>;
+  /** Of `kernels`, those of collectives, and more that wait for a core. */
+  collectives: number;
+  readonly waiting: RunningKernel[];
   /** Bytes a second that the movers of this host move now. */
   moving: number;
 }
@@ -47,6 +58,8 @@ export class Processors {
     this.#held = new Float64Array(ranks);
     this.#hosts = Array.from({ length: Math.ceil(ranks / (cores?.ranksPerHost ?? 1)) }, () => ({
       kernels: new Set<RunningKernel>(),
+      collectives: 0,
+      waiting: [],
       moving: 0,
     }));
   }
@@ -57,14 +70,27 @@ export class Processors {
 
   start(kernel: RunningKernel): void {
     const host = this.#host(kernel.rank);
+    if (kernel.kind === 'collective') {
+      if (host.collectives >= (this.#cores?.cores ?? Infinity)) {
+        host.waiting.push(kernel);
+        return;
+      }
+      host.collectives += 1;
+    }
     host.kernels.add(kernel);
     this.#dirty.add(host);
   }
 
-  end(kernel: RunningKernel): void {
+  end(kernel: RunningKernel, now: number): void {
     const host = this.#host(kernel.rank);
     host.kernels.delete(kernel);
     this.#dirty.add(host);
+    if (kernel.kind === 'kernel') return;
+    host.collectives -= 1;
+    const next = host.waiting.shift();
+    if (!next) return;
+    next.since = now;
+    this.start(next);
   }
 
   /** A collective of `rank` takes multiprocessors, or with a negative amount gives them back. */

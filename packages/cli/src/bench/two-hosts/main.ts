@@ -7,9 +7,8 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { Workload } from '@monta/core';
 import { loadMpi, mpiLauncher, processorName } from '@monta/runtime';
-import { caseResult } from './cases.js';
+import { finalResults, screenCase, type ScreenedCase } from './cases.js';
 import { exchangeResults } from './exchanges.js';
 import { probeTwoHosts } from './hosts.js';
 import {
@@ -40,7 +39,9 @@ const { values: flags } = parseArgs({
     cases: { type: 'string', default: '0.25,1,4' },
     skewed: { type: 'string', default: '0.25,1' },
     repetitions: { type: 'string', default: '9' },
-    rounds: { type: 'string', default: '5' },
+    /** Of all strategies, and then of the fastest. */
+    rounds: { type: 'string', default: '3' },
+    'final-rounds': { type: 'string', default: '15' },
     /** Where the run on host a leaves its result; set by the run outside. */
     part: { type: 'string' },
   },
@@ -92,7 +93,7 @@ function onHosts(rate: string, part: string): Promise<void> {
   const script = fileURLToPath(new URL('../../../../../scripts/two-hosts', import.meta.url));
   const own = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2), '--part', part];
   return new Promise((resolve, reject) => {
-    const child = spawn(script, ['--rate', rate, '--limit', '3000', '--', ...own], { stdio: 'inherit' });
+    const child = spawn(script, ['--rate', rate, '--limit', '5000', '--', ...own], { stdio: 'inherit' });
     child.once('error', reject);
     child.once('close', (code) =>
       code === 0 ? resolve() : reject(new Error(`the run at ${rate} ended with code ${code}`)),
@@ -110,7 +111,7 @@ async function measureRate(quick: boolean): Promise<RateResult> {
   const rate = env('TWO_HOSTS_RATE');
   const address = env('TWO_HOSTS_ADDRESS');
   const chunkCounts = quick ? [1, 2] : list(flags.chunks).map(Number);
-  const rounds = quick ? 2 : Number(flags.rounds);
+  const [rounds, finalRounds] = quick ? [2, 2] : [Number(flags.rounds), Number(flags['final-rounds'])];
   const kinds: readonly (readonly [RoutingKind, readonly number[]])[] = quick
     ? [['uniform', bytes('0.25')]]
     : [
@@ -129,20 +130,17 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       mpirunOptions: socketOptions,
     });
     const hosts = await probeTwoHosts(tp, launcher, address);
-    let workload: Workload | undefined;
-    const own: CaseResult[] = [];
+    const screened: ScreenedCase[] = [];
     for (const [routing, volumes] of kinds)
-      for (const volume of volumes) {
-        const measured = await caseResult(hosts, volume, routing, chunkCounts, rounds);
-        workload = measured.workload;
-        own.push(measured.result);
-      }
+      for (const volume of volumes) screened.push(await screenCase(hosts, volume, routing, chunkCounts, rounds));
+    const own = screened.length > 0 ? await finalResults(launcher, screened, finalRounds) : [];
     cases.push(...own);
     const volumes = quick ? bytes('2') : bytes(flags.mib);
-    // Exchanges are predicted with what the cases found the hosts to add to every collective.
-    if (workload !== undefined && volumes.length > 0) {
+    // Exchanges are predicted with what the last case found the hosts to add to every collective.
+    const last = screened.at(-1);
+    if (last !== undefined && volumes.length > 0) {
       const repetitions = quick ? 3 : Number(flags.repetitions);
-      const measured = await exchangeResults(hosts, volumes, chunkCounts, repetitions, workload);
+      const measured = await exchangeResults(hosts, volumes, chunkCounts, repetitions, last.workload);
       links.push(measured.links);
       exchanges.push(...measured.results);
       say(`\nlink ${rate}, ${linksLine(measured.links)}\n\n${exchangeTable(measured.results)}`);

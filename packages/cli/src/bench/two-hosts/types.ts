@@ -28,7 +28,7 @@ export interface PassResult {
   readonly predictedSeconds: number;
 }
 
-/** A way through the layer: halves and chunk counts of both passes. */
+/** A way through the layer: halves and chunk counts of both passes, measured once more after the first rounds. */
 export interface Way {
   readonly strategy: string;
   readonly forwardChunks: number;

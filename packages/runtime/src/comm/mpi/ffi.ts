@@ -45,23 +45,9 @@ export interface Mpi {
   size(communicator: Handle): number;
   /** A communicator of the same ranks whose messages meet no others; errors come back as codes. Collective. */
   duplicate(communicator: Handle): Handle;
-  /** Writes the request into `requests[index]`. The buffer must stay reachable until the request is done. */
-  send(
-    buffer: Uint8Array,
-    peer: number,
-    tag: number,
-    communicator: Handle,
-    requests: BigUint64Array,
-    index: number,
-  ): void;
-  receive(
-    buffer: Uint8Array,
-    peer: number,
-    tag: number,
-    communicator: Handle,
-    requests: BigUint64Array,
-    index: number,
-  ): void;
+  /** Writes the request into `cell`, an array of one. The buffer must stay reachable until the request is done. */
+  send(buffer: Uint8Array, peer: number, tag: number, communicator: Handle, cell: BigUint64Array): void;
+  receive(buffer: Uint8Array, peer: number, tag: number, communicator: Handle, cell: BigUint64Array): void;
   /**
    * Lets MPI work, and finds requests that are done among the first `count`: their places go to `places`, their statuses to
    * `statuses`. Returns how many; `failed` when some carry an error in their status.
@@ -73,7 +59,7 @@ export interface Mpi {
     statuses: Int32Array,
   ): { readonly done: number; readonly failed: boolean };
   /** Takes back a receive that was never matched. */
-  cancel(requests: BigUint64Array, index: number): void;
+  cancel(cell: BigUint64Array): void;
   errorText(code: number): string;
   /** memcpy; ranges must not overlap. */
   copy(target: Uint8Array, source: Uint8Array): void;
@@ -195,24 +181,17 @@ function bind(library: Library): Mpi {
       returnErrors(made);
       return made;
     },
-    send: (buffer, peer, tag, communicator, requests, index) =>
-      check(
-        'MPI_Isend',
-        isend(buffer, buffer.length, bytes, peer, tag, communicator, requests.subarray(index, index + 1)),
-      ),
-    receive: (buffer, peer, tag, communicator, requests, index) =>
-      check(
-        'MPI_Irecv',
-        irecv(buffer, buffer.length, bytes, peer, tag, communicator, requests.subarray(index, index + 1)),
-      ),
+    send: (buffer, peer, tag, communicator, cell) =>
+      check('MPI_Isend', isend(buffer, buffer.length, bytes, peer, tag, communicator, cell)),
+    receive: (buffer, peer, tag, communicator, cell) =>
+      check('MPI_Irecv', irecv(buffer, buffer.length, bytes, peer, tag, communicator, cell)),
     testSome: (count, requests, places, statuses) => {
       const code = testsome(count, requests, done, places, statuses);
       if (code !== errInStatus) check('MPI_Testsome', code);
       // MPI_UNDEFINED, a negative number, when nothing is under way.
       return { done: Math.max(0, done[0] ?? 0), failed: code === errInStatus };
     },
-    cancel: (requests, index) => {
-      const cell = requests.subarray(index, index + 1);
+    cancel: (cell) => {
       check('MPI_Cancel', cancel(cell));
       check('MPI_Wait', wait(cell, null));
     },

@@ -19,6 +19,8 @@ export class Group {
   /** The number that each member gave to the group, by place; -1: not heard of yet. */
   private readonly numbers: number[];
   private unknown: number;
+  /** The other places, the next one first, so that no member is everyone's first target. */
+  readonly others: readonly number[];
 
   constructor(
     /** `lane/name`. */
@@ -30,6 +32,7 @@ export class Group {
   ) {
     this.numbers = members.map((_, index) => (index === place ? number : -1));
     this.unknown = members.length - 1;
+    this.others = Array.from({ length: members.length - 1 }, (_, index) => (place + 1 + index) % members.length);
   }
 
   get size(): number {

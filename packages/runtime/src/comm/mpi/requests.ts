@@ -17,6 +17,8 @@ const firstCapacity = 64;
 
 export class Requests {
   private handles = new BigUint64Array(0);
+  /** Each handle alone, into which MPI writes a new request. */
+  private cells: BigUint64Array[] = [];
   private places = new Int32Array(0);
   private statuses = new Int32Array(0);
   private readonly inFlight: (InFlight | undefined)[] = [];
@@ -38,7 +40,7 @@ export class Requests {
   send(buffer: Uint8Array, peer: number, tag: number, completed: Completion): void {
     for (const piece of cut(buffer)) {
       const slot = this.take(piece, completed);
-      this.mpi.send(piece, peer, tag, this.communicator, this.handles, slot);
+      this.mpi.send(piece, peer, tag, this.communicator, at(this.cells, slot));
     }
   }
 
@@ -47,13 +49,13 @@ export class Requests {
     let slot = -1;
     for (const piece of cut(buffer)) {
       slot = this.take(piece, completed);
-      this.mpi.receive(piece, peer, tag, this.communicator, this.handles, slot);
+      this.mpi.receive(piece, peer, tag, this.communicator, at(this.cells, slot));
     }
     return slot;
   }
 
   cancel(slot: number): void {
-    this.mpi.cancel(this.handles, slot);
+    this.mpi.cancel(at(this.cells, slot));
     this.release(slot);
   }
 
@@ -62,14 +64,15 @@ export class Requests {
     const { done, failed } = this.mpi.testSome(this.inFlight.length, this.handles, this.places, this.statuses);
     if (done === 0) return false;
     // Completions post new requests, which may take the slots and the arrays.
-    const finished = Array.from({ length: done }, (_, index) => {
+    const finished: (InFlight | undefined)[] = [];
+    const errors: number[] = [];
+    for (let index = 0; index < done; index++) {
       const slot = at(this.places, index);
-      const entry = at(this.inFlight, slot);
-      const error = failed ? at(this.statuses, index * statusInts + statusErrorInt) : 0;
+      finished.push(at(this.inFlight, slot));
+      errors.push(failed ? at(this.statuses, index * statusInts + statusErrorInt) : 0);
       this.release(slot);
-      return { entry, error };
-    });
-    for (const { entry, error } of finished) entry?.completed(error);
+    }
+    finished.forEach((entry, index) => entry?.completed(at(errors, index)));
     return true;
   }
 
@@ -89,12 +92,14 @@ export class Requests {
     const handles = new BigUint64Array(capacity).fill(this.mpi.nullRequest);
     handles.set(this.handles);
     this.handles = handles;
+    this.cells = Array.from(handles, (_, slot) => handles.subarray(slot, slot + 1));
     this.places = new Int32Array(capacity);
     this.statuses = new Int32Array(capacity * statusInts);
   }
 }
 
 function cut(buffer: Uint8Array): Uint8Array[] {
+  if (buffer.length <= pieceBytes) return buffer.length === 0 ? [] : [buffer];
   return Array.from({ length: Requests.pieces(buffer.length) }, (_, index) =>
     buffer.subarray(index * pieceBytes, (index + 1) * pieceBytes),
   );

@@ -11,7 +11,7 @@ import { bytesOf, type Extent, type Operation } from '../local/operation.js';
 import { reductionBlocks, starts } from '../local/transfers.js';
 import { MpiError, type Mpi } from './ffi.js';
 import { stream, type Group, type Stream } from './group.js';
-import { describeOperation, disagreement, headerBytes, readHeader, writeHeader } from './header.js';
+import { describeOperation, disagreement, Header, headerBytes, issuedOf, readHeader } from './header.js';
 import { Requests } from './requests.js';
 import type { Staging } from './staging.js';
 
@@ -113,7 +113,7 @@ export class Transfer {
     const { group } = this;
     const { length } = operation.send;
     if (bytesOf(operation.type, length) <= smallReductionBytes) {
-      const contributions = this.others().map((peer) => {
+      const contributions = this.group.others.map((peer) => {
         this.post('send', operation.send, peer, stream.data);
         return { peer, view: this.stage(length, peer) };
       });
@@ -122,19 +122,21 @@ export class Transfer {
       return;
     }
     const counts = reductionBlocks(length, group.size);
-    yield* this.reduce(operation, counts, this.block(operation.send, counts, group.place));
-    this.gather({ ...operation, send: this.block(operation.send, counts, group.place) }, counts);
+    const own = at(this.blocks(operation.send, counts), group.place);
+    yield* this.reduce(operation, counts, own);
+    this.gather({ ...operation, send: own }, counts);
   }
 
   /** Each member collects the contributions to its block and adds them up in rank order. */
   private *reduce(operation: Operation, counts: Int32Array, target: Extent): Generator<undefined, void> {
-    const own = at(counts, this.group.place);
-    const contributions = this.others().map((peer) => {
-      this.post('send', this.block(operation.send, counts, peer), peer, stream.data);
-      return { peer, view: this.stage(own, peer) };
+    const blocks = this.blocks(operation.send, counts);
+    const own = at(blocks, this.group.place);
+    const contributions = this.group.others.map((peer) => {
+      this.post('send', at(blocks, peer), peer, stream.data);
+      return { peer, view: this.stage(own.length, peer) };
     });
     yield;
-    this.addUp(this.block(operation.send, counts, this.group.place), { ...target, length: own }, contributions);
+    this.addUp(own, { ...target, length: own.length }, contributions);
   }
 
   private addUp(own: Extent, target: Extent, contributions: readonly { peer: number; view: View }[]): void {
@@ -154,11 +156,11 @@ export class Transfer {
 
   private exchange(operation: Operation): void {
     const [from, to] = [starts(operation.receiveCounts), starts(operation.counts)];
-    for (const peer of this.others()) {
+    for (const peer of this.group.others) {
       const block = part(operation.type, operation.receive, at(from, peer), at(operation.receiveCounts, peer));
       this.post('receive', block, peer, stream.data);
     }
-    for (const peer of this.others()) {
+    for (const peer of this.group.others) {
       this.post(
         'send',
         part(operation.type, operation.send, at(to, peer), at(operation.counts, peer)),
@@ -178,52 +180,50 @@ export class Transfer {
   private gather(operation: Operation, counts: Int32Array): void {
     const me = this.group.place;
     const own = { ...operation.send, length: at(counts, me) };
-    for (const peer of this.others())
-      this.post('receive', this.block(operation.receive, counts, peer), peer, stream.data);
-    for (const peer of this.others()) this.post('send', own, peer, stream.data);
-    this.copy(own, this.block(operation.receive, counts, me));
+    const blocks = this.blocks(operation.receive, counts);
+    for (const peer of this.group.others) this.post('receive', at(blocks, peer), peer, stream.data);
+    for (const peer of this.group.others) this.post('send', own, peer, stream.data);
+    this.copy(own, at(blocks, me));
   }
 
   private spread(operation: Operation): void {
     const root = operation.peer;
     if (root !== this.group.place) this.post('receive', operation.receive, root, stream.data);
-    else for (const peer of this.others()) this.post('send', operation.send, peer, stream.data);
+    else for (const peer of this.group.others) this.post('send', operation.send, peer, stream.data);
   }
 
   private exchangeHeaders(): void {
     const { operation } = this.party;
     const bytes = headerBytes(this.group.size);
     const message = operation.kind === 'send' || operation.kind === 'receive';
-    const peers = message ? [operation.peer] : this.others();
+    const peers = message ? [operation.peer] : this.group.others;
     const [own, theirs]: [Stream, Stream] = !message
       ? [stream.header, stream.header]
       : operation.kind === 'send'
         ? [stream.senderHeader, stream.receiverHeader]
         : [stream.receiverHeader, stream.senderHeader];
-    const room = new ArrayBuffer(2 * bytes * peers.length);
+    const header = new Header(this.party, this.group.size);
+    const room = new ArrayBuffer(bytes * peers.length);
     for (const [index, peer] of peers.entries()) {
-      const header = new Uint8Array(room, 2 * bytes * index, bytes);
+      const answer = new Uint8Array(room, bytes * index, bytes);
       this.missing.add(peer);
       this.outstanding += 1;
-      this.host.requests.receive(header, at(this.group.members, peer), this.group.receiveTag(theirs), (error) => {
+      this.host.requests.receive(answer, at(this.group.members, peer), this.group.receiveTag(theirs), (error) => {
         this.outstanding -= 1;
-        if (error === 0) this.compare(header, peer);
+        if (error === 0) this.compare(header, answer, peer);
         else this.note(error);
       });
     }
-    for (const [index, peer] of peers.entries()) {
-      const header = new Uint8Array(room, 2 * bytes * index + bytes, bytes);
-      writeHeader(header, this.party, peer);
-      this.sendFrom(header, peer, own);
-    }
+    for (const peer of peers) this.sendFrom(header.for(peer), peer, own);
   }
 
-  private compare(header: Uint8Array, peer: number): void {
+  private compare(mine: Header, theirs: Uint8Array, peer: number): void {
     const { group, party } = this;
-    const theirs = readHeader(header, at(group.members, peer), peer, group.place, group.size);
     this.missing.delete(peer);
-    this.ready = Math.max(this.ready, theirs.issued);
-    const difference = disagreement(party, theirs, group.title);
+    this.ready = Math.max(this.ready, issuedOf(theirs));
+    if (mine.same(theirs, peer)) return;
+    const read = readHeader(theirs, at(group.members, peer), peer, group.place, group.size);
+    const difference = disagreement(party, read, group.title);
     if (difference !== undefined) throw new CommunicationError(party.rank, difference);
   }
 
@@ -263,15 +263,12 @@ export class Transfer {
     mpi.copy(memory.u8({ type, ...to }), memory.u8({ type, ...from }));
   }
 
-  /** Block `place` of blocks that lie one after another. */
-  private block(whole: Extent, counts: Int32Array, place: number): Extent {
-    return part(this.party.operation.type, whole, at(starts(counts), place), at(counts, place));
-  }
-
-  /** The other places, the next one first, so that no member is everyone's first target. */
-  private others(): number[] {
-    const { place, size } = this.group;
-    return Array.from({ length: size - 1 }, (_, index) => (place + 1 + index) % size);
+  /** Blocks of all places, one after another. */
+  private blocks(whole: Extent, counts: Int32Array): Extent[] {
+    const firsts = starts(counts);
+    return this.group.members.map((_, place) =>
+      part(this.party.operation.type, whole, at(firsts, place), at(counts, place)),
+    );
   }
 }
 
