@@ -19,7 +19,7 @@ import {
   type FabricOptions,
   type Launcher,
 } from '@monta/runtime';
-import { benchPasses, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
+import { benchPasses, halvesName, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
 import {
   benchWorkload,
   bindingOf,
@@ -97,6 +97,8 @@ export interface MeasuredVariants {
 const probeRuns = { warmUps: 3, repetitions: 5 };
 /** Chunk counts at which kernels and overheads are probed. */
 const probedChunks = [1, 4];
+/** What the cost of collectives is fitted to; other halves are made of the same collectives. */
+const fitted = ['duplicated', 'sliced', 'scattered'];
 
 /** Runs that are not timed. Each process compiles its code for itself, on cores that all share. */
 const threadWarmUps = { tiny: 2, variant: 1 };
@@ -169,13 +171,13 @@ function withCollectiveCost(
   perRound: number,
   cluster: Cluster,
 ): MachineProbe {
-  const empty = rounds.slice(0, perRound).flatMap(({ job: { shape, strategy } }, index) =>
-    benchPasses.map((pass, which) => {
-      const own = rounds.filter((_, at) => at % perRound === index);
-      const seconds = median(own.flatMap(({ passSeconds }) => passSeconds[which] ?? []));
-      return { shape, strategy, pass, seconds: seconds - read.startSeconds };
-    }),
-  );
+  const empty = rounds.slice(0, perRound).flatMap(({ job: { shape, strategy } }, index) => {
+    if (!fitted.includes(halvesName(strategy))) return [];
+    const own = rounds.filter((_, at) => at % perRound === index);
+    // without bytes, both passes do the same
+    const seconds = median(own.flatMap(({ passSeconds }) => passSeconds.flat()));
+    return { shape, strategy, pass: benchPasses[0], seconds: seconds - read.startSeconds };
+  });
   const { hostCores, kernels } = read;
   const { coreSeconds, delaySeconds } = fitCollectiveCost(empty, { cluster, hostCores, kernels });
   return { ...read, wakeSeconds: 0, coreSeconds, collectiveSeconds: delaySeconds };

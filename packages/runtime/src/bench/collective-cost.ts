@@ -50,65 +50,50 @@ export const withoutLatencies = (cluster: Cluster): Cluster => ({
   tiers: cluster.tiers.map((tier) => ({ ...tier, latencySeconds: 0 })),
 });
 
-/** Share of a figure by which it is varied to see what it does. */
-const nudge = 0.05;
-const iterations = 8;
+/** Factors by which the search varies a figure, coarse to fine. */
+const strides = [4, 2, 1.4, 1.15, 1.05];
+/** Below this share of the shortest dispatch, a figure might as well be 0. */
+const negligible = 1e-4;
 
 /**
- * Least squares of the relative errors, by Gauss and Newton; neither figure goes below 0. Needs dispatches of different chunk counts: with one
- * alone, the two figures cannot be told apart. Throws `InputError` without any.
+ * Least squares of the relative errors. The search goes down from step to step, coarse to fine: the errors are no smooth function of the figures,
+ * since what a dispatch waits for changes with them. Needs dispatches of different chunk counts: with one alone, the two figures cannot be
+ * told apart. Throws `InputError` without any.
  */
 export function fitCollectiveCost(empty: readonly EmptyDispatch[], ground: CollectiveGround): CollectiveCost {
   if (empty.length === 0) throw new InputError('no dispatch was measured', { expected: 'one or more' });
-  const errors = (cost: Figures): number[] => empty.map((one) => simulatedSeconds(one, ground, cost) / one.seconds - 1);
-  // From the shortest: all its time is one or the other.
   const shortest = Math.min(...empty.map(({ seconds }) => seconds));
-  let best: Figures = [shortest / 100, shortest / 20];
-  let found = errors(best);
-  for (let iteration = 0; iteration < iterations; iteration++) {
-    const step = [best[0] || shortest / 1000, best[1] || shortest / 1000].map((figure) => figure * nudge);
-    const byCore = differences(errors([best[0] + step[0], best[1]]), found, step[0]);
-    const byDelay = differences(errors([best[0], best[1] + step[1]]), found, step[1]);
-    const next = solve(best, found, byCore, byDelay);
-    const errorsNext = errors(next);
-    if (meanSquare(errorsNext) >= meanSquare(found)) break;
-    [best, found] = [next, errorsNext];
-  }
-  const [coreSeconds, delaySeconds] = best;
-  return { coreSeconds, delaySeconds, error: Math.sqrt(meanSquare(found)) };
+  const least = shortest * negligible;
+  const known = new Map<string, number>();
+  const errorAt = (figures: Figures): number => {
+    const key = figures.map((figure) => figure.toExponential(6)).join();
+    const error =
+      known.get(key) ?? meanSquare(empty.map((one) => simulatedSeconds(one, ground, figures) / one.seconds - 1));
+    known.set(key, error);
+    return error;
+  };
+  let best: Figures = [shortest / 40, shortest / 10];
+  for (const stride of strides)
+    for (let improved = true; improved;) {
+      const [core, delay] = best;
+      const around = [stride, 1, 1 / stride].flatMap((a) =>
+        [stride, 1, 1 / stride].map((b): Figures => [clip(core * a, least), clip(delay * b, least)]),
+      );
+      const next = around.reduce((found, one) => (errorAt(one) < errorAt(found) ? one : found), best);
+      improved = errorAt(next) < errorAt(best);
+      best = next;
+    }
+  const [coreSeconds, delaySeconds] = best.map((figure) => (figure <= least ? 0 : figure)) as [number, number];
+  return { coreSeconds, delaySeconds, error: Math.sqrt(errorAt(best)) };
 }
 
 /** Core seconds and delay of a collective. */
 type Figures = readonly [number, number];
 
+const clip = (figure: number, least: number): number => Math.max(figure, least);
+
 const meanSquare = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value * value, 0) / values.length;
-
-const differences = (after: readonly number[], before: readonly number[], step: number): number[] =>
-  after.map((value, index) => (value - before[index]) / step);
-
-const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, value, i) => sum + value * b[i], 0);
-
-/** The figures at which the linearized errors are least, none below 0. */
-function solve([a, b]: Figures, errors: readonly number[], byA: readonly number[], byB: readonly number[]): Figures {
-  const alone = (at: number, slopes: readonly number[], base: readonly number[]): number =>
-    Math.max(0, at - dot(slopes, base) / (dot(slopes, slopes) || 1));
-  const [aa, ab, bb] = [dot(byA, byA), dot(byA, byB), dot(byB, byB)];
-  const determinant = aa * bb - ab * ab;
-  if (determinant > 1e-9 * aa * bb) {
-    const [ea, eb] = [dot(byA, errors), dot(byB, errors)];
-    const [nextA, nextB] = [a - (ea * bb - eb * ab) / determinant, b - (eb * aa - ea * ab) / determinant];
-    if (nextA >= 0 && nextB >= 0) return [nextA, nextB];
-  }
-  // On the border, where one of them is 0.
-  const withoutA = errors.map((error, i) => error - a * byA[i]);
-  const withoutB = errors.map((error, i) => error - b * byB[i]);
-  const onB: Figures = [0, alone(b, byB, withoutA)];
-  const onA: Figures = [alone(a, byA, withoutB), 0];
-  const left = ([x, y]: Figures): number =>
-    meanSquare(errors.map((error, i) => error + (x - a) * byA[i] + (y - b) * byB[i]));
-  return left(onA) < left(onB) ? onA : onB;
-}
 
 function simulatedSeconds(
   { shape, strategy, pass }: EmptyDispatch,

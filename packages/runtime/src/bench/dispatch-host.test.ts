@@ -1,6 +1,6 @@
-import { dispatchProgram, getCluster, type MoeShape, type Program, type Span, type Strategy } from '@monta/core';
+import { dispatchProgram, type MoeShape, type Program, type Span, type Strategy } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { hostOverheads, probeMover, withSeenLatencies } from './dispatch-host.js';
+import { hostOverheads, probeMover } from './dispatch-host.js';
 import { measureDispatch } from '../execute/measure-dispatch.js';
 import { drawnCounts, probeDispatchKernels } from './dispatch-kernels.js';
 
@@ -44,19 +44,6 @@ describe('probes of the host', () => {
     expect(overheads.wakeSeconds).toBeGreaterThanOrEqual(0.125);
     // a mover can't be early: what the network takes by itself is no overhead
     expect(hostOverheads(program, spans, () => 3).collectiveSeconds).toBe(0);
-  });
-
-  it('tell the latency of every tier that empty collectives cross', () => {
-    const cluster = getCluster('laptop-2x2');
-    const program = dispatchProgram(shape, strategy, ['backward']);
-    // Two ranks of one host gather, pairs across hosts exchange: 2 and 5 each, all_reduce twice that.
-    const spans = spansOf(program, 0, 0, 0).map((span) => {
-      const rounds = span.operation.includes('all_reduce') ? 2 : 1;
-      return { ...span, end: span.ready + rounds * (span.lane === 'inter' ? 5 : 2) };
-    });
-    const seen = withSeenLatencies(cluster, shape.layout, [{ program, spans }]);
-    expect(seen.tiers.map(({ latencySeconds }) => latencySeconds)).toEqual([2, 5]);
-    expect(withSeenLatencies(cluster, shape.layout, [])).toEqual(cluster);
   });
 
   it('draw the counts that real ranks exchange', async () => {

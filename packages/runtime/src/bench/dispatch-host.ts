@@ -3,10 +3,7 @@
  * a second its mover carries, read off a transfer through a network that is faster than any mover.
  */
 import {
-  groupMembers,
-  tierBetween,
   type Cluster,
-  type Layout,
   type MoeShape,
   type Operation,
   type Program,
@@ -70,42 +67,6 @@ export function hostOverheads(
     wakeSeconds: median([...wakes.values()]),
     // spans count from the start of their rank: the last one to start counts least
     startSeconds: median([...starts.values()].map((ofStep) => Math.min(...ofStep.values()))),
-  };
-}
-
-/** A program that moved next to nothing, and what its ranks did. */
-export interface EmptyRun {
-  readonly program: Program;
-  readonly spans: readonly Span[];
-}
-
-/**
- * The cluster with latencies as its ranks see them: for every tier, the mean time of collectives that cross it and move next to nothing,
- * without the worst 5 %. On hosts over MPI it holds what posting messages, waking up and taking turns on a core add. A tier that none crosses
- * keeps its latency.
- */
-export function withSeenLatencies(cluster: Cluster, layout: Layout, runs: readonly EmptyRun[]): Cluster {
-  const seconds: number[][] = cluster.tiers.map(() => []);
-  for (const { program, spans } of runs) {
-    const bodies = new Map<string, Operation['body']>();
-    for (const template of Object.values(program.templates))
-      for (const { id, body } of template.operations) bodies.set(`${template.name}/${id}`, body);
-    for (const { operation, rank, ready, end } of spans) {
-      const body = bodies.get(operation);
-      if (body?.kind !== 'collective') continue;
-      const peers = groupMembers(layout, body.group, rank).filter((peer) => peer !== rank);
-      if (peers.length === 0) continue;
-      const tier = Math.max(...peers.map((peer) => tierBetween(cluster, rank, peer)));
-      // Reducing and gathering again are two rounds.
-      seconds[tier]?.push((end - ready) / (body.name === 'all_reduce' ? 2 : 1));
-    }
-  }
-  return {
-    ...cluster,
-    tiers: cluster.tiers.map((tier, index) => {
-      const seen = seconds[index] ?? [];
-      return seen.length === 0 ? tier : { ...tier, latencySeconds: trimmedMean(seen) };
-    }),
   };
 }
 
