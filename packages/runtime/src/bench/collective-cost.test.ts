@@ -8,7 +8,7 @@ import {
   type Strategy,
 } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { fitCollectiveCost, withoutLatencies, type EmptyDispatch } from './collective-cost.js';
+import { fitCollectiveCost, type EmptyDispatch } from './collective-cost.js';
 
 const cluster = getCluster('laptop-2x4');
 const shape: MoeShape = {
@@ -34,7 +34,7 @@ const empties = (coreSeconds: number, delaySeconds: number, of = strategies): Em
     const { multiprocessors: _, ...device } = cluster.device;
     const simulation = simulatePass(
       {
-        cluster: withoutLatencies(cluster),
+        cluster,
         shape,
         routing: { kind: 'uniform' },
         seed: 1,

@@ -1,5 +1,5 @@
 /**
- * What a collective costs where ranks share cores and move their own bytes, as processes over MPI do: fitted to dispatches that move next to
+ * What a collective costs where ranks share cores: fitted to dispatches that move next to
  * nothing, in few and in many chunks. Two figures explain them: core time, which adds up over all that is under way on the host, and a
  * delay, which does not.
  */
@@ -37,7 +37,7 @@ export interface CollectiveCost {
 
 /** Where the dispatches ran. */
 export interface CollectiveGround {
-  /** Its latencies count for nothing here: the delay of collectives holds them. */
+  /** Its latencies come on top of the delay: `withoutLatencies` where they are part of it. */
   readonly cluster: Cluster;
   readonly hostCores: HostCores;
   /** Kernels as timed alone; without them they take no time. */
@@ -102,7 +102,7 @@ function simulatedSeconds(
 ): number {
   const { multiprocessors: _, ...device } = cluster.device;
   const workload: Workload = {
-    cluster: withoutLatencies(cluster),
+    cluster,
     shape,
     routing: { kind: 'uniform' },
     seed: 1,
