@@ -67,7 +67,10 @@ it('two dispatchers give the same losses bit for bit, two seeds do not', { timeo
     ['pipelined', { forward: 2, backward: 4 }],
     ['scattered', { forward: 3, backward: 2 }],
   ] as const)
-    expect({ name, losses: await losses({ ...namedStrategies[name], chunks }, 1) }).toEqual({ name, losses: duplicated });
+    expect({ name, losses: await losses({ ...namedStrategies[name], chunks }, 1) }).toEqual({
+      name,
+      losses: duplicated,
+    });
   const otherSeed = await losses({ ...namedStrategies.scattered, chunks: { forward: 3, backward: 2 } }, 2);
   expect(Math.abs((otherSeed.at(-1) ?? NaN) - (duplicated.at(-1) ?? NaN))).toBeGreaterThan(1e-3);
 });

@@ -120,7 +120,9 @@ function text(read: (buffer: Uint8Array, length: Int32Array) => number): string 
   const buffer = new Uint8Array(2 * textBytes);
   const length = new Int32Array(1);
   read(buffer, length);
-  return new TextDecoder().decode(buffer.subarray(0, length[0])).trim();
+  // Open MPI counts the final zero of its version, and not that of its errors.
+  const zero = buffer.indexOf(0);
+  return new TextDecoder().decode(buffer.subarray(0, Math.min(length[0] ?? 0, zero < 0 ? Infinity : zero))).trim();
 }
 
 function bind(library: Library): Mpi {
