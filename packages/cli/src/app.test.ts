@@ -3,21 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { clusterPresets, countParameters, getModel, modelPresets, readCluster } from '@monta/core';
-import { runMonta } from './app.js';
+import { monta } from './testing.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-app-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-async function monta(...inputs: string[]) {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(inputs, '9.9.9', { stdout: stream('out'), stderr: stream('err'), env: {} });
-  return { ...text, code };
-}
 
 function file(name: string, content: string): string {
   const path = join(folder, name);

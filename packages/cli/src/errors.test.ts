@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { InputError } from '@monta/core';
-import { runMonta } from './app.js';
+import { monta } from './testing.js';
 import { describeFailure, fileError, Interrupted } from './errors.js';
 import { createStyle } from './output/style.js';
 
@@ -179,13 +179,6 @@ describe('bad input', () => {
     rmSync(folder, { recursive: true });
   });
 
-  async function monta(inputs: readonly string[]) {
-    const text = { out: '', err: '' };
-    const stream = (name: 'out' | 'err') => ({ write: (written: string) => void (text[name] += written) });
-    const code = await runMonta(inputs, '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
-    return { ...text, code };
-  }
-
   const train = ['train', '--no-compare', '--steps', '1', '--output', 'runs'];
   const plan = ['plan', '--model', '2x70b', '--layout', 'tp=8,dp=2,ep=2', '--sequence', '4096'];
   const calibrated = [...plan, '--cluster', 'a800-2x8', '--calibration'];
@@ -264,7 +257,7 @@ describe('bad input', () => {
     });
 
   it.each(cases)('%s: one message, exit code 2, earlier runs untouched', async (_, inputs, message) => {
-    const { out, err, code } = await monta(placed(inputs));
+    const { out, err, code } = await monta(...placed(inputs));
     expect(err.replaceAll(`${folder}/`, '')).toMatch(message);
     expect(code).toBe(2);
     expect(out).toBe('');

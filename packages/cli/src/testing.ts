@@ -7,6 +7,9 @@ export interface Ran {
   readonly code: number;
 }
 
+/** What `monta --version` then says. */
+export const testVersion = '9.9.9';
+
 /** Runs one command line, without `node` and the script. */
 export async function monta(...inputs: string[]): Promise<Ran> {
   const text = { out: '', err: '' };
@@ -15,6 +18,6 @@ export async function monta(...inputs: string[]): Promise<Ran> {
       text[name] += written;
     },
   });
-  const code = await runMonta(inputs, '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
+  const code = await runMonta(inputs, testVersion, { stdout: stream('out'), stderr: stream('err'), env: {} });
   return { ...text, code };
 }

@@ -1,22 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { summarizeErrors } from '../bench/dispatch-report.js';
-import { runMonta } from '../app.js';
+import { monta, type Ran } from '../testing.js';
 import { parseChunks, parseEmulate } from './bench.command.js';
 
-async function bench(...inputs: string[]) {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(['bench', 'dispatch', ...inputs], '0', {
-    stdout: stream('out'),
-    stderr: stream('err'),
-    env: {},
-  });
-  return { ...text, code };
-}
+const bench = (...inputs: string[]): Promise<Ran> => monta('bench', 'dispatch', ...inputs);
 
 interface Case {
   readonly name: string;

@@ -1,16 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { runMonta } from '../app.js';
+import { monta, type Ran } from '../testing.js';
 
-async function plan(...inputs: string[]) {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(['plan', ...inputs], '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
-  return { ...text, code };
-}
+const plan = (...inputs: string[]): Promise<Ran> => monta('plan', ...inputs);
 
 interface Pass {
   readonly seconds: number;

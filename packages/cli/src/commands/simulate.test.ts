@@ -3,22 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Span } from '@monta/core';
-import { runMonta } from '../app.js';
+import { monta, type Ran } from '../testing.js';
 import { ganttText, lettersOf } from './simulate-gantt.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-simulate-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-async function simulate(...inputs: string[]) {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(['simulate', ...inputs], '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
-  return { ...text, code };
-}
+const simulate = (...inputs: string[]): Promise<Ran> => monta('simulate', ...inputs);
 
 interface Result {
   readonly kind: string;

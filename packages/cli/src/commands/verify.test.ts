@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { testsOverMpi } from '../../../runtime/src/comm/mpi/testing.js';
-import { runMonta } from '../app.js';
+import { monta, type Ran } from '../testing.js';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../../../fixtures/hf/${name}`, import.meta.url));
 
@@ -17,16 +17,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-async function verify(...inputs: string[]): Promise<{ out: string; err: string; code: number }> {
-  const text = { out: '', err: '' };
-  const stream = (name: 'out' | 'err') => ({
-    write: (written: string) => {
-      text[name] += written;
-    },
-  });
-  const code = await runMonta(['verify', ...inputs], '0', { stdout: stream('out'), stderr: stream('err'), env: {} });
-  return { ...text, code };
-}
+const verify = (...inputs: string[]): Promise<Ran> => monta('verify', ...inputs);
 
 interface Result {
   readonly folder: string;
