@@ -3,6 +3,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import {
   chooseDispatch,
   didYouMean,
+  fixedStrategies,
   worldSize,
   InputError,
   type Cluster,
@@ -167,11 +168,8 @@ export function picked(
     : undefined;
   const choice = best && pick(halvesName(best.strategy), best.strategy.chunks);
   if (!choice) throw new InputError('the planner could not choose among the measured cases');
-  const fixed = [
-    ...['duplicated', 'sliced', 'scattered'].map((name) => pick(name, { forward: 1, backward: 1 })),
-    pick('sliced', { forward: 4, backward: 4 }),
-  ].filter((one) => one !== undefined);
-  const [bestFixed] = [...fixed].sort((a, b) => total(a) - total(b));
+  const fixed = fixedStrategies.flatMap((strategy) => pick(halvesName(strategy), strategy.chunks) ?? []);
+  const [bestFixed] = fixed.sort((a, b) => total(a) - total(b));
   const duplicated = pick('duplicated', { forward: 1, backward: 1 });
   return { choice, ...(duplicated ? { duplicated } : {}), ...(bestFixed ? { bestFixed } : {}) };
 }

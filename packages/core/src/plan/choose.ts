@@ -6,7 +6,7 @@ import type { UnknownEstimate } from '../cost/index.js';
 import { InputError } from '../units/errors.js';
 import type { Layout } from '../layout/layout.js';
 import {
-  namedStrategies,
+  fixedStrategies,
   allHalves,
   strategyName,
   unsupportedStrategy,
@@ -52,9 +52,6 @@ export interface ChoiceOptions {
 }
 
 export const defaultChunkCounts: readonly number[] = [1, 2, 3, 4, 6, 8, 12, 16];
-
-/** Chunks that MoNTA's public code cuts into, whatever the shape. */
-const pipelinedChunks = 4;
 
 /** Expert tensor parallel sizes that a layout could use with the same expert groups: divisors of tp for which every rank keeps experts. */
 export function alternativeEtps(shape: MoeShape): number[] {
@@ -180,12 +177,11 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
       fastest.backward = Math.min(fastest.backward, backward.seconds);
       add(candidates, halves, forward, backward);
     }
-    for (const [name, halves] of Object.entries(namedStrategies)) {
+    for (const { chunks, ...halves } of fixedStrategies) {
       if (unsupportedStrategy(halves, shape) !== undefined) continue;
-      const chunks = name === 'pipelined' ? pipelinedChunks : 1;
-      const forward = pricer.price(halves, 'forward', chunks);
+      const forward = pricer.price(halves, 'forward', chunks.forward);
       if ('known' in forward) return forward;
-      const backward = pricer.price(halves, 'backward', chunks);
+      const backward = pricer.price(halves, 'backward', chunks.backward);
       if ('known' in backward) return backward;
       add(fixed, halves, forward, backward);
     }

@@ -120,7 +120,7 @@ export class Engine {
         break;
       case 'kernel':
         if (event.version !== event.kernel.version) break;
-        this.#processors.end(event.kernel, this.#now);
+        this.#processors.end(event.kernel);
         this.#end(event.kernel.rank, event.kernel.operation);
         break;
       case 'flow':

@@ -81,16 +81,14 @@ export class Processors {
     this.#dirty.add(host);
   }
 
-  end(kernel: RunningKernel, now: number): void {
+  end(kernel: RunningKernel): void {
     const host = this.#host(kernel.rank);
     host.kernels.delete(kernel);
     this.#dirty.add(host);
     if (kernel.kind === 'kernel') return;
     host.collectives -= 1;
     const next = host.waiting.shift();
-    if (!next) return;
-    next.since = now;
-    this.start(next);
+    if (next) this.start(next);
   }
 
   /** A collective of `rank` takes multiprocessors, or with a negative amount gives them back. */

@@ -2,7 +2,7 @@
  * Dispatch and combine between two hosts: every strategy and chunk count measured, predicted from the links, and left to the plan. The fastest
  * few and what the plan took are then measured again, in more rounds: the fastest of a hundred ways in a few rounds is fast by luck.
  */
-import { allHalves, chooseDispatch, InputError, type Strategy, type Workload } from '@monta/core';
+import { allHalves, chooseDispatch, fixedStrategies, InputError, type Strategy, type Workload } from '@monta/core';
 import { measureDispatch, type DispatchJob, type Launcher } from '@monta/runtime';
 import { benchPasses, dispatchVariants, halvesName, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
 import { measureVariants, type DispatchCase } from '../dispatch-measure.js';
@@ -97,27 +97,19 @@ export async function finalResults(
 }
 
 function resultOf({ tp, volumeBytes, routing, cases, chosen, finalists }: ScreenedCase, way: WayThrough): CaseResult {
-  const names = [...new Set(finalists.map(({ name }) => name))];
-  const counts = [...new Set(finalists.map(({ strategy }) => strategy.chunks.forward))];
   return {
     tp,
     volumeBytes,
     routing,
     passes: cases.map(passResult),
     chosen: present(way(halvesName(chosen), chosen.chunks.forward, chosen.chunks.backward)),
-    best: fastest(waysOf(names, counts, way)),
+    best: fastest(waysOf(finalists, way)),
     duplicated: present(way('duplicated', 1, 1)),
-    bestFixed: fastest(fixedWays.flatMap(([name, chunks]) => way(name, chunks, chunks) ?? [])),
+    bestFixed: fastest(
+      fixedStrategies.flatMap((one) => way(halvesName(one), one.chunks.forward, one.chunks.backward) ?? []),
+    ),
   };
 }
-
-/** What people fix without a plan. */
-const fixedWays = [
-  ['duplicated', 1],
-  ['sliced', 1],
-  ['scattered', 1],
-  ['sliced', 4],
-] as const;
 
 /** What the plan took, the fixed ways, and the variants of the fastest ways. */
 function finalistsOf(
@@ -129,9 +121,7 @@ function finalistsOf(
     (name, pass, chunks) =>
       cases.find((one) => one.name === name && one.pass === pass && one.chunks === chunks)?.medianSeconds,
   );
-  const names = [...new Set(variants.map(({ name }) => name))];
-  const counts = [...new Set(variants.map(({ strategy }) => strategy.chunks.forward))];
-  const ways = waysOf(names, counts, way).sort((a, b) => a.seconds - b.seconds);
+  const ways = waysOf(variants, way).sort((a, b) => a.seconds - b.seconds);
   const limit = (ways[0]?.seconds ?? 0) * (1 + finalistShare);
   const keys = new Set<string>();
   for (const { strategy, forwardChunks, backwardChunks, seconds } of ways) {
@@ -139,8 +129,8 @@ function finalistsOf(
     if (seconds > limit || new Set([...keys, ...both]).size > mostFinalists) break;
     for (const key of both) keys.add(key);
   }
-  for (const [name, chunks] of fixedWays) keys.add(`${name} ${chunks}`);
-  for (const pass of benchPasses) keys.add(`${halvesName(chosen)} ${chosen.chunks[pass]}`);
+  for (const one of [...fixedStrategies, chosen])
+    for (const pass of benchPasses) keys.add(`${halvesName(one)} ${one.chunks[pass]}`);
   return variants.filter(({ name, strategy }) => keys.has(`${name} ${strategy.chunks.forward}`));
 }
 
@@ -174,11 +164,14 @@ const wayThrough =
       : { strategy, forwardChunks, backwardChunks, seconds: forward + backward };
   };
 
-/** All ways: halves are the same in both passes, chunk counts are not. */
-const waysOf = (names: readonly string[], counts: readonly number[], way: WayThrough): Way[] =>
-  names.flatMap((name) =>
+/** All ways of these variants: halves are the same in both passes, chunk counts are not. */
+function waysOf(variants: readonly DispatchVariant[], way: WayThrough): Way[] {
+  const names = [...new Set(variants.map(({ name }) => name))];
+  const counts = [...new Set(variants.map(({ strategy }) => strategy.chunks.forward))];
+  return names.flatMap((name) =>
     counts.flatMap((forward) => counts.flatMap((backward) => way(name, forward, backward) ?? [])),
   );
+}
 
 const present = (way: Way | undefined): Way => {
   if (way === undefined) throw new Error('the plan chose what was not measured');

@@ -100,7 +100,7 @@ export class Transfer {
         this.post('receive', operation.receive, operation.peer, stream.message);
         break;
       case 'reduce_scatter':
-        yield* this.reduce(operation, operation.counts, operation.receive);
+        yield* this.reduce(this.blocks(operation.send, operation.counts), operation.receive);
         break;
       case 'all_reduce':
         yield* this.reduceAll(operation);
@@ -122,14 +122,14 @@ export class Transfer {
       return;
     }
     const counts = reductionBlocks(length, group.size);
-    const own = at(this.blocks(operation.send, counts), group.place);
-    yield* this.reduce(operation, counts, own);
+    const blocks = this.blocks(operation.send, counts);
+    const own = at(blocks, group.place);
+    yield* this.reduce(blocks, own);
     this.gather({ ...operation, send: own }, counts);
   }
 
   /** Each member collects the contributions to its block and adds them up in rank order. */
-  private *reduce(operation: Operation, counts: Int32Array, target: Extent): Generator<undefined, void> {
-    const blocks = this.blocks(operation.send, counts);
+  private *reduce(blocks: readonly Extent[], target: Extent): Generator<undefined, void> {
     const own = at(blocks, this.group.place);
     const contributions = this.group.others.map((peer) => {
       this.post('send', at(blocks, peer), peer, stream.data);
@@ -155,25 +155,12 @@ export class Transfer {
   }
 
   private exchange(operation: Operation): void {
-    const [from, to] = [starts(operation.receiveCounts), starts(operation.counts)];
-    for (const peer of this.group.others) {
-      const block = part(operation.type, operation.receive, at(from, peer), at(operation.receiveCounts, peer));
-      this.post('receive', block, peer, stream.data);
-    }
-    for (const peer of this.group.others) {
-      this.post(
-        'send',
-        part(operation.type, operation.send, at(to, peer), at(operation.counts, peer)),
-        peer,
-        stream.data,
-      );
-    }
-    const me = this.group.place;
-    const own = at(operation.counts, me);
-    this.copy(
-      part(operation.type, operation.send, at(to, me), own),
-      part(operation.type, operation.receive, at(from, me), own),
-    );
+    const { others, place } = this.group;
+    const from = this.blocks(operation.receive, operation.receiveCounts);
+    const to = this.blocks(operation.send, operation.counts);
+    for (const peer of others) this.post('receive', at(from, peer), peer, stream.data);
+    for (const peer of others) this.post('send', at(to, peer), peer, stream.data);
+    this.copy(at(to, place), at(from, place));
   }
 
   /** `send` of every member into its block of `receive`. */
