@@ -1,5 +1,6 @@
 /** Runs variants of a dispatch on real ranks in one job, and lays prediction and bound beside every case. */
 import {
+  median,
   type Cluster,
   type CollectiveCurves,
   type HeldBy,
@@ -12,18 +13,14 @@ import {
 import {
   measureDispatch,
   probeDispatchKernels,
-  fitCollectiveCost,
-  withoutLatencies,
   type DispatchJob,
   type DispatchMeasurement,
   type FabricOptions,
-  type Launcher,
 } from '@monta/runtime';
-import { benchPasses, halvesName, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
+import { benchPasses, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
 import {
   benchWorkload,
   bindingOf,
-  median,
   predictPass,
   readHost,
   type MachineProbe,
@@ -62,8 +59,6 @@ export interface Ground {
   readonly seen: Cluster;
   /** As it runs, in float32. */
   readonly shape: MoeShape;
-  /** Runs the ranks; default: threads of this process. */
-  readonly launcher?: Launcher;
   /** Emulates the network. */
   readonly fabric?: FabricOptions;
   readonly hostCores: MachineProbe['hostCores'];
@@ -97,12 +92,8 @@ export interface MeasuredVariants {
 const probeRuns = { warmUps: 3, repetitions: 5 };
 /** Chunk counts at which kernels and overheads are probed. */
 const probedChunks = [1, 4];
-/** What the cost of collectives is fitted to; other halves are made of the same collectives. */
-const fitted = ['duplicated', 'sliced', 'scattered'];
-
-/** Runs that are not timed. Each process compiles its code for itself, on cores that all share. */
-const threadWarmUps = { tiny: 2, variant: 1 };
-const processWarmUps = { tiny: 10, variant: 2 };
+/** Runs that are not timed. */
+const warmUps = { tiny: 2, variant: 1 };
 
 /** Times kernels alone, then runs tiny programs and all variants in turns, and predicts every case from the probes. */
 export async function measureVariants(request: MeasureRequest): Promise<MeasuredVariants> {
@@ -124,7 +115,6 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   // one row a rank, one element each: nothing but what the host adds
   const tiny: MoeShape = { ...shape, tokens: shape.layout.tp, hiddenSize: 1 };
   // in every round, so that probes and cases see the same other work on the machine
-  const warmUps = ground.launcher === undefined ? threadWarmUps : processWarmUps;
   const jobs = Array.from({ length: rounds }, (_, round) => [
     ...strategies.map((strategy) => job(tiny, strategy, round === 0 ? warmUps.tiny : 0)),
     ...variants.map(({ strategy }) => job(shape, strategy, round === 0 ? warmUps.variant : 0)),
@@ -134,7 +124,6 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   const start = performance.now();
   const measured = await measureDispatch({
     jobs,
-    ...(ground.launcher === undefined ? {} : { launcher: ground.launcher }),
     ...(ground.fabric === undefined ? {} : { fabric: ground.fabric }),
     onLostSeconds: (seconds) => {
       lostSeconds = seconds;
@@ -145,15 +134,11 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   const perRound = strategies.length + variants.length;
   const probes = measured.filter((_, index) => index % perRound < strategies.length);
   const timed = measured.filter((_, index) => index % perRound >= strategies.length);
-  const { hostCores } = ground;
-  // Processes move their bytes themselves, on the cores that all of them share; for threads there are movers.
-  const processes = ground.fabric === undefined && ground.launcher !== undefined;
-  const seen = processes ? withoutLatencies(ground.seen) : ground.seen;
-  const read = readHost(probes, seen, { hostCores, kernels });
-  const probe = processes ? withCollectiveCost(read, probes, strategies.length, seen) : read;
+  const { hostCores, seen } = ground;
+  const probe = readHost(probes, seen, { hostCores, kernels });
   const workload = benchWorkload(seen, shape, routing, seed, probe, request.curves?.(probe.collectiveSeconds));
   const cases = variants.flatMap((variant, index) =>
-    casesOf(
+    dispatchCases(
       variant,
       timed.filter((_, at) => at % variants.length === index),
       workload,
@@ -164,31 +149,13 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   return { cases, workload, probe, lostSeconds, jobSeconds };
 }
 
-/** What a sleeping rank and a late mover would add is in the cost of collectives, where there are no movers. */
-function withCollectiveCost(
-  read: MachineProbe,
-  rounds: readonly DispatchMeasurement[],
-  perRound: number,
-  cluster: Cluster,
-): MachineProbe {
-  const empty = rounds.slice(0, perRound).flatMap(({ job: { shape, strategy } }, index) => {
-    if (!fitted.includes(halvesName(strategy))) return [];
-    const own = rounds.filter((_, at) => at % perRound === index);
-    // without bytes, both passes do the same
-    const seconds = median(own.flatMap(({ passSeconds }) => passSeconds.flat()));
-    return { shape, strategy, pass: benchPasses[0], seconds: seconds - read.startSeconds };
-  });
-  const { hostCores, kernels } = read;
-  const { coreSeconds, delaySeconds } = fitCollectiveCost(empty, { cluster, hostCores, kernels });
-  return { ...read, wakeSeconds: 0, coreSeconds, collectiveSeconds: delaySeconds };
-}
-
-function casesOf(
+/** Both passes of a variant, measured in several rounds, with what was predicted. */
+export function dispatchCases(
   { name, strategy }: DispatchVariant,
   rounds: readonly DispatchMeasurement[],
   workload: Workload,
   probe: MachineProbe,
-  memoryBytesPerSecond: number | undefined,
+  memoryBytesPerSecond?: number,
 ): DispatchCase[] {
   const [first] = rounds;
   if (!first) throw new RangeError(`${name} was not measured`);
@@ -212,7 +179,7 @@ function casesOf(
       boundSeconds: memoryBytesPerSecond === undefined ? price.boundSeconds : moved / memoryBytesPerSecond,
       bytes: price.bytes,
       held: price.held,
-      ...(pass === 'forward' ? outward(prediction, rounds, probe) : {}),
+      ...(pass === 'forward' && first.spans.length > 0 ? outward(prediction, rounds, probe) : {}),
       deviation: Math.max(...rounds.map(({ error }) => error)),
     };
   });

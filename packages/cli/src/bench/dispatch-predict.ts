@@ -5,6 +5,7 @@ import {
   dispatchProgram,
   fabricOf,
   groupMembers,
+  median,
   passPrice,
   simulatePass,
   InputError,
@@ -127,11 +128,4 @@ export function readHost(
     wakeSeconds: typical((one) => one.wakeSeconds),
     startSeconds: typical((one) => one.startSeconds),
   };
-}
-
-/** Of any order; 0 of nothing. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const [low, high] = [sorted[Math.floor((sorted.length - 1) / 2)], sorted[Math.floor(sorted.length / 2)]];
-  return ((low ?? 0) + (high ?? 0)) / 2;
 }

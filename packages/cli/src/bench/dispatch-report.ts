@@ -8,6 +8,7 @@ import {
   formatLayout,
   formatPercent,
   formatSeconds,
+  median,
   type Cluster,
   type MoeShape,
 } from '@monta/core';
@@ -16,7 +17,6 @@ import type { Style } from '../output/style.js';
 import { benchPasses } from './dispatch-cases.js';
 import type { DispatchBench, PickedVariant } from './dispatch-bench.js';
 import type { DispatchCase } from './dispatch-measure.js';
-import { median } from './dispatch-predict.js';
 
 interface Subject {
   readonly cluster: Cluster;
@@ -43,7 +43,7 @@ export function summarizeErrors(errors: readonly number[]): ErrorSummary {
   return {
     cases: errors.length,
     within: errors.length > 0 ? within / errors.length : 0,
-    medianError: median(errors.map(Math.abs)),
+    medianError: errors.length > 0 ? median(errors.map(Math.abs)) : 0,
     worstError: byMagnitude[0] ?? 0,
   };
 }

@@ -18,11 +18,12 @@ import {
   type Measurement,
   type MeasuredOp,
   measuredOps,
+  median,
+  quantile,
   type Reading,
   type Span,
   type Trace,
 } from '@monta/core';
-import { medianOf, quartileOf } from './median.js';
 
 export interface TraceOptions {
   readonly gpu?: string;
@@ -318,7 +319,16 @@ function pointsOf(samples: readonly Sample[]): Sample[] {
   return [...bins.values()].flatMap((bin) => {
     const [one] = bin;
     if (one === undefined) return [];
-    const bytes = Math.round(medianOf(bin.map((sample) => sample.bytes)));
-    return [{ ...one, bytes, seconds: quartileOf(bin.map((sample) => sample.seconds)) }];
+    const bytes = Math.round(median(bin.map((sample) => sample.bytes)));
+    return [
+      {
+        ...one,
+        bytes,
+        seconds: quantile(
+          bin.map((sample) => sample.seconds),
+          0.25,
+        ),
+      },
+    ];
   });
 }

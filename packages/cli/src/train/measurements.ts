@@ -14,14 +14,6 @@ import {
 import type { TrainResult } from '@monta/runtime';
 import type { LaneSeconds, TierBytesReport } from '../report/run-report.js';
 
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const place = share * (sorted.length - 1);
-  const below = sorted[Math.floor(place)] ?? 0;
-  const above = sorted[Math.ceil(place)] ?? below;
-  return below + (above - below) * (place - Math.floor(place));
-}
-
 /** First steps touch memory for the first time and compile code; they are left out of times. */
 export const warmUpSteps = (steps: number): number => Math.min(10, Math.floor(steps / 4));
 

@@ -1,79 +1,59 @@
-/** What this machine adds to every collective and kernel of a run, measured on dispatches that move next to nothing. */
-import { dispatchProgram, type MoeShape, type Strategy } from '@monta/core';
-import {
-  fitCollectiveCost,
-  hostOverheads,
-  measureDispatch,
-  withoutLatencies,
-  type EmptyDispatch,
-  type Launcher,
-} from '@monta/runtime';
-import { median } from '../bench/dispatch-predict.js';
+/** What this machine adds to every collective and kernel of a run, measured on dispatches before it. */
+import { namedStrategies, unsupportedStrategy, type MoeShape, type Strategy } from '@monta/core';
+import { probeCommunication, withCost, withoutLatencies, type Launcher } from '@monta/runtime';
 import type { MachineOverheads, Setting } from './setting.js';
 
-/** Tokens of a replica for each TP rank, and elements of a row. */
-const [tokensPerRank, rowElements] = [4, 16];
-const repetitions = 9;
+const [turns, repetitions] = [3, 3];
 /** Each process compiles its code for itself. */
 const warmUps = { threads: 2, processes: 10 };
-/** Few and many collectives at a time. */
-const chunkCounts = [1, 4];
+/** Dispatched bytes of a replica, of the dispatches between hosts that tell what their bytes cost. */
+const volumes = [0.5, 2].map((mebibytes) => mebibytes * 2 ** 20);
+const halves = [{ dispatch: 'sliced', combine: 'scattered' }] as const;
+const halvesBetweenHosts = [namedStrategies.duplicated, namedStrategies.sliced, namedStrategies.scattered];
 
-const strategyOf = (chunks: number): Strategy => ({
-  dispatch: 'sliced',
-  combine: 'scattered',
-  chunks: { forward: chunks, backward: chunks },
-});
+/** In few and in many collectives at a time. */
+const inChunks = ({ dispatch, combine }: Pick<Strategy, 'dispatch' | 'combine'>): Strategy[] =>
+  [1, 4].map((chunks) => ({ dispatch, combine, chunks: { forward: chunks, backward: chunks } }));
 
 /**
- * Runs dispatches of a few bytes on all ranks of the setting, over its network, and fits what a collective costs to them: a delay, and core time
- * in the setting returned.
+ * Runs dispatches on all ranks of the setting, over its network, and fits what communication costs to them: a delay of every collective, and core
+ * time in the setting returned.
  */
 export async function measureOverheads(
   setting: Setting,
   launcher: Launcher,
   signal: AbortSignal,
 ): Promise<{ readonly setting: Setting; readonly overheads: MachineOverheads }> {
-  const { config, layout, fabric, ranks } = setting;
+  const { config, layout, fabric, ranks, hostCores } = setting;
   if (ranks === 1) return { setting, overheads: { collectiveSeconds: 0 } };
   const overMpi = config.backend.kind === 'mpi';
   const shape: MoeShape = {
-    tokens: tokensPerRank * layout.tp,
-    hiddenSize: rowElements,
+    tokens: 0,
+    hiddenSize: config.model.hiddenSize,
     expertFfn: config.model.expertFfn,
     experts: config.model.experts,
     topK: config.model.topK,
     layout,
     dtype: 'f32',
   };
-  const measured = await measureDispatch({
-    jobs: chunkCounts.map((chunks) => ({
-      shape,
-      strategy: strategyOf(chunks),
-      passes: ['forward'],
-      routing: { kind: 'uniform' },
-      seed: 1,
-      warmUps: overMpi ? warmUps.processes : warmUps.threads,
-      repetitions,
-      trace: true,
-    })),
-    launcher,
-    fabric,
-    signal,
-  });
-  const empty = measured.map(({ job: { strategy }, passSeconds, spans }): EmptyDispatch => ({
-    shape,
-    strategy,
-    pass: 'forward',
-    seconds:
-      median(passSeconds[0] ?? []) -
-      hostOverheads(dispatchProgram(shape, strategy, ['forward']), spans, () => 0).startSeconds,
-  }));
   // An emulated network has latencies of its own; those of a real one are in the delay that its ranks see.
   const cluster = overMpi ? withoutLatencies(setting.cluster) : setting.cluster;
-  const { coreSeconds, delaySeconds } = fitCollectiveCost(empty, { cluster, hostCores: setting.hostCores });
+  const cost = await probeCommunication({
+    ground: { cluster, hostCores },
+    shape,
+    strategies: (overMpi ? halvesBetweenHosts : halves)
+      .filter((one) => unsupportedStrategy(one, shape) === undefined)
+      .flatMap(inChunks),
+    ...(overMpi && hostCores.movers !== undefined ? { volumes } : {}),
+    turns,
+    repetitions,
+    warmUps: overMpi ? warmUps.processes : warmUps.threads,
+    launcher,
+    ...(fabric === undefined ? {} : { fabric }),
+    signal,
+  });
   return {
-    setting: { ...setting, cluster, hostCores: { ...setting.hostCores, collectiveSeconds: coreSeconds } },
-    overheads: { collectiveSeconds: delaySeconds },
+    setting: { ...setting, cluster, hostCores: withCost(hostCores, cost) },
+    overheads: { collectiveSeconds: cost.delaySeconds },
   };
 }

@@ -8,6 +8,7 @@ import {
   formatCount,
   formatLayout,
   formatSeconds,
+  quantile,
   stepTokens,
   timelineSvg,
   type Cluster,
@@ -16,7 +17,7 @@ import {
 import { unigramCrossEntropy, type ByteText, type StepReport } from '@monta/runtime';
 import { trainConfigDocument } from '../config/train-config.js';
 import type { OperationTime, RunReport, StrategyRun } from '../report/run-report.js';
-import { laneSeconds, quantile, stepTimes, tierBytes } from './measurements.js';
+import { laneSeconds, stepTimes, tierBytes } from './measurements.js';
 import type { RunPlan } from './run-plan.js';
 import { describeHost, stepOf, type Setting } from './setting.js';
 import type { StrategyResult } from './strategies-run.js';

@@ -323,10 +323,11 @@ export class Engine {
     const weights = ports.map(() => 1);
     if (this.#job.hostCores?.movers) {
       const hosts = new Set([this.#processors.hostOf(flow.from), this.#processors.hostOf(flow.to)]);
+      const weight = this.#processors.moverWeight(flow.route.tier > 0);
       for (const host of hosts) {
         ports.push(this.#job.fabric.ports.length + host);
         // movers copy the bytes themselves, not what slowdowns make of them
-        weights.push(flow.work > 0 ? flow.bytes / flow.work : 1);
+        weights.push(flow.work > 0 ? (weight * flow.bytes) / flow.work : weight);
       }
     }
     return { ports, weights };

@@ -12,7 +12,7 @@ export interface HostCores {
    * Bytes in flight are moved by threads of the host: each moves so many bytes a second on a core of its own. While more kernels run than
    * cores are left, kernels and movers share the cores evenly; what movers do not use goes to the kernels.
    */
-  readonly movers?: { readonly threads: number; readonly bytesPerSecond: number };
+  readonly movers?: Movers;
   /**
    * A rank spends so many seconds of a core on every collective (an all_reduce is two): posting its messages, noticing that others came. It does so
    * once the bytes are through. At most as many ranks as there are cores do so at a time, first come, first served: collectives at the same
@@ -21,6 +21,14 @@ export interface HostCores {
   readonly collectiveSeconds?: number;
   /** A rank's thread that slept while its collective was under way takes so long to go on with a kernel. */
   readonly wakeSeconds?: number;
+}
+
+/** Threads that move bytes, and how many of them each moves a second on a core of its own. */
+export interface Movers {
+  readonly threads: number;
+  readonly bytesPerSecond: number;
+  /** Of bytes between hosts, which cost more than a copy where a protocol like TCP carries them; as of others when left out. */
+  readonly networkBytesPerSecond?: number;
 }
 
 /** A kernel, or what a rank does itself for a collective. */
@@ -105,6 +113,13 @@ export class Processors {
     const running = this.#hosts[host]?.kernels.size ?? 0;
     const { threads, bytesPerSecond } = cores.movers;
     return threads * bytesPerSecond * Math.min(1, cores.cores / (running + threads));
+  }
+
+  /** Bytes inside a host that movers would move in the time that a byte of this route takes them. */
+  moverWeight(betweenHosts: boolean): number {
+    const movers = this.#cores?.movers;
+    if (movers?.networkBytesPerSecond === undefined || !betweenHosts) return 1;
+    return movers.bytesPerSecond / movers.networkBytesPerSecond;
   }
 
   setMoving(host: number, bytesPerSecond: number): void {

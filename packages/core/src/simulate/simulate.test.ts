@@ -267,6 +267,22 @@ describe('lanes and hosts', () => {
     expect(span(result, 0, 't/a2a').end).toBeCloseTo(7.5, 9);
     expect(span(result, 0, 't/k').end).toBeCloseTo(7.5 + (24 - 12) / 2, 9);
   });
+
+  it('take longer to move bytes between hosts where a protocol costs more than a copy', () => {
+    const seconds = (cluster: Cluster, group: 'ep' | 'tp', networkBytesPerSecond?: number): number => {
+      const exchange = programOf([
+        template('t', [region('x', 12)], [collective('a2a', 'inter', 'all_to_all', group, 'x')]),
+      ]);
+      const movers = { threads: 2, bytesPerSecond: 4, ...(networkBytesPerSecond ? { networkBytesPerSecond } : {}) };
+      const hostCores = { cores: 2, ranksPerHost: 2, movers };
+      return run(cluster, exchange, {}, { hostCores }).summary.makespanSeconds;
+    };
+    // 12 bytes each way, of two ranks on one machine; ports of 100 bytes/s do not matter
+    const [between, inside] = [testCluster(2, 1, { inter: 100 }), testCluster(1, 2, { intra: 100 })];
+    expect(seconds(between, 'ep')).toBeCloseTo(24 / 8, 9);
+    expect(seconds(between, 'ep', 1)).toBeCloseTo(24 / 2, 9);
+    expect(seconds(inside, 'tp', 1)).toBeCloseTo(24 / 8, 9);
+  });
 });
 
 describe('what cannot run', () => {

@@ -2,6 +2,7 @@
  * Lays a predicted trace over a measured one, operation by operation. Waiting for peers and transferring are told apart, since a wrong
  * wait is somebody else's error: of the rank that came late.
  */
+import { median, quantile } from '../units/index.js';
 import type { Span, Trace } from './span.js';
 
 /** Median over ranks and steps, seconds. */
@@ -78,9 +79,7 @@ export function compareTraces(predicted: Trace, measured: Trace): TraceCompariso
     if (Math.round(compared.predicted.bytes) !== Math.round(compared.measured.bytes)) differentBytes.push(key);
   }
   operations.sort((x, y) => x.predicted.readySeconds - y.predicted.readySeconds || x.node - y.node);
-  const errors = operations
-    .flatMap(({ busyError }) => (busyError === undefined ? [] : [Math.abs(busyError)]))
-    .sort((x, y) => x - y);
+  const errors = operations.flatMap(({ busyError }) => (busyError === undefined ? [] : [Math.abs(busyError)]));
   const predictedSeconds = stepSeconds(predicted);
   const measuredSeconds = stepSeconds(measured);
   return {
@@ -88,8 +87,8 @@ export function compareTraces(predicted: Trace, measured: Trace): TraceCompariso
     predictedSeconds,
     measuredSeconds,
     error: relative(predictedSeconds, measuredSeconds),
-    medianAbsoluteError: quantile(errors, 0.5),
-    p90AbsoluteError: quantile(errors, 0.9),
+    medianAbsoluteError: errors.length > 0 ? median(errors) : undefined,
+    p90AbsoluteError: errors.length > 0 ? quantile(errors, 0.9) : undefined,
     onlyPredicted: [...a.keys()].filter((key) => !b.has(key)),
     onlyMeasured: [...b.keys()].filter((key) => !a.has(key)),
     differentBytes,
@@ -126,27 +125,9 @@ function phases(sample: Sample, ranks: readonly number[]): PhaseTimes {
 function stepSeconds(trace: Trace): number {
   const ends = new Map<number, number>();
   for (const span of trace.spans) ends.set(span.step, Math.max(ends.get(span.step) ?? 0, span.end));
-  return median([...ends.values()]);
+  return ends.size > 0 ? median([...ends.values()]) : 0;
 }
 
 function relative(predicted: number, measured: number): number | undefined {
   return measured > 0 ? predicted / measured - 1 : undefined;
-}
-
-function median(values: readonly number[]): number {
-  return (
-    quantile(
-      [...values].sort((a, b) => a - b),
-      0.5,
-    ) ?? 0
-  );
-}
-
-/** Linear between the two nearest of sorted values. */
-function quantile(sorted: readonly number[], share: number): number | undefined {
-  if (sorted.length === 0) return undefined;
-  const place = share * (sorted.length - 1);
-  const below = sorted[Math.floor(place)] ?? 0;
-  const above = sorted[Math.ceil(place)] ?? below;
-  return below + (above - below) * (place - Math.floor(place));
 }

@@ -3,4 +3,5 @@ export * from './nearest.js';
 export * from './quantities.js';
 export * from './format.js';
 export * from './random.js';
+export * from './quantiles.js';
 export * from './document.js';

@@ -1,4 +1,5 @@
 /** How fast the local backend moves bytes, beside a plain copy of as many bytes by one thread. */
+import { median } from '@monta/core';
 import { builtModule } from '../launch/built-module.js';
 import { launchLocal } from '../launch/launch-local.js';
 
@@ -86,9 +87,4 @@ function measureCopy(bytes: number, piece: number, rounds: number): number {
     seconds.push(Number(process.hrtime.bigint() - start) / 1e9);
   }
   return median(seconds.slice(1));
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? Number.NaN;
 }

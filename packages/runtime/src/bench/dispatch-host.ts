@@ -3,6 +3,7 @@
  * a second its mover carries, read off a transfer through a network that is faster than any mover.
  */
 import {
+  median,
   type Cluster,
   type MoeShape,
   type Operation,
@@ -64,7 +65,7 @@ export function hostOverheads(
   }
   return {
     collectiveSeconds: trimmedMean(collectives),
-    wakeSeconds: median([...wakes.values()]),
+    wakeSeconds: wakes.size > 0 ? median([...wakes.values()]) : 0,
     // spans count from the start of their rank: the last one to start counts least
     startSeconds: median([...starts.values()].map((ofStep) => Math.min(...ofStep.values()))),
   };
@@ -77,9 +78,6 @@ function trimmedMean(values: readonly number[]): number {
   const kept = [...values].sort((a, b) => a - b).slice(0, Math.ceil(0.95 * values.length));
   return kept.length > 0 ? kept.reduce((sum, value) => sum + value, 0) / kept.length : 0;
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
 /** Bandwidth that no mover reaches, bytes/s. */
 const unreachable = 1e12;

@@ -1,5 +1,5 @@
 /** From timed kernels to rates: seconds = overhead + work / rate, fitted for each kernel over the sizes that were seen. */
-import type { KernelRate, Program, Span, Work } from '@monta/core';
+import { median, type KernelRate, type Program, type Span, type Work } from '@monta/core';
 
 /** One timed kernel: its work (FLOPs of matrix kernels, bytes of the others) and its time. */
 interface Sample {
@@ -17,9 +17,6 @@ export interface TimedKernels {
   readonly program: Program;
   readonly spans: readonly Span[];
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
 /** Rates of all kernels that ran, by name. Work is in FLOPs for matrix kernels and in bytes for the others. */
 export function fitKernelRates(runs: readonly TimedKernels[]): Map<string, KernelRate> {

@@ -1,12 +1,28 @@
 /**
- * Dispatch and combine between two hosts: every strategy and chunk count measured, predicted from the links, and left to the plan. The fastest
- * few and what the plan took are then measured again, in more rounds: the fastest of a hundred ways in a few rounds is fast by luck.
+ * Dispatch and combine between two hosts: every strategy and chunk count measured, predicted from what was measured of the hosts before, and
+ * left to the plan. The fastest few and what the plan took are then measured again, in many more rounds: the fastest of a hundred ways in a
+ * few rounds is fast by luck.
  */
-import { allHalves, chooseDispatch, fixedStrategies, InputError, type Strategy, type Workload } from '@monta/core';
-import { measureDispatch, type DispatchJob, type Launcher } from '@monta/runtime';
+import {
+  allHalves,
+  chooseDispatch,
+  fixedStrategies,
+  InputError,
+  median,
+  type Routing,
+  type Strategy,
+  type Workload,
+} from '@monta/core';
+import {
+  measureDispatch,
+  probeDispatchKernels,
+  type DispatchJob,
+  type DispatchMeasurement,
+  type Launcher,
+} from '@monta/runtime';
 import { benchPasses, dispatchVariants, halvesName, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
-import { measureVariants, type DispatchCase } from '../dispatch-measure.js';
-import { median } from '../dispatch-predict.js';
+import { dispatchCases, type DispatchCase } from '../dispatch-measure.js';
+import { benchWorkload, type MachineProbe } from '../dispatch-predict.js';
 import { shapeOf, type Hosts } from './hosts.js';
 import type { CaseResult, PassResult, RoutingKind, Way } from './types.js';
 
@@ -14,94 +30,159 @@ const routings = { uniform: { kind: 'uniform' }, 'zipf:1': { kind: 'zipf', expon
 const seed = 1;
 /** Row elements lie in [-1, 1): a sum of few float32 products. */
 const largestError = 1e-5;
+/** Chunk counts at which kernels are timed alone. */
+const probedChunks = [1, 4];
+const kernelRuns = { warmUps: 3, repetitions: 5 };
+/** Each process compiles its code for itself. */
+const warmUps = 3;
 /** Ways of the first rounds that are measured again: no more than so many variants, none slower than the fastest by more than this. */
 const [mostFinalists, finalistShare] = [8, 0.3];
-/** Each process compiles its code for itself. */
-const finalWarmUps = 3;
+/** Rounds of finalists: as many as fill their seconds, within these; so many at a time, since each turn has its own preparations. */
+const [fewestFinals, mostFinals, finalsAtATime] = [15, 150, 5];
 
-/** A case after its first rounds. */
-export interface ScreenedCase {
+/** One volume and routing, before anything of it was measured but its kernels. */
+export interface PreparedCase {
   readonly tp: number;
   readonly volumeBytes: number;
   readonly routing: RoutingKind;
-  readonly cases: readonly DispatchCase[];
+  readonly variants: readonly DispatchVariant[];
   readonly workload: Workload;
-  /** What the plan takes, before anything of the case was measured. */
+  readonly probe: MachineProbe;
+  /** What the plan takes. */
   readonly chosen: Strategy;
+}
+
+/** A case after its first rounds. */
+export interface ScreenedCase extends PreparedCase {
+  readonly cases: readonly DispatchCase[];
   /** What is measured again. */
   readonly finalists: readonly DispatchVariant[];
 }
 
-/** Every strategy and chunk count of one volume and routing. */
-export async function screenCase(
-  { tp, launcher, probe }: Hosts,
+/** Times the kernels of a case, and lets the plan choose. */
+export async function prepareCase(
+  { tp, seen, machine }: Hosts,
   volumeBytes: number,
   routing: RoutingKind,
   chunkCounts: readonly number[],
-  rounds: number,
-): Promise<ScreenedCase> {
+): Promise<PreparedCase> {
   const shape = shapeOf(tp, volumeBytes);
   const variants = dispatchVariants(shape, chunkCounts);
-  const { cases, workload } = await measureVariants({
-    ground: { seen: probe.cluster, shape, launcher, hostCores: probe.hostCores },
-    variants,
+  const probed = variants.filter(({ strategy }) => probedChunks.includes(strategy.chunks.forward));
+  const kernels = await probeDispatchKernels({
+    shape,
+    strategies: probed.map(({ strategy }) => strategy),
     routing: routings[routing],
     seed,
-    rounds,
+    ...kernelRuns,
   });
-  for (const { name, chunks, pass, deviation } of cases)
-    checkDeviation(`${name} in ${chunks} chunks, ${pass}`, deviation);
+  const probe: MachineProbe = { ...machine, kernels };
+  const workload = benchWorkload(seen, shape, routings[routing], seed, probe);
   const planned = chooseDispatch(workload, { chunkCounts, halves: allHalves });
   if (!planned.known) throw new InputError('the dispatch cannot be priced', { expected: planned.missing.join('; ') });
-  const chosen = planned.best.strategy;
-  return { tp, volumeBytes, routing, cases, workload, chosen, finalists: finalistsOf(variants, cases, chosen) };
+  return { tp, volumeBytes, routing, variants, workload, probe, chosen: planned.best.strategy };
 }
 
-/** Measures the finalists of all cases again, in one job and in turns. */
+/** Measures every variant of all cases, in one job and in turns. */
+export async function screenCases(
+  launcher: Launcher,
+  prepared: readonly PreparedCase[],
+  rounds: number,
+): Promise<ScreenedCase[]> {
+  const measured = await inTurns(
+    launcher,
+    prepared.map((one) => ({ one, variants: one.variants, turns: rounds, repetitions: 1 })),
+  );
+  return prepared.map((one, index) => {
+    const cases = one.variants.flatMap((variant, place) =>
+      dispatchCases(variant, measured[index]?.[place] ?? [], one.workload, one.probe),
+    );
+    return { ...one, cases, finalists: finalistsOf(one.variants, cases, one.chosen) };
+  });
+}
+
+/** Measures the finalists of all cases again, in one job and in turns; of each case for about so many seconds. */
 export async function finalResults(
   launcher: Launcher,
   screened: readonly ScreenedCase[],
-  rounds: number,
+  seconds: number,
 ): Promise<CaseResult[]> {
-  const jobs = screened.flatMap(({ workload: { shape }, routing, finalists }) =>
-    finalists.map(({ strategy }): DispatchJob => ({
-      shape,
-      strategy,
-      passes: benchPasses,
-      routing: routings[routing],
-      seed,
-      warmUps: 0,
-      repetitions: 1,
-      trace: false,
-    })),
-  );
-  const measured = await measureDispatch({
+  const measured = await inTurns(
     launcher,
-    jobs: Array.from({ length: rounds }, (_, round) =>
-      jobs.map((job) => (round === 0 ? { ...job, warmUps: finalWarmUps } : job)),
-    ).flat(),
-  });
-  for (const { job, error } of measured) checkDeviation(halvesName(job.strategy), error);
-  let before = 0;
-  return screened.map((one) => {
-    const first = before;
-    before += one.finalists.length;
-    const seconds = (name: string, pass: BenchPass, chunks: number): number | undefined => {
-      const index = one.finalists.findIndex((v) => v.name === name && v.strategy.chunks[pass] === chunks);
-      if (index < 0) return undefined;
-      const own = measured.filter((_, at) => at % jobs.length === first + index);
-      return median(own.flatMap(({ passSeconds }) => passSeconds[benchPasses.indexOf(pass)] ?? []));
+    screened.map((one) => {
+      const rounds = Math.min(mostFinals, Math.max(fewestFinals, seconds / roundSeconds(one)));
+      return {
+        one,
+        variants: one.finalists,
+        turns: Math.ceil(rounds / finalsAtATime),
+        repetitions: finalsAtATime,
+      };
+    }),
+  );
+  return screened.map((one, index) => {
+    const own = measured[index] ?? [];
+    const secondsOf = (name: string, pass: BenchPass, chunks: number): number | undefined => {
+      const place = one.finalists.findIndex((v) => v.name === name && v.strategy.chunks[pass] === chunks);
+      const passes = own[place]?.flatMap(({ passSeconds }) => passSeconds[benchPasses.indexOf(pass)] ?? []);
+      return passes && median(passes);
     };
-    return resultOf(one, wayThrough(seconds));
+    const rounds = (own[0] ?? []).reduce((sum, { job }) => sum + job.repetitions, 0);
+    return resultOf(one, rounds, wayThrough(secondsOf));
   });
 }
 
-function resultOf({ tp, volumeBytes, routing, cases, chosen, finalists }: ScreenedCase, way: WayThrough): CaseResult {
+/** What one run of all finalists takes. */
+function roundSeconds({ cases, finalists }: ScreenedCase): number {
+  return cases
+    .filter(({ name, chunks }) => finalists.some((v) => v.name === name && v.strategy.chunks.forward === chunks))
+    .reduce((sum, { medianSeconds }) => sum + medianSeconds, 0);
+}
+
+interface Turns {
+  readonly one: PreparedCase;
+  readonly variants: readonly DispatchVariant[];
+  readonly turns: number;
+  /** Runs in each turn. */
+  readonly repetitions: number;
+}
+
+/** Runs all variants of all cases, turn by turn, and returns their measurements by case and variant. */
+async function inTurns(launcher: Launcher, all: readonly Turns[]): Promise<DispatchMeasurement[][][]> {
+  const plan: { readonly job: DispatchJob; readonly into: DispatchMeasurement[] }[] = [];
+  const results = all.map(({ variants }) => variants.map((): DispatchMeasurement[] => []));
+  for (let turn = 0; turn < Math.max(0, ...all.map(({ turns }) => turns)); turn++)
+    all.forEach(({ one, variants, turns, repetitions }, index) => {
+      if (turn >= turns) return;
+      const routing: Routing = routings[one.routing];
+      const { shape } = one.workload;
+      variants.forEach(({ strategy }, place) => {
+        const into = results[index]?.[place] ?? [];
+        const first = turn === 0 ? warmUps : 0;
+        plan.push({
+          job: { shape, strategy, passes: benchPasses, routing, seed, warmUps: first, repetitions, trace: false },
+          into,
+        });
+      });
+    });
+  const measured = await measureDispatch({ launcher, jobs: plan.map(({ job }) => job) });
+  measured.forEach((one, index) => {
+    checkDeviation(halvesName(one.job.strategy), one.error);
+    plan[index]?.into.push(one);
+  });
+  return results;
+}
+
+function resultOf(
+  { tp, volumeBytes, routing, cases, chosen, finalists }: ScreenedCase,
+  rounds: number,
+  way: WayThrough,
+): CaseResult {
   return {
     tp,
     volumeBytes,
     routing,
     passes: cases.map(passResult),
+    rounds,
     chosen: present(way(halvesName(chosen), chosen.chunks.forward, chosen.chunks.backward)),
     best: fastest(waysOf(finalists, way)),
     duplicated: present(way('duplicated', 1, 1)),

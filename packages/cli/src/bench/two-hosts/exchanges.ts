@@ -1,18 +1,18 @@
 /** The exchange of a dispatch half without its kernels: measured between the hosts, and predicted from their links. */
-import { InputError, routedBinding, simulatePass, type Workload } from '@monta/core';
+import { InputError, median, routedBinding, simulatePass, type KernelRate } from '@monta/core';
 import { measureExchanges, type Exchange, type HostsProbe, type LineRates } from '@monta/runtime';
-import { median } from '../dispatch-predict.js';
+import { benchWorkload } from '../dispatch-predict.js';
 import { shapeOf, type Hosts } from './hosts.js';
 import type { ExchangeResult, LinksResult } from './types.js';
 
-/** Measures exchanges, and predicts them from a workload whose kernels take no time. */
+/** Measures exchanges, and predicts them with kernels that take no time. */
 export async function exchangeResults(
-  { tp, launcher, address, probe }: Hosts,
+  hosts: Hosts,
   volumes: readonly number[],
   chunkCounts: readonly number[],
   repetitions: number,
-  predicting: Workload,
 ): Promise<{ readonly links: LinksResult; readonly results: ExchangeResult[] }> {
+  const { tp, launcher, address, probe } = hosts;
   const exchanges = volumes.flatMap((bytes): Exchange[] => [
     { strategy: 'duplicated', bytes, chunks: 1 },
     ...chunkCounts.map((chunks): Exchange => ({ strategy: 'sliced', bytes, chunks })),
@@ -31,7 +31,7 @@ export async function exchangeResults(
       fastestSeconds: Math.min(...seconds),
       slowestSeconds: Math.max(...seconds),
       boundSeconds,
-      predictedSeconds: predictedExchange(predicting, tp, exchange),
+      predictedSeconds: predictedExchange(hosts, exchange),
     })),
   };
 }
@@ -50,17 +50,17 @@ function linksOf(tp: number, { result }: HostsProbe, rates: LineRates): LinksRes
 }
 
 /** From the start of the first AllToAll to the end of the last operation that brings rows to experts, on the rank that is last. */
-function predictedExchange(workload: Workload, tp: number, { strategy, bytes, chunks }: Exchange): number {
+function predictedExchange({ tp, seen, machine }: Hosts, { strategy, bytes, chunks }: Exchange): number {
   const shape = shapeOf(tp, bytes);
-  const device = { ...workload.model.device, memoryBytesPerSecond: Number.MAX_VALUE };
-  const { wakeSeconds = 0, ...hostCores } = workload.hostCores ?? { cores: Infinity, ranksPerHost: 2 * tp };
+  const device = { ...seen.device, memoryBytesPerSecond: Number.MAX_VALUE };
+  const probe = { ...machine, kernels: new Map<string, KernelRate>() };
   const simulation = simulatePass(
-    { ...workload, shape, hostCores, model: { ...workload.model, device, kernels: new Map() } },
+    benchWorkload({ ...seen, device }, shape, { kind: 'uniform' }, 1, probe),
     { dispatch: strategy, combine: strategy, chunks: { forward: chunks, backward: chunks } },
     'forward',
     routedBinding(shape, { kind: 'uniform' }, 1),
   );
   if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
   const spans = simulation.trace.spans.filter(({ operation }) => /\/(?:all_to_all|all_gather)\.\d+$/u.test(operation));
-  return Math.max(...spans.map(({ end }) => end)) - Math.min(...spans.map(({ issued }) => issued)) + wakeSeconds;
+  return Math.max(...spans.map(({ end }) => end)) - Math.min(...spans.map(({ issued }) => issued));
 }

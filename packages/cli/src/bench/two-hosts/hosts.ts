@@ -1,7 +1,17 @@
-/** The two hosts of the bench, their links as measured, and the shapes that run on them. */
-import type { Layout, MoeShape } from '@monta/core';
-import { probeHosts, type HostsProbe, type Launcher } from '@monta/runtime';
+/** The two hosts of the bench, what was measured of them before any case, and the shapes that run on them. */
+import { namedStrategies, type Cluster, type Layout, type MoeShape, type Strategy } from '@monta/core';
+import {
+  probeCommunication,
+  probeHosts,
+  withCost,
+  withoutLatencies,
+  type CommunicationFigures,
+  type HostsProbe,
+  type Launcher,
+} from '@monta/runtime';
 import { hostsCluster } from '../../config/backend-config.js';
+import type { MachineProbe } from '../dispatch-predict.js';
+import type { CostResult } from './types.js';
 
 /** Two hosts with `tp` ranks each, and what was measured of them. */
 export interface Hosts {
@@ -10,16 +20,58 @@ export interface Hosts {
   /** Host a's address on the link. */
   readonly address: string;
   readonly probe: HostsProbe;
+  /** What communication costs the ranks. */
+  readonly cost: CommunicationFigures;
+  /** The cluster with its links as measured; what messages wait for is in the cost. */
+  readonly seen: Cluster;
+  /** What predictions know of the hosts, kernels apart. */
+  readonly machine: Omit<MachineProbe, 'kernels'>;
 }
 
 const hidden = 256;
 const [experts, topK] = [8, 2];
 
-/** Measures the links. */
+/** Dispatches that the cost of communication is fitted to; none of these volumes is a case of the bench. */
+const probedVolumes = [0.125, 0.5, 2].map((mebibytes) => mebibytes * 2 ** 20);
+const probedStrategies = (['duplicated', 'sliced', 'scattered'] as const).flatMap((name) =>
+  [1, 2, 4].map((chunks): Strategy => ({ ...namedStrategies[name], chunks: { forward: chunks, backward: chunks } })),
+);
+const probeRuns = {
+  turns: 5,
+  repetitions: 4,
+  /** Each process compiles its code for itself. */
+  warmUps: 10,
+};
+
+/** Measures links, and what communication costs. */
 export async function probeTwoHosts(tp: number, launcher: Launcher, address: string): Promise<Hosts> {
   const cluster = hostsCluster(['a', 'b'].map((name) => ({ name, slots: tp })));
-  return { tp, launcher, address, probe: await probeHosts({ launcher, cluster }) };
+  const probe = await probeHosts({ launcher, cluster });
+  const seen = withoutLatencies(probe.cluster);
+  const cost = await probeCommunication({
+    launcher,
+    ground: { cluster: seen, hostCores: probe.hostCores },
+    shape: shapeOf(tp, 0),
+    strategies: probedStrategies,
+    volumes: probedVolumes,
+    ...probeRuns,
+  });
+  const machine = {
+    hostCores: withCost(probe.hostCores, cost),
+    collectiveSeconds: cost.delaySeconds,
+    coreSeconds: cost.coreSeconds,
+    // what a sleeping rank and a late mover would add is in the cost of collectives
+    wakeSeconds: 0,
+    startSeconds: cost.startSeconds,
+  };
+  return { tp, launcher, address, probe, cost, seen, machine };
 }
+
+/** As it is written down. */
+export const costOf = ({ tp, cost }: Hosts): CostResult => {
+  const { coreSeconds, delaySeconds, networkBytesPerSecond = Infinity, error } = cost;
+  return { tp, coreSeconds, delaySeconds, networkBytesPerSecond, error };
+};
 
 /** V is what a replica dispatches: tokens x top-k rows. */
 export function shapeOf(tp: number, volumeBytes: number): MoeShape {

@@ -8,19 +8,28 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadMpi, mpiLauncher, processorName } from '@monta/runtime';
-import { finalResults, screenCase, type ScreenedCase } from './cases.js';
+import { finalResults, prepareCase, screenCases, type PreparedCase } from './cases.js';
 import { exchangeResults } from './exchanges.js';
-import { probeTwoHosts } from './hosts.js';
+import { costOf, probeTwoHosts } from './hosts.js';
 import {
   choiceLine,
   choiceTable,
+  costLine,
   exchangeTable,
   linksLine,
   originLine,
   predictionLine,
   summarizeChoices,
 } from './report.js';
-import type { CaseResult, ExchangeResult, LinksResult, RateResult, RoutingKind, TwoHostsResult } from './types.js';
+import type {
+  CaseResult,
+  CostResult,
+  ExchangeResult,
+  LinksResult,
+  RateResult,
+  RoutingKind,
+  TwoHostsResult,
+} from './types.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -39,9 +48,10 @@ const { values: flags } = parseArgs({
     cases: { type: 'string', default: '0.25,1,4' },
     skewed: { type: 'string', default: '0.25,1' },
     repetitions: { type: 'string', default: '9' },
-    /** Of all strategies, and then of the fastest. */
+    /** Of all strategies. */
     rounds: { type: 'string', default: '3' },
-    'final-rounds': { type: 'string', default: '15' },
+    /** For which the fastest of a case are measured again, about. */
+    'final-seconds': { type: 'string', default: '30' },
     /** Where the run on host a leaves its result; set by the run outside. */
     part: { type: 'string' },
   },
@@ -111,7 +121,7 @@ async function measureRate(quick: boolean): Promise<RateResult> {
   const rate = env('TWO_HOSTS_RATE');
   const address = env('TWO_HOSTS_ADDRESS');
   const chunkCounts = quick ? [1, 2] : list(flags.chunks).map(Number);
-  const [rounds, finalRounds] = quick ? [2, 2] : [Number(flags.rounds), Number(flags['final-rounds'])];
+  const [rounds, finalSeconds] = quick ? [2, 0] : [Number(flags.rounds), Number(flags['final-seconds'])];
   const kinds: readonly (readonly [RoutingKind, readonly number[]])[] = quick
     ? [['uniform', bytes('0.25')]]
     : [
@@ -119,6 +129,7 @@ async function measureRate(quick: boolean): Promise<RateResult> {
         ['zipf:1', bytes(flags.skewed)],
       ];
   const links: LinksResult[] = [];
+  const costs: CostResult[] = [];
   const exchanges: ExchangeResult[] = [];
   const cases: CaseResult[] = [];
   for (const tp of quick ? [2] : list(flags.tp).map(Number)) {
@@ -130,22 +141,22 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       mpirunOptions: socketOptions,
     });
     const hosts = await probeTwoHosts(tp, launcher, address);
-    const screened: ScreenedCase[] = [];
+    costs.push(costOf(hosts));
+    const prepared: PreparedCase[] = [];
     for (const [routing, volumes] of kinds)
-      for (const volume of volumes) screened.push(await screenCase(hosts, volume, routing, chunkCounts, rounds));
-    const own = screened.length > 0 ? await finalResults(launcher, screened, finalRounds) : [];
+      for (const volume of volumes) prepared.push(await prepareCase(hosts, volume, routing, chunkCounts));
+    const own = await finalResults(launcher, await screenCases(launcher, prepared, rounds), finalSeconds);
     cases.push(...own);
     const volumes = quick ? bytes('2') : bytes(flags.mib);
-    // Exchanges are predicted with what the last case found the hosts to add to every collective.
-    const last = screened.at(-1);
-    if (last !== undefined && volumes.length > 0) {
-      const repetitions = quick ? 3 : Number(flags.repetitions);
-      const measured = await exchangeResults(hosts, volumes, chunkCounts, repetitions, last.workload);
+    const repetitions = quick ? 3 : Number(flags.repetitions);
+    if (volumes.length > 0) {
+      const measured = await exchangeResults(hosts, volumes, chunkCounts, repetitions);
       links.push(measured.links);
       exchanges.push(...measured.results);
       say(`\nlink ${rate}, ${linksLine(measured.links)}\n\n${exchangeTable(measured.results)}`);
     }
+    say(`\nlink ${rate}, ${costLine(costOf(hosts))}`);
     say(`\nlink ${rate}, TP=${tp}, dispatch and combine, forward and backward\n\n${choiceTable(own)}`);
   }
-  return { rate, links, exchanges, cases };
+  return { rate, links, costs, exchanges, cases };
 }

@@ -1,6 +1,15 @@
 /** The two-host bench as tables in Markdown, for terminals and for the page alike. */
-import { formatSeconds } from '@monta/core';
-import type { CaseResult, ExchangeResult, LinksResult, PassResult, RateResult, TwoHostsResult, Way } from './types.js';
+import { formatBandwidth, formatSeconds } from '@monta/core';
+import type {
+  CaseResult,
+  CostResult,
+  ExchangeResult,
+  LinksResult,
+  PassResult,
+  RateResult,
+  TwoHostsResult,
+  Way,
+} from './types.js';
 
 const mebibyte = 2 ** 20;
 /** Within this share of the best, a choice counts as good. */
@@ -30,6 +39,9 @@ export const linksLine = ({
         `${name} ${megabits(bytesPerSecond)} Mbit/s a pair, ${formatSeconds(latencySeconds)}`,
     )
     .join(', ')}; all ranks copying at once ${(copyBytesPerSecond / 1e9).toFixed(1)} GB/s`;
+
+export const costLine = ({ tp, coreSeconds, delaySeconds, networkBytesPerSecond, error }: CostResult): string =>
+  `TP=${tp}: a collective costs ${formatSeconds(coreSeconds)} of a core and a delay of ${formatSeconds(delaySeconds)}, a core moves ${formatBandwidth(networkBytesPerSecond)} between hosts; the fit is off by ${(100 * error).toFixed(0)} % (root mean square)`;
 
 const timeHeads = ['ms (fastest..slowest)', 'predicted', 'error', 'bound', 'over bound'];
 

@@ -28,8 +28,13 @@ describe.runIf(testsOnTwoHosts)('the two-host bench', () => {
       expect(fastestSeconds).toBeGreaterThan(0.015);
       expect(predictedSeconds).toBeGreaterThan(0.015);
     }
+    // Fitted to dispatches of other volumes, before any case.
+    const [cost] = rate.costs;
+    expect(cost?.networkBytesPerSecond).toBeGreaterThan(20e6);
+    expect(cost?.error).toBeLessThan(0.5);
     const [only] = rate.cases;
     expect(only?.passes).toHaveLength(24);
+    expect(only?.rounds).toBeGreaterThan(10);
     expect(only?.best.seconds).toBeLessThanOrEqual(only?.chosen.seconds ?? 0);
     expect(spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout).not.toContain('monta-');
   });
@@ -42,6 +47,7 @@ describe('summarizeChoices', () => {
     volumeBytes: 1,
     routing: 'uniform',
     passes: [],
+    rounds: 1,
     chosen,
     best,
     duplicated: best,

@@ -43,6 +43,8 @@ export interface CaseResult {
   readonly volumeBytes: number;
   readonly routing: RoutingKind;
   readonly passes: readonly PassResult[];
+  /** Times that each of the ways below was measured. */
+  readonly rounds: number;
   /** What the plan takes, before anything of the case was measured. */
   readonly chosen: Way;
   /** The fastest measured. */
@@ -66,11 +68,24 @@ export interface LinksResult {
   readonly copyBytesPerSecond: number;
 }
 
+/** What communication costs the ranks, fitted to dispatches before any case. */
+export interface CostResult {
+  readonly tp: number;
+  /** Core time of a rank for each collective, and what each takes longer. */
+  readonly coreSeconds: number;
+  readonly delaySeconds: number;
+  /** Bytes a second between hosts that a core moves. */
+  readonly networkBytesPerSecond: number;
+  /** Root mean square of (simulated / measured - 1) over the dispatches. */
+  readonly error: number;
+}
+
 /** All of one link rate. */
 export interface RateResult {
   /** As `scripts/two-hosts` takes it. */
   readonly rate: string;
   readonly links: readonly LinksResult[];
+  readonly costs: readonly CostResult[];
   readonly exchanges: readonly ExchangeResult[];
   readonly cases: readonly CaseResult[];
 }

@@ -9,7 +9,7 @@ import { publishedRatios } from './carry.js';
 import { readMeasurementsCsv } from './csv.js';
 import { fitCalibration, groupBySeries } from './fit.js';
 import { gpuKey, linksOf } from './gpus.js';
-import { median, quantile } from './measurement.js';
+import { median, quantile } from '../../units/index.js';
 import type { Measurement, MeasuredOp } from './measurement.js';
 import { between, changeOverPaying } from './middle.js';
 import { curveOf } from './series.js';

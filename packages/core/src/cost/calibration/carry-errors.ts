@@ -2,7 +2,7 @@
 import { carryGpus, carryOps, carryRanks } from './carry.js';
 import type { Carried } from './carry.js';
 import { cleanPoints, Curve } from './curve.js';
-import { median } from './measurement.js';
+import { median } from '../../units/index.js';
 import { curveOf, sameHardware, sameMake } from './series.js';
 import type { Series } from './series.js';
 

@@ -5,7 +5,8 @@
  */
 import type { Curve, Knot } from './curve.js';
 import { linksOf } from './gpus.js';
-import { busFactor, median } from './measurement.js';
+import { median } from '../../units/index.js';
+import { busFactor } from './measurement.js';
 import type { MeasuredOp } from './measurement.js';
 import { curveOf, describeKey, sameHardware, sameMake } from './series.js';
 import type { Series, SeriesKey } from './series.js';

@@ -6,7 +6,7 @@
  * bend or a change of protocol lies; see `middle.ts`. On published NCCL series, with every second size left out, straight lines predicted
  * better than those or monotone cubics in log-log coordinates, and than cubics of the bandwidth, and the middle points better still.
  */
-import { median } from './measurement.js';
+import { median } from '../../units/index.js';
 import { between, middleOf, middleRule } from './middle.js';
 
 export interface Point {

@@ -25,4 +25,4 @@ export { paperTestbed } from './testbed.js';
 export type { Testbed, TestbedOptions } from './testbed.js';
 export { gemmShareOf } from './probe.js';
 export type { Interference, Probe, ProbedGemm, ProbedTier } from './probe.js';
-export { busBytesPerSecond, quantile } from './measurement.js';
+export { busBytesPerSecond } from './measurement.js';

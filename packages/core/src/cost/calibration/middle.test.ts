@@ -1,7 +1,7 @@
 /** Points in the middle of gaps, against links and protocols whose times are known everywhere. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { median } from './measurement.js';
+import { median } from '../../units/index.js';
 import { between, middleOf } from './middle.js';
 
 interface Protocol {

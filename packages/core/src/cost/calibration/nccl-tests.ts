@@ -6,7 +6,8 @@
  */
 import { InputError } from '../../units/index.js';
 import { gpuIn } from './gpus.js';
-import { busFactor, median, parseOp } from './measurement.js';
+import { median } from '../../units/index.js';
+import { busFactor, parseOp } from './measurement.js';
 import type { Measurement, MeasuredOp } from './measurement.js';
 import { groupsOf, headerOf, rowOf, withoutPrefix } from './nccl-table.js';
 import type { Columns, Heading, ResultGroup, Row, Table } from './nccl-table.js';

@@ -3,7 +3,7 @@ import type { Calibration } from './calibration.js';
 import { groupBy } from './fit.js';
 import { CalibrationLookup } from './lookup.js';
 import type { Found } from './lookup.js';
-import { quantile } from './measurement.js';
+import { quantile } from '../../units/index.js';
 import type { Measurement } from './measurement.js';
 import { naiveSeconds } from './naive.js';
 import { describeKey } from './series.js';

@@ -1,0 +1,196 @@
+/**
+ * What communication costs where ranks share cores and move their bytes themselves: fitted to dispatches that were measured. Two figures
+ * explain those that move next to nothing: core time of every collective, which adds up over all that is under way on the host, and a
+ * delay, which does not. A third is needed where bytes leave the host: the core time that the network's protocol takes for each.
+ */
+import {
+  costModel,
+  InputError,
+  routedBinding,
+  simulatePass,
+  type Cluster,
+  type HostCores,
+  type KernelRate,
+  type LayerPass,
+  type MoeShape,
+  type Strategy,
+  type Workload,
+} from '@monta/core';
+
+/** A dispatch with uniform routing, and how long it took. */
+export interface TimedDispatch {
+  readonly shape: MoeShape;
+  readonly strategy: Strategy;
+  readonly pass: LayerPass;
+  /** From the moment when its first collective had all its members. */
+  readonly seconds: number;
+  /** Kernels as timed alone; without them they take no time. */
+  readonly kernels?: ReadonlyMap<string, KernelRate>;
+}
+
+export interface CommunicationCost {
+  /** Core seconds of a rank for each collective. */
+  readonly coreSeconds: number;
+  /** Added to every collective. */
+  readonly delaySeconds: number;
+  /** Bytes a second between hosts that a core moves; only where dispatches that tell it were measured. */
+  readonly networkBytesPerSecond?: number;
+  /** Root mean square of (simulated / measured - 1) at the figures found. */
+  readonly error: number;
+}
+
+/** Where the dispatches ran. */
+export interface CommunicationGround {
+  /** Its latencies come on top of the delay: `withoutLatencies` where they are part of it. */
+  readonly cluster: Cluster;
+  readonly hostCores: HostCores;
+}
+
+/** The cluster without latencies, for a cost model whose collectives carry their own delay. */
+export const withoutLatencies = (cluster: Cluster): Cluster => ({
+  ...cluster,
+  tiers: cluster.tiers.map((tier) => ({ ...tier, latencySeconds: 0 })),
+});
+
+/** The host's cores with what communication costs them. */
+export const withCost = (hostCores: HostCores, cost: Omit<CommunicationCost, 'delaySeconds' | 'error'>): HostCores => ({
+  ...hostCores,
+  collectiveSeconds: cost.coreSeconds,
+  ...(hostCores.movers === undefined || cost.networkBytesPerSecond === undefined
+    ? {}
+    : { movers: { ...hostCores.movers, networkBytesPerSecond: cost.networkBytesPerSecond } }),
+});
+
+/** Factors by which the search varies a figure. */
+const [coarse, fine] = [
+  [3, 1.6],
+  [1.3, 1.1, 1.04],
+];
+/**
+ * Where the search begins: core time and delay as shares of the shortest dispatch. Much of one explains a dispatch as well as much of the other,
+ * so there is more than one valley.
+ */
+const startShares = [
+  [1 / 20, 1 / 100],
+  [1 / 40, 1 / 20],
+  [1 / 200, 1 / 5],
+] as const;
+/** Below this share of the shortest dispatch, a figure might as well be 0. */
+const negligible = 1e-4;
+/** Where the search for the cost of a byte begins, as a share of what a core copies. */
+const networkShare = 0.2;
+
+/**
+ * Least squares of the relative errors. The search goes down from several starts, coarse to fine: the errors are no smooth function of the figures,
+ * since what a dispatch waits for changes with them. Needs dispatches of different chunk counts: with one alone, core time and delay cannot
+ * be told apart. `network`: some of them move bytes enough between hosts to tell what those cost; `hostCores` must have movers then.
+ * Throws `InputError` without any.
+ */
+export function fitCommunicationCost(
+  timed: readonly TimedDispatch[],
+  ground: CommunicationGround,
+  { network = false }: { readonly network?: boolean } = {},
+): CommunicationCost {
+  if (timed.length === 0) throw new InputError('no dispatch was measured', { expected: 'one or more' });
+  const shortest = Math.min(...timed.map(({ seconds }) => seconds));
+  const least = shortest * negligible;
+  const copying = ground.hostCores.movers?.bytesPerSecond;
+  if (network && copying === undefined) throw new RangeError('bytes cost nothing on a host without movers');
+  const known = new Map<string, number>();
+  const errorAt = (figures: Figures): number => {
+    const key = Object.values(figures)
+      .map((figure) => figure.toExponential(6))
+      .join();
+    const error =
+      known.get(key) ?? meanSquare(timed.map((one) => simulatedSeconds(one, ground, figures) / one.seconds - 1));
+    known.set(key, error);
+    return error;
+  };
+  const descend = (from: Figures, by: readonly number[]): Figures => {
+    let best = from;
+    for (const stride of by)
+      for (let improved = true; improved;) {
+        const next = lowest([best, ...neighbours(best, stride, least)], errorAt);
+        improved = errorAt(next) < errorAt(best);
+        best = next;
+      }
+    return best;
+  };
+  const starts = startShares.map(([core, delay]) => ({
+    coreSeconds: shortest * core,
+    delaySeconds: shortest * delay,
+    ...(network ? { networkBytesPerSecond: (copying ?? 0) * networkShare } : {}),
+  }));
+  const best = descend(
+    lowest(
+      starts.map((start) => descend(start, coarse)),
+      errorAt,
+    ),
+    fine,
+  );
+  const figure = (value: number): number => (value <= least ? 0 : value);
+  return {
+    ...best,
+    coreSeconds: figure(best.coreSeconds),
+    delaySeconds: figure(best.delaySeconds),
+    error: Math.sqrt(errorAt(best)),
+  };
+}
+
+type Figures = Omit<CommunicationCost, 'error'>;
+
+/** Core time and delay make up for each other, so they change together too. */
+function neighbours(figures: Figures, stride: number, least: number): Figures[] {
+  const steps = [stride, 1, 1 / stride];
+  const changed = (value: number, factor: number): number => Math.max(value * factor, least);
+  const { coreSeconds, delaySeconds, networkBytesPerSecond } = figures;
+  const ofCollectives = steps.flatMap((a) =>
+    steps.map((b) => ({
+      ...figures,
+      coreSeconds: changed(coreSeconds, a),
+      delaySeconds: changed(delaySeconds, b),
+    })),
+  );
+  if (networkBytesPerSecond === undefined) return ofCollectives;
+  const ofBytes = [stride, 1 / stride].map((factor) => ({
+    ...figures,
+    networkBytesPerSecond: networkBytesPerSecond * factor,
+  }));
+  return [...ofCollectives, ...ofBytes];
+}
+
+/** The one with the smallest error; the first of equals. */
+const lowest = (all: readonly Figures[], errorAt: (one: Figures) => number): Figures =>
+  all.reduce((found, one) => (errorAt(one) < errorAt(found) ? one : found));
+
+const meanSquare = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value * value, 0) / values.length;
+
+function simulatedSeconds(
+  { shape, strategy, pass, kernels }: TimedDispatch,
+  { cluster, hostCores }: CommunicationGround,
+  figures: Figures,
+): number {
+  const { multiprocessors: _, ...device } = cluster.device;
+  const workload: Workload = {
+    cluster,
+    shape,
+    routing: { kind: 'uniform' },
+    seed: 1,
+    model: costModel(kernels === undefined ? { ...device, memoryBytesPerSecond: Number.MAX_VALUE } : device, {
+      inputs: {
+        kernelOverheadSeconds: 0,
+        hostOverheadSeconds: 0,
+        hostRunsKernels: false,
+        collectiveOverheadSeconds: figures.delaySeconds,
+      },
+      inputSource: 'a fit',
+      kernels: kernels ?? new Map(),
+    }),
+    hostCores: withCost(hostCores, figures),
+    scope: 'dispatch',
+  };
+  const simulation = simulatePass(workload, strategy, pass, routedBinding(shape, workload.routing, workload.seed));
+  if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
+  return simulation.summary.makespanSeconds;
+}
