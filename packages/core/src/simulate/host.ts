@@ -19,6 +19,8 @@ export interface HostCores {
    * time slow each other down, and ranks that came together part.
    */
   readonly collectiveSeconds?: number;
+  /** Share of a collective's latency that passes while its bytes flow, from 0 (the default: all of it comes after the last byte) to 1. */
+  readonly latencyOverlap?: number;
   /** A rank's thread that slept while its collective was under way takes so long to go on with a kernel. */
   readonly wakeSeconds?: number;
 }

@@ -102,16 +102,23 @@ describe('the cost of collectives', () => {
   });
 });
 
-describe('the cost of bytes between hosts', () => {
-  it.each([30e6, 100e6])(
-    'found from dispatches with bytes, it foretells others: %d bytes/s',
-    (networkBytesPerSecond) => {
-      const figures = { coreSeconds: 100e-6, delaySeconds: 500e-6, networkBytesPerSecond };
+describe('the cost of bytes', () => {
+  it.each([
+    [2e9, 30e6],
+    [0.7e9, 100e6],
+  ])(
+    'found from dispatches with bytes, it foretells others: %d bytes/s inside, %d between',
+    (bytesPerSecond, networkBytesPerSecond) => {
+      const figures = {
+        coreSeconds: 100e-6,
+        delaySeconds: 500e-6,
+        movers: { bytesPerSecond, networkBytesPerSecond },
+      };
       const timed = [tiny, large].flatMap((shape) => dispatches(figures, shape, strategies, moving));
-      const found = fitCommunicationCost(timed, { cluster, hostCores: moving }, { network: true });
+      const found = fitCommunicationCost(timed, { cluster, hostCores: moving }, { bytes: true });
       expect(found.error).toBeLessThan(0.05);
-      expect(found.networkBytesPerSecond).toBeGreaterThan(0.7 * networkBytesPerSecond);
-      expect(found.networkBytesPerSecond).toBeLessThan(1.4 * networkBytesPerSecond);
+      expect(found.movers?.networkBytesPerSecond).toBeGreaterThan(0.7 * networkBytesPerSecond);
+      expect(found.movers?.networkBytesPerSecond).toBeLessThan(1.4 * networkBytesPerSecond);
       const others = strategiesIn(2);
       const larger = { ...large, tokens: 4 * large.tokens };
       expect(
@@ -122,11 +129,7 @@ describe('the cost of bytes between hosts', () => {
 
   it('is refused where nothing moves them', () => {
     expect(() =>
-      fitCommunicationCost(
-        dispatches({ coreSeconds: 0, delaySeconds: 1e-3 }),
-        { cluster, hostCores },
-        { network: true },
-      ),
+      fitCommunicationCost(dispatches({ coreSeconds: 0, delaySeconds: 1e-3 }), { cluster, hostCores }, { bytes: true }),
     ).toThrow(/movers/u);
   });
 });

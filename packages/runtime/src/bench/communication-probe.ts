@@ -82,7 +82,7 @@ export async function probeCommunication(probe: CommunicationProbe): Promise<Com
     const rates = kernels[Math.floor(index / strategies.length)];
     return { shape: of, strategy, pass: passes[0], seconds, ...(rates === undefined ? {} : { kernels: rates }) };
   });
-  return { ...fitCommunicationCost(timed, ground, { network: volumes.length > 0 }), startSeconds };
+  return { ...fitCommunicationCost(timed, ground, { bytes: volumes.length > 0 }), startSeconds };
 }
 
 /** As many tokens as bring a replica's dispatched rows to so many bytes, a token for every rank at least. */

@@ -33,10 +33,10 @@ const largestError = 1e-5;
 /** Chunk counts at which kernels are timed alone. */
 const probedChunks = [1, 4];
 const kernelRuns = { warmUps: 3, repetitions: 5 };
-/** Each process compiles its code for itself. */
-const warmUps = 3;
+/** Each process compiles its code for itself, with the first case; memory is touched for the first time with each. */
+const warmUps = { first: 4, others: 1 };
 /** Ways of the first rounds that are measured again: no more than so many variants, none slower than the fastest by more than this. */
-const [mostFinalists, finalistShare] = [8, 0.3];
+const [mostFinalists, finalistShare] = [7, 0.25];
 /** Rounds of finalists: as many as fill their seconds, within these; so many at a time, since each turn has its own preparations. */
 const [fewestFinals, mostFinals, finalsAtATime] = [15, 150, 5];
 
@@ -157,9 +157,9 @@ async function inTurns(launcher: Launcher, all: readonly Turns[]): Promise<Dispa
       const { shape } = one.workload;
       variants.forEach(({ strategy }, place) => {
         const into = results[index]?.[place] ?? [];
-        const first = turn === 0 ? warmUps : 0;
+        const before = turn > 0 ? 0 : index === 0 ? warmUps.first : warmUps.others;
         plan.push({
-          job: { shape, strategy, passes: benchPasses, routing, seed, warmUps: first, repetitions, trace: false },
+          job: { shape, strategy, passes: benchPasses, routing, seed, warmUps: before, repetitions, trace: false },
           into,
         });
       });

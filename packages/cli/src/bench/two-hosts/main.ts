@@ -51,7 +51,7 @@ const { values: flags } = parseArgs({
     /** Of all strategies. */
     rounds: { type: 'string', default: '3' },
     /** For which the fastest of a case are measured again, about. */
-    'final-seconds': { type: 'string', default: '30' },
+    'final-seconds': { type: 'string', default: '20' },
     /** Where the run on host a leaves its result; set by the run outside. */
     part: { type: 'string' },
   },
