@@ -16,13 +16,18 @@ import type { CollectiveName, Operation } from '../schedule/schedule.js';
 const cluster = testCluster(1, 4, { intra: 1 });
 
 /** Four ranks of one host with two cores; seconds at which `operation` ends on each, sorted. */
-function ends(operations: readonly Operation[], operation: string, collectiveSeconds: number): number[] {
+function ends(
+  operations: readonly Operation[],
+  operation: string,
+  collectiveSeconds: number,
+  { on = cluster, rows = 8, latencyOverlap = 0 } = {},
+): number[] {
   const result = simulate({
-    place: testPlace(cluster),
-    programs: [programOf([template('t', [region('x', 8)], operations)])],
+    place: testPlace(on),
+    programs: [programOf([template('t', [region('x', rows)], operations)])],
     bindings: [noBinding],
-    model: testModel(cluster),
-    hostCores: { cores: 2, ranksPerHost: 4, collectiveSeconds },
+    model: testModel(on),
+    hostCores: { cores: 2, ranksPerHost: 4, collectiveSeconds, latencyOverlap },
   });
   if (!result.known) throw new Error(result.missing.join());
   const { spans } = result.trace;
@@ -56,5 +61,20 @@ describe('the core time of collectives', () => {
     // At 12, two ranks begin their works of 3 s beside four kernels: six on two cores, a third of a core each.
     const beside = [kernel('busy', 100), exchange()];
     expect(Math.min(...ends(beside, 'exchange', 3))).toBeCloseTo(12 + 9, 9);
+  });
+});
+
+describe('the latency of collectives', () => {
+  const on = testCluster(1, 4, { intra: 1, intraLatency: 4 });
+  const end = (latencyOverlap: number, rows: number): number =>
+    Math.max(...ends([exchange()], 'exchange', 0, { on, rows, latencyOverlap }));
+
+  it('comes after the last byte, or passes in part while bytes flow', () => {
+    expect([0, 0.5, 1].map((overlap) => end(overlap, 8))).toEqual([16, 14, 12]);
+  });
+
+  it('is never shorter than it is without bytes', () => {
+    // 12/8 s of bytes: no more than that can pass meanwhile
+    expect([0, 0.5, 1].map((overlap) => end(overlap, 1))).toEqual([5.5, 4, 4]);
   });
 });

@@ -1,8 +1,7 @@
 /**
  * What communication costs where ranks share cores and move their bytes themselves: fitted to dispatches that were measured. Two figures
  * explain those that move next to nothing: core time of every collective, which adds up over all that is under way on the host, and a
- * delay, which does not. Two more are needed for bytes: what a core copies in a second inside a host, between messages and kernels, where
- * it is slower than in one long copy; and what it moves between hosts, where the network's protocol takes core time.
+ * delay, which does not. A third is needed where bytes leave the host: the core time that the network's protocol takes for each.
  */
 import {
   costModel,
@@ -15,7 +14,6 @@ import {
   type KernelRate,
   type LayerPass,
   type MoeShape,
-  type Movers,
   type Strategy,
   type Workload,
 } from '@monta/core';
@@ -36,13 +34,11 @@ export interface CommunicationCost {
   readonly coreSeconds: number;
   /** Added to every collective. */
   readonly delaySeconds: number;
-  /** Bytes a second that a core moves inside hosts and between them; only where dispatches that tell it were measured. */
-  readonly movers?: MovedBytes;
+  /** Bytes a second between hosts that a core moves; only where dispatches that tell it were measured. */
+  readonly networkBytesPerSecond?: number;
   /** Root mean square of (simulated / measured - 1) at the figures found. */
   readonly error: number;
 }
-
-export type MovedBytes = Required<Omit<Movers, 'threads'>>;
 
 /** Where the dispatches ran. */
 export interface CommunicationGround {
@@ -70,9 +66,9 @@ export const withCost = (hostCores: HostCores, cost: Omit<CommunicationCost, 'de
   ...hostCores,
   collectiveSeconds: cost.coreSeconds,
   latencyOverlap,
-  ...(hostCores.movers === undefined || cost.movers === undefined
+  ...(hostCores.movers === undefined || cost.networkBytesPerSecond === undefined
     ? {}
-    : { movers: { ...hostCores.movers, ...cost.movers } }),
+    : { movers: { ...hostCores.movers, networkBytesPerSecond: cost.networkBytesPerSecond } }),
 });
 
 /** Factors by which the search varies a figure. */
@@ -94,15 +90,15 @@ const negligible = 1e-4;
 /** Bytes between hosts are expected to be moved at this share of the rate at which a core copies. */
 const networkShare = 0.2;
 /**
- * What a factor e away from the expected rates adds to the mean square of errors: next to nothing where dispatches tell the rates, but where
- * they do not (on a slow line) the rates stay where they are expected.
+ * What a factor e away from the expected rate adds to the mean square of errors: next to nothing where dispatches tell the rate, but where
+ * they do not (the line is slower than the cores) it stays where it is expected.
  */
 const priorWeight = 1e-3;
 
 /**
  * Least squares of the relative errors. The search goes down from several starts, coarse to fine: the errors are no smooth function of the figures,
  * since what a dispatch waits for changes with them. Needs dispatches of different chunk counts: with one alone, core time and delay cannot
- * be told apart. `bytes`: some of them move enough bytes to tell what those cost; `hostCores` must have movers then, with the rate of copying.
+ * be told apart. `bytes`: some of them move enough bytes to tell what those cost; `hostCores` must have movers then.
  * Throws `InputError` without any.
  */
 export function fitCommunicationCost(
@@ -113,7 +109,7 @@ export function fitCommunicationCost(
   if (timed.length === 0) throw new InputError('no dispatch was measured', { expected: 'one or more' });
   const shortest = Math.min(...timed.map(({ seconds }) => seconds));
   const least = shortest * negligible;
-  const expected = bytes ? expectedRates(ground.hostCores) : undefined;
+  const expected = bytes ? expectedRate(ground.hostCores) : undefined;
   const bound = timed.map((one): BoundDispatch => ({ ...one, binding: routedBinding(one.shape, routing, seed) }));
   const known = new Map<string, number>();
   const errorAt = (figures: Figures): number => {
@@ -121,7 +117,7 @@ export function fitCommunicationCost(
     const error =
       known.get(key) ??
       meanSquare(bound.map((one) => simulatedSeconds(one, ground, figures) / one.seconds - 1)) +
-        priorWeight * distance(figures.movers, expected);
+        priorWeight * distance(figures.networkBytesPerSecond, expected);
     known.set(key, error);
     return error;
   };
@@ -142,7 +138,7 @@ export function fitCommunicationCost(
   const starts = startShares.map(([core, delay]) => ({
     coreSeconds: shortest * core,
     delaySeconds: shortest * delay,
-    ...(expected === undefined ? {} : { movers: expected }),
+    ...(expected === undefined ? {} : { networkBytesPerSecond: expected }),
   }));
   const best = descend(
     lowest(
@@ -156,7 +152,7 @@ export function fitCommunicationCost(
     ...best,
     coreSeconds: figure(best.coreSeconds),
     delaySeconds: figure(best.delaySeconds),
-    error: Math.sqrt(errorAt(best) - priorWeight * distance(best.movers, expected)),
+    error: Math.sqrt(errorAt(best) - priorWeight * distance(best.networkBytesPerSecond, expected)),
   };
 }
 
@@ -167,40 +163,33 @@ interface BoundDispatch extends TimedDispatch {
 
 type Figures = Omit<CommunicationCost, 'error'>;
 
-function expectedRates({ movers }: HostCores): MovedBytes {
+function expectedRate({ movers }: HostCores): number {
   if (movers === undefined) throw new RangeError('bytes cost nothing on a host without movers');
-  const { bytesPerSecond } = movers;
-  return { bytesPerSecond, networkBytesPerSecond: networkShare * bytesPerSecond };
+  return networkShare * movers.bytesPerSecond;
 }
 
-/** Squares of the logarithms of what rates differ by. */
-function distance(found: MovedBytes | undefined, expected: MovedBytes | undefined): number {
-  if (found === undefined || expected === undefined) return 0;
-  const inside = Math.log(found.bytesPerSecond / expected.bytesPerSecond);
-  const between = Math.log(found.networkBytesPerSecond / expected.networkBytesPerSecond);
-  return inside ** 2 + between ** 2;
-}
+/** Square of the logarithm of what rates differ by. */
+const distance = (found = 1, expected = 1): number => Math.log(found / expected) ** 2;
 
-/** Core time and delay make up for each other, so they change together too; and so do the rates. */
+/** Core time and delay make up for each other, so they change together too. */
 function neighbours(figures: Figures, stride: number, least: number): Figures[] {
   const steps = [stride, 1, 1 / stride];
-  const pairs = steps.flatMap((a) => steps.map((b) => [a, b] as const)).filter(([a, b]) => a !== 1 || b !== 1);
   const changed = (value: number, factor: number): number => Math.max(value * factor, least);
-  const { coreSeconds, delaySeconds, movers } = figures;
-  return [
-    ...pairs.map(([a, b]) => ({
+  const { coreSeconds, delaySeconds, networkBytesPerSecond } = figures;
+  const ofCollectives = steps
+    .flatMap((a) => steps.map((b) => [a, b] as const))
+    .filter(([a, b]) => a !== 1 || b !== 1)
+    .map(([a, b]) => ({
       ...figures,
       coreSeconds: changed(coreSeconds, a),
       delaySeconds: changed(delaySeconds, b),
-    })),
-    ...(movers === undefined ? [] : pairs).map(([a, b]) => ({
-      ...figures,
-      movers: {
-        bytesPerSecond: (movers?.bytesPerSecond ?? 0) * a,
-        networkBytesPerSecond: (movers?.networkBytesPerSecond ?? 0) * b,
-      },
-    })),
-  ];
+    }));
+  if (networkBytesPerSecond === undefined) return ofCollectives;
+  const ofBytes = [stride, 1 / stride].map((factor) => ({
+    ...figures,
+    networkBytesPerSecond: networkBytesPerSecond * factor,
+  }));
+  return [...ofCollectives, ...ofBytes];
 }
 
 /** The one with the smallest error; the first of equals. */

@@ -68,14 +68,10 @@ export async function probeTwoHosts(tp: number, launcher: Launcher, address: str
 }
 
 /** As it is written down. */
-export const costOf = ({ tp, cost: { coreSeconds, delaySeconds, movers, error } }: Hosts): CostResult => ({
-  tp,
-  coreSeconds,
-  delaySeconds,
-  bytesPerSecond: movers?.bytesPerSecond ?? Infinity,
-  networkBytesPerSecond: movers?.networkBytesPerSecond ?? Infinity,
-  error,
-});
+export const costOf = ({ tp, cost }: Hosts): CostResult => {
+  const { coreSeconds, delaySeconds, networkBytesPerSecond = Infinity, error } = cost;
+  return { tp, coreSeconds, delaySeconds, networkBytesPerSecond, error };
+};
 
 /** V is what a replica dispatches: tokens x top-k rows. */
 export function shapeOf(tp: number, volumeBytes: number): MoeShape {

@@ -40,8 +40,8 @@ export const linksLine = ({
     )
     .join(', ')}; all ranks copying at once ${(copyBytesPerSecond / 1e9).toFixed(1)} GB/s`;
 
-export const costLine = ({ tp, coreSeconds, delaySeconds, error, ...moved }: CostResult): string =>
-  `TP=${tp}: a collective costs ${formatSeconds(coreSeconds)} of a core and a delay of ${formatSeconds(delaySeconds)}, a core moves ${formatBandwidth(moved.bytesPerSecond)} inside hosts and ${formatBandwidth(moved.networkBytesPerSecond)} between them; the fit is off by ${(100 * error).toFixed(0)} % (root mean square)`;
+export const costLine = ({ tp, coreSeconds, delaySeconds, networkBytesPerSecond, error }: CostResult): string =>
+  `TP=${tp}: a collective costs ${formatSeconds(coreSeconds)} of a core and a delay of ${formatSeconds(delaySeconds)}, a core moves ${formatBandwidth(networkBytesPerSecond)} between hosts; the fit is off by ${(100 * error).toFixed(0)} % (root mean square)`;
 
 const timeHeads = ['ms (fastest..slowest)', 'predicted', 'error', 'bound', 'over bound'];
 

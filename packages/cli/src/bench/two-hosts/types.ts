@@ -74,8 +74,7 @@ export interface CostResult {
   /** Core time of a rank for each collective, and what each takes longer. */
   readonly coreSeconds: number;
   readonly delaySeconds: number;
-  /** Bytes a second that a core moves inside hosts, and between them. */
-  readonly bytesPerSecond: number;
+  /** Bytes a second between hosts that a core moves. */
   readonly networkBytesPerSecond: number;
   /** Root mean square of (simulated / measured - 1) over the dispatches. */
   readonly error: number;
