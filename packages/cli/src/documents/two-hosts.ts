@@ -9,6 +9,7 @@ import { barChart, scatter } from '../plots/index.js';
 import {
   choiceLine,
   choiceTable,
+  costLine,
   exchangeName,
   exchangeTable,
   linksLine,
@@ -62,7 +63,7 @@ function measuredPart(result: TwoHostsResult): string {
   const parts = [originLine(result)];
   for (const rate of result.rates) {
     parts.push(`### Link ${rate.rate}`);
-    parts.push(rate.links.map((links) => `- ${linksLine(links)}`).join('\n'));
+    parts.push([...rate.links.map(linksLine), ...rate.costs.map(costLine)].map((line) => `- ${line}`).join('\n'));
     if (rate.exchanges.length > 0) {
       const plot = `two-hosts-${rate.rate}.svg`;
       writeFileSync(at(plot), exchangePlot(rate));
