@@ -1,5 +1,5 @@
 /** What `monta bench dispatch` measures: every way to dispatch that a layout allows, in every chunk count. */
-import { allHalves, namedStrategies, unsupportedStrategy, type MoeShape, type Strategy } from '@monta/core';
+import { allHalves, inChunks, namedStrategies, unsupportedStrategy, type MoeShape, type Strategy } from '@monta/core';
 
 export type Halves = Omit<Strategy, 'chunks'>;
 
@@ -27,7 +27,16 @@ export function dispatchVariants(shape: MoeShape, chunkCounts: readonly number[]
     .flatMap((halves) =>
       chunkCounts.map((chunks) => ({
         name: halvesName(halves),
-        strategy: { ...halves, chunks: { forward: chunks, backward: chunks } },
+        strategy: inChunks(halves, chunks),
       })),
     );
+}
+
+/** Chunk counts at which kernels and overheads are probed. */
+const probedChunks = [1, 4];
+
+/** Strategies that are probed for these variants: of few and of many chunks, where there are such. */
+export function probedStrategies(variants: readonly DispatchVariant[]): Strategy[] {
+  const probed = variants.filter(({ strategy }) => probedChunks.includes(strategy.chunks.forward));
+  return (probed.length > 0 ? probed : variants).map(({ strategy }) => strategy);
 }

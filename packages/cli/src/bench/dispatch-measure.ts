@@ -11,13 +11,13 @@ import {
   type Workload,
 } from '@monta/core';
 import {
-  measureDispatch,
+  measureInTurns,
   probeDispatchKernels,
-  type DispatchJob,
   type DispatchMeasurement,
   type FabricOptions,
+  type RepeatedJob,
 } from '@monta/runtime';
-import { benchPasses, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
+import { benchPasses, probedStrategies, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
 import {
   benchWorkload,
   bindingOf,
@@ -89,9 +89,6 @@ export interface MeasuredVariants {
   readonly jobSeconds: number;
 }
 
-const probeRuns = { warmUps: 3, repetitions: 5 };
-/** Chunk counts at which kernels and overheads are probed. */
-const probedChunks = [1, 4];
 /** Runs that are not timed. */
 const warmUps = { tiny: 2, variant: 1 };
 
@@ -99,52 +96,48 @@ const warmUps = { tiny: 2, variant: 1 };
 export async function measureVariants(request: MeasureRequest): Promise<MeasuredVariants> {
   const { ground, variants, routing, seed, rounds, signal } = request;
   const { shape } = ground;
-  const probed = variants.filter(({ strategy }) => probedChunks.includes(strategy.chunks.forward));
-  const strategies = (probed.length > 0 ? probed : variants).map(({ strategy }) => strategy);
-  const kernels = await probeDispatchKernels({ shape, strategies, routing, seed, ...probeRuns }, signal);
-  const job = (of: MoeShape, strategy: Strategy, warmUps: number): DispatchJob => ({
-    shape: of,
-    strategy,
-    passes: benchPasses,
-    routing,
-    seed,
-    warmUps,
-    repetitions: 1,
-    trace: true,
+  const strategies = probedStrategies(variants);
+  const kernels = await probeDispatchKernels({ shape, strategies, routing, seed }, signal);
+  const job = (of: MoeShape, strategy: Strategy, before: number): RepeatedJob => ({
+    job: {
+      shape: of,
+      strategy,
+      passes: benchPasses,
+      routing,
+      seed,
+      warmUps: before,
+      repetitions: 1,
+      trace: true,
+    },
+    turns: rounds,
   });
   // one row a rank, one element each: nothing but what the host adds
   const tiny: MoeShape = { ...shape, tokens: shape.layout.tp, hiddenSize: 1 };
-  // in every round, so that probes and cases see the same other work on the machine
-  const jobs = Array.from({ length: rounds }, (_, round) => [
-    ...strategies.map((strategy) => job(tiny, strategy, round === 0 ? warmUps.tiny : 0)),
-    ...variants.map(({ strategy }) => job(shape, strategy, round === 0 ? warmUps.variant : 0)),
-  ]).flat();
   let lostSeconds = 0;
   request.onMeasuring?.();
   const start = performance.now();
-  const measured = await measureDispatch({
-    jobs,
-    ...(ground.fabric === undefined ? {} : { fabric: ground.fabric }),
-    onLostSeconds: (seconds) => {
-      lostSeconds = seconds;
+  // in every round, so that probes and cases see the same other work on the machine
+  const measured = await measureInTurns(
+    [
+      ...strategies.map((strategy) => job(tiny, strategy, warmUps.tiny)),
+      ...variants.map(({ strategy }) => job(shape, strategy, warmUps.variant)),
+    ],
+    {
+      ...(ground.fabric === undefined ? {} : { fabric: ground.fabric }),
+      onLostSeconds: (seconds) => {
+        lostSeconds = seconds;
+      },
+      ...(signal === undefined ? {} : { signal }),
     },
-    ...(signal === undefined ? {} : { signal }),
-  });
+  );
   const jobSeconds = (performance.now() - start) / 1e3;
-  const perRound = strategies.length + variants.length;
-  const probes = measured.filter((_, index) => index % perRound < strategies.length);
-  const timed = measured.filter((_, index) => index % perRound >= strategies.length);
+  const probes = measured.slice(0, strategies.length).flat();
+  const timed = measured.slice(strategies.length);
   const { hostCores, seen } = ground;
   const probe = readHost(probes, seen, { hostCores, kernels });
   const workload = benchWorkload(seen, shape, routing, seed, probe, request.curves?.(probe.collectiveSeconds));
   const cases = variants.flatMap((variant, index) =>
-    dispatchCases(
-      variant,
-      timed.filter((_, at) => at % variants.length === index),
-      workload,
-      probe,
-      ground.memoryBytesPerSecond,
-    ),
+    dispatchCases(variant, timed[index] ?? [], workload, probe, ground.memoryBytesPerSecond),
   );
   return { cases, workload, probe, lostSeconds, jobSeconds };
 }

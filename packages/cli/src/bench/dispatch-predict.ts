@@ -5,6 +5,7 @@ import {
   dispatchProgram,
   fabricOf,
   groupMembers,
+  hostInputs,
   median,
   passPrice,
   simulatePass,
@@ -28,15 +29,13 @@ import type { BenchPass } from './dispatch-cases.js';
 
 /** What probes found out about this machine; no measured case goes into it. */
 export interface MachineProbe {
-  /** The cores that ranks share, and what moves their bytes. */
-  readonly hostCores: Omit<HostCores, 'wakeSeconds' | 'collectiveSeconds'>;
+  /** The cores that ranks share, what moves their bytes, and what communication costs them where ranks do so themselves. */
+  readonly hostCores: Omit<HostCores, 'wakeSeconds'>;
   readonly kernels: ReadonlyMap<string, KernelRate>;
   /** From a collective's last byte and latency to its end. */
   readonly collectiveSeconds: number;
   /** From a collective's end to the start of a kernel that waited for it. */
   readonly wakeSeconds: number;
-  /** Core seconds of a rank for each collective, where ranks move their own bytes. */
-  readonly coreSeconds?: number;
   /** From a pass's start on the last rank until its first collective has all its members. */
   readonly startSeconds: number;
 }
@@ -57,25 +56,13 @@ export function benchWorkload(
   probe: MachineProbe,
   curves?: CollectiveCurves,
 ): Workload {
-  const { multiprocessors: _, ...device } = seen.device;
-  const model: CostModel = costModel(device, {
-    inputs: {
-      kernelOverheadSeconds: 0,
-      hostOverheadSeconds: 0,
-      // the runner submits all collectives of a node before it runs kernels
-      hostRunsKernels: false,
-      collectiveOverheadSeconds: probe.collectiveSeconds,
-    },
+  const model: CostModel = costModel(seen.device, {
+    inputs: hostInputs(probe.collectiveSeconds),
     inputSource: 'probe of this machine',
     kernels: probe.kernels,
     ...(curves === undefined ? {} : { curves }),
   });
-  const { wakeSeconds, coreSeconds } = probe;
-  const hostCores: HostCores = {
-    ...probe.hostCores,
-    wakeSeconds,
-    ...(coreSeconds === undefined ? {} : { collectiveSeconds: coreSeconds }),
-  };
+  const hostCores: HostCores = { ...probe.hostCores, wakeSeconds: probe.wakeSeconds };
   return { cluster: seen, shape, routing, seed, model, hostCores, scope: 'dispatch' };
 }
 

@@ -1,6 +1,6 @@
 /** What this machine adds to every collective and kernel of a run, measured on dispatches before it. */
-import { namedStrategies, unsupportedStrategy, type MoeShape, type Strategy } from '@monta/core';
-import { probeCommunication, withCost, withoutLatencies, type Launcher } from '@monta/runtime';
+import { inChunks, namedStrategies, unsupportedStrategy } from '@monta/core';
+import { probeCommunication, withCost, withoutLatencies, type CommunicationProbe, type Launcher } from '@monta/runtime';
 import type { MachineOverheads, Setting } from './setting.js';
 
 const [turns, repetitions] = [3, 3];
@@ -8,12 +8,11 @@ const [turns, repetitions] = [3, 3];
 const warmUps = { threads: 2, processes: 10 };
 /** Dispatched bytes of a replica, of the dispatches between hosts that tell what their bytes cost. */
 const volumes = [0.5, 2].map((mebibytes) => mebibytes * 2 ** 20);
-const halves = [{ dispatch: 'sliced', combine: 'scattered' }] as const;
+const halves = [namedStrategies.scattered];
 const halvesBetweenHosts = [namedStrategies.duplicated, namedStrategies.sliced, namedStrategies.scattered];
 
-/** In few and in many collectives at a time. */
-const inChunks = ({ dispatch, combine }: Pick<Strategy, 'dispatch' | 'combine'>): Strategy[] =>
-  [1, 4].map((chunks) => ({ dispatch, combine, chunks: { forward: chunks, backward: chunks } }));
+/** Few and many collectives at a time. */
+const chunkCounts = [1, 4];
 
 /**
  * Runs dispatches on all ranks of the setting, over its network, and fits what communication costs to them: a delay of every collective, and core
@@ -27,8 +26,7 @@ export async function measureOverheads(
   const { config, layout, fabric, ranks, hostCores } = setting;
   if (ranks === 1) return { setting, overheads: { collectiveSeconds: 0 } };
   const overMpi = config.backend.kind === 'mpi';
-  const shape: MoeShape = {
-    tokens: 0,
+  const shape: CommunicationProbe['shape'] = {
     hiddenSize: config.model.hiddenSize,
     expertFfn: config.model.expertFfn,
     experts: config.model.experts,
@@ -43,7 +41,7 @@ export async function measureOverheads(
     shape,
     strategies: (overMpi ? halvesBetweenHosts : halves)
       .filter((one) => unsupportedStrategy(one, shape) === undefined)
-      .flatMap(inChunks),
+      .flatMap((one) => chunkCounts.map((chunks) => inChunks(one, chunks))),
     ...(overMpi && hostCores.movers !== undefined ? { volumes } : {}),
     turns,
     repetitions,

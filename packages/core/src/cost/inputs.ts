@@ -43,6 +43,19 @@ export const defaultCostInputs: CostInputs = {
   multiprocessorsPerCollective: 20,
 };
 
+/**
+ * Of ranks that are threads or processes of a machine: kernels take what they were timed to take, overheads included, on cores instead of
+ * multiprocessors; and all collectives of a node are submitted before its kernels run.
+ */
+export const hostInputs = (collectiveOverheadSeconds: number) =>
+  ({
+    kernelOverheadSeconds: 0,
+    hostOverheadSeconds: 0,
+    hostRunsKernels: false,
+    multiprocessorsPerCollective: 0,
+    collectiveOverheadSeconds,
+  }) satisfies Partial<CostInputs>;
+
 const descriptions: { readonly [K in keyof CostInputs]: InputDescription } = {
   computeType: { unit: '', meaning: 'data type of the matrix kernels', source: 'usual training precision' },
   gemmEfficiency: {

@@ -8,6 +8,7 @@ import type { Layout } from '../layout/layout.js';
 import {
   fixedStrategies,
   allHalves,
+  inChunks,
   strategyName,
   unsupportedStrategy,
   type Strategy,
@@ -84,12 +85,7 @@ class Pricer {
     const key = `${halves.dispatch} ${halves.combine} ${pass} ${chunks}`;
     const known = this.#prices.get(key);
     if (known) return known;
-    const simulation = simulatePass(
-      this.#workload,
-      { ...halves, chunks: { forward: chunks, backward: chunks } },
-      pass,
-      this.#binding,
-    );
+    const simulation = simulatePass(this.#workload, inChunks(halves, chunks), pass, this.#binding);
     if (!simulation.known) return simulation;
     const price = passPrice(simulation, this.#workload.cluster, chunks);
     this.#prices.set(key, price);

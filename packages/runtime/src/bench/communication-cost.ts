@@ -5,6 +5,7 @@
  */
 import {
   costModel,
+  hostInputs,
   InputError,
   routedBinding,
   simulatePass,
@@ -209,19 +210,14 @@ function simulatedSeconds(
   { cluster, hostCores }: CommunicationGround,
   figures: Figures,
 ): number {
-  const { multiprocessors: _, ...device } = cluster.device;
+  const { device } = cluster;
   const workload: Workload = {
     cluster,
     shape,
     routing,
     seed,
     model: costModel(kernels === undefined ? { ...device, memoryBytesPerSecond: Number.MAX_VALUE } : device, {
-      inputs: {
-        kernelOverheadSeconds: 0,
-        hostOverheadSeconds: 0,
-        hostRunsKernels: false,
-        collectiveOverheadSeconds: figures.delaySeconds,
-      },
+      inputs: hostInputs(figures.delaySeconds),
       inputSource: 'a fit',
       kernels: kernels ?? new Map(),
     }),

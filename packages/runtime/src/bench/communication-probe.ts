@@ -1,7 +1,7 @@
 /** Measures what communication costs the ranks of a launcher, on dispatches of a layer's layout: some that move next to nothing, and some of given volumes. */
 import { dispatchProgram, median, type KernelRate, type MoeShape, type Strategy } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
-import { measureDispatch, type DispatchJob, type DispatchMeasurement } from '../execute/measure-dispatch.js';
+import { measureInTurns, type DispatchMeasurement, type RepeatedJob } from '../execute/measure-dispatch.js';
 import type { Launcher } from '../launch/index.js';
 import {
   fitCommunicationCost,
@@ -14,8 +14,8 @@ import { probeDispatchKernels } from './dispatch-kernels.js';
 
 export interface CommunicationProbe {
   readonly ground: CommunicationGround;
-  /** Of the layer in question; its tokens are not looked at. dtype must be f32. */
-  readonly shape: MoeShape;
+  /** Of the layer in question. dtype must be f32. */
+  readonly shape: Omit<MoeShape, 'tokens'>;
   /** Few and many collectives at a time, or core time and delay cannot be told apart. */
   readonly strategies: readonly Strategy[];
   /** Dispatched bytes of a replica, of the dispatches that tell what bytes between hosts cost; without any, that is not asked. */
@@ -44,7 +44,6 @@ const seed = 1;
 const float32Bytes = 4;
 /** Of each TP rank, so that most pairs of ranks have something to exchange. */
 const tinyTokens = 4;
-const kernelRuns = { warmUps: 3, repetitions: 5 };
 
 /** Runs the dispatches and fits the figures to them. Throws `InputError` when they cannot be priced. */
 export async function probeCommunication(probe: CommunicationProbe): Promise<CommunicationFigures> {
@@ -54,31 +53,21 @@ export async function probeCommunication(probe: CommunicationProbe): Promise<Com
   const shapes = [tiny, ...volumes.map((bytes) => ofVolume(shape, bytes))];
   const kernels: (ReadonlyMap<string, KernelRate> | undefined)[] = [undefined];
   for (const one of shapes.slice(1))
-    kernels.push(await probeDispatchKernels({ shape: one, strategies, routing, seed, ...kernelRuns }, signal));
-  const jobs = shapes.flatMap((one) =>
-    strategies.map((strategy): DispatchJob => ({
-      shape: one,
-      strategy,
-      passes,
-      routing,
-      seed,
-      warmUps: 0,
-      repetitions,
-      trace: one === tiny,
+    kernels.push(await probeDispatchKernels({ shape: one, strategies, routing, seed }, signal));
+  const repeated = shapes.flatMap((one) =>
+    strategies.map((strategy): RepeatedJob => ({
+      job: { shape: one, strategy, passes, routing, seed, warmUps, repetitions, trace: one === tiny },
+      turns,
     })),
   );
-  const measured = await measureDispatch({
-    jobs: Array.from({ length: turns }, (_, turn) =>
-      jobs.map((job) => (turn === 0 ? { ...job, warmUps } : job)),
-    ).flat(),
+  const measured = await measureInTurns(repeated, {
     ...(launcher === undefined ? {} : { launcher }),
     ...(fabric === undefined ? {} : { fabric }),
     ...(signal === undefined ? {} : { signal }),
   });
-  const startSeconds = median(measured.filter(({ job }) => job.trace).map(startOf));
-  const timed = jobs.map(({ shape: of, strategy }, index): TimedDispatch => {
-    const own = measured.filter((_, at) => at % jobs.length === index);
-    const seconds = median(own.flatMap(({ seconds: all }) => all)) - startSeconds;
+  const startSeconds = median(measured.flat().flatMap((one) => (one.job.trace ? [startOf(one)] : [])));
+  const timed = repeated.map(({ job: { shape: of, strategy } }, index): TimedDispatch => {
+    const seconds = median(measured[index].flatMap(({ seconds: all }) => all)) - startSeconds;
     const rates = kernels[Math.floor(index / strategies.length)];
     return { shape: of, strategy, pass: passes[0], seconds, ...(rates === undefined ? {} : { kernels: rates }) };
   });
@@ -86,7 +75,7 @@ export async function probeCommunication(probe: CommunicationProbe): Promise<Com
 }
 
 /** As many tokens as bring a replica's dispatched rows to so many bytes, a token for every rank at least. */
-function ofVolume(shape: MoeShape, bytes: number): MoeShape {
+function ofVolume(shape: CommunicationProbe['shape'], bytes: number): MoeShape {
   const { tp } = shape.layout;
   const perRank = bytes / (shape.topK * shape.hiddenSize * float32Bytes * tp);
   return { ...shape, tokens: tp * Math.max(1, Math.round(perRank)) };

@@ -93,16 +93,18 @@ export function probeDispatchRank({ memory, data }: RankContext<DispatchKernelPr
 
 const memoryBytes = 64 * 2 ** 20;
 
+const usualRuns = { warmUps: 3, repetitions: 5 };
+
 /** Runs the probe in a thread of its own and gives the rate of every kernel of the strategies' programs. */
 export async function probeDispatchKernels(
-  probe: DispatchKernelProbe,
+  probe: Omit<DispatchKernelProbe, keyof typeof usualRuns> & Partial<typeof usualRuns>,
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<string, KernelRate>> {
   const [rates] = (await launchLocal({
     ranks: 1,
     memoryBytes,
     workerModule: builtModule('./dispatch-kernels.worker.js', import.meta.url),
-    workerData: probe,
+    workerData: { ...usualRuns, ...probe } satisfies DispatchKernelProbe,
     ...(signal === undefined ? {} : { signal }),
   })) as [[string, KernelRate][]];
   return new Map(rates);

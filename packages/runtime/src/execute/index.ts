@@ -15,8 +15,10 @@ export { ProgramRunner, type RunnerHooks, type RunnerOptions } from './runner.js
 export { DispatchExecutor, type DispatchOptions, type DispatchRun } from './dispatch-executor.js';
 export {
   measureDispatch,
+  measureInTurns,
   type DispatchJob,
   type MeasureDispatchOptions,
   type DispatchMeasurement,
+  type RepeatedJob,
 } from './measure-dispatch.js';
 export { samplePicks, type SampledPicks } from './sample-picks.js';

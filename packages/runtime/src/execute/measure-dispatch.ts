@@ -80,6 +80,31 @@ export async function measureDispatch(options: MeasureDispatchOptions): Promise<
   );
 }
 
+/** A job that runs in several turns; its warm-ups come before the first. */
+export interface RepeatedJob {
+  readonly job: DispatchJob;
+  readonly turns: number;
+}
+
+/**
+ * Runs jobs in turns, all in one launch, so that what disturbs the machine for a while disturbs them alike. Returns the measurements of each, turn by turn.
+ */
+export async function measureInTurns(
+  repeated: readonly RepeatedJob[],
+  options: Omit<MeasureDispatchOptions, 'jobs'>,
+): Promise<DispatchMeasurement[][]> {
+  const most = Math.max(0, ...repeated.map(({ turns }) => turns));
+  const plan = Array.from({ length: most }, (_, turn) =>
+    repeated.flatMap(({ job, turns }, index) =>
+      turn < turns ? [{ index, job: turn === 0 ? job : { ...job, warmUps: 0 } }] : [],
+    ),
+  ).flat();
+  const measured = await measureDispatch({ ...options, jobs: plan.map(({ job }) => job) });
+  const results = repeated.map((): DispatchMeasurement[] => []);
+  plan.forEach(({ index }, at) => results[index].push(measured[at]));
+  return results;
+}
+
 /** What the ranks of a job returned, put together. */
 export function measurement(job: DispatchJob, ranks: readonly DispatchRankResult[]): DispatchMeasurement {
   const passSeconds = job.passes.map((_, pass) =>

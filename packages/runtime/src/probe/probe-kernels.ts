@@ -1,5 +1,5 @@
 /** Times a rank's kernels alone on a core, at the sizes that a training step gives them. */
-import { trainingStep, worldSize, type KernelRate, type StepShape } from '@monta/core';
+import { inChunks, trainingStep, worldSize, type KernelRate, type StepShape } from '@monta/core';
 import { createGemm, type CpuMemory } from '../device/cpu/index.js';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { launchLocal, type RankContext } from '../launch/index.js';
@@ -40,7 +40,7 @@ function undisturbed(step: StepShape): StepShape {
 function timeSteps(probe: KernelProbe, chunks: number, memory: CpuMemory): TimedKernels {
   const step: StepShape = {
     ...undisturbed(probe.step),
-    strategy: { ...probe.step.strategy, chunks: { forward: chunks, backward: chunks } },
+    strategy: inChunks(probe.step.strategy, chunks),
   };
   const endpoint = new SoloEndpoint(0, worldSize(step.layout), memory);
   const parameters = new ParameterStore(step, 0, memory);

@@ -9,18 +9,24 @@ import {
   fixedStrategies,
   InputError,
   median,
-  type Routing,
   type Strategy,
   type Workload,
 } from '@monta/core';
 import {
-  measureDispatch,
+  measureInTurns,
   probeDispatchKernels,
-  type DispatchJob,
   type DispatchMeasurement,
   type Launcher,
+  type RepeatedJob,
 } from '@monta/runtime';
-import { benchPasses, dispatchVariants, halvesName, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
+import {
+  benchPasses,
+  dispatchVariants,
+  halvesName,
+  probedStrategies,
+  type BenchPass,
+  type DispatchVariant,
+} from '../dispatch-cases.js';
 import { dispatchCases, type DispatchCase } from '../dispatch-measure.js';
 import { benchWorkload, type MachineProbe } from '../dispatch-predict.js';
 import { shapeOf, type Hosts } from './hosts.js';
@@ -30,9 +36,6 @@ const routings = { uniform: { kind: 'uniform' }, 'zipf:1': { kind: 'zipf', expon
 const seed = 1;
 /** Row elements lie in [-1, 1): a sum of few float32 products. */
 const largestError = 1e-5;
-/** Chunk counts at which kernels are timed alone. */
-const probedChunks = [1, 4];
-const kernelRuns = { warmUps: 3, repetitions: 5 };
 /** Each process compiles its code for itself, with the first case; memory is touched for the first time with each. */
 const warmUps = { first: 4, others: 1 };
 /** Ways of the first rounds that are measured again: no more than so many variants, none slower than the fastest by more than this. */
@@ -68,14 +71,8 @@ export async function prepareCase(
 ): Promise<PreparedCase> {
   const shape = shapeOf(tp, volumeBytes);
   const variants = dispatchVariants(shape, chunkCounts);
-  const probed = variants.filter(({ strategy }) => probedChunks.includes(strategy.chunks.forward));
-  const kernels = await probeDispatchKernels({
-    shape,
-    strategies: probed.map(({ strategy }) => strategy),
-    routing: routings[routing],
-    seed,
-    ...kernelRuns,
-  });
+  const strategies = probedStrategies(variants);
+  const kernels = await probeDispatchKernels({ shape, strategies, routing: routings[routing], seed });
   const probe: MachineProbe = { ...machine, kernels };
   const workload = benchWorkload(seen, shape, routings[routing], seed, probe);
   const planned = chooseDispatch(workload, { chunkCounts, halves: allHalves });
@@ -148,28 +145,25 @@ interface Turns {
 
 /** Runs all variants of all cases, turn by turn, and returns their measurements by case and variant. */
 async function inTurns(launcher: Launcher, all: readonly Turns[]): Promise<DispatchMeasurement[][][]> {
-  const plan: { readonly job: DispatchJob; readonly into: DispatchMeasurement[] }[] = [];
-  const results = all.map(({ variants }) => variants.map((): DispatchMeasurement[] => []));
-  for (let turn = 0; turn < Math.max(0, ...all.map(({ turns }) => turns)); turn++)
-    all.forEach(({ one, variants, turns, repetitions }, index) => {
-      if (turn >= turns) return;
-      const routing: Routing = routings[one.routing];
-      const { shape } = one.workload;
-      variants.forEach(({ strategy }, place) => {
-        const into = results[index]?.[place] ?? [];
-        const before = turn > 0 ? 0 : index === 0 ? warmUps.first : warmUps.others;
-        plan.push({
-          job: { shape, strategy, passes: benchPasses, routing, seed, warmUps: before, repetitions, trace: false },
-          into,
-        });
-      });
-    });
-  const measured = await measureDispatch({ launcher, jobs: plan.map(({ job }) => job) });
-  measured.forEach((one, index) => {
-    checkDeviation(halvesName(one.job.strategy), one.error);
-    plan[index]?.into.push(one);
-  });
-  return results;
+  const repeated = all.flatMap(({ one: { routing, workload }, variants, turns, repetitions }, index) =>
+    variants.map(({ strategy }): RepeatedJob => ({
+      job: {
+        shape: workload.shape,
+        strategy,
+        passes: benchPasses,
+        routing: routings[routing],
+        seed,
+        warmUps: index === 0 ? warmUps.first : warmUps.others,
+        repetitions,
+        trace: false,
+      },
+      turns,
+    })),
+  );
+  const measured = await measureInTurns(repeated, { launcher });
+  for (const { job, error } of measured.flat()) checkDeviation(halvesName(job.strategy), error);
+  let before = 0;
+  return all.map(({ variants }) => measured.slice(before, (before += variants.length)));
 }
 
 function resultOf(

@@ -1,5 +1,13 @@
 /** The exchange of a dispatch half without its kernels: measured between the hosts, and predicted from their links. */
-import { InputError, median, routedBinding, simulatePass, type KernelRate } from '@monta/core';
+import {
+  inChunks,
+  InputError,
+  median,
+  namedStrategies,
+  routedBinding,
+  simulatePass,
+  type KernelRate,
+} from '@monta/core';
 import { measureExchanges, type Exchange, type HostsProbe, type LineRates } from '@monta/runtime';
 import { benchWorkload } from '../dispatch-predict.js';
 import { shapeOf, type Hosts } from './hosts.js';
@@ -56,7 +64,7 @@ function predictedExchange({ tp, seen, machine }: Hosts, { strategy, bytes, chun
   const probe = { ...machine, kernels: new Map<string, KernelRate>() };
   const simulation = simulatePass(
     benchWorkload({ ...seen, device }, shape, { kind: 'uniform' }, 1, probe),
-    { dispatch: strategy, combine: strategy, chunks: { forward: chunks, backward: chunks } },
+    inChunks(namedStrategies[strategy], chunks),
     'forward',
     routedBinding(shape, { kind: 'uniform' }, 1),
   );

@@ -1,5 +1,5 @@
 /** The two hosts of the bench, what was measured of them before any case, and the shapes that run on them. */
-import { namedStrategies, type Cluster, type Layout, type MoeShape, type Strategy } from '@monta/core';
+import { inChunks, namedStrategies, type Cluster, type Layout, type MoeShape } from '@monta/core';
 import {
   probeCommunication,
   probeHosts,
@@ -34,7 +34,7 @@ const [experts, topK] = [8, 2];
 /** Dispatches that the cost of communication is fitted to; none of these volumes is a case of the bench. */
 const probedVolumes = [0.125, 0.5, 2].map((mebibytes) => mebibytes * 2 ** 20);
 const probedStrategies = (['duplicated', 'sliced', 'scattered'] as const).flatMap((name) =>
-  [1, 2, 4].map((chunks): Strategy => ({ ...namedStrategies[name], chunks: { forward: chunks, backward: chunks } })),
+  [1, 2, 4].map((chunks) => inChunks(namedStrategies[name], chunks)),
 );
 const probeRuns = {
   turns: 5,
@@ -59,7 +59,6 @@ export async function probeTwoHosts(tp: number, launcher: Launcher, address: str
   const machine = {
     hostCores: withCost(probe.hostCores, cost),
     collectiveSeconds: cost.delaySeconds,
-    coreSeconds: cost.coreSeconds,
     // what a sleeping rank and a late mover would add is in the cost of collectives
     wakeSeconds: 0,
     startSeconds: cost.startSeconds,

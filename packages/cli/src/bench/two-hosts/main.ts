@@ -141,7 +141,8 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       mpirunOptions: socketOptions,
     });
     const hosts = await probeTwoHosts(tp, launcher, address);
-    costs.push(costOf(hosts));
+    const cost = costOf(hosts);
+    costs.push(cost);
     const prepared: PreparedCase[] = [];
     for (const [routing, volumes] of kinds)
       for (const volume of volumes) prepared.push(await prepareCase(hosts, volume, routing, chunkCounts));
@@ -155,7 +156,7 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       exchanges.push(...measured.results);
       say(`\nlink ${rate}, ${linksLine(measured.links)}\n\n${exchangeTable(measured.results)}`);
     }
-    say(`\nlink ${rate}, ${costLine(costOf(hosts))}`);
+    say(`\nlink ${rate}, ${costLine(cost)}`);
     say(`\nlink ${rate}, TP=${tp}, dispatch and combine, forward and backward\n\n${choiceTable(own)}`);
   }
   return { rate, links, costs, exchanges, cases };

@@ -4,9 +4,8 @@
  * rows of header, several tables one after another, or the JSON report of newer builds. Columns are found by their names; what a table is of comes from, in this order, the
  * caller, the command above it, the file's name, and the rows themselves (bus bandwidth over algorithm bandwidth betrays the collective).
  */
-import { InputError } from '../../units/index.js';
+import { InputError, median } from '../../units/index.js';
 import { gpuIn } from './gpus.js';
-import { median } from '../../units/index.js';
 import { busFactor, parseOp } from './measurement.js';
 import type { Measurement, MeasuredOp } from './measurement.js';
 import { groupsOf, headerOf, rowOf, withoutPrefix } from './nccl-table.js';

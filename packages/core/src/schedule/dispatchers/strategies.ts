@@ -35,11 +35,17 @@ export const namedStrategies = {
 
 export type StrategyName = keyof typeof namedStrategies;
 
-/** What people fix without a plan: the named strategies in one piece, `pipelined` in the 4 chunks of MoNTA's public code. */
-export const fixedStrategies: readonly Strategy[] = Object.entries(namedStrategies).map(([name, halves]) => {
-  const chunks = name === 'pipelined' ? 4 : 1;
-  return { ...halves, chunks: { forward: chunks, backward: chunks } };
+/** Both passes in so many chunks. */
+export const inChunks = ({ dispatch, combine }: Omit<Strategy, 'chunks'>, chunks: number): Strategy => ({
+  dispatch,
+  combine,
+  chunks: { forward: chunks, backward: chunks },
 });
+
+/** What people fix without a plan: the named strategies in one piece, `pipelined` in the 4 chunks of MoNTA's public code. */
+export const fixedStrategies: readonly Strategy[] = Object.entries(namedStrategies).map(([name, halves]) =>
+  inChunks(halves, name === 'pipelined' ? 4 : 1),
+);
 
 /** The name of a strategy, as `scattered`, `pipelined`, or `sliced+duplicated` for halves without a name of their own. */
 export function strategyName({ dispatch, combine, chunks }: Strategy): string {
