@@ -33,6 +33,7 @@ export function formatOf(axis: Axis): (value: number) => string {
 
 /** Smaller values count as zero: their ratios would overflow, and nothing that is plotted is as small. */
 const smallest = 1e-150;
+const zeroIfTiny = (value: number): number => (Math.abs(value) < smallest ? 0 : value);
 
 /** Ticks of a logarithmic axis: 1-2-5 in each decade, else whole decades, thinned to about `count`. */
 function logTicks(low: number, high: number, count: number): number[] {
@@ -71,10 +72,8 @@ export function makeScale(
   fromZero = false,
 ): Scale {
   const log = axis.scale === 'log';
-  const usable = values
-    .map((value) => (Math.abs(value) < smallest ? 0 : value))
-    .filter((value) => Number.isFinite(value) && (!log || value > 0));
-  const fixed = axis.domain;
+  const usable = values.map(zeroIfTiny).filter((value) => Number.isFinite(value) && (!log || value > 0));
+  const fixed = log ? axis.domain : axis.domain?.map(zeroIfTiny);
   if (fixed && !fixed.every((end) => Number.isFinite(end) && (!log || end > 0))) {
     throw new RangeError(`${axis.label}: the domain ${fixed.join(' to ')} cannot be shown`);
   }
@@ -83,7 +82,7 @@ export function makeScale(
   if (usable.length === 0) [low, high] = log ? [1, 10] : [0, 1];
   if (fromZero && !log) [low, high] = [Math.min(0, low), Math.max(0, high)];
   const room = log && !fixed ? (high / low) ** 0.05 : 1;
-  [low, high] = fixed ? [fixed[0], fixed[1]] : [low / room, high * room];
+  [low, high] = fixed ? [fixed[0] ?? low, fixed[1] ?? high] : [low / room, high * room];
   // A range of no width, to within rounding, is widened around its value.
   if (Math.abs(high - low) <= 1e-9 * Math.max(Math.abs(low), Math.abs(high))) {
     [low, high] =
