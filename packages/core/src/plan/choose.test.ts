@@ -108,6 +108,26 @@ describe('the choice', () => {
     expect(choose(workload(twoBy70, fast)).best.strategy.dispatch).toBe('duplicated');
   });
 
+  it('lists what is close to the best, chunk counts of the two passes apart', () => {
+    const w = workload(twoBy70, getCluster('a800-2x8-1nic'));
+    const choice = choose(w, { chunkCounts: [1, 2] });
+    const near = choice.within(0.3);
+    expect(near[0]).toEqual(choice.best);
+    expect(near.every(({ seconds }) => seconds <= choice.best.seconds * 1.3)).toBe(true);
+    const ways = near.map(({ strategy }) => `${strategyName(strategy)} ${Object.values(strategy.chunks).join()}`);
+    expect(new Set(ways).size).toBe(ways.length);
+    // With enough room, everything that was priced: four pairs of chunk counts of the chosen halves.
+    const { dispatch, combine } = choice.best.strategy;
+    const own = choice
+      .within(9)
+      .filter(({ strategy }) => strategy.dispatch === dispatch && strategy.combine === combine);
+    expect(own).toHaveLength(4);
+    for (const { forward, backward, seconds, strategy } of own) {
+      expect(seconds).toBe(forward.seconds + backward.seconds);
+      expect([forward.chunks, backward.chunks]).toEqual([strategy.chunks.forward, strategy.chunks.backward]);
+    }
+  });
+
   it('folds when there are enough experts, and can not with two', () => {
     expect(alternativeEtps(twoBy70)).toEqual([8]);
     expect(alternativeEtps(manyExperts)).toEqual([1, 2, 4, 8]);

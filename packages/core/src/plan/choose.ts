@@ -32,6 +32,8 @@ export interface Choice {
   readonly known: true;
   /** All that were priced with their best chunk counts, and the fixed ones, fastest first. */
   readonly candidates: readonly Candidate[];
+  /** Those within a share of the best's seconds, in every pair of chunk counts that was priced, fastest first. */
+  within(share: number): Candidate[];
   readonly best: Candidate;
   /** `duplicated`, unchunked; absent where the layout forbids it. */
   readonly baseline?: Candidate;
@@ -71,10 +73,13 @@ export function withEtp(shape: MoeShape, etp: number): MoeShape {
   return { ...shape, layout: { ...layout, etp, ep: (layout.etp * layout.ep) / etp } };
 }
 
+/** By chunk count. */
+type PassPrices = Readonly<Record<LayerPass, Map<number, PassPrice>>>;
+
 class Pricer {
   readonly #workload: Workload;
   readonly #binding: Binding;
-  readonly #prices = new Map<string, PassPrice>();
+  readonly #prices = new Map<string, PassPrices>();
 
   constructor(workload: Workload) {
     this.#workload = workload;
@@ -82,14 +87,22 @@ class Pricer {
   }
 
   price(halves: Omit<Strategy, 'chunks'>, pass: LayerPass, chunks: number): PassPrice | UnknownEstimate {
-    const key = `${halves.dispatch} ${halves.combine} ${pass} ${chunks}`;
-    const known = this.#prices.get(key);
+    const prices = this.prices(halves)[pass];
+    const known = prices.get(chunks);
     if (known) return known;
     const simulation = simulatePass(this.#workload, inChunks(halves, chunks), pass, this.#binding);
     if (!simulation.known) return simulation;
     const price = passPrice(simulation, this.#workload.cluster, chunks);
-    this.#prices.set(key, price);
+    prices.set(chunks, price);
     return price;
+  }
+
+  /** What was priced so far of these halves. */
+  prices({ dispatch, combine }: Omit<Strategy, 'chunks'>): PassPrices {
+    const key = `${dispatch} ${combine}`;
+    const prices = this.#prices.get(key) ?? { forward: new Map(), backward: new Map() };
+    this.#prices.set(key, prices);
+    return prices;
   }
 
   /**
@@ -122,6 +135,9 @@ class Pricer {
   }
 }
 
+const pairs = ({ forward, backward }: PassPrices): [PassPrice, PassPrice][] =>
+  [...forward.values()].flatMap((one) => [...backward.values()].map((other): [PassPrice, PassPrice] => [one, other]));
+
 const sameWay = (a: Candidate, b: Candidate): boolean =>
   a.strategy.dispatch === b.strategy.dispatch &&
   a.strategy.combine === b.strategy.combine &&
@@ -136,28 +152,18 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   const own = workload.shape.layout.etp;
   const candidates: Candidate[] = [];
   const fixed: Candidate[] = [];
+  const all: (() => Candidate[])[] = [];
   const refused: { name: string; why: string }[] = [];
   const fastest = { forward: Infinity, backward: Infinity };
   for (const etp of options.expertTensorParallel ?? [own]) {
     const shape = withEtp(workload.shape, etp);
     const suffix = etp === own ? '' : ` etp ${etp}`;
     const pricer = new Pricer({ ...workload, shape });
-    const add = (
-      list: Candidate[],
-      halves: Omit<Strategy, 'chunks'>,
-      forward: PassPrice,
-      backward: PassPrice,
-    ): void => {
+    const candidate = (halves: Omit<Strategy, 'chunks'>, forward: PassPrice, backward: PassPrice): Candidate => {
       const strategy = { ...halves, chunks: { forward: forward.chunks, backward: backward.chunks } };
       const name = `${strategyName(strategy)}${suffix}`;
-      list.push({
-        name,
-        layout: shape.layout,
-        strategy,
-        forward,
-        backward,
-        seconds: forward.seconds + backward.seconds,
-      });
+      const seconds = forward.seconds + backward.seconds;
+      return { name, layout: shape.layout, strategy, forward, backward, seconds };
     };
     for (const halves of options.halves ?? allHalves) {
       const why = unsupportedStrategy(halves, shape);
@@ -171,7 +177,9 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
       if ('known' in backward) return backward;
       fastest.forward = Math.min(fastest.forward, forward.seconds);
       fastest.backward = Math.min(fastest.backward, backward.seconds);
-      add(candidates, halves, forward, backward);
+      candidates.push(candidate(halves, forward, backward));
+      const tried = pairs(pricer.prices(halves));
+      all.push(() => tried.map((pair) => candidate(halves, ...pair)));
     }
     for (const { chunks, ...halves } of fixedStrategies) {
       if (unsupportedStrategy(halves, shape) !== undefined) continue;
@@ -179,7 +187,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
       if ('known' in forward) return forward;
       const backward = pricer.price(halves, 'backward', chunks.backward);
       if ('known' in backward) return backward;
-      add(fixed, halves, forward, backward);
+      fixed.push(candidate(halves, forward, backward));
     }
   }
   const bySeconds = (a: Candidate, b: Candidate): number => a.seconds - b.seconds;
@@ -195,6 +203,11 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   return {
     known: true,
     candidates: [...candidates, ...extra].sort(bySeconds),
+    within: (share) =>
+      all
+        .flatMap((ofHalves) => ofHalves())
+        .filter(({ seconds }) => seconds <= best.seconds * (1 + share))
+        .sort(bySeconds),
     best,
     baseline: fixed.find((one) => one.name === 'duplicated'),
     bestFixed,

@@ -21,6 +21,7 @@ import {
   predictionLine,
   summarizeChoices,
 } from './report.js';
+import { settleCases } from './trial.js';
 import type {
   CaseResult,
   CostResult,
@@ -50,6 +51,8 @@ const { values: flags } = parseArgs({
     repetitions: { type: 'string', default: '9' },
     /** Of all strategies. */
     rounds: { type: 'string', default: '3' },
+    /** For which ways that are predicted close to each other are tried before the plan is made, in each case, about. */
+    'trial-seconds': { type: 'string', default: '6' },
     /** For which the fastest of a case are measured again, about. */
     'final-seconds': { type: 'string', default: '20' },
     /** Where the run on host a leaves its result; set by the run outside. */
@@ -121,7 +124,9 @@ async function measureRate(quick: boolean): Promise<RateResult> {
   const rate = env('TWO_HOSTS_RATE');
   const address = env('TWO_HOSTS_ADDRESS');
   const chunkCounts = quick ? [1, 2] : list(flags.chunks).map(Number);
-  const [rounds, finalSeconds] = quick ? [2, 0] : [Number(flags.rounds), Number(flags['final-seconds'])];
+  const [rounds, trialSeconds, finalSeconds] = quick
+    ? [2, 0, 0]
+    : [Number(flags.rounds), Number(flags['trial-seconds']), Number(flags['final-seconds'])];
   const kinds: readonly (readonly [RoutingKind, readonly number[]])[] = quick
     ? [['uniform', bytes('0.25')]]
     : [
@@ -146,7 +151,8 @@ async function measureRate(quick: boolean): Promise<RateResult> {
     const prepared: PreparedCase[] = [];
     for (const [routing, volumes] of kinds)
       for (const volume of volumes) prepared.push(await prepareCase(hosts, volume, routing, chunkCounts));
-    const own = await finalResults(launcher, await screenCases(launcher, prepared, rounds), finalSeconds);
+    const settled = await settleCases(launcher, prepared, trialSeconds);
+    const own = await finalResults(launcher, await screenCases(launcher, settled, rounds), finalSeconds);
     cases.push(...own);
     const volumes = quick ? bytes('2') : bytes(flags.mib);
     const repetitions = quick ? 3 : Number(flags.repetitions);

@@ -87,6 +87,8 @@ export function choiceTable(cases: readonly CaseResult[]): string {
       'TP',
       'V MiB',
       'routing',
+      'predicted best',
+      'ms',
       'plan',
       'ms',
       'fastest measured',
@@ -96,10 +98,12 @@ export function choiceTable(cases: readonly CaseResult[]): string {
       'vs best fixed',
     ],
     0,
-    cases.map(({ tp, volumeBytes, routing, chosen, best, duplicated, bestFixed }) => [
+    cases.map(({ tp, volumeBytes, routing, predicted, chosen, best, duplicated, bestFixed }) => [
       String(tp),
       mib(volumeBytes),
       routing,
+      wayText(predicted),
+      ms(predicted.seconds),
       wayText(chosen),
       ms(chosen.seconds),
       wayText(best),
@@ -135,6 +139,8 @@ export interface ChoiceSummary {
   readonly cases: number;
   /** Cases whose choice was the fastest, or within 5 % of it. */
   readonly good: number;
+  /** The same of what predictions alone would have taken. */
+  readonly goodPredicted: number;
   /** Different fastest ways: halves and chunk counts. */
   readonly winners: number;
   /** Different fastest halves. */
@@ -144,10 +150,12 @@ export interface ChoiceSummary {
 }
 
 export function summarizeChoices(cases: readonly CaseResult[]): ChoiceSummary {
-  const losses = cases.map(({ chosen, best }) => chosen.seconds / best.seconds - 1).sort((a, b) => a - b);
+  const lossOf = (way: Way, { best }: CaseResult): number => way.seconds / best.seconds - 1;
+  const losses = cases.map((one) => lossOf(one.chosen, one)).sort((a, b) => a - b);
   return {
     cases: cases.length,
     good: losses.filter((loss) => loss <= closeEnough).length,
+    goodPredicted: cases.filter((one) => lossOf(one.predicted, one) <= closeEnough).length,
     winners: new Set(cases.map(({ best }) => wayText(best))).size,
     winningStrategies: [...new Set(cases.map(({ best }) => best.strategy))].sort(),
     medianLoss: losses[Math.floor(losses.length / 2)] ?? 0,
@@ -155,8 +163,12 @@ export function summarizeChoices(cases: readonly CaseResult[]): ChoiceSummary {
   };
 }
 
-export const choiceLine = ({ cases, good, winners, winningStrategies, medianLoss, worstLoss }: ChoiceSummary): string =>
-  `The plan took the fastest, or one within 5 % of it, in ${good} of ${cases} cases (${((100 * good) / Math.max(1, cases)).toFixed(0)} %); median loss ${(100 * medianLoss).toFixed(1)} %, worst ${(100 * worstLoss).toFixed(0)} %; ${winners} different winners, of halves ${winningStrategies.join(', ')}`;
+export function choiceLine(summary: ChoiceSummary): string {
+  const { cases, good, goodPredicted, winners, winningStrategies, medianLoss, worstLoss } = summary;
+  const share = (count: number): string =>
+    `${count} of ${cases} cases (${((100 * count) / Math.max(1, cases)).toFixed(0)} %)`;
+  return `The plan took the fastest, or one within 5 % of it, in ${share(good)}, predictions without trials in ${share(goodPredicted)}; median loss of the plan ${(100 * medianLoss).toFixed(1)} %, worst ${(100 * worstLoss).toFixed(0)} %; ${winners} different winners, of halves ${winningStrategies.join(', ')}`;
+}
 
 const errorsOf = (rates: readonly RateResult[]): number[] =>
   rates.flatMap(({ cases }) =>

@@ -35,19 +35,21 @@ describe.runIf(testsOnTwoHosts)('the two-host bench', () => {
     const [only] = rate.cases;
     expect(only?.passes).toHaveLength(24);
     expect(only?.rounds).toBeGreaterThan(10);
-    expect(only?.best.seconds).toBeLessThanOrEqual(only?.chosen.seconds ?? 0);
+    for (const way of [only?.chosen, only?.predicted])
+      expect(only?.best.seconds).toBeLessThanOrEqual(way?.seconds ?? 0);
     expect(spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout).not.toContain('monta-');
   });
 });
 
 describe('summarizeChoices', () => {
   const way = (strategy: string, seconds: number): Way => ({ strategy, forwardChunks: 1, backwardChunks: 1, seconds });
-  const caseOf = (chosen: Way, best: Way): CaseResult => ({
+  const caseOf = (chosen: Way, best: Way, predicted = chosen): CaseResult => ({
     tp: 2,
     volumeBytes: 1,
     routing: 'uniform',
     passes: [],
     rounds: 1,
+    predicted,
     chosen,
     best,
     duplicated: best,
@@ -59,10 +61,16 @@ describe('summarizeChoices', () => {
     const summary = summarizeChoices([
       caseOf(best, best),
       caseOf(way('scattered', 1.049), best),
-      caseOf(way('scattered', 1.06), best),
+      caseOf(way('scattered', 1.06), best, best),
       caseOf(way('scattered', 2), way('duplicated', 2)),
     ]);
-    expect(summary).toMatchObject({ cases: 4, good: 3, winners: 2, winningStrategies: ['duplicated', 'sliced'] });
+    expect(summary).toMatchObject({
+      cases: 4,
+      good: 3,
+      goodPredicted: 4,
+      winners: 2,
+      winningStrategies: ['duplicated', 'sliced'],
+    });
     expect(summary.worstLoss).toBeCloseTo(0.06);
   });
 });

@@ -45,7 +45,9 @@ export interface CaseResult {
   readonly passes: readonly PassResult[];
   /** Times that each of the ways below was measured. */
   readonly rounds: number;
-  /** What the plan takes, before anything of the case was measured. */
+  /** What predictions alone take. */
+  readonly predicted: Way;
+  /** What the plan takes, after short trials of what is predicted close to that. Both are timed with the others, after the trials. */
   readonly chosen: Way;
   /** The fastest measured. */
   readonly best: Way;
