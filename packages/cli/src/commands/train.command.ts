@@ -20,6 +20,7 @@ export interface TrainFlags extends BackendOverrides {
   readonly lr?: number;
   readonly seed?: number;
   readonly timeScale?: number;
+  readonly trialSteps?: number;
   readonly output?: string;
   readonly resume?: string;
   readonly compare: boolean;
@@ -53,6 +54,10 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       lr: number('rate', 'Peak learning rate'),
       seed: count('number', 'Of weights and data'),
       timeScale: number('factor', 'How much slower than the cluster the network is emulated'),
+      trialSteps: count(
+        'count',
+        'Steps tried of each strategy that is predicted close to the fastest, before the run (default: up to 12, of long runs; 0: none)',
+      ),
       output: text('folder', 'Gets the run folder (default: runs)'),
       ...hostFlags,
       resume: text(

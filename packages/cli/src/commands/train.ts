@@ -14,7 +14,7 @@ import { speedUp, strategyOf, type RunReport } from '../report/run-report.js';
 import { RunFolder } from '../run-folder.js';
 import { withMeasuredNetwork } from '../train/measured-network.js';
 import { measureOverheads } from '../train/overheads.js';
-import { planRun, type PlannedStrategy, type RunPlan } from '../train/run-plan.js';
+import { planRun, type PlannedStrategy, type RunPlan, type TrialGround } from '../train/run-plan.js';
 import { clusterSummary, networkShare, oneStep, runReport } from '../train/run-report.js';
 import { loadEmulatedCurves } from '../inputs.js';
 import { settingOf, type Setting } from '../train/setting.js';
@@ -152,7 +152,13 @@ async function trainAndReport(
   await interruptible(async (signal) => {
     const linked = launcher.backend === 'mpi' ? await withMeasuredNetwork(asked, launcher, signal) : asked;
     const { setting, overheads } = await measureOverheads(linked, launcher, signal);
-    const full = await planRun(setting, overheads, signal);
+    const ground: TrialGround = {
+      launcher,
+      resume: flags.resume,
+      onTrial: (labels, steps) =>
+        console.note(`${labels.join(', ')} are predicted close to each other: trying ${steps} steps of each`),
+    };
+    const full = await planRun(setting, overheads, ground, signal);
     const plan: RunPlan = flags.compare && flags.resume === undefined ? full : { ...full, compared: [] };
     folder.writeJson('plan.json', {
       strategy: plan.chosen.strategy,
@@ -164,6 +170,7 @@ async function trainAndReport(
         predictedStepSeconds: predicted.seconds,
       })),
       reasons: plan.reasons,
+      tried: plan.tried,
       overheads,
       kernels: Object.fromEntries(plan.model.kernels ?? []),
       candidates: plan.choice?.candidates ?? [],

@@ -29,6 +29,7 @@ optimizer: { lr: 1e-3, warmup: 5, clip: false }
 seed: 7
 emulate: { timeScale: 100 }
 checkpoint: { every: 10, keep: 2 }
+trialSteps: 6
 `;
 
 const sliced: Strategy = { dispatch: 'sliced', combine: 'sliced', chunks: { forward: 2, backward: 2 } };
@@ -68,6 +69,7 @@ describe('trainConfigFrom', () => {
       seed: 7,
       emulate: { timeScale: 100 },
       checkpoint: { every: 10, keep: 2 },
+      trialSteps: 6,
     });
   });
 
@@ -81,6 +83,7 @@ describe('trainConfigFrom', () => {
       timeScale: 5,
       lr: 0.1,
       capacityFactor: 2,
+      trialSteps: 0,
     };
     expect(trainConfigFrom(example, 'train.yaml', overrides)).toMatchObject({
       steps: 3,
@@ -91,6 +94,7 @@ describe('trainConfigFrom', () => {
       data: { sequence: 64 },
       emulate: { timeScale: 5 },
       optimizer: { lr: 0.1 },
+      trialSteps: 0,
     });
   });
 

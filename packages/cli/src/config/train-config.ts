@@ -88,6 +88,11 @@ export interface TrainConfig {
     /** How many are kept, the newest (default 1). */
     readonly keep: number;
   };
+  /**
+   * Steps that each strategy predicted close to the fastest is tried for before the run, where dispatch is auto. Default: up to 12, as long as
+   * trials take no more than a fifth of the run; 0: none.
+   */
+  readonly trialSteps?: number;
   /** Folder that gets the run folder (default runs). */
   readonly output: string;
 }
@@ -107,6 +112,7 @@ export interface TrainOverrides extends BackendOverrides {
   readonly lr?: number;
   readonly seed?: number;
   readonly timeScale?: number;
+  readonly trialSteps?: number;
   readonly output?: string;
 }
 
@@ -123,6 +129,7 @@ const flagRanges: readonly (readonly [
   ['lr', { above: 0 }],
   ['seed', { min: 0, max: maxSeed }],
   ['timeScale', { above: 0 }],
+  ['trialSteps', { min: 0 }],
 ];
 
 function checkFlags(overrides: TrainOverrides): void {
@@ -155,6 +162,7 @@ const keys = [
   'mpi',
   'emulate',
   'checkpoint',
+  'trialSteps',
   'output',
 ];
 const mainJob = { model: 'tiny-bytes', cluster: 'laptop-2x4', layout: 'tp=4,dp=2,ep=2' } as const;
@@ -311,6 +319,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
   const dataText = data?.get('text')?.string();
   const microBatch = overrides.microBatch ?? map?.get('microBatch')?.integer();
   const capacityFactor = overrides.capacityFactor ?? capacityFrom(map?.get('capacityFactor'));
+  const trialSteps = overrides.trialSteps ?? map?.get('trialSteps')?.integer({ min: 0 });
   const output = map?.get('output')?.string();
   const config: TrainConfig = {
     model: model.value,
@@ -339,6 +348,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
       every: checkpoint?.get('every')?.integer({ min: 0 }) ?? 0,
       keep: checkpoint?.get('keep')?.integer() ?? 1,
     },
+    ...(trialSteps === undefined ? {} : { trialSteps }),
     output:
       overrides.output ??
       (output === undefined ? 'runs' : source.folder === undefined ? output : resolve(source.folder, output)),
@@ -359,7 +369,7 @@ const absolute = (given: unknown) => (typeof given === 'string' ? besideFile(giv
 export function trainConfigDocument(config: TrainConfig): Record<string, unknown> {
   const { given, layout, dispatch, optimizer, data, steps, batch, microBatch, seed, emulate, checkpoint, output } =
     config;
-  const { backend, capacityFactor } = config;
+  const { backend, capacityFactor, trialSteps } = config;
   return {
     model: absolute(given.model),
     ...(given.cluster === undefined ? {} : { cluster: absolute(given.cluster) }),
@@ -375,6 +385,7 @@ export function trainConfigDocument(config: TrainConfig): Record<string, unknown
     ...backendDocument(backend),
     emulate,
     checkpoint,
+    ...(trialSteps === undefined ? {} : { trialSteps }),
     output: resolve(output),
   };
 }

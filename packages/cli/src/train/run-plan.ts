@@ -17,8 +17,9 @@ import {
   type Strategy,
   type Workload,
 } from '@monta/core';
-import { probeKernels } from '@monta/runtime';
+import { probeKernels, type Launcher } from '@monta/runtime';
 import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
+import { closeCandidates, stepsOfTrial, trialText, tryClose, type TriedStrategy } from './trial.js';
 
 /** One strategy that will run, and what it should take. */
 export interface PlannedStrategy {
@@ -34,6 +35,8 @@ export interface RunPlan {
   /** What the choice is compared to: `duplicated`, and the best fixed strategy when it is another one. */
   readonly compared: readonly PlannedStrategy[];
   readonly choice?: Choice;
+  /** What was tried before choosing; empty where predictions alone chose. */
+  readonly tried: readonly TriedStrategy[];
   readonly reasons: readonly (readonly [label: string, text: string])[];
   readonly model: CostModel;
 }
@@ -82,8 +85,23 @@ async function kernelRates(setting: Setting, signal: AbortSignal): Promise<Await
   return rates;
 }
 
-/** Plans a run. The configuration's own strategy is taken when it names one; it is compared all the same. */
-export async function planRun(setting: Setting, overheads: MachineOverheads, signal: AbortSignal): Promise<RunPlan> {
+/** Where training steps can be tried, and from what weights. */
+export interface TrialGround {
+  readonly launcher: Launcher;
+  readonly resume?: string;
+  readonly onTrial: (labels: readonly string[], steps: number) => void;
+}
+
+/**
+ * Plans a run. The configuration's own strategy is taken when it names one; it is compared all the same. Else what the model cannot tell apart
+ * is tried, where the run is long enough for it.
+ */
+export async function planRun(
+  setting: Setting,
+  overheads: MachineOverheads,
+  ground: TrialGround,
+  signal: AbortSignal,
+): Promise<RunPlan> {
   const { config, layout } = setting;
   const model = machineModel(setting, await kernelRates(setting, signal), overheads);
   const shape = moeShape(stepOf(setting, { ...namedStrategies.scattered, chunks: unchunked }));
@@ -104,7 +122,20 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, sig
     strategy,
     predicted: predict(setting, model, strategy),
   });
-  const chosen = planned('chosen', config.dispatch === 'auto' ? choice.best.strategy : config.dispatch);
+  const close = config.dispatch === 'auto' ? closeCandidates(choice) : [];
+  const trialSteps = stepsOfTrial(setting, close.length);
+  const tried =
+    trialSteps > 0
+      ? await tryClose(
+          setting,
+          close.map(({ strategy }) => planned('chosen', strategy)),
+          trialSteps,
+          overheads.error,
+          { ...ground, signal },
+        )
+      : [];
+  const taken: Choice = { ...choice, best: close[fastestOf(tried)] ?? choice.best };
+  const chosen = planned('chosen', config.dispatch === 'auto' ? taken.best.strategy : config.dispatch);
   const compared = [
     ...(choice.baseline ? [planned('baseline', choice.baseline.strategy)] : []),
     ...(choice.bestFixed !== choice.baseline ? [planned('fixed', choice.bestFixed.strategy)] : []),
@@ -115,21 +146,33 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, sig
       'Given',
       `${chosen.label}, by the configuration; the plan would take ${strategyLabel(choice.best.strategy)}`,
     ]);
-  for (const [index, text] of reasons(choice).entries()) why.push([index === 0 ? 'Why' : '', text]);
-  const margin = marginOver(choice.best, choice.bestFixed);
-  if (choice.best.name !== choice.bestFixed.name || margin.share > 0)
+  for (const [index, text] of reasons(taken).entries()) why.push([index === 0 ? 'Why' : '', text]);
+  const margin = marginOver(taken.best, choice.bestFixed);
+  const sure = !margin.tie
+    ? ''
+    : tried.length > 0
+      ? ': so close that the trial decided'
+      : ': closer than the model is sure of';
+  if (taken.best.name !== choice.bestFixed.name || margin.share > 0)
     why.push([
       'Margin',
-      `${(margin.share * 100).toFixed(0)} % over the best fixed strategy, ${strategyLabel(choice.bestFixed.strategy)}, for one MoE layer${margin.tie ? ': closer than the model is sure of, so the run decides' : ''}`,
+      `predicted ${Math.abs(margin.share * 100).toFixed(0)} % ${margin.share < 0 ? 'slower than' : 'over'} the best fixed strategy, ${strategyLabel(choice.bestFixed.strategy)}, for one MoE layer${sure}`,
     ]);
+  if (tried.length > 0) why.push(['Trial', trialText(tried)]);
   const folded = foldedAlternative(workload, choice);
   if (folded) why.push(['Layout', folded]);
   why.push([
     'Layer',
     `predicted for the MoE layer of ${formatTokens(shape.tokens)} tokens a replica, tp ${layout.tp}, ep ${layout.ep}`,
   ]);
-  return { chosen, compared, choice, reasons: why, model };
+  return { chosen, compared, choice: taken, tried, reasons: why, model };
 }
+
+/** Index of the fastest, -1 for none. */
+const fastestOf = (tried: readonly TriedStrategy[]): number => {
+  const seconds = tried.map((one) => one.likelySeconds);
+  return seconds.indexOf(Math.min(...seconds));
+};
 
 const formatTokens = (tokens: number): string => tokens.toLocaleString('en-US');
 

@@ -150,13 +150,15 @@ export interface MachineOverheads {
    * waking up.
    */
   readonly collectiveSeconds: number;
+  /** Relative error (root mean square) of the dispatches that it was fitted to. */
+  readonly error: number;
 }
 
 /** The cost model of this machine: kernels as measured here, the network as emulated. */
 export function machineModel(
   setting: Setting,
   kernels: ReadonlyMap<string, KernelRate>,
-  overheads: MachineOverheads,
+  overheads: Pick<MachineOverheads, 'collectiveSeconds'>,
 ): CostModel {
   const { curves, fabric } = setting;
   const { collectiveSeconds: overheadSeconds } = overheads;

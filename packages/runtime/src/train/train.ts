@@ -3,8 +3,7 @@ import { worldSize, type Trace } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import type { CheckpointReport, RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
-import { readByteText, sharedText } from './data/byte-data.js';
-import type { RankTrainJob } from './rank-trainer.js';
+import { rankJob, trainingMemory } from './rank-job.js';
 import { prepareStart, type TrainStart } from './start.js';
 
 export interface TrainOptions {
@@ -35,11 +34,6 @@ export interface TrainResult {
   readonly peakActivationBytes: number;
 }
 
-const mebibyte = 2 ** 20;
-/** First size of a rank's memory, which grows, and its limit. */
-const initialMemoryBytes = 64 * mebibyte;
-const maximumMemoryBytes = 2048 * mebibyte;
-
 /**
  * Trains and returns what was measured. Rejects with `InputError` when it can't start where it should, with `RankFailure` when a rank fails,
  * and with the signal's reason when stopped; a checkpoint that was being written then is as if it never began.
@@ -60,14 +54,11 @@ export async function train({
   const checkpoints: CheckpointReport[] = [];
   let fabricLostSeconds = 0;
   let portBytes = new Float64Array();
-  const text = readByteText(job.text, job.step.sequence);
-  const workerData: RankTrainJob = launcher.backend === 'local' ? { ...job, bytes: sharedText(text) } : job;
   const outcomes = (await launcher.launch({
     ranks,
-    memoryBytes: initialMemoryBytes,
-    maximumMemoryBytes,
+    ...trainingMemory,
     workerModule: new URL('./train.worker.ts', import.meta.url),
-    workerData,
+    workerData: rankJob(job, launcher),
     fabric,
     trace: job.tracedSteps.length > 0,
     signal,

@@ -1,5 +1,6 @@
 /** The module that ranks of a training job run. */
 import { runRank } from '../launch/index.js';
-import { trainRank, type RankTrainJob } from './rank-trainer.js';
+import type { RankTrainJob } from './rank-job.js';
+import { trainRank } from './rank-trainer.js';
 
 runRank<RankTrainJob>(trainRank);

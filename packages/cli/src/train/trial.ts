@@ -1,0 +1,89 @@
+/**
+ * What the model cannot tell apart takes a few training steps before the run, and predictions and steps decide together. Dispatchers give the same
+ * numbers, so nothing but time depends on it.
+ */
+import { formatSeconds, likelySeconds, median, type Candidate, type Choice } from '@monta/core';
+import { tryStrategies } from '@monta/runtime';
+import type { PlannedStrategy, TrialGround } from './run-plan.js';
+import type { Setting } from './setting.js';
+import { jobOf } from './strategies-run.js';
+
+/** One way that was tried. */
+export interface TriedStrategy {
+  readonly label: string;
+  readonly predictedStepSeconds: number;
+  /** Seconds of each step. */
+  readonly measured: readonly number[];
+  /** What both together say. */
+  readonly likelySeconds: number;
+}
+
+/** Layers predicted within this share of the fastest are close; more than so many are not tried. */
+const [closeShare, mostTried] = [0.25, 4];
+/** Timed steps of each; fewer than the least say nothing. */
+const [fewestSteps, mostSteps] = [4, 12];
+/** Of the run's steps, what trials may take in all, unless a number is given. */
+const shareOfRun = 0.2;
+const turns = 2;
+
+/** The candidates worth trying, best first; none where the best stands alone. */
+export function closeCandidates({ candidates, best }: Choice): Candidate[] {
+  const close = candidates.filter(({ seconds }) => seconds <= best.seconds * (1 + closeShare)).slice(0, mostTried);
+  return close.length > 1 ? close : [];
+}
+
+/** Timed steps of each of so many strategies; 0: no trial. */
+export function stepsOfTrial({ config, ranks }: Setting, strategies: number): number {
+  if (ranks === 1 || strategies < 2) return 0;
+  if (config.trialSteps !== undefined) return config.trialSteps;
+  // one more of each in every turn is not timed
+  const steps = Math.min(mostSteps, Math.floor((config.steps * shareOfRun) / strategies) - turns);
+  return steps < fewestSteps ? 0 : steps;
+}
+
+/** Runs training steps with each strategy, in turns. `modelError`: relative error of predictions beside a common factor. */
+export async function tryClose(
+  setting: Setting,
+  close: readonly PlannedStrategy[],
+  steps: number,
+  modelError: number,
+  { launcher, resume, onTrial, signal }: TrialGround & { readonly signal: AbortSignal },
+): Promise<TriedStrategy[]> {
+  const [first] = close;
+  if (first === undefined) return [];
+  onTrial(
+    close.map(({ label }) => label),
+    steps,
+  );
+  const measured = await tryStrategies({
+    trial: {
+      job: jobOf(setting, first, undefined, resume),
+      strategies: close.map(({ strategy }) => strategy),
+      turns: Math.min(turns, steps),
+      steps: Math.ceil(steps / turns),
+    },
+    launcher,
+    ...(setting.fabric === undefined ? {} : { fabric: setting.fabric }),
+    signal,
+  });
+  const trials = close.map(({ predicted }, index) => ({
+    predictedSeconds: predicted.seconds,
+    measured: measured[index] ?? [],
+  }));
+  const likely = likelySeconds(trials, modelError);
+  return close.map(({ label, predicted }, index) => ({
+    label,
+    predictedStepSeconds: predicted.seconds,
+    measured: measured[index] ?? [],
+    likelySeconds: likely[index] ?? Infinity,
+  }));
+}
+
+/** One line on a trial, fastest first. */
+export function trialText(tried: readonly TriedStrategy[]): string {
+  const [first] = tried;
+  const times = [...tried]
+    .sort((a, b) => a.likelySeconds - b.likelySeconds)
+    .map(({ label, measured }) => `${label} ${formatSeconds(median(measured))}`);
+  return `${times.join(', ')} a step: medians of ${first?.measured.length ?? 0}, weighed with the predictions`;
+}

@@ -1,0 +1,75 @@
+/** Times training steps of several strategies, in turns, before a run takes one of them. Nothing of what they train is kept. */
+import { worldSize, type Strategy } from '@monta/core';
+import type { FabricOptions } from '../comm/local/fabric.js';
+import { createGemm } from '../device/cpu/index.js';
+import { ParameterStore, TrainingExecutor } from '../execute/index.js';
+import { localLauncher, type Launcher, type RankContext } from '../launch/index.js';
+import type { TrainJob } from './job.js';
+import { rankJob, textOf, trainingMemory, type RankTrainJob } from './rank-job.js';
+import { loadStart, prepareStart } from './start.js';
+import { stepInputs } from './step-inputs.js';
+
+export interface StrategyTrial {
+  /** Start, data and optimizer of the steps. Its strategy, and where it saves, do not matter. */
+  readonly job: TrainJob;
+  readonly strategies: readonly Strategy[];
+  readonly turns: number;
+  /** Timed steps of a strategy in a turn; one that is not timed comes before them. */
+  readonly steps: number;
+}
+
+/** As ranks get it. */
+export interface RankTrial extends StrategyTrial {
+  readonly job: RankTrainJob;
+}
+
+export interface TryOptions {
+  readonly trial: StrategyTrial;
+  /** Runs the ranks, all strategies in one launch; default: threads of this process. */
+  readonly launcher?: Launcher;
+  readonly fabric?: FabricOptions;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Seconds of every timed step on rank 0, by strategy. Rejects with `InputError` when the job cannot start where it should, with `RankFailure` when
+ * a rank fails, and with the signal's reason when stopped.
+ */
+export async function tryStrategies({ trial, launcher = localLauncher, ...options }: TryOptions): Promise<number[][]> {
+  const { checkpoint: _, ...unsaved } = trial.job;
+  const { job } = prepareStart(unsaved);
+  const results = (await launcher.launch({
+    ranks: worldSize(job.step.layout),
+    ...trainingMemory,
+    workerModule: new URL('./try-strategies.worker.ts', import.meta.url),
+    workerData: { ...trial, job: rankJob(job, launcher) } satisfies RankTrial,
+    trace: false,
+    ...options,
+  })) as number[][][];
+  return results[0];
+}
+
+/** A rank's side. Each turn of a strategy has the memory for itself, so that trying many takes no more than running one. */
+export function tryOnRank({ rank, endpoint, memory, data: trial }: RankContext<RankTrial>): number[][] {
+  const { job, strategies, turns, steps } = trial;
+  const text = textOf(job);
+  const parameters = new ParameterStore(job.step, rank, memory);
+  let number = loadStart(job, parameters);
+  const seconds = strategies.map((): number[] => []);
+  for (let turn = 0; turn < turns; turn++)
+    strategies.forEach((strategy, index) => {
+      const mark = memory.mark();
+      const gemm = createGemm(memory, { onTile: () => endpoint.progress() });
+      const step = { ...job.step, strategy };
+      const executor = new TrainingExecutor({ step, endpoint, memory, gemm, parameters });
+      for (let run = 0; run <= steps; run++) {
+        number += 1;
+        const { batches, options } = stepInputs(job, text, rank, number);
+        const start = endpoint.now();
+        executor.trainStep(batches, options);
+        if (run > 0) seconds[index].push(endpoint.now() - start);
+      }
+      memory.release(mark);
+    });
+  return seconds;
+}
