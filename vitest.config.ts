@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: { alias: { '@monta/core': source('core'), '@monta/runtime': source('runtime') } },
   test: {
     include: ['packages/*/src/**/*.test.ts'],
+    setupFiles: ['vitest.setup.ts'],
     pool: 'threads',
     isolate: false,
     testTimeout: 60_000,

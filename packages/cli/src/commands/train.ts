@@ -14,11 +14,12 @@ import { speedUp, strategyOf, type RunReport } from '../report/run-report.js';
 import { RunFolder } from '../run-folder.js';
 import { withMeasuredNetwork } from '../train/measured-network.js';
 import { measureOverheads } from '../train/overheads.js';
-import { planRun, type PlannedStrategy, type RunPlan, type TrialGround } from '../train/run-plan.js';
+import { planRun, type PlannedStrategy, type RunPlan } from '../train/run-plan.js';
 import { clusterSummary, networkShare, oneStep, runReport } from '../train/run-report.js';
 import { loadEmulatedCurves } from '../inputs.js';
 import { settingOf, type Setting } from '../train/setting.js';
 import { jobOf, runStrategies } from '../train/strategies-run.js';
+import type { TrialGround } from '../train/trial.js';
 import type { TrainFlags } from './train.command.js';
 
 /** Runs `body` with a signal that Ctrl-C and SIGTERM abort. */
@@ -155,10 +156,11 @@ async function trainAndReport(
     const ground: TrialGround = {
       launcher,
       resume: flags.resume,
+      signal,
       onTrial: (labels, steps) =>
         console.note(`${labels.join(', ')} are predicted close to each other: trying ${steps} steps of each`),
     };
-    const full = await planRun(setting, overheads, ground, signal);
+    const full = await planRun(setting, overheads, ground);
     const plan: RunPlan = flags.compare && flags.resume === undefined ? full : { ...full, compared: [] };
     folder.writeJson('plan.json', {
       strategy: plan.chosen.strategy,

@@ -14,6 +14,7 @@ import {
   exchangeTable,
   linksLine,
   originLine,
+  partsTable,
   passTable,
   predictionLine,
   summarizeChoices,
@@ -32,7 +33,7 @@ function exchangePlot({ rate, exchanges }: RateResult): string {
   const drawn = exchanges.filter(({ volumeBytes }) => volumeBytes === drawnMebibytes * mebibyte);
   return barChart({
     title: `AllToAll + AllGather of ${drawnMebibytes} MiB a replica between two hosts, ${rate}`,
-    subtitle: 'medians over Open MPI; predicted from probed links; bound: bytes over the rate of plain TCP',
+    subtitle: 'medians over Open MPI; predicted from probed links; bound: bytes over the best measured line rate',
     value: { label: 'time', format: formatSeconds },
     series: ['measured', 'predicted', 'bound'],
     rows: drawn.map((one) => ({
@@ -69,8 +70,10 @@ function measuredPart(result: TwoHostsResult): string {
       writeFileSync(at(plot), exchangePlot(rate));
       parts.push(
         `![Exchanges at ${rate.rate}](${plot})`,
-        'AllToAll and AllGather alone:',
+        'AllToAll + AllGather, without kernels:',
         exchangeTable(rate.exchanges),
+        'What `sliced` is made of, each collective by itself:',
+        partsTable(rate.parts),
       );
     }
     parts.push('Dispatch and combine through the executor, forward and backward together:', choiceTable(rate.cases));

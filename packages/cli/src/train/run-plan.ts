@@ -17,9 +17,9 @@ import {
   type Strategy,
   type Workload,
 } from '@monta/core';
-import { probeKernels, type Launcher } from '@monta/runtime';
+import { probeKernels } from '@monta/runtime';
 import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
-import { closeCandidates, stepsOfTrial, trialText, tryClose, type TriedStrategy } from './trial.js';
+import { closeCandidates, stepsOfTrial, trialText, tryClose, type TrialGround, type TriedStrategy } from './trial.js';
 
 /** One strategy that will run, and what it should take. */
 export interface PlannedStrategy {
@@ -85,25 +85,13 @@ async function kernelRates(setting: Setting, signal: AbortSignal): Promise<Await
   return rates;
 }
 
-/** Where training steps can be tried, and from what weights. */
-export interface TrialGround {
-  readonly launcher: Launcher;
-  readonly resume?: string;
-  readonly onTrial: (labels: readonly string[], steps: number) => void;
-}
-
 /**
  * Plans a run. The configuration's own strategy is taken when it names one; it is compared all the same. Else what the model cannot tell apart
  * is tried, where the run is long enough for it.
  */
-export async function planRun(
-  setting: Setting,
-  overheads: MachineOverheads,
-  ground: TrialGround,
-  signal: AbortSignal,
-): Promise<RunPlan> {
+export async function planRun(setting: Setting, overheads: MachineOverheads, ground: TrialGround): Promise<RunPlan> {
   const { config, layout } = setting;
-  const model = machineModel(setting, await kernelRates(setting, signal), overheads);
+  const model = machineModel(setting, await kernelRates(setting, ground.signal), overheads);
   const shape = moeShape(stepOf(setting, { ...namedStrategies.scattered, chunks: unchunked }));
   const workload: Workload = {
     cluster: setting.cluster,
@@ -131,7 +119,7 @@ export async function planRun(
           close.map(({ strategy }) => planned('chosen', strategy)),
           trialSteps,
           overheads.error,
-          { ...ground, signal },
+          ground,
         )
       : [];
   const taken: Choice = { ...choice, best: close[fastestOf(tried)] ?? choice.best };

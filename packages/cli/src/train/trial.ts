@@ -3,8 +3,8 @@
  * numbers, so nothing but time depends on it.
  */
 import { formatSeconds, likelySeconds, median, type Candidate, type Choice } from '@monta/core';
-import { tryStrategies } from '@monta/runtime';
-import type { PlannedStrategy, TrialGround } from './run-plan.js';
+import { tryStrategies, type Launcher } from '@monta/runtime';
+import type { PlannedStrategy } from './run-plan.js';
 import type { Setting } from './setting.js';
 import { jobOf } from './strategies-run.js';
 
@@ -18,13 +18,21 @@ export interface TriedStrategy {
   readonly likelySeconds: number;
 }
 
+/** Where training steps can be tried, and from what weights. */
+export interface TrialGround {
+  readonly launcher: Launcher;
+  readonly resume?: string;
+  readonly signal: AbortSignal;
+  readonly onTrial: (labels: readonly string[], steps: number) => void;
+}
+
 /** Layers predicted within this share of the fastest are close; more than so many are not tried. */
 const [closeShare, mostTried] = [0.25, 4];
 /** Timed steps of each; fewer than the least say nothing. */
 const [fewestSteps, mostSteps] = [4, 12];
 /** Of the run's steps, what trials may take in all, unless a number is given. */
 const shareOfRun = 0.2;
-const turns = 2;
+const [warmUps, turns] = [4, 2];
 
 /** The candidates worth trying, best first; none where the best stands alone. */
 export function closeCandidates({ candidates, best }: Choice): Candidate[] {
@@ -37,7 +45,7 @@ export function stepsOfTrial({ config, ranks }: Setting, strategies: number): nu
   if (ranks === 1 || strategies < 2) return 0;
   if (config.trialSteps !== undefined) return config.trialSteps;
   // one more of each in every turn is not timed
-  const steps = Math.min(mostSteps, Math.floor((config.steps * shareOfRun) / strategies) - turns);
+  const steps = Math.min(mostSteps, Math.floor((config.steps * shareOfRun - warmUps) / strategies) - turns);
   return steps < fewestSteps ? 0 : steps;
 }
 
@@ -47,7 +55,7 @@ export async function tryClose(
   close: readonly PlannedStrategy[],
   steps: number,
   modelError: number,
-  { launcher, resume, onTrial, signal }: TrialGround & { readonly signal: AbortSignal },
+  { launcher, resume, onTrial, signal }: TrialGround,
 ): Promise<TriedStrategy[]> {
   const [first] = close;
   if (first === undefined) return [];
@@ -59,6 +67,7 @@ export async function tryClose(
     trial: {
       job: jobOf(setting, first, undefined, resume),
       strategies: close.map(({ strategy }) => strategy),
+      warmUps,
       turns: Math.min(turns, steps),
       steps: Math.ceil(steps / turns),
     },

@@ -2,7 +2,8 @@
 
 /** The exchange of a dispatch half: `bytes` is V, the dispatched volume of a replica. */
 export interface Exchange {
-  readonly strategy: 'duplicated' | 'sliced';
+  /** all_to_all and all_gather: what sliced is made of, each by itself. */
+  readonly strategy: 'duplicated' | 'sliced' | 'all_to_all' | 'all_gather';
   readonly bytes: number;
   readonly chunks: number;
 }

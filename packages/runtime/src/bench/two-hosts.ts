@@ -1,7 +1,7 @@
 /**
  * The exchange of a dispatch half between two hosts on a slow link, measured over MPI without kernels: the AllToAll between the hosts and the
- * AllGather inside them. Beside each time stands the bound: the bytes that one host must send, over the rate that plain TCP reaches on the
- * same link in the same job.
+ * AllGather inside them. Beside each time stand the bytes that one host must send, and what the same link carries for plain TCP and for one
+ * pair over MPI in the same job.
  */
 import type { Launcher } from '../launch/index.js';
 import type { Exchange, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
@@ -27,8 +27,8 @@ export interface ExchangeFigure {
   readonly exchange: Exchange;
   /** Of every repetition, from the last rank's start to the last rank's end. */
   readonly seconds: readonly number[];
-  /** Bytes over the line, the larger of both ways, over the rate of TCP. */
-  readonly boundSeconds: number;
+  /** Bytes that a host sends to the other one. */
+  readonly lineBytes: number;
   /** Elements that came out wrong. */
   readonly wrong: number;
 }
@@ -58,14 +58,18 @@ export async function measureExchanges(
       const ofRanks = runs.map(({ times }) => times[repetition + warmUps]).filter((time) => time !== undefined);
       return Math.max(...ofRanks.map(({ end }) => end)) - Math.max(...ofRanks.map(({ start }) => start));
     });
-    // Half of every rank's rows go to the other host.
-    const lineBytes = (exchange.strategy === 'duplicated' ? tp * exchange.bytes : exchange.bytes) / 2;
     return {
       exchange,
       seconds,
-      boundSeconds: lineBytes / tcpBytesPerSecond,
+      lineBytes: lineBytes(exchange, tp),
       wrong: runs.reduce((sum, run) => sum + run.wrong, 0),
     };
   });
   return { rates: { tcpBytesPerSecond, mpiBytesPerSecond }, figures };
+}
+
+function lineBytes({ strategy, bytes }: Exchange, tp: number): number {
+  if (strategy === 'all_gather') return 0;
+  // Half of every rank's rows go to the other host.
+  return (strategy === 'duplicated' ? tp * bytes : bytes) / 2;
 }

@@ -104,7 +104,7 @@ const part = (view: View, start: number, length: number): View => ({
 /**
  * A dispatch half without its kernels: each rank holds its replica's rows, half of which belong to the other replica's experts. `duplicated`
  * exchanges all rows with the rank's partner on the other host; else each rank exchanges its slice, and slices are gathered inside the
- * host, in `chunks` pieces on two lanes.
+ * host, in `chunks` pieces on two lanes; or one of the two alone.
  */
 function runExchange(
   endpoint: Endpoint,
@@ -131,23 +131,31 @@ function runExchange(
   memory.f32(send).forEach((_, index, all) => {
     all[index] = value(host, first + index);
   });
-  const submit = (): CommEvent[] => {
-    if (strategy === 'duplicated') return [between.allToAll(send, exchanged)];
-    return range(chunks).map((chunk) => {
-      const arrived = part(exchanged, chunk * piece, piece);
-      const event = between.allToAll(part(send, chunk * piece, piece), arrived, { label: `exchange ${chunk}` });
-      return inside.allGather(arrived, part(gathered, chunk * piece * tp, piece * tp), {
-        after: [event],
-        label: `gather ${chunk}`,
-      });
+  const arrived = (chunk: number): View => part(exchanged, chunk * piece, piece);
+  const exchange = (chunk: number): CommEvent =>
+    between.allToAll(part(send, chunk * piece, piece), arrived(chunk), { label: `exchange ${chunk}` });
+  const gather = (chunk: number, after: readonly CommEvent[]): CommEvent =>
+    inside.allGather(arrived(chunk), part(gathered, chunk * piece * tp, piece * tp), {
+      after,
+      label: `gather ${chunk}`,
     });
+  const pieces = range(chunks);
+  const submit: Record<Exchange['strategy'], () => CommEvent[]> = {
+    duplicated: () => [between.allToAll(send, exchanged)],
+    sliced: () => pieces.map((chunk) => gather(chunk, [exchange(chunk)])),
+    all_to_all: () => pieces.map(exchange),
+    all_gather: () => pieces.map((chunk) => gather(chunk, [])),
+  };
+  const waitFor = (events: readonly CommEvent[]): void => {
+    for (const event of events) endpoint.wait(event);
   };
   const times = range(repetitions).map(() => {
     memory.f32(exchanged).fill(0);
     memory.f32(gathered).fill(0);
+    if (strategy === 'all_gather') waitFor(submit.all_to_all());
     barrier();
     const start = endpoint.now();
-    for (const event of submit()) endpoint.wait(event);
+    waitFor(submit[strategy]());
     return { start, end: endpoint.now() };
   });
   /** Element `index` of what an exchange over `length` elements from `start` of the sender's rows brings. */
@@ -156,14 +164,18 @@ function runExchange(
     return value(from, start + host * (length / 2) + (index % (length / 2)));
   };
   let wrong = 0;
+  const expect = (view: View, expected: (index: number) => number): void =>
+    memory.f32(view).forEach((got, index) => (wrong += got === expected(index) ? 0 : 1));
   if (strategy === 'duplicated') {
-    memory.f32(exchanged).forEach((got, index) => (wrong += got === brought(0, elements, index) ? 0 : 1));
+    expect(exchanged, (index) => brought(0, elements, index));
+  } else if (strategy === 'all_to_all') {
+    for (const chunk of pieces) expect(arrived(chunk), (index) => brought(first + chunk * piece, piece, index));
   } else {
-    memory.f32(gathered).forEach((got, index) => {
+    expect(gathered, (index) => {
       const chunk = Math.floor(index / (piece * tp));
       const within = index % (piece * tp);
       const start = Math.floor(within / piece) * slice + chunk * piece;
-      wrong += got === brought(start, piece, within % piece) ? 0 : 1;
+      return brought(start, piece, within % piece);
     });
   }
   memory.release(mark);

@@ -56,7 +56,7 @@ describe('tryStrategies', () => {
     const { tiers, ...rest } = getCluster('laptop-2x4');
     const cluster = { ...rest, tiers: tiers.map((tier) => ({ ...tier, latencySeconds: 0 })) };
     const fabric = { cluster, timeScale: 20 };
-    const trial = { job: job(), strategies, turns: 2, steps: 2 };
+    const trial = { job: job(), strategies, warmUps: 1, turns: 2, steps: 2 };
     const [duplicated = [], scattered = [], chunked = []] = await tryStrategies({ trial, fabric });
     expect([duplicated, scattered, chunked].map(({ length }) => length)).toEqual([4, 4, 4]);
     const least = (seconds: readonly number[]): number => Math.min(...seconds);
@@ -66,11 +66,11 @@ describe('tryStrategies', () => {
   it('saves nothing, and refuses what a run would refuse', { timeout: 60_000 }, async () => {
     const checkpoints = join(folder, 'checkpoints');
     const saving = job({ checkpoint: { folder: checkpoints, every: 1, keep: 1 } });
-    await tryStrategies({ trial: { job: saving, strategies: strategies.slice(1), turns: 1, steps: 1 } });
+    await tryStrategies({ trial: { job: saving, strategies: strategies.slice(1), warmUps: 0, turns: 1, steps: 1 } });
     expect(existsSync(checkpoints)).toBe(false);
     const nowhere = job({ resume: join(folder, 'nowhere') });
-    await expect(tryStrategies({ trial: { job: nowhere, strategies, turns: 1, steps: 1 } })).rejects.toThrow(
-      'nothing to resume from',
-    );
+    await expect(
+      tryStrategies({ trial: { job: nowhere, strategies, warmUps: 0, turns: 1, steps: 1 } }),
+    ).rejects.toThrow('nothing to resume from');
   });
 });

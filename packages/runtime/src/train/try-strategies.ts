@@ -13,6 +13,8 @@ export interface StrategyTrial {
   /** Start, data and optimizer of the steps. Its strategy, and where it saves, do not matter. */
   readonly job: TrainJob;
   readonly strategies: readonly Strategy[];
+  /** Steps before all, with the first strategy: each rank compiles its code, and touches memory for the first time. */
+  readonly warmUps: number;
   readonly turns: number;
   /** Timed steps of a strategy in a turn; one that is not timed comes before them. */
   readonly steps: number;
@@ -51,25 +53,28 @@ export async function tryStrategies({ trial, launcher = localLauncher, ...option
 
 /** A rank's side. Each turn of a strategy has the memory for itself, so that trying many takes no more than running one. */
 export function tryOnRank({ rank, endpoint, memory, data: trial }: RankContext<RankTrial>): number[][] {
-  const { job, strategies, turns, steps } = trial;
+  const { job, strategies, warmUps, turns, steps } = trial;
   const text = textOf(job);
   const parameters = new ParameterStore(job.step, rank, memory);
   let number = loadStart(job, parameters);
-  const seconds = strategies.map((): number[] => []);
-  for (let turn = 0; turn < turns; turn++)
-    strategies.forEach((strategy, index) => {
-      const mark = memory.mark();
-      const gemm = createGemm(memory, { onTile: () => endpoint.progress() });
-      const step = { ...job.step, strategy };
-      const executor = new TrainingExecutor({ step, endpoint, memory, gemm, parameters });
-      for (let run = 0; run <= steps; run++) {
-        number += 1;
-        const { batches, options } = stepInputs(job, text, rank, number);
-        const start = endpoint.now();
-        executor.trainStep(batches, options);
-        if (run > 0) seconds[index].push(endpoint.now() - start);
-      }
-      memory.release(mark);
+  const run = (strategy: Strategy, count: number): number[] => {
+    const mark = memory.mark();
+    const gemm = createGemm(memory, { onTile: () => endpoint.progress() });
+    const step = { ...job.step, strategy };
+    const executor = new TrainingExecutor({ step, endpoint, memory, gemm, parameters });
+    const seconds = Array.from({ length: count }, () => {
+      number += 1;
+      const { batches, options } = stepInputs(job, text, rank, number);
+      const start = endpoint.now();
+      executor.trainStep(batches, options);
+      return endpoint.now() - start;
     });
-  return seconds;
+    memory.release(mark);
+    return seconds;
+  };
+  run(strategies[0], warmUps);
+  const timed = strategies.map((): number[] => []);
+  for (let turn = 0; turn < turns; turn++)
+    strategies.forEach((strategy, index) => timed[index].push(...run(strategy, 1 + steps).slice(1)));
+  return timed;
 }

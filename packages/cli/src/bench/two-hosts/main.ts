@@ -18,6 +18,7 @@ import {
   exchangeTable,
   linksLine,
   originLine,
+  partsTable,
   predictionLine,
   summarizeChoices,
 } from './report.js';
@@ -27,6 +28,7 @@ import type {
   CostResult,
   ExchangeResult,
   LinksResult,
+  PartsResult,
   RateResult,
   RoutingKind,
   TwoHostsResult,
@@ -136,6 +138,7 @@ async function measureRate(quick: boolean): Promise<RateResult> {
   const links: LinksResult[] = [];
   const costs: CostResult[] = [];
   const exchanges: ExchangeResult[] = [];
+  const parts: PartsResult[] = [];
   const cases: CaseResult[] = [];
   for (const tp of quick ? [2] : list(flags.tp).map(Number)) {
     const launcher = mpiLauncher({
@@ -160,10 +163,13 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       const measured = await exchangeResults(hosts, volumes, chunkCounts, repetitions);
       links.push(measured.links);
       exchanges.push(...measured.results);
-      say(`\nlink ${rate}, ${linksLine(measured.links)}\n\n${exchangeTable(measured.results)}`);
+      parts.push(...measured.parts);
+      say(
+        `\nlink ${rate}, ${linksLine(measured.links)}\n\n${exchangeTable(measured.results)}\n\n${partsTable(measured.parts)}`,
+      );
     }
     say(`\nlink ${rate}, ${costLine(cost)}`);
     say(`\nlink ${rate}, TP=${tp}, dispatch and combine, forward and backward\n\n${choiceTable(own)}`);
   }
-  return { rate, links, costs, exchanges, cases };
+  return { rate, links, costs, exchanges, parts, cases };
 }

@@ -1,10 +1,11 @@
 /** The two-host bench as tables in Markdown, for terminals and for the page alike. */
-import { formatBandwidth, formatSeconds } from '@monta/core';
+import { formatBandwidth, formatSeconds, median, quantile } from '@monta/core';
 import type {
   CaseResult,
   CostResult,
   ExchangeResult,
   LinksResult,
+  PartsResult,
   PassResult,
   RateResult,
   TwoHostsResult,
@@ -74,6 +75,25 @@ export function exchangeTable(results: readonly ExchangeResult[]): string {
         ratio(unchunked / one.medianSeconds),
       ];
     }),
+  );
+}
+
+/** The collectives of `sliced` by themselves, beside the two together. */
+export function partsTable(parts: readonly PartsResult[]): string {
+  return table(
+    ['TP', 'V MiB', 'bound', 'AllToAll alone', 'over bound', 'AllGather alone', 'of the bound', 'sliced', 'over bound'],
+    0,
+    parts.map(({ tp, volumeBytes, boundSeconds, allToAllSeconds, allGatherSeconds, slicedSeconds }) => [
+      String(tp),
+      mib(volumeBytes),
+      ms(boundSeconds),
+      ms(allToAllSeconds),
+      signed(allToAllSeconds / boundSeconds - 1),
+      ms(allGatherSeconds),
+      `${((100 * allGatherSeconds) / boundSeconds).toFixed(0)} %`,
+      ms(slicedSeconds),
+      signed(slicedSeconds / boundSeconds - 1),
+    ]),
   );
 }
 
@@ -151,15 +171,15 @@ export interface ChoiceSummary {
 
 export function summarizeChoices(cases: readonly CaseResult[]): ChoiceSummary {
   const lossOf = (way: Way, { best }: CaseResult): number => way.seconds / best.seconds - 1;
-  const losses = cases.map((one) => lossOf(one.chosen, one)).sort((a, b) => a - b);
+  const losses = cases.map((one) => lossOf(one.chosen, one));
   return {
     cases: cases.length,
     good: losses.filter((loss) => loss <= closeEnough).length,
     goodPredicted: cases.filter((one) => lossOf(one.predicted, one) <= closeEnough).length,
     winners: new Set(cases.map(({ best }) => wayText(best))).size,
     winningStrategies: [...new Set(cases.map(({ best }) => best.strategy))].sort(),
-    medianLoss: losses[Math.floor(losses.length / 2)] ?? 0,
-    worstLoss: losses.at(-1) ?? 0,
+    medianLoss: median(losses),
+    worstLoss: Math.max(...losses),
   };
 }
 
@@ -179,11 +199,8 @@ const errorsOf = (rates: readonly RateResult[]): number[] =>
 
 /** How well passes were predicted, all rates together. */
 export function predictionLine(rates: readonly RateResult[]): string {
-  const errors = errorsOf(rates)
-    .map(Math.abs)
-    .sort((a, b) => a - b);
-  const at = (share: number): string =>
-    `${(100 * (errors[Math.floor(share * (errors.length - 1))] ?? 0)).toFixed(0)} %`;
+  const errors = errorsOf(rates).map(Math.abs);
+  const at = (share: number): string => `${(100 * quantile(errors, share)).toFixed(0)} %`;
   return `Of ${errors.length} passes predicted, the median error is ${at(0.5)}, the 90th percentile ${at(0.9)}`;
 }
 

@@ -28,6 +28,9 @@ describe.runIf(testsOnTwoHosts)('the two-host bench', () => {
       expect(fastestSeconds).toBeGreaterThan(0.015);
       expect(predictedSeconds).toBeGreaterThan(0.015);
     }
+    const [parts] = rate.parts;
+    expect(parts?.allToAllSeconds).toBeGreaterThan(0.015);
+    expect(parts?.allGatherSeconds).toBeLessThan(parts?.allToAllSeconds ?? 0);
     // Fitted to dispatches of other volumes, before any case.
     const [cost] = rate.costs;
     expect(cost?.networkBytesPerSecond).toBeGreaterThan(20e6);

@@ -11,9 +11,20 @@ export interface ExchangeResult {
   readonly medianSeconds: number;
   readonly fastestSeconds: number;
   readonly slowestSeconds: number;
-  /** Bytes over the line, over the rate that plain TCP reaches there. */
+  /** Bytes over the line, over the most that plain TCP, one pair over MPI or the probe of the links reached there. */
   readonly boundSeconds: number;
   readonly predictedSeconds: number;
+}
+
+/** The two collectives of `sliced`, unchunked, each by itself, and both one after the other. */
+export interface PartsResult {
+  readonly tp: number;
+  readonly volumeBytes: number;
+  readonly allToAllSeconds: number;
+  readonly allGatherSeconds: number;
+  readonly slicedSeconds: number;
+  /** Bytes over the line, over the most that plain TCP, one pair over MPI or the probe of the links reached there. */
+  readonly boundSeconds: number;
 }
 
 /** One pass of dispatch and combine through the executor. */
@@ -89,6 +100,7 @@ export interface RateResult {
   readonly links: readonly LinksResult[];
   readonly costs: readonly CostResult[];
   readonly exchanges: readonly ExchangeResult[];
+  readonly parts: readonly PartsResult[];
   readonly cases: readonly CaseResult[];
 }
 
