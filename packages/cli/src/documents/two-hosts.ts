@@ -72,9 +72,9 @@ function measuredPart(result: TwoHostsResult): string {
         `![Exchanges at ${rate.rate}](${plot})`,
         'AllToAll + AllGather, without kernels:',
         exchangeTable(rate.exchanges),
-        'What `sliced` is made of, each collective by itself:',
-        partsTable(rate.parts),
       );
+      if (rate.parts.length > 0)
+        parts.push('What `sliced` is made of, each collective by itself, ms:', partsTable(rate.parts));
     }
     parts.push('Dispatch and combine through the executor, forward and backward together:', choiceTable(rate.cases));
     const largest = [...rate.cases].sort((a, b) => b.tp - a.tp || b.volumeBytes - a.volumeBytes)[0];

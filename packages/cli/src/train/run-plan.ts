@@ -19,7 +19,7 @@ import {
 } from '@monta/core';
 import { probeKernels } from '@monta/runtime';
 import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
-import { closeCandidates, stepsOfTrial, trialText, tryClose, type TrialGround, type TriedStrategy } from './trial.js';
+import { closeCandidates, trialSize, trialText, tryClose, type TrialGround, type TriedStrategy } from './trial.js';
 
 /** One strategy that will run, and what it should take. */
 export interface PlannedStrategy {
@@ -111,17 +111,14 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
     predicted: predict(setting, model, strategy),
   });
   const close = config.dispatch === 'auto' ? closeCandidates(choice) : [];
-  const trialSteps = stepsOfTrial(setting, close.length);
-  const tried =
-    trialSteps > 0
-      ? await tryClose(
-          setting,
-          close.map(({ strategy }) => planned('chosen', strategy)),
-          trialSteps,
-          overheads.error,
-          ground,
-        )
-      : [];
+  const { strategies, steps } = trialSize(setting, close.length);
+  const tried = await tryClose(
+    setting,
+    close.slice(0, strategies).map(({ strategy }) => planned('chosen', strategy)),
+    steps,
+    (prediction) => overheads.error * layerShare(setting, choice, prediction),
+    ground,
+  );
   const taken: Choice = { ...choice, best: close[fastestOf(tried)] ?? choice.best };
   const chosen = planned('chosen', config.dispatch === 'auto' ? taken.best.strategy : config.dispatch);
   const compared = [
@@ -155,6 +152,12 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
   ]);
   return { chosen, compared, choice: taken, tried, reasons: why, model };
 }
+
+/** Share of a step that is spent in MoE layers: what the others take is the same whatever the dispatch, and as well known. */
+const layerShare = ({ config, layout }: Setting, { best }: Choice, { seconds }: StepPrediction): number => {
+  const { microBatches } = stepOf({ config, layout }, best.strategy);
+  return Math.min(1, (best.seconds * microBatches * config.model.moeLayers.filter(Boolean).length) / seconds);
+};
 
 /** Index of the fastest, -1 for none. */
 const fastestOf = (tried: readonly TriedStrategy[]): number => {

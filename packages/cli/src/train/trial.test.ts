@@ -6,27 +6,30 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { readTrainConfig, type TrainOverrides } from '../config/train-config.js';
 import { monta } from '../testing.js';
 import { settingOf } from './setting.js';
-import { stepsOfTrial, type TriedStrategy } from './trial.js';
+import { trialSize, type TriedStrategy } from './trial.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-trial-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('a trial', () => {
-  const steps = (overrides: TrainOverrides, strategies: number): number =>
-    stepsOfTrial(settingOf(readTrainConfig(undefined, overrides)), strategies);
+  const size = (overrides: TrainOverrides, close: number): ReturnType<typeof trialSize> =>
+    trialSize(settingOf(readTrainConfig(undefined, overrides)), close);
+  const none = { strategies: 0, steps: 0 };
 
   it('takes no more than a fifth of the run, and is left out where it would say nothing', () => {
     for (const run of [40, 90, 150, 1000, 100_000])
-      for (const strategies of [2, 3, 4]) {
-        const each = steps({ steps: run }, strategies);
-        expect(each * strategies).toBeLessThanOrEqual(run / 5);
-        expect(each === 0 || (each >= 4 && each <= 12)).toBe(true);
+      for (const close of [2, 3, 4]) {
+        const { strategies, steps } = size({ steps: run }, close);
+        expect(steps * strategies).toBeLessThanOrEqual(run / 5);
+        expect(steps === 0 ? strategies === 0 : steps >= 4 && steps <= 12 && strategies >= 2).toBe(true);
       }
-    expect(steps({ steps: 100_000 }, 4)).toBe(12);
-    expect(steps({ steps: 20 }, 2)).toBe(0);
-    expect(steps({}, 1)).toBe(0);
-    expect(steps({ trialSteps: 3, steps: 5 }, 2)).toBe(3);
-    expect(steps({ trialSteps: 0 }, 4)).toBe(0);
+    expect(size({ steps: 100_000 }, 4)).toEqual({ strategies: 4, steps: 12 });
+    // The main job has room for the best three.
+    expect(size({}, 4)).toEqual({ strategies: 3, steps: 4 });
+    expect(size({ steps: 20 }, 2)).toEqual(none);
+    expect(size({ steps: 1000 }, 1)).toEqual(none);
+    expect(size({ trialSteps: 3, steps: 5 }, 2)).toEqual({ strategies: 2, steps: 3 });
+    expect(size({ trialSteps: 0 }, 4)).toEqual(none);
   });
 
   it('decides the run, and is told', { timeout: 120_000 }, async () => {
@@ -35,7 +38,7 @@ describe('a trial', () => {
     const { code, err, out } = await monta('train', ...sizes, ...flags);
     expect({ code, err }).toMatchObject({ code: 0 });
     expect(err).toMatch(/predicted close to each other: trying 4 steps of each/u);
-    expect(out).toMatch(/Trial +.* a step: medians of 4, weighed with the predictions/u);
+    expect(out).toMatch(/Trial +.* \(predicted .*\): medians of 4 steps, weighed with the predictions/u);
     const plan = JSON.parse(readFileSync(join(folder, readdirSync(folder)[0] ?? '', 'plan.json'), 'utf8')) as {
       readonly tried: readonly TriedStrategy[];
     };

@@ -2,7 +2,7 @@
  * What the model cannot tell apart takes a few training steps before the run, and predictions and steps decide together. Dispatchers give the same
  * numbers, so nothing but time depends on it.
  */
-import { formatSeconds, likelySeconds, median, type Candidate, type Choice } from '@monta/core';
+import { formatSeconds, likelySeconds, median, type Candidate, type Choice, type StepPrediction } from '@monta/core';
 import { tryStrategies, type Launcher } from '@monta/runtime';
 import type { PlannedStrategy } from './run-plan.js';
 import type { Setting } from './setting.js';
@@ -32,7 +32,9 @@ const [closeShare, mostTried] = [0.25, 4];
 const [fewestSteps, mostSteps] = [4, 12];
 /** Of the run's steps, what trials may take in all, unless a number is given. */
 const shareOfRun = 0.2;
-const [warmUps, turns] = [4, 2];
+const turns = 2;
+/** Steps before all: code is compiled while they run, and the first ways tried would seem slow. */
+const warmUps = 10;
 
 /** The candidates worth trying, best first; none where the best stands alone. */
 export function closeCandidates({ candidates, best }: Choice): Candidate[] {
@@ -40,21 +42,29 @@ export function closeCandidates({ candidates, best }: Choice): Candidate[] {
   return close.length > 1 ? close : [];
 }
 
-/** Timed steps of each of so many strategies; 0: no trial. */
-export function stepsOfTrial({ config, ranks }: Setting, strategies: number): number {
-  if (ranks === 1 || strategies < 2) return 0;
-  if (config.trialSteps !== undefined) return config.trialSteps;
-  // one more of each in every turn is not timed
-  const steps = Math.min(mostSteps, Math.floor((config.steps * shareOfRun - warmUps) / strategies) - turns);
-  return steps < fewestSteps ? 0 : steps;
+/** How many of the close strategies are tried, the best first, and for how many timed steps each; none: predictions alone choose. */
+export function trialSize(
+  { config, ranks }: Setting,
+  close: number,
+): { readonly strategies: number; readonly steps: number } {
+  const none = { strategies: 0, steps: 0 };
+  if (ranks === 1 || close < 2) return none;
+  if (config.trialSteps !== undefined)
+    return config.trialSteps === 0 ? none : { strategies: close, steps: config.trialSteps };
+  for (let strategies = close; strategies >= 2; strategies--) {
+    // one more of each in every turn is not timed
+    const steps = Math.floor((config.steps * shareOfRun - warmUps) / strategies) - turns;
+    if (steps >= fewestSteps) return { strategies, steps: Math.min(mostSteps, steps) };
+  }
+  return none;
 }
 
-/** Runs training steps with each strategy, in turns. `modelError`: relative error of predictions beside a common factor. */
+/** Runs training steps with each strategy, in turns. `modelError`: relative error of a step's prediction beside a factor common to all. */
 export async function tryClose(
   setting: Setting,
   close: readonly PlannedStrategy[],
   steps: number,
-  modelError: number,
+  modelError: (step: StepPrediction) => number,
   { launcher, resume, onTrial, signal }: TrialGround,
 ): Promise<TriedStrategy[]> {
   const [first] = close;
@@ -79,7 +89,7 @@ export async function tryClose(
     predictedSeconds: predicted.seconds,
     measured: measured[index] ?? [],
   }));
-  const likely = likelySeconds(trials, modelError);
+  const likely = likelySeconds(trials, modelError(first.predicted));
   return close.map(({ label, predicted }, index) => ({
     label,
     predictedStepSeconds: predicted.seconds,
@@ -88,11 +98,14 @@ export async function tryClose(
   }));
 }
 
-/** One line on a trial, fastest first. */
+/** One line on a trial, the likeliest first. */
 export function trialText(tried: readonly TriedStrategy[]): string {
   const [first] = tried;
   const times = [...tried]
     .sort((a, b) => a.likelySeconds - b.likelySeconds)
-    .map(({ label, measured }) => `${label} ${formatSeconds(median(measured))}`);
-  return `${times.join(', ')} a step: medians of ${first?.measured.length ?? 0}, weighed with the predictions`;
+    .map(
+      ({ label, measured, predictedStepSeconds }) =>
+        `${label} ${formatSeconds(median(measured))} (predicted ${formatSeconds(predictedStepSeconds)})`,
+    );
+  return `${times.join('; ')}: medians of ${first?.measured.length ?? 0} steps, weighed with the predictions`;
 }

@@ -169,7 +169,8 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       );
     }
     say(`\nlink ${rate}, ${costLine(cost)}`);
-    say(`\nlink ${rate}, TP=${tp}, dispatch and combine, forward and backward\n\n${choiceTable(own)}`);
+    if (own.length > 0)
+      say(`\nlink ${rate}, TP=${tp}, dispatch and combine, forward and backward\n\n${choiceTable(own)}`);
   }
   return { rate, links, costs, exchanges, parts, cases };
 }
