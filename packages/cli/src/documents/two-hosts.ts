@@ -28,12 +28,21 @@ const mebibyte = 2 ** 20;
 /** Drawn: the volume from which the paper's ratio is asked for. */
 const drawnMebibytes = 8;
 
+/** `400mbit`, as tc takes it, as people write it. */
+const rateText = (rate: string): string =>
+  rate === 'none'
+    ? 'no limit'
+    : rate.replace(
+        /^([\d.]+)([kmg])bit$/u,
+        (_, value: string, unit: string) => `${value} ${unit === 'k' ? 'k' : unit.toUpperCase()}bit/s`,
+      );
+
 /** Exchanges of one volume: measured, predicted and bound, for every TP. */
 function exchangePlot({ rate, exchanges }: RateResult): string {
   const drawn = exchanges.filter(({ volumeBytes }) => volumeBytes === drawnMebibytes * mebibyte);
   return barChart({
-    title: `AllToAll + AllGather of ${drawnMebibytes} MiB a replica between two hosts, ${rate}`,
-    subtitle: 'medians over Open MPI; predicted from probed links; bound: bytes over the best measured line rate',
+    title: `AllToAll + AllGather of ${drawnMebibytes} MiB a replica between two hosts, ${rateText(rate)}`,
+    subtitle: 'medians over Open MPI; predicted from probes; bound: bytes over the line rate',
     value: { label: 'time', format: formatSeconds },
     series: ['measured', 'predicted', 'bound'],
     rows: drawn.map((one) => ({
@@ -52,7 +61,7 @@ function passesPlot(rates: readonly RateResult[]): string {
     format: formatSeconds,
     tolerance: 0.15,
     series: rates.map(({ rate, cases }) => ({
-      name: rate,
+      name: rateText(rate),
       points: cases.flatMap(({ passes }) =>
         passes.map(({ medianSeconds, predictedSeconds }) => ({ measured: medianSeconds, predicted: predictedSeconds })),
       ),
@@ -63,13 +72,13 @@ function passesPlot(rates: readonly RateResult[]): string {
 function measuredPart(result: TwoHostsResult): string {
   const parts = [originLine(result)];
   for (const rate of result.rates) {
-    parts.push(`### Link ${rate.rate}`);
+    parts.push(`### Link: ${rateText(rate.rate)}`);
     parts.push([...rate.links.map(linksLine), ...rate.costs.map(costLine)].map((line) => `- ${line}`).join('\n'));
     if (rate.exchanges.length > 0) {
       const plot = `two-hosts-${rate.rate}.svg`;
       writeFileSync(at(plot), exchangePlot(rate));
       parts.push(
-        `![Exchanges at ${rate.rate}](${plot})`,
+        `![Exchanges, ${rateText(rate.rate)}](${plot})`,
         'AllToAll + AllGather, without kernels:',
         exchangeTable(rate.exchanges),
       );
