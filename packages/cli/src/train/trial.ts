@@ -2,7 +2,15 @@
  * What the model cannot tell apart takes a few training steps before the run, and predictions and steps decide together. Dispatchers give the same
  * numbers, so nothing but time depends on it.
  */
-import { formatSeconds, likelySeconds, median, type Candidate, type Choice, type StepPrediction } from '@monta/core';
+import {
+  closeShare,
+  formatSeconds,
+  likelySeconds,
+  median,
+  type Candidate,
+  type Choice,
+  type StepPrediction,
+} from '@monta/core';
 import { tryStrategies, type Launcher } from '@monta/runtime';
 import type { PlannedStrategy } from './run-plan.js';
 import type { Setting } from './setting.js';
@@ -26,8 +34,8 @@ export interface TrialGround {
   readonly onTrial: (labels: readonly string[], steps: number) => void;
 }
 
-/** Layers predicted within this share of the fastest are close; more than so many are not tried. */
-const [closeShare, mostTried] = [0.25, 4];
+/** More are not tried, however close. */
+const mostTried = 4;
 /** Timed steps of each; fewer than the least say nothing. */
 const [fewestSteps, mostSteps] = [4, 12];
 /** Of the run's steps, what trials may take in all, unless a number is given. */

@@ -4,6 +4,9 @@
  */
 import { median, quantile } from '../units/quantiles.js';
 
+/** What is predicted no further from the fastest than this share of its time is close: worth a trial, where there are ranks to try it on. */
+export const closeShare = 0.25;
+
 /** One way to do the same work, predicted and tried. */
 export interface Trial {
   readonly predictedSeconds: number;

@@ -7,6 +7,7 @@ import { completeModel, resolveLayout } from '@monta/core';
 import { latestState, stepFolderName } from '../checkpoint/index.js';
 import { mpiLauncher, RankFailure, type MpiPlace } from '../launch/index.js';
 import { train, type TrainJob } from '../train/index.js';
+import { testOptimizer } from '../train/testing.js';
 
 const steps = 12;
 /** Room for a few of the checkpoints, not for all. */
@@ -36,16 +37,7 @@ function jobOf(text: string, checkpoints: string): TrainJob {
     },
     steps,
     seed: 1,
-    optimizer: {
-      learningRate: 1e-2,
-      minimumLearningRate: 1e-3,
-      warmup: 1,
-      beta1: 0.9,
-      beta2: 0.95,
-      epsilon: 1e-8,
-      weightDecay: 0.1,
-      clip: 1,
-    },
+    optimizer: testOptimizer(1e-2, 1),
     text,
     evaluateEvery: 0,
     evaluationBatches: 1,

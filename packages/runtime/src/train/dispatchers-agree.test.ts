@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getModel, namedStrategies, Random, resolveLayout, type Strategy } from '@monta/core';
 import { afterAll, expect, it } from 'vitest';
+import { testOptimizer } from './testing.js';
 import { train } from './train.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-agree-'));
@@ -39,16 +40,7 @@ async function losses(strategy: Strategy, seed: number): Promise<number[]> {
       },
       steps: 40,
       seed,
-      optimizer: {
-        learningRate: 3e-3,
-        minimumLearningRate: 3e-4,
-        warmup: 5,
-        beta1: 0.9,
-        beta2: 0.95,
-        epsilon: 1e-8,
-        weightDecay: 0.1,
-        clip: 1,
-      },
+      optimizer: testOptimizer(3e-3, 5),
       text,
       evaluateEvery: 0,
       evaluationBatches: 4,

@@ -23,6 +23,7 @@ import { builtModule } from '../launch/built-module.js';
 import type { CheckpointPlan, TrainJob, TrainReport } from './job.js';
 import { prepareStart, type TrainStart } from './start.js';
 import { train as startTraining } from './train.js';
+import { testOptimizer } from './testing.js';
 
 let folder = '';
 let made = 0;
@@ -70,16 +71,7 @@ function jobOf(partial: PartialLayout, more: Partial<TrainJob> = {}): TrainJob {
     },
     steps: 6,
     seed: 5,
-    optimizer: {
-      learningRate: 1e-2,
-      minimumLearningRate: 1e-3,
-      warmup: 2,
-      beta1: 0.9,
-      beta2: 0.95,
-      epsilon: 1e-8,
-      weightDecay: 0.1,
-      clip: 1,
-    },
+    optimizer: testOptimizer(1e-2, 2),
     text,
     evaluateEvery: 0,
     evaluationBatches: 1,

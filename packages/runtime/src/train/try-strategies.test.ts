@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { getCluster, getModel, namedStrategies, resolveLayout, type Strategy } from '@monta/core';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { TrainJob } from './job.js';
+import { testOptimizer } from './testing.js';
 import { tryStrategies } from './try-strategies.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-try-'));
@@ -32,16 +33,7 @@ function job(more: Partial<TrainJob> = {}): TrainJob {
     },
     steps: 10,
     seed: 1,
-    optimizer: {
-      learningRate: 3e-3,
-      minimumLearningRate: 3e-4,
-      warmup: 5,
-      beta1: 0.9,
-      beta2: 0.95,
-      epsilon: 1e-8,
-      weightDecay: 0.1,
-      clip: 1,
-    },
+    optimizer: testOptimizer(3e-3, 5),
     text,
     evaluateEvery: 0,
     evaluationBatches: 1,

@@ -6,6 +6,7 @@
 import {
   allHalves,
   chooseDispatch,
+  closeShare,
   fixedStrategies,
   InputError,
   median,
@@ -24,7 +25,7 @@ import {
 import { dispatchCases, type DispatchCase } from '../dispatch-measure.js';
 import { benchWorkload, type MachineProbe } from '../dispatch-predict.js';
 import { shapeOf, type Hosts } from './hosts.js';
-import { triedShare, type SettledCase } from './trial.js';
+import type { SettledCase } from './trial.js';
 import { measureCases, passRuns, routings, seed, turnsFor } from './turns.js';
 import type { CaseResult, PassResult, RoutingKind, Way } from './types.js';
 import {
@@ -82,7 +83,7 @@ export async function prepareCase(
   const workload = benchWorkload(seen, shape, routings[routing], seed, probe);
   const planned = chooseDispatch(workload, { chunkCounts, halves: allHalves });
   if (!planned.known) throw new InputError('the dispatch cannot be priced', { expected: planned.missing.join('; ') });
-  const near = planned.within(triedShare);
+  const near = planned.within(closeShare);
   const chosen = planned.best.strategy;
   return { tp, volumeBytes, routing, variants, workload, probe, chosen, near, modelError: cost.error };
 }

@@ -9,9 +9,9 @@ import type { PreparedCase } from './cases.js';
 import { measureCases, passRuns, turnsFor } from './turns.js';
 import { firstVariants, variantName, variantNames } from './ways.js';
 
-/** Ways that are tried: predicted no further from the best than this share of its time, and of no more than so many variants. */
-export const triedShare = 0.25;
+/** Variants that are tried at most. */
 const mostTried = 8;
+/** Runs of each, at least and at most. */
 const runs = [15, 60] as const;
 
 /** A case for which the plan is made. */
