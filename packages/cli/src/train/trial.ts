@@ -67,7 +67,7 @@ export function trialSize(
   return none;
 }
 
-/** Runs training steps with each strategy, in turns. `modelError`: relative error of a step's prediction beside a factor common to all. */
+/** Runs at least so many training steps with each strategy, as many in every turn. `modelError`: relative error of a step's prediction beside a factor common to all. */
 export async function tryClose(
   setting: Setting,
   close: readonly PlannedStrategy[],
@@ -77,17 +77,19 @@ export async function tryClose(
 ): Promise<TriedStrategy[]> {
   const [first] = close;
   if (first === undefined) return [];
+  const rounds = Math.min(turns, steps);
+  const stepsOfTurn = Math.ceil(steps / rounds);
   onTrial(
     close.map(({ label }) => label),
-    steps,
+    rounds * stepsOfTurn,
   );
   const measured = await tryStrategies({
     trial: {
       job: jobOf(setting, first, undefined, resume),
       strategies: close.map(({ strategy }) => strategy),
       warmUps,
-      turns: Math.min(turns, steps),
-      steps: Math.ceil(steps / turns),
+      turns: rounds,
+      steps: stepsOfTurn,
     },
     launcher,
     ...(setting.fabric === undefined ? {} : { fabric: setting.fabric }),
