@@ -28,7 +28,7 @@ export function createStyle(enabled: boolean): Style {
 }
 
 /**
- * Whether to colour what goes to a stream. NO_COLOR (https://no-color.org: any value that is not empty) wins over
+ * Whether to colour what goes to a stream. NO_COLOR (https://no-color.org; whatever its value, unless empty) wins over
  * FORCE_COLOR, and that over what the stream is; a dumb terminal gets no colour.
  */
 export function colourWanted(isTerminal: boolean, env: Readonly<Record<string, string | undefined>>): boolean {

@@ -104,12 +104,13 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
   };
   const choice = chooseDispatch(workload);
   if (!choice.known) throw new InputError('the dispatch cannot be priced', { expected: choice.missing.join('; ') });
-  const planned = (role: PlannedStrategy['role'], strategy: Strategy): PlannedStrategy => ({
-    label: strategyLabel(strategy),
-    role,
-    strategy,
-    predicted: predict(setting, model, strategy),
-  });
+  const predictions = new Map<string, StepPrediction>();
+  const planned = (role: PlannedStrategy['role'], strategy: Strategy): PlannedStrategy => {
+    const label = strategyLabel(strategy);
+    const predicted = predictions.get(label) ?? predict(setting, model, strategy);
+    predictions.set(label, predicted);
+    return { label, role, strategy, predicted };
+  };
   const close = config.dispatch === 'auto' ? closeCandidates(choice) : [];
   const { strategies, steps } = trialSize(setting, close.length);
   const tried = await tryClose(

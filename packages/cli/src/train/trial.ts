@@ -44,11 +44,9 @@ const turns = 2;
 /** Steps before all: code is compiled while they run, and the first ways tried would seem slow. */
 const warmUps = 10;
 
-/** The candidates worth trying, best first; none where the best stands alone. */
-export function closeCandidates({ candidates, best }: Choice): Candidate[] {
-  const close = candidates.filter(({ seconds }) => seconds <= best.seconds * (1 + closeShare)).slice(0, mostTried);
-  return close.length > 1 ? close : [];
-}
+/** The candidates worth trying, best first; the best alone where nothing else is close. */
+export const closeCandidates = ({ candidates, best }: Choice): Candidate[] =>
+  candidates.filter(({ seconds }) => seconds <= best.seconds * (1 + closeShare)).slice(0, mostTried);
 
 /** How many of the close strategies are tried, the best first, and for how many timed steps each; none: predictions alone choose. */
 export function trialSize(
@@ -95,15 +93,16 @@ export async function tryClose(
     ...(setting.fabric === undefined ? {} : { fabric: setting.fabric }),
     signal,
   });
-  const trials = close.map(({ predicted }, index) => ({
+  const trials = close.map(({ label, predicted }, index) => ({
+    label,
     predictedSeconds: predicted.seconds,
     measured: measured[index] ?? [],
   }));
   const likely = likelySeconds(trials, modelError(first.predicted));
-  return close.map(({ label, predicted }, index) => ({
+  return trials.map(({ label, predictedSeconds, measured: runs }, index) => ({
     label,
-    predictedStepSeconds: predicted.seconds,
-    measured: measured[index] ?? [],
+    predictedStepSeconds: predictedSeconds,
+    measured: runs,
     likelySeconds: likely[index] ?? Infinity,
   }));
 }

@@ -152,7 +152,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   const own = workload.shape.layout.etp;
   const candidates: Candidate[] = [];
   const fixed: Candidate[] = [];
-  const all: (() => Candidate[])[] = [];
+  const priced: Candidate[] = [];
   const refused: { name: string; why: string }[] = [];
   const fastest = { forward: Infinity, backward: Infinity };
   for (const etp of options.expertTensorParallel ?? [own]) {
@@ -178,8 +178,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
       fastest.forward = Math.min(fastest.forward, forward.seconds);
       fastest.backward = Math.min(fastest.backward, backward.seconds);
       candidates.push(candidate(halves, forward, backward));
-      const tried = pairs(pricer.prices(halves));
-      all.push(() => tried.map((pair) => candidate(halves, ...pair)));
+      priced.push(...pairs(pricer.prices(halves)).map((pair) => candidate(halves, ...pair)));
     }
     for (const { chunks, ...halves } of fixedStrategies) {
       if (unsupportedStrategy(halves, shape) !== undefined) continue;
@@ -203,11 +202,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   return {
     known: true,
     candidates: [...candidates, ...extra].sort(bySeconds),
-    within: (share) =>
-      all
-        .flatMap((ofHalves) => ofHalves())
-        .filter(({ seconds }) => seconds <= best.seconds * (1 + share))
-        .sort(bySeconds),
+    within: (share) => priced.filter(({ seconds }) => seconds <= best.seconds * (1 + share)).sort(bySeconds),
     best,
     baseline: fixed.find((one) => one.name === 'duplicated'),
     bestFixed,

@@ -141,21 +141,19 @@ function resultOf(
   rounds: number,
   way: WayThrough,
 ): CaseResult {
-  const timed = (strategy: Strategy): Way =>
-    present(way(halvesName(strategy), strategy.chunks.forward, strategy.chunks.backward));
+  const timed = (strategy: Strategy): Way | undefined =>
+    way(halvesName(strategy), strategy.chunks.forward, strategy.chunks.backward);
   return {
     tp,
     volumeBytes,
     routing,
     passes: cases.map(passResult),
     rounds,
-    predicted: timed(chosen),
-    chosen: timed(settled),
+    predicted: present(timed(chosen)),
+    chosen: present(timed(settled)),
     best: fastest(waysOf(finalists, way)),
     duplicated: present(way('duplicated', 1, 1)),
-    bestFixed: fastest(
-      fixedStrategies.flatMap((one) => way(halvesName(one), one.chunks.forward, one.chunks.backward) ?? []),
-    ),
+    bestFixed: fastest(fixedStrategies.flatMap((one) => timed(one) ?? [])),
   };
 }
 

@@ -4,10 +4,10 @@
  */
 import { likelySeconds, type Candidate, type Strategy, type Trial } from '@monta/core';
 import type { Launcher } from '@monta/runtime';
-import { benchPasses, halvesName, type BenchPass } from '../dispatch-cases.js';
+import { benchPasses, type BenchPass } from '../dispatch-cases.js';
 import type { PreparedCase } from './cases.js';
 import { measureCases, passRuns, turnsFor } from './turns.js';
-import { firstVariants, variantName, variantNames } from './ways.js';
+import { firstVariants, passVariant, variantName, variantNames } from './ways.js';
 
 /** Variants that are tried at most. */
 const mostTried = 8;
@@ -52,15 +52,13 @@ function likeliest(
   runsOf: (variant: string, pass: BenchPass) => number[],
 ): Strategy {
   const trials = new Map<string, Trial>();
-  const key = (strategy: Strategy, pass: BenchPass): string =>
-    `${halvesName(strategy)} ${strategy.chunks[pass]} ${pass}`;
+  const key = (strategy: Strategy, pass: BenchPass): string => `${passVariant(strategy, pass)} ${pass}`;
   for (const { strategy, ...prices } of tried)
-    benchPasses.forEach((pass, at) =>
+    for (const pass of benchPasses)
       trials.set(key(strategy, pass), {
         predictedSeconds: prices[pass].seconds + probe.startSeconds,
-        measured: runsOf(variantNames(strategy)[at] ?? '', pass),
-      }),
-    );
+        measured: runsOf(passVariant(strategy, pass), pass),
+      });
   const judged = likelySeconds([...trials.values()], modelError);
   const seconds = new Map([...trials.keys()].map((name, index) => [name, judged[index] ?? Infinity]));
   const ofWay = ({ strategy }: Candidate): number =>

@@ -33,9 +33,12 @@ export const present = (way: Way | undefined): Way => {
   return way;
 };
 
-/** Names the variants that measure a strategy: of its halves, cut into as many chunks as either pass. */
-export const variantNames = (strategy: Strategy): string[] =>
-  benchPasses.map((pass) => `${halvesName(strategy)} ${strategy.chunks[pass]}`);
+/** Names the variant that measures a pass of a strategy: of its halves, cut into as many chunks. */
+export const passVariant = (strategy: Strategy, pass: BenchPass): string =>
+  `${halvesName(strategy)} ${strategy.chunks[pass]}`;
+
+/** Of both passes. */
+export const variantNames = (strategy: Strategy): string[] => benchPasses.map((pass) => passVariant(strategy, pass));
 
 export const variantName = ({ name, strategy }: DispatchVariant): string => `${name} ${strategy.chunks.forward}`;
 
