@@ -1,9 +1,12 @@
 /**
- * The probe against networks whose figures are known: three clusters, emulated by real threads. The probe sees only names and sizes of the
- * tiers. Times are stretched so far that a busy machine hardly matters, and the shortest of several counts.
+ * The probe against networks whose figures are known: three clusters, emulated once on a clock of the test's making, where figures must come
+ * back exactly, and once by real threads in real time, where a thread may wake late. The probe sees only names and sizes of the tiers.
  */
-import { fitCalibration, readCalibration, writeCalibration, type Cluster } from '@monta/core';
+import { deviceCount, fitCalibration, readCalibration, writeCalibration, type Cluster } from '@monta/core';
 import { describe, expect, it } from 'vitest';
+import { Bytes } from '../comm/local/bytes.js';
+import { FabricEngine } from '../comm/local/fabric.js';
+import { endTimes, partyOf } from '../comm/local/testing.js';
 import { easyTimeScale, probeNetwork } from './network.js';
 import { probeLinks, shortest } from './network-links.js';
 import type { Experiment } from './network-experiment.js';
@@ -49,10 +52,53 @@ const clusters = [
   ),
 ];
 
+/** Bytes cross in packets: ports are shared and filled by whole ones. */
+const packets = 0.01;
+
+describe('what pairs tell on an emulated network', () => {
+  /** Times of sends that start together, on the engine's own clock. */
+  const emulated = (given: Cluster, timeScale: number) => {
+    const memory = new Bytes(new SharedArrayBuffer(1 << 24));
+    const memories = Array.from({ length: deviceCount(given) }, () => memory);
+    return ({ groups, bytes }: Experiment): number[] => {
+      const engine = new FabricEngine(memories, { cluster: given, timeScale, scheduler: { packetBytes: 1024 } });
+      const buffer = { byteOffset: 0, length: bytes / 4 };
+      const messages = groups.map(([from = 0, to = 0]) => [
+        partyOf(from, 0, { kind: 'send', send: buffer }),
+        partyOf(to, 1, { kind: 'receive', receive: buffer }),
+      ]);
+      return [Math.max(...endTimes(engine, messages).values())];
+    };
+  };
+
+  it.each(clusters)('is the figures of $name', (given) => {
+    const timeScale = easyTimeScale(given);
+    const found = probeLinks({
+      tiers: given.tiers,
+      run: emulated(given, timeScale),
+      pick: shortest,
+      transferSeconds: 0.03,
+      maximumBytes: 1 << 24,
+    });
+    expect(found.map(({ name, ports, reached }) => ({ name, ports, reached }))).toEqual(
+      given.tiers.map(({ name, ports }) => ({ name, ports, reached: true })),
+    );
+    for (const [index, { bytesPerSecond, latencySeconds, crossRailSlowdown }] of given.tiers.entries()) {
+      const link = found[index];
+      expect(Math.abs(((link?.bytesPerSecond ?? 0) * timeScale) / bytesPerSecond - 1)).toBeLessThan(packets);
+      expect(Math.abs((link?.latencySeconds ?? 0) / timeScale / latencySeconds - 1)).toBeLessThan(packets);
+      expect(Math.abs((link?.crossRailSlowdown ?? 0) / crossRailSlowdown - 1)).toBeLessThan(packets);
+    }
+  });
+});
+
+/** What a thread may wake late, real time, the best of all repetitions: well above what was seen on idle and on busy machines. */
+const lateSeconds = 0.003;
+
 // Together, because their threads sleep nearly all the time.
 describe.concurrent('probing emulated networks', () => {
   it.each(clusters)(
-    'recovers $name within 5 %',
+    'recovers $name in real time',
     async (given) => {
       const timeScale = easyTimeScale(given);
       const { probe, measurements } = await probeNetwork({
@@ -66,7 +112,9 @@ describe.concurrent('probing emulated networks', () => {
       for (const [index, { bytesPerSecond, latencySeconds, crossRailSlowdown }] of given.tiers.entries()) {
         const found = probe.tiers[index];
         expect(Math.abs((found?.bytesPerSecond ?? 0) / bytesPerSecond - 1)).toBeLessThan(0.05);
-        expect(Math.abs((found?.latencySeconds ?? 0) / latencySeconds - 1)).toBeLessThan(0.05);
+        // Never early; late by a wake-up at most.
+        expect(found?.latencySeconds).toBeGreaterThan(latencySeconds * (1 - packets));
+        expect(found?.latencySeconds).toBeLessThan(latencySeconds + lateSeconds / timeScale);
         expect(Math.abs((found?.crossRailSlowdown ?? 0) / crossRailSlowdown - 1)).toBeLessThan(0.05);
       }
       // Curves too: all_to_all of a pair has the latency of its tier, and half of the buffer crosses.
@@ -80,7 +128,7 @@ describe.concurrent('probing emulated networks', () => {
   );
 });
 
-describe('what pairs tell', () => {
+describe('what pairs tell on ideal links', () => {
   /** Times by the definition of tiers, without threads: the busiest port and one latency. */
   const ideal =
     (given: Cluster) =>

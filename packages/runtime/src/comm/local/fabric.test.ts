@@ -2,8 +2,8 @@ import type { Cluster } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { Bytes } from './bytes.js';
 import { FabricEngine, type FabricOptions } from './fabric.js';
-import type { Party } from './matching.js';
 import type { Operation, OperationKind } from './operation.js';
+import { endTimes, partyOf } from './testing.js';
 
 type Tier = Cluster['tiers'][number];
 const tier = (changes: Partial<Tier>): Tier => ({
@@ -48,36 +48,15 @@ function run(kind: OperationKind, ranks: number, options: FabricOptions, changes
   });
   const engine = new FabricEngine(memories, options);
   const counts = new Int32Array(ranks).fill(elements / ranks);
-  const parties: Party[] = memories.map((_, rank) => ({
-    rank,
-    place: rank,
-    label: '',
-    issued: 0,
-    operation: {
-      kind,
-      communicator: 0,
-      sequence: 0,
-      event: 0,
-      label: 0,
-      type: 'f32',
-      reduction: 'sum',
-      peer: 0,
-      send: { byteOffset: 0, length: elements },
-      receive: { byteOffset: elements * 4, length: elements },
-      after: [],
-      counts,
-      receiveCounts: counts,
-      ...changes,
-    },
-  }));
-  const ends = memories.map(() => -1);
-  engine.start({ parties, communicator: 'test', ready: 0 });
-  let now = 0;
-  while (engine.busy) {
-    for (const party of engine.advance(now)) ends[party.rank] = now;
-    if (engine.busy) now = Math.max(now, engine.nextWake());
-  }
-  return { memories: memories.map((memory) => memory.f32), ends };
+  const buffers = {
+    send: { byteOffset: 0, length: elements },
+    receive: { byteOffset: elements * 4, length: elements },
+  };
+  const parties = memories.map((_, rank) =>
+    partyOf(rank, rank, { kind, ...buffers, counts, receiveCounts: counts, ...changes }),
+  );
+  const ends = endTimes(engine, [parties]);
+  return { memories: memories.map((memory) => memory.f32), ends: parties.map((party) => ends.get(party) ?? -1) };
 }
 
 /** Time of an exchange between two ranks on different rails of different nodes. */

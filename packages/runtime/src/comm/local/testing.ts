@@ -1,0 +1,42 @@
+/** For tests: operations on an emulated network whose clock the test turns itself, so that times are exact. */
+import type { FabricEngine } from './fabric.js';
+import type { Party } from './matching.js';
+import type { Operation } from './operation.js';
+
+/** A rank's side of an operation on float32 buffers; a message unless told otherwise. */
+export function partyOf(rank: number, place: number, operation: Partial<Operation>): Party {
+  return {
+    rank,
+    place,
+    label: '',
+    issued: 0,
+    operation: {
+      kind: 'send',
+      communicator: 0,
+      sequence: 0,
+      event: 0,
+      label: 0,
+      type: 'f32',
+      reduction: 'sum',
+      peer: 0,
+      send: { byteOffset: 0, length: 0 },
+      receive: { byteOffset: 0, length: 0 },
+      after: [],
+      counts: new Int32Array(),
+      receiveCounts: new Int32Array(),
+      ...operation,
+    },
+  };
+}
+
+/** Starts operations, given by their parties, at time zero; when each party ended, seconds. */
+export function endTimes(engine: FabricEngine, operations: readonly (readonly Party[])[]): Map<Party, number> {
+  const ends = new Map<Party, number>();
+  for (const parties of operations) engine.start({ parties, communicator: 'test', ready: 0 });
+  let now = 0;
+  while (engine.busy) {
+    for (const party of engine.advance(now)) ends.set(party, now);
+    if (engine.busy) now = Math.max(now, engine.nextWake());
+  }
+  return ends;
+}
