@@ -18,7 +18,7 @@ const job = ['--layout', 'tp=2,dp=2,ep=2', '--sequence', '32', '--batch', '4', '
 /** Runs a command line to its end; losses of its steps. */
 function losses(command: string, arguments_: readonly string[], output: string): number[] {
   const folder = join(root, output);
-  const ran = spawnSync(command, [...arguments_, '--output', folder], { encoding: 'utf8', timeout: 120_000 });
+  const ran = spawnSync(command, [...arguments_, '--output', folder], { encoding: 'utf8', timeout: 240_000 });
   expect(ran.stderr + ran.stdout).toMatch(/held-out/);
   expect(ran.status).toBe(0);
   const [run = ''] = readdirSync(folder);
@@ -32,7 +32,7 @@ function losses(command: string, arguments_: readonly string[], output: string):
 const mpirun = ['--allow-run-as-root', '--oversubscribe', '-n', '4', process.execPath, main, 'train'];
 
 describe.runIf(testsOverMpi)('monta train over MPI', () => {
-  it('learns the same as threads do, launched here or by a person', { timeout: 240_000 }, () => {
+  it('learns the same as threads do, launched here or by a person', { timeout: 750_000 }, () => {
     const dispatch = ['--dispatch', 'scattered:2'];
     const cluster = ['--cluster', 'laptop-2x2'];
     const threads = losses(

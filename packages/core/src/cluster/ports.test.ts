@@ -125,4 +125,9 @@ describe('route', () => {
     expect(route(cluster, 3, 3)).toEqual({ tier: -1, egress: [], ingress: [], latencySeconds: 0, slowdown: 1 });
     expect(() => route(cluster, 0, 16)).toThrow('device 16 is not in a800-2x8, which has 16');
   });
+
+  it('refuses figures that no network has, as a disturbed measurement may bring them', () => {
+    for (const odd of [{ bytesPerSecond: -1e9 }, { bytesPerSecond: NaN }, { latencySeconds: -1e-6 }])
+      expect(() => portsOf(clusterOf([tierOf(4, 1, odd)]))).toThrow(/tier .* has .* bytes\/s and a latency of/u);
+  });
 });

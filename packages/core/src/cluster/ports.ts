@@ -51,6 +51,12 @@ function portMap(cluster: Cluster): PortMap {
   const first: number[] = [];
   const ports: Port[] = [];
   for (const [t, tier] of cluster.tiers.entries()) {
+    // Read files are checked where they are read; these may be measured. Senseless figures would come to light far away from here.
+    if (!(tier.bytesPerSecond > 0 && tier.latencySeconds >= 0)) {
+      throw new RangeError(
+        `${cluster.name}: tier ${tier.name} has ${tier.bytesPerSecond} bytes/s and a latency of ${tier.latencySeconds} s`,
+      );
+    }
     first.push(ports.length);
     const units = devices / (t === 0 ? 1 : (devicesPerUnit[t - 1] ?? 1));
     for (let unit = 0; unit < units; unit++) {

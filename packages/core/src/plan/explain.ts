@@ -61,11 +61,12 @@ export function reasons(choice: Choice): string[] {
       `${best.forward.chunks} chunks forward and ${best.backward.chunks} backward hide ${formatPercent(best.forward.hiddenShare)} and ${formatPercent(best.backward.hiddenShare)} of the communication`,
     );
   else lines.push('chunks do not pay here: what they would hide is less than their latencies');
-  const slack = best.forward.seconds / best.forward.boundSeconds - 1;
-  if (best.forward.boundSeconds > 0 && slack > 0.15) {
+  const times = best.forward.seconds / best.forward.boundSeconds;
+  if (best.forward.boundSeconds > 0 && times > 1.15) {
+    const more = times < 2 ? `${formatPercent(times - 1)} above` : ratio(times);
     const others = best.forward.held.slice(1, 4).map(({ name, seconds }) => `${name} ${formatSeconds(seconds)}`);
     lines.push(
-      `${formatPercent(slack)} above what its bytes alone need on the busiest port (${formatSeconds(best.forward.boundSeconds)}); besides it: ${others.join(', ')}`,
+      `${more} what its bytes alone need on the busiest port (${formatSeconds(best.forward.boundSeconds)}); besides it: ${others.join(', ')}`,
     );
   }
   return lines;

@@ -34,7 +34,9 @@ export function deadlock(
         const absent = channel.members.filter(
           (member) => member !== rank && !arrived(channel, rank, member, channels, run),
         );
-        waiting.push(`${name} waits for rank ${absent.join(', ')}`);
+        waiting.push(
+          `${name} waits for ${absent.length > 0 ? `rank ${absent.join(', ')}` : 'its bytes, which do not move'}`,
+        );
         return;
       }
       const before = flat.operations

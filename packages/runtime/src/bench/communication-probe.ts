@@ -45,6 +45,9 @@ const float32Bytes = 4;
 /** Of each TP rank, so that most pairs of ranks have something to exchange. */
 const tinyTokens = 4;
 
+/** Of its whole time, a dispatch takes at least this share after its start: on a busy machine the median start of all may be longer than one of them. */
+const leastShare = 0.1;
+
 /** Runs the dispatches and fits the figures to them. Throws `InputError` when they cannot be priced. */
 export async function probeCommunication(probe: CommunicationProbe): Promise<CommunicationFigures> {
   const { ground, shape, strategies, volumes = [], turns, repetitions, warmUps, launcher, fabric, signal } = probe;
@@ -67,7 +70,8 @@ export async function probeCommunication(probe: CommunicationProbe): Promise<Com
   });
   const startSeconds = median(measured.flat().flatMap((one) => (one.job.trace ? [startOf(one)] : [])));
   const timed = repeated.map(({ job: { shape: of, strategy } }, index): TimedDispatch => {
-    const seconds = median(measured[index].flatMap(({ seconds: all }) => all)) - startSeconds;
+    const whole = median(measured[index].flatMap(({ seconds: all }) => all));
+    const seconds = Math.max(whole - startSeconds, leastShare * whole);
     const rates = kernels[Math.floor(index / strategies.length)];
     return { shape: of, strategy, pass: passes[0], seconds, ...(rates === undefined ? {} : { kernels: rates }) };
   });

@@ -28,6 +28,9 @@ export interface LinkProbe {
 
 const smallBytes = 64;
 const firstBytes = 4096;
+/** A slope lies between a size and one so many times larger; the larger must then take so many times longer at least, or both are timed again. */
+const [largerSize, steadyRatio] = [3, 2];
+const slopeAttempts = 4;
 /** Two pairs that share a port take twice as long; half way between is the border. */
 const sharingBorder = 1.5;
 /** Closer than this to the narrower tier's time, a tier was not reached. */
@@ -67,7 +70,8 @@ interface Pair {
 
 /** One message from device 0 to another: latency from the smallest, bandwidth from the slope between two large ones. */
 function pairOf(probe: LinkProbe, to: number): Pair {
-  const time = (bytes: number): number => probe.pick(probe.run({ op: 'send', groups: [[0, to]], bytes }));
+  const runs = (bytes: number): readonly number[] => probe.run({ op: 'send', groups: [[0, to]], bytes });
+  const time = (bytes: number): number => probe.pick(runs(bytes));
   const small = time(smallBytes);
   const limit = probe.maximumBytes / 4;
   let bytes = firstBytes;
@@ -76,8 +80,8 @@ function pairOf(probe: LinkProbe, to: number): Pair {
     if (missing <= 1 || bytes >= limit) break;
     bytes = Math.min(limit, bytes * Math.min(16, Math.max(2, missing)));
   }
-  const [low, high] = [wholeBytes(bytes, 2), wholeBytes(3 * bytes, 2)];
-  const slope = (time(high) - time(low)) / (high - low);
+  const [low, high] = [wholeBytes(bytes, 2), wholeBytes(largerSize * bytes, 2)];
+  const slope = secondsPerByte(probe.pick, runs, [low, high], small);
   return {
     latencySeconds: Math.max(0, small - smallBytes * slope),
     bytesPerSecond: 1 / slope,
@@ -86,12 +90,35 @@ function pairOf(probe: LinkProbe, to: number): Pair {
   };
 }
 
-/** How many times longer these pairs take together than one alone, without latency. */
+/**
+ * The slope between two sizes. Both are timed again, and all times count, as long as the larger does not take at least `steadyRatio` times
+ * as long as the smaller: a machine that was busy in one of the two would make links look many times faster than they are, or even give
+ * a negative slope. Where that does not help, the larger's whole time counts, which is too long rather than senseless.
+ */
+function secondsPerByte(
+  pick: LinkProbe['pick'],
+  runs: (bytes: number) => readonly number[],
+  [low, high]: readonly [low: number, high: number],
+  latencySeconds: number,
+): number {
+  const [lowTimes, highTimes]: [number[], number[]] = [[], []];
+  for (let attempt = 0; attempt < slopeAttempts; attempt++) {
+    lowTimes.push(...runs(low));
+    highTimes.push(...runs(high));
+    const [shorter, longer] = [pick(lowTimes), pick(highTimes)];
+    if (longer > shorter && longer - latencySeconds >= steadyRatio * (shorter - latencySeconds))
+      return (longer - shorter) / (high - low);
+  }
+  const whole = pick(highTimes);
+  return (whole > latencySeconds ? whole - latencySeconds : whole) / high;
+}
+
+/** How many times longer these pairs take together than one alone, without latency; at least 1. */
 function slowdown(probe: LinkProbe, pair: Pair, pairs: readonly (readonly number[])[]): number {
   // Differences of two sizes, so that latency and the filling of pipelines cancel.
-  const small = wholeBytes(pair.bytes / 3, 2);
+  const small = wholeBytes(pair.bytes / largerSize, 2);
   const time = (bytes: number): number => probe.pick(probe.run({ op: 'send', groups: pairs, bytes }));
-  return ((time(pair.bytes) - time(small)) * pair.bytesPerSecond) / (pair.bytes - small);
+  return Math.max(1, ((time(pair.bytes) - time(small)) * pair.bytesPerSecond) / (pair.bytes - small));
 }
 
 function innermost(probe: LinkProbe, name: string, size: number): LinkFigures {

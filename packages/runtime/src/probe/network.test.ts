@@ -3,6 +3,7 @@
  * back exactly, and once by real threads in real time, where a thread may wake late. The probe sees only names and sizes of the tiers.
  */
 import { deviceCount, fitCalibration, readCalibration, writeCalibration, type Cluster } from '@monta/core';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Bytes } from '../comm/local/bytes.js';
 import { FabricEngine } from '../comm/local/fabric.js';
@@ -176,5 +177,46 @@ describe('what pairs tell on ideal links', () => {
     );
     expect(spine?.reached).toBe(false);
     expect(spine?.bytesPerSecond).toBeLessThanOrEqual(400e9);
+  });
+
+  describe('on a busy machine', () => {
+    const given = cluster('two tiers', tier('a', 4, 50e9, 3e-6), tier('b', 2, 20e9, 5e-6, { ports: 2 }));
+    /** `delay` is added to all times of a call, by its number. */
+    const disturbed = (delay: (call: number) => number) => {
+      let call = 0;
+      return probeLinks({
+        tiers: given.tiers,
+        run: (experiment) => {
+          const late = delay(call++);
+          return ideal(given)(experiment).map((seconds) => seconds + late);
+        },
+        pick: shortest,
+        transferSeconds: 1e-3,
+        maximumBytes: 2 ** 34,
+      });
+    };
+
+    it('takes no link for much faster than it is, whichever single measurement is disturbed', () => {
+      for (const late of [1e-4, 1e-3, 1e-2])
+        for (let busy = 0; busy < 40; busy++)
+          disturbed((call) => (call === busy ? late : 0)).forEach(({ bytesPerSecond }, index) => {
+            // Between a size and three times that, a third is what passes for a slope: 3 t against 1.5 t.
+            expect(bytesPerSecond / (given.tiers[index]?.bytesPerSecond ?? 0)).toBeLessThan(1.34);
+          });
+    });
+
+    it('gives figures that make sense, whatever is disturbed', () => {
+      fc.assert(
+        fc.property(fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 60 }), (delays) => {
+          for (const link of disturbed((call) => delays[call % delays.length] ?? 0)) {
+            expect(link.bytesPerSecond).toBeGreaterThan(0);
+            expect(Number.isFinite(link.bytesPerSecond)).toBe(true);
+            expect(link.latencySeconds).toBeGreaterThanOrEqual(0);
+            expect(link.sharingSlowdown).toBeGreaterThanOrEqual(1);
+            expect(link.ports).toBeGreaterThanOrEqual(1);
+          }
+        }),
+      );
+    });
   });
 });

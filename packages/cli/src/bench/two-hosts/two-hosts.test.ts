@@ -9,8 +9,8 @@ import type { CaseResult, TwoHostsResult, Way } from './types.js';
 const main = builtModule('./main.ts', import.meta.url).pathname;
 
 describe.runIf(testsOnTwoHosts)('the two-host bench', () => {
-  it('measures, predicts and chooses on a link of 400 Mbit/s', { timeout: 190_000 }, () => {
-    const ran = spawnSync(process.execPath, [main, '--quick', '--json'], { encoding: 'utf8', timeout: 180_000 });
+  it('measures, predicts and chooses on a link of 400 Mbit/s', { timeout: 290_000 }, () => {
+    const ran = spawnSync(process.execPath, [main, '--quick', '--json'], { encoding: 'utf8', timeout: 280_000 });
     expect({ status: ran.status, said: ran.stderr }).toMatchObject({ status: 0 });
     const result = JSON.parse(ran.stdout) as TwoHostsResult;
     const [rate] = result.rates;
