@@ -3,7 +3,7 @@
  * back exactly, and once by real threads in real time, where a thread may wake late. The probe sees only names and sizes of the tiers.
  */
 import { deviceCount, fitCalibration, readCalibration, writeCalibration, type Cluster } from '@monta/core';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Bytes } from '../comm/local/bytes.js';
 import { FabricEngine } from '../comm/local/fabric.js';
