@@ -91,9 +91,10 @@ function pairOf(probe: LinkProbe, to: number): Pair {
 }
 
 /**
- * The slope between two sizes. Both are timed again, and all times count, as long as the larger does not take at least `steadyRatio` times
- * as long as the smaller: a machine that was busy in one of the two would make links look many times faster than they are, or even give
- * a negative slope. Where that does not help, the larger's whole time counts, which is too long rather than senseless.
+ * The slope between two sizes. Both are timed again, and all times count, as long as the smaller does not take longer than a message of next
+ * to nothing, and the larger `steadyRatio` times as long as the smaller: a machine that was busy in one of them would make links look many
+ * times faster than they are, or even give a negative slope. Where that does not help, the larger's whole time counts, latency and all,
+ * which is too long rather than senseless.
  */
 function secondsPerByte(
   pick: LinkProbe['pick'],
@@ -105,12 +106,10 @@ function secondsPerByte(
   for (let attempt = 0; attempt < slopeAttempts; attempt++) {
     lowTimes.push(...runs(low));
     highTimes.push(...runs(high));
-    const [shorter, longer] = [pick(lowTimes), pick(highTimes)];
-    if (longer > shorter && longer - latencySeconds >= steadyRatio * (shorter - latencySeconds))
-      return (longer - shorter) / (high - low);
+    const [shorter, longer] = [pick(lowTimes) - latencySeconds, pick(highTimes) - latencySeconds];
+    if (shorter > 0 && longer >= steadyRatio * shorter) return (longer - shorter) / (high - low);
   }
-  const whole = pick(highTimes);
-  return (whole > latencySeconds ? whole - latencySeconds : whole) / high;
+  return pick(highTimes) / high;
 }
 
 /** How many times longer these pairs take together than one alone, without latency; at least 1. */
