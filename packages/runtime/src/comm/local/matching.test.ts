@@ -1,27 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { CommunicationError, Matching, type ReadyOperation } from './matching.js';
 import type { Operation } from './operation.js';
+import { operationOf } from './testing.js';
 
-const nothing = new Int32Array(0);
-
-function operation(changes: Partial<Operation>): Operation {
-  return {
-    kind: 'all_reduce',
-    communicator: 0,
-    sequence: 0,
-    event: 0,
-    label: 0,
-    type: 'f32',
-    reduction: 'sum',
-    peer: 0,
-    send: { byteOffset: 0, length: 8 },
-    receive: { byteOffset: 0, length: 8 },
-    after: [],
-    counts: nothing,
-    receiveCounts: nothing,
-    ...changes,
-  };
-}
+const buffer = { byteOffset: 0, length: 8 };
+const operation = (changes: Partial<Operation>): Operation =>
+  operationOf({ send: buffer, receive: buffer, ...changes });
 
 /** A matching among `size` ranks that are all members of one communicator, and what it has started. */
 function world(size: number): { matching: Matching; started: ReadyOperation[]; done: Set<string> } {

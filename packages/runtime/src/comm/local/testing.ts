@@ -1,33 +1,36 @@
-/** For tests: operations on an emulated network whose clock the test turns itself, so that times are exact. */
+/** For tests: operations, and an emulated network whose clock the test turns itself, so that times are exact. */
 import type { FabricEngine } from './fabric.js';
 import type { Party } from './matching.js';
 import type { Operation } from './operation.js';
 
-/** A rank's side of an operation on float32 buffers; a message unless told otherwise. */
-export function partyOf(rank: number, place: number, operation: Partial<Operation>): Party {
+/** An all_reduce of nothing unless told otherwise; lengths are float32 elements. */
+export function operationOf(changes: Partial<Operation>): Operation {
   return {
-    rank,
-    place,
-    label: '',
-    issued: 0,
-    operation: {
-      kind: 'send',
-      communicator: 0,
-      sequence: 0,
-      event: 0,
-      label: 0,
-      type: 'f32',
-      reduction: 'sum',
-      peer: 0,
-      send: { byteOffset: 0, length: 0 },
-      receive: { byteOffset: 0, length: 0 },
-      after: [],
-      counts: new Int32Array(),
-      receiveCounts: new Int32Array(),
-      ...operation,
-    },
+    kind: 'all_reduce',
+    communicator: 0,
+    sequence: 0,
+    event: 0,
+    label: 0,
+    type: 'f32',
+    reduction: 'sum',
+    peer: 0,
+    send: { byteOffset: 0, length: 0 },
+    receive: { byteOffset: 0, length: 0 },
+    after: [],
+    counts: new Int32Array(),
+    receiveCounts: new Int32Array(),
+    ...changes,
   };
 }
+
+/** A rank's side of an operation that it has issued at time zero. */
+export const partyOf = (rank: number, place: number, changes: Partial<Operation>): Party => ({
+  rank,
+  place,
+  label: '',
+  issued: 0,
+  operation: operationOf(changes),
+});
 
 /** Starts operations, given by their parties, at time zero; when each party ended, seconds. */
 export function endTimes(engine: FabricEngine, operations: readonly (readonly Party[])[]): Map<Party, number> {
