@@ -93,15 +93,15 @@ describe('what pairs tell on an emulated network', () => {
   });
 });
 
-/** What a thread may wake late, real time, the best of all repetitions: well above what was seen on idle and on busy machines. */
-const lateSeconds = 0.003;
+/** Latencies of at least 30 ms: 5 % of that is well above what the best of some wake-ups was late by (0.6 ms). */
+const stretch = 3;
 
 // Together, because their threads sleep nearly all the time.
 describe.concurrent('probing emulated networks', () => {
   it.each(clusters)(
-    'recovers $name in real time',
+    'recovers $name within 5 % in real time',
     async (given) => {
-      const timeScale = easyTimeScale(given);
+      const timeScale = stretch * easyTimeScale(given);
       const { probe, measurements } = await probeNetwork({
         emulated: { cluster: given, timeScale },
         ops: ['all_to_all'],
@@ -113,9 +113,7 @@ describe.concurrent('probing emulated networks', () => {
       for (const [index, { bytesPerSecond, latencySeconds, crossRailSlowdown }] of given.tiers.entries()) {
         const found = probe.tiers[index];
         expect(Math.abs((found?.bytesPerSecond ?? 0) / bytesPerSecond - 1)).toBeLessThan(0.05);
-        // Never early; late by a wake-up at most.
-        expect(found?.latencySeconds).toBeGreaterThan(latencySeconds * (1 - packets));
-        expect(found?.latencySeconds).toBeLessThan(latencySeconds + lateSeconds / timeScale);
+        expect(Math.abs((found?.latencySeconds ?? 0) / latencySeconds - 1)).toBeLessThan(0.05);
         expect(Math.abs((found?.crossRailSlowdown ?? 0) / crossRailSlowdown - 1)).toBeLessThan(0.05);
       }
       // Curves too: all_to_all of a pair has the latency of its tier, and half of the buffer crosses.
