@@ -4,8 +4,8 @@ import type { Field } from '../units/document.js';
 import { didYouMean } from '../units/nearest.js';
 import { completeModel } from './model.js';
 import type { AttentionWindow, ModelFamily, ModelShape, MoeModel } from './model.js';
-import { familyReaders, HfConfig, perLayer } from './huggingfaceFamilies.js';
-import type { FamilyReader } from './huggingfaceFamilies.js';
+import { familyReaders, HfConfig, perLayer } from './huggingface-families.js';
+import type { FamilyReader } from './huggingface-families.js';
 
 /** Other spellings of model_type. */
 const aliases: Readonly<Record<string, string>> = { llama4_text: 'llama4' };

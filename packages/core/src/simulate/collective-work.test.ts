@@ -10,7 +10,7 @@ import {
   testCluster,
   testModel,
   testPlace,
-} from './testJobs.js';
+} from './test-jobs.js';
 import type { CollectiveName, Operation } from '../schedule/schedule.js';
 
 const cluster = testCluster(1, 4, { intra: 1 });

@@ -13,8 +13,8 @@ import { FluidNetwork, heldLongest, instant } from './network.js';
 import type { Bundle } from './network.js';
 import { Prices } from './prices.js';
 import type { Job } from './prices.js';
-import { causes, closeNode, nextBlock, rankState } from './rankState.js';
-import type { Happening, RankState } from './rankState.js';
+import { causes, closeNode, nextBlock, rankState } from './rank-state.js';
+import type { Happening, RankState } from './rank-state.js';
 
 export interface Run {
   /** Per rank, by operation index; an entry is missing when the operation never started. */

@@ -2,8 +2,8 @@
  * Flows in flight. Bytes are a fluid: rates are constant between events and max-min fair. Only the part of the network that a change
  * touches is worked out again, since flows that share no port, directly or through others, do not feel each other.
  */
-import { maxMinShares } from './maxMin.js';
-import type { Demand } from './maxMin.js';
+import { maxMinShares } from './max-min.js';
+import type { Demand } from './max-min.js';
 
 /** Equal flows that start together: same ports, same work, hence one end. */
 export interface Bundle extends Demand {

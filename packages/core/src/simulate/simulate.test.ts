@@ -19,7 +19,7 @@ import {
   testCluster,
   testModel,
   testPlace,
-} from './testJobs.js';
+} from './test-jobs.js';
 
 function run(
   cluster: Cluster,

@@ -1,5 +1,5 @@
 export * from './span.js';
-export * from './laneTimes.js';
+export * from './lane-times.js';
 export * from './perfetto.js';
 export * from './compare.js';
-export * from './timelineSvg.js';
+export * from './timeline-svg.js';

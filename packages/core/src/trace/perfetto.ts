@@ -4,7 +4,7 @@
  * Format: "Trace Event Format", https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
  */
 import { InputError } from '../units/index.js';
-import { spanLanes } from './laneTimes.js';
+import { spanLanes } from './lane-times.js';
 import type { Span, Trace } from './span.js';
 
 interface TraceEvent {

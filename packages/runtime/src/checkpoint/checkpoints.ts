@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { InputError } from '@monta/core';
 import type { Disk } from './disk.js';
 import { manifestName } from './manifest.js';
-import { removeFolder } from './savedFolder.js';
-import { stepFolderName, stepOfFolder } from './trainingState.js';
-import { TrainingStateFolder } from './trainingStateReader.js';
+import { removeFolder } from './saved-folder.js';
+import { stepFolderName, stepOfFolder } from './training-state.js';
+import { TrainingStateFolder } from './training-state-reader.js';
 
 /** Steps with a folder in `folder`, ascending; their content is not looked at. */
 export function listSteps(folder: string): number[] {

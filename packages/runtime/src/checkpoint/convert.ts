@@ -3,13 +3,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkModelLayout, InputError, readHfConfig, type Layout, type MoeModel } from '@monta/core';
 import { latestState, listSteps } from './checkpoints.js';
-import { asHuggingFace, type WeightType } from './huggingFaceConfig.js';
-import { HuggingFaceFolder, readConfig } from './huggingFaceFolder.js';
-import { exportModel } from './huggingFaceWriter.js';
-import { checkSameModel } from './sameModel.js';
-import { loneLayout } from './tensorSource.js';
-import { TrainingStateFolder } from './trainingStateReader.js';
-import { looksLikeState, writeTrainingState } from './trainingStateWriter.js';
+import { asHuggingFace, type WeightType } from './hugging-face-config.js';
+import { HuggingFaceFolder, readConfig } from './hugging-face-folder.js';
+import { exportModel } from './hugging-face-writer.js';
+import { checkSameModel } from './same-model.js';
+import { loneLayout } from './tensor-source.js';
+import { TrainingStateFolder } from './training-state-reader.js';
+import { looksLikeState, writeTrainingState } from './training-state-writer.js';
 
 export type CheckpointForm = 'hf' | 'state';
 

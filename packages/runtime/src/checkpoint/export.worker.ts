@@ -4,8 +4,8 @@ import type { StepShape } from '@monta/core';
 import { createGemm } from '../device/cpu/index.js';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { runRank, type RankContext } from '../launch/index.js';
-import { exportRanks, type HuggingFaceOutput } from './huggingFaceWriter.js';
-import { saveTrainingState } from './trainingStateWriter.js';
+import { exportRanks, type HuggingFaceOutput } from './hugging-face-writer.js';
+import { saveTrainingState } from './training-state-writer.js';
 
 export interface ExportJob {
   readonly step: StepShape;

@@ -5,10 +5,10 @@ import { countParameters, InputError, type Layout, type MoeModel } from '@monta/
 import { listSteps } from './checkpoints.js';
 import { noFolder } from './disk.js';
 import { openCheckpoint } from './convert.js';
-import { TrainingStateFolder } from './trainingStateReader.js';
-import { looksLikeState } from './trainingStateWriter.js';
-import { modelParameters, type StateKind } from './tensorSource.js';
-import { stepFolderName, type DataPosition } from './trainingState.js';
+import { TrainingStateFolder } from './training-state-reader.js';
+import { looksLikeState } from './training-state-writer.js';
+import { modelParameters, type StateKind } from './tensor-source.js';
+import { stepFolderName, type DataPosition } from './training-state.js';
 
 export interface InspectedFile {
   readonly name: string;

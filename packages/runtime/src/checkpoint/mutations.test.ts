@@ -6,7 +6,7 @@ import { InputError, Random } from '@monta/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { convertCheckpoint, openCheckpoint } from './convert.js';
 import { layoutOf, memorySource, randomTensors, readAll, sameBits, smallModel } from './testing.js';
-import { writeTrainingState } from './trainingStateWriter.js';
+import { writeTrainingState } from './training-state-writer.js';
 
 let folder = '';
 let made = 0;

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../transformer/testing.js';
 import { SafetensorsFile, SafetensorsFolder, SafetensorsWriter, createSafetensorsFolder } from './safetensors.js';
 import type { TensorDeclaration } from './safetensors.js';
-import { fromBfloat16, fromFloat16, safetensorsBytes, toBfloat16, toFloat16 } from './safetensorsTypes.js';
+import { fromBfloat16, fromFloat16, safetensorsBytes, toBfloat16, toFloat16 } from './safetensors-types.js';
 
 let folder = '';
 let files = 0;

@@ -5,7 +5,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { InputError } from '@monta/core';
 import { hashFile, realDisk, type Disk } from './disk.js';
-import { maxHeaderBytes } from './safetensorsHeader.js';
+import { maxHeaderBytes } from './safetensors-header.js';
 
 const key = 'monta_sha256';
 const digestLength = 64;

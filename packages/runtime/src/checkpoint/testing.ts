@@ -18,7 +18,7 @@ import {
   stateKinds,
   type StateKind,
   type TensorSource,
-} from './tensorSource.js';
+} from './tensor-source.js';
 
 export const smallModel: MoeModel = completeModel({
   name: 'small',

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../transformer/testing.js';
-import { addAuxiliaryStatistics, auxiliaryGradient, auxiliaryLoss } from './auxiliaryLoss.js';
+import { addAuxiliaryStatistics, auxiliaryGradient, auxiliaryLoss } from './auxiliary-loss.js';
 import { dropByProbability, expertCapacity } from './capacity.js';
 import { routerBackward, routerSoftmax, routerTopK } from './router.js';
 import type { RouterShape } from './router.js';

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { referenceGemm } from '../device/cpu/gemm-reference.js';
 import { attentionBackward, attentionForward, attentionScratch } from './attention.js';
 import type { AttentionShape } from './attention.js';
-import { headShare } from './headShare.js';
-import { Tape, attention, matrix } from './referenceTape.js';
+import { headShare } from './head-share.js';
+import { Tape, attention, matrix } from './reference-tape.js';
 import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from './testing.js';
 
 function buffers(shape: AttentionShape, seed: number) {

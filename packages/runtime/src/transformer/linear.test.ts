@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { referenceGemm } from '../device/cpu/gemm-reference.js';
 import { addBias, biasGrad, linearForward, linearInputGrad, linearWeightGrad } from './linear.js';
-import { Tape, linear, matrix } from './referenceTape.js';
+import { Tape, linear, matrix } from './reference-tape.js';
 import { randomArray, relativeError, seededRandom } from './testing.js';
 
 it.each([

@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { completeModel, readHfConfig } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { SafetensorsFile } from '../checkpoint/safetensorsReader.js';
+import { SafetensorsFile } from '../checkpoint/safetensors-reader.js';
 import { CpuMemory, createWasmGemm, referenceGemm } from '../device/cpu/index.js';
 import { referenceStep } from './reference.js';
-import { parameterShapes, readParameters } from './referenceParameters.js';
+import { parameterShapes, readParameters } from './reference-parameters.js';
 import { randomArray, relativeError, seededRandom } from './testing.js';
-import { Lockstep } from './testingLockstep.js';
+import { Lockstep } from './testing-lockstep.js';
 
 /** Largest absolute difference. */
 const difference = (a: ArrayLike<number>, b: Float32Array): number =>

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { readHfConfig } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { SafetensorsFile } from '../checkpoint/safetensorsReader.js';
-import { adamWStep } from './adamW.js';
-import { clippingFactor } from './gradientNorm.js';
+import { SafetensorsFile } from '../checkpoint/safetensors-reader.js';
+import { adamWStep } from './adam-w.js';
+import { clippingFactor } from './gradient-norm.js';
 import { referenceStep } from './reference.js';
-import { readParameters } from './referenceParameters.js';
+import { readParameters } from './reference-parameters.js';
 import { relativeError } from './testing.js';
 
 const fixtures = fileURLToPath(new URL('../../../../fixtures/hf/', import.meta.url));

@@ -3,12 +3,12 @@
  * which are checked against it. It computes what Hugging Face's Mixtral, Qwen3-MoE and OLMoE compute.
  */
 import type { MoeModel } from '@monta/core';
-import { ignoredLabel } from './crossEntropy.js';
-import * as ops from './referenceTape.js';
-import type { Matrix, Tape } from './referenceTape.js';
-import { layerName, parameterShapes } from './referenceParameters.js';
+import { ignoredLabel } from './cross-entropy.js';
+import * as ops from './reference-tape.js';
+import type { Matrix, Tape } from './reference-tape.js';
+import { layerName, parameterShapes } from './reference-parameters.js';
 import { checkSupported } from './supported.js';
-import type { ParameterValues } from './referenceParameters.js';
+import type { ParameterValues } from './reference-parameters.js';
 
 export interface ReferenceOptions {
   /**

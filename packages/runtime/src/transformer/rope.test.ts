@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Tape, matrix, rope } from './referenceTape.js';
+import { Tape, matrix, rope } from './reference-tape.js';
 import { ropeBackward, ropeForward, ropeTable } from './rope.js';
 import { randomArray, relativeError, seededRandom, weightedSum } from './testing.js';
 

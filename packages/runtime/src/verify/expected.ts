@@ -7,8 +7,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, type MoeModel, type Parameter } from '@monta/core';
 import { HuggingFaceFolder, SafetensorsFile } from '../checkpoint/index.js';
-import { tensorPlaces } from '../checkpoint/huggingFaceNames.js';
-import { modelParameters } from '../checkpoint/tensorSource.js';
+import { tensorPlaces } from '../checkpoint/hugging-face-names.js';
+import { modelParameters } from '../checkpoint/tensor-source.js';
 import type { OptimizerSettings } from '../execute/index.js';
 
 export interface Trajectory {

@@ -5,12 +5,12 @@ import { fileURLToPath } from 'node:url';
 import { completeModel, readHfConfig, type MoeModel, type ModelShape } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { convertCheckpoint } from './convert.js';
-import { HuggingFaceFolder } from './huggingFaceFolder.js';
-import { exportModel } from './huggingFaceWriter.js';
-import { pieceElements, type TensorSource } from './tensorSource.js';
-import { writeTrainingState } from './trainingStateWriter.js';
-import { SafetensorsWriter } from './safetensorsWriter.js';
-import { fromBfloat16, fromFloat16 } from './safetensorsTypes.js';
+import { HuggingFaceFolder } from './hugging-face-folder.js';
+import { exportModel } from './hugging-face-writer.js';
+import { pieceElements, type TensorSource } from './tensor-source.js';
+import { writeTrainingState } from './training-state-writer.js';
+import { SafetensorsWriter } from './safetensors-writer.js';
+import { fromBfloat16, fromFloat16 } from './safetensors-types.js';
 import {
   layoutOf,
   memorySource,

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { InputError, readHfConfig, type MoeModel, type Parameter } from '@monta/core';
 import { checkSupported } from '../transformer/index.js';
 import { describeCause, noFolder } from './disk.js';
-import { configuredType, torchNames, type WeightType } from './huggingFaceConfig.js';
-import { tensorPlaces, type TensorPlace } from './huggingFaceNames.js';
-import { SafetensorsFolder } from './safetensorsFolder.js';
+import { configuredType, torchNames, type WeightType } from './hugging-face-config.js';
+import { tensorPlaces, type TensorPlace } from './hugging-face-names.js';
+import { SafetensorsFolder } from './safetensors-folder.js';
 import { checkSeal } from './seal.js';
 import {
   modelParameters,
@@ -17,7 +17,7 @@ import {
   type Block,
   type StateKind,
   type TensorSource,
-} from './tensorSource.js';
+} from './tensor-source.js';
 
 export interface OpenOptions {
   /** Whether to compare files with the digests that they carry, which reads them whole. Default: true. */

@@ -8,10 +8,17 @@ import type { ParameterStore } from '../execute/index.js';
 import { completeSteps, pruneSteps } from './checkpoints.js';
 import { realDisk, SaveError, writeFileDurably, type Disk } from './disk.js';
 import { manifestName, recordFile, writeManifest, type FileRecord } from './manifest.js';
-import { abandonFolder, asideOf, beginFolder, commitFolder } from './savedFolder.js';
-import { SafetensorsFile } from './safetensorsReader.js';
-import { SafetensorsWriter, type TensorDeclaration } from './safetensorsWriter.js';
-import { blockElements, rowPieces, stateKinds, type Block, type StateKind, type TensorSource } from './tensorSource.js';
+import { abandonFolder, asideOf, beginFolder, commitFolder } from './saved-folder.js';
+import { SafetensorsFile } from './safetensors-reader.js';
+import { SafetensorsWriter, type TensorDeclaration } from './safetensors-writer.js';
+import {
+  blockElements,
+  rowPieces,
+  stateKinds,
+  type Block,
+  type StateKind,
+  type TensorSource,
+} from './tensor-source.js';
 import {
   blockShape,
   ownedShards,
@@ -25,7 +32,7 @@ import {
   stepFolderName,
   type OwnedShard,
   type TrainingState,
-} from './trainingState.js';
+} from './training-state.js';
 
 /** Everything of `state.json` but what follows from the rest. */
 export type StateContent = Omit<TrainingState, 'format' | 'version' | 'states'>;

@@ -5,10 +5,10 @@ import { InputError, type MoeModel, type Parameter } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { ParameterStore } from '../execute/index.js';
 import { copyFileDurably, realDisk, SaveError, writeFileDurably, type Disk } from './disk.js';
-import { asHuggingFace, huggingFaceConfig, withWeightType, type WeightType } from './huggingFaceConfig.js';
-import { abandonFolder, beginFolder, commitFolder } from './savedFolder.js';
-import { createSafetensorsFolder } from './safetensorsFolder.js';
-import type { SafetensorsWriter } from './safetensorsWriter.js';
+import { asHuggingFace, huggingFaceConfig, withWeightType, type WeightType } from './hugging-face-config.js';
+import { abandonFolder, beginFolder, commitFolder } from './saved-folder.js';
+import { createSafetensorsFolder } from './safetensors-folder.js';
+import type { SafetensorsWriter } from './safetensors-writer.js';
 import { sealFile, unsealed } from './seal.js';
 import {
   blockElements,
@@ -17,7 +17,7 @@ import {
   parameterRows,
   rowPieces,
   type TensorSource,
-} from './tensorSource.js';
+} from './tensor-source.js';
 
 export interface HuggingFaceOutput {
   /** Must not exist, or be empty. */

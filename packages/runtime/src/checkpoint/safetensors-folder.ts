@@ -2,11 +2,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { InputError } from '@monta/core';
-import type { TensorInfo } from './safetensorsHeader.js';
-import { SafetensorsFile } from './safetensorsReader.js';
+import type { TensorInfo } from './safetensors-header.js';
+import { SafetensorsFile } from './safetensors-reader.js';
 import { realDisk, writeFileDurably, type Disk } from './disk.js';
-import { SafetensorsWriter, tensorBytes } from './safetensorsWriter.js';
-import type { TensorDeclaration } from './safetensorsWriter.js';
+import { SafetensorsWriter, tensorBytes } from './safetensors-writer.js';
+import type { TensorDeclaration } from './safetensors-writer.js';
 
 const singleName = 'model.safetensors';
 const indexName = 'model.safetensors.index.json';

@@ -1,8 +1,8 @@
 /** The chain of operations that decides the makespan, and what they were held by. */
 import type { Lane } from '../schedule/schedule.js';
 import { lanes } from './compile.js';
-import { causes } from './rankState.js';
-import type { Happening } from './rankState.js';
+import { causes } from './rank-state.js';
+import type { Happening } from './rank-state.js';
 
 /** What a piece of the path was spent on. */
 export type Resource =

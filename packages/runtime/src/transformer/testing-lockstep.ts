@@ -6,13 +6,13 @@ import type { MoeModel } from '@monta/core';
 import type { Gemm } from '../device/gemm.js';
 import * as moe from '../moe/index.js';
 import { attentionBackward, attentionForward, attentionScratch } from './attention.js';
-import * as entropy from './crossEntropy.js';
+import * as entropy from './cross-entropy.js';
 import { embeddingBackward, embeddingForward } from './embedding.js';
-import { headShare } from './headShare.js';
+import { headShare } from './head-share.js';
 import { linearForward, linearInputGrad, linearWeightGrad } from './linear.js';
-import { rmsNormBackward, rmsNormForward } from './rmsNorm.js';
+import { rmsNormBackward, rmsNormForward } from './rms-norm.js';
 import { ropeBackward, ropeForward, ropeTable } from './rope.js';
-import { splitNormApply, splitNormBackward, splitNormDot, splitNormSquares } from './splitNorm.js';
+import { splitNormApply, splitNormBackward, splitNormDot, splitNormSquares } from './split-norm.js';
 
 const floats = (length: number): Float32Array => new Float32Array(length).fill(NaN);
 

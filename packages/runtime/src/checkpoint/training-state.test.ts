@@ -10,8 +10,8 @@ import { completeSteps, latestState, listSteps } from './checkpoints.js';
 import { convertCheckpoint } from './convert.js';
 import { realDisk, SaveError, type Disk } from './disk.js';
 import { inspectCheckpoint } from './inspect.js';
-import { cleanLeftovers } from './savedFolder.js';
-import { loadShards, loneLayout, modelParameters, parameterElements, stateKinds } from './tensorSource.js';
+import { cleanLeftovers } from './saved-folder.js';
+import { loadShards, loneLayout, modelParameters, parameterElements, stateKinds } from './tensor-source.js';
 import {
   layoutOf,
   memorySource,
@@ -23,9 +23,9 @@ import {
   stepOf,
   type Tensors,
 } from './testing.js';
-import { ownedShards, stepFolderName } from './trainingState.js';
-import { TrainingStateFolder } from './trainingStateReader.js';
-import { saveTrainingState, writeTrainingState } from './trainingStateWriter.js';
+import { ownedShards, stepFolderName } from './training-state.js';
+import { TrainingStateFolder } from './training-state-reader.js';
+import { saveTrainingState, writeTrainingState } from './training-state-writer.js';
 
 let folder = '';
 let made = 0;

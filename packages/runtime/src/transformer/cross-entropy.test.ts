@@ -6,9 +6,9 @@ import {
   crossEntropySums,
   ignoredLabel,
   shiftLabels,
-} from './crossEntropy.js';
+} from './cross-entropy.js';
 import { embeddingBackward, embeddingForward } from './embedding.js';
-import { Tape, embedding, matrix } from './referenceTape.js';
+import { Tape, embedding, matrix } from './reference-tape.js';
 import { randomArray, relativeError, seededRandom } from './testing.js';
 
 /** Vocabulary rows of rank `rank` of `ranks`, as even as can be. */

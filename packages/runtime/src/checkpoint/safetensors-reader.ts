@@ -2,9 +2,9 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { InputError } from '@monta/core';
 import { describeCause } from './disk.js';
-import { maxHeaderBytes, parseHeader } from './safetensorsHeader.js';
-import type { SafetensorsHeader, TensorInfo } from './safetensorsHeader.js';
-import { decodeToFloat32, decodeToInt32, safetensorsBytes } from './safetensorsTypes.js';
+import { maxHeaderBytes, parseHeader } from './safetensors-header.js';
+import type { SafetensorsHeader, TensorInfo } from './safetensors-header.js';
+import { decodeToFloat32, decodeToInt32, safetensorsBytes } from './safetensors-types.js';
 
 /** Conversion goes through a buffer of this many bytes. */
 const pieceBytes = 1 << 20;

@@ -3,7 +3,7 @@ import type { ModelShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { referenceStep } from './reference.js';
 import type { ReferenceOptions } from './reference.js';
-import { parameterShapes } from './referenceParameters.js';
+import { parameterShapes } from './reference-parameters.js';
 import { seededRandom } from './testing.js';
 
 const base: ModelShape = {

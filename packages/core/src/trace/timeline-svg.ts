@@ -1,6 +1,6 @@
 /** A timeline of lanes as a self-contained SVG: one panel per trace on a common time axis, one row per rank and lane. */
 import { formatBytes, formatSeconds } from '../units/index.js';
-import { spanLanes } from './laneTimes.js';
+import { spanLanes } from './lane-times.js';
 import type { Span, Trace } from './span.js';
 
 export interface TimelinePanel {

@@ -2,9 +2,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, worldSize, type MoeModel, type Parameter } from '@monta/core';
-import type { OpenOptions } from './huggingFaceFolder.js';
+import type { OpenOptions } from './hugging-face-folder.js';
 import { checkManifest, type Manifest } from './manifest.js';
-import { SafetensorsFile } from './safetensorsReader.js';
+import { SafetensorsFile } from './safetensors-reader.js';
 import {
   modelParameters,
   parameterColumns,
@@ -13,7 +13,7 @@ import {
   type Block,
   type StateKind,
   type TensorSource,
-} from './tensorSource.js';
+} from './tensor-source.js';
 import {
   blockShape,
   parseState,
@@ -21,7 +21,7 @@ import {
   stateName,
   stateTensorName,
   type TrainingState,
-} from './trainingState.js';
+} from './training-state.js';
 
 interface Piece {
   readonly file: SafetensorsFile;

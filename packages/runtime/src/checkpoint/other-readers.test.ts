@@ -7,13 +7,13 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { launchLocal } from '../launch/index.js';
 import { convertCheckpoint } from './convert.js';
 import type { ExportJob, ExportResult } from './export.worker.js';
-import type { WeightType } from './huggingFaceConfig.js';
-import { toBfloat16, toFloat16 } from './safetensorsTypes.js';
-import { modelParameters } from './tensorSource.js';
+import type { WeightType } from './hugging-face-config.js';
+import { toBfloat16, toFloat16 } from './safetensors-types.js';
+import { modelParameters } from './tensor-source.js';
 import { stepOf, type PlainTensor } from './testing.js';
-import { readAsHub, readNumbers } from './testingReaders.js';
-import { configSchemas } from './testingSchemas.js';
-import { stepFolderName } from './trainingState.js';
+import { readAsHub, readNumbers } from './testing-readers.js';
+import { configSchemas } from './testing-schemas.js';
+import { stepFolderName } from './training-state.js';
 
 const shape: ModelShape = {
   name: 'small',

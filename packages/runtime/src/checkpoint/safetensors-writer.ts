@@ -1,8 +1,8 @@
 /** Writes one safetensors file tensor by tensor; tensors are declared first and then written in any order and in any pieces. */
 import { closeSync, openSync } from 'node:fs';
 import { realDisk, type Disk } from './disk.js';
-import { encode, safetensorsBytes } from './safetensorsTypes.js';
-import type { SafetensorsType } from './safetensorsTypes.js';
+import { encode, safetensorsBytes } from './safetensors-types.js';
+import type { SafetensorsType } from './safetensors-types.js';
 
 export interface TensorDeclaration {
   readonly name: string;

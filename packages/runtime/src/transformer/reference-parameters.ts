@@ -1,6 +1,6 @@
 /** The reference's parameters: which there are, and how they are read from a Hugging Face folder. */
 import type { MoeModel } from '@monta/core';
-import { SafetensorsFolder } from '../checkpoint/safetensorsFolder.js';
+import { SafetensorsFolder } from '../checkpoint/safetensors-folder.js';
 
 /** Values or gradients by name, flattened. */
 export type ParameterValues = ReadonlyMap<string, Float64Array>;

@@ -3,7 +3,7 @@
  * which 5 reads too); fractions are written as such, because transformers 5 tells 0 from 0.0.
  */
 import { InputError, type MoeModel } from '@monta/core';
-import type { SafetensorsType } from './safetensorsTypes.js';
+import type { SafetensorsType } from './safetensors-types.js';
 
 export type WeightType = Extract<SafetensorsType, 'F32' | 'BF16' | 'F16'>;
 

@@ -3,8 +3,8 @@
  * the data. Strict: everything that the format demands is checked, and complaints name the file and the tensor.
  */
 import { InputError } from '@monta/core';
-import { isSafetensorsType, safetensorsBytes } from './safetensorsTypes.js';
-import type { SafetensorsType } from './safetensorsTypes.js';
+import { isSafetensorsType, safetensorsBytes } from './safetensors-types.js';
+import type { SafetensorsType } from './safetensors-types.js';
 
 /** As in the reference implementation: a longer header is refused. */
 export const maxHeaderBytes = 100_000_000;

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { maxMinShares } from './maxMin.js';
-import type { Demand } from './maxMin.js';
+import { maxMinShares } from './max-min.js';
+import type { Demand } from './max-min.js';
 
 const demands = fc.array(
   fc.record({

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Tape, matrix, rmsNorm } from './referenceTape.js';
-import { rmsNormBackward, rmsNormForward } from './rmsNorm.js';
-import { splitNormApply, splitNormBackward, splitNormDot, splitNormSquares } from './splitNorm.js';
+import { Tape, matrix, rmsNorm } from './reference-tape.js';
+import { rmsNormBackward, rmsNormForward } from './rms-norm.js';
+import { splitNormApply, splitNormBackward, splitNormDot, splitNormSquares } from './split-norm.js';
 import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from './testing.js';
 
 const epsilon = 1e-5;

@@ -12,7 +12,7 @@ import {
   type MoeModel,
   type Parameter,
 } from '@monta/core';
-import { modelParameters, shardBlock, stateKinds, type Block, type StateKind } from './tensorSource.js';
+import { modelParameters, shardBlock, stateKinds, type Block, type StateKind } from './tensor-source.js';
 
 export const stateFormat = 'monta-training-state';
 export const stateVersion = 1;
