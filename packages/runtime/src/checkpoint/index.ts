@@ -11,4 +11,5 @@ export * from './checkpoints.js';
 export { cleanLeftovers } from './saved-folder.js';
 export * from './convert.js';
 export * from './inspect.js';
+export { jobRecord, type JobRecord } from './job-record.js';
 export { checkSameModel } from './same-model.js';

@@ -1,5 +1,5 @@
 /** Writes training states: by the ranks of a running job, each its share, or from any other source of tensors. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { worldSize, type Layout } from '@monta/core';
 import type { CommEvent, Endpoint } from '../comm/communicator.js';
@@ -82,17 +82,20 @@ function writeRankFile(
   return recordFile(path);
 }
 
-/** Writes what follows the ranks' files, and gives the folder its name. */
+/** Writes what follows the ranks' files, and gives the folder its name. Returns the bytes of all its files. */
 function completeFolder(
   folder: string,
   state: TrainingState,
   files: ReadonlyMap<string, FileRecord>,
   disk: Disk,
-): void {
+): number {
   const aside = asideOf(folder);
   writeFileDurably(join(aside, stateName), stateText(state), disk);
-  writeManifest(aside, new Map([...files, [stateName, recordFile(join(aside, stateName))]]), disk);
+  const all = new Map([...files, [stateName, recordFile(join(aside, stateName))]]);
+  writeManifest(aside, all, disk);
+  const { size } = statSync(join(aside, manifestName));
   commitFolder(folder, disk);
+  return [...all.values()].reduce((sum, { bytes }) => sum + bytes, size);
 }
 
 export interface SaveRequest {
@@ -109,7 +112,7 @@ export interface SaveRequest {
 
 export interface SavedState {
   readonly path: string;
-  /** Of all files. */
+  /** Of all its files, as they lie on the disk. */
   readonly bytes: number;
 }
 
@@ -120,9 +123,9 @@ const word = 2 ** 31;
 /**
  * Saves a job's state; every rank calls it after the same step, with a folder that all of them see. The new state has its name only when
  * it is complete and on the disk; then older ones are removed. When a rank can't write, all of it is removed, the rank throws `SaveError`,
- * and the states before stay as they are.
+ * and the states before stay as they are. Tells rank 0 what was saved, the others undefined.
  */
-export function saveTrainingState(request: SaveRequest): SavedState {
+export function saveTrainingState(request: SaveRequest): SavedState | undefined {
   const { folder, keep, content, store, endpoint, disk = realDisk } = request;
   const { rank } = store;
   const path = join(folder, stepFolderName(content.step));
@@ -158,17 +161,16 @@ export function saveTrainingState(request: SaveRequest): SavedState {
   const files = new Map(
     records.flatMap((one, i) => (one === undefined ? [] : [[rankFileName(i, ranks), one] as const])),
   );
-  if (rank === 0 && allWritten)
-    attempt(() =>
-      completeFolder(path, { ...content, format: stateFormat, version: stateVersion, states: stateKinds }, files, disk),
-    );
+  const complete = { ...content, format: stateFormat, version: stateVersion, states: stateKinds } as const;
+  const bytes = rank === 0 && allWritten ? attempt(() => completeFolder(path, complete, files, disk)) : undefined;
   if (rank === 0 && (failure !== undefined || !allWritten)) abandonFolder(path);
   if (!allWritten) together(communicator?.barrier({ label: 'checkpoint abandoned' }));
   if (failure !== undefined) throw saveError(path, failure);
   // Another rank throws; the job ends with its message.
   if (!allWritten) together(communicator?.barrier({ label: 'end of the job' }));
-  if (rank === 0) pruneSteps(folder, content.step, keep, disk);
-  return { path, bytes: [...files.values()].reduce((sum, { bytes }) => sum + bytes, 0) };
+  if (bytes === undefined) return undefined;
+  pruneSteps(folder, content.step, keep, disk);
+  return { path, bytes };
 }
 
 function saveError(path: string, failure: unknown): SaveError {

@@ -12,6 +12,7 @@ import {
   type MoeModel,
   type Parameter,
 } from '@monta/core';
+import { parseJobRecord, type JobRecord } from './job-record.js';
 import { modelParameters, shardBlock, stateKinds, type Block, type StateKind } from './tensor-source.js';
 
 export const stateFormat = 'monta-training-state';
@@ -41,7 +42,7 @@ export interface TrainingState {
   /** Absent in a state made from a model folder. */
   readonly data?: DataPosition;
   /** What the run was asked to do, for people and to tell what changed at a resume. */
-  readonly job?: Readonly<Record<string, unknown>>;
+  readonly job?: JobRecord;
 }
 
 const digits = (value: number, length: number): string => String(value).padStart(length, '0');
@@ -122,7 +123,8 @@ export function parseState(text: string, file: string): TrainingState {
     throw bad('is not a training state', `format "${stateFormat}"`, 'format');
   if (parsed['version'] !== stateVersion)
     throw bad(`version ${JSON.stringify(parsed['version'])} is not known here`, `version ${stateVersion}`, 'version');
-  const { step, model, layout, states, data, job } = parsed;
+  const { step, model, layout, states, data } = parsed;
+  const job = parseJobRecord(parsed['job']);
   if (!isCount(step)) throw bad('is not a step', 'a whole number from 0', 'step');
   if (
     !Array.isArray(states) ||
@@ -138,7 +140,7 @@ export function parseState(text: string, file: string): TrainingState {
     layout: parseLayoutOf(layout, bad),
     states: stateKinds.filter((kind) => states.includes(kind)),
     ...(isRecord(data) ? { data: parseData(data, bad) } : {}),
-    ...(isRecord(job) ? { job } : {}),
+    ...(job === undefined ? {} : { job }),
   };
 }
 
@@ -172,5 +174,5 @@ function parseData(data: Record<string, unknown>, bad: Complaint): DataPosition 
   if (typeof text !== 'string') throw bad('is not the name of a text', 'a name or a path', 'data.text');
   for (const [key, value] of Object.entries({ seed, nextStep, sequence, sequencesPerStep }))
     if (typeof value !== 'number') throw bad('is not a number', 'a number', `data.${key}`);
-  return data as unknown as DataPosition;
+  return { text, seed, nextStep, sequence, sequencesPerStep } as DataPosition;
 }

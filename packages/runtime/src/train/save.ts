@@ -1,5 +1,5 @@
 /** Saves a job's state after the steps that its plan names. */
-import { saveTrainingState } from '../checkpoint/index.js';
+import { jobRecord, saveTrainingState } from '../checkpoint/index.js';
 import type { ParameterStore } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import type { CheckpointReport, TrainJob } from './job.js';
@@ -8,18 +8,7 @@ import type { CheckpointReport, TrainJob } from './job.js';
 export const sequencesPerStep = ({ step: { layout, microBatches, sequences } }: TrainJob): number =>
   layout.dp * microBatches * sequences;
 
-/** What `state.json` keeps of a job: all but what it says elsewhere, and nothing about this one start. */
-export function jobRecord({
-  step,
-  resume: _resume,
-  checkpoint: _checkpoint,
-  ...job
-}: TrainJob): Record<string, unknown> {
-  const { model: _model, layout: _layout, ...shape } = step;
-  return { ...job, step: shape };
-}
-
-/** Every rank calls it after each step; undefined when nothing is to be saved then. Throws `SaveError`. */
+/** Every rank calls it after each step; tells rank 0 of the checkpoint, when one was due. Throws `SaveError`. */
 export function saveStep(
   { endpoint, memory, data: job }: RankContext<TrainJob>,
   store: ParameterStore,
@@ -29,7 +18,7 @@ export function saveStep(
   if (plan === undefined) return undefined;
   if (number !== job.steps && (plan.every === 0 || number % plan.every !== 0)) return undefined;
   const begin = endpoint.now();
-  const { path, bytes } = saveTrainingState({
+  const saved = saveTrainingState({
     folder: plan.folder,
     keep: plan.keep,
     content: {
@@ -49,5 +38,5 @@ export function saveStep(
     endpoint,
     memory,
   });
-  return { kind: 'checkpoint', step: number, path, bytes, seconds: endpoint.now() - begin };
+  return saved && { kind: 'checkpoint', step: number, ...saved, seconds: endpoint.now() - begin };
 }

@@ -6,6 +6,7 @@ import {
   checkSameModel,
   cleanLeftovers,
   HuggingFaceFolder,
+  jobRecord,
   latestState,
   listSteps,
   loadShards,
@@ -16,7 +17,7 @@ import {
 } from '../checkpoint/index.js';
 import { initialiseParameters, type ParameterStore } from '../execute/index.js';
 import type { TrainJob } from './job.js';
-import { jobRecord, sequencesPerStep } from './save.js';
+import { sequencesPerStep } from './save.js';
 
 export interface TrainStart {
   /** Steps done before. */
@@ -148,7 +149,7 @@ function differences(state: TrainingState, job: TrainJob): string[] {
     const [a, b] = [before, now].map((value) =>
       value === Infinity ? 'Infinity' : (JSON.stringify(value) ?? 'nothing'),
     );
-    if (a !== b && a !== JSON.stringify(b)) notes.push(`${what} was ${a}, now ${b}`);
+    if (a !== b) notes.push(`${what} was ${a}, now ${b}`);
   };
   const before = formatLayout(state.layout);
   const now = formatLayout(job.step.layout);
@@ -158,11 +159,10 @@ function differences(state: TrainingState, job: TrainJob): string[] {
   note('seed', state.data?.seed, job.seed);
   note('sequence', state.data?.sequence, job.step.sequence);
   note('sequences per step', state.data?.sequencesPerStep, sequencesPerStep(job));
-  const { optimizer, steps, step } = (state.job ?? {}) as Partial<TrainJob>;
-  note('capacityFactor', step?.capacityFactor, job.step.capacityFactor);
-  const { optimizer: optimizerNow, steps: stepsNow } = jobRecord(job) as unknown as TrainJob;
-  note('steps', steps, stepsNow);
-  for (const key of Object.keys(optimizerNow) as (keyof typeof optimizerNow)[])
-    note(`optimizer.${key}`, optimizer?.[key], optimizerNow[key]);
+  const [was, is] = [state.job, jobRecord(job)];
+  note('capacityFactor', was?.step.capacityFactor, is.step.capacityFactor);
+  note('steps', was?.steps, is.steps);
+  for (const key of Object.keys(is.optimizer) as (keyof typeof is.optimizer)[])
+    note(`optimizer.${key}`, was?.optimizer[key], is.optimizer[key]);
   return notes;
 }
