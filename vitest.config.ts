@@ -4,7 +4,9 @@ import { defineConfig } from 'vitest/config';
 const source = (name: string) => fileURLToPath(new URL(`./packages/${name}/src/index.ts`, import.meta.url));
 
 export default defineConfig({
-  resolve: { alias: { '@monta/core': source('core'), '@monta/runtime': source('runtime') } },
+  resolve: {
+    alias: { '@monta/core': source('core'), '@monta/runtime': source('runtime'), '@monta/views': source('views') },
+  },
   test: {
     include: ['packages/*/src/**/*.test.ts'],
     setupFiles: ['vitest.setup.ts'],

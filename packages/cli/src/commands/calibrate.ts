@@ -14,7 +14,7 @@ import {
   type Measurement,
   type SeriesFit,
 } from '@monta/core';
-import { fitPlots } from '../calibrate/fit-plot.js';
+import { fitPlots } from '@monta/views';
 import { readMeasurementFiles } from '../calibrate/read-measurements.js';
 import { withSpreadSizes } from '../calibrate/read-trace.js';
 import type { MontaContext } from '../context.js';

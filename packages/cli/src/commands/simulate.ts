@@ -13,7 +13,6 @@ import {
   predictStep,
   routedBinding,
   simulate,
-  timelineSvg,
   traffic,
   trainingStep,
   worldSize,
@@ -28,6 +27,7 @@ import {
   type Strategy,
   type Traffic,
 } from '@monta/core';
+import { timelineSvg } from '@monta/views';
 import { formatDispatch } from '../config/dispatch-choice.js';
 import type { MontaContext } from '../context.js';
 import { writeFileAtomically } from '../files.js';

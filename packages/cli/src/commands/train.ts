@@ -1,6 +1,7 @@
 /** `monta train`: plan, train, compare, report. */
 import { formatLayout, formatInteger, formatSeconds, namedStrategies, writePerfetto } from '@monta/core';
 import { leadMpirun, prepareStart, readByteText, underMpirun, type Launcher, type TrainReport } from '@monta/runtime';
+import { renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
 import { stringify } from 'yaml';
 import { launcherOf } from '../config/backend-config.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
@@ -9,8 +10,6 @@ import { Interrupted } from '../errors.js';
 import type { Console } from '../output/console.js';
 import { Progress } from '../output/progress.js';
 import { renderFacts } from '../output/table.js';
-import { renderReport } from '../report/render-report.js';
-import { speedUp, strategyOf, type RunReport } from '../report/run-report.js';
 import { RunFolder } from '../run-folder.js';
 import { withMeasuredNetwork } from '../train/measured-network.js';
 import { measureOverheads } from '../train/overheads.js';

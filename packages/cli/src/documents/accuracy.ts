@@ -3,8 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fitCalibration, formatBandwidth, formatBytes, formatPercent, formatSeconds } from '@monta/core';
-import { fitPlots } from '../calibrate/fit-plot.js';
-import { barChart, lineChart, scatter } from '../plots/index.js';
+import { barChart, fitPlots, lineChart, scatter } from '@monta/views';
 import {
   collectivesLeftOut,
   errorsBySize,

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { formatBytes } from '@monta/core';
-import { barChart, lineChart } from '../plots/index.js';
+import { barChart, lineChart } from '@monta/views';
 import {
   centralAssumptions,
   nicCounts,

@@ -9,11 +9,10 @@ import {
   resolveLayout,
   routedBinding,
   simulatePass,
-  timelineSvg,
   type Strategy,
-  type TimelinePanel,
   type Workload,
 } from '@monta/core';
+import { timelineSvg, type TimelinePanel } from '@monta/views';
 
 const cluster = getCluster('a800-2x8');
 const workload: Workload = {

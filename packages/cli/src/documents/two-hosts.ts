@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { formatSeconds, InputError } from '@monta/core';
-import { barChart, scatter } from '../plots/index.js';
+import { barChart, scatter } from '@monta/views';
 import {
   choiceLine,
   choiceTable,

@@ -12,7 +12,7 @@ import {
   type Trace,
 } from '@monta/core';
 import type { TrainResult } from '@monta/runtime';
-import type { LaneSeconds, TierBytesReport } from '../report/run-report.js';
+import type { LaneSeconds, TierBytesReport } from '@monta/views';
 
 /** First steps touch memory for the first time and compile code; they are left out of times. */
 export const warmUpSteps = (steps: number): number => Math.min(10, Math.floor(steps / 4));

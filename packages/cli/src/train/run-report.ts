@@ -10,13 +10,12 @@ import {
   formatSeconds,
   quantile,
   stepTokens,
-  timelineSvg,
   type Cluster,
   type Trace,
 } from '@monta/core';
 import { unigramCrossEntropy, type ByteText, type StepReport } from '@monta/runtime';
 import { trainConfigDocument } from '../config/train-config.js';
-import type { OperationTime, RunReport, StrategyRun } from '../report/run-report.js';
+import { timelineSvg, type OperationTime, type RunReport, type StrategyRun } from '@monta/views';
 import { laneSeconds, stepTimes, tierBytes } from './measurements.js';
 import type { RunPlan } from './run-plan.js';
 import { describeHost, stepOf, type Setting } from './setting.js';

@@ -2,4 +2,3 @@ export * from './span.js';
 export * from './lane-times.js';
 export * from './perfetto.js';
 export * from './compare.js';
-export * from './timeline-svg.js';

@@ -11,7 +11,7 @@ import {
   verticalAxis,
   type LegendItem,
 } from './axes.js';
-import { drawing, element, escapeXml, fill, label, line, seriesRole } from './svg.js';
+import { drawing, element, escapeXml, fill, label, line, seriesRole } from '../svg.js';
 
 export interface ScatterSeries {
   readonly name: string;

@@ -1,6 +1,6 @@
 /** A field of cells around a middle value: load of each expert over time, where 1 is a balanced load. */
 import { formatOf, heading, horizontalAxis, horizontalAxisHeight, makeScale, plotMargin, type Axis } from './axes.js';
-import { drawing, element, escapeXml, estimateTextWidth, fill, label, line } from './svg.js';
+import { drawing, element, escapeXml, estimateTextWidth, fill, label, line } from '../svg.js';
 
 export interface HeatMap {
   readonly title?: string;

@@ -1,5 +1,5 @@
 /** The look of the report: one style sheet, light and dark, that follows the plots' colours and prints well. */
-import { fontFamily, themeVariables } from '../plots/svg.js';
+import { fontFamily, themeVariables } from '../svg.js';
 
 const dark = '@media (prefers-color-scheme:dark)';
 

@@ -1,7 +1,5 @@
 /** A timeline of lanes as a self-contained SVG: one panel per trace on a common time axis, one row per rank and lane. */
-import { formatBytes, formatSeconds } from '../units/index.js';
-import { spanLanes } from './lane-times.js';
-import type { Span, Trace } from './span.js';
+import { formatBytes, formatSeconds, spanLanes, type Span, type Trace } from '@monta/core';
 
 export interface TimelinePanel {
   readonly title: string;

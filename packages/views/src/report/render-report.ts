@@ -1,6 +1,6 @@
 /** The report of a run as one HTML page that needs nothing else: no network, no script, no other file. */
 import { formatCount, formatInteger, formatPercent, formatSeconds } from '@monta/core';
-import { escapeXml as escape } from '../plots/svg.js';
+import { escapeXml as escape } from '../svg.js';
 import { pageStyle } from './page-style.js';
 import { bytesPlot, lanesPlot, loadPlot, lossPlot, operationsPlot, stepsPlot } from './sections.js';
 import { speedUp, strategyOf, type RunReport, type StrategyRun } from './run-report.js';

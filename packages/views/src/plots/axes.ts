@@ -1,6 +1,6 @@
 /** Scales, ticks, axes, headings and legends that the plots share. Axis names stand level at the ends of the axes, never turned. */
 import { scaleLinear, scaleLog } from 'd3-scale';
-import { coordinate, element, estimateTextWidth, fill, label, line, seriesRole, type Role } from './svg.js';
+import { coordinate, element, estimateTextWidth, fill, label, line, seriesRole, type Role } from '../svg.js';
 
 export interface Axis {
   /** What is shown, with its unit if the tick labels hold none: `loss, nat per byte`. */

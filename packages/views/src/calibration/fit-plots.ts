@@ -1,6 +1,6 @@
 /** Plots of fitted series: bus bandwidth over size, measured points and the curve through them, one plot per set of ranks. */
 import { busBytesPerSecond, curveOf, formatBandwidth, formatBytes, type SeriesFit } from '@monta/core';
-import { lineChart, type LineSeries } from '../plots/index.js';
+import { lineChart, type LineSeries } from '../plots/line-chart.js';
 
 export interface FitPlot {
   /** Part of a file name: `h100-8-ranks`. */

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import * as fc from 'fast-check';
 import { barChart } from './bar-chart.js';
-import * as examples from './examples/index.js';
+import * as examples from '../../testing/example-plots.js';
 import { heatMap } from './heat-map.js';
 import { lineChart } from './line-chart.js';
 import { makeScale, wrap } from './axes.js';
 import { scatter } from './scatter.js';
-import { element, escapeXml } from './svg.js';
+import { element, escapeXml } from '../svg.js';
 
 /** What is wrong with a drawing: tags out of order, unquoted attributes, bare `<` or `&` in text, coordinates that are no numbers. */
 function problemsOf(svg: string): string[] {

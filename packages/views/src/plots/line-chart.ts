@@ -12,7 +12,7 @@ import {
   type Axis,
   type LegendItem,
 } from './axes.js';
-import { drawing, element, estimateTextWidth, escapeXml, fill, label, line, seriesRole, stroke } from './svg.js';
+import { drawing, element, estimateTextWidth, escapeXml, fill, label, line, seriesRole, stroke } from '../svg.js';
 
 export interface LineSeries {
   /** In the legend; empty for a part of the series before it that needs no entry of its own. */

@@ -9,7 +9,7 @@ import {
   plotMargin,
   type Axis,
 } from './axes.js';
-import { drawing, element, escapeXml, estimateTextWidth, fill, label, line, seriesRole } from './svg.js';
+import { drawing, element, escapeXml, estimateTextWidth, fill, label, line, seriesRole } from '../svg.js';
 
 export interface BarRow {
   readonly name: string;

@@ -1,6 +1,9 @@
 /** The plots of the report, each made of one part of the run's data. */
 import { formatBytes, formatInteger, formatSeconds } from '@monta/core';
-import { barChart, heatMap, lineChart, scatter, type LineSeries } from '../plots/index.js';
+import { barChart } from '../plots/bar-chart.js';
+import { heatMap } from '../plots/heat-map.js';
+import { lineChart, type LineSeries } from '../plots/line-chart.js';
+import { scatter } from '../plots/scatter.js';
 import type { LaneSeconds, RunReport, StrategyRun } from './run-report.js';
 
 /** Mean over a window of at most `width` values around each, so that the trend shows and the ends are not bent. */

@@ -1,10 +1,10 @@
 /** Example plots: each exported function draws one. They are the gallery and the tests: every result is kept in `snapshots/`. */
 import { formatBytes, formatPercent, formatSeconds, Random } from '@monta/core';
-import { barChart } from '../bar-chart.js';
-import { heatMap } from '../heat-map.js';
-import { lineChart } from '../line-chart.js';
-import { scatter } from '../scatter.js';
-import { fallingLoss, settlingLoads } from './series.js';
+import { barChart } from '../src/plots/bar-chart.js';
+import { heatMap } from '../src/plots/heat-map.js';
+import { lineChart } from '../src/plots/line-chart.js';
+import { scatter } from '../src/plots/scatter.js';
+import { fallingLoss, settlingLoads } from './example-series.js';
 
 /** A noisy curve behind its smoothed one, a second evaluated now and then, and a level to beat. */
 export function trainingLoss(): string {

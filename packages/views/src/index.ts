@@ -1,0 +1,19 @@
+/** @module Plots, timelines and reports as SVG and HTML strings, for the command and for the browser: no Node API, no DOM. */
+export type { Axis } from './plots/axes.js';
+export { barChart, type BarChart, type BarRow } from './plots/bar-chart.js';
+export { heatMap, type HeatMap } from './plots/heat-map.js';
+export { lineChart, type LineChart, type LineSeries } from './plots/line-chart.js';
+export { scatter, type Scatter, type ScatterSeries } from './plots/scatter.js';
+export { fitPlots, type FitPlot } from './calibration/fit-plots.js';
+export { timelineSvg, type TimelineOptions, type TimelinePanel } from './timeline/timeline.js';
+export { renderReport } from './report/render-report.js';
+export {
+  speedUp,
+  strategyOf,
+  type LaneSeconds,
+  type OperationTime,
+  type Origin,
+  type RunReport,
+  type StrategyRun,
+  type TierBytesReport,
+} from './report/run-report.js';

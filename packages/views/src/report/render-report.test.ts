@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { exampleReport } from '../../testing/example-report.js';
+import { renderReport } from './render-report.js';
+import { speedUp, type RunReport } from './run-report.js';
+import { smoothed } from './sections.js';
+
+describe('renderReport', () => {
+  const page = renderReport(exampleReport());
+
+  it('needs nothing but itself', () => {
+    expect(page).not.toMatch(/<script|<link|<img|@import|url\(/u);
+    expect(
+      [...page.matchAll(/https?:\/\/[^"'\s<]+/gu)]
+        .map(([url]) => url)
+        .filter((url) => url !== 'http://www.w3.org/2000/svg'),
+    ).toEqual([]);
+  });
+
+  it('has a heading for every cell of the strategies', () => {
+    const [, heads = '', rows = ''] = /<thead><tr>(.*?)<\/tr><\/thead><tbody>(.*?)<\/tbody>/su.exec(page) ?? [];
+    const columns = heads.match(/<th[ >]/gu)?.length;
+    for (const row of rows.split('</tr>').slice(0, -1)) expect(row.match(/<td[ >]/gu)).toHaveLength(columns ?? 0);
+    expect(columns).toBe(8);
+  });
+
+  it('says that the network is emulated, what is predicted, and that the example is invented', () => {
+    expect(page).toContain('<b>Emulated:</b> the network');
+    expect(page).toContain('<b>Predicted:</b>');
+    expect(page).toContain('the numbers below are invented'.replace('the', 'The'));
+    const real = renderReport({
+      ...exampleReport(),
+      invented: false,
+      timing: { ...exampleReport().timing, origin: 'measured' },
+    });
+    expect(real).not.toContain('invented to show');
+    expect(real).not.toContain('<b>Emulated:</b>');
+  });
+
+  it('puts the ratios against the baseline and the best fixed strategy on top', () => {
+    const report = exampleReport();
+    expect(speedUp(report, 'baseline')).toBeCloseTo(79.3 / 41.9, 9);
+    expect(page).toContain('<strong>1.89×</strong>');
+    expect(page).toContain('<strong>1.10×</strong>');
+    expect(page.indexOf('1.89×')).toBeLessThan(page.indexOf('<h2>'));
+  });
+
+  it('does not claim a gain where there is none, nor values that are not there', () => {
+    const report = exampleReport();
+    const slower = renderReport({
+      ...report,
+      strategies: report.strategies.map((run) =>
+        run.role === 'chosen' ? { ...run, stepSeconds: 0.2, predictedStepSeconds: undefined } : run,
+      ),
+      loss: { ...report.loss, heldOut: [] },
+      operations: [],
+      expertLoad: [],
+    });
+    expect(slower).toContain('<div><strong>0.40×</strong>');
+    expect(slower).not.toMatch(/NaN|undefined|Infinity/u);
+    expect(slower).not.toContain('How close the prediction was');
+  });
+
+  it('escapes what comes from outside', () => {
+    const report = exampleReport();
+    const hostile = renderReport({ ...report, command: 'monta train "<b>x</b>"', run: '<img src=x>' });
+    expect(hostile).not.toContain('<img src=x>');
+    expect(hostile).toContain('&lt;b&gt;x&lt;/b&gt;');
+  });
+
+  it('survives a trip through JSON', () => {
+    expect(renderReport(JSON.parse(JSON.stringify(exampleReport())) as RunReport)).toBe(page);
+  });
+});
+
+describe('smoothed', () => {
+  it('keeps straight lines and constants as they are, ends included', () => {
+    const points = Array.from({ length: 40 }, (_, x): [number, number] => [x, 3 * x + 1]);
+    for (const [index, [x, y]] of smoothed(points, 15).entries()) {
+      expect(x).toBe(index);
+      expect(y).toBeCloseTo(3 * index + 1, 9);
+    }
+  });
+});

@@ -1,0 +1,63 @@
+import type { Span, Trace } from '@monta/core';
+import { describe, expect, it } from 'vitest';
+import { timelineSvg } from './timeline.js';
+
+function span(rank: number, operation: string, lane: Span['lane'], issued: number, ready: number, end: number): Span {
+  return { step: 0, rank, node: 0, operation, lane, issued, ready, end, bytes: 0 };
+}
+
+function trace(kind: Trace['kind'], spans: readonly Span[]): Trace {
+  return { kind, source: 'test', ranks: 4, spans };
+}
+
+describe('the timeline', () => {
+  const spans = [
+    span(0, 't/dispatch.0', 'inter', 0, 1, 5),
+    span(0, 't/dispatch.1', 'inter', 5, 5, 9),
+    span(0, 't/experts', 'compute', 5, 5, 10),
+    span(1, 't/odd<&>', 'intra', 0, 0, 10),
+  ];
+
+  it('puts every bar where its time is, on one scale for all panels', () => {
+    const svg = timelineSvg(
+      [
+        { title: 'a', trace: trace('simulated', spans) },
+        { title: 'b', trace: trace('measured', [span(0, 't/dispatch.0', 'inter', 0, 0, 20)]) },
+      ],
+      { width: 1152 },
+    );
+    // 1000 pixels for 20 seconds, from 128
+    const bars = [...svg.matchAll(/<rect x="([\d.]+)" y="\d+" width="([\d.]+)" height="20"/gu)].map((m) => [
+      Number(m[1]),
+      Number(m[2]),
+    ]);
+    expect(bars).toEqual([
+      [378, 250],
+      [128, 50],
+      [178, 200],
+      [378, 200],
+      [128, 1000],
+    ]);
+  });
+
+  it('draws the ranks, the step and the time that are asked for, and escapes names', () => {
+    const svg = timelineSvg([{ title: 'a', trace: trace('simulated', spans) }], { ranks: [1] });
+    expect(svg).toContain('rank 1 intra');
+    expect(svg).not.toContain('rank 0');
+    expect(svg).toContain('t/odd&lt;&amp;&gt;');
+    expect(svg).not.toContain('odd<');
+    expect(timelineSvg([{ title: 'a', trace: trace('simulated', spans) }], { from: 6, to: 8 })).not.toContain(
+      't/dispatch.0',
+    );
+    expect(timelineSvg([{ title: 'a', trace: trace('simulated', spans) }], { step: 1 })).not.toContain('rank');
+  });
+
+  it('colours an operation the same in all panels, whatever its chunk', () => {
+    const svg = timelineSvg([{ title: 'a', trace: trace('simulated', spans) }]);
+    const fills = [...svg.matchAll(/<title>t\/dispatch[^<]*<\/title>(?:<rect[^>]*fill="(#\w+)"[^>]*\/>)+/gu)].map(
+      (m) => m[1],
+    );
+    expect(new Set(fills).size).toBe(1);
+    expect(fills).toHaveLength(2);
+  });
+});
