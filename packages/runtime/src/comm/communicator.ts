@@ -2,7 +2,10 @@
  * What every communication backend offers a rank: named groups, collectives that run beside computation, and events that order
  * them, as streams and events do on a GPU. A backend passes the suite in `conformance.ts` unchanged.
  */
+import type { Reduction } from '../device/reduction.js';
 import type { View } from '../device/view.js';
+
+export type { Reduction } from '../device/reduction.js';
 
 /** Marks the end of an operation of this rank. Created by submitting a collective, or by `createEvent` for the rank's own work. */
 export interface CommEvent {
@@ -16,8 +19,6 @@ export interface Submission {
   /** Shown in traces and error messages. */
   readonly label?: string;
 }
-
-export type Reduction = 'sum' | 'max';
 
 /**
  * One group of ranks on one lane. All members submit the same collectives in the same order; a mismatch (operation, type, sizes)

@@ -1,6 +1,6 @@
 /** A rank that is a process under mpirun: MPI, endpoint and memory around the body that `runRank` was given. */
 import { JobAborted } from '../comm/communicator.js';
-import { CommunicationError } from '../comm/local/matching.js';
+import { CommunicationError } from '../comm/communication-error.js';
 import { createMpiEndpoint, loadMpi } from '../comm/mpi/index.js';
 import { CpuMemory } from '../device/cpu/index.js';
 import { portable, type PortableError } from './failure.js';

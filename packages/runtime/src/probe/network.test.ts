@@ -5,7 +5,7 @@
 import { deviceCount, fitCalibration, readCalibration, writeCalibration, type Cluster } from '@monta/core';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Bytes } from '../comm/local/bytes.js';
+import { Bytes } from '../device/cpu/bytes.js';
 import { FabricEngine } from '../comm/local/fabric.js';
 import { endTimes, partyOf } from '../comm/local/testing.js';
 import { easyTimeScale, probeNetwork } from './network.js';

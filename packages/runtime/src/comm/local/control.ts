@@ -2,6 +2,7 @@
  * The shared memory through which the threads of a local job talk: abort flag, doorbell of the mover, and per rank a submission
  * ring, an event table and a record ring. Everything here is safe to touch from any thread of the job.
  */
+import { at } from '../at.js';
 import { createWordRing } from './ring.js';
 
 /** Events of one rank that may be outstanding at once. */
@@ -204,10 +205,4 @@ export class Control {
     const reason = new TextDecoder().decode(this.abortText.slice(0, length));
     return { rank: Atomics.load(this.header, header.abortRank), reason };
   }
-}
-
-export function at<T>(list: { readonly [index: number]: T; readonly length: number }, index: number): T {
-  const value = list[index];
-  if (value === undefined) throw new RangeError(`no element ${index} in a list of ${list.length}`);
-  return value;
 }

@@ -1,10 +1,12 @@
 /** A rank's side of the local backend: turns calls into descriptors for the mover, and waits for events. */
 import { JobAborted, type CommEvent, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
-import { LocalCommunicator, type MemorySize } from './communicator.js';
-import { at, type Control } from './control.js';
-import { encode, type Operation, type Submitted } from './operation.js';
+import { at } from '../at.js';
+import { CheckedCommunicator, type MemorySize, type SubmittedOperation } from '../checked-communicator.js';
+import { Communicators } from '../communicators.js';
+import type { Control } from './control.js';
 import { RecordReader } from './records.js';
 import { RingWriter } from './ring.js';
+import { encode, type Submitted } from './submission.js';
 
 /** Sleeps are cut short so that an abort is noticed even if its wake-up came just before the sleep. */
 const sleepMilliseconds = 100;
@@ -17,9 +19,10 @@ export class LocalEndpoint implements Endpoint {
   private readonly ring: RingWriter;
   private readonly recordReader: RecordReader;
   private readonly overflow: Int32Array[] = [];
-  private readonly communicators = new Map<string, Communicator>();
+  private readonly communicators: Communicators;
   private readonly labels = new Map<string, number>([['', 0]]);
   private readonly labelOfEvent = new Map<number, string>();
+  private nextCommunicator = 0;
   private nextEvent = 0;
   private closed = false;
 
@@ -30,34 +33,25 @@ export class LocalEndpoint implements Endpoint {
     private readonly memory: MemorySize,
   ) {
     this.size = control.size;
+    this.communicators = new Communicators(rank, control.size);
     this.ring = new RingWriter(at(control.shared.ranks, rank).ring);
     this.recordReader = new RecordReader(at(control.shared.ranks, rank).records);
   }
 
   communicator(name: string, members: readonly number[], lane: string): Communicator {
-    const key = `${lane}/${name}`;
-    const known = this.communicators.get(key);
-    if (known !== undefined) {
-      if (known.members.join() === members.join()) return known;
-      throw new Error(
-        `communicator ${key} exists on rank ${this.rank} with members ${known.members.join(' ')}; it cannot be made again with ${members.join(' ')}`,
-      );
-    }
-    if (!members.includes(this.rank) || new Set(members).size < members.length) {
-      throw new Error(
-        `communicator ${key}: members must be different ranks with rank ${this.rank} among them, got ${members.join(' ')}`,
-      );
-    }
-    if (members.some((member) => !Number.isInteger(member) || member < 0 || member >= this.size)) {
-      throw new Error(`communicator ${key}: members must be ranks 0..${this.size - 1}, got ${members.join(' ')}`);
-    }
-    const id = this.communicators.size;
-    this.push({ what: 'communicator', id, name, lane, members });
-    const made = new LocalCommunicator(name, id, [...members], this.rank, this.memory, {
-      submit: (operation, label) => this.submit(operation, label),
+    return this.communicators.get(lane, name, members, () => {
+      const id = this.nextCommunicator++;
+      this.push({ what: 'communicator', id, name, lane, members });
+      return new CheckedCommunicator({
+        backend: this.backend,
+        name,
+        id,
+        members,
+        rank: this.rank,
+        memory: this.memory,
+        submit: (operation, label) => this.submit(operation, label),
+      });
     });
-    this.communicators.set(key, made);
-    return made;
   }
 
   createEvent(): CommEvent {
@@ -126,7 +120,7 @@ export class LocalEndpoint implements Endpoint {
     throw new JobAborted(rank < 0 ? `the job was stopped: ${reason}` : `rank ${rank} ended the job: ${reason}`);
   }
 
-  private submit(operation: Omit<Operation, 'event' | 'label'>, label: string): CommEvent {
+  private submit(operation: SubmittedOperation, label: string): CommEvent {
     if (this.closed) throw new Error(`rank ${this.rank} submitted ${operation.kind} after closing its endpoint`);
     const event = this.createEvent();
     let labelId = this.labels.get(label);

@@ -1,5 +1,6 @@
 /** What moves the bytes of ready operations: at memory speed (`memory-engine.ts`) or paced by an emulated fabric (`fabric.ts`). */
-import type { Party, ReadyOperation } from './matching.js';
+import type { Party } from '../party.js';
+import type { ReadyOperation } from './matching.js';
 
 export interface Engine {
   /** Takes over an operation; may move bytes at once. */

@@ -1,8 +1,8 @@
 import type { Cluster } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { Bytes } from './bytes.js';
+import { Bytes } from '../../device/cpu/bytes.js';
 import { FabricEngine, type FabricOptions } from './fabric.js';
-import type { Operation, OperationKind } from './operation.js';
+import type { Operation, OperationKind } from '../operation.js';
 import { endTimes, partyOf } from './testing.js';
 
 type Tier = Cluster['tiers'][number];

@@ -5,12 +5,13 @@
  * one latency (of the highest tier between it and another member) after its last packet.
  */
 import { deviceCount, portsOf, route, type Cluster, type Route } from '@monta/core';
-import { copyBytes, reduceBlocks, type Bytes } from './bytes.js';
-import { at } from './control.js';
+import { copyBytes, reduceBlocks, type Bytes } from '../../device/cpu/bytes.js';
+import { at } from '../at.js';
 import type { Engine } from './engine.js';
-import type { Party, ReadyOperation } from './matching.js';
+import type { ReadyOperation } from './matching.js';
 import { partyMemories } from './memory-engine.js';
-import { bytesOf, type Operation } from './operation.js';
+import { bytesOf, type Operation } from '../operation.js';
+import type { Party } from '../party.js';
 import { defaultSchedulerOptions, PacketScheduler, type SchedulerOptions } from './packet-scheduler.js';
 import { StagingPool } from './staging.js';
 import { finalParts, partner, reducedBlockOffset, reductionPlan, type Part, type ReductionPlan } from './transfers.js';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { CommunicationError, Matching, type ReadyOperation } from './matching.js';
-import type { Operation } from './operation.js';
+import { CommunicationError } from '../communication-error.js';
+import type { Operation } from '../operation.js';
+import { Matching, type ReadyOperation } from './matching.js';
 import { operationOf } from './testing.js';
 
 const buffer = { byteOffset: 0, length: 8 };

@@ -3,20 +3,12 @@
  * pair and direction for messages); the head of a queue is *issued* once its `after` events are done, an operation is *ready* when
  * all its parties have issued it. Knows no threads and no clock of its own.
  */
-import { at } from './control.js';
-import { findMismatch } from './mismatch.js';
-import type { Operation, Submitted } from './operation.js';
-
-/** One rank's side of an operation. */
-export interface Party {
-  /** Global rank. */
-  readonly rank: number;
-  /** Place in the group. */
-  readonly place: number;
-  readonly operation: Operation;
-  readonly label: string;
-  issued: number;
-}
+import { at } from '../at.js';
+import { CommunicationError } from '../communication-error.js';
+import { describeMismatch } from '../mismatch.js';
+import type { Operation } from '../operation.js';
+import { describeOperation, type Party } from '../party.js';
+import type { Submitted } from './submission.js';
 
 /** An operation that all its parties have issued. For messages the parties are the sender and the receiver. */
 export interface ReadyOperation {
@@ -24,17 +16,6 @@ export interface ReadyOperation {
   /** `lane/name`, as messages show it. */
   readonly communicator: string;
   readonly ready: number;
-}
-
-/** Misuse that ends the job; `rank` is the one named as its cause. */
-export class CommunicationError extends Error {
-  override readonly name = 'CommunicationError';
-  constructor(
-    readonly rank: number,
-    message: string,
-  ) {
-    super(message);
-  }
 }
 
 interface Group {
@@ -153,7 +134,7 @@ export class Matching {
       const submitted = meeting.parties.filter((party) => party !== undefined);
       const issued = submitted.filter((party) => party.issued >= 0);
       yield {
-        title: describe(at(submitted, 0), meeting.group.title),
+        title: describeOperation(at(submitted, 0), meeting.group.title),
         missing,
         unissued: submitted.filter((party) => party.issued < 0).map((party) => party.rank),
         present: issued.map((party) => party.rank),
@@ -206,13 +187,8 @@ export class Matching {
     }
     const party: Party = { rank, place, operation, label, issued: -1 };
     for (const other of meeting.parties) {
-      const difference = other === undefined ? undefined : findMismatch(other, party);
-      if (other !== undefined && difference !== undefined) {
-        throw new CommunicationError(
-          rank,
-          `mismatch on communicator ${group.title}, operation ${operation.sequence}: ${difference} (${sideOf(other)}; ${sideOf(party)})`,
-        );
-      }
+      const difference = other === undefined ? undefined : describeMismatch(other, party, group.title);
+      if (difference !== undefined) throw new CommunicationError(rank, difference);
     }
     meeting.parties[index] = party;
     const queueKey = `${rank}:${operation.communicator}:${stream}:${operation.kind === 'receive' ? 'r' : 's'}`;
@@ -240,13 +216,4 @@ function streamOf(
   const sends = operation.kind === 'send';
   const [from, to] = sends ? [place, operation.peer] : [operation.peer, place];
   return { stream: `${from}>${to}`, ranks: [at(group.members, from), at(group.members, to)], index: sends ? 0 : 1 };
-}
-
-function describe(party: Party, communicator: string): string {
-  const label = party.label === '' ? '' : ` "${party.label}"`;
-  return `${party.operation.kind}${label} (operation ${party.operation.sequence} of communicator ${communicator})`;
-}
-
-function sideOf(party: Party): string {
-  return `rank ${party.rank}: ${party.operation.kind}${party.label === '' ? '' : ` "${party.label}"`}`;
 }

@@ -1,9 +1,10 @@
 /** Moves bytes as fast as one core copies: every operation is done as soon as it is ready. */
-import { reduceBlocks, copyBytes, type Bytes } from './bytes.js';
-import { at } from './control.js';
+import { reduceBlocks, copyBytes, type Bytes } from '../../device/cpu/bytes.js';
+import { at } from '../at.js';
 import type { Engine } from './engine.js';
-import type { Party, ReadyOperation } from './matching.js';
-import { bytesOf } from './operation.js';
+import { bytesOf } from '../operation.js';
+import type { Party } from '../party.js';
+import type { ReadyOperation } from './matching.js';
 import { finalParts, reducedBlockOffset, reductionPlan } from './transfers.js';
 
 export class MemoryEngine implements Engine {

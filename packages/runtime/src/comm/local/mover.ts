@@ -2,12 +2,15 @@
  * The mover: a thread of its own that takes submissions from all ranks and moves their bytes, so that communication runs beside
  * a rank's computation even while that rank's thread sits inside a matrix product. This file is its loop.
  */
-import { at, type Control } from './control.js';
+import { at } from '../at.js';
+import { CommunicationError } from '../communication-error.js';
+import type { Party } from '../party.js';
+import type { Control } from './control.js';
 import type { Engine } from './engine.js';
-import { CommunicationError, Matching, type Party, type ReadyOperation } from './matching.js';
-import { decode } from './operation.js';
+import { Matching, type ReadyOperation } from './matching.js';
 import { RecordWriter } from './records.js';
 import { RingReader } from './ring.js';
+import { decode } from './submission.js';
 import { bytesSent } from './transfers.js';
 
 /** Longest sleep: bounds how late a lost condition (a rank that finished, a backlog of records) is noticed. */

@@ -1,7 +1,7 @@
 /** Entry of the mover's thread. */
 import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
-import { Bytes } from './bytes.js';
+import { Bytes } from '../../device/cpu/bytes.js';
 import { Control, type SharedControl } from './control.js';
 import type { FabricEngine, FabricOptions } from './fabric.js';
 import { MemoryEngine } from './memory-engine.js';

@@ -7,7 +7,7 @@
  * It runs on whatever clock the caller passes to `advance`. When the caller is late, packets still pass at their exact times on a
  * clock that lags behind by what exceeded `catchUpSeconds`: rates are exact on average, bursts are bounded.
  */
-import { at } from './control.js';
+import { at } from '../at.js';
 import { EventHeap } from './event-heap.js';
 
 export interface SchedulerOptions {

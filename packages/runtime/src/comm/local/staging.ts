@@ -1,5 +1,5 @@
 /** Buffers for contributions on their way, used again: fresh memory costs a page fault every few kilobytes. */
-import { Bytes } from './bytes.js';
+import { Bytes } from '../../device/cpu/bytes.js';
 
 /** Smallest buffer; sizes are powers of two from here. */
 const smallestBytes = 4096;

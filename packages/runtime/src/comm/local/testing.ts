@@ -1,7 +1,7 @@
 /** For tests: operations, and an emulated network whose clock the test turns itself, so that times are exact. */
 import type { FabricEngine } from './fabric.js';
-import type { Party } from './matching.js';
-import type { Operation } from './operation.js';
+import type { Operation } from '../operation.js';
+import type { Party } from '../party.js';
 
 /** An all_reduce of nothing unless told otherwise; lengths are float32 elements. */
 export function operationOf(changes: Partial<Operation>): Operation {

@@ -3,10 +3,11 @@
  * between tiles of a product, and Open MPI's TCP thread takes in what arrives in between.
  */
 import { JobAborted, type CommEvent, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
-import { LocalCommunicator } from '../local/communicator.js';
+import { CheckedCommunicator, type SubmittedOperation } from '../checked-communicator.js';
+import { CommunicationError } from '../communication-error.js';
+import { Communicators } from '../communicators.js';
+import type { Party } from '../party.js';
 import type { CpuMemory } from '../../device/cpu/index.js';
-import { CommunicationError, type Party } from '../local/matching.js';
-import type { Operation } from '../local/operation.js';
 import { clockIdentity, estimateOffset, machineSeconds, type ClockOffset } from './clock.js';
 import { Engine } from './engine.js';
 import type { Handle, Mpi } from './ffi.js';
@@ -51,7 +52,7 @@ export class MpiEndpoint implements Endpoint {
   private readonly groups: Groups;
   private readonly engine: Engine;
   private readonly patience: Patience;
-  private readonly communicators = new Map<string, Communicator>();
+  private readonly communicators: Communicators;
   private readonly open = new Set<number>();
   private readonly records: TransferRecord[] = [];
   private readonly epoch: number;
@@ -65,6 +66,7 @@ export class MpiEndpoint implements Endpoint {
     this.stuckSeconds = options.stuckAfterSeconds ?? defaultStuckSeconds;
     this.rank = mpi.rank(mpi.world);
     this.size = mpi.size(mpi.world);
+    this.communicators = new Communicators(this.rank, this.size);
     const own: Handle = mpi.duplicate(mpi.world);
     this.requests = new Requests(mpi, own);
     const clock = this.synchronise();
@@ -84,32 +86,19 @@ export class MpiEndpoint implements Endpoint {
   }
 
   communicator(name: string, members: readonly number[], lane: string): Communicator {
-    const title = `${lane}/${name}`;
-    const known = this.communicators.get(title);
-    if (known !== undefined) {
-      if (known.members.join() === members.join()) return known;
-      throw new Error(
-        `communicator ${title} exists on rank ${this.rank} with members ${known.members.join(' ')}; it cannot be made again with ${members.join(' ')}`,
-      );
-    }
-    const wrong = members.some((member) => !Number.isInteger(member) || member < 0 || member >= this.size);
-    if (wrong || !members.includes(this.rank) || new Set(members).size < members.length) {
-      throw new Error(
-        `communicator ${title}: members must be different ranks of 0..${this.size - 1} with rank ${this.rank} among them, got ${members.join(' ')}`,
-      );
-    }
-    const group = this.groups.make(title, [...members]);
-    const { memory } = this.options.memory;
-    const made = new LocalCommunicator(
-      name,
-      group.number,
-      group.members,
-      this.rank,
-      { bytes: () => memory.buffer.byteLength },
-      { submit: (operation, label) => this.submit(operation, label, group) },
-    );
-    this.communicators.set(title, made);
-    return made;
+    return this.communicators.get(lane, name, members, (title) => {
+      const group = this.groups.make(title, [...members]);
+      const { memory } = this.options.memory;
+      return new CheckedCommunicator({
+        backend: this.backend,
+        name,
+        id: group.number,
+        members,
+        rank: this.rank,
+        memory: { bytes: () => memory.buffer.byteLength },
+        submit: (operation, label) => this.submit(operation, label, group),
+      });
+    });
   }
 
   createEvent(): CommEvent {
@@ -196,7 +185,7 @@ export class MpiEndpoint implements Endpoint {
     if (reason !== undefined) throw new JobAborted(reason);
   }
 
-  private submit(operation: Omit<Operation, 'event' | 'label'>, label: string, group: Group): CommEvent {
+  private submit(operation: SubmittedOperation, label: string, group: Group): CommEvent {
     if (this.closed) throw new Error(`rank ${this.rank} submitted ${operation.kind} after closing its endpoint`);
     const event = this.createEvent();
     const party: Party = {

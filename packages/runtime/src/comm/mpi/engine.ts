@@ -2,10 +2,10 @@
  * The operations of one rank: in-order queues, whose heads start when the events they come after are done, and the transfers under way.
  * Nothing moves by itself: `advance` does all the work, called from whatever the rank does.
  */
-import { at } from '../local/control.js';
-import { CommunicationError, type Party } from '../local/matching.js';
+import { at } from '../at.js';
+import { CommunicationError } from '../communication-error.js';
+import { describeOperation, type Party } from '../party.js';
 import type { Group, Groups } from './group.js';
-import { describeOperation } from './header.js';
 import { Transfer, type TransferHost } from './transfer.js';
 
 /** How long an error of a message waits for the header that may explain it. */

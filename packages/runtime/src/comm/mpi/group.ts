@@ -3,8 +3,8 @@
  * group is a number of each member's own choosing, which members tell each other in a message, and messages of the group carry the
  * receiver's number in their tag. Operations wait until all members' numbers are known.
  */
-import { CommunicationError } from '../local/matching.js';
-import { at } from '../local/control.js';
+import { at } from '../at.js';
+import { CommunicationError } from '../communication-error.js';
 import { anySource } from './ffi.js';
 import type { Requests } from './requests.js';
 

@@ -2,20 +2,18 @@
  * What a rank tells each peer of an operation before its bytes: enough to find a disagreement, and when it got there. A header is as
  * long as its communicator's largest, so that receives can be posted before anything is known.
  */
-import { findMismatch } from '../local/mismatch.js';
-import type { Party } from '../local/matching.js';
-import { decode, encode, type Operation } from '../local/operation.js';
-import { at } from '../local/control.js';
+import { at } from '../at.js';
+import type { Operation } from '../operation.js';
+import { decodeOperation, encodeOperation, fixedWords } from '../operation-words.js';
+import type { Party } from '../party.js';
 
 const labelBytes = 96;
 /** issued (float64), words of the operation, bytes of the label. */
 const prefixBytes = 16;
 const issuedBytes = 8;
-/** Fixed words of an encoded operation; see `operation.ts`. */
-const operationWords = 18;
 
 export function headerBytes(members: number): number {
-  return prefixBytes + 4 * (operationWords + Math.max(2, members)) + labelBytes;
+  return prefixBytes + 4 * (fixedWords + Math.max(2, members)) + labelBytes;
 }
 
 /** What this rank says of an operation, written once for all peers. */
@@ -29,7 +27,7 @@ export class Header {
     members: number,
   ) {
     this.own = new Uint8Array(headerBytes(members));
-    const words = encode({ what: 'operation', operation: shared(party.operation) });
+    const words = encodeOperation(shared(party.operation));
     const text = new TextEncoder().encode(party.label).subarray(0, labelBytes);
     const prefix = new DataView(this.own.buffer);
     prefix.setFloat64(0, party.issued, true);
@@ -92,14 +90,12 @@ export function readHeader(from: Uint8Array, rank: number, place: number, me: nu
   const end = prefixBytes + words.byteLength;
   new Uint8Array(words.buffer).set(from.subarray(prefixBytes, end));
   const label = new TextDecoder().decode(from.slice(end, end + prefix.getInt32(12, true)));
-  const submitted = decode(words);
-  if (submitted.what !== 'operation') throw new Error('a header holds no operation');
   return {
     rank,
     place,
     label,
     issued: prefix.getFloat64(0, true),
-    operation: spread(submitted.operation, me, members),
+    operation: spread(decodeOperation(words), me, members),
   };
 }
 
@@ -112,20 +108,4 @@ function spread(operation: Operation, me: number, members: number): Operation {
     return all;
   };
   return { ...operation, counts: one(operation.counts), receiveCounts: one(operation.receiveCounts) };
-}
-
-/** A sentence that names both sides when they disagree. */
-export function disagreement(mine: Party, theirs: Party, communicator: string): string | undefined {
-  const difference = findMismatch(mine, theirs);
-  if (difference === undefined) return undefined;
-  return `mismatch on communicator ${communicator}, operation ${mine.operation.sequence}: ${difference} (${sideOf(theirs)}; ${sideOf(mine)})`;
-}
-
-export function describeOperation({ operation, label }: Party, communicator: string): string {
-  const named = label === '' ? '' : ` "${label}"`;
-  return `${operation.kind}${named} (operation ${operation.sequence} of communicator ${communicator})`;
-}
-
-function sideOf({ rank, operation, label }: Party): string {
-  return `rank ${rank}: ${operation.kind}${label === '' ? '' : ` "${label}"`}`;
 }

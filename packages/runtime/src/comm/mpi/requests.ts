@@ -1,5 +1,5 @@
 /** MPI requests under way: one array for MPI_Testsome, and beside it what keeps each buffer alive and whom to tell. */
-import { at } from '../local/control.js';
+import { at } from '../at.js';
 import { statusErrorInt, statusInts, type Handle, type Mpi } from './ffi.js';
 
 /** Told when a request is done; `error` is an MPI code, 0 when all went well. */

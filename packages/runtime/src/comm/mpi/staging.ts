@@ -1,6 +1,6 @@
 /** Memory for contributions that wait to be reduced, outside the rank's own, whose allocator belongs to the rank. */
 import type { Reduction } from '../communicator.js';
-import { Bytes, reduceBlocks } from '../local/bytes.js';
+import { Bytes, reduceBlocks } from '../../device/cpu/bytes.js';
 import { CpuMemory, Elementwise } from '../../device/cpu/index.js';
 import type { ElementType, View } from '../../device/view.js';
 

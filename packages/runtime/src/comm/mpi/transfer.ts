@@ -5,13 +5,15 @@
  */
 import type { CpuMemory } from '../../device/cpu/index.js';
 import { elementBytes, type View } from '../../device/view.js';
-import { at } from '../local/control.js';
-import { CommunicationError, type Party } from '../local/matching.js';
-import { bytesOf, type Extent, type Operation } from '../local/operation.js';
-import { reductionBlocks, starts } from '../local/transfers.js';
+import { at } from '../at.js';
+import { reductionBlocks, starts } from '../blocks.js';
+import { CommunicationError } from '../communication-error.js';
+import { describeMismatch } from '../mismatch.js';
+import { bytesOf, type Extent, type Operation } from '../operation.js';
+import { describeOperation, type Party } from '../party.js';
 import { MpiError, type Mpi } from './ffi.js';
 import { stream, type Group, type Stream } from './group.js';
-import { describeOperation, disagreement, Header, headerBytes, issuedOf, readHeader } from './header.js';
+import { Header, headerBytes, issuedOf, readHeader } from './header.js';
 import { Requests } from './requests.js';
 import type { Staging } from './staging.js';
 
@@ -210,7 +212,7 @@ export class Transfer {
     this.ready = Math.max(this.ready, issuedOf(theirs));
     if (mine.same(theirs, peer)) return;
     const read = readHeader(theirs, at(group.members, peer), peer, group.place, group.size);
-    const difference = disagreement(party, read, group.title);
+    const difference = describeMismatch(read, party, group.title);
     if (difference !== undefined) throw new CommunicationError(party.rank, difference);
   }
 

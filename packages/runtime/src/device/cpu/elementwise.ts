@@ -4,6 +4,7 @@
  * not overlap one in another way.
  */
 import { scratch } from './memory.js';
+import type { Reduction } from '../reduction.js';
 import type { CpuMemory } from './memory.js';
 import { compileElementwiseKernels, kernelRoles } from './wasm/elementwise-kernels.js';
 import type { ArrayRole, KernelName } from './wasm/elementwise-kernels.js';
@@ -63,7 +64,7 @@ export class Elementwise {
    * out = ((inputs[0] + inputs[1]) + inputs[2]) + …, in that order for every element, so the bits do not depend on how the arrays are
    * cut; zeros for no inputs. `max` gives NaN where any input is NaN, and -Infinity for no inputs.
    */
-  reduce(out: Float32Array, inputs: readonly Float32Array[], reduction: 'sum' | 'max' = 'sum'): void {
+  reduce(out: Float32Array, inputs: readonly Float32Array[], reduction: Reduction = 'sum'): void {
     const [first, ...others] = inputs;
     for (const array of inputs) expectLength('reduce', array, out.length);
     if (first === undefined) {
@@ -208,7 +209,7 @@ export class Elementwise {
   }
 
   /** More inputs than a kernel takes: block by block, with the partial result in scratch so that `out` may be any of the inputs. */
-  #reduceMany(out: Float32Array, first: Float32Array, others: readonly Float32Array[], reduction: 'sum' | 'max'): void {
+  #reduceMany(out: Float32Array, first: Float32Array, others: readonly Float32Array[], reduction: Reduction): void {
     const each = widest - 1;
     const groups = Math.ceil(others.length / each);
     for (let from = 0; from < out.length; from += blockElements) {
@@ -225,7 +226,7 @@ export class Elementwise {
   }
 }
 
-function reducer(reduction: 'sum' | 'max', count: number): KernelName {
+function reducer(reduction: Reduction, count: number): KernelName {
   const name = `${reduction}${count}`;
   if (name in kernelRoles) return name as KernelName;
   throw new RangeError(`no kernel reduces ${count} arrays`);

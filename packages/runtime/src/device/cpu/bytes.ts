@@ -1,8 +1,8 @@
 /** Moving and adding up bytes that lie in the memories of different ranks. */
-import type { Reduction } from '../communicator.js';
-import { Elementwise } from '../../device/cpu/elementwise.js';
-import { CpuMemory } from '../../device/cpu/memory.js';
-import type { ElementType } from '../../device/view.js';
+import type { Reduction } from '../reduction.js';
+import { Elementwise } from './elementwise.js';
+import { CpuMemory } from './memory.js';
+import type { ElementType } from '../view.js';
 
 /** One memory, seen as bytes and as 32-bit words. */
 export class Bytes {

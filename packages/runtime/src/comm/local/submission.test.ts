@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { decode, encode, type Submitted } from './operation.js';
+import { decode, encode, type Submitted } from './submission.js';
 
 const small = fc.nat(1000);
 const extent = fc.record({ byteOffset: fc.nat(2 ** 31 - 1).map((n) => n * 6), length: fc.nat(2 ** 31 - 1) });

@@ -1,10 +1,17 @@
 /** Finds where two parties of one operation disagree. */
-import { at } from './control.js';
-import type { Party } from './matching.js';
+import { at } from './at.js';
 import type { Operation } from './operation.js';
+import { describeSide, type Party } from './party.js';
 
-/** A sentence that names the disagreement, or undefined when the two sides fit. */
-export function findMismatch(a: Party, b: Party): string | undefined {
+/** Names both sides of a disagreement, and where it arose; undefined when the two sides fit. */
+export function describeMismatch(a: Party, b: Party, communicator: string): string | undefined {
+  const difference = findMismatch(a, b);
+  if (difference === undefined) return undefined;
+  const where = `communicator ${communicator}, operation ${b.operation.sequence}`;
+  return `mismatch on ${where}: ${difference} (${describeSide(a)}; ${describeSide(b)})`;
+}
+
+function findMismatch(a: Party, b: Party): string | undefined {
   const [x, y] = [a.operation, b.operation];
   const message = x.kind === 'send' || x.kind === 'receive';
   if (!message && x.kind !== y.kind) return `rank ${a.rank} submitted ${x.kind}, rank ${b.rank} ${y.kind}`;

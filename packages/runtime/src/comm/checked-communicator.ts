@@ -1,7 +1,7 @@
-/** One group on one lane of the local backend: checks arguments and describes operations. */
-import type { CommEvent, Communicator, Reduction, Submission } from '../communicator.js';
-import { elementBytes, type View } from '../../device/view.js';
-import { at } from './control.js';
+/** One group on one lane, for backends that move bytes themselves: checks arguments and describes operations to whoever runs them. */
+import type { CommEvent, Communicator, Endpoint, Reduction, Submission } from './communicator.js';
+import { elementBytes, type View } from '../device/view.js';
+import { at } from './at.js';
 import type { Operation, OperationKind, Extent } from './operation.js';
 
 /** How large the rank's memory is at present. */
@@ -9,8 +9,21 @@ export interface MemorySize {
   bytes(): number;
 }
 
-export interface Submitter {
-  submit(operation: Omit<Operation, 'event' | 'label'>, label: string): CommEvent;
+/** An operation before the backend gives it an event and a number for its label. */
+export type SubmittedOperation = Omit<Operation, 'event' | 'label'>;
+
+export interface CheckedCommunicatorOptions {
+  /** As messages name it. */
+  readonly backend: Endpoint['backend'];
+  readonly name: string;
+  /** The submitting rank's number for the communicator. */
+  readonly id: number;
+  readonly members: readonly number[];
+  /** Global. */
+  readonly rank: number;
+  /** To check views against. */
+  readonly memory: MemorySize;
+  readonly submit: (operation: SubmittedOperation, label: string) => CommEvent;
 }
 
 type Draft = Partial<Omit<Operation, 'kind' | 'communicator' | 'sequence' | 'after'>>;
@@ -18,22 +31,21 @@ type Draft = Partial<Omit<Operation, 'kind' | 'communicator' | 'sequence' | 'aft
 const nothing = new Int32Array(0);
 const nowhere: Extent = { byteOffset: 0, length: 0 };
 
-export class LocalCommunicator implements Communicator {
+export class CheckedCommunicator implements Communicator {
+  readonly name: string;
+  readonly members: readonly number[];
   readonly rank: number;
   readonly size: number;
+  private readonly options: CheckedCommunicatorOptions;
   /** Next sequence number: collectives under '', messages by direction and peer. */
   private readonly sequences = new Map<string, number>();
 
-  constructor(
-    readonly name: string,
-    private readonly id: number,
-    readonly members: readonly number[],
-    private readonly globalRank: number,
-    private readonly memory: MemorySize,
-    private readonly submitter: Submitter,
-  ) {
-    this.rank = members.indexOf(globalRank);
-    this.size = members.length;
+  constructor(options: CheckedCommunicatorOptions) {
+    this.options = options;
+    this.name = options.name;
+    this.members = [...options.members];
+    this.rank = options.members.indexOf(options.rank);
+    this.size = options.members.length;
   }
 
   allToAll(send: View, receive: View, options?: Submission): CommEvent {
@@ -143,10 +155,10 @@ export class LocalCommunicator implements Communicator {
     const stream = kind === 'send' || kind === 'receive' ? `${kind} ${draft.peer ?? 0}` : '';
     const sequence = this.sequences.get(stream) ?? 0;
     this.sequences.set(stream, sequence + 1);
-    return this.submitter.submit(
+    return this.options.submit(
       {
         kind,
-        communicator: this.id,
+        communicator: this.options.id,
         sequence,
         type: 'u8',
         reduction: 'sum',
@@ -182,7 +194,7 @@ export class LocalCommunicator implements Communicator {
     this.demand(
       view.type === 'f32' || view.type === 'i32',
       kind,
-      `the local backend reduces f32 and i32, not ${view.type}`,
+      `the ${this.options.backend} backend reduces f32 and i32, not ${view.type}`,
     );
   }
 
@@ -214,15 +226,15 @@ export class LocalCommunicator implements Communicator {
   private checkInside(kind: OperationKind, view: View): void {
     const bytes = elementBytes[view.type];
     this.demand(
-      view.byteOffset >= 0 && view.length >= 0 && view.byteOffset + view.length * bytes <= this.memory.bytes(),
+      view.byteOffset >= 0 && view.length >= 0 && view.byteOffset + view.length * bytes <= this.options.memory.bytes(),
       kind,
-      `the view of ${view.length} ${view.type} at byte ${view.byteOffset} lies outside the rank's memory of ${this.memory.bytes()} bytes`,
+      `the view of ${view.length} ${view.type} at byte ${view.byteOffset} lies outside the rank's memory of ${this.options.memory.bytes()} bytes`,
     );
     this.demand(view.byteOffset % bytes === 0, kind, `byte offset ${view.byteOffset} is not a multiple of ${bytes}`);
   }
 
   private demand(condition: boolean, kind: OperationKind, problem: string): void {
     if (condition) return;
-    throw new RangeError(`${kind} on communicator ${this.name}, rank ${this.globalRank}: ${problem}`);
+    throw new RangeError(`${kind} on communicator ${this.name}, rank ${this.options.rank}: ${problem}`);
   }
 }

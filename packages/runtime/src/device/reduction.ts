@@ -1,0 +1,2 @@
+/** How the elements of several ranks become one. */
+export type Reduction = 'sum' | 'max';
