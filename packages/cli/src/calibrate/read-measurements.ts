@@ -16,6 +16,7 @@ export interface MeasurementFlags {
   readonly ranks?: number;
   readonly nodes?: number;
   readonly op?: MeasuredOp;
+  readonly acceptWrong?: boolean;
   readonly system?: string;
   readonly systemByFile?: boolean;
   readonly cluster?: Cluster;
@@ -44,7 +45,7 @@ export function kindOf(text: string): Kind {
 export function readMeasurementFile(path: string, flags: MeasurementFlags = {}): FileReading {
   const text = readTextFile(path);
   const system = flags.systemByFile === true ? basename(path, extname(path)) : flags.system;
-  const { gpu, ranks, nodes, op, cluster } = flags;
+  const { gpu, ranks, nodes, op, acceptWrong, cluster } = flags;
   if (text.trim() === '') {
     throw new InputError('is empty', {
       file: path,
@@ -79,7 +80,7 @@ export function readMeasurementFile(path: string, flags: MeasurementFlags = {}):
         hint: 'add it to what is measured here with --merge',
       });
     case 'nccl-tests':
-      return readNcclTests(text, path, { gpu, ranks, nodes, op, system });
+      return readNcclTests(text, path, { gpu, ranks, nodes, op, acceptWrong, system });
   }
 }
 

@@ -16,6 +16,7 @@ export interface CalibrateFlags extends BackendOverrides {
   readonly ranks?: number;
   readonly nodes?: number;
   readonly op?: MeasuredOp;
+  readonly acceptWrong: boolean;
   readonly cluster?: string;
   readonly probe: boolean;
   readonly emulate?: number | 'auto';
@@ -65,6 +66,12 @@ export const readingFlags = {
     placeholder: 'count',
     brief: 'Nodes, for logs that do not say',
     optional: true,
+  },
+  acceptWrong: {
+    kind: 'boolean',
+    brief: 'Take tables whose results were wrong (#wrong, FAILED), too',
+    default: false,
+    withNegated: false,
   },
   op: {
     kind: 'parsed',

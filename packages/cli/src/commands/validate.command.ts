@@ -14,6 +14,7 @@ export interface ValidateFlags {
   readonly ranks?: number;
   readonly nodes?: number;
   readonly op?: MeasuredOp;
+  readonly acceptWrong: boolean;
 }
 
 export const validateCommand = buildCommand<ValidateFlags, string[], MontaContext>({

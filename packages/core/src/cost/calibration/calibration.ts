@@ -7,6 +7,7 @@
  *       "gpu": "H100 80GB HBM3", "system": "",           device as written; cluster or fabric, "" when there is one
  *       "library": "nccl 2.29.2", "op": "all_gather",    op: one of `measuredOps`
  *       "ranks": 8, "nodes": 1,                           nodes: null when not known
+ *       "groups": 8,                                      groups that ran at the same time; absent for one
  *       "basis": "measured", "addedError": 0,            or "derived", and the relative error that deriving adds
  *       "sources": ["collectives.csv:170-190"],
  *       "points": [[512, 1.01e-5], ...]                   [total bytes as nccl-tests counts, seconds], rising, times not falling
@@ -93,6 +94,7 @@ function readSeries(field: Field): Series {
     'op',
     'ranks',
     'nodes',
+    'groups',
     'basis',
     'addedError',
     'sources',
@@ -105,6 +107,7 @@ function readSeries(field: Field): Series {
   const ranks = map.need('ranks').integer({ min: 2 });
   const nodesField = map.get('nodes');
   const nodes = nodesField?.integer({ min: 1, max: ranks }) ?? null;
+  const groups = map.get('groups')?.integer({ min: 2 });
   const pointsField = map.need('points', 'pairs [bytes, seconds]');
   const points = pointsField.list(2).map((pair) => {
     const [bytes, seconds, more] = pair.list(2);
@@ -127,6 +130,7 @@ function readSeries(field: Field): Series {
     op: map.need('op').oneOf(measuredOps),
     ranks,
     nodes,
+    ...(groups === undefined ? {} : { groups }),
     basis: map.need('basis').oneOf(['measured', 'derived']),
     addedError: map.need('addedError').number({ min: 0 }),
     sources: map

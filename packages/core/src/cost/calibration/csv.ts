@@ -1,6 +1,6 @@
 /**
  * Comma-separated measurements, one a line, columns found by name. Needed: `op`, `size_bytes` (total buffer) and `time_us`, and the ranks as
- * `gpus` or `ranks`. Used when there: `gpu`, `nodes`, `system`, `library`, `source`, `notes` (a library version in the text), `kind`.
+ * `gpus` or `ranks`. Used when there: `gpu`, `nodes`, `groups` (that ran at the same time), `system`, `library`, `source`, `notes` (a library version in the text), `kind`.
  * Rows of other things (DeepEP) are counted and left out, those of a collective without size or time named.
  */
 import { InputError } from '../../units/index.js';
@@ -114,6 +114,7 @@ export function readMeasurementsCsv(text: string, fileName: string): CsvReading 
     };
     const version = /NCCL (\d[\w.]*)/u.exec(get('notes'))?.[1];
     const inPlace = names.includes('in_place_us') && get('in_place_us') !== '' ? number('in_place_us') : undefined;
+    const groups = names.includes('groups') && get('groups') !== '' ? number('groups') : 1;
     measurements.push({
       source: fileName,
       line,
@@ -124,6 +125,7 @@ export function readMeasurementsCsv(text: string, fileName: string): CsvReading 
       op,
       ranks: number(ranksName),
       nodes: get('nodes') === '' ? null : number('nodes'),
+      ...(groups > 1 ? { groups } : {}),
       bytes: number('size_bytes'),
       seconds: number('time_us') * 1e-6,
       ...(inPlace === undefined ? {} : { inPlaceSeconds: inPlace * 1e-6 }),
@@ -149,6 +151,7 @@ export function writeMeasurementsCsv(measurements: readonly Measurement[]): stri
       m.op,
       String(m.ranks),
       m.nodes === null ? '' : String(m.nodes),
+      m.groups === undefined ? '' : String(m.groups),
       m.gpu,
       m.system,
       m.library,
@@ -160,5 +163,5 @@ export function writeMeasurementsCsv(measurements: readonly Measurement[]): stri
       .map(quote)
       .join(','),
   );
-  return `op,ranks,nodes,gpu,system,library,size_bytes,time_us,in_place_us,source\n${lines.map((l) => `${l}\n`).join('')}`;
+  return `op,ranks,nodes,groups,gpu,system,library,size_bytes,time_us,in_place_us,source\n${lines.map((l) => `${l}\n`).join('')}`;
 }

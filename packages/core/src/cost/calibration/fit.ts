@@ -66,8 +66,8 @@ export function fitCalibration(measurements: readonly Measurement[]): Fit {
       if (row !== undefined) warnings.push(`${place(row)}: ${describeKey(row)} has one size only, left out`);
       continue;
     }
-    const { gpu, system, library, op, ranks, nodes } = row;
-    const key = { gpu, system, library, op, ranks, nodes };
+    const { gpu, system, library, op, ranks, nodes, groups } = row;
+    const key = { gpu, system, library, op, ranks, nodes, ...(groups === undefined ? {} : { groups }) };
     const series: Series = { ...key, basis: 'measured', addedError: 0, sources: sourcesOf(rows), points: knots };
     const curve = curveOf(series);
     const left = outliers.flatMap((i) => rows[i] ?? []);

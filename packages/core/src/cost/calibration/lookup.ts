@@ -100,7 +100,12 @@ export class CalibrationLookup implements CollectiveCurves {
     const key = this.#key(wanted);
     if (typeof key === 'string') return key;
     const { series } = this.calibration;
-    const exact = series.find((s) => sameKey(s, key) && s.nodes === key.nodes) ?? series.find((s) => sameKey(s, key));
+    // alone before several groups at once, a known number of nodes before an unknown one
+    const exact = series
+      .filter((s) => sameKey(s, key))
+      .sort(
+        (a, b) => (a.groups ?? 1) - (b.groups ?? 1) || Number(b.nodes === key.nodes) - Number(a.nodes === key.nodes),
+      )[0];
     if (exact !== undefined) {
       const from = `${describeKey(exact)}: ${exact.points.length} sizes from ${exact.sources.join(', ')}`;
       return {

@@ -31,8 +31,10 @@ export interface Measurement {
   readonly library: string;
   readonly op: MeasuredOp;
   readonly ranks: number;
-  /** Hosts; null when the file does not say. */
+  /** Hosts of one group; null when the file does not say. */
   readonly nodes: number | null;
+  /** How many groups of this shape ran at the same time (NCCL_TESTS_SPLIT); absent: this one alone. */
+  readonly groups?: number;
   /**
    * The total buffer, as nccl-tests counts it: for all_gather what a rank holds in the end, for reduce_scatter and all_to_all what it holds
    * in the beginning, for all_reduce, broadcast and send the one buffer. A rank's own piece is bytes / ranks in the first three.
@@ -59,7 +61,7 @@ export function parseOp(text: string): MeasuredOp | undefined {
   return spellings.get(
     text
       .toLowerCase()
-      .replace(/_perf$/u, '')
+      .replace(/_(?:perf|test)(?:[._-]\w+)*$/u, '')
       .replace(/[\s_-]/gu, ''),
   );
 }

@@ -1,6 +1,6 @@
 /** The JSON report of newer nccl-tests (`-J file`): one table, with its command line, devices and results. */
 import { InputError } from '../../units/index.js';
-import { parseOp } from './measurement.js';
+import { programOf, versionOf } from './nccl-log.js';
 import { elementSizes } from './nccl-table.js';
 import type { Heading, RankLine, ResultGroup, Row, Table } from './nccl-table.js';
 
@@ -33,8 +33,13 @@ export function jsonTable(source: string, fileName: string): Table {
       expected: 'a list of results',
     });
   }
-  return { line: 1, heading: headingOf(top), rows: results.map((result, i) => rowOf(result, i + 1)) };
+  const rows = results.map((result, i) => rowOf(result, i + 1));
+  const hostTimes = results.every((result) => hasOnlyHostTime(result.out_of_place));
+  return { line: 1, heading: headingOf(top), rows, hostTimes };
 }
+
+const hasOnlyHostTime = (value: unknown): boolean =>
+  isObject(value) && value.time === undefined && value.cpu_time !== undefined;
 
 function headingOf(top: Json): Heading {
   const config = isObject(top.config) ? top.config : {};
@@ -44,15 +49,21 @@ function headingOf(top: Json): Heading {
   const firstOnly = listed.every((d) => Number(d.rank) % perProcess === 0);
   const devices = listed.flatMap((d): RankLine[] =>
     Array.from({ length: firstOnly ? perProcess : 1 }, (_, i) => ({
+      line: 1,
       rank: Number(d.rank) + i,
+      group: Number(d.group) || 0,
+      device: (Number(d.device) || 0) + i,
       host: text(d.hostname),
       gpu: text(d.device_info),
     })),
   );
   const [program = ''] = list(top.args).map(text);
   const code = Number(top.nccl_version);
-  const version = `${Math.floor(code / 10000)}.${Math.floor(code / 100) % 100}.${code % 100}`;
-  return { command: parseOp(program.replace(/^.*\//u, '')), devices, ...(code >= 10000 ? { version } : {}) };
+  return {
+    ...programOf(program.replace(/^.*\//u, '')),
+    devices,
+    ...(code >= 10000 ? { library: `nccl ${versionOf(code)}` } : {}),
+  };
 }
 
 function rowOf(result: Json, line: number): Row {
@@ -76,5 +87,6 @@ function groupOf(value: unknown): ResultGroup | undefined {
   const algorithmGBs = Number(value.alg_bw);
   const busGBs = Number(value.bus_bw);
   if (![microseconds, algorithmGBs, busGBs].every(Number.isFinite)) return undefined;
-  return { microseconds, algorithmGBs, busGBs, wrong: value.nwrong === null ? 'N/A' : String(Number(value.nwrong)) };
+  const wrong = typeof value.nwrong === 'number' ? String(value.nwrong) : 'N/A';
+  return { microseconds, algorithmGBs, busGBs, wrong, error: undefined };
 }

@@ -3,22 +3,39 @@ import type { MeasuredOp } from './measurement.js';
 
 /** A line "Rank ... device" above a table. */
 export interface RankLine {
+  readonly line: number;
   readonly rank: number;
+  /** Colour of the communicator that the rank belongs to; 0 unless NCCL_TESTS_SPLIT is set. */
+  readonly group: number;
   readonly host: string;
+  /** Number of the device on its host. */
+  readonly device: number;
   readonly gpu: string;
 }
 
 /** What was said above a table. */
 export interface Heading {
+  /** The collective that the program measures. */
   readonly command?: MeasuredOp;
-  readonly version?: string;
+  /** A program of nccl-tests whose collective calibrations do not hold (`reduce_perf`). */
+  readonly foreign?: string;
+  /** As `nccl 2.29.2`. */
+  readonly library?: string;
   readonly devices: readonly RankLine[];
+  /** Line of a "..." among the rank lines. */
+  readonly elided?: number;
+  /** `NAME=VALUE` of the command line, by which runs of one log differ. */
+  readonly settings?: readonly string[];
 }
 
 export interface Table {
   readonly line: number;
   readonly heading: Heading;
   readonly rows: Row[];
+  /** The times are those of the host's launches (`-C`), not of the collective. */
+  readonly hostTimes: boolean;
+  /** Line below the table that says that results were wrong. */
+  readonly failed?: number;
 }
 
 /** Columns of a table, by position. */
@@ -34,6 +51,8 @@ export interface ResultGroup {
   readonly busGBs: number;
   /** `0`, a count of wrong elements, or `N/A`; undefined when there is no such column. */
   readonly wrong: string | undefined;
+  /** Old builds: the largest difference from the right result, rounding included. */
+  readonly error: string | undefined;
 }
 
 export interface Row {
@@ -65,12 +84,28 @@ export const elementSizes: ReadonlyMap<string, number> = new Map([
   ['double', 8],
 ]);
 
-/** Takes off what mpirun puts before every line (`[1,0]<stdout>:`, `[host:rank]`), and pdsh's or kubectl's `host: ` before a table line. */
+/** What launchers put before a line: `[1,0]<stdout>:`, `[host:rank]:`, MPICH's `[0]`, and pdsh's or kubectl's `host: ` before a table line. */
+const prefixes = [
+  /^\s*(\[\d+,\d+\]<std(?:out|err)>:)\s?/u,
+  /^\s*(\[[\w.-]+[,:]\d+\](?:<\w+>)?:)\s?/u,
+  /^\s*(\[\d+\])\s/u,
+  /^([\w.-]+:)\s+(?=#|\d+\s+\d+\s+\w)/u,
+];
+
+/**
+ * Takes off what a launcher puts before every line. A row that the program writes in pieces has the same text before each piece (MPICH): there it
+ * is taken out of the middle too.
+ */
 export function withoutPrefix(line: string): string {
-  return line
-    .replace(/^\s*\[\d+,\d+\]<std(?:out|err)>:\s?/u, '')
-    .replace(/^\s*\[[\w.-]+[,:]\d+\](?:<\w+>)?:\s?/u, '')
-    .replace(/^[\w.-]+:\s+(?=#|\d+\s+\d+\s+\w)/u, '');
+  let rest = line;
+  for (const pattern of prefixes) {
+    const found = pattern.exec(rest);
+    const [whole, text = ''] = found ?? [];
+    if (whole === undefined) continue;
+    rest = rest.slice(whole.length);
+    if (/^\s*\d/u.test(rest)) rest = rest.replaceAll(text, ' ');
+  }
+  return rest;
 }
 
 const spaced = (line: string): string[] =>
@@ -94,10 +129,15 @@ export function headerOf(line: string): Columns | undefined {
       .replace(/^#\s*/u, '')
       .replace(/\s*\(.*\)$/u, ''),
   );
-  if (!names.some((name) => name === 'time' || name === 'cputime')) return undefined;
+  if (!names.some(isTime)) return undefined;
   // what a scheduler puts before every line is no column
   return { names: separator === 'space' ? names.slice(names.indexOf('size')) : names, separator };
 }
+
+const isTime = (name: string): boolean => name === 'time' || name === 'cputime';
+
+/** Whether the durations in these columns are of the host's launches. */
+export const hasHostTimes = ({ names }: Columns): boolean => names.find(isTime) === 'cputime';
 
 /** Sum, max, none ...: a word where a number could stand. */
 const word = /^[a-z]\w*$/iu;
@@ -122,7 +162,7 @@ export function rowOf(line: string, columns: Columns, number: number): Row | und
     const index = names.indexOf(name);
     return index < 0 ? undefined : values[index];
   };
-  const starts = names.flatMap((name, i) => (name === 'time' || name === 'cputime' ? [i] : []));
+  const starts = names.flatMap((name, i) => (isTime(name) ? [i] : []));
   const groups = starts.map((first, i) => groupAt(names, values, first, starts[i + 1] ?? names.length));
   const cut = groups[0] === undefined;
   if (cut && !startsRow(names, values)) return undefined;
@@ -174,7 +214,7 @@ function groupAt(
   const algorithmGBs = Number(value('algbw'));
   const busGBs = Number(value('busbw'));
   if (![microseconds, algorithmGBs, busGBs].every(Number.isFinite)) return undefined;
-  return { microseconds, algorithmGBs, busGBs, wrong: value('wrong') ?? value('error') };
+  return { microseconds, algorithmGBs, busGBs, wrong: value('wrong'), error: value('error') };
 }
 
 /** The groups of a row that have values. */

@@ -193,7 +193,7 @@ describe('contradictions', () => {
   it('does not believe an all_reduce command above rows of another collective', () => {
     const { measurements, warnings } = readNcclTests(tableUnder('all_reduce_perf', 15 / 16), 'alltoall.txt');
     expect(measurements.every((m) => m.op === 'all_to_all')).toBe(true);
-    expect(warnings.join()).toMatch(/alltoall\.txt:19: the command says all_reduce, but busbw \/ algbw is 0\.937/u);
+    expect(warnings.join()).toMatch(/alltoall\.txt:19: the command says all_reduce, but .*it is 0\.937/u);
   });
 
   it('names a row whose bus bandwidth does not follow from its algorithm bandwidth', () => {

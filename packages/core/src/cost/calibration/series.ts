@@ -14,6 +14,8 @@ export interface SeriesKey {
   readonly ranks: number;
   /** Null when the measurements do not say. */
   readonly nodes: number | null;
+  /** Groups of this shape that ran at the same time; absent: one. */
+  readonly groups?: number;
 }
 
 export interface Series extends SeriesKey {
@@ -43,12 +45,13 @@ export function curveOf(series: Series): Curve {
 export function describeKey(key: SeriesKey): string {
   const nodes = key.nodes === null ? 'nodes not stated' : `${key.nodes} ${key.nodes === 1 ? 'node' : 'nodes'}`;
   const where = [key.library, key.system].filter((part) => part !== '').join(', ');
-  return `${key.gpu || 'unnamed device'} (${where}), ${key.op} over ${key.ranks} ranks on ${nodes}`;
+  const together = key.groups === undefined ? '' : `, ${key.groups} such groups at once`;
+  return `${key.gpu || 'unnamed device'} (${where}), ${key.op} over ${key.ranks} ranks on ${nodes}${together}`;
 }
 
 /** Equal for series that one curve may be fitted to. */
 export const keyText = (key: SeriesKey): string =>
-  [gpuKey(key.gpu), key.system, key.library, key.op, key.ranks, key.nodes ?? '?'].join('|');
+  [gpuKey(key.gpu), key.system, key.library, key.op, key.ranks, key.nodes ?? '?', key.groups ?? 1].join('|');
 
 /** The same device, cluster and library: what carrying from one rank count or collective to another needs. */
 export const sameHardware = (a: SeriesKey, b: SeriesKey): boolean =>
@@ -59,6 +62,7 @@ export const sameHardware = (a: SeriesKey, b: SeriesKey): boolean =>
  * the network that only the other crosses.
  */
 export function sameMake(a: SeriesKey, b: SeriesKey): boolean {
+  if (a.groups !== b.groups) return false;
   if (a.nodes === null || b.nodes === null) return a.nodes === b.nodes;
   if (a.nodes === 1 || b.nodes === 1) return a.nodes === b.nodes;
   return a.ranks / a.nodes === b.ranks / b.nodes;
