@@ -1,0 +1,90 @@
+/** CUDA's libraries, each opened when it is first asked for. */
+import { bindCublas, cublasName, type CublasLibrary } from './cublas.js';
+import { bindCublasLt, cublasLtName, type CublasLtLibrary } from './cublas-lt.js';
+import { bindCudnn, cudnnName, type CudnnLibrary } from './cudnn.js';
+import { bindDriver, driverName, type DriverLibrary } from './driver.js';
+import { bindNvrtc, nvrtcName, type NvrtcLibrary } from './nvrtc.js';
+import { bindNvtx, nvtxName, type NvtxLibrary } from './nvtx.js';
+import { bindRuntime, runtimeName, type RuntimeLibrary } from './runtime.js';
+import { openLibrary, type LibraryName, type NativeLibrary } from './search.js';
+
+export * from './calls.js';
+export * from './cublas.js';
+export * from './cublas-lt.js';
+export * from './cudnn.js';
+export * from './driver.js';
+export * from './nvrtc.js';
+export * from './nvtx.js';
+export * from './runtime.js';
+export * from './search.js';
+
+/** The bindings as one rank sees them: errors name the rank. A library that is missing is an `InputError` when it is first used. */
+export class CudaLibraries {
+  readonly #open: (name: LibraryName) => NativeLibrary;
+  readonly #rank: number | undefined;
+  readonly #bound = new Map<LibraryName, unknown>();
+
+  constructor(rank?: number, open: (name: LibraryName) => NativeLibrary = openLibrary) {
+    this.#rank = rank;
+    this.#open = open;
+  }
+
+  get runtime(): RuntimeLibrary {
+    return this.#library(runtimeName, bindRuntime);
+  }
+
+  get driver(): DriverLibrary {
+    return this.#library(driverName, bindDriver);
+  }
+
+  get nvrtc(): NvrtcLibrary {
+    return this.#library(nvrtcName, bindNvrtc);
+  }
+
+  get cublas(): CublasLibrary {
+    return this.#library(cublasName, bindCublas);
+  }
+
+  get cublasLt(): CublasLtLibrary {
+    return this.#library(cublasLtName, bindCublasLt);
+  }
+
+  /** cuDNN compiles by NVRTC and multiplies by cuBLASLt, which it looks for on the loader's path alone: both are opened before it. */
+  get cudnn(): CudnnLibrary {
+    return this.#library(cudnnName, (library, rank) => bindCudnn(library, rank), [nvrtcName, cublasLtName]);
+  }
+
+  /** Undefined where there is none: names of ranges are for profilers only. */
+  get nvtx(): NvtxLibrary | undefined {
+    try {
+      return this.#library(nvtxName, bindNvtx);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #library<T>(
+    name: LibraryName,
+    bind: (library: NativeLibrary, rank?: number) => T,
+    before: readonly LibraryName[] = [],
+  ): T {
+    let bound = this.#bound.get(name);
+    if (bound === undefined) {
+      for (const other of before) this.#open(other);
+      bound = bind(this.#open(name), this.#rank);
+      this.#bound.set(name, bound);
+    }
+    return bound as T;
+  }
+}
+
+/** Whether this machine has a CUDA device that can be used, and if not, why. */
+export function cudaAvailable(): { readonly devices: number; readonly reason?: string } {
+  try {
+    const cell = new Int32Array(1);
+    new CudaLibraries().runtime.cudaGetDeviceCount(cell);
+    return { devices: cell[0] };
+  } catch (error) {
+    return { devices: 0, reason: error instanceof Error ? error.message : String(error) };
+  }
+}
