@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { clusterPresets, countParameters, getModel, modelPresets, readCluster } from '@monta/core';
-import { monta } from './testing.js';
+import { monta } from '../testing/run-monta.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-app-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { InputError } from '@monta/core';
-import { monta } from './testing.js';
+import { monta } from '../testing/run-monta.js';
 import { describeFailure, fileError, Interrupted } from './errors.js';
 import { createStyle } from './output/style.js';
 

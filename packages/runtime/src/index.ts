@@ -3,8 +3,6 @@ export * from './device/gemm.js';
 export * from './device/cpu/index.js';
 export * from './comm/communicator.js';
 export { type FabricOptions } from './comm/local/fabric.js';
-export * from './comm/conformance.cases.js';
-export { hostAccess } from './comm/host-access.js';
 export * from './launch/index.js';
 export * from './transformer/index.js';
 export * from './moe/index.js';

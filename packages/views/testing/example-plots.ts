@@ -1,9 +1,9 @@
 /** Example plots: each exported function draws one. They are the gallery and the tests: every result is kept in `snapshots/`. */
 import { formatBytes, formatPercent, formatSeconds, Random } from '@monta/core';
-import { barChart } from '../src/plots/bar-chart.js';
-import { heatMap } from '../src/plots/heat-map.js';
-import { lineChart } from '../src/plots/line-chart.js';
-import { scatter } from '../src/plots/scatter.js';
+import { barChart } from '#views/plots/bar-chart.js';
+import { heatMap } from '#views/plots/heat-map.js';
+import { lineChart } from '#views/plots/line-chart.js';
+import { scatter } from '#views/plots/scatter.js';
 import { fallingLoss, settlingLoads } from './example-series.js';
 
 /** A noisy curve behind its smoothed one, a second evaluated now and then, and a level to beat. */

@@ -1,6 +1,6 @@
 /** A report that is invented from end to end: it shows the form of the page, and is what its tests draw. */
 import { Random } from '@monta/core';
-import type { RunReport, StrategyRun } from '../src/report/run-report.js';
+import type { RunReport, StrategyRun } from '#views/report/run-report.js';
 import { fallingLoss, settlingLoads } from './example-series.js';
 
 function strategy(

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { summarizeErrors } from '../bench/dispatch-report.js';
-import { monta, type Ran } from '../testing.js';
+import { monta, type Ran } from '../../testing/run-monta.js';
 import { parseChunks, parseEmulate } from './bench.command.js';
 
 const bench = (...inputs: string[]): Promise<Ran> => monta('bench', 'dispatch', ...inputs);

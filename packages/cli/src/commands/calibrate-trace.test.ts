@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getCluster, readPerfetto, type Measurement, type Span } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { monta } from '../testing.js';
+import { monta } from '../../testing/run-monta.js';
 import { readMeasurementFile } from '../calibrate/read-measurements.js';
 
 let folder = '';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readCalibration, writePerfetto, type Span } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { monta } from '../testing.js';
+import { monta } from '../../testing/run-monta.js';
 
 const fixtures = fileURLToPath(new URL('../../../core/src/cost/calibration/fixtures/', import.meta.url));
 const inside = readFileSync(join(fixtures, 'nccl-inside-node.csv'), 'utf8');

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readPerfetto, type Span } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { monta } from '../testing.js';
+import { monta } from '../../testing/run-monta.js';
 
 let folder = '';
 const file = (name: string): string => join(folder, name);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { monta } from '../testing.js';
+import { monta } from '../../testing/run-monta.js';
 
 const fixture = fileURLToPath(new URL('../../../../fixtures/hf/tiny-qwen3-moe', import.meta.url));
 

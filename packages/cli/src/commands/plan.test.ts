@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { monta, type Ran } from '../testing.js';
+import { monta, type Ran } from '../../testing/run-monta.js';
 
 const plan = (...inputs: string[]): Promise<Ran> => monta('plan', ...inputs);
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Span } from '@monta/core';
-import { monta, type Ran } from '../testing.js';
+import { monta, type Ran } from '../../testing/run-monta.js';
 import { ganttText, lettersOf } from './simulate-gantt.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-simulate-'));

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { TrainReport } from '@monta/runtime';
 import { readTrainConfig, trainConfigDocument, trainConfigFrom } from '../config/train-config.js';
-import { testsOverMpi } from '../../../runtime/src/comm/mpi/testing.js';
+import { testsOverMpi } from '../../../runtime/testing/hosts.js';
 import { stringify } from 'yaml';
 
 const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));

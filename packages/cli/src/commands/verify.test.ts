@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { testsOverMpi } from '../../../runtime/src/comm/mpi/testing.js';
-import { monta, type Ran } from '../testing.js';
+import { testsOverMpi } from '../../../runtime/testing/hosts.js';
+import { monta, type Ran } from '../../testing/run-monta.js';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../../../fixtures/hf/${name}`, import.meta.url));
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readTrainConfig, type TrainOverrides } from '../config/train-config.js';
-import { monta } from '../testing.js';
+import { monta } from '../../testing/run-monta.js';
 import { settingOf } from './setting.js';
 import { trialSize, type TriedStrategy } from './trial.js';
 

@@ -3,7 +3,7 @@ import { getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { allHalves, strategyName, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
-import { layoutOf } from '../schedule/testing.js';
+import { layoutOf } from '../../testing/strategies.js';
 import { alternativeEtps, chooseDispatch, withEtp, type Candidate, type Choice, type ChoiceOptions } from './choose.js';
 import { marginOver, reasons } from './explain.js';
 import { findFlips } from './flips.js';

@@ -4,7 +4,7 @@ import { costModel } from '../cost/index.js';
 import { completeModel } from '../model/index.js';
 import { trainingStep } from '../schedule/step.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
-import { layoutOf } from '../schedule/testing.js';
+import { layoutOf } from '../../testing/strategies.js';
 import { placeOf, simulate } from '../simulate/index.js';
 import { predictStep } from './predict-step.js';
 import { routedBinding } from './workload.js';

@@ -5,7 +5,7 @@ import { moeBackward } from './moe-backward.js';
 import { moeForward } from './moe-forward.js';
 import type { MoeShape } from './moe-shape.js';
 import type { Template } from './schedule.js';
-import { allStrategies } from './testing.js';
+import { allStrategies } from '../../testing/strategies.js';
 
 const counts = [1, 2, 3, 5];
 

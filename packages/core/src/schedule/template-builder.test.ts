@@ -3,7 +3,7 @@ import { rowsRegion, work } from './moe-shape.js';
 import { moeBackward } from './moe-backward.js';
 import { moeForward } from './moe-forward.js';
 import type { MoeShape } from './moe-shape.js';
-import { allStrategies, layoutOf } from './testing.js';
+import { allStrategies, layoutOf } from '../../testing/strategies.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
 
 const w = work('memory', 1, { bytes: 1 });

@@ -10,7 +10,7 @@ import {
   testCluster,
   testModel,
   testPlace,
-} from './test-jobs.js';
+} from '../../testing/simulate-jobs.js';
 import type { CollectiveName, Operation } from '../schedule/schedule.js';
 
 const cluster = testCluster(1, 4, { intra: 1 });

@@ -20,7 +20,7 @@ import {
   testCluster,
   testModel,
   testPlace,
-} from './test-jobs.js';
+} from '../../testing/simulate-jobs.js';
 
 /** The 2x70B case of the byte tables in moe-communication.md 2.2: T = h = 8192, k = 2, EP = E = 2, TP = 8. */
 const shape: MoeShape = {

@@ -5,7 +5,16 @@ import type { Cluster } from '../cluster/cluster.js';
 import { route, portsOf } from '../cluster/ports.js';
 import type { Binding, CollectiveName, Operation, Program, Template } from '../schedule/schedule.js';
 import { simulate } from './simulate.js';
-import { kernel, nodeOf, programOf, rowBytes, template, testCluster, testModel, testPlace } from './test-jobs.js';
+import {
+  kernel,
+  nodeOf,
+  programOf,
+  rowBytes,
+  template,
+  testCluster,
+  testModel,
+  testPlace,
+} from '../../testing/simulate-jobs.js';
 
 interface Item {
   readonly rank: number;

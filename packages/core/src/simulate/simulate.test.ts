@@ -19,7 +19,7 @@ import {
   testCluster,
   testModel,
   testPlace,
-} from './test-jobs.js';
+} from '../../testing/simulate-jobs.js';
 
 function run(
   cluster: Cluster,

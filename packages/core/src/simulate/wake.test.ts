@@ -10,7 +10,7 @@ import {
   testCluster,
   testModel,
   testPlace,
-} from './test-jobs.js';
+} from '../../testing/simulate-jobs.js';
 
 /** A kernel, an exchange, and two kernels after it, one by one. */
 function chain(wakeSeconds: number) {

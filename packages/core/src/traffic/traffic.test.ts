@@ -4,7 +4,7 @@ import { CountsBinding } from '../schedule/counts-binding.js';
 import { dispatchProgram } from '../schedule/dispatch-only.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { moeLayerProgram } from '../schedule/step.js';
-import { allStrategies, layoutOf } from '../schedule/testing.js';
+import { allStrategies, layoutOf } from '../../testing/strategies.js';
 import { Random } from '../units/random.js';
 import { traffic } from './traffic.js';
 

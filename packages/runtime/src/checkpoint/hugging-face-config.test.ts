@@ -1,7 +1,7 @@
 import { completeModel, readHfConfig, type ModelShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { huggingFaceConfig, withWeightType } from './hugging-face-config.js';
-import { configSchemas } from './testing-schemas.js';
+import { configSchemas } from '../../testing/checkpoint/schemas.js';
 
 const shape: ModelShape = {
   name: 'small',

@@ -20,7 +20,7 @@ import {
   readPlainly,
   sameBits,
   type PlainTensor,
-} from './testing.js';
+} from '../../testing/checkpoint/tensors.js';
 
 const fixtures = fileURLToPath(new URL('../../../../fixtures/hf/', import.meta.url));
 const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe'] as const;

@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { InputError, Random } from '@monta/core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { convertCheckpoint, openCheckpoint } from './convert.js';
-import { layoutOf, memorySource, randomTensors, readAll, sameBits, smallModel } from './testing.js';
+import {
+  layoutOf,
+  memorySource,
+  randomTensors,
+  readAll,
+  sameBits,
+  smallModel,
+} from '../../testing/checkpoint/tensors.js';
 import { writeTrainingState } from './training-state-writer.js';
 
 let folder = '';

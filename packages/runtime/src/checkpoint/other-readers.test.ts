@@ -1,4 +1,5 @@
 /** What training writes, read by packages that share no code with ours: bit-equal to the weights that the ranks hold. */
+import { builtTesting } from '../../testing/built.js';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,13 +7,13 @@ import { completeModel, readHfConfig, resolveLayout, type ModelShape } from '@mo
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { launchLocal } from '../launch/index.js';
 import { convertCheckpoint } from './convert.js';
-import type { ExportJob, ExportResult } from './export.worker.js';
+import type { ExportJob, ExportResult } from '../../testing/checkpoint/export.worker.js';
 import type { WeightType } from './hugging-face-config.js';
 import { toBfloat16, toFloat16 } from './safetensors-types.js';
 import { modelParameters } from './tensor-source.js';
-import { stepOf, type PlainTensor } from './testing.js';
-import { readAsHub, readNumbers } from './testing-readers.js';
-import { configSchemas } from './testing-schemas.js';
+import { stepOf, type PlainTensor } from '../../testing/checkpoint/tensors.js';
+import { readAsHub, readNumbers } from '../../testing/checkpoint/readers.js';
+import { configSchemas } from '../../testing/checkpoint/schemas.js';
 import { stepFolderName } from './training-state.js';
 
 const shape: ModelShape = {
@@ -83,7 +84,7 @@ describe.each(['mixtral', 'qwen3_moe', 'olmoe'] as const)('%s, trained on four r
     const [result] = (await launchLocal({
       ranks: 4,
       memoryBytes: 1 << 22,
-      workerModule: new URL('./export.worker.ts', import.meta.url),
+      workerModule: builtTesting('checkpoint/export.worker'),
       workerData,
     })) as ExportResult[];
     if (result === undefined) throw new Error('no rank returned');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { InputError } from '@monta/core';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { seededRandom } from '../transformer/testing.js';
+import { seededRandom } from '../../testing/numbers.js';
 import { SafetensorsFile, SafetensorsFolder, SafetensorsWriter, createSafetensorsFolder } from './safetensors.js';
 import type { TensorDeclaration } from './safetensors.js';
 import { fromBfloat16, fromFloat16, safetensorsBytes, toBfloat16, toFloat16 } from './safetensors-types.js';

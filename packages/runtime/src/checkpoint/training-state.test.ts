@@ -5,7 +5,7 @@ import { holdsParameter, worldSize, type Layout, type PartialLayout } from '@mon
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CpuMemory } from '../device/cpu/index.js';
 import { ParameterStore } from '../execute/index.js';
-import { LoneEndpoint } from '../execute/testing.js';
+import { LoneEndpoint } from '../../testing/execute/lone-rank.js';
 import { completeSteps, latestState, listSteps } from './checkpoints.js';
 import { convertCheckpoint } from './convert.js';
 import { realDisk, SaveError, type Disk } from './disk.js';
@@ -22,7 +22,7 @@ import {
   smallModel,
   stepOf,
   type Tensors,
-} from './testing.js';
+} from '../../testing/checkpoint/tensors.js';
 import { ownedShards, stepFolderName } from './training-state.js';
 import { TrainingStateFolder } from './training-state-reader.js';
 import { saveTrainingState, writeTrainingState } from './training-state-writer.js';

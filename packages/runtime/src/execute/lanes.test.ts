@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { CommEvent } from '../comm/communicator.js';
 import { compileTemplate } from './compile.js';
 import { Lanes } from './lanes.js';
-import { LoneEndpoint } from './testing.js';
+import { LoneEndpoint } from '../../testing/execute/lone-rank.js';
 
 /** Transfers end in the order in which somebody has to wait; the log shows what ran between. */
 class ScriptedEndpoint extends LoneEndpoint {

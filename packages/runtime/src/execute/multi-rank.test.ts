@@ -1,6 +1,6 @@
 /** Real jobs of 2, 4 and 8 ranks against one rank: the same losses, gradients and steps, whatever the layout and the dispatcher. */
 import { describe, expect, it } from 'vitest';
-import type { RankCase } from './multi-rank.worker-data.js';
+import type { RankCase } from '../../testing/execute/multi-rank-data.js';
 import {
   aloneCase,
   casesOf,
@@ -15,7 +15,7 @@ import {
   topOne,
   twinKey,
   type Named,
-} from './testing-cases.js';
+} from '../../testing/execute/rank-cases.js';
 
 /** AdamW with clipping: two steps, after which the weights must agree too. */
 const trained: Partial<RankCase> = {

@@ -4,12 +4,14 @@ import { readHfConfig, trainingStep, type Layout, type MoeModel, type StepShape 
 import { describe, expect, it } from 'vitest';
 import { SafetensorsFile } from '../checkpoint/safetensors.js';
 import { CpuMemory, createGemm } from '../device/cpu/index.js';
-import { readParameters, referenceStep, shiftLabels, type ParameterValues } from '../transformer/index.js';
-import { relativeError } from '../transformer/testing.js';
+import { readParameters, type ParameterValues } from '../../testing/transformer/reference-parameters.js';
+import { referenceStep } from '../../testing/transformer/reference.js';
+import { shiftLabels } from '../transformer/index.js';
+import { relativeError } from '../../testing/numbers.js';
 import { ParameterStore } from './parameter-store.js';
 import { initialTensor } from './initialise.js';
-import { fromReference, LoneEndpoint } from './testing.js';
-import { olmoe } from './testing-cases.js';
+import { fromReference, LoneEndpoint } from '../../testing/execute/lone-rank.js';
+import { olmoe } from '../../testing/execute/rank-cases.js';
 import { TrainingExecutor, type MicroBatch } from './training-executor.js';
 
 const fixtures = fileURLToPath(new URL('../../../../fixtures/hf/', import.meta.url));

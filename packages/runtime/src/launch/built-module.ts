@@ -4,8 +4,7 @@
  */
 export function builtModule(module: URL | string, base?: string | URL): URL {
   const url = new URL(module, base);
-  const cut = url.pathname.lastIndexOf('/src/');
-  if (cut >= 0) url.pathname = `${url.pathname.slice(0, cut)}/dist/${url.pathname.slice(cut + '/src/'.length)}`;
-  url.pathname = url.pathname.replace(/\.ts$/, '.js');
+  // The package's own `src`: the workspace may lie in a folder of that name.
+  url.pathname = url.pathname.replace(/^(.*\/packages\/[^/]+)\/src\//, '$1/dist/').replace(/\.ts$/, '.js');
   return url;
 }

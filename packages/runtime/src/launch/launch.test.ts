@@ -1,10 +1,11 @@
+import { builtTesting } from '../../testing/built.js';
 import { describe, expect, it } from 'vitest';
 import type { TransferRecord } from '../comm/communicator.js';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { RankFailure } from './failure.js';
-import type { LaunchTestData } from './launch.worker.js';
+import type { LaunchTestData } from '../../testing/launch/launch.worker.js';
 
-const workerModule = new URL('./launch.worker.ts', import.meta.url);
+const workerModule = builtTesting('launch/launch.worker');
 
 function launch(
   behaviour: LaunchTestData['behaviour'],

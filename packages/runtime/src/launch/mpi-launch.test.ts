@@ -3,16 +3,16 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { TransferRecord } from '../comm/communicator.js';
-import { testsOverMpi } from '../comm/mpi/testing.js';
-import { builtModule } from './built-module.js';
+import { testsOverMpi } from '../../testing/hosts.js';
+import { builtTesting } from '../../testing/built.js';
 import { RankFailure } from './failure.js';
-import type { LaunchTestData } from './launch.worker.js';
+import type { LaunchTestData } from '../../testing/launch/launch.worker.js';
 import { Hub, type HubEvent } from './mpi-hub.js';
 import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
 import { MpirunNotes } from './mpi-notes.js';
 import { mpirunArguments, parseHosts } from './mpi-options.js';
 
-const workerModule = new URL('./launch.worker.ts', import.meta.url);
+const workerModule = builtTesting('launch/launch.worker');
 
 function launch(
   behaviour: LaunchTestData['behaviour'],
@@ -122,7 +122,7 @@ describe.runIf(testsOverMpi)('launchMpi', () => {
 });
 
 function run(...behaviour: string[]): { status: number | null; stdout: string; stderr: string } {
-  const main = builtModule('./mpi-direct.main.ts', import.meta.url).pathname;
+  const main = builtTesting('launch/mpi-direct.main').pathname;
   const command = mpirunArguments({
     ranks: 3,
     lostAfterSeconds: 15,

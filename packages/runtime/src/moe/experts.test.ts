@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { Elementwise } from '../device/cpu/elementwise.js';
 import { CpuMemory } from '../device/cpu/memory.js';
 import { referenceGemm } from '../device/cpu/gemm-reference.js';
-import { Tape, linear, matrix, swiglu } from '../transformer/reference-tape.js';
-import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../transformer/testing.js';
+import { Tape, linear, matrix, swiglu } from '../../testing/transformer/reference-tape.js';
+import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
 import {
   chunkSegments,
   expertActivation,

@@ -1,7 +1,7 @@
 import { chunkRows } from '@monta/core';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../transformer/testing.js';
+import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
 import {
   addRows,
   blockStarts,

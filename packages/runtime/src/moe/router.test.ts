@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../transformer/testing.js';
+import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
 import { addAuxiliaryStatistics, auxiliaryGradient, auxiliaryLoss } from './auxiliary-loss.js';
 import { dropByProbability, expertCapacity } from './capacity.js';
 import { routerBackward, routerSoftmax, routerTopK } from './router.js';

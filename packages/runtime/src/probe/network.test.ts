@@ -7,7 +7,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Bytes } from '../device/cpu/bytes.js';
 import { FabricEngine } from '../comm/local/fabric.js';
-import { endTimes, partyOf } from '../comm/local/testing.js';
+import { endTimes, partyOf } from '../../testing/comm/turned-clock.js';
 import { easyTimeScale, probeNetwork } from './network.js';
 import { probeLinks, shortest } from './network-links.js';
 import type { Experiment } from './network-experiment.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getModel, namedStrategies, Random, resolveLayout, type Strategy } from '@monta/core';
 import { afterAll, expect, it } from 'vitest';
-import { testOptimizer } from './testing.js';
+import { testOptimizer } from '../../testing/train/optimizer.js';
 import { train } from './train.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-agree-'));

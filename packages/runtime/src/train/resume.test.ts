@@ -18,12 +18,12 @@ import { fileURLToPath } from 'node:url';
 import { completeModel, Random, resolveLayout, type PartialLayout } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { convertCheckpoint, latestState, listSteps, stepFolderName, TrainingStateFolder } from '../checkpoint/index.js';
-import { readAll, sameBits } from '../checkpoint/testing.js';
-import { builtModule } from '../launch/built-module.js';
+import { readAll, sameBits } from '../../testing/checkpoint/tensors.js';
+import { builtTesting } from '../../testing/built.js';
 import type { CheckpointPlan, TrainJob, TrainReport } from './job.js';
 import { prepareStart, type TrainStart } from './start.js';
 import { train as startTraining } from './train.js';
-import { testOptimizer } from './testing.js';
+import { testOptimizer } from '../../testing/train/optimizer.js';
 
 let folder = '';
 let made = 0;
@@ -235,7 +235,7 @@ describe('resume', { timeout: 240_000 }, () => {
   });
 });
 
-const script = fileURLToPath(builtModule('./resume.worker.ts', import.meta.url));
+const script = fileURLToPath(builtTesting('train/resume.worker'));
 
 /**
  * Runs a job in a child process until it ends or, after so many reports and milliseconds, is killed. `fileBlocks`: how many blocks of 512

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { getCluster, getModel, namedStrategies, resolveLayout, type Strategy } from '@monta/core';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { TrainJob } from './job.js';
-import { testOptimizer } from './testing.js';
+import { testOptimizer } from '../../testing/train/optimizer.js';
 import { tryStrategies } from './try-strategies.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-try-'));

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { adamWStep } from './adam-w.js';
 import { clippingFactor, sumOfSquares } from './gradient-norm.js';
 import { learningRateAt } from './learning-rate.js';
-import { randomArray, relativeError, seededRandom } from './testing.js';
+import { randomArray, relativeError, seededRandom } from '../../testing/numbers.js';
 
 const settings = { learningRate: 3e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 };
 

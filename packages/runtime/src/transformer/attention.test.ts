@@ -3,8 +3,8 @@ import { referenceGemm } from '../device/cpu/gemm-reference.js';
 import { attentionBackward, attentionForward, attentionScratch } from './attention.js';
 import type { AttentionShape } from './attention.js';
 import { headShare } from './head-share.js';
-import { Tape, attention, matrix } from './reference-tape.js';
-import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from './testing.js';
+import { Tape, attention, matrix } from '../../testing/transformer/reference-tape.js';
+import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
 
 function buffers(shape: AttentionShape, seed: number) {
   const random = seededRandom(seed);

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { clampBackward, clampForward } from './clamp.js';
-import { Tape, clamp, matrix } from './reference-tape.js';
+import { Tape, clamp, matrix } from '../../testing/transformer/reference-tape.js';
 
 it('clamping agrees with the plain loops, at the limits too', () => {
   const x = Float32Array.of(-3, -2, -0.5, 0, 1.5, 2, 2.5);

@@ -8,8 +8,8 @@ import {
   shiftLabels,
 } from './cross-entropy.js';
 import { embeddingBackward, embeddingForward } from './embedding.js';
-import { Tape, embedding, matrix } from './reference-tape.js';
-import { randomArray, relativeError, seededRandom } from './testing.js';
+import { Tape, embedding, matrix } from '../../testing/transformer/reference-tape.js';
+import { randomArray, relativeError, seededRandom } from '../../testing/numbers.js';
 
 /** Vocabulary rows of rank `rank` of `ranks`, as even as can be. */
 function shareOf(vocabulary: number, ranks: number, rank: number) {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { exponential } from './exponential.js';
-import { seededRandom } from './testing.js';
+import { seededRandom } from '../../testing/numbers.js';
 
 it('agrees with Math.exp to better than float32, over its whole range', () => {
   const random = seededRandom(1);

@@ -11,5 +11,3 @@ export * from './cross-entropy.js';
 export * from './adam-w.js';
 export * from './learning-rate.js';
 export * from './gradient-norm.js';
-export * from './reference.js';
-export * from './reference-parameters.js';

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { referenceGemm } from '../device/cpu/gemm-reference.js';
 import { addBias, biasGrad, linearForward, linearInputGrad, linearWeightGrad } from './linear.js';
-import { Tape, linear, matrix } from './reference-tape.js';
-import { randomArray, relativeError, seededRandom } from './testing.js';
+import { Tape, linear, matrix } from '../../testing/transformer/reference-tape.js';
+import { randomArray, relativeError, seededRandom } from '../../testing/numbers.js';
 
 it.each([
   [5, 7, 3],

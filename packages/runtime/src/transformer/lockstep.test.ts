@@ -4,10 +4,10 @@ import { completeModel, readHfConfig } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { SafetensorsFile } from '../checkpoint/safetensors-reader.js';
 import { CpuMemory, createWasmGemm, referenceGemm } from '../device/cpu/index.js';
-import { referenceStep } from './reference.js';
-import { parameterShapes, readParameters } from './reference-parameters.js';
-import { randomArray, relativeError, seededRandom } from './testing.js';
-import { Lockstep } from './testing-lockstep.js';
+import { referenceStep } from '../../testing/transformer/reference.js';
+import { parameterShapes, readParameters } from '../../testing/transformer/reference-parameters.js';
+import { randomArray, relativeError, seededRandom } from '../../testing/numbers.js';
+import { Lockstep } from '../../testing/transformer/lockstep.js';
 
 /** Largest absolute difference. */
 const difference = (a: ArrayLike<number>, b: Float32Array): number =>

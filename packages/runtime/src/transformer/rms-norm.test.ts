@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { Tape, matrix, rmsNorm } from './reference-tape.js';
+import { Tape, matrix, rmsNorm } from '../../testing/transformer/reference-tape.js';
 import { rmsNormBackward, rmsNormForward } from './rms-norm.js';
 import { splitNormApply, splitNormBackward, splitNormDot, splitNormSquares } from './split-norm.js';
-import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from './testing.js';
+import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
 
 const epsilon = 1e-5;
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Tape, matrix, rope } from './reference-tape.js';
+import { Tape, matrix, rope } from '../../testing/transformer/reference-tape.js';
 import { ropeBackward, ropeForward, ropeTable } from './rope.js';
-import { randomArray, relativeError, seededRandom, weightedSum } from './testing.js';
+import { randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
 
 describe('rope', () => {
   it('agrees with the plain loops, forward and backward', () => {

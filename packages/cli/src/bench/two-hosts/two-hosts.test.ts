@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { builtModule } from '@monta/runtime';
-import { testsOnTwoHosts } from '../../../../runtime/src/comm/mpi/testing.js';
+import { testsOnTwoHosts } from '../../../../runtime/testing/hosts.js';
 import { summarizeChoices } from './report.js';
 import type { CaseResult, TwoHostsResult, Way } from './types.js';
 

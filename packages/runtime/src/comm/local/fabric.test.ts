@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Bytes } from '../../device/cpu/bytes.js';
 import { FabricEngine, type FabricOptions } from './fabric.js';
 import type { Operation, OperationKind } from '../operation.js';
-import { endTimes, partyOf } from './testing.js';
+import { endTimes, partyOf } from '../../../testing/comm/turned-clock.js';
 
 type Tier = Cluster['tiers'][number];
 const tier = (changes: Partial<Tier>): Tier => ({

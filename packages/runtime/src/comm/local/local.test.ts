@@ -1,10 +1,11 @@
 import type { Cluster } from '@monta/core';
 import type { FabricOptions } from './fabric.js';
-import type { CaseReport } from '../conformance.cases.js';
-import { describeConformance, type ConformanceLauncher } from '../conformance.js';
+import type { CaseReport } from '../../../testing/comm/conformance-cases.js';
+import { builtTesting } from '../../../testing/built.js';
+import { describeConformance, type ConformanceLauncher } from '../../../testing/comm/conformance.js';
 import { launchLocal } from '../../launch/launch-local.js';
 
-const workerModule = new URL('./conformance.worker.ts', import.meta.url);
+const workerModule = builtTesting('comm/conformance.worker');
 
 const launcher =
   (fabric?: FabricOptions): ConformanceLauncher =>

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { CommunicationError } from '../communication-error.js';
 import type { Operation } from '../operation.js';
 import { Matching, type ReadyOperation } from './matching.js';
-import { operationOf } from './testing.js';
+import { operationOf } from '../../../testing/comm/turned-clock.js';
 
 const buffer = { byteOffset: 0, length: 8 };
 const operation = (changes: Partial<Operation>): Operation =>

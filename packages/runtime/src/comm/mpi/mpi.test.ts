@@ -1,14 +1,15 @@
 import { describe } from 'vitest';
-import { describeConformance, type ConformanceLauncher } from '../conformance.js';
-import type { CaseReport } from '../conformance.cases.js';
+import { builtTesting } from '../../../testing/built.js';
+import { describeConformance, type ConformanceLauncher } from '../../../testing/comm/conformance.js';
+import type { CaseReport } from '../../../testing/comm/conformance-cases.js';
 import { launchMpi } from '../../launch/mpi-launch.js';
-import { testsOverMpi } from './testing.js';
+import { testsOverMpi } from '../../../testing/hosts.js';
 
 const launcher: ConformanceLauncher = (ranks, onReport) =>
   launchMpi({
     ranks,
     memoryBytes: 16 << 20,
-    workerModule: new URL('./conformance.worker.ts', import.meta.url),
+    workerModule: builtTesting('comm/conformance.worker'),
     trace: ranks % 2 === 0,
     onMessage: (rank, message) => onReport(rank, message as CaseReport),
   });

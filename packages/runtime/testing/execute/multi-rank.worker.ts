@@ -1,0 +1,34 @@
+/** A rank of the executor's tests: runs every case on its layout, rank 0 returns losses and gathered gradients. */
+import { createGemm } from '#runtime/device/cpu/index.js';
+import { runRank } from '#runtime/launch/index.js';
+import { caseTensor, type CaseResult, type RankCase } from './multi-rank-data.js';
+import { ParameterStore } from '#runtime/execute/parameter-store.js';
+import { TrainingExecutor } from '#runtime/execute/training-executor.js';
+
+runRank<{ readonly cases: readonly RankCase[] }>(({ rank, endpoint, memory, data }) => {
+  const gemm = createGemm(memory, { prefer: 'wasm' });
+  return data.cases.map((given): CaseResult => {
+    const mark = memory.mark();
+    const { step } = given;
+    const parameters = new ParameterStore(step, rank, memory);
+    parameters.load((name) => caseTensor(given, parameters.list, name));
+    const executor = new TrainingExecutor({ step, endpoint, memory, gemm, parameters });
+    const { tp, dp } = step.layout;
+    const own = given.batches[Math.floor(rank / tp) % dp];
+    const evaluation = executor.evaluate(own[0]).loss;
+    const results = Array.from({ length: given.steps ?? 1 }, (_, i) =>
+      executor.trainStep(own, {
+        targets: given.targets,
+        number: i + 1,
+        ...(given.optimizer === undefined ? {} : { optimizer: given.optimizer }),
+      }),
+    );
+    const names = parameters.list.map(({ name }) => name);
+    const gradients = parameters.gather(names, 'gradient', endpoint);
+    const weights =
+      given.optimizer === undefined ? new Map<string, Float32Array>() : parameters.gather(names, 'weight', endpoint);
+    const result = { name: given.name, results, evaluation, gradients, weights };
+    memory.release(mark);
+    return rank === 0 ? result : { ...result, gradients: new Map(), weights: new Map() };
+  });
+});

@@ -1,0 +1,200 @@
+/** Cases of the multi-rank tests: tiny random models, layouts and dispatchers, and how results are compared. */
+import {
+  completeModel,
+  parameters,
+  Random,
+  unsupportedStrategy,
+  type Layout,
+  type ModelShape,
+  type StepShape,
+  type Strategy,
+} from '@monta/core';
+import { launchLocal } from '#runtime/launch/index.js';
+import { shiftLabels } from '#runtime/transformer/index.js';
+import { parameterShapes } from '../transformer/reference-parameters.js';
+import { referenceStep } from '../transformer/reference.js';
+import { relativeError } from '../numbers.js';
+import { builtTesting } from '../built.js';
+import { caseTensor, type CaseResult, type RankCase } from './multi-rank-data.js';
+import { fromReference } from './lone-rank.js';
+
+const workerModule = builtTesting('execute/multi-rank.worker');
+
+const shape: ModelShape = {
+  name: 'test',
+  family: 'qwen3_moe',
+  hiddenSize: 16,
+  layers: 2,
+  attentionHeads: 4,
+  keyValueHeads: 2,
+  headDim: 6,
+  vocabSize: 29,
+  experts: 8,
+  topK: 3,
+  expertFfn: 8,
+  denseFfn: 12,
+  auxLossCoefficient: 0.05,
+  qkNorm: 'perHead',
+};
+export const model = completeModel(shape);
+export const olmoe = completeModel({
+  ...shape,
+  family: 'olmoe',
+  qkNorm: 'allHeads',
+  normTopK: false,
+  moeLayers: [false, true],
+  attentionBias: 'all',
+});
+
+export const mixtral = completeModel({ ...shape, family: 'mixtral', qkNorm: 'none', tieEmbeddings: true, topK: 2 });
+export const topOne = completeModel({
+  ...shape,
+  topK: 1,
+  normTopK: false,
+  window: { kind: 'sliding', tokens: 3, layers: [true, false] },
+});
+
+export const layoutOf = (part: Partial<Layout>): Layout => {
+  const all = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, sequenceParallel: false, ...part };
+  const etp = part.etp ?? all.tp;
+  return { ...all, etp, edp: (all.tp * all.dp) / (etp * all.ep) };
+};
+
+export const strategyOf = (
+  dispatch: Strategy['dispatch'],
+  combine: Strategy['combine'],
+  forward: number,
+  backward: number,
+): Strategy => ({ dispatch, combine, chunks: { forward, backward } });
+
+const everyStrategy = (['sliced', 'duplicated'] as const).flatMap((dispatch) =>
+  (['sliced', 'duplicated', 'scattered'] as const).map((combine, i) =>
+    strategyOf(dispatch, combine, 1 + (i % 3), 3 - (i % 3)),
+  ),
+);
+
+export interface Named {
+  readonly name: string;
+  readonly step: StepShape;
+  readonly more: Partial<RankCase>;
+}
+
+const describeLayout = ({ tp, dp, ep, etp, edp, sequenceParallel }: Layout): string =>
+  `tp${tp} dp${dp} ep${ep} etp${etp} edp${edp}${sequenceParallel ? ' sp' : ''}`;
+const describeStrategy = ({ dispatch, combine, chunks }: Strategy): string =>
+  `${dispatch}+${combine} ${chunks.forward}/${chunks.backward}`;
+
+/** One layout with every given strategy that serves it. */
+export function casesOf(
+  layout: Layout,
+  what = '',
+  changes: Partial<StepShape> = {},
+  more: Partial<RankCase> = {},
+  strategies = everyStrategy,
+): Named[] {
+  return strategies
+    .filter((strategy) => unsupportedStrategy(strategy, { layout }) === undefined)
+    .map((strategy) => ({
+      name: `${describeLayout(layout)}, ${describeStrategy(strategy)} ${what}`,
+      step: { model, layout, sequence: 7, sequences: 2, microBatches: 1, dtype: 'f32', strategy, ...changes },
+      more,
+    }));
+}
+
+/** Ids of all replicas and micro-batches; one global batch for every layout with the same dp. */
+export function rankCase({ name, step, more }: Named): RankCase {
+  const random = new Random(17);
+  const tokens = step.sequence * step.sequences;
+  let targets = 0;
+  const batches = Array.from({ length: step.layout.dp }, () =>
+    Array.from({ length: step.microBatches }, () => {
+      const ids = Int32Array.from({ length: tokens }, () => random.integer(step.model.vocabSize));
+      const shifted = new Int32Array(tokens);
+      targets += shiftLabels(ids, step.sequences, step.sequence, shifted);
+      return { ids, targets: shifted };
+    }),
+  );
+  return { name, step, batches, targets, seed: 5, deviation: 0.25, ...more };
+}
+
+/** The same work on one rank: replicas become sequences of one micro-batch. */
+export function aloneCase(given: RankCase): RankCase {
+  const { step, batches } = given;
+  const joined = Array.from({ length: step.microBatches }, (_, m) => {
+    const part = (kind: 'ids' | 'targets') => Int32Array.from(batches.flatMap((replica) => [...replica[m][kind]]));
+    return { ids: part('ids'), targets: part('targets') };
+  });
+  return {
+    ...given,
+    step: {
+      ...step,
+      layout: layoutOf({}),
+      sequences: step.sequences * step.layout.dp,
+      strategy: strategyOf('sliced', 'scattered', 1, 1),
+    },
+    batches: [joined],
+  };
+}
+
+/** Cases with the same work on one rank. */
+export const twinKey = (given: RankCase): string =>
+  JSON.stringify({ ...given, name: '', step: { ...aloneCase(given).step } });
+
+/** Runs cases one after another in one job; what rank 0 returned. `maximumMemoryBytes` of each rank. */
+export async function run(
+  ranks: number,
+  cases: readonly RankCase[],
+  maximumMemoryBytes = 1 << 30,
+): Promise<CaseResult[]> {
+  const memory = { memoryBytes: Math.min(8 << 20, maximumMemoryBytes), maximumMemoryBytes };
+  const [first] = await launchLocal({ ranks, ...memory, workerModule, workerData: { cases } });
+  return first as CaseResult[];
+}
+
+export function compare(actual: CaseResult, expected: CaseResult): string[] {
+  const wrong: string[] = [];
+  const near = (what: string, a: number, b: number, tolerance: number): void => {
+    if (!(Math.abs(a - b) < tolerance)) wrong.push(`${actual.name}: ${what} ${a}, expected ${b}`);
+  };
+  near('evaluation', actual.evaluation, expected.evaluation, 1e-5);
+  actual.results.forEach((result, i) => {
+    near(`loss of step ${i + 1}`, result.loss, expected.results[i].loss, 1e-5);
+    near('auxiliary loss', result.auxiliaryLoss, expected.results[i].auxiliaryLoss, 1e-5);
+    near('norm', result.gradientNorm, expected.results[i].gradientNorm, 1e-5 * (1 + expected.results[i].gradientNorm));
+  });
+  for (const kind of ['gradients', 'weights'] as const)
+    for (const [name, tensor] of expected[kind]) {
+      const error = relativeError(actual[kind].get(name) ?? [], tensor);
+      if (!(error < 1e-4)) wrong.push(`${actual.name}: ${kind} of ${name} differ by ${error}`);
+    }
+  return wrong;
+}
+
+/** What differs between a case's first step on real ranks and the float64 reference on all its sequences at once. */
+export function compareToReference(actual: CaseResult, given: RankCase): { wrong: string[]; dropped: boolean } {
+  const { step } = given;
+  const list = parameters(step.model, step.layout);
+  const values = new Map(
+    parameterShapes(step.model).map(({ name, shape }) => [
+      name,
+      new Float64Array(shape.reduce((product, length) => product * length, 1)),
+    ]),
+  );
+  for (const { name } of list) fromReference(step.model, values, name).set(caseTensor(given, list, name));
+  const ids = aloneCase(given).batches[0][0].ids;
+  const slice = step.sequence * step.sequences;
+  const options = step.capacityFactor === undefined ? {} : { capacity: { factor: step.capacityFactor, slice } };
+  const expected = referenceStep(step.model, values, ids, ids, step.sequence, options);
+  const dropless = referenceStep(step.model, values, ids, ids, step.sequence);
+  const wrong: string[] = [];
+  const [result] = actual.results;
+  for (const name of ['loss', 'crossEntropy', 'auxiliaryLoss', 'gradientNorm'] as const)
+    if (!(Math.abs(result[name] - expected[name]) < 1e-5 * (1 + expected[name])))
+      wrong.push(`${given.name}: ${name} ${result[name]}, expected ${expected[name]}`);
+  for (const { name } of list) {
+    const reference = fromReference(step.model, expected.gradients, name);
+    const error = relativeError(actual.gradients.get(name) ?? [], reference);
+    if (!(error < 1e-4)) wrong.push(`${given.name}: gradient of ${name} differs by ${error}`);
+  }
+  return { wrong, dropped: Math.abs(dropless.loss - expected.loss) > 1e-4 };
+}

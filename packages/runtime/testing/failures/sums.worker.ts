@@ -1,0 +1,29 @@
+/** A rank of the failure suite: sums until rank 0 says that it is enough, and checks every sum. */
+import { runRank } from '#runtime/launch/index.js';
+
+export interface FailureJob {
+  readonly seconds: number;
+}
+
+const elements = 1 << 14;
+
+runRank<FailureJob>(({ rank, size, endpoint, memory, data, report }) => {
+  const world = endpoint.communicator(
+    'world',
+    Array.from({ length: size }, (_, index) => index),
+    'inter',
+  );
+  const view = memory.allocateView('f32', elements);
+  const sums = memory.f32(view);
+  report({ pid: process.pid });
+  const until = endpoint.now() + data.seconds;
+  for (let step = 1; ; step++) {
+    sums.fill(rank + step);
+    sums[0] = rank === 0 && endpoint.now() > until ? 1 : 0;
+    endpoint.wait(world.allReduce(view, { label: `step ${step}` }));
+    const expected = size * step + (size * (size - 1)) / 2;
+    const wrong = sums.subarray(1).findIndex((sum) => sum !== expected);
+    if (wrong >= 0) throw new Error(`step ${step}: element ${wrong + 1} is ${sums[wrong + 1]}, expected ${expected}`);
+    if (sums[0] === 1) return step;
+  }
+});

@@ -1,0 +1,102 @@
+/** The reference's parameters: which there are, and how they are read from a Hugging Face folder. */
+import type { MoeModel } from '@monta/core';
+import { SafetensorsFolder } from '#runtime/checkpoint/safetensors-folder.js';
+
+/** Values or gradients by name, flattened. */
+export type ParameterValues = ReadonlyMap<string, Float64Array>;
+
+export interface ParameterShape {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+export function layerName(layer: number, name: string): string {
+  return `model.layers.${layer}.${name}`;
+}
+
+/** Names and shapes as the model has them in memory: experts fused, the router `mlp.gate.weight` in every family. */
+export function parameterShapes(model: MoeModel): ParameterShape[] {
+  const { hiddenSize: hidden, headDim, experts, expertFfn } = model;
+  const q = model.attentionHeads * headDim;
+  const kv = model.keyValueHeads * headDim;
+  const shapes: ParameterShape[] = [{ name: 'model.embed_tokens.weight', shape: [model.vocabSize, hidden] }];
+  const add = (layer: number, name: string, ...shape: number[]): void => {
+    shapes.push({ name: layerName(layer, name), shape });
+  };
+  for (let layer = 0; layer < model.layers; layer++) {
+    add(layer, 'input_layernorm.weight', hidden);
+    add(layer, 'self_attn.q_proj.weight', q, hidden);
+    add(layer, 'self_attn.k_proj.weight', kv, hidden);
+    add(layer, 'self_attn.v_proj.weight', kv, hidden);
+    add(layer, 'self_attn.o_proj.weight', hidden, q);
+    if (model.attentionBias !== 'none') {
+      add(layer, 'self_attn.q_proj.bias', q);
+      add(layer, 'self_attn.k_proj.bias', kv);
+      add(layer, 'self_attn.v_proj.bias', kv);
+    }
+    if (model.attentionBias === 'all') add(layer, 'self_attn.o_proj.bias', hidden);
+    if (model.qkNorm !== 'none') {
+      const whole = model.qkNorm === 'allHeads';
+      add(layer, 'self_attn.q_norm.weight', whole ? q : headDim);
+      add(layer, 'self_attn.k_norm.weight', whole ? kv : headDim);
+    }
+    add(layer, 'post_attention_layernorm.weight', hidden);
+    if (model.moeLayers[layer]) {
+      add(layer, 'mlp.gate.weight', experts, hidden);
+      add(layer, 'mlp.experts.gate_up_proj', experts, 2 * expertFfn, hidden);
+      add(layer, 'mlp.experts.down_proj', experts, hidden, expertFfn);
+    } else {
+      add(layer, 'mlp.gate_proj.weight', model.denseFfn, hidden);
+      add(layer, 'mlp.up_proj.weight', model.denseFfn, hidden);
+      add(layer, 'mlp.down_proj.weight', hidden, model.denseFfn);
+    }
+  }
+  shapes.push({ name: 'model.norm.weight', shape: [hidden] });
+  if (!model.tieEmbeddings) shapes.push({ name: 'lm_head.weight', shape: [model.vocabSize, hidden] });
+  return shapes;
+}
+
+/** Reads a folder's weights; throws InputError when a tensor is missing or has another shape than the config says. */
+export function readParameters(model: MoeModel, folder: string): Map<string, Float64Array> {
+  const source = SafetensorsFolder.open(folder);
+  const read = (name: string, shape: readonly number[]): Float32Array => {
+    const out = new Float32Array(source.info(name, shape).elements);
+    source.readFloat32(name, out);
+    return out;
+  };
+  const mixtral = model.family === 'mixtral';
+  /** The tensors whose data, one after another, make up a fused parameter. */
+  const partsOf = (name: string, shape: readonly number[]): ParameterShape[] => {
+    const prefix = name.slice(0, name.lastIndexOf('.mlp.'));
+    const block = `${prefix}.${mixtral ? 'block_sparse_moe' : 'mlp'}`;
+    const single = shape.slice(1);
+    if (name.endsWith('.mlp.gate.weight')) return [{ name: `${block}.gate.weight`, shape }];
+    const of = (expert: number, plain: string, short: string): string =>
+      `${block}.experts.${expert}.${mixtral ? short : plain}.weight`;
+    const half = [single[0] / 2, single[1]];
+    if (name.endsWith('.experts.gate_up_proj'))
+      return Array.from({ length: shape[0] }, (_, expert) => [
+        { name: of(expert, 'gate_proj', 'w1'), shape: half },
+        { name: of(expert, 'up_proj', 'w3'), shape: half },
+      ]).flat();
+    if (name.endsWith('.experts.down_proj'))
+      return Array.from({ length: shape[0] }, (_, expert) => ({ name: of(expert, 'down_proj', 'w2'), shape: single }));
+    return [{ name, shape }];
+  };
+  try {
+    return new Map(
+      parameterShapes(model).map(({ name, shape }) => {
+        const values = new Float64Array(shape.reduce((product, size) => product * size, 1));
+        let at = 0;
+        for (const part of partsOf(name, shape)) {
+          const data = read(part.name, part.shape);
+          values.set(data, at);
+          at += data.length;
+        }
+        return [name, values];
+      }),
+    );
+  } finally {
+    source.close();
+  }
+}
