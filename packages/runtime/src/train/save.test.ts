@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { completeModel, resolveLayout } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { jobRecord } from '../checkpoint/index.js';
-import { testsOverMpi } from '../comm/mpi/testing.js';
+import { testsOverMpi } from '../../testing/hosts.js';
 import { localLauncher, mpiLauncher, type Launcher } from '../launch/index.js';
 import type { CheckpointReport, TrainJob } from './job.js';
-import { testOptimizer } from './testing.js';
+import { testOptimizer } from '../../testing/train/optimizer.js';
 import { train } from './train.js';
 
 const textBytes = 2_000_000;
