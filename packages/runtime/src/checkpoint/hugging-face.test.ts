@@ -10,7 +10,7 @@ import { exportModel } from './hugging-face-writer.js';
 import { pieceElements, type TensorSource } from './tensor-source.js';
 import { writeTrainingState } from './training-state-writer.js';
 import { SafetensorsWriter } from './safetensors-writer.js';
-import { fromBfloat16, fromFloat16 } from './safetensors-types.js';
+import { fromBfloat16, fromFloat16 } from '../device/half.js';
 import {
   layoutOf,
   memorySource,

@@ -9,7 +9,7 @@ import { launchLocal } from '../launch/index.js';
 import { convertCheckpoint } from './convert.js';
 import type { ExportJob, ExportResult } from '../../testing/checkpoint/export.worker.js';
 import type { WeightType } from './hugging-face-config.js';
-import { toBfloat16, toFloat16 } from './safetensors-types.js';
+import { toBfloat16, toFloat16 } from '../device/half.js';
 import { modelParameters } from './tensor-source.js';
 import { stepOf, type PlainTensor } from '../../testing/checkpoint/tensors.js';
 import { readAsHub, readNumbers } from '../../testing/checkpoint/readers.js';

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/numbers.js';
 import { SafetensorsFile, SafetensorsFolder, SafetensorsWriter, createSafetensorsFolder } from './safetensors.js';
 import type { TensorDeclaration } from './safetensors.js';
-import { fromBfloat16, fromFloat16, safetensorsBytes, toBfloat16, toFloat16 } from './safetensors-types.js';
+import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../device/half.js';
+import { safetensorsBytes } from './safetensors-types.js';
 
 let folder = '';
 let files = 0;

@@ -5,3 +5,6 @@ export { loadOpenblas } from './gemm-openblas.js';
 export * from './gemm.js';
 export { Elementwise } from './elementwise.js';
 export type { RowCopy } from './elementwise.js';
+export { CpuDevice, type CpuDeviceHandle, type CpuDeviceOptions } from './cpu-device.js';
+export type { CpuKernel, CpuKernels, CpuKernelCall, CpuOperand } from './kernel-call.js';
+export type { Companion } from './companion.js';

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
-import { CpuMemory, DeviceMemoryError } from './memory.js';
+import { DeviceMemoryError } from '../device.js';
+import { CpuMemory } from './memory.js';
 
 describe('CpuMemory', () => {
   it('allocates aligned runs that do not overlap, and gives them back in order', () => {

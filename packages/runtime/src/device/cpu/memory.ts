@@ -3,6 +3,7 @@
  * all work on the same bytes. It holds a header (allocator state, and scratch for the GEMM and elementwise kernels) and a stack-like
  * allocator above it; planning of lifetimes is done by whoever calls `allocate`.
  */
+import { DeviceMemoryError } from '../device.js';
 import { elementBytes } from '../view.js';
 import type { View } from '../view.js';
 
@@ -34,11 +35,6 @@ const headerBytes = scratch.communication.byteOffset + scratch.communication.byt
 /** What a thread needs to attach to the memory of another; survives `workerData` and `postMessage`. */
 export interface CpuMemoryHandle {
   readonly memory: WebAssembly.Memory;
-}
-
-/** The memory's maximum is too small for a request. */
-export class DeviceMemoryError extends Error {
-  override readonly name = 'DeviceMemoryError';
 }
 
 export interface CpuMemoryOptions {

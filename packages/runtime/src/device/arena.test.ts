@@ -1,6 +1,6 @@
 import { Random } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { CpuMemory } from '../device/cpu/index.js';
+import { CpuMemory } from './cpu/index.js';
 import { Arena } from './arena.js';
 
 describe('arena', () => {
