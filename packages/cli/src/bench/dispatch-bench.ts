@@ -2,20 +2,21 @@
 import { availableParallelism, loadavg } from 'node:os';
 import {
   chooseDispatch,
-  didYouMean,
-  fixedStrategies,
-  worldSize,
-  InputError,
   type Cluster,
   type CollectiveCurves,
+  didYouMean,
+  fixedStrategies,
+  halvesName,
+  InputError,
   type MoeShape,
   type Routing,
   type Strategy,
   type Workload,
+  worldSize,
 } from '@monta/core';
 import { probeMover } from '@monta/runtime';
 import { scaledCurves } from '../calibrate/scaled-curves.js';
-import { dispatchVariants, halvesName, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
+import { dispatchVariants, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
 import { measureVariants, type DispatchCase } from './dispatch-measure.js';
 import type { MachineProbe } from './dispatch-predict.js';
 import { chooseScale, memorySpeed, type Scale } from './dispatch-scale.js';

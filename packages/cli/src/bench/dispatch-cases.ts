@@ -1,7 +1,5 @@
 /** What `monta bench dispatch` measures: every way to dispatch that a layout allows, in every chunk count. */
-import { allHalves, inChunks, namedStrategies, unsupportedStrategy, type MoeShape, type Strategy } from '@monta/core';
-
-export type Halves = Omit<Strategy, 'chunks'>;
+import { allHalves, halvesName, inChunks, type MoeShape, type Strategy, unsupportedStrategy } from '@monta/core';
 
 export interface DispatchVariant {
   /** `duplicated`, `sliced`, `scattered`, or two halves like `sliced+duplicated`. */
@@ -11,14 +9,6 @@ export interface DispatchVariant {
 
 export const benchPasses = ['forward', 'backward'] as const;
 export type BenchPass = (typeof benchPasses)[number];
-
-/** Name of two halves; `sliced` in chunks is the field's `pipelined`, here told apart by its chunk count alone. */
-export function halvesName({ dispatch, combine }: Halves): string {
-  const known = (['duplicated', 'sliced', 'scattered'] as const).find(
-    (name) => namedStrategies[name].dispatch === dispatch && namedStrategies[name].combine === combine,
-  );
-  return known ?? `${dispatch}+${combine}`;
-}
 
 /** All variants that the shape's layout allows, by halves, then by chunk count; both passes are cut alike. */
 export function dispatchVariants(shape: MoeShape, chunkCounts: readonly number[]): DispatchVariant[] {

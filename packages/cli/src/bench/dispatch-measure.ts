@@ -135,7 +135,7 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   const timed = measured.slice(strategies.length);
   const { hostCores, seen } = ground;
   const probe = readHost(probes, seen, { hostCores, kernels });
-  const workload = benchWorkload(seen, shape, routing, seed, probe, request.curves?.(probe.collectiveSeconds));
+  const workload = benchWorkload(seen, shape, routing, seed, probe, request.curves?.(probe.delaySeconds));
   const cases = variants.flatMap((variant, index) =>
     dispatchCases(variant, timed[index] ?? [], workload, probe, ground.memoryBytesPerSecond),
   );

@@ -33,7 +33,7 @@ export interface MachineProbe {
   readonly hostCores: Omit<HostCores, 'wakeSeconds'>;
   readonly kernels: ReadonlyMap<string, KernelRate>;
   /** From a collective's last byte and latency to its end. */
-  readonly collectiveSeconds: number;
+  readonly delaySeconds: number;
   /** From a collective's end to the start of a kernel that waited for it. */
   readonly wakeSeconds: number;
   /** From a pass's start on the last rank until its first collective has all its members. */
@@ -57,7 +57,7 @@ export function benchWorkload(
   curves?: CollectiveCurves,
 ): Workload {
   const model: CostModel = costModel(seen.device, {
-    inputs: hostInputs(probe.collectiveSeconds),
+    inputs: hostInputs(probe.delaySeconds),
     inputSource: 'probe of this machine',
     kernels: probe.kernels,
     ...(curves === undefined ? {} : { curves }),
@@ -111,7 +111,7 @@ export function readHost(
   const typical = (value: (one: HostOverheads) => number): number => median(overheads.map(value));
   return {
     ...known,
-    collectiveSeconds: typical((one) => one.collectiveSeconds),
+    delaySeconds: typical((one) => one.delaySeconds),
     wakeSeconds: typical((one) => one.wakeSeconds),
     startSeconds: typical((one) => one.startSeconds),
   };

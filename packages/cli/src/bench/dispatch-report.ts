@@ -1,6 +1,8 @@
 /** The dispatch benchmark for people and for scripts. */
 import { cpus } from 'node:os';
 import {
+  chunksText,
+  type Cluster,
   dtypeBytes,
   formatBandwidth,
   formatBytes,
@@ -9,7 +11,6 @@ import {
   formatPercent,
   formatSeconds,
   median,
-  type Cluster,
   type MoeShape,
 } from '@monta/core';
 import { renderFacts, renderTable } from '../output/table.js';
@@ -64,10 +65,8 @@ const both = (variant: PickedVariant, value: (one: DispatchCase) => number): num
 const against = (choice: PickedVariant, other: PickedVariant, value: (one: DispatchCase) => number): number =>
   both(other, value) / both(choice, value);
 
-const chunkText = ({ forward, backward }: PickedVariant): string =>
-  forward.chunks === 1 && backward.chunks === 1
-    ? ''
-    : `, ${forward.chunks === backward.chunks ? forward.chunks : `${forward.chunks} / ${backward.chunks}`} chunks`;
+const variantLabel = ({ name, forward, backward }: PickedVariant): string =>
+  `${name}${chunksText({ forward: forward.chunks, backward: backward.chunks })}`;
 
 function boundText(one: DispatchCase): string {
   const above = one.fastestSeconds / one.boundSeconds - 1;
@@ -146,7 +145,7 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
     ],
     [
       'Probes',
-      `one mover ${formatBandwidth(result.moverBytesPerSecond)}; after a collective ${formatSeconds(probe.collectiveSeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
+      `one mover ${formatBandwidth(result.moverBytesPerSecond)}; after a collective ${formatSeconds(probe.delaySeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
     ],
   ];
   if (result.loadBefore > probe.hostCores.cores * 0.75) {
@@ -171,9 +170,7 @@ const say = ({ within, medianError, worstError }: ErrorSummary): string =>
 
 function resultFacts(result: DispatchBench): [string, string][] {
   const { choice, duplicated, bestFixed, cases } = result;
-  const facts: [string, string][] = [
-    ['Choice', `${choice.name}${chunkText(choice)} (◂), the planner's before measuring`],
-  ];
+  const facts: [string, string][] = [['Choice', `${variantLabel(choice)} (◂), the planner's before measuring`]];
   const lines: string[] = [];
   if (duplicated) {
     lines.push(
@@ -188,9 +185,7 @@ function resultFacts(result: DispatchBench): [string, string][] {
     );
   }
   if (bestFixed) {
-    lines.push(
-      `${ratio(against(choice, bestFixed, byMedian))} over the best fixed, ${bestFixed.name}${chunkText(bestFixed)}`,
-    );
+    lines.push(`${ratio(against(choice, bestFixed, byMedian))} over the best fixed, ${variantLabel(bestFixed)}`);
   }
   facts.push(['Saved', lines.join('\n')]);
   facts.push(['Bound', [choice.forward, choice.backward].map(boundText).join('\n')]);

@@ -1,9 +1,13 @@
 /** `monta plan`: prices every way to dispatch, chooses, and says why. */
 import {
+  type Candidate,
+  type Choice,
   chooseDispatch,
+  chunksText,
   costModel,
   deviceCount,
   findFlips,
+  type FlipSearch,
   formatBandwidth,
   formatBytes,
   formatInteger,
@@ -15,9 +19,6 @@ import {
   moeShape,
   predictStep,
   reasons,
-  type Candidate,
-  type Choice,
-  type FlipSearch,
   type StepPrediction,
   type StepShape,
   type Workload,
@@ -30,15 +31,11 @@ import { layoutFlag, stepOf } from './layer-inputs.js';
 import type { PlanFlags } from './plan.command.js';
 
 /** Name with chunk counts: `scattered, 4 / 3 chunks`. */
-export function candidateName({ name, strategy: { chunks } }: Candidate): string {
-  if (chunks.forward === 1 && chunks.backward === 1) return name;
-  const counts = chunks.forward === chunks.backward ? String(chunks.forward) : `${chunks.forward} / ${chunks.backward}`;
-  return `${name}, ${counts} chunks`;
-}
+export const candidateName = ({ name, strategy: { chunks } }: Candidate): string => `${name}${chunksText(chunks)}`;
 
 /** `duplicated` in one piece: what everything is compared to. */
 const isBaseline = ({ name, strategy: { chunks } }: Candidate): boolean =>
-  name === 'duplicated' && chunks.forward === 1 && chunks.backward === 1;
+  name === 'duplicated' && chunksText(chunks) === '';
 
 interface Problem {
   readonly workload: Workload;

@@ -3,13 +3,13 @@ import {
   deviceCount,
   formatBandwidth,
   formatBytes,
+  formatDispatch,
   formatInteger,
   formatLayout,
   formatPercent,
   formatSeconds,
   type Span,
 } from '@monta/core';
-import { formatDispatch } from '../config/dispatch-choice.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable, type Column } from '../output/table.js';
 import { ganttText } from './simulate-gantt.js';

@@ -1,7 +1,6 @@
 /** Flags and help of `monta simulate`; what it does is in `simulate.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { parseCount, type Routing, type Strategy } from '@monta/core';
-import { parseDispatch } from '../config/dispatch-choice.js';
+import { parseCount, parseDispatch, type Routing, type Strategy } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
 import { parseRouting } from './plan.command.js';

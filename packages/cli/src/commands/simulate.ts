@@ -1,34 +1,34 @@
 /** `monta simulate`: the timeline of a layer, its dispatch, or a step. */
 import {
   chooseDispatch,
+  type Cluster,
   costModel,
+  type CostModel,
   describeCostModel,
   dispatchProgram,
+  formatDispatch,
   formatLayout,
   InputError,
   moeBackward,
   moeForward,
+  type MoeModel,
   moeShape,
   placeOf,
   predictStep,
+  type Program,
   routedBinding,
   simulate,
-  traffic,
-  trainingStep,
-  worldSize,
-  writePerfetto,
-  type Cluster,
-  type CostModel,
-  type MoeModel,
-  type Program,
   type Simulation,
   type StepPrediction,
   type StepShape,
   type Strategy,
+  traffic,
   type Traffic,
+  trainingStep,
+  worldSize,
+  writePerfetto,
 } from '@monta/core';
 import { timelineSvg } from '@monta/views';
-import { formatDispatch } from '../config/dispatch-choice.js';
 import type { MontaContext } from '../context.js';
 import { writeFileAtomically } from '../files.js';
 import { loadCalibration, loadCluster, loadModel } from '../inputs.js';

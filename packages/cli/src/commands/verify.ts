@@ -1,15 +1,16 @@
 /** `monta verify`: every quantity's largest error beside its tolerance. */
 import {
   allHalves,
+  formatDispatch,
   formatLayout,
   InputError,
-  parseLayout,
-  unsupportedStrategy,
   type Layout,
+  parseDispatch,
+  parseLayout,
   type Strategy,
+  unsupportedStrategy,
 } from '@monta/core';
 import { mpiLauncher, verify, type Verification } from '@monta/runtime';
-import { formatDispatch, parseDispatch } from '../config/dispatch-choice.js';
 import type { MontaContext } from '../context.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';

@@ -1,7 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import * as fc from 'fast-check';
 import { InputError, type Strategy } from '@monta/core';
-import { formatDispatch, parseDispatch } from './dispatch-choice.js';
 import { readTrainConfig, trainConfigDocument, trainConfigFrom, type TrainOverrides } from './train-config.js';
 import { settingOf, stepOf } from '../train/setting.js';
 
@@ -165,29 +163,4 @@ describe('trainConfigFrom', () => {
     [{ timeScale: 0 }, '--time-scale  0 is out of range\n  expected a number above 0'],
     [{ capacityFactor: -1 }, '--capacity-factor  -1 is out of range\n  expected a number above 0'],
   ])('refuses flags %j', (overrides, message) => expect(complaint(undefined, overrides)).toBe(message));
-});
-
-describe('dispatch as text', () => {
-  it('reads back whatever it writes', () => {
-    const chunk = fc.integer({ min: 1, max: 64 });
-    const strategy = fc.record({
-      dispatch: fc.constantFrom('duplicated' as const, 'sliced' as const),
-      combine: fc.constantFrom('duplicated' as const, 'sliced' as const, 'scattered' as const),
-      chunks: fc.record({ forward: chunk, backward: chunk }),
-    });
-    fc.assert(
-      fc.property(strategy, (value) => {
-        expect(parseDispatch(formatDispatch(value))).toEqual(value);
-      }),
-    );
-  });
-
-  it('gives pipelined four chunks unless told', () => {
-    expect(parseDispatch('pipelined')).toMatchObject({ chunks: { forward: 4, backward: 4 } });
-    expect(parseDispatch('pipelined:3/2')).toMatchObject({ chunks: { forward: 3, backward: 2 } });
-  });
-
-  it.each(['', ':4', 'sliced:', 'sliced:0', 'sliced+sliced+sliced', 'sliced:4/'])('refuses %j', (text) => {
-    expect(() => parseDispatch(text)).toThrow(InputError);
-  });
 });

@@ -5,20 +5,23 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import {
   checkModelLayout,
+  type Cluster,
   clusterFrom,
   deviceCount,
+  dispatchFrom,
+  type Field,
+  type FieldMap,
+  formatDispatch,
   formatLayout,
   InputError,
+  type Layout,
   modelFrom,
+  type MoeModel,
   parseCount,
+  parseDispatch,
   parseLayout,
   readDocument,
   resolveLayout,
-  type Cluster,
-  type Field,
-  type FieldMap,
-  type Layout,
-  type MoeModel,
   type Strategy,
 } from '@monta/core';
 import { loadCluster, loadModel } from '../inputs.js';
@@ -30,7 +33,6 @@ import {
   type BackendConfig,
   type BackendOverrides,
 } from './backend-config.js';
-import { dispatchFrom, formatDispatch, parseDispatch } from './dispatch-choice.js';
 
 const maxSeed = 2 ** 32 - 1;
 

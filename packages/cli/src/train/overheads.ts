@@ -24,7 +24,7 @@ export async function measureOverheads(
   signal: AbortSignal,
 ): Promise<{ readonly setting: Setting; readonly overheads: MachineOverheads }> {
   const { config, layout, fabric, ranks, hostCores } = setting;
-  if (ranks === 1) return { setting, overheads: { collectiveSeconds: 0, error: 0 } };
+  if (ranks === 1) return { setting, overheads: { delaySeconds: 0, error: 0 } };
   const overMpi = config.backend.kind === 'mpi';
   const shape: CommunicationProbe['shape'] = {
     hiddenSize: config.model.hiddenSize,
@@ -52,6 +52,6 @@ export async function measureOverheads(
   });
   return {
     setting: { ...setting, cluster, hostCores: withCost(hostCores, cost) },
-    overheads: { collectiveSeconds: cost.delaySeconds, error: cost.error },
+    overheads: { delaySeconds: cost.delaySeconds, error: cost.error },
   };
 }

@@ -2,19 +2,19 @@
 import {
   allHalves,
   alternativeEtps,
+  type Choice,
   chooseDispatch,
+  type CostModel,
   InputError,
   marginOver,
   moeShape,
   namedStrategies,
   predictStep,
   reasons,
-  strategyName,
-  unsupportedStrategy,
-  type Choice,
-  type CostModel,
   type StepPrediction,
   type Strategy,
+  strategyLabel,
+  unsupportedStrategy,
   type Workload,
 } from '@monta/core';
 import { probeKernels } from '@monta/runtime';
@@ -39,14 +39,6 @@ export interface RunPlan {
   readonly tried: readonly TriedStrategy[];
   readonly reasons: readonly (readonly [label: string, text: string])[];
   readonly model: CostModel;
-}
-
-/** As `scattered, 4 / 2 chunks`. */
-export function strategyLabel(strategy: Strategy): string {
-  const { forward, backward } = strategy.chunks;
-  return forward === 1 && backward === 1
-    ? strategyName(strategy)
-    : `${strategyName(strategy)}, ${forward} / ${backward} chunks`;
 }
 
 /** Chunk counts at which kernels are timed. */

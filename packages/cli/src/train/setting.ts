@@ -149,7 +149,7 @@ export interface MachineOverheads {
    * From the last member's arrival to the moment its ranks go on, beyond the emulated time, seconds: issuing, the mover's lateness, and
    * waking up.
    */
-  readonly collectiveSeconds: number;
+  readonly delaySeconds: number;
   /** Relative error (root mean square) of the dispatches that it was fitted to. */
   readonly error: number;
 }
@@ -158,10 +158,10 @@ export interface MachineOverheads {
 export function machineModel(
   setting: Setting,
   kernels: ReadonlyMap<string, KernelRate>,
-  overheads: Pick<MachineOverheads, 'collectiveSeconds'>,
+  overheads: Pick<MachineOverheads, 'delaySeconds'>,
 ): CostModel {
   const { curves, fabric } = setting;
-  const { collectiveSeconds: overheadSeconds } = overheads;
+  const { delaySeconds: overheadSeconds } = overheads;
   return costModel(setting.cluster.device, {
     kernels,
     ...(curves === undefined || fabric === undefined

@@ -1,7 +1,8 @@
+import { strategyName } from '../schedule/dispatchers/strategy-names.js';
 import { describe, expect, it } from 'vitest';
 import { getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
-import { allHalves, strategyName, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import { allHalves, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { layoutOf } from '../../testing/strategies.js';
 import { alternativeEtps, chooseDispatch, withEtp, type Candidate, type Choice, type ChoiceOptions } from './choose.js';

@@ -2,16 +2,17 @@
  * Chooses how tokens travel: every pair of halves, every allowed expert tensor parallel size, every chunk count of either pass is simulated,
  * and the fastest stands beside the baseline and the best strategy that one could have fixed without looking.
  */
+import { halvesName, strategyName } from '../schedule/dispatchers/strategy-names.js';
 import type { UnknownEstimate } from '../cost/index.js';
 import { InputError } from '../units/errors.js';
 import type { Layout } from '../layout/layout.js';
 import {
-  fixedStrategies,
   allHalves,
+  fixedStrategies,
+  type Halves,
   inChunks,
-  strategyName,
-  unsupportedStrategy,
   type Strategy,
+  unsupportedStrategy,
 } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import type { Binding } from '../schedule/schedule.js';
@@ -51,7 +52,7 @@ export interface ChoiceOptions {
   /** Expert tensor parallel sizes to try; the layout's own when left out. */
   readonly expertTensorParallel?: readonly number[];
   /** Pairs of halves to try; all when left out. */
-  readonly halves?: readonly Omit<Strategy, 'chunks'>[];
+  readonly halves?: readonly Halves[];
 }
 
 export const defaultChunkCounts: readonly number[] = [1, 2, 3, 4, 6, 8, 12, 16];
@@ -86,7 +87,7 @@ class Pricer {
     this.#binding = routedBinding(workload.shape, workload.routing, workload.seed);
   }
 
-  price(halves: Omit<Strategy, 'chunks'>, pass: LayerPass, chunks: number): PassPrice | UnknownEstimate {
+  price(halves: Halves, pass: LayerPass, chunks: number): PassPrice | UnknownEstimate {
     const prices = this.prices(halves)[pass];
     const known = prices.get(chunks);
     if (known) return known;
@@ -98,7 +99,7 @@ class Pricer {
   }
 
   /** What was priced so far of these halves. */
-  prices({ dispatch, combine }: Omit<Strategy, 'chunks'>): PassPrices {
+  prices({ dispatch, combine }: Halves): PassPrices {
     const key = `${dispatch} ${combine}`;
     const prices = this.#prices.get(key) ?? { forward: new Map(), backward: new Map() };
     this.#prices.set(key, prices);
@@ -109,12 +110,7 @@ class Pricer {
    * The best chunk count: every second count first, then the neighbours of the best of them. Bytes on the busiest port do not depend on
    * the chunks, so when they alone take longer than `fastest`, a pass of another candidate, the first count is enough.
    */
-  best(
-    halves: Omit<Strategy, 'chunks'>,
-    pass: LayerPass,
-    counts: readonly number[],
-    fastest: number,
-  ): PassPrice | UnknownEstimate {
+  best(halves: Halves, pass: LayerPass, counts: readonly number[], fastest: number): PassPrice | UnknownEstimate {
     let best: PassPrice | undefined;
     const tryCount = (index: number): UnknownEstimate | undefined => {
       const chunks = counts[index];
@@ -159,7 +155,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     const shape = withEtp(workload.shape, etp);
     const suffix = etp === own ? '' : ` etp ${etp}`;
     const pricer = new Pricer({ ...workload, shape });
-    const candidate = (halves: Omit<Strategy, 'chunks'>, forward: PassPrice, backward: PassPrice): Candidate => {
+    const candidate = (halves: Halves, forward: PassPrice, backward: PassPrice): Candidate => {
       const strategy = { ...halves, chunks: { forward: forward.chunks, backward: backward.chunks } };
       const name = `${strategyName(strategy)}${suffix}`;
       const seconds = forward.seconds + backward.seconds;
@@ -168,7 +164,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     for (const halves of options.halves ?? allHalves) {
       const why = unsupportedStrategy(halves, shape);
       if (why !== undefined) {
-        refused.push({ name: `${strategyName({ ...halves, chunks: { forward: 1, backward: 1 } })}${suffix}`, why });
+        refused.push({ name: `${halvesName(halves)}${suffix}`, why });
         continue;
       }
       const forward = pricer.best(halves, 'forward', counts, fastest.forward);

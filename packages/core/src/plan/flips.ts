@@ -1,4 +1,5 @@
 /** Where the answer changes: scans one figure of the workload at a time and narrows down the first flip on either side. */
+import { halvesName } from '../schedule/dispatchers/strategy-names.js';
 import type { Cluster } from '../cluster/cluster.js';
 import { chooseDispatch, type Candidate, type ChoiceOptions } from './choose.js';
 import type { Workload } from './workload.js';
@@ -23,7 +24,7 @@ const scanFactors = [1 / 4, 1 / 16] as const;
 const bisections = 3;
 
 const winnerName = ({ strategy, layout }: Candidate): string =>
-  `${strategy.dispatch === strategy.combine ? strategy.dispatch : strategy.combine === 'scattered' && strategy.dispatch === 'sliced' ? 'scattered' : `${strategy.dispatch}+${strategy.combine}`}${strategy.chunks.forward > 1 ? ', chunked' : ''}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
+  `${halvesName(strategy)}${strategy.chunks.forward > 1 ? ', chunked' : ''}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
 
 function scaledTier(cluster: Cluster, tier: number, factor: number): Cluster {
   return {

@@ -7,6 +7,7 @@ export * from './moe-parts.js';
 export * from './counts-binding.js';
 export * from './dispatchers/dispatcher.js';
 export * from './dispatchers/strategies.js';
+export * from './dispatchers/strategy-names.js';
 export * from './step-shape.js';
 export * from './attention-layer.js';
 export * from './mlp-layer.js';

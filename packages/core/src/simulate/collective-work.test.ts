@@ -19,7 +19,7 @@ const cluster = testCluster(1, 4, { intra: 1 });
 function ends(
   operations: readonly Operation[],
   operation: string,
-  collectiveSeconds: number,
+  coreSecondsPerCollective: number,
   { on = cluster, rows = 8, latencyOverlap = 0 } = {},
 ): number[] {
   const result = simulate({
@@ -27,7 +27,7 @@ function ends(
     programs: [programOf([template('t', [region('x', rows)], operations)])],
     bindings: [noBinding],
     model: testModel(on),
-    hostCores: { cores: 2, ranksPerHost: 4, collectiveSeconds, latencyOverlap },
+    hostCores: { cores: 2, ranksPerHost: 4, coreSecondsPerCollective, latencyOverlap },
   });
   if (!result.known) throw new Error(result.missing.join());
   const { spans } = result.trace;

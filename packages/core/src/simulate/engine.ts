@@ -351,13 +351,13 @@ export class Engine {
   #finish(meeting: Meeting, member: number): void {
     const rank = meeting.channel.members[member] ?? 0;
     const latency = meeting.priced?.latencySeconds[member] ?? 0;
-    const { collectiveSeconds = 0, latencyOverlap = 0 } = this.#job.hostCores ?? {};
+    const { coreSecondsPerCollective = 0, latencyOverlap = 0 } = this.#job.hostCores ?? {};
     const happening = this.#happening(meeting, member);
     happening.through = this.#now;
     const operation = meeting.operations[member] ?? 0;
     const { body } = happening.flat.operation;
     const rounds = body.kind === 'collective' && body.name === 'all_reduce' ? 2 : 1;
-    const work = rounds * collectiveSeconds;
+    const work = rounds * coreSecondsPerCollective;
     const event: Event = work > 0 ? { kind: 'received', rank, operation, work } : { kind: 'end', rank, operation };
     const passed = Math.min(this.#now - happening.ready, latencyOverlap * latency);
     this.#queue.push(event, this.#now + latency - passed);

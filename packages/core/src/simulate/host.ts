@@ -18,7 +18,7 @@ export interface HostCores {
    * once the bytes are through. At most as many ranks as there are cores do so at a time, first come, first served: collectives at the same
    * time slow each other down, and ranks that came together part.
    */
-  readonly collectiveSeconds?: number;
+  readonly coreSecondsPerCollective?: number;
   /** Share of a collective's latency that passes while its bytes flow, from 0 (the default: all of it comes after the last byte) to 1. */
   readonly latencyOverlap?: number;
   /** A rank's thread that slept while its collective was under way takes so long to go on with a kernel. */

@@ -68,7 +68,7 @@ const latencyOverlap = 0.5;
  */
 export const withCost = (hostCores: HostCores, cost: Omit<CommunicationCost, 'delaySeconds' | 'error'>): HostCores => ({
   ...hostCores,
-  collectiveSeconds: cost.coreSeconds,
+  coreSecondsPerCollective: cost.coreSeconds,
   ...(hostCores.movers === undefined || cost.networkBytesPerSecond === undefined
     ? {}
     : { latencyOverlap, movers: { ...hostCores.movers, networkBytesPerSecond: cost.networkBytesPerSecond } }),

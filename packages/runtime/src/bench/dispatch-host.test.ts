@@ -37,13 +37,13 @@ describe('probes of the host', () => {
     const program = dispatchProgram(shape, strategy, ['backward']);
     const spans = spansOf(program, 2, 0.5, 0.125);
     const overheads = hostOverheads(program, spans, () => 2);
-    expect(overheads.collectiveSeconds).toBe(0.5);
+    expect(overheads.delaySeconds).toBe(0.5);
     // packing begins at once, so the first exchange is ready after it
     expect(overheads.startSeconds).toBeGreaterThan(0);
     // other operations ran between some kernels and what they come after
     expect(overheads.wakeSeconds).toBeGreaterThanOrEqual(0.125);
     // a mover can't be early: what the network takes by itself is no overhead
-    expect(hostOverheads(program, spans, () => 3).collectiveSeconds).toBe(0);
+    expect(hostOverheads(program, spans, () => 3).delaySeconds).toBe(0);
   });
 
   it('draw the counts that real ranks exchange', async () => {

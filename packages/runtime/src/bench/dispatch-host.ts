@@ -17,7 +17,7 @@ import type { SchedulerOptions } from '../comm/local/packet-scheduler.js';
 
 export interface HostOverheads {
   /** From a collective's last packet and latency to its end: the mover is late. A mean, since a chain of them adds up, without the worst 5 %. */
-  readonly collectiveSeconds: number;
+  readonly delaySeconds: number;
   /**
    * From the end of what a kernel comes after to its start, on the rank that is last, median over operations: threads wake up one after
    * another where there are more of them than cores, and the next collective waits for the last.
@@ -64,7 +64,7 @@ export function hostOverheads(
     }
   }
   return {
-    collectiveSeconds: trimmedMean(collectives),
+    delaySeconds: trimmedMean(collectives),
     wakeSeconds: wakes.size > 0 ? median([...wakes.values()]) : 0,
     // spans count from the start of their rank: the last one to start counts least
     startSeconds: median([...starts.values()].map((ofStep) => Math.min(...ofStep.values()))),

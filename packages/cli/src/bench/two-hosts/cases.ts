@@ -5,23 +5,18 @@
  */
 import {
   allHalves,
+  type Candidate,
   chooseDispatch,
   closeShare,
   fixedStrategies,
+  halvesName,
   InputError,
   median,
-  type Candidate,
   type Strategy,
   type Workload,
 } from '@monta/core';
 import { probeDispatchKernels, type Launcher } from '@monta/runtime';
-import {
-  dispatchVariants,
-  halvesName,
-  probedStrategies,
-  type BenchPass,
-  type DispatchVariant,
-} from '../dispatch-cases.js';
+import { dispatchVariants, probedStrategies, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
 import { dispatchCases, type DispatchCase } from '../dispatch-measure.js';
 import { benchWorkload, type MachineProbe } from '../dispatch-predict.js';
 import { shapeOf, type Hosts } from './hosts.js';

@@ -58,7 +58,7 @@ export async function probeTwoHosts(tp: number, launcher: Launcher, address: str
   });
   const machine = {
     hostCores: withCost(probe.hostCores, cost),
-    collectiveSeconds: cost.delaySeconds,
+    delaySeconds: cost.delaySeconds,
     // what a sleeping rank and a late mover would add is in the cost of collectives
     wakeSeconds: 0,
     startSeconds: cost.startSeconds,

@@ -1,6 +1,7 @@
 /** Runs variants of cases on the ranks, in turns, and checks what they compute. */
+import { halvesName } from '@monta/core';
 import { measureInTurns, type DispatchMeasurement, type Launcher, type RepeatedJob } from '@monta/runtime';
-import { benchPasses, halvesName, type DispatchVariant } from '../dispatch-cases.js';
+import { benchPasses, type DispatchVariant } from '../dispatch-cases.js';
 import type { PreparedCase } from './cases.js';
 
 export const routings = { uniform: { kind: 'uniform' }, 'zipf:1': { kind: 'zipf', exponent: 1 } } as const;

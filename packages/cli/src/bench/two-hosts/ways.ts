@@ -1,6 +1,7 @@
 /** Ways through a layer: halves, which are the same in both passes, and chunk counts, which are not. */
+import { halvesName } from '@monta/core';
 import type { Strategy } from '@monta/core';
-import { benchPasses, halvesName, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
+import { benchPasses, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
 import type { Way } from './types.js';
 
 /** A way's time, where both its passes are known. */

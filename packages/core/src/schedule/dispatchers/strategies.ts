@@ -25,47 +25,41 @@ export interface Strategy {
   readonly chunks: { readonly forward: number; readonly backward: number };
 }
 
-/** Names of the field. `pipelined` is `sliced` in chunks; it takes its count from the choice (4 where none is made, as MoNTA's code). */
+/** Two halves, whatever their chunks. */
+export type Halves = Omit<Strategy, 'chunks'>;
+
+/** Names of the field. `pipelined` is `sliced` in chunks; it takes its count from the choice (`pipelinedChunks` where none is made). */
 export const namedStrategies = {
   duplicated: { dispatch: 'duplicated', combine: 'duplicated' },
   sliced: { dispatch: 'sliced', combine: 'sliced' },
   pipelined: { dispatch: 'sliced', combine: 'sliced' },
   scattered: { dispatch: 'sliced', combine: 'scattered' },
-} as const satisfies Record<string, Omit<Strategy, 'chunks'>>;
+} as const satisfies Record<string, Halves>;
 
 export type StrategyName = keyof typeof namedStrategies;
 
 /** Both passes in so many chunks. */
-export const inChunks = ({ dispatch, combine }: Omit<Strategy, 'chunks'>, chunks: number): Strategy => ({
+export const inChunks = ({ dispatch, combine }: Halves, chunks: number): Strategy => ({
   dispatch,
   combine,
   chunks: { forward: chunks, backward: chunks },
 });
 
-/** What people fix without a plan: the named strategies in one piece, `pipelined` in the 4 chunks of MoNTA's public code. */
+/** What is meant by `pipelined` without a count: MoNTA's public code cuts into 4. */
+export const pipelinedChunks = 4;
+
+/** What people fix without a plan: the named strategies in one piece, `pipelined` in its usual chunks. */
 export const fixedStrategies: readonly Strategy[] = Object.entries(namedStrategies).map(([name, halves]) =>
-  inChunks(halves, name === 'pipelined' ? 4 : 1),
+  inChunks(halves, name === 'pipelined' ? pipelinedChunks : 1),
 );
 
-/** The name of a strategy, as `scattered`, `pipelined`, or `sliced+duplicated` for halves without a name of their own. */
-export function strategyName({ dispatch, combine, chunks }: Strategy): string {
-  if (dispatch === 'sliced' && combine === 'sliced')
-    return chunks.forward > 1 || chunks.backward > 1 ? 'pipelined' : 'sliced';
-  if (dispatch === 'duplicated' && combine === 'duplicated') return 'duplicated';
-  if (dispatch === 'sliced' && combine === 'scattered') return 'scattered';
-  return `${dispatch}+${combine}`;
-}
-
 /** All pairs of halves, those first that usually win. */
-export const allHalves: readonly Omit<Strategy, 'chunks'>[] = (['sliced', 'duplicated'] as const).flatMap((dispatch) =>
+export const allHalves: readonly Halves[] = (['sliced', 'duplicated'] as const).flatMap((dispatch) =>
   (['scattered', 'sliced', 'duplicated'] as const).map((combine) => ({ dispatch, combine })),
 );
 
 /** Why a strategy can't serve a shape, or undefined. */
-export const unsupportedStrategy = (
-  strategy: Omit<Strategy, 'chunks'>,
-  shape: Pick<MoeShape, 'layout'>,
-): string | undefined =>
+export const unsupportedStrategy = (strategy: Halves, shape: Pick<MoeShape, 'layout'>): string | undefined =>
   outgoingHalves[strategy.dispatch].unsupported(shape) ?? returningHalves[strategy.combine].unsupported(shape);
 
 /** Tokens whose returned rows a rank sums, and whose routing it differentiates. */

@@ -1,22 +1,48 @@
-/** How tokens travel, as people write it: `auto`, `scattered`, `scattered:4/2`, `sliced+duplicated`, or a map with halves and chunks. */
+/** The one home of what strategies are called: how they are shown, and how people write them. */
+import { InputError, didYouMean, type Field } from '../../units/index.js';
 import {
-  didYouMean,
-  InputError,
   namedStrategies,
   outgoingHalves,
+  pipelinedChunks,
   returningHalves,
-  type Field,
+  type Halves,
   type OutgoingName,
   type ReturningName,
   type Strategy,
-} from '@monta/core';
+  type StrategyName,
+} from './strategies.js';
 
-const names = Object.keys(namedStrategies) as (keyof typeof namedStrategies)[];
+type Chunks = Strategy['chunks'];
+
+const names = Object.keys(namedStrategies) as StrategyName[];
 const outgoing = Object.keys(outgoingHalves) as OutgoingName[];
 const returning = Object.keys(returningHalves) as ReturningName[];
 
-/** What is meant by `pipelined` without a count: MoNTA's public code cuts into 4. */
-const usualChunks = 4;
+/** `duplicated`, `sliced`, `scattered`, or `sliced+duplicated`; `sliced` in chunks, the field's `pipelined`, is told apart by its chunks alone. */
+export function halvesName({ dispatch, combine }: Halves): string {
+  const named = names.find(
+    (name) =>
+      name !== 'pipelined' && namedStrategies[name].dispatch === dispatch && namedStrategies[name].combine === combine,
+  );
+  return named ?? `${dispatch}+${combine}`;
+}
+
+/** As `halvesName`, and `pipelined` for `sliced` in chunks. */
+export function strategyName(strategy: Strategy): string {
+  const { forward, backward } = strategy.chunks;
+  const name = halvesName(strategy);
+  return name === 'sliced' && (forward > 1 || backward > 1) ? 'pipelined' : name;
+}
+
+/** What follows a name: nothing, `, 4 chunks`, or `, 4 / 2 chunks`, forward first. */
+export function chunksText({ forward, backward }: Chunks): string {
+  if (forward === 1 && backward === 1) return '';
+  return `, ${forward === backward ? forward : `${forward} / ${backward}`} chunks`;
+}
+
+/** As `scattered, 4 / 2 chunks`. */
+export const strategyLabel = (strategy: Strategy): string => `${strategyName(strategy)}${chunksText(strategy.chunks)}`;
+
 const expected = `auto, one of ${names.join(', ')}, two halves like sliced+scattered, each with chunks like scattered:4/2`;
 
 function wordIn<T extends string>(words: readonly T[], word: string): T | undefined {
@@ -24,7 +50,7 @@ function wordIn<T extends string>(words: readonly T[], word: string): T | undefi
 }
 
 /** Halves of a name or of `outgoing+returning`. */
-function halvesOf(text: string): Omit<Strategy, 'chunks'> {
+function halvesOf(text: string): Halves {
   const name = wordIn(names, text);
   if (name !== undefined) return namedStrategies[name];
   const [first = '', second, ...rest] = text.split('+');
@@ -39,13 +65,13 @@ function halvesOf(text: string): Omit<Strategy, 'chunks'> {
   return { dispatch, combine };
 }
 
-/** Reads the text form. Throws `InputError`. */
+/** Reads the text form: `auto`, `scattered`, `scattered:4/2`, `sliced+duplicated`. Throws `InputError`. */
 export function parseDispatch(text: string): 'auto' | Strategy {
   if (text === 'auto') return 'auto';
   const match = /^([^:]*)(?::([1-9]\d{0,3})(?:\/([1-9]\d{0,3}))?)?$/u.exec(text);
   if (!match) throw new InputError(`"${text}" is not a way to dispatch`, { expected });
   const [, name = '', forwardText, backwardText] = match;
-  const forward = forwardText === undefined ? (name === 'pipelined' ? usualChunks : 1) : Number(forwardText);
+  const forward = forwardText === undefined ? (name === 'pipelined' ? pipelinedChunks : 1) : Number(forwardText);
   return {
     ...halvesOf(name),
     chunks: { forward, backward: backwardText === undefined ? forward : Number(backwardText) },
@@ -55,16 +81,10 @@ export function parseDispatch(text: string): 'auto' | Strategy {
 /** The text that `parseDispatch` reads back to the same. */
 export function formatDispatch(dispatch: 'auto' | Strategy): string {
   if (dispatch === 'auto') return 'auto';
-  const { chunks } = dispatch;
-  const name =
-    names.find(
-      (candidate) =>
-        candidate !== 'pipelined' &&
-        namedStrategies[candidate].dispatch === dispatch.dispatch &&
-        namedStrategies[candidate].combine === dispatch.combine,
-    ) ?? `${dispatch.dispatch}+${dispatch.combine}`;
-  if (chunks.forward === chunks.backward) return chunks.forward === 1 ? name : `${name}:${chunks.forward}`;
-  return `${name}:${chunks.forward}/${chunks.backward}`;
+  const name = halvesName(dispatch);
+  const { forward, backward } = dispatch.chunks;
+  if (forward === backward) return forward === 1 ? name : `${name}:${forward}`;
+  return `${name}:${forward}/${backward}`;
 }
 
 /**
@@ -86,7 +106,7 @@ export function dispatchFrom(field: Field): 'auto' | Strategy {
         }
       : namedStrategies[strategy.oneOf(names)];
   const chunks = map.get('chunks');
-  const fallback = strategy?.value === 'pipelined' ? usualChunks : 1;
+  const fallback = strategy?.value === 'pipelined' ? pipelinedChunks : 1;
   if (chunks === undefined) return { ...halves, chunks: { forward: fallback, backward: fallback } };
   if (!chunks.isMap) {
     const count = chunks.integer();
