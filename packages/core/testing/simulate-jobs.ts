@@ -77,6 +77,7 @@ export function testModel(cluster: Cluster, inputs: Partial<CostInputs> = {}): C
       hostRunsKernels: false,
       collectiveOverheadSeconds: 0,
       multiprocessorsPerCollective: 0,
+      algorithm: 'direct',
       ...inputs,
     },
   });

@@ -2,11 +2,13 @@
 import {
   chooseDispatch,
   type Cluster,
+  collectiveAlgorithm,
   costModel,
   type CostModel,
   describeCostModel,
   dispatchProgram,
   formatDispatch,
+  fabricOf,
   formatLayout,
   InputError,
   moeBackward,
@@ -120,7 +122,14 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
     model,
   });
   if (!simulation.known) throw unpriced(flags, simulation.missing);
-  const bytes = traffic({ program, layout: step.layout, cluster, binding, algorithm: model.inputs.algorithm });
+  const fabric = fabricOf(cluster);
+  const bytes = traffic({
+    program,
+    layout: step.layout,
+    cluster,
+    binding,
+    algorithm: (name, members, load) => collectiveAlgorithm(model, fabric, name, members, load),
+  });
   const whole = deep ? predictStep({ cluster, step, routing, seed, model }) : undefined;
   return {
     cluster,

@@ -27,8 +27,15 @@ export interface Tier {
   readonly name: string;
   /** How many units of the level below one unit of this tier joins (devices for tier 0). */
   readonly size: number;
-  /** Bandwidth of one port in one direction, bytes/s; ports are full duplex. */
+  /** Nominal bandwidth of one port in one direction, bytes/s; ports are full duplex. */
   readonly bytesPerSecond: number;
+  /** Share of the nominal bandwidth that long messages reach, more than 0 and at most 1; 1 when left out. */
+  readonly reached?: number;
+  /**
+   * Bytes a second and direction that a device moves while its switch reduces and multicasts (NVLink SHARP); left out where switches do not.
+   * Tier 0 only.
+   */
+  readonly reducingBytesPerSecond?: number;
   /** One-way latency of a message over this tier, seconds. */
   readonly latencySeconds: number;
   /**
@@ -52,3 +59,6 @@ export interface Cluster {
   /** Where the figures come from: datasheets, measurements, or the file that was read. */
   readonly sources: readonly string[];
 }
+
+/** Bandwidth that long messages reach through one port in one direction, bytes/s. */
+export const reachedBytesPerSecond = ({ bytesPerSecond, reached = 1 }: Tier): number => bytesPerSecond * reached;

@@ -2,7 +2,7 @@
  * Which ports a message occupies, with the meaning that `cluster.ts` gives to tiers. Ports have dense integer ids, tier by
  * tier from the inside out: within a tier by owning unit, then port, then direction (egress before ingress).
  */
-import type { Cluster } from './cluster.js';
+import { reachedBytesPerSecond, type Cluster } from './cluster.js';
 
 export type Direction = 'egress' | 'ingress';
 
@@ -14,6 +14,7 @@ export interface Port {
   /** Number among the owner's ports into this tier. */
   readonly port: number;
   readonly direction: Direction;
+  /** What long messages reach. */
   readonly bytesPerSecond: number;
 }
 
@@ -62,7 +63,8 @@ function portMap(cluster: Cluster): PortMap {
     for (let unit = 0; unit < units; unit++) {
       for (let port = 0; port < tier.ports; port++) {
         for (const direction of ['egress', 'ingress'] as const) {
-          ports.push({ id: ports.length, tier: t, unit, port, direction, bytesPerSecond: tier.bytesPerSecond });
+          const bytesPerSecond = reachedBytesPerSecond(tier);
+          ports.push({ id: ports.length, tier: t, unit, port, direction, bytesPerSecond });
         }
       }
     }

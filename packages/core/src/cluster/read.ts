@@ -16,7 +16,17 @@ import type { Cluster, Device, Tier } from './cluster.js';
 
 const clusterKeys = ['name', 'device', 'tiers', 'sources'];
 const deviceKeys = ['name', 'memory', 'bf16', 'f32', 'fp8', 'memoryBandwidth', 'multiprocessors'];
-const tierKeys = ['name', 'size', 'bandwidth', 'latency', 'ports', 'railAligned', 'crossRailSlowdown'];
+const tierKeys = [
+  'name',
+  'size',
+  'bandwidth',
+  'reached',
+  'reducing',
+  'latency',
+  'ports',
+  'railAligned',
+  'crossRailSlowdown',
+];
 
 /** More devices than any machine has; beyond it a file is taken for a slip. */
 const mostDevices = 2 ** 20;
@@ -92,10 +102,19 @@ function tierFrom(field: Field, devicesBelow: number): Tier {
   if (slowdownField !== undefined && crossRailSlowdown > 1 && !railAligned) {
     throw slowdownField.error('a cross-rail slowdown without rails', { expected: 'railAligned: true beside it' });
   }
+  const reached = map.get('reached')?.number({ above: 0, max: 1 });
+  const reducingField = map.get('reducing');
+  if (reducingField !== undefined && devicesBelow > 1)
+    throw reducingField.error('a switch between nodes that reduces', {
+      expected: 'reducing on the innermost tier only',
+    });
+  const reducing = reducingField?.quantity(parseBandwidth);
   return {
     name: map.need('name', 'a name for the tier, like nvlink').string(),
     size: map.need('size', 'how many units of the level below this tier joins').integer(),
     bytesPerSecond: map.need('bandwidth', 'bandwidth of one port and direction, like 25 GB/s').quantity(parseBandwidth),
+    ...(reached === undefined ? {} : { reached }),
+    ...(reducing === undefined ? {} : { reducingBytesPerSecond: reducing }),
     latencySeconds: map.need('latency', 'one-way latency, like 3 us').quantity(parseSeconds, false),
     ports,
     railAligned,
@@ -114,6 +133,8 @@ export function toYaml(cluster: Cluster): string {
       name: tier.name,
       size: tier.size,
       bandwidth: writeBandwidth(tier.bytesPerSecond),
+      ...(tier.reached === undefined ? {} : { reached: tier.reached }),
+      ...(tier.reducingBytesPerSecond === undefined ? {} : { reducing: writeBandwidth(tier.reducingBytesPerSecond) }),
       latency: writeSeconds(tier.latencySeconds),
       ...ports,
       ...(tier.railAligned ? { railAligned: true } : {}),

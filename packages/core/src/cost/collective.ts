@@ -1,11 +1,12 @@
 /** Prices one collective: its flows on ports, its latency, and the closed form for the time that it takes alone. */
 import type { CollectiveName } from '../schedule/schedule.js';
-import { knownEstimate } from './estimate.js';
+import { knownEstimate, weakestBasis } from './estimate.js';
 import type { Basis, KnownEstimate } from './estimate.js';
 import type { Fabric, FabricRoute } from '../traffic/fabric.js';
 import { decompose } from '../traffic/flows.js';
-import type { CollectiveLoad, Flow } from '../traffic/flows.js';
+import type { Algorithm, CollectiveLoad, Flow } from '../traffic/flows.js';
 import type { CostModel } from './model.js';
+import { ncclAlgorithms, nodesOf, pairwiseSeconds, plainHops, protocolsOf, ringSeconds, treeSeconds } from './nccl.js';
 
 /** A flow and the ports it occupies. */
 export interface PricedFlow extends Flow {
@@ -30,12 +31,22 @@ export interface CollectiveEstimate extends KnownEstimate {
   readonly latencySeconds: number;
 }
 
+/** One way to move a collective: what its flows do to ports, and its latencies. */
+interface Way {
+  readonly algorithm: Algorithm;
+  readonly flows: readonly PricedFlow[];
+  /** Per member. */
+  readonly latencies: Float64Array;
+  readonly detail: string;
+}
+
 /**
  * Flows and latencies of a collective over `members` (global ranks, in group order).
  *
- * Without measured curves: every flow takes its bytes on each port of its route; latency is that of the farthest peer (direct), or of a
- * trip of n-1 hops around the ring, times the rounds. With curves, the work of the flows is scaled so that a balanced collective of the
- * same size, alone, takes exactly the measured time; ports are then shared and skew counts as without them.
+ * Without measured curves: every flow takes its bytes on each port of its route. With a fixed algorithm latency is that of the farthest peer
+ * (direct), of a trip of n-1 hops around the ring, or of a trip up and down the tree, times the rounds; with `nccl` the fastest of NCCL's
+ * algorithms and protocols is taken. With curves, the work of the flows is scaled so that a balanced collective of the same size, alone,
+ * takes exactly the measured time; ports are then shared and skew counts as without them.
  */
 export function priceCollective(
   model: CostModel,
@@ -44,29 +55,86 @@ export function priceCollective(
   members: readonly number[],
   load: CollectiveLoad,
 ): PricedCollective {
-  const { algorithm, collectiveOverheadSeconds } = model.inputs;
-  const nodeOf = (rank: number): number => fabric.nodeOf(rank);
-  const parts = decompose(name, members, load, algorithm, nodeOf);
-  const flows = parts.flows.map((flow) => {
-    const route = fabric.route(flow.from, flow.to);
-    return { from: flow.from, to: flow.to, bytes: flow.bytes, route, work: flow.bytes * route.slowdown };
-  });
-  const latencies = latenciesOf(fabric, name, members, flows, parts.rings, parts.rounds);
-  const measured = fromCurves(model, fabric, name, members, load, latencies);
+  const { collectiveOverheadSeconds } = model.inputs;
+  const { algorithm, flows, latencies, detail } = fastestWay(model, fabric, name, members, load);
+  const measured = fromCurves(model, fabric, { name, members, load, algorithm, latencies });
   if (!measured) {
     return {
       flows,
       latencySeconds: latencies.map((seconds) => seconds + collectiveOverheadSeconds),
       basis: 'datasheet',
-      detail: 'latency and bandwidth of the cluster file',
+      detail: `latency and bandwidth of the cluster file, ${detail}`,
     };
   }
   return {
-    flows: flows.map((flow) => ({ ...flow, work: flow.work * measured.scale })),
+    flows: flows.map((flow) => ({
+      ...flow,
+      work: flow.bytes * slowdownOf(fabric, algorithm, flow.route) * measured.scale,
+    })),
     latencySeconds: latencies.fill(measured.latencySeconds),
     basis: measured.basis,
     detail: measured.detail,
   };
+}
+
+/** How a collective moves; `traffic` counts bytes with it. */
+export function collectiveAlgorithm(
+  model: CostModel,
+  fabric: Fabric,
+  name: CollectiveName,
+  members: readonly number[],
+  load: CollectiveLoad,
+): Algorithm {
+  return fastestWay(model, fabric, name, members, load).algorithm;
+}
+
+/** The fastest of the ways that the model's algorithm allows. */
+function fastestWay(
+  model: CostModel,
+  fabric: Fabric,
+  name: CollectiveName,
+  members: readonly number[],
+  load: CollectiveLoad,
+): Way {
+  const given = model.inputs.algorithm;
+  const nodeOf = (rank: number): number => fabric.nodeOf(rank);
+  let best: { readonly way: Way; readonly seconds: number } | undefined;
+  for (const algorithm of given === 'nccl' ? ncclAlgorithms(name, fabric, members) : [given]) {
+    const { flows: parts, rings, rounds } = decompose(name, members, load, algorithm, nodeOf);
+    const flows = parts.map((flow) => {
+      const route = fabric.route(flow.from, flow.to);
+      return { ...flow, route, work: flow.bytes * slowdownOf(fabric, algorithm, route) };
+    });
+    const moving = name === 'barrier' || flows.length > 0;
+    const port = busiestPort(fabric, flows).seconds;
+    if (given !== 'nccl' || algorithm === 'direct' || !moving) {
+      const latencies = moving
+        ? latenciesOf(fabric, { name, members, flows, rings, rounds, algorithm, pairwise: given === 'nccl' })
+        : new Float64Array(members.length);
+      best = { way: { algorithm, flows, latencies, detail: algorithm }, seconds: port + Math.max(0, ...latencies) };
+      continue;
+    }
+    for (const protocol of protocolsOf(algorithm)) {
+      const latency =
+        algorithm === 'tree' || algorithm === 'switch'
+          ? treeSeconds(fabric, members, algorithm, protocol)
+          : rounds * Math.max(...rings.map((ring) => ringSeconds(fabric, ring, protocol)));
+      const seconds = port / protocol.bandwidth + latency;
+      if (best && best.seconds <= seconds) continue;
+      const latencies = new Float64Array(members.length).fill(latency);
+      const scaled = flows.map((flow) => ({ ...flow, work: flow.work / protocol.bandwidth }));
+      best = { seconds, way: { algorithm, flows: scaled, latencies, detail: `NCCL ${algorithm}, ${protocol.name}` } };
+    }
+  }
+  if (!best) throw new RangeError(`no algorithm moves ${name}`);
+  return best.way;
+}
+
+/** By how much a byte takes more of its ports than its size: cross-rail traffic, and what a reducing switch does not reach. */
+function slowdownOf(fabric: Fabric, algorithm: Algorithm, route: FabricRoute): number {
+  if (algorithm !== 'switch' || route.tier !== 0 || fabric.reducingBytesPerSecond === undefined) return route.slowdown;
+  const port = fabric.ports[route.ports[0] ?? 0]?.bytesPerSecond ?? fabric.reducingBytesPerSecond;
+  return port / fabric.reducingBytesPerSecond;
 }
 
 /** Time of one collective alone: busiest port over all tiers that it crosses, plus the largest latency. */
@@ -85,16 +153,10 @@ export function concurrentSeconds(fabric: Fabric, collectives: readonly PricedCo
     collectives.flatMap((c) => c.flows),
   );
   let latencySeconds = 0;
-  let weakest = collectives[0];
-  for (const priced of collectives) {
-    latencySeconds = Math.max(latencySeconds, ...priced.latencySeconds);
-    if (priced.basis === 'datasheet') weakest = priced;
-  }
-  const total = knownEstimate(
-    seconds + latencySeconds,
-    weakest?.basis ?? 'measured',
-    weakest?.detail ?? 'nothing to do',
-  );
+  const basis = weakestBasis(collectives.map((priced) => priced.basis));
+  const weakest = collectives.find((priced) => priced.basis === basis);
+  for (const priced of collectives) latencySeconds = Math.max(latencySeconds, ...priced.latencySeconds);
+  const total = knownEstimate(seconds + latencySeconds, basis, weakest?.detail ?? 'nothing to do');
   return { ...total, port, portSeconds: seconds, latencySeconds };
 }
 
@@ -112,47 +174,37 @@ export function busiestPort(fabric: Fabric, flows: readonly PricedFlow[]): { por
   return busiest;
 }
 
-function latenciesOf(
-  fabric: Fabric,
-  name: CollectiveName,
-  members: readonly number[],
-  flows: readonly PricedFlow[],
-  rings: readonly (readonly number[])[],
-  rounds: number,
-): Float64Array {
-  const latencies = new Float64Array(members.length);
-  if (members.length < 2) return latencies;
-  if (name === 'barrier') {
-    members.forEach((from, i) => {
-      for (const to of members) {
-        if (to !== from) latencies[i] = Math.max(latencies[i] ?? 0, fabric.route(from, to).latencySeconds);
-      }
-    });
-    return latencies;
-  }
-  if (flows.length === 0) return latencies;
-  if (rings.length > 0) return latencies.fill(rounds * Math.max(...rings.map((ring) => ringLatency(fabric, ring))));
-  const place = new Map(members.map((rank, index) => [rank, index]));
-  for (const { from, to, route } of flows) {
-    for (const rank of [from, to]) {
-      const index = place.get(rank) ?? 0;
-      latencies[index] = Math.max(latencies[index] ?? 0, rounds * route.latencySeconds);
-    }
-  }
-  return latencies;
+interface Exchange {
+  readonly name: CollectiveName;
+  readonly members: readonly number[];
+  readonly flows: readonly PricedFlow[];
+  readonly rings: readonly (readonly number[])[];
+  readonly rounds: number;
+  readonly algorithm: Algorithm;
+  /** Every peer costs something besides. */
+  readonly pairwise: boolean;
 }
 
-/** Each block takes all hops of the ring but one; the slowest block is the one that skips the cheapest hop. */
-function ringLatency(fabric: Fabric, ring: readonly number[]): number {
-  let sum = 0;
-  let least = Infinity;
-  ring.forEach((from, position) => {
-    const to = ring[(position + 1) % ring.length] ?? from;
-    const { latencySeconds } = fabric.route(from, to);
-    sum += latencySeconds;
-    least = Math.min(least, latencySeconds);
+function latenciesOf(fabric: Fabric, exchange: Exchange): Float64Array {
+  const { name, members, flows, rings, rounds, algorithm, pairwise } = exchange;
+  const latencies = new Float64Array(members.length);
+  if (members.length < 2) return latencies;
+  if (rings.length > 0) return latencies.fill(rounds * Math.max(...rings.map((ring) => ringSeconds(fabric, ring))));
+  if (algorithm === 'tree' || algorithm === 'switch')
+    return latencies.fill(treeSeconds(fabric, members, algorithm, plainHops));
+  const peers: number[][] = members.map(() => []);
+  const place = new Map(members.map((rank, index) => [rank, index]));
+  if (name === 'barrier') members.forEach((rank, i) => peers[i]?.push(...members.filter((other) => other !== rank)));
+  for (const { from, to } of flows) {
+    peers[place.get(from) ?? 0]?.push(to);
+    peers[place.get(to) ?? 0]?.push(from);
+  }
+  members.forEach((rank, i) => {
+    const all = [...new Set(peers[i])];
+    const farthest = Math.max(0, ...all.map((peer) => fabric.route(rank, peer).latencySeconds));
+    latencies[i] = rounds * (pairwise ? pairwiseSeconds(fabric, rank, all) : farthest);
   });
-  return sum - least;
+  return latencies;
 }
 
 interface Measured {
@@ -162,28 +214,30 @@ interface Measured {
   readonly detail: string;
 }
 
-function fromCurves(
-  model: CostModel,
-  fabric: Fabric,
-  name: CollectiveName,
-  members: readonly number[],
-  load: CollectiveLoad,
-  latencies: Float64Array,
-): Measured | undefined {
+interface Asked {
+  readonly name: CollectiveName;
+  readonly members: readonly number[];
+  readonly load: CollectiveLoad;
+  readonly algorithm: Algorithm;
+  readonly latencies: Float64Array;
+}
+
+function fromCurves(model: CostModel, fabric: Fabric, asked: Asked): Measured | undefined {
+  const { name, members, load, algorithm, latencies } = asked;
   if (!model.curves || load.kind === 'nothing' || members.length < 2) return undefined;
   const n = members.length;
   const totalBytes = bufferBytes(load, n, name);
   if (totalBytes === 0) return undefined;
-  const nodes = new Set(members.map((rank) => fabric.nodeOf(rank))).size;
+  const nodes = nodesOf(fabric, members).size;
   const estimate = model.curves.seconds(name, { ranks: n, nodes }, totalBytes);
   if (!estimate.known) return undefined;
   const balanced = name === 'send' || name === 'receive' ? load : balancedLoad(load, n, name, totalBytes);
-  const parts = decompose(name, members, balanced, model.inputs.algorithm, (rank) => fabric.nodeOf(rank));
+  const parts = decompose(name, members, balanced, algorithm, (rank) => fabric.nodeOf(rank));
   const alone = busiestPort(
     fabric,
     parts.flows.map((flow) => {
       const route = fabric.route(flow.from, flow.to);
-      return { ...flow, route, work: flow.bytes * route.slowdown };
+      return { ...flow, route, work: flow.bytes * slowdownOf(fabric, algorithm, route) };
     }),
   ).seconds;
   if (alone === 0) return undefined;

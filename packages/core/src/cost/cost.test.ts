@@ -43,7 +43,7 @@ const cluster: Cluster = {
 const fabric = fabricOf(cluster);
 const exact = (options: CostModelOptions = {}): CostModelOptions => ({
   ...options,
-  inputs: { collectiveOverheadSeconds: 0, ...options.inputs },
+  inputs: { collectiveOverheadSeconds: 0, algorithm: 'direct', ...options.inputs },
 });
 const tp = [0, 1, 2, 3, 4, 5, 6, 7];
 const pairs = (n: number, bytes: number) => ({ kind: 'pairs', bytes: new Float64Array(n * n).fill(bytes) }) as const;

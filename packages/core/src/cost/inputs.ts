@@ -19,7 +19,8 @@ export interface CostInputs {
   readonly hostRunsKernels: boolean;
   /** What a collective takes besides links and latencies (launch, agreement of the peers), seconds. */
   readonly collectiveOverheadSeconds: number;
-  readonly algorithm: Algorithm;
+  /** How collectives move: `nccl` takes the fastest of NCCL's algorithms and protocols for each. */
+  readonly algorithm: Algorithm | 'nccl';
   /** Multiprocessors that a collective holds on each rank, from its issue to its end (it polls while it waits); 0 on CPUs. */
   readonly multiprocessorsPerCollective: number;
 }
@@ -39,7 +40,7 @@ export const defaultCostInputs: CostInputs = {
   hostOverheadSeconds: 5e-6,
   hostRunsKernels: false,
   collectiveOverheadSeconds: 5e-6,
-  algorithm: 'direct',
+  algorithm: 'nccl',
   multiprocessorsPerCollective: 20,
 };
 
@@ -77,7 +78,11 @@ const descriptions: { readonly [K in keyof CostInputs]: InputDescription } = {
   hostOverheadSeconds: { unit: 's', meaning: 'host time to issue an operation', source: 'assumption' },
   hostRunsKernels: { unit: '', meaning: 'the issuing thread runs kernels too', source: 'false on GPUs' },
   collectiveOverheadSeconds: { unit: 's', meaning: 'per collective, besides links', source: 'assumption' },
-  algorithm: { unit: '', meaning: 'how gathers and reductions move', source: 'what the backends of Monta do' },
+  algorithm: {
+    unit: '',
+    meaning: 'how gathers and reductions move',
+    source: "NCCL's tuning: ring, tree or NVLS, whichever is fastest",
+  },
   multiprocessorsPerCollective: {
     unit: 'multiprocessors',
     meaning: 'held by each running collective',

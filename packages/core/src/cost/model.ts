@@ -54,7 +54,9 @@ export interface CostModelOptions {
  */
 export function costModel(device: Device, options: CostModelOptions = {}): CostModel {
   const fromDevice: Partial<CostInputs> =
-    device.multiprocessors === undefined ? { multiprocessorsPerCollective: 0, hostRunsKernels: true } : {};
+    device.multiprocessors === undefined
+      ? { multiprocessorsPerCollective: 0, hostRunsKernels: true, algorithm: 'direct' }
+      : {};
   const inputs: CostInputs = { ...defaultCostInputs, ...fromDevice, ...options.inputs };
   for (const name of ['gemmEfficiency', 'attentionEfficiency', 'memoryEfficiency'] as const) {
     if (!(inputs[name] > 0 && inputs[name] <= 1)) {

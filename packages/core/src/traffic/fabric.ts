@@ -28,6 +28,8 @@ export interface Fabric {
   readonly ports: readonly FabricPort[];
   /** Route of a message between two different ranks. */
   route(from: number, to: number): FabricRoute;
+  /** Bytes a second and direction of a device whose switch reduces and multicasts; absent where switches do not. */
+  readonly reducingBytesPerSecond?: number;
   /** Unit of tier 0 (the node, or the NVLink domain) in which a rank sits. */
   nodeOf(rank: number): number;
 }
@@ -57,6 +59,9 @@ export function fabricOf(cluster: Cluster): Fabric {
       }
       return known;
     },
+    ...(cluster.tiers[0]?.reducingBytesPerSecond === undefined
+      ? {}
+      : { reducingBytesPerSecond: cluster.tiers[0].reducingBytesPerSecond }),
     nodeOf: (rank) => unitOf(cluster, 0, rank),
   };
 }

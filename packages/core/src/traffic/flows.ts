@@ -6,12 +6,18 @@
  *   ring: all_gather, reduce_scatter, all_reduce and broadcast move blocks around rings, n-1 hops each, as NCCL's Ring. A group that has
  *     g members on each of its nodes gets g rings that enter and leave every node through another member, as NCCL does to use every
  *     NIC; each carries 1/g. Every other node is walked backwards, so that a ring leaves a node where it enters the next (rail-aligned).
+ *   tree: all_reduce over several nodes goes up and down two binary trees of nodes, half the buffer each, and along a chain inside every
+ *     node, as NCCL's Tree. With g members on each node there are g such pairs, each with 1/g of the buffer on a rail of its own.
+ *   switch: as tree between nodes; inside a node the switch reduces and multicasts, as NCCL's NVLS and NVLSTree. A member reads all members'
+ *     sums of its 1/g and writes its 1/g to all: each sends and receives (1 + 1/g) times the buffer.
  *
  * Bytes a rank keeps for itself are not flows, nor are pairs that exchange nothing.
  */
 import type { CollectiveName } from '../schedule/schedule.js';
 
-export type Algorithm = 'direct' | 'ring';
+export type Algorithm = 'direct' | 'ring' | 'tree' | 'switch';
+
+export const algorithms: readonly Algorithm[] = ['direct', 'ring', 'tree', 'switch'];
 
 /**
  * Bytes of a collective over n members.
@@ -51,7 +57,10 @@ export function bytesSent(flows: readonly Flow[], members: readonly number[]): F
   return sent;
 }
 
-/** Flows of a collective; `nodeOf` is used by rings only. */
+/**
+ * Flows of a collective; `nodeOf` is used by rings and trees. Trees and switches serve all_reduce of groups with equally many members on
+ * each node; anything else moves over rings then.
+ */
 export function decompose(
   name: CollectiveName,
   members: readonly number[],
@@ -64,6 +73,11 @@ export function decompose(
     return { flows: directFlows(members, (i, j) => load.bytes[i * members.length + j] ?? 0), rings: [], rounds: 1 };
   }
   const block = (index: number): number => load.bytes[index] ?? 0;
+  if (algorithm === 'tree' || algorithm === 'switch') {
+    const nodes = name === 'all_reduce' ? evenNodes(members, nodeOf) : undefined;
+    if (nodes) return { flows: treeFlows(members, nodes, block, algorithm), rings: [], rounds: 2 };
+    return ringFlows(name, members, block, nodeOf);
+  }
   if (algorithm === 'ring') return ringFlows(name, members, block, nodeOf);
   switch (name) {
     case 'all_gather':
@@ -133,22 +147,109 @@ function ringFlows(
   return { flows, rings, rounds: name === 'all_reduce' ? 2 : 1 };
 }
 
-/** Rings as orders of member indices; see the head of this file. */
-function ringOrders(members: readonly number[], nodeOf: (rank: number) => number): number[][] {
-  const byNode = new Map<number, number[]>();
+/** Member indices by node, in order of first appearance. */
+function byNode(members: readonly number[], nodeOf: (rank: number) => number): number[][] {
+  const nodes = new Map<number, number[]>();
   members.forEach((rank, index) => {
     const node = nodeOf(rank);
-    const list = byNode.get(node);
+    const list = nodes.get(node);
     if (list) list.push(index);
-    else byNode.set(node, [index]);
+    else nodes.set(node, [index]);
   });
-  const nodes = [...byNode.values()];
+  return [...nodes.values()];
+}
+
+/** Member indices by node where every node holds equally many, undefined otherwise. */
+function evenNodes(members: readonly number[], nodeOf: (rank: number) => number): number[][] | undefined {
+  const nodes = byNode(members, nodeOf);
+  return nodes.every((list) => list.length === nodes[0]?.length) ? nodes : undefined;
+}
+
+/** Rings as orders of member indices; see the head of this file. */
+function ringOrders(members: readonly number[], nodeOf: (rank: number) => number): number[][] {
+  const nodes = byNode(members, nodeOf);
   const perNode = nodes[0]?.length ?? 0;
   if (nodes.length === 1 || nodes.some((list) => list.length !== perNode)) return [nodes.flat()];
   return Array.from({ length: perNode }, (_, turn) =>
     nodes.flatMap((list, node) => {
-      const turned = [...list.slice(turn), ...list.slice(0, turn)];
-      return node % 2 === 0 ? turned : turned.reverse();
+      const path = zigzag(list, turn);
+      return node % 2 === 0 ? path : path.reverse();
     }),
   );
+}
+
+/**
+ * A path over all of a list from place `turn`: one up, two down, three up … Over all turns of an even list every ordered pair is a step of
+ * exactly one path, so that links between pairs share the load (Lucas's decomposition into Hamiltonian paths).
+ */
+function zigzag(list: readonly number[], turn: number): number[] {
+  const n = list.length;
+  return Array.from({ length: n }, (_, step) => {
+    const offset = step % 2 === 1 ? (step + 1) / 2 : -step / 2;
+    return list[(turn + offset + n) % n] ?? 0;
+  });
+}
+
+/** Parent of a node in a binary tree in which every other node is a leaf; undefined for the root, node 0 (NCCL, `ncclGetBtree`). */
+function parentOf(node: number, nodes: number): number | undefined {
+  if (node === 0) return undefined;
+  const bit = node & -node;
+  const up = (node ^ bit) | (bit << 1);
+  return up >= nodes ? node ^ bit : up;
+}
+
+/**
+ * Child and parent of every edge of two trees over n nodes. The second tree is the first one mirrored, or shifted by one where n is odd, so
+ * that leaves of one are inner nodes of the other (NCCL, `ncclGetDtree`; Sanders et al., Parallel Computing 35(12), 2009).
+ */
+export function doubleTree(nodes: number): readonly (readonly [child: number, parent: number])[] {
+  const edges: [number, number][] = [];
+  const other = (node: number): number => (nodes % 2 === 0 ? nodes - 1 - node : (node + 1) % nodes);
+  for (let node = 1; node < nodes; node++) {
+    const parent = parentOf(node, nodes) ?? 0;
+    edges.push([node, parent], [other(node), other(parent)]);
+  }
+  return edges;
+}
+
+function treeFlows(
+  members: readonly number[],
+  nodes: readonly (readonly number[])[],
+  block: (index: number) => number,
+  algorithm: 'tree' | 'switch',
+): Flow[] {
+  const perNode = nodes[0]?.length ?? 1;
+  const total = members.reduce((sum, _, index) => sum + block(index), 0);
+  if (total === 0) return [];
+  const amounts = new Map<number, number>();
+  const move = (from: number, to: number, bytes: number): void => {
+    const key = from * members.length + to;
+    amounts.set(key, (amounts.get(key) ?? 0) + bytes);
+  };
+  for (const list of nodes) {
+    if (perNode === 1) break;
+    list.forEach((from, position) => {
+      const to = list[(position + 1) % perNode] ?? from;
+      if (algorithm === 'switch') {
+        move(from, to, total * (1 + 1 / perNode));
+        return;
+      }
+      // every rail's chain starts at its own member, so that each pair of neighbours carries all rails but one
+      const share = (total * (perNode - 1)) / perNode;
+      move(from, to, share);
+      move(to, from, share);
+    });
+  }
+  for (const [child, parent] of doubleTree(nodes.length)) {
+    for (let rail = 0; rail < perNode; rail++) {
+      const [from, to] = [nodes[child]?.[rail] ?? 0, nodes[parent]?.[rail] ?? 0];
+      move(from, to, total / perNode / 2);
+      move(to, from, total / perNode / 2);
+    }
+  }
+  return [...amounts].map(([pair, bytes]) => ({
+    from: members[Math.floor(pair / members.length)] ?? 0,
+    to: members[pair % members.length] ?? 0,
+    bytes,
+  }));
 }

@@ -2,8 +2,8 @@
 import type { Cluster } from '../cluster/cluster.js';
 import type { Layout } from '../layout/layout.js';
 import { groupMembers, worldSize } from '../layout/mesh.js';
-import type { Binding, Program } from '../schedule/schedule.js';
-import { decompose, type Algorithm } from './flows.js';
+import type { Binding, CollectiveName, Program } from '../schedule/schedule.js';
+import { decompose, type Algorithm, type CollectiveLoad } from './flows.js';
 import { fabricOf } from './fabric.js';
 import { collectiveLoad } from './load.js';
 
@@ -29,9 +29,12 @@ export interface TrafficRequest {
   readonly layout: Layout;
   readonly cluster: Cluster;
   readonly binding: Binding;
-  /** `direct` unless given. */
-  readonly algorithm?: Algorithm;
+  /** How collectives move, or what says it of each; `direct` unless given. */
+  readonly algorithm?: Algorithm | AlgorithmOf;
 }
+
+/** How a collective over `members` moves. */
+export type AlgorithmOf = (name: CollectiveName, members: readonly number[], load: CollectiveLoad) => Algorithm;
 
 /** Counts all collectives of a program. Throws `InputError` for counts that do not fit their group. */
 export function traffic({ program, layout, cluster, binding, algorithm = 'direct' }: TrafficRequest): Traffic {
@@ -51,8 +54,8 @@ export function traffic({ program, layout, cluster, binding, algorithm = 'direct
         const members = groupMembers(layout, body.group, rank);
         if (members[0] !== rank) continue;
         const load = collectiveLoad(template, operation, body, members, node, binding);
-        for (const { from, to, bytes } of decompose(body.name, members, load, algorithm, (one) => fabric.nodeOf(one))
-          .flows) {
+        const way = typeof algorithm === 'string' ? algorithm : algorithm(body.name, members, load);
+        for (const { from, to, bytes } of decompose(body.name, members, load, way, (one) => fabric.nodeOf(one)).flows) {
           const route = fabric.route(from, to);
           byTier[route.tier] = (byTier[route.tier] ?? 0) + bytes;
           const row = sent[from];
