@@ -1,0 +1,156 @@
+// Rows in canonical order (by expert, and within an expert by token), built on the device: no count travels to the host. Integer arithmetic
+// only, so the order is exact. A pick is token * k + j. Each expert's rows begin at a multiple of `padding`; rows in between hold zeros.
+#include "common.cuh"
+
+constexpr int threads = 256;
+constexpr int rounds = 4;
+// Picks that one block counts and places.
+constexpr int picksPerBlock = threads * rounds;
+
+// partial[block, expert]: how many of the block's picks chose the expert. ids below 0 are dropped picks.
+extern "C" __global__ void permute_count(const int *ids, int *partial, int picks, int experts) {
+  extern __shared__ int counts[];
+  for (int expert = threadIdx.x; expert < experts; expert += threads) counts[expert] = 0;
+  __syncthreads();
+  for (int round = 0; round < rounds; round++) {
+    const int pick = blockIdx.x * picksPerBlock + round * threads + threadIdx.x;
+    if (pick < picks && ids[pick] >= 0) atomicAdd(&counts[ids[pick]], 1);
+  }
+  __syncthreads();
+  for (int expert = threadIdx.x; expert < experts; expert += threads)
+    partial[blockIdx.x * experts + expert] = counts[expert];
+}
+
+// One block of 1024 threads. counts[expert]; offsets[expert], the first row, and offsets[experts] the rows in all, padding included;
+// starts[block, expert]: the block's first row among the expert's.
+extern "C" __global__ void permute_offsets(const int *__restrict__ partial, int *__restrict__ starts,
+                                           int *__restrict__ counts, int *__restrict__ offsets, int blocks, int experts,
+                                           int padding) {
+  __shared__ int scan[1024];
+  const int expert = threadIdx.x;
+  int total = 0;
+  if (expert < experts) {
+#pragma unroll 8
+    for (int block = 0; block < blocks; block++) {
+      starts[block * experts + expert] = total;
+      total += partial[block * experts + expert];
+    }
+    counts[expert] = total;
+  }
+  const int padded = (total + padding - 1) / padding * padding;
+  scan[expert] = padded;
+  __syncthreads();
+  for (int distance = 1; distance < 1024; distance *= 2) {
+    const int before = expert >= distance ? scan[expert - distance] : 0;
+    __syncthreads();
+    scan[expert] += before;
+    __syncthreads();
+  }
+  if (expert < experts) offsets[expert + 1] = scan[expert];
+  if (expert == 0) offsets[0] = 0;
+}
+
+// rowPick[row] = pick (rows of padding keep what was there: fill with -1 before), pickRow[pick] = row, -1 where dropped.
+extern "C" __global__ void permute_place(const int *ids, const int *starts, const int *offsets, int *rowPick,
+                                         int *pickRow, int picks, int experts) {
+  // Next row of each expert for this block, then counts of each warp.
+  extern __shared__ int shared[];
+  int *next = shared, *counted = shared + experts;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  constexpr int warps = threads / 32;
+  for (int expert = threadIdx.x; expert < experts; expert += threads)
+    next[expert] = offsets[expert] + starts[blockIdx.x * experts + expert];
+  for (int round = 0; round < rounds; round++) {
+    for (int i = threadIdx.x; i < warps * experts; i += threads) counted[i] = 0;
+    __syncthreads();
+    const int pick = blockIdx.x * picksPerBlock + round * threads + threadIdx.x;
+    const int expert = pick < picks ? ids[pick] : -1;
+    const unsigned same = __match_any_sync(allLanes, expert);
+    const int before = __popc(same & ((1u << lane) - 1));
+    if (expert >= 0 && before == 0) counted[warp * experts + expert] = __popc(same);
+    __syncthreads();
+    if (expert >= 0) {
+      int row = next[expert] + before;
+      for (int other = 0; other < warp; other++) row += counted[other * experts + expert];
+      rowPick[row] = pick;
+      pickRow[pick] = row;
+    } else if (pick < picks) pickRow[pick] = -1;
+    __syncthreads();
+    for (int i = threadIdx.x; i < experts; i += threads)
+      for (int other = 0; other < warps; other++) next[i] += counted[other * experts + i];
+    __syncthreads();
+  }
+}
+
+// rows[row] = source[token of the row], zeros in rows of padding. A block a row; rows from `*total` on are left alone.
+extern "C" __global__ void pack_rows(const Element *source, const int *rowPick, const int *total, Element *rows, int picks,
+                                     int width) {
+  const size_t row = blockIdx.x;
+  if (row >= (size_t)*total) return;
+  const int pick = rowPick[row];
+  const Element *from = source + (size_t)(pick < 0 ? 0 : pick / picks) * width;
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
+    Vector value = {};
+    if (pick >= 0) value = loadVector(from + column);
+    storeVector(rows + row * width + column, value);
+  }
+}
+
+// y[token] (+)= sum over its picks, in their order, of weight * row; dropped picks (row -1) add nothing. weights null: all 1. A block a token.
+extern "C" __global__ void combine_rows(const Element *rows, const int *pickRow, const float *weights, Element *y,
+                                        int picks, int width, int add) {
+  const size_t token = blockIdx.x;
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
+    float sum[lanes] = {};
+    if (add) {
+      const Vector there = loadVector(y + token * width + column);
+      for (int i = 0; i < lanes; i++) sum[i] = toFloat(there.values[i]);
+    }
+#pragma unroll 4
+    for (int pick = 0; pick < picks; pick++) {
+      const int row = pickRow[token * picks + pick];
+      if (row < 0) continue;
+      const float weight = weights == NULLPTR ? 1.0f : weights[token * picks + pick];
+      const Vector value = loadVector(rows + (size_t)row * width + column);
+      for (int i = 0; i < lanes; i++) sum[i] += weight * toFloat(value.values[i]);
+    }
+    Vector out;
+    for (int i = 0; i < lanes; i++) assign(out.values[i], sum[i]);
+    storeVector(y + token * width + column, out);
+  }
+}
+
+// Backward of combine_rows, rows: drows[row] = weight * dy[its token], zeros in rows of padding. A block a row.
+extern "C" __global__ void combine_row_gradient(const Element *dy, const int *rowPick, const float *weights,
+                                                const int *total, Element *drows, int picks, int width) {
+  const size_t row = blockIdx.x;
+  if (row >= (size_t)*total) return;
+  const int pick = rowPick[row];
+  const float weight = pick < 0 ? 0.0f : weights[pick];
+  const Element *from = dy + (size_t)(pick < 0 ? 0 : pick / picks) * width;
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
+    Vector out = {};
+    if (pick >= 0) {
+      const Vector value = loadVector(from + column);
+      for (int i = 0; i < lanes; i++) assign(out.values[i], weight * toFloat(value.values[i]));
+    }
+    storeVector(drows + row * width + column, out);
+  }
+}
+
+// Backward of combine_rows, weights: dweights[pick] = <row, dy of its token>, 0 where dropped. A warp a pick, 8 in a block.
+extern "C" __global__ void combine_weight_gradient(const Element *rows, const int *pickRow, const Element *dy,
+                                                   float *dweights, int allPicks, int picks, int width) {
+  const int pick = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (pick >= allPicks) return;
+  const int row = pickRow[pick];
+  float dot = 0;
+  if (row >= 0)
+    for (int column = lane * lanes; column < width; column += 32 * lanes) {
+      const Vector a = loadVector(rows + (size_t)row * width + column);
+      const Vector b = loadVector(dy + (size_t)(pick / picks) * width + column);
+      for (int i = 0; i < lanes; i++) dot += toFloat(a.values[i]) * toFloat(b.values[i]);
+    }
+  dot = warpSum(dot);
+  if (lane == 0) dweights[pick] = dot;
+}

@@ -1,0 +1,116 @@
+// The router after its linear layer, in fp32 whatever Element is: softmax over the experts, the largest picks, and the way back. A warp a token.
+#include "common.cuh"
+
+constexpr int warpsPerBlock = 4;
+
+// Softmax of a row in registers (lane l holds experts l, l + 32, ...), then picks times the largest. Ties go to the lowest expert.
+template <int held>
+__device__ void select(const float *logits, float *probabilities, int *ids, float *weights, int experts, int picks,
+                       int renormalise, int lane) {
+  float value[held];
+  float largest = -infinity;
+#pragma unroll
+  for (int i = 0; i < held; i++) {
+    const int expert = i * 32 + lane;
+    value[i] = expert < experts ? logits[expert] : -infinity;
+    largest = fmaxf(largest, value[i]);
+  }
+  largest = warpMax(largest);
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < held; i++) {
+    value[i] = i * 32 + lane < experts ? expf(value[i] - largest) : 0.0f;
+    sum += value[i];
+  }
+  sum = warpSum(sum);
+#pragma unroll
+  for (int i = 0; i < held; i++) {
+    const int expert = i * 32 + lane;
+    value[i] = value[i] / sum;
+    if (expert < experts) probabilities[expert] = value[i];
+    else value[i] = -1;
+  }
+  float picked = 0;
+  for (int pick = 0; pick < picks; pick++) {
+    float best = -1;
+    int expert = 0;
+#pragma unroll
+    for (int i = 0; i < held; i++)
+      if (value[i] > best) {
+        best = value[i];
+        expert = i * 32 + lane;
+      }
+    for (int offset = 16; offset > 0; offset /= 2) {
+      const float otherBest = __shfl_xor_sync(allLanes, best, offset);
+      const int otherExpert = __shfl_xor_sync(allLanes, expert, offset);
+      if (otherBest > best || (otherBest == best && otherExpert < expert)) {
+        best = otherBest;
+        expert = otherExpert;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < held; i++)
+      if (expert == i * 32 + lane) value[i] = -1;
+    picked += best;
+    if (lane == 0) {
+      ids[pick] = expert;
+      weights[pick] = best;
+    }
+  }
+  if (!renormalise) return;
+  __syncwarp();
+  for (int pick = lane; pick < picks; pick += 32) weights[pick] = weights[pick] / picked;
+}
+
+// logits, probabilities: tokens x experts (may be one array); ids, weights: tokens x picks, largest probability first. experts <= 1024.
+extern "C" __global__ void router_select(const float *logits, float *probabilities, int *ids, float *weights, int tokens,
+                                         int experts, int picks, int renormalise) {
+  const int token = blockIdx.x * warpsPerBlock + threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (token >= tokens) return;
+  const size_t row = (size_t)token * experts, first = (size_t)token * picks;
+#define SELECT(held) \
+  select<held>(logits + row, probabilities + row, ids + first, weights + first, experts, picks, renormalise, lane)
+  if (experts <= 32) SELECT(1);
+  else if (experts <= 64) SELECT(2);
+  else if (experts <= 128) SELECT(4);
+  else if (experts <= 256) SELECT(8);
+  else if (experts <= 512) SELECT(16);
+  else SELECT(32);
+}
+
+// dlogits from the gradient of the picks' weights and the auxiliary loss's gradient of each expert's probability (or null). Dropped picks
+// carry ~id and a dweight of 0. Written in fp32 and, where `rounded` is given, as Element for the products that follow.
+extern "C" __global__ void router_backward(const float *probabilities, const int *ids, const float *dweights,
+                                           const float *auxiliary, float *dlogits, Element *rounded, int tokens,
+                                           int experts, int picks, int renormalise) {
+  const int token = blockIdx.x * warpsPerBlock + threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (token >= tokens) return;
+  const size_t row = (size_t)token * experts, first = (size_t)token * picks;
+  float sum = 1, dot = 0;
+  if (renormalise) {
+    sum = 0;
+    for (int pick = 0; pick < picks; pick++) {
+      const int id = ids[first + pick];
+      const float probability = probabilities[row + (id < 0 ? ~id : id)];
+      sum += probability;
+      dot += probability * dweights[first + pick];
+    }
+    dot /= sum;
+  }
+  float mean = 0;
+  for (int expert = lane; expert < experts; expert += 32) {
+    float gradient = auxiliary == NULLPTR ? 0.0f : auxiliary[expert];
+    for (int pick = 0; pick < picks; pick++) {
+      const int id = ids[first + pick];
+      if ((id < 0 ? ~id : id) == expert) gradient += (dweights[first + pick] - dot) / sum;
+    }
+    dlogits[row + expert] = gradient;
+    mean += probabilities[row + expert] * gradient;
+  }
+  mean = warpSum(mean);
+  for (int expert = lane; expert < experts; expert += 32) {
+    const float gradient = probabilities[row + expert] * (dlogits[row + expert] - mean);
+    dlogits[row + expert] = gradient;
+    if (rounded != NULLPTR) assign(rounded[row + expert], gradient);
+  }
+}

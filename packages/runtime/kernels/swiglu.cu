@@ -1,0 +1,59 @@
+// SwiGLU of expert rows, with the combine's weights folded in: activated = weight * silu(gate) * up, so that the combine is a plain sum and its
+// backward needs no saved expert output. gateUp [rows, 2 * ffn]: gate, then up. A block a row; rows from `*total` on are left alone.
+// weights, rowPick null: every weight is 1. Rows of padding (pick -1) have weight 0.
+#include "common.cuh"
+
+__device__ __forceinline__ float rowWeight(const float *weights, const int *rowPick, size_t row) {
+  if (weights == NULLPTR) return 1;
+  const int pick = rowPick[row];
+  return pick < 0 ? 0.0f : weights[pick];
+}
+
+extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *weights, const int *rowPick,
+                                          const int *total, Element *activated, int ffn) {
+  const size_t row = blockIdx.x;
+  if (row >= (size_t)*total) return;
+  const float weight = rowWeight(weights, rowPick, row);
+  const Element *gates = gateUp + row * 2 * ffn, *ups = gates + ffn;
+  for (int column = threadIdx.x * lanes; column < ffn; column += blockDim.x * lanes) {
+    const Vector gate = loadVector(gates + column), up = loadVector(ups + column);
+    Vector out;
+    for (int i = 0; i < lanes; i++) {
+      const float g = toFloat(gate.values[i]);
+      assign(out.values[i], weight * (g / (1 + expf(-g))) * toFloat(up.values[i]));
+    }
+    storeVector(activated + row * ffn + column, out);
+  }
+}
+
+// dactivated is the gradient of the weighted rows' output before weighting (dy times the down weights). Writes dgateUp (may be gateUp itself),
+// activated once more where asked (the weight gradient of `down` needs it), and dweights[pick] = <silu(gate) * up, dactivated>.
+extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element *dactivated, const float *weights,
+                                           const int *rowPick, const int *total, Element *dgateUp, Element *activated,
+                                           float *dweights, int ffn) {
+  const size_t row = blockIdx.x;
+  if (row >= (size_t)*total) return;
+  const float weight = rowWeight(weights, rowPick, row);
+  const size_t gates = row * 2 * ffn, ups = gates + ffn;
+  float dot = 0;
+  for (int column = threadIdx.x * lanes; column < ffn; column += blockDim.x * lanes) {
+    const Vector gate = loadVector(gateUp + gates + column), up = loadVector(gateUp + ups + column);
+    const Vector upstream = loadVector(dactivated + row * ffn + column);
+    Vector dgate, dup, again;
+    for (int i = 0; i < lanes; i++) {
+      const float g = toFloat(gate.values[i]), u = toFloat(up.values[i]), d = toFloat(upstream.values[i]);
+      const float sigmoid = 1 / (1 + expf(-g));
+      const float silu = g * sigmoid;
+      dot += silu * u * d;
+      assign(dgate.values[i], weight * d * u * sigmoid * (1 + g * (1 - sigmoid)));
+      assign(dup.values[i], weight * d * silu);
+      assign(again.values[i], weight * silu * u);
+    }
+    storeVector(dgateUp + gates + column, dgate);
+    storeVector(dgateUp + ups + column, dup);
+    if (activated != NULLPTR) storeVector(activated + row * ffn + column, again);
+  }
+  if (dweights == NULLPTR) return;
+  dot = blockSum(dot);
+  if (threadIdx.x == 0 && rowPick[row] >= 0) dweights[rowPick[row]] = dot;
+}

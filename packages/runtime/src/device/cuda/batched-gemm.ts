@@ -1,0 +1,76 @@
+/**
+ * Many products of one shape in one call, by cuBLAS: experts in buckets of equal padded row counts. On an H200 this is the fastest way for many
+ * small experts, and `LtGemm` in a loop for few large ones.
+ */
+import { cublas, written, type Address } from './bindings/index.js';
+import type { CudaContext } from './context.js';
+import type { Storage } from './kernel-source.js';
+
+export interface BatchedGemmCall {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  readonly storage: Storage;
+  /** Products; the arrays below, in the card's memory, hold one address for each. */
+  readonly batch: number;
+  readonly a: Address;
+  readonly b: Address;
+  readonly d: Address;
+}
+
+const workspaceBytes = 32 * 2 ** 20;
+const one = Float32Array.of(1);
+const zero = Float32Array.of(0);
+
+/** Row-major D = op(A) * op(B) for a batch, fp32 accumulation. */
+export class BatchedGemm {
+  readonly #context: CudaContext;
+  readonly #handle: Address;
+  readonly #workspace: Address;
+
+  constructor(context: CudaContext) {
+    this.#context = context;
+    const { cublas: library } = context.libraries;
+    this.#handle = written((cell) => library.cublasCreate_v2(cell));
+    this.#workspace = context.memory.allocate(workspaceBytes);
+    context.onClose(() => {
+      library.cublasDestroy_v2(this.#handle);
+      context.memory.free(this.#workspace);
+    });
+  }
+
+  multiply(stream: Address, call: BatchedGemmCall): void {
+    const { m, n, k, transposeA = false, transposeB = false, storage, batch, a, b, d } = call;
+    if (m === 0 || n === 0 || batch === 0) return;
+    const { cublas: library } = this.#context.libraries;
+    const type = cublas.types[storage];
+    library.cublasSetStream_v2(this.#handle, stream);
+    // Setting a stream takes the workspace away.
+    library.cublasSetWorkspace_v2(this.#handle, this.#workspace, workspaceBytes);
+    // In columns, so B first: see gemm.ts.
+    library.cublasGemmBatchedEx(
+      this.#handle,
+      transposeB ? cublas.transpose : cublas.noTranspose,
+      transposeA ? cublas.transpose : cublas.noTranspose,
+      n,
+      m,
+      k,
+      one,
+      b,
+      type,
+      transposeB ? k : n,
+      a,
+      type,
+      transposeA ? m : k,
+      zero,
+      d,
+      type,
+      n,
+      batch,
+      cublas.compute32,
+      cublas.defaultAlgorithm,
+    );
+  }
+}

@@ -1,0 +1,41 @@
+/** Every kernel of the card beside the CPU's, on fresh random inputs. */
+import type { CudaContext } from '../context.js';
+import type { Storage } from '../kernel-source.js';
+import { CheckBench, type CheckResult } from './bench.js';
+import { checkRouter, checkRows, checkSwiglu } from './experts.js';
+import { checkAttention, checkBatchedGemm, checkGemm } from './products.js';
+import { checkCrossEntropy, checkEmbedding, checkNorm, checkRope, checkUpdate } from './transformer.js';
+
+export { type CheckResult } from './bench.js';
+
+export const checks: Readonly<Record<string, (bench: CheckBench) => void>> = {
+  router: checkRouter,
+  rows: checkRows,
+  swiglu: checkSwiglu,
+  norm: checkNorm,
+  rope: checkRope,
+  embedding: checkEmbedding,
+  'cross entropy': checkCrossEntropy,
+  update: checkUpdate,
+  products: checkGemm,
+  'batched products': checkBatchedGemm,
+};
+
+/** Runs a check in both storage types; attention in bf16 alone. What throws is a result that did not pass. */
+export function runCheck(context: CudaContext, name: string, seed: number): CheckResult[] {
+  const run = name === attention ? checkAttention : checks[name];
+  const storages: readonly Storage[] = name === attention ? ['bf16'] : ['f32', 'bf16'];
+  return storages.flatMap((storage) => {
+    const bench = new CheckBench(context, storage, seed);
+    try {
+      run(bench);
+      return bench.results;
+    } finally {
+      bench.close();
+    }
+  });
+}
+
+const attention = 'attention';
+
+export const checkNames: readonly string[] = [...Object.keys(checks), attention];

@@ -1,0 +1,136 @@
+/** Checks of matrix products and of attention, against the CPU's. */
+import { loadOpenblas, referenceGemm } from '../../cpu/index.js';
+import type { Gemm } from '../../gemm.js';
+import {
+  attentionBackward,
+  attentionForward,
+  attentionScratch,
+  type AttentionShape,
+} from '../../../transformer/index.js';
+import { CudaAttention } from '../attention/attention.js';
+import { BatchedGemm } from '../batched-gemm.js';
+import { LtGemm } from '../gemm.js';
+import { elementSize } from '../operations/launcher.js';
+import type { CheckBench } from './bench.js';
+
+function cpuGemm(): Gemm {
+  return loadOpenblas() ?? referenceGemm;
+}
+
+export function checkGemm(bench: CheckBench): void {
+  const lt = new LtGemm(bench.context);
+  const cpu = cpuGemm();
+  const [m, n, k] = [200, 328, 264];
+  for (const transposeA of [false, true])
+    for (const transposeB of [false, true]) {
+      const [a, b] = [bench.sample(m * k), bench.sample(k * n)];
+      const said = `product${transposeA ? ', A transposed' : ''}${transposeB ? ', B transposed' : ''}`;
+      const call = { m, n, k, transposeA, transposeB };
+      const on = { ...call, a: a.address, b: b.address, storage: bench.storage };
+      const expected = new Float32Array(m * n);
+      cpu({ ...call, a: a.values, b: b.values, c: expected });
+      const d = bench.room(m * n);
+      lt.multiply(bench.on.stream, { ...on, d });
+      bench.expect(said, bench.stored(d, m * n), expected);
+      const wide = bench.upload(expected);
+      lt.multiply(bench.on.stream, { ...on, d: wide, output: 'f32', beta: 1 });
+      const twice = expected.map((value) => 2 * value);
+      bench.expect(`${said}, added in fp32`, bench.floats(wide, m * n), twice, 1e-5);
+    }
+  // The same padded size, other rows: the algorithm of the first is used again.
+  for (const rows of [193, 255]) {
+    const [a, b] = [bench.sample(rows * k), bench.sample(k * n)];
+    const expected = new Float32Array(rows * n);
+    cpu({ m: rows, n, k, a: a.values, b: b.values, c: expected });
+    const d = bench.room(rows * n);
+    lt.multiply(bench.on.stream, { m: rows, n, k, a: a.address, b: b.address, d, storage: bench.storage });
+    bench.expect(`product of ${rows} rows`, bench.stored(d, rows * n), expected);
+  }
+}
+
+export function checkBatchedGemm(bench: CheckBench): void {
+  const batched = new BatchedGemm(bench.context);
+  const cpu = cpuGemm();
+  const [m, n, k, batch] = [64, 136, 200, 5];
+  for (const transposeA of [false, true])
+    for (const transposeB of [false, true]) {
+      const [a, b] = [bench.sample(batch * m * k), bench.sample(batch * k * n)];
+      const expected = new Float32Array(batch * m * n);
+      for (let i = 0; i < batch; i++)
+        cpu({
+          m,
+          n,
+          k,
+          transposeA,
+          transposeB,
+          a: a.values.subarray(i * m * k, (i + 1) * m * k),
+          b: b.values.subarray(i * k * n, (i + 1) * k * n),
+          c: expected.subarray(i * m * n, (i + 1) * m * n),
+        });
+      const d = bench.room(expected.length);
+      const size = elementSize(bench.storage);
+      const pointers = (base: number, elements: number): number =>
+        bench.upload(BigUint64Array.from({ length: batch }, (_, i) => BigInt(base + i * elements * size)));
+      batched.multiply(bench.on.stream, {
+        m,
+        n,
+        k,
+        transposeA,
+        transposeB,
+        storage: bench.storage,
+        batch,
+        a: pointers(a.address, m * k),
+        b: pointers(b.address, k * n),
+        d: pointers(d, m * n),
+      });
+      const said = `batched product${transposeA ? ', A transposed' : ''}${transposeB ? ', B transposed' : ''}`;
+      bench.expect(said, bench.stored(d, expected.length), expected);
+    }
+}
+
+/** bf16 only: cuDNN has no such engine for fp32. */
+export function checkAttention(bench: CheckBench): void {
+  const attention = new CudaAttention(bench.context);
+  const cpu = cpuGemm();
+  for (const shape of [
+    { batch: 1, sequence: 512, heads: 4, kvHeads: 4, headDim: 128 },
+    { batch: 2, sequence: 200, heads: 4, kvHeads: 2, headDim: 64 },
+  ] satisfies AttentionShape[]) {
+    const { batch, sequence, heads, kvHeads, headDim } = shape;
+    const of = `attention ${batch} x ${sequence}, ${heads} heads on ${kvHeads}`;
+    const rows = batch * sequence;
+    const [q, dO] = [bench.sample(rows * heads * headDim, 2), bench.sample(rows * heads * headDim)];
+    const [k, v] = [bench.sample(rows * kvHeads * headDim, 2), bench.sample(rows * kvHeads * headDim)];
+    const queries = (): Float32Array => new Float32Array(q.values.length);
+    const keys = (): Float32Array => new Float32Array(k.values.length);
+    const [out, dq, dk, dv] = [queries(), queries(), keys(), keys()];
+    const logSum = new Float32Array(rows * heads);
+    const scratch = new Float32Array(attentionScratch(shape));
+    attentionForward(cpu, shape, q.values, k.values, v.values, out, logSum, scratch);
+    attentionBackward(cpu, shape, q.values, k.values, v.values, out, logSum, dO.values, dq, dk, dv, scratch);
+    const full = { ...shape, valueDim: headDim };
+    const buffers = {
+      q: q.address,
+      k: k.address,
+      v: v.address,
+      o: bench.room(out.length),
+      statistics: bench.poisoned(logSum.byteLength),
+    };
+    const gradients = {
+      dO: dO.address,
+      dQ: bench.room(dq.length),
+      dK: bench.room(dk.length),
+      dV: bench.room(dv.length),
+    };
+    attention.forward(bench.on.stream, full, buffers);
+    attention.backward(bench.on.stream, full, buffers, gradients);
+    bench.expect(`${of}: output`, bench.stored(buffers.o, out.length), out, attentionBound);
+    bench.expect(`${of}: statistics`, bench.floats(buffers.statistics, logSum.length), logSum, 1e-5);
+    bench.expect(`${of}: dq`, bench.stored(gradients.dQ, dq.length), dq, attentionBound);
+    bench.expect(`${of}: dk`, bench.stored(gradients.dK, dk.length), dk, attentionBound);
+    bench.expect(`${of}: dv`, bench.stored(gradients.dV, dv.length), dv, attentionBound);
+  }
+}
+
+/** Probabilities and their gradients are bf16 on the way. */
+const attentionBound = 1e-2;

@@ -1,0 +1,112 @@
+/** One rank's card: what it is, its memory, its streams and its kernels. */
+import { cuda, CudaLibraries, written, writtenInt, type Address } from './bindings/index.js';
+import { KernelLibrary } from './kernels.js';
+import { DeviceMemory } from './memory.js';
+
+export interface CardFacts {
+  readonly name: string;
+  /** sm_90 for an H100 or H200. */
+  readonly architecture: string;
+  readonly multiprocessors: number;
+  readonly l2Bytes: number;
+  readonly totalBytes: number;
+  /** The CUDA version that the driver supports, and the runtime's: 13000 is 13.0. */
+  readonly driverCuda: number;
+  readonly runtimeCuda: number;
+}
+
+/** Streams and events of a card, and what else works on it. Close it to give everything back. */
+export class CudaContext {
+  readonly libraries: CudaLibraries;
+  readonly facts: CardFacts;
+  readonly memory: DeviceMemory;
+  readonly kernels: KernelLibrary;
+  readonly #streams: Address[] = [];
+  readonly #events: Address[] = [];
+  /** Run before the context's own things are given back, last first. */
+  readonly #closers: (() => void)[] = [];
+
+  /** device: number of the card on this host. rank: named in errors. */
+  constructor(device = 0, rank?: number) {
+    this.libraries = new CudaLibraries(rank);
+    const { runtime } = this.libraries;
+    runtime.cudaSetDevice(device);
+    // Makes the card's primary context, which the driver's calls use too.
+    runtime.cudaFree(0);
+    this.facts = readFacts(this.libraries, device);
+    this.memory = new DeviceMemory(runtime);
+    this.kernels = new KernelLibrary(this.libraries, this.facts.architecture);
+  }
+
+  /** A stream that does not wait for the default one. priority: 0 is the lowest; higher numbers go first, as far as the card has levels. */
+  createStream(priority = 0): Address {
+    const { runtime } = this.libraries;
+    const [least, greatest] = [new Int32Array(1), new Int32Array(1)];
+    runtime.cudaDeviceGetStreamPriorityRange(least, greatest);
+    // CUDA counts downwards: the greatest priority is the smallest number.
+    const level = Math.max(greatest[0], least[0] - priority);
+    const stream = written((cell) => runtime.cudaStreamCreateWithPriority(cell, cuda.streamNonBlocking, level));
+    this.#streams.push(stream);
+    return stream;
+  }
+
+  /** timed: the event keeps when it happened, for `milliseconds`. */
+  createEvent(timed = false): Address {
+    const { runtime } = this.libraries;
+    const flags = timed ? cuda.eventDefault : cuda.eventDisableTiming;
+    const event = written((cell) => runtime.cudaEventCreateWithFlags(cell, flags));
+    this.#events.push(event);
+    return event;
+  }
+
+  /** Milliseconds between two timed events that have happened. */
+  milliseconds(start: Address, end: Address): number {
+    const cell = new Float32Array(1);
+    this.libraries.runtime.cudaEventElapsedTime(cell, start, end);
+    return cell[0];
+  }
+
+  /** Waits until the card has done everything. */
+  synchronize(): void {
+    this.libraries.runtime.cudaDeviceSynchronize();
+  }
+
+  /** Something that must be given back before the context is. */
+  onClose(closer: () => void): void {
+    this.#closers.push(closer);
+  }
+
+  close(): void {
+    const { runtime } = this.libraries;
+    runtime.cudaDeviceSynchronize();
+    for (const closer of this.#closers.splice(0).reverse()) closer();
+    for (const event of this.#events.splice(0)) runtime.cudaEventDestroy(event);
+    for (const stream of this.#streams.splice(0)) runtime.cudaStreamDestroy(stream);
+    this.kernels.close();
+    this.memory.close();
+  }
+}
+
+/** Bytes for a device's name. */
+const nameBytes = 256;
+
+function readFacts({ runtime, driver }: CudaLibraries, device: number): CardFacts {
+  const attribute = (which: number): number =>
+    writtenInt((cell) => runtime.cudaDeviceGetAttribute(cell, which, device));
+  driver.cuInit(0);
+  const handle = writtenInt((cell) => driver.cuDeviceGet(cell, device));
+  const name = Buffer.alloc(nameBytes);
+  driver.cuDeviceGetName(name, nameBytes, handle);
+  const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
+  runtime.cudaMemGetInfo(free, total);
+  const { attributes } = cuda;
+  return {
+    name: name.toString('utf8', 0, name.indexOf(0)),
+    architecture: `sm_${attribute(attributes.computeMajor)}${attribute(attributes.computeMinor)}`,
+    multiprocessors: attribute(attributes.multiprocessors),
+    l2Bytes: attribute(attributes.l2Bytes),
+    totalBytes: Number(total[0]),
+    driverCuda: writtenInt((cell) => runtime.cudaDriverGetVersion(cell)),
+    runtimeCuda: writtenInt((cell) => runtime.cudaRuntimeGetVersion(cell)),
+  };
+}

@@ -1,0 +1,88 @@
+/** Launches of kernels/rope.cu, embedding.cu and cross-entropy.cu. */
+import type { VocabularyShare } from '../../../transformer/index.js';
+import type { Address } from '../bindings/index.js';
+import type { Launcher } from './launcher.js';
+
+const threads = 256;
+const lossThreads = 1024;
+
+/** Rotates x in place: rows x heads x headDim. cosine, sine: fp32 positions x headDim / 2. */
+export function cudaRope(
+  on: Launcher,
+  shape: { readonly rows: number; readonly heads: number; readonly headDim: number; readonly sequence: number },
+  arrays: { readonly x: Address; readonly cosine: Address; readonly sine: Address },
+  direction: 1 | -1,
+): void {
+  const { rows, heads, headDim, sequence } = shape;
+  const pairs = rows * heads * (headDim / 2);
+  const grid = { blocks: Math.ceil(pairs / threads), threads };
+  on.launch('rope', 'rope', grid, { ...arrays, pairs, heads, sequence, headDim, direction });
+}
+
+/** out [tokens, hidden]: the weight's rows of the ids held here, zeros for others. */
+export function cudaEmbeddingForward(
+  on: Launcher,
+  { first, count, tokens, hidden }: VocabularyShare & { readonly tokens: number; readonly hidden: number },
+  arrays: { readonly ids: Address; readonly weight: Address; readonly out: Address },
+): void {
+  const grid = { blocks: tokens, threads: on.rowThreads(hidden) };
+  on.launch('embedding', 'embedding_forward', grid, { ...arrays, first, count, hidden });
+}
+
+/** dweight (fp32) += dout, in token order. */
+export function cudaEmbeddingBackward(
+  on: Launcher,
+  shape: VocabularyShare & { readonly tokens: number; readonly hidden: number; readonly paddingId?: number },
+  arrays: { readonly ids: Address; readonly dout: Address; readonly dweight: Address },
+): void {
+  const { paddingId: padding = -1, tokens: blocks } = shape;
+  const { first, count, tokens, hidden } = shape;
+  const parameters = { ...arrays, first, count, padding, tokens, hidden };
+  on.launch('embedding', 'embedding_backward', { blocks, threads }, parameters);
+}
+
+export interface LossShape extends VocabularyShare {
+  readonly rows: number;
+}
+
+/** largest [rows], fp32. */
+export function cudaCrossEntropyMax(on: Launcher, { rows, count }: LossShape, logits: Address, largest: Address): void {
+  on.launch('cross-entropy', 'cross_entropy_max', { blocks: rows, threads }, { logits, largest, count });
+}
+
+/** sums [2, rows], fp32. */
+export function cudaCrossEntropySums(
+  on: Launcher,
+  { rows, first, count }: LossShape,
+  arrays: { readonly logits: Address; readonly targets: Address; readonly largest: Address; readonly sums: Address },
+): void {
+  on.launch('cross-entropy', 'cross_entropy_sums', { blocks: rows, threads }, { ...arrays, rows, first, count });
+}
+
+/** *total (fp64) = the sum of the losses, or more with `add`. */
+export function cudaCrossEntropyLoss(
+  on: Launcher,
+  rows: number,
+  arrays: { readonly targets: Address; readonly sums: Address; readonly total: Address },
+  add = false,
+): void {
+  const parameters = { ...arrays, rows, add: Number(add) };
+  on.launch('cross-entropy', 'cross_entropy_loss', { blocks: 1, threads: lossThreads }, parameters);
+}
+
+/** dlogits = scale * (softmax - onehot); may be logits. */
+export function cudaCrossEntropyGradient(
+  on: Launcher,
+  { rows, first, count }: LossShape,
+  arrays: {
+    readonly logits: Address;
+    readonly targets: Address;
+    readonly largest: Address;
+    readonly sums: Address;
+    readonly dlogits: Address;
+  },
+  scale: number,
+): void {
+  const parameters = { ...arrays, first, count, scale };
+  on.launch('cross-entropy', 'cross_entropy_gradient', { blocks: rows, threads }, parameters);
+}
