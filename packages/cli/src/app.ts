@@ -15,6 +15,7 @@ import { benchCommand } from './commands/bench.command.js';
 import { clusterCommand } from './commands/cluster.command.js';
 import { convertCommand } from './commands/convert.command.js';
 import { inspectCommand } from './commands/inspect.command.js';
+import { lintCommand } from './commands/lint.command.js';
 import { modelCommand } from './commands/model.command.js';
 import { planCommand } from './commands/plan.command.js';
 import { simulateCommand } from './commands/simulate.command.js';
@@ -39,6 +40,7 @@ const routes = {
   model: modelCommand,
   convert: convertCommand,
   inspect: inspectCommand,
+  lint: lintCommand,
 };
 
 type StricliProcess = ApplicationContext['process'];

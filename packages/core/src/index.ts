@@ -10,3 +10,4 @@ export * from './cost/index.js';
 export * from './trace/index.js';
 export * from './simulate/index.js';
 export * from './plan/index.js';
+export * from './frameworks/index.js';

@@ -1,0 +1,76 @@
+/** Flags and help of `monta lint`; what it does is in `lint.ts`, loaded when it runs. */
+import { buildCommand } from '@stricli/core';
+import type { MontaContext } from '../context.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+
+export interface LintFlags {
+  readonly json: boolean;
+  readonly sarif: boolean;
+  readonly gpus?: number;
+  readonly cluster?: string;
+  readonly model?: string;
+  readonly env?: readonly string[];
+}
+
+export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: string[]], MontaContext>({
+  loader: lazy(async () => (await import('./lint.js')).runLint),
+  parameters: {
+    flags: {
+      json: jsonFlag,
+      sarif: { kind: 'boolean', brief: 'Print SARIF 2.1.0, for code hosts', default: false, withNegated: false },
+      gpus: {
+        kind: 'parsed',
+        parse: Number,
+        placeholder: 'count',
+        brief: 'Ranks of the job, where the script does not say',
+        optional: true,
+      },
+      cluster: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'name|file',
+        brief: 'Where it runs: some rules depend on the GPU',
+        optional: true,
+      },
+      model: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'name|config.json',
+        brief: 'The model that the flags should describe',
+        optional: true,
+      },
+      env: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'NAME=value',
+        brief: 'A variable that the script starts with; may be repeated',
+        optional: true,
+        variadic: true,
+      },
+    },
+    positional: {
+      kind: 'array',
+      minimum: 1,
+      parameter: {
+        parse: String,
+        placeholder: 'script',
+        brief: 'A launch script, then files that it sources; or a file with bare flags',
+      },
+    },
+  },
+  docs: {
+    brief: 'Check the Megatron-LM flags of a launch script, without a GPU and without running it',
+    fullDescription: helpText(
+      'Reads a shell script the way the shell would (variables, arrays, conditions, sourced files) and checks the flags of every\n' +
+        'run of Megatron-LM in it: what stops the job, what is changed without a word, what makes it slow. What only a running\n' +
+        'machine knows is assumed, and said. Exit code 1 when something stops the job.',
+      [
+        ['monta lint train_mixtral.sh', 'check a script'],
+        ['monta lint train.sh common.sh --gpus 64 --cluster h100-8x8', 'with a file it sources, and the machine'],
+        ['monta lint train.sh --env NNODES=4 --env MODEL_SIZE=8x7b', 'with variables of its environment'],
+        ['monta lint flags.txt --model mixtral-8x7b', 'bare flags, against a model'],
+        ['monta lint train.sh --sarif > lint.sarif', 'for a code host'],
+      ],
+    ),
+  },
+});

@@ -1,0 +1,156 @@
+/** `monta lint`: checks the flags of a person's launch script. */
+import {
+  InputError,
+  architectureOf,
+  checkMegatron,
+  differencesFrom,
+  lineOf,
+  megatronLaunches,
+  megatronVersion,
+  MegatronRun,
+  placeText,
+  readable,
+  readLaunchScript,
+  readMegatronArguments,
+  sarif,
+  smallestWorld,
+  type Assumption,
+  type Finding,
+  type MegatronLaunch,
+  type MoeModel,
+  type RunContext,
+} from '@monta/core';
+import { basename } from 'node:path';
+import type { MontaContext } from '../context.js';
+import { readTextFile } from '../files.js';
+import { loadCluster, loadModel } from '../inputs.js';
+import type { Console } from '../output/console.js';
+import type { LintFlags } from './lint.command.js';
+
+/** Flags with which the job would stop: told, then exit code 1. */
+class Broken extends Error {
+  override readonly name = 'Broken';
+  readonly exitCode = 1;
+}
+
+interface Checked {
+  readonly launch: MegatronLaunch;
+  readonly run: MegatronRun;
+  readonly findings: readonly Finding[];
+}
+
+function variables(list: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    list.map((entry) => {
+      const equals = entry.indexOf('=');
+      if (equals < 1) throw new InputError(`--env ${entry} is not a variable`, { expected: 'NAME=value' });
+      return [entry.slice(0, equals), entry.slice(equals + 1)];
+    }),
+  );
+}
+
+function gpusOf(flags: LintFlags): number | undefined {
+  const { gpus } = flags;
+  if (gpus === undefined || (Number.isInteger(gpus) && gpus > 0 && gpus <= 1e7)) return gpus;
+  throw new InputError(`--gpus ${gpus} is not a number of ranks`, { expected: 'a whole number from 1 to 10,000,000' });
+}
+
+function check(launch: MegatronLaunch, context: RunContext, model: MoeModel | undefined): Checked {
+  const ranks = context.gpus ?? launch.ranks;
+  const run = new MegatronRun(readMegatronArguments(launch.arguments), {
+    ...context,
+    environment: launch.environment,
+    ...(ranks === undefined ? {} : { gpus: ranks }),
+  });
+  const findings = [...checkMegatron(run), ...(model === undefined ? [] : differencesFrom(model, run))];
+  return { launch, run, findings };
+}
+
+const degrees = [
+  ['tensor_model_parallel_size', 'TP'],
+  ['pipeline_model_parallel_size', 'PP'],
+  ['context_parallel_size', 'CP'],
+  ['expert_model_parallel_size', 'EP'],
+] as const;
+
+function summary({ run }: Checked): string {
+  const sizes = degrees.map(([field, name]) => `${name} ${run.number(field) ?? 'unknown'}`);
+  const world = run.context.gpus;
+  const least = smallestWorld(run);
+  return [
+    ...sizes,
+    `ETP ${run.expertTensor ?? 'unknown'}`,
+    world === undefined ? 'ranks unknown: give --gpus' : `${world} ranks`,
+    ...(least === undefined ? [] : [`smallest world ${least}`]),
+  ].join(' · ');
+}
+
+function show(console: Console, { launch, findings, run }: Checked): void {
+  const { style } = console;
+  console.print(style.bold(`${launch.program ?? 'flags'}   ${summary({ launch, findings, run })}`));
+  if (findings.length === 0) console.print('\n  nothing to change\n');
+  for (const finding of findings) {
+    const { severity, rule, message, consequence, mend, at } = finding;
+    const mark = severity === 'error' ? style.bad('error') : severity;
+    console.print(`\n  ${mark}  ${message}${at === undefined ? '' : `   ${placeText(at)}`}`);
+    console.print(`         ${consequence}`);
+    console.print(`         → ${mend}   [${rule}]`);
+  }
+  console.print('');
+}
+
+function described({ launch, findings, run }: Checked): object {
+  return {
+    program: launch.program ?? null,
+    ranks: run.context.gpus ?? null,
+    smallestWorld: smallestWorld(run) ?? null,
+    fields: Object.fromEntries([...run.settings.fields].map(([field, { value }]) => [field, value ?? null])),
+    findings: findings.map(({ at, ...finding }) => ({
+      ...finding,
+      ...(at === undefined ? {} : { file: at.place.source.file, ...lineOf(at) }),
+    })),
+  };
+}
+
+const assumed = (list: readonly Assumption[]): { text: string; at: string }[] =>
+  list.map(({ text, place }) => ({ text: readable(text), at: placeText({ text: '', place }) }));
+
+/** Runs the command. */
+export function runLint({ console }: MontaContext, flags: LintFlags, file: string, ...sourced: string[]): void {
+  const files = new Map(sourced.map((path) => [basename(path), path]));
+  const script = readLaunchScript(
+    { file, text: readTextFile(file) },
+    {
+      variables: variables(flags.env ?? []),
+      readFile: (path) => {
+        const known = files.get(basename(path));
+        return known === undefined ? undefined : readTextFile(known);
+      },
+    },
+  );
+  const launches = megatronLaunches(script);
+  if (launches.length === 0)
+    throw new InputError('no run of Megatron-LM in it', {
+      file,
+      expected: 'a command that gives a Python script flags of Megatron-LM, or a file with bare flags',
+      hint: 'files that the script sources are given behind it: monta lint train.sh common.sh',
+    });
+  const gpus = gpusOf(flags);
+  const architecture = flags.cluster === undefined ? undefined : architectureOf(loadCluster(flags.cluster).device.name);
+  const context: RunContext = {
+    ...(gpus === undefined ? {} : { gpus }),
+    ...(architecture === undefined ? {} : { architecture }),
+  };
+  const model = flags.model === undefined ? undefined : loadModel(flags.model);
+  const checked = launches.map((launch) => check(launch, context, model));
+  const findings = checked.flatMap((one) => one.findings);
+  if (flags.sarif) console.json(sarif(findings, 'monta lint', megatronVersion));
+  else if (flags.json)
+    console.json({ file, launches: checked.map(described), assumptions: assumed(script.assumptions) });
+  else {
+    for (const one of checked) show(console, one);
+    for (const { text, at } of assumed(script.assumptions)) console.note(`assumed: ${text}   ${at}`);
+  }
+  const errors = findings.filter(({ severity }) => severity === 'error').length;
+  if (errors > 0) throw new Broken(errors === 1 ? 'the job would stop' : `${errors} things would stop the job`);
+}

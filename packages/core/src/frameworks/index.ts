@@ -1,0 +1,13 @@
+export { architectureOf, type Architecture } from './architecture.js';
+export type { Finding, Severity } from './finding.js';
+export { checkMegatron, megatronRules } from './megatron/check.js';
+export { megatronFlags, megatronVersion } from './megatron/flags.js';
+export { megatronLaunches, type MegatronLaunch } from './megatron/launch.js';
+export { MegatronRun, type RunContext } from './megatron/run.js';
+export { differencesFrom } from './megatron/same-model.js';
+export { readMegatronArguments, type Settings } from './megatron/settings.js';
+export { legalExpertSizes, neighbouringWorlds, smallestWorld } from './megatron/world.js';
+export { sarif } from './sarif.js';
+export { readLaunchScript, type LaunchScript, type LaunchScriptOptions } from './shell/launch-script.js';
+export { lineOf, placeText, type Located, type Source } from './shell/place.js';
+export { readable, type Assumption, type RunCommand } from './shell/state.js';

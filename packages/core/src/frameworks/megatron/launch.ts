@@ -1,0 +1,54 @@
+/** Finds the Megatron runs in a launch script: arguments, environment, and how many ranks its launcher starts. */
+import type { LaunchScript } from '../shell/launch-script.js';
+import type { Located } from '../shell/place.js';
+import type { RunCommand } from '../shell/state.js';
+import { megatronFlags } from './flags.js';
+
+export interface MegatronLaunch {
+  /** The script that is trained with, as `pretrain_gpt.py`; undefined for a bare list of flags. */
+  readonly program: string | undefined;
+  readonly arguments: readonly Located[];
+  readonly environment: ReadonlyMap<string, Located>;
+  /** Ranks that the launcher starts; undefined where the text does not say. */
+  readonly ranks: number | undefined;
+}
+
+/** Flags of launchers that count what they start: ranks a node, nodes, and ranks in all. */
+const perNode = ['--nproc_per_node', '--nproc-per-node', '--num_gpus', '--ntasks-per-node', '--gpus-per-node'];
+const nodes = ['--nnodes', '--num_nodes', '--nodes', '-N'];
+const total = ['-np', '-n', '--ntasks'];
+
+/** A run has at least so many words that Megatron knows, so that another program with a `--seed` is not taken for one. */
+const leastFlags = 2;
+
+/** All runs of Megatron in a script, in the order in which it starts them. */
+export const megatronLaunches = ({ commands }: LaunchScript): MegatronLaunch[] => commands.flatMap(launchOf);
+
+function launchOf({ words, environment }: RunCommand): MegatronLaunch[] {
+  const script = words.findIndex(({ text }) => text.endsWith('.py'));
+  const start = script < 0 ? 0 : script + 1;
+  const list = words.slice(start);
+  const known = list.filter(({ text }) => megatronFlags.get(text.split('=')[0] ?? '') !== undefined);
+  if (known.length < leastFlags || (script < 0 && !(words[0]?.text.startsWith('--') ?? false))) return [];
+  const front = words.slice(0, Math.max(0, script));
+  return [{ program: words[script]?.text, arguments: list, environment, ranks: ranksOf(front) }];
+}
+
+function ranksOf(words: readonly Located[]): number | undefined {
+  const each = count(words, perNode);
+  const hosts = count(words, nodes);
+  const starts = words.some(({ text }) => /(?:^|\/)(?:torchrun|deepspeed)$|torch\.distributed/u.test(text));
+  if (starts && each !== undefined) return hosts === undefined && names(words, nodes) ? undefined : each * (hosts ?? 1);
+  return count(words, total) ?? (each === undefined || hosts === undefined ? undefined : each * hosts);
+}
+
+const names = (words: readonly Located[], flags: readonly string[]): boolean =>
+  words.some(({ text }) => flags.includes(text.split('=')[0] ?? ''));
+
+function count(words: readonly Located[], flags: readonly string[]): number | undefined {
+  const at = words.findIndex(({ text }) => flags.includes(text.split('=')[0] ?? ''));
+  if (at < 0) return undefined;
+  const [, inline] = (words[at]?.text ?? '').split('=');
+  const text = inline ?? words[at + 1]?.text ?? '';
+  return /^\d+$/u.test(text) ? Number(text) : undefined;
+}

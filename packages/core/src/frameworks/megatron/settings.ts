@@ -1,0 +1,147 @@
+/** A person's Megatron flags as settings of the configuration's fields. */
+import type { Finding } from '../finding.js';
+import type { Flag, FlagTable } from '../flag.js';
+import type { Located } from '../shell/place.js';
+import { isUnknown, readable } from '../shell/state.js';
+import { nearest } from '../../units/nearest.js';
+import { megatronFlags, megatronVersion, renamedMegatronFlags } from './flags.js';
+
+export type SettingValue = boolean | number | string | readonly string[];
+
+/** A field that was set, by which word. */
+export interface Setting {
+  /** undefined: only the running machine knows it. */
+  readonly value: SettingValue | undefined;
+  readonly at: Located;
+}
+
+export interface Settings {
+  readonly fields: ReadonlyMap<string, Setting>;
+  readonly findings: readonly Finding[];
+}
+
+const source = 'megatron/training/arguments.py at d98e8a64';
+
+/** Reads arguments (without program and script). What is wrong with one of them is a finding; the others are still read. */
+export function readMegatronArguments(words: readonly Located[], table: FlagTable = megatronFlags): Settings {
+  const reader = new Reader(table);
+  reader.read(words);
+  return { fields: reader.fields, findings: reader.findings };
+}
+
+class Reader {
+  readonly fields = new Map<string, Setting>();
+  readonly findings: Finding[] = [];
+
+  constructor(readonly table: FlagTable) {}
+
+  read(words: readonly Located[]): void {
+    let at = 0;
+    while (at < words.length) {
+      const word = words[at];
+      at += 1;
+      if (word === undefined || !word.text.startsWith('--')) continue;
+      const equals = word.text.indexOf('=');
+      const name = equals < 0 ? word.text : word.text.slice(0, equals);
+      const inline = equals < 0 ? [] : [{ ...word, text: word.text.slice(equals + 1) }];
+      const values: Located[] = [...inline];
+      // A negative number is a value, not a flag.
+      while (at < words.length && !/^--?[A-Za-z]/u.test(words[at]?.text ?? '')) {
+        const next = words[at];
+        if (next !== undefined) values.push(next);
+        at += 1;
+      }
+      this.#setting({ ...word, text: name }, values);
+    }
+  }
+
+  #setting(name: Located, values: readonly Located[]): void {
+    const renamed = renamedMegatronFlags[name.text];
+    const flag = this.table.get(name.text);
+    if (renamed !== undefined) this.#renamed(name, renamed.now, renamed.accepted && flag !== undefined);
+    if (flag === undefined) {
+      if (renamed === undefined) this.#unknown(name);
+      return;
+    }
+    const value = this.#value(name, flag, values);
+    if (value !== undefined) this.fields.set(flag.field, { value: value.known, at: name });
+  }
+
+  #value(name: Located, flag: Flag, values: readonly Located[]): { known: SettingValue | undefined } | undefined {
+    if (flag.kind === 'on' || flag.kind === 'off') {
+      if (values.length > 0) this.#wrong(name, `${name.text} takes no value, but ${quoted(values)} follows it`);
+      return { known: flag.kind === 'on' };
+    }
+    if (flag.kind === 'onoff') return { known: !name.text.startsWith('--no-') };
+    if (values.length === 0) {
+      this.#wrong(name, `${name.text} takes a value, but none follows`);
+      return undefined;
+    }
+    if (!flag.several && values.length > 1)
+      this.#wrong(name, `${name.text} takes one value, but ${quoted(values)} follow it`);
+    const texts = values.map(({ text }) => text);
+    if (texts.some(isUnknown)) return { known: undefined };
+    const bad = texts.find((text) => !fits(flag, text));
+    if (bad !== undefined) {
+      this.#wrong(name, `${name.text} ${bad} is not ${expected(flag)}`);
+      return undefined;
+    }
+    if (flag.several) return { known: texts };
+    const [text = ''] = texts;
+    return { known: flag.kind === 'integer' || flag.kind === 'number' ? Number(text) : text };
+  }
+
+  #renamed(name: Located, now: string, accepted: boolean): void {
+    this.findings.push({
+      severity: accepted ? 'changed' : 'error',
+      rule: 'renamed-flag',
+      flags: [name.text],
+      message: `${name.text} is of an older version`,
+      consequence: accepted ? 'it is still taken, with a warning' : 'the parser stops',
+      mend: `write ${now}`,
+      source,
+      at: name,
+    });
+  }
+
+  #unknown(name: Located): void {
+    const near = nearest(name.text, this.table.names);
+    this.findings.push({
+      severity: 'error',
+      rule: 'unknown-flag',
+      flags: [name.text],
+      message: `${name.text} is not a flag of Megatron-LM ${megatronVersion}`,
+      consequence: 'the parser stops, unless the script adds flags of its own',
+      mend: near === undefined ? 'remove it, or check the version' : `did you mean ${near}?`,
+      source,
+      at: name,
+    });
+  }
+
+  #wrong(name: Located, message: string): void {
+    this.findings.push({
+      severity: 'error',
+      rule: 'flag-value',
+      flags: [name.text],
+      message: readable(message),
+      consequence: 'the parser stops',
+      mend: 'give it the value that it takes',
+      source,
+      at: name,
+    });
+  }
+}
+
+const quoted = (values: readonly Located[]): string => values.map(({ text }) => `"${readable(text)}"`).join(', ');
+
+function fits({ kind, choices }: Flag, text: string): boolean {
+  if (kind === 'integer') return /^[+-]?\d+$/u.test(text.replaceAll('_', ''));
+  if (kind === 'number') return text !== '' && !Number.isNaN(Number(text));
+  return choices === undefined || choices.includes(text);
+}
+
+function expected({ kind, choices }: Flag): string {
+  if (kind === 'integer') return 'a whole number';
+  if (kind === 'number') return 'a number';
+  return `one of ${(choices ?? []).join(', ')}`;
+}

@@ -1,0 +1,338 @@
+/**
+ * Reads a launch script the way the shell would, without running anything: what it assigns, decides and calls is followed as far as the text
+ * decides it, and what only a running machine knows is assumed, in words.
+ */
+import {
+  parse,
+  type Assignment,
+  type Case,
+  type Command,
+  type CompoundList,
+  type For,
+  type If,
+  type ParsedScript,
+  type PipelineNode,
+  type Statement,
+  type While,
+  type AndOr,
+  type Word,
+} from 'unbash';
+import { arithmetic } from './arithmetic.js';
+import { truthOf, truthOfWords, type Truth } from './conditions.js';
+import { assign, declare } from './assign.js';
+import { Expander, globExpression } from './expand.js';
+import { knownOutput } from './known-output.js';
+import type { Located, Source } from './place.js';
+import { isUnknown, readable, type DefinedFunction, type ShellState } from './state.js';
+
+const loopLimit = 1000;
+const declarations = new Set(['export', 'declare', 'local', 'readonly', 'typeset']);
+const shells = /(?:^|\/)(?:ba|z|da)?sh$/u;
+
+/** Thrown by nothing outside: `break`, `continue`, `return` leave the statements they stand in. */
+type Leave = 'break' | 'continue' | 'return' | 'exit';
+
+export class Interpreter {
+  readonly #expander: Expander;
+  /** What commands inside `$(…)` print; undefined outside of one. */
+  #printed: string[] | undefined;
+  #unknownOutput = false;
+  #leaving: Leave | undefined;
+  /** Conditions, loops and functions around the statement at hand. */
+  #nesting = 0;
+
+  constructor(
+    readonly state: ShellState,
+    readonly source: Source,
+  ) {
+    this.#expander = new Expander(state, source, (script) => this.#substitute(script));
+  }
+
+  run(script: ParsedScript): void {
+    this.#statements(script.commands);
+  }
+
+  #statements(statements: readonly Statement[]): Truth {
+    let status: Truth = true;
+    for (const statement of statements) {
+      if (this.#leaving !== undefined || !this.state.spend(this.#expander.place(statement))) break;
+      status = this.#node(statement.command);
+    }
+    return status;
+  }
+
+  #inside(list: CompoundList): Truth {
+    this.#nesting += 1;
+    const status = this.#statements(list.commands);
+    this.#nesting -= 1;
+    return status;
+  }
+
+  #node(node: PipelineNode | AndOr): Truth {
+    switch (node.type) {
+      case 'AndOr':
+        return this.#andOr(node);
+      case 'Pipeline': {
+        const status = node.commands.map((command) => this.#node(command)).at(-1);
+        const negated = node.prefixes.filter(({ type }) => type === 'Negation').length % 2 === 1;
+        return negated && status !== undefined ? !status : status;
+      }
+      case 'Command':
+        return this.#command(node);
+      case 'If':
+        return this.#if(node);
+      case 'For':
+        return this.#for(node);
+      case 'While':
+        return this.#while(node);
+      case 'Case':
+        return this.#case(node);
+      case 'Subshell':
+      case 'BraceGroup':
+        return this.#inside(node.body);
+      case 'TestCommand':
+        return truthOf(node.expression, this.#expander);
+      case 'ArithmeticCommand': {
+        const value =
+          node.expression &&
+          arithmetic(
+            node.expression,
+            (text) => this.#expander.number(text),
+            (name, result) => this.state.setText(name, String(result), this.#expander.place(node)),
+          );
+        return value === undefined ? undefined : value !== 0;
+      }
+      case 'Redirected':
+        return this.#node(node.command);
+      case 'Function':
+        this.state.functions.set(node.name.value, { node, source: this.source });
+        return true;
+      case 'ArithmeticFor':
+      case 'Select':
+      case 'Coproc':
+        this.state.assume(`the ${node.type} at this place is not followed`, this.#expander.place(node));
+        return undefined;
+    }
+  }
+
+  #andOr({ commands, operators }: AndOr): Truth {
+    let status: Truth = true;
+    commands.forEach((command, index) => {
+      if (index > 0) {
+        const operator = operators[index - 1];
+        // What can't be decided goes the way a run that works goes: on, and not into the `|| exit 1` behind it.
+        if (operator === '&&' ? status === false : status !== false) return;
+      }
+      this.#nesting += index > 0 ? 1 : 0;
+      status = this.#node(command);
+      this.#nesting -= index > 0 ? 1 : 0;
+    });
+    return status;
+  }
+
+  #if(node: If): Truth {
+    for (const { clause, then } of [node, ...node.elif]) {
+      const truth = this.#statements(clause.commands);
+      if (truth === true) return this.#inside(then);
+      if (truth === undefined)
+        this.state.assume(
+          `the condition "${this.source.text.slice(clause.pos, clause.end).trim()}" depends on the machine: taken as false`,
+          this.#expander.place(clause),
+        );
+    }
+    return node.else === undefined ? true : this.#inside(node.else);
+  }
+
+  #for(node: For): Truth {
+    const values = node.wordlist === undefined ? this.state.positional : this.#expander.fields(node.wordlist);
+    for (const value of values.slice(0, loopLimit)) {
+      this.state.set(node.name.value, { kind: 'text', value });
+      this.#inside(node.body);
+      if (this.#left('break')) break;
+    }
+    return true;
+  }
+
+  #while(node: While): Truth {
+    for (let turn = 0; turn < loopLimit; turn++) {
+      const truth = this.#statements(node.clause.commands);
+      if (truth === undefined || truth === (node.kind === 'until')) break;
+      this.#inside(node.body);
+      if (this.#left('break')) break;
+    }
+    return true;
+  }
+
+  /** True when the statements around are left; what ends here (`break`, `return`) has then done so, and a `continue` goes on. */
+  #left(what: Leave): boolean {
+    if (this.#leaving === 'continue') this.#leaving = undefined;
+    if (this.#leaving === undefined) return false;
+    if (this.#leaving === what) this.#leaving = undefined;
+    return true;
+  }
+
+  #case(node: Case): Truth {
+    const text = this.#expander.text(node.word);
+    const place = this.#expander.place(node.word);
+    if (isUnknown(text)) {
+      this.state.assume(`case ${readable(text)} depends on the machine: no branch taken`, place);
+      return undefined;
+    }
+    const item = node.items.find(({ pattern }) =>
+      pattern.some((word) => globExpression(this.#expander.text(word)).test(text)),
+    );
+    return item === undefined ? true : this.#inside(item.body);
+  }
+
+  #command(node: Command): Truth {
+    const words = [...(node.name ? [node.name] : []), ...node.args.filter((a): a is Word => a.type === 'Word')];
+    const fields = this.#expander.fields(words);
+    const prefix = node.prefix.filter((part): part is Assignment => part.type === 'Assignment');
+    const [program] = fields;
+    if (program === undefined) {
+      for (const assignment of prefix) assign(this.#expander, assignment);
+      return true;
+    }
+    const assignments = node.args.filter((part): part is Assignment => part.type === 'Assignment');
+    if (declarations.has(program.text)) {
+      declare(this.#expander, program.text, fields.slice(1), assignments);
+      return true;
+    }
+    return this.#call(fields, prefix);
+  }
+
+  #call(fields: readonly Located[], prefix: readonly Assignment[]): Truth {
+    const [{ text: program, place }, ...rest] = fields as [Located, ...Located[]];
+    const texts = rest.map(({ text }) => text);
+    const defined = this.state.functions.get(program);
+    if (defined !== undefined) return this.#callFunction(defined, rest);
+    switch (program) {
+      case '[':
+        return truthOfWords(texts.slice(0, -1), (name) => this.state.variables.has(name));
+      case 'test':
+        return truthOfWords(texts, (name) => this.state.variables.has(name));
+      case 'true':
+      case ':':
+      case 'set':
+        if (texts.includes('--')) this.state.setPositional(rest.slice(texts.indexOf('--') + 1));
+        return true;
+      case 'shopt':
+      case 'ulimit':
+      case 'trap':
+      case 'wait':
+      case 'cd':
+        return true;
+      case 'false':
+        return false;
+      case 'shift':
+        this.state.shift(Number(texts[0] ?? 1));
+        return true;
+      case 'break':
+      case 'continue':
+      case 'return':
+        this.#leaving = program;
+        return true;
+      case 'exit':
+        if (this.#nesting === 0) this.#leaving = 'exit';
+        else this.state.assume('the script would end here with what is given: read on all the same', place);
+        return true;
+      case 'unset':
+        for (const name of texts) this.state.variables.delete(name);
+        return true;
+      case 'echo':
+      case 'printf':
+        this.#print(program, texts);
+        return true;
+      case 'source':
+      case '.':
+        return this.#sourceFile(rest);
+      case 'eval':
+        return this.#text({ text: texts.join(' '), place });
+      default:
+        return this.#external(fields, prefix);
+    }
+  }
+
+  #callFunction({ node, source }: DefinedFunction, list: readonly Located[]): Truth {
+    let status: Truth = true;
+    this.state.withArguments(list, () => {
+      const inner = source === this.source ? this : new Interpreter(this.state, source);
+      status = node.body.type === 'CompoundList' ? inner.#inside(node.body) : inner.#node(node.body);
+    });
+    this.#left('return');
+    return status;
+  }
+
+  /** A program. A shell with `-c`, whoever starts it, is followed into its text. */
+  #external(fields: readonly Located[], prefix: readonly Assignment[]): Truth {
+    const inner = fields.findIndex(
+      ({ text }, index) => /^-\w*c$/u.test(text) && shells.test(fields[index - 1]?.text ?? ''),
+    );
+    const script = inner < 0 ? undefined : fields[inner + 1];
+    if (script !== undefined) {
+      this.#text(script);
+      return true;
+    }
+    if (this.#printed !== undefined) this.#unknownOutput = true;
+    const environment = this.state.environment();
+    for (const { name, value } of prefix)
+      if (value.type === 'Word')
+        environment.set(name, { text: this.#expander.text(value), place: this.#expander.place(value) });
+    if (this.#printed === undefined) this.state.commands.push({ words: fields, environment });
+    return true;
+  }
+
+  /** A text that is a script itself. */
+  #text({ text, place }: Located): Truth {
+    if (isUnknown(text) && !/\s/u.test(text)) return undefined;
+    const source: Source = { file: place.source.file, text };
+    const inner = new Interpreter(this.state, source);
+    const before = this.state.commands.length;
+    inner.run(parse(text));
+    // Words keep the line of the text that they came from.
+    for (const [index, command] of this.state.commands.entries())
+      if (index >= before)
+        this.state.commands[index] = {
+          ...command,
+          words: command.words.map((word) => (word.place.source === source ? { ...word, place } : word)),
+        };
+    return true;
+  }
+
+  #sourceFile([file]: readonly Located[]): Truth {
+    if (file === undefined) return true;
+    const text = isUnknown(file.text) ? undefined : this.state.readFile(file.text);
+    if (text === undefined) {
+      this.state.assume(`${readable(file.text)} is not read: give it too if it sets flags`, file.place);
+      return undefined;
+    }
+    const inner = new Interpreter(this.state, { file: file.text, text });
+    this.state.withArguments(this.state.positional, () => inner.run(parse(text)));
+    return true;
+  }
+
+  #print(program: string, texts: readonly string[]): void {
+    if (this.#printed === undefined) return;
+    const words = texts.filter((text, index) => !(program === 'echo' && index === 0 && /^-[neE]+$/u.test(text)));
+    if (program === 'printf' && words.length > 1) this.#unknownOutput = true;
+    this.#printed.push(words.join(' '));
+  }
+
+  /** What `$(…)` prints: echo, and a few programs whose output their arguments decide. */
+  #substitute(script: ParsedScript): string | undefined {
+    const only = script.commands.length === 1 ? script.commands[0]?.command : undefined;
+    const known = only?.type === 'Command' ? knownOutput(this.#expander, only) : undefined;
+    if (known !== undefined) return known;
+    const [printed, unknownOutput] = [this.#printed, this.#unknownOutput];
+    this.#printed = [];
+    this.#unknownOutput = false;
+    this.#nesting += 1;
+    const lines = this.#printed;
+    this.#statements(script.commands);
+    const failed = this.#unknownOutput || lines.length === 0;
+    this.#nesting -= 1;
+    this.#printed = printed;
+    this.#unknownOutput = unknownOutput;
+    return failed ? undefined : lines.join('\n');
+  }
+}
