@@ -5,6 +5,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -52,7 +53,36 @@ export function readTextFile(path: string): string {
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
   }
-  throw new InputError('is not a text file', { file: path, expected: 'UTF-8 text', hint: 'is it the file you meant?' });
+  throw notText(path);
+}
+
+const notText = (path: string): InputError =>
+  new InputError('is not a text file', { file: path, expected: 'UTF-8 text', hint: 'is it the file you meant?' });
+
+const pieceBytes = 1 << 20;
+
+/**
+ * Text of a file that a person named, piece by piece, for files too large to be held whole. Throws `InputError` as `readTextFile` does, once
+ * the pieces before the bad one were handed out.
+ */
+export function* readTextPieces(path: string): Generator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  const buffer = new Uint8Array(pieceBytes);
+  let file: number | undefined;
+  try {
+    file = openSync(path, 'r');
+    for (let length = -1; length !== 0;) {
+      length = readSync(file, buffer, 0, pieceBytes, null);
+      const piece = decoder.decode(buffer.subarray(0, length), { stream: length > 0 });
+      if (piece.includes('\0')) throw notText(path);
+      yield piece;
+    }
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw error instanceof TypeError ? notText(path) : fileError(error, path);
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
 }
 
 /** Whether a name denotes an existing file or folder. */
@@ -89,17 +119,25 @@ function syncFolder(fs: FileSystem, folder: string): void {
   }
 }
 
+/** The content of a file: whole, or piece by piece where it is too large for one string. */
+export type FileContent = string | Uint8Array | Iterable<string>;
+
+function* bytesOf(content: FileContent): Generator<Uint8Array> {
+  if (content instanceof Uint8Array) yield content;
+  else if (typeof content === 'string') yield Buffer.from(content, 'utf8');
+  else for (const piece of content) yield Buffer.from(piece, 'utf8');
+}
+
 /**
  * Writes a whole file so that at any moment either the old or the new content is there: written aside, flushed to the disk,
  * renamed. Throws `InputError` when it cannot (a full disk, missing rights); what was at `path` is then untouched.
  */
-export function writeFileAtomically(path: string, content: string | Uint8Array, fs: FileSystem = nodeFileSystem): void {
+export function writeFileAtomically(path: string, content: FileContent, fs: FileSystem = nodeFileSystem): void {
   const aside = `${path}.writing-${process.pid}`;
-  const data = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
   let file: number | undefined;
   try {
     file = fs.open(aside, 'w');
-    fs.write(file, data);
+    for (const bytes of bytesOf(content)) fs.write(file, bytes);
     fs.sync(file);
     fs.close(file);
     file = undefined;

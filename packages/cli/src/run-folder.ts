@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { InputError } from '@monta/core';
 import { fileError } from './errors.js';
-import { makeFolders, nodeFileSystem, writeFileAtomically, type FileSystem } from './files.js';
+import { makeFolders, nodeFileSystem, writeFileAtomically, type FileContent, type FileSystem } from './files.js';
 
 /** `a` to `z`, then `aa` to `zz`, …: the letters that tell the runs of one day apart, `index` from 0. */
 export function runLetters(index: number): string {
@@ -116,7 +116,7 @@ export class RunFolder {
   }
 
   /** Writes a file whole, atomically. Returns its path. */
-  write(name: string, content: string | Uint8Array): string {
+  write(name: string, content: FileContent): string {
     const path = this.file(name);
     const folder = dirname(path);
     if (folder !== this.path) this.folder(relative(this.path, folder));

@@ -95,7 +95,7 @@ export function kernel(
   name = 'gemm',
 ): Operation {
   const work = { kind: 'gemm', rows: 1, chunk: 0, of: 1, flopsPerRow: seconds, bytesPerRow: 0, fixedBytes: 0 } as const;
-  return { id, lane, body: { kind: 'kernel', name, work }, uses: [], after, priority: 0 };
+  return { id, task: id, chunk: 0, of: 1, lane, body: { kind: 'kernel', name, work }, uses: [], after, priority: 0 };
 }
 
 export function collective(
@@ -111,7 +111,8 @@ export function collective(
     { region: regionId, chunk, of, mode: 'read' },
     { region: regionId, chunk, of, mode: 'write' },
   ] as const;
-  return { id, lane, body: { kind: 'collective', name, group }, uses, after, priority };
+  const body = { kind: 'collective', name, group } as const;
+  return { id, task: id, chunk: 0, of: 1, lane, body, uses, after, priority };
 }
 
 export function template(name: string, regions: readonly Region[], operations: readonly Operation[]): Template {

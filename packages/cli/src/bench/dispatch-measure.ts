@@ -1,6 +1,10 @@
 /** Runs variants of a dispatch on real ranks in one job, and lays prediction and bound beside every case. */
 import {
+  dispatchProgram,
+  expertInput,
+  feedersOf,
   median,
+  spanLabel,
   type Cluster,
   type CollectiveCurves,
   type HeldBy,
@@ -178,18 +182,26 @@ export function dispatchCases(
   });
 }
 
-/** Operations that bring rows to their experts, chunk numbers apart. */
-const outwardOperations = /\/(?:gather\.tokens|all_to_all\.\d+|all_gather\.\d+)$/u;
-
-// each rank's spans count from its own start, and ranks start one after another: the rank in the middle stands for all
-const ended = (spans: DispatchMeasurement['spans']): number => {
-  const last = new Map<number, number>();
-  for (const { node, operation, rank, end } of spans)
-    if (node === 0 && outwardOperations.test(operation)) last.set(rank, Math.max(last.get(rank) ?? 0, end));
-  return median([...last.values()]);
-};
-
+/** When the last collective had ended that brings rows to their experts, in the forward pass. */
 function outward(prediction: Prediction, rounds: readonly DispatchMeasurement[], probe: MachineProbe) {
+  const [
+    {
+      job: { shape, strategy },
+    },
+  ] = rounds;
+  const [template] = Object.values(dispatchProgram(shape, strategy, ['forward']).templates);
+  const outgoing = new Set(
+    feedersOf(template, expertInput).map((operation) => spanLabel(template, operation).operation),
+  );
+  // each rank's spans count from its own start, and ranks start one after another: the rank in the middle stands for all
+  const ended = (spans: DispatchMeasurement['spans']): number => {
+    const last = new Map<number, number>();
+    for (const { node, operation, collective, rank, end } of spans) {
+      if (node !== 0 || collective === undefined || !outgoing.has(operation)) continue;
+      last.set(rank, Math.max(last.get(rank) ?? 0, end));
+    }
+    return median([...last.values()]);
+  };
   return {
     outwardSeconds: Math.min(...rounds.map(({ spans }) => ended(spans))),
     outwardPredictedSeconds: ended(prediction.trace.spans) + probe.startSeconds,

@@ -4,12 +4,12 @@ import {
   InputError,
   readMeasurementsCsv,
   readNcclTests,
+  readTraceMeasurements,
   type Cluster,
   type Measurement,
   type MeasuredOp,
 } from '@monta/core';
-import { readTextFile } from '../files.js';
-import { readTrace } from './read-trace.js';
+import { readTextFile, readTextPieces } from '../files.js';
 
 export interface MeasurementFlags {
   readonly gpu?: string;
@@ -43,16 +43,20 @@ export function kindOf(text: string): Kind {
 
 /** Reads one file. Throws `InputError` that names it. */
 export function readMeasurementFile(path: string, flags: MeasurementFlags = {}): FileReading {
-  const text = readTextFile(path);
   const system = flags.systemByFile === true ? basename(path, extname(path)) : flags.system;
   const { gpu, ranks, nodes, op, acceptWrong, cluster } = flags;
+  const [head = ''] = readTextPieces(path);
+  const kind = kindOf(head);
+  // traces are long, and need not be in memory as a whole
+  if (kind === 'trace') return readTraceMeasurements(readTextPieces(path), path, { gpu, system, cluster });
+  const text = readTextFile(path);
   if (text.trim() === '') {
     throw new InputError('is empty', {
       file: path,
       expected: 'output of nccl-tests, CSV, or a measured trace of monta',
     });
   }
-  switch (kindOf(text)) {
+  switch (kind) {
     case 'csv': {
       const { measurements, skipped, warnings } = readMeasurementsCsv(text, path);
       if (measurements.length === 0) {
@@ -71,8 +75,6 @@ export function readMeasurementFile(path: string, flags: MeasurementFlags = {}):
         warnings: [...warnings, ...left],
       };
     }
-    case 'trace':
-      return readTrace(text, path, { gpu, system, cluster });
     case 'calibration':
       throw new InputError('is a calibration, not measurements', {
         file: path,

@@ -157,15 +157,32 @@ describe('measured traces', () => {
    * all_to_all over two groups of two ranks with 20 us and 1 GB/s each way. Every rank's clock starts at another moment; a collective of
    * all ranks lets them be aligned. `beside`: seconds by which the second group comes later.
    */
+  type SpanSubject = Pick<Span, 'operation' | 'template' | 'task' | 'chunk' | 'of' | 'collective'>;
+  const exchange = (chunk: number, members: readonly number[]): SpanSubject => ({
+    operation: `moe.forward/all_to_all.${chunk}`,
+    template: 'moe.forward',
+    task: 'all_to_all',
+    chunk,
+    of: 3,
+    collective: { name: 'all_to_all', group: 'ep', members },
+  });
+  const norm: SpanSubject = {
+    operation: 'update/norm.reduce',
+    template: 'update',
+    task: 'norm.reduce',
+    chunk: 0,
+    of: 1,
+    collective: { name: 'all_reduce', group: 'world', members: [0, 1, 2, 3] },
+  };
   const spansOf = (beside: number): Span[] =>
     [0, 1, 2].flatMap((step) =>
       [0, 1, 2, 3].flatMap((rank) => {
         const clock = rank * 0.0037 + step * 0.001;
-        const span = (operation: string, ready: number, seconds: number, bytes: number): Span => ({
+        const span = (of: SpanSubject, ready: number, seconds: number, bytes: number): Span => ({
           step,
           rank,
           node: 0,
-          operation,
+          ...of,
           lane: 'inter',
           issued: ready - 1e-3 - clock,
           ready: ready - clock,
@@ -176,19 +193,20 @@ describe('measured traces', () => {
           const bytes = 1e6 * 2 ** chunk;
           // The first step is slower: it warms up.
           const seconds = (20e-6 + bytes / 1e9) * (step === 0 ? 5 : 1);
-          return span(`moe.forward/all_to_all.${chunk}`, 1 + chunk * 0.1 + (rank % 2) * beside, seconds, bytes);
+          const members = [rank % 2, (rank % 2) + 2];
+          return span(exchange(chunk, members), 1 + chunk * 0.1 + (rank % 2) * beside, seconds, bytes);
         });
-        return [...exchanges, span('update/norm.reduce', 2, 1e-4, 24)];
+        return [...exchanges, span(norm, 2, 1e-4, 24)];
       }),
     );
-  const trace = (kind: 'measured' | 'simulated', source: string, beside = 0.03) =>
-    writePerfetto([{ kind, source, ranks: 4, spans: spansOf(beside) }]);
+  const trace = (kind: 'measured' | 'simulated', source: string, beside = 0.03, timeScale = 1) =>
+    writePerfetto([{ kind, source, ranks: 4, timeScale, spans: spansOf(beside) }]);
 
   it.each([
     ['made here', 1],
     ['network emulated: laptop-2x2 at 1/5 of its speed', 5],
   ])('give the groups, sizes and times of their collectives (%s)', async (source, timeScale) => {
-    const file = put('trace.json', trace('measured', source));
+    const file = put('trace.json', trace('measured', source, 0.03, timeScale));
     const output = join(folder, 'trace-calibration.json');
     const { code } = await monta('calibrate', file, '--cluster', 'laptop-2x2', '-o', output);
     expect(code).toBe(0);

@@ -8,6 +8,7 @@ import {
   formatSeconds,
   InputError,
   mergeCalibrations,
+  withSpreadSizes,
   writeCalibration,
   type Calibration,
   type Fit,
@@ -16,7 +17,6 @@ import {
 } from '@monta/core';
 import { fitPlots } from '@monta/views';
 import { readMeasurementFiles } from '../calibrate/read-measurements.js';
-import { withSpreadSizes } from '../calibrate/read-trace.js';
 import type { MontaContext } from '../context.js';
 import { writeFileAtomically } from '../files.js';
 import { loadCluster, readCalibrationFile } from '../inputs.js';

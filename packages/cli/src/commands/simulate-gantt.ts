@@ -6,9 +6,6 @@ const labelWidth = 9;
 const waiting = '·';
 const spare = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
 
-/** Kind of operation: its name without template and chunk number. */
-const family = ({ operation }: Span): string => operation.slice(operation.lastIndexOf('/') + 1).replace(/\.\d+$/u, '');
-
 /** Letters: the first free one of a name, else any free one. Many kinds (a step) share `*` once letters are used up. */
 export function lettersOf(families: readonly string[]): Map<string, string> {
   const letters = new Map<string, string>();
@@ -28,10 +25,10 @@ export function lettersOf(families: readonly string[]): Map<string, string> {
 
 /** Draws the spans of one rank in `columns` columns: a column shows what its lane did longest in it. */
 export function ganttText(spans: readonly Span[], columns: number): string {
-  const end = Math.max(0, ...spans.map((span) => span.end));
+  const end = spans.reduce((latest, span) => Math.max(latest, span.end), 0);
   const width = Math.max(10, columns - labelWidth);
   if (!(end > 0)) return '';
-  const letters = lettersOf(spans.map(family));
+  const letters = lettersOf(spans.map(({ task }) => task));
   const lines: string[] = [];
   for (const lane of spanLanes) {
     const own = spans.filter((span) => span.lane === lane);
@@ -48,7 +45,7 @@ export function ganttText(spans: readonly Span[], columns: number): string {
     };
     for (const span of own) {
       cover(span.issued, span.ready, waiting);
-      cover(span.ready, span.end, letters.get(family(span)) ?? '*');
+      cover(span.ready, span.end, letters.get(span.task) ?? '*');
     }
     lines.push(`${lane.padEnd(labelWidth)}${cells.join('')}`.trimEnd());
   }

@@ -133,12 +133,12 @@ function tierTable({ cluster, bytes, simulation }: SimulatedTimeline): string {
 
 function pathText({ simulation }: SimulatedTimeline): string {
   const { path, makespanSeconds } = simulation.summary;
-  const byOperation = new Map<string, number>();
-  for (const { operation, start, end } of path) {
-    const family = operation.replace(/\.\d+$/u, '');
-    byOperation.set(family, (byOperation.get(family) ?? 0) + end - start);
+  const byTask = new Map<string, number>();
+  for (const { template, task, start, end } of path) {
+    const name = `${template}/${task}`;
+    byTask.set(name, (byTask.get(name) ?? 0) + end - start);
   }
-  return [...byOperation]
+  return [...byTask]
     .sort((a, b) => b[1] - a[1])
     .slice(0, 6)
     .map(([name, seconds]) => `${name} ${formatSeconds(seconds)} (${formatPercent(seconds / makespanSeconds)})`)

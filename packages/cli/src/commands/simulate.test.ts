@@ -114,11 +114,15 @@ describe('monta simulate', () => {
   });
 });
 
-const span = (operation: string, lane: Span['lane'], issued: number, ready: number, end: number): Span => ({
+const span = (task: string, lane: Span['lane'], issued: number, ready: number, end: number): Span => ({
   step: 0,
   rank: 0,
   node: 0,
-  operation: `t/${operation}`,
+  operation: `t/${task}.0`,
+  template: 't',
+  task,
+  chunk: 0,
+  of: 2,
   lane,
   issued,
   ready,
@@ -128,7 +132,7 @@ const span = (operation: string, lane: Span['lane'], issued: number, ready: numb
 
 describe('the picture in letters', () => {
   it('draws lanes in proportion to time, waiting apart', () => {
-    const text = ganttText([span('experts.0', 'compute', 0, 0, 5), span('all_to_all.0', 'inter', 5, 7.5, 10)], 9 + 20);
+    const text = ganttText([span('experts', 'compute', 0, 0, 5), span('all_to_all', 'inter', 5, 7.5, 10)], 9 + 20);
     const [compute, inter] = text.split('\n');
     expect(compute).toBe(`compute  ${'e'.repeat(10)}`);
     expect(inter).toBe(`inter    ${' '.repeat(10)}${'·'.repeat(5)}${'a'.repeat(5)}`);

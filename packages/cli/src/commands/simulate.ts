@@ -15,6 +15,7 @@ import {
   moeForward,
   type MoeModel,
   moeShape,
+  perfettoPieces,
   placeOf,
   predictStep,
   type Program,
@@ -28,7 +29,6 @@ import {
   type Traffic,
   trainingStep,
   worldSize,
-  writePerfetto,
 } from '@monta/core';
 import { timelineSvg } from '@monta/views';
 import type { MontaContext } from '../context.js';
@@ -182,7 +182,7 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<strin
 export function runSimulate({ console }: MontaContext, flags: SimulateFlags): void {
   const result = simulateTimeline(flags);
   const { trace } = result.simulation;
-  if (flags.perfetto !== undefined) writeFileAtomically(flags.perfetto, writePerfetto([trace]));
+  if (flags.perfetto !== undefined) writeFileAtomically(flags.perfetto, perfettoPieces([trace]));
   if (flags.svg !== undefined) {
     const title = `${result.step.model.name}, ${formatDispatch(result.step.strategy)}`;
     writeFileAtomically(flags.svg, timelineSvg([{ title, trace }], { ranks: [flags.rank] }));

@@ -1,5 +1,5 @@
 /** `monta train`: plan, train, compare, report. */
-import { formatLayout, formatInteger, formatSeconds, namedStrategies, writePerfetto } from '@monta/core';
+import { formatLayout, formatInteger, formatSeconds, namedStrategies, perfettoPieces } from '@monta/core';
 import { leadMpirun, prepareStart, readByteText, underMpirun, type Launcher, type TrainReport } from '@monta/runtime';
 import { renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
 import { stringify } from 'yaml';
@@ -188,7 +188,9 @@ async function trainAndReport(
     ).finally(progress.close);
     const [chosen] = results;
     if (!chosen) return;
-    folder.write('trace.json', writePerfetto([plan.chosen.predicted.trace, oneStep(chosen.result.trace)]));
+    const measured = oneStep(chosen.result.trace);
+    const { timeScale } = measured;
+    folder.write('trace.json', perfettoPieces([{ ...plan.chosen.predicted.trace, timeScale }, measured]));
     const { evaluationBatches } = jobOf(setting, plan.chosen);
     const report = runReport(setting, plan, results, {
       run: folder.name,

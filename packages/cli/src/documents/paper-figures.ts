@@ -58,9 +58,9 @@ function simulated(workload: Workload, strategy: Strategy): Simulation {
   return simulation;
 }
 
-/** Seconds from the start until the last operation whose name starts so has ended, and the longest of them, from ready to end. */
-function stage(simulation: Simulation, operation: string): { until: number; longest: number } {
-  const spans = simulation.trace.spans.filter((span) => span.operation.startsWith(`dispatch.forward/${operation}.`));
+/** Seconds from the start until the last chunk of a task of the dispatch has ended, and the longest of them, from ready to end. */
+function stage(simulation: Simulation, task: string): { until: number; longest: number } {
+  const spans = simulation.trace.spans.filter((span) => span.template === 'dispatch.forward' && span.task === task);
   return {
     until: Math.max(...spans.map((span) => span.end)),
     longest: Math.max(...spans.map((span) => span.end - span.ready)),

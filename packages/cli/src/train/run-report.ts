@@ -43,7 +43,7 @@ export function clusterSummary(cluster: Cluster): string {
 
 /** The last step's spans of a trace: one step is drawn and compared. */
 export function oneStep(trace: Trace): Trace {
-  const step = Math.max(...trace.spans.map((span) => span.step));
+  const step = trace.spans.reduce((last, span) => Math.max(last, span.step), 0);
   return { ...trace, spans: trace.spans.filter((span) => span.step === step) };
 }
 

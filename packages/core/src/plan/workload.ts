@@ -142,7 +142,8 @@ export function simulatePass(
 export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chunks: number): PassPrice {
   const tierOf = new Map(summary.ports.map((port) => [port.id, port.tier]));
   const sent = cluster.tiers.map(() => 0);
-  for (const port of summary.ports) if (port.id.endsWith('/out')) sent[port.tier] = (sent[port.tier] ?? 0) + port.bytes;
+  for (const port of summary.ports)
+    if (port.direction === 'egress') sent[port.tier] = (sent[port.tier] ?? 0) + port.bytes;
   const held = new Map<string, number>();
   for (const resource of summary.held) {
     const tier = tierOf.get(resource.name);

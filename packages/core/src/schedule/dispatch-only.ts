@@ -34,9 +34,9 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   for (const region of routeRegions(shape, p.scopeRows(routingScope(strategy, shape)))) builder.region(region);
   const source =
     outgoing.scope === 'replica' && shape.layout.tp > 1 ? gatheredTokens(p, 'gather.tokens', tokens) : tokens;
-  builder.region(rowsRegion('expert.input', shape, rowsOf(shape, 'expert'), shape.hiddenSize, 'blocks'));
-  emitOutgoing(p, of, source, 'expert.input', !forward);
-  const returned = emitReturning(p, of, 'expert.input', forward);
+  builder.region(rowsRegion(expertInput, shape, rowsOf(shape, 'expert'), shape.hiddenSize, 'blocks'));
+  emitOutgoing(p, of, source, expertInput, !forward);
+  const returned = emitReturning(p, of, expertInput, forward);
   const scope = shape.layout.tp === 1 ? 'slice' : combineScope(strategy, activation);
   const rows = p.scopeRows(scope);
   const combined = builder.region(rowsRegion('combined', shape, rows, shape.hiddenSize, 'rows'));
@@ -54,6 +54,9 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   gatheredCombined(p, combined, 'gather.output');
   return builder.build(`dispatch.${pass}`, activation, activation);
 }
+
+/** Region of the rows that have arrived at their experts. */
+export const expertInput = 'expert.input';
 
 /** Dispatch and combine of one layer in the given passes. */
 export function dispatchProgram(

@@ -16,3 +16,4 @@ export * from './parameters.js';
 export * from './update.js';
 export * from './step.js';
 export * from './dispatch-only.js';
+export * from './feeders.js';

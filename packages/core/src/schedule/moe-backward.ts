@@ -92,7 +92,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const { bytes, fixedBytes } = expertTraffic(p, 1);
   const returned = emitReturning(p, of, 'expert.inputGradient', false, (chunk) =>
     builder.kernel(
-      `experts.${chunk}`,
+      { task: 'experts', chunk, of },
       'moe.experts.inputGradient',
       work('gemm', expert, { flops: expertFlops(p), bytes }, { chunk, of, fixedBytes }),
       [

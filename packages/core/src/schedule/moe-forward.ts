@@ -131,7 +131,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   const { bytes, fixedBytes } = expertTraffic(p, 1);
   const returned = emitReturning(p, of, 'expert.output', true, (chunk) =>
     builder.kernel(
-      `experts.${chunk}`,
+      { task: 'experts', chunk, of },
       'moe.experts',
       work('gemm', expert, { flops: expertFlops(p), bytes }, { chunk, of, fixedBytes }),
       [

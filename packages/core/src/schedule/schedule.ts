@@ -60,8 +60,18 @@ export interface Use {
   readonly mode: 'read' | 'write' | 'add';
 }
 
-export type CollectiveName =
-  'all_to_all' | 'all_gather' | 'reduce_scatter' | 'all_reduce' | 'broadcast' | 'send' | 'receive' | 'barrier';
+export const collectiveNames = [
+  'all_to_all',
+  'all_gather',
+  'reduce_scatter',
+  'all_reduce',
+  'broadcast',
+  'send',
+  'receive',
+  'barrier',
+] as const;
+
+export type CollectiveName = (typeof collectiveNames)[number];
 
 /** What a kernel costs on `rows` rows (chunk `chunk` of `of` of them): FLOPs and memory traffic. */
 export interface Work {
@@ -112,7 +122,13 @@ export type SymbolFamily =
   'dispatch.sliced' | 'dispatch.duplicated' | 'combine.sliced' | 'combine.duplicated' | 'gather' | 'scatter' | 'expand';
 
 export interface Operation {
+  /** Names it within its template: the task, and its chunk where there are several. Only a key: what it is stands in the fields. */
   readonly id: string;
+  /** What all its chunks do together, as `all_gather`. */
+  readonly task: string;
+  /** Which chunk of how many it is; 0 of 1 when its task is not cut. */
+  readonly chunk: number;
+  readonly of: number;
   readonly lane: Lane;
   readonly body: Body;
   readonly uses: readonly Use[];

@@ -23,6 +23,16 @@ const conflicts = (earlier: Use, later: Use): boolean =>
 export const usesConflict = (earlier: readonly Use[], later: readonly Use[]): boolean =>
   earlier.some((a) => later.some((b) => conflicts(a, b)));
 
+/** One chunk of a task. */
+export interface Piece {
+  readonly task: string;
+  readonly chunk: number;
+  readonly of: number;
+}
+
+/** An operation of its own, or a piece of a task, which is issued under the id `task.chunk`. */
+export type OperationName = string | Piece;
+
 export type Collective = Extract<Body, { kind: 'collective' }>;
 
 export class TemplateBuilder {
@@ -38,11 +48,17 @@ export class TemplateBuilder {
     return region.id;
   }
 
-  kernel(id: string, name: string, work: Work, uses: readonly Use[], lane: Lane = 'compute'): void {
+  kernel(id: OperationName, name: string, work: Work, uses: readonly Use[], lane: Lane = 'compute'): void {
     this.#push(id, lane, { kind: 'kernel', name, work }, uses);
   }
 
-  collective(id: string, lane: Lane, collective: Omit<Collective, 'kind'>, uses: readonly Use[], priority = 0): void {
+  collective(
+    id: OperationName,
+    lane: Lane,
+    collective: Omit<Collective, 'kind'>,
+    uses: readonly Use[],
+    priority = 0,
+  ): void {
     this.#push(id, lane, { kind: 'collective', ...collective }, uses, priority);
   }
 
@@ -54,11 +70,13 @@ export class TemplateBuilder {
     return { name, input, output, regions: [...this.#regions.values()], operations: this.#operations };
   }
 
-  #push(id: string, lane: Lane, body: Body, uses: readonly Use[], priority = 0): void {
+  #push(name: OperationName, lane: Lane, body: Body, uses: readonly Use[], priority = 0): void {
+    const { task, chunk, of } = typeof name === 'string' ? { task: name, chunk: 0, of: 1 } : name;
+    const id = typeof name === 'string' ? name : `${task}.${chunk}`;
     for (const use of uses)
       if (!this.#regions.has(use.region)) throw new Error(`operation ${id} uses region ${use.region}, not declared`);
     if (this.#operations.some((o) => o.id === id)) throw new Error(`operation ${id} is there twice`);
     const after = this.#operations.filter((o) => o.lane !== lane && usesConflict(o.uses, uses)).map((o) => o.id);
-    this.#operations.push({ id, lane, body, uses, after, priority });
+    this.#operations.push({ id, task, chunk, of, lane, body, uses, after, priority });
   }
 }

@@ -117,7 +117,7 @@ function syntheticTemplate(name: string, chunks: number): Template {
   const rows = { symbol: 'expert', expected: rowsPerPeer, max: 64 * rowsPerPeer } as const;
   const operations: Operation[] = [kernel('attention', 1e8, []), kernel('router', 1e6, ['attention'])];
   const exchange = (
-    id: string,
+    task: string,
     chunk: number,
     lane: 'inter' | 'intra',
     collective: 'all_to_all' | 'all_gather' | 'reduce_scatter',
@@ -127,7 +127,10 @@ function syntheticTemplate(name: string, chunks: number): Template {
     const counts = collective === 'all_to_all' ? 'dispatch.sliced' : collective === 'all_gather' ? 'gather' : 'scatter';
     const group = collective === 'all_to_all' ? 'ep' : 'etp';
     operations.push({
-      id: `${id}.${chunk}`,
+      id: `${task}.${chunk}`,
+      task,
+      chunk,
+      of: chunks,
       lane,
       body: { kind: 'collective', name: collective, group, counts },
       uses: [
@@ -142,36 +145,40 @@ function syntheticTemplate(name: string, chunks: number): Template {
   const each = (step: (chunk: number) => void): void => {
     for (let chunk = 0; chunk < chunks; chunk++) step(chunk);
   };
-  each((c) => operations.push(kernel(`pack.${c}`, 0, ['router'], c, chunks)));
+  each((c) => operations.push(kernel('pack', 0, ['router'], c, chunks)));
   each((c) => {
     exchange('dispatch', c, 'inter', 'all_to_all', `pack.${c}`);
     exchange('gather', c, 'intra', 'all_gather', `dispatch.${c}`);
   });
   each((c) => {
-    operations.push(kernel(`experts.${c}`, 3e7, [`gather.${c}`], c, chunks));
+    operations.push(kernel('experts', 3e7, [`gather.${c}`], c, chunks));
     exchange('scatter', c, 'intra', 'reduce_scatter', `experts.${c}`);
     exchange('combine', c, 'inter', 'all_to_all', `scatter.${c}`);
   });
-  each((c) => operations.push(kernel(`unpack.${c}`, 0, [`combine.${c}`], c, chunks)));
+  each((c) => operations.push(kernel('unpack', 0, [`combine.${c}`], c, chunks)));
   operations.push(kernel('sum', 0, [`unpack.${chunks - 1}`]));
   const region = { id: 'rows', dtype: 'bf16', rows, columns, order: 'chunks', life: 'layer' } as const;
   return { name, input: 'sequence', output: 'sequence', regions: [region], operations };
 }
 
-function kernel(id: string, flopsPerRow: number, after: readonly string[], chunk = 0, of = 1): Operation {
+/** The work of a task, or with a chunk given of a piece of it. */
+function kernel(task: string, flopsPerRow: number, after: readonly string[], chunk?: number, of = 1): Operation {
   const work = {
     kind: flopsPerRow > 0 ? 'gemm' : 'memory',
     rows: rowsPerPeer,
-    chunk,
+    chunk: chunk ?? 0,
     of,
     flopsPerRow,
     bytesPerRow: 4 * columns,
     fixedBytes: 0,
   } as const;
   return {
-    id,
+    id: chunk === undefined ? task : `${task}.${chunk}`,
+    task,
+    chunk: chunk ?? 0,
+    of,
     lane: 'compute',
-    body: { kind: 'kernel', name: id.replace(/\..*/u, ''), work },
+    body: { kind: 'kernel', name: task, work },
     uses: [],
     after,
     priority: 0,

@@ -1,5 +1,6 @@
 /** Turns a program into flat, indexed operations, and checks that it can run. */
 import type { Body, Lane, Operation, Program, Template } from '../schedule/schedule.js';
+import { spanLabel, type SpanLabel } from '../trace/span.js';
 import { InputError } from '../units/index.js';
 
 export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy'];
@@ -13,6 +14,7 @@ export interface FlatOperation {
   readonly operation: Operation;
   /** Template and operation, as spans name it. */
   readonly name: string;
+  readonly label: SpanLabel;
   /** Index into `lanes`. */
   readonly lane: number;
   /** Operations of the same node that must end before this one; how many, and in the other direction which. */
@@ -39,6 +41,7 @@ export interface FlatProgram {
 }
 
 interface FlatTemplate {
+  readonly labels: readonly SpanLabel[];
   readonly pending: readonly number[];
   readonly dependents: readonly (readonly number[])[];
 }
@@ -76,13 +79,15 @@ export function flatten(program: Program, hostRunsKernels: boolean): FlatProgram
     const first = operations.length;
     template.operations.forEach((operation, place) => {
       const lane = lanes.indexOf(operation.lane);
+      const label = flat.labels[place] ?? spanLabel(template, operation);
       queues[lane]?.push(first + place);
       operations.push({
         index: first + place,
         node: index,
         template,
         operation,
-        name: `${template.name}/${operation.id}`,
+        name: label.operation,
+        label,
         lane,
         pending: flat.pending[place] ?? 0,
         dependents: (flat.dependents[place] ?? []).map((dependent) => first + dependent),
@@ -127,5 +132,5 @@ function flattenTemplate(template: Template): FlatTemplate {
     }
     place.set(operation.id, index);
   });
-  return { pending, dependents };
+  return { labels: template.operations.map((operation) => spanLabel(template, operation)), pending, dependents };
 }

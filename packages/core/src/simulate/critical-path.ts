@@ -18,6 +18,8 @@ export interface PathPiece {
   readonly node: number;
   /** The operation; for host time the one that was issued at its end. */
   readonly operation: string;
+  readonly template: string;
+  readonly task: string;
   readonly start: number;
   readonly end: number;
   readonly resource: Resource;
@@ -43,7 +45,8 @@ export function criticalPath(happenings: readonly (readonly (Happening | undefin
     const { flat } = happening;
     const add = (of: Happening, start: number, end: number, resource: Resource): void => {
       if (end <= start) return;
-      path.push({ rank, node: of.flat.node, operation: of.flat.name, start, end, resource });
+      const { operation, template, task } = of.flat.label;
+      path.push({ rank, node: of.flat.node, operation, template, task, start, end, resource });
     };
     let first = happening;
     if (flat.operation.body.kind === 'collective') {

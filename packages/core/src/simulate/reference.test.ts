@@ -194,7 +194,18 @@ describe('the engine', () => {
               { region: 'x', chunk: 0, of: 1, mode: 'read' },
               { region: 'x', chunk: 0, of: 1, mode: 'write' },
             ] as const;
-            return { id: `o${index}`, lane: laneNames[lane] ?? 'inter', body, uses, after: before, priority: 0 };
+            const id = `o${index}`;
+            return {
+              id,
+              task: id,
+              chunk: 0,
+              of: 1,
+              lane: laneNames[lane] ?? 'inter',
+              body,
+              uses,
+              after: before,
+              priority: 0,
+            };
           });
           return template(`t${t}`, [region], operations);
         });

@@ -224,7 +224,17 @@ describe('lanes and hosts', () => {
   it('issue one operation after another, and stop at a bind', () => {
     const operations: Operation[] = [
       kernel('a', 5, [], 'copy'),
-      { id: 'bind', lane: 'compute', body: { kind: 'bind' }, uses: [], after: [], priority: 0 },
+      {
+        id: 'bind',
+        task: 'bind',
+        chunk: 0,
+        of: 1,
+        lane: 'compute',
+        body: { kind: 'bind' },
+        uses: [],
+        after: [],
+        priority: 0,
+      },
       kernel('b', 1),
       kernel('c', 1, [], 'inter'),
     ];

@@ -7,10 +7,9 @@ import type { Layout } from '../layout/layout.js';
 import { coordinates, groupMembers, worldSize } from '../layout/mesh.js';
 import type { Binding, Program } from '../schedule/schedule.js';
 import { laneTimes } from '../trace/index.js';
-import type { LaneTimes, Span, Trace } from '../trace/index.js';
+import type { LaneTimes, Trace } from '../trace/index.js';
 import { InputError } from '../units/index.js';
-import { flatten, lanes } from './compile.js';
-import type { FlatProgram } from './compile.js';
+import { flatten } from './compile.js';
 import { criticalPath } from './critical-path.js';
 import type { PathPiece, Resource } from './critical-path.js';
 import { deadlock } from './deadlock.js';
@@ -19,6 +18,7 @@ import type { Run } from './engine.js';
 import { assignChannels, Channels } from './groups.js';
 import type { Members } from './groups.js';
 import type { HostCores } from './host.js';
+import { simulatedTrace } from './simulated-trace.js';
 
 /** Which ranks there are, and how they are joined. */
 export interface Place {
@@ -44,6 +44,7 @@ export interface SimulationJob {
 export interface PortLoad {
   readonly id: string;
   readonly tier: number;
+  readonly direction: 'egress' | 'ingress';
   readonly bytes: number;
   /** Share of the makespan for which its full bandwidth would have been needed. */
   readonly utilisation: number;
@@ -136,7 +137,7 @@ export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
   const run = new Engine(parts).run();
   const stuck = deadlock(programs, programOf, channels, run);
   if (stuck) throw stuck;
-  const trace = traceOf(run, programOf, programs, job);
+  const trace = simulatedTrace({ run, programOf, channels, source: sourceOf(run, programOf, job), nodeNumbers });
   return { known: true, trace, summary: summarize(run, trace, fabric, model) };
 }
 
@@ -155,22 +156,9 @@ function unpriced(programs: readonly Program[], model: CostModel): string[] {
   return [...missing];
 }
 
-function traceOf(run: Run, programOf: readonly number[], programs: readonly FlatProgram[], job: SimulationJob): Trace {
-  const spans: Span[] = [];
-  run.happenings.forEach((list, rank) => {
-    const numbers = job.nodeNumbers?.[programOf[rank] ?? 0];
-    for (const happening of list) {
-      if (!happening) continue;
-      const { flat, issued, ready, end, bytes } = happening;
-      const lane = lanes[flat.lane] ?? 'compute';
-      const node = numbers?.[flat.node] ?? flat.node;
-      spans.push({ step: 0, rank, node, operation: flat.name, lane, issued, ready, end, bytes });
-    }
-  });
+function sourceOf(run: Run, programOf: readonly number[], { programs, model }: SimulationJob): string {
   const stages = programs.length === 1 ? '' : `, ${programs.length} stages`;
-  const basis = weakestBasis(run.bases);
-  const source = `${job.model.device.name}, ${programOf.length} ranks${stages}; prices: ${basis}`;
-  return { kind: 'simulated', source, ranks: programOf.length, spans };
+  return `${model.device.name}, ${programOf.length} ranks${stages}; prices: ${weakestBasis(run.bases)}`;
 }
 
 function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): SimulationSummary {
@@ -184,6 +172,7 @@ function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): Si
     ports: fabric.ports.map((port, index) => ({
       id: port.id,
       tier: port.tier,
+      direction: port.direction,
       bytes: run.portBytes[index] ?? 0,
       utilisation: makespanSeconds > 0 ? (run.portSeconds[index] ?? 0) / makespanSeconds : 0,
     })),

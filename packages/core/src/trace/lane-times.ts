@@ -1,12 +1,11 @@
 /** Where the time of a trace goes, per rank and lane. Works on simulated and measured traces alike. */
+import type { Lane } from '../schedule/schedule.js';
 import type { Span, Trace } from './span.js';
 
-export type SpanLane = Span['lane'];
-
-export const spanLanes: readonly SpanLane[] = ['compute', 'inter', 'intra', 'copy'];
+export const spanLanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy'];
 
 export interface LaneTime {
-  readonly lane: SpanLane;
+  readonly lane: Lane;
   /** Running or transferring. */
   readonly busySeconds: number;
   /** Issued, and waiting for peers. */
@@ -54,11 +53,11 @@ export function laneTimes(trace: Trace): LaneTimes {
 }
 
 function rankTimes(rank: number, spans: readonly Span[]): RankTimes {
-  const busy = new Map<SpanLane, Interval[]>();
+  const busy = new Map<Lane, Interval[]>();
   for (const lane of spanLanes) {
     busy.set(lane, union(spans.filter((span) => span.lane === lane).map((span): Interval => [span.ready, span.end])));
   }
-  const of = (lane: SpanLane): Interval[] => busy.get(lane) ?? [];
+  const of = (lane: Lane): Interval[] => busy.get(lane) ?? [];
   const compute = of('compute');
   const lanes = spanLanes.map((lane): LaneTime => {
     const waiting = spans.filter((span) => span.lane === lane).map((span): Interval => [span.issued, span.ready]);

@@ -1,12 +1,38 @@
-/** One operation of one rank on the time line; simulator and executor write the same records. Times in seconds from the step's start. */
-export interface Span {
+/** What simulator and executor write alike: one record for every operation of every rank, which says by its fields what it was. */
+import type { Group } from '../layout/layout.js';
+import type { CollectiveName, Lane, Operation, Template } from '../schedule/schedule.js';
+
+/** Which collective it was, and who took part. */
+export interface SpanCollective {
+  readonly name: CollectiveName;
+  /** The kind of group. */
+  readonly group: Group;
+  /** Its ranks, in group order; sender and receiver of a send or receive. */
+  readonly members: readonly number[];
+}
+
+/** What an operation is called and where it queues, the same for all ranks. */
+export interface SpanLabel {
+  /** Template and operation id, as `moe.forward/all_gather.0`: by this, traces are matched; nothing else is read out of it. */
+  readonly operation: string;
+  /** As `moe.forward`. */
+  readonly template: string;
+  /** What all its chunks do together, as `all_gather`. */
+  readonly task: string;
+  /** Which chunk of how many; 0 of 1 when its task is not cut. */
+  readonly chunk: number;
+  readonly of: number;
+  readonly lane: Lane;
+}
+
+/** One operation of one rank on the time line. Times in seconds from the step's start. */
+export interface Span extends SpanLabel {
   readonly step: number;
   readonly rank: number;
   /** Index of the program node. */
   readonly node: number;
-  /** Template and operation id, as `moe.forward/a2a.0`. */
-  readonly operation: string;
-  readonly lane: 'compute' | 'inter' | 'intra' | 'copy';
+  /** Absent for kernels. */
+  readonly collective?: SpanCollective;
   /** When the rank's lane reached it and its dependencies had ended. */
   readonly issued: number;
   /** When the last peer had arrived too; equals `issued` for kernels. Waiting is ready - issued, transferring end - ready. */
@@ -18,8 +44,20 @@ export interface Span {
 
 export interface Trace {
   readonly kind: 'simulated' | 'measured';
-  /** What it rests on: the cost model and its sources, or the device, host and whether the network is emulated. */
+  /** What it rests on, for people: the cost model and its sources, or the device, host and whether the network is emulated. */
   readonly source: string;
   readonly ranks: number;
+  /** Seconds of this trace for one of the cluster: above 1 where the network was emulated so many times slower. */
+  readonly timeScale: number;
   readonly spans: readonly Span[];
 }
+
+/** How spans call an operation of a template. */
+export const spanLabel = (template: Template, { id, task, chunk, of, lane }: Operation): SpanLabel => ({
+  operation: `${template.name}/${id}`,
+  template: template.name,
+  task,
+  chunk,
+  of,
+  lane,
+});

@@ -1,43 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compareTraces, laneTimes, readPerfetto, spanLanes, writePerfetto } from './index.js';
-import type { Span, Trace } from './index.js';
-
-const spanArbitrary: fc.Arbitrary<Span> = fc
-  .record({
-    step: fc.nat(2),
-    rank: fc.nat(3),
-    node: fc.nat(4),
-    operation: fc.constantFrom('t/a.0', 't/a.1', 't/b'),
-    lane: fc.constantFrom(...spanLanes),
-    issued: fc.nat(40),
-    waiting: fc.nat(9),
-    busy: fc.nat(9),
-    bytes: fc.nat(1000),
-  })
-  .map(({ waiting, busy, ...rest }) => ({ ...rest, ready: rest.issued + waiting, end: rest.issued + waiting + busy }));
-const traceArbitrary: fc.Arbitrary<Trace> = fc.record({
-  kind: fc.constantFrom('simulated', 'measured'),
-  source: fc.string(),
-  ranks: fc.constant(4),
-  spans: fc.array(spanArbitrary, { maxLength: 20 }),
-});
-
-function span(
-  rank: number,
-  operation: string,
-  lane: Span['lane'],
-  issued: number,
-  ready: number,
-  end: number,
-  more: Partial<Span> = {},
-): Span {
-  return { step: 0, rank, node: 0, operation, lane, issued, ready, end, bytes: 0, ...more };
-}
-
-function trace(kind: Trace['kind'], spans: readonly Span[]): Trace {
-  return { kind, source: 'test', ranks: 4, spans };
-}
+import { compareTraces, laneTimes } from './index.js';
+import { span, trace, traceArbitrary } from '../../testing/traces.js';
 
 describe('lane times', () => {
   it('agree with counting every second', () => {
@@ -68,66 +32,20 @@ describe('lane times', () => {
 
   it('count what runs beside kernels or beside the other lane as hidden', () => {
     const spans = [
-      span(0, 't/k', 'compute', 0, 0, 4),
-      span(0, 't/a', 'inter', 0, 0, 6),
-      span(0, 't/b', 'intra', 4, 4, 8),
+      span({ rank: 0, task: 'k', lane: 'compute' }, [0, 0, 4]),
+      span({ rank: 0, task: 'a', lane: 'inter' }, [0, 0, 6]),
+      span({ rank: 0, task: 'b', lane: 'intra' }, [4, 4, 8]),
     ];
     // 10 seconds of communication, 4 of them exposed (4 to 8)
     expect(laneTimes(trace('simulated', spans)).hiddenShare).toBeCloseTo(0.6, 12);
   });
 });
 
-describe('perfetto files', () => {
-  it('are read back as they were', () => {
-    fc.assert(
-      fc.property(fc.array(traceArbitrary, { minLength: 1, maxLength: 3 }), (traces) => {
-        expect(readPerfetto(writePerfetto(traces), 'trace.json')).toEqual(traces);
-      }),
-      { seed: 12, numRuns: 100 },
-    );
-  });
-
-  it('hold what the viewers need: named processes and threads, microseconds, steps one after another', () => {
-    const spans = [span(1, 't/a', 'intra', 1, 2, 3, { bytes: 10 }), span(1, 't/a', 'intra', 1, 1, 2, { step: 1 })];
-    const file = JSON.parse(writePerfetto([trace('simulated', spans), trace('measured', spans)])) as {
-      traceEvents: {
-        ph: string;
-        pid: number;
-        tid: number;
-        ts?: number;
-        dur?: number;
-        name: string;
-        args: Record<string, unknown>;
-      }[];
-    };
-    const bars = file.traceEvents.filter((event) => event.ph === 'X');
-    expect(bars.map(({ pid, tid, ts, dur }) => [pid, tid, ts, dur])).toEqual([
-      [1, 2, 1e6, 2e6],
-      [1, 2, 4e6, 1e6],
-      [5, 2, 1e6, 2e6],
-      [5, 2, 4e6, 1e6],
-    ]);
-    expect(bars[0]?.args).toMatchObject({ bytes: 10, waitingSeconds: 1, bytesPerSecond: 10 });
-    const names = file.traceEvents.filter((event) => event.name === 'process_name').map((event) => event.args['name']);
-    expect(names).toEqual(['simulated rank 1', 'measured rank 1']);
-  });
-
-  it('of others are refused, saying what is wrong', () => {
-    expect(() => readPerfetto('{', 'x.json')).toThrow(/cannot be read as JSON/u);
-    expect(() => readPerfetto('{"traceEvents":[]}', 'x.json')).toThrow(/not a trace of monta/u);
-    const good = writePerfetto([trace('measured', [span(0, 't/a', 'inter', 0, 1, 2)])]);
-    expect(() => readPerfetto(good.replace('"ready":1', '"ready":null'), 'x.json')).toThrow(/null is not a number/u);
-    expect(() => readPerfetto(good.replace('"kind":"measured"', '"kind":"guessed"'), 'x.json')).toThrow(
-      /kind is "guessed"/u,
-    );
-  });
-});
-
 describe('comparing traces', () => {
   it('matches operations and takes medians over steps, then ranks; waiting is apart', () => {
     const predicted = trace('simulated', [
-      ...[0, 1, 2].map((rank) => span(rank, 't/a', 'inter', 0, 0, 2, { bytes: 8 })),
-      span(0, 't/only', 'compute', 2, 2, 3),
+      ...[0, 1, 2].map((rank) => span({ rank, task: 'a', lane: 'inter', bytes: 8 }, [0, 0, 2])),
+      span({ rank: 0, task: 'only', lane: 'compute' }, [2, 2, 3]),
     ]);
     const busy = [
       [4, 4, 40],
@@ -136,9 +54,11 @@ describe('comparing traces', () => {
     ];
     const measured = trace('measured', [
       ...busy.flatMap((steps, rank) =>
-        steps.map((each, step) => span(rank, 't/a', 'inter', 0, 1, 1 + each, { step, bytes: rank === 1 ? 9 : 8 })),
+        steps.map((each, step) =>
+          span({ rank, task: 'a', lane: 'inter', step, bytes: rank === 1 ? 9 : 8 }, [0, 1, 1 + each]),
+        ),
       ),
-      span(3, 't/more', 'copy', 0, 0, 1),
+      span({ rank: 3, task: 'more', lane: 'copy' }, [0, 0, 1]),
     ]);
     const result = compareTraces(predicted, measured);
     expect(result.operations).toHaveLength(1);
@@ -158,8 +78,8 @@ describe('comparing traces', () => {
 
   it('finds no error in a trace and itself, and says when bytes differ', () => {
     const one = trace('simulated', [
-      span(0, 't/a', 'inter', 0, 1, 3, { bytes: 5 }),
-      span(0, 't/b', 'compute', 3, 3, 3),
+      span({ rank: 0, task: 'a', lane: 'inter', bytes: 5 }, [0, 1, 3]),
+      span({ rank: 0, task: 'b', lane: 'compute' }, [3, 3, 3]),
     ]);
     expect(compareTraces(one, one)).toMatchObject({
       error: 0,

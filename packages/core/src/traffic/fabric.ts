@@ -10,6 +10,7 @@ export interface FabricPort {
   /** Tier that the port belongs to. */
   readonly tier: number;
   readonly tierName: string;
+  readonly direction: Port['direction'];
 }
 
 export interface FabricRoute {
@@ -47,6 +48,7 @@ export function fabricOf(cluster: Cluster): Fabric {
       bytesPerSecond: port.bytesPerSecond,
       tier: port.tier,
       tierName: cluster.tiers[port.tier]?.name ?? `tier ${port.tier}`,
+      direction: port.direction,
     })),
     route(from, to) {
       const key = from * ranks + to;

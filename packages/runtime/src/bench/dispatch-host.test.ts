@@ -1,4 +1,4 @@
-import { dispatchProgram, type MoeShape, type Program, type Span, type Strategy } from '@monta/core';
+import { dispatchProgram, spanLabel, type MoeShape, type Program, type Span, type Strategy } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { hostOverheads, probeMover } from './dispatch-host.js';
 import { measureDispatch } from '../execute/measure-dispatch.js';
@@ -20,12 +20,14 @@ function spansOf(program: Program, latency: number, late: number, wake: number):
   const spans: Span[] = [];
   program.nodes.forEach(({ template }, node) => {
     let now = 0;
-    for (const { id, body, lane } of program.templates[template].operations) {
+    const operations = program.templates[template].operations;
+    for (const operation of operations) {
+      const { body } = operation;
       const kernel = body.kind === 'kernel';
       const start = kernel ? now + wake : now;
       const end = start + (kernel ? 0.25 : latency + late);
-      const operation = `${template}/${id}`;
-      spans.push({ step: 0, rank: 0, node, operation, lane, issued: start, ready: start, end, bytes: 0 });
+      const label = spanLabel(program.templates[template], operation);
+      spans.push({ step: 0, rank: 0, node, ...label, issued: start, ready: start, end, bytes: 0 });
       now = end;
     }
   });

@@ -129,7 +129,7 @@ export async function probeMover(scheduler?: Partial<SchedulerOptions>, signal?:
     ...(signal === undefined ? {} : { signal }),
   });
   const rates = (measured?.spans ?? [])
-    .filter(({ operation, lane, bytes }) => lane === 'intra' && bytes > 0 && /gather/u.test(operation))
+    .filter(({ collective, lane, bytes }) => collective?.name === 'all_gather' && lane === 'intra' && bytes > 0)
     .map(({ bytes, ready, end }) => (2 * bytes) / (end - ready));
   // other work on the machine only slows it down
   return Math.max(0, ...rates);

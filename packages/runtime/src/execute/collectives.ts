@@ -8,6 +8,7 @@ import {
   type Layout,
   type Operation,
   type Body,
+  type SpanCollective,
 } from '@monta/core';
 import type { CommEvent, Communicator, Endpoint, Submission } from '../comm/communicator.js';
 import type { View } from '../device/view.js';
@@ -19,6 +20,7 @@ export class Collectives {
   readonly #endpoint: Endpoint;
   readonly #layout: Layout;
   readonly #binding: Binding;
+  readonly #notes = new Map<string, SpanCollective>();
 
   constructor(endpoint: Endpoint, layout: Layout, binding: Binding) {
     this.#endpoint = endpoint;
@@ -29,6 +31,18 @@ export class Collectives {
   /** Number of ranks that take part. */
   groupSize(group: Group): number {
     return groupMembers(this.#layout, group, this.#endpoint.rank).length;
+  }
+
+  /** What spans tell of a collective of this rank, the same object for the same kind. */
+  noteOf({ name, group }: CollectiveBody): SpanCollective {
+    const key = `${name} ${group}`;
+    const note = this.#notes.get(key) ?? {
+      name,
+      group,
+      members: groupMembers(this.#layout, group, this.#endpoint.rank),
+    };
+    this.#notes.set(key, note);
+    return note;
   }
 
   /** This rank's communicator of a group on a lane. */

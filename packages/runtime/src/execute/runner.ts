@@ -2,7 +2,15 @@
  * Runs a program on one rank: a host loop walks each template's operations in issue order, submits collectives at once and queues kernels;
  * it drains the queues where the host must know something (`bind`) and at the end of a node, whose successors wait for it.
  */
-import type { Binding, Layout, Program, ProgramNode, Span, Template } from '@monta/core';
+import {
+  spanLabel,
+  type Binding,
+  type Layout,
+  type Program,
+  type ProgramNode,
+  type Span,
+  type Template,
+} from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { CpuMemory } from '../device/cpu/index.js';
 import { Arena } from './arena.js';
@@ -11,7 +19,7 @@ import { compileTemplate, type CompiledOperation, type CompiledTemplate } from '
 import { KernelCall, type KernelRegistry } from './kernel.js';
 import { Lanes } from './lanes.js';
 import { Storage } from './storage.js';
-import { SpanRecorder } from './spans.js';
+import { SpanRecorder, type SpanSubject } from './spans.js';
 
 /** What the owner of a runner does around nodes. */
 export interface RunnerHooks {
@@ -89,7 +97,8 @@ export class ProgramRunner {
   #issue(compiled: CompiledOperation, template: Template, node: ProgramNode, index: number): void {
     const { operation } = compiled;
     const { body } = operation;
-    const name = `${template.name}/${operation.id}`;
+    const label = spanLabel(template, operation);
+    const { operation: name } = label;
     switch (body.kind) {
       case 'kernel': {
         const kernel = this.#options.kernels[body.name];
@@ -98,7 +107,7 @@ export class ProgramRunner {
         const work = body.work;
         const bytes = (): number =>
           work.fixedBytes + work.bytesPerRow * this.storage.rows(work.rows, work.chunk, work.of);
-        this.#lanes.kernel(compiled, () => this.#timed(name, operation.lane, index, bytes, () => kernel(call)));
+        this.#lanes.kernel(compiled, () => this.#timed({ label, node: index }, bytes, () => kernel(call)));
         return;
       }
       case 'collective': {
@@ -108,7 +117,8 @@ export class ProgramRunner {
         }
         const after = this.#lanes.eventsBefore(compiled);
         const event = this.collectives.submit(operation, body, this.storage, index, { after, label: name });
-        this.#spans?.submitted(event.id, name, operation.lane, index);
+        const collective = this.collectives.noteOf(body);
+        this.#spans?.submitted(event.id, { label, node: index, collective });
         this.#lanes.collective(compiled, event);
         return;
       }
@@ -128,14 +138,14 @@ export class ProgramRunner {
     if (from.byteOffset !== to.byteOffset) memory.u8(to).set(memory.u8(from));
   }
 
-  #timed(name: string, lane: Span['lane'], node: number, bytes: () => number, run: () => void): void {
+  #timed(subject: SpanSubject, bytes: () => number, run: () => void): void {
     if (this.#spans === undefined) {
       run();
       return;
     }
     const start = this.#options.endpoint.now();
     run();
-    this.#spans.kernel(name, lane, node, start, this.#options.endpoint.now(), bytes());
+    this.#spans.kernel(subject, start, this.#options.endpoint.now(), bytes());
   }
 
   #compile(template: Template): CompiledTemplate {

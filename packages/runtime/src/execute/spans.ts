@@ -1,16 +1,18 @@
 /** Collects what a rank did into spans: kernels as this thread ran them, collectives from the endpoint's records. */
-import type { Span } from '@monta/core';
+import type { Span, SpanCollective, SpanLabel } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 
-interface Submitted {
-  readonly operation: string;
-  readonly lane: Span['lane'];
+/** What ran: what it is called, in which node, and with whom. */
+export interface SpanSubject {
+  readonly label: SpanLabel;
   readonly node: number;
+  /** Absent for kernels. */
+  readonly collective?: SpanCollective;
 }
 
 export class SpanRecorder {
   readonly #endpoint: Endpoint;
-  readonly #submitted = new Map<number, Submitted>();
+  readonly #submitted = new Map<number, SpanSubject>();
   #spans: Span[] = [];
   #start = 0;
   #step = 0;
@@ -24,13 +26,15 @@ export class SpanRecorder {
     this.#start = this.#endpoint.now();
   }
 
-  kernel(operation: string, lane: Span['lane'], node: number, start: number, end: number, bytes: number): void {
+  /** A kernel that this thread ran; `start` and `end` on the endpoint's clock. */
+  kernel(subject: SpanSubject, start: number, end: number, bytes: number): void {
     const issued = start - this.#start;
-    this.#push({ operation, lane, node }, issued, issued, end - this.#start, bytes);
+    this.#push(subject, issued, issued, end - this.#start, bytes);
   }
 
-  submitted(event: number, operation: string, lane: Span['lane'], node: number): void {
-    this.#submitted.set(event, { operation, lane, node });
+  /** A collective whose times the endpoint will record under `event`. */
+  submitted(event: number, subject: SpanSubject): void {
+    this.#submitted.set(event, subject);
   }
 
   /** Takes over the endpoint's records, for which it has limited room. Collectives that are not the program's are left out. */
@@ -51,7 +55,8 @@ export class SpanRecorder {
     return spans.sort((a, b) => a.end - b.end);
   }
 
-  #push(what: Submitted, issued: number, ready: number, end: number, bytes: number): void {
-    this.#spans.push({ step: this.#step, rank: this.#endpoint.rank, ...what, issued, ready, end, bytes });
+  #push({ label, node, collective }: SpanSubject, issued: number, ready: number, end: number, bytes: number): void {
+    const { rank } = this.#endpoint;
+    this.#spans.push({ step: this.#step, rank, node, ...label, collective, issued, ready, end, bytes });
   }
 }

@@ -29,6 +29,9 @@ describe('kernel rates', () => {
     const work = { rows: 8, chunk: 0, of: 1, flopsPerRow: 100, bytesPerRow: 10, fixedBytes: 5 };
     const operation = (id: string, kind: 'gemm' | 'memory') => ({
       id,
+      task: id,
+      chunk: 0,
+      of: 1,
       lane: 'compute' as const,
       body: { kind: 'kernel' as const, name: `k.${kind}`, work: { ...work, kind } },
       uses: [],
@@ -53,6 +56,10 @@ describe('kernel rates', () => {
       rank: 0,
       node: 0,
       operation: `t/${id}`,
+      template: 't',
+      task: id,
+      chunk: 0,
+      of: 1,
       lane: 'compute',
       issued: 0,
       ready: 0,

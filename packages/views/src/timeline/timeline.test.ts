@@ -2,27 +2,30 @@ import type { Span, Trace } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { timelineSvg } from './timeline.js';
 
-function span(rank: number, operation: string, lane: Span['lane'], issued: number, ready: number, end: number): Span {
-  return { step: 0, rank, node: 0, operation, lane, issued, ready, end, bytes: 0 };
+function span(rank: number, task: string, lane: Span['lane'], times: readonly number[], chunk?: number): Span {
+  const operation = `t/${task}${chunk === undefined ? '' : `.${chunk}`}`;
+  const [issued = 0, ready = 0, end = 0] = times;
+  const what = { operation, template: 't', task, chunk: chunk ?? 0, of: chunk === undefined ? 1 : 2, lane };
+  return { step: 0, rank, node: 0, ...what, issued, ready, end, bytes: 0 };
 }
 
 function trace(kind: Trace['kind'], spans: readonly Span[]): Trace {
-  return { kind, source: 'test', ranks: 4, spans };
+  return { kind, source: 'test', ranks: 4, timeScale: 1, spans };
 }
 
 describe('the timeline', () => {
   const spans = [
-    span(0, 't/dispatch.0', 'inter', 0, 1, 5),
-    span(0, 't/dispatch.1', 'inter', 5, 5, 9),
-    span(0, 't/experts', 'compute', 5, 5, 10),
-    span(1, 't/odd<&>', 'intra', 0, 0, 10),
+    span(0, 'dispatch', 'inter', [0, 1, 5], 0),
+    span(0, 'dispatch', 'inter', [5, 5, 9], 1),
+    span(0, 'experts', 'compute', [5, 5, 10]),
+    span(1, 'odd<&>', 'intra', [0, 0, 10]),
   ];
 
   it('puts every bar where its time is, on one scale for all panels', () => {
     const svg = timelineSvg(
       [
         { title: 'a', trace: trace('simulated', spans) },
-        { title: 'b', trace: trace('measured', [span(0, 't/dispatch.0', 'inter', 0, 0, 20)]) },
+        { title: 'b', trace: trace('measured', [span(0, 'dispatch', 'inter', [0, 0, 20], 0)]) },
       ],
       { width: 1152 },
     );

@@ -41,8 +41,8 @@ interface Row {
 }
 
 /**
- * Draws traces. A bar's pale part is waiting for peers, its full part running or transferring; the colour is the kind of operation (its
- * name without the chunk number), the same in all panels. Every bar tells its times when pointed at.
+ * Draws traces. A bar's pale part is waiting for peers, its full part running or transferring; the colour is the task, the same for
+ * all its chunks and in all panels. Every bar tells its times when pointed at.
  */
 export function timelineSvg(panels: readonly TimelinePanel[], options: TimelineOptions = {}): string {
   const width = options.width ?? 1200;
@@ -87,19 +87,10 @@ function selected(trace: Trace, options: TimelineOptions): Span[] {
   return trace.spans.filter((span) => span.step === step && ranks.has(span.rank));
 }
 
-/** The kind of an operation: `moe.forward/dispatch.3` is `dispatch`. */
-function family(span: Span): string {
-  return operationId(span).replace(/\.\d+$/u, '');
-}
-
-function operationId(span: Span): string {
-  return span.operation.slice(span.operation.lastIndexOf('/') + 1);
-}
-
 /** Colours by time spent, so that what matters is told apart. */
 function familyColours(spans: readonly Span[]): Map<string, string> {
   const seconds = new Map<string, number>();
-  for (const span of spans) seconds.set(family(span), (seconds.get(family(span)) ?? 0) + span.end - span.ready);
+  for (const { task, ready, end } of spans) seconds.set(task, (seconds.get(task) ?? 0) + end - ready);
   const names = [...seconds].sort((a, b) => b[1] - a[1]).map(([name]) => name);
   return new Map(names.map((name, index) => [name, colours[index] ?? otherColour]));
 }
@@ -154,7 +145,7 @@ function drawRow(
     const [start, ready, end] = [x(span.issued), x(span.ready), x(span.end)];
     if (end - covered < narrowest) continue;
     covered = end;
-    const fill = families.get(family(span)) ?? otherColour;
+    const fill = families.get(span.task) ?? otherColour;
     const waiting = `${formatSeconds(span.ready - span.issued)} waiting`;
     const busy = formatSeconds(span.end - span.ready);
     const tip = `${span.operation} (node ${span.node}): ${busy}, ${waiting}, ${formatBytes(span.bytes)}`;
@@ -172,10 +163,9 @@ function drawRow(
 }
 
 /** The longest name of an operation that fits into a bar: all of it, its chunk number, or nothing. */
-function fitting(span: Span, pixels: number): string {
-  const id = operationId(span);
-  const chunk = /\.(\d+)$/u.exec(id)?.[1] ?? '';
-  return [id, chunk].find((candidate) => candidate !== '' && candidate.length * letterWidth + 4 <= pixels) ?? '';
+function fitting({ task, chunk, of }: Span, pixels: number): string {
+  const names = of > 1 ? [`${task} ${chunk}`, String(chunk)] : [task];
+  return names.find((name) => name.length * letterWidth + 4 <= pixels) ?? '';
 }
 
 function bar(start: number, end: number, y: number, fill: string, opacity: number): string {

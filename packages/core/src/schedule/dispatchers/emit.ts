@@ -1,8 +1,10 @@
 /** The operations that dispatcher halves are made of, one function each, so that a half reads as the list of its steps. */
 import { dtypeBytes, rowsOf, rowsRegion, work } from '../moe-shape.js';
 import type { RowSymbol, SymbolFamily } from '../schedule.js';
-import { add, read, write } from '../template-builder.js';
+import { add, read, write, type Piece } from '../template-builder.js';
 import type { ChunkContext } from './dispatcher.js';
+
+const pieceOf = ({ chunk, of }: ChunkContext, task: string): Piece => ({ task, chunk, of });
 
 /** Declares a communication buffer of expert rows. */
 export const buffer = ({ builder, shape }: ChunkContext, id: string, rows: RowSymbol): string =>
@@ -11,7 +13,7 @@ export const buffer = ({ builder, shape }: ChunkContext, id: string, rows: RowSy
 /** A kernel that moves rows on the copy lane: reads and writes each once. */
 export function move(
   c: ChunkContext,
-  step: string,
+  task: string,
   kernel: string,
   rows: RowSymbol,
   from: string,
@@ -20,7 +22,7 @@ export function move(
 ): void {
   const bytes = 2 * c.shape.hiddenSize * dtypeBytes[c.shape.dtype];
   c.builder.kernel(
-    `${step}.${c.chunk}`,
+    pieceOf(c, task),
     kernel,
     work('memory', rowsOf(c.shape, rows), { bytes }, { chunk: c.chunk, of: c.of }),
     [wholeSource ? read(from) : read(from, c.chunk, c.of), write(to, c.chunk, c.of)],
@@ -29,8 +31,8 @@ export function move(
 }
 
 /** all_to_all over the expert parallel group, on the inter lane. */
-export function exchange(c: ChunkContext, step: string, counts: SymbolFamily, from: string, to: string): void {
-  c.builder.collective(`${step}.${c.chunk}`, 'inter', { name: 'all_to_all', group: 'ep', counts }, [
+export function exchange(c: ChunkContext, task: string, counts: SymbolFamily, from: string, to: string): void {
+  c.builder.collective(pieceOf(c, task), 'inter', { name: 'all_to_all', group: 'ep', counts }, [
     read(from, c.chunk, c.of),
     write(to, c.chunk, c.of),
   ]);
@@ -44,9 +46,9 @@ export function spread(
   counts: SymbolFamily,
   from: string,
   to: string,
-  step: string = name,
+  task: string = name,
 ): void {
-  c.builder.collective(`${step}.${c.chunk}`, 'intra', { name, group, counts }, [
+  c.builder.collective(pieceOf(c, task), 'intra', { name, group, counts }, [
     read(from, c.chunk, c.of),
     write(to, c.chunk, c.of),
   ]);
@@ -54,7 +56,7 @@ export function spread(
 
 /** Sums partial rows over etp in place, on the intra lane. */
 export function sumPartial(c: ChunkContext, region: string): void {
-  c.builder.collective(`all_reduce.${c.chunk}`, 'intra', { name: 'all_reduce', group: 'etp' }, [
+  c.builder.collective(pieceOf(c, 'all_reduce'), 'intra', { name: 'all_reduce', group: 'etp' }, [
     add(region, c.chunk, c.of),
   ]);
 }
