@@ -1,5 +1,6 @@
 /** One group on one lane, for backends that move bytes themselves: checks arguments and describes operations to whoever runs them. */
-import type { CommEvent, Communicator, Endpoint, Reduction, Submission } from './communicator.js';
+import type { DeviceEvent } from '../device/device.js';
+import type { Communicator, Endpoint, Reduction, Submission } from './communicator.js';
 import { elementBytes, type View } from '../device/view.js';
 import { at } from './at.js';
 import type { Operation, OperationKind, Extent } from './operation.js';
@@ -23,7 +24,7 @@ export interface CheckedCommunicatorOptions {
   readonly rank: number;
   /** To check views against. */
   readonly memory: MemorySize;
-  readonly submit: (operation: SubmittedOperation, label: string) => CommEvent;
+  readonly submit: (operation: SubmittedOperation, label: string) => DeviceEvent;
 }
 
 type Draft = Partial<Omit<Operation, 'kind' | 'communicator' | 'sequence' | 'after'>>;
@@ -48,7 +49,7 @@ export class CheckedCommunicator implements Communicator {
     this.size = options.members.length;
   }
 
-  allToAll(send: View, receive: View, options?: Submission): CommEvent {
+  allToAll(send: View, receive: View, options?: Submission): DeviceEvent {
     this.demand(
       send.length % this.size === 0,
       'all_to_all',
@@ -69,13 +70,13 @@ export class CheckedCommunicator implements Communicator {
     receive: View,
     receiveCounts: Int32Array,
     options?: Submission,
-  ): CommEvent {
+  ): DeviceEvent {
     this.checkCounts('all_to_all', 'send', sendCounts, send);
     this.checkCounts('all_to_all', 'receive', receiveCounts, receive);
     return this.exchange(send, sendCounts, receive, receiveCounts, options);
   }
 
-  allGather(send: View, receive: View, options?: Submission & { readonly counts?: Int32Array }): CommEvent {
+  allGather(send: View, receive: View, options?: Submission & { readonly counts?: Int32Array }): DeviceEvent {
     const counts = options?.counts ?? new Int32Array(this.size).fill(send.length);
     this.checkCounts('all_gather', 'receive', counts, receive);
     const own = at(counts, this.rank);
@@ -89,7 +90,7 @@ export class CheckedCommunicator implements Communicator {
     send: View,
     receive: View,
     options?: Submission & { readonly counts?: Int32Array; readonly reduction?: Reduction },
-  ): CommEvent {
+  ): DeviceEvent {
     if (options?.counts === undefined) {
       this.demand(
         send.length % this.size === 0,
@@ -111,32 +112,32 @@ export class CheckedCommunicator implements Communicator {
     return this.submit('reduce_scatter', { type: send.type, send, receive, counts, reduction }, options);
   }
 
-  allReduce(buffer: View, options?: Submission & { readonly reduction?: Reduction }): CommEvent {
+  allReduce(buffer: View, options?: Submission & { readonly reduction?: Reduction }): DeviceEvent {
     this.checkReducible('all_reduce', buffer);
     this.checkInside('all_reduce', buffer);
     const reduction = options?.reduction ?? 'sum';
     return this.submit('all_reduce', { type: buffer.type, send: buffer, receive: buffer, reduction }, options);
   }
 
-  broadcast(buffer: View, root: number, options?: Submission): CommEvent {
+  broadcast(buffer: View, root: number, options?: Submission): DeviceEvent {
     this.checkPeer('broadcast', root);
     this.checkInside('broadcast', buffer);
     return this.submit('broadcast', { type: buffer.type, send: buffer, receive: buffer, peer: root }, options);
   }
 
-  send(buffer: View, peer: number, options?: Submission): CommEvent {
+  send(buffer: View, peer: number, options?: Submission): DeviceEvent {
     this.checkPeer('send', peer);
     this.checkInside('send', buffer);
     return this.submit('send', { type: buffer.type, send: buffer, peer }, options);
   }
 
-  receive(buffer: View, peer: number, options?: Submission): CommEvent {
+  receive(buffer: View, peer: number, options?: Submission): DeviceEvent {
     this.checkPeer('receive', peer);
     this.checkInside('receive', buffer);
     return this.submit('receive', { type: buffer.type, receive: buffer, peer }, options);
   }
 
-  barrier(options?: Submission): CommEvent {
+  barrier(options?: Submission): DeviceEvent {
     return this.submit('barrier', {}, options);
   }
 
@@ -146,12 +147,12 @@ export class CheckedCommunicator implements Communicator {
     receive: View,
     receiveCounts: Int32Array,
     options: Submission | undefined,
-  ): CommEvent {
+  ): DeviceEvent {
     this.checkViews('all_to_all', send, receive, undefined);
     return this.submit('all_to_all', { type: send.type, send, receive, counts, receiveCounts }, options);
   }
 
-  private submit(kind: OperationKind, draft: Draft, options: Submission | undefined): CommEvent {
+  private submit(kind: OperationKind, draft: Draft, options: Submission | undefined): DeviceEvent {
     const stream = kind === 'send' || kind === 'receive' ? `${kind} ${draft.peer ?? 0}` : '';
     const sequence = this.sequences.get(stream) ?? 0;
     this.sequences.set(stream, sequence + 1);

@@ -2,20 +2,19 @@
  * What every communication backend offers a rank: named groups, collectives that run beside computation, and events that order
  * them, as streams and events do on a GPU. A backend passes the suite in `conformance.ts` unchanged.
  */
+import type { DeviceEvent, Queue } from '../device/device.js';
 import type { Reduction } from '../device/reduction.js';
 import type { View } from '../device/view.js';
 
 export type { Reduction } from '../device/reduction.js';
 
-/** Marks the end of an operation of this rank. Created by submitting a collective, or by `createEvent` for the rank's own work. */
-export interface CommEvent {
-  readonly id: number;
-}
+/** An event of the rank's device. */
+export type CommEvent = DeviceEvent;
 
 /** What is common to all submissions. Submitting never blocks; the buffers belong to the operation until its event is done. */
 export interface Submission {
   /** The operation starts only when these events (of this rank) are done; collectives of one communicator keep their order besides. */
-  readonly after?: readonly CommEvent[];
+  readonly after?: readonly DeviceEvent[];
   /** Shown in traces and error messages. */
   readonly label?: string;
 }
@@ -34,7 +33,7 @@ export interface Communicator {
   readonly members: readonly number[];
 
   /** Equal splits: send and receive hold size equal blocks, block j goes to (comes from) member j. */
-  allToAll(send: View, receive: View, options?: Submission): CommEvent;
+  allToAll(send: View, receive: View, options?: Submission): DeviceEvent;
   /** Blocks lie one after another in member order. sendCounts[j] here must equal receiveCounts[me] at member j. */
   allToAllV(
     send: View,
@@ -42,23 +41,23 @@ export interface Communicator {
     receive: View,
     receiveCounts: Int32Array,
     options?: Submission,
-  ): CommEvent;
+  ): DeviceEvent;
   /** Member j contributes counts[j] elements (its `send`); every member receives all, in member order. */
-  allGather(send: View, receive: View, options?: Submission & { readonly counts?: Int32Array }): CommEvent;
+  allGather(send: View, receive: View, options?: Submission & { readonly counts?: Int32Array }): DeviceEvent;
   /** Every member contributes all blocks (sum of counts); member j receives the reduction of block j. */
   reduceScatter(
     send: View,
     receive: View,
     options?: Submission & { readonly counts?: Int32Array; readonly reduction?: Reduction },
-  ): CommEvent;
+  ): DeviceEvent;
   /** In place. */
-  allReduce(buffer: View, options?: Submission & { readonly reduction?: Reduction }): CommEvent;
+  allReduce(buffer: View, options?: Submission & { readonly reduction?: Reduction }): DeviceEvent;
   /** In place; `root` is a place in the group. */
-  broadcast(buffer: View, root: number, options?: Submission): CommEvent;
+  broadcast(buffer: View, root: number, options?: Submission): DeviceEvent;
   /** Point to point, matched in order per pair and direction; `peer` is a place in the group. */
-  send(buffer: View, peer: number, options?: Submission): CommEvent;
-  receive(buffer: View, peer: number, options?: Submission): CommEvent;
-  barrier(options?: Submission): CommEvent;
+  send(buffer: View, peer: number, options?: Submission): DeviceEvent;
+  receive(buffer: View, peer: number, options?: Submission): DeviceEvent;
+  barrier(options?: Submission): DeviceEvent;
 }
 
 /** What became of one collective on this rank; times in seconds on a clock that all ranks of the job share. */
@@ -80,18 +79,18 @@ export interface Endpoint {
   readonly rank: number;
   readonly size: number;
   /**
-   * The communicator of a group on a lane, made at the first call. All members make it with the same name, lane and members;
-   * different lanes progress independently.
+   * The communicator of a group on a queue of the rank's device, made at the first call. All members make it with the same name, lane and
+   * members; different lanes progress independently.
    */
-  communicator(name: string, members: readonly number[], lane: string): Communicator;
+  communicator(name: string, members: readonly number[], queue: Queue | string): Communicator;
   /** An event that the rank's own computation records, so that a submission can wait for it. */
-  createEvent(): CommEvent;
-  record(event: CommEvent): void;
-  query(event: CommEvent): boolean;
+  createEvent(): DeviceEvent;
+  record(event: DeviceEvent): void;
+  query(event: DeviceEvent): boolean;
   /** Blocks until the event is done. Throws `JobAborted` when another rank failed or the job was stopped. */
-  wait(event: CommEvent): void;
+  wait(event: DeviceEvent): void;
   /** Blocks until at least one of the events is done. */
-  waitAny(events: readonly CommEvent[]): void;
+  waitAny(events: readonly DeviceEvent[]): void;
   /** Gives the backend a moment of this thread; kernels call it between tiles. Cheap when there is nothing to do. */
   progress(): void;
   /** Seconds on the job's shared clock. */

@@ -1,4 +1,5 @@
 /** A rank's communicators by lane and name: made once, with members that make sense. */
+import type { Queue } from '../device/device.js';
 import type { Communicator } from './communicator.js';
 
 export class Communicators {
@@ -11,7 +12,13 @@ export class Communicators {
   ) {}
 
   /** The communicator `lane/name`; `make` is called with that title the first time. Throws when the members make no sense, or differ from before. */
-  get(lane: string, name: string, members: readonly number[], make: (title: string) => Communicator): Communicator {
+  get(
+    queue: Queue | string,
+    name: string,
+    members: readonly number[],
+    make: (title: string, lane: string) => Communicator,
+  ): Communicator {
+    const lane = typeof queue === 'string' ? queue : queue.lane;
     const title = `${lane}/${name}`;
     const known = this.made.get(title);
     if (known !== undefined) {
@@ -22,7 +29,7 @@ export class Communicators {
       );
     }
     this.check(title, members);
-    const communicator = make(title);
+    const communicator = make(title, lane);
     this.made.set(title, communicator);
     return communicator;
   }

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { Control, createControl } from '../comm/local/control.js';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import type { MoverData, MoverReport } from '../comm/local/mover.worker.js';
-import { CpuMemory } from '../device/cpu/memory.js';
+import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored, type PortableError } from './failure.js';
 import type { RankMessage, RankWorkerData } from './rank.js';
@@ -62,7 +62,7 @@ export async function launchLocal(options: LaunchOptions): Promise<unknown[]> {
 
 class LocalJob {
   private readonly control: Control;
-  private readonly memories: readonly CpuMemory[];
+  private readonly devices: readonly CpuDeviceHandle[];
   private readonly results: unknown[];
   private readonly returned: boolean[];
   private readonly errors = new Map<number, PortableError>();
@@ -75,7 +75,7 @@ class LocalJob {
     const { ranks, memoryBytes, maximumMemoryBytes, trace = false } = options;
     this.control = new Control(createControl(ranks, trace));
     const size = maximumMemoryBytes === undefined ? {} : { maximumBytes: maximumMemoryBytes };
-    this.memories = Array.from({ length: ranks }, () => CpuMemory.create({ bytes: memoryBytes, ...size }));
+    this.devices = Array.from({ length: ranks }, () => CpuDevice.createHandle({ bytes: memoryBytes, ...size }));
     this.results = Array.from({ length: ranks });
     this.returned = Array.from({ length: ranks }, () => false);
   }
@@ -117,7 +117,7 @@ class LocalJob {
   private startMover(): void {
     const workerData: MoverData = {
       control: this.control.shared,
-      memories: this.memories.map((memory) => memory.memory),
+      devices: this.devices,
       stuckAfterSeconds: this.options.stuckAfterSeconds ?? 600,
       ...(this.options.fabric === undefined ? {} : { fabric: this.options.fabric }),
     };
@@ -140,7 +140,7 @@ class LocalJob {
       montaRank: {
         rank,
         control: this.control.shared,
-        memory: at(this.memories, rank).handle,
+        device: at(this.devices, rank),
         data: this.options.workerData,
       },
     };

@@ -3,7 +3,9 @@ import { deserialize, serialize } from 'node:v8';
 import { InputError } from '@monta/core';
 import { createMpiEndpoint, loadMpi, type Mpi } from '../comm/mpi/index.js';
 import type { Communicator, Endpoint } from '../comm/communicator.js';
-import { CpuMemory } from '../device/cpu/index.js';
+import { CpuDevice } from '../device/cpu/index.js';
+import type { DeviceEvent } from '../device/device.js';
+import { elementBytes, type View } from '../device/view.js';
 import { builtModule } from './built-module.js';
 import type { LaunchOptions } from './launch-local.js';
 import { setMpiJob, underMpirun } from './mpi-rank.js';
@@ -132,15 +134,15 @@ async function runJob(
 
 /** How rank 0 and the others talk between jobs. The others wait for as long as it takes: rank 0 may be planning. */
 class ControlLine {
-  private readonly memory = CpuMemory.create({ bytes: controlBytes, maximumBytes: 1024 * mebibyte });
+  private readonly device = CpuDevice.create({ bytes: controlBytes, maximumBytes: 1024 * mebibyte });
   private readonly endpoint: Endpoint & { close(): void };
   private readonly world: Communicator;
 
   constructor(mpi: Mpi) {
     const localRanks = Number(process.env['OMPI_COMM_WORLD_LOCAL_SIZE'] ?? 1);
-    this.endpoint = createMpiEndpoint({ mpi, memory: this.memory, localRanks, stuckAfterSeconds: Infinity });
+    this.endpoint = createMpiEndpoint({ mpi, device: this.device, localRanks, stuckAfterSeconds: Infinity });
     const all = Array.from({ length: this.endpoint.size }, (_, index) => index);
-    this.world = this.endpoint.communicator('orders', all, 'control');
+    this.world = this.endpoint.communicator('orders', all, this.device.queue('control'));
   }
 
   announce(order: Order): void {
@@ -165,26 +167,27 @@ class ControlLine {
 
   /** Length first, then the bytes. */
   private transfer(bytes: Uint8Array, move: Move): void {
-    const mark = this.memory.mark();
-    const length = this.memory.allocateView('i32', 1);
-    this.memory.i32(length)[0] = bytes.length;
-    this.endpoint.wait(move(length));
-    const content = this.memory.allocateView('u8', bytes.length);
-    this.memory.u8(content).set(bytes);
-    this.endpoint.wait(move(content));
-    this.memory.release(mark);
+    const length = this.device.allocate('i32', 1);
+    this.device.write(length, Int32Array.of(bytes.length));
+    this.finish(length, move);
+    const content = this.device.allocate('u8', bytes.length);
+    this.device.write(content, bytes);
+    this.finish(content, move);
   }
 
   private receive(move: Move): unknown {
-    const mark = this.memory.mark();
-    const length = this.memory.allocateView('i32', 1);
-    this.endpoint.wait(move(length));
-    const content = this.memory.allocateView('u8', this.memory.i32(length)[0] ?? 0);
-    this.endpoint.wait(move(content));
-    const value: unknown = deserialize(Uint8Array.from(this.memory.u8(content)));
-    this.memory.release(mark);
-    return value;
+    const [bytes = 0] = new Int32Array(this.finish(this.device.allocate('i32', 1), move).buffer);
+    return deserialize(this.finish(this.device.allocate('u8', bytes), move));
+  }
+
+  /** Moves a view and gives it back; its bytes after the move. */
+  private finish(view: View, move: Move): Uint8Array {
+    this.device.wait(move(view));
+    const bytes = new Uint8Array(view.length * elementBytes[view.type]);
+    this.device.read(view, bytes);
+    this.device.free(view);
+    return bytes;
   }
 }
 
-type Move = (view: ReturnType<CpuMemory['allocateView']>) => ReturnType<Communicator['send']>;
+type Move = (view: View) => DeviceEvent;

@@ -85,7 +85,7 @@ describe.runIf(testsOverMpi)('launchMpi', () => {
 
   it('gives up on an event that nobody records', async () => {
     const { reason } = await failureOf(launch('unrecorded event', 2, 0, { stuckAfterSeconds: 0.5 }));
-    expect(reason).toMatch(/never recorded/);
+    expect(reason).toMatch(/never completed/);
   });
 
   it('stops when its signal does', async () => {

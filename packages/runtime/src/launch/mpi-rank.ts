@@ -2,7 +2,7 @@
 import { JobAborted } from '../comm/communicator.js';
 import { CommunicationError } from '../comm/communication-error.js';
 import { createMpiEndpoint, loadMpi } from '../comm/mpi/index.js';
-import { CpuMemory } from '../device/cpu/index.js';
+import { CpuDevice } from '../device/cpu/index.js';
 import { portable, type PortableError } from './failure.js';
 import type { MpiJobDescription } from './mpi-frames.js';
 import type { RankContext } from './rank.js';
@@ -51,13 +51,14 @@ export async function runMpiRank<Data>(job: MpiJob, body: (context: RankContext<
   try {
     const mpi = loadMpi();
     const { description } = job;
-    const memory = CpuMemory.create({
+    const device = CpuDevice.create({
+      trace: description.trace,
       bytes: description.memoryBytes,
       ...(description.maximumMemoryBytes === undefined ? {} : { maximumBytes: description.maximumMemoryBytes }),
     });
     const endpoint = createMpiEndpoint({
       mpi,
-      memory,
+      device,
       localRanks: Number(process.env['OMPI_COMM_WORLD_LOCAL_SIZE'] ?? 1),
       trace: description.trace,
       aborted: () => job.aborted(),
@@ -67,11 +68,13 @@ export async function runMpiRank<Data>(job: MpiJob, body: (context: RankContext<
       rank: endpoint.rank,
       size: endpoint.size,
       endpoint,
-      memory,
+      device,
+      memory: device.memory,
       data: description.data as Data,
       report: (message) => job.message(message),
     };
     const result = await body(context);
+    device.close();
     job.returned(result);
     endpoint.close();
     await job.closed();

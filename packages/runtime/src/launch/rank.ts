@@ -3,7 +3,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { JobAborted, type Endpoint } from '../comm/communicator.js';
 import { Control, type SharedControl } from '../comm/local/control.js';
 import { LocalEndpoint } from '../comm/local/endpoint.js';
-import { CpuMemory, type CpuMemoryHandle } from '../device/cpu/memory.js';
+import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
+import type { CpuMemory } from '../device/cpu/memory.js';
+import type { Device } from '../device/device.js';
 import { portable, type PortableError } from './failure.js';
 import { currentMpiJob, runMpiRank, underMpirun } from './mpi-rank.js';
 
@@ -12,7 +14,8 @@ export interface RankContext<Data = unknown> {
   readonly rank: number;
   readonly size: number;
   readonly endpoint: Endpoint;
-  /** The rank's device memory. */
+  readonly device: Device;
+  /** The memory of a rank whose device is the CPU. */
   readonly memory: CpuMemory;
   /** `workerData` of the launch. */
   readonly data: Data;
@@ -25,7 +28,7 @@ export interface RankWorkerData {
   readonly montaRank: {
     readonly rank: number;
     readonly control: SharedControl;
-    readonly memory: CpuMemoryHandle;
+    readonly device: CpuDeviceHandle;
     readonly data: unknown;
   };
 }
@@ -53,21 +56,21 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
   }
   const post = (message: RankMessage): void => port.postMessage(message);
   const control = new Control(given.control);
-  const memory = CpuMemory.attach(given.memory);
-  const endpoint = new LocalEndpoint(control, given.rank, {
-    bytes: () => memory.buffer.byteLength,
-  });
+  const device = CpuDevice.attach(given.device, { trace: control.trace });
+  const endpoint = new LocalEndpoint(control, given.rank, device);
   const context: RankContext<Data> = {
     rank: given.rank,
     size: control.size,
     endpoint,
-    memory,
+    device,
+    memory: device.memory,
     data: given.data as Data,
     report: (message) => post({ kind: 'message', message }),
   };
   const run = async (): Promise<void> => {
     try {
       const result = await body(context);
+      device.close();
       endpoint.close();
       post({ kind: 'result', result });
     } catch (error) {

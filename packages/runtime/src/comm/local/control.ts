@@ -1,12 +1,10 @@
 /**
  * The shared memory through which the threads of a local job talk: abort flag, doorbell of the mover, and per rank a submission
- * ring, an event table and a record ring. Everything here is safe to touch from any thread of the job.
+ * ring and a record ring. Everything here is safe to touch from any thread of the job.
  */
 import { at } from '../at.js';
 import { createWordRing } from './ring.js';
 
-/** Events of one rank that may be outstanding at once. */
-const eventCapacity = 1 << 16;
 /** Words of a rank's submission ring: thousands of ordinary descriptors; see `LocalEndpoint` for what happens when it is full. */
 const ringWords = 1 << 17;
 const recordCapacity = 1 << 12;
@@ -34,7 +32,6 @@ export interface SharedControl {
 
 export interface SharedRank {
   readonly words: SharedArrayBuffer;
-  readonly events: SharedArrayBuffer;
   readonly ring: SharedArrayBuffer;
   /** Float64 fields of TransferRecords, see `records.ts`. */
   readonly records: SharedArrayBuffer;
@@ -47,7 +44,6 @@ export function createControl(size: number, trace: boolean): SharedControl {
     abortText: new SharedArrayBuffer(abortTextBytes),
     ranks: Array.from({ length: size }, () => ({
       words: new SharedArrayBuffer(rankWord.words * 4),
-      events: new SharedArrayBuffer(eventCapacity * 4),
       ring: createWordRing(ringWords),
       records: createWordRing(trace ? recordCapacity * 16 : 16),
     })),
@@ -63,7 +59,6 @@ export class Control {
   private readonly header: Int32Array;
   private readonly abortText: Uint8Array;
   private readonly words: readonly Int32Array[];
-  private readonly events: readonly Int32Array[];
   private readonly start: bigint;
 
   constructor(readonly shared: SharedControl) {
@@ -72,33 +67,12 @@ export class Control {
     this.header = new Int32Array(shared.header);
     this.abortText = new Uint8Array(shared.abortText);
     this.words = shared.ranks.map((rank) => new Int32Array(rank.words));
-    this.events = shared.ranks.map((rank) => new Int32Array(rank.events));
     this.start = shared.startNanoseconds;
   }
 
   /** Seconds since the start of the job, on a clock that all threads of the process share. */
   now(): number {
     return Number(process.hrtime.bigint() - this.start) / 1e9;
-  }
-
-  // Events: slot id % capacity holds id + 1 once event `id` is done, so that old ids stay done when a slot is used again.
-
-  eventDone(rank: number, id: number): boolean {
-    return Atomics.load(at(this.events, rank), id & (eventCapacity - 1)) > id;
-  }
-
-  /** Throws when the event that used the slot before has not ended yet. */
-  claimEvent(rank: number, id: number): void {
-    const previous = id - eventCapacity;
-    if (previous >= 0 && !this.eventDone(rank, previous)) {
-      throw new Error(
-        `rank ${rank} has ${eventCapacity} events outstanding: event ${previous} was created but has not been recorded; record or wait for events before creating more`,
-      );
-    }
-  }
-
-  finishEvent(rank: number, id: number): void {
-    Atomics.store(at(this.events, rank), id & (eventCapacity - 1), id + 1);
   }
 
   // A rank's wake counter: whoever may have ended a rank's wait counts it up and notifies.

@@ -1,7 +1,10 @@
-/** A rank's side of the local backend: turns calls into descriptors for the mover, and waits for events. */
-import { JobAborted, type CommEvent, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
+/** A rank's side of the local backend: turns calls into descriptors for the mover, and sleeps until the mover has ended some. */
+import type { Companion } from '../../device/cpu/companion.js';
+import type { CpuDevice } from '../../device/cpu/cpu-device.js';
+import type { DeviceEvent, Queue } from '../../device/device.js';
+import { JobAborted, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
 import { at } from '../at.js';
-import { CheckedCommunicator, type MemorySize, type SubmittedOperation } from '../checked-communicator.js';
+import { CheckedCommunicator, type SubmittedOperation } from '../checked-communicator.js';
 import { Communicators } from '../communicators.js';
 import type { Control } from './control.js';
 import { RecordReader } from './records.js';
@@ -13,7 +16,7 @@ const sleepMilliseconds = 100;
 /** While submissions wait for room in the ring. */
 const overflowMilliseconds = 2;
 
-export class LocalEndpoint implements Endpoint {
+export class LocalEndpoint implements Endpoint, Companion {
   readonly backend = 'local';
   readonly size: number;
   private readonly ring: RingWriter;
@@ -23,23 +26,22 @@ export class LocalEndpoint implements Endpoint {
   private readonly labels = new Map<string, number>([['', 0]]);
   private readonly labelOfEvent = new Map<number, string>();
   private nextCommunicator = 0;
-  private nextEvent = 0;
   private closed = false;
 
   constructor(
     private readonly control: Control,
     readonly rank: number,
-    /** To check views against. */
-    private readonly memory: MemorySize,
+    readonly device: CpuDevice,
   ) {
+    device.accompany(this);
     this.size = control.size;
     this.communicators = new Communicators(rank, control.size);
     this.ring = new RingWriter(at(control.shared.ranks, rank).ring);
     this.recordReader = new RecordReader(at(control.shared.ranks, rank).records);
   }
 
-  communicator(name: string, members: readonly number[], lane: string): Communicator {
-    return this.communicators.get(lane, name, members, () => {
+  communicator(name: string, members: readonly number[], queue: Queue | string): Communicator {
+    return this.communicators.get(queue, name, members, (_title, lane) => {
       const id = this.nextCommunicator++;
       this.push({ what: 'communicator', id, name, lane, members });
       return new CheckedCommunicator({
@@ -48,48 +50,54 @@ export class LocalEndpoint implements Endpoint {
         id,
         members,
         rank: this.rank,
-        memory: this.memory,
+        memory: { bytes: () => this.device.memory.buffer.byteLength },
         submit: (operation, label) => this.submit(operation, label),
       });
     });
   }
 
-  createEvent(): CommEvent {
-    const id = this.nextEvent;
-    this.control.claimEvent(this.rank, id);
-    this.nextEvent += 1;
-    return { id };
+  createEvent(): DeviceEvent {
+    return this.device.createEvent();
   }
 
-  record(event: CommEvent): void {
-    this.control.finishEvent(this.rank, event.id);
-    this.control.ringDoorbell();
+  record(event: DeviceEvent): void {
+    this.device.complete(event);
   }
 
-  query(event: CommEvent): boolean {
-    if (this.control.eventDone(this.rank, event.id)) return true;
-    this.throwIfAborted();
-    this.progress();
-    return false;
+  query(event: DeviceEvent): boolean {
+    return this.device.query(event);
   }
 
-  wait(event: CommEvent): void {
-    this.waitAny([event]);
+  wait(event: DeviceEvent): void {
+    this.device.wait(event);
   }
 
-  waitAny(events: readonly CommEvent[]): void {
-    if (events.length === 0) return;
+  waitAny(events: readonly DeviceEvent[]): void {
+    this.device.waitAny(events);
+  }
+
+  check(): void {
+    if (!this.control.aborted()) return;
+    const { rank, reason } = this.control.abortCause();
+    throw new JobAborted(rank < 0 ? `the job was stopped: ${reason}` : `rank ${rank} ended the job: ${reason}`);
+  }
+
+  progress(): void {
+    if (this.overflow.length > 0) this.flush();
+  }
+
+  waitUntil(over: () => boolean): void {
     for (;;) {
-      this.throwIfAborted();
+      this.check();
       const seen = this.control.wakeCount(this.rank);
-      if (events.some((event) => this.control.eventDone(this.rank, event.id))) return;
+      if (over()) return;
       const drained = this.flush();
       this.control.sleep(this.rank, seen, drained ? sleepMilliseconds : overflowMilliseconds, drained);
     }
   }
 
-  progress(): void {
-    if (this.overflow.length > 0) this.flush();
+  completed(): void {
+    this.control.ringDoorbell();
   }
 
   now(): number {
@@ -114,15 +122,10 @@ export class LocalEndpoint implements Endpoint {
     this.control.finishRank(this.rank);
   }
 
-  private throwIfAborted(): void {
-    if (!this.control.aborted()) return;
-    const { rank, reason } = this.control.abortCause();
-    throw new JobAborted(rank < 0 ? `the job was stopped: ${reason}` : `rank ${rank} ended the job: ${reason}`);
-  }
-
-  private submit(operation: SubmittedOperation, label: string): CommEvent {
+  private submit(operation: SubmittedOperation, label: string): DeviceEvent {
     if (this.closed) throw new Error(`rank ${this.rank} submitted ${operation.kind} after closing its endpoint`);
-    const event = this.createEvent();
+    const event = this.device.events.create();
+    this.device.announce(operation.after);
     let labelId = this.labels.get(label);
     if (labelId === undefined) {
       labelId = this.labels.size;

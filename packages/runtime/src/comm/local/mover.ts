@@ -5,6 +5,7 @@
 import { at } from '../at.js';
 import { CommunicationError } from '../communication-error.js';
 import type { Party } from '../party.js';
+import type { EventTable } from '../../device/cpu/event-table.js';
 import type { Control } from './control.js';
 import type { Engine } from './engine.js';
 import { Matching, type ReadyOperation } from './matching.js';
@@ -17,6 +18,8 @@ import { bytesSent } from './transfers.js';
 const idleMilliseconds = 100;
 
 export interface MoverOptions {
+  /** Of the ranks' devices. */
+  readonly events: readonly EventTable[];
   /** A rank that keeps others waiting longer than this, though it still runs, ends the job. Infinity: never. */
   readonly stuckAfterSeconds: number;
 }
@@ -35,7 +38,7 @@ export class Mover {
     this.rings = control.shared.ranks.map((rank) => new RingReader(rank.ring));
     this.records = control.shared.ranks.map((rank) => new RecordWriter(rank.records));
     this.matching = new Matching(control.size, {
-      eventDone: (rank, event) => control.eventDone(rank, event),
+      eventDone: (rank, event) => at(options.events, rank).done(event),
       now: () => control.now(),
       start: (operation) => {
         for (const party of operation.parties) this.started.set(party, operation);
@@ -100,7 +103,7 @@ export class Mover {
       });
     }
     this.matching.end(party);
-    this.control.finishEvent(party.rank, party.operation.event);
+    at(this.options.events, party.rank).finish(party.operation.event);
   }
 
   private finishedRanks(): boolean[] {
@@ -131,13 +134,6 @@ export class Mover {
         ? 'every rank waits and nothing can move'
         : 'an operation waits for a rank that does not come';
       throw new CommunicationError(culprit, `${why}:\n  ${lines.join('\n  ')}`);
-    }
-    if (deadlocked) {
-      culprit = finished.indexOf(false);
-      throw new CommunicationError(
-        culprit,
-        `every rank waits and nothing can move: ${rankList(finished.flatMap((done, rank) => (done ? [] : [rank])))} wait for events that no operation will end (created with createEvent and never recorded?)`,
-      );
     }
   }
 

@@ -2,6 +2,8 @@
 import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Bytes } from '../../device/cpu/bytes.js';
+import type { CpuDeviceHandle } from '../../device/cpu/cpu-device.js';
+import { EventTable } from '../../device/cpu/event-table.js';
 import { Control, type SharedControl } from './control.js';
 import type { FabricEngine, FabricOptions } from './fabric.js';
 import { MemoryEngine } from './memory-engine.js';
@@ -9,7 +11,8 @@ import { Mover } from './mover.js';
 
 export interface MoverData {
   readonly control: SharedControl;
-  readonly memories: readonly WebAssembly.Memory[];
+  /** By rank. */
+  readonly devices: readonly CpuDeviceHandle[];
   readonly stuckAfterSeconds: number;
   /** Absent: memory speed. */
   readonly fabric?: FabricOptions;
@@ -23,12 +26,13 @@ export interface MoverReport {
   readonly portBytes: Float64Array;
 }
 
-const { control: shared, memories, stuckAfterSeconds, fabric } = workerData as MoverData;
+const { control: shared, devices, stuckAfterSeconds, fabric } = workerData as MoverData;
 const control = new Control(shared);
-const bytes = memories.map((memory) => Bytes.ofMemory(memory));
+const bytes = devices.map(({ memory }) => Bytes.ofMemory(memory.memory));
+const events = devices.map((device) => new EventTable(device.events));
 const emulated = fabric === undefined ? undefined : await emulate(fabric);
 preferThisThread();
-new Mover(control, emulated ?? new MemoryEngine(bytes), { stuckAfterSeconds }).run();
+new Mover(control, emulated ?? new MemoryEngine(bytes), { events, stuckAfterSeconds }).run();
 const report: MoverReport = {
   lostSeconds: emulated?.lostSeconds ?? 0,
   portBytes: emulated?.portBytes ?? new Float64Array(),

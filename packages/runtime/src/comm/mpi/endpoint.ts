@@ -2,12 +2,14 @@
  * A rank's endpoint over Open MPI. MPI runs on the rank's own thread: it moves bytes while the rank waits, asks, or calls `progress`
  * between tiles of a product, and Open MPI's TCP thread takes in what arrives in between.
  */
-import { JobAborted, type CommEvent, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
+import type { Companion } from '../../device/cpu/companion.js';
+import type { CpuDevice } from '../../device/cpu/cpu-device.js';
+import type { DeviceEvent, Queue } from '../../device/device.js';
+import { JobAborted, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
 import { CheckedCommunicator, type SubmittedOperation } from '../checked-communicator.js';
 import { CommunicationError } from '../communication-error.js';
 import { Communicators } from '../communicators.js';
 import type { Party } from '../party.js';
-import type { CpuMemory } from '../../device/cpu/index.js';
 import { clockIdentity, estimateOffset, machineSeconds, type ClockOffset } from './clock.js';
 import { Engine } from './engine.js';
 import type { Handle, Mpi } from './ffi.js';
@@ -19,7 +21,8 @@ import type { Transfer } from './transfer.js';
 
 export interface MpiEndpointOptions {
   readonly mpi: Mpi;
-  readonly memory: CpuMemory;
+  /** Its memory is the host's, so that Open MPI can send from it and receive into it. */
+  readonly device: CpuDevice;
   /** Ranks on this host, which share its cores. */
   readonly localRanks: number;
   readonly trace?: boolean;
@@ -42,8 +45,9 @@ export function createMpiEndpoint(options: MpiEndpointOptions): MpiEndpoint {
   return new MpiEndpoint(options);
 }
 
-export class MpiEndpoint implements Endpoint {
+export class MpiEndpoint implements Endpoint, Companion {
   readonly backend = 'mpi';
+  readonly device: CpuDevice;
   readonly rank: number;
   readonly size: number;
   /** How well the shared clock is known here. */
@@ -53,15 +57,15 @@ export class MpiEndpoint implements Endpoint {
   private readonly engine: Engine;
   private readonly patience: Patience;
   private readonly communicators: Communicators;
-  private readonly open = new Set<number>();
   private readonly records: TransferRecord[] = [];
   private readonly epoch: number;
   private readonly stuckSeconds: number;
-  private nextEvent = 0;
   private closed = false;
 
   constructor(private readonly options: MpiEndpointOptions) {
-    const { mpi, memory, localRanks } = options;
+    const { mpi, device, localRanks } = options;
+    this.device = device;
+    device.accompany(this);
     this.patience = new Patience(localRanks);
     this.stuckSeconds = options.stuckAfterSeconds ?? defaultStuckSeconds;
     this.rank = mpi.rank(mpi.world);
@@ -75,58 +79,58 @@ export class MpiEndpoint implements Endpoint {
     this.groups = new Groups(this.requests, this.rank, this.size);
     this.engine = new Engine({
       mpi,
-      memory,
+      memory: device.memory,
       requests: this.requests,
       staging: new Staging(),
       groups: this.groups,
       now: () => this.now(),
-      eventDone: (event) => this.isDone(event),
+      eventDone: (event) => this.device.events.done(event),
       ended: (transfer) => this.ended(transfer),
     });
   }
 
-  communicator(name: string, members: readonly number[], lane: string): Communicator {
-    return this.communicators.get(lane, name, members, (title) => {
+  communicator(name: string, members: readonly number[], queue: Queue | string): Communicator {
+    return this.communicators.get(queue, name, members, (title) => {
       const group = this.groups.make(title, [...members]);
-      const { memory } = this.options.memory;
       return new CheckedCommunicator({
         backend: this.backend,
         name,
         id: group.number,
         members,
         rank: this.rank,
-        memory: { bytes: () => memory.buffer.byteLength },
+        memory: { bytes: () => this.device.memory.buffer.byteLength },
         submit: (operation, label) => this.submit(operation, label, group),
       });
     });
   }
 
-  createEvent(): CommEvent {
-    const id = this.nextEvent;
-    this.nextEvent += 1;
-    this.open.add(id);
-    return { id };
+  createEvent(): DeviceEvent {
+    return this.device.createEvent();
   }
 
-  record(event: CommEvent): void {
-    this.open.delete(event.id);
+  record(event: DeviceEvent): void {
+    this.device.complete(event);
+  }
+
+  query(event: DeviceEvent): boolean {
+    return this.device.query(event);
+  }
+
+  wait(event: DeviceEvent): void {
+    this.device.wait(event);
+  }
+
+  waitAny(events: readonly DeviceEvent[]): void {
+    this.device.waitAny(events);
+  }
+
+  check(): void {
+    const reason = this.options.aborted?.();
+    if (reason !== undefined) throw new JobAborted(reason);
+  }
+
+  completed(): void {
     this.progress();
-  }
-
-  query(event: CommEvent): boolean {
-    if (this.isDone(event.id)) return true;
-    this.throwIfAborted();
-    this.progress();
-    return this.isDone(event.id);
-  }
-
-  wait(event: CommEvent): void {
-    this.waitAny([event]);
-  }
-
-  waitAny(events: readonly CommEvent[]): void {
-    if (events.length === 0) return;
-    this.waitUntil(() => events.some((event) => this.isDone(event.id)));
   }
 
   progress(): void {
@@ -151,12 +155,12 @@ export class MpiEndpoint implements Endpoint {
     this.groups.close();
   }
 
-  private waitUntil(over: () => boolean): void {
+  waitUntil(over: () => boolean): void {
     this.patience.reset();
     const began = this.now();
     let checked = began;
     while (!over()) {
-      this.throwIfAborted();
+      this.check();
       if (this.engine.advance()) {
         this.patience.reset();
         continue;
@@ -168,7 +172,7 @@ export class MpiEndpoint implements Endpoint {
         if (now - began > 2 * this.stuckSeconds) {
           throw new CommunicationError(
             this.rank,
-            `rank ${this.rank} has waited for ${Math.round(now - began)} s for events that no operation ends (created with createEvent and never recorded?)`,
+            `rank ${this.rank} has waited for ${Math.round(now - began)} s for events that no operation ends (do they come after an event that nobody completes?)`,
           );
         }
       }
@@ -176,18 +180,10 @@ export class MpiEndpoint implements Endpoint {
     }
   }
 
-  private isDone(event: number): boolean {
-    return event < this.nextEvent && !this.open.has(event);
-  }
-
-  private throwIfAborted(): void {
-    const reason = this.options.aborted?.();
-    if (reason !== undefined) throw new JobAborted(reason);
-  }
-
-  private submit(operation: SubmittedOperation, label: string, group: Group): CommEvent {
+  private submit(operation: SubmittedOperation, label: string, group: Group): DeviceEvent {
     if (this.closed) throw new Error(`rank ${this.rank} submitted ${operation.kind} after closing its endpoint`);
-    const event = this.createEvent();
+    const event = this.device.events.create();
+    this.device.announce(operation.after);
     const party: Party = {
       rank: this.rank,
       place: group.place,
@@ -202,7 +198,7 @@ export class MpiEndpoint implements Endpoint {
 
   private ended(transfer: Transfer): void {
     const { party, ready, bytes } = transfer;
-    this.open.delete(party.operation.event);
+    this.device.events.finish(party.operation.event);
     if (this.options.trace !== true) return;
     const { issued, label, operation } = party;
     this.records.push({ event: operation.event, label, issued, ready, end: this.now(), bytes });
@@ -258,7 +254,7 @@ export class MpiEndpoint implements Endpoint {
     });
     this.patience.reset();
     while (!state.over) {
-      this.throwIfAborted();
+      this.check();
       if (!this.requests.poll()) this.patience.idle();
     }
   }

@@ -37,7 +37,7 @@ describe('a CPU device beside the communication of its rank', () => {
     const launch = (kernel: string, lane: string, after: readonly { id: number }[] = []) =>
       device.queue(lane).launch({ kernel, operands: {}, arguments: {} }, after);
     const transfer = (after: readonly { id: number }[] = []) => {
-      device.announce(after);
+      device.announce(after.map(({ id }) => id));
       const event = device.events.create();
       transfers.push(event);
       return event;

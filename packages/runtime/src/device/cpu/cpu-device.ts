@@ -79,8 +79,8 @@ export class CpuDevice implements Device {
   }
 
   /** Notes that a collective comes after these events: the companion hears when this thread completes one. */
-  announce(after: readonly DeviceEvent[]): void {
-    for (const { id } of after) if (this.#own.has(id)) this.#own.set(id, true);
+  announce(after: readonly number[]): void {
+    for (const id of after) if (this.#own.has(id)) this.#own.set(id, true);
   }
 
   get allocatedBytes(): number {
