@@ -70,7 +70,9 @@ describe('launchLocal', () => {
 
   it('finds ranks that wait for events which nobody will record', async () => {
     const failure = await failureOf(launch('unrecorded event', 2));
-    expect(failure.reason).toMatch(/waits for events that nothing will complete: no kernel can run and no transfer is awaited/);
+    expect(failure.reason).toMatch(
+      /waits for events that nothing will complete: no kernel can run and no transfer is awaited/,
+    );
   });
 
   it('names both sides of a mismatch, the communicator, the operation and the labels', async () => {
