@@ -30,7 +30,7 @@ function tryAll(rules: readonly MiddleRule[]): Tried[] {
     const parts = halves([...inside, ...logs], fitted);
     const { series } = fitCalibration(parts.fitted).calibration;
     const curves = new Map(
-      series.map((one) => [seriesOf(one), rules.map((rule) => new Curve(one.points, rule))] as const),
+      series.map((one) => [seriesOf(one), rules.map((rule) => new Curve(one.points, { rule }))] as const),
     );
     return parts.left.flatMap((m) => {
       const own = curves.get(seriesOf(m));

@@ -10,7 +10,8 @@
  *       "groups": 8,                                      groups that ran at the same time; absent for one
  *       "basis": "measured", "addedError": 0,            or "derived", and the relative error that deriving adds
  *       "sources": ["collectives.csv:170-190"],
- *       "points": [[512, 1.01e-5], ...]                   [total bytes as nccl-tests counts, seconds], rising, times not falling
+ *       "points": [[512, 1.01e-5], [1024, 1.1e-5, 0.2]]   [total bytes as nccl-tests counts, seconds], rising, times not falling;
+ *                                                         third: typical share by which repeats of the size differ
  *     } ],
  *     "probes": [ ... ] }                                 what `monta calibrate --probe` found besides curves, see probe.ts; may be absent
  */
@@ -33,7 +34,10 @@ const version = 1;
 
 function item(s: Series): string {
   const { points, ...rest } = s;
-  const pairs = points.map((p) => `[${p.bytes}, ${Number(p.seconds.toPrecision(7))}]`);
+  const pairs = points.map(({ bytes, seconds, spread }) => {
+    const more = spread === undefined ? '' : `, ${Number(spread.toPrecision(3))}`;
+    return `[${bytes}, ${Number(seconds.toPrecision(7))}${more}]`;
+  });
   return `    ${JSON.stringify(rest).slice(0, -1)},\n      "points": [${pairs.join(', ')}]}`;
 }
 
@@ -110,10 +114,14 @@ function readSeries(field: Field): Series {
   const groups = map.get('groups')?.integer({ min: 2 });
   const pointsField = map.need('points', 'pairs [bytes, seconds]');
   const points = pointsField.list(2).map((pair) => {
-    const [bytes, seconds, more] = pair.list(2);
+    const [bytes, seconds, spread, more] = pair.list(2);
     if (bytes === undefined || seconds === undefined || more !== undefined)
-      throw pair.error('is not a pair', { expected: '[bytes, seconds]' });
-    return { bytes: bytes.number({ above: 0 }), seconds: seconds.number({ above: 0 }) };
+      throw pair.error('is no point', { expected: '[bytes, seconds] or [bytes, seconds, spread]' });
+    return {
+      bytes: bytes.number({ above: 0 }),
+      seconds: seconds.number({ above: 0 }),
+      ...(spread === undefined ? {} : { spread: spread.number({ min: 0 }) }),
+    };
   });
   points.forEach((point, i) => {
     const before = points[i - 1];

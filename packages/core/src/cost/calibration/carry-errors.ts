@@ -1,7 +1,9 @@
 /** What error carrying makes, found by carrying to series that were measured after all. */
 import { carryGpus, carryOps, carryRanks } from './carry.js';
 import type { Carried } from './carry.js';
-import { cleanPoints, Curve } from './curve.js';
+import { cleanPoints } from './clean-points.js';
+import { Curve } from './curve.js';
+import { leastSecondsPerByte } from './link-bounds.js';
 import { median } from '../../units/index.js';
 import { curveOf, sameHardware, sameMake } from './series.js';
 import type { Series } from './series.js';
@@ -64,7 +66,8 @@ const unknownError = 0.5;
 
 /** The curve through carried points, made monotone. */
 export function carriedCurve(carried: Carried): Curve {
-  return new Curve(cleanPoints(carried.points).knots);
+  const { knots } = cleanPoints(carried.points);
+  return new Curve(knots, { leastSecondsPerByte: leastSecondsPerByte(carried.target) });
 }
 
 /** Median relative error by label, over all points of all series that can be left out and carried to. */

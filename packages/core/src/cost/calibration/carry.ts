@@ -3,7 +3,8 @@
  * formula over measured series whose free numbers are medians over the calibration itself; what error to expect is found by leaving out
  * measured series and carrying to them (`carry-errors.ts`).
  */
-import type { Curve, Knot } from './curve.js';
+import type { Knot } from './clean-points.js';
+import type { Curve } from './curve.js';
 import { linksOf } from './gpus.js';
 import { median } from '../../units/index.js';
 import { busFactor } from './measurement.js';
@@ -12,6 +13,8 @@ import { curveOf, describeKey, sameHardware, sameMake } from './series.js';
 import type { Series, SeriesKey } from './series.js';
 
 export interface Carried {
+  /** What the points are of. */
+  readonly target: SeriesKey;
   /** Points at the sizes of the source, in its order; not yet monotone. */
   readonly points: readonly Knot[];
   /** The formula, in words. */
@@ -94,6 +97,7 @@ export function carryRanks(all: readonly Series[], target: SeriesKey): Carried |
   });
   const position = low === below && high === above ? 'between' : 'beyond';
   return {
+    target,
     points,
     method: uniform
       ? `linear in ranks at equal pieces, from ${low.ranks} and ${high.ranks} ranks`
@@ -135,6 +139,7 @@ function carryOneCount(all: readonly Series[], source: Series, target: SeriesKey
   const growth = steps.length > 0 ? median(steps) : publishedRatios[source.op].latencyPerDoubling ** doublings;
   const wire = wireFactor(target) / wireFactor(source);
   return {
+    target,
     points: scaledParts(curveOf(source), sizesOf(source), wire, growth, 1),
     method: `latency times ${growth.toFixed(2)}, bandwidth at equal bytes on the wire, from ${source.ranks} ranks`,
     label: `ranks single${across(target)}`,
@@ -162,6 +167,7 @@ export function carryOps(all: readonly Series[], target: SeriesKey): Carried[] {
       const wire = wireFactor(target) / wireFactor(source);
       const sizes = sizesOf(source);
       const one = (way: 'wire' | 'fitted' | 'published', latency: number, bandwidth: number): Carried => ({
+        target,
         points: scaledParts(curveOf(source), sizes, 1, latency, bandwidth),
         method: `${source.op} with its latency times ${latency.toFixed(2)} and the rest times ${bandwidth.toFixed(2)}`,
         label: `${source.op} to ${target.op} ${way}${across(target)}`,
@@ -215,6 +221,7 @@ export function carryGpus(all: readonly Series[], target: SeriesKey, otherGenera
     const ratio = from.bytesPerSecond / links.bytesPerSecond;
     return [
       {
+        target,
         points: scaledParts(curveOf(source), sizesOf(source), 1, 1, ratio),
         method: `${from.name} with everything beyond its latency times ${ratio.toFixed(2)} (datasheet link bandwidths)`,
         label: ratio === 1 ? 'gpu of equal links' : 'gpu of other links',

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cleanPoints, Curve } from './curve.js';
+import { cleanPoints } from './clean-points.js';
+import { Curve } from './curve.js';
 
 const powers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => 2 ** (from + i));
 const alphaBeta = (bytes: number): number => 12e-6 + bytes / 150e9;
@@ -69,47 +70,21 @@ describe('Curve', () => {
   });
 });
 
-describe('cleanPoints', () => {
-  const clean = powers(10, 26).map((bytes) => ({ bytes, seconds: alphaBeta(bytes) }));
+describe('repeats that differ', () => {
+  const at = 2 ** 24;
+  const twice = (factor: number): Curve => {
+    const points = powers(16, 28).map((bytes) => ({ bytes, seconds: alphaBeta(bytes) }));
+    return new Curve(cleanPoints([...points, ...points.map((p) => ({ ...p, seconds: p.seconds * factor }))]).knots);
+  };
 
-  it('loses one wrong point alone, slow or fast', () => {
-    for (const factor of [0.05, 40]) {
-      const points = clean.map((p, i) => (i === 12 ? { ...p, seconds: p.seconds * factor } : p));
-      const { knots, outliers } = cleanPoints(points);
-      expect(outliers).toEqual([12]);
-      expect(knots).toEqual(clean.filter((_, i) => i !== 12));
+  it('widen the expected error at every size and between them, by half the factor in logarithms', () => {
+    for (const factor of [1.2, 2, 24]) {
+      const curve = twice(factor);
+      for (const bytes of [at, at * 1.3, 2 ** 30]) {
+        expect(curve.at(bytes).expectedError).toBeGreaterThanOrEqual(Math.sqrt(factor) - 1 - 1e-9);
+      }
+      expect(curve.interpolationError).toBeGreaterThanOrEqual(Math.sqrt(factor) - 1 - 1e-9);
     }
-  });
-
-  it('replaces a disturbed out-of-place time by the in-place one', () => {
-    const points = clean.map((p, i) => ({
-      ...p,
-      inPlaceSeconds: p.seconds,
-      ...(i === 15 ? { seconds: p.seconds * 1.5 } : {}),
-    }));
-    expect(cleanPoints(points).knots[15]?.seconds).toBeCloseTo(alphaBeta(2 ** 25), 9);
-  });
-
-  it('takes the median of repeated sizes', () => {
-    const points = [1, 100, 1.1].map((f) => ({ bytes: 1024, seconds: 1e-5 * f }));
-    const { knots } = cleanPoints([...points, { bytes: 2048, seconds: 2e-5 }]);
-    expect(knots[0]?.seconds).toBeCloseTo(1.1e-5, 12);
-  });
-
-  it('keeps sizes rising and times not falling, and leaves out nothing that is in order', () => {
-    fc.assert(
-      fc.property(anyPoints, (points) => {
-        const { knots, outliers } = cleanPoints(points);
-        const ordered = knots.slice(1).every((knot, i) => {
-          const before = knots[i];
-          return before !== undefined && knot.bytes > before.bytes && knot.seconds >= before.seconds;
-        });
-        expect(ordered).toBe(true);
-        expect(knots.length + outliers.length).toBe(points.length);
-        const sorted = points.map((p) => p.seconds).sort((a, b) => a - b);
-        const inOrder = points.map((p, i) => ({ bytes: p.bytes, seconds: sorted[i] ?? 0 }));
-        expect(cleanPoints(inOrder).outliers).toEqual([]);
-      }),
-    );
+    expect(twice(1).at(at * 1.3).expectedError).toBeCloseTo(0, 9);
   });
 });

@@ -89,6 +89,32 @@ describe('nonsense', () => {
     expect(() => fitCalibration(rows)).toThrow(/fall with size beyond noise \(rows log\.txt:/u);
   });
 
+  it('is not: small messages that are nothing but noise; the sweep is kept, with a wider error and a word', () => {
+    const noise = [3, 1, 2.5, 1.2, 2, 1, 2.2, 1.1, 2.6, 1.4];
+    const rows = series({}, (bytes) => 10e-6 * (noise[Math.log2(bytes) - 12] ?? 1) + bytes / 200e9);
+    const { fits, warnings } = fitCalibration(rows);
+    expect(warnings.join()).toMatch(/log\.txt:10: .*so many times fall with size that none can be called wrong/u);
+    expect(fits[0]?.interpolationError).toBeGreaterThan(0.1);
+    expect((fits[0]?.busBytesPerSecond ?? 0) / (200e9 * 0.875)).toBeCloseTo(1, 1);
+  });
+
+  it('names repeats that lie far apart, their runs, and in how many sizes', () => {
+    const again = series({ origin: 'run 2 of 2' }).map((m, i) =>
+      i > 11 ? { ...m, line: m.line + 90, seconds: m.seconds * 5 } : m,
+    );
+    const { warnings } = fitCalibration([...series({ origin: 'run 1 of 2' }), ...again]);
+    expect(warnings.join()).toMatch(
+      /log\.txt:1\d\d: .* for \d+ bytes, but .* at log\.txt:2\d: 5\.0 times apart \(run 1 of 2; run 2 of 2\); 4 of 16/u,
+    );
+  });
+
+  it('is refused: any two of three sources that differ', () => {
+    const shifted = (source: string, factor: number): Measurement[] =>
+      series({ source }, (bytes) => factor * (10e-6 + bytes / 200e9));
+    const three = [...shifted('a.txt', 1.3), ...shifted('b.txt', 1), ...shifted('c.txt', 1.6)];
+    expect(() => fitCalibration(three)).toThrow(/differ 1\.6 times.*b\.txt:10.*c\.txt:10/u);
+  });
+
   it('is not: noise of a few percent on a flat stretch', () => {
     const rows = series({}, (bytes) => 20e-6 * (1 + 0.05 * Math.sin(bytes)) + bytes / 300e9);
     expect(findNonsense(rows)).toEqual([]);
@@ -96,7 +122,9 @@ describe('nonsense', () => {
 
   it('is refused: one series from two clusters, until they have names', () => {
     const other = series({ source: 'other.txt', nodes: 1 }, (bytes) => 30e-6 + bytes / 40e9);
-    expect(() => fitCalibration([...series(), ...other])).toThrow(/mixed hardware \(rows log\.txt:10.*other\.txt:10/u);
+    expect(() => fitCalibration([...series(), ...other])).toThrow(
+      /mixed hardware, or another setting \(rows log\.txt:10.*other\.txt:10/u,
+    );
     const named = other.map((m) => ({ ...m, system: 'other' }));
     expect(fitCalibration([...series(), ...named]).fits).toHaveLength(2);
   });

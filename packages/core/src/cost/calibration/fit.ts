@@ -1,9 +1,9 @@
 /** From measurements to a calibration: groups rows into series, refuses nonsense naming the rows, fits a curve to each. */
-import { formatBandwidth, formatSeconds, InputError } from '../../units/index.js';
+import { formatBandwidth, formatPercent, formatSeconds, InputError } from '../../units/index.js';
 import { disagreement } from './calibration.js';
 import type { Calibration } from './calibration.js';
-import { cleanPoints } from './curve.js';
-import { linksOf } from './gpus.js';
+import { cleanPoints, trendOf } from './clean-points.js';
+import { linkBound } from './link-bounds.js';
 import { busFactor, place } from './measurement.js';
 import type { Measurement } from './measurement.js';
 import { curveOf, describeKey, keyText } from './series.js';
@@ -43,12 +43,9 @@ const datasheetMargin = 1.05;
 /** Two sources of one series that differ by more than this are not of one cluster. */
 const sameClusterFactor = 1.5;
 
-/** Share of the sizes of a series that may contradict the rest before the whole is refused. */
-const outlierShare = 0.25;
-
 /**
  * Fits a calibration. Throws `InputError` naming the rows for: no rows at all, sizes or times that are not positive, fewer than two ranks,
- * bus bandwidths above what the GPU's datasheet allows inside a node, times that fall with size beyond noise, and sources of one series
+ * bandwidths above what the datasheet allows, inside a node and over nodes, times that fall with size beyond noise, and sources of one series
  * that are plainly of different hardware.
  */
 export function fitCalibration(measurements: readonly Measurement[]): Fit {
@@ -61,7 +58,7 @@ export function fitCalibration(measurements: readonly Measurement[]): Fit {
   const warnings: string[] = [];
   for (const rows of groupBySeries(measurements)) {
     const [row] = rows;
-    const { knots, outliers } = cleanPoints(rows);
+    const { knots, outliers, noisy } = cleanPoints(rows);
     if (row === undefined || knots.length < 2) {
       if (row !== undefined) warnings.push(`${place(row)}: ${describeKey(row)} has one size only, left out`);
       continue;
@@ -70,6 +67,8 @@ export function fitCalibration(measurements: readonly Measurement[]): Fit {
     const key = { gpu, system, library, op, ranks, nodes, ...(groups === undefined ? {} : { groups }) };
     const series: Series = { ...key, basis: 'measured', addedError: 0, sources: sourcesOf(rows), points: knots };
     const curve = curveOf(series);
+    if (noisy) warnings.push(noiseOf(rows, curve.interpolationError));
+    warnings.push(...repeatsApart(rows));
     const left = outliers.flatMap((i) => rows[i] ?? []);
     for (const m of left) {
       warnings.push(
@@ -120,63 +119,103 @@ export function findNonsense(measurements: readonly Measurement[]): Nonsense[] {
   ];
 }
 
-/**
- * Rows faster than the datasheet's links allow. Within a node every rank of these collectives sends or receives at least busbw's bytes,
- * except that a switch that adds up (NVLS) halves what an all_reduce moves: there algbw is bounded.
- */
+/** Faster than the links of the device carry, inside a node or over nodes. */
 function tooFast(measurements: readonly Measurement[]): Nonsense[] {
   const rows = measurements.filter((m) => {
-    const links = linksOf(m.gpu);
-    if (links === undefined || (m.nodes ?? 1) !== 1) return false;
-    const factor = m.op === 'all_reduce' ? 1 : busFactor(m.op, m.ranks);
-    return (m.bytes * factor) / m.seconds > links.bytesPerSecond * datasheetMargin;
+    const bound = linkBound(m);
+    return bound !== undefined && m.seconds * datasheetMargin < m.bytes * bound.secondsPerByte;
   });
   const [row] = rows;
-  const links = row === undefined ? undefined : linksOf(row.gpu);
-  if (row === undefined || links === undefined) return [];
-  const bus = (row.bytes * busFactor(row.op, row.ranks)) / row.seconds;
+  const bound = row === undefined ? undefined : linkBound(row);
+  if (row === undefined || bound === undefined) return [];
+  const factor = busFactor(row.op, row.ranks);
+  const bus = (row.bytes * factor) / row.seconds;
+  const where = (row.nodes ?? 1) > 1 ? `over ${row.nodes} nodes` : 'inside a node';
   return [
     {
       problem:
         `${row.op} of ${row.bytes} bytes over ${row.ranks} ranks at ${formatBandwidth(bus)} of bus bandwidth is more than ` +
-        `the links of ${links.name} inside a node carry (${formatBandwidth(links.bytesPerSecond)}; ${links.source})`,
+        `${bound.links} ${where} carry (${formatBandwidth(factor / bound.secondsPerByte)}; ${bound.source})`,
       rows,
       hint: 'check the unit of the times, the number of ranks, and that sizes are total buffers',
     },
   ];
 }
 
-/** Sources of one series that disagree so much that they cannot be of one cluster. */
+/** Sources (and runs of one log) of one series that disagree so much that they cannot be of one cluster. */
 function mixed(rows: readonly Measurement[]): Nonsense[] {
-  const bySource = [...groupBy(rows, (m) => `${m.source}|${m.origin}`).values()].map((list) => ({
+  const bySource = [...groupBy(rows, sourceOf).values()].map((list) => ({
     list,
     points: [...list].sort((a, b) => a.bytes - b.bytes),
   }));
-  const [first] = bySource;
-  const other = bySource.find((s) => first !== undefined && disagreement(first, s) > sameClusterFactor);
+  const pairs = bySource.flatMap((one, i) => bySource.slice(i + 1).map((other) => ({ one, other })));
+  const [worst] = pairs
+    .map((pair) => ({ ...pair, factor: disagreement(pair.one, pair.other) }))
+    .sort((a, b) => b.factor - a.factor);
   const [row] = rows;
-  if (first === undefined || other === undefined || row === undefined) return [];
+  if (row === undefined || worst === undefined || worst.factor <= sameClusterFactor) return [];
+  const { one, other, factor } = worst;
+  const names = [one, other].map(({ list }) => list[0]?.origin ?? '').filter((name) => name !== '');
+  const which = new Set(names).size === 2 ? ` (${names.join('; ')})` : '';
   return [
     {
-      problem: `two sources of ${describeKey(row)} differ ${disagreement(first, other).toFixed(1)} times: that is mixed hardware`,
-      rows: [...first.list.slice(0, 2), ...other.list.slice(0, 2)],
+      problem: `two sources of ${describeKey(row)} differ ${factor.toFixed(1)} times${which}: that is mixed hardware, or another setting`,
+      rows: [...one.list.slice(0, 2), ...other.list.slice(0, 2)],
       hint: 'give each cluster a name of its own (--system)',
     },
   ];
 }
 
-/** Times that fall with size in more places than single disturbed rows explain. */
+const sourceOf = (m: Measurement): string => `${m.source}|${m.origin}`;
+
+/** A trend below this is a fall, and no noise of messages so small that their size does not matter. */
+const fallingTrend = -0.5;
+
+/** Times that fall with size throughout. */
 function falling(rows: readonly Measurement[]): Nonsense[] {
-  const { outliers } = cleanPoints(rows);
-  const sizes = new Set(rows.map((m) => m.bytes)).size;
   const [row] = rows;
-  if (row === undefined || outliers.length <= Math.max(1, sizes * outlierShare)) return [];
+  const sizes = new Set(rows.map((m) => m.bytes)).size;
+  if (row === undefined || sizes < 3 || !cleanPoints(rows).noisy || trendOf(rows) > fallingTrend) return [];
   return [
     {
       problem: `times of ${describeKey(row)} fall with size beyond noise`,
-      rows: outliers.flatMap((i) => rows[i] ?? []),
+      rows: [...rows].sort((a, b) => b.bytes - a.bytes),
       hint: 'measure again on a quiet machine, or check that size and time are in the right columns',
     },
+  ];
+}
+
+function noiseOf(rows: readonly Measurement[], error: number): string {
+  const [row] = rows;
+  const where = row === undefined ? '' : `${place(row)}: ${describeKey(row)}`;
+  return (
+    `${where}: so many times fall with size that none can be called wrong; levels between them are taken, ` +
+    `with an expected error of ${formatPercent(error)}`
+  );
+}
+
+/** Repeats of one size that lie this far apart are worth a word. */
+const apart = 1.25;
+
+/** Where repeats of a size differ: how far, where most, and from what runs. */
+function repeatsApart(rows: readonly Measurement[]): string[] {
+  const repeated = [...groupBy(rows, (m) => String(m.bytes)).values()].filter((list) => list.length > 1);
+  const factors = repeated
+    .map((list) => {
+      const ordered = [...list].sort((a, b) => a.seconds - b.seconds);
+      const [low, high] = [ordered[0], ordered.at(-1)];
+      return low && high ? { low, high, factor: high.seconds / low.seconds } : undefined;
+    })
+    .filter((one) => one !== undefined && one.factor > apart)
+    .sort((a, b) => (b?.factor ?? 0) - (a?.factor ?? 0));
+  const [worst] = factors;
+  if (worst === undefined) return [];
+  const { low, high, factor } = worst;
+  const runs = low.origin === high.origin ? '' : ` (${low.origin}; ${high.origin})`;
+  return [
+    `${place(high)}: ${formatSeconds(high.seconds)} for ${high.bytes} bytes, but ${formatSeconds(low.seconds)} at ${place(low)}: ` +
+      `${factor.toFixed(1)} times apart${runs}; ${factors.length} of ${repeated.length} repeated sizes differ by more than ` +
+      `${formatPercent(apart - 1)}, the expected error is widened by it`,
   ];
 }
 
@@ -197,7 +236,7 @@ export function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<s
 
 /** `file:first-last (origin)` of each source. */
 function sourcesOf(rows: readonly Measurement[]): string[] {
-  return [...groupBy(rows, (m) => `${m.source}|${m.origin}`).values()].flatMap((list) => {
+  return [...groupBy(rows, sourceOf).values()].flatMap((list) => {
     const [row] = list;
     if (row === undefined) return [];
     const lines = list.map((m) => m.line);

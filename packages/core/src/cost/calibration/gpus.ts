@@ -8,38 +8,68 @@ export interface GpuLinks {
   /** Bandwidth out of one GPU inside the node, one direction, bytes/s. */
   readonly bytesPerSecond: number;
   readonly source: string;
+  /** What the GPU's port to the host carries, one direction; absent where the links themselves span nodes or are this port. NICs sit behind it. */
+  readonly hostBytesPerSecond?: number;
+  readonly hostSource?: string;
   /** All GPUs of a node joined by switches at full rate (NVSwitch), not by PCIe. */
   readonly switched: boolean;
 }
 
+/** Ports to the host, bytes/s in one direction. */
+const hostPorts = {
+  pcie3: [15.75e9, 'PCIe 3.0 x16'],
+  pcie4: [31.5e9, 'PCIe 4.0 x16'],
+  pcie5: [63e9, 'PCIe 5.0 x16'],
+  pcie6: [121e9, 'PCIe 6.0 x16'],
+  /** The links span nodes, or are this port. */
+  none: undefined,
+} as const;
+
 /** Longest names first, so that `GB200` is not taken for `B200`. Vendors state both directions together; here is one direction. */
 const gpus: readonly (GpuLinks & { readonly pattern: RegExp })[] = [
-  gpu('GB300', 'blackwell', 900e9, 'NVIDIA GB300 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional'),
-  gpu('GB200', 'blackwell', 900e9, 'NVIDIA GB200 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional'),
-  gpu('B300', 'blackwell', 900e9, 'NVIDIA HGX B300 datasheet: NVLink 5, 1.8 TB/s bidirectional'),
-  gpu('B200', 'blackwell', 900e9, 'NVIDIA HGX B200 datasheet: NVLink 5, 1.8 TB/s bidirectional'),
-  gpu('GH200', 'hopper', 450e9, 'NVIDIA GH200 datasheet: NVLink 4, 900 GB/s bidirectional'),
-  gpu('H200', 'hopper', 450e9, 'NVIDIA H200 SXM datasheet: NVLink 4, 900 GB/s bidirectional'),
-  gpu('H100', 'hopper', 450e9, 'NVIDIA H100 SXM datasheet: NVLink 4, 900 GB/s bidirectional'),
-  gpu('H800', 'hopper', 200e9, 'H800 SXM: NVLink 4 cut to 8 links, 400 GB/s bidirectional'),
-  gpu('H20', 'hopper', 450e9, 'H20: NVLink 4, 900 GB/s bidirectional'),
-  gpu('A100', 'ampere', 300e9, 'NVIDIA A100 SXM datasheet: NVLink 3, 600 GB/s bidirectional'),
-  gpu('A800', 'ampere', 200e9, 'A800 SXM: NVLink 3 cut to 8 links, 400 GB/s bidirectional'),
-  gpu('V100', 'volta', 150e9, 'NVIDIA V100 SXM2 datasheet: NVLink 2, 300 GB/s bidirectional'),
-  gpu('RTX PRO 6000', 'pcie5', 63e9, 'RTX PRO 6000 Blackwell datasheet: PCIe 5.0 x16, 63 GB/s each way'),
-  gpu('L40S', 'pcie4', 31.5e9, 'NVIDIA L40S datasheet: PCIe 4.0 x16, 31.5 GB/s each way'),
+  gpu('GB300', 'blackwell', 900e9, 'NVIDIA GB300 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional', 'none'),
+  gpu('GB200', 'blackwell', 900e9, 'NVIDIA GB200 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional', 'none'),
+  gpu('B300', 'blackwell', 900e9, 'NVIDIA HGX B300 datasheet: NVLink 5, 1.8 TB/s bidirectional', 'pcie6'),
+  gpu('B200', 'blackwell', 900e9, 'NVIDIA HGX B200 datasheet: NVLink 5, 1.8 TB/s bidirectional', 'pcie5'),
+  gpu('GH200', 'hopper', 450e9, 'NVIDIA GH200 datasheet: NVLink 4, 900 GB/s bidirectional', 'none'),
+  gpu('H200', 'hopper', 450e9, 'NVIDIA H200 SXM datasheet: NVLink 4, 900 GB/s bidirectional', 'pcie5'),
+  gpu('H100', 'hopper', 450e9, 'NVIDIA H100 SXM datasheet: NVLink 4, 900 GB/s bidirectional', 'pcie5'),
+  gpu('H800', 'hopper', 200e9, 'H800 SXM: NVLink 4 cut to 8 links, 400 GB/s bidirectional', 'pcie5'),
+  gpu('H20', 'hopper', 450e9, 'H20: NVLink 4, 900 GB/s bidirectional', 'pcie5'),
+  gpu('A100', 'ampere', 300e9, 'NVIDIA A100 SXM datasheet: NVLink 3, 600 GB/s bidirectional', 'pcie4'),
+  gpu('A800', 'ampere', 200e9, 'A800 SXM: NVLink 3 cut to 8 links, 400 GB/s bidirectional', 'pcie4'),
+  gpu('V100', 'volta', 150e9, 'NVIDIA V100 SXM2 datasheet: NVLink 2, 300 GB/s bidirectional', 'pcie3'),
+  gpu('MI355X', 'cdna4', 537.6e9, 'AMD MI355X datasheet: 7 Infinity Fabric links of 153.6 GB/s bidirectional', 'pcie5'),
+  gpu('MI350X', 'cdna4', 537.6e9, 'AMD MI350X datasheet: 7 Infinity Fabric links of 153.6 GB/s bidirectional', 'pcie5'),
+  gpu('MI325X', 'cdna3', 448e9, 'AMD MI325X datasheet: 7 Infinity Fabric links of 128 GB/s bidirectional', 'pcie5'),
+  gpu('MI300X', 'cdna3', 448e9, 'AMD MI300X datasheet: 7 Infinity Fabric links of 128 GB/s bidirectional', 'pcie5'),
+  gpu('RTX PRO 6000', 'pcie5', 63e9, 'RTX PRO 6000 Blackwell datasheet: PCIe 5.0 x16, 63 GB/s each way', 'none'),
+  gpu('L40S', 'pcie4', 31.5e9, 'NVIDIA L40S datasheet: PCIe 4.0 x16, 31.5 GB/s each way', 'none'),
 ];
 
-function gpu(name: string, family: string, bytesPerSecond: number, source: string): GpuLinks & { pattern: RegExp } {
+function gpu(
+  name: string,
+  family: string,
+  bytesPerSecond: number,
+  source: string,
+  host: keyof typeof hostPorts,
+): GpuLinks & { pattern: RegExp } {
+  const [hostBytesPerSecond, hostSource] = hostPorts[host] ?? [];
   return {
     name,
     family,
     bytesPerSecond,
     source,
-    switched: !family.startsWith('pcie') && family !== 'volta',
+    ...(hostBytesPerSecond === undefined ? {} : { hostBytesPerSecond, hostSource }),
+    switched: ['blackwell', 'hopper', 'ampere'].includes(family),
     pattern: new RegExp(`(?<![a-z0-9])${name.replaceAll(' ', '[ _-]?')}(?![0-9])`, 'iu'),
   };
 }
+
+/** The device with the fastest links of all that are listed. */
+export const fastestLink: GpuLinks = gpus.reduce((best, one) =>
+  one.bytesPerSecond > best.bytesPerSecond ? one : best,
+);
 
 const found = new Map<string, GpuLinks | undefined>();
 

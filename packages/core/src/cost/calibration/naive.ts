@@ -1,7 +1,7 @@
 /** The predictor that anyone would write first, to stand beside ours in every comparison. */
 import { busFactor } from './measurement.js';
 import { gpuKey, linksOf } from './gpus.js';
-import type { Knot } from './curve.js';
+import type { Knot } from './clean-points.js';
 import type { Series, SeriesKey } from './series.js';
 
 /** Straight lines between points in log-log coordinates; beyond the ends the last line goes on. At least two points. */

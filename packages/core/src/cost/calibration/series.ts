@@ -1,7 +1,8 @@
 /** Series: the times of one collective on one set of ranks, over sizes; and finding them. */
 import { Curve } from './curve.js';
-import type { Knot } from './curve.js';
+import type { Knot } from './clean-points.js';
 import { gpuKey } from './gpus.js';
+import { leastSecondsPerByte } from './link-bounds.js';
 import type { MeasuredOp } from './measurement.js';
 
 /** Which ranks: hardware, library, collective, and shape of the group. */
@@ -35,7 +36,7 @@ const curves = new WeakMap<Series, Curve>();
 export function curveOf(series: Series): Curve {
   let curve = curves.get(series);
   if (curve === undefined) {
-    curve = new Curve(series.points);
+    curve = new Curve(series.points, { leastSecondsPerByte: leastSecondsPerByte(series) });
     curves.set(series, curve);
   }
   return curve;
