@@ -24,7 +24,7 @@ export interface Carried {
   readonly from: readonly Series[];
 }
 
-/** Collectives of which every rank holds 1/n of the buffer, or works on such pieces. */
+/** Collectives of which every rank holds 1/n of the buffer, or works on such pieces; those that all others resemble most first. */
 const pieceOps: readonly MeasuredOp[] = ['all_gather', 'reduce_scatter', 'all_to_all', 'all_reduce'];
 
 /**
@@ -155,39 +155,44 @@ function carryOneCount(all: readonly Series[], source: Series, target: SeriesKey
  */
 export function carryOps(all: readonly Series[], target: SeriesKey): Carried[] {
   if (!pieceOps.includes(target.op)) return [];
-  return all
+  const sources = all
     .filter(
       (s) => s.op !== target.op && pieceOps.includes(s.op) && s.ranks === target.ranks && s.nodes === target.nodes,
     )
     .filter(
       (s) => sameHardware(s, target) && (!spread(target) || (s.op === 'all_to_all') === (target.op === 'all_to_all')),
-    )
-    .flatMap((source) => {
-      const pairs = pairsOf(all, source, target);
-      const wire = wireFactor(target) / wireFactor(source);
-      const sizes = sizesOf(source);
-      const one = (way: 'wire' | 'fitted' | 'published', latency: number, bandwidth: number): Carried => ({
-        target,
-        points: scaledParts(curveOf(source), sizes, 1, latency, bandwidth),
-        method: `${source.op} with its latency times ${latency.toFixed(2)} and the rest times ${bandwidth.toFixed(2)}`,
-        label: `${source.op} to ${target.op} ${way}${across(target)}`,
-        from: [source],
-      });
-      const [over, under] = [publishedRatios[target.op].perWireByte, publishedRatios[source.op].perWireByte];
-      const latencyPublished = publishedLatency(target.op, target.ranks) / publishedLatency(source.op, source.ranks);
-      const published = one('published', latencyPublished, (wire * over) / under);
-      if (pairs.length === 0) return [published];
-      const latency = median(pairs.map(([from, to]) => curveOf(to).alphaSeconds / curveOf(from).alphaSeconds));
-      const fitted = median(
-        pairs.map(([from, to]) => curveOf(to).betaSecondsPerByte / curveOf(from).betaSecondsPerByte),
-      );
-      return [one('wire', latency, wire), one('fitted', latency, fitted), published];
+    );
+  // Nothing learnt: a collective of pieces is taken from the one that is most like it, not from a mean with others.
+  const nearest = pieceOps.find((op) => sources.some((s) => s.op === op));
+  return sources.flatMap((source) => {
+    const pairs = pairsOf(all, source, target);
+    const wire = wireFactor(target) / wireFactor(source);
+    const sizes = sizesOf(source);
+    const one = (way: 'wire' | 'fitted' | 'published', latency: number, bandwidth: number): Carried => ({
+      target,
+      points: scaledParts(curveOf(source), sizes, 1, latency, bandwidth),
+      method: `${source.op} with its latency times ${latency.toFixed(2)} and the rest times ${bandwidth.toFixed(2)}`,
+      label: `${source.op} to ${target.op} ${way}${across(target)}`,
+      from: [source],
     });
+    const published =
+      target.op === 'all_reduce' || source.op === nearest ? [one('published', ...publishedParts(source, target))] : [];
+    if (pairs.length === 0) return published;
+    const latency = median(pairs.map(([from, to]) => curveOf(to).alphaSeconds / curveOf(from).alphaSeconds));
+    const fitted = median(pairs.map(([from, to]) => curveOf(to).betaSecondsPerByte / curveOf(from).betaSecondsPerByte));
+    return [one('wire', latency, wire), one('fitted', latency, fitted), ...published];
+  });
 }
 
-function publishedLatency(op: MeasuredOp, ranks: number): number {
-  const { latencyOfTwo, latencyPerDoubling } = publishedRatios[op];
-  return latencyOfTwo * latencyPerDoubling ** Math.log2(ranks / 2);
+/** What latency and the rest are multiplied by, where no machine of the calibration shows it. */
+function publishedParts(source: SeriesKey, target: SeriesKey): [latency: number, bandwidth: number] {
+  const wire = wireFactor(target) / wireFactor(source);
+  const [from, to] = [publishedRatios[source.op], publishedRatios[target.op]];
+  // Between collectives of pieces, equal bus bandwidth: from machine to machine and library to library their latencies relate by 0.66 to 2.5.
+  if (source.op !== 'all_reduce' && target.op !== 'all_reduce') return [1, wire];
+  const latencyOf = (ratios: OpRatios): number =>
+    ratios.latencyOfTwo * ratios.latencyPerDoubling ** Math.log2(target.ranks / 2);
+  return [latencyOf(to) / latencyOf(from), (wire * to.perWireByte) / from.perWireByte];
 }
 
 /** Where both collectives were measured on one machine: over as many ranks if any, else over other rank counts. */
