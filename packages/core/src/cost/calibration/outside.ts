@@ -90,8 +90,9 @@ export function errorOutside(knots: readonly Knot[], bytes: number, options: Out
 function cutOffError(knots: readonly Knot[], octaves: number, options: OutsideOptions): number {
   const { side, leastSecondsPerByte, atTheEnd } = options;
   const end = side === 'below' ? knots[0] : knots.at(-1);
+  if (end === undefined) return Number.NaN;
   let [reached, worst] = [0, atTheEnd];
-  for (let cut = 1; end !== undefined && cut <= knots.length / 2 && knots.length - cut >= 2; cut++) {
+  for (let cut = 1; cut <= knots.length / 2 && knots.length - cut >= 2; cut++) {
     const kept = side === 'below' ? knots.slice(cut) : knots.slice(0, -cut);
     const near = side === 'below' ? kept[0] : kept.at(-1);
     if (near === undefined) break;
