@@ -1,20 +1,17 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-const source = (path: string) => fileURLToPath(new URL(`./packages/${path}`, import.meta.url));
+const packages = fileURLToPath(new URL('./packages', import.meta.url));
 
 export default defineConfig({
   resolve: {
-    alias: {
-      '@monta/core': source('core/src/index.ts'),
-      '@monta/runtime': source('runtime/src/index.ts'),
-      '@monta/views': source('views/src/index.ts'),
+    // Tests run the sources: of packages and of the parts that packages export.
+    alias: [
+      { find: /^@monta\/(\w+)$/, replacement: `${packages}/$1/src/index.ts` },
+      { find: /^@monta\/(\w+)\/(.+)$/, replacement: `${packages}/$1/src/$2/index.ts` },
       // How the folders `testing` name the package they belong to; built files find its `dist` by `imports` of its package.json.
-      '#core': source('core/src'),
-      '#runtime': source('runtime/src'),
-      '#views': source('views/src'),
-      '#cli': source('cli/src'),
-    },
+      { find: /^#(core|views|runtime|cli)\//, replacement: `${packages}/$1/src/` },
+    ],
   },
   test: {
     include: ['packages/*/src/**/*.test.ts', 'packages/*/testing/**/*.test.ts'],

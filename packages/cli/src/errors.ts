@@ -2,6 +2,7 @@
  * How failures reach the person: one clear message and an exit code. 2: what was given is wrong (input, files, a full disk);
  * 1: a run failed; 130: interrupted from the keyboard. Stack traces only with MONTA_DEBUG=1.
  */
+import { fileProblem } from '@monta/runtime/files';
 import { InputError } from '@monta/core';
 import type { Style } from './output/style.js';
 
@@ -15,22 +16,20 @@ export class Interrupted extends Error {
   }
 }
 
-const fileAdvice: Readonly<Record<string, readonly [problem: string, advice: string]>> = {
-  ENOENT: ['there is no such file or folder', 'check the path; relative paths start at the current folder'],
-  EACCES: ['permission denied', 'check the rights of the file and of the folders above it'],
-  EPERM: ['operation not permitted', 'check the rights of the file and of the folders above it'],
-  EROFS: ['the file system is read-only', 'choose a folder on another disk with --output'],
-  EISDIR: ['is a folder, a file was expected', 'name a file inside it'],
-  ENOTDIR: ['a part of the path is a file, not a folder', 'check the path'],
-  EEXIST: ['exists already', 'choose another name, or remove it first'],
-  ENOSPC: ['the disk is full', 'free some space or choose another disk with --output; earlier runs are untouched'],
-  EDQUOT: [
-    'the disk quota is used up',
-    'free some space or choose another disk with --output; earlier runs are untouched',
-  ],
-  EFBIG: ['the file would grow too large for this file system', 'choose another disk with --output'],
-  EMFILE: ['too many open files', 'raise the limit (ulimit -n)'],
-  EIO: ['the disk reported an error', 'check the disk'],
+/** What to do about the problems that `fileProblem` words. */
+const fileAdvice: Readonly<Record<string, string>> = {
+  ENOENT: 'check the path; relative paths start at the current folder',
+  EACCES: 'check the rights of the file and of the folders above it',
+  EPERM: 'check the rights of the file and of the folders above it',
+  EROFS: 'choose a folder on another disk with --output',
+  EISDIR: 'name a file inside it',
+  ENOTDIR: 'check the path',
+  EEXIST: 'choose another name, or remove it first',
+  ENOSPC: 'free some space or choose another disk with --output; earlier runs are untouched',
+  EDQUOT: 'free some space or choose another disk with --output; earlier runs are untouched',
+  EFBIG: 'choose another disk with --output',
+  EMFILE: 'raise the limit (ulimit -n)',
+  EIO: 'check the disk',
 };
 
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
@@ -43,8 +42,7 @@ function isSystemError(error: unknown): error is NodeJS.ErrnoException {
  */
 export function fileError(error: unknown, path: string): unknown {
   if (!isSystemError(error)) return error;
-  const [problem, hint] = fileAdvice[error.code ?? ''] ?? [error.message, undefined];
-  return new InputError(problem, { file: path, hint });
+  return new InputError(fileProblem(error.code) ?? error.message, { file: path, hint: fileAdvice[error.code ?? ''] });
 }
 
 /** What to print on standard error and the exit code to end with. */

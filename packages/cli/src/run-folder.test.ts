@@ -1,9 +1,10 @@
+import { realDisk, type Disk } from '@monta/runtime/files';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { InputError } from '@monta/core';
-import { nodeFileSystem, writeFileAtomically, type FileSystem } from './files.js';
+import { writeFile } from './files.js';
 import { RunFolder, runLetters } from './run-folder.js';
 
 let root: string;
@@ -14,17 +15,15 @@ beforeEach(() => {
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 /** A disk that takes `space` bytes and is full then, writing what still fits, as a real one does. */
-function smallDisk(space: number): FileSystem {
+function smallDisk(space: number): Disk {
   let left = space;
   return {
-    ...nodeFileSystem,
-    write(file, data) {
-      const fits = data.subarray(0, left);
-      nodeFileSystem.write(file, fits);
-      left -= fits.length;
-      if (fits.length < data.length) {
-        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' });
-      }
+    ...realDisk,
+    write(descriptor, bytes, offset, length, position) {
+      const fits = Math.min(length, left);
+      left -= fits;
+      if (fits > 0) return realDisk.write(descriptor, bytes, offset, fits, position);
+      throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' });
     },
   };
 }
@@ -93,12 +92,12 @@ describe('RunFolder', () => {
   });
 });
 
-describe('writeFileAtomically', () => {
+describe('writeFile', () => {
   it('leaves the old file and nothing else when the rename fails', () => {
     const path = join(root, 'target');
     mkdirSync(path);
     writeFileSync(join(path, 'inside'), 'x');
-    expect(() => writeFileAtomically(path, 'text')).toThrow(InputError);
+    expect(() => writeFile(path, 'text')).toThrow(InputError);
     expect(readdirSync(root)).toEqual(['target']);
     expect(existsSync(join(path, 'inside'))).toBe(true);
   });

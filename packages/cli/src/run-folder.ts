@@ -2,11 +2,12 @@
  * The folder of one run, `runs/2026-11-24-a`: configuration, plan, metrics, traces, checkpoint and report. A run never writes
  * into the folder of another, whatever happens.
  */
-import { mkdirSync } from 'node:fs';
+import { realDisk, writeAll, type Disk, type FileContent } from '@monta/runtime/files';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { InputError } from '@monta/core';
 import { fileError } from './errors.js';
-import { makeFolders, nodeFileSystem, writeFileAtomically, type FileContent, type FileSystem } from './files.js';
+import { makeFolders, writeFile } from './files.js';
 
 /** `a` to `z`, then `aa` to `zz`, …: the letters that tell the runs of one day apart, `index` from 0. */
 export function runLetters(index: number): string {
@@ -33,10 +34,10 @@ export class LineFile {
 
   constructor(
     readonly path: string,
-    private readonly fs: FileSystem = nodeFileSystem,
+    private readonly disk: Disk = realDisk,
   ) {
     try {
-      this.file = fs.open(path, 'a');
+      this.file = openSync(path, 'a');
     } catch (error) {
       throw fileError(error, path);
     }
@@ -45,7 +46,7 @@ export class LineFile {
   /** Adds one record as a line of JSON. */
   append(record: unknown): void {
     try {
-      this.fs.write(this.file, Buffer.from(`${JSON.stringify(record)}\n`, 'utf8'));
+      writeAll(this.file, Buffer.from(`${JSON.stringify(record)}\n`, 'utf8'), this.disk);
     } catch (error) {
       throw fileError(error, this.path);
     }
@@ -54,8 +55,8 @@ export class LineFile {
   /** Flushes to the disk and closes. */
   close(): void {
     try {
-      this.fs.sync(this.file);
-      this.fs.close(this.file);
+      this.disk.sync(this.file);
+      closeSync(this.file);
     } catch (error) {
       throw fileError(error, this.path);
     }
@@ -68,14 +69,14 @@ export class RunFolder {
     readonly path: string,
     /** Its own name, as `2026-11-24-a`. */
     readonly name: string,
-    private readonly fs: FileSystem,
+    private readonly disk: Disk,
   ) {}
 
   /**
    * Makes a new folder below `parent` (made too when it is missing), named after the date and the first free letters. Making
    * the folder is what claims the name, so two runs that start at once get two folders.
    */
-  static create(parent: string, date: Date, fs: FileSystem = nodeFileSystem): RunFolder {
+  static create(parent: string, date: Date, disk: Disk = realDisk): RunFolder {
     try {
       makeFolders(resolve(parent));
     } catch (error) {
@@ -86,7 +87,7 @@ export class RunFolder {
       const path = join(parent, name);
       try {
         mkdirSync(path);
-        return new RunFolder(path, name, fs);
+        return new RunFolder(path, name, disk);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(error, path);
       }
@@ -120,7 +121,7 @@ export class RunFolder {
     const path = this.file(name);
     const folder = dirname(path);
     if (folder !== this.path) this.folder(relative(this.path, folder));
-    writeFileAtomically(path, content, this.fs);
+    writeFile(path, content, this.disk);
     return path;
   }
 
@@ -131,6 +132,6 @@ export class RunFolder {
 
   /** Opens a file of JSON lines, as `metrics.jsonl`. */
   lines(name: string): LineFile {
-    return new LineFile(this.file(name), this.fs);
+    return new LineFile(this.file(name), this.disk);
   }
 }

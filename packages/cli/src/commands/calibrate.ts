@@ -18,7 +18,7 @@ import {
 import { fitPlots } from '@monta/views';
 import { readMeasurementFiles } from '../calibrate/read-measurements.js';
 import type { MontaContext } from '../context.js';
-import { writeFileAtomically } from '../files.js';
+import { writeFile } from '../files.js';
 import { loadCluster, readCalibrationFile } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
@@ -107,7 +107,7 @@ export function writePlots(path: string, fits: readonly SeriesFit[]): string[] {
   const plots = fitPlots(fits);
   return plots.map(({ slug, svg }) => {
     const target = plots.length === 1 ? path : `${path.replace(/\.svg$/iu, '')}-${slug}.svg`;
-    writeFileAtomically(target, svg);
+    writeFile(target, svg);
     return target;
   });
 }
@@ -160,7 +160,7 @@ export function finish(
   const earlier: Calibration[] = (flags.merge ?? []).map(readCalibrationFile);
   const calibration = mergeCalibrations([...earlier, fit.calibration]);
   const plots = flags.plot === undefined ? [] : writePlots(flags.plot, fit.fits);
-  writeFileAtomically(flags.output, writeCalibration(calibration));
+  writeFile(flags.output, writeCalibration(calibration));
   if (flags.json) {
     console.json({
       output: flags.output,

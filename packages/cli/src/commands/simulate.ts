@@ -32,7 +32,7 @@ import {
 } from '@monta/core';
 import { timelineSvg } from '@monta/views';
 import type { MontaContext } from '../context.js';
-import { writeFileAtomically } from '../files.js';
+import { writeFile } from '../files.js';
 import { loadCalibration, loadCluster, loadModel } from '../inputs.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
@@ -182,10 +182,10 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<strin
 export function runSimulate({ console }: MontaContext, flags: SimulateFlags): void {
   const result = simulateTimeline(flags);
   const { trace } = result.simulation;
-  if (flags.perfetto !== undefined) writeFileAtomically(flags.perfetto, perfettoPieces([trace]));
+  if (flags.perfetto !== undefined) writeFile(flags.perfetto, perfettoPieces([trace]));
   if (flags.svg !== undefined) {
     const title = `${result.step.model.name}, ${formatDispatch(result.step.strategy)}`;
-    writeFileAtomically(flags.svg, timelineSvg([{ title, trace }], { ranks: [flags.rank] }));
+    writeFile(flags.svg, timelineSvg([{ title, trace }], { ranks: [flags.rank] }));
   }
   if (flags.json) {
     console.json(describe(flags, result));

@@ -5,4 +5,5 @@ export * from './format.js';
 export * from './random.js';
 export * from './paired-ratio.js';
 export * from './quantiles.js';
+export * from './record.js';
 export * from './document.js';

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError } from '@monta/core';
-import type { Disk } from './disk.js';
+import type { Disk } from '../files/disk.js';
 import { manifestName } from './manifest.js';
 import { removeFolder } from './saved-folder.js';
 import { stepFolderName, stepOfFolder } from './training-state.js';

@@ -1,5 +1,5 @@
 export * from './safetensors.js';
-export { SaveError } from './disk.js';
+export { SaveError } from './save-error.js';
 export { type WeightType, torchNames, huggingFaceConfig, asHuggingFace } from './hugging-face-config.js';
 export * from './hugging-face-folder.js';
 export * from './hugging-face-writer.js';

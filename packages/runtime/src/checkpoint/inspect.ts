@@ -3,7 +3,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { countParameters, InputError, type Layout, type MoeModel } from '@monta/core';
 import { listSteps } from './checkpoints.js';
-import { noFolder } from './disk.js';
+import { noFolder } from './no-folder.js';
 import { openCheckpoint } from './convert.js';
 import { TrainingStateFolder } from './training-state-reader.js';
 import { looksLikeState } from './training-state-writer.js';

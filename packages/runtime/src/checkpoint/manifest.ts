@@ -1,8 +1,9 @@
 /** `manifest.json`: which files a training state consists of, their sizes and digests. It is written last; without it nothing counts. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { InputError } from '@monta/core';
-import { hashFile, hashText, writeFileDurably, type Disk } from './disk.js';
+import { InputError, isRecord } from '@monta/core';
+import { hashFile, hashText } from './digest.js';
+import { writeFileDurably, type Disk } from '../files/disk.js';
 
 export const manifestName = 'manifest.json';
 
@@ -25,8 +26,6 @@ export function writeManifest(folder: string, files: Manifest, disk?: Disk): voi
   const text = `${JSON.stringify({ sha256: hashText(body), files: JSON.parse(body) as unknown }, null, 2)}\n`;
   writeFileDurably(join(folder, manifestName), text, disk);
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 
 const takeAnother = 'take an earlier checkpoint, or another copy of this one';
 

@@ -1,18 +1,15 @@
 /** A Hugging Face model folder's weights: `model.safetensors`, or shards named by `model.safetensors.index.json`. */
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { InputError } from '@monta/core';
+import { InputError, isRecord } from '@monta/core';
 import type { TensorInfo } from './safetensors-header.js';
 import { SafetensorsFile } from './safetensors-reader.js';
-import { realDisk, writeFileDurably, type Disk } from './disk.js';
+import { realDisk, writeFileDurably, type Disk } from '../files/disk.js';
 import { SafetensorsWriter, tensorBytes } from './safetensors-writer.js';
 import type { TensorDeclaration } from './safetensors-writer.js';
 
 const singleName = 'model.safetensors';
 const indexName = 'model.safetensors.index.json';
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const digits = (value: number): string => String(value).padStart(5, '0');
 

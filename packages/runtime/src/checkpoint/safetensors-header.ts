@@ -2,7 +2,7 @@
  * The header of a safetensors file (https://huggingface.co/docs/safetensors): 8 bytes of little-endian length, that many bytes of JSON, then
  * the data. Strict: everything that the format demands is checked, and complaints name the file and the tensor.
  */
-import { InputError } from '@monta/core';
+import { InputError, isRecord } from '@monta/core';
 import { isSafetensorsType, safetensorsBytes } from './safetensors-types.js';
 import type { SafetensorsType } from './safetensors-types.js';
 
@@ -23,9 +23,6 @@ export interface SafetensorsHeader {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Readonly<Record<string, string>>;
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isCount = (value: unknown): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;

@@ -1,7 +1,7 @@
 /** Reads one safetensors file tensor by tensor; never holds more than the header and what was asked for. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { InputError } from '@monta/core';
-import { describeCause } from './disk.js';
+import { describeCause } from '../files/errno.js';
 import { maxHeaderBytes, parseHeader } from './safetensors-header.js';
 import type { SafetensorsHeader, TensorInfo } from './safetensors-header.js';
 import { decodeToFloat32, decodeToInt32, safetensorsBytes } from './safetensors-types.js';

@@ -1,6 +1,6 @@
 /** Writes one safetensors file tensor by tensor; tensors are declared first and then written in any order and in any pieces. */
 import { closeSync, openSync } from 'node:fs';
-import { realDisk, type Disk } from './disk.js';
+import { realDisk, type Disk } from '../files/disk.js';
 import { encode, safetensorsBytes } from './safetensors-types.js';
 import type { SafetensorsType } from './safetensors-types.js';
 

@@ -1,7 +1,7 @@
 /** A folder that appears at once or not at all: filled aside, flushed, then renamed. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { realDisk, syncFolder, type Disk } from './disk.js';
+import { realDisk, syncFolder, type Disk } from '../files/disk.js';
 
 /** Folders under construction; what is left of a killed run. */
 const asidePrefix = '.tmp-';

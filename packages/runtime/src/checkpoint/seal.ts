@@ -4,7 +4,8 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { InputError } from '@monta/core';
-import { hashFile, realDisk, type Disk } from './disk.js';
+import { hashFile } from './digest.js';
+import { realDisk, type Disk } from '../files/disk.js';
 import { maxHeaderBytes } from './safetensors-header.js';
 
 const key = 'monta_sha256';

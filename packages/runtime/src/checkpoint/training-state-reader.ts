@@ -1,7 +1,7 @@
 /** Reads a training state under any layout: puts blocks of parameters together from the shards of the ranks that wrote it. */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError, worldSize, type MoeModel, type Parameter } from '@monta/core';
+import { InputError, isRecord, type MoeModel, type Parameter, worldSize } from '@monta/core';
 import type { OpenOptions } from './hugging-face-folder.js';
 import { checkManifest, type Manifest } from './manifest.js';
 import { SafetensorsFile } from './safetensors-reader.js';
@@ -27,9 +27,6 @@ interface Piece {
   readonly file: SafetensorsFile;
   readonly block: Block;
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isRange = (value: unknown): value is [number, number] =>
   Array.isArray(value) && value.length === 2 && value.every((end) => Number.isSafeInteger(end) && Number(end) >= 0);

@@ -6,11 +6,12 @@ import {
   completeModel,
   holdsParameter,
   InputError,
-  worldSize,
+  isRecord,
   type Layout,
   type ModelShape,
   type MoeModel,
   type Parameter,
+  worldSize,
 } from '@monta/core';
 import { parseJobRecord, type JobRecord } from './job-record.js';
 import { modelParameters, shardBlock, stateKinds, type Block, type StateKind } from './tensor-source.js';
@@ -103,9 +104,6 @@ export function sliceMetadata(shards: readonly OwnedShard[]): Record<string, str
 /** Infinity is no JSON number. */
 export const stateText = (state: TrainingState): string =>
   `${JSON.stringify(state, (_key, value: unknown) => (value === Infinity ? 'Infinity' : value), 2)}\n`;
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
