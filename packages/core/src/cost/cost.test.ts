@@ -167,9 +167,12 @@ describe('kernels', () => {
     const model = costModel(device, {
       inputs: { gemmEfficiency: 0.5, attentionEfficiency: 0.25, memoryEfficiency: 0.8, kernelOverheadSeconds: 1e-6 },
     });
-    expect(kernelSeconds(model, 'k', 'gemm', 156e9, 1)).toMatchObject({ known: true, basis: 'datasheet' });
+    expect(kernelSeconds(model, { name: 'k', kind: 'gemm', flops: 156e9, bytes: 1 })).toMatchObject({
+      known: true,
+      basis: 'datasheet',
+    });
     const seconds = (kind: 'gemm' | 'attention' | 'memory', flops: number, bytes: number): number => {
-      const price = kernelSeconds(model, 'k', kind, flops, bytes);
+      const price = kernelSeconds(model, { name: 'k', kind, flops, bytes });
       return price.known ? price.seconds : NaN;
     };
     expect(seconds('gemm', 156e9, 1)).toBeCloseTo(1e-3 + 1e-6, 12);
@@ -180,17 +183,22 @@ describe('kernels', () => {
 
   it('use measured rates when there are any', () => {
     const kernels = new Map([['experts', { flopsPerSecond: 1e12, bytesPerSecond: 1e9, overheadSeconds: 1e-3 }]]);
-    const price = kernelSeconds(costModel(device, { kernels }), 'experts', 'gemm', 2e12, 1e9);
+    const price = kernelSeconds(costModel(device, { kernels }), {
+      name: 'experts',
+      kind: 'gemm',
+      flops: 2e12,
+      bytes: 1e9,
+    });
     expect(price).toMatchObject({ seconds: 2.001, basis: 'fitted' });
   });
 
   it('are unknown rather than invented', () => {
     const model = costModel(device, { inputs: { computeType: 'fp8' } });
-    expect(kernelSeconds(model, 'k', 'gemm', 1, 1)).toMatchObject({
+    expect(kernelSeconds(model, { name: 'k', kind: 'gemm', flops: 1, bytes: 1 })).toMatchObject({
       known: false,
       missing: [expect.stringMatching(/peak fp8 FLOP\/s of A800/u)],
     });
-    expect(kernelSeconds(model, 'k', 'memory', 0, 1)).toMatchObject({ known: true });
+    expect(kernelSeconds(model, { name: 'k', kind: 'memory', flops: 0, bytes: 1 })).toMatchObject({ known: true });
   });
 });
 
@@ -199,7 +207,11 @@ describe('inputs', () => {
     const shown = describeCostModel(
       costModel(device, { inputs: { hostOverheadSeconds: 1e-6 }, inputSource: 'run.yaml' }),
     );
-    expect(shown.map((each) => each.name).sort()).toEqual(Object.keys(costModel(device).inputs).sort());
+    const byShape = ['gemmEfficiency', 'attentionEfficiency', 'memoryEfficiency'];
+    expect(shown.map((each) => each.name).sort()).toEqual(
+      [...Object.keys(costModel(device).inputs), ...byShape].sort(),
+    );
+    expect(shown.find((each) => each.name === 'gemmEfficiency')).toMatchObject({ value: 'by shape' });
     expect(shown.find((each) => each.name === 'hostOverheadSeconds')).toMatchObject({
       value: '0.000001',
       source: 'run.yaml',

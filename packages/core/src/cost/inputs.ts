@@ -3,14 +3,18 @@
  * from; `describeInputs` lists them for the person.
  */
 import type { Algorithm } from '../traffic/flows.js';
+import { nccl } from './libraries.js';
 
 export interface CostInputs {
   /** Data type whose peak the matrix kernels run at. */
   readonly computeType: 'bf16' | 'f32' | 'fp8';
-  /** Shares of the datasheet's peak that kernels without measurements reach. */
-  readonly gemmEfficiency: number;
-  readonly attentionEfficiency: number;
-  readonly memoryEfficiency: number;
+  /**
+   * Shares of the datasheet's peak that kernels of a kind reach, instead of times by their shape. Left out on GPUs: times are fitted to
+   * measured kernels then, see `kernels/`.
+   */
+  readonly gemmEfficiency?: number;
+  readonly attentionEfficiency?: number;
+  readonly memoryEfficiency?: number;
   /** From one kernel's end to the next one's start on a busy lane, seconds. */
   readonly kernelOverheadSeconds: number;
   /** What the host spends on issuing one operation, seconds. */
@@ -33,16 +37,20 @@ interface InputDescription {
 
 export const defaultCostInputs: CostInputs = {
   computeType: 'bf16',
-  gemmEfficiency: 0.488,
-  attentionEfficiency: 0.7,
-  memoryEfficiency: 0.8,
   kernelOverheadSeconds: 2e-6,
   hostOverheadSeconds: 5e-6,
   hostRunsKernels: false,
   collectiveOverheadSeconds: 5e-6,
   algorithm: 'nccl',
-  multiprocessorsPerCollective: 20,
+  multiprocessorsPerCollective: nccl.multiprocessors,
 };
+
+/** Shares of a CPU rank's peak, whose kernels nobody has fitted. */
+export const processorEfficiencies = {
+  gemmEfficiency: 0.488,
+  attentionEfficiency: 0.7,
+  memoryEfficiency: 0.8,
+} satisfies Partial<CostInputs>;
 
 /**
  * Of ranks that are threads or processes of a machine: kernels take what they were timed to take, overheads included, on cores instead of
@@ -57,23 +65,13 @@ export const hostInputs = (collectiveOverheadSeconds: number) =>
     collectiveOverheadSeconds,
   }) satisfies Partial<CostInputs>;
 
-const descriptions: { readonly [K in keyof CostInputs]: InputDescription } = {
+const fittedSource = 'times of kernels on an H200 by kind and shape, carried to other GPUs by datasheet ratios';
+
+const descriptions: { readonly [K in keyof CostInputs]-?: InputDescription } = {
   computeType: { unit: '', meaning: 'data type of the matrix kernels', source: 'usual training precision' },
-  gemmEfficiency: {
-    unit: 'of peak',
-    meaning: 'matrix products without measurements',
-    source: 'fallback of SimuMax on B200',
-  },
-  attentionEfficiency: {
-    unit: 'of peak',
-    meaning: 'attention without measurements',
-    source: 'fallback of SimuMax on B200 (0.706 forward, 0.694 backward)',
-  },
-  memoryEfficiency: {
-    unit: 'of peak',
-    meaning: 'memory-bound kernels without measurements',
-    source: 'assumption: streaming kernels reach about 0.8 of the datasheet bandwidth',
-  },
+  gemmEfficiency: { unit: 'of peak', meaning: 'matrix products', source: fittedSource },
+  attentionEfficiency: { unit: 'of peak', meaning: 'attention', source: fittedSource },
+  memoryEfficiency: { unit: 'of peak', meaning: 'memory-bound kernels', source: fittedSource },
   kernelOverheadSeconds: { unit: 's', meaning: 'gap between kernels on a lane', source: 'assumption' },
   hostOverheadSeconds: { unit: 's', meaning: 'host time to issue an operation', source: 'assumption' },
   hostRunsKernels: { unit: '', meaning: 'the issuing thread runs kernels too', source: 'false on GPUs' },
@@ -86,7 +84,7 @@ const descriptions: { readonly [K in keyof CostInputs]: InputDescription } = {
   multiprocessorsPerCollective: {
     unit: 'multiprocessors',
     meaning: 'held by each running collective',
-    source: 'default of DeepEP (20 of 132 on H100)',
+    source: nccl.source,
   },
 };
 
@@ -107,7 +105,7 @@ export function describeInputs(
 ): ShownInput[] {
   return (Object.keys(descriptions) as (keyof CostInputs)[]).map((name) => ({
     name,
-    value: String(inputs[name]),
+    value: inputs[name] === undefined ? 'by shape' : String(inputs[name]),
     unit: descriptions[name].unit,
     meaning: descriptions[name].meaning,
     source: given[name] ?? descriptions[name].source,

@@ -2,9 +2,11 @@
 import type { Device } from '../cluster/cluster.js';
 import type { CollectiveName, Work } from '../schedule/schedule.js';
 import { InputError } from '../units/index.js';
-import { knownEstimate, unknownEstimate } from './estimate.js';
+import { knownEstimate, unknownEstimate, weakestBasis } from './estimate.js';
 import type { Basis, Estimate } from './estimate.js';
-import { defaultCostInputs, describeInputs } from './inputs.js';
+import { defaultCostInputs, describeInputs, processorEfficiencies } from './inputs.js';
+import type { KernelShape } from './kernels/features.js';
+import { fittedDetail, shapedSeconds, unshapedSeconds } from './kernels/price.js';
 import type { CostInputs, ShownInput } from './inputs.js';
 
 /** What was measured of one kernel: it takes overhead + max(flops / flopsPerSecond, bytes / bytesPerSecond). */
@@ -55,12 +57,13 @@ export interface CostModelOptions {
 export function costModel(device: Device, options: CostModelOptions = {}): CostModel {
   const fromDevice: Partial<CostInputs> =
     device.multiprocessors === undefined
-      ? { multiprocessorsPerCollective: 0, hostRunsKernels: true, algorithm: 'direct' }
+      ? { ...processorEfficiencies, multiprocessorsPerCollective: 0, hostRunsKernels: true, algorithm: 'direct' }
       : {};
   const inputs: CostInputs = { ...defaultCostInputs, ...fromDevice, ...options.inputs };
   for (const name of ['gemmEfficiency', 'attentionEfficiency', 'memoryEfficiency'] as const) {
-    if (!(inputs[name] > 0 && inputs[name] <= 1)) {
-      throw new InputError(`${name} is ${inputs[name]}`, {
+    const share = inputs[name];
+    if (share !== undefined && !(share > 0 && share <= 1)) {
+      throw new InputError(`${name} is ${share}`, {
         expected: 'a share of the peak, more than 0 and at most 1',
       });
     }
@@ -95,18 +98,23 @@ export function describeCostModel(model: CostModel): ShownInput[] {
   return describeInputs(model.inputs, model.given);
 }
 
+/** A kernel as prices see it. */
+export interface PricedKernel {
+  readonly name: string;
+  readonly kind: Work['kind'];
+  readonly flops: number;
+  readonly bytes: number;
+  /** What it does one after the other, where the schedule says; FLOPs and bytes decide otherwise. */
+  readonly shapes?: readonly KernelShape[];
+}
+
 /**
- * Time of a kernel that runs alone: from its measured rates if there are any, else the roofline of the device:
- * overhead + max(flops / (peak x efficiency), bytes / (memory bandwidth x efficiency)) (Williams et al., CACM 52(4), 2009).
- * Unknown when the datasheet lacks the peak that is needed.
+ * Time of a kernel that runs alone: from its measured rates if there are any; else, where its kind has an efficiency among the inputs, the
+ * roofline of the device, overhead + max(flops / (peak x efficiency), bytes / (memory bandwidth x efficiency)) (Williams et al., CACM 52(4),
+ * 2009); else from kernels timed on a GPU, by shape. Unknown when the datasheet lacks the peak that is needed.
  */
-export function kernelSeconds(
-  model: CostModel,
-  name: string,
-  kind: Work['kind'],
-  flops: number,
-  bytes: number,
-): Estimate {
+export function kernelSeconds(model: CostModel, kernel: PricedKernel): Estimate {
+  const { name, kind, flops, bytes, shapes } = kernel;
   const rate = model.kernels?.get(name);
   if (rate) {
     const seconds = rate.overheadSeconds + Math.max(part(flops, rate.flopsPerSecond), part(bytes, rate.bytesPerSecond));
@@ -114,14 +122,27 @@ export function kernelSeconds(
     return unknownEstimate(`rates of kernel ${name} above zero`);
   }
   const { device, inputs } = model;
-  const efficiency = kind === 'attention' ? inputs.attentionEfficiency : inputs.gemmEfficiency;
-  const peak = device.flopsPerSecond[inputs.computeType];
-  if (flops > 0 && !(peak !== undefined && peak > 0)) {
-    return unknownEstimate(`peak ${inputs.computeType} FLOP/s of ${device.name}, or rates of kernel ${name}`);
+  const { gemmEfficiency, attentionEfficiency, memoryEfficiency, computeType, kernelOverheadSeconds } = inputs;
+  const efficiency = { gemm: gemmEfficiency, attention: attentionEfficiency, memory: memoryEfficiency }[kind];
+  if (efficiency === undefined) {
+    const parts = shapes
+      ? shapes.map((shape) => shapedSeconds(device, computeType, shape))
+      : [unshapedSeconds(device, computeType, kernel)];
+    let seconds = kernelOverheadSeconds;
+    for (const one of parts) {
+      if (!one.known) return one;
+      seconds += one.seconds;
+    }
+    const bases = parts.map((one) => (one.known ? one.basis : 'datasheet'));
+    return knownEstimate(seconds, weakestBasis(bases), fittedDetail(device, computeType));
   }
-  const seconds =
-    inputs.kernelOverheadSeconds +
-    Math.max(part(flops, (peak ?? 0) * efficiency), part(bytes, device.memoryBytesPerSecond * inputs.memoryEfficiency));
+  const peak = device.flopsPerSecond[computeType];
+  if (flops > 0 && !(peak !== undefined && peak > 0)) {
+    return unknownEstimate(`peak ${computeType} FLOP/s of ${device.name}, or rates of kernel ${name}`);
+  }
+  const matrix = (peak ?? 0) * (kind === 'memory' ? (gemmEfficiency ?? 1) : efficiency);
+  const memory = device.memoryBytesPerSecond * (memoryEfficiency ?? 1);
+  const seconds = kernelOverheadSeconds + Math.max(part(flops, matrix), part(bytes, memory));
   if (!Number.isFinite(seconds)) return unknownEstimate(`memory bandwidth of ${device.name}`);
   return knownEstimate(seconds, 'datasheet', `roofline of ${device.name} x efficiency`);
 }

@@ -76,7 +76,12 @@ export class Engine {
     const { device, inputs } = job.model;
     const taxed = device.multiprocessors !== undefined && inputs.multiprocessorsPerCollective > 0;
     const total = taxed ? (device.multiprocessors ?? Infinity) : Infinity;
-    this.#processors = new Processors(job.programOf.length, total, job.hostCores);
+    this.#processors = new Processors({
+      ranks: job.programOf.length,
+      multiprocessors: total,
+      shared: device.multiprocessors !== undefined && job.hostCores === undefined,
+      cores: job.hostCores,
+    });
     this.#network = new FluidNetwork([...ports, ...this.#moverCapacities()]);
     this.#ranks = job.programOf.map((which) => rankState(job.programs[which]));
   }

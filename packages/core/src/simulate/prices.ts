@@ -37,7 +37,7 @@ export class Prices {
   kernel(rank: number, flat: FlatOperation, { name, work }: KernelBody): { bytes: number; seconds: number } {
     const rows = rowsOf(work.rows, this.#binding(rank), rank, this.#node(rank, flat), work.chunk, work.of);
     const bytes = rows * work.bytesPerRow + work.fixedBytes;
-    const price = kernelSeconds(this.#job.model, name, work.kind, rows * work.flopsPerRow, bytes);
+    const price = kernelSeconds(this.#job.model, { name, kind: work.kind, flops: rows * work.flopsPerRow, bytes });
     if (!price.known) throw new RangeError(`kernel ${name} has no price: ${price.missing.join(', ')}`);
     this.bases.add(price.basis);
     return { bytes, seconds: price.seconds };

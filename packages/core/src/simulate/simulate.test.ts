@@ -263,6 +263,13 @@ describe('lanes and hosts', () => {
     expect(span(result, 0, 't/k').end).toBeCloseTo(22, 9);
   });
 
+  it('of one GPU share it, since each fills its multiprocessors or its memory bandwidth', () => {
+    const operations = [kernel('gemm', 20), { ...kernel('copy', 6), lane: 'copy' as const }];
+    const together = run(testCluster(1, 1, { multiprocessors: 100 }), programOf([template('t', [], operations)]));
+    expect(span(together, 0, 't/copy').end).toBeCloseTo(12, 9);
+    expect(span(together, 0, 't/gemm').end).toBeCloseTo(26, 9);
+  });
+
   it('share the cores of a host, also with the movers of bytes', () => {
     const kernels = programOf([template('t', [], [kernel('k', 6)])]);
     const cluster = testCluster(1, 4, { intra: 3 });

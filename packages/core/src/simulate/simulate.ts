@@ -148,7 +148,12 @@ function unpriced(programs: readonly Program[], model: CostModel): string[] {
       for (const { body } of program.templates[template]?.operations ?? []) {
         if (body.kind !== 'kernel') continue;
         const { kind, flopsPerRow, bytesPerRow, fixedBytes } = body.work;
-        const price = kernelSeconds(model, body.name, kind, flopsPerRow, bytesPerRow + fixedBytes);
+        const price = kernelSeconds(model, {
+          name: body.name,
+          kind,
+          flops: flopsPerRow,
+          bytes: bytesPerRow + fixedBytes,
+        });
         if (!price.known) for (const what of price.missing) missing.add(what);
       }
     }

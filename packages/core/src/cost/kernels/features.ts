@@ -1,0 +1,118 @@
+/**
+ * What decides a kernel's time: amounts of work by kind and shape. A kernel's seconds are a sum of coefficients times these amounts, so that
+ * coefficients can be fitted, and carried to another device by the ratio of the resource that each amount occupies.
+ */
+
+/** One matrix product of `rows` x `depth` by `depth` x `columns`. */
+export interface GemmShape {
+  readonly kind: 'gemm';
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+}
+
+/** A product for each of `groups` experts in one call; `rows` are those of all of them. */
+export interface GroupedShape extends Omit<GemmShape, 'kind'> {
+  readonly kind: 'grouped';
+  readonly groups: number;
+}
+
+/** Causal attention over whole sequences; heads of one rank. */
+export interface AttentionShape {
+  readonly kind: 'attention' | 'attentionBackward';
+  readonly batch: number;
+  readonly heads: number;
+  readonly sequence: number;
+  /** Head size of queries and keys, and of values. */
+  readonly keyDim: number;
+  readonly valueDim: number;
+}
+
+/**
+ * Kernels bound by memory: copy one tensor; add two into one; rows gathered by index; norm and gated activation fused; softmax with top-k;
+ * cross-entropy; AdamW.
+ */
+export const memoryKinds = ['copy', 'add', 'gather', 'norm', 'activation', 'loss', 'update'] as const;
+export type MemoryKind = (typeof memoryKinds)[number];
+
+export interface MemoryShape {
+  readonly kind: MemoryKind;
+  /** Read and written. */
+  readonly bytes: number;
+}
+
+export type KernelShape = GemmShape | GroupedShape | AttentionShape | MemoryShape;
+export type KernelKind = KernelShape['kind'];
+
+/** What an amount occupies, hence how its coefficient is carried to another device. */
+export type KernelResource = 'call' | 'compute' | 'memory' | 'multiprocessor';
+
+export interface Amount {
+  readonly resource: KernelResource;
+  /** In calls, 1e12 FLOPs, GB, or 1e6 elements. */
+  readonly of: number;
+}
+
+/** A tile of a matrix product that one multiprocessor works on at a time (CUTLASS's on Hopper). */
+const [tileRows, tileColumns] = [128, 256];
+
+const elementBytes = 2;
+/** Bytes of a product's operands and result in bf16, GB. */
+const productBytes = (groups: number, { rows, columns, depth }: Omit<GemmShape, 'kind'>): number =>
+  (elementBytes * (groups * columns * depth + rows * (columns + depth))) / 1e9;
+
+/**
+ * FLOPs of causal attention, counted over the keys that a token sees: two products forward, five backward (Dao et al.,
+ * FlashAttention-2, arXiv 2307.08691).
+ */
+export function attentionFlops({ kind, batch, heads, sequence, keyDim, valueDim }: AttentionShape): number {
+  const widths = kind === 'attention' ? keyDim + valueDim : 3 * keyDim + 2 * valueDim;
+  return batch * heads * sequence * (sequence + 1) * widths;
+}
+
+/**
+ * The amounts of a kernel on a device of so many multiprocessors.
+ *   gemm: one call, FLOPs, waves of tiles over the multiprocessors (a last wave that is not full takes as long), bytes
+ *   grouped: one call, FLOPs, bytes, the weights of all experts among them
+ *   attention: one call, FLOPs, elements of all query rows (softmax, loads, the masked half of diagonal tiles), and of the longest row of
+ *     one head (the last block of queries is nobody's to share)
+ *   memory: bytes
+ */
+export function amounts(shape: KernelShape, multiprocessors: number): Amount[] {
+  switch (shape.kind) {
+    case 'gemm': {
+      const tiles = Math.ceil(shape.rows / tileRows) * Math.ceil(shape.columns / tileColumns);
+      return [
+        { resource: 'call', of: 1 },
+        { resource: 'compute', of: (2 * shape.rows * shape.columns * shape.depth) / 1e12 },
+        { resource: 'call', of: Math.ceil(tiles / multiprocessors) },
+        { resource: 'memory', of: productBytes(1, shape) },
+      ];
+    }
+    case 'grouped':
+      return [
+        { resource: 'call', of: 1 },
+        { resource: 'compute', of: (2 * shape.rows * shape.columns * shape.depth) / 1e12 },
+        { resource: 'memory', of: productBytes(shape.groups, shape) },
+      ];
+    case 'attention':
+    case 'attentionBackward': {
+      const { batch, heads, sequence, keyDim, valueDim } = shape;
+      const row = (sequence * (keyDim + valueDim)) / 1e6;
+      return [
+        { resource: 'call', of: 1 },
+        { resource: 'compute', of: attentionFlops(shape) / 1e12 },
+        { resource: 'compute', of: batch * heads * row },
+        { resource: 'multiprocessor', of: row },
+      ];
+    }
+    case 'copy':
+    case 'add':
+    case 'gather':
+    case 'norm':
+    case 'activation':
+    case 'loss':
+    case 'update':
+      return [{ resource: 'memory', of: shape.bytes / 1e9 }];
+  }
+}

@@ -1,0 +1,73 @@
+/** Prices a kernel by its shape: coefficients fitted on one device, carried to another by the ratios of their datasheets. */
+import type { Device } from '../../cluster/cluster.js';
+import { knownEstimate, unknownEstimate, type Estimate } from '../estimate.js';
+import { fittedOn, kernelCoefficients } from './coefficients.js';
+import { amounts, type KernelShape, type KernelResource } from './features.js';
+
+export type ComputeType = 'bf16' | 'f32' | 'fp8';
+
+/** By how much longer a unit of each resource takes on a device than on the one that was fitted. */
+function ratios(device: Device, computeType: ComputeType): Readonly<Record<KernelResource, number>> {
+  const { bf16, fp8 } = fittedOn.flopsPerSecond;
+  const peak = device.flopsPerSecond[computeType] ?? Number.NaN;
+  const compute = (computeType === 'fp8' ? fp8 : bf16) / peak;
+  return {
+    call: 1,
+    compute,
+    memory: fittedOn.memoryBytesPerSecond / device.memoryBytesPerSecond,
+    multiprocessor: compute * ((device.multiprocessors ?? fittedOn.multiprocessors) / fittedOn.multiprocessors),
+  };
+}
+
+const isFitted = ({ name }: Device, computeType: ComputeType): boolean =>
+  name === fittedOn.device && computeType !== 'f32';
+
+/** What fitted kernels of a device rest on, for people. */
+export function fittedDetail(device: Device, computeType: ComputeType): string {
+  return isFitted(device, computeType)
+    ? `kernels timed on ${fittedOn.device}, fitted by shape`
+    : `kernels timed on ${fittedOn.device}, carried to ${device.name} by the ratio of datasheets`;
+}
+
+/**
+ * Time of a kernel by its shape. `fitted` on the device that was measured, `scaled` elsewhere. Unknown when the datasheet lacks the peak of
+ * the compute type.
+ */
+export function shapedSeconds(device: Device, computeType: ComputeType, shape: KernelShape): Estimate {
+  if (device.flopsPerSecond[computeType] === undefined && 'depth' in shape)
+    return unknownEstimate(`peak ${computeType} FLOP/s of ${device.name}`);
+  const coefficients =
+    shape.kind === 'gemm' && computeType === 'fp8' ? kernelCoefficients.gemmFp8 : kernelCoefficients[shape.kind];
+  const ratio = ratios(device, computeType);
+  const seconds = amounts(shape, device.multiprocessors ?? fittedOn.multiprocessors).reduce(
+    (sum, { resource, of }, index) => sum + of * (coefficients[index] ?? 0) * ratio[resource],
+    0,
+  );
+  return knownEstimate(seconds, isFitted(device, computeType) ? 'fitted' : 'scaled', fittedDetail(device, computeType));
+}
+
+/**
+ * Time of a kernel of which only FLOPs and bytes are known: as a large one of its kind. `attention` is taken forward; memory-bound kernels
+ * copy.
+ */
+export function unshapedSeconds(
+  device: Device,
+  computeType: ComputeType,
+  kernel: { readonly kind: 'gemm' | 'attention' | 'memory'; readonly flops: number; readonly bytes: number },
+): Estimate {
+  if (kernel.kind === 'memory') return shapedSeconds(device, computeType, { kind: 'copy', bytes: kernel.bytes });
+  if (device.flopsPerSecond[computeType] === undefined)
+    return unknownEstimate(`peak ${computeType} FLOP/s of ${device.name}`);
+  const ratio = ratios(device, computeType);
+  const [call = 0, rate = 0, , byte = 0] =
+    kernel.kind === 'attention' ? kernelCoefficients.attention : kernelCoefficients.gemm;
+  const memory = kernel.kind === 'attention' ? 0 : (byte * ratio.memory * kernel.bytes) / 1e9;
+  const seconds = call + (rate * ratio.compute * kernel.flops) / 1e12 + memory;
+  // Thin products are bound by their weights, which no fit without a shape sees.
+  const bound = (kernelCoefficients.copy[0] ?? 0) * ratio.memory * (kernel.bytes / 1e9);
+  return knownEstimate(
+    Math.max(seconds, bound),
+    isFitted(device, computeType) ? 'fitted' : 'scaled',
+    fittedDetail(device, computeType),
+  );
+}
