@@ -1,5 +1,6 @@
 /**
- * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts checks,attention]. Exit code 1 where a
+ * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts checks,attention,layer] [--peers]
+ * [--shapes M,Q]. Exit code 1 where a
  * check did not pass.
  */
 import { execFileSync } from 'node:child_process';
@@ -9,11 +10,28 @@ import { checkNames, runCheck, type CheckResult } from '../../device/cuda/checks
 import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { measureAttention } from './attention.js';
+import { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 
-const parts: Readonly<Record<string, (context: CudaContext) => unknown>> = {
+const parts: Readonly<Record<string, (context: CudaContext, options: Options) => unknown>> = {
   checks: runChecks,
   attention: measureAttention,
+  layer: measureLayers,
 };
+
+interface Options {
+  readonly peers: boolean;
+  /** Names of layer shapes. */
+  readonly shapes: readonly string[];
+}
+
+async function measureLayers(_context: CudaContext, { peers, shapes }: Options): Promise<object> {
+  const measured: Record<string, LayerMeasurement> = {};
+  for (const name of shapes) {
+    measured[name] = await measureLayer(layerShapes[name], peers);
+    process.stdout.write(`${layerTable(name, measured[name])}\n`);
+  }
+  return measured;
+}
 
 function runChecks(context: CudaContext): CheckResult[] {
   // A seed of its own in every run: inputs are fresh, and the report says which.
@@ -39,13 +57,16 @@ function driverVersion(): string | undefined {
   }
 }
 
-function main(): void {
+async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       out: { type: 'string', default: 'gpu.json' },
       parts: { type: 'string', default: Object.keys(parts).join(',') },
+      shapes: { type: 'string', default: Object.keys(layerShapes).join(',') },
+      peers: { type: 'boolean', default: false },
     },
   });
+  const options = { peers: values.peers, shapes: values.shapes.split(',') };
   const { devices, reason = 'none is installed' } = cudaAvailable();
   if (devices === 0) throw new Error(`no CUDA device here: ${reason}`);
   const context = new CudaContext();
@@ -62,7 +83,7 @@ function main(): void {
   for (const part of values.parts.split(',')) {
     const start = performance.now();
     try {
-      report[part] = parts[part](context);
+      report[part] = await parts[part](context, options);
     } catch (error) {
       const text = error instanceof Error ? `${error.message}\n${error.stack}` : String(error);
       process.stdout.write(`${part}: ${text}\n`);
@@ -77,4 +98,4 @@ function main(): void {
   context.close();
 }
 
-main();
+await main();

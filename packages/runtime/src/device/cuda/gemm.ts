@@ -2,9 +2,10 @@
  * Matrix products by cuBLASLt: row-major D = alpha * op(A) * op(B) + beta * D, fp32 accumulation. The library's choice of algorithm costs 75 to
  * 370 us a new size (H200), so it is kept, by the size rounded up: experts' row counts differ in every step.
  */
-import { cublas, cublasLt, written, type Address } from './bindings/index.js';
+import { cublas, cublasLt, CudaError, written, type Address } from './bindings/index.js';
 import type { CudaContext } from './context.js';
 import type { Storage } from './kernel-source.js';
+import { elementSize } from './operations/launcher.js';
 
 export interface CudaGemmCall {
   readonly m: number;
@@ -27,10 +28,19 @@ export interface CudaGemmCall {
 
 /** Sizes are rounded up to this when an algorithm is looked up. */
 const sizeUnit = 64;
+/** Calls over which a proposal is timed. */
+const timedCalls = 3;
 /** What NVIDIA advises for Hopper. */
 const workspaceBytes = 32 * 2 ** 20;
-/** All addresses are multiples of it: rows begin at multiples of 16 bytes. */
-const alignment = 16;
+/** What every matrix's first element is aligned to. */
+const baseAlignment = 16;
+
+/** The largest power of two, at most 16, that all rows begin at a multiple of. */
+function alignmentOf(columns: number, storage: Storage): number {
+  let alignment = baseAlignment;
+  while ((columns * elementSize(storage)) % alignment !== 0) alignment /= 2;
+  return alignment;
+}
 
 interface Plan {
   readonly product: Address;
@@ -39,17 +49,26 @@ interface Plan {
 
 const { types, compute32, transpose } = cublas;
 
+/** Whether cuBLASLt said, before it launched anything, that an algorithm does not fit: invalid value or not supported. */
+function refused(error: unknown): boolean {
+  return error instanceof CudaError && error.call === 'cublasLtMatmul' && (error.code === 7 || error.code === 15);
+}
+
 /** Products on one stream after another; the workspace is shared, so one stream at a time. */
 export class LtGemm {
   readonly #context: CudaContext;
   readonly #handle: Address;
   readonly #workspace: Address;
   readonly #plans = new Map<string, Plan>();
-  readonly #layouts = new Map<string, Address>();
+  readonly #known = new Map<string, Address>();
   readonly #scales = new Map<number, Float32Array>();
+  readonly #candidates: number;
+  #clock: [Address, Address] | undefined;
 
-  constructor(context: CudaContext) {
+  /** candidates: how many of the library's proposals are timed when a size first appears; with 1 its first is taken unseen. */
+  constructor(context: CudaContext, candidates = 1) {
     this.#context = context;
+    this.#candidates = candidates;
     const { cublasLt: library } = context.libraries;
     this.#handle = written((cell) => library.cublasLtCreate(cell));
     this.#workspace = context.memory.allocate(workspaceBytes);
@@ -57,47 +76,68 @@ export class LtGemm {
   }
 
   multiply(stream: Address, call: CudaGemmCall): void {
-    const { m, n, k, a, b, d, storage, output = storage, transposeA, transposeB } = call;
-    if (m === 0 || n === 0) return;
-    const { cublasLt: library } = this.#context.libraries;
-    const plan = this.#plan(call);
-    // cuBLAS thinks in columns: the row-major product is the column-major one of the transposes, B first.
-    const first = transposeB === true ? this.#layout(storage, n, k) : this.#layout(storage, k, n);
-    const second = transposeA === true ? this.#layout(storage, k, m) : this.#layout(storage, m, k);
-    const result = this.#layout(output, m, n);
-    library.cublasLtMatmul(
+    if (call.m === 0 || call.n === 0) return;
+    try {
+      this.#run(stream, call, this.#plan(stream, call, sizeUnit));
+    } catch (error) {
+      if (!refused(error)) throw error;
+      // Not every algorithm of a neighbouring size fits: this very size gets one of its own.
+      this.#run(stream, call, this.#plan(stream, call, 1));
+    }
+  }
+
+  #run(stream: Address, call: CudaGemmCall, { product, algorithm }: Plan): void {
+    const [first, second, result] = this.#layouts(call);
+    this.#context.libraries.cublasLt.cublasLtMatmul(
       this.#handle,
-      plan.product,
+      product,
       this.#scale(call.alpha ?? 1),
-      b,
+      call.b,
       first,
-      a,
+      call.a,
       second,
       this.#scale(call.beta ?? 0),
-      d,
+      call.d,
       result,
-      d,
+      call.d,
       result,
-      plan.algorithm,
+      algorithm,
       this.#workspace,
       workspaceBytes,
       stream,
     );
   }
 
-  #plan(call: CudaGemmCall): Plan {
+  /** Of the operands as cuBLAS sees them. It thinks in columns: the row-major product is the column-major one of the transposes, B first. */
+  #layouts({ m, n, k, transposeA = false, transposeB = false, storage, output = storage }: CudaGemmCall) {
+    return [
+      transposeB ? this.#layout(storage, n, k) : this.#layout(storage, k, n),
+      transposeA ? this.#layout(storage, k, m) : this.#layout(storage, m, k),
+      this.#layout(output, m, n),
+    ] as const;
+  }
+
+  /** The plan of all sizes that round up to the same multiples of `unit`; sizes below 64 stand for themselves. */
+  #plan(stream: Address, call: CudaGemmCall, unit: number): Plan {
     const { transposeA = false, transposeB = false, storage, output = storage } = call;
-    const [m, n, k] = [call.m, call.n, call.k].map((size) => Math.ceil(size / sizeUnit) * sizeUnit);
-    const key = `${m} ${n} ${k} ${transposeA} ${transposeB} ${storage} ${output}`;
+    const alignments = [
+      alignmentOf(transposeB ? call.k : call.n, storage),
+      alignmentOf(transposeA ? call.m : call.k, storage),
+      alignmentOf(call.n, output),
+    ];
+    const sizes = [call.m, call.n, call.k].map((size) => (size < unit ? size : Math.ceil(size / unit) * unit));
+    const key = [unit, ...sizes, ...alignments, transposeA, transposeB, storage, output].join(' ');
     let plan = this.#plans.get(key);
     if (plan === undefined) {
-      plan = this.#choose({ ...call, m, n, k });
+      plan = this.#choose(stream, call, alignments);
       this.#plans.set(key, plan);
     }
     return plan;
   }
 
-  #choose({ m, n, k, transposeA = false, transposeB = false, storage, output = storage }: CudaGemmCall): Plan {
+  /** The first of the library's proposals, or the fastest of them on this very product where its result is not added to anything. */
+  #choose(stream: Address, call: CudaGemmCall, alignments: readonly number[]): Plan {
+    const { transposeA = false, transposeB = false } = call;
     const { cublasLt: library } = this.#context.libraries;
     const product = written((cell) => library.cublasLtMatmulDescCreate(cell, compute32, types.f32));
     const set = (attribute: number, value: boolean): void => {
@@ -105,19 +145,29 @@ export class LtGemm {
     };
     set(cublasLt.descriptor.transposeA, transposeB);
     set(cublasLt.descriptor.transposeB, transposeA);
+    const plans = this.#proposals(product, call, alignments).map((algorithm) => ({ product, algorithm }));
+    if (plans.length === 0)
+      throw new Error(`cuBLASLt has no algorithm for ${call.m} x ${call.n} x ${call.k} in ${call.storage}`);
+    if (plans.length === 1 || (call.beta ?? 0) !== 0) return plans[0];
+    const times = plans.map((plan) => this.#time(stream, call, plan));
+    return plans[times.indexOf(Math.min(...times))];
+  }
+
+  /** Algorithms for a size, the most promising first. */
+  #proposals(product: Address, call: CudaGemmCall, alignments: readonly number[]): Uint8Array[] {
+    const { cublasLt: library } = this.#context.libraries;
+    const [first, second, result] = this.#layouts(call);
     const preference = written((cell) => library.cublasLtMatmulPreferenceCreate(cell));
     const prefer = (attribute: number, value: NodeJS.TypedArray): void =>
       library.cublasLtMatmulPreferenceSetAttribute(preference, attribute, value, value.byteLength);
-    const { preference: names } = cublasLt;
-    prefer(names.workspaceBytes, BigUint64Array.of(BigInt(workspaceBytes)));
-    for (const name of [names.alignmentA, names.alignmentB, names.alignmentC, names.alignmentD])
-      prefer(name, Uint32Array.of(alignment));
-    const first = transposeB ? this.#layout(storage, n, k) : this.#layout(storage, k, n);
-    const second = transposeA ? this.#layout(storage, k, m) : this.#layout(storage, m, k);
-    const result = this.#layout(output, m, n);
+    const { preference: names, heuristic } = cublasLt;
     const found = new Int32Array(1);
-    const results = new Uint8Array(cublasLt.heuristic.bytes);
+    const results = new Uint8Array(heuristic.bytes * this.#candidates);
     try {
+      prefer(names.workspaceBytes, BigUint64Array.of(BigInt(workspaceBytes)));
+      for (const [place, name] of [names.alignmentA, names.alignmentB, names.alignmentC].entries())
+        prefer(name, Uint32Array.of(alignments[place]));
+      prefer(names.alignmentD, Uint32Array.of(alignments[2]));
       library.cublasLtMatmulAlgoGetHeuristic(
         this.#handle,
         product,
@@ -126,26 +176,42 @@ export class LtGemm {
         result,
         result,
         preference,
-        1,
+        this.#candidates,
         results,
         found,
       );
     } finally {
       library.cublasLtMatmulPreferenceDestroy(preference);
     }
-    if (found[0] === 0) throw new Error(`cuBLASLt has no algorithm for ${m} x ${n} x ${k} in ${storage}`);
-    // A copy of its own: larger than what the garbage collector may move.
-    return { product, algorithm: results.slice() };
+    // Copies of their own, larger than what the garbage collector may move.
+    return Array.from({ length: found[0] }, (_, i) => results.slice(i * heuristic.bytes, (i + 1) * heuristic.bytes));
+  }
+
+  /** Milliseconds of one product by a plan; Infinity where the plan cannot run it. */
+  #time(stream: Address, call: CudaGemmCall, plan: Plan): number {
+    const { runtime } = this.#context.libraries;
+    const [start, end] = (this.#clock ??= [this.#context.createEvent(true), this.#context.createEvent(true)]);
+    try {
+      this.#run(stream, call, plan);
+      runtime.cudaEventRecord(start, stream);
+      for (let i = 0; i < timedCalls; i++) this.#run(stream, call, plan);
+      runtime.cudaEventRecord(end, stream);
+      runtime.cudaEventSynchronize(end);
+    } catch (error) {
+      if (refused(error)) return Infinity;
+      throw error;
+    }
+    return this.#context.milliseconds(start, end);
   }
 
   /** A row-major matrix as it is stored, without gaps: in columns, its transpose. */
   #layout(storage: Storage, rows: number, columns: number): Address {
     const key = `${storage} ${rows} ${columns}`;
-    let layout = this.#layouts.get(key);
+    let layout = this.#known.get(key);
     if (layout === undefined) {
       const { cublasLt: library } = this.#context.libraries;
       layout = written((cell) => library.cublasLtMatrixLayoutCreate(cell, types[storage], columns, rows, columns));
-      this.#layouts.set(key, layout);
+      this.#known.set(key, layout);
     }
     return layout;
   }
@@ -161,7 +227,7 @@ export class LtGemm {
 
   #close(): void {
     const { cublasLt: library } = this.#context.libraries;
-    for (const layout of this.#layouts.values()) library.cublasLtMatrixLayoutDestroy(layout);
+    for (const layout of this.#known.values()) library.cublasLtMatrixLayoutDestroy(layout);
     for (const { product } of this.#plans.values()) library.cublasLtMatmulDescDestroy(product);
     library.cublasLtDestroy(this.#handle);
     this.#context.memory.free(this.#workspace);

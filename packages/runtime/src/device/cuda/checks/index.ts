@@ -3,6 +3,7 @@ import type { CudaContext } from '../context.js';
 import type { Storage } from '../kernel-source.js';
 import { CheckBench, type CheckResult } from './bench.js';
 import { checkRouter, checkRows, checkSwiglu } from './experts.js';
+import { checkLayer } from './layer.js';
 import { checkAttention, checkBatchedGemm, checkGemm } from './products.js';
 import { checkCrossEntropy, checkEmbedding, checkNorm, checkRope, checkUpdate } from './transformer.js';
 
@@ -19,6 +20,7 @@ export const checks: Readonly<Record<string, (bench: CheckBench) => void>> = {
   update: checkUpdate,
   products: checkGemm,
   'batched products': checkBatchedGemm,
+  layer: checkLayer,
 };
 
 /** Runs a check in both storage types; attention in bf16 alone. What throws is a result that did not pass. */

@@ -1,0 +1,197 @@
+/** The six products of an expert layer, over all experts of the card, in the two ways that are fastest on an H200: see `ExpertProducts`. */
+import { cuda, type Address } from '../bindings/index.js';
+import type { CudaContext } from '../context.js';
+import { BatchedGemm } from '../batched-gemm.js';
+import type { LtGemm } from '../gemm.js';
+import type { Storage } from '../kernel-source.js';
+import { elementSize } from '../operations/launcher.js';
+import { bucketsOf, type Bucket, type ExpertRanges } from './expert-rows.js';
+
+/** A matrix for each expert: rows of a row buffer, or the expert's weights. */
+export interface ExpertMatrix {
+  readonly base: Address;
+  /** Of a row. */
+  readonly columns: number;
+  /** Rows of one expert's weights; absent for a row buffer, whose rows are the expert's range. */
+  readonly weightRows?: number;
+}
+
+/**
+ * Which product, for every expert with rows:
+ * `forward`: d = a * b^T; `input`: d = a * b, with rows a and d and weights b; `weight`: d = a^T * b, with rows a and b and weights d.
+ */
+export interface ExpertProduct {
+  readonly kind: 'forward' | 'input' | 'weight';
+  readonly a: ExpertMatrix;
+  readonly b: ExpertMatrix;
+  readonly d: ExpertMatrix;
+}
+
+/** A way to multiply. `prepare` is called once when the ranges are known, with all products that will follow. */
+export interface ExpertProducts {
+  readonly name: string;
+  /** Rows of an expert begin at a multiple of it. */
+  readonly padding: number;
+  prepare(stream: Address, ranges: ExpertRanges, matrices: readonly ExpertMatrix[]): void;
+  multiply(stream: Address, product: ExpertProduct): void;
+}
+
+export type ExpertWay = 'loop' | 'batched';
+
+export function makeExpertProducts(
+  context: CudaContext,
+  gemm: LtGemm,
+  storage: Storage,
+  way: ExpertWay,
+  experts: number,
+): ExpertProducts {
+  return way === 'loop' ? new LoopedProducts(context, gemm, storage) : new BatchedProducts(context, storage, experts);
+}
+
+/** Sizes of one expert's product. */
+function sizes({ kind, a, b, d }: ExpertProduct, rows: number): { m: number; n: number; k: number } {
+  if (kind === 'forward') return { m: rows, n: d.columns, k: a.columns };
+  if (kind === 'input') return { m: rows, n: b.columns, k: a.columns };
+  return { m: a.columns, n: b.columns, k: rows };
+}
+
+function transposes(kind: ExpertProduct['kind']): { transposeA: boolean; transposeB: boolean } {
+  return { transposeA: kind === 'weight', transposeB: kind === 'forward' };
+}
+
+/** Where an expert's matrix begins. */
+function addressOf(matrix: ExpertMatrix, expert: number, ranges: ExpertRanges, storage: Storage): Address {
+  const row = matrix.weightRows === undefined ? ranges.offsets[expert] : expert * matrix.weightRows;
+  return matrix.base + row * matrix.columns * elementSize(storage);
+}
+
+/** Weights' gradients of experts that no token chose are zeros. */
+function clearIdle(
+  context: CudaContext,
+  stream: Address,
+  { kind, d }: ExpertProduct,
+  ranges: ExpertRanges,
+  storage: Storage,
+): void {
+  if (kind !== 'weight') return;
+  const bytes = (d.weightRows ?? 0) * d.columns * elementSize(storage);
+  for (let expert = 0; expert < ranges.experts; expert++)
+    if (ranges.counts[expert] === 0)
+      context.libraries.runtime.cudaMemsetAsync(d.base + expert * bytes, 0, bytes, stream);
+}
+
+/** One product an expert by cuBLASLt, on exactly its rows: for few large experts. */
+class LoopedProducts implements ExpertProducts {
+  readonly name = 'cublasLt loop';
+  readonly padding = 1;
+  readonly #context: CudaContext;
+  readonly #gemm: LtGemm;
+  readonly #storage: Storage;
+  #ranges: ExpertRanges | undefined;
+
+  constructor(context: CudaContext, gemm: LtGemm, storage: Storage) {
+    this.#context = context;
+    this.#gemm = gemm;
+    this.#storage = storage;
+  }
+
+  prepare(_stream: Address, ranges: ExpertRanges): void {
+    this.#ranges = ranges;
+  }
+
+  multiply(stream: Address, product: ExpertProduct): void {
+    const ranges = prepared(this.#ranges);
+    const storage = this.#storage;
+    clearIdle(this.#context, stream, product, ranges, storage);
+    for (let expert = 0; expert < ranges.experts; expert++) {
+      const rows = ranges.counts[expert];
+      if (rows === 0) continue;
+      this.#gemm.multiply(stream, {
+        ...sizes(product, rows),
+        ...transposes(product.kind),
+        storage,
+        a: addressOf(product.a, expert, ranges, storage),
+        b: addressOf(product.b, expert, ranges, storage),
+        d: addressOf(product.d, expert, ranges, storage),
+      });
+    }
+  }
+}
+
+/** Rows of experts are padded to it, so that many have the same count. */
+const bucketRows = 64;
+/** Matrices that one layer multiplies. */
+const mostMatrices = 16;
+
+/** One batched product for each padded row count by cuBLAS: for many small experts. */
+class BatchedProducts implements ExpertProducts {
+  readonly name = 'batched buckets';
+  readonly padding = bucketRows;
+  readonly #context: CudaContext;
+  readonly #gemm: BatchedGemm;
+  readonly #storage: Storage;
+  readonly #experts: number;
+  /** Addresses of every expert's matrices in bucket order, [matrix][experts]: in the card's memory, and pinned here. */
+  readonly #pointers: Address;
+  readonly #pinned: { readonly address: Address; readonly bytes: Uint8Array };
+  #prepared:
+    | { readonly ranges: ExpertRanges; readonly buckets: readonly Bucket[]; readonly places: Map<ExpertMatrix, number> }
+    | undefined;
+
+  constructor(context: CudaContext, storage: Storage, experts: number) {
+    this.#context = context;
+    this.#storage = storage;
+    this.#experts = experts;
+    this.#gemm = new BatchedGemm(context);
+    const bytes = 8 * experts * mostMatrices;
+    this.#pointers = context.memory.allocate(bytes);
+    this.#pinned = context.memory.allocatePinned(bytes);
+    context.onClose(() => {
+      context.memory.free(this.#pointers);
+      context.memory.freePinned(this.#pinned);
+    });
+  }
+
+  prepare(stream: Address, ranges: ExpertRanges, matrices: readonly ExpertMatrix[]): void {
+    if (matrices.length > mostMatrices) throw new RangeError(`${matrices.length} matrices, at most ${mostMatrices}`);
+    const { order, buckets } = bucketsOf(ranges);
+    const { buffer, byteOffset, length } = this.#pinned.bytes;
+    const words = new Uint32Array(buffer, byteOffset, length / 4);
+    for (const [place, matrix] of matrices.entries())
+      for (const [i, expert] of order.entries()) {
+        const address = addressOf(matrix, expert, ranges, this.#storage);
+        const word = 2 * (place * this.#experts + i);
+        words[word] = address % 2 ** 32;
+        words[word + 1] = Math.floor(address / 2 ** 32);
+      }
+    const bytes = 8 * this.#experts * matrices.length;
+    const { runtime } = this.#context.libraries;
+    runtime.cudaMemcpyAsync(this.#pointers, this.#pinned.address, bytes, cuda.copyAnyWay, stream);
+    this.#prepared = { ranges, buckets, places: new Map(matrices.map((matrix, place) => [matrix, place])) };
+  }
+
+  multiply(stream: Address, product: ExpertProduct): void {
+    const { ranges, buckets, places } = prepared(this.#prepared);
+    clearIdle(this.#context, stream, product, ranges, this.#storage);
+    const pointers = (matrix: ExpertMatrix, { start }: Bucket): Address => {
+      const place = places.get(matrix);
+      if (place === undefined) throw new Error('a product of a matrix that was not prepared');
+      return this.#pointers + 8 * (place * this.#experts + start);
+    };
+    for (const bucket of buckets)
+      this.#gemm.multiply(stream, {
+        ...sizes(product, bucket.rows),
+        ...transposes(product.kind),
+        storage: this.#storage,
+        batch: bucket.count,
+        a: pointers(product.a, bucket),
+        b: pointers(product.b, bucket),
+        d: pointers(product.d, bucket),
+      });
+  }
+}
+
+function prepared<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('products before their ranges are known');
+  return value;
+}

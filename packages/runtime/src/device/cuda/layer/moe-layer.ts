@@ -1,0 +1,228 @@
+/**
+ * One layer of experts on one card, router to combined output, forward and backward. The host reads the counts once a forward pass, while the
+ * card packs rows. The combine's weights are folded into the activation, so no expert output is saved for the backward.
+ */
+import type { Address } from '../bindings/index.js';
+import type { CudaContext } from '../context.js';
+import { LtGemm } from '../gemm.js';
+import type { Storage } from '../kernel-source.js';
+import { elementSize, Launcher } from '../operations/launcher.js';
+import { routerGradient, routerSelect } from '../operations/router.js';
+import {
+  buildCudaPermutation,
+  combine,
+  fetchInts,
+  packRows,
+  permutationScratch,
+  rowCapacity,
+  type CudaPermutation,
+  type PermutationShape,
+} from '../operations/rows.js';
+import { swigluBackward, swigluForward } from '../operations/swiglu.js';
+import { makeExpertProducts, type ExpertMatrix, type ExpertProducts, type ExpertWay } from './expert-products.js';
+
+export interface MoeLayerShape {
+  readonly tokens: number;
+  readonly hidden: number;
+  readonly ffn: number;
+  readonly experts: number;
+  readonly picks: number;
+  readonly renormalise: boolean;
+}
+
+/** Weights, or their gradients, in the storage type: router [experts, hidden], gateUp [experts, 2 ffn, hidden], down [experts, hidden, ffn]. */
+export interface MoeWeights {
+  readonly router: Address;
+  readonly gateUp: Address;
+  readonly down: Address;
+}
+
+export interface MoeLayerOptions {
+  readonly storage: Storage;
+  readonly way: ExpertWay;
+  /** Algorithms of cuBLASLt that are timed for a size when it first appears; 1 unless given. */
+  readonly candidates?: number;
+}
+
+/** Elements of each weight. */
+export function weightElements({ hidden, ffn, experts }: MoeLayerShape): Readonly<Record<keyof MoeWeights, number>> {
+  return { router: experts * hidden, gateUp: experts * 2 * ffn * hidden, down: experts * hidden * ffn };
+}
+
+/** Multiplications and additions of the experts' products, forward and backward. */
+export function expertFlops({ tokens, picks, hidden, ffn }: MoeLayerShape): number {
+  return 3 * 2 * tokens * picks * hidden * 3 * ffn;
+}
+
+interface Matrices {
+  readonly x: ExpertMatrix;
+  /** Gate and up of each row; the backward writes their gradient over them. */
+  readonly gateUp: ExpertMatrix;
+  readonly activated: ExpertMatrix;
+  readonly dactivated: ExpertMatrix;
+  /** The experts' output; in the backward the rows of dy, then those of dx. */
+  readonly rows: ExpertMatrix;
+  readonly gateUpWeights: ExpertMatrix;
+  readonly downWeights: ExpertMatrix;
+  readonly gateUpGradient: ExpertMatrix;
+  readonly downGradient: ExpertMatrix;
+}
+
+/** A layer and its buffers, for one micro-batch at a time. */
+export class CudaMoeLayer {
+  readonly #context: CudaContext;
+  readonly #shape: MoeLayerShape;
+  readonly #on: Launcher;
+  readonly #gemm: LtGemm;
+  readonly #products: ExpertProducts;
+  readonly #permutationShape: PermutationShape;
+  readonly #permutation: CudaPermutation;
+  readonly #weights: MoeWeights;
+  readonly #gradients: MoeWeights;
+  readonly #matrices: Matrices;
+  readonly #small: Readonly<Record<'probabilities' | 'ids' | 'picked' | 'dpicked' | 'dlogits' | 'rounded', Address>>;
+  readonly #fetched: Int32Array;
+  readonly #fetchedAddress: Address;
+  readonly #counted: Address;
+  #rows = 0;
+
+  constructor(
+    context: CudaContext,
+    shape: MoeLayerShape,
+    weights: MoeWeights,
+    gradients: MoeWeights,
+    { storage, way, candidates }: MoeLayerOptions,
+    stream: Address = context.createStream(1),
+  ) {
+    const { tokens, hidden, ffn, experts, picks } = shape;
+    const { memory } = context;
+    this.#context = context;
+    this.#shape = shape;
+    this.#weights = weights;
+    this.#gradients = gradients;
+    this.#on = new Launcher(context.kernels, storage, stream);
+    this.#gemm = new LtGemm(context, candidates);
+    this.#products = makeExpertProducts(context, this.#gemm, storage, way, experts);
+    this.#permutationShape = { tokens, picks, experts, padding: this.#products.padding };
+    const capacity = rowCapacity(this.#permutationShape);
+    const ints = (count: number): Address => memory.allocate(4 * count);
+    this.#permutation = {
+      counts: ints(experts),
+      offsets: ints(experts + 1),
+      rowPick: ints(capacity),
+      pickRow: ints(tokens * picks),
+      scratch: ints(permutationScratch(this.#permutationShape)),
+    };
+    const rows = (columns: number): ExpertMatrix => ({
+      base: memory.allocate(capacity * columns * elementSize(storage)),
+      columns,
+    });
+    this.#matrices = {
+      x: rows(hidden),
+      gateUp: rows(2 * ffn),
+      activated: rows(ffn),
+      dactivated: rows(ffn),
+      rows: rows(hidden),
+      gateUpWeights: { base: weights.gateUp, columns: hidden, weightRows: 2 * ffn },
+      downWeights: { base: weights.down, columns: ffn, weightRows: hidden },
+      gateUpGradient: { base: gradients.gateUp, columns: hidden, weightRows: 2 * ffn },
+      downGradient: { base: gradients.down, columns: ffn, weightRows: hidden },
+    };
+    this.#small = {
+      probabilities: ints(tokens * experts),
+      ids: ints(tokens * picks),
+      picked: ints(tokens * picks),
+      dpicked: ints(tokens * picks),
+      dlogits: ints(tokens * experts),
+      rounded: ints(tokens * experts),
+    };
+    const pinned = memory.allocatePinned(4 * (2 * experts + 1));
+    this.#fetched = new Int32Array(pinned.bytes.buffer);
+    this.#fetchedAddress = pinned.address;
+    this.#counted = context.createEvent();
+    context.onClose(() => memory.freePinned(pinned));
+  }
+
+  get stream(): Address {
+    return this.#on.stream;
+  }
+
+  /** How experts are multiplied, as people say it. */
+  get way(): string {
+    return this.#products.name;
+  }
+
+  /** x, y: [tokens, hidden]. Waits for the counts, and for nothing else. */
+  forward(x: Address, y: Address): void {
+    const { tokens, hidden, experts, picks } = this.#shape;
+    const on = this.#on;
+    const { stream, storage } = on;
+    const { runtime } = this.#context.libraries;
+    const { probabilities, ids, picked: weights } = this.#small;
+    const router = { m: tokens, n: experts, k: hidden, a: x, b: this.#weights.router, d: probabilities };
+    this.#gemm.multiply(stream, { ...router, transposeB: true, storage, output: 'f32' });
+    routerSelect(on, this.#shape, { logits: probabilities, probabilities, ids, weights });
+    buildCudaPermutation(on, runtime, this.#permutationShape, ids, this.#permutation);
+    const { counts, offsets } = this.#permutation;
+    fetchInts(runtime, stream, counts, this.#fetchedAddress, experts);
+    fetchInts(runtime, stream, offsets, this.#fetchedAddress + 4 * experts, experts + 1);
+    runtime.cudaEventRecord(this.#counted, stream);
+    const { x: xRows, gateUp, activated, rows, gateUpWeights, downWeights } = this.#matrices;
+    packRows(on, this.#moves(rowCapacity(this.#permutationShape)), x, xRows.base);
+    runtime.cudaEventSynchronize(this.#counted);
+    const ranges = {
+      experts,
+      counts: this.#fetched.subarray(0, experts),
+      offsets: this.#fetched.subarray(experts, 2 * experts + 1),
+    };
+    this.#rows = ranges.offsets[experts];
+    this.#products.prepare(stream, ranges, Object.values<ExpertMatrix>({ ...this.#matrices }));
+    this.#products.multiply(stream, { kind: 'forward', a: xRows, b: gateUpWeights, d: gateUp });
+    swigluForward(on, this.#expertRows(), gateUp.base, activated.base);
+    this.#products.multiply(stream, { kind: 'forward', a: activated, b: downWeights, d: rows });
+    combine(on, this.#back(picks), { rows: rows.base, y });
+  }
+
+  /** dx from dy, both [tokens, hidden]; x as given to the forward. Weights' gradients are overwritten. */
+  backward(x: Address, dy: Address, dx: Address): void {
+    const { tokens, hidden, experts, picks } = this.#shape;
+    const on = this.#on;
+    const { stream, storage } = on;
+    const { probabilities, ids, dpicked, dlogits, rounded } = this.#small;
+    const { x: xRows, gateUp, activated, dactivated, rows, ...weights } = this.#matrices;
+    const products = this.#products;
+    packRows(on, this.#moves(this.#rows), dy, rows.base);
+    products.multiply(stream, { kind: 'input', a: rows, b: weights.downWeights, d: dactivated });
+    products.multiply(stream, { kind: 'weight', a: rows, b: activated, d: weights.downGradient });
+    swigluBackward(on, this.#expertRows(), {
+      gateUp: gateUp.base,
+      dactivated: dactivated.base,
+      dgateUp: gateUp.base,
+      dweights: dpicked,
+    });
+    products.multiply(stream, { kind: 'input', a: gateUp, b: weights.gateUpWeights, d: rows });
+    products.multiply(stream, { kind: 'weight', a: gateUp, b: xRows, d: weights.gateUpGradient });
+    routerGradient(on, this.#shape, { probabilities, ids, dweights: dpicked, dlogits, rounded });
+    const router = { storage, a: rounded } as const;
+    const toWeight = { m: experts, n: hidden, k: tokens, b: x, d: this.#gradients.router, transposeA: true };
+    this.#gemm.multiply(stream, { ...router, ...toWeight });
+    this.#gemm.multiply(stream, { ...router, m: tokens, n: hidden, k: experts, b: this.#weights.router, d: dx });
+    combine(on, this.#back(picks), { rows: rows.base, y: dx, add: true });
+  }
+
+  #moves(rows: number) {
+    const { picks, hidden: width, experts } = this.#shape;
+    return { rows, picks, width, rowPick: this.#permutation.rowPick, total: this.#permutation.offsets + 4 * experts };
+  }
+
+  #back(picks: number) {
+    const { tokens, hidden: width } = this.#shape;
+    return { tokens, picks, width, pickRow: this.#permutation.pickRow };
+  }
+
+  #expertRows() {
+    const { ffn, experts } = this.#shape;
+    const { rowPick, offsets } = this.#permutation;
+    return { rows: this.#rows, ffn, total: offsets + 4 * experts, rowPick, weights: this.#small.picked };
+  }
+}
