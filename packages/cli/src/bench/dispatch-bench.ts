@@ -10,12 +10,12 @@ import {
   InputError,
   type MoeShape,
   type Routing,
+  scaledCurves,
   type Strategy,
   type Workload,
   worldSize,
 } from '@monta/core';
 import { probeMover } from '@monta/runtime';
-import { scaledCurves } from '../calibrate/scaled-curves.js';
 import { dispatchVariants, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
 import { measureVariants, type DispatchCase } from './dispatch-measure.js';
 import type { MachineProbe } from './dispatch-predict.js';

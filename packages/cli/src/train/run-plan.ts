@@ -4,6 +4,7 @@ import {
   alternativeEtps,
   type Choice,
   chooseDispatch,
+  closeCandidates,
   type CostModel,
   InputError,
   marginOver,
@@ -14,12 +15,13 @@ import {
   type StepPrediction,
   type Strategy,
   strategyLabel,
+  trialSize,
   unsupportedStrategy,
   type Workload,
 } from '@monta/core';
 import { probeKernels } from '@monta/runtime';
 import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
-import { closeCandidates, trialSize, trialText, tryClose, type TrialGround, type TriedStrategy } from './trial.js';
+import { trialText, tryClose, type TrialGround, type TriedStrategy } from './trial.js';
 
 /** One strategy that will run, and what it should take. */
 export interface PlannedStrategy {
@@ -104,15 +106,15 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
     return { label, role, strategy, predicted };
   };
   const close = config.dispatch === 'auto' ? closeCandidates(choice) : [];
-  const { strategies, steps } = trialSize(setting, close.length);
-  const tried = await tryClose(
+  const { strategies, steps } = trialSize({ ranks: setting.ranks, ...config }, close.length);
+  const { tried, fastest } = await tryClose(
     setting,
     close.slice(0, strategies).map(({ strategy }) => planned('chosen', strategy)),
     steps,
     (prediction) => overheads.error * layerShare(setting, choice, prediction),
     ground,
   );
-  const taken: Choice = { ...choice, best: close[fastestOf(tried)] ?? choice.best };
+  const taken: Choice = { ...choice, best: close[fastest] ?? choice.best };
   const chosen = planned('chosen', config.dispatch === 'auto' ? taken.best.strategy : config.dispatch);
   const compared = [
     ...(choice.baseline ? [planned('baseline', choice.baseline.strategy)] : []),
@@ -150,12 +152,6 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
 const layerShare = ({ config, layout }: Setting, { best }: Choice, { seconds }: StepPrediction): number => {
   const { microBatches } = stepOf({ config, layout }, best.strategy);
   return Math.min(1, (best.seconds * microBatches * config.model.moeLayers.filter(Boolean).length) / seconds);
-};
-
-/** Index of the fastest, -1 for none. */
-const fastestOf = (tried: readonly TriedStrategy[]): number => {
-  const seconds = tried.map((one) => one.likelySeconds);
-  return seconds.indexOf(Math.min(...seconds));
 };
 
 const formatTokens = (tokens: number): string => tokens.toLocaleString('en-US');

@@ -9,6 +9,7 @@ import {
   portsOf,
   resolveLayout,
   scaledCluster,
+  scaledCurves,
   worldSize,
   type Cluster,
   type CollectiveCurves,
@@ -20,7 +21,6 @@ import {
   type Strategy,
 } from '@monta/core';
 import type { FabricOptions } from '@monta/runtime';
-import { scaledCurves } from '../calibrate/scaled-curves.js';
 import type { TrainConfig } from '../config/train-config.js';
 
 /**

@@ -2,34 +2,20 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { trialSize } from '@monta/core';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readTrainConfig, type TrainOverrides } from '../config/train-config.js';
+import { readTrainConfig } from '../config/train-config.js';
 import { monta } from '../../testing/run-monta.js';
 import { settingOf } from './setting.js';
-import { trialSize, type TriedStrategy } from './trial.js';
+import type { TriedStrategy } from './trial.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-trial-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('a trial', () => {
-  const size = (overrides: TrainOverrides, close: number): ReturnType<typeof trialSize> =>
-    trialSize(settingOf(readTrainConfig(undefined, overrides)), close);
-  const none = { strategies: 0, steps: 0 };
-
-  it('takes no more than a fifth of the run, and is left out where it would say nothing', () => {
-    for (const run of [40, 90, 150, 1000, 100_000])
-      for (const close of [2, 3, 4]) {
-        const { strategies, steps } = size({ steps: run }, close);
-        expect(steps * strategies).toBeLessThanOrEqual(run / 5);
-        expect(steps === 0 ? strategies === 0 : steps >= 4 && steps <= 12 && strategies >= 2).toBe(true);
-      }
-    expect(size({ steps: 100_000 }, 4)).toEqual({ strategies: 4, steps: 12 });
-    // The main job has room for the best three.
-    expect(size({}, 4)).toEqual({ strategies: 3, steps: 4 });
-    expect(size({ steps: 20 }, 2)).toEqual(none);
-    expect(size({ steps: 1000 }, 1)).toEqual(none);
-    expect(size({ trialSteps: 3, steps: 5 }, 2)).toEqual({ strategies: 2, steps: 3 });
-    expect(size({ trialSteps: 0 }, 4)).toEqual(none);
+  it('has room for the best three in the main job', () => {
+    const setting = settingOf(readTrainConfig(undefined, {}));
+    expect(trialSize({ ranks: setting.ranks, ...setting.config }, 4)).toEqual({ strategies: 3, steps: 4 });
   });
 
   it('decides the run, and is told', { timeout: 120_000 }, async () => {

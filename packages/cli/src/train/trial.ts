@@ -1,16 +1,7 @@
 /**
- * What the model cannot tell apart takes a few training steps before the run, and predictions and steps decide together. Dispatchers give the same
- * numbers, so nothing but time depends on it.
+ * Training steps before the run, of what the model cannot tell apart. Dispatchers give the same numbers, so nothing but time depends on it.
  */
-import {
-  closeShare,
-  formatSeconds,
-  likelySeconds,
-  median,
-  type Candidate,
-  type Choice,
-  type StepPrediction,
-} from '@monta/core';
+import { formatSeconds, judgeWays, median, trialRounds, type StepPrediction } from '@monta/core';
 import { tryStrategies, type Launcher } from '@monta/runtime';
 import type { PlannedStrategy } from './run-plan.js';
 import type { Setting } from './setting.js';
@@ -26,43 +17,18 @@ export interface TriedStrategy {
   readonly likelySeconds: number;
 }
 
+/** What was tried, and which of it the run takes; -1 for none. */
+export interface TrialOutcome {
+  readonly tried: readonly TriedStrategy[];
+  readonly fastest: number;
+}
+
 /** Where training steps can be tried, and from what weights. */
 export interface TrialGround {
   readonly launcher: Launcher;
   readonly resume?: string;
   readonly signal: AbortSignal;
   readonly onTrial: (labels: readonly string[], steps: number) => void;
-}
-
-/** More are not tried, however close. */
-const mostTried = 4;
-/** Timed steps of each; fewer than the least say nothing. */
-const [fewestSteps, mostSteps] = [4, 12];
-/** Of the run's steps, what trials may take in all, unless a number is given. */
-const shareOfRun = 0.2;
-const turns = 2;
-/** Steps before all: code is compiled while they run, and the first ways tried would seem slow. */
-const warmUps = 10;
-
-/** The candidates worth trying, best first; the best alone where nothing else is close. */
-export const closeCandidates = ({ candidates, best }: Choice): Candidate[] =>
-  candidates.filter(({ seconds }) => seconds <= best.seconds * (1 + closeShare)).slice(0, mostTried);
-
-/** How many of the close strategies are tried, the best first, and for how many timed steps each; none: predictions alone choose. */
-export function trialSize(
-  { config, ranks }: Setting,
-  close: number,
-): { readonly strategies: number; readonly steps: number } {
-  const none = { strategies: 0, steps: 0 };
-  if (ranks === 1 || close < 2) return none;
-  if (config.trialSteps !== undefined)
-    return config.trialSteps === 0 ? none : { strategies: close, steps: config.trialSteps };
-  for (let strategies = close; strategies >= 2; strategies--) {
-    // one more of each in every turn is not timed
-    const steps = Math.floor((config.steps * shareOfRun - warmUps) / strategies) - turns;
-    if (steps >= fewestSteps) return { strategies, steps: Math.min(mostSteps, steps) };
-  }
-  return none;
 }
 
 /** Runs at least so many training steps with each strategy, as many in every turn. `modelError`: relative error of a step's prediction beside a factor common to all. */
@@ -72,10 +38,10 @@ export async function tryClose(
   steps: number,
   modelError: (step: StepPrediction) => number,
   { launcher, resume, onTrial, signal }: TrialGround,
-): Promise<TriedStrategy[]> {
+): Promise<TrialOutcome> {
   const [first] = close;
-  if (first === undefined) return [];
-  const rounds = Math.min(turns, steps);
+  if (first === undefined) return { tried: [], fastest: -1 };
+  const rounds = Math.min(trialRounds.turns, steps);
   const stepsOfTurn = Math.ceil(steps / rounds);
   onTrial(
     close.map(({ label }) => label),
@@ -85,7 +51,7 @@ export async function tryClose(
     trial: {
       job: jobOf(setting, first, undefined, resume),
       strategies: close.map(({ strategy }) => strategy),
-      warmUps,
+      warmUps: trialRounds.warmUps,
       turns: rounds,
       steps: stepsOfTurn,
     },
@@ -93,18 +59,17 @@ export async function tryClose(
     ...(setting.fabric === undefined ? {} : { fabric: setting.fabric }),
     signal,
   });
-  const trials = close.map(({ label, predicted }, index) => ({
+  const ways = close.map(({ label, predicted }, index) => [
+    { name: label, predictedSeconds: predicted.seconds, measured: measured[index] ?? [] },
+  ]);
+  const { seconds, fastest } = judgeWays(ways, modelError(first.predicted));
+  const tried = close.map(({ label, predicted }, index) => ({
     label,
-    predictedSeconds: predicted.seconds,
+    predictedStepSeconds: predicted.seconds,
     measured: measured[index] ?? [],
+    likelySeconds: seconds[index] ?? Infinity,
   }));
-  const likely = likelySeconds(trials, modelError(first.predicted));
-  return trials.map(({ label, predictedSeconds, measured: runs }, index) => ({
-    label,
-    predictedStepSeconds: predictedSeconds,
-    measured: runs,
-    likelySeconds: likely[index] ?? Infinity,
-  }));
+  return { tried, fastest };
 }
 
 /** One line on a trial, the likeliest first. */

@@ -11,3 +11,4 @@ export * from './kernels/measured.js';
 export * from './kernels/price.js';
 export { fittedOn } from './kernels/coefficients.js';
 export { communicationLibraries, type CommunicationLibrary } from './libraries.js';
+export * from './scaled-curves.js';

@@ -2,12 +2,12 @@
  * What the model cannot tell apart is tried before it is chosen: the ways that it predicts close to the best run for a few seconds, and
  * predictions and runs together decide. What is measured of a case afterwards is measured anew.
  */
-import { likelySeconds, type Candidate, type Strategy, type Trial } from '@monta/core';
+import { judgeWays, type Candidate, type Strategy } from '@monta/core';
 import type { Launcher } from '@monta/runtime';
 import { benchPasses, type BenchPass } from '../dispatch-cases.js';
 import type { PreparedCase } from './cases.js';
 import { measureCases, passRuns, turnsFor } from './turns.js';
-import { firstVariants, passVariant, variantName, variantNames } from './ways.js';
+import { firstVariants, passVariant, present, variantName, variantNames } from './ways.js';
 
 /** Variants that are tried at most. */
 const mostTried = 8;
@@ -51,17 +51,13 @@ function likeliest(
   { probe, modelError }: PreparedCase,
   runsOf: (variant: string, pass: BenchPass) => number[],
 ): Strategy {
-  const trials = new Map<string, Trial>();
-  const key = (strategy: Strategy, pass: BenchPass): string => `${passVariant(strategy, pass)} ${pass}`;
-  for (const { strategy, ...prices } of tried)
-    for (const pass of benchPasses)
-      trials.set(key(strategy, pass), {
-        predictedSeconds: prices[pass].seconds + probe.startSeconds,
-        measured: runsOf(passVariant(strategy, pass), pass),
-      });
-  const judged = likelySeconds([...trials.values()], modelError);
-  const seconds = new Map([...trials.keys()].map((name, index) => [name, judged[index] ?? Infinity]));
-  const ofWay = ({ strategy }: Candidate): number =>
-    benchPasses.reduce((sum, pass) => sum + (seconds.get(key(strategy, pass)) ?? Infinity), 0);
-  return tried.reduce((best, one) => (ofWay(one) < ofWay(best) ? one : best)).strategy;
+  const ways = tried.map(({ strategy, ...prices }) =>
+    benchPasses.map((pass) => ({
+      name: `${passVariant(strategy, pass)} ${pass}`,
+      predictedSeconds: prices[pass].seconds + probe.startSeconds,
+      measured: runsOf(passVariant(strategy, pass), pass),
+    })),
+  );
+  const { fastest } = judgeWays(ways, modelError);
+  return present(tried[fastest]).strategy;
 }

@@ -29,7 +29,7 @@ export function waysOf(variants: readonly DispatchVariant[], way: WayThrough): W
 export const fastest = (ways: readonly Way[]): Way =>
   ways.reduce((best, way) => (way.seconds < best.seconds ? way : best), present(ways[0]));
 
-export const present = (way: Way | undefined): Way => {
+export const present = <T>(way: T | undefined): T => {
   if (way === undefined) throw new Error('a way was chosen that was not measured');
   return way;
 };

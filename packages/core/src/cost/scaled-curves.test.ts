@@ -1,12 +1,6 @@
-import {
-  costModel,
-  fabricOf,
-  getCluster,
-  knownEstimate,
-  priceCollective,
-  collectiveSeconds,
-  scaledCluster,
-} from '@monta/core';
+import { getCluster, scaledCluster } from '../cluster/index.js';
+import { fabricOf } from '../traffic/index.js';
+import { collectiveSeconds, costModel, knownEstimate, priceCollective } from './index.js';
 import { describe, expect, it } from 'vitest';
 import { scaledCurves } from './scaled-curves.js';
 

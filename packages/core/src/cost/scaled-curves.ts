@@ -1,5 +1,6 @@
 /** Measured curves as ranks on a slowed emulation see them. */
-import { knownEstimate, type CollectiveCurves } from '@monta/core';
+import { knownEstimate } from './estimate.js';
+import type { CollectiveCurves } from './model.js';
 
 export interface CurveScale {
   /** Bytes here over bytes at full size: curves are asked for the full size. */

@@ -16,8 +16,8 @@ import { samplePicks } from '../execute/sample-picks.js';
 import { builtModule } from '../launch/built-module.js';
 import { launchLocal } from '../launch/launch-local.js';
 import type { RankContext } from '../launch/rank.js';
-import { fitKernelRates, type TimedKernels } from '../probe/kernel-rates.js';
-import { SoloEndpoint } from '../probe/solo-endpoint.js';
+import { fitKernelRates, type TimedKernels } from './kernel-rates.js';
+import { SoloEndpoint } from './solo-endpoint.js';
 
 export interface DispatchKernelProbe {
   readonly shape: MoeShape;
