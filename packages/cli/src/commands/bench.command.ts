@@ -26,6 +26,15 @@ export interface BenchDispatchFlags {
   readonly calibration?: string;
 }
 
+export interface BenchLayerFlags {
+  readonly json: boolean;
+  readonly device: 'cuda';
+  readonly only?: readonly string[];
+  readonly model?: string;
+  readonly tokens: number;
+  readonly peers: boolean;
+}
+
 /** `auto`, `off`, or by what factor all times are stretched. */
 export function parseEmulate(text: string): 'auto' | 'off' | number {
   if (text === 'auto' || text === 'off') return text;
@@ -143,8 +152,56 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
   },
 });
 
+const layerCommand = buildCommand<BenchLayerFlags, [], MontaContext>({
+  loader: lazy(async () => (await import('./bench-layer.js')).runBenchLayer),
+  parameters: {
+    flags: {
+      device: { kind: 'enum', values: ['cuda'], brief: 'What computes: a GPU of this host' },
+      only: {
+        kind: 'parsed',
+        parse: String,
+        variadic: ',',
+        placeholder: 'M,Q,D,X',
+        brief: 'Which of the four shapes (default: all)',
+        optional: true,
+      },
+      model: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'name|config.json',
+        brief: "A model's layer, all experts on one GPU, instead of the four shapes",
+        optional: true,
+      },
+      tokens: {
+        kind: 'parsed',
+        parse: parseCount,
+        placeholder: 'count',
+        brief: 'Tokens of the layer',
+        default: '8192',
+      },
+      peers: {
+        kind: 'boolean',
+        brief: 'Also PyTorch and transformers, as far as python3 has them, on the same GPU in turns',
+        default: false,
+      },
+      json: jsonFlag,
+    },
+  },
+  docs: {
+    brief: 'Time one layer of experts on a GPU, forward and backward, beside others',
+    fullDescription: helpText(
+      'Runs router to combined output and back in bf16, again and again for half a second a run, five runs of each in turns, and prints\n' +
+        'medians. M is the layer of Mixtral 8x7B, Q of Qwen3-30B-A3B, D 32 experts of DeepSeek-V3, X of a 2x70B model over TP = 8.',
+      [
+        ['monta bench layer --device cuda --peers', 'the four shapes, beside PyTorch'],
+        ['monta bench layer --device cuda --model olmoe-1b-7b --json', 'a model, for scripts'],
+      ],
+    ),
+  },
+});
+
 export const benchCommand = buildRouteMap({
-  routes: { dispatch: dispatchCommand },
+  routes: { dispatch: dispatchCommand, layer: layerCommand },
   docs: {
     brief: 'Measure on the running backend, beside prediction and bound',
     fullDescription: helpText('Measures on the running backend; the network is emulated unless told otherwise.', [
@@ -152,6 +209,7 @@ export const benchCommand = buildRouteMap({
         'monta bench dispatch --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2',
         'every strategy and chunk count',
       ],
+      ['monta bench layer --device cuda --peers', 'a layer of experts on a GPU'],
     ]),
   },
 });

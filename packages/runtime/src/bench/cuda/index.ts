@@ -1,0 +1,4 @@
+/** Measurements on a card of this host. */
+export { cudaAvailable } from '../../device/cuda/bindings/index.js';
+export { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
+export { type MoeLayerShape } from '../../device/cuda/layer/moe-layer.js';
