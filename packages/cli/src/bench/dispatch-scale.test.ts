@@ -1,6 +1,7 @@
 import {
   costModel,
   getCluster,
+  hostInputs,
   parseLayout,
   routedBinding,
   simulatePass,
@@ -27,13 +28,7 @@ const request = { cluster, shape, routing, seed: 1, variants, roundSeconds: 10, 
 
 /** Both passes on links alone: kernels and hosts take no time. */
 function linkSeconds(on: Cluster, of: MoeShape, index: number): number {
-  const inputs = {
-    kernelOverheadSeconds: 0,
-    hostOverheadSeconds: 0,
-    collectiveOverheadSeconds: 0,
-    multiprocessorsPerCollective: 0,
-  };
-  const model = costModel({ ...on.device, memoryBytesPerSecond: Number.MAX_VALUE }, { inputs });
+  const model = costModel({ ...on.device, memoryBytesPerSecond: Number.MAX_VALUE }, { inputs: hostInputs(0) });
   const workload = { cluster: on, shape: of, routing, seed: 1, model, scope: 'dispatch' as const };
   const strategy = variants[index]?.strategy;
   if (!strategy) throw new RangeError(`no variant ${index}`);

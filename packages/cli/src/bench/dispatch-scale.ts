@@ -6,6 +6,7 @@
 import {
   costModel,
   dtypeBytes,
+  hostInputs,
   routedBinding,
   simulatePass,
   traffic,
@@ -67,12 +68,7 @@ function fullSize(request: ScaleRequest): { seconds: number; bytes: number }[] {
   const model = costModel(
     { ...cluster.device, memoryBytesPerSecond: Number.MAX_VALUE },
     {
-      inputs: {
-        kernelOverheadSeconds: 0,
-        hostOverheadSeconds: 0,
-        collectiveOverheadSeconds: 0,
-        multiprocessorsPerCollective: 0,
-      },
+      inputs: hostInputs(0),
     },
   );
   const workload: Workload = { cluster, shape, routing, seed, model, scope: 'dispatch' };

@@ -170,7 +170,6 @@ export function machineModel(
     inputs: {
       computeType: setting.cluster.device.flopsPerSecond.f32 === undefined ? 'bf16' : 'f32',
       ...hostInputs(overheadSeconds),
-      algorithm: 'direct',
     },
     inputSource: 'measured on this machine',
   });

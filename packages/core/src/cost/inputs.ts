@@ -54,7 +54,7 @@ export const processorEfficiencies = {
 
 /**
  * Of ranks that are threads or processes of a machine: kernels take what they were timed to take, overheads included, on cores instead of
- * multiprocessors; and all collectives of a node are submitted before its kernels run.
+ * multiprocessors; all collectives of a node are submitted before its kernels run; and ranks send straight to each other.
  */
 export const hostInputs = (collectiveOverheadSeconds: number) =>
   ({
@@ -63,6 +63,7 @@ export const hostInputs = (collectiveOverheadSeconds: number) =>
     hostRunsKernels: false,
     multiprocessorsPerCollective: 0,
     collectiveOverheadSeconds,
+    algorithm: 'direct',
   }) satisfies Partial<CostInputs>;
 
 const fittedSource = 'times of kernels on an H200 by kind and shape, carried to other GPUs by datasheet ratios';
