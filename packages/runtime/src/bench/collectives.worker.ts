@@ -1,35 +1,36 @@
 /** A rank of the collective benchmark. */
 import type { CollectiveBenchData, CollectiveBenchResult, MeasuredCollective } from './collectives.js';
-import type { CommEvent } from '../comm/communicator.js';
+import type { DeviceEvent } from '../device/device.js';
+import { part } from '../device/view.js';
 import { runRank } from '../launch/rank.js';
 
 const barriersPerRound = 50;
 const warmUpRounds = 2;
 
-runRank<CollectiveBenchData>(({ size, endpoint, memory, data }): CollectiveBenchResult => {
+runRank<CollectiveBenchData>(({ size, endpoint, device, data }): CollectiveBenchResult => {
   const world = endpoint.communicator(
     'world',
     Array.from({ length: size }, (_, rank) => rank),
-    'inter',
+    device.queue('inter'),
   );
   const elements = data.bytesPerRank / 4;
-  const large = memory.allocateView('f32', elements);
-  const other = memory.allocateView('f32', elements);
-  const block = { ...other, length: elements / size };
-  memory.f32(large).fill(1);
-  memory.f32(other).fill(1);
-  const time = (operations: number, submit: () => CommEvent): number[] => {
+  const large = device.allocate('f32', elements);
+  const other = device.allocate('f32', elements);
+  const block = part(other, 0, elements / size);
+  device.fill(large, 1);
+  device.fill(other, 1);
+  const time = (operations: number, submit: () => DeviceEvent): number[] => {
     const seconds: number[] = [];
     for (let round = 0; round < warmUpRounds + data.rounds; round++) {
-      endpoint.wait(world.barrier());
+      device.wait(world.barrier());
       const start = endpoint.now();
-      for (let i = 0; i < operations; i++) endpoint.wait(submit());
+      for (let i = 0; i < operations; i++) device.wait(submit());
       seconds.push((endpoint.now() - start) / operations);
     }
     return seconds.slice(warmUpRounds);
   };
   // Zeros, because repeated sums in place would grow beyond what float32 holds.
-  memory.f32(large).fill(0);
+  device.fill(large, 0);
   const sums = time(1, () => world.allReduce(large));
   const collectives: Record<MeasuredCollective, readonly number[]> = {
     all_to_all: time(1, () => world.allToAll(large, other)),

@@ -1,9 +1,10 @@
 /** A rank of the two-host bench: what the line gives, and the exchanges of a dispatch half between and inside hosts. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import type { CommEvent, Endpoint } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/index.js';
-import type { View } from '../device/view.js';
+import type { Endpoint } from '../comm/communicator.js';
+import type { Device, DeviceEvent } from '../device/device.js';
+import { readFloats, readInts } from '../device/host-array.js';
+import { part, type View } from '../device/view.js';
 import { runRank } from '../launch/index.js';
 import type { Exchange, ExchangeRun, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
 
@@ -13,47 +14,46 @@ const warmUpRounds = 12;
 
 const range = (size: number): number[] => Array.from({ length: size }, (_, index) => index);
 
-runRank<TwoHostsJob>(async ({ size, endpoint, memory, data: job }): Promise<TwoHostsRankResult> => {
-  const world = endpoint.communicator('world', range(size), 'control');
-  const barrier = (): void => endpoint.wait(world.barrier());
+runRank<TwoHostsJob>(async ({ size, endpoint, device, data: job }): Promise<TwoHostsRankResult> => {
+  const world = endpoint.communicator('world', range(size), device.queue('control'));
+  const barrier = (): void => device.wait(world.barrier());
   const tp = size / 2;
   barrier();
   // The best of a few: what disturbs them says nothing about the line.
   let [tcp, mpi] = [0, 0];
   for (let round = 0; round < ceilingRounds; round++) {
-    tcp = Math.max(tcp, await tcpCeiling(endpoint, memory, job, tp));
+    tcp = Math.max(tcp, await tcpCeiling(endpoint, device, job, tp));
     barrier();
-    mpi = Math.max(mpi, mpiCeiling(endpoint, memory, job, tp, barrier));
+    mpi = Math.max(mpi, mpiCeiling(endpoint, device, job, tp, barrier));
   }
   // Code that runs for the first time is compiled on the cores that all ranks share: small exchanges come first, which are not looked at.
   for (const exchange of job.exchanges)
-    runExchange(endpoint, memory, { ...exchange, bytes: warmUpBytes }, warmUpRounds, barrier);
-  const exchanges = job.exchanges.map((exchange) => runExchange(endpoint, memory, exchange, job.repetitions, barrier));
+    runExchange(endpoint, device, { ...exchange, bytes: warmUpBytes }, warmUpRounds, barrier);
+  const exchanges = job.exchanges.map((exchange) => runExchange(endpoint, device, exchange, job.repetitions, barrier));
   return { tcpBytesPerSecond: tcp, mpiBytesPerSecond: mpi, exchanges };
 });
 
 /** Bytes a second that one connection carries each way while the other way is busy too; 0 on ranks that look on. */
-async function tcpCeiling(endpoint: Endpoint, memory: CpuMemory, job: TwoHostsJob, tp: number): Promise<number> {
+async function tcpCeiling(endpoint: Endpoint, device: Device, job: TwoHostsJob, tp: number): Promise<number> {
   if (endpoint.rank % tp !== 0) return 0;
-  const pair = endpoint.communicator('first of hosts', [0, tp], 'control');
-  const mark = memory.mark();
-  const port = memory.allocateView('i32', 1);
+  const pair = endpoint.communicator('first of hosts', [0, tp], device.queue('control'));
+  const port = device.allocate('i32', 1);
   let socket: Socket;
   if (endpoint.rank === 0) {
     const server = createServer();
     server.listen(0, job.address);
     await once(server, 'listening');
-    memory.i32(port)[0] = (server.address() as AddressInfo).port;
+    device.write(port, Int32Array.of((server.address() as AddressInfo).port));
     const accepted = once(server, 'connection');
-    endpoint.wait(pair.broadcast(port, 0));
+    device.wait(pair.broadcast(port, 0));
     [socket] = (await accepted) as [Socket];
     server.close();
   } else {
-    endpoint.wait(pair.broadcast(port, 0));
-    socket = connect(memory.i32(port)[0] ?? 0, job.address);
+    device.wait(pair.broadcast(port, 0));
+    socket = connect(readInts(device, port)[0] ?? 0, job.address);
     await once(socket, 'connect');
   }
-  memory.release(mark);
+  device.free(port);
   let received = 0;
   const all = new Promise<void>((resolve) => {
     socket.on('data', (piece) => {
@@ -73,33 +73,26 @@ async function tcpCeiling(endpoint: Endpoint, memory: CpuMemory, job: TwoHostsJo
 }
 
 /** The same through the communicator: an exchange of one pair, all others idle. */
-function mpiCeiling(endpoint: Endpoint, memory: CpuMemory, job: TwoHostsJob, tp: number, barrier: () => void): number {
-  const mark = memory.mark();
+function mpiCeiling(endpoint: Endpoint, device: Device, job: TwoHostsJob, tp: number, barrier: () => void): number {
   let rate = 0;
   if (endpoint.rank % tp === 0) {
-    const pair = endpoint.communicator('first of hosts', [0, tp], 'inter');
+    const pair = endpoint.communicator('first of hosts', [0, tp], device.queue('inter'));
     // Half of what each of the two holds crosses the line.
     const elements = (2 * job.ceilingBytes) / 4;
-    const [send, receive] = [memory.allocateView('f32', elements), memory.allocateView('f32', elements)];
-    memory.f32(send).fill(1);
-    endpoint.wait(pair.allToAll(send, receive));
+    const [send, receive] = [device.allocate('f32', elements), device.allocate('f32', elements)];
+    device.fill(send, 1);
+    device.wait(pair.allToAll(send, receive));
     const start = endpoint.now();
-    endpoint.wait(pair.allToAll(send, receive));
+    device.wait(pair.allToAll(send, receive));
     rate = job.ceilingBytes / (endpoint.now() - start);
+    for (const view of [send, receive]) device.free(view);
   }
-  memory.release(mark);
   barrier();
   return rate;
 }
 
 /** An element tells its sender's host and its place among the replica's rows; exact in float32. */
 const value = (from: number, index: number): number => (from + 1) * 2 ** 23 - 1 - (index % 2 ** 22);
-
-const part = (view: View, start: number, length: number): View => ({
-  ...view,
-  byteOffset: view.byteOffset + 4 * start,
-  length,
-});
 
 /**
  * A dispatch half without its kernels: each rank holds its replica's rows, half of which belong to the other replica's experts. `duplicated`
@@ -108,7 +101,7 @@ const part = (view: View, start: number, length: number): View => ({
  */
 function runExchange(
   endpoint: Endpoint,
-  memory: CpuMemory,
+  device: Device,
   { strategy, bytes, chunks }: Exchange,
   repetitions: number,
   barrier: () => void,
@@ -116,42 +109,43 @@ function runExchange(
   const { rank, size } = endpoint;
   const tp = size / 2;
   const [host, place] = [Math.floor(rank / tp), rank % tp];
-  const between = endpoint.communicator('between hosts', [place, place + tp], 'inter');
+  const between = endpoint.communicator('between hosts', [place, place + tp], device.queue('inter'));
   const inside = endpoint.communicator(
     'inside host',
     range(tp).map((i) => host * tp + i),
-    'intra',
+    device.queue('intra'),
   );
   const elements = bytes / 4;
-  const mark = memory.mark();
-  const [send, exchanged, gathered] = range(3).map(() => memory.allocateView('f32', elements)) as [View, View, View];
+  const views = [device.allocate('f32', elements), device.allocate('f32', elements), device.allocate('f32', elements)];
+  const [send, exchanged, gathered] = views;
   const slice = elements / tp;
   const piece = slice / chunks;
   const first = strategy === 'duplicated' ? 0 : place * slice;
-  memory.f32(send).forEach((_, index, all) => {
-    all[index] = value(host, first + index);
-  });
+  device.write(
+    send,
+    new Float32Array(elements).map((_, index) => value(host, first + index)),
+  );
   const arrived = (chunk: number): View => part(exchanged, chunk * piece, piece);
-  const exchange = (chunk: number): CommEvent =>
+  const exchange = (chunk: number): DeviceEvent =>
     between.allToAll(part(send, chunk * piece, piece), arrived(chunk), { label: `exchange ${chunk}` });
-  const gather = (chunk: number, after: readonly CommEvent[]): CommEvent =>
+  const gather = (chunk: number, after: readonly DeviceEvent[]): DeviceEvent =>
     inside.allGather(arrived(chunk), part(gathered, chunk * piece * tp, piece * tp), {
       after,
       label: `gather ${chunk}`,
     });
   const pieces = range(chunks);
-  const submit: Record<Exchange['strategy'], () => CommEvent[]> = {
+  const submit: Record<Exchange['strategy'], () => DeviceEvent[]> = {
     duplicated: () => [between.allToAll(send, exchanged)],
     sliced: () => pieces.map((chunk) => gather(chunk, [exchange(chunk)])),
     all_to_all: () => pieces.map(exchange),
     all_gather: () => pieces.map((chunk) => gather(chunk, [])),
   };
-  const waitFor = (events: readonly CommEvent[]): void => {
-    for (const event of events) endpoint.wait(event);
+  const waitFor = (events: readonly DeviceEvent[]): void => {
+    for (const event of events) device.wait(event);
   };
   const times = range(repetitions).map(() => {
-    memory.f32(exchanged).fill(0);
-    memory.f32(gathered).fill(0);
+    device.fill(exchanged, 0);
+    device.fill(gathered, 0);
     if (strategy === 'all_gather') waitFor(submit.all_to_all());
     barrier();
     const start = endpoint.now();
@@ -165,7 +159,7 @@ function runExchange(
   };
   let wrong = 0;
   const expect = (view: View, expected: (index: number) => number): void =>
-    memory.f32(view).forEach((got, index) => (wrong += got === expected(index) ? 0 : 1));
+    readFloats(device, view).forEach((got, index) => (wrong += got === expected(index) ? 0 : 1));
   if (strategy === 'duplicated') {
     expect(exchanged, (index) => brought(0, elements, index));
   } else if (strategy === 'all_to_all') {
@@ -178,6 +172,6 @@ function runExchange(
       return brought(start, piece, within % piece);
     });
   }
-  memory.release(mark);
+  for (const view of views) device.free(view);
   return { times, wrong };
 }

@@ -2,8 +2,9 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { worldSize, type Layout } from '@monta/core';
-import type { CommEvent, Endpoint } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/index.js';
+import type { Endpoint } from '../comm/communicator.js';
+import type { Device, DeviceEvent } from '../device/device.js';
+import { readInts } from '../device/host-array.js';
 import type { ParameterStore } from '../execute/index.js';
 import { completeSteps, pruneSteps } from './checkpoints.js';
 import { realDisk, writeFileDurably, type Disk } from '../files/disk.js';
@@ -107,7 +108,7 @@ export interface SaveRequest {
   readonly content: StateContent;
   readonly store: ParameterStore;
   readonly endpoint: Endpoint;
-  readonly memory: CpuMemory;
+  readonly device: Device;
   readonly disk?: Disk;
 }
 
@@ -127,7 +128,7 @@ const word = 2 ** 31;
  * and the states before stay as they are. Tells rank 0 what was saved, the others undefined.
  */
 export function saveTrainingState(request: SaveRequest): SavedState | undefined {
-  const { folder, keep, content, store, endpoint, disk = realDisk } = request;
+  const { folder, keep, content, store, endpoint, device, disk = realDisk } = request;
   const { rank } = store;
   const path = join(folder, stepFolderName(content.step));
   const ranks = worldSize(content.layout);
@@ -141,9 +142,9 @@ export function saveTrainingState(request: SaveRequest): SavedState | undefined 
     }
   };
   const lone = ranks === 1;
-  const communicator = lone ? undefined : endpoint.communicator('checkpoint', range(ranks), 'copy');
-  const together = (event: CommEvent | undefined): void => {
-    if (event !== undefined) endpoint.wait(event);
+  const communicator = lone ? undefined : endpoint.communicator('checkpoint', range(ranks), device.queue('copy'));
+  const together = (event: DeviceEvent | undefined): void => {
+    if (event !== undefined) device.wait(event);
   };
   if (rank === 0) attempt(() => beginFolder(path));
   together(communicator?.barrier({ label: 'checkpoint begins' }));
@@ -193,29 +194,26 @@ function saveError(path: string, failure: unknown): SaveError {
 
 const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);
 
+/** A record in words that ranks can tell each other. */
+function reportOf(record: FileRecord | undefined): number[] {
+  if (record === undefined) return range(reportWords).map(() => 0);
+  const digest = range(8).map((i) => Number.parseInt(record.sha256.slice(8 * i, 8 * i + 8), 16) | 0);
+  return [1, Math.floor(record.bytes / word), record.bytes % word, ...digest];
+}
+
 /** Every rank's record, or undefined of those that failed, on every rank. */
 function exchange(
-  { memory, endpoint }: SaveRequest,
+  { device }: SaveRequest,
   record: FileRecord | undefined,
   communicator: ReturnType<Endpoint['communicator']> | undefined,
 ): (FileRecord | undefined)[] {
   if (communicator === undefined) return [record];
-  const mark = memory.mark();
-  const sent = memory.allocateView('i32', reportWords);
-  const received = memory.allocateView('i32', reportWords * communicator.size);
-  memory.i32(sent).fill(0);
-  if (record !== undefined)
-    memory
-      .i32(sent)
-      .set([
-        1,
-        Math.floor(record.bytes / word),
-        record.bytes % word,
-        ...range(8).map((i) => Number.parseInt(record.sha256.slice(8 * i, 8 * i + 8), 16) | 0),
-      ]);
-  endpoint.wait(communicator.allGather(sent, received, { label: 'checkpoint files' }));
-  const all = Array.from(memory.i32(received));
-  memory.release(mark);
+  const sent = device.allocate('i32', reportWords);
+  const received = device.allocate('i32', reportWords * communicator.size);
+  device.write(sent, Int32Array.from(reportOf(record)));
+  device.wait(communicator.allGather(sent, received, { label: 'checkpoint files' }));
+  const all = [...readInts(device, received)];
+  for (const view of [sent, received]) device.free(view);
   return range(communicator.size).map((rank) => {
     const [there, high, low, ...digest] = all.slice(rank * reportWords, (rank + 1) * reportWords);
     if (there === 0) return undefined;

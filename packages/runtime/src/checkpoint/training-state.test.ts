@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { holdsParameter, worldSize, type Layout, type PartialLayout } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CpuMemory } from '../device/cpu/index.js';
+import { CpuDevice, CpuMemory } from '../device/cpu/index.js';
 import { ParameterStore } from '../execute/index.js';
 import { LoneEndpoint } from '../../testing/execute/lone-rank.js';
 import { completeSteps, latestState, listSteps } from './checkpoints.js';
@@ -157,7 +157,7 @@ function save(
     content: { step, model: smallModel, layout: loneLayout },
     store: storeOf(loneLayout, 0, tensors),
     endpoint: new LoneEndpoint(),
-    memory: CpuMemory.create({ bytes: 1 << 16 }),
+    device: CpuDevice.create({ bytes: 1 << 16 }),
     ...(disk === undefined ? {} : { disk }),
   });
 }

@@ -1,29 +1,27 @@
 /** Elements of views on the host. */
 import type { Device } from './device.js';
-import { elementBytes, type ElementType, type View } from './view.js';
+import { elementBytes, type View } from './view.js';
 
 /** Elements of f32, i32, bf16 or f16 (as bit patterns) and u8 views; a Uint8Array also holds the bytes of any view, little-endian. */
 export type HostArray = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
-const arrayNames: Readonly<Record<ElementType, string>> = {
-  f32: 'Float32Array',
-  i32: 'Int32Array',
-  bf16: 'Uint16Array',
-  f16: 'Uint16Array',
-  u8: 'Uint8Array',
-};
+const arrays = { f32: Float32Array, i32: Int32Array, bf16: Uint16Array, f16: Uint16Array, u8: Uint8Array } as const;
 
 /** Throws unless `array` can hold exactly the elements of `view`. */
 export function checkHostArray(view: View, array: HostArray): void {
   const bytes = view.length * elementBytes[view.type];
-  if (!(array instanceof Uint8Array) && array.constructor.name !== arrayNames[view.type])
-    throw new TypeError(
-      `a view of ${view.type} is a ${arrayNames[view.type]} on the host, not a ${array.constructor.name}`,
-    );
+  const wanted = arrays[view.type];
+  if (!(array instanceof Uint8Array) && !(array instanceof wanted))
+    throw new TypeError(`a view of ${view.type} is a ${wanted.name} on the host, not a ${array.constructor.name}`);
   if (array.byteLength !== bytes)
     throw new RangeError(
       `a view of ${view.length} ${view.type} has ${bytes} bytes, the array on the host ${array.byteLength}`,
     );
+}
+
+/** An array on the host for all elements of a view, zeros. */
+export function emptyHostArray({ type, length }: View): HostArray {
+  return new arrays[type](length);
 }
 
 /** Copies an f32 view to the host. */

@@ -1,7 +1,9 @@
 /** Timed transfers of a probe: every rank runs the same list of experiments and learns the same times, so that all decide alike what comes next. */
 import type { MeasuredOp } from '@monta/core';
-import type { CommEvent, Communicator } from '../comm/communicator.js';
-import type { View } from '../device/view.js';
+import type { Communicator } from '../comm/communicator.js';
+import type { DeviceEvent } from '../device/device.js';
+import { readFloats } from '../device/host-array.js';
+import { part, type View } from '../device/view.js';
 import type { RankContext } from '../launch/index.js';
 
 /** Collectives that start together. Ranks of no group only take part in the barrier before. */
@@ -41,20 +43,20 @@ export class Laboratory {
     /** Largest total buffer of an experiment. */
     readonly maximumBytes: number,
   ) {
-    const { endpoint, size, memory } = context;
+    const { endpoint, size, device } = context;
     this.#world = endpoint.communicator(
       'probe',
       Array.from({ length: size }, (_, rank) => rank),
-      'inter',
+      device.queue('inter'),
     );
-    this.#send = memory.allocateView('f32', maximumBytes / elementBytes);
-    this.#receive = memory.allocateView('f32', maximumBytes / elementBytes);
-    this.#times = memory.allocateView('f32', 2 * repetitions + 1);
+    this.#send = device.allocate('f32', maximumBytes / elementBytes);
+    this.#receive = device.allocate('f32', maximumBytes / elementBytes);
+    this.#times = device.allocate('f32', 2 * repetitions + 1);
   }
 
   /** Waits for all ranks. */
   barrier(): void {
-    this.context.endpoint.wait(this.#world.barrier());
+    this.context.device.wait(this.#world.barrier());
   }
 
   /**
@@ -62,7 +64,7 @@ export class Laboratory {
    * backend's own (its records), so that a rank that is slow to wake does not count.
    */
   run(experiment: Experiment): number[] {
-    const { endpoint } = this.context;
+    const { endpoint, device } = this.context;
     const base = this.#agreeOnSecond();
     const values = new Float32Array(2 * this.repetitions).fill(nothing);
     endpoint.takeRecords();
@@ -71,8 +73,8 @@ export class Laboratory {
       // They all come after one barrier whose end the backend itself sees, so that they start together.
       const start = this.#world.barrier();
       const events = this.#submit(experiment, label, start);
-      endpoint.wait(start);
-      for (const event of events) endpoint.wait(event);
+      device.wait(start);
+      for (const event of events) device.wait(event);
       for (const record of this.#records(label, events.length)) {
         values[2 * repetition] = Math.max(values[2 * repetition] ?? 0, record.end - base);
         values[2 * repetition + 1] = Math.max(values[2 * repetition + 1] ?? 0, base - record.ready);
@@ -85,25 +87,25 @@ export class Laboratory {
 
   /** Runs an experiment once while the rank does something else until it is done; seconds of the rank's own part, undefined for ranks outside. */
   beside(experiment: Experiment, work: (done: () => boolean) => void): number | undefined {
-    const { endpoint } = this.context;
+    const { endpoint, device } = this.context;
     endpoint.takeRecords();
     const label = `probe ${(this.#count += 1)}`;
     const start = this.#world.barrier();
     const events = this.#submit(experiment, label, start);
-    endpoint.wait(start);
-    work(() => events.every((event) => endpoint.query(event)));
-    for (const event of events) endpoint.wait(event);
+    device.wait(start);
+    work(() => events.every((event) => device.query(event)));
+    for (const event of events) device.wait(event);
     const [record] = this.#records(label, events.length);
     return record === undefined ? undefined : record.end - record.ready;
   }
 
   /** The largest of every rank's values, on all ranks. */
   #maximum(values: Float32Array): Float32Array {
-    const { memory, endpoint } = this.context;
-    const view = { ...this.#times, length: values.length };
-    memory.f32(view).set(values);
-    endpoint.wait(this.#world.allReduce(view, { reduction: 'max' }));
-    return memory.f32(view).slice();
+    const { device } = this.context;
+    const view = part(this.#times, 0, values.length);
+    device.write(view, values);
+    device.wait(this.#world.allReduce(view, { reduction: 'max' }));
+    return readFloats(device, view);
   }
 
   /** A whole second of the shared clock, close enough that offsets from it are fine in float32. Asked anew only now and then. */
@@ -113,24 +115,24 @@ export class Laboratory {
     return this.#base;
   }
 
-  #submit({ op, groups, bytes }: Experiment, label: string, start: CommEvent): CommEvent[] {
-    const { endpoint, rank } = this.context;
+  #submit({ op, groups, bytes }: Experiment, label: string, start: DeviceEvent): DeviceEvent[] {
+    const { endpoint, device, rank } = this.context;
     return groups
       .filter((members) => members.includes(rank))
       .map((members) => {
-        const group = endpoint.communicator(`probe ${members.join(' ')}`, members, 'inter');
+        const group = endpoint.communicator(`probe ${members.join(' ')}`, members, device.queue('inter'));
         const n = members.length;
         const total = wholeBytes(bytes, n) / elementBytes;
-        const part = total / n;
-        const whole = { ...this.#send, length: total };
+        const share = total / n;
+        const whole = part(this.#send, 0, total);
         const options = { after: [start], label };
         switch (op) {
           case 'all_to_all':
-            return group.allToAll(whole, { ...this.#receive, length: total }, options);
+            return group.allToAll(whole, part(this.#receive, 0, total), options);
           case 'all_gather':
-            return group.allGather({ ...this.#send, length: part }, { ...this.#receive, length: total }, options);
+            return group.allGather(part(this.#send, 0, share), part(this.#receive, 0, total), options);
           case 'reduce_scatter':
-            return group.reduceScatter(whole, { ...this.#receive, length: part }, options);
+            return group.reduceScatter(whole, part(this.#receive, 0, share), options);
           case 'all_reduce':
             return group.allReduce(whole, options);
           case 'broadcast':

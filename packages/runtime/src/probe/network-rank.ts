@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import type { Interference, MeasuredOp, ProbedGemm } from '@monta/core';
 import { clockIdentity } from '../comm/mpi/clock.js';
 import { createGemm } from '../device/cpu/index.js';
+import { readInts } from '../device/host-array.js';
 import type { RankContext } from '../launch/index.js';
 import { Laboratory, wholeBytes } from './network-experiment.js';
 import { probeLinks, shortest, typical, type LinkFigures } from './network-links.js';
@@ -89,19 +90,18 @@ export function probeNetworkRank(context: RankContext<NetworkProbeData>): Networ
 
 /** All hosts gather at once, as tensor-parallel groups do. */
 function timeCopying(
-  { data, endpoint, memory, size }: RankContext<NetworkProbeData>,
+  { data, endpoint, device, size }: RankContext<NetworkProbeData>,
   laboratory: Laboratory,
   pick: (seconds: readonly number[]) => number,
 ): HostCopying {
   const perHost = data.tiers[0]?.size ?? 1;
-  const world = endpoint.communicator('machines', range(size, 1), 'control');
-  const mark = memory.mark();
-  const own = memory.allocateView('i32', 1);
-  const all = memory.allocateView('i32', size);
-  memory.i32(own)[0] = machineNumber();
-  endpoint.wait(world.allGather(own, all));
-  const machines = Array.from(memory.i32(all));
-  memory.release(mark);
+  const world = endpoint.communicator('machines', range(size, 1), device.queue('control'));
+  const own = device.allocate('i32', 1);
+  const all = device.allocate('i32', size);
+  device.write(own, Int32Array.of(machineNumber()));
+  device.wait(world.allGather(own, all));
+  const machines = [...readInts(device, all)];
+  for (const view of [own, all]) device.free(view);
   const ranks = machines.filter((machine) => machine === machines[0]).length;
   const cores = availableParallelism();
   if (perHost < 2) return { cores, ranks, bytesPerSecond: Infinity };

@@ -10,7 +10,7 @@ export const sequencesPerStep = ({ step: { layout, microBatches, sequences } }: 
 
 /** Every rank calls it after each step; tells rank 0 of the checkpoint, when one was due. Throws `SaveError`. */
 export function saveStep(
-  { endpoint, memory, data: job }: RankContext<TrainJob>,
+  { endpoint, device, data: job }: RankContext<TrainJob>,
   store: ParameterStore,
   number: number,
 ): CheckpointReport | undefined {
@@ -36,7 +36,7 @@ export function saveStep(
     },
     store,
     endpoint,
-    memory,
+    device,
   });
   return saved && { kind: 'checkpoint', step: number, ...saved, seconds: endpoint.now() - begin };
 }

@@ -18,7 +18,7 @@ export interface ExportJob {
 /** Returns, on rank 0, the weights as the ranks hold them after training, and as they were before; nothing of them went by way of a file. */
 export type ExportResult = Readonly<Record<'before' | 'after', ReadonlyMap<string, Float32Array>>>;
 
-function exportRank({ rank, endpoint, memory, data: job }: RankContext<ExportJob>): ExportResult {
+function exportRank({ rank, endpoint, device, memory, data: job }: RankContext<ExportJob>): ExportResult {
   const { step, steps, folder, forms } = job;
   const store = new ParameterStore(step, rank, memory);
   initialiseParameters(store, 1);
@@ -45,7 +45,7 @@ function exportRank({ rank, endpoint, memory, data: job }: RankContext<ExportJob
   for (const [name, form] of Object.entries(forms))
     exportRanks(store, endpoint, { ...form, folder: join(folder, name) });
   const content = { step: steps, model: step.model, layout: step.layout };
-  saveTrainingState({ folder: join(folder, 'states'), keep: 1, content, store, endpoint, memory });
+  saveTrainingState({ folder: join(folder, 'states'), keep: 1, content, store, endpoint, device });
   return { before, after };
 }
 

@@ -2,14 +2,17 @@
  * What every backend must do, as named cases that all ranks of a job run together. A case throws on a wrong result. Cases know only
  * the interface: ranks may be threads, processes or GPUs.
  */
-import type { CommEvent, Endpoint } from '#runtime/comm/communicator.js';
+import type { Endpoint } from '#runtime/comm/communicator.js';
+import type { Device } from '#runtime/device/device.js';
 import { collectiveCases } from './conformance-collectives.js';
 import { orderCases } from './conformance-order.js';
 import type { ElementType, View } from '#runtime/device/view.js';
 
-/** What a case gets: the rank's endpoint and its memory, read and written through the host. */
+/** What a case gets: the rank's endpoint and its device, read and written through the host. */
 export interface ConformanceContext {
   readonly endpoint: Endpoint;
+  /** Whose events the endpoint's collectives end. */
+  readonly device: Device;
   /** Fresh elements, content undefined. */
   readonly allocate: (type: ElementType, length: number) => View;
   readonly write: (view: View, values: ArrayLike<number>) => void;
@@ -37,12 +40,12 @@ export function runConformanceCases(
   report: (report: CaseReport) => void,
   release: () => void,
 ): void {
-  const { endpoint } = context;
-  const world = endpoint.communicator('conformance', ranks(endpoint.size), 'control');
+  const { endpoint, device } = context;
+  const world = endpoint.communicator('conformance', ranks(endpoint.size), device.queue('control'));
   for (const { name, run } of conformanceCases) {
     report({ name, state: 'started' });
     run(context);
-    waitAll(endpoint, [world.barrier({ label: `end of ${name}` })]);
+    device.wait(world.barrier({ label: `end of ${name}` }));
     report({ name, state: 'passed' });
     release();
   }
@@ -50,8 +53,4 @@ export function runConformanceCases(
 
 function ranks(size: number): number[] {
   return Array.from({ length: size }, (_, rank) => rank);
-}
-
-function waitAll(endpoint: Endpoint, events: readonly CommEvent[]): void {
-  for (const event of events) endpoint.wait(event);
 }

@@ -28,7 +28,7 @@ function allToAllEqual(context: ConformanceContext): void {
     for (const block of [1, 7, 64]) {
       const send = filled(context, type, values(type, block * group.size, group.rank));
       const receive = blank(context, type, block * group.size);
-      context.endpoint.wait(group.allToAll(send, receive, { label: `equal ${block}` }));
+      context.device.wait(group.allToAll(send, receive, { label: `equal ${block}` }));
       const expected = range(group.size).flatMap((j) =>
         range(block).map((index) => value(type, group.rank * block + index, j)),
       );
@@ -46,7 +46,7 @@ function exchange(context: ConformanceContext, group: Communicator, counts: (i: 
     const send = filled(context, type, contents);
     // A few elements more than needed: they must stay as they are.
     const receive = blank(context, type, sum(receiveCounts) + 2);
-    context.endpoint.wait(group.allToAllV(send, sendCounts, receive, receiveCounts));
+    context.device.wait(group.allToAllV(send, sendCounts, receive, receiveCounts));
     const expected = range(group.size).flatMap((j) => values(type, counts(j, me), j, me));
     expectEqual(context, `all_to_all with counts, ${type}`, receive, [...expected, background, background]);
   }
@@ -57,7 +57,7 @@ function allGatherCases(context: ConformanceContext): void {
   for (const type of transportedTypes) {
     const equal = blank(context, type, 5 * group.size);
     const mine = filled(context, type, values(type, 5, group.rank));
-    context.endpoint.wait(group.allGather(mine, equal));
+    context.device.wait(group.allGather(mine, equal));
     expectEqual(
       context,
       `all_gather ${type}`,
@@ -68,7 +68,7 @@ function allGatherCases(context: ConformanceContext): void {
     const counts = Int32Array.from(range(group.size), (j) => variable(j, 2));
     const uneven = blank(context, type, sum(counts));
     const own = filled(context, type, values(type, counts[group.rank] ?? 0, group.rank));
-    context.endpoint.wait(group.allGather(own, uneven, { counts }));
+    context.device.wait(group.allGather(own, uneven, { counts }));
     const expected = range(group.size).flatMap((j) => values(type, counts[j] ?? 0, j));
     expectEqual(context, `all_gather with counts, ${type}`, uneven, expected);
   }
@@ -79,7 +79,7 @@ function allGatherInPlace(context: ConformanceContext): void {
   const buffer = blank(context, 'f32', 6 * group.size);
   const own = { ...buffer, byteOffset: buffer.byteOffset + group.rank * 6 * 4, length: 6 };
   context.write(own, values('f32', 6, group.rank));
-  context.endpoint.wait(group.allGather(own, buffer));
+  context.device.wait(group.allGather(own, buffer));
   expectEqual(
     context,
     'all_gather in place',
@@ -97,7 +97,7 @@ function reduceScatterCases(context: ConformanceContext): void {
         const send = filled(context, type, contribution(group.rank));
         const mine = counts[group.rank] ?? 0;
         const receive = blank(context, type, mine);
-        context.endpoint.wait(group.reduceScatter(send, receive, { counts: Int32Array.from(counts), reduction }));
+        context.device.wait(group.reduceScatter(send, receive, { counts: Int32Array.from(counts), reduction }));
         const start = sum(counts.slice(0, group.rank));
         const blocks = range(group.size).map((member) => contribution(member).slice(start, start + mine));
         expectReduced(context, `reduce_scatter ${reduction} ${type}`, receive, reduction, blocks);
@@ -112,7 +112,7 @@ function reduceScatterInPlace(context: ConformanceContext): void {
   const contribution = (member: number): number[] => values('f32', 4 * group.size, member, 32);
   const send = filled(context, 'f32', contribution(group.rank));
   const receive = { ...send, byteOffset: send.byteOffset + group.rank * 16, length: 4 };
-  context.endpoint.wait(group.reduceScatter(send, receive));
+  context.device.wait(group.reduceScatter(send, receive));
   const blocks = range(group.size).map((member) => contribution(member).slice(group.rank * 4, group.rank * 4 + 4));
   expectReduced(context, 'reduce_scatter in place', receive, 'sum', blocks);
 }
@@ -124,7 +124,7 @@ function allReduceCases(context: ConformanceContext): void {
       for (const length of [1, 5, 100, 4099]) {
         const contribution = (member: number): number[] => values(type, length, member, length);
         const buffer = filled(context, type, contribution(group.rank));
-        context.endpoint.wait(group.allReduce(buffer, { reduction }));
+        context.device.wait(group.allReduce(buffer, { reduction }));
         const all = range(group.size).map(contribution);
         expectReduced(context, `all_reduce ${reduction} of ${length} ${type}`, buffer, reduction, all);
       }
@@ -138,7 +138,7 @@ function broadcastCases(context: ConformanceContext): void {
     for (const type of transportedTypes) {
       const contents = values(type, 33, root, 5);
       const buffer = group.rank === root ? filled(context, type, contents) : blank(context, type, 33);
-      context.endpoint.wait(group.broadcast(buffer, root));
+      context.device.wait(group.broadcast(buffer, root));
       expectEqual(context, `broadcast from ${root}, ${type}`, buffer, contents);
     }
   }
@@ -167,12 +167,12 @@ function messages(context: ConformanceContext): void {
       checks.push(() => expectEqual(context, `message ${round} from ${from}`, into, expected));
     }
   }
-  waitAll(context.endpoint, events);
+  waitAll(context.device, events);
   for (const check of checks) check();
 }
 
 function barrierHolds(context: ConformanceContext): void {
-  const { endpoint } = context;
+  const { endpoint, device } = context;
   const group = world(context);
   for (const late of range(group.size)) {
     const entered = blank(context, 'i32', 1);
@@ -181,9 +181,9 @@ function barrierHolds(context: ConformanceContext): void {
       while (endpoint.now() < until) endpoint.progress();
       context.write(entered, [Math.floor(endpoint.now() * 1e6)]);
     }
-    endpoint.wait(group.barrier());
+    device.wait(group.barrier());
     const left = Math.ceil(endpoint.now() * 1e6);
-    endpoint.wait(group.broadcast(entered, late));
+    device.wait(group.broadcast(entered, late));
     const [when = 0] = context.read(entered);
     if (left < when)
       throw new Error(`rank ${endpoint.rank} left a barrier ${when - left} us before rank ${late} entered`);
@@ -194,7 +194,7 @@ function emptyBuffers(context: ConformanceContext): void {
   const group = world(context);
   const none = context.allocate('f32', 0);
   const zeros = new Int32Array(group.size);
-  waitAll(context.endpoint, [
+  waitAll(context.device, [
     group.allToAll(none, none),
     group.allToAllV(none, zeros, none, zeros),
     group.allGather(none, none),
@@ -205,8 +205,8 @@ function emptyBuffers(context: ConformanceContext): void {
 }
 
 function groupsOfOne(context: ConformanceContext): void {
-  const { endpoint } = context;
-  const alone = endpoint.communicator(`alone`, [endpoint.rank], 'intra');
+  const { endpoint, device } = context;
+  const alone = endpoint.communicator(`alone`, [endpoint.rank], device.queue('intra'));
   const contents = values('f32', 12, endpoint.rank);
   const send = filled(context, 'f32', contents);
   const [exchanged, gathered, scattered] = range(3).map(() => blank(context, 'f32', 12)) as [
@@ -215,7 +215,7 @@ function groupsOfOne(context: ConformanceContext): void {
     typeof send,
   ];
   const counts = Int32Array.of(12);
-  waitAll(endpoint, [
+  waitAll(device, [
     alone.allToAllV(send, counts, exchanged, counts),
     alone.allGather(send, gathered),
     alone.reduceScatter(send, scattered),
@@ -237,10 +237,10 @@ function groupOrders(context: ConformanceContext): void {
     ['parity', odd],
     ['rotated', rotated],
   ] as const) {
-    const group = context.endpoint.communicator(name, members, 'inter');
+    const group = context.endpoint.communicator(name, members, context.device.queue('inter'));
     exchange(context, group, (i, j) => variable(i, j + 1));
     const buffer = filled(context, 'f32', values('f32', 50, group.rank, 3));
-    context.endpoint.wait(group.allReduce(buffer));
+    context.device.wait(group.allReduce(buffer));
     const all = range(group.size).map((place) => values('f32', 50, place, 3));
     expectReduced(context, `all_reduce in group ${name}`, buffer, 'sum', all);
   }
@@ -262,7 +262,7 @@ function oddOffsets(context: ConformanceContext): void {
     const send = { ...room, byteOffset: room.byteOffset + a, length: block };
     const receive = { ...into, byteOffset: into.byteOffset + b, length: block * group.size };
     context.write(send, values('u8', block, group.rank, a));
-    context.endpoint.wait(group.allGather(send, receive));
+    context.device.wait(group.allGather(send, receive));
     const expected = range(group.size).flatMap((j) => values('u8', block, j, a));
     expectEqual(context, `all_gather from offset ${a} to ${b}`, receive, expected);
   }
@@ -281,7 +281,7 @@ function large(context: ConformanceContext): void {
     range(block * group.size).map((index) => largeElement(group.rank, Math.floor(index / block), index % block)),
   );
   const receive = blank(context, 'i32', block * group.size);
-  context.endpoint.wait(group.allToAll(send, receive));
+  context.device.wait(group.allToAll(send, receive));
   const expected = range(block * group.size).map((index) =>
     largeElement(Math.floor(index / block), group.rank, index % block),
   );

@@ -1,16 +1,17 @@
 /** Values, expectations and small steps that the conformance cases share. */
-import type { CommEvent, Communicator, Endpoint, Reduction } from '#runtime/comm/communicator.js';
+import type { Communicator, Endpoint, Reduction } from '#runtime/comm/communicator.js';
 import type { ConformanceContext } from './conformance-cases.js';
+import type { Device, DeviceEvent } from '#runtime/device/device.js';
 import type { ElementType, View } from '#runtime/device/view.js';
 
-export const transportedTypes: readonly ElementType[] = ['f32', 'i32', 'u8'];
+export const transportedTypes: readonly ElementType[] = ['f32', 'i32', 'bf16', 'f16', 'u8'];
 
 export function range(length: number): number[] {
   return Array.from({ length }, (_, index) => index);
 }
 
 export function world(context: ConformanceContext, lane = 'inter'): Communicator {
-  return context.endpoint.communicator('world', range(context.endpoint.size), lane);
+  return context.endpoint.communicator('world', range(context.endpoint.size), context.device.queue(lane));
 }
 
 /** A well-mixed 32-bit number from a few small ones (murmur3's finalizer over a running product). */
@@ -28,7 +29,8 @@ export function hash(...parts: readonly number[]): number {
 function fromBits(type: ElementType, bits: number): number {
   if (type === 'f32') return Math.fround((((bits & 0xffff) - 32768) / 777) * 2 ** ((bits >>> 16) % 24));
   if (type === 'i32') return bits >> 4;
-  return bits & 0xff;
+  // 16-bit floats as bit patterns: they only travel.
+  return bits & (type === 'u8' ? 0xff : 0xffff);
 }
 
 /** Element `index` of `values(type, …, ...parts)`. */
@@ -114,8 +116,8 @@ export function expectReduced(
   }
 }
 
-export function waitAll(endpoint: Endpoint, events: readonly CommEvent[]): void {
-  for (const event of events) endpoint.wait(event);
+export function waitAll(device: Device, events: readonly DeviceEvent[]): void {
+  for (const event of events) device.wait(event);
 }
 
 /** Keeps the thread busy, so that ranks arrive at different times. */

@@ -3,8 +3,8 @@ import { conformanceCases, runConformanceCases } from './conformance-cases.js';
 import { hostAccess } from './host-access.js';
 import { runRank } from '#runtime/launch/rank.js';
 
-runRank(({ endpoint, memory, report }) => {
-  const mark = memory.mark();
-  runConformanceCases({ endpoint, sumsInRankOrder: true, ...hostAccess(memory) }, report, () => memory.release(mark));
+runRank(({ endpoint, device, report }) => {
+  const { release, ...access } = hostAccess(device);
+  runConformanceCases({ endpoint, sumsInRankOrder: true, ...access }, report, release);
   return conformanceCases.length;
 });

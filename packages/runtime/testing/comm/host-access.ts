@@ -1,25 +1,33 @@
-/** Reading and writing a CPU rank's memory as numbers, for conformance cases and small tools. */
-import type { ConformanceContext } from './conformance-cases.js';
-import type { CpuMemory } from '#runtime/device/cpu/memory.js';
+/** Reading and writing a rank's device as numbers, for conformance cases. */
+import type { Device } from '#runtime/device/device.js';
+import { emptyHostArray } from '#runtime/device/host-array.js';
 import type { View } from '#runtime/device/view.js';
+import type { ConformanceContext } from './conformance-cases.js';
 
-export function hostAccess(memory: CpuMemory): Pick<ConformanceContext, 'allocate' | 'write' | 'read'> {
-  const elements = (view: View): Float32Array | Int32Array | Uint8Array | Uint16Array => {
-    switch (view.type) {
-      case 'f32':
-        return memory.f32(view);
-      case 'i32':
-        return memory.i32(view);
-      case 'u8':
-        return memory.u8(view);
-      case 'bf16':
-      case 'f16':
-        return memory.u16(view);
-    }
-  };
+/** `release` gives back what was allocated since it was last called. */
+export function hostAccess(
+  device: Device,
+): Pick<ConformanceContext, 'device' | 'allocate' | 'write' | 'read'> & { readonly release: () => void } {
+  const allocated: View[] = [];
   return {
-    allocate: (type, length) => memory.allocateView(type, length),
-    write: (view, values) => elements(view).set(values),
-    read: (view) => Array.from(elements(view)),
+    device,
+    allocate: (type, length) => {
+      const view = device.allocate(type, length);
+      allocated.push(view);
+      return view;
+    },
+    write: (view, values) => {
+      const array = emptyHostArray(view);
+      array.set(values);
+      device.write(view, array);
+    },
+    read: (view) => {
+      const array = emptyHostArray(view);
+      device.read(view, array);
+      return Array.from(array);
+    },
+    release: () => {
+      for (const view of allocated.splice(0)) device.free(view);
+    },
   };
 }

@@ -3,9 +3,9 @@
  * A launch may end at any time after what it comes after has ended: no case relies on when.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DeviceMemoryError, type Device, type DeviceEvent, type Launch } from '../../src/device/device.js';
-import { readFloats, readInts, type HostArray } from '../../src/device/host-array.js';
-import { elementBytes, part, type ElementType, type View } from '../../src/device/view.js';
+import { DeviceMemoryError, type Device, type DeviceEvent, type Launch } from '#runtime/device/device.js';
+import { readFloats, readInts, type HostArray } from '#runtime/device/host-array.js';
+import { elementBytes, part, type ElementType, type View } from '#runtime/device/view.js';
 import { random, randomProgram, runInOrder, type Random } from './random-program.js';
 
 export interface DeviceUnderTest {

@@ -11,10 +11,10 @@ import {
   type Launch,
   type LaunchRecord,
   type Queue,
-} from '../../src/device/device.js';
-import { toBfloat16, toFloat16 } from '../../src/device/half.js';
-import { checkHostArray, type HostArray } from '../../src/device/host-array.js';
-import { elementBytes, type ElementType, type View } from '../../src/device/view.js';
+} from '#runtime/device/device.js';
+import { toBfloat16, toFloat16 } from '#runtime/device/half.js';
+import { checkHostArray, type HostArray } from '#runtime/device/host-array.js';
+import { elementBytes, type ElementType, type View } from '#runtime/device/view.js';
 import { random, type Random } from './random-program.js';
 
 /** One operand as a kernel of the toy sees it. */

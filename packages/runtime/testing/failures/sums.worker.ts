@@ -7,20 +7,22 @@ export interface FailureJob {
 
 const elements = 1 << 14;
 
-runRank<FailureJob>(({ rank, size, endpoint, memory, data, report }) => {
+runRank<FailureJob>(({ rank, size, endpoint, device, data, report }) => {
   const world = endpoint.communicator(
     'world',
     Array.from({ length: size }, (_, index) => index),
-    'inter',
+    device.queue('inter'),
   );
-  const view = memory.allocateView('f32', elements);
-  const sums = memory.f32(view);
+  const view = device.allocate('f32', elements);
+  const sums = new Float32Array(elements);
   report({ pid: process.pid });
   const until = endpoint.now() + data.seconds;
   for (let step = 1; ; step++) {
     sums.fill(rank + step);
     sums[0] = rank === 0 && endpoint.now() > until ? 1 : 0;
-    endpoint.wait(world.allReduce(view, { label: `step ${step}` }));
+    device.write(view, sums);
+    device.wait(world.allReduce(view, { label: `step ${step}` }));
+    device.read(view, sums);
     const expected = size * step + (size * (size - 1)) / 2;
     const wrong = sums.subarray(1).findIndex((sum) => sum !== expected);
     if (wrong >= 0) throw new Error(`step ${step}: element ${wrong + 1} is ${sums[wrong + 1]}, expected ${expected}`);

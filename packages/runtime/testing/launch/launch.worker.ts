@@ -1,6 +1,7 @@
 /** A rank that does what the launch tests ask for. */
 import { once } from 'node:events';
 import { MessageChannel } from 'node:worker_threads';
+import { readFloats } from '#runtime/device/host-array.js';
 import { runRank } from '#runtime/launch/rank.js';
 
 /** What to do, and which rank does it; the others take part in collectives until the job ends. */
@@ -24,53 +25,53 @@ export interface LaunchTestData {
 
 const range = (size: number): number[] => Array.from({ length: size }, (_, index) => index);
 
-runRank<LaunchTestData>(async ({ rank, size, endpoint, memory, data, report }) => {
+runRank<LaunchTestData>(async ({ rank, size, endpoint, device, data, report }) => {
   const { behaviour } = data;
   const chosen = rank === data.rank;
-  const world = endpoint.communicator('world', range(size), 'inter');
-  const buffer = memory.allocateView('f32', 16);
-  memory.f32(buffer).fill(rank);
-  endpoint.wait(world.barrier());
+  const world = endpoint.communicator('world', range(size), device.queue('inter'));
+  const buffer = device.allocate('f32', 16);
+  device.fill(buffer, rank);
+  device.wait(world.barrier());
   report({ ready: rank });
   const together = (): void => {
-    for (;;) endpoint.wait(world.allReduce(buffer, { label: 'step' }));
+    for (;;) device.wait(world.allReduce(buffer, { label: 'step' }));
   };
   switch (behaviour) {
     case 'return':
-      endpoint.wait(world.allReduce(buffer));
-      return { rank, sum: memory.f32(buffer)[0], allocated: memory.allocatedBytes };
+      device.wait(world.allReduce(buffer));
+      return { rank, sum: readFloats(device, buffer)[0], allocated: device.allocatedBytes };
     case 'throw':
       if (chosen) throw new RangeError('out of luck');
       return together();
     case 'throw while others compute':
       if (chosen) throw new RangeError('out of luck');
-      for (;;) memory.f32(buffer).fill(1);
+      for (;;) device.fill(buffer, 1);
     case 'exit':
       if (chosen) process.exit(3);
       return together();
     case 'return early':
       if (chosen) return 'gone';
-      endpoint.wait(world.allReduce(buffer, { label: 'gradients' }));
+      device.wait(world.allReduce(buffer, { label: 'gradients' }));
       return 'stayed';
     case 'deadlock': {
       // Each rank enters the operations of two lanes in another order, and waits in between.
-      const other = endpoint.communicator('world', range(size), 'intra');
+      const other = endpoint.communicator('world', range(size), device.queue('intra'));
       const [first, second] = chosen ? [world, other] : [other, world];
-      endpoint.wait(first.allReduce(buffer, { label: 'first' }));
-      endpoint.wait(second.allReduce(buffer, { label: 'second' }));
+      device.wait(first.allReduce(buffer, { label: 'first' }));
+      device.wait(second.allReduce(buffer, { label: 'second' }));
       return undefined;
     }
     case 'unrecorded event':
-      endpoint.wait(endpoint.createEvent());
+      device.wait(device.createEvent());
       return undefined;
     case 'mismatch':
-      endpoint.wait(world.allReduce({ ...buffer, length: chosen ? 8 : 16 }, { label: chosen ? 'eight' : 'sixteen' }));
+      device.wait(world.allReduce({ ...buffer, length: chosen ? 8 : 16 }, { label: chosen ? 'eight' : 'sixteen' }));
       return undefined;
     case 'other members':
-      endpoint.communicator('part', chosen ? range(size) : [rank, data.rank], 'inter').barrier();
+      endpoint.communicator('part', chosen ? range(size) : [rank, data.rank], device.queue('inter')).barrier();
       return together();
     case 'never come':
-      if (!chosen) endpoint.wait(world.barrier({ label: 'roll call' }));
+      if (!chosen) device.wait(world.barrier({ label: 'roll call' }));
       await forever();
       return undefined;
     case 'forever':
@@ -81,7 +82,7 @@ runRank<LaunchTestData>(async ({ rank, size, endpoint, memory, data, report }) =
       return 'left';
     case 'trace': {
       const events = range(3).map(() => world.allReduce(buffer, { label: 'traced' }));
-      for (const event of events) endpoint.wait(event);
+      for (const event of events) device.wait(event);
       return { now: endpoint.now(), records: endpoint.takeRecords() };
     }
   }
