@@ -15,6 +15,15 @@ export interface CardFacts {
   readonly runtimeCuda: number;
 }
 
+export interface CudaContextOptions {
+  /** Number of the card on this host; 0 unless given. */
+  readonly device?: number;
+  /** Named in errors. */
+  readonly rank?: number;
+  /** Bindings; this process's unless given. */
+  readonly libraries?: CudaLibraries;
+}
+
 /** Streams and events of a card, and what else works on it. Close it to give everything back. */
 export class CudaContext {
   readonly libraries: CudaLibraries;
@@ -26,9 +35,8 @@ export class CudaContext {
   /** Run before the context's own things are given back, last first. */
   readonly #closers: (() => void)[] = [];
 
-  /** device: number of the card on this host. rank: named in errors. */
-  constructor(device = 0, rank?: number) {
-    this.libraries = new CudaLibraries(rank);
+  constructor({ device = 0, rank, libraries = new CudaLibraries(rank) }: CudaContextOptions = {}) {
+    this.libraries = libraries;
     const { runtime } = this.libraries;
     runtime.cudaSetDevice(device);
     // Makes the card's primary context, which the driver's calls use too.

@@ -3,7 +3,8 @@
  * which data comes and goes.
  */
 import koffi from 'koffi';
-import { cuda, written, type Address, type RuntimeLibrary } from './bindings/index.js';
+import { DeviceMemoryError } from '../device.js';
+import { cuda, CudaError, written, type Address, type RuntimeLibrary } from './bindings/index.js';
 
 /** Small blocks are rounded to this, as CUDA aligns them; large ones to a page of the card. */
 const smallBytes = 512;
@@ -15,6 +16,10 @@ const stagingBytes = 2 ** 24;
 export function roundedBytes(bytes: number): number {
   const unit = bytes >= pageBytes / 2 ? pageBytes : smallBytes;
   return Math.max(1, Math.ceil(bytes / unit)) * unit;
+}
+
+function isOutOfMemory(error: unknown): error is CudaError {
+  return error instanceof CudaError && error.code === cuda.outOfMemory;
 }
 
 export class DeviceMemory {
@@ -40,10 +45,10 @@ export class DeviceMemory {
     return this.#peakBytes;
   }
 
-  /** The contents are whatever lay there. */
+  /** The contents are whatever lay there. Throws `DeviceMemoryError` when the card has no room, also after what is kept was given back. */
   allocate(bytes: number): Address {
     const size = roundedBytes(bytes);
-    const address = this.#free.get(size)?.pop() ?? written((cell) => this.#runtime.cudaMalloc(cell, size));
+    const address = this.#free.get(size)?.pop() ?? this.#take(size);
     this.#used.set(address, size);
     this.#usedBytes += size;
     this.#peakBytes = Math.max(this.#peakBytes, this.#usedBytes);
@@ -53,7 +58,7 @@ export class DeviceMemory {
   /** Keeps a block for the next allocation of its size. Work on it must be done, or be on the stream that will use it next. */
   free(address: Address): void {
     const size = this.#used.get(address);
-    if (size === undefined) throw new Error(`no block of the card's memory begins at ${address}`);
+    if (size === undefined) throw new RangeError(`no block of the card's memory begins at ${address}`);
     this.#used.delete(address);
     this.#usedBytes -= size;
     const kept = this.#free.get(size);
@@ -108,6 +113,22 @@ export class DeviceMemory {
     this.#usedBytes = 0;
     if (this.#staging !== undefined) this.freePinned(this.#staging);
     this.#staging = undefined;
+  }
+
+  #take(size: number): Address {
+    const take = (): Address => written((cell) => this.#runtime.cudaMalloc(cell, size));
+    try {
+      return take();
+    } catch (error) {
+      if (!isOutOfMemory(error)) throw error;
+    }
+    this.trim();
+    try {
+      return take();
+    } catch (error) {
+      if (!isOutOfMemory(error)) throw error;
+      throw new DeviceMemoryError(`the card has no room for ${size} bytes beside ${this.#usedBytes}: ${error.message}`);
+    }
   }
 
   #stage(): { readonly address: Address; readonly bytes: Uint8Array } {

@@ -11,6 +11,10 @@ const calls = {
   cuModuleLoadData: ['host', 'host'],
   cuModuleUnload: ['address'],
   cuModuleGetFunction: ['host', 'address', 'text'],
+  // address, value, elements, stream
+  cuMemsetD8Async: ['address', 'unsigned', 'size', 'address'],
+  cuMemsetD16Async: ['address', 'unsigned', 'size', 'address'],
+  cuMemsetD32Async: ['address', 'unsigned', 'size', 'address'],
   cuFuncSetAttribute: ['address', 'int', 'int'],
   // function, grid x y z, block x y z, shared bytes, stream, addresses of the parameters, extra
   cuLaunchKernel: [

@@ -46,6 +46,7 @@ export const cuda = {
   streamNonBlocking: 1,
   eventDefault: 0,
   eventDisableTiming: 2,
+  outOfMemory: 2,
   notReady: 600,
   attributes: { multiprocessors: 16, computeMajor: 75, computeMinor: 76, sharedMemoryPerBlockOptIn: 97, l2Bytes: 38 },
 } as const;

@@ -2,6 +2,7 @@
 import type { CudaContext } from '../context.js';
 import type { Storage } from '../kernel-source.js';
 import { CheckBench, type CheckResult } from './bench.js';
+import { checkDevice } from './device.js';
 import { checkRouter, checkRows, checkSwiglu } from './experts.js';
 import { checkLayer } from './layer.js';
 import { checkAttention, checkBatchedGemm, checkGemm } from './products.js';
@@ -21,6 +22,7 @@ export const checks: Readonly<Record<string, (bench: CheckBench) => void>> = {
   products: checkGemm,
   'batched products': checkBatchedGemm,
   layer: checkLayer,
+  device: checkDevice,
 };
 
 /** Runs a check in both storage types; attention in bf16 alone. What throws is a result that did not pass. */

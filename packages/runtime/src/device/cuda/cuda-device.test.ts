@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { copyOf, describeDevice, fillOf } from '../../../testing/device/conformance.js';
+import { FakeCuda } from '../../../testing/device/fake-cuda.js';
+import { cudaAvailable } from './bindings/index.js';
+import { CudaContext } from './context.js';
+import { CudaDevice } from './cuda-device.js';
+
+const capacity = 2 ** 26;
+
+function onFake(seed: number, trace = false) {
+  const fake = new FakeCuda(seed, capacity);
+  const context = new CudaContext({ libraries: fake.libraries(0) });
+  return { fake, device: new CudaDevice(context, { trace }) };
+}
+
+for (const seed of [1, 2, 3])
+  describeDevice(`cuda on a card of the test's making, order ${seed}`, {
+    make: ({ trace }) => onFake(seed, trace).device,
+    tooManyBytes: capacity,
+  });
+
+if (cudaAvailable().devices > 0)
+  describeDevice('cuda', {
+    make: ({ trace }) => new CudaDevice(new CudaContext(), { trace }),
+    tooManyBytes: 2 ** 42,
+  });
+
+describe('cuda device', () => {
+  it('gives everything back when it closes: memory, streams, events', () => {
+    const { fake, device } = onFake(1, true);
+    const [a, b] = [device.allocate('f32', 100), device.allocate('f32', 100)];
+    device.free(a);
+    device.queue('compute').launch(fillOf(b, 1));
+    device.queue('copy').launch(copyOf(b, b));
+    device.close();
+    expect([fake.memory.size, fake.streams.size, fake.events.size]).toEqual([0, 1, 0]);
+  });
+
+  it('uses few events of CUDA for many launches', () => {
+    const { fake, device } = onFake(2);
+    const view = device.allocate('f32', 4);
+    for (let i = 0; i < 5000; i++) {
+      const event = device.queue('compute').launch(fillOf(view, i));
+      if (i % 10 === 0) device.query(event);
+    }
+    device.wait(device.queue('compute').launch(fillOf(view, 0)));
+    expect(fake.events.size).toBeLessThan(5000);
+    device.close();
+  });
+
+  it('keeps away from its stream what waits for the host, and says so when nobody will complete it', () => {
+    const { fake, device } = onFake(3);
+    const view = device.allocate('f32', 4);
+    const gate = device.createEvent();
+    const held = device.queue('copy').launch(fillOf(view, 1), [gate]);
+    expect([...fake.streams.values()].every(({ length }) => length === 0)).toBe(true);
+    expect(() => device.wait(held)).toThrow('communicates with nobody');
+    device.complete(gate);
+    device.wait(held);
+    device.close();
+  });
+
+  it('names the rank in the errors of CUDA', () => {
+    const fake = new FakeCuda(1, capacity);
+    const context = new CudaContext({ libraries: fake.libraries(5) });
+    expect(() => new CudaDevice(context).allocate('u8', 2 * capacity)).toThrow('rank 5: cudaMalloc: out of memory (2)');
+  });
+});

@@ -1,0 +1,261 @@
+/**
+ * A card as a device: each lane is a stream. A launch goes to its stream as soon as all that it comes after is on a stream too, or done; the
+ * card waits, not the host. What comes after an event of the host (a collective's, say) stays here until that event is done.
+ */
+import { InputError } from '@monta/core';
+import { nobody, type Companion } from '../cpu/companion.js';
+import type { Device, DeviceEvent, Launch, LaunchRecord, Queue } from '../device.js';
+import { checkHostArray, type HostArray } from '../host-array.js';
+import { elementBytes, type ElementType, type View } from '../view.js';
+import type { Address } from './bindings/index.js';
+import { CudaKernelCall, type CudaKernels } from './catalogue/call.js';
+import { cudaKernels } from './catalogue/index.js';
+import { copyView, fillView } from './catalogue/memory-kernels.js';
+import type { CudaContext } from './context.js';
+import { CudaEventPool } from './cuda-event-pool.js';
+import { LaunchClock } from './launch-clock.js';
+
+export interface CudaDeviceOptions {
+  /** Record when launches run. */
+  readonly trace?: boolean;
+  /** Default: all that the card has. */
+  readonly kernels?: CudaKernels;
+}
+
+interface Waiting {
+  readonly id: number;
+  readonly launch: Launch;
+  readonly after: readonly DeviceEvent[];
+}
+
+/** A launch that is on its stream. */
+interface Issued {
+  readonly id: number;
+  readonly lane: string;
+  /** CUDA's events behind it, and before it when tracing. */
+  readonly end: Address;
+  readonly start?: Address;
+}
+
+interface Lane {
+  readonly name: string;
+  readonly stream: Address;
+  readonly queue: Queue;
+  /** Not on the stream yet, in order. */
+  readonly waiting: Waiting[];
+  /** On the stream and not known to be done, in order. */
+  readonly issued: Issued[];
+}
+
+/** Issued launches of a lane beyond which those that are done are looked for: bounds the events in use. */
+const lookedAfter = 256;
+
+export class CudaDevice implements Device {
+  readonly kind = 'cuda';
+  readonly #context: CudaContext;
+  readonly #kernels: CudaKernels;
+  readonly #events: CudaEventPool;
+  readonly #clock: LaunchClock | undefined;
+  readonly #lanes = new Map<string, Lane>();
+  /** Events not known to be done: of the host, of launches that wait here, and of issued ones. All others below #next are done. */
+  readonly #open = new Map<number, 'host' | 'waiting' | Issued>();
+  #next = 0;
+  #companion: Companion = nobody;
+  #bytes = new Map<Address, number>();
+  #allocatedBytes = 0;
+
+  /** The context belongs to the device, which closes it. */
+  constructor(context: CudaContext, { trace = false, kernels = cudaKernels }: CudaDeviceOptions = {}) {
+    this.#context = context;
+    this.#kernels = kernels;
+    this.#events = new CudaEventPool(context, trace);
+    this.#clock = trace ? new LaunchClock(context, this.#events, () => this.#companion.now()) : undefined;
+  }
+
+  /** Tells the device of the rank's communication. */
+  accompany(companion: Companion): void {
+    this.#companion = companion;
+  }
+
+  get allocatedBytes(): number {
+    return this.#allocatedBytes;
+  }
+
+  allocate(type: ElementType, length: number): View {
+    if (!Number.isSafeInteger(length) || length < 0)
+      throw new RangeError(`a view has a whole number of elements, at least 0, not ${length}`);
+    const bytes = length * elementBytes[type];
+    const byteOffset = this.#context.memory.allocate(bytes);
+    this.#bytes.set(byteOffset, bytes);
+    this.#allocatedBytes += bytes;
+    return { type, byteOffset, length };
+  }
+
+  free({ byteOffset }: View): void {
+    this.#context.memory.free(byteOffset);
+    this.#allocatedBytes -= this.#bytes.get(byteOffset) ?? 0;
+    this.#bytes.delete(byteOffset);
+  }
+
+  read(view: View, into: HostArray): void {
+    checkHostArray(view, into);
+    this.#context.memory.read(view.byteOffset, bytesOf(into));
+  }
+
+  write(view: View, from: HostArray): void {
+    checkHostArray(view, from);
+    this.#context.memory.write(view.byteOffset, bytesOf(from));
+  }
+
+  fill(view: View, value: number): void {
+    fillView(this.#context, view, value, 0);
+    this.#context.libraries.runtime.cudaStreamSynchronize(0);
+  }
+
+  copy(from: View, to: View): void {
+    copyView(this.#context, from, to, 0);
+    this.#context.libraries.runtime.cudaStreamSynchronize(0);
+  }
+
+  queue(name: string): Queue {
+    let lane = this.#lanes.get(name);
+    if (lane === undefined) {
+      // Transfers and small copies go before large products: they are what others wait for.
+      const stream = this.#context.createStream(name === 'compute' ? 0 : 1);
+      const made: Lane = {
+        name,
+        stream,
+        waiting: [],
+        issued: [],
+        queue: { lane: name, launch: (launch, after = []) => this.#launch(made, launch, after) },
+      };
+      lane = made;
+      this.#lanes.set(name, lane);
+    }
+    return lane.queue;
+  }
+
+  createEvent(): DeviceEvent {
+    const id = this.#next++;
+    this.#open.set(id, 'host');
+    return { id };
+  }
+
+  complete({ id }: DeviceEvent): void {
+    if (this.#open.get(id) !== 'host') throw new Error(`event ${id} was not made by createEvent, or is done already`);
+    this.#open.delete(id);
+    this.#issueAll();
+    this.#companion.completed();
+  }
+
+  query(event: DeviceEvent): boolean {
+    if (this.#done(event)) return true;
+    this.#companion.check();
+    this.#companion.progress();
+    return this.#done(event);
+  }
+
+  wait(event: DeviceEvent): void {
+    this.waitAny([event]);
+  }
+
+  waitAny(events: readonly DeviceEvent[]): void {
+    if (events.length === 0) return;
+    while (!events.some(this.#done)) {
+      const onStreams = events.map(({ id }) => this.#open.get(id)).filter((state) => typeof state === 'object');
+      // What is not on a stream waits for the host, which is to say for the rank's communication.
+      if (onStreams.length === 0) this.#companion.waitUntil(() => events.some(this.#done));
+      else if (this.#companion === nobody && events.length === 1)
+        this.#context.libraries.runtime.cudaEventSynchronize(onStreams[0].end);
+      else {
+        this.#companion.check();
+        this.#companion.progress();
+      }
+    }
+  }
+
+  takeRecords(): LaunchRecord[] {
+    if (this.#clock === undefined) return [];
+    for (const lane of this.#lanes.values()) this.#lookAfter(lane);
+    return this.#clock.take();
+  }
+
+  close(): void {
+    for (const { waiting } of this.#lanes.values())
+      for (let last = waiting.at(-1); last !== undefined; last = waiting.at(-1)) this.wait(last);
+    this.#context.synchronize();
+    for (const lane of this.#lanes.values()) this.#lookAfter(lane);
+    this.#context.close();
+  }
+
+  /** Whether an event is done, as far as the card says so now. */
+  readonly #done = ({ id }: DeviceEvent): boolean => {
+    const state = this.#open.get(id);
+    if (typeof state === 'object') {
+      const lane = this.#lanes.get(state.lane);
+      if (lane !== undefined && this.#context.libraries.runtime.eventDone(state.end)) this.#retire(lane, id);
+    }
+    return !this.#open.has(id);
+  };
+
+  #launch(lane: Lane, launch: Launch, after: readonly DeviceEvent[]): DeviceEvent {
+    if (!Object.hasOwn(this.#kernels, launch.kernel))
+      throw new InputError(`the card has no kernel ${launch.kernel}`, {
+        expected: `one of ${Object.keys(this.#kernels).sort().join(', ')}`,
+      });
+    const id = this.#next++;
+    this.#open.set(id, 'waiting');
+    lane.waiting.push({ id, launch, after: [...after] });
+    this.#issueAll();
+    return { id };
+  }
+
+  /** Moves launches to their streams until none can move. */
+  #issueAll(): void {
+    for (let moved = true; moved;) {
+      moved = false;
+      for (const lane of this.#lanes.values()) while (this.#issueHead(lane)) moved = true;
+    }
+  }
+
+  #issueHead(lane: Lane): boolean {
+    const head = lane.waiting.at(0);
+    if (head === undefined) return false;
+    const before = head.after.map(({ id }) => this.#open.get(id)).filter((state) => state !== undefined);
+    if (before.some((state) => typeof state === 'string')) return false;
+    lane.waiting.shift();
+    const { runtime } = this.#context.libraries;
+    for (const state of before)
+      if (typeof state === 'object' && state.lane !== lane.name) runtime.cudaStreamWaitEvent(lane.stream, state.end, 0);
+    const start = this.#clock === undefined ? undefined : this.#events.record(lane.stream);
+    this.#kernels[head.launch.kernel](new CudaKernelCall(this.#context, lane.stream, head.launch));
+    const issued: Issued = { id: head.id, lane: lane.name, end: this.#events.record(lane.stream), start };
+    lane.issued.push(issued);
+    this.#open.set(head.id, issued);
+    if (lane.issued.length > lookedAfter) this.#lookAfter(lane);
+    return true;
+  }
+
+  /** Retires what is done at the front of a lane. */
+  #lookAfter(lane: Lane): void {
+    const { runtime } = this.#context.libraries;
+    for (let first = lane.issued.at(0); first !== undefined; first = lane.issued.at(0)) {
+      if (!runtime.eventDone(first.end)) return;
+      this.#retire(lane, first.id);
+    }
+  }
+
+  /** A launch is done, and with it all that its stream ran before. */
+  #retire(lane: Lane, id: number): void {
+    for (let first = lane.issued.shift(); first !== undefined; first = lane.issued.shift()) {
+      this.#open.delete(first.id);
+      if (this.#clock !== undefined && first.start !== undefined) this.#clock.note(first.id, first.start, first.end);
+      else this.#events.giveBack(first.end);
+      if (first.id === id) return;
+    }
+  }
+}
+
+function bytesOf(array: HostArray): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}

@@ -1,0 +1,159 @@
+/**
+ * CUDA's runtime and driver as far as a device needs them, on this process's memory: streams are in-order lists of work that moves on in a
+ * seeded random order whenever somebody asks, so that every order that a card could take may come up. Knows no kernels, only copies and fills.
+ */
+import koffi from 'koffi';
+import { Random } from '@monta/core';
+import { CudaLibraries, type LibraryName, type NativeFunction } from '../../src/device/cuda/bindings/index.js';
+
+interface Work {
+  /** False: cannot run yet. */
+  run(): boolean;
+}
+
+interface RecordedEvent {
+  /** How often it was recorded, and how many of these have happened. */
+  recorded: number;
+  happened: number;
+  milliseconds: number;
+}
+
+const outOfMemory = 2;
+const notReady = 600;
+
+function at(address: number, bytes: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(koffi.view(BigInt(address), bytes));
+}
+
+export class FakeCuda {
+  /** Memory that was taken and not given back: address and the array that keeps it. */
+  readonly memory = new Map<number, Uint8Array>();
+  readonly events = new Map<number, RecordedEvent>();
+  readonly streams = new Map<number, Work[]>([[0, []]]);
+  readonly #random: Random;
+  readonly #capacity: number;
+  #next = 1;
+
+  constructor(seed: number, capacityBytes: number) {
+    this.#random = new Random(seed);
+    this.#capacity = capacityBytes;
+  }
+
+  libraries(rank?: number): CudaLibraries {
+    return new CudaLibraries(rank, (name: LibraryName) => ({
+      file: name.files[0],
+      func: (declaration: string): NativeFunction => {
+        const call = /(\w+)\(/.exec(declaration)?.[1] ?? '';
+        const known = this.#calls[call];
+        return (...values) => (known === undefined ? 0 : (known(...(values as never[])) ?? 0));
+      },
+    }));
+  }
+
+  readonly #calls: Readonly<Record<string, (...values: never[]) => unknown>> = {
+    cudaGetErrorString: (code: number) => (code === outOfMemory ? 'out of memory' : `error ${code}`),
+    cudaMalloc: (cell: BigUint64Array, bytes: number) => this.#take(cell, bytes),
+    cudaMallocHost: (cell: BigUint64Array, bytes: number) => this.#take(cell, bytes),
+    cudaFree: (address: number) => this.#give(address),
+    cudaFreeHost: (address: number) => this.#give(address),
+    cudaMemcpyAsync: (to: number, from: number, bytes: number, _way: number, stream: number) =>
+      this.#append(stream, () => at(to, bytes).set(at(from, bytes).slice())),
+    cuMemsetD8Async: this.#set(1),
+    cuMemsetD16Async: this.#set(2),
+    cuMemsetD32Async: this.#set(4),
+    cudaStreamCreateWithPriority: (cell: BigUint64Array) => {
+      this.streams.set(this.#next, []);
+      cell[0] = BigInt(this.#next++);
+    },
+    cudaStreamDestroy: (stream: number) => void this.streams.delete(stream),
+    cudaStreamSynchronize: (stream: number) => this.#until(() => this.#stream(stream).length === 0),
+    cudaDeviceSynchronize: () => this.#until(() => [...this.streams.values()].every(({ length }) => length === 0)),
+    cudaEventCreateWithFlags: (cell: BigUint64Array) => {
+      this.events.set(this.#next, { recorded: 0, happened: 0, milliseconds: NaN });
+      cell[0] = BigInt(this.#next++);
+    },
+    cudaEventDestroy: (event: number) => void this.events.delete(event),
+    cudaEventRecord: (event: number, stream: number) => {
+      const state = this.#event(event);
+      const generation = ++state.recorded;
+      this.#append(stream, () => {
+        state.happened = generation;
+        state.milliseconds = performance.now();
+      });
+    },
+    cudaStreamWaitEvent: (stream: number, event: number) => {
+      const state = this.#event(event);
+      const generation = state.recorded;
+      this.#stream(stream).push({ run: () => state.happened >= generation });
+    },
+    cudaEventQuery: (event: number) => {
+      this.#step();
+      const { recorded, happened } = this.#event(event);
+      return happened >= recorded ? 0 : notReady;
+    },
+    cudaEventSynchronize: (event: number) => {
+      const state = this.#event(event);
+      this.#until(() => state.happened >= state.recorded);
+    },
+    cudaEventElapsedTime: (cell: Float32Array, start: number, end: number) => {
+      cell[0] = this.#event(end).milliseconds - this.#event(start).milliseconds;
+    },
+  };
+
+  #take(cell: BigUint64Array, bytes: number): number {
+    const used = [...this.memory.values()].reduce((sum, { length }) => sum + length, 0);
+    if (used + bytes > this.#capacity) return outOfMemory;
+    const array = new Uint8Array(new ArrayBuffer(bytes)).fill(0xab);
+    cell[0] = koffi.address(array);
+    this.memory.set(Number(cell[0]), array);
+    return 0;
+  }
+
+  /** Null may be freed, as in C. */
+  #give(address: number): void {
+    if (address !== 0 && !this.memory.delete(address)) throw new Error(`freed ${address}, which was not taken`);
+  }
+
+  #set(width: 1 | 2 | 4) {
+    return (address: number, value: number, count: number, stream: number): void =>
+      this.#append(stream, () => {
+        const bytes = at(address, width * count);
+        const make = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[width];
+        new make(bytes.buffer, bytes.byteOffset, count).fill(value);
+      });
+  }
+
+  #append(stream: number, run: () => void): void {
+    this.#stream(stream).push({
+      run: () => {
+        run();
+        return true;
+      },
+    });
+  }
+
+  #stream(stream: number): Work[] {
+    const work = this.streams.get(stream);
+    if (work === undefined) throw new Error(`stream ${stream} does not exist`);
+    return work;
+  }
+
+  #event(event: number): RecordedEvent {
+    const state = this.events.get(event);
+    if (state === undefined) throw new Error(`event ${event} does not exist`);
+    return state;
+  }
+
+  /** Runs the head of some stream, if it can run. */
+  #step(): boolean {
+    const busy = [...this.streams.values()].filter(({ length }) => length > 0);
+    if (busy.length === 0) return false;
+    const work = busy[Math.floor(this.#random.uniform() * busy.length)];
+    if (work[0].run()) work.shift();
+    return true;
+  }
+
+  #until(over: () => boolean): void {
+    while (!over()) if (!this.#step()) throw new Error('waits for something that no stream will do');
+  }
+}
