@@ -5,6 +5,7 @@ import {
   gemmShareOf,
   gpuKey,
   InputError,
+  mergeCalibrations,
   modelPresets,
   readCalibration,
   type Calibration,
@@ -44,9 +45,11 @@ export function loadModel(nameOrFile: string): MoeModel {
     : orFile(nameOrFile, modelPresets, 'model', () => getModel(nameOrFile));
 }
 
-/** Reads a calibration file. Throws `InputError`. */
+/** Reads a calibration file, or several of one cluster with commas between them, as one. Throws `InputError`. */
 export function readCalibrationFile(path: string): Calibration {
-  return readCalibration(readTextFile(path), path);
+  const paths = pathExists(path) ? [path] : path.split(',').map((one) => one.trim());
+  const [first, ...others] = paths.map((one) => readCalibration(readTextFile(one), one));
+  return first === undefined || others.length > 0 ? mergeCalibrations([...(first ? [first] : []), ...others]) : first;
 }
 
 /**

@@ -2,14 +2,16 @@
 import { basename, extname } from 'node:path';
 import {
   InputError,
+  looksLikeInspector,
   readMeasurementsCsv,
+  readNcclInspector,
   readNcclTests,
   readTraceMeasurements,
   type Cluster,
   type Measurement,
   type MeasuredOp,
 } from '@monta/core';
-import { readTextFile, readTextPieces } from '../files.js';
+import { pathExists, readTextFile, readTextPieces } from '../files.js';
 
 export interface MeasurementFlags {
   readonly gpu?: string;
@@ -27,19 +29,24 @@ export interface FileReading {
   readonly warnings: readonly string[];
 }
 
-type Kind = 'csv' | 'trace' | 'calibration' | 'nccl-tests';
+type Kind = 'csv' | 'trace' | 'calibration' | 'inspector' | 'nccl-tests';
 
 /** What a text is, by its first lines. */
 export function kindOf(text: string): Kind {
   if (/^\s*\{/u.test(text)) {
     const head = text.slice(0, 4096);
     if (/"format"\s*:\s*"monta trace/u.test(head) || /"traceEvents"\s*:/u.test(head)) return 'trace';
-    return /"format"\s*:\s*"monta-calibration"/u.test(head) ? 'calibration' : 'nccl-tests';
+    if (/"format"\s*:\s*"monta-calibration"/u.test(head)) return 'calibration';
+    return looksLikeInspector(head) ? 'inspector' : 'nccl-tests';
   }
   const header = text.split(/\r?\n/u).find((line) => line.trim() !== '' && !line.trimStart().startsWith('#')) ?? '';
   const names = header.split(',').map((name) => name.trim());
   return names.some((name) => ['size_bytes', 'time_us', 'op'].includes(name)) ? 'csv' : 'nccl-tests';
 }
+
+/** Whether a file is a calibration that was made before; false for one that is not there, which reading will say. */
+export const isCalibration = (path: string): boolean =>
+  pathExists(path) && kindOf(readTextFile(path)) === 'calibration';
 
 /** Reads one file. Throws `InputError` that names it. */
 export function readMeasurementFile(path: string, flags: MeasurementFlags = {}): FileReading {
@@ -81,6 +88,8 @@ export function readMeasurementFile(path: string, flags: MeasurementFlags = {}):
         expected: 'output of nccl-tests, CSV, or a measured trace of monta',
         hint: 'add it to what is measured here with --merge',
       });
+    case 'inspector':
+      return readNcclInspector(text, path, { gpu, nodes, system });
     case 'nccl-tests':
       return readNcclTests(text, path, { gpu, ranks, nodes, op, acceptWrong, system });
   }

@@ -1,5 +1,6 @@
 /** `monta calibrate`: measurements in, a calibration out, with a table of what was fitted and what to distrust. */
 import {
+  busFactor,
   curveOf,
   fitCalibration,
   formatBandwidth,
@@ -16,7 +17,7 @@ import {
   type SeriesFit,
 } from '@monta/core';
 import { fitPlots } from '@monta/views';
-import { readMeasurementFiles } from '../calibrate/read-measurements.js';
+import { isCalibration, readMeasurementFiles } from '../calibrate/read-measurements.js';
 import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
 import { loadCluster, readCalibrationFile } from '../inputs.js';
@@ -129,6 +130,22 @@ export function fitOrExplain(measurements: readonly Measurement[]): Fit {
   }
 }
 
+/** A calibration as the table shows it, when nothing was measured now. */
+function fitsOf(calibration: Calibration): Fit {
+  const fits = calibration.series.map((series): SeriesFit => {
+    const curve = curveOf(series);
+    return {
+      series,
+      rows: series.points.length,
+      outliers: [],
+      alphaSeconds: curve.alphaSeconds,
+      busBytesPerSecond: busFactor(series.op, series.ranks) / curve.betaSecondsPerByte,
+      interpolationError: curve.interpolationError,
+    };
+  });
+  return { calibration, fits, warnings: [] };
+}
+
 /** The JSON of a fitted series. */
 const describeFit = (fit: SeriesFit) => {
   const { series, rows, outliers, alphaSeconds, busBytesPerSecond, interpolationError } = fit;
@@ -175,8 +192,7 @@ export function finish(
   showFits(console, fit.fits);
   more.show?.();
   console.print();
-  const merged =
-    earlier.length === 0 ? '' : ` (${fit.fits.length} measured now, the rest from ${(flags.merge ?? []).join(', ')})`;
+  const merged = earlier.length === 0 ? '' : ` (put together with ${(flags.merge ?? []).join(', ')})`;
   console.print(`Written  ${flags.output}: ${calibration.series.length} series${merged}`);
   for (const plot of plots) console.print(`Plot     ${plot}`);
   showWarnings(console, warnings);
@@ -194,14 +210,29 @@ export async function runCalibrate(context: MontaContext, flags: CalibrateFlags,
     return;
   }
   if (flags.emulate !== undefined) throw new InputError('--emulate is for --probe');
-  if (files.length === 0) {
+  const calibrations = files.filter(isCalibration);
+  const measured = files.filter((file) => !calibrations.includes(file));
+  const given = { ...flags, merge: [...(flags.merge ?? []), ...calibrations] };
+  if (measured.length === 0 && given.merge.length > 1) {
+    finish(context.console, given, fitsOf(mergeCalibrations(given.merge.map(readCalibrationFile))), []);
+    return;
+  }
+  const [lone] = calibrations;
+  if (measured.length === 0 && lone !== undefined) {
+    throw new InputError('is a calibration, not measurements', {
+      file: lone,
+      expected: 'measurements beside it, or another calibration to put together with it',
+      hint: 'add it to what is measured with --merge',
+    });
+  }
+  if (measured.length === 0) {
     throw new InputError('there is nothing to read', {
-      expected: 'files with measurements, or --probe to measure here',
+      expected: 'files with measurements, two or more calibrations to merge, or --probe to measure here',
       hint: 'monta calibrate --help has examples',
     });
   }
   const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
-  const { measurements, warnings } = withSpreadSizes(readMeasurementFiles(files, { ...flags, cluster }));
+  const { measurements, warnings } = withSpreadSizes(readMeasurementFiles(measured, { ...flags, cluster }));
   const fit = fitOrExplain(measurements);
-  finish(context.console, flags, fit, [...warnings, ...fit.warnings]);
+  finish(context.console, given, fit, [...warnings, ...fit.warnings]);
 }

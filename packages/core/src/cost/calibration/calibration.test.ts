@@ -65,7 +65,7 @@ describe('calibration file', () => {
 });
 
 describe('mergeCalibrations', () => {
-  it('joins, prefers measured over derived, and takes the later of two that agree', () => {
+  it('joins, prefers measured over derived, and puts two that agree together', () => {
     const derived = series({ basis: 'derived', addedError: 0.1 });
     const later = series({ sources: ['b.txt:1-2'] });
     const merged = mergeCalibrations([
@@ -73,7 +73,7 @@ describe('mergeCalibrations', () => {
       { series: [derived, later], notes: ['x', 'y'] },
     ]);
     expect(merged.series).toHaveLength(2);
-    expect(merged.series[0]?.sources).toEqual(['b.txt:1-2']);
+    expect(merged.series[0]?.sources).toEqual(['a.txt:10-12', 'b.txt:1-2']);
     expect(merged.notes).toEqual(['x', 'y']);
     const measuredLast = mergeCalibrations([
       { series: [derived], notes: [] },
@@ -90,5 +90,58 @@ describe('mergeCalibrations', () => {
         { series: [slow], notes: [] },
       ]),
     ).toThrow(/differ 3\.0 times/u);
+  });
+});
+
+describe('calibrations of one cluster', () => {
+  const line = (bytes: number): number => 10e-6 + bytes / 100e9;
+  const part = (from: number, to: number, factor = 1, source = `${from}.txt`): Calibration => ({
+    notes: [],
+    series: [
+      {
+        gpu: 'H100',
+        system: '',
+        library: 'nccl',
+        op: 'all_gather',
+        ranks: 8,
+        nodes: 1,
+        basis: 'measured',
+        addedError: 0,
+        sources: [source],
+        points: Array.from({ length: to - from + 1 }, (_, i) => ({
+          bytes: 2 ** (from + i),
+          seconds: factor * line(2 ** (from + i)),
+        })),
+      },
+    ],
+  });
+
+  it('of small and of large sizes become one curve over both, whatever their order', () => {
+    for (const [first, second] of [
+      [part(10, 18), part(19, 28)],
+      [part(19, 28), part(10, 18)],
+    ] as const) {
+      const { series } = mergeCalibrations([first, second]);
+      expect(series).toHaveLength(1);
+      expect(series[0]?.points).toEqual(part(10, 28).series[0]?.points);
+      expect(series[0]?.sources).toHaveLength(2);
+    }
+  });
+
+  it('that differ at sizes of both keep how far, and are refused where they cannot be of one cluster, even at other sizes', () => {
+    const { series } = mergeCalibrations([part(10, 20), part(18, 28, 1.2)]);
+    const shared = series[0]?.points.filter(({ bytes }) => bytes >= 2 ** 18 && bytes <= 2 ** 20) ?? [];
+    expect(shared.map(({ spread = 0 }) => spread)).toEqual(shared.map(() => expect.closeTo(Math.sqrt(1.2) - 1, 6)));
+    expect(() => mergeCalibrations([part(10, 20), part(12, 28, 3)])).toThrow(/differ 3\.0 times/u);
+    const between = part(10, 20, 3);
+    const odd = between.series.map((s) => ({ ...s, points: s.points.map((p) => ({ ...p, bytes: p.bytes * 1.3 })) }));
+    expect(() => mergeCalibrations([part(10, 22), { ...between, series: odd }])).toThrow(
+      /differ 2\.\d times|differ 3/u,
+    );
+  });
+
+  it('the same one twice is itself', () => {
+    const one = part(10, 20);
+    expect(mergeCalibrations([one, one]).series).toEqual(one.series);
   });
 });

@@ -17,7 +17,10 @@
  */
 import { InputError, readDocument } from '../../units/index.js';
 import type { Field } from '../../units/index.js';
+import { cleanPoints } from './clean-points.js';
+import type { Knot } from './clean-points.js';
 import { measuredOps } from './measurement.js';
+import { between } from './middle.js';
 import { readProbe } from './probe.js';
 import type { Probe } from './probe.js';
 import { describeKey, keyText } from './series.js';
@@ -151,26 +154,15 @@ function readSeries(field: Field): Series {
 
 /**
  * One calibration out of several. Of two series with the same key the measured one wins over a derived one; two that were both measured
- * must agree (`InputError` else), and the later one is taken.
+ * must agree where their sizes meet (`InputError` else): their points are put together, repeats of one size by their median and spread.
  */
 export function mergeCalibrations(calibrations: readonly Calibration[], typicalFactor = 1.5): Calibration {
   const merged = new Map<string, Series>();
   for (const one of calibrations.flatMap((c) => c.series)) {
     const earlier = merged.get(keyText(one));
-    if (earlier !== undefined && earlier.basis === 'measured' && one.basis === 'derived') continue;
-    if (earlier !== undefined && earlier.basis === one.basis) {
-      const factor = disagreement(earlier, one);
-      if (factor > typicalFactor) {
-        throw new InputError(
-          `two calibrations of ${describeKey(one)} differ ${factor.toFixed(1)} times (${earlier.sources.join(', ')}; ${one.sources.join(', ')})`,
-          {
-            expected: 'measurements of one cluster',
-            hint: 'if they are two clusters, give each its name with --system',
-          },
-        );
-      }
-    }
-    merged.set(keyText(one), one);
+    if (earlier === undefined || (earlier.basis === 'derived' && one.basis === 'measured'))
+      merged.set(keyText(one), one);
+    else if (earlier.basis === one.basis) merged.set(keyText(one), joined(earlier, one, typicalFactor));
   }
   const all = calibrations.flatMap((c) => c.probes ?? []);
   // A later probe of the same backend replaces an earlier one.
@@ -179,14 +171,47 @@ export function mergeCalibrations(calibrations: readonly Calibration[], typicalF
   return { series: [...merged.values()], notes, ...(probes.length === 0 ? {} : { probes }) };
 }
 
-/** How many times two series differ at the sizes that both have, in the middle; 1 when they share none. */
+function joined(earlier: Series, later: Series, typicalFactor: number): Series {
+  const factor = disagreement(earlier, later);
+  if (factor > typicalFactor) {
+    throw new InputError(
+      `two calibrations of ${describeKey(later)} differ ${factor.toFixed(1)} times (${earlier.sources.join(', ')}; ${later.sources.join(', ')})`,
+      {
+        expected: 'measurements of one cluster',
+        hint: 'if they are two clusters, give each its name with --system',
+      },
+    );
+  }
+  const spreads = new Map([...earlier.points, ...later.points].map(({ bytes, spread }) => [bytes, spread ?? 0]));
+  for (const { bytes, spread = 0 } of earlier.points) spreads.set(bytes, Math.max(spread, spreads.get(bytes) ?? 0));
+  const points = cleanPoints(
+    [...earlier.points, ...later.points].map(({ bytes, seconds }) => ({ bytes, seconds })),
+  ).knots;
+  return {
+    ...later,
+    addedError: Math.max(earlier.addedError, later.addedError),
+    sources: [...new Set([...earlier.sources, ...later.sources])],
+    points: points.map((point) => {
+      const spread = Math.max(point.spread ?? 0, spreads.get(point.bytes) ?? 0);
+      return spread === 0 ? point : { ...point, spread };
+    }),
+  };
+}
+
+/** How many times two series differ where their sizes meet (straight lines between them), in the middle; 1 when they do not meet. */
 export function disagreement(a: Pick<Series, 'points'>, b: Pick<Series, 'points'>): number {
-  const times = new Map(a.points.map((p) => [p.bytes, p.seconds]));
   const factors = b.points
-    .flatMap((p) => {
-      const seconds = times.get(p.bytes);
-      return seconds === undefined ? [] : [Math.max(seconds / p.seconds, p.seconds / seconds)];
+    .flatMap(({ bytes, seconds }) => {
+      const other = within(a.points, bytes);
+      return other === undefined ? [] : [Math.max(seconds / other, other / seconds)];
     })
     .sort((x, y) => x - y);
   return factors[Math.floor(factors.length / 2)] ?? 1;
+}
+
+function within(points: readonly Knot[], bytes: number): number | undefined {
+  const next = points.findIndex((point) => point.bytes >= bytes);
+  const [low, high] = [points[next - 1], points[next]];
+  if (high?.bytes === bytes) return high.seconds;
+  return low === undefined || high === undefined ? undefined : between(low, high, bytes);
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { carryGpus, carryOps, carryRanks } from './carry.js';
 import { expectedCarryError } from './carry-errors.js';
+import { describeCoverage } from './coverage.js';
 import { CalibrationLookup } from './lookup.js';
 import type { MeasuredOp } from './measurement.js';
 import type { Series, SeriesKey } from './series.js';
@@ -159,6 +160,36 @@ describe('CalibrationLookup', () => {
       kind: 'carried',
       restsOn: [expect.stringContaining('from 2 and 8'), expect.any(String), expect.any(String)],
     });
+  });
+
+  it('says which series covers which collective and group, and which none does', () => {
+    const across = series('all_to_all', 16, exchange, { nodes: 2, sources: ['across.log'] });
+    const held = new CalibrationLookup({ series: [across, ringSeries(8)], notes: [] });
+    expect(held.coverage('all_to_all', { ranks: 16, nodes: 2 })).toMatchObject({
+      kind: 'measured',
+      bytes: [sizes[0], sizes.at(-1)],
+      sources: ['across.log'],
+    });
+    expect(held.coverage('all_to_all', { ranks: 64, nodes: 8 })).toMatchObject({
+      kind: 'carried',
+      from: [{ ranks: 16 }],
+    });
+    // a group inside a node: nothing of those across nodes says anything, but the gather there does
+    expect(held.coverage('all_to_all', { ranks: 8, nodes: 1 })).toMatchObject({
+      kind: 'carried',
+      from: [{ op: 'all_gather' }],
+    });
+    const alone = new CalibrationLookup({ series: [across], notes: [] });
+    for (const place of [
+      { ranks: 8, nodes: 1 },
+      { ranks: 16, nodes: 1 },
+      { ranks: 16, nodes: 4 },
+    ]) {
+      const coverage = alone.coverage('all_to_all', place);
+      expect(coverage.kind).toBe('none');
+      expect(describeCoverage(coverage)).toMatch(/only all_to_all over 16 ranks on 2 nodes/u);
+    }
+    expect(alone.coverage('barrier', { ranks: 16, nodes: 2 }).kind).toBe('none');
   });
 
   it('says unknown, and why, instead of inventing', () => {

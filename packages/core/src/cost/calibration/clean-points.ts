@@ -91,11 +91,8 @@ function levelsOf(points: readonly Point[]): Level[] {
     .sort(([a], [b]) => a - b)
     .map(([bytes, indices]) => {
       const own = indices.flatMap((i) => witnesses[i] ?? []);
-      const [only] = own;
-      const seconds =
-        own.length === 1 && only !== undefined
-          ? only.seconds
-          : Math.exp(median(own.map((witness) => Math.log(witness.seconds))));
+      const first = own[0]?.seconds ?? Number.NaN;
+      const seconds = first * Math.exp(median(own.map((witness) => Math.log(witness.seconds / first))));
       const off = own.flatMap(({ all }) => all.map((time) => Math.abs(Math.log(time / seconds))));
       return { bytes, seconds, deviation: mean(off), indices };
     });

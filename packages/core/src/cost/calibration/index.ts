@@ -2,6 +2,7 @@ export { measuredOps, parseOp, busFactor } from './measurement.js';
 export type { Measurement, MeasuredOp } from './measurement.js';
 export { linksOf, gpuKey } from './gpus.js';
 export type { GpuLinks } from './gpus.js';
+export { looksLikeInspector, readNcclInspector } from './nccl-inspector.js';
 export { readNcclTests } from './nccl-tests.js';
 export type { NcclTestsOptions, Reading } from './nccl-tests.js';
 export { readMeasurementsCsv, writeMeasurementsCsv } from './csv.js';
@@ -18,6 +19,8 @@ export { mergeCalibrations, readCalibration, writeCalibration } from './calibrat
 export type { Calibration } from './calibration.js';
 export { findNonsense, fitCalibration } from './fit.js';
 export type { Fit, Nonsense, SeriesFit } from './fit.js';
+export { describeCoverage } from './coverage.js';
+export type { Coverage } from './coverage.js';
 export { CalibrationLookup } from './lookup.js';
 export type { Found, NotFound, Query } from './lookup.js';
 export { naiveSeconds } from './naive.js';

@@ -9,6 +9,7 @@ import { carryErrors, carriedCurve, expectedCarryError } from './carry-errors.js
 import { carryGpus, carryOps, carryRanks, restsOn } from './carry.js';
 import type { Carried } from './carry.js';
 import type { Knot } from './clean-points.js';
+import type { Coverage } from './coverage.js';
 import type { Curve, EvaluationKind } from './curve.js';
 import { gpuKey } from './gpus.js';
 import { measuredOps } from './measurement.js';
@@ -45,6 +46,7 @@ export interface NotFound {
 
 interface Answer {
   readonly curve: Curve;
+  readonly coverage: Coverage;
   readonly carried: boolean;
   readonly addedError: number;
   readonly restsOn: readonly string[];
@@ -67,13 +69,7 @@ export class CalibrationLookup implements CollectiveCurves {
   find(query: Query): Found | NotFound {
     if (!(query.bytes > 0))
       return { unknown: true, why: `a collective of ${query.bytes} bytes has no time to look up` };
-    const wanted = { ...this.#hardware, ...query };
-    const id = [wanted.op, wanted.ranks, wanted.nodes, wanted.gpu, wanted.system, wanted.library].join('|');
-    let answer = this.#answers.get(id);
-    if (answer === undefined) {
-      answer = this.#answer(wanted);
-      this.#answers.set(id, answer);
-    }
+    const answer = this.#answerTo(query);
     if (typeof answer === 'string') return { unknown: true, why: answer };
     const { seconds, kind, expectedError } = answer.curve.at(query.bytes);
     if (!answer.carried) {
@@ -81,6 +77,28 @@ export class CalibrationLookup implements CollectiveCurves {
     }
     const error = kind === 'extrapolated' ? answer.addedError + expectedError : answer.addedError;
     return { seconds, kind: 'carried', expectedError: error, restsOn: answer.restsOn };
+  }
+
+  /**
+   * What an answer about this collective over so many ranks on so many nodes rests on, whatever its size: the series that was measured, those that
+   * it is carried from, or why there is nothing. `find` and `seconds` answer from the same.
+   */
+  coverage(name: CollectiveName, place: { readonly ranks: number; readonly nodes: number }): Coverage {
+    const op = measuredOps.find((o) => o === name);
+    if (op === undefined) return { kind: 'none', why: `calibrations hold no ${name}` };
+    const answer = this.#answerTo({ op, ...place });
+    return typeof answer === 'string' ? { kind: 'none', why: answer } : answer.coverage;
+  }
+
+  #answerTo(query: Omit<Query, 'bytes'>): Answer | string {
+    const wanted = { ...this.#hardware, ...query };
+    const id = [wanted.op, wanted.ranks, wanted.nodes, wanted.gpu, wanted.system, wanted.library].join('|');
+    let answer = this.#answers.get(id);
+    if (answer === undefined) {
+      answer = this.#answer(wanted);
+      this.#answers.set(id, answer);
+    }
+    return answer;
   }
 
   /** The same for the cost model, whose words for the kinds differ: extrapolated is `fitted`, carried is `scaled`. */
@@ -111,6 +129,12 @@ export class CalibrationLookup implements CollectiveCurves {
       const from = `${describeKey(exact)}: ${exact.points.length} sizes from ${exact.sources.join(', ')}`;
       return {
         curve: curveOf(exact),
+        coverage: {
+          kind: 'measured',
+          series: exact,
+          bytes: [exact.points[0]?.bytes ?? 0, exact.points.at(-1)?.bytes ?? 0],
+          sources: exact.sources,
+        },
         carried: exact.basis === 'derived',
         addedError: exact.addedError,
         restsOn: [from],
@@ -137,6 +161,12 @@ export class CalibrationLookup implements CollectiveCurves {
     const mean = { ...best.carried, points: geometricMean(team) };
     return {
       curve: carriedCurve(mean),
+      coverage: {
+        kind: 'carried',
+        from: team.flatMap(({ carried }) => carried.from),
+        methods: team.map(({ carried }) => carried.method),
+        expectedError: best.error,
+      },
       carried: true,
       addedError: best.error,
       restsOn: team.flatMap(({ carried }) => [carried.method, ...restsOn(carried)]),
