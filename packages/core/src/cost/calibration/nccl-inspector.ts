@@ -95,7 +95,7 @@ function objectsOf(source: string, left: Tally): { line: number; value: Json }[]
     pending = '';
   };
   for (const [index, line] of source.split(/\r?\n/u).entries()) {
-    if (/^\{/u.test(line)) drop();
+    if (line.startsWith('{')) drop();
     if (pending === '') start = index + 1;
     pending += `${line}\n`;
     if (!/\}\s*$/u.test(line)) continue;
