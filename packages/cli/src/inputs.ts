@@ -21,6 +21,10 @@ function meansFile(text: string): boolean {
   return /[/\\]|\.(?:ya?ml|json)$/iu.test(text) || pathExists(text);
 }
 
+/** `mistralai/Mixtral-8x7B-v0.1`: an owner and a name as Hugging Face has them, and no file there. */
+const meansRepository = (text: string): boolean =>
+  /^[\w-][\w.-]*\/[\w-][\w.-]*$/u.test(text) && !/\.(?:ya?ml|json)$/iu.test(text) && !pathExists(text);
+
 /** Adds to the complaint about an unknown name that a file would do too. */
 function orFile<T>(text: string, known: ReadonlyMap<string, unknown>, kind: string, get: () => T): T {
   try {
@@ -40,7 +44,7 @@ export function loadCluster(nameOrFile: string): Cluster {
 
 /** Reads a model: `mixtral-8x7b`, a Hugging Face `config.json`, a shape in YAML. Throws `InputError`. */
 export function loadModel(nameOrFile: string): MoeModel {
-  return meansFile(nameOrFile)
+  return meansFile(nameOrFile) && !meansRepository(nameOrFile)
     ? readModel(readTextFile(nameOrFile), nameOrFile)
     : orFile(nameOrFile, modelPresets, 'model', () => getModel(nameOrFile));
 }

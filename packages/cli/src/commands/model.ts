@@ -28,8 +28,8 @@ function list(console: Console): void {
       formatCount(parameters.active),
       String(model.layers),
       formatInteger(model.hiddenSize),
-      `${model.topK} of ${model.experts}${model.sharedExpertFfn > 0 ? ' + shared' : ''}`,
-      formatInteger(model.expertFfn),
+      model.experts === 0 ? 'none' : `${model.topK} of ${model.experts}${model.sharedExpertFfn > 0 ? ' + shared' : ''}`,
+      model.experts === 0 ? '–' : formatInteger(model.expertFfn),
       `${model.attentionHeads} / ${model.keyValueHeads}`,
     ];
   });
@@ -52,15 +52,19 @@ function list(console: Console): void {
   console.print('\nAny Hugging Face config.json of these families works too: monta model path/to/config.json.');
 }
 
+function layerKinds(model: MoeModel, moe: number): string {
+  const dense = `dense of width ${formatInteger(model.denseFfn)}`;
+  if (moe === model.layers) return ', all with experts';
+  return moe === 0 ? `, all ${dense}` : `, ${moe} with experts, the others ${dense}`;
+}
+
 /** Facts about a shape that differ from model to model. */
 function shapeFacts(model: MoeModel): [string, string][] {
   const moe = model.moeLayers.filter(Boolean).length;
   const latent = model.latentAttention;
+  const activation = model.gated ? `gated ${model.activation}` : model.activation;
   return [
-    [
-      'Layers',
-      `${model.layers}${moe < model.layers ? `, ${moe} with experts, the others dense of width ${formatInteger(model.denseFfn)}` : ', all with experts'}`,
-    ],
+    ['Layers', `${model.layers}${layerKinds(model, moe)}`],
     [
       'Width',
       `hidden ${formatInteger(model.hiddenSize)}, vocabulary ${formatInteger(model.vocabSize)}${model.tieEmbeddings ? ' (tied)' : ''}`,
@@ -73,8 +77,10 @@ function shapeFacts(model: MoeModel): [string, string][] {
     ],
     [
       'Experts',
-      `${model.topK} of ${model.experts}, width ${formatInteger(model.expertFfn)}, ${model.gated ? `gated ${model.activation}` : model.activation}, ${model.scoring} router` +
-        (model.sharedExpertFfn > 0 ? `; shared of width ${formatInteger(model.sharedExpertFfn)}` : ''),
+      moe === 0
+        ? `none; feed-forwards are ${activation}`
+        : `${model.topK} of ${model.experts}, width ${formatInteger(model.expertFfn)}, ${activation}, ${model.scoring} router` +
+          (model.sharedExpertFfn > 0 ? `; shared of width ${formatInteger(model.sharedExpertFfn)}` : ''),
     ],
   ];
 }

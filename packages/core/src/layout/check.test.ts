@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { getModel } from '../model/presets.js';
+import { getModel } from '../model/names.js';
 import { InputError } from '../units/errors.js';
 import { checkModelLayout } from './check.js';
 import { parseLayout } from './resolve.js';

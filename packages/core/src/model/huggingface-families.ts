@@ -3,74 +3,9 @@
  * expert's width in Mixtral, OLMoE, gpt-oss, Llama 4 and MiniMax, the dense layers' elsewhere. Defaults are those of the
  * family's configuration class in transformers.
  */
-import type { Field, FieldMap } from '../units/document.js';
-import { didYouMean } from '../units/nearest.js';
-import type { ModelFamily, ModelShape } from './model.js';
-
-/** A config's keys, each asked for by all its spellings. */
-export class HfConfig {
-  readonly field: Field;
-  readonly modelType: string;
-  readonly #map: FieldMap;
-
-  constructor(field: Field, modelType: string) {
-    this.field = field;
-    this.modelType = modelType;
-    this.#map = field.map();
-  }
-
-  find(...names: string[]): Field | undefined {
-    for (const name of names) {
-      const field = this.#map.get(name);
-      if (field !== undefined) return field;
-    }
-    return undefined;
-  }
-
-  need(...names: string[]): Field {
-    const field = this.find(...names);
-    if (field !== undefined) return field;
-    throw this.field.error(`"${names.join('" or "')}" is missing`, {
-      expected: `the key in a config.json of model_type ${this.modelType}`,
-      hint: didYouMean(names[0], this.#map.keys()),
-    });
-  }
-
-  integer(...names: string[]): number {
-    return this.need(...names).integer();
-  }
-
-  /** A whole number that may be absent or 0. */
-  countOr(fallback: number, ...names: string[]): number {
-    return this.find(...names)?.integer({ min: 0 }) ?? fallback;
-  }
-
-  numberOr(fallback: number, ...names: string[]): number {
-    return this.find(...names)?.number() ?? fallback;
-  }
-
-  booleanOr(fallback: boolean, ...names: string[]): boolean {
-    return this.find(...names)?.boolean() ?? fallback;
-  }
-
-  /** A nested map; an empty stand-in is not made, absence is told. */
-  nested(name: string): HfConfig {
-    return new HfConfig(this.need(name), this.modelType);
-  }
-}
-
-/** What differs between families: everything about experts, and a few about attention. */
-type FamilyPart = Pick<ModelShape, 'experts' | 'topK' | 'expertFfn'> & Partial<ModelShape>;
-
-export interface FamilyReader {
-  readonly family: ModelFamily;
-  /** Rotary base when the file names none. */
-  readonly ropeTheta: number;
-  readonly read: (config: HfConfig, layers: number) => FamilyPart;
-}
-
-export const perLayer = (layers: number, moe: (layer: number) => boolean): boolean[] =>
-  Array.from({ length: layers }, (_, i) => moe(i));
+import { perLayer } from './huggingface-config.js';
+import type { FamilyPart, FamilyReader, HfConfig } from './huggingface-config.js';
+import { moreFamilies } from './huggingface-more.js';
 
 const expertNames = ['num_local_experts', 'num_experts', 'n_routed_experts'];
 
@@ -221,6 +156,8 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
       attentionBias: c.booleanOr(false, 'attention_bias') ? 'queryKeyValue' : 'none',
     }),
   },
+  glm4_moe_lite: { family: 'glm4_moe_lite', ropeTheta: 1e6, read: latent },
+  ...moreFamilies,
   dbrx: { family: 'dbrx', ropeTheta: 10_000, read: dbrx },
   gpt_oss: {
     family: 'gpt_oss',

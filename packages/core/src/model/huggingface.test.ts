@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { InputError } from '../units/errors.js';
 import { readHfConfig } from './huggingface.js';
 import { countParameters } from './parameters.js';
-import { getModel } from './presets.js';
+import { getModel } from './names.js';
 
 const fixture = (name: string): string => readFileSync(new URL(`fixtures/${name}.json`, import.meta.url), 'utf8');
 
@@ -214,12 +214,12 @@ describe('files of transformers 4', () => {
 
 describe('refused files', () => {
   it.each([
-    [
-      { ...qwen, model_type: 'llama' },
-      'm/config.json:2:16  model_type: model_type "llama" is not a Mixture-of-Experts family',
-    ],
+    [{ ...qwen, model_type: 'dots1' }, 'm/config.json:2:16  model_type: model_type "dots1" is no family that is known'],
     [{ ...qwen, model_type: 'qwen3_mo' }, 'did you mean qwen3_moe?'],
-    [{ ...qwen, model_type: 'qwen3_next' }, 'linear-attention layers would be counted wrongly'],
+    [
+      { ...qwen, model_type: 'qwen3_next' },
+      'layers of linear attention among its attention layers would be counted wrongly',
+    ],
     [{ ...qwen, model_type: undefined }, '"model_type" is missing'],
     [
       { ...qwen, num_experts: undefined, num_expert: 3 },

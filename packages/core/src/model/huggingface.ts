@@ -1,24 +1,23 @@
-/** Reads Hugging Face `config.json` files of Mixture-of-Experts decoders, in the spellings of transformers 4 and 5. */
+/** Reads Hugging Face `config.json` files of decoders with experts and without, in the spellings of transformers 4 and 5. */
 import { readDocument } from '../units/document.js';
 import type { Field } from '../units/document.js';
-import { didYouMean } from '../units/nearest.js';
+import { didYouMeanAlike } from '../units/nearest.js';
 import { completeModel } from './model.js';
 import type { AttentionWindow, ModelFamily, ModelShape, MoeModel } from './model.js';
-import { familyReaders, HfConfig, perLayer } from './huggingface-families.js';
-import type { FamilyReader } from './huggingface-families.js';
+import { HfConfig, perLayer } from './huggingface-config.js';
+import type { FamilyReader } from './huggingface-config.js';
+import { familyReaders } from './huggingface-families.js';
+import { unsupportedTypes } from './unsupported.js';
 
-/** Other spellings of model_type. */
-const aliases: Readonly<Record<string, string>> = { llama4_text: 'llama4' };
-
-/** Mixture-of-Experts kinds that would be read wrongly, and why. */
-const unsupported: Readonly<Record<string, string>> = {
-  qwen3_5_moe: 'its linear-attention layers',
-  qwen3_5_moe_text: 'its linear-attention layers',
-  qwen3_next: 'its linear-attention layers',
-  glm_moe_dsa: 'its sparse-attention indexer',
-  deepseek_v32: 'its sparse-attention indexer',
-  minimax: 'its linear-attention layers',
-  jamba: 'its state-space layers',
+/** Other spellings of model_type, and wrappers around a decoder of another type. */
+const aliases: Readonly<Record<string, string>> = {
+  llama4_text: 'llama4',
+  kimi_k25: 'kimi_k2',
+  qwen3_vl_moe: 'qwen3_moe',
+  qwen3_vl_moe_text: 'qwen3_moe',
+  qwen3_vl: 'qwen3',
+  qwen3_vl_text: 'qwen3',
+  'grok-1': 'grok',
 };
 
 function windowOf(config: HfConfig, family: ModelFamily, layers: number): AttentionWindow | undefined {
@@ -68,18 +67,19 @@ function decoder(document: Field): { config: HfConfig; reader: FamilyReader } {
     throw document.error('"model_type" is missing', { expected: `a config.json with model_type ${known.join(', ')}` });
   }
   const place = field.map().get('model_type') ?? root.need('model_type');
-  const reason = Object.hasOwn(unsupported, type) ? unsupported[type] : undefined;
-  if (reason !== undefined) {
-    throw place.error(`model_type "${type}" is not supported: ${reason} would be counted wrongly`, {
+  const missing = unsupportedTypes.get(type);
+  if (missing !== undefined) {
+    throw place.error(`model_type "${type}" is not supported: ${missing} would be counted wrongly`, {
       expected: `one of ${known.join(', ')}`,
     });
   }
   const name = Object.hasOwn(aliases, type) ? aliases[type] : type;
   if (!Object.hasOwn(familyReaders, name)) {
-    throw place.error(`model_type "${type}" is not a Mixture-of-Experts family that is known here`, {
+    throw place.error(`model_type "${type}" is no family that is known here`, {
       expected: `one of ${known.join(', ')}`,
       hint:
-        didYouMean(type, known) ?? 'a shape of your own can be written in YAML: hiddenSize, layers, experts, topK, …',
+        didYouMeanAlike(type, known) ??
+        'nothing is taken for a family that it only resembles; a shape of your own can be written in YAML: hiddenSize, layers, experts, topK, …',
     });
   }
   return { config: new HfConfig(field, name), reader: familyReaders[name] };
@@ -109,7 +109,7 @@ export function readHfConfig(json: string, fileName: string): MoeModel {
     vocabSize: config.integer('vocab_size'),
     activation: config.find('hidden_act')?.string() ?? 'silu',
     attentionBias: config.booleanOr(false, 'attention_bias') ? 'all' : 'none',
-    tieEmbeddings: config.booleanOr(false, 'tie_word_embeddings'),
+    tieEmbeddings: config.booleanOr(reader.tied ?? false, 'tie_word_embeddings'),
     rmsNormEps: config.numberOr(1e-5, 'rms_norm_eps', 'layer_norm_eps'),
     initializerRange: config.numberOr(0.02, 'initializer_range'),
     ropeTheta: reader.ropeTheta,

@@ -15,6 +15,19 @@ export const modelFamilies = [
   'gpt_oss',
   'llama4',
   'minimax_m2',
+  'glm4_moe_lite',
+  'ernie4_5_moe',
+  'phimoe',
+  'granitemoe',
+  'hunyuan_v1_moe',
+  'grok',
+  // without experts
+  'llama',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'nemotron',
+  'gpt',
   'generic',
 ] as const;
 export type ModelFamily = (typeof modelFamilies)[number];
@@ -79,6 +92,16 @@ export interface MoeModel {
   readonly attentionBias: 'none' | 'queryKeyValue' | 'all';
   /** Biases in experts and router (gpt-oss). */
   readonly expertBias: boolean;
+  /** Biases in dense feed-forwards (GPT-3). */
+  readonly feedForwardBias: boolean;
+  /** Norms are LayerNorms with a bias beside the weight. */
+  readonly normBias: boolean;
+  /** Norms behind attention and feed-forward too, before the residual sum (Grok-1). */
+  readonly postNorms: boolean;
+  /** Bias of the output projection (Phi-3.5-MoE). */
+  readonly outputBias: boolean;
+  /** Positions with a learned embedding; 0 with rotary ones. */
+  readonly learnedPositions: number;
   /** Queries, keys and values are clipped to [-clipQkv, clipQkv]. */
   readonly clipQkv?: number;
   readonly tieEmbeddings: boolean;
@@ -139,6 +162,11 @@ export function completeModel(shape: ModelShape): MoeModel {
     qkNorm: 'none',
     attentionBias: 'none',
     expertBias: false,
+    feedForwardBias: false,
+    normBias: false,
+    postNorms: false,
+    outputBias: false,
+    learnedPositions: 0,
     tieEmbeddings: false,
     rmsNormEps: 1e-5,
     ropeTheta: 10_000,

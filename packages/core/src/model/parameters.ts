@@ -19,9 +19,9 @@ export interface LayerParameters {
 }
 
 export interface Parameters extends LayerParameters {
-  /** Token embedding. */
+  /** Token embedding, and that of positions where they are learnt. */
   readonly embedding: number;
-  /** Output projection; 0 when it is the embedding. */
+  /** Output projection; 0 when it is the embedding and has no bias. */
   readonly output: number;
   /** All of the above: the model proper, without multi-token prediction modules. */
   readonly total: number;
@@ -54,18 +54,24 @@ function attentionParameters(model: MoeModel): { projections: number; norms: num
   return { projections: h * (q + 2 * kv) + q * h + bias + sinks, norms };
 }
 
+/** Weights of one norm over the hidden size. */
+const normWeights = (model: MoeModel): number => model.hiddenSize * (model.normBias ? 2 : 1);
+
+const layerNorms = (model: MoeModel): number => normWeights(model) * (model.postNorms ? 4 : 2);
+
 function layerOf(model: MoeModel, moe: boolean): LayerParameters {
   const h = model.hiddenSize;
   const n = matrices(model);
   const { projections, norms } = attentionParameters(model);
   const bias = moe && model.expertBias ? model.experts * ((n - 1) * model.expertFfn + h) : 0;
+  const denseBias = model.feedForwardBias ? (n - 1) * model.denseFfn + h : 0;
   return {
     attention: projections,
-    dense: moe ? 0 : n * h * model.denseFfn,
+    dense: moe ? 0 : n * h * model.denseFfn + denseBias,
     sharedExperts: moe ? n * h * model.sharedExpertFfn : 0,
     experts: moe ? model.experts * n * h * model.expertFfn + bias : 0,
     router: moe ? model.experts * (h + (model.expertBias ? 1 : 0)) + (model.sharedExpertGate ? h : 0) : 0,
-    norms: 2 * h + norms,
+    norms: layerNorms(model) + norms,
   };
 }
 
@@ -81,7 +87,7 @@ export const expertParameters = (model: MoeModel): number =>
 
 /** Counts a whole model's parameters. */
 export function countParameters(model: MoeModel): Parameters {
-  const sum = { attention: 0, dense: 0, sharedExperts: 0, experts: 0, router: 0, norms: model.hiddenSize };
+  const sum = { attention: 0, dense: 0, sharedExperts: 0, experts: 0, router: 0, norms: normWeights(model) };
   for (const moe of model.moeLayers) {
     const layer = layerOf(model, moe);
     sum.attention += layer.attention;
@@ -91,8 +97,9 @@ export function countParameters(model: MoeModel): Parameters {
     sum.router += layer.router;
     sum.norms += layer.norms;
   }
-  const embedding = model.vocabSize * model.hiddenSize;
-  const output = model.tieEmbeddings ? 0 : embedding;
+  const tokens = model.vocabSize * model.hiddenSize;
+  const embedding = tokens + model.learnedPositions * model.hiddenSize;
+  const output = (model.tieEmbeddings ? 0 : tokens) + (model.outputBias ? model.vocabSize : 0);
   const total = sumOf(sum) + embedding + output;
   const idle = model.experts === 0 ? 0 : sum.experts * (1 - model.topK / model.experts);
   // A module: norms of both inputs, a projection 2h -> h, a layer like the last, and a final norm (DeepSeek-V3 report, 2.2).

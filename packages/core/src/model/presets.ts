@@ -1,8 +1,8 @@
-/** Known models. Shapes are those of the published `config.json` files on Hugging Face, unless said otherwise. */
-import { InputError } from '../units/errors.js';
-import { didYouMean } from '../units/nearest.js';
+/** Known models, the first ones with experts. Shapes are those of the published `config.json` files on Hugging Face, unless said otherwise. */
 import { completeModel } from './model.js';
 import type { ModelShape, MoeModel } from './model.js';
+import { denseShapes } from './presets-dense.js';
+import { expertShapes } from './presets-experts.js';
 
 const first = (dense: number, layers: number): boolean[] => Array.from({ length: layers }, (_, i) => i >= dense);
 
@@ -184,17 +184,5 @@ const shapes: readonly ModelShape[] = [
 
 /** Known models by name. */
 export const modelPresets: ReadonlyMap<string, MoeModel> = new Map(
-  shapes.map((shape) => [shape.name, completeModel(shape)]),
+  [...shapes, ...expertShapes, ...denseShapes].map((shape) => [shape.name, completeModel(shape)]),
 );
-
-/** A known model by name (case does not matter). Throws `InputError` for one that is not known. */
-export function getModel(name: string): MoeModel {
-  const model = modelPresets.get(name.toLowerCase());
-  if (model !== undefined) return model;
-  const known = [...modelPresets.keys()];
-  throw new InputError(`"${name}" is not a known model`, {
-    path: 'model',
-    expected: `a Hugging Face config.json, a shape, or one of ${known.join(', ')}`,
-    hint: didYouMean(name.toLowerCase(), known),
-  });
-}

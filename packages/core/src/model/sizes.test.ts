@@ -5,7 +5,8 @@ import type { FlopsConvention } from './flops.js';
 import { completeModel } from './model.js';
 import type { MoeModel, ModelShape } from './model.js';
 import { countParameters, expertParameters, layerParameters } from './parameters.js';
-import { getModel, modelPresets } from './presets.js';
+import { getModel } from './names.js';
+import { modelPresets } from './presets.js';
 import { modelFrom, readModel } from './read.js';
 import { readDocument } from '../units/document.js';
 
@@ -134,7 +135,8 @@ describe('parameters', () => {
       const layers = model.moeLayers.map((_, layer) =>
         Object.values(layerParameters(model, layer)).reduce((a, b) => a + b),
       );
-      expect(layers.reduce((a, b) => a + b) + model.hiddenSize + p.embedding + p.output).toBe(p.total);
+      const finalNorm = model.hiddenSize * (model.normBias ? 2 : 1);
+      expect(layers.reduce((a, b) => a + b) + finalNorm + p.embedding + p.output).toBe(p.total);
       const moe = model.moeLayers.filter(Boolean).length;
       expect(p.total - p.active).toBeCloseTo((model.experts - model.topK) * expertParameters(model) * moe, -1);
     }

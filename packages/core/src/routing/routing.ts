@@ -37,7 +37,11 @@ export interface RoutingShape {
 function checkShape({ sources, tokensPerSource, experts, topK, routing }: RoutingShape): void {
   for (const [path, value] of Object.entries({ sources, experts, topK })) {
     if (!Number.isSafeInteger(value) || value < 1) {
-      throw new InputError(`${value} is out of range`, { path, expected: 'a whole number of at least 1' });
+      throw new InputError(`${value} is out of range`, {
+        path,
+        expected: 'a whole number of at least 1',
+        ...(path === 'experts' && value === 0 ? { hint: 'a model without experts dispatches nothing' } : {}),
+      });
     }
   }
   if (!Number.isSafeInteger(tokensPerSource) || tokensPerSource < 0) {

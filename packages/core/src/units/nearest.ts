@@ -38,3 +38,21 @@ export function didYouMean(word: string, candidates: Iterable<string>): string |
   const match = nearest(word, candidates);
   return match === undefined ? undefined : `did you mean ${match}?`;
 }
+
+const digitsOf = (text: string): string => text.replaceAll(/\D+/gu, ' ').trim();
+
+/**
+ * The same for names of models, architectures and devices, whose numbers and words tell them apart: `llama-2-7b` is no slip for `llama-3-8b`, nor
+ * `glm4_moe_lite` one for `glm4_moe`. Only candidates with the same numbers and as many words count, a slip of one letter in five at most.
+ */
+export function didYouMeanAlike(text: string, candidates: Iterable<string>): string | undefined {
+  const word = text.trim();
+  const words = (name: string): number => name.split(/[\s_./-]+/u).length;
+  const alike = [...candidates].filter(
+    (candidate) =>
+      digitsOf(candidate) === digitsOf(word) &&
+      words(candidate) === words(word) &&
+      editDistance(word, candidate) <= Math.max(1, word.length / 5),
+  );
+  return didYouMean(word, alike);
+}

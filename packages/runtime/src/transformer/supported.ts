@@ -15,7 +15,11 @@ export function checkSupported(model: MoeModel): void {
   if (model.scoring !== 'softmax') reasons.push(`${model.scoring} router scores`);
   if (model.routedScaling !== 1) reasons.push('a factor on routed experts');
   if (model.sharedExpertFfn > 0) reasons.push('shared experts');
-  if (model.expertBias) reasons.push('biases in experts');
+  if (model.expertBias || model.feedForwardBias) reasons.push('biases in feed-forwards');
+  if (model.normBias) reasons.push('norms with biases');
+  if (model.postNorms) reasons.push('norms behind attention and feed-forward');
+  if (model.outputBias) reasons.push('a bias of the output matrix');
+  if (model.learnedPositions > 0) reasons.push('learned positions');
   if (model.ropeType !== 'default') reasons.push(`rope type ${model.ropeType}`);
   if (model.multiTokenLayers > 0) reasons.push('multi-token prediction layers');
   if (reasons.length > 0)
