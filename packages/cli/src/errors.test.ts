@@ -223,7 +223,11 @@ describe('bad input', () => {
     ['a bandwidth of NaN', [...plan, '--cluster', 'nan.yaml'], /tiers\[0\]\.bandwidth: NaN is not a bandwidth/],
     ['a cut config.json', ['model', 'cut.json'], /cut\.json:\d+:\d+ {2}cannot be read as JSON/],
     ['a config.json without keys', ['model', 'keys.json'], /keys\.json:1:1 {2}"num_hidden_layers"[^]*is missing/],
-    ['a family of no experts', ['model', 'family.json'], /family\.json:1:16 {2}model_type[^]*gpt_neo[^]*expected one of/],
+    [
+      'a family of no experts',
+      ['model', 'family.json'],
+      /family\.json:1:16 {2}model_type[^]*gpt_neo[^]*expected one of/,
+    ],
     ['negative heads', ['model', 'heads.json'], /num_attention_heads: -4 is out of range/],
     ['NaN in a config.json', ['model', 'theta.json'], /rope_theta: "NaN" is not a number/],
     ['a cut calibration', [...calibrated, 'cut-calibration.json'], /cut-calibration\.json:1:\d+ {2}cannot be read/],
