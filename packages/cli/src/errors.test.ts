@@ -196,7 +196,7 @@ describe('bad input', () => {
     ['an unknown flag', [...train, '--stpes', '2'], /there is no flag --stpes, did you mean --steps\?/],
     ['no number for a number', [...train, '--lr', 'high'], /^--lr {2}is not a number\n {2}expected a number above 0/],
     ['a negative rate', [...train, '--lr=-1'], /^--lr {2}-1 is out of range/],
-    ['no steps', ['train', '--steps', '0'], /^--steps {2}0 is out of range\n {2}expected at least 1/],
+    ['no steps', ['train', '--steps', '0'], /^--steps {2}0 is out of range\n {2}expected 1 to 1000000000/],
     ['negative steps', ['train', '--steps=-3'], /^--steps: "-3" is negative/],
     ['a capacity below zero', [...train, '--capacity-factor=-1'], /^--capacity-factor {2}-1 is out of range/],
     ['a time scale of zero', [...train, '--time-scale', '0'], /^--time-scale {2}0 is out of range/],

@@ -3,7 +3,7 @@
  * 1: a run failed; 130: interrupted from the keyboard. Stack traces only with MONTA_DEBUG=1.
  */
 import { fileProblem } from '@monta/runtime/files';
-import { InputError } from '@monta/core';
+import { escapeControls, InputError } from '@monta/core';
 import type { Style } from './output/style.js';
 
 /** Thrown to unwind after Ctrl-C; the command ends with exit code 130 as shells expect (128 + SIGINT). */
@@ -65,7 +65,8 @@ function isFault(error: Error): boolean {
 
 function describeCauses(error: Error): string[] {
   const lines: string[] = [];
-  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) lines.push(`  because ${cause.message}`);
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause)
+    lines.push(`  because ${escapeControls(cause.message, '\n\t')}`);
   return lines;
 }
 
@@ -87,7 +88,8 @@ export function describeFailure(
   } else {
     // A save that failed says all in its own words.
     const saves = [error, error.cause].some((one) => one instanceof Error && one.name === 'SaveError');
-    const named = saves || error.name === 'Error' ? error.message : `${error.name}: ${error.message}`;
+    const message = escapeControls(error.message, '\n\t');
+    const named = saves || error.name === 'Error' ? message : `${error.name}: ${message}`;
     lines.push(
       style.bad(named),
       ...(saves ? ['  make room, or choose another disk, and go on from there'] : describeCauses(error)),

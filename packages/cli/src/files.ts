@@ -1,25 +1,28 @@
 /** Reading and writing the files of people: whole files, atomic writes, and errors that say what to do. */
 import { writeFileAtomically, type Disk, type FileContent } from '@monta/runtime/files';
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { InputError } from '@monta/core';
 import { fileError } from './errors.js';
 
-/** Text of a file that a person named. Throws `InputError` that says what is wrong with it. */
-export function readTextFile(path: string): string {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    throw fileError(error, path);
+/** Of a configuration, a description, a calibration or a log. */
+const mostTextLength = 64 * 2 ** 20;
+
+/** Text of a file or pipe that a person named, of at most `most` characters. Throws `InputError` that says what is wrong with it. */
+export function readTextFile(path: string, most = mostTextLength): string {
+  const pieces: string[] = [];
+  let length = 0;
+  for (const piece of readTextPieces(path)) {
+    pieces.push(piece);
+    length += piece.length;
+    if (length > most)
+      throw new InputError('is too large', {
+        file: path,
+        expected: `text of at most ${most} characters`,
+        hint: 'is it the file you meant?',
+      });
   }
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    if (!text.includes('\0')) return text;
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-  }
-  throw notText(path);
+  return pieces.join('');
 }
 
 const notText = (path: string): InputError =>

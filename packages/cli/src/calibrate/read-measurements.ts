@@ -48,6 +48,9 @@ export function kindOf(text: string): Kind {
 export const isCalibration = (path: string): boolean =>
   pathExists(path) && kindOf(readTextFile(path)) === 'calibration';
 
+/** Of a log, which is long where many ranks write them. */
+const mostLogLength = 2 ** 29 - 2 ** 20;
+
 /** Reads one file. Throws `InputError` that names it. */
 export function readMeasurementFile(path: string, flags: MeasurementFlags = {}): FileReading {
   const system = flags.systemByFile === true ? basename(path, extname(path)) : flags.system;
@@ -56,7 +59,7 @@ export function readMeasurementFile(path: string, flags: MeasurementFlags = {}):
   const kind = kindOf(head);
   // traces are long, and need not be in memory as a whole
   if (kind === 'trace') return readTraceMeasurements(readTextPieces(path), path, { gpu, system, cluster });
-  const text = readTextFile(path);
+  const text = readTextFile(path, mostLogLength);
   if (text.trim() === '') {
     throw new InputError('is empty', {
       file: path,

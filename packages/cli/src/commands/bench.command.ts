@@ -1,8 +1,17 @@
 /** Flags and help of `monta bench`; what it does is in `bench-dispatch.ts`, loaded when it runs. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { InputError, parseCount, type Routing } from '@monta/core';
+import { InputError, limits, type Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
+import {
+  calibrationFlag,
+  countFlag,
+  helpText,
+  jsonFlag,
+  lazy,
+  seedFlag,
+  sequenceFlag,
+  sequencesFlag,
+} from './flags.js';
 import { parseRouting } from './plan.command.js';
 
 export interface BenchDispatchFlags {
@@ -39,9 +48,9 @@ export interface BenchLayerFlags {
 export function parseEmulate(text: string): 'auto' | 'off' | number {
   if (text === 'auto' || text === 'off') return text;
   const factor = Number(text);
-  if (text.trim() !== '' && factor > 0 && Number.isFinite(factor)) return factor;
+  if (text.trim() !== '' && factor > 0 && factor <= limits.timeScale) return factor;
   throw new InputError(`"${text}" is no way to emulate`, {
-    expected: 'auto, off (memory speed), or the factor by which all times are stretched, like 20',
+    expected: `auto, off (memory speed), or the factor by which all times are stretched, like 20, at most ${limits.timeScale}`,
   });
 }
 
@@ -54,8 +63,7 @@ export function parseChunks(text: string): number[] {
   return [...new Set(counts)].sort((a, b) => a - b);
 }
 
-const count = (brief: string, placeholder = 'count') =>
-  ({ kind: 'parsed', parse: parseCount, placeholder, brief, optional: true }) as const;
+const size = (brief: string, max: number) => ({ ...countFlag('count', brief, max), optional: true }) as const;
 
 const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
   loader: lazy(async () => (await import('./bench-dispatch.js')).runBenchDispatch),
@@ -75,18 +83,12 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
         brief: 'Whose MoE layer; or give the shape with the four flags after it',
         optional: true,
       },
-      tokens: count('Tokens of a replica, instead of --model'),
-      hidden: count('Hidden size, instead of --model'),
-      experts: count('Experts, instead of --model'),
-      topk: count('Experts of a token, instead of --model'),
-      sequence: count('Tokens of a sequence of the model (default: 4,096, or what it allows)', 'tokens'),
-      sequences: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'count',
-        brief: 'Sequences of one micro-batch of a replica',
-        default: '1',
-      },
+      tokens: size('Tokens of a replica, instead of --model', limits.tokens),
+      hidden: size('Hidden size, instead of --model', limits.width),
+      experts: size('Experts, instead of --model', limits.experts),
+      topk: size('Experts of a token, instead of --model', limits.experts),
+      sequence: sequenceFlag('Tokens of a sequence of the model (default: 4,096, or what it allows)'),
+      sequences: sequencesFlag,
       routing: {
         kind: 'parsed',
         parse: parseRouting,
@@ -109,21 +111,12 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
         brief: 'Emulate the network, times stretched by a factor; off: bytes at memory speed',
         default: 'auto',
       },
-      rounds: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'count',
-        brief: 'Times that every case is measured, in turns',
-        default: '3',
-      },
+      rounds: { ...countFlag('count', 'Times that every case is measured, in turns', limits.rounds), default: '3' },
       seconds: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'seconds',
-        brief: 'Emulated time that all rounds may take together; longer is less noisy',
+        ...countFlag('seconds', 'Emulated time that all rounds may take together; longer is less noisy', limits.rounds),
         default: '120',
       },
-      seed: { kind: 'parsed', parse: parseCount, placeholder: 'number', brief: 'Of the routing', default: '1' },
+      seed: seedFlag('Of the routing'),
       calibration: calibrationFlag,
       json: jsonFlag,
     },
@@ -172,13 +165,7 @@ const layerCommand = buildCommand<BenchLayerFlags, [], MontaContext>({
         brief: "A model's layer, all experts on one GPU, instead of the four shapes",
         optional: true,
       },
-      tokens: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'count',
-        brief: 'Tokens of the layer',
-        default: '8192',
-      },
+      tokens: { ...countFlag('count', 'Tokens of the layer', limits.tokens), default: '8192' },
       peers: {
         kind: 'boolean',
         brief: 'Also PyTorch and transformers, as far as python3 has them, on the same GPU in turns',

@@ -1,9 +1,9 @@
 /** Flags and help of `monta calibrate`; what it does is in `calibrate.ts` and `calibrate-probe.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { InputError, didYouMean, measuredOps, parseCount, type MeasuredOp } from '@monta/core';
+import { InputError, didYouMean, limits, measuredOps, type MeasuredOp } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import type { BackendOverrides } from '../config/backend-config.js';
-import { helpText, hostFlags, jsonFlag, lazy } from './flags.js';
+import { countFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
 
 export interface CalibrateFlags extends BackendOverrides {
   readonly json: boolean;
@@ -36,8 +36,10 @@ export function parseMeasuredOp(text: string): MeasuredOp {
 export function parseTimeScale(text: string): number | 'auto' {
   if (text === 'auto') return text;
   const value = Number(text.replace(/^1\//u, ''));
-  if (text.trim() !== '' && value > 0 && Number.isFinite(value)) return value;
-  throw new InputError(`"${text}" is not a time scale`, { expected: 'auto, or a factor like 1000 or 1/1000' });
+  if (text.trim() !== '' && value > 0 && value <= limits.timeScale) return value;
+  throw new InputError(`"${text}" is not a time scale`, {
+    expected: `auto, or a factor like 1000 or 1/1000, at most ${limits.timeScale}`,
+  });
 }
 
 const text = (placeholder: string, brief: string) =>
@@ -53,20 +55,8 @@ export const readingFlags = {
     withNegated: false,
   },
   gpu: text('name', 'The device, for logs that do not say'),
-  ranks: {
-    kind: 'parsed',
-    parse: parseCount,
-    placeholder: 'count',
-    brief: 'Ranks, for logs that do not say',
-    optional: true,
-  },
-  nodes: {
-    kind: 'parsed',
-    parse: parseCount,
-    placeholder: 'count',
-    brief: 'Nodes, for logs that do not say',
-    optional: true,
-  },
+  ranks: { ...countFlag('count', 'Ranks, for logs that do not say', limits.ranks), optional: true },
+  nodes: { ...countFlag('count', 'Nodes, for logs that do not say', limits.ranks), optional: true },
   acceptWrong: {
     kind: 'boolean',
     brief: 'Take tables whose results were wrong (#wrong, FAILED), too',

@@ -1,4 +1,5 @@
 /** Flags, help texts and lazy loading that the commands share. */
+import { countUpTo, limits } from '@monta/core';
 import type { MontaContext } from '../context.js';
 
 /** `--json`. */
@@ -20,6 +21,23 @@ export const calibrationFlag = {
 
 const hostText = (placeholder: string, brief: string) =>
   ({ kind: 'parsed', parse: String, placeholder, brief, optional: true }) as const;
+
+/** A count, from 1 (or `min`) to `max`: whatever is made of it has to fit. */
+export const countFlag = (placeholder: string, brief: string, max: number, min = 1) =>
+  ({ kind: 'parsed', parse: countUpTo(max, min), placeholder, brief }) as const;
+
+/** `--sequence`. */
+export const sequenceFlag = (brief: string) =>
+  ({ ...countFlag('tokens', brief, limits.tokens), optional: true }) as const;
+
+/** `--sequences`. */
+export const sequencesFlag = {
+  ...countFlag('count', 'Sequences of one micro-batch of a replica', limits.sequences),
+  default: '1',
+} as const;
+
+/** `--seed`. */
+export const seedFlag = (brief: string) => ({ ...countFlag('number', brief, limits.seed, 0), default: '1' }) as const;
 
 /** Which ranks run, for the commands that run some. */
 export const hostFlags = {

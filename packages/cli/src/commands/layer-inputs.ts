@@ -3,6 +3,7 @@ import {
   checkModelLayout,
   deviceCount,
   InputError,
+  limits,
   parseLayout,
   type Cluster,
   type Layout,
@@ -38,6 +39,11 @@ function sequenceOf(flags: Omit<StepFlags, 'dtype'>, model: MoeModel): number {
     ['--sequences', flags.sequences],
   ] as const)
     if (value < 1) throw new InputError(`there are no tokens: it is ${value}`, { file: flag, expected: 'at least 1' });
+  if (sequence * flags.sequences > limits.tokens)
+    throw new InputError(`${flags.sequences} sequences of ${sequence} are ${sequence * flags.sequences} tokens`, {
+      file: '--sequences',
+      expected: `at most ${limits.tokens} tokens of a replica`,
+    });
   return sequence;
 }
 

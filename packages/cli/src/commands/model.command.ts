@@ -1,8 +1,7 @@
 /** Flags and help of `monta model`; what it does is in `model.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { parseCount } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { helpText, jsonFlag, lazy, sequenceFlag } from './flags.js';
 
 export interface ModelFlags {
   readonly json: boolean;
@@ -14,13 +13,9 @@ export const modelCommand = buildCommand<ModelFlags, [name?: string], MontaConte
   parameters: {
     flags: {
       json: jsonFlag,
-      sequence: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'tokens',
-        brief: 'Sequence length for the FLOPs (default: 4,096, or what the model allows if that is less)',
-        optional: true,
-      },
+      sequence: sequenceFlag(
+        'Sequence length for the FLOPs (default: 4,096, or what the model allows if that is less)',
+      ),
     },
     positional: {
       kind: 'tuple',

@@ -1,8 +1,8 @@
 /** Flags and help of `monta plan`; what it does is in `plan.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { InputError, parseCount, type Routing } from '@monta/core';
+import { InputError, type Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
+import { calibrationFlag, helpText, jsonFlag, lazy, seedFlag, sequenceFlag, sequencesFlag } from './flags.js';
 
 export interface PlanFlags {
   readonly json: boolean;
@@ -19,12 +19,17 @@ export interface PlanFlags {
   readonly calibration?: string;
 }
 
+/** At which practically all tokens go to one expert. */
+const mostExponent = 20;
+
 /** `uniform` or `zipf:1.2`. */
 export function parseRouting(text: string): Routing {
   if (text === 'uniform') return { kind: 'uniform' };
   const match = /^zipf:(\d+(?:\.\d+)?)$/u.exec(text);
-  if (!match)
-    throw new InputError(`"${text}" is not a routing`, { expected: 'uniform or zipf:EXPONENT, like zipf:1.2' });
+  if (!match || Number(match[1]) > mostExponent)
+    throw new InputError(`"${text}" is not a routing`, {
+      expected: `uniform or zipf:EXPONENT, like zipf:1.2, at most ${mostExponent}`,
+    });
   return { kind: 'zipf', exponent: Number(match[1]) };
 }
 
@@ -40,20 +45,8 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         placeholder: 'tp=8,dp=2,ep=2',
         brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
       },
-      sequence: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'tokens',
-        brief: 'Tokens of a sequence (default: 4,096, or what the model allows if that is less)',
-        optional: true,
-      },
-      sequences: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'count',
-        brief: 'Sequences of one micro-batch of a replica',
-        default: '1',
-      },
+      sequence: sequenceFlag('Tokens of a sequence (default: 4,096, or what the model allows if that is less)'),
+      sequences: sequencesFlag,
       routing: {
         kind: 'parsed',
         parse: parseRouting,
@@ -73,7 +66,7 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         brief: 'Type of activations and of the arithmetic',
         default: 'bf16',
       },
-      seed: { kind: 'parsed', parse: parseCount, placeholder: 'number', brief: 'Of skewed routing', default: '1' },
+      seed: seedFlag('Of skewed routing'),
       flips: {
         kind: 'boolean',
         brief: 'Look for the tokens and bandwidths at which the answer changes',

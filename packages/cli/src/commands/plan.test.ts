@@ -74,7 +74,7 @@ describe('monta plan', () => {
     [['--layout', 'tp=16,dp=1,ep=1,etp=32'], /^--layout/u],
     [['--routing', 'zipf'], /zipf:EXPONENT/u],
     [['--scope', 'lair'], /layer/u],
-    [['--sequence', '0'], /--sequence {2}there are no tokens/u],
+    [['--sequence', '0'], /--sequence: "0" is out of range\n {2}expected a whole number from 1/u],
   ])('refuses %j with exit code 2', async (inputs, message) => {
     const base = ['--model', '2x70b', '--cluster', 'a800-2x8'];
     const layout = inputs[0] === '--layout' ? [] : ['--layout', 'tp=8,dp=2,ep=2'];

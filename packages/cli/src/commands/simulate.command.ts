@@ -1,8 +1,17 @@
 /** Flags and help of `monta simulate`; what it does is in `simulate.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { parseCount, parseDispatch, type Routing, type Strategy } from '@monta/core';
+import { limits, parseDispatch, type Routing, type Strategy } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { calibrationFlag, helpText, jsonFlag, lazy } from './flags.js';
+import {
+  calibrationFlag,
+  countFlag,
+  helpText,
+  jsonFlag,
+  lazy,
+  seedFlag,
+  sequenceFlag,
+  sequencesFlag,
+} from './flags.js';
 import { parseRouting } from './plan.command.js';
 
 export interface SimulateFlags {
@@ -48,20 +57,8 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
         brief: 'How tokens travel, with chunk counts forward / backward; auto: what monta plan chooses',
         default: 'auto',
       },
-      sequence: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'tokens',
-        brief: 'Tokens of a sequence (default: 4,096, or what the model allows if that is less)',
-        optional: true,
-      },
-      sequences: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'count',
-        brief: 'Sequences of one micro-batch of a replica',
-        default: '1',
-      },
+      sequence: sequenceFlag('Tokens of a sequence (default: 4,096, or what the model allows if that is less)'),
+      sequences: sequencesFlag,
       routing: {
         kind: 'parsed',
         parse: parseRouting,
@@ -75,14 +72,8 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
         brief: 'Type of activations and of the arithmetic',
         default: 'bf16',
       },
-      rank: {
-        kind: 'parsed',
-        parse: parseCount,
-        placeholder: 'number',
-        brief: 'Whose timeline is shown',
-        default: '0',
-      },
-      seed: { kind: 'parsed', parse: parseCount, placeholder: 'number', brief: 'Of skewed routing', default: '1' },
+      rank: { ...countFlag('number', 'Whose timeline is shown', limits.ranks, 0), default: '0' },
+      seed: seedFlag('Of skewed routing'),
       perfetto: {
         kind: 'parsed',
         parse: String,

@@ -29,6 +29,7 @@ export interface TrainFlags extends BackendOverrides {
 
 const text = (placeholder: string, brief: string) =>
   ({ kind: 'parsed', parse: String, placeholder, brief, optional: true }) as const;
+/** Their bounds are those of the configuration. */
 const count = (placeholder: string, brief: string) =>
   ({ kind: 'parsed', parse: parseCount, placeholder, brief, optional: true }) as const;
 const number = (placeholder: string, brief: string) =>

@@ -152,15 +152,15 @@ describe('trainConfigFrom', () => {
   });
 
   it.each<[TrainOverrides, string]>([
-    [{ steps: 0 }, '--steps  0 is out of range\n  expected at least 1'],
-    [{ batch: 0 }, '--batch  0 is out of range\n  expected at least 1'],
-    [{ microBatch: 0 }, '--micro-batch  0 is out of range\n  expected at least 1'],
-    [{ sequence: 0 }, '--sequence  0 is out of range\n  expected at least 1'],
+    [{ steps: 0 }, '--steps  0 is out of range\n  expected 1 to 1000000000'],
+    [{ batch: 0 }, '--batch  0 is out of range\n  expected 1 to 1048576'],
+    [{ microBatch: 0 }, '--micro-batch  0 is out of range\n  expected 1 to 1048576'],
+    [{ sequence: 0 }, '--sequence  0 is out of range\n  expected 1 to 16777216'],
     [{ seed: 2 ** 32 }, '--seed  4294967296 is out of range\n  expected 0 to 4294967295'],
-    [{ lr: -1 }, '--lr  -1 is out of range\n  expected a number above 0'],
-    [{ lr: NaN }, '--lr  is not a number\n  expected a number above 0'],
-    [{ lr: Infinity }, '--lr  is not a number\n  expected a number above 0'],
-    [{ timeScale: 0 }, '--time-scale  0 is out of range\n  expected a number above 0'],
-    [{ capacityFactor: -1 }, '--capacity-factor  -1 is out of range\n  expected a number above 0'],
+    [{ lr: -1 }, '--lr  -1 is out of range\n  expected a number above 0, at most 1000000'],
+    [{ lr: NaN }, '--lr  is not a number\n  expected a number above 0, at most 1000000'],
+    [{ lr: Infinity }, '--lr  is not a number\n  expected a number above 0, at most 1000000'],
+    [{ timeScale: 0 }, '--time-scale  0 is out of range\n  expected a number above 0, at most 1000000000'],
+    [{ capacityFactor: -1 }, '--capacity-factor  -1 is out of range\n  expected a number above 0, at most 65536'],
   ])('refuses flags %j', (overrides, message) => expect(complaint(undefined, overrides)).toBe(message));
 });

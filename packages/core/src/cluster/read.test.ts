@@ -62,7 +62,7 @@ describe('readCluster', () => {
 
   it.each([
     ['200 Gbps', '200 Gpbs', 'cluster.yaml:6:45  tiers[1].bandwidth: "200 Gpbs" is not a bandwidth'],
-    ['size: 8', 'size: 0', 'tiers[0].size: 0 is out of range\n  expected a whole number of at least 1'],
+    ['size: 8', 'size: 0', 'tiers[0].size: 0 is out of range\n  expected a whole number from 1 to 1048576'],
     ['size: 8', 'size: 2.5', 'tiers[0].size: 2.5 is not a whole number'],
     ['ports: 4', 'ports: -1', 'tiers[1].ports: -1 is out of range'],
     ['ports: 4', 'ports: 9', 'tiers[1].ports: 9 ports for 8 devices'],
@@ -73,7 +73,7 @@ describe('readCluster', () => {
     ['bf16: 312 TFLOPS, ', '', 'device: "bf16" is missing'],
     ['memory: 80 GiB', 'memory: 80', '80 is not a size in bytes'],
     ['infiniband', 'nvlink', 'two tiers are called "nvlink"'],
-    ['size: 2,', 'size: 999999999,', 'expected at most 1048576'],
+    ['size: 2,', 'size: 999999999,', 'expected a whole number from 1 to 1048576'],
     ['name: a800-2x8', 'nam: a800-2x8', 'did you mean name?'],
   ])('refuses %s written as %s', (from, to, part) => expect(message(text.replace(from, to))).toContain(part));
 

@@ -2,6 +2,7 @@
 import { Document, isMap, isSeq } from 'yaml';
 import { readDocument } from '../units/document.js';
 import type { Field } from '../units/document.js';
+import { limits } from '../units/limits.js';
 import {
   parseBandwidth,
   parseBytes,
@@ -28,8 +29,7 @@ const tierKeys = [
   'crossRailSlowdown',
 ];
 
-/** More devices than any machine has; beyond it a file is taken for a slip. */
-const mostDevices = 2 ** 20;
+const mostSlowdown = 1e6;
 
 /** Reads a cluster file. `fileName` is for messages and for `sources`. Throws `InputError` that says where and what. */
 export function readCluster(text: string, fileName: string): Cluster {
@@ -46,7 +46,7 @@ export function clusterFrom(field: Field, fileName: string): Cluster {
   const device = deviceFrom(map.need('device', 'what one device is: { name, memory, bf16, memoryBandwidth }'));
   const tiers: Tier[] = [];
   let devices = 1;
-  const list = map.need('tiers', 'a list of network tiers, from the inside out').list(1);
+  const list = map.need('tiers', 'a list of network tiers, from the inside out').list(1, limits.tiers);
   for (const item of list) {
     const tier = tierFrom(item, devices);
     if (tiers.some((other) => other.name === tier.name)) {
@@ -54,9 +54,9 @@ export function clusterFrom(field: Field, fileName: string): Cluster {
     }
     tiers.push(tier);
     devices *= tier.size;
-    if (devices > mostDevices) {
+    if (devices > limits.ranks) {
       throw item.error(`${devices} devices up to this tier`, {
-        expected: `at most ${mostDevices}`,
+        expected: `at most ${limits.ranks}`,
         hint: 'size counts the units of the tier before, not devices',
       });
     }
@@ -71,7 +71,7 @@ export function clusterFrom(field: Field, fileName: string): Cluster {
 function deviceFrom(field: Field): Device {
   const map = field.map(deviceKeys);
   const [f32, fp8] = [map.get('f32')?.quantity(parseFlops), map.get('fp8')?.quantity(parseFlops)];
-  const multiprocessors = map.get('multiprocessors')?.integer();
+  const multiprocessors = map.get('multiprocessors')?.integer({ min: 1, max: limits.multiprocessors });
   return {
     name: map.need('name', 'a name for the device').string(),
     memoryBytes: map.need('memory', 'memory of one device, like 80 GiB').quantity(parseBytes),
@@ -88,7 +88,7 @@ function deviceFrom(field: Field): Device {
 function tierFrom(field: Field, devicesBelow: number): Tier {
   const map = field.map(tierKeys);
   const portsField = map.get('ports');
-  const ports = portsField?.integer() ?? devicesBelow;
+  const ports = portsField?.integer({ min: 1, max: Math.max(devicesBelow, limits.ports) }) ?? devicesBelow;
   // Tier 0 has one device below and may stripe over several links; above, a port beyond one per device would stay idle.
   if (devicesBelow > 1 && ports > devicesBelow) {
     throw (portsField ?? field).error(`${ports} ports for ${devicesBelow} devices`, {
@@ -98,7 +98,7 @@ function tierFrom(field: Field, devicesBelow: number): Tier {
   }
   const slowdownField = map.get('crossRailSlowdown');
   const railAligned = map.get('railAligned')?.boolean() ?? false;
-  const crossRailSlowdown = slowdownField?.number({ min: 1 }) ?? 1;
+  const crossRailSlowdown = slowdownField?.number({ min: 1, max: mostSlowdown }) ?? 1;
   if (slowdownField !== undefined && crossRailSlowdown > 1 && !railAligned) {
     throw slowdownField.error('a cross-rail slowdown without rails', { expected: 'railAligned: true beside it' });
   }
@@ -111,7 +111,7 @@ function tierFrom(field: Field, devicesBelow: number): Tier {
   const reducing = reducingField?.quantity(parseBandwidth);
   return {
     name: map.need('name', 'a name for the tier, like nvlink').string(),
-    size: map.need('size', 'how many units of the level below this tier joins').integer(),
+    size: map.need('size', 'how many units of the level below this tier joins').integer({ min: 1, max: limits.ranks }),
     bytesPerSecond: map.need('bandwidth', 'bandwidth of one port and direction, like 25 GB/s').quantity(parseBandwidth),
     ...(reached === undefined ? {} : { reached }),
     ...(reducing === undefined ? {} : { reducingBytesPerSecond: reducing }),

@@ -3,10 +3,14 @@ import type { MoeModel } from '../model/model.js';
 import { InputError } from '../units/errors.js';
 import type { Layout } from './layout.js';
 
-const divisorsOf = (n: number): string =>
-  Array.from({ length: n }, (_, i) => i + 1)
-    .filter((d) => n % d === 0)
-    .join(', ');
+/** Of a message's hint: more are left out. */
+const mostDivisors = 16;
+
+function divisorsOf(n: number): string {
+  const found: number[] = [];
+  for (let d = 1; d <= n && found.length <= mostDivisors; d++) if (n % d === 0) found.push(d);
+  return found.length > mostDivisors ? `${found.slice(0, mostDivisors).join(', ')}, …` : found.join(', ');
+}
 
 /**
  * Throws `InputError` when the model's heads, experts or widths do not divide as the layout asks. Key-value heads may be

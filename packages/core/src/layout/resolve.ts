@@ -1,5 +1,6 @@
 /** From the degrees that a person gives to a whole layout, and back to text. */
 import { InputError } from '../units/errors.js';
+import { limits } from '../units/limits.js';
 import { didYouMean } from '../units/nearest.js';
 import type { Layout } from './layout.js';
 
@@ -19,16 +20,21 @@ const divisors = (n: number): number[] => Array.from({ length: n }, (_, i) => i 
 export function resolveLayout(partial: PartialLayout, world?: number): Layout {
   for (const key of degrees) {
     const degree = partial[key];
-    if (degree !== undefined && (!Number.isSafeInteger(degree) || degree < 1)) {
+    if (degree !== undefined && (!Number.isSafeInteger(degree) || degree < 1 || degree > limits.ranks)) {
       throw new InputError(`${degree} is not a parallel degree`, {
         path: key,
-        expected: 'a whole number of at least 1',
+        expected: `a whole number from 1 to ${limits.ranks}`,
       });
     }
   }
   const { tp = 1, cp = 1, pp = 1, ep = 1, etp = tp, sequenceParallel = false } = partial;
   const dp = partial.dp ?? fillDp(tp, cp, pp, world);
   const ranks = tp * cp * dp * pp;
+  if (ranks > limits.ranks)
+    throw new InputError(`tp·cp·dp·pp = ${tp}·${cp}·${dp}·${pp} = ${ranks} ranks`, {
+      path: 'layout',
+      expected: `at most ${limits.ranks}`,
+    });
   if (world !== undefined && ranks !== world) {
     const others = tp * cp * pp;
     throw new InputError(`tp·cp·dp·pp = ${tp}·${cp}·${dp}·${pp} = ${ranks}, but there are ${world} ranks`, {

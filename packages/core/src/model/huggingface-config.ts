@@ -1,5 +1,6 @@
 /** A Hugging Face `config.json` by its keys, and what a family of models has to say of it. */
 import type { Field, FieldMap } from '../units/document.js';
+import { limits } from '../units/limits.js';
 import { didYouMean } from '../units/nearest.js';
 import type { ModelFamily, ModelShape } from './model.js';
 
@@ -32,17 +33,31 @@ export class HfConfig {
     });
   }
 
+  /** A size that has to be there. */
   integer(...names: string[]): number {
-    return this.need(...names).integer();
+    return this.need(...names).integer({ min: 1, max: limits.width });
   }
 
-  /** A whole number that may be absent or 0. */
+  /** A size that may be absent or 0. */
   countOr(fallback: number, ...names: string[]): number {
-    return this.find(...names)?.integer({ min: 0 }) ?? fallback;
+    return this.find(...names)?.integer({ min: 0, max: limits.width }) ?? fallback;
   }
 
+  /** A number from 0 that may be absent. */
   numberOr(fallback: number, ...names: string[]): number {
-    return this.find(...names)?.number() ?? fallback;
+    return this.find(...names)?.number({ min: 0 }) ?? fallback;
+  }
+
+  /** A number above 0 that may be absent. */
+  positiveOr(fallback: number, ...names: string[]): number {
+    return this.find(...names)?.number({ above: 0 }) ?? fallback;
+  }
+
+  /** Numbers of layers. */
+  layerNumbers(name: string, layers: number): number[] | undefined {
+    return this.find(name)
+      ?.list(0, layers)
+      .map((layer) => layer.integer({ min: 0, max: limits.layers }));
   }
 
   booleanOr(fallback: boolean, ...names: string[]): boolean {
@@ -54,6 +69,9 @@ export class HfConfig {
     return new HfConfig(this.need(name), this.modelType);
   }
 }
+
+/** Every so many layers. */
+export const anyStep = { min: 1, max: limits.layers } as const;
 
 /** What differs between families: everything about experts, and a few about attention. */
 export type FamilyPart = Pick<ModelShape, 'experts' | 'topK' | 'expertFfn'> & Partial<ModelShape>;

@@ -3,7 +3,8 @@
  * expert's width in Mixtral, OLMoE, gpt-oss, Llama 4 and MiniMax, the dense layers' elsewhere. Defaults are those of the
  * family's configuration class in transformers.
  */
-import { perLayer } from './huggingface-config.js';
+import { limits } from '../units/limits.js';
+import { anyStep, perLayer } from './huggingface-config.js';
 import type { FamilyPart, FamilyReader, HfConfig } from './huggingface-config.js';
 import { moreFamilies } from './huggingface-more.js';
 
@@ -18,12 +19,8 @@ const plain = (config: HfConfig): FamilyPart => ({
 
 /** Qwen's: `mlp_only_layers` are dense, and of the others every `decoder_sparse_step`-th has experts. */
 function qwen(config: HfConfig, layers: number): FamilyPart {
-  const step = config.find('decoder_sparse_step')?.integer() ?? 1;
-  const only =
-    config
-      .find('mlp_only_layers')
-      ?.list()
-      .map((layer) => layer.integer({ min: 0 })) ?? [];
+  const step = config.find('decoder_sparse_step')?.integer(anyStep) ?? 1;
+  const only = config.layerNumbers('mlp_only_layers', layers) ?? [];
   const moeLayers = perLayer(layers, (i) => !only.includes(i) && (i + 1) % step === 0);
   return {
     experts: config.integer(...expertNames),
@@ -33,14 +30,14 @@ function qwen(config: HfConfig, layers: number): FamilyPart {
     moeLayers,
     normTopK: config.booleanOr(false, 'norm_topk_prob'),
     auxLossCoefficient: config.numberOr(0.001, 'router_aux_loss_coef'),
-    rmsNormEps: config.numberOr(1e-6, 'rms_norm_eps'),
+    rmsNormEps: config.positiveOr(1e-6, 'rms_norm_eps'),
   };
 }
 
 /** DeepSeek's: the first layers dense, shared experts beside the routed ones. */
 function deepseek(config: HfConfig, layers: number): FamilyPart {
   const dense = config.countOr(0, 'first_k_dense_replace');
-  const step = config.find('moe_layer_freq')?.integer() ?? 1;
+  const step = config.find('moe_layer_freq')?.integer(anyStep) ?? 1;
   const expertFfn = config.integer('moe_intermediate_size');
   const scoring = config.find('scoring_func')?.oneOf(['softmax', 'sigmoid']);
   return {
@@ -52,15 +49,15 @@ function deepseek(config: HfConfig, layers: number): FamilyPart {
     moeLayers: perLayer(layers, (i) => i >= dense && i % step === 0),
     scoring: scoring ?? (config.modelType === 'deepseek_v2' ? 'softmax' : 'sigmoid'),
     normTopK: config.booleanOr(config.modelType !== 'deepseek_v2', 'norm_topk_prob'),
-    routedScaling: config.numberOr(1, 'routed_scaling_factor'),
+    routedScaling: config.positiveOr(1, 'routed_scaling_factor'),
     auxLossCoefficient: config.numberOr(0, 'aux_loss_alpha', 'router_aux_loss_coef'),
     multiTokenLayers: config.countOr(0, 'num_nextn_predict_layers'),
-    rmsNormEps: config.numberOr(1e-6, 'rms_norm_eps'),
+    rmsNormEps: config.positiveOr(1e-6, 'rms_norm_eps'),
   };
 }
 
 function latent(config: HfConfig, layers: number): FamilyPart {
-  const queryRank = config.find('q_lora_rank')?.integer();
+  const queryRank = config.find('q_lora_rank')?.integer({ min: 1, max: limits.width });
   const [nopeHeadDim, valueHeadDim] = [config.integer('qk_nope_head_dim'), config.integer('v_head_dim')];
   return {
     ...deepseek(config, layers),
@@ -87,17 +84,14 @@ function dbrx(config: HfConfig): FamilyPart {
     normTopK: ffn.find('moe_normalize_expert_weights') !== undefined,
     auxLossCoefficient: ffn.numberOr(0.01, 'moe_loss_weight'),
     keyValueHeads: attention.integer('kv_n_heads'),
-    ropeTheta: attention.numberOr(10_000, 'rope_theta'),
+    ropeTheta: attention.positiveOr(10_000, 'rope_theta'),
     ...(clip === undefined ? {} : { clipQkv: clip }),
   };
 }
 
 function llama4(config: HfConfig, layers: number): FamilyPart {
-  const step = config.find('interleave_moe_layer_step')?.integer() ?? 1;
-  const listed = config
-    .find('moe_layers')
-    ?.list()
-    .map((layer) => layer.integer({ min: 0 }));
+  const step = config.find('interleave_moe_layer_step')?.integer(anyStep) ?? 1;
+  const listed = config.layerNumbers('moe_layers', layers);
   const moeLayers = perLayer(layers, (i) => listed?.includes(i) ?? (i + 1) % step === 0);
   const expertFfn = config.integer('intermediate_size');
   return {

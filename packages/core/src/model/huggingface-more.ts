@@ -1,14 +1,15 @@
 /** Families whose experts are spelled in a way of their own (ERNIE 4.5, Phi-3.5-MoE, Granite, Hunyuan), and those without experts. */
 import type { Field } from '../units/document.js';
-import { perLayer } from './huggingface-config.js';
+import { limits } from '../units/limits.js';
+import { anyStep, perLayer } from './huggingface-config.js';
 import type { FamilyPart, FamilyReader, HfConfig } from './huggingface-config.js';
 
 /** ERNIE 4.5: experts from one layer to another, every so many; shared experts beside them. */
 function ernie(config: HfConfig, layers: number): FamilyPart {
   const first = config.countOr(0, 'moe_layer_start_index');
-  const stated = config.find('moe_layer_end_index')?.integer({ min: -1 }) ?? -1;
+  const stated = config.find('moe_layer_end_index')?.integer({ min: -1, max: limits.layers }) ?? -1;
   const last = stated < 0 ? layers - 1 : stated;
-  const step = config.find('moe_layer_interval')?.integer() ?? 1;
+  const step = config.find('moe_layer_interval')?.integer(anyStep) ?? 1;
   const moeLayers = perLayer(layers, (i) => i >= first && i <= last && (i + 1) % step === 0);
   const expertFfn = config.integer('moe_intermediate_size');
   return {
@@ -45,8 +46,8 @@ const granite = (config: HfConfig): FamilyPart => ({
 
 /** A number, or a list with one for each layer that must all be the same: a shape here has one. */
 function same(field: Field): number {
-  if (!Array.isArray(field.value)) return field.integer({ min: 0 });
-  const values = field.list().map((one) => one.integer({ min: 0 }));
+  if (!Array.isArray(field.value)) return field.integer({ min: 0, max: limits.width });
+  const values = field.list(0, limits.layers).map((one) => one.integer({ min: 0, max: limits.width }));
   const [first = 0] = values;
   if (values.every((value) => value === first)) return first;
   throw field.error('differs between layers', {

@@ -1,6 +1,7 @@
 /** Reads Hugging Face `config.json` files of decoders with experts and without, in the spellings of transformers 4 and 5. */
 import { readDocument } from '../units/document.js';
 import type { Field } from '../units/document.js';
+import { limits } from '../units/limits.js';
 import { didYouMeanAlike } from '../units/nearest.js';
 import { completeModel } from './model.js';
 import type { AttentionWindow, ModelFamily, ModelShape, MoeModel } from './model.js';
@@ -8,6 +9,34 @@ import { HfConfig, perLayer } from './huggingface-config.js';
 import type { FamilyReader } from './huggingface-config.js';
 import { familyReaders } from './huggingface-families.js';
 import { unsupportedTypes } from './unsupported.js';
+
+const positions = { min: 1, max: limits.sequence } as const;
+
+/** The names of transformers (`ACT2FN`). */
+const activations = [
+  'gelu',
+  'gelu_10',
+  'gelu_accurate',
+  'gelu_fast',
+  'gelu_new',
+  'gelu_python',
+  'gelu_python_tanh',
+  'gelu_pytorch_tanh',
+  'laplace',
+  'leaky_relu',
+  'linear',
+  'mish',
+  'prelu',
+  'quick_gelu',
+  'relu',
+  'relu2',
+  'relu6',
+  'sigmoid',
+  'silu',
+  'swish',
+  'tanh',
+  'xielu',
+] as const;
 
 /** Other spellings of model_type, and wrappers around a decoder of another type. */
 const aliases: Readonly<Record<string, string>> = {
@@ -23,10 +52,10 @@ const aliases: Readonly<Record<string, string>> = {
 function windowOf(config: HfConfig, family: ModelFamily, layers: number): AttentionWindow | undefined {
   const types = config
     .find('layer_types')
-    ?.list()
+    ?.list(0, limits.layers)
     .map((type) => type.string());
   if (family === 'llama4') {
-    const tokens = config.find('attention_chunk_size')?.integer();
+    const tokens = config.find('attention_chunk_size')?.integer(positions);
     if (tokens === undefined) return undefined;
     // Every fourth layer is global unless layer_types says otherwise.
     return {
@@ -35,7 +64,7 @@ function windowOf(config: HfConfig, family: ModelFamily, layers: number): Attent
       layers: perLayer(layers, (i) => (types === undefined ? (i + 1) % 4 !== 0 : types[i] === 'chunked_attention')),
     };
   }
-  const tokens = config.find('sliding_window')?.integer({ min: 0 }) ?? 0;
+  const tokens = config.find('sliding_window')?.integer({ ...positions, min: 0 }) ?? 0;
   const off = family.startsWith('qwen') && !config.booleanOr(false, 'use_sliding_window');
   if (tokens === 0 || off) return undefined;
   const from = family.startsWith('qwen') ? config.countOr(0, 'max_window_layers') : 0;
@@ -92,25 +121,25 @@ function decoder(document: Field): { config: HfConfig; reader: FamilyReader } {
 export function readHfConfig(json: string, fileName: string): MoeModel {
   const document = readDocument(json, fileName);
   const { config, reader } = decoder(document);
-  const layers = config.integer('num_hidden_layers', 'n_layers');
-  const maxPositions = config.find('max_position_embeddings', 'max_seq_len')?.integer();
+  const layers = config.need('num_hidden_layers', 'n_layers').integer({ min: 1, max: limits.layers });
+  const maxPositions = config.find('max_position_embeddings', 'max_seq_len')?.integer(positions);
   const clipQkv = config.find('clip_qkv')?.number({ above: 0 });
-  const headDim = config.find('head_dim')?.integer();
-  const padTokenId = config.find('pad_token_id')?.integer({ min: 0 });
+  const headDim = config.find('head_dim')?.integer({ min: 1, max: limits.width });
+  const padTokenId = config.find('pad_token_id')?.integer({ min: 0, max: limits.vocabulary });
   const window = windowOf(config, reader.family, layers);
-  const mlpTypes = config.find('mlp_layer_types')?.list();
+  const mlpTypes = config.find('mlp_layer_types')?.list(0, limits.layers);
   const shape: ModelShape = {
     name: config.find('_name_or_path')?.string() ?? folderName(fileName) ?? reader.family,
     family: reader.family,
     hiddenSize: config.integer('hidden_size', 'd_model'),
     layers,
     attentionHeads: config.integer('num_attention_heads', 'n_heads'),
-    keyValueHeads: config.find('num_key_value_heads')?.integer(),
+    keyValueHeads: config.find('num_key_value_heads')?.integer({ min: 1, max: limits.width }),
     vocabSize: config.integer('vocab_size'),
-    activation: config.find('hidden_act')?.string() ?? 'silu',
+    activation: config.find('hidden_act')?.oneOf(activations) ?? 'silu',
     attentionBias: config.booleanOr(false, 'attention_bias') ? 'all' : 'none',
     tieEmbeddings: config.booleanOr(reader.tied ?? false, 'tie_word_embeddings'),
-    rmsNormEps: config.numberOr(1e-5, 'rms_norm_eps', 'layer_norm_eps'),
+    rmsNormEps: config.positiveOr(1e-5, 'rms_norm_eps', 'layer_norm_eps'),
     initializerRange: config.numberOr(0.02, 'initializer_range'),
     ropeTheta: reader.ropeTheta,
     ...rope(config),

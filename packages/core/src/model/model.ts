@@ -1,5 +1,6 @@
 /** The shape of a Mixture-of-Experts decoder: all that its sizes, FLOPs and computation depend on, and no weights. */
 import { InputError } from '../units/errors.js';
+import { limits } from '../units/limits.js';
 
 /** Families by Hugging Face `model_type`; `generic` is a shape of one's own. */
 export const modelFamilies = [
@@ -131,6 +132,7 @@ export type ModelShape = Pick<MoeModel, Given> & Partial<Omit<MoeModel, Given>>;
  * key-value heads as heads, headDim = hidden / heads. Throws `InputError` for sizes that contradict each other.
  */
 export function completeModel(shape: ModelShape): MoeModel {
+  checkSizes(shape);
   const { hiddenSize, layers, attentionHeads, keyValueHeads = attentionHeads, experts, topK } = shape;
   const headDim = shape.headDim ?? hiddenSize / attentionHeads;
   if (!Number.isInteger(headDim)) {
@@ -193,6 +195,42 @@ export function completeModel(shape: ModelShape): MoeModel {
     throw wrong('denseFfn', 'layers without experts have no feed-forward width', 'at least 1');
   }
   return model;
+}
+
+const { layers, experts, width, vocabulary } = limits;
+
+/** Bounds of what is counted, by name; all but those of `Given` may be absent. */
+const sizes: Readonly<Partial<Record<keyof ModelShape, readonly [min: number, max: number]>>> = {
+  layers: [1, layers],
+  experts: [0, experts],
+  topK: [0, experts],
+  hiddenSize: [1, width],
+  attentionHeads: [1, width],
+  keyValueHeads: [1, width],
+  headDim: [1, width],
+  expertFfn: [0, width],
+  sharedExpertFfn: [0, width],
+  denseFfn: [0, width],
+  vocabSize: [1, vocabulary],
+  multiTokenLayers: [0, layers],
+  maxPositions: [1, limits.sequence],
+};
+
+/** Before anything is made of so many of something. */
+function checkSizes(shape: ModelShape): void {
+  for (const [key, [min, max]] of Object.entries(sizes)) {
+    const value = shape[key as keyof ModelShape];
+    if (value === undefined) continue;
+    if (!Number.isSafeInteger(value) || Number(value) < min || Number(value) > max)
+      throw wrong(key, `${JSON.stringify(value)} is out of range`, `a whole number from ${min} to ${max}`);
+  }
+  const all = shape.layers * shape.experts;
+  if (all > limits.expertsOfModel)
+    throw wrong(
+      'experts',
+      `${shape.experts} experts in each of ${shape.layers} layers are ${all}`,
+      `at most ${limits.expertsOfModel}`,
+    );
 }
 
 const wrong = (path: string, message: string, expected: string): InputError =>

@@ -1,7 +1,8 @@
 /** Models from text: a Hugging Face `config.json`, or a shape written in YAML with the names of `MoeModel`. */
 import { readDocument } from '../units/document.js';
 import type { Field, FieldMap } from '../units/document.js';
-import { parseCount } from '../units/quantities.js';
+import { limits } from '../units/limits.js';
+import { countUpTo } from '../units/quantities.js';
 import { completeModel, modelFamilies } from './model.js';
 import type { LatentAttention, ModelShape, MoeModel } from './model.js';
 import { readHfConfig } from './huggingface.js';
@@ -52,23 +53,24 @@ export function readModel(text: string, fileName: string): MoeModel {
  */
 export function modelFrom(field: Field): MoeModel {
   const map = field.map(shapeKeys);
-  const size = (key: string, what: string): number => map.need(key, what).quantity(parseCount);
-  const layers = size('layers', 'number of layers');
+  const size = (key: string, what: string, max: number = limits.width): number =>
+    map.need(key, what).quantity(countUpTo(max));
+  const layers = size('layers', 'number of layers', limits.layers);
   const dense =
     map
       .get('denseLayers')
-      ?.list()
+      ?.list(0, layers)
       .map((layer) => layer.integer({ min: 0, max: layers - 1 })) ?? [];
-  const slidingWindow = map.get('slidingWindow')?.quantity(parseCount);
+  const slidingWindow = map.get('slidingWindow')?.quantity(countUpTo(limits.sequence));
   const latentAttention = map.get('latentAttention');
   const shape: ModelShape = {
     name: map.get('name')?.string() ?? 'model',
     hiddenSize: size('hiddenSize', 'width of the residual stream'),
     layers,
     attentionHeads: size('attentionHeads', 'number of attention heads'),
-    vocabSize: size('vocabSize', 'size of the vocabulary'),
-    experts: size('experts', 'routed experts per layer'),
-    topK: size('topK', 'experts per token'),
+    vocabSize: size('vocabSize', 'size of the vocabulary', limits.vocabulary),
+    experts: size('experts', 'routed experts per layer', limits.experts),
+    topK: size('topK', 'experts per token', limits.experts),
     expertFfn: size('expertFfn', 'inner width of one expert'),
     moeLayers: Array.from({ length: layers }, (_, i) => !dense.includes(i)),
     ...counts(map, ['keyValueHeads', 'headDim', 'sharedExpertFfn', 'denseFfn']),
@@ -86,15 +88,17 @@ export function modelFrom(field: Field): MoeModel {
   return field.parsed(() => completeModel(shape));
 }
 
+const width = { min: 1, max: limits.width } as const;
+
 function latentFrom(field: Field): LatentAttention {
   const map = field.map(['queryRank', 'keyValueRank', 'nopeHeadDim', 'ropeHeadDim', 'valueHeadDim']);
-  const queryRank = map.get('queryRank')?.integer();
+  const queryRank = map.get('queryRank')?.integer(width);
   return {
     ...(queryRank === undefined ? {} : { queryRank }),
-    keyValueRank: map.need('keyValueRank').integer(),
-    nopeHeadDim: map.need('nopeHeadDim').integer(),
-    ropeHeadDim: map.need('ropeHeadDim').integer(),
-    valueHeadDim: map.need('valueHeadDim').integer(),
+    keyValueRank: map.need('keyValueRank').integer(width),
+    nopeHeadDim: map.need('nopeHeadDim').integer(width),
+    ropeHeadDim: map.need('ropeHeadDim').integer(width),
+    valueHeadDim: map.need('valueHeadDim').integer(width),
   };
 }
 
@@ -113,7 +117,7 @@ function present<K extends string, T>(
 }
 
 const counts = <K extends string>(map: FieldMap, keys: readonly K[]): Partial<Record<K, number>> =>
-  present(map, keys, (field) => field.quantity(parseCount, false));
+  present(map, keys, (field) => field.quantity(countUpTo(limits.width, 0), false));
 const numbers = <K extends string>(map: FieldMap, keys: readonly K[], positive: boolean): Partial<Record<K, number>> =>
   present(map, keys, (field) => field.number(positive ? { above: 0 } : { min: 0 }));
 const booleans = <K extends string>(map: FieldMap, keys: readonly K[]): Partial<Record<K, boolean>> =>

@@ -4,6 +4,7 @@
  */
 import { readDocument } from '../units/document.js';
 import { InputError } from '../units/errors.js';
+import { limits } from '../units/limits.js';
 import { Random } from '../units/random.js';
 import { inclusionProbabilities, weightsForInclusion } from './successive.js';
 
@@ -266,19 +267,20 @@ export function imbalance(counts: RoutingCounts, groups: number): number {
  */
 export function readRecordedRouting(text: string, fileName: string): Extract<Routing, { kind: 'recorded' }> {
   const map = readDocument(text, fileName).map(['experts', 'topK', 'counts']);
-  const experts = map.need('experts', 'the number of experts').integer();
+  const experts = map.need('experts', 'the number of experts').integer({ max: limits.experts });
   const topK = map.need('topK', 'experts per token').integer({ min: 1, max: experts });
   const counts = map
     .need('counts', 'rows by source and expert')
-    .list(1)
+    .list(1, limits.ranks)
     .map((row) => {
       const cells = row.list();
       if (cells.length !== experts) {
         throw row.error(`${cells.length} counts for ${experts} experts`, { expected: `${experts} numbers` });
       }
-      const values = cells.map((cell) => cell.integer({ min: 0 }));
+      const values = cells.map((cell) => cell.integer({ min: 0, max: limits.sequence }));
       if (values.every((value) => value === 0)) throw row.error('all counts are 0', { expected: 'some rows' });
-      const [largest, sum] = [Math.max(...values), values.reduce((a, b) => a + b, 0)];
+      const largest = values.reduce((a, b) => Math.max(a, b), 0);
+      const sum = values.reduce((a, b) => a + b, 0);
       // A token visits an expert once, so no expert can have more than one row of every token.
       if (largest * topK > sum) {
         throw row.error(`an expert has ${largest} of ${sum} rows, more than one per token with top-${topK}`, {

@@ -2,16 +2,16 @@
  * YAML and JSON documents whose every value knows where it stands, so that a complaint about it can say
  * `cluster.yaml:5:52  tiers[1].bandwidth: …`.
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
-import type { Document, Node } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter } from 'yaml';
+import type { Node } from 'yaml';
 import { InputError } from './errors.js';
 import type { InputErrorDetails } from './errors.js';
 import { didYouMean } from './nearest.js';
+import { parseDocumentText, plainData, type ParsedDocument } from './parse-document.js';
 
-interface Source {
+interface Source extends ParsedDocument {
   readonly file: string;
   readonly lines: LineCounter;
-  readonly document: Document.Parsed;
 }
 
 interface NumberRange {
@@ -32,14 +32,19 @@ export class Field {
   /** Use `readDocument`. */
   constructor(source: Source, node: Node | null, path: string, offset: number) {
     this.#source = source;
-    this.#node = isAlias(node) ? (node.resolve(source.document) ?? null) : node;
+    this.#node = isAlias(node) ? (source.targets.get(node) ?? null) : node;
     this.path = path;
     this.#offset = node?.range?.[0] ?? offset;
   }
 
   /** The value as plain data. */
   get value(): unknown {
-    return this.#node === null ? null : this.#node.toJS(this.#source.document);
+    return plainData(this.#node, this.#source.targets);
+  }
+
+  /** Whether nothing is written, or null. */
+  get isNothing(): boolean {
+    return this.#node === null || (isScalar(this.#node) && this.#node.value === null);
   }
 
   get isMap(): boolean {
@@ -97,12 +102,14 @@ export class Field {
     return isMap(this.#node) ? this.#node.items.map(({ key }) => String(isScalar(key) ? key.value : key)) : [];
   }
 
-  /** A list, of at least `atLeast` items. */
-  list(atLeast = 0): Field[] {
+  /** A list of `atLeast` to `atMost` items. */
+  list(atLeast = 0, atMost = Infinity): Field[] {
     if (!isSeq(this.#node)) throw this.error(`${this.#shown()} is not a list`, { expected: 'a list' });
     const items = this.#node.items as (Node | null)[];
-    if (items.length < atLeast) {
-      throw this.error(`the list has ${items.length} items`, { expected: `at least ${atLeast}` });
+    if (items.length < atLeast || items.length > atMost) {
+      throw this.error(`the list has ${items.length} items`, {
+        expected: items.length < atLeast ? `at least ${atLeast}` : `at most ${atMost}`,
+      });
     }
     return items.map((item, i) => new Field(this.#source, item, `${this.path}[${i}]`, this.#offset));
   }
@@ -139,9 +146,10 @@ export class Field {
     return this.#inRange(value, 'a number', range);
   }
 
-  /** A whole number, at least 1 unless told otherwise. */
-  integer(range: NumberRange = { min: 1 }): number {
+  /** A whole number from `min` (1 unless told otherwise) to `max`: whatever is made of a count has to fit. */
+  integer({ min = 1, max }: { readonly min?: number; readonly max: number }): number {
     const value = this.value;
+    const range = { min, max };
     if (typeof value !== 'number' || !Number.isSafeInteger(value)) {
       throw this.error(`${this.#shown()} is not a whole number`, { expected: rangeText('a whole number', range) });
     }
@@ -197,7 +205,7 @@ export class FieldMap {
   /** The value of a key; undefined when the key is absent or empty. */
   get(key: string): Field | undefined {
     const field = this.#fields.get(key);
-    return field === undefined || field.value === null ? undefined : field;
+    return field === undefined || field.isNothing ? undefined : field;
   }
 
   /** The value of a key that has to be there. `expected` says what to write. */
@@ -214,37 +222,11 @@ export class FieldMap {
 
 /**
  * Reads YAML or JSON text (JSON is read as YAML, which includes it). `fileName` is only for messages.
- * Throws `InputError` for text that does not parse, for repeated keys and for an empty document.
+ * Throws `InputError` for text that does not parse, for repeated keys, for an empty document, and for one that is too large or too deep, as it
+ * stands or with what its aliases repeat.
  */
 export function readDocument(text: string, fileName: string): Field {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: false, version: '1.2' });
-  const [failure] = document.errors;
-  if (failure !== undefined) {
-    const { line, col } = lines.linePos(Math.min(failure.pos[0], text.length));
-    const json = /\.json$/iu.test(fileName);
-    throw new InputError(`cannot be read as ${json ? 'JSON' : 'YAML'}: ${failure.message}`, {
-      file: fileName,
-      line: Math.max(1, line),
-      column: Math.max(1, col),
-      expected: json ? 'a JSON document' : 'a YAML or JSON document',
-      ...(text.slice(failure.pos[0]).trim() === '' ? { hint: 'the text ends too early: is the file complete?' } : {}),
-    });
-  }
-  if (document.contents === null) {
-    throw new InputError('the file is empty', { file: fileName, expected: 'a YAML or JSON document' });
-  }
-  visit(document, {
-    Alias(_, alias) {
-      if (alias.resolve(document) !== undefined) return;
-      const { line, col } = lines.linePos(alias.range?.[0] ?? 0);
-      throw new InputError(`*${alias.source} refers to nothing`, {
-        file: fileName,
-        line,
-        column: col,
-        expected: `a value marked &${alias.source} above`,
-      });
-    },
-  });
-  return new Field({ file: fileName, lines, document }, document.contents, '', 0);
+  const parsed = parseDocumentText(text, fileName, lines);
+  return new Field({ file: fileName, lines, ...parsed }, parsed.document.contents, '', 0);
 }

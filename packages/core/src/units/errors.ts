@@ -1,3 +1,5 @@
+import { escapeControls, presentable } from './presentable.js';
+
 /** Where bad input was found, what would have been right, and what to do about it. */
 export interface InputErrorDetails {
   readonly file?: string;
@@ -48,16 +50,17 @@ export class InputError extends Error {
 
   /**
    * The text for people: `file:line:column  path: message`, then what was expected and what to do, each indented on a line
-   * of its own. Parts that are not known are left out.
+   * of its own. Parts that are not known are left out; long values are shortened and control characters escaped.
    */
   format(): string {
     const place = [this.file, this.line, this.line === undefined ? undefined : this.column].filter(
       (p) => p !== undefined,
     );
-    const head = [place.join(':'), [this.path, this.message].filter((p) => p !== undefined && p !== '').join(': ')];
+    const said = [this.path, this.message].filter((p) => p !== undefined && p !== '').map((p) => presentable(p ?? ''));
+    const head = [escapeControls(place.join(':')), said.join(': ')];
     const lines = [head.filter((p) => p !== '').join('  ')];
-    if (this.expected !== undefined) lines.push(`  expected ${this.expected}`);
-    if (this.hint !== undefined) lines.push(`  ${this.hint}`);
+    if (this.expected !== undefined) lines.push(`  expected ${presentable(this.expected)}`);
+    if (this.hint !== undefined) lines.push(`  ${presentable(this.hint)}`);
     return lines.join('\n');
   }
 }

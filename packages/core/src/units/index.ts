@@ -7,3 +7,5 @@ export * from './paired-ratio.js';
 export * from './quantiles.js';
 export * from './record.js';
 export * from './document.js';
+export { limits } from './limits.js';
+export { escapeControls, shortened, shownValue } from './presentable.js';

@@ -19,6 +19,8 @@ interface Quantity {
   readonly units: ReadonlyMap<string, Unit>;
   /** Spellings that the writer uses, largest first. */
   readonly written: readonly string[];
+  /** More is a slip: far beyond any machine, so that products of a few stay finite. */
+  readonly most: number;
 }
 
 const decimalPrefixes: readonly (readonly [string, number])[] = [
@@ -54,6 +56,7 @@ const bytesQuantity: Quantity = {
   expected: 'a number with a unit of bytes, like 80 GiB (1024-based) or 512 MB (1000-based)',
   units: new Map([...prefixed(['B'], 1, true), ['byte', { ten: 0, two: 1 }], ['bytes', { ten: 0, two: 1 }]]),
   written: ['TiB', 'TB', 'GiB', 'GB', 'MiB', 'MB', 'KiB', 'kB', 'B'],
+  most: 1e18,
 };
 
 const bandwidthQuantity: Quantity = {
@@ -61,6 +64,7 @@ const bandwidthQuantity: Quantity = {
   expected: 'a number with bytes or bits a second, like 25 GB/s or 200 Gbps',
   units: new Map([...prefixed(['B/s', 'Bps'], 1, true), ...prefixed(['bps', 'bit/s', 'b/s'], 1 / 8, true)]),
   written: ['TB/s', 'GB/s', 'MB/s', 'kB/s', 'B/s'],
+  most: 1e18,
 };
 
 const secondsQuantity: Quantity = {
@@ -76,6 +80,7 @@ const secondsQuantity: Quantity = {
     ['ns', { ten: -9, two: 1 }],
   ]),
   written: ['s', 'ms', 'us', 'ns'],
+  most: 1e9,
 };
 
 const flopsQuantity: Quantity = {
@@ -83,6 +88,7 @@ const flopsQuantity: Quantity = {
   expected: 'a number of FLOP a second, like 312 TFLOPS',
   units: new Map(prefixed(['FLOPS', 'FLOP/s', 'FLOPs', 'FLOPs/s', 'Flops', 'Flop/s', 'flops', 'flop/s'], 1, false)),
   written: ['TFLOPS', 'GFLOPS', 'MFLOPS', 'FLOPS'],
+  most: 1e21,
 };
 
 const countQuantity: Quantity = {
@@ -99,6 +105,7 @@ const countQuantity: Quantity = {
     ['T', { ten: 12, two: 1 }],
   ]),
   written: [''],
+  most: Infinity,
 };
 
 const numberThenUnit = /^([+-]?(?:\d+(?:[_,]\d{3})*|\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*(.*)$/u;
@@ -126,6 +133,10 @@ function parse(quantity: Quantity, text: string | number): number {
   const value = scaled(digits, unit);
   if (!Number.isFinite(value)) throw wrong();
   if (value < 0) throw new InputError(`${shown} is negative`, { expected: quantity.expected });
+  if (value > quantity.most)
+    throw new InputError(`${shown} is out of range`, {
+      expected: `at most ${quantity.most}${quantity.written.at(-1) === '' ? '' : ` ${quantity.written.at(-1)}`}`,
+    });
   return value;
 }
 
@@ -160,6 +171,15 @@ export function parseCount(text: string | number): number {
   }
   return value;
 }
+
+/** A parser of counts from `min` (1 unless told otherwise) to `max`. */
+export const countUpTo =
+  (max: number, min = 1) =>
+  (text: string | number): number => {
+    const value = parseCount(text);
+    if (value >= min && value <= max) return value;
+    throw new InputError(`"${text}" is out of range`, { expected: `a whole number from ${min} to ${max}` });
+  };
 
 /** Digits that a person takes in at a glance; a larger unit with no more of them is preferred to a shorter text. */
 const fewDigits = 6;

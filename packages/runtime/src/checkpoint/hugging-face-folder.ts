@@ -1,9 +1,9 @@
 /** Reads a Hugging Face model folder as a source of a model's parameters; strict about names, shapes and types. */
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, readHfConfig, type MoeModel, type Parameter } from '@monta/core';
 import { checkSupported } from '../transformer/index.js';
-import { describeCause } from '../files/errno.js';
+import { readText } from '../files/read-text.js';
 import { noFolder } from './no-folder.js';
 import { configuredType, torchNames, type WeightType } from './hugging-face-config.js';
 import { tensorPlaces, type TensorPlace } from './hugging-face-names.js';
@@ -156,12 +156,5 @@ export function readConfig(folder: string): string {
   const file = join(folder, 'config.json');
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw noFolder(folder, 'a Hugging Face model folder');
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new InputError(`can't be read: ${describeCause(error)}`, {
-      file,
-      expected: 'the config.json of a Hugging Face model',
-    });
-  }
+  return readText(file, 'the config.json of a Hugging Face model');
 }

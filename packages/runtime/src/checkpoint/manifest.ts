@@ -1,9 +1,10 @@
 /** `manifest.json`: which files a training state consists of, their sizes and digests. It is written last; without it nothing counts. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { InputError, isRecord } from '@monta/core';
 import { hashFile, hashText } from './digest.js';
 import { writeFileDurably, type Disk } from '../files/disk.js';
+import { readJson } from '../files/read-text.js';
 
 export const manifestName = 'manifest.json';
 
@@ -31,15 +32,8 @@ const takeAnother = 'take an earlier checkpoint, or another copy of this one';
 
 function readManifest(path: string): Manifest {
   const bad = (message: string, expected: string): InputError => new InputError(message, { file: path, expected });
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw bad(
-      `the checkpoint is not complete: ${error instanceof Error ? error.message : String(error)}`,
-      'the manifest that is written last',
-    );
-  }
+  if (!existsSync(path)) throw bad('the checkpoint is not complete', 'the manifest that is written last');
+  const parsed = readJson(path, 'the manifest that is written last');
   const files = new Map<string, FileRecord>();
   const listed = isRecord(parsed) ? parsed['files'] : undefined;
   if (!isRecord(parsed) || !isRecord(listed)) throw bad('is damaged', 'a list of files');

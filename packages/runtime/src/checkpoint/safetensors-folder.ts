@@ -1,8 +1,9 @@
 /** A Hugging Face model folder's weights: `model.safetensors`, or shards named by `model.safetensors.index.json`. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { InputError, isRecord } from '@monta/core';
+import { InputError, isRecord, shownValue } from '@monta/core';
 import type { TensorInfo } from './safetensors-header.js';
+import { readJson } from '../files/read-text.js';
 import { SafetensorsFile } from './safetensors-reader.js';
 import { realDisk, writeFileDurably, type Disk } from '../files/disk.js';
 import { SafetensorsWriter, tensorBytes } from './safetensors-writer.js';
@@ -14,15 +15,7 @@ const indexName = 'model.safetensors.index.json';
 const digits = (value: number): string => String(value).padStart(5, '0');
 
 function readIndex(path: string): Map<string, string> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new InputError(`can't be read: ${error instanceof Error ? error.message : String(error)}`, {
-      file: path,
-      expected: 'the JSON index of a sharded checkpoint',
-    });
-  }
+  const parsed = readJson(path, 'the JSON index of a sharded checkpoint');
   const map = isRecord(parsed) ? parsed['weight_map'] : undefined;
   if (!isRecord(map))
     throw new InputError('weight_map is missing', {
@@ -32,7 +25,7 @@ function readIndex(path: string): Map<string, string> {
   return new Map(
     Object.entries(map).map(([tensor, file]) => {
       if (typeof file !== 'string' || file !== basename(file) || !file.endsWith('.safetensors'))
-        throw new InputError(`${JSON.stringify(file)} is not a file of the folder`, {
+        throw new InputError(`${shownValue(file)} is not a file of the folder`, {
           file: path,
           path: `weight_map[${JSON.stringify(tensor)}]`,
           expected: 'the name of a .safetensors file beside the index',

@@ -2,7 +2,7 @@
  * The header of a safetensors file (https://huggingface.co/docs/safetensors): 8 bytes of little-endian length, that many bytes of JSON, then
  * the data. Strict: everything that the format demands is checked, and complaints name the file and the tensor.
  */
-import { InputError, isRecord } from '@monta/core';
+import { InputError, isRecord, shownValue } from '@monta/core';
 import { isSafetensorsType, safetensorsBytes } from './safetensors-types.js';
 import type { SafetensorsType } from './safetensors-types.js';
 
@@ -65,14 +65,11 @@ function parseTensor(file: string, name: string, entry: unknown, dataBytes: numb
   const surplus = Object.keys(entry).find((key) => !['dtype', 'shape', 'data_offsets'].includes(key));
   if (surplus !== undefined) throw bad(`unknown key ${shown(surplus)}`, 'dtype, shape and data_offsets only');
   if (typeof dtype !== 'string' || !isSafetensorsType(dtype))
-    throw bad(
-      `type ${JSON.stringify(dtype) ?? 'missing'} is not known`,
-      `one of ${Object.keys(safetensorsBytes).join(', ')}`,
-    );
+    throw bad(`type ${shownValue(dtype)} is not known`, `one of ${Object.keys(safetensorsBytes).join(', ')}`);
   if (!Array.isArray(shape) || !shape.every(isCount))
-    throw bad(`shape ${JSON.stringify(shape) ?? 'missing'} is not a list of sizes`, 'a list of whole numbers from 0');
+    throw bad(`shape ${shownValue(shape)} is not a list of sizes`, 'a list of whole numbers from 0');
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
-    throw bad(`data_offsets ${JSON.stringify(offsets) ?? 'missing'} is not a range`, '[begin, end]');
+    throw bad(`data_offsets ${shownValue(offsets)} is not a range`, '[begin, end]');
   const elements = shape.reduce((product: number, size: number) => product * size, 1);
   const [begin, end] = offsets;
   if (!Number.isSafeInteger(elements * safetensorsBytes[dtype]))

@@ -1,9 +1,10 @@
 /** Reads a training state under any layout: puts blocks of parameters together from the shards of the ranks that wrote it. */
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError, isRecord, type MoeModel, type Parameter, worldSize } from '@monta/core';
+import { InputError, isRecord, shownValue, type MoeModel, type Parameter, worldSize } from '@monta/core';
 import type { OpenOptions } from './hugging-face-folder.js';
 import { checkManifest, type Manifest } from './manifest.js';
+import { readText } from '../files/read-text.js';
 import { SafetensorsFile } from './safetensors-reader.js';
 import {
   modelParameters,
@@ -28,6 +29,12 @@ interface Piece {
   readonly block: Block;
 }
 
+/** Versions before this one wrote the text of the run into it. */
+const mostStateBytes = 2 ** 28;
+
+const sameShape = (shape: unknown, expected: readonly number[]): boolean =>
+  Array.isArray(shape) && shape.length === expected.length && expected.every((size, i) => shape[i] === size);
+
 const isRange = (value: unknown): value is [number, number] =>
   Array.isArray(value) && value.length === 2 && value.every((end) => Number.isSafeInteger(end) && Number(end) >= 0);
 
@@ -46,7 +53,7 @@ export class TrainingStateFolder implements TensorSource {
     this.manifest = manifest;
     const file = join(folder, stateName);
     if (!manifest.has(stateName)) throw new InputError('is missing from the checkpoint', { file, expected: 'it' });
-    this.state = parseState(readFileSync(file, 'utf8'), file);
+    this.state = parseState(readText(file, 'a training state', mostStateBytes), file);
     this.model = this.state.model;
     this.kinds = this.state.states;
     try {
@@ -200,9 +207,9 @@ function readSlices(file: SafetensorsFile, byName: ReadonlyMap<string, Parameter
   for (const [name, slice] of Object.entries(parsed)) {
     const parameter = byName.get(name);
     const { shape, rows, columns } = isRecord(slice) ? slice : {};
-    if (parameter === undefined || JSON.stringify(shape) !== JSON.stringify(parameter.shape))
+    if (parameter === undefined || !sameShape(shape, parameter.shape))
       throw bad(
-        `tensor ${JSON.stringify(name)} of shape ${JSON.stringify(shape)} is not the model's: ${parameter === undefined ? 'it has none' : `[${parameter.shape.join(', ')}]`}`,
+        `tensor ${JSON.stringify(name)} of shape ${shownValue(shape)} is not the model's: ${parameter === undefined ? 'it has none' : `[${parameter.shape.join(', ')}]`}`,
       );
     if (!isRange(rows) || !isRange(columns) || rows[0] > rows[1] || columns[0] > columns[1])
       throw bad(`tensor ${JSON.stringify(name)} has no range of rows and columns`);

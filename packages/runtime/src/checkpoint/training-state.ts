@@ -3,17 +3,18 @@
  * rank in a safetensors file of its own, `state.json`, and `manifest.json` with the size and digest of every file.
  */
 import {
-  completeModel,
   holdsParameter,
   InputError,
   isRecord,
+  limits,
+  shownValue,
   type Layout,
-  type ModelShape,
   type MoeModel,
   type Parameter,
   worldSize,
 } from '@monta/core';
 import { parseJobRecord, type JobRecord } from './job-record.js';
+import { parseModelRecord } from './model-record.js';
 import { modelParameters, shardBlock, stateKinds, type Block, type StateKind } from './tensor-source.js';
 
 export const stateFormat = 'monta-training-state';
@@ -120,7 +121,7 @@ export function parseState(text: string, file: string): TrainingState {
   if (!isRecord(parsed) || parsed['format'] !== stateFormat)
     throw bad('is not a training state', `format "${stateFormat}"`, 'format');
   if (parsed['version'] !== stateVersion)
-    throw bad(`version ${JSON.stringify(parsed['version'])} is not known here`, `version ${stateVersion}`, 'version');
+    throw bad(`version ${shownValue(parsed['version'])} is not known here`, `version ${stateVersion}`, 'version');
   const { step, model, layout, states, data } = parsed;
   const job = parseJobRecord(parsed['job']);
   if (!isCount(step)) throw bad('is not a step', 'a whole number from 0', 'step');
@@ -134,7 +135,7 @@ export function parseState(text: string, file: string): TrainingState {
     format: stateFormat,
     version: stateVersion,
     step,
-    model: parseModel(model, bad),
+    model: parseModel(model, bad, file),
     layout: parseLayoutOf(layout, bad),
     states: stateKinds.filter((kind) => states.includes(kind)),
     ...(isRecord(data) ? { data: parseData(data, bad) } : {}),
@@ -144,14 +145,13 @@ export function parseState(text: string, file: string): TrainingState {
 
 type Complaint = (message: string, expected: string, path: string) => InputError;
 
-function parseModel(model: unknown, bad: Complaint): MoeModel {
-  if (!isRecord(model) || !Array.isArray(model['moeLayers'])) throw bad('is not a model', "a model's shape", 'model');
-  const sizes = ['hiddenSize', 'layers', 'attentionHeads', 'vocabSize', 'experts', 'topK', 'expertFfn'];
-  for (const key of sizes) if (!isCount(model[key])) throw bad('is not a size', 'a whole number', `model.${key}`);
+function parseModel(model: unknown, bad: Complaint, file: string): MoeModel {
   try {
-    return completeModel(model as unknown as ModelShape);
+    const parsed = parseModelRecord(model);
+    if ('wrong' in parsed) throw bad('is not that of a model', "a model's shape", parsed.wrong);
+    return parsed;
   } catch (error) {
-    if (error instanceof InputError) throw bad(error.message, error.expected ?? 'a consistent shape', 'model');
+    if (error instanceof InputError) throw error.at({ file });
     throw error;
   }
 }
@@ -161,10 +161,12 @@ function parseLayoutOf(layout: unknown, bad: Complaint): Layout {
   if (!isRecord(layout)) throw bad('is not a layout', 'the degrees tp, cp, dp, pp, ep, etp, edp', 'layout');
   for (const key of degrees)
     if (!isCount(layout[key]) || layout[key] === 0) throw bad('is not a degree', 'at least 1', `layout.${key}`);
-  const typed = layout as unknown as Layout;
+  const { tp, cp, dp, pp, ep, etp, edp } = layout as unknown as Layout;
+  const typed: Layout = { tp, cp, dp, pp, ep, etp, edp, sequenceParallel: layout['sequenceParallel'] === true };
+  if (worldSize(typed) > limits.ranks) throw bad(`has ${worldSize(typed)} ranks`, `at most ${limits.ranks}`, 'layout');
   if (worldSize(typed) !== typed.etp * typed.ep * typed.edp * typed.pp)
     throw bad('its products differ', 'tp·cp·dp = etp·ep·edp', 'layout');
-  return { ...typed, sequenceParallel: layout['sequenceParallel'] === true };
+  return typed;
 }
 
 function parseData(data: Record<string, unknown>, bad: Complaint): DataPosition {

@@ -11,7 +11,8 @@ const problems: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',
   EFBIG: 'the file would grow beyond a limit',
-  EMFILE: 'too many open files',
+  EMFILE: 'too many open files: raise the limit (ulimit -n)',
+  ENFILE: 'the machine has too many files open',
   EIO: 'the disk reported an error',
 };
 

@@ -1,5 +1,5 @@
 /** The command line of mpirun. */
-import { InputError } from '@monta/core';
+import { InputError, limits } from '@monta/core';
 
 export interface MpiHost {
   readonly name: string;
@@ -24,16 +24,22 @@ export interface MpirunSettings {
   readonly command: readonly string[];
 }
 
-/** Reads `a:8,b:8` (ranks per host; without a number, 1). */
+/**
+ * Reads `a:8,b:8` (ranks per host; without a number, 1). Names are those of hosts and addresses, so that none is taken for an option or a
+ * command by what gets them. Throws `InputError`.
+ */
 export function parseHosts(text: string): MpiHost[] {
-  return text.split(',').map((item) => {
-    const match = /^([^:\s]+)(?::(\d+))?$/.exec(item.trim());
+  const hosts = text.split(',').map((item) => {
+    const match = /^(\w[\w.-]*)(?::(\d+))?$/.exec(item.trim());
     const slots = Number(match?.[2] ?? 1);
-    if (match?.[1] === undefined || slots < 1) {
-      throw new InputError(`hosts '${text}': cannot read '${item}'`, { expected: 'name:ranks,name:ranks…' });
-    }
+    if (match?.[1] === undefined || slots < 1)
+      throw new InputError(`cannot read "${item}" in hosts "${text}"`, { expected: 'name:ranks,name:ranks…' });
     return { name: match[1], slots };
   });
+  const ranks = hosts.reduce((sum, { slots }) => sum + slots, 0);
+  if (ranks > limits.startedRanks)
+    throw new InputError(`${ranks} ranks on ${hosts.length} hosts`, { expected: `at most ${limits.startedRanks}` });
+  return hosts;
 }
 
 /** Arguments of mpirun, its own program name aside. Parameters that `mpirunOptions` set are left to them: mpirun refuses two values. */

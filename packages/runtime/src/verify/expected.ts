@@ -3,11 +3,12 @@
  * 0 the logits, losses, router logits and gradient norm), `grads.safetensors` (gradients of batch 0) and `trajectory.json` (losses and
  * gradient norms of AdamW steps, batch i at step i).
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, type MoeModel, type Parameter } from '@monta/core';
 import { HuggingFaceFolder, SafetensorsFile } from '../checkpoint/index.js';
 import { tensorPlaces } from '../checkpoint/hugging-face-names.js';
+import { readJson } from '../files/read-text.js';
 import { modelParameters } from '../checkpoint/tensor-source.js';
 import type { OptimizerSettings } from '../execute/index.js';
 
@@ -125,13 +126,10 @@ function readGradients(path: string, model: MoeModel): Map<string, Float32Array>
 function readTrajectory(path: string, batches: number): Trajectory | undefined {
   if (!existsSync(path)) return undefined;
   const wrong = (message: string, expected: string): InputError => new InputError(message, { file: path, expected });
-  let parsed: { optimizer?: unknown; loss_and_grad_norm?: unknown };
-  try {
-    parsed = JSON.parse(readFileSync(path, 'utf8')) as typeof parsed;
-  } catch (error) {
-    throw wrong(`is not JSON: ${(error as Error).message}`, 'an object with optimizer and loss_and_grad_norm');
-  }
-  const { optimizer, loss_and_grad_norm: steps } = parsed;
+  const expected = 'an object with optimizer and loss_and_grad_norm';
+  const parsed = readJson(path, expected);
+  if (typeof parsed !== 'object' || parsed === null) throw wrong('is not an object', expected);
+  const { optimizer, loss_and_grad_norm: steps } = parsed as { optimizer?: unknown; loss_and_grad_norm?: unknown };
   const isPair = (pair: unknown): pair is [number, number] =>
     Array.isArray(pair) && pair.length === 2 && pair.every((value) => typeof value === 'number');
   if (!Array.isArray(steps) || !steps.every(isPair) || steps.length > batches)

@@ -15,7 +15,7 @@
  *     } ],
  *     "probes": [ ... ] }                                 what `monta calibrate --probe` found besides curves, see probe.ts; may be absent
  */
-import { InputError, readDocument } from '../../units/index.js';
+import { InputError, limits, readDocument } from '../../units/index.js';
 import type { Field } from '../../units/index.js';
 import { cleanPoints } from './clean-points.js';
 import type { Knot } from './clean-points.js';
@@ -67,8 +67,9 @@ export function readCalibration(text: string, fileName: string): Calibration {
   const top = document.map(['format', 'version', 'notes', 'series', 'probes']);
   top.need('format', `"${format}"`).oneOf([format]);
   const number = top.need('version', `${version}`);
-  if (number.integer() !== version) {
-    throw number.error(`version ${number.integer()} is not known`, {
+  const found = number.integer({ max: Number.MAX_SAFE_INTEGER });
+  if (found !== version) {
+    throw number.error(`version ${found} is not known`, {
       expected: `version ${version}`,
       hint: 'run monta calibrate again on the measurements',
     });
@@ -111,10 +112,10 @@ function readSeries(field: Field): Series {
     const value = map.need(key, 'text, "" for none');
     return value.value === '' ? '' : value.string();
   };
-  const ranks = map.need('ranks').integer({ min: 2 });
+  const ranks = map.need('ranks').integer({ min: 2, max: limits.ranks });
   const nodesField = map.get('nodes');
   const nodes = nodesField?.integer({ min: 1, max: ranks }) ?? null;
-  const groups = map.get('groups')?.integer({ min: 2 });
+  const groups = map.get('groups')?.integer({ min: 2, max: limits.ranks });
   const pointsField = map.need('points', 'pairs [bytes, seconds]');
   const points = pointsField.list(2).map((pair) => {
     const [bytes, seconds, spread, more] = pair.list(2);

@@ -1,5 +1,5 @@
 /** The JSON report of newer nccl-tests (`-J file`): one table, with its command line, devices and results. */
-import { InputError } from '../../units/index.js';
+import { InputError, limits } from '../../units/index.js';
 import { programOf, versionOf } from './nccl-log.js';
 import { elementSizes } from './nccl-table.js';
 import type { Heading, RankLine, ResultGroup, Row, Table } from './nccl-table.js';
@@ -35,16 +35,22 @@ export function jsonTable(source: string, fileName: string): Table {
   }
   const rows = results.map((result, i) => rowOf(result, i + 1));
   const hostTimes = results.every((result) => hasOnlyHostTime(result.out_of_place));
-  return { line: 1, heading: headingOf(top), rows, hostTimes };
+  return { line: 1, heading: headingOf(top, fileName), rows, hostTimes };
 }
 
 const hasOnlyHostTime = (value: unknown): boolean =>
   isObject(value) && value.time === undefined && value.cpu_time !== undefined;
 
-function headingOf(top: Json): Heading {
+function headingOf(top: Json, fileName: string): Heading {
   const config = isObject(top.config) ? top.config : {};
   const perProcess = (Number(config.nthreads) || 1) * (Number(config.ngpus) || 1);
   const listed = list(config.devices).filter(isObject);
+  if (!Number.isSafeInteger(perProcess) || perProcess < 1 || perProcess * listed.length > limits.ranks)
+    throw new InputError(`${listed.length} processes of ${perProcess} devices`, {
+      file: fileName,
+      path: 'config',
+      expected: `at most ${limits.ranks} devices`,
+    });
   // The report lists the first device of every process only.
   const firstOnly = listed.every((d) => Number(d.rank) % perProcess === 0);
   const devices = listed.flatMap((d): RankLine[] =>

@@ -1,4 +1,5 @@
 /** What probing a backend finds besides curves: the ports of every tier, matrix products, and what computing and communicating cost each other. */
+import { limits } from '../../units/index.js';
 import type { Field } from '../../units/index.js';
 
 /** One tier of the network as messages between pairs of devices see it. */
@@ -89,7 +90,7 @@ export function readProbe(field: Field): Probe {
           bytesPerSecond: tier.need('bytesPerSecond').number({ above: 0 }),
           reached: tier.need('reached').boolean(),
           latencySeconds: tier.need('latencySeconds').number({ min: 0 }),
-          ports: tier.need('ports').integer({ min: 1 }),
+          ports: tier.need('ports').integer({ max: limits.ranks }),
           crossRailSlowdown: tier.need('crossRailSlowdown').number({ min: 1 }),
           sharingSlowdown: tier.need('sharingSlowdown').number({ above: 0 }),
         };
@@ -100,7 +101,7 @@ export function readProbe(field: Field): Probe {
       .list()
       .map((entry) => {
         const gemm = entry.map(['m', 'n', 'k', 'seconds']);
-        const size = (name: 'm' | 'n' | 'k'): number => gemm.need(name).integer({ min: 1 });
+        const size = (name: 'm' | 'n' | 'k'): number => gemm.need(name).integer({ max: limits.sequence });
         return { m: size('m'), n: size('n'), k: size('k'), seconds: gemm.need('seconds').number({ above: 0 }) };
       }),
     interference:

@@ -1,5 +1,5 @@
 /** The one home of what strategies are called: how they are shown, and how people write them. */
-import { InputError, didYouMean, type Field } from '../../units/index.js';
+import { InputError, didYouMean, limits, type Field } from '../../units/index.js';
 import {
   namedStrategies,
   outgoingHalves,
@@ -70,6 +70,8 @@ export function parseDispatch(text: string): 'auto' | Strategy {
   if (text === 'auto') return 'auto';
   const match = /^([^:]*)(?::([1-9]\d{0,3})(?:\/([1-9]\d{0,3}))?)?$/u.exec(text);
   if (!match) throw new InputError(`"${text}" is not a way to dispatch`, { expected });
+  if (match.slice(2).some((count) => Number(count ?? 1) > limits.chunks))
+    throw new InputError(`"${text}" has too many chunks`, { expected: `1 to ${limits.chunks}` });
   const [, name = '', forwardText, backwardText] = match;
   const forward = forwardText === undefined ? (name === 'pipelined' ? pipelinedChunks : 1) : Number(forwardText);
   return {
@@ -109,10 +111,10 @@ export function dispatchFrom(field: Field): 'auto' | Strategy {
   const fallback = strategy?.value === 'pipelined' ? pipelinedChunks : 1;
   if (chunks === undefined) return { ...halves, chunks: { forward: fallback, backward: fallback } };
   if (!chunks.isMap) {
-    const count = chunks.integer();
+    const count = chunks.integer({ max: limits.chunks });
     return { ...halves, chunks: { forward: count, backward: count } };
   }
   const counts = chunks.map(['forward', 'backward']);
-  const count = (key: string) => counts.get(key)?.integer() ?? fallback;
+  const count = (key: string) => counts.get(key)?.integer({ max: limits.chunks }) ?? fallback;
   return { ...halves, chunks: { forward: count('forward'), backward: count('backward') } };
 }

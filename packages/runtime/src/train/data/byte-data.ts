@@ -12,6 +12,8 @@ export interface ByteText {
   readonly heldOut: Uint8Array;
 }
 
+/** Every rank, or all threads together, hold the text in memory. */
+const mostTextBytes = 2 ** 30;
 /** Every how many pieces one is held out. */
 const heldOutEvery = 20;
 
@@ -49,8 +51,14 @@ function brownText(): ByteText {
 }
 
 function fileText(source: string): ByteText {
-  if (statSync(source).isDirectory())
+  const stat = statSync(source);
+  if (stat.isDirectory())
     throw new InputError('is a folder, a text file was expected', { file: source, hint: 'name a file inside it' });
+  if (!stat.isFile() || stat.size > mostTextBytes)
+    throw new InputError(stat.isFile() ? `has ${stat.size} bytes` : 'is not a file', {
+      file: source,
+      expected: `a text file of at most ${mostTextBytes} bytes`,
+    });
   const bytes = new Uint8Array(readFileSync(source));
   const cut = bytes.length - Math.floor(bytes.length / heldOutEvery);
   return { name: source, train: bytes.subarray(0, cut), heldOut: bytes.subarray(cut) };
