@@ -14,7 +14,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'packages/*/testing/**/*.test.ts'],
+    include: ['packages/*/src/**/*.test.ts', 'packages/*/testing/**/*.test.ts', 'lint/*.test.ts'],
     setupFiles: ['vitest.setup.ts'],
     pool: 'threads',
     isolate: false,

@@ -13,7 +13,7 @@ import {
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable, type Column } from '../output/table.js';
 import { ganttText } from './simulate-gantt.js';
-import type { SimulatedTimeline } from './simulate.js';
+import type { SimulatedTimeline } from './simulated-timeline.js';
 import type { SimulateFlags } from './simulate.command.js';
 
 const number = (header: string): Column => ({ header, align: 'number' });

@@ -1,10 +1,8 @@
 /** `monta simulate`: the timeline of a layer, its dispatch, or a step. */
 import {
   chooseDispatch,
-  type Cluster,
   collectiveAlgorithm,
   costModel,
-  type CostModel,
   describeCostModel,
   dispatchProgram,
   formatDispatch,
@@ -21,12 +19,9 @@ import {
   type Program,
   routedBinding,
   simulate,
-  type Simulation,
-  type StepPrediction,
   type StepShape,
   type Strategy,
   traffic,
-  type Traffic,
   trainingStep,
   worldSize,
 } from '@monta/core';
@@ -37,21 +32,7 @@ import { loadCalibration, loadCluster, loadModel } from '../inputs.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
 import type { SimulateFlags } from './simulate.command.js';
-
-/** What was simulated and what came of it. */
-export interface SimulatedTimeline {
-  readonly cluster: Cluster;
-  /** The strategy in force is its own. */
-  readonly step: StepShape;
-  /** Chosen by the planner rather than given. */
-  readonly chosen: boolean;
-  readonly model: CostModel;
-  readonly program: Program;
-  readonly simulation: Simulation;
-  readonly bytes: Traffic;
-  /** Of a step whose timeline shows fewer layers than the model has. */
-  readonly wholeStep?: StepPrediction;
-}
+import type { SimulatedTimeline } from './simulated-timeline.js';
 
 const unchosen: Strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } };
 /** A step of more layers is shown with as many layers as are needed to see one follow another. */

@@ -20,28 +20,9 @@ import {
   type Workload,
 } from '@monta/core';
 import { probeKernels } from '@monta/runtime';
+import type { PlannedStrategy, RunPlan, TriedStrategy } from './planned-strategy.js';
 import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
-import { trialText, tryClose, type TrialGround, type TriedStrategy } from './trial.js';
-
-/** One strategy that will run, and what it should take. */
-export interface PlannedStrategy {
-  /** As `scattered, 4 / 2 chunks`. */
-  readonly label: string;
-  readonly role: 'chosen' | 'baseline' | 'fixed';
-  readonly strategy: Strategy;
-  readonly predicted: StepPrediction;
-}
-
-export interface RunPlan {
-  readonly chosen: PlannedStrategy;
-  /** What the choice is compared to: `duplicated`, and the best fixed strategy when it is another one. */
-  readonly compared: readonly PlannedStrategy[];
-  readonly choice?: Choice;
-  /** What was tried before choosing; empty where predictions alone chose. */
-  readonly tried: readonly TriedStrategy[];
-  readonly reasons: readonly (readonly [label: string, text: string])[];
-  readonly model: CostModel;
-}
+import { trialText, tryClose, type TrialGround } from './trial.js';
 
 /** Chunk counts at which kernels are timed. */
 const probedChunks = [1, 4];

@@ -17,7 +17,7 @@ import { unigramCrossEntropy, type ByteText, type StepReport } from '@monta/runt
 import { trainConfigDocument } from '../config/train-config.js';
 import { timelineSvg, type OperationTime, type RunReport, type StrategyRun } from '@monta/views';
 import { laneSeconds, stepTimes, tierBytes } from './measurements.js';
-import type { RunPlan } from './run-plan.js';
+import type { RunPlan } from './planned-strategy.js';
 import { describeHost, stepOf, type Setting } from './setting.js';
 import type { StrategyResult } from './strategies-run.js';
 

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { readTrainConfig } from '../config/train-config.js';
 import { monta } from '../../testing/run-monta.js';
 import { settingOf } from './setting.js';
-import type { TriedStrategy } from './trial.js';
+import type { TriedStrategy } from './planned-strategy.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-trial-'));
 afterAll(() => rmSync(folder, { recursive: true }));

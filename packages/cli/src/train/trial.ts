@@ -3,19 +3,9 @@
  */
 import { formatSeconds, judgeWays, median, trialRounds, type StepPrediction } from '@monta/core';
 import { tryStrategies, type Launcher } from '@monta/runtime';
-import type { PlannedStrategy } from './run-plan.js';
+import type { PlannedStrategy, TriedStrategy } from './planned-strategy.js';
 import type { Setting } from './setting.js';
 import { jobOf } from './strategies-run.js';
-
-/** One way that was tried. */
-export interface TriedStrategy {
-  readonly label: string;
-  readonly predictedStepSeconds: number;
-  /** Seconds of each step. */
-  readonly measured: readonly number[];
-  /** What both together say. */
-  readonly likelySeconds: number;
-}
 
 /** What was tried, and which of it the run takes; -1 for none. */
 export interface TrialOutcome {

@@ -3,8 +3,10 @@
  * order them. Everything above `device/` knows only this; a device is a folder beneath it (`cpu/`, `cuda/`) that passes the
  * conformance suite.
  */
-import type { HostArray } from './host-array.js';
 import type { ElementType, View } from './view.js';
+
+/** Elements of f32, i32, bf16 or f16 (as bit patterns) and u8 views; a Uint8Array also holds the bytes of any view, little-endian. */
+export type HostArray = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 /** Marks the end of a launch, of a collective, or of something that the host does. Done once, done for good. */
 export interface DeviceEvent {

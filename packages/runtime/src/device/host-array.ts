@@ -1,9 +1,6 @@
 /** Elements of views on the host. */
-import type { Device } from './device.js';
+import type { Device, HostArray } from './device.js';
 import { elementBytes, type View } from './view.js';
-
-/** Elements of f32, i32, bf16 or f16 (as bit patterns) and u8 views; a Uint8Array also holds the bytes of any view, little-endian. */
-export type HostArray = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 const arrays = { f32: Float32Array, i32: Int32Array, bf16: Uint16Array, f16: Uint16Array, u8: Uint8Array } as const;
 

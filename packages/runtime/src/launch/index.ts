@@ -6,4 +6,5 @@ export { leadMpirun } from './mpi-direct.js';
 export { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
 export { parseHosts, type MpiHost } from './mpi-options.js';
 export { underMpirun } from './mpi-rank.js';
-export { runRank, type RankContext } from './rank.js';
+export { runRank } from './rank.js';
+export type { RankContext } from './rank-context.js';

@@ -5,7 +5,7 @@ import { createMpiEndpoint, loadMpi } from '../comm/mpi/index.js';
 import { CpuDevice } from '../device/cpu/index.js';
 import { portable, type PortableError } from './failure.js';
 import type { MpiJobDescription } from './mpi-frames.js';
-import type { RankContext } from './rank.js';
+import type { RankContext } from './rank-context.js';
 
 /** Whoever this rank reports to: its launcher, or the person at the terminal. */
 export interface MpiJob {

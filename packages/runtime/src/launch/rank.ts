@@ -1,27 +1,12 @@
 /** A rank's side of a job: what the module given to `launchLocal` or `launchMpi` calls. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { JobAborted, type Endpoint } from '../comm/communicator.js';
+import { JobAborted } from '../comm/communicator.js';
 import { Control, type SharedControl } from '../comm/local/control.js';
 import { LocalEndpoint } from '../comm/local/endpoint.js';
 import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
-import type { CpuMemory } from '../device/cpu/memory.js';
-import type { Device } from '../device/device.js';
+import type { RankContext } from './rank-context.js';
 import { portable, type PortableError } from './failure.js';
 import { currentMpiJob, runMpiRank, underMpirun } from './mpi-rank.js';
-
-/** What a rank works with. */
-export interface RankContext<Data = unknown> {
-  readonly rank: number;
-  readonly size: number;
-  readonly endpoint: Endpoint;
-  readonly device: Device;
-  /** The memory of a rank whose device is the CPU. */
-  readonly memory: CpuMemory;
-  /** `workerData` of the launch. */
-  readonly data: Data;
-  /** Sends a message to the launcher's `onMessage` (structured clone). */
-  readonly report: (message: unknown) => void;
-}
 
 /** What the launcher gives a rank's thread. */
 export interface RankWorkerData {

@@ -15,7 +15,7 @@ import { DispatchExecutor } from '../execute/dispatch-executor.js';
 import { samplePicks } from '../execute/sample-picks.js';
 import { builtModule } from '../launch/built-module.js';
 import { launchLocal } from '../launch/launch-local.js';
-import type { RankContext } from '../launch/rank.js';
+import type { RankContext } from '../launch/index.js';
 import { fitKernelRates, type TimedKernels } from './kernel-rates.js';
 import { SoloEndpoint } from './solo-endpoint.js';
 

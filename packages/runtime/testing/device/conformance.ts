@@ -3,8 +3,14 @@
  * A launch may end at any time after what it comes after has ended: no case relies on when.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DeviceMemoryError, type Device, type DeviceEvent, type Launch } from '#runtime/device/device.js';
-import { readFloats, readInts, type HostArray } from '#runtime/device/host-array.js';
+import {
+  type Device,
+  type DeviceEvent,
+  DeviceMemoryError,
+  type HostArray,
+  type Launch,
+} from '#runtime/device/device.js';
+import { readFloats, readInts } from '#runtime/device/host-array.js';
 import { elementBytes, part, type ElementType, type View } from '#runtime/device/view.js';
 import { random, randomProgram, runInOrder, type Random } from './random-program.js';
 

@@ -5,15 +5,16 @@
  */
 import { InputError } from '@monta/core';
 import {
-  DeviceMemoryError,
   type Device,
   type DeviceEvent,
+  DeviceMemoryError,
+  type HostArray,
   type Launch,
   type LaunchRecord,
   type Queue,
 } from '#runtime/device/device.js';
 import { toBfloat16, toFloat16 } from '#runtime/device/half.js';
-import { checkHostArray, type HostArray } from '#runtime/device/host-array.js';
+import { checkHostArray } from '#runtime/device/host-array.js';
 import { elementBytes, type ElementType, type View } from '#runtime/device/view.js';
 import { random, type Random } from './random-program.js';
 

@@ -5,7 +5,6 @@
  */
 import {
   allHalves,
-  type Candidate,
   chooseDispatch,
   closeShare,
   fixedStrategies,
@@ -13,14 +12,13 @@ import {
   InputError,
   median,
   type Strategy,
-  type Workload,
 } from '@monta/core';
 import { probeDispatchKernels, type Launcher } from '@monta/runtime';
 import { dispatchVariants, probedStrategies, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
 import { dispatchCases, type DispatchCase } from '../dispatch-measure.js';
 import { benchWorkload, type MachineProbe } from '../dispatch-predict.js';
 import { shapeOf, type Hosts } from './hosts.js';
-import type { SettledCase } from './trial.js';
+import type { PreparedCase, SettledCase } from './prepared-case.js';
 import { measureCases, passRuns, routings, seed, turnsFor } from './turns.js';
 import type { CaseResult, PassResult, RoutingKind, Way } from './types.js';
 import {
@@ -39,22 +37,6 @@ import {
 const [mostFinalists, finalistShare] = [7, 0.25];
 /** Runs of finalists: as many as fill their seconds, within these. */
 const finalRuns = [15, 150] as const;
-
-/** One volume and routing, before anything of it was measured but its kernels. */
-export interface PreparedCase {
-  readonly tp: number;
-  readonly volumeBytes: number;
-  readonly routing: RoutingKind;
-  readonly variants: readonly DispatchVariant[];
-  readonly workload: Workload;
-  readonly probe: MachineProbe;
-  /** What predictions alone take. */
-  readonly chosen: Strategy;
-  /** Predicted close to it, itself first. */
-  readonly near: readonly Candidate[];
-  /** Relative error of predictions, as found where they were fitted. */
-  readonly modelError: number;
-}
 
 /** A case after its first rounds. */
 export interface ScreenedCase extends SettledCase {

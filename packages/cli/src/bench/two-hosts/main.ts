@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadMpi, mpiLauncher, processorName } from '@monta/runtime';
-import { finalResults, prepareCase, screenCases, type PreparedCase } from './cases.js';
+import { finalResults, prepareCase, screenCases } from './cases.js';
+import type { PreparedCase } from './prepared-case.js';
 import { exchangeResults } from './exchanges.js';
 import { costOf, probeTwoHosts } from './hosts.js';
 import {

@@ -5,7 +5,7 @@
 import { judgeWays, type Candidate, type Strategy } from '@monta/core';
 import type { Launcher } from '@monta/runtime';
 import { benchPasses, type BenchPass } from '../dispatch-cases.js';
-import type { PreparedCase } from './cases.js';
+import type { PreparedCase, SettledCase } from './prepared-case.js';
 import { measureCases, passRuns, turnsFor } from './turns.js';
 import { firstVariants, passVariant, present, variantName, variantNames } from './ways.js';
 
@@ -13,12 +13,6 @@ import { firstVariants, passVariant, present, variantName, variantNames } from '
 const mostTried = 8;
 /** Runs of each, at least and at most. */
 const runs = [15, 60] as const;
-
-/** A case for which the plan is made. */
-export interface SettledCase extends PreparedCase {
-  /** What trials and predictions together take; the prediction's choice where nothing else is close. */
-  readonly settled: Strategy;
-}
 
 /** Tries what is close in all cases, in one job; each for about so many seconds. */
 export async function settleCases(

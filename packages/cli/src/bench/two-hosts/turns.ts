@@ -2,7 +2,7 @@
 import { halvesName } from '@monta/core';
 import { measureInTurns, type DispatchMeasurement, type Launcher, type RepeatedJob } from '@monta/runtime';
 import { benchPasses, type DispatchVariant } from '../dispatch-cases.js';
-import type { PreparedCase } from './cases.js';
+import type { PreparedCase } from './prepared-case.js';
 
 export const routings = { uniform: { kind: 'uniform' }, 'zipf:1': { kind: 'zipf', exponent: 1 } } as const;
 export const seed = 1;

@@ -4,7 +4,7 @@
  * parts straight to their targets; all_reduce is a reduce_scatter and an all_gather. A step of an operation ends for a member
  * one latency (of the highest tier between it and another member) after its last packet.
  */
-import { deviceCount, portsOf, route, type Cluster, type Route } from '@monta/core';
+import { deviceCount, portsOf, route, type Cluster, type Route } from '@monta/core/cluster';
 import { copyBytes, reduceBlocks, type Bytes } from '../../device/cpu/bytes.js';
 import { at } from '../at.js';
 import type { Engine } from './engine.js';

@@ -4,10 +4,10 @@
  */
 import { InputError } from '@monta/core';
 import { Arena } from '../arena.js';
-import type { Device, DeviceEvent, Launch, LaunchRecord, Queue } from '../device.js';
+import type { Device, DeviceEvent, HostArray, Launch, LaunchRecord, Queue } from '../device.js';
 import type { Gemm } from '../gemm.js';
 import { toBfloat16, toFloat16 } from '../half.js';
-import { checkHostArray, type HostArray } from '../host-array.js';
+import { checkHostArray } from '../host-array.js';
 import { elementBytes, type ElementType, type View } from '../view.js';
 import { nobody, type Companion } from './companion.js';
 import { CpuQueues, type CpuQueue, type Waiting } from './cpu-queue.js';

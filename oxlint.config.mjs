@@ -1,0 +1,27 @@
+import { layers } from './lint/layers.mjs';
+
+export default {
+  plugins: ['typescript', 'import', 'unicorn', 'oxc', 'vitest'],
+  categories: {
+    correctness: 'error',
+    suspicious: 'warn',
+  },
+  rules: {
+    'typescript/no-explicit-any': 'error',
+    'typescript/no-floating-promises': 'error',
+    'typescript/no-misused-promises': 'error',
+    'typescript/switch-exhaustiveness-check': 'error',
+    'typescript/consistent-type-imports': 'error',
+    'unicorn/no-array-sort': 'off',
+    'unicorn/no-array-reverse': 'off',
+    'no-shadow': 'off',
+    'typescript/consistent-return': 'off',
+    'unicorn/consistent-function-scoping': 'off',
+    'typescript/no-unsafe-type-assertion': 'off',
+    'typescript/no-unnecessary-type-arguments': 'off',
+    'import/no-unassigned-import': 'off',
+    'unicorn/require-post-message-target-origin': 'off',
+  },
+  ignorePatterns: ['dist', 'dist-testing', 'runs', 'fixtures'],
+  overrides: layers,
+};
