@@ -20,7 +20,7 @@ import {
   type Workload,
 } from '@monta/core';
 import { probeKernels } from '@monta/runtime';
-import type { PlannedStrategy, RunPlan, TriedStrategy } from './planned-strategy.js';
+import type { PlannedStrategy, RunPlan } from './planned-strategy.js';
 import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
 import { trialText, tryClose, type TrialGround } from './trial.js';
 

@@ -4,7 +4,7 @@
  */
 import koffi from 'koffi';
 import { Random } from '@monta/core';
-import { CudaLibraries, type LibraryName, type NativeFunction } from '../../src/device/cuda/bindings/index.js';
+import { CudaLibraries, type LibraryName, type NativeFunction } from '#runtime/device/cuda/bindings/index.js';
 
 interface Work {
   /** False: cannot run yet. */

@@ -4,8 +4,8 @@
  */
 import { InputError } from '@monta/core';
 import { nobody, type Companion } from '../cpu/companion.js';
-import type { Device, DeviceEvent, Launch, LaunchRecord, Queue } from '../device.js';
-import { checkHostArray, type HostArray } from '../host-array.js';
+import type { Device, DeviceEvent, Launch, LaunchRecord, Queue, HostArray } from '../device.js';
+import { checkHostArray } from '../host-array.js';
 import { elementBytes, type ElementType, type View } from '../view.js';
 import type { Address } from './bindings/index.js';
 import { CudaKernelCall, type CudaKernels } from './catalogue/call.js';
