@@ -1,6 +1,7 @@
 /**
- * Writing SVG as text: elements, escaping, and the look that all plots share. Every colour stands twice: as an attribute (light
- * theme, understood by every viewer) and as a class whose CSS variable follows the reader's light or dark preference.
+ * Writing SVG as text: elements, escaping, and the look that all drawings share. Every colour stands twice: as an attribute (light
+ * theme, understood by every viewer) and as a class whose CSS variable follows the reader's light or dark preference. The variables are set
+ * without specificity, so a page that holds drawings and has a switch of its own sets them on `.monta-plot` to override.
  */
 
 export type Attributes = Readonly<Record<string, string | number | undefined>>;
@@ -82,15 +83,18 @@ export function themeVariables(scheme: 'light' | 'dark'): string {
 }
 
 const styleSheet = [
-  `.monta-plot{${themeVariables('light')}}`,
-  `@media (prefers-color-scheme:dark){.monta-plot{${themeVariables('dark')}}}`,
+  `:where(.monta-plot){color-scheme:light dark;${themeVariables('light')}}`,
+  `@media (prefers-color-scheme:dark){:where(.monta-plot){${themeVariables('dark')}}}`,
   ...roles.map(
     (role) => `.monta-plot .f-${role}{fill:var(--plot-${role})}.monta-plot .t-${role}{stroke:var(--plot-${role})}`,
   ),
 ].join('');
 
 export const fontFamily = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
-export const fontSize = 11;
+/** px. Drawings are up to 640 px wide, so that text is still 8 px high on a screen of 420. */
+export const fontSize = 12;
+/** Width of a drawing when nothing else is asked for, px. */
+export const defaultWidth = 600;
 
 /** Width of a text in px, from mean character widths of common sans-serif fonts, on the wide side. */
 export function estimateTextWidth(text: string, size = fontSize): number {
@@ -129,7 +133,7 @@ export function line(x1: number, y1: number, x2: number, y2: number, role: Role,
   return element('line', { x1, y1, x2, y2, ...stroke(role), ...extra });
 }
 
-/** The whole drawing: one `<svg>` that stands alone and scales down with its container. */
+/** The whole drawing: one `<svg>` that stands alone and scales down with its container, on a ground that is light or dark as the reader is. */
 export function drawing(width: number, height: number, description: string, ...children: readonly string[]): string {
   return element(
     'svg',

@@ -62,7 +62,7 @@ export function narrowWithManySeries(): string {
     title: 'Dispatch and combine',
     x: { label: 'tokens', scale: 'log', format: (value) => value.toLocaleString('en-US') },
     y: { label: 'time of one layer', scale: 'log', format: formatSeconds },
-    width: 380,
+    width: 360,
     height: 380,
     series: names.map((name, index) => ({
       name,
@@ -183,7 +183,7 @@ export function scatterLinear(): string {
     quantity: 'step time',
     format: formatSeconds,
     tolerance: 0.15,
-    width: 380,
+    width: 360,
     height: 340,
     series: [
       {
@@ -225,5 +225,33 @@ export function loadOfManyExperts(): string {
     format: (value) => `${Math.round(value * 100) / 100}×`,
     quantity: 'share of the tokens',
     width: 520,
+  });
+}
+
+/** On a phone: names stand above their bars, nothing is cut. */
+export function strategiesNarrow(): string {
+  return barChart({
+    title: 'Dispatch and combine of one layer, forward and backward',
+    value: { label: 'time', format: formatSeconds },
+    series: ['predicted', 'measured (emulated network)'],
+    rows: [
+      { name: 'infiniband: scattered, 4 / 3 chunks', values: [4.31e-3, 4.52e-3], chosen: true },
+      { name: 'infiniband: duplicated', values: [24.8e-3, undefined] },
+    ],
+    width: 360,
+  });
+}
+
+/** On a phone: what the key shows stands above it. */
+export function loadNarrow(): string {
+  return heatMap({
+    title: 'Load of experts',
+    x: { label: 'step' },
+    edges: Array.from({ length: 31 }, (_, index) => index * 5),
+    rows: settlingLoads(8, 30, 7).map((values, index) => ({ name: `expert ${index}`, values })),
+    middle: 1,
+    format: (value) => `${Math.round(value * 100) / 100}×`,
+    quantity: 'tokens relative to a balanced load, averaged over all layers with experts',
+    width: 360,
   });
 }

@@ -1,7 +1,42 @@
 /** A report that is invented from end to end: it shows the form of the page, and is what its tests draw. */
-import { Random } from '@monta/core';
+import {
+  costModel,
+  getCluster,
+  namedStrategies,
+  Random,
+  resolveLayout,
+  routedBinding,
+  simulatePass,
+  type MoeShape,
+  type Trace,
+} from '@monta/core';
 import type { RunReport, StrategyRun } from '#views/report/run-report.js';
 import { fallingLoss, settlingLoads } from './example-series.js';
+
+/** A dispatch, simulated. */
+function simulatedTrace(): Trace {
+  const cluster = getCluster('a800-2x8');
+  const layout = resolveLayout({ tp: 8, dp: 2, ep: 2 });
+  const size = { tokens: 8192, hiddenSize: 8192, expertFfn: 28_672, experts: 2, topK: 2 };
+  const shape: MoeShape = { ...size, layout, dtype: 'bf16' };
+  const routing = { kind: 'uniform' } as const;
+  const workload = { cluster, shape, routing, seed: 1, model: costModel(cluster.device), scope: 'dispatch' } as const;
+  const strategy = { ...namedStrategies.scattered, chunks: { forward: 4, backward: 2 } };
+  const simulation = simulatePass(workload, strategy, 'forward', routedBinding(shape, routing, 1));
+  if (!simulation.known) throw new Error(simulation.missing.join());
+  return { ...simulation.trace, spans: simulation.trace.spans.filter(({ rank }) => rank === 0) };
+}
+
+/** The same, as if it had been measured: everything a little later, and longer. */
+function disturbed(trace: Trace): Trace {
+  const random = new Random(9);
+  const spans = trace.spans.map((span) => {
+    const [late, longer] = [1.05 + 0.02 * random.uniform(), 1 + 0.1 * random.uniform()];
+    const ready = span.ready * late;
+    return { ...span, issued: span.issued * late, ready, end: ready + (span.end - span.ready) * longer };
+  });
+  return { ...trace, kind: 'measured', spans };
+}
 
 function strategy(
   name: string,
@@ -32,9 +67,10 @@ function strategy(
 export function exampleReport(): RunReport {
   const random = new Random(5);
   const training = fallingLoss(300, 5.5, 1.95, 0.06, 2);
+  const trace = simulatedTrace();
   return {
     format: 'monta-run-report',
-    version: 1,
+    version: 2,
     run: '2026-11-24-a',
     started: '2026-11-24T09:30:00+01:00',
     seconds: 74.2,
@@ -58,6 +94,7 @@ export function exampleReport(): RunReport {
       origin: 'measured on an emulated network',
       ranOn: '2 cores of an invented CPU, 8 worker threads, WebAssembly kernels',
       timeScale: 1,
+      sharedCores: true,
       predictionBasis: 'α-β of the cluster file for transfers, kernels measured on this machine',
     },
     plan: {
@@ -98,6 +135,10 @@ export function exampleReport(): RunReport {
       stepEdges: Array.from({ length: 61 }, (_, index) => index * 5),
       experts: settlingLoads(8, 60, layer),
     })),
+    timeline: [
+      { title: 'predicted', trace, note: 'α-β of the cluster file for transfers' },
+      { title: 'measured', trace: disturbed(trace), note: 'invented' },
+    ],
     files: [
       { path: 'metrics.jsonl', purpose: 'every step as a line of JSON' },
       { path: 'trace.json', purpose: 'predicted and measured timelines, for ui.perfetto.dev' },

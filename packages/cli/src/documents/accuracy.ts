@@ -254,7 +254,6 @@ write(
       name: name.replace(', 1st, 3rd, 5th … size fitted', ''),
       values: [summary.p90AbsoluteError, summary.naiveP90AbsoluteError],
     })),
-    width: 760,
   }),
 );
 const bySize = errorsBySize(insideSizes.flatMap(({ rows }) => rows));
@@ -268,7 +267,6 @@ write(
       { name: 'fitted', points: bySize.map(({ bytes, ours }) => [bytes, ours]), dots: true },
       { name: 'naive', points: bySize.map(({ bytes, naive }) => [bytes, naive]), look: 'dashed', dots: true },
     ],
-    width: 760,
   }),
 );
 const four = ranks[0]?.rows ?? [];
@@ -290,7 +288,6 @@ write(
           name: `${gpu}, ${m.op}, ${formatBytes(m.bytes, 'binary')}`,
         })),
     })),
-    width: 620,
     height: 560,
   }),
 );
@@ -320,7 +317,6 @@ write(
         { name: '', colour, dots: true, points: dots(fitted) },
       ];
     }),
-    width: 760,
     height: 420,
   }),
 );
@@ -339,7 +335,6 @@ write(
       { name: '', colour, look: 'faint' as const, points: points.map((p): [number, number] => [p.bytes, p.low]) },
       { name: '', colour, look: 'faint' as const, points: points.map((p): [number, number] => [p.bytes, p.high]) },
     ]),
-    width: 760,
     height: 440,
   }),
 );

@@ -135,7 +135,6 @@ writeFileSync(
       ];
     }),
     levels: [{ name: 'duplicate factor', value: 8 }],
-    width: 760,
     height: 420,
   }),
 );
@@ -150,6 +149,5 @@ writeFileSync(
       chosen: index === 0,
       values: [gain.duplicated, gain.sliced, gain.pipelinedForward, gain.chosen],
     })),
-    width: 760,
   }),
 );

@@ -47,6 +47,6 @@ writeFileSync(
       panel('sliced', { ...namedStrategies.sliced, chunks: chunks(1) }),
       panel('scattered, 4 chunks', { ...namedStrategies.scattered, chunks: chunks(4) }),
     ],
-    { width: 1100 },
+    { width: 600 },
   ),
 );

@@ -15,7 +15,7 @@ import {
 } from '@monta/core';
 import { unigramCrossEntropy, type ByteText, type StepReport } from '@monta/runtime';
 import { trainConfigDocument } from '../config/train-config.js';
-import { timelineSvg, type OperationTime, type RunReport, type StrategyRun } from '@monta/views';
+import type { OperationTime, RunReport, StrategyRun } from '@monta/views';
 import { laneSeconds, stepTimes, tierBytes } from './measurements.js';
 import type { RunPlan } from './planned-strategy.js';
 import { describeHost, stepOf, type Setting } from './setting.js';
@@ -46,6 +46,12 @@ export function oneStep(trace: Trace): Trace {
   const step = trace.spans.reduce((last, span) => Math.max(last, span.step), 0);
   return { ...trace, spans: trace.spans.filter((span) => span.step === step) };
 }
+
+/** What one rank did. */
+const ofRank = (trace: Trace, rank: number): Trace => ({
+  ...trace,
+  spans: trace.spans.filter((span) => span.rank === rank),
+});
 
 function strategyRun(setting: Setting, { planned, result }: StrategyResult, evaluationBatches: number): StrategyRun {
   const step = stepOf(setting, planned.strategy);
@@ -119,6 +125,9 @@ export function runReport(
     predictedSeconds: one.predicted.busySeconds,
     measuredSeconds: one.measured.busySeconds,
   }));
+  const origin = fabric ? 'measured on an emulated network' : 'measured';
+  const ranOn = `${describeHost()}, ${setting.ranks} ranks as ${overMpi ? 'processes over Open MPI' : 'threads'}`;
+  const predictionBasis = `kernels timed here one rank at a time; links ${linkBasis}; overheads measured on empty messages`;
   const { total, active } = countParameters(model);
   const step = stepOf(setting, plan.chosen.strategy);
   const lost = Math.max(...results.map(({ result }) => result.fabricLostSeconds));
@@ -137,7 +146,7 @@ export function runReport(
   ];
   return {
     format: 'monta-run-report',
-    version: 1,
+    version: 2,
     run: facts.run,
     started: facts.started.toISOString(),
     seconds: facts.seconds,
@@ -166,10 +175,11 @@ export function runReport(
       tokensPerStep: stepTokens(step) * step.microBatches * layout.dp,
     },
     timing: {
-      origin: fabric ? 'measured on an emulated network' : 'measured',
-      ranOn: `${describeHost()}, ${setting.ranks} ranks as ${overMpi ? 'processes over Open MPI' : 'threads'}`,
+      origin,
+      ranOn,
       ...(fabric ? { timeScale: fabric.timeScale } : {}),
-      predictionBasis: `kernels timed here one rank at a time; links ${linkBasis}; overheads measured on empty messages`,
+      sharedCores: setting.hostCores.ranksPerHost > setting.hostCores.cores,
+      predictionBasis,
     },
     plan: { chosen: plan.chosen.label, reasons: plan.reasons },
     loss: {
@@ -182,13 +192,10 @@ export function runReport(
     operations,
     ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
     expertLoad: expertLoad(chosen.result.steps),
-    timelineSvg: timelineSvg(
-      [
-        { title: 'predicted', trace: predicted },
-        { title: 'measured', trace: measured },
-      ],
-      { width: 1100 },
-    ),
+    timeline: [
+      { title: 'predicted', trace: ofRank(predicted, 0), note: predictionBasis },
+      { title: 'measured', trace: ofRank(measured, 0), note: `${origin}; ${ranOn}` },
+    ],
     files: facts.files,
     configuration: Object.entries(trainConfigDocument(config)).map(([key, value]) => [key, flat(value)] as const),
     limits,

@@ -80,7 +80,7 @@ export function fitPlots(fits: readonly SeriesFit[]): FitPlot[] {
       x: { label: 'total buffer', scale: 'log', format: (bytes) => formatBytes(bytes) },
       y: { label: 'bus bandwidth', scale: 'log', format: formatBandwidth },
       series: members.flatMap((fit, index) => seriesOf(fit, index)),
-      width: 760,
+      width: 640,
       height: 420,
     }),
   }));

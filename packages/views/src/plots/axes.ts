@@ -1,6 +1,6 @@
 /** Scales, ticks, axes, headings and legends that the plots share. Axis names stand level at the ends of the axes, never turned. */
 import { scaleLinear, scaleLog } from 'd3-scale';
-import { coordinate, element, estimateTextWidth, fill, label, line, seriesRole, type Role } from '../svg.js';
+import { coordinate, element, estimateTextWidth, fill, fontSize, label, line, seriesRole, type Role } from '../svg.js';
 
 export interface Axis {
   /** What is shown, with its unit if the tick labels hold none: `loss, nat per byte`. */
@@ -115,7 +115,7 @@ export interface Frame {
 export interface LegendItem {
   readonly name: string;
   readonly role: Role;
-  readonly shape: 'line' | 'dashed' | 'faint' | 'box' | 'dot';
+  readonly shape: 'line' | 'dashed' | 'faint' | 'box' | 'pale' | 'dot';
 }
 
 /** Legend items for series in order. */
@@ -124,10 +124,24 @@ export function legendOf(names: readonly string[], shape: LegendItem['shape']): 
 }
 
 const margin = 12;
-const rowHeight = 16;
+const rowHeight = 18;
+const titleSize = 14;
+/** Bold letters are wider too. */
+const titleWidening = (1.06 * titleSize) / fontSize;
 
 function legendMark({ role, shape }: LegendItem, x: number, y: number): string {
-  if (shape === 'box') return element('rect', { x: x + 2, y: y - 9, width: 11, height: 10, rx: 2, ...fill(role) });
+  if (shape === 'box' || shape === 'pale') {
+    const opacity = shape === 'pale' ? 0.25 : undefined;
+    return element('rect', {
+      x: x + 2,
+      y: y - 10,
+      width: 12,
+      height: 11,
+      rx: 2,
+      ...fill(role),
+      'fill-opacity': opacity,
+    });
+  }
   if (shape === 'dot') return element('circle', { cx: x + 8, cy: y - 4, r: 4, ...fill(role) });
   return line(x, y - 4, x + 16, y - 4, role, {
     'stroke-width': 2,
@@ -145,12 +159,12 @@ export function heading(
 ): { readonly markup: string; readonly height: number } {
   const parts: string[] = [];
   let y = margin / 2;
-  if (title !== undefined) {
-    y += 15;
-    parts.push(label(margin, y, title, { role: 'ink', size: 13, bold: true }));
+  for (const text of title === undefined ? [] : wrap(title, (width - 2 * margin) / titleWidening)) {
+    y += 17;
+    parts.push(label(margin, y, text, { role: 'ink', size: titleSize, bold: true }));
   }
   for (const text of subtitle === undefined ? [] : wrap(subtitle, width - 2 * margin)) {
-    y += 15;
+    y += 16;
     parts.push(label(margin, y, text));
   }
   if (legend.length > 0) {
@@ -209,17 +223,19 @@ export function horizontalAxis(frame: Frame, scale: Scale, axis: Axis, gridTop?:
     const half = estimateTextWidth(text) / 2;
     if (gridTop !== undefined) parts.push(line(x, gridTop, x, frame.bottom, 'grid'));
     parts.push(line(x, frame.bottom, x, frame.bottom + 4, 'axis'));
-    if (x - half < free) continue;
-    parts.push(label(x, frame.bottom + 16, text, { anchor: 'middle' }));
-    free = x + half + 6;
+    // inside the drawing, also at its ends
+    const centre = Math.min(Math.max(x, half), frame.right + margin - half);
+    if (centre - half < free) continue;
+    parts.push(label(centre, frame.bottom + 17, text, { anchor: 'middle' }));
+    free = centre + half + 6;
   }
   parts.push(line(frame.left, frame.bottom, frame.right, frame.bottom, 'axis'));
-  parts.push(label(frame.right, frame.bottom + 32, `${axis.label} →`, { anchor: 'end', role: 'ink' }));
+  parts.push(label(frame.right, frame.bottom + 35, `${axis.label} →`, { anchor: 'end', role: 'ink' }));
   return parts.join('');
 }
 
 /** Height that `horizontalAxis` takes below the frame, px. */
-export const horizontalAxisHeight = 40;
+export const horizontalAxisHeight = 43;
 
 /** The margin around everything, px. */
 export const plotMargin = margin;

@@ -9,7 +9,7 @@ import {
   plotMargin,
   type Axis,
 } from './axes.js';
-import { drawing, element, escapeXml, estimateTextWidth, fill, label, line, seriesRole } from '../svg.js';
+import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line, seriesRole } from '../svg.js';
 
 export interface BarRow {
   readonly name: string;
@@ -28,31 +28,38 @@ export interface BarChart {
   readonly rows: readonly BarRow[];
   /** grouped (default): bars of a row under each other; stacked: one after the other, with the sum at the end. */
   readonly arrangement?: 'grouped' | 'stacked';
-  /** px; 640 when left out. The height follows the number of rows. */
+  /** px; the width of all drawings when left out. The height follows the number of rows. */
   readonly width?: number;
 }
 
 const gap = 9;
+/** Of the width, what names beside their bars may take. */
+const mostNameShare = 0.34;
+
+const nameWidth = (row: BarRow): number => estimateTextWidth(row.name) * (row.chosen === true ? 1.06 : 1);
 
 const known = (row: BarRow) => row.values.filter((value) => value !== undefined);
 const sum = (row: BarRow) => known(row).reduce((total, value) => total + value, 0);
 
 /** Draws the chart as an SVG document. */
 export function barChart(chart: BarChart): string {
-  const { width = 640, rows, series } = chart;
+  const { width = defaultWidth, rows, series } = chart;
   const stacked = chart.arrangement === 'stacked';
   const format = formatOf(chart.value);
-  const barHeight = stacked || series.length === 1 ? 18 : 13;
-  const rowHeight = barHeight * (stacked ? 1 : series.length);
+  const barHeight = stacked || series.length === 1 ? 18 : 14;
+  const nameRoom = rows.reduce((most, row) => Math.max(most, nameWidth(row)), 0);
+  // long names stand above their bars, else there would be no room for bars
+  const above = nameRoom > mostNameShare * width;
+  const barsTop = above ? 16 : 0;
+  const rowHeight = barsTop + barHeight * (stacked ? 1 : series.length);
   const head = heading(width, chart.title, chart.subtitle, series.length > 1 ? legendOf(series, 'box') : []);
   const top = head.height + 4;
   const bottom = top + rows.length * (rowHeight + gap) + gap / 2;
   const height = bottom + horizontalAxisHeight;
 
   const extents = rows.flatMap((row) => (stacked ? [sum(row)] : known(row)));
-  const nameRoom = Math.max(0, ...rows.map((row) => estimateTextWidth(row.name) * (row.chosen ? 1.06 : 1)));
   const valueRoom = Math.max(0, ...extents.map((value) => estimateTextWidth(format(value))));
-  const left = plotMargin + nameRoom + 10;
+  const left = above ? plotMargin : plotMargin + nameRoom + 10;
   const right = width - plotMargin - valueRoom - 6;
   const x = makeScale(chart.value, extents, [left, right], Math.max(2, Math.round((right - left) / 90)), true);
   const frame = { left, right, top, bottom };
@@ -76,23 +83,26 @@ export function barChart(chart: BarChart): string {
   };
   // The value behind its bar; a dash where nothing is known.
   const after = (value: number | undefined, at: number) =>
-    label(x(value ?? 0) + 5, at + barHeight / 2 + 3.5, value === undefined ? '–' : format(value), { role: 'ink' });
+    label(x(value ?? 0) + 5, at + barHeight / 2 + 4, value === undefined ? '–' : format(value), { role: 'ink' });
   const marks = rows.map((row, rowIndex) => {
     const y = top + gap / 2 + rowIndex * (rowHeight + gap);
+    const name = { role: 'ink', bold: row.chosen === true } as const;
     const parts = [
-      label(left - 8, y + rowHeight / 2 + 4, row.name, { anchor: 'end', role: 'ink', bold: row.chosen === true }),
+      above
+        ? label(plotMargin, y + 11, row.name, name)
+        : label(left - 8, y + rowHeight / 2 + 4, row.name, { ...name, anchor: 'end' }),
     ];
     if (stacked) {
       let start = 0;
       for (const [index, value] of row.values.entries()) {
         if (value === undefined) continue;
-        parts.push(bar(row, index, start, start + value, y));
+        parts.push(bar(row, index, start, start + value, y + barsTop));
         start += value;
       }
-      parts.push(after(known(row).length === 0 ? undefined : start, y));
+      parts.push(after(known(row).length === 0 ? undefined : start, y + barsTop));
     } else {
       for (const [index, value] of row.values.entries()) {
-        const at = y + index * barHeight;
+        const at = y + barsTop + index * barHeight;
         if (value !== undefined) parts.push(bar(row, index, 0, value, at));
         parts.push(after(value, at));
       }

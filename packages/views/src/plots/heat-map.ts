@@ -1,6 +1,15 @@
 /** A field of cells around a middle value: load of each expert over time, where 1 is a balanced load. */
-import { formatOf, heading, horizontalAxis, horizontalAxisHeight, makeScale, plotMargin, type Axis } from './axes.js';
-import { drawing, element, escapeXml, estimateTextWidth, fill, label, line } from '../svg.js';
+import {
+  formatOf,
+  heading,
+  horizontalAxis,
+  horizontalAxisHeight,
+  makeScale,
+  plotMargin,
+  wrap,
+  type Axis,
+} from './axes.js';
+import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line } from '../svg.js';
 
 export interface HeatMap {
   readonly title?: string;
@@ -14,7 +23,7 @@ export interface HeatMap {
   readonly format?: (value: number) => string;
   /** Name of the values, for the key. */
   readonly quantity: string;
-  /** px; 640 when left out. The height follows the number of rows. */
+  /** px; the width of all drawings when left out. The height follows the number of rows. */
   readonly width?: number;
 }
 
@@ -35,7 +44,7 @@ function shade(value: number, low: number, middle: number, high: number): Shadin
  * low side would pass zero.
  */
 export function heatMap(map: HeatMap): string {
-  const { width = 640, rows, edges, middle } = map;
+  const { width = defaultWidth, rows, edges, middle } = map;
   const format = map.format ?? ((value: number) => String(Math.round(value * 100) / 100));
   for (const row of rows) {
     if (row.values.length + 1 !== edges.length) {
@@ -43,14 +52,16 @@ export function heatMap(map: HeatMap): string {
     }
   }
   const values = rows.flatMap((row) => row.values).filter((value) => Number.isFinite(value));
-  const reach = Math.max(1e-12, ...values.map((value) => Math.abs(value - middle)));
+  const reach = values.reduce((most, value) => Math.max(most, Math.abs(value - middle)), 1e-12);
   const low = middle > 0 ? Math.max(0, middle - reach) : middle - reach;
   const high = middle + reach;
 
   const head = heading(width, map.title, map.subtitle, []);
   const rowHeight = rows.length <= 16 ? 18 : rows.length <= 64 ? 8 : 4;
-  const keyTop = head.height + 4;
-  const top = keyTop + 34;
+  // what the values are, above the key
+  const quantity = wrap(map.quantity, width - 2 * plotMargin);
+  const keyTop = head.height + 4 + 16 * quantity.length;
+  const top = keyTop + 36;
   const bottom = top + rows.length * rowHeight;
   const height = bottom + horizontalAxisHeight;
   const left = plotMargin + Math.max(0, ...rows.map((row) => estimateTextWidth(row.name))) + 8;
@@ -89,9 +100,9 @@ export function heatMap(map: HeatMap): string {
     ...[low, middle, high].map(
       (value) =>
         line(keyX(value), keyTop + 9, keyX(value), keyTop + 12, 'axis') +
-        label(keyX(value), keyTop + 23, format(value), { anchor: 'middle' }),
+        label(keyX(value), keyTop + 25, format(value), { anchor: 'middle' }),
     ),
-    label(left + keyWidth + 22, keyTop + 9, map.quantity, { role: 'ink' }),
+    ...quantity.map((text, index) => label(plotMargin, head.height + 8 + 16 * index, text, { role: 'ink' })),
   );
   // Labels every so many rows, so that they never touch.
   const labelEvery = Math.ceil(13 / rowHeight);

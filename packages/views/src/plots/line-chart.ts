@@ -12,7 +12,18 @@ import {
   type Axis,
   type LegendItem,
 } from './axes.js';
-import { drawing, element, estimateTextWidth, escapeXml, fill, label, line, seriesRole, stroke } from '../svg.js';
+import {
+  defaultWidth,
+  drawing,
+  element,
+  estimateTextWidth,
+  escapeXml,
+  fill,
+  label,
+  line,
+  seriesRole,
+  stroke,
+} from '../svg.js';
 
 export interface LineSeries {
   /** In the legend; empty for a part of the series before it that needs no entry of its own. */
@@ -35,14 +46,14 @@ export interface LineChart {
   readonly series: readonly LineSeries[];
   /** Level lines with their names, as the unigram entropy under a loss; `text` is the value as shown, by default as on the axis. */
   readonly levels?: readonly { readonly name: string; readonly value: number; readonly text?: string }[];
-  /** px; 640 by 320 when left out. */
+  /** px; the width of all drawings by 320 when left out. */
   readonly width?: number;
   readonly height?: number;
 }
 
 /** Draws the chart as an SVG document. */
 export function lineChart(chart: LineChart): string {
-  const { width = 640, height = 320, levels = [] } = chart;
+  const { width = defaultWidth, height = 320, levels = [] } = chart;
   const legend: LegendItem[] = chart.series
     .map((series, index): LegendItem => ({
       name: series.name,
@@ -51,7 +62,7 @@ export function lineChart(chart: LineChart): string {
     }))
     .filter(({ name }) => name !== '');
   const head = heading(width, chart.title, chart.subtitle, legend.length > 1 ? legend : []);
-  const top = head.height + 20;
+  const top = head.height + 24;
   const bottom = height - horizontalAxisHeight;
   const right = width - plotMargin - 6;
   const ys = [
@@ -61,9 +72,11 @@ export function lineChart(chart: LineChart): string {
   const y = makeScale(chart.y, ys, [bottom, top], Math.max(3, Math.round((bottom - top) / 42)));
   const left = plotMargin + tickRoom(y, formatOf(chart.y));
   const xs = chart.series.flatMap((series) => series.points.map(([x]) => x));
-  const domain =
-    chart.x.domain ??
-    (chart.x.scale === 'log' || xs.length < 2 ? undefined : ([Math.min(...xs), Math.max(...xs)] as const));
+  const reach = xs.reduce(([low, high], at) => [Math.min(low, at), Math.max(high, at)] as const, [
+    Infinity,
+    -Infinity,
+  ] as const);
+  const domain = chart.x.domain ?? (chart.x.scale === 'log' || xs.length < 2 ? undefined : reach);
   const x = makeScale(
     domain === undefined ? chart.x : { ...chart.x, domain },
     xs,

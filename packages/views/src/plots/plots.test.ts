@@ -6,7 +6,7 @@ import { heatMap } from './heat-map.js';
 import { lineChart } from './line-chart.js';
 import { makeScale, wrap } from './axes.js';
 import { scatter } from './scatter.js';
-import { element, escapeXml } from '../svg.js';
+import { element, escapeXml, estimateTextWidth } from '../svg.js';
 
 /** What is wrong with a drawing: tags out of order, unquoted attributes, bare `<` or `&` in text, coordinates that are no numbers. */
 function problemsOf(svg: string): string[] {
@@ -92,6 +92,28 @@ describe('plots of odd data', () => {
         ],
       },
     );
+  });
+
+  it('have no colour that does not follow the reader, light or dark', () => {
+    for (const draw of Object.values(examples)) {
+      const painted = [...draw().matchAll(/<(\w+)[^>]* (?:fill|stroke)="#[^>]*>/gu)];
+      expect(painted.length).toBeGreaterThan(0);
+      for (const [tag] of painted) expect(tag).toMatch(/ class="[ft]-\w+"/u);
+    }
+  });
+
+  it('keep all text inside the drawing, however narrow', () => {
+    for (const draw of Object.values(examples)) {
+      const svg = draw();
+      const width = Number(/ width="(\d+)"/u.exec(svg)?.[1]);
+      for (const [, attributes = '', text = ''] of svg.matchAll(/<text ([^>]*)>([^<]*)</gu)) {
+        const x = Number(/\bx="([-\d.]+)"/u.exec(attributes)?.[1]);
+        const long = estimateTextWidth(text.replaceAll(/&\w+;/gu, 'x'));
+        const share = attributes.includes('"end"') ? 1 : attributes.includes('"middle"') ? 0.5 : 0;
+        expect(x - share * long).toBeGreaterThanOrEqual(0);
+        expect(x + (1 - share) * long).toBeLessThanOrEqual(width);
+      }
+    }
   });
 
   it('escape what people name', () => {

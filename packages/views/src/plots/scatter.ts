@@ -38,7 +38,7 @@ export function scatter(plot: Scatter): string {
   const { width = 460, height = 420, scale = 'linear', tolerance } = plot;
   const legend: LegendItem[] = plot.series.map(({ name }, index) => ({ name, role: seriesRole(index), shape: 'dot' }));
   const head = heading(width, plot.title, plot.subtitle, legend.length > 1 ? legend : []);
-  const top = head.height + 20;
+  const top = head.height + 24;
   const bottom = height - horizontalAxisHeight;
   const right = width - plotMargin - 8;
   const points = plot.series.flatMap((series) => series.points);

@@ -60,6 +60,32 @@ describe('renderReport', () => {
     expect(slower).not.toContain('How close the prediction was');
   });
 
+  it('draws every figure for a wide and for a narrow page, and follows the light or dark that is preferred', () => {
+    const widths = [...page.matchAll(/<div class="(wide|narrow)"><svg [^>]*? width="([\d.]+)"/gu)].map(
+      (m) => [m[1], Number(m[2])] as const,
+    );
+    expect(widths.filter(([kind]) => kind === 'wide')).toHaveLength(page.match(/<figure/gu)?.length ?? 0);
+    expect(widths.filter(([kind]) => kind === 'narrow')).toHaveLength(page.match(/<figure/gu)?.length ?? 0);
+    // what 420 px leave beside the margins of page and card
+    for (const [kind, width] of widths) expect(width).toBeLessThanOrEqual(kind === 'wide' ? 804 : 368);
+    expect(page).toContain('prefers-color-scheme:dark');
+  });
+
+  it('links to the files beside it', () => {
+    expect(page).toContain('<a href="trace.json">trace.json</a>');
+    expect(renderReport({ ...exampleReport(), files: [{ path: 'a b/"c".json', purpose: 'x' }] })).toContain(
+      '<a href="a%20b/%22c%22.json">a b/&quot;c&quot;.json</a>',
+    );
+  });
+
+  it('says where ranks waited for cores, and only there', () => {
+    const { timing } = exampleReport();
+    expect(page).toContain('that is waiting, not a wrong price');
+    expect(renderReport({ ...exampleReport(), timing: { ...timing, sharedCores: false } })).not.toContain(
+      'waiting, not a wrong',
+    );
+  });
+
   it('escapes what comes from outside', () => {
     const report = exampleReport();
     const hostile = renderReport({ ...report, command: 'monta train "<b>x</b>"', run: '<img src=x>' });

@@ -1,12 +1,17 @@
 /** The report of a run as one HTML page that needs nothing else: no network, no script, no other file. */
 import { formatCount, formatInteger, formatPercent, formatSeconds } from '@monta/core';
 import { escapeXml as escape } from '../svg.js';
+import { timelineSvg } from '../timeline/timeline.js';
 import { pageStyle } from './page-style.js';
 import { bytesPlot, lanesPlot, loadPlot, lossPlot, operationsPlot, stepsPlot } from './sections.js';
 import { speedUp, strategyOf, type RunReport, type StrategyRun } from './run-report.js';
 
-const figure = (svg: string, caption: string) =>
-  `<figure class="card"><div class="plot">${svg}</div><figcaption>${escape(caption)}</figcaption></figure>`;
+/** Widths at which drawings are made, px: for the page's full width, and for phones. Text then has its own size on both. */
+const [wide, narrow] = [800, 366];
+
+/** A drawing in both widths, of which the page shows the one that fits. */
+const figure = (draw: (width: number) => string, caption: string) =>
+  `<figure class="card"><div class="wide">${draw(wide)}</div><div class="narrow">${draw(narrow)}</div><figcaption>${escape(caption)}</figcaption></figure>`;
 
 const factor = (value: number) => `${value.toFixed(2)}×`;
 
@@ -68,6 +73,18 @@ const roleNames: Readonly<Record<StrategyRun['role'], string>> = {
   other: 'for comparison',
 };
 
+/** Columns of the table of strategies; on a phone each cell carries its own. */
+const heads = [
+  'strategy',
+  'steps',
+  'step, 10 – 90 %',
+  'predicted',
+  'tokens/s',
+  'over chosen',
+  'last loss',
+  'held-out',
+] as const;
+
 /** One row per strategy that was run. */
 function strategyTable(report: RunReport): string {
   const chosen = strategyOf(report, 'chosen');
@@ -84,105 +101,134 @@ function strategyTable(report: RunReport): string {
     ];
     const name = `<td class="name">${escape(strategy.name)}<br><span class="muted">${roleNames[strategy.role]}</span></td>`;
     const row = cells
-      .map(([text, below]) => {
+      .map(([text, below], index) => {
         const second = below === undefined ? '' : `<br><span class="muted">${escape(below)}</span>`;
-        return `<td class="number">${escape(text)}${second}</td>`;
+        return `<td class="number" data-head="${heads[index + 1] ?? ''}"><span>${escape(text)}${second}</span></td>`;
       })
       .join('');
     return `<tr${strategy.role === 'chosen' ? ' class="chosen"' : ''}>${name}${row}</tr>`;
   });
-  const heads = [
-    'strategy',
-    'steps',
-    'step, 10 – 90 %',
-    'predicted',
-    'tokens/s',
-    'over chosen',
-    'last loss',
-    'held-out',
-  ];
   const head = heads.map((text, index) => `<th${index > 0 ? ' class="number"' : ''}>${text}</th>`).join('');
-  return `<div class="card scroll"><table><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
+  return `<div class="card scroll"><table class="strategies"><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
 function definitions(pairs: readonly (readonly [string, string])[]): string {
   return `<dl>${pairs.map(([label, text]) => `<dt>${escape(label)}</dt><dd>${escape(text)}</dd>`).join('')}</dl>`;
 }
 
+/** Pairs whose second cell is markup. */
 function keyTable(pairs: readonly (readonly [string, string])[]): string {
-  const rows = pairs.map(([key, value]) => `<tr><td>${escape(key)}</td><td><code>${escape(value)}</code></td></tr>`);
+  const rows = pairs.map(([key, markup]) => `<tr><td>${escape(key)}</td><td>${markup}</td></tr>`);
   return `<div class="card"><table><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
-/** Draws the page. */
-export function renderReport(report: RunReport): string {
-  const { cluster, model, data, loss } = report;
-  const title = `${model.name} on ${cluster.name}: ${report.plan.chosen}`;
-  const heldOutGain = loss.unigram - (loss.heldOut.at(-1)?.[1] ?? Number.NaN);
-  const sections: string[] = [
+const code = (text: string) => `<code>${escape(text)}</code>`;
+
+/** A link to a file beside the page; each part of its path is quoted by itself. */
+const fileLink = (path: string) =>
+  `<a href="${escape(path.split('/').map(encodeURIComponent).join('/'))}">${escape(path)}</a>`;
+
+/** Title, and one line on what ran. */
+function opening(report: RunReport, title: string): string[] {
+  const { cluster, model, data } = report;
+  const took = `${formatSeconds(report.seconds)}${report.seconds >= 60 ? ' minutes' : ''}`;
+  const setting = [model.summary, cluster.summary, report.layout, data.name].map(escape).join('; ');
+  return [
     `<h1>${escape(title)}</h1>`,
-    `<p class="lead muted">Run ${escape(report.run)}, started ${escape(report.started.slice(0, 16).replace('T', ' '))}, took ${escape(formatSeconds(report.seconds))}${report.seconds >= 60 ? ' minutes' : ''}. ` +
-      `${escape(model.summary)}; ${escape(cluster.summary)}; ${escape(report.layout)}; ${escape(data.name)}, ${formatInteger(data.tokensPerStep)} tokens a step.</p>`,
+    `<p class="lead muted">Run ${escape(report.run)}, started ${escape(report.started.slice(0, 16).replace('T', ' '))}, took ${escape(took)}. ${setting}, ${formatInteger(data.tokensPerStep)} tokens a step.</p>`,
     report.invented
       ? '<p class="note"><b>Example page.</b> The numbers below are invented to show its form; nothing was run.</p>'
       : '',
     `<div class="numbers">${headlines(report)}</div>`,
-    `<h2>What is real here</h2>${provenance(report)}`,
-    `<h2>The plan</h2><div class="card">${definitions([['Chosen', report.plan.chosen], ...report.plan.reasons])}</div>`,
-    `<h2>Result</h2><p>Every strategy below was run in this run, on the same data, for the steps its row says. Step times are medians after warm-up.</p>`,
-    strategyTable(report),
-    figure(stepsPlot(report), `Step time, ${report.timing.origin}, beside what was predicted before the run.`),
-    `<h2>Loss</h2>`,
+  ];
+}
+
+function lossSection(report: RunReport): string[] {
+  const { loss } = report;
+  const gain = loss.unigram - (loss.heldOut.at(-1)?.[1] ?? Number.NaN);
+  const ending = `${Math.abs(gain).toFixed(2)} nat ${gain >= 0 ? 'below' : 'above'} it ${gain >= 0 ? 'uses context' : 'has not learned context yet'}`;
+  return [
+    '<h2>Loss</h2>',
     figure(
-      lossPlot(report),
-      Number.isFinite(heldOutGain)
-        ? `The unigram line is the cross-entropy of held-out text under the frequencies of the training text; a model that ends ${heldOutGain.toFixed(2)} nat ${heldOutGain >= 0 ? 'below' : 'above'} it ${heldOutGain >= 0 ? 'uses context' : 'has not learned context yet'}.`
+      (width) => lossPlot(report, width),
+      Number.isFinite(gain)
+        ? `The unigram line is the cross-entropy of held-out text under the frequencies of the training text; a model that ends ${ending}.`
         : 'Nothing was evaluated on held-out text.',
     ),
-    `<h2>Where the time goes</h2>`,
+  ];
+}
+
+function timeSection(report: RunReport): string[] {
+  const { timeline } = report;
+  return [
+    '<h2>Where the time goes</h2>',
     figure(
-      lanesPlot(report),
+      (width) => lanesPlot(report, width),
       'Mean over ranks. Lanes run beside each other, so a bar may be longer than the step: the more so, the more is hidden.',
     ),
-    ...(report.timelineSvg === undefined
-      ? []
-      : [
-          figure(
-            report.timelineSvg,
-            'One step, predicted over measured. The trace files hold every step; open them in ui.perfetto.dev.',
-          ),
-        ]),
-    ...(report.operations.length === 0
-      ? []
-      : [
-          `<h2>How close the prediction was</h2>`,
-          figure(
-            operationsPlot(report),
-            report.operationError === undefined
-              ? 'Every operation of a step.'
-              : `Every operation of a step; median error ${formatPercent(report.operationError)}. The time of the transfer itself, without waiting for peers.`,
-          ),
-        ]),
-    `<h2>Bytes per link</h2>`,
+    timeline === undefined
+      ? ''
+      : figure(
+          (width) => timelineSvg(timeline, { width }),
+          'One step of one rank, predicted over measured. The trace holds that step on all ranks; ui.perfetto.dev opens it.',
+        ),
+  ];
+}
+
+/** Predicted against measured, operation by operation, and what the distance between them is and is not. */
+function predictionSection(report: RunReport): string[] {
+  const { operations, operationError } = report;
+  if (operations.length === 0) return [];
+  const error = operationError === undefined ? '' : ` Median distance ${formatPercent(operationError)}.`;
+  const waiting = report.timing.sharedCores
+    ? ' Ranks outnumber the cores here: a measured operation also holds the time for which its rank waited for a core. The prediction spreads that time over the step. So single operations lie far from the diagonal where whole steps do not: that is waiting, not a wrong price.'
+    : '';
+  return [
+    '<h2>How close the prediction was</h2>',
     figure(
-      bytesPlot(report),
+      (width) => operationsPlot(report, width),
+      `Every operation of a step: the transfer or the kernel itself, without waiting for peers.${error}${waiting}`,
+    ),
+  ];
+}
+
+function loadSection({ expertLoad }: RunReport): string[] {
+  if (expertLoad.length === 0) return [];
+  const caption = 'A cell without colour is balanced. The most loaded rank sets the pace of a dispatch.';
+  return ['<h2>Load of experts</h2>', ...expertLoad.map((load) => figure((width) => loadPlot(load, width), caption))];
+}
+
+/** Draws the page. */
+export function renderReport(report: RunReport): string {
+  const { cluster, model, data, plan } = report;
+  const title = `${model.name} on ${cluster.name}: ${plan.chosen}`;
+  const limits = report.limits.map((limit) => `<li>${escape(limit)}</li>`).join('');
+  const files = report.files.map(({ path, purpose }) => [purpose, fileLink(path)] as const);
+  const settings = [['command', report.command] as const, ...report.configuration];
+  const sections: string[] = [
+    ...opening(report, title),
+    `<h2>What is real here</h2>${provenance(report)}`,
+    `<h2>The plan</h2><div class="card">${definitions([['Chosen', plan.chosen], ...plan.reasons])}</div>`,
+    '<h2>Result</h2><p>Every strategy below was run in this run, on the same data, for the steps its row says. Step times are medians after warm-up.</p>',
+    strategyTable(report),
+    figure(
+      (width) => stepsPlot(report, width),
+      `Step time, ${report.timing.origin}, beside what was predicted before the run.`,
+    ),
+    ...lossSection(report),
+    ...timeSection(report),
+    ...predictionSection(report),
+    '<h2>Bytes per link</h2>',
+    figure(
+      (width) => bytesPlot(report, width),
       'Predicted bytes follow from shapes and routing; counted bytes are those that ranks handed to the network.',
     ),
-    ...(report.expertLoad.length === 0
-      ? []
-      : [
-          `<h2>Load of experts</h2>`,
-          ...report.expertLoad.map((load) =>
-            figure(loadPlot(load), 'White is balanced. The most loaded rank sets the pace of a dispatch.'),
-          ),
-        ]),
-    `<h2>What this does not show</h2><ul>${report.limits.map((limit) => `<li>${escape(limit)}</li>`).join('')}</ul>`,
-    `<h2>Configuration</h2>`,
-    keyTable([['command', report.command], ...report.configuration]),
-    ...(report.files.length === 0
-      ? []
-      : [`<h2>Files</h2>`, keyTable(report.files.map(({ path, purpose }) => [purpose, path]))]),
-    `<footer>${escape(data.licence === undefined ? data.name : `${data.name}: ${data.licence}`)}. The numbers of this page are in report.json beside it.</footer>`,
+    ...loadSection(report),
+    `<h2>What this does not show</h2><ul>${limits}</ul>`,
+    '<h2>Configuration</h2>',
+    keyTable(settings.map(([key, value]) => [key, code(value)] as const)),
+    ...(files.length === 0 ? [] : ['<h2>Files</h2>', keyTable(files)]),
+    `<footer>${escape(data.licence === undefined ? data.name : `${data.name}: ${data.licence}`)}. The numbers of this page are in <a href="report.json">report.json</a> beside it.</footer>`,
   ];
   return [
     '<!doctype html>',

@@ -3,6 +3,8 @@
  * the page from it. SI base units throughout (seconds, bytes, bytes/s, FLOP/s), losses in nats per token.
  */
 
+import type { TimelinePanel } from '../timeline/timeline.js';
+
 /** How a number came about. Nothing emulated is ever called measured without saying so. */
 export type Origin =
   /** Timed on real hardware and real links. */
@@ -63,7 +65,7 @@ export interface OperationTime {
 
 export interface RunReport {
   readonly format: 'monta-run-report';
-  readonly version: 1;
+  readonly version: 2;
   /** Name of the run folder, as `2026-11-24-a`. */
   readonly run: string;
   /** ISO 8601 with time zone. */
@@ -97,6 +99,8 @@ export interface RunReport {
     readonly ranOn: string;
     /** Emulated seconds per second of the cluster file; absent without emulation. */
     readonly timeScale?: number;
+    /** Whether there were more ranks than cores, so that ranks waited for each other's processors. */
+    readonly sharedCores: boolean;
     /** What the cost model rests on, as `α-β from the cluster file; GEMM measured here`. */
     readonly predictionBasis: string;
   };
@@ -130,8 +134,8 @@ export interface RunReport {
     readonly experts: readonly (readonly number[])[];
   }[];
 
-  /** SVG of the predicted over the measured timeline of one step; absent when no trace was taken. */
-  readonly timelineSvg?: string;
+  /** One step of one rank, predicted over measured; absent when no trace was taken. */
+  readonly timeline?: readonly TimelinePanel[];
   /** Files beside the report, with what they are for. */
   readonly files: readonly { readonly path: string; readonly purpose: string }[];
   /** Everything that was set, in the order of the configuration file. */

@@ -1,4 +1,4 @@
-/** The plots of the report, each made of one part of the run's data. */
+/** The plots of the report, each made of one part of the run's data and drawn in a given width (px). */
 import { formatBytes, formatInteger, formatSeconds } from '@monta/core';
 import { barChart } from '../plots/bar-chart.js';
 import { heatMap } from '../plots/heat-map.js';
@@ -19,7 +19,7 @@ export function smoothed(points: readonly (readonly [number, number])[], width: 
 const smoothingWindow = 15;
 
 /** Training and held-out loss, with the unigram level. */
-export function lossPlot({ loss }: RunReport): string {
+export function lossPlot({ loss }: RunReport, width: number): string {
   const enough = loss.training.length > 2 * smoothingWindow;
   const series: LineSeries[] = [
     {
@@ -44,7 +44,7 @@ export function lossPlot({ loss }: RunReport): string {
     y: { label: `nat per ${loss.token}`, format: (value) => value.toFixed(1) },
     series,
     levels: [{ name: 'unigram, held-out', value: loss.unigram, text: loss.unigram.toFixed(2) }],
-    width: 720,
+    width,
     height: 320,
   });
 }
@@ -54,7 +54,7 @@ const laneOrder = ['compute', 'inter', 'intra', 'copy', 'waiting'] as const sati
 const laneValues = (lanes: LaneSeconds) => laneOrder.map((lane) => lanes[lane]);
 
 /** Where the time of a step goes, per strategy, measured above predicted. */
-export function lanesPlot(report: RunReport): string {
+export function lanesPlot(report: RunReport, width: number): string {
   const rows = report.strategies.flatMap((strategy) => {
     const chosen = strategy.role === 'chosen';
     return [
@@ -67,12 +67,12 @@ export function lanesPlot(report: RunReport): string {
     series: ['compute', 'inter-node', 'intra-node', 'copy', 'waiting for peers'],
     arrangement: 'stacked',
     rows,
-    width: 720,
+    width,
   });
 }
 
 /** Step times, measured beside predicted. */
-export function stepsPlot(report: RunReport): string {
+export function stepsPlot(report: RunReport, width: number): string {
   return barChart({
     value: { label: 'step', format: formatSeconds },
     series: [report.timing.origin, 'predicted'],
@@ -81,7 +81,7 @@ export function stepsPlot(report: RunReport): string {
       values: [strategy.stepSeconds, strategy.predictedStepSeconds],
       chosen: strategy.role === 'chosen',
     })),
-    width: 720,
+    width,
   });
 }
 
@@ -92,7 +92,7 @@ function bytesOf(strategy: StrategyRun, tier: string): [number | undefined, numb
 }
 
 /** Bytes per link and step, one row per tier and strategy. */
-export function bytesPlot(report: RunReport): string {
+export function bytesPlot(report: RunReport, width: number): string {
   const tiers = [...new Set(report.strategies.flatMap((strategy) => strategy.bytes.map(({ tier }) => tier)))];
   return barChart({
     value: { label: 'bytes per step, all ranks', format: (value) => formatBytes(value) },
@@ -104,12 +104,12 @@ export function bytesPlot(report: RunReport): string {
         chosen: strategy.role === 'chosen',
       })),
     ),
-    width: 720,
+    width,
   });
 }
 
 /** Predicted over measured time of every operation, by lane. */
-export function operationsPlot(report: RunReport): string {
+export function operationsPlot(report: RunReport, width: number): string {
   const lanes = [...new Set(report.operations.map(({ lane }) => lane))];
   return scatter({
     quantity: 'time of an operation',
@@ -126,13 +126,13 @@ export function operationsPlot(report: RunReport): string {
           measured: measuredSeconds,
         })),
     })),
-    width: 480,
+    width: Math.min(width, 480),
     height: 420,
   });
 }
 
 /** Load of the experts of one layer over time. */
-export function loadPlot(load: RunReport['expertLoad'][number]): string {
+export function loadPlot(load: RunReport['expertLoad'][number], width: number): string {
   return heatMap({
     subtitle: load.layer === 'all' ? 'all layers together' : `layer ${load.layer}`,
     x: { label: 'step', format: formatInteger },
@@ -141,6 +141,6 @@ export function loadPlot(load: RunReport['expertLoad'][number]): string {
     middle: 1,
     format: (value) => `${value.toFixed(2)}×`,
     quantity: 'tokens relative to a balanced load',
-    width: 720,
+    width,
   });
 }

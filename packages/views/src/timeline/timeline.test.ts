@@ -27,37 +27,38 @@ describe('the timeline', () => {
         { title: 'a', trace: trace('simulated', spans) },
         { title: 'b', trace: trace('measured', [span(0, 'dispatch', 'inter', [0, 0, 20], 0)]) },
       ],
-      { width: 1152 },
+      { width: 1090 },
     );
-    // 1000 pixels for 20 seconds, from 128
-    const bars = [...svg.matchAll(/<rect x="([\d.]+)" y="\d+" width="([\d.]+)" height="20"/gu)].map((m) => [
+    // 1000 pixels for 20 seconds, from 74; bars leave a hair between them
+    const bars = [...svg.matchAll(/<rect x="([\d.]+)" y="\d+" width="([\d.]+)" height="22"/gu)].map((m) => [
       Number(m[1]),
-      Number(m[2]),
+      Number(m[2]) + 0.75,
     ]);
     expect(bars).toEqual([
-      [378, 250],
-      [128, 50],
-      [178, 200],
-      [378, 200],
-      [128, 1000],
+      [324, 250],
+      [74, 50],
+      [124, 200],
+      [324, 200],
+      [74, 1000],
     ]);
   });
 
   it('draws the ranks, the step and the time that are asked for, and escapes names', () => {
     const svg = timelineSvg([{ title: 'a', trace: trace('simulated', spans) }], { ranks: [1] });
-    expect(svg).toContain('rank 1 intra');
+    expect(svg).toContain('>rank 1</text>');
+    expect(svg).toContain('>intra</text>');
     expect(svg).not.toContain('rank 0');
     expect(svg).toContain('t/odd&lt;&amp;&gt;');
     expect(svg).not.toContain('odd<');
     expect(timelineSvg([{ title: 'a', trace: trace('simulated', spans) }], { from: 6, to: 8 })).not.toContain(
       't/dispatch.0',
     );
-    expect(timelineSvg([{ title: 'a', trace: trace('simulated', spans) }], { step: 1 })).not.toContain('rank');
+    expect(timelineSvg([{ title: 'a', trace: trace('simulated', spans) }], { step: 1 })).not.toContain('>rank');
   });
 
   it('colours an operation the same in all panels, whatever its chunk', () => {
     const svg = timelineSvg([{ title: 'a', trace: trace('simulated', spans) }]);
-    const fills = [...svg.matchAll(/<title>t\/dispatch[^<]*<\/title>(?:<rect[^>]*fill="(#\w+)"[^>]*\/>)+/gu)].map(
+    const fills = [...svg.matchAll(/<title>t\/dispatch[^<]*<\/title>(?:<rect[^>]*class="f-(\w+)"[^>]*\/>)+/gu)].map(
       (m) => m[1],
     );
     expect(new Set(fills).size).toBe(1);
