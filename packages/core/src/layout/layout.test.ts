@@ -12,7 +12,11 @@ import {
   groupMembers,
   groupNumber,
   groupSize,
+  holdsExpert,
+  localExperts,
   placeGroup,
+  replicaIndex,
+  sliceIndex,
   worldSize,
 } from './mesh.js';
 import { formatLayout, parseLayout, resolveLayout } from './resolve.js';
@@ -116,6 +120,30 @@ describe('groups', () => {
           const at = coordinates(l, rank);
           expect(at.tp + l.tp * (at.cp + l.cp * (at.dp + l.dp * at.pp))).toBe(rank);
           expect(at.etp + l.etp * (at.ep + l.ep * (at.edp + l.edp * at.pp))).toBe(rank);
+        }
+      }),
+    );
+  });
+
+  it('tell replicas, slices and experts of a rank as nested loops do, under context parallelism too', () => {
+    fc.assert(
+      fc.property(layouts, fc.integer({ min: 1, max: 3 }), (layout, share) => {
+        const { tp, cp, dp, pp, etp, ep, edp } = layout;
+        const places = new Map<number, { replica: number; slice: number }>();
+        for (let stage = 0, rank = 0; stage < pp; stage++)
+          for (let replica = 0; replica < dp; replica++)
+            for (let context = 0; context < cp; context++)
+              for (let slice = 0; slice < tp; slice++) places.set(rank++, { replica, slice });
+        const held: number[][] = [];
+        for (let copy = 0; copy < pp * edp; copy++)
+          for (let owner = 0; owner < ep; owner++)
+            for (let shard = 0; shard < etp; shard++)
+              held.push(Array.from({ length: share }, (_, i) => owner * share + i));
+        for (let rank = 0; rank < worldSize(layout); rank++) {
+          expect({ replica: replicaIndex(layout, rank), slice: sliceIndex(layout, rank) }).toEqual(places.get(rank));
+          const experts = [...Array(ep * share).keys()];
+          expect(experts.filter((expert) => holdsExpert(layout, ep * share, rank, expert))).toEqual(held[rank]);
+          expect(localExperts(layout, ep * share)).toBe(share);
         }
       }),
     );

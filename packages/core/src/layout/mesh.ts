@@ -49,6 +49,19 @@ export function coordinates(layout: Layout, rank: number): Readonly<Record<Axis,
   return at;
 }
 
+/** Whose tokens a rank works on: number of its replica among the dp replicas of a stage. Under cp, its ranks share one replica. */
+export const replicaIndex = (layout: Layout, rank: number): number => coordinates(layout, rank).dp;
+
+/** Which of the tp slices of its tokens a rank holds where they are sliced. */
+export const sliceIndex = (layout: Layout, rank: number): number => coordinates(layout, rank).tp;
+
+/** Experts that each EP index holds, of `experts` in all, which ep divides. */
+export const localExperts = (layout: Pick<Layout, 'ep'>, experts: number): number => experts / layout.ep;
+
+/** Whether a rank holds (a shard of) an expert: consecutive experts live on one EP index. */
+export const holdsExpert = (layout: Layout, experts: number, rank: number, expert: number): boolean =>
+  Math.floor(expert / localExperts(layout, experts)) === coordinates(layout, rank).ep;
+
 /** Stride of each axis of a mapping in global ranks. */
 function strides(layout: Layout, mapping: readonly Axis[]): Map<Axis, number> {
   const result = new Map<Axis, number>();

@@ -1,7 +1,7 @@
 /** What a choice is made for: a layer's shape on a cluster, its routing and the costs, and the prices of its passes. */
 import type { Cluster } from '../cluster/cluster.js';
 import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
-import { groupNumber } from '../layout/mesh.js';
+import { groupNumber, sliceIndex } from '../layout/mesh.js';
 import { balancedCounts, sampleCounts, type Routing } from '../routing/index.js';
 import { CountsBinding } from '../schedule/counts-binding.js';
 import { dispatchProgram } from '../schedule/dispatch-only.js';
@@ -79,7 +79,7 @@ function rowOf(shape: MoeShape, routing: Routing, seed: number, group: number, s
   const { layout, tokens, experts, topK } = shape;
   const sources = layout.etp * layout.ep;
   const global = group * sources + source;
-  const index = global % layout.tp;
+  const index = sliceIndex(layout, global);
   const tokensPerSource = sliceStart(tokens, index + 1, layout.tp) - sliceStart(tokens, index, layout.tp);
   const request = { sources, tokensPerSource, experts, topK, routing };
   const counts =

@@ -2,6 +2,7 @@
  * Every trainable tensor under its Hugging Face name: its full shape, how a layout shards it, and over which ranks its gradient is summed.
  * The loss is scaled by the whole batch's tokens, so gradients are plain sums; nothing is averaged.
  */
+import { holdsExpert } from '../layout/mesh.js';
 import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import { activationOf, sliceStart } from './moe-shape.js';
@@ -106,8 +107,7 @@ export function parameters(model: MoeModel, layout: Layout): Parameter[] {
 
 /** Whether a rank holds (a shard of) a parameter: experts live on one EP index. */
 export function holdsParameter(parameter: Parameter, model: MoeModel, layout: Layout, rank: number): boolean {
-  if (parameter.expert === undefined) return true;
-  return Math.floor(parameter.expert / (model.experts / layout.ep)) === Math.floor(rank / layout.etp) % layout.ep;
+  return parameter.expert === undefined || holdsExpert(layout, model.experts, rank, parameter.expert);
 }
 
 /** A rank's piece along the sharded axis: [start, end) of the full axis; the whole axis where it is not sharded. */

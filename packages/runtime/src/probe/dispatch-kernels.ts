@@ -2,12 +2,14 @@
 import {
   dispatchProgram,
   groupMembers,
-  sliceStart,
-  worldSize,
   type KernelRate,
   type MoeShape,
+  replicaIndex,
   type Routing,
+  sliceIndex,
+  sliceStart,
   type Strategy,
+  worldSize,
 } from '@monta/core';
 import type { Communicator } from '../comm/communicator.js';
 import type { CpuMemory } from '../device/cpu/index.js';
@@ -64,8 +66,8 @@ export function drawnCounts({
   const members = groupMembers(layout, 'expert', 0);
   const counts = new Int32Array(members.length * experts);
   members.forEach((rank, source) => {
-    const index = rank % layout.tp;
-    const { ids } = samplePicks(shape, routing, seed, Math.floor(rank / layout.tp));
+    const index = sliceIndex(layout, rank);
+    const { ids } = samplePicks(shape, routing, seed, replicaIndex(layout, rank));
     const [start, end] = [index, index + 1].map((slice) => sliceStart(tokens, slice, layout.tp) * topK);
     for (const id of ids.subarray(start, end)) if (id >= 0) counts[source * experts + id]++;
   });

@@ -1,4 +1,5 @@
 /** A rank of the executor's tests: runs every case on its layout, rank 0 returns losses and gathered gradients. */
+import { replicaIndex } from '@monta/core';
 import { createGemm } from '#runtime/device/cpu/index.js';
 import { runRank } from '#runtime/launch/index.js';
 import { caseTensor, type CaseResult, type RankCase } from './multi-rank-data.js';
@@ -13,8 +14,7 @@ runRank<{ readonly cases: readonly RankCase[] }>(({ rank, endpoint, memory, data
     const parameters = new ParameterStore(step, rank, memory);
     parameters.load((name) => caseTensor(given, parameters.list, name));
     const executor = new TrainingExecutor({ step, endpoint, memory, gemm, parameters });
-    const { tp, dp } = step.layout;
-    const own = given.batches[Math.floor(rank / tp) % dp];
+    const own = given.batches[replicaIndex(step.layout, rank)];
     const evaluation = executor.evaluate(own[0]).loss;
     const results = Array.from({ length: given.steps ?? 1 }, (_, i) =>
       executor.trainStep(own, {
