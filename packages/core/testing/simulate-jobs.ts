@@ -95,7 +95,8 @@ export function kernel(
   name = 'gemm',
 ): Operation {
   const work = { kind: 'gemm', rows: 1, chunk: 0, of: 1, flopsPerRow: seconds, bytesPerRow: 0, fixedBytes: 0 } as const;
-  return { id, task: id, chunk: 0, of: 1, lane, body: { kind: 'kernel', name, work }, uses: [], after, priority: 0 };
+  const body = { kind: 'kernel', name, arguments: {}, work } as const;
+  return { id, task: id, chunk: 0, of: 1, lane, body, uses: [], after, priority: 0 };
 }
 
 export function collective(
@@ -108,8 +109,8 @@ export function collective(
 ): Operation {
   const { after = [], chunk = 0, of = 1, priority = 0 } = options;
   const uses = [
-    { region: regionId, chunk, of, mode: 'read' },
-    { region: regionId, chunk, of, mode: 'write' },
+    { role: 'from', region: regionId, chunk, of, mode: 'read' },
+    { role: 'to', region: regionId, chunk, of, mode: 'write' },
   ] as const;
   const body = { kind: 'collective', name, group } as const;
   return { id, task: id, chunk: 0, of: 1, lane, body, uses, after, priority };
@@ -135,11 +136,11 @@ export function nodeOf(
 
 /** For programs whose sizes are all numbers. */
 export const noBinding: Binding = {
-  counts: (family) => {
-    throw new RangeError(`no counts for ${family}`);
+  counts: ({ name }) => {
+    throw new RangeError(`no counts for ${name}`);
   },
-  rows: (symbol) => {
-    throw new RangeError(`no rows for ${symbol}`);
+  rows: ({ name }) => {
+    throw new RangeError(`no rows for ${name}`);
   },
 };
 

@@ -1,8 +1,9 @@
 /** Predicts what `monta bench dispatch` measures: the simulator runs the very same program, bound to the counts that were exchanged. */
 import {
   costModel,
-  CountsBinding,
   dispatchProgram,
+  GroupRouting,
+  RoutingBinding,
   fabricOf,
   groupMembers,
   hostInputs,
@@ -68,10 +69,10 @@ export function benchWorkload(
 
 /** The counts that the ranks of a measurement exchanged. */
 export const bindingOf = ({ job: { shape }, counts }: DispatchMeasurement): Binding =>
-  new CountsBinding({ layout: shape.layout, experts: shape.experts, tokens: shape.tokens }, (rank) => {
+  new RoutingBinding(shape.layout, (rank) => {
     const own = counts[rank];
     if (!own) throw new RangeError(`rank ${rank} reported no counts`);
-    return own;
+    return new GroupRouting(shape, own);
   });
 
 /** Predicts one pass. Throws `InputError` when something has no price. */

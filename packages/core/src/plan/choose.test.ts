@@ -1,3 +1,4 @@
+import { expertRows } from '../schedule/rows.js';
 import { strategyName } from '../schedule/dispatchers/strategy-names.js';
 import { describe, expect, it } from 'vitest';
 import { getCluster, type Cluster } from '../cluster/index.js';
@@ -192,10 +193,10 @@ describe('skewed routing', () => {
     const binding = routedBinding(shape, { kind: 'zipf', exponent: 1 }, 3);
     const capacity = Math.ceil((8 * 8192) / 64);
     // Rows of one EP index: at most its experts times capacity, from both replicas.
-    expect(binding.rows('expert', 0, 0, 0, 1)).toBeLessThanOrEqual(32 * capacity * 2);
+    expect(binding.rows(expertRows, 0, 0, 0, 1)).toBeLessThanOrEqual(32 * capacity * 2);
     const free = routedBinding(manyExperts, { kind: 'zipf', exponent: 1 }, 3);
-    expect(binding.rows('expert', 0, 0, 0, 1) + binding.rows('expert', 8, 0, 0, 1)).toBeLessThan(
-      free.rows('expert', 0, 0, 0, 1) + free.rows('expert', 8, 0, 0, 1),
+    expect(binding.rows(expertRows, 0, 0, 0, 1) + binding.rows(expertRows, 8, 0, 0, 1)).toBeLessThan(
+      free.rows(expertRows, 0, 0, 0, 1) + free.rows(expertRows, 8, 0, 0, 1),
     );
   });
 });

@@ -2,13 +2,14 @@
 import type { Cluster } from '../cluster/cluster.js';
 import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
 import { groupNumber, sliceIndex } from '../layout/mesh.js';
-import { balancedCounts, sampleCounts, type Routing } from '../routing/index.js';
-import { CountsBinding } from '../schedule/counts-binding.js';
+import { balancedCounts, GroupRouting, sampleCounts, type Routing } from '../routing/index.js';
 import { dispatchProgram } from '../schedule/dispatch-only.js';
 import type { Strategy } from '../schedule/dispatchers/strategies.js';
 import { moeBackward } from '../schedule/moe-backward.js';
 import { moeForward } from '../schedule/moe-forward.js';
-import { sliceStart, type MoeShape } from '../schedule/moe-shape.js';
+import type { MoeShape } from '../schedule/moe-shape.js';
+import { RoutingBinding } from '../schedule/routing-binding.js';
+import { sliceStart } from '../schedule/rows.js';
 import type { Binding, Program } from '../schedule/schedule.js';
 import { placeOf, simulate, type HostCores, type Simulation } from '../simulate/index.js';
 
@@ -58,10 +59,10 @@ export interface PassPrice {
  * routing. Capacity drops what exceeds ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion.
  */
 export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
-  const { layout, tokens, experts } = shape;
+  const { layout, experts } = shape;
   const sources = layout.etp * layout.ep;
-  const cache = new Map<number, Int32Array>();
-  return new CountsBinding({ layout, experts, tokens }, (rank) => {
+  const cache = new Map<number, GroupRouting>();
+  return new RoutingBinding(layout, (rank) => {
     const group = groupNumber(layout, 'expert', rank);
     const known = cache.get(group);
     if (known) return known;
@@ -69,8 +70,9 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
     for (let source = 0; source < sources; source++)
       counts.set(rowOf(shape, routing, seed, group, source), source * experts);
     capAt(counts, shape);
-    cache.set(group, counts);
-    return counts;
+    const routed = new GroupRouting(shape, counts);
+    cache.set(group, routed);
+    return routed;
   });
 }
 

@@ -1,2 +1,3 @@
 export * from './routing.js';
 export * from './successive.js';
+export * from './group-routing.js';

@@ -3,8 +3,10 @@
  * output. With replicated activations the partial outputs are all-reduced over TP; with sequence parallelism tokens are gathered before
  * and reduce-scattered after (Megatron-LM).
  */
+import type { HeadArguments } from './kernels.js';
 import { activationOf, dtypeBytes, rowsRegion, work, type MoeShape } from './moe-shape.js';
 import { streamRegion, streamRows } from './moe-parts.js';
+import { gradient, normShape, weight, type SlotShape } from './parameter-regions.js';
 import type { Region, Template } from './schedule.js';
 import { headsPerRank, moeShape, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
@@ -52,84 +54,222 @@ function sizes(step: StepShape): Sizes {
   };
 }
 
+type Projection = 'query' | 'key' | 'value';
+
+/** Shares of the parameters on one rank; all key/value heads where there are fewer of them than TP ranks. */
+function shapes({ model, layout }: StepShape) {
+  const { hiddenSize, headDim, attentionHeads, keyValueHeads, qkNorm } = model;
+  const rows = {
+    query: (attentionHeads / layout.tp) * headDim,
+    key: (keyValueHeads >= layout.tp ? keyValueHeads / layout.tp : keyValueHeads) * headDim,
+  };
+  const rowsOf = (projection: Projection): number => (projection === 'query' ? rows.query : rows.key);
+  return {
+    projection: (projection: Projection): SlotShape => ({
+      slot: `attention.${projection}`,
+      rows: rowsOf(projection),
+      columns: hiddenSize,
+    }),
+    bias: (projection: Projection): SlotShape => ({
+      slot: `attention.${projection}Bias`,
+      rows: 1,
+      columns: rowsOf(projection),
+    }),
+    norm: (projection: 'query' | 'key'): SlotShape => ({
+      slot: `attention.${projection}Norm`,
+      rows: 1,
+      columns: qkNorm === 'perHead' ? headDim : rowsOf(projection),
+    }),
+    output: { slot: 'attention.output', rows: hiddenSize, columns: rows.query } satisfies SlotShape,
+    outputBias: { slot: 'attention.outputBias', rows: 1, columns: hiddenSize } satisfies SlotShape,
+  } as const;
+}
+
+/** Argument fields of the attention kernels. */
+function argumentsOf({ model, sequence }: StepShape) {
+  const { attentionHeads, keyValueHeads, headDim, clipQkv, window } = model;
+  const heads: HeadArguments = { attentionHeads, keyValueHeads, headDim };
+  const perHead = { heads, clip: clipQkv, epsilon: model.rmsNormEps };
+  return {
+    perHead,
+    rotary: { ...perHead, sequence, theta: model.ropeTheta },
+    attended: { heads, sequence, window },
+  };
+}
+
+/** What both passes are written with. */
+function setUp(step: StepShape) {
+  const shape = moeShape(step);
+  const builder = new TemplateBuilder();
+  for (const region of savedRegions(step, shape)) builder.region(region);
+  const { model } = step;
+  const shapesOf = shapes(step);
+  const normed = model.qkNorm !== 'none';
+  const allHeads = model.qkNorm === 'allHeads';
+  return {
+    shape,
+    builder,
+    model,
+    shapesOf,
+    fields: argumentsOf(step),
+    activation: activationOf(step.layout),
+    rows: streamRows(shape.tokens, shape),
+    hiddenSize: model.hiddenSize,
+    layerNorm: normShape('attention.norm', model.hiddenSize),
+    normed,
+    allHeads,
+    raw: normed ? read('attention.rawQueryKey') : undefined,
+    squares: allHeads ? read('attention.squares') : undefined,
+    weightOf: (of: SlotShape) => weight(builder, shape.dtype, of),
+    gradientOf: (of: SlotShape) => gradient(builder, of),
+    ...sizes(step),
+  };
+}
+
+type SetUp = ReturnType<typeof setUp>;
+
+const projectionWeights = ({ shapesOf, weightOf }: SetUp) => ({
+  queryWeight: weightOf(shapesOf.projection('query')),
+  keyWeight: weightOf(shapesOf.projection('key')),
+  valueWeight: weightOf(shapesOf.projection('value')),
+});
+
+const queryKeyNorms = ({ normed, shapesOf, weightOf }: SetUp) =>
+  normed ? { queryNorm: weightOf(shapesOf.norm('query')), keyNorm: weightOf(shapesOf.norm('key')) } : {};
+
+function emitProjection(s: SetUp): void {
+  const { builder, shape, model, shapesOf, weightOf, hiddenSize, qkvColumns, bytes } = s;
+  const biased = model.attentionBias !== 'none';
+  const bias = (projection: Projection) => (biased ? weightOf(shapesOf.bias(projection)) : undefined);
+  builder.kernel({
+    id: 'project',
+    kernel: 'attention.project',
+    operands: {
+      normed: read('attention.normed'),
+      ...projectionWeights(s),
+      queryBias: bias('query'),
+      keyBias: bias('key'),
+      valueBias: bias('value'),
+      projected: write('attention.queryKeyValue'),
+      raw: s.normed ? write('attention.rawQueryKey') : undefined,
+    },
+    arguments: s.fields.perHead,
+    work: work(
+      'gemm',
+      shape.tokens,
+      { flops: s.qkvFlops, bytes: (hiddenSize + qkvColumns) * bytes },
+      { fixedBytes: hiddenSize * qkvColumns * bytes },
+    ),
+  });
+}
+
+/** Query/key norm where the model has one, and rotation. */
+function emitRotation(s: SetUp, tp: number): void {
+  const { builder, shape, qkvColumns, bytes } = s;
+  if (s.allHeads) {
+    builder.kernel({
+      id: 'squares',
+      kernel: 'attention.squares',
+      operands: { raw: read('attention.rawQueryKey'), squares: write('attention.squares') },
+      arguments: s.fields.perHead,
+      work: work('memory', shape.tokens, { bytes: qkvColumns * bytes }),
+    });
+    if (tp > 1)
+      builder.collective(
+        'squares.reduce',
+        'intra',
+        { name: 'all_reduce', group: 'tp' },
+        { buffer: add('attention.squares') },
+      );
+  }
+  builder.kernel({
+    id: 'rotate',
+    kernel: 'attention.rotate',
+    operands: { projected: add('attention.queryKeyValue'), raw: s.raw, squares: s.squares, ...queryKeyNorms(s) },
+    arguments: s.fields.rotary,
+    work: work('memory', shape.tokens, { bytes: 2 * qkvColumns * bytes }),
+  });
+}
+
 /** Forward: adds attention's output to `stream`. */
 export function attentionForward(step: StepShape): Template {
-  const shape = moeShape(step);
-  const { model, layout } = step;
-  const { hiddenSize } = model;
-  const activation = activationOf(layout);
-  const builder = new TemplateBuilder();
-  const rows = streamRows(shape.tokens, shape);
-  const { bytes, qkvColumns, contextColumns, qkvFlops, coreFlops, outputFlops } = sizes(step);
+  const s = setUp(step);
+  const { builder, shape, activation, rows, hiddenSize, bytes, qkvColumns, contextColumns } = s;
   builder.region(streamRegion('stream', shape));
-  for (const region of savedRegions(step, shape)) builder.region(region);
   const sliced = activation === 'sequence';
   const normed = sliced
     ? builder.region(rowsRegion('attention.normed.slice', shape, rows, hiddenSize, 'rows'))
     : 'attention.normed';
-  builder.kernel('norm', 'attention.norm', work('memory', rows, { bytes: 3 * hiddenSize * bytes }), [
-    read('stream'),
-    write('attention.input'),
-    write(normed),
-  ]);
-  if (sliced)
-    builder.collective('gather', 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
-      read(normed),
-      write('attention.normed'),
-    ]);
-  const all = shape.tokens;
-  builder.kernel(
-    'project',
-    'attention.project',
-    work(
+  builder.kernel({
+    id: 'norm',
+    kernel: 'norm',
+    operands: {
+      stream: read('stream'),
+      weight: s.weightOf(s.layerNorm),
+      kept: write('attention.input'),
+      normed: write(normed),
+    },
+    arguments: { epsilon: s.model.rmsNormEps },
+    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+  });
+  if (sliced) gatherTokens(builder, normed, 'attention.normed');
+  emitProjection(s);
+  emitRotation(s, step.layout.tp);
+  builder.kernel({
+    id: 'core',
+    kernel: 'attention.core',
+    operands: {
+      projected: read('attention.queryKeyValue'),
+      logSumExp: write('attention.logSumExp'),
+      context: write('attention.context'),
+    },
+    arguments: s.fields.attended,
+    work: work('attention', shape.tokens, { flops: s.coreFlops, bytes: (qkvColumns + contextColumns) * bytes }),
+  });
+  builder.region(rowsRegion('attention.output', shape, shape.tokens, hiddenSize, 'rows'));
+  builder.kernel({
+    id: 'output',
+    kernel: 'attention.output',
+    operands: {
+      context: read('attention.context'),
+      weight: s.weightOf(s.shapesOf.output),
+      bias: s.model.attentionBias === 'all' ? s.weightOf(s.shapesOf.outputBias) : undefined,
+      output: write('attention.output'),
+    },
+    work: work(
       'gemm',
-      all,
-      { flops: qkvFlops, bytes: (hiddenSize + qkvColumns) * bytes },
-      { fixedBytes: hiddenSize * qkvColumns * bytes },
-    ),
-    [
-      read('attention.normed'),
-      write('attention.queryKeyValue'),
-      ...(model.qkNorm === 'none' ? [] : [write('attention.rawQueryKey')]),
-    ],
-  );
-  if (model.qkNorm === 'allHeads') {
-    builder.kernel('squares', 'attention.squares', work('memory', all, { bytes: qkvColumns * bytes }), [
-      read('attention.rawQueryKey'),
-      write('attention.squares'),
-    ]);
-    if (layout.tp > 1)
-      builder.collective('squares.reduce', 'intra', { name: 'all_reduce', group: 'tp' }, [add('attention.squares')]);
-  }
-  builder.kernel('rotate', 'attention.rotate', work('memory', all, { bytes: 2 * qkvColumns * bytes }), [
-    add('attention.queryKeyValue'),
-    ...(model.qkNorm === 'none' ? [] : [read('attention.rawQueryKey')]),
-    ...(model.qkNorm === 'allHeads' ? [read('attention.squares')] : []),
-  ]);
-  builder.kernel(
-    'core',
-    'attention.core',
-    work('attention', all, { flops: coreFlops, bytes: (qkvColumns + contextColumns) * bytes }),
-    [read('attention.queryKeyValue'), write('attention.logSumExp'), write('attention.context')],
-  );
-  builder.region(rowsRegion('attention.output', shape, all, hiddenSize, 'rows'));
-  builder.kernel(
-    'output',
-    'attention.output',
-    work(
-      'gemm',
-      all,
-      { flops: outputFlops, bytes: (hiddenSize + contextColumns) * bytes },
+      shape.tokens,
+      { flops: s.outputFlops, bytes: (hiddenSize + contextColumns) * bytes },
       { fixedBytes: hiddenSize * contextColumns * bytes },
     ),
-    [read('attention.context'), write('attention.output')],
-  );
+  });
   const output = reducePartial(builder, shape, 'attention.output', 'reduce');
-  builder.kernel('residual', 'residual.add', work('memory', rows, { bytes: 3 * hiddenSize * bytes }), [
-    read(output),
-    add('stream'),
-  ]);
+  builder.kernel({
+    id: 'residual',
+    kernel: 'residual.add',
+    operands: { from: read(output), to: add('stream') },
+    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+  });
   return builder.build('attention.forward', activation, activation);
+}
+
+/** Gathers all T rows over TP from every rank's slice. */
+export function gatherTokens(builder: TemplateBuilder, slice: string, all: string): void {
+  builder.collective(
+    'gather',
+    'intra',
+    { name: 'all_gather', group: 'tp', split: 'tokens' },
+    { from: read(slice), to: write(all) },
+  );
+}
+
+/** The stream's gradient of all T rows: gathered when the stream is sliced. Returns the region. */
+export function gatheredGradient(builder: TemplateBuilder, shape: MoeShape): string {
+  builder.region(streamRegion('gradient', shape));
+  if (activationOf(shape.layout) !== 'sequence') return 'gradient';
+  const all = builder.region(rowsRegion('gradient.all', shape, shape.tokens, shape.hiddenSize, 'rows'));
+  gatherTokens(builder, 'gradient', all);
+  return all;
 }
 
 /** Sums partial rows over TP: in place with replicated activations, into this rank's slice with sequence parallelism. Returns the region. */
@@ -137,94 +277,154 @@ export function reducePartial(builder: TemplateBuilder, shape: MoeShape, partial
   const { layout, hiddenSize, tokens } = shape;
   if (layout.tp === 1) return partial;
   if (activationOf(layout) === 'replicated') {
-    builder.collective(id, 'intra', { name: 'all_reduce', group: 'tp' }, [add(partial)]);
+    builder.collective(id, 'intra', { name: 'all_reduce', group: 'tp' }, { buffer: add(partial) });
     return partial;
   }
   const slice = builder.region(rowsRegion(`${partial}.slice`, shape, streamRows(tokens, shape), hiddenSize, 'rows'));
-  builder.collective(id, 'intra', { name: 'reduce_scatter', group: 'tp', split: 'tokens' }, [
-    read(partial),
-    write(slice),
-  ]);
+  builder.collective(
+    id,
+    'intra',
+    { name: 'reduce_scatter', group: 'tp', split: 'tokens' },
+    { from: read(partial), to: write(slice) },
+  );
   return slice;
+}
+
+function emitCoreBackward(s: SetUp, source: string): void {
+  const { builder, shape, hiddenSize, bytes, qkvColumns, contextColumns } = s;
+  const all = shape.tokens;
+  builder.region(rowsRegion('attention.contextGradient', shape, all, contextColumns, 'rows'));
+  builder.kernel({
+    id: 'output',
+    kernel: 'attention.output.backward',
+    operands: {
+      outputGradient: read(source),
+      context: read('attention.context'),
+      weight: s.weightOf(s.shapesOf.output),
+      contextGradient: write('attention.contextGradient'),
+      weightGradient: s.gradientOf(s.shapesOf.output),
+      biasGradient: s.model.attentionBias === 'all' ? s.gradientOf(s.shapesOf.outputBias) : undefined,
+    },
+    work: work(
+      'gemm',
+      all,
+      { flops: 2 * s.outputFlops, bytes: 2 * (hiddenSize + contextColumns) * bytes },
+      { fixedBytes: 3 * hiddenSize * contextColumns * bytes },
+    ),
+  });
+  builder.region(rowsRegion('attention.qkvGradient', shape, all, qkvColumns, 'rows'));
+  builder.kernel({
+    id: 'core',
+    kernel: 'attention.core.backward',
+    operands: {
+      contextGradient: read('attention.contextGradient'),
+      projected: read('attention.queryKeyValue'),
+      logSumExp: read('attention.logSumExp'),
+      context: read('attention.context'),
+      gradient: write('attention.qkvGradient'),
+    },
+    arguments: { ...s.fields.attended, clip: s.fields.perHead.clip },
+    work: work('attention', all, { flops: 2.5 * s.coreFlops, bytes: 3 * (qkvColumns + contextColumns) * bytes }),
+  });
+}
+
+/** Through rotation and query/key norm. */
+function emitRotationBackward(s: SetUp, tp: number): void {
+  const { builder, shape, bytes, qkvColumns, shapesOf, gradientOf, weightOf } = s;
+  const all = shape.tokens;
+  if (s.allHeads) {
+    builder.region({ id: 'attention.dots', dtype: 'f32', rows: all, columns: 2, order: 'rows', life: 'layer' });
+    builder.kernel({
+      id: 'dots',
+      kernel: 'attention.dots.backward',
+      operands: {
+        gradient: add('attention.qkvGradient'),
+        raw: read('attention.rawQueryKey'),
+        squares: read('attention.squares'),
+        queryNorm: weightOf(shapesOf.norm('query')),
+        keyNorm: weightOf(shapesOf.norm('key')),
+        dots: write('attention.dots'),
+      },
+      arguments: s.fields.rotary,
+      work: work('memory', all, { bytes: 2 * qkvColumns * bytes }),
+    });
+    if (tp > 1)
+      builder.collective(
+        'dots.reduce',
+        'intra',
+        { name: 'all_reduce', group: 'tp' },
+        { buffer: add('attention.dots') },
+      );
+  }
+  const normGradients = s.normed
+    ? { queryNormGradient: gradientOf(shapesOf.norm('query')), keyNormGradient: gradientOf(shapesOf.norm('key')) }
+    : {};
+  builder.kernel({
+    id: 'rotate',
+    kernel: 'attention.rotate.backward',
+    operands: {
+      gradient: add('attention.qkvGradient'),
+      raw: s.raw,
+      squares: s.squares,
+      dots: s.allHeads ? read('attention.dots') : undefined,
+      ...queryKeyNorms(s),
+      ...normGradients,
+    },
+    arguments: s.fields.rotary,
+    work: work('memory', all, { bytes: 2 * qkvColumns * bytes }),
+  });
+}
+
+function emitProjectionBackward(s: SetUp): void {
+  const { builder, shape, hiddenSize, bytes, qkvColumns, shapesOf, gradientOf } = s;
+  const biased = s.model.attentionBias !== 'none';
+  const bias = (projection: Projection) => (biased ? gradientOf(shapesOf.bias(projection)) : undefined);
+  builder.region(rowsRegion('attention.normedGradient', shape, shape.tokens, hiddenSize, 'rows'));
+  builder.kernel({
+    id: 'project',
+    kernel: 'attention.project.backward',
+    operands: {
+      gradient: read('attention.qkvGradient'),
+      normed: read('attention.normed'),
+      ...projectionWeights(s),
+      normedGradient: write('attention.normedGradient'),
+      queryWeightGradient: gradientOf(shapesOf.projection('query')),
+      keyWeightGradient: gradientOf(shapesOf.projection('key')),
+      valueWeightGradient: gradientOf(shapesOf.projection('value')),
+      queryBiasGradient: bias('query'),
+      keyBiasGradient: bias('key'),
+      valueBiasGradient: bias('value'),
+    },
+    arguments: s.fields.perHead,
+    work: work(
+      'gemm',
+      shape.tokens,
+      { flops: 2 * s.qkvFlops, bytes: 2 * (hiddenSize + qkvColumns) * bytes },
+      { fixedBytes: 3 * hiddenSize * qkvColumns * bytes },
+    ),
+  });
 }
 
 /** Backward: `gradient` of the layer's output becomes that of its input. */
 export function attentionBackward(step: StepShape): Template {
-  const shape = moeShape(step);
-  const { model, layout } = step;
-  const { hiddenSize } = model;
-  const activation = activationOf(layout);
-  const builder = new TemplateBuilder();
-  const rows = streamRows(shape.tokens, shape);
-  const all = shape.tokens;
-  const { bytes, qkvColumns, contextColumns, qkvFlops, coreFlops, outputFlops } = sizes(step);
-  builder.region(streamRegion('gradient', shape));
-  for (const region of savedRegions(step, shape)) builder.region(region);
-  let gradient = 'gradient';
-  if (activation === 'sequence') {
-    gradient = builder.region(rowsRegion('gradient.all', shape, all, hiddenSize, 'rows'));
-    builder.collective('gather', 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
-      read('gradient'),
-      write(gradient),
-    ]);
-  }
-  builder.region(rowsRegion('attention.contextGradient', shape, all, contextColumns, 'rows'));
-  builder.kernel(
-    'output',
-    'attention.output.backward',
-    work(
-      'gemm',
-      all,
-      { flops: 2 * outputFlops, bytes: 2 * (hiddenSize + contextColumns) * bytes },
-      { fixedBytes: 3 * hiddenSize * contextColumns * bytes },
-    ),
-    [read(gradient), read('attention.context'), write('attention.contextGradient')],
-  );
-  builder.region(rowsRegion('attention.qkvGradient', shape, all, qkvColumns, 'rows'));
-  builder.kernel(
-    'core',
-    'attention.core.backward',
-    work('attention', all, { flops: 2.5 * coreFlops, bytes: 3 * (qkvColumns + contextColumns) * bytes }),
-    [
-      read('attention.contextGradient'),
-      read('attention.queryKeyValue'),
-      read('attention.logSumExp'),
-      read('attention.context'),
-      write('attention.qkvGradient'),
-    ],
-  );
-  if (model.qkNorm === 'allHeads') {
-    builder.region({ id: 'attention.dots', dtype: 'f32', rows: all, columns: 2, order: 'rows', life: 'layer' });
-    builder.kernel('dots', 'attention.dots.backward', work('memory', all, { bytes: 2 * qkvColumns * bytes }), [
-      add('attention.qkvGradient'),
-      read('attention.rawQueryKey'),
-      write('attention.dots'),
-    ]);
-    if (layout.tp > 1)
-      builder.collective('dots.reduce', 'intra', { name: 'all_reduce', group: 'tp' }, [add('attention.dots')]);
-  }
-  builder.kernel('rotate', 'attention.rotate.backward', work('memory', all, { bytes: 2 * qkvColumns * bytes }), [
-    add('attention.qkvGradient'),
-    ...(model.qkNorm === 'none' ? [] : [read('attention.rawQueryKey')]),
-    ...(model.qkNorm === 'allHeads' ? [read('attention.squares'), read('attention.dots')] : []),
-  ]);
-  builder.region(rowsRegion('attention.normedGradient', shape, all, hiddenSize, 'rows'));
-  builder.kernel(
-    'project',
-    'attention.project.backward',
-    work(
-      'gemm',
-      all,
-      { flops: 2 * qkvFlops, bytes: 2 * (hiddenSize + qkvColumns) * bytes },
-      { fixedBytes: 3 * hiddenSize * qkvColumns * bytes },
-    ),
-    [read('attention.qkvGradient'), read('attention.normed'), write('attention.normedGradient')],
-  );
+  const s = setUp(step);
+  const { builder, shape, activation, rows, hiddenSize, bytes } = s;
+  emitCoreBackward(s, gatheredGradient(builder, shape));
+  emitRotationBackward(s, step.layout.tp);
+  emitProjectionBackward(s);
   const reduced = reducePartial(builder, shape, 'attention.normedGradient', 'reduce');
-  builder.kernel('norm', 'attention.norm.backward', work('memory', rows, { bytes: 5 * hiddenSize * bytes }), [
-    read(reduced),
-    read('attention.input'),
-    add('gradient'),
-  ]);
+  builder.kernel({
+    id: 'norm',
+    kernel: 'norm.backward',
+    operands: {
+      normedGradient: read(reduced),
+      kept: read('attention.input'),
+      weight: s.weightOf(s.layerNorm),
+      gradient: add('gradient'),
+      weightGradient: s.gradientOf(s.layerNorm),
+    },
+    arguments: { epsilon: s.model.rmsNormEps, accumulate: true },
+    work: work('memory', rows, { bytes: 5 * hiddenSize * bytes }),
+  });
   return builder.build('attention.backward', activation, activation);
 }

@@ -1,17 +1,12 @@
 /**
  * Dispatch and combine alone, without router and expert GEMMs: what `monta bench dispatch` measures and what the choice of a dispatcher
  * compares. Experts pass their rows through, so each token's result is etp times the weighted sum of its own copies: that is checked too.
- * Routing is bound before the program runs: `route.ids` and `route.weights` are filled and counts are known.
+ * Routing is bound before the program runs: `route.weights` are filled and counts are known.
  */
+import { outgoingHalves, unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
+import { dtypeBytes, expertSize, rowsRegion, work, type MoeShape } from './moe-shape.js';
 import {
-  combineScope,
-  outgoingHalves,
-  routingScope,
-  unsupportedStrategy,
-  type Strategy,
-} from './dispatchers/strategies.js';
-import { dtypeBytes, rowsOf, rowsRegion, work, type MoeShape } from './moe-shape.js';
-import {
+  combineArguments,
   emitOutgoing,
   emitReturning,
   gatheredCombined,
@@ -22,7 +17,7 @@ import {
 } from './moe-parts.js';
 import type { Program, Template } from './schedule.js';
 import { InputError } from '../units/errors.js';
-import { read, write } from './template-builder.js';
+import { own, read, write } from './template-builder.js';
 
 function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' | 'backward'): Template {
   const p = parts(shape, strategy);
@@ -31,26 +26,22 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   const forward = pass === 'forward';
   const outgoing = outgoingHalves[strategy.dispatch];
   const tokens = builder.region(streamRegion(forward ? 'stream' : 'gradient', shape));
-  for (const region of routeRegions(shape, p.scopeRows(routingScope(strategy, shape)))) builder.region(region);
+  for (const region of routeRegions(shape, p.scopeRows(p.routing))) builder.region(region);
   const source =
     outgoing.scope === 'replica' && shape.layout.tp > 1 ? gatheredTokens(p, 'gather.tokens', tokens) : tokens;
-  builder.region(rowsRegion(expertInput, shape, rowsOf(shape, 'expert'), shape.hiddenSize, 'blocks'));
+  builder.region(rowsRegion(expertInput, shape, expertSize(shape), shape.hiddenSize, 'blocks'));
   emitOutgoing(p, of, source, expertInput, !forward);
   const returned = emitReturning(p, of, expertInput, forward);
-  const scope = shape.layout.tp === 1 ? 'slice' : combineScope(strategy, activation);
-  const rows = p.scopeRows(scope);
+  const rows = p.scopeRows(p.combined);
   const combined = builder.region(rowsRegion('combined', shape, rows, shape.hiddenSize, 'rows'));
-  builder.kernel(
-    'combine',
-    `moe.combine.${forward ? '' : 'unweighted.'}${scope}`,
-    work('memory', rows, { bytes: (shape.topK + 1) * shape.hiddenSize * dtypeBytes[shape.dtype] }),
-    [
-      ...Array.from({ length: of }, (_, chunk) => read(returned, chunk, of)),
-      read('route.ids'),
-      ...(forward ? [read('route.weights')] : []),
-      write(combined),
-    ],
-  );
+  const weights = p.combined === 'slice' ? own(read('route.weights')) : read('route.weights');
+  builder.kernel({
+    id: 'combine',
+    kernel: 'moe.combine',
+    operands: { returned: read(returned), weights: forward ? weights : undefined, combined: write(combined) },
+    arguments: { ...combineArguments(p, of), accumulate: false },
+    work: work('memory', rows, { bytes: (shape.topK + 1) * shape.hiddenSize * dtypeBytes[shape.dtype] }),
+  });
   gatheredCombined(p, combined, 'gather.output');
   return builder.build(`dispatch.${pass}`, activation, activation);
 }

@@ -3,11 +3,12 @@
  * and the statistics of the auxiliary loss, reduced over all ranks before they are multiplied (averaging the ranks' own losses is wrong).
  * TP rank i holds vocabulary rows floor(V*i/tp)..floor(V*(i+1)/tp).
  */
-import { reducePartial } from './attention-layer.js';
+import { gatheredGradient, gatherTokens, reducePartial } from './attention-layer.js';
 import { activationOf, dtypeBytes, rowsRegion, work } from './moe-shape.js';
 import { statisticsRegion, streamRegion, streamRows } from './moe-parts.js';
+import { gradient, normShape, outputSlot, vocabularyShape, weight } from './parameter-regions.js';
 import type { Region, Template } from './schedule.js';
-import { moeShape, type StepShape } from './step-shape.js';
+import { moeShape, pooledTokens, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
 
 /** Token ids and targets of the micro-batch, i32, T ids and then T targets, filled by the host; targets of -100 are ignored. */
@@ -17,63 +18,73 @@ export const tokensRegion = (tokens: number): Region => ({
   rows: tokens,
   columns: 2,
   order: 'rows',
-  life: 'step',
+  life: 'microBatch',
 });
 
 /** Cross entropy (sum), targets counted, auxiliary loss, sum of squares of the gradients: [1, 4] f32, summed over the world by the update. */
 export const lossRegion: Region = { id: 'loss', dtype: 'f32', rows: 1, columns: 4, order: 'rows', life: 'step' };
 
+/** Picks per expert and sums of probabilities of the last micro-batch over the dense group, for whoever watches the load. */
+const loadsRegion = (experts: number): Region => ({ ...statisticsRegion(experts), id: 'expert.loads', life: 'step' });
+
 export function embeddingForward(step: StepShape): Template {
   const shape = moeShape(step);
+  const { model, layout } = step;
   const builder = new TemplateBuilder();
-  const activation = activationOf(step.layout);
-  const bytes = step.model.hiddenSize * dtypeBytes[step.dtype];
+  const activation = activationOf(layout);
+  const bytes = model.hiddenSize * dtypeBytes[step.dtype];
   builder.region(tokensRegion(shape.tokens));
   builder.region(streamRegion('stream', shape));
-  builder.region(statisticsRegion(step.model.experts));
-  if (step.layout.tp === 1) {
-    builder.kernel('embed', 'embedding', work('memory', shape.tokens, { bytes: 2 * bytes }), [
-      read('tokens'),
-      write('stream'),
-      write('router.statistics'),
-    ]);
-    return builder.build('embedding.forward', activation, activation);
-  }
-  builder.region(rowsRegion('embedded', shape, shape.tokens, step.model.hiddenSize, 'rows'));
-  builder.kernel('embed', 'embedding', work('memory', shape.tokens, { bytes: 2 * bytes }), [
-    read('tokens'),
-    write('embedded'),
-    write('router.statistics'),
-  ]);
-  const reduced = reducePartial(builder, shape, 'embedded', 'reduce');
-  builder.kernel('copy', 'copy', work('memory', streamRows(shape.tokens, shape), { bytes: 2 * bytes }), [
-    read(reduced),
-    write('stream'),
-  ]);
+  builder.region(statisticsRegion(model.experts));
+  const alone = layout.tp === 1;
+  const embedded = alone
+    ? 'stream'
+    : builder.region(rowsRegion('embedded', shape, shape.tokens, model.hiddenSize, 'rows'));
+  builder.kernel({
+    id: 'statistics',
+    kernel: 'fill',
+    operands: { to: write('router.statistics') },
+    arguments: { value: 0 },
+    work: work('memory', 1, { bytes: 8 * model.experts }),
+  });
+  builder.kernel({
+    id: 'embed',
+    kernel: 'embedding',
+    operands: {
+      tokens: read('tokens'),
+      weight: weight(builder, step.dtype, vocabularyShape('embedding', model, layout)),
+      embedded: write(embedded),
+    },
+    arguments: { vocabulary: model.vocabSize },
+    work: work('memory', shape.tokens, { bytes: 2 * bytes }),
+  });
+  if (!alone)
+    builder.kernel({
+      id: 'copy',
+      kernel: 'copy',
+      operands: { from: read(reducePartial(builder, shape, embedded, 'reduce')), to: write('stream') },
+      work: work('memory', streamRows(shape.tokens, shape), { bytes: 2 * bytes }),
+    });
   return builder.build('embedding.forward', activation, activation);
 }
 
 export function embeddingBackward(step: StepShape): Template {
   const shape = moeShape(step);
+  const { model, layout } = step;
   const builder = new TemplateBuilder();
-  const activation = activationOf(step.layout);
-  const { hiddenSize } = step.model;
+  const activation = activationOf(layout);
   builder.region(tokensRegion(shape.tokens));
-  builder.region(streamRegion('gradient', shape));
-  let gradient = 'gradient';
-  if (activation === 'sequence') {
-    gradient = builder.region(rowsRegion('gradient.all', shape, shape.tokens, hiddenSize, 'rows'));
-    builder.collective('gather', 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
-      read('gradient'),
-      write(gradient),
-    ]);
-  }
-  builder.kernel(
-    'embed',
-    'embedding.backward',
-    work('memory', shape.tokens, { bytes: 3 * hiddenSize * dtypeBytes[step.dtype] }),
-    [read('tokens'), read(gradient)],
-  );
+  builder.kernel({
+    id: 'embed',
+    kernel: 'embedding.backward',
+    operands: {
+      tokens: read('tokens'),
+      gradient: read(gatheredGradient(builder, shape)),
+      weightGradient: gradient(builder, vocabularyShape('embedding', model, layout)),
+    },
+    arguments: { vocabulary: model.vocabSize },
+    work: work('memory', shape.tokens, { bytes: 3 * model.hiddenSize * dtypeBytes[step.dtype] }),
+  });
   return builder.build('embedding.backward', activation, activation);
 }
 
@@ -84,6 +95,7 @@ function headRegions(step: StepShape): Region[] {
   return [
     rowsRegion('head.input', shape, rows, hiddenSize, 'rows', 'saved'),
     rowsRegion('head.normed', shape, shape.tokens, hiddenSize, 'rows', 'saved'),
+    // Room for the widest share of the vocabulary; a rank's own [T, share] is dense at its start.
     {
       ...rowsRegion('head.logits', shape, shape.tokens, Math.ceil(vocabSize / step.layout.tp), 'rows', 'saved'),
       dtype: 'f32',
@@ -94,109 +106,178 @@ function headRegions(step: StepShape): Region[] {
   ];
 }
 
-/** Final norm, logits, loss. */
-export function headForward(step: StepShape): Template {
+function setUpHead(step: StepShape) {
   const shape = moeShape(step);
   const { layout, model } = step;
-  const { hiddenSize } = model;
   const builder = new TemplateBuilder();
-  const activation = activationOf(layout);
-  const bytes = dtypeBytes[step.dtype];
-  const rows = streamRows(shape.tokens, shape);
-  const vocabulary = model.vocabSize / layout.tp;
-  builder.region(streamRegion('stream', shape));
   for (const region of headRegions(step)) builder.region(region);
-  builder.region(lossRegion);
-  builder.region(statisticsRegion(model.experts));
+  return {
+    shape,
+    builder,
+    activation: activationOf(layout),
+    hiddenSize: model.hiddenSize,
+    bytes: dtypeBytes[step.dtype],
+    vocabulary: model.vocabSize / layout.tp,
+    cut: { vocabulary: model.vocabSize },
+    outputWeight: vocabularyShape(outputSlot(model), model, layout),
+    norm: normShape('final.norm', model.hiddenSize),
+  };
+}
+
+type HeadSetUp = ReturnType<typeof setUpHead>;
+
+/** Final norm, logits, loss. */
+export function headForward(step: StepShape): Template {
+  const s = setUpHead(step);
+  const { shape, builder, activation, hiddenSize, bytes, vocabulary } = s;
+  const rows = streamRows(shape.tokens, shape);
+  builder.region(streamRegion('stream', shape));
   const sliced = activation === 'sequence';
   const normed = sliced
     ? builder.region(rowsRegion('head.normed.slice', shape, rows, hiddenSize, 'rows'))
     : 'head.normed';
-  builder.kernel('norm', 'head.norm', work('memory', rows, { bytes: 3 * hiddenSize * bytes }), [
-    read('stream'),
-    write('head.input'),
-    write(normed),
-  ]);
-  if (sliced)
-    builder.collective('gather', 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
-      read(normed),
-      write('head.normed'),
-    ]);
-  builder.kernel(
-    'logits',
-    'head.logits',
-    work(
+  builder.kernel({
+    id: 'norm',
+    kernel: 'norm',
+    operands: {
+      stream: read('stream'),
+      weight: weight(builder, step.dtype, s.norm),
+      kept: write('head.input'),
+      normed: write(normed),
+    },
+    arguments: { epsilon: step.model.rmsNormEps },
+    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+  });
+  if (sliced) gatherTokens(builder, normed, 'head.normed');
+  builder.kernel({
+    id: 'logits',
+    kernel: 'head.logits',
+    operands: {
+      normed: read('head.normed'),
+      weight: weight(builder, step.dtype, s.outputWeight),
+      logits: write('head.logits'),
+    },
+    work: work(
       'gemm',
       shape.tokens,
       { flops: 2 * hiddenSize * vocabulary, bytes: hiddenSize * bytes + 4 * vocabulary },
       { fixedBytes: hiddenSize * vocabulary * bytes },
     ),
-    [read('head.normed'), write('head.logits')],
-  );
-  builder.kernel('max', 'head.max', work('memory', shape.tokens, { bytes: 4 * vocabulary }), [
-    read('head.logits'),
-    write('head.max'),
-  ]);
-  if (layout.tp > 1)
-    builder.collective('max.reduce', 'intra', { name: 'all_reduce', group: 'tp', reduction: 'max' }, [add('head.max')]);
-  builder.kernel('sums', 'head.sums', work('memory', shape.tokens, { bytes: 4 * vocabulary }), [
-    read('head.logits'),
-    read('head.max'),
-    read('tokens'),
-    write('head.sums'),
-  ]);
-  if (layout.tp > 1)
-    builder.collective('sums.reduce', 'intra', { name: 'all_reduce', group: 'tp' }, [add('head.sums')]);
-  // Every rank counts its own slice's picks, so the dense group's sum counts each token once.
-  if (layout.tp * layout.dp * layout.cp > 1)
-    builder.collective('statistics.reduce', 'inter', { name: 'all_reduce', group: 'dense' }, [
-      add('router.statistics'),
-    ]);
-  builder.kernel('loss', 'head.loss', work('memory', shape.tokens, { bytes: 16 }), [
-    read('head.sums'),
-    read('tokens'),
-    read('head.max'),
-    read('router.statistics'),
-    add('loss'),
-  ]);
+  });
+  emitLoss(s, step);
   return builder.build('head.forward', activation, activation);
+}
+
+/** Cross entropy over the shares of the vocabulary, and the auxiliary loss from the statistics of all ranks. */
+function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShape): void {
+  const { layout, model } = step;
+  const { tp, dp, cp, pp } = layout;
+  builder.region(lossRegion);
+  builder.region(statisticsRegion(model.experts));
+  builder.kernel({
+    id: 'max',
+    kernel: 'head.max',
+    operands: { logits: read('head.logits'), max: write('head.max') },
+    arguments: cut,
+    work: work('memory', shape.tokens, { bytes: 4 * vocabulary }),
+  });
+  if (tp > 1)
+    builder.collective(
+      'max.reduce',
+      'intra',
+      { name: 'all_reduce', group: 'tp', reduction: 'max' },
+      { buffer: add('head.max') },
+    );
+  builder.kernel({
+    id: 'sums',
+    kernel: 'head.sums',
+    operands: {
+      logits: read('head.logits'),
+      max: read('head.max'),
+      tokens: read('tokens'),
+      sums: write('head.sums'),
+    },
+    arguments: cut,
+    work: work('memory', shape.tokens, { bytes: 4 * vocabulary }),
+  });
+  if (tp > 1)
+    builder.collective('sums.reduce', 'intra', { name: 'all_reduce', group: 'tp' }, { buffer: add('head.sums') });
+  // Every rank counts its own slice's picks, so the dense group's sum counts each token once.
+  if (tp * dp * cp > 1)
+    builder.collective(
+      'statistics.reduce',
+      'inter',
+      { name: 'all_reduce', group: 'dense' },
+      { buffer: add('router.statistics') },
+    );
+  builder.kernel({
+    id: 'loads',
+    kernel: 'copy',
+    operands: { from: read('router.statistics'), to: write(builder.region(loadsRegion(model.experts))) },
+    work: work('memory', 1, { bytes: 16 * model.experts }),
+  });
+  builder.kernel({
+    id: 'loss',
+    kernel: 'head.loss',
+    operands: {
+      sums: read('head.sums'),
+      tokens: read('tokens'),
+      statistics: read('router.statistics'),
+      loss: add('loss'),
+    },
+    arguments: { pooledTokens: pooledTokens(step), microBatches: step.microBatches, ranks: tp * cp * dp * pp },
+    work: work('memory', shape.tokens, { bytes: 16 }),
+  });
 }
 
 /** Gradient of the loss with respect to the stream, into `gradient`. */
 export function headBackward(step: StepShape): Template {
-  const shape = moeShape(step);
-  const { layout, model } = step;
-  const { hiddenSize } = model;
-  const builder = new TemplateBuilder();
-  const activation = activationOf(layout);
-  const bytes = dtypeBytes[step.dtype];
-  const vocabulary = model.vocabSize / layout.tp;
+  const s = setUpHead(step);
+  const { shape, builder, activation, hiddenSize, bytes, vocabulary, norm } = s;
   builder.region(streamRegion('gradient', shape));
-  for (const region of headRegions(step)) builder.region(region);
   builder.region(rowsRegion('head.normedGradient', shape, shape.tokens, hiddenSize, 'rows'));
-  builder.kernel('softmax', 'head.softmax.backward', work('memory', shape.tokens, { bytes: 8 * vocabulary }), [
-    add('head.logits'),
-    read('head.max'),
-    read('head.sums'),
-    read('tokens'),
-  ]);
-  builder.kernel(
-    'logits',
-    'head.logits.backward',
-    work(
+  builder.kernel({
+    id: 'softmax',
+    kernel: 'head.softmax.backward',
+    operands: {
+      logits: add('head.logits'),
+      max: read('head.max'),
+      sums: read('head.sums'),
+      tokens: read('tokens'),
+    },
+    arguments: s.cut,
+    work: work('memory', shape.tokens, { bytes: 8 * vocabulary }),
+  });
+  builder.kernel({
+    id: 'logits',
+    kernel: 'head.logits.backward',
+    operands: {
+      logits: read('head.logits'),
+      normed: read('head.normed'),
+      weight: weight(builder, step.dtype, s.outputWeight),
+      normedGradient: write('head.normedGradient'),
+      weightGradient: gradient(builder, s.outputWeight),
+    },
+    work: work(
       'gemm',
       shape.tokens,
       { flops: 4 * hiddenSize * vocabulary, bytes: 2 * hiddenSize * bytes + 8 * vocabulary },
       { fixedBytes: 3 * hiddenSize * vocabulary * bytes },
     ),
-    [read('head.logits'), read('head.normed'), write('head.normedGradient')],
-  );
+  });
   const reduced = reducePartial(builder, shape, 'head.normedGradient', 'reduce');
-  builder.kernel(
-    'norm',
-    'head.norm.backward',
-    work('memory', streamRows(shape.tokens, shape), { bytes: 5 * hiddenSize * bytes }),
-    [read(reduced), read('head.input'), write('gradient')],
-  );
+  builder.kernel({
+    id: 'norm',
+    kernel: 'norm.backward',
+    operands: {
+      normedGradient: read(reduced),
+      kept: read('head.input'),
+      weight: weight(builder, step.dtype, norm),
+      gradient: write('gradient'),
+      weightGradient: gradient(builder, norm),
+    },
+    arguments: { epsilon: step.model.rmsNormEps, accumulate: false },
+    work: work('memory', streamRows(shape.tokens, shape), { bytes: 5 * hiddenSize * bytes }),
+  });
   return builder.build('head.backward', activation, activation);
 }

@@ -1,6 +1,6 @@
 /** Where the rows of a region come from, as the operations' uses tell. */
-import type { Operation, Template, Use } from './schedule.js';
-import { usesConflict } from './template-builder.js';
+import type { Operation, Template } from './schedule.js';
+import { usesConflict, type Used } from './template-builder.js';
 
 /**
  * The operations of a template that a region's rows come from, in issue order: those that write it, those that write what these read, and
@@ -8,13 +8,13 @@ import { usesConflict } from './template-builder.js';
  */
 export function feedersOf(template: Template, region: string): Operation[] {
   const feeders: Operation[] = [];
-  let wanted: Use[] = [{ region, chunk: 0, of: 1, mode: 'read' }];
+  let wanted: Used[] = [{ region, chunk: 0, of: 1, mode: 'read' }];
   for (const operation of [...template.operations].reverse()) {
     const { uses } = operation;
     const writes = uses.filter(({ mode }) => mode !== 'read');
     if (!usesConflict(writes, wanted)) continue;
     feeders.push(operation);
-    wanted = [...wanted, ...uses.filter(({ mode }) => mode !== 'write').map((use): Use => ({ ...use, mode: 'read' }))];
+    wanted = [...wanted, ...uses.filter(({ mode }) => mode !== 'write').map((use): Used => ({ ...use, mode: 'read' }))];
   }
   return feeders.reverse();
 }

@@ -1,7 +1,8 @@
 /** The dense feed-forward layer (layers without experts) as templates: norm, column-parallel gate and up, row-parallel down. */
-import { reducePartial } from './attention-layer.js';
+import { gatheredGradient, gatherTokens, reducePartial } from './attention-layer.js';
 import { activationOf, dtypeBytes, rowsRegion, work } from './moe-shape.js';
 import { streamRegion, streamRows } from './moe-parts.js';
+import { gradient, normShape, weight, type SlotShape } from './parameter-regions.js';
 import type { Region, Template } from './schedule.js';
 import { moeShape, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
@@ -18,85 +19,118 @@ function setUp(step: StepShape) {
   ];
   const builder = new TemplateBuilder();
   for (const region of saved) builder.region(region);
-  const bytes = dtypeBytes[step.dtype];
-  return { shape, rows, ffn, hiddenSize, builder, bytes, activation: activationOf(step.layout) };
+  const slots = {
+    gate: { slot: 'mlp.gate', rows: ffn, columns: hiddenSize },
+    up: { slot: 'mlp.up', rows: ffn, columns: hiddenSize },
+    down: { slot: 'mlp.down', rows: hiddenSize, columns: ffn },
+  } as const satisfies Record<string, SlotShape>;
+  const weightOf = (of: SlotShape) => weight(builder, shape.dtype, of);
+  return {
+    shape,
+    rows,
+    ffn,
+    hiddenSize,
+    builder,
+    slots,
+    weightOf,
+    weights: () => ({ gate: weightOf(slots.gate), up: weightOf(slots.up), down: weightOf(slots.down) }),
+    layerNorm: normShape('feedForward.norm', hiddenSize),
+    epsilon: step.model.rmsNormEps,
+    bytes: dtypeBytes[step.dtype],
+    activation: activationOf(step.layout),
+  };
 }
 
 export function mlpForward(step: StepShape): Template {
-  const { shape, rows, ffn, hiddenSize, builder, bytes, activation } = setUp(step);
+  const { shape, rows, ffn, hiddenSize, builder, bytes, activation, ...s } = setUp(step);
   builder.region(streamRegion('stream', shape));
   const sliced = activation === 'sequence';
   const normed = sliced
     ? builder.region(rowsRegion('mlp.normed.slice', shape, rows, hiddenSize, 'rows'))
     : 'mlp.normed';
-  builder.kernel('norm', 'mlp.norm', work('memory', rows, { bytes: 3 * hiddenSize * bytes }), [
-    read('stream'),
-    write('mlp.input'),
-    write(normed),
-  ]);
-  if (sliced)
-    builder.collective('gather', 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
-      read(normed),
-      write('mlp.normed'),
-    ]);
+  builder.kernel({
+    id: 'norm',
+    kernel: 'norm',
+    operands: {
+      stream: read('stream'),
+      weight: s.weightOf(s.layerNorm),
+      kept: write('mlp.input'),
+      normed: write(normed),
+    },
+    arguments: { epsilon: s.epsilon },
+    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+  });
+  if (sliced) gatherTokens(builder, normed, 'mlp.normed');
   builder.region(rowsRegion('mlp.output', shape, shape.tokens, hiddenSize, 'rows'));
   builder.region(rowsRegion('mlp.activated', shape, shape.tokens, ffn, 'rows'));
-  builder.kernel(
-    'mlp',
-    'mlp.forward',
-    work(
+  builder.kernel({
+    id: 'mlp',
+    kernel: 'mlp',
+    operands: {
+      normed: read('mlp.normed'),
+      ...s.weights(),
+      gateUp: write('mlp.gateUp'),
+      activated: write('mlp.activated'),
+      output: write('mlp.output'),
+    },
+    work: work(
       'gemm',
       shape.tokens,
       { flops: 6 * hiddenSize * ffn, bytes: (2 * hiddenSize + 5 * ffn) * bytes },
       { fixedBytes: 3 * hiddenSize * ffn * bytes },
     ),
-    [read('mlp.normed'), write('mlp.gateUp'), write('mlp.activated'), write('mlp.output')],
-  );
+  });
   const output = reducePartial(builder, shape, 'mlp.output', 'reduce');
-  builder.kernel('residual', 'residual.add', work('memory', rows, { bytes: 3 * hiddenSize * bytes }), [
-    read(output),
-    add('stream'),
-  ]);
+  builder.kernel({
+    id: 'residual',
+    kernel: 'residual.add',
+    operands: { from: read(output), to: add('stream') },
+    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+  });
   return builder.build('mlp.forward', activation, activation);
 }
 
 export function mlpBackward(step: StepShape): Template {
-  const { shape, rows, ffn, hiddenSize, builder, bytes, activation } = setUp(step);
-  builder.region(streamRegion('gradient', shape));
-  let gradient = 'gradient';
-  if (activation === 'sequence') {
-    gradient = builder.region(rowsRegion('gradient.all', shape, shape.tokens, hiddenSize, 'rows'));
-    builder.collective('gather', 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
-      read('gradient'),
-      write(gradient),
-    ]);
-  }
+  const { shape, rows, ffn, hiddenSize, builder, bytes, activation, ...s } = setUp(step);
+  const source = gatheredGradient(builder, shape);
   builder.region(rowsRegion('mlp.activated', shape, shape.tokens, ffn, 'rows'));
   builder.region(rowsRegion('mlp.gateUpGradient', shape, shape.tokens, 2 * ffn, 'rows'));
   builder.region(rowsRegion('mlp.normedGradient', shape, shape.tokens, hiddenSize, 'rows'));
-  builder.kernel(
-    'mlp',
-    'mlp.backward',
-    work(
+  builder.kernel({
+    id: 'mlp',
+    kernel: 'mlp.backward',
+    operands: {
+      outputGradient: read(source),
+      normed: read('mlp.normed'),
+      gateUp: read('mlp.gateUp'),
+      ...s.weights(),
+      activated: write('mlp.activated'),
+      gateUpGradient: write('mlp.gateUpGradient'),
+      normedGradient: write('mlp.normedGradient'),
+      gateGradient: gradient(builder, s.slots.gate),
+      upGradient: gradient(builder, s.slots.up),
+      downGradient: gradient(builder, s.slots.down),
+    },
+    work: work(
       'gemm',
       shape.tokens,
       { flops: 12 * hiddenSize * ffn, bytes: (4 * hiddenSize + 10 * ffn) * bytes },
       { fixedBytes: 9 * hiddenSize * ffn * bytes },
     ),
-    [
-      read(gradient),
-      read('mlp.normed'),
-      read('mlp.gateUp'),
-      write('mlp.activated'),
-      write('mlp.gateUpGradient'),
-      write('mlp.normedGradient'),
-    ],
-  );
+  });
   const reduced = reducePartial(builder, shape, 'mlp.normedGradient', 'reduce');
-  builder.kernel('norm', 'mlp.norm.backward', work('memory', rows, { bytes: 5 * hiddenSize * bytes }), [
-    read(reduced),
-    read('mlp.input'),
-    add('gradient'),
-  ]);
+  builder.kernel({
+    id: 'norm',
+    kernel: 'norm.backward',
+    operands: {
+      normedGradient: read(reduced),
+      kept: read('mlp.input'),
+      weight: s.weightOf(s.layerNorm),
+      gradient: add('gradient'),
+      weightGradient: gradient(builder, s.layerNorm),
+    },
+    arguments: { epsilon: s.epsilon, accumulate: true },
+    work: work('memory', rows, { bytes: 5 * hiddenSize * bytes }),
+  });
   return builder.build('mlp.backward', activation, activation);
 }

@@ -1,34 +1,33 @@
 /** The MoE layer backward, as a template. See `moe-forward.ts` for the order of chunks and `dispatchers/dispatcher.ts` for what the halves mean here. */
 import { outgoingHalves, returningHalves, type Strategy } from './dispatchers/strategies.js';
 import { returnedRegion } from './dispatchers/dispatcher.js';
-import { rowsOf, rowsRegion, work, type MoeShape } from './moe-shape.js';
+import { expertSize, rowsRegion, usualNumerics, work, type MoeShape } from './moe-shape.js';
 import {
+  combineArguments,
+  downShape,
   emitOutgoing,
   emitReturning,
   gatheredCombined,
+  gateUpShape,
   expertFlops,
   expertTraffic,
   gatheredTokens,
   parts,
   routeRegions,
+  routerShape,
   statisticsRegion,
   streamRegion,
   streamRows,
+  type Parts,
 } from './moe-parts.js';
+import { gradient, normShape, weight } from './parameter-regions.js';
 import type { Template } from './schedule.js';
-import { add, read, write } from './template-builder.js';
+import { add, own, read, write } from './template-builder.js';
 
-/**
- * Backward of one MoE layer: `gradient` holds the gradient of the layer's output and receives that of its input; weight gradients of
- * experts, router and norm are accumulated by the kernels. The chunk count is its own.
- */
-export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
-  const p = parts(shape, strategy);
-  const { builder, activation, elementBytes } = p;
-  const { hiddenSize, layout, topK, experts } = shape;
-  const of = strategy.chunks.backward;
-  const forwardChunks = strategy.chunks.forward;
-  const expert = rowsOf(shape, 'expert');
+function declareRegions(p: Parts): void {
+  const { builder, shape } = p;
+  const { hiddenSize, topK, experts, layout } = shape;
+  const expert = expertSize(shape);
   const ffn = shape.expertFfn / layout.etp;
   const rows = streamRows(shape.tokens, shape);
   const combinedRows = p.scopeRows(p.combined);
@@ -43,6 +42,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   builder.region(rowsRegion('expert.activated', shape, expert, ffn, 'blocks'));
   builder.region(rowsRegion('expert.gateUpGradient', shape, expert, 2 * ffn, 'blocks'));
   builder.region(rowsRegion('expert.inputGradient', shape, expert, hiddenSize, 'blocks'));
+  builder.region(rowsRegion('normed.gradient', shape, combinedRows, hiddenSize, 'rows'));
   builder.region({
     id: 'route.gradient',
     dtype: 'f32',
@@ -51,77 +51,119 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     order: 'rows',
     life: 'layer',
   });
+}
 
-  const outgoing = outgoingHalves[strategy.dispatch];
-  const returning = returningHalves[strategy.combine];
-  const savedReturned = builder.region(returnedRegion(returning, shape, activation, true));
-  const source =
-    outgoing.scope === 'replica' && layout.tp > 1 ? gatheredTokens(p, 'gather.gradient', 'gradient') : 'gradient';
-  emitOutgoing(p, of, source, 'expert.outputGradient', true);
-
-  // Beside the first transfers: gradients of the picks' weights, and through the router.
-  builder.kernel(
-    'weights',
-    `moe.combine.weights.${p.combined}`,
-    work('memory', combinedRows, { bytes: (topK + 1) * hiddenSize * elementBytes }),
-    [
-      ...Array.from({ length: forwardChunks }, (_, chunk) => read(savedReturned, chunk, forwardChunks)),
-      read('gradient'),
-      read('route.ids'),
-      write('route.gradient'),
-    ],
-  );
-  builder.region(rowsRegion('normed.gradient', shape, combinedRows, hiddenSize, 'rows'));
-  builder.kernel(
-    'router',
-    `moe.router.backward.${p.combined}`,
-    work('gemm', combinedRows, {
+/** Gradients of the picks' weights, and through the router. */
+function emitRouter(p: Parts): void {
+  const { builder, shape, elementBytes } = p;
+  const { hiddenSize, experts, topK, layout, numerics = usualNumerics } = shape;
+  const { forward } = p.strategy.chunks;
+  const half = returningHalves[p.strategy.combine];
+  const savedReturned = builder.region(returnedRegion(half, shape, p.activation, true));
+  const scoped = (region: string) => (p.combined === 'slice' ? own(read(region)) : read(region));
+  const rows = p.scopeRows(p.combined);
+  builder.kernel({
+    id: 'weights',
+    kernel: 'moe.combine.weights',
+    operands: { returned: read(savedReturned), gradient: scoped('gradient'), routeGradient: write('route.gradient') },
+    arguments: combineArguments(p, forward),
+    work: work('memory', rows, { bytes: (topK + 1) * hiddenSize * elementBytes }),
+  });
+  builder.kernel({
+    id: 'router',
+    kernel: 'moe.router.backward',
+    operands: {
+      routeGradient: read('route.gradient'),
+      ids: scoped('route.ids'),
+      probabilities: scoped('route.probabilities'),
+      statistics: read('router.statistics'),
+      normed: own(read('moe.normed')),
+      weight: weight(builder, shape.dtype, routerShape(shape)),
+      normedGradient: write('normed.gradient'),
+      weightGradient: gradient(builder, routerShape(shape)),
+    },
+    arguments: {
+      scope: p.combined,
+      renormalise: numerics.renormalise,
+      coefficient: numerics.auxLossCoefficient,
+      pooledTokens: numerics.pooledTokens,
+    },
+    work: work('gemm', rows, {
       // The input's gradient of every row; the weight's only of the own slice's.
       flops: 2 * hiddenSize * experts * (1 + (p.combined === 'replica' ? 1 / layout.tp : 1)),
       bytes: 3 * hiddenSize * elementBytes + 12 * experts,
     }),
-    [
-      read('route.gradient'),
-      read('route.ids'),
-      read('route.probabilities'),
-      read('router.statistics'),
-      read('moe.normed'),
-      write('normed.gradient'),
-    ],
-  );
+  });
+}
+
+/**
+ * Backward of one MoE layer: `gradient` holds the gradient of the layer's output and receives that of its input; gradients of experts,
+ * router and norm are added to. The chunk count is its own.
+ */
+export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
+  const p = parts(shape, strategy);
+  const { builder, activation, elementBytes } = p;
+  const { hiddenSize, layout, topK, numerics = usualNumerics } = shape;
+  const of = strategy.chunks.backward;
+  const expert = expertSize(shape);
+  declareRegions(p);
+  const outgoing = outgoingHalves[strategy.dispatch];
+  const source =
+    outgoing.scope === 'replica' && layout.tp > 1 ? gatheredTokens(p, 'gather.gradient', 'gradient') : 'gradient';
+  emitOutgoing(p, of, source, 'expert.outputGradient', true);
+  // Beside the first transfers.
+  emitRouter(p);
   const { bytes, fixedBytes } = expertTraffic(p, 1);
   const returned = emitReturning(p, of, 'expert.inputGradient', false, (chunk) =>
-    builder.kernel(
-      { task: 'experts', chunk, of },
-      'moe.experts.inputGradient',
-      work('gemm', expert, { flops: expertFlops(p), bytes }, { chunk, of, fixedBytes }),
-      [
-        read('expert.outputGradient', chunk, of),
-        read('expert.gateUp', chunk, of),
-        write('expert.activated', chunk, of),
-        write('expert.gateUpGradient', chunk, of),
-        write('expert.inputGradient', chunk, of),
-      ],
-    ),
+    builder.kernel({
+      id: { task: 'experts', chunk, of },
+      kernel: 'moe.experts.inputGradient',
+      operands: {
+        outputGradient: read('expert.outputGradient', chunk, of),
+        gateUpRows: read('expert.gateUp', chunk, of),
+        gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
+        down: weight(builder, shape.dtype, downShape(shape)),
+        activated: write('expert.activated', chunk, of),
+        gateUpGradient: write('expert.gateUpGradient', chunk, of),
+        inputGradient: write('expert.inputGradient', chunk, of),
+      },
+      work: work('gemm', expert, { flops: expertFlops(p), bytes }, { chunk, of, fixedBytes }),
+    }),
   );
   // Weight gradients need no communication: they fill the compute lane while the last chunks travel.
-  builder.kernel(
-    'experts.weights',
-    'moe.experts.weightGradient',
-    work('gemm', expert, { flops: expertFlops(p), bytes }, { fixedBytes: 2 * fixedBytes }),
-    [read('expert.input'), read('expert.activated'), read('expert.gateUpGradient'), read('expert.outputGradient')],
-  );
-  builder.kernel(
-    'sum',
-    `moe.combine.backward.${p.combined}`,
-    work('memory', combinedRows, { bytes: (topK + 2) * hiddenSize * elementBytes }),
-    [...Array.from({ length: of }, (_, chunk) => read(returned, chunk, of)), read('route.ids'), add('normed.gradient')],
-  );
-  const normedGradient = gatheredCombined(p, 'normed.gradient', 'gather.inputGradient');
-  builder.kernel('norm', 'moe.norm.backward', work('memory', rows, { bytes: 5 * hiddenSize * elementBytes }), [
-    read(normedGradient),
-    read('moe.input'),
-    add('gradient'),
-  ]);
+  builder.kernel({
+    id: 'experts.weights',
+    kernel: 'moe.experts.weightGradient',
+    operands: {
+      input: read('expert.input'),
+      activated: read('expert.activated'),
+      gateUpGradient: read('expert.gateUpGradient'),
+      outputGradient: read('expert.outputGradient'),
+      gateUpWeightGradient: gradient(builder, gateUpShape(shape)),
+      downWeightGradient: gradient(builder, downShape(shape)),
+    },
+    work: work('gemm', expert, { flops: expertFlops(p), bytes }, { fixedBytes: 2 * fixedBytes }),
+  });
+  builder.kernel({
+    id: 'sum',
+    kernel: 'moe.combine',
+    operands: { returned: read(returned), combined: add('normed.gradient') },
+    arguments: { ...combineArguments(p, of), accumulate: true },
+    work: work('memory', p.scopeRows(p.combined), { bytes: (topK + 2) * hiddenSize * elementBytes }),
+  });
+  const norm = normShape('feedForward.norm', hiddenSize);
+  builder.kernel({
+    id: 'norm',
+    kernel: 'norm.backward',
+    operands: {
+      normedGradient: read(gatheredCombined(p, 'normed.gradient', 'gather.inputGradient')),
+      kept: read('moe.input'),
+      weight: weight(builder, shape.dtype, norm),
+      gradient: add('gradient'),
+      weightGradient: gradient(builder, norm),
+    },
+    arguments: { epsilon: numerics.normEpsilon, accumulate: true },
+    work: work('memory', streamRows(shape.tokens, shape), { bytes: 5 * hiddenSize * elementBytes }),
+  });
   return builder.build('moe.backward', activation, activation);
 }

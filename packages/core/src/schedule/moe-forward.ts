@@ -3,125 +3,151 @@
  * GEMMs and the combine overlap: all outgoing chunks are issued first, then for each chunk its experts and its way back, so that on the
  * inter lane no outgoing chunk waits behind a returning one.
  *
- * Regions shared between templates: `stream` (the residual stream, step), `gradient` (of it, step), `router.statistics` (step).
+ * Regions shared between templates: `stream` (the residual stream), `gradient` (of it), `router.statistics`, all of the micro-batch.
  */
 import type { Strategy } from './dispatchers/strategies.js';
-import { rowsOf, rowsRegion, sliceRows, work, type MoeShape } from './moe-shape.js';
+import { expertSize, rowsRegion, usualNumerics, work, type MoeShape } from './moe-shape.js';
 import {
+  combineArguments,
+  downShape,
   emitOutgoing,
   emitReturning,
   gatheredCombined,
+  gateUpShape,
   expertFlops,
   expertTraffic,
   gatheredTokens,
   parts,
   routeRegions,
+  routerShape,
   statisticsRegion,
   streamRegion,
   streamRows,
   type Parts,
 } from './moe-parts.js';
+import { normShape, weight } from './parameter-regions.js';
+import { sliceRows } from './rows.js';
 import type { Template } from './schedule.js';
-import { add, read, write } from './template-builder.js';
+import { add, own, read, write } from './template-builder.js';
 
 function emitRouting(p: Parts, normed: string): void {
   const { builder, shape } = p;
-  const { experts, topK, hiddenSize, layout } = shape;
+  const { experts, hiddenSize, layout, numerics = usualNumerics } = shape;
   const rows = p.scopeRows(p.routing);
   for (const region of routeRegions(shape, rows)) builder.region(region);
   builder.region(statisticsRegion(experts));
-  const sources = layout.etp * layout.ep;
-  const counts = builder.region({
-    id: 'counts',
-    dtype: 'i32',
-    rows: sources,
-    columns: experts,
-    order: 'rows',
-    life: 'layer',
+  builder.kernel({
+    id: 'router',
+    kernel: 'moe.router',
+    operands: {
+      normed: p.routing === 'slice' ? own(read(normed)) : read(normed),
+      weight: weight(builder, shape.dtype, routerShape(shape)),
+      ids: write('route.ids'),
+      weights: write('route.weights'),
+      probabilities: write('route.probabilities'),
+      statistics: add('router.statistics'),
+    },
+    arguments: { scope: layout.tp === 1 ? 'slice' : p.routing, renormalise: numerics.renormalise },
+    work: work('gemm', rows, {
+      flops: 2 * hiddenSize * experts,
+      bytes: hiddenSize * p.elementBytes + 12 * experts,
+    }),
   });
-  const own =
-    sources > 1
-      ? builder.region({ id: 'counts.own', dtype: 'i32', rows: 1, columns: experts, order: 'rows', life: 'layer' })
-      : counts;
-  const routes = ['route.ids', 'route.weights', 'route.probabilities'];
-  builder.kernel(
-    'router',
-    `moe.router.${p.routing}`,
-    work('gemm', rows, { flops: 2 * hiddenSize * experts, bytes: hiddenSize * p.elementBytes + 12 * experts }),
-    [read(normed), ...routes.map((id) => write(id)), add('router.statistics')],
-  );
-  if (shape.capacityFactor !== undefined) {
-    // Which picks are dropped depends on all T tokens, so the slices' picks are gathered first: 8k bytes a token.
-    if (p.routing === 'slice' && layout.tp > 1) {
-      builder.region({
-        id: 'picks',
-        dtype: 'f32',
-        rows: sliceRows(shape.tokens, layout.tp),
-        columns: 2 * topK,
-        order: 'rows',
-        life: 'layer',
-      });
-      builder.region({
-        id: 'picks.all',
-        dtype: 'f32',
-        rows: shape.tokens,
-        columns: 2 * topK,
-        order: 'rows',
-        life: 'layer',
-      });
-      // Ranked by probability before renormalising.
-      builder.kernel('picks', 'moe.picks', work('memory', rows, { bytes: 16 * topK }), [
-        read('route.ids'),
-        read('route.probabilities'),
-        write('picks'),
-      ]);
-      builder.collective('picks.gather', 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
-        read('picks'),
-        write('picks.all'),
-      ]);
-      builder.kernel('capacity', 'moe.capacity.slice', work('memory', shape.tokens, { bytes: 16 * topK }), [
-        read('picks.all'),
-        add('route.ids'),
-        add('route.weights'),
-      ]);
-    } else
-      builder.kernel('capacity', 'moe.capacity.replica', work('memory', rows, { bytes: 16 * topK }), [
-        read('route.probabilities'),
-        add('route.ids'),
-        add('route.weights'),
-      ]);
+  if (shape.capacityFactor !== undefined) emitCapacity(p, shape.capacityFactor);
+  emitCounts(p);
+}
+
+/** Drops what exceeds the capacity. Which picks are dropped depends on all T tokens, so the slices' picks are gathered first: 8k bytes a token. */
+function emitCapacity(p: Parts, factor: number): void {
+  const { builder, shape } = p;
+  const { topK, layout, tokens, experts, numerics = usualNumerics } = shape;
+  const { renormalise } = numerics;
+  const rows = p.scopeRows(p.routing);
+  const bytes = 16 * topK;
+  if (p.routing === 'replica' || layout.tp === 1) {
+    builder.kernel({
+      id: 'capacity',
+      kernel: 'moe.capacity',
+      operands: { probabilities: read('route.probabilities'), ids: add('route.ids'), weights: add('route.weights') },
+      arguments: { factor, renormalise },
+      work: work('memory', rows, { bytes }),
+    });
+    return;
   }
-  builder.kernel('count', `moe.count.${p.routing}`, work('memory', rows, { bytes: 4 * topK }), [
-    read('route.ids'),
-    write(own),
-  ]);
+  const region = { dtype: 'f32', columns: 2 * topK, order: 'rows', life: 'layer' } as const;
+  builder.region({ ...region, id: 'picks', rows: sliceRows(tokens, layout.tp) });
+  builder.region({ ...region, id: 'picks.all', rows: tokens });
+  builder.kernel({
+    id: 'picks',
+    kernel: 'moe.picks',
+    operands: { ids: read('route.ids'), probabilities: read('route.probabilities'), picks: write('picks') },
+    work: work('memory', rows, { bytes }),
+  });
+  builder.collective(
+    'picks.gather',
+    'intra',
+    { name: 'all_gather', group: 'tp', split: 'tokens' },
+    { from: read('picks'), to: write('picks.all') },
+  );
+  builder.kernel({
+    id: 'capacity',
+    kernel: 'moe.capacity.gathered',
+    operands: { picks: read('picks.all'), ids: add('route.ids'), weights: add('route.weights') },
+    arguments: { factor, experts, renormalise },
+    work: work('memory', tokens, { bytes }),
+  });
+}
+
+/** Counts the kept picks of the own slice and exchanges the counts over the expert group. */
+function emitCounts(p: Parts): void {
+  const { builder, shape } = p;
+  const { experts, layout, topK } = shape;
+  const sources = layout.etp * layout.ep;
+  const region = { dtype: 'i32', columns: experts, order: 'rows', life: 'layer' } as const;
+  const counts = builder.region({ ...region, id: 'counts', rows: sources });
+  const mine = sources > 1 ? builder.region({ ...region, id: 'counts.own', rows: 1 }) : counts;
+  builder.kernel({
+    id: 'count',
+    kernel: 'moe.count',
+    operands: { ids: own(read('route.ids')), counts: write(mine) },
+    work: work('memory', p.scopeRows(p.routing), { bytes: 4 * topK }),
+  });
   if (sources > 1)
-    builder.collective('exchange', 'inter', { name: 'all_gather', group: 'expert', split: 'equal' }, [
-      read(own),
-      write(counts),
-    ]);
-  builder.bind('bind', [read(counts)]);
+    builder.collective(
+      'exchange',
+      'inter',
+      { name: 'all_gather', group: 'expert', split: 'equal' },
+      { from: read(mine), to: write(counts) },
+    );
+  builder.bind('bind', { counts: read(counts), ids: read('route.ids') });
 }
 
 /** Forward of one MoE layer: adds the layer's output to `stream`. */
 export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   const p = parts(shape, strategy);
   const { builder, activation, elementBytes } = p;
-  const { hiddenSize, layout, topK } = shape;
+  const { hiddenSize, layout, topK, numerics = usualNumerics } = shape;
   const of = strategy.chunks.forward;
   const rows = streamRows(shape.tokens, shape);
   builder.region(streamRegion('stream', shape));
   builder.region(rowsRegion('moe.input', shape, rows, hiddenSize, 'rows', 'saved'));
   builder.region(rowsRegion('moe.normed', shape, rows, hiddenSize, 'rows', 'saved'));
-  builder.kernel('norm', 'moe.norm', work('memory', rows, { bytes: 3 * hiddenSize * elementBytes }), [
-    read('stream'),
-    write('moe.input'),
-    write('moe.normed'),
-  ]);
+  builder.kernel({
+    id: 'norm',
+    kernel: 'norm',
+    operands: {
+      stream: read('stream'),
+      weight: weight(builder, shape.dtype, normShape('feedForward.norm', hiddenSize)),
+      kept: write('moe.input'),
+      normed: write('moe.normed'),
+    },
+    arguments: { epsilon: numerics.normEpsilon },
+    work: work('memory', rows, { bytes: 3 * hiddenSize * elementBytes }),
+  });
   const source = p.routing === 'replica' ? gatheredTokens(p, 'gather.tokens', 'moe.normed') : 'moe.normed';
   emitRouting(p, source);
 
-  const expert = rowsOf(shape, 'expert');
+  const expert = expertSize(shape);
   const ffn = shape.expertFfn / layout.etp;
   builder.region(rowsRegion('expert.input', shape, expert, hiddenSize, 'blocks', 'saved'));
   builder.region(rowsRegion('expert.gateUp', shape, expert, 2 * ffn, 'blocks', 'saved'));
@@ -130,35 +156,37 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   emitOutgoing(p, of, source, 'expert.input', false);
   const { bytes, fixedBytes } = expertTraffic(p, 1);
   const returned = emitReturning(p, of, 'expert.output', true, (chunk) =>
-    builder.kernel(
-      { task: 'experts', chunk, of },
-      'moe.experts',
-      work('gemm', expert, { flops: expertFlops(p), bytes }, { chunk, of, fixedBytes }),
-      [
-        read('expert.input', chunk, of),
-        write('expert.gateUp', chunk, of),
-        write('expert.activated', chunk, of),
-        write('expert.output', chunk, of),
-      ],
-    ),
+    builder.kernel({
+      id: { task: 'experts', chunk, of },
+      kernel: 'moe.experts',
+      operands: {
+        input: read('expert.input', chunk, of),
+        gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
+        down: weight(builder, shape.dtype, downShape(shape)),
+        gateUpRows: write('expert.gateUp', chunk, of),
+        activated: write('expert.activated', chunk, of),
+        output: write('expert.output', chunk, of),
+      },
+      work: work('gemm', expert, { flops: expertFlops(p), bytes }, { chunk, of, fixedBytes }),
+    }),
   );
   const combinedRows = p.scopeRows(p.combined);
   builder.region(rowsRegion('combined', shape, combinedRows, hiddenSize, 'rows'));
-  builder.kernel(
-    'combine',
-    `moe.combine.${p.combined}`,
-    work('memory', combinedRows, { bytes: (topK + 1) * hiddenSize * elementBytes }),
-    [
-      ...Array.from({ length: of }, (_, chunk) => read(returned, chunk, of)),
-      read('route.ids'),
-      read('route.weights'),
-      write('combined'),
-    ],
-  );
+  builder.kernel({
+    id: 'combine',
+    kernel: 'moe.combine',
+    operands: { returned: read(returned), weights: scopedWeights(p), combined: write('combined') },
+    arguments: { ...combineArguments(p, of), accumulate: false },
+    work: work('memory', combinedRows, { bytes: (topK + 1) * hiddenSize * elementBytes }),
+  });
   const output = gatheredCombined(p, 'combined', 'gather.output');
-  builder.kernel('residual', 'residual.add', work('memory', rows, { bytes: 3 * hiddenSize * elementBytes }), [
-    read(output),
-    add('stream'),
-  ]);
+  builder.kernel({
+    id: 'residual',
+    kernel: 'residual.add',
+    operands: { from: read(output), to: add('stream') },
+    work: work('memory', rows, { bytes: 3 * hiddenSize * elementBytes }),
+  });
   return builder.build('moe.forward', activation, activation);
 }
+
+const scopedWeights = (p: Parts) => (p.combined === 'slice' ? own(read('route.weights')) : read('route.weights'));

@@ -6,9 +6,11 @@ import {
   routingScope,
   type Strategy,
 } from './dispatchers/strategies.js';
-import { emitStages, returnedRegion, type Scope } from './dispatchers/dispatcher.js';
-import { activationOf, dtypeBytes, rowsRegion, sliceRows, type MoeShape } from './moe-shape.js';
-import type { Region, Size } from './schedule.js';
+import { emitStages, returnedRegion } from './dispatchers/dispatcher.js';
+import { activationOf, dtypeBytes, rowsRegion, type MoeShape } from './moe-shape.js';
+import type { SlotShape } from './parameter-regions.js';
+import { sliceRows, type Scope, type Size } from './rows.js';
+import type { Region } from './schedule.js';
 import { read, TemplateBuilder, write } from './template-builder.js';
 
 /** Rows of the residual stream on one rank. */
@@ -16,7 +18,7 @@ export const streamRows = (tokens: number, shape: Pick<MoeShape, 'layout'>): Siz
   activationOf(shape.layout) === 'sequence' ? sliceRows(tokens, shape.layout.tp) : tokens;
 
 export const streamRegion = (id: 'stream' | 'gradient', shape: MoeShape): Region =>
-  rowsRegion(id, shape, streamRows(shape.tokens, shape), shape.hiddenSize, 'rows', 'step');
+  rowsRegion(id, shape, streamRows(shape.tokens, shape), shape.hiddenSize, 'rows', 'microBatch');
 
 /**
  * Counts of picks and sums of probabilities per expert over all layers of a micro-batch, [1, 2E] in f32: what Hugging Face's auxiliary loss
@@ -28,7 +30,7 @@ export const statisticsRegion = (experts: number): Region => ({
   rows: 1,
   columns: 2 * experts,
   order: 'rows',
-  life: 'step',
+  life: 'microBatch',
 });
 
 /** Regions that the router leaves for the backward: ids [k], weights [k], probabilities [E], kept picks are ids >= 0. */
@@ -85,12 +87,47 @@ export function expertTraffic({ shape, elementBytes }: Parts, passes: number): {
 
 export const expertFlops = ({ shape }: Parts): number => (6 * shape.hiddenSize * shape.expertFfn) / shape.layout.etp;
 
+/** The router's weights. */
+export const routerShape = ({ experts, hiddenSize }: MoeShape): SlotShape => ({
+  slot: 'router',
+  rows: experts,
+  columns: hiddenSize,
+});
+
+/** Gate and up matrices of the local experts, gate rows, then up rows, expert after expert. */
+export const gateUpShape = ({ experts, hiddenSize, expertFfn, layout }: MoeShape): SlotShape => ({
+  slot: 'experts.gateUp',
+  rows: (2 * experts * expertFfn) / (layout.ep * layout.etp),
+  columns: hiddenSize,
+});
+
+/** Down matrices of the local experts. */
+export const downShape = ({ experts, hiddenSize, expertFfn, layout }: MoeShape): SlotShape => ({
+  slot: 'experts.down',
+  rows: (experts * hiddenSize) / layout.ep,
+  columns: expertFfn / layout.etp,
+});
+
+/** What the kernels that sum returned rows are told of them. */
+export function combineArguments(p: Parts, chunks: number) {
+  const { scope, order } = returningHalves[p.strategy.combine].returned(p.activation);
+  return { scope: p.combined, returnedScope: p.shape.layout.tp === 1 ? 'slice' : scope, order, chunks } as const;
+}
+
 /** All T rows of a token region on every rank: gathered over TP when the stream is sliced. */
 export function gatheredTokens(p: Parts, id: string, source: string): string {
   const { builder, shape } = p;
   if (p.activation === 'replicated') return source;
   const all = builder.region(rowsRegion(`${source}.all`, shape, shape.tokens, shape.hiddenSize, 'rows'));
-  builder.collective(id, 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [read(source), write(all)]);
+  builder.collective(
+    id,
+    'intra',
+    { name: 'all_gather', group: 'tp', split: 'tokens' },
+    {
+      from: read(source),
+      to: write(all),
+    },
+  );
   return all;
 }
 
@@ -130,9 +167,11 @@ export function gatheredCombined(p: Parts, combined: string, gatherId: string): 
   const { builder, shape } = p;
   if (p.combined === 'replica' || p.activation === 'sequence' || shape.layout.tp === 1) return combined;
   const full = builder.region(rowsRegion(`${combined}.all`, shape, shape.tokens, shape.hiddenSize, 'rows'));
-  builder.collective(gatherId, 'intra', { name: 'all_gather', group: 'tp', split: 'tokens' }, [
-    read(combined),
-    write(full),
-  ]);
+  builder.collective(
+    gatherId,
+    'intra',
+    { name: 'all_gather', group: 'tp', split: 'tokens' },
+    { from: read(combined), to: write(full) },
+  );
   return full;
 }

@@ -3,7 +3,8 @@
  * (what one TP group holds together); slices of it over TP are floor(T*i/tp)..floor(T*(i+1)/tp).
  */
 import type { Layout } from '../layout/layout.js';
-import type { Activation, DType, Order, Region, RowSymbol, Size, Work } from './schedule.js';
+import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
+import type { Activation, DType, Life, Order, Region, Work } from './schedule.js';
 
 export interface MoeShape {
   /** T. */
@@ -17,41 +18,60 @@ export interface MoeShape {
   readonly dtype: DType;
   /** Drop tokens beyond ceil(capacityFactor * k * T / E) an expert and replica; absent: dropless. */
   readonly capacityFactor?: number;
+  /** What the layer computes with beside its sizes; no price depends on it. Absent: `usualNumerics`. */
+  readonly numerics?: LayerNumerics;
 }
+
+/** Numbers of a layer that change its results and not its cost. */
+export interface LayerNumerics {
+  readonly normEpsilon: number;
+  /** Whether the weights of a token's picks are scaled to sum to one. */
+  readonly renormalise: boolean;
+  /** Of the auxiliary loss of one micro-batch. */
+  readonly auxLossCoefficient: number;
+  /** Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch. */
+  readonly pooledTokens: number;
+}
+
+/** For layers that stand alone and are priced: an RMS norm's usual epsilon, renormalised picks, no auxiliary loss. */
+export const usualNumerics: LayerNumerics = {
+  normEpsilon: 1e-6,
+  renormalise: true,
+  auxLossCoefficient: 0,
+  pooledTokens: 1,
+};
 
 export const dtypeBytes: Readonly<Record<DType, number>> = { f32: 4, bf16: 2, f16: 2, fp8: 1, i32: 4 };
 
 export const activationOf = (layout: Layout): Activation =>
   layout.sequenceParallel && layout.tp > 1 ? 'sequence' : 'replicated';
 
-/** First token of slice i of n over T tokens. */
-export const sliceStart = (tokens: number, index: number, of: number): number => Math.floor((tokens * index) / of);
+const kept = ({ capacityFactor }: MoeShape): number => (capacityFactor === undefined ? 1 : Math.min(1, capacityFactor));
+const longestSlice = ({ tokens, layout }: MoeShape): number => Math.ceil(tokens / layout.tp);
+const expectedSent = (shape: MoeShape): number => (kept(shape) * shape.topK * shape.tokens) / shape.layout.tp;
+/** Picks of one token that can lie with one rank's experts. */
+const picksOfRank = ({ topK, experts, layout }: MoeShape): number => Math.min(topK, experts / layout.ep);
 
-/** A token slice of a replica, as a size: `expected` T/tp, `max` the longest. */
-export const sliceRows = (tokens: number, tp: number): Size =>
-  tp === 1 ? tokens : { symbol: 'slice', expected: tokens / tp, max: Math.ceil(tokens / tp) };
+/** Rows by a rule of routing: what is expected of them, and the most they can be. */
+export const routedRows = (rule: RowRule, expected: number, max: number): Size => ({ rule, expected, max });
 
-/** Rows per token that a rank sends at most: k, fewer only by capacity. */
-export function rowsOf(shape: MoeShape, symbol: RowSymbol): Size {
-  const { tokens, topK, layout, experts, capacityFactor } = shape;
-  const slices = layout.etp * layout.ep;
-  const kept = capacityFactor === undefined ? 1 : Math.min(1, capacityFactor);
-  const slice = tokens / layout.tp;
-  const longest = Math.ceil(slice);
-  const mine = Math.min(topK, experts / layout.ep);
-  switch (symbol) {
-    case 'slice':
-      return sliceRows(tokens, layout.tp);
-    case 'sent':
-      return { symbol, expected: kept * topK * slice, max: topK * longest };
-    case 'received':
-      return { symbol, expected: kept * topK * slice, max: mine * longest * layout.ep };
-    case 'expert':
-      return { symbol, expected: kept * topK * slice * layout.etp, max: mine * longest * slices };
-    case 'replica':
-      return { symbol, expected: kept * topK * tokens, max: topK * tokens };
-  }
+/** Rows of this rank's own slice: k a token, fewer only by capacity. */
+export const sentSize = (shape: MoeShape): Size =>
+  routedRows(sentRows, expectedSent(shape), shape.topK * longestSlice(shape));
+
+/** Rows that the slice-wise all_to_all brings. */
+export const receivedSize = (shape: MoeShape): Size =>
+  routedRows(receivedRows, expectedSent(shape), picksOfRank(shape) * longestSlice(shape) * shape.layout.ep);
+
+/** Rows of this rank's experts. */
+export function expertSize(shape: MoeShape): Size {
+  const { etp, ep } = shape.layout;
+  return routedRows(expertRows, expectedSent(shape) * etp, picksOfRank(shape) * longestSlice(shape) * etp * ep);
 }
+
+/** Rows of all slices of this rank's replica. */
+export const replicaSize = (shape: MoeShape): Size =>
+  routedRows(replicaRows, kept(shape) * shape.topK * shape.tokens, shape.topK * shape.tokens);
 
 /** A region of token rows or of expert rows in the layer's activation type. */
 export const rowsRegion = (
@@ -60,7 +80,7 @@ export const rowsRegion = (
   rows: Size,
   columns: number,
   order: Order,
-  life: Region['life'] = 'layer',
+  life: Life = 'layer',
 ): Region => ({ id, dtype: shape.dtype, rows, columns, order, life });
 
 export const work = (

@@ -4,6 +4,10 @@
  * live regions, the simulator prices it, and the executor runs the very same object on real ranks.
  */
 import type { Group } from '../layout/layout.js';
+import type { Mode } from './kernels.js';
+import type { Exchange, ExchangeCounts, RowRule, Size } from './rows.js';
+
+export type { Size } from './rows.js';
 
 /** An in-order queue of one rank, like a stream of a GPU. It names a role (which work queues there), not a network tier. */
 export type Lane = 'compute' | 'inter' | 'intra' | 'copy';
@@ -13,22 +17,6 @@ export type DType = 'f32' | 'bf16' | 'f16' | 'fp8' | 'i32';
 
 /** Over TP: full copies on every rank, or slices (sequence parallelism). */
 export type Activation = 'replicated' | 'sequence';
-
-/**
- * Row counts that only routing decides, per rank. With C[s][e] the rows that token slice s of an expert group sends to expert e:
- *   sent: rows of this rank's own slice;   received: rows that its slice-wise all_to_all brings (sources of its own etp index)
- *   expert: rows of its experts from all slices of the group (what its expert GEMMs run on)
- *   replica: rows of all token slices of its replica (what a duplicated dispatch sends, or the late gather rebuilds)
- * and one that the layout decides:
- *   slice: tokens of this rank's slice, floor(T*(i+1)/tp) - floor(T*i/tp) for TP index i
- */
-export type RowSymbol = 'sent' | 'received' | 'expert' | 'replica' | 'slice';
-
-/**
- * A count of rows. A symbol is known only when routing is: the binding supplies it per rank and program node. `expected` is for
- * balanced routing, `max` is what storage must allow for (every row could come here).
- */
-export type Size = number | { readonly symbol: RowSymbol; readonly expected: number; readonly max: number };
 
 /**
  * How a region's rows lie, and hence what chunk c of n of it is.
@@ -45,19 +33,36 @@ export interface Region {
   readonly rows: Size;
   readonly columns: number;
   readonly order: Order;
-  /**
-   * layer: until the template ends; saved: from a layer's forward until its backward has ended; step: one for the whole step, shared by
-   * all templates under its id.
-   */
-  readonly life: 'layer' | 'saved' | 'step';
+  readonly life: Life;
+  /** Of a flat region of life `parameter`: what it is made of, so that a use of it is one of each of its parts. */
+  readonly parts?: readonly PartRegion[];
 }
 
-/** A use of chunk `chunk` of `of` of a region; `of: 1` is the whole of it. `add` accumulates. */
+/**
+ * How long a region lives, and who shares it under its id.
+ *   layer: until its node ends;   saved: from a layer's forward until its backward has ended
+ *   microBatch: one for every micro-batch, from its first use to its last;   step: one for the whole step
+ *   parameter: longer than a step, one for every layer: weights, gradients, moments
+ */
+export type Life = 'layer' | 'saved' | 'microBatch' | 'step' | 'parameter';
+
+/** A parameter region of a layer; -1 for those of no layer. */
+export interface PartRegion {
+  readonly region: string;
+  readonly layer: number;
+}
+
+/**
+ * A use of chunk `chunk` of `of` of a region in a role of the operation; `of: 1` is the whole of it. `add` reads what is there and changes
+ * it. With `slice` only the rows of this rank's token slice are meant, where the region holds all T rows.
+ */
 export interface Use {
+  readonly role: string;
   readonly region: string;
   readonly chunk: number;
   readonly of: number;
-  readonly mode: 'read' | 'write' | 'add';
+  readonly mode: Mode;
+  readonly slice?: true;
 }
 
 export const collectiveNames = [
@@ -89,11 +94,10 @@ export interface Work {
 /**
  * What an operation does.
  *
- * collective: every rank of `group` takes part; the first use is read, the last is written (one use of mode `add` for in-place all_reduce
- *   and broadcast). `counts` names the family whose binding tells how many rows each rank exchanges with each other (chunk and number of
- *   chunks are those of its uses); without it rows are split equally, or by token slices with `split: 'tokens'`: of T rows, member i of n
- *   owns floor(T*i/n)..floor(T*(i+1)/n).
- * kernel: `name` is looked up in the executor's kernel registry; `work` is what it costs.
+ * collective: every rank of `group` takes part. Roles are `from` and `to`, or `buffer` of mode `add` for in-place all_reduce and broadcast.
+ *   `counts` tells how many rows each rank exchanges with each other (chunk and number of chunks are those of its uses); without it rows are
+ *   split equally, or by token slices with `split: 'tokens'`: of T rows, member i of n owns floor(T*i/n)..floor(T*(i+1)/n).
+ * kernel: `name`, roles and `arguments` are those of the catalogue in `kernels.ts`; `work` is what it costs.
  * bind: the host waits for the counts that operations before it exchanged; from here on sizes are known.
  */
 export type Body =
@@ -101,25 +105,30 @@ export type Body =
       readonly kind: 'collective';
       readonly name: CollectiveName;
       readonly group: Group;
-      readonly counts?: SymbolFamily;
+      readonly counts?: Exchange;
       readonly split?: 'equal' | 'tokens';
       readonly reduction?: 'sum' | 'max';
     }
-  | { readonly kind: 'kernel'; readonly name: string; readonly work: Work }
+  | {
+      readonly kind: 'kernel';
+      readonly name: string;
+      readonly arguments: Readonly<Record<string, unknown>>;
+      readonly work: Work;
+    }
   | { readonly kind: 'bind' };
 
-/**
- * Families of routing-dependent exchanges. The sources of one `expert` group are its etp x ep ranks in group order (etp fastest), each
- * with its own token slice.
- *   dispatch.sliced:     all_to_all over ep; a rank sends its slice's rows of every expert to the ep rank that holds the expert
- *   dispatch.duplicated: all_to_all over ep; a rank sends the rows of all token slices of its replica (etp = tp)
- *   combine.sliced, combine.duplicated: the way back, their transposes
- *   gather:  all_gather over etp; member j contributes the rows that its sliced all_to_all received
- *   scatter: reduce_scatter over etp; member j keeps the rows of its own slices (adjoint of gather)
- *   expand:  all_gather over tp; member j contributes the rows of its own slice (DeepSpeed's gather of the returned expert buffer)
- */
-export type SymbolFamily =
-  'dispatch.sliced' | 'dispatch.duplicated' | 'combine.sliced' | 'combine.duplicated' | 'gather' | 'scatter' | 'expand';
+/** The use of a role, or undefined. */
+export const useOf = ({ uses }: Pick<Operation, 'uses'>, role: string): Use | undefined =>
+  uses.find((use) => use.role === role);
+
+/** What a collective reads and what it leaves its result in: one and the same in place. Throws when it has no operands. */
+export function collectiveUses(operation: Operation): { readonly from: Use; readonly to: Use } {
+  const buffer = useOf(operation, 'buffer');
+  const [from, to] = [useOf(operation, 'from') ?? buffer, useOf(operation, 'to') ?? buffer];
+  if (from === undefined || to === undefined)
+    throw new RangeError(`collective ${operation.id} has no operands; expected from and to, or buffer`);
+  return { from, to };
+}
 
 export interface Operation {
   /** Names it within its template: the task, and its chunk where there are several. Only a key: what it is stands in the fields. */
@@ -132,7 +141,7 @@ export interface Operation {
   readonly lane: Lane;
   readonly body: Body;
   readonly uses: readonly Use[];
-  /** Ids of operations of the same template that must have ended before; lane order holds besides. */
+  /** Ids of operations of the same template that must have ended before; the order of queues holds besides (`compile.ts`). */
   readonly after: readonly string[];
   /** Higher goes first where a port or a multiprocessor is shared; 0 is normal. */
   readonly priority: number;
@@ -159,7 +168,7 @@ export interface ProgramNode {
   readonly layer: number;
   readonly microBatch: number;
   readonly pass: Pass;
-  /** Indices of nodes that must have ended before this one starts. */
+  /** Indices of nodes that must have ended before this one starts, beyond what the regions that both use demand. */
   readonly after: readonly number[];
 }
 
@@ -171,21 +180,12 @@ export interface Program {
 }
 
 /**
- * Supplies what routing decides. The simulator binds expected, skewed or recorded counts; the executor binds the counts that
- * were exchanged.
+ * Supplies what routing decides, per rank and program node. The simulator binds expected, skewed or recorded routing; the executor binds what
+ * was exchanged.
  */
 export interface Binding {
-  /**
-   * Rows that a rank sends to (contributes for) each member of the collective's group, and receives from each, for chunk `chunk` of `of`.
-   * gather, expand: receive[j] is member j's contribution, send[0] the own one. scatter: send[j] rows for member j, receive[0] the own.
-   */
-  counts(
-    family: SymbolFamily,
-    rank: number,
-    node: number,
-    chunk: number,
-    of: number,
-  ): { readonly send: Int32Array; readonly receive: Int32Array };
-  /** Rows of chunk `chunk` of `of` of a size symbol on a rank. */
-  rows(symbol: RowSymbol, rank: number, node: number, chunk: number, of: number): number;
+  /** Rows that a rank exchanges with each member of the collective's group in chunk `chunk` of `of`. */
+  counts(exchange: Exchange, rank: number, node: number, chunk: number, of: number): ExchangeCounts;
+  /** Rows of chunk `chunk` of `of` on a rank. */
+  rows(rule: RowRule, rank: number, node: number, chunk: number, of: number): number;
 }

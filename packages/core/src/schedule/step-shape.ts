@@ -20,6 +20,10 @@ export interface StepShape {
 
 export const stepTokens = (step: Pick<StepShape, 'sequences' | 'sequence'>): number => step.sequences * step.sequence;
 
+/** Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch. */
+export const pooledTokens = (step: Pick<StepShape, 'model' | 'layout' | 'sequences' | 'sequence'>): number =>
+  step.model.moeLayers.filter(Boolean).length * stepTokens(step) * step.layout.dp * step.layout.cp;
+
 /** The MoE layer of a step. */
 export function moeShape(step: StepShape): MoeShape {
   const { model, layout, dtype, capacityFactor } = step;
@@ -31,6 +35,12 @@ export function moeShape(step: StepShape): MoeShape {
     topK: model.topK,
     layout,
     dtype,
+    numerics: {
+      normEpsilon: model.rmsNormEps,
+      renormalise: model.normTopK,
+      auxLossCoefficient: model.auxLossCoefficient / step.microBatches,
+      pooledTokens: pooledTokens(step),
+    },
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
   };
 }

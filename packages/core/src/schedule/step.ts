@@ -11,12 +11,12 @@ import type { Pass, Program, ProgramNode, Template } from './schedule.js';
 import { moeShape, type StepShape } from './step-shape.js';
 import { updateTemplate } from './update.js';
 
-class Chain {
-  readonly nodes: ProgramNode[] = [];
+/** Nodes of a step. What each waits for follows from the regions that it uses. */
+class Nodes {
+  readonly list: ProgramNode[] = [];
 
   push(template: string, layer: number, microBatch: number, pass: Pass): void {
-    const last = this.nodes.length - 1;
-    this.nodes.push({ template, layer, microBatch, pass, after: last < 0 ? [] : [last] });
+    this.list.push({ template, layer, microBatch, pass, after: [] });
   }
 }
 
@@ -29,7 +29,7 @@ function refuse(strategy: Strategy, shape: MoeShape): void {
     throw new InputError(why, { hint: 'choose another dispatcher (scattered serves every layout), or another etp' });
 }
 
-/** One training step: forward and backward of every micro-batch, one after another, then the update. Needs pp = cp = 1. */
+/** One training step: forward and backward of every micro-batch, in this order of issue, then the update. Needs pp = cp = 1. */
 export function trainingStep(step: StepShape): Program {
   const { model, layout } = step;
   if (layout.pp > 1 || layout.cp > 1)
@@ -50,23 +50,23 @@ export function trainingStep(step: StepShape): Program {
   ];
   const kind = Array.from({ length: model.layers }, (_, layer) => (model.moeLayers[layer] ? 'moe' : 'mlp'));
   if (kind.includes('mlp')) templates.push(mlpForward(step), mlpBackward(step));
-  const chain = new Chain();
+  const nodes = new Nodes();
   for (let microBatch = 0; microBatch < step.microBatches; microBatch++) {
-    chain.push('embedding.forward', -1, microBatch, 'forward');
+    nodes.push('embedding.forward', -1, microBatch, 'forward');
     kind.forEach((block, layer) => {
-      chain.push('attention.forward', layer, microBatch, 'forward');
-      chain.push(`${block}.forward`, layer, microBatch, 'forward');
+      nodes.push('attention.forward', layer, microBatch, 'forward');
+      nodes.push(`${block}.forward`, layer, microBatch, 'forward');
     });
-    chain.push('head.forward', -1, microBatch, 'forward');
-    chain.push('head.backward', -1, microBatch, 'backward');
+    nodes.push('head.forward', -1, microBatch, 'forward');
+    nodes.push('head.backward', -1, microBatch, 'backward');
     for (let layer = model.layers - 1; layer >= 0; layer--) {
-      chain.push(`${kind[layer]}.backward`, layer, microBatch, 'backward');
-      chain.push('attention.backward', layer, microBatch, 'backward');
+      nodes.push(`${kind[layer]}.backward`, layer, microBatch, 'backward');
+      nodes.push('attention.backward', layer, microBatch, 'backward');
     }
-    chain.push('embedding.backward', -1, microBatch, 'backward');
+    nodes.push('embedding.backward', -1, microBatch, 'backward');
   }
-  chain.push('update', -1, 0, 'update');
-  return { stage: 0, templates: byName(templates), nodes: chain.nodes };
+  nodes.push('update', -1, 0, 'update');
+  return { stage: 0, templates: byName(templates), nodes: nodes.list };
 }
 
 /** The forward part of a step: for evaluation. */
@@ -76,15 +76,19 @@ export function evaluationStep(step: StepShape): Program {
   return { ...program, nodes };
 }
 
-/** One MoE layer, forward and backward. */
+/** One MoE layer, forward and then backward: between them stands, in a whole model, everything behind the layer. */
 export function moeLayerProgram(shape: MoeShape, strategy: Strategy): Program {
   refuse(strategy, shape);
-  const chain = new Chain();
-  chain.push('moe.forward', 0, 0, 'forward');
-  chain.push('moe.backward', 0, 0, 'backward');
+  const templates = [moeForward(shape, strategy), moeBackward(shape, strategy)];
   return {
     stage: 0,
-    templates: byName([moeForward(shape, strategy), moeBackward(shape, strategy)]),
-    nodes: chain.nodes,
+    templates: byName(templates),
+    nodes: (['forward', 'backward'] as const).map((pass, index) => ({
+      template: `moe.${pass}`,
+      layer: 0,
+      microBatch: 0,
+      pass,
+      after: index === 0 ? [] : [0],
+    })),
   };
 }

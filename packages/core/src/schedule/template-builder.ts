@@ -1,26 +1,38 @@
 /**
- * Writes templates. Dependencies come from the regions that operations use: an operation waits for every earlier one that wrote what it
- * reads, or read or wrote what it writes, chunk by chunk. Same-lane order is implied and not repeated.
+ * Writes templates. Every kernel is checked against the catalogue. Dependencies come from the regions that operations use: an operation
+ * waits for every earlier one that wrote what it reads, or read or wrote what it writes, chunk by chunk. Same-lane order is not repeated.
  */
+import { kernelMisuse, type ArgumentsOf, type KernelName, type Mode, type OperandsOf } from './kernels.js';
 import type { Activation, Body, Lane, Operation, Region, Template, Use, Work } from './schedule.js';
 
-export const read = (region: string, chunk = 0, of = 1): Use => ({ region, chunk, of, mode: 'read' });
-export const write = (region: string, chunk = 0, of = 1): Use => ({ region, chunk, of, mode: 'write' });
-export const add = (region: string, chunk = 0, of = 1): Use => ({ region, chunk, of, mode: 'add' });
+/** A use that has yet to be given a role. */
+export type Operand = Omit<Use, 'role'>;
+
+const operand = (mode: Mode, region: string, chunk: number, of: number): Operand => ({ region, chunk, of, mode });
+export const read = (region: string, chunk = 0, of = 1): Operand => operand('read', region, chunk, of);
+export const write = (region: string, chunk = 0, of = 1): Operand => operand('write', region, chunk, of);
+export const add = (region: string, chunk = 0, of = 1): Operand => operand('add', region, chunk, of);
+
+/** Only the rows of this rank's token slice, of a region that may hold all T rows. */
+export const own = (of: Operand): Operand => ({ ...of, slice: true });
+
+/** What is used of a region, apart from the role. */
+export type Used = Pick<Use, 'region' | 'chunk' | 'of' | 'mode'>;
 
 /**
  * Whether two chunks share rows. Chunk c of n of a block of m rows is floor(m*c/n)..floor(m*(c+1)/n); floor is monotone, so chunks whose
  * fractions [c/n, (c+1)/n) are disjoint share none, whatever m is.
  */
-function overlaps(a: Use, b: Use): boolean {
-  return a.region === b.region && a.chunk * b.of < (b.chunk + 1) * a.of && b.chunk * a.of < (a.chunk + 1) * b.of;
-}
+export const chunksOverlap = (a: Pick<Use, 'chunk' | 'of'>, b: Pick<Use, 'chunk' | 'of'>): boolean =>
+  a.chunk * b.of < (b.chunk + 1) * a.of && b.chunk * a.of < (a.chunk + 1) * b.of;
 
-const conflicts = (earlier: Use, later: Use): boolean =>
-  overlaps(earlier, later) && !(earlier.mode === 'read' && later.mode === 'read');
+const conflicts = (earlier: Used, later: Used): boolean =>
+  earlier.region === later.region &&
+  !(earlier.mode === 'read' && later.mode === 'read') &&
+  chunksOverlap(earlier, later);
 
 /** Whether two operations touch the same rows and at least one of them writes them, so that their order matters. */
-export const usesConflict = (earlier: readonly Use[], later: readonly Use[]): boolean =>
+export const usesConflict = (earlier: readonly Used[], later: readonly Used[]): boolean =>
   earlier.some((a) => later.some((b) => conflicts(a, b)));
 
 /** One chunk of a task. */
@@ -33,7 +45,25 @@ export interface Piece {
 /** An operation of its own, or a piece of a task, which is issued under the id `task.chunk`. */
 export type OperationName = string | Piece;
 
+const idOf = (name: OperationName): string => (typeof name === 'string' ? name : `${name.task}.${name.chunk}`);
+
 export type Collective = Extract<Body, { kind: 'collective' }>;
+
+/** Operands of a collective: from one region to another, or in place. */
+export type CollectiveOperands = { readonly from: Operand; readonly to: Operand } | { readonly buffer: Operand };
+
+export interface KernelOperation<Name extends KernelName> {
+  readonly id: OperationName;
+  readonly kernel: Name;
+  readonly operands: OperandsOf<Name, Operand>;
+  readonly arguments?: ArgumentsOf<Name>;
+  readonly work: Work;
+  readonly lane?: Lane;
+}
+
+function usesOf(operands: Readonly<Record<string, Operand | undefined>>): Use[] {
+  return Object.entries(operands).flatMap(([role, operand]) => (operand === undefined ? [] : [{ role, ...operand }]));
+}
 
 export class TemplateBuilder {
   readonly #regions = new Map<string, Region>();
@@ -48,22 +78,29 @@ export class TemplateBuilder {
     return region.id;
   }
 
-  kernel(id: OperationName, name: string, work: Work, uses: readonly Use[], lane: Lane = 'compute'): void {
-    this.#push(id, lane, { kind: 'kernel', name, work }, uses);
+  /** Appends a kernel; throws when its operands or arguments are not those of the catalogue. */
+  kernel<Name extends KernelName>(operation: KernelOperation<Name>): void {
+    const { id, kernel: name, work, lane = 'compute' } = operation;
+    const uses = usesOf(operation.operands);
+    const given = { ...operation.arguments } as Readonly<Record<string, unknown>>;
+    const misuse = kernelMisuse(name, uses, given);
+    if (misuse !== undefined) throw new Error(`operation ${idOf(id)}: ${misuse}`);
+    this.#push(id, lane, { kind: 'kernel', name, arguments: given, work }, uses);
   }
 
   collective(
     id: OperationName,
     lane: Lane,
     collective: Omit<Collective, 'kind'>,
-    uses: readonly Use[],
+    operands: CollectiveOperands,
     priority = 0,
   ): void {
-    this.#push(id, lane, { kind: 'collective', ...collective }, uses, priority);
+    this.#push(id, lane, { kind: 'collective', ...collective }, usesOf({ ...operands }), priority);
   }
 
-  bind(id: string, uses: readonly Use[]): void {
-    this.#push(id, 'compute', { kind: 'bind' }, uses);
+  /** The host waits until what it reads is there. */
+  bind(id: string, operands: Readonly<Record<string, Operand>>): void {
+    this.#push(id, 'compute', { kind: 'bind' }, usesOf(operands));
   }
 
   build(name: string, input: Activation, output: Activation): Template {
@@ -72,7 +109,7 @@ export class TemplateBuilder {
 
   #push(name: OperationName, lane: Lane, body: Body, uses: readonly Use[], priority = 0): void {
     const { task, chunk, of } = typeof name === 'string' ? { task: name, chunk: 0, of: 1 } : name;
-    const id = typeof name === 'string' ? name : `${task}.${chunk}`;
+    const id = idOf(name);
     for (const use of uses)
       if (!this.#regions.has(use.region)) throw new Error(`operation ${id} uses region ${use.region}, not declared`);
     if (this.#operations.some((o) => o.id === id)) throw new Error(`operation ${id} is there twice`);

@@ -3,7 +3,9 @@ import type { Cluster } from '../cluster/cluster.js';
 import { costModel } from '../cost/index.js';
 import type { Layout } from '../layout/layout.js';
 import { worldSize } from '../layout/mesh.js';
-import { chunkRows } from '../schedule/counts-binding.js';
+import { chunkRows } from '../routing/group-routing.js';
+import { gatherReceived, scatterReceived, sliceExchange } from '../schedule/dispatchers/exchanges.js';
+import { expertRows } from '../schedule/rows.js';
 import type { Binding, Operation, Program, Template } from '../schedule/schedule.js';
 import { Random } from '../units/index.js';
 import { placeOf, simulate } from './simulate.js';
@@ -114,7 +116,7 @@ function syntheticProgram({ layers, chunks }: SimulatorBenchShape): Program {
 
 /** Per chunk: dispatch, gather, experts, scatter, combine; before and after them dense kernels. */
 function syntheticTemplate(name: string, chunks: number): Template {
-  const rows = { symbol: 'expert', expected: rowsPerPeer, max: 64 * rowsPerPeer } as const;
+  const rows = { rule: expertRows, expected: rowsPerPeer, max: 64 * rowsPerPeer } as const;
   const operations: Operation[] = [kernel('attention', 1e8, []), kernel('router', 1e6, ['attention'])];
   const exchange = (
     task: string,
@@ -124,7 +126,8 @@ function syntheticTemplate(name: string, chunks: number): Template {
     after: string,
   ): void => {
     const use = { region: 'rows', chunk, of: chunks };
-    const counts = collective === 'all_to_all' ? 'dispatch.sliced' : collective === 'all_gather' ? 'gather' : 'scatter';
+    const counts =
+      collective === 'all_to_all' ? sliceExchange : collective === 'all_gather' ? gatherReceived : scatterReceived;
     const group = collective === 'all_to_all' ? 'ep' : 'etp';
     operations.push({
       id: `${task}.${chunk}`,
@@ -134,8 +137,8 @@ function syntheticTemplate(name: string, chunks: number): Template {
       lane,
       body: { kind: 'collective', name: collective, group, counts },
       uses: [
-        { ...use, mode: 'read' },
-        { ...use, mode: 'write' },
+        { ...use, role: 'from', mode: 'read' },
+        { ...use, role: 'to', mode: 'write' },
       ],
       after: [after],
       priority: 0,
@@ -178,7 +181,7 @@ function kernel(task: string, flopsPerRow: number, after: readonly string[], chu
     chunk: chunk ?? 0,
     of,
     lane: 'compute',
-    body: { kind: 'kernel', name: task, work },
+    body: { kind: 'kernel', name: task, arguments: {}, work },
     uses: [],
     after,
     priority: 0,
@@ -192,8 +195,8 @@ function skewedBinding({ nodes, devicesPerNode, skew }: SimulatorBenchShape, ran
   const pairs = Array.from({ length: ranks * nodes }, draw);
   const own = Array.from({ length: ranks }, draw);
   return {
-    counts: (family, rank, _node, chunk, of) => {
-      const group = family.startsWith('dispatch') ? nodes : devicesPerNode;
+    counts: (exchange, rank, _node, chunk, of) => {
+      const group = exchange === sliceExchange ? nodes : devicesPerNode;
       const send = Int32Array.from({ length: group }, (_, j) =>
         chunkRows((group === nodes ? pairs[rank * nodes + j] : own[rank]) ?? 0, chunk, of),
       );

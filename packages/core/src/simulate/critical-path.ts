@@ -1,6 +1,5 @@
 /** The chain of operations that decides the makespan, and what they were held by. */
 import type { Lane } from '../schedule/schedule.js';
-import { lanes } from './compile.js';
 import { causes } from './rank-state.js';
 import type { Happening } from './rank-state.js';
 
@@ -45,8 +44,8 @@ export function criticalPath(happenings: readonly (readonly (Happening | undefin
     const { flat } = happening;
     const add = (of: Happening, start: number, end: number, resource: Resource): void => {
       if (end <= start) return;
-      const { operation, template, task } = of.flat.label;
-      path.push({ rank, node: of.flat.node, operation, template, task, start, end, resource });
+      const { node, name, template, operation } = of.flat;
+      path.push({ rank, node, operation: name, template: template.name, task: operation.task, start, end, resource });
     };
     let first = happening;
     if (flat.operation.body.kind === 'collective') {
@@ -60,7 +59,7 @@ export function criticalPath(happenings: readonly (readonly (Happening | undefin
       rank = happening.lastRank;
       first = happenings[rank]?.[happening.lastOperation] ?? happening;
     } else {
-      add(happening, happening.issued, happening.end, { kind: 'lane', lane: lanes[flat.lane] ?? 'compute' });
+      add(happening, happening.issued, happening.end, { kind: 'lane', lane: flat.operation.lane });
     }
     index = first.cause === causes.host ? first.blocker : first.cause;
     // nothing for what started at the end of its cause; else the host issued, or its thread woke up

@@ -1,9 +1,8 @@
 /** Tells who waits for whom when a run came to rest before its end. */
 import { InputError } from '../units/index.js';
-import { lanes } from './compile.js';
-import type { FlatProgram } from './compile.js';
 import type { Run } from './engine.js';
 import type { Channel } from './groups.js';
+import type { FlatProgram } from './rank-state.js';
 
 /** As many waiting operations as a message names. */
 const shown = 8;
@@ -24,11 +23,11 @@ export function deadlock(
       const happening = happenings[index];
       return happening !== undefined && happening.finished;
     };
-    flat.queues.forEach((queue, lane) => {
-      const index = queue.find((candidate) => !ended(candidate));
+    for (const { id, operations } of flat.compiled.queues) {
+      const index = operations.find((candidate) => !ended(candidate));
       const operation = index === undefined ? undefined : flat.operations[index];
-      if (index === undefined || !operation) return;
-      const name = `rank ${rank} ${lanes[lane] ?? ''}: ${operation.name} of node ${operation.node}`;
+      if (index === undefined || !operation) continue;
+      const name = `rank ${rank} ${id}: ${operation.name} of node ${operation.node}`;
       const channel = channels[rank]?.[index];
       if (happenings[index] && channel) {
         const absent = channel.members.filter(
@@ -37,18 +36,11 @@ export function deadlock(
         waiting.push(
           `${name} waits for ${absent.length > 0 ? `rank ${absent.join(', ')}` : 'its bytes, which do not move'}`,
         );
-        return;
+        continue;
       }
-      const before = flat.operations
-        .slice(flat.nodes[operation.node]?.first ?? 0, index)
-        .filter((other) => other.dependents.includes(index) && !ended(other.index))
-        .map((other) => other.name);
-      const nodes = flat.nodes.flatMap((node, number) =>
-        node.dependents.includes(operation.node) && !allEnded(node.first, node.count, ended) ? [`node ${number}`] : [],
-      );
-      const causes = [...before, ...nodes];
-      waiting.push(`${name} waits for ${causes.length > 0 ? causes.join(', ') : 'the host to issue it'}`);
-    });
+      const before = operation.after.filter((other) => !ended(other)).map((other) => flat.operations[other]?.name);
+      waiting.push(`${name} waits for ${before.length > 0 ? before.join(', ') : 'the host to issue it'}`);
+    }
   });
   if (waiting.length === 0) return undefined;
   const more = waiting.length > shown ? `\nand ${waiting.length - shown} more` : '';
@@ -56,11 +48,6 @@ export function deadlock(
     expected: 'dependencies and lanes in which all ranks can go on',
     hint: 'put collectives of the same groups on one lane, or in the same order on all ranks',
   });
-}
-
-function allEnded(first: number, count: number, ended: (index: number) => boolean): boolean {
-  for (let index = first; index < first + count; index++) if (!ended(index)) return false;
-  return true;
 }
 
 /** Whether a member has brought as many collectives to a channel as `rank` has. */

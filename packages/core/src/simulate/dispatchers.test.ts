@@ -3,7 +3,8 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Cluster } from '../cluster/cluster.js';
 import { costModel } from '../cost/index.js';
-import { CountsBinding } from '../schedule/counts-binding.js';
+import { GroupRouting } from '../routing/group-routing.js';
+import { RoutingBinding } from '../schedule/routing-binding.js';
 import { dispatchProgram } from '../schedule/dispatch-only.js';
 import { namedStrategies } from '../schedule/dispatchers/strategies.js';
 import type { StrategyName } from '../schedule/dispatchers/strategies.js';
@@ -74,7 +75,7 @@ function run(name: StrategyName, sequenceParallel: boolean, chunks = 1): Simulat
     programs: [
       dispatchProgram(layered, { ...namedStrategies[name], chunks: { forward: chunks, backward: 1 } }, ['forward']),
     ],
-    bindings: [new CountsBinding(layered, () => counts)],
+    bindings: [new RoutingBinding(layered.layout, () => new GroupRouting(layered, counts))],
     model: costModel(cluster.device),
   });
   if (!result.known) throw new Error(result.missing.join());

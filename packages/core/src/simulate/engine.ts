@@ -4,8 +4,7 @@
  */
 import FlatQueue from 'flatqueue';
 import type { Basis, PricedCollective } from '../cost/index.js';
-import { lanes } from './compile.js';
-import type { FlatOperation } from './compile.js';
+import type { CompiledOperation } from '../schedule/compile.js';
 import type { Channel } from './groups.js';
 import { Processors } from './host.js';
 import type { RunningKernel } from './host.js';
@@ -13,7 +12,7 @@ import { FluidNetwork, heldLongest, instant } from './network.js';
 import type { Bundle } from './network.js';
 import { Prices } from './prices.js';
 import type { Job } from './prices.js';
-import { causes, closeNode, nextBlock, rankState } from './rank-state.js';
+import { causes, nextBlock, rankState } from './rank-state.js';
 import type { Happening, RankState } from './rank-state.js';
 
 export interface Run {
@@ -46,7 +45,7 @@ interface CollectiveBundle extends Bundle {
 }
 
 type Event =
-  | { readonly kind: 'attempt'; readonly rank: number; readonly lane: number }
+  | { readonly kind: 'attempt'; readonly rank: number; readonly queue: number }
   | { readonly kind: 'end'; readonly rank: number; readonly operation: number }
   | { readonly kind: 'awake'; readonly rank: number; readonly operation: number }
   | { readonly kind: 'received'; readonly rank: number; readonly operation: number; readonly work: number }
@@ -112,7 +111,7 @@ export class Engine {
     this.#events += 1;
     switch (event.kind) {
       case 'attempt':
-        this.#attempt(event.rank, event.lane, causes.host);
+        this.#attempt(event.rank, event.queue, causes.host);
         break;
       case 'end':
         this.#end(event.rank, event.operation);
@@ -165,26 +164,27 @@ export class Engine {
   }
 
   #attemptAll(rank: number, cause: number): void {
-    for (let lane = 0; lane < lanes.length; lane++) this.#attempt(rank, lane, cause);
+    const { length } = this.#rank(rank).flat.compiled.queues;
+    for (let queue = 0; queue < length; queue++) this.#attempt(rank, queue, cause);
   }
 
-  /** Starts the operation at the head of a lane if nothing keeps it. */
-  #attempt(rank: number, lane: number, cause: number): void {
+  /** Starts the operation at the head of a queue if nothing keeps it. */
+  #attempt(rank: number, queue: number, cause: number): void {
     const state = this.#rank(rank);
-    if (state.running[lane]) return;
-    const index = state.flat.queues[lane]?.[state.heads[lane] ?? 0];
+    if (state.running[queue]) return;
+    const index = state.flat.compiled.queues[queue]?.operations[state.heads[queue] ?? 0];
     if (index === undefined || index >= state.issuable) return;
     const flat = state.flat.operations[index];
-    if (!flat || (state.pending[index] ?? 0) > 0 || (state.nodePending[flat.node] ?? 0) > 0) return;
+    if (!flat || (state.pending[index] ?? 0) > 0) return;
     const { hostOverheadSeconds } = this.#job.model.inputs;
     const issue = state.hostFree + (index - state.hostNext + 1) * hostOverheadSeconds;
     // issued later than now, beyond the rounding of its sum
     if (issue > this.#now * (1 + instant)) {
-      if (state.attempts[lane] !== issue) this.#queue.push({ kind: 'attempt', rank, lane }, issue);
-      state.attempts[lane] = issue;
+      if (state.attempts[queue] !== issue) this.#queue.push({ kind: 'attempt', rank, queue }, issue);
+      state.attempts[queue] = issue;
       return;
     }
-    state.running[lane] = 1;
+    state.running[queue] = 1;
     const happening: Happening = {
       flat,
       issued: this.#now,
@@ -224,7 +224,7 @@ export class Engine {
     this.#startKernel(rank, happening.flat, happening);
   }
 
-  #startKernel(rank: number, flat: FlatOperation, happening: Happening): void {
+  #startKernel(rank: number, flat: CompiledOperation, happening: Happening): void {
     const { body } = flat.operation;
     if (body.kind !== 'kernel') return;
     const price = this.#prices.kernel(rank, flat, body);
@@ -241,7 +241,7 @@ export class Engine {
     this.#processors.start({ kind, rank, operation, remaining: seconds, rate: 0, since: this.#now, version: 0 });
   }
 
-  #arrive(rank: number, flat: FlatOperation): void {
+  #arrive(rank: number, flat: CompiledOperation): void {
     const channel = this.#job.channels[rank]?.[flat.index];
     if (!channel) throw new RangeError(`${flat.name} has no channel`);
     this.#processors.hold(rank, this.#tax(flat));
@@ -265,7 +265,7 @@ export class Engine {
   }
 
   /** All members are there: bytes flow. */
-  #meet(meeting: Meeting, lastRank: number, flat: FlatOperation): void {
+  #meet(meeting: Meeting, lastRank: number, flat: CompiledOperation): void {
     const { members } = meeting.channel;
     const sender = this.#happening(meeting, 0).flat;
     const priced = this.#prices.collective(meeting.channel, sender);
@@ -376,14 +376,11 @@ export class Engine {
     happening.end = this.#now;
     happening.finished = true;
     state.ended += 1;
-    state.running[flat.lane] = 0;
-    state.heads[flat.lane] = (state.heads[flat.lane] ?? 0) + 1;
+    state.running[flat.queue] = 0;
+    state.heads[flat.queue] = (state.heads[flat.queue] ?? 0) + 1;
     if (flat.operation.body.kind === 'collective') this.#processors.hold(rank, -this.#tax(flat));
     for (const dependent of flat.dependents) state.pending[dependent] = (state.pending[dependent] ?? 0) - 1;
-    const left = (state.nodeLeft[flat.node] ?? 0) - 1;
-    state.nodeLeft[flat.node] = left;
-    if (left === 0) closeNode(state, flat.node);
-    if (flat.blocksHost) {
+    if (state.flat.blocksHost[index]) {
       state.hostFree = this.#now;
       state.hostNext = index + 1;
       state.issuable = nextBlock(state.flat, index + 1);
@@ -391,8 +388,8 @@ export class Engine {
     this.#attemptAll(rank, index);
   }
 
-  #tax(flat: FlatOperation): number {
-    return lanes[flat.lane] === 'copy' ? 0 : this.#job.model.inputs.multiprocessorsPerCollective;
+  #tax(flat: CompiledOperation): number {
+    return flat.operation.lane === 'copy' ? 0 : this.#job.model.inputs.multiprocessorsPerCollective;
   }
 
   #rank(rank: number): RankState {

@@ -2,8 +2,8 @@
 import type { Group } from '../layout/layout.js';
 import type { ProgramNode } from '../schedule/schedule.js';
 import { InputError } from '../units/index.js';
-import { lanes } from './compile.js';
-import type { FlatOperation, FlatProgram } from './compile.js';
+import type { CompiledOperation } from '../schedule/compile.js';
+import type { FlatProgram } from './rank-state.js';
 
 /** Members of the group of a kind that a rank is in, in group order. */
 export type Members = (group: Group, rank: number) => readonly number[];
@@ -26,7 +26,7 @@ export class Channels {
   }
 
   /** The communicator on which a rank runs a collective. */
-  of(flat: FlatOperation, node: ProgramNode, rank: number): Channel {
+  of(flat: CompiledOperation, node: ProgramNode, rank: number): Channel {
     const { body } = flat.operation;
     if (body.kind !== 'collective') throw new RangeError(`${flat.name} is not a collective`);
     const members = this.#membersOf(body.group, rank);
@@ -42,7 +42,7 @@ export class Channels {
       const pair = body.name === 'send' ? [rank, peer] : [peer, rank];
       return this.#channel(pair.join('>'), pair);
     }
-    return this.#channel(`${lanes[flat.lane] ?? ''} ${body.group} ${members.join(',')}`, members);
+    return this.#channel(`${flat.operation.lane} ${body.group} ${members.join(',')}`, members);
   }
 
   #channel(key: string, members: readonly number[]): Channel {
@@ -80,14 +80,14 @@ export function assignChannels(
   programOf: readonly number[],
   channels: Channels,
 ): (Channel | undefined)[][] {
-  const sequences = new Map<number, Map<number, FlatOperation[]>>();
+  const sequences = new Map<number, Map<number, CompiledOperation[]>>();
   const assigned = programOf.map((which, rank) => {
     const flat = programs[which];
     return (flat?.operations ?? []).map((operation) => {
-      const node = flat?.program.nodes[operation.node];
+      const node = flat?.compiled.program.nodes[operation.node];
       if (operation.operation.body.kind !== 'collective' || !node) return undefined;
       const channel = channels.of(operation, node, rank);
-      const perRank = sequences.get(channel.id) ?? new Map<number, FlatOperation[]>();
+      const perRank = sequences.get(channel.id) ?? new Map<number, CompiledOperation[]>();
       sequences.set(channel.id, perRank);
       const sequence = perRank.get(rank);
       if (sequence) sequence.push(operation);
@@ -105,7 +105,7 @@ export function assignChannels(
 
 function compare(
   channel: Channel,
-  sequences: ReadonlyMap<number, readonly FlatOperation[]> | undefined,
+  sequences: ReadonlyMap<number, readonly CompiledOperation[]> | undefined,
   first: number,
   other: number,
 ): void {
@@ -120,11 +120,11 @@ function compare(
   }
 }
 
-function label(operation: FlatOperation | undefined): string {
+function label(operation: CompiledOperation | undefined): string {
   return operation ? `${operation.name} of node ${operation.node}` : 'nothing left';
 }
 
-function kindOf(operation: FlatOperation | undefined): string {
+function kindOf(operation: CompiledOperation | undefined): string {
   const body = operation?.operation.body;
   if (body?.kind !== 'collective') return '';
   return body.name === 'receive' ? 'send' : body.name;

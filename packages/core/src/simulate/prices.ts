@@ -2,8 +2,10 @@
 import { kernelSeconds, priceCollective } from '../cost/index.js';
 import type { Basis, CostModel, PricedCollective } from '../cost/index.js';
 import type { Fabric } from '../traffic/index.js';
+import { priceKey } from '../schedule/kernels.js';
 import type { Binding, Body } from '../schedule/schedule.js';
-import type { FlatOperation, FlatProgram } from './compile.js';
+import type { CompiledOperation } from '../schedule/compile.js';
+import type { FlatProgram } from './rank-state.js';
 import type { Channel } from './groups.js';
 import type { HostCores } from './host.js';
 import { collectiveLoad, rowsOf } from '../traffic/load.js';
@@ -26,7 +28,7 @@ type KernelBody = Extract<Body, { kind: 'kernel' }>;
 
 export class Prices {
   readonly #job: Job;
-  readonly #fixed = new Map<FlatOperation['operation'], Map<number, PricedCollective>>();
+  readonly #fixed = new Map<CompiledOperation['operation'], Map<number, PricedCollective>>();
   readonly bases = new Set<Basis>();
 
   constructor(job: Job) {
@@ -34,8 +36,13 @@ export class Prices {
   }
 
   /** Bytes through memory and seconds of a kernel that runs alone. Throws RangeError when there is no price; `simulate` asks before. */
-  kernel(rank: number, flat: FlatOperation, { name, work }: KernelBody): { bytes: number; seconds: number } {
+  kernel(
+    rank: number,
+    flat: CompiledOperation,
+    { name: kernel, work }: KernelBody,
+  ): { bytes: number; seconds: number } {
     const rows = rowsOf(work.rows, this.#binding(rank), rank, this.#node(rank, flat), work.chunk, work.of);
+    const name = priceKey(kernel, flat.operation.uses);
     const bytes = rows * work.bytesPerRow + work.fixedBytes;
     const price = kernelSeconds(this.#job.model, { name, kind: work.kind, flops: rows * work.flopsPerRow, bytes });
     if (!price.known) throw new RangeError(`kernel ${name} has no price: ${price.missing.join(', ')}`);
@@ -44,7 +51,7 @@ export class Prices {
   }
 
   /** A collective, as its first member (for send and receive: the sender) sees it. */
-  collective(channel: Channel, flat: FlatOperation): PricedCollective {
+  collective(channel: Channel, flat: CompiledOperation): PricedCollective {
     const { body } = flat.operation;
     const first = channel.members[0];
     if (body.kind !== 'collective' || first === undefined) throw new RangeError(`${flat.name} is not a collective`);
@@ -78,7 +85,7 @@ export class Prices {
     return binding;
   }
 
-  #node(rank: number, flat: FlatOperation): number {
+  #node(rank: number, flat: CompiledOperation): number {
     return this.#job.nodeNumbers[this.#job.programOf[rank] ?? 0]?.[flat.node] ?? flat.node;
   }
 }

@@ -1,13 +1,28 @@
 /** What one rank is about: its queues, what each operation still waits for, and its host. */
-import { lanes } from './compile.js';
-import type { FlatOperation, FlatProgram } from './compile.js';
+import type { CompiledOperation, CompiledProgram } from '../schedule/compile.js';
 
 /** What made an operation start when it did. */
 export const causes = { start: -1, host: -2 } as const;
 
+/** A compiled program, and what the event loop needs of it besides; the same for all ranks of a stage. */
+export interface FlatProgram {
+  readonly compiled: CompiledProgram;
+  readonly operations: readonly CompiledOperation[];
+  /** 1 for operations until whose end the host issues nothing further: binds, and kernels where the host runs them. */
+  readonly blocksHost: Uint8Array;
+}
+
+export function flatten(compiled: CompiledProgram, hostRunsKernels: boolean): FlatProgram {
+  const { operations } = compiled;
+  const blocksHost = Uint8Array.from(operations, ({ operation: { body } }) =>
+    body.kind === 'bind' || (body.kind === 'kernel' && hostRunsKernels) ? 1 : 0,
+  );
+  return { compiled, operations, blocksHost };
+}
+
 /** One operation of one rank, as it went. */
 export interface Happening {
-  readonly flat: FlatOperation;
+  readonly flat: CompiledOperation;
   issued: number;
   ready: number;
   end: number;
@@ -29,11 +44,10 @@ export interface Happening {
 export interface RankState {
   readonly flat: FlatProgram;
   readonly pending: Int32Array;
-  readonly nodePending: Int32Array;
-  readonly nodeLeft: Int32Array;
+  /** By queue: place of the next operation, and whether one runs. */
   readonly heads: Int32Array;
   readonly running: Uint8Array;
-  /** When each lane's next attempt is foreseen, for an operation that the host has yet to issue. */
+  /** When each queue's next attempt is foreseen, for an operation that the host has yet to issue. */
   readonly attempts: Float64Array;
   /** Operations below this index may be issued. */
   issuable: number;
@@ -47,40 +61,24 @@ export interface RankState {
 /** Everything before the first operation. */
 export function rankState(flat: FlatProgram | undefined): RankState {
   if (!flat) throw new RangeError('a rank has no program');
-  const state: RankState = {
+  const { operations, compiled } = flat;
+  const queues = compiled.queues.length;
+  return {
     flat,
-    pending: Int32Array.from(flat.operations, (operation) => operation.pending),
-    nodePending: Int32Array.from(flat.nodes, (node) => node.pending),
-    nodeLeft: Int32Array.from(flat.nodes, (node) => node.count),
-    heads: new Int32Array(lanes.length),
-    running: new Uint8Array(lanes.length),
-    attempts: new Float64Array(lanes.length).fill(-1),
+    pending: Int32Array.from(operations, ({ after }) => after.length),
+    heads: new Int32Array(queues),
+    running: new Uint8Array(queues),
+    attempts: new Float64Array(queues).fill(-1),
     issuable: nextBlock(flat, 0),
     hostFree: 0,
     hostNext: 0,
     ended: 0,
-    happenings: flat.operations.map(() => undefined),
+    happenings: operations.map(() => undefined),
   };
-  // nodes without operations end as soon as what they wait for has ended; closing one closes empty ones behind it
-  flat.nodes.forEach((node, index) => {
-    if (node.count === 0 && node.pending === 0) closeNode(state, index);
-  });
-  return state;
-}
-
-/** A node has ended: counts it off for the nodes after it, and closes those of them that are empty. */
-export function closeNode(state: RankState, node: number): void {
-  for (const dependent of state.flat.nodes[node]?.dependents ?? []) {
-    const pending = (state.nodePending[dependent] ?? 0) - 1;
-    state.nodePending[dependent] = pending;
-    if (pending === 0 && state.flat.nodes[dependent]?.count === 0) closeNode(state, dependent);
-  }
 }
 
 /** One past the next operation, from `from` on, that keeps the host from issuing further. */
-export function nextBlock(flat: FlatProgram, from: number): number {
-  for (let index = from; index < flat.operations.length; index++) {
-    if (flat.operations[index]?.blocksHost) return index + 1;
-  }
-  return flat.operations.length;
+export function nextBlock({ blocksHost }: FlatProgram, from: number): number {
+  const next = blocksHost.indexOf(1, from);
+  return next < 0 ? blocksHost.length : next + 1;
 }

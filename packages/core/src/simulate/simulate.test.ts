@@ -320,7 +320,7 @@ describe('what cannot run', () => {
     expect(() =>
       run(testCluster(2, 1), [crossedStage('one', 'two'), crossedStage('two', 'one')], {}, { place }),
     ).toThrow(
-      /deadlock:[^]*rank 0 inter: t\/one of node 0 waits for rank 1[^]*rank 0 intra: t\/two of node 0 waits for t\/one/u,
+      /deadlock:[^]*rank 0 inter ep: t\/one of node 0 waits for rank 1[^]*rank 0 intra ep: t\/two of node 0 waits for t\/one/u,
     );
   });
 

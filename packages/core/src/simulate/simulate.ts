@@ -5,11 +5,13 @@ import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
 import { fabricOf, type Fabric } from '../traffic/index.js';
 import type { Layout } from '../layout/layout.js';
 import { coordinates, groupMembers, worldSize } from '../layout/mesh.js';
+import { compile } from '../schedule/compile.js';
+import { priceKey } from '../schedule/kernels.js';
 import type { Binding, Program } from '../schedule/schedule.js';
 import { laneTimes } from '../trace/index.js';
 import type { LaneTimes, Trace } from '../trace/index.js';
 import { InputError } from '../units/index.js';
-import { flatten } from './compile.js';
+import { flatten } from './rank-state.js';
 import { criticalPath } from './critical-path.js';
 import type { PathPiece, Resource } from './critical-path.js';
 import { deadlock } from './deadlock.js';
@@ -97,7 +99,7 @@ export function placeOf(layout: Layout, cluster: Cluster): Place {
 /**
  * Runs a job's programs on a fabric, without randomness.
  *
- * Lanes are in-order queues. An operation starts when it is the first of its lane that has not ended, the host has issued it, and what it
+ * Queues are in order (`schedule/compile.ts`). An operation starts when it is the first of its queue that has not ended, the host has issued it, and what it
  * comes after has ended. The host issues in program order, `hostOverheadSeconds` each, and stops at a bind until that has ended (with
  * `hostRunsKernels` at kernels too). The bytes of a collective flow once all members have issued it, as a fluid that shares ports max-min
  * fairly; on each rank it ends when the rank's own bytes are through, plus its latency.
@@ -114,7 +116,7 @@ export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
       expected: 'a device for every rank',
     });
   }
-  const programs = job.programs.map((program) => flatten(program, model.inputs.hostRunsKernels));
+  const programs = job.programs.map((program) => flatten(compile(program), model.inputs.hostRunsKernels));
   const programOf = Array.from({ length: place.ranks }, (_, rank) => place.stageOf(rank));
   programOf.forEach((which, rank) => {
     if (!programs[which]) {
@@ -130,7 +132,7 @@ export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
     return binding;
   });
   const nodeNumbers = programs.map(
-    (program, which) => job.nodeNumbers?.[which] ?? program.nodes.map((_, node) => node),
+    (program, which) => job.nodeNumbers?.[which] ?? program.compiled.nodes.map((_, node) => node),
   );
   const { fabric } = place;
   const parts = { programs, programOf, channels, fabric, model, bindings, nodeNumbers, hostCores: job.hostCores };
@@ -145,11 +147,11 @@ function unpriced(programs: readonly Program[], model: CostModel): string[] {
   const missing = new Set<string>();
   for (const program of programs) {
     for (const { template } of program.nodes) {
-      for (const { body } of program.templates[template]?.operations ?? []) {
+      for (const { body, uses } of program.templates[template]?.operations ?? []) {
         if (body.kind !== 'kernel') continue;
         const { kind, flopsPerRow, bytesPerRow, fixedBytes } = body.work;
         const price = kernelSeconds(model, {
-          name: body.name,
+          name: priceKey(body.name, uses),
           kind,
           flops: flopsPerRow,
           bytes: bytesPerRow + fixedBytes,

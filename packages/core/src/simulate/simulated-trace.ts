@@ -1,6 +1,7 @@
 /** Writes down what the simulator saw happen, as spans. */
-import type { Body } from '../schedule/schedule.js';
-import type { Span, SpanCollective, Trace } from '../trace/index.js';
+import type { CompiledOperation } from '../schedule/compile.js';
+import type { Body, Operation } from '../schedule/schedule.js';
+import { spanLabel, type Span, type SpanCollective, type SpanLabel, type Trace } from '../trace/index.js';
 import type { Run } from './engine.js';
 import type { Channel } from './groups.js';
 
@@ -20,12 +21,13 @@ export interface SimulatedRun {
 export function simulatedTrace({ run, programOf, channels, nodeNumbers, source }: SimulatedRun): Trace {
   const spans: Span[] = [];
   const noteOf = collectiveNotes();
+  const labelOf = labels();
   run.happenings.forEach((list, rank) => {
     const numbers = nodeNumbers[programOf[rank] ?? 0];
     for (const happening of list) {
       if (!happening) continue;
       const { flat, issued, ready, end, bytes } = happening;
-      const { operation, template, task, chunk, of, lane } = flat.label;
+      const { operation, template, task, chunk, of, lane } = labelOf(flat);
       const node = numbers?.[flat.node] ?? flat.node;
       const collective = noteOf(channels[rank]?.[flat.index], flat.operation.body);
       const times = { issued, ready, end, bytes };
@@ -33,6 +35,16 @@ export function simulatedTrace({ run, programOf, channels, nodeNumbers, source }
     }
   });
   return { kind: 'simulated', source, ranks: programOf.length, timeScale: 1, spans };
+}
+
+/** What spans are called: one object for all spans of an operation of a template. */
+function labels(): (flat: CompiledOperation) => SpanLabel {
+  const known = new Map<Operation, SpanLabel>();
+  return ({ template, operation }) => {
+    let label = known.get(operation);
+    if (label === undefined) known.set(operation, (label = spanLabel(template, operation)));
+    return label;
+  };
 }
 
 /** What spans tell of collectives: one object for all spans of a communicator, undefined for kernels. */

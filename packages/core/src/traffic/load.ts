@@ -1,15 +1,23 @@
 /** How many bytes an operation moves on given ranks, once routing is bound. */
 import type { CollectiveLoad } from './flows.js';
-import { chunkRows } from '../schedule/counts-binding.js';
+import { chunkRows } from '../routing/group-routing.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
-import type { Binding, Body, Operation, Size, Template, Use } from '../schedule/schedule.js';
+import {
+  useOf,
+  type Binding,
+  type Body,
+  type Operation,
+  type Size,
+  type Template,
+  type Use,
+} from '../schedule/schedule.js';
 import { InputError } from '../units/index.js';
 
 export type CollectiveBody = Extract<Body, { kind: 'collective' }>;
 
 /** Rows of chunk `chunk` of `of` of a size on a rank. */
 export function rowsOf(size: Size, binding: Binding, rank: number, node: number, chunk: number, of: number): number {
-  return typeof size === 'number' ? chunkRows(size, chunk, of) : binding.rows(size.symbol, rank, node, chunk, of);
+  return typeof size === 'number' ? chunkRows(size, chunk, of) : binding.rows(size.rule, rank, node, chunk, of);
 }
 
 /**
@@ -26,11 +34,11 @@ export function collectiveLoad(
 ): CollectiveLoad {
   if (body.name === 'barrier') return { kind: 'nothing' };
   const n = members.length;
-  const use = body.name === 'all_gather' ? operation.uses.at(-1) : operation.uses[0];
+  const use = useOf(operation, body.name === 'all_gather' ? 'to' : 'from') ?? useOf(operation, 'buffer');
   const region = use && template.regions.find((candidate) => candidate.id === use.region);
   if (!use || !region) {
     throw new InputError(`${template.name}/${operation.id} (${body.name}) names no region to move`, {
-      expected: 'a use of a region of the template, first what is read, last what is written',
+      expected: 'a use of a region of the template in the role from and one in the role to, or one in the role buffer',
     });
   }
   const rowBytes = region.columns * dtypeBytes[region.dtype];
@@ -82,7 +90,7 @@ function countedLoad(
     members.forEach((rank, i) => {
       const { send } = of(rank);
       if (send.length !== n) {
-        throw new InputError(`counts of ${name} on rank ${rank} (${family}) are for ${send.length} members`, {
+        throw new InputError(`counts of ${name} on rank ${rank} (${family.name}) are for ${send.length} members`, {
           expected: `${n}, the size of its group`,
         });
       }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { getCluster } from '../cluster/index.js';
-import { CountsBinding } from '../schedule/counts-binding.js';
+import { GroupRouting } from '../routing/group-routing.js';
+import { RoutingBinding } from '../schedule/routing-binding.js';
 import { dispatchProgram } from '../schedule/dispatch-only.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { moeLayerProgram } from '../schedule/step.js';
@@ -24,7 +25,7 @@ describe('traffic', () => {
     const random = new Random(5);
     const { layout, experts } = shape;
     const counts = Int32Array.from({ length: 16 * experts }, () => random.integer(7));
-    const binding = new CountsBinding({ layout, experts, tokens: shape.tokens }, () => counts);
+    const binding = new RoutingBinding(layout, () => new GroupRouting(shape, counts));
     const strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 3, backward: 1 } } as const;
     const program = dispatchProgram(shape, strategy, ['forward']);
     const counted = traffic({ program, layout, cluster, binding });
@@ -54,7 +55,7 @@ describe('traffic', () => {
     for (const { layout, strategy } of allStrategies([1, 2], [2])) {
       const placed = { ...shape, layout };
       const counts = new Int32Array(layout.etp * layout.ep * placed.experts).fill(3);
-      const binding = new CountsBinding({ layout, experts: placed.experts, tokens: placed.tokens }, () => counts);
+      const binding = new RoutingBinding(layout, () => new GroupRouting(placed, counts));
       const counted = traffic({ program: moeLayerProgram(placed, strategy), layout, cluster, binding });
       const sent = counted.sent.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), 0);
       const listed = counted.operations.reduce((sum, { byTier }) => sum + byTier.reduce((a, b) => a + b, 0), 0);
@@ -66,9 +67,8 @@ describe('traffic', () => {
 
   it('does not depend on the number of chunks', () => {
     const { layout, experts } = shape;
-    const binding = new CountsBinding({ layout, experts, tokens: shape.tokens }, () =>
-      new Int32Array(16 * experts).fill(5),
-    );
+    const routing = new GroupRouting(shape, new Int32Array(16 * experts).fill(5));
+    const binding = new RoutingBinding(layout, () => routing);
     const of = (chunks: number) =>
       traffic({
         program: dispatchProgram(

@@ -87,11 +87,10 @@ export function readMatrixBlock(
 /** Fills a rank's weights, and moments where the source has them, with its shards of a source of the same model. */
 export function loadShards(store: ParameterStore, source: TensorSource): void {
   for (const { parameter } of store.held())
-    for (const kind of source.kinds)
-      source.readBlock(
-        parameter,
-        kind,
-        shardBlock(parameter, store.step.layout, store.rank),
-        store.data(parameter.name, kind),
-      );
+    for (const kind of source.kinds) {
+      const block = shardBlock(parameter, store.step.layout, store.rank);
+      const values = new Float32Array(blockElements(block));
+      source.readBlock(parameter, kind, block, values);
+      store.write(parameter.name, kind, values);
+    }
 }

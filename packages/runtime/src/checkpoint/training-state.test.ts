@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { holdsParameter, worldSize, type Layout, type PartialLayout } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CpuDevice, CpuMemory } from '../device/cpu/index.js';
+import { CpuDevice } from '../device/cpu/index.js';
 import { ParameterStore } from '../execute/index.js';
 import { LoneEndpoint } from '../../testing/execute/lone-rank.js';
 import { completeSteps, latestState, listSteps } from './checkpoints.js';
@@ -58,7 +58,7 @@ function readState(path: string): Map<string, Float32Array> {
 
 /** A rank's shards, cut from the full tensors by `ParameterStore.load`. */
 function storeOf(layout: Layout, rank: number, tensors: Tensors): ParameterStore {
-  const store = new ParameterStore(stepOf(smallModel, layout), rank, CpuMemory.create({ bytes: 1 << 20 }));
+  const store = new ParameterStore(stepOf(smallModel, layout), rank, CpuDevice.create({ bytes: 1 << 20 }));
   for (const kind of stateKinds) store.load((name) => tensors.get(`${kind}/${name}`) ?? [], kind);
   return store;
 }
@@ -91,7 +91,7 @@ describe('sharding', () => {
       for (const to of layouts.map((partial) => layoutOf(partial)))
         for (let rank = 0; rank < worldSize(to); rank++) {
           const expected = storeOf(to, rank, tensors);
-          const store = new ParameterStore(stepOf(smallModel, to), rank, CpuMemory.create({ bytes: 1 << 20 }));
+          const store = new ParameterStore(stepOf(smallModel, to), rank, CpuDevice.create({ bytes: 1 << 20 }));
           const state = TrainingStateFolder.open(path, { verify: false });
           loadShards(store, state);
           state.close();

@@ -3,24 +3,27 @@
  * times its kept weights times its row, and that is checked in every repetition.
  */
 import {
-  CountsBinding,
+  coordinates,
   dispatchProgram,
   InputError,
+  RoutingBinding,
+  routingScope,
   sliceStart,
   type MoeShape,
   type Program,
-  type ProgramNode,
   type Routing,
+  type Scope,
   type Span,
   type Strategy,
 } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/index.js';
-import { moeRowKernels } from './kernels/moe-rows.js';
-import { LayerRouting, RoutingBook, RoutingShape } from './routing.js';
-import { ProgramRunner } from './runner.js';
+import type { Device } from '../device/device.js';
+import { readFloats, readInts } from '../device/host-array.js';
+import type { View } from '../device/view.js';
+import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
+import { ArgumentBinder } from './arguments.js';
+import { ProgramRunner, type NodeRegions } from './runner.js';
 import { samplePicks, type SampledPicks } from './sample-picks.js';
-import type { Storage } from './storage.js';
 
 export interface DispatchOptions {
   readonly shape: MoeShape;
@@ -29,7 +32,7 @@ export interface DispatchOptions {
   readonly routing: Routing;
   readonly seed: number;
   readonly endpoint: Endpoint;
-  readonly memory: CpuMemory;
+  readonly device: Device;
   /** Record spans; the job must have been launched with `trace`. */
   readonly trace?: boolean;
 }
@@ -48,126 +51,149 @@ export interface DispatchRun {
 const rowElement = (token: number, column: number): number =>
   (((token + 1) * 7919 + column * 104_729) % 2003) / 1001.5 - 1;
 
+/** One pass as a program of its own, so that it can be timed. */
+interface Pass {
+  readonly pass: 'forward' | 'backward';
+  readonly program: Program;
+}
+
+/** The only layer and micro-batch that there are. */
+const layer = { layer: 0, microBatch: 0 };
+
 /** All ranks of the job make one for the same shape and call `run` in step. */
 export class DispatchExecutor {
   /** [source][expert] rows that the expert group of this rank exchanges. */
   readonly counts: Int32Array;
-  readonly program: Program;
   readonly #options: DispatchOptions;
+  readonly #passes: readonly Pass[];
   readonly #runner: ProgramRunner;
   readonly #routing: RoutingShape;
   readonly #picks: SampledPicks;
   readonly #book = new RoutingBook();
   /** First token of this rank's replica, counted over the job. */
   readonly #firstToken: number;
-  #runs: DispatchRun[] = [];
-  #start = 0;
+  /** Rows of the stream or of its gradient, and weights of picks; they stay as they are. */
+  readonly #rows: View;
+  readonly #weights: View;
+  #error = NaN;
+  #end = 0;
 
   constructor(options: DispatchOptions) {
-    const { shape, strategy, endpoint, memory } = options;
-    const { layout } = shape;
+    const { shape, strategy, passes, endpoint, device } = options;
+    const { layout, tokens, hiddenSize } = shape;
     if (shape.dtype !== 'f32') throw new InputError(`the CPU sends f32, not ${shape.dtype}`, { path: 'dtype' });
     this.#options = options;
-    this.program = dispatchProgram(shape, strategy, options.passes);
-    this.#routing = new RoutingShape(shape, strategy, endpoint.rank);
-    const replica = Math.floor(endpoint.rank / layout.tp);
-    this.#firstToken = replica * shape.tokens;
-    this.#picks = samplePicks(shape, options.routing, options.seed, replica);
+    this.#passes = passes.map((pass) => ({ pass, program: dispatchProgram(shape, strategy, [pass]) }));
+    this.#routing = new RoutingShape(shape, endpoint.rank);
+    const { dp } = coordinates(layout, endpoint.rank);
+    this.#firstToken = dp * tokens;
+    this.#picks = samplePicks(shape, options.routing, options.seed, dp);
+    const binder = new ArgumentBinder({
+      layout,
+      rank: endpoint.rank,
+      routing: this.#routing,
+      book: this.#book,
+      tensors: [],
+    });
     this.#runner = new ProgramRunner({
       layout,
       endpoint,
-      memory,
-      kernels: moeRowKernels({ routing: this.#routing, book: this.#book }),
-      binding: new CountsBinding({ layout, experts: shape.experts, tokens: shape.tokens }, () => this.counts),
-      hooks: {
-        countsKnown: () => true,
-        opened: (node, storage) => {
-          this.#fill(node, storage);
-          this.#barrier();
-          this.#start = endpoint.now();
-        },
-        closing: (node, storage) => {
-          const end = endpoint.now();
-          const pass = node.pass === 'forward' ? 'forward' : 'backward';
-          this.#runs.push({ pass, start: this.#start, end, error: this.#error(storage) });
-        },
+      device,
+      binding: new RoutingBinding(layout, () => this.#book.get(layer).group),
+      slice: this.#routing.slice,
+      parameters: () => undefined,
+      bind: (body, node) => binder.bind(body, node),
+      observe: (_node, regions) => {
+        this.#end = endpoint.now();
+        this.#error = this.#errorOf(regions);
       },
       ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
     this.counts = this.#exchangeCounts();
-    const ids = this.#ofScope(this.#picks.ids, this.#routing.routing);
-    this.#book.set(0, 0, new LayerRouting(this.#routing, this.counts, ids));
+    const scope = routingScope(strategy, shape);
+    this.#book.set(layer, new LayerRouting(this.#routing, this.counts, this.#ofScope(this.#picks.ids, scope)));
+    const sliced = layout.sequenceParallel && layout.tp > 1;
+    const { start, end } = this.#routing.slice;
+    const rows = sliced ? end - start : tokens;
+    this.#rows = device.allocate('f32', rows * hiddenSize);
+    const weights = this.#ofScope(this.#picks.weights, scope);
+    this.#weights = device.allocate('f32', weights.length);
+    device.write(this.#weights, weights);
+    device.write(this.#rows, this.#tokenRows(rows));
+    const { regions } = this.#runner;
+    regions.place('stream', this.#rows);
+    regions.place('gradient', this.#rows);
+    regions.place('route.weights', this.#weights);
   }
 
   /** One repetition. Each pass starts after a barrier; filling and checking are outside its time. */
   run(repetition = 0): DispatchRun[] {
-    this.#runs = [];
-    this.#runner.run(this.program, repetition);
-    return this.#runs;
+    const { endpoint } = this.#options;
+    return this.#passes.map(({ pass, program }, node) => {
+      this.#barrier();
+      const start = endpoint.now();
+      this.#runner.run(program, { step: repetition, firstNode: node });
+      return { pass, start, end: this.#end, error: this.#error };
+    });
   }
 
-  /** Spans of the last run; empty unless tracing. */
+  /** Spans since the last call; empty unless tracing. */
   takeSpans(): Span[] {
     return this.#runner.takeSpans();
   }
 
-  /** Bytes of buffers at the highest point. */
+  /** Bytes of buffers at the highest point, the tokens' rows among them. */
   get peakBytes(): number {
-    return this.#runner.peakBytes;
+    return this.#runner.regions.peakBytes + 4 * (this.#rows.length + this.#weights.length);
   }
 
-  /** Gives the buffers back to the arena. */
+  /** Gives the buffers back. */
   close(): void {
-    this.#runner.storage.close();
+    for (const view of [this.#rows, this.#weights]) this.#options.device.free(view);
   }
 
   #barrier(): void {
-    const { endpoint } = this.#options;
-    if (endpoint.size > 1) endpoint.wait(this.#runner.collectives.communicator('world', 'inter').barrier());
+    const { endpoint, device } = this.#options;
+    if (endpoint.size > 1) device.wait(this.#runner.collectives.communicator('world', 'inter world').barrier());
   }
 
   /** Kept picks of this rank's slice by expert, gathered over the expert group. */
   #exchangeCounts(): Int32Array {
-    const { memory, endpoint, shape } = this.#options;
+    const { device, shape } = this.#options;
     const own = new Int32Array(shape.experts);
     for (const id of this.#ofScope(this.#picks.ids, 'slice')) if (id >= 0) own[id]++;
-    if (this.#runner.collectives.groupSize('expert') === 1) return own;
-    const communicator = this.#runner.collectives.communicator('expert', 'inter');
-    const mark = memory.mark();
-    const send = memory.allocateView('i32', shape.experts);
-    const receive = memory.allocateView('i32', shape.experts * communicator.size);
-    memory.i32(send).set(own);
-    endpoint.wait(communicator.allGather(send, receive, { label: 'counts' }));
-    const counts = memory.i32(receive).slice();
-    memory.release(mark);
+    if (this.#runner.collectives.members('expert').length === 1) return own;
+    const communicator = this.#runner.collectives.communicator('expert', 'inter expert');
+    const send = device.allocate('i32', shape.experts);
+    const receive = device.allocate('i32', shape.experts * communicator.size);
+    device.write(send, own);
+    device.wait(communicator.allGather(send, receive, { label: 'counts' }));
+    const counts = readInts(device, receive);
+    for (const view of [send, receive]) device.free(view);
     return counts;
   }
 
-  #ofScope<T extends Int32Array | Float32Array>(all: T, scope: 'slice' | 'replica'): T {
+  #ofScope<T extends Int32Array | Float32Array>(all: T, scope: Scope): T {
     const { start, end } = this.#routing.slice;
     const k = this.#options.shape.topK;
     return scope === 'replica' ? all : (all.subarray(start * k, end * k) as T);
   }
 
-  /** Rows of the stream, or of its gradient, and the routing. */
-  #fill(node: ProgramNode, storage: Storage): void {
-    const { memory, shape } = this.#options;
-    const h = shape.hiddenSize;
-    const scope = this.#routing.routing;
-    memory.i32(storage.view('route.ids')).set(this.#ofScope(this.#picks.ids, scope));
-    memory.f32(storage.view('route.weights')).set(this.#ofScope(this.#picks.weights, scope));
-    const region = node.pass === 'forward' ? 'stream' : 'gradient';
-    const rows = memory.f32(storage.view(region));
-    const first = this.#firstTokenOf(rows.length / h);
+  /** Rows of the stream, or of its gradient. */
+  #tokenRows(count: number): Float32Array {
+    const { hiddenSize: h } = this.#options.shape;
+    const rows = new Float32Array(count * h);
+    const first = this.#firstTokenOf(count);
     for (let i = 0; i < rows.length; i++) rows[i] = rowElement(first + Math.floor(i / h), i % h);
+    return rows;
   }
 
-  #error(storage: Storage): number {
+  #errorOf(regions: NodeRegions): number {
     let largest = 0;
-    const { memory, shape } = this.#options;
+    const { device, shape } = this.#options;
     const { hiddenSize: h, topK: k, layout } = shape;
-    const id = storage.has('combined.all') ? 'combined.all' : 'combined';
-    const rows = memory.f32(storage.view(id));
+    const id = regions.has('combined.all') ? 'combined.all' : 'combined';
+    const rows = readFloats(device, regions.view(id));
     const first = this.#firstTokenOf(rows.length / h);
     for (let row = 0; row < rows.length / h; row++) {
       const token = first + row;
@@ -187,6 +213,6 @@ export class DispatchExecutor {
   #firstTokenOf(rows: number): number {
     const { tokens, layout } = this.#options.shape;
     const whole = rows === tokens || layout.tp === 1;
-    return this.#firstToken + (whole ? 0 : sliceStart(tokens, this.#routing.tpIndex, layout.tp));
+    return this.#firstToken + (whole ? 0 : sliceStart(tokens, this.#routing.place.tp, layout.tp));
   }
 }

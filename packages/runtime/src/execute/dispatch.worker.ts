@@ -3,16 +3,14 @@ import { runRank } from '../launch/index.js';
 import { DispatchExecutor } from './dispatch-executor.js';
 import type { DispatchJob, DispatchRankResult } from './measure-dispatch.js';
 
-runRank<readonly DispatchJob[]>(({ endpoint, memory, data: jobs }): DispatchRankResult[] =>
+runRank<readonly DispatchJob[]>(({ endpoint, device, data: jobs }): DispatchRankResult[] =>
   jobs.map((job) => {
-    const mark = memory.mark();
-    const executor = new DispatchExecutor({ ...job, endpoint, memory });
+    const executor = new DispatchExecutor({ ...job, endpoint, device });
     for (let i = 0; i < job.warmUps; i++) executor.run(i);
     executor.takeSpans();
     const repetitions = Array.from({ length: job.repetitions }, (_, i) => executor.run(i));
     const result = { repetitions, spans: executor.takeSpans(), counts: executor.counts, peakBytes: executor.peakBytes };
     executor.close();
-    memory.release(mark);
     return result;
   }),
 );

@@ -3,7 +3,6 @@ export type {
   EvaluationResult,
   ExecutorOptions,
   MicroBatch,
-  NodeObserver,
   OptimizerSettings,
   StepOptions,
   StepResult,
@@ -11,7 +10,7 @@ export type {
 export { ParameterStore, type HeldParameter, type ParameterData } from './parameter-store.js';
 export { initialiseParameters, initialTensor } from './initialise.js';
 export { checkExecutable } from './check-model.js';
-export { ProgramRunner, type RunnerHooks, type RunnerOptions } from './runner.js';
+export { ProgramRunner, type NodeObserver, type NodeRegions, type RunnerOptions } from './runner.js';
 export { DispatchExecutor, type DispatchOptions, type DispatchRun } from './dispatch-executor.js';
 export {
   measureDispatch,

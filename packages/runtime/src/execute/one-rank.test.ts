@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { readHfConfig, trainingStep, type Layout, type MoeModel, type StepShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { SafetensorsFile } from '../checkpoint/safetensors.js';
-import { CpuMemory, createGemm } from '../device/cpu/index.js';
+import { CpuDevice } from '../device/cpu/index.js';
 import { readParameters, type ParameterValues } from '../../testing/transformer/reference-parameters.js';
 import { referenceStep } from '../../testing/transformer/reference.js';
 import { shiftLabels } from '../transformer/index.js';
@@ -37,14 +37,13 @@ function microBatch(ids: Int32Array, batch: number, sequence: number): MicroBatc
 }
 
 function executorOf(step: StepShape, values: ParameterValues, trace = false): TrainingExecutor {
-  const memory = CpuMemory.create({ bytes: 8 << 20 });
-  const parameters = new ParameterStore(step, 0, memory);
+  const device = CpuDevice.create({ bytes: 8 << 20, trace });
+  const parameters = new ParameterStore(step, 0, device);
   parameters.load((name) => fromReference(step.model, values, name));
   return new TrainingExecutor({
     step,
     endpoint: new LoneEndpoint(),
-    memory,
-    gemm: createGemm(memory, { prefer: 'wasm' }),
+    device,
     parameters,
     trace,
   });
@@ -65,9 +64,12 @@ const stepOf = (model: MoeModel, sequences: number, sequence: number, more: Part
 function worstGradient(executor: TrainingExecutor, gradients: ParameterValues): { name: string; error: number } {
   return executor.parameters
     .held()
-    .map(({ parameter: { name }, gradient }) => ({
+    .map(({ parameter: { name } }) => ({
       name,
-      error: relativeError(gradient, fromReference(executor.step.model, gradients, name)),
+      error: relativeError(
+        executor.parameters.data(name, 'gradient'),
+        fromReference(executor.step.model, gradients, name),
+      ),
     }))
     .reduce((worst, one) => (one.error > worst.error ? one : worst));
 }
@@ -107,10 +109,12 @@ describe.each(families)('one rank against the float64 reference: %s', (name) => 
     const given = microBatch(idsOf(1), batch, sequence);
     const run = () => executor.trainStep([given], { targets: given.counted, number: 1 });
     const first = run();
-    const gradients = executor.parameters.held().map(({ gradient }) => gradient.slice());
+    const gradientsOf = () =>
+      executor.parameters.held().map(({ parameter }) => executor.parameters.data(parameter.name, 'gradient'));
+    const gradients = gradientsOf();
     const peak = executor.peakBytes;
     expect(run()).toEqual(first);
-    executor.parameters.held().forEach(({ gradient }, i) => expect(gradient).toEqual(gradients[i]));
+    expect(gradientsOf()).toEqual(gradients);
     expect(executor.peakBytes).toBe(peak);
   });
 
@@ -190,14 +194,19 @@ describe('micro-batches and evaluation', () => {
     // Every expert is picked, so that the loss has no jumps where a token would change its experts.
     const smooth = { ...olmoe, topK: olmoe.experts };
     const step = stepOf(smooth, 2, 7);
-    const memory = CpuMemory.create({ bytes: 8 << 20 });
-    const parameters = new ParameterStore(step, 0, memory);
-    for (const { parameter, weight } of parameters.held()) weight.set(initialTensor(parameter, 5, 0.25));
+    const device = CpuDevice.create({ bytes: 8 << 20 });
+    const parameters = new ParameterStore(step, 0, device);
+    parameters.load((name) =>
+      initialTensor(
+        parameters.list.find((one) => one.name === name)!,
+        5,
+        0.25,
+      ),
+    );
     const executor = new TrainingExecutor({
       step,
       endpoint: new LoneEndpoint(),
-      memory,
-      gemm: createGemm(memory, { prefer: 'wasm' }),
+      device,
       parameters,
     });
     const given = microBatch(
@@ -206,16 +215,21 @@ describe('micro-batches and evaluation', () => {
       7,
     );
     executor.trainStep([given], { targets: given.counted, number: 1 });
-    const off = parameters.held().filter(({ weight, gradient }) => {
+    const off = parameters.held().filter(({ parameter: { name } }) => {
+      const gradient = parameters.data(name, 'gradient');
       const length = Math.sqrt(gradient.reduce((sum, g) => sum + g * g, 0));
-      const start = weight.slice();
+      const start = parameters.data(name, 'weight');
       const lossAt = (distance: number): number => {
-        weight.set(start.map((w, i) => w + (distance * gradient[i]) / length));
+        parameters.write(
+          name,
+          'weight',
+          start.map((w, i) => w + (distance * gradient[i]) / length),
+        );
         return executor.evaluate(given).loss;
       };
       const distance = 2 ** -7;
       const slope = (lossAt(distance) - lossAt(-distance)) / (2 * distance);
-      weight.set(start);
+      parameters.write(name, 'weight', start);
       // Float32 losses near 4 leave about 1e-4 on a slope.
       return !(Math.abs(slope - length) < 3e-4 + 5e-3 * length);
     });

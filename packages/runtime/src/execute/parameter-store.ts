@@ -1,112 +1,90 @@
 /**
- * A rank's trainable tensors: flat weights, gradients and moments, one run a bucket, with views by name. Within a layer the gate and up
- * matrices of all local experts lie together (gate rows, then up rows, expert after expert), and then the down matrices, as the expert
- * kernels read them.
+ * A rank's trainable tensors in its device's memory: flat weights, gradients and moments, all laid out as core's `parameterLayout` says, and
+ * known to programs as regions of life `parameter`.
  */
 import {
-  bucketGroups,
+  flatRuns,
+  gradientId,
   groupMembers,
   holdsParameter,
   InputError,
   parameterCopies,
+  parameterLayout,
   parameters,
   shardElements,
   shardRange,
-  type Bucket,
+  weightId,
   type Parameter,
+  type ParameterLayout,
+  type PlacedParameter,
+  type Run,
   type StepShape,
 } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/index.js';
-import type { View } from '../device/view.js';
+import type { Device } from '../device/device.js';
+import { readFloats } from '../device/host-array.js';
+import type { TensorRun } from '../device/kernel-arguments.js';
+import { part, type View } from '../device/view.js';
 
 /** One tensor's shard on this rank. */
-export interface HeldParameter {
+export interface HeldParameter extends TensorRun {
   readonly parameter: Parameter;
-  readonly weight: Float32Array;
-  readonly gradient: Float32Array;
-  /** How many ranks hold the same elements. */
-  readonly copies: number;
-}
-
-export interface WeightAndGradient {
-  readonly weight: Float32Array;
-  readonly gradient: Float32Array;
 }
 
 /** What a kind of state is called in `data`: the weights, their gradients, and AdamW's moments. */
 export type ParameterData = 'weight' | 'gradient' | 'firstMoment' | 'secondMoment';
 const kinds: readonly ParameterData[] = ['weight', 'gradient', 'firstMoment', 'secondMoment'];
 
-/** Layer of a parameter, -1 for those of no layer. */
-const layerOf = (name: string): number => Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1);
-
-const isDown = ({ expert, shard }: Parameter): number => (expert !== undefined && shard?.axis === 1 ? 1 : 0);
-
-/** Down matrices come after all gate and up matrices of their layer; otherwise the checkpoint's order. */
-function byMemoryOrder(list: readonly Parameter[]): Parameter[] {
-  return list
-    .map((parameter, index) => ({ parameter, index }))
-    .sort(
-      (a, b) =>
-        (a.parameter.expert === undefined || b.parameter.expert === undefined
-          ? 0
-          : layerOf(a.parameter.name) - layerOf(b.parameter.name) || isDown(a.parameter) - isDown(b.parameter)) ||
-        a.index - b.index,
-    )
-    .map(({ parameter }) => parameter);
-}
-
 export class ParameterStore {
   readonly step: StepShape;
   readonly rank: number;
   /** All parameters of the model, in checkpoint order, held here or not. */
   readonly list: readonly Parameter[];
-  readonly #memory: CpuMemory;
-  readonly #views: Readonly<Record<ParameterData, Readonly<Record<Bucket, View>>>>;
-  readonly #cache = new Map<string, WeightAndGradient>();
-  readonly #held = new Map<string, { parameter: Parameter; offset: number; length: number }>();
+  readonly #device: Device;
+  readonly #layout: ParameterLayout;
+  readonly #states: Readonly<Record<ParameterData, View>>;
+  readonly #held: ReadonlyMap<string, PlacedParameter>;
+  /** Runs of the states by region and layer. */
+  readonly #regions = new Map<string, { readonly kind: ParameterData; readonly run: Run }>();
 
   /** Allocates the rank's share in its memory (zeros until loaded or initialised). */
-  constructor(step: StepShape, rank: number, memory: CpuMemory) {
-    const { model, layout } = step;
+  constructor(step: StepShape, rank: number, device: Device) {
     this.step = step;
     this.rank = rank;
-    this.#memory = memory;
-    this.list = parameters(model, layout);
-    const total: Record<Bucket, number> = { partial: 0, dense: 0, expert: 0 };
-    const held = this.list.filter((parameter) => holdsParameter(parameter, model, layout, rank));
-    for (const bucket of Object.keys(bucketGroups) as Bucket[])
-      for (const parameter of byMemoryOrder(held.filter((p) => p.bucket === bucket))) {
-        const length = shardElements(parameter, layout, rank);
-        this.#held.set(parameter.name, { parameter, offset: total[bucket], length });
-        total[bucket] += length;
-      }
-    const allocate = (): Record<Bucket, View> => ({
-      partial: memory.allocateView('f32', total.partial),
-      dense: memory.allocateView('f32', total.dense),
-      expert: memory.allocateView('f32', total.expert),
-    });
-    this.#views = { weight: allocate(), gradient: allocate(), firstMoment: allocate(), secondMoment: allocate() };
-    for (const kind of kinds) for (const view of Object.values(this.#views[kind])) memory.f32(view).fill(0);
+    this.#device = device;
+    this.list = parameters(step.model, step.layout);
+    this.#layout = parameterLayout(step, rank);
+    const { slots, elements } = this.#layout;
+    this.#held = new Map(slots.flatMap((slot) => slot.parameters.map((placed) => [placed.parameter.name, placed])));
+    const allocate = (): View => {
+      const view = device.allocate('f32', elements);
+      device.fill(view, 0);
+      return view;
+    };
+    this.#states = { weight: allocate(), gradient: allocate(), firstMoment: allocate(), secondMoment: allocate() };
+    for (const { slot, layer, ...run } of slots) {
+      this.#regions.set(`${layer} ${weightId(slot)}`, { kind: 'weight', run });
+      this.#regions.set(`${layer} ${gradientId(slot)}`, { kind: 'gradient', run });
+    }
+    for (const { region, state, run } of flatRuns(this.#layout))
+      this.#regions.set(`-1 ${region}`, { kind: state, run });
   }
 
-  /** Where a bucket's flat gradients lie. */
-  gradientView(bucket: Bucket): View {
-    return this.#views.gradient[bucket];
+  /** Where a region of life `parameter` lies; undefined when this rank has none of the name. */
+  view(region: string, layer: number): View | undefined {
+    const found = this.#regions.get(`${layer} ${region}`);
+    return found === undefined ? undefined : this.#part(found.kind, found.run);
   }
 
   zeroGradients(): void {
-    for (const view of Object.values(this.#views.gradient)) this.#memory.f32(view).fill(0);
+    this.#device.fill(this.#states.gradient, 0);
   }
 
-  /** Parameters that this rank holds (a shard of), by name. */
+  /** Parameters that this rank holds (a shard of), in the order of memory. */
   held(): HeldParameter[] {
-    return [...this.#held.values()].map(({ parameter }) => ({
-      parameter,
-      weight: this.data(parameter.name, 'weight'),
-      gradient: this.data(parameter.name, 'gradient'),
-      copies: parameterCopies(parameter, this.step.layout),
+    return [...this.#held.values()].map((placed) => ({
+      ...placed,
+      copies: parameterCopies(placed.parameter, this.step.layout),
     }));
   }
 
@@ -114,56 +92,23 @@ export class ParameterStore {
     return this.#held.has(name);
   }
 
-  /** This rank's shard of one state of a parameter, row-major. Throws when it holds none. */
+  /** A copy of this rank's shard of one state of a parameter, row-major. Throws when it holds none. */
   data(name: string, kind: ParameterData): Float32Array {
-    const { parameter, offset, length } = this.#place(name);
-    return this.#memory.f32(this.#views[kind][parameter.bucket]).subarray(offset, offset + length);
+    return readFloats(this.#device, this.#part(kind, this.#place(name)));
   }
 
-  /** Weight and gradient by name. */
-  get(name: string): WeightAndGradient {
-    return this.#cached(name, () => ({ weight: this.data(name, 'weight'), gradient: this.data(name, 'gradient') }));
+  /** Sets this rank's shard of one state of a parameter. */
+  write(name: string, kind: ParameterData, values: Float32Array): void {
+    this.#device.write(this.#part(kind, this.#place(name)), values);
   }
 
-  /** The router of a layer, [experts, hidden]. */
-  router(layer: number): WeightAndGradient {
-    return this.#cached(`router ${layer}`, () => {
-      const found = this.list.find(
-        ({ name, expert }) => expert === undefined && layerOf(name) === layer && name.endsWith('.gate.weight'),
-      );
-      if (found === undefined) throw new Error(`layer ${layer} has no router`);
-      return this.get(found.name);
-    });
+  /** Gives the memory back. */
+  close(): void {
+    for (const kind of kinds) this.#device.free(this.#states[kind]);
   }
 
-  /** Gate and up matrices of a layer's local experts, [experts, 2 ffn, hidden]. */
-  gateUp(layer: number): WeightAndGradient {
-    return this.#cached(`gateUp ${layer}`, () => this.#expertRun(layer, 0));
-  }
-
-  /** Down matrices of a layer's local experts, [experts, hidden, ffn]. */
-  down(layer: number): WeightAndGradient {
-    return this.#cached(`down ${layer}`, () => this.#expertRun(layer, 1));
-  }
-
-  #expertRun(layer: number, axis: number): WeightAndGradient {
-    const places = [...this.#held.values()].filter(
-      ({ parameter }) =>
-        parameter.expert !== undefined && parameter.shard?.axis === axis && layerOf(parameter.name) === layer,
-    );
-    const start = Math.min(...places.map(({ offset }) => offset));
-    const end = Math.max(...places.map(({ offset, length }) => offset + length));
-    const part = (kind: ParameterData): Float32Array => this.#memory.f32(this.#views[kind].expert).subarray(start, end);
-    return { weight: part('weight'), gradient: part('gradient') };
-  }
-
-  #cached(key: string, make: () => WeightAndGradient): WeightAndGradient {
-    let found = this.#cache.get(key);
-    if (found === undefined) {
-      found = make();
-      this.#cache.set(key, found);
-    }
-    return found;
+  #part(kind: ParameterData, { offset, length }: Run): View {
+    return part(this.#states[kind], offset, length);
   }
 
   /**
@@ -178,7 +123,9 @@ export class ParameterStore {
         throw new InputError(`parameter ${parameter.name} has ${full.length} elements`, {
           expected: `${expected}, of shape [${parameter.shape.join(', ')}]`,
         });
-      copyShard(parameter, this.step, this.rank, full, this.data(parameter.name, kind), 'take');
+      const shard = new Float32Array(this.#place(parameter.name).length);
+      copyShard(parameter, this.step, this.rank, full, shard, 'take');
+      this.write(parameter.name, kind, shard);
     }
   }
 
@@ -187,11 +134,11 @@ export class ParameterStore {
    * the same arguments; `endpoint` is this rank's. Every rank gets the tensors, and needs room in its memory for all of them.
    */
   gather(names: readonly string[], kind: ParameterData, endpoint: Endpoint): Map<string, Float32Array> {
-    const mark = this.#memory.mark();
     const under = names.map((name) => this.#submitGather(name, kind, endpoint));
-    const tensors = under.map(({ parameter, counts, received, event }) => {
-      if (event !== undefined) endpoint.wait(event);
-      const all = this.#memory.f32(received);
+    const tensors = under.map(({ parameter, counts, sent, received, event }) => {
+      if (event !== undefined) this.#device.wait(event);
+      const all = readFloats(this.#device, received);
+      for (const view of [sent, received]) this.#device.free(view);
       const full = new Float32Array(all.length);
       let at = 0;
       counts.forEach((count, rank) => {
@@ -201,7 +148,6 @@ export class ParameterStore {
       });
       return [parameter.name, full] as const;
     });
-    this.#memory.release(mark);
     return new Map(tensors);
   }
 
@@ -218,22 +164,22 @@ export class ParameterStore {
       seen.add(start);
       return shardElements(parameter, layout, rank);
     });
-    const received = this.#memory.allocateView(
+    const received = this.#device.allocate(
       'f32',
       parameter.shape.reduce((product, length) => product * length, 1),
     );
-    const sent = this.#memory.allocateView('f32', counts[this.rank]);
-    if (counts[this.rank] > 0) this.#memory.f32(sent).set(this.data(name, kind));
+    const sent = this.#device.allocate('f32', counts[this.rank]);
+    if (counts[this.rank] > 0) this.#device.copy(this.#part(kind, this.#place(name)), sent);
     if (world.length === 1) {
-      this.#memory.f32(received).set(this.#memory.f32(sent));
-      return { parameter, counts, received };
+      this.#device.copy(sent, received);
+      return { parameter, counts, sent, received };
     }
-    const communicator = endpoint.communicator(`world ${world.join(' ')}`, world, 'copy');
+    const communicator = endpoint.communicator(`world ${world.join(' ')}`, world, this.#device.queue('gather'));
     const event = communicator.allGather(sent, received, { counts, label: `gather ${name}` });
-    return { parameter, counts, received, event };
+    return { parameter, counts, sent, received, event };
   }
 
-  #place(name: string): { parameter: Parameter; offset: number; length: number } {
+  #place(name: string): PlacedParameter {
     const place = this.#held.get(name);
     if (place === undefined) throw new Error(`rank ${this.rank} does not hold parameter ${name}`);
     return place;

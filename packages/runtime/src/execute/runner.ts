@@ -1,78 +1,111 @@
 /**
- * Runs a program on one rank: a host loop walks each template's operations in issue order, submits collectives at once and queues kernels;
- * it drains the queues where the host must know something (`bind`) and at the end of a node, whose successors wait for it.
+ * Runs a program on one rank: issues the operations of the compiled program in order, kernels to the device's queues and collectives to
+ * communicators, each behind the events of what it waits for. It stops only where the host must know something (`bind`), and at the end.
  */
 import {
+  collectiveUses,
+  compile,
   spanLabel,
   type Binding,
+  type CompiledOperation,
+  type CompiledProgram,
   type Layout,
   type Program,
   type ProgramNode,
+  type Region,
   type Span,
-  type Template,
+  type Work,
 } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/index.js';
-import { Arena } from './arena.js';
-import { Collectives } from './collectives.js';
-import { compileTemplate, type CompiledOperation, type CompiledTemplate } from './compile.js';
-import { KernelCall, type KernelRegistry } from './kernel.js';
-import { Lanes } from './lanes.js';
-import { Storage } from './storage.js';
+import type { Device, DeviceEvent, Operand } from '../device/device.js';
+import type { View } from '../device/view.js';
+import { Collectives, type CollectiveBody } from './collectives.js';
+import { Regions, type OwnSlice, type ParameterViews } from './regions.js';
 import { SpanRecorder, type SpanSubject } from './spans.js';
 
-/** What the owner of a runner does around nodes. */
-export interface RunnerHooks {
-  /** Whether the counts of a node are known before it runs. */
-  countsKnown(node: ProgramNode): boolean;
-  /** The node's regions have memory. */
-  opened?(node: ProgramNode, storage: Storage): void;
-  /** The counts that a `bind` waits for have arrived. */
-  bind?(node: ProgramNode, storage: Storage): void;
-  /** All operations of the node have ended, its memory still stands. */
-  closing?(node: ProgramNode, storage: Storage): void;
+/** The regions of a node that has run, by id. */
+export interface NodeRegions {
+  /** Whether the node uses a region. */
+  has(id: string): boolean;
+  /** Throws when it does not. */
+  region(id: string): Region;
+  view(id: string): View;
 }
+
+/** Looks at the regions of a node that has just run, while their memory still stands. */
+export type NodeObserver = (node: ProgramNode, regions: NodeRegions) => void;
 
 export interface RunnerOptions {
   readonly layout: Layout;
   readonly endpoint: Endpoint;
-  readonly memory: CpuMemory;
-  readonly kernels: KernelRegistry;
+  readonly device: Device;
   /** Asked with this rank and indices of the running program's nodes. */
   readonly binding: Binding;
-  readonly hooks: RunnerHooks;
-  /** Record a span for every operation; the endpoint must trace too. */
+  /** This rank's token slice. */
+  readonly slice: OwnSlice;
+  readonly parameters: ParameterViews;
+  /** Arguments of a kernel at a node. */
+  bind(body: KernelBody, node: ProgramNode): Readonly<Record<string, unknown>>;
+  /** What a `bind` reads has arrived, by role. */
+  bound?(node: ProgramNode, operands: Readonly<Record<string, Operand>>): void;
+  /** Makes the runner wait for the end of every node. */
+  readonly observe?: NodeObserver;
+  /** Record a span for every operation; device and endpoint must trace too. */
   readonly trace?: boolean;
 }
 
+export type KernelBody = Extract<CompiledOperation['operation']['body'], { kind: 'kernel' }>;
+
+/** Numbers for spans. */
+export interface RunNumbers {
+  readonly step?: number;
+  /** Added to the number of every node. */
+  readonly firstNode?: number;
+}
+
 export class ProgramRunner {
-  readonly storage: Storage;
+  readonly regions: Regions;
   readonly collectives: Collectives;
   readonly #options: RunnerOptions;
-  readonly #arena: Arena;
-  readonly #lanes: Lanes;
-  readonly #compiled = new Map<Template, CompiledTemplate>();
+  readonly #compiled = new WeakMap<Program, CompiledProgram>();
   readonly #spans: SpanRecorder | undefined;
+  /** Of the running program, by operation. */
+  #events: (DeviceEvent | undefined)[] = [];
+  #ended = new Uint8Array(0);
+  #firstNode = 0;
+  #program: CompiledProgram | undefined;
+  /** Place in its queue of the last bind. */
+  #bound = 0;
 
   constructor(options: RunnerOptions) {
-    const { memory, endpoint, layout, binding } = options;
+    const { device, endpoint, layout, binding } = options;
     this.#options = options;
-    this.#arena = new Arena(memory);
-    this.storage = new Storage(memory, this.#arena, binding, endpoint.rank);
-    this.collectives = new Collectives(endpoint, layout, binding);
-    this.#lanes = new Lanes(endpoint);
-    this.#spans = options.trace === true ? new SpanRecorder(endpoint) : undefined;
+    this.regions = new Regions({ ...options, rank: endpoint.rank });
+    this.collectives = new Collectives(endpoint, device, layout, binding);
+    this.#spans = options.trace === true ? new SpanRecorder(endpoint, device) : undefined;
   }
 
-  /** Bytes of regions and scratch at the highest point so far; without what the caller placed itself. */
-  get peakBytes(): number {
-    return this.#arena.peakBytes;
-  }
-
-  /** Runs all nodes. `step` is written into spans. */
-  run(program: Program, step = 0): void {
-    this.storage.begin(program);
-    program.nodes.forEach((node, index) => this.#runNode(program.templates[node.template], node, index, step));
+  /** Runs a program to its end. */
+  run(program: Program, { step = 0, firstNode = 0 }: RunNumbers = {}): void {
+    const compiled = this.#compile(program);
+    this.#events = [];
+    this.#ended = new Uint8Array(compiled.operations.length);
+    this.#firstNode = firstNode;
+    this.#program = compiled;
+    this.#bound = 0;
+    this.regions.begin(compiled);
+    // Times of programs that follow one another count from the start of the first.
+    if (firstNode === 0) this.#spans?.begin(step);
+    compiled.nodes.forEach(({ first, count }, node) => {
+      for (let index = first; index < first + count; index++) {
+        const operation = compiled.operations[index];
+        this.#issue(operation, program.nodes[node]);
+        if (index + 1 === first + count) this.#observe(node, program.nodes[node], first);
+        this.regions.issued(operation);
+      }
+      this.#spans?.collect();
+    });
+    this.#wait(0);
   }
 
   /** Spans since the last call, times in seconds from the start of the last run; empty unless tracing. */
@@ -80,80 +113,128 @@ export class ProgramRunner {
     return this.#spans?.take() ?? [];
   }
 
-  #runNode(template: Template, node: ProgramNode, index: number, step: number): void {
-    const { hooks } = this.#options;
-    const { operations } = this.#compile(template);
-    this.storage.openNode(template, node, index, hooks.countsKnown(node));
-    hooks.opened?.(node, this.storage);
-    if (index === 0) this.#spans?.begin(step);
-    this.#lanes.beginNode();
-    for (const compiled of operations) this.#issue(compiled, template, node, index);
-    this.#lanes.drain();
-    this.#spans?.collect();
-    hooks.closing?.(node, this.storage);
-    this.storage.closeNode();
-  }
-
-  #issue(compiled: CompiledOperation, template: Template, node: ProgramNode, index: number): void {
-    const { operation } = compiled;
-    const { body } = operation;
-    const label = spanLabel(template, operation);
-    const { operation: name } = label;
-    switch (body.kind) {
-      case 'kernel': {
-        const kernel = this.#options.kernels[body.name];
-        if (kernel === undefined) throw new Error(`${name}: no kernel ${body.name} is registered`);
-        const call = new KernelCall(operation, node, this.storage, this.#options.memory);
-        const work = body.work;
-        const bytes = (): number =>
-          work.fixedBytes + work.bytesPerRow * this.storage.rows(work.rows, work.chunk, work.of);
-        this.#lanes.kernel(compiled, () => this.#timed({ label, node: index }, bytes, () => kernel(call)));
-        return;
-      }
-      case 'collective': {
-        if (this.collectives.groupSize(body.group) === 1) {
-          this.#lanes.kernel(compiled, () => this.#copyOfOne(compiled));
-          return;
-        }
-        const after = this.#lanes.eventsBefore(compiled);
-        const event = this.collectives.submit(operation, body, this.storage, index, { after, label: name });
-        const collective = this.collectives.noteOf(body);
-        this.#spans?.submitted(event.id, { label, node: index, collective });
-        this.#lanes.collective(compiled, event);
-        return;
-      }
-      case 'bind':
-        this.#lanes.kernel(compiled, () => {
-          this.#options.hooks.bind?.(node, this.storage);
-          this.storage.countsKnown();
-        });
-        this.#lanes.drainUntil([compiled.index]);
-    }
-  }
-
-  /** A collective of a single rank moves its rows within the rank's memory, or nothing. */
-  #copyOfOne({ operation: { uses } }: CompiledOperation): void {
-    const { memory } = this.#options;
-    const [from, to] = [this.storage.useView(uses[0]), this.storage.useView(uses[uses.length - 1])];
-    if (from.byteOffset !== to.byteOffset) memory.u8(to).set(memory.u8(from));
-  }
-
-  #timed(subject: SpanSubject, bytes: () => number, run: () => void): void {
-    if (this.#spans === undefined) {
-      run();
-      return;
-    }
-    const start = this.#options.endpoint.now();
-    run();
-    this.#spans.kernel(subject, start, this.#options.endpoint.now(), bytes());
-  }
-
-  #compile(template: Template): CompiledTemplate {
-    let compiled = this.#compiled.get(template);
-    if (compiled === undefined) {
-      compiled = compileTemplate(template);
-      this.#compiled.set(template, compiled);
-    }
+  #compile(program: Program): CompiledProgram {
+    let compiled = this.#compiled.get(program);
+    if (compiled === undefined) this.#compiled.set(program, (compiled = compile(program)));
     return compiled;
+  }
+
+  #issue(compiled: CompiledOperation, node: ProgramNode): void {
+    const { operation, index } = compiled;
+    const { body } = operation;
+    const waits = this.regions.open(compiled, this.#hasEnded);
+    const after = this.#eventsOf([...compiled.after, ...waits]);
+    switch (body.kind) {
+      case 'kernel':
+        this.#events[index] = this.#launch(compiled, body, node, after);
+        return;
+      case 'collective':
+        this.#events[index] = this.#submit(compiled, body, after);
+        return;
+      case 'bind':
+        this.#reach(compiled, after);
+        this.#options.bound?.(node, this.#operands(compiled));
+        this.#ended[index] = 1;
+    }
+  }
+
+  /** Waits for what a bind comes after, which on its own queue is all that was issued before it. */
+  #reach({ index, queue }: CompiledOperation, after: readonly DeviceEvent[]): void {
+    const { device } = this.#options;
+    for (const event of after) device.wait(event);
+    const before = this.#program?.queues[queue].operations ?? [];
+    for (let place = before.indexOf(index, this.#bound) - 1; place >= this.#bound; place--) {
+      const event = this.#events[before[place]];
+      if (event !== undefined && this.#ended[before[place]] === 0) device.wait(event);
+      this.#ended[before[place]] = 1;
+    }
+    this.#bound = before.indexOf(index, this.#bound);
+  }
+
+  #launch(
+    compiled: CompiledOperation,
+    body: KernelBody,
+    node: ProgramNode,
+    after: readonly DeviceEvent[],
+  ): DeviceEvent {
+    const operands = this.#operands(compiled);
+    const launch = { kernel: body.name, operands, arguments: this.#options.bind(body, node) };
+    const event = this.#options.device.queue(compiled.operation.lane).launch(launch, after);
+    this.#note(compiled, event, () => ({ bytes: this.#bytes(body.work, compiled.node) }));
+    return event;
+  }
+
+  #submit(compiled: CompiledOperation, body: CollectiveBody, after: readonly DeviceEvent[]): DeviceEvent {
+    const { operation } = compiled;
+    const uses = collectiveUses(operation);
+    const operandOf = (use: typeof uses.from): Operand => this.regions.operand(compiled, operation.uses.indexOf(use));
+    const moved = { from: operandOf(uses.from), to: operandOf(uses.to) };
+    const queue = `${operation.lane} ${body.group}`;
+    if (this.collectives.members(body.group).length === 1) {
+      // A collective of a single rank moves its rows within the rank's memory, or nothing.
+      const event = this.#options.device
+        .queue(queue)
+        .launch({ kernel: 'copy', operands: { ...moved }, arguments: {} }, after);
+      this.#note(compiled, event, () => ({}));
+      return event;
+    }
+    const communicator = this.collectives.communicator(body.group, queue);
+    const event = this.collectives.submit(compiled, body, moved, communicator, { after, label: compiled.name });
+    this.#note(compiled, event, () => ({ collective: this.collectives.noteOf(body) }));
+    return event;
+  }
+
+  #operands(compiled: CompiledOperation): Record<string, Operand> {
+    const operands: Record<string, Operand> = {};
+    compiled.operation.uses.forEach(({ role }, place) => (operands[role] = this.regions.operand(compiled, place)));
+    return operands;
+  }
+
+  /** Events of those operations that may not have ended. */
+  #eventsOf(operations: readonly number[]): DeviceEvent[] {
+    return operations.flatMap((operation) => {
+      const event = this.#events[operation];
+      return event === undefined || this.#ended[operation] === 1 ? [] : [event];
+    });
+  }
+
+  /** Whether an operation is known to have ended. */
+  readonly #hasEnded = (operation: number): boolean => this.#ended[operation] === 1;
+
+  /** Waits for all operations from `first` on that have been issued. */
+  #wait(first: number): void {
+    for (let index = first; index < this.#events.length; index++) {
+      const event = this.#events[index];
+      if (event === undefined || this.#ended[index] === 1) continue;
+      this.#options.device.wait(event);
+      this.#ended[index] = 1;
+      this.#spans?.collect();
+    }
+  }
+
+  #observe(index: number, node: ProgramNode, first: number): void {
+    const { observe } = this.#options;
+    if (observe === undefined) return;
+    this.#wait(first);
+    const find = (id: string) => {
+      const found = this.regions.ofNode(index, id);
+      if (found === undefined) throw new Error(`${node.template}: region ${id} is not used`);
+      return found;
+    };
+    observe(node, {
+      has: (id) => this.regions.ofNode(index, id) !== undefined,
+      region: (id) => find(id).region,
+      view: (id) => find(id).view,
+    });
+  }
+
+  #bytes({ fixedBytes, bytesPerRow, rows, chunk, of }: Work, node: number): number {
+    return fixedBytes + bytesPerRow * this.regions.rows(rows, node, chunk, of);
+  }
+
+  #note({ operation, template, node }: CompiledOperation, event: DeviceEvent, more: () => Partial<SpanSubject>): void {
+    if (this.#spans === undefined) return;
+    const label = spanLabel(template, operation);
+    this.#spans.submitted(event, { label, node: this.#firstNode + node, ...more() });
   }
 }

@@ -1,6 +1,7 @@
-/** Collects what a rank did into spans: kernels as this thread ran them, collectives from the endpoint's records. */
+/** Collects what a rank did into spans: kernels from the device's records, collectives from the endpoint's. */
 import type { Span, SpanCollective, SpanLabel } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
+import type { Device, DeviceEvent } from '../device/device.js';
 
 /** What ran: what it is called, in which node, and with whom. */
 export interface SpanSubject {
@@ -8,17 +9,21 @@ export interface SpanSubject {
   readonly node: number;
   /** Absent for kernels. */
   readonly collective?: SpanCollective;
+  /** That a kernel moves; what a collective sent, its record tells. */
+  readonly bytes?: number;
 }
 
 export class SpanRecorder {
   readonly #endpoint: Endpoint;
+  readonly #device: Device;
   readonly #submitted = new Map<number, SpanSubject>();
   #spans: Span[] = [];
   #start = 0;
   #step = 0;
 
-  constructor(endpoint: Endpoint) {
+  constructor(endpoint: Endpoint, device: Device) {
     this.#endpoint = endpoint;
+    this.#device = device;
   }
 
   begin(step: number): void {
@@ -26,25 +31,16 @@ export class SpanRecorder {
     this.#start = this.#endpoint.now();
   }
 
-  /** A kernel that this thread ran; `start` and `end` on the endpoint's clock. */
-  kernel(subject: SpanSubject, start: number, end: number, bytes: number): void {
-    const issued = start - this.#start;
-    this.#push(subject, issued, issued, end - this.#start, bytes);
+  /** Notes a launch or a collective, by the event of its end. */
+  submitted(event: DeviceEvent, what: SpanSubject): void {
+    this.#submitted.set(event.id, what);
   }
 
-  /** A collective whose times the endpoint will record under `event`. */
-  submitted(event: number, subject: SpanSubject): void {
-    this.#submitted.set(event, subject);
-  }
-
-  /** Takes over the endpoint's records, for which it has limited room. Collectives that are not the program's are left out. */
+  /** Takes over the records, for which there is limited room. What is not the program's is left out. */
   collect(): void {
-    for (const { event, issued, ready, end, bytes } of this.#endpoint.takeRecords()) {
-      const submitted = this.#submitted.get(event);
-      if (submitted === undefined) continue;
-      this.#submitted.delete(event);
-      this.#push(submitted, issued - this.#start, ready - this.#start, end - this.#start, bytes);
-    }
+    for (const { event, start, end } of this.#device.takeRecords()) this.#push(event, start, start, end);
+    for (const { event, issued, ready, end, bytes } of this.#endpoint.takeRecords())
+      this.#push(event, issued, ready, end, bytes);
   }
 
   /** Spans since the last call, by their end. */
@@ -55,8 +51,21 @@ export class SpanRecorder {
     return spans.sort((a, b) => a.end - b.end);
   }
 
-  #push({ label, node, collective }: SpanSubject, issued: number, ready: number, end: number, bytes: number): void {
-    const { rank } = this.#endpoint;
-    this.#spans.push({ step: this.#step, rank, node, ...label, collective, issued, ready, end, bytes });
+  #push(event: number, issued: number, ready: number, end: number, sent?: number): void {
+    const submitted = this.#submitted.get(event);
+    if (submitted === undefined) return;
+    this.#submitted.delete(event);
+    const { label, node, collective, bytes = 0 } = submitted;
+    this.#spans.push({
+      step: this.#step,
+      rank: this.#endpoint.rank,
+      node,
+      ...label,
+      collective,
+      issued: issued - this.#start,
+      ready: ready - this.#start,
+      end: end - this.#start,
+      bytes: sent ?? bytes,
+    });
   }
 }

@@ -1,48 +1,37 @@
 /** Training steps and evaluation on one rank: what the training loop calls. */
 import {
-  CountsBinding,
-  bucketGroups,
   evaluationStep,
+  moeShape,
+  RoutingBinding,
   stepTokens,
   trainingStep,
-  type Bucket,
+  worldSize,
   type Program,
   type ProgramNode,
   type Span,
   type StepShape,
 } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/index.js';
-import type { Gemm } from '../device/gemm.js';
+import type { Device, Operand } from '../device/device.js';
+import { readFloats, readInts } from '../device/host-array.js';
+import type { OptimizerArguments } from '../device/kernel-arguments.js';
+import { lossSlot } from '../device/loss-slots.js';
 import type { View } from '../device/view.js';
-import type { AdamWSettings } from '../transformer/index.js';
+import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
+import { ArgumentBinder } from './arguments.js';
 import { checkExecutable } from './check-model.js';
-import { attentionKernels } from './kernels/attention.js';
-import { TrainingContext } from './kernels/context.js';
-import { endKernels, lossSlot } from './kernels/ends.js';
-import { mlpKernels } from './kernels/mlp.js';
-import { expertKernels } from './kernels/moe-experts.js';
-import { moeRowKernels } from './kernels/moe-rows.js';
-import { moeNormKernels, routerKernels } from './kernels/moe-routing.js';
-import { updateKernels } from './kernels/update.js';
 import type { ParameterStore } from './parameter-store.js';
-import { LayerRouting } from './routing.js';
-import { ProgramRunner } from './runner.js';
-import type { Storage } from './storage.js';
-
-/** Looks at the regions of a node that has just run. */
-export type NodeObserver = (node: ProgramNode, storage: Storage) => void;
+import { ProgramRunner, type NodeObserver } from './runner.js';
 
 export interface ExecutorOptions {
   readonly step: StepShape;
   readonly endpoint: Endpoint;
-  readonly memory: CpuMemory;
-  readonly gemm: Gemm;
+  readonly device: Device;
   /** Made for the same step and rank. */
   readonly parameters: ParameterStore;
   /** Token whose embedding takes no gradient (`pad_token_id`). */
   readonly paddingId?: number;
-  /** Called after every node has run, while its memory still stands: for looking at what it computed. */
+  /** Called after every node has run, while its memory still stands: for looking at what it computed. Nodes then run one after another. */
   readonly observe?: NodeObserver;
   /** Record spans; the job must have been launched with `trace`. */
   readonly trace?: boolean;
@@ -54,10 +43,7 @@ export interface MicroBatch {
   readonly targets: ArrayLike<number>;
 }
 
-export interface OptimizerSettings extends AdamWSettings {
-  /** Global norm to which gradients are clipped; absent: not clipped. */
-  readonly maxNorm?: number;
-}
+export type OptimizerSettings = OptimizerArguments;
 
 export interface StepOptions {
   /** Targets that count, over all replicas and micro-batches of the step. */
@@ -87,106 +73,99 @@ export interface StepResult extends EvaluationResult {
   readonly expertLoads: Float32Array;
 }
 
-const lossElements = 4;
+const lossElements = Object.keys(lossSlot).length;
 
 /** Runs training steps of one shape on one rank. All ranks of the job call the same methods in the same order. */
 export class TrainingExecutor {
   readonly step: StepShape;
   readonly parameters: ParameterStore;
-  readonly #memory: CpuMemory;
-  readonly #endpoint: Endpoint;
-  readonly #context: TrainingContext;
+  readonly #device: Device;
   readonly #runner: ProgramRunner;
+  readonly #arguments: ArgumentBinder;
+  readonly #routing: RoutingShape;
+  readonly #book = new RoutingBook();
   readonly #training: Program;
   readonly #evaluation: Program;
+  readonly #paddingId: number | undefined;
   readonly #loss: View;
-  readonly #statistics: View;
+  readonly #loads: View;
+  /** Token ids and targets of every micro-batch. */
+  readonly #tokens: readonly View[];
   #program: Program;
-  #batches: readonly MicroBatch[] = [];
 
   constructor(options: ExecutorOptions) {
-    const { step, endpoint, memory, gemm, parameters } = options;
+    const { step, endpoint, device, parameters } = options;
     checkExecutable(step);
+    const { layout, model } = step;
     this.step = step;
     this.parameters = parameters;
-    this.#memory = memory;
-    this.#endpoint = endpoint;
-    this.#context = new TrainingContext(step, gemm, parameters, options.paddingId);
+    this.#device = device;
+    this.#paddingId = options.paddingId;
     this.#training = trainingStep(step);
     this.#evaluation = evaluationStep(step);
     this.#program = this.#training;
-    const { book } = this.#context;
-    const { model, layout } = step;
-    const context = this.#context;
+    this.#routing = new RoutingShape(moeShape(step), parameters.rank);
+    this.#arguments = new ArgumentBinder({
+      layout,
+      rank: endpoint.rank,
+      routing: this.#routing,
+      book: this.#book,
+      tensors: parameters.held(),
+    });
     this.#runner = new ProgramRunner({
       layout,
       endpoint,
-      memory,
-      kernels: {
-        ...attentionKernels(context),
-        ...mlpKernels(context),
-        ...endKernels(context),
-        ...updateKernels(context),
-        ...moeNormKernels(context),
-        ...routerKernels(context),
-        ...moeRowKernels(context),
-        ...expertKernels(context),
-      },
-      binding: new CountsBinding(
-        { layout, experts: model.experts, tokens: stepTokens(step) },
-        (_rank, node) => book.get(this.#program.nodes[node]).counts,
-      ),
-      hooks: {
-        countsKnown: (node) => book.has(node),
-        opened: (node, storage) => this.#opened(node, storage),
-        bind: (node, storage) => this.#bind(node, storage),
-        closing: (node, storage) => {
-          options.observe?.(node, storage);
-          if (node.pass === 'backward' && node.template.startsWith('moe')) book.delete(node);
-        },
-      },
+      device,
+      binding: new RoutingBinding(layout, (_rank, node) => this.#book.get(this.#program.nodes[node]).group),
+      slice: this.#routing.slice,
+      parameters: (region, layer) => parameters.view(region, layer),
+      bind: (body, node) => this.#arguments.bind(body, node),
+      bound: (node, operands) => this.#bound(node, operands),
+      ...(options.observe === undefined ? {} : { observe: options.observe }),
       ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
-    this.#loss = memory.allocateView('f32', lossElements);
-    this.#statistics = memory.allocateView('f32', 2 * model.experts);
-    this.#runner.storage.placeStep('loss', this.#loss);
-    this.#runner.storage.placeStep('router.statistics', this.#statistics);
-    for (const bucket of Object.keys(bucketGroups) as Bucket[])
-      this.#runner.storage.placeStep(`gradients.${bucket}`, parameters.gradientView(bucket));
+    this.#loss = device.allocate('f32', lossElements);
+    this.#loads = device.allocate('f32', 2 * model.experts);
+    this.#tokens = Array.from({ length: step.microBatches }, () => device.allocate('i32', 2 * stepTokens(step)));
+    const { regions } = this.#runner;
+    regions.place('loss', this.#loss);
+    regions.place('expert.loads', this.#loads);
+    this.#tokens.forEach((view, microBatch) => regions.place('tokens', view, microBatch));
   }
 
-  /** Bytes of activations and buffers at the highest point so far (weights, gradients and moments are beside). */
+  /** Bytes of activations and buffers at the highest point so far (weights, gradients and moments are beside, and what kernels take for themselves). */
   get peakBytes(): number {
-    return this.#runner.peakBytes;
+    return this.#runner.regions.peakBytes;
   }
 
   /** Forward, backward and update of `step.microBatches` micro-batches. Gradients stay readable until the next call. */
   trainStep(batches: readonly MicroBatch[], options: StepOptions): StepResult {
     this.parameters.zeroGradients();
-    Object.assign(this.#context.inputs, {
+    this.#arguments.step = {
       targets: options.targets,
       number: options.number,
       optimizer: options.optimizer,
-    });
+      paddingId: this.#paddingId,
+    };
     this.#run(this.#training, batches, this.step.microBatches, options.number);
-    const loss = this.#memory.f32(this.#loss);
+    const loss = readFloats(this.#device, this.#loss);
     const gradientNorm = Math.sqrt(loss[lossSlot.squares]);
     return {
       ...this.#result(loss),
       gradientNorm,
       updated: options.optimizer !== undefined && Number.isFinite(gradientNorm),
-      expertLoads: this.#memory.f32(this.#statistics).slice(0, this.step.model.experts),
+      expertLoads: readFloats(this.#device, this.#loads).slice(0, this.step.model.experts),
     };
   }
 
   /** Loss of one micro-batch per replica, without gradients. */
   evaluate(batch: MicroBatch): EvaluationResult {
     this.#run(this.#evaluation, [batch], 1, 0);
-    if (this.#context.world > 1) {
-      const world = this.#runner.collectives.communicator('world', 'inter');
-      this.#endpoint.wait(world.allReduce(this.#loss, { label: 'evaluation loss' }));
+    if (worldSize(this.step.layout) > 1) {
+      const world = this.#runner.collectives.communicator('world', 'inter world');
+      this.#device.wait(world.allReduce(this.#loss, { label: 'evaluation loss' }));
     }
-    return this.#result(this.#memory.f32(this.#loss));
+    return this.#result(readFloats(this.#device, this.#loss));
   }
 
   /** Spans since the last call; empty unless tracing. */
@@ -194,35 +173,32 @@ export class TrainingExecutor {
     return this.#runner.takeSpans();
   }
 
+  /** Gives its memory back; parameters keep theirs. */
+  close(): void {
+    for (const view of [this.#loss, this.#loads, ...this.#tokens]) this.#device.free(view);
+  }
+
   #run(program: Program, batches: readonly MicroBatch[], expected: number, number: number): void {
     const tokens = stepTokens(this.step);
     if (batches.length !== expected)
       throw new RangeError(`${batches.length} micro-batches given, expected ${expected}`);
-    for (const { ids, targets } of batches)
+    batches.forEach(({ ids, targets }, microBatch) => {
       if (ids.length !== tokens || targets.length !== tokens)
         throw new RangeError(`a micro-batch has ${ids.length} ids and ${targets.length} targets, expected ${tokens}`);
+      const both = new Int32Array(2 * tokens);
+      both.set(ids);
+      both.set(targets, tokens);
+      this.#device.write(this.#tokens[microBatch], both);
+    });
     this.#program = program;
-    this.#batches = batches;
-    this.#context.microBatches = expected;
-    this.#context.book.clear();
-    this.#memory.f32(this.#loss).fill(0);
-    this.#runner.run(program, number);
-    this.#batches = [];
+    this.#book.clear();
+    this.#device.fill(this.#loss, 0);
+    this.#runner.run(program, { step: number });
   }
 
-  #opened(node: ProgramNode, storage: Storage): void {
-    if (node.template !== 'embedding.forward') return;
-    const { ids, targets } = this.#batches[node.microBatch];
-    const tokens = this.#memory.i32(storage.view('tokens'));
-    tokens.set(ids);
-    tokens.set(targets, ids.length);
-  }
-
-  #bind(node: ProgramNode, storage: Storage): void {
-    const counts = this.#memory.i32(storage.view('counts')).slice();
-    const ids = this.#memory.i32(storage.view('route.ids')).slice();
-    const { book, routing } = this.#context;
-    book.set(node.layer, node.microBatch, new LayerRouting(routing, counts, ids));
+  #bound(node: ProgramNode, { counts, ids }: Readonly<Record<string, Operand>>): void {
+    const [rows, picks] = [readInts(this.#device, counts.view), readInts(this.#device, ids.view)];
+    this.#book.set(node, new LayerRouting(this.#routing, rows, picks));
   }
 
   #result(loss: Float32Array): EvaluationResult {

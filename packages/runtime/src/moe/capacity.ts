@@ -38,3 +38,12 @@ export function dropByProbability(
   }
   return dropped;
 }
+
+/** Ids with the mark of dropped picks (~id) taken off. */
+export const pickedIds = (encoded: Int32Array): Int32Array => encoded.map((id) => (id < 0 ? ~id : id));
+
+/** 1 for kept picks; undefined when none was dropped. */
+export function keptPicks(encoded: Int32Array): Uint8Array | undefined {
+  if (!encoded.some((id) => id < 0)) return undefined;
+  return Uint8Array.from(encoded, (id) => (id < 0 ? 0 : 1));
+}

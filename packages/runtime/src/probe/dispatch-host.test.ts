@@ -1,4 +1,12 @@
-import { dispatchProgram, spanLabel, type MoeShape, type Program, type Span, type Strategy } from '@monta/core';
+import {
+  dispatchProgram,
+  priceKey,
+  spanLabel,
+  type MoeShape,
+  type Program,
+  type Span,
+  type Strategy,
+} from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { hostOverheads, probeMover } from './dispatch-host.js';
 import { measureDispatch } from '../execute/measure-dispatch.js';
@@ -67,7 +75,7 @@ describe('probes of the host', () => {
     });
     const program = dispatchProgram(shape, strategy, ['forward', 'backward']);
     const names = Object.values(program.templates).flatMap(({ operations }) =>
-      operations.flatMap(({ body }) => (body.kind === 'kernel' ? [body.name] : [])),
+      operations.flatMap(({ body, uses }) => (body.kind === 'kernel' ? [priceKey(body.name, uses)] : [])),
     );
     expect([...rates.keys()].sort()).toEqual([...new Set(names)].sort());
     for (const { bytesPerSecond, overheadSeconds } of rates.values()) {

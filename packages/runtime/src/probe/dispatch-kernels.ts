@@ -12,7 +12,7 @@ import {
   worldSize,
 } from '@monta/core';
 import type { Communicator } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/index.js';
+import { CpuDevice } from '../device/cpu/index.js';
 import { DispatchExecutor } from '../execute/dispatch-executor.js';
 import { samplePicks } from '../execute/sample-picks.js';
 import { builtModule } from '../launch/built-module.js';
@@ -38,10 +38,10 @@ const passes = ['forward', 'backward'] as const;
 class CountingEndpoint extends SoloEndpoint {
   constructor(
     size: number,
-    private readonly views: CpuMemory,
+    private readonly own: CpuDevice,
     private readonly counts: Int32Array,
   ) {
-    super(0, size, views);
+    super(0, size, own);
   }
 
   override communicator(name: string, members: readonly number[]): Communicator {
@@ -49,7 +49,7 @@ class CountingEndpoint extends SoloEndpoint {
     const echo = communicator.allGather.bind(communicator);
     communicator.allGather = (send, receive, options) => {
       const event = echo(send, receive, options);
-      if (options?.label === 'counts') this.views.i32(receive).set(this.counts);
+      if (options?.label === 'counts') this.own.write(receive, this.counts);
       return event;
     };
     return communicator;
@@ -74,26 +74,26 @@ export function drawnCounts({
   return counts;
 }
 
+/** A rank's memory at first; it may grow to 32 times as much. */
+const memoryBytes = 64 * 2 ** 20;
+
 /** A rank's side, see `dispatch-kernels.worker.ts`. The other ranks of the layout are pretended; rows are not checked. */
-export function probeDispatchRank({ memory, data }: RankContext<DispatchKernelProbe>): [string, KernelRate][] {
+export function probeDispatchRank({ data }: RankContext<DispatchKernelProbe>): [string, KernelRate][] {
   const { shape, routing, seed } = data;
   const counts = drawnCounts(data);
   const timed = data.strategies.map((strategy): TimedKernels => {
-    const mark = memory.mark();
-    const endpoint = new CountingEndpoint(worldSize(shape.layout), memory, counts);
-    const executor = new DispatchExecutor({ shape, strategy, passes, routing, seed, endpoint, memory, trace: true });
+    const device = CpuDevice.create({ bytes: memoryBytes, maximumBytes: 32 * memoryBytes, trace: true });
+    const endpoint = new CountingEndpoint(worldSize(shape.layout), device, counts);
+    const executor = new DispatchExecutor({ shape, strategy, passes, routing, seed, endpoint, device, trace: true });
     for (let i = 0; i < data.warmUps; i++) executor.run(i);
     executor.takeSpans();
     for (let i = 0; i < data.repetitions; i++) executor.run(i);
     const spans = executor.takeSpans();
     executor.close();
-    memory.release(mark);
     return { program: dispatchProgram(shape, strategy, passes), spans };
   });
   return [...fitKernelRates(timed)];
 }
-
-const memoryBytes = 64 * 2 ** 20;
 
 const usualRuns = { warmUps: 3, repetitions: 5 };
 
@@ -104,7 +104,7 @@ export async function probeDispatchKernels(
 ): Promise<ReadonlyMap<string, KernelRate>> {
   const [rates] = (await launchLocal({
     ranks: 1,
-    memoryBytes,
+    memoryBytes: 1 << 20,
     workerModule: builtModule('./dispatch-kernels.worker.js', import.meta.url),
     workerData: { ...usualRuns, ...probe } satisfies DispatchKernelProbe,
     ...(signal === undefined ? {} : { signal }),

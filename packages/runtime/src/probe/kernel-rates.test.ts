@@ -33,7 +33,7 @@ describe('kernel rates', () => {
       chunk: 0,
       of: 1,
       lane: 'compute' as const,
-      body: { kind: 'kernel' as const, name: `k.${kind}`, work: { ...work, kind } },
+      body: { kind: 'kernel' as const, name: `k.${kind}`, arguments: {}, work: { ...work, kind } },
       uses: [],
       after: [],
       priority: 0,

@@ -1,5 +1,5 @@
 /** From timed kernels to rates: seconds = overhead + work / rate, fitted for each kernel over the sizes that were seen. */
-import { median, type KernelRate, type Program, type Span, type Work } from '@monta/core';
+import { median, priceKey, type KernelRate, type Program, type Span, type Work } from '@monta/core';
 
 /** One timed kernel: its work (FLOPs of matrix kernels, bytes of the others) and its time. */
 interface Sample {
@@ -18,14 +18,15 @@ export interface TimedKernels {
   readonly spans: readonly Span[];
 }
 
-/** Rates of all kernels that ran, by name. Work is in FLOPs for matrix kernels and in bytes for the others. */
+/** Rates of all kernels that ran, by what they are priced by. Work is in FLOPs for matrix kernels and in bytes for the others. */
 export function fitKernelRates(runs: readonly TimedKernels[]): Map<string, KernelRate> {
   const kernels = new Map<string, Samples>();
   for (const { program, spans } of runs) {
-    const bodies = new Map<string, { name: string; work: Work }>();
+    const bodies = new Map<string, { key: string; work: Work }>();
     for (const template of Object.values(program.templates))
-      for (const { id, body } of template.operations)
-        if (body.kind === 'kernel') bodies.set(`${template.name}/${id}`, body);
+      for (const { id, body, uses } of template.operations)
+        if (body.kind === 'kernel')
+          bodies.set(`${template.name}/${id}`, { key: priceKey(body.name, uses), work: body.work });
     for (const span of spans) {
       const body = bodies.get(span.operation);
       if (!body) continue;
@@ -33,8 +34,8 @@ export function fitKernelRates(runs: readonly TimedKernels[]): Map<string, Kerne
       // A span's bytes are fixedBytes + bytesPerRow * rows, which tells the rows.
       const rows = (span.bytes - fixedBytes) / bytesPerRow;
       const size = kind === 'memory' ? span.bytes : flopsPerRow * rows;
-      const samples = kernels.get(body.name) ?? { kind, bySize: new Map<number, number[]>() };
-      kernels.set(body.name, samples);
+      const samples = kernels.get(body.key) ?? { kind, bySize: new Map<number, number[]>() };
+      kernels.set(body.key, samples);
       const times = samples.bySize.get(size) ?? [];
       samples.bySize.set(size, times);
       times.push(span.end - span.ready);

@@ -1,6 +1,6 @@
 /** Times a rank's kernels alone on a core, at the sizes that a training step gives them. */
 import { inChunks, trainingStep, worldSize, type KernelRate, type StepShape } from '@monta/core';
-import { createGemm, type CpuMemory } from '../device/cpu/index.js';
+import { CpuDevice } from '../device/cpu/index.js';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { launchLocal, type RankContext } from '../launch/index.js';
 import { fitKernelRates, type TimedKernels } from './kernel-rates.js';
@@ -37,15 +37,19 @@ function undisturbed(step: StepShape): StepShape {
   };
 }
 
-function timeSteps(probe: KernelProbe, chunks: number, memory: CpuMemory): TimedKernels {
+/** A rank's memory at first; it may grow to 32 times as much. */
+const memoryBytes = 64 * 2 ** 20;
+
+function timeSteps(probe: KernelProbe, chunks: number): TimedKernels {
   const step: StepShape = {
     ...undisturbed(probe.step),
     strategy: inChunks(probe.step.strategy, chunks),
   };
-  const endpoint = new SoloEndpoint(0, worldSize(step.layout), memory);
-  const parameters = new ParameterStore(step, 0, memory);
+  const device = CpuDevice.create({ bytes: memoryBytes, maximumBytes: 32 * memoryBytes, trace: true });
+  const endpoint = new SoloEndpoint(0, worldSize(step.layout), device);
+  const parameters = new ParameterStore(step, 0, device);
   initialiseParameters(parameters, 1);
-  const executor = new TrainingExecutor({ step, endpoint, memory, gemm: createGemm(memory), parameters, trace: true });
+  const executor = new TrainingExecutor({ step, endpoint, device, parameters, trace: true });
   const tokens = step.sequence * step.sequences;
   const { vocabSize } = step.model;
   // Spread token ids (Knuth's multiplicative hash), so that routing is about even; the same in every sequence, so that slices are alike.
@@ -71,18 +75,15 @@ function timeSteps(probe: KernelProbe, chunks: number, memory: CpuMemory): Timed
 }
 
 /** A rank's side, see `probe.worker.ts`. */
-export function probeRank({ memory, data }: RankContext<KernelProbe>): [string, KernelRate][] {
-  return [...fitKernelRates(data.chunkCounts.map((chunks) => timeSteps(data, chunks, memory)))];
+export function probeRank({ data }: RankContext<KernelProbe>): [string, KernelRate][] {
+  return [...fitKernelRates(data.chunkCounts.map((chunks) => timeSteps(data, chunks)))];
 }
-
-const memoryBytes = 64 * 2 ** 20;
 
 /** Runs the probe in a thread of its own and gives the rate of every kernel of the step. */
 export async function probeKernels(probe: KernelProbe, signal?: AbortSignal): Promise<ReadonlyMap<string, KernelRate>> {
   const [rates] = (await launchLocal({
     ranks: 1,
-    memoryBytes,
-    maximumMemoryBytes: 32 * memoryBytes,
+    memoryBytes: 1 << 20,
     workerModule: new URL('./probe.worker.ts', import.meta.url),
     workerData: probe,
     signal,

@@ -3,47 +3,55 @@
  * sent what this rank sends. For timing a rank's own kernels at the sizes they will have, undisturbed. It moves no bytes between ranks and
  * computes nothing meaningful.
  */
-import type { CommEvent, Communicator, Endpoint, Submission, TransferRecord } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/index.js';
+import type { Communicator, Endpoint, Submission, TransferRecord } from '../comm/communicator.js';
+import type { CpuDevice } from '../device/cpu/cpu-device.js';
+import type { Companion } from '../device/cpu/companion.js';
+import type { DeviceEvent } from '../device/device.js';
 import { elementBytes, type View } from '../device/view.js';
 
-/** Ends events in order; runs what waits for them. */
-class Events {
-  #next = 0;
-  readonly #ended = new Set<number>();
-  #pending: { readonly after: readonly CommEvent[]; readonly event: CommEvent; readonly run: () => void }[] = [];
+interface Pending {
+  readonly after: readonly DeviceEvent[];
+  readonly event: DeviceEvent;
+  readonly run: () => void;
+}
 
-  create(): CommEvent {
-    return { id: this.#next++ };
+/** Collectives that end once what they come after has: the device tells of every kernel that one of them waits for. */
+class Transfers implements Companion {
+  readonly #device: CpuDevice;
+  #pending: Pending[] = [];
+
+  constructor(device: CpuDevice) {
+    this.#device = device;
   }
 
-  has(event: CommEvent): boolean {
-    return this.#ended.has(event.id);
-  }
-
-  end(event: CommEvent): void {
-    this.#ended.add(event.id);
-    this.#settle();
-  }
-
-  /** Runs `run` once `after` have ended, then ends the event that it returns. */
-  submit(run: () => void, after: readonly CommEvent[] = []): CommEvent {
-    const event = this.create();
+  /** Runs `run` once `after` are done, and then completes the event that it returns. */
+  submit(run: () => void, after: readonly DeviceEvent[] = []): DeviceEvent {
+    const event = this.#device.createEvent();
+    this.#device.announce(after.map(({ id }) => id));
     this.#pending.push({ after, event, run });
-    this.#settle();
+    this.completed();
     return event;
   }
 
-  #settle(): void {
-    for (let moved = true; moved;) {
-      const ready = this.#pending.filter(({ after }) => after.every((event) => this.has(event)));
-      this.#pending = this.#pending.filter((one) => !ready.includes(one));
-      for (const { run, event } of ready) {
-        run();
-        this.#ended.add(event.id);
-      }
-      moved = ready.length > 0;
-    }
+  now(): number {
+    return performance.now() / 1e3;
+  }
+
+  check(): void {}
+
+  progress(): void {}
+
+  waitUntil(): void {
+    throw new Error('all events wait for work of this rank that was never launched');
+  }
+
+  completed(): void {
+    const ready = this.#pending.find(({ after }) => after.every(({ id }) => this.#device.events.done(id)));
+    if (ready === undefined) return;
+    this.#pending.splice(this.#pending.indexOf(ready), 1);
+    ready.run();
+    this.#device.complete(ready.event);
+    this.completed();
   }
 }
 
@@ -55,14 +63,14 @@ class SoloCommunicator implements Communicator {
     readonly name: string,
     readonly members: readonly number[],
     rank: number,
-    private readonly memory: CpuMemory,
-    private readonly events: Events,
+    private readonly device: CpuDevice,
+    private readonly transfers: Transfers,
   ) {
     this.rank = members.indexOf(rank);
     this.size = members.length;
   }
 
-  allToAll(send: View, receive: View, options?: Submission): CommEvent {
+  allToAll(send: View, receive: View, options?: Submission): DeviceEvent {
     return this.#echo(send, receive, options);
   }
 
@@ -72,47 +80,47 @@ class SoloCommunicator implements Communicator {
     receive: View,
     _receiveCounts: Int32Array,
     options?: Submission,
-  ): CommEvent {
+  ): DeviceEvent {
     return this.#echo(send, receive, options);
   }
 
-  allGather(send: View, receive: View, options?: Submission): CommEvent {
+  allGather(send: View, receive: View, options?: Submission): DeviceEvent {
     return this.#echo(send, receive, options);
   }
 
-  reduceScatter(send: View, receive: View, options?: Submission): CommEvent {
+  reduceScatter(send: View, receive: View, options?: Submission): DeviceEvent {
     return this.#echo(send, receive, options);
   }
 
-  allReduce(_buffer: View, options?: Submission): CommEvent {
+  allReduce(_buffer: View, options?: Submission): DeviceEvent {
     return this.#nothing(options);
   }
 
-  broadcast(_buffer: View, _root: number, options?: Submission): CommEvent {
+  broadcast(_buffer: View, _root: number, options?: Submission): DeviceEvent {
     return this.#nothing(options);
   }
 
-  send(_buffer: View, _peer: number, options?: Submission): CommEvent {
+  send(_buffer: View, _peer: number, options?: Submission): DeviceEvent {
     return this.#nothing(options);
   }
 
-  receive(_buffer: View, _peer: number, options?: Submission): CommEvent {
+  receive(_buffer: View, _peer: number, options?: Submission): DeviceEvent {
     return this.#nothing(options);
   }
 
-  barrier(options?: Submission): CommEvent {
+  barrier(options?: Submission): DeviceEvent {
     return this.#nothing(options);
   }
 
-  #nothing(options?: Submission): CommEvent {
-    return this.events.submit(() => undefined, options?.after);
+  #nothing(options?: Submission): DeviceEvent {
+    return this.transfers.submit(() => undefined, options?.after);
   }
 
   /** Fills `receive` with `send`, over and over. */
-  #echo(send: View, receive: View, options?: Submission): CommEvent {
-    return this.events.submit(() => {
-      const from = this.memory.u8({ ...send, type: 'u8', length: send.length * elementBytes[send.type] });
-      const to = this.memory.u8({ ...receive, type: 'u8', length: receive.length * elementBytes[receive.type] });
+  #echo(send: View, receive: View, options?: Submission): DeviceEvent {
+    return this.transfers.submit(() => {
+      const from = this.device.memory.u8({ ...send, type: 'u8', length: send.length * elementBytes[send.type] });
+      const to = this.device.memory.u8({ ...receive, type: 'u8', length: receive.length * elementBytes[receive.type] });
       if (from.length === 0 || from.byteOffset === to.byteOffset) return;
       for (let at = 0; at < to.length; at += from.length)
         to.set(from.subarray(0, Math.min(from.length, to.length - at)), at);
@@ -122,44 +130,46 @@ class SoloCommunicator implements Communicator {
 
 export class SoloEndpoint implements Endpoint {
   readonly backend = 'local';
-  readonly #events = new Events();
+  readonly #transfers: Transfers;
 
   /** `size` ranks are pretended, of which this is number `rank`. */
   constructor(
     readonly rank: number,
     readonly size: number,
-    private readonly memory: CpuMemory,
-  ) {}
+    private readonly device: CpuDevice,
+  ) {
+    this.#transfers = new Transfers(device);
+    device.accompany(this.#transfers);
+  }
 
   communicator(name: string, members: readonly number[]): Communicator {
-    return new SoloCommunicator(name, members, this.rank, this.memory, this.#events);
+    return new SoloCommunicator(name, members, this.rank, this.device, this.#transfers);
   }
 
-  createEvent(): CommEvent {
-    return this.#events.create();
+  createEvent(): DeviceEvent {
+    return this.device.createEvent();
   }
 
-  record(event: CommEvent): void {
-    this.#events.end(event);
+  record(event: DeviceEvent): void {
+    this.device.complete(event);
   }
 
-  query(event: CommEvent): boolean {
-    return this.#events.has(event);
+  query(event: DeviceEvent): boolean {
+    return this.device.query(event);
   }
 
-  wait(event: CommEvent): void {
-    if (!this.query(event)) throw new Error(`event ${event.id} waits for work of this rank that was never recorded`);
+  wait(event: DeviceEvent): void {
+    this.device.wait(event);
   }
 
-  waitAny(events: readonly CommEvent[]): void {
-    if (!events.some((event) => this.query(event)))
-      throw new Error('all events wait for work of this rank that was never recorded');
+  waitAny(events: readonly DeviceEvent[]): void {
+    this.device.waitAny(events);
   }
 
   progress(): void {}
 
   now(): number {
-    return performance.now() / 1e3;
+    return this.#transfers.now();
   }
 
   takeRecords(): TransferRecord[] {

@@ -1,6 +1,5 @@
 /** A rank's side of a training job: data in, steps, reports out. */
 import { coordinates } from '@monta/core';
-import { createGemm } from '../device/cpu/index.js';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import { heldOutBatch, type ByteText } from './data/byte-data.js';
@@ -12,17 +11,15 @@ import { microBatchOf, stepInputs } from './step-inputs.js';
 
 /** Trains; every rank of the job calls it with the same job. */
 export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
-  const { rank, endpoint, memory, data: job } = context;
+  const { rank, endpoint, device, data: job } = context;
   const { step } = job;
   const text = textOf(job);
-  const parameters = new ParameterStore(step, rank, memory);
+  const parameters = new ParameterStore(step, rank, device);
   const done = loadStart(job, parameters);
-  const gemm = createGemm(memory, { onTile: () => endpoint.progress() });
   const executor = new TrainingExecutor({
     step,
     endpoint,
-    memory,
-    gemm,
+    device,
     parameters,
     trace: job.tracedSteps.length > 0,
   });

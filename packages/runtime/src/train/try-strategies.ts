@@ -1,7 +1,6 @@
 /** Times training steps of several strategies, in turns, before a run takes one of them. Nothing of what they train is kept. */
 import { worldSize, type Strategy } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
-import { createGemm } from '../device/cpu/index.js';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { localLauncher, type Launcher, type RankContext } from '../launch/index.js';
 import type { TrainJob } from './job.js';
@@ -52,16 +51,14 @@ export async function tryStrategies({ trial, launcher = localLauncher, ...option
 }
 
 /** A rank's side. Each turn of a strategy has the memory for itself, so that trying many takes no more than running one. */
-export function tryOnRank({ rank, endpoint, memory, data: trial }: RankContext<RankTrial>): number[][] {
+export function tryOnRank({ rank, endpoint, device, data: trial }: RankContext<RankTrial>): number[][] {
   const { job, strategies, warmUps, turns, steps } = trial;
   const text = textOf(job);
-  const parameters = new ParameterStore(job.step, rank, memory);
+  const parameters = new ParameterStore(job.step, rank, device);
   let number = loadStart(job, parameters);
   const run = (strategy: Strategy, count: number): number[] => {
-    const mark = memory.mark();
-    const gemm = createGemm(memory, { onTile: () => endpoint.progress() });
     const step = { ...job.step, strategy };
-    const executor = new TrainingExecutor({ step, endpoint, memory, gemm, parameters });
+    const executor = new TrainingExecutor({ step, endpoint, device, parameters });
     const seconds = Array.from({ length: count }, () => {
       number += 1;
       const { batches, options } = stepInputs(job, text, rank, number);
@@ -69,7 +66,7 @@ export function tryOnRank({ rank, endpoint, memory, data: trial }: RankContext<R
       executor.trainStep(batches, options);
       return endpoint.now() - start;
     });
-    memory.release(mark);
+    executor.close();
     return seconds;
   };
   run(strategies[0], warmUps);

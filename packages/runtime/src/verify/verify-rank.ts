@@ -1,7 +1,8 @@
 /** A rank's side of verification: runs batch 0 and the trajectory under each strategy and returns what it computed. */
 import { coordinates, sliceStart, type Layout, type StepShape, type Strategy } from '@monta/core';
 import { HuggingFaceFolder, loadShards } from '../checkpoint/index.js';
-import { createGemm, type CpuMemory } from '../device/cpu/index.js';
+import type { Device } from '../device/device.js';
+import { readFloats } from '../device/host-array.js';
 import { ParameterStore, TrainingExecutor, type MicroBatch, type NodeObserver } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import { shiftLabels } from '../transformer/index.js';
@@ -39,14 +40,8 @@ export interface RankComputation {
 
 /** Verifies on one rank; every rank of the job calls it. */
 export function verifyRank(context: RankContext<VerifyJob>): RankComputation[] {
-  const { memory, data: job } = context;
-  const results: RankComputation[] = [];
-  for (const strategy of job.strategies) {
-    const mark = memory.mark();
-    results.push(compute(context, { ...job.step, layout: job.layout, strategy }));
-    memory.release(mark);
-  }
-  return results;
+  const { data: job } = context;
+  return job.strategies.map((strategy) => compute(context, { ...job.step, layout: job.layout, strategy }));
 }
 
 function batchOf(job: VerifyJob, step: StepShape, rank: number, batch: number): MicroBatch {
@@ -58,8 +53,8 @@ function batchOf(job: VerifyJob, step: StepShape, rank: number, batch: number): 
   return { ids, targets };
 }
 
-function compute({ rank, endpoint, memory, data: job }: RankContext<VerifyJob>, step: StepShape): RankComputation {
-  const store = new ParameterStore(step, rank, memory);
+function compute({ rank, endpoint, device, data: job }: RankContext<VerifyJob>, step: StepShape): RankComputation {
+  const store = new ParameterStore(step, rank, device);
   const { layout, model } = step;
   // A target for every token but the last of each sequence.
   const targets = layout.dp * step.sequences * (step.sequence - 1);
@@ -72,12 +67,11 @@ function compute({ rank, endpoint, memory, data: job }: RankContext<VerifyJob>, 
     }
   };
   load();
-  const captured = new Capture(step, rank, memory);
+  const captured = new Capture(step, rank, device);
   const executor = new TrainingExecutor({
     step,
     endpoint,
-    memory,
-    gemm: createGemm(memory),
+    device,
     parameters: store,
     observe: captured.observe,
     ...(model.padTokenId === undefined ? {} : { paddingId: model.padTokenId }),
@@ -97,6 +91,8 @@ function compute({ rank, endpoint, memory, data: job }: RankContext<VerifyJob>, 
     });
     return [loss, gradientNorm];
   });
+  executor.close();
+  store.close();
   return {
     loss: result.loss,
     auxiliaryLoss: result.auxiliaryLoss,
@@ -117,7 +113,7 @@ class Capture {
   constructor(
     private readonly step: StepShape,
     private readonly rank: number,
-    private readonly memory: CpuMemory,
+    private readonly device: Device,
   ) {}
 
   readonly observe: NodeObserver = (node, storage) => {
@@ -129,13 +125,13 @@ class Capture {
     if (node.template === 'head.forward') {
       const column = sliceStart(model.vocabSize, tp, layout.tp);
       const columns = sliceStart(model.vocabSize, tp + 1, layout.tp) - column;
-      const values = this.memory.f32(storage.view('head.logits')).slice(0, tokens * columns);
+      const values = readFloats(this.device, storage.view('head.logits')).slice(0, tokens * columns);
       this.#logits = { row, column, columns, values };
     }
     if (node.template === 'moe.forward') {
       const { rows } = storage.region('route.probabilities');
       const first = typeof rows === 'number' ? 0 : sliceStart(tokens, tp, layout.tp);
-      const values = this.memory.f32(storage.view('route.probabilities')).slice();
+      const values = readFloats(this.device, storage.view('route.probabilities'));
       this.#probabilities.set(node.layer, { row: row + first, column: 0, columns: model.experts, values });
     }
   };

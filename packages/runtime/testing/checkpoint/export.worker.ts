@@ -1,7 +1,6 @@
 /** Ranks of the test of written checkpoints: train a few steps, then write the weights in every form. */
 import { join } from 'node:path';
 import type { StepShape } from '@monta/core';
-import { createGemm } from '#runtime/device/cpu/index.js';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '#runtime/execute/index.js';
 import { runRank, type RankContext } from '#runtime/launch/index.js';
 import { exportRanks, type HuggingFaceOutput } from '#runtime/checkpoint/hugging-face-writer.js';
@@ -18,9 +17,9 @@ export interface ExportJob {
 /** Returns, on rank 0, the weights as the ranks hold them after training, and as they were before; nothing of them went by way of a file. */
 export type ExportResult = Readonly<Record<'before' | 'after', ReadonlyMap<string, Float32Array>>>;
 
-function exportRank({ rank, endpoint, device, memory, data: job }: RankContext<ExportJob>): ExportResult {
+function exportRank({ rank, endpoint, device, data: job }: RankContext<ExportJob>): ExportResult {
   const { step, steps, folder, forms } = job;
-  const store = new ParameterStore(step, rank, memory);
+  const store = new ParameterStore(step, rank, device);
   initialiseParameters(store, 1);
   const weights = (): ReadonlyMap<string, Float32Array> => {
     const full = store.gather(
@@ -31,7 +30,7 @@ function exportRank({ rank, endpoint, device, memory, data: job }: RankContext<E
     return rank === 0 ? full : new Map();
   };
   const before = weights();
-  const executor = new TrainingExecutor({ step, endpoint, memory, gemm: createGemm(memory), parameters: store });
+  const executor = new TrainingExecutor({ step, endpoint, device, parameters: store });
   const tokens = step.sequences * step.sequence;
   for (let number = 1; number <= steps; number++) {
     const ids = Int32Array.from({ length: tokens }, (_, i) => (7 * i + 3 * number + rank) % step.model.vocabSize);

@@ -7,14 +7,13 @@
  * A half emits the operations of one chunk in stages. Lanes are in-order queues, so the order of issue decides what overlaps: stage s of
  * chunk c is issued together with stage s+1 of chunk c-1 (`emitStages`), so that no lane waits for a chunk's later stage while the next
  * chunk's earlier one could run. The layer composes the halves with the expert GEMMs between them.
- * Adding a dispatcher: a new file here, an entry in `strategies.ts`, kernels in the runtime if it needs new ones.
+ * A half brings along how many rows its exchanges move (`Exchange`), how many rows its buffers hold (`Size`), and in which order they lie
+ * there (`RowOrder`). Adding a dispatcher: a new file here, and an entry in `strategies.ts`.
  */
 import type { Activation, Region } from '../schedule.js';
-import { rowsOf, rowsRegion, type MoeShape } from '../moe-shape.js';
+import { rowsRegion, type MoeShape } from '../moe-shape.js';
+import type { RowOrder, Scope, Size } from '../rows.js';
 import type { TemplateBuilder } from '../template-builder.js';
-
-/** Which tokens a rank handles: those of its own slice, or all of its replica's (redundantly with its TP peers). */
-export type Scope = 'slice' | 'replica';
 
 export interface ChunkContext {
   readonly builder: TemplateBuilder;
@@ -25,7 +24,7 @@ export interface ChunkContext {
 }
 
 export interface OutgoingContext extends ChunkContext {
-  /** Token rows to send: region of all T rows or of this rank's slice; the pack kernel finds the slice's offset from its rows. */
+  /** Token rows to send: region of all T rows or of this rank's slice. */
   readonly source: string;
   /** Multiply every row by its pick's probability while packing (the backward of the weighted sum). */
   readonly weighted: boolean;
@@ -61,6 +60,14 @@ export interface OutgoingHalf {
   readonly stages: readonly Stage<OutgoingContext>[];
 }
 
+/** Rows that a returning half leaves to be summed. */
+export interface ReturnedRows {
+  /** Tokens whose rows they are. */
+  readonly scope: Scope;
+  readonly order: RowOrder;
+  size(shape: MoeShape): Size;
+}
+
 export interface ReturningHalf {
   readonly name: string;
   /** Tokens whose returned rows this rank ends up with. */
@@ -68,8 +75,8 @@ export interface ReturningHalf {
   /** Tokens whose routing it must know to find its rows. */
   routing(activation: Activation): Scope;
   unsupported(shape: Pick<MoeShape, 'layout'>): string | undefined;
-  /** Rows of the region that it fills. */
-  returnedRows(activation: Activation): 'sent' | 'replica';
+  /** What the region of `returnedRegion` holds: whose tokens' rows, how many, and in which order. */
+  returned(activation: Activation): ReturnedRows;
   /** Together they fill the region of `returnedRegion`. */
   readonly stages: readonly Stage<ReturningContext>[];
 }
@@ -79,7 +86,7 @@ export const returnedRegion = (half: ReturningHalf, shape: MoeShape, activation:
   rowsRegion(
     saved ? 'returned.forward' : 'returned',
     shape,
-    rowsOf(shape, half.returnedRows(activation)),
+    half.returned(activation).size(shape),
     shape.hiddenSize,
     'chunks',
     saved ? 'saved' : 'layer',

@@ -1,62 +1,111 @@
 /** The operations that dispatcher halves are made of, one function each, so that a half reads as the list of its steps. */
-import { dtypeBytes, rowsOf, rowsRegion, work } from '../moe-shape.js';
-import type { RowSymbol, SymbolFamily } from '../schedule.js';
-import { add, read, write, type Piece } from '../template-builder.js';
-import type { ChunkContext } from './dispatcher.js';
+import { dtypeBytes, rowsRegion, work } from '../moe-shape.js';
+import type { Exchange, RowOrder, Scope, Size } from '../rows.js';
+import type { Work } from '../schedule.js';
+import { add, own, read, write, type Piece } from '../template-builder.js';
+import type { ChunkContext, OutgoingContext } from './dispatcher.js';
 
 const pieceOf = ({ chunk, of }: ChunkContext, task: string): Piece => ({ task, chunk, of });
 
 /** Declares a communication buffer of expert rows. */
-export const buffer = ({ builder, shape }: ChunkContext, id: string, rows: RowSymbol): string =>
-  builder.region(rowsRegion(id, shape, rowsOf(shape, rows), shape.hiddenSize, 'chunks'));
+export const buffer = ({ builder, shape }: ChunkContext, id: string, rows: Size): string =>
+  builder.region(rowsRegion(id, shape, rows, shape.hiddenSize, 'chunks'));
 
-/** A kernel that moves rows on the copy lane: reads and writes each once. */
-export function move(
-  c: ChunkContext,
-  task: string,
-  kernel: string,
-  rows: RowSymbol,
-  from: string,
-  to: string,
-  wholeSource = false,
-): void {
-  const bytes = 2 * c.shape.hiddenSize * dtypeBytes[c.shape.dtype];
-  c.builder.kernel(
-    pieceOf(c, task),
-    kernel,
-    work('memory', rowsOf(c.shape, rows), { bytes }, { chunk: c.chunk, of: c.of }),
-    [wholeSource ? read(from) : read(from, c.chunk, c.of), write(to, c.chunk, c.of)],
-    'copy',
-  );
+/** Moving rows on the copy lane: each is read and written once. */
+function moved({ shape, chunk, of }: ChunkContext, rows: Size): Work {
+  return work('memory', rows, { bytes: 2 * shape.hiddenSize * dtypeBytes[shape.dtype] }, { chunk, of });
+}
+
+/** Packs the rows of a chunk of the tokens' picks into a send buffer, in the given order of blocks. */
+export function pack(c: OutgoingContext, scope: Scope, order: RowOrder, rows: Size, to: string): void {
+  const tokens = (region: string) => (scope === 'slice' ? own(read(region)) : read(region));
+  c.builder.kernel({
+    id: pieceOf(c, 'pack'),
+    kernel: 'moe.pack',
+    operands: {
+      source: tokens(c.source),
+      weights: c.weighted ? tokens('route.weights') : undefined,
+      packed: write(to, c.chunk, c.of),
+    },
+    arguments: { scope, order },
+    work: moved(c, rows),
+    lane: 'copy',
+  });
+}
+
+/** Places a chunk of arrived rows where they belong in the canonical order. */
+export function place(c: OutgoingContext, order: RowOrder, rows: Size, from: string): void {
+  c.builder.kernel({
+    id: pieceOf(c, 'place'),
+    kernel: 'moe.place',
+    operands: { arrived: read(from, c.chunk, c.of), canonical: write(c.into, c.chunk, c.of) },
+    arguments: { order },
+    work: moved(c, rows),
+    lane: 'copy',
+  });
+}
+
+/** Takes a chunk of canonical rows out, into the order in which they travel. */
+export function unplace(c: ChunkContext, order: RowOrder, rows: Size, from: string, to: string): void {
+  c.builder.kernel({
+    id: pieceOf(c, 'unplace'),
+    kernel: 'moe.unplace',
+    operands: { canonical: read(from, c.chunk, c.of), packed: write(to, c.chunk, c.of) },
+    arguments: { order },
+    work: moved(c, rows),
+    lane: 'copy',
+  });
+}
+
+/** Keeps the section of this rank's etp index. */
+export function takeOwn(c: ChunkContext, order: RowOrder, rows: Size, from: string, to: string): void {
+  c.builder.kernel({
+    id: pieceOf(c, 'take'),
+    kernel: 'moe.take',
+    operands: { gathered: read(from, c.chunk, c.of), own: write(to, c.chunk, c.of) },
+    arguments: { order },
+    work: moved(c, rows),
+    lane: 'copy',
+  });
 }
 
 /** all_to_all over the expert parallel group, on the inter lane. */
-export function exchange(c: ChunkContext, task: string, counts: SymbolFamily, from: string, to: string): void {
-  c.builder.collective(pieceOf(c, task), 'inter', { name: 'all_to_all', group: 'ep', counts }, [
-    read(from, c.chunk, c.of),
-    write(to, c.chunk, c.of),
-  ]);
+export function exchange(c: ChunkContext, task: string, counts: Exchange, from: string, to: string): void {
+  c.builder.collective(
+    pieceOf(c, task),
+    'inter',
+    { name: 'all_to_all', group: 'ep', counts },
+    { from: read(from, c.chunk, c.of), to: write(to, c.chunk, c.of) },
+  );
 }
 
-/** all_gather or reduce_scatter of counted rows, on the intra lane. */
-export function spread(
-  c: ChunkContext,
-  name: 'all_gather' | 'reduce_scatter',
-  group: 'etp' | 'tp',
-  counts: SymbolFamily,
-  from: string,
-  to: string,
-  task: string = name,
-): void {
-  c.builder.collective(pieceOf(c, task), 'intra', { name, group, counts }, [
-    read(from, c.chunk, c.of),
-    write(to, c.chunk, c.of),
-  ]);
+/** An all_gather or reduce_scatter of counted rows. */
+export interface Spread {
+  readonly name: 'all_gather' | 'reduce_scatter';
+  readonly group: 'etp' | 'tp';
+  readonly counts: Exchange;
+  readonly from: string;
+  readonly to: string;
+  /** What it is called; as the collective when left out. */
+  readonly task?: string;
+}
+
+/** On the intra lane. */
+export function spread(c: ChunkContext, { name, group, counts, from, to, task = name }: Spread): void {
+  c.builder.collective(
+    pieceOf(c, task),
+    'intra',
+    { name, group, counts },
+    { from: read(from, c.chunk, c.of), to: write(to, c.chunk, c.of) },
+  );
 }
 
 /** Sums partial rows over etp in place, on the intra lane. */
 export function sumPartial(c: ChunkContext, region: string): void {
-  c.builder.collective(pieceOf(c, 'all_reduce'), 'intra', { name: 'all_reduce', group: 'etp' }, [
-    add(region, c.chunk, c.of),
-  ]);
+  c.builder.collective(
+    pieceOf(c, 'all_reduce'),
+    'intra',
+    { name: 'all_reduce', group: 'etp' },
+    { buffer: add(region, c.chunk, c.of) },
+  );
 }

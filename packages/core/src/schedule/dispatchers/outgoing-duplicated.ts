@@ -3,11 +3,13 @@
  * collective, no gather; V*(EP-1)/EP bytes leave every rank, TP times what is needed. (DeepSpeed before its PR 5626.)
  */
 import type { OutgoingContext, OutgoingHalf } from './dispatcher.js';
-import { buffer, exchange, move } from './emit.js';
+import { expertSize, replicaSize } from '../moe-shape.js';
+import { buffer, exchange, pack, place } from './emit.js';
+import { canonicalOrder, replicaExchange, replicaOrder } from './exchanges.js';
 
-const sendBuffer = (c: OutgoingContext): string => buffer(c, 'send', 'replica');
+const sendBuffer = (c: OutgoingContext): string => buffer(c, 'send', replicaSize(c.shape));
 const receivedBuffer = (c: OutgoingContext): string =>
-  c.shape.layout.ep > 1 ? buffer(c, 'received', 'expert') : sendBuffer(c);
+  c.shape.layout.ep > 1 ? buffer(c, 'received', expertSize(c.shape)) : sendBuffer(c);
 
 export const outgoingDuplicated: OutgoingHalf = {
   name: 'duplicated',
@@ -18,9 +20,9 @@ export const outgoingDuplicated: OutgoingHalf = {
       : `a duplicated dispatch exchanges between equal TP ranks, so it needs etp = tp (here etp ${layout.etp}, tp ${layout.tp})`,
   stages: [
     (c) => {
-      move(c, 'pack', `moe.pack.replica${c.weighted ? '.weighted' : ''}`, 'replica', c.source, sendBuffer(c), true);
-      if (c.shape.layout.ep > 1) exchange(c, 'all_to_all', 'dispatch.duplicated', sendBuffer(c), receivedBuffer(c));
+      pack(c, 'replica', canonicalOrder, replicaSize(c.shape), sendBuffer(c));
+      if (c.shape.layout.ep > 1) exchange(c, 'all_to_all', replicaExchange, sendBuffer(c), receivedBuffer(c));
     },
-    (c) => move(c, 'place', 'moe.place.replica', 'expert', receivedBuffer(c), c.into),
+    (c) => place(c, replicaOrder, expertSize(c.shape), receivedBuffer(c)),
   ],
 };

@@ -4,13 +4,15 @@
  * of one runs beside the all-to-all of the next (MoNTA). A source of all T rows is read at the slice's offset: slicing costs no copy.
  */
 import type { OutgoingContext, OutgoingHalf } from './dispatcher.js';
-import { buffer, exchange, move, spread } from './emit.js';
+import { expertSize, receivedSize, sentSize } from '../moe-shape.js';
+import { buffer, exchange, pack, place, spread } from './emit.js';
+import { canonicalOrder, gatheredOrder, gatherReceived, sliceExchange } from './exchanges.js';
 
-const sendBuffer = (c: OutgoingContext): string => buffer(c, 'send', 'sent');
+const sendBuffer = (c: OutgoingContext): string => buffer(c, 'send', sentSize(c.shape));
 const receivedBuffer = (c: OutgoingContext): string =>
-  c.shape.layout.ep > 1 ? buffer(c, 'received', 'received') : sendBuffer(c);
+  c.shape.layout.ep > 1 ? buffer(c, 'received', receivedSize(c.shape)) : sendBuffer(c);
 const gatheredBuffer = (c: OutgoingContext): string =>
-  c.shape.layout.etp > 1 ? buffer(c, 'gathered', 'expert') : receivedBuffer(c);
+  c.shape.layout.etp > 1 ? buffer(c, 'gathered', expertSize(c.shape)) : receivedBuffer(c);
 
 export const outgoingSliced: OutgoingHalf = {
   name: 'sliced',
@@ -18,12 +20,15 @@ export const outgoingSliced: OutgoingHalf = {
   unsupported: () => undefined,
   stages: [
     (c) => {
-      move(c, 'pack', `moe.pack.slice${c.weighted ? '.weighted' : ''}`, 'sent', c.source, sendBuffer(c), true);
-      if (c.shape.layout.ep > 1) exchange(c, 'all_to_all', 'dispatch.sliced', sendBuffer(c), receivedBuffer(c));
+      pack(c, 'slice', canonicalOrder, sentSize(c.shape), sendBuffer(c));
+      if (c.shape.layout.ep > 1) exchange(c, 'all_to_all', sliceExchange, sendBuffer(c), receivedBuffer(c));
     },
     (c) => {
-      if (c.shape.layout.etp > 1) spread(c, 'all_gather', 'etp', 'gather', receivedBuffer(c), gatheredBuffer(c));
+      if (c.shape.layout.etp > 1) {
+        const [from, to] = [receivedBuffer(c), gatheredBuffer(c)];
+        spread(c, { name: 'all_gather', group: 'etp', counts: gatherReceived, from, to });
+      }
     },
-    (c) => move(c, 'place', 'moe.place.slice', 'expert', gatheredBuffer(c), c.into),
+    (c) => place(c, gatheredOrder, expertSize(c.shape), gatheredBuffer(c)),
   ],
 };

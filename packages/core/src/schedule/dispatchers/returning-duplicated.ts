@@ -3,11 +3,14 @@
  * back through an all-to-all of V. The mirror of the duplicated dispatch.
  */
 import { returnedRegion, type ReturningContext, type ReturningHalf } from './dispatcher.js';
-import { buffer, exchange, move, sumPartial } from './emit.js';
+import { expertSize, replicaSize } from '../moe-shape.js';
+import { buffer, exchange, sumPartial, unplace } from './emit.js';
+import { canonicalOrder, replicaOrder, replicaReturn } from './exchanges.js';
 
 const returned = (c: ReturningContext): string =>
   c.builder.region(returnedRegion(returningDuplicated, c.shape, c.activation, c.saved));
-const packed = (c: ReturningContext): string => (c.shape.layout.ep > 1 ? buffer(c, 'packed', 'expert') : returned(c));
+const packed = (c: ReturningContext): string =>
+  c.shape.layout.ep > 1 ? buffer(c, 'packed', expertSize(c.shape)) : returned(c);
 
 export const returningDuplicated: ReturningHalf = {
   name: 'duplicated',
@@ -17,14 +20,14 @@ export const returningDuplicated: ReturningHalf = {
     layout.etp === layout.tp
       ? undefined
       : `a duplicated combine exchanges between equal TP ranks, so it needs etp = tp (here etp ${layout.etp}, tp ${layout.tp})`,
-  returnedRows: () => 'replica',
+  returned: () => ({ scope: 'replica', order: canonicalOrder, size: replicaSize }),
   stages: [
     (c) => {
-      move(c, 'unplace', 'moe.unplace.replica', 'expert', c.source, packed(c));
+      unplace(c, replicaOrder, expertSize(c.shape), c.source, packed(c));
       if (c.shape.layout.etp > 1) sumPartial(c, packed(c));
     },
     (c) => {
-      if (c.shape.layout.ep > 1) exchange(c, 'return', 'combine.duplicated', packed(c), returned(c));
+      if (c.shape.layout.ep > 1) exchange(c, 'return', replicaReturn, packed(c), returned(c));
     },
   ],
 };

@@ -4,26 +4,33 @@
  * (Megatron-Core with sequence parallelism.)
  */
 import { returnedRegion, type ReturningContext, type ReturningHalf } from './dispatcher.js';
-import { buffer, exchange, move, spread } from './emit.js';
+import { expertSize, receivedSize, sentSize } from '../moe-shape.js';
+import { buffer, exchange, spread, unplace } from './emit.js';
+import { canonicalOrder, gatheredOrder, scatterReceived, sliceReturn } from './exchanges.js';
 
 const returned = (c: ReturningContext): string =>
   c.builder.region(returnedRegion(returningScattered, c.shape, c.activation, c.saved));
-const mine = (c: ReturningContext): string => (c.shape.layout.ep > 1 ? buffer(c, 'mine', 'received') : returned(c));
-const packed = (c: ReturningContext): string => (c.shape.layout.etp > 1 ? buffer(c, 'packed', 'expert') : mine(c));
+const mine = (c: ReturningContext): string =>
+  c.shape.layout.ep > 1 ? buffer(c, 'mine', receivedSize(c.shape)) : returned(c);
+const packed = (c: ReturningContext): string =>
+  c.shape.layout.etp > 1 ? buffer(c, 'packed', expertSize(c.shape)) : mine(c);
 
 export const returningScattered: ReturningHalf = {
   name: 'scattered',
   scope: () => 'slice',
   routing: () => 'slice',
   unsupported: () => undefined,
-  returnedRows: () => 'sent',
+  returned: () => ({ scope: 'slice', order: canonicalOrder, size: sentSize }),
   stages: [
     (c) => {
-      move(c, 'unplace', 'moe.unplace.slice', 'expert', c.source, packed(c));
-      if (c.shape.layout.etp > 1) spread(c, 'reduce_scatter', 'etp', 'scatter', packed(c), mine(c));
+      unplace(c, gatheredOrder, expertSize(c.shape), c.source, packed(c));
+      if (c.shape.layout.etp > 1) {
+        const [from, to] = [packed(c), mine(c)];
+        spread(c, { name: 'reduce_scatter', group: 'etp', counts: scatterReceived, from, to });
+      }
     },
     (c) => {
-      if (c.shape.layout.ep > 1) exchange(c, 'return', 'combine.sliced', mine(c), returned(c));
+      if (c.shape.layout.ep > 1) exchange(c, 'return', sliceReturn, mine(c), returned(c));
     },
   ],
 };

@@ -1,7 +1,7 @@
 /** The dispatchers by name, and the choice of halves and chunk counts that a plan makes. */
 import type { Activation } from '../schedule.js';
 import { activationOf, type MoeShape } from '../moe-shape.js';
-import type { Scope } from './dispatcher.js';
+import type { Scope } from '../rows.js';
 import { outgoingDuplicated } from './outgoing-duplicated.js';
 import { outgoingSliced } from './outgoing-sliced.js';
 import { returningDuplicated } from './returning-duplicated.js';

@@ -55,7 +55,8 @@ export class CpuDevice implements Device {
     this.#kernels = kernels;
     this.#trace = trace;
     this.#arena = new Arena(memory);
-    this.#tools = new Tools(memory, this.#arena, () => this.#companion.progress());
+    // Apart from regions: room that was given back early may still be used by launches that are queued.
+    this.#tools = new Tools(memory, new Arena(memory), () => this.#companion.progress());
   }
 
   /** Makes a device. Throws `DeviceMemoryError` when the sizes exceed what WebAssembly can address. */

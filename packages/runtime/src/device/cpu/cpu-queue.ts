@@ -5,7 +5,7 @@ import type { Launch, DeviceEvent, Queue } from '../device.js';
 export interface Waiting {
   readonly launch: Launch;
   readonly event: DeviceEvent;
-  /** Events it comes after; those that are done leave from the end. */
+  /** Events it comes after; those that are done leave. */
   readonly after: DeviceEvent[];
 }
 
@@ -55,7 +55,8 @@ export class CpuQueues {
       const [head] = waiting;
       if (head === undefined) continue;
       const { after } = head;
-      for (let last = after.at(-1); last !== undefined && done(last); last = after.at(-1)) after.pop();
+      // All that are done leave: whoever sleeps until one of the others is done must not be woken by them.
+      for (let place = after.length - 1; place >= 0; place--) if (done(after[place])) after.splice(place, 1);
       if (after.length > 0) continue;
       waiting.shift();
       return head;

@@ -1,7 +1,8 @@
 /** What a kernel of the CPU sees of a launch: its operands as typed arrays, its arguments, and nothing else. */
-import { InputError } from '@monta/core';
+import { InputError, type KernelName, type RoleOf } from '@monta/core';
 import type { Launch, Operand } from '../device.js';
 import type { Gemm } from '../gemm.js';
+import type { KernelArguments } from '../kernel-arguments.js';
 import type { ElementType, View } from '../view.js';
 import type { CpuMemory } from './memory.js';
 
@@ -17,16 +18,29 @@ export interface CpuOperand {
   readonly bytes: Uint8Array;
 }
 
-export interface CpuKernelCall {
-  readonly arguments: Launch['arguments'];
+/** A launch as its kernel sees it. */
+export interface CpuKernelCall<Role extends string = string, Arguments = Launch['arguments']> {
+  readonly arguments: Arguments;
   readonly gemm: Gemm;
   /** Whether an optional role is there. */
-  has(role: string): boolean;
+  has(role: Role): boolean;
   /** Throws when the launch has no such role. */
-  operand(role: string): CpuOperand;
+  operand(role: Role): CpuOperand;
+  rows(role: Role): number;
+  columns(role: Role): number;
+  /** Elements of a role. Throws `InputError` for elements of another type. */
+  f32(role: Role): Float32Array;
+  i32(role: Role): Int32Array;
   /** Calls `use` with memory for its own purposes, given back when it returns. */
   scratch<T>(elements: number, use: (scratch: Float32Array) => T): T;
 }
+
+/** What the kernel `Name` of the catalogue sees: its roles and its arguments, typed. */
+export type CpuCallOf<Name extends KernelName> = CpuKernelCall<RoleOf<Name>, KernelArguments<Name>>;
+export type CpuKernelOf<Name extends KernelName> = (call: CpuCallOf<Name>) => void;
+
+/** Implementations of some kernels of the catalogue. */
+export type CatalogueKernels<Names extends KernelName> = { readonly [Name in Names]: CpuKernelOf<Name> };
 
 export type CpuKernel = (call: CpuKernelCall) => void;
 
@@ -104,6 +118,22 @@ export class LaunchedCall implements CpuKernelCall {
     const operand = operands[role];
     if (operand === undefined) throw new Error(`kernel ${kernel} was launched without an operand ${role}`);
     return new PlacedOperand(this.#tools.memory, operand, `operand ${role} of kernel ${kernel}`);
+  }
+
+  rows(role: string): number {
+    return this.operand(role).rows;
+  }
+
+  columns(role: string): number {
+    return this.operand(role).columns;
+  }
+
+  f32(role: string): Float32Array {
+    return this.operand(role).f32;
+  }
+
+  i32(role: string): Int32Array {
+    return this.operand(role).i32;
   }
 
   scratch<T>(elements: number, use: (scratch: Float32Array) => T): T {

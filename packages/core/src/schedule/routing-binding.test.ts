@@ -3,7 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { groupMembers } from '../layout/mesh.js';
 import { Random } from '../units/random.js';
 import type { Layout } from '../layout/layout.js';
-import { chunkRows, CountsBinding } from './counts-binding.js';
+import { chunkRows, GroupRouting } from '../routing/group-routing.js';
+import { replicaExchange, replicaReturn, sliceExchange, sliceReturn } from './dispatchers/exchanges.js';
+import { RoutingBinding } from './routing-binding.js';
+import { expertRows, receivedRows, sentRows, sliceRows } from './rows.js';
 
 interface Case {
   readonly layout: Layout;
@@ -33,26 +36,31 @@ const cases = fc
     return { layout, experts, counts };
   });
 
-const bind = ({ layout, experts, counts }: Case): CountsBinding =>
-  new CountsBinding({ layout, experts, tokens: 24 }, () => counts);
+function bind({ layout, experts, counts }: Case): RoutingBinding {
+  const routing = new GroupRouting({ layout, experts }, counts);
+  return new RoutingBinding(layout, () => routing);
+}
 
-describe('counts binding', () => {
+/** Rules of row counts, that of the token slice among them where there are slices. */
+function rules({ tp }: Layout) {
+  const slice = sliceRows(24, tp);
+  return [sentRows, receivedRows, expertRows, ...(typeof slice === 'number' ? [] : [slice.rule])];
+}
+
+describe('routing binding', () => {
   it('lets every member of a group agree: what one sends, the other receives', () => {
     fc.assert(
       fc.property(cases, fc.integer({ min: 1, max: 4 }), (c, of) => {
         const binding = bind(c);
-        const families = ['dispatch.sliced', 'combine.sliced'] as const;
-        const all =
-          c.layout.etp === c.layout.tp
-            ? ([...families, 'dispatch.duplicated', 'combine.duplicated'] as const)
-            : families;
+        const exchanges = [sliceExchange, sliceReturn];
+        const all = c.layout.etp === c.layout.tp ? [...exchanges, replicaExchange, replicaReturn] : exchanges;
         for (let rank = 0; rank < c.layout.tp * c.layout.dp; rank++) {
           const members = groupMembers(c.layout, 'ep', rank);
-          for (const family of all)
+          for (const exchange of all)
             for (let chunk = 0; chunk < of; chunk++) {
-              const { send } = binding.counts(family, rank, 0, chunk, of);
+              const { send } = binding.counts(exchange, rank, 0, chunk, of);
               members.forEach((peer, j) => {
-                const { receive } = binding.counts(family, peer, 0, chunk, of);
+                const { receive } = binding.counts(exchange, peer, 0, chunk, of);
                 expect(send[j]).toBe(receive[members.indexOf(rank)]);
               });
             }
@@ -66,10 +74,10 @@ describe('counts binding', () => {
       fc.property(cases, fc.integer({ min: 1, max: 5 }), (c, of) => {
         const binding = bind(c);
         for (let rank = 0; rank < c.layout.tp * c.layout.dp; rank++)
-          for (const symbol of ['sent', 'received', 'expert', 'slice'] as const) {
+          for (const rule of rules(c.layout)) {
             let sum = 0;
-            for (let chunk = 0; chunk < of; chunk++) sum += binding.rows(symbol, rank, 0, chunk, of);
-            expect(sum).toBe(binding.rows(symbol, rank, 0, 0, 1));
+            for (let chunk = 0; chunk < of; chunk++) sum += binding.rows(rule, rank, 0, chunk, of);
+            expect(sum).toBe(binding.rows(rule, rank, 0, 0, 1));
           }
       }),
     );
@@ -82,7 +90,7 @@ describe('counts binding', () => {
         const { etp, ep } = c.layout;
         const total = c.counts.reduce((a, b) => a + b, 0);
         let rows = 0;
-        for (let rank = 0; rank < etp * ep; rank += etp) rows += binding.rows('expert', rank, 0, 0, 1);
+        for (let rank = 0; rank < etp * ep; rank += etp) rows += binding.rows(expertRows, rank, 0, 0, 1);
         expect(rows).toBe(total);
       }),
     );

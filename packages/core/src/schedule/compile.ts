@@ -1,0 +1,341 @@
+/**
+ * The one compiler: a program in, operations with their queues and dependencies and the lifetimes of regions out. Simulator, memory and
+ * executor read this and nothing else, so prediction and execution cannot mean different programs.
+ *
+ * Queues: kernels and binds of a lane form one queue; the collectives of a lane form one queue for every group, as each group has a
+ * communicator, and on a GPU a stream, of its own. Operations of one queue run one after another in program order. Operations of different
+ * queues wait for one another only where the result tells that they must: where they use the same rows and one of them writes them, where
+ * `after` of an operation names the other, or where `after` of a node names the other's node. No node waits for the end of another by itself.
+ */
+import type { Group } from '../layout/layout.js';
+import { InputError } from '../units/errors.js';
+import type { Lane, Life, Operation, Program, ProgramNode, Region, Template, Use } from './schedule.js';
+import { chunksOverlap, usesConflict } from './template-builder.js';
+
+export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy'];
+
+export interface Queue {
+  /** `compute`, or for collectives lane and group, as `inter ep`. */
+  readonly id: string;
+  readonly lane: Lane;
+  /** Of a queue of collectives. */
+  readonly group?: Group;
+  /** Its operations, in order. */
+  readonly operations: readonly number[];
+}
+
+/** One operation of one node, the same on all ranks of the stage. */
+export interface CompiledOperation {
+  /** Place in issue order. */
+  readonly index: number;
+  readonly node: number;
+  readonly template: Template;
+  readonly operation: Operation;
+  /** Template and operation, as spans name it. */
+  readonly name: string;
+  /** Index into `queues`. */
+  readonly queue: number;
+  /** Operations of other queues that must have ended; all are before it. */
+  readonly after: readonly number[];
+  /** The other direction: operations of other queues that wait for it. */
+  readonly dependents: readonly number[];
+  /** Index into `regions` of each use. */
+  readonly instances: readonly number[];
+}
+
+/** A region as one node, layer, micro-batch, step or model has it. */
+export interface RegionInstance {
+  readonly region: Region;
+  /** Layer that a parameter region belongs to; that of its first node for others. */
+  readonly layer: number;
+  readonly microBatch: number;
+  /** Node that uses it first: its rows are those of this node. */
+  readonly node: number;
+  /** First operation that uses it. */
+  readonly first: number;
+  /** Operation after whose issue nothing asks for it any more: the last one of its last node. Regions of step and parameters outlive it. */
+  readonly last: number;
+  /** Its last use on every queue: its memory is free once these have ended. */
+  readonly ends: readonly number[];
+}
+
+export interface CompiledNode {
+  /** Its operations are those from `first` on, `count` of them. */
+  readonly first: number;
+  readonly count: number;
+}
+
+export interface CompiledProgram {
+  readonly program: Program;
+  readonly queues: readonly Queue[];
+  readonly operations: readonly CompiledOperation[];
+  readonly nodes: readonly CompiledNode[];
+  readonly regions: readonly RegionInstance[];
+}
+
+/** Which node's, layer's or micro-batch's region an id means at a node. */
+function instanceKey(id: string, life: Life, node: ProgramNode, index: number): string {
+  switch (life) {
+    case 'layer':
+      return `${index}/${id}`;
+    case 'saved':
+      return `${node.layer}/${node.microBatch}/${id}`;
+    case 'microBatch':
+      return `/${node.microBatch}/${id}`;
+    case 'parameter':
+      return `${node.layer}//${id}`;
+    case 'step':
+      return id;
+  }
+}
+
+/** Queue of an operation, by its id. */
+const queueId = ({ lane, body }: Operation): string => (body.kind === 'collective' ? `${lane} ${body.group}` : lane);
+
+/** What all nodes of a template have in common. */
+interface TemplatePlan {
+  readonly template: Template;
+  readonly names: readonly string[];
+  readonly queues: readonly string[];
+  /** Places in the template that each operation waits for, other queues only. */
+  readonly after: readonly (readonly number[])[];
+  /** Operations with nothing before them, and with nothing behind them, in the template. */
+  readonly roots: readonly number[];
+  readonly sinks: readonly number[];
+  readonly regions: ReadonlyMap<string, Region>;
+}
+
+function planTemplate(template: Template): TemplatePlan {
+  const { operations } = template;
+  const place = new Map<string, number>();
+  const queues = operations.map(queueId);
+  const followed = new Uint8Array(operations.length);
+  const roots: number[] = [];
+  const lastOf = new Map<string, number>();
+  const after = operations.map((operation, index) => {
+    if (place.has(operation.id))
+      throw new InputError(`${template.name} has two operations "${operation.id}"`, { expected: 'ids that differ' });
+    place.set(operation.id, index);
+    const before = predecessors(template, index, place);
+    const previous = lastOf.get(queues[index] ?? '');
+    if (before.size === 0 && previous === undefined) roots.push(index);
+    for (const other of before) followed[other] = 1;
+    if (previous !== undefined) followed[previous] = 1;
+    lastOf.set(queues[index] ?? '', index);
+    return [...before].filter((other) => queues[other] !== queues[index]);
+  });
+  const sinks = operations.map((_, index) => index).filter((index) => followed[index] === 0);
+  const names = operations.map(({ id }) => `${template.name}/${id}`);
+  return { template, names, queues, after, roots, sinks, regions: new Map(template.regions.map((r) => [r.id, r])) };
+}
+
+/** Places of the operations that the one at `index` waits for, within its template. */
+function predecessors(template: Template, index: number, place: ReadonlyMap<string, number>): Set<number> {
+  const { operations } = template;
+  const before = new Set<number>();
+  const operation = operations[index];
+  if (!operation) return before;
+  for (const id of operation.after) {
+    const other = place.get(id);
+    if (other === undefined || other === index)
+      throw new InputError(`${template.name}/${operation.id} waits for "${id}"`, {
+        expected: 'the id of an operation before it in the same template',
+      });
+    before.add(other);
+  }
+  // Builders order operations of different lanes; those of one lane may still be on different queues.
+  for (let other = 0; other < index; other++) {
+    const earlier = operations[other];
+    if (earlier?.lane === operation.lane && queueId(earlier) !== queueId(operation)) {
+      if (usesConflict(earlier.uses, operation.uses)) before.add(other);
+    }
+  }
+  // Without anything to wait for, a bind waits for all that its node issued before.
+  if (operation.body.kind === 'bind' && before.size === 0)
+    for (let other = 0; other < index; other++) before.add(other);
+  return before;
+}
+
+/** A use that later ones may have to wait for. */
+interface Touch extends Pick<Use, 'chunk' | 'of' | 'mode'> {
+  readonly operation: number;
+  readonly queue: number;
+}
+
+interface Instance {
+  readonly region: Region;
+  readonly layer: number;
+  readonly microBatch: number;
+  readonly node: number;
+  readonly first: number;
+  last: number;
+  /** By queue, the last use. */
+  readonly ends: Map<number, number>;
+}
+
+/** Works through a program node by node. */
+class Compilation {
+  readonly operations: (CompiledOperation & { readonly dependents: number[] })[] = [];
+  readonly nodes: CompiledNode[] = [];
+  readonly instances: Instance[] = [];
+  readonly #program: Program;
+  readonly #plans = new Map<string, TemplatePlan>();
+  readonly #queueOf: ReadonlyMap<string, number>;
+  readonly #byKey = new Map<string, number>();
+  /** By key of a region that outlives its node, the uses that a later one may conflict with. */
+  readonly #touches = new Map<string, Touch[]>();
+  /** Last operations of each node; those of what it waits for where it has none. */
+  readonly #sinks: number[][] = [];
+
+  constructor(program: Program) {
+    this.#program = program;
+    program.nodes.forEach((node, index) => this.#check(node, index));
+    this.#queueOf = new Map(this.queueIds().map((id, index) => [id, index]));
+    program.nodes.forEach((node, index) => this.#node(node, index));
+  }
+
+  /** Ids of all queues: by lane, the queue of kernels first. */
+  queueIds(): string[] {
+    const found = new Set([...this.#plans.values()].flatMap(({ queues }) => queues));
+    return lanes.flatMap((lane) => [...found].filter((id) => id === lane || id.startsWith(`${lane} `)).sort());
+  }
+
+  #check(node: ProgramNode, index: number): void {
+    const { stage, templates } = this.#program;
+    for (const before of node.after) {
+      if (!Number.isInteger(before) || before < 0 || before >= index)
+        throw new InputError(`node ${index} (${node.template}) of stage ${stage} waits for node ${before}`, {
+          expected: index === 0 ? 'nothing to wait for in the first node' : `a node from 0 to ${index - 1}`,
+        });
+    }
+    const template = templates[node.template];
+    if (!template)
+      throw new InputError(`node ${index} of stage ${stage} names the template "${node.template}"`, {
+        expected: `one of ${Object.keys(templates).join(', ')}`,
+      });
+    if (!this.#plans.has(node.template)) this.#plans.set(node.template, planTemplate(template));
+  }
+
+  #node(node: ProgramNode, index: number): void {
+    const plan = this.#plans.get(node.template);
+    if (!plan) return;
+    const first = this.operations.length;
+    const { operations } = plan.template;
+    const awaited = [...new Set(node.after.flatMap((before) => this.#sinks[before] ?? []))];
+    operations.forEach((operation, place) => {
+      const number = first + place;
+      const queue = this.#queueOf.get(plan.queues[place] ?? '') ?? 0;
+      const after = new Set((plan.after[place] ?? []).map((other) => first + other));
+      if (plan.roots.includes(place))
+        for (const other of awaited) if (this.operations[other]?.queue !== queue) after.add(other);
+      const instances = operation.uses.map((use) => {
+        const region = plan.regions.get(use.region);
+        if (!region)
+          throw new InputError(`${plan.template.name}/${operation.id} uses the region "${use.region}"`, {
+            expected: `one of its template's: ${[...plan.regions.keys()].join(', ')}`,
+          });
+        this.#follow({ region, use, node, number, queue, after });
+        return this.#instance(region, node, index, number, queue);
+      });
+      for (const other of after) this.operations[other]?.dependents.push(number);
+      this.operations.push({
+        index: number,
+        node: index,
+        template: plan.template,
+        operation,
+        name: plan.names[place] ?? '',
+        queue,
+        after: [...after],
+        dependents: [],
+        instances,
+      });
+    });
+    const end = first + operations.length - 1;
+    for (const region of plan.regions.values()) {
+      const known = this.#byKey.get(instanceKey(region.id, region.life, node, index));
+      const instance = known === undefined ? undefined : this.instances[known];
+      if (instance) instance.last = end;
+    }
+    this.nodes.push({ first, count: operations.length });
+    this.#sinks.push(operations.length === 0 ? awaited : plan.sinks.map((sink) => first + sink));
+  }
+
+  /** The instance of a region at a node, now used by an operation. */
+  #instance(region: Region, node: ProgramNode, index: number, operation: number, queue: number): number {
+    const key = instanceKey(region.id, region.life, node, index);
+    let number = this.#byKey.get(key);
+    if (number === undefined) {
+      number = this.instances.length;
+      this.#byKey.set(key, number);
+      const { layer, microBatch } = node;
+      this.instances.push({
+        region,
+        layer,
+        microBatch,
+        node: index,
+        first: operation,
+        last: operation,
+        ends: new Map(),
+      });
+    }
+    this.instances[number]?.ends.set(queue, operation);
+    return number;
+  }
+
+  /**
+   * Adds the operations that a use of a region that outlives its node has to wait for to `after`, and notes the use for later ones. A flat
+   * region is all of its parts, so operations that name them differently are kept apart too.
+   */
+  #follow(step: {
+    readonly region: Region;
+    readonly use: Use;
+    readonly node: ProgramNode;
+    readonly number: number;
+    readonly queue: number;
+    readonly after: Set<number>;
+  }): void {
+    const { region, use, node, number, queue, after } = step;
+    if (region.life === 'layer') return;
+    const keys = region.parts
+      ? region.parts.map((part) => `${part.layer}//${part.region}`)
+      : [instanceKey(region.id, region.life, node, -1)];
+    const { chunk, of, mode } = use;
+    for (const key of keys) {
+      const touches = this.#touches.get(key) ?? [];
+      for (const touch of touches)
+        if (touch.operation < number && touch.queue !== queue && conflict(touch, use)) after.add(touch.operation);
+      this.#touches.set(key, [
+        ...touches.filter((touch) => !replaces(use, queue, touch)),
+        { operation: number, queue, chunk, of, mode },
+      ]);
+    }
+  }
+}
+
+const conflict = (earlier: Touch, use: Use): boolean =>
+  !(earlier.mode === 'read' && use.mode === 'read') && chunksOverlap(earlier, use);
+
+/** Whether who waits for a use need not wait for an earlier one besides: it wrote over all of it, or came later on the same queue. */
+function replaces(use: Use, queue: number, touch: Touch): boolean {
+  const covers = use.of === 1 || (use.chunk === touch.chunk && use.of === touch.of);
+  if (!covers) return false;
+  return use.mode === 'read' ? touch.mode === 'read' && touch.queue === queue : true;
+}
+
+/**
+ * Compiles a program. Throws `InputError` for unknown templates, nodes, operations and regions, for repeated ids and for operations or nodes
+ * that wait for themselves or for later ones in issue order (which could never be issued to an in-order queue).
+ */
+export function compile(program: Program): CompiledProgram {
+  const compilation = new Compilation(program);
+  const { operations, nodes, instances } = compilation;
+  const ids = compilation.queueIds();
+  const inQueue = ids.map((): number[] => []);
+  for (const { index, queue } of operations) inQueue[queue]?.push(index);
+  const queues = ids.map((id, queue): Queue => {
+    const [lane, group] = id.split(' ') as [Lane, Group | undefined];
+    return { id, lane, operations: inQueue[queue] ?? [], ...(group === undefined ? {} : { group }) };
+  });
+  const regions = instances.map(({ ends, ...instance }): RegionInstance => ({ ...instance, ends: [...ends.values()] }));
+  return { program, queues, operations, nodes, regions };
+}

@@ -1,0 +1,413 @@
+/**
+ * The catalogue of kernels: what each is called, which operands it takes in which role and mode, and its arguments. An operation of a
+ * template gives every role a use; a device's implementation gets these operands and arguments and can reach nothing else. Weights,
+ * gradients and moments are operands like any other.
+ */
+import type { Scope, RowOrder } from './rows.js';
+
+/** read; write: what was there before is lost; add: reads what is there and leaves it changed. */
+export type Mode = 'read' | 'write' | 'add';
+
+export interface Role {
+  readonly modes: readonly Mode[];
+  readonly optional?: true;
+  /** Whether the kernel runs at another speed where an optional operand is given: such kernels are priced apart. */
+  readonly pricedApart?: true;
+}
+
+/** Heads of attention over all TP ranks. */
+export interface HeadArguments {
+  readonly attentionHeads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+}
+
+/** Tokens that a token attends to, itself included, in the layers where the window holds. */
+export interface WindowArgument {
+  readonly tokens: number;
+  readonly layers: readonly boolean[];
+}
+
+/** Types of argument fields. */
+export interface FieldTypes {
+  readonly number: number;
+  readonly boolean: boolean;
+  readonly scope: Scope;
+  readonly order: RowOrder;
+  readonly heads: HeadArguments;
+  readonly window: WindowArgument;
+}
+
+export type FieldTag = keyof FieldTypes | `${keyof FieldTypes}?`;
+
+/**
+ * Arguments that a template cannot hold, since they differ by rank, layer, step or routing; the executor binds them when it launches.
+ *   tp: this rank's TP index and their number;   layer: number of the layer;   slice: [start, end) of the rank's tokens within the replica
+ *   step: number, targets and optimizer of the training step;   tensors: where each parameter lies in the flat states
+ *   send, arrived, section, returned, segments: plans of row moves (see the runtime's `rows/`)
+ */
+export type BoundArgument =
+  'tp' | 'layer' | 'slice' | 'step' | 'tensors' | 'send' | 'arrived' | 'section' | 'returned' | 'segments';
+
+export interface KernelSpec {
+  readonly roles: Readonly<Record<string, Role>>;
+  readonly fields?: Readonly<Record<string, FieldTag>>;
+  readonly bound?: readonly BoundArgument[];
+}
+
+const reads = { modes: ['read'] } as const;
+const writes = { modes: ['write'] } as const;
+const adds = { modes: ['add'] } as const;
+const writesOrAdds = { modes: ['write', 'add'] } as const;
+const mayRead = { modes: ['read'], optional: true } as const;
+const mayWrite = { modes: ['write'], optional: true } as const;
+const mayAdd = { modes: ['add'], optional: true } as const;
+
+const projectionWeights = { queryWeight: reads, keyWeight: reads, valueWeight: reads } as const;
+const queryKeyNorms = { queryNorm: mayRead, keyNorm: mayRead } as const;
+const perHead = { heads: 'heads', clip: 'number?', epsilon: 'number' } as const;
+const rotary = { ...perHead, sequence: 'number', theta: 'number' } as const;
+const attended = { heads: 'heads', sequence: 'number', window: 'window?' } as const;
+
+/** All kernels. `accumulate` says what the mode of the operand says too: the result is added to what is there. */
+export const kernels = {
+  copy: { roles: { from: reads, to: writes } },
+  fill: { roles: { to: writes }, fields: { value: 'number' } },
+  'residual.add': { roles: { from: reads, to: adds } },
+
+  /** RMS norm in front of a layer; keeps the layer's input for the backward. */
+  norm: { roles: { stream: reads, weight: reads, kept: writes, normed: writes }, fields: { epsilon: 'number' } },
+  'norm.backward': {
+    roles: { normedGradient: reads, kept: reads, weight: reads, gradient: writesOrAdds, weightGradient: adds },
+    fields: { epsilon: 'number', accumulate: 'boolean' },
+  },
+
+  'attention.project': {
+    roles: {
+      normed: reads,
+      ...projectionWeights,
+      queryBias: mayRead,
+      keyBias: mayRead,
+      valueBias: mayRead,
+      projected: writes,
+      raw: mayWrite,
+    },
+    fields: perHead,
+    bound: ['tp'],
+  },
+  'attention.squares': { roles: { raw: reads, squares: writes }, fields: perHead, bound: ['tp'] },
+  'attention.rotate': {
+    roles: { projected: adds, raw: mayRead, squares: mayRead, ...queryKeyNorms },
+    fields: rotary,
+    bound: ['tp'],
+  },
+  'attention.core': {
+    roles: { projected: reads, logSumExp: writes, context: writes },
+    fields: attended,
+    bound: ['tp', 'layer'],
+  },
+  /** The outputs of all TP ranks are summed: one of them adds the bias. */
+  'attention.output': { roles: { context: reads, weight: reads, bias: mayRead, output: writes }, bound: ['tp'] },
+  'attention.output.backward': {
+    roles: {
+      outputGradient: reads,
+      context: reads,
+      weight: reads,
+      contextGradient: writes,
+      weightGradient: adds,
+      biasGradient: mayAdd,
+    },
+  },
+  'attention.core.backward': {
+    roles: { contextGradient: reads, projected: reads, logSumExp: reads, context: reads, gradient: writes },
+    fields: { ...attended, clip: 'number?' },
+    bound: ['tp', 'layer'],
+  },
+  'attention.dots.backward': {
+    roles: { gradient: adds, raw: reads, squares: reads, queryNorm: reads, keyNorm: reads, dots: writes },
+    fields: rotary,
+    bound: ['tp'],
+  },
+  'attention.rotate.backward': {
+    roles: {
+      gradient: adds,
+      raw: mayRead,
+      squares: mayRead,
+      dots: mayRead,
+      ...queryKeyNorms,
+      queryNormGradient: mayAdd,
+      keyNormGradient: mayAdd,
+    },
+    fields: rotary,
+    bound: ['tp'],
+  },
+  'attention.project.backward': {
+    roles: {
+      gradient: reads,
+      normed: reads,
+      ...projectionWeights,
+      normedGradient: writes,
+      queryWeightGradient: adds,
+      keyWeightGradient: adds,
+      valueWeightGradient: adds,
+      queryBiasGradient: mayAdd,
+      keyBiasGradient: mayAdd,
+      valueBiasGradient: mayAdd,
+    },
+    fields: perHead,
+    bound: ['tp'],
+  },
+
+  mlp: {
+    roles: { normed: reads, gate: reads, up: reads, down: reads, gateUp: writes, activated: writes, output: writes },
+  },
+  'mlp.backward': {
+    roles: {
+      outputGradient: reads,
+      normed: reads,
+      gateUp: reads,
+      gate: reads,
+      up: reads,
+      down: reads,
+      activated: writes,
+      gateUpGradient: writes,
+      normedGradient: writes,
+      gateGradient: adds,
+      upGradient: adds,
+      downGradient: adds,
+    },
+  },
+
+  embedding: {
+    roles: { tokens: reads, weight: reads, embedded: writes },
+    fields: { vocabulary: 'number' },
+    bound: ['tp'],
+  },
+  'embedding.backward': {
+    roles: { tokens: reads, gradient: reads, weightGradient: adds },
+    fields: { vocabulary: 'number' },
+    bound: ['tp', 'step'],
+  },
+  'head.logits': { roles: { normed: reads, weight: reads, logits: writes } },
+  'head.max': { roles: { logits: reads, max: writes }, fields: { vocabulary: 'number' }, bound: ['tp'] },
+  'head.sums': {
+    roles: { logits: reads, max: reads, tokens: reads, sums: writes },
+    fields: { vocabulary: 'number' },
+    bound: ['tp'],
+  },
+  'head.loss': {
+    roles: { sums: reads, tokens: reads, statistics: reads, loss: adds },
+    fields: { pooledTokens: 'number', microBatches: 'number', ranks: 'number' },
+    bound: ['tp'],
+  },
+  'head.softmax.backward': {
+    roles: { logits: adds, max: reads, sums: reads, tokens: reads },
+    fields: { vocabulary: 'number' },
+    bound: ['tp', 'step'],
+  },
+  'head.logits.backward': {
+    roles: { logits: reads, normed: reads, weight: reads, normedGradient: writes, weightGradient: adds },
+  },
+
+  'moe.router': {
+    roles: { normed: reads, weight: reads, ids: writes, weights: writes, probabilities: writes, statistics: adds },
+    fields: { scope: 'scope', renormalise: 'boolean' },
+    bound: ['slice'],
+  },
+  /** Rows of k ids, then their probabilities before renormalising, by which picks are ranked. */
+  'moe.picks': { roles: { ids: reads, probabilities: reads, picks: writes } },
+  'moe.capacity': {
+    roles: { probabilities: reads, ids: adds, weights: adds },
+    fields: { factor: 'number', renormalise: 'boolean' },
+  },
+  /** From the picks of all slices: which of the own ones are kept depends on all. */
+  'moe.capacity.gathered': {
+    roles: { picks: reads, ids: adds, weights: adds },
+    fields: { factor: 'number', experts: 'number', renormalise: 'boolean' },
+    bound: ['slice'],
+  },
+  'moe.count': { roles: { ids: reads, counts: writes } },
+  'moe.router.backward': {
+    roles: {
+      routeGradient: reads,
+      ids: reads,
+      probabilities: reads,
+      statistics: reads,
+      normed: reads,
+      weight: reads,
+      normedGradient: writes,
+      weightGradient: adds,
+    },
+    fields: { scope: 'scope', renormalise: 'boolean', coefficient: 'number', pooledTokens: 'number' },
+    bound: ['slice'],
+  },
+  /** Rows of tokens into a send buffer, multiplied by their picks' weights where these are given. */
+  'moe.pack': {
+    roles: { source: reads, weights: { ...mayRead, pricedApart: true }, packed: writes },
+    fields: { scope: 'scope', order: 'order' },
+    bound: ['send'],
+  },
+  /** Between a communication buffer and the canonical order of expert rows. */
+  'moe.place': { roles: { arrived: reads, canonical: writes }, fields: { order: 'order' }, bound: ['arrived'] },
+  'moe.unplace': { roles: { canonical: reads, packed: writes }, fields: { order: 'order' }, bound: ['arrived'] },
+  /** The section of this rank's etp index out of gathered rows. */
+  'moe.take': { roles: { gathered: reads, own: writes }, fields: { order: 'order' }, bound: ['section'] },
+  /** Sums each token's returned rows, weighted by its picks where weights are given. */
+  'moe.combine': {
+    roles: { returned: reads, weights: mayRead, combined: writesOrAdds },
+    fields: { scope: 'scope', returnedScope: 'scope', order: 'order', chunks: 'number', accumulate: 'boolean' },
+    bound: ['returned'],
+  },
+  /** Gradient of the picks' weights: products of each returned row and its token's gradient. */
+  'moe.combine.weights': {
+    roles: { returned: reads, gradient: reads, routeGradient: writes },
+    fields: { scope: 'scope', returnedScope: 'scope', order: 'order', chunks: 'number' },
+    bound: ['returned'],
+  },
+
+  'moe.experts': {
+    roles: { input: reads, gateUp: reads, down: reads, gateUpRows: writes, activated: writes, output: writes },
+    bound: ['segments'],
+  },
+  'moe.experts.inputGradient': {
+    roles: {
+      outputGradient: reads,
+      gateUpRows: reads,
+      gateUp: reads,
+      down: reads,
+      activated: writes,
+      gateUpGradient: writes,
+      inputGradient: writes,
+    },
+    bound: ['segments'],
+  },
+  'moe.experts.weightGradient': {
+    roles: {
+      input: reads,
+      activated: reads,
+      gateUpGradient: reads,
+      outputGradient: reads,
+      gateUpWeightGradient: adds,
+      downWeightGradient: adds,
+    },
+    bound: ['segments'],
+  },
+
+  /** This rank's share of the squares of all gradients, each divided by how many ranks hold it. */
+  'update.norm': { roles: { gradients: reads, loss: adds }, bound: ['tensors'] },
+  'update.adamw': {
+    roles: { gradients: reads, loss: reads, weights: adds, firstMoments: adds, secondMoments: adds },
+    bound: ['step', 'tensors'],
+  },
+} as const satisfies Record<string, KernelSpec>;
+
+export type KernelName = keyof typeof kernels;
+
+type Roles<Name extends KernelName> = (typeof kernels)[Name]['roles'];
+/** Roles that an operation may leave out. */
+type OptionalRole<Name extends KernelName> = {
+  [R in keyof Roles<Name>]: Roles<Name>[R] extends { readonly optional: true } ? R : never;
+}[keyof Roles<Name>];
+export type RoleOf<Name extends KernelName> = keyof Roles<Name> & string;
+
+/** One operand for every role that `Name` needs, and for the optional ones that it is given. */
+export type OperandsOf<Name extends KernelName, Operand> = {
+  readonly [R in Exclude<keyof Roles<Name>, OptionalRole<Name>>]: Operand;
+} & { readonly [R in OptionalRole<Name>]?: Operand | undefined };
+
+type FieldsOf<Name extends KernelName> = (typeof kernels)[Name] extends { readonly fields: infer Fields }
+  ? Fields
+  : object;
+type FieldType<Tag> = Tag extends `${infer Type extends keyof FieldTypes}?`
+  ? FieldTypes[Type]
+  : Tag extends keyof FieldTypes
+    ? FieldTypes[Tag]
+    : never;
+type OptionalField<Fields> = { [F in keyof Fields]: Fields[F] extends `${string}?` ? F : never }[keyof Fields];
+
+/** Argument fields that a template gives the kernel. */
+export type ArgumentsOf<Name extends KernelName> = {
+  readonly [F in Exclude<keyof FieldsOf<Name>, OptionalField<FieldsOf<Name>>>]: FieldType<FieldsOf<Name>[F]>;
+} & { readonly [F in OptionalField<FieldsOf<Name>>]?: FieldType<FieldsOf<Name>[F]> | undefined };
+
+/** Names of the arguments that the executor binds for the kernel. */
+export type BoundOf<Name extends KernelName> = (typeof kernels)[Name] extends {
+  readonly bound: readonly (infer Bound)[];
+}
+  ? Bound & BoundArgument
+  : never;
+
+/** The entry of a kernel, or undefined. */
+export const kernelSpec = (name: string): KernelSpec | undefined =>
+  Object.hasOwn(kernels, name) ? kernels[name as KernelName] : undefined;
+
+const hasType: { readonly [T in keyof FieldTypes]: (value: unknown) => boolean } = {
+  number: (value) => typeof value === 'number' && Number.isFinite(value),
+  boolean: (value) => typeof value === 'boolean',
+  scope: (value) => value === 'slice' || value === 'replica',
+  order: (value) => typeof value === 'object' && value !== null && 'blocks' in value,
+  heads: (value) => typeof value === 'object' && value !== null && 'headDim' in value,
+  window: (value) => typeof value === 'object' && value !== null && 'layers' in value,
+};
+
+/** An operand as the check sees it. */
+interface CheckedUse {
+  readonly role: string;
+  readonly mode: Mode;
+}
+
+/**
+ * What is wrong with a use of a kernel: unknown kernel or role, a role missing or given twice, a mode that the role does not have, or
+ * argument fields that are unknown, missing or of the wrong type. Undefined when all is right.
+ */
+export function kernelMisuse(
+  name: string,
+  uses: readonly CheckedUse[],
+  given: Readonly<Record<string, unknown>>,
+): string | undefined {
+  const spec = kernelSpec(name);
+  if (spec === undefined) return `there is no kernel ${name}`;
+  const seen = new Set<string>();
+  for (const { role, mode } of uses) {
+    const known = Object.hasOwn(spec.roles, role) ? spec.roles[role] : undefined;
+    if (known === undefined) return `${name} has no role ${role}; it has ${Object.keys(spec.roles).join(', ')}`;
+    if (!known.modes.includes(mode)) return `${name} takes ${role} to ${known.modes.join(' or ')}, not to ${mode}`;
+    if (seen.has(role)) return `${name} is given ${role} twice`;
+    seen.add(role);
+  }
+  for (const [role, { optional }] of Object.entries(spec.roles))
+    if (optional !== true && !seen.has(role)) return `${name} needs an operand for ${role}`;
+  return fieldMisuse(name, spec, given) ?? modeMisuse(name, spec, uses, given);
+}
+
+function fieldMisuse(name: string, spec: KernelSpec, given: Readonly<Record<string, unknown>>): string | undefined {
+  const fields = spec.fields ?? {};
+  for (const field of Object.keys(given)) if (!Object.hasOwn(fields, field)) return `${name} has no argument ${field}`;
+  for (const [field, tag] of Object.entries(fields)) {
+    const optional = tag.endsWith('?');
+    const type = (optional ? tag.slice(0, -1) : tag) as keyof FieldTypes;
+    if (given[field] === undefined ? !optional : !hasType[type](given[field]))
+      return `${name} needs the argument ${field}, a ${type}`;
+  }
+  return undefined;
+}
+
+/** Where a role is written or added to, the argument `accumulate` tells the kernel which. */
+function modeMisuse(
+  name: string,
+  spec: KernelSpec,
+  uses: readonly CheckedUse[],
+  given: Readonly<Record<string, unknown>>,
+): string | undefined {
+  const either = uses.find(({ role }) => (spec.roles[role]?.modes.length ?? 0) > 1);
+  if (either === undefined || given['accumulate'] === (either.mode === 'add')) return undefined;
+  return `${name} has accumulate ${String(given['accumulate'])} and an operand to ${either.mode}`;
+}
+
+/** By what a kernel is priced: its name, and those optional operands that change its speed. */
+export function priceKey(name: string, uses: readonly { readonly role: string }[]): string {
+  const spec = kernelSpec(name);
+  if (spec === undefined) return name;
+  const apart = uses.filter(({ role }) => spec.roles[role]?.pricedApart === true).map(({ role }) => role);
+  return [name, ...apart].join('+');
+}

@@ -1,0 +1,34 @@
+/**
+ * A binding from routing. All sizes of a layer's templates follow from it by the rules that the templates bring along; simulator and executor
+ * bind the same class, one with expected or recorded routing, the other with what was exchanged.
+ */
+import type { Layout } from '../layout/layout.js';
+import type { GroupRouting } from '../routing/group-routing.js';
+import { rankPlace, type Exchange, type ExchangeCounts, type RankPlace, type RowRule } from './rows.js';
+import type { Binding } from './schedule.js';
+
+/** Routing of the expert group of `rank` at `node`. */
+export type RoutingOf = (rank: number, node: number) => GroupRouting;
+
+export class RoutingBinding implements Binding {
+  readonly #layout: Layout;
+  readonly #routingOf: RoutingOf;
+  readonly #places: RankPlace[] = [];
+
+  constructor(layout: Layout, routingOf: RoutingOf) {
+    this.#layout = layout;
+    this.#routingOf = routingOf;
+  }
+
+  counts(exchange: Exchange, rank: number, node: number, chunk: number, of: number): ExchangeCounts {
+    return exchange.counts(this.#place(rank), { chunk, of }, this.#routingOf(rank, node));
+  }
+
+  rows(rule: RowRule, rank: number, node: number, chunk: number, of: number): number {
+    return rule.count(this.#place(rank), { chunk, of }, () => this.#routingOf(rank, node));
+  }
+
+  #place(rank: number): RankPlace {
+    return (this.#places[rank] ??= rankPlace(this.#layout, rank));
+  }
+}

@@ -1,0 +1,131 @@
+/** Kernels of the router: scores and picks, capacity, counts, and the way back. */
+import {
+  addAuxiliaryStatistics,
+  auxiliaryGradient,
+  dropByProbability,
+  expertCapacity,
+  pickedIds,
+  routerBackward,
+  routerSoftmax,
+  routerTopK,
+  type RouterShape,
+} from '../../../moe/index.js';
+import { linearForward, linearInputGrad, linearWeightGrad } from '../../../transformer/index.js';
+import type { CatalogueKernels } from '../kernel-call.js';
+
+type RoutingKernel =
+  'moe.router' | 'moe.picks' | 'moe.capacity' | 'moe.capacity.gathered' | 'moe.count' | 'moe.router.backward';
+
+/** Marks dropped picks: id becomes ~id, the weight 0. */
+function markDropped(kept: Uint8Array, ids: Int32Array, weights: Float32Array): void {
+  for (let pick = 0; pick < ids.length; pick++)
+    if (kept[pick] === 0) {
+      ids[pick] = ~ids[pick];
+      weights[pick] = 0;
+    }
+}
+
+/** Of T tokens, those of this rank's slice; all where only the slice is there. */
+const ownTokens = (tokens: number, scope: 'slice' | 'replica', slice: { start: number; end: number }) =>
+  scope === 'slice' ? { start: 0, end: tokens } : slice;
+
+export const routingKernels: CatalogueKernels<RoutingKernel> = {
+  'moe.router': (call) => {
+    const { scope, renormalise, slice } = call.arguments;
+    const [tokens, hidden] = [call.rows('normed'), call.columns('normed')];
+    const [experts, picks] = [call.columns('probabilities'), call.columns('ids')];
+    const shape: RouterShape = { tokens, experts, picks, renormalise };
+    const [probabilities, ids] = [call.f32('probabilities'), call.i32('ids')];
+    const size = { rows: tokens, inputs: hidden, outputs: experts };
+    linearForward(call.gemm, size, call.f32('normed'), call.f32('weight'), probabilities);
+    routerSoftmax(shape, probabilities, probabilities);
+    routerTopK(shape, probabilities, ids, call.f32('weights'));
+    const { start, end } = ownTokens(tokens, scope, slice);
+    const statistics = call.f32('statistics');
+    addAuxiliaryStatistics(
+      { ...shape, tokens: end - start },
+      probabilities.subarray(start * experts, end * experts),
+      ids.subarray(start * picks, end * picks),
+      statistics.subarray(0, experts),
+      statistics.subarray(experts),
+    );
+  },
+
+  'moe.picks': (call) => {
+    const [picks, ids, probabilities] = [call.f32('picks'), call.i32('ids'), call.f32('probabilities')];
+    const [k, experts] = [call.columns('ids'), call.columns('probabilities')];
+    for (let pick = 0; pick < ids.length; pick++) {
+      const token = Math.floor(pick / k);
+      const at = token * 2 * k + (pick % k);
+      picks[at] = ids[pick];
+      picks[at + k] = probabilities[token * experts + ids[pick]];
+    }
+  },
+
+  'moe.capacity': (call) => {
+    const { factor, renormalise } = call.arguments;
+    const [ids, weights] = [call.i32('ids'), call.f32('weights')];
+    const [tokens, picks, experts] = [call.rows('ids'), call.columns('ids'), call.columns('probabilities')];
+    const kept = new Uint8Array(ids.length);
+    const shape = { tokens, experts, picks, renormalise };
+    const capacity = expertCapacity(factor, tokens, picks, experts);
+    dropByProbability(shape, capacity, call.f32('probabilities'), ids, kept, weights);
+    markDropped(kept, ids, weights);
+  },
+
+  'moe.capacity.gathered': (call) => {
+    const { factor, experts, renormalise, slice } = call.arguments;
+    const [tokens, k] = [call.rows('picks'), call.columns('ids')];
+    const picks = call.f32('picks');
+    const ids = new Int32Array(tokens * k);
+    call.scratch(tokens * experts, (probabilities) => {
+      for (let pick = 0; pick < ids.length; pick++) {
+        const token = Math.floor(pick / k);
+        const at = token * 2 * k + (pick % k);
+        ids[pick] = picks[at];
+        probabilities[token * experts + ids[pick]] = picks[at + k];
+      }
+      const kept = new Uint8Array(ids.length);
+      const weights = new Float32Array(ids.length);
+      const capacity = expertCapacity(factor, tokens, k, experts);
+      dropByProbability({ tokens, experts, picks: k, renormalise }, capacity, probabilities, ids, kept, weights);
+      markDropped(kept.subarray(slice.start * k, slice.end * k), call.i32('ids'), call.f32('weights'));
+    });
+  },
+
+  'moe.count': (call) => {
+    const counts = call.i32('counts');
+    counts.fill(0);
+    for (const id of call.i32('ids')) if (id >= 0) counts[id]++;
+  },
+
+  'moe.router.backward': (call) => {
+    const { scope, renormalise, coefficient, pooledTokens, slice } = call.arguments;
+    const { gemm } = call;
+    const [tokens, experts] = [call.rows('probabilities'), call.columns('probabilities')];
+    const [hidden, picks] = [call.columns('normedGradient'), call.columns('ids')];
+    const auxiliary = new Float32Array(experts);
+    auxiliaryGradient(call.f32('statistics').subarray(0, experts), pooledTokens, coefficient, auxiliary);
+    call.scratch(tokens * experts, (dlogits) => {
+      routerBackward(
+        { tokens, experts, picks, renormalise },
+        call.f32('probabilities'),
+        pickedIds(call.i32('ids')),
+        call.f32('routeGradient'),
+        auxiliary,
+        dlogits,
+      );
+      const size = { rows: tokens, inputs: hidden, outputs: experts };
+      linearInputGrad(gemm, size, dlogits, call.f32('weight'), call.f32('normedGradient'));
+      // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over TP.
+      const { start, end } = ownTokens(tokens, scope, slice);
+      linearWeightGrad(
+        gemm,
+        { ...size, rows: end - start },
+        dlogits.subarray(start * experts, end * experts),
+        call.f32('normed'),
+        call.f32('weightGradient'),
+      );
+    });
+  },
+};

@@ -1,1 +1,0 @@
-export { Arena } from '../device/arena.js';

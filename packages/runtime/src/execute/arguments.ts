@@ -1,0 +1,82 @@
+/** Arguments of a kernel's launch: the fields that its template gives, and what the catalogue names as bound, worked out for this rank. */
+import { coordinates, kernelSpec, type Body, type BoundArgument, type Layout, type ProgramNode } from '@monta/core';
+import type { BoundArguments, StepArguments, TensorRun } from '../device/kernel-arguments.js';
+import type { LayerRouting, ReturnedRequest, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
+import type { RowOrder, Scope } from '@monta/core';
+
+type KernelBody = Extract<Body, { kind: 'kernel' }>;
+
+/** Fields of the kernels that move rows. */
+interface RowFields extends ReturnedRequest {
+  readonly scope: Scope;
+  readonly order: RowOrder;
+}
+
+/** What bound arguments come from. */
+export interface ArgumentSources {
+  readonly layout: Layout;
+  readonly rank: number;
+  readonly routing: RoutingShape;
+  readonly book: RoutingBook;
+  /** Where parameters lie; empty where none are trained. */
+  readonly tensors: readonly TensorRun[];
+}
+
+export class ArgumentBinder {
+  /** Set before a program runs. */
+  step: StepArguments = { targets: 0, number: 1 };
+  readonly #sources: ArgumentSources;
+  readonly #tp: BoundArguments['tp'];
+
+  constructor(sources: ArgumentSources) {
+    this.#sources = sources;
+    const { layout, rank } = sources;
+    this.#tp = { index: coordinates(layout, rank).tp, size: layout.tp };
+  }
+
+  /** Arguments of a kernel at a node. Plans of row moves follow when they are asked for, which the CPU does when the kernel runs. */
+  bind({ name, arguments: fields, work }: KernelBody, node: ProgramNode): Readonly<Record<string, unknown>> {
+    const bound = kernelSpec(name)?.bound ?? [];
+    if (bound.length === 0) return fields;
+    const given: Record<string, unknown> = { ...fields };
+    // Taken now: the next step has another.
+    const { step } = this;
+    for (const argument of bound) {
+      const value = (): unknown => this.#value(argument, step, fields as unknown as RowFields, work, node);
+      Object.defineProperty(given, argument, { get: value, enumerable: true });
+    }
+    return given;
+  }
+
+  #value(
+    argument: BoundArgument,
+    step: StepArguments,
+    fields: RowFields,
+    { chunk, of }: KernelBody['work'],
+    node: ProgramNode,
+  ): BoundArguments[BoundArgument] {
+    const layer = (): LayerRouting => this.#sources.book.get(node);
+    switch (argument) {
+      case 'tp':
+        return this.#tp;
+      case 'layer':
+        return node.layer;
+      case 'slice':
+        return this.#sources.routing.slice;
+      case 'step':
+        return step;
+      case 'tensors':
+        return this.#sources.tensors;
+      case 'send':
+        return layer().send(fields.scope, fields.order, chunk, of);
+      case 'arrived':
+        return layer().arrived(fields.order, chunk, of);
+      case 'section':
+        return layer().section(fields.order, chunk, of);
+      case 'returned':
+        return layer().returned(fields);
+      case 'segments':
+        return layer().segments(chunk, of);
+    }
+  }
+}
