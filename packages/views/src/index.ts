@@ -10,10 +10,8 @@ export { renderReport } from './report/render-report.js';
 export {
   speedUp,
   strategyOf,
-  type LaneSeconds,
   type OperationTime,
   type Origin,
   type RunReport,
   type StrategyRun,
-  type TierBytesReport,
 } from './report/run-report.js';

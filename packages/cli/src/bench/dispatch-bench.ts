@@ -14,12 +14,14 @@ import {
   type Strategy,
   type Workload,
   worldSize,
+  dispatchVariants,
+  type LayerPass,
+  type DispatchVariant,
+  emulationScale,
+  memorySpeedScale,
+  type EmulationScale,
 } from '@monta/core';
-import { probeMover } from '@monta/runtime';
-import { dispatchVariants, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
-import { measureVariants, type DispatchCase } from './dispatch-measure.js';
-import type { MachineProbe } from './dispatch-predict.js';
-import { chooseScale, memorySpeed, type Scale } from './dispatch-scale.js';
+import { probeMover, type MachineProbe, measureVariants, type DispatchCase } from '@monta/runtime';
 
 export interface DispatchBenchOptions {
   readonly cluster: Cluster;
@@ -50,7 +52,7 @@ export interface PickedVariant {
 }
 
 export interface DispatchBench {
-  readonly scale: Scale;
+  readonly scale: EmulationScale;
   readonly emulated: boolean;
   readonly ranks: number;
   /** What moves the bytes of all ranks, at most. */
@@ -105,7 +107,9 @@ export async function benchDispatch(options: DispatchBenchOptions): Promise<Disp
     bytesPerSecond: moverBytesPerSecond * moverShare,
     ...(typeof emulate === 'number' ? { timeScale: emulate } : {}),
   };
-  const scale = emulated ? chooseScale(request) : memorySpeed({ ...request, bytesPerSecond: moverBytesPerSecond });
+  const scale = emulated
+    ? emulationScale(request)
+    : memorySpeedScale({ ...request, bytesPerSecond: moverBytesPerSecond });
   const { volumeShare, timeScale } = scale;
   const { curves } = options;
   const measured = await measureVariants({
@@ -155,7 +159,7 @@ export function picked(
   variants: readonly DispatchVariant[],
   chunkCounts: readonly number[],
 ): Pick<DispatchBench, 'choice' | 'duplicated' | 'bestFixed'> {
-  const find = (name: string, pass: BenchPass, chunks: number): DispatchCase | undefined =>
+  const find = (name: string, pass: LayerPass, chunks: number): DispatchCase | undefined =>
     cases.find((one) => one.name === name && one.pass === pass && one.chunks === chunks);
   const pick = (name: string, chunks: Strategy['chunks']): PickedVariant | undefined => {
     const forward = find(name, 'forward', chunks.forward);

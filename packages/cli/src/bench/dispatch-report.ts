@@ -1,4 +1,5 @@
 /** The dispatch benchmark for people and for scripts. */
+import { type DispatchCase } from '@monta/runtime';
 import { cpus } from 'node:os';
 import {
   chunksText,
@@ -12,12 +13,11 @@ import {
   formatSeconds,
   median,
   type MoeShape,
+  layerPasses,
 } from '@monta/core';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Style } from '../output/style.js';
-import { benchPasses } from './dispatch-cases.js';
 import type { DispatchBench, PickedVariant } from './dispatch-bench.js';
-import type { DispatchCase } from './dispatch-measure.js';
 
 interface Subject {
   readonly cluster: Cluster;
@@ -267,7 +267,7 @@ export function describeBench({ cluster, shape }: Subject, result: DispatchBench
       toBestFixed: bestFixed ? against(choice, bestFixed, (one) => one.medianSeconds) : null,
     },
     bound: Object.fromEntries(
-      benchPasses.map((pass) => [
+      layerPasses.map((pass) => [
         pass,
         { seconds: choice[pass].boundSeconds, above: choice[pass].fastestSeconds / choice[pass].boundSeconds - 1 },
       ]),

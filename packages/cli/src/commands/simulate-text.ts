@@ -50,7 +50,7 @@ function nodeTable(spans: readonly Span[], { program }: SimulatedTimeline): stri
   const rows = program.nodes.map(({ template, layer, microBatch }, node) => {
     const own = spans.filter((span) => span.node === node);
     const start = Math.min(...own.map(({ issued }) => issued));
-    const end = Math.max(...own.map((span) => span.end));
+    const end = own.reduce((last, span) => Math.max(last, span.end), -Infinity);
     const busy = (lanes: readonly Span['lane'][]): number =>
       own.filter(({ lane }) => lanes.includes(lane)).reduce((sum, span) => sum + span.end - span.ready, 0);
     return [

@@ -97,7 +97,7 @@ describe('monta simulate', () => {
     expect(code).toBe(0);
     const { traceEvents } = JSON.parse(readFileSync(trace, 'utf8')) as { traceEvents: { pid: number }[] };
     expect(new Set(traceEvents.map(({ pid }) => pid)).size).toBe(16);
-    expect(readFileSync(picture, 'utf8')).toContain('rank 3 compute');
+    expect(readFileSync(picture, 'utf8')).toContain('>rank 3</text>');
   });
 
   it.each([

@@ -8,7 +8,9 @@ import {
   formatCount,
   formatLayout,
   formatSeconds,
+  laneSeconds,
   quantile,
+  stepBytes,
   stepTokens,
   type Cluster,
   type Trace,
@@ -16,7 +18,7 @@ import {
 import { unigramCrossEntropy, type ByteText, type StepReport } from '@monta/runtime';
 import { trainConfigDocument } from '../config/train-config.js';
 import type { OperationTime, RunReport, StrategyRun } from '@monta/views';
-import { laneSeconds, stepTimes, tierBytes } from './measurements.js';
+import { stepTimes } from './measurements.js';
 import type { RunPlan } from './planned-strategy.js';
 import { describeHost, stepOf, type Setting } from './setting.js';
 import type { StrategyResult } from './strategies-run.js';
@@ -69,7 +71,7 @@ function strategyRun(setting: Setting, { planned, result }: StrategyResult, eval
     tokensPerSecond: tokens / stepSeconds,
     lanes: laneSeconds(result.trace),
     predictedLanes: laneSeconds(planned.predicted.trace),
-    bytes: tierBytes(setting.config.cluster, step, setting.config.seed, {
+    bytes: stepBytes(setting.config.cluster, step, setting.config.seed, {
       portBytes: result.portBytes,
       steps: result.steps.length,
       evaluationBatches: result.evaluations.length * evaluationBatches,
@@ -207,7 +209,7 @@ export function networkShare(setting: Setting, plan: RunPlan): string | undefine
   const baseline = plan.compared.find(({ role }) => role === 'baseline');
   if (!baseline) return undefined;
   const outer = (strategy: typeof baseline.strategy): number =>
-    tierBytes(setting.config.cluster, stepOf(setting, strategy), setting.config.seed).at(-1)?.predictedBytes ?? 0;
+    stepBytes(setting.config.cluster, stepOf(setting, strategy), setting.config.seed).at(-1)?.predictedBytes ?? 0;
   const [own, theirs] = [outer(plan.chosen.strategy), outer(baseline.strategy)];
   if (own === 0) return undefined;
   return `network ${formatBytes(own)} a step, ${(theirs / own).toFixed(1)}x less than duplicated`;

@@ -5,3 +5,6 @@ export * from './flips.js';
 export * from './judge.js';
 export * from './trials.js';
 export * from './predict-step.js';
+export * from './dispatch-variants.js';
+export * from './emulation-scale.js';
+export * from './step-bytes.js';

@@ -105,3 +105,37 @@ function overlap(a: readonly Interval[], b: readonly Interval[]): number {
   }
   return sum;
 }
+
+/** Mean time of a rank's step by what it did, seconds. Lanes overlap, so they may add up to more than the step. */
+export interface LaneSeconds extends Readonly<Record<Lane, number>> {
+  /** Issued, but a peer had not arrived. */
+  readonly waiting: number;
+}
+
+/** Mean over ranks and steps of what lanes were busy with, and of waiting for peers. */
+export function laneSeconds(trace: Trace): LaneSeconds {
+  const steps = new Map<number, Span[]>();
+  for (const span of trace.spans) {
+    const list = steps.get(span.step);
+    if (list) list.push(span);
+    else steps.set(span.step, [span]);
+  }
+  const total = { compute: 0, inter: 0, intra: 0, copy: 0, waiting: 0 };
+  let samples = 0;
+  for (const spans of steps.values())
+    for (const rank of laneTimes({ ...trace, spans }).ranks) {
+      samples++;
+      for (const { lane, busySeconds, waitingSeconds } of rank.lanes) {
+        total[lane] += busySeconds;
+        total.waiting += waitingSeconds;
+      }
+    }
+  const mean = (value: number): number => (samples > 0 ? value / samples : 0);
+  return {
+    compute: mean(total.compute),
+    inter: mean(total.inter),
+    intra: mean(total.intra),
+    copy: mean(total.copy),
+    waiting: mean(total.waiting),
+  };
+}

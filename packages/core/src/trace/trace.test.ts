@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compareTraces, laneTimes } from './index.js';
+import { compareTraces, laneSeconds, laneTimes } from './index.js';
 import { span, trace, traceArbitrary } from '../../testing/traces.js';
 
 describe('lane times', () => {
@@ -38,6 +38,20 @@ describe('lane times', () => {
     ];
     // 10 seconds of communication, 4 of them exposed (4 to 8)
     expect(laneTimes(trace('simulated', spans)).hiddenShare).toBeCloseTo(0.6, 12);
+  });
+});
+
+describe('lane seconds', () => {
+  it('are means over ranks and steps, waiting apart', () => {
+    const spans = [0, 1].flatMap((rank) =>
+      [0, 1].flatMap((step) => [
+        span({ rank, step, task: 'k', lane: 'compute' }, [0, 0, 1 + rank + 2 * step]),
+        span({ rank, step, task: 'a', lane: 'inter' }, [1, 3, 3 + rank]),
+      ]),
+    );
+    // compute 1, 2, 3, 4; inter 0 or 1; waiting always 2
+    expect(laneSeconds(trace('measured', spans))).toEqual({ compute: 2.5, inter: 0.5, intra: 0, copy: 0, waiting: 2 });
+    expect(laneSeconds(trace('measured', []))).toEqual({ compute: 0, inter: 0, intra: 0, copy: 0, waiting: 0 });
   });
 });
 

@@ -7,3 +7,5 @@ export * from './dispatch-host.js';
 export * from './dispatch-kernels.js';
 export * from './communication-cost.js';
 export * from './communication-probe.js';
+export * from './dispatch-predict.js';
+export * from './dispatch-measure.js';

@@ -69,7 +69,7 @@ function timeSteps(probe: KernelProbe, chunks: number): TimedKernels {
       },
     );
     const taken = executor.takeSpans();
-    if (repetition > 0) spans.push(...taken);
+    if (repetition > 0) for (const span of taken) spans.push(span);
   }
   return { program: trainingStep(step), spans };
 }

@@ -35,7 +35,7 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
     const result = executor.trainStep(batches, options);
     const seconds = endpoint.now() - start;
     const kept = executor.takeSpans();
-    if (traced.has(number)) spans.push(...kept);
+    if (traced.has(number)) for (const span of kept) spans.push(span);
     const picks = result.expertLoads.reduce((a, b) => a + b, 0);
     report({
       kind: 'step',

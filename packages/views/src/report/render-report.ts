@@ -181,7 +181,7 @@ function predictionSection(report: RunReport): string[] {
   if (operations.length === 0) return [];
   const error = operationError === undefined ? '' : ` Median distance ${formatPercent(operationError)}.`;
   const waiting = report.timing.sharedCores
-    ? ' Ranks outnumber the cores here: a measured operation also holds the time for which its rank waited for a core. The prediction spreads that time over the step. So single operations lie far from the diagonal where whole steps do not: that is waiting, not a wrong price.'
+    ? ' There are more ranks than cores here. The prediction shares the cores evenly between the ranks that compute, which stretches every operation. The machine runs ranks in turns: most operations are short, a few hold a whole pause, and peers wait meanwhile. So single operations lie off the diagonal: that is waiting, not a wrong price. What to compare is what each lane takes in all, above.'
     : '';
   return [
     '<h2>How close the prediction was</h2>',

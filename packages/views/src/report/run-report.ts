@@ -3,6 +3,7 @@
  * the page from it. SI base units throughout (seconds, bytes, bytes/s, FLOP/s), losses in nats per token.
  */
 
+import type { LaneSeconds, StepBytes } from '@monta/core';
 import type { TimelinePanel } from '../timeline/timeline.js';
 
 /** How a number came about. Nothing emulated is ever called measured without saying so. */
@@ -13,24 +14,6 @@ export type Origin =
   | 'measured on an emulated network'
   /** From the cost model and the simulator. */
   | 'predicted';
-
-/** Mean time of a rank's step by what it did, seconds. Lanes overlap, so they may add up to more than the step. */
-export interface LaneSeconds {
-  readonly compute: number;
-  readonly inter: number;
-  readonly intra: number;
-  readonly copy: number;
-  /** Issued, but a peer had not arrived. */
-  readonly waiting: number;
-}
-
-/** Bytes that crossed one tier in one step, summed over ranks. */
-export interface TierBytesReport {
-  readonly tier: string;
-  readonly predictedBytes: number;
-  /** Counted while running; absent when nothing counted them. */
-  readonly countedBytes?: number;
-}
 
 /** One way of moving tokens, run for `steps` steps in this very run. */
 export interface StrategyRun {
@@ -48,7 +31,7 @@ export interface StrategyRun {
   readonly tokensPerSecond: number;
   readonly lanes: LaneSeconds;
   readonly predictedLanes?: LaneSeconds;
-  readonly bytes: readonly TierBytesReport[];
+  readonly bytes: readonly StepBytes[];
   /** Last training loss of its steps, to show that strategies compute the same. */
   readonly lastLoss: number;
   /** Held-out cross entropy after the last step, nats a token. */

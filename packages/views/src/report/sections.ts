@@ -1,10 +1,10 @@
 /** The plots of the report, each made of one part of the run's data and drawn in a given width (px). */
-import { formatBytes, formatInteger, formatSeconds } from '@monta/core';
+import { formatBytes, formatInteger, formatSeconds, type LaneSeconds } from '@monta/core';
 import { barChart } from '../plots/bar-chart.js';
 import { heatMap } from '../plots/heat-map.js';
 import { lineChart, type LineSeries } from '../plots/line-chart.js';
 import { scatter } from '../plots/scatter.js';
-import type { LaneSeconds, RunReport, StrategyRun } from './run-report.js';
+import type { RunReport, StrategyRun } from './run-report.js';
 
 /** Mean over a window of at most `width` values around each, so that the trend shows and the ends are not bent. */
 export function smoothed(points: readonly (readonly [number, number])[], width: number): [number, number][] {

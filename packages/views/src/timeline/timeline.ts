@@ -175,7 +175,7 @@ function bar([start, end]: readonly [number, number], y: number, look: Attribute
 function timeAxis({ from, to, at }: TimeAxis, top: number, bottom: number): string {
   const parts: string[] = [];
   const room = at(to) - at(from);
-  const step = niceStep((to - from) / Math.max(2, Math.round(room / 90)));
+  const step = niceStep((to - from) / Math.max(2, Math.round(room / 70)));
   if (step > 0) {
     for (let tick = Math.ceil(from / step - 1e-9); tick * step <= to * (1 + 1e-9); tick++) {
       const x = at(tick * step);

@@ -12,11 +12,19 @@ import {
   InputError,
   median,
   type Strategy,
+  dispatchVariants,
+  probedStrategies,
+  type LayerPass,
+  type DispatchVariant,
 } from '@monta/core';
-import { probeDispatchKernels, type Launcher } from '@monta/runtime';
-import { dispatchVariants, probedStrategies, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
-import { dispatchCases, type DispatchCase } from '../dispatch-measure.js';
-import { benchWorkload, type MachineProbe } from '../dispatch-predict.js';
+import {
+  probeDispatchKernels,
+  type Launcher,
+  benchWorkload,
+  type MachineProbe,
+  dispatchCases,
+  type DispatchCase,
+} from '@monta/runtime';
 import { shapeOf, type Hosts } from './hosts.js';
 import type { PreparedCase, SettledCase } from './prepared-case.js';
 import { measureCases, passRuns, routings, seed, turnsFor } from './turns.js';
@@ -95,7 +103,7 @@ export async function finalResults(
   );
   return screened.map((one, index) => {
     const own = measured[index] ?? [];
-    const secondsOf = (name: string, pass: BenchPass, chunks: number): number | undefined => {
+    const secondsOf = (name: string, pass: LayerPass, chunks: number): number | undefined => {
       const place = one.finalists.findIndex((v) => variantName(v) === `${name} ${chunks}`);
       const turns = own[place];
       return turns && median(passRuns(turns, pass));

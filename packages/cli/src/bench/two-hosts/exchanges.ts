@@ -8,8 +8,14 @@ import {
   simulatePass,
   type KernelRate,
 } from '@monta/core';
-import { measureExchanges, type Exchange, type ExchangeFigure, type HostsProbe, type LineRates } from '@monta/runtime';
-import { benchWorkload } from '../dispatch-predict.js';
+import {
+  measureExchanges,
+  type Exchange,
+  type ExchangeFigure,
+  type HostsProbe,
+  type LineRates,
+  benchWorkload,
+} from '@monta/runtime';
 import { shapeOf, type Hosts } from './hosts.js';
 import type { ExchangeResult, LinksResult, PartsResult } from './types.js';
 

@@ -8,9 +8,9 @@ import {
   type CommunicationFigures,
   type HostsProbe,
   type Launcher,
+  type MachineProbe,
 } from '@monta/runtime';
 import { hostsCluster } from '../../config/backend-config.js';
-import type { MachineProbe } from '../dispatch-predict.js';
 import type { CostResult } from './types.js';
 
 /** Two hosts with `tp` ranks each, and what was measured of them. */

@@ -2,9 +2,8 @@
  * What the model cannot tell apart is tried before it is chosen: the ways that it predicts close to the best run for a few seconds, and
  * predictions and runs together decide. What is measured of a case afterwards is measured anew.
  */
-import { judgeWays, type Candidate, type Strategy } from '@monta/core';
+import { judgeWays, type Candidate, type Strategy, layerPasses, type LayerPass } from '@monta/core';
 import type { Launcher } from '@monta/runtime';
-import { benchPasses, type BenchPass } from '../dispatch-cases.js';
 import type { PreparedCase, SettledCase } from './prepared-case.js';
 import { measureCases, passRuns, turnsFor } from './turns.js';
 import { firstVariants, passVariant, present, variantName, variantNames } from './ways.js';
@@ -33,7 +32,7 @@ export async function settleCases(
   const measured = await measureCases(launcher, asked);
   return asked.map(({ one, variants, tried }, index) => {
     if (variants.length === 0) return { ...one, settled: one.chosen };
-    const runsOf = (name: string, pass: BenchPass): number[] =>
+    const runsOf = (name: string, pass: LayerPass): number[] =>
       passRuns(measured[index]?.[variants.findIndex((variant) => variantName(variant) === name)] ?? [], pass);
     return { ...one, settled: likeliest(tried, one, runsOf) };
   });
@@ -43,10 +42,10 @@ export async function settleCases(
 function likeliest(
   tried: readonly Candidate[],
   { probe, modelError }: PreparedCase,
-  runsOf: (variant: string, pass: BenchPass) => number[],
+  runsOf: (variant: string, pass: LayerPass) => number[],
 ): Strategy {
   const ways = tried.map(({ strategy, ...prices }) =>
-    benchPasses.map((pass) => ({
+    layerPasses.map((pass) => ({
       name: `${passVariant(strategy, pass)} ${pass}`,
       predictedSeconds: prices[pass].seconds + probe.startSeconds,
       measured: runsOf(passVariant(strategy, pass), pass),

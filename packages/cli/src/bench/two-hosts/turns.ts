@@ -1,7 +1,6 @@
 /** Runs variants of cases on the ranks, in turns, and checks what they compute. */
-import { halvesName } from '@monta/core';
+import { halvesName, layerPasses, type DispatchVariant } from '@monta/core';
 import { measureInTurns, type DispatchMeasurement, type Launcher, type RepeatedJob } from '@monta/runtime';
-import { benchPasses, type DispatchVariant } from '../dispatch-cases.js';
 import type { PreparedCase } from './prepared-case.js';
 
 export const routings = { uniform: { kind: 'uniform' }, 'zipf:1': { kind: 'zipf', exponent: 1 } } as const;
@@ -41,7 +40,7 @@ export async function measureCases(launcher: Launcher, all: readonly CaseTurns[]
       job: {
         shape: workload.shape,
         strategy,
-        passes: benchPasses,
+        passes: layerPasses,
         routing: routings[routing],
         seed,
         warmUps: index === 0 ? warmUps.first : warmUps.others,
@@ -59,5 +58,5 @@ export async function measureCases(launcher: Launcher, all: readonly CaseTurns[]
 }
 
 /** Seconds of one pass, of all runs in all turns. */
-export const passRuns = (turns: readonly DispatchMeasurement[], pass: (typeof benchPasses)[number]): number[] =>
-  turns.flatMap(({ passSeconds }) => passSeconds[benchPasses.indexOf(pass)] ?? []);
+export const passRuns = (turns: readonly DispatchMeasurement[], pass: (typeof layerPasses)[number]): number[] =>
+  turns.flatMap(({ passSeconds }) => passSeconds[layerPasses.indexOf(pass)] ?? []);

@@ -1,14 +1,13 @@
 /** Ways through a layer: halves, which are the same in both passes, and chunk counts, which are not. */
-import { halvesName } from '@monta/core';
+import { halvesName, layerPasses, type LayerPass, type DispatchVariant } from '@monta/core';
 import type { Strategy } from '@monta/core';
-import { benchPasses, type BenchPass, type DispatchVariant } from '../dispatch-cases.js';
 import type { Way } from './types.js';
 
 /** A way's time, where both its passes are known. */
 export type WayThrough = (strategy: string, forwardChunks: number, backwardChunks: number) => Way | undefined;
 
 export const wayThrough =
-  (secondsOf: (name: string, pass: BenchPass, chunks: number) => number | undefined): WayThrough =>
+  (secondsOf: (name: string, pass: LayerPass, chunks: number) => number | undefined): WayThrough =>
   (strategy, forwardChunks, backwardChunks) => {
     const forward = secondsOf(strategy, 'forward', forwardChunks);
     const backward = secondsOf(strategy, 'backward', backwardChunks);
@@ -35,11 +34,11 @@ export const present = <T>(way: T | undefined): T => {
 };
 
 /** Names the variant that measures a pass of a strategy: of its halves, cut into as many chunks. */
-export const passVariant = (strategy: Strategy, pass: BenchPass): string =>
+export const passVariant = (strategy: Strategy, pass: LayerPass): string =>
   `${halvesName(strategy)} ${strategy.chunks[pass]}`;
 
 /** Of both passes. */
-export const variantNames = (strategy: Strategy): string[] => benchPasses.map((pass) => passVariant(strategy, pass));
+export const variantNames = (strategy: Strategy): string[] => layerPasses.map((pass) => passVariant(strategy, pass));
 
 export const variantName = ({ name, strategy }: DispatchVariant): string => `${name} ${strategy.chunks.forward}`;
 

@@ -5,37 +5,36 @@ import {
   feedersOf,
   median,
   spanLabel,
+  layerPasses,
+  probedStrategies,
   type Cluster,
   type CollectiveCurves,
+  type DispatchVariant,
   type HeldBy,
+  type LayerPass,
   type MoeShape,
   type Routing,
   type Strategy,
   type TierBytes,
   type Workload,
 } from '@monta/core';
-import {
-  measureInTurns,
-  probeDispatchKernels,
-  type DispatchMeasurement,
-  type FabricOptions,
-  type RepeatedJob,
-} from '@monta/runtime';
-import { benchPasses, probedStrategies, type BenchPass, type DispatchVariant } from './dispatch-cases.js';
+import type { FabricOptions } from '../comm/local/fabric.js';
+import { measureInTurns, type DispatchMeasurement, type RepeatedJob } from '../execute/measure-dispatch.js';
+import { probeDispatchKernels } from './dispatch-kernels.js';
 import {
   benchWorkload,
   bindingOf,
   predictPass,
   readHost,
   type MachineProbe,
-  type Prediction,
+  type PassPrediction,
 } from './dispatch-predict.js';
 
 /** One pass of one variant. */
 export interface DispatchCase {
   readonly name: string;
   readonly chunks: number;
-  readonly pass: BenchPass;
+  readonly pass: LayerPass;
   /** Of each round, from the last rank's start to the last rank's end. */
   readonly measured: readonly number[];
   readonly medianSeconds: number;
@@ -58,7 +57,7 @@ export interface DispatchCase {
 }
 
 /** What variants run on, and what a prediction may know of it. */
-export interface Ground {
+export interface DispatchGround {
   /** The cluster as ranks see it. */
   readonly seen: Cluster;
   /** As it runs, in float32. */
@@ -71,7 +70,7 @@ export interface Ground {
 }
 
 export interface MeasureRequest {
-  readonly ground: Ground;
+  readonly ground: DispatchGround;
   readonly variants: readonly DispatchVariant[];
   readonly routing: Routing;
   readonly seed: number;
@@ -106,7 +105,7 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
     job: {
       shape: of,
       strategy,
-      passes: benchPasses,
+      passes: layerPasses,
       routing,
       seed,
       warmUps: before,
@@ -157,7 +156,7 @@ export function dispatchCases(
   const [first] = rounds;
   if (!first) throw new RangeError(`${name} was not measured`);
   const binding = bindingOf(first);
-  return benchPasses.map((pass, index) => {
+  return layerPasses.map((pass, index) => {
     const measured = rounds.map(({ passSeconds }) => median(passSeconds[index] ?? []));
     const prediction = predictPass(workload, strategy, pass, binding, probe);
     const [medianSeconds, fastestSeconds] = [median(measured), Math.min(...measured)];
@@ -183,7 +182,7 @@ export function dispatchCases(
 }
 
 /** When the last collective had ended that brings rows to their experts, in the forward pass. */
-function outward(prediction: Prediction, rounds: readonly DispatchMeasurement[], probe: MachineProbe) {
+function outward(prediction: PassPrediction, rounds: readonly DispatchMeasurement[], probe: MachineProbe) {
   const [
     {
       job: { shape, strategy },

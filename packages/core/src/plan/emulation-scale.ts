@@ -3,23 +3,16 @@
  * stretched by one factor, latencies too. Then every ratio of times is that of the full size, and a machine that moves far fewer bytes than
  * the cluster can carry them.
  */
-import {
-  costModel,
-  dtypeBytes,
-  hostInputs,
-  routedBinding,
-  simulatePass,
-  traffic,
-  passProgram,
-  InputError,
-  type Cluster,
-  type MoeShape,
-  type Routing,
-  type Workload,
-} from '@monta/core';
-import { benchPasses, type DispatchVariant } from './dispatch-cases.js';
+import type { Cluster } from '../cluster/index.js';
+import { costModel, hostInputs } from '../cost/index.js';
+import type { Routing } from '../routing/index.js';
+import { dtypeBytes, type MoeShape } from '../schedule/index.js';
+import { traffic } from '../traffic/index.js';
+import { InputError } from '../units/index.js';
+import { layerPasses, type DispatchVariant } from './dispatch-variants.js';
+import { passProgram, routedBinding, simulatePass, type Workload } from './workload.js';
 
-export interface Scale {
+export interface EmulationScale {
   /** Volume here over volume at full size. */
   readonly volumeShare: number;
   /** Seconds here for a second of the cluster. */
@@ -32,7 +25,7 @@ export interface Scale {
   readonly seen: Cluster;
 }
 
-export interface ScaleRequest {
+export interface EmulationRequest {
   readonly cluster: Cluster;
   /** At full size, in the model's type. */
   readonly shape: MoeShape;
@@ -62,7 +55,7 @@ const withTiers = (cluster: Cluster, bandwidth: number, latency: number): Cluste
 });
 
 /** Seconds and bytes of every variant, both passes together, at full size on a network without hosts. */
-function fullSize(request: ScaleRequest): { seconds: number; bytes: number }[] {
+function fullSize(request: EmulationRequest): { seconds: number; bytes: number }[] {
   const { cluster, shape, routing, seed } = request;
   const binding = routedBinding(shape, routing, seed);
   const model = costModel(
@@ -74,7 +67,7 @@ function fullSize(request: ScaleRequest): { seconds: number; bytes: number }[] {
   const workload: Workload = { cluster, shape, routing, seed, model, scope: 'dispatch' };
   return request.variants.map(({ strategy }) => {
     let [seconds, bytes] = [0, 0];
-    for (const pass of benchPasses) {
+    for (const pass of layerPasses) {
       const simulation = simulatePass(workload, strategy, pass, binding);
       if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
       seconds += simulation.summary.makespanSeconds;
@@ -87,7 +80,7 @@ function fullSize(request: ScaleRequest): { seconds: number; bytes: number }[] {
 }
 
 /** Chooses the scale: the time scale from the seconds that may pass, then the volume from the bytes that the machine may move meanwhile. */
-export function chooseScale(request: ScaleRequest): Scale {
+export function emulationScale(request: EmulationRequest): EmulationScale {
   const { roundSeconds, bytesPerSecond } = request;
   const full = fullSize(request);
   const total = full.reduce((sum, { seconds }) => sum + seconds, 0);
@@ -100,7 +93,7 @@ export function chooseScale(request: ScaleRequest): Scale {
 const elements = (of: MoeShape): number => of.tokens * of.hiddenSize * dtypeBytes[of.dtype];
 
 /** The scale whose volume share is nearest to `wanted`: fewer tokens first, then narrower rows. */
-function scaled({ cluster, shape, variants }: ScaleRequest, wanted: number, timeScale: number): Scale {
+function scaled({ cluster, shape, variants }: EmulationRequest, wanted: number, timeScale: number): EmulationScale {
   const rowElements = (wanted * shape.tokens * shape.hiddenSize * dtypeBytes[shape.dtype]) / dtypeBytes.f32;
   const chunks = Math.max(
     ...variants.map(({ strategy }) => Math.max(strategy.chunks.forward, strategy.chunks.backward)),
@@ -123,7 +116,7 @@ function scaled({ cluster, shape, variants }: ScaleRequest, wanted: number, time
 const unlimited = 1e15;
 
 /** No network: bytes at memory speed, in a volume whose cases take all of `roundSeconds` together. */
-export function memorySpeed(request: ScaleRequest): Scale {
+export function memorySpeedScale(request: EmulationRequest): EmulationScale {
   const { cluster, roundSeconds, bytesPerSecond } = request;
   const bytes = fullSize(request).reduce((sum, one) => sum + one.bytes, 0);
   const wanted = bytes > 0 ? Math.min(1, (bytesPerSecond * roundSeconds) / bytes) : 1;

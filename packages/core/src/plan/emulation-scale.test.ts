@@ -1,16 +1,11 @@
-import {
-  costModel,
-  getCluster,
-  hostInputs,
-  parseLayout,
-  routedBinding,
-  simulatePass,
-  type Cluster,
-  type MoeShape,
-} from '@monta/core';
+import { getCluster, type Cluster } from '../cluster/index.js';
+import { costModel, hostInputs } from '../cost/index.js';
+import { parseLayout } from '../layout/index.js';
+import type { MoeShape } from '../schedule/index.js';
 import { describe, expect, it } from 'vitest';
-import { benchPasses, dispatchVariants } from './dispatch-cases.js';
-import { chooseScale, memorySpeed } from './dispatch-scale.js';
+import { dispatchVariants, layerPasses } from './dispatch-variants.js';
+import { emulationScale, memorySpeedScale } from './emulation-scale.js';
+import { routedBinding, simulatePass } from './workload.js';
 
 const cluster = getCluster('a800-2x8-1nic');
 const shape: MoeShape = {
@@ -32,7 +27,7 @@ function linkSeconds(on: Cluster, of: MoeShape, index: number): number {
   const workload = { cluster: on, shape: of, routing, seed: 1, model, scope: 'dispatch' as const };
   const strategy = variants[index]?.strategy;
   if (!strategy) throw new RangeError(`no variant ${index}`);
-  return benchPasses.reduce((sum, pass) => {
+  return layerPasses.reduce((sum, pass) => {
     const simulation = simulatePass(workload, strategy, pass, routedBinding(of, routing, 1));
     if (!simulation.known) throw new Error(simulation.missing.join());
     return sum + simulation.summary.makespanSeconds;
@@ -40,7 +35,7 @@ function linkSeconds(on: Cluster, of: MoeShape, index: number): number {
 }
 
 describe('a cluster to scale', () => {
-  const scale = chooseScale(request);
+  const scale = emulationScale(request);
 
   it('stretches the time of every variant by the same factor', () => {
     expect(scale.volumeShare).toBeLessThan(1);
@@ -61,14 +56,14 @@ describe('a cluster to scale', () => {
   });
 
   it('takes a given time scale, and never more than the full volume', () => {
-    expect(chooseScale({ ...request, timeScale: 7 }).timeScale).toBe(7);
-    const huge = chooseScale({ ...request, bytesPerSecond: 1e15 });
+    expect(emulationScale({ ...request, timeScale: 7 }).timeScale).toBe(7);
+    const huge = emulationScale({ ...request, bytesPerSecond: 1e15 });
     expect(huge.shape.hiddenSize).toBe(shape.hiddenSize);
     expect(huge.shape.tokens).toBeLessThanOrEqual(shape.tokens);
   });
 
   it('without a network leaves time as it is', () => {
-    const { timeScale, seen } = memorySpeed(request);
+    const { timeScale, seen } = memorySpeedScale(request);
     expect(timeScale).toBe(1);
     expect(seen.tiers.every(({ latencySeconds }) => latencySeconds === 0)).toBe(true);
   });

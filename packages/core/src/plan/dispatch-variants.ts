@@ -1,5 +1,8 @@
-/** What `monta bench dispatch` measures: every way to dispatch that a layout allows, in every chunk count. */
-import { allHalves, halvesName, inChunks, type MoeShape, type Strategy, unsupportedStrategy } from '@monta/core';
+/** Every way to dispatch that a layout allows, in every chunk count: what a benchmark measures. */
+import { halvesName } from '../schedule/dispatchers/strategy-names.js';
+import { allHalves, inChunks, unsupportedStrategy, type Strategy } from '../schedule/dispatchers/strategies.js';
+import type { MoeShape } from '../schedule/moe-shape.js';
+import type { LayerPass } from './workload.js';
 
 export interface DispatchVariant {
   /** `duplicated`, `sliced`, `scattered`, or two halves like `sliced+duplicated`. */
@@ -7,8 +10,7 @@ export interface DispatchVariant {
   readonly strategy: Strategy;
 }
 
-export const benchPasses = ['forward', 'backward'] as const;
-export type BenchPass = (typeof benchPasses)[number];
+export const layerPasses = ['forward', 'backward'] as const satisfies readonly LayerPass[];
 
 /** All variants that the shape's layout allows, by halves, then by chunk count; both passes are cut alike. */
 export function dispatchVariants(shape: MoeShape, chunkCounts: readonly number[]): DispatchVariant[] {

@@ -1,4 +1,4 @@
-/** Predicts what `monta bench dispatch` measures: the simulator runs the very same program, bound to the counts that were exchanged. */
+/** Predicts dispatches that are measured: the simulator runs the very same program, bound to the counts that were exchanged. */
 import {
   costModel,
   dispatchProgram,
@@ -17,6 +17,7 @@ import {
   type CostModel,
   type HostCores,
   type KernelRate,
+  type LayerPass,
   type MoeShape,
   type Operation,
   type PassPrice,
@@ -25,8 +26,8 @@ import {
   type Trace,
   type Workload,
 } from '@monta/core';
-import { hostOverheads, type DispatchMeasurement, type HostOverheads } from '@monta/runtime';
-import type { BenchPass } from './dispatch-cases.js';
+import type { DispatchMeasurement } from '../execute/measure-dispatch.js';
+import { hostOverheads, type HostOverheads } from './dispatch-host.js';
 
 /** What probes found out about this machine; no measured case goes into it. */
 export interface MachineProbe {
@@ -41,7 +42,7 @@ export interface MachineProbe {
   readonly startSeconds: number;
 }
 
-export interface Prediction {
+export interface PassPrediction {
   readonly price: PassPrice;
   /** With the start of the ranks, and waking up after the last collective. */
   readonly seconds: number;
@@ -79,10 +80,10 @@ export const bindingOf = ({ job: { shape }, counts }: DispatchMeasurement): Bind
 export function predictPass(
   workload: Workload,
   strategy: Strategy,
-  pass: BenchPass,
+  pass: LayerPass,
   binding: Binding,
   probe: MachineProbe,
-): Prediction {
+): PassPrediction {
   const simulation = simulatePass(workload, strategy, pass, binding);
   if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
   const price = passPrice(simulation, workload.cluster, strategy.chunks[pass]);
