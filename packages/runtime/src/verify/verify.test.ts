@@ -2,9 +2,9 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { allHalves, formatLayout, parseLayout, unsupportedStrategy, type Strategy } from '@monta/core';
-import { describe, expect, it } from 'vitest';
-import { verify } from './verify.js';
+import { allHalves, parseLayout, unsupportedStrategy, worldSize, type Strategy } from '@monta/core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { verify, verifyAll, type Verification } from './verify.js';
 
 const folderOf = (name: string): string => fileURLToPath(new URL(`../../../../fixtures/hf/${name}`, import.meta.url));
 const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe'];
@@ -42,27 +42,45 @@ const strategiesOf = (layoutText: string): Strategy[] => {
     .map((halves, index) => ({ ...halves, chunks: chunks[index % chunks.length] ?? { forward: 1, backward: 1 } }));
 };
 
-describe.each(families)('verify %s', (name) => {
-  it.each(layouts)('%s, every dispatcher', async (text) => {
-    const layout = parseLayout(text);
-    const results = await verify({ folder: folderOf(name), layout, strategies: strategiesOf(text) });
-    expect(results.length).toBeGreaterThan(0);
-    for (const { strategy, quantities } of results)
-      for (const { quantity, error, tolerance, where } of quantities)
-        expect(
-          error,
-          `${formatLayout(layout)} ${JSON.stringify(strategy)}: ${quantity} at ${where}`,
-        ).toBeLessThanOrEqual(tolerance);
-    expect(results[0]?.quantities.map(({ quantity }) => quantity)).toEqual([
-      'logits',
-      'router logits',
-      'loss',
-      'auxiliary loss',
-      'gradients',
-      'gradient norm',
-      'trajectory',
-    ]);
-  });
+/** All families on all layouts of one size, in one job of ranks: it is the start of ranks that takes time. */
+describe.each([1, 2, 4, 8])('verify on %s ranks', (ranks) => {
+  const cases = families.flatMap((family) =>
+    layouts
+      .filter((text) => worldSize(parseLayout(text)) === ranks)
+      .map((text) => ({ family, text, strategies: strategiesOf(text) })),
+  );
+  let results: readonly Verification[][];
+  beforeAll(async () => {
+    results = await verifyAll(
+      cases.map(({ family, text, strategies }) => ({
+        folder: folderOf(family),
+        layout: parseLayout(text),
+        strategies,
+      })),
+    );
+  }, 300_000);
+
+  it.each(cases.map((one, place) => ({ ...one, place })))(
+    '$family, $text, every dispatcher',
+    ({ text, strategies, place }) => {
+      const verified = results[place] ?? [];
+      expect(verified.map(({ strategy }) => strategy)).toEqual(strategies);
+      expect(strategies.length).toBeGreaterThan(0);
+      for (const { strategy, quantities } of verified) {
+        for (const { quantity, error, tolerance, where } of quantities)
+          expect(error, `${text} ${JSON.stringify(strategy)}: ${quantity} at ${where}`).toBeLessThanOrEqual(tolerance);
+        expect(quantities.map(({ quantity }) => quantity)).toEqual([
+          'logits',
+          'router logits',
+          'loss',
+          'auxiliary loss',
+          'gradients',
+          'gradient norm',
+          'trajectory',
+        ]);
+      }
+    },
+  );
 });
 
 describe('a folder that expects something else', () => {

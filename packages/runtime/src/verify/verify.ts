@@ -35,10 +35,14 @@ export interface Verification {
   readonly passed: boolean;
 }
 
-export interface VerifyRequest {
+/** What is verified: a folder, on a layout, with strategies. */
+export interface VerifyCase {
   readonly folder: string;
   readonly layout: Layout;
   readonly strategies: readonly Strategy[];
+}
+
+export interface VerifyOptions {
   readonly signal?: AbortSignal;
   /** Runs the ranks; default: threads of this process. */
   readonly launcher?: Launcher;
@@ -52,7 +56,7 @@ const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
  * The job for a layout. The batch is repeated until its sequences divide among the replicas: means over it, and so losses and gradients, are
  * the same.
  */
-function jobOf(expected: Expected, { folder, layout, strategies }: VerifyRequest): VerifyJob {
+function jobOf(expected: Expected, { folder, layout, strategies }: VerifyCase): VerifyJob {
   const { model, batch, sequence, ids, trajectory } = expected;
   const repeats = layout.dp / gcd(batch, layout.dp);
   return {
@@ -65,24 +69,43 @@ function jobOf(expected: Expected, { folder, layout, strategies }: VerifyRequest
   };
 }
 
-/** Verifies a folder. Throws `InputError` for a folder or layout that can't be used, rejects with `RankFailure` when a rank fails. */
-export async function verify(request: VerifyRequest): Promise<Verification[]> {
-  const expected = readExpected(request.folder);
-  checkModelLayout(expected.model, request.layout);
-  const { launch } = request.launcher ?? localLauncher;
+/**
+ * Verifies folders on layouts of equally many ranks, one after another in one job of ranks; for each case, what came of each of its strategies.
+ * Throws `InputError` for a folder or layout that can't be used, rejects with `RankFailure` when a rank fails.
+ */
+export async function verifyAll(cases: readonly VerifyCase[], options: VerifyOptions = {}): Promise<Verification[][]> {
+  const expected = cases.map(({ folder, layout }) => {
+    const read = readExpected(folder);
+    checkModelLayout(read.model, layout);
+    return read;
+  });
+  const sizes = new Set(cases.map(({ layout }) => worldSize(layout)));
+  const [ranks, ...others] = sizes;
+  if (ranks === undefined) return [];
+  if (others.length > 0)
+    throw new RangeError(`cases of ${[...sizes].join(' and ')} ranks do not fit into one job of ranks`);
+  const { launch } = options.launcher ?? localLauncher;
   const results = (await launch({
-    ranks: worldSize(request.layout),
+    ranks,
     memoryBytes,
     maximumMemoryBytes: 32 * memoryBytes,
     workerModule: new URL('./verify.worker.ts', import.meta.url),
-    workerData: jobOf(expected, request),
-    signal: request.signal,
-  })) as RankComputation[][];
-  return request.strategies.map((strategy, index) => {
-    const computed = results.flatMap((ofRank) => ofRank[index] ?? []);
-    const quantities = compare(expected, computed);
-    return { strategy, quantities, passed: quantities.every(({ passed }) => passed) };
-  });
+    workerData: cases.map((one, index) => jobOf(expected[index], one)),
+    signal: options.signal,
+  })) as RankComputation[][][];
+  return cases.map(({ strategies }, place) =>
+    strategies.map((strategy, index) => {
+      const computed = results.flatMap((ofRank) => ofRank[place]?.[index] ?? []);
+      const quantities = compare(expected[place], computed);
+      return { strategy, quantities, passed: quantities.every(({ passed }) => passed) };
+    }),
+  );
+}
+
+/** Verifies a folder on one layout, as `verifyAll`. */
+export async function verify({ signal, launcher, ...one }: VerifyCase & VerifyOptions): Promise<Verification[]> {
+  const [results = []] = await verifyAll([one], { signal, launcher });
+  return results;
 }
 
 /** Keeps the largest error and where it was; NaN counts as infinite. */

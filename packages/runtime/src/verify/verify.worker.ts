@@ -2,4 +2,4 @@
 import { runRank } from '../launch/index.js';
 import { verifyRank, type VerifyJob } from './verify-rank.js';
 
-runRank<VerifyJob>(verifyRank);
+runRank<readonly VerifyJob[]>((context) => context.data.map((job) => verifyRank({ ...context, data: job })));
