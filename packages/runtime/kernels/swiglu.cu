@@ -1,18 +1,24 @@
 // SwiGLU of expert rows, with the combine's weights folded in: activated = weight * silu(gate) * up, so that the combine is a plain sum and its
 // backward needs no saved expert output. gateUp [rows, 2 * ffn]: gate, then up. A block a row; rows from `*total` on are left alone.
-// weights, rowPick null: every weight is 1. Rows of padding (pick -1) have weight 0.
+// weights, rowPick null: every weight is 1. Rows of padding (pick -1) become zeros.
 #include "common.cuh"
 
+__device__ __forceinline__ bool isPadding(const int *rowPick, size_t row) { return rowPick != NULLPTR && rowPick[row] < 0; }
+
 __device__ __forceinline__ float rowWeight(const float *weights, const int *rowPick, size_t row) {
-  if (weights == NULLPTR) return 1;
-  const int pick = rowPick[row];
-  return pick < 0 ? 0.0f : weights[pick];
+  return weights == NULLPTR ? 1.0f : weights[rowPick[row]];
+}
+
+// Zeros in a row, whatever lies in the row that it comes from: not even NaN there may reach a sum.
+__device__ __forceinline__ void clearRow(Element *row, int width) {
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) storeVector(row + column, Vector{});
 }
 
 extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *weights, const int *rowPick,
                                           const int *total, Element *activated, int ffn) {
   const size_t row = blockIdx.x;
   if (row >= (size_t)*total) return;
+  if (isPadding(rowPick, row)) return clearRow(activated + row * ffn, ffn);
   const float weight = rowWeight(weights, rowPick, row);
   const Element *gates = gateUp + row * 2 * ffn, *ups = gates + ffn;
   for (int column = threadIdx.x * lanes; column < ffn; column += blockDim.x * lanes) {
@@ -33,6 +39,11 @@ extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element 
                                            float *dweights, int ffn) {
   const size_t row = blockIdx.x;
   if (row >= (size_t)*total) return;
+  if (isPadding(rowPick, row)) {
+    clearRow(dgateUp + row * 2 * ffn, 2 * ffn);
+    if (activated != NULLPTR) clearRow(activated + row * ffn, ffn);
+    return;
+  }
   const float weight = rowWeight(weights, rowPick, row);
   const size_t gates = row * 2 * ffn, ups = gates + ffn;
   float dot = 0;
@@ -55,5 +66,5 @@ extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element 
   }
   if (dweights == NULLPTR) return;
   dot = blockSum(dot);
-  if (threadIdx.x == 0 && rowPick[row] >= 0) dweights[rowPick[row]] = dot;
+  if (threadIdx.x == 0) dweights[rowPick[row]] = dot;
 }

@@ -3,6 +3,7 @@ import { CudaContext } from '../../device/cuda/context.js';
 import type { ExpertWay } from '../../device/cuda/layer/expert-products.js';
 import { CudaMoeLayer, expertFlops, weightElements, type MoeLayerShape } from '../../device/cuda/layer/moe-layer.js';
 import { peerNames, Peers, type PeerAnswer, type PeerName } from './peers.js';
+import { PieceClock, type PieceTime } from './layer-pieces.js';
 import { fillRandom } from './timing.js';
 
 const tokens = 8192;
@@ -16,7 +17,11 @@ export const layerShapes: Readonly<Record<string, MoeLayerShape>> = {
   X: { ...common, hidden: 8192, ffn: 3584, experts: 2, picks: 2 },
 };
 
-const ways: readonly ExpertWay[] = ['loop', 'batched'];
+const ways: readonly ExpertWay[] = ['loop', 'batched', 'measured'];
+
+/** Steps before and during which pieces are timed. */
+const warmSteps = 20;
+const pieceSteps = 20;
 
 /** Length of one run, and runs of each in turns. */
 const runMilliseconds = 500;
@@ -30,6 +35,8 @@ export interface WayMeasurement {
   /** Host time of one backward pass, issued to an idle card. */
   readonly hostMilliseconds?: number;
   readonly peakBytes?: number;
+  readonly choices?: Readonly<Record<string, string>>;
+  readonly pieces?: readonly PieceTime[];
   readonly error?: string;
 }
 
@@ -44,9 +51,7 @@ export interface LayerMeasurement {
 }
 
 interface Runner {
-  readonly name: string;
-  readonly peakBytes?: number;
-  readonly hostMilliseconds?: number;
+  readonly said: Omit<WayMeasurement, 'milliseconds' | 'runs'>;
   run(): Promise<number> | number;
 }
 
@@ -74,7 +79,9 @@ function montaRunner(shape: MoeLayerShape, way: ExpertWay): Runner & { close(): 
   const activations = shape.tokens * shape.hidden;
   const [x, dy, y, dx] = [7, 8, 9, 10].map((seed) => random(activations, 1, seed));
   context.synchronize();
-  const layer = new CudaMoeLayer(context, shape, weights, gradients, { storage: 'bf16', way, candidates: 8 });
+  const pieces = new PieceClock(context);
+  const onPiece = (piece: string): void => pieces.mark(layer.stream, piece);
+  const layer = new CudaMoeLayer(context, shape, weights, gradients, { storage: 'bf16', way, candidates: 8, onPiece });
   const step = (): void => {
     layer.forward(x, y);
     layer.backward(x, dy, dx);
@@ -95,10 +102,18 @@ function montaRunner(shape: MoeLayerShape, way: ExpertWay): Runner & { close(): 
   layer.backward(x, dy, dx);
   const hostMilliseconds = performance.now() - begun;
   context.synchronize();
-  return {
+  for (let i = 0; i < warmSteps; i++) step();
+  pieces.start(layer.stream);
+  for (let i = 0; i < pieceSteps; i++) step();
+  const said = {
     name: `Monta, ${layer.way}`,
     peakBytes: context.memory.peakBytes,
     hostMilliseconds,
+    choices: layer.choices,
+    pieces: pieces.take(shape),
+  };
+  return {
+    said,
     run: () => time(Math.max(2, Math.round(runMilliseconds / once))),
     close: () => context.close(),
   };
@@ -110,7 +125,7 @@ async function peerRunners(peers: Peers): Promise<{ ready: Runner[]; failed: Way
   const failed: WayMeasurement[] = [];
   for (const name of peerNames) {
     const { error, peakBytes } = await peers.prepare(name);
-    if (error === undefined) ready.push({ name, peakBytes, run: () => timePeer(peers, name) });
+    if (error === undefined) ready.push({ said: { name, peakBytes }, run: () => timePeer(peers, name) });
     else failed.push({ name, milliseconds: NaN, runs: [], error });
   }
   return { ready, failed };
@@ -132,12 +147,10 @@ export async function measureLayer(shape: MoeLayerShape, withPeers: boolean): Pr
     const runs = all.map((): number[] => []);
     for (let round = 0; round < rounds; round++)
       for (const [place, runner] of all.entries()) runs[place].push(await runner.run());
-    const measured = all.map(({ name, peakBytes, hostMilliseconds }, place): WayMeasurement => ({
-      name,
+    const measured = all.map(({ said }, place): WayMeasurement => ({
+      ...said,
       milliseconds: median(runs[place]),
       runs: runs[place],
-      hostMilliseconds,
-      peakBytes,
     }));
     const monta = measured.slice(0, own.length);
     const others = [...measured.slice(own.length), ...failed];

@@ -1,5 +1,5 @@
 /**
- * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts checks,attention,layer] [--peers]
+ * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts checks,rates,attention,layer] [--peers]
  * [--shapes M,Q]. Exit code 1 where a
  * check did not pass.
  */
@@ -10,10 +10,12 @@ import { checkNames, runCheck, type CheckResult } from '../../device/cuda/checks
 import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { measureAttention } from './attention.js';
+import { measureRates } from './rates.js';
 import { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 
 const parts: Readonly<Record<string, (context: CudaContext, options: Options) => unknown>> = {
   checks: runChecks,
+  rates: measureRates,
   attention: measureAttention,
   layer: measureLayers,
 };

@@ -14,11 +14,16 @@ export interface Timing {
 }
 
 /** A run of calls takes about this long, so that clocks fall to what the power limit allows. */
-const runMilliseconds = 100;
+const defaultMilliseconds = 100;
 const repeats = 7;
 
-/** Times calls that only append work to `stream`. */
-export function timeOnStream(context: CudaContext, stream: Address, call: () => void): Timing {
+/** Times calls that only append work to `stream`, in runs of about `runMilliseconds`. */
+export function timeOnStream(
+  context: CudaContext,
+  stream: Address,
+  call: () => void,
+  runMilliseconds = defaultMilliseconds,
+): Timing {
   const { runtime } = context.libraries;
   const [start, end] = [context.createEvent(true), context.createEvent(true)];
   const run = (calls: number): { readonly card: number; readonly host: number } => {

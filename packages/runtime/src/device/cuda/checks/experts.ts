@@ -265,6 +265,9 @@ function checkWeightedSwiglu(bench: CheckBench, one: SwigluCase): void {
     dweights[rowPick[row]] = dot;
   }
   const folded = { rows, ffn, total: onTotal, weights: bench.upload(weights), rowPick: bench.upload(rowPick) };
+  // Rows of padding hold whatever lay there: NaN here, which must not reach a sum.
+  const rowBytes = 2 * ffn * elementSize(bench.storage);
+  bench.context.memory.write(gateUp.address + 7 * rowBytes, new Uint8Array(rowBytes).fill(0xff));
   const forward = bench.room(rows * ffn);
   swigluForward(bench.on, folded, gateUp.address, forward);
   bench.expect('swiglu, weighted', bench.stored(forward, plain.length), scaled(plain, ffn));

@@ -85,7 +85,7 @@ export function checkLayer(bench: CheckBench): void {
     [100, 2, 2, true],
   ];
   for (const [tokens, experts, picks, renormalise] of cases)
-    for (const way of ['loop', 'batched'] as const)
+    for (const way of ['loop', 'batched', 'measured'] as const)
       checkOne(bench, { tokens, experts, picks, renormalise, hidden: 128, ffn: 192 }, way);
 }
 

@@ -32,11 +32,14 @@ export interface ExpertProducts {
   readonly name: string;
   /** Rows of an expert begin at a multiple of it. */
   readonly padding: number;
+  /** Which way each product took, where they differ. */
+  readonly choices?: Readonly<Record<string, string>>;
   prepare(stream: Address, ranges: ExpertRanges, matrices: readonly ExpertMatrix[]): void;
   multiply(stream: Address, product: ExpertProduct): void;
 }
 
-export type ExpertWay = 'loop' | 'batched';
+/** measured: the faster of both for each product, found when it is first multiplied. */
+export type ExpertWay = 'loop' | 'batched' | 'measured';
 
 export function makeExpertProducts(
   context: CudaContext,
@@ -45,7 +48,11 @@ export function makeExpertProducts(
   way: ExpertWay,
   experts: number,
 ): ExpertProducts {
-  return way === 'loop' ? new LoopedProducts(context, gemm, storage) : new BatchedProducts(context, storage, experts);
+  if (way === 'loop') return new LoopedProducts(context, gemm, storage);
+  const batched = new BatchedProducts(context, storage, experts);
+  return way === 'batched'
+    ? batched
+    : new MeasuredProducts(context, [batched, new LoopedProducts(context, gemm, storage)]);
 }
 
 /** Sizes of one expert's product. */
@@ -194,4 +201,55 @@ class BatchedProducts implements ExpertProducts {
 function prepared<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('products before their ranges are known');
   return value;
+}
+
+/** Calls of a product over which a way is timed, after one that is not. */
+const timedCalls = 3;
+
+/** Each product in the way that was faster when it first came up, on the rows of that time. Which one stays for good: results keep their bits. */
+class MeasuredProducts implements ExpertProducts {
+  readonly name = 'the faster way for each product';
+  readonly padding: number;
+  readonly #context: CudaContext;
+  readonly #ways: readonly ExpertProducts[];
+  readonly #chosen = new Map<string, ExpertProducts>();
+  readonly #clock: readonly [Address, Address];
+
+  constructor(context: CudaContext, ways: readonly ExpertProducts[]) {
+    this.#context = context;
+    this.#ways = ways;
+    this.padding = Math.max(...ways.map(({ padding }) => padding));
+    this.#clock = [context.createEvent(true), context.createEvent(true)];
+  }
+
+  get choices(): Readonly<Record<string, string>> {
+    return Object.fromEntries([...this.#chosen].map(([product, { name }]) => [product, name]));
+  }
+
+  prepare(stream: Address, ranges: ExpertRanges, matrices: readonly ExpertMatrix[]): void {
+    for (const way of this.#ways) way.prepare(stream, ranges, matrices);
+  }
+
+  multiply(stream: Address, product: ExpertProduct): void {
+    const key = `${product.kind} ${product.a.columns} to ${product.d.columns}`;
+    let way = this.#chosen.get(key);
+    if (way === undefined) {
+      const times = this.#ways.map((way) => this.#time(stream, product, way));
+      way = this.#ways[times.indexOf(Math.min(...times))];
+      this.#chosen.set(key, way);
+    }
+    way.multiply(stream, product);
+  }
+
+  /** Milliseconds of a few calls. A product may be made again: it overwrites its result, and reads what it does not write. */
+  #time(stream: Address, product: ExpertProduct, way: ExpertProducts): number {
+    const { runtime } = this.#context.libraries;
+    const [start, end] = this.#clock;
+    way.multiply(stream, product);
+    runtime.cudaEventRecord(start, stream);
+    for (let i = 0; i < timedCalls; i++) way.multiply(stream, product);
+    runtime.cudaEventRecord(end, stream);
+    runtime.cudaEventSynchronize(end);
+    return this.#context.milliseconds(start, end);
+  }
 }

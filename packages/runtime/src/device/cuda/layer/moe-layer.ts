@@ -42,6 +42,8 @@ export interface MoeLayerOptions {
   readonly way: ExpertWay;
   /** Algorithms of cuBLASLt that are timed for a size when it first appears; 1 unless given. */
   readonly candidates?: number;
+  /** Called after each piece was appended to the stream: for measurements. */
+  readonly onPiece?: (piece: string) => void;
 }
 
 /** Elements of each weight. */
@@ -84,6 +86,7 @@ export class CudaMoeLayer {
   readonly #fetched: Int32Array;
   readonly #fetchedAddress: Address;
   readonly #counted: Address;
+  readonly #mark: (piece: string) => void;
   #rows = 0;
 
   constructor(
@@ -91,7 +94,7 @@ export class CudaMoeLayer {
     shape: MoeLayerShape,
     weights: MoeWeights,
     gradients: MoeWeights,
-    { storage, way, candidates }: MoeLayerOptions,
+    { storage, way, candidates, onPiece }: MoeLayerOptions,
     stream: Address = context.createStream(1),
   ) {
     const { tokens, hidden, ffn, experts, picks } = shape;
@@ -100,6 +103,7 @@ export class CudaMoeLayer {
     this.#shape = shape;
     this.#weights = weights;
     this.#gradients = gradients;
+    this.#mark = onPiece ?? ((): void => undefined);
     this.#on = new Launcher(context.kernels, storage, stream);
     this.#gemm = new LtGemm(context, candidates);
     this.#products = makeExpertProducts(context, this.#gemm, storage, way, experts);
@@ -152,6 +156,11 @@ export class CudaMoeLayer {
     return this.#products.name;
   }
 
+  /** Which way each product took, where that was measured. */
+  get choices(): Readonly<Record<string, string>> | undefined {
+    return this.#products.choices;
+  }
+
   /** x, y: [tokens, hidden]. Waits for the counts, and for nothing else. */
   forward(x: Address, y: Address): void {
     const { tokens, hidden, experts, picks } = this.#shape;
@@ -164,11 +173,13 @@ export class CudaMoeLayer {
     routerSelect(on, this.#shape, { logits: probabilities, probabilities, ids, weights });
     buildCudaPermutation(on, runtime, this.#permutationShape, ids, this.#permutation);
     const { counts, offsets } = this.#permutation;
+    this.#mark('route');
     fetchInts(runtime, stream, counts, this.#fetchedAddress, experts);
     fetchInts(runtime, stream, offsets, this.#fetchedAddress + 4 * experts, experts + 1);
     runtime.cudaEventRecord(this.#counted, stream);
     const { x: xRows, gateUp, activated, rows, gateUpWeights, downWeights } = this.#matrices;
     packRows(on, this.#moves(rowCapacity(this.#permutationShape)), x, xRows.base);
+    this.#mark('pack');
     runtime.cudaEventSynchronize(this.#counted);
     const ranges = {
       experts,
@@ -178,9 +189,13 @@ export class CudaMoeLayer {
     this.#rows = ranges.offsets[experts];
     this.#products.prepare(stream, ranges, Object.values<ExpertMatrix>({ ...this.#matrices }));
     this.#products.multiply(stream, { kind: 'forward', a: xRows, b: gateUpWeights, d: gateUp });
+    this.#mark('gate and up');
     swigluForward(on, this.#expertRows(), gateUp.base, activated.base);
+    this.#mark('swiglu');
     this.#products.multiply(stream, { kind: 'forward', a: activated, b: downWeights, d: rows });
+    this.#mark('down');
     combine(on, this.#back(picks), { rows: rows.base, y });
+    this.#mark('combine');
   }
 
   /** dx from dy, both [tokens, hidden]; x as given to the forward. Weights' gradients are overwritten. */
@@ -192,22 +207,30 @@ export class CudaMoeLayer {
     const { x: xRows, gateUp, activated, dactivated, rows, ...weights } = this.#matrices;
     const products = this.#products;
     packRows(on, this.#moves(this.#rows), dy, rows.base);
+    this.#mark('pack, backward');
     products.multiply(stream, { kind: 'input', a: rows, b: weights.downWeights, d: dactivated });
+    this.#mark('down, input gradient');
     products.multiply(stream, { kind: 'weight', a: rows, b: activated, d: weights.downGradient });
+    this.#mark('down, weight gradient');
     swigluBackward(on, this.#expertRows(), {
       gateUp: gateUp.base,
       dactivated: dactivated.base,
       dgateUp: gateUp.base,
       dweights: dpicked,
     });
+    this.#mark('swiglu, backward');
     products.multiply(stream, { kind: 'input', a: gateUp, b: weights.gateUpWeights, d: rows });
+    this.#mark('gate and up, input gradient');
     products.multiply(stream, { kind: 'weight', a: gateUp, b: xRows, d: weights.gateUpGradient });
+    this.#mark('gate and up, weight gradient');
     routerGradient(on, this.#shape, { probabilities, ids, dweights: dpicked, dlogits, rounded });
     const router = { storage, a: rounded } as const;
     const toWeight = { m: experts, n: hidden, k: tokens, b: x, d: this.#gradients.router, transposeA: true };
     this.#gemm.multiply(stream, { ...router, ...toWeight });
     this.#gemm.multiply(stream, { ...router, m: tokens, n: hidden, k: experts, b: this.#weights.router, d: dx });
+    this.#mark('route, backward');
     combine(on, this.#back(picks), { rows: rows.base, y: dx, add: true });
+    this.#mark('combine, backward');
   }
 
   #moves(rows: number) {
