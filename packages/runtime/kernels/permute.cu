@@ -82,17 +82,25 @@ extern "C" __global__ void permute_place(const int *ids, const int *starts, cons
   }
 }
 
-// rows[row] = source[token of the row], zeros in rows of padding. A block a row; rows from `*total` on are left alone.
-extern "C" __global__ void pack_rows(const Element *source, const int *rowPick, const int *total, Element *rows, int picks,
-                                     int width) {
-  const size_t row = blockIdx.x;
-  if (row >= (size_t)*total) return;
-  const int pick = rowPick[row];
-  const Element *from = source + (size_t)(pick < 0 ? 0 : pick / picks) * width;
+// rows[row] = source[its token] for every pick that has a row, and zeros in rows of padding. A block a token, which is read once and written
+// to all its rows; then a block an expert, for the padding behind its rows.
+extern "C" __global__ void pack_rows(const Element *source, const int *pickRow, const int *counts, const int *offsets,
+                                     Element *rows, int tokens, int picks, int width) {
+  if ((int)blockIdx.x >= tokens) {
+    const int expert = blockIdx.x - tokens;
+    for (size_t row = offsets[expert] + counts[expert]; row < (size_t)offsets[expert + 1]; row++)
+      for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes)
+        storeVector(rows + row * width + column, Vector{});
+    return;
+  }
+  const size_t token = blockIdx.x;
   for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
-    Vector value = {};
-    if (pick >= 0) value = loadVector(from + column);
-    storeVector(rows + row * width + column, value);
+    const Vector value = loadVector(source + token * width + column);
+#pragma unroll 4
+    for (int pick = 0; pick < picks; pick++) {
+      const int row = pickRow[token * picks + pick];
+      if (row >= 0) storeVector(rows + (size_t)row * width + column, value);
+    }
   }
 }
 

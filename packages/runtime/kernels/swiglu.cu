@@ -1,5 +1,5 @@
 // SwiGLU of expert rows, with the combine's weights folded in: activated = weight * silu(gate) * up, so that the combine is a plain sum and its
-// backward needs no saved expert output. gateUp [rows, 2 * ffn]: gate, then up. A block a row; rows from `*total` on are left alone.
+// backward needs no saved expert output. gateUp [rows, 2 * ffn]: gate, then up. Rows from `*total` on are left alone.
 // weights, rowPick null: every weight is 1. Rows of padding (pick -1) become zeros.
 #include "common.cuh"
 
@@ -10,15 +10,16 @@ __device__ __forceinline__ float rowWeight(const float *weights, const int *rowP
 }
 
 // Zeros in a row, whatever lies in the row that it comes from: not even NaN there may reach a sum.
-__device__ __forceinline__ void clearRow(Element *row, int width) {
-  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) storeVector(row + column, Vector{});
+__device__ __forceinline__ void clearRow(Element *row, int width, int thread, int threads) {
+  for (int column = thread * lanes; column < width; column += threads * lanes) storeVector(row + column, Vector{});
 }
 
+// A block a row.
 extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *weights, const int *rowPick,
                                           const int *total, Element *activated, int ffn) {
   const size_t row = blockIdx.x;
   if (row >= (size_t)*total) return;
-  if (isPadding(rowPick, row)) return clearRow(activated + row * ffn, ffn);
+  if (isPadding(rowPick, row)) return clearRow(activated + row * ffn, ffn, threadIdx.x, blockDim.x);
   const float weight = rowWeight(weights, rowPick, row);
   const Element *gates = gateUp + row * 2 * ffn, *ups = gates + ffn;
   for (int column = threadIdx.x * lanes; column < ffn; column += blockDim.x * lanes) {
@@ -33,21 +34,23 @@ extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *we
 }
 
 // dactivated is the gradient of the weighted rows' output before weighting (dy times the down weights). Writes dgateUp (may be gateUp itself),
-// activated once more where asked (the weight gradient of `down` needs it), and dweights[pick] = <silu(gate) * up, dactivated>.
+// activated once more where asked (the weight gradient of `down` needs it), and dweights[pick] = <silu(gate) * up, dactivated>. A warp a row.
 extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element *dactivated, const float *weights,
                                            const int *rowPick, const int *total, Element *dgateUp, Element *activated,
                                            float *dweights, int ffn) {
-  const size_t row = blockIdx.x;
+  const size_t row = (size_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
   if (row >= (size_t)*total) return;
   if (isPadding(rowPick, row)) {
-    clearRow(dgateUp + row * 2 * ffn, 2 * ffn);
-    if (activated != NULLPTR) clearRow(activated + row * ffn, ffn);
+    clearRow(dgateUp + row * 2 * ffn, 2 * ffn, lane, 32);
+    if (activated != NULLPTR) clearRow(activated + row * ffn, ffn, lane, 32);
     return;
   }
   const float weight = rowWeight(weights, rowPick, row);
   const size_t gates = row * 2 * ffn, ups = gates + ffn;
   float dot = 0;
-  for (int column = threadIdx.x * lanes; column < ffn; column += blockDim.x * lanes) {
+#pragma unroll 2
+  for (int column = lane * lanes; column < ffn; column += 32 * lanes) {
     const Vector gate = loadVector(gateUp + gates + column), up = loadVector(gateUp + ups + column);
     const Vector upstream = loadVector(dactivated + row * ffn + column);
     Vector dgate, dup, again;
@@ -65,6 +68,6 @@ extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element 
     if (activated != NULLPTR) storeVector(activated + row * ffn + column, again);
   }
   if (dweights == NULLPTR) return;
-  dot = blockSum(dot);
-  if (threadIdx.x == 0) dweights[rowPick[row]] = dot;
+  dot = warpSum(dot);
+  if (lane == 0) dweights[rowPick[row]] = dot;
 }

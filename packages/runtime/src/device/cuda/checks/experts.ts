@@ -149,12 +149,13 @@ export function checkRows(bench: CheckBench): void {
     bench.expect(`${of}: total`, bench.ints(built.offsets + 4 * experts, 1), [rows], 0);
     bench.expect(`${of}: row of each pick`, bench.ints(built.pickRow, pickRow.length), pickRow, 0);
     bench.expect(`${of}: pick of each row`, bench.ints(built.rowPick, rows), rowPick, 0);
-    checkMoves(bench, of, { tokens, picks, width, rows, capacity, places, expected, built, experts });
+    checkMoves(bench, of, { tokens, picks, padding, width, rows, capacity, places, expected, built, experts });
   }
 }
 
 interface MoveCase {
   readonly tokens: number;
+  readonly padding: number;
   readonly picks: number;
   readonly experts: number;
   readonly width: number;
@@ -177,7 +178,8 @@ function checkMoves(bench: CheckBench, of: string, one: MoveCase): void {
   const packed = new Float32Array(expected.rows * width);
   packTokens(expected, all, width, source.values, packed);
   const toPack = bench.room(capacity * width);
-  packRows(bench.on, move, source.address, toPack);
+  const shape = { tokens, picks, experts, padding: one.padding };
+  packRows(bench.on, shape, built, width, { source: source.address, rows: toPack });
   bench.expect(`${of}: pack`, bench.stored(toPack, rows * width), spread(packed, places, rows, width), 0);
 
   const drows = new Float32Array(packed.length);

@@ -178,7 +178,7 @@ export class CudaMoeLayer {
     fetchInts(runtime, stream, offsets, this.#fetchedAddress + 4 * experts, experts + 1);
     runtime.cudaEventRecord(this.#counted, stream);
     const { x: xRows, gateUp, activated, rows, gateUpWeights, downWeights } = this.#matrices;
-    packRows(on, this.#moves(rowCapacity(this.#permutationShape)), x, xRows.base);
+    this.#pack(x, xRows);
     this.#mark('pack');
     runtime.cudaEventSynchronize(this.#counted);
     const ranges = {
@@ -206,7 +206,7 @@ export class CudaMoeLayer {
     const { probabilities, ids, dpicked, dlogits, rounded } = this.#small;
     const { x: xRows, gateUp, activated, dactivated, rows, ...weights } = this.#matrices;
     const products = this.#products;
-    packRows(on, this.#moves(this.#rows), dy, rows.base);
+    this.#pack(dy, rows);
     this.#mark('pack, backward');
     products.multiply(stream, { kind: 'input', a: rows, b: weights.downWeights, d: dactivated });
     this.#mark('down, input gradient');
@@ -233,9 +233,9 @@ export class CudaMoeLayer {
     this.#mark('combine, backward');
   }
 
-  #moves(rows: number) {
-    const { picks, hidden: width, experts } = this.#shape;
-    return { rows, picks, width, rowPick: this.#permutation.rowPick, total: this.#permutation.offsets + 4 * experts };
+  #pack(source: Address, to: ExpertMatrix): void {
+    const { hidden } = this.#shape;
+    packRows(this.#on, this.#permutationShape, this.#permutation, hidden, { source, rows: to.base });
   }
 
   #back(picks: number) {

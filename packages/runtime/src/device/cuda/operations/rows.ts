@@ -81,10 +81,15 @@ export interface RowMove {
 }
 
 /** rows[row] = source[token of the row], zeros in padding. */
-export function packRows(on: Launcher, move: RowMove, source: Address, to: Address): void {
-  const { rows: blocks, picks, width, rowPick, total } = move;
-  const grid = { blocks, threads: on.rowThreads(width) };
-  on.launch('permute', 'pack_rows', grid, { source, rowPick, total, rows: to, picks, width });
+export function packRows(
+  on: Launcher,
+  { tokens, picks, experts }: PermutationShape,
+  { counts, offsets, pickRow }: CudaPermutation,
+  width: number,
+  { source, rows }: { readonly source: Address; readonly rows: Address },
+): void {
+  const grid = { blocks: tokens + experts, threads: on.rowThreads(width) };
+  on.launch('permute', 'pack_rows', grid, { source, pickRow, counts, offsets, rows, tokens, picks, width });
 }
 
 export interface Combine {

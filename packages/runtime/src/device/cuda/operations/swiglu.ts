@@ -1,6 +1,9 @@
 /** Launches of kernels/swiglu.cu. */
 import type { Address } from '../bindings/index.js';
-import { nullAddress, type Launcher } from './launcher.js';
+import { nullAddress, warp, type Launcher } from './launcher.js';
+
+/** Rows of a block of the backward: a warp each. */
+const warpsPerBlock = 8;
 
 export interface ExpertRows {
   /** Rows that the grid covers; those from `total` on are left alone. */
@@ -33,8 +36,9 @@ export function swigluBackward(
     readonly dweights?: Address;
   },
 ): void {
-  const { rows: blocks, ffn, total, weights = nullAddress, rowPick = nullAddress } = shape;
+  const { rows, ffn, total, weights = nullAddress, rowPick = nullAddress } = shape;
   const { activated = nullAddress, dweights = nullAddress, ...required } = arrays;
-  const grid = { blocks, threads: on.rowThreads(ffn) };
+  on.rowThreads(ffn);
+  const grid = { blocks: Math.ceil(rows / warpsPerBlock), threads: warp * warpsPerBlock };
   on.launch('swiglu', 'swiglu_backward', grid, { ...required, activated, dweights, weights, rowPick, total, ffn });
 }
