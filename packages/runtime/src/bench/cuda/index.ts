@@ -2,3 +2,6 @@
 export { cudaAvailable } from '../../device/cuda/bindings/index.js';
 export { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 export { type MoeLayerShape } from '../../device/cuda/layer/moe-layer.js';
+export { type WayMeasurement } from './layer.js';
+export { type PieceTime } from './layer-pieces.js';
+export { type GpuReport } from './report.js';

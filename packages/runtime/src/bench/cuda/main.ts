@@ -1,24 +1,28 @@
 /**
  * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts checks,rates,attention,layer] [--peers]
- * [--shapes M,Q]. Exit code 1 where a
- * check did not pass.
+ * [--shapes M,Q]. Exit code 1 where a check did not pass or a part failed.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { checkNames, runCheck, type CheckResult } from '../../device/cuda/checks/index.js';
+import { checkNames, runCheck, summarize, type CheckSummary } from '../../device/cuda/checks/index.js';
 import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
+import type { ReportPart } from './report.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
 import { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 
-const parts: Readonly<Record<string, (context: CudaContext, options: Options) => unknown>> = {
+const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Options) => unknown } = {
   checks: runChecks,
   rates: measureRates,
   attention: measureAttention,
   layer: measureLayers,
 };
+
+function isPart(name: string): name is ReportPart {
+  return Object.hasOwn(parts, name);
+}
 
 interface Options {
   readonly peers: boolean;
@@ -26,7 +30,10 @@ interface Options {
   readonly shapes: readonly string[];
 }
 
-async function measureLayers(_context: CudaContext, { peers, shapes }: Options): Promise<object> {
+async function measureLayers(
+  _context: CudaContext,
+  { peers, shapes }: Options,
+): Promise<Record<string, LayerMeasurement>> {
   const measured: Record<string, LayerMeasurement> = {};
   for (const name of shapes) {
     measured[name] = await measureLayer(layerShapes[name], peers);
@@ -35,17 +42,18 @@ async function measureLayers(_context: CudaContext, { peers, shapes }: Options):
   return measured;
 }
 
-function runChecks(context: CudaContext): CheckResult[] {
-  // A seed of its own in every run: inputs are fresh, and the report says which.
+function runChecks(context: CudaContext): CheckSummary[] {
+  // A seed of its own in every run: inputs are fresh, and the output says which.
   const seed = Date.now() % 2 ** 31;
   process.stdout.write(`checks with seed ${seed}\n`);
-  return checkNames.flatMap((name) => {
-    const results = runCheck(context, name, seed);
-    const failed = results.filter(({ passed }) => !passed);
-    process.stdout.write(`${name}: ${results.length - failed.length} of ${results.length} passed\n`);
+  return checkNames.map((name) => {
+    const summary = summarize(name, runCheck(context, name, seed));
+    const { compared, failed } = summary;
+    process.stdout.write(`${name}: ${compared - failed.length} of ${compared} passed\n`);
     for (const { check, storage, error, bound } of failed)
       process.stdout.write(`  ${storage} ${check}: ${error} > ${bound}\n`);
-    return results;
+    if (failed.length > 0) process.exitCode = 1;
+    return summary;
   });
 }
 
@@ -77,12 +85,14 @@ async function main(): Promise<void> {
     driver: driverVersion(),
     node: process.version,
     date: new Date().toISOString(),
-    command: process.argv.slice(2),
+    // Without the file's place, which says nothing.
+    command: process.argv.slice(2).filter((part, at, all) => part !== '--out' && all[at - 1] !== '--out'),
     cudnn: context.libraries.cudnn.version,
   };
   const { name, architecture, driverCuda } = context.facts;
   process.stdout.write(`${name}, ${architecture}, driver ${String(report['driver'])}, CUDA ${driverCuda}\n`);
   for (const part of values.parts.split(',')) {
+    if (!isPart(part)) throw new Error(`${part} is no part: ${Object.keys(parts).join(', ')}`);
     const start = performance.now();
     try {
       report[part] = await parts[part](context, options);
@@ -95,8 +105,6 @@ async function main(): Promise<void> {
     process.stdout.write(`${part}: ${((performance.now() - start) / 1000).toFixed(1)} s\n`);
     writeFileSync(values.out, `${JSON.stringify(report, undefined, 1)}\n`);
   }
-  const { checks } = report;
-  if (Array.isArray(checks) && (checks as CheckResult[]).some(({ passed }) => !passed)) process.exitCode = 1;
   context.close();
 }
 

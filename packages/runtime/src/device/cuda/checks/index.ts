@@ -25,6 +25,26 @@ export const checks: Readonly<Record<string, (bench: CheckBench) => void>> = {
   device: checkDevice,
 };
 
+/** A check in short: how many outputs were compared, and the one nearest to its bound. */
+export interface CheckSummary {
+  readonly name: string;
+  readonly storages: readonly Storage[];
+  readonly compared: number;
+  readonly failed: readonly CheckResult[];
+  readonly worst: CheckResult;
+}
+
+export function summarize(name: string, results: readonly CheckResult[]): CheckSummary {
+  const share = ({ error, bound }: CheckResult): number => (error === 0 ? 0 : error / bound);
+  return {
+    name,
+    storages: [...new Set(results.map(({ storage }) => storage))],
+    compared: results.length,
+    failed: results.filter(({ passed }) => !passed),
+    worst: results.reduce((worst, one) => (share(one) > share(worst) ? one : worst)),
+  };
+}
+
 /** Runs a check in both storage types; attention in bf16 alone. What throws is a result that did not pass. */
 export function runCheck(context: CudaContext, name: string, seed: number): CheckResult[] {
   const run = name === attention ? checkAttention : checks[name];

@@ -129,6 +129,13 @@ export function checkAttention(bench: CheckBench): void {
     bench.expect(`${of}: dq`, bench.stored(gradients.dQ, dq.length), dq, attentionBound);
     bench.expect(`${of}: dk`, bench.stored(gradients.dK, dk.length), dk, attentionBound);
     bench.expect(`${of}: dv`, bench.stored(gradients.dV, dv.length), dv, attentionBound);
+    const results = [buffers.o, gradients.dQ, gradients.dK, gradients.dV];
+    const bytes = (): Buffer[] => results.map((at, i) => Buffer.from(bench.bytes(at, 2 * [out, dq, dk, dv][i].length)));
+    const first = bytes();
+    attention.forward(bench.on.stream, full, buffers);
+    attention.backward(bench.on.stream, full, buffers, gradients);
+    const differing = bytes().filter((again, place) => !again.equals(first[place])).length;
+    bench.expect(`${of}: the same bits again`, [differing], [0], 0);
   }
 }
 

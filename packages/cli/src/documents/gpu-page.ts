@@ -1,0 +1,219 @@
+/** The page about GPUs: every figure from one run's report, with the card, the driver and the date beside it. */
+import type { GpuReport, LayerMeasurement, PieceTime, WayMeasurement } from '@monta/runtime/bench/cuda';
+
+const gibibyte = 2 ** 30;
+const number = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : '–');
+
+/** `13000` is 13.0; `91900` is 9.19.0. */
+function cudaVersion(code: number): string {
+  return `${Math.floor(code / 1000)}.${Math.floor((code % 1000) / 10)}`;
+}
+
+function cudnnVersion(code: number): string {
+  return `${Math.floor(code / 10_000)}.${Math.floor((code % 10_000) / 100)}.${code % 100}`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map((_, place) => (place === 0 ? '---' : '--:'))), ...rows.map(line)].join('\n');
+}
+
+function checksTable({ checks }: GpuReport): string {
+  return table(
+    ['kernels', 'storage', 'outputs compared', 'failed', 'nearest to its bound', 'error', 'bound'],
+    checks.map(({ name, storages, compared, failed, worst }) => [
+      name,
+      storages.join(', '),
+      String(compared),
+      String(failed.length),
+      `${worst.check} (${worst.storage})`,
+      worst.error.toExponential(1),
+      String(worst.bound),
+    ]),
+  );
+}
+
+function attentionTable({ attention }: GpuReport): string {
+  return table(
+    [
+      'sequence',
+      'query heads',
+      'key/value heads',
+      'head size',
+      'forward ms',
+      'backward ms',
+      'host us, forward',
+      'host us, backward',
+    ],
+    attention.map(({ shape, forward, backward }) => [
+      String(shape.sequence),
+      String(shape.heads),
+      String(shape.kvHeads),
+      String(shape.headDim),
+      number(forward.milliseconds, 3),
+      number(backward.milliseconds, 3),
+      number(1000 * forward.hostMilliseconds, 0),
+      number(1000 * backward.hostMilliseconds, 0),
+    ]),
+  );
+}
+
+/** What ran, and all of a layer's ways beside the floor of its products. */
+function layerRows(name: string, { flops, monta, peers }: LayerMeasurement, floorRate: number): string[][] {
+  const floor = (1000 * flops) / floorRate;
+  const ran = [...monta, ...peers].filter(({ error }) => error === undefined);
+  const row = ({ name: way, milliseconds, runs, peakBytes }: WayMeasurement): string[] => [
+    name,
+    way,
+    number(milliseconds, 2),
+    `${number(Math.min(...runs), 2)} to ${number(Math.max(...runs), 2)}`,
+    number(milliseconds / floor, 2),
+    peakBytes === undefined ? '' : number(peakBytes / gibibyte, 1),
+  ];
+  return [[name, 'its products alone, at the sustained rate', number(floor, 2), '', '1', ''], ...ran.map(row)];
+}
+
+function ratioRows(layer: GpuReport['layer']): string[][] {
+  return Object.entries(layer).flatMap(([name, { monta, peers }]) => {
+    const best = [...monta].sort((a, b) => a.milliseconds - b.milliseconds)[0];
+    return peers
+      .filter(({ error }) => error === undefined)
+      .map((peer) => [name, best.name, peer.name, number(peer.milliseconds / best.milliseconds, 2)]);
+  });
+}
+
+function pieceRow(name: string, { piece, milliseconds, flops, bytes }: PieceTime): string[] {
+  const rate =
+    flops !== undefined
+      ? `${number(flops / milliseconds / 1e9, 0)} TFLOP/s`
+      : bytes !== undefined
+        ? `${number(bytes / milliseconds / 1e9, 2)} TB/s`
+        : '';
+  return [name, piece, number(milliseconds, 3), rate];
+}
+
+function pieceRows(layer: GpuReport['layer']): string[][] {
+  return Object.entries(layer).flatMap(([name, { monta }]) => {
+    const best = [...monta].sort((a, b) => a.milliseconds - b.milliseconds)[0];
+    return (best.pieces ?? []).map((piece) => pieceRow(name, piece));
+  });
+}
+
+function shapeRows(layer: GpuReport['layer']): string[][] {
+  return Object.entries(layer).map(([name, { shape }]) => [
+    name,
+    String(shape.tokens),
+    String(shape.hidden),
+    String(shape.ffn),
+    String(shape.experts),
+    String(shape.picks),
+  ]);
+}
+
+function missing(layer: GpuReport['layer']): string {
+  const lines = Object.entries(layer).flatMap(([name, { peers }]) =>
+    peers.flatMap((peer) =>
+      peer.error === undefined ? [] : [`- ${name}: ${peer.name} did not run: ${peer.error.split('\n', 1)[0]}`],
+    ),
+  );
+  return lines.length === 0 ? '' : `\n${lines.join('\n')}\n`;
+}
+
+/** The whole page. */
+export function gpuPage(report: GpuReport): string {
+  const { card, driver = 'unknown', date, node, command, cudnn, rates, layer } = report;
+  return `# On one GPU
+
+Written by \`npm run docs:gpu\` from \`docs/gpu.json\`. Every figure below is from one run:
+
+${table(
+  ['', ''],
+  [
+    [
+      'card',
+      `${card.name} (${card.architecture}, ${card.multiprocessors} multiprocessors, ${number(card.totalBytes / gibibyte, 0)} GiB)`,
+    ],
+    [
+      'driver',
+      `${driver}, CUDA ${cudaVersion(card.driverCuda)}; runtime ${cudaVersion(card.runtimeCuda)}; cuDNN ${cudnnVersion(cudnn)}`,
+    ],
+    ['Node', node],
+    ['date', date],
+    ['command', `\`./run gpu.json ${command.join(' ')}\` in the folder that \`npm run bundle:gpu\` writes`],
+  ],
+)}
+
+## Run it yourself
+
+\`\`\`sh
+npm run bundle:gpu                  # a folder under 45 MiB: Node packed with xz, Monta, its modules, fixtures
+scp -r gpu-bundle host:             # a Linux host with a GPU and CUDA's libraries, and nothing else
+ssh host gpu-bundle/run gpu.json --peers
+monta bench layer --device cuda --peers
+\`\`\`
+
+CUDA's libraries are looked for in \`MONTA_CUDA_LIBRARIES\` (folders, separated by colons), on the loader's path, in \`/usr/local/cuda*/lib64\`, and in the packages of the \`python3\` on the path. Compiled kernels are kept in \`MONTA_CUDA_CACHE\`, or \`~/.cache/monta/cuda\`.
+
+## Correctness
+
+Each kernel beside the CPU's on fresh random inputs. Outputs are poisoned before. An error is the norm of the difference over the norm of what was expected. fp32 runs without TF32. No kernel adds floats by atomics; layer and attention are run twice and leave the same bits.
+
+${checksTable(report)}
+
+## Rates
+
+Sustained: medians of 7 runs, of 2 s for the product and 0.1 s for the rest.
+
+${table(
+  ['what', 'time', 'rate'],
+  [
+    [
+      'product of 8192 cubed, bf16, random data',
+      `${number(rates.product.milliseconds, 3)} ms`,
+      `${number(rates.product.flopsPerSecond / 1e12, 0)} TFLOP/s`,
+    ],
+    [
+      'copy of 4 GiB within the card',
+      `${number(rates.copy.milliseconds, 3)} ms`,
+      `${number(rates.copy.bytesPerSecond / 1e12, 2)} TB/s, read and written`,
+    ],
+    ['launch of a small kernel, host', `${number(1000 * rates.launch.hostMilliseconds, 1)} us`, ''],
+  ],
+)}
+
+## Attention
+
+Causal, bf16, one sequence, by cuDNN's backend interface. Medians of 7 runs of 0.1 s.
+
+${attentionTable(report)}
+
+## One layer of experts
+
+Router to combined output and back, bf16, gradients of all weights. Runs of 0.5 s, each after one of the same length that is not timed; five of each, in turns with the peers on the same card. The table has medians, and the least and the most.
+
+${table(['shape', 'tokens', 'hidden', 'ffn', 'experts', 'top-k'], shapeRows(layer))}
+
+${table(
+  ['shape', 'way', 'ms', 'runs', 'over floor', 'peak GiB'],
+  Object.entries(layer).flatMap(([name, one]) => layerRows(name, one, rates.product.flopsPerSecond)),
+)}
+${missing(layer)}
+Peers: \`MixtralSparseMoeBlock\` of transformers with its grouped_mm experts, eager and compiled; and PyTorch without autograd, buffers kept, the combine's weights folded into the activation, a product an expert through cuBLAS, which is not its best way for many small experts (Q). Megatron-Core and DeepSpeed were not on the host.
+
+How much faster Monta's fastest way is (above 1: Monta is faster):
+
+${table(['shape', 'Monta', 'peer', 'peer / Monta'], ratioRows(layer))}
+
+### Where the time goes
+
+Means of 20 steps of the fastest way, between events. Bytes are the fewest that a piece must move.
+
+${table(['shape', 'piece', 'ms', 'rate'], pieceRows(layer))}
+
+## Not here yet
+
+- The kernels of the catalogue behind the device seam: \`train\`, \`verify\` and \`calibrate --probe\` do not take \`--device cuda\`. The device itself (memory, queues, events) is there.
+- Latent attention: the graphs take head sizes of keys and values that differ, which no check has run yet.
+- An own grouped kernel for the experts' products, and CUDA graphs.
+`;
+}

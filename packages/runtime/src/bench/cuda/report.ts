@@ -1,0 +1,25 @@
+/** What a run on a card leaves: one JSON. */
+import type { CheckSummary } from '../../device/cuda/checks/index.js';
+import type { CardFacts } from '../../device/cuda/context.js';
+import type { AttentionMeasurement } from './attention.js';
+import type { LayerMeasurement } from './layer.js';
+import type { Rates } from './rates.js';
+
+export interface GpuReport {
+  readonly card: CardFacts;
+  readonly driver?: string;
+  readonly node: string;
+  /** ISO 8601. */
+  readonly date: string;
+  /** Options of the run. */
+  readonly command: readonly string[];
+  /** 91900 is 9.19.0. */
+  readonly cudnn: number;
+  readonly checks: readonly CheckSummary[];
+  readonly rates: Rates;
+  readonly attention: readonly AttentionMeasurement[];
+  readonly layer: Readonly<Record<string, LayerMeasurement>>;
+}
+
+/** Parts that are measured one by one. */
+export type ReportPart = 'checks' | 'rates' | 'attention' | 'layer';
