@@ -65,19 +65,49 @@ export function sendFrame(socket: Socket, frame: FromRank | FromLauncher, sent?:
   socket.write(Buffer.concat([length, body]), sent);
 }
 
-/** Puts bytes together to frames. With a token, the greeting must come first; `refused` when it does not. */
+const hasKind = (value: unknown): value is { readonly kind: string } =>
+  typeof value === 'object' && value !== null && 'kind' in value && typeof value.kind === 'string';
+
+const areText = (...values: unknown[]): boolean => values.every((value) => typeof value === 'string');
+
+/** Whether a decoded value is something that a rank says. */
+export function isFromRank(value: unknown): value is FromRank {
+  if (!hasKind(value)) return false;
+  const frame = value as Readonly<Record<string, unknown>>;
+  switch (value.kind) {
+    case 'hello':
+      return areText(frame['host'], frame['version']) && [frame['rank'], frame['size']].every(Number.isSafeInteger);
+    case 'failed': {
+      const error = frame['error'] as Partial<PortableError> | null | undefined;
+      return Number.isSafeInteger(frame['rank']) && areText(error?.name, error?.message, error?.stack);
+    }
+    default:
+      return ['beat', 'message', 'result'].includes(value.kind);
+  }
+}
+
+/** Whether a decoded value is something that a launcher says. */
+export const isFromLauncher = (value: unknown): value is FromLauncher =>
+  hasKind(value) && ['welcome', 'beat', 'abort'].includes(value.kind);
+
+export interface FrameReading<Frame> {
+  /** The greeting with it must come first. */
+  readonly token?: string;
+  readonly isFrame: (value: unknown) => value is Frame;
+  readonly receive: (frame: Frame) => void;
+  /** Called once when something else comes than should; nothing is read after it. */
+  readonly refused: (reason: string) => void;
+}
+
+/** Puts bytes together to frames. */
 export class FrameReader<Frame> {
   private pieces: Buffer[] = [];
   private bytes = 0;
   private greeted: boolean;
   private broken = false;
 
-  constructor(
-    private readonly token: string | undefined,
-    private readonly receive: (frame: Frame) => void,
-    private readonly refused: (reason: string) => void,
-  ) {
-    this.greeted = token === undefined;
+  constructor(private readonly reading: FrameReading<Frame>) {
+    this.greeted = reading.token === undefined;
   }
 
   push(piece: Buffer): void {
@@ -95,12 +125,26 @@ export class FrameReader<Frame> {
       }
       if (this.bytes < lengthBytes + length) return;
       this.keep(buffer.subarray(lengthBytes + length));
-      this.receive(deserialize(buffer.subarray(lengthBytes, lengthBytes + length)) as Frame);
+      const frame = this.decode(buffer.subarray(lengthBytes, lengthBytes + length));
+      if (frame === undefined) return;
+      this.reading.receive(frame);
     }
   }
 
+  private decode(body: Buffer): Frame | undefined {
+    let value: unknown;
+    try {
+      value = deserialize(body);
+    } catch {
+      value = undefined;
+    }
+    if (this.reading.isFrame(value)) return value;
+    this.refuse('a message that is none');
+    return undefined;
+  }
+
   private greet(): boolean {
-    const expected = Buffer.concat([greeting, Buffer.from(this.token ?? '')]);
+    const expected = Buffer.concat([greeting, Buffer.from(this.reading.token ?? '')]);
     const given = this.joined();
     const compared = Math.min(given.length, expected.length);
     if (!timingSafeEqual(given.subarray(0, compared), expected.subarray(0, compared))) {
@@ -128,6 +172,7 @@ export class FrameReader<Frame> {
 
   private refuse(reason: string): void {
     this.broken = true;
-    this.refused(reason);
+    this.pieces = [];
+    this.reading.refused(reason);
   }
 }

@@ -4,6 +4,7 @@ import type { PortableError } from './failure.js';
 import {
   beatMilliseconds,
   FrameReader,
+  isFromRank,
   sendFrame,
   type FromLauncher,
   type FromRank,
@@ -12,8 +13,8 @@ import {
 
 export interface HubOptions {
   readonly ranks: number;
-  /** Address to listen on. */
-  readonly bind: string;
+  /** An address to listen on, or the path of a socket. */
+  readonly address: { readonly host: string } | { readonly path: string };
   readonly token: string;
   readonly version: string;
   readonly job: MpiJobDescription;
@@ -40,12 +41,18 @@ interface Peer {
   heard: number;
 }
 
+/** Ranks come by the hundred, but each introduces itself at once. */
+const mostStrangers = 256;
+const introductionMilliseconds = 10_000;
+
 export class Hub {
   readonly results: unknown[];
   private readonly server: Server;
   private readonly peers = new Map<number, Peer>();
   private readonly sockets = new Set<Socket>();
   private readonly returned = new Set<number>();
+  /** Connections that have not shown the token yet. */
+  private strangers = 0;
   private timer: NodeJS.Timeout | undefined;
   private readonly began = performance.now();
   private over = false;
@@ -55,14 +62,16 @@ export class Hub {
     this.server = createServer((socket) => this.admit(socket));
   }
 
-  /** Resolves with the port. */
-  async listen(): Promise<number> {
+  /** Resolves with what ranks connect to: the path of a socket, or host:port. */
+  async listen(): Promise<string> {
+    const { address } = this.options;
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject);
-      this.server.listen(0, this.options.bind, resolve);
+      this.server.listen('path' in address ? address : { host: address.host, port: 0 }, resolve);
     });
     this.timer = setInterval(() => this.watch(), beatMilliseconds);
-    return (this.server.address() as AddressInfo).port;
+    if ('path' in address) return address.path;
+    return `${address.host}:${(this.server.address() as AddressInfo).port}`;
   }
 
   abort(reason: string): void {
@@ -81,21 +90,38 @@ export class Hub {
     for (const { socket } of this.peers.values()) if (socket.writable) sendFrame(socket, frame);
   }
 
+  /** Anybody may connect; who does not show the token soon, or comes in a crowd, is sent away. */
   private admit(socket: Socket): void {
+    socket.on('error', () => socket.destroy());
+    if (this.strangers >= mostStrangers) {
+      socket.destroy();
+      return;
+    }
     this.sockets.add(socket);
+    this.strangers += 1;
+    let known = false;
+    const introduced = (): void => {
+      if (known) return;
+      known = true;
+      this.strangers -= 1;
+      clearTimeout(patience);
+    };
+    const patience = setTimeout(() => socket.destroy(), introductionMilliseconds);
     socket.setNoDelay(true);
     let rank = -1;
-    const reader = new FrameReader<FromRank>(
-      this.options.token,
-      (frame) => {
-        if (frame.kind === 'hello') rank = this.welcome(socket, frame) ? frame.rank : -1;
+    const reader = new FrameReader<FromRank>({
+      token: this.options.token,
+      isFrame: isFromRank,
+      receive: (frame) => {
+        introduced();
+        if (frame.kind === 'hello') rank = rank < 0 && this.welcome(socket, frame) ? frame.rank : rank;
         else if (rank >= 0) this.hear(rank, frame);
       },
-      () => socket.destroy(),
-    );
+      refused: () => socket.destroy(),
+    });
     socket.on('data', (piece) => reader.push(piece));
-    socket.on('error', () => socket.destroy());
     socket.on('close', () => {
+      introduced();
       this.sockets.delete(socket);
       if (rank < 0 || this.returned.has(rank)) return;
       this.failed(rank, 'its process ended before it returned', false);

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { serialize } from 'node:v8';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { TransferRecord } from '../comm/communicator.js';
 import { testsOverMpi } from '../../testing/hosts.js';
@@ -173,7 +174,7 @@ describe('the launcher of a job over MPI', () => {
     };
     const made = new Hub({
       ranks: 2,
-      bind: '127.0.0.1',
+      address: { host: '127.0.0.1' },
       token: 'a'.repeat(64),
       version: '1.0.0',
       job,
@@ -181,7 +182,7 @@ describe('the launcher of a job over MPI', () => {
       onEvent: (event) => events.push(event),
     });
     hubs.push(made);
-    return made.listen();
+    return Number((await made.listen()).split(':')[1]);
   };
 
   it('hangs up on whoever does not show the token, and goes on', async () => {
@@ -190,6 +191,25 @@ describe('the launcher of a job over MPI', () => {
     for (const first of [`monta-1 ${'b'.repeat(64)}`, 'GET / HTTP/1.1\r\n\r\n']) {
       const socket = connect(port, '127.0.0.1');
       socket.write(first);
+      await once(socket, 'close');
+    }
+    expect(events).toEqual([]);
+  });
+
+  it('hangs up on crowds of strangers, and on a rank whose messages are none', async () => {
+    const events: HubEvent[] = [];
+    const port = await hub(events);
+    const crowd = Array.from({ length: 300 }, () => connect(port, '127.0.0.1'));
+    const gone = crowd.map((socket) => once(socket, 'close').catch(() => undefined));
+    // Of 300 that say nothing, those beyond the limit are sent away at once.
+    await Promise.all(gone.slice(-40));
+    for (const socket of crowd) socket.destroy();
+    await Promise.all(gone);
+    for (const body of [Buffer.from('no clone of anything'), serialize({ kind: 'failed' }), serialize(7)]) {
+      const socket = connect(port, '127.0.0.1');
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(body.length);
+      socket.write(Buffer.concat([Buffer.from(`monta-1 ${'a'.repeat(64)}`), length, body]));
       await once(socket, 'close');
     }
     expect(events).toEqual([]);
@@ -229,7 +249,7 @@ describe('mpirun', () => {
       { name: 'a', slots: 1 },
       { name: 'b', slots: 3 },
     ]);
-    expect(() => parseHosts('a:b')).toThrow(/cannot read 'a:b'/);
+    expect(() => parseHosts('a:b')).toThrow(/cannot read "a:b"/);
   });
 
   it('is asked whose process ended first', () => {

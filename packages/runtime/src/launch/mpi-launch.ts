@@ -1,6 +1,9 @@
 /** Starts a job through mpirun, on this machine or on several hosts; watches its ranks, and cleans up. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
 import { InputError } from '@monta/core';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored } from './failure.js';
@@ -8,17 +11,18 @@ import type { LaunchOptions } from './launch-local.js';
 import { launcherVariable, makeToken, tokenVariable } from './mpi-frames.js';
 import { Hub, type HubEvent } from './mpi-hub.js';
 import { MpirunNotes } from './mpi-notes.js';
-import { mpirunArguments, type MpiHost } from './mpi-options.js';
+import { hasRemoteHosts, mpirunArguments, type MpiHost } from './mpi-options.js';
+import { makePlace, privateNetwork } from './private-place.js';
 import { montaVersion } from './version.js';
 
 export interface MpiLaunchOptions extends Omit<LaunchOptions, 'fabric' | 'onFabricReport'> {
   /** Hosts and their ranks, in rank order; absent: all on this machine. */
   readonly hosts?: readonly MpiHost[];
-  /** Address that the launcher listens on for its ranks. Default: 127.0.0.1; with other hosts it must be one that they reach. */
+  /** Address that the launcher listens on for its ranks. Default: no port, a socket in a folder; with other hosts it must be one that they reach. */
   readonly bind?: string;
   /** Program that starts a command on another host instead of ssh; an absolute path. */
   readonly agent?: string;
-  /** The network that carries the ranks' bytes, as `10.0.0.0/24`. */
+  /** The network that carries the ranks' bytes, as `10.0.0.0/24`. Default: that of `bind`. */
   readonly network?: string;
   /** Further options of mpirun; they win over Monta's. */
   readonly mpirunOptions?: readonly string[];
@@ -30,6 +34,8 @@ export interface MpiLaunchOptions extends Omit<LaunchOptions, 'fabric' | 'onFabr
   readonly onErrorLine?: (line: string) => void;
 }
 
+const openPort =
+  'note: the control port of mpirun is open on all interfaces while the job runs: this system lets nobody make a network namespace (unshare --net)';
 const defaultLostSeconds = 15;
 const defaultStartSeconds = 60;
 /** How long a sign of a failure waits for a better explanation. */
@@ -69,6 +75,9 @@ type Outcome =
 
 class MpirunJob {
   private readonly hub: Hub;
+  private readonly pass: (line: string) => void;
+  /** Of a job on this machine alone. */
+  private readonly folder: string | undefined;
   private readonly token = makeToken();
   private readonly notes: MpirunNotes;
   private resolveOutcome: (outcome: Outcome) => void = () => undefined;
@@ -80,14 +89,17 @@ class MpirunJob {
 
   constructor(private readonly options: MpiLaunchOptions) {
     const { ranks, memoryBytes, maximumMemoryBytes, trace, stuckAfterSeconds } = options;
+    const bind = bindAddress(options);
     const pass = options.onErrorLine ?? ((line: string) => process.stderr.write(`${line}\n`));
+    this.pass = pass;
+    this.folder = hasRemoteHosts(options.hosts) ? undefined : makePlace();
     this.notes = new MpirunNotes((line) => {
       // What dying ranks write explains nothing that the error does not.
       if (!this.isDecided) pass(line);
     });
     this.hub = new Hub({
       ranks,
-      bind: bindAddress(options),
+      address: bind === undefined ? { path: join(this.folder ?? '', 'launcher') } : { host: bind },
       token: this.token,
       version: montaVersion(),
       startSeconds: options.startSeconds ?? defaultStartSeconds,
@@ -120,8 +132,15 @@ class MpirunJob {
   }
 
   async run(): Promise<unknown[]> {
-    const port = await this.hub.listen();
-    const mpirun = this.start(`${bindAddress(this.options)}:${port}`);
+    try {
+      return await this.launch();
+    } finally {
+      if (this.folder !== undefined) rmSync(this.folder, { recursive: true, force: true });
+    }
+  }
+
+  private async launch(): Promise<unknown[]> {
+    const mpirun = this.start(await this.hub.listen());
     const ended = new Promise<void>((resolve) => {
       mpirun.once('error', (error) => {
         this.decide({ kind: 'ended', how: describeStart(error), well: false });
@@ -181,7 +200,9 @@ class MpirunJob {
   }
 
   private start(address: string): ChildProcess {
-    const { ranks, hosts, agent, network, mpirunOptions } = this.options;
+    const { ranks, hosts, agent, bind, mpirunOptions } = this.options;
+    const remote = hasRemoteHosts(hosts);
+    const network = this.options.network ?? (remote && bind !== undefined ? networkOf(bind) : undefined);
     const settings = mpirunArguments({
       ranks,
       lostAfterSeconds: this.lostAfterSeconds,
@@ -190,9 +211,13 @@ class MpirunJob {
       ...(hosts === undefined ? {} : { hosts }),
       ...(agent === undefined ? {} : { agent }),
       ...(network === undefined ? {} : { network }),
+      ...(this.folder === undefined ? {} : { folder: this.folder }),
       ...(mpirunOptions === undefined ? {} : { mpirunOptions }),
     });
-    const child = spawn('mpirun', settings, {
+    const alone = remote || bind !== undefined ? [] : privateNetwork();
+    if (alone === undefined) this.pass(openPort);
+    const [program, ...words] = [...(alone ?? []), 'mpirun', ...settings];
+    const child = spawn(program, words, {
       env: { ...process.env, [launcherVariable]: address, [tokenVariable]: this.token },
       stdio: ['ignore', 'inherit', 'pipe'],
       // Ctrl-C goes to this process alone, which ends the job in order.
@@ -248,17 +273,23 @@ async function end(mpirun: ChildProcess, ended: Promise<void>): Promise<void> {
   await ended;
 }
 
-function bindAddress({ bind, hosts }: MpiLaunchOptions): string {
+/** Where the hub listens: a socket in the folder of a job on this machine, else host:port. */
+function bindAddress({ bind, hosts }: MpiLaunchOptions): string | undefined {
   if (bind !== undefined && isIP(bind) === 0) {
     throw new InputError(`the launcher cannot listen on '${bind}'`, { expected: 'an IP address of this machine' });
   }
-  const remote = hosts?.some(({ name }) => name !== 'localhost') ?? false;
-  if (remote && bind === undefined) {
+  if (hasRemoteHosts(hosts) && bind === undefined) {
     throw new InputError(
       `ranks on hosts ${hosts?.map(({ name }) => name).join(', ')} must reach the launcher, which listens on the loopback address only unless told otherwise: give the address of this machine that they can reach (bind)`,
     );
   }
-  return bind ?? '127.0.0.1';
+  return bind;
+}
+
+/** The network that an address of this machine belongs to, as `10.0.0.1/24`. */
+function networkOf(address: string): string | undefined {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  return all.find((one) => one.address === address)?.cidr ?? undefined;
 }
 
 function describeStart(error: Error): string {

@@ -8,8 +8,8 @@ const textBytes = 8192;
 
 /** What the line's thread gets. */
 export interface LinkData {
-  readonly host: string;
-  readonly port: number;
+  /** Of the launcher: the path of its socket, or host:port. */
+  readonly address: string;
   readonly token: string;
   readonly hello: Extract<FromRank, { kind: 'hello' }>;
   /** [the job is over, bytes of the reason]. */
@@ -27,15 +27,12 @@ export class Link {
   private readonly state: Int32Array;
   private readonly text: SharedArrayBuffer;
 
-  /** `address`: host:port of the launcher. */
   constructor(address: string, token: string, hello: LinkData['hello']) {
-    const cut = address.lastIndexOf(':');
     const state = new SharedArrayBuffer(8);
     this.state = new Int32Array(state);
     this.text = new SharedArrayBuffer(textBytes);
     const workerData: LinkData = {
-      host: address.slice(0, cut),
-      port: Number(address.slice(cut + 1)),
+      address,
       token,
       hello,
       state,

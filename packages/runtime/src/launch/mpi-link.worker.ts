@@ -4,7 +4,15 @@
  */
 import { connect } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
-import { beatMilliseconds, FrameReader, sendFrame, sendToken, type FromLauncher, type FromRank } from './mpi-frames.js';
+import {
+  beatMilliseconds,
+  FrameReader,
+  isFromLauncher,
+  sendFrame,
+  sendToken,
+  type FromLauncher,
+  type FromRank,
+} from './mpi-frames.js';
 import type { LinkData, LinkNote } from './mpi-link.js';
 
 const graceMilliseconds = 1500;
@@ -13,14 +21,17 @@ const firstPatienceSeconds = 60;
 
 const port = parentPort;
 if (port === null) throw new Error('this module runs in a thread of a rank');
-const { host, port: number, token, hello, state, text } = workerData as LinkData;
+const { address, token, hello, state, text } = workerData as LinkData;
 const flag = new Int32Array(state);
 const note = (message: LinkNote): void => port.postMessage(message);
 let heard = performance.now();
 let patienceSeconds = firstPatienceSeconds;
 let ending = false;
 
-const socket = connect(number, host);
+const cut = address.lastIndexOf(':');
+const socket = address.startsWith('/')
+  ? connect(address)
+  : connect(Number(address.slice(cut + 1)), address.slice(0, cut));
 socket.setNoDelay(true);
 sendToken(socket, token);
 sendFrame(socket, hello);
@@ -37,19 +48,19 @@ function end(reason: string): void {
   setTimeout(() => process.kill(process.pid, 'SIGKILL'), graceMilliseconds);
 }
 
-const reader = new FrameReader<FromLauncher>(
-  undefined,
-  (frame) => {
+const reader = new FrameReader<FromLauncher>({
+  isFrame: isFromLauncher,
+  receive: (frame) => {
     heard = performance.now();
     if (frame.kind === 'abort') end(frame.reason);
     if (frame.kind !== 'welcome') return;
     patienceSeconds = frame.job.lostAfterSeconds;
     note({ kind: 'welcome', job: frame.job });
   },
-  (reason) => end(`the launcher sent ${reason}`),
-);
+  refused: (reason) => end(`the launcher sent ${reason}`),
+});
 socket.on('data', (piece) => reader.push(piece));
-socket.on('error', (error) => end(`the connection to the launcher at ${host}:${number} failed: ${error.message}`));
+socket.on('error', (error) => end(`the connection to the launcher at ${address} failed: ${error.message}`));
 socket.on('close', () => end('the launcher closed the connection'));
 
 const beat: FromRank = { kind: 'beat' };

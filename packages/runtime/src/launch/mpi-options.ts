@@ -13,8 +13,10 @@ export interface MpirunSettings {
   readonly hosts?: readonly MpiHost[];
   /** Program that starts a command on another host (`agent host command…`) instead of ssh; an absolute path. */
   readonly agent?: string;
-  /** The network that carries the ranks' bytes, as `10.0.0.0/24`, where hosts have several. */
+  /** The network that carries the ranks' bytes, as `10.0.0.0/24`. */
   readonly network?: string;
+  /** Of a job on this machine alone: the folder for Open MPI's files. */
+  readonly folder?: string;
   /** Seconds after which mpirun's own connections count as broken. */
   readonly lostAfterSeconds: number;
   /** Further options, after Monta's own: a later `--mca` of the same name wins. */
@@ -41,6 +43,10 @@ export function parseHosts(text: string): MpiHost[] {
     throw new InputError(`${ranks} ranks on ${hosts.length} hosts`, { expected: `at most ${limits.startedRanks}` });
   return hosts;
 }
+
+/** Whether ranks run on other machines. */
+export const hasRemoteHosts = (hosts: readonly MpiHost[] | undefined): boolean =>
+  hosts?.some(({ name }) => name !== 'localhost') ?? false;
 
 /** Arguments of mpirun, its own program name aside. Parameters that `mpirunOptions` set are left to them: mpirun refuses two values. */
 export function mpirunArguments(settings: MpirunSettings): string[] {
@@ -76,14 +82,19 @@ export function mpirunArguments(settings: MpirunSettings): string[] {
 const eagerBytes = 512 << 10;
 
 function mcaParameters(settings: MpirunSettings): Record<string, string | number | undefined> {
-  const { agent, network, lostAfterSeconds } = settings;
+  const { agent, network, lostAfterSeconds, folder } = settings;
+  const remote = hasRemoteHosts(settings.hosts);
   return {
     plm_rsh_agent: agent,
     // Plain messages: what the figures in docs/two-hosts.md were measured with, whatever else is installed.
     pml: 'ob1',
-    btl: 'self,vader,tcp',
+    // On one machine ranks listen on no port at all.
+    btl: remote ? 'self,vader,tcp' : 'self,vader',
     btl_tcp_if_include: network,
-    oob_tcp_if_include: network,
+    oob_tcp_if_include: remote ? network : 'lo',
+    // What a killed mpirun leaves lies where its launcher, or the next one, finds it.
+    orte_tmpdir_base: folder,
+    btl_vader_backing_directory: folder,
     // A thread takes in and answers what arrives while the rank computes.
     btl_tcp_progress_thread: 1,
     btl_tcp_flags: 'send',

@@ -1,0 +1,77 @@
+/** A job over MPI on this machine: what others can reach of it, and what it leaves. */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { builtTesting } from '../../testing/built.js';
+import { testsOverMpi } from '../../testing/hosts.js';
+import type { FailureJob } from '../../testing/failures/sums.worker.js';
+import { launchMpi } from './mpi-launch.js';
+import { makePlace, privateNetwork, removeDeadPlaces } from './private-place.js';
+
+let base = '';
+beforeAll(() => {
+  base = mkdtempSync(join(tmpdir(), 'monta-places-'));
+});
+afterAll(() => rmSync(base, { recursive: true }));
+
+/** This process's children, their children, and so on. */
+function descendants(pid: number): number[] {
+  const { stdout } = spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' });
+  const children = stdout.split('\n').map(Number).filter(Boolean);
+  return children.flatMap((child) => [child, ...descendants(child)]);
+}
+
+describe.runIf(testsOverMpi)('a job over MPI on this machine', { timeout: 60_000 }, () => {
+  it('listens on nothing that others reach, and leaves no files', async () => {
+    const before = readdirSync('/dev/shm');
+    let listening = '';
+    let networks: string[] = [];
+    let ready = 0;
+    const workerData: FailureJob = { seconds: 2 };
+    const sums = await launchMpi({
+      ranks: 2,
+      memoryBytes: 1 << 20,
+      workerModule: builtTesting('failures/sums.worker'),
+      workerData,
+      onMessage: (_rank, message) => {
+        if (++ready < 2) return;
+        const own = descendants(process.pid);
+        const { stdout } = spawnSync('ss', ['-ltnpH'], { encoding: 'utf8' });
+        listening = stdout
+          .split('\n')
+          .filter((line) => own.some((pid) => line.includes(`pid=${pid},`)))
+          .filter((line) => !/\s(?:127\.\d+\.\d+\.\d+|\[::1\]):\d+\s/.test(line))
+          .join('\n');
+        networks = [process.pid, (message as { readonly pid: number }).pid].map((pid) =>
+          readlinkSync(`/proc/${pid}/ns/net`),
+        );
+      },
+    });
+    expect(new Set(sums).size).toBe(1);
+    expect(networks).toHaveLength(2);
+    // Where the system lets nobody make a network, mpirun's control port stays open, and the launcher says so.
+    if (privateNetwork() !== undefined) {
+      expect(listening).toBe('');
+      expect(networks[0]).not.toBe(networks[1]);
+    }
+    const left = readdirSync('/dev/shm').filter((name) => !before.includes(name));
+    expect(left.filter((name) => name.includes(`-${process.pid}-`))).toEqual([]);
+  });
+});
+
+describe('folders of jobs', () => {
+  it('go when their launcher is gone, and only then', async () => {
+    const child = spawn('true');
+    await once(child, 'exit');
+    const dead = `monta-mpi-${child.pid}-abc`;
+    mkdirSync(join(base, dead, 'ompi.host.0'), { recursive: true });
+    mkdirSync(join(base, 'monta-mpi-x'));
+    const own = makePlace(base);
+    expect(existsSync(join(base, dead))).toBe(false);
+    expect(removeDeadPlaces(base)).toEqual([]);
+    expect(readdirSync(base)).toEqual([own.slice(base.length + 1), 'monta-mpi-x'].sort());
+  });
+});
