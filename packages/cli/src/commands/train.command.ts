@@ -6,6 +6,7 @@ import type { BackendOverrides } from '../config/backend-config.js';
 import { calibrationFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
 
 export interface TrainFlags extends BackendOverrides {
+  readonly allowCommands: boolean;
   readonly json: boolean;
   readonly model?: string;
   readonly cluster?: string;
@@ -61,6 +62,12 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       ),
       output: text('folder', 'Gets the run folder (default: runs)'),
       ...hostFlags,
+      allowCommands: {
+        kind: 'boolean',
+        brief: 'Let the configuration say which programs run (mpi.agent, mpi.mpirun)',
+        default: false,
+        withNegated: false,
+      },
       resume: text(
         'folder',
         'Start from a checkpoint: a step folder, a folder of such, or a Hugging Face folder; nothing is compared then',

@@ -29,8 +29,15 @@ export interface BackendOverrides {
 
 const details = ['hosts', 'bind', 'agent', 'network', 'mpirun'] as const;
 
-/** Reads `backend` and `mpi`, flags over them. Under an mpirun of the person's own it is MPI, whatever they say. Throws `InputError`. */
-export function backendFrom(map: FieldMap | undefined, overrides: BackendOverrides): BackendConfig {
+/** An agent is a program; options of mpirun name programs and libraries. */
+const isCommand = (name: (typeof details)[number]): boolean => name === 'agent' || name === 'mpirun';
+
+/** Reads `backend` and `mpi`, flags over them. Commands are taken from a file only when the person allows it. Under an mpirun of the person's own it is MPI, whatever they say. Throws `InputError`. */
+export function backendFrom(
+  map: FieldMap | undefined,
+  overrides: BackendOverrides,
+  allowCommands = false,
+): BackendConfig {
   const started = startedHosts();
   if (started !== undefined) return { kind: 'mpi', hosts: started };
   const field = map?.get('backend');
@@ -51,7 +58,16 @@ export function backendFrom(map: FieldMap | undefined, overrides: BackendOverrid
       });
     return { kind };
   }
-  const of = (name: (typeof details)[number]): string | undefined => overrides[name] ?? fields?.get(name)?.string();
+  const of = (name: (typeof details)[number]): string | undefined => {
+    if (overrides[name] !== undefined) return overrides[name];
+    const found = fields?.get(name);
+    if (found !== undefined && isCommand(name) && !allowCommands)
+      throw found.error('says what is run, and a file may come from anybody', {
+        expected: `--${name} on the command line`,
+        hint: 'if you know the file: --allow-commands',
+      });
+    return found?.string();
+  };
   const hosts = of('hosts');
   const [bind, agent, network] = [of('bind'), of('agent'), of('network')];
   const mpirunOptions = of('mpirun')

@@ -146,6 +146,17 @@ describe('trainConfigFrom', () => {
     ['steps: [1', /^train\.yaml:1:\d+ {2}cannot be read as YAML/u],
   ])('complains about %j where it stands', (text, message) => expect(complaint(text)).toMatch(message));
 
+  it('takes no commands from a file unless it is told to', () => {
+    const file = 'backend: mpi\nmpi: { agent: /tmp/agent }\n';
+    expect(complaint(file)).toMatch(
+      /2:15 {2}mpi\.agent: says what is run.*\n {2}expected --agent on the command line/u,
+    );
+    expect(complaint('backend: mpi\nmpi: { mpirun: "--mca x y" }\n')).toMatch(/mpi\.mpirun: says what is run/u);
+    expect(trainConfigFrom(file, 'train.yaml', { allowCommands: true }).backend).toMatchObject({ agent: '/tmp/agent' });
+    const told = trainConfigFrom('backend: mpi\n', 'train.yaml', { agent: '/tmp/mine' });
+    expect(told.backend).toMatchObject({ agent: '/tmp/mine' });
+  });
+
   it('says that it was the flag', () => {
     expect(complaint(undefined, { layout: 'tp=16' })).toMatch(/^--layout/u);
     expect(complaint(undefined, { batch: 3 })).toMatch(/^batch: 2 replicas/u);

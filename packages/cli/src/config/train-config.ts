@@ -106,6 +106,8 @@ export interface TrainConfig {
 
 /** Command-line flags that stand over the file. Texts are in the forms that the file takes. */
 export interface TrainOverrides extends BackendOverrides {
+  /** Whether the file may say which programs run. */
+  readonly allowCommands?: boolean;
   readonly model?: string;
   readonly cluster?: string;
   readonly layout?: string;
@@ -321,7 +323,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
   const map = text === undefined ? undefined : readDocument(text, file).map(keys);
   const source: Source = { map, file, folder: text === undefined ? undefined : dirname(resolve(file)) };
   const model = modelOf(source, overrides.model);
-  const backend = backendFrom(map, overrides);
+  const backend = backendFrom(map, overrides, overrides.allowCommands);
   const cluster = clusterOf(source, overrides.cluster, backend);
   const data = map?.get('data')?.map(['text', 'sequence']);
   const checkpoint = map?.get('checkpoint')?.map(['every', 'keep']);

@@ -24,43 +24,45 @@ function descendants(pid: number): number[] {
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
 
-describe.runIf(testsOverMpi)('a job over MPI on this machine', { timeout: 60_000 }, () => {
-  it('listens on nothing that others reach, and leaves no files', async () => {
-    const before = readdirSync('/dev/shm');
-    let listening = '';
-    let networks: string[] = [];
-    let ready = 0;
-    const workerData: FailureJob = { seconds: 2 };
-    const sums = await launchMpi({
-      ranks: 2,
-      memoryBytes: 1 << 20,
-      workerModule: builtTesting('failures/sums.worker'),
-      workerData,
-      onMessage: (_rank, message) => {
-        if (++ready < 2) return;
-        const own = descendants(process.pid);
-        const { stdout } = spawnSync('ss', ['-ltnpH'], { encoding: 'utf8' });
-        listening = stdout
-          .split('\n')
-          .filter((line) => own.some((pid) => line.includes(`pid=${pid},`)))
-          .filter((line) => !/\s(?:127\.\d+\.\d+\.\d+|\[::1\]):\d+\s/.test(line))
-          .join('\n');
-        networks = [process.pid, (message as { readonly pid: number }).pid].map((pid) =>
-          readlinkSync(`/proc/${pid}/ns/net`),
-        );
-      },
-    });
-    expect(new Set(sums).size).toBe(1);
-    expect(networks).toHaveLength(2);
-    // Where the system lets nobody make a network, mpirun's control port stays open, and the launcher says so.
-    if (privateNetwork() !== undefined) {
+// Where the system lets nobody make a network, mpirun's control port stays open, and the launcher says so.
+describe.runIf(testsOverMpi && privateNetwork() !== undefined)(
+  'a job over MPI on this machine',
+  { timeout: 60_000 },
+  () => {
+    it('listens on nothing that others reach, and leaves no files', async () => {
+      const before = readdirSync('/dev/shm');
+      let listening = '';
+      let networks: string[] = [];
+      let ready = 0;
+      const workerData: FailureJob = { seconds: 2 };
+      const sums = await launchMpi({
+        ranks: 2,
+        memoryBytes: 1 << 20,
+        workerModule: builtTesting('failures/sums.worker'),
+        workerData,
+        onMessage: (_rank, message) => {
+          if (++ready < 2) return;
+          const own = descendants(process.pid);
+          const { stdout } = spawnSync('ss', ['-ltnpH'], { encoding: 'utf8' });
+          listening = stdout
+            .split('\n')
+            .filter((line) => own.some((pid) => line.includes(`pid=${pid},`)))
+            .filter((line) => !/\s(?:127\.\d+\.\d+\.\d+|\[::1\]):\d+\s/.test(line))
+            .join('\n');
+          networks = [process.pid, (message as { readonly pid: number }).pid].map((pid) =>
+            readlinkSync(`/proc/${pid}/ns/net`),
+          );
+        },
+      });
+      expect(new Set(sums).size).toBe(1);
+      expect(networks).toHaveLength(2);
       expect(listening).toBe('');
       expect(networks[0]).not.toBe(networks[1]);
-    }
-    const left = readdirSync('/dev/shm').filter((name) => !before.includes(name));
-    expect(left.filter((name) => name.includes(`-${process.pid}-`))).toEqual([]);
-  });
-});
+      const left = readdirSync('/dev/shm').filter((name) => !before.includes(name));
+      expect(left.filter((name) => name.includes(`-${process.pid}-`))).toEqual([]);
+    });
+  },
+);
 
 describe('folders of jobs', () => {
   it('go when their launcher is gone, and only then', async () => {
