@@ -44,10 +44,13 @@ function facts(checkpoint: InspectedCheckpoint): (readonly [string, string])[] {
       'Data',
       `${data.text}, seed ${data.seed}, next step ${formatInteger(data.nextStep)} of ${formatInteger(data.sequencesPerStep)} x ${formatInteger(data.sequence)} tokens`,
     ]);
+  for (const note of checkpoint.notes ?? []) list.push(['Note', note]);
   list.push(
     ['Size', `${formatBytes(bytes)} in ${formatInteger(files.length)} files`],
     ['Complete', verdict(checkpoint)],
   );
+  const { notComputed } = checkpoint;
+  if (notComputed !== undefined) list.push(['Computed', `not here: ${notComputed.split('\n')[0] ?? ''}`]);
   return list;
 }
 
@@ -57,14 +60,18 @@ function showOne(console: Console, checkpoint: InspectedCheckpoint, tensors: boo
   console.print(renderFacts(facts(checkpoint), style));
   const { parameters } = checkpoint;
   if (parameters !== undefined) {
-    const parts = ['attention', 'dense', 'experts', 'router', 'norms', 'embedding', 'output'] as const;
+    const parts = ['attention', 'dense', 'sharedExperts', 'experts', 'router', 'norms', 'embedding', 'output'] as const;
     console.print();
     console.print(
       renderTable(
         [{ header: 'part' }, { header: 'parameters', align: 'right' }, { header: 'share', align: 'right' }],
         parts
           .filter((part) => parameters[part] > 0)
-          .map((part) => [part, formatInteger(parameters[part]), formatPercent(parameters[part] / parameters.total)]),
+          .map((part) => [
+            part === 'sharedExperts' ? 'shared experts' : part,
+            formatInteger(parameters[part]),
+            formatPercent(parameters[part] / parameters.total),
+          ]),
         { style },
       ),
     );
@@ -73,8 +80,12 @@ function showOne(console: Console, checkpoint: InspectedCheckpoint, tensors: boo
     console.print();
     console.print(
       renderTable(
-        [{ header: 'tensor' }, { header: 'shape', align: 'right' }],
-        checkpoint.tensors.map(({ name, shape }) => [name, shape.map((size) => formatInteger(size)).join(' x ')]),
+        [{ header: 'tensor' }, { header: 'shape', align: 'right' }, { header: 'type' }],
+        checkpoint.tensors.map(({ name, shape, type }) => [
+          name,
+          shape.map((size) => formatInteger(size)).join(' x '),
+          (type ?? '').toLowerCase(),
+        ]),
         { style },
       ),
     );

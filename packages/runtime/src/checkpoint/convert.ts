@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkModelLayout, InputError, readHfConfig, type Layout, type MoeModel } from '@monta/core';
 import { latestState, listSteps } from './checkpoints.js';
-import { asHuggingFace, type WeightType } from './hugging-face-config.js';
+import { asHuggingFace, withoutKey, type WeightType } from './hugging-face-config.js';
 import { HuggingFaceFolder, readConfig } from './hugging-face-folder.js';
 import { exportModel } from './hugging-face-writer.js';
 import { checkSameModel } from './same-model.js';
@@ -77,6 +77,12 @@ function originOf(folder: string, model: MoeModel): { readonly folder: string; r
   return { folder, config };
 }
 
+/** Where a folder comes from, with a config for weights that are no longer quantized. */
+const plainOrigin = ({ folder, config }: HuggingFaceFolder): { readonly folder: string; readonly config: string } => ({
+  folder,
+  config: withoutKey(config, 'quantization_config'),
+});
+
 /** Converts `input` to the new folder `output`, a few rows at a time. Throws InputError and SaveError; then `output` is not there. */
 export function convertCheckpoint(input: string, output: string, options: ConvertOptions = {}): Conversion {
   if (existsSync(output))
@@ -97,10 +103,11 @@ export function convertCheckpoint(input: string, output: string, options: Conver
         ...(data === undefined ? {} : { data }),
         ...(job === undefined ? {} : { job }),
       });
-      return { ...shared, step: state?.step ?? 0, type: 'F32', layout, left: [] };
+      const left = source instanceof HuggingFaceFolder ? source.surplus : [];
+      return { ...shared, step: state?.step ?? 0, type: 'F32', layout, left };
     }
     const type = options.type ?? (source instanceof HuggingFaceFolder ? source.weightTypes()[0] : 'F32');
-    const given = source instanceof HuggingFaceFolder ? source : undefined;
+    const given = source instanceof HuggingFaceFolder ? plainOrigin(source) : undefined;
     const origin = options.like === undefined ? given : originOf(options.like, source.model);
     exportModel(source, {
       folder: output,
@@ -109,6 +116,7 @@ export function convertCheckpoint(input: string, output: string, options: Conver
       ...(origin === undefined ? {} : { origin }),
     });
     const left = [
+      ...(source instanceof HuggingFaceFolder ? source.surplus : []),
       ...(state?.states.filter((kind) => kind !== 'weight') ?? []),
       ...(state?.data === undefined ? [] : ['data position']),
     ];

@@ -161,6 +161,27 @@ export function withWeightType(config: string, type: WeightType): string {
     : config.replace('{', `{\n  "torch_dtype": "${torchNames[type]}",`);
 }
 
+/** A config without one of its top-level keys; the rest of the text stays as it is. Text that has no such key is given back. */
+export function withoutKey(config: string, key: string): string {
+  const start = new RegExp(`(,?)\\s*"${key}"\\s*:\\s*(?=[{\\[])`, 'u').exec(config);
+  if (start === null) return config;
+  let depth = 0;
+  let inText = false;
+  let end = start.index + start[0].length;
+  for (; end < config.length; end++) {
+    const character = config.charAt(end);
+    if (inText) {
+      if (character === '\\') end++;
+      else if (character === '"') inText = false;
+    } else if (character === '"') inText = true;
+    else if ('{['.includes(character)) depth++;
+    else if ('}]'.includes(character) && --depth === 0) break;
+  }
+  const rest = config.slice(end + 1);
+  // of the commas on both sides one stays, if something stands there on both
+  return config.slice(0, start.index) + (start[1] === '' ? rest.replace(/^\s*,/u, '') : rest);
+}
+
 /** The type that a config names; undefined when it names none (or one that is no type of weights here, as "auto"). */
 export function configuredType(config: string): WeightType | undefined {
   const found = /"(?:torch_)?dtype"\s*:\s*"(?:torch\.)?(\w+)"/u.exec(config)?.[1];

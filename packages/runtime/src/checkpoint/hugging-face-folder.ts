@@ -7,7 +7,10 @@ import { readText } from '../files/read-text.js';
 import { noFolder } from './no-folder.js';
 import { configuredType, torchNames, type WeightType } from './hugging-face-config.js';
 import { tensorPlaces, type TensorPlace } from './hugging-face-names.js';
+import { applyScales, blockSizeOf, scaleShape, scalesOf, type BlockSize } from './block-scales.js';
+import { lfsPointerError } from './lfs-pointer.js';
 import { SafetensorsFolder } from './safetensors-folder.js';
+import type { TensorInfo } from './safetensors-header.js';
 import { checkSeal } from './seal.js';
 import {
   modelParameters,
@@ -23,7 +26,18 @@ import {
 export interface OpenOptions {
   /** Whether to compare files with the digests that they carry, which reads them whole. Default: true. */
   readonly verify?: boolean;
+  /**
+   * Tensors that do not belong to the model: by default those beside it (`mtp.*`) are left, and listed in `surplus`, but one that bears a name of the
+   * model's own parts is refused; `name` lists them all.
+   */
+  readonly surplus?: 'leave' | 'name';
 }
+
+/** Types that weights are stored in. */
+export type StoredType = WeightType | 'F8_E4M3';
+
+/** Names that only the decoder's own tensors bear. */
+const isOwnPart = (name: string): boolean => name.startsWith('model.') || name.startsWith('lm_head.');
 
 const isWeightType = (type: string): type is WeightType => Object.hasOwn(torchNames, type);
 
@@ -36,36 +50,45 @@ export class HuggingFaceFolder implements TensorSource {
   readonly kinds: readonly StateKind[] = ['weight'];
   /** Whether all files carry a digest that they match; undefined when that was not looked at. */
   readonly sealed: boolean | undefined;
+  /** Tensors that do not belong to the model and are left. */
+  readonly surplus: readonly string[];
   readonly #weights: SafetensorsFolder;
   readonly #places = new Map<string, TensorPlace>();
+  readonly #blocks: BlockSize | undefined;
+  /** By tensor, read once. */
+  readonly #scales = new Map<string, Float32Array>();
   #half: WeightType | undefined;
 
-  private constructor(folder: string, config: string, model: MoeModel, weights: SafetensorsFolder, verify: boolean) {
+  private constructor(
+    folder: string,
+    config: string,
+    model: MoeModel,
+    weights: SafetensorsFolder,
+    options: OpenOptions,
+  ) {
     this.folder = folder;
     this.config = config;
     this.model = model;
     this.#weights = weights;
+    this.#blocks = blockSizeOf(config, join(folder, 'config.json'));
+    const verify = options.verify ?? true;
     this.sealed = verify ? weights.files().filter(checkSeal).length === weights.files().length : undefined;
-    this.#locate();
+    this.surplus = this.#locate(options.surplus ?? 'leave');
   }
 
   /**
-   * Opens a folder and checks everything but the numbers: all parameters of the model there, each with its shape and in F32, BF16 or F16,
-   * nothing besides. Throws InputError that names the tensor or the file.
+   * Opens a folder and checks everything but the numbers: all parameters of the model there, each with its shape and in F32, BF16, F16 or
+   * block-scaled F8_E4M3, nothing besides. Weights have the type that their file says, whatever the config says (`typeNote`). Throws InputError that
+   * names the tensor or the file.
    */
-  static open(folder: string, { verify = true }: OpenOptions = {}): HuggingFaceFolder {
+  static open(folder: string, options: OpenOptions = {}): HuggingFaceFolder {
     const file = join(folder, 'config.json');
     const config = readConfig(folder);
     const model = readHfConfig(config, file);
-    checkSupported(model);
-    if (model.attentionBias !== 'none')
-      throw new InputError('the model has biases in attention', {
-        file,
-        expected: 'a model without: attention_bias false',
-      });
+    checkComputed(model, file);
     const weights = SafetensorsFolder.open(folder);
     try {
-      return new HuggingFaceFolder(folder, config, model, weights, verify);
+      return new HuggingFaceFolder(folder, config, model, weights, options);
     } catch (error) {
       weights.close();
       throw error;
@@ -73,21 +96,43 @@ export class HuggingFaceFolder implements TensorSource {
   }
 
   /** Types of the weights, most frequent first. */
-  weightTypes(): WeightType[] {
-    const counts = new Map<WeightType, number>();
+  storedTypes(): StoredType[] {
+    const counts = new Map<StoredType, number>();
     for (const { tensor } of this.#places.values()) {
       const { type } = this.#weights.info(tensor);
-      if (isWeightType(type)) counts.set(type, (counts.get(type) ?? 0) + 1);
+      if (isWeightType(type) || type === 'F8_E4M3') counts.set(type, (counts.get(type) ?? 0) + 1);
     }
     return [...counts].sort(([, a], [, b]) => b - a).map(([type]) => type);
+  }
+
+  /** Types to write the weights in that lose nothing of what config and files mean: 8-bit floats come with a type to compute in. */
+  weightTypes(): WeightType[] {
+    const stored = this.storedTypes();
+    const plain = stored.filter((type) => type !== 'F8_E4M3');
+    if (!stored.includes('F8_E4M3')) return plain;
+    const type = configuredType(this.config) ?? 'BF16';
+    return [type, ...plain.filter((one) => one !== type)];
+  }
+
+  /** What is odd about the types, in words; undefined when config and files agree. */
+  typeNote(): string | undefined {
+    const configured = configuredType(this.config);
+    const stored = this.storedTypes().find((type) => type !== 'F8_E4M3' && type !== 'F32');
+    if (configured === undefined || configured === 'F32' || stored === undefined || stored === configured)
+      return undefined;
+    return `config.json says ${torchNames[configured]}, the files hold ${stored}: they are read as ${stored}; monta convert writes a config that agrees`;
   }
 
   readBlock(parameter: Parameter, kind: StateKind, block: Block, out: Float32Array): void {
     const place = this.#places.get(parameter.name);
     if (place === undefined) throw new Error(`the folder's model has no parameter ${parameter.name}`);
     if (kind !== 'weight') throw new Error(`a model folder holds no ${kind}`);
-    const read = (target: Float32Array, first: number): void =>
+    const scales = this.#scalesOf(place);
+    const read = (target: Float32Array, first: number): void => {
       this.#weights.readFloat32(place.tensor, target, place.first + first);
+      if (scales !== undefined && this.#blocks !== undefined)
+        applyScales(target, place.first + first, place.shape[1] ?? 1, scales, this.#blocks);
+    };
     readMatrixBlock(read, parameterColumns(parameter), block, out);
   }
 
@@ -95,7 +140,7 @@ export class HuggingFaceFolder implements TensorSource {
     this.#weights.close();
   }
 
-  #locate(): void {
+  #locate(surplus: 'leave' | 'name'): string[] {
     const used = new Set<string>();
     for (const parameter of modelParameters(this.model)) {
       const places = tensorPlaces(parameter, this.model);
@@ -103,30 +148,74 @@ export class HuggingFaceFolder implements TensorSource {
       this.#checkType(place);
       this.#places.set(parameter.name, place);
       used.add(place.tensor);
+      if (this.#weights.info(place.tensor).type === 'F8_E4M3') used.add(scalesOf(place.tensor));
     }
-    for (const name of this.#weights.names()) if (!used.has(name)) this.#checkSurplus(name);
+    const others = [
+      ...this.#weights.names().filter((name) => !used.has(name)),
+      ...this.#weights.unlisted().map(({ name }) => name),
+    ];
+    if (surplus === 'leave') for (const name of others.filter(isOwnPart)) this.#checkSurplus(name);
+    return others.filter((name) => !this.#isOutputAgain(name));
   }
 
-  /** The half types have one size: a file that says one and a config that says the other can't both be right. */
+  /** The half types have one size: files that hold both can't be right. */
   #checkType(place: TensorPlace): void {
-    const { type } = this.#weights.info(place.tensor, place.shape);
+    const { type } = this.#typed(place);
     const bad = (expected: string): InputError =>
       new InputError(`tensor ${JSON.stringify(place.tensor)} is of type ${type}`, { file: this.folder, expected });
-    if (!isWeightType(type)) throw bad('F32, BF16 or F16');
+    if (type === 'F8_E4M3') {
+      this.#checkScales(place);
+      return;
+    }
+    if (!isWeightType(type)) throw bad('F32, BF16, F16, or F8_E4M3 with scales');
     if (type === 'F32') return;
-    const configured = configuredType(this.config);
-    this.#half ??= configured === undefined || configured === 'F32' ? type : configured;
-    if (type !== this.#half)
-      throw bad(
-        `${this.#half} (or F32), as ${this.#half === configured ? 'config.json says' : 'the tensors before it'}`,
-      );
+    this.#half ??= type;
+    if (type !== this.#half) throw bad(`${this.#half} (or F32), as the tensors before it`);
   }
+
+  /** A missing output matrix has one likely cause. */
+  #typed(place: TensorPlace): TensorInfo {
+    if (place.tensor === 'lm_head.weight' && !this.#weights.has(place.tensor))
+      throw new InputError(`tensor "lm_head.weight" is missing`, {
+        file: this.folder,
+        expected: `it with shape [${place.shape.join(', ')}]: config.json does not say that the output is the embedding`,
+        hint: 'if it is, config.json needs "tie_word_embeddings": true',
+      });
+    return this.#weights.info(place.tensor, place.shape);
+  }
+
+  #checkScales({ tensor, shape: [rows = 1, columns = 1] }: TensorPlace): void {
+    if (this.#blocks === undefined)
+      throw new InputError(
+        `tensor ${JSON.stringify(tensor)} is of type F8_E4M3, and config.json does not say how it is scaled`,
+        {
+          file: this.folder,
+          expected: 'quantization_config with weight_block_size',
+        },
+      );
+    this.#weights.info(scalesOf(tensor), scaleShape([rows, columns], this.#blocks));
+  }
+
+  #scalesOf({ tensor }: TensorPlace): Float32Array | undefined {
+    if (this.#weights.info(tensor).type !== 'F8_E4M3') return undefined;
+    let scales = this.#scales.get(tensor);
+    if (scales === undefined) {
+      scales = new Float32Array(this.#weights.info(scalesOf(tensor)).elements);
+      this.#weights.readFloat32(scalesOf(tensor), scales);
+      this.#scales.set(tensor, scales);
+    }
+    return scales;
+  }
+
+  #isOutputAgain = (name: string): boolean => name === 'lm_head.weight' && this.model.tieEmbeddings;
 
   /** With tied embeddings some writers store the output matrix again; anything else does not belong to the model. */
   #checkSurplus(name: string): void {
     const embedding = modelParameters(this.model)[0];
-    const { shape } = this.#weights.info(name);
-    if (name !== 'lm_head.weight' || !this.model.tieEmbeddings)
+    const shape = (this.#weights.has(name) ? [this.#weights.info(name)] : this.#weights.unlisted())
+      .filter((one) => one.name === name)
+      .flatMap((one) => one.shape);
+    if (!this.#isOutputAgain(name))
       throw new InputError(
         `tensor ${JSON.stringify(name)} of shape [${shape.join(', ')}] does not belong to the model`,
         {
@@ -151,10 +240,23 @@ export class HuggingFaceFolder implements TensorSource {
   }
 }
 
+/** Throws InputError for a model whose folders nothing here computes with, naming `file`. */
+export function checkComputed(model: MoeModel, file: string): void {
+  checkSupported(model);
+  if (model.attentionBias !== 'none')
+    throw new InputError('the model has biases in attention', {
+      file,
+      expected: 'a model without: attention_bias false',
+    });
+}
+
 /** The text of a folder's `config.json`. Throws InputError. */
 export function readConfig(folder: string): string {
   const file = join(folder, 'config.json');
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw noFolder(folder, 'a Hugging Face model folder');
-  return readText(file, 'the config.json of a Hugging Face model');
+  const text = readText(file, 'the config.json of a Hugging Face model');
+  const pointer = lfsPointerError(file, text);
+  if (pointer !== undefined) throw pointer;
+  return text;
 }

@@ -1,10 +1,13 @@
 /** What a checkpoint holds and whether it can be used, without loading it. */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { countParameters, InputError, type Layout, type MoeModel } from '@monta/core';
+import { countParameters, InputError, readHfConfig, type Layout, type MoeModel } from '@monta/core';
 import { listSteps } from './checkpoints.js';
 import { noFolder } from './no-folder.js';
-import { openCheckpoint } from './convert.js';
+import { blockSizeOf } from './block-scales.js';
+import { checkComputed, HuggingFaceFolder, readConfig } from './hugging-face-folder.js';
+import { SafetensorsFolder } from './safetensors-folder.js';
+import { checkSeal } from './seal.js';
 import { TrainingStateFolder } from './training-state-reader.js';
 import { looksLikeState } from './training-state-writer.js';
 import { modelParameters, type StateKind } from './tensor-source.js';
@@ -25,14 +28,18 @@ export interface InspectedCheckpoint {
   readonly complete: boolean;
   /** Why it is not. */
   readonly problem?: string;
+  /** Why nothing here can compute with it, whole as it is. */
+  readonly notComputed?: string;
+  /** What is odd about it, and does no harm. */
+  readonly notes?: readonly string[];
   /** Whether digests cover the numbers; false for model folders of other programs. */
   readonly digests?: boolean;
   readonly model?: MoeModel;
-  /** Counted from the model's shape, which the tensors were compared with. */
+  /** Counted from the model's shape; the tensors were compared with it where it is computed here. */
   readonly parameters?: ReturnType<typeof countParameters>;
   /** Element types, most frequent first. */
   readonly types?: readonly string[];
-  readonly tensors?: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  readonly tensors?: readonly { readonly name: string; readonly shape: readonly number[]; readonly type?: string }[];
   readonly states?: readonly StateKind[];
   readonly step?: number;
   readonly layout?: Layout;
@@ -59,27 +66,123 @@ function inspectOne(path: string, kind: 'hf' | 'state'): InspectedCheckpoint {
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   const basis = { kind, path, files, bytes };
   try {
-    const source = kind === 'state' ? TrainingStateFolder.open(path) : openCheckpoint(path);
-    try {
-      const { model } = source;
-      const known = {
-        ...basis,
-        complete: true,
-        model,
-        parameters: countParameters(model),
-        tensors: modelParameters(model).map(({ name, shape }) => ({ name, shape })),
-      };
-      if (!(source instanceof TrainingStateFolder))
-        return { ...known, types: source.weightTypes(), states: source.kinds, digests: source.sealed === true };
-      const { step, states, layout, data } = source.state;
-      return { ...known, types: ['F32'], digests: true, step, states, layout, ...(data === undefined ? {} : { data }) };
-    } finally {
-      source.close();
-    }
+    return { ...basis, complete: true, ...(kind === 'state' ? stateIn(path) : modelIn(path)) };
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     return { ...basis, complete: false, problem: error.format() };
   }
+}
+
+type Contents = Omit<InspectedCheckpoint, 'kind' | 'path' | 'files' | 'bytes' | 'complete' | 'problem'>;
+
+function stateIn(path: string): Contents {
+  const source = TrainingStateFolder.open(path);
+  try {
+    const { model } = source;
+    const { step, states, layout, data } = source.state;
+    return {
+      model,
+      parameters: countParameters(model),
+      tensors: modelParameters(model).map(({ name, shape }) => ({ name, shape })),
+      types: ['F32'],
+      digests: true,
+      step,
+      states,
+      layout,
+      ...(data === undefined ? {} : { data }),
+    };
+  } finally {
+    source.close();
+  }
+}
+
+/** A model folder: its files whole, and, where its model is computed here, all parameters in them. Throws InputError for one that is not. */
+function modelIn(path: string): Contents {
+  const described = describedModel(path);
+  const weights = SafetensorsFolder.open(path);
+  try {
+    const infos = [...weights.names().map((name) => weights.info(name)), ...weights.unlisted()];
+    const loose = looseFiles(path, weights.files());
+    const contents: Contents = {
+      ...described,
+      tensors: infos.map(({ name, shape, type }) => ({ name, shape, type })),
+      types: byFrequency(infos.map(({ type }) => type)),
+      states: ['weight'],
+      digests: weights.files().filter(checkSeal).length === weights.files().length,
+      notes: loose.map((name) => `${name} belongs to no tensor of the index`),
+    };
+    if (described.notComputed !== undefined) return contents;
+    return { ...contents, ...parametersIn(path, contents.notes ?? []) };
+  } finally {
+    weights.close();
+  }
+}
+
+/** What the strict reader says beyond the files. */
+function parametersIn(path: string, notes: readonly string[]): Contents {
+  const source = HuggingFaceFolder.open(path, { verify: false, surplus: 'name' });
+  try {
+    const { surplus } = source;
+    const typeNote = source.typeNote();
+    const more = [
+      ...(typeNote === undefined ? [] : [typeNote]),
+      ...(surplus.length === 0 ? [] : [surplusNote(surplus)]),
+    ];
+    return { types: source.storedTypes(), notes: [...notes, ...more] };
+  } finally {
+    source.close();
+  }
+}
+
+const surplusShown = 8;
+
+function surplusNote(surplus: readonly string[]): string {
+  const more = surplus.length - surplusShown;
+  const list = surplus.slice(0, surplusShown).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  return surplus.length === 1
+    ? `a tensor does not belong to the model: ${list}`
+    : `${surplus.length} tensors do not belong to the model: ${list}`;
+}
+
+/** The model of a config, and why it is not computed here. A config that describes no model that is known leaves the weights to describe. */
+function describedModel(path: string): Contents {
+  const file = join(path, 'config.json');
+  const config = readConfig(path);
+  let model: MoeModel;
+  try {
+    model = readHfConfig(config, file);
+  } catch (error) {
+    if (!(error instanceof InputError) || !isJson(config)) throw error;
+    return { notComputed: error.format() };
+  }
+  const known = { model, parameters: countParameters(model) };
+  try {
+    checkComputed(model, file);
+    blockSizeOf(config, file);
+    return known;
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return { ...known, notComputed: error.format() };
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Weights that lie in the folder and that nothing refers to. */
+const looseFiles = (path: string, used: readonly string[]): string[] =>
+  readdirSync(path).filter((name) => name.endsWith('.safetensors') && !used.includes(join(path, name)));
+
+function byFrequency(types: readonly string[]): string[] {
+  const counts = new Map<string, number>();
+  for (const type of types) counts.set(type, (counts.get(type) ?? 0) + 1);
+  return [...counts].sort(([, a], [, b]) => b - a).map(([type]) => type);
 }
 
 /** Inspects a model folder, a training state, or a folder of training states. Throws InputError when `path` is none of them. */

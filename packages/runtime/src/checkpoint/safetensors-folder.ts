@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { InputError, isRecord, shownValue } from '@monta/core';
+import { lfsPointerError } from './lfs-pointer.js';
 import type { TensorInfo } from './safetensors-header.js';
-import { readJson } from '../files/read-text.js';
+import { readJson, readText } from '../files/read-text.js';
 import { SafetensorsFile } from './safetensors-reader.js';
 import { realDisk, writeFileDurably, type Disk } from '../files/disk.js';
 import { SafetensorsWriter, tensorBytes } from './safetensors-writer.js';
@@ -15,7 +16,10 @@ const indexName = 'model.safetensors.index.json';
 const digits = (value: number): string => String(value).padStart(5, '0');
 
 function readIndex(path: string): Map<string, string> {
-  const parsed = readJson(path, 'the JSON index of a sharded checkpoint');
+  const expected = 'the JSON index of a sharded checkpoint';
+  const pointer = lfsPointerError(path, readText(path, expected));
+  if (pointer !== undefined) throw pointer;
+  const parsed = readJson(path, expected);
   const map = isRecord(parsed) ? parsed['weight_map'] : undefined;
   if (!isRecord(map))
     throw new InputError('weight_map is missing', {
@@ -39,6 +43,8 @@ function readIndex(path: string): Map<string, string> {
 export class SafetensorsFolder {
   readonly #files = new Map<string, SafetensorsFile>();
   readonly #fileOf = new Map<string, SafetensorsFile>();
+  /** Tensors of the shards that the index does not name. */
+  readonly #unlisted = new Map<string, SafetensorsFile>();
   readonly #where: string;
 
   private constructor(where: string) {
@@ -47,7 +53,7 @@ export class SafetensorsFolder {
 
   /**
    * Opens every shard and checks all headers; throws InputError when a file or tensor that the index names is missing, or a shard holds a
-   * tensor that the index does not give to it.
+   * tensor that the index gives to another. Tensors that the index does not name at all are in `unlisted`.
    */
   static open(folder: string): SafetensorsFolder {
     const single = join(folder, singleName);
@@ -87,12 +93,14 @@ export class SafetensorsFolder {
       this.#fileOf.set(tensor, file);
     }
     for (const [fileName, file] of this.#files)
-      for (const tensor of file.header.tensors.keys())
-        if (map.get(tensor) !== fileName)
+      for (const tensor of file.header.tensors.keys()) {
+        if (!map.has(tensor)) this.#unlisted.set(tensor, file);
+        else if (map.get(tensor) !== fileName)
           throw new InputError(`tensor ${JSON.stringify(tensor)} is not given to this file by ${basename(index)}`, {
             file: file.path,
             expected: 'index and shards of one checkpoint',
           });
+      }
   }
 
   /** Paths of the weights' files. */
@@ -102,6 +110,11 @@ export class SafetensorsFolder {
 
   names(): string[] {
     return [...this.#fileOf.keys()];
+  }
+
+  /** Tensors that lie in the shards though the index does not name them. */
+  unlisted(): TensorInfo[] {
+    return [...this.#unlisted].map(([name, file]) => file.info(name));
   }
 
   has(name: string): boolean {

@@ -134,6 +134,7 @@ export function parseHeader(file: string, json: Uint8Array, dataBytes: number): 
       tensors.set(name, parseTensor(file, name, entry, dataBytes));
       continue;
     }
+    if (entry === null) continue; // as in the reference implementation: no metadata
     if (!isRecord(entry)) throw new InputError('__metadata__ is not an object', { file, expected: 'texts by name' });
     for (const [key, value] of Object.entries(entry)) {
       if (typeof value !== 'string')

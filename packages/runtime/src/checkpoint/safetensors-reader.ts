@@ -2,6 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { InputError } from '@monta/core';
 import { describeCause } from '../files/errno.js';
+import { lfsPointerError } from './lfs-pointer.js';
 import { maxHeaderBytes, parseHeader } from './safetensors-header.js';
 import type { SafetensorsHeader, TensorInfo } from './safetensors-header.js';
 import { decodeToFloat32, decodeToInt32, safetensorsBytes } from './safetensors-types.js';
@@ -44,6 +45,7 @@ export class SafetensorsFile {
         });
       const prefix = readFully(path, descriptor, 0, 8, 'header length');
       const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
+      if (length > BigInt(maxHeaderBytes)) refusePointer(path, descriptor, size);
       if (length > BigInt(maxHeaderBytes))
         throw new InputError(`the header's length is ${length} bytes`, {
           file: path,
@@ -80,7 +82,7 @@ export class SafetensorsFile {
     return info;
   }
 
-  /** `count` elements from element `first` of the flattened F32, BF16 or F16 tensor; `out` may be a part of a larger array. */
+  /** `count` elements from element `first` of the flattened F32, BF16, F16 or F8_E4M3 tensor; `out` may be a part of a larger array. */
   readFloat32(name: string, out: Float32Array, first = 0): void {
     this.#read(name, out.length, first, (info, bytes, at, count) => {
       decodeToFloat32(info.type, bytes, out.subarray(at, at + count));
@@ -119,6 +121,15 @@ export class SafetensorsFile {
   close(): void {
     closeSync(this.#descriptor);
   }
+}
+
+/** Longer than any pointer. */
+const pointerBytes = 1024;
+
+function refusePointer(path: string, descriptor: number, size: number): void {
+  const start = readFully(path, descriptor, 0, Math.min(size, pointerBytes), 'start');
+  const pointer = lfsPointerError(path, new TextDecoder().decode(start));
+  if (pointer !== undefined) throw pointer;
 }
 
 function readFully(file: string, descriptor: number, position: number, length: number, what: string): Uint8Array {
