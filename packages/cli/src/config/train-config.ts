@@ -100,6 +100,8 @@ export interface TrainConfig {
    * trials take no more than a fifth of the run; 0: none.
    */
   readonly trialSteps?: number;
+  /** Steps in a row whose loss or gradients are not finite, after which the run ends (default 3); 0: never. */
+  readonly badSteps: number;
   /** Folder that gets the run folder (default runs). */
   readonly output: string;
 }
@@ -172,6 +174,7 @@ const keys = [
   'emulate',
   'checkpoint',
   'trialSteps',
+  'badSteps',
   'output',
 ];
 const mainJob = { model: 'tiny-bytes', cluster: 'laptop-2x4', layout: 'tp=4,dp=2,ep=2' } as const;
@@ -361,6 +364,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
       keep: checkpoint?.get('keep')?.integer({ max: limits.steps }) ?? 1,
     },
     ...(trialSteps === undefined ? {} : { trialSteps }),
+    badSteps: map?.get('badSteps')?.integer({ min: 0, max: limits.steps }) ?? 3,
     output:
       overrides.output ??
       (output === undefined ? 'runs' : source.folder === undefined ? output : resolve(source.folder, output)),
@@ -398,6 +402,7 @@ export function trainConfigDocument(config: TrainConfig): Record<string, unknown
     emulate,
     checkpoint,
     ...(trialSteps === undefined ? {} : { trialSteps }),
+    badSteps: config.badSteps,
     output: resolve(output),
   };
 }

@@ -55,6 +55,7 @@ export function jobOf(
     },
     evaluateEvery: planned.role === 'chosen' ? every : 0,
     evaluationBatches,
+    badSteps: config.badSteps,
     tracedSteps: tracedSteps(steps),
     ...(checkpointFolder === undefined ? {} : { checkpoint: { folder: checkpointFolder, ...checkpoint } }),
     ...(resume === undefined ? {} : { resume }),

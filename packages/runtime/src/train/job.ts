@@ -37,6 +37,8 @@ export interface TrainJob {
   readonly evaluationBatches: number;
   /** Steps (from 1) whose spans are kept. */
   readonly tracedSteps: readonly number[];
+  /** Steps in a row whose loss or gradients are not finite, after which the run ends (default 3); 0: never. Their updates are left out. */
+  readonly badSteps?: number;
   /** Absent: nothing is saved. */
   readonly checkpoint?: CheckpointPlan;
   /**

@@ -3,9 +3,10 @@ import { coordinates } from '@monta/core';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import { heldOutBatch, type ByteText } from './data/byte-data.js';
+import { DivergenceWatch } from './divergence.js';
 import type { RankOutcome, TrainJob, TrainReport } from './job.js';
 import { textOf, type RankTrainJob } from './rank-job.js';
-import { saveStep } from './save.js';
+import { saveIsDue, saveStep } from './save.js';
 import { loadStart } from './start.js';
 import { microBatchOf, stepInputs } from './step-inputs.js';
 
@@ -23,6 +24,7 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
     parameters,
     trace: job.tracedSteps.length > 0,
   });
+  const watch = new DivergenceWatch(context, parameters);
   const replica = coordinates(step.layout, rank).dp;
   const report = (message: TrainReport): void => {
     if (rank === 0) context.report(message);
@@ -51,6 +53,9 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
     });
     if (number === job.steps || (job.evaluateEvery > 0 && number % job.evaluateEvery === 0))
       report({ kind: 'evaluation', step: number, crossEntropy: evaluate(executor, job, text, replica) });
+    // What follows steps that are not finite must not take the place of a good state.
+    if (!watch.after(number, result) || !saveIsDue(job, number)) continue;
+    watch.beforeSaving(number);
     const saved = saveStep(context, parameters, number);
     if (saved !== undefined) report(saved);
   }

@@ -8,6 +8,10 @@ import type { CheckpointReport, TrainJob } from './job.js';
 export const sequencesPerStep = ({ step: { layout, microBatches, sequences } }: TrainJob): number =>
   layout.dp * microBatches * sequences;
 
+/** Whether the job's plan has a state saved after a step. */
+export const saveIsDue = ({ checkpoint: plan, steps }: TrainJob, number: number): boolean =>
+  plan !== undefined && (number === steps || (plan.every > 0 && number % plan.every === 0));
+
 /** Every rank calls it after each step; tells rank 0 of the checkpoint, when one was due. Throws `SaveError`. */
 export function saveStep(
   { endpoint, device, data: job }: RankContext<TrainJob>,
@@ -15,8 +19,7 @@ export function saveStep(
   number: number,
 ): CheckpointReport | undefined {
   const { checkpoint: plan, step, text, seed } = job;
-  if (plan === undefined) return undefined;
-  if (number !== job.steps && (plan.every === 0 || number % plan.every !== 0)) return undefined;
+  if (plan === undefined || !saveIsDue(job, number)) return undefined;
   const begin = endpoint.now();
   const saved = saveTrainingState({
     folder: plan.folder,
