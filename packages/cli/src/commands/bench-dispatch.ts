@@ -26,7 +26,7 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
     const model = loadModel(flags.model);
     const layout = layoutFlag(flags.layout, cluster, model);
     const strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } } as const;
-    const shape = moeShape(stepOf(model, layout, { sequence, sequences, dtype: 'bf16' }, strategy));
+    const shape = moeShape(stepOf(model, layout, { sequence, sequences, dtype: 'bf16', microBatches: 1 }, strategy));
     return { cluster, shape, name: model.name };
   }
   const missing = Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [flag] : []));

@@ -11,28 +11,75 @@ import {
   type StepShape,
   type Strategy,
 } from '@monta/core';
+import { countFlag, sequenceFlag, sequencesFlag } from './flags.js';
 
 const usualSequence = 4096;
 
-/** Reads a layout; a complaint says that it is about the flag. */
+/** Reads a layout that can be planned; a complaint says that it is about the flag. */
 export function layoutFlag(text: string, cluster: Cluster, model?: MoeModel): Layout {
   try {
     const layout = parseLayout(text, deviceCount(cluster));
     if (model) checkModelLayout(model, layout);
+    refuseUnplanned(layout);
     return layout;
   } catch (error) {
     throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
   }
 }
 
+/** Throws `InputError` for what is in the words but in no program yet: a price would be that of another layout. */
+function refuseUnplanned({ pp, cp }: Layout): void {
+  if (pp > 1)
+    throw new InputError(`pp=${pp}: pipeline parallelism is not planned yet`, {
+      expected: 'pp=1: the ranks of one pipeline stage',
+      hint: `plan one stage: leave pp out, on a cluster of 1/${pp} of the devices`,
+    });
+  if (cp > 1)
+    throw new InputError(`cp=${cp}: context parallelism is not planned yet`, {
+      expected: 'cp=1',
+      hint: 'a price with cp=1 would be that of more data parallelism, not of shorter sequences',
+    });
+}
+
 export interface StepFlags {
   readonly sequence?: number;
   readonly sequences: number;
   readonly dtype: 'bf16' | 'f32';
+  readonly microBatches: number;
+  readonly capacityFactor?: number;
 }
 
+/** `1.25`, above zero. */
+function parseFactor(text: string): number {
+  const factor = Number(text);
+  if (text.trim() === '' || !(factor > 0 && Number.isFinite(factor)))
+    throw new InputError(`"${text}" is not a capacity factor`, { expected: 'a number above 0, like 1.25' });
+  return factor;
+}
+
+/** The flags, to be spread into a command's. */
+export const stepFlags = {
+  sequence: sequenceFlag('Tokens of a sequence (default: 4,096, or what the model allows if that is less)'),
+  sequences: sequencesFlag,
+  microBatches: {
+    ...countFlag(
+      'count',
+      'Micro-batches of a step, whose gradients are accumulated and reduced once (gradient accumulation)',
+      limits.sequences,
+    ),
+    default: '1',
+  },
+  capacityFactor: {
+    kind: 'parsed',
+    parse: parseFactor,
+    placeholder: 'factor',
+    brief: 'Capacity of an expert over its even share; tokens above it are dropped (default: none are)',
+    optional: true,
+  },
+} as const;
+
 /** Tokens of a sequence: given, or 4,096, or what the model allows if that is less. Throws `InputError` where there are none. */
-function sequenceOf(flags: Omit<StepFlags, 'dtype'>, model: MoeModel): number {
+function sequenceOf(flags: Pick<StepFlags, 'sequence' | 'sequences'>, model: MoeModel): number {
   const sequence = flags.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence);
   for (const [flag, value] of [
     ['--sequence', sequence],
@@ -47,8 +94,10 @@ function sequenceOf(flags: Omit<StepFlags, 'dtype'>, model: MoeModel): number {
   return sequence;
 }
 
-/** A step of one micro-batch; the sequence defaults to 4,096, or what the model allows if that is less. Throws `InputError`. */
+/** A step; the sequence defaults to 4,096, or what the model allows if that is less. Throws `InputError`. */
 export function stepOf(model: MoeModel, layout: Layout, flags: StepFlags, strategy: Strategy): StepShape {
   const sequence = sequenceOf(flags, model);
-  return { model, layout, sequence, sequences: flags.sequences, microBatches: 1, dtype: flags.dtype, strategy };
+  const { sequences, microBatches, dtype, capacityFactor } = flags;
+  const capacity = capacityFactor === undefined ? {} : { capacityFactor };
+  return { model, layout, sequence, sequences, microBatches, dtype, strategy, ...capacity };
 }

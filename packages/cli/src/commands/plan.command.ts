@@ -2,21 +2,18 @@
 import { buildCommand } from '@stricli/core';
 import { InputError, type Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { calibrationFlag, helpText, jsonFlag, lazy, seedFlag, sequenceFlag, sequencesFlag } from './flags.js';
+import { costFlags, type CostFlags } from './cost-flags.js';
+import { calibrationFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
+import { stepFlags, type StepFlags } from './layer-inputs.js';
 
-export interface PlanFlags {
+export interface PlanFlags extends CostFlags, StepFlags {
   readonly json: boolean;
   readonly model: string;
-  readonly cluster: string;
   readonly layout: string;
-  readonly sequence?: number;
-  readonly sequences: number;
   readonly routing: Routing;
   readonly scope: 'dispatch' | 'layer';
-  readonly dtype: 'bf16' | 'f32';
   readonly seed: number;
   readonly flips: boolean;
-  readonly calibration?: string;
 }
 
 /** At which practically all tokens go to one expert. */
@@ -45,8 +42,7 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         placeholder: 'tp=8,dp=2,ep=2',
         brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
       },
-      sequence: sequenceFlag('Tokens of a sequence (default: 4,096, or what the model allows if that is less)'),
-      sequences: sequencesFlag,
+      ...stepFlags,
       routing: {
         kind: 'parsed',
         parse: parseRouting,
@@ -72,6 +68,7 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         brief: 'Look for the tokens and bandwidths at which the answer changes',
         default: true,
       },
+      ...costFlags,
       calibration: calibrationFlag,
       json: jsonFlag,
     },

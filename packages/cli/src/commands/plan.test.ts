@@ -88,4 +88,84 @@ describe('monta plan', () => {
     expect(code).toBe(2);
     expect(err).toMatch(/--(?:cluster|layout)/u);
   });
+
+  it('is one row where a replica is one rank, and never a margin over itself', async () => {
+    const inputs = [
+      '--model',
+      'mixtral-8x7b',
+      '--cluster',
+      'h100-1x8',
+      '--layout',
+      'dp=8,ep=8',
+      '--sequence',
+      '512',
+      '--no-flips',
+    ];
+    const { best, candidates, margins } = JSON.parse((await plan(...inputs, '--json')).out) as Plan;
+    expect(new Set(candidates.map(({ seconds }) => seconds.toPrecision(9))).size).toBe(candidates.length);
+    expect(candidates.filter(({ name }) => name !== best.name && name !== 'pipelined').length).toBeLessThan(2);
+    for (const { share } of margins) expect(share).toBeGreaterThan(0);
+  });
+
+  it("folds experts where that is faster: etp below the layout's is tried", async () => {
+    const inputs = [
+      '--model',
+      'qwen3-30b-a3b',
+      '--cluster',
+      'h100-2x8',
+      '--layout',
+      'tp=8,dp=2,ep=2',
+      '--no-flips',
+      '--json',
+    ];
+    const { best, candidates } = JSON.parse((await plan(...inputs)).out) as Plan;
+    const own = candidates.filter(({ name }) => !name.includes('etp'));
+    expect(best.name).toMatch(/etp [124]/u);
+    expect(best.seconds).toBeLessThan(0.9 * Math.min(...own.map(({ seconds }) => seconds)));
+  });
+
+  it('takes what no cluster file holds from flags, and says whose it is', async () => {
+    const inputs = [
+      '--model',
+      'mixtral-8x7b',
+      '--cluster',
+      'h100-2x8',
+      '--layout',
+      'tp=2,dp=8,ep=8',
+      '--sequence',
+      '1024',
+      '--no-flips',
+    ];
+    const seconds = async (...flags: string[]): Promise<number> =>
+      (JSON.parse((await plan(...inputs, ...flags, '--json')).out) as Plan).best.seconds;
+    const plain = await seconds();
+    expect(await seconds('--gemm-efficiency', '0.3')).toBeGreaterThan(1.2 * plain);
+    expect(await seconds('--latency', 'infiniband:200us')).toBeGreaterThan(plain + 3e-4);
+    expect(await seconds('--multiprocessors', '100')).toBeGreaterThan(plain);
+    expect(await seconds('--capacity-factor', '0.5')).toBeLessThan(plain);
+    const { out } = await plan(...inputs, '--gemm-efficiency', '0.3', '--library', 'deepep-v2', '--micro-batches', '4');
+    expect(out).toMatch(/matrix products: 0\.3 of peak \(--gemm-efficiency\)/u);
+    expect(out).toMatch(/6 of 132 \(DeepEP V2: 4 to 6/u);
+    expect(out).toContain('4 micro-batches');
+    expect((await plan(...inputs, '--latency', 'ethernet:1us')).err).toMatch(/tier of nvlink, infiniband/u);
+  });
+
+  it('refuses what it has no program for, in words', async () => {
+    const base = ['--model', 'mixtral-8x7b', '--cluster', 'h100-2x8', '--layout'];
+    expect((await plan(...base, 'tp=4,pp=2,ep=2')).err).toMatch(/pipeline parallelism is not planned yet/u);
+    expect((await plan(...base, 'tp=4,cp=2,ep=2')).err).toMatch(/context parallelism is not planned yet/u);
+    const latent = [
+      '--model',
+      'deepseek-v3',
+      '--cluster',
+      'h100-2x8',
+      '--layout',
+      'tp=1,dp=16,ep=16',
+      '--sequence',
+      '256',
+      '--no-flips',
+    ];
+    const { out } = await plan(...latent, '--scope', 'dispatch');
+    expect(out).toMatch(/Step +not predicted, its program lacks latent attention/u);
+  });
 });

@@ -1,10 +1,11 @@
 /** `monta plan`: prices every way to dispatch, chooses, and says why. */
 import {
+  alternativeEtps,
+  describeCostModel,
   type Candidate,
   type Choice,
   chooseDispatch,
   chunksText,
-  costModel,
   deviceCount,
   findFlips,
   type FlipSearch,
@@ -19,14 +20,19 @@ import {
   moeShape,
   predictStep,
   reasons,
+  rivals,
+  samePlan,
+  unpricedInLayer,
+  unpricedInStep,
   type StepPrediction,
   type StepShape,
   type Workload,
 } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { loadCalibration, loadCluster, loadModel } from '../inputs.js';
+import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
+import { costsOf, inputLines, withLatencies } from './cost-flags.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 import type { PlanFlags } from './plan.command.js';
 
@@ -40,11 +46,13 @@ const isBaseline = ({ name, strategy: { chunks } }: Candidate): boolean =>
 interface Problem {
   readonly workload: Workload;
   readonly step: StepShape;
+  /** What the model has and the step's program lacks: then no step is predicted. */
+  readonly unpriced: readonly string[];
 }
 
 /** Reads the layout; a complaint says that it is about the flag. */
 function problemOf(flags: PlanFlags): Problem {
-  const cluster = loadCluster(flags.cluster);
+  const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
   const model = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, model);
   const step = stepOf(model, layout, flags, {
@@ -52,14 +60,9 @@ function problemOf(flags: PlanFlags): Problem {
     combine: 'scattered',
     chunks: { forward: 1, backward: 1 },
   });
-  const measured = flags.calibration === undefined ? {} : loadCalibration(flags.calibration, cluster, flags.dtype);
-  const costs = costModel(cluster.device, {
-    ...measured,
-    inputs: { computeType: flags.dtype, ...measured.inputs },
-    inputSource: measured.inputSource ?? '--dtype',
-  });
   const { routing, seed, scope } = flags;
-  return { step, workload: { cluster, shape: moeShape(step), routing, seed, model: costs, scope } };
+  const workload = { cluster, shape: moeShape(step), routing, seed, model: costsOf(flags, cluster), scope };
+  return { step, workload, unpriced: unpricedInStep(model) };
 }
 
 interface Steps {
@@ -68,7 +71,8 @@ interface Steps {
   readonly bestFixed?: StepPrediction;
 }
 
-function stepsOf({ workload, step }: Problem, choice: Choice): Steps {
+function stepsOf({ workload, step, unpriced }: Problem, choice: Choice): Steps {
+  if (unpriced.length > 0) return {};
   const predict = (candidate: Candidate | undefined) => {
     if (candidate === undefined) return undefined;
     const { cluster, routing, seed, model } = workload;
@@ -85,16 +89,28 @@ function change(seconds: number, against: number): string {
   return `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))}`;
 }
 
+/** `1 token`, `4,096 tokens`. */
+const count = (n: number, one: string, many: string): string => `${formatInteger(n)} ${n === 1 ? one : many}`;
+
+/** A pass, with the range of the draws. */
+function passText({ seconds, range }: Candidate['forward']): string {
+  return range
+    ? `${formatSeconds(seconds)} (${formatSeconds(range[0])} to ${formatSeconds(range[1])})`
+    : formatSeconds(seconds);
+}
+
 /** A varied figure with its unit. */
 const amount = (figure: string, value: number) => (figure === 'tokens' ? formatInteger(value) : formatBandwidth(value));
 
 function flipText({ flips, steady }: FlipSearch): string {
   const lines = flips.map(
     ({ figure, now, at, to }) =>
-      `to ${to} ${at < now ? 'below' : 'above'} about ${amount(figure, at)}${figure === 'tokens' ? ' tokens' : ` of ${figure}`} (now ${amount(figure, now)})`,
+      `to ${to} at ${amount(figure, at)}${figure === 'tokens' ? (at === 1 ? ' token' : ' tokens') : ` of ${figure}`} and ${at < now ? 'below' : 'above'} (now ${amount(figure, now)})`,
   );
-  for (const { figure, from, to } of steady) {
-    lines.push(`never with ${figure} from ${amount(figure, from)} to ${amount(figure, to)}`);
+  for (const { figure, tried } of steady) {
+    lines.push(
+      `not with ${figure} at ${tried.length} values from ${amount(figure, Math.min(...tried))} to ${amount(figure, Math.max(...tried))}`,
+    );
   }
   return lines.join('\n');
 }
@@ -108,23 +124,27 @@ function show(
   flips?: FlipSearch,
 ): void {
   const { cluster } = problem.workload;
-  const { best, baseline, bestFixed, runnerUp } = choice;
-  const { model, layout, sequence, sequences } = problem.step;
+  const { best, baseline, bestFixed } = choice;
+  const { model, layout, sequence, sequences, microBatches } = problem.step;
   const network = cluster.tiers
     .map(
       ({ name, ports, bytesPerSecond }) =>
         `${name} ${ports > 1 ? `${ports} x ` : ''}${formatBandwidth(bytesPerSecond)}`,
     )
     .join(', ');
-  const tokens = `${sequences > 1 ? `${sequences} x ` : ''}${formatInteger(sequence)} tokens`;
+  const tokens = `${sequences > 1 ? `${sequences} x ` : ''}${count(sequence, 'token', 'tokens')}`;
   const title = `${model.name} · ${deviceCount(cluster)} x ${cluster.device.name} (${network}) · ${formatLayout(layout)} · ${tokens}`;
   console.print(`${console.style.bold(title)}\n`);
   const what = flags.scope === 'layer' ? 'one MoE layer' : 'dispatch + combine, one layer';
+  const skewed = flags.routing.kind !== 'uniform';
   const columns = [
     { header: `${what} (predicted)` },
     { header: 'forward', align: 'number' as const },
     { header: 'backward', align: 'number' as const },
-    ...best.forward.bytes.map(({ name }) => ({ header: name, align: 'number' as const })),
+    ...best.forward.bytes.flatMap(({ name }) => [
+      { header: name, align: 'number' as const },
+      ...(skewed ? [{ header: 'busiest', align: 'number' as const }] : []),
+    ]),
     { header: 'hidden', align: 'right' as const },
     { header: 'rests on' },
   ];
@@ -132,20 +152,25 @@ function show(
     const { forward, backward } = candidate;
     return [
       `${candidateName(candidate)}${isBaseline(candidate) ? '  (baseline)' : ''}`,
-      formatSeconds(forward.seconds),
-      formatSeconds(backward.seconds),
-      ...forward.bytes.map(({ perRank }) => formatBytes(perRank)),
+      passText(forward),
+      passText(backward),
+      ...forward.bytes.flatMap(({ perRank, busiest }) => [
+        formatBytes(perRank),
+        ...(skewed ? [formatBytes(busiest)] : []),
+      ]),
       formatPercent(forward.hiddenShare),
       forward.basis,
     ];
   });
   console.print(renderTable(columns, rows, { marked: choice.candidates.indexOf(best), style: console.style }));
-  console.print('  bytes: sent by a rank in the forward pass, mean over ranks; hidden: share of its communication\n');
+  console.print(
+    `  bytes: sent by a rank in the forward pass, mean over ranks${skewed ? ' and at the busiest port' : ''}; hidden: share of its communication${
+      best.forward.range ? '; times: median of several draws of the hot experts (fastest to slowest)' : ''
+    }\n`,
+  );
 
   const facts: [string, string][] = [['Why', reasons(choice).join('\n')]];
-  const margins = [...new Set([runnerUp, bestFixed])].flatMap((other) =>
-    other === undefined || other === best ? [] : [{ other, margin: marginOver(best, other) }],
-  );
+  const margins = rivals(choice).map((other) => ({ other, margin: marginOver(best, other) }));
   if (margins.length > 0) {
     facts.push([
       'Margin',
@@ -160,12 +185,12 @@ function show(
   if (flips) facts.push(['Flips', flipText(flips)]);
   if (steps.best) {
     const against = [
-      ...(steps.baseline && baseline !== best
+      ...(steps.baseline && baseline && !samePlan(baseline, best)
         ? [
             `${formatSeconds(steps.baseline.seconds)} with duplicated (${change(steps.best.seconds, steps.baseline.seconds)})`,
           ]
         : []),
-      ...(steps.bestFixed && bestFixed !== best
+      ...(steps.bestFixed && !samePlan(bestFixed, best)
         ? [
             `${formatSeconds(steps.bestFixed.seconds)} with the best fixed, ${candidateName(bestFixed)} (${change(steps.best.seconds, steps.bestFixed.seconds)})`,
           ]
@@ -173,10 +198,16 @@ function show(
     ];
     facts.push([
       'Step',
-      `${formatSeconds(steps.best.seconds)}${against.length > 0 ? ` against ${against.join(' and ')}` : ''}; one micro-batch, without recomputation${steps.best.extended ? '; extended from few layers' : ''}`,
+      `${formatSeconds(steps.best.seconds)}${against.length > 0 ? ` against ${against.join(' and ')}` : ''}; ${count(microBatches, 'micro-batch', 'micro-batches')}, without recomputation${steps.best.extended ? '; extended from few layers' : ''}`,
     ]);
   }
-  for (const { name, why } of choice.refused) facts.push(['Refused', `${name}: ${why}`]);
+  if (problem.unpriced.length > 0)
+    facts.push(['Step', `not predicted, its program lacks ${problem.unpriced.join('; ')}`]);
+  if (flags.scope === 'layer') for (const part of unpricedInLayer(model)) facts.push(['Left out', part]);
+  facts.push(['Rests on', inputLines(problem.workload.model, cluster).join('\n')]);
+  const refused = new Map<string, string[]>();
+  for (const { name, why } of choice.refused) refused.set(why, [...(refused.get(why) ?? []), name]);
+  for (const [why, names] of refused) facts.push(['Refused', `${names.join(', ')}: ${why}`]);
   console.print(renderFacts(facts, console.style));
 }
 
@@ -193,12 +224,13 @@ const describeStep = (step: StepPrediction | undefined) =>
 /** Runs the command. Throws `InputError` for bad input, and when something needed for a price is not known. */
 export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
   const problem = problemOf(flags);
-  const choice = chooseDispatch(problem.workload);
+  const options = { expertTensorParallel: alternativeEtps(problem.workload.shape) };
+  const choice = chooseDispatch(problem.workload, options);
   if (!choice.known) {
     throw new InputError('this cannot be priced', { file: flags.cluster, expected: choice.missing.join('; ') });
   }
   const steps = stepsOf(problem, choice);
-  const flips = flags.flips ? findFlips(problem.workload, choice.best, {}) : undefined;
+  const flips = flags.flips ? findFlips(problem.workload, choice.best, options) : undefined;
   if (!flags.json) {
     show(console, flags, problem, choice, steps, flips);
     return;
@@ -215,6 +247,10 @@ export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
     scope: flags.scope,
     dtype: flags.dtype,
     calibration: flags.calibration ?? null,
+    microBatches: step.microBatches,
+    capacityFactor: step.capacityFactor ?? null,
+    inputs: describeCostModel(workload.model),
+    unpriced: problem.unpriced,
     best: describeCandidate(best),
     baseline: describeCandidate(baseline),
     bestFixed: describeCandidate(bestFixed),
@@ -222,9 +258,7 @@ export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
     candidates: choice.candidates.map(describeCandidate),
     refused: choice.refused,
     reasons: reasons(choice),
-    margins: [...new Set([runnerUp, bestFixed])].flatMap((other) =>
-      other === undefined || other === best ? [] : [marginOver(best, other)],
-    ),
+    margins: rivals(choice).map((other) => marginOver(best, other)),
     flips: flips ?? null,
     step: {
       best: describeStep(steps.best),

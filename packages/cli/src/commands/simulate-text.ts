@@ -9,9 +9,11 @@ import {
   formatPercent,
   formatSeconds,
   type Span,
+  unpricedInLayer,
 } from '@monta/core';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable, type Column } from '../output/table.js';
+import { inputLines } from './cost-flags.js';
 import { ganttText } from './simulate-gantt.js';
 import type { SimulatedTimeline } from './simulated-timeline.js';
 import type { SimulateFlags } from './simulate.command.js';
@@ -151,7 +153,7 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
   const { summary, trace } = simulation;
   const { style } = console;
   const what = { layer: 'MoE layer', dispatch: 'dispatch + combine of a layer', step: 'training step' }[flags.of];
-  const title = `${step.model.name} · ${what} · ${deviceCount(cluster)} x ${cluster.device.name}, ${cluster.name} · ${formatLayout(step.layout)} · ${formatDispatch(step.strategy)}${chosen ? ' (chosen)' : ''} · ${formatInteger(step.sequence * step.sequences)} tokens`;
+  const title = `${step.model.name} · ${what} · ${deviceCount(cluster)} x ${cluster.device.name}, ${cluster.name} · ${formatLayout(step.layout)} · ${formatDispatch(step.strategy)}${chosen ? ' (chosen)' : ''} · ${formatInteger(step.sequence * step.sequences)} ${step.sequence * step.sequences === 1 ? 'token' : 'tokens'}`;
   const spans = trace.spans.filter(({ rank }) => rank === flags.rank);
   const facts: [string, string][] = [
     [
@@ -173,7 +175,8 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
         .join(', '),
     ],
     ['Path', pathText(result)],
-    ['Left out', summary.leftOut.join('\n')],
+    ['Rests on', inputLines(result.model, cluster).join('\n')],
+    ['Left out', [...summary.leftOut, ...(flags.of === 'layer' ? unpricedInLayer(step.model) : [])].join('\n')],
   );
   return [
     style.bold(title),

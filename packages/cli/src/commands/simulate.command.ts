@@ -2,34 +2,22 @@
 import { buildCommand } from '@stricli/core';
 import { limits, parseDispatch, type Routing, type Strategy } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import {
-  calibrationFlag,
-  countFlag,
-  helpText,
-  jsonFlag,
-  lazy,
-  seedFlag,
-  sequenceFlag,
-  sequencesFlag,
-} from './flags.js';
+import { costFlags, type CostFlags } from './cost-flags.js';
+import { calibrationFlag, countFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
+import { stepFlags, type StepFlags } from './layer-inputs.js';
 import { parseRouting } from './plan.command.js';
 
-export interface SimulateFlags {
+export interface SimulateFlags extends CostFlags, StepFlags {
   readonly json: boolean;
   readonly of: 'layer' | 'dispatch' | 'step';
   readonly model: string;
-  readonly cluster: string;
   readonly layout: string;
   readonly dispatch: 'auto' | Strategy;
-  readonly sequence?: number;
-  readonly sequences: number;
   readonly routing: Routing;
-  readonly dtype: 'bf16' | 'f32';
   readonly seed: number;
   readonly rank: number;
   readonly perfetto?: string;
   readonly svg?: string;
-  readonly calibration?: string;
 }
 
 export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
@@ -57,8 +45,7 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
         brief: 'How tokens travel, with chunk counts forward / backward; auto: what monta plan chooses',
         default: 'auto',
       },
-      sequence: sequenceFlag('Tokens of a sequence (default: 4,096, or what the model allows if that is less)'),
-      sequences: sequencesFlag,
+      ...stepFlags,
       routing: {
         kind: 'parsed',
         parse: parseRouting,
@@ -88,6 +75,7 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
         brief: 'Draw the timeline of the rank',
         optional: true,
       },
+      ...costFlags,
       calibration: calibrationFlag,
       json: jsonFlag,
     },

@@ -35,6 +35,15 @@ describe('monta simulate', () => {
     layer = await json('--dispatch', 'scattered:4/2');
   });
 
+  it('refuses what cannot run, and a step of which the program lacks parts', async () => {
+    const folded = ['--model', 'qwen3-30b-a3b', '--cluster', 'h100-2x8', '--layout', 'tp=8,dp=2,ep=16,etp=1'];
+    const { err, code } = await simulate(...folded, '--dispatch', 'duplicated');
+    expect(code).toBe(2);
+    expect(err).toMatch(/duplicated cannot run with .*needs etp = tp/u);
+    const latent = ['--model', 'deepseek-v3', '--cluster', 'h100-2x8', '--layout', 'dp=16,ep=16'];
+    expect((await simulate('--of', 'step', ...latent)).err).toMatch(/lacks latent attention .*multi-token prediction/u);
+  });
+
   it('gives a timeline whose parts add up', () => {
     expect(layer).toMatchObject({ kind: 'simulated', dispatch: 'scattered:4/2', chosen: false, layersShown: null });
     expect(layer.lanes).toHaveLength(16);

@@ -1,8 +1,8 @@
 /** `monta simulate`: the timeline of a layer, its dispatch, or a step. */
 import {
+  alternativeEtps,
   chooseDispatch,
   collectiveAlgorithm,
-  costModel,
   describeCostModel,
   dispatchProgram,
   formatDispatch,
@@ -23,12 +23,16 @@ import {
   type Strategy,
   traffic,
   trainingStep,
+  unpricedInLayer,
+  unpricedInStep,
+  unsupportedStrategy,
   worldSize,
 } from '@monta/core';
 import { timelineSvg } from '@monta/views';
 import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
-import { loadCalibration, loadCluster, loadModel } from '../inputs.js';
+import { loadCluster, loadModel } from '../inputs.js';
+import { costsOf, withLatencies } from './cost-flags.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
 import type { SimulateFlags } from './simulate.command.js';
@@ -66,29 +70,34 @@ const unpriced = (flags: SimulateFlags, missing: readonly string[]): InputError 
 
 /** Simulates what the flags ask for. Throws `InputError`. */
 export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
-  const cluster = loadCluster(flags.cluster);
+  const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
   const moe = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, moe);
-  if (layout.pp > 1) {
-    throw new InputError(`pp=${layout.pp}`, {
-      file: '--layout',
-      expected: 'pp=1: the timeline is that of one pipeline stage',
+  const unpricedParts = flags.of === 'step' ? unpricedInStep(moe) : [];
+  if (unpricedParts.length > 0)
+    throw new InputError(`the step's program lacks ${unpricedParts.join('; ')}`, {
+      file: flags.model,
+      expected: 'a model whose step is computed whole',
+      hint: 'its MoE layer can be simulated: --of layer, or --of dispatch',
     });
-  }
   const { routing, seed } = flags;
-  const measured = flags.calibration === undefined ? {} : loadCalibration(flags.calibration, cluster, flags.dtype);
-  const model = costModel(cluster.device, {
-    ...measured,
-    inputs: { computeType: flags.dtype, ...measured.inputs },
-    inputSource: measured.inputSource ?? '--dtype',
-  });
+  const model = costsOf(flags, cluster);
   let step = stepOf(moe, layout, flags, flags.dispatch === 'auto' ? unchosen : flags.dispatch);
   if (flags.dispatch === 'auto') {
     const scope = flags.of === 'dispatch' ? 'dispatch' : 'layer';
-    const choice = chooseDispatch({ cluster, shape: moeShape(step), routing, seed, model, scope });
+    const shape = moeShape(step);
+    const options = { expertTensorParallel: alternativeEtps(shape) };
+    const choice = chooseDispatch({ cluster, shape, routing, seed, model, scope }, options);
     if (!choice.known) throw unpriced(flags, choice.missing);
     step = { ...step, layout: choice.best.layout, strategy: choice.best.strategy };
   }
+  const refusal = unsupportedStrategy(step.strategy, step);
+  if (refusal !== undefined)
+    throw new InputError(`${formatDispatch(step.strategy)} cannot run with ${formatLayout(step.layout)}: ${refusal}`, {
+      file: '--dispatch',
+      expected: 'a way to dispatch that serves the layout',
+      hint: '--dispatch auto takes the fastest that does',
+    });
   if (flags.rank >= worldSize(layout)) {
     throw new InputError(`there is no rank ${flags.rank}`, { expected: `0 to ${worldSize(layout) - 1}` });
   }
@@ -155,7 +164,9 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<strin
     held: summary.held,
     path: summary.path,
     inputs: describeCostModel(model),
-    leftOut: summary.leftOut,
+    leftOut: [...summary.leftOut, ...(flags.of === 'layer' ? unpricedInLayer(step.model) : [])],
+    microBatches: step.microBatches,
+    capacityFactor: step.capacityFactor ?? null,
   };
 }
 

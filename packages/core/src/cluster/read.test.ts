@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../units/errors.js';
+import { reachedBytesPerSecond } from './cluster.js';
 import { deviceCount } from './ports.js';
 import { clusterPresets, getCluster } from './presets.js';
 import { readCluster, toYaml } from './read.js';
@@ -109,4 +110,39 @@ describe('presets', () => {
     'refuses "%s"',
     (name) => expect(() => getCluster(name)).toThrow(InputError),
   );
+
+  it('reads the speed of NICs from a name, and reached shares from presets', () => {
+    const mega = getCluster('h100-2x8-8nic-200g');
+    expect(mega.tiers[1]).toMatchObject({ bytesPerSecond: 25e9, ports: 8 });
+    expect(mega.sources.at(-1)).toContain('200 Gb/s');
+    // SimAI's 20.6 GB/s a Hopper link, 18 links
+    expect(reachedBytesPerSecond(mega.tiers[0] ?? fail()) / 1e9).toBeCloseTo(18 * 20.6, 1);
+  });
+
+  it('hold figures of their sources', () => {
+    // HGX B200: 62 TB/s over eight; the driver reports 183,359 MiB
+    expect(getCluster('b200-1x8').device).toMatchObject({
+      memoryBytesPerSecond: 7.75e12,
+      memoryBytes: 183_359 * 2 ** 20,
+    });
+    expect(getCluster('h20-1x8').device.flopsPerSecond.bf16).toBe(148e12);
+    expect(getCluster('h800-1x8').tiers[0]?.bytesPerSecond).toBe(200e9);
+    for (const name of ['b300-2x8', 'gb300-nvl72', 'mi300x-2x8']) expect(clusterPresets.has(name)).toBe(true);
+  });
+
+  it.each([
+    ['H100-2x8', /did you mean h100-2x8\?/u],
+    ['h010-2x8', /did you mean h100-2x8\?/u],
+    ['h100-2x', /did you mean h100-2x8\?/u],
+  ])('hints at a slip: %s', (name, hint) =>
+    expect(() => getCluster(name)).toThrow(expect.objectContaining({ hint: expect.stringMatching(hint) })),
+  );
+
+  it.each(['v100-2x8', 'h102-2x8', 'mi250x-2x8', 'tpu-2x8'])('never hints at another device: %s', (name) => {
+    expect(() => getCluster(name)).toThrow(expect.objectContaining({ hint: undefined }));
+  });
 });
+
+function fail(): never {
+  throw new Error('no such tier');
+}

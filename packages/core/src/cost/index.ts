@@ -10,5 +10,5 @@ export * from './kernels/leave-out.js';
 export * from './kernels/measured.js';
 export * from './kernels/price.js';
 export { fittedOn } from './kernels/coefficients.js';
-export { communicationLibraries, type CommunicationLibrary } from './libraries.js';
+export { communicationLibraries, type CommunicationLibrary, type LibraryName } from './libraries.js';
 export * from './scaled-curves.js';

@@ -1,6 +1,8 @@
 /** Multiprocessors that communication takes from kernels, by library and version. */
+export type LibraryName = 'nccl' | 'deepep-v1' | 'deepep-v2' | 'hybridep';
+
 export interface CommunicationLibrary {
-  readonly name: string;
+  readonly name: LibraryName;
   /** Held by each running collective. */
   readonly multiprocessors: number;
   /** What is known of it: the range, and where from. */

@@ -8,7 +8,7 @@ import type { MoeShape } from '../schedule/moe-shape.js';
 import { layoutOf } from '../../testing/strategies.js';
 import { alternativeEtps, chooseDispatch, withEtp, type Candidate, type Choice, type ChoiceOptions } from './choose.js';
 import { marginOver, reasons } from './explain.js';
-import { findFlips } from './flips.js';
+import { choiceName, findFlips } from './flips.js';
 import { passPrice, routedBinding, simulatePass, type LayerPass, type Workload } from './workload.js';
 
 /** Case A of the byte tables: two experts of Llama-70B's shape, top-2, TP = 8 and EP = 2 over two nodes. */
@@ -165,16 +165,12 @@ describe('the choice', () => {
     const flip = flips.find(({ figure }) => figure === 'infiniband bandwidth');
     expect(flip).toBeDefined();
     if (!flip) return;
-    const beyond = flip.at > flip.now ? 1.5 : 1 / 1.5;
-    const changed = {
-      ...w,
-      cluster: {
-        ...w.cluster,
-        tiers: w.cluster.tiers.map((tier, i) => (i === 1 ? { ...tier, bytesPerSecond: flip.at * beyond } : tier)),
-      },
+    const planned = (value: number): string => {
+      const tiers = w.cluster.tiers.map((tier, i) => (i === 1 ? { ...tier, bytesPerSecond: value } : tier));
+      return choiceName(choose({ ...w, cluster: { ...w.cluster, tiers } }).best);
     };
-    const there = choose(changed, { chunkCounts: [1, 4] }).best.strategy;
-    expect([there.dispatch, there.combine]).not.toEqual([choice.best.strategy.dispatch, choice.best.strategy.combine]);
+    expect(planned(flip.at)).toBe(flip.to);
+    expect(planned(flip.until)).toBe(choiceName(choice.best));
   });
 });
 
@@ -186,6 +182,30 @@ describe('skewed routing', () => {
     const seconds = choose(skewed, halves).best.seconds;
     expect(seconds).toBeGreaterThan(choose(w, halves).best.seconds);
     expect(choose(skewed, halves).best.seconds).toBe(seconds);
+  });
+
+  it('spreads hot experts over random ranks: the median of several draws is priced, their range is told', () => {
+    const skewed: Workload = {
+      ...workload(manyExperts, getCluster('a800-2x8')),
+      routing: { kind: 'zipf', exponent: 1 },
+    };
+    const folded = withEtp(manyExperts, 1);
+    // 16 ranks hold 4 experts each; where the hottest share a rank it gets several times its part
+    const imbalance = (seed: number): number => {
+      const binding = routedBinding(folded, skewed.routing, seed);
+      const rows = Array.from({ length: 16 }, (_, rank) => binding.rows(expertRows, rank, 0, 0, 1));
+      return (Math.max(...rows) * rows.length) / rows.reduce((sum, one) => sum + one, 0);
+    };
+    const draws = Array.from({ length: 40 }, (_, seed) => imbalance(seed + 1)).sort((a, b) => a - b);
+    expect(draws.at(-1)).toBeGreaterThan(1.2 * (draws[20] ?? Infinity));
+    const halves = { halves: [{ dispatch: 'sliced', combine: 'scattered' } as const], chunkCounts: [1] };
+    const { forward } = choose(skewed, halves).best;
+    const [least = Infinity, most = 0] = forward.range ?? [];
+    expect(least).toBeLessThan(forward.seconds);
+    expect(most).toBeGreaterThan(forward.seconds);
+    expect(choose({ ...skewed, seed: 77 }, halves).best.forward.range).not.toEqual(forward.range);
+    const [nvlink] = forward.bytes;
+    expect(nvlink?.busiest).toBeGreaterThan(nvlink?.perRank ?? Infinity);
   });
 
   it('is cut to the capacity', () => {

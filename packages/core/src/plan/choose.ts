@@ -1,37 +1,44 @@
 /**
- * Chooses how tokens travel: every pair of halves, every allowed expert tensor parallel size, every chunk count of either pass is simulated,
- * and the fastest stands beside the baseline and the best strategy that one could have fixed without looking.
+ * Chooses how tokens travel: every pair of halves, every allowed expert tensor parallel size, every chunk count of either pass is simulated
+ * unless its bytes alone take longer than what is already known, and the fastest stands beside the baseline and the best strategy that one
+ * could have fixed without looking.
  */
-import { halvesName, strategyName } from '../schedule/dispatchers/strategy-names.js';
 import type { UnknownEstimate } from '../cost/index.js';
 import { InputError } from '../units/errors.js';
 import type { Layout } from '../layout/layout.js';
+import { strategyName } from '../schedule/dispatchers/strategy-names.js';
 import {
-  allHalves,
   fixedStrategies,
-  type Halves,
+  allHalves,
   inChunks,
-  type Strategy,
   unsupportedStrategy,
+  type Halves,
+  type Strategy,
 } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
-import type { Binding } from '../schedule/schedule.js';
-import { passPrice, routedBinding, simulatePass, type LayerPass, type PassPrice, type Workload } from './workload.js';
+import { closeShare } from './judge.js';
+import { Pricer } from './pricer.js';
+import type { LayerPass, PassPrice, Workload } from './workload.js';
 
 export interface Candidate {
   /** As `scattered`, or `scattered etp 1` where etp is not the layout's own. */
   readonly name: string;
   readonly layout: Layout;
   readonly strategy: Strategy;
+  /** Equal for candidates that run the same operations (all of them where tp is 1), chunk counts aside. */
+  readonly program: string;
   readonly forward: PassPrice;
   readonly backward: PassPrice;
-  /** Of both passes. */
+  /** Of both passes; the median over draws where routing is drawn at random. */
   readonly seconds: number;
 }
 
 export interface Choice {
   readonly known: true;
-  /** All that were priced with their best chunk counts, and the fixed ones, fastest first. */
+  /**
+   * One for each program, with its best chunk counts where it may be among the two fastest, and the fixed ones; fastest first. The others stand
+   * with one chunk.
+   */
   readonly candidates: readonly Candidate[];
   /** Those within a share of the best's seconds, in every pair of chunk counts that was priced, fastest first. */
   within(share: number): Candidate[];
@@ -40,7 +47,7 @@ export interface Choice {
   readonly baseline?: Candidate;
   /** The fastest of the strategies that need no choosing: duplicated, sliced and scattered unchunked, pipelined in 4 chunks. */
   readonly bestFixed: Candidate;
-  /** The fastest candidate that differs from the best in more than chunk counts. */
+  /** The fastest candidate of another program than the best. */
   readonly runnerUp?: Candidate;
   /** Strategies that the layout forbids, and why. */
   readonly refused: readonly { readonly name: string; readonly why: string }[];
@@ -53,6 +60,10 @@ export interface ChoiceOptions {
   readonly expertTensorParallel?: readonly number[];
   /** Pairs of halves to try; all when left out. */
   readonly halves?: readonly Halves[];
+  /** Draws of random routing that are priced; their median counts. */
+  readonly draws?: number;
+  /** Only `best` matters: whatever cannot be it keeps the price of one chunk. */
+  readonly onlyBest?: boolean;
 }
 
 export const defaultChunkCounts: readonly number[] = [1, 2, 3, 4, 6, 8, 12, 16];
@@ -74,70 +85,54 @@ export function withEtp(shape: MoeShape, etp: number): MoeShape {
   return { ...shape, layout: { ...layout, etp, ep: (layout.etp * layout.ep) / etp } };
 }
 
-/** By chunk count. */
-type PassPrices = Readonly<Record<LayerPass, Map<number, PassPrice>>>;
+/** Whether two candidates are the same plan, in whatever words. */
+export const samePlan = (a: Candidate, b: Candidate): boolean =>
+  a.program === b.program && a.forward.chunks === b.forward.chunks && a.backward.chunks === b.backward.chunks;
 
-class Pricer {
-  readonly #workload: Workload;
-  readonly #binding: Binding;
-  readonly #prices = new Map<string, PassPrices>();
-
-  constructor(workload: Workload) {
-    this.#workload = workload;
-    this.#binding = routedBinding(workload.shape, workload.routing, workload.seed);
-  }
-
-  price(halves: Halves, pass: LayerPass, chunks: number): PassPrice | UnknownEstimate {
-    const prices = this.prices(halves)[pass];
-    const known = prices.get(chunks);
-    if (known) return known;
-    const simulation = simulatePass(this.#workload, inChunks(halves, chunks), pass, this.#binding);
-    if (!simulation.known) return simulation;
-    const price = passPrice(simulation, this.#workload.cluster, chunks);
-    prices.set(chunks, price);
-    return price;
-  }
-
-  /** What was priced so far of these halves. */
-  prices({ dispatch, combine }: Halves): PassPrices {
-    const key = `${dispatch} ${combine}`;
-    const prices = this.#prices.get(key) ?? { forward: new Map(), backward: new Map() };
-    this.#prices.set(key, prices);
-    return prices;
-  }
-
-  /**
-   * The best chunk count: every second count first, then the neighbours of the best of them. Bytes on the busiest port do not depend on
-   * the chunks, so when they alone take longer than `fastest`, a pass of another candidate, the first count is enough.
-   */
-  best(halves: Halves, pass: LayerPass, counts: readonly number[], fastest: number): PassPrice | UnknownEstimate {
-    let best: PassPrice | undefined;
-    const tryCount = (index: number): UnknownEstimate | undefined => {
-      const chunks = counts[index];
-      if (chunks === undefined) return undefined;
-      const price = this.price(halves, pass, chunks);
-      if ('known' in price) return price;
-      if (!best || price.seconds < best.seconds) best = price;
-      return undefined;
-    };
-    for (let index = 0; index < counts.length; index += 2) {
-      const missing = tryCount(index);
-      if (missing) return missing;
-      if (best && best.boundSeconds > fastest) return best;
-    }
-    const at = counts.indexOf(best?.chunks ?? 1);
-    for (const index of [at - 1, at + 1]) tryCount(index);
-    return best ?? { known: false, missing: ['a chunk count to try'] };
-  }
+/** Halves on a layout, and the pricer that knows what they take. */
+interface Way {
+  readonly pricer: Pricer;
+  readonly layout: Layout;
+  readonly halves: Halves;
+  readonly program: string;
+  readonly suffix: string;
 }
 
-const pairs = ({ forward, backward }: PassPrices): [PassPrice, PassPrice][] =>
-  [...forward.values()].flatMap((one) => [...backward.values()].map((other): [PassPrice, PassPrice] => [one, other]));
+function candidateOf({ layout, halves, program, suffix }: Way, forward: PassPrice, backward: PassPrice): Candidate {
+  const strategy = { ...halves, chunks: { forward: forward.chunks, backward: backward.chunks } };
+  const name = `${strategyName(strategy)}${suffix}`;
+  return { name, layout, strategy, program, forward, backward, seconds: forward.seconds + backward.seconds };
+}
 
-const sameWay = (a: Candidate, b: Candidate): boolean =>
-  a.strategy.dispatch === b.strategy.dispatch &&
-  a.strategy.combine === b.strategy.combine &&
-  a.layout.etp === b.layout.etp;
+/** Both passes in so many chunks each. */
+function inPieces(way: Way, { forward, backward }: Strategy['chunks']): Candidate | UnknownEstimate {
+  const first = way.pricer.price(way.halves, 'forward', forward);
+  if ('known' in first) return first;
+  const second = way.pricer.price(way.halves, 'backward', backward);
+  if ('known' in second) return second;
+  return candidateOf(way, first, second);
+}
+
+/** The fastest chunk counts of both passes. */
+function fastestPieces(way: Way, counts: readonly number[]): Candidate | UnknownEstimate {
+  const fastest = (pass: LayerPass): PassPrice | UnknownEstimate => {
+    let best: PassPrice | undefined;
+    for (const chunks of counts) {
+      const price = way.pricer.price(way.halves, pass, chunks);
+      if ('known' in price) return price;
+      if (!best || price.seconds < best.seconds) best = price;
+    }
+    return best ?? { known: false, missing: ['a chunk count to try'] };
+  };
+  const forward = fastest('forward');
+  if ('known' in forward) return forward;
+  const backward = fastest('backward');
+  return 'known' in backward ? backward : candidateOf(way, forward, backward);
+}
+
+const bySeconds = (a: Candidate, b: Candidate): number => a.seconds - b.seconds;
+/** Bytes on the busiest port do not depend on chunks, and larger messages are no slower: no chunk count is below this. */
+const boundOf = ({ forward, backward }: Candidate): number => forward.boundSeconds + backward.boundSeconds;
 
 /**
  * Prices all candidates of a workload and chooses. Returns `unknown` when the cost model can't price a kernel; throws `InputError` when no
@@ -145,47 +140,35 @@ const sameWay = (a: Candidate, b: Candidate): boolean =>
  */
 export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}): Choice | UnknownEstimate {
   const counts = options.chunkCounts ?? defaultChunkCounts;
-  const own = workload.shape.layout.etp;
-  const candidates: Candidate[] = [];
-  const fixed: Candidate[] = [];
-  const priced: Candidate[] = [];
-  const refused: { name: string; why: string }[] = [];
-  const fastest = { forward: Infinity, backward: Infinity };
-  for (const etp of options.expertTensorParallel ?? [own]) {
-    const shape = withEtp(workload.shape, etp);
-    const suffix = etp === own ? '' : ` etp ${etp}`;
-    const pricer = new Pricer({ ...workload, shape });
-    const candidate = (halves: Halves, forward: PassPrice, backward: PassPrice): Candidate => {
-      const strategy = { ...halves, chunks: { forward: forward.chunks, backward: backward.chunks } };
-      const name = `${strategyName(strategy)}${suffix}`;
-      const seconds = forward.seconds + backward.seconds;
-      return { name, layout: shape.layout, strategy, forward, backward, seconds };
-    };
-    for (const halves of options.halves ?? allHalves) {
-      const why = unsupportedStrategy(halves, shape);
-      if (why !== undefined) {
-        refused.push({ name: `${halvesName(halves)}${suffix}`, why });
-        continue;
-      }
-      const forward = pricer.best(halves, 'forward', counts, fastest.forward);
-      if ('known' in forward) return forward;
-      const backward = pricer.best(halves, 'backward', counts, fastest.backward);
-      if ('known' in backward) return backward;
-      fastest.forward = Math.min(fastest.forward, forward.seconds);
-      fastest.backward = Math.min(fastest.backward, backward.seconds);
-      candidates.push(candidate(halves, forward, backward));
-      priced.push(...pairs(pricer.prices(halves)).map((pair) => candidate(halves, ...pair)));
-    }
-    for (const { chunks, ...halves } of fixedStrategies) {
-      if (unsupportedStrategy(halves, shape) !== undefined) continue;
-      const forward = pricer.price(halves, 'forward', chunks.forward);
-      if ('known' in forward) return forward;
-      const backward = pricer.price(halves, 'backward', chunks.backward);
-      if ('known' in backward) return backward;
-      fixed.push(candidate(halves, forward, backward));
-    }
+  const { ways, fixedWays, refused } = waysOf(workload, options);
+  const [leastChunks = 1] = counts;
+  const whole: { readonly way: Way; readonly candidate: Candidate }[] = [];
+  for (const way of ways) {
+    const candidate = inPieces(way, { forward: leastChunks, backward: leastChunks });
+    if ('known' in candidate) return candidate;
+    whole.push({ way, candidate });
   }
-  const bySeconds = (a: Candidate, b: Candidate): number => a.seconds - b.seconds;
+  // The likely first, so that what cannot be fast is left as it is: its bytes alone take longer than the two fastest that are known.
+  whole.sort((a, b) => bySeconds(a.candidate, b.candidate));
+  const candidates: Candidate[] = [];
+  let [first, second] = [Infinity, Infinity];
+  for (const { way, candidate } of whole) {
+    const enough = options.onlyBest ? first : Math.max(second, first * (1 + closeShare));
+    const fastest = boundOf(candidate) >= enough ? candidate : fastestPieces(way, counts);
+    if ('known' in fastest) return fastest;
+    candidates.push(fastest);
+    [first = Infinity, second = Infinity] = [first, second, fastest.seconds].sort((a, b) => a - b);
+  }
+  // Before the fixed ones are priced, whose chunk counts may be others than those to choose from.
+  const priced = ways.flatMap((way) =>
+    way.pricer.pairs(way.halves).map(([one, other]) => candidateOf(way, one, other)),
+  );
+  const fixed: Candidate[] = [];
+  for (const { way, chunks } of fixedWays) {
+    const candidate = inPieces(way, chunks);
+    if ('known' in candidate) return candidate;
+    fixed.push(candidate);
+  }
   candidates.sort(bySeconds);
   fixed.sort(bySeconds);
   const best = candidates[0];
@@ -194,18 +177,51 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     throw new InputError('no dispatcher serves this layout', {
       expected: refused.map(({ name, why }) => `${name}: ${why}`).join('; '),
     });
-  const extra = fixed.filter((one) => !candidates.some((other) => sameWay(one, other) && sameChunks(one, other)));
+  const shown = [...candidates];
+  for (const one of fixed) if (!shown.some((other) => samePlan(one, other))) shown.push(one);
   return {
     known: true,
-    candidates: [...candidates, ...extra].sort(bySeconds),
+    candidates: shown.sort(bySeconds),
     within: (share) => priced.filter(({ seconds }) => seconds <= best.seconds * (1 + share)).sort(bySeconds),
     best,
-    baseline: fixed.find((one) => one.name === 'duplicated'),
+    baseline: fixed.find(({ name }) => name === 'duplicated'),
     bestFixed,
-    runnerUp: candidates.find((one) => !sameWay(one, best)),
+    runnerUp: candidates.find(({ program }) => program !== best.program),
     refused,
   };
 }
 
-const sameChunks = (a: Candidate, b: Candidate): boolean =>
-  a.strategy.chunks.forward === b.strategy.chunks.forward && a.strategy.chunks.backward === b.strategy.chunks.backward;
+/** What a search goes through: one way for each program, the fixed strategies, and what the layout refuses. */
+interface Ways {
+  readonly ways: readonly Way[];
+  readonly fixedWays: readonly { readonly way: Way; readonly chunks: Strategy['chunks'] }[];
+  readonly refused: readonly { readonly name: string; readonly why: string }[];
+}
+
+function waysOf(workload: Workload, options: ChoiceOptions): Ways {
+  const own = workload.shape.layout.etp;
+  const ways: Way[] = [];
+  const fixedWays: { way: Way; chunks: Strategy['chunks'] }[] = [];
+  const refused: { name: string; why: string }[] = [];
+  for (const etp of options.expertTensorParallel ?? [own]) {
+    const shape = withEtp(workload.shape, etp);
+    const suffix = etp === own ? '' : ` etp ${etp}`;
+    const pricer = new Pricer({ ...workload, shape }, options.draws);
+    const wayOf = (halves: Halves): Way => {
+      const program = `etp ${etp} ${pricer.programOf(halves)}`;
+      return { pricer, layout: shape.layout, halves, program, suffix };
+    };
+    for (const halves of options.halves ?? allHalves) {
+      const why = unsupportedStrategy(halves, shape);
+      if (why !== undefined) {
+        refused.push({ name: `${strategyName(inChunks(halves, 1))}${suffix}`, why });
+        continue;
+      }
+      const way = wayOf(halves);
+      if (!ways.some(({ program }) => program === way.program)) ways.push(way);
+    }
+    for (const { chunks, ...halves } of fixedStrategies)
+      if (unsupportedStrategy(halves, shape) === undefined) fixedWays.push({ way: wayOf(halves), chunks });
+  }
+  return { ways, fixedWays, refused };
+}

@@ -1,7 +1,7 @@
 /** Says why: what binds, what the choice saved on each tier and by overlap, how far the next one is, and what the figures rest on. */
 import type { Basis } from '../cost/index.js';
 import { formatBytes, formatPercent, formatSeconds } from '../units/index.js';
-import type { Candidate, Choice } from './choose.js';
+import { samePlan, type Candidate, type Choice } from './choose.js';
 
 /**
  * How far an estimate may be off before two plans count as equal, by what it rests on. Not measured for a cluster without a calibration:
@@ -42,7 +42,7 @@ export function reasons(choice: Choice): string[] {
     lines.push(
       `${first.name} binds: ${formatSeconds(first.seconds)} of ${formatSeconds(best.forward.seconds)} forward`,
     );
-  if (baseline && baseline !== best)
+  if (baseline && !samePlan(baseline, best))
     best.forward.bytes.forEach(({ name, perRank }, tier) => {
       const before = baseline.forward.bytes[tier]?.perRank ?? 0;
       if (before > 0 && perRank > 0 && before / perRank > 1.05)
@@ -70,4 +70,11 @@ export function reasons(choice: Choice): string[] {
     );
   }
   return lines;
+}
+
+/** Candidates worth a margin: the runner-up and the best fixed strategy, unless that is the choice itself in other words. */
+export function rivals({ best, runnerUp, bestFixed }: Choice): Candidate[] {
+  const list = runnerUp ? [runnerUp] : [];
+  if (!samePlan(bestFixed, best) && !list.some((other) => samePlan(other, bestFixed))) list.push(bestFixed);
+  return list;
 }

@@ -1,6 +1,6 @@
 /** Where the answer changes: scans one figure of the workload at a time and narrows down the first flip on either side. */
-import { halvesName } from '../schedule/dispatchers/strategy-names.js';
 import type { Cluster } from '../cluster/cluster.js';
+import { halvesName } from '../schedule/dispatchers/strategy-names.js';
 import { chooseDispatch, type Candidate, type ChoiceOptions } from './choose.js';
 import type { Workload } from './workload.js';
 
@@ -9,83 +9,113 @@ export interface Flip {
   readonly figure: string;
   /** Present value; tokens, or bytes/s of one port. */
   readonly now: number;
-  /** The winner changes between these two values; `at` is their geometric mean. */
+  /** Planned with this value, the choice is `to`. */
   readonly at: number;
+  /** Planned with this value, nearer to the present one, it is still the present choice. */
+  readonly until: number;
   readonly to: string;
 }
 
 export interface FlipSearch {
   readonly flips: readonly Flip[];
-  /** Figures that were varied without a flip, and over what range. */
-  readonly steady: readonly { readonly figure: string; readonly from: number; readonly to: number }[];
+  /** Figures at none of whose values tried the choice was another. */
+  readonly steady: readonly { readonly figure: string; readonly tried: readonly number[] }[];
 }
 
-const scanFactors = [1 / 4, 1 / 16] as const;
-const bisections = 3;
+/** Halved again and again. */
+const scanFactors = [1 / 2, 1 / 4, 1 / 8, 1 / 16] as const;
+/** Narrows a factor of 2 down to 4 %. */
+const bisections = 4;
 
-const winnerName = ({ strategy, layout }: Candidate): string =>
-  `${halvesName(strategy)}${strategy.chunks.forward > 1 ? ', chunked' : ''}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
+/** Names a choice by its program: chunk counts drift with every figure and are no change of mind. */
+export const choiceName = ({ strategy, layout }: Pick<Candidate, 'strategy' | 'layout'>): string =>
+  `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
 
 function scaledTier(cluster: Cluster, tier: number, factor: number): Cluster {
   return {
     ...cluster,
     tiers: cluster.tiers.map((one, index) =>
-      index === tier ? { ...one, bytesPerSecond: one.bytesPerSecond * factor } : one,
+      index === tier
+        ? {
+            ...one,
+            bytesPerSecond: one.bytesPerSecond * factor,
+            ...(one.reducingBytesPerSecond === undefined
+              ? {}
+              : { reducingBytesPerSecond: one.reducingBytesPerSecond * factor }),
+          }
+        : one,
     ),
   };
 }
 
-/** Varies tokens and every tier's bandwidth by up to 16 either way, with chunk counts 1 and 4 only; the place of a flip is narrowed down to a fifth. */
-export function findFlips(workload: Workload, best: Candidate, options: ChoiceOptions): FlipSearch {
-  const quick: ChoiceOptions = { ...options, chunkCounts: [1, 4] };
-  const winner = (changed: Workload): string | undefined => {
-    const choice = chooseDispatch(changed, quick);
-    return choice.known ? winnerName(choice.best) : undefined;
-  };
-  const figures = [
+/** A figure that is varied: its value at a factor, and the workload with it. */
+interface Figure {
+  readonly figure: string;
+  readonly now: number;
+  readonly at: (factor: number) => { readonly value: number; readonly workload: Workload };
+}
+
+/** The figures that flips are looked for in: tokens, and the bandwidth of every tier that the workload uses. */
+export function figuresOf(workload: Workload): Figure[] {
+  const { tokens } = workload.shape;
+  return [
     {
       figure: 'tokens',
-      now: workload.shape.tokens,
-      at: (factor: number): Workload => ({
-        ...workload,
-        shape: { ...workload.shape, tokens: Math.max(1, Math.round(workload.shape.tokens * factor)) },
-      }),
+      now: tokens,
+      at: (factor) => {
+        const value = Math.max(1, Math.round(tokens * factor));
+        return { value, workload: { ...workload, shape: { ...workload.shape, tokens: value } } };
+      },
     },
-    ...workload.cluster.tiers.map(({ name, bytesPerSecond }, tier) => ({
+    ...workload.cluster.tiers.map(({ name, bytesPerSecond }, tier): Figure => ({
       figure: `${name} bandwidth`,
       now: bytesPerSecond,
-      at: (factor: number): Workload => ({ ...workload, cluster: scaledTier(workload.cluster, tier, factor) }),
+      at: (factor) => ({
+        value: bytesPerSecond * factor,
+        workload: { ...workload, cluster: scaledTier(workload.cluster, tier, factor) },
+      }),
     })),
   ];
-  const present = winner(workload) ?? winnerName(best);
+}
+
+/**
+ * Varies tokens and every tier's bandwidth by factors of 2 up to 16 either way and plans anew with the same options; the place of a flip is
+ * narrowed down to 4 %. What lies between the values tried was not looked at.
+ */
+export function findFlips(workload: Workload, best: Candidate, options: ChoiceOptions): FlipSearch {
+  const present = choiceName(best);
   const flips: Flip[] = [];
-  const steady: { figure: string; from: number; to: number }[] = [];
-  for (const { figure, now, at } of figures) {
-    let found = false;
-    for (const direction of ['down', 'up'] as const) {
+  const steady: { figure: string; tried: number[] }[] = [];
+  for (const { figure, now, at } of figuresOf(workload)) {
+    const winner = (factor: number): string | undefined => {
+      const choice = chooseDispatch(at(factor).workload, { ...options, onlyBest: true });
+      return choice.known ? choiceName(choice.best) : undefined;
+    };
+    const tried: number[] = [];
+    const found = (['down', 'up'] as const).flatMap((direction): Flip[] => {
       let same = 1;
       for (const step of scanFactors) {
         const factor = direction === 'down' ? step : 1 / step;
-        const there = winner(at(factor));
-        if (there === undefined) break;
-        if (there === present) {
-          same = factor;
-          continue;
-        }
-        let other = factor;
-        let to = there;
-        for (let i = 0; i < bisections; i++) {
-          const middle = Math.sqrt(same * other);
-          const name = winner(at(middle));
-          if (name === undefined || name === present) same = middle;
-          else [other, to] = [middle, name];
-        }
-        flips.push({ figure, now, at: now * Math.sqrt(same * other), to });
-        found = true;
-        break;
+        const there = winner(factor);
+        if (there === undefined) return [];
+        tried.push(at(factor).value);
+        if (there !== present) return [narrowed(same, factor, there)];
+        same = factor;
       }
+      return [];
+    });
+    function narrowed(from: number, until: number, name: string): Flip {
+      let [same, other, to] = [from, until, name];
+      for (let i = 0; i < bisections; i++) {
+        const middle = Math.sqrt(same * other);
+        const there = winner(middle);
+        if (there === undefined || there === present) same = middle;
+        else [other, to] = [middle, there];
+      }
+      return { figure, now, at: at(other).value, until: at(same).value, to };
     }
-    if (!found) steady.push({ figure, from: now / 16, to: now * 16 });
+    flips.push(...found);
+    if (found.length === 0) steady.push({ figure, tried: tried.sort((a, b) => a - b) });
   }
   return { flips, steady };
 }

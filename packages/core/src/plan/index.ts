@@ -8,3 +8,4 @@ export * from './predict-step.js';
 export * from './dispatch-variants.js';
 export * from './emulation-scale.js';
 export * from './step-bytes.js';
+export * from './unpriced.js';

@@ -1,5 +1,6 @@
 /** What a choice is made for: a layer's shape on a cluster, its routing and the costs, and the prices of its passes. */
 import type { Cluster } from '../cluster/cluster.js';
+import { devicesPerUnit, portsOf } from '../cluster/ports.js';
 import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
 import { groupNumber, sliceIndex } from '../layout/mesh.js';
 import { balancedCounts, GroupRouting, sampleCounts, type Routing } from '../routing/index.js';
@@ -33,6 +34,8 @@ export interface TierBytes {
   readonly name: string;
   /** Sent, mean over ranks. */
   readonly perRank: number;
+  /** What the busiest port sends, for each rank behind it. */
+  readonly busiest: number;
 }
 
 /** What holds a tier's, lane's or the host's share of the critical path. */
@@ -44,6 +47,8 @@ export interface HeldBy {
 export interface PassPrice {
   readonly chunks: number;
   readonly seconds: number;
+  /** Fastest and slowest of several draws of the routing, of which `seconds` and the rest are the median. */
+  readonly range?: readonly [number, number];
   readonly bytes: readonly TierBytes[];
   /** Share of communication time that ran beside other work. */
   readonly hiddenShare: number;
@@ -56,7 +61,7 @@ export interface PassPrice {
 
 /**
  * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing, sampled with the seed for skewed
- * routing. Capacity drops what exceeds ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion.
+ * routing, whose hot experts the seed spreads over the ranks too. Capacity drops what exceeds ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion.
  */
 export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
   const { layout, experts } = shape;
@@ -83,7 +88,8 @@ function rowOf(shape: MoeShape, routing: Routing, seed: number, group: number, s
   const global = group * sources + source;
   const index = sliceIndex(layout, global);
   const tokensPerSource = sliceStart(tokens, index + 1, layout.tp) - sliceStart(tokens, index, layout.tp);
-  const request = { sources, tokensPerSource, experts, topK, routing };
+  const spread = routing.kind === 'zipf' ? { ...routing, seed: routing.seed ?? seed } : routing;
+  const request = { sources, tokensPerSource, experts, topK, routing: spread };
   const counts =
     routing.kind === 'uniform'
       ? balancedCounts(request)[source]
@@ -144,8 +150,18 @@ export function simulatePass(
 export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chunks: number): PassPrice {
   const tierOf = new Map(summary.ports.map((port) => [port.id, port.tier]));
   const sent = cluster.tiers.map(() => 0);
-  for (const port of summary.ports)
-    if (port.direction === 'egress') sent[port.tier] = (sent[port.tier] ?? 0) + port.bytes;
+  const busiest = cluster.tiers.map(() => 0);
+  // Inside a node a device's links count together, outside each NIC with the devices that share it.
+  const byOwner = new Map<string, number>();
+  summary.ports.forEach((port, index) => {
+    if (port.direction !== 'egress') return;
+    const { tier } = port;
+    sent[tier] = (sent[tier] ?? 0) + port.bytes;
+    const owner = `${tier} ${tier === 0 ? portsOf(cluster)[index]?.unit : index}`;
+    byOwner.set(owner, (byOwner.get(owner) ?? 0) + port.bytes);
+    const behind = tier === 0 ? 1 : devicesPerUnit(cluster, tier - 1) / (cluster.tiers[tier]?.ports ?? 1);
+    busiest[tier] = Math.max(busiest[tier] ?? 0, (byOwner.get(owner) ?? 0) / behind);
+  });
   const held = new Map<string, number>();
   for (const resource of summary.held) {
     const tier = tierOf.get(resource.name);
@@ -155,7 +171,12 @@ export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chun
   return {
     chunks,
     seconds: summary.makespanSeconds,
-    bytes: cluster.tiers.map(({ name }, tier) => ({ tier, name, perRank: (sent[tier] ?? 0) / trace.ranks })),
+    bytes: cluster.tiers.map(({ name }, tier) => ({
+      tier,
+      name,
+      perRank: (sent[tier] ?? 0) / trace.ranks,
+      busiest: busiest[tier] ?? 0,
+    })),
     hiddenShare: Math.max(0, summary.times.hiddenShare),
     boundSeconds: Math.max(0, ...summary.ports.map((port) => port.utilisation)) * summary.makespanSeconds,
     held: [...held].map(([name, seconds]) => ({ name, seconds })).sort((a, b) => b.seconds - a.seconds),

@@ -86,8 +86,8 @@ export const formatCount = (count: number): string => inScale(count, counts, '')
 /** Whole number with thousands separated, all digits: `8,192`. */
 export const formatInteger = (count: number): string => Math.round(count).toLocaleString('en-US');
 
-/** `38 %`, `9.4 %`: a share of one as per cent. */
+/** `38 %`, `9.4 %`: a share of one as per cent; `0 %` for what rounding errors leave. */
 export function formatPercent(share: number): string {
-  const percent = share * 100;
+  const percent = Math.abs(share) < 1e-9 ? 0 : share * 100;
   return `${Math.abs(percent) >= 10 || percent === 0 ? Math.round(percent) : Number(percent.toPrecision(2))} %`;
 }

@@ -1,0 +1,143 @@
+/** Plans of small workloads against all that there is to try, priced one by one. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { getCluster, type Cluster } from '../cluster/index.js';
+import { costModel } from '../cost/index.js';
+import { layoutOf } from '../../testing/strategies.js';
+import { allHalves, inChunks, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import type { MoeShape } from '../schedule/moe-shape.js';
+import { Random } from '../units/random.js';
+import { alternativeEtps, chooseDispatch, withEtp, type Choice, type ChoiceOptions } from './choose.js';
+import type { Layout } from '../layout/layout.js';
+import { marginOver } from './explain.js';
+import { choiceName, figuresOf, findFlips, type FlipSearch } from './flips.js';
+import { passPrice, routedBinding, simulatePass, type Workload } from './workload.js';
+
+const chunkCounts = [1, 2];
+
+interface Tried {
+  readonly names: readonly string[];
+  readonly seconds: number;
+}
+
+/**
+ * Fastest price of every way with the names of those that come to it. What takes exactly as long in every pass and chunk count is the same
+ * program; so are, by what they mean, all halves where a replica is one rank.
+ */
+function bruteForce(workload: Workload): Tried[] {
+  const found = new Map<string, { names: string[]; seconds: number }>();
+  for (const etp of alternativeEtps(workload.shape)) {
+    const shape = withEtp(workload.shape, etp);
+    const binding = routedBinding(shape, workload.routing, workload.seed);
+    for (const halves of allHalves) {
+      if (unsupportedStrategy(halves, shape) !== undefined) continue;
+      const prices = (['forward', 'backward'] as const).map((pass) =>
+        chunkCounts.map((chunks) => {
+          const simulation = simulatePass({ ...workload, shape }, inChunks(halves, chunks), pass, binding);
+          return simulation.known ? passPrice(simulation, workload.cluster, chunks).seconds : Infinity;
+        }),
+      );
+      const name = choiceName({ strategy: inChunks(halves, 1), layout: shape.layout });
+      const key = shape.layout.tp === 1 ? 'one' : `${etp} ${prices.flat().join()}`;
+      const known = found.get(key);
+      if (known) known.names.push(name);
+      else found.set(key, { names: [name], seconds: prices.reduce((sum, list) => sum + Math.min(...list), 0) });
+    }
+  }
+  return [...found.values()].sort((x, y) => x.seconds - y.seconds);
+}
+
+/** Machines with a fast and a slow network, and few ranks, so that all can be tried. */
+const machines: readonly string[] = ['a800-2x2-1nic', 'h100-2x2', 'h100-1x4', 'b200-2x2', 'h20-2x2'];
+const layouts: readonly [Partial<Layout>, ...Partial<Layout>[]] = [
+  { tp: 2, dp: 2, ep: 2 },
+  { tp: 2, dp: 2, ep: 1 },
+  { tp: 4, dp: 1, ep: 1 },
+  { tp: 1, dp: 4, ep: 4 },
+  { tp: 2, dp: 2, ep: 2, sequenceParallel: true },
+];
+function drawn(random: Random, index: number): Workload {
+  const pick = <T>(list: readonly [T, ...T[]]): T => list[Math.floor(random.uniform() * list.length)] ?? list[0];
+  const cluster: Cluster = getCluster(machines[index % machines.length] ?? '');
+  const shape: MoeShape = {
+    tokens: pick([256, 1024, 4096, 16384]),
+    hiddenSize: pick([1024, 4096, 8192]),
+    expertFfn: pick([512, 2048, 14336]),
+    experts: pick([4, 8, 64]),
+    topK: pick([1, 2, 4]),
+    layout: layoutOf(pick(layouts)),
+    dtype: 'bf16',
+  };
+  const scope = pick(['layer', 'dispatch'] as const);
+  return { cluster, shape, routing: { kind: 'uniform' }, seed: index, model: costModel(cluster.device), scope };
+}
+
+describe('forty plans', () => {
+  const random = new Random(40);
+  const workloads = Array.from({ length: 40 }, (_, index) => drawn(random, index));
+  const optionsOf = ({ shape }: Workload): ChoiceOptions => ({
+    chunkCounts,
+    expertTensorParallel: alternativeEtps(shape),
+  });
+  const planned: { workload: Workload; choice: Choice; all: Tried[] }[] = [];
+  beforeAll(() => {
+    for (const workload of workloads) {
+      const choice = chooseDispatch(workload, optionsOf(workload));
+      if (!choice.known) throw new Error(choice.missing.join());
+      planned.push({ workload, choice, all: bruteForce(workload) });
+    }
+  }, 120_000);
+
+  it('choose what is fastest of all that there is, with its price', () => {
+    for (const { choice, all } of planned) {
+      expect(choice.best.seconds).toBeCloseTo(all[0]?.seconds ?? Number.NaN, 12);
+      expect(all[0]?.names).toContain(choiceName(choice.best));
+    }
+  });
+
+  it('name the runner-up and its real margin, and call a tie what is one', () => {
+    for (const { choice, all } of planned) {
+      const [first, second] = all;
+      expect(choice.runnerUp?.seconds ?? -1).toBeCloseTo(second?.seconds ?? -1, 12);
+      expect(choice.runnerUp === undefined).toBe(second === undefined);
+      const margin = choice.runnerUp && marginOver(choice.best, choice.runnerUp);
+      const share = second && first ? second.seconds / first.seconds - 1 : undefined;
+      expect(margin?.share ?? -1).toBeCloseTo(share ?? -1, 9);
+      expect(margin?.tie).toBe(share === undefined ? undefined : share < (margin?.modelError ?? 0));
+    }
+  });
+
+  it('print one row where a replica is one rank', () => {
+    const single = planned.filter(({ workload }) => workload.shape.layout.tp === 1);
+    expect(single.length).toBeGreaterThan(2);
+    for (const { choice } of single) {
+      expect(new Set(choice.candidates.map(({ program }) => program)).size).toBe(1);
+      expect(choice.runnerUp).toBeUndefined();
+    }
+  });
+
+  it('flip where they say: planned there the choice is the other one, just before still the present one', () => {
+    let flipped = 0;
+    let steady = 0;
+    for (const { workload, choice } of planned) {
+      const search: FlipSearch = findFlips(workload, choice.best, optionsOf(workload));
+      const present = choiceName(choice.best);
+      const winnersAt = (figure: string, value: number): readonly string[] => {
+        const found = figuresOf(workload).find((one) => one.figure === figure);
+        return found ? (bruteForce(found.at(value / found.now).workload)[0]?.names ?? []) : [];
+      };
+      for (const { figure, at, until, to } of search.flips) {
+        flipped += 1;
+        expect(winnersAt(figure, at)).toContain(to);
+        expect(winnersAt(figure, at)).not.toContain(present);
+        expect(winnersAt(figure, until)).toContain(present);
+      }
+      for (const { figure, tried } of search.steady) {
+        steady += 1;
+        const ends = [tried[0], tried.at(-1)].filter((value) => value !== undefined);
+        for (const value of ends) expect(winnersAt(figure, value)).toContain(present);
+      }
+    }
+    expect(flipped).toBeGreaterThan(15);
+    expect(steady).toBeGreaterThan(15);
+  }, 240_000);
+});
