@@ -6,6 +6,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import { weakestBasis, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
 import type { MoeModel } from '../model/model.js';
 import type { Routing } from '../routing/index.js';
+import type { Pass } from '../schedule/schedule.js';
 import { trainingStep } from '../schedule/step.js';
 import { moeShape, stepTokens, type StepShape } from '../schedule/step-shape.js';
 import { placeOf, simulate, type HostCores, type Simulation } from '../simulate/index.js';
@@ -41,14 +42,24 @@ function shallow(model: MoeModel, moe: number, dense: number): MoeModel {
   return { ...model, layers: moe + dense, moeLayers };
 }
 
-/** Simulates a step without its update, only the update, or all of it. */
-function run(workload: StepWorkload, step: StepShape, part: 'passes' | 'update' | 'all'): Simulation | UnknownEstimate {
+/**
+ * Parts of a step: its passes, with or without the reductions that run beside the last micro-batch's backward, the update behind them, or all.
+ */
+const parts = {
+  passes: ['forward', 'backward'],
+  reduced: ['forward', 'backward', 'reduce'],
+  update: ['update'],
+  all: ['forward', 'backward', 'reduce', 'update'],
+} as const satisfies Record<string, readonly Pass[]>;
+
+/** Simulates a part of a step. */
+function run(workload: StepWorkload, step: StepShape, part: keyof typeof parts): Simulation | UnknownEstimate {
   const { cluster, routing, seed, model, hostCores } = workload;
   const program = trainingStep(step);
-  const nodes = program.nodes.filter(({ pass }) => part === 'all' || (pass === 'update') === (part === 'update'));
+  const passes: readonly Pass[] = parts[part];
   return simulate({
     place: placeOf(step.layout, cluster),
-    programs: [{ ...program, nodes: part === 'update' ? nodes.map((node) => ({ ...node, after: [] })) : nodes }],
+    programs: [{ ...program, nodes: program.nodes.filter(({ pass }) => passes.includes(pass)) }],
     bindings: [routedBinding(moeShape(step), routing, seed)],
     model,
     hostCores,
@@ -57,8 +68,9 @@ function run(workload: StepWorkload, step: StepShape, part: 'passes' | 'update' 
 
 /**
  * Predicts a step; `unknown` when the cost model can't price a kernel. All layers see the same routing. With n layers with experts, d
- * without, b micro-batches, and T the time without the update U:
- * U + T(1, 0, 1) + (b-1) (T(1, 0, 2) - T(1, 0, 1)) + b ((n-1) (T(2, 0, 1) - T(1, 0, 1)) + d (T(1, 1, 1) - T(1, 0, 1))).
+ * without, b micro-batches, P the time of one micro-batch's passes and R of the last one's, reductions beside them, and the update U:
+ * U + R + (n-1) (R(2, 0) - R) + d (R(1, 1) - R) + (b-1) (P(1, 0, 2) - P + (n-1) (P(2, 0) - P) + d (P(1, 1) - P)), where nothing else is said
+ * of (1, 0) layers and one micro-batch.
  */
 export function predictStep(workload: StepWorkload): StepPrediction | UnknownEstimate {
   const { step } = workload;
@@ -78,21 +90,38 @@ export function predictStep(workload: StepWorkload): StepPrediction | UnknownEst
     const whole = run(workload, step, 'all');
     return whole.known ? result(whole.summary.makespanSeconds, whole, false) : whole;
   }
-  const at = (m: number, d: number, b: number): Simulation | UnknownEstimate =>
-    run(workload, { ...step, model: shallow(model, m, d), microBatches: b }, 'passes');
-  const one = at(1, 0, 1);
-  const two = at(2, 0, 1);
-  const mixed = dense > 0 ? at(1, 1, 1) : one;
-  const repeated = microBatches > 1 ? at(1, 0, 2) : one;
+  const at = (part: 'passes' | 'reduced', m: number, d: number, b: number): Simulation | UnknownEstimate =>
+    run(workload, { ...step, model: shallow(model, m, d), microBatches: b }, part);
+  /** Seconds of a part at the least depth, and with all layers. */
+  const extended = (part: 'passes' | 'reduced'): Extended | UnknownEstimate => {
+    const one = at(part, 1, 0, 1);
+    const two = at(part, 2, 0, 1);
+    const mixed = dense > 0 ? at(part, 1, 1, 1) : one;
+    if (!one.known) return one;
+    if (!two.known) return two;
+    if (!mixed.known) return mixed;
+    const least = one.summary.makespanSeconds;
+    const more = (moe - 1) * (two.summary.makespanSeconds - least) + dense * (mixed.summary.makespanSeconds - least);
+    return { known: true, least, whole: least + more, simulation: two };
+  };
   const update = run(workload, step, 'update');
-  if (!one.known) return one;
-  if (!two.known) return two;
-  if (!mixed.known) return mixed;
-  if (!repeated.known) return repeated;
+  const last = extended('reduced');
   if (!update.known) return update;
-  const base = one.summary.makespanSeconds;
-  const layers = (moe - 1) * (two.summary.makespanSeconds - base) + dense * (mixed.summary.makespanSeconds - base);
-  const again = microBatches > 1 ? repeated.summary.makespanSeconds - base : 0;
-  const passes = base + (microBatches - 1) * again + microBatches * layers;
-  return result(update.summary.makespanSeconds + passes, two, true);
+  if (!last.known) return last;
+  const behind = last.whole + update.summary.makespanSeconds;
+  if (microBatches === 1) return result(behind, last.simulation, true);
+  const others = extended('passes');
+  const repeated = at('passes', 1, 0, 2);
+  if (!others.known) return others;
+  if (!repeated.known) return repeated;
+  const again = repeated.summary.makespanSeconds - others.least + (others.whole - others.least);
+  return result(behind + (microBatches - 1) * again, last.simulation, true);
+}
+
+/** Passes of few layers, and what all layers would take. */
+interface Extended {
+  readonly known: true;
+  readonly least: number;
+  readonly whole: number;
+  readonly simulation: Simulation;
 }

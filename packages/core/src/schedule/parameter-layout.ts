@@ -2,7 +2,7 @@
  * Where a rank's parameters lie in its flat states (weights, gradients, moments, which all have this layout): bucket after bucket, and within
  * a bucket slot after slot in the order of the layers, so that kernels, gradient reductions and the update all name runs of it.
  */
-import { worldSize } from '../layout/mesh.js';
+import { groupSize, worldSize } from '../layout/mesh.js';
 import {
   bucketGroups,
   holdsParameter,
@@ -86,8 +86,56 @@ export interface FlatRun {
   readonly slots: readonly PlacedSlot[];
 }
 
-/** Flat regions of a layout: each whole state, and the gradients of every bucket. */
-export function flatRuns({ elements, slots }: ParameterLayout): FlatRun[] {
+/**
+ * Gradients that are summed over their group in one collective, beside the backward pass: a run of one bucket, from the slots of the layer
+ * `stage` up. They are ready once the backward of `stage` has ended; the head counts as the layer behind the last, the embedding as -1.
+ */
+export interface Reduction {
+  readonly bucket: Bucket;
+  readonly region: string;
+  readonly stage: number;
+  /** In the order of memory. */
+  readonly slots: readonly Pick<PlacedSlot, 'layer' | 'slot'>[];
+}
+
+/**
+ * Least bytes of gradients in a reduction, unless nothing is left: small ones pay latency over and over. It ends with a layer all the same, so
+ * that large layers have one each. (PyTorch's DistributedDataParallel takes 25 MB, for networks slower than those inside a cluster.)
+ */
+export const usualReductionBytes = 4 * 2 ** 20;
+
+const gradientBytes = 4;
+
+/** Reductions of a step, in the order in which the backward makes them ready. Decided from what all ranks know alike. */
+export function reductions(step: Pick<StepShape, 'model' | 'layout' | 'reductionBytes'>): Reduction[] {
+  const { model, layout, reductionBytes = usualReductionBytes } = step;
+  const { slots } = statedLayout(step);
+  const stageOf = ({ layer, slot }: PlacedSlot): number =>
+    slot === 'embedding' ? -1 : layer < 0 ? model.layers : layer;
+  const found: Reduction[] = [];
+  for (const bucket of Object.keys(bucketGroups) as Bucket[]) {
+    if (groupSize(layout, bucketGroups[bucket]) === 1) continue;
+    let open: PlacedSlot[] = [];
+    let number = 0;
+    const close = (): void => {
+      const [first] = open;
+      if (first === undefined) return;
+      found.push({ bucket, region: `gradients.${bucket}.${number++}`, stage: stageOf(first), slots: open });
+      open = [];
+    };
+    for (const placed of slots.filter((one) => one.bucket === bucket).reverse()) {
+      const [before] = open;
+      const bytes = open.reduce((sum, { length }) => sum + length, 0) * gradientBytes;
+      if (before !== undefined && stageOf(before) !== stageOf(placed) && bytes >= reductionBytes) close();
+      open = [placed, ...open];
+    }
+    close();
+  }
+  return found.sort((a, b) => b.stage - a.stage);
+}
+
+/** Flat regions of a rank's layout: each whole state, and the gradients of every reduction. */
+export function flatRuns({ elements, slots }: ParameterLayout, reduced: readonly Reduction[]): FlatRun[] {
   const whole = { run: { offset: 0, length: elements }, slots };
   const states: FlatRun[] = [
     { region: 'weights', state: 'weight', ...whole },
@@ -95,12 +143,13 @@ export function flatRuns({ elements, slots }: ParameterLayout): FlatRun[] {
     { region: 'firstMoments', state: 'firstMoment', ...whole },
     { region: 'secondMoments', state: 'secondMoment', ...whole },
   ];
-  const buckets = (Object.keys(bucketGroups) as Bucket[]).flatMap((bucket): FlatRun[] => {
-    const held = slots.filter((placed) => placed.bucket === bucket);
+  const byKey = new Map(slots.map((placed) => [`${placed.layer} ${placed.slot}`, placed]));
+  const runs = reduced.flatMap(({ region, slots: keys }): FlatRun[] => {
+    const held = keys.flatMap(({ layer, slot }) => byKey.get(`${layer} ${slot}`) ?? []);
     const [first, last] = [held[0], held.at(-1)];
     if (first === undefined || last === undefined) return [];
     const run = { offset: first.offset, length: last.offset + last.length - first.offset };
-    return [{ region: `gradients.${bucket}`, state: 'gradient', run, slots: held }];
+    return [{ region, state: 'gradient', run, slots: held }];
   });
-  return [...states, ...buckets];
+  return [...states, ...runs];
 }

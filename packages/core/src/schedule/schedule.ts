@@ -157,10 +157,10 @@ export interface Template {
 }
 
 /**
- * forward, backward: the two passes of a layer (backward computes input and weight gradients); update: gradient reduction,
- * clipping and optimizer.
+ * forward, backward: the two passes of a layer (backward computes input and weight gradients); reduce: gradients are summed over the ranks that
+ * share them; update: clipping and optimizer.
  */
-export type Pass = 'forward' | 'backward' | 'update';
+export type Pass = 'forward' | 'backward' | 'reduce' | 'update';
 
 export interface ProgramNode {
   readonly template: string;

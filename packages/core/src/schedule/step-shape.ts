@@ -16,6 +16,8 @@ export interface StepShape {
   readonly dtype: DType;
   readonly capacityFactor?: number;
   readonly strategy: Strategy;
+  /** Least bytes of gradients that are reduced together; `usualReductionBytes` when left out. */
+  readonly reductionBytes?: number;
 }
 
 export const stepTokens = (step: Pick<StepShape, 'sequences' | 'sequence'>): number => step.sequences * step.sequence;

@@ -9,7 +9,7 @@ import { moeForward } from './moe-forward.js';
 import type { MoeShape } from './moe-shape.js';
 import type { Pass, Program, ProgramNode, Template } from './schedule.js';
 import { moeShape, type StepShape } from './step-shape.js';
-import { updateTemplate } from './update.js';
+import { reductionTemplates, updateTemplate } from './update.js';
 
 /** Nodes of a step. What each waits for follows from the regions that it uses. */
 class Nodes {
@@ -29,7 +29,10 @@ function refuse(strategy: Strategy, shape: MoeShape): void {
     throw new InputError(why, { hint: 'choose another dispatcher (scattered serves every layout), or another etp' });
 }
 
-/** One training step: forward and backward of every micro-batch, in this order of issue, then the update. Needs pp = cp = 1. */
+/**
+ * One training step: forward and backward of every micro-batch, in this order of issue, then the update. The last micro-batch's gradients are
+ * reduced beside its backward, each reduction issued behind the layer that completes it. Needs pp = cp = 1.
+ */
 export function trainingStep(step: StepShape): Program {
   const { model, layout } = step;
   if (layout.pp > 1 || layout.cp > 1)
@@ -50,7 +53,14 @@ export function trainingStep(step: StepShape): Program {
   ];
   const kind = Array.from({ length: model.layers }, (_, layer) => (model.moeLayers[layer] ? 'moe' : 'mlp'));
   if (kind.includes('mlp')) templates.push(mlpForward(step), mlpBackward(step));
+  const reduced = reductionTemplates(step);
+  templates.push(...reduced.map(({ template }) => template));
   const nodes = new Nodes();
+  const reduce = (microBatch: number, stage: number): void => {
+    if (microBatch < step.microBatches - 1) return;
+    for (const { reduction, template } of reduced)
+      if (reduction.stage === stage) nodes.push(template.name, -1, microBatch, 'reduce');
+  };
   for (let microBatch = 0; microBatch < step.microBatches; microBatch++) {
     nodes.push('embedding.forward', -1, microBatch, 'forward');
     kind.forEach((block, layer) => {
@@ -59,11 +69,14 @@ export function trainingStep(step: StepShape): Program {
     });
     nodes.push('head.forward', -1, microBatch, 'forward');
     nodes.push('head.backward', -1, microBatch, 'backward');
+    reduce(microBatch, model.layers);
     for (let layer = model.layers - 1; layer >= 0; layer--) {
       nodes.push(`${kind[layer]}.backward`, layer, microBatch, 'backward');
       nodes.push('attention.backward', layer, microBatch, 'backward');
+      reduce(microBatch, layer);
     }
     nodes.push('embedding.backward', -1, microBatch, 'backward');
+    reduce(microBatch, -1);
   }
   nodes.push('update', -1, 0, 'update');
   return { stage: 0, templates: byName(templates), nodes: nodes.list };

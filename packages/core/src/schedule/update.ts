@@ -1,10 +1,13 @@
-/** The end of a step as a template: gradients are summed over the ranks that share a parameter, their norm is taken, AdamW steps. */
+/**
+ * The end of a step as templates: gradients are summed over the ranks that share a parameter, in reductions that run beside the backward pass;
+ * then their norm is taken and AdamW steps. Sums are taken in rank order element by element, so how they are cut changes no bits.
+ */
 import { groupSize } from '../layout/mesh.js';
 import { lossRegion } from './ends.js';
 import { activationOf, work } from './moe-shape.js';
-import { flatRuns, statedLayout, type FlatRun } from './parameter-layout.js';
+import { flatRuns, reductions, statedLayout, type FlatRun, type Reduction } from './parameter-layout.js';
 import { gradientId, weightId } from './parameter-regions.js';
-import { bucketGroups, type Bucket } from './parameters.js';
+import { bucketGroups } from './parameters.js';
 import type { Region, Template } from './schedule.js';
 import type { StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder } from './template-builder.js';
@@ -24,22 +27,34 @@ function flatRegion({ region, state, run, slots }: FlatRun): Region {
   };
 }
 
+/** Declares flat regions of the parameters by their names. */
+function declarer(builder: TemplateBuilder, runs: readonly FlatRun[]): (id: string) => string {
+  return (id) => {
+    const run = runs.find(({ region }) => region === id);
+    if (run === undefined) throw new RangeError(`no run of the parameters is called ${id}`);
+    return builder.region(flatRegion(run));
+  };
+}
+
+/** Templates of the reductions, by their regions' names; each is one all_reduce over the ranks that hold the same parameters. */
+export function reductionTemplates(step: StepShape): { readonly reduction: Reduction; readonly template: Template }[] {
+  const activation = activationOf(step.layout);
+  const all = reductions(step);
+  const runs = flatRuns(statedLayout(step), all);
+  return all.map((reduction) => {
+    const builder = new TemplateBuilder();
+    const group = bucketGroups[reduction.bucket];
+    const region = declarer(builder, runs)(reduction.region);
+    builder.collective('reduce', 'inter', { name: 'all_reduce', group }, { buffer: add(region) });
+    return { reduction, template: builder.build(`reduce.${reduction.region}`, activation, activation) };
+  });
+}
+
 export function updateTemplate(step: StepShape): Template {
   const { layout } = step;
   const builder = new TemplateBuilder();
   const parameters = statedLayout(step);
-  const runs = new Map(flatRuns(parameters).map((run) => [run.region, run]));
-  const declare = (id: string): string => {
-    const run = runs.get(id);
-    if (run === undefined) throw new RangeError(`no run of the parameters is called ${id}`);
-    return builder.region(flatRegion(run));
-  };
-  for (const bucket of Object.keys(bucketGroups) as Bucket[]) {
-    const group = bucketGroups[bucket];
-    const region = `gradients.${bucket}`;
-    if (!runs.has(region) || groupSize(layout, group) === 1) continue;
-    builder.collective(`reduce.${bucket}`, 'inter', { name: 'all_reduce', group }, { buffer: add(declare(region)) });
-  }
+  const declare = declarer(builder, flatRuns(parameters, []));
   const elements = parameters.slots.reduce((sum, { length }) => sum + length, 0);
   const [gradients, weights] = [declare('gradients'), declare('weights')];
   const [firstMoments, secondMoments] = [declare('firstMoments'), declare('secondMoments')];

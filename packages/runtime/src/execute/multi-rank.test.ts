@@ -103,6 +103,19 @@ describe('against the float64 reference', () => {
   });
 });
 
+describe('reductions beside the backward pass', () => {
+  it('leave the same bits however gradients are cut, and in every run', async () => {
+    const layouts = [layoutOf({ tp: 2, dp: 2, ep: 2 }), layoutOf({ tp: 2, dp: 2, ep: 1, ...sp })];
+    const cases = layouts
+      .flatMap((layout) => casesOf(layout, '', { microBatches: 2 }, trained, scattered))
+      .map(rankCase);
+    const cut = (reductionBytes: number): RankCase[] =>
+      cases.map((given) => ({ ...given, step: { ...given.step, reductionBytes } }));
+    const [whole, ...others] = await Promise.all([1 << 20, 500, 500].map((bytes) => run(4, cut(bytes))));
+    for (const other of others) expect(other).toEqual(whole);
+  });
+});
+
 describe('a job whose memory is too small', () => {
   it('ends on all ranks with the rank and the bytes', async () => {
     const cases = casesOf(layoutOf({ tp: 2 }), '', { sequence: 512, sequences: 4 }, {}, scattered).map(rankCase);

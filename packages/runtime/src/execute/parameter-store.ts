@@ -11,6 +11,7 @@ import {
   parameterCopies,
   parameterLayout,
   parameters,
+  reductions,
   shardElements,
   shardRange,
   weightId,
@@ -66,7 +67,7 @@ export class ParameterStore {
       this.#regions.set(`${layer} ${weightId(slot)}`, { kind: 'weight', run });
       this.#regions.set(`${layer} ${gradientId(slot)}`, { kind: 'gradient', run });
     }
-    for (const { region, state, run } of flatRuns(this.#layout))
+    for (const { region, state, run } of flatRuns(this.#layout, reductions(step)))
       this.#regions.set(`-1 ${region}`, { kind: state, run });
   }
 
