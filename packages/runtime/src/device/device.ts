@@ -59,7 +59,10 @@ export interface Device {
 
   /** Room for elements, their content undefined, aligned to at least 64 bytes. Throws `DeviceMemoryError` when there is none. */
   allocate(type: ElementType, length: number): View;
-  /** Gives back what `allocate` returned. The room may be handed out again at once: the work that uses it has ended, or is ordered before. */
+  /**
+   * Gives back what `allocate` returned. What has been launched or submitted before may still use the room, whose elements stay as they are
+   * until somebody writes to them; it may be handed out again at once, and whoever gets it launches behind those that had it.
+   */
   free(view: View): void;
   /** Bytes that are allocated now. */
   readonly allocatedBytes: number;

@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { readHfConfig, trainingStep, type Layout, type MoeModel, type StepShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { SafetensorsFile } from '../checkpoint/safetensors.js';
 import { CpuDevice } from '../device/cpu/index.js';
+import type { Device } from '../device/device.js';
 import { readParameters, type ParameterValues } from '../../testing/transformer/reference-parameters.js';
 import { referenceStep } from '../../testing/transformer/reference.js';
 import { shiftLabels } from '../transformer/index.js';
@@ -11,6 +13,8 @@ import { relativeError } from '../../testing/numbers.js';
 import { ParameterStore } from './parameter-store.js';
 import { initialTensor } from './initialise.js';
 import { fromReference, LoneEndpoint } from '../../testing/execute/lone-rank.js';
+import { ToyDevice } from '../../testing/device/toy-device.js';
+import { toyKernels } from '../../testing/device/toy-kernels.js';
 import { olmoe } from '../../testing/execute/rank-cases.js';
 import { TrainingExecutor, type MicroBatch } from './training-executor.js';
 
@@ -36,8 +40,15 @@ function microBatch(ids: Int32Array, batch: number, sequence: number): MicroBatc
   return { ids, targets, counted };
 }
 
-function executorOf(step: StepShape, values: ParameterValues, trace = false): TrainingExecutor {
-  const device = CpuDevice.create({ bytes: 8 << 20, trace });
+type MakeDevice = (trace: boolean) => Device;
+const onCpu: MakeDevice = (trace) => CpuDevice.create({ bytes: 8 << 20, trace });
+const onToy =
+  (seed: number): MakeDevice =>
+  (trace) =>
+    new ToyDevice({ seed, trace, kernels: toyKernels() });
+
+function executorOf(step: StepShape, values: ParameterValues, trace = false, make = onCpu): TrainingExecutor {
+  const device = make(trace);
   const parameters = new ParameterStore(step, 0, device);
   parameters.load((name) => fromReference(step.model, values, name));
   return new TrainingExecutor({
@@ -74,7 +85,13 @@ function worstGradient(executor: TrainingExecutor, gradients: ParameterValues): 
     .reduce((worst, one) => (one.error > worst.error ? one : worst));
 }
 
-describe.each(families)('one rank against the float64 reference: %s', (name) => {
+const devices = [
+  ['the CPU', onCpu],
+  ['a toy device', onToy(1)],
+] as const;
+const onEveryDevice = families.flatMap((name) => devices.map(([title, make]) => [name, title, make] as const));
+
+describe.each(onEveryDevice)('one rank against the float64 reference: %s on %s', (name, _title, make) => {
   it.each([
     ['one chunk', {}],
     [
@@ -89,7 +106,7 @@ describe.each(families)('one rank against the float64 reference: %s', (name) => 
   ] as const)('losses, norm and every gradient: %s', (_, more) => {
     const { model, batch, sequence, idsOf, values } = load(name);
     const step = stepOf(model, batch, sequence, more);
-    const executor = executorOf(step, values);
+    const executor = executorOf(step, values, false, make);
     const given = microBatch(idsOf(0), batch, sequence);
     const result = executor.trainStep([given], { targets: given.counted, number: 1 });
     const capacity =
@@ -105,7 +122,7 @@ describe.each(families)('one rank against the float64 reference: %s', (name) => 
 
   it('a second step on the same executor gives the same gradients', () => {
     const { model, batch, sequence, idsOf, values } = load(name);
-    const executor = executorOf(stepOf(model, batch, sequence), values);
+    const executor = executorOf(stepOf(model, batch, sequence), values, false, make);
     const given = microBatch(idsOf(1), batch, sequence);
     const run = () => executor.trainStep([given], { targets: given.counted, number: 1 });
     const first = run();
@@ -123,7 +140,7 @@ describe.each(families)('one rank against the float64 reference: %s', (name) => 
     const parsed: unknown = JSON.parse(readFileSync(`${folder}/trajectory.json`, 'utf8'));
     const { loss_and_grad_norm: trajectory } = parsed as { loss_and_grad_norm: [number, number][] };
     expect(trajectory).toHaveLength(batches);
-    const executor = executorOf(stepOf(model, batch, sequence), values);
+    const executor = executorOf(stepOf(model, batch, sequence), values, false, make);
     const optimizer = {
       learningRate: 3e-3,
       beta1: 0.9,
@@ -138,6 +155,31 @@ describe.each(families)('one rank against the float64 reference: %s', (name) => 
       expect(Math.abs(result.loss - loss)).toBeLessThan(1e-4);
       expect(Math.abs(result.gradientNorm - norm)).toBeLessThan(1e-3);
     });
+  });
+});
+
+describe('a device of another kind', () => {
+  it.each([1, 2, 3])('gives the same bits in whatever legal order it runs (seed %i)', (seed) => {
+    const { model, batch, sequence, idsOf, values } = load('tiny-qwen3-moe');
+    const step = stepOf(model, batch, sequence, {
+      microBatches: 2,
+      strategy: { dispatch: 'sliced', combine: 'sliced', chunks: { forward: 3, backward: 2 } },
+    });
+    const optimizer = { learningRate: 3e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 };
+    const run = (make: MakeDevice) => {
+      const executor = executorOf(step, values, false, make);
+      const results = [0, 1].map((number) => {
+        const given = [0, 1].map((i) => microBatch(idsOf(2 * number + i), batch, sequence));
+        const targets = given[0].counted + given[1].counted;
+        return executor.trainStep(given, { targets, number: number + 1, optimizer });
+      });
+      const { parameters } = executor;
+      const digest = createHash('sha256');
+      for (const { parameter } of parameters.held()) digest.update(parameters.data(parameter.name, 'weight'));
+      const held = executor.evaluate(microBatch(idsOf(3), batch, sequence));
+      return { results, weights: digest.digest('hex'), held };
+    };
+    expect(run(onToy(seed))).toEqual(run(onCpu));
   });
 });
 

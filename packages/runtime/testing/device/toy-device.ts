@@ -1,6 +1,6 @@
 /**
- * A second device, for showing that nothing above the seam relies on the first: every allocation is an ArrayBuffer of its own, addresses
- * lie beyond 2^40 and mean nothing to anybody else, and launches run in any order that queues and events allow, drawn from a seed. Launches
+ * A second device, for showing that nothing above the seam relies on the first: memory is several ArrayBuffers, addresses lie beyond 2^40
+ * and mean nothing to anybody else, and launches run in any order that queues and events allow, drawn from a seed. Launches
  * may run when they are appended, when somebody asks, or only in a wait.
  */
 import { InputError } from '@monta/core';
@@ -13,6 +13,7 @@ import {
   type LaunchRecord,
   type Queue,
 } from '#runtime/device/device.js';
+import { Arena } from '#runtime/device/arena.js';
 import { toBfloat16, toFloat16 } from '#runtime/device/half.js';
 import { checkHostArray } from '#runtime/device/host-array.js';
 import { elementBytes, type ElementType, type View } from '#runtime/device/view.js';
@@ -48,7 +49,7 @@ interface Waiting {
   readonly after: readonly DeviceEvent[];
 }
 
-/** Between the addresses of two allocations, so that every address says which one it lies in. */
+/** Between the addresses of two buffers, so that every address says which one it lies in. */
 const spacing = 2 ** 33;
 const firstAddress = 2 ** 40;
 
@@ -62,36 +63,30 @@ export class ToyDevice implements Device {
   readonly #kernels: ToyKernels;
   readonly #options: ToyDeviceOptions;
   readonly #next: Random;
-  readonly #buffers = new Map<number, ArrayBuffer>();
+  readonly #buffers: ArrayBuffer[] = [];
+  readonly #arena = new Arena({ allocate: (bytes) => this.#addBuffer(bytes) });
   readonly #queues = new Map<string, Queue & { readonly waiting: Waiting[] }>();
   readonly #open = new Set<number>();
   #records: LaunchRecord[] = [];
-  #allocations = 0;
   #events = 0;
 
   constructor(options: ToyDeviceOptions) {
     this.#options = options;
-    this.#kernels = { ...options.kernels, ...moves };
+    this.#kernels = { ...moves, ...options.kernels };
     this.#next = random(options.seed);
   }
 
   get allocatedBytes(): number {
-    return [...this.#buffers.values()].reduce((sum, buffer) => sum + buffer.byteLength, 0);
+    return this.#arena.usedBytes;
   }
 
   allocate(type: ElementType, length: number): View {
-    const bytes = length * elementBytes[type];
-    const { maximumBytes = 2 ** 28 } = this.#options;
-    if (this.allocatedBytes + bytes > maximumBytes) throw new DeviceMemoryError(`no room for ${bytes} bytes`);
-    const buffer = new ArrayBuffer(bytes);
-    new Uint8Array(buffer).fill(0xa5); // whoever reads what nobody wrote shall notice
-    const byteOffset = firstAddress + this.#allocations++ * spacing;
-    this.#buffers.set(byteOffset, buffer);
-    return { type, byteOffset, length };
+    if (!(length >= 0)) throw new RangeError(`a view cannot have ${length} elements`);
+    return { type, byteOffset: this.#arena.allocate(length * elementBytes[type]), length };
   }
 
   free(view: View): void {
-    if (!this.#buffers.delete(view.byteOffset)) throw new RangeError(`nothing is allocated at ${view.byteOffset}`);
+    this.#arena.release(view.byteOffset);
   }
 
   read(view: View, into: HostArray): void {
@@ -190,12 +185,21 @@ export class ToyDevice implements Device {
     });
   }
 
+  #addBuffer(bytes: number): number {
+    const { maximumBytes = 2 ** 28 } = this.#options;
+    if (this.#buffers.reduce((sum, { byteLength }) => sum + byteLength, bytes) > maximumBytes)
+      throw new DeviceMemoryError(`no room for ${bytes} bytes`);
+    const buffer = new ArrayBuffer(bytes);
+    new Uint8Array(buffer).fill(0xff); // whoever reads what nobody wrote shall notice
+    return firstAddress + (this.#buffers.push(buffer) - 1) * spacing;
+  }
+
   #place({ type, byteOffset, length }: View): { buffer: ArrayBuffer; start: number } {
-    const base = firstAddress + Math.floor((byteOffset - firstAddress) / spacing) * spacing;
-    const buffer = this.#buffers.get(base);
-    const start = byteOffset - base;
+    const index = Math.floor((byteOffset - firstAddress) / spacing);
+    const start = byteOffset - firstAddress - index * spacing;
+    const buffer = this.#buffers[index];
     if (buffer === undefined || start + length * elementBytes[type] > buffer.byteLength)
-      throw new RangeError(`the view at ${byteOffset} lies in no allocation`);
+      throw new RangeError(`the view at ${byteOffset} lies in no buffer`);
     return { buffer, start };
   }
 
