@@ -73,6 +73,8 @@ const attended = { heads: 'heads', sequence: 'number', window: 'window?' } as co
 export const kernels = {
   copy: { roles: { from: reads, to: writes } },
   fill: { roles: { to: writes }, fields: { value: 'number' } },
+  /** to = a b, all three matrices: for timing a device, no template uses it. */
+  gemm: { roles: { a: reads, b: reads, to: writes } },
   'residual.add': { roles: { from: reads, to: adds } },
 
   /** RMS norm in front of a layer; keeps the layer's input for the backward. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { CpuDevice } from '../device/cpu/cpu-device.js';
 import type { Endpoint } from './communicator.js';
 import { CheckedCommunicator, type SubmittedOperation } from './checked-communicator.js';
 import { Communicators } from './communicators.js';
@@ -54,9 +55,10 @@ describe('what is wrong with a submission is said before it leaves the rank', ()
 describe('communicators of a rank', () => {
   it('are made once, and refuse members that make no sense or differ', () => {
     const table = new Communicators(5, 8);
+    const inter = CpuDevice.create({ bytes: 0 }).queue('inter');
     let made = 0;
     const get = (members: readonly number[]): unknown =>
-      table.get('inter', 'tp', members, (title) => {
+      table.get(inter, 'tp', members, (title) => {
         expect(title).toBe('inter/tp');
         made += 1;
         return communicator('local');
@@ -66,6 +68,6 @@ describe('communicators of a rank', () => {
     expect(() => get([5, 6])).toThrow(/exists on rank 5 with members 4 5; it cannot be made again with 5 6/);
     const fresh = new Communicators(5, 8);
     for (const members of [[4], [5, 5], [5, 8], [5, -1], [5, 1.5]])
-      expect(() => fresh.get('inter', 'tp', members, () => communicator('local'))).toThrow(/different ranks of 0\.\.7/);
+      expect(() => fresh.get(inter, 'tp', members, () => communicator('local'))).toThrow(/different ranks of 0\.\.7/);
   });
 });

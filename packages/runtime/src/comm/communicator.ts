@@ -1,15 +1,12 @@
 /**
- * What every communication backend offers a rank: named groups, collectives that run beside computation, and events that order
- * them, as streams and events do on a GPU. A backend passes the suite in `conformance.ts` unchanged.
+ * What every communication backend offers a rank: named groups on the queues of its device, and collectives that run beside computation and
+ * end events of the device. A backend passes the suite in `conformance.ts` unchanged.
  */
 import type { DeviceEvent, Queue } from '../device/device.js';
 import type { Reduction } from '../device/reduction.js';
 import type { View } from '../device/view.js';
 
 export type { Reduction } from '../device/reduction.js';
-
-/** An event of the rank's device. */
-export type CommEvent = DeviceEvent;
 
 /** What is common to all submissions. Submitting never blocks; the buffers belong to the operation until its event is done. */
 export interface Submission {
@@ -82,15 +79,7 @@ export interface Endpoint {
    * The communicator of a group on a queue of the rank's device, made at the first call. All members make it with the same name, lane and
    * members; different lanes progress independently.
    */
-  communicator(name: string, members: readonly number[], queue: Queue | string): Communicator;
-  /** An event that the rank's own computation records, so that a submission can wait for it. */
-  createEvent(): DeviceEvent;
-  record(event: DeviceEvent): void;
-  query(event: DeviceEvent): boolean;
-  /** Blocks until the event is done. Throws `JobAborted` when another rank failed or the job was stopped. */
-  wait(event: DeviceEvent): void;
-  /** Blocks until at least one of the events is done. */
-  waitAny(events: readonly DeviceEvent[]): void;
+  communicator(name: string, members: readonly number[], queue: Queue): Communicator;
   /** Gives the backend a moment of this thread; kernels call it between tiles. Cheap when there is nothing to do. */
   progress(): void;
   /** Seconds on the job's shared clock. */

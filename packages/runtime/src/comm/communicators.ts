@@ -13,12 +13,11 @@ export class Communicators {
 
   /** The communicator `lane/name`; `make` is called with that title the first time. Throws when the members make no sense, or differ from before. */
   get(
-    queue: Queue | string,
+    { lane }: Queue,
     name: string,
     members: readonly number[],
     make: (title: string, lane: string) => Communicator,
   ): Communicator {
-    const lane = typeof queue === 'string' ? queue : queue.lane;
     const title = `${lane}/${name}`;
     const known = this.made.get(title);
     if (known !== undefined) {

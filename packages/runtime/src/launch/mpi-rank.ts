@@ -69,7 +69,6 @@ export async function runMpiRank<Data>(job: MpiJob, body: (context: RankContext<
       size: endpoint.size,
       endpoint,
       device,
-      memory: device.memory,
       data: description.data as Data,
       report: (message) => job.message(message),
     };

@@ -1,5 +1,4 @@
 import type { Endpoint } from '../comm/communicator.js';
-import type { CpuMemory } from '../device/cpu/memory.js';
 import type { Device } from '../device/device.js';
 
 /** What a rank works with. */
@@ -8,8 +7,6 @@ export interface RankContext<Data = unknown> {
   readonly size: number;
   readonly endpoint: Endpoint;
   readonly device: Device;
-  /** The memory of a rank whose device is the CPU. */
-  readonly memory: CpuMemory;
   /** `workerData` of the launch. */
   readonly data: Data;
   /** Sends a message to the launcher's `onMessage` (structured clone). */

@@ -48,7 +48,6 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
     size: control.size,
     endpoint,
     device,
-    memory: device.memory,
     data: given.data as Data,
     report: (message) => post({ kind: 'message', message }),
   };

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import type { Interference, MeasuredOp, ProbedGemm } from '@monta/core';
 import { clockIdentity } from '../comm/mpi/clock.js';
-import { createGemm } from '../device/cpu/index.js';
+import type { Device, Launch, Operand } from '../device/device.js';
 import { readInts } from '../device/host-array.js';
 import type { RankContext } from '../launch/index.js';
 import { Laboratory, wholeBytes } from './network-experiment.js';
@@ -165,26 +165,48 @@ function collectiveTimes(
 /** Runs one shape over and over for at least this long. */
 const gemmSeconds = 0.02;
 
-function timeGemms({ memory, data, endpoint }: RankContext<NetworkProbeData>): ProbedGemm[] {
-  const gemm = createGemm(memory);
+function timeGemms({ device, data, endpoint }: RankContext<NetworkProbeData>): ProbedGemm[] {
   return data.gemmShapes.map(([m, n, k]) => {
-    const mark = memory.mark();
-    const [a, b, c] = [m * k, k * n, m * n].map((length) => memory.f32(memory.allocateView('f32', length)));
-    if (a === undefined || b === undefined || c === undefined) throw new RangeError('no memory for a matrix product');
-    a.fill(1);
-    b.fill(0.5);
-    const call = { m, n, k, a, b, c };
-    gemm(call);
+    const product = new Product(device, m, n, k);
+    product.run();
     const times: number[] = [];
     const until = endpoint.now() + gemmSeconds;
     do {
       const start = endpoint.now();
-      gemm(call);
+      product.run();
       times.push(endpoint.now() - start);
     } while (endpoint.now() < until || times.length < data.repetitions);
-    memory.release(mark);
+    product.close();
     return { m, n, k, seconds: typical(times) };
   });
+}
+
+/** A product of an m x k and a k x n matrix on the device. */
+class Product {
+  readonly #launch: Launch;
+
+  constructor(
+    private readonly device: Device,
+    m: number,
+    n: number,
+    k: number,
+  ) {
+    const matrix = (rows: number, columns: number, value: number): Operand => {
+      const view = device.allocate('f32', rows * columns);
+      device.fill(view, value);
+      return { view, rows, columns };
+    };
+    const operands = { a: matrix(m, k, 1), b: matrix(k, n, 0.5), to: matrix(m, n, 0) };
+    this.#launch = { kernel: 'gemm', operands, arguments: {} };
+  }
+
+  run(): void {
+    this.device.wait(this.device.queue('compute').launch(this.#launch));
+  }
+
+  close(): void {
+    for (const { view } of Object.values(this.#launch.operands)) this.device.free(view);
+  }
 }
 
 const bothShape = 128;
@@ -197,21 +219,17 @@ function timeBoth(
   laboratory: Laboratory,
   links: readonly LinkFigures[],
 ): Interference | null {
-  const { endpoint, memory, rank, size } = context;
+  const { endpoint, device, rank, size } = context;
   const [inner] = links;
   if (size < 2 || inner === undefined) return null;
-  const gemm = createGemm(memory);
-  const [a, b, c] = [0, 1, 2].map(() => memory.f32(memory.allocateView('f32', bothShape * bothShape)));
-  if (a === undefined || b === undefined || c === undefined) throw new RangeError('no memory for a matrix product');
-  const call = { m: bothShape, n: bothShape, k: bothShape, a, b, c };
+  const product = new Product(device, bothShape, bothShape, bothShape);
   const bytes = inner.bytes;
   const alone = typical(laboratory.run({ op: 'all_to_all', groups: [[0, 1]], bytes }));
   const computeAll = (until: () => boolean): number => {
     const start = endpoint.now();
     let count = 0;
     while (!until()) {
-      gemm(call);
-      endpoint.progress();
+      product.run();
       count += 1;
     }
     return (endpoint.now() - start) / Math.max(1, count);
@@ -230,6 +248,7 @@ function timeBoth(
     });
     if (beside !== undefined) transferBeside.push(beside);
   }
+  product.close();
   return {
     computeSlowdown: typical(computeBeside) / typical(computeAlone),
     communicationSlowdown: typical(transferBeside) / alone,

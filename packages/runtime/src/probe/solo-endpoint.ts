@@ -146,26 +146,6 @@ export class SoloEndpoint implements Endpoint {
     return new SoloCommunicator(name, members, this.rank, this.device, this.#transfers);
   }
 
-  createEvent(): DeviceEvent {
-    return this.device.createEvent();
-  }
-
-  record(event: DeviceEvent): void {
-    this.device.complete(event);
-  }
-
-  query(event: DeviceEvent): boolean {
-    return this.device.query(event);
-  }
-
-  wait(event: DeviceEvent): void {
-    this.device.wait(event);
-  }
-
-  waitAny(events: readonly DeviceEvent[]): void {
-    this.device.waitAny(events);
-  }
-
   progress(): void {}
 
   now(): number {

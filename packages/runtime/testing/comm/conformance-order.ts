@@ -158,7 +158,7 @@ function manyGroupsAtOnce(context: ConformanceContext): void {
       ['half', half, 'inter'],
       ['parity', parity, 'inter'],
     ] as const
-  ).map(([name, members, lane]) => endpoint.communicator(name, members, lane));
+  ).map(([name, members, lane]) => endpoint.communicator(name, members, device.queue(lane)));
   const rounds = groups.map(() => 0);
   const checks: (() => void)[] = [];
   const events: DeviceEvent[] = [];

@@ -5,7 +5,7 @@
 import { kernelSpec, type Mode } from '@monta/core';
 import { CpuMemory, createGemm, type CpuKernelCall, type CpuOperand } from '#runtime/device/cpu/index.js';
 import { cpuKernels } from '#runtime/device/cpu/kernels/index.js';
-import type { HostArray } from '#runtime/device/host-array.js';
+import type { HostArray } from '#runtime/device/device.js';
 import type { ToyCall, ToyKernels, ToyOperand } from './toy-device.js';
 
 /** The kernels of the catalogue, in the bits of the CPU's. */

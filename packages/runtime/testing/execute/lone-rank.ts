@@ -1,33 +1,16 @@
 /** What the executor's tests share: an endpoint of a job of one, full tensors from the reference's, and back. */
 import type { MoeModel } from '@monta/core';
-import type { CommEvent, Endpoint } from '#runtime/comm/communicator.js';
+import type { Endpoint } from '#runtime/comm/communicator.js';
 import type { ParameterValues } from '../transformer/reference-parameters.js';
 
-/** A job of one rank without threads: no collectives, events are done when recorded. */
+/** A job of one rank without threads: no collectives. */
 export class LoneEndpoint implements Endpoint {
   readonly backend = 'local';
   readonly rank = 0;
   readonly size = 1;
-  readonly #done = new Set<number>();
-  #next = 0;
 
   communicator(): never {
     throw new Error('a job of one rank has nobody to communicate with');
-  }
-  createEvent(): CommEvent {
-    return { id: this.#next++ };
-  }
-  record(event: CommEvent): void {
-    this.#done.add(event.id);
-  }
-  query(event: CommEvent): boolean {
-    return this.#done.has(event.id);
-  }
-  wait(event: CommEvent): void {
-    this.waitAny([event]);
-  }
-  waitAny(events: readonly CommEvent[]): void {
-    if (!events.some((event) => this.query(event))) throw new Error('nobody will record this event');
   }
   progress(): void {}
   now(): number {

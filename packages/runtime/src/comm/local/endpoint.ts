@@ -40,7 +40,7 @@ export class LocalEndpoint implements Endpoint, Companion {
     this.recordReader = new RecordReader(at(control.shared.ranks, rank).records);
   }
 
-  communicator(name: string, members: readonly number[], queue: Queue | string): Communicator {
+  communicator(name: string, members: readonly number[], queue: Queue): Communicator {
     return this.communicators.get(queue, name, members, (_title, lane) => {
       const id = this.nextCommunicator++;
       this.push({ what: 'communicator', id, name, lane, members });
@@ -54,26 +54,6 @@ export class LocalEndpoint implements Endpoint, Companion {
         submit: (operation, label) => this.submit(operation, label),
       });
     });
-  }
-
-  createEvent(): DeviceEvent {
-    return this.device.createEvent();
-  }
-
-  record(event: DeviceEvent): void {
-    this.device.complete(event);
-  }
-
-  query(event: DeviceEvent): boolean {
-    return this.device.query(event);
-  }
-
-  wait(event: DeviceEvent): void {
-    this.device.wait(event);
-  }
-
-  waitAny(events: readonly DeviceEvent[]): void {
-    this.device.waitAny(events);
   }
 
   check(): void {

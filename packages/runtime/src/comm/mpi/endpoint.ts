@@ -89,7 +89,7 @@ export class MpiEndpoint implements Endpoint, Companion {
     });
   }
 
-  communicator(name: string, members: readonly number[], queue: Queue | string): Communicator {
+  communicator(name: string, members: readonly number[], queue: Queue): Communicator {
     return this.communicators.get(queue, name, members, (title) => {
       const group = this.groups.make(title, [...members]);
       return new CheckedCommunicator({
@@ -102,26 +102,6 @@ export class MpiEndpoint implements Endpoint, Companion {
         submit: (operation, label) => this.submit(operation, label, group),
       });
     });
-  }
-
-  createEvent(): DeviceEvent {
-    return this.device.createEvent();
-  }
-
-  record(event: DeviceEvent): void {
-    this.device.complete(event);
-  }
-
-  query(event: DeviceEvent): boolean {
-    return this.device.query(event);
-  }
-
-  wait(event: DeviceEvent): void {
-    this.device.wait(event);
-  }
-
-  waitAny(events: readonly DeviceEvent[]): void {
-    this.device.waitAny(events);
   }
 
   check(): void {

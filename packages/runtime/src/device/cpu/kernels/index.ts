@@ -4,6 +4,7 @@ import type { CpuKernels, CpuKernelOf } from '../kernel-call.js';
 import { attentionKernels } from './attention.js';
 import { copyKernels } from './copy.js';
 import { endKernels } from './ends.js';
+import { gemmKernels } from './gemm.js';
 import { mlpKernels } from './mlp.js';
 import { expertKernels } from './moe-experts.js';
 import { rowKernels } from './moe-rows.js';
@@ -13,6 +14,7 @@ import { updateKernels } from './update.js';
 
 const implementations: { readonly [Name in KernelName]: CpuKernelOf<Name> } = {
   ...copyKernels,
+  ...gemmKernels,
   ...normKernels,
   ...attentionKernels,
   ...mlpKernels,
