@@ -25,13 +25,13 @@ export class DivergenceWatch {
   #bad: { readonly first: number; readonly tensor: string } | undefined;
 
   constructor(context: RankContext<TrainJob>, store: ParameterStore) {
-    const { endpoint, data: job } = context;
+    const { endpoint, device, data: job } = context;
     const ranks = worldSize(job.step.layout);
     this.#context = context;
     this.#store = store;
     this.#limit = job.badSteps ?? usualBadSteps;
     const members = Array.from({ length: ranks }, (_, rank) => rank);
-    this.#communicator = ranks === 1 ? undefined : endpoint.communicator('divergence', members, 'copy');
+    this.#communicator = ranks === 1 ? undefined : endpoint.communicator('divergence', members, device.queue('copy'));
   }
 
   /**
