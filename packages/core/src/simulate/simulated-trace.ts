@@ -30,8 +30,22 @@ export function simulatedTrace({ run, programOf, channels, nodeNumbers, source }
       const { operation, template, task, chunk, of, lane } = labelOf(flat);
       const node = numbers?.[flat.node] ?? flat.node;
       const collective = noteOf(channels[rank]?.[flat.index], flat.operation.body);
-      const times = { issued, ready, end, bytes };
-      spans.push({ step: 0, rank, node, operation, template, task, chunk, of, lane, collective, ...times });
+      spans.push({
+        step: 0,
+        rank,
+        node,
+        operation,
+        template,
+        task,
+        chunk,
+        of,
+        lane,
+        collective,
+        issued,
+        ready,
+        end,
+        bytes,
+      });
     }
   });
   return { kind: 'simulated', source, ranks: programOf.length, timeScale: 1, spans };
