@@ -1,14 +1,15 @@
 /** Before training: time the kernels here, choose how tokens travel, predict the step of the choice and of what it is compared to. */
 import {
-  allHalves,
   alternativeEtps,
   type Choice,
   chooseDispatch,
   closeCandidates,
   type CostModel,
+  inChunks,
   InputError,
   marginOver,
   moeShape,
+  moeShare,
   namedStrategies,
   predictStep,
   reasons,
@@ -16,18 +17,12 @@ import {
   type Strategy,
   strategyLabel,
   trialSize,
-  unsupportedStrategy,
   type Workload,
 } from '@monta/core';
-import { probeKernels } from '@monta/runtime';
-import type { PlannedStrategy, RunPlan } from './planned-strategy.js';
+import { probeStepKernels } from '@monta/runtime';
+import type { PlannedStrategy, RunPlan, TriedStrategy } from './planned-strategy.js';
 import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
 import { trialText, tryClose, type TrialGround } from './trial.js';
-
-/** Chunk counts at which kernels are timed. */
-const probedChunks = [1, 4];
-const probeRepetitions = 3;
-const unchunked = { forward: 1, backward: 1 };
 
 function predict(setting: Setting, model: CostModel, strategy: Strategy): StepPrediction {
   const prediction = predictStep({
@@ -42,32 +37,15 @@ function predict(setting: Setting, model: CostModel, strategy: Strategy): StepPr
   return prediction;
 }
 
-/** Kernels differ between halves (slices or all tokens), so those of every pair that may run are timed. */
-async function kernelRates(setting: Setting, signal: AbortSignal): Promise<Awaited<ReturnType<typeof probeKernels>>> {
-  const shape = moeShape(stepOf(setting, { ...namedStrategies.scattered, chunks: unchunked }));
-  const rates = new Map<
-    string,
-    Awaited<ReturnType<typeof probeKernels>> extends ReadonlyMap<string, infer R> ? R : never
-  >();
-  for (const halves of allHalves.filter((one) => unsupportedStrategy(one, shape) === undefined)) {
-    const step = stepOf(setting, { ...halves, chunks: unchunked });
-    for (const [name, rate] of await probeKernels(
-      { step, chunkCounts: probedChunks, repetitions: probeRepetitions },
-      signal,
-    ))
-      if (!rates.has(name)) rates.set(name, rate);
-  }
-  return rates;
-}
-
 /**
  * Plans a run. The configuration's own strategy is taken when it names one; it is compared all the same. Else what the model cannot tell apart
  * is tried, where the run is long enough for it.
  */
 export async function planRun(setting: Setting, overheads: MachineOverheads, ground: TrialGround): Promise<RunPlan> {
-  const { config, layout } = setting;
-  const model = machineModel(setting, await kernelRates(setting, ground.signal), overheads);
-  const shape = moeShape(stepOf(setting, { ...namedStrategies.scattered, chunks: unchunked }));
+  const { config } = setting;
+  const step = stepOf(setting, inChunks(namedStrategies.scattered, 1));
+  const model = machineModel(setting, await probeStepKernels(step, ground.signal), overheads);
+  const shape = moeShape(step);
   const workload: Workload = {
     cluster: setting.cluster,
     shape,
@@ -92,7 +70,7 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
     setting,
     close.slice(0, strategies).map(({ strategy }) => planned('chosen', strategy)),
     steps,
-    (prediction) => overheads.error * layerShare(setting, choice, prediction),
+    (prediction) => overheads.error * moeShare(step, choice.best.seconds, prediction.seconds),
     ground,
   );
   const taken: Choice = { ...choice, best: close[fastest] ?? choice.best };
@@ -101,6 +79,23 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
     ...(choice.baseline ? [planned('baseline', choice.baseline.strategy)] : []),
     ...(choice.bestFixed !== choice.baseline ? [planned('fixed', choice.bestFixed.strategy)] : []),
   ].filter((one) => one.label !== chosen.label);
+  const why = whyOf({ setting, workload, choice, taken, chosen, tried });
+  return { chosen, compared, choice: taken, tried, reasons: why, model };
+}
+
+interface Decision {
+  readonly setting: Setting;
+  readonly workload: Workload;
+  /** By predictions alone. */
+  readonly choice: Choice;
+  /** After trials. */
+  readonly taken: Choice;
+  readonly chosen: PlannedStrategy;
+  readonly tried: readonly TriedStrategy[];
+}
+
+/** Label and sentence for everything that a person should know of a choice. */
+function whyOf({ setting: { config, layout }, workload, choice, taken, chosen, tried }: Decision): RunPlan['reasons'] {
   const why: (readonly [string, string])[] = [];
   if (config.dispatch !== 'auto')
     why.push([
@@ -124,16 +119,10 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
   if (folded) why.push(['Layout', folded]);
   why.push([
     'Layer',
-    `predicted for the MoE layer of ${formatTokens(shape.tokens)} tokens a replica, tp ${layout.tp}, ep ${layout.ep}`,
+    `predicted for the MoE layer of ${formatTokens(workload.shape.tokens)} tokens a replica, tp ${layout.tp}, ep ${layout.ep}`,
   ]);
-  return { chosen, compared, choice: taken, tried, reasons: why, model };
+  return why;
 }
-
-/** Share of a step that is spent in MoE layers: what the others take is the same whatever the dispatch, and as well known. */
-const layerShare = ({ config, layout }: Setting, { best }: Choice, { seconds }: StepPrediction): number => {
-  const { microBatches } = stepOf({ config, layout }, best.strategy);
-  return Math.min(1, (best.seconds * microBatches * config.model.moeLayers.filter(Boolean).length) / seconds);
-};
 
 const formatTokens = (tokens: number): string => tokens.toLocaleString('en-US');
 

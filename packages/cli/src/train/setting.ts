@@ -1,13 +1,13 @@
 /** What a training run stands on: the configuration with `auto` resolved, the emulated network, and the cost model of this machine. */
 import { availableParallelism, cpus } from 'node:os';
 import {
+  atMemorySpeed,
+  automaticLayout,
   costModel,
-  deviceCount,
+  fittingTimeScale,
   formatLayout,
   hostInputs,
   InputError,
-  portsOf,
-  resolveLayout,
   scaledCluster,
   scaledCurves,
   worldSize,
@@ -23,37 +23,10 @@ import {
 import type { FabricOptions } from '@monta/runtime';
 import type { TrainConfig } from '../config/train-config.js';
 
-/**
- * Bytes a second that the emulation is asked to carry at most, all ports together: what one thread that moves packets does beside ranks
- * that compute on the same two cores (the benchmark of the collectives shows 3 to 10 GB/s without them).
- */
-const carriedBytesPerSecond = 2e9;
-
-/** Factor by which the network is slowed so that this machine can carry its bytes: 1, 2, 5, 10, 20, … */
-export function affordableTimeScale(cluster: Cluster): number {
-  const all = portsOf(cluster)
-    .filter((port) => port.tier === 0 && port.direction === 'egress')
-    .reduce((sum, port) => sum + port.bytesPerSecond, 0);
-  let scale = 1;
-  for (let turn = 0; all / scale > carriedBytesPerSecond; turn++) scale *= turn % 3 === 1 ? 2.5 : 2;
-  return scale;
-}
-
-/** FLOP/s of one rank when all compute at once on this machine's cores, at a rate that embedded kernels reach on one core. */
-const coreFlopsPerSecond = 40e9;
-
-/**
- * The time scale of a run. A cluster of CPU shares is emulated as fast as this machine can; one of accelerators is slowed by as much as its
- * devices are faster than a rank here, so that computing and communicating keep their proportion.
- */
-export function timeScaleOf(config: TrainConfig, ranks: number): number | undefined {
-  if (config.emulate === false) return undefined;
-  if (config.emulate !== 'auto') return config.emulate.timeScale;
-  const affordable = affordableTimeScale(config.cluster);
-  const { device } = config.cluster;
-  if (device.multiprocessors === undefined) return affordable;
-  const here = (coreFlopsPerSecond * Math.min(availableParallelism(), ranks)) / ranks;
-  return Math.max(affordable, Math.round((device.flopsPerSecond.bf16 / 2 / here) * 10) / 10);
+/** The time scale that a configuration asks for; undefined without emulation. */
+function timeScaleOf({ emulate, cluster }: TrainConfig, ranks: number): number | undefined {
+  if (emulate === false) return undefined;
+  return emulate === 'auto' ? fittingTimeScale(cluster, ranks, availableParallelism()) : emulate.timeScale;
 }
 
 export interface Setting {
@@ -84,26 +57,6 @@ export function stepOf({ config, layout }: Pick<Setting, 'config' | 'layout'>, s
   };
 }
 
-/** TP inside a node as far as heads allow, data parallelism over the rest, experts over the replicas as far as they divide. */
-export function automaticLayout(config: TrainConfig): Layout {
-  const { model, cluster, batch } = config;
-  const world = deviceCount(cluster);
-  const node = cluster.tiers[0]?.size ?? world;
-  const fits = (tp: number): boolean =>
-    world % tp === 0 && model.attentionHeads % tp === 0 && model.expertFfn % tp === 0 && batch % (world / tp) === 0;
-  for (let tp = Math.min(node, world); tp >= 1; tp--) {
-    if (node % tp !== 0 || !fits(tp) || (model.keyValueHeads % tp !== 0 && tp % model.keyValueHeads !== 0)) continue;
-    const dp = world / tp;
-    for (let ep = dp; ep >= 1; ep--)
-      if (dp % ep === 0 && model.experts % ep === 0) return resolveLayout({ tp, dp, ep }, world);
-  }
-  throw new InputError(`no layout of ${world} ranks fits ${model.name} with ${batch} sequences a step`, {
-    path: 'layout',
-    expected: 'tp that divides heads and expert width, and replicas that divide the batch',
-    hint: 'give layout, or change batch',
-  });
-}
-
 /** Resolves a configuration. Throws `InputError` where it contradicts itself. */
 export function settingOf(config: TrainConfig): Setting {
   const layout = config.layout === 'auto' ? automaticLayout(config) : config.layout;
@@ -125,22 +78,8 @@ export function settingOf(config: TrainConfig): Setting {
         ? scaledCluster(config.cluster, timeScale)
         : config.backend.kind === 'mpi'
           ? config.cluster
-          : memorySpeed(config.cluster),
+          : atMemorySpeed(config.cluster),
     hostCores: { cores, ranksPerHost: ranks },
-  };
-}
-
-/** Without emulation every byte moves at the speed of one thread that copies: the cluster's tiers say nothing then. */
-function memorySpeed(cluster: Cluster): Cluster {
-  return {
-    ...cluster,
-    sources: ['no emulation: bytes move at memory speed'],
-    tiers: cluster.tiers.map((tier) => ({
-      ...tier,
-      bytesPerSecond: carriedBytesPerSecond,
-      latencySeconds: 1e-4,
-      crossRailSlowdown: 1,
-    })),
   };
 }
 

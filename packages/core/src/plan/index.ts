@@ -9,3 +9,5 @@ export * from './dispatch-variants.js';
 export * from './emulation-scale.js';
 export * from './step-bytes.js';
 export * from './unpriced.js';
+export * from './automatic-layout.js';
+export * from './emulation-speed.js';

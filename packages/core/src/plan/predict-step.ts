@@ -125,3 +125,10 @@ interface Extended {
   readonly whole: number;
   readonly simulation: Simulation;
 }
+
+/**
+ * Share of a step that is spent in MoE layers, of which one takes `layerSeconds` forward and backward: what the others take is the same
+ * whatever the dispatch, and as well known.
+ */
+export const moeShare = ({ model, microBatches }: StepShape, layerSeconds: number, stepSeconds: number): number =>
+  Math.min(1, (layerSeconds * microBatches * model.moeLayers.filter(Boolean).length) / stepSeconds);

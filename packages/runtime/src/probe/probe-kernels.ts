@@ -1,5 +1,14 @@
 /** Times a rank's kernels alone on a core, at the sizes that a training step gives them. */
-import { inChunks, trainingStep, worldSize, type KernelRate, type StepShape } from '@monta/core';
+import {
+  allHalves,
+  inChunks,
+  moeShape,
+  trainingStep,
+  unsupportedStrategy,
+  worldSize,
+  type KernelRate,
+  type StepShape,
+} from '@monta/core';
 import { CpuDevice } from '../device/cpu/index.js';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { launchLocal, type RankContext } from '../launch/index.js';
@@ -89,4 +98,19 @@ export async function probeKernels(probe: KernelProbe, signal?: AbortSignal): Pr
     signal,
   })) as [[string, KernelRate][]];
   return new Map(rates);
+}
+
+/** Chunk counts and steps with which the kernels of a run are timed. */
+const ofRun = { chunkCounts: [1, 4], repetitions: 3 } as const;
+
+/** Rates of the kernels of a step, whichever halves it may take: they differ between halves (slices or all tokens), so those of every pair are timed. */
+export async function probeStepKernels(step: StepShape, signal?: AbortSignal): Promise<Map<string, KernelRate>> {
+  const shape = moeShape(step);
+  const rates = new Map<string, KernelRate>();
+  for (const halves of allHalves.filter((one) => unsupportedStrategy(one, shape) === undefined)) {
+    const strategy = inChunks(halves, 1);
+    for (const [name, rate] of await probeKernels({ step: { ...step, strategy }, ...ofRun }, signal))
+      if (!rates.has(name)) rates.set(name, rate);
+  }
+  return rates;
 }
