@@ -28,6 +28,7 @@ import {
   type StepShape,
   type Workload,
 } from '@monta/core';
+import { coverageOf, coverageText } from '../calibrate/coverage-facts.js';
 import type { MontaContext } from '../context.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
@@ -204,6 +205,8 @@ function show(
   if (problem.unpriced.length > 0)
     facts.push(['Step', `not predicted, its program lacks ${problem.unpriced.join('; ')}`]);
   if (flags.scope === 'layer') for (const part of unpricedInLayer(model)) facts.push(['Left out', part]);
+  const coverage = coverageOf(problem.workload.model.curves, cluster, best.layout);
+  if (coverage !== undefined) facts.push(['Calibrated', coverageText(coverage)]);
   facts.push(['Rests on', inputLines(problem.workload.model, cluster).join('\n')]);
   const refused = new Map<string, string[]>();
   for (const { name, why } of choice.refused) refused.set(why, [...(refused.get(why) ?? []), name]);
@@ -247,6 +250,7 @@ export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
     scope: flags.scope,
     dtype: flags.dtype,
     calibration: flags.calibration ?? null,
+    calibrationCoverage: coverageOf(workload.model.curves, workload.cluster, best.layout) ?? null,
     microBatches: step.microBatches,
     capacityFactor: step.capacityFactor ?? null,
     inputs: describeCostModel(workload.model),

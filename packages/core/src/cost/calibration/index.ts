@@ -21,6 +21,8 @@ export { findNonsense, fitCalibration } from './fit.js';
 export type { Fit, Nonsense, SeriesFit } from './fit.js';
 export { describeCoverage } from './coverage.js';
 export type { Coverage } from './coverage.js';
+export { layoutCoverage } from './layout-coverage.js';
+export type { GroupCoverage } from './layout-coverage.js';
 export { CalibrationLookup } from './lookup.js';
 export type { Found, NotFound, Query } from './lookup.js';
 export { naiveSeconds } from './naive.js';

@@ -105,6 +105,13 @@ describe('rank lines that are not all there', () => {
     expect(shapeOf(text)).toMatchObject({ ranks: 16, nodes: 4, op: 'all_reduce' });
   });
 
+  it('are counted by the last line where neighbouring numbers of ranks have nearly the same bandwidths', () => {
+    const run = { program: 'all_reduce_perf', kind: 'reduce', hosts: 64, perHost: 8 } as const;
+    expect(shapeOf(log({ ...run, keepRank: (r) => r < 2 || r > 509 }))).toMatchObject({ ranks: 512, nodes: 64 });
+    // what follows the dots is not there: nobody knows how many there were
+    expect(refusalOf(log({ ...run, keepRank: (r) => r < 2 }))).toMatch(/cannot tell how many ranks/u);
+  });
+
   it('stop a log whose rows are of fewer ranks than the last line names', () => {
     const text = log({ hosts: 2, perHost: 2, keepRank: (r) => r === 0 }).replace(
       '...',

@@ -37,6 +37,8 @@ interface Listing {
   readonly perGroup: number | undefined;
   /** Where lines are missing: at least so many ranks there are. */
   readonly atLeast: number;
+  /** Where lines are missing before the last one only: the ranks that there are if that is the last rank. */
+  readonly throughLast?: number;
   readonly nodes: number | null;
   readonly groups: number;
   readonly says: string;
@@ -146,7 +148,8 @@ function ranksFor(op: MeasuredOp, evidence: Omit<Evidence, 'table'>): number | s
   const [known] = witnesses;
   const other = witnesses.find((w) => w.ranks !== known?.ranks);
   if (known !== undefined && other !== undefined) return `${known.says}, but ${other.says}`;
-  const ranks = known?.ranks ?? fileName.ranks ?? ranksOfBandwidths(op, bandwidths);
+  // the last line of a list that lines were taken from the middle of counts, unless the bandwidths are against it
+  const ranks = known?.ranks ?? fileName.ranks ?? ranksOfBandwidths(op, bandwidths) ?? listing?.throughLast;
   if (ranks === undefined) return undefined;
   const odd = misfit(op, ranks, bandwidths);
   if (odd !== undefined) {
@@ -248,6 +251,7 @@ function listingOf({ heading }: Table, file: string): Listing | undefined {
     return {
       perGroup: undefined,
       atLeast: most,
+      ...(elided !== undefined && elided < (devices.at(-1)?.line ?? 0) ? { throughLast: most } : {}),
       nodes: regular ? most / perHost : null,
       groups: 1,
       says: `${ranks.size} rank lines (${range}) are not all: ${cause}, the last is rank ${most - 1}`,

@@ -74,6 +74,8 @@ export const elementSizes: ReadonlyMap<string, number> = new Map([
   ['uint8', 1],
   ['f8e4m3', 1],
   ['f8e5m2', 1],
+  ['fp8_e4m3', 1],
+  ['fp8_e5m2', 1],
   ['half', 2],
   ['bfloat16', 2],
   ['int32', 4],
