@@ -95,6 +95,9 @@ function linksOf(tp: number, { result }: HostsProbe, rates: LineRates): LinksRes
 const lineRateOf = ({ tcpBytesPerSecond, mpiBytesPerSecond, tiers }: LinksResult): number =>
   Math.max(tcpBytesPerSecond, mpiBytesPerSecond, tiers.at(-1)?.bytesPerSecond ?? 0);
 
+/** What brings rows to experts, of the halves that are measured here. */
+const exchangeTasks: readonly string[] = ['all_to_all', 'all_gather'];
+
 /** From the start of the first AllToAll to the end of the last operation that brings rows to experts, on the rank that is last. */
 function predictedExchange(
   { tp, seen, machine }: Hosts,
@@ -112,6 +115,6 @@ function predictedExchange(
     routedBinding(shape, { kind: 'uniform' }, 1),
   );
   if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
-  const spans = simulation.trace.spans.filter(({ operation }) => /\/(?:all_to_all|all_gather)\.\d+$/u.test(operation));
+  const spans = simulation.trace.spans.filter(({ task }) => exchangeTasks.includes(task));
   return Math.max(...spans.map(({ end }) => end)) - Math.min(...spans.map(({ issued }) => issued));
 }
