@@ -29,6 +29,16 @@ function smallDisk(space: number): Disk {
 }
 
 describe('RunFolder', () => {
+  it('notices that it was removed while it is written to', () => {
+    const run = RunFolder.create(root, day);
+    const lines = run.lines('metrics.jsonl');
+    lines.append({ step: 1 });
+    rmSync(run.path, { recursive: true });
+    expect(() => lines.append({ step: 2 })).toThrow(InputError);
+    expect(() => lines.append({ step: 2 })).toThrow('was removed while the run wrote to it');
+    lines.close();
+  });
+
   it('never takes the folder of another run', () => {
     const names = Array.from({ length: 30 }, () => RunFolder.create(root, day).name);
     expect(names.slice(0, 2)).toEqual(['2026-11-24-a', '2026-11-24-b']);

@@ -3,7 +3,7 @@
  * into the folder of another, whatever happens.
  */
 import { realDisk, writeAll, type Disk, type FileContent } from '@monta/runtime/files';
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { InputError } from '@monta/core';
 import { fileError } from './errors.js';
@@ -43,8 +43,14 @@ export class LineFile {
     }
   }
 
-  /** Adds one record as a line of JSON. */
+  /** Adds one record as a line of JSON. Throws `InputError` when it cannot, and when the file has been removed: what is written goes nowhere then. */
   append(record: unknown): void {
+    if (fstatSync(this.file).nlink === 0)
+      throw new InputError('was removed while the run wrote to it', {
+        file: this.path,
+        expected: 'the run folder to stay until the run ends',
+        hint: 'start again; a checkpoint that was copied elsewhere can be resumed from',
+      });
     try {
       writeAll(this.file, Buffer.from(`${JSON.stringify(record)}\n`, 'utf8'), this.disk);
     } catch (error) {

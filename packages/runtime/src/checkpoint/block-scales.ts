@@ -2,7 +2,7 @@
  * Weights in 8-bit floats with a scale for each block of rows and columns (DeepSeek-V3's form, `quantization_config` of quant_method fp8): the weight is
  * the stored number times the `weight_scale_inv` of its block.
  */
-import { InputError, isRecord } from '@monta/core';
+import { InputError, isRecord, readDocument, shownValue } from '@monta/core';
 
 /** Ending of the name of a weight's scales. */
 const scaleEnding = '_scale_inv';
@@ -18,14 +18,14 @@ export interface BlockSize {
 
 /** Block size that a config states; undefined when it has no such quantization. Throws InputError for another kind of quantization. */
 export function blockSizeOf(config: string, file: string): BlockSize | undefined {
-  const parsed: unknown = JSON.parse(config);
+  const parsed = readDocument(config, file).value;
   const quantization = isRecord(parsed) ? parsed['quantization_config'] : undefined;
   if (!isRecord(quantization)) return undefined;
   const size = quantization['weight_block_size'];
   const [rows, columns] = Array.isArray(size) ? size : [];
   const counts = (value: unknown): value is number => typeof value === 'number' && Number.isInteger(value) && value > 0;
   if (quantization['quant_method'] === 'fp8' && counts(rows) && counts(columns)) return { rows, columns };
-  throw new InputError(`weights are quantized by ${JSON.stringify(quantization['quant_method'] ?? 'something')}`, {
+  throw new InputError(`weights are quantized by ${shownValue(quantization['quant_method'] ?? 'something')}`, {
     file,
     path: 'quantization_config',
     expected: 'fp8 with weight_block_size, or weights that are not quantized',

@@ -27,6 +27,9 @@ export function pruneSteps(folder: string, current: number, keep: number, disk?:
     removeFolder(join(folder, stepFolderName(step)), disk);
 }
 
+/** How often a folder is looked at again whose states go while they are read. */
+const mostAttempts = 10;
+
 export interface LatestState {
   /** Of the step folder. */
   readonly path: string;
@@ -39,7 +42,7 @@ export interface LatestState {
  * The last state in a folder that is complete and undamaged (everything is read and compared with its digests); undefined when the folder
  * holds no states. Throws InputError when it holds some and none can be used.
  */
-export function latestState(folder: string): LatestState | undefined {
+export function latestState(folder: string, attempts = mostAttempts): LatestState | undefined {
   const skipped: string[] = [];
   const steps = listSteps(folder);
   for (const step of steps.reverse()) {
@@ -48,6 +51,8 @@ export function latestState(folder: string): LatestState | undefined {
       TrainingStateFolder.open(path).close();
       return { path, step, skipped };
     } catch (error) {
+      // A run that still goes on has removed it for a newer one.
+      if (!existsSync(path) && attempts > 1) return latestState(folder, attempts - 1);
       if (!(error instanceof InputError)) throw error;
       skipped.push(`${stepFolderName(step)} is passed over: ${error.format().split('\n').join(' ')}`);
     }

@@ -1,4 +1,5 @@
 /** How a job ends badly. */
+import { InputError } from '@monta/core';
 
 /** A rank threw, exited, was terminated, or misused the communicators; the job was stopped. `cause` is the original error if there is one. */
 export class RankFailure extends Error {
@@ -23,7 +24,9 @@ export interface PortableError {
 
 export function portable(error: unknown): PortableError {
   if (error instanceof Error) {
-    return { name: error.name, message: error.message, stack: error.stack ?? `${error.name}: ${error.message}` };
+    // The place of bad input is a field of its own, which would be lost.
+    const message = error instanceof InputError ? error.format().split('\n').join(';') : error.message;
+    return { name: error.name, message, stack: error.stack ?? `${error.name}: ${error.message}` };
   }
   const message = String(error);
   return { name: 'Error', message, stack: message };

@@ -78,6 +78,12 @@ export function loadStart(job: TrainJob, store: ParameterStore): number {
     initialiseParameters(store, job.seed);
     return 0;
   }
+  if (!existsSync(resume))
+    throw new InputError('is gone: a run that still goes on has removed it for a newer one', {
+      file: resume,
+      expected: 'a checkpoint that stays',
+      hint: 'resume again, or copy the checkpoint elsewhere and resume from there',
+    });
   if (looksLikeState(resume))
     return withState(
       resume,

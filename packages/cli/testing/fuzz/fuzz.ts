@@ -1,0 +1,84 @@
+/** Runs mutations in threads that may be ended: each has 5 s and each thread 1 GiB of heap. */
+import { Worker } from 'node:worker_threads';
+import type { FuzzJob, FuzzNote } from './fuzz.worker.js';
+
+const mostSeconds = 5;
+const mostHeapMebibytes = 1024;
+
+export interface Trouble {
+  readonly number: number;
+  readonly target: string;
+  readonly what: string;
+}
+
+export interface FuzzResult {
+  /** By target: mutations that were read, and that were refused with exit code 2. */
+  readonly counts: ReadonlyMap<string, { read: number; refused: number; seconds: number }>;
+  readonly troubles: readonly Trouble[];
+  /** The number of the next mutation. */
+  readonly next: number;
+}
+
+export interface FuzzOptions {
+  readonly worker: URL;
+  readonly seed: number;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** Runs the mutations `first` to `first + count`; one that crashes or takes too long is noted, and the next ones follow in another thread. */
+export async function fuzz({ worker, seed, first, count }: FuzzOptions): Promise<FuzzResult> {
+  const counts = new Map<string, { read: number; refused: number; seconds: number }>();
+  const troubles: Trouble[] = [];
+  const end = first + count;
+  let next = first;
+  while (next < end) next = await inThread({ seed, first: next, end }, worker, counts, troubles);
+  return { counts, troubles, next };
+}
+
+/** Resolves with the number of the mutation to go on with. */
+function inThread(
+  job: FuzzJob,
+  module: URL,
+  counts: Map<string, { read: number; refused: number; seconds: number }>,
+  troubles: Trouble[],
+): Promise<number> {
+  const worker = new Worker(module, {
+    workerData: job,
+    resourceLimits: { maxOldGenerationSizeMb: mostHeapMebibytes },
+  });
+  let now = { number: job.first, target: 'start', since: performance.now() };
+  let ended = job.first;
+  const trouble = (what: string): void => void troubles.push({ number: now.number, target: now.target, what });
+  worker.on('message', (note: FuzzNote) => {
+    if (note.kind === 'begins') {
+      now = { number: note.number, target: note.target, since: performance.now() };
+      return;
+    }
+    ended = note.number + 1;
+    if (note.kind === 'crashed') {
+      trouble(note.error);
+      return;
+    }
+    const count = counts.get(now.target) ?? { read: 0, refused: 0, seconds: 0 };
+    count[note.how] += 1;
+    count.seconds = Math.max(count.seconds, (performance.now() - now.since) / 1000);
+    counts.set(now.target, count);
+  });
+  return new Promise((resolve) => {
+    const watch = setInterval(() => {
+      if (ended > now.number || performance.now() - now.since < mostSeconds * 1000) return;
+      trouble(`took more than ${mostSeconds} s`);
+      ended = now.number + 1;
+      void worker.terminate();
+    }, 200);
+    worker.once('error', (error) => {
+      trouble(error instanceof Error ? error.message : String(error));
+      ended = now.number + 1;
+    });
+    worker.once('exit', () => {
+      clearInterval(watch);
+      resolve(ended);
+    });
+  });
+}

@@ -1,0 +1,63 @@
+/** Reads mutated files one after another; the thread that started it watches how long each takes. */
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Random } from '@monta/core';
+import { mutate } from './mutate.js';
+import { makeTargets } from './targets.js';
+
+export interface FuzzJob {
+  readonly seed: number;
+  readonly first: number;
+  readonly end: number;
+}
+
+export type FuzzNote =
+  | { readonly kind: 'begins'; readonly number: number; readonly target: string }
+  | { readonly kind: 'ended'; readonly number: number; readonly how: 'read' | 'refused' }
+  | { readonly kind: 'crashed'; readonly number: number; readonly error: string };
+
+const { seed, first, end } = workerData as FuzzJob;
+const tell = (note: FuzzNote): void => parentPort?.postMessage(note);
+const folder = mkdtempSync(join(tmpdir(), 'monta-fuzz-'));
+const place = join(folder, 'case');
+
+/** Copies a target with one of its files mutated. */
+function prepare(sample: string, random: Random): string {
+  rmSync(place, { recursive: true, force: true });
+  mkdirSync(place);
+  const path = join(place, basename(sample));
+  cpSync(sample, path, { recursive: true });
+  const inside = statSync(sample).isDirectory() ? readdirSync(sample) : [];
+  const changed = inside.length === 0 ? path : join(path, inside[random.integer(inside.length)]);
+  writeFileSync(changed, mutate(readFileSync(changed), random));
+  return path;
+}
+
+try {
+  const targets = makeTargets(folder);
+  // A sample that is refused as it is would find nothing.
+  for (const { sample, read } of targets) read(sample);
+  for (let number = first; number < end; number++) {
+    const random = new Random(seed, number);
+    const { name, sample, read } = targets[number % targets.length];
+    const path = prepare(sample, random);
+    tell({ kind: 'begins', number, target: name });
+    try {
+      read(path);
+      tell({ kind: 'ended', number, how: 'read' });
+    } catch (error) {
+      const expected = error instanceof Error && 'exitCode' in error && error.exitCode === 2;
+      if (expected) tell({ kind: 'ended', number, how: 'refused' });
+      else
+        tell({
+          kind: 'crashed',
+          number,
+          error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        });
+    }
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
