@@ -117,7 +117,7 @@ describe('carryOps', () => {
   it('goes by the wire between gather and scatter where nothing was learnt', () => {
     const [only, more] = carryOps([ringSeries(8)], key('reduce_scatter', 8));
     expect(more).toBeUndefined();
-    expect(only?.label).toBe('all_gather to reduce_scatter published');
+    expect(only?.label).toBe('all_gather to reduce_scatter equal');
     const last = only?.points.at(-1);
     expect((last?.seconds ?? 0) / ring(8, last?.bytes ?? 0)).toBeCloseTo(1, 2);
   });

@@ -150,7 +150,7 @@ function carryOneCount(all: readonly Series[], source: Series, target: SeriesKey
 /**
  * From one collective to another over the same ranks. The latency part of the source is multiplied by the ratio of latencies; the rest
  * either by the ratio of bytes on the wire (`wire`) or by the ratio of marginal costs (`fitted`), both as machines with both collectives
- * show; when there are none, as the published tables do (`published`). Across nodes an all_to_all is not carried to or from the others: it
+ * show, and as the published tables do (`published`); where nothing shows it, at equal bus bandwidth (`equal`). Across nodes an all_to_all is not carried to or from the others: it
  * loads the ports differently, and on the one fabric with both (two nodes of B200) that missed by 40 to 70 %.
  */
 export function carryOps(all: readonly Series[], target: SeriesKey): Carried[] {
@@ -162,34 +162,36 @@ export function carryOps(all: readonly Series[], target: SeriesKey): Carried[] {
     .filter(
       (s) => sameHardware(s, target) && (!spread(target) || (s.op === 'all_to_all') === (target.op === 'all_to_all')),
     );
-  // Nothing learnt: a collective of pieces is taken from the one that is most like it, not from a mean with others.
+  // Nothing learnt: a collective of pieces is taken from the one that is most like it, at equal bus bandwidth. From machine to machine and
+  // library to library their latencies relate by 0.66 to 2.5, so that the published ratio may do harm.
   const nearest = pieceOps.find((op) => sources.some((s) => s.op === op));
   return sources.flatMap((source) => {
     const pairs = pairsOf(all, source, target);
     const wire = wireFactor(target) / wireFactor(source);
     const sizes = sizesOf(source);
-    const one = (way: 'wire' | 'fitted' | 'published', latency: number, bandwidth: number): Carried => ({
+    const one = (way: 'wire' | 'fitted' | 'published' | 'equal', latency: number, bandwidth: number): Carried => ({
       target,
       points: scaledParts(curveOf(source), sizes, 1, latency, bandwidth),
       method: `${source.op} with its latency times ${latency.toFixed(2)} and the rest times ${bandwidth.toFixed(2)}`,
       label: `${source.op} to ${target.op} ${way}${across(target)}`,
       from: [source],
     });
-    const published =
-      target.op === 'all_reduce' || source.op === nearest ? [one('published', ...publishedParts(source, target))] : [];
-    if (pairs.length === 0) return published;
+    const published = one('published', ...publishedParts(source, target));
+    if (pairs.length === 0) {
+      if (target.op === 'all_reduce') return [published];
+      if (source.op !== nearest) return [];
+      return [source.op === 'all_reduce' ? published : one('equal', 1, wire)];
+    }
     const latency = median(pairs.map(([from, to]) => curveOf(to).alphaSeconds / curveOf(from).alphaSeconds));
     const fitted = median(pairs.map(([from, to]) => curveOf(to).betaSecondsPerByte / curveOf(from).betaSecondsPerByte));
-    return [one('wire', latency, wire), one('fitted', latency, fitted), ...published];
+    return [one('wire', latency, wire), one('fitted', latency, fitted), published];
   });
 }
 
-/** What latency and the rest are multiplied by, where no machine of the calibration shows it. */
+/** What the published tables multiply latency and the rest by. */
 function publishedParts(source: SeriesKey, target: SeriesKey): [latency: number, bandwidth: number] {
   const wire = wireFactor(target) / wireFactor(source);
   const [from, to] = [publishedRatios[source.op], publishedRatios[target.op]];
-  // Between collectives of pieces, equal bus bandwidth: from machine to machine and library to library their latencies relate by 0.66 to 2.5.
-  if (source.op !== 'all_reduce' && target.op !== 'all_reduce') return [1, wire];
   const latencyOf = (ratios: OpRatios): number =>
     ratios.latencyOfTwo * ratios.latencyPerDoubling ** Math.log2(target.ranks / 2);
   return [latencyOf(to) / latencyOf(from), (wire * to.perWireByte) / from.perWireByte];
