@@ -43,7 +43,7 @@ export const costFlags = {
     kind: 'parsed',
     parse: parseShare,
     placeholder: 'share',
-    brief: 'Share of the peak that matrix products reach (default: by shape, from kernels timed on an H200)',
+    brief: 'Share of the peak that matrix products reach (default: rates of large kernels timed on an H200)',
     optional: true,
   },
   latency: {
@@ -136,7 +136,7 @@ export function inputLines(model: CostModel, cluster: Cluster): string[] {
       ? formatSeconds(Number(value))
       : unit === 'multiprocessors'
         ? `${formatInteger(Number(value))} of ${cluster.device.multiprocessors ?? 0}`
-        : name === 'gemmEfficiency' && value !== 'by shape'
+        : name === 'gemmEfficiency' && value !== 'fitted'
           ? `${value} of peak`
           : value;
   const lines = describeCostModel(model)

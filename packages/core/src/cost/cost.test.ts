@@ -211,7 +211,7 @@ describe('inputs', () => {
     expect(shown.map((each) => each.name).sort()).toEqual(
       [...Object.keys(costModel(device).inputs), ...byShape].sort(),
     );
-    expect(shown.find((each) => each.name === 'gemmEfficiency')).toMatchObject({ value: 'by shape' });
+    expect(shown.find((each) => each.name === 'gemmEfficiency')).toMatchObject({ value: 'fitted' });
     expect(shown.find((each) => each.name === 'hostOverheadSeconds')).toMatchObject({
       value: '0.000001',
       source: 'run.yaml',

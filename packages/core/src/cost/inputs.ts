@@ -66,7 +66,8 @@ export const hostInputs = (collectiveOverheadSeconds: number) =>
     algorithm: 'direct',
   }) satisfies Partial<CostInputs>;
 
-const fittedSource = 'times of kernels on an H200 by kind and shape, carried to other GPUs by datasheet ratios';
+const fittedSource =
+  'large kernels of the kind timed on an H200, by FLOPs and bytes, carried to other GPUs by datasheet ratios; shapes of the schedule are not read yet';
 
 const descriptions: { readonly [K in keyof CostInputs]-?: InputDescription } = {
   computeType: { unit: '', meaning: 'data type of the matrix kernels', source: 'usual training precision' },
@@ -106,7 +107,7 @@ export function describeInputs(
 ): ShownInput[] {
   return (Object.keys(descriptions) as (keyof CostInputs)[]).map((name) => ({
     name,
-    value: inputs[name] === undefined ? 'by shape' : String(inputs[name]),
+    value: inputs[name] === undefined ? 'fitted' : String(inputs[name]),
     unit: descriptions[name].unit,
     meaning: descriptions[name].meaning,
     source: given[name] ?? descriptions[name].source,

@@ -192,7 +192,7 @@ function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): Si
       'variation from run to run',
       'kernels that slow collectives down beside them (the other direction is in)',
       ...(model.curves ? [] : ['bandwidth that depends on the message size: no measured curves']),
-      ...(model.kernels ? [] : ['kernel efficiency that depends on the shape: no measured kernels']),
+      ...(model.kernels ? [] : ['kernel efficiency that depends on the shape: kernels cost what large ones do']),
     ],
     events: run.events,
   };
