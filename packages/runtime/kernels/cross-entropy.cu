@@ -48,3 +48,26 @@ extern "C" __global__ void cross_entropy_gradient(const Element *logits, const i
     assign(dlogits[from + column], value);
   }
 }
+
+// Adds to the slots of the loss region: cross entropy and targets that count, both over tpSize, and the auxiliary loss of `statistics`
+// [2, experts] (picks, then sums of probabilities) times auxiliaryShare; pooledTokens 0: none. One block of 1024 threads.
+extern "C" __global__ void head_loss(const int *targets, const float *sums, const float *statistics, float *crossEntropy,
+                                     float *counted, float *auxiliary, int rows, int experts, float tpSize,
+                                     float pooledTokens, float auxiliaryShare) {
+  double loss = 0, count = 0, balance = 0;
+  for (int row = threadIdx.x; row < rows; row += blockDim.x)
+    if (targets[row] != ignored) {
+      loss += log((double)sums[row]) - sums[rows + row];
+      count += 1;
+    }
+  if (pooledTokens > 0)
+    for (int expert = threadIdx.x; expert < experts; expert += blockDim.x)
+      balance += (double)(statistics[expert] / pooledTokens) * (statistics[experts + expert] / pooledTokens);
+  loss = blockSum(loss);
+  count = blockSum(count);
+  balance = blockSum(balance);
+  if (threadIdx.x != 0) return;
+  *crossEntropy += (float)(loss / tpSize);
+  *counted += (float)(count / tpSize);
+  *auxiliary += (float)(experts * balance * auxiliaryShare);
+}

@@ -162,3 +162,17 @@ extern "C" __global__ void combine_weight_gradient(const Element *rows, const in
   dot = warpSum(dot);
   if (lane == 0) dweights[pick] = dot;
 }
+
+// to[toRow[i]] = weight * from[fromRow[i]] for each of the moves; weight[i] = weights[weightOf[i]], or 1 where there are none. A block a move.
+extern "C" __global__ void move_rows(const Element *from, Element *to, const int *fromRow, const int *toRow,
+                                     const int *weightOf, const float *weights, int width) {
+  const Element *source = from + (size_t)fromRow[blockIdx.x] * width;
+  Element *target = to + (size_t)toRow[blockIdx.x] * width;
+  const float weight = weights == NULLPTR ? 1.0f : weights[weightOf[blockIdx.x]];
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
+    Vector value = loadVector(source + column);
+    if (weights != NULLPTR)
+      for (int i = 0; i < lanes; i++) assign(value.values[i], weight * toFloat(value.values[i]));
+    storeVector(target + column, value);
+  }
+}

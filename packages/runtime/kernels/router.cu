@@ -114,3 +114,37 @@ extern "C" __global__ void router_backward(const float *probabilities, const int
     if (rounded != NULLPTR) assign(rounded[row + expert], gradient);
   }
 }
+
+// statistics [2, experts] += picks of each expert, then the sum of its probabilities, over tokens. A block of 256 threads an expert.
+extern "C" __global__ void router_statistics(const float *probabilities, const int *ids, float *statistics, int tokens,
+                                             int experts, int picks) {
+  const int expert = blockIdx.x;
+  float count = 0, sum = 0;
+  for (int token = threadIdx.x; token < tokens; token += blockDim.x) {
+    for (int pick = 0; pick < picks; pick++) {
+      const int id = ids[(size_t)token * picks + pick];
+      count += (id < 0 ? ~id : id) == expert;
+    }
+    sum += probabilities[(size_t)token * experts + expert];
+  }
+  count = blockSum(count);
+  sum = blockSum(sum);
+  if (threadIdx.x != 0) return;
+  statistics[expert] += count;
+  statistics[experts + expert] += sum;
+}
+
+// The auxiliary loss's gradient of every probability of an expert: coefficient * experts * picks / tokens^2. One block.
+extern "C" __global__ void auxiliary_gradient(const float *counts, float *gradient, int experts, float pooledTokens,
+                                              float coefficient) {
+  for (int expert = threadIdx.x; expert < experts; expert += blockDim.x)
+    gradient[expert] = coefficient * experts * counts[expert] / pooledTokens / pooledTokens;
+}
+
+// counts[expert]: kept picks. A block an expert.
+extern "C" __global__ void count_picks(const int *ids, int *counts, int picks) {
+  int count = 0;
+  for (int pick = threadIdx.x; pick < picks; pick += blockDim.x) count += ids[pick] == (int)blockIdx.x;
+  count = (int)blockSum((float)count);
+  if (threadIdx.x == 0) counts[blockIdx.x] = count;
+}

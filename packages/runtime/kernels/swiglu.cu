@@ -1,5 +1,5 @@
 // SwiGLU of expert rows, with the combine's weights folded in: activated = weight * silu(gate) * up, so that the combine is a plain sum and its
-// backward needs no saved expert output. gateUp [rows, 2 * ffn]: gate, then up. Rows from `*total` on are left alone.
+// backward needs no saved expert output. gateUp [rows, 2 * ffn]: gate, then up. Rows from `*total` on (null: none) are left alone.
 // weights, rowPick null: every weight is 1. Rows of padding (pick -1) become zeros.
 #include "common.cuh"
 
@@ -18,7 +18,7 @@ __device__ __forceinline__ void clearRow(Element *row, int width, int thread, in
 extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *weights, const int *rowPick,
                                           const int *total, Element *activated, int ffn) {
   const size_t row = blockIdx.x;
-  if (row >= (size_t)*total) return;
+  if (total != NULLPTR && row >= (size_t)*total) return;
   if (isPadding(rowPick, row)) return clearRow(activated + row * ffn, ffn, threadIdx.x, blockDim.x);
   const float weight = rowWeight(weights, rowPick, row);
   const Element *gates = gateUp + row * 2 * ffn, *ups = gates + ffn;
@@ -40,7 +40,7 @@ extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element 
                                            float *dweights, int ffn) {
   const size_t row = (size_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
-  if (row >= (size_t)*total) return;
+  if (total != NULLPTR && row >= (size_t)*total) return;
   if (isPadding(rowPick, row)) {
     clearRow(dgateUp + row * 2 * ffn, 2 * ffn, lane, 32);
     if (activated != NULLPTR) clearRow(activated + row * ffn, ffn, lane, 32);

@@ -59,3 +59,20 @@ extern "C" __global__ void clipping_factor(const double *squares, float *factor,
   const double norm = sqrt(*squares);
   *factor = norm < infinity ? (float)fmin(1.0, maxNorm / (norm + 1e-6)) : __int_as_float(0x7fffffff);
 }
+
+// *out (+)= *sum * share, from fp64 to fp32. One thread.
+extern "C" __global__ void store_share(const double *sum, float *out, float share, int add) {
+  *out = (add ? *out : 0.0f) + (float)(*sum * share);
+}
+
+// clipping_factor of a square that is kept in fp32.
+extern "C" __global__ void clipping_factor_narrow(const float *squares, float *factor, double maxNorm) {
+  const double norm = sqrt((double)*squares);
+  *factor = norm < infinity ? (float)fmin(1.0, maxNorm / (norm + 1e-6)) : __int_as_float(0x7fffffff);
+}
+
+// to += from.
+extern "C" __global__ void add_into(const Element *from, Element *to, long long count) {
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x)
+    assign(to[i], toFloat(to[i]) + toFloat(from[i]));
+}

@@ -119,6 +119,22 @@ function missing(layer: GpuReport['layer']): string {
   return lines.length === 0 ? '' : `\n${lines.join('\n')}\n`;
 }
 
+/** Training by the compiled program on the card; plainly said where no run has shown it. */
+function trainingText({ training }: GpuReport): string {
+  if (training === undefined)
+    return 'Training by the same compiled programs as on the CPU (`./run gpu.json --parts shadow,training`) is written, and tested with a stand-in for CUDA that runs no kernel. **It was not part of this run: no figure here shows that it computes the right thing on a card.**';
+  return table(
+    ['model', 'steps', 'losses differ by', 'gradient norms differ by', 'the same bits again'],
+    training.map(({ model, steps, lossDifference, normDifference, sameBits }) => [
+      model,
+      String(steps),
+      lossDifference.toExponential(1),
+      normDifference.toExponential(1),
+      sameBits ? 'yes' : 'no',
+    ]),
+  );
+}
+
 /** The whole page. */
 export function gpuPage(report: GpuReport): string {
   const { card, driver = 'unknown', date, node, command, cudnn, rates, layer } = report;
@@ -159,6 +175,8 @@ CUDA's libraries are looked for in \`MONTA_CUDA_LIBRARIES\` (folders, separated 
 Each kernel beside the CPU's on fresh random inputs. Outputs are poisoned before. An error is the norm of the difference over the norm of what was expected. fp32 runs without TF32. No kernel adds floats by atomics; layer and attention are run twice and leave the same bits.
 
 ${checksTable(report)}
+
+${trainingText(report)}
 
 ## Rates
 

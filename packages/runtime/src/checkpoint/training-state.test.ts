@@ -5,7 +5,7 @@ import { holdsParameter, worldSize, type Layout, type PartialLayout } from '@mon
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CpuDevice } from '../device/cpu/index.js';
 import { ParameterStore } from '../execute/index.js';
-import { LoneEndpoint } from '../../testing/execute/lone-rank.js';
+import { LoneEndpoint } from '../comm/lone-endpoint.js';
 import { completeSteps, latestState, listSteps } from './checkpoints.js';
 import { convertCheckpoint } from './convert.js';
 import { realDisk, type Disk } from '../files/disk.js';

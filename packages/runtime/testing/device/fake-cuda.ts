@@ -1,6 +1,7 @@
 /**
  * CUDA's runtime and driver as far as a device needs them, on this process's memory: streams are in-order lists of work that moves on in a
- * seeded random order whenever somebody asks, so that every order that a card could take may come up. Knows no kernels, only copies and fills.
+ * seeded random order whenever somebody asks, so that every order that a card could take may come up. Copies and fills act;
+ * kernels and products are only noted.
  */
 import koffi from 'koffi';
 import { Random } from '@monta/core';
@@ -30,11 +31,16 @@ export class FakeCuda {
   readonly memory = new Map<number, Uint8Array>();
   readonly events = new Map<number, RecordedEvent>();
   readonly streams = new Map<number, Work[]>([[0, []]]);
+  /** Kernels launched so far. */
+  launches = 0;
   readonly #random: Random;
   readonly #capacity: number;
+  readonly #lying: number;
   #next = 1;
 
-  constructor(seed: number, capacityBytes: number) {
+  /** lying: the byte that new memory is full of. */
+  constructor(seed: number, capacityBytes: number, lying = 0xab) {
+    this.#lying = lying;
     this.#random = new Random(seed);
     this.#capacity = capacityBytes;
   }
@@ -95,6 +101,10 @@ export class FakeCuda {
       const state = this.#event(event);
       this.#until(() => state.happened >= state.recorded);
     },
+    cuLaunchKernel: () => void this.launches++,
+    cublasLtMatmulAlgoGetHeuristic: (...values: unknown[]) => {
+      (values[9] as Int32Array)[0] = 1;
+    },
     cudaEventElapsedTime: (cell: Float32Array, start: number, end: number) => {
       cell[0] = this.#event(end).milliseconds - this.#event(start).milliseconds;
     },
@@ -103,7 +113,7 @@ export class FakeCuda {
   #take(cell: BigUint64Array, bytes: number): number {
     const used = [...this.memory.values()].reduce((sum, { length }) => sum + length, 0);
     if (used + bytes > this.#capacity) return outOfMemory;
-    const array = new Uint8Array(new ArrayBuffer(bytes)).fill(0xab);
+    const array = new Uint8Array(new ArrayBuffer(bytes)).fill(this.#lying);
     cell[0] = koffi.address(array);
     this.memory.set(Number(cell[0]), array);
     return 0;

@@ -1,26 +1,6 @@
-/** What the executor's tests share: an endpoint of a job of one, full tensors from the reference's, and back. */
+/** What the executor's tests share: full tensors from the reference's. */
 import type { MoeModel } from '@monta/core';
-import type { Endpoint } from '#runtime/comm/communicator.js';
 import type { ParameterValues } from '../transformer/reference-parameters.js';
-
-/** A job of one rank without threads: no collectives. */
-export class LoneEndpoint implements Endpoint {
-  readonly backend = 'local';
-  readonly rank = 0;
-  readonly size = 1;
-
-  communicator(): never {
-    throw new Error('a job of one rank has nobody to communicate with');
-  }
-  progress(): void {}
-  now(): number {
-    return performance.now() / 1000;
-  }
-  takeRecords(): never[] {
-    return [];
-  }
-  close(): void {}
-}
 
 /** Elements of a checkpoint parameter in the reference's values, where experts are fused and every router is `mlp.gate.weight`. */
 export function fromReference(model: MoeModel, values: ParameterValues, name: string): Float64Array {

@@ -1,5 +1,5 @@
 /**
- * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts checks,rates,attention,layer] [--peers]
+ * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts checks,shadow,training,…] [--peers]
  * [--shapes M,Q]. Exit code 1 where a check did not pass or a part failed.
  */
 import { execFileSync } from 'node:child_process';
@@ -11,10 +11,14 @@ import { CudaContext } from '../../device/cuda/context.js';
 import type { ReportPart } from './report.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
+import { followSteps, type KernelDifference } from './shadow.js';
+import { compareTraining, smallModels, type TrainingComparison } from './training.js';
 import { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 
 const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Options) => unknown } = {
   checks: runChecks,
+  shadow: runShadow,
+  training: runTraining,
   rates: measureRates,
   attention: measureAttention,
   layer: measureLayers,
@@ -54,6 +58,42 @@ function runChecks(context: CudaContext): CheckSummary[] {
       process.stdout.write(`  ${storage} ${check}: ${error} > ${bound}\n`);
     if (failed.length > 0) process.exitCode = 1;
     return summary;
+  });
+}
+
+/** Relative to the CPU's output, from the same operands: sums in another order, no more. */
+const kernelBound = 1e-4;
+
+/** Every kernel of training steps beside the CPU's, launch by launch. */
+function runShadow(): Record<string, KernelDifference[]> {
+  return Object.fromEntries(
+    smallModels.map((model) => {
+      const differences = followSteps(model, 2);
+      const bad = differences.filter(({ worst }) => !(worst <= kernelBound));
+      process.stdout.write(
+        `${model.name}: ${differences.length - bad.length} of ${differences.length} kernels agree\n`,
+      );
+      for (const { kernel, role, worst } of bad)
+        process.stdout.write(`  ${kernel}, ${role}: ${worst.toExponential(1)} > ${kernelBound}\n`);
+      if (bad.length > 0) process.exitCode = 1;
+      return [model.name, differences];
+    }),
+  );
+}
+
+/** Losses of both must agree to this, nats. */
+const lossBound = 1e-3;
+
+function runTraining(): TrainingComparison[] {
+  return compareTraining().map((one) => {
+    const { model, steps, lossDifference, normDifference, sameBits, cpu, cuda } = one;
+    process.stdout.write(
+      `${model}: ${steps} steps, loss ${cpu.losses[0].toFixed(4)} to ${cpu.losses[steps - 1].toFixed(4)} on the CPU, ` +
+        `${cuda.losses[steps - 1].toFixed(4)} on the card; differ by ${lossDifference.toExponential(1)}, norms by ` +
+        `${normDifference.toExponential(1)}; ${sameBits ? 'the same bits again' : 'OTHER BITS AGAIN'}\n`,
+    );
+    if (!(lossDifference <= lossBound) || !sameBits) process.exitCode = 1;
+    return one;
   });
 }
 

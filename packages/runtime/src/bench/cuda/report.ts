@@ -4,6 +4,8 @@ import type { CardFacts } from '../../device/cuda/context.js';
 import type { AttentionMeasurement } from './attention.js';
 import type { LayerMeasurement } from './layer.js';
 import type { Rates } from './rates.js';
+import type { KernelDifference } from './shadow.js';
+import type { TrainingComparison } from './training.js';
 
 export interface GpuReport {
   readonly card: CardFacts;
@@ -16,10 +18,13 @@ export interface GpuReport {
   /** 91900 is 9.19.0. */
   readonly cudnn: number;
   readonly checks: readonly CheckSummary[];
+  /** By model: every kernel of a training step beside the CPU's. */
+  readonly shadow?: Readonly<Record<string, readonly KernelDifference[]>>;
+  readonly training?: readonly TrainingComparison[];
   readonly rates: Rates;
   readonly attention: readonly AttentionMeasurement[];
   readonly layer: Readonly<Record<string, LayerMeasurement>>;
 }
 
 /** Parts that are measured one by one. */
-export type ReportPart = 'checks' | 'rates' | 'attention' | 'layer';
+export type ReportPart = 'checks' | 'shadow' | 'training' | 'rates' | 'attention' | 'layer';

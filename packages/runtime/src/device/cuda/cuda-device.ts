@@ -8,12 +8,14 @@ import type { Device, DeviceEvent, Launch, LaunchRecord, Queue, HostArray } from
 import { checkHostArray } from '../host-array.js';
 import { elementBytes, type ElementType, type View } from '../view.js';
 import type { Address } from './bindings/index.js';
-import { CudaKernelCall, type CudaKernels } from './catalogue/call.js';
+import { CudaKernelCall, type CudaKernels, type StreamTools } from './catalogue/call.js';
 import { cudaKernels } from './catalogue/index.js';
 import { copyView, fillView } from './catalogue/memory-kernels.js';
 import type { CudaContext } from './context.js';
+import { LtGemm } from './gemm.js';
 import { CudaEventPool } from './cuda-event-pool.js';
 import { LaunchClock } from './launch-clock.js';
+import { DeviceMemory } from './memory.js';
 
 export interface CudaDeviceOptions {
   /** Record when launches run. */
@@ -35,12 +37,15 @@ interface Issued {
   /** CUDA's events behind it, and before it when tracing. */
   readonly end: Address;
   readonly start?: Address;
+  /** Memory that the kernel took for itself. */
+  readonly temporaries: readonly Address[];
 }
 
 interface Lane {
   readonly name: string;
   readonly stream: Address;
   readonly queue: Queue;
+  readonly tools: StreamTools;
   /** Not on the stream yet, in order. */
   readonly waiting: Waiting[];
   /** On the stream and not known to be done, in order. */
@@ -53,6 +58,11 @@ const lookedAfter = 256;
 export class CudaDevice implements Device {
   readonly kind = 'cuda';
   readonly #context: CudaContext;
+  /**
+   * What `allocate` gives. A pool of its own: `free` may come before the work that uses a block has ended, and what kernels take for
+   * themselves, which the host may write at once, must never lie there.
+   */
+  readonly #memory: DeviceMemory;
   readonly #kernels: CudaKernels;
   readonly #events: CudaEventPool;
   readonly #clock: LaunchClock | undefined;
@@ -67,6 +77,7 @@ export class CudaDevice implements Device {
   /** The context belongs to the device, which closes it. */
   constructor(context: CudaContext, { trace = false, kernels = cudaKernels }: CudaDeviceOptions = {}) {
     this.#context = context;
+    this.#memory = new DeviceMemory(context.libraries.runtime);
     this.#kernels = kernels;
     this.#events = new CudaEventPool(context, trace);
     this.#clock = trace ? new LaunchClock(context, this.#events, () => this.#companion.now()) : undefined;
@@ -85,26 +96,26 @@ export class CudaDevice implements Device {
     if (!Number.isSafeInteger(length) || length < 0)
       throw new RangeError(`a view has a whole number of elements, at least 0, not ${length}`);
     const bytes = length * elementBytes[type];
-    const byteOffset = this.#context.memory.allocate(bytes);
+    const byteOffset = this.#memory.allocate(bytes);
     this.#bytes.set(byteOffset, bytes);
     this.#allocatedBytes += bytes;
     return { type, byteOffset, length };
   }
 
   free({ byteOffset }: View): void {
-    this.#context.memory.free(byteOffset);
+    this.#memory.free(byteOffset);
     this.#allocatedBytes -= this.#bytes.get(byteOffset) ?? 0;
     this.#bytes.delete(byteOffset);
   }
 
   read(view: View, into: HostArray): void {
     checkHostArray(view, into);
-    this.#context.memory.read(view.byteOffset, bytesOf(into));
+    this.#memory.read(view.byteOffset, bytesOf(into));
   }
 
   write(view: View, from: HostArray): void {
     checkHostArray(view, from);
-    this.#context.memory.write(view.byteOffset, bytesOf(from));
+    this.#memory.write(view.byteOffset, bytesOf(from));
   }
 
   fill(view: View, value: number): void {
@@ -125,6 +136,7 @@ export class CudaDevice implements Device {
       const made: Lane = {
         name,
         stream,
+        tools: streamTools(this.#context, stream),
         waiting: [],
         issued: [],
         queue: { lane: name, launch: (launch, after = []) => this.#launch(made, launch, after) },
@@ -185,6 +197,7 @@ export class CudaDevice implements Device {
       for (let last = waiting.at(-1); last !== undefined; last = waiting.at(-1)) this.wait(last);
     this.#context.synchronize();
     for (const lane of this.#lanes.values()) this.#lookAfter(lane);
+    this.#memory.close();
     this.#context.close();
   }
 
@@ -228,8 +241,10 @@ export class CudaDevice implements Device {
     for (const state of before)
       if (typeof state === 'object' && state.lane !== lane.name) runtime.cudaStreamWaitEvent(lane.stream, state.end, 0);
     const start = this.#clock === undefined ? undefined : this.#events.record(lane.stream);
-    this.#kernels[head.launch.kernel](new CudaKernelCall(this.#context, lane.stream, head.launch));
-    const issued: Issued = { id: head.id, lane: lane.name, end: this.#events.record(lane.stream), start };
+    const call = new CudaKernelCall(lane.tools, head.launch);
+    this.#kernels[head.launch.kernel](call);
+    const { temporaries } = call;
+    const issued: Issued = { id: head.id, lane: lane.name, end: this.#events.record(lane.stream), start, temporaries };
     lane.issued.push(issued);
     this.#open.set(head.id, issued);
     if (lane.issued.length > lookedAfter) this.#lookAfter(lane);
@@ -249,11 +264,24 @@ export class CudaDevice implements Device {
   #retire(lane: Lane, id: number): void {
     for (let first = lane.issued.shift(); first !== undefined; first = lane.issued.shift()) {
       this.#open.delete(first.id);
+      for (const address of first.temporaries) this.#context.memory.free(address);
       if (this.#clock !== undefined && first.start !== undefined) this.#clock.note(first.id, first.start, first.end);
       else this.#events.giveBack(first.end);
       if (first.id === id) return;
     }
   }
+}
+
+/** Products of a stream have a workspace of their own, made with the first of them. */
+function streamTools(context: CudaContext, stream: Address): StreamTools {
+  let gemm: LtGemm | undefined;
+  return {
+    context,
+    stream,
+    get gemm(): LtGemm {
+      return (gemm ??= new LtGemm(context));
+    },
+  };
 }
 
 function bytesOf(array: HostArray): Uint8Array {

@@ -1,33 +1,115 @@
-/** What a kernel of the catalogue gets on a card: its operands by role, its arguments, and the stream to launch on. */
+/** What a kernel of the catalogue gets on a card: its operands by role, its arguments, and where to launch. */
+import { InputError, type KernelName, type RoleOf } from '@monta/core';
 import type { Launch, Operand } from '../../device.js';
+import type { KernelArguments } from '../../kernel-arguments.js';
+import { elementBytes, type ElementType } from '../../view.js';
 import type { Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
+import type { LtGemm } from '../gemm.js';
+import { Launcher } from '../operations/launcher.js';
 
-/** Appends work for one launch to its stream, and returns at once. */
-export type CudaKernel = (call: CudaKernelCall) => void;
-export type CudaKernels = Readonly<Record<string, CudaKernel>>;
+/** What the launches of a stream share. */
+export interface StreamTools {
+  readonly context: CudaContext;
+  readonly stream: Address;
+  /** Made at the first product. */
+  readonly gemm: LtGemm;
+}
 
-export class CudaKernelCall {
+/** A launch as its kernel sees it. */
+export class CudaKernelCall<Role extends string = string, Arguments = Launch['arguments']> {
   readonly #launch: Launch;
+  readonly #tools: StreamTools;
+  readonly #temporaries: Address[] = [];
+  readonly on: Launcher;
 
-  constructor(
-    readonly context: CudaContext,
-    readonly stream: Address,
-    launch: Launch,
-  ) {
+  constructor(tools: StreamTools, launch: Launch) {
+    this.#tools = tools;
     this.#launch = launch;
+    this.on = new Launcher(tools.context.kernels, 'f32', tools.stream);
   }
 
-  get arguments(): Launch['arguments'] {
-    return this.#launch.arguments;
+  get context(): CudaContext {
+    return this.#tools.context;
   }
 
-  has(role: string): boolean {
-    return Object.hasOwn(this.#launch.operands, role);
+  get stream(): Address {
+    return this.#tools.stream;
   }
 
-  operand(role: string): Operand {
-    if (!this.has(role)) throw new Error(`kernel ${this.#launch.kernel} was launched without the operand ${role}`);
-    return this.#launch.operands[role];
+  get gemm(): LtGemm {
+    return this.#tools.gemm;
+  }
+
+  get arguments(): Arguments {
+    return this.#launch.arguments as Arguments;
+  }
+
+  /** Memory that this launch took for itself: given back when it has ended. */
+  get temporaries(): readonly Address[] {
+    return this.#temporaries;
+  }
+
+  /** Whether an optional role is there. */
+  has(role: Role): boolean {
+    return this.#launch.operands[role] !== undefined;
+  }
+
+  operand(role: Role): Operand {
+    const operand = this.#launch.operands[role];
+    if (operand === undefined) throw new Error(`kernel ${this.#launch.kernel} was launched without an operand ${role}`);
+    return operand;
+  }
+
+  rows(role: Role): number {
+    return this.operand(role).rows;
+  }
+
+  columns(role: Role): number {
+    return this.operand(role).columns;
+  }
+
+  /** Address of a role's element. Throws `InputError` for elements of another type. */
+  f32(role: Role, element = 0): Address {
+    return this.#at(role, 'f32') + elementBytes.f32 * element;
+  }
+
+  i32(role: Role, element = 0): Address {
+    return this.#at(role, 'i32') + elementBytes.i32 * element;
+  }
+
+  /** Room for the launch's own purposes, in elements of 4 bytes. */
+  scratch(elements: number): Address {
+    const address = this.context.memory.allocate(elements * elementBytes.f32);
+    this.#temporaries.push(address);
+    return address;
+  }
+
+  /** Integers on the card, for the time of the launch. */
+  upload(values: Int32Array): Address {
+    const address = this.scratch(values.length);
+    this.context.memory.write(address, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    return address;
+  }
+
+  #at(role: Role, type: ElementType): Address {
+    const { view } = this.operand(role);
+    if (view.type !== type)
+      throw new InputError(
+        `operand ${role} of kernel ${this.#launch.kernel}: the card computes in ${type} here, not in ${view.type}`,
+        { expected: 'a step shape of dtype f32' },
+      );
+    return view.byteOffset;
   }
 }
+
+/** What the kernel `Name` of the catalogue sees. */
+export type CudaCallOf<Name extends KernelName> = CudaKernelCall<RoleOf<Name>, KernelArguments<Name>>;
+
+/** Implementations of some kernels of the catalogue. Each appends work to its stream and returns at once. */
+export type CudaCatalogue<Names extends KernelName> = {
+  readonly [Name in Names]: (call: CudaCallOf<Name>) => void;
+};
+
+export type CudaKernel = (call: CudaKernelCall) => void;
+export type CudaKernels = Readonly<Record<string, CudaKernel>>;

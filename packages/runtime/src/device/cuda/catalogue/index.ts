@@ -1,5 +1,14 @@
 /** The catalogue's kernels that a card has. */
-import type { CudaKernels } from './call.js';
+import { attentionKernels } from './attention.js';
+import type { CudaKernel, CudaKernels } from './call.js';
+import { endKernels } from './ends.js';
 import { memoryKernels } from './memory-kernels.js';
+import { moeKernels } from './moe.js';
+import { updateKernels } from './update.js';
 
-export const cudaKernels: CudaKernels = { ...memoryKernels };
+const all = { ...memoryKernels, ...endKernels, ...attentionKernels, ...moeKernels, ...updateKernels };
+
+/** By name. Each sees the launch that its name promises. */
+export const cudaKernels: CudaKernels = Object.fromEntries(
+  Object.entries(all).map(([name, kernel]) => [name, kernel as CudaKernel]),
+);

@@ -3,7 +3,7 @@ import { toBfloat16, toFloat16 } from '../../half.js';
 import { elementBytes, type ElementType, type View } from '../../view.js';
 import { cuda, type Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
-import type { CudaKernels } from './call.js';
+import type { CudaCatalogue } from './call.js';
 
 /** Appends a copy between views of one type and length. */
 export function copyView({ libraries }: CudaContext, from: View, to: View, stream: Address): void {
@@ -36,7 +36,7 @@ function bitsOf(type: ElementType, value: number): number {
   }
 }
 
-export const memoryKernels: CudaKernels = {
+export const memoryKernels: CudaCatalogue<'copy' | 'fill'> = {
   copy: (call) => copyView(call.context, call.operand('from').view, call.operand('to').view, call.stream),
-  fill: (call) => fillView(call.context, call.operand('to').view, Number(call.arguments['value']), call.stream),
+  fill: (call) => fillView(call.context, call.operand('to').view, call.arguments.value, call.stream),
 };

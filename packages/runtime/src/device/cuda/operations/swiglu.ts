@@ -9,8 +9,8 @@ export interface ExpertRows {
   /** Rows that the grid covers; those from `total` on are left alone. */
   readonly rows: number;
   readonly ffn: number;
-  /** One int32 in the card's memory. */
-  readonly total: Address;
+  /** One int32 in the card's memory; absent: all rows. */
+  readonly total?: Address;
   /** The combine's weights, fp32 by pick, and the pick of each row: folded into the activation. Absent: all 1. */
   readonly weights?: Address;
   readonly rowPick?: Address;
@@ -18,7 +18,7 @@ export interface ExpertRows {
 
 /** activated [rows, ffn] = weight * silu(gate) * up; gateUp [rows, 2 * ffn]. */
 export function swigluForward(on: Launcher, shape: ExpertRows, gateUp: Address, activated: Address): void {
-  const { rows: blocks, ffn, total, weights = nullAddress, rowPick = nullAddress } = shape;
+  const { rows: blocks, ffn, total = nullAddress, weights = nullAddress, rowPick = nullAddress } = shape;
   const grid = { blocks, threads: on.rowThreads(ffn) };
   on.launch('swiglu', 'swiglu_forward', grid, { gateUp, weights, rowPick, total, activated, ffn });
 }
@@ -36,7 +36,7 @@ export function swigluBackward(
     readonly dweights?: Address;
   },
 ): void {
-  const { rows, ffn, total, weights = nullAddress, rowPick = nullAddress } = shape;
+  const { rows, ffn, total = nullAddress, weights = nullAddress, rowPick = nullAddress } = shape;
   const { activated = nullAddress, dweights = nullAddress, ...required } = arrays;
   on.rowThreads(ffn);
   const grid = { blocks: Math.ceil(rows / warpsPerBlock), threads: warp * warpsPerBlock };
