@@ -96,7 +96,7 @@ describe('the MPI backend of a configuration', () => {
   it('says what does not go together', () => {
     expect(complaint(undefined, { hosts: 'a:4,b:4' })).toMatch(/--hosts.*threads of this process/su);
     expect(complaint(undefined, { backend: 'mpi', hosts: 'a:4,b:2' })).toMatch(/different numbers of ranks/u);
-    expect(complaint(undefined, { backend: 'mpi', hosts: 'a:0' })).toMatch(/--hosts.*cannot read 'a:0'/su);
+    expect(complaint(undefined, { backend: 'mpi', hosts: 'a:0' })).toMatch(/--hosts.*cannot read "a:0"/su);
     expect(complaint(undefined, { backend: 'nccl' })).toMatch(/"nccl" is not a backend/u);
     expect(complaint('backend: mpi\nemulate: { timeScale: 5 }', {})).toMatch(/network of an MPI job is real/u);
   });
