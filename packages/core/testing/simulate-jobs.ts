@@ -94,7 +94,16 @@ export function kernel(
   lane: Lane = 'compute',
   name = 'gemm',
 ): Operation {
-  const work = { kind: 'gemm', rows: 1, chunk: 0, of: 1, flopsPerRow: seconds, bytesPerRow: 0, fixedBytes: 0 } as const;
+  const work = {
+    kind: 'gemm',
+    rows: 1,
+    chunk: 0,
+    of: 1,
+    flopsPerRow: seconds,
+    bytesPerRow: 0,
+    fixedBytes: 0,
+    parts: [],
+  } as const;
   const body = { kind: 'kernel', name, arguments: {}, work } as const;
   return { id, task: id, chunk: 0, of: 1, lane, body, uses: [], after, priority: 0 };
 }

@@ -43,7 +43,7 @@ export const costFlags = {
     kind: 'parsed',
     parse: parseShare,
     placeholder: 'share',
-    brief: 'Share of the peak that matrix products reach (default: rates of large kernels timed on an H200)',
+    brief: 'Share of the peak that matrix products reach (default: by shape, from kernels timed on an H200)',
     optional: true,
   },
   latency: {

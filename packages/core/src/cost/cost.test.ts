@@ -163,16 +163,18 @@ describe('measured curves', () => {
 });
 
 describe('kernels', () => {
+  const one = { name: 'k', rows: 1, parts: [] };
+
   it('take the larger of compute and memory time at the stated efficiency', () => {
     const model = costModel(device, {
       inputs: { gemmEfficiency: 0.5, attentionEfficiency: 0.25, memoryEfficiency: 0.8, kernelOverheadSeconds: 1e-6 },
     });
-    expect(kernelSeconds(model, { name: 'k', kind: 'gemm', flops: 156e9, bytes: 1 })).toMatchObject({
+    expect(kernelSeconds(model, { ...one, kind: 'gemm', flops: 156e9, bytes: 1 })).toMatchObject({
       known: true,
       basis: 'datasheet',
     });
     const seconds = (kind: 'gemm' | 'attention' | 'memory', flops: number, bytes: number): number => {
-      const price = kernelSeconds(model, { name: 'k', kind, flops, bytes });
+      const price = kernelSeconds(model, { ...one, kind, flops, bytes });
       return price.known ? price.seconds : NaN;
     };
     expect(seconds('gemm', 156e9, 1)).toBeCloseTo(1e-3 + 1e-6, 12);
@@ -184,6 +186,7 @@ describe('kernels', () => {
   it('use measured rates when there are any', () => {
     const kernels = new Map([['experts', { flopsPerSecond: 1e12, bytesPerSecond: 1e9, overheadSeconds: 1e-3 }]]);
     const price = kernelSeconds(costModel(device, { kernels }), {
+      ...one,
       name: 'experts',
       kind: 'gemm',
       flops: 2e12,
@@ -194,11 +197,20 @@ describe('kernels', () => {
 
   it('are unknown rather than invented', () => {
     const model = costModel(device, { inputs: { computeType: 'fp8' } });
-    expect(kernelSeconds(model, { name: 'k', kind: 'gemm', flops: 1, bytes: 1 })).toMatchObject({
+    const unknown = { known: false, missing: [expect.stringMatching(/peak fp8 FLOP\/s of A800/u)] };
+    const heads = { heads: 1, sequence: 1, keyDim: 1, valueDim: 1 };
+    for (const part of [
+      { kind: 'product', columns: 1, depth: 1 },
+      { kind: 'attention', ...heads },
+      { kind: 'attentionBackward', ...heads },
+    ] as const)
+      expect(kernelSeconds(model, { ...one, kind: 'gemm', flops: 1, bytes: 1, parts: [part] })).toMatchObject(unknown);
+    const copy = { kind: 'memory', flops: 0, bytes: 1, parts: [{ kind: 'copy', bytesPerRow: 1 }] } as const;
+    expect(kernelSeconds(model, { ...one, ...copy })).toMatchObject({ known: true });
+    expect(kernelSeconds(model, { ...one, ...copy, parts: [] })).toMatchObject({
       known: false,
-      missing: [expect.stringMatching(/peak fp8 FLOP\/s of A800/u)],
+      missing: ['the shape of kernel k'],
     });
-    expect(kernelSeconds(model, { name: 'k', kind: 'memory', flops: 0, bytes: 1 })).toMatchObject({ known: true });
   });
 });
 

@@ -9,6 +9,7 @@ export * from './kernels/features.js';
 export * from './kernels/leave-out.js';
 export * from './kernels/measured.js';
 export * from './kernels/price.js';
+export * from './kernels/shapes.js';
 export { fittedOn } from './kernels/coefficients.js';
 export { communicationLibraries, type CommunicationLibrary, type LibraryName } from './libraries.js';
 export * from './scaled-curves.js';

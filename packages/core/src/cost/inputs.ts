@@ -66,8 +66,7 @@ export const hostInputs = (collectiveOverheadSeconds: number) =>
     algorithm: 'direct',
   }) satisfies Partial<CostInputs>;
 
-const fittedSource =
-  'large kernels of the kind timed on an H200, by FLOPs and bytes, carried to other GPUs by datasheet ratios; shapes of the schedule are not read yet';
+const fittedSource = 'kernels timed on an H200, by kind and shape, carried to other GPUs by datasheet ratios';
 
 const descriptions: { readonly [K in keyof CostInputs]-?: InputDescription } = {
   computeType: { unit: '', meaning: 'data type of the matrix kernels', source: 'usual training precision' },

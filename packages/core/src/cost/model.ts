@@ -1,12 +1,13 @@
 /** The cost model: a device, what is known of its kernels and collectives, and the explicit inputs for all the rest. */
 import type { Device } from '../cluster/cluster.js';
 import type { CollectiveName, Work } from '../schedule/schedule.js';
+import type { WorkPart } from '../schedule/work.js';
 import { InputError } from '../units/index.js';
 import { knownEstimate, unknownEstimate, weakestBasis } from './estimate.js';
 import type { Basis, Estimate } from './estimate.js';
 import { defaultCostInputs, describeInputs, processorEfficiencies } from './inputs.js';
-import type { KernelShape } from './kernels/features.js';
-import { fittedDetail, shapedSeconds, unshapedSeconds } from './kernels/price.js';
+import { fittedDetail, shapedSeconds } from './kernels/price.js';
+import { kernelShapes } from './kernels/shapes.js';
 import type { CostInputs, ShownInput } from './inputs.js';
 
 /** What was measured of one kernel: it takes overhead + max(flops / flopsPerSecond, bytes / bytesPerSecond). */
@@ -104,9 +105,20 @@ export interface PricedKernel {
   readonly kind: Work['kind'];
   readonly flops: number;
   readonly bytes: number;
-  /** What it does one after the other, where the schedule says; FLOPs and bytes decide otherwise. */
-  readonly shapes?: readonly KernelShape[];
+  readonly rows: number;
+  /** What it does one after the other. */
+  readonly parts: readonly WorkPart[];
 }
+
+/** A kernel of the schedule on so many rows. */
+export const pricedKernel = (name: string, work: Work, rows: number): PricedKernel => ({
+  name,
+  kind: work.kind,
+  flops: rows * work.flopsPerRow,
+  bytes: rows * work.bytesPerRow + work.fixedBytes,
+  rows,
+  parts: work.parts,
+});
 
 /**
  * Time of a kernel that runs alone: from its measured rates if there are any; else, where its kind has an efficiency among the inputs, the
@@ -114,7 +126,7 @@ export interface PricedKernel {
  * 2009); else from kernels timed on a GPU, by shape. Unknown when the datasheet lacks the peak that is needed.
  */
 export function kernelSeconds(model: CostModel, kernel: PricedKernel): Estimate {
-  const { name, kind, flops, bytes, shapes } = kernel;
+  const { name, kind, flops, bytes, rows, parts } = kernel;
   const rate = model.kernels?.get(name);
   if (rate) {
     const seconds = rate.overheadSeconds + Math.max(part(flops, rate.flopsPerSecond), part(bytes, rate.bytesPerSecond));
@@ -125,15 +137,15 @@ export function kernelSeconds(model: CostModel, kernel: PricedKernel): Estimate 
   const { gemmEfficiency, attentionEfficiency, memoryEfficiency, computeType, kernelOverheadSeconds } = inputs;
   const efficiency = { gemm: gemmEfficiency, attention: attentionEfficiency, memory: memoryEfficiency }[kind];
   if (efficiency === undefined) {
-    const parts = shapes
-      ? shapes.map((shape) => shapedSeconds(device, computeType, shape))
-      : [unshapedSeconds(device, computeType, kernel)];
-    let seconds = kernelOverheadSeconds;
-    for (const one of parts) {
+    if (parts.length === 0) return unknownEstimate(`the shape of kernel ${name}`);
+    const bases: Basis[] = [];
+    let seconds = kernelOverheadSeconds * parts.length;
+    for (const shape of kernelShapes(parts, rows)) {
+      const one = shapedSeconds(device, computeType, shape);
       if (!one.known) return one;
       seconds += one.seconds;
+      bases.push(one.basis);
     }
-    const bases = parts.map((one) => (one.known ? one.basis : 'datasheet'));
     return knownEstimate(seconds, weakestBasis(bases), fittedDetail(device, computeType));
   }
   const peak = device.flopsPerSecond[computeType];

@@ -4,12 +4,13 @@
  * and reduce-scattered after (Megatron-LM).
  */
 import type { HeadArguments } from './kernels.js';
-import { activationOf, dtypeBytes, rowsRegion, work, type MoeShape } from './moe-shape.js';
+import { activationOf, dtypeBytes, rowsRegion, type MoeShape } from './moe-shape.js';
 import { streamRegion, streamRows } from './moe-parts.js';
 import { gradient, normShape, weight, type SlotShape } from './parameter-regions.js';
 import type { Region, Template } from './schedule.js';
 import { headsPerRank, moeShape, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
+import { matrixWork, memoryWork, type AttentionPart } from './work.js';
 
 /** Regions that forward leaves for backward. */
 function savedRegions(step: StepShape, shape: MoeShape): Region[] {
@@ -36,6 +37,8 @@ interface Sizes {
   readonly qkvFlops: number;
   readonly coreFlops: number;
   readonly outputFlops: number;
+  /** Of attention itself. */
+  readonly core: Pick<AttentionPart, 'heads' | 'sequence' | 'keyDim' | 'valueDim'>;
 }
 
 function sizes(step: StepShape): Sizes {
@@ -51,6 +54,7 @@ function sizes(step: StepShape): Sizes {
     // Causal: a token sees (S + 1) / 2 keys on average; two products.
     coreFlops: 2 * (sequence + 1) * contextColumns,
     outputFlops: 2 * model.hiddenSize * contextColumns,
+    core: { heads: query, sequence, keyDim: model.headDim, valueDim: model.headDim },
   };
 }
 
@@ -154,12 +158,13 @@ function emitProjection(s: SetUp): void {
       raw: s.normed ? write('attention.rawQueryKey') : undefined,
     },
     arguments: s.fields.perHead,
-    work: work(
-      'gemm',
-      shape.tokens,
-      { flops: s.qkvFlops, bytes: (hiddenSize + qkvColumns) * bytes },
-      { fixedBytes: hiddenSize * qkvColumns * bytes },
-    ),
+    work: matrixWork({
+      rows: shape.tokens,
+      flopsPerRow: s.qkvFlops,
+      bytesPerRow: (hiddenSize + qkvColumns) * bytes,
+      fixedBytes: hiddenSize * qkvColumns * bytes,
+      parts: [{ kind: 'product', columns: qkvColumns, depth: hiddenSize }],
+    }),
   });
 }
 
@@ -172,7 +177,7 @@ function emitRotation(s: SetUp, tp: number): void {
       kernel: 'attention.squares',
       operands: { raw: read('attention.rawQueryKey'), squares: write('attention.squares') },
       arguments: s.fields.perHead,
-      work: work('memory', shape.tokens, { bytes: qkvColumns * bytes }),
+      work: memoryWork('norm', qkvColumns * bytes, { rows: shape.tokens }),
     });
     if (tp > 1)
       builder.collective(
@@ -187,7 +192,7 @@ function emitRotation(s: SetUp, tp: number): void {
     kernel: 'attention.rotate',
     operands: { projected: add('attention.queryKeyValue'), raw: s.raw, squares: s.squares, ...queryKeyNorms(s) },
     arguments: s.fields.rotary,
-    work: work('memory', shape.tokens, { bytes: 2 * qkvColumns * bytes }),
+    work: memoryWork(s.normed ? 'norm' : 'activation', 2 * qkvColumns * bytes, { rows: shape.tokens }),
   });
 }
 
@@ -210,7 +215,7 @@ export function attentionForward(step: StepShape): Template {
       normed: write(normed),
     },
     arguments: { epsilon: s.model.rmsNormEps },
-    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+    work: memoryWork('norm', 3 * hiddenSize * bytes, { rows }),
   });
   if (sliced) gatherTokens(builder, normed, 'attention.normed');
   emitProjection(s);
@@ -224,7 +229,13 @@ export function attentionForward(step: StepShape): Template {
       context: write('attention.context'),
     },
     arguments: s.fields.attended,
-    work: work('attention', shape.tokens, { flops: s.coreFlops, bytes: (qkvColumns + contextColumns) * bytes }),
+    work: matrixWork({
+      kind: 'attention',
+      rows: shape.tokens,
+      flopsPerRow: s.coreFlops,
+      bytesPerRow: (qkvColumns + contextColumns) * bytes,
+      parts: [{ kind: 'attention', ...s.core }],
+    }),
   });
   builder.region(rowsRegion('attention.output', shape, shape.tokens, hiddenSize, 'rows'));
   builder.kernel({
@@ -236,19 +247,20 @@ export function attentionForward(step: StepShape): Template {
       bias: s.model.attentionBias === 'all' ? s.weightOf(s.shapesOf.outputBias) : undefined,
       output: write('attention.output'),
     },
-    work: work(
-      'gemm',
-      shape.tokens,
-      { flops: s.outputFlops, bytes: (hiddenSize + contextColumns) * bytes },
-      { fixedBytes: hiddenSize * contextColumns * bytes },
-    ),
+    work: matrixWork({
+      rows: shape.tokens,
+      flopsPerRow: s.outputFlops,
+      bytesPerRow: (hiddenSize + contextColumns) * bytes,
+      fixedBytes: hiddenSize * contextColumns * bytes,
+      parts: [{ kind: 'product', columns: hiddenSize, depth: contextColumns }],
+    }),
   });
   const output = reducePartial(builder, shape, 'attention.output', 'reduce');
   builder.kernel({
     id: 'residual',
     kernel: 'residual.add',
     operands: { from: read(output), to: add('stream') },
-    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+    work: memoryWork('add', 3 * hiddenSize * bytes, { rows }),
   });
   return builder.build('attention.forward', activation, activation);
 }
@@ -305,12 +317,16 @@ function emitCoreBackward(s: SetUp, source: string): void {
       weightGradient: s.gradientOf(s.shapesOf.output),
       biasGradient: s.model.attentionBias === 'all' ? s.gradientOf(s.shapesOf.outputBias) : undefined,
     },
-    work: work(
-      'gemm',
-      all,
-      { flops: 2 * s.outputFlops, bytes: 2 * (hiddenSize + contextColumns) * bytes },
-      { fixedBytes: 3 * hiddenSize * contextColumns * bytes },
-    ),
+    work: matrixWork({
+      rows: all,
+      flopsPerRow: 2 * s.outputFlops,
+      bytesPerRow: 2 * (hiddenSize + contextColumns) * bytes,
+      fixedBytes: 3 * hiddenSize * contextColumns * bytes,
+      parts: [
+        { kind: 'product', columns: contextColumns, depth: hiddenSize },
+        { kind: 'product', columns: hiddenSize, depth: contextColumns, gradient: true },
+      ],
+    }),
   });
   builder.region(rowsRegion('attention.qkvGradient', shape, all, qkvColumns, 'rows'));
   builder.kernel({
@@ -324,7 +340,13 @@ function emitCoreBackward(s: SetUp, source: string): void {
       gradient: write('attention.qkvGradient'),
     },
     arguments: { ...s.fields.attended, clip: s.fields.perHead.clip },
-    work: work('attention', all, { flops: 2.5 * s.coreFlops, bytes: 3 * (qkvColumns + contextColumns) * bytes }),
+    work: matrixWork({
+      kind: 'attention',
+      rows: all,
+      flopsPerRow: 2.5 * s.coreFlops,
+      bytesPerRow: 3 * (qkvColumns + contextColumns) * bytes,
+      parts: [{ kind: 'attentionBackward', ...s.core }],
+    }),
   });
 }
 
@@ -346,7 +368,7 @@ function emitRotationBackward(s: SetUp, tp: number): void {
         dots: write('attention.dots'),
       },
       arguments: s.fields.rotary,
-      work: work('memory', all, { bytes: 2 * qkvColumns * bytes }),
+      work: memoryWork('norm', 2 * qkvColumns * bytes, { rows: all }),
     });
     if (tp > 1)
       builder.collective(
@@ -371,7 +393,7 @@ function emitRotationBackward(s: SetUp, tp: number): void {
       ...normGradients,
     },
     arguments: s.fields.rotary,
-    work: work('memory', all, { bytes: 2 * qkvColumns * bytes }),
+    work: memoryWork(s.normed ? 'norm' : 'activation', 2 * qkvColumns * bytes, { rows: all }),
   });
 }
 
@@ -396,12 +418,16 @@ function emitProjectionBackward(s: SetUp): void {
       valueBiasGradient: bias('value'),
     },
     arguments: s.fields.perHead,
-    work: work(
-      'gemm',
-      shape.tokens,
-      { flops: 2 * s.qkvFlops, bytes: 2 * (hiddenSize + qkvColumns) * bytes },
-      { fixedBytes: 3 * hiddenSize * qkvColumns * bytes },
-    ),
+    work: matrixWork({
+      rows: shape.tokens,
+      flopsPerRow: 2 * s.qkvFlops,
+      bytesPerRow: 2 * (hiddenSize + qkvColumns) * bytes,
+      fixedBytes: 3 * hiddenSize * qkvColumns * bytes,
+      parts: [
+        { kind: 'product', columns: hiddenSize, depth: qkvColumns },
+        { kind: 'product', columns: qkvColumns, depth: hiddenSize, gradient: true },
+      ],
+    }),
   });
 }
 
@@ -424,7 +450,7 @@ export function attentionBackward(step: StepShape): Template {
       weightGradient: s.gradientOf(s.layerNorm),
     },
     arguments: { epsilon: s.model.rmsNormEps, accumulate: true },
-    work: work('memory', rows, { bytes: 5 * hiddenSize * bytes }),
+    work: memoryWork('norm', 5 * hiddenSize * bytes, { rows }),
   });
   return builder.build('attention.backward', activation, activation);
 }

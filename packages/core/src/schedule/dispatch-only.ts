@@ -4,7 +4,7 @@
  * Routing is bound before the program runs: `route.weights` are filled and counts are known.
  */
 import { outgoingHalves, unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
-import { dtypeBytes, expertSize, rowsRegion, work, type MoeShape } from './moe-shape.js';
+import { dtypeBytes, expertSize, rowsRegion, type MoeShape } from './moe-shape.js';
 import {
   combineArguments,
   emitOutgoing,
@@ -18,6 +18,7 @@ import {
 import type { Program, Template } from './schedule.js';
 import { InputError } from '../units/errors.js';
 import { own, read, write } from './template-builder.js';
+import { memoryWork } from './work.js';
 
 function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' | 'backward'): Template {
   const p = parts(shape, strategy);
@@ -40,7 +41,7 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
     kernel: 'moe.combine',
     operands: { returned: read(returned), weights: forward ? weights : undefined, combined: write(combined) },
     arguments: { ...combineArguments(p, of), accumulate: false },
-    work: work('memory', rows, { bytes: (shape.topK + 1) * shape.hiddenSize * dtypeBytes[shape.dtype] }),
+    work: memoryWork('gather', (shape.topK + 1) * shape.hiddenSize * dtypeBytes[shape.dtype], { rows }),
   });
   gatheredCombined(p, combined, 'gather.output');
   return builder.build(`dispatch.${pass}`, activation, activation);

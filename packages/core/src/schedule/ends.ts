@@ -4,12 +4,13 @@
  * TP rank i holds vocabulary rows floor(V*i/tp)..floor(V*(i+1)/tp).
  */
 import { gatheredGradient, gatherTokens, reducePartial } from './attention-layer.js';
-import { activationOf, dtypeBytes, rowsRegion, work } from './moe-shape.js';
+import { activationOf, dtypeBytes, rowsRegion } from './moe-shape.js';
 import { statisticsRegion, streamRegion, streamRows } from './moe-parts.js';
 import { gradient, normShape, outputSlot, vocabularyShape, weight } from './parameter-regions.js';
 import type { Region, Template } from './schedule.js';
 import { moeShape, pooledTokens, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
+import { matrixWork, memoryWork } from './work.js';
 
 /** Token ids and targets of the micro-batch, i32, T ids and then T targets, filled by the host; targets of -100 are ignored. */
 export const tokensRegion = (tokens: number): Region => ({
@@ -45,7 +46,7 @@ export function embeddingForward(step: StepShape): Template {
     kernel: 'fill',
     operands: { to: write('router.statistics') },
     arguments: { value: 0 },
-    work: work('memory', 1, { bytes: 8 * model.experts }),
+    work: memoryWork('copy', 8 * model.experts, { rows: 1 }),
   });
   builder.kernel({
     id: 'embed',
@@ -56,14 +57,14 @@ export function embeddingForward(step: StepShape): Template {
       embedded: write(embedded),
     },
     arguments: { vocabulary: model.vocabSize },
-    work: work('memory', shape.tokens, { bytes: 2 * bytes }),
+    work: memoryWork('gather', 2 * bytes, { rows: shape.tokens }),
   });
   if (!alone)
     builder.kernel({
       id: 'copy',
       kernel: 'copy',
       operands: { from: read(reducePartial(builder, shape, embedded, 'reduce')), to: write('stream') },
-      work: work('memory', streamRows(shape.tokens, shape), { bytes: 2 * bytes }),
+      work: memoryWork('copy', 2 * bytes, { rows: streamRows(shape.tokens, shape) }),
     });
   return builder.build('embedding.forward', activation, activation);
 }
@@ -83,7 +84,7 @@ export function embeddingBackward(step: StepShape): Template {
       weightGradient: gradient(builder, vocabularyShape('embedding', model, layout)),
     },
     arguments: { vocabulary: model.vocabSize },
-    work: work('memory', shape.tokens, { bytes: 3 * model.hiddenSize * dtypeBytes[step.dtype] }),
+    work: memoryWork('gather', 3 * model.hiddenSize * dtypeBytes[step.dtype], { rows: shape.tokens }),
   });
   return builder.build('embedding.backward', activation, activation);
 }
@@ -146,7 +147,7 @@ export function headForward(step: StepShape): Template {
       normed: write(normed),
     },
     arguments: { epsilon: step.model.rmsNormEps },
-    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+    work: memoryWork('norm', 3 * hiddenSize * bytes, { rows }),
   });
   if (sliced) gatherTokens(builder, normed, 'head.normed');
   builder.kernel({
@@ -157,12 +158,13 @@ export function headForward(step: StepShape): Template {
       weight: weight(builder, step.dtype, s.outputWeight),
       logits: write('head.logits'),
     },
-    work: work(
-      'gemm',
-      shape.tokens,
-      { flops: 2 * hiddenSize * vocabulary, bytes: hiddenSize * bytes + 4 * vocabulary },
-      { fixedBytes: hiddenSize * vocabulary * bytes },
-    ),
+    work: matrixWork({
+      rows: shape.tokens,
+      flopsPerRow: 2 * hiddenSize * vocabulary,
+      bytesPerRow: hiddenSize * bytes + 4 * vocabulary,
+      fixedBytes: hiddenSize * vocabulary * bytes,
+      parts: [{ kind: 'product', columns: vocabulary, depth: hiddenSize }],
+    }),
   });
   emitLoss(s, step);
   return builder.build('head.forward', activation, activation);
@@ -179,7 +181,7 @@ function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShap
     kernel: 'head.max',
     operands: { logits: read('head.logits'), max: write('head.max') },
     arguments: cut,
-    work: work('memory', shape.tokens, { bytes: 4 * vocabulary }),
+    work: memoryWork('loss', 4 * vocabulary, { rows: shape.tokens }),
   });
   if (tp > 1)
     builder.collective(
@@ -198,7 +200,7 @@ function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShap
       sums: write('head.sums'),
     },
     arguments: cut,
-    work: work('memory', shape.tokens, { bytes: 4 * vocabulary }),
+    work: memoryWork('loss', 4 * vocabulary, { rows: shape.tokens }),
   });
   if (tp > 1)
     builder.collective('sums.reduce', 'intra', { name: 'all_reduce', group: 'tp' }, { buffer: add('head.sums') });
@@ -214,7 +216,7 @@ function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShap
     id: 'loads',
     kernel: 'copy',
     operands: { from: read('router.statistics'), to: write(builder.region(loadsRegion(model.experts))) },
-    work: work('memory', 1, { bytes: 16 * model.experts }),
+    work: memoryWork('copy', 16 * model.experts, { rows: 1 }),
   });
   builder.kernel({
     id: 'loss',
@@ -226,7 +228,7 @@ function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShap
       loss: add('loss'),
     },
     arguments: { pooledTokens: pooledTokens(step), microBatches: step.microBatches, ranks: tp * cp * dp * pp },
-    work: work('memory', shape.tokens, { bytes: 16 }),
+    work: memoryWork('loss', 16, { rows: shape.tokens }),
   });
 }
 
@@ -246,7 +248,7 @@ export function headBackward(step: StepShape): Template {
       tokens: read('tokens'),
     },
     arguments: s.cut,
-    work: work('memory', shape.tokens, { bytes: 8 * vocabulary }),
+    work: memoryWork('loss', 8 * vocabulary, { rows: shape.tokens }),
   });
   builder.kernel({
     id: 'logits',
@@ -258,12 +260,16 @@ export function headBackward(step: StepShape): Template {
       normedGradient: write('head.normedGradient'),
       weightGradient: gradient(builder, s.outputWeight),
     },
-    work: work(
-      'gemm',
-      shape.tokens,
-      { flops: 4 * hiddenSize * vocabulary, bytes: 2 * hiddenSize * bytes + 8 * vocabulary },
-      { fixedBytes: 3 * hiddenSize * vocabulary * bytes },
-    ),
+    work: matrixWork({
+      rows: shape.tokens,
+      flopsPerRow: 4 * hiddenSize * vocabulary,
+      bytesPerRow: 2 * hiddenSize * bytes + 8 * vocabulary,
+      fixedBytes: 3 * hiddenSize * vocabulary * bytes,
+      parts: [
+        { kind: 'product', columns: hiddenSize, depth: vocabulary },
+        { kind: 'product', columns: vocabulary, depth: hiddenSize, gradient: true },
+      ],
+    }),
   });
   const reduced = reducePartial(builder, shape, 'head.normedGradient', 'reduce');
   builder.kernel({
@@ -277,7 +283,7 @@ export function headBackward(step: StepShape): Template {
       weightGradient: gradient(builder, norm),
     },
     arguments: { epsilon: step.model.rmsNormEps, accumulate: false },
-    work: work('memory', streamRows(shape.tokens, shape), { bytes: 5 * hiddenSize * bytes }),
+    work: memoryWork('norm', 5 * hiddenSize * bytes, { rows: streamRows(shape.tokens, shape) }),
   });
   return builder.build('head.backward', activation, activation);
 }

@@ -1,6 +1,7 @@
 export * from './rows.js';
 export * from './kernels.js';
 export * from './schedule.js';
+export * from './work.js';
 export * from './template-builder.js';
 export * from './moe-shape.js';
 export * from './moe-forward.js';

@@ -1,11 +1,12 @@
 /** The dense feed-forward layer (layers without experts) as templates: norm, column-parallel gate and up, row-parallel down. */
 import { gatheredGradient, gatherTokens, reducePartial } from './attention-layer.js';
-import { activationOf, dtypeBytes, rowsRegion, work } from './moe-shape.js';
+import { activationOf, dtypeBytes, rowsRegion } from './moe-shape.js';
 import { streamRegion, streamRows } from './moe-parts.js';
 import { gradient, normShape, weight, type SlotShape } from './parameter-regions.js';
 import type { Region, Template } from './schedule.js';
 import { moeShape, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
+import { feedForwardParts, inputGradientParts, matrixWork, memoryWork, weightGradientParts } from './work.js';
 
 function setUp(step: StepShape) {
   const shape = moeShape(step);
@@ -58,7 +59,7 @@ export function mlpForward(step: StepShape): Template {
       normed: write(normed),
     },
     arguments: { epsilon: s.epsilon },
-    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+    work: memoryWork('norm', 3 * hiddenSize * bytes, { rows }),
   });
   if (sliced) gatherTokens(builder, normed, 'mlp.normed');
   builder.region(rowsRegion('mlp.output', shape, shape.tokens, hiddenSize, 'rows'));
@@ -73,19 +74,20 @@ export function mlpForward(step: StepShape): Template {
       activated: write('mlp.activated'),
       output: write('mlp.output'),
     },
-    work: work(
-      'gemm',
-      shape.tokens,
-      { flops: 6 * hiddenSize * ffn, bytes: (2 * hiddenSize + 5 * ffn) * bytes },
-      { fixedBytes: 3 * hiddenSize * ffn * bytes },
-    ),
+    work: matrixWork({
+      rows: shape.tokens,
+      flopsPerRow: 6 * hiddenSize * ffn,
+      bytesPerRow: (2 * hiddenSize + 5 * ffn) * bytes,
+      fixedBytes: 3 * hiddenSize * ffn * bytes,
+      parts: feedForwardParts({ hiddenSize, ffn, elementBytes: bytes }),
+    }),
   });
   const output = reducePartial(builder, shape, 'mlp.output', 'reduce');
   builder.kernel({
     id: 'residual',
     kernel: 'residual.add',
     operands: { from: read(output), to: add('stream') },
-    work: work('memory', rows, { bytes: 3 * hiddenSize * bytes }),
+    work: memoryWork('add', 3 * hiddenSize * bytes, { rows }),
   });
   return builder.build('mlp.forward', activation, activation);
 }
@@ -111,12 +113,15 @@ export function mlpBackward(step: StepShape): Template {
       upGradient: gradient(builder, s.slots.up),
       downGradient: gradient(builder, s.slots.down),
     },
-    work: work(
-      'gemm',
-      shape.tokens,
-      { flops: 12 * hiddenSize * ffn, bytes: (4 * hiddenSize + 10 * ffn) * bytes },
-      { fixedBytes: 9 * hiddenSize * ffn * bytes },
-    ),
+    work: matrixWork({
+      rows: shape.tokens,
+      flopsPerRow: 12 * hiddenSize * ffn,
+      bytesPerRow: (4 * hiddenSize + 10 * ffn) * bytes,
+      fixedBytes: 9 * hiddenSize * ffn * bytes,
+      parts: [inputGradientParts, weightGradientParts].flatMap((parts) =>
+        parts({ hiddenSize, ffn, elementBytes: bytes }),
+      ),
+    }),
   });
   const reduced = reducePartial(builder, shape, 'mlp.normedGradient', 'reduce');
   builder.kernel({
@@ -130,7 +135,7 @@ export function mlpBackward(step: StepShape): Template {
       weightGradient: gradient(builder, s.layerNorm),
     },
     arguments: { epsilon: s.epsilon, accumulate: true },
-    work: work('memory', rows, { bytes: 5 * hiddenSize * bytes }),
+    work: memoryWork('norm', 5 * hiddenSize * bytes, { rows }),
   });
   return builder.build('mlp.backward', activation, activation);
 }

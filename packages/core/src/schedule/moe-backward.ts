@@ -1,7 +1,7 @@
 /** The MoE layer backward, as a template. See `moe-forward.ts` for the order of chunks and `dispatchers/dispatcher.ts` for what the halves mean here. */
 import { outgoingHalves, returningHalves, type Strategy } from './dispatchers/strategies.js';
 import { returnedRegion } from './dispatchers/dispatcher.js';
-import { expertSize, rowsRegion, usualNumerics, work, type MoeShape } from './moe-shape.js';
+import { expertSize, rowsRegion, usualNumerics, type MoeShape } from './moe-shape.js';
 import {
   combineArguments,
   downShape,
@@ -9,8 +9,8 @@ import {
   emitReturning,
   gatheredCombined,
   gateUpShape,
-  expertFlops,
-  expertTraffic,
+  expertCosts,
+  expertFeedForward,
   gatheredTokens,
   parts,
   routeRegions,
@@ -23,6 +23,7 @@ import {
 import { gradient, normShape, weight } from './parameter-regions.js';
 import type { Template } from './schedule.js';
 import { add, own, read, write } from './template-builder.js';
+import { inputGradientParts, matrixWork, memoryWork, weightGradientParts } from './work.js';
 
 function declareRegions(p: Parts): void {
   const { builder, shape } = p;
@@ -67,7 +68,7 @@ function emitRouter(p: Parts): void {
     kernel: 'moe.combine.weights',
     operands: { returned: read(savedReturned), gradient: scoped('gradient'), routeGradient: write('route.gradient') },
     arguments: combineArguments(p, forward),
-    work: work('memory', rows, { bytes: (topK + 1) * hiddenSize * elementBytes }),
+    work: memoryWork('gather', (topK + 1) * hiddenSize * elementBytes, { rows }),
   });
   builder.kernel({
     id: 'router',
@@ -88,10 +89,16 @@ function emitRouter(p: Parts): void {
       coefficient: numerics.auxLossCoefficient,
       pooledTokens: numerics.pooledTokens,
     },
-    work: work('gemm', rows, {
-      // The input's gradient of every row; the weight's only of the own slice's.
-      flops: 2 * hiddenSize * experts * (1 + (p.combined === 'replica' ? 1 / layout.tp : 1)),
-      bytes: 3 * hiddenSize * elementBytes + 12 * experts,
+    work: matrixWork({
+      rows,
+      // The input's gradient of every row; the weight's only of the own slice's, though its shape is told as if of every row's.
+      flopsPerRow: 2 * hiddenSize * experts * (1 + (p.combined === 'replica' ? 1 / layout.tp : 1)),
+      bytesPerRow: 3 * hiddenSize * elementBytes + 12 * experts,
+      parts: [
+        { kind: 'loss', bytesPerRow: 12 * experts },
+        { kind: 'product', columns: hiddenSize, depth: experts },
+        { kind: 'product', columns: experts, depth: hiddenSize, gradient: true },
+      ],
     }),
   });
 }
@@ -113,7 +120,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   emitOutgoing(p, of, source, 'expert.outputGradient', true);
   // Beside the first transfers.
   emitRouter(p);
-  const { bytes, fixedBytes } = expertTraffic(p, 1);
+  const costs = expertCosts(p);
   const returned = emitReturning(p, of, 'expert.inputGradient', false, (chunk) =>
     builder.kernel({
       id: { task: 'experts', chunk, of },
@@ -127,7 +134,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
         gateUpGradient: write('expert.gateUpGradient', chunk, of),
         inputGradient: write('expert.inputGradient', chunk, of),
       },
-      work: work('gemm', expert, { flops: expertFlops(p), bytes }, { chunk, of, fixedBytes }),
+      work: matrixWork({ ...costs, rows: expert, chunk, of, parts: inputGradientParts(expertFeedForward(p)) }),
     }),
   );
   // Weight gradients need no communication: they fill the compute lane while the last chunks travel.
@@ -142,14 +149,19 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
       gateUpWeightGradient: gradient(builder, gateUpShape(shape)),
       downWeightGradient: gradient(builder, downShape(shape)),
     },
-    work: work('gemm', expert, { flops: expertFlops(p), bytes }, { fixedBytes: 2 * fixedBytes }),
+    work: matrixWork({
+      ...costs,
+      rows: expert,
+      fixedBytes: 2 * costs.fixedBytes,
+      parts: weightGradientParts(expertFeedForward(p)),
+    }),
   });
   builder.kernel({
     id: 'sum',
     kernel: 'moe.combine',
     operands: { returned: read(returned), combined: add('normed.gradient') },
     arguments: { ...combineArguments(p, of), accumulate: true },
-    work: work('memory', p.scopeRows(p.combined), { bytes: (topK + 2) * hiddenSize * elementBytes }),
+    work: memoryWork('gather', (topK + 2) * hiddenSize * elementBytes, { rows: p.scopeRows(p.combined) }),
   });
   const norm = normShape('feedForward.norm', hiddenSize);
   builder.kernel({
@@ -163,7 +175,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
       weightGradient: gradient(builder, norm),
     },
     arguments: { epsilon: numerics.normEpsilon, accumulate: true },
-    work: work('memory', streamRows(shape.tokens, shape), { bytes: 5 * hiddenSize * elementBytes }),
+    work: memoryWork('norm', 5 * hiddenSize * elementBytes, { rows: streamRows(shape.tokens, shape) }),
   });
   return builder.build('moe.backward', activation, activation);
 }

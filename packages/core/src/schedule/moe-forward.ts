@@ -6,7 +6,7 @@
  * Regions shared between templates: `stream` (the residual stream), `gradient` (of it), `router.statistics`, all of the micro-batch.
  */
 import type { Strategy } from './dispatchers/strategies.js';
-import { expertSize, rowsRegion, usualNumerics, work, type MoeShape } from './moe-shape.js';
+import { expertSize, rowsRegion, usualNumerics, type MoeShape } from './moe-shape.js';
 import {
   combineArguments,
   downShape,
@@ -14,8 +14,8 @@ import {
   emitReturning,
   gatheredCombined,
   gateUpShape,
-  expertFlops,
-  expertTraffic,
+  expertCosts,
+  expertFeedForward,
   gatheredTokens,
   parts,
   routeRegions,
@@ -29,6 +29,7 @@ import { normShape, weight } from './parameter-regions.js';
 import { sliceRows } from './rows.js';
 import type { Template } from './schedule.js';
 import { add, own, read, write } from './template-builder.js';
+import { feedForwardParts, matrixWork, memoryWork } from './work.js';
 
 function emitRouting(p: Parts, normed: string): void {
   const { builder, shape } = p;
@@ -48,9 +49,14 @@ function emitRouting(p: Parts, normed: string): void {
       statistics: add('router.statistics'),
     },
     arguments: { scope: layout.tp === 1 ? 'slice' : p.routing, renormalise: numerics.renormalise },
-    work: work('gemm', rows, {
-      flops: 2 * hiddenSize * experts,
-      bytes: hiddenSize * p.elementBytes + 12 * experts,
+    work: matrixWork({
+      rows,
+      flopsPerRow: 2 * hiddenSize * experts,
+      bytesPerRow: hiddenSize * p.elementBytes + 12 * experts,
+      parts: [
+        { kind: 'product', columns: experts, depth: hiddenSize },
+        { kind: 'loss', bytesPerRow: 12 * experts },
+      ],
     }),
   });
   if (shape.capacityFactor !== undefined) emitCapacity(p, shape.capacityFactor);
@@ -70,7 +76,7 @@ function emitCapacity(p: Parts, factor: number): void {
       kernel: 'moe.capacity',
       operands: { probabilities: read('route.probabilities'), ids: add('route.ids'), weights: add('route.weights') },
       arguments: { factor, renormalise },
-      work: work('memory', rows, { bytes }),
+      work: memoryWork('copy', bytes, { rows }),
     });
     return;
   }
@@ -81,7 +87,7 @@ function emitCapacity(p: Parts, factor: number): void {
     id: 'picks',
     kernel: 'moe.picks',
     operands: { ids: read('route.ids'), probabilities: read('route.probabilities'), picks: write('picks') },
-    work: work('memory', rows, { bytes }),
+    work: memoryWork('copy', bytes, { rows }),
   });
   builder.collective(
     'picks.gather',
@@ -94,7 +100,7 @@ function emitCapacity(p: Parts, factor: number): void {
     kernel: 'moe.capacity.gathered',
     operands: { picks: read('picks.all'), ids: add('route.ids'), weights: add('route.weights') },
     arguments: { factor, experts, renormalise },
-    work: work('memory', tokens, { bytes }),
+    work: memoryWork('copy', bytes, { rows: tokens }),
   });
 }
 
@@ -110,7 +116,7 @@ function emitCounts(p: Parts): void {
     id: 'count',
     kernel: 'moe.count',
     operands: { ids: own(read('route.ids')), counts: write(mine) },
-    work: work('memory', p.scopeRows(p.routing), { bytes: 4 * topK }),
+    work: memoryWork('copy', 4 * topK, { rows: p.scopeRows(p.routing) }),
   });
   if (sources > 1)
     builder.collective(
@@ -142,7 +148,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
       normed: write('moe.normed'),
     },
     arguments: { epsilon: numerics.normEpsilon },
-    work: work('memory', rows, { bytes: 3 * hiddenSize * elementBytes }),
+    work: memoryWork('norm', 3 * hiddenSize * elementBytes, { rows }),
   });
   const source = p.routing === 'replica' ? gatheredTokens(p, 'gather.tokens', 'moe.normed') : 'moe.normed';
   emitRouting(p, source);
@@ -154,7 +160,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   builder.region(rowsRegion('expert.activated', shape, expert, ffn, 'blocks'));
   builder.region(rowsRegion('expert.output', shape, expert, hiddenSize, 'blocks'));
   emitOutgoing(p, of, source, 'expert.input', false);
-  const { bytes, fixedBytes } = expertTraffic(p, 1);
+  const costs = expertCosts(p);
   const returned = emitReturning(p, of, 'expert.output', true, (chunk) =>
     builder.kernel({
       id: { task: 'experts', chunk, of },
@@ -167,7 +173,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
         activated: write('expert.activated', chunk, of),
         output: write('expert.output', chunk, of),
       },
-      work: work('gemm', expert, { flops: expertFlops(p), bytes }, { chunk, of, fixedBytes }),
+      work: matrixWork({ ...costs, rows: expert, chunk, of, parts: feedForwardParts(expertFeedForward(p)) }),
     }),
   );
   const combinedRows = p.scopeRows(p.combined);
@@ -177,14 +183,14 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
     kernel: 'moe.combine',
     operands: { returned: read(returned), weights: scopedWeights(p), combined: write('combined') },
     arguments: { ...combineArguments(p, of), accumulate: false },
-    work: work('memory', combinedRows, { bytes: (topK + 1) * hiddenSize * elementBytes }),
+    work: memoryWork('gather', (topK + 1) * hiddenSize * elementBytes, { rows: combinedRows }),
   });
   const output = gatheredCombined(p, 'combined', 'gather.output');
   builder.kernel({
     id: 'residual',
     kernel: 'residual.add',
     operands: { from: read(output), to: add('stream') },
-    work: work('memory', rows, { bytes: 3 * hiddenSize * elementBytes }),
+    work: memoryWork('add', 3 * hiddenSize * elementBytes, { rows }),
   });
   return builder.build('moe.forward', activation, activation);
 }

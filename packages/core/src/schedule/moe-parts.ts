@@ -12,6 +12,7 @@ import type { SlotShape } from './parameter-regions.js';
 import { sliceRows, type Scope, type Size } from './rows.js';
 import type { Region } from './schedule.js';
 import { read, TemplateBuilder, write } from './template-builder.js';
+import type { FeedForward, Work } from './work.js';
 
 /** Rows of the residual stream on one rank. */
 export const streamRows = (tokens: number, shape: Pick<MoeShape, 'layout'>): Size =>
@@ -76,16 +77,23 @@ export function parts(shape: MoeShape, strategy: Strategy): Parts {
   };
 }
 
-/** Bytes that one row of expert GEMMs moves beside the weights, and the weights themselves, bytes. */
-export function expertTraffic({ shape, elementBytes }: Parts, passes: number): { bytes: number; fixedBytes: number } {
-  const ffn = shape.expertFfn / shape.layout.etp;
+/** The experts of this rank as a feed-forward each. */
+export const expertFeedForward = ({ shape, elementBytes }: Parts): FeedForward & { readonly groups: number } => ({
+  hiddenSize: shape.hiddenSize,
+  ffn: shape.expertFfn / shape.layout.etp,
+  groups: shape.experts / shape.layout.ep,
+  elementBytes,
+});
+
+/** FLOPs of one pass over a row, bytes that it moves beside the weights, and the weights themselves. */
+export function expertCosts(p: Parts): Pick<Work, 'flopsPerRow' | 'bytesPerRow' | 'fixedBytes'> {
+  const { hiddenSize, ffn, groups, elementBytes } = expertFeedForward(p);
   return {
-    bytes: passes * (2 * shape.hiddenSize + 5 * ffn) * elementBytes,
-    fixedBytes: (passes * 3 * shape.hiddenSize * ffn * elementBytes * shape.experts) / shape.layout.ep,
+    flopsPerRow: 6 * hiddenSize * ffn,
+    bytesPerRow: (2 * hiddenSize + 5 * ffn) * elementBytes,
+    fixedBytes: 3 * hiddenSize * ffn * groups * elementBytes,
   };
 }
-
-export const expertFlops = ({ shape }: Parts): number => (6 * shape.hiddenSize * shape.expertFfn) / shape.layout.etp;
 
 /** The router's weights. */
 export const routerShape = ({ experts, hiddenSize }: MoeShape): SlotShape => ({

@@ -4,7 +4,7 @@
  */
 import type { Layout } from '../layout/layout.js';
 import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
-import type { Activation, DType, Life, Order, Region, Work } from './schedule.js';
+import type { Activation, DType, Life, Order, Region } from './schedule.js';
 
 export interface MoeShape {
   /** T. */
@@ -82,18 +82,3 @@ export const rowsRegion = (
   order: Order,
   life: Life = 'layer',
 ): Region => ({ id, dtype: shape.dtype, rows, columns, order, life });
-
-export const work = (
-  kind: Work['kind'],
-  rows: Size,
-  perRow: { readonly flops?: number; readonly bytes: number },
-  options: { readonly chunk?: number; readonly of?: number; readonly fixedBytes?: number } = {},
-): Work => ({
-  kind,
-  rows,
-  chunk: options.chunk ?? 0,
-  of: options.of ?? 1,
-  flopsPerRow: perRow.flops ?? 0,
-  bytesPerRow: perRow.bytes,
-  fixedBytes: options.fixedBytes ?? 0,
-});

@@ -6,8 +6,10 @@
 import type { Group } from '../layout/layout.js';
 import type { Mode } from './kernels.js';
 import type { Exchange, ExchangeCounts, RowRule, Size } from './rows.js';
+import type { Work } from './work.js';
 
 export type { Size } from './rows.js';
+export type { Work } from './work.js';
 
 /** An in-order queue of one rank, like a stream of a GPU. It names a role (which work queues there), not a network tier. */
 export type Lane = 'compute' | 'inter' | 'intra' | 'copy';
@@ -77,19 +79,6 @@ export const collectiveNames = [
 ] as const;
 
 export type CollectiveName = (typeof collectiveNames)[number];
-
-/** What a kernel costs on `rows` rows (chunk `chunk` of `of` of them): FLOPs and memory traffic. */
-export interface Work {
-  /** gemm and attention run at matrix rates, memory is bound by bandwidth. */
-  readonly kind: 'gemm' | 'attention' | 'memory';
-  readonly rows: Size;
-  readonly chunk: number;
-  readonly of: number;
-  readonly flopsPerRow: number;
-  readonly bytesPerRow: number;
-  /** Bytes that do not depend on the rows, as weights read once. */
-  readonly fixedBytes: number;
-}
 
 /**
  * What an operation does.

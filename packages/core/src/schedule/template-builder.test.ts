@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { rowsRegion, work } from './moe-shape.js';
+import { rowsRegion } from './moe-shape.js';
+import { memoryWork } from './work.js';
 import { moeBackward } from './moe-backward.js';
 import { moeForward } from './moe-forward.js';
 import type { MoeShape } from './moe-shape.js';
@@ -7,7 +8,7 @@ import type { Lane } from './schedule.js';
 import { allStrategies, layoutOf } from '../../testing/strategies.js';
 import { add, read, TemplateBuilder, write, type KernelOperation, type Operand } from './template-builder.js';
 
-const w = work('memory', 1, { bytes: 1 });
+const w = memoryWork('copy', 1, { rows: 1 });
 
 function builder(): TemplateBuilder {
   const b = new TemplateBuilder();

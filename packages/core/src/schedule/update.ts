@@ -4,13 +4,14 @@
  */
 import { groupSize } from '../layout/mesh.js';
 import { lossRegion } from './ends.js';
-import { activationOf, work } from './moe-shape.js';
+import { activationOf } from './moe-shape.js';
 import { flatRuns, reductions, statedLayout, type FlatRun, type Reduction } from './parameter-layout.js';
 import { gradientId, weightId } from './parameter-regions.js';
 import { bucketGroups } from './parameters.js';
 import type { Region, Template } from './schedule.js';
 import type { StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder } from './template-builder.js';
+import { memoryWork } from './work.js';
 
 /** A flat region in f32 and the slots that it is made of; moments have none, as only the update knows them. */
 function flatRegion({ region, state, run, slots }: FlatRun): Region {
@@ -63,7 +64,7 @@ export function updateTemplate(step: StepShape): Template {
     id: 'norm',
     kernel: 'update.norm',
     operands: { gradients: read(gradients), loss: add('loss') },
-    work: work('memory', elements, { bytes: 4 }),
+    work: memoryWork('copy', 4, { rows: elements }),
   });
   if (groupSize(layout, 'world') > 1)
     builder.collective('norm.reduce', 'inter', { name: 'all_reduce', group: 'world' }, { buffer: add('loss') });
@@ -78,7 +79,7 @@ export function updateTemplate(step: StepShape): Template {
       firstMoments: add(firstMoments),
       secondMoments: add(secondMoments),
     },
-    work: work('memory', elements, { flops: 12, bytes: 28 }),
+    work: { ...memoryWork('update', 28, { rows: elements }), flopsPerRow: 12 },
   });
   const activation = activationOf(layout);
   return builder.build('update', activation, activation);

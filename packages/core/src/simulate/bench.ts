@@ -6,7 +6,7 @@ import { worldSize } from '../layout/mesh.js';
 import { chunkRows } from '../routing/group-routing.js';
 import { gatherReceived, scatterReceived, sliceExchange } from '../schedule/dispatchers/exchanges.js';
 import { expertRows } from '../schedule/rows.js';
-import type { Binding, Operation, Program, Template } from '../schedule/schedule.js';
+import type { Binding, Operation, Program, Template, Work } from '../schedule/schedule.js';
 import { Random } from '../units/index.js';
 import { placeOf, simulate } from './simulate.js';
 import type { SimulationJob } from './simulate.js';
@@ -166,7 +166,7 @@ function syntheticTemplate(name: string, chunks: number): Template {
 
 /** The work of a task, or with a chunk given of a piece of it. */
 function kernel(task: string, flopsPerRow: number, after: readonly string[], chunk?: number, of = 1): Operation {
-  const work = {
+  const work: Work = {
     kind: flopsPerRow > 0 ? 'gemm' : 'memory',
     rows: rowsPerPeer,
     chunk: chunk ?? 0,
@@ -174,7 +174,11 @@ function kernel(task: string, flopsPerRow: number, after: readonly string[], chu
     flopsPerRow,
     bytesPerRow: 4 * columns,
     fixedBytes: 0,
-  } as const;
+    parts:
+      flopsPerRow > 0
+        ? [{ kind: 'product', columns, depth: flopsPerRow / (2 * columns) }]
+        : [{ kind: 'gather', bytesPerRow: 4 * columns }],
+  };
   return {
     id: chunk === undefined ? task : `${task}.${chunk}`,
     task,

@@ -1,5 +1,5 @@
 /** Prices of a job's operations, and what they rest on. */
-import { kernelSeconds, priceCollective } from '../cost/index.js';
+import { kernelSeconds, priceCollective, pricedKernel } from '../cost/index.js';
 import type { Basis, CostModel, PricedCollective } from '../cost/index.js';
 import type { Fabric } from '../traffic/index.js';
 import { priceKey } from '../schedule/kernels.js';
@@ -43,11 +43,11 @@ export class Prices {
   ): { bytes: number; seconds: number } {
     const rows = rowsOf(work.rows, this.#binding(rank), rank, this.#node(rank, flat), work.chunk, work.of);
     const name = priceKey(kernel, flat.operation.uses);
-    const bytes = rows * work.bytesPerRow + work.fixedBytes;
-    const price = kernelSeconds(this.#job.model, { name, kind: work.kind, flops: rows * work.flopsPerRow, bytes });
+    const priced = pricedKernel(name, work, rows);
+    const price = kernelSeconds(this.#job.model, priced);
     if (!price.known) throw new RangeError(`kernel ${name} has no price: ${price.missing.join(', ')}`);
     this.bases.add(price.basis);
-    return { bytes, seconds: price.seconds };
+    return { bytes: priced.bytes, seconds: price.seconds };
   }
 
   /** A collective, as its first member (for send and receive: the sender) sees it. */

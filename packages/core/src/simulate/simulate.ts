@@ -1,6 +1,6 @@
 /** The simulator's front door: a job in, a trace and its summary out. */
 import type { Cluster } from '../cluster/cluster.js';
-import { kernelSeconds, unknownEstimate, weakestBasis } from '../cost/index.js';
+import { kernelSeconds, pricedKernel, unknownEstimate, weakestBasis } from '../cost/index.js';
 import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
 import { fabricOf, type Fabric } from '../traffic/index.js';
 import type { Layout } from '../layout/layout.js';
@@ -149,13 +149,7 @@ function unpriced(programs: readonly Program[], model: CostModel): string[] {
     for (const { template } of program.nodes) {
       for (const { body, uses } of program.templates[template]?.operations ?? []) {
         if (body.kind !== 'kernel') continue;
-        const { kind, flopsPerRow, bytesPerRow, fixedBytes } = body.work;
-        const price = kernelSeconds(model, {
-          name: priceKey(body.name, uses),
-          kind,
-          flops: flopsPerRow,
-          bytes: bytesPerRow + fixedBytes,
-        });
+        const price = kernelSeconds(model, pricedKernel(priceKey(body.name, uses), body.work, 1));
         if (!price.known) for (const what of price.missing) missing.add(what);
       }
     }
@@ -192,7 +186,6 @@ function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): Si
       'variation from run to run',
       'kernels that slow collectives down beside them (the other direction is in)',
       ...(model.curves ? [] : ['bandwidth that depends on the message size: no measured curves']),
-      ...(model.kernels ? [] : ['kernel efficiency that depends on the shape: kernels cost what large ones do']),
     ],
     events: run.events,
   };

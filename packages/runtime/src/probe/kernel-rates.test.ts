@@ -26,7 +26,7 @@ describe('kernel rates', () => {
   });
 
   it('takes the median time of a size, FLOPs for matrix kernels and bytes for the others', () => {
-    const work = { rows: 8, chunk: 0, of: 1, flopsPerRow: 100, bytesPerRow: 10, fixedBytes: 5 };
+    const work = { rows: 8, chunk: 0, of: 1, flopsPerRow: 100, bytesPerRow: 10, fixedBytes: 5, parts: [] };
     const operation = (id: string, kind: 'gemm' | 'memory') => ({
       id,
       task: id,

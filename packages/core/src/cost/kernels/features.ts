@@ -3,15 +3,19 @@
  * coefficients can be fitted, and carried to another device by the ratio of the resource that each amount occupies.
  */
 
+import type { MemoryKind } from '../../schedule/work.js';
+
 /** One matrix product of `rows` x `depth` by `depth` x `columns`. */
 export interface GemmShape {
   readonly kind: 'gemm';
   readonly rows: number;
   readonly columns: number;
   readonly depth: number;
+  /** The result is added to gradients in f32. */
+  readonly gradient?: true;
 }
 
-/** A product for each of `groups` experts in one call; `rows` are those of all of them. */
+/** A product for each of `groups` experts in one call; `rows` are those of all of them. With `gradient`, one over its rows for each: see `ProductPart`. */
 export interface GroupedShape extends Omit<GemmShape, 'kind'> {
   readonly kind: 'grouped';
   readonly groups: number;
@@ -27,13 +31,6 @@ export interface AttentionShape {
   readonly keyDim: number;
   readonly valueDim: number;
 }
-
-/**
- * Kernels bound by memory: copy one tensor; add two into one; rows gathered by index; norm and gated activation fused; softmax with top-k;
- * cross-entropy; AdamW.
- */
-export const memoryKinds = ['copy', 'add', 'gather', 'norm', 'activation', 'loss', 'update'] as const;
-export type MemoryKind = (typeof memoryKinds)[number];
 
 export interface MemoryShape {
   readonly kind: MemoryKind;
@@ -57,9 +54,11 @@ export interface Amount {
 const [tileRows, tileColumns] = [128, 256];
 
 const elementBytes = 2;
-/** Bytes of a product's operands and result in bf16, GB. */
-const productBytes = (groups: number, { rows, columns, depth }: Omit<GemmShape, 'kind'>): number =>
-  (elementBytes * (groups * columns * depth + rows * (columns + depth))) / 1e9;
+/** Read and written in f32 in place of written in bf16. */
+const addedBytes = 2 * 4 - elementBytes;
+/** Bytes of a product's operands and result in bf16 (`results` elements in f32 where they are added to), GB. */
+const productBytes = (groups: number, results: number, { rows, columns, depth, gradient }: Omit<GemmShape, 'kind'>) =>
+  (elementBytes * (groups * columns * depth + rows * (columns + depth)) + (gradient ? addedBytes * results : 0)) / 1e9;
 
 /**
  * FLOPs of causal attention, counted over the keys that a token sees: two products forward, five backward (Dao et al.,
@@ -86,14 +85,17 @@ export function amounts(shape: KernelShape, multiprocessors: number): Amount[] {
         { resource: 'call', of: 1 },
         { resource: 'compute', of: (2 * shape.rows * shape.columns * shape.depth) / 1e12 },
         { resource: 'call', of: Math.ceil(tiles / multiprocessors) },
-        { resource: 'memory', of: productBytes(1, shape) },
+        { resource: 'memory', of: productBytes(1, shape.rows * shape.columns, shape) },
       ];
     }
     case 'grouped':
       return [
         { resource: 'call', of: 1 },
         { resource: 'compute', of: (2 * shape.rows * shape.columns * shape.depth) / 1e12 },
-        { resource: 'memory', of: productBytes(shape.groups, shape) },
+        {
+          resource: 'memory',
+          of: productBytes(shape.groups, shape.groups * shape.columns * shape.depth, shape),
+        },
       ];
     case 'attention':
     case 'attentionBackward': {

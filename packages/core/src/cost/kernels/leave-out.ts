@@ -1,6 +1,7 @@
 /** How well kernels are predicted whose shape was left out of the fit. */
 import { median } from '../../units/quantiles.js';
-import { amounts, memoryKinds, type KernelKind, type KernelShape } from './features.js';
+import { memoryKinds } from '../../schedule/work.js';
+import { amounts, type KernelKind, type KernelShape } from './features.js';
 import { fitCoefficients, type Sample } from './fit.js';
 import type { MeasuredKernel } from './measured.js';
 

@@ -1,6 +1,7 @@
 /** Published kernel times as kernel shapes: reads the CSV files in `fixtures/`. */
 import { InputError } from '../../units/errors.js';
-import type { AttentionShape, KernelShape, MemoryKind } from './features.js';
+import type { MemoryKind } from '../../schedule/work.js';
+import type { AttentionShape, KernelShape } from './features.js';
 
 export interface MeasuredKernel {
   /** As written, like `gemm_bf16`. */

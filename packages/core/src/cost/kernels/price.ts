@@ -34,8 +34,6 @@ export function fittedDetail(device: Device, computeType: ComputeType): string {
  * the compute type.
  */
 export function shapedSeconds(device: Device, computeType: ComputeType, shape: KernelShape): Estimate {
-  if (device.flopsPerSecond[computeType] === undefined && 'depth' in shape)
-    return unknownEstimate(`peak ${computeType} FLOP/s of ${device.name}`);
   const coefficients =
     shape.kind === 'gemm' && computeType === 'fp8' ? kernelCoefficients.gemmFp8 : kernelCoefficients[shape.kind];
   const ratio = ratios(device, computeType);
@@ -43,31 +41,6 @@ export function shapedSeconds(device: Device, computeType: ComputeType, shape: K
     (sum, { resource, of }, index) => sum + of * (coefficients[index] ?? 0) * ratio[resource],
     0,
   );
+  if (Number.isNaN(seconds)) return unknownEstimate(`peak ${computeType} FLOP/s of ${device.name}`);
   return knownEstimate(seconds, isFitted(device, computeType) ? 'fitted' : 'scaled', fittedDetail(device, computeType));
-}
-
-/**
- * Time of a kernel of which only FLOPs and bytes are known: as a large one of its kind. `attention` is taken forward; memory-bound kernels
- * copy.
- */
-export function unshapedSeconds(
-  device: Device,
-  computeType: ComputeType,
-  kernel: { readonly kind: 'gemm' | 'attention' | 'memory'; readonly flops: number; readonly bytes: number },
-): Estimate {
-  if (kernel.kind === 'memory') return shapedSeconds(device, computeType, { kind: 'copy', bytes: kernel.bytes });
-  if (device.flopsPerSecond[computeType] === undefined)
-    return unknownEstimate(`peak ${computeType} FLOP/s of ${device.name}`);
-  const ratio = ratios(device, computeType);
-  const [call = 0, rate = 0, , byte = 0] =
-    kernel.kind === 'attention' ? kernelCoefficients.attention : kernelCoefficients.gemm;
-  const memory = kernel.kind === 'attention' ? 0 : (byte * ratio.memory * kernel.bytes) / 1e9;
-  const seconds = call + (rate * ratio.compute * kernel.flops) / 1e12 + memory;
-  // Thin products are bound by their weights, which no fit without a shape sees.
-  const bound = (kernelCoefficients.copy[0] ?? 0) * ratio.memory * (kernel.bytes / 1e9);
-  return knownEstimate(
-    Math.max(seconds, bound),
-    isFitted(device, computeType) ? 'fitted' : 'scaled',
-    fittedDetail(device, computeType),
-  );
 }

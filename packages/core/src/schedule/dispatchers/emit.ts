@@ -1,8 +1,9 @@
 /** The operations that dispatcher halves are made of, one function each, so that a half reads as the list of its steps. */
-import { dtypeBytes, rowsRegion, work } from '../moe-shape.js';
+import { dtypeBytes, rowsRegion } from '../moe-shape.js';
 import type { Exchange, RowOrder, Scope, Size } from '../rows.js';
 import type { Work } from '../schedule.js';
 import { add, own, read, write, type Piece } from '../template-builder.js';
+import { memoryWork } from '../work.js';
 import type { ChunkContext, OutgoingContext } from './dispatcher.js';
 
 const pieceOf = ({ chunk, of }: ChunkContext, task: string): Piece => ({ task, chunk, of });
@@ -13,7 +14,7 @@ export const buffer = ({ builder, shape }: ChunkContext, id: string, rows: Size)
 
 /** Moving rows on the copy lane: each is read and written once. */
 function moved({ shape, chunk, of }: ChunkContext, rows: Size): Work {
-  return work('memory', rows, { bytes: 2 * shape.hiddenSize * dtypeBytes[shape.dtype] }, { chunk, of });
+  return memoryWork('gather', 2 * shape.hiddenSize * dtypeBytes[shape.dtype], { rows, chunk, of });
 }
 
 /** Packs the rows of a chunk of the tokens' picks into a send buffer, in the given order of blocks. */

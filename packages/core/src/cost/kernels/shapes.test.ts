@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import { parseLayout } from '../../layout/index.js';
+import { getModel } from '../../model/index.js';
+import { trainingStep } from '../../schedule/step.js';
+import type { StepShape } from '../../schedule/step-shape.js';
+import type { Work } from '../../schedule/work.js';
+import { attentionFlops, type KernelShape } from './features.js';
+import { kernelShapes } from './shapes.js';
+
+const sequence = 64;
+
+function worksOf(layout: string, changes: Partial<StepShape['model']> = {}): [string, Work][] {
+  const model = { ...getModel('qwen3-30b-a3b'), ...changes, layers: 2, moeLayers: [true, false] };
+  const program = trainingStep({
+    model,
+    layout: parseLayout(layout, 8),
+    sequence,
+    sequences: 2,
+    microBatches: 1,
+    dtype: 'bf16',
+    strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 2, backward: 1 } },
+  });
+  return Object.entries(program.templates).flatMap(([name, { operations }]) =>
+    operations.flatMap(({ id, body }) =>
+      body.kind === 'kernel' ? [[`${name}/${id}`, body.work] satisfies [string, Work]] : [],
+    ),
+  );
+}
+
+const flopsOf = (shape: KernelShape): number =>
+  'depth' in shape ? 2 * shape.rows * shape.columns * shape.depth : 'heads' in shape ? attentionFlops(shape) : 0;
+
+const bytesOf = (shape: KernelShape): number => ('bytes' in shape ? shape.bytes : 0);
+
+const total = (shapes: readonly KernelShape[], of: (shape: KernelShape) => number): number =>
+  shapes.reduce((sum, shape) => sum + of(shape), 0);
+
+describe('shapes of the schedule', () => {
+  it.each(['tp=1,dp=8,ep=8', 'tp=2,dp=4,ep=4', 'tp=4,dp=2,ep=2,sp'])(
+    'do the FLOPs and move the bytes that their kernels are said to, %s',
+    (layout) => {
+      const works = worksOf(layout);
+      const rows = 3 * sequence;
+      // The router's weight gradient is only of the own slice.
+      const whole = works.filter(([name]) => name !== 'moe.backward/router' || layout.startsWith('tp=1'));
+      const matrix = whole.filter(([, { kind }]) => kind !== 'memory');
+      expect(
+        matrix.filter(
+          ([, work]) => Math.abs(total(kernelShapes(work.parts, rows), flopsOf) - rows * work.flopsPerRow) > 1,
+        ),
+      ).toEqual([]);
+      const memory = works.filter(([, { kind }]) => kind === 'memory');
+      expect(
+        memory.filter(([, work]) => total(kernelShapes(work.parts, rows), bytesOf) !== rows * work.bytesPerRow),
+      ).toEqual([]);
+      expect(Math.min(matrix.length, memory.length)).toBeGreaterThan(10);
+    },
+  );
+
+  it('turn a gradient of weights over: its result is the weights, and the rows are its depth', () => {
+    const works = new Map(worksOf('tp=2,dp=4,ep=4'));
+    const parts = works.get('head.backward/logits')?.parts ?? [];
+    const { hiddenSize, vocabSize } = getModel('qwen3-30b-a3b');
+    expect(kernelShapes(parts, 192)).toEqual([
+      { kind: 'gemm', rows: 192, columns: hiddenSize, depth: vocabSize / 2 },
+      { kind: 'gemm', rows: vocabSize / 2, columns: hiddenSize, depth: 192, gradient: true },
+    ]);
+  });
+
+  it('are those of the local experts and heads', () => {
+    const works = new Map(worksOf('tp=2,dp=4,ep=4'));
+    const { hiddenSize, expertFfn, headDim, attentionHeads } = getModel('qwen3-30b-a3b');
+    const grouped = kernelShapes(works.get('moe.forward/experts.0')?.parts ?? [], 100).filter(
+      ({ kind }) => kind === 'grouped',
+    );
+    expect(grouped).toEqual([
+      { kind: 'grouped', groups: 32, rows: 100, columns: expertFfn, depth: hiddenSize },
+      { kind: 'grouped', groups: 32, rows: 100, columns: hiddenSize, depth: expertFfn / 2 },
+    ]);
+    expect(kernelShapes(works.get('attention.backward/core')?.parts ?? [], 2 * sequence)).toEqual([
+      {
+        kind: 'attentionBackward',
+        batch: 2,
+        heads: attentionHeads / 2,
+        sequence,
+        keyDim: headDim,
+        valueDim: headDim,
+      },
+    ]);
+  });
+});

@@ -1,0 +1,115 @@
+/**
+ * What kernels cost: FLOPs and bytes for whoever prices by rates that were measured of each kernel, and the shapes of what runs one after
+ * the other for whoever prices by shape.
+ */
+import type { Size } from './rows.js';
+
+/**
+ * Kernels bound by memory: copy one tensor; add two into one; rows gathered by index; norm and gated activation fused; softmax with top-k or
+ * cross-entropy; AdamW.
+ */
+export const memoryKinds = ['copy', 'add', 'gather', 'norm', 'activation', 'loss', 'update'] as const;
+export type MemoryKind = (typeof memoryKinds)[number];
+
+/**
+ * The kernel's R rows x `depth` times `depth` x `columns`; or, with `gradient`, the product over those rows: `columns` x R times R x `depth`,
+ * added to gradients in f32. With `groups` one call makes one such product an expert, over which the R rows are spread.
+ */
+export interface ProductPart {
+  readonly kind: 'product';
+  readonly columns: number;
+  readonly depth: number;
+  readonly groups?: number;
+  readonly gradient?: true;
+}
+
+/**
+ * Causal attention of whole sequences, forward or backward, over the heads of one rank. Key and value heads are not told: what was timed
+ * takes as long with fewer of them.
+ */
+export interface AttentionPart {
+  readonly kind: 'attention' | 'attentionBackward';
+  readonly heads: number;
+  readonly sequence: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+}
+
+export interface MemoryPart {
+  readonly kind: MemoryKind;
+  /** Read and written. */
+  readonly bytesPerRow: number;
+}
+
+export type WorkPart = ProductPart | AttentionPart | MemoryPart;
+
+/** What a kernel costs on `rows` rows (chunk `chunk` of `of` of them). */
+export interface Work {
+  /** gemm and attention run at matrix rates, memory is bound by bandwidth. */
+  readonly kind: 'gemm' | 'attention' | 'memory';
+  readonly rows: Size;
+  readonly chunk: number;
+  readonly of: number;
+  readonly flopsPerRow: number;
+  readonly bytesPerRow: number;
+  /** Bytes that do not depend on the rows, as weights read once. */
+  readonly fixedBytes: number;
+  /** What runs one after the other. */
+  readonly parts: readonly WorkPart[];
+}
+
+/** Which rows: chunk 0 of 1 when left out. */
+type Rows = Pick<Work, 'rows'> & Partial<Pick<Work, 'chunk' | 'of'>>;
+
+/** Work at matrix rates. */
+export const matrixWork = (
+  work: Rows & Pick<Work, 'flopsPerRow' | 'bytesPerRow' | 'parts'> & Partial<Pick<Work, 'kind' | 'fixedBytes'>>,
+): Work => ({ kind: 'gemm', chunk: 0, of: 1, fixedBytes: 0, ...work });
+
+/** Work bound by memory: so many bytes a row. */
+export const memoryWork = (kind: MemoryKind, bytesPerRow: number, rows: Rows): Work => ({
+  kind: 'memory',
+  chunk: 0,
+  of: 1,
+  flopsPerRow: 0,
+  bytesPerRow,
+  fixedBytes: 0,
+  parts: [{ kind, bytesPerRow }],
+  ...rows,
+});
+
+/** A gated feed-forward, of one matrix each or of one an expert. */
+export interface FeedForward {
+  readonly hiddenSize: number;
+  /** Width of gate and of up, on this rank. */
+  readonly ffn: number;
+  readonly groups?: number;
+  readonly elementBytes: number;
+}
+
+const product = ({ groups }: FeedForward, columns: number, depth: number): ProductPart => ({
+  kind: 'product',
+  columns,
+  depth,
+  ...(groups === undefined ? {} : { groups }),
+});
+
+/** Gate and up in one product, their gated product, down. */
+export const feedForwardParts = (f: FeedForward): WorkPart[] => [
+  product(f, 2 * f.ffn, f.hiddenSize),
+  { kind: 'activation', bytesPerRow: 3 * f.ffn * f.elementBytes },
+  product(f, f.hiddenSize, f.ffn),
+];
+
+/** The input's gradient: through down, the activation (gate and up read, their gradients and the activated rows written), gate and up. */
+export const inputGradientParts = (f: FeedForward): WorkPart[] => [
+  product(f, f.ffn, f.hiddenSize),
+  { kind: 'activation', bytesPerRow: 6 * f.ffn * f.elementBytes },
+  product(f, f.hiddenSize, 2 * f.ffn),
+];
+
+/** The gradients of gate and up, and of down. */
+export const weightGradientParts = (f: FeedForward): WorkPart[] => [
+  { ...product(f, 2 * f.ffn, f.hiddenSize), gradient: true },
+  { ...product(f, f.hiddenSize, f.ffn), gradient: true },
+];
