@@ -34,7 +34,7 @@ export function allStrategies(
   backward: readonly number[],
 ): { layout: Layout; strategy: Strategy }[] {
   return layouts.flatMap((layout) =>
-    allHalves
+    allHalves()
       .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
       .flatMap((halves) =>
         forward.flatMap((f) =>

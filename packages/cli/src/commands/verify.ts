@@ -36,7 +36,7 @@ function chunksOf(text: string | undefined): Strategy['chunks'] {
 /** The strategies asked for: one, or all that serve the layout. */
 function strategiesOf({ dispatcher, chunks }: VerifyFlags, layout: Layout): Strategy[] {
   if (dispatcher === undefined)
-    return allHalves
+    return allHalves()
       .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
       .map((halves) => ({ ...halves, chunks: chunksOf(chunks) }));
   const parsed = parseDispatch(dispatcher);

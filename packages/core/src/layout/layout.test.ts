@@ -3,10 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { tierBetween } from '../cluster/ports.js';
 import { getCluster } from '../cluster/presets.js';
 import { InputError } from '../units/errors.js';
+import type { AxisGroup, Group } from './layout.js';
 import {
   allGroups,
   checkPlacement,
   coordinates,
+  expertNodes,
   groupIndex,
   groupKinds,
   groupMembers,
@@ -14,6 +16,8 @@ import {
   groupSize,
   holdsExpert,
   localExperts,
+  nodeOf,
+  placedOn,
   placeGroup,
   replicaIndex,
   sliceIndex,
@@ -43,6 +47,9 @@ const layouts = fc
     const eps = divisors(stage / etp);
     return resolveLayout({ tp, cp, dp, pp, etp, ep: eps[y % eps.length], sequenceParallel: sp });
   });
+
+const nodeSizes = fc.integer({ min: 1, max: 9 });
+const isAxis = (group: Group): group is AxisGroup => group !== 'node' && group !== 'rail';
 
 describe('resolveLayout', () => {
   it('fills in the paper’s layout', () => {
@@ -96,17 +103,29 @@ describe('resolveLayout', () => {
 describe('groups', () => {
   it('partition the ranks, in order, and agree on index and number', () => {
     fc.assert(
-      fc.property(layouts, fc.constantFrom(...groupKinds), (layout, kind) => {
+      fc.property(layouts, fc.constantFrom(...groupKinds), nodeSizes, (degrees, kind, ranksPerNode) => {
+        const layout = { ...degrees, ranksPerNode };
         const groups = allGroups(layout, kind);
         expect(groups.flat().sort((a, b) => a - b)).toEqual([...Array(worldSize(layout)).keys()]);
-        for (const [number, members] of groups.entries()) {
-          expect(members).toHaveLength(groupSize(layout, kind));
+        for (const members of groups) {
           expect(members).toEqual([...members].sort((a, b) => a - b));
           for (const [index, rank] of members.entries()) {
             expect(groupMembers(layout, kind, rank)).toEqual(members);
             expect(groupIndex(layout, kind, rank)).toBe(index);
-            expect(groupNumber(layout, kind, rank)).toBe(number);
           }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('of an axis have the size and the number that the layout tells', () => {
+    fc.assert(
+      fc.property(layouts, fc.constantFrom(...groupKinds.filter(isAxis)), nodeSizes, (degrees, kind, ranksPerNode) => {
+        const layout = { ...degrees, ranksPerNode };
+        for (const [number, members] of allGroups(layout, kind).entries()) {
+          expect(members).toHaveLength(groupSize(layout, kind));
+          for (const rank of members) expect(groupNumber(layout, kind, rank)).toBe(number);
         }
       }),
       { numRuns: 300 },
@@ -147,6 +166,56 @@ describe('groups', () => {
         }
       }),
     );
+  });
+
+  it('node and rail are those of nested loops over expert groups and nodes, under context parallelism too', () => {
+    fc.assert(
+      fc.property(layouts, nodeSizes, (degrees, ranksPerNode) => {
+        const layout = { ...degrees, ranksPerNode };
+        const { etp, ep, edp, pp } = layout;
+        // [expert group][node] and [expert group][place on the node]: the ranks there
+        const nodes: number[][][] = [];
+        const rails: number[][][] = [];
+        const owners: Set<number>[][] = [];
+        for (let copy = 0, rank = 0; copy < pp * edp; copy++) {
+          nodes.push([]);
+          rails.push([]);
+          owners.push([]);
+          for (let owner = 0; owner < ep; owner++)
+            for (let shard = 0; shard < etp; shard++, rank++) {
+              let [node, place] = [0, rank];
+              for (; place >= ranksPerNode; place -= ranksPerNode) node++;
+              (nodes[copy][node] ??= []).push(rank);
+              (rails[copy][place] ??= []).push(rank);
+              (owners[copy][node] ??= new Set()).add(owner);
+              expect(nodeOf(layout, rank)).toBe(node);
+            }
+        }
+        nodes.forEach((group, copy) => {
+          for (const members of Object.values(group))
+            for (const rank of members) {
+              expect(groupMembers(layout, 'node', rank)).toEqual(members);
+              expect(expertNodes(layout, rank).map((one) => one.owners)).toEqual(Object.values(owners[copy]));
+              const places = expertNodes(layout, rank).flatMap(({ sources }) => sources);
+              expect(places).toEqual([...Array(etp * ep).keys()]);
+            }
+          for (const members of Object.values(rails[copy]))
+            for (const rank of members) expect(groupMembers(layout, 'rail', rank)).toEqual(members);
+        });
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('node and rail follow the cluster, and need to know the nodes', () => {
+    const layout = parseLayout('tp=8,dp=2,ep=2');
+    const placed = placedOn(layout, getCluster('a800-2x8'));
+    expect(groupMembers(placed, 'node', 3)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+    expect(groupMembers(placed, 'rail', 3)).toEqual([3, 11]);
+    expect(placedOn({ ...layout, ranksPerNode: 4 }, getCluster('a800-2x8')).ranksPerNode).toBe(4);
+    expect(resolveLayout({ tp: 2, ranksPerNode: 2 })).toMatchObject({ ranksPerNode: 2 });
+    expect(failure(() => groupMembers(layout, 'rail', 3)).hint).toContain('place the layout');
+    expect(failure(() => nodeOf({ ...layout, ranksPerNode: 1.5 }, 3)).path).toBe('layout.ranksPerNode');
   });
 
   it('are those of Megatron for the paper’s layout', () => {

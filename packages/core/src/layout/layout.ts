@@ -13,6 +13,8 @@ export interface Layout {
   readonly edp: number;
   /** Megatron's sequence parallelism: outside attention and experts, every TP rank holds its slice of the tokens. */
   readonly sequenceParallel: boolean;
+  /** Ranks a node holds: rank r is on node floor(r / ranksPerNode). Absent until the layout is placed (`placedOn`). */
+  readonly ranksPerNode?: number;
 }
 
 /**
@@ -21,5 +23,9 @@ export interface Layout {
  *   expert: all etp x ep ranks that hold one full set of experts (they exchange routing counts)
  *   dense: all tp x dp x cp ranks of a stage;   world: every rank
  *   replica: the tp x cp ranks that hold the same tokens' work together
+ *   node: ranks of one expert group that are on one node;   rail: ranks of one expert group with the same place on their nodes
  */
-export type Group = 'tp' | 'cp' | 'dp' | 'pp' | 'etp' | 'ep' | 'edp' | 'expert' | 'replica' | 'dense' | 'world';
+export type Group = AxisGroup | 'node' | 'rail';
+
+/** Groups that the degrees alone decide; `node` and `rail` need a placed layout. */
+export type AxisGroup = 'tp' | 'cp' | 'dp' | 'pp' | 'etp' | 'ep' | 'edp' | 'expert' | 'replica' | 'dense' | 'world';

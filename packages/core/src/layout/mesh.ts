@@ -1,8 +1,8 @@
 /** Which ranks form which group, and where the groups lie on a cluster. Rank r runs on device r. */
-import { deviceCount, unitOf } from '../cluster/ports.js';
+import { deviceCount, devicesPerUnit, unitOf } from '../cluster/ports.js';
 import type { Cluster } from '../cluster/cluster.js';
 import { InputError } from '../units/errors.js';
-import type { Group, Layout } from './layout.js';
+import type { AxisGroup, Group, Layout } from './layout.js';
 
 type Axis = 'tp' | 'cp' | 'dp' | 'pp' | 'etp' | 'ep' | 'edp';
 
@@ -11,7 +11,7 @@ const attention: readonly Axis[] = ['tp', 'cp', 'dp', 'pp'];
 const experts: readonly Axis[] = ['etp', 'ep', 'edp', 'pp'];
 
 /** A group spans some axes of one mapping and fixes the others. */
-const spans: Readonly<Record<Group, { readonly mapping: readonly Axis[]; readonly axes: readonly Axis[] }>> = {
+const spans: Readonly<Record<AxisGroup, { readonly mapping: readonly Axis[]; readonly axes: readonly Axis[] }>> = {
   tp: { mapping: attention, axes: ['tp'] },
   cp: { mapping: attention, axes: ['cp'] },
   dp: { mapping: attention, axes: ['dp'] },
@@ -26,13 +26,13 @@ const spans: Readonly<Record<Group, { readonly mapping: readonly Axis[]; readonl
 };
 
 /** Every kind of group. */
-export const groupKinds = Object.keys(spans) as Group[];
+export const groupKinds: readonly Group[] = [...(Object.keys(spans) as AxisGroup[]), 'node', 'rail'];
 
 /** Number of ranks: tp·cp·dp·pp, equal to etp·ep·edp·pp. */
 export const worldSize = (layout: Layout): number => layout.tp * layout.cp * layout.dp * layout.pp;
 
 /** Number of ranks in each group of a kind. */
-export const groupSize = (layout: Layout, group: Group): number =>
+export const groupSize = (layout: Layout, group: AxisGroup): number =>
   spans[group].axes.reduce((product, axis) => product * layout[axis], 1);
 
 /** Index of a rank along each axis of both mappings. */
@@ -75,6 +75,10 @@ function strides(layout: Layout, mapping: readonly Axis[]): Map<Axis, number> {
 
 /** The ranks of the group of a kind that `rank` belongs to, in order (ascending global rank, fastest axis first). */
 export function groupMembers(layout: Layout, group: Group, rank: number): number[] {
+  return group === 'node' || group === 'rail' ? placedMembers(layout, group, rank) : axisMembers(layout, group, rank);
+}
+
+function axisMembers(layout: Layout, group: AxisGroup, rank: number): number[] {
   const { mapping, axes } = spans[group];
   const at = coordinates(layout, rank);
   const stride = strides(layout, mapping);
@@ -90,26 +94,71 @@ export function groupMembers(layout: Layout, group: Group, rank: number): number
 
 /** Place of `rank` among the members of its group: `groupMembers(…)[groupIndex(…)] === rank`. */
 export function groupIndex(layout: Layout, group: Group, rank: number): number {
+  if (group === 'node' || group === 'rail') return placedMembers(layout, group, rank).indexOf(rank);
   const { axes } = spans[group];
   const at = coordinates(layout, rank);
   return axes.reduceRight((index, axis) => index * layout[axis] + at[axis], 0);
 }
 
 /** Which of the groups of a kind holds `rank`: place in `allGroups`. */
-export function groupNumber(layout: Layout, group: Group, rank: number): number {
+export function groupNumber(layout: Layout, group: AxisGroup, rank: number): number {
   const { mapping, axes } = spans[group];
   const at = coordinates(layout, rank);
   return mapping.reduceRight((number, axis) => (axes.includes(axis) ? number : number * layout[axis] + at[axis]), 0);
 }
 
 /** All groups of a kind, ordered by their first rank; together they hold every rank once. */
-export function allGroups(layout: Layout, group: Group): number[][] {
-  const seen = new Map<number, number[]>();
-  for (let rank = 0; rank < worldSize(layout); rank++) {
-    const number = groupNumber(layout, group, rank);
-    if (!seen.has(number)) seen.set(number, groupMembers(layout, group, rank));
-  }
-  return [...seen.values()];
+export const allGroups = (layout: Layout, group: Group): number[][] =>
+  Array.from({ length: worldSize(layout) }, (_, rank) => groupMembers(layout, group, rank)).filter(
+    ([first], rank) => first === rank,
+  );
+
+/** Whether nodes are known, so that `nodeOf` and the groups `node` and `rail` have an answer. */
+export const isPlaced = (layout: Layout): boolean => layout.ranksPerNode !== undefined;
+
+/** The layout with rank r on device r of a cluster, whose nodes are the units of tier 0. A stated `ranksPerNode` stays. */
+export const placedOn = (layout: Layout, cluster: Cluster): Layout =>
+  isPlaced(layout) ? layout : { ...layout, ranksPerNode: devicesPerUnit(cluster, 0) };
+
+/** Ranks of a node. Throws `InputError` for a layout that is not placed, or with nodes of no whole number of ranks. */
+function ranksPerNode({ ranksPerNode: ranks }: Layout): number {
+  if (ranks !== undefined && Number.isSafeInteger(ranks) && ranks >= 1) return ranks;
+  throw new InputError(ranks === undefined ? 'it is not known which ranks share a node' : `${ranks} ranks a node`, {
+    path: 'layout.ranksPerNode',
+    expected: 'a whole number of ranks, at least 1',
+    hint: 'place the layout on a cluster, or state the ranks of a node',
+  });
+}
+
+/** Node that a rank is on. Throws `InputError` for a layout that is not placed. */
+export const nodeOf = (layout: Layout, rank: number): number => Math.floor(rank / ranksPerNode(layout));
+
+function placedMembers(layout: Layout, group: 'node' | 'rail', rank: number): number[] {
+  const perNode = ranksPerNode(layout);
+  const place = (one: number): number => (group === 'node' ? Math.floor(one / perNode) : one % perNode);
+  return axisMembers(layout, 'expert', rank).filter((member) => place(member) === place(rank));
+}
+
+/** A node that an expert group spans, and what of the group is there. */
+export interface ExpertNode {
+  readonly node: number;
+  /** Places in the expert group of the ranks on it, ascending. */
+  readonly sources: readonly number[];
+  /** EP indices with a rank on it: experts that a row which reaches the node can reach inside. */
+  readonly owners: ReadonlySet<number>;
+}
+
+/** The nodes of the expert group of `rank`, ascending. Throws `InputError` for a layout that is not placed. */
+export function expertNodes(layout: Layout, rank: number): ExpertNode[] {
+  const nodes = new Map<number, { sources: number[]; owners: Set<number> }>();
+  axisMembers(layout, 'expert', rank).forEach((member, source) => {
+    const node = nodeOf(layout, member);
+    const entry = nodes.get(node) ?? { sources: [], owners: new Set<number>() };
+    nodes.set(node, entry);
+    entry.sources.push(source);
+    entry.owners.add(coordinates(layout, member).ep);
+  });
+  return [...nodes].map(([node, entry]) => ({ node, ...entry }));
 }
 
 /** Where a list of ranks lies on a cluster. */

@@ -59,7 +59,9 @@ export function resolveLayout(partial: PartialLayout, world?: number): Layout {
       },
     );
   }
-  return { tp, cp, dp, pp, ep, etp, edp: stage / (etp * ep), sequenceParallel };
+  const { ranksPerNode } = partial;
+  const layout = { tp, cp, dp, pp, ep, etp, edp: stage / (etp * ep), sequenceParallel };
+  return ranksPerNode === undefined ? layout : { ...layout, ranksPerNode };
 }
 
 function fillDp(tp: number, cp: number, pp: number, world?: number): number {

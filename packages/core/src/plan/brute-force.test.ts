@@ -28,7 +28,7 @@ function bruteForce(workload: Workload): Tried[] {
   for (const etp of alternativeEtps(workload.shape)) {
     const shape = withEtp(workload.shape, etp);
     const binding = routedBinding(shape, workload.routing, workload.seed);
-    for (const halves of allHalves) {
+    for (const halves of allHalves()) {
       if (unsupportedStrategy(halves, shape) !== undefined) continue;
       const prices = (['forward', 'backward'] as const).map((pass) =>
         chunkCounts.map((chunks) => {

@@ -83,7 +83,7 @@ describe('the choice', () => {
         const counts = [1, 2, 4];
         const binding = routedBinding(shape, w.routing, w.seed);
         let best = Infinity;
-        for (const halves of allHalves.filter((one) => unsupportedStrategy(one, shape) === undefined)) {
+        for (const halves of allHalves().filter((one) => unsupportedStrategy(one, shape) === undefined)) {
           const pass = (p: LayerPass): number =>
             Math.min(
               ...counts.map((chunks) => {

@@ -211,7 +211,7 @@ function waysOf(workload: Workload, options: ChoiceOptions): Ways {
       const program = `etp ${etp} ${pricer.programOf(halves)}`;
       return { pricer, layout: shape.layout, halves, program, suffix };
     };
-    for (const halves of options.halves ?? allHalves) {
+    for (const halves of options.halves ?? allHalves()) {
       const why = unsupportedStrategy(halves, shape);
       if (why !== undefined) {
         refused.push({ name: `${strategyName(inChunks(halves, 1))}${suffix}`, why });

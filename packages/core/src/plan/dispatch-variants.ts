@@ -14,7 +14,7 @@ export const layerPasses = ['forward', 'backward'] as const satisfies readonly L
 
 /** All variants that the shape's layout allows, by halves, then by chunk count; both passes are cut alike. */
 export function dispatchVariants(shape: MoeShape, chunkCounts: readonly number[]): DispatchVariant[] {
-  return allHalves
+  return allHalves()
     .filter((halves) => unsupportedStrategy(halves, shape) === undefined)
     .flatMap((halves) =>
       chunkCounts.map((chunks) => ({

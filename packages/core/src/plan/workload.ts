@@ -3,14 +3,14 @@ import type { Cluster } from '../cluster/cluster.js';
 import { devicesPerUnit, portsOf } from '../cluster/ports.js';
 import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
 import { groupNumber, sliceIndex } from '../layout/mesh.js';
-import { balancedCounts, GroupRouting, sampleCounts, type Routing } from '../routing/index.js';
+import { balancedCounts, GroupRouting, sampleCounts, sampleIds, type Routing } from '../routing/index.js';
 import { dispatchProgram } from '../schedule/dispatch-only.js';
 import type { Strategy } from '../schedule/dispatchers/strategies.js';
 import { moeBackward } from '../schedule/moe-backward.js';
 import { moeForward } from '../schedule/moe-forward.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { RoutingBinding } from '../schedule/routing-binding.js';
-import { sliceStart } from '../schedule/rows.js';
+import { sliceLength } from '../schedule/rows.js';
 import type { Binding, Program } from '../schedule/schedule.js';
 import { placeOf, simulate, type HostCores, type Simulation } from '../simulate/index.js';
 
@@ -62,6 +62,7 @@ export interface PassPrice {
 /**
  * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing, sampled with the seed for skewed
  * routing, whose hot experts the seed spreads over the ranks too. Capacity drops what exceeds ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion.
+ * Picks are drawn where they are asked for: those that were counted, or for uniform routing a draw beside the even counts.
  */
 export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
   const { layout, experts } = shape;
@@ -75,7 +76,12 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
     for (let source = 0; source < sources; source++)
       counts.set(rowOf(shape, routing, seed, group, source), source * experts);
     capAt(counts, shape);
-    const routed = new GroupRouting(shape, counts);
+    // Capacity takes its share of sums, and does not say of which tokens.
+    const picks = (source: number): Int32Array => sampleIds(drawOf(shape, routing, seed, group, source));
+    const dropless = shape.capacityFactor === undefined;
+    const routed = new GroupRouting(shape, counts, (source) =>
+      dropless ? { ids: picks(source), topK: shape.topK } : undefined,
+    );
     cache.set(group, routed);
     return routed;
   });
@@ -83,18 +89,20 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
 
 /** One slice's rows by expert. */
 function rowOf(shape: MoeShape, routing: Routing, seed: number, group: number, source: number): Int32Array {
-  const { layout, tokens, experts, topK } = shape;
-  const sources = layout.etp * layout.ep;
-  const global = group * sources + source;
-  const index = sliceIndex(layout, global);
-  const tokensPerSource = sliceStart(tokens, index + 1, layout.tp) - sliceStart(tokens, index, layout.tp);
-  const spread = routing.kind === 'zipf' ? { ...routing, seed: routing.seed ?? seed } : routing;
-  const request = { sources, tokensPerSource, experts, topK, routing: spread };
+  const request = drawOf(shape, routing, seed, group, source);
+  const { etp, ep } = shape.layout;
   const counts =
-    routing.kind === 'uniform'
-      ? balancedCounts(request)[source]
-      : sampleCounts({ ...request, sources: 1, seed: seed + global })[0];
-  return counts ?? new Int32Array(experts);
+    routing.kind === 'uniform' ? balancedCounts({ ...request, sources: etp * ep })[source] : sampleCounts(request)[0];
+  return counts ?? new Int32Array(shape.experts);
+}
+
+/** What is drawn for one slice, with a seed of its own. */
+function drawOf(shape: MoeShape, routing: Routing, seed: number, group: number, source: number) {
+  const { layout, tokens, experts, topK } = shape;
+  const global = group * layout.etp * layout.ep + source;
+  const tokensPerSource = sliceLength(tokens, sliceIndex(layout, global), layout.tp);
+  const spread = routing.kind === 'zipf' ? { ...routing, seed: routing.seed ?? seed } : routing;
+  return { sources: 1, tokensPerSource, experts, topK, routing: spread, seed: seed + global };
 }
 
 function capAt(counts: Int32Array, { capacityFactor, topK, tokens, experts, layout }: MoeShape): void {

@@ -32,17 +32,20 @@ export class GroupRouting {
   readonly layout: Layout;
   readonly experts: number;
   readonly localExperts: number;
+  readonly #find: (source: number) => SourcePicks | undefined;
+  readonly #picks = new Map<number, SourcePicks | undefined>();
 
   constructor(
     { layout, experts }: GroupShape,
     /** [source][expert] rows, row-major: C[s][e], what slice s sends to expert e. */
     readonly counts: Int32Array,
-    /** By source; absent where only sums are known. */
-    readonly picks?: readonly SourcePicks[],
+    /** Asked at most once for a source; absent, or undefined, where only sums are known. */
+    picks: (source: number) => SourcePicks | undefined = () => undefined,
   ) {
     this.layout = layout;
     this.experts = experts;
     this.localExperts = experts / layout.ep;
+    this.#find = picks;
   }
 
   /** Counts follow from the picks: rows are kept picks. */
@@ -52,7 +55,13 @@ export class GroupRouting {
       for (const id of ids)
         if (id >= 0) counts[source * shape.experts + id] = (counts[source * shape.experts + id] ?? 0) + 1;
     });
-    return new GroupRouting(shape, counts, picks);
+    return new GroupRouting(shape, counts, (source) => picks[source]);
+  }
+
+  /** Picks of a source; undefined where only sums are known. */
+  picks(source: number): SourcePicks | undefined {
+    if (!this.#picks.has(source)) this.#picks.set(source, this.#find(source));
+    return this.#picks.get(source);
   }
 
   /** Rows of a part of what `source` sends to the experts of ep index `owner`. A chunk takes its share of every block. */
@@ -72,16 +81,22 @@ export class GroupRouting {
 
   /**
    * Tokens of `source` that have a kept pick among the experts of these ep indices: as many copies as leave when a token travels once to a
-   * rank (one ep index) or to a node (those whose ranks lie there). Throws where only sums are known.
+   * rank (one ep index) or to a node (those whose ranks lie there: `expertNodes` of the mesh). A chunk is a run of the slice's tokens.
+   * Throws where only sums are known.
    */
-  uniqueTokens(source: number, owners: ReadonlySet<number>): number {
-    const picks = this.picks?.[source];
+  uniqueTokens(source: number, owners: ReadonlySet<number>, { chunk, of }: Part = whole): number {
+    const picks = this.picks(source);
     if (picks === undefined) throw new RangeError(`the picks of source ${source} are not known, only their sums`);
     const { ids, topK } = picks;
-    let tokens = 0;
-    for (let first = 0; first < ids.length; first += topK)
-      if (ids.subarray(first, first + topK).some((id) => id >= 0 && owners.has(Math.floor(id / this.localExperts))))
-        tokens++;
-    return tokens;
+    const tokens = ids.length / topK;
+    const end = Math.floor((tokens * (chunk + 1)) / of) * topK;
+    const reaches = (id: number): boolean => id >= 0 && owners.has(Math.floor(id / this.localExperts));
+    let unique = 0;
+    for (let first = Math.floor((tokens * chunk) / of) * topK; first < end; first += topK) {
+      let pick = first;
+      while (pick < first + topK && !reaches(ids[pick] ?? -1)) pick++;
+      if (pick < first + topK) unique++;
+    }
+    return unique;
   }
 }

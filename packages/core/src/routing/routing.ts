@@ -109,24 +109,42 @@ export function sampleCounts(shape: RoutingShape & { readonly seed: number }): I
   checkShape(shape);
   const { sources, tokensPerSource, experts, topK, routing, seed } = shape;
   const common = routing.kind === 'recorded' ? undefined : expertProbabilities(routing, experts);
-  return Array.from({ length: sources }, (_, source) =>
-    drawCounts(
-      common ?? expertProbabilities(routing, experts, source),
-      tokensPerSource,
-      topK,
-      new Random(seed, source),
-    ),
-  );
+  return Array.from({ length: sources }, (_, source) => {
+    const counts = new Int32Array(experts);
+    const weights = common ?? expertProbabilities(routing, experts, source);
+    drawPicks(weights, tokensPerSource, topK, new Random(seed, source), (expert) => counts[expert]++);
+    return counts;
+  });
 }
 
 /**
- * Rows per expert of `tokens` tokens. Drawing with replacement and passing over repeats is drawing without; when repeats
+ * The picks of one source, [tokensPerSource][topK] row-major, a token's in the order of drawing. With the same seed they are those that
+ * `sampleCounts` counts for its first source. Throws `InputError` for a shape that makes no sense.
+ */
+export function sampleIds(shape: RoutingShape & { readonly seed: number }): Int32Array {
+  checkShape(shape);
+  const { tokensPerSource, experts, topK, routing, seed } = shape;
+  const ids = new Int32Array(tokensPerSource * topK);
+  let at = 0;
+  drawPicks(expertProbabilities(routing, experts), tokensPerSource, topK, new Random(seed, 0), (expert) => {
+    ids[at++] = expert;
+  });
+  return ids;
+}
+
+/**
+ * Draws topK experts for each of `tokens` tokens and tells them one after another. Drawing with replacement and passing over repeats is drawing without; when repeats
  * abound, the rest is drawn by exponential clocks (equal to the Gumbel top-k of Kool, van Hoof and Welling, ICML 2019), which
  * is as exact, for what was drawn before does not matter to those left.
  */
-function drawCounts(weights: Float64Array, tokens: number, topK: number, random: Random): Int32Array {
+function drawPicks(
+  weights: Float64Array,
+  tokens: number,
+  topK: number,
+  random: Random,
+  onPick: (expert: number) => void,
+): void {
   const experts = weights.length;
-  const counts = new Int32Array(experts);
   const upTo = new Float64Array(experts);
   let total = 0;
   for (let e = 0; e < experts; e++) upTo[e] = total += weights[e];
@@ -139,16 +157,15 @@ function drawCounts(weights: Float64Array, tokens: number, topK: number, random:
       const expert = firstAbove(upTo, random.uniform() * total);
       if (pickedBy[expert] === token) continue;
       pickedBy[expert] = token;
-      counts[expert]++;
+      onPick(expert);
       picked++;
     }
     if (picked < topK) {
       for (const expert of firstClocks(weights, topK - picked, random, (e) => pickedBy[e] !== token)) {
-        counts[expert]++;
+        onPick(expert);
       }
     }
   }
-  return counts;
 }
 
 /** Index of the first value above x in ascending values; the last when there is none. */

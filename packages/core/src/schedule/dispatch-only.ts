@@ -25,7 +25,7 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   const { builder, activation } = p;
   const of = strategy.chunks[pass];
   const forward = pass === 'forward';
-  const outgoing = outgoingHalves[strategy.dispatch];
+  const outgoing = outgoingHalves.get(strategy.dispatch);
   const tokens = builder.region(streamRegion(forward ? 'stream' : 'gradient', shape));
   for (const region of routeRegions(shape, p.scopeRows(p.routing))) builder.region(region);
   const source =

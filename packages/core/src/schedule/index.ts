@@ -9,6 +9,7 @@ export * from './moe-backward.js';
 export * from './moe-parts.js';
 export * from './routing-binding.js';
 export * from './dispatchers/dispatcher.js';
+export * from './dispatchers/half-list.js';
 export * from './dispatchers/strategies.js';
 export * from './dispatchers/strategy-names.js';
 export * from './step-shape.js';

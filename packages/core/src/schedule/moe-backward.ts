@@ -59,7 +59,7 @@ function emitRouter(p: Parts): void {
   const { builder, shape, elementBytes } = p;
   const { hiddenSize, experts, topK, layout, numerics = usualNumerics } = shape;
   const { forward } = p.strategy.chunks;
-  const half = returningHalves[p.strategy.combine];
+  const half = returningHalves.get(p.strategy.combine);
   const savedReturned = builder.region(returnedRegion(half, shape, p.activation, true));
   const scoped = (region: string) => (p.combined === 'slice' ? own(read(region)) : read(region));
   const rows = p.scopeRows(p.combined);
@@ -114,7 +114,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const of = strategy.chunks.backward;
   const expert = expertSize(shape);
   declareRegions(p);
-  const outgoing = outgoingHalves[strategy.dispatch];
+  const outgoing = outgoingHalves.get(strategy.dispatch);
   const source =
     outgoing.scope === 'replica' && layout.tp > 1 ? gatheredTokens(p, 'gather.gradient', 'gradient') : 'gradient';
   emitOutgoing(p, of, source, 'expert.outputGradient', true);

@@ -118,7 +118,7 @@ export const downShape = ({ experts, hiddenSize, expertFfn, layout }: MoeShape):
 
 /** What the kernels that sum returned rows are told of them. */
 export function combineArguments(p: Parts, chunks: number) {
-  const { scope, order } = returningHalves[p.strategy.combine].returned(p.activation);
+  const { scope, order } = returningHalves.get(p.strategy.combine).returned(p.activation);
   return { scope: p.combined, returnedScope: p.shape.layout.tp === 1 ? 'slice' : scope, order, chunks } as const;
 }
 
@@ -144,9 +144,11 @@ export function emitOutgoing(p: Parts, of: number, source: string, into: string,
   const { builder, shape, activation } = p;
   emitStages(
     of,
-    outgoingHalves[p.strategy.dispatch].stages.map(
-      (stage) => (chunk: number) => stage({ builder, shape, activation, chunk, of, source, weighted, into }),
-    ),
+    outgoingHalves
+      .get(p.strategy.dispatch)
+      .stages.map(
+        (stage) => (chunk: number) => stage({ builder, shape, activation, chunk, of, source, weighted, into }),
+      ),
   );
 }
 
@@ -159,7 +161,7 @@ export function emitReturning(
   compute: (chunk: number) => void = () => undefined,
 ): string {
   const { builder, shape, activation } = p;
-  const half = returningHalves[p.strategy.combine];
+  const half = returningHalves.get(p.strategy.combine);
   emitStages(
     of,
     half.stages.map((stage, index) => (chunk: number) => {

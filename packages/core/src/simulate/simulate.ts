@@ -4,7 +4,7 @@ import { kernelSeconds, pricedKernel, unknownEstimate, weakestBasis } from '../c
 import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
 import { fabricOf, type Fabric } from '../traffic/index.js';
 import type { Layout } from '../layout/layout.js';
-import { coordinates, groupMembers, worldSize } from '../layout/mesh.js';
+import { coordinates, groupMembers, placedOn, worldSize } from '../layout/mesh.js';
 import { compile } from '../schedule/compile.js';
 import { priceKey } from '../schedule/kernels.js';
 import type { Binding, Program } from '../schedule/schedule.js';
@@ -88,10 +88,11 @@ export interface Simulation {
 
 /** The ranks of a layout on a cluster, rank r on device r. */
 export function placeOf(layout: Layout, cluster: Cluster): Place {
+  const placed = placedOn(layout, cluster);
   return {
     ranks: worldSize(layout),
     stageOf: (rank) => coordinates(layout, rank).pp,
-    groups: (group, rank) => groupMembers(layout, group, rank),
+    groups: (group, rank) => groupMembers(placed, group, rank),
     fabric: fabricOf(cluster),
   };
 }

@@ -1,7 +1,7 @@
 /** Counts a program's bytes: what every rank sends over every tier, what every port carries, operation by operation. Exact, no times. */
 import type { Cluster } from '../cluster/cluster.js';
 import type { Layout } from '../layout/layout.js';
-import { groupMembers, worldSize } from '../layout/mesh.js';
+import { groupMembers, placedOn, worldSize } from '../layout/mesh.js';
 import type { Binding, CollectiveName, Program } from '../schedule/schedule.js';
 import { decompose, type Algorithm, type CollectiveLoad } from './flows.js';
 import { fabricOf } from './fabric.js';
@@ -40,6 +40,7 @@ export type AlgorithmOf = (name: CollectiveName, members: readonly number[], loa
 export function traffic({ program, layout, cluster, binding, algorithm = 'direct' }: TrafficRequest): Traffic {
   const fabric = fabricOf(cluster);
   const ranks = worldSize(layout);
+  const placed = placedOn(layout, cluster);
   const tiers = cluster.tiers.length;
   const sent = Array.from({ length: ranks }, () => new Float64Array(tiers));
   const ports = new Float64Array(fabric.ports.length);
@@ -51,7 +52,7 @@ export function traffic({ program, layout, cluster, binding, algorithm = 'direct
       if (!template || body.kind !== 'collective') continue;
       const byTier = new Float64Array(tiers);
       for (let rank = 0; rank < ranks; rank++) {
-        const members = groupMembers(layout, body.group, rank);
+        const members = groupMembers(placed, body.group, rank);
         if (members[0] !== rank) continue;
         const load = collectiveLoad(template, operation, body, members, node, binding);
         const way = typeof algorithm === 'string' ? algorithm : algorithm(body.name, members, load);

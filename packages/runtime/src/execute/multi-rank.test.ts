@@ -119,6 +119,8 @@ describe('reductions beside the backward pass', () => {
 describe('a job whose memory is too small', () => {
   it('ends on all ranks with the rank and the bytes', async () => {
     const cases = casesOf(layoutOf({ tp: 2 }), '', { sequence: 512, sequences: 4 }, {}, scattered).map(rankCase);
-    await expect(run(2, cases, 1 << 20)).rejects.toThrow(/rank \d failed: device memory is full: \d+ bytes asked for/);
+    await expect(run(2, cases, { maximumMemoryBytes: 1 << 20 })).rejects.toThrow(
+      /rank \d failed: device memory is full: \d+ bytes asked for/,
+    );
   });
 });

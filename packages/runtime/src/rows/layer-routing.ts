@@ -79,7 +79,10 @@ export class LayerRouting {
   constructor(shape: RoutingShape, counts: Int32Array, ids: Int32Array) {
     this.#shape = shape;
     this.#ids = ids;
-    this.group = new GroupRouting(shape.shape, counts);
+    // Of the others only sums were exchanged.
+    this.group = new GroupRouting(shape.shape, counts, (source) =>
+      source === shape.place.source ? { ids: this.#picked('slice'), topK: shape.shape.topK } : undefined,
+    );
     const { experts, layout } = shape.shape;
     const sources = layout.etp * layout.ep;
     this.#arrived = new Int32Array(shape.localExperts * sources);
@@ -168,15 +171,22 @@ export class LayerRouting {
     return routed;
   }
 
-  #route(scope: Scope): RoutedTokens {
+  /** Routed ids of all tokens of the replica or of this rank's slice, as `#ids`. */
+  #picked(scope: Scope): Int32Array {
     const { slice, shape } = this.#shape;
-    const { layout, tokens: replica, topK: k, experts } = shape;
+    const { tokens: replica, topK: k } = shape;
     const wholeReplica = this.#ids.length === replica * k;
     if (scope === 'replica' && !wholeReplica)
       throw new Error('the routing of the whole replica is asked for, but this rank routed only its slice');
     const tokens = scope === 'replica' ? replica : slice.end - slice.start;
     const offset = scope === 'slice' && wholeReplica ? slice.start * k : 0;
-    const encoded = this.#ids.subarray(offset, offset + tokens * k);
+    return this.#ids.subarray(offset, offset + tokens * k);
+  }
+
+  #route(scope: Scope): RoutedTokens {
+    const { layout, topK: k, experts } = this.#shape.shape;
+    const encoded = this.#picked(scope);
+    const tokens = encoded.length / k;
     const permutation = buildPermutation(pickedIds(encoded), keptPicks(encoded), tokens, k, experts);
     if (scope === 'slice' || layout.tp === 1) return { permutation, blocks: permutation.counts, slices: 1 };
     const blocks = new Int32Array(experts * layout.tp);

@@ -37,7 +37,7 @@ const chunks = [
 
 const strategiesOf = (layoutText: string): Strategy[] => {
   const layout = parseLayout(layoutText);
-  return allHalves
+  return allHalves()
     .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
     .map((halves, index) => ({ ...halves, chunks: chunks[index % chunks.length] ?? { forward: 1, backward: 1 } }));
 };

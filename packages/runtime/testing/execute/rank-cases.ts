@@ -18,7 +18,7 @@ import { builtTesting } from '../built.js';
 import { caseTensor, type CaseResult, type RankCase } from './multi-rank-data.js';
 import { fromReference } from './lone-rank.js';
 
-const workerModule = builtTesting('execute/multi-rank.worker');
+const usualWorker = builtTesting('execute/multi-rank.worker');
 
 const shape: ModelShape = {
   name: 'test',
@@ -140,11 +140,17 @@ export function aloneCase(given: RankCase): RankCase {
 export const twinKey = (given: RankCase): string =>
   JSON.stringify({ ...given, name: '', step: { ...aloneCase(given).step } });
 
-/** Runs cases one after another in one job; what rank 0 returned. `maximumMemoryBytes` of each rank. */
+export interface RunOptions {
+  /** Of each rank. */
+  readonly maximumMemoryBytes?: number;
+  readonly workerModule?: URL;
+}
+
+/** Runs cases one after another in one job; what rank 0 returned. */
 export async function run(
   ranks: number,
   cases: readonly RankCase[],
-  maximumMemoryBytes = 1 << 30,
+  { maximumMemoryBytes = 1 << 30, workerModule = usualWorker }: RunOptions = {},
 ): Promise<CaseResult[]> {
   const memory = { memoryBytes: Math.min(8 << 20, maximumMemoryBytes), maximumMemoryBytes };
   const [first] = await launchLocal({ ranks, ...memory, workerModule, workerData: { cases } });

@@ -66,7 +66,7 @@ export async function prepareCase(
   const kernels = await probeDispatchKernels({ shape, strategies, routing: routings[routing], seed });
   const probe: MachineProbe = { ...machine, kernels };
   const workload = benchWorkload(seen, shape, routings[routing], seed, probe);
-  const planned = chooseDispatch(workload, { chunkCounts, halves: allHalves });
+  const planned = chooseDispatch(workload, { chunkCounts, halves: allHalves() });
   if (!planned.known) throw new InputError('the dispatch cannot be priced', { expected: planned.missing.join('; ') });
   const near = planned.within(closeShare);
   const chosen = planned.best.strategy;

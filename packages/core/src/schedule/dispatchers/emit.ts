@@ -1,5 +1,6 @@
 /** The operations that dispatcher halves are made of, one function each, so that a half reads as the list of its steps. */
 import { dtypeBytes, rowsRegion } from '../moe-shape.js';
+import type { Group } from '../../layout/layout.js';
 import type { Exchange, RowOrder, Scope, Size } from '../rows.js';
 import type { Work } from '../schedule.js';
 import { add, own, read, write, type Piece } from '../template-builder.js';
@@ -70,12 +71,21 @@ export function takeOwn(c: ChunkContext, order: RowOrder, rows: Size, from: stri
   });
 }
 
-/** all_to_all over the expert parallel group, on the inter lane. */
-export function exchange(c: ChunkContext, task: string, counts: Exchange, from: string, to: string): void {
+/** An all_to_all of counted rows. */
+export interface ExchangeRows {
+  readonly task: string;
+  readonly group?: Group;
+  readonly counts: Exchange;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** Over the expert parallel group unless another is given, on the inter lane. */
+export function exchange(c: ChunkContext, { task, group = 'ep', counts, from, to }: ExchangeRows): void {
   c.builder.collective(
     pieceOf(c, task),
     'inter',
-    { name: 'all_to_all', group: 'ep', counts },
+    { name: 'all_to_all', group, counts },
     { from: read(from, c.chunk, c.of), to: write(to, c.chunk, c.of) },
   );
 }
@@ -83,7 +93,7 @@ export function exchange(c: ChunkContext, task: string, counts: Exchange, from: 
 /** An all_gather or reduce_scatter of counted rows. */
 export interface Spread {
   readonly name: 'all_gather' | 'reduce_scatter';
-  readonly group: 'etp' | 'tp';
+  readonly group: Group;
   readonly counts: Exchange;
   readonly from: string;
   readonly to: string;

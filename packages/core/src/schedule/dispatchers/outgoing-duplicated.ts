@@ -21,7 +21,8 @@ export const outgoingDuplicated: OutgoingHalf = {
   stages: [
     (c) => {
       pack(c, 'replica', canonicalOrder, replicaSize(c.shape), sendBuffer(c));
-      if (c.shape.layout.ep > 1) exchange(c, 'all_to_all', replicaExchange, sendBuffer(c), receivedBuffer(c));
+      if (c.shape.layout.ep > 1)
+        exchange(c, { task: 'all_to_all', counts: replicaExchange, from: sendBuffer(c), to: receivedBuffer(c) });
     },
     (c) => place(c, replicaOrder, expertSize(c.shape), receivedBuffer(c)),
   ],

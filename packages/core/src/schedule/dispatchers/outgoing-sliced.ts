@@ -21,7 +21,8 @@ export const outgoingSliced: OutgoingHalf = {
   stages: [
     (c) => {
       pack(c, 'slice', canonicalOrder, sentSize(c.shape), sendBuffer(c));
-      if (c.shape.layout.ep > 1) exchange(c, 'all_to_all', sliceExchange, sendBuffer(c), receivedBuffer(c));
+      if (c.shape.layout.ep > 1)
+        exchange(c, { task: 'all_to_all', counts: sliceExchange, from: sendBuffer(c), to: receivedBuffer(c) });
     },
     (c) => {
       if (c.shape.layout.etp > 1) {

@@ -27,7 +27,8 @@ export const returningDuplicated: ReturningHalf = {
       if (c.shape.layout.etp > 1) sumPartial(c, packed(c));
     },
     (c) => {
-      if (c.shape.layout.ep > 1) exchange(c, 'return', replicaReturn, packed(c), returned(c));
+      if (c.shape.layout.ep > 1)
+        exchange(c, { task: 'return', counts: replicaReturn, from: packed(c), to: returned(c) });
     },
   ],
 };

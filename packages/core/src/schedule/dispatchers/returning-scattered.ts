@@ -30,7 +30,7 @@ export const returningScattered: ReturningHalf = {
       }
     },
     (c) => {
-      if (c.shape.layout.ep > 1) exchange(c, 'return', sliceReturn, mine(c), returned(c));
+      if (c.shape.layout.ep > 1) exchange(c, { task: 'return', counts: sliceReturn, from: mine(c), to: returned(c) });
     },
   ],
 };

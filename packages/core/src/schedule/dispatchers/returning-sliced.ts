@@ -55,7 +55,7 @@ export const returningSliced: ReturningHalf = {
     },
     (c) => {
       if (c.shape.layout.etp > 1) takeOwn(c, gatheredOrder, receivedSize(c.shape), packed(c), mine(c));
-      if (c.shape.layout.ep > 1) exchange(c, 'return', sliceReturn, mine(c), slice(c));
+      if (c.shape.layout.ep > 1) exchange(c, { task: 'return', counts: sliceReturn, from: mine(c), to: slice(c) });
     },
     (c) => {
       if (expands(c)) {

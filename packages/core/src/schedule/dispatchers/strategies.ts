@@ -2,26 +2,27 @@
 import type { Activation } from '../schedule.js';
 import { activationOf, type MoeShape } from '../moe-shape.js';
 import type { Scope } from '../rows.js';
+import type { OutgoingHalf, ReturningHalf } from './dispatcher.js';
+import { HalfList } from './half-list.js';
 import { outgoingDuplicated } from './outgoing-duplicated.js';
 import { outgoingSliced } from './outgoing-sliced.js';
 import { returningDuplicated } from './returning-duplicated.js';
 import { returningScattered } from './returning-scattered.js';
 import { returningSliced } from './returning-sliced.js';
 
-export const outgoingHalves = { duplicated: outgoingDuplicated, sliced: outgoingSliced } as const;
-export const returningHalves = {
-  duplicated: returningDuplicated,
-  sliced: returningSliced,
-  scattered: returningScattered,
-} as const;
-
-export type OutgoingName = keyof typeof outgoingHalves;
-export type ReturningName = keyof typeof returningHalves;
+/** The lists of halves, those first that usually win. A new half is added here, or from outside with `add`. */
+export const outgoingHalves = new HalfList<OutgoingHalf>('dispatch half', [outgoingSliced, outgoingDuplicated]);
+export const returningHalves = new HalfList<ReturningHalf>('combine half', [
+  returningScattered,
+  returningSliced,
+  returningDuplicated,
+]);
 
 /** How a layer's tokens travel: the two halves, and into how many chunks each pass is cut. */
 export interface Strategy {
-  readonly dispatch: OutgoingName;
-  readonly combine: ReturningName;
+  /** Names in `outgoingHalves` and `returningHalves`. */
+  readonly dispatch: string;
+  readonly combine: string;
   readonly chunks: { readonly forward: number; readonly backward: number };
 }
 
@@ -53,24 +54,23 @@ export const fixedStrategies: readonly Strategy[] = Object.entries(namedStrategi
   inChunks(halves, name === 'pipelined' ? pipelinedChunks : 1),
 );
 
-/** All pairs of halves, those first that usually win. */
-export const allHalves: readonly Halves[] = (['sliced', 'duplicated'] as const).flatMap((dispatch) =>
-  (['scattered', 'sliced', 'duplicated'] as const).map((combine) => ({ dispatch, combine })),
-);
+/** All pairs of halves that there are now, those first that usually win. */
+export const allHalves = (): Halves[] =>
+  outgoingHalves.names.flatMap((dispatch) => returningHalves.names.map((combine) => ({ dispatch, combine })));
 
 /** Why a strategy can't serve a shape, or undefined. */
 export const unsupportedStrategy = (strategy: Halves, shape: Pick<MoeShape, 'layout'>): string | undefined =>
-  outgoingHalves[strategy.dispatch].unsupported(shape) ?? returningHalves[strategy.combine].unsupported(shape);
+  outgoingHalves.get(strategy.dispatch).unsupported(shape) ?? returningHalves.get(strategy.combine).unsupported(shape);
 
 /** Tokens whose returned rows a rank sums, and whose routing it differentiates. */
 export const combineScope = (strategy: Strategy, activation: Activation): Scope =>
-  returningHalves[strategy.combine].scope(activation);
+  returningHalves.get(strategy.combine).scope(activation);
 
 /** Tokens that a rank must route: more than its slice when either half needs them all. Without TP they are the same. */
 export function routingScope(strategy: Strategy, shape: MoeShape): Scope {
   if (shape.layout.tp === 1) return 'slice';
-  return outgoingHalves[strategy.dispatch].scope === 'replica' ||
-    returningHalves[strategy.combine].routing(activationOf(shape.layout)) === 'replica'
+  return outgoingHalves.get(strategy.dispatch).scope === 'replica' ||
+    returningHalves.get(strategy.combine).routing(activationOf(shape.layout)) === 'replica'
     ? 'replica'
     : 'slice';
 }

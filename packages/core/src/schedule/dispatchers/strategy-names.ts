@@ -1,13 +1,12 @@
 /** The one home of what strategies are called: how they are shown, and how people write them. */
 import { InputError, didYouMean, limits, type Field } from '../../units/index.js';
 import {
+  allHalves,
   namedStrategies,
   outgoingHalves,
   pipelinedChunks,
   returningHalves,
   type Halves,
-  type OutgoingName,
-  type ReturningName,
   type Strategy,
   type StrategyName,
 } from './strategies.js';
@@ -15,8 +14,6 @@ import {
 type Chunks = Strategy['chunks'];
 
 const names = Object.keys(namedStrategies) as StrategyName[];
-const outgoing = Object.keys(outgoingHalves) as OutgoingName[];
-const returning = Object.keys(returningHalves) as ReturningName[];
 
 /** `duplicated`, `sliced`, `scattered`, or `sliced+duplicated`; `sliced` in chunks, the field's `pipelined`, is told apart by its chunks alone. */
 export function halvesName({ dispatch, combine }: Halves): string {
@@ -54,12 +51,12 @@ function halvesOf(text: string): Halves {
   const name = wordIn(names, text);
   if (name !== undefined) return namedStrategies[name];
   const [first = '', second, ...rest] = text.split('+');
-  const dispatch = wordIn(outgoing, first);
-  const combine = second === undefined ? undefined : wordIn(returning, second);
+  const dispatch = wordIn(outgoingHalves.names, first);
+  const combine = second === undefined ? undefined : wordIn(returningHalves.names, second);
   if (dispatch === undefined || combine === undefined || rest.length > 0) {
     throw new InputError(`"${text}" is not a way to dispatch`, {
       expected,
-      hint: didYouMean(text, [...names, 'auto', ...outgoing.flatMap((a) => returning.map((b) => `${a}+${b}`))]),
+      hint: didYouMean(text, [...names, 'auto', ...allHalves().map(({ dispatch: a, combine: b }) => `${a}+${b}`)]),
     });
   }
   return { dispatch, combine };
@@ -103,8 +100,8 @@ export function dispatchFrom(field: Field): 'auto' | Strategy {
   const halves =
     strategy === undefined
       ? {
-          dispatch: map.need('dispatch', expected).oneOf(outgoing),
-          combine: map.need('combine', expected).oneOf(returning),
+          dispatch: map.need('dispatch', expected).oneOf(outgoingHalves.names),
+          combine: map.need('combine', expected).oneOf(returningHalves.names),
         }
       : namedStrategies[strategy.oneOf(names)];
   const chunks = map.get('chunks');

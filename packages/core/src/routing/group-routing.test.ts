@@ -1,0 +1,110 @@
+/** Copies that leave when a token travels once to a rank or to a node, against a plain loop over all tokens. */
+import { describe, expect, it } from 'vitest';
+import { layoutOf } from '../../testing/strategies.js';
+import { expertNodes, groupMembers, worldSize } from '../layout/mesh.js';
+import { RoutingBinding } from '../schedule/routing-binding.js';
+import type { Exchange } from '../schedule/rows.js';
+import { GroupRouting, whole, type SourcePicks } from './group-routing.js';
+import { expectedGroupsPerToken, sampleCounts, sampleIds } from './routing.js';
+
+const layout = { ...layoutOf({ tp: 4, dp: 4, ep: 8, etp: 2 }), ranksPerNode: 4 };
+const ranks = worldSize(layout);
+const [experts, topK, tokensPerSource] = [32, 6, 6400];
+const draw = { sources: 1, tokensPerSource, experts, topK, routing: { kind: 'zipf', exponent: 0.7 } as const };
+
+/** Picks of all slices, every seventh dropped. */
+const picks = Array.from({ length: ranks }, (_, source): SourcePicks => {
+  const ids = sampleIds({ ...draw, seed: source });
+  return { ids: ids.map((id, pick) => (pick % 7 === source % 7 ? ~id : id)), topK };
+});
+
+/** Rows of tokens that leave for each rank of the group, once a token; what a half that sends tokens once would bring along. */
+const oncePerRank: Exchange = {
+  name: 'once a rank',
+  counts: (at, part, routing) => {
+    const members = groupMembers(at.layout, 'expert', at.rank);
+    const owner = (place: number) => new Set([Math.floor(place / at.layout.etp)]);
+    return {
+      send: Int32Array.from(members, (_, place) => routing.uniqueTokens(at.source, owner(place), part)),
+      receive: Int32Array.from(members, (_, place) => routing.uniqueTokens(place, owner(at.source), part)),
+    };
+  },
+};
+
+/** The same over the nodes of the group. */
+const oncePerNode: Exchange = {
+  name: 'once a node',
+  counts: (at, part, routing) => {
+    const nodes = expertNodes(at.layout, at.rank);
+    const send = Int32Array.from(nodes, ({ owners }) => routing.uniqueTokens(at.source, owners, part));
+    return { send, receive: send };
+  },
+};
+
+function countOne(table: number[][], row: number, column: number): void {
+  const line = table[row] ?? [];
+  line[column] = (line[column] ?? 0) + 1;
+}
+
+/** Rank of each token's kept experts, token by token: experts lie in runs over the EP indices, EP index e on ranks 2e and 2e + 1. */
+function plainly(): { byRank: number[][]; byNode: number[][] } {
+  const byRank = Array.from({ length: ranks }, () => Array<number>(ranks).fill(0));
+  const byNode = Array.from({ length: ranks }, () => Array<number>(ranks / 4).fill(0));
+  for (let source = 0; source < ranks; source++)
+    for (let token = 0; token < tokensPerSource; token++) {
+      const reached = new Set<number>();
+      for (let j = 0; j < topK; j++) {
+        const id = picks[source]?.ids[token * topK + j] ?? -1;
+        for (let expert = 0; expert < experts; expert++)
+          if (expert === id) for (const shard of [0, 1]) reached.add(2 * Math.floor(expert / 4) + shard);
+      }
+      for (const rank of reached) countOne(byRank, source, rank);
+      for (const node of new Set([...reached].map((rank) => Math.floor(rank / 4)))) countOne(byNode, source, node);
+    }
+  return { byRank, byNode };
+}
+
+describe('routing of an expert group', () => {
+  const routing = GroupRouting.fromPicks({ layout, experts }, picks);
+  const binding = new RoutingBinding(layout, () => routing);
+  const sent = (exchange: Exchange, of = 1): number[][] =>
+    Array.from({ length: ranks }, (_, rank) =>
+      Array.from({ length: of }, (_, chunk) => [...binding.counts(exchange, rank, 0, chunk, of).send]).reduce((a, b) =>
+        a.map((count, place) => count + (b[place] ?? 0)),
+      ),
+    );
+
+  it('counts the unique tokens for every rank and node of 102,400 tokens, whole and in chunks', () => {
+    expect(ranks * tokensPerSource).toBeGreaterThanOrEqual(100_000);
+    const { byRank, byNode } = plainly();
+    expect(sent(oncePerRank)).toEqual(byRank);
+    expect(sent(oncePerNode)).toEqual(byNode);
+    expect(sent(oncePerRank, 3)).toEqual(byRank);
+    expect(sent(oncePerNode, 5)).toEqual(byNode);
+    const { receive } = binding.counts(oncePerRank, 5, 0, 0, 1);
+    expect([...receive]).toEqual(byRank.map((row) => row[5]));
+  });
+
+  it('comes near the closed form for uniform picks', () => {
+    const ids = sampleIds({ ...draw, tokensPerSource: 20_000, routing: { kind: 'uniform' }, seed: 4 });
+    const uniform = GroupRouting.fromPicks({ layout, experts }, [{ ids, topK }]);
+    const nodes = expertNodes(layout, 0);
+    const copies = nodes.reduce((sum, { owners }) => sum + uniform.uniqueTokens(0, owners), 0);
+    expect(copies / 20_000 / expectedGroupsPerToken(experts, nodes.length, topK)).toBeCloseTo(1, 2);
+  });
+
+  it('draws the picks that it counts', () => {
+    const ids = sampleIds({ ...draw, seed: 9 });
+    const counts = new Int32Array(experts);
+    for (const id of ids) counts[id] = (counts[id] ?? 0) + 1;
+    expect(counts).toEqual(sampleCounts({ ...draw, seed: 9 })[0]);
+    for (let token = 0; token < 100; token++)
+      expect(new Set(ids.subarray(token * topK, (token + 1) * topK)).size).toBe(topK);
+  });
+
+  it('refuses where only sums are known', () => {
+    const sums = new GroupRouting({ layout, experts }, routing.counts);
+    expect(sums.rows(0, 0)).toBe(routing.rows(0, 0, whole));
+    expect(() => sums.uniqueTokens(3, new Set([0]))).toThrow(/picks of source 3/);
+  });
+});
