@@ -185,13 +185,14 @@ function show(
   }
   if (flips) facts.push(['Flips', flipText(flips)]);
   if (steps.best) {
+    const compared = choice.candidates.length > 1;
     const against = [
-      ...(steps.baseline && baseline && !samePlan(baseline, best)
+      ...(steps.baseline && baseline && compared && !samePlan(baseline, best)
         ? [
             `${formatSeconds(steps.baseline.seconds)} with duplicated (${change(steps.best.seconds, steps.baseline.seconds)})`,
           ]
         : []),
-      ...(steps.bestFixed && !samePlan(bestFixed, best)
+      ...(steps.bestFixed && compared && !samePlan(bestFixed, best)
         ? [
             `${formatSeconds(steps.bestFixed.seconds)} with the best fixed, ${candidateName(bestFixed)} (${change(steps.best.seconds, steps.bestFixed.seconds)})`,
           ]

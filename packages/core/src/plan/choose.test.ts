@@ -7,7 +7,7 @@ import { allHalves, unsupportedStrategy } from '../schedule/dispatchers/strategi
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { layoutOf } from '../../testing/strategies.js';
 import { alternativeEtps, chooseDispatch, withEtp, type Candidate, type Choice, type ChoiceOptions } from './choose.js';
-import { marginOver, reasons } from './explain.js';
+import { marginOver, reasons, rivals } from './explain.js';
 import { choiceName, findFlips } from './flips.js';
 import { passPrice, routedBinding, simulatePass, type LayerPass, type Workload } from './workload.js';
 
@@ -218,5 +218,18 @@ describe('skewed routing', () => {
     expect(binding.rows(expertRows, 0, 0, 0, 1) + binding.rows(expertRows, 8, 0, 0, 1)).toBeLessThan(
       free.rows(expertRows, 0, 0, 0, 1) + free.rows(expertRows, 8, 0, 0, 1),
     );
+  });
+});
+
+describe('one rank a replica', () => {
+  it('has one program, one row and nobody to be compared with', () => {
+    const shape = { ...manyExperts, tokens: 1024, layout: layoutOf({ tp: 1, dp: 16, ep: 16 }) };
+    const choice = choose(workload(shape, getCluster('h100-2x8')), { chunkCounts: [1, 2, 4] });
+    expect(choice.candidates).toEqual([choice.best]);
+    expect(choice.runnerUp).toBeUndefined();
+    expect(rivals(choice)).toEqual([]);
+    // The baseline is the same program in one piece, and no faster.
+    expect(choice.baseline?.program).toBe(choice.best.program);
+    expect(choice.baseline?.seconds).toBeGreaterThanOrEqual(choice.best.seconds);
   });
 });

@@ -37,7 +37,7 @@ export interface Choice {
   readonly known: true;
   /**
    * One for each program, with its best chunk counts where it may be among the two fastest, and the fixed ones; fastest first. The others stand
-   * with one chunk.
+   * with one chunk. Only the best where all are one program.
    */
   readonly candidates: readonly Candidate[];
   /** Those within a share of the best's seconds, in every pair of chunk counts that was priced, fastest first. */
@@ -178,7 +178,9 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
       expected: refused.map(({ name, why }) => `${name}: ${why}`).join('; '),
     });
   const shown = [...candidates];
-  for (const one of fixed) if (!shown.some((other) => samePlan(one, other))) shown.push(one);
+  // Where all are one program (tp=1), so are the fixed ones, whatever they are called: there is nothing to compare.
+  const alone = [...candidates, ...fixed].every(({ program }) => program === best.program);
+  for (const one of alone ? [] : fixed) if (!shown.some((other) => samePlan(one, other))) shown.push(one);
   return {
     known: true,
     candidates: shown.sort(bySeconds),

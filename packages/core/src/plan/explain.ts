@@ -73,7 +73,8 @@ export function reasons(choice: Choice): string[] {
 }
 
 /** Candidates worth a margin: the runner-up and the best fixed strategy, unless that is the choice itself in other words. */
-export function rivals({ best, runnerUp, bestFixed }: Choice): Candidate[] {
+export function rivals({ candidates, best, runnerUp, bestFixed }: Choice): Candidate[] {
+  if (candidates.length === 1) return [];
   const list = runnerUp ? [runnerUp] : [];
   if (!samePlan(bestFixed, best) && !list.some((other) => samePlan(other, bestFixed))) list.push(bestFixed);
   return list;
