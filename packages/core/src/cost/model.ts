@@ -6,7 +6,7 @@ import { InputError } from '../units/index.js';
 import { knownEstimate, unknownEstimate, weakestBasis } from './estimate.js';
 import type { Basis, Estimate } from './estimate.js';
 import { defaultCostInputs, describeInputs, processorEfficiencies } from './inputs.js';
-import { fittedDetail, shapedSeconds } from './kernels/price.js';
+import { expertSeconds, fittedDetail, shapedSeconds } from './kernels/price.js';
 import { kernelShapes } from './kernels/shapes.js';
 import type { CostInputs, ShownInput } from './inputs.js';
 
@@ -139,11 +139,14 @@ export function kernelSeconds(model: CostModel, kernel: PricedKernel): Estimate 
   if (efficiency === undefined) {
     if (parts.length === 0) return unknownEstimate(`the shape of kernel ${name}`);
     const bases: Basis[] = [];
-    let seconds = kernelOverheadSeconds * parts.length;
+    let seconds = 0;
     for (const shape of kernelShapes(parts, rows)) {
-      const one = shapedSeconds(device, computeType, shape);
+      const grouped = shape.kind === 'grouped';
+      const one = grouped
+        ? expertSeconds(device, computeType, shape, kernelOverheadSeconds)
+        : shapedSeconds(device, computeType, shape);
       if (!one.known) return one;
-      seconds += one.seconds;
+      seconds += one.seconds + (grouped ? 0 : kernelOverheadSeconds);
       bases.push(one.basis);
     }
     return knownEstimate(seconds, weakestBasis(bases), fittedDetail(device, computeType));

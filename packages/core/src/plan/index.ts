@@ -11,3 +11,4 @@ export * from './step-bytes.js';
 export * from './unpriced.js';
 export * from './automatic-layout.js';
 export * from './emulation-speed.js';
+export * from './measured-layers.js';

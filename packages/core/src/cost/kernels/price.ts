@@ -2,7 +2,8 @@
 import type { Device } from '../../cluster/cluster.js';
 import { knownEstimate, unknownEstimate, type Estimate } from '../estimate.js';
 import { fittedOn, kernelCoefficients } from './coefficients.js';
-import { amounts, type KernelShape, type KernelResource } from './features.js';
+import { amounts, type GroupedShape, type KernelShape, type KernelResource } from './features.js';
+import { productOfGroup } from './shapes.js';
 
 export type ComputeType = 'bf16' | 'f32' | 'fp8';
 
@@ -43,4 +44,24 @@ export function shapedSeconds(device: Device, computeType: ComputeType, shape: K
   );
   if (Number.isNaN(seconds)) return unknownEstimate(`peak ${computeType} FLOP/s of ${device.name}`);
   return knownEstimate(seconds, isFitted(device, computeType) ? 'fitted' : 'scaled', fittedDetail(device, computeType));
+}
+
+/** What the host spends on one call of cuBLAS, seconds: a loop over 128 small experts runs no faster (H200, docs/gpu.md, shape Q). */
+const hostSecondsPerCall = 8e-6;
+
+/**
+ * Products of all experts, by the faster of two ways: one grouped call, or a loop of a product an expert (Monta's CUDA device takes the faster
+ * of such ways for each product; TransformerEngine's grouped linear layer is a loop). `overheadSeconds` comes on top of every call.
+ */
+export function expertSeconds(
+  device: Device,
+  computeType: ComputeType,
+  shape: GroupedShape,
+  overheadSeconds: number,
+): Estimate {
+  const grouped = shapedSeconds(device, computeType, shape);
+  const single = shapedSeconds(device, computeType, productOfGroup(shape));
+  if (!grouped.known || !single.known) return grouped;
+  const loop = shape.groups * Math.max(hostSecondsPerCall, single.seconds + overheadSeconds);
+  return { ...grouped, seconds: Math.min(grouped.seconds + overheadSeconds, loop) };
 }

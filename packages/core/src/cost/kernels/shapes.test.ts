@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { getCluster } from '../../cluster/presets.js';
 import { parseLayout } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
 import { trainingStep } from '../../schedule/step.js';
 import type { StepShape } from '../../schedule/step-shape.js';
 import type { Work } from '../../schedule/work.js';
-import { attentionFlops, type KernelShape } from './features.js';
+import { attentionFlops, type GroupedShape, type KernelShape } from './features.js';
+import { expertSeconds, shapedSeconds } from './price.js';
 import { kernelShapes } from './shapes.js';
 
 const sequence = 64;
@@ -87,5 +89,32 @@ describe('shapes of the schedule', () => {
         valueDim: headDim,
       },
     ]);
+  });
+});
+
+describe('products of all experts', () => {
+  const { device } = getCluster('h200-1x8');
+  const price = (shape: GroupedShape): { readonly seconds: number; readonly grouped: number } => {
+    const [best, grouped] = [expertSeconds(device, 'bf16', shape, 2e-6), shapedSeconds(device, 'bf16', shape)];
+    return {
+      seconds: best.known ? best.seconds : Number.NaN,
+      grouped: grouped.known ? grouped.seconds + 2e-6 : Number.NaN,
+    };
+  };
+  const rate = ({ rows, columns, depth }: GroupedShape, seconds: number): number =>
+    (2 * rows * columns * depth) / seconds;
+
+  it('of few large ones are a loop, at the 650 to 700 TFLOP/s that one on an H200 was measured at', () => {
+    const shape = { kind: 'grouped', groups: 8, rows: 16_384, columns: 28_672, depth: 4096 } as const;
+    const { seconds, grouped } = price(shape);
+    expect(seconds).toBeLessThan(grouped);
+    expect(rate(shape, seconds)).toBeGreaterThan(650e12);
+    expect(rate(shape, seconds)).toBeLessThan(700e12);
+  });
+
+  it('of many small ones are one call: a loop of 128 is held up by the host', () => {
+    const { seconds, grouped } = price({ kind: 'grouped', groups: 128, rows: 4096, columns: 1536, depth: 2048 });
+    expect(seconds).toBe(grouped);
+    expect(seconds).toBeLessThan(128 * 8e-6);
   });
 });
