@@ -68,6 +68,28 @@ const isExchange = ({ operation }: Span): boolean => /\/(?:all_to_all|return)\.\
 const bufferOf = ({ bytes }: Span): number => (bytes * 4) / 3;
 
 describe('monta simulate --calibration', () => {
+  it('says of every collective what it rests on: measured, or carried from which series', async () => {
+    interface Rests {
+      readonly collectives: readonly {
+        readonly name: string;
+        readonly ranks: number;
+        readonly basis: string;
+        readonly detail: string;
+      }[];
+    }
+    const inputs = ['simulate', '--model', 'tiny-bytes', '--dispatch', 'sliced', '--calibration', links];
+    const rests = async (cluster: string, layout: string): Promise<Rests['collectives'][number] | undefined> => {
+      const { collectives } = await json<Rests>(...inputs, '--cluster', cluster, '--layout', layout);
+      return collectives.find(({ name }) => name === 'all_to_all');
+    };
+    const measured = await rests('laptop-2x2', 'dp=4,ep=4');
+    expect(measured).toMatchObject({ ranks: 4, basis: expect.stringMatching(/^(?:measured|interpolated)$/u) });
+    expect(measured?.detail).toMatch(/links\.csv/u);
+    const carried = await rests('laptop-1x4', 'dp=4,ep=4');
+    expect(carried).toMatchObject({ ranks: 4, basis: 'scaled' });
+    expect(carried?.detail).toMatch(/from 2 ranks; .*links\.csv/u);
+  });
+
   it('gives exchanges the measured times, and other operations what they had', async () => {
     interface Result {
       readonly seconds: number;

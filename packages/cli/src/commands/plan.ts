@@ -28,7 +28,7 @@ import {
   type StepShape,
   type Workload,
 } from '@monta/core';
-import { coverageOf, coverageText } from '../calibrate/coverage-facts.js';
+import { collectiveLines, coverageOf, coverageText } from '../calibrate/coverage-facts.js';
 import type { MontaContext } from '../context.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
@@ -178,7 +178,7 @@ function show(
       margins
         .map(
           ({ other, margin }) =>
-            `${formatPercent(margin.share)} over ${candidateName(other)}; assumed error of the model ${formatPercent(margin.modelError)}: ${margin.tie ? 'a tie, measure' : 'not a tie'}`,
+            `${formatPercent(margin.share)} over ${candidateName(other)}; error to expect ${formatPercent(margin.modelError)}: ${margin.tie ? 'a tie, measure' : 'not a tie'}`,
         )
         .join('\n'),
     ]);
@@ -208,7 +208,8 @@ function show(
   if (flags.scope === 'layer') for (const part of unpricedInLayer(model)) facts.push(['Left out', part]);
   const coverage = coverageOf(problem.workload.model.curves, cluster, best.layout);
   if (coverage !== undefined) facts.push(['Calibrated', coverageText(coverage)]);
-  facts.push(['Rests on', inputLines(problem.workload.model, cluster).join('\n')]);
+  const collectives = collectiveLines([...best.forward.collectives, ...best.backward.collectives]);
+  facts.push(['Rests on', [...collectives, ...inputLines(problem.workload.model, cluster)].join('\n')]);
   const refused = new Map<string, string[]>();
   for (const { name, why } of choice.refused) refused.set(why, [...(refused.get(why) ?? []), name]);
   for (const [why, names] of refused) facts.push(['Refused', `${names.join(', ')}: ${why}`]);

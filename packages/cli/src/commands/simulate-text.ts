@@ -8,10 +8,12 @@ import {
   formatLayout,
   formatPercent,
   formatSeconds,
+  simulationError,
   type Span,
   unpricedInLayer,
 } from '@monta/core';
 import type { Console } from '../output/console.js';
+import { collectiveLines } from '../calibrate/coverage-facts.js';
 import { renderFacts, renderTable, type Column } from '../output/table.js';
 import { inputLines } from './cost-flags.js';
 import { ganttText } from './simulate-gantt.js';
@@ -158,7 +160,7 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
   const facts: [string, string][] = [
     [
       'Time',
-      `${formatSeconds(summary.makespanSeconds)} predicted, rests on ${summary.basis}; ${formatPercent(summary.times.hiddenShare)} of the communication hidden behind kernels or the other lane`,
+      `${formatSeconds(summary.makespanSeconds)} predicted, rests on ${summary.basis}, within about ${formatPercent(simulationError(summary))}; ${formatPercent(summary.times.hiddenShare)} of the communication hidden behind kernels or the other lane`,
     ],
   ];
   if (wholeStep) {
@@ -175,7 +177,7 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
         .join(', '),
     ],
     ['Path', pathText(result)],
-    ['Rests on', inputLines(result.model, cluster).join('\n')],
+    ['Rests on', [...collectiveLines(summary.collectives), ...inputLines(result.model, cluster)].join('\n')],
     ['Left out', [...summary.leftOut, ...(flags.of === 'layer' ? unpricedInLayer(step.model) : [])].join('\n')],
   );
   return [

@@ -20,7 +20,10 @@ export interface PricedCollective {
   /** Per member, seconds from its last byte to its end. */
   readonly latencySeconds: Float64Array;
   readonly basis: Basis;
+  /** The measurements that cover it; or the cluster file, and why a calibration does not. */
   readonly detail: string;
+  /** Relative error to expect, where the calibration that covers it tells. */
+  readonly expectedError?: number;
 }
 
 /** A closed-form time, and what decides it. */
@@ -58,12 +61,13 @@ export function priceCollective(
   const { collectiveOverheadSeconds } = model.inputs;
   const { algorithm, flows, latencies, detail } = fastestWay(model, fabric, name, members, load);
   const measured = fromCurves(model, fabric, { name, members, load, algorithm, latencies });
-  if (!measured) {
+  if (!measured || 'uncovered' in measured) {
+    const why = measured ? `; not calibrated: ${measured.uncovered}` : '';
     return {
       flows,
       latencySeconds: latencies.map((seconds) => seconds + collectiveOverheadSeconds),
       basis: 'datasheet',
-      detail: `latency and bandwidth of the cluster file, ${detail}`,
+      detail: `latency and bandwidth of the cluster file, ${detail}${why}`,
     };
   }
   return {
@@ -74,6 +78,7 @@ export function priceCollective(
     latencySeconds: latencies.fill(measured.latencySeconds),
     basis: measured.basis,
     detail: measured.detail,
+    ...(measured.expectedError === undefined ? {} : { expectedError: measured.expectedError }),
   };
 }
 
@@ -212,6 +217,12 @@ interface Measured {
   readonly latencySeconds: number;
   readonly basis: Basis;
   readonly detail: string;
+  readonly expectedError?: number | undefined;
+}
+
+/** Why the calibration says nothing of a collective. */
+interface Uncovered {
+  readonly uncovered: string;
 }
 
 interface Asked {
@@ -222,7 +233,8 @@ interface Asked {
   readonly latencies: Float64Array;
 }
 
-function fromCurves(model: CostModel, fabric: Fabric, asked: Asked): Measured | undefined {
+/** What the curves say; nothing without curves, or where there is nothing to move. */
+function fromCurves(model: CostModel, fabric: Fabric, asked: Asked): Measured | Uncovered | undefined {
   const { name, members, load, algorithm, latencies } = asked;
   if (!model.curves || load.kind === 'nothing' || members.length < 2) return undefined;
   const n = members.length;
@@ -230,7 +242,7 @@ function fromCurves(model: CostModel, fabric: Fabric, asked: Asked): Measured | 
   if (totalBytes === 0) return undefined;
   const nodes = nodesOf(fabric, members).size;
   const estimate = model.curves.seconds(name, { ranks: n, nodes }, totalBytes);
-  if (!estimate.known) return undefined;
+  if (!estimate.known) return { uncovered: estimate.missing.join('; ') };
   const balanced = name === 'send' || name === 'receive' ? load : balancedLoad(load, n, name, totalBytes);
   const parts = decompose(name, members, balanced, algorithm, (rank) => fabric.nodeOf(rank));
   const alone = busiestPort(
@@ -248,6 +260,7 @@ function fromCurves(model: CostModel, fabric: Fabric, asked: Asked): Measured | 
     latencySeconds: latencySeconds + (model.curves.addedLatencySeconds ?? 0),
     basis: estimate.basis,
     detail: estimate.detail,
+    expectedError: estimate.expectedError,
   };
 }
 

@@ -19,6 +19,8 @@ export interface KnownEstimate {
   readonly basis: Basis;
   /** What exactly it rests on, for people. */
   readonly detail: string;
+  /** Relative error to expect, a share, where what it rests on tells. */
+  readonly expectedError?: number;
 }
 
 export interface UnknownEstimate {
@@ -43,3 +45,19 @@ export function weakestBasis(bases: Iterable<Basis>): Basis {
   for (const basis of bases) weakest = Math.max(weakest, order.indexOf(basis));
   return order[weakest] ?? 'datasheet';
 }
+
+/**
+ * How far an estimate may be off, by what it rests on, where nothing tells it better: assumptions that `monta bench` on the machine, or a
+ * calibration's own error, replace.
+ */
+export const assumedError: Readonly<Record<Basis, number>> = {
+  measured: 0.05,
+  interpolated: 0.08,
+  fitted: 0.1,
+  scaled: 0.15,
+  datasheet: 0.2,
+};
+
+/** The error that an estimate tells, or else what is assumed of its basis. */
+export const errorOf = ({ basis, expectedError }: Pick<KnownEstimate, 'basis' | 'expectedError'>): number =>
+  expectedError ?? assumedError[basis];

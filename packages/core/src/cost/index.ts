@@ -3,6 +3,7 @@ export * from './pipeline.js';
 export * from './inputs.js';
 export * from './model.js';
 export * from './collective.js';
+export { nodesOf } from './nccl.js';
 export * from './calibration/index.js';
 export * from './preset-collectives.js';
 export * from './kernels/features.js';

@@ -1,19 +1,6 @@
 /** Says why: what binds, what the choice saved on each tier and by overlap, how far the next one is, and what the figures rest on. */
-import type { Basis } from '../cost/index.js';
 import { formatBytes, formatPercent, formatSeconds } from '../units/index.js';
 import { samePlan, type Candidate, type Choice } from './choose.js';
-
-/**
- * How far an estimate may be off before two plans count as equal, by what it rests on. Not measured for a cluster without a calibration:
- * assumptions that `monta bench` on the machine, or a calibration's own error, replace.
- */
-export const assumedError: Readonly<Record<Basis, number>> = {
-  measured: 0.05,
-  interpolated: 0.08,
-  fitted: 0.1,
-  scaled: 0.15,
-  datasheet: 0.2,
-};
 
 export interface Margin {
   /** Name of what it is compared to. */
@@ -25,8 +12,12 @@ export interface Margin {
   readonly tie: boolean;
 }
 
+/** Error to expect of a candidate's time: that of its passes, by their share of it. */
+export const expectedErrorOf = ({ forward, backward, seconds }: Candidate): number =>
+  (forward.expectedError * forward.seconds + backward.expectedError * backward.seconds) / seconds;
+
 /** Margin of the choice over another candidate. */
-export function marginOver(best: Candidate, other: Candidate, modelError = assumedError[best.forward.basis]): Margin {
+export function marginOver(best: Candidate, other: Candidate, modelError = expectedErrorOf(best)): Margin {
   const share = other.seconds / best.seconds - 1;
   return { over: other.name, share, modelError, tie: share < modelError };
 }

@@ -1,7 +1,7 @@
 /** What a choice is made for: a layer's shape on a cluster, its routing and the costs, and the prices of its passes. */
 import type { Cluster } from '../cluster/cluster.js';
 import { devicesPerUnit, portsOf } from '../cluster/ports.js';
-import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
+import { assumedError, errorOf, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
 import { groupNumber, sliceIndex } from '../layout/mesh.js';
 import { balancedCounts, GroupRouting, sampleCounts, sampleIds, type Routing } from '../routing/index.js';
 import { dispatchProgram } from '../schedule/dispatch-only.js';
@@ -12,7 +12,7 @@ import type { MoeShape } from '../schedule/moe-shape.js';
 import { RoutingBinding } from '../schedule/routing-binding.js';
 import { sliceLength } from '../schedule/rows.js';
 import type { Binding, Program } from '../schedule/schedule.js';
-import { placeOf, simulate, type HostCores, type Simulation } from '../simulate/index.js';
+import { placeOf, simulate, type HostCores, type Simulation, type SimulationSummary } from '../simulate/index.js';
 
 export interface Workload {
   readonly cluster: Cluster;
@@ -57,6 +57,10 @@ export interface PassPrice {
   /** What the critical path was spent on, tiers and lanes, longest first. */
   readonly held: readonly HeldBy[];
   readonly basis: Basis;
+  /** Relative error to expect: of what held the critical path, by its share. */
+  readonly expectedError: number;
+  /** What the collectives rest on. */
+  readonly collectives: SimulationSummary['collectives'];
 }
 
 /**
@@ -189,5 +193,18 @@ export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chun
     boundSeconds: Math.max(0, ...summary.ports.map((port) => port.utilisation)) * summary.makespanSeconds,
     held: [...held].map(([name, seconds]) => ({ name, seconds })).sort((a, b) => b.seconds - a.seconds),
     basis: summary.basis,
+    expectedError: simulationError(summary),
+    collectives: summary.collectives,
   };
+}
+
+/**
+ * Relative error to expect of a simulation: of what held its critical path, by its share. Links and latencies are as well known as the
+ * collectives, by their bytes, lanes as their kernels; the host is an assumption.
+ */
+export function simulationError({ held, collectives, kernelBasis }: SimulationSummary): number {
+  const bytes = collectives.reduce((sum, one) => sum + one.bytes, 0);
+  const links = bytes === 0 ? 0 : collectives.reduce((sum, one) => sum + (one.bytes / bytes) * errorOf(one), 0);
+  const errors = { port: links, lane: assumedError[kernelBasis], latency: links, host: assumedError.datasheet };
+  return held.reduce((sum, { kind, share }) => sum + share * errors[kind], 0);
 }

@@ -3,7 +3,7 @@
  * again, so that what begins and ends together is seen together.
  */
 import FlatQueue from 'flatqueue';
-import type { Basis, PricedCollective } from '../cost/index.js';
+import type { PricedCollective } from '../cost/index.js';
 import type { CompiledOperation } from '../schedule/compile.js';
 import type { Channel } from './groups.js';
 import { Processors } from './host.js';
@@ -11,7 +11,7 @@ import type { RunningKernel } from './host.js';
 import { FluidNetwork, heldLongest, instant } from './network.js';
 import type { Bundle } from './network.js';
 import { Prices } from './prices.js';
-import type { Job } from './prices.js';
+import type { CollectiveBasis, Job } from './prices.js';
 import { causes, nextBlock, rankState } from './rank-state.js';
 import type { Happening, RankState } from './rank-state.js';
 
@@ -24,7 +24,8 @@ export interface Run {
   readonly portBytes: Float64Array;
   /** Seconds that each port would have been busy at its full bandwidth. */
   readonly portSeconds: Float64Array;
-  readonly bases: ReadonlySet<Basis>;
+  readonly bases: Prices['bases'];
+  readonly collectiveBases: readonly CollectiveBasis[];
   readonly events: number;
 }
 
@@ -103,6 +104,7 @@ export class Engine {
       portBytes: this.#portBytes,
       portSeconds: this.#portSeconds,
       bases: this.#prices.bases,
+      collectiveBases: this.#prices.collectiveBases,
       events: this.#events,
     };
   }

@@ -1,9 +1,11 @@
 /** Prices of a job's operations, and what they rest on. */
 import { kernelSeconds, priceCollective, pricedKernel } from '../cost/index.js';
+import { nodesOf, weakestBasis } from '../cost/index.js';
 import type { Basis, CostModel, PricedCollective } from '../cost/index.js';
 import type { Fabric } from '../traffic/index.js';
 import { priceKey } from '../schedule/kernels.js';
-import type { Binding, Body } from '../schedule/schedule.js';
+import type { Group } from '../layout/layout.js';
+import type { Binding, Body, CollectiveName } from '../schedule/schedule.js';
 import type { CompiledOperation } from '../schedule/compile.js';
 import type { FlatProgram } from './rank-state.js';
 import type { Channel } from './groups.js';
@@ -24,12 +26,32 @@ export interface Job {
   readonly hostCores?: HostCores;
 }
 
+/** What the collectives of one name over groups of one shape rest on. */
+export interface CollectiveBasis {
+  readonly name: CollectiveName;
+  /** The kind of group. */
+  readonly group: Group;
+  readonly ranks: number;
+  readonly nodes: number;
+  /** The weakest. */
+  readonly basis: Basis;
+  /** Of the one with the largest error to expect. */
+  readonly detail: string;
+  /** The largest relative error to expect, where a calibration tells. */
+  readonly expectedError?: number;
+  /** What they move in all. */
+  readonly bytes: number;
+}
+
 type KernelBody = Extract<Body, { kind: 'kernel' }>;
+type CollectiveBody = Extract<Body, { kind: 'collective' }>;
 
 export class Prices {
   readonly #job: Job;
   readonly #fixed = new Map<CompiledOperation['operation'], Map<number, PricedCollective>>();
-  readonly bases = new Set<Basis>();
+  readonly #collectives = new Map<string, CollectiveBasis>();
+  /** Of kernels, and of collectives. */
+  readonly bases = { kernels: new Set<Basis>(), collectives: new Set<Basis>() };
 
   constructor(job: Job) {
     this.#job = job;
@@ -46,7 +68,7 @@ export class Prices {
     const priced = pricedKernel(name, work, rows);
     const price = kernelSeconds(this.#job.model, priced);
     if (!price.known) throw new RangeError(`kernel ${name} has no price: ${price.missing.join(', ')}`);
-    this.bases.add(price.basis);
+    this.bases.kernels.add(price.basis);
     return { bytes: priced.bytes, seconds: price.seconds };
   }
 
@@ -70,13 +92,35 @@ export class Prices {
       this.#binding(first),
     );
     const priced = priceCollective(this.#job.model, this.#job.fabric, body.name, members, load);
-    this.bases.add(priced.basis);
+    this.bases.collectives.add(priced.basis);
+    this.#note(body, members, priced);
     if (fixed) {
       prices ??= new Map();
       this.#fixed.set(flat.operation, prices);
       prices.set(channel.id, priced);
     }
     return priced;
+  }
+
+  /** What collectives rest on, by name and shape of their group. */
+  get collectiveBases(): CollectiveBasis[] {
+    return [...this.#collectives.values()];
+  }
+
+  #note({ name, group }: CollectiveBody, members: readonly number[], priced: PricedCollective): void {
+    const [ranks, nodes] = [members.length, nodesOf(this.#job.fabric, members).size];
+    if (ranks < 2) return;
+    const key = [name, group, ranks, nodes].join('|');
+    const known = this.#collectives.get(key);
+    const { basis, detail, expectedError } = priced;
+    const moved = priced.flows.reduce((sum, flow) => sum + flow.bytes, known?.bytes ?? 0);
+    const weaker = known === undefined || weakestBasis([known.basis, basis]) !== known.basis;
+    if (!weaker && (expectedError ?? 0) <= (known.expectedError ?? 0)) {
+      this.#collectives.set(key, { ...known, bytes: moved });
+      return;
+    }
+    const error = expectedError === undefined ? {} : { expectedError };
+    this.#collectives.set(key, { name, group, ranks, nodes, basis, detail, bytes: moved, ...error });
   }
 
   #binding(rank: number): Binding {

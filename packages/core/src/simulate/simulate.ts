@@ -20,6 +20,7 @@ import type { Run } from './engine.js';
 import { assignChannels, Channels } from './groups.js';
 import type { Members } from './groups.js';
 import type { HostCores } from './host.js';
+import type { CollectiveBasis } from './prices.js';
 import { simulatedTrace } from './simulated-trace.js';
 
 /** Which ranks there are, and how they are joined. */
@@ -75,6 +76,10 @@ export interface SimulationSummary {
   readonly binding?: BindingResource;
   /** The weakest of what the prices rest on. */
   readonly basis: Basis;
+  /** The weakest of kernels. */
+  readonly kernelBasis: Basis;
+  /** What collectives rest on, by name and shape of their group. */
+  readonly collectives: readonly CollectiveBasis[];
   /** What the simulation leaves out, for the person. */
   readonly leftOut: readonly string[];
   readonly events: number;
@@ -160,8 +165,10 @@ function unpriced(programs: readonly Program[], model: CostModel): string[] {
 
 function sourceOf(run: Run, programOf: readonly number[], { programs, model }: SimulationJob): string {
   const stages = programs.length === 1 ? '' : `, ${programs.length} stages`;
-  return `${model.device.name}, ${programOf.length} ranks${stages}; prices: ${weakestBasis(run.bases)}`;
+  return `${model.device.name}, ${programOf.length} ranks${stages}; prices: ${weakestOf(run)}`;
 }
+
+const weakestOf = ({ bases }: Run): Basis => weakestBasis([...bases.kernels, ...bases.collectives]);
 
 function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): SimulationSummary {
   const times = laneTimes(trace);
@@ -181,7 +188,9 @@ function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): Si
     path,
     held,
     binding: held[0],
-    basis: weakestBasis(run.bases),
+    basis: weakestOf(run),
+    kernelBasis: weakestBasis(run.bases.kernels),
+    collectives: run.collectiveBases,
     leftOut: [
       'congestion inside switches, and packets: bytes are a fluid',
       'variation from run to run',

@@ -112,7 +112,7 @@ export class CalibrationLookup implements CollectiveCurves {
     const found = this.find({ op, ...place, bytes: totalBytes });
     if ('unknown' in found) return unknownEstimate(found.why);
     const detail = `within ${formatPercent(found.expectedError)}, from ${found.restsOn.join('; ')}`;
-    return knownEstimate(found.seconds, basisOf[found.kind], detail);
+    return { ...knownEstimate(found.seconds, basisOf[found.kind], detail), expectedError: found.expectedError };
   }
 
   #answer(wanted: Omit<Query, 'bytes'>): Answer | string {
