@@ -37,9 +37,11 @@ extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *we
 // activated once more where asked (the weight gradient of `down` needs it), and dweights[pick] = <silu(gate) * up, dactivated>. A warp a row.
 extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element *dactivated, const float *weights,
                                            const int *rowPick, const int *total, Element *dgateUp, Element *activated,
-                                           float *dweights, int ffn) {
+                                           float *dweights, int rows, int ffn) {
   const size_t row = (size_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
+  // The last block may have warps to spare.
+  if (row >= (size_t)rows) return;
   if (total != NULLPTR && row >= (size_t)*total) return;
   if (isPadding(rowPick, row)) {
     clearRow(dgateUp + row * 2 * ffn, 2 * ffn, lane, 32);

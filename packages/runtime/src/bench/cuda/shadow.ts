@@ -11,7 +11,8 @@ import { difference } from '../../device/cuda/checks/bench.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { CudaDevice } from '../../device/cuda/cuda-device.js';
 import type { Operand } from '../../device/device.js';
-import type { View } from '../../device/view.js';
+import { readFloats } from '../../device/host-array.js';
+import { part, type View } from '../../device/view.js';
 import { trainSteps } from './training.js';
 
 export interface KernelDifference {
@@ -22,6 +23,10 @@ export interface KernelDifference {
   /** Which output that was. */
   readonly role: string;
 }
+
+/** Elements behind each operand that no kernel may touch, and what they hold. */
+const fenceElements = 8192;
+const fenceValue = 3;
 
 interface Worst {
   launches: number;
@@ -52,17 +57,20 @@ class Shadow {
       call.has(role),
     );
     const device = this.#device;
-    const placed = new Map<number, View>();
+    const placed = new Map<string, View>();
     const operands = Object.fromEntries(
       roles.map(([role]): [string, Operand] => {
         const { view, rows, columns, bytes } = call.operand(role);
-        const there = placed.get(view.byteOffset) ?? device.allocate(view.type, view.length);
-        placed.set(view.byteOffset, there);
+        const key = `${view.byteOffset} ${view.length}`;
+        const room = placed.get(key) ?? this.#allocateFenced(view);
+        placed.set(key, room);
+        const there = part(room, 0, view.length);
         device.write(there, bytes.slice());
         return [role, { view: there, rows, columns }];
       }),
     );
     device.wait(device.queue('compute').launch({ kernel: name, operands, arguments: call.arguments }));
+    for (const room of placed.values()) this.#checkFence(name, room);
     kernel(call);
     for (const [role, { modes }] of roles) {
       if (!modes.some((mode) => mode !== 'read')) continue;
@@ -76,6 +84,19 @@ class Shadow {
     const known = this.differences.get(name);
     if (known !== undefined) known.launches++;
     for (const view of placed.values()) device.free(view);
+  }
+
+  /** Room with a fence behind it: what a kernel writes beyond an operand would hit another region, unseen by a comparison of outputs. */
+  #allocateFenced({ type, length }: View): View {
+    const room = this.#device.allocate(type, length + fenceElements);
+    this.#device.fill(room, fenceValue);
+    return room;
+  }
+
+  #checkFence(name: KernelName, room: View): void {
+    const fence = readFloats(this.#device, part(room, room.length - fenceElements, fenceElements));
+    if (fence.some((value) => value !== fenceValue))
+      throw new Error(`kernel ${name} wrote behind an operand of ${room.length - fenceElements} elements`);
   }
 
   #note(name: string, role: string, error: number): void {

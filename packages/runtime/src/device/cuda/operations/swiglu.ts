@@ -40,5 +40,14 @@ export function swigluBackward(
   const { activated = nullAddress, dweights = nullAddress, ...required } = arrays;
   on.rowThreads(ffn);
   const grid = { blocks: Math.ceil(rows / warpsPerBlock), threads: warp * warpsPerBlock };
-  on.launch('swiglu', 'swiglu_backward', grid, { ...required, activated, dweights, weights, rowPick, total, ffn });
+  on.launch('swiglu', 'swiglu_backward', grid, {
+    ...required,
+    activated,
+    dweights,
+    weights,
+    rowPick,
+    total,
+    rows,
+    ffn,
+  });
 }
