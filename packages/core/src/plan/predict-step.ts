@@ -46,10 +46,10 @@ function shallow(model: MoeModel, moe: number, dense: number): MoeModel {
  * Parts of a step: its passes, with or without the reductions that run beside the last micro-batch's backward, the update behind them, or all.
  */
 const parts = {
-  passes: ['forward', 'backward'],
-  reduced: ['forward', 'backward', 'reduce'],
+  passes: ['forward', 'recompute', 'backward'],
+  reduced: ['forward', 'recompute', 'backward', 'reduce'],
   update: ['update'],
-  all: ['forward', 'backward', 'reduce', 'update'],
+  all: ['forward', 'recompute', 'backward', 'reduce', 'update'],
 } as const satisfies Record<string, readonly Pass[]>;
 
 /** Simulates a part of a step. */
@@ -75,7 +75,7 @@ function run(workload: StepWorkload, step: StepShape, part: keyof typeof parts):
 export function predictStep(workload: StepWorkload): StepPrediction | UnknownEstimate {
   const { step } = workload;
   const { model, microBatches } = step;
-  const tokens = stepTokens(step) * microBatches * step.layout.dp;
+  const tokens = stepTokens(step) * microBatches * step.layout.dp * step.layout.cp;
   const result = (seconds: number, simulation: Simulation, extended: boolean): StepPrediction => ({
     known: true,
     seconds,

@@ -77,8 +77,8 @@ export const kernels = {
   gemm: { roles: { a: reads, b: reads, to: writes } },
   'residual.add': { roles: { from: reads, to: adds } },
 
-  /** RMS norm in front of a layer; keeps the layer's input for the backward. */
-  norm: { roles: { stream: reads, weight: reads, kept: writes, normed: writes }, fields: { epsilon: 'number' } },
+  /** RMS norm in front of a layer; keeps the layer's input for the backward, unless it is kept already. */
+  norm: { roles: { stream: reads, weight: reads, kept: mayWrite, normed: writes }, fields: { epsilon: 'number' } },
   'norm.backward': {
     roles: { normedGradient: reads, kept: reads, weight: reads, gradient: writesOrAdds, weightGradient: adds },
     fields: { epsilon: 'number', accumulate: 'boolean' },

@@ -146,10 +146,11 @@ export interface Template {
 }
 
 /**
- * forward, backward: the two passes of a layer (backward computes input and weight gradients); reduce: gradients are summed over the ranks that
- * share them; update: clipping and optimizer.
+ * forward, backward: the two passes of a layer (backward computes input and weight gradients); recompute: what
+ * the forward did not keep is computed again for the backward; reduce: gradients are summed over the ranks that share them; update: clipping
+ * and optimizer.
  */
-export type Pass = 'forward' | 'backward' | 'reduce' | 'update';
+export type Pass = 'forward' | 'recompute' | 'backward' | 'reduce' | 'update';
 
 export interface ProgramNode {
   readonly template: string;

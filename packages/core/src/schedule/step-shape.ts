@@ -3,14 +3,16 @@ import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import type { Strategy } from './dispatchers/strategies.js';
 import type { MoeShape } from './moe-shape.js';
+import type { Recompute } from './recompute.js';
 import type { DType } from './schedule.js';
+import type { StageShape } from './stages.js';
 
-export interface StepShape {
+export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfStages'> {
   readonly model: MoeModel;
   readonly layout: Layout;
   /** Tokens of one sequence. */
   readonly sequence: number;
-  /** Sequences of one micro-batch of one replica; T = sequences * sequence. */
+  /** Sequences of one micro-batch of one replica; T = sequences * sequence / cp. */
   readonly sequences: number;
   readonly microBatches: number;
   readonly dtype: DType;
@@ -18,9 +20,16 @@ export interface StepShape {
   readonly strategy: Strategy;
   /** Least bytes of gradients that are reduced together; `usualReductionBytes` when left out. */
   readonly reductionBytes?: number;
+  /** What the forward pass does not keep and the backward computes again; nothing when left out. */
+  readonly recompute?: Recompute;
 }
 
-export const stepTokens = (step: Pick<StepShape, 'sequences' | 'sequence'>): number => step.sequences * step.sequence;
+/** Tokens of a micro-batch that one TP group holds: under context parallelism its share of every sequence. */
+export const stepTokens = ({
+  sequences,
+  sequence,
+  layout,
+}: Pick<StepShape, 'sequences' | 'sequence' | 'layout'>): number => (sequences * sequence) / layout.cp;
 
 /** Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch. */
 export const pooledTokens = (step: Pick<StepShape, 'model' | 'layout' | 'sequences' | 'sequence'>): number =>

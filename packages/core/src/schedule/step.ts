@@ -1,4 +1,4 @@
-/** Programs: a whole training step, and the MoE layer alone (for benchmarks and for choosing a dispatcher). */
+/** Programs: a whole training step, the passes of a pipeline stage, and the MoE layer alone (for benchmarks and for choosing a dispatcher). */
 import { InputError } from '../units/errors.js';
 import { attentionBackward, attentionForward } from './attention-layer.js';
 import { unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
@@ -7,18 +7,13 @@ import { mlpBackward, mlpForward } from './mlp-layer.js';
 import { moeBackward } from './moe-backward.js';
 import { moeForward } from './moe-forward.js';
 import type { MoeShape } from './moe-shape.js';
+import { pipelineOrder, type PipelinePass } from './pipeline-order.js';
+import { recomputed, type RecomputedTemplate } from './recompute.js';
 import type { Pass, Program, ProgramNode, Template } from './schedule.js';
+import { stageChunks, type Chunk } from './stages.js';
 import { moeShape, type StepShape } from './step-shape.js';
+import { transferTemplates } from './transfers.js';
 import { reductionTemplates, updateTemplate } from './update.js';
-
-/** Nodes of a step. What each waits for follows from the regions that it uses. */
-class Nodes {
-  readonly list: ProgramNode[] = [];
-
-  push(template: string, layer: number, microBatch: number, pass: Pass): void {
-    this.list.push({ template, layer, microBatch, pass, after: [] });
-  }
-}
 
 const byName = (templates: readonly Template[]): Record<string, Template> =>
   Object.fromEntries(templates.map((template) => [template.name, template]));
@@ -29,57 +24,137 @@ function refuse(strategy: Strategy, shape: MoeShape): void {
     throw new InputError(why, { hint: 'choose another dispatcher (scattered serves every layout), or another etp' });
 }
 
+/** Templates of the passes, recomputation included. */
+interface PassTemplates {
+  readonly all: readonly Template[];
+  /** By name of a forward template, whether a part of it runs again before the backward. */
+  readonly again: ReadonlySet<string>;
+}
+
+function passTemplates(step: StepShape): PassTemplates {
+  const { model, recompute = 'none' } = step;
+  const moe = moeShape(step);
+  const forward = [attentionForward(step)];
+  const backward = [attentionBackward(step)];
+  if (model.moeLayers.includes(true)) {
+    refuse(step.strategy, moe);
+    forward.push(moeForward(moe, step.strategy));
+    backward.push(moeBackward(moe, step.strategy));
+  }
+  if (model.moeLayers.includes(false)) {
+    forward.push(mlpForward(step));
+    backward.push(mlpBackward(step));
+  }
+  const split = forward.map((template): RecomputedTemplate => recomputed(template, recompute));
+  const ends = [embeddingForward(step), headForward(step), headBackward(step), embeddingBackward(step)];
+  return {
+    all: [...ends, ...backward, ...split.flatMap(({ forward: kept, again }) => (again ? [kept, again] : [kept]))],
+    again: new Set(split.flatMap(({ again }) => (again ? [again.name] : []))),
+  };
+}
+
+type Behind = (microBatch: number, layer: number) => void;
+
+/** Nodes of the passes of a stage. What each waits for follows from the regions that it uses. */
+class Nodes {
+  readonly list: ProgramNode[] = [];
+  readonly #step: StepShape;
+  readonly #again: ReadonlySet<string>;
+  /** Called where the backward of a layer has ended (the head counts as the layer behind the last, the embedding as -1). */
+  readonly #behind: Behind;
+
+  constructor(step: StepShape, again: ReadonlySet<string>, behind: Behind = () => undefined) {
+    this.#step = step;
+    this.#again = again;
+    this.#behind = behind;
+  }
+
+  push(template: string, layer: number, microBatch: number, pass: Pass): void {
+    this.list.push({ template, layer, microBatch, pass, after: [] });
+  }
+
+  forward({ first, last, firstLayer, endLayer }: Chunk, microBatch: number): void {
+    this.push(first ? 'embedding.forward' : 'receive.forward', -1, microBatch, 'forward');
+    for (let layer = firstLayer; layer < endLayer; layer++) {
+      this.push('attention.forward', layer, microBatch, 'forward');
+      this.push(`${this.#block(layer)}.forward`, layer, microBatch, 'forward');
+    }
+    this.push(last ? 'head.forward' : 'send.forward', -1, microBatch, 'forward');
+  }
+
+  backward({ first, last, firstLayer, endLayer }: Chunk, microBatch: number): void {
+    this.push(last ? 'head.backward' : 'receive.backward', -1, microBatch, 'backward');
+    if (last) this.#behind(microBatch, this.#step.model.layers);
+    for (let layer = endLayer - 1; layer >= firstLayer; layer--) {
+      this.#layerBackward(layer, microBatch);
+      this.#behind(microBatch, layer);
+    }
+    this.push(first ? 'embedding.backward' : 'send.backward', -1, microBatch, 'backward');
+    if (first) this.#behind(microBatch, -1);
+  }
+
+  #layerBackward(layer: number, microBatch: number): void {
+    const block = this.#block(layer);
+    const again = (name: string): void => {
+      if (this.#again.has(`${name}.recompute`)) this.push(`${name}.recompute`, layer, microBatch, 'recompute');
+    };
+    // A whole layer is computed again from its input; parts of it only when they are needed.
+    if (this.#step.recompute === 'full') again('attention');
+    again(block);
+    this.push(`${block}.backward`, layer, microBatch, 'backward');
+    if (this.#step.recompute !== 'full') again('attention');
+    this.push('attention.backward', layer, microBatch, 'backward');
+  }
+
+  #block(layer: number): string {
+    return this.#step.model.moeLayers[layer] ? 'moe' : 'mlp';
+  }
+}
+
 /**
  * One training step: forward and backward of every micro-batch, in this order of issue, then the update. The last micro-batch's gradients are
  * reduced beside its backward, each reduction issued behind the layer that completes it. Needs pp = cp = 1.
  */
 export function trainingStep(step: StepShape): Program {
-  const { model, layout } = step;
+  const { layout, microBatches } = step;
   if (layout.pp > 1 || layout.cp > 1)
     throw new InputError(`a step with pp ${layout.pp} and cp ${layout.cp} can't be scheduled`, {
       expected: 'pp = 1 and cp = 1',
     });
-  const moe = moeShape(step);
-  refuse(step.strategy, moe);
-  const templates = [
-    embeddingForward(step),
-    attentionForward(step),
-    ...(model.layers > 0 ? [moeForward(moe, step.strategy), moeBackward(moe, step.strategy)] : []),
-    headForward(step),
-    headBackward(step),
-    attentionBackward(step),
-    embeddingBackward(step),
-    updateTemplate(step),
-  ];
-  const kind = Array.from({ length: model.layers }, (_, layer) => (model.moeLayers[layer] ? 'moe' : 'mlp'));
-  if (kind.includes('mlp')) templates.push(mlpForward(step), mlpBackward(step));
+  const { all, again } = passTemplates(step);
   const reduced = reductionTemplates(step);
-  templates.push(...reduced.map(({ template }) => template));
-  const nodes = new Nodes();
-  const reduce = (microBatch: number, stage: number): void => {
-    if (microBatch < step.microBatches - 1) return;
+  const nodes = new Nodes(step, again, (microBatch, stage) => {
+    if (microBatch < microBatches - 1) return;
     for (const { reduction, template } of reduced)
       if (reduction.stage === stage) nodes.push(template.name, -1, microBatch, 'reduce');
-  };
-  for (let microBatch = 0; microBatch < step.microBatches; microBatch++) {
-    nodes.push('embedding.forward', -1, microBatch, 'forward');
-    kind.forEach((block, layer) => {
-      nodes.push('attention.forward', layer, microBatch, 'forward');
-      nodes.push(`${block}.forward`, layer, microBatch, 'forward');
-    });
-    nodes.push('head.forward', -1, microBatch, 'forward');
-    nodes.push('head.backward', -1, microBatch, 'backward');
-    reduce(microBatch, model.layers);
-    for (let layer = model.layers - 1; layer >= 0; layer--) {
-      nodes.push(`${kind[layer]}.backward`, layer, microBatch, 'backward');
-      nodes.push('attention.backward', layer, microBatch, 'backward');
-      reduce(microBatch, layer);
+  });
+  const [whole] = stageChunks(step, 0);
+  if (whole !== undefined)
+    for (let microBatch = 0; microBatch < microBatches; microBatch++) {
+      nodes.forward(whole, microBatch);
+      nodes.backward(whole, microBatch);
     }
-    nodes.push('embedding.backward', -1, microBatch, 'backward');
-    reduce(microBatch, -1);
-  }
   nodes.push('update', -1, 0, 'update');
+  const templates = [...all, ...reduced.map(({ template }) => template), updateTemplate(step)];
   return { stage: 0, templates: byName(templates), nodes: nodes.list };
+}
+
+/**
+ * Forward and backward passes of one stage of a pipeline, in the order of 1F1B, interleaved over virtual stages where there are any; with
+ * transfers between stages, and without reductions and update. Micro-batches of later chunks are numbered behind those of the first, so that
+ * each pass has regions of its own. Throws `InputError` for stages or micro-batches that do not divide.
+ */
+export function stagePasses(step: StepShape, stage: number): Program {
+  const { layout, microBatches, virtualStages = 1 } = step;
+  const { all, again } = passTemplates(step);
+  const chunks = stageChunks(step, stage);
+  const nodes = new Nodes(step, again);
+  const number = ({ chunk, microBatch }: PipelinePass): number => chunk * microBatches + microBatch;
+  for (const one of pipelineOrder({ stages: layout.pp, virtual: virtualStages, microBatches }, stage)) {
+    const chunk = chunks[one.chunk];
+    if (chunk !== undefined) nodes[one.pass](chunk, number(one));
+  }
+  return { stage, templates: byName([...all, ...transferTemplates(step)]), nodes: nodes.list };
 }
 
 /** The forward part of a step: for evaluation. */

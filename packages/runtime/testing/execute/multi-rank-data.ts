@@ -25,6 +25,8 @@ export interface CaseResult {
   /** Full gradients of the last step, by parameter. */
   readonly gradients: ReadonlyMap<string, Float32Array>;
   readonly weights: ReadonlyMap<string, Float32Array>;
+  /** Of activations and buffers on this rank. */
+  readonly peakBytes: number;
 }
 
 /** Weights of a case, full tensors. */

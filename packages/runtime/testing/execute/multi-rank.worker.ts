@@ -24,7 +24,7 @@ runRank<{ readonly cases: readonly RankCase[] }>(({ rank, endpoint, device, data
     const gradients = parameters.gather(names, 'gradient', endpoint);
     const weights =
       given.optimizer === undefined ? new Map<string, Float32Array>() : parameters.gather(names, 'weight', endpoint);
-    const result = { name: given.name, results, evaluation, gradients, weights };
+    const result = { name: given.name, results, evaluation, gradients, weights, peakBytes: executor.peakBytes };
     executor.close();
     parameters.close();
     return rank === 0 ? result : { ...result, gradients: new Map(), weights: new Map() };

@@ -5,7 +5,7 @@ import type { CatalogueKernels } from '../kernel-call.js';
 export const normKernels: CatalogueKernels<'norm' | 'norm.backward'> = {
   norm: (call) => {
     const stream = call.f32('stream');
-    call.f32('kept').set(stream);
+    if (call.has('kept')) call.f32('kept').set(stream);
     const rows = call.rows('stream');
     const shape = { rows, width: call.columns('stream'), epsilon: call.arguments.epsilon };
     call.scratch(rows, (inverse) => rmsNormForward(shape, stream, call.f32('weight'), call.f32('normed'), inverse));

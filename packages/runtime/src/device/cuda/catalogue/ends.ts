@@ -30,7 +30,7 @@ const lossThreads = 1024;
 export const endKernels: CudaCatalogue<EndKernel> = {
   norm: (call) => {
     const [rows, width] = [call.rows('stream'), call.columns('stream')];
-    copyView(call.context, call.operand('stream').view, call.operand('kept').view, call.stream);
+    if (call.has('kept')) copyView(call.context, call.operand('stream').view, call.operand('kept').view, call.stream);
     const arrays = { x: call.f32('stream'), weight: call.f32('weight'), y: call.f32('normed') };
     const shape = { rows, width, epsilon: call.arguments.epsilon };
     cudaNormForward(call.on, shape, { ...arrays, inverseRms: call.scratch(rows) });

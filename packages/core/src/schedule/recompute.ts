@@ -1,0 +1,141 @@
+/**
+ * What a forward pass need not keep because the backward computes it again. A template that computes it is a slice of the forward's own
+ * operations: those that write what was dropped, and what they need in turn. The same kernels read the same values, so gradients stay the
+ * same bit for bit. Routing is always kept: picks cost little, and are neither counted nor exchanged twice.
+ */
+import { dtypeBytes } from './moe-shape.js';
+import type { Operation, Region, Template, Use } from './schedule.js';
+import { usesConflict } from './template-builder.js';
+import { memoryWork } from './work.js';
+
+/**
+ * Modules by the names of Megatron-Core's `--recompute-modules`.
+ *   core_attn: attention's output and log-sum-exp; its queries, keys and values stay
+ *   layernorm: normed rows, and under sequence parallelism their gathering
+ *   mlp, moe: all that a feed-forward keeps but its input and its routing; the experts' rows are dispatched again
+ */
+export const recomputeModules = ['core_attn', 'layernorm', 'mlp', 'moe'] as const;
+export type RecomputeModule = (typeof recomputeModules)[number];
+
+/** full: a layer keeps its input and its routing alone. selective: `core_attn` and `layernorm`. */
+export type Recompute = 'none' | 'selective' | 'full' | readonly RecomputeModule[];
+
+const selective: readonly RecomputeModule[] = ['core_attn', 'layernorm'];
+
+const modulesOf = (recompute: Exclude<Recompute, 'full'>): readonly RecomputeModule[] =>
+  recompute === 'none' ? [] : recompute === 'selective' ? selective : recompute;
+
+/** The block that a forward template belongs to, as `moe` of `moe.forward`. */
+const blockOf = ({ name }: Pick<Template, 'name'>): string => name.slice(0, name.indexOf('.'));
+
+const coreRegions: readonly string[] = ['attention.logSumExp', 'attention.context'];
+const normRegions: readonly string[] = ['attention.normed', 'mlp.normed', 'moe.normed'];
+const isRouting = (id: string): boolean => id.startsWith('route.');
+
+/** Whether a saved region of a layer's forward template is computed again. */
+export function isDropped(recompute: Recompute, template: Pick<Template, 'name'>, id: string): boolean {
+  if (isRouting(id)) return false;
+  if (recompute === 'full') return id !== 'attention.input';
+  const block = blockOf(template);
+  return modulesOf(recompute).some((module) => {
+    switch (module) {
+      case 'core_attn':
+        return coreRegions.includes(id);
+      case 'layernorm':
+        return normRegions.includes(id);
+      case 'mlp':
+      case 'moe':
+        return block === module && id !== `${block}.input`;
+    }
+  });
+}
+
+/** A forward template that keeps less, and the one that computes the rest again before the backward; undefined where all is kept. */
+export interface RecomputedTemplate {
+  readonly forward: Template;
+  readonly again: Template | undefined;
+}
+
+/** The stream as it is computed again: a layer's, from its recomputation to the end of its backward. */
+const streamAgain = 'stream.again';
+
+/** Splits a layer's forward template by what is recomputed. */
+export function recomputed(forward: Template, recompute: Recompute): RecomputedTemplate {
+  const dropped = new Set(
+    forward.regions.filter(({ id, life }) => life === 'saved' && isDropped(recompute, forward, id)).map(({ id }) => id),
+  );
+  if (dropped.size === 0) return { forward, again: undefined };
+  const regions = forward.regions.map((region): Region =>
+    dropped.has(region.id) ? { ...region, life: 'layer' } : region,
+  );
+  return { forward: { ...forward, regions }, again: computeAgain(forward, dropped, recompute === 'full') };
+}
+
+function computeAgain(forward: Template, dropped: ReadonlySet<string>, whole: boolean): Template {
+  const input = `${blockOf(forward)}.input`;
+  // Of a whole layer the feed-forward's input is the stream behind attention, so that is computed again too.
+  const passesStream = whole && !dropped.has(input);
+  const wanted = new Set(dropped);
+  if (passesStream) wanted.add('stream');
+  const available = new Set(
+    forward.regions
+      .filter(({ id, life }) => life !== 'layer' && id !== 'stream' && !dropped.has(id))
+      .map(({ id }) => id),
+  );
+  const needed: Operation[] = [];
+  for (const operation of [...forward.operations].reverse()) {
+    if (!operation.uses.some(({ mode, region }) => mode !== 'read' && wanted.has(region))) continue;
+    needed.unshift(operation);
+    for (const { mode, region } of operation.uses)
+      if (mode !== 'write' && region !== 'stream' && !available.has(region)) wanted.add(region);
+  }
+  const again = needed.map((operation) => ({
+    ...operation,
+    uses: operation.uses.flatMap((use) => useAgain(use, input, dropped)),
+  }));
+  const operations = ordered(passesStream ? [copyInput(forward, input), ...again] : again);
+  const used = new Set(operations.flatMap(({ uses }) => uses.map(({ region }) => region)));
+  const regions = forward.regions.flatMap((region): Region[] => [
+    ...(used.has(region.id) ? [region] : []),
+    ...(region.id === 'stream' && used.has(streamAgain)
+      ? [{ ...region, id: streamAgain, life: 'saved' as const }]
+      : []),
+  ]);
+  return { ...forward, name: `${blockOf(forward)}.recompute`, regions, operations };
+}
+
+/** A use by an operation that runs again: the stream is the layer's own by now, or the input that the forward kept of it. */
+function useAgain(use: Use, input: string, dropped: ReadonlySet<string>): Use[] {
+  if (use.region === input && use.mode === 'write' && !dropped.has(input)) return [];
+  if (use.region !== 'stream') return [use];
+  return [{ ...use, region: use.mode === 'read' && !dropped.has(input) ? input : streamAgain }];
+}
+
+/** Starts the stream from the kept input. */
+function copyInput({ regions }: Template, input: string): Operation {
+  const kept = regions.find(({ id }) => id === input);
+  if (kept === undefined) throw new Error(`a forward template without ${input} can't be computed again`);
+  const use = (role: string, region: string, mode: Use['mode']): Use => ({ role, region, chunk: 0, of: 1, mode });
+  const work = memoryWork('copy', 2 * kept.columns * dtypeBytes[kept.dtype], { rows: kept.rows });
+  return {
+    id: 'stream',
+    task: 'stream',
+    chunk: 0,
+    of: 1,
+    lane: 'compute',
+    body: { kind: 'kernel', name: 'copy', arguments: {}, work },
+    uses: [use('from', input, 'read'), use('to', streamAgain, 'write')],
+    after: [],
+    priority: 0,
+  };
+}
+
+/** Operations that wait for those of other lanes before them whose rows they touch. */
+const ordered = (operations: readonly Operation[]): Operation[] =>
+  operations.map((operation, index) => ({
+    ...operation,
+    after: operations
+      .slice(0, index)
+      .filter(({ lane, uses }) => lane !== operation.lane && usesConflict(uses, operation.uses))
+      .map(({ id }) => id),
+  }));

@@ -1,0 +1,34 @@
+/** What travels between stages of a pipeline as templates: the residual stream forward, its gradient backward. */
+import { activationOf } from './moe-shape.js';
+import { statisticsRegion, streamRegion } from './moe-parts.js';
+import type { Template } from './schedule.js';
+import { moeShape, type StepShape } from './step-shape.js';
+import { read, TemplateBuilder, write } from './template-builder.js';
+import { memoryWork } from './work.js';
+
+/** `receive.forward`, `send.forward`, `receive.backward` and `send.backward`; none without a pipeline. */
+export function transferTemplates(step: StepShape): Template[] {
+  if (step.layout.pp === 1) return [];
+  return (['forward', 'backward'] as const).flatMap((pass) =>
+    (['receive', 'send'] as const).map((name) => transfer(step, name, pass)),
+  );
+}
+
+function transfer(step: StepShape, name: 'receive' | 'send', pass: 'forward' | 'backward'): Template {
+  const shape = moeShape(step);
+  const activation = activationOf(step.layout);
+  const builder = new TemplateBuilder();
+  const region = builder.region(streamRegion(pass === 'forward' ? 'stream' : 'gradient', shape));
+  const buffer = name === 'send' ? read(region) : write(region);
+  builder.collective(name, 'inter', { name, group: 'pp' }, { buffer });
+  // Where the embedding starts a micro-batch, it does this.
+  if (name === 'receive' && pass === 'forward')
+    builder.kernel({
+      id: 'statistics',
+      kernel: 'fill',
+      operands: { to: write(builder.region(statisticsRegion(shape.experts))) },
+      arguments: { value: 0 },
+      work: memoryWork('copy', 8 * shape.experts, { rows: 1 }),
+    });
+  return builder.build(`${name}.${pass}`, activation, activation);
+}
