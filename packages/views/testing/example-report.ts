@@ -53,8 +53,15 @@ function strategy(
     stepSecondsSpread: [(milliseconds * 0.96) / 1e3, (milliseconds * 1.07) / 1e3],
     predictedStepSeconds: predicted / 1e3,
     tokensPerSecond: 4096 / (milliseconds / 1e3),
-    lanes: { compute: 21e-3, inter: network / 1e3, intra: 4.2e-3, copy: 1.3e-3, waiting: 3.1e-3 },
-    predictedLanes: { compute: 20.2e-3, inter: (network * 0.98) / 1e3, intra: 4.1e-3, copy: 1.3e-3, waiting: 2.4e-3 },
+    lanes: { compute: 21e-3, inter: network / 1e3, intra: 4.2e-3, copy: 1.3e-3, shared: 0, waiting: 3.1e-3 },
+    predictedLanes: {
+      compute: 20.2e-3,
+      inter: (network * 0.98) / 1e3,
+      intra: 4.1e-3,
+      copy: 1.3e-3,
+      shared: 0,
+      waiting: 2.4e-3,
+    },
     bytes: [
       { tier: 'memory', predictedBytes: 25e6, countedBytes: 25e6 },
       { tier: 'network', predictedBytes: network * 0.75e6, countedBytes: network * 0.75e6 },

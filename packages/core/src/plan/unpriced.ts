@@ -2,14 +2,12 @@
 import type { MoeModel } from '../model/model.js';
 
 /** Parts of a MoE layer that its program lacks, in words. */
-export function unpricedInLayer({ sharedExpertFfn, experts, moeLayers }: MoeModel): string[] {
-  const has = experts > 0 && moeLayers.includes(true) && sharedExpertFfn > 0;
-  return has ? [`the shared expert (width ${sharedExpertFfn}) of every MoE layer`] : [];
-}
+export const unpricedInLayer = ({ gated }: MoeModel): string[] =>
+  gated ? [] : ['feed-forwards without gates: the program multiplies by three matrices, not two'];
 
 /** Parts of a training step that its program lacks, in words; empty for a model that is priced whole. */
 export function unpricedInStep(model: MoeModel): string[] {
-  const { latentAttention, window, multiTokenLayers, gated, layers } = model;
+  const { latentAttention, window, multiTokenLayers, layers } = model;
   const windowed = window?.layers.filter(Boolean).length ?? 0;
   return [
     ...(latentAttention
@@ -17,11 +15,10 @@ export function unpricedInStep(model: MoeModel): string[] {
           `latent attention (rank ${latentAttention.keyValueRank}): the program projects queries, keys and values in full`,
         ]
       : []),
-    ...unpricedInLayer(model),
     ...(window && windowed > 0
       ? [`windows of ${window.tokens} tokens on ${windowed} of ${layers} layers: the program attends to all tokens`]
       : []),
     ...(multiTokenLayers > 0 ? [`${multiTokenLayers} layers of multi-token prediction and their outputs`] : []),
-    ...(gated ? [] : ['feed-forwards without gates: the program multiplies by three matrices, not two']),
+    ...unpricedInLayer(model),
   ];
 }

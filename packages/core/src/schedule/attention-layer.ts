@@ -266,9 +266,9 @@ export function attentionForward(step: StepShape): Template {
 }
 
 /** Gathers all T rows over TP from every rank's slice. */
-export function gatherTokens(builder: TemplateBuilder, slice: string, all: string): void {
+export function gatherTokens(builder: TemplateBuilder, slice: string, all: string, id = 'gather'): void {
   builder.collective(
-    'gather',
+    id,
     'intra',
     { name: 'all_gather', group: 'tp', split: 'tokens' },
     { from: read(slice), to: write(all) },

@@ -12,7 +12,7 @@ import { InputError } from '../units/errors.js';
 import type { Lane, Life, Operation, Program, ProgramNode, Region, Template, Use } from './schedule.js';
 import { chunksOverlap, usesConflict } from './template-builder.js';
 
-export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy'];
+export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy', 'shared'];
 
 export interface Queue {
   /** `compute`, or for collectives lane and group, as `inter ep`. */

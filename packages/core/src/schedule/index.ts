@@ -17,6 +17,7 @@ export * from './compile.js';
 export * from './attention-layer.js';
 export * from './mlp-layer.js';
 export * from './ends.js';
+export * from './parameter.js';
 export * from './parameters.js';
 export * from './parameter-regions.js';
 export * from './parameter-layout.js';

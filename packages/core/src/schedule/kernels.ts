@@ -160,8 +160,19 @@ export const kernels = {
     bound: ['tp'],
   },
 
+  /** With `tokenGate`, one row of weights, each token's output is multiplied by the sigmoid of its product with it, which `scale` keeps. */
   mlp: {
-    roles: { normed: reads, gate: reads, up: reads, down: reads, gateUp: writes, activated: writes, output: writes },
+    roles: {
+      normed: reads,
+      gate: reads,
+      up: reads,
+      down: reads,
+      tokenGate: mayRead,
+      gateUp: writes,
+      activated: writes,
+      output: writes,
+      scale: mayWrite,
+    },
   },
   'mlp.backward': {
     roles: {
@@ -171,12 +182,15 @@ export const kernels = {
       gate: reads,
       up: reads,
       down: reads,
+      tokenGate: mayRead,
+      scale: mayRead,
       activated: writes,
       gateUpGradient: writes,
       normedGradient: writes,
       gateGradient: adds,
       upGradient: adds,
       downGradient: adds,
+      tokenGateGradient: mayAdd,
     },
   },
 

@@ -1,40 +1,37 @@
 /** The dense feed-forward layer (layers without experts) as templates: norm, column-parallel gate and up, row-parallel down. */
 import { gatheredGradient, gatherTokens, reducePartial } from './attention-layer.js';
+import { emitFeedForward, emitFeedForwardBackward, type FeedForwardBlock } from './feed-forward.js';
 import { activationOf, dtypeBytes, rowsRegion } from './moe-shape.js';
 import { streamRegion, streamRows } from './moe-parts.js';
 import { gradient, normShape, weight, type SlotShape } from './parameter-regions.js';
-import type { Region, Template } from './schedule.js';
+import type { Template } from './schedule.js';
 import { moeShape, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
-import { feedForwardParts, inputGradientParts, matrixWork, memoryWork, weightGradientParts } from './work.js';
+import { memoryWork } from './work.js';
 
 function setUp(step: StepShape) {
   const shape = moeShape(step);
   const rows = streamRows(shape.tokens, shape);
-  const ffn = step.model.denseFfn / step.layout.tp;
   const { hiddenSize } = step.model;
-  const saved: Region[] = [
-    rowsRegion('mlp.input', shape, rows, hiddenSize, 'rows', 'saved'),
-    rowsRegion('mlp.normed', shape, shape.tokens, hiddenSize, 'rows', 'saved'),
-    rowsRegion('mlp.gateUp', shape, shape.tokens, 2 * ffn, 'rows', 'saved'),
-  ];
   const builder = new TemplateBuilder();
-  for (const region of saved) builder.region(region);
-  const slots = {
-    gate: { slot: 'mlp.gate', rows: ffn, columns: hiddenSize },
-    up: { slot: 'mlp.up', rows: ffn, columns: hiddenSize },
-    down: { slot: 'mlp.down', rows: hiddenSize, columns: ffn },
-  } as const satisfies Record<string, SlotShape>;
-  const weightOf = (of: SlotShape) => weight(builder, shape.dtype, of);
+  builder.region(rowsRegion('mlp.input', shape, rows, hiddenSize, 'rows', 'saved'));
+  const normed = builder.region(rowsRegion('mlp.normed', shape, shape.tokens, hiddenSize, 'rows', 'saved'));
+  const block: FeedForwardBlock = {
+    builder,
+    block: 'mlp',
+    tokens: shape.tokens,
+    hiddenSize,
+    ffn: step.model.denseFfn / step.layout.tp,
+    dtype: step.dtype,
+    normed,
+  };
   return {
     shape,
     rows,
-    ffn,
     hiddenSize,
     builder,
-    slots,
-    weightOf,
-    weights: () => ({ gate: weightOf(slots.gate), up: weightOf(slots.up), down: weightOf(slots.down) }),
+    block,
+    weightOf: (of: SlotShape) => weight(builder, shape.dtype, of),
     layerNorm: normShape('feedForward.norm', hiddenSize),
     epsilon: step.model.rmsNormEps,
     bytes: dtypeBytes[step.dtype],
@@ -43,7 +40,7 @@ function setUp(step: StepShape) {
 }
 
 export function mlpForward(step: StepShape): Template {
-  const { shape, rows, ffn, hiddenSize, builder, bytes, activation, ...s } = setUp(step);
+  const { shape, rows, hiddenSize, builder, block, bytes, activation, ...s } = setUp(step);
   builder.region(streamRegion('stream', shape));
   const sliced = activation === 'sequence';
   const normed = sliced
@@ -62,27 +59,7 @@ export function mlpForward(step: StepShape): Template {
     work: memoryWork('norm', 3 * hiddenSize * bytes, { rows }),
   });
   if (sliced) gatherTokens(builder, normed, 'mlp.normed');
-  builder.region(rowsRegion('mlp.output', shape, shape.tokens, hiddenSize, 'rows'));
-  builder.region(rowsRegion('mlp.activated', shape, shape.tokens, ffn, 'rows'));
-  builder.kernel({
-    id: 'mlp',
-    kernel: 'mlp',
-    operands: {
-      normed: read('mlp.normed'),
-      ...s.weights(),
-      gateUp: write('mlp.gateUp'),
-      activated: write('mlp.activated'),
-      output: write('mlp.output'),
-    },
-    work: matrixWork({
-      rows: shape.tokens,
-      flopsPerRow: 6 * hiddenSize * ffn,
-      bytesPerRow: (2 * hiddenSize + 5 * ffn) * bytes,
-      fixedBytes: 3 * hiddenSize * ffn * bytes,
-      parts: feedForwardParts({ hiddenSize, ffn, elementBytes: bytes }),
-    }),
-  });
-  const output = reducePartial(builder, shape, 'mlp.output', 'reduce');
+  const output = reducePartial(builder, shape, emitFeedForward(block), 'reduce');
   builder.kernel({
     id: 'residual',
     kernel: 'residual.add',
@@ -93,37 +70,9 @@ export function mlpForward(step: StepShape): Template {
 }
 
 export function mlpBackward(step: StepShape): Template {
-  const { shape, rows, ffn, hiddenSize, builder, bytes, activation, ...s } = setUp(step);
-  const source = gatheredGradient(builder, shape);
-  builder.region(rowsRegion('mlp.activated', shape, shape.tokens, ffn, 'rows'));
-  builder.region(rowsRegion('mlp.gateUpGradient', shape, shape.tokens, 2 * ffn, 'rows'));
-  builder.region(rowsRegion('mlp.normedGradient', shape, shape.tokens, hiddenSize, 'rows'));
-  builder.kernel({
-    id: 'mlp',
-    kernel: 'mlp.backward',
-    operands: {
-      outputGradient: read(source),
-      normed: read('mlp.normed'),
-      gateUp: read('mlp.gateUp'),
-      ...s.weights(),
-      activated: write('mlp.activated'),
-      gateUpGradient: write('mlp.gateUpGradient'),
-      normedGradient: write('mlp.normedGradient'),
-      gateGradient: gradient(builder, s.slots.gate),
-      upGradient: gradient(builder, s.slots.up),
-      downGradient: gradient(builder, s.slots.down),
-    },
-    work: matrixWork({
-      rows: shape.tokens,
-      flopsPerRow: 12 * hiddenSize * ffn,
-      bytesPerRow: (4 * hiddenSize + 10 * ffn) * bytes,
-      fixedBytes: 9 * hiddenSize * ffn * bytes,
-      parts: [inputGradientParts, weightGradientParts].flatMap((parts) =>
-        parts({ hiddenSize, ffn, elementBytes: bytes }),
-      ),
-    }),
-  });
-  const reduced = reducePartial(builder, shape, 'mlp.normedGradient', 'reduce');
+  const { shape, rows, hiddenSize, builder, block, bytes, activation, ...s } = setUp(step);
+  const partial = emitFeedForwardBackward(block, gatheredGradient(builder, shape));
+  const reduced = reducePartial(builder, shape, partial, 'reduce');
   builder.kernel({
     id: 'norm',
     kernel: 'norm.backward',

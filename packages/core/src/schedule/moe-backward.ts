@@ -20,6 +20,7 @@ import {
   streamRows,
   type Parts,
 } from './moe-parts.js';
+import { addShared, emitSharedBackward } from './moe-shared.js';
 import { gradient, normShape, weight } from './parameter-regions.js';
 import type { Template } from './schedule.js';
 import { add, own, read, write } from './template-builder.js';
@@ -115,10 +116,12 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const expert = expertSize(shape);
   declareRegions(p);
   const outgoing = outgoingHalves.get(strategy.dispatch);
-  const source =
-    outgoing.scope === 'replica' && layout.tp > 1 ? gatheredTokens(p, 'gather.gradient', 'gradient') : 'gradient';
+  let gathered: string | undefined;
+  const ofAllTokens = (): string => (gathered ??= gatheredTokens(p, 'gather.gradient', 'gradient'));
+  const source = outgoing.scope === 'replica' && layout.tp > 1 ? ofAllTokens() : 'gradient';
   emitOutgoing(p, of, source, 'expert.outputGradient', true);
-  // Beside the first transfers.
+  // Beside the transfers.
+  const shared = emitSharedBackward(p, ofAllTokens);
   emitRouter(p);
   const costs = expertCosts(p);
   const returned = emitReturning(p, of, 'expert.inputGradient', false, (chunk) =>
@@ -164,11 +167,13 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     work: memoryWork('gather', (topK + 2) * hiddenSize * elementBytes, { rows: p.scopeRows(p.combined) }),
   });
   const norm = normShape('feedForward.norm', hiddenSize);
+  const normedGradient = gatheredCombined(p, 'normed.gradient', 'gather.inputGradient');
+  addShared(p, shared, normedGradient);
   builder.kernel({
     id: 'norm',
     kernel: 'norm.backward',
     operands: {
-      normedGradient: read(gatheredCombined(p, 'normed.gradient', 'gather.inputGradient')),
+      normedGradient: read(normedGradient),
       kept: read('moe.input'),
       weight: weight(builder, shape.dtype, norm),
       gradient: add('gradient'),

@@ -25,6 +25,7 @@ import {
   streamRows,
   type Parts,
 } from './moe-parts.js';
+import { addShared, emitShared } from './moe-shared.js';
 import { normShape, weight } from './parameter-regions.js';
 import { sliceRows } from './rows.js';
 import type { Template } from './schedule.js';
@@ -150,6 +151,8 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
     arguments: { epsilon: numerics.normEpsilon },
     work: memoryWork('norm', 3 * hiddenSize * elementBytes, { rows }),
   });
+  // Issued before the host waits for counts, so that it runs beside all that follows.
+  const shared = emitShared(p);
   const source = p.routing === 'replica' ? gatheredTokens(p, 'gather.tokens', 'moe.normed') : 'moe.normed';
   emitRouting(p, source);
 
@@ -192,6 +195,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
     operands: { from: read(output), to: add('stream') },
     work: memoryWork('add', 3 * hiddenSize * elementBytes, { rows }),
   });
+  addShared(p, shared, 'stream');
   return builder.build('moe.forward', activation, activation);
 }
 

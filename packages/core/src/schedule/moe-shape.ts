@@ -18,8 +18,18 @@ export interface MoeShape {
   readonly dtype: DType;
   /** Drop tokens beyond ceil(capacityFactor * k * T / E) an expert and replica; absent: dropless. */
   readonly capacityFactor?: number;
+  /** Experts that every token visits; absent: none. */
+  readonly shared?: SharedExperts;
   /** What the layer computes with beside its sizes; no price depends on it. Absent: `usualNumerics`. */
   readonly numerics?: LayerNumerics;
+}
+
+/** Experts that every token visits. */
+export interface SharedExperts {
+  /** Joint inner width, over all TP ranks. */
+  readonly ffn: number;
+  /** Whether each token's output is multiplied by a learned sigmoid gate (Qwen2-MoE). */
+  readonly gated: boolean;
 }
 
 /** Numbers of a layer that change its results and not its cost. */

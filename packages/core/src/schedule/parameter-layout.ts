@@ -3,15 +3,8 @@
  * a bucket slot after slot in the order of the layers, so that kernels, gradient reductions and the update all name runs of it.
  */
 import { groupSize, worldSize } from '../layout/mesh.js';
-import {
-  bucketGroups,
-  holdsParameter,
-  parameters,
-  shardElements,
-  type Bucket,
-  type Parameter,
-  type Slot,
-} from './parameters.js';
+import { bucketGroups, type Bucket, type Parameter, type Slot } from './parameter.js';
+import { holdsParameter, parameters, shardElements } from './parameters.js';
 import type { StepShape } from './step-shape.js';
 
 /** A run of elements. */

@@ -1,7 +1,7 @@
 /** Weights and gradients as regions of templates: one of each for every slot of a layer (see `parameters.ts`). */
 import type { MoeModel } from '../model/model.js';
 import type { Layout } from '../layout/layout.js';
-import type { Slot } from './parameters.js';
+import type { Slot } from './parameter.js';
 import { tpShare, type Size } from './rows.js';
 import type { DType } from './schedule.js';
 import { add, read, type Operand, type TemplateBuilder } from './template-builder.js';

@@ -12,7 +12,7 @@ export type { Size } from './rows.js';
 export type { Work } from './work.js';
 
 /** An in-order queue of one rank, like a stream of a GPU. It names a role (which work queues there), not a network tier. */
-export type Lane = 'compute' | 'inter' | 'intra' | 'copy';
+export type Lane = 'compute' | 'inter' | 'intra' | 'copy' | 'shared';
 
 /** Element types of buffers. Planning usually takes bf16 activations, the CPU runtime computes in f32. */
 export type DType = 'f32' | 'bf16' | 'f16' | 'fp8' | 'i32';

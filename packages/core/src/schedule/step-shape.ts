@@ -53,6 +53,7 @@ export function moeShape(step: StepShape): MoeShape {
       pooledTokens: pooledTokens(step),
     },
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    ...(model.sharedExpertFfn === 0 ? {} : { shared: { ffn: model.sharedExpertFfn, gated: model.sharedExpertGate } }),
   };
 }
 

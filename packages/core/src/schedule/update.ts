@@ -7,7 +7,7 @@ import { lossRegion } from './ends.js';
 import { activationOf } from './moe-shape.js';
 import { flatRuns, reductions, statedLayout, type FlatRun, type Reduction } from './parameter-layout.js';
 import { gradientId, weightId } from './parameter-regions.js';
-import { bucketGroups } from './parameters.js';
+import { bucketGroups } from './parameter.js';
 import type { Region, Template } from './schedule.js';
 import type { StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder } from './template-builder.js';

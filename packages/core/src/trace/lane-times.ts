@@ -2,7 +2,10 @@
 import type { Lane } from '../schedule/schedule.js';
 import type { Span, Trace } from './span.js';
 
-export const spanLanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy'];
+export const spanLanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy', 'shared'];
+
+/** Lanes whose kernels compute: what is on others beside them is hidden. */
+const computes: readonly Lane[] = ['compute', 'shared'];
 
 export interface LaneTime {
   readonly lane: Lane;
@@ -10,16 +13,17 @@ export interface LaneTime {
   readonly busySeconds: number;
   /** Issued, and waiting for peers. */
   readonly waitingSeconds: number;
-  /** Busy while nothing ran on the compute lane of the rank; for the compute lane itself all of its busy time. */
+  /** Busy while nothing ran on the lanes of computation (compute and shared); for these themselves all of their busy time. */
   readonly exposedSeconds: number;
 }
 
 export interface RankTimes {
   readonly rank: number;
+  /** All but `shared` always, that one where it was used. */
   readonly lanes: readonly LaneTime[];
   /** Busy time of the inter and the intra lane, added up. */
   readonly communicationSeconds: number;
-  /** Time in which at least one of them was busy and the compute lane was not. */
+  /** Time in which at least one of them was busy and no lane of computation was. */
   readonly exposedSeconds: number;
 }
 
@@ -58,15 +62,16 @@ function rankTimes(rank: number, spans: readonly Span[]): RankTimes {
     busy.set(lane, union(spans.filter((span) => span.lane === lane).map((span): Interval => [span.ready, span.end])));
   }
   const of = (lane: Lane): Interval[] => busy.get(lane) ?? [];
-  const compute = of('compute');
-  const lanes = spanLanes.map((lane): LaneTime => {
+  const compute = union([...of('compute'), ...of('shared')]);
+  const used = spanLanes.filter((lane) => lane !== 'shared' || of(lane).length > 0);
+  const lanes = used.map((lane): LaneTime => {
     const waiting = spans.filter((span) => span.lane === lane).map((span): Interval => [span.issued, span.ready]);
     const busySeconds = length(of(lane));
     return {
       lane,
       busySeconds,
       waitingSeconds: length(union(waiting)),
-      exposedSeconds: lane === 'compute' ? busySeconds : busySeconds - overlap(of(lane), compute),
+      exposedSeconds: computes.includes(lane) ? busySeconds : busySeconds - overlap(of(lane), compute),
     };
   });
   const both = union([...of('inter'), ...of('intra')]);
@@ -120,7 +125,7 @@ export function laneSeconds(trace: Trace): LaneSeconds {
     if (list) list.push(span);
     else steps.set(span.step, [span]);
   }
-  const total = { compute: 0, inter: 0, intra: 0, copy: 0, waiting: 0 };
+  const total = { compute: 0, inter: 0, intra: 0, copy: 0, shared: 0, waiting: 0 };
   let samples = 0;
   for (const spans of steps.values())
     for (const rank of laneTimes({ ...trace, spans }).ranks) {
@@ -136,6 +141,7 @@ export function laneSeconds(trace: Trace): LaneSeconds {
     inter: mean(total.inter),
     intra: mean(total.intra),
     copy: mean(total.copy),
+    shared: mean(total.shared),
     waiting: mean(total.waiting),
   };
 }

@@ -12,17 +12,19 @@ describe('lane times', () => {
           const own = spans.filter((each) => each.rank === rank);
           const during = (lane: string, second: number): boolean =>
             own.some((each) => each.lane === lane && each.ready <= second && second < each.end);
+          const computing = (second: number): boolean => during('compute', second) || during('shared', second);
           const seconds = Array.from({ length: 60 }, (_, second) => second);
           for (const { lane, busySeconds, exposedSeconds: exposed } of lanes) {
             const busy = seconds.filter((second) => during(lane, second));
             expect(busySeconds).toBe(busy.length);
-            expect(exposed).toBe(busy.filter((second) => lane === 'compute' || !during('compute', second)).length);
+            const own = lane === 'compute' || lane === 'shared';
+            expect(exposed).toBe(busy.filter((second) => own || !computing(second)).length);
           }
           const inter = seconds.filter((second) => during('inter', second));
           const intra = seconds.filter((second) => during('intra', second));
           expect(communicationSeconds).toBe(inter.length + intra.length);
           expect(exposedSeconds).toBe(
-            seconds.filter((s) => (during('inter', s) || during('intra', s)) && !during('compute', s)).length,
+            seconds.filter((s) => (during('inter', s) || during('intra', s)) && !computing(s)).length,
           );
         }
       }),
@@ -50,8 +52,22 @@ describe('lane seconds', () => {
       ]),
     );
     // compute 1, 2, 3, 4; inter 0 or 1; waiting always 2
-    expect(laneSeconds(trace('measured', spans))).toEqual({ compute: 2.5, inter: 0.5, intra: 0, copy: 0, waiting: 2 });
-    expect(laneSeconds(trace('measured', []))).toEqual({ compute: 0, inter: 0, intra: 0, copy: 0, waiting: 0 });
+    expect(laneSeconds(trace('measured', spans))).toEqual({
+      compute: 2.5,
+      inter: 0.5,
+      intra: 0,
+      copy: 0,
+      shared: 0,
+      waiting: 2,
+    });
+    expect(laneSeconds(trace('measured', []))).toEqual({
+      compute: 0,
+      inter: 0,
+      intra: 0,
+      copy: 0,
+      shared: 0,
+      waiting: 0,
+    });
   });
 });
 

@@ -290,25 +290,25 @@ describe('files', () => {
 });
 
 describe('a model that is not computed here', () => {
-  const qwen2 = completeModel({ ...model, family: 'qwen2_moe', qkNorm: 'none' });
+  const phi = completeModel({ ...model, family: 'phimoe', qkNorm: 'none' });
   const config = huggingFaceConfig(model, 'BF16')
-    .replace('"qwen3_moe"', '"qwen2_moe"')
-    .replace('{', '{ "shared_expert_intermediate_size": 40,');
+    .replace('"qwen3_moe"', '"phimoe"')
+    .replace('"num_experts"', '"num_local_experts"');
 
   it('is complete when its files are, described with all tensors, and another matter than a damaged one', () => {
-    const folder = folderOf(plainTensors(qwen2), config);
+    const folder = folderOf(plainTensors(phi), config);
     const found = inspected(folder);
-    expect(found).toMatchObject({ complete: true, model: { family: 'qwen2_moe', sharedExpertFfn: 40 } });
-    expect(found.notComputed).toMatch(/shared experts/);
+    expect(found).toMatchObject({ complete: true, model: { family: 'phimoe', normBias: true } });
+    expect(found.notComputed).toMatch(/norms with biases/);
     expect(found).not.toHaveProperty('problem');
-    expect(found.tensors).toHaveLength(plainTensors(qwen2).size);
+    expect(found.tensors).toHaveLength(plainTensors(phi).size);
     const file = join(folder, 'model.safetensors');
     writeFileSync(file, readFileSync(file).subarray(0, -3));
     expect(inspected(folder)).toMatchObject({ complete: false, problem: expect.stringMatching(/truncated/) as string });
   });
 
   it('of an architecture that nobody can describe: its tensors are', () => {
-    const found = inspected(folderOf(plainTensors(), config.replace('"qwen2_moe"', '"jamba"')));
+    const found = inspected(folderOf(plainTensors(), config.replace('"phimoe"', '"jamba"')));
     expect(found).toMatchObject({ complete: true, types: ['BF16'] });
     expect(found.notComputed).toMatch(/state-space/);
     expect(found).not.toHaveProperty('model');

@@ -242,12 +242,11 @@ export class HuggingFaceFolder implements TensorSource {
 
 /** Throws InputError for a model whose folders nothing here computes with, naming `file`. */
 export function checkComputed(model: MoeModel, file: string): void {
-  checkSupported(model);
-  if (model.attentionBias !== 'none')
-    throw new InputError('the model has biases in attention', {
-      file,
-      expected: 'a model without: attention_bias false',
-    });
+  try {
+    checkSupported(model);
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file }) : error;
+  }
 }
 
 /** The text of a folder's `config.json`. Throws InputError. */

@@ -11,6 +11,7 @@ import {
   olmoe,
   rankCase,
   run,
+  sharing,
   strategyOf,
   topOne,
   twinKey,
@@ -51,6 +52,13 @@ const groups: readonly (readonly [ranks: number, cases: readonly Named[]])[] = [
       ...casesOf(layoutOf({ tp: 4, ep: 4, etp: 1, ...sp }), '3 tokens', { sequence: 3, sequences: 1 }),
       ...casesOf(layoutOf({ tp: 2, dp: 2, ep: 2 }), 'mixtral, tied', { model: mixtral }, {}, pipelined),
       ...casesOf(layoutOf({ dp: 4, ep: 2 }), 'top-1', { model: topOne }, trained, scattered),
+      ...casesOf(
+        layoutOf({ tp: 4, ep: 2, etp: 2, ...sp }),
+        'sharing, 3 tokens',
+        { model: sharing, sequence: 3 },
+        trained,
+      ),
+      ...casesOf(layoutOf({ tp: 2, dp: 2, ep: 2 }), 'sharing', { model: sharing, microBatches: 2 }, trained),
     ],
   ],
   [
@@ -91,9 +99,9 @@ describe('against the float64 reference', () => {
     expect(compared.map(({ dropped }) => dropped)).toEqual(cases.map(() => true));
   });
 
-  it('options of models on 2 ranks: window, top-1, tied embeddings, clipping, dense layers', async () => {
+  it('options of models on 2 ranks: window, top-1, tied embeddings, clipping, dense layers, shared experts', async () => {
     const clipped = { ...olmoe, clipQkv: 0.5 };
-    const cases = [topOne, mixtral, olmoe, clipped]
+    const cases = [topOne, mixtral, olmoe, clipped, sharing]
       .flatMap((model) => casesOf(layoutOf({ tp: 2, ...sp }), model.name, { model }, {}, pipelined))
       .map(rankCase);
     const results = await run(2, cases);

@@ -3,6 +3,7 @@ export * from './rms-norm.js';
 export * from './split-norm.js';
 export * from './rope.js';
 export * from './linear.js';
+export * from './token-gate.js';
 export * from './clamp.js';
 export * from './head-share.js';
 export * from './attention.js';

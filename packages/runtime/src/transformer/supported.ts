@@ -14,7 +14,6 @@ export function checkSupported(model: MoeModel): void {
   if (model.activation !== 'silu') reasons.push(`activation ${model.activation}`);
   if (model.scoring !== 'softmax') reasons.push(`${model.scoring} router scores`);
   if (model.routedScaling !== 1) reasons.push('a factor on routed experts');
-  if (model.sharedExpertFfn > 0) reasons.push('shared experts');
   if (model.expertBias || model.feedForwardBias) reasons.push('biases in feed-forwards');
   if (model.normBias) reasons.push('norms with biases');
   if (model.postNorms) reasons.push('norms behind attention and feed-forward');
@@ -26,7 +25,8 @@ export function checkSupported(model: MoeModel): void {
     throw new InputError(
       `model ${model.name} (${model.family}) has ${reasons.join(', ')}, which is not computed here`,
       {
-        expected: 'a model of the Mixtral, Qwen3-MoE or OLMoE kind: softmax router, SwiGLU experts, default rope',
+        expected:
+          'a model of the Mixtral, Qwen2-MoE, Qwen3-MoE or OLMoE kind: softmax router, SwiGLU experts, default rope',
       },
     );
 }

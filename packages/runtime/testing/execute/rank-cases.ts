@@ -54,6 +54,19 @@ export const topOne = completeModel({
   window: { kind: 'sliding', tokens: 3, layers: [true, false] },
 });
 
+/** A shared expert with a gate of its own, biases, and a dense layer. */
+export const sharing = completeModel({
+  ...shape,
+  name: 'sharing',
+  family: 'qwen2_moe',
+  qkNorm: 'none',
+  attentionBias: 'queryKeyValue',
+  normTopK: false,
+  sharedExpertFfn: 20,
+  sharedExpertGate: true,
+  moeLayers: [false, true],
+});
+
 export const layoutOf = (part: Partial<Layout>): Layout => {
   const all = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, sequenceParallel: false, ...part };
   const etp = part.etp ?? all.tp;

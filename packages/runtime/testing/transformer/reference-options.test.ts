@@ -49,6 +49,8 @@ const cases: [string, Partial<ModelShape>, ReferenceOptions][] = [
   ['biases without output', { attentionBias: 'queryKeyValue' }, {}],
   ['one key/value head', { keyValueHeads: 1 }, {}],
   ['a window on one layer', { window: { kind: 'sliding', tokens: 2, layers: [true, false] } }, {}],
+  ['a shared expert', { sharedExpertFfn: 5 }, {}],
+  ['a shared expert with a gate', { sharedExpertFfn: 5, sharedExpertGate: true, normTopK: false }, {}],
   ['capacity per slice', {}, { capacity: { factor: 0.8, slice: 5 } }],
 ];
 
@@ -109,7 +111,9 @@ describe('reference gradients by finite differences', () => {
 
   it('refuses what it does not compute, by name', () => {
     const { model, parameters, ids } = build({});
-    const odd = { ...model, scoring: 'sigmoid' as const, sharedExpertFfn: 8 };
-    expect(() => referenceStep(odd, parameters, ids, ids, sequence)).toThrow(/sigmoid router scores, shared experts/u);
+    const odd = { ...model, scoring: 'sigmoid' as const, normBias: true };
+    expect(() => referenceStep(odd, parameters, ids, ids, sequence)).toThrow(
+      /sigmoid router scores, norms with biases/u,
+    );
   });
 });

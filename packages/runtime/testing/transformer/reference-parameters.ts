@@ -45,6 +45,13 @@ export function parameterShapes(model: MoeModel): ParameterShape[] {
       add(layer, 'mlp.gate.weight', experts, hidden);
       add(layer, 'mlp.experts.gate_up_proj', experts, 2 * expertFfn, hidden);
       add(layer, 'mlp.experts.down_proj', experts, hidden, expertFfn);
+      if (model.sharedExpertFfn > 0) {
+        const shared = model.sharedExpertGate ? 'mlp.shared_expert' : 'mlp.shared_experts';
+        add(layer, `${shared}.gate_proj.weight`, model.sharedExpertFfn, hidden);
+        add(layer, `${shared}.up_proj.weight`, model.sharedExpertFfn, hidden);
+        add(layer, `${shared}.down_proj.weight`, hidden, model.sharedExpertFfn);
+        if (model.sharedExpertGate) add(layer, `${shared}_gate.weight`, 1, hidden);
+      }
     } else {
       add(layer, 'mlp.gate_proj.weight', model.denseFfn, hidden);
       add(layer, 'mlp.up_proj.weight', model.denseFfn, hidden);

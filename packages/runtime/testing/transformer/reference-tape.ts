@@ -208,6 +208,38 @@ export function swiglu(tape: Tape, gate: Matrix, up: Matrix): Matrix {
   return y;
 }
 
+/** 1 / (1 + e^-x), element by element. */
+export function sigmoid(tape: Tape, x: Matrix): Matrix {
+  const y = matrix(
+    x.rows,
+    x.width,
+    x.value.map((value) => 1 / (1 + Math.exp(-value))),
+  );
+  tape.push(() => {
+    y.value.forEach((s, i) => {
+      x.gradient[i] += y.gradient[i] * s * (1 - s);
+    });
+  });
+  return y;
+}
+
+/** Every row of x times its factor; factors: rows x 1. */
+export function scaleRows(tape: Tape, x: Matrix, factors: Matrix): Matrix {
+  const y = matrix(
+    x.rows,
+    x.width,
+    x.value.map((value, i) => value * factors.value[Math.floor(i / x.width)]),
+  );
+  tape.push(() => {
+    y.gradient.forEach((dy, i) => {
+      const row = Math.floor(i / x.width);
+      x.gradient[i] += dy * factors.value[row];
+      factors.gradient[row] += dy * x.value[i];
+    });
+  });
+  return y;
+}
+
 export function softmax(tape: Tape, x: Matrix): Matrix {
   const y = matrix(x.rows, x.width);
   for (let r = 0; r < x.rows; r++) {

@@ -1,6 +1,6 @@
 /**
  * The whole model on one rank, as slow and as obvious as possible: float64, plain loops, nothing shared with the kernels or the executor,
- * which are checked against it. It computes what Hugging Face's Mixtral, Qwen3-MoE and OLMoE compute.
+ * which are checked against it. It computes what Hugging Face's Mixtral, Qwen2-MoE, Qwen3-MoE and OLMoE compute.
  */
 import type { MoeModel } from '@monta/core';
 import { ignoredLabel } from '#runtime/transformer/cross-entropy.js';
@@ -143,6 +143,20 @@ function experts(
   return y;
 }
 
+/** SwiGLU of every token. */
+function feedForward(tape: Tape, x: Matrix, prefix: string, weight: Weight): Matrix {
+  const gate = ops.linear(tape, x, weight(`${prefix}.gate_proj.weight`));
+  const up = ops.linear(tape, x, weight(`${prefix}.up_proj.weight`));
+  return ops.linear(tape, ops.swiglu(tape, gate, up), weight(`${prefix}.down_proj.weight`));
+}
+
+/** The experts that every token visits; with a gate, sigmoid(gate . x) * f(x). */
+function sharedExperts(tape: Tape, model: MoeModel, x: Matrix, weight: Weight): Matrix {
+  if (!model.sharedExpertGate) return feedForward(tape, x, 'mlp.shared_experts', weight);
+  const gate = ops.linear(tape, x, weight('mlp.shared_expert_gate.weight'));
+  return ops.scaleRows(tape, feedForward(tape, x, 'mlp.shared_expert', weight), ops.sigmoid(tape, gate));
+}
+
 function attentionBlock(
   tape: Tape,
   model: MoeModel,
@@ -252,11 +266,8 @@ export function referenceStep(
       const kept = keptPicks(model, routing, options);
       const [gateUp, down] = [ofLayer('mlp.experts.gate_up_proj'), ofLayer('mlp.experts.down_proj')];
       output = experts(tape, model, input, routing, kept, gateUp, down);
-    } else {
-      const gate = ops.linear(tape, input, ofLayer('mlp.gate_proj.weight'));
-      const up = ops.linear(tape, input, ofLayer('mlp.up_proj.weight'));
-      output = ops.linear(tape, ops.swiglu(tape, gate, up), ofLayer('mlp.down_proj.weight'));
-    }
+      if (model.sharedExpertFfn > 0) output = ops.add(tape, output, sharedExperts(tape, model, input, ofLayer));
+    } else output = feedForward(tape, input, 'mlp', ofLayer);
     x = ops.add(tape, x, output);
   }
   const final = ops.rmsNorm(tape, x, weight('model.norm.weight'), model.rmsNormEps);

@@ -3,7 +3,7 @@
  * the page from it. SI base units throughout (seconds, bytes, bytes/s, FLOP/s), losses in nats per token.
  */
 
-import type { LaneSeconds, StepBytes } from '@monta/core';
+import type { Lane, LaneSeconds, StepBytes } from '@monta/core';
 import type { TimelinePanel } from '../timeline/timeline.js';
 
 /** How a number came about. Nothing emulated is ever called measured without saying so. */
@@ -41,7 +41,7 @@ export interface StrategyRun {
 /** What one operation took, predicted and measured; medians over ranks and steps. */
 export interface OperationTime {
   readonly name: string;
-  readonly lane: 'compute' | 'inter' | 'intra' | 'copy';
+  readonly lane: Lane;
   readonly predictedSeconds: number;
   readonly measuredSeconds: number;
 }

@@ -49,12 +49,22 @@ export function lossPlot({ loss }: RunReport, width: number): string {
   });
 }
 
-const laneOrder = ['compute', 'inter', 'intra', 'copy', 'waiting'] as const satisfies readonly (keyof LaneSeconds)[];
+const laneTitles = {
+  compute: 'compute',
+  inter: 'inter-node',
+  intra: 'intra-node',
+  copy: 'copy',
+  shared: 'shared experts',
+  waiting: 'waiting for peers',
+} as const satisfies Readonly<Record<keyof LaneSeconds, string>>;
 
-const laneValues = (lanes: LaneSeconds) => laneOrder.map((lane) => lanes[lane]);
+const laneOrder = Object.keys(laneTitles) as (keyof LaneSeconds)[];
 
 /** Where the time of a step goes, per strategy, measured above predicted. */
 export function lanesPlot(report: RunReport, width: number): string {
+  const all = report.strategies.flatMap(({ lanes, predictedLanes = lanes }) => [lanes, predictedLanes]);
+  const shown = laneOrder.filter((lane) => lane !== 'shared' || all.some((lanes) => lanes[lane] > 0));
+  const laneValues = (lanes: LaneSeconds) => shown.map((lane) => lanes[lane]);
   const rows = report.strategies.flatMap((strategy) => {
     const chosen = strategy.role === 'chosen';
     return [
@@ -64,7 +74,7 @@ export function lanesPlot(report: RunReport, width: number): string {
   });
   return barChart({
     value: { label: 'time per step and rank, lanes added up', format: formatSeconds },
-    series: ['compute', 'inter-node', 'intra-node', 'copy', 'waiting for peers'],
+    series: shown.map((lane) => laneTitles[lane]),
     arrangement: 'stacked',
     rows,
     width,

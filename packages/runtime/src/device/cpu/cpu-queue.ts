@@ -27,8 +27,8 @@ export class CpuQueue implements Queue {
   }
 }
 
-/** Copies feed transfers, which then run beside the next computation: they go first, and computation last. */
-const lastLanes: readonly string[] = ['copy', 'compute'];
+/** Copies feed transfers, which then run beside the next computation: they go first. What may run beside everything fills what is left. */
+const lastLanes: readonly string[] = ['copy', 'compute', 'shared'];
 
 export class CpuQueues {
   readonly #byLane = new Map<string, CpuQueue>();

@@ -1,6 +1,14 @@
-/** Kernels of layers without experts: one SwiGLU block, gate and up sharded by columns, down by rows over TP. */
+/** Kernels of feed-forwards that every token visits: one SwiGLU block, gate and up sharded by columns, down by rows over TP. */
 import { expertActivation, expertActivationGrad } from '../../../moe/index.js';
-import { linearForward, linearInputGrad, linearWeightGrad } from '../../../transformer/index.js';
+import {
+  linearForward,
+  linearInputGrad,
+  linearWeightGrad,
+  scaleRows,
+  tokenGate,
+  tokenGateGradient,
+  tokenGateInputGradient,
+} from '../../../transformer/index.js';
 import type { CatalogueKernels, CpuCallOf } from '../kernel-call.js';
 
 /** Row-major matrices gate and up side by side, [T, 2 ffn], and one of them alone, [T, ffn]. */
@@ -48,21 +56,37 @@ export const mlpKernels: CatalogueKernels<'mlp' | 'mlp.backward'> = {
     }
     expertActivation(shape, all, gateUp, activated);
     linearForward(gemm, narrow, activated, call.f32('down'), call.f32('output'));
+    if (!call.has('tokenGate')) return;
+    tokenGate(call.f32('normed'), call.f32('tokenGate'), call.f32('scale'));
+    scaleRows(call.f32('scale'), call.f32('output'));
   },
   'mlp.backward': (call) => {
     const { gemm } = call;
     const { tokens, ffn, shape, all, wide, narrow } = sizes(call);
     const dy = call.f32('outputGradient');
     const [gateUp, activated] = [call.f32('gateUp'), call.f32('activated')];
-    const gateUpGradient = call.f32('gateUpGradient');
+    const [gateUpGradient, normedGradient] = [call.f32('gateUpGradient'), call.f32('normedGradient')];
     linearInputGrad(gemm, narrow, dy, call.f32('down'), activated);
+    const gated = call.has('tokenGate');
+    const dsum = new Float32Array(gated ? tokens : 0);
+    if (gated) {
+      call.scratch(activated.length, (unscaled) => {
+        expertActivation(shape, all, gateUp, unscaled);
+        tokenGateGradient(call.f32('scale'), activated, unscaled, dsum);
+      });
+      scaleRows(call.f32('scale'), activated);
+    }
     expertActivationGrad(shape, all, gateUp, activated, gateUpGradient);
     expertActivation(shape, all, gateUp, activated);
+    if (gated) scaleRows(call.f32('scale'), activated);
     linearWeightGrad(gemm, narrow, dy, activated, call.f32('downGradient'));
     for (const [part, name] of parts) {
       move({ rows: gateUpGradient, half: activated, tokens, ffn }, part, 'split');
-      linearInputGrad(gemm, wide, activated, call.f32(name), call.f32('normedGradient'), part === 1);
+      linearInputGrad(gemm, wide, activated, call.f32(name), normedGradient, part === 1);
       linearWeightGrad(gemm, wide, activated, call.f32('normed'), call.f32(`${name}Gradient`));
     }
+    if (!gated) return;
+    const [x, weight, dweight] = [call.f32('normed'), call.f32('tokenGate'), call.f32('tokenGateGradient')];
+    tokenGateInputGradient({ x, weight, dsum, dx: normedGradient, dweight });
   },
 };
