@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -18,6 +19,8 @@ export default defineConfig({
     setupFiles: ['vitest.setup.ts'],
     pool: 'threads',
     isolate: false,
+    // Vitest leaves one processor idle unless told otherwise, and many files wait for processes, sleeps and disks.
+    maxWorkers: availableParallelism(),
     testTimeout: 60_000,
   },
 });

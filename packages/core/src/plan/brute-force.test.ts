@@ -127,8 +127,9 @@ describe('forty plans', () => {
       };
       for (const { figure, at, until, to } of search.flips) {
         flipped += 1;
-        expect(winnersAt(figure, at)).toContain(to);
-        expect(winnersAt(figure, at)).not.toContain(present);
+        const there = winnersAt(figure, at);
+        expect(there).toContain(to);
+        expect(there).not.toContain(present);
         expect(winnersAt(figure, until)).toContain(present);
       }
       for (const { figure, tried } of search.steady) {
