@@ -129,7 +129,21 @@ export function label(x: number, y: number, text: string, options: TextOptions =
 }
 
 /** A straight line. */
-export function line(x1: number, y1: number, x2: number, y2: number, role: Role, extra: Attributes = {}): string {
+export function line({
+  x1,
+  y1,
+  x2,
+  y2,
+  role,
+  extra = {},
+}: {
+  readonly x1: number;
+  readonly y1: number;
+  readonly x2: number;
+  readonly y2: number;
+  readonly role: Role;
+  readonly extra?: Attributes;
+}): string {
   return element('line', { x1, y1, x2, y2, ...stroke(role), ...extra });
 }
 

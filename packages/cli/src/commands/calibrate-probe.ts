@@ -183,17 +183,17 @@ async function probeAndWrite({ console }: MontaContext, flags: CalibrateFlags, l
       : [
           `${cluster.name}: emulated at 1/${timeScale} of its speed on ${result.probe.computeDevice}; times are divided by it again`,
         ];
-  finish(
+  finish({
     console,
     flags,
-    { ...fit, calibration: { ...fit.calibration, notes, probes: [result.probe] } },
-    [...doubts(result), ...fit.warnings],
-    {
+    fit: { ...fit, calibration: { ...fit.calibration, notes, probes: [result.probe] } },
+    warnings: [...doubts(result), ...fit.warnings],
+    more: {
       show: () => {
         console.print();
         showProbe(console, result.probe, cluster);
       },
       json: { probe: result.probe, lostSeconds: result.lostSeconds, wallSeconds: result.wallSeconds },
     },
-  );
+  });
 }

@@ -167,13 +167,19 @@ const describeFit = (fit: SeriesFit) => {
 };
 
 /** What a finished calibration does besides being written: merging, plots, table or JSON. */
-export function finish(
-  console: Console,
-  flags: CalibrateFlags,
-  fit: Fit,
-  warnings: readonly string[],
-  more: { readonly show?: () => void; readonly json?: Readonly<Record<string, unknown>> } = {},
-): void {
+export function finish({
+  console,
+  flags,
+  fit,
+  warnings,
+  more = {},
+}: {
+  readonly console: Console;
+  readonly flags: CalibrateFlags;
+  readonly fit: Fit;
+  readonly warnings: readonly string[];
+  readonly more?: { readonly show?: () => void; readonly json?: Readonly<Record<string, unknown>> };
+}): void {
   const earlier: Calibration[] = (flags.merge ?? []).map(readCalibrationFile);
   const calibration = mergeCalibrations([...earlier, fit.calibration]);
   const plots = flags.plot === undefined ? [] : writePlots(flags.plot, fit.fits);
@@ -214,7 +220,12 @@ export async function runCalibrate(context: MontaContext, flags: CalibrateFlags,
   const measured = files.filter((file) => !calibrations.includes(file));
   const given = { ...flags, merge: [...(flags.merge ?? []), ...calibrations] };
   if (measured.length === 0 && given.merge.length > 1) {
-    finish(context.console, given, fitsOf(mergeCalibrations(given.merge.map(readCalibrationFile))), []);
+    finish({
+      console: context.console,
+      flags: given,
+      fit: fitsOf(mergeCalibrations(given.merge.map(readCalibrationFile))),
+      warnings: [],
+    });
     return;
   }
   const [lone] = calibrations;
@@ -234,5 +245,5 @@ export async function runCalibrate(context: MontaContext, flags: CalibrateFlags,
   const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
   const { measurements, warnings } = withSpreadSizes(readMeasurementFiles(measured, { ...flags, cluster }));
   const fit = fitOrExplain(measurements);
-  finish(context.console, given, fit, [...warnings, ...fit.warnings]);
+  finish({ console: context.console, flags: given, fit, warnings: [...warnings, ...fit.warnings] });
 }

@@ -116,14 +116,21 @@ function flipText({ flips, steady }: FlipSearch): string {
   return lines.join('\n');
 }
 
-function show(
-  console: Console,
-  flags: PlanFlags,
-  problem: Problem,
-  choice: Choice,
-  steps: Steps,
-  flips?: FlipSearch,
-): void {
+function show({
+  console,
+  flags,
+  problem,
+  choice,
+  steps,
+  flips,
+}: {
+  readonly console: Console;
+  readonly flags: PlanFlags;
+  readonly problem: Problem;
+  readonly choice: Choice;
+  readonly steps: Steps;
+  readonly flips?: FlipSearch;
+}): void {
   const { cluster } = problem.workload;
   const { best, baseline, bestFixed } = choice;
   const { model, layout, sequence, sequences, microBatches } = problem.step;
@@ -237,7 +244,7 @@ export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
   const steps = stepsOf(problem, choice);
   const flips = flags.flips ? findFlips(problem.workload, choice.best, options) : undefined;
   if (!flags.json) {
-    show(console, flags, problem, choice, steps, flips);
+    show({ console, flags, problem, choice, steps, flips });
     return;
   }
   const { best, baseline, bestFixed, runnerUp } = choice;

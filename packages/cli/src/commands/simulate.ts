@@ -119,7 +119,7 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
     layout: step.layout,
     cluster,
     binding,
-    algorithm: (name, members, load) => collectiveAlgorithm(model, fabric, name, members, load),
+    algorithm: (name, members, load) => collectiveAlgorithm({ model, fabric, name, members, load }),
   });
   const whole = deep ? predictStep({ cluster, step, routing, seed, model }) : undefined;
   return {

@@ -179,14 +179,14 @@ async function trainAndReport(
     });
     if (!flags.json) showPlan(console, setting, plan, folder);
     const progress = progressOf(console, setting, folder);
-    const results = await runStrategies(
+    const results = await runStrategies({
       setting,
       launcher,
       plan,
-      { checkpoints: folder.file('checkpoints'), resume: flags.resume },
+      start: { checkpoints: folder.file('checkpoints'), resume: flags.resume },
       progress,
       signal,
-    ).finally(progress.close);
+    }).finally(progress.close);
     const [chosen] = results;
     if (!chosen) return;
     const measured = oneStep(chosen.result.trace);

@@ -245,7 +245,19 @@ export const nicCounts = [8, 4, 2] as const;
 
 const a100 = (): Calibration => fitCalibration(inside.filter((m) => gpuKey(m.gpu) === 'A100')).calibration;
 
-function testbedCurve(name: string, nicsPerNode: number, op: MeasuredOp, ranks: number, nodes: number): TestbedCurve {
+function testbedCurve({
+  name,
+  nicsPerNode,
+  op,
+  ranks,
+  nodes,
+}: {
+  readonly name: string;
+  readonly nicsPerNode: number;
+  readonly op: MeasuredOp;
+  readonly ranks: number;
+  readonly nodes: number;
+}): TestbedCurve {
   const testbed = paperTestbed(a100(), { nicsPerNode });
   const curve = (calibration: Calibration) => {
     const found = calibration.series.find((s) => s.op === op && s.ranks === ranks && s.nodes === nodes);
@@ -268,7 +280,15 @@ function testbedCurve(name: string, nicsPerNode: number, op: MeasuredOp, ranks: 
 /** all_to_all over both nodes by NIC count, and the gather inside a node that rebuilds the copies. */
 export function testbedCurves(): TestbedCurve[] {
   return [
-    testbedCurve('all_gather in a node, 8 ranks', 4, 'all_gather', 8, 1),
-    ...nicCounts.map((nics) => testbedCurve(`all_to_all, 16 ranks, ${nics} NICs a node`, nics, 'all_to_all', 16, 2)),
+    testbedCurve({ name: 'all_gather in a node, 8 ranks', nicsPerNode: 4, op: 'all_gather', ranks: 8, nodes: 1 }),
+    ...nicCounts.map((nics) =>
+      testbedCurve({
+        name: `all_to_all, 16 ranks, ${nics} NICs a node`,
+        nicsPerNode: nics,
+        op: 'all_to_all',
+        ranks: 16,
+        nodes: 2,
+      }),
+    ),
   ];
 }

@@ -66,13 +66,13 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
   };
   const close = config.dispatch === 'auto' ? closeCandidates(choice) : [];
   const { strategies, steps } = trialSize({ ranks: setting.ranks, ...config }, close.length);
-  const { tried, fastest } = await tryClose(
+  const { tried, fastest } = await tryClose({
     setting,
-    close.slice(0, strategies).map(({ strategy }) => planned('chosen', strategy)),
+    close: close.slice(0, strategies).map(({ strategy }) => planned('chosen', strategy)),
     steps,
-    (prediction) => overheads.error * moeShare(step, choice.best.seconds, prediction.seconds),
+    modelError: (prediction) => overheads.error * moeShare(step, choice.best.seconds, prediction.seconds),
     ground,
-  );
+  });
   const taken: Choice = { ...choice, best: close[fastest] ?? choice.best };
   const chosen = planned('chosen', config.dispatch === 'auto' ? taken.best.strategy : config.dispatch);
   const compared = [

@@ -63,14 +63,21 @@ export function jobOf(
 }
 
 /** Runs all strategies of a plan, the chosen one first. */
-export async function runStrategies(
-  setting: Setting,
-  launcher: Launcher,
-  plan: RunPlan,
-  start: { readonly checkpoints: string; readonly resume?: string },
-  progress: RunProgress,
-  signal: AbortSignal,
-): Promise<StrategyResult[]> {
+export async function runStrategies({
+  setting,
+  launcher,
+  plan,
+  start,
+  progress,
+  signal,
+}: {
+  readonly setting: Setting;
+  readonly launcher: Launcher;
+  readonly plan: RunPlan;
+  readonly start: { readonly checkpoints: string; readonly resume?: string };
+  readonly progress: RunProgress;
+  readonly signal: AbortSignal;
+}): Promise<StrategyResult[]> {
   const results: StrategyResult[] = [];
   for (const planned of [plan.chosen, ...plan.compared]) {
     progress.starting(planned);

@@ -22,13 +22,19 @@ export interface TrialGround {
 }
 
 /** Runs at least so many training steps with each strategy, as many in every turn. `modelError`: relative error of a step's prediction beside a factor common to all. */
-export async function tryClose(
-  setting: Setting,
-  close: readonly PlannedStrategy[],
-  steps: number,
-  modelError: (step: StepPrediction) => number,
-  { launcher, resume, onTrial, signal }: TrialGround,
-): Promise<TrialOutcome> {
+export async function tryClose({
+  setting,
+  close,
+  steps,
+  modelError,
+  ground: { launcher, resume, onTrial, signal },
+}: {
+  readonly setting: Setting;
+  readonly close: readonly PlannedStrategy[];
+  readonly steps: number;
+  readonly modelError: (step: StepPrediction) => number;
+  readonly ground: TrialGround;
+}): Promise<TrialOutcome> {
   const [first] = close;
   if (first === undefined) return { tried: [], fastest: -1 };
   const rounds = Math.min(trialRounds.turns, steps);

@@ -88,7 +88,19 @@ export const unitOf = (cluster: Cluster, tier: number, device: number): number =
 export const portsOf = (cluster: Cluster): readonly Port[] => portMap(cluster).ports;
 
 /** Id of a port from its parts. */
-export function portId(cluster: Cluster, tier: number, unit: number, port: number, direction: Direction): number {
+export function portId({
+  cluster,
+  tier,
+  unit,
+  port,
+  direction,
+}: {
+  readonly cluster: Cluster;
+  readonly tier: number;
+  readonly unit: number;
+  readonly port: number;
+  readonly direction: Direction;
+}): number {
   const base = portMap(cluster).first[tier] ?? 0;
   return base + 2 * (unit * (cluster.tiers[tier]?.ports ?? 1) + port) + (direction === 'egress' ? 0 : 1);
 }
@@ -122,8 +134,8 @@ export function route(cluster: Cluster, a: number, b: number): Route {
   const { latencySeconds } = crossed;
   if (tier === 0) {
     const ports = crossed.ports;
-    const egress = portId(cluster, 0, a, (b % crossed.size) % ports, 'egress');
-    const ingress = portId(cluster, 0, b, (a % crossed.size) % ports, 'ingress');
+    const egress = portId({ cluster, tier: 0, unit: a, port: (b % crossed.size) % ports, direction: 'egress' });
+    const ingress = portId({ cluster, tier: 0, unit: b, port: (a % crossed.size) % ports, direction: 'ingress' });
     return { tier, egress: [egress], ingress: [ingress], latencySeconds, slowdown: 1 };
   }
   const egress: number[] = [];
@@ -131,8 +143,8 @@ export function route(cluster: Cluster, a: number, b: number): Route {
   let slowdown = 1;
   for (let t = 1; t <= tier; t++) {
     const [from, to] = [portNumber(cluster, t, a), portNumber(cluster, t, b)];
-    egress.push(portId(cluster, t, unitOf(cluster, t - 1, a), from, 'egress'));
-    ingress.push(portId(cluster, t, unitOf(cluster, t - 1, b), to, 'ingress'));
+    egress.push(portId({ cluster, tier: t, unit: unitOf(cluster, t - 1, a), port: from, direction: 'egress' }));
+    ingress.push(portId({ cluster, tier: t, unit: unitOf(cluster, t - 1, b), port: to, direction: 'ingress' }));
     const rails = cluster.tiers[t];
     if (rails.railAligned && from !== to) slowdown = Math.max(slowdown, rails.crossRailSlowdown);
   }

@@ -5,7 +5,19 @@ import type { Cluster, Tier } from './cluster.js';
 import { families, type Family } from './families.js';
 
 /** A cluster of a family: `nodes` nodes of `devices` devices behind `nics` NICs each. */
-function build(name: string, family: Family, nodes: number, devices: number, nics: number): Cluster {
+function build({
+  name,
+  family,
+  nodes,
+  devices,
+  nics,
+}: {
+  readonly name: string;
+  readonly family: Family;
+  readonly nodes: number;
+  readonly devices: number;
+  readonly nics: number;
+}): Cluster {
   const ports = family.links ?? 1;
   const inner: Tier = { ...family.inner, size: devices, ports, railAligned: false, crossRailSlowdown: 1 };
   const outer: Tier = { ...family.outer, size: nodes, ports: nics };
@@ -61,11 +73,11 @@ export function getCluster(name: string): Cluster {
     throw wrong(`"${name}" is one node, NICs do nothing in it`, `${familyName}-1x${devices}`);
   const nics = nicsText === undefined ? family.nics(devices) : Number(nicsText);
   if (nics < 1 || nics > devices) throw wrong(`"${name}" has ${nics} NICs a node`, `1 to ${devices}, one per device`);
-  if (gigabits === undefined) return build(name, family, nodes, devices, nics);
+  if (gigabits === undefined) return build({ name, family, nodes, devices, nics });
   if (Number(gigabits) === 0) throw wrong(`"${name}" has NICs of 0 Gb/s`, 'a speed like 200g');
   const outer = { ...family.outer, bytesPerSecond: Number(gigabits) * gigabit };
   const sources = [...family.sources, `NICs of ${gigabits} Gb/s: the name`];
-  return build(name, { ...family, outer, sources }, nodes, devices, nics);
+  return build({ name, family: { ...family, outer, sources }, nodes, devices, nics });
 }
 
 /**

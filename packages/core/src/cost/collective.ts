@@ -51,15 +51,21 @@ interface Way {
  * algorithms and protocols is taken. With curves, the work of the flows is scaled so that a balanced collective of the same size, alone,
  * takes exactly the measured time; ports are then shared and skew counts as without them.
  */
-export function priceCollective(
-  model: CostModel,
-  fabric: Fabric,
-  name: CollectiveName,
-  members: readonly number[],
-  load: CollectiveLoad,
-): PricedCollective {
+export function priceCollective({
+  model,
+  fabric,
+  name,
+  members,
+  load,
+}: {
+  readonly model: CostModel;
+  readonly fabric: Fabric;
+  readonly name: CollectiveName;
+  readonly members: readonly number[];
+  readonly load: CollectiveLoad;
+}): PricedCollective {
   const { collectiveOverheadSeconds } = model.inputs;
-  const { algorithm, flows, latencies, detail } = fastestWay(model, fabric, name, members, load);
+  const { algorithm, flows, latencies, detail } = fastestWay({ model, fabric, name, members, load });
   const measured = fromCurves(model, fabric, { name, members, load, algorithm, latencies });
   if (!measured || 'uncovered' in measured) {
     const why = measured ? `; not calibrated: ${measured.uncovered}` : '';
@@ -83,29 +89,41 @@ export function priceCollective(
 }
 
 /** How a collective moves; `traffic` counts bytes with it. */
-export function collectiveAlgorithm(
-  model: CostModel,
-  fabric: Fabric,
-  name: CollectiveName,
-  members: readonly number[],
-  load: CollectiveLoad,
-): Algorithm {
-  return fastestWay(model, fabric, name, members, load).algorithm;
+export function collectiveAlgorithm({
+  model,
+  fabric,
+  name,
+  members,
+  load,
+}: {
+  readonly model: CostModel;
+  readonly fabric: Fabric;
+  readonly name: CollectiveName;
+  readonly members: readonly number[];
+  readonly load: CollectiveLoad;
+}): Algorithm {
+  return fastestWay({ model, fabric, name, members, load }).algorithm;
 }
 
 /** The fastest of the ways that the model's algorithm allows. */
-function fastestWay(
-  model: CostModel,
-  fabric: Fabric,
-  name: CollectiveName,
-  members: readonly number[],
-  load: CollectiveLoad,
-): Way {
+function fastestWay({
+  model,
+  fabric,
+  name,
+  members,
+  load,
+}: {
+  readonly model: CostModel;
+  readonly fabric: Fabric;
+  readonly name: CollectiveName;
+  readonly members: readonly number[];
+  readonly load: CollectiveLoad;
+}): Way {
   const given = model.inputs.algorithm;
   const nodeOf = (rank: number): number => fabric.nodeOf(rank);
   let best: { readonly way: Way; readonly seconds: number } | undefined;
   for (const algorithm of given === 'nccl' ? ncclAlgorithms(name, fabric, members) : [given]) {
-    const { flows: parts, rings, rounds } = decompose(name, members, load, algorithm, nodeOf);
+    const { flows: parts, rings, rounds } = decompose({ name, members, load, algorithm, nodeOf });
     const flows = parts.map((flow) => {
       const route = fabric.route(flow.from, flow.to);
       return { ...flow, route, work: flow.bytes * slowdownOf(fabric, algorithm, route) };
@@ -244,7 +262,7 @@ function fromCurves(model: CostModel, fabric: Fabric, asked: Asked): Measured | 
   const estimate = model.curves.seconds(name, { ranks: n, nodes }, totalBytes);
   if (!estimate.known) return { uncovered: estimate.missing.join('; ') };
   const balanced = name === 'send' || name === 'receive' ? load : balancedLoad(load, n, name, totalBytes);
-  const parts = decompose(name, members, balanced, algorithm, (rank) => fabric.nodeOf(rank));
+  const parts = decompose({ name, members, load: balanced, algorithm, nodeOf: (rank) => fabric.nodeOf(rank) });
   const alone = busiestPort(
     fabric,
     parts.flows.map((flow) => {

@@ -55,15 +55,24 @@ describe('collectives alone', () => {
   const V = 8192 * 8192 * 2 * 2;
 
   it('agree with the byte table of the 2x70B case: 10.7 and 1.34 ms between nodes, 1.47 ms per gather', () => {
-    const duplicated = collectiveSeconds(fabric, priceCollective(model, fabric, 'all_to_all', [0, 8], pairs(2, V)));
+    const duplicated = collectiveSeconds(
+      fabric,
+      priceCollective({ model, fabric, name: 'all_to_all', members: [0, 8], load: pairs(2, V) }),
+    );
     // V for both replicas: half of it stays, twice (dispatch and combine)
     expect(duplicated.portSeconds).toBeCloseTo(V / 25e9, 12);
     expect(duplicated.portSeconds * 1e3).toBeCloseTo(10.7, 1);
-    const sliced = collectiveSeconds(fabric, priceCollective(model, fabric, 'all_to_all', [0, 8], pairs(2, V / 8)));
+    const sliced = collectiveSeconds(
+      fabric,
+      priceCollective({ model, fabric, name: 'all_to_all', members: [0, 8], load: pairs(2, V / 8) }),
+    );
     expect(sliced.portSeconds * 1e3).toBeCloseTo(1.34, 2);
     expect(sliced.seconds - sliced.portSeconds).toBeCloseTo(6e-6, 15);
     expect(fabric.ports[sliced.port]?.id).toMatch(/^node\d\/network\.0\/(out|in)$/u);
-    const gather = collectiveSeconds(fabric, priceCollective(model, fabric, 'all_gather', tp, blocks(8, V / 8)));
+    const gather = collectiveSeconds(
+      fabric,
+      priceCollective({ model, fabric, name: 'all_gather', members: tp, load: blocks(8, V / 8) }),
+    );
     expect(gather.portSeconds).toBeCloseTo((V * 7) / 8 / 160e9, 12);
     expect(gather.basis).toBe('datasheet');
   });
@@ -71,7 +80,8 @@ describe('collectives alone', () => {
   it('pay one latency direct and n-1 around the ring, twice for all_reduce', () => {
     const ring = costModel(device, exact({ inputs: { algorithm: 'ring', collectiveOverheadSeconds: 0 } }));
     const latency = (m: typeof model, name: 'all_gather' | 'all_reduce', members: number[]): number =>
-      collectiveSeconds(fabric, priceCollective(m, fabric, name, members, blocks(members.length, 100))).latencySeconds;
+      collectiveSeconds(fabric, priceCollective({ model: m, fabric, name, members, load: blocks(members.length, 100) }))
+        .latencySeconds;
     expect(latency(model, 'all_gather', tp)).toBeCloseTo(3e-6, 15);
     expect(latency(model, 'all_reduce', tp)).toBeCloseTo(6e-6, 15);
     expect(latency(ring, 'all_gather', tp)).toBeCloseTo(7 * 3e-6, 15);
@@ -82,8 +92,8 @@ describe('collectives alone', () => {
   });
 
   it('count cross-rail bytes with their slowdown', () => {
-    const straight = priceCollective(model, fabric, 'all_to_all', [0, 8], pairs(2, 1e6));
-    const across = priceCollective(model, fabric, 'all_to_all', [0, 9], pairs(2, 1e6));
+    const straight = priceCollective({ model, fabric, name: 'all_to_all', members: [0, 8], load: pairs(2, 1e6) });
+    const across = priceCollective({ model, fabric, name: 'all_to_all', members: [0, 9], load: pairs(2, 1e6) });
     expect(busiestPort(fabric, across.flows).seconds / busiestPort(fabric, straight.flows).seconds).toBeCloseTo(
       2.2,
       12,
@@ -96,16 +106,21 @@ describe('collectives alone', () => {
       ...cluster,
       tiers: cluster.tiers.map((tier, t) => (t === 1 ? { ...tier, ports: 4 } : tier)),
     });
-    const groups = tp.map((rank) => priceCollective(model, shared, 'all_to_all', [rank, rank + 8], pairs(2, 1e6)));
+    const groups = tp.map((rank) =>
+      priceCollective({ model, fabric: shared, name: 'all_to_all', members: [rank, rank + 8], load: pairs(2, 1e6) }),
+    );
     expect(concurrentSeconds(shared, groups).portSeconds).toBeCloseTo(2e6 / 25e9, 15);
   });
 
   it('cost a barrier its latency, and one rank nothing', () => {
-    const barrier = priceCollective(model, fabric, 'barrier', [0, 1, 8], { kind: 'nothing' });
+    const barrier = priceCollective({ model, fabric, name: 'barrier', members: [0, 1, 8], load: { kind: 'nothing' } });
     expect([...barrier.latencySeconds]).toEqual([6e-6, 6e-6, 6e-6]);
-    expect(collectiveSeconds(fabric, priceCollective(model, fabric, 'all_gather', [3], blocks(1, 1e9))).seconds).toBe(
-      0,
-    );
+    expect(
+      collectiveSeconds(
+        fabric,
+        priceCollective({ model, fabric, name: 'all_gather', members: [3], load: blocks(1, 1e9) }),
+      ).seconds,
+    ).toBe(0);
   });
 });
 
@@ -124,10 +139,16 @@ describe('measured curves', () => {
     );
     for (const algorithm of ['direct', 'ring'] as const) {
       const both = costModel(device, { curves: model.curves, inputs: { algorithm } });
-      const gather = collectiveSeconds(fabric, priceCollective(both, fabric, 'all_gather', tp, blocks(8, 1e6)));
+      const gather = collectiveSeconds(
+        fabric,
+        priceCollective({ model: both, fabric, name: 'all_gather', members: tp, load: blocks(8, 1e6) }),
+      );
       expect(gather.seconds).toBeCloseTo(8e-5 + 8e6 / 70e9, 12);
       expect(gather.basis).toBe('interpolated');
-      const exchange = collectiveSeconds(fabric, priceCollective(both, fabric, 'all_to_all', [0, 8], pairs(2, 1e6)));
+      const exchange = collectiveSeconds(
+        fabric,
+        priceCollective({ model: both, fabric, name: 'all_to_all', members: [0, 8], load: pairs(2, 1e6) }),
+      );
       expect(exchange.seconds).toBeCloseTo(4e-5 + 2e6 / 70e9, 12);
     }
   });
@@ -135,13 +156,13 @@ describe('measured curves', () => {
   it('decide the time of every collective, in both directions of a pair and in one', () => {
     const model = costModel(device, exact({ curves: curves((_ranks, _nodes, bytes) => 2e-5 + bytes / 7e9) }));
     for (const name of ['all_gather', 'reduce_scatter', 'all_reduce'] as const) {
-      const priced = priceCollective(model, fabric, name, tp, blocks(8, 5e5));
+      const priced = priceCollective({ model, fabric, name, members: tp, load: blocks(8, 5e5) });
       expect(collectiveSeconds(fabric, priced).seconds).toBeCloseTo(2e-5 + 4e6 / 7e9, 12);
     }
-    const whole = priceCollective(model, fabric, 'broadcast', tp, blocks(8, 4e6));
+    const whole = priceCollective({ model, fabric, name: 'broadcast', members: tp, load: blocks(8, 4e6) });
     expect(collectiveSeconds(fabric, whole).seconds).toBeCloseTo(2e-5 + 4e6 / 7e9, 12);
     const sent = { kind: 'pairs', bytes: Float64Array.of(0, 4e6, 0, 0) } as const;
-    const priced = priceCollective(model, fabric, 'send', [0, 8], sent);
+    const priced = priceCollective({ model, fabric, name: 'send', members: [0, 8], load: sent });
     expect(collectiveSeconds(fabric, priced).seconds).toBeCloseTo(2e-5 + 4e6 / 7e9, 12);
   });
 
@@ -149,8 +170,11 @@ describe('measured curves', () => {
     const model = costModel(device, exact({ curves: curves((_r, _n, bytes) => bytes / 10e9) }));
     const load = pairs(8, 1e6);
     load.bytes.fill(4e6, 0, 8);
-    const skewed = collectiveSeconds(fabric, priceCollective(model, fabric, 'all_to_all', tp, load));
-    const even = collectiveSeconds(fabric, priceCollective(model, fabric, 'all_to_all', tp, pairs(8, 4e6)));
+    const skewed = collectiveSeconds(fabric, priceCollective({ model, fabric, name: 'all_to_all', members: tp, load }));
+    const even = collectiveSeconds(
+      fabric,
+      priceCollective({ model, fabric, name: 'all_to_all', members: tp, load: pairs(8, 4e6) }),
+    );
     // rank 0 sends as much as in the even exchange, nobody else does
     expect(skewed.portSeconds).toBeCloseTo(even.portSeconds, 12);
     expect(skewed.seconds).toBeCloseTo(32e6 / 10e9, 12);
@@ -158,7 +182,9 @@ describe('measured curves', () => {
 
   it('fall back to the cluster file when they do not know, and say so', () => {
     const model = costModel(device, exact({ curves: curves(() => undefined) }));
-    expect(priceCollective(model, fabric, 'all_gather', tp, blocks(8, 1e6)).basis).toBe('datasheet');
+    expect(priceCollective({ model, fabric, name: 'all_gather', members: tp, load: blocks(8, 1e6) }).basis).toBe(
+      'datasheet',
+    );
   });
 });
 

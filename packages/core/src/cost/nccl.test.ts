@@ -73,7 +73,13 @@ describe('collectives of NCCL on presets', () => {
     const algorithm = (preset: string, op: 'all_reduce' | 'all_gather', bytes: number): string => {
       const cluster = getCluster(preset);
       const members = Array.from({ length: 16 }, (_, rank) => rank);
-      return collectiveAlgorithm(costModel(cluster.device), fabricOf(cluster), op, members, balanced(op, 16, bytes));
+      return collectiveAlgorithm({
+        model: costModel(cluster.device),
+        fabric: fabricOf(cluster),
+        name: op,
+        members,
+        load: balanced(op, 16, bytes),
+      });
     };
     expect(algorithm('h100-2x8', 'all_reduce', gibi)).toBe('switch');
     // Half the NVLink of an H100: inside its nodes a tree moves more than a ring, 7/4 against 7/4 x 15/16 of the buffer.
@@ -90,7 +96,7 @@ describe('collectives of NCCL on presets', () => {
     const alone = (inputs: Partial<CostInputs>): number =>
       collectiveSeconds(
         fabric,
-        priceCollective(costModel(cluster.device, { inputs }), fabric, 'all_reduce', members, load),
+        priceCollective({ model: costModel(cluster.device, { inputs }), fabric, name: 'all_reduce', members, load }),
       ).portSeconds;
     const each = ncclAlgorithms('all_reduce', fabric, members).map((algorithm) => alone({ algorithm }));
     expect(each).toHaveLength(3);

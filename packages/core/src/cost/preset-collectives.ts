@@ -43,7 +43,13 @@ export function presetSeconds(preset: string, op: MeasuredOp, ranks: number, tot
   const cluster = getCluster(preset);
   const members = Array.from({ length: ranks }, (_, rank) => rank);
   const fabric = fabricOf(cluster);
-  const priced = priceCollective(costModel(cluster.device), fabric, op, members, balanced(op, ranks, totalBytes));
+  const priced = priceCollective({
+    model: costModel(cluster.device),
+    fabric,
+    name: op,
+    members,
+    load: balanced(op, ranks, totalBytes),
+  });
   return collectiveSeconds(fabric, priced).seconds;
 }
 

@@ -22,7 +22,13 @@ describe('scaledCurves', () => {
     const load = { kind: 'pairs', bytes: Float64Array.of(0, 1e6, 1e6, 0) } as const;
     const price = (curves?: ReturnType<typeof scaledCurves>) => {
       const fabric = fabricOf(slow);
-      const priced = priceCollective(costModel(slow.device, { inputs, curves }), fabric, 'all_to_all', [0, 1], load);
+      const priced = priceCollective({
+        model: costModel(slow.device, { inputs, curves }),
+        fabric,
+        name: 'all_to_all',
+        members: [0, 1],
+        load,
+      });
       return collectiveSeconds(fabric, priced);
     };
     const curves = scaledCurves(file, { volumeShare: 1, timeScale, overheadSeconds });

@@ -24,63 +24,86 @@ export function checkModelLayout(
 ): void {
   const { tp, pp, ep, etp } = layout;
   const { attentionHeads: heads, keyValueHeads: keyValues, experts, expertFfn, name } = model;
-  must(
-    heads % tp === 0,
-    'tp',
-    `tp=${tp} does not divide the ${heads} attention heads of ${name}`,
-    `a divisor of ${heads}`,
-    `tp can be ${divisorsOf(heads)}`,
-  );
-  must(
-    keyValues % tp === 0 || tp % keyValues === 0,
-    'tp',
-    `tp=${tp} neither divides the ${keyValues} key-value heads of ${name} nor is a multiple of them`,
-    `a divisor or a multiple of ${keyValues}`,
-  );
-  must(
-    replicateKeyValues || tp <= keyValues,
-    'tp',
-    `tp=${tp} exceeds the ${keyValues} key-value heads of ${name}, which cannot be replicated here`,
-    `a divisor of ${keyValues}`,
-    `tp can be ${divisorsOf(keyValues)}`,
-  );
-  must(
-    etp <= tp,
-    'etp',
-    `etp=${etp} is above tp=${tp}, which is not supported`,
-    'etp of at most tp',
-    `leave etp out (it is then ${tp}) or raise ep instead`,
-  );
-  must(tp % etp === 0, 'etp', `etp=${etp} does not divide tp=${tp}`, `a divisor of tp`, `etp can be ${divisorsOf(tp)}`);
+  must({
+    holds: heads % tp === 0,
+    path: 'tp',
+    message: `tp=${tp} does not divide the ${heads} attention heads of ${name}`,
+    expected: `a divisor of ${heads}`,
+    hint: `tp can be ${divisorsOf(heads)}`,
+  });
+  must({
+    holds: keyValues % tp === 0 || tp % keyValues === 0,
+    path: 'tp',
+    message: `tp=${tp} neither divides the ${keyValues} key-value heads of ${name} nor is a multiple of them`,
+    expected: `a divisor or a multiple of ${keyValues}`,
+  });
+  must({
+    holds: replicateKeyValues || tp <= keyValues,
+    path: 'tp',
+    message: `tp=${tp} exceeds the ${keyValues} key-value heads of ${name}, which cannot be replicated here`,
+    expected: `a divisor of ${keyValues}`,
+    hint: `tp can be ${divisorsOf(keyValues)}`,
+  });
+  must({
+    holds: etp <= tp,
+    path: 'etp',
+    message: `etp=${etp} is above tp=${tp}, which is not supported`,
+    expected: 'etp of at most tp',
+    hint: `leave etp out (it is then ${tp}) or raise ep instead`,
+  });
+  must({
+    holds: tp % etp === 0,
+    path: 'etp',
+    message: `etp=${etp} does not divide tp=${tp}`,
+    expected: `a divisor of tp`,
+    hint: `etp can be ${divisorsOf(tp)}`,
+  });
   if (model.moeLayers.includes(true)) {
-    must(
-      experts % ep === 0,
-      'ep',
-      `ep=${ep} does not divide the ${experts} experts of ${name}`,
-      `a divisor of ${experts}`,
-      `ep can be ${divisorsOf(experts)}`,
-    );
-    must(
-      expertFfn % etp === 0,
-      'etp',
-      `etp=${etp} does not divide the experts' width ${expertFfn} of ${name}`,
-      `a divisor of ${expertFfn}`,
-    );
+    must({
+      holds: experts % ep === 0,
+      path: 'ep',
+      message: `ep=${ep} does not divide the ${experts} experts of ${name}`,
+      expected: `a divisor of ${experts}`,
+      hint: `ep can be ${divisorsOf(experts)}`,
+    });
+    must({
+      holds: expertFfn % etp === 0,
+      path: 'etp',
+      message: `etp=${etp} does not divide the experts' width ${expertFfn} of ${name}`,
+      expected: `a divisor of ${expertFfn}`,
+    });
   }
   for (const [width, what] of [
     [model.sharedExpertFfn, "shared experts' width"],
     [model.moeLayers.includes(false) ? model.denseFfn : 0, "dense layers' width"],
   ] as const) {
-    must(width % tp === 0, 'tp', `tp=${tp} does not divide the ${what} ${width} of ${name}`, `a divisor of ${width}`);
+    must({
+      holds: width % tp === 0,
+      path: 'tp',
+      message: `tp=${tp} does not divide the ${what} ${width} of ${name}`,
+      expected: `a divisor of ${width}`,
+    });
   }
-  must(
-    pp <= model.layers,
-    'pp',
-    `pp=${pp} stages for the ${model.layers} layers of ${name}`,
-    `at most ${model.layers} stages, one layer each`,
-  );
+  must({
+    holds: pp <= model.layers,
+    path: 'pp',
+    message: `pp=${pp} stages for the ${model.layers} layers of ${name}`,
+    expected: `at most ${model.layers} stages, one layer each`,
+  });
 }
 
-function must(holds: boolean, path: string, message: string, expected: string, hint?: string): void {
+function must({
+  holds,
+  path,
+  message,
+  expected,
+  hint,
+}: {
+  readonly holds: boolean;
+  readonly path: string;
+  readonly message: string;
+  readonly expected: string;
+  readonly hint?: string;
+}): void {
   if (!holds) throw new InputError(message, { path, expected, hint });
 }

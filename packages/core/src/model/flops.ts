@@ -62,13 +62,19 @@ function attentionWeights(model: MoeModel): number {
   return query + keyValue + model.attentionHeads * valueHeadDim * h;
 }
 
-function layerFlopsOf(
-  model: MoeModel,
-  layer: number,
-  moe: boolean,
-  sequence: number,
-  convention: FlopsConvention,
-): LayerFlops {
+function layerFlopsOf({
+  model,
+  layer,
+  moe,
+  sequence,
+  convention,
+}: {
+  readonly model: MoeModel;
+  readonly layer: number;
+  readonly moe: boolean;
+  readonly sequence: number;
+  readonly convention: FlopsConvention;
+}): LayerFlops {
   const h = model.hiddenSize;
   const ffn = 2 * (model.gated ? 3 : 2) * h;
   const values = model.latentAttention?.valueHeadDim ?? model.headDim;
@@ -89,7 +95,7 @@ export const layerFlops = (
   layer: number,
   sequence: number,
   convention: FlopsConvention = computedConvention,
-): LayerFlops => layerFlopsOf(model, layer, model.moeLayers[layer] ?? true, sequence, convention);
+): LayerFlops => layerFlopsOf({ model, layer, moe: model.moeLayers[layer] ?? true, sequence, convention });
 
 const sumOf = (f: LayerFlops): number =>
   f.attentionProjections + f.attentionCore + f.dense + f.sharedExperts + f.experts + f.router;

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { allHalves, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import { whole } from '../routing/group-routing.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { layoutOf } from '../../testing/strategies.js';
 import { alternativeEtps, chooseDispatch, withEtp, type Candidate, type Choice, type ChoiceOptions } from './choose.js';
@@ -193,7 +194,7 @@ describe('skewed routing', () => {
     // 16 ranks hold 4 experts each; where the hottest share a rank it gets several times its part
     const imbalance = (seed: number): number => {
       const binding = routedBinding(folded, skewed.routing, seed);
-      const rows = Array.from({ length: 16 }, (_, rank) => binding.rows(expertRows, rank, 0, 0, 1));
+      const rows = Array.from({ length: 16 }, (_, rank) => binding.rows(expertRows, rank, 0, whole));
       return (Math.max(...rows) * rows.length) / rows.reduce((sum, one) => sum + one, 0);
     };
     const draws = Array.from({ length: 40 }, (_, seed) => imbalance(seed + 1)).sort((a, b) => a - b);
@@ -213,10 +214,10 @@ describe('skewed routing', () => {
     const binding = routedBinding(shape, { kind: 'zipf', exponent: 1 }, 3);
     const capacity = Math.ceil((8 * 8192) / 64);
     // Rows of one EP index: at most its experts times capacity, from both replicas.
-    expect(binding.rows(expertRows, 0, 0, 0, 1)).toBeLessThanOrEqual(32 * capacity * 2);
+    expect(binding.rows(expertRows, 0, 0, whole)).toBeLessThanOrEqual(32 * capacity * 2);
     const free = routedBinding(manyExperts, { kind: 'zipf', exponent: 1 }, 3);
-    expect(binding.rows(expertRows, 0, 0, 0, 1) + binding.rows(expertRows, 8, 0, 0, 1)).toBeLessThan(
-      free.rows(expertRows, 0, 0, 0, 1) + free.rows(expertRows, 8, 0, 0, 1),
+    expect(binding.rows(expertRows, 0, 0, whole) + binding.rows(expertRows, 8, 0, whole)).toBeLessThan(
+      free.rows(expertRows, 0, 0, whole) + free.rows(expertRows, 8, 0, whole),
     );
   });
 });

@@ -78,10 +78,10 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
     if (known) return known;
     const counts = new Int32Array(sources * experts);
     for (let source = 0; source < sources; source++)
-      counts.set(rowOf(shape, routing, seed, group, source), source * experts);
+      counts.set(rowOf({ shape, routing, seed, group, source }), source * experts);
     capAt(counts, shape);
     // Capacity takes its share of sums, and does not say of which tokens.
-    const picks = (source: number): Int32Array => sampleIds(drawOf(shape, routing, seed, group, source));
+    const picks = (source: number): Int32Array => sampleIds(drawOf({ shape, routing, seed, group, source }));
     const dropless = shape.capacityFactor === undefined;
     const routed = new GroupRouting(shape, counts, (source) =>
       dropless ? { ids: picks(source), topK: shape.topK } : undefined,
@@ -91,9 +91,19 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
   });
 }
 
+/** Which slice's tokens are routed, and how. */
+interface SliceDraw {
+  readonly shape: MoeShape;
+  readonly routing: Routing;
+  readonly seed: number;
+  readonly group: number;
+  readonly source: number;
+}
+
 /** One slice's rows by expert. */
-function rowOf(shape: MoeShape, routing: Routing, seed: number, group: number, source: number): Int32Array {
-  const request = drawOf(shape, routing, seed, group, source);
+function rowOf(slice: SliceDraw): Int32Array {
+  const request = drawOf(slice);
+  const { shape, routing, source } = slice;
   const { etp, ep } = shape.layout;
   const counts =
     routing.kind === 'uniform' ? balancedCounts({ ...request, sources: etp * ep })[source] : sampleCounts(request)[0];
@@ -101,7 +111,7 @@ function rowOf(shape: MoeShape, routing: Routing, seed: number, group: number, s
 }
 
 /** What is drawn for one slice, with a seed of its own. */
-function drawOf(shape: MoeShape, routing: Routing, seed: number, group: number, source: number) {
+function drawOf({ shape, routing, seed, group, source }: SliceDraw) {
   const { layout, tokens, experts, topK } = shape;
   const global = group * layout.etp * layout.ep + source;
   const tokensPerSource = sliceLength(tokens, sliceIndex(layout, global), layout.tp);

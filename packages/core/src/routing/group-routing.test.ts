@@ -69,8 +69,8 @@ describe('routing of an expert group', () => {
   const binding = new RoutingBinding(layout, () => routing);
   const sent = (exchange: Exchange, of = 1): number[][] =>
     Array.from({ length: ranks }, (_, rank) =>
-      Array.from({ length: of }, (_, chunk) => [...binding.counts(exchange, rank, 0, chunk, of).send]).reduce((a, b) =>
-        a.map((count, place) => count + (b[place] ?? 0)),
+      Array.from({ length: of }, (_, chunk) => [...binding.counts(exchange, rank, 0, { chunk, of }).send]).reduce(
+        (a, b) => a.map((count, place) => count + (b[place] ?? 0)),
       ),
     );
 
@@ -81,7 +81,7 @@ describe('routing of an expert group', () => {
     expect(sent(oncePerNode)).toEqual(byNode);
     expect(sent(oncePerRank, 3)).toEqual(byRank);
     expect(sent(oncePerNode, 5)).toEqual(byNode);
-    const { receive } = binding.counts(oncePerRank, 5, 0, 0, 1);
+    const { receive } = binding.counts(oncePerRank, 5, 0, whole);
     expect([...receive]).toEqual(byRank.map((row) => row[5]));
   });
 

@@ -112,7 +112,8 @@ export function sampleCounts(shape: RoutingShape & { readonly seed: number }): I
   return Array.from({ length: sources }, (_, source) => {
     const counts = new Int32Array(experts);
     const weights = common ?? expertProbabilities(routing, experts, source);
-    drawPicks(weights, tokensPerSource, topK, new Random(seed, source), (expert) => counts[expert]++);
+    const random = new Random(seed, source);
+    drawPicks({ weights, tokens: tokensPerSource, topK, random }, (expert) => counts[expert]++);
     return counts;
   });
 }
@@ -126,10 +127,19 @@ export function sampleIds(shape: RoutingShape & { readonly seed: number }): Int3
   const { tokensPerSource, experts, topK, routing, seed } = shape;
   const ids = new Int32Array(tokensPerSource * topK);
   let at = 0;
-  drawPicks(expertProbabilities(routing, experts), tokensPerSource, topK, new Random(seed, 0), (expert) => {
+  const weights = expertProbabilities(routing, experts);
+  drawPicks({ weights, tokens: tokensPerSource, topK, random: new Random(seed, 0) }, (expert) => {
     ids[at++] = expert;
   });
   return ids;
+}
+
+/** How often each expert is drawn, for how many tokens, and from what numbers. */
+interface Draw {
+  readonly weights: Float64Array;
+  readonly tokens: number;
+  readonly topK: number;
+  readonly random: Random;
 }
 
 /**
@@ -137,13 +147,7 @@ export function sampleIds(shape: RoutingShape & { readonly seed: number }): Int3
  * abound, the rest is drawn by exponential clocks (equal to the Gumbel top-k of Kool, van Hoof and Welling, ICML 2019), which
  * is as exact, for what was drawn before does not matter to those left.
  */
-function drawPicks(
-  weights: Float64Array,
-  tokens: number,
-  topK: number,
-  random: Random,
-  onPick: (expert: number) => void,
-): void {
+function drawPicks({ weights, tokens, topK, random }: Draw, onPick: (expert: number) => void): void {
   const experts = weights.length;
   const upTo = new Float64Array(experts);
   let total = 0;

@@ -17,9 +17,10 @@ function savedRegions(step: StepShape, shape: MoeShape): Region[] {
   const { model, layout } = step;
   const { query, keyValue } = headsPerRank(model, layout.tp);
   const rows = streamRows(shape.tokens, shape);
-  const saved = (id: string, columns: number): Region => rowsRegion(id, shape, shape.tokens, columns, 'rows', 'saved');
+  const saved = (id: string, columns: number): Region =>
+    rowsRegion({ id, shape, rows: shape.tokens, columns, order: 'rows', life: 'saved' });
   return [
-    rowsRegion('attention.input', shape, rows, model.hiddenSize, 'rows', 'saved'),
+    rowsRegion({ id: 'attention.input', shape, rows, columns: model.hiddenSize, order: 'rows', life: 'saved' }),
     saved('attention.normed', model.hiddenSize),
     // Projections before norm and rotation are kept where the query/key norm needs them.
     ...(model.qkNorm === 'none' ? [] : [saved('attention.rawQueryKey', (query + keyValue) * model.headDim)]),
@@ -180,12 +181,12 @@ function emitRotation(s: SetUp, tp: number): void {
       work: memoryWork('norm', qkvColumns * bytes, { rows: shape.tokens }),
     });
     if (tp > 1)
-      builder.collective(
-        'squares.reduce',
-        'intra',
-        { name: 'all_reduce', group: 'tp' },
-        { buffer: add('attention.squares') },
-      );
+      builder.collective({
+        id: 'squares.reduce',
+        lane: 'intra',
+        collective: { name: 'all_reduce', group: 'tp' },
+        operands: { buffer: add('attention.squares') },
+      });
   }
   builder.kernel({
     id: 'rotate',
@@ -203,7 +204,7 @@ export function attentionForward(step: StepShape): Template {
   builder.region(streamRegion('stream', shape));
   const sliced = activation === 'sequence';
   const normed = sliced
-    ? builder.region(rowsRegion('attention.normed.slice', shape, rows, hiddenSize, 'rows'))
+    ? builder.region(rowsRegion({ id: 'attention.normed.slice', shape, rows, columns: hiddenSize, order: 'rows' }))
     : 'attention.normed';
   builder.kernel({
     id: 'norm',
@@ -237,7 +238,7 @@ export function attentionForward(step: StepShape): Template {
       parts: [{ kind: 'attention', ...s.core }],
     }),
   });
-  builder.region(rowsRegion('attention.output', shape, shape.tokens, hiddenSize, 'rows'));
+  builder.region(rowsRegion({ id: 'attention.output', shape, rows: shape.tokens, columns: hiddenSize, order: 'rows' }));
   builder.kernel({
     id: 'output',
     kernel: 'attention.output',
@@ -267,19 +268,21 @@ export function attentionForward(step: StepShape): Template {
 
 /** Gathers all T rows over TP from every rank's slice. */
 export function gatherTokens(builder: TemplateBuilder, slice: string, all: string, id = 'gather'): void {
-  builder.collective(
+  builder.collective({
     id,
-    'intra',
-    { name: 'all_gather', group: 'tp', split: 'tokens' },
-    { from: read(slice), to: write(all) },
-  );
+    lane: 'intra',
+    collective: { name: 'all_gather', group: 'tp', split: 'tokens' },
+    operands: { from: read(slice), to: write(all) },
+  });
 }
 
 /** The stream's gradient of all T rows: gathered when the stream is sliced. Returns the region. */
 export function gatheredGradient(builder: TemplateBuilder, shape: MoeShape): string {
   builder.region(streamRegion('gradient', shape));
   if (activationOf(shape.layout) !== 'sequence') return 'gradient';
-  const all = builder.region(rowsRegion('gradient.all', shape, shape.tokens, shape.hiddenSize, 'rows'));
+  const all = builder.region(
+    rowsRegion({ id: 'gradient.all', shape, rows: shape.tokens, columns: shape.hiddenSize, order: 'rows' }),
+  );
   gatherTokens(builder, 'gradient', all);
   return all;
 }
@@ -289,23 +292,32 @@ export function reducePartial(builder: TemplateBuilder, shape: MoeShape, partial
   const { layout, hiddenSize, tokens } = shape;
   if (layout.tp === 1) return partial;
   if (activationOf(layout) === 'replicated') {
-    builder.collective(id, 'intra', { name: 'all_reduce', group: 'tp' }, { buffer: add(partial) });
+    builder.collective({
+      id,
+      lane: 'intra',
+      collective: { name: 'all_reduce', group: 'tp' },
+      operands: { buffer: add(partial) },
+    });
     return partial;
   }
-  const slice = builder.region(rowsRegion(`${partial}.slice`, shape, streamRows(tokens, shape), hiddenSize, 'rows'));
-  builder.collective(
-    id,
-    'intra',
-    { name: 'reduce_scatter', group: 'tp', split: 'tokens' },
-    { from: read(partial), to: write(slice) },
+  const slice = builder.region(
+    rowsRegion({ id: `${partial}.slice`, shape, rows: streamRows(tokens, shape), columns: hiddenSize, order: 'rows' }),
   );
+  builder.collective({
+    id,
+    lane: 'intra',
+    collective: { name: 'reduce_scatter', group: 'tp', split: 'tokens' },
+    operands: { from: read(partial), to: write(slice) },
+  });
   return slice;
 }
 
 function emitCoreBackward(s: SetUp, source: string): void {
   const { builder, shape, hiddenSize, bytes, qkvColumns, contextColumns } = s;
   const all = shape.tokens;
-  builder.region(rowsRegion('attention.contextGradient', shape, all, contextColumns, 'rows'));
+  builder.region(
+    rowsRegion({ id: 'attention.contextGradient', shape, rows: all, columns: contextColumns, order: 'rows' }),
+  );
   builder.kernel({
     id: 'output',
     kernel: 'attention.output.backward',
@@ -328,7 +340,7 @@ function emitCoreBackward(s: SetUp, source: string): void {
       ],
     }),
   });
-  builder.region(rowsRegion('attention.qkvGradient', shape, all, qkvColumns, 'rows'));
+  builder.region(rowsRegion({ id: 'attention.qkvGradient', shape, rows: all, columns: qkvColumns, order: 'rows' }));
   builder.kernel({
     id: 'core',
     kernel: 'attention.core.backward',
@@ -371,12 +383,12 @@ function emitRotationBackward(s: SetUp, tp: number): void {
       work: memoryWork('norm', 2 * qkvColumns * bytes, { rows: all }),
     });
     if (tp > 1)
-      builder.collective(
-        'dots.reduce',
-        'intra',
-        { name: 'all_reduce', group: 'tp' },
-        { buffer: add('attention.dots') },
-      );
+      builder.collective({
+        id: 'dots.reduce',
+        lane: 'intra',
+        collective: { name: 'all_reduce', group: 'tp' },
+        operands: { buffer: add('attention.dots') },
+      });
   }
   const normGradients = s.normed
     ? { queryNormGradient: gradientOf(shapesOf.norm('query')), keyNormGradient: gradientOf(shapesOf.norm('key')) }
@@ -401,7 +413,9 @@ function emitProjectionBackward(s: SetUp): void {
   const { builder, shape, hiddenSize, bytes, qkvColumns, shapesOf, gradientOf } = s;
   const biased = s.model.attentionBias !== 'none';
   const bias = (projection: Projection) => (biased ? gradientOf(shapesOf.bias(projection)) : undefined);
-  builder.region(rowsRegion('attention.normedGradient', shape, shape.tokens, hiddenSize, 'rows'));
+  builder.region(
+    rowsRegion({ id: 'attention.normedGradient', shape, rows: shape.tokens, columns: hiddenSize, order: 'rows' }),
+  );
   builder.kernel({
     id: 'project',
     kernel: 'attention.project.backward',

@@ -235,7 +235,7 @@ class Compilation {
             expected: `one of its template's: ${[...plan.regions.keys()].join(', ')}`,
           });
         this.#follow({ region, use, node, number, queue, after });
-        return this.#instance(region, node, index, number, queue);
+        return this.#instance({ region, node, index, operation: number, queue });
       });
       for (const other of after) this.operations[other]?.dependents.push(number);
       this.operations.push({
@@ -261,7 +261,19 @@ class Compilation {
   }
 
   /** The instance of a region at a node, now used by an operation. */
-  #instance(region: Region, node: ProgramNode, index: number, operation: number, queue: number): number {
+  #instance({
+    region,
+    node,
+    index,
+    operation,
+    queue,
+  }: {
+    readonly region: Region;
+    readonly node: ProgramNode;
+    readonly index: number;
+    readonly operation: number;
+    readonly queue: number;
+  }): number {
     const key = instanceKey(region.id, region.life, node, index);
     let number = this.#byKey.get(key);
     if (number === undefined) {

@@ -30,11 +30,15 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   for (const region of routeRegions(shape, p.scopeRows(p.routing))) builder.region(region);
   const source =
     outgoing.scope === 'replica' && shape.layout.tp > 1 ? gatheredTokens(p, 'gather.tokens', tokens) : tokens;
-  builder.region(rowsRegion(expertInput, shape, expertSize(shape), shape.hiddenSize, 'blocks'));
-  emitOutgoing(p, of, source, expertInput, !forward);
-  const returned = emitReturning(p, of, expertInput, forward);
+  builder.region(
+    rowsRegion({ id: expertInput, shape, rows: expertSize(shape), columns: shape.hiddenSize, order: 'blocks' }),
+  );
+  emitOutgoing({ p, of, source, into: expertInput, weighted: !forward });
+  const returned = emitReturning({ p, of, source: expertInput, saved: forward });
   const rows = p.scopeRows(p.combined);
-  const combined = builder.region(rowsRegion('combined', shape, rows, shape.hiddenSize, 'rows'));
+  const combined = builder.region(
+    rowsRegion({ id: 'combined', shape, rows, columns: shape.hiddenSize, order: 'rows' }),
+  );
   const weights = p.combined === 'slice' ? own(read('route.weights')) : read('route.weights');
   builder.kernel({
     id: 'combine',

@@ -40,7 +40,9 @@ export function embeddingForward(step: StepShape): Template {
   const alone = layout.tp === 1;
   const embedded = alone
     ? 'stream'
-    : builder.region(rowsRegion('embedded', shape, shape.tokens, model.hiddenSize, 'rows'));
+    : builder.region(
+        rowsRegion({ id: 'embedded', shape, rows: shape.tokens, columns: model.hiddenSize, order: 'rows' }),
+      );
   builder.kernel({
     id: 'statistics',
     kernel: 'fill',
@@ -94,11 +96,18 @@ function headRegions(step: StepShape): Region[] {
   const { hiddenSize, vocabSize } = step.model;
   const rows = streamRows(shape.tokens, shape);
   return [
-    rowsRegion('head.input', shape, rows, hiddenSize, 'rows', 'saved'),
-    rowsRegion('head.normed', shape, shape.tokens, hiddenSize, 'rows', 'saved'),
+    rowsRegion({ id: 'head.input', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }),
+    rowsRegion({ id: 'head.normed', shape, rows: shape.tokens, columns: hiddenSize, order: 'rows', life: 'saved' }),
     // Room for the widest share of the vocabulary; a rank's own [T, share] is dense at its start.
     {
-      ...rowsRegion('head.logits', shape, shape.tokens, Math.ceil(vocabSize / step.layout.tp), 'rows', 'saved'),
+      ...rowsRegion({
+        id: 'head.logits',
+        shape,
+        rows: shape.tokens,
+        columns: Math.ceil(vocabSize / step.layout.tp),
+        order: 'rows',
+        life: 'saved',
+      }),
       dtype: 'f32',
     },
     { id: 'head.max', dtype: 'f32', rows: shape.tokens, columns: 1, order: 'rows', life: 'saved' },
@@ -135,7 +144,7 @@ export function headForward(step: StepShape): Template {
   builder.region(streamRegion('stream', shape));
   const sliced = activation === 'sequence';
   const normed = sliced
-    ? builder.region(rowsRegion('head.normed.slice', shape, rows, hiddenSize, 'rows'))
+    ? builder.region(rowsRegion({ id: 'head.normed.slice', shape, rows, columns: hiddenSize, order: 'rows' }))
     : 'head.normed';
   builder.kernel({
     id: 'norm',
@@ -184,12 +193,12 @@ function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShap
     work: memoryWork('loss', 4 * vocabulary, { rows: shape.tokens }),
   });
   if (tp > 1)
-    builder.collective(
-      'max.reduce',
-      'intra',
-      { name: 'all_reduce', group: 'tp', reduction: 'max' },
-      { buffer: add('head.max') },
-    );
+    builder.collective({
+      id: 'max.reduce',
+      lane: 'intra',
+      collective: { name: 'all_reduce', group: 'tp', reduction: 'max' },
+      operands: { buffer: add('head.max') },
+    });
   builder.kernel({
     id: 'sums',
     kernel: 'head.sums',
@@ -203,15 +212,20 @@ function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShap
     work: memoryWork('loss', 4 * vocabulary, { rows: shape.tokens }),
   });
   if (tp > 1)
-    builder.collective('sums.reduce', 'intra', { name: 'all_reduce', group: 'tp' }, { buffer: add('head.sums') });
+    builder.collective({
+      id: 'sums.reduce',
+      lane: 'intra',
+      collective: { name: 'all_reduce', group: 'tp' },
+      operands: { buffer: add('head.sums') },
+    });
   // Every rank counts its own slice's picks, so the dense group's sum counts each token once.
   if (tp * dp * cp > 1)
-    builder.collective(
-      'statistics.reduce',
-      'inter',
-      { name: 'all_reduce', group: 'dense' },
-      { buffer: add('router.statistics') },
-    );
+    builder.collective({
+      id: 'statistics.reduce',
+      lane: 'inter',
+      collective: { name: 'all_reduce', group: 'dense' },
+      operands: { buffer: add('router.statistics') },
+    });
   builder.kernel({
     id: 'loads',
     kernel: 'copy',
@@ -237,7 +251,9 @@ export function headBackward(step: StepShape): Template {
   const s = setUpHead(step);
   const { shape, builder, activation, hiddenSize, bytes, vocabulary, norm } = s;
   builder.region(streamRegion('gradient', shape));
-  builder.region(rowsRegion('head.normedGradient', shape, shape.tokens, hiddenSize, 'rows'));
+  builder.region(
+    rowsRegion({ id: 'head.normedGradient', shape, rows: shape.tokens, columns: hiddenSize, order: 'rows' }),
+  );
   builder.kernel({
     id: 'softmax',
     kernel: 'head.softmax.backward',

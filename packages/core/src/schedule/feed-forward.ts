@@ -40,7 +40,7 @@ const tokenGateShape = ({ hiddenSize }: Sizes): SlotShape => ({
 });
 
 const regionOf = (f: FeedForwardBlock, name: string, columns: number, life: Region['life']): string =>
-  f.builder.region(rowsRegion(`${f.block}.${name}`, f, f.tokens, columns, 'rows', life));
+  f.builder.region(rowsRegion({ id: `${f.block}.${name}`, shape: f, rows: f.tokens, columns, order: 'rows', life }));
 
 /** Kept for the backward: products of gate and up, and each token's factor. */
 function keep(f: FeedForwardBlock): { readonly gateUp: string; readonly scale?: string } {

@@ -14,8 +14,10 @@ function setUp(step: StepShape) {
   const rows = streamRows(shape.tokens, shape);
   const { hiddenSize } = step.model;
   const builder = new TemplateBuilder();
-  builder.region(rowsRegion('mlp.input', shape, rows, hiddenSize, 'rows', 'saved'));
-  const normed = builder.region(rowsRegion('mlp.normed', shape, shape.tokens, hiddenSize, 'rows', 'saved'));
+  builder.region(rowsRegion({ id: 'mlp.input', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
+  const normed = builder.region(
+    rowsRegion({ id: 'mlp.normed', shape, rows: shape.tokens, columns: hiddenSize, order: 'rows', life: 'saved' }),
+  );
   const block: FeedForwardBlock = {
     builder,
     block: 'mlp',
@@ -44,7 +46,7 @@ export function mlpForward(step: StepShape): Template {
   builder.region(streamRegion('stream', shape));
   const sliced = activation === 'sequence';
   const normed = sliced
-    ? builder.region(rowsRegion('mlp.normed.slice', shape, rows, hiddenSize, 'rows'))
+    ? builder.region(rowsRegion({ id: 'mlp.normed.slice', shape, rows, columns: hiddenSize, order: 'rows' }))
     : 'mlp.normed';
   builder.kernel({
     id: 'norm',

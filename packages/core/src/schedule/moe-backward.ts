@@ -34,17 +34,23 @@ function declareRegions(p: Parts): void {
   const rows = streamRows(shape.tokens, shape);
   const combinedRows = p.scopeRows(p.combined);
   builder.region(streamRegion('gradient', shape));
-  builder.region(rowsRegion('moe.input', shape, rows, hiddenSize, 'rows', 'saved'));
-  builder.region(rowsRegion('moe.normed', shape, rows, hiddenSize, 'rows', 'saved'));
+  builder.region(rowsRegion({ id: 'moe.input', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
+  builder.region(rowsRegion({ id: 'moe.normed', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
   for (const region of routeRegions(shape, p.scopeRows(p.routing))) builder.region(region);
   builder.region(statisticsRegion(experts));
-  builder.region(rowsRegion('expert.input', shape, expert, hiddenSize, 'blocks', 'saved'));
-  builder.region(rowsRegion('expert.gateUp', shape, expert, 2 * ffn, 'blocks', 'saved'));
-  builder.region(rowsRegion('expert.outputGradient', shape, expert, hiddenSize, 'blocks'));
-  builder.region(rowsRegion('expert.activated', shape, expert, ffn, 'blocks'));
-  builder.region(rowsRegion('expert.gateUpGradient', shape, expert, 2 * ffn, 'blocks'));
-  builder.region(rowsRegion('expert.inputGradient', shape, expert, hiddenSize, 'blocks'));
-  builder.region(rowsRegion('normed.gradient', shape, combinedRows, hiddenSize, 'rows'));
+  builder.region(
+    rowsRegion({ id: 'expert.input', shape, rows: expert, columns: hiddenSize, order: 'blocks', life: 'saved' }),
+  );
+  builder.region(
+    rowsRegion({ id: 'expert.gateUp', shape, rows: expert, columns: 2 * ffn, order: 'blocks', life: 'saved' }),
+  );
+  builder.region(
+    rowsRegion({ id: 'expert.outputGradient', shape, rows: expert, columns: hiddenSize, order: 'blocks' }),
+  );
+  builder.region(rowsRegion({ id: 'expert.activated', shape, rows: expert, columns: ffn, order: 'blocks' }));
+  builder.region(rowsRegion({ id: 'expert.gateUpGradient', shape, rows: expert, columns: 2 * ffn, order: 'blocks' }));
+  builder.region(rowsRegion({ id: 'expert.inputGradient', shape, rows: expert, columns: hiddenSize, order: 'blocks' }));
+  builder.region(rowsRegion({ id: 'normed.gradient', shape, rows: combinedRows, columns: hiddenSize, order: 'rows' }));
   builder.region({
     id: 'route.gradient',
     dtype: 'f32',
@@ -119,27 +125,32 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   let gathered: string | undefined;
   const ofAllTokens = (): string => (gathered ??= gatheredTokens(p, 'gather.gradient', 'gradient'));
   const source = outgoing.scope === 'replica' && layout.tp > 1 ? ofAllTokens() : 'gradient';
-  emitOutgoing(p, of, source, 'expert.outputGradient', true);
+  emitOutgoing({ p, of, source, into: 'expert.outputGradient', weighted: true });
   // Beside the transfers.
   const shared = emitSharedBackward(p, ofAllTokens);
   emitRouter(p);
   const costs = expertCosts(p);
-  const returned = emitReturning(p, of, 'expert.inputGradient', false, (chunk) =>
-    builder.kernel({
-      id: { task: 'experts', chunk, of },
-      kernel: 'moe.experts.inputGradient',
-      operands: {
-        outputGradient: read('expert.outputGradient', chunk, of),
-        gateUpRows: read('expert.gateUp', chunk, of),
-        gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
-        down: weight(builder, shape.dtype, downShape(shape)),
-        activated: write('expert.activated', chunk, of),
-        gateUpGradient: write('expert.gateUpGradient', chunk, of),
-        inputGradient: write('expert.inputGradient', chunk, of),
-      },
-      work: matrixWork({ ...costs, rows: expert, chunk, of, parts: inputGradientParts(expertFeedForward(p)) }),
-    }),
-  );
+  const returned = emitReturning({
+    p,
+    of,
+    source: 'expert.inputGradient',
+    saved: false,
+    compute: (chunk) =>
+      builder.kernel({
+        id: { task: 'experts', chunk, of },
+        kernel: 'moe.experts.inputGradient',
+        operands: {
+          outputGradient: read('expert.outputGradient', chunk, of),
+          gateUpRows: read('expert.gateUp', chunk, of),
+          gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
+          down: weight(builder, shape.dtype, downShape(shape)),
+          activated: write('expert.activated', chunk, of),
+          gateUpGradient: write('expert.gateUpGradient', chunk, of),
+          inputGradient: write('expert.inputGradient', chunk, of),
+        },
+        work: matrixWork({ ...costs, rows: expert, chunk, of, parts: inputGradientParts(expertFeedForward(p)) }),
+      }),
+  });
   // Weight gradients need no communication: they fill the compute lane while the last chunks travel.
   builder.kernel({
     id: 'experts.weights',

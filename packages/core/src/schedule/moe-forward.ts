@@ -90,12 +90,12 @@ function emitCapacity(p: Parts, factor: number): void {
     operands: { ids: read('route.ids'), probabilities: read('route.probabilities'), picks: write('picks') },
     work: memoryWork('copy', bytes, { rows }),
   });
-  builder.collective(
-    'picks.gather',
-    'intra',
-    { name: 'all_gather', group: 'tp', split: 'tokens' },
-    { from: read('picks'), to: write('picks.all') },
-  );
+  builder.collective({
+    id: 'picks.gather',
+    lane: 'intra',
+    collective: { name: 'all_gather', group: 'tp', split: 'tokens' },
+    operands: { from: read('picks'), to: write('picks.all') },
+  });
   builder.kernel({
     id: 'capacity',
     kernel: 'moe.capacity.gathered',
@@ -120,12 +120,12 @@ function emitCounts(p: Parts): void {
     work: memoryWork('copy', 4 * topK, { rows: p.scopeRows(p.routing) }),
   });
   if (sources > 1)
-    builder.collective(
-      'exchange',
-      'inter',
-      { name: 'all_gather', group: 'expert', split: 'equal' },
-      { from: read(mine), to: write(counts) },
-    );
+    builder.collective({
+      id: 'exchange',
+      lane: 'inter',
+      collective: { name: 'all_gather', group: 'expert', split: 'equal' },
+      operands: { from: read(mine), to: write(counts) },
+    });
   builder.bind('bind', { counts: read(counts), ids: read('route.ids') });
 }
 
@@ -137,8 +137,8 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   const of = strategy.chunks.forward;
   const rows = streamRows(shape.tokens, shape);
   builder.region(streamRegion('stream', shape));
-  builder.region(rowsRegion('moe.input', shape, rows, hiddenSize, 'rows', 'saved'));
-  builder.region(rowsRegion('moe.normed', shape, rows, hiddenSize, 'rows', 'saved'));
+  builder.region(rowsRegion({ id: 'moe.input', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
+  builder.region(rowsRegion({ id: 'moe.normed', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
   builder.kernel({
     id: 'norm',
     kernel: 'norm',
@@ -158,29 +158,38 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
 
   const expert = expertSize(shape);
   const ffn = shape.expertFfn / layout.etp;
-  builder.region(rowsRegion('expert.input', shape, expert, hiddenSize, 'blocks', 'saved'));
-  builder.region(rowsRegion('expert.gateUp', shape, expert, 2 * ffn, 'blocks', 'saved'));
-  builder.region(rowsRegion('expert.activated', shape, expert, ffn, 'blocks'));
-  builder.region(rowsRegion('expert.output', shape, expert, hiddenSize, 'blocks'));
-  emitOutgoing(p, of, source, 'expert.input', false);
-  const costs = expertCosts(p);
-  const returned = emitReturning(p, of, 'expert.output', true, (chunk) =>
-    builder.kernel({
-      id: { task: 'experts', chunk, of },
-      kernel: 'moe.experts',
-      operands: {
-        input: read('expert.input', chunk, of),
-        gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
-        down: weight(builder, shape.dtype, downShape(shape)),
-        gateUpRows: write('expert.gateUp', chunk, of),
-        activated: write('expert.activated', chunk, of),
-        output: write('expert.output', chunk, of),
-      },
-      work: matrixWork({ ...costs, rows: expert, chunk, of, parts: feedForwardParts(expertFeedForward(p)) }),
-    }),
+  builder.region(
+    rowsRegion({ id: 'expert.input', shape, rows: expert, columns: hiddenSize, order: 'blocks', life: 'saved' }),
   );
+  builder.region(
+    rowsRegion({ id: 'expert.gateUp', shape, rows: expert, columns: 2 * ffn, order: 'blocks', life: 'saved' }),
+  );
+  builder.region(rowsRegion({ id: 'expert.activated', shape, rows: expert, columns: ffn, order: 'blocks' }));
+  builder.region(rowsRegion({ id: 'expert.output', shape, rows: expert, columns: hiddenSize, order: 'blocks' }));
+  emitOutgoing({ p, of, source, into: 'expert.input', weighted: false });
+  const costs = expertCosts(p);
+  const returned = emitReturning({
+    p,
+    of,
+    source: 'expert.output',
+    saved: true,
+    compute: (chunk) =>
+      builder.kernel({
+        id: { task: 'experts', chunk, of },
+        kernel: 'moe.experts',
+        operands: {
+          input: read('expert.input', chunk, of),
+          gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
+          down: weight(builder, shape.dtype, downShape(shape)),
+          gateUpRows: write('expert.gateUp', chunk, of),
+          activated: write('expert.activated', chunk, of),
+          output: write('expert.output', chunk, of),
+        },
+        work: matrixWork({ ...costs, rows: expert, chunk, of, parts: feedForwardParts(expertFeedForward(p)) }),
+      }),
+  });
   const combinedRows = p.scopeRows(p.combined);
-  builder.region(rowsRegion('combined', shape, combinedRows, hiddenSize, 'rows'));
+  builder.region(rowsRegion({ id: 'combined', shape, rows: combinedRows, columns: hiddenSize, order: 'rows' }));
   builder.kernel({
     id: 'combine',
     kernel: 'moe.combine',

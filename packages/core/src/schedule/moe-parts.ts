@@ -19,7 +19,14 @@ export const streamRows = (tokens: number, shape: Pick<MoeShape, 'layout'>): Siz
   activationOf(shape.layout) === 'sequence' ? sliceRows(tokens, shape.layout.tp) : tokens;
 
 export const streamRegion = (id: 'stream' | 'gradient', shape: MoeShape): Region =>
-  rowsRegion(id, shape, streamRows(shape.tokens, shape), shape.hiddenSize, 'rows', 'microBatch');
+  rowsRegion({
+    id,
+    shape,
+    rows: streamRows(shape.tokens, shape),
+    columns: shape.hiddenSize,
+    order: 'rows',
+    life: 'microBatch',
+  });
 
 /**
  * Counts of picks and sums of probabilities per expert over all layers of a micro-batch, [1, 2E] in f32: what Hugging Face's auxiliary loss
@@ -126,21 +133,35 @@ export function combineArguments(p: Parts, chunks: number) {
 export function gatheredTokens(p: Parts, id: string, source: string): string {
   const { builder, shape } = p;
   if (p.activation === 'replicated') return source;
-  const all = builder.region(rowsRegion(`${source}.all`, shape, shape.tokens, shape.hiddenSize, 'rows'));
-  builder.collective(
+  const all = builder.region(
+    rowsRegion({ id: `${source}.all`, shape, rows: shape.tokens, columns: shape.hiddenSize, order: 'rows' }),
+  );
+  builder.collective({
     id,
-    'intra',
-    { name: 'all_gather', group: 'tp', split: 'tokens' },
-    {
+    lane: 'intra',
+    collective: { name: 'all_gather', group: 'tp', split: 'tokens' },
+    operands: {
       from: read(source),
       to: write(all),
     },
-  );
+  });
   return all;
 }
 
 /** Emits all chunks of the strategy's outgoing half: rows of `source` tokens end up in canonical region `into`. */
-export function emitOutgoing(p: Parts, of: number, source: string, into: string, weighted: boolean): void {
+export function emitOutgoing({
+  p,
+  of,
+  source,
+  into,
+  weighted,
+}: {
+  readonly p: Parts;
+  readonly of: number;
+  readonly source: string;
+  readonly into: string;
+  readonly weighted: boolean;
+}): void {
   const { builder, shape, activation } = p;
   emitStages(
     of,
@@ -153,13 +174,19 @@ export function emitOutgoing(p: Parts, of: number, source: string, into: string,
 }
 
 /** Emits all chunks of the returning half, `compute` of a chunk right before its first stage. Returns the region of returned rows. */
-export function emitReturning(
-  p: Parts,
-  of: number,
-  source: string,
-  saved: boolean,
-  compute: (chunk: number) => void = () => undefined,
-): string {
+export function emitReturning({
+  p,
+  of,
+  source,
+  saved,
+  compute = () => undefined,
+}: {
+  readonly p: Parts;
+  readonly of: number;
+  readonly source: string;
+  readonly saved: boolean;
+  readonly compute?: (chunk: number) => void;
+}): string {
   const { builder, shape, activation } = p;
   const half = returningHalves.get(p.strategy.combine);
   emitStages(
@@ -176,12 +203,14 @@ export function emitReturning(
 export function gatheredCombined(p: Parts, combined: string, gatherId: string): string {
   const { builder, shape } = p;
   if (p.combined === 'replica' || p.activation === 'sequence' || shape.layout.tp === 1) return combined;
-  const full = builder.region(rowsRegion(`${combined}.all`, shape, shape.tokens, shape.hiddenSize, 'rows'));
-  builder.collective(
-    gatherId,
-    'intra',
-    { name: 'all_gather', group: 'tp', split: 'tokens' },
-    { from: read(combined), to: write(full) },
+  const full = builder.region(
+    rowsRegion({ id: `${combined}.all`, shape, rows: shape.tokens, columns: shape.hiddenSize, order: 'rows' }),
   );
+  builder.collective({
+    id: gatherId,
+    lane: 'intra',
+    collective: { name: 'all_gather', group: 'tp', split: 'tokens' },
+    operands: { from: read(combined), to: write(full) },
+  });
   return full;
 }

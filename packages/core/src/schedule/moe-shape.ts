@@ -84,11 +84,18 @@ export const replicaSize = (shape: MoeShape): Size =>
   routedRows(replicaRows, kept(shape) * shape.topK * shape.tokens, shape.topK * shape.tokens);
 
 /** A region of token rows or of expert rows in the layer's activation type. */
-export const rowsRegion = (
-  id: string,
-  shape: Pick<MoeShape, 'dtype'>,
-  rows: Size,
-  columns: number,
-  order: Order,
-  life: Life = 'layer',
-): Region => ({ id, dtype: shape.dtype, rows, columns, order, life });
+export const rowsRegion = ({
+  id,
+  shape,
+  rows,
+  columns,
+  order,
+  life = 'layer',
+}: {
+  readonly id: string;
+  readonly shape: Pick<MoeShape, 'dtype'>;
+  readonly rows: Size;
+  readonly columns: number;
+  readonly order: Order;
+  readonly life?: Life;
+}): Region => ({ id, dtype: shape.dtype, rows, columns, order, life });

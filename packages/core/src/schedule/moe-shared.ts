@@ -13,7 +13,16 @@ import { memoryWork } from './work.js';
 export function sharedInput({ builder, shape, activation }: Parts): string | undefined {
   if (shape.shared === undefined) return undefined;
   if (activation === 'replicated') return 'moe.normed';
-  return builder.region(rowsRegion('shared.normed', shape, shape.tokens, shape.hiddenSize, 'rows', 'saved'));
+  return builder.region(
+    rowsRegion({
+      id: 'shared.normed',
+      shape,
+      rows: shape.tokens,
+      columns: shape.hiddenSize,
+      order: 'rows',
+      life: 'saved',
+    }),
+  );
 }
 
 function blockOf(p: Parts): FeedForwardBlock | undefined {

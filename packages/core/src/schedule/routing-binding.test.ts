@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { groupMembers } from '../layout/mesh.js';
 import { Random } from '../units/random.js';
 import type { Layout } from '../layout/layout.js';
-import { chunkRows, GroupRouting } from '../routing/group-routing.js';
+import { chunkRows, GroupRouting, whole } from '../routing/group-routing.js';
 import { replicaExchange, replicaReturn, sliceExchange, sliceReturn } from './dispatchers/exchanges.js';
 import { RoutingBinding } from './routing-binding.js';
 import { expertRows, receivedRows, sentRows, sliceRows } from './rows.js';
@@ -58,9 +58,9 @@ describe('routing binding', () => {
           const members = groupMembers(c.layout, 'ep', rank);
           for (const exchange of all)
             for (let chunk = 0; chunk < of; chunk++) {
-              const { send } = binding.counts(exchange, rank, 0, chunk, of);
+              const { send } = binding.counts(exchange, rank, 0, { chunk, of });
               members.forEach((peer, j) => {
-                const { receive } = binding.counts(exchange, peer, 0, chunk, of);
+                const { receive } = binding.counts(exchange, peer, 0, { chunk, of });
                 expect(send[j]).toBe(receive[members.indexOf(rank)]);
               });
             }
@@ -76,8 +76,8 @@ describe('routing binding', () => {
         for (let rank = 0; rank < c.layout.tp * c.layout.dp; rank++)
           for (const rule of rules(c.layout)) {
             let sum = 0;
-            for (let chunk = 0; chunk < of; chunk++) sum += binding.rows(rule, rank, 0, chunk, of);
-            expect(sum).toBe(binding.rows(rule, rank, 0, 0, 1));
+            for (let chunk = 0; chunk < of; chunk++) sum += binding.rows(rule, rank, 0, { chunk, of });
+            expect(sum).toBe(binding.rows(rule, rank, 0, whole));
           }
       }),
     );
@@ -90,7 +90,7 @@ describe('routing binding', () => {
         const { etp, ep } = c.layout;
         const total = c.counts.reduce((a, b) => a + b, 0);
         let rows = 0;
-        for (let rank = 0; rank < etp * ep; rank += etp) rows += binding.rows(expertRows, rank, 0, 0, 1);
+        for (let rank = 0; rank < etp * ep; rank += etp) rows += binding.rows(expertRows, rank, 0, whole);
         expect(rows).toBe(total);
       }),
     );

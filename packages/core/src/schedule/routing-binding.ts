@@ -3,7 +3,7 @@
  * bind the same class, one with expected or recorded routing, the other with what was exchanged.
  */
 import type { Layout } from '../layout/layout.js';
-import type { GroupRouting } from '../routing/group-routing.js';
+import type { GroupRouting, Part } from '../routing/group-routing.js';
 import { rankPlace, type Exchange, type ExchangeCounts, type RankPlace, type RowRule } from './rows.js';
 import type { Binding } from './schedule.js';
 
@@ -20,12 +20,12 @@ export class RoutingBinding implements Binding {
     this.#routingOf = routingOf;
   }
 
-  counts(exchange: Exchange, rank: number, node: number, chunk: number, of: number): ExchangeCounts {
-    return exchange.counts(this.#place(rank), { chunk, of }, this.#routingOf(rank, node));
+  counts(exchange: Exchange, rank: number, node: number, part: Part): ExchangeCounts {
+    return exchange.counts(this.#place(rank), part, this.#routingOf(rank, node));
   }
 
-  rows(rule: RowRule, rank: number, node: number, chunk: number, of: number): number {
-    return rule.count(this.#place(rank), { chunk, of }, () => this.#routingOf(rank, node));
+  rows(rule: RowRule, rank: number, node: number, part: Part): number {
+    return rule.count(this.#place(rank), part, () => this.#routingOf(rank, node));
   }
 
   #place(rank: number): RankPlace {

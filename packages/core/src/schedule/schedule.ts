@@ -4,6 +4,7 @@
  * live regions, the simulator prices it, and the executor runs the very same object on real ranks.
  */
 import type { Group } from '../layout/layout.js';
+import type { Part } from '../routing/group-routing.js';
 import type { Mode } from './kernels.js';
 import type { Exchange, ExchangeCounts, RowRule, Size } from './rows.js';
 import type { Work } from './work.js';
@@ -174,8 +175,8 @@ export interface Program {
  * was exchanged.
  */
 export interface Binding {
-  /** Rows that a rank exchanges with each member of the collective's group in chunk `chunk` of `of`. */
-  counts(exchange: Exchange, rank: number, node: number, chunk: number, of: number): ExchangeCounts;
-  /** Rows of chunk `chunk` of `of` on a rank. */
-  rows(rule: RowRule, rank: number, node: number, chunk: number, of: number): number;
+  /** Rows of a chunk that a rank exchanges with each member of the collective's group. */
+  counts(exchange: Exchange, rank: number, node: number, part: Part): ExchangeCounts;
+  /** Rows of a chunk on a rank. */
+  rows(rule: RowRule, rank: number, node: number, part: Part): number;
 }

@@ -12,7 +12,8 @@ const w = memoryWork('copy', 1, { rows: 1 });
 
 function builder(): TemplateBuilder {
   const b = new TemplateBuilder();
-  for (const id of ['x', 'y', 'z']) b.region(rowsRegion(id, { dtype: 'f32' }, 8, 1, 'rows'));
+  for (const id of ['x', 'y', 'z'])
+    b.region(rowsRegion({ id, shape: { dtype: 'f32' }, rows: 8, columns: 1, order: 'rows' }));
   return b;
 }
 
@@ -38,7 +39,12 @@ describe('template builder', () => {
     const b = builder();
     fill(b, 'w', write('x'), 'copy');
     copy(b, 'r', read('x'), write('y'));
-    b.collective('c', 'inter', { name: 'all_reduce', group: 'tp' }, { buffer: add('x') });
+    b.collective({
+      id: 'c',
+      lane: 'inter',
+      collective: { name: 'all_reduce', group: 'tp' },
+      operands: { buffer: add('x') },
+    });
     fill(b, 'other', write('z'), 'intra');
     const after = Object.fromEntries(b.build('t', 'replicated', 'replicated').operations.map((o) => [o.id, o.after]));
     expect(after).toEqual({ w: [], r: ['w'], c: ['w', 'r'], other: [] });
@@ -49,7 +55,9 @@ describe('template builder', () => {
     expect(() => fill(b, 'k', write('v'))).toThrow(/v, not declared/);
     fill(b, 'k', write('x'));
     expect(() => fill(b, 'k', write('x'))).toThrow(/twice/);
-    expect(() => b.region(rowsRegion('x', { dtype: 'f32' }, 9, 1, 'rows'))).toThrow(/different shapes/);
+    expect(() =>
+      b.region(rowsRegion({ id: 'x', shape: { dtype: 'f32' }, rows: 9, columns: 1, order: 'rows' })),
+    ).toThrow(/different shapes/);
   });
 
   it('refuses kernels that are not used as the catalogue says', () => {

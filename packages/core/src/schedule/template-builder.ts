@@ -85,29 +85,53 @@ export class TemplateBuilder {
     const given = { ...operation.arguments } as Readonly<Record<string, unknown>>;
     const misuse = kernelMisuse(name, uses, given);
     if (misuse !== undefined) throw new Error(`operation ${idOf(id)}: ${misuse}`);
-    this.#push(id, lane, { kind: 'kernel', name, arguments: given, work }, uses);
+    this.#push({ name: id, lane, body: { kind: 'kernel', name, arguments: given, work }, uses });
   }
 
-  collective(
-    id: OperationName,
-    lane: Lane,
-    collective: Omit<Collective, 'kind'>,
-    operands: CollectiveOperands,
+  collective({
+    id,
+    lane,
+    collective,
+    operands,
     priority = 0,
-  ): void {
-    this.#push(id, lane, { kind: 'collective', ...collective }, usesOf({ ...operands }), priority);
+  }: {
+    readonly id: OperationName;
+    readonly lane: Lane;
+    readonly collective: Omit<Collective, 'kind'>;
+    readonly operands: CollectiveOperands;
+    readonly priority?: number;
+  }): void {
+    this.#push({
+      name: id,
+      lane,
+      body: { kind: 'collective', ...collective },
+      uses: usesOf({ ...operands }),
+      priority,
+    });
   }
 
   /** The host waits until what it reads is there. */
   bind(id: string, operands: Readonly<Record<string, Operand>>): void {
-    this.#push(id, 'compute', { kind: 'bind' }, usesOf(operands));
+    this.#push({ name: id, lane: 'compute', body: { kind: 'bind' }, uses: usesOf(operands) });
   }
 
   build(name: string, input: Activation, output: Activation): Template {
     return { name, input, output, regions: [...this.#regions.values()], operations: this.#operations };
   }
 
-  #push(name: OperationName, lane: Lane, body: Body, uses: readonly Use[], priority = 0): void {
+  #push({
+    name,
+    lane,
+    body,
+    uses,
+    priority = 0,
+  }: {
+    readonly name: OperationName;
+    readonly lane: Lane;
+    readonly body: Body;
+    readonly uses: readonly Use[];
+    readonly priority?: number;
+  }): void {
     const { task, chunk, of } = typeof name === 'string' ? { task: name, chunk: 0, of: 1 } : name;
     const id = idOf(name);
     for (const use of uses)

@@ -20,7 +20,7 @@ function transfer(step: StepShape, name: 'receive' | 'send', pass: 'forward' | '
   const builder = new TemplateBuilder();
   const region = builder.region(streamRegion(pass === 'forward' ? 'stream' : 'gradient', shape));
   const buffer = name === 'send' ? read(region) : write(region);
-  builder.collective(name, 'inter', { name, group: 'pp' }, { buffer });
+  builder.collective({ id: name, lane: 'inter', collective: { name, group: 'pp' }, operands: { buffer } });
   // Where the embedding starts a micro-batch, it does this.
   if (name === 'receive' && pass === 'forward')
     builder.kernel({

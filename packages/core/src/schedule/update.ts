@@ -46,7 +46,12 @@ export function reductionTemplates(step: StepShape): { readonly reduction: Reduc
     const builder = new TemplateBuilder();
     const group = bucketGroups[reduction.bucket];
     const region = declarer(builder, runs)(reduction.region);
-    builder.collective('reduce', 'inter', { name: 'all_reduce', group }, { buffer: add(region) });
+    builder.collective({
+      id: 'reduce',
+      lane: 'inter',
+      collective: { name: 'all_reduce', group },
+      operands: { buffer: add(region) },
+    });
     return { reduction, template: builder.build(`reduce.${reduction.region}`, activation, activation) };
   });
 }
@@ -67,7 +72,12 @@ export function updateTemplate(step: StepShape): Template {
     work: memoryWork('copy', 4, { rows: elements }),
   });
   if (groupSize(layout, 'world') > 1)
-    builder.collective('norm.reduce', 'inter', { name: 'all_reduce', group: 'world' }, { buffer: add('loss') });
+    builder.collective({
+      id: 'norm.reduce',
+      lane: 'inter',
+      collective: { name: 'all_reduce', group: 'world' },
+      operands: { buffer: add('loss') },
+    });
   // Reads gradient, weight and two moments, writes weight and moments, all f32.
   builder.kernel({
     id: 'adamw',

@@ -117,14 +117,23 @@ function syntheticProgram({ layers, chunks }: SimulatorBenchShape): Program {
 /** Per chunk: dispatch, gather, experts, scatter, combine; before and after them dense kernels. */
 function syntheticTemplate(name: string, chunks: number): Template {
   const rows = { rule: expertRows, expected: rowsPerPeer, max: 64 * rowsPerPeer } as const;
-  const operations: Operation[] = [kernel('attention', 1e8, []), kernel('router', 1e6, ['attention'])];
-  const exchange = (
-    task: string,
-    chunk: number,
-    lane: 'inter' | 'intra',
-    collective: 'all_to_all' | 'all_gather' | 'reduce_scatter',
-    after: string,
-  ): void => {
+  const operations: Operation[] = [
+    kernel({ task: 'attention', flopsPerRow: 1e8, after: [] }),
+    kernel({ task: 'router', flopsPerRow: 1e6, after: ['attention'] }),
+  ];
+  const exchange = ({
+    task,
+    chunk,
+    lane,
+    collective,
+    after,
+  }: {
+    readonly task: string;
+    readonly chunk: number;
+    readonly lane: 'inter' | 'intra';
+    readonly collective: 'all_to_all' | 'all_gather' | 'reduce_scatter';
+    readonly after: string;
+  }): void => {
     const use = { region: 'rows', chunk, of: chunks };
     const counts =
       collective === 'all_to_all' ? sliceExchange : collective === 'all_gather' ? gatherReceived : scatterReceived;
@@ -148,24 +157,38 @@ function syntheticTemplate(name: string, chunks: number): Template {
   const each = (step: (chunk: number) => void): void => {
     for (let chunk = 0; chunk < chunks; chunk++) step(chunk);
   };
-  each((c) => operations.push(kernel('pack', 0, ['router'], c, chunks)));
+  each((c) => operations.push(kernel({ task: 'pack', flopsPerRow: 0, after: ['router'], chunk: c, of: chunks })));
   each((c) => {
-    exchange('dispatch', c, 'inter', 'all_to_all', `pack.${c}`);
-    exchange('gather', c, 'intra', 'all_gather', `dispatch.${c}`);
+    exchange({ task: 'dispatch', chunk: c, lane: 'inter', collective: 'all_to_all', after: `pack.${c}` });
+    exchange({ task: 'gather', chunk: c, lane: 'intra', collective: 'all_gather', after: `dispatch.${c}` });
   });
   each((c) => {
-    operations.push(kernel('experts', 3e7, [`gather.${c}`], c, chunks));
-    exchange('scatter', c, 'intra', 'reduce_scatter', `experts.${c}`);
-    exchange('combine', c, 'inter', 'all_to_all', `scatter.${c}`);
+    operations.push(kernel({ task: 'experts', flopsPerRow: 3e7, after: [`gather.${c}`], chunk: c, of: chunks }));
+    exchange({ task: 'scatter', chunk: c, lane: 'intra', collective: 'reduce_scatter', after: `experts.${c}` });
+    exchange({ task: 'combine', chunk: c, lane: 'inter', collective: 'all_to_all', after: `scatter.${c}` });
   });
-  each((c) => operations.push(kernel('unpack', 0, [`combine.${c}`], c, chunks)));
-  operations.push(kernel('sum', 0, [`unpack.${chunks - 1}`]));
+  each((c) =>
+    operations.push(kernel({ task: 'unpack', flopsPerRow: 0, after: [`combine.${c}`], chunk: c, of: chunks })),
+  );
+  operations.push(kernel({ task: 'sum', flopsPerRow: 0, after: [`unpack.${chunks - 1}`] }));
   const region = { id: 'rows', dtype: 'bf16', rows, columns, order: 'chunks', life: 'layer' } as const;
   return { name, input: 'sequence', output: 'sequence', regions: [region], operations };
 }
 
 /** The work of a task, or with a chunk given of a piece of it. */
-function kernel(task: string, flopsPerRow: number, after: readonly string[], chunk?: number, of = 1): Operation {
+function kernel({
+  task,
+  flopsPerRow,
+  after,
+  chunk,
+  of = 1,
+}: {
+  readonly task: string;
+  readonly flopsPerRow: number;
+  readonly after: readonly string[];
+  readonly chunk?: number;
+  readonly of?: number;
+}): Operation {
   const work: Work = {
     kind: flopsPerRow > 0 ? 'gemm' : 'memory',
     rows: rowsPerPeer,
@@ -199,7 +222,7 @@ function skewedBinding({ nodes, devicesPerNode, skew }: SimulatorBenchShape, ran
   const pairs = Array.from({ length: ranks * nodes }, draw);
   const own = Array.from({ length: ranks }, draw);
   return {
-    counts: (exchange, rank, _node, chunk, of) => {
+    counts: (exchange, rank, _node, { chunk, of }) => {
       const group = exchange === sliceExchange ? nodes : devicesPerNode;
       const send = Int32Array.from({ length: group }, (_, j) =>
         chunkRows((group === nodes ? pairs[rank * nodes + j] : own[rank]) ?? 0, chunk, of),
@@ -207,6 +230,6 @@ function skewedBinding({ nodes, devicesPerNode, skew }: SimulatorBenchShape, ran
       const receive = Int32Array.from({ length: group }, () => chunkRows(own[rank] ?? 0, chunk, of));
       return { send, receive };
     },
-    rows: (_symbol, rank, _node, chunk, of) => chunkRows(own[rank] ?? 0, chunk, of),
+    rows: (_symbol, rank, _node, { chunk, of }) => chunkRows(own[rank] ?? 0, chunk, of),
   };
 }

@@ -31,7 +31,7 @@ export function deadlock(
       const channel = channels[rank]?.[index];
       if (happenings[index] && channel) {
         const absent = channel.members.filter(
-          (member) => member !== rank && !arrived(channel, rank, member, channels, run),
+          (member) => member !== rank && !arrived({ channel, rank, member, channels, run }),
         );
         waiting.push(
           `${name} waits for ${absent.length > 0 ? `rank ${absent.join(', ')}` : 'its bytes, which do not move'}`,
@@ -51,13 +51,19 @@ export function deadlock(
 }
 
 /** Whether a member has brought as many collectives to a channel as `rank` has. */
-function arrived(
-  channel: Channel,
-  rank: number,
-  member: number,
-  channels: readonly (readonly (Channel | undefined)[])[],
-  run: Run,
-): boolean {
+function arrived({
+  channel,
+  rank,
+  member,
+  channels,
+  run,
+}: {
+  readonly channel: Channel;
+  readonly rank: number;
+  readonly member: number;
+  readonly channels: readonly (readonly (Channel | undefined)[])[];
+  readonly run: Run;
+}): boolean {
   const brought = (who: number): number =>
     (channels[who] ?? []).filter((other, index) => other === channel && run.happenings[who]?.[index] !== undefined)
       .length;

@@ -63,7 +63,13 @@ export class Prices {
     flat: CompiledOperation,
     { name: kernel, work }: KernelBody,
   ): { bytes: number; seconds: number } {
-    const rows = rowsOf(work.rows, this.#binding(rank), rank, this.#node(rank, flat), work.chunk, work.of);
+    const rows = rowsOf({
+      size: work.rows,
+      binding: this.#binding(rank),
+      rank,
+      node: this.#node(rank, flat),
+      part: work,
+    });
     const name = priceKey(kernel, flat.operation.uses);
     const priced = pricedKernel(name, work, rows);
     const price = kernelSeconds(this.#job.model, priced);
@@ -83,15 +89,21 @@ export class Prices {
     const known = fixed ? prices?.get(channel.id) : undefined;
     if (known) return known;
     const { members } = channel;
-    const load = collectiveLoad(
-      flat.template,
-      flat.operation,
+    const load = collectiveLoad({
+      template: flat.template,
+      operation: flat.operation,
       body,
       members,
-      this.#node(first, flat),
-      this.#binding(first),
-    );
-    const priced = priceCollective(this.#job.model, this.#job.fabric, body.name, members, load);
+      node: this.#node(first, flat),
+      binding: this.#binding(first),
+    });
+    const priced = priceCollective({
+      model: this.#job.model,
+      fabric: this.#job.fabric,
+      name: body.name,
+      members,
+      load,
+    });
     this.bases.collectives.add(priced.basis);
     this.#note(body, members, priced);
     if (fixed) {

@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sliceExchange } from '../schedule/dispatchers/exchanges.js';
 import type { Cluster } from '../cluster/cluster.js';
+import { whole } from '../routing/group-routing.js';
 import { route, portsOf } from '../cluster/ports.js';
 import type { Binding, CollectiveName, Operation, Program, Template } from '../schedule/schedule.js';
 import { simulate } from './simulate.js';
@@ -100,7 +101,7 @@ function twin(program: Program, cluster: Cluster, rows: Binding, overhead: numbe
     all.forEach((from, i) => {
       all.forEach((to, j) => {
         if (i === j) return;
-        const counted = body.counts && rows.counts(body.counts, from.rank, from.node, 0, 1).send[j];
+        const counted = body.counts && rows.counts(body.counts, from.rank, from.node, whole).send[j];
         const bytes = (body.counts ? (counted ?? 0) : 12 / n) * rowBytes * (body.name === 'all_reduce' ? 2 : 1);
         if (bytes === 0) return;
         const way = route(cluster, from.rank, to.rank);

@@ -96,7 +96,7 @@ export function readTraceMeasurements(pieces: Iterable<string>, fileName: string
   const measurements = heads.flatMap((head, trace) => {
     const kept = collected[trace];
     if (head.kind !== 'measured' || kept === undefined) return [];
-    return measurementsOf(head, kept, fileName, { ...options, cluster }, warnings);
+    return measurementsOf({ head, collected: kept, fileName, options: { ...options, cluster }, warnings });
   });
   if (measurements.length === 0) {
     throw new InputError('has no collective that was balanced and alone on its ports', {
@@ -204,13 +204,19 @@ function aloneOnPorts(runs: readonly Run[]): Run[] {
   return runs.filter((run) => !disturbed.has(run));
 }
 
-function measurementsOf(
-  { source, timeScale }: TraceHead,
-  collected: Collected,
-  fileName: string,
-  { cluster, gpu, system }: TraceOptions & { readonly cluster: Cluster },
-  warnings: string[],
-): Measurement[] {
+function measurementsOf({
+  head: { source, timeScale },
+  collected,
+  fileName,
+  options: { cluster, gpu, system },
+  warnings,
+}: {
+  readonly head: TraceHead;
+  readonly collected: Collected;
+  readonly fileName: string;
+  readonly options: TraceOptions & { readonly cluster: Cluster };
+  readonly warnings: string[];
+}): Measurement[] {
   const runs = runsOf(collected, cluster);
   const alone = aloneOnPorts(runs);
   const usable = alone.filter((run) => run.balanced && run.seconds > 0);

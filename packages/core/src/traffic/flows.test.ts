@@ -44,7 +44,7 @@ describe('flows of collectives', () => {
         const nodeOf = (rank: number): number => Math.floor(rank / perNode);
         const sum = members.flatMap(() => members.map(() => 0));
         for (const name of ['all_gather', 'reduce_scatter'] as const) {
-          const { flows, rings, rounds } = decompose(name, members, load, 'ring', nodeOf);
+          const { flows, rings, rounds } = decompose({ name, members, load, algorithm: 'ring', nodeOf });
           for (const ring of rings) expect([...ring].sort((a, b) => a - b)).toEqual(members);
           expect(rounds).toBe(1);
           const expected = handAround(name, rings, sizes);
@@ -53,7 +53,7 @@ describe('flows of collectives', () => {
             sum[i] = (sum[i] ?? 0) + bytes;
           });
         }
-        const both = decompose('all_reduce', members, load, 'ring', nodeOf);
+        const both = decompose({ name: 'all_reduce', members, load, algorithm: 'ring', nodeOf });
         matrix(both.flows, sizes.length).forEach((bytes, i) => expect(bytes).toBeCloseTo(sum[i] ?? 0, 9));
       }),
       { seed: 21, numRuns: 150 },
@@ -67,7 +67,13 @@ describe('flows of collectives', () => {
         const load = { kind: 'blocks', bytes: Float64Array.from(sizes) } as const;
         for (const name of ['all_gather', 'reduce_scatter', 'all_reduce', 'broadcast'] as const) {
           const totals = (['direct', 'ring'] as const).map((algorithm) => {
-            const { flows } = decompose(name, members, load, algorithm, (rank) => Math.floor(rank / perNode));
+            const { flows } = decompose({
+              name,
+              members,
+              load,
+              algorithm,
+              nodeOf: (rank) => Math.floor(rank / perNode),
+            });
             for (const flow of flows) {
               expect(flow.from).not.toBe(flow.to);
               expect(flow.bytes).toBeGreaterThan(0);
@@ -90,7 +96,7 @@ describe('flows of collectives', () => {
         ['reduce_scatter', 1],
         ['all_reduce', 2],
       ] as const) {
-        const { flows } = decompose(name, members, load, algorithm, (rank) => Math.floor(rank / 4));
+        const { flows } = decompose({ name, members, load, algorithm, nodeOf: (rank) => Math.floor(rank / 4) });
         for (const sent of bytesSent(flows, members)) expect(sent).toBeCloseTo((factor * 80 * 7) / 8, 9);
       }
     }
@@ -99,7 +105,13 @@ describe('flows of collectives', () => {
   it('give all_to_all the matrix without its diagonal, whatever the algorithm', () => {
     const bytes = Float64Array.of(9, 1, 0, 2, 9, 3, 4, 5, 9);
     for (const algorithm of ['direct', 'ring'] as const) {
-      const { flows } = decompose('all_to_all', [3, 5, 8], { kind: 'pairs', bytes }, algorithm, () => 0);
+      const { flows } = decompose({
+        name: 'all_to_all',
+        members: [3, 5, 8],
+        load: { kind: 'pairs', bytes },
+        algorithm,
+        nodeOf: () => 0,
+      });
       expect(flows).toEqual([
         { from: 3, to: 5, bytes: 1 },
         { from: 5, to: 3, bytes: 2 },
@@ -113,7 +125,13 @@ describe('flows of collectives', () => {
   it('use every member of a node to cross to the next, staying on one rail', () => {
     const members = [0, 1, 2, 3, 4, 5, 6, 7];
     const load = { kind: 'blocks', bytes: new Float64Array(8).fill(8) } as const;
-    const { flows } = decompose('all_gather', members, load, 'ring', (rank) => Math.floor(rank / 4));
+    const { flows } = decompose({
+      name: 'all_gather',
+      members,
+      load,
+      algorithm: 'ring',
+      nodeOf: (rank) => Math.floor(rank / 4),
+    });
     const crossing = flows.filter((flow) => Math.floor(flow.from / 4) !== Math.floor(flow.to / 4));
     expect(crossing).toHaveLength(8);
     for (const flow of crossing) {
@@ -124,7 +142,10 @@ describe('flows of collectives', () => {
 
   it('are none for one member, for nothing and for barriers', () => {
     const load = { kind: 'blocks', bytes: Float64Array.of(5) } as const;
-    expect(decompose('all_gather', [4], load, 'ring', () => 0).flows).toEqual([]);
-    expect(decompose('barrier', [0, 1], { kind: 'nothing' }, 'direct', () => 0).flows).toEqual([]);
+    expect(decompose({ name: 'all_gather', members: [4], load, algorithm: 'ring', nodeOf: () => 0 }).flows).toEqual([]);
+    expect(
+      decompose({ name: 'barrier', members: [0, 1], load: { kind: 'nothing' }, algorithm: 'direct', nodeOf: () => 0 })
+        .flows,
+    ).toEqual([]);
   });
 });

@@ -61,13 +61,19 @@ export function bytesSent(flows: readonly Flow[], members: readonly number[]): F
  * Flows of a collective; `nodeOf` is used by rings and trees. Trees and switches serve all_reduce of groups with equally many members on
  * each node; anything else moves over rings then.
  */
-export function decompose(
-  name: CollectiveName,
-  members: readonly number[],
-  load: CollectiveLoad,
-  algorithm: Algorithm,
-  nodeOf: (rank: number) => number,
-): Decomposition {
+export function decompose({
+  name,
+  members,
+  load,
+  algorithm,
+  nodeOf,
+}: {
+  readonly name: CollectiveName;
+  readonly members: readonly number[];
+  readonly load: CollectiveLoad;
+  readonly algorithm: Algorithm;
+  readonly nodeOf: (rank: number) => number;
+}): Decomposition {
   if (members.length < 2 || load.kind === 'nothing') return { flows: [], rings: [], rounds: 1 };
   if (load.kind === 'pairs') {
     return { flows: directFlows(members, (i, j) => load.bytes[i * members.length + j] ?? 0), rings: [], rounds: 1 };

@@ -1,6 +1,6 @@
 /** How many bytes an operation moves on given ranks, once routing is bound. */
 import type { CollectiveLoad } from './flows.js';
-import { chunkRows } from '../routing/group-routing.js';
+import { chunkRows, type Part } from '../routing/group-routing.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
 import {
   useOf,
@@ -16,22 +16,41 @@ import { InputError } from '../units/index.js';
 export type CollectiveBody = Extract<Body, { kind: 'collective' }>;
 
 /** Rows of chunk `chunk` of `of` of a size on a rank. */
-export function rowsOf(size: Size, binding: Binding, rank: number, node: number, chunk: number, of: number): number {
-  return typeof size === 'number' ? chunkRows(size, chunk, of) : binding.rows(size.rule, rank, node, chunk, of);
+export function rowsOf({
+  size,
+  binding,
+  rank,
+  node,
+  part,
+}: {
+  readonly size: Size;
+  readonly binding: Binding;
+  readonly rank: number;
+  readonly node: number;
+  readonly part: Part;
+}): number {
+  return typeof size === 'number' ? chunkRows(size, part.chunk, part.of) : binding.rows(size.rule, rank, node, part);
 }
 
 /**
  * Bytes of a collective over `members` (global ranks, in group order; for send and receive: sender, receiver), from the region that it
  * reads, or for all_gather writes. Throws `InputError` when counts do not fit the group.
  */
-export function collectiveLoad(
-  template: Template,
-  operation: Operation,
-  body: CollectiveBody,
-  members: readonly number[],
-  node: number,
-  binding: Binding,
-): CollectiveLoad {
+export function collectiveLoad({
+  template,
+  operation,
+  body,
+  members,
+  node,
+  binding,
+}: {
+  readonly template: Template;
+  readonly operation: Operation;
+  readonly body: CollectiveBody;
+  readonly members: readonly number[];
+  readonly node: number;
+  readonly binding: Binding;
+}): CollectiveLoad {
   if (body.name === 'barrier') return { kind: 'nothing' };
   const n = members.length;
   const use = useOf(operation, body.name === 'all_gather' ? 'to' : 'from') ?? useOf(operation, 'buffer');
@@ -42,8 +61,9 @@ export function collectiveLoad(
     });
   }
   const rowBytes = region.columns * dtypeBytes[region.dtype];
-  if (body.counts) return countedLoad(body, `${template.name}/${operation.id}`, use, rowBytes, members, node, binding);
-  const rows = members.map((rank) => rowsOf(region.rows, binding, rank, node, use.chunk, use.of));
+  if (body.counts)
+    return countedLoad({ body, name: `${template.name}/${operation.id}`, use, rowBytes, members, node, binding });
+  const rows = members.map((rank) => rowsOf({ size: region.rows, binding, rank, node, part: use }));
   const share = (total: number, index: number): number =>
     rowBytes * (body.split === 'tokens' ? chunkRows(total, index, n) : total / n);
   switch (body.name) {
@@ -69,20 +89,28 @@ export function collectiveLoad(
   }
 }
 
-function countedLoad(
-  body: CollectiveBody,
-  name: string,
-  use: Use,
-  rowBytes: number,
-  members: readonly number[],
-  node: number,
-  binding: Binding,
-): CollectiveLoad {
+function countedLoad({
+  body,
+  name,
+  use,
+  rowBytes,
+  members,
+  node,
+  binding,
+}: {
+  readonly body: CollectiveBody;
+  readonly name: string;
+  readonly use: Use;
+  readonly rowBytes: number;
+  readonly members: readonly number[];
+  readonly node: number;
+  readonly binding: Binding;
+}): CollectiveLoad {
   const n = members.length;
   const family = body.counts;
   if (!family) return { kind: 'nothing' };
   const of = (rank: number): { send: Int32Array; receive: Int32Array } => {
-    const { send, receive } = binding.counts(family, rank, node, use.chunk, use.of);
+    const { send, receive } = binding.counts(family, rank, node, use);
     return { send, receive };
   };
   if (body.name === 'all_to_all') {

@@ -54,9 +54,15 @@ export function traffic({ program, layout, cluster, binding, algorithm = 'direct
       for (let rank = 0; rank < ranks; rank++) {
         const members = groupMembers(placed, body.group, rank);
         if (members[0] !== rank) continue;
-        const load = collectiveLoad(template, operation, body, members, node, binding);
+        const load = collectiveLoad({ template, operation, body, members, node, binding });
         const way = typeof algorithm === 'string' ? algorithm : algorithm(body.name, members, load);
-        for (const { from, to, bytes } of decompose(body.name, members, load, way, (one) => fabric.nodeOf(one)).flows) {
+        for (const { from, to, bytes } of decompose({
+          name: body.name,
+          members,
+          load,
+          algorithm: way,
+          nodeOf: (one) => fabric.nodeOf(one),
+        }).flows) {
           const route = fabric.route(from, to);
           byTier[route.tier] = (byTier[route.tier] ?? 0) + bytes;
           const row = sent[from];

@@ -14,24 +14,46 @@ function multiply(call: GemmCall): void {
   }
   for (let row = 0; row < m; row += side) {
     for (let column = 0; column < n; column += side) {
-      block(call.a, row * lda, lda, call.b, column, ldb, call.c, row * ldc + column, ldc, k);
+      block({
+        a: call.a,
+        startA: row * lda,
+        lda,
+        b: call.b,
+        startB: column,
+        ldb,
+        c: call.c,
+        startC: row * ldc + column,
+        ldc,
+        k,
+      });
     }
   }
 }
 
 /** One 4 x 4 block of C; 16 sums in local variables, which V8 keeps in registers as far as it has them. */
-function block(
-  a: Float32Array,
-  startA: number,
-  lda: number,
-  b: Float32Array,
-  startB: number,
-  ldb: number,
-  c: Float32Array,
-  startC: number,
-  ldc: number,
-  k: number,
-): void {
+function block({
+  a,
+  startA,
+  lda,
+  b,
+  startB,
+  ldb,
+  c,
+  startC,
+  ldc,
+  k,
+}: {
+  readonly a: Float32Array;
+  readonly startA: number;
+  readonly lda: number;
+  readonly b: Float32Array;
+  readonly startB: number;
+  readonly ldb: number;
+  readonly c: Float32Array;
+  readonly startC: number;
+  readonly ldc: number;
+  readonly k: number;
+}): void {
   let s00 = 0;
   let s01 = 0;
   let s02 = 0;

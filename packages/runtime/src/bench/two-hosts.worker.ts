@@ -24,12 +24,20 @@ runRank<TwoHostsJob>(async ({ size, endpoint, device, data: job }): Promise<TwoH
   for (let round = 0; round < ceilingRounds; round++) {
     tcp = Math.max(tcp, await tcpCeiling(endpoint, device, job, tp));
     barrier();
-    mpi = Math.max(mpi, mpiCeiling(endpoint, device, job, tp, barrier));
+    mpi = Math.max(mpi, mpiCeiling({ endpoint, device, job, tp, barrier }));
   }
   // Code that runs for the first time is compiled on the cores that all ranks share: small exchanges come first, which are not looked at.
   for (const exchange of job.exchanges)
-    runExchange(endpoint, device, { ...exchange, bytes: warmUpBytes }, warmUpRounds, barrier);
-  const exchanges = job.exchanges.map((exchange) => runExchange(endpoint, device, exchange, job.repetitions, barrier));
+    runExchange({
+      endpoint,
+      device,
+      exchange: { ...exchange, bytes: warmUpBytes },
+      repetitions: warmUpRounds,
+      barrier,
+    });
+  const exchanges = job.exchanges.map((exchange) =>
+    runExchange({ endpoint, device, exchange, repetitions: job.repetitions, barrier }),
+  );
   return { tcpBytesPerSecond: tcp, mpiBytesPerSecond: mpi, exchanges };
 });
 
@@ -73,7 +81,19 @@ async function tcpCeiling(endpoint: Endpoint, device: Device, job: TwoHostsJob, 
 }
 
 /** The same through the communicator: an exchange of one pair, all others idle. */
-function mpiCeiling(endpoint: Endpoint, device: Device, job: TwoHostsJob, tp: number, barrier: () => void): number {
+function mpiCeiling({
+  endpoint,
+  device,
+  job,
+  tp,
+  barrier,
+}: {
+  readonly endpoint: Endpoint;
+  readonly device: Device;
+  readonly job: TwoHostsJob;
+  readonly tp: number;
+  readonly barrier: () => void;
+}): number {
   let rate = 0;
   if (endpoint.rank % tp === 0) {
     const pair = endpoint.communicator('first of hosts', [0, tp], device.queue('inter'));
@@ -99,13 +119,19 @@ const value = (from: number, index: number): number => (from + 1) * 2 ** 23 - 1 
  * exchanges all rows with the rank's partner on the other host; else each rank exchanges its slice, and slices are gathered inside the
  * host, in `chunks` pieces on two lanes; or one of the two alone.
  */
-function runExchange(
-  endpoint: Endpoint,
-  device: Device,
-  { strategy, bytes, chunks }: Exchange,
-  repetitions: number,
-  barrier: () => void,
-): ExchangeRun {
+function runExchange({
+  endpoint,
+  device,
+  exchange: { strategy, bytes, chunks },
+  repetitions,
+  barrier,
+}: {
+  readonly endpoint: Endpoint;
+  readonly device: Device;
+  readonly exchange: Exchange;
+  readonly repetitions: number;
+  readonly barrier: () => void;
+}): ExchangeRun {
   const { rank, size } = endpoint;
   const tp = size / 2;
   const [host, place] = [Math.floor(rank / tp), rank % tp];

@@ -42,13 +42,19 @@ export const scaleShape = ([rows, columns]: readonly [number, number], block: Bl
  * Multiplies elements of a matrix, from its element `first` on in row-major order, by the scales of their blocks (row-major, as many columns as blocks
  * lie beside each other).
  */
-export function applyScales(
-  values: Float32Array,
-  first: number,
-  width: number,
-  scales: Float32Array,
-  block: BlockSize,
-): void {
+export function applyScales({
+  values,
+  first,
+  width,
+  scales,
+  block,
+}: {
+  readonly values: Float32Array;
+  readonly first: number;
+  readonly width: number;
+  readonly scales: Float32Array;
+  readonly block: BlockSize;
+}): void {
   const across = Math.ceil(width / block.columns);
   for (let i = 0; i < values.length; i++) {
     const row = Math.floor((first + i) / width);

@@ -139,7 +139,7 @@ describe('8-bit floats', () => {
           const scales = Float32Array.from({ length: down * across }, (_, i) => i + 1);
           const first = start % (rows * columns);
           const values = new Float32Array(rows * columns - first).fill(1);
-          applyScales(values, first, columns, scales, block);
+          applyScales({ values, first, width: columns, scales, block });
           const expected: number[] = [];
           for (let r = 0; r < rows; r++)
             for (let c = 0; c < columns; c++)

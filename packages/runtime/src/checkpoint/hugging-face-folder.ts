@@ -61,9 +61,11 @@ export class HuggingFaceFolder implements TensorSource {
 
   private constructor(
     folder: string,
-    config: string,
-    model: MoeModel,
-    weights: SafetensorsFolder,
+    {
+      config,
+      model,
+      weights,
+    }: { readonly config: string; readonly model: MoeModel; readonly weights: SafetensorsFolder },
     options: OpenOptions,
   ) {
     this.folder = folder;
@@ -88,7 +90,7 @@ export class HuggingFaceFolder implements TensorSource {
     checkComputed(model, file);
     const weights = SafetensorsFolder.open(folder);
     try {
-      return new HuggingFaceFolder(folder, config, model, weights, options);
+      return new HuggingFaceFolder(folder, { config, model, weights }, options);
     } catch (error) {
       weights.close();
       throw error;
@@ -131,7 +133,13 @@ export class HuggingFaceFolder implements TensorSource {
     const read = (target: Float32Array, first: number): void => {
       this.#weights.readFloat32(place.tensor, target, place.first + first);
       if (scales !== undefined && this.#blocks !== undefined)
-        applyScales(target, place.first + first, place.shape[1] ?? 1, scales, this.#blocks);
+        applyScales({
+          values: target,
+          first: place.first + first,
+          width: place.shape[1] ?? 1,
+          scales,
+          block: this.#blocks,
+        });
     };
     readMatrixBlock(read, parameterColumns(parameter), block, out);
   }

@@ -60,7 +60,13 @@ export class HuggingFaceWriter {
       writeFileDurably(join(this.#aside, 'config.json'), config, disk);
       const list = modelParameters(exported);
       const declared = list.map(({ name, shape }) => ({ name, type, shape }));
-      const shards = createSafetensorsFolder(this.#aside, declared, maxShardBytes, unsealed, disk);
+      const shards = createSafetensorsFolder({
+        folder: this.#aside,
+        tensors: declared,
+        maxShardBytes,
+        metadata: unsealed,
+        disk,
+      });
       this.#shards = shards;
       const writers = new Map(
         shards.flatMap(({ tensors, writer }) => tensors.map(({ name }) => [name, writer] as const)),

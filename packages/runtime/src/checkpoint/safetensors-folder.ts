@@ -157,13 +157,19 @@ export class SafetensorsFolder {
  * Declares a folder's weights and returns a writer for each shard with the tensors in it; one file when they fit `maxShardBytes`. Tensors keep
  * their order over the shards. The index is written at once; call `finish` on every writer.
  */
-export function createSafetensorsFolder(
-  folder: string,
-  tensors: readonly TensorDeclaration[],
-  maxShardBytes: number,
-  metadata: Readonly<Record<string, string>> = {},
-  disk: Disk = realDisk,
-): { readonly file: string; readonly tensors: readonly TensorDeclaration[]; readonly writer: SafetensorsWriter }[] {
+export function createSafetensorsFolder({
+  folder,
+  tensors,
+  maxShardBytes,
+  metadata = {},
+  disk = realDisk,
+}: {
+  readonly folder: string;
+  readonly tensors: readonly TensorDeclaration[];
+  readonly maxShardBytes: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly disk?: Disk;
+}): { readonly file: string; readonly tensors: readonly TensorDeclaration[]; readonly writer: SafetensorsWriter }[] {
   const shards: TensorDeclaration[][] = [[]];
   let bytes = 0;
   for (const tensor of tensors) {

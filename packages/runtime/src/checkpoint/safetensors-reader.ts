@@ -43,7 +43,7 @@ export class SafetensorsFile {
           file: path,
           expected: 'a safetensors file',
         });
-      const prefix = readFully(path, descriptor, 0, 8, 'header length');
+      const prefix = readFully({ file: path, descriptor, position: 0, length: 8, what: 'header length' });
       const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
       if (length > BigInt(maxHeaderBytes)) refusePointer(path, descriptor, size);
       if (length > BigInt(maxHeaderBytes))
@@ -57,7 +57,7 @@ export class SafetensorsFile {
           file: path,
           expected: 'a complete file',
         });
-      const json = readFully(path, descriptor, 8, headerBytes, 'header');
+      const json = readFully({ file: path, descriptor, position: 8, length: headerBytes, what: 'header' });
       const header = parseHeader(path, json, size - 8 - headerBytes);
       return new SafetensorsFile(path, descriptor, header, 8 + headerBytes);
     } catch (error) {
@@ -109,7 +109,13 @@ export class SafetensorsFile {
     for (let at = 0; at < count; at += pieceBytes / size) {
       const piece = Math.min(count - at, pieceBytes / size);
       const position = this.#dataStart + info.begin + (first + at) * size;
-      const bytes = readFully(this.path, this.#descriptor, position, piece * size, `tensor ${JSON.stringify(name)}`);
+      const bytes = readFully({
+        file: this.path,
+        descriptor: this.#descriptor,
+        position,
+        length: piece * size,
+        what: `tensor ${JSON.stringify(name)}`,
+      });
       try {
         decode(info, bytes, at, piece);
       } catch (error) {
@@ -127,12 +133,24 @@ export class SafetensorsFile {
 const pointerBytes = 1024;
 
 function refusePointer(path: string, descriptor: number, size: number): void {
-  const start = readFully(path, descriptor, 0, Math.min(size, pointerBytes), 'start');
+  const start = readFully({ file: path, descriptor, position: 0, length: Math.min(size, pointerBytes), what: 'start' });
   const pointer = lfsPointerError(path, new TextDecoder().decode(start));
   if (pointer !== undefined) throw pointer;
 }
 
-function readFully(file: string, descriptor: number, position: number, length: number, what: string): Uint8Array {
+function readFully({
+  file,
+  descriptor,
+  position,
+  length,
+  what,
+}: {
+  readonly file: string;
+  readonly descriptor: number;
+  readonly position: number;
+  readonly length: number;
+  readonly what: string;
+}): Uint8Array {
   const bytes = new Uint8Array(length);
   let done = 0;
   while (done < length) {

@@ -300,7 +300,7 @@ describe('folders', () => {
 
   function writeFolder(maxShardBytes: number): string {
     const target = mkdtempSync(join(folder, 'model-'));
-    for (const { writer, tensors: held } of createSafetensorsFolder(target, tensors, maxShardBytes)) {
+    for (const { writer, tensors: held } of createSafetensorsFolder({ folder: target, tensors, maxShardBytes })) {
       for (const { name } of held) writer.write(name, new Float32Array(4).fill(name.charCodeAt(0)));
       writer.finish();
     }

@@ -46,13 +46,19 @@ type Provide = (
 ) => Iterable<{ readonly block: Block; readonly values: Float32Array }>;
 
 /** Writes a rank's file, reads its header again, and returns what the manifest says of it. */
-function writeRankFile(
-  path: string,
-  shards: readonly OwnedShard[],
-  kinds: readonly StateKind[],
-  provide: Provide,
-  disk: Disk,
-): FileRecord {
+function writeRankFile({
+  path,
+  shards,
+  kinds,
+  provide,
+  disk,
+}: {
+  readonly path: string;
+  readonly shards: readonly OwnedShard[];
+  readonly kinds: readonly StateKind[];
+  readonly provide: Provide;
+  readonly disk: Disk;
+}): FileRecord {
   const declared = kinds.flatMap((kind) =>
     shards.map(({ parameter, block }): TensorDeclaration => {
       const name = stateTensorName(kind, parameter.name);
@@ -150,13 +156,13 @@ export function saveTrainingState(request: SaveRequest): SavedState | undefined 
   together(communicator?.barrier({ label: 'checkpoint begins' }));
   const shards = ownedShards(content.model, content.layout, rank);
   const record = attempt(() =>
-    writeRankFile(
-      join(asideOf(path), rankFileName(rank, ranks)),
+    writeRankFile({
+      path: join(asideOf(path), rankFileName(rank, ranks)),
       shards,
-      stateKinds,
-      ({ parameter, block }, kind) => [{ block, values: store.data(parameter.name, kind) }],
+      kinds: stateKinds,
+      provide: ({ parameter, block }, kind) => [{ block, values: store.data(parameter.name, kind) }],
       disk,
-    ),
+    }),
   );
   const records = exchange(request, record, communicator);
   const allWritten = records.every((one) => one !== undefined);
@@ -247,7 +253,10 @@ export function writeTrainingState(
     const files = new Map<string, FileRecord>();
     for (const rank of range(ranks)) {
       const name = rankFileName(rank, ranks);
-      files.set(name, writeRankFile(join(aside, name), ownedShards(model, layout, rank), kinds, provide, disk));
+      files.set(
+        name,
+        writeRankFile({ path: join(aside, name), shards: ownedShards(model, layout, rank), kinds, provide, disk }),
+      );
     }
     completeFolder(
       folder,

@@ -1,6 +1,6 @@
 /** One group on one lane, for backends that move bytes themselves: checks arguments and describes operations to whoever runs them. */
 import type { DeviceEvent } from '../device/device.js';
-import type { Communicator, Endpoint, Reduction, Submission } from './communicator.js';
+import type { Blocks, Communicator, Endpoint, Reduction, Submission } from './communicator.js';
 import { elementBytes, type View } from '../device/view.js';
 import { at } from './at.js';
 import type { Operation, OperationKind, Extent } from './operation.js';
@@ -61,19 +61,13 @@ export class CheckedCommunicator implements Communicator {
       `send has ${send.length} elements, receive ${receive.length}`,
     );
     const counts = new Int32Array(this.size).fill(send.length / this.size);
-    return this.exchange(send, counts, receive, counts, options);
+    return this.exchange({ view: send, counts }, { view: receive, counts }, options);
   }
 
-  allToAllV(
-    send: View,
-    sendCounts: Int32Array,
-    receive: View,
-    receiveCounts: Int32Array,
-    options?: Submission,
-  ): DeviceEvent {
-    this.checkCounts('all_to_all', 'send', sendCounts, send);
-    this.checkCounts('all_to_all', 'receive', receiveCounts, receive);
-    return this.exchange(send, sendCounts, receive, receiveCounts, options);
+  allToAllV(send: Blocks, receive: Blocks, options?: Submission): DeviceEvent {
+    this.checkCounts('all_to_all', 'send', send.counts, send.view);
+    this.checkCounts('all_to_all', 'receive', receive.counts, receive.view);
+    return this.exchange(send, receive, options);
   }
 
   allGather(send: View, receive: View, options?: Submission & { readonly counts?: Int32Array }): DeviceEvent {
@@ -142,10 +136,8 @@ export class CheckedCommunicator implements Communicator {
   }
 
   private exchange(
-    send: View,
-    counts: Int32Array,
-    receive: View,
-    receiveCounts: Int32Array,
+    { view: send, counts }: Blocks,
+    { view: receive, counts: receiveCounts }: Blocks,
     options: Submission | undefined,
   ): DeviceEvent {
     this.checkViews('all_to_all', send, receive, undefined);

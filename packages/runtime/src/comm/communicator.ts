@@ -16,6 +16,13 @@ export interface Submission {
   readonly label?: string;
 }
 
+/** One block for each member of a group, one after another in group order. */
+export interface Blocks {
+  readonly view: View;
+  /** Elements of each. */
+  readonly counts: Int32Array;
+}
+
 /**
  * One group of ranks on one lane. All members submit the same collectives in the same order; a mismatch (operation, type, sizes)
  * is an error that names both sides and ends the job. Counts are in elements, one per member, in group order. Sums are taken in
@@ -31,14 +38,8 @@ export interface Communicator {
 
   /** Equal splits: send and receive hold size equal blocks, block j goes to (comes from) member j. */
   allToAll(send: View, receive: View, options?: Submission): DeviceEvent;
-  /** Blocks lie one after another in member order. sendCounts[j] here must equal receiveCounts[me] at member j. */
-  allToAllV(
-    send: View,
-    sendCounts: Int32Array,
-    receive: View,
-    receiveCounts: Int32Array,
-    options?: Submission,
-  ): DeviceEvent;
+  /** send.counts[j] here must equal receive.counts[me] at member j. */
+  allToAllV(send: Blocks, receive: Blocks, options?: Submission): DeviceEvent;
   /** Member j contributes counts[j] elements (its `send`); every member receives all, in member order. */
   allGather(send: View, receive: View, options?: Submission & { readonly counts?: Int32Array }): DeviceEvent;
   /** Every member contributes all blocks (sum of counts); member j receives the reduction of block j. */

@@ -42,19 +42,26 @@ export class ArgumentBinder {
     // Taken now: the next step has another.
     const { step } = this;
     for (const argument of bound) {
-      const value = (): unknown => this.#value(argument, step, fields as unknown as RowFields, work, node);
+      const value = (): unknown =>
+        this.#value({ argument, step, fields: fields as unknown as RowFields, kernelBody: work, node });
       Object.defineProperty(given, argument, { get: value, enumerable: true });
     }
     return given;
   }
 
-  #value(
-    argument: BoundArgument,
-    step: StepArguments,
-    fields: RowFields,
-    { chunk, of }: KernelBody['work'],
-    node: ProgramNode,
-  ): BoundArguments[BoundArgument] {
+  #value({
+    argument,
+    step,
+    fields,
+    kernelBody: { chunk, of },
+    node,
+  }: {
+    readonly argument: BoundArgument;
+    readonly step: StepArguments;
+    readonly fields: RowFields;
+    readonly kernelBody: KernelBody['work'];
+    readonly node: ProgramNode;
+  }): BoundArguments[BoundArgument] {
     const layer = (): LayerRouting => this.#sources.book.get(node);
     switch (argument) {
       case 'tp':

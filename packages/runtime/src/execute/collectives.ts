@@ -62,19 +62,25 @@ export class Collectives {
   }
 
   /** Submits a collective; it starts when what `options` names is done. */
-  submit(
-    { operation, node }: CompiledOperation,
-    body: CollectiveBody,
-    { from, to }: Moved,
-    communicator: Communicator,
-    options: Submission,
-  ): DeviceEvent {
+  submit({
+    compiledOperation: { operation, node },
+    body,
+    moved: { from, to },
+    communicator,
+    options,
+  }: {
+    readonly compiledOperation: CompiledOperation;
+    readonly body: CollectiveBody;
+    readonly moved: Moved;
+    readonly communicator: Communicator;
+    readonly options: Submission;
+  }): DeviceEvent {
     const { columns } = from;
     const [send, receive] = [from.view, to.view];
-    const { chunk, of } = collectiveUses(operation).from;
+    const part = collectiveUses(operation).from;
     const exchanged = (): { send: Int32Array; receive: Int32Array } => {
       if (body.counts === undefined) throw unsupported(operation.id, 'it has no counts');
-      const rows = this.#binding.counts(body.counts, this.#endpoint.rank, node, chunk, of);
+      const rows = this.#binding.counts(body.counts, this.#endpoint.rank, node, part);
       return { send: rows.send.map((n) => n * columns), receive: rows.receive.map((n) => n * columns) };
     };
     /** Elements of each member of an all_gather or reduce_scatter; undefined for equal shares. */
@@ -91,7 +97,11 @@ export class Collectives {
       case 'all_to_all': {
         if (body.counts === undefined) return communicator.allToAll(send, receive, options);
         const elements = exchanged();
-        return communicator.allToAllV(send, elements.send, receive, elements.receive, options);
+        return communicator.allToAllV(
+          { view: send, counts: elements.send },
+          { view: receive, counts: elements.receive },
+          options,
+        );
       }
       case 'all_gather':
         return communicator.allGather(send, receive, { ...options, ...shares(to, 'receive') });

@@ -125,7 +125,7 @@ export class ParameterStore {
           expected: `${expected}, of shape [${parameter.shape.join(', ')}]`,
         });
       const shard = new Float32Array(this.#place(parameter.name).length);
-      copyShard(parameter, this.step, this.rank, full, shard, 'take');
+      copyShard({ parameter, step: this.step, rank: this.rank, full, shard, direction: 'take' });
       this.write(parameter.name, kind, shard);
     }
   }
@@ -144,7 +144,7 @@ export class ParameterStore {
       let at = 0;
       counts.forEach((count, rank) => {
         if (count === 0) return;
-        copyShard(parameter, this.step, rank, full, all.subarray(at, at + count), 'put');
+        copyShard({ parameter, step: this.step, rank, full, shard: all.subarray(at, at + count), direction: 'put' });
         at += count;
       });
       return [parameter.name, full] as const;
@@ -188,14 +188,21 @@ export class ParameterStore {
 }
 
 /** Copies a rank's shard out of (`take`) or into (`put`) a full tensor. Tensors have one or two axes. */
-function copyShard(
-  parameter: Parameter,
-  step: StepShape,
-  rank: number,
-  full: ArrayLike<number>,
-  shard: Float32Array,
-  direction: 'take' | 'put',
-): void {
+function copyShard({
+  parameter,
+  step,
+  rank,
+  full,
+  shard,
+  direction,
+}: {
+  readonly parameter: Parameter;
+  readonly step: StepShape;
+  readonly rank: number;
+  readonly full: ArrayLike<number>;
+  readonly shard: Float32Array;
+  readonly direction: 'take' | 'put';
+}): void {
   const { axis, start, end } = shardRange(parameter, step.layout, rank);
   const [rows, columns = 1] = parameter.shape;
   const [firstRow, endRow] = axis === 0 ? [start, end] : [0, rows];

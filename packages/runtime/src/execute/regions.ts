@@ -118,7 +118,7 @@ export class Regions {
   /** Rows of chunk `chunk` of `of` of a size on this rank at a node. */
   rows(size: Size, node: number, chunk = 0, of = 1): number {
     const { binding, rank } = this.#options;
-    return typeof size === 'number' ? chunkRows(size, chunk, of) : binding.rows(size.rule, rank, node, chunk, of);
+    return typeof size === 'number' ? chunkRows(size, chunk, of) : binding.rows(size.rule, rank, node, { chunk, of });
   }
 
   /** What the i-th use of an operation names: all of the region, a chunk of it, or the rows of the own token slice. */

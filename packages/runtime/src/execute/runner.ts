@@ -179,7 +179,13 @@ export class ProgramRunner {
       return event;
     }
     const communicator = this.collectives.communicator(body.group, queue);
-    const event = this.collectives.submit(compiled, body, moved, communicator, { after, label: compiled.name });
+    const event = this.collectives.submit({
+      compiledOperation: compiled,
+      body,
+      moved,
+      communicator,
+      options: { after, label: compiled.name },
+    });
     this.#note(compiled, event, () => ({ collective: this.collectives.noteOf(body) }));
     return event;
   }

@@ -48,7 +48,14 @@ function drop(shape: MoeShape, capacityFactor: number, ids: Int32Array, weights:
   ids.forEach((id, pick) => (gates[Math.floor(pick / k) * experts + id] = weights[pick]));
   const kept = new Uint8Array(ids.length);
   const capacity = expertCapacity(capacityFactor, tokens, k, experts);
-  dropByProbability({ tokens, experts, picks: k, renormalise: false }, capacity, gates, ids, kept, weights);
+  dropByProbability({
+    shape: { tokens, experts, picks: k, renormalise: false },
+    capacity,
+    probabilities: gates,
+    ids,
+    kept,
+    weights,
+  });
   kept.forEach((keep, pick) => {
     if (keep === 0) ids[pick] = ~ids[pick];
   });

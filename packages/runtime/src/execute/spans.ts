@@ -38,9 +38,10 @@ export class SpanRecorder {
 
   /** Takes over the records, for which there is limited room. What is not the program's is left out. */
   collect(): void {
-    for (const { event, start, end } of this.#device.takeRecords()) this.#push(event, start, start, end);
+    for (const { event, start, end } of this.#device.takeRecords())
+      this.#push({ event, issued: start, ready: start, end });
     for (const { event, issued, ready, end, bytes } of this.#endpoint.takeRecords())
-      this.#push(event, issued, ready, end, bytes);
+      this.#push({ event, issued, ready, end, sent: bytes });
   }
 
   /** Spans since the last call, by their end. */
@@ -51,7 +52,19 @@ export class SpanRecorder {
     return spans.sort((a, b) => a.end - b.end);
   }
 
-  #push(event: number, issued: number, ready: number, end: number, sent?: number): void {
+  #push({
+    event,
+    issued,
+    ready,
+    end,
+    sent,
+  }: {
+    readonly event: number;
+    readonly issued: number;
+    readonly ready: number;
+    readonly end: number;
+    readonly sent?: number;
+  }): void {
     const submitted = this.#submitted.get(event);
     if (submitted === undefined) return;
     this.#submitted.delete(event);

@@ -10,13 +10,19 @@
 import type { RouterShape } from './router.js';
 
 /** Adds one layer's picks and probability sums, both of `experts` elements; float32 counts are exact up to 2^24. */
-export function addAuxiliaryStatistics(
-  shape: RouterShape,
-  probabilities: Float32Array,
-  ids: Int32Array,
-  counts: Float32Array,
-  probabilitySums: Float32Array,
-): void {
+export function addAuxiliaryStatistics({
+  shape,
+  probabilities,
+  ids,
+  counts,
+  probabilitySums,
+}: {
+  readonly shape: RouterShape;
+  readonly probabilities: Float32Array;
+  readonly ids: Int32Array;
+  readonly counts: Float32Array;
+  readonly probabilitySums: Float32Array;
+}): void {
   const { tokens, experts, picks } = shape;
   for (let pick = 0; pick < tokens * picks; pick++) {
     const expert = ids[pick];

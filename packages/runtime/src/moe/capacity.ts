@@ -13,14 +13,21 @@ export function expertCapacity(capacityFactor: number, tokens: number, picks: nu
  * kept[pick] (tokens x picks) becomes 1 or 0. Ranked within each expert by the softmax probability, before renormalising, ties by position.
  * Sets weights of dropped picks to 0. Returns the number dropped.
  */
-export function dropByProbability(
-  shape: RouterShape,
-  capacity: number,
-  probabilities: Float32Array,
-  ids: Int32Array,
-  kept: Uint8Array,
-  weights: Float32Array,
-): number {
+export function dropByProbability({
+  shape,
+  capacity,
+  probabilities,
+  ids,
+  kept,
+  weights,
+}: {
+  readonly shape: RouterShape;
+  readonly capacity: number;
+  readonly probabilities: Float32Array;
+  readonly ids: Int32Array;
+  readonly kept: Uint8Array;
+  readonly weights: Float32Array;
+}): number {
   const { tokens, experts, picks } = shape;
   const ofExpert: number[][] = Array.from({ length: experts }, () => []);
   for (let pick = 0; pick < tokens * picks; pick++) ofExpert[ids[pick]]?.push(pick);

@@ -19,7 +19,7 @@ import type { Segments } from './experts.js';
 const [hidden, localExperts, sources] = [5, 3, 2];
 const counts = Int32Array.of(4, 1, 0, 0, 2, 7);
 const total = 14;
-const everything = chunkSegments(counts, localExperts, sources, 0, 1);
+const everything = chunkSegments({ counts, localExperts, sources, chunk: 0, of: 1 });
 
 function setUp(ffn: number, seed: number) {
   const random = seededRandom(seed);
@@ -43,19 +43,46 @@ function setUp(ffn: number, seed: number) {
 type State = ReturnType<typeof setUp>;
 
 function forward(s: State, segments: Segments): void {
-  expertGateUp(referenceGemm, s.shape, segments, s.x, s.gateUp, s.gateUpRows);
+  expertGateUp({
+    gemm: referenceGemm,
+    expertShape: s.shape,
+    segments,
+    x: s.x,
+    gateUp: s.gateUp,
+    gateUpRows: s.gateUpRows,
+  });
   expertActivation(s.shape, segments, s.gateUpRows, s.activated);
-  expertDown(referenceGemm, s.shape, segments, s.activated, s.down, s.y);
+  expertDown({ gemm: referenceGemm, expertShape: s.shape, segments, activated: s.activated, down: s.down, y: s.y });
 }
 
 function inputGrad(s: State, segments: Segments): void {
-  expertDownInputGrad(referenceGemm, s.shape, segments, s.dy, s.down, s.dactivated);
-  expertActivationGrad(s.shape, segments, s.gateUpRows, s.dactivated, s.dgateUpRows);
-  expertGateUpInputGrad(referenceGemm, s.shape, segments, s.dgateUpRows, s.gateUp, s.dx);
+  expertDownInputGrad({
+    gemm: referenceGemm,
+    expertShape: s.shape,
+    segments,
+    dy: s.dy,
+    down: s.down,
+    dactivated: s.dactivated,
+  });
+  expertActivationGrad({
+    expertShape: s.shape,
+    segments,
+    gateUpRows: s.gateUpRows,
+    dactivated: s.dactivated,
+    dgateUpRows: s.dgateUpRows,
+  });
+  expertGateUpInputGrad({
+    gemm: referenceGemm,
+    expertShape: s.shape,
+    segments,
+    dgateUpRows: s.dgateUpRows,
+    gateUp: s.gateUp,
+    dx: s.dx,
+  });
 }
 
 function weightGrad(s: State, segments: Segments): void {
-  expertWeightGrad(referenceGemm, s.shape, segments, s.x, s.dgateUpRows, s.activated, s.dy, s.dgateUp, s.ddown);
+  expertWeightGrad({ ...s, gemm: referenceGemm, expertShape: s.shape, segments });
 }
 
 const at = (values: Float32Array, first: number, n: number, width: number) =>
@@ -92,7 +119,7 @@ describe('experts', () => {
     for (const of of [1, 2, 3, 5, 9]) {
       const seen: number[] = [];
       for (let chunk = 0; chunk < of; chunk++) {
-        const segments = chunkSegments(counts, localExperts, sources, chunk, of);
+        const segments = chunkSegments({ counts, localExperts, sources, chunk, of });
         for (let i = 0; i < segments.length; i += 3)
           for (let r = 0; r < segments[i + 2]; r++) seen.push(segments[i + 1] + r);
       }
@@ -111,9 +138,9 @@ describe('experts', () => {
       const s = setUp(4, 1);
       const expected = twin(s);
       for (let chunk = forwardChunks - 1; chunk >= 0; chunk--)
-        forward(s, chunkSegments(counts, localExperts, sources, chunk, forwardChunks));
+        forward(s, chunkSegments({ counts, localExperts, sources, chunk, of: forwardChunks }));
       for (let chunk = 0; chunk < backwardChunks; chunk++)
-        inputGrad(s, chunkSegments(counts, localExperts, sources, chunk, backwardChunks));
+        inputGrad(s, chunkSegments({ counts, localExperts, sources, chunk, of: backwardChunks }));
       weightGrad(s, everything);
       expect(relativeError(s.y, expected.y)).toBeLessThan(2e-6);
       expect(relativeError(s.dx, expected.dx)).toBeLessThan(2e-6);
@@ -124,7 +151,7 @@ describe('experts', () => {
 
   it('leaves rows outside its segments alone', () => {
     const s = setUp(4, 2);
-    forward(s, chunkSegments(counts, localExperts, sources, 0, 2));
+    forward(s, chunkSegments({ counts, localExperts, sources, chunk: 0, of: 2 }));
     const written = [...Array(total).keys()].filter((row) => !Number.isNaN(s.y[row * hidden]));
     expect(written).toEqual([0, 1, 5, 7, 8, 9]);
   });
@@ -179,11 +206,24 @@ describe('experts', () => {
     const device = new Elementwise(CpuMemory.create({ bytes: 1 << 16 }));
     const s = setUp(7, 5);
     const { ffn } = s.shape;
-    expertGateUp(referenceGemm, s.shape, everything, s.x, s.gateUp, s.gateUpRows);
+    expertGateUp({
+      gemm: referenceGemm,
+      expertShape: s.shape,
+      segments: everything,
+      x: s.x,
+      gateUp: s.gateUp,
+      gateUpRows: s.gateUpRows,
+    });
     const given = s.gateUpRows.slice();
     expertActivation(s.shape, everything, s.gateUpRows, s.activated);
     s.dactivated.set(s.activated.map((value) => value - 0.3));
-    expertActivationGrad(s.shape, everything, s.gateUpRows, s.dactivated, s.gateUpRows);
+    expertActivationGrad({
+      expertShape: s.shape,
+      segments: everything,
+      gateUpRows: s.gateUpRows,
+      dactivated: s.dactivated,
+      dgateUpRows: s.gateUpRows,
+    });
     const activated = new Float32Array(s.activated.length);
     const gradients = new Float32Array(given.length);
     for (let row = 0; row < activated.length / ffn; row++) {
@@ -192,7 +232,7 @@ describe('experts', () => {
       );
       const part = (values: Float32Array): Float32Array => values.subarray(row * ffn, (row + 1) * ffn);
       device.siluMul(gate, up, part(activated));
-      device.siluMulBackward(gate, up, part(s.dactivated), dgate, dup);
+      device.siluMulBackward({ gate, up, gradOut: part(s.dactivated), gradGate: dgate, gradUp: dup });
     }
     expect(relativeError(s.activated, activated)).toBeLessThan(2e-6);
     expect(relativeError(s.gateUpRows, gradients)).toBeLessThan(2e-6);

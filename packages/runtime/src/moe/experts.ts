@@ -26,13 +26,19 @@ export type Segments = Int32Array;
  * Segments of chunk `chunk` of `of`: counts[expert * sources + source] rows per block, in canonical order. Neighbouring rows of an expert
  * are one segment, so chunk 0 of 1 has one per expert that has rows.
  */
-export function chunkSegments(
-  counts: Int32Array,
-  localExperts: number,
-  sources: number,
-  chunk: number,
-  of: number,
-): Segments {
+export function chunkSegments({
+  counts,
+  localExperts,
+  sources,
+  chunk,
+  of,
+}: {
+  readonly counts: Int32Array;
+  readonly localExperts: number;
+  readonly sources: number;
+  readonly chunk: number;
+  readonly of: number;
+}): Segments {
   const segments: number[] = [];
   let start = 0;
   for (let expert = 0; expert < localExperts; expert++)
@@ -55,14 +61,21 @@ function forEachSegment(segments: Segments, visit: (expert: number, row: number,
 }
 
 /** gateUpRows [rows, 2 * ffn] = x [rows, hidden] times the experts' gate and up weights; saved for the backward. */
-export function expertGateUp(
-  gemm: Gemm,
-  { hidden, ffn }: ExpertShape,
-  segments: Segments,
-  x: Float32Array,
-  gateUp: Float32Array,
-  gateUpRows: Float32Array,
-): void {
+export function expertGateUp({
+  gemm,
+  expertShape: { hidden, ffn },
+  segments,
+  x,
+  gateUp,
+  gateUpRows,
+}: {
+  readonly gemm: Gemm;
+  readonly expertShape: ExpertShape;
+  readonly segments: Segments;
+  readonly x: Float32Array;
+  readonly gateUp: Float32Array;
+  readonly gateUpRows: Float32Array;
+}): void {
   forEachSegment(segments, (expert, row, rows) => {
     gemm({
       m: rows,
@@ -96,14 +109,21 @@ export function expertActivation(
 }
 
 /** y [rows, hidden] = activated times the experts' down weights: a partial sum over etp. */
-export function expertDown(
-  gemm: Gemm,
-  { hidden, ffn }: ExpertShape,
-  segments: Segments,
-  activated: Float32Array,
-  down: Float32Array,
-  y: Float32Array,
-): void {
+export function expertDown({
+  gemm,
+  expertShape: { hidden, ffn },
+  segments,
+  activated,
+  down,
+  y,
+}: {
+  readonly gemm: Gemm;
+  readonly expertShape: ExpertShape;
+  readonly segments: Segments;
+  readonly activated: Float32Array;
+  readonly down: Float32Array;
+  readonly y: Float32Array;
+}): void {
   forEachSegment(segments, (expert, row, rows) => {
     gemm({
       m: rows,
@@ -118,14 +138,21 @@ export function expertDown(
 }
 
 /** dactivated [rows, ffn] from dy [rows, hidden]. */
-export function expertDownInputGrad(
-  gemm: Gemm,
-  { hidden, ffn }: ExpertShape,
-  segments: Segments,
-  dy: Float32Array,
-  down: Float32Array,
-  dactivated: Float32Array,
-): void {
+export function expertDownInputGrad({
+  gemm,
+  expertShape: { hidden, ffn },
+  segments,
+  dy,
+  down,
+  dactivated,
+}: {
+  readonly gemm: Gemm;
+  readonly expertShape: ExpertShape;
+  readonly segments: Segments;
+  readonly dy: Float32Array;
+  readonly down: Float32Array;
+  readonly dactivated: Float32Array;
+}): void {
   forEachSegment(segments, (expert, row, rows) => {
     gemm({
       m: rows,
@@ -139,13 +166,19 @@ export function expertDownInputGrad(
 }
 
 /** dgateUpRows [rows, 2 * ffn] from dactivated; may be gateUpRows itself when that is not needed again. */
-export function expertActivationGrad(
-  { ffn }: ExpertShape,
-  segments: Segments,
-  gateUpRows: Float32Array,
-  dactivated: Float32Array,
-  dgateUpRows: Float32Array,
-): void {
+export function expertActivationGrad({
+  expertShape: { ffn },
+  segments,
+  gateUpRows,
+  dactivated,
+  dgateUpRows,
+}: {
+  readonly expertShape: ExpertShape;
+  readonly segments: Segments;
+  readonly gateUpRows: Float32Array;
+  readonly dactivated: Float32Array;
+  readonly dgateUpRows: Float32Array;
+}): void {
   forEachSegment(segments, (_expert, first, rows) => {
     for (let row = first; row < first + rows; row++) {
       const gateRow = row * 2 * ffn;
@@ -164,14 +197,21 @@ export function expertActivationGrad(
 }
 
 /** dx [rows, hidden] from dgateUpRows: a partial sum over etp. */
-export function expertGateUpInputGrad(
-  gemm: Gemm,
-  { hidden, ffn }: ExpertShape,
-  segments: Segments,
-  dgateUpRows: Float32Array,
-  gateUp: Float32Array,
-  dx: Float32Array,
-): void {
+export function expertGateUpInputGrad({
+  gemm,
+  expertShape: { hidden, ffn },
+  segments,
+  dgateUpRows,
+  gateUp,
+  dx,
+}: {
+  readonly gemm: Gemm;
+  readonly expertShape: ExpertShape;
+  readonly segments: Segments;
+  readonly dgateUpRows: Float32Array;
+  readonly gateUp: Float32Array;
+  readonly dx: Float32Array;
+}): void {
   forEachSegment(segments, (expert, row, rows) => {
     gemm({
       m: rows,
@@ -185,17 +225,27 @@ export function expertGateUpInputGrad(
 }
 
 /** dgateUp += dgateUpRows^T x and ddown += dy^T activated, per expert over the rows of the segments (usually chunk 0 of 1: all rows at once). */
-export function expertWeightGrad(
-  gemm: Gemm,
-  { hidden, ffn }: ExpertShape,
-  segments: Segments,
-  x: Float32Array,
-  dgateUpRows: Float32Array,
-  activated: Float32Array,
-  dy: Float32Array,
-  dgateUp: Float32Array,
-  ddown: Float32Array,
-): void {
+export function expertWeightGrad({
+  gemm,
+  expertShape: { hidden, ffn },
+  segments,
+  x,
+  dgateUpRows,
+  activated,
+  dy,
+  dgateUp,
+  ddown,
+}: {
+  readonly gemm: Gemm;
+  readonly expertShape: ExpertShape;
+  readonly segments: Segments;
+  readonly x: Float32Array;
+  readonly dgateUpRows: Float32Array;
+  readonly activated: Float32Array;
+  readonly dy: Float32Array;
+  readonly dgateUp: Float32Array;
+  readonly ddown: Float32Array;
+}): void {
   forEachSegment(segments, (expert, row, rows) => {
     gemm({
       m: 2 * ffn,

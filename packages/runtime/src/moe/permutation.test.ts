@@ -42,7 +42,7 @@ describe('permutation', () => {
     fc.assert(
       fc.property(cases, ({ seed, tokens, picks, experts, drop }) => {
         const { ids, kept } = randomRouting(seed, tokens, picks, experts, drop);
-        const permutation = buildPermutation(ids, kept, tokens, picks, experts);
+        const permutation = buildPermutation({ ids, kept, tokens, picks, experts });
         const expected = [...ids.keys()]
           .filter((pick) => kept === undefined || kept[pick] === 1)
           .sort((a, b) => ids[a] - ids[b] || a - b);
@@ -62,7 +62,7 @@ describe('permutation', () => {
     fc.assert(
       fc.property(cases, ({ seed, tokens, picks, experts, chunks, drop }) => {
         const { random, ids, kept } = randomRouting(seed, tokens, picks, experts, drop);
-        const permutation = buildPermutation(ids, kept, tokens, picks, experts);
+        const permutation = buildPermutation({ ids, kept, tokens, picks, experts });
         const x = randomArray(tokens * 3, random);
         const expected: number[] = [];
         const actual: number[] = [];
@@ -80,7 +80,7 @@ describe('permutation', () => {
             }
           const moves = chunkMoves(permutation.counts, sendOrder(experts, 1), chunk, chunks);
           const packed = new Float32Array(3 * chunkTotal(permutation.counts, chunk, chunks)).fill(NaN);
-          packTokens(permutation, moves, 3, x, packed);
+          packTokens({ permutation, moves, width: 3, tokens: x, packed });
           actual.push(...packed);
         }
         expect(actual).toEqual(expected);
@@ -93,13 +93,13 @@ describe('permutation', () => {
     const [tokens, picks, experts, width] = [5, 2, 4, 3];
     const { random, ids, kept } = randomRouting(3, tokens, picks, experts, true);
     expect(kept?.includes(0)).toBe(true);
-    const permutation = buildPermutation(ids, kept, tokens, picks, experts);
+    const permutation = buildPermutation({ ids, kept, tokens, picks, experts });
     const rows = randomArray(permutation.rows * width, random);
     const weights = randomArray(tokens * picks, random);
     const dy = randomArray(tokens * width, random);
     const y = new Float32Array(tokens * width).fill(NaN);
     const loss = (): number => {
-      combineRows(permutation, tokens, picks, width, rows, weights, y);
+      combineRows({ permutation, tokens, picks, width, rows, weights, y });
       return weightedSum(y, dy);
     };
     loss();
@@ -113,14 +113,14 @@ describe('permutation', () => {
     const expectedRows = finiteDifferences(rows, loss);
     const expectedWeights = finiteDifferences(weights, loss);
     const dweights = new Float32Array(tokens * picks).fill(NaN);
-    combineWeightGrad(permutation, tokens, picks, width, rows, dy, dweights);
+    combineWeightGrad({ permutation, tokens, picks, width, rows, dy, dweights });
     expect(relativeError(dweights, expectedWeights)).toBeLessThan(1e-3);
     for (const chunks of [1, 2, 3]) {
       const drows = new Float32Array(rows.length).fill(NaN);
       for (let chunk = 0; chunk < chunks; chunk++) {
         const moves = chunkMoves(permutation.counts, sendOrder(experts, 1), chunk, chunks);
         const packed = new Float32Array(chunkTotal(permutation.counts, chunk, chunks) * width);
-        combineRowGrad(permutation, moves, width, weights, dy, packed);
+        combineRowGrad({ permutation, moves, width, weights, dy, packed });
         unpackRows(moves, width, packed, drows);
       }
       expect(relativeError(drows, expectedRows)).toBeLessThan(1e-3);
@@ -129,13 +129,19 @@ describe('permutation', () => {
 
   it('sums rows into tokens as the adjoint of packing them', () => {
     const { random, ids } = randomRouting(4, 6, 3, 4, false);
-    const permutation = buildPermutation(ids, undefined, 6, 3, 4);
+    const permutation = buildPermutation({ ids, kept: undefined, tokens: 6, picks: 3, experts: 4 });
     const x = randomArray(6 * 2, random);
     const drows = randomArray(permutation.rows * 2, random);
     const rows = new Float32Array(permutation.rows * 2);
-    packTokens(permutation, chunkMoves(permutation.counts, sendOrder(4, 1), 0, 1), 2, x, rows);
+    packTokens({
+      permutation,
+      moves: chunkMoves(permutation.counts, sendOrder(4, 1), 0, 1),
+      width: 2,
+      tokens: x,
+      packed: rows,
+    });
     const dx = new Float32Array(12).fill(1);
-    combineRows(permutation, 6, 3, 2, drows, undefined, dx, true);
+    combineRows({ permutation, tokens: 6, picks: 3, width: 2, rows: drows, weights: undefined, y: dx, add: true });
     expect(
       weightedSum(
         x,

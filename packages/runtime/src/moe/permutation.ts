@@ -18,13 +18,19 @@ export interface Permutation {
 }
 
 /** ids: tokens x picks; kept as from `dropByProbability`, or undefined when nothing is dropped. */
-export function buildPermutation(
-  ids: Int32Array,
-  kept: Uint8Array | undefined,
-  tokens: number,
-  picks: number,
-  experts: number,
-): Permutation {
+export function buildPermutation({
+  ids,
+  kept,
+  tokens,
+  picks,
+  experts,
+}: {
+  readonly ids: Int32Array;
+  readonly kept: Uint8Array | undefined;
+  readonly tokens: number;
+  readonly picks: number;
+  readonly experts: number;
+}): Permutation {
   const counts = new Int32Array(experts);
   const pickRow = new Int32Array(tokens * picks).fill(-1);
   for (let pick = 0; pick < tokens * picks; pick++) {
@@ -52,13 +58,19 @@ export function buildPermutation(
 }
 
 /** packed row = token row, for the canonical rows that `moves` names (see `chunkMoves`): permutation and packing in one pass. */
-export function packTokens(
-  { rowToken }: Permutation,
-  moves: Moves,
-  width: number,
-  tokens: Float32Array,
-  packed: Float32Array,
-): void {
+export function packTokens({
+  permutation: { rowToken },
+  moves,
+  width,
+  tokens,
+  packed,
+}: {
+  readonly permutation: Permutation;
+  readonly moves: Moves;
+  readonly width: number;
+  readonly tokens: Float32Array;
+  readonly packed: Float32Array;
+}): void {
   for (let move = 0; move < moves.length; move += 3) {
     const canonical = moves[move];
     const to = moves[move + 1];
@@ -74,16 +86,25 @@ export function packTokens(
  * y[t] = sum over its kept picks of weight * row, in pick order; y[t] += with `add`. rows: canonical order, width columns. With weights
  * undefined every weight is 1: the backward of the dispatch (dx of a token is the sum of its rows' gradients).
  */
-export function combineRows(
-  { pickRow }: Permutation,
-  tokens: number,
-  picks: number,
-  width: number,
-  rows: Float32Array,
-  weights: Float32Array | undefined,
-  y: Float32Array,
+export function combineRows({
+  permutation: { pickRow },
+  tokens,
+  picks,
+  width,
+  rows,
+  weights,
+  y,
   add = false,
-): void {
+}: {
+  readonly permutation: Permutation;
+  readonly tokens: number;
+  readonly picks: number;
+  readonly width: number;
+  readonly rows: Float32Array;
+  readonly weights: Float32Array | undefined;
+  readonly y: Float32Array;
+  readonly add?: boolean;
+}): void {
   for (let token = 0; token < tokens; token++) {
     const to = token * width;
     if (!add) y.fill(0, to, to + width);
@@ -98,14 +119,21 @@ export function combineRows(
 }
 
 /** Backward of `combineRows`, rows: packed drow = weight * dy of its token, for the canonical rows that `moves` names. */
-export function combineRowGrad(
-  { rowToken, rowPick }: Permutation,
-  moves: Moves,
-  width: number,
-  weights: Float32Array,
-  dy: Float32Array,
-  packed: Float32Array,
-): void {
+export function combineRowGrad({
+  permutation: { rowToken, rowPick },
+  moves,
+  width,
+  weights,
+  dy,
+  packed,
+}: {
+  readonly permutation: Permutation;
+  readonly moves: Moves;
+  readonly width: number;
+  readonly weights: Float32Array;
+  readonly dy: Float32Array;
+  readonly packed: Float32Array;
+}): void {
   for (let move = 0; move < moves.length; move += 3) {
     const canonical = moves[move];
     const start = moves[move + 1];
@@ -120,15 +148,23 @@ export function combineRowGrad(
 }
 
 /** Backward of `combineRows`, weights: dweights[pick] = <row, dy of its token>, 0 for dropped picks. rows: canonical order. */
-export function combineWeightGrad(
-  { pickRow }: Permutation,
-  tokens: number,
-  picks: number,
-  width: number,
-  rows: Float32Array,
-  dy: Float32Array,
-  dweights: Float32Array,
-): void {
+export function combineWeightGrad({
+  permutation: { pickRow },
+  tokens,
+  picks,
+  width,
+  rows,
+  dy,
+  dweights,
+}: {
+  readonly permutation: Permutation;
+  readonly tokens: number;
+  readonly picks: number;
+  readonly width: number;
+  readonly rows: Float32Array;
+  readonly dy: Float32Array;
+  readonly dweights: Float32Array;
+}): void {
   for (let pick = 0; pick < tokens * picks; pick++) {
     const row = pickRow[pick];
     let dot = 0;

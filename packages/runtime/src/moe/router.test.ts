@@ -71,20 +71,26 @@ describe('router', () => {
     const dweights = randomArray(5 * option.picks, random);
     const counts = new Float32Array(6);
     const first = route(shape, logits);
-    addAuxiliaryStatistics(shape, first.probabilities, first.ids, counts, new Float32Array(6));
+    addAuxiliaryStatistics({
+      shape,
+      probabilities: first.probabilities,
+      ids: first.ids,
+      counts,
+      probabilitySums: new Float32Array(6),
+    });
     const coefficient = 0.7;
     const loss = (): number => {
       const { probabilities, ids, weights } = route(shape, logits);
       expect(ids).toEqual(first.ids); // the differences don't cross a change of picks
       const sums = new Float32Array(6);
-      addAuxiliaryStatistics(shape, probabilities, ids, new Float32Array(6), sums);
+      addAuxiliaryStatistics({ shape, probabilities, ids, counts: new Float32Array(6), probabilitySums: sums });
       return weightedSum(weights, dweights) + coefficient * auxiliaryLoss(counts, sums, 5);
     };
     const expected = finiteDifferences(logits, loss, 2 ** -10);
     const auxiliary = new Float32Array(6);
     auxiliaryGradient(counts, 5, coefficient, auxiliary);
     const dlogits = new Float32Array(30).fill(NaN);
-    routerBackward(shape, first.probabilities, first.ids, dweights, auxiliary, dlogits);
+    routerBackward({ shape, probabilities: first.probabilities, ids: first.ids, dweights, auxiliary, dlogits });
     expect(relativeError(dlogits, expected)).toBeLessThan(3e-3);
   });
 
@@ -94,7 +100,7 @@ describe('router', () => {
     const { probabilities, ids, weights } = route(shape, randomArray(30, random));
     expect([...weights]).toEqual([1, 1, 1, 1, 1]);
     const dlogits = new Float32Array(30).fill(NaN);
-    routerBackward(shape, probabilities, ids, randomArray(5, random), undefined, dlogits);
+    routerBackward({ shape, probabilities, ids, dweights: randomArray(5, random), auxiliary: undefined, dlogits });
     expect(Math.max(...dlogits.map(Math.abs))).toBeLessThan(1e-6);
   });
 });
@@ -106,7 +112,7 @@ describe('auxiliary loss', () => {
     const balanced = Int32Array.of(0, 1, 2, 3, 1, 0, 3, 2);
     const counts = new Float32Array(4);
     const sums = new Float32Array(4);
-    addAuxiliaryStatistics(shape, uniform, balanced, counts, sums);
+    addAuxiliaryStatistics({ shape, probabilities: uniform, ids: balanced, counts, probabilitySums: sums });
     expect(auxiliaryLoss(counts, sums, 4)).toBeCloseTo(2, 6);
 
     // two parts that are each one-sided, on opposite sides: together nearly balanced
@@ -115,7 +121,8 @@ describe('auxiliary loss', () => {
     const right = [Float32Array.of(0.1, 0.9, 0.1, 0.9), Int32Array.of(1, 1)] as const;
     const pooledCounts = new Float32Array(2);
     const pooledSums = new Float32Array(2);
-    for (const [p, ids] of [left, right]) addAuxiliaryStatistics(all, p, ids, pooledCounts, pooledSums);
+    for (const [p, ids] of [left, right])
+      addAuxiliaryStatistics({ shape: all, probabilities: p, ids, counts: pooledCounts, probabilitySums: pooledSums });
     expect(auxiliaryLoss(pooledCounts, pooledSums, 4)).toBeCloseTo(2 * (0.5 * 0.5 + 0.5 * 0.5), 6);
   });
 });
@@ -136,7 +143,7 @@ describe('capacity', () => {
         const { probabilities, ids, weights } = route(shape, logits);
         const before = weights.slice();
         const kept = new Uint8Array(tokens * picks).fill(9);
-        const dropped = dropByProbability(shape, capacity, probabilities, ids, kept, weights);
+        const dropped = dropByProbability({ shape, capacity, probabilities, ids, kept, weights });
         expect(dropped).toBe(kept.filter((k) => k === 0).length);
         const gate = (pick: number): number => probabilities[Math.floor(pick / picks) * experts + ids[pick]];
         kept.forEach((keep, pick) => {

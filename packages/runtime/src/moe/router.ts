@@ -65,14 +65,21 @@ export function routerTopK(
  * dlogits from the gradient of the picks' weights (0 for dropped picks) and the auxiliary loss's gradient of every probability, which is
  * the same for all tokens (`auxiliaryGradient`; omit it when there is none). dlogits: tokens x experts, overwritten.
  */
-export function routerBackward(
-  shape: RouterShape,
-  probabilities: Float32Array,
-  ids: Int32Array,
-  dweights: Float32Array,
-  auxiliary: Float32Array | undefined,
-  dlogits: Float32Array,
-): void {
+export function routerBackward({
+  shape,
+  probabilities,
+  ids,
+  dweights,
+  auxiliary,
+  dlogits,
+}: {
+  readonly shape: RouterShape;
+  readonly probabilities: Float32Array;
+  readonly ids: Int32Array;
+  readonly dweights: Float32Array;
+  readonly auxiliary: Float32Array | undefined;
+  readonly dlogits: Float32Array;
+}): void {
   const { tokens, experts, picks, renormalise } = shape;
   for (let token = 0; token < tokens; token++) {
     const row = token * experts;

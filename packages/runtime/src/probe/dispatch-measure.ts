@@ -138,27 +138,39 @@ export async function measureVariants(request: MeasureRequest): Promise<Measured
   const timed = measured.slice(strategies.length);
   const { hostCores, seen } = ground;
   const probe = readHost(probes, seen, { hostCores, kernels });
-  const workload = benchWorkload(seen, shape, routing, seed, probe, request.curves?.(probe.delaySeconds));
+  const workload = benchWorkload({ seen, shape, routing, seed, probe, curves: request.curves?.(probe.delaySeconds) });
   const cases = variants.flatMap((variant, index) =>
-    dispatchCases(variant, timed[index] ?? [], workload, probe, ground.memoryBytesPerSecond),
+    dispatchCases({
+      dispatchVariant: variant,
+      rounds: timed[index] ?? [],
+      workload,
+      probe,
+      memoryBytesPerSecond: ground.memoryBytesPerSecond,
+    }),
   );
   return { cases, workload, probe, lostSeconds, jobSeconds };
 }
 
 /** Both passes of a variant, measured in several rounds, with what was predicted. */
-export function dispatchCases(
-  { name, strategy }: DispatchVariant,
-  rounds: readonly DispatchMeasurement[],
-  workload: Workload,
-  probe: MachineProbe,
-  memoryBytesPerSecond?: number,
-): DispatchCase[] {
+export function dispatchCases({
+  dispatchVariant: { name, strategy },
+  rounds,
+  workload,
+  probe,
+  memoryBytesPerSecond,
+}: {
+  readonly dispatchVariant: DispatchVariant;
+  readonly rounds: readonly DispatchMeasurement[];
+  readonly workload: Workload;
+  readonly probe: MachineProbe;
+  readonly memoryBytesPerSecond?: number;
+}): DispatchCase[] {
   const [first] = rounds;
   if (!first) throw new RangeError(`${name} was not measured`);
   const binding = bindingOf(first);
   return layerPasses.map((pass, index) => {
     const measured = rounds.map(({ passSeconds }) => median(passSeconds[index] ?? []));
-    const prediction = predictPass(workload, strategy, pass, binding, probe);
+    const prediction = predictPass({ workload, strategy, pass, binding, probe });
     const [medianSeconds, fastestSeconds] = [median(measured), Math.min(...measured)];
     const { price, seconds: predictedSeconds } = prediction;
     const moved = price.bytes.reduce((sum, { perRank }) => sum + perRank, 0) * first.counts.length;

@@ -50,14 +50,21 @@ export interface PassPrediction {
 }
 
 /** Cost model and host for a cluster as its ranks see it. */
-export function benchWorkload(
-  seen: Cluster,
-  shape: MoeShape,
-  routing: Routing,
-  seed: number,
-  probe: MachineProbe,
-  curves?: CollectiveCurves,
-): Workload {
+export function benchWorkload({
+  seen,
+  shape,
+  routing,
+  seed,
+  probe,
+  curves,
+}: {
+  readonly seen: Cluster;
+  readonly shape: MoeShape;
+  readonly routing: Routing;
+  readonly seed: number;
+  readonly probe: MachineProbe;
+  readonly curves?: CollectiveCurves;
+}): Workload {
   const model: CostModel = costModel(seen.device, {
     inputs: hostInputs(probe.delaySeconds),
     inputSource: 'probe of this machine',
@@ -77,13 +84,19 @@ export const bindingOf = ({ job: { shape }, counts }: DispatchMeasurement): Bind
   });
 
 /** Predicts one pass. Throws `InputError` when something has no price. */
-export function predictPass(
-  workload: Workload,
-  strategy: Strategy,
-  pass: LayerPass,
-  binding: Binding,
-  probe: MachineProbe,
-): PassPrediction {
+export function predictPass({
+  workload,
+  strategy,
+  pass,
+  binding,
+  probe,
+}: {
+  readonly workload: Workload;
+  readonly strategy: Strategy;
+  readonly pass: LayerPass;
+  readonly binding: Binding;
+  readonly probe: MachineProbe;
+}): PassPrediction {
   const simulation = simulatePass(workload, strategy, pass, binding);
   if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
   const price = passPrice(simulation, workload.cluster, strategy.chunks[pass]);

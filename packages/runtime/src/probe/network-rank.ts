@@ -75,7 +75,7 @@ export function probeNetworkRank(context: RankContext<NetworkProbeData>): Networ
   const collectives = groupsOf(tiers).flatMap(({ members, nodes, tier }) =>
     data.ops.flatMap((op) => {
       const bytes = links.find(({ name }) => name === tier)?.bytes ?? maximumBytes;
-      const times = collectiveTimes(laboratory, pick, op, members, bytes, maximumBytes);
+      const times = collectiveTimes({ laboratory, pick, op, members, bytes, maximumBytes });
       say(`${op} over ${members.length} ranks`);
       return times.map((time) => ({ op, ranks: members.length, nodes, ...time }));
     }),
@@ -146,14 +146,21 @@ function groupsOf(tiers: NetworkProbeData['tiers']): Group[] {
 
 const range = (count: number, step: number): number[] => Array.from({ length: count }, (_, i) => i * step);
 
-function collectiveTimes(
-  laboratory: Laboratory,
-  pick: (seconds: readonly number[]) => number,
-  op: MeasuredOp,
-  members: readonly number[],
-  bytes: number,
-  maximumBytes: number,
-): { bytes: number; seconds: number }[] {
+function collectiveTimes({
+  laboratory,
+  pick,
+  op,
+  members,
+  bytes,
+  maximumBytes,
+}: {
+  readonly laboratory: Laboratory;
+  readonly pick: (seconds: readonly number[]) => number;
+  readonly op: MeasuredOp;
+  readonly members: readonly number[];
+  readonly bytes: number;
+  readonly maximumBytes: number;
+}): { bytes: number; seconds: number }[] {
   const sizes = [smallestTotal, ...sizeFactors.map((factor) => factor * bytes)].map((size) =>
     wholeBytes(Math.min(size, maximumBytes - 4 * members.length), members.length),
   );

@@ -3,7 +3,7 @@
  * sent what this rank sends. For timing a rank's own kernels at the sizes they will have, undisturbed. It moves no bytes between ranks and
  * computes nothing meaningful.
  */
-import type { Communicator, Endpoint, Submission, TransferRecord } from '../comm/communicator.js';
+import type { Blocks, Communicator, Endpoint, Submission, TransferRecord } from '../comm/communicator.js';
 import type { CpuDevice } from '../device/cpu/cpu-device.js';
 import type { Companion } from '../device/cpu/companion.js';
 import type { DeviceEvent } from '../device/device.js';
@@ -55,6 +55,13 @@ class Transfers implements Companion {
   }
 }
 
+/** Who is alone, and what moves its bytes. */
+interface Solo {
+  readonly rank: number;
+  readonly device: CpuDevice;
+  readonly transfers: Transfers;
+}
+
 class SoloCommunicator implements Communicator {
   readonly rank: number;
   readonly size: number;
@@ -62,11 +69,9 @@ class SoloCommunicator implements Communicator {
   constructor(
     readonly name: string,
     readonly members: readonly number[],
-    rank: number,
-    private readonly device: CpuDevice,
-    private readonly transfers: Transfers,
+    private readonly solo: Solo,
   ) {
-    this.rank = members.indexOf(rank);
+    this.rank = members.indexOf(solo.rank);
     this.size = members.length;
   }
 
@@ -74,14 +79,8 @@ class SoloCommunicator implements Communicator {
     return this.#echo(send, receive, options);
   }
 
-  allToAllV(
-    send: View,
-    _sendCounts: Int32Array,
-    receive: View,
-    _receiveCounts: Int32Array,
-    options?: Submission,
-  ): DeviceEvent {
-    return this.#echo(send, receive, options);
+  allToAllV(send: Blocks, receive: Blocks, options?: Submission): DeviceEvent {
+    return this.#echo(send.view, receive.view, options);
   }
 
   allGather(send: View, receive: View, options?: Submission): DeviceEvent {
@@ -113,14 +112,18 @@ class SoloCommunicator implements Communicator {
   }
 
   #nothing(options?: Submission): DeviceEvent {
-    return this.transfers.submit(() => undefined, options?.after);
+    return this.solo.transfers.submit(() => undefined, options?.after);
   }
 
   /** Fills `receive` with `send`, over and over. */
   #echo(send: View, receive: View, options?: Submission): DeviceEvent {
-    return this.transfers.submit(() => {
-      const from = this.device.memory.u8({ ...send, type: 'u8', length: send.length * elementBytes[send.type] });
-      const to = this.device.memory.u8({ ...receive, type: 'u8', length: receive.length * elementBytes[receive.type] });
+    return this.solo.transfers.submit(() => {
+      const from = this.solo.device.memory.u8({ ...send, type: 'u8', length: send.length * elementBytes[send.type] });
+      const to = this.solo.device.memory.u8({
+        ...receive,
+        type: 'u8',
+        length: receive.length * elementBytes[receive.type],
+      });
       if (from.length === 0 || from.byteOffset === to.byteOffset) return;
       for (let at = 0; at < to.length; at += from.length)
         to.set(from.subarray(0, Math.min(from.length, to.length - at)), at);
@@ -143,7 +146,7 @@ export class SoloEndpoint implements Endpoint {
   }
 
   communicator(name: string, members: readonly number[]): Communicator {
-    return new SoloCommunicator(name, members, this.rank, this.device, this.#transfers);
+    return new SoloCommunicator(name, members, { rank: this.rank, device: this.device, transfers: this.#transfers });
   }
 
   progress(): void {}

@@ -123,7 +123,13 @@ export class LayerRouting {
   /** Runs of canonical rows of a chunk, by local expert. */
   segments(chunk: number, of: number): Segments {
     const { localExperts, shape } = this.#shape;
-    return chunkSegments(this.#arrived, localExperts, shape.layout.etp * shape.layout.ep, chunk, of);
+    return chunkSegments({
+      counts: this.#arrived,
+      localExperts,
+      sources: shape.layout.etp * shape.layout.ep,
+      chunk,
+      of,
+    });
   }
 
   /** Where each pick of the summed tokens finds its row in the returned buffer: a permutation whose `pickRow` counts rows of that buffer. */
@@ -187,7 +193,13 @@ export class LayerRouting {
     const { layout, topK: k, experts } = this.#shape.shape;
     const encoded = this.#picked(scope);
     const tokens = encoded.length / k;
-    const permutation = buildPermutation(pickedIds(encoded), keptPicks(encoded), tokens, k, experts);
+    const permutation = buildPermutation({
+      ids: pickedIds(encoded),
+      kept: keptPicks(encoded),
+      tokens,
+      picks: k,
+      experts,
+    });
     if (scope === 'slice' || layout.tp === 1) return { permutation, blocks: permutation.counts, slices: 1 };
     const blocks = new Int32Array(experts * layout.tp);
     for (let i = 0; i < layout.tp; i++) {

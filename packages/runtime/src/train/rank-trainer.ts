@@ -69,7 +69,7 @@ function evaluate(executor: TrainingExecutor, job: TrainJob, text: ByteText, rep
   let sum = 0;
   for (let batch = 0; batch < job.evaluationBatches; batch++) {
     const first = (replica * job.evaluationBatches + batch) * sequences;
-    sum += executor.evaluate(microBatchOf(heldOutBatch(text, first, sequences, all, sequence))).crossEntropy;
+    sum += executor.evaluate(microBatchOf(heldOutBatch({ text, first, sequences, of: all, sequence }))).crossEntropy;
   }
   executor.takeSpans();
   return sum / job.evaluationBatches;

@@ -27,7 +27,7 @@ export function stepInputs(job: TrainJob, text: ByteText, rank: number, number: 
   const replica = coordinates(layout, rank).dp;
   const batches = Array.from({ length: microBatches }, (_, micro) => {
     const first = (replica * microBatches + micro) * sequences;
-    return microBatchOf(trainingBatch(text, seed, number, first, sequences, sequence));
+    return microBatchOf(trainingBatch({ text, seed, step: number, first, sequences, sequence }));
   });
   const learningRate = learningRateAt(
     {

@@ -27,8 +27,30 @@ function buffers(shape: AttentionShape, seed: number) {
 }
 
 function run(shape: AttentionShape, b: ReturnType<typeof buffers>): void {
-  attentionForward(referenceGemm, shape, b.q, b.k, b.v, b.out, b.logSum, b.scratch);
-  attentionBackward(referenceGemm, shape, b.q, b.k, b.v, b.out, b.logSum, b.dout, b.dq, b.dk, b.dv, b.scratch);
+  attentionForward({
+    gemm: referenceGemm,
+    shape,
+    q: b.q,
+    k: b.k,
+    v: b.v,
+    out: b.out,
+    logSum: b.logSum,
+    scratch: b.scratch,
+  });
+  attentionBackward({
+    gemm: referenceGemm,
+    shape,
+    q: b.q,
+    k: b.k,
+    v: b.v,
+    out: b.out,
+    logSum: b.logSum,
+    dout: b.dout,
+    dq: b.dq,
+    dk: b.dk,
+    dv: b.dv,
+    scratch: b.scratch,
+  });
 }
 
 describe('attention', () => {
@@ -66,7 +88,16 @@ describe('attention', () => {
     const shape = { batch: 1, sequence: 5, heads: 2, kvHeads: 1, headDim: 4 };
     const b = buffers(shape, 2);
     const loss = (): number => {
-      attentionForward(referenceGemm, shape, b.q, b.k, b.v, b.out, b.logSum, b.scratch);
+      attentionForward({
+        gemm: referenceGemm,
+        shape,
+        q: b.q,
+        k: b.k,
+        v: b.v,
+        out: b.out,
+        logSum: b.logSum,
+        scratch: b.scratch,
+      });
       return weightedSum(b.out, b.dout);
     };
     const expected = [b.q, b.k, b.v].map((values) => finiteDifferences(values, loss));

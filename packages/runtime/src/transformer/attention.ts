@@ -49,14 +49,21 @@ function forEachTile(shape: AttentionShape, visit: (tile: Tile) => void): void {
     }
 }
 
-function scores(
-  gemm: Gemm,
-  shape: AttentionShape,
-  tile: Tile,
-  q: Float32Array,
-  k: Float32Array,
-  out: Float32Array,
-): void {
+function scores({
+  gemm,
+  shape,
+  tile,
+  q,
+  k,
+  out,
+}: {
+  readonly gemm: Gemm;
+  readonly shape: AttentionShape;
+  readonly tile: Tile;
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly out: Float32Array;
+}): void {
   const { sequence, heads, kvHeads, headDim } = shape;
   gemm({
     m: tile.queries,
@@ -82,20 +89,29 @@ function visible(shape: AttentionShape, tile: Tile, row: number): [number, numbe
  * q: tokens x heads x headDim, k and v: tokens x kvHeads x headDim (rope applied), out as q. logSum [batch, heads, sequence] is saved for the
  * backward, as are q, k, v and out. scratch: `attentionScratch` elements.
  */
-export function attentionForward(
-  gemm: Gemm,
-  shape: AttentionShape,
-  q: Float32Array,
-  k: Float32Array,
-  v: Float32Array,
-  out: Float32Array,
-  logSum: Float32Array,
-  scratch: Float32Array,
-): void {
+export function attentionForward({
+  gemm,
+  shape,
+  q,
+  k,
+  v,
+  out,
+  logSum,
+  scratch,
+}: {
+  readonly gemm: Gemm;
+  readonly shape: AttentionShape;
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly out: Float32Array;
+  readonly logSum: Float32Array;
+  readonly scratch: Float32Array;
+}): void {
   const { sequence, heads, kvHeads, headDim } = shape;
   forEachTile(shape, (tile) => {
     const { keys } = tile;
-    scores(gemm, shape, tile, q, k, scratch);
+    scores({ gemm, shape, tile, q, k, out: scratch });
     for (let row = 0; row < tile.queries; row++) {
       const from = row * keys;
       const [first, end] = visible(shape, tile, row);
@@ -127,20 +143,33 @@ export function attentionForward(
 }
 
 /** dq, dk and dv are overwritten; dk and dv sum over the query heads of their group. */
-export function attentionBackward(
-  gemm: Gemm,
-  shape: AttentionShape,
-  q: Float32Array,
-  k: Float32Array,
-  v: Float32Array,
-  out: Float32Array,
-  logSum: Float32Array,
-  dout: Float32Array,
-  dq: Float32Array,
-  dk: Float32Array,
-  dv: Float32Array,
-  scratch: Float32Array,
-): void {
+export function attentionBackward({
+  gemm,
+  shape,
+  q,
+  k,
+  v,
+  out,
+  logSum,
+  dout,
+  dq,
+  dk,
+  dv,
+  scratch,
+}: {
+  readonly gemm: Gemm;
+  readonly shape: AttentionShape;
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly out: Float32Array;
+  readonly logSum: Float32Array;
+  readonly dout: Float32Array;
+  readonly dq: Float32Array;
+  readonly dk: Float32Array;
+  readonly dv: Float32Array;
+  readonly scratch: Float32Array;
+}): void {
   const { batch, sequence, heads, kvHeads, headDim } = shape;
   const kvElements = batch * sequence * kvHeads * headDim;
   dk.fill(0, 0, kvElements);
@@ -155,7 +184,7 @@ export function attentionBackward(
     const { keys, queries } = tile;
     const queryAt = ((tile.batchIndex * sequence + tile.query) * heads + tile.head) * headDim;
     const keyAt = ((tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead) * headDim;
-    scores(gemm, shape, tile, q, k, probability);
+    scores({ gemm, shape, tile, q, k, out: probability });
     // dP = dO V^T
     gemm({
       m: queries,

@@ -43,7 +43,8 @@ describe('crossEntropy', () => {
       return { share, local, largest, sums: new Float32Array(2 * rows) };
     });
     const largest = parts[0].largest.map((_, row) => Math.max(...parts.map((part) => part.largest[row])));
-    for (const { share, local, sums } of parts) crossEntropySums(share, rows, local, targets, largest, sums);
+    for (const { share, local, sums } of parts)
+      crossEntropySums({ share, rows, logits: local, targets, largest, sums });
     const sums = parts[0].sums.map((_, i) => parts.reduce((sum, part) => sum + part.sums[i], 0));
 
     let expectedLoss = 0;
@@ -61,7 +62,7 @@ describe('crossEntropy', () => {
     expect(crossEntropyLoss(rows, targets, sums)).toBeCloseTo(expectedLoss, 4);
     const actual = new Float32Array(rows * vocabulary);
     for (const { share, local } of parts) {
-      crossEntropyGrad(share, rows, local, targets, largest, sums, scale, local); // in place
+      crossEntropyGrad({ share, rows, logits: local, targets, largest, sums, scale, dlogits: local }); // in place
       local.forEach((value, i) => {
         actual[Math.floor(i / share.count) * vocabulary + share.first + (i % share.count)] = value;
       });
@@ -89,11 +90,11 @@ describe('embedding', () => {
         const share = shareOf(vocabulary, ranks, rank);
         const range = [share.first * hidden, (share.first + share.count) * hidden] as const;
         const out = new Float32Array(ids.length * hidden).fill(NaN);
-        embeddingForward(share, hidden, ids, weight.subarray(...range), out);
+        embeddingForward({ share, hidden, ids, weight: weight.subarray(...range), out });
         out.forEach((value, i) => {
           sum[i] += value;
         });
-        embeddingBackward(share, hidden, ids, dout, dweight.subarray(...range), paddingId);
+        embeddingBackward({ share, hidden, ids, dout, dweight: dweight.subarray(...range), paddingId });
       }
       expect(relativeError(sum, expected.value)).toBe(0);
       expect(relativeError(dweight, w.gradient)).toBeLessThan(1e-6);

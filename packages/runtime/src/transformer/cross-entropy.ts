@@ -37,14 +37,21 @@ export function crossEntropyMax(
 }
 
 /** sums [2, rows]: the sum of exp(logit - largest) of this rank's columns, then the target's logit - largest where it is held here, else 0. */
-export function crossEntropySums(
-  share: VocabularyShare,
-  rows: number,
-  logits: Float32Array,
-  targets: Int32Array,
-  largest: Float32Array,
-  sums: Float32Array,
-): void {
+export function crossEntropySums({
+  share,
+  rows,
+  logits,
+  targets,
+  largest,
+  sums,
+}: {
+  readonly share: VocabularyShare;
+  readonly rows: number;
+  readonly logits: Float32Array;
+  readonly targets: Int32Array;
+  readonly largest: Float32Array;
+  readonly sums: Float32Array;
+}): void {
   const { first, count } = share;
   for (let row = 0; row < rows; row++) {
     const shift = largest[row];
@@ -66,16 +73,25 @@ export function crossEntropyLoss(rows: number, targets: Int32Array, sums: Float3
 }
 
 /** dlogits = scale * (softmax - onehot(target)) for this rank's columns, 0 in rows that don't count; may be logits itself. */
-export function crossEntropyGrad(
-  share: VocabularyShare,
-  rows: number,
-  logits: Float32Array,
-  targets: Int32Array,
-  largest: Float32Array,
-  sums: Float32Array,
-  scale: number,
-  dlogits: Float32Array,
-): void {
+export function crossEntropyGrad({
+  share,
+  rows,
+  logits,
+  targets,
+  largest,
+  sums,
+  scale,
+  dlogits,
+}: {
+  readonly share: VocabularyShare;
+  readonly rows: number;
+  readonly logits: Float32Array;
+  readonly targets: Int32Array;
+  readonly largest: Float32Array;
+  readonly sums: Float32Array;
+  readonly scale: number;
+  readonly dlogits: Float32Array;
+}): void {
   const { first, count } = share;
   for (let row = 0; row < rows; row++) {
     const from = row * count;

@@ -6,13 +6,19 @@ export interface VocabularyShare {
 }
 
 /** out [tokens, hidden]: the weight's row of each token held here, zeros for other tokens; the sum over ranks (all_reduce) is the embedding. */
-export function embeddingForward(
-  share: VocabularyShare,
-  hidden: number,
-  ids: Int32Array,
-  weight: Float32Array,
-  out: Float32Array,
-): void {
+export function embeddingForward({
+  share,
+  hidden,
+  ids,
+  weight,
+  out,
+}: {
+  readonly share: VocabularyShare;
+  readonly hidden: number;
+  readonly ids: Int32Array;
+  readonly weight: Float32Array;
+  readonly out: Float32Array;
+}): void {
   for (let token = 0; token < ids.length; token++) {
     const row = ids[token] - share.first;
     if (row >= 0 && row < share.count) out.set(weight.subarray(row * hidden, (row + 1) * hidden), token * hidden);
@@ -24,14 +30,21 @@ export function embeddingForward(
  * dweight += dout of the tokens held here. `paddingId`: that token's row gets no gradient, as PyTorch's embedding with `padding_idx`
  * (Hugging Face passes the config's `pad_token_id`).
  */
-export function embeddingBackward(
-  share: VocabularyShare,
-  hidden: number,
-  ids: Int32Array,
-  dout: Float32Array,
-  dweight: Float32Array,
-  paddingId?: number,
-): void {
+export function embeddingBackward({
+  share,
+  hidden,
+  ids,
+  dout,
+  dweight,
+  paddingId,
+}: {
+  readonly share: VocabularyShare;
+  readonly hidden: number;
+  readonly ids: Int32Array;
+  readonly dout: Float32Array;
+  readonly dweight: Float32Array;
+  readonly paddingId?: number;
+}): void {
   for (let token = 0; token < ids.length; token++) {
     const id = ids[token];
     const row = id - share.first;

@@ -23,10 +23,10 @@ it.each([
   expected.gradient.set(dy);
   tape.run();
   const y = new Float32Array(rows * outputs).fill(NaN);
-  linearForward(referenceGemm, shape, x, weight, y);
+  linearForward({ gemm: referenceGemm, shape, x, weight, y });
   addBias(shape, bias, y);
   expect(relativeError(y, expected.value)).toBeLessThan(1e-6);
-  linearForward(referenceGemm, shape, x, weight, y, true);
+  linearForward({ gemm: referenceGemm, shape, x, weight, y, add: true });
   addBias(shape, bias, y);
   expect(
     relativeError(
@@ -35,9 +35,9 @@ it.each([
     ),
   ).toBeLessThan(1e-6);
   const dx = new Float32Array(rows * inputs).fill(NaN);
-  linearInputGrad(referenceGemm, shape, dy, weight, dx);
+  linearInputGrad({ gemm: referenceGemm, shape, dy, weight, dx });
   expect(relativeError(dx, input.gradient)).toBeLessThan(1e-6);
-  linearInputGrad(referenceGemm, shape, dy, weight, dx, true);
+  linearInputGrad({ gemm: referenceGemm, shape, dy, weight, dx, add: true });
   expect(
     relativeError(
       dx,
@@ -45,7 +45,7 @@ it.each([
     ),
   ).toBeLessThan(1e-6);
   const dweight = new Float32Array(outputs * inputs).fill(1);
-  linearWeightGrad(referenceGemm, shape, dy, x, dweight);
+  linearWeightGrad({ gemm: referenceGemm, shape, dy, x, dweight });
   expect(
     relativeError(
       dweight,

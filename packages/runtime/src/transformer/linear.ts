@@ -8,39 +8,59 @@ export interface LinearShape {
 }
 
 /** y = x W^T, or y += x W^T with `add`. x: rows x inputs, y: rows x outputs. */
-export function linearForward(
-  gemm: Gemm,
-  shape: LinearShape,
-  x: Float32Array,
-  weight: Float32Array,
-  y: Float32Array,
+export function linearForward({
+  gemm,
+  shape,
+  x,
+  weight,
+  y,
   add = false,
-): void {
+}: {
+  readonly gemm: Gemm;
+  readonly shape: LinearShape;
+  readonly x: Float32Array;
+  readonly weight: Float32Array;
+  readonly y: Float32Array;
+  readonly add?: boolean;
+}): void {
   const { rows, inputs, outputs } = shape;
   gemm({ m: rows, n: outputs, k: inputs, a: x, b: weight, c: y, transposeB: true, beta: add ? 1 : 0 });
 }
 
 /** dx = dy W, or dx += dy W with `add` (several projections of one input). */
-export function linearInputGrad(
-  gemm: Gemm,
-  shape: LinearShape,
-  dy: Float32Array,
-  weight: Float32Array,
-  dx: Float32Array,
+export function linearInputGrad({
+  gemm,
+  shape,
+  dy,
+  weight,
+  dx,
   add = false,
-): void {
+}: {
+  readonly gemm: Gemm;
+  readonly shape: LinearShape;
+  readonly dy: Float32Array;
+  readonly weight: Float32Array;
+  readonly dx: Float32Array;
+  readonly add?: boolean;
+}): void {
   const { rows, inputs, outputs } = shape;
   gemm({ m: rows, n: inputs, k: outputs, a: dy, b: weight, c: dx, beta: add ? 1 : 0 });
 }
 
 /** dW += dy^T x. */
-export function linearWeightGrad(
-  gemm: Gemm,
-  shape: LinearShape,
-  dy: Float32Array,
-  x: Float32Array,
-  dweight: Float32Array,
-): void {
+export function linearWeightGrad({
+  gemm,
+  shape,
+  dy,
+  x,
+  dweight,
+}: {
+  readonly gemm: Gemm;
+  readonly shape: LinearShape;
+  readonly dy: Float32Array;
+  readonly x: Float32Array;
+  readonly dweight: Float32Array;
+}): void {
   const { rows, inputs, outputs } = shape;
   gemm({ m: outputs, n: inputs, k: rows, a: dy, b: x, c: dweight, transposeA: true, beta: 1 });
 }

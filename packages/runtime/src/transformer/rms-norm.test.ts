@@ -32,10 +32,10 @@ describe('rmsNorm', () => {
     const shape = { rows, width, epsilon };
     const y = new Float32Array(rows * width).fill(NaN);
     const inverseRms = new Float32Array(rows);
-    rmsNormForward(shape, x, weight, y, inverseRms);
+    rmsNormForward({ shape, x, weight, y, inverseRms });
     const dx = new Float32Array(rows * width).fill(NaN);
     const dweight = new Float32Array(width).fill(0.5);
-    rmsNormBackward(shape, x, weight, inverseRms, dy, dx, dweight);
+    rmsNormBackward({ shape, x, weight, inverseRms, dy, dx, dweight });
     expect(relativeError(y, expected.y)).toBeLessThan(1e-6);
     expect(relativeError(dx, expected.dx)).toBeLessThan(1e-6);
     expect(
@@ -55,7 +55,7 @@ describe('rmsNorm', () => {
     const y = new Float32Array(18);
     const inverseRms = new Float32Array(3);
     const loss = (): number => {
-      rmsNormForward(shape, x, weight, y, inverseRms);
+      rmsNormForward({ shape, x, weight, y, inverseRms });
       return weightedSum(y, dy);
     };
     const expectedX = finiteDifferences(x, loss);
@@ -63,7 +63,7 @@ describe('rmsNorm', () => {
     loss();
     const dx = new Float32Array(18);
     const dweight = new Float32Array(6);
-    rmsNormBackward(shape, x, weight, inverseRms, dy, dx, dweight);
+    rmsNormBackward({ shape, x, weight, inverseRms, dy, dx, dweight });
     expect(relativeError(dx, expectedX)).toBeLessThan(2e-3);
     expect(relativeError(dweight, expectedWeight)).toBeLessThan(1e-3);
   });
@@ -74,15 +74,15 @@ describe('rmsNorm', () => {
     const x = randomArray(20, random);
     const weight = randomArray(5, random);
     const inverseRms = new Float32Array(4);
-    rmsNormForward(shape, x, weight, new Float32Array(20), inverseRms);
+    rmsNormForward({ shape, x, weight, y: new Float32Array(20), inverseRms });
     const dy = randomArray(20, random);
     const dx = new Float32Array(20);
-    rmsNormBackward(shape, x, weight, inverseRms, dy, dx, new Float32Array(5));
+    rmsNormBackward({ shape, x, weight, inverseRms, dy, dx, dweight: new Float32Array(5) });
     const residual = randomArray(20, random);
     const sum = residual.map((value, i) => value + dx[i]);
-    rmsNormBackward(shape, x, weight, inverseRms, dy, residual, new Float32Array(5), true);
+    rmsNormBackward({ shape, x, weight, inverseRms, dy, dx: residual, dweight: new Float32Array(5), addDx: true });
     expect(relativeError(residual, sum)).toBeLessThan(1e-6);
-    rmsNormBackward(shape, x, weight, inverseRms, dy, dy, new Float32Array(5));
+    rmsNormBackward({ shape, x, weight, inverseRms, dy, dx: dy, dweight: new Float32Array(5) });
     expect(dy).toEqual(dx);
   });
 });
@@ -136,15 +136,24 @@ describe('splitNorm', () => {
     for (const rank of local) splitNormSquares(shape, rank.x, rank.squares);
     const squares = add(local.map((rank) => rank.squares));
     for (const rank of local) {
-      splitNormApply(shape, rank.x, rank.weight, squares, rank.y, rank.inverseRms);
+      splitNormApply({ shape, x: rank.x, weight: rank.weight, squares, y: rank.y, inverseRms: rank.inverseRms });
       expect(relativeError(rank.y, columns(Float32Array.from(expected.y), rows, rank.from, width))).toBeLessThan(1e-6);
-      splitNormDot(shape, rank.x, rank.weight, rank.dy, rank.dots);
+      splitNormDot({ shape, x: rank.x, weight: rank.weight, dy: rank.dy, dots: rank.dots });
     }
     const dots = add(local.map((rank) => rank.dots));
     const dx = new Float32Array(rows * fullWidth);
     const dweight = new Float32Array(fullWidth);
     for (const rank of local) {
-      splitNormBackward(shape, rank.x, rank.weight, rank.inverseRms, dots, rank.dy, rank.dy, rank.dweight);
+      splitNormBackward({
+        shape,
+        x: rank.x,
+        weight: rank.weight,
+        inverseRms: rank.inverseRms,
+        dots,
+        dy: rank.dy,
+        dx: rank.dy,
+        dweight: rank.dweight,
+      });
       rank.dy.forEach((value, i) => {
         dx[Math.floor(i / width) * fullWidth + rank.from + (i % width)] += value;
       });

@@ -11,13 +11,19 @@ export interface NormShape {
 }
 
 /** x, y: rows x width (may be the same array); weight: width; inverseRms: rows, saved for the backward. */
-export function rmsNormForward(
-  shape: NormShape,
-  x: Float32Array,
-  weight: Float32Array,
-  y: Float32Array,
-  inverseRms: Float32Array,
-): void {
+export function rmsNormForward({
+  shape,
+  x,
+  weight,
+  y,
+  inverseRms,
+}: {
+  readonly shape: NormShape;
+  readonly x: Float32Array;
+  readonly weight: Float32Array;
+  readonly y: Float32Array;
+  readonly inverseRms: Float32Array;
+}): void {
   const { rows, width, epsilon } = shape;
   for (let row = 0; row < rows; row++) {
     const from = row * width;
@@ -36,16 +42,25 @@ export function rmsNormForward(
  * With r = inverseRms: dx = r * weight * dy - x * r^3 / width * sum(dy * weight * x), and dweight += sum over rows of dy * x * r.
  * dx is overwritten, or added to with `addDx` (a residual's gradient lies there); without it dx may be dy.
  */
-export function rmsNormBackward(
-  shape: NormShape,
-  x: Float32Array,
-  weight: Float32Array,
-  inverseRms: Float32Array,
-  dy: Float32Array,
-  dx: Float32Array,
-  dweight: Float32Array,
+export function rmsNormBackward({
+  shape,
+  x,
+  weight,
+  inverseRms,
+  dy,
+  dx,
+  dweight,
   addDx = false,
-): void {
+}: {
+  readonly shape: NormShape;
+  readonly x: Float32Array;
+  readonly weight: Float32Array;
+  readonly inverseRms: Float32Array;
+  readonly dy: Float32Array;
+  readonly dx: Float32Array;
+  readonly dweight: Float32Array;
+  readonly addDx?: boolean;
+}): void {
   const { rows, width } = shape;
   for (let row = 0; row < rows; row++) {
     const from = row * width;

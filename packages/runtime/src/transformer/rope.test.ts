@@ -17,8 +17,8 @@ describe('rope', () => {
     tape.run();
     // a longer table than the sequence changes nothing
     const table = ropeTable(40, headDim, theta);
-    ropeForward(table, x, rows, heads, sequence);
-    ropeBackward(table, dy, rows, heads, sequence);
+    ropeForward(table, x, { rows, heads, sequence });
+    ropeBackward(table, dy, { rows, heads, sequence });
     expect(relativeError(x, expected.value)).toBeLessThan(1e-6);
     expect(relativeError(dy, input.gradient)).toBeLessThan(1e-6);
   });
@@ -29,11 +29,11 @@ describe('rope', () => {
     const x = randomArray(32 * 16, random);
     const dy = randomArray(32 * 16, random);
     const y = x.slice();
-    ropeForward(table, y, 32, 1, 32);
+    ropeForward(table, y, { rows: 32, heads: 1, sequence: 32 });
     const dx = dy.slice();
-    ropeBackward(table, dx, 32, 1, 32);
+    ropeBackward(table, dx, { rows: 32, heads: 1, sequence: 32 });
     expect(weightedSum(y, dy)).toBeCloseTo(weightedSum(x, dx), 5);
-    ropeBackward(table, y, 32, 1, 32);
+    ropeBackward(table, y, { rows: 32, heads: 1, sequence: 32 });
     expect(relativeError(y, x)).toBeLessThan(1e-6);
     const q = new Float32Array(64 * 16);
     const k = new Float32Array(64 * 16);
@@ -41,8 +41,8 @@ describe('rope', () => {
       q.set(x.subarray(0, 16), row * 16);
       k.set(x.subarray(16, 32), row * 16);
     }
-    ropeForward(table, q, 64, 1, 64);
-    ropeForward(table, k, 64, 1, 64);
+    ropeForward(table, q, { rows: 64, heads: 1, sequence: 64 });
+    ropeForward(table, k, { rows: 64, heads: 1, sequence: 64 });
     const score = (query: number, key: number): number =>
       weightedSum(q.subarray(query * 16, query * 16 + 16), k.subarray(key * 16, key * 16 + 16));
     expect(score(10, 3)).toBeCloseTo(score(57, 50), 4);
@@ -52,7 +52,7 @@ describe('rope', () => {
   it('refuses an odd head dimension and a sequence longer than its table', () => {
     expect(() => ropeTable(8, 7, 10_000)).toThrow(RangeError);
     expect(() => {
-      ropeForward(ropeTable(8, 8, 10_000), new Float32Array(9 * 8), 9, 1, 9);
+      ropeForward(ropeTable(8, 8, 10_000), new Float32Array(9 * 8), { rows: 9, heads: 1, sequence: 9 });
     }).toThrow('8 positions');
   });
 });

@@ -28,14 +28,24 @@ export function ropeTable(positions: number, headDim: number, theta: number): Ro
   return { headDim, positions, cosine, sine };
 }
 
-function rotate(
-  table: RopeTable,
-  x: Float32Array,
-  rows: number,
-  heads: number,
-  sequence: number,
-  direction: 1 | -1,
-): void {
+/** How rows lie in a plane, and how many of them are a sequence. */
+export interface RopeRows {
+  readonly rows: number;
+  readonly heads: number;
+  readonly sequence: number;
+}
+
+function rotate({
+  table,
+  x,
+  of: { rows, heads, sequence },
+  direction,
+}: {
+  readonly table: RopeTable;
+  readonly x: Float32Array;
+  readonly of: RopeRows;
+  readonly direction: 1 | -1;
+}): void {
   const { headDim, cosine, sine } = table;
   if (sequence > table.positions)
     throw new RangeError(`rope table holds ${table.positions} positions, the sequence has ${sequence}`);
@@ -57,11 +67,11 @@ function rotate(
 }
 
 /** In place on x: rows x heads x headDim; row r has position r mod `sequence`. */
-export function ropeForward(table: RopeTable, x: Float32Array, rows: number, heads: number, sequence: number): void {
-  rotate(table, x, rows, heads, sequence, 1);
+export function ropeForward(table: RopeTable, x: Float32Array, of: RopeRows): void {
+  rotate({ table, x, of, direction: 1 });
 }
 
 /** In place on the gradient: the inverse rotation, which is the transpose. */
-export function ropeBackward(table: RopeTable, dx: Float32Array, rows: number, heads: number, sequence: number): void {
-  rotate(table, dx, rows, heads, sequence, -1);
+export function ropeBackward(table: RopeTable, dx: Float32Array, of: RopeRows): void {
+  rotate({ table, x: dx, of, direction: -1 });
 }

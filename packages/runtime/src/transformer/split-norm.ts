@@ -35,14 +35,21 @@ export function splitNormSquares(shape: SplitNormShape, x: Float32Array, squares
 }
 
 /** squares: summed over ranks, not changed. inverseRms: rows, saved for the backward. y may be x; keep x for the backward then elsewhere. */
-export function splitNormApply(
-  shape: SplitNormShape,
-  x: Float32Array,
-  weight: Float32Array,
-  squares: Float32Array,
-  y: Float32Array,
-  inverseRms: Float32Array,
-): void {
+export function splitNormApply({
+  shape,
+  x,
+  weight,
+  squares,
+  y,
+  inverseRms,
+}: {
+  readonly shape: SplitNormShape;
+  readonly x: Float32Array;
+  readonly weight: Float32Array;
+  readonly squares: Float32Array;
+  readonly y: Float32Array;
+  readonly inverseRms: Float32Array;
+}): void {
   const { rows, width, fullWidth, epsilon, share } = shape;
   for (let row = 0; row < rows; row++) {
     const from = row * width;
@@ -53,13 +60,19 @@ export function splitNormApply(
 }
 
 /** dots[row] = sum of dy * weight * x over this rank's columns. */
-export function splitNormDot(
-  shape: SplitNormShape,
-  x: Float32Array,
-  weight: Float32Array,
-  dy: Float32Array,
-  dots: Float32Array,
-): void {
+export function splitNormDot({
+  shape,
+  x,
+  weight,
+  dy,
+  dots,
+}: {
+  readonly shape: SplitNormShape;
+  readonly x: Float32Array;
+  readonly weight: Float32Array;
+  readonly dy: Float32Array;
+  readonly dots: Float32Array;
+}): void {
   const { rows, width } = shape;
   for (let row = 0; row < rows; row++) {
     const from = row * width;
@@ -70,16 +83,25 @@ export function splitNormDot(
 }
 
 /** dots: summed over ranks. dx is overwritten and may be dy; dweight (this rank's columns) accumulates. */
-export function splitNormBackward(
-  shape: SplitNormShape,
-  x: Float32Array,
-  weight: Float32Array,
-  inverseRms: Float32Array,
-  dots: Float32Array,
-  dy: Float32Array,
-  dx: Float32Array,
-  dweight: Float32Array,
-): void {
+export function splitNormBackward({
+  shape,
+  x,
+  weight,
+  inverseRms,
+  dots,
+  dy,
+  dx,
+  dweight,
+}: {
+  readonly shape: SplitNormShape;
+  readonly x: Float32Array;
+  readonly weight: Float32Array;
+  readonly inverseRms: Float32Array;
+  readonly dots: Float32Array;
+  readonly dy: Float32Array;
+  readonly dx: Float32Array;
+  readonly dweight: Float32Array;
+}): void {
   const { rows, width, fullWidth, share } = shape;
   for (let row = 0; row < rows; row++) {
     const from = row * width;

@@ -126,13 +126,19 @@ class Largest {
   }
 }
 
-function seePatch(
-  largest: Largest,
-  patch: Patch,
-  rows: number,
-  expected: (row: number, column: number) => number,
-  name: string,
-): void {
+function seePatch({
+  largest,
+  patch,
+  rows,
+  expected,
+  name,
+}: {
+  readonly largest: Largest;
+  readonly patch: Patch;
+  readonly rows: number;
+  readonly expected: (row: number, column: number) => number;
+  readonly name: string;
+}): void {
   for (let i = 0; i < patch.values.length; i++) {
     const row = (patch.row + Math.floor(i / patch.columns)) % rows;
     const column = patch.column + (i % patch.columns);
@@ -182,13 +188,13 @@ function compare(expected: Expected, computed: readonly RankComputation[]): Quan
   );
   computed.forEach((one, rank) => {
     const at = (): string => `rank ${rank}`;
-    seePatch(
-      seen.logits,
-      one.logits,
+    seePatch({
+      largest: seen.logits,
+      patch: one.logits,
       rows,
-      (row, column) => expected.logits[row * model.vocabSize + column] ?? NaN,
-      'logits',
-    );
+      expected: (row, column) => expected.logits[row * model.vocabSize + column] ?? NaN,
+      name: 'logits',
+    });
     for (const [layer, log] of reference) {
       const patch = one.probabilities.get(layer);
       if (!patch) {
@@ -196,13 +202,13 @@ function compare(expected: Expected, computed: readonly RankComputation[]): Quan
         continue;
       }
       const logs = { ...patch, values: patch.values.map(Math.log) };
-      seePatch(
-        seen['router logits'],
-        logs,
+      seePatch({
+        largest: seen['router logits'],
+        patch: logs,
         rows,
-        (row, column) => log[row * model.experts + column] ?? NaN,
-        `layer ${layer}`,
-      );
+        expected: (row, column) => log[row * model.experts + column] ?? NaN,
+        name: `layer ${layer}`,
+      });
     }
     seen.loss.see(one.loss - expected.loss, at);
     seen['auxiliary loss'].see(one.auxiliaryLoss - expected.auxiliaryLoss, at);

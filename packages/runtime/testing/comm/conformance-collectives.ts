@@ -46,7 +46,7 @@ function exchange(context: ConformanceContext, group: Communicator, counts: (i: 
     const send = filled(context, type, contents);
     // A few elements more than needed: they must stay as they are.
     const receive = blank(context, type, sum(receiveCounts) + 2);
-    context.device.wait(group.allToAllV(send, sendCounts, receive, receiveCounts));
+    context.device.wait(group.allToAllV({ view: send, counts: sendCounts }, { view: receive, counts: receiveCounts }));
     const expected = range(group.size).flatMap((j) => values(type, counts(j, me), j, me));
     expectEqual(context, `all_to_all with counts, ${type}`, receive, [...expected, background, background]);
   }
@@ -196,7 +196,7 @@ function emptyBuffers(context: ConformanceContext): void {
   const zeros = new Int32Array(group.size);
   waitAll(context.device, [
     group.allToAll(none, none),
-    group.allToAllV(none, zeros, none, zeros),
+    group.allToAllV({ view: none, counts: zeros }, { view: none, counts: zeros }),
     group.allGather(none, none),
     group.reduceScatter(none, none),
     group.allReduce(none),
@@ -216,7 +216,7 @@ function groupsOfOne(context: ConformanceContext): void {
   ];
   const counts = Int32Array.of(12);
   waitAll(device, [
-    alone.allToAllV(send, counts, exchanged, counts),
+    alone.allToAllV({ view: send, counts }, { view: exchanged, counts }),
     alone.allGather(send, gathered),
     alone.reduceScatter(send, scattered),
     alone.allReduce(send),

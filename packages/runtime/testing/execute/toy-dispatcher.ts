@@ -95,7 +95,7 @@ export const toyOutgoing: OutgoingHalf = {
   stages: [
     (c) => {
       const send = buffer(c, 'send', sentSize(c.shape));
-      pack(c, 'slice', sentOrder, sentSize(c.shape), send);
+      pack(c, { scope: 'slice', order: sentOrder, rows: sentSize(c.shape), to: send });
       exchange(c, { task: 'rail', group: 'rail', counts: overRail, from: send, to: received(c) });
     },
     (c) => spread(c, { name: 'all_gather', group: 'node', counts: inNode, from: received(c), to: gathered(c) }),
@@ -114,7 +114,7 @@ export const toyReturning: ReturningHalf = {
   stages: [
     (c) => {
       const packed = buffer(c, 'packed', expertSize(c.shape));
-      unplace(c, arrivedOrder, expertSize(c.shape), c.source, packed);
+      unplace(c, { order: arrivedOrder, rows: expertSize(c.shape), from: c.source, to: packed });
       spread(c, { name: 'reduce_scatter', group: 'node', counts: inNodeBack, from: packed, to: mine(c) });
     },
     (c) => {

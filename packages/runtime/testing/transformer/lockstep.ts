@@ -75,9 +75,9 @@ export class Lockstep {
     const shape = { rows: this.ids.length, width: w.length, epsilon: this.model.rmsNormEps };
     const y = value(x.v.length);
     const inverse = floats(shape.rows);
-    rmsNormForward(shape, x.v, w, y.v, inverse);
+    rmsNormForward({ shape, x: x.v, weight: w, y: y.v, inverseRms: inverse });
     this.#backwards.push(() => {
-      rmsNormBackward(shape, x.v, w, inverse, y.d, x.d, dw, true);
+      rmsNormBackward({ shape, x: x.v, weight: w, inverseRms: inverse, dy: y.d, dx: x.d, dweight: dw, addDx: true });
     });
     return y;
   }
@@ -104,11 +104,11 @@ export class Lockstep {
     if (model.qkNorm === 'perHead') {
       const shape = { rows: xs[0].length / model.headDim, width: model.headDim, epsilon: model.rmsNormEps };
       xs.forEach((x, rank) => {
-        rmsNormForward(shape, inputs[rank], w, x, inverses[rank]);
+        rmsNormForward({ shape, x: inputs[rank], weight: w, y: x, inverseRms: inverses[rank] });
       });
       return (ds) => {
         ds.forEach((d, rank) => {
-          rmsNormBackward(shape, inputs[rank], w, inverses[rank], d, d, dw);
+          rmsNormBackward({ shape, x: inputs[rank], weight: w, inverseRms: inverses[rank], dy: d, dx: d, dweight: dw });
         });
       };
     }
@@ -128,14 +128,23 @@ export class Lockstep {
       splitNormSquares(shape, inputs[rank], out);
     });
     xs.forEach((x, rank) => {
-      splitNormApply(shape, inputs[rank], part(w, rank), squares, x, inverses[rank]);
+      splitNormApply({ shape, x: inputs[rank], weight: part(w, rank), squares, y: x, inverseRms: inverses[rank] });
     });
     return (ds) => {
       const dots = reduce((rank, out) => {
-        splitNormDot(shape, inputs[rank], part(w, rank), ds[rank], out);
+        splitNormDot({ shape, x: inputs[rank], weight: part(w, rank), dy: ds[rank], dots: out });
       });
       ds.forEach((d, rank) => {
-        splitNormBackward(shape, inputs[rank], part(w, rank), inverses[rank], dots, d, d, part(dw, rank));
+        splitNormBackward({
+          shape,
+          x: inputs[rank],
+          weight: part(w, rank),
+          inverseRms: inverses[rank],
+          dots,
+          dy: d,
+          dx: d,
+          dweight: part(dw, rank),
+        });
       });
     };
   }
@@ -162,21 +171,21 @@ export class Lockstep {
         values.subarray(firsts[rank] * headDim * hidden, (firsts[rank] + count) * headDim * hidden);
       const out = this.#ranks.map((rank) => {
         const local = floats(rows * linear.outputs);
-        linearForward(this.gemm, linear, x.v, range(w, rank), local);
+        linearForward({ gemm: this.gemm, shape: linear, x: x.v, weight: range(w, rank), y: local });
         return local;
       });
       const normBackward =
         model.qkNorm === 'none' || name === 'v'
           ? undefined
           : this.#queryKeyNorm(`${prefix}.${name}_norm.weight`, out, firsts, replicas);
-      if (name !== 'v') for (const local of out) ropeForward(table, local, rows, count, sequence);
+      if (name !== 'v') for (const local of out) ropeForward(table, local, { rows, heads: count, sequence });
       const d = out.map((local) => floats(local.length));
       const backward = (): void => {
-        if (name !== 'v') for (const local of d) ropeBackward(table, local, rows, count, sequence);
+        if (name !== 'v') for (const local of d) ropeBackward(table, local, { rows, heads: count, sequence });
         normBackward?.(d);
         for (const rank of this.#ranks) {
-          linearInputGrad(this.gemm, linear, d[rank], range(w, rank), x.d, true);
-          linearWeightGrad(this.gemm, linear, d[rank], x.v, range(dw, rank));
+          linearInputGrad({ gemm: this.gemm, shape: linear, dy: d[rank], weight: range(w, rank), dx: x.d, add: true });
+          linearWeightGrad({ gemm: this.gemm, shape: linear, dy: d[rank], x: x.v, dweight: range(dw, rank) });
         }
       };
       return { out, d, backward };
@@ -189,20 +198,42 @@ export class Lockstep {
     const saved = this.#ranks.map((rank) => {
       const out = floats(rows * width);
       const logSum = floats(rows * heads);
-      attentionForward(this.gemm, shape, q.out[rank], k.out[rank], v.out[rank], out, logSum, scratch);
+      attentionForward({
+        gemm: this.gemm,
+        shape,
+        q: q.out[rank],
+        k: k.out[rank],
+        v: v.out[rank],
+        out,
+        logSum,
+        scratch,
+      });
       const local = take(w, tp * width, rank * width, width);
-      linearForward(this.gemm, output, out, local, y.v, rank > 0);
+      linearForward({ gemm: this.gemm, shape: output, x: out, weight: local, y: y.v, add: rank > 0 });
       return { out, logSum, local };
     });
     this.#backwards.push(() => {
       saved.forEach(({ out, logSum, local }, rank) => {
         const dlocal = new Float32Array(local.length);
-        linearWeightGrad(this.gemm, output, y.d, out, dlocal);
+        linearWeightGrad({ gemm: this.gemm, shape: output, dy: y.d, x: out, dweight: dlocal });
         give(dlocal, dw, tp * width, rank * width, width);
         const dout = floats(out.length);
-        linearInputGrad(this.gemm, output, y.d, local, dout);
+        linearInputGrad({ gemm: this.gemm, shape: output, dy: y.d, weight: local, dx: dout });
         const [qr, kr, vr] = [q.out[rank], k.out[rank], v.out[rank]];
-        attentionBackward(this.gemm, shape, qr, kr, vr, out, logSum, dout, q.d[rank], k.d[rank], v.d[rank], scratch);
+        attentionBackward({
+          gemm: this.gemm,
+          shape,
+          q: qr,
+          k: kr,
+          v: vr,
+          out,
+          logSum,
+          dout,
+          dq: q.d[rank],
+          dk: k.d[rank],
+          dv: v.d[rank],
+          scratch,
+        });
       });
       for (const { backward } of projections) backward();
     });
@@ -218,8 +249,10 @@ export class Lockstep {
     const rows = x.length / hidden;
     const y = value(x.length);
     const half = shape.ffn * hidden;
-    const forwardChunks = [0, 1, 2].map((chunk) => moe.chunkSegments(counts, n, 1, chunk, 3));
-    const all = moe.chunkSegments(counts, n, 1, 0, 1);
+    const forwardChunks = [0, 1, 2].map((chunk) =>
+      moe.chunkSegments({ counts, localExperts: n, sources: 1, chunk, of: 3 }),
+    );
+    const all = moe.chunkSegments({ counts, localExperts: n, sources: 1, chunk: 0, of: 1 });
     const saved = this.#ranks.map((rank) => {
       const weights = {
         gateUp: take(gateUp.w, ffn * hidden, rank * half, half),
@@ -227,9 +260,9 @@ export class Lockstep {
       };
       const [gateUpRows, activated, out] = [floats(rows * 2 * shape.ffn), floats(rows * shape.ffn), floats(x.length)];
       for (const segments of forwardChunks) {
-        moe.expertGateUp(this.gemm, shape, segments, x, weights.gateUp, gateUpRows);
+        moe.expertGateUp({ gemm: this.gemm, expertShape: shape, segments, x, gateUp: weights.gateUp, gateUpRows });
         moe.expertActivation(shape, segments, gateUpRows, activated);
-        moe.expertDown(this.gemm, shape, segments, activated, weights.down, out);
+        moe.expertDown({ gemm: this.gemm, expertShape: shape, segments, activated, down: weights.down, y: out });
       }
       addTo(y.v, out);
       return { ...weights, gateUpRows, activated };
@@ -237,12 +270,42 @@ export class Lockstep {
     this.#backwards.push(() => {
       saved.forEach((local, rank) => {
         const [dactivated, part] = [floats(rows * shape.ffn), floats(x.length)];
-        moe.expertDownInputGrad(this.gemm, shape, all, y.d, local.down, dactivated);
-        moe.expertActivationGrad(shape, all, local.gateUpRows, dactivated, local.gateUpRows);
-        moe.expertGateUpInputGrad(this.gemm, shape, all, local.gateUpRows, local.gateUp, part);
+        moe.expertDownInputGrad({
+          gemm: this.gemm,
+          expertShape: shape,
+          segments: all,
+          dy: y.d,
+          down: local.down,
+          dactivated,
+        });
+        moe.expertActivationGrad({
+          expertShape: shape,
+          segments: all,
+          gateUpRows: local.gateUpRows,
+          dactivated,
+          dgateUpRows: local.gateUpRows,
+        });
+        moe.expertGateUpInputGrad({
+          gemm: this.gemm,
+          expertShape: shape,
+          segments: all,
+          dgateUpRows: local.gateUpRows,
+          gateUp: local.gateUp,
+          dx: part,
+        });
         addTo(dx, part);
         const [dgateUp, ddown] = [new Float32Array(local.gateUp.length), new Float32Array(local.down.length)];
-        moe.expertWeightGrad(this.gemm, shape, all, x, local.gateUpRows, local.activated, y.d, dgateUp, ddown);
+        moe.expertWeightGrad({
+          gemm: this.gemm,
+          expertShape: shape,
+          segments: all,
+          x,
+          dgateUpRows: local.gateUpRows,
+          activated: local.activated,
+          dy: y.d,
+          dgateUp,
+          ddown,
+        });
         give(dgateUp, gateUp.dw, ffn * hidden, rank * half, half);
         give(ddown, down.dw, ffn, rank * shape.ffn, shape.ffn);
       });
@@ -259,28 +322,37 @@ export class Lockstep {
     const linear = { rows: tokens, inputs: hidden, outputs: experts };
     const [logits, probabilities] = [floats(tokens * experts), floats(tokens * experts)];
     const [ids, weights] = [new Int32Array(tokens * picks), floats(tokens * picks)];
-    linearForward(this.gemm, linear, x.v, gate.w, logits);
+    linearForward({ gemm: this.gemm, shape: linear, x: x.v, weight: gate.w, y: logits });
     moe.routerSoftmax(shape, logits, probabilities);
     moe.routerTopK(shape, probabilities, ids, weights);
     this.#routings.push({ probabilities, ids });
-    const order = moe.buildPermutation(ids, undefined, tokens, picks, experts);
+    const order = moe.buildPermutation({ ids, kept: undefined, tokens, picks, experts });
     const moves = moe.chunkMoves(order.counts, moe.sendOrder(experts, 1), 0, 1);
     const [rows, drows] = [floats(order.rows * hidden), new Float32Array(order.rows * hidden)];
-    moe.packTokens(order, moves, hidden, x.v, rows);
+    moe.packTokens({ permutation: order, moves, width: hidden, tokens: x.v, packed: rows });
     const y = value(x.v.length);
     this.#backwards.push(() => {
-      moe.combineRows(order, tokens, picks, hidden, drows, undefined, x.d, true);
+      moe.combineRows({
+        permutation: order,
+        tokens,
+        picks,
+        width: hidden,
+        rows: drows,
+        weights: undefined,
+        y: x.d,
+        add: true,
+      });
     });
     const [gateUp, down] = [this.#pair(`${prefix}.experts.gate_up_proj`), this.#pair(`${prefix}.experts.down_proj`)];
     const out = this.#experts(rows, drows, order.counts, gateUp, down, model.expertFfn);
-    moe.combineRows(order, tokens, picks, hidden, out.v, weights, y.v);
+    moe.combineRows({ permutation: order, tokens, picks, width: hidden, rows: out.v, weights, y: y.v });
     this.#backwards.push(() => {
       const [dweights, dlogits] = [floats(tokens * picks), floats(tokens * experts)];
-      moe.combineRowGrad(order, moves, hidden, weights, y.d, out.d);
-      moe.combineWeightGrad(order, tokens, picks, hidden, out.v, y.d, dweights);
-      moe.routerBackward(shape, probabilities, ids, dweights, this.#auxiliaryGradient, dlogits);
-      linearInputGrad(this.gemm, linear, dlogits, gate.w, x.d, true);
-      linearWeightGrad(this.gemm, linear, dlogits, x.v, gate.dw);
+      moe.combineRowGrad({ permutation: order, moves, width: hidden, weights, dy: y.d, packed: out.d });
+      moe.combineWeightGrad({ permutation: order, tokens, picks, width: hidden, rows: out.v, dy: y.d, dweights });
+      moe.routerBackward({ shape, probabilities, ids, dweights, auxiliary: this.#auxiliaryGradient, dlogits });
+      linearInputGrad({ gemm: this.gemm, shape: linear, dy: dlogits, weight: gate.w, dx: x.d, add: true });
+      linearWeightGrad({ gemm: this.gemm, shape: linear, dy: dlogits, x: x.v, dweight: gate.dw });
     });
     return y;
   }
@@ -312,7 +384,7 @@ export class Lockstep {
     let x = value(rows * hidden);
     shares.forEach((share, rank) => {
       const part = floats(rows * hidden);
-      embeddingForward(share, hidden, ids, range(table.w, rank), part);
+      embeddingForward({ share, hidden, ids, weight: range(table.w, rank), out: part });
       addTo(x.v, part);
     });
     const embedded = x;
@@ -332,7 +404,7 @@ export class Lockstep {
     const counted = entropy.shiftLabels(ids, rows / sequence, sequence, targets);
     const parts = shares.map((share, rank) => {
       const [logits, largest] = [floats(rows * share.count), floats(rows)];
-      linearForward(this.gemm, linears[rank], final.v, range(head.w, rank), logits);
+      linearForward({ gemm: this.gemm, shape: linears[rank], x: final.v, weight: range(head.w, rank), y: logits });
       entropy.crossEntropyMax(share, rows, logits, largest);
       return { logits, largest };
     });
@@ -340,7 +412,7 @@ export class Lockstep {
     const sums = total(
       parts.map(({ logits }, rank) => {
         const local = floats(2 * rows);
-        entropy.crossEntropySums(shares[rank], rows, logits, targets, largest, local);
+        entropy.crossEntropySums({ share: shares[rank], rows, logits, targets, largest, sums: local });
         return local;
       }),
     );
@@ -353,19 +425,48 @@ export class Lockstep {
     const pooled = this.#routings.length * rows;
     for (const { probabilities, ids: picked } of this.#routings) {
       const shape = { tokens: rows, experts: model.experts, picks: model.topK, renormalise: model.normTopK };
-      moe.addAuxiliaryStatistics(shape, probabilities, picked, counts, probabilitySums);
+      moe.addAuxiliaryStatistics({ shape, probabilities, ids: picked, counts, probabilitySums });
     }
     const auxiliary = moe.auxiliaryLoss(counts, probabilitySums, pooled);
     if (pooled > 0) moe.auxiliaryGradient(counts, pooled, model.auxLossCoefficient, this.#auxiliaryGradient);
 
     parts.forEach(({ logits }, rank) => {
-      entropy.crossEntropyGrad(shares[rank], rows, logits, targets, largest, sums, 1 / counted, logits);
-      linearInputGrad(this.gemm, linears[rank], logits, range(head.w, rank), final.d, true);
-      linearWeightGrad(this.gemm, linears[rank], logits, final.v, range(head.dw, rank));
+      entropy.crossEntropyGrad({
+        share: shares[rank],
+        rows,
+        logits,
+        targets,
+        largest,
+        sums,
+        scale: 1 / counted,
+        dlogits: logits,
+      });
+      linearInputGrad({
+        gemm: this.gemm,
+        shape: linears[rank],
+        dy: logits,
+        weight: range(head.w, rank),
+        dx: final.d,
+        add: true,
+      });
+      linearWeightGrad({
+        gemm: this.gemm,
+        shape: linears[rank],
+        dy: logits,
+        x: final.v,
+        dweight: range(head.dw, rank),
+      });
     });
     for (const backward of this.#backwards.reverse()) backward();
     shares.forEach((share, rank) => {
-      embeddingBackward(share, hidden, ids, embedded.d, range(table.dw, rank), model.padTokenId);
+      embeddingBackward({
+        share,
+        hidden,
+        ids,
+        dout: embedded.d,
+        dweight: range(table.dw, rank),
+        paddingId: model.padTokenId,
+      });
     });
     const loss = entropy.crossEntropyLoss(rows, targets, sums) / counted + model.auxLossCoefficient * auxiliary;
     return { logits: gathered, loss, auxiliaryLoss: auxiliary };

@@ -64,13 +64,19 @@ function logTicks(low: number, high: number, count: number): number[] {
  * are not finite, or not positive on a logarithmic axis, do not count. Throws RangeError for a fixed domain that the axis
  * cannot show.
  */
-export function makeScale(
-  axis: Axis,
-  values: readonly number[],
-  range: readonly [number, number],
-  tickCount: number,
+export function makeScale({
+  axis,
+  values,
+  range,
+  tickCount,
   fromZero = false,
-): Scale {
+}: {
+  readonly axis: Axis;
+  readonly values: readonly number[];
+  readonly range: readonly [number, number];
+  readonly tickCount: number;
+  readonly fromZero?: boolean;
+}): Scale {
   const log = axis.scale === 'log';
   const usable = values.map(zeroIfTiny).filter((value) => Number.isFinite(value) && (!log || value > 0));
   const fixed = log ? axis.domain : axis.domain?.map(zeroIfTiny);
@@ -143,10 +149,17 @@ function legendMark({ role, shape }: LegendItem, x: number, y: number): string {
     });
   }
   if (shape === 'dot') return element('circle', { cx: x + 8, cy: y - 4, r: 4, ...fill(role) });
-  return line(x, y - 4, x + 16, y - 4, role, {
-    'stroke-width': 2,
-    'stroke-dasharray': shape === 'dashed' ? '5 3' : undefined,
-    'stroke-opacity': shape === 'faint' ? 0.45 : undefined,
+  return line({
+    x1: x,
+    y1: y - 4,
+    x2: x + 16,
+    y2: y - 4,
+    role,
+    extra: {
+      'stroke-width': 2,
+      'stroke-dasharray': shape === 'dashed' ? '5 3' : undefined,
+      'stroke-opacity': shape === 'faint' ? 0.45 : undefined,
+    },
   });
 }
 
@@ -207,7 +220,10 @@ export function verticalAxis(frame: Frame, scale: Scale, axis: Axis): string {
   const format = formatOf(axis);
   const ticks = scale.ticks.map((tick) => {
     const y = scale(tick);
-    return line(frame.left, y, frame.right, y, 'grid') + label(frame.left - 6, y + 4, format(tick), { anchor: 'end' });
+    return (
+      line({ x1: frame.left, y1: y, x2: frame.right, y2: y, role: 'grid' }) +
+      label(frame.left - 6, y + 4, format(tick), { anchor: 'end' })
+    );
   });
   return `${ticks.join('')}${label(margin, frame.top - 11, `↑ ${axis.label}`, { role: 'ink' })}`;
 }
@@ -221,15 +237,15 @@ export function horizontalAxis(frame: Frame, scale: Scale, axis: Axis, gridTop?:
     const x = scale(tick);
     const text = format(tick);
     const half = estimateTextWidth(text) / 2;
-    if (gridTop !== undefined) parts.push(line(x, gridTop, x, frame.bottom, 'grid'));
-    parts.push(line(x, frame.bottom, x, frame.bottom + 4, 'axis'));
+    if (gridTop !== undefined) parts.push(line({ x1: x, y1: gridTop, x2: x, y2: frame.bottom, role: 'grid' }));
+    parts.push(line({ x1: x, y1: frame.bottom, x2: x, y2: frame.bottom + 4, role: 'axis' }));
     // inside the drawing, also at its ends
     const centre = Math.min(Math.max(x, half), frame.right + margin - half);
     if (centre - half < free) continue;
     parts.push(label(centre, frame.bottom + 17, text, { anchor: 'middle' }));
     free = centre + half + 6;
   }
-  parts.push(line(frame.left, frame.bottom, frame.right, frame.bottom, 'axis'));
+  parts.push(line({ x1: frame.left, y1: frame.bottom, x2: frame.right, y2: frame.bottom, role: 'axis' }));
   parts.push(label(frame.right, frame.bottom + 35, `${axis.label} →`, { anchor: 'end', role: 'ink' }));
   return parts.join('');
 }

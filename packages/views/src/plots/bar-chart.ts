@@ -61,10 +61,28 @@ export function barChart(chart: BarChart): string {
   const valueRoom = Math.max(0, ...extents.map((value) => estimateTextWidth(format(value))));
   const left = above ? plotMargin : plotMargin + nameRoom + 10;
   const right = width - plotMargin - valueRoom - 6;
-  const x = makeScale(chart.value, extents, [left, right], Math.max(2, Math.round((right - left) / 90)), true);
+  const x = makeScale({
+    axis: chart.value,
+    values: extents,
+    range: [left, right],
+    tickCount: Math.max(2, Math.round((right - left) / 90)),
+    fromZero: true,
+  });
   const frame = { left, right, top, bottom };
 
-  const bar = (row: BarRow, index: number, from: number, to: number, y: number): string => {
+  const bar = ({
+    row,
+    index,
+    from,
+    to,
+    y,
+  }: {
+    readonly row: BarRow;
+    readonly index: number;
+    readonly from: number;
+    readonly to: number;
+    readonly y: number;
+  }): string => {
     const value = row.values[index] ?? 0;
     const title = [row.name, series[index], format(value)]
       .filter((part) => part !== undefined && part !== '')
@@ -96,14 +114,14 @@ export function barChart(chart: BarChart): string {
       let start = 0;
       for (const [index, value] of row.values.entries()) {
         if (value === undefined) continue;
-        parts.push(bar(row, index, start, start + value, y + barsTop));
+        parts.push(bar({ row, index, from: start, to: start + value, y: y + barsTop }));
         start += value;
       }
       parts.push(after(known(row).length === 0 ? undefined : start, y + barsTop));
     } else {
       for (const [index, value] of row.values.entries()) {
         const at = y + barsTop + index * barHeight;
-        if (value !== undefined) parts.push(bar(row, index, 0, value, at));
+        if (value !== undefined) parts.push(bar({ row, index, from: 0, to: value, y: at }));
         parts.push(after(value, at));
       }
     }
@@ -115,7 +133,7 @@ export function barChart(chart: BarChart): string {
     chart.title ?? chart.value.label,
     head.markup,
     horizontalAxis(frame, x, chart.value, top),
-    line(x(0), top, x(0), bottom, 'axis'),
+    line({ x1: x(0), y1: top, x2: x(0), y2: bottom, role: 'axis' }),
     ...marks,
   );
 }

@@ -67,7 +67,12 @@ export function heatMap(map: HeatMap): string {
   const left = plotMargin + Math.max(0, ...rows.map((row) => estimateTextWidth(row.name))) + 8;
   const right = width - plotMargin - 6;
   const domain = [edges[0] ?? 0, edges.at(-1) ?? 1] as const;
-  const x = makeScale({ ...map.x, domain }, edges, [left, right], Math.round((right - left) / 80));
+  const x = makeScale({
+    axis: { ...map.x, domain },
+    values: edges,
+    range: [left, right],
+    tickCount: Math.round((right - left) / 80),
+  });
 
   const key: string[] = [];
   const keyCells = 24;
@@ -99,7 +104,7 @@ export function heatMap(map: HeatMap): string {
     }),
     ...[low, middle, high].map(
       (value) =>
-        line(keyX(value), keyTop + 9, keyX(value), keyTop + 12, 'axis') +
+        line({ x1: keyX(value), y1: keyTop + 9, x2: keyX(value), y2: keyTop + 12, role: 'axis' }) +
         label(keyX(value), keyTop + 25, format(value), { anchor: 'middle' }),
     ),
     ...quantity.map((text, index) => label(plotMargin, head.height + 8 + 16 * index, text, { role: 'ink' })),

@@ -69,7 +69,12 @@ export function lineChart(chart: LineChart): string {
     ...chart.series.flatMap((series) => series.points.map(([, y]) => y)),
     ...levels.map(({ value }) => value),
   ];
-  const y = makeScale(chart.y, ys, [bottom, top], Math.max(3, Math.round((bottom - top) / 42)));
+  const y = makeScale({
+    axis: chart.y,
+    values: ys,
+    range: [bottom, top],
+    tickCount: Math.max(3, Math.round((bottom - top) / 42)),
+  });
   const left = plotMargin + tickRoom(y, formatOf(chart.y));
   const xs = chart.series.flatMap((series) => series.points.map(([x]) => x));
   const reach = xs.reduce(([low, high], at) => [Math.min(low, at), Math.max(high, at)] as const, [
@@ -77,12 +82,12 @@ export function lineChart(chart: LineChart): string {
     -Infinity,
   ] as const);
   const domain = chart.x.domain ?? (chart.x.scale === 'log' || xs.length < 2 ? undefined : reach);
-  const x = makeScale(
-    domain === undefined ? chart.x : { ...chart.x, domain },
-    xs,
-    [left, right],
-    Math.round((right - left) / 80),
-  );
+  const x = makeScale({
+    axis: domain === undefined ? chart.x : { ...chart.x, domain },
+    values: xs,
+    range: [left, right],
+    tickCount: Math.round((right - left) / 80),
+  });
   const frame = { left, right, top, bottom };
 
   const drawLine = lineShape<readonly [number, number]>()
@@ -119,7 +124,7 @@ export function lineChart(chart: LineChart): string {
     const text = `${name} ${shown ?? formatOf(chart.y)(value)}`;
     const end = right - 4;
     return (
-      line(left, at, right, at, 'muted', { 'stroke-dasharray': '2 3' }) +
+      line({ x1: left, y1: at, x2: right, y2: at, role: 'muted', extra: { 'stroke-dasharray': '2 3' } }) +
       element('rect', {
         x: end - estimateTextWidth(text) - 2,
         y: at - 16,

@@ -150,7 +150,7 @@ describe('makeScale', () => {
         fc.array(fc.double({ min: 1e-9, max: 1e12, noNaN: true }), { minLength: 1, maxLength: 5 }),
         fc.constantFrom('linear' as const, 'log' as const),
         (values, scale) => {
-          const made = makeScale({ label: 'x', scale }, values, [0, 500], 6);
+          const made = makeScale({ axis: { label: 'x', scale }, values, range: [0, 500], tickCount: 6 });
           const [low, high] = made.domain;
           expect(made.ticks.length).toBeLessThanOrEqual(13);
           expect(

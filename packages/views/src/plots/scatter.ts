@@ -44,10 +44,21 @@ export function scatter(plot: Scatter): string {
   const points = plot.series.flatMap((series) => series.points);
   const values = points.flatMap(({ measured, predicted }) => [measured, predicted]);
   const predictedAxis = { label: `predicted ${plot.quantity}`, scale, format: plot.format };
-  const y = makeScale(predictedAxis, values, [bottom, top], Math.max(3, Math.round((bottom - top) / 45)), true);
+  const y = makeScale({
+    axis: predictedAxis,
+    values,
+    range: [bottom, top],
+    tickCount: Math.max(3, Math.round((bottom - top) / 45)),
+    fromZero: true,
+  });
   const left = plotMargin + tickRoom(y, formatOf(predictedAxis));
   const measuredAxis = { label: `measured ${plot.quantity}`, scale, format: plot.format, domain: y.domain };
-  const x = makeScale(measuredAxis, values, [left, right], Math.max(3, Math.round((right - left) / 70)));
+  const x = makeScale({
+    axis: measuredAxis,
+    values,
+    range: [left, right],
+    tickCount: Math.max(3, Math.round((right - left) / 70)),
+  });
   const frame = { left, right, top, bottom };
   const [low, high] = y.domain;
 
@@ -92,7 +103,7 @@ export function scatter(plot: Scatter): string {
     verticalAxis(frame, y, predictedAxis),
     horizontalAxis(frame, x, measuredAxis),
     ...band,
-    line(x(low), y(low), x(high), y(high), 'muted', { 'stroke-dasharray': '4 3' }),
+    line({ x1: x(low), y1: y(low), x2: x(high), y2: y(high), role: 'muted', extra: { 'stroke-dasharray': '4 3' } }),
     ...marks,
     tolerance === undefined
       ? ''

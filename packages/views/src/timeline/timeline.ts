@@ -182,7 +182,7 @@ function timeAxis({ from, to, at }: TimeAxis, top: number, bottom: number): stri
       const text = tick === 0 ? '0' : formatSeconds(tick * step);
       // the last one must not be cut at the edge
       const last = x + estimateTextWidth(text) / 2 > at(to) + right;
-      parts.push(line(x, top, x, bottom, 'grid'));
+      parts.push(line({ x1: x, y1: top, x2: x, y2: bottom, role: 'grid' }));
       parts.push(label(last ? at(to) + right - 2 : x, bottom + 15, text, { anchor: last ? 'end' : 'middle' }));
     }
   }

@@ -65,7 +65,7 @@ export async function prepareCase(
   const strategies = probedStrategies(variants);
   const kernels = await probeDispatchKernels({ shape, strategies, routing: routings[routing], seed });
   const probe: MachineProbe = { ...machine, kernels };
-  const workload = benchWorkload(seen, shape, routings[routing], seed, probe);
+  const workload = benchWorkload({ seen, shape, routing: routings[routing], seed, probe });
   const planned = chooseDispatch(workload, { chunkCounts, halves: allHalves() });
   if (!planned.known) throw new InputError('the dispatch cannot be priced', { expected: planned.missing.join('; ') });
   const near = planned.within(closeShare);
@@ -85,7 +85,12 @@ export async function screenCases(
   );
   return settled.map((one, index) => {
     const cases = one.variants.flatMap((variant, place) =>
-      dispatchCases(variant, measured[index]?.[place] ?? [], one.workload, one.probe),
+      dispatchCases({
+        dispatchVariant: variant,
+        rounds: measured[index]?.[place] ?? [],
+        workload: one.workload,
+        probe: one.probe,
+      }),
     );
     return { ...one, cases, finalists: finalistsOf(one, cases) };
   });

@@ -109,7 +109,7 @@ function predictedExchange(
   const device = { ...seen.device, memoryBytesPerSecond: Number.MAX_VALUE };
   const probe = { ...machine, kernels: new Map<string, KernelRate>() };
   const simulation = simulatePass(
-    benchWorkload({ ...seen, device }, shape, { kind: 'uniform' }, 1, probe),
+    benchWorkload({ seen: { ...seen, device }, shape, routing: { kind: 'uniform' }, seed: 1, probe }),
     inChunks(namedStrategies[strategy], chunks),
     'forward',
     routedBinding(shape, { kind: 'uniform' }, 1),

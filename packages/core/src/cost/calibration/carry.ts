@@ -140,7 +140,7 @@ function carryOneCount(all: readonly Series[], source: Series, target: SeriesKey
   const wire = wireFactor(target) / wireFactor(source);
   return {
     target,
-    points: scaledParts(curveOf(source), sizesOf(source), wire, growth, 1),
+    points: scaledParts({ curve: curveOf(source), sizes: sizesOf(source), wire, latency: growth, bandwidth: 1 }),
     method: `latency times ${growth.toFixed(2)}, bandwidth at equal bytes on the wire, from ${source.ranks} ranks`,
     label: `ranks single${across(target)}`,
     from: [source],
@@ -171,7 +171,7 @@ export function carryOps(all: readonly Series[], target: SeriesKey): Carried[] {
     const sizes = sizesOf(source);
     const one = (way: 'wire' | 'fitted' | 'published' | 'equal', latency: number, bandwidth: number): Carried => ({
       target,
-      points: scaledParts(curveOf(source), sizes, 1, latency, bandwidth),
+      points: scaledParts({ curve: curveOf(source), sizes, wire: 1, latency, bandwidth }),
       method: `${source.op} with its latency times ${latency.toFixed(2)} and the rest times ${bandwidth.toFixed(2)}`,
       label: `${source.op} to ${target.op} ${way}${across(target)}`,
       from: [source],
@@ -229,7 +229,7 @@ export function carryGpus(all: readonly Series[], target: SeriesKey, otherGenera
     return [
       {
         target,
-        points: scaledParts(curveOf(source), sizesOf(source), 1, 1, ratio),
+        points: scaledParts({ curve: curveOf(source), sizes: sizesOf(source), wire: 1, latency: 1, bandwidth: ratio }),
         method: `${from.name} with everything beyond its latency times ${ratio.toFixed(2)} (datasheet link bandwidths)`,
         label: ratio === 1 ? 'gpu of equal links' : 'gpu of other links',
         from: [source],
@@ -241,7 +241,19 @@ export function carryGpus(all: readonly Series[], target: SeriesKey, otherGenera
 const sizesOf = (series: Series): number[] => series.points.map(({ bytes }) => bytes);
 
 /** A curve taken at `wire` times the bytes, its latency part times `latency` and the rest times `bandwidth`. */
-function scaledParts(curve: Curve, sizes: readonly number[], wire: number, latency: number, bandwidth: number): Knot[] {
+function scaledParts({
+  curve,
+  sizes,
+  wire,
+  latency,
+  bandwidth,
+}: {
+  readonly curve: Curve;
+  readonly sizes: readonly number[];
+  readonly wire: number;
+  readonly latency: number;
+  readonly bandwidth: number;
+}): Knot[] {
   const alpha = curve.alphaSeconds;
   return sizes.map((bytes) => {
     const seconds = curve.at(bytes * wire).seconds;

@@ -27,33 +27,147 @@ const hostPorts = {
 
 /** Longest names first, so that `GB200` is not taken for `B200`. Vendors state both directions together; here is one direction. */
 const gpus: readonly (GpuLinks & { readonly pattern: RegExp })[] = [
-  gpu('GB300', 'blackwell', 900e9, 'NVIDIA GB300 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional', 'none'),
-  gpu('GB200', 'blackwell', 900e9, 'NVIDIA GB200 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional', 'none'),
-  gpu('B300', 'blackwell', 900e9, 'NVIDIA HGX B300 datasheet: NVLink 5, 1.8 TB/s bidirectional', 'pcie6'),
-  gpu('B200', 'blackwell', 900e9, 'NVIDIA HGX B200 datasheet: NVLink 5, 1.8 TB/s bidirectional', 'pcie5'),
-  gpu('GH200', 'hopper', 450e9, 'NVIDIA GH200 datasheet: NVLink 4, 900 GB/s bidirectional', 'none'),
-  gpu('H200', 'hopper', 450e9, 'NVIDIA H200 SXM datasheet: NVLink 4, 900 GB/s bidirectional', 'pcie5'),
-  gpu('H100', 'hopper', 450e9, 'NVIDIA H100 SXM datasheet: NVLink 4, 900 GB/s bidirectional', 'pcie5'),
-  gpu('H800', 'hopper', 200e9, 'H800 SXM: NVLink 4 cut to 8 links, 400 GB/s bidirectional', 'pcie5'),
-  gpu('H20', 'hopper', 450e9, 'H20: NVLink 4, 900 GB/s bidirectional', 'pcie5'),
-  gpu('A100', 'ampere', 300e9, 'NVIDIA A100 SXM datasheet: NVLink 3, 600 GB/s bidirectional', 'pcie4'),
-  gpu('A800', 'ampere', 200e9, 'A800 SXM: NVLink 3 cut to 8 links, 400 GB/s bidirectional', 'pcie4'),
-  gpu('V100', 'volta', 150e9, 'NVIDIA V100 SXM2 datasheet: NVLink 2, 300 GB/s bidirectional', 'pcie3'),
-  gpu('MI355X', 'cdna4', 537.6e9, 'AMD MI355X datasheet: 7 Infinity Fabric links of 153.6 GB/s bidirectional', 'pcie5'),
-  gpu('MI350X', 'cdna4', 537.6e9, 'AMD MI350X datasheet: 7 Infinity Fabric links of 153.6 GB/s bidirectional', 'pcie5'),
-  gpu('MI325X', 'cdna3', 448e9, 'AMD MI325X datasheet: 7 Infinity Fabric links of 128 GB/s bidirectional', 'pcie5'),
-  gpu('MI300X', 'cdna3', 448e9, 'AMD MI300X datasheet: 7 Infinity Fabric links of 128 GB/s bidirectional', 'pcie5'),
-  gpu('RTX PRO 6000', 'pcie5', 63e9, 'RTX PRO 6000 Blackwell datasheet: PCIe 5.0 x16, 63 GB/s each way', 'none'),
-  gpu('L40S', 'pcie4', 31.5e9, 'NVIDIA L40S datasheet: PCIe 4.0 x16, 31.5 GB/s each way', 'none'),
+  gpu({
+    name: 'GB300',
+    family: 'blackwell',
+    bytesPerSecond: 900e9,
+    source: 'NVIDIA GB300 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional',
+    host: 'none',
+  }),
+  gpu({
+    name: 'GB200',
+    family: 'blackwell',
+    bytesPerSecond: 900e9,
+    source: 'NVIDIA GB200 NVL72 datasheet: NVLink 5, 1.8 TB/s bidirectional',
+    host: 'none',
+  }),
+  gpu({
+    name: 'B300',
+    family: 'blackwell',
+    bytesPerSecond: 900e9,
+    source: 'NVIDIA HGX B300 datasheet: NVLink 5, 1.8 TB/s bidirectional',
+    host: 'pcie6',
+  }),
+  gpu({
+    name: 'B200',
+    family: 'blackwell',
+    bytesPerSecond: 900e9,
+    source: 'NVIDIA HGX B200 datasheet: NVLink 5, 1.8 TB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'GH200',
+    family: 'hopper',
+    bytesPerSecond: 450e9,
+    source: 'NVIDIA GH200 datasheet: NVLink 4, 900 GB/s bidirectional',
+    host: 'none',
+  }),
+  gpu({
+    name: 'H200',
+    family: 'hopper',
+    bytesPerSecond: 450e9,
+    source: 'NVIDIA H200 SXM datasheet: NVLink 4, 900 GB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'H100',
+    family: 'hopper',
+    bytesPerSecond: 450e9,
+    source: 'NVIDIA H100 SXM datasheet: NVLink 4, 900 GB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'H800',
+    family: 'hopper',
+    bytesPerSecond: 200e9,
+    source: 'H800 SXM: NVLink 4 cut to 8 links, 400 GB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'H20',
+    family: 'hopper',
+    bytesPerSecond: 450e9,
+    source: 'H20: NVLink 4, 900 GB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'A100',
+    family: 'ampere',
+    bytesPerSecond: 300e9,
+    source: 'NVIDIA A100 SXM datasheet: NVLink 3, 600 GB/s bidirectional',
+    host: 'pcie4',
+  }),
+  gpu({
+    name: 'A800',
+    family: 'ampere',
+    bytesPerSecond: 200e9,
+    source: 'A800 SXM: NVLink 3 cut to 8 links, 400 GB/s bidirectional',
+    host: 'pcie4',
+  }),
+  gpu({
+    name: 'V100',
+    family: 'volta',
+    bytesPerSecond: 150e9,
+    source: 'NVIDIA V100 SXM2 datasheet: NVLink 2, 300 GB/s bidirectional',
+    host: 'pcie3',
+  }),
+  gpu({
+    name: 'MI355X',
+    family: 'cdna4',
+    bytesPerSecond: 537.6e9,
+    source: 'AMD MI355X datasheet: 7 Infinity Fabric links of 153.6 GB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'MI350X',
+    family: 'cdna4',
+    bytesPerSecond: 537.6e9,
+    source: 'AMD MI350X datasheet: 7 Infinity Fabric links of 153.6 GB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'MI325X',
+    family: 'cdna3',
+    bytesPerSecond: 448e9,
+    source: 'AMD MI325X datasheet: 7 Infinity Fabric links of 128 GB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'MI300X',
+    family: 'cdna3',
+    bytesPerSecond: 448e9,
+    source: 'AMD MI300X datasheet: 7 Infinity Fabric links of 128 GB/s bidirectional',
+    host: 'pcie5',
+  }),
+  gpu({
+    name: 'RTX PRO 6000',
+    family: 'pcie5',
+    bytesPerSecond: 63e9,
+    source: 'RTX PRO 6000 Blackwell datasheet: PCIe 5.0 x16, 63 GB/s each way',
+    host: 'none',
+  }),
+  gpu({
+    name: 'L40S',
+    family: 'pcie4',
+    bytesPerSecond: 31.5e9,
+    source: 'NVIDIA L40S datasheet: PCIe 4.0 x16, 31.5 GB/s each way',
+    host: 'none',
+  }),
 ];
 
-function gpu(
-  name: string,
-  family: string,
-  bytesPerSecond: number,
-  source: string,
-  host: keyof typeof hostPorts,
-): GpuLinks & { pattern: RegExp } {
+function gpu({
+  name,
+  family,
+  bytesPerSecond,
+  source,
+  host,
+}: {
+  readonly name: string;
+  readonly family: string;
+  readonly bytesPerSecond: number;
+  readonly source: string;
+  readonly host: keyof typeof hostPorts;
+}): GpuLinks & { pattern: RegExp } {
   const [hostBytesPerSecond, hostSource] = hostPorts[host] ?? [];
   return {
     name,

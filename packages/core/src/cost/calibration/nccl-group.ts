@@ -50,13 +50,19 @@ const pieceOps: readonly MeasuredOp[] = ['all_gather', 'reduce_scatter', 'all_to
  * Collective, ranks, nodes and number of groups of a table; guesses go to `warnings`. Throws `InputError` that names both sides of a contradiction;
  * what cannot be told gives an `InputError` to hand on or to leave the table out with.
  */
-export function groupOf(
-  table: Table,
-  rows: readonly Row[],
-  file: string,
-  options: GroupOptions,
-  warnings: string[],
-): RankGroup | InputError {
+export function groupOf({
+  table,
+  rows,
+  file,
+  options,
+  warnings,
+}: {
+  readonly table: Table;
+  readonly rows: readonly Row[];
+  readonly file: string;
+  readonly options: GroupOptions;
+  readonly warnings: string[];
+}): RankGroup | InputError {
   const listing = listingOf(table, file);
   const bandwidths = bandwidthsOf(rows);
   const base = file.replace(/^.*[/\\]/u, '').replace(/\.\w+$/u, '');
@@ -78,7 +84,8 @@ export function groupOf(
     });
   }
   const ranks = typeof fitting?.verdict === 'number' ? fitting.verdict : undefined;
-  const op = fitting?.op.op ?? opOfRows(table, rows, { listing, bandwidths, fileName, options }, file, warnings);
+  const op =
+    fitting?.op.op ?? opOfRows({ table, rows, evidence: { listing, bandwidths, fileName, options }, file, warnings });
   if (op === undefined) {
     return new InputError('cannot tell which collective this table is of', {
       ...at,
@@ -318,13 +325,19 @@ function nodesOf(listing: Listing | undefined, ranks: number, named: number | un
 }
 
 /** What the rows alone tell: all_reduce by its factor, reduce_scatter by its redop, all_to_all by in-place rows that are not checked. */
-function opOfRows(
-  table: Table,
-  rows: readonly Row[],
-  evidence: Omit<Evidence, 'table' | 'rows'>,
-  file: string,
-  warnings: string[],
-): MeasuredOp | undefined {
+function opOfRows({
+  table,
+  rows,
+  evidence,
+  file,
+  warnings,
+}: {
+  readonly table: Table;
+  readonly rows: readonly Row[];
+  readonly evidence: Omit<Evidence, 'table' | 'rows'>;
+  readonly file: string;
+  readonly warnings: string[];
+}): MeasuredOp | undefined {
   const fits = (op: MeasuredOp): boolean => {
     const ranks = ranksFor(op, { rows, ...evidence });
     return typeof ranks === 'number' && evidence.bandwidths.length > 0;

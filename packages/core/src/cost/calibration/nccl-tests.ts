@@ -48,7 +48,7 @@ export function readNcclTests(text: string, fileName: string, options: NcclTests
   const read: TableReading[] = [];
   const refused: InputError[] = [];
   for (const table of tables) {
-    const one = unfit(table, fileName, options) ?? readTable(table, text, fileName, options, warnings);
+    const one = unfit(table, fileName, options) ?? readTable({ table, text, file: fileName, options, warnings });
     if (one instanceof InputError) refused.push(one);
     else read.push(one);
   }
@@ -113,16 +113,22 @@ interface TableReading {
   readonly measurements: readonly Measurement[];
 }
 
-function readTable(
-  table: Table,
-  text: string,
-  file: string,
-  options: NcclTestsOptions,
-  warnings: string[],
-): TableReading | InputError {
+function readTable({
+  table,
+  text,
+  file,
+  options,
+  warnings,
+}: {
+  readonly table: Table;
+  readonly text: string;
+  readonly file: string;
+  readonly options: NcclTestsOptions;
+  readonly warnings: string[];
+}): TableReading | InputError {
   const gpu = options.gpu ?? gpuOf(table, text, file, warnings);
   const rows = table.rows.filter((row) => row.bytes > 0);
-  const group = groupOf(table, rows, file, options, warnings);
+  const group = groupOf({ table, rows, file, options, warnings });
   if (group instanceof InputError) return group;
   checkBandwidths(rows, group, file, warnings);
   const { op, ranks, nodes, groups } = group;

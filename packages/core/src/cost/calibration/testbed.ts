@@ -120,21 +120,45 @@ function acrossNodes(nics: number, nicBytesPerSecond: number, latencySeconds: nu
   const ring = Math.min(link, nics * nicBytesPerSecond);
   const share = (nics * nicBytesPerSecond) / gpusPerNode;
   return [
-    across('all_to_all', ranks, latencySeconds, allToAllFractions, (bytes) => bytes / 2 / share),
-    across('all_to_all', 2, latencySeconds, allToAllFractions, (bytes) => bytes / 2 / nicBytesPerSecond),
+    across({
+      op: 'all_to_all',
+      ranks,
+      latencySeconds,
+      fractions: allToAllFractions,
+      nominalSeconds: (bytes) => bytes / 2 / share,
+    }),
+    across({
+      op: 'all_to_all',
+      ranks: 2,
+      latencySeconds,
+      fractions: allToAllFractions,
+      nominalSeconds: (bytes) => bytes / 2 / nicBytesPerSecond,
+    }),
     ...(['all_gather', 'reduce_scatter', 'all_reduce'] as const).map((op) =>
-      across(op, ranks, latencySeconds, ringFractions, (bytes) => (bytes * busFactor(op, ranks)) / ring),
+      across({
+        op,
+        ranks,
+        latencySeconds,
+        fractions: ringFractions,
+        nominalSeconds: (bytes) => (bytes * busFactor(op, ranks)) / ring,
+      }),
     ),
   ];
 }
 
-function across(
-  op: MeasuredOp,
-  ranks: number,
-  latencySeconds: number,
-  fractions: readonly number[],
-  nominalSeconds: (bytes: number) => number,
-): Bounds {
+function across({
+  op,
+  ranks,
+  latencySeconds,
+  fractions,
+  nominalSeconds,
+}: {
+  readonly op: MeasuredOp;
+  readonly ranks: number;
+  readonly latencySeconds: number;
+  readonly fractions: readonly number[];
+  readonly nominalSeconds: (bytes: number) => number;
+}): Bounds {
   const table = tableSizes.map((bytes, i) => ({
     bytes,
     seconds: Math.max(latencySeconds, nominalSeconds(bytes) / (fractions[i] ?? 1)),

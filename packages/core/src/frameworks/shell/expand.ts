@@ -69,7 +69,7 @@ export class Expander {
         for (const inner of part.parts) this.#part(inner, fields, true);
         return;
       case 'SimpleExpansion':
-        this.#expansion(part.text.slice(1), part, undefined, fields, quoted);
+        this.#expansion({ name: part.text.slice(1), node: part, index: undefined, fields, quoted });
         return;
       case 'ParameterExpansion':
         this.#parameter(part, fields, quoted);
@@ -142,13 +142,19 @@ export class Expander {
     return variable && elementsOf(variable);
   }
 
-  #expansion(
-    name: string,
-    node: { pos: number; end: number },
-    index: string | undefined,
-    fields: Fields,
-    quoted: boolean,
-  ): void {
+  #expansion({
+    name,
+    node,
+    index,
+    fields,
+    quoted,
+  }: {
+    readonly name: string;
+    readonly node: { pos: number; end: number };
+    readonly index: string | undefined;
+    readonly fields: Fields;
+    readonly quoted: boolean;
+  }): void {
     if (name === '@' || name === '*' || index === '@' || index === '*') {
       const values = this.#all(name) ?? [];
       if (index === '*' && quoted) fields.join(values.map(({ text }) => text).join(' '));
@@ -194,16 +200,16 @@ export class Expander {
     if (prefix === '!') {
       const target = this.#lookUp(name, undefined)?.text;
       if (target === undefined || isUnknown(target)) fields.join(unknownText(part.text));
-      else this.#expansion(target, part, undefined, fields, quoted);
+      else this.#expansion({ name: target, node: part, index: undefined, fields, quoted });
       return;
     }
     if (operation === undefined) {
-      this.#expansion(name, part, index, fields, quoted);
+      this.#expansion({ name, node: part, index, fields, quoted });
       return;
     }
     if (index === '@' || index === '*') {
       if (operation.type === 'Default' && operation.operator.endsWith('+') && !(this.#all(name)?.length ?? 0)) return;
-      this.#expansion(name, part, index, fields, quoted);
+      this.#expansion({ name, node: part, index, fields, quoted });
       return;
     }
     const value = this.#special(name) ?? this.#lookUp(name, index);

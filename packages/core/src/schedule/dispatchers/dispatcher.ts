@@ -83,11 +83,11 @@ export interface ReturningHalf {
 
 /** The region (order 'chunks') that a returning half fills; that of a forward pass is saved for the backward. */
 export const returnedRegion = (half: ReturningHalf, shape: MoeShape, activation: Activation, saved: boolean): Region =>
-  rowsRegion(
-    saved ? 'returned.forward' : 'returned',
+  rowsRegion({
+    id: saved ? 'returned.forward' : 'returned',
     shape,
-    half.returned(activation).size(shape),
-    shape.hiddenSize,
-    'chunks',
-    saved ? 'saved' : 'layer',
-  );
+    rows: half.returned(activation).size(shape),
+    columns: shape.hiddenSize,
+    order: 'chunks',
+    life: saved ? 'saved' : 'layer',
+  });

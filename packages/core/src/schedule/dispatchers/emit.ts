@@ -11,15 +11,28 @@ const pieceOf = ({ chunk, of }: ChunkContext, task: string): Piece => ({ task, c
 
 /** Declares a communication buffer of expert rows. */
 export const buffer = ({ builder, shape }: ChunkContext, id: string, rows: Size): string =>
-  builder.region(rowsRegion(id, shape, rows, shape.hiddenSize, 'chunks'));
+  builder.region(rowsRegion({ id, shape, rows, columns: shape.hiddenSize, order: 'chunks' }));
 
 /** Moving rows on the copy lane: each is read and written once. */
 function moved({ shape, chunk, of }: ChunkContext, rows: Size): Work {
   return memoryWork('gather', 2 * shape.hiddenSize * dtypeBytes[shape.dtype], { rows, chunk, of });
 }
 
+/** Rows of one buffer on their way into another, and the order in which they travel. */
+interface MovedRows {
+  readonly order: RowOrder;
+  readonly rows: Size;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** What of the tokens' picks is packed, and where to. */
+interface PackedRows extends Omit<MovedRows, 'from'> {
+  readonly scope: Scope;
+}
+
 /** Packs the rows of a chunk of the tokens' picks into a send buffer, in the given order of blocks. */
-export function pack(c: OutgoingContext, scope: Scope, order: RowOrder, rows: Size, to: string): void {
+export function pack(c: OutgoingContext, { scope, order, rows, to }: PackedRows): void {
   const tokens = (region: string) => (scope === 'slice' ? own(read(region)) : read(region));
   c.builder.kernel({
     id: pieceOf(c, 'pack'),
@@ -48,7 +61,7 @@ export function place(c: OutgoingContext, order: RowOrder, rows: Size, from: str
 }
 
 /** Takes a chunk of canonical rows out, into the order in which they travel. */
-export function unplace(c: ChunkContext, order: RowOrder, rows: Size, from: string, to: string): void {
+export function unplace(c: ChunkContext, { order, rows, from, to }: MovedRows): void {
   c.builder.kernel({
     id: pieceOf(c, 'unplace'),
     kernel: 'moe.unplace',
@@ -60,7 +73,7 @@ export function unplace(c: ChunkContext, order: RowOrder, rows: Size, from: stri
 }
 
 /** Keeps the section of this rank's etp index. */
-export function takeOwn(c: ChunkContext, order: RowOrder, rows: Size, from: string, to: string): void {
+export function takeOwn(c: ChunkContext, { order, rows, from, to }: MovedRows): void {
   c.builder.kernel({
     id: pieceOf(c, 'take'),
     kernel: 'moe.take',
@@ -82,12 +95,12 @@ export interface ExchangeRows {
 
 /** Over the expert parallel group unless another is given, on the inter lane. */
 export function exchange(c: ChunkContext, { task, group = 'ep', counts, from, to }: ExchangeRows): void {
-  c.builder.collective(
-    pieceOf(c, task),
-    'inter',
-    { name: 'all_to_all', group, counts },
-    { from: read(from, c.chunk, c.of), to: write(to, c.chunk, c.of) },
-  );
+  c.builder.collective({
+    id: pieceOf(c, task),
+    lane: 'inter',
+    collective: { name: 'all_to_all', group, counts },
+    operands: { from: read(from, c.chunk, c.of), to: write(to, c.chunk, c.of) },
+  });
 }
 
 /** An all_gather or reduce_scatter of counted rows. */
@@ -103,20 +116,20 @@ export interface Spread {
 
 /** On the intra lane. */
 export function spread(c: ChunkContext, { name, group, counts, from, to, task = name }: Spread): void {
-  c.builder.collective(
-    pieceOf(c, task),
-    'intra',
-    { name, group, counts },
-    { from: read(from, c.chunk, c.of), to: write(to, c.chunk, c.of) },
-  );
+  c.builder.collective({
+    id: pieceOf(c, task),
+    lane: 'intra',
+    collective: { name, group, counts },
+    operands: { from: read(from, c.chunk, c.of), to: write(to, c.chunk, c.of) },
+  });
 }
 
 /** Sums partial rows over etp in place, on the intra lane. */
 export function sumPartial(c: ChunkContext, region: string): void {
-  c.builder.collective(
-    pieceOf(c, 'all_reduce'),
-    'intra',
-    { name: 'all_reduce', group: 'etp' },
-    { buffer: add(region, c.chunk, c.of) },
-  );
+  c.builder.collective({
+    id: pieceOf(c, 'all_reduce'),
+    lane: 'intra',
+    collective: { name: 'all_reduce', group: 'etp' },
+    operands: { buffer: add(region, c.chunk, c.of) },
+  });
 }

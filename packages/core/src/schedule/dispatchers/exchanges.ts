@@ -34,13 +34,27 @@ export const replicaExchange: Exchange = {
   counts: (at, part, routing) => {
     const { ep } = at.layout;
     return {
-      send: Int32Array.from({ length: ep }, (_, owner) => replicaRowsFor(at, at.ep, owner, part, routing)),
-      receive: Int32Array.from({ length: ep }, (_, peer) => replicaRowsFor(at, peer, at.ep, part, routing)),
+      send: Int32Array.from({ length: ep }, (_, owner) => replicaRowsFor({ at, replica: at.ep, owner, part, routing })),
+      receive: Int32Array.from({ length: ep }, (_, peer) =>
+        replicaRowsFor({ at, replica: peer, owner: at.ep, part, routing }),
+      ),
     };
   },
 };
 
-function replicaRowsFor(at: RankPlace, replica: number, owner: number, part: Part, routing: GroupRouting): number {
+function replicaRowsFor({
+  at,
+  replica,
+  owner,
+  part,
+  routing,
+}: {
+  readonly at: RankPlace;
+  readonly replica: number;
+  readonly owner: number;
+  readonly part: Part;
+  readonly routing: GroupRouting;
+}): number {
   const { etp } = at.layout;
   let rows = 0;
   for (let slice = 0; slice < etp; slice++) rows += routing.rows(replica * etp + slice, owner, part);

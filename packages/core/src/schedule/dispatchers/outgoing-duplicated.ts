@@ -20,7 +20,7 @@ export const outgoingDuplicated: OutgoingHalf = {
       : `a duplicated dispatch exchanges between equal TP ranks, so it needs etp = tp (here etp ${layout.etp}, tp ${layout.tp})`,
   stages: [
     (c) => {
-      pack(c, 'replica', canonicalOrder, replicaSize(c.shape), sendBuffer(c));
+      pack(c, { scope: 'replica', order: canonicalOrder, rows: replicaSize(c.shape), to: sendBuffer(c) });
       if (c.shape.layout.ep > 1)
         exchange(c, { task: 'all_to_all', counts: replicaExchange, from: sendBuffer(c), to: receivedBuffer(c) });
     },

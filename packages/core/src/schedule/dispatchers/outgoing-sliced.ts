@@ -20,7 +20,7 @@ export const outgoingSliced: OutgoingHalf = {
   unsupported: () => undefined,
   stages: [
     (c) => {
-      pack(c, 'slice', canonicalOrder, sentSize(c.shape), sendBuffer(c));
+      pack(c, { scope: 'slice', order: canonicalOrder, rows: sentSize(c.shape), to: sendBuffer(c) });
       if (c.shape.layout.ep > 1)
         exchange(c, { task: 'all_to_all', counts: sliceExchange, from: sendBuffer(c), to: receivedBuffer(c) });
     },

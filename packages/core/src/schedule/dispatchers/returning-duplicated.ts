@@ -23,7 +23,7 @@ export const returningDuplicated: ReturningHalf = {
   returned: () => ({ scope: 'replica', order: canonicalOrder, size: replicaSize }),
   stages: [
     (c) => {
-      unplace(c, replicaOrder, expertSize(c.shape), c.source, packed(c));
+      unplace(c, { order: replicaOrder, rows: expertSize(c.shape), from: c.source, to: packed(c) });
       if (c.shape.layout.etp > 1) sumPartial(c, packed(c));
     },
     (c) => {

@@ -23,7 +23,7 @@ export const returningScattered: ReturningHalf = {
   returned: () => ({ scope: 'slice', order: canonicalOrder, size: sentSize }),
   stages: [
     (c) => {
-      unplace(c, gatheredOrder, expertSize(c.shape), c.source, packed(c));
+      unplace(c, { order: gatheredOrder, rows: expertSize(c.shape), from: c.source, to: packed(c) });
       if (c.shape.layout.etp > 1) {
         const [from, to] = [packed(c), mine(c)];
         spread(c, { name: 'reduce_scatter', group: 'etp', counts: scatterReceived, from, to });

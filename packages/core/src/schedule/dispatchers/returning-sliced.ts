@@ -50,11 +50,12 @@ export const returningSliced: ReturningHalf = {
       : { scope: 'slice', order: canonicalOrder, size: sentSize },
   stages: [
     (c) => {
-      unplace(c, gatheredOrder, expertSize(c.shape), c.source, packed(c));
+      unplace(c, { order: gatheredOrder, rows: expertSize(c.shape), from: c.source, to: packed(c) });
       if (c.shape.layout.etp > 1) sumPartial(c, packed(c));
     },
     (c) => {
-      if (c.shape.layout.etp > 1) takeOwn(c, gatheredOrder, receivedSize(c.shape), packed(c), mine(c));
+      if (c.shape.layout.etp > 1)
+        takeOwn(c, { order: gatheredOrder, rows: receivedSize(c.shape), from: packed(c), to: mine(c) });
       if (c.shape.layout.ep > 1) exchange(c, { task: 'return', counts: sliceReturn, from: mine(c), to: slice(c) });
     },
     (c) => {

@@ -28,7 +28,7 @@ export function measureAttention(context: CudaContext): AttentionMeasurement[] {
     const allocated: number[] = [];
     const room = (elements: number): number => {
       const address = context.memory.allocate(2 * elements);
-      fillRandom(context, address, elements, 1, allocated.length);
+      fillRandom({ context, to: address, elements, scale: 1, seed: allocated.length });
       allocated.push(address);
       return address;
     };

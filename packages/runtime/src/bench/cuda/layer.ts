@@ -61,7 +61,7 @@ function montaRunner(shape: MoeLayerShape, way: ExpertWay): Runner & { close(): 
   const elements = weightElements(shape);
   const random = (count: number, scale: number, seed: number): number => {
     const address = context.memory.allocate(2 * count);
-    fillRandom(context, address, count, scale, seed);
+    fillRandom({ context, to: address, elements: count, scale, seed });
     return address;
   };
   // Uniform with a standard deviation of 0.02, as models begin.
@@ -81,7 +81,15 @@ function montaRunner(shape: MoeLayerShape, way: ExpertWay): Runner & { close(): 
   context.synchronize();
   const pieces = new PieceClock(context);
   const onPiece = (piece: string): void => pieces.mark(layer.stream, piece);
-  const layer = new CudaMoeLayer(context, shape, weights, gradients, { storage: 'bf16', way, candidates: 8, onPiece });
+  const layer = new CudaMoeLayer(context, {
+    shape,
+    weights,
+    gradients,
+    storage: 'bf16',
+    way,
+    candidates: 8,
+    onPiece,
+  });
   const step = (): void => {
     layer.forward(x, y);
     layer.backward(x, dy, dx);

@@ -22,11 +22,11 @@ export function measureRates(context: CudaContext): Rates {
   const { memory, libraries } = context;
   const matrices = [1, 2, 3].map((seed) => {
     const address = memory.allocate(2 * side * side);
-    fillRandom(context, address, side * side, 1, seed);
+    fillRandom({ context, to: address, elements: side * side, scale: 1, seed });
     return address;
   });
   const [from, to] = [memory.allocate(copyBytes), memory.allocate(copyBytes)];
-  fillRandom(context, from, copyBytes / 2, 1, 4);
+  fillRandom({ context, to: from, elements: copyBytes / 2, scale: 1, seed: 4 });
   context.synchronize();
   const gemm = new LtGemm(context, 8);
   const [a, b, d] = matrices;

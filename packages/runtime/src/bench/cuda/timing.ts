@@ -56,7 +56,19 @@ function median(sorted: readonly number[]): number {
 }
 
 /** Fills elements in bf16 with seeded numbers, uniform in [-scale, scale): never zeros, which run faster than data. */
-export function fillRandom(context: CudaContext, to: Address, elements: number, scale: number, seed: number): void {
+export function fillRandom({
+  context,
+  to,
+  elements,
+  scale,
+  seed,
+}: {
+  readonly context: CudaContext;
+  readonly to: Address;
+  readonly elements: number;
+  readonly scale: number;
+  readonly seed: number;
+}): void {
   const kernel = context.kernels.get('random', 'bf16', 'fill_random');
   const threads = 256;
   kernel.launch(0, { blocks: 2048, threads }, { values: to, count: elements, scale, seed });

@@ -32,6 +32,8 @@ interface Flight {
   readonly operations: readonly Operation[];
   readonly memories: readonly Bytes[];
   readonly plan: ReductionPlan | undefined;
+  /** Flows that spread the reduced blocks of an all_reduce. */
+  readonly spread: readonly Part[];
   /** By place: latency of a step. */
   readonly latencies: readonly number[];
   /** By place: flows that start or end there and have not ended, and reductions still to come. */
@@ -39,6 +41,13 @@ interface Flight {
   /** By place: contributions to the block that the member reduces, by contributor. */
   readonly staging: Map<number, Bytes>[];
   readonly contributionsMissing: number[];
+}
+
+/** One flow, the memory that it writes, and what happens at its end. */
+interface Transfer {
+  readonly part: Part;
+  readonly target: Bytes;
+  readonly ended: (time: number) => void;
 }
 
 export class FabricEngine implements Engine {
@@ -89,17 +98,18 @@ export class FabricEngine implements Engine {
     const operations = parties.map((party) => party.operation);
     const plan = reductionPlan(operations);
     const members = parties.length;
+    const parts = finalParts(operations);
     const flight: Flight = {
       parties,
       operations,
       memories: partyMemories(parties, this.memories),
       plan,
+      spread: plan !== undefined && at(operations, 0).kind === 'all_reduce' ? parts : [],
       latencies: parties.map(({ rank }) => Math.max(...parties.map((other) => this.latency(rank, other.rank)))),
       outstanding: parties.map(() => 0),
       staging: parties.map(() => new Map<number, Bytes>()),
       contributionsMissing: parties.map(() => members),
     };
-    const parts = finalParts(operations);
     const now = Math.max(this.clock, ready);
     this.scheduler.advance(now);
     // Counted before anything moves, so that nobody ends while flows are still being started.
@@ -109,11 +119,10 @@ export class FabricEngine implements Engine {
       for (const part of parts) this.send(flight, part, now);
       return;
     }
-    const spread = at(operations, 0).kind === 'all_reduce' ? parts : [];
     const contributions = this.contributions(flight, plan);
     for (const part of contributions) this.expect(flight, part);
     for (const place of parties.keys()) flight.outstanding[place] = at(flight.outstanding, place) + 1;
-    for (const part of contributions) this.contribute(flight, plan, part, spread, now);
+    for (const part of contributions) this.contribute(flight, plan, part, now);
   }
 
   advance(now: number): Party[] {
@@ -146,25 +155,26 @@ export class FabricEngine implements Engine {
     );
   }
 
-  private contribute(flight: Flight, plan: ReductionPlan, part: Part, spread: readonly Part[], now: number): void {
+  private contribute(flight: Flight, plan: ReductionPlan, part: Part, now: number): void {
     const { from, to } = part;
     if (from !== to) {
       // Aligned like its source, which makes copies fast.
       const shift = part.source % 8;
       const staging = this.staging.take(part.bytes + 8);
       at(flight.staging, to).set(from, staging);
-      this.transfer(flight, { ...part, target: shift }, staging, now, (time) => {
-        this.contributed(flight, plan, to, spread, time);
+      const ended = (time: number): void => {
+        this.contributed(flight, plan, to, time);
         this.partDone(flight, part, time);
-      });
+      };
+      this.transfer(flight, { part: { ...part, target: shift }, target: staging, ended }, now);
     } else {
-      this.contributed(flight, plan, to, spread, now);
+      this.contributed(flight, plan, to, now);
       this.partDone(flight, part, now);
     }
   }
 
   /** Once all contributions to the block of `to` are there: adds them up, and for all_reduce spreads the result. */
-  private contributed(flight: Flight, plan: ReductionPlan, to: number, spread: readonly Part[], time: number): void {
+  private contributed(flight: Flight, plan: ReductionPlan, to: number, time: number): void {
     const missing = at(flight.contributionsMissing, to) - 1;
     flight.contributionsMissing[to] = missing;
     if (missing > 0) return;
@@ -179,10 +189,16 @@ export class FabricEngine implements Engine {
     });
     const byteOffset = reducedBlockOffset(at(flight.operations, to), plan, to);
     const target = { memory: at(flight.memories, to), byteOffset };
-    reduceBlocks(first.type, first.reduction, at(plan.counts, to), sources, [target]);
+    reduceBlocks({
+      type: first.type,
+      reduction: first.reduction,
+      elements: at(plan.counts, to),
+      contributions: sources,
+      targets: [target],
+    });
     for (const staging of at(flight.staging, to).values()) this.staging.give(staging);
     at(flight.staging, to).clear();
-    const onward = spread.filter((part) => part.from === to);
+    const onward = flight.spread.filter((part) => part.from === to);
     const release = (later: number): void => {
       for (const part of onward) this.send(flight, part, later);
       this.doneAt(flight, to, later);
@@ -197,10 +213,11 @@ export class FabricEngine implements Engine {
   }
 
   private send(flight: Flight, part: Part, now: number): void {
-    this.transfer(flight, part, at(flight.memories, part.to), now, (time) => this.partDone(flight, part, time));
+    const target = at(flight.memories, part.to);
+    this.transfer(flight, { part, target, ended: (time) => this.partDone(flight, part, time) }, now);
   }
 
-  private transfer(flight: Flight, part: Part, target: Bytes, now: number, ended: (time: number) => void): void {
+  private transfer(flight: Flight, { part, target, ended }: Transfer, now: number): void {
     const way = at(at(this.routes, at(flight.parties, part.from).rank), at(flight.parties, part.to).rank);
     const source = at(flight.memories, part.from);
     this.scheduler.add(
@@ -208,7 +225,8 @@ export class FabricEngine implements Engine {
         ports: [...way.egress, ...way.ingress.toReversed()],
         bytes: part.bytes,
         slowdown: way.slowdown,
-        deliver: (offset, bytes) => copyBytes(source, part.source + offset, target, part.target + offset, bytes),
+        deliver: (offset, bytes) =>
+          copyBytes({ source, from: part.source + offset, target, to: part.target + offset, bytes }),
         ended,
       },
       now,

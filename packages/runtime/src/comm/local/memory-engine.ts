@@ -24,7 +24,13 @@ export class MemoryEngine implements Engine {
     const plan = reductionPlan(operations);
     if (plan === undefined) {
       for (const part of finalParts(operations)) {
-        copyBytes(at(memories, part.from), part.source, at(memories, part.to), part.target, part.bytes);
+        copyBytes({
+          source: at(memories, part.from),
+          from: part.source,
+          target: at(memories, part.to),
+          to: part.target,
+          bytes: part.bytes,
+        });
       }
     } else {
       for (const [to, count] of plan.counts.entries()) {
@@ -38,7 +44,7 @@ export class MemoryEngine implements Engine {
           memory: at(memories, place),
           byteOffset: reducedBlockOffset(at(operations, place), plan, to),
         }));
-        reduceBlocks(first.type, first.reduction, count, contributions, targets);
+        reduceBlocks({ type: first.type, reduction: first.reduction, elements: count, contributions, targets });
       }
     }
     this.ended.push(...parties);

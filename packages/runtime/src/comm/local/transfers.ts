@@ -27,7 +27,19 @@ export function finalParts(operations: readonly Operation[]): Part[] {
   const first = at(operations, 0);
   const type = first.type;
   const parts: Part[] = [];
-  const add = (from: number, to: number, source: number, target: number, elements: number): void => {
+  const add = ({
+    from,
+    to,
+    source,
+    target,
+    elements,
+  }: {
+    readonly from: number;
+    readonly to: number;
+    readonly source: number;
+    readonly target: number;
+    readonly elements: number;
+  }): void => {
     if (elements > 0) parts.push({ from, to, source, target, bytes: bytesOf(type, elements) });
   };
   const members = operations.length;
@@ -40,7 +52,7 @@ export function finalParts(operations: readonly Operation[]): Part[] {
           const to = partner(from, step, members);
           const source = operation.send.byteOffset + bytesOf(type, at(sendStarts, to));
           const target = at(operations, to).receive.byteOffset + bytesOf(type, at(at(receiveStarts, to), from));
-          add(from, to, source, target, at(operation.counts, to));
+          add({ from, to, source, target, elements: at(operation.counts, to) });
         }
       }
       break;
@@ -56,7 +68,7 @@ export function finalParts(operations: readonly Operation[]): Part[] {
           const to = partner(from, step, members);
           const source = operation.send.byteOffset + (inPlace ? start : 0);
           if (inPlace && to === from) continue;
-          add(from, to, source, at(operations, to).receive.byteOffset + start, at(counts, from));
+          add({ from, to, source, target: at(operations, to).receive.byteOffset + start, elements: at(counts, from) });
         }
       }
       break;
@@ -64,13 +76,13 @@ export function finalParts(operations: readonly Operation[]): Part[] {
     case 'broadcast':
       for (const [to, operation] of operations.entries()) {
         if (to === first.peer) continue;
-        add(
-          first.peer,
+        add({
+          from: first.peer,
           to,
-          at(operations, first.peer).send.byteOffset,
-          operation.receive.byteOffset,
-          first.send.length,
-        );
+          source: at(operations, first.peer).send.byteOffset,
+          target: operation.receive.byteOffset,
+          elements: first.send.length,
+        });
       }
       break;
     case 'reduce_scatter':
@@ -78,7 +90,13 @@ export function finalParts(operations: readonly Operation[]): Part[] {
       break;
     case 'send':
     case 'receive': // of one pair: sender, then receiver
-      add(0, 1, first.send.byteOffset, at(operations, 1).receive.byteOffset, first.send.length);
+      add({
+        from: 0,
+        to: 1,
+        source: first.send.byteOffset,
+        target: at(operations, 1).receive.byteOffset,
+        elements: first.send.length,
+      });
       break;
   }
   return parts;

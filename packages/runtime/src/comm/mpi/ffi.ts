@@ -32,6 +32,13 @@ export class MpiError extends Error {
   }
 }
 
+export interface Message {
+  readonly buffer: Uint8Array;
+  readonly peer: number;
+  readonly tag: number;
+  readonly communicator: Handle;
+}
+
 export interface Mpi {
   readonly world: Handle;
   readonly nullRequest: Handle;
@@ -46,8 +53,8 @@ export interface Mpi {
   /** A communicator of the same ranks whose messages meet no others; errors come back as codes. Collective. */
   duplicate(communicator: Handle): Handle;
   /** Writes the request into `cell`, an array of one. The buffer must stay reachable until the request is done. */
-  send(buffer: Uint8Array, peer: number, tag: number, communicator: Handle, cell: BigUint64Array): void;
-  receive(buffer: Uint8Array, peer: number, tag: number, communicator: Handle, cell: BigUint64Array): void;
+  send(message: Message, cell: BigUint64Array): void;
+  receive(message: Message, cell: BigUint64Array): void;
   /**
    * Lets MPI work, and finds requests that are done among the first `count`: their places go to `places`, their statuses to
    * `statuses`. Returns how many; `failed` when some carry an error in their status.
@@ -183,9 +190,9 @@ function bind(library: Library): Mpi {
       returnErrors(made);
       return made;
     },
-    send: (buffer, peer, tag, communicator, cell) =>
+    send: ({ buffer, peer, tag, communicator }, cell) =>
       check('MPI_Isend', isend(buffer, buffer.length, bytes, peer, tag, communicator, cell)),
-    receive: (buffer, peer, tag, communicator, cell) =>
+    receive: ({ buffer, peer, tag, communicator }, cell) =>
       check('MPI_Irecv', irecv(buffer, buffer.length, bytes, peer, tag, communicator, cell)),
     testSome: (count, requests, places, statuses) => {
       const code = testsome(count, requests, done, places, statuses);

@@ -109,14 +109,16 @@ export class Groups {
   make(title: string, members: readonly number[]): Group {
     const group = new Group(title, members, members.indexOf(this.rank), this.made.size + 1);
     this.made.set(title, group);
-    for (const member of members) if (member !== this.rank) this.tell(member, what.group, group.number, title, members);
+    for (const member of members)
+      if (member !== this.rank) this.tell({ to: member, kind: what.group, number: group.number, title, members });
     for (const notice of this.early.get(title) ?? []) this.join(group, notice);
     this.early.delete(title);
     return group;
   }
 
   goodbye(): void {
-    for (let rank = 0; rank < this.size; rank++) if (rank !== this.rank) this.tell(rank, what.goodbye, 0, '', []);
+    for (let rank = 0; rank < this.size; rank++)
+      if (rank !== this.rank) this.tell({ to: rank, kind: what.goodbye, number: 0, title: '', members: [] });
   }
 
   /** Takes no more notices. */
@@ -124,7 +126,19 @@ export class Groups {
     this.requests.cancel(this.slot);
   }
 
-  private tell(to: number, kind: number, number: number, title: string, members: readonly number[]): void {
+  private tell({
+    to,
+    kind,
+    number,
+    title,
+    members,
+  }: {
+    readonly to: number;
+    readonly kind: number;
+    readonly number: number;
+    readonly title: string;
+    readonly members: readonly number[];
+  }): void {
     const notice = new Uint8Array(new ArrayBuffer(this.noticeBytes));
     const text = new TextEncoder().encode(title).subarray(0, titleBytes);
     new Int32Array(notice.buffer).set([kind, this.rank, number, members.length, text.length, ...members]);

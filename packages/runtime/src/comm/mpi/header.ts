@@ -84,7 +84,19 @@ export const issuedOf = (header: Uint8Array): number =>
   new DataView(header.buffer, header.byteOffset, issuedBytes).getFloat64(0, true);
 
 /** Reads what the member at `place` (global rank `rank`) wrote for the member at place `me` of a group of `members`. */
-export function readHeader(from: Uint8Array, rank: number, place: number, me: number, members: number): Party {
+export function readHeader({
+  from,
+  rank,
+  place,
+  me,
+  members,
+}: {
+  readonly from: Uint8Array;
+  readonly rank: number;
+  readonly place: number;
+  readonly me: number;
+  readonly members: number;
+}): Party {
   const prefix = new DataView(from.buffer, from.byteOffset, prefixBytes);
   const words = new Int32Array(prefix.getInt32(8, true));
   const end = prefixBytes + words.byteLength;

@@ -40,7 +40,7 @@ export class Requests {
   send(buffer: Uint8Array, peer: number, tag: number, completed: Completion): void {
     for (const piece of cut(buffer)) {
       const slot = this.take(piece, completed);
-      this.mpi.send(piece, peer, tag, this.communicator, at(this.cells, slot));
+      this.mpi.send({ buffer: piece, peer, tag, communicator: this.communicator }, at(this.cells, slot));
     }
   }
 
@@ -49,7 +49,7 @@ export class Requests {
     let slot = -1;
     for (const piece of cut(buffer)) {
       slot = this.take(piece, completed);
-      this.mpi.receive(piece, peer, tag, this.communicator, at(this.cells, slot));
+      this.mpi.receive({ buffer: piece, peer, tag, communicator: this.communicator }, at(this.cells, slot));
     }
     return slot;
   }

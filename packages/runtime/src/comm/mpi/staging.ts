@@ -34,13 +34,19 @@ export class Staging {
    * Reduces contributions in the order given into `target`; `undefined` stands for `own`, which lies, as `target`, in the rank's memory.
    * Sums round after each addition, as on every other backend.
    */
-  reduce(
-    reduction: Reduction,
-    memory: CpuMemory,
-    target: View,
-    own: View,
-    contributions: readonly (View | undefined)[],
-  ): void {
+  reduce({
+    reduction,
+    memory,
+    target,
+    own,
+    contributions,
+  }: {
+    readonly reduction: Reduction;
+    readonly memory: CpuMemory;
+    readonly target: View;
+    readonly own: View;
+    readonly contributions: readonly (View | undefined)[];
+  }): void {
     if (target.type === 'f32') {
       const inputs = contributions.map((view) => (view === undefined ? memory.f32(own) : this.memory.f32(view)));
       this.kernels.reduce(memory.f32(target), inputs, reduction);
@@ -54,7 +60,7 @@ export class Staging {
       return { memory: this.bytes, byteOffset: view.byteOffset };
     });
     const targets = [{ memory: rank, byteOffset: target.byteOffset }];
-    reduceBlocks(target.type, reduction, target.length, places, targets);
+    reduceBlocks({ type: target.type, reduction, elements: target.length, contributions: places, targets });
   }
 }
 

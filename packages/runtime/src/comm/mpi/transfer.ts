@@ -144,7 +144,13 @@ export class Transfer {
   private addUp(own: Extent, target: Extent, contributions: readonly { peer: number; view: View }[]): void {
     const { type, reduction } = this.party.operation;
     const inOrder = this.group.members.map((_, place) => contributions.find(({ peer }) => peer === place)?.view);
-    this.host.staging.reduce(reduction, this.host.memory, { type, ...target }, { type, ...own }, inOrder);
+    this.host.staging.reduce({
+      reduction,
+      memory: this.host.memory,
+      target: { type, ...target },
+      own: { type, ...own },
+      contributions: inOrder,
+    });
   }
 
   /** Room for a contribution, and the receive into it. */
@@ -211,7 +217,13 @@ export class Transfer {
     this.missing.delete(peer);
     this.ready = Math.max(this.ready, issuedOf(theirs));
     if (mine.same(theirs, peer)) return;
-    const read = readHeader(theirs, at(group.members, peer), peer, group.place, group.size);
+    const read = readHeader({
+      from: theirs,
+      rank: at(group.members, peer),
+      place: peer,
+      me: group.place,
+      members: group.size,
+    });
     const difference = describeMismatch(read, party, group.title);
     if (difference !== undefined) throw new CommunicationError(party.rank, difference);
   }

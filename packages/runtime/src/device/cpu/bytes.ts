@@ -43,7 +43,19 @@ function views(buffer: ArrayBufferLike): [Uint8Array, Int32Array, Float32Array] 
 const loopBytes = 256;
 
 /** Copies between memories, or inside one (ranges may overlap only if they are equal). */
-export function copyBytes(source: Bytes, from: number, target: Bytes, to: number, bytes: number): void {
+export function copyBytes({
+  source,
+  from,
+  target,
+  to,
+  bytes,
+}: {
+  readonly source: Bytes;
+  readonly from: number;
+  readonly target: Bytes;
+  readonly to: number;
+  readonly bytes: number;
+}): void {
   const words = (from & 3) === 0 && (to & 3) === 0;
   if (words && (bytes < loopBytes || ((from ^ to) & 7) !== 0)) {
     // Between shared memories, TypedArray.set copies byte by byte unless both sides are aligned alike to 8 bytes.
@@ -87,13 +99,19 @@ let reducer: Reducer | undefined;
  * Reduces equal-sized blocks in the order given and writes the result to every target. A target may be one of the contributions
  * (same place). float32 sums round after each addition; int32 sums wrap.
  */
-export function reduceBlocks(
-  type: ElementType,
-  reduction: Reduction,
-  elements: number,
-  contributions: readonly Contribution[],
-  targets: readonly Contribution[],
-): void {
+export function reduceBlocks({
+  type,
+  reduction,
+  elements,
+  contributions,
+  targets,
+}: {
+  readonly type: ElementType;
+  readonly reduction: Reduction;
+  readonly elements: number;
+  readonly contributions: readonly Contribution[];
+  readonly targets: readonly Contribution[];
+}): void {
   reducer ??= new Reducer();
   for (let done = 0; done < elements; done += tileElements) {
     const count = Math.min(tileElements, elements - done);

@@ -185,7 +185,7 @@ describe('silu(gate) * up', () => {
         wantGate[i] = d * u * ((1 + e + g * e) / (1 + e) ** 2);
         wantUp[i] = (d * g) / (1 + e);
       }
-      kernels.siluMulBackward(gate, up, gradOut, gate, up);
+      kernels.siluMulBackward({ gate, up, gradOut, gradGate: gate, gradUp: up });
       const error = worst(length, (i) => {
         // Near its zero the derivative with respect to gate is a difference of larger terms.
         const scaleOfGate = Math.abs(value(gradOut, i)) * 4;

@@ -108,13 +108,19 @@ export class Elementwise {
   }
 
   /** Gradients of `siluMul` with respect to gate and up; they may overwrite gate, up or gradOut. */
-  siluMulBackward(
-    gate: Float32Array,
-    up: Float32Array,
-    gradOut: Float32Array,
-    gradGate: Float32Array,
-    gradUp: Float32Array,
-  ): void {
+  siluMulBackward({
+    gate,
+    up,
+    gradOut,
+    gradGate,
+    gradUp,
+  }: {
+    readonly gate: Float32Array;
+    readonly up: Float32Array;
+    readonly gradOut: Float32Array;
+    readonly gradGate: Float32Array;
+    readonly gradUp: Float32Array;
+  }): void {
     this.#run('siluMulBackward', [gate, up, gradOut, gradGate, gradUp]);
   }
 
@@ -162,22 +168,37 @@ export class Elementwise {
       result = kernel(...arrays.map((array) => array.byteOffset), whole / lanes, scalar);
     } else {
       for (let from = 0; from < whole; from += blockElements) {
-        result = this.#runStaged(name, arrays, inside, from, Math.min(blockElements, whole - from), scalar);
+        result = this.#runStaged({
+          name,
+          arrays,
+          inPlace: inside,
+          from,
+          count: Math.min(blockElements, whole - from),
+          scalar,
+        });
       }
     }
-    if (whole < length) result = this.#runStaged(name, arrays, [], whole, length - whole, scalar);
+    if (whole < length)
+      result = this.#runStaged({ name, arrays, inPlace: [], from: whole, count: length - whole, scalar });
     return result;
   }
 
   /** One block. Arrays that are not `inPlace` are copied to slots, filled up with zeros to whole vectors, and back. */
-  #runStaged(
-    name: KernelName,
-    arrays: readonly KernelArray[],
-    inPlace: readonly boolean[],
-    from: number,
-    count: number,
-    scalar: number,
-  ): number {
+  #runStaged({
+    name,
+    arrays,
+    inPlace,
+    from,
+    count,
+    scalar,
+  }: {
+    readonly name: KernelName;
+    readonly arrays: readonly KernelArray[];
+    readonly inPlace: readonly boolean[];
+    readonly from: number;
+    readonly count: number;
+    readonly scalar: number;
+  }): number {
     const roles: readonly ArrayRole[] = kernelRoles[name];
     const padded = Math.ceil(count / lanes) * lanes;
     const slots = arrays.map((array, index) => {

@@ -27,10 +27,10 @@ export function checkGemm(call: GemmCall): CheckedGemm {
   const { lda = columnsA, ldb = columnsB, ldc = n } = call;
   if (m > 0 && n > 0) {
     if (k > 0) {
-      checkOperand('A', call.a.length, transposeA ? k : m, columnsA, lda);
-      checkOperand('B', call.b.length, transposeB ? n : k, columnsB, ldb);
+      checkOperand({ name: 'A', length: call.a.length, rows: transposeA ? k : m, columns: columnsA, leading: lda });
+      checkOperand({ name: 'B', length: call.b.length, rows: transposeB ? n : k, columns: columnsB, leading: ldb });
     }
-    checkOperand('C', call.c.length, m, n, ldc);
+    checkOperand({ name: 'C', length: call.c.length, rows: m, columns: n, leading: ldc });
   }
   return { m, n, k: alpha === 0 ? 0 : k, lda, ldb, ldc, alpha, beta, transposeA, transposeB };
 }
@@ -39,7 +39,19 @@ function isCount(value: number): boolean {
   return Number.isInteger(value) && value >= 0;
 }
 
-function checkOperand(name: string, length: number, rows: number, columns: number, leading: number): void {
+function checkOperand({
+  name,
+  length,
+  rows,
+  columns,
+  leading,
+}: {
+  readonly name: string;
+  readonly length: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly leading: number;
+}): void {
   if (!Number.isInteger(leading) || leading < columns) {
     throw new RangeError(`gemm: leading dimension of ${name} is ${leading}, but its rows have ${columns} elements`);
   }

@@ -11,14 +11,21 @@ const floatBytes = 4;
  * Calls `multiply` for blocks whose operands all lie in the memory. `blockK` is the driver's own cut of k, so the sums are formed in
  * the same order as without staging. The stage must hold one block of each operand.
  */
-export function stageGemm(
-  memory: CpuMemory,
-  stage: { readonly byteOffset: number; readonly bytes: number },
-  call: GemmCall,
-  size: CheckedGemm,
-  blockK: number,
-  multiply: (call: GemmCall) => void,
-): void {
+export function stageGemm({
+  memory,
+  stage,
+  call,
+  size,
+  blockK,
+  multiply,
+}: {
+  readonly memory: CpuMemory;
+  readonly stage: { readonly byteOffset: number; readonly bytes: number };
+  readonly call: GemmCall;
+  readonly size: CheckedGemm;
+  readonly blockK: number;
+  readonly multiply: (call: GemmCall) => void;
+}): void {
   const { m, n, k, alpha, beta, transposeA, transposeB } = size;
   const room = (after: number, length: number): Float32Array => new Float32Array(memory.buffer, after, length);
   const stageA = room(stage.byteOffset, blockM * blockK);
@@ -31,7 +38,16 @@ export function stageGemm(
     for (let column = 0; column < n; column += blockN) {
       const mc = Math.min(blockM, m - row);
       const nc = Math.min(blockN, n - column);
-      copyBlock(call.c, row * size.ldc + column, size.ldc, stageC, 0, nc, mc, nc);
+      copyBlock({
+        source: call.c,
+        start: row * size.ldc + column,
+        stride: size.ldc,
+        target: stageC,
+        targetStart: 0,
+        targetStride: nc,
+        rows: mc,
+        columns: nc,
+      });
       // k = 0 still has to clear or keep C.
       for (let from = 0; from < Math.max(k, 1); from += Math.max(blockK, 1)) {
         const kc = Math.min(blockK, k - from);
@@ -41,26 +57,62 @@ export function stageGemm(
         const [rowsB, columnsB, startB] = transposeB
           ? [nc, kc, column * size.ldb + from]
           : [kc, nc, from * size.ldb + column];
-        copyBlock(call.a, startA, size.lda, stageA, 0, columnsA, rowsA, columnsA);
-        copyBlock(call.b, startB, size.ldb, stageB, 0, columnsB, rowsB, columnsB);
+        copyBlock({
+          source: call.a,
+          start: startA,
+          stride: size.lda,
+          target: stageA,
+          targetStart: 0,
+          targetStride: columnsA,
+          rows: rowsA,
+          columns: columnsA,
+        });
+        copyBlock({
+          source: call.b,
+          start: startB,
+          stride: size.ldb,
+          target: stageB,
+          targetStart: 0,
+          targetStride: columnsB,
+          rows: rowsB,
+          columns: columnsB,
+        });
         const sum = from === 0 ? beta : 1;
         multiply({ m: mc, n: nc, k: kc, a: stageA, b: stageB, c: stageC, transposeA, transposeB, alpha, beta: sum });
       }
-      copyBlock(stageC, 0, nc, call.c, row * size.ldc + column, size.ldc, mc, nc);
+      copyBlock({
+        source: stageC,
+        start: 0,
+        stride: nc,
+        target: call.c,
+        targetStart: row * size.ldc + column,
+        targetStride: size.ldc,
+        rows: mc,
+        columns: nc,
+      });
     }
   }
 }
 
-function copyBlock(
-  source: Float32Array,
-  start: number,
-  stride: number,
-  target: Float32Array,
-  targetStart: number,
-  targetStride: number,
-  rows: number,
-  columns: number,
-): void {
+function copyBlock({
+  source,
+  start,
+  stride,
+  target,
+  targetStart,
+  targetStride,
+  rows,
+  columns,
+}: {
+  readonly source: Float32Array;
+  readonly start: number;
+  readonly stride: number;
+  readonly target: Float32Array;
+  readonly targetStart: number;
+  readonly targetStride: number;
+  readonly rows: number;
+  readonly columns: number;
+}): void {
   for (let row = 0; row < rows; row++) {
     const from = start + row * stride;
     target.set(source.subarray(from, from + columns), targetStart + row * targetStride);

@@ -64,9 +64,14 @@ export function createWasmGemm(memory: CpuMemory, options: WasmGemmOptions = {})
     if (memory.contains(call.a) && memory.contains(call.b) && memory.contains(call.c)) {
       driver.multiply(checked, call);
     } else {
-      stageGemm(memory, stage, call, checked, kBlockSize(checked.k), (inner) =>
-        driver.multiply(checkGemm(inner), inner),
-      );
+      stageGemm({
+        memory,
+        stage,
+        call,
+        size: checked,
+        blockK: kBlockSize(checked.k),
+        multiply: (inner) => driver.multiply(checkGemm(inner), inner),
+      });
     }
   };
   return Object.defineProperty(multiply, 'name', { value: 'wasm' });
@@ -115,7 +120,7 @@ class WasmGemmDriver {
         const accumulate = beta === 1 || k0 > 0 ? 1 : 0;
         for (let x0 = 0; x0 < x.count; x0 += blockX) {
           const countX = Math.min(blockX, x.count - x0);
-          this.#multiplyBlock(part(x, x0, countX, k0), block, kc, corner(target, x0, y0), accumulate);
+          this.#multiplyBlock({ x: part(x, x0, countX, k0), y: block, kc, target: corner(target, x0, y0), accumulate });
           this.onTile?.();
         }
       }
@@ -153,7 +158,19 @@ class WasmGemmDriver {
       : { form: 'packed', address: packedY, stride: 0, panelStride: panelBytes, panels, edge, edgeAddress };
   }
 
-  #multiplyBlock(x: Operand, y: BlockY, kc: number, target: Target, accumulate: number): void {
+  #multiplyBlock({
+    x,
+    y,
+    kc,
+    target,
+    accumulate,
+  }: {
+    readonly x: Operand;
+    readonly y: BlockY;
+    readonly kc: number;
+    readonly target: Target;
+    readonly accumulate: number;
+  }): void {
     const tiles = Math.floor(x.count / tileX);
     const rest = x.count % tileX;
     const form = x.contiguous === 'k' ? 'rows' : 'packed';
@@ -168,37 +185,60 @@ class WasmGemmDriver {
         this.#pack.edge(from, floatBytes, x.stride, packedX + tiles * tileStride, rest, kc, tileX);
       }
     }
-    if (tiles > 0) this.#multiplyTiles(form, tileX, address, x.stride, tiles, tileStride, y, kc, target, accumulate);
-    if (rest > 0) {
-      const corner0 = corner(target, tiles * tileX, 0);
-      this.#multiplyTiles(
+    if (tiles > 0)
+      this.#multiplyTiles({
         form,
-        rest,
-        address + tiles * tileStride,
-        x.stride,
-        1,
+        height: tileX,
+        address,
+        strideX: x.stride,
+        tiles,
         tileStride,
         y,
         kc,
-        corner0,
+        target,
         accumulate,
-      );
+      });
+    if (rest > 0) {
+      const corner0 = corner(target, tiles * tileX, 0);
+      this.#multiplyTiles({
+        form,
+        height: rest,
+        address: address + tiles * tileStride,
+        strideX: x.stride,
+        tiles: 1,
+        tileStride,
+        y,
+        kc,
+        target: corner0,
+        accumulate,
+      });
     }
   }
 
   /** Tiles of one height against the whole Y block. Ragged results go through the edge area. */
-  #multiplyTiles(
-    form: TileVariant['x'],
-    height: number,
-    address: number,
-    strideX: number,
-    tiles: number,
-    tileStride: number,
-    y: BlockY,
-    kc: number,
-    target: Target,
-    accumulate: number,
-  ): void {
+  #multiplyTiles({
+    form,
+    height,
+    address,
+    strideX,
+    tiles,
+    tileStride,
+    y,
+    kc,
+    target,
+    accumulate,
+  }: {
+    readonly form: TileVariant['x'];
+    readonly height: number;
+    readonly address: number;
+    readonly strideX: number;
+    readonly tiles: number;
+    readonly tileStride: number;
+    readonly y: BlockY;
+    readonly kc: number;
+    readonly target: Target;
+    readonly accumulate: number;
+  }): void {
     const { alpha } = target;
     const countX = tiles * height;
     const strideInX = target.transposed ? floatBytes : target.stride;

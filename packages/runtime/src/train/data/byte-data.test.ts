@@ -29,19 +29,23 @@ const text = (length: number): ByteText => ({
 
 describe('batches', () => {
   it('give each sequence the same bytes however the global batch is dealt out', () => {
-    const whole = trainingBatch(text(5000), 3, 11, 0, 6, 16);
-    const parts = [0, 2, 4].flatMap((first) => [...trainingBatch(text(5000), 3, 11, first, 2, 16)]);
+    const whole = trainingBatch({ text: text(5000), seed: 3, step: 11, first: 0, sequences: 6, sequence: 16 });
+    const parts = [0, 2, 4].flatMap((first) => [
+      ...trainingBatch({ text: text(5000), seed: 3, step: 11, first, sequences: 2, sequence: 16 }),
+    ]);
     expect([...whole]).toEqual(parts);
-    expect(trainingBatch(text(5000), 3, 12, 0, 6, 16)).not.toEqual(whole);
+    expect(trainingBatch({ text: text(5000), seed: 3, step: 12, first: 0, sequences: 6, sequence: 16 })).not.toEqual(
+      whole,
+    );
   });
 
   it('have the next byte as target', () => {
-    const batch = trainingBatch(text(5000), 1, 0, 0, 1, 32);
+    const batch = trainingBatch({ text: text(5000), seed: 1, step: 0, first: 0, sequences: 1, sequence: 32 });
     for (let i = 0; i < 31; i++) expect(batch[2 * i + 1]).toBe(batch[2 * (i + 1)]);
   });
 
   it('stay inside the held-out text', () => {
-    const batch = heldOutBatch(text(5000), 0, 8, 8, 64);
+    const batch = heldOutBatch({ text: text(5000), first: 0, sequences: 8, of: 8, sequence: 64 });
     expect(batch[0]).toBe(0);
     expect(batch).toHaveLength(2 * 8 * 64);
   });

@@ -77,7 +77,19 @@ export function sharedText({ name, train, heldOut }: ByteText): ByteText {
 /** Token ids and next-byte targets of `sequences` sequences, [sequences * sequence, 2] row-major, as the `tokens` region holds them. */
 export type TokenBatch = Int32Array;
 
-function fill(batch: TokenBatch, row: number, text: Uint8Array, start: number, sequence: number): void {
+function fill({
+  batch,
+  row,
+  text,
+  start,
+  sequence,
+}: {
+  readonly batch: TokenBatch;
+  readonly row: number;
+  readonly text: Uint8Array;
+  readonly start: number;
+  readonly sequence: number;
+}): void {
   for (let i = 0; i < sequence; i++) {
     batch[2 * (row * sequence + i)] = text[start + i] ?? 0;
     batch[2 * (row * sequence + i) + 1] = text[start + i + 1] ?? 0;
@@ -88,34 +100,47 @@ function fill(batch: TokenBatch, row: number, text: Uint8Array, start: number, s
 const maxSequences = 1 << 16;
 
 /** Sequences [first, first + sequences) of the global batch of a step. */
-export function trainingBatch(
-  text: ByteText,
-  seed: number,
-  step: number,
-  first: number,
-  sequences: number,
-  sequence: number,
-): TokenBatch {
+export function trainingBatch({
+  text,
+  seed,
+  step,
+  first,
+  sequences,
+  sequence,
+}: {
+  readonly text: ByteText;
+  readonly seed: number;
+  readonly step: number;
+  readonly first: number;
+  readonly sequences: number;
+  readonly sequence: number;
+}): TokenBatch {
   const batch = new Int32Array(2 * sequences * sequence);
   for (let row = 0; row < sequences; row++) {
     const random = new Random(seed, step * maxSequences + first + row);
-    fill(batch, row, text.train, random.integer(text.train.length - sequence - 1), sequence);
+    fill({ batch, row, text: text.train, start: random.integer(text.train.length - sequence - 1), sequence });
   }
   return batch;
 }
 
 /** The same held-out sequences every time, spread evenly over the held-out text. */
-export function heldOutBatch(
-  text: ByteText,
-  first: number,
-  sequences: number,
-  of: number,
-  sequence: number,
-): TokenBatch {
+export function heldOutBatch({
+  text,
+  first,
+  sequences,
+  of,
+  sequence,
+}: {
+  readonly text: ByteText;
+  readonly first: number;
+  readonly sequences: number;
+  readonly of: number;
+  readonly sequence: number;
+}): TokenBatch {
   const batch = new Int32Array(2 * sequences * sequence);
   const room = text.heldOut.length - sequence - 1;
   for (let row = 0; row < sequences; row++)
-    fill(batch, row, text.heldOut, Math.floor((room * (first + row)) / of), sequence);
+    fill({ batch, row, text: text.heldOut, start: Math.floor((room * (first + row)) / of), sequence });
   return batch;
 }
 

@@ -143,20 +143,27 @@ function normalise(call: CpuCallOf<RotaryKernel>, g: Geometry, projection: 'quer
   const weight = normPart(call, g, projection, call.f32(`${projection}Norm`));
   if (!call.has('squares')) {
     const shape = headShape(g, projection, epsilon);
-    rmsNormForward(shape, raw, weight, out, new Float32Array(shape.rows));
+    rmsNormForward({ shape, x: raw, weight, y: out, inverseRms: new Float32Array(shape.rows) });
     return;
   }
   const all = call.f32('squares');
   const squares = projection === 'query' ? all.subarray(0, g.tokens) : all.subarray(g.tokens);
-  splitNormApply(splitShape(g, projection, epsilon), raw, weight, squares, out, new Float32Array(g.tokens));
+  splitNormApply({
+    shape: splitShape(g, projection, epsilon),
+    x: raw,
+    weight,
+    squares,
+    y: out,
+    inverseRms: new Float32Array(g.tokens),
+  });
 }
 
 /** Takes rotation, and clipping before it, out of the gradient of queries and keys. */
 function unrotate(call: CpuCallOf<RotaryKernel>, g: Geometry, d: Planes): void {
   const { sequence, theta, clip } = call.arguments;
   const table = angles(sequence, g.headDim, theta);
-  ropeBackward(table, d.query, g.tokens, g.share.heads, sequence);
-  ropeBackward(table, d.key, g.tokens, g.share.kvHeads, sequence);
+  ropeBackward(table, d.query, { rows: g.tokens, heads: g.share.heads, sequence });
+  ropeBackward(table, d.key, { rows: g.tokens, heads: g.share.kvHeads, sequence });
   if (clip === undefined) return;
   for (const projection of normed)
     call.scratch(d[projection].length, (before) => {
@@ -183,7 +190,7 @@ const forward: CatalogueKernels<
       const y = projection === 'value' ? planes.value : raw[projection];
       const size = { rows: tokens, inputs, outputs: g.columns(projection) };
       const weight = ownHeads(call.f32(`${projection}Weight`), g, projection, g.headDim * inputs);
-      linearForward(call.gemm, size, call.f32('normed'), weight, y);
+      linearForward({ gemm: call.gemm, shape: size, x: call.f32('normed'), weight, y });
       if (call.has(`${projection}Bias`))
         addBias(size, ownHeads(call.f32(`${projection}Bias`), g, projection, g.headDim), y);
     }
@@ -210,8 +217,8 @@ const forward: CatalogueKernels<
         if (clip !== undefined) clampForward(planes[projection], clip, planes[projection]);
       }
     const table = angles(sequence, g.headDim, theta);
-    ropeForward(table, planes.query, g.tokens, g.share.heads, sequence);
-    ropeForward(table, planes.key, g.tokens, g.share.kvHeads, sequence);
+    ropeForward(table, planes.query, { rows: g.tokens, heads: g.share.heads, sequence });
+    ropeForward(table, planes.key, { rows: g.tokens, heads: g.share.kvHeads, sequence });
   },
 
   'attention.core': (call) => {
@@ -221,14 +228,14 @@ const forward: CatalogueKernels<
     const { query, key, value } = g.planes(call.f32('projected'));
     const [context, logSum] = [call.f32('context'), call.f32('logSumExp')];
     call.scratch(attentionScratch(shape), (scratch) =>
-      attentionForward(call.gemm, shape, query, key, value, context, logSum, scratch),
+      attentionForward({ gemm: call.gemm, shape, q: query, k: key, v: value, out: context, logSum, scratch }),
     );
   },
 
   'attention.output': (call) => {
     const size = { rows: call.rows('context'), inputs: call.columns('context'), outputs: call.columns('output') };
     const output = call.f32('output');
-    linearForward(call.gemm, size, call.f32('context'), call.f32('weight'), output);
+    linearForward({ gemm: call.gemm, shape: size, x: call.f32('context'), weight: call.f32('weight'), y: output });
     if (call.has('bias') && call.arguments.tp.index === 0) addBias(size, call.f32('bias'), output);
   },
 };
@@ -238,8 +245,8 @@ const backward: CatalogueKernels<Exclude<AttentionKernel, keyof typeof forward>>
     const [rows, inputs] = [call.rows('context'), call.columns('context')];
     const size = { rows, inputs, outputs: call.columns('outputGradient') };
     const dy = call.f32('outputGradient');
-    linearInputGrad(call.gemm, size, dy, call.f32('weight'), call.f32('contextGradient'));
-    linearWeightGrad(call.gemm, size, dy, call.f32('context'), call.f32('weightGradient'));
+    linearInputGrad({ gemm: call.gemm, shape: size, dy, weight: call.f32('weight'), dx: call.f32('contextGradient') });
+    linearWeightGrad({ gemm: call.gemm, shape: size, dy, x: call.f32('context'), dweight: call.f32('weightGradient') });
     if (call.has('biasGradient')) biasGrad(size, dy, call.f32('biasGradient'));
   },
 
@@ -252,20 +259,20 @@ const backward: CatalogueKernels<Exclude<AttentionKernel, keyof typeof forward>>
     const [context, logSum] = [call.f32('context'), call.f32('logSumExp')];
     const dcontext = call.f32('contextGradient');
     call.scratch(attentionScratch(shape), (scratch) =>
-      attentionBackward(
-        call.gemm,
+      attentionBackward({
+        gemm: call.gemm,
         shape,
-        query,
-        key,
-        value,
-        context,
+        q: query,
+        k: key,
+        v: value,
+        out: context,
         logSum,
-        dcontext,
-        d.query,
-        d.key,
-        d.value,
+        dout: dcontext,
+        dq: d.query,
+        dk: d.key,
+        dv: d.value,
         scratch,
-      ),
+      }),
     );
     if (clip !== undefined) maskClipped(d.value, value, clip);
   },
@@ -278,13 +285,13 @@ const backward: CatalogueKernels<Exclude<AttentionKernel, keyof typeof forward>>
     const raw = g.planes(call.f32('raw'));
     const dots = call.f32('dots');
     for (const [i, projection] of normed.entries())
-      splitNormDot(
-        splitShape(g, projection, call.arguments.epsilon),
-        raw[projection],
-        normPart(call, g, projection, call.f32(`${projection}Norm`)),
-        d[projection],
-        dots.subarray(i * g.tokens, (i + 1) * g.tokens),
-      );
+      splitNormDot({
+        shape: splitShape(g, projection, call.arguments.epsilon),
+        x: raw[projection],
+        weight: normPart(call, g, projection, call.f32(`${projection}Norm`)),
+        dy: d[projection],
+        dots: dots.subarray(i * g.tokens, (i + 1) * g.tokens),
+      });
   },
 
   'attention.rotate.backward': (call) => {
@@ -309,8 +316,21 @@ const backward: CatalogueKernels<Exclude<AttentionKernel, keyof typeof forward>>
     for (const projection of projections) {
       const own = (all: Float32Array): Float32Array => ownHeads(all, g, projection, g.headDim * inputs);
       const size = { rows: tokens, inputs, outputs: g.columns(projection) };
-      linearInputGrad(call.gemm, size, d[projection], own(call.f32(`${projection}Weight`)), dx, projection !== 'query');
-      linearWeightGrad(call.gemm, size, d[projection], x, own(call.f32(`${projection}WeightGradient`)));
+      linearInputGrad({
+        gemm: call.gemm,
+        shape: size,
+        dy: d[projection],
+        weight: own(call.f32(`${projection}Weight`)),
+        dx,
+        add: projection !== 'query',
+      });
+      linearWeightGrad({
+        gemm: call.gemm,
+        shape: size,
+        dy: d[projection],
+        x,
+        dweight: own(call.f32(`${projection}WeightGradient`)),
+      });
       if (call.has(`${projection}BiasGradient`))
         biasGrad(size, d[projection], ownHeads(call.f32(`${projection}BiasGradient`), g, projection, g.headDim));
     }
@@ -338,13 +358,22 @@ function normBackward(
     const part = (of: Float32Array): Float32Array => of.subarray(index * g.tokens, (index + 1) * g.tokens);
     const squares = part(call.f32('squares'));
     const inverse = squares.map((sum) => 1 / Math.sqrt((sum * shape.share) / shape.fullWidth + shape.epsilon));
-    splitNormBackward(shape, x, weight, inverse, part(call.f32('dots')), dy, dy, gradient);
+    splitNormBackward({
+      shape,
+      x,
+      weight,
+      inverseRms: inverse,
+      dots: part(call.f32('dots')),
+      dy,
+      dx: dy,
+      dweight: gradient,
+    });
     return;
   }
   const shape = headShape(g, projection, epsilon);
   const inverse = new Float32Array(shape.rows);
-  call.scratch(x.length, (y) => rmsNormForward(shape, x, weight, y, inverse));
-  rmsNormBackward(shape, x, weight, inverse, dy, dy, gradient);
+  call.scratch(x.length, (y) => rmsNormForward({ shape, x, weight, y, inverseRms: inverse }));
+  rmsNormBackward({ shape, x, weight, inverseRms: inverse, dy, dx: dy, dweight: gradient });
 }
 
 export const attentionKernels: CatalogueKernels<AttentionKernel> = { ...forward, ...backward };

@@ -50,23 +50,36 @@ export const endKernels: CatalogueKernels<EndKernel> = {
   },
   embedding: (call) => {
     const { vocabulary, tp } = call.arguments;
-    embeddingForward(
-      share(vocabulary, tp),
-      call.columns('weight'),
-      ids(call),
-      call.f32('weight'),
-      call.f32('embedded'),
-    );
+    embeddingForward({
+      share: share(vocabulary, tp),
+      hidden: call.columns('weight'),
+      ids: ids(call),
+      weight: call.f32('weight'),
+      out: call.f32('embedded'),
+    });
   },
   'embedding.backward': (call) => {
     const { vocabulary, tp, step } = call.arguments;
     const [gradient, weightGradient] = [call.f32('gradient'), call.f32('weightGradient')];
     const hidden = call.columns('gradient');
-    embeddingBackward(share(vocabulary, tp), hidden, ids(call), gradient, weightGradient, step.paddingId);
+    embeddingBackward({
+      share: share(vocabulary, tp),
+      hidden,
+      ids: ids(call),
+      dout: gradient,
+      dweight: weightGradient,
+      paddingId: step.paddingId,
+    });
   },
   'head.logits': (call) => {
     const size = { rows: call.rows('normed'), inputs: call.columns('normed'), outputs: call.rows('weight') };
-    linearForward(call.gemm, size, call.f32('normed'), call.f32('weight'), logits(call, size.outputs));
+    linearForward({
+      gemm: call.gemm,
+      shape: size,
+      x: call.f32('normed'),
+      weight: call.f32('weight'),
+      y: logits(call, size.outputs),
+    });
   },
   'head.max': (call) => {
     const of = share(call.arguments.vocabulary, call.arguments.tp);
@@ -75,7 +88,14 @@ export const endKernels: CatalogueKernels<EndKernel> = {
   'head.sums': (call) => {
     const of = share(call.arguments.vocabulary, call.arguments.tp);
     const own = logits(call, of.count);
-    crossEntropySums(of, call.rows('logits'), own, targets(call), call.f32('max'), call.f32('sums'));
+    crossEntropySums({
+      share: of,
+      rows: call.rows('logits'),
+      logits: own,
+      targets: targets(call),
+      largest: call.f32('max'),
+      sums: call.f32('sums'),
+    });
   },
   'head.loss': (call) => {
     const { pooledTokens, microBatches, ranks, tp } = call.arguments;
@@ -93,12 +113,33 @@ export const endKernels: CatalogueKernels<EndKernel> = {
     const of = share(vocabulary, tp);
     const own = logits(call, of.count);
     const scale = 1 / step.targets;
-    crossEntropyGrad(of, call.rows('logits'), own, targets(call), call.f32('max'), call.f32('sums'), scale, own);
+    crossEntropyGrad({
+      share: of,
+      rows: call.rows('logits'),
+      logits: own,
+      targets: targets(call),
+      largest: call.f32('max'),
+      sums: call.f32('sums'),
+      scale,
+      dlogits: own,
+    });
   },
   'head.logits.backward': (call) => {
     const size = { rows: call.rows('normed'), inputs: call.columns('normed'), outputs: call.rows('weight') };
     const own = logits(call, size.outputs);
-    linearInputGrad(call.gemm, size, own, call.f32('weight'), call.f32('normedGradient'));
-    linearWeightGrad(call.gemm, size, own, call.f32('normed'), call.f32('weightGradient'));
+    linearInputGrad({
+      gemm: call.gemm,
+      shape: size,
+      dy: own,
+      weight: call.f32('weight'),
+      dx: call.f32('normedGradient'),
+    });
+    linearWeightGrad({
+      gemm: call.gemm,
+      shape: size,
+      dy: own,
+      x: call.f32('normed'),
+      dweight: call.f32('weightGradient'),
+    });
   },
 };

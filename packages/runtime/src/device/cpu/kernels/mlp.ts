@@ -51,11 +51,11 @@ export const mlpKernels: CatalogueKernels<'mlp' | 'mlp.backward'> = {
     const { tokens, ffn, shape, all, wide, narrow } = sizes(call);
     const [gateUp, activated] = [call.f32('gateUp'), call.f32('activated')];
     for (const [part, name] of parts) {
-      linearForward(gemm, wide, call.f32('normed'), call.f32(name), activated);
+      linearForward({ gemm, shape: wide, x: call.f32('normed'), weight: call.f32(name), y: activated });
       move({ rows: gateUp, half: activated, tokens, ffn }, part, 'join');
     }
     expertActivation(shape, all, gateUp, activated);
-    linearForward(gemm, narrow, activated, call.f32('down'), call.f32('output'));
+    linearForward({ gemm, shape: narrow, x: activated, weight: call.f32('down'), y: call.f32('output') });
     if (!call.has('tokenGate')) return;
     tokenGate(call.f32('normed'), call.f32('tokenGate'), call.f32('scale'));
     scaleRows(call.f32('scale'), call.f32('output'));
@@ -66,7 +66,7 @@ export const mlpKernels: CatalogueKernels<'mlp' | 'mlp.backward'> = {
     const dy = call.f32('outputGradient');
     const [gateUp, activated] = [call.f32('gateUp'), call.f32('activated')];
     const [gateUpGradient, normedGradient] = [call.f32('gateUpGradient'), call.f32('normedGradient')];
-    linearInputGrad(gemm, narrow, dy, call.f32('down'), activated);
+    linearInputGrad({ gemm, shape: narrow, dy, weight: call.f32('down'), dx: activated });
     const gated = call.has('tokenGate');
     const dsum = new Float32Array(gated ? tokens : 0);
     if (gated) {
@@ -76,14 +76,33 @@ export const mlpKernels: CatalogueKernels<'mlp' | 'mlp.backward'> = {
       });
       scaleRows(call.f32('scale'), activated);
     }
-    expertActivationGrad(shape, all, gateUp, activated, gateUpGradient);
+    expertActivationGrad({
+      expertShape: shape,
+      segments: all,
+      gateUpRows: gateUp,
+      dactivated: activated,
+      dgateUpRows: gateUpGradient,
+    });
     expertActivation(shape, all, gateUp, activated);
     if (gated) scaleRows(call.f32('scale'), activated);
-    linearWeightGrad(gemm, narrow, dy, activated, call.f32('downGradient'));
+    linearWeightGrad({ gemm, shape: narrow, dy, x: activated, dweight: call.f32('downGradient') });
     for (const [part, name] of parts) {
       move({ rows: gateUpGradient, half: activated, tokens, ffn }, part, 'split');
-      linearInputGrad(gemm, wide, activated, call.f32(name), normedGradient, part === 1);
-      linearWeightGrad(gemm, wide, activated, call.f32('normed'), call.f32(`${name}Gradient`));
+      linearInputGrad({
+        gemm,
+        shape: wide,
+        dy: activated,
+        weight: call.f32(name),
+        dx: normedGradient,
+        add: part === 1,
+      });
+      linearWeightGrad({
+        gemm,
+        shape: wide,
+        dy: activated,
+        x: call.f32('normed'),
+        dweight: call.f32(`${name}Gradient`),
+      });
     }
     if (!gated) return;
     const [x, weight, dweight] = [call.f32('normed'), call.f32('tokenGate'), call.f32('tokenGateGradient')];

@@ -37,18 +37,24 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
     const shape: RouterShape = { tokens, experts, picks, renormalise };
     const [probabilities, ids] = [call.f32('probabilities'), call.i32('ids')];
     const size = { rows: tokens, inputs: hidden, outputs: experts };
-    linearForward(call.gemm, size, call.f32('normed'), call.f32('weight'), probabilities);
+    linearForward({
+      gemm: call.gemm,
+      shape: size,
+      x: call.f32('normed'),
+      weight: call.f32('weight'),
+      y: probabilities,
+    });
     routerSoftmax(shape, probabilities, probabilities);
     routerTopK(shape, probabilities, ids, call.f32('weights'));
     const { start, end } = ownTokens(tokens, scope, slice);
     const statistics = call.f32('statistics');
-    addAuxiliaryStatistics(
-      { ...shape, tokens: end - start },
-      probabilities.subarray(start * experts, end * experts),
-      ids.subarray(start * picks, end * picks),
-      statistics.subarray(0, experts),
-      statistics.subarray(experts),
-    );
+    addAuxiliaryStatistics({
+      shape: { ...shape, tokens: end - start },
+      probabilities: probabilities.subarray(start * experts, end * experts),
+      ids: ids.subarray(start * picks, end * picks),
+      counts: statistics.subarray(0, experts),
+      probabilitySums: statistics.subarray(experts),
+    });
   },
 
   'moe.picks': (call) => {
@@ -69,7 +75,7 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
     const kept = new Uint8Array(ids.length);
     const shape = { tokens, experts, picks, renormalise };
     const capacity = expertCapacity(factor, tokens, picks, experts);
-    dropByProbability(shape, capacity, call.f32('probabilities'), ids, kept, weights);
+    dropByProbability({ shape, capacity, probabilities: call.f32('probabilities'), ids, kept, weights });
     markDropped(kept, ids, weights);
   },
 
@@ -88,7 +94,14 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
       const kept = new Uint8Array(ids.length);
       const weights = new Float32Array(ids.length);
       const capacity = expertCapacity(factor, tokens, k, experts);
-      dropByProbability({ tokens, experts, picks: k, renormalise }, capacity, probabilities, ids, kept, weights);
+      dropByProbability({
+        shape: { tokens, experts, picks: k, renormalise },
+        capacity,
+        probabilities,
+        ids,
+        kept,
+        weights,
+      });
       markDropped(kept.subarray(slice.start * k, slice.end * k), call.i32('ids'), call.f32('weights'));
     });
   },
@@ -107,25 +120,25 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
     const auxiliary = new Float32Array(experts);
     auxiliaryGradient(call.f32('statistics').subarray(0, experts), pooledTokens, coefficient, auxiliary);
     call.scratch(tokens * experts, (dlogits) => {
-      routerBackward(
-        { tokens, experts, picks, renormalise },
-        call.f32('probabilities'),
-        pickedIds(call.i32('ids')),
-        call.f32('routeGradient'),
+      routerBackward({
+        shape: { tokens, experts, picks, renormalise },
+        probabilities: call.f32('probabilities'),
+        ids: pickedIds(call.i32('ids')),
+        dweights: call.f32('routeGradient'),
         auxiliary,
         dlogits,
-      );
+      });
       const size = { rows: tokens, inputs: hidden, outputs: experts };
-      linearInputGrad(gemm, size, dlogits, call.f32('weight'), call.f32('normedGradient'));
+      linearInputGrad({ gemm, shape: size, dy: dlogits, weight: call.f32('weight'), dx: call.f32('normedGradient') });
       // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over TP.
       const { start, end } = ownTokens(tokens, scope, slice);
-      linearWeightGrad(
+      linearWeightGrad({
         gemm,
-        { ...size, rows: end - start },
-        dlogits.subarray(start * experts, end * experts),
-        call.f32('normed'),
-        call.f32('weightGradient'),
-      );
+        shape: { ...size, rows: end - start },
+        dy: dlogits.subarray(start * experts, end * experts),
+        x: call.f32('normed'),
+        dweight: call.f32('weightGradient'),
+      });
     });
   },
 };

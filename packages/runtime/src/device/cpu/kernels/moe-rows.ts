@@ -16,8 +16,8 @@ export const rowKernels: CatalogueKernels<RowKernel> = {
     const { permutation, moves } = call.arguments.send;
     const width = call.columns('source');
     const [source, packed] = [call.f32('source'), call.f32('packed')];
-    if (!call.has('weights')) packTokens(permutation, moves, width, source, packed);
-    else combineRowGrad(permutation, moves, width, call.f32('weights'), source, packed);
+    if (!call.has('weights')) packTokens({ permutation, moves, width, tokens: source, packed });
+    else combineRowGrad({ permutation, moves, width, weights: call.f32('weights'), dy: source, packed });
   },
   'moe.place': (call) =>
     unpackRows(call.arguments.arrived, call.columns('arrived'), call.f32('arrived'), call.f32('canonical')),
@@ -31,25 +31,25 @@ export const rowKernels: CatalogueKernels<RowKernel> = {
   'moe.combine': (call) => {
     const tokens = call.rows('combined');
     const permutation = call.arguments.returned;
-    combineRows(
+    combineRows({
       permutation,
       tokens,
-      permutation.pickRow.length / Math.max(1, tokens),
-      call.columns('combined'),
-      call.f32('returned'),
-      call.has('weights') ? call.f32('weights') : undefined,
-      call.f32('combined'),
-      call.arguments.accumulate,
-    );
+      picks: permutation.pickRow.length / Math.max(1, tokens),
+      width: call.columns('combined'),
+      rows: call.f32('returned'),
+      weights: call.has('weights') ? call.f32('weights') : undefined,
+      y: call.f32('combined'),
+      add: call.arguments.accumulate,
+    });
   },
   'moe.combine.weights': (call) =>
-    combineWeightGrad(
-      call.arguments.returned,
-      call.rows('routeGradient'),
-      call.columns('routeGradient'),
-      call.columns('returned'),
-      call.f32('returned'),
-      call.f32('gradient'),
-      call.f32('routeGradient'),
-    ),
+    combineWeightGrad({
+      permutation: call.arguments.returned,
+      tokens: call.rows('routeGradient'),
+      picks: call.columns('routeGradient'),
+      width: call.columns('returned'),
+      rows: call.f32('returned'),
+      dy: call.f32('gradient'),
+      dweights: call.f32('routeGradient'),
+    }),
 };

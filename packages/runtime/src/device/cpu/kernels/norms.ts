@@ -8,7 +8,9 @@ export const normKernels: CatalogueKernels<'norm' | 'norm.backward'> = {
     if (call.has('kept')) call.f32('kept').set(stream);
     const rows = call.rows('stream');
     const shape = { rows, width: call.columns('stream'), epsilon: call.arguments.epsilon };
-    call.scratch(rows, (inverse) => rmsNormForward(shape, stream, call.f32('weight'), call.f32('normed'), inverse));
+    call.scratch(rows, (inverse) =>
+      rmsNormForward({ shape, x: stream, weight: call.f32('weight'), y: call.f32('normed'), inverseRms: inverse }),
+    );
   },
   'norm.backward': (call) => {
     const input = call.f32('kept');
@@ -20,16 +22,16 @@ export const normKernels: CatalogueKernels<'norm' | 'norm.backward'> = {
         for (let i = row * width; i < (row + 1) * width; i++) squares += input[i] * input[i];
         inverse[row] = 1 / Math.sqrt(squares / width + epsilon);
       }
-      rmsNormBackward(
-        { rows, width, epsilon },
-        input,
-        call.f32('weight'),
-        inverse,
-        call.f32('normedGradient'),
-        call.f32('gradient'),
-        call.f32('weightGradient'),
-        accumulate,
-      );
+      rmsNormBackward({
+        shape: { rows, width, epsilon },
+        x: input,
+        weight: call.f32('weight'),
+        inverseRms: inverse,
+        dy: call.f32('normedGradient'),
+        dx: call.f32('gradient'),
+        dweight: call.f32('weightGradient'),
+        addDx: accumulate,
+      });
     });
   },
 };

@@ -77,7 +77,19 @@ class Intermediates {
 }
 
 /** Scaled scores, with -infinity where a key comes after its query. */
-function maskedScores(graph: Graph, virtual: Intermediates, q: Tensor, kT: Tensor, scale: Tensor): Tensor {
+function maskedScores({
+  graph,
+  virtual,
+  q,
+  kT,
+  scale,
+}: {
+  readonly graph: Graph;
+  readonly virtual: Intermediates;
+  readonly q: Tensor;
+  readonly kT: Tensor;
+  readonly scale: Tensor;
+}): Tensor {
   const scores = graph.matmul(q, kT, virtual.square());
   const scaled = graph.pointwise('mul', { x: scores, b: scale }, virtual.square());
   const row = graph.index(2, scaled, virtual.square('i32'));
@@ -94,7 +106,7 @@ export function forwardGraph(graph: Graph, shape: CudaAttentionShape): ForwardTe
   const v = graph.input(rows(sequence, kvHeads, valueDim, batch));
   const o = graph.input(rows(sequence, heads, valueDim, batch));
   const statistics = graph.input({ type: 'f32', dimensions: [batch, heads, sequence, 1] });
-  const scores = maskedScores(graph, virtual, q, k, graph.scalar(1 / Math.sqrt(headDim)));
+  const scores = maskedScores({ graph, virtual, q, kT: k, scale: graph.scalar(1 / Math.sqrt(headDim)) });
   const largest = graph.reduce('max', scores, virtual.column());
   const shifted = graph.pointwise('sub', { x: scores, b: largest }, virtual.square());
   const exponentials = graph.pointwise('exp', { x: shifted }, virtual.square());
@@ -133,7 +145,7 @@ export function backwardGraph(graph: Graph, shape: CudaAttentionShape): Backward
   const unscaled = graph.reduce('add', products, virtual.column());
   graph.pointwise('mul', { x: unscaled, b: graph.scalar(1) }, sums);
   const scale = graph.scalar(1 / Math.sqrt(headDim));
-  const scores = maskedScores(graph, virtual, q, k, scale);
+  const scores = maskedScores({ graph, virtual, q, kT: k, scale });
   const shifted = graph.pointwise('sub', { x: scores, b: statistics }, virtual.square());
   const p = graph.pointwise('exp', { x: shifted }, virtual.square());
   shared(graph.reshape(p, virtual.turned()), dO, dV, valueDim);

@@ -132,7 +132,7 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
       const region = projection !== 'value' && call.has('raw') ? 'raw' : 'projected';
       const weight = call.f32(`${projection}Weight`, ownHeads(g, projection, g.headDim * inputs));
       const size = { rows: tokens, inputs, outputs: g.columns(projection) };
-      linear(call, size, call.f32('normed'), weight, call.f32(region, g.plane(projection)));
+      linear({ products: call, shape: size, x: call.f32('normed'), weight, y: call.f32(region, g.plane(projection)) });
     }
   },
   'attention.rotate': (call) => {
@@ -159,7 +159,7 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
   'attention.output': (call) => {
     const size = { rows: call.rows('context'), inputs: call.columns('context'), outputs: call.columns('output') };
     if (call.has('bias')) throw new InputError('attention with an output bias does not run on a card yet');
-    linear(call, size, call.f32('context'), call.f32('weight'), call.f32('output'));
+    linear({ products: call, shape: size, x: call.f32('context'), weight: call.f32('weight'), y: call.f32('output') });
   },
   'attention.output.backward': (call) => {
     const [rows, inputs] = [call.rows('context'), call.columns('context')];

@@ -70,7 +70,7 @@ export const endKernels: CudaCatalogue<EndKernel> = {
   },
   'head.logits': (call) => {
     const size = { rows: call.rows('normed'), inputs: call.columns('normed'), outputs: call.rows('weight') };
-    linear(call, size, call.f32('normed'), call.f32('weight'), call.f32('logits'));
+    linear({ products: call, shape: size, x: call.f32('normed'), weight: call.f32('weight'), y: call.f32('logits') });
   },
   'head.max': (call) => {
     const shape = { ...share(call.arguments.vocabulary, call.arguments.tp), rows: call.rows('logits') };

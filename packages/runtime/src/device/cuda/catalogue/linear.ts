@@ -7,7 +7,19 @@ type Products = Pick<CudaKernelCall<never>, 'gemm' | 'stream'>;
 const storage = 'f32';
 
 /** y = x W^T. */
-export function linear({ gemm, stream }: Products, shape: LinearShape, x: Address, weight: Address, y: Address): void {
+export function linear({
+  products: { gemm, stream },
+  shape,
+  x,
+  weight,
+  y,
+}: {
+  readonly products: Products;
+  readonly shape: LinearShape;
+  readonly x: Address;
+  readonly weight: Address;
+  readonly y: Address;
+}): void {
   const { rows: m, inputs: k, outputs: n } = shape;
   gemm.multiply(stream, { m, n, k, a: x, b: weight, d: y, transposeB: true, storage });
 }

@@ -82,7 +82,13 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
     const [experts, picks] = [call.columns('probabilities'), call.columns('ids')];
     const probabilities = call.f32('probabilities');
     const ids = call.i32('ids');
-    linear(call, { rows: tokens, inputs, outputs: experts }, call.f32('normed'), call.f32('weight'), probabilities);
+    linear({
+      products: call,
+      shape: { rows: tokens, inputs, outputs: experts },
+      x: call.f32('normed'),
+      weight: call.f32('weight'),
+      y: probabilities,
+    });
     const arrays = { logits: probabilities, probabilities, ids, weights: call.f32('weights') };
     routerSelect(call.on, { tokens, experts, picks, renormalise }, arrays);
     const { start, end } = ownTokens(tokens, scope, slice);
@@ -206,16 +212,22 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
     forEachSegment(call.arguments.segments, (expert, row, rows) => {
       const gateUp = rowAt(call.f32('gateUp'), expert * 2 * ffn, hidden);
       const wide = { rows, inputs: hidden, outputs: 2 * ffn };
-      linear(call, wide, rowAt(input, row, hidden), gateUp, rowAt(gateUpRows, row, 2 * ffn));
+      linear({
+        products: call,
+        shape: wide,
+        x: rowAt(input, row, hidden),
+        weight: gateUp,
+        y: rowAt(gateUpRows, row, 2 * ffn),
+      });
       activate(call, ffn, row, rows);
       const down = rowAt(call.f32('down'), expert * hidden, ffn);
-      linear(
-        call,
-        { rows, inputs: ffn, outputs: hidden },
-        rowAt(activated, row, ffn),
-        down,
-        rowAt(output, row, hidden),
-      );
+      linear({
+        products: call,
+        shape: { rows, inputs: ffn, outputs: hidden },
+        x: rowAt(activated, row, ffn),
+        weight: down,
+        y: rowAt(output, row, hidden),
+      });
     });
   },
   'moe.experts.inputGradient': (call) => {

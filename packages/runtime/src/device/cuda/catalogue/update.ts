@@ -31,7 +31,7 @@ export const updateKernels: CudaCatalogue<'update.norm' | 'update.adamw'> = {
         second: call.f32('secondMoments', offset),
         count,
       };
-      cudaAdamW(call.on, state, optimizer, number, factor);
+      cudaAdamW({ on: call.on, state, adamWSettings: optimizer, step: number, gradientScale: factor });
     }
   },
 };

@@ -73,7 +73,7 @@ function checkRouterBackward(
   const dweights = Float32Array.from(ids, () => 2 * bench.random.uniform() - 1);
   const auxiliary = Float32Array.from({ length: shape.experts }, () => bench.random.uniform() / 10);
   const expected = new Float32Array(probabilities.length);
-  routerBackward(shape, probabilities, ids, dweights, auxiliary, expected);
+  routerBackward({ shape, probabilities, ids, dweights, auxiliary, dlogits: expected });
   const dropped = ids.map((id, pick) => (pick % 11 === 0 ? ~id : id));
   const dlogits = bench.poisoned(expected.byteLength);
   const rounded = bench.room(expected.length);
@@ -99,7 +99,7 @@ function permuted(bench: CheckBench, shape: { tokens: number; picks: number; exp
     ids.set(chosen, token * picks);
   }
   const kept = Uint8Array.from(ids, () => Number(bench.random.uniform() < 0.95));
-  const expected = buildPermutation(ids, kept, tokens, picks, experts);
+  const expected = buildPermutation({ ids, kept, tokens, picks, experts });
   const capacity = rowCapacity(shape);
   const built: CudaPermutation = {
     counts: bench.poisoned(4 * experts),
@@ -109,7 +109,13 @@ function permuted(bench: CheckBench, shape: { tokens: number; picks: number; exp
     scratch: bench.poisoned(4 * permutationScratch(shape)),
   };
   const marked = ids.map((id, pick) => (kept[pick] === 1 ? id : ~id));
-  buildCudaPermutation(bench.on, bench.context.libraries.runtime, shape, bench.upload(marked), built);
+  buildCudaPermutation({
+    on: bench.on,
+    runtime: bench.context.libraries.runtime,
+    shape,
+    ids: bench.upload(marked),
+    cudaPermutation: built,
+  });
   return { expected, built, capacity };
 }
 
@@ -176,16 +182,16 @@ function checkMoves(bench: CheckBench, of: string, one: MoveCase): void {
   const source = bench.sample(tokens * width);
 
   const packed = new Float32Array(expected.rows * width);
-  packTokens(expected, all, width, source.values, packed);
+  packTokens({ permutation: expected, moves: all, width, tokens: source.values, packed });
   const toPack = bench.room(capacity * width);
   const shape = { tokens, picks, experts, padding: one.padding };
-  packRows(bench.on, shape, built, width, { source: source.address, rows: toPack });
+  packRows(bench.on, shape, built, { width, source: source.address, rows: toPack });
   bench.expect(`${of}: pack`, bench.stored(toPack, rows * width), spread(packed, places, rows, width), 0);
 
   const drows = new Float32Array(packed.length);
-  combineRowGrad(expected, all, width, weights, source.values, drows);
+  combineRowGrad({ permutation: expected, moves: all, width, weights, dy: source.values, packed: drows });
   const toDrows = bench.room(capacity * width);
-  combineRowGradient(bench.on, move, source.address, onWeights, toDrows);
+  combineRowGradient({ on: bench.on, move, dy: source.address, weights: onWeights, drows: toDrows });
   bench.expect(`${of}: combine, drows`, bench.stored(toDrows, rows * width), spread(drows, places, rows, width));
 
   const outputs = bench.sample(capacity * width);
@@ -195,19 +201,28 @@ function checkMoves(bench: CheckBench, of: string, one: MoveCase): void {
   for (const given of [weights, undefined]) {
     const said = `${of}: combine${given === undefined ? ', plain' : ''}`;
     const y = new Float32Array(tokens * width);
-    combineRows(expected, tokens, picks, width, canonical, given, y);
+    combineRows({ permutation: expected, tokens, picks, width, rows: canonical, weights: given, y });
     const toY = bench.room(y.length);
     combine(bench.on, back, { rows: outputs.address, y: toY, weights: given === undefined ? undefined : onWeights });
     bench.expect(said, bench.stored(toY, y.length), y);
     const sum = bench.sample(y.length);
-    combineRows(expected, tokens, picks, width, canonical, given, sum.values, true);
+    combineRows({
+      permutation: expected,
+      tokens,
+      picks,
+      width,
+      rows: canonical,
+      weights: given,
+      y: sum.values,
+      add: true,
+    });
     const added = { rows: outputs.address, y: sum.address, weights: given === undefined ? undefined : onWeights };
     combine(bench.on, back, { ...added, add: true });
     bench.expect(`${said}, added`, bench.stored(sum.address, y.length), sum.values);
   }
 
   const dweights = new Float32Array(tokens * picks);
-  combineWeightGrad(expected, tokens, picks, width, canonical, source.values, dweights);
+  combineWeightGrad({ permutation: expected, tokens, picks, width, rows: canonical, dy: source.values, dweights });
   const toDweights = bench.poisoned(dweights.byteLength);
   combineWeightGradient(bench.on, back, { rows: outputs.address, dy: source.address, dweights: toDweights });
   bench.expect(`${of}: combine, dweights`, bench.floats(toDweights, dweights.length), dweights, narrow);
@@ -229,7 +244,13 @@ export function checkSwiglu(bench: CheckBench): void {
   const after = bench.bytes(activated + size * plain.length, size * ffn);
   bench.expect('swiglu: rows from the total on', after, new Uint8Array(after.length).fill(0xff), 0);
   const dgateUp = new Float32Array(total * 2 * ffn);
-  expertActivationGrad({ hidden: 0, ffn }, segments, gateUp.values, upstream.values, dgateUp);
+  expertActivationGrad({
+    expertShape: { hidden: 0, ffn },
+    segments,
+    gateUpRows: gateUp.values,
+    dactivated: upstream.values,
+    dgateUpRows: dgateUp,
+  });
   const toGradient = bench.room(rows * 2 * ffn);
   swigluBackward(bench.on, shape, {
     gateUp: gateUp.address,

@@ -37,21 +37,21 @@ function onCpu(shape: MoeLayerShape, x: Float32Array, weights: LayerArrays, dy: 
   const linear = { rows: tokens, inputs: hidden, outputs: experts };
   const probabilities = array(tokens * experts);
   const [ids, picked] = [new Int32Array(tokens * picks), array(tokens * picks)];
-  linearForward(gemm, linear, x, weights.router, probabilities);
+  linearForward({ gemm, shape: linear, x, weight: weights.router, y: probabilities });
   routerSoftmax(shape, probabilities, probabilities);
   routerTopK(shape, probabilities, ids, picked);
-  const permutation = buildPermutation(ids, undefined, tokens, picks, experts);
+  const permutation = buildPermutation({ ids, kept: undefined, tokens, picks, experts });
   const { rows, counts } = permutation;
   const all = Int32Array.of(0, 0, rows);
-  const segments = chunkSegments(counts, experts, 1, 0, 1);
+  const segments = chunkSegments({ counts, localExperts: experts, sources: 1, chunk: 0, of: 1 });
   const size = { hidden, ffn };
   const [xRows, gateUpRows, activated, outputs] = [hidden, 2 * ffn, ffn, hidden].map((width) => array(rows * width));
-  packTokens(permutation, all, hidden, x, xRows);
-  expertGateUp(gemm, size, segments, xRows, weights.gateUp, gateUpRows);
+  packTokens({ permutation, moves: all, width: hidden, tokens: x, packed: xRows });
+  expertGateUp({ gemm, expertShape: size, segments, x: xRows, gateUp: weights.gateUp, gateUpRows });
   expertActivation(size, segments, gateUpRows, activated);
-  expertDown(gemm, size, segments, activated, weights.down, outputs);
+  expertDown({ gemm, expertShape: size, segments, activated, down: weights.down, y: outputs });
   const y = array(tokens * hidden);
-  combineRows(permutation, tokens, picks, hidden, outputs, picked, y);
+  combineRows({ permutation, tokens, picks, width: hidden, rows: outputs, weights: picked, y });
 
   const [dRows, dActivated, dGateUpRows, dxRows] = [hidden, ffn, 2 * ffn, hidden].map((width) => array(rows * width));
   const [dpicked, dlogits, dx] = [array(tokens * picks), array(tokens * experts), array(tokens * hidden)];
@@ -60,17 +60,33 @@ function onCpu(shape: MoeLayerShape, x: Float32Array, weights: LayerArrays, dy: 
     gateUp: array(weights.gateUp.length),
     down: array(weights.down.length),
   };
-  combineRowGrad(permutation, all, hidden, picked, dy, dRows);
-  combineWeightGrad(permutation, tokens, picks, hidden, outputs, dy, dpicked);
-  expertDownInputGrad(gemm, size, segments, dRows, weights.down, dActivated);
-  expertActivationGrad(size, segments, gateUpRows, dActivated, dGateUpRows);
-  expertGateUpInputGrad(gemm, size, segments, dGateUpRows, weights.gateUp, dxRows);
-  const both = [gradients.gateUp, gradients.down] as const;
-  expertWeightGrad(gemm, size, segments, xRows, dGateUpRows, activated, dRows, ...both);
-  routerBackward(shape, probabilities, ids, dpicked, undefined, dlogits);
-  linearInputGrad(gemm, linear, dlogits, weights.router, dx);
-  linearWeightGrad(gemm, linear, dlogits, x, gradients.router);
-  combineRows(permutation, tokens, picks, hidden, dxRows, undefined, dx, true);
+  combineRowGrad({ permutation, moves: all, width: hidden, weights: picked, dy, packed: dRows });
+  combineWeightGrad({ permutation, tokens, picks, width: hidden, rows: outputs, dy, dweights: dpicked });
+  expertDownInputGrad({ gemm, expertShape: size, segments, dy: dRows, down: weights.down, dactivated: dActivated });
+  expertActivationGrad({ expertShape: size, segments, gateUpRows, dactivated: dActivated, dgateUpRows: dGateUpRows });
+  expertGateUpInputGrad({
+    gemm,
+    expertShape: size,
+    segments,
+    dgateUpRows: dGateUpRows,
+    gateUp: weights.gateUp,
+    dx: dxRows,
+  });
+  expertWeightGrad({
+    gemm,
+    expertShape: size,
+    segments,
+    x: xRows,
+    dgateUpRows: dGateUpRows,
+    activated,
+    dy: dRows,
+    dgateUp: gradients.gateUp,
+    ddown: gradients.down,
+  });
+  routerBackward({ shape, probabilities, ids, dweights: dpicked, auxiliary: undefined, dlogits });
+  linearInputGrad({ gemm, shape: linear, dy: dlogits, weight: weights.router, dx });
+  linearWeightGrad({ gemm, shape: linear, dy: dlogits, x, dweight: gradients.router });
+  combineRows({ permutation, tokens, picks, width: hidden, rows: dxRows, weights: undefined, y: dx, add: true });
   return { y, dx, ...gradients };
 }
 
@@ -110,7 +126,13 @@ function checkOne(bench: CheckBench, shape: MoeLayerShape, way: ExpertWay): void
     down: bench.room(elements.down),
   };
   const options = { storage: bench.storage, way, candidates: 4 };
-  const layer = new CudaMoeLayer(bench.context, shape, addresses, gradients, options, bench.on.stream);
+  const layer = new CudaMoeLayer(bench.context, {
+    shape,
+    weights: addresses,
+    gradients,
+    stream: bench.on.stream,
+    ...options,
+  });
   const [y, dx] = [bench.room(tokens * hidden), bench.room(tokens * hidden)];
   layer.forward(x.address, y);
   layer.backward(x.address, dy.address, dx);

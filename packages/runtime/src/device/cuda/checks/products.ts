@@ -106,8 +106,21 @@ export function checkAttention(bench: CheckBench): void {
     const [out, dq, dk, dv] = [queries(), queries(), keys(), keys()];
     const logSum = new Float32Array(rows * heads);
     const scratch = new Float32Array(attentionScratch(shape));
-    attentionForward(cpu, shape, q.values, k.values, v.values, out, logSum, scratch);
-    attentionBackward(cpu, shape, q.values, k.values, v.values, out, logSum, dO.values, dq, dk, dv, scratch);
+    attentionForward({ gemm: cpu, shape, q: q.values, k: k.values, v: v.values, out, logSum, scratch });
+    attentionBackward({
+      gemm: cpu,
+      shape,
+      q: q.values,
+      k: k.values,
+      v: v.values,
+      out,
+      logSum,
+      dout: dO.values,
+      dq,
+      dk,
+      dv,
+      scratch,
+    });
     const full = { ...shape, valueDim: headDim };
     const buffers = {
       q: q.address,

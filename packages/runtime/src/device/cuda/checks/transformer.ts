@@ -42,7 +42,7 @@ export function checkNorm(bench: CheckBench): void {
     const [x, weight, dy] = [bench.sample(rows * width), bench.sample(width), bench.sample(rows * width)];
     const y = new Float32Array(rows * width);
     const inverse = new Float32Array(rows);
-    rmsNormForward(shape, x.values, weight.values, y, inverse);
+    rmsNormForward({ shape, x: x.values, weight: weight.values, y, inverseRms: inverse });
     const on = { x: x.address, weight: weight.address, inverseRms: bench.poisoned(4 * rows) };
     const toY = bench.room(y.length);
     cudaNormForward(bench.on, shape, { ...on, y: toY });
@@ -52,7 +52,16 @@ export function checkNorm(bench: CheckBench): void {
       const dx = bench.sample(rows * width);
       const dweight = Float32Array.from({ length: width }, () => bench.random.uniform());
       const toDweight = bench.upload(dweight);
-      rmsNormBackward(shape, x.values, weight.values, inverse, dy.values, dx.values, dweight, addDx);
+      rmsNormBackward({
+        shape,
+        x: x.values,
+        weight: weight.values,
+        inverseRms: inverse,
+        dy: dy.values,
+        dx: dx.values,
+        dweight,
+        addDx,
+      });
       const scratch = bench.poisoned(4 * normScratch(shape));
       const arrays = { ...on, dy: dy.address, dx: dx.address, dweight: toDweight, scratch, addDx };
       cudaNormBackward(bench.on, shape, arrays);
@@ -70,7 +79,7 @@ export function checkRope(bench: CheckBench): void {
   const angles = { cosine: bench.upload(table.cosine), sine: bench.upload(table.sine) };
   for (const direction of [1, -1] as const) {
     const x = bench.sample(rows * heads * headDim);
-    (direction === 1 ? ropeForward : ropeBackward)(table, x.values, rows, heads, sequence);
+    (direction === 1 ? ropeForward : ropeBackward)(table, x.values, { rows, heads, sequence });
     cudaRope(bench.on, { rows, heads, headDim, sequence }, { x: x.address, ...angles }, direction);
     const said = direction === 1 ? 'rope' : 'rope, backward';
     bench.expect(said, bench.stored(x.address, x.values.length), x.values);
@@ -84,7 +93,7 @@ export function checkEmbedding(bench: CheckBench): void {
   const ids = Int32Array.from({ length: tokens }, () => Math.floor(bench.random.uniform() * 120));
   const weight = bench.sample(share.count * hidden);
   const out = new Float32Array(tokens * hidden);
-  embeddingForward(share, hidden, ids, weight.values, out);
+  embeddingForward({ share, hidden, ids, weight: weight.values, out });
   const onIds = bench.upload(ids);
   const toOut = bench.room(out.length);
   const shape = { ...share, tokens, hidden };
@@ -93,7 +102,7 @@ export function checkEmbedding(bench: CheckBench): void {
   const dout = bench.sample(tokens * hidden);
   const dweight = Float32Array.from(weight.values, () => bench.random.uniform());
   const toDweight = bench.upload(dweight);
-  embeddingBackward(share, hidden, ids, dout.values, dweight, paddingId);
+  embeddingBackward({ share, hidden, ids, dout: dout.values, dweight, paddingId });
   cudaEmbeddingBackward(bench.on, { ...shape, paddingId }, { ids: onIds, dout: dout.address, dweight: toDweight });
   // The same sums in the same order, so the same bits.
   bench.expect('embedding: dweight', bench.floats(toDweight, dweight.length), dweight, 0);
@@ -108,8 +117,8 @@ export function checkCrossEntropy(bench: CheckBench): void {
   );
   const [largest, sums, dlogits] = [rows, 2 * rows, rows * shape.count].map((length) => new Float32Array(length));
   crossEntropyMax(shape, rows, logits.values, largest);
-  crossEntropySums(shape, rows, logits.values, targets, largest, sums);
-  crossEntropyGrad(shape, rows, logits.values, targets, largest, sums, 0.25, dlogits);
+  crossEntropySums({ share: shape, rows, logits: logits.values, targets, largest, sums });
+  crossEntropyGrad({ share: shape, rows, logits: logits.values, targets, largest, sums, scale: 0.25, dlogits });
   const on = {
     logits: logits.address,
     targets: bench.upload(targets),
@@ -149,7 +158,13 @@ export function checkUpdate(bench: CheckBench): void {
     const held = { parameter: master, gradient: gradient.values, firstMoment: first, secondMoment: second };
     adamWStep([held], settings, 7, scale);
     const given = wide ? bench.upload(gradient.values) : gradient.address;
-    cudaAdamW(bench.on, { ...on, gradient: given, wide, parameter, count }, settings, 7, factor);
+    cudaAdamW({
+      on: bench.on,
+      state: { ...on, gradient: given, wide, parameter, count },
+      adamWSettings: settings,
+      step: 7,
+      gradientScale: factor,
+    });
     const said = wide ? 'AdamW, fp32 gradients' : 'AdamW';
     bench.expect(`${said}: master`, bench.floats(on.master, count), master, 1e-6);
     bench.expect(`${said}: first moment`, bench.floats(on.first, count), first, 1e-6);

@@ -41,13 +41,19 @@ export interface ExpertProducts {
 /** measured: the faster of both for each product, found when it is first multiplied. */
 export type ExpertWay = 'loop' | 'batched' | 'measured';
 
-export function makeExpertProducts(
-  context: CudaContext,
-  gemm: LtGemm,
-  storage: Storage,
-  way: ExpertWay,
-  experts: number,
-): ExpertProducts {
+export function makeExpertProducts({
+  context,
+  gemm,
+  storage,
+  way,
+  experts,
+}: {
+  readonly context: CudaContext;
+  readonly gemm: LtGemm;
+  readonly storage: Storage;
+  readonly way: ExpertWay;
+  readonly experts: number;
+}): ExpertProducts {
   if (way === 'loop') return new LoopedProducts(context, gemm, storage);
   const batched = new BatchedProducts(context, storage, experts);
   return way === 'batched'
@@ -73,13 +79,19 @@ function addressOf(matrix: ExpertMatrix, expert: number, ranges: ExpertRanges, s
 }
 
 /** Weights' gradients of experts that no token chose are zeros. */
-function clearIdle(
-  context: CudaContext,
-  stream: Address,
-  { kind, d }: ExpertProduct,
-  ranges: ExpertRanges,
-  storage: Storage,
-): void {
+function clearIdle({
+  context,
+  stream,
+  expertProduct: { kind, d },
+  ranges,
+  storage,
+}: {
+  readonly context: CudaContext;
+  readonly stream: Address;
+  readonly expertProduct: ExpertProduct;
+  readonly ranges: ExpertRanges;
+  readonly storage: Storage;
+}): void {
   if (kind !== 'weight') return;
   const bytes = (d.weightRows ?? 0) * d.columns * elementSize(storage);
   for (let expert = 0; expert < ranges.experts; expert++)
@@ -109,7 +121,7 @@ class LoopedProducts implements ExpertProducts {
   multiply(stream: Address, product: ExpertProduct): void {
     const ranges = prepared(this.#ranges);
     const storage = this.#storage;
-    clearIdle(this.#context, stream, product, ranges, storage);
+    clearIdle({ context: this.#context, stream, expertProduct: product, ranges, storage });
     for (let expert = 0; expert < ranges.experts; expert++) {
       const rows = ranges.counts[expert];
       if (rows === 0) continue;
@@ -184,7 +196,7 @@ class BatchedProducts implements ExpertProducts {
 
   multiply(stream: Address, product: ExpertProduct): void {
     const { ranges, buckets, places } = prepared(this.#prepared);
-    clearIdle(this.#context, stream, product, ranges, this.#storage);
+    clearIdle({ context: this.#context, stream, expertProduct: product, ranges, storage: this.#storage });
     const pointers = (matrix: ExpertMatrix, { start }: Bucket): Address => {
       const place = places.get(matrix);
       if (place === undefined) throw new Error('a product of a matrix that was not prepared');

@@ -46,6 +46,14 @@ export interface MoeLayerOptions {
   readonly onPiece?: (piece: string) => void;
 }
 
+/** What a layer computes with, and where; a stream of its own unless given. */
+export interface MoeLayerOperands {
+  readonly shape: MoeLayerShape;
+  readonly weights: MoeWeights;
+  readonly gradients: MoeWeights;
+  readonly stream?: Address;
+}
+
 /** Elements of each weight. */
 export function weightElements({ hidden, ffn, experts }: MoeLayerShape): Readonly<Record<keyof MoeWeights, number>> {
   return { router: experts * hidden, gateUp: experts * 2 * ffn * hidden, down: experts * hidden * ffn };
@@ -91,11 +99,16 @@ export class CudaMoeLayer {
 
   constructor(
     context: CudaContext,
-    shape: MoeLayerShape,
-    weights: MoeWeights,
-    gradients: MoeWeights,
-    { storage, way, candidates, onPiece }: MoeLayerOptions,
-    stream: Address = context.createStream(1),
+    {
+      shape,
+      weights,
+      gradients,
+      storage,
+      way,
+      candidates,
+      onPiece,
+      stream = context.createStream(1),
+    }: MoeLayerOptions & MoeLayerOperands,
   ) {
     const { tokens, hidden, ffn, experts, picks } = shape;
     const { memory } = context;
@@ -106,7 +119,7 @@ export class CudaMoeLayer {
     this.#mark = onPiece ?? ((): void => undefined);
     this.#on = new Launcher(context.kernels, storage, stream);
     this.#gemm = new LtGemm(context, candidates);
-    this.#products = makeExpertProducts(context, this.#gemm, storage, way, experts);
+    this.#products = makeExpertProducts({ context, gemm: this.#gemm, storage, way, experts });
     this.#permutationShape = { tokens, picks, experts, padding: this.#products.padding };
     const capacity = rowCapacity(this.#permutationShape);
     const ints = (count: number): Address => memory.allocate(4 * count);
@@ -171,11 +184,11 @@ export class CudaMoeLayer {
     const router = { m: tokens, n: experts, k: hidden, a: x, b: this.#weights.router, d: probabilities };
     this.#gemm.multiply(stream, { ...router, transposeB: true, storage, output: 'f32' });
     routerSelect(on, this.#shape, { logits: probabilities, probabilities, ids, weights });
-    buildCudaPermutation(on, runtime, this.#permutationShape, ids, this.#permutation);
+    buildCudaPermutation({ on, runtime, shape: this.#permutationShape, ids, cudaPermutation: this.#permutation });
     const { counts, offsets } = this.#permutation;
     this.#mark('route');
-    fetchInts(runtime, stream, counts, this.#fetchedAddress, experts);
-    fetchInts(runtime, stream, offsets, this.#fetchedAddress + 4 * experts, experts + 1);
+    fetchInts({ runtime, stream, from: counts, to: this.#fetchedAddress, count: experts });
+    fetchInts({ runtime, stream, from: offsets, to: this.#fetchedAddress + 4 * experts, count: experts + 1 });
     runtime.cudaEventRecord(this.#counted, stream);
     const { x: xRows, gateUp, activated, rows, gateUpWeights, downWeights } = this.#matrices;
     this.#pack(x, xRows);
@@ -235,7 +248,7 @@ export class CudaMoeLayer {
 
   #pack(source: Address, to: ExpertMatrix): void {
     const { hidden } = this.#shape;
-    packRows(this.#on, this.#permutationShape, this.#permutation, hidden, { source, rows: to.base });
+    packRows(this.#on, this.#permutationShape, this.#permutation, { width: hidden, source, rows: to.base });
   }
 
   #back(picks: number) {

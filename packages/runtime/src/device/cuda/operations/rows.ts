@@ -44,13 +44,19 @@ export function permutationScratch(shape: PermutationShape): number {
 }
 
 /** ids: int32 tokens x picks, ~id where dropped. Builds counts, offsets and both orders; nothing comes to the host. */
-export function buildCudaPermutation(
-  on: Launcher,
-  runtime: RuntimeLibrary,
-  shape: PermutationShape,
-  ids: Address,
-  { counts, offsets, rowPick, pickRow, scratch }: CudaPermutation,
-): void {
+export function buildCudaPermutation({
+  on,
+  runtime,
+  shape,
+  ids,
+  cudaPermutation: { counts, offsets, rowPick, pickRow, scratch },
+}: {
+  readonly on: Launcher;
+  readonly runtime: RuntimeLibrary;
+  readonly shape: PermutationShape;
+  readonly ids: Address;
+  readonly cudaPermutation: CudaPermutation;
+}): void {
   const { experts, padding } = shape;
   const picks = shape.tokens * shape.picks;
   const blocks = blocksOf(shape);
@@ -65,7 +71,19 @@ export function buildCudaPermutation(
 }
 
 /** Copies counts or offsets to pinned memory of the host, without waiting. */
-export function fetchInts(runtime: RuntimeLibrary, stream: Address, from: Address, to: Address, count: number): void {
+export function fetchInts({
+  runtime,
+  stream,
+  from,
+  to,
+  count,
+}: {
+  readonly runtime: RuntimeLibrary;
+  readonly stream: Address;
+  readonly from: Address;
+  readonly to: Address;
+  readonly count: number;
+}): void {
   runtime.cudaMemcpyAsync(to, from, 4 * count, cuda.copyAnyWay, stream);
 }
 
@@ -85,8 +103,7 @@ export function packRows(
   on: Launcher,
   { tokens, picks, experts }: PermutationShape,
   { counts, offsets, pickRow }: CudaPermutation,
-  width: number,
-  { source, rows }: { readonly source: Address; readonly rows: Address },
+  { width, source, rows }: { readonly width: number; readonly source: Address; readonly rows: Address },
 ): void {
   const grid = { blocks: tokens + experts, threads: on.rowThreads(width) };
   on.launch('permute', 'pack_rows', grid, { source, pickRow, counts, offsets, rows, tokens, picks, width });
@@ -111,7 +128,19 @@ export function combine(
 }
 
 /** drows[row] = weight * dy of its token, zeros in padding. */
-export function combineRowGradient(on: Launcher, move: RowMove, dy: Address, weights: Address, drows: Address): void {
+export function combineRowGradient({
+  on,
+  move,
+  dy,
+  weights,
+  drows,
+}: {
+  readonly on: Launcher;
+  readonly move: RowMove;
+  readonly dy: Address;
+  readonly weights: Address;
+  readonly drows: Address;
+}): void {
   const { rows: blocks, picks, width, rowPick, total } = move;
   const grid = { blocks, threads: on.rowThreads(width) };
   on.launch('permute', 'combine_row_gradient', grid, { dy, rowPick, weights, total, drows, picks, width });

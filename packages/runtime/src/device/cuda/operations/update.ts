@@ -23,13 +23,19 @@ export interface CudaAdamWState {
 }
 
 /** One step of AdamW. gradientScale: address of an fp32 factor; where it is not finite nothing moves. step counts from 1. */
-export function cudaAdamW(
-  on: Launcher,
-  state: CudaAdamWState,
-  { learningRate, beta1, beta2, epsilon, weightDecay }: AdamWSettings,
-  step: number,
-  gradientScale: Address = nullAddress,
-): void {
+export function cudaAdamW({
+  on,
+  state,
+  adamWSettings: { learningRate, beta1, beta2, epsilon, weightDecay },
+  step,
+  gradientScale = nullAddress,
+}: {
+  readonly on: Launcher;
+  readonly state: CudaAdamWState;
+  readonly adamWSettings: AdamWSettings;
+  readonly step: number;
+  readonly gradientScale?: Address;
+}): void {
   const { master, gradient, wide = false, first, second, parameter = nullAddress, count, decay = true } = state;
   on.launch('update', wide ? 'adam_w_wide' : 'adam_w', grid(count), {
     master,
