@@ -24,6 +24,7 @@ export interface CostFlags {
   readonly calibration?: string;
   readonly gemmEfficiency?: number;
   readonly latency?: string;
+  readonly hostTime?: number;
   readonly algorithm: Algorithm | 'nccl';
   readonly library: LibraryName;
   readonly multiprocessors?: number;
@@ -51,6 +52,14 @@ export const costFlags = {
     parse: String,
     placeholder: 'tier:time',
     brief: 'One-way latencies in place of the cluster file, like infiniband:20us or nvlink:1us,infiniband:20us',
+    optional: true,
+  },
+  hostTime: {
+    kind: 'parsed',
+    parse: parseSeconds,
+    placeholder: 'time',
+    brief:
+      'What the host spends on issuing one operation of the schedule, like 100us for an eager framework (default: 5 us)',
     optional: true,
   },
   algorithm: {
@@ -102,6 +111,7 @@ export function costsOf(flags: CostFlags, cluster: Cluster): CostModel {
     computeType: flags.dtype,
     ...measured.inputs,
     ...(flags.gemmEfficiency === undefined ? {} : { gemmEfficiency: flags.gemmEfficiency }),
+    ...(flags.hostTime === undefined ? {} : { hostOverheadSeconds: flags.hostTime }),
     ...(flags.algorithm === 'nccl' ? {} : { algorithm: flags.algorithm }),
     ...(flags.multiprocessors === undefined
       ? gpu && library && flags.library !== 'nccl'
@@ -113,6 +123,7 @@ export function costsOf(flags: CostFlags, cluster: Cluster): CostModel {
   const sources: Partial<Record<keyof CostInputs, string>> = {
     computeType: '--dtype',
     gemmEfficiency: flags.gemmEfficiency === undefined ? measured.inputSource : '--gemm-efficiency',
+    hostOverheadSeconds: '--host-time',
     algorithm: '--algorithm',
     multiprocessorsPerCollective: flags.multiprocessors === undefined ? library?.source : '--multiprocessors',
   };
@@ -128,6 +139,7 @@ export function inputLines(model: CostModel, cluster: Cluster): string[] {
     'gemmEfficiency',
     'algorithm',
     'multiprocessorsPerCollective',
+    'hostOverheadSeconds',
     'collectiveOverheadSeconds',
     'kernelOverheadSeconds',
   ];

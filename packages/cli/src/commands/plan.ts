@@ -35,6 +35,7 @@ import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import { costsOf, inputLines, withLatencies } from './cost-flags.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
+import { stackText } from './step-text.js';
 import type { PlanFlags } from './plan.command.js';
 
 /** Name with chunk counts: `scattered, 4 / 3 chunks`. */
@@ -205,9 +206,13 @@ function show({
           ]
         : []),
     ];
+    const stack = stackText(steps.best, cluster);
     facts.push([
       'Step',
-      `${formatSeconds(steps.best.seconds)}${against.length > 0 ? ` against ${against.join(' and ')}` : ''}; ${count(microBatches, 'micro-batch', 'micro-batches')}, without recomputation${steps.best.extended ? '; extended from few layers' : ''}`,
+      [
+        `${formatSeconds(steps.best.seconds)}${against.length > 0 ? ` against ${against.join(' and ')}` : ''}; ${count(microBatches, 'micro-batch', 'micro-batches')}, without recomputation${steps.best.extended ? '; extended from few layers' : ''}`,
+        ...(stack === undefined ? [] : [stack]),
+      ].join('\n'),
     ]);
   }
   if (problem.unpriced.length > 0)

@@ -13,6 +13,7 @@ import {
   unpricedInLayer,
 } from '@monta/core';
 import type { Console } from '../output/console.js';
+import { stackText } from './step-text.js';
 import { collectiveLines } from '../calibrate/coverage-facts.js';
 import { renderFacts, renderTable, type Column } from '../output/table.js';
 import { inputLines } from './cost-flags.js';
@@ -149,6 +150,8 @@ function pathText({ simulation }: SimulatedTimeline): string {
     .join('\n');
 }
 
+const lines = (text: string | undefined): string[] => (text === undefined ? [] : [text]);
+
 /** The whole output. */
 export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline, console: Console): string {
   const { cluster, step, simulation, wholeStep, chosen } = result;
@@ -166,7 +169,10 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
   if (wholeStep) {
     facts.push([
       'Step',
-      `${formatSeconds(wholeStep.seconds)} with all layers, ${formatInteger(wholeStep.tokensPerSecond)} tokens/s; the timeline shows ${step.model.layers} of them`,
+      [
+        `${formatSeconds(wholeStep.seconds)} with all layers, ${formatInteger(wholeStep.tokensPerSecond)} tokens/s; the timeline shows ${step.model.layers} of them`,
+        ...lines(stackText(wholeStep, cluster)),
+      ].join('\n'),
     ]);
   }
   facts.push(

@@ -44,6 +44,25 @@ describe('monta simulate', () => {
     expect((await simulate('--of', 'step', ...latent)).err).toMatch(/lacks latent attention .*multi-token prediction/u);
   });
 
+  it('says of a whole step that stacks add to it, and by how much: published runs of this one are in that range', async () => {
+    const qwen = ['--model', 'qwen3-30b-a3b', '--cluster', 'b200-1x8', '--layout', 'dp=8,ep=8', '--sequences', '8'];
+    const { out } = await simulate('--of', 'step', ...qwen, '--dispatch', 'scattered:1/1');
+    const [, least = '', most = ''] = /([\d,]+) to ([\d,]+) tokens\/s a GPU/u.exec(out) ?? [];
+    const figure = (text: string): number => Number(text.replaceAll(',', ''));
+    // 9,930 with TorchTitan's all_to_all, 14,796 with DeepEP (NousResearch/torchtitan#19)
+    expect(figure(least)).toBeLessThan(1.02 * 9930);
+    expect(figure(most)).toBeGreaterThan(14_796);
+  });
+
+  it('lets the host decide where it takes long to issue operations', async () => {
+    const few = ['--of', 'dispatch', '--dispatch', 'scattered:4/2'];
+    const [usual, slow] = [await json(...few), await json(...few, '--host-time', '1ms')];
+    const own = slow.operations.length;
+    expect(slow.seconds).toBeGreaterThan(0.9e-3 * own);
+    expect(usual.seconds).toBeLessThan(0.2 * slow.seconds);
+    expect((await simulate(...base, '--host-time', 'soon')).code).toBe(2);
+  });
+
   it('gives a timeline whose parts add up', () => {
     expect(layer).toMatchObject({ kind: 'simulated', dispatch: 'scattered:4/2', chosen: false, layersShown: null });
     expect(layer.lanes).toHaveLength(16);

@@ -74,7 +74,11 @@ const descriptions: { readonly [K in keyof CostInputs]-?: InputDescription } = {
   attentionEfficiency: { unit: 'of peak', meaning: 'attention', source: fittedSource },
   memoryEfficiency: { unit: 'of peak', meaning: 'memory-bound kernels', source: fittedSource },
   kernelOverheadSeconds: { unit: 's', meaning: 'gap between kernels on a lane', source: 'assumption' },
-  hostOverheadSeconds: { unit: 's', meaning: 'host time to issue an operation', source: 'assumption' },
+  hostOverheadSeconds: {
+    unit: 's',
+    meaning: 'host time to issue an operation',
+    source: 'a launch takes 4.3 us of the host, docs/gpu.md; --host-time for a framework',
+  },
   hostRunsKernels: { unit: '', meaning: 'the issuing thread runs kernels too', source: 'false on GPUs' },
   collectiveOverheadSeconds: { unit: 's', meaning: 'per collective, besides links', source: 'assumption' },
   algorithm: {

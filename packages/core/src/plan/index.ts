@@ -12,3 +12,4 @@ export * from './unpriced.js';
 export * from './automatic-layout.js';
 export * from './emulation-speed.js';
 export * from './measured-layers.js';
+export * from './measured-steps.js';
