@@ -16,6 +16,7 @@ export const coreOrder = [
   'cost',
   'memory',
   'trace',
+  'profiles',
   'simulate',
   'estimate',
   'plan',

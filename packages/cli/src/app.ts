@@ -19,6 +19,7 @@ import { lintCommand } from './commands/lint.command.js';
 import { modelCommand } from './commands/model.command.js';
 import { planCommand } from './commands/plan.command.js';
 import { simulateCommand } from './commands/simulate.command.js';
+import { traceCommand } from './commands/trace.command.js';
 import { trainCommand } from './commands/train.command.js';
 import { verifyCommand } from './commands/verify.command.js';
 import { helpText } from './commands/flags.js';
@@ -41,6 +42,7 @@ const routes = {
   convert: convertCommand,
   inspect: inspectCommand,
   lint: lintCommand,
+  trace: traceCommand,
 };
 
 type StricliProcess = ApplicationContext['process'];

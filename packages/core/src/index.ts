@@ -8,6 +8,7 @@ export * from './schedule/index.js';
 export * from './traffic/index.js';
 export * from './cost/index.js';
 export * from './trace/index.js';
+export * from './profiles/index.js';
 export * from './simulate/index.js';
 export * from './plan/index.js';
 export * from './frameworks/index.js';

@@ -1,5 +1,6 @@
 /** Where the time of a trace goes, per rank and lane. Works on simulated and measured traces alike. */
 import type { Lane } from '../schedule/schedule.js';
+import { lengthOf, overlapOf, unionOf, type Interval } from '../units/index.js';
 import type { Span, Trace } from './span.js';
 
 export const spanLanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy', 'shared'];
@@ -38,8 +39,6 @@ export interface LaneTimes {
   readonly hiddenShare: number;
 }
 
-type Interval = readonly [start: number, end: number];
-
 /** Times per rank and lane, in order of rank. */
 export function laneTimes(trace: Trace): LaneTimes {
   const byRank = new Map<number, Span[]>();
@@ -59,56 +58,28 @@ export function laneTimes(trace: Trace): LaneTimes {
 function rankTimes(rank: number, spans: readonly Span[]): RankTimes {
   const busy = new Map<Lane, Interval[]>();
   for (const lane of spanLanes) {
-    busy.set(lane, union(spans.filter((span) => span.lane === lane).map((span): Interval => [span.ready, span.end])));
+    busy.set(lane, unionOf(spans.filter((span) => span.lane === lane).map((span): Interval => [span.ready, span.end])));
   }
   const of = (lane: Lane): Interval[] => busy.get(lane) ?? [];
-  const compute = union([...of('compute'), ...of('shared')]);
+  const compute = unionOf([...of('compute'), ...of('shared')]);
   const used = spanLanes.filter((lane) => lane !== 'shared' || of(lane).length > 0);
   const lanes = used.map((lane): LaneTime => {
     const waiting = spans.filter((span) => span.lane === lane).map((span): Interval => [span.issued, span.ready]);
-    const busySeconds = length(of(lane));
+    const busySeconds = lengthOf(of(lane));
     return {
       lane,
       busySeconds,
-      waitingSeconds: length(union(waiting)),
-      exposedSeconds: computes.includes(lane) ? busySeconds : busySeconds - overlap(of(lane), compute),
+      waitingSeconds: lengthOf(unionOf(waiting)),
+      exposedSeconds: computes.includes(lane) ? busySeconds : busySeconds - overlapOf(of(lane), compute),
     };
   });
-  const both = union([...of('inter'), ...of('intra')]);
+  const both = unionOf([...of('inter'), ...of('intra')]);
   return {
     rank,
     lanes,
-    communicationSeconds: length(of('inter')) + length(of('intra')),
-    exposedSeconds: length(both) - overlap(both, compute),
+    communicationSeconds: lengthOf(of('inter')) + lengthOf(of('intra')),
+    exposedSeconds: lengthOf(both) - overlapOf(both, compute),
   };
-}
-
-/** The intervals' union, in order and disjoint. */
-function union(intervals: readonly Interval[]): Interval[] {
-  const result: [number, number][] = [];
-  for (const [start, end] of [...intervals].sort((a, b) => a[0] - b[0])) {
-    const last = result.at(-1);
-    if (last && start <= last[1]) last[1] = Math.max(last[1], end);
-    else if (end > start) result.push([start, end]);
-  }
-  return result;
-}
-
-function length(intervals: readonly Interval[]): number {
-  return intervals.reduce((sum, [start, end]) => sum + end - start, 0);
-}
-
-/** Length of what two unions have in common. */
-function overlap(a: readonly Interval[], b: readonly Interval[]): number {
-  let sum = 0;
-  let j = 0;
-  for (const [start, end] of a) {
-    while (j < b.length && (b[j]?.[1] ?? 0) <= start) j += 1;
-    for (let k = j; k < b.length && (b[k]?.[0] ?? 0) < end; k++) {
-      sum += Math.max(0, Math.min(end, b[k]?.[1] ?? 0) - Math.max(start, b[k]?.[0] ?? 0));
-    }
-  }
-  return sum;
 }
 
 /** Mean time of a rank's step by what it did, seconds. Lanes overlap, so they may add up to more than the step. */

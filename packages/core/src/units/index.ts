@@ -5,6 +5,7 @@ export * from './format.js';
 export * from './random.js';
 export * from './paired-ratio.js';
 export * from './quantiles.js';
+export * from './intervals.js';
 export * from './record.js';
 export * from './document.js';
 export { limits } from './limits.js';

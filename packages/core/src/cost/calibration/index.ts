@@ -2,7 +2,7 @@ export { measuredOps, parseOp, busFactor } from './measurement.js';
 export type { Measurement, MeasuredOp } from './measurement.js';
 export { linksOf, gpuKey } from './gpus.js';
 export type { GpuLinks } from './gpus.js';
-export { looksLikeInspector, readNcclInspector } from './nccl-inspector.js';
+export { looksLikeInspector, readInspectorRecords, readNcclInspector, type InspectorRecord } from './nccl-inspector.js';
 export { readNcclTests } from './nccl-tests.js';
 export type { NcclTestsOptions, Reading } from './nccl-tests.js';
 export { readMeasurementsCsv, writeMeasurementsCsv } from './csv.js';

@@ -15,7 +15,8 @@ const isObject = (value: unknown): value is Json =>
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /** One collective as one rank saw it. */
-interface Seen {
+export interface InspectorRecord {
+  readonly file: string;
   readonly line: number;
   /** Communicator and number of the collective on it. */
   readonly collective: string;
@@ -33,14 +34,26 @@ type Tally = Map<string, number>;
 /** Whether a text holds records of the Inspector. */
 export const looksLikeInspector = (head: string): boolean => /"(?:coll_perf|p2p_perf)"\s*:\s*\{/u.test(head);
 
+export interface InspectorReading {
+  readonly records: readonly InspectorRecord[];
+  /** What was left out, and why. */
+  readonly warnings: readonly string[];
+}
+
+/** Every collective of every rank in a file. Throws `InputError` when sizes and bandwidths contradict each other. */
+export function readInspectorRecords(source: string, fileName: string): InspectorReading {
+  const left: Tally = new Map();
+  const records = objectsOf(source, left).flatMap(({ line, value }) => seenIn(value, line, fileName, left) ?? []);
+  return { records, warnings: [...left].map(([why, count]) => `${fileName}: ${count} records left out: ${why}`) };
+}
+
 /**
  * Reads records, one object a line or spread over lines. Of the ranks of one collective the shortest time is taken: the last to arrive waits for nobody.
  * Throws `InputError` when no record is a collective with a size and a time, and when sizes and bandwidths contradict each other.
  */
 export function readNcclInspector(source: string, fileName: string, options: NcclTestsOptions = {}): Reading {
-  const left: Tally = new Map();
-  const seen = objectsOf(source, left).flatMap(({ line, value }) => seenIn(value, line, fileName, left) ?? []);
-  const warnings = [...left].map(([why, count]) => `${fileName}: ${count} records left out: ${why}`);
+  const { records: seen, warnings: left } = readInspectorRecords(source, fileName);
+  const warnings = [...left];
   if (seen.length === 0) {
     throw new InputError('has no collective with a size and a time', {
       file: fileName,
@@ -48,7 +61,7 @@ export function readNcclInspector(source: string, fileName: string, options: Ncc
       ...(warnings[0] === undefined ? {} : { hint: warnings.join('; ') }),
     });
   }
-  const byCollective = new Map<string, Seen[]>();
+  const byCollective = new Map<string, InspectorRecord[]>();
   for (const one of seen) byCollective.set(one.collective, [...(byCollective.get(one.collective) ?? []), one]);
   const alone = [...byCollective.values()].filter((list) => new Set(list.map(({ rank }) => rank)).size === 1).length;
   if (alone > 0) {
@@ -112,7 +125,7 @@ function objectsOf(source: string, left: Tally): { line: number; value: Json }[]
 }
 
 /** A record's collective; undefined for what is none, counted with its cause. */
-function seenIn(record: Json, line: number, file: string, left: Tally): Seen | undefined {
+function seenIn(record: Json, line: number, file: string, left: Tally): InspectorRecord | undefined {
   if (isObject(record.p2p_perf)) return count(left, 'single sends and receives');
   const perf = isObject(record.coll_perf) ? record.coll_perf : undefined;
   if (perf === undefined) return count(left, 'no coll_perf');
@@ -128,6 +141,7 @@ function seenIn(record: Json, line: number, file: string, left: Tally): Seen | u
   if (!(ranks >= 2)) return count(left, 'fewer than two ranks');
   if (!(size > 0 && microseconds > 0)) return count(left, 'no size or no time');
   return {
+    file,
     line,
     collective: `${text(header.id)}|${text(perf.coll)}|${String(perf.coll_sn)}|${size}`,
     rank: Number(header.rank),

@@ -1,0 +1,49 @@
+/** Flags and help of `monta trace`; what it does is in `trace.ts`, loaded when it runs. */
+import { buildCommand } from '@stricli/core';
+import type { MontaContext } from '../context.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+
+export interface TraceFlags {
+  readonly json: boolean;
+  readonly cluster?: string;
+}
+
+export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
+  loader: lazy(async () => (await import('./trace.js')).runTrace),
+  parameters: {
+    flags: {
+      json: jsonFlag,
+      cluster: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'name|file',
+        brief: 'Where it ran: which ranks share a node, and the names of the tiers',
+        optional: true,
+      },
+    },
+    positional: {
+      kind: 'array',
+      minimum: 1,
+      parameter: {
+        parse: String,
+        placeholder: 'trace',
+        brief: 'Traces, one a rank, or folders of them',
+      },
+    },
+  },
+  docs: {
+    brief: 'Say where the communication of a profiled step went, from traces of PyTorch, Nsight Systems or NCCL',
+    fullDescription: helpText(
+      "Reads what profilers of other programs wrote: PyTorch's (Kineto JSON, .json or .json.gz), the SQLite export of Nsight Systems,\n" +
+        'and the JSON lines of the NCCL Inspector. Prints collectives by kind, group and tier, with bytes, bandwidth, and the time beside\n' +
+        'which nothing computed. With the traces of all ranks, waiting for the last one is told from transferring, whatever their clocks.\n' +
+        'What a trace does not say is said.',
+      [
+        ['monta trace rank0.json.gz', 'one rank'],
+        ['monta trace traces/ --cluster h100-2x8', 'all ranks in a folder'],
+        ['monta trace report.sqlite', 'nsys export --type sqlite report.nsys-rep'],
+        ['monta trace nccl-inspector-*.log --json', 'records of the NCCL Inspector, as JSON'],
+      ],
+    ),
+  },
+});

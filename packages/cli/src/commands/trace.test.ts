@@ -1,0 +1,123 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import sqlite from 'node-sqlite3-wasm';
+import { afterAll, expect, it } from 'vitest';
+import { generateTraces, plainJob } from '../../../core/testing/profiles/kineto-generator.js';
+import { monta } from '../../testing/run-monta.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'monta-profile-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Row {
+  readonly op: string;
+  readonly library: string;
+  readonly ranks?: number;
+  readonly tier?: string;
+  readonly calls: number;
+  readonly sentBytes?: number;
+  readonly waitingSeconds?: number;
+  readonly exposedSeconds?: number;
+  readonly busBytesPerSecond?: number;
+}
+
+interface Report {
+  readonly ranks: readonly {
+    readonly rank: number;
+    readonly exposedSeconds: number;
+    readonly computeSeconds: number;
+  }[];
+  readonly rows: readonly Row[];
+  readonly notes: readonly string[];
+}
+
+async function report(...inputs: string[]): Promise<Report> {
+  const { code, out, err } = await monta('trace', ...inputs, '--json');
+  expect(err).toBe('');
+  expect(code).toBe(0);
+  return JSON.parse(out) as Report;
+}
+
+it('reads a folder of packed and plain traces, and names tiers of the cluster', async () => {
+  const inside = join(folder, 'job');
+  mkdirSync(inside);
+  const traces = generateTraces({ ...plainJob, ranks: 16, expertParallel: 16, layers: 2, clockOffset: 0.1 });
+  for (const [rank, { text }] of traces.entries())
+    writeFileSync(
+      join(inside, rank % 2 === 0 ? `r${rank}.json.gz` : `r${rank}.json`),
+      rank % 2 === 0 ? gzipSync(text) : text,
+    );
+  const { ranks, rows } = await report(inside, '--cluster', 'h100-2x8');
+  expect(ranks.map(({ rank }) => rank)).toEqual(Array.from({ length: 16 }, (_, rank) => rank));
+  for (const { truth } of traces) expect(ranks[truth.rank]?.exposedSeconds).toBeCloseTo(truth.exposedNs * 1e-9, 8);
+  const exchange = rows.find(({ op }) => op === 'all_to_all');
+  expect(exchange).toMatchObject({ ranks: 16, tier: 'infiniband', calls: 4 });
+  expect(exchange?.waitingSeconds).toBeGreaterThan(0);
+  const shown = await monta('trace', inside);
+  expect(shown.out).toContain('EXPERT_MODEL_PARALLEL_GROUP 16 ranks (2 nodes)');
+  expect(shown.out).toContain('the 8 with the most exposed time, of 16');
+});
+
+it('reads the SQLite export of Nsight Systems, one rank a device', async () => {
+  const path = join(folder, 'report.sqlite');
+  const database = new sqlite.Database(path);
+  database.exec(`
+    CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE TARGET_INFO_GPU (id INTEGER, name TEXT);
+    CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT, deviceId INT, streamId INT, globalPid INT, demangledName INT);
+    CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INT, end INT, deviceId INT, globalPid INT);
+    INSERT INTO StringIds VALUES (1, 'ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<4096ul>)'), (2, 'cutlass_gemm'),
+      (3, 'hybrid_ep::dispatch_kernel<unsigned short>(hybrid_ep::param)');
+    INSERT INTO TARGET_INFO_GPU VALUES (0, 'NVIDIA H100'), (1, 'NVIDIA H100');
+    INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES
+      (1000, 5000, 0, 20, 281474976710656001, 1), (3000, 9000, 0, 7, 281474976710656001, 2), (1000, 2000, 1, 20, 281474976710656002, 3);
+    INSERT INTO CUPTI_ACTIVITY_KIND_MEMCPY VALUES (9000, 9500, 0, 281474976710656001);
+  `);
+  database.close();
+  const { ranks, rows, notes } = await report(path);
+  expect(ranks.map(({ computeSeconds }) => Math.round(computeSeconds * 1e9))).toEqual([6000, 0]);
+  expect(ranks.map(({ exposedSeconds }) => Math.round(exposedSeconds * 1e9))).toEqual([2000, 1000]);
+  expect(rows.map(({ op, library }) => `${library} ${op}`).sort()).toEqual(['HybridEP dispatch', 'NCCL send_receive']);
+  expect(notes.join()).toContain('records no groups and no sizes');
+});
+
+it('reads records of the NCCL Inspector: the last rank to arrive waits for nobody', async () => {
+  const path = join(folder, 'inspector.log');
+  const record = (rank: number, us: number): string =>
+    JSON.stringify({
+      header: { id: '0x7f', rank, n_ranks: 2, nnodes: 1 },
+      metadata: { inspector_output_format_version: 'v4.0' },
+      coll_perf: {
+        coll: 'AllReduce',
+        coll_sn: 1,
+        coll_msg_size_bytes: 4e6,
+        coll_exec_time_us: us,
+        coll_timing_source: 'kernel_gpu',
+      },
+    });
+  writeFileSync(path, `${record(0, 100)}\n${record(1, 40)}\n`);
+  const { rows } = await report(path);
+  expect(rows).toHaveLength(1);
+  expect(rows[0]).toMatchObject({ op: 'all_reduce', calls: 1, sentBytes: 4e6 });
+  expect(rows[0]?.waitingSeconds).toBeCloseTo(30e-6, 12);
+  expect(rows[0]?.busBytesPerSecond).toBeCloseTo(4e6 / 40e-6, 0);
+  expect(rows[0]?.exposedSeconds).toBeUndefined();
+});
+
+it('refuses damaged files, other databases and empty folders', async () => {
+  const path = join(folder, 'cut.json.gz');
+  writeFileSync(path, gzipSync('{"traceEvents": []}').subarray(0, 20));
+  const cut = await monta('trace', path);
+  expect(cut.code).toBe(2);
+  expect(cut.err).toContain('cannot be unpacked');
+  const other = join(folder, 'other.sqlite');
+  const database = new sqlite.Database(other);
+  database.exec('CREATE TABLE t (a INT)');
+  database.close();
+  expect((await monta('trace', other)).err).toContain('has no table CUPTI_ACTIVITY_KIND_KERNEL');
+  const empty = join(folder, 'empty');
+  mkdirSync(empty);
+  expect((await monta('trace', empty)).err).toContain('has no traces');
+  expect((await monta('trace', join(folder, 'none.json'))).code).toBe(2);
+});

@@ -1,0 +1,6 @@
+export { KinetoReader, type KinetoOptions } from './kineto.js';
+export { communicationKernel, type CommunicationKernel } from './kernel-names.js';
+export type { Communication, ProfiledGroup, ProfiledOp, RankProfile } from './profile.js';
+export { reportProfiles, type CommunicationRow, type ProfileReport, type RankTime } from './report.js';
+export { inspectorRows } from './inspector-report.js';
+export { profileOfKernels, type DeviceActivities, type DeviceActivity } from './kernels-profile.js';
