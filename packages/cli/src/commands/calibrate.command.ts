@@ -111,15 +111,16 @@ export const calibrateCommand = buildCommand<CalibrateFlags, string[], MontaCont
       parameter: {
         parse: String,
         placeholder: 'file',
-        brief: 'Output of nccl-tests, CSV, or measured traces of monta',
+        brief: 'Output of nccl-tests, CSV, or traces',
       },
     },
   },
   docs: {
     brief: 'Learn the links of a cluster from measurements, or measure them',
     fullDescription: helpText(
-      'Reads nccl-tests output (any version, text, CSV or JSON), CSV with columns op, ranks, nodes, gpu, size_bytes, time_us, and\n' +
-        'measured traces of monta; fits latency and a monotone time curve per collective and set of ranks, and writes a calibration\n' +
+      'Reads nccl-tests output (any version, text, CSV or JSON), CSV with columns op, ranks, nodes, gpu, size_bytes, time_us,\n' +
+        "measured traces of monta, traces of PyTorch's profiler of all ranks of a job, and records of the NCCL Inspector; fits\n" +
+        'latency and a monotone time curve per collective and set of ranks, and writes a calibration\n' +
         'that plan, simulate, bench, train and validate take. Sizes are total buffers, as nccl-tests counts. Measurements that\n' +
         'cannot be true together are refused, naming the rows. With --probe it measures the backend itself.',
       [

@@ -18,11 +18,13 @@ import {
 } from '@monta/core';
 import { fitPlots } from '@monta/views';
 import { isCalibration, readMeasurementFiles } from '../calibrate/read-measurements.js';
+import { readProfileMeasurements } from '../calibrate/read-profile-measurements.js';
 import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
 import { loadCluster, readCalibrationFile } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
+import { isProfile } from '../trace/is-profile.js';
 import type { CalibrateFlags } from './calibrate.command.js';
 
 /** Expected relative error at sizes beyond the measured ones, by one octave. */
@@ -216,7 +218,9 @@ export async function runCalibrate(context: MontaContext, flags: CalibrateFlags,
     return;
   }
   if (flags.emulate !== undefined) throw new InputError('--emulate is for --probe');
-  const calibrations = files.filter(isCalibration);
+  const profiles = files.filter(isProfile);
+  const others = files.filter((file) => !profiles.includes(file));
+  const calibrations = others.filter(isCalibration);
   const measured = files.filter((file) => !calibrations.includes(file));
   const given = { ...flags, merge: [...(flags.merge ?? []), ...calibrations] };
   if (measured.length === 0 && given.merge.length > 1) {
@@ -243,7 +247,17 @@ export async function runCalibrate(context: MontaContext, flags: CalibrateFlags,
     });
   }
   const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
-  const { measurements, warnings } = withSpreadSizes(readMeasurementFiles(measured, { ...flags, cluster }));
+  const readings = [
+    readMeasurementFiles(
+      measured.filter((file) => !profiles.includes(file)),
+      { ...flags, cluster },
+    ),
+    ...(profiles.length > 0 ? [await readProfileMeasurements(profiles, { ...flags, cluster })] : []),
+  ];
+  const { measurements, warnings } = withSpreadSizes({
+    measurements: readings.flatMap((reading) => reading.measurements),
+    warnings: readings.flatMap((reading) => reading.warnings),
+  });
   const fit = fitOrExplain(measurements);
   finish({ console: context.console, flags: given, fit, warnings: [...warnings, ...fit.warnings] });
 }

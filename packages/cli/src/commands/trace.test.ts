@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -57,6 +57,25 @@ it('reads a folder of packed and plain traces, and names tiers of the cluster', 
   const shown = await monta('trace', inside);
   expect(shown.out).toContain('EXPERT_MODEL_PARALLEL_GROUP 16 ranks (2 nodes)');
   expect(shown.out).toContain('the 8 with the most exposed time, of 16');
+});
+
+it('gives calibrate its measurements', async () => {
+  const paths = generateTraces({ ...plainJob, layers: 6, clockOffset: 1 }).map(({ text }, rank) => {
+    const path = join(folder, `c${rank}.json.gz`);
+    writeFileSync(path, gzipSync(text));
+    return path;
+  });
+  const output = join(folder, 'calibration.json');
+  const { code, out } = await monta('calibrate', ...paths, '--cluster', 'h100-2x8', '-o', output);
+  expect(code).toBe(0);
+  expect(out).toContain('nccl 2.21.5');
+  const { series } = JSON.parse(readFileSync(output, 'utf8')) as {
+    series: { op: string; ranks: number; nodes: number }[];
+  };
+  expect(series.map(({ op, ranks, nodes }) => `${op} ${ranks} ${nodes}`)).toEqual(
+    expect.arrayContaining(['all_gather 2 1', 'reduce_scatter 2 1', 'all_reduce 4 1']),
+  );
+  expect((await monta('calibrate', ...paths.slice(0, 1), '-o', output)).err).toContain('recorded by all its ranks');
 });
 
 it('reads the SQLite export of Nsight Systems, one rank a device', async () => {

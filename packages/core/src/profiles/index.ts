@@ -4,3 +4,4 @@ export type { Communication, ProfiledGroup, ProfiledOp, RankProfile } from './pr
 export { reportProfiles, type CommunicationRow, type ProfileReport, type RankTime } from './report.js';
 export { inspectorRows } from './inspector-report.js';
 export { profileOfKernels, type DeviceActivities, type DeviceActivity } from './kernels-profile.js';
+export { profileMeasurements, type ProfileMeasurementOptions } from './profile-measurements.js';

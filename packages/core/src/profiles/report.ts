@@ -1,7 +1,8 @@
 /** Where the communication of a profiled step went: by kind and group, and rank by rank. */
-import { unitOf, type Cluster } from '../cluster/index.js';
+import type { Cluster } from '../cluster/index.js';
 import { busFactor, measuredOps } from '../cost/index.js';
 import { lengthOf, overlapOf, unionOf, type Interval } from '../units/index.js';
+import { placeOfGroup, type GroupPlace } from './group-place.js';
 import { clockOffsetsOf, meetingsOf, splitsOf, type Split } from './meetings.js';
 import type { Communication, ProfiledOp, RankProfile } from './profile.js';
 
@@ -80,26 +81,6 @@ function rankTime(profile: RankProfile, offset: number | undefined): RankTime {
   };
 }
 
-interface Place {
-  readonly nodes?: number;
-  readonly tier?: string;
-}
-
-/** Where a group lies: by the cluster, else by the number of devices that the trace lists on a host, ranks in order. */
-function placeOf(ranks: readonly number[], cluster: Cluster | undefined, devicesPerNode: number | undefined): Place {
-  if (cluster !== undefined) {
-    const tier = cluster.tiers.findIndex((_, t) => new Set(ranks.map((rank) => unitOf(cluster, t, rank))).size === 1);
-    const name = cluster.tiers[tier]?.name;
-    return {
-      nodes: new Set(ranks.map((rank) => unitOf(cluster, 0, rank))).size,
-      ...(name === undefined ? {} : { tier: name }),
-    };
-  }
-  return devicesPerNode === undefined
-    ? {}
-    : { nodes: new Set(ranks.map((rank) => Math.floor(rank / devicesPerNode))).size };
-}
-
 interface Described {
   readonly key: string;
   readonly head: Pick<CommunicationRow, 'op' | 'library' | 'label' | 'ranks' | 'stride' | 'nodes' | 'tier'>;
@@ -110,15 +91,15 @@ function describer(
   cluster: Cluster | undefined,
   devicesPerNode: number | undefined,
 ): (one: Communication) => Described {
-  const places = new Map<string, Place & { readonly stride?: number }>();
+  const places = new Map<string, GroupPlace & { readonly stride?: number }>();
   return ({ op, library, group }) => {
     const ranks = group?.ranks;
-    let place: Place & { readonly stride?: number } = {};
+    let place: GroupPlace & { readonly stride?: number } = {};
     if (ranks !== undefined) {
       const key = ranks.join(' ');
       const stride = stepBetween(ranks);
       place = places.get(key) ?? {
-        ...placeOf(ranks, cluster, devicesPerNode),
+        ...placeOfGroup(ranks, cluster, devicesPerNode),
         ...(stride === undefined ? {} : { stride }),
       };
       places.set(key, place);

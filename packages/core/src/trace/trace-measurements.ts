@@ -5,8 +5,9 @@
 import { unitOf, type Cluster } from '../cluster/index.js';
 import { measuredOps, type Measurement, type MeasuredOp, type Reading } from '../cost/index.js';
 import { fabricOf } from '../traffic/index.js';
-import { formatPercent, InputError, median, quantile } from '../units/index.js';
+import { formatPercent, InputError } from '../units/index.js';
 import { clockOffsets, groupKeys } from './clocks.js';
+import { balancedRatio, pointsOf, type MeasuredSample } from './measured-points.js';
 import { readPerfettoPieces, type TraceHead } from './perfetto-read.js';
 import type { Span, SpanCollective } from './span.js';
 
@@ -17,17 +18,11 @@ export interface TraceOptions {
   readonly cluster?: Cluster;
 }
 
-/** Largest over smallest bytes of the members up to which a collective counts as balanced, as curves assume. */
-const balancedRatio = 1.25;
-
 /** What stands for the library in measurements from traces. */
 export const traceLibrary = 'monta';
 
 /** Steps that warm up caches and thread pools say little. */
 const warmUpSteps = 1;
-
-/** Sizes within a quarter of an octave are one point. */
-const sizesPerOctave = 4;
 
 interface CollectiveSpan extends Span {
   readonly collective: SpanCollective;
@@ -42,18 +37,8 @@ interface Collected {
   lastStep: number;
 }
 
-interface Sample {
-  readonly op: MeasuredOp;
-  readonly ranks: number;
-  readonly nodes: number;
-  readonly bytes: number;
-  readonly seconds: number;
-  /** Of its first span in the file. */
-  readonly line: number;
-}
-
 /** One collective of one group, on the aligned clock. */
-interface Run extends Sample {
+interface Run extends MeasuredSample {
   readonly step: number;
   readonly balanced: boolean;
   readonly ready: number;
@@ -239,26 +224,4 @@ function measurementsOf({
     system: system ?? cluster.name,
     library: traceLibrary,
   }));
-}
-
-/**
- * One point per collective, group shape and size: the median of the sizes, and the lower quartile of the times, since what disturbs a
- * collective (a rank whose processor is taken away, say) only ever makes it longer.
- */
-function pointsOf(samples: readonly Sample[]): Sample[] {
-  const bins = new Map<string, Sample[]>();
-  for (const sample of samples) {
-    const size = Math.round(Math.log2(sample.bytes) * sizesPerOctave);
-    const key = `${sample.op}|${sample.ranks}|${sample.nodes}|${size}`;
-    const bin = bins.get(key);
-    if (bin) bin.push(sample);
-    else bins.set(key, [sample]);
-  }
-  return [...bins.values()].flatMap((bin) => {
-    const [one] = bin;
-    if (one === undefined) return [];
-    const bytes = Math.round(median(bin.map((sample) => sample.bytes)));
-    const seconds = bin.map((sample) => sample.seconds);
-    return [{ ...one, bytes, seconds: quantile(seconds, 0.25) }];
-  });
 }
