@@ -7,6 +7,7 @@ export * from './routing/index.js';
 export * from './schedule/index.js';
 export * from './traffic/index.js';
 export * from './cost/index.js';
+export * from './memory/index.js';
 export * from './trace/index.js';
 export * from './profiles/index.js';
 export * from './simulate/index.js';

@@ -57,7 +57,7 @@ export interface RecomputedTemplate {
 }
 
 /** The stream as it is computed again: a layer's, from its recomputation to the end of its backward. */
-const streamAgain = 'stream.again';
+export const streamAgain = 'stream.again';
 
 /** Splits a layer's forward template by what is recomputed. */
 export function recomputed(forward: Template, recompute: Recompute): RecomputedTemplate {

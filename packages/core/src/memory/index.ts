@@ -1,0 +1,26 @@
+export {
+  activityBytes,
+  activityKinds,
+  expectedRows,
+  memoryTimeline,
+  type Activity,
+  type ActivityKind,
+  type MemoryTimeline,
+  type TimelineOptions,
+} from './timeline.js';
+export { conventions, megatronModules, type Convention, type MegatronModule } from './convention.js';
+export { precisions, sharingRules, type PrecisionName, type SharingName, type StateBytes } from './states.js';
+export { compileStage, type MemorySetting } from './setting.js';
+export {
+  closedTotal,
+  communicators,
+  deviceMemory,
+  gpuOverheads,
+  memoryLacks,
+  noOverheads,
+  stageMemory,
+  type Overheads,
+  type StageMemory,
+} from './stage-memory.js';
+export { publishedPeaks, type PublishedPeak } from './published-peaks.js';
+export { predictPublished, type PredictedPeak } from './predict-published.js';

@@ -1,0 +1,80 @@
+/** What the memory of a device depends on beside the step itself, and the templates that follow. */
+import { attentionForward } from '../schedule/attention-layer.js';
+import { compile, type CompiledProgram } from '../schedule/compile.js';
+import { mlpForward } from '../schedule/mlp-layer.js';
+import { moeForward } from '../schedule/moe-forward.js';
+import type { Program } from '../schedule/schedule.js';
+import { stagePasses } from '../schedule/step.js';
+import { moeShape, type StepShape } from '../schedule/step-shape.js';
+import type { MoeModel } from '../model/model.js';
+import { asConvention, recomputeUnder, type Convention } from './convention.js';
+import { countedLayer, templateElements, type PrecisionName, type SharingName } from './states.js';
+import { expectedRows, type TimelineOptions } from './timeline.js';
+
+export interface MemorySetting {
+  readonly step: StepShape;
+  readonly convention: Convention;
+  readonly sharing: SharingName;
+  readonly precision: PrecisionName;
+  /** Rows of the fullest rank's experts over the mean; 1 is balanced. */
+  readonly imbalance: number;
+  /** Megatron-Core's `moe_act`: experts' activations are computed again. */
+  readonly activationAgain?: boolean;
+}
+
+/** How memory comes and goes under a setting. */
+export const timelineOptions = ({ convention, imbalance }: MemorySetting): TimelineOptions => ({
+  rowsOf: expectedRows(imbalance),
+  freed: convention === 'monta' ? 'node' : 'use',
+});
+
+/** Passes up to which a pipeline reaches what it ever holds: the warm-up, and a round behind it. */
+function fewMicroBatches({ layout, microBatches, virtualStages = 1 }: StepShape): number {
+  const enough = virtualStages > 1 ? 3 * layout.pp : layout.pp + 2;
+  return Math.min(microBatches, enough);
+}
+
+/** The step with the recomputation that the convention makes of it, and no more micro-batches than memory depends on. */
+export function memoryStep({ step, convention }: MemorySetting): StepShape {
+  const recompute = recomputeUnder(convention, step.recompute ?? 'none');
+  return { ...step, recompute, microBatches: fewMicroBatches(step) };
+}
+
+/** Passes of one stage as the convention holds them. Throws `InputError` for stages or micro-batches that do not divide. */
+export function stageProgram(setting: MemorySetting, stage: number): Program {
+  const step = memoryStep(setting);
+  return asConvention(stagePasses(step, stage), setting.convention, step, setting.activationAgain);
+}
+
+export const compileStage = (setting: MemorySetting, stage: number): CompiledProgram =>
+  compile(stageProgram(setting, stage));
+
+const alone = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, etp: 1, edp: 1, sequenceParallel: false } as const;
+const known = new WeakMap<MoeModel, ReadonlySet<number>>();
+
+/**
+ * Layers that the program does not compute whole, found by their weights: those of the templates differ from the model's count. Their states
+ * follow the count; what their activations lack is said beside.
+ */
+export function partialLayers(step: StepShape): ReadonlySet<number> {
+  const { model } = step;
+  const found = known.get(model);
+  if (found !== undefined) return found;
+  const single = { ...step, layout: alone };
+  const attention = attentionForward(single);
+  const elementsOf = (moe: boolean): number => {
+    const block = moe
+      ? moeForward(moeShape(single), { ...step.strategy, dispatch: 'sliced', combine: 'scattered' })
+      : mlpForward(single);
+    const { dense, expert } = templateElements([attention, block]);
+    return dense + expert;
+  };
+  const has = { moe: model.moeLayers.includes(true), mlp: model.moeLayers.includes(false) };
+  const elements = { moe: has.moe ? elementsOf(true) : 0, mlp: has.mlp ? elementsOf(false) : 0 };
+  const partial = new Set<number>();
+  model.moeLayers.forEach((moe, layer) => {
+    if (countedLayer(model, layer) !== elements[moe ? 'moe' : 'mlp']) partial.add(layer);
+  });
+  known.set(model, partial);
+  return partial;
+}

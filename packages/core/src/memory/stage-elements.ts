@@ -1,0 +1,56 @@
+/** Weights on a rank of a stage. */
+import { countParameters } from '../model/parameters.js';
+import type { Program, Template } from '../schedule/schedule.js';
+import { stageChunks } from '../schedule/stages.js';
+import type { StepShape } from '../schedule/step-shape.js';
+import { partialLayers } from './setting.js';
+import {
+  addElements,
+  countedElements,
+  multiTokenElements,
+  noElements,
+  templateElements,
+  type Elements,
+} from './states.js';
+
+export interface StageElements {
+  readonly all: Elements;
+  /** Of the largest layer. */
+  readonly layer: Elements;
+  /** Of one layer of each kind: attention, and either feed-forward. */
+  readonly kinds: Elements;
+}
+
+const sizeOf = ({ dense, expert }: Elements): number => dense + expert;
+
+/** Weights of the program's layers on a stage, and of embedding and head where it holds them. */
+export function stageElements(step: StepShape, stage: number, templates: Program['templates']): StageElements {
+  const { model, layout } = step;
+  const named = (...names: string[]): Template[] => names.flatMap((name) => templates[name] ?? []);
+  const partial = partialLayers(step);
+  const ofKind = {
+    moe: templateElements(named('attention.backward', 'moe.backward')),
+    mlp: templateElements(named('attention.backward', 'mlp.backward')),
+  };
+  const chunks = stageChunks(step, stage);
+  let all = noElements;
+  let layer = noElements;
+  for (const { firstLayer, endLayer } of chunks)
+    for (let index = firstLayer; index < endLayer; index++) {
+      const one = partial.has(index)
+        ? countedElements(model, layout, index)
+        : ofKind[model.moeLayers[index] ? 'moe' : 'mlp'];
+      all = addElements(all, one);
+      if (sizeOf(one) > sizeOf(layer)) layer = one;
+    }
+  const [first, last] = [chunks.some((chunk) => chunk.first), chunks.some((chunk) => chunk.last)];
+  const ends = named(...(first ? ['embedding.forward'] : []), ...(last ? ['head.forward'] : []));
+  all = addElements(all, templateElements(ends));
+  // Learned positions and biases of the output lie beside what the templates name.
+  const { embedding, output } = countParameters(model);
+  const tokens = model.vocabSize * model.hiddenSize;
+  const beside = (first ? embedding - tokens : 0) + (last ? output - (model.tieEmbeddings ? 0 : tokens) : 0);
+  all = addElements(all, { dense: beside, expert: 0 });
+  if (last) all = addElements(all, multiTokenElements(model, layout));
+  return { all, layer, kinds: templateElements(named('attention.backward', 'moe.backward', 'mlp.backward')) };
+}

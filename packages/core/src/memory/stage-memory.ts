@@ -1,0 +1,151 @@
+/** Memory of a device of one pipeline stage: states, what passes hold at the worst moment, and what lies beside the framework's tensors. */
+import type { Layout } from '../layout/layout.js';
+import { groupSize } from '../layout/mesh.js';
+import { InputError } from '../units/errors.js';
+import {
+  compileStage,
+  stageProgram,
+  timelineOptions,
+  memoryStep,
+  partialLayers,
+  type MemorySetting,
+} from './setting.js';
+import { closedPeak } from './closed-form.js';
+import { stageElements } from './stage-elements.js';
+import type { Program } from '../schedule/schedule.js';
+import { precisions, sharingRules, standInElements, stateBytes, type StateBytes } from './states.js';
+import { memoryTimeline, type Activity, type MemoryTimeline } from './timeline.js';
+
+const mebi = 2 ** 20;
+
+/** What a device holds beside the tensors of training. */
+export interface Overheads {
+  /** Work space of matrix libraries, from the allocator. */
+  readonly workspaceBytes: number;
+  /** Share of what is allocated that the allocator holds besides, in pieces that fit nothing. */
+  readonly allocatorShare: number;
+  /** Buffers of one communicator. */
+  readonly communicatorBytes: number;
+  /** The driver's context and loaded kernels. */
+  readonly contextBytes: number;
+}
+
+/**
+ * On GPUs. workspace: TransformerEngine's 4 cuBLAS streams and PyTorch's own, 32 MiB each on Hopper and later (transformer_engine/pytorch/
+ * module/base.py, `get_multi_stream_cublas_workspace`). allocator: reserved over allocated of SimuMax's B200 runs, 1/0.94 (configs/strategy,
+ * `mem_factor`). communicator: 16 channels to two neighbours, each with NCCL's default buffer of 4 MiB (NCCL_BUFFSIZE) and 1 MiB of its two
+ * other protocols. context: CUDA context and modules, about 0.5 GiB.
+ */
+export const gpuOverheads: Overheads = {
+  workspaceBytes: 5 * 32 * mebi,
+  allocatorShare: 1 / 0.94 - 1,
+  communicatorBytes: 16 * 2 * 5 * mebi,
+  contextBytes: 512 * mebi,
+};
+
+/** The embedded runtime takes regions from an arena of its own and has none of these. */
+export const noOverheads: Overheads = { workspaceBytes: 0, allocatorShare: 0, communicatorBytes: 0, contextBytes: 0 };
+
+const communicated = ['tp', 'cp', 'dp', 'pp', 'ep', 'etp', 'edp'] as const;
+
+/** Communicators of a rank: one for every group of several ranks, of groups with the same size on one axis once. */
+export const communicators = (layout: Layout): number =>
+  communicated.filter((group) => groupSize(layout, group) > 1).length;
+
+export interface StageMemory {
+  readonly stage: number;
+  readonly states: StateBytes;
+  readonly activity: Activity;
+  /** States, activity and work space: what the framework's allocator has handed out at the peak. */
+  readonly allocatedBytes: number;
+  /** Work space of matrix libraries, and stand-ins for fused gradients. */
+  readonly workspaceBytes: number;
+  readonly allocatorBytes: number;
+  readonly communicationBytes: number;
+  readonly contextBytes: number;
+  readonly totalBytes: number;
+  /** Where the peak is. */
+  readonly peak: PeakPlace;
+  readonly timeline: MemoryTimeline;
+}
+
+export interface PeakPlace {
+  readonly template: string;
+  readonly layer: number;
+  readonly microBatch: number;
+}
+
+const sumOf = ({ weights, gradients, optimizer, gathered }: StateBytes): number =>
+  weights + gradients + optimizer + gathered;
+
+interface Held {
+  readonly states: StateBytes;
+  /** Stand-ins for gradients that are fused into the main ones. */
+  readonly standInBytes: number;
+}
+
+function heldBy({ step, ...setting }: MemorySetting, stage: number, { templates }: Program): Held {
+  const { layout, model } = step;
+  const { all, layer, kinds } = stageElements(step, stage, templates);
+  const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
+  const states = stateBytes({ elements: all, layer, layout, precision, sharing });
+  const standIns = setting.convention === 'megatron' ? standInElements(kinds, model.experts / layout.ep) : 0;
+  return { states, standInBytes: standIns * precision.weight };
+}
+
+interface Beside {
+  readonly allocatedBytes: number;
+  readonly workspaceBytes: number;
+  readonly allocatorBytes: number;
+  readonly communicationBytes: number;
+  readonly contextBytes: number;
+  readonly totalBytes: number;
+}
+
+function beside(tensors: number, held: Held, layout: Layout, overheads: Overheads): Beside {
+  const workspaceBytes = overheads.workspaceBytes + held.standInBytes;
+  const allocatedBytes = sumOf(held.states) + tensors + workspaceBytes;
+  const allocatorBytes = allocatedBytes * overheads.allocatorShare;
+  const communicationBytes = communicators(layout) * overheads.communicatorBytes;
+  const { contextBytes } = overheads;
+  const totalBytes = allocatedBytes + allocatorBytes + communicationBytes + contextBytes;
+  return { allocatedBytes, workspaceBytes, allocatorBytes, communicationBytes, contextBytes, totalBytes };
+}
+
+/** Memory of a stage from its compiled program. */
+export function stageMemory(setting: MemorySetting, stage: number, overheads = gpuOverheads): StageMemory {
+  const compiled = compileStage(setting, stage);
+  const timeline = memoryTimeline(compiled, timelineOptions(setting));
+  const held = heldBy(setting, stage, compiled.program);
+  const { bytes, activity, operation } = timeline.peak;
+  const node = compiled.program.nodes[compiled.operations[operation]?.node ?? 0];
+  if (node === undefined)
+    throw new InputError(`stage ${stage} runs nothing`, { expected: 'a micro-batch and a layer' });
+  const { template, layer, microBatch } = node;
+  return {
+    stage,
+    states: held.states,
+    activity,
+    ...beside(bytes, held, setting.step.layout, overheads),
+    peak: { template, layer, microBatch: microBatch % memoryStep(setting).microBatches },
+    timeline,
+  };
+}
+
+/** The same total in closed form, for a search. */
+export function closedTotal(setting: MemorySetting, stage: number, overheads = gpuOverheads): number {
+  const program = stageProgram(setting, stage);
+  const held = heldBy(setting, stage, program);
+  return beside(closedPeak(setting, stage, program), held, setting.step.layout, overheads).totalBytes;
+}
+
+/** Memory of the fullest stage. */
+export function deviceMemory(setting: MemorySetting, overheads = gpuOverheads): StageMemory {
+  const stages = Array.from({ length: setting.step.layout.pp }, (_, stage) => stageMemory(setting, stage, overheads));
+  const [first, ...others] = stages;
+  if (first === undefined) throw new RangeError('a pipeline without stages');
+  return others.reduce((fullest, one) => (one.totalBytes > fullest.totalBytes ? one : fullest), first);
+}
+
+/** What the figures lack: layers whose activations the program does not compute as the model does. */
+export const memoryLacks = ({ step }: Pick<MemorySetting, 'step'>): number => partialLayers(step).size;

@@ -1,0 +1,176 @@
+/** Parameters, gradients and optimizer states of a rank, and the rules by which ranks share them. */
+import type { Layout } from '../layout/layout.js';
+import { layerParameters, countParameters, type LayerParameters } from '../model/parameters.js';
+import type { MoeModel } from '../model/model.js';
+import type { Template } from '../schedule/schedule.js';
+
+/** Elements on one rank by whom they are shared with: dense ones over dp x cp, those of experts over edp. */
+export interface Elements {
+  readonly dense: number;
+  readonly expert: number;
+}
+
+export const noElements: Elements = { dense: 0, expert: 0 };
+export const addElements = (a: Elements, b: Elements): Elements => ({
+  dense: a.dense + b.dense,
+  expert: a.expert + b.expert,
+});
+
+const prefix = 'weights/';
+
+/** Weights of one layer that templates name, each slot once. */
+export function templateElements(templates: readonly Template[]): Elements {
+  const seen = new Map<string, number>();
+  for (const { regions } of templates)
+    for (const { id, life, rows, columns } of regions)
+      if (life === 'parameter' && id.startsWith(prefix))
+        seen.set(id.slice(prefix.length), (typeof rows === 'number' ? rows : rows.max) * columns);
+  let [dense, expert] = [0, 0];
+  for (const [slot, elements] of seen)
+    if (slot.startsWith('experts.')) expert += elements;
+    else dense += elements;
+  return { dense, expert };
+}
+
+/** Weights that every TP rank holds whole where a layer's attention is latent: both down projections. */
+const latentWhole = ({ latentAttention, hiddenSize }: MoeModel): number =>
+  latentAttention === undefined
+    ? 0
+    : hiddenSize * ((latentAttention.queryRank ?? 0) + latentAttention.keyValueRank + latentAttention.ropeHeadDim);
+
+function shareOf(model: MoeModel, layout: Layout, p: LayerParameters): Elements {
+  const whole = latentWhole(model) + p.router + p.norms;
+  const split = p.attention - latentWhole(model) + p.dense + p.sharedExperts;
+  return { dense: whole + split / layout.tp, expert: p.experts / (layout.ep * layout.etp) };
+}
+
+const sum = (p: LayerParameters): number => p.attention + p.dense + p.sharedExperts + p.experts + p.router + p.norms;
+
+/** A layer's weights on one rank as the model counts them: for layers that the program does not compute whole. */
+export const countedElements = (model: MoeModel, layout: Layout, layer: number): Elements =>
+  shareOf(model, layout, layerParameters(model, layer));
+
+/** All weights of a layer, on no particular rank. */
+export const countedLayer = (model: MoeModel, layer: number): number => sum(layerParameters(model, layer));
+
+/** Weights of a rank's share of the multi-token prediction modules: projections whole, a layer like the last, norms (DeepSeek-V3, 2.2). */
+export function multiTokenElements(model: MoeModel, layout: Layout): Elements {
+  if (model.multiTokenLayers === 0) return noElements;
+  const layer = countedElements(model, layout, model.layers - 1);
+  const beside = countParameters(model).multiToken / model.multiTokenLayers - countedLayer(model, model.layers - 1);
+  return {
+    dense: model.multiTokenLayers * (layer.dense + beside),
+    expert: model.multiTokenLayers * layer.expert,
+  };
+}
+
+/**
+ * Weights of which TransformerEngine keeps a stand-in for the gradient once it is fused into the main gradient (`get_dummy_wgrad` in
+ * transformer_engine/pytorch/module/base.py): one of every shape, so those of one layer, and of one expert.
+ */
+export const standInElements = ({ dense, expert }: Elements, localExperts: number): number =>
+  dense + expert / Math.max(1, localExperts);
+
+/** Bytes an element. */
+export interface Precision {
+  readonly weight: number;
+  readonly gradient: number;
+  /** The optimizer's own copy of the weights; 0 where it steps on the weights themselves. */
+  readonly main: number;
+  readonly firstMoment: number;
+  readonly secondMoment: number;
+}
+
+/** mixed: weights in 16 bits, gradients and AdamW's states in 32 (Megatron-Core). half: gradients in 16 bits (DeepSpeed). full: all in 32 bits. */
+export const precisions = {
+  mixed: { weight: 2, gradient: 4, main: 4, firstMoment: 4, secondMoment: 4 },
+  half: { weight: 2, gradient: 2, main: 4, firstMoment: 4, secondMoment: 4 },
+  'bf16-moments': { weight: 2, gradient: 4, main: 4, firstMoment: 2, secondMoment: 2 },
+  full: { weight: 4, gradient: 4, main: 0, firstMoment: 4, secondMoment: 4 },
+} as const satisfies Record<string, Precision>;
+export type PrecisionName = keyof typeof precisions;
+
+/** Which states are split over the ranks that hold the same parameters. */
+export interface SharingRule {
+  readonly weights: boolean;
+  readonly gradients: boolean;
+  readonly optimizer: boolean;
+  /** Layers whose weights are gathered at a time: the one at work and the one fetched ahead. */
+  readonly gathered: number;
+  readonly source: string;
+}
+
+export const sharingRules = {
+  none: { weights: false, gradients: false, optimizer: false, gathered: 0, source: 'every rank keeps all' },
+  'distributed-optimizer': {
+    weights: false,
+    gradients: false,
+    optimizer: true,
+    gathered: 0,
+    source: 'Megatron-Core --use-distributed-optimizer: 6 + 12/d bytes a parameter (theoretical_memory_usage.py)',
+  },
+  zero1: {
+    weights: false,
+    gradients: false,
+    optimizer: true,
+    gathered: 0,
+    source: 'ZeRO stage 1 (Rajbhandari et al., arXiv 1910.02054, 5.1)',
+  },
+  zero2: {
+    weights: false,
+    gradients: true,
+    optimizer: true,
+    gathered: 0,
+    source: 'ZeRO stage 2 (arXiv 1910.02054, 5.2)',
+  },
+  zero3: {
+    weights: true,
+    gradients: true,
+    optimizer: true,
+    gathered: 2,
+    source: 'ZeRO stage 3 (arXiv 1910.02054, 5.3); a layer is gathered while the one before runs',
+  },
+  fsdp: {
+    weights: true,
+    gradients: true,
+    optimizer: true,
+    gathered: 2,
+    source: 'PyTorch FSDP2 (fully_shard): sharded weights, gradients and states, one layer gathered ahead',
+  },
+} as const satisfies Record<string, SharingRule>;
+export type SharingName = keyof typeof sharingRules;
+
+/** Bytes of a rank's states. */
+export interface StateBytes {
+  readonly weights: number;
+  readonly gradients: number;
+  /** Main weights and moments. */
+  readonly optimizer: number;
+  /** Weights gathered, and gradients not yet split, of the layers at work. */
+  readonly gathered: number;
+}
+
+export interface StateRequest {
+  readonly elements: Elements;
+  /** The largest layer's. */
+  readonly layer: Elements;
+  readonly layout: Layout;
+  readonly precision: Precision;
+  readonly sharing: SharingRule;
+}
+
+/** Shares are rounded up to whole elements. */
+export function stateBytes({ elements, layer, layout, precision, sharing }: StateRequest): StateBytes {
+  const share = (split: boolean): number =>
+    split
+      ? Math.ceil(elements.dense / (layout.dp * layout.cp)) + Math.ceil(elements.expert / layout.edp)
+      : elements.dense + elements.expert;
+  const { weight, gradient, main, firstMoment, secondMoment } = precision;
+  const one = layer.dense + layer.expert;
+  return {
+    weights: share(sharing.weights) * weight,
+    gradients: share(sharing.gradients) * gradient,
+    optimizer: share(sharing.optimizer) * (main + firstMoment + secondMoment),
+    gathered: sharing.gathered === 0 ? 0 : one * (sharing.gathered * weight + gradient),
+  };
+}
