@@ -156,7 +156,15 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
   gpt_oss: {
     family: 'gpt_oss',
     ropeTheta: 150_000,
-    read: (c) => ({ ...plain(c), expertBias: true, auxLossCoefficient: c.numberOr(0.9, 'router_aux_loss_coef') }),
+    read: (c) => ({
+      ...plain(c),
+      expertBias: true,
+      attentionSinks: true,
+      attentionBias: c.booleanOr(true, 'attention_bias') ? 'all' : 'none',
+      // Constants of transformers' GptOssExperts.
+      clampedSwiglu: { alpha: 1.702, limit: c.positiveOr(7, 'swiglu_limit') },
+      auxLossCoefficient: c.numberOr(0.9, 'router_aux_loss_coef'),
+    }),
   },
   llama4: { family: 'llama4', ropeTheta: 500_000, read: llama4 },
   minimax_m2: {

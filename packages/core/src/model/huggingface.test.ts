@@ -121,7 +121,15 @@ const deepseek = {
   rms_norm_eps: 1e-6,
   aux_loss_alpha: 0.0001,
   max_position_embeddings: 163_840,
-  rope_scaling: { type: 'yarn', factor: 40 },
+  rope_scaling: {
+    type: 'yarn',
+    factor: 40,
+    beta_fast: 32,
+    beta_slow: 1,
+    mscale: 1,
+    mscale_all_dim: 1,
+    original_max_position_embeddings: 4096,
+  },
 };
 
 describe('files of transformers 4', () => {
@@ -180,7 +188,14 @@ describe('files of transformers 4', () => {
       intermediate_size: 2880,
       attention_bias: true,
       sliding_window: 128,
-      rope_scaling: { rope_type: 'yarn' },
+      rope_scaling: {
+        rope_type: 'yarn',
+        factor: 32,
+        beta_fast: 32,
+        beta_slow: 1,
+        original_max_position_embeddings: 4096,
+        truncate: false,
+      },
       max_position_embeddings: 131_072,
     };
     expect(readHfConfig(JSON.stringify(oss), 'm/config.json')).toEqual({ ...getModel('gpt-oss-120b'), name: 'm' });

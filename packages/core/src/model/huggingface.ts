@@ -7,6 +7,7 @@ import { completeModel } from './model.js';
 import type { AttentionWindow, ModelFamily, ModelShape, MoeModel } from './model.js';
 import { HfConfig, perLayer } from './huggingface-config.js';
 import type { FamilyReader } from './huggingface-config.js';
+import { ropeOf } from './huggingface-rope.js';
 import { familyReaders } from './huggingface-families.js';
 import { unsupportedTypes } from './unsupported.js';
 
@@ -76,15 +77,6 @@ function windowOf(config: HfConfig, family: ModelFamily, layers: number): Attent
   };
 }
 
-/** Rotary base and kind: `rope_parameters` in transformers 5, `rope_theta` and `rope_scaling` in 4. */
-function rope(config: HfConfig): { ropeTheta?: number; ropeType: string } {
-  const parameters = config.find('rope_parameters', 'rope_scaling');
-  const map = parameters?.isMap === true ? parameters.map() : undefined;
-  const ropeTheta = (map?.get('rope_theta') ?? config.find('rope_theta'))?.number({ above: 0 });
-  const ropeType = (map?.get('rope_type') ?? map?.get('type'))?.string() ?? 'default';
-  return { ...(ropeTheta === undefined ? {} : { ropeTheta }), ropeType };
-}
-
 /** The part of the document that describes the decoder, and which reader fits. */
 function decoder(document: Field): { config: HfConfig; reader: FamilyReader } {
   const root = document.map();
@@ -142,7 +134,7 @@ export function readHfConfig(json: string, fileName: string): MoeModel {
     rmsNormEps: config.positiveOr(1e-5, 'rms_norm_eps', 'layer_norm_eps'),
     initializerRange: config.numberOr(0.02, 'initializer_range'),
     ropeTheta: reader.ropeTheta,
-    ...rope(config),
+    ...ropeOf(config),
     ...(headDim === undefined ? {} : { headDim }),
     ...(maxPositions === undefined ? {} : { maxPositions }),
     ...(clipQkv === undefined ? {} : { clipQkv }),

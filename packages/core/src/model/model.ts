@@ -54,6 +54,36 @@ export interface AttentionWindow {
   readonly layers: readonly boolean[];
 }
 
+/**
+ * How rotary frequencies are rescaled for sequences longer than those of a first training, as transformers' `ROPE_INIT_FUNCTIONS` do.
+ * yarn: arXiv 2309.00071; llama3: of Llama 3.1. Cosines and sines are multiplied by `attentionFactor` (yarn).
+ */
+export type RopeScaling =
+  | { readonly kind: 'linear'; readonly factor: number }
+  | {
+      readonly kind: 'yarn';
+      readonly factor: number;
+      readonly originalPositions: number;
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      /** Whether the bounds of the ramp are rounded to whole dimensions. */
+      readonly truncate: boolean;
+      readonly attentionFactor: number;
+    }
+  | {
+      readonly kind: 'llama3';
+      readonly factor: number;
+      readonly originalPositions: number;
+      readonly lowFactor: number;
+      readonly highFactor: number;
+    };
+
+/** SwiGLU of gpt-oss: gates are bounded by `limit` from above, ups on both sides; (up + 1) * gate * sigmoid(alpha * gate). */
+export interface ClampedSwiglu {
+  readonly alpha: number;
+  readonly limit: number;
+}
+
 export interface MoeModel {
   readonly name: string;
   readonly family: ModelFamily;
@@ -93,6 +123,10 @@ export interface MoeModel {
   readonly attentionBias: 'none' | 'queryKeyValue' | 'all';
   /** Biases in experts and router (gpt-oss). */
   readonly expertBias: boolean;
+  /** How experts activate, where it is not the gated activation itself. */
+  readonly clampedSwiglu?: ClampedSwiglu;
+  /** One learned logit a head beside the scores, which takes probability and has no value (gpt-oss). */
+  readonly attentionSinks: boolean;
   /** Biases in dense feed-forwards (GPT-3). */
   readonly feedForwardBias: boolean;
   /** Norms are LayerNorms with a bias beside the weight. */
@@ -110,6 +144,8 @@ export interface MoeModel {
   readonly ropeTheta: number;
   /** Hugging Face's rope_type; anything but `default` changes the angles. */
   readonly ropeType: string;
+  /** What `ropeType` says, where it is known here. */
+  readonly ropeScaling?: RopeScaling;
   readonly latentAttention?: LatentAttention;
   readonly window?: AttentionWindow;
   /** Extra layers that predict further tokens (DeepSeek-V3's MTP modules), each with a layer and an output of its own. */
@@ -164,6 +200,7 @@ export function completeModel(shape: ModelShape): MoeModel {
     qkNorm: 'none',
     attentionBias: 'none',
     expertBias: false,
+    attentionSinks: false,
     feedForwardBias: false,
     normBias: false,
     postNorms: false,

@@ -48,8 +48,7 @@ function attentionParameters(model: MoeModel): { projections: number; norms: num
   }
   const kv = keyValueWidth(model);
   const bias = model.attentionBias === 'none' ? 0 : q + 2 * kv + (model.attentionBias === 'all' ? h : 0);
-  // gpt-oss has one learned sink per head beside the scores.
-  const sinks = model.family === 'gpt_oss' ? model.attentionHeads : 0;
+  const sinks = model.attentionSinks ? model.attentionHeads : 0;
   const norms = model.qkNorm === 'none' ? 0 : model.qkNorm === 'perHead' ? 2 * model.headDim : q + kv;
   return { projections: h * (q + 2 * kv) + q * h + bias + sinks, norms };
 }

@@ -1,7 +1,13 @@
 /** Known models with experts, beside the few that `presets.ts` itself explains. Shapes of the published `config.json` files, unless said otherwise. */
 import type { ModelShape } from './model.js';
+import { yarnScaling } from './rope-scaling.js';
 
 const first = (dense: number, layers: number): boolean[] => Array.from({ length: layers }, (_, i) => i >= dense);
+
+/** 0.707 in the file, which is not the root of a half. */
+const halved = 707 / 1000;
+const deepseekV2Yarn = { factor: 40, originalPositions: 4096, mscale: halved, mscaleAllDim: halved };
+const kimiYarn = { factor: 32, originalPositions: 4096, betaFast: 1, mscale: 1, mscaleAllDim: 1 };
 
 /** What DeepSeek-V3's descendants share. */
 const deepseekLike: Partial<ModelShape> & Pick<ModelShape, 'topK'> = {
@@ -31,6 +37,7 @@ export const expertShapes: readonly ModelShape[] = [
     auxLossCoefficient: 0.001,
     rmsNormEps: 1e-6,
     ropeType: 'yarn',
+    ropeScaling: yarnScaling(deepseekV2Yarn),
     latentAttention: { queryRank: 1536, keyValueRank: 512, nopeHeadDim: 128, ropeHeadDim: 64, valueHeadDim: 128 },
     maxPositions: 163_840,
   },
@@ -52,6 +59,7 @@ export const expertShapes: readonly ModelShape[] = [
     auxLossCoefficient: 0.001,
     rmsNormEps: 1e-6,
     ropeType: 'yarn',
+    ropeScaling: yarnScaling(deepseekV2Yarn),
     latentAttention: { keyValueRank: 512, nopeHeadDim: 128, ropeHeadDim: 64, valueHeadDim: 128 },
     maxPositions: 163_840,
   },
@@ -72,6 +80,7 @@ export const expertShapes: readonly ModelShape[] = [
     routedScaling: 2.827,
     ropeTheta: 50_000,
     ropeType: 'yarn',
+    ropeScaling: yarnScaling(kimiYarn),
     latentAttention: { queryRank: 1536, keyValueRank: 512, nopeHeadDim: 128, ropeHeadDim: 64, valueHeadDim: 128 },
     maxPositions: 131_072,
   },
@@ -153,8 +162,11 @@ export const expertShapes: readonly ModelShape[] = [
     expertFfn: 2880,
     attentionBias: 'all',
     expertBias: true,
+    attentionSinks: true,
+    clampedSwiglu: { alpha: 1.702, limit: 7 },
     ropeTheta: 150_000,
     ropeType: 'yarn',
+    ropeScaling: yarnScaling({ factor: 32, originalPositions: 4096, truncate: false }),
     auxLossCoefficient: 0.9,
     window: { kind: 'sliding', tokens: 128, layers: Array.from({ length: 24 }, (_, i) => i % 2 === 0) },
     maxPositions: 131_072,

@@ -3,6 +3,7 @@ import { completeModel } from './model.js';
 import type { ModelShape, MoeModel } from './model.js';
 import { denseShapes } from './presets-dense.js';
 import { expertShapes } from './presets-experts.js';
+import { yarnScaling } from './rope-scaling.js';
 
 const first = (dense: number, layers: number): boolean[] => Array.from({ length: layers }, (_, i) => i >= dense);
 
@@ -107,6 +108,7 @@ const shapes: readonly ModelShape[] = [
     auxLossCoefficient: 1e-4,
     rmsNormEps: 1e-6,
     ropeType: 'yarn',
+    ropeScaling: yarnScaling({ factor: 40, originalPositions: 4096, mscale: 1, mscaleAllDim: 1 }),
     latentAttention: { queryRank: 1536, keyValueRank: 512, nopeHeadDim: 128, ropeHeadDim: 64, valueHeadDim: 128 },
     multiTokenLayers: 1,
     maxPositions: 163_840,
@@ -139,8 +141,11 @@ const shapes: readonly ModelShape[] = [
     expertFfn: 2880,
     attentionBias: 'all',
     expertBias: true,
+    attentionSinks: true,
+    clampedSwiglu: { alpha: 1.702, limit: 7 },
     ropeTheta: 150_000,
     ropeType: 'yarn',
+    ropeScaling: yarnScaling({ factor: 32, originalPositions: 4096, truncate: false }),
     auxLossCoefficient: 0.9,
     window: { kind: 'sliding', tokens: 128, layers: Array.from({ length: 36 }, (_, i) => i % 2 === 0) },
     maxPositions: 131_072,

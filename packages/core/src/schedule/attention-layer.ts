@@ -85,6 +85,7 @@ function shapes({ model, layout }: StepShape) {
       rows: 1,
       columns: qkNorm === 'perHead' ? headDim : rowsOf(projection),
     }),
+    sinks: { slot: 'attention.sinks', rows: 1, columns: attentionHeads / layout.tp } satisfies SlotShape,
     output: { slot: 'attention.output', rows: hiddenSize, columns: rows.query } satisfies SlotShape,
     outputBias: { slot: 'attention.outputBias', rows: 1, columns: hiddenSize } satisfies SlotShape,
   } as const;
@@ -97,7 +98,7 @@ function argumentsOf({ model, sequence }: StepShape) {
   const perHead = { heads, clip: clipQkv, epsilon: model.rmsNormEps };
   return {
     perHead,
-    rotary: { ...perHead, sequence, theta: model.ropeTheta },
+    rotary: { ...perHead, sequence, theta: model.ropeTheta, scaling: model.ropeScaling },
     attended: { heads, sequence, window },
   };
 }
@@ -226,6 +227,7 @@ export function attentionForward(step: StepShape): Template {
     kernel: 'attention.core',
     operands: {
       projected: read('attention.queryKeyValue'),
+      sinks: s.model.attentionSinks ? s.weightOf(s.shapesOf.sinks) : undefined,
       logSumExp: write('attention.logSumExp'),
       context: write('attention.context'),
     },
@@ -347,9 +349,11 @@ function emitCoreBackward(s: SetUp, source: string): void {
     operands: {
       contextGradient: read('attention.contextGradient'),
       projected: read('attention.queryKeyValue'),
+      sinks: s.model.attentionSinks ? s.weightOf(s.shapesOf.sinks) : undefined,
       logSumExp: read('attention.logSumExp'),
       context: read('attention.context'),
       gradient: write('attention.qkvGradient'),
+      sinksGradient: s.model.attentionSinks ? s.gradientOf(s.shapesOf.sinks) : undefined,
     },
     arguments: { ...s.fields.attended, clip: s.fields.perHead.clip },
     work: matrixWork({

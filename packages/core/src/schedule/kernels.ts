@@ -3,6 +3,7 @@
  * template gives every role a use; a device's implementation gets these operands and arguments and can reach nothing else. Weights,
  * gradients and moments are operands like any other.
  */
+import type { ClampedSwiglu, RopeScaling } from '../model/model.js';
 import type { Scope, RowOrder } from './rows.js';
 
 /** read; write: what was there before is lost; add: reads what is there and leaves it changed. */
@@ -36,18 +37,20 @@ export interface FieldTypes {
   readonly order: RowOrder;
   readonly heads: HeadArguments;
   readonly window: WindowArgument;
+  readonly ropeScaling: RopeScaling;
+  readonly swiglu: ClampedSwiglu;
 }
 
 export type FieldTag = keyof FieldTypes | `${keyof FieldTypes}?`;
 
 /**
  * Arguments that a template cannot hold, since they differ by rank, layer, step or routing; the executor binds them when it launches.
- *   tp: this rank's TP index and their number;   layer: number of the layer;   slice: [start, end) of the rank's tokens within the replica
+ *   tp, etp: this rank's index and how many there are;   layer: number of the layer;   slice: [start, end) of the rank's tokens within the replica
  *   step: number, targets and optimizer of the training step;   tensors: where each parameter lies in the flat states
  *   send, arrived, section, returned, segments: plans of row moves (see the runtime's `rows/`)
  */
 export type BoundArgument =
-  'tp' | 'layer' | 'slice' | 'step' | 'tensors' | 'send' | 'arrived' | 'section' | 'returned' | 'segments';
+  'tp' | 'etp' | 'layer' | 'slice' | 'step' | 'tensors' | 'send' | 'arrived' | 'section' | 'returned' | 'segments';
 
 export interface KernelSpec {
   readonly roles: Readonly<Record<string, Role>>;
@@ -66,7 +69,7 @@ const mayAdd = { modes: ['add'], optional: true } as const;
 const projectionWeights = { queryWeight: reads, keyWeight: reads, valueWeight: reads } as const;
 const queryKeyNorms = { queryNorm: mayRead, keyNorm: mayRead } as const;
 const perHead = { heads: 'heads', clip: 'number?', epsilon: 'number' } as const;
-const rotary = { ...perHead, sequence: 'number', theta: 'number' } as const;
+const rotary = { ...perHead, sequence: 'number', theta: 'number', scaling: 'ropeScaling?' } as const;
 const attended = { heads: 'heads', sequence: 'number', window: 'window?' } as const;
 
 /** All kernels. `accumulate` says what the mode of the operand says too: the result is added to what is there. */
@@ -104,7 +107,7 @@ export const kernels = {
     bound: ['tp'],
   },
   'attention.core': {
-    roles: { projected: reads, logSumExp: writes, context: writes },
+    roles: { projected: reads, sinks: mayRead, logSumExp: writes, context: writes },
     fields: attended,
     bound: ['tp', 'layer'],
   },
@@ -121,7 +124,15 @@ export const kernels = {
     },
   },
   'attention.core.backward': {
-    roles: { contextGradient: reads, projected: reads, logSumExp: reads, context: reads, gradient: writes },
+    roles: {
+      contextGradient: reads,
+      projected: reads,
+      sinks: mayRead,
+      logSumExp: reads,
+      context: reads,
+      gradient: writes,
+      sinksGradient: mayAdd,
+    },
     fields: { ...attended, clip: 'number?' },
     bound: ['tp', 'layer'],
   },
@@ -226,7 +237,15 @@ export const kernels = {
   },
 
   'moe.router': {
-    roles: { normed: reads, weight: reads, ids: writes, weights: writes, probabilities: writes, statistics: adds },
+    roles: {
+      normed: reads,
+      weight: reads,
+      bias: mayRead,
+      ids: writes,
+      weights: writes,
+      probabilities: writes,
+      statistics: adds,
+    },
     fields: { scope: 'scope', renormalise: 'boolean' },
     bound: ['slice'],
   },
@@ -253,6 +272,7 @@ export const kernels = {
       weight: reads,
       normedGradient: writes,
       weightGradient: adds,
+      biasGradient: mayAdd,
     },
     fields: { scope: 'scope', renormalise: 'boolean', coefficient: 'number', pooledTokens: 'number' },
     bound: ['slice'],
@@ -282,8 +302,18 @@ export const kernels = {
   },
 
   'moe.experts': {
-    roles: { input: reads, gateUp: reads, down: reads, gateUpRows: writes, activated: writes, output: writes },
-    bound: ['segments'],
+    roles: {
+      input: reads,
+      gateUp: reads,
+      down: reads,
+      gateUpBias: mayRead,
+      downBias: mayRead,
+      gateUpRows: writes,
+      activated: writes,
+      output: writes,
+    },
+    fields: { clamp: 'swiglu?' },
+    bound: ['segments', 'etp'],
   },
   'moe.experts.inputGradient': {
     roles: {
@@ -295,6 +325,7 @@ export const kernels = {
       gateUpGradient: writes,
       inputGradient: writes,
     },
+    fields: { clamp: 'swiglu?' },
     bound: ['segments'],
   },
   'moe.experts.weightGradient': {
@@ -305,6 +336,8 @@ export const kernels = {
       outputGradient: reads,
       gateUpWeightGradient: adds,
       downWeightGradient: adds,
+      gateUpBiasGradient: mayAdd,
+      downBiasGradient: mayAdd,
     },
     bound: ['segments'],
   },
@@ -364,6 +397,8 @@ const hasType: { readonly [T in keyof FieldTypes]: (value: unknown) => boolean }
   order: (value) => typeof value === 'object' && value !== null && 'blocks' in value,
   heads: (value) => typeof value === 'object' && value !== null && 'headDim' in value,
   window: (value) => typeof value === 'object' && value !== null && 'layers' in value,
+  ropeScaling: (value) => typeof value === 'object' && value !== null && 'kind' in value,
+  swiglu: (value) => typeof value === 'object' && value !== null && 'limit' in value,
 };
 
 /** An operand as the check sees it. */

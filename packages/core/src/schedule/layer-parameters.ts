@@ -34,6 +34,8 @@ function attention(model: MoeModel, layout: Layout, prefix: string): Part[] {
       { slot: 'attention.keyBias', name: `${prefix}k_proj.bias`, shape: [keys], ...keyValue },
       { slot: 'attention.valueBias', name: `${prefix}v_proj.bias`, shape: [keys], ...keyValue },
     );
+  if (model.attentionSinks)
+    list.push({ slot: 'attention.sinks', name: `${prefix}sinks`, shape: [attentionHeads], ...column });
   // Added once to the sum over TP, whose gradient every rank has in full.
   if (attentionBias === 'all')
     list.push({ slot: 'attention.outputBias', name: `${prefix}o_proj.bias`, shape: [h], bucket: 'dense' });
@@ -63,20 +65,28 @@ const expertNames = (family: string): { block: string; gate: string; up: string;
     : { block: 'mlp', gate: 'gate_proj', up: 'up_proj', down: 'down_proj' };
 
 function expert(model: MoeModel, prefix: string, number: number): Part[] {
-  const { hiddenSize: h, expertFfn: ffn, family } = model;
+  const { hiddenSize: h, expertFfn: ffn, family, expertBias } = model;
   const names = expertNames(family);
-  const of = (slot: Slot, name: string, shape: readonly number[], axis: number): Part => ({
+  const of = (slot: Slot, name: string, shape: readonly number[], axis?: number): Part => ({
     slot,
-    name: `${prefix}experts.${number}.${name}.weight`,
+    name: `${prefix}experts.${number}.${name}`,
     shape,
-    shard: { axis, over: 'etp' },
+    ...(axis === undefined ? {} : { shard: { axis, over: 'etp' } }),
     expert: number,
     bucket: 'expert',
   });
   return [
-    of('experts.gateUp', names.gate, [ffn, h], 0),
-    of('experts.gateUp', names.up, [ffn, h], 0),
-    of('experts.down', names.down, [h, ffn], 1),
+    of('experts.gateUp', `${names.gate}.weight`, [ffn, h], 0),
+    of('experts.gateUp', `${names.up}.weight`, [ffn, h], 0),
+    of('experts.down', `${names.down}.weight`, [h, ffn], 1),
+    // One ETP rank adds the down bias to the sum, whose gradient all of them have.
+    ...(expertBias
+      ? [
+          of('experts.gateUpBias', `${names.gate}.bias`, [ffn], 0),
+          of('experts.gateUpBias', `${names.up}.bias`, [ffn], 0),
+          of('experts.downBias', `${names.down}.bias`, [h]),
+        ]
+      : []),
   ];
 }
 
@@ -98,8 +108,12 @@ function experts(model: MoeModel, layout: Layout, prefix: string): Part[] {
   const moe = `${prefix}${expertNames(model.family).block}.`;
   // Every rank contributes its own slice's tokens, whoever else differentiates them: the sum then has one order for all dispatchers.
   const { copies } = sharing(layout);
+  const router = `${moe}${model.family === 'gpt_oss' ? 'router' : 'gate'}`;
   return [
-    { slot: 'router', name: `${moe}gate.weight`, shape: [model.experts, model.hiddenSize], bucket: copies },
+    { slot: 'router', name: `${router}.weight`, shape: [model.experts, model.hiddenSize], bucket: copies },
+    ...(model.expertBias
+      ? [{ slot: 'routerBias', name: `${router}.bias`, shape: [model.experts], bucket: copies } as const]
+      : []),
     ...Array.from({ length: model.experts }, (_, number) => expert(model, moe, number)).flat(),
     ...sharedExperts(model, layout, moe),
   ];

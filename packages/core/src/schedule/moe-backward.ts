@@ -3,6 +3,7 @@ import { outgoingHalves, returningHalves, type Strategy } from './dispatchers/st
 import { returnedRegion } from './dispatchers/dispatcher.js';
 import { expertSize, rowsRegion, usualNumerics, type MoeShape } from './moe-shape.js';
 import {
+  biasShapes,
   combineArguments,
   downShape,
   emitOutgoing,
@@ -70,6 +71,7 @@ function emitRouter(p: Parts): void {
   const savedReturned = builder.region(returnedRegion(half, shape, p.activation, true));
   const scoped = (region: string) => (p.combined === 'slice' ? own(read(region)) : read(region));
   const rows = p.scopeRows(p.combined);
+  const { router: bias } = biasShapes(shape);
   builder.kernel({
     id: 'weights',
     kernel: 'moe.combine.weights',
@@ -89,6 +91,7 @@ function emitRouter(p: Parts): void {
       weight: weight(builder, shape.dtype, routerShape(shape)),
       normedGradient: write('normed.gradient'),
       weightGradient: gradient(builder, routerShape(shape)),
+      biasGradient: bias && gradient(builder, bias),
     },
     arguments: {
       scope: p.combined,
@@ -130,6 +133,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const shared = emitSharedBackward(p, ofAllTokens);
   emitRouter(p);
   const costs = expertCosts(p);
+  const biases = biasShapes(shape);
   const returned = emitReturning({
     p,
     of,
@@ -148,6 +152,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
           gateUpGradient: write('expert.gateUpGradient', chunk, of),
           inputGradient: write('expert.inputGradient', chunk, of),
         },
+        arguments: { clamp: numerics.clampedSwiglu },
         work: matrixWork({ ...costs, rows: expert, chunk, of, parts: inputGradientParts(expertFeedForward(p)) }),
       }),
   });
@@ -162,6 +167,8 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
       outputGradient: read('expert.outputGradient'),
       gateUpWeightGradient: gradient(builder, gateUpShape(shape)),
       downWeightGradient: gradient(builder, downShape(shape)),
+      gateUpBiasGradient: biases.gateUp && gradient(builder, biases.gateUp),
+      downBiasGradient: biases.down && gradient(builder, biases.down),
     },
     work: matrixWork({
       ...costs,

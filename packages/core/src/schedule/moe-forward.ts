@@ -8,6 +8,7 @@
 import type { Strategy } from './dispatchers/strategies.js';
 import { expertSize, rowsRegion, usualNumerics, type MoeShape } from './moe-shape.js';
 import {
+  biasShapes,
   combineArguments,
   downShape,
   emitOutgoing,
@@ -36,6 +37,7 @@ function emitRouting(p: Parts, normed: string): void {
   const { builder, shape } = p;
   const { experts, hiddenSize, layout, numerics = usualNumerics } = shape;
   const rows = p.scopeRows(p.routing);
+  const biases = biasShapes(shape);
   for (const region of routeRegions(shape, rows)) builder.region(region);
   builder.region(statisticsRegion(experts));
   builder.kernel({
@@ -44,6 +46,7 @@ function emitRouting(p: Parts, normed: string): void {
     operands: {
       normed: p.routing === 'slice' ? own(read(normed)) : read(normed),
       weight: weight(builder, shape.dtype, routerShape(shape)),
+      bias: biases.router && weight(builder, shape.dtype, biases.router),
       ids: write('route.ids'),
       weights: write('route.weights'),
       probabilities: write('route.probabilities'),
@@ -168,6 +171,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   builder.region(rowsRegion({ id: 'expert.output', shape, rows: expert, columns: hiddenSize, order: 'blocks' }));
   emitOutgoing({ p, of, source, into: 'expert.input', weighted: false });
   const costs = expertCosts(p);
+  const biases = biasShapes(shape);
   const returned = emitReturning({
     p,
     of,
@@ -181,10 +185,13 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
           input: read('expert.input', chunk, of),
           gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
           down: weight(builder, shape.dtype, downShape(shape)),
+          gateUpBias: biases.gateUp && weight(builder, shape.dtype, biases.gateUp),
+          downBias: biases.down && weight(builder, shape.dtype, biases.down),
           gateUpRows: write('expert.gateUp', chunk, of),
           activated: write('expert.activated', chunk, of),
           output: write('expert.output', chunk, of),
         },
+        arguments: { clamp: numerics.clampedSwiglu },
         work: matrixWork({ ...costs, rows: expert, chunk, of, parts: feedForwardParts(expertFeedForward(p)) }),
       }),
   });

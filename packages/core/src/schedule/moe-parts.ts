@@ -8,6 +8,7 @@ import {
 } from './dispatchers/strategies.js';
 import { emitStages, returnedRegion } from './dispatchers/dispatcher.js';
 import { activationOf, dtypeBytes, rowsRegion, type MoeShape } from './moe-shape.js';
+import type { Slot } from './parameter.js';
 import type { SlotShape } from './parameter-regions.js';
 import { sliceRows, type Scope, type Size } from './rows.js';
 import type { Region } from './schedule.js';
@@ -122,6 +123,17 @@ export const downShape = ({ experts, hiddenSize, expertFfn, layout }: MoeShape):
   rows: (experts * hiddenSize) / layout.ep,
   columns: expertFfn / layout.etp,
 });
+
+/** Biases of router and local experts, where the model has them. */
+export function biasShapes({ biases, experts, hiddenSize, expertFfn, layout }: MoeShape) {
+  if (biases !== true) return {};
+  const row = (slot: Slot, columns: number): SlotShape => ({ slot, rows: 1, columns });
+  return {
+    router: row('routerBias', experts),
+    gateUp: row('experts.gateUpBias', (2 * experts * expertFfn) / (layout.ep * layout.etp)),
+    down: row('experts.downBias', (experts * hiddenSize) / layout.ep),
+  };
+}
 
 /** What the kernels that sum returned rows are told of them. */
 export function combineArguments(p: Parts, chunks: number) {

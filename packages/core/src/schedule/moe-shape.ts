@@ -3,6 +3,7 @@
  * (what one TP group holds together); slices of it over TP are floor(T*i/tp)..floor(T*(i+1)/tp).
  */
 import type { Layout } from '../layout/layout.js';
+import type { ClampedSwiglu } from '../model/model.js';
 import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
 import type { Activation, DType, Life, Order, Region } from './schedule.js';
 
@@ -20,6 +21,8 @@ export interface MoeShape {
   readonly capacityFactor?: number;
   /** Experts that every token visits; absent: none. */
   readonly shared?: SharedExperts;
+  /** Whether router and experts have biases; absent: none. */
+  readonly biases?: boolean;
   /** What the layer computes with beside its sizes; no price depends on it. Absent: `usualNumerics`. */
   readonly numerics?: LayerNumerics;
 }
@@ -41,6 +44,7 @@ export interface LayerNumerics {
   readonly auxLossCoefficient: number;
   /** Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch. */
   readonly pooledTokens: number;
+  readonly clampedSwiglu?: ClampedSwiglu;
 }
 
 /** For layers that stand alone and are priced: an RMS norm's usual epsilon, renormalised picks, no auxiliary loss. */

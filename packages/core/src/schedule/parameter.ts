@@ -22,8 +22,10 @@ export type Slot =
   | `attention.${'query' | 'key' | 'value' | 'output'}${'' | 'Bias'}`
   | `attention.${'query' | 'key'}Norm`
   | 'feedForward.norm'
+  | 'attention.sinks'
   | 'router'
-  | `experts.${'gateUp' | 'down'}`
+  | 'routerBias'
+  | `experts.${'gateUp' | 'down'}${'' | 'Bias'}`
   | 'shared.tokenGate'
   | `${'mlp' | 'shared'}.${'gate' | 'up' | 'down'}`;
 

@@ -48,6 +48,6 @@ export function shardElements(parameter: Parameter, layout: Layout, rank: number
 
 /** How many ranks of the world hold the same element: what a global norm divides each rank's contribution by. */
 export function parameterCopies(parameter: Parameter, layout: Layout): number {
-  if (parameter.bucket === 'expert') return layout.edp * layout.pp;
+  if (parameter.bucket === 'expert') return layout.edp * layout.pp * (parameter.shard ? 1 : layout.etp);
   return layout.dp * layout.cp * (parameter.shard ? 1 : layout.tp);
 }

@@ -51,8 +51,10 @@ export function moeShape(step: StepShape): MoeShape {
       renormalise: model.normTopK,
       auxLossCoefficient: model.auxLossCoefficient / step.microBatches,
       pooledTokens: pooledTokens(step),
+      ...(model.clampedSwiglu === undefined ? {} : { clampedSwiglu: model.clampedSwiglu }),
     },
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    ...(model.expertBias ? { biases: true } : {}),
     ...(model.sharedExpertFfn === 0 ? {} : { shared: { ffn: model.sharedExpertFfn, gated: model.sharedExpertGate } }),
   };
 }

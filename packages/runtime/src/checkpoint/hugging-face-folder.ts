@@ -7,6 +7,7 @@ import { readText } from '../files/read-text.js';
 import { noFolder } from './no-folder.js';
 import { configuredType, torchNames, type WeightType } from './hugging-face-config.js';
 import { tensorPlaces, type TensorPlace } from './hugging-face-names.js';
+import { readPlaced } from './placed-tensor.js';
 import { applyScales, blockSizeOf, scaleShape, scalesOf, type BlockSize } from './block-scales.js';
 import { lfsPointerError } from './lfs-pointer.js';
 import { SafetensorsFolder } from './safetensors-folder.js';
@@ -58,6 +59,7 @@ export class HuggingFaceFolder implements TensorSource {
   /** By tensor, read once. */
   readonly #scales = new Map<string, Float32Array>();
   #half: WeightType | undefined;
+  #last: { readonly name: string; readonly values: Float32Array } | undefined;
 
   private constructor(
     folder: string,
@@ -129,6 +131,15 @@ export class HuggingFaceFolder implements TensorSource {
     const place = this.#places.get(parameter.name);
     if (place === undefined) throw new Error(`the folder's model has no parameter ${parameter.name}`);
     if (kind !== 'weight') throw new Error(`a model folder holds no ${kind}`);
+    if (place.strides !== undefined) {
+      readMatrixBlock(
+        (target, first) => target.set(this.#picked(parameter, place).subarray(first, first + target.length)),
+        parameterColumns(parameter),
+        block,
+        out,
+      );
+      return;
+    }
     const scales = this.#scalesOf(place);
     const read = (target: Float32Array, first: number): void => {
       this.#weights.readFloat32(place.tensor, target, place.first + first);
@@ -142,6 +153,16 @@ export class HuggingFaceFolder implements TensorSource {
         });
     };
     readMatrixBlock(read, parameterColumns(parameter), block, out);
+  }
+
+  /** A parameter that lies scattered in its tensor; the last one asked for is kept, as it is asked for block by block. */
+  #picked(parameter: Parameter, place: TensorPlace): Float32Array {
+    if (this.#last?.name !== parameter.name) {
+      const read = (tensor: string, target: Float32Array, first: number): void =>
+        this.#weights.readFloat32(tensor, target, first);
+      this.#last = { name: parameter.name, values: readPlaced(read, place, parameter) };
+    }
+    return this.#last.values;
   }
 
   close(): void {

@@ -33,6 +33,7 @@ export interface TensorRun extends Run {
 /** Values of the bound arguments, by the names of the catalogue. */
 export interface BoundArguments {
   readonly tp: { readonly index: number; readonly size: number };
+  readonly etp: { readonly index: number; readonly size: number };
   readonly layer: number;
   readonly slice: { readonly start: number; readonly end: number };
   readonly step: StepArguments;

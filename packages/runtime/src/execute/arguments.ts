@@ -27,11 +27,14 @@ export class ArgumentBinder {
   step: StepArguments = { targets: 0, number: 1 };
   readonly #sources: ArgumentSources;
   readonly #tp: BoundArguments['tp'];
+  readonly #etp: BoundArguments['etp'];
 
   constructor(sources: ArgumentSources) {
     this.#sources = sources;
     const { layout, rank } = sources;
-    this.#tp = { index: coordinates(layout, rank).tp, size: layout.tp };
+    const { tp, etp } = coordinates(layout, rank);
+    this.#tp = { index: tp, size: layout.tp };
+    this.#etp = { index: etp, size: layout.etp };
   }
 
   /** Arguments of a kernel at a node. Plans of row moves follow when they are asked for, which the CPU does when the kernel runs. */
@@ -66,6 +69,8 @@ export class ArgumentBinder {
     switch (argument) {
       case 'tp':
         return this.#tp;
+      case 'etp':
+        return this.#etp;
       case 'layer':
         return node.layer;
       case 'slice':

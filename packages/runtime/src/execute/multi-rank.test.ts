@@ -12,6 +12,7 @@ import {
   rankCase,
   run,
   sharing,
+  sinking,
   strategyOf,
   topOne,
   twinKey,
@@ -58,6 +59,7 @@ const groups: readonly (readonly [ranks: number, cases: readonly Named[]])[] = [
         { model: sharing, sequence: 3 },
         trained,
       ),
+      ...casesOf(layoutOf({ tp: 4, ep: 2, etp: 2, ...sp }), 'sinking', { model: sinking }, trained),
       ...casesOf(layoutOf({ tp: 2, dp: 2, ep: 2 }), 'sharing', { model: sharing, microBatches: 2 }, trained),
     ],
   ],
@@ -99,9 +101,9 @@ describe('against the float64 reference', () => {
     expect(compared.map(({ dropped }) => dropped)).toEqual(cases.map(() => true));
   });
 
-  it('options of models on 2 ranks: window, top-1, tied embeddings, clipping, dense layers, shared experts', async () => {
+  it('options of models on 2 ranks: window, top-1, tied embeddings, clipping, dense layers, shared experts, sinks, biases', async () => {
     const clipped = { ...olmoe, clipQkv: 0.5 };
-    const cases = [topOne, mixtral, olmoe, clipped, sharing]
+    const cases = [topOne, mixtral, olmoe, clipped, sharing, sinking]
       .flatMap((model) => casesOf(layoutOf({ tp: 2, ...sp }), model.name, { model }, {}, pipelined))
       .map(rankCase);
     const results = await run(2, cases);

@@ -21,7 +21,7 @@ import { TrainingExecutor, type MicroBatch } from './training-executor.js';
 
 const fixtures = fileURLToPath(new URL('../../../../fixtures/hf/', import.meta.url));
 const alone: Layout = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, etp: 1, edp: 1, sequenceParallel: false };
-const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe', 'tiny-qwen2-moe'];
+const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe', 'tiny-qwen2-moe', 'tiny-gpt-oss'];
 
 function load(name: string) {
   const folder = `${fixtures}${name}`;

@@ -8,15 +8,18 @@
  * Work is named by *segments*, so that a chunk of every block is computed without touching other rows, in any order and with other chunks
  * in the backward. All functions write only the rows of their segments.
  */
-import { chunkRows } from '@monta/core';
+import { chunkRows, type ClampedSwiglu } from '@monta/core';
 import type { Gemm } from '../device/gemm.js';
 import { exponential } from '../transformer/exponential.js';
 import { chunkBegin } from './blocks.js';
+import { clampedSwiglu, clampedSwigluGrad } from './clamped-swiglu.js';
 
 export interface ExpertShape {
   readonly hidden: number;
   /** Intermediate size here. */
   readonly ffn: number;
+  /** Another activation than silu(gate) * up. */
+  readonly clamp?: ClampedSwiglu | undefined;
 }
 
 /** Triples [local expert, first canonical row, rows]. */
@@ -60,6 +63,12 @@ function forEachSegment(segments: Segments, visit: (expert: number, row: number,
   for (let i = 0; i < segments.length; i += 3) visit(segments[i], segments[i + 1], segments[i + 2]);
 }
 
+function forEachRow(segments: Segments, visit: (row: number) => void): void {
+  forEachSegment(segments, (_expert, first, rows) => {
+    for (let row = first; row < first + rows; row++) visit(row);
+  });
+}
+
 /** gateUpRows [rows, 2 * ffn] = x [rows, hidden] times the experts' gate and up weights; saved for the backward. */
 export function expertGateUp({
   gemm,
@@ -89,13 +98,33 @@ export function expertGateUp({
   });
 }
 
+/** Adds each expert's bias to its rows; bias: [local experts, width]. */
+export function addExpertBias(segments: Segments, bias: Float32Array, width: number, y: Float32Array): void {
+  forEachSegment(segments, (expert, first, rows) => {
+    for (let row = first; row < first + rows; row++)
+      for (let i = 0; i < width; i++) y[row * width + i] = y[row * width + i] + bias[expert * width + i];
+  });
+}
+
+/** dbias += each expert's sum of dy over its rows. */
+export function expertBiasGrad(segments: Segments, dy: Float32Array, width: number, dbias: Float32Array): void {
+  forEachSegment(segments, (expert, first, rows) => {
+    for (let row = first; row < first + rows; row++)
+      for (let i = 0; i < width; i++) dbias[expert * width + i] = dbias[expert * width + i] + dy[row * width + i];
+  });
+}
+
 /** activated [rows, ffn] = silu(gate) * up, with silu(g) = g / (1 + e^-g). Indexed: a view a row would cost more than the row. */
 export function expertActivation(
-  { ffn }: ExpertShape,
+  { ffn, clamp }: ExpertShape,
   segments: Segments,
   gateUpRows: Float32Array,
   activated: Float32Array,
 ): void {
+  if (clamp !== undefined) {
+    forEachRow(segments, (row) => clampedSwiglu({ clamp, ffn, row, gateUpRows, activated }));
+    return;
+  }
   forEachSegment(segments, (_expert, first, rows) => {
     for (let row = first; row < first + rows; row++) {
       const gateRow = row * 2 * ffn;
@@ -167,7 +196,7 @@ export function expertDownInputGrad({
 
 /** dgateUpRows [rows, 2 * ffn] from dactivated; may be gateUpRows itself when that is not needed again. */
 export function expertActivationGrad({
-  expertShape: { ffn },
+  expertShape: { ffn, clamp },
   segments,
   gateUpRows,
   dactivated,
@@ -179,6 +208,10 @@ export function expertActivationGrad({
   readonly dactivated: Float32Array;
   readonly dgateUpRows: Float32Array;
 }): void {
+  if (clamp !== undefined) {
+    forEachRow(segments, (row) => clampedSwigluGrad({ clamp, ffn, row, gateUpRows, dactivated, dgateUpRows }));
+    return;
+  }
   forEachSegment(segments, (_expert, first, rows) => {
     for (let row = first; row < first + rows; row++) {
       const gateRow = row * 2 * ffn;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { referenceGemm } from '../device/cpu/gemm-reference.js';
-import { attentionBackward, attentionForward, attentionScratch } from './attention.js';
+import { attentionBackward, attentionForward, attentionScratch, sinksGradient } from './attention.js';
 import type { AttentionShape } from './attention.js';
 import { headShare } from './head-share.js';
 import { Tape, attention, matrix } from '../../testing/transformer/reference-tape.js';
@@ -63,18 +63,23 @@ describe('attention', () => {
     { batch: 1, sequence: 130, heads: 1, kvHeads: 1, headDim: 4, window: 70 },
     { batch: 1, sequence: 9, heads: 1, kvHeads: 1, headDim: 4, window: 1 },
     { batch: 1, sequence: 9, heads: 1, kvHeads: 1, headDim: 4, window: 50 },
+    { batch: 2, sequence: 70, heads: 2, kvHeads: 1, headDim: 4, window: 5, sinks: Float32Array.of(0.5, -2) },
   ])('agrees with the plain loops: %o', (shape) => {
     const b = buffers(shape, 1);
     const tape = new Tape();
     const q = matrix(b.tokens, shape.heads * shape.headDim, Float64Array.from(b.q));
     const k = matrix(b.tokens, shape.kvHeads * shape.headDim, Float64Array.from(b.k));
     const v = matrix(b.tokens, shape.kvHeads * shape.headDim, Float64Array.from(b.v));
-    const expected = attention(tape, q, k, v, shape.headDim, shape.sequence, shape.window ?? Infinity);
+    const sinks = shape.sinks && matrix(1, shape.heads, Float64Array.from(shape.sinks));
+    const expected = attention(tape, q, k, v, { ...shape, sinks, window: shape.window ?? Infinity });
     expected.gradient.set(b.dout);
     tape.run();
     run(shape, b);
     expect(relativeError(b.out, expected.value)).toBeLessThan(2e-6);
     expect(relativeError(b.dv, v.gradient)).toBeLessThan(5e-6);
+    const dsinks = new Float32Array(shape.heads);
+    sinksGradient(shape, b, dsinks);
+    expect(relativeError(dsinks, sinks?.gradient ?? new Float32Array(shape.heads))).toBeLessThan(5e-6);
     // with one visible key the weight is 1 and q and k get no gradient
     const size = Math.max(...b.dout.map(Math.abs));
     for (const [actual, wanted] of [

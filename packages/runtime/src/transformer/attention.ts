@@ -15,6 +15,8 @@ export interface AttentionShape {
   readonly headDim: number;
   /** Sliding window: a query sees itself and the `window` - 1 tokens before it. Absent: all before it. */
   readonly window?: number;
+  /** One logit a head that takes part in every softmax and has no value. */
+  readonly sinks?: Float32Array;
 }
 
 /** Queries of one tile. A tile reads only the keys up to its last query, so small tiles skip nearly half of the square. */
@@ -115,9 +117,10 @@ export function attentionForward({
     for (let row = 0; row < tile.queries; row++) {
       const from = row * keys;
       const [first, end] = visible(shape, tile, row);
-      let largest = -Infinity;
+      const sink = shape.sinks?.[tile.head] ?? -Infinity;
+      let largest = sink;
       for (let i = first; i < end; i++) largest = Math.max(largest, scratch[from + i]);
-      let sum = 0;
+      let sum = shape.sinks === undefined ? 0 : exponential(sink - largest);
       for (let i = first; i < end; i++) {
         const value = exponential(scratch[from + i] - largest);
         scratch[from + i] = value;
@@ -140,6 +143,29 @@ export function attentionForward({
       ldc: heads * headDim,
     });
   });
+}
+
+/**
+ * dsinks += gradient of the sinks' logits: minus their probability times the row's dot product of out and dout, summed over the rows. `dout`
+ * and `out`: tokens x heads x headDim, logSum as the forward left it.
+ */
+export function sinksGradient(
+  { batch, sequence, heads, headDim, sinks }: AttentionShape,
+  saved: { readonly out: Float32Array; readonly dout: Float32Array; readonly logSum: Float32Array },
+  dsinks: Float32Array,
+): void {
+  if (sinks === undefined) return;
+  for (let head = 0; head < heads; head++) {
+    let sum = 0;
+    for (let row = 0; row < batch * sequence; row++) {
+      const at = (row * heads + head) * headDim;
+      let dot = 0;
+      for (let i = at; i < at + headDim; i++) dot += saved.out[i] * saved.dout[i];
+      const log = saved.logSum[(Math.floor(row / sequence) * heads + head) * sequence + (row % sequence)];
+      sum += exponential(sinks[head] - log) * dot;
+    }
+    dsinks[head] = dsinks[head] - sum;
+  }
 }
 
 /** dq, dk and dv are overwritten; dk and dv sum over the query heads of their group. */

@@ -1,5 +1,8 @@
+import { yarnScaling } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { Tape, matrix, rope } from '../../testing/transformer/reference-tape.js';
+import { rotationOf } from '../../testing/transformer/reference-rope.js';
+import { ropeFrequencies } from './rope-frequencies.js';
 import { ropeBackward, ropeForward, ropeTable } from './rope.js';
 import { randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
 
@@ -12,7 +15,7 @@ describe('rope', () => {
     const dy = randomArray(x.length, random);
     const tape = new Tape();
     const input = matrix(rows, heads * headDim, Float64Array.from(x));
-    const expected = rope(tape, input, headDim, sequence, theta);
+    const expected = rope(tape, input, headDim, sequence, rotationOf({ ropeTheta: theta }, headDim));
     expected.gradient.set(dy);
     tape.run();
     // a longer table than the sequence changes nothing
@@ -47,6 +50,35 @@ describe('rope', () => {
       weightedSum(q.subarray(query * 16, query * 16 + 16), k.subarray(key * 16, key * 16 + 16));
     expect(score(10, 3)).toBeCloseTo(score(57, 50), 4);
     expect(score(10, 3)).not.toBeCloseTo(score(57, 49), 3);
+  });
+
+  it.each([
+    ['linear', { kind: 'linear', factor: 4 }],
+    ['yarn of gpt-oss', yarnScaling({ factor: 32, originalPositions: 4096, truncate: false })],
+    ['yarn of DeepSeek-V2', yarnScaling({ factor: 40, originalPositions: 4096, mscale: 0.7, mscaleAllDim: 0.6 })],
+    ['yarn with one scale', yarnScaling({ factor: 8, originalPositions: 64, betaFast: 4, mscale: 1 })],
+    ['llama3', { kind: 'llama3', factor: 8, originalPositions: 8192, lowFactor: 1, highFactor: 4 }],
+  ] as const)('frequencies of %s are those of its formula: fast pairs kept, slow ones divided', (_, scaling) => {
+    const [width, theta] = [64, 150_000];
+    const { frequencies, attentionFactor } = ropeFrequencies(width, theta, scaling);
+    const expected = rotationOf({ ropeTheta: theta, ropeScaling: scaling }, width);
+    expect(relativeError(frequencies, expected.frequencies)).toBeLessThan(1e-6);
+    const ratios = Array.from(frequencies, (value, i) => value * theta ** ((2 * i) / width));
+    expect(ratios[31]).toBeCloseTo(1 / scaling.factor, 5);
+    expect(ratios[0]).toBeCloseTo(scaling.kind === 'linear' ? 1 / scaling.factor : 1, 5);
+    ratios.slice(1).forEach((ratio, i) => expect(ratio).toBeLessThan(ratios[i] + 1e-5));
+    expect(attentionFactor).toBe(expected.factor);
+  });
+
+  it('yarn scales attention by 0.1 ln(factor) + 1, or by the ratio of two such scales', () => {
+    const factorOf = (more: object) => {
+      const scaling = yarnScaling({ factor: 40, originalPositions: 4096, ...more });
+      return scaling.kind === 'yarn' ? scaling.attentionFactor : NaN;
+    };
+    expect(factorOf({})).toBeCloseTo(1.36889, 5);
+    expect(factorOf({ mscale: 1, mscaleAllDim: 1 })).toBe(1);
+    expect(factorOf({ mscale: 1, mscaleAllDim: 0.5 })).toBeCloseTo(1.36889 / 1.18444, 4);
+    expect(factorOf({ attentionFactor: 0.9 })).toBe(0.9);
   });
 
   it('refuses an odd head dimension and a sequence longer than its table', () => {

@@ -1,4 +1,6 @@
 /** Rotary position embedding in Hugging Face's rotate-half convention: element i of a head is paired with i + headDim / 2. */
+import type { RopeScaling } from '@monta/core';
+import { ropeFrequencies } from './rope-frequencies.js';
 
 export interface RopeTable {
   readonly headDim: number;
@@ -9,22 +11,20 @@ export interface RopeTable {
 }
 
 /**
- * Angles position * theta^(-2i / headDim), for positions 0 to `positions` - 1. Frequencies and angles are rounded to float32 as Hugging Face
- * does (its default rope), because at large positions that rounding is far above the tolerance of a comparison.
+ * Angles position * frequency, for positions 0 to `positions` - 1; frequencies theta^(-2i / headDim), rescaled where `scaling` says so. They and
+ * the angles are rounded to float32 as Hugging Face does.
  */
-export function ropeTable(positions: number, headDim: number, theta: number): RopeTable {
-  if (headDim % 2 !== 0) throw new RangeError(`rope needs an even head dimension, got ${headDim}`);
+export function ropeTable(positions: number, headDim: number, theta: number, scaling?: RopeScaling): RopeTable {
+  const { frequencies, attentionFactor } = ropeFrequencies(headDim, theta, scaling);
   const half = headDim / 2;
   const cosine = new Float32Array(positions * half);
   const sine = new Float32Array(positions * half);
-  for (let i = 0; i < half; i++) {
-    const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headDim)));
+  for (let i = 0; i < half; i++)
     for (let position = 0; position < positions; position++) {
-      const angle = Math.fround(position * frequency);
-      cosine[position * half + i] = Math.cos(angle);
-      sine[position * half + i] = Math.sin(angle);
+      const angle = Math.fround(position * frequencies[i]);
+      cosine[position * half + i] = Math.cos(angle) * attentionFactor;
+      sine[position * half + i] = Math.sin(angle) * attentionFactor;
     }
-  }
   return { headDim, positions, cosine, sine };
 }
 
@@ -71,7 +71,7 @@ export function ropeForward(table: RopeTable, x: Float32Array, of: RopeRows): vo
   rotate({ table, x, of, direction: 1 });
 }
 
-/** In place on the gradient: the inverse rotation, which is the transpose. */
+/** In place on the gradient: the transpose, which is the inverse rotation (scaled as the rotation is). */
 export function ropeBackward(table: RopeTable, dx: Float32Array, of: RopeRows): void {
   rotate({ table, x: dx, of, direction: -1 });
 }

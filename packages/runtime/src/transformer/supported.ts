@@ -14,19 +14,18 @@ export function checkSupported(model: MoeModel): void {
   if (model.activation !== 'silu') reasons.push(`activation ${model.activation}`);
   if (model.scoring !== 'softmax') reasons.push(`${model.scoring} router scores`);
   if (model.routedScaling !== 1) reasons.push('a factor on routed experts');
-  if (model.expertBias || model.feedForwardBias) reasons.push('biases in feed-forwards');
+  if (model.feedForwardBias) reasons.push('biases in feed-forwards');
   if (model.normBias) reasons.push('norms with biases');
   if (model.postNorms) reasons.push('norms behind attention and feed-forward');
   if (model.outputBias) reasons.push('a bias of the output matrix');
   if (model.learnedPositions > 0) reasons.push('learned positions');
-  if (model.ropeType !== 'default') reasons.push(`rope type ${model.ropeType}`);
+  if (model.ropeType !== 'default' && model.ropeScaling === undefined) reasons.push(`rope type ${model.ropeType}`);
   if (model.multiTokenLayers > 0) reasons.push('multi-token prediction layers');
   if (reasons.length > 0)
     throw new InputError(
       `model ${model.name} (${model.family}) has ${reasons.join(', ')}, which is not computed here`,
       {
-        expected:
-          'a model of the Mixtral, Qwen2-MoE, Qwen3-MoE or OLMoE kind: softmax router, SwiGLU experts, default rope',
+        expected: 'a model of the Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE or gpt-oss kind: softmax router, gated experts',
       },
     );
 }

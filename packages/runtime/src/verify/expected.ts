@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { InputError, type MoeModel, type Parameter } from '@monta/core';
 import { HuggingFaceFolder, SafetensorsFile } from '../checkpoint/index.js';
 import { tensorPlaces } from '../checkpoint/hugging-face-names.js';
+import { readPlaced } from '../checkpoint/placed-tensor.js';
 import { readJson } from '../files/read-text.js';
 import { modelParameters } from '../checkpoint/tensor-source.js';
 import type { OptimizerSettings } from '../execute/index.js';
@@ -113,9 +114,7 @@ function readGradients(path: string, model: MoeModel): Map<string, Float32Array>
           expected: 'a gradient of every parameter',
         });
       file.info(place.tensor, place.shape);
-      const out = new Float32Array(elements(parameter.shape));
-      file.readFloat32(place.tensor, out, place.first);
-      return out;
+      return readPlaced((tensor, out, first) => file.readFloat32(tensor, out, first), place, parameter);
     };
     return new Map(modelParameters(model).map((parameter) => [parameter.name, read(parameter)]));
   } finally {

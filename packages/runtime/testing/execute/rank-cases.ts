@@ -67,6 +67,29 @@ export const sharing = completeModel({
   moeLayers: [false, true],
 });
 
+/** Sinks, biases everywhere, bounded gates, rescaled positions. */
+export const sinking = completeModel({
+  ...shape,
+  name: 'sinking',
+  family: 'gpt_oss',
+  qkNorm: 'none',
+  attentionBias: 'all',
+  attentionSinks: true,
+  expertBias: true,
+  clampedSwiglu: { alpha: 1.702, limit: 0.3 },
+  window: { kind: 'sliding', tokens: 3, layers: [true, false] },
+  ropeType: 'yarn',
+  ropeScaling: {
+    kind: 'yarn',
+    factor: 4,
+    originalPositions: 40,
+    betaFast: 4,
+    betaSlow: 1,
+    truncate: false,
+    attentionFactor: 1.14,
+  },
+});
+
 export const layoutOf = (part: Partial<Layout>): Layout => {
   const all = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, sequenceParallel: false, ...part };
   const etp = part.etp ?? all.tp;

@@ -51,6 +51,9 @@ const cases: [string, Partial<ModelShape>, ReferenceOptions][] = [
   ['a window on one layer', { window: { kind: 'sliding', tokens: 2, layers: [true, false] } }, {}],
   ['a shared expert', { sharedExpertFfn: 5 }, {}],
   ['a shared expert with a gate', { sharedExpertFfn: 5, sharedExpertGate: true, normTopK: false }, {}],
+  ['sinks', { attentionSinks: true, window: { kind: 'sliding', tokens: 2, layers: [true, false] } }, {}],
+  ['biases of router and experts', { expertBias: true }, {}],
+  ['bounded gates and ups', { expertBias: true, clampedSwiglu: { alpha: 1.7, limit: 0.4 } }, {}],
   ['capacity per slice', {}, { capacity: { factor: 0.8, slice: 5 } }],
 ];
 

@@ -34,6 +34,7 @@ export function parameterShapes(model: MoeModel): ParameterShape[] {
       add(layer, 'self_attn.k_proj.bias', kv);
       add(layer, 'self_attn.v_proj.bias', kv);
     }
+    if (model.attentionSinks) add(layer, 'self_attn.sinks', model.attentionHeads);
     if (model.attentionBias === 'all') add(layer, 'self_attn.o_proj.bias', hidden);
     if (model.qkNorm !== 'none') {
       const whole = model.qkNorm === 'allHeads';
@@ -45,6 +46,11 @@ export function parameterShapes(model: MoeModel): ParameterShape[] {
       add(layer, 'mlp.gate.weight', experts, hidden);
       add(layer, 'mlp.experts.gate_up_proj', experts, 2 * expertFfn, hidden);
       add(layer, 'mlp.experts.down_proj', experts, hidden, expertFfn);
+      if (model.expertBias) {
+        add(layer, 'mlp.gate.bias', experts);
+        add(layer, 'mlp.experts.gate_up_proj_bias', experts, 2 * expertFfn);
+        add(layer, 'mlp.experts.down_proj_bias', experts, hidden);
+      }
       if (model.sharedExpertFfn > 0) {
         const shared = model.sharedExpertGate ? 'mlp.shared_expert' : 'mlp.shared_experts';
         add(layer, `${shared}.gate_proj.weight`, model.sharedExpertFfn, hidden);
@@ -63,6 +69,40 @@ export function parameterShapes(model: MoeModel): ParameterShape[] {
   return shapes;
 }
 
+/** The name that Hugging Face gives a parameter of the reference in memory: gpt-oss calls its routers so. */
+export const nameInMemory = ({ family }: MoeModel, name: string): string =>
+  family === 'gpt_oss' ? name.replace('.mlp.gate.', '.mlp.router.') : name;
+
+/**
+ * gpt-oss' values or gradients in the reference's order: its experts are transposed, [E, inputs, outputs], gates and ups in turn. `read` is given
+ * names and shapes of its tensors.
+ */
+export function readGptOss(
+  model: MoeModel,
+  read: (name: string, shape: readonly number[]) => ArrayLike<number>,
+): Map<string, Float64Array> {
+  const { expertFfn: ffn } = model;
+  /** Row of the reference's gate_up of an output: gates first. */
+  const rowOf = (output: number): number => (output % 2) * ffn + Math.floor(output / 2);
+  return new Map(
+    parameterShapes(model).map(({ name, shape }) => {
+      const [experts, outputs, inputs = 1] = shape;
+      const fused = name.endsWith('.gate_up_proj') || name.endsWith('.gate_up_proj_bias');
+      if (!fused && !name.endsWith('.experts.down_proj'))
+        return [name, Float64Array.from(read(nameInMemory(model, name), shape))];
+      const stored = read(name, shape.length === 3 ? [experts, inputs, outputs] : shape);
+      const values = new Float64Array(stored.length);
+      for (let expert = 0; expert < experts; expert++)
+        for (let output = 0; output < outputs; output++)
+          for (let input = 0; input < inputs; input++) {
+            const row = fused ? rowOf(output) : output;
+            values[(expert * outputs + row) * inputs + input] = stored[(expert * inputs + input) * outputs + output];
+          }
+      return [name, values];
+    }),
+  );
+}
+
 /** Reads a folder's weights; throws InputError when a tensor is missing or has another shape than the config says. */
 export function readParameters(model: MoeModel, folder: string): Map<string, Float64Array> {
   const source = SafetensorsFolder.open(folder);
@@ -71,6 +111,13 @@ export function readParameters(model: MoeModel, folder: string): Map<string, Flo
     source.readFloat32(name, out);
     return out;
   };
+  if (model.family === 'gpt_oss') {
+    try {
+      return readGptOss(model, read);
+    } finally {
+      source.close();
+    }
+  }
   const mixtral = model.family === 'mixtral';
   /** The tensors whose data, one after another, make up a fused parameter. */
   const partsOf = (name: string, shape: readonly number[]): ParameterShape[] => {

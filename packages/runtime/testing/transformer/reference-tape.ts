@@ -109,8 +109,14 @@ export function clamp(tape: Tape, x: Matrix, limit: number): Matrix {
   return y;
 }
 
+/** How positions turn: frequencies of the pairs, and a factor on cosines and sines. */
+export interface Rotation {
+  readonly frequencies: readonly number[];
+  readonly factor: number;
+}
+
 /** Rotary embedding, pairs (i, i + headDim / 2); rows are [batch, sequence]. */
-export function rope(tape: Tape, x: Matrix, headDim: number, sequence: number, theta: number): Matrix {
+export function rope(tape: Tape, x: Matrix, headDim: number, sequence: number, rotation: Rotation): Matrix {
   const y = matrix(x.rows, x.width);
   const half = headDim / 2;
   const visit = (act: (low: number, high: number, cosine: number, sine: number) => void): void => {
@@ -118,10 +124,9 @@ export function rope(tape: Tape, x: Matrix, headDim: number, sequence: number, t
       for (let head = 0; head < x.width / headDim; head++)
         for (let i = 0; i < half; i++) {
           // float32 frequencies and angles are part of what Hugging Face computes
-          const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headDim)));
-          const angle = Math.fround((r % sequence) * frequency);
+          const angle = Math.fround((r % sequence) * rotation.frequencies[i]);
           const low = r * x.width + head * headDim + i;
-          act(low, low + half, Math.cos(angle), Math.sin(angle));
+          act(low, low + half, rotation.factor * Math.cos(angle), rotation.factor * Math.sin(angle));
         }
   };
   visit((low, high, cosine, sine) => {
@@ -137,15 +142,23 @@ export function rope(tape: Tape, x: Matrix, headDim: number, sequence: number, t
   return y;
 }
 
-/** Causal attention; query head j reads key/value head floor(j / (heads / kvHeads)); `window` as Hugging Face's sliding window. */
+/** What attention depends on besides queries, keys and values. */
+export interface AttentionOptions {
+  readonly headDim: number;
+  readonly sequence: number;
+  /** As Hugging Face's sliding window; Infinity for none. */
+  readonly window: number;
+  /** 1 x heads: logits that take part in every softmax and have no value. */
+  readonly sinks?: Matrix | undefined;
+}
+
+/** Causal attention; query head j reads key/value head floor(j / (heads / kvHeads)). */
 export function attention(
   tape: Tape,
   q: Matrix,
   k: Matrix,
   v: Matrix,
-  headDim: number,
-  sequence: number,
-  window: number,
+  { headDim, sequence, window, sinks }: AttentionOptions,
 ): Matrix {
   const out = matrix(q.rows, q.width);
   const heads = q.width / headDim;
@@ -163,9 +176,10 @@ export function attention(
         for (let i = 0; i < headDim; i++) score += q.value[qAt + i] * k.value[kAt(key) + i];
         weights.push(score * scale);
       }
-      const largest = Math.max(...weights);
+      const sink = sinks?.value[head] ?? -Infinity;
+      const largest = Math.max(sink, ...weights);
       const exponentials = weights.map((score) => Math.exp(score - largest));
-      const sum = exponentials.reduce((total, value) => total + value, 0);
+      const sum = exponentials.reduce((total, value) => total + value, Math.exp(sink - largest));
       const p = exponentials.map((value) => value / sum);
       for (let key = first; key <= row; key++)
         for (let i = 0; i < headDim; i++) out.value[qAt + i] += p[key - first] * v.value[kAt(key) + i];
@@ -179,6 +193,7 @@ export function attention(
           return dot;
         });
         const mean = dp.reduce((total, value, j) => total + value * p[j], 0);
+        if (sinks !== undefined) sinks.gradient[head] -= (Math.exp(sink - largest) / sum) * mean;
         dp.forEach((value, j) => {
           const ds = p[j] * (value - mean) * scale;
           for (let i = 0; i < headDim; i++) {
@@ -190,6 +205,32 @@ export function attention(
     }
   }
   return out;
+}
+
+/** gpt-oss: g = min(gate, limit), u = up within [-limit, limit]; (u + 1) * g * sigmoid(alpha * g), element by element. */
+export function clampedSwiglu(
+  tape: Tape,
+  gate: Matrix,
+  up: Matrix,
+  { alpha, limit }: { readonly alpha: number; readonly limit: number },
+): Matrix {
+  const y = matrix(gate.rows, gate.width);
+  const parts = (i: number) => {
+    const g = Math.min(gate.value[i], limit);
+    return { g, u: Math.max(-limit, Math.min(limit, up.value[i])), s: 1 / (1 + Math.exp(-alpha * g)) };
+  };
+  for (let i = 0; i < y.value.length; i++) {
+    const { g, u, s } = parts(i);
+    y.value[i] = (u + 1) * g * s;
+  }
+  tape.push(() => {
+    y.gradient.forEach((dy, i) => {
+      const { g, u, s } = parts(i);
+      if (gate.value[i] <= limit) gate.gradient[i] += dy * (u + 1) * (s + alpha * g * s * (1 - s));
+      if (Math.abs(up.value[i]) <= limit) up.gradient[i] += dy * g * s;
+    });
+  });
+  return y;
 }
 
 /** silu(gate) * up, element by element. */

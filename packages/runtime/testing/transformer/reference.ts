@@ -7,6 +7,7 @@ import { ignoredLabel } from '#runtime/transformer/cross-entropy.js';
 import * as ops from './reference-tape.js';
 import type { Matrix, Tape } from './reference-tape.js';
 import { layerName, parameterShapes } from './reference-parameters.js';
+import { rotationOf } from './reference-rope.js';
 import { checkSupported } from '#runtime/transformer/supported.js';
 import type { ParameterValues } from './reference-parameters.js';
 
@@ -118,19 +119,34 @@ function experts(
   x: Matrix,
   routing: Routing,
   kept: readonly boolean[],
-  gateUp: Matrix,
-  down: Matrix,
+  weight: Weight,
 ): Matrix {
-  const { hiddenSize: hidden, topK: k, expertFfn: ffn } = model;
+  const { hiddenSize: hidden, topK: k, expertFfn: ffn, clampedSwiglu, expertBias } = model;
+  const [gateUp, down] = [weight('mlp.experts.gate_up_proj'), weight('mlp.experts.down_proj')];
+  /** Elements of a bias, which is kept as a column. */
+  const bias = (name: string, first: number, length: number): Matrix | undefined => {
+    if (!expertBias) return undefined;
+    const { value, gradient } = weight(`mlp.experts.${name}_bias`);
+    const end = first + length;
+    return { rows: 1, width: length, value: value.subarray(first, end), gradient: gradient.subarray(first, end) };
+  };
   const y = ops.matrix(x.rows, hidden);
   const weights = pickWeights(tape, model, routing);
   routing.picks.forEach((expert, pick) => {
     if (!kept[pick]) return;
     const t = Math.floor(pick / k);
     const row = part(x, t, 1);
-    const gate = ops.linear(tape, row, part(gateUp, expert * 2 * ffn, ffn));
-    const up = ops.linear(tape, row, part(gateUp, expert * 2 * ffn + ffn, ffn));
-    const out = ops.linear(tape, ops.swiglu(tape, gate, up), part(down, expert * hidden, hidden));
+    const [gateAt, upAt] = [expert * 2 * ffn, expert * 2 * ffn + ffn];
+    const gate = ops.linear(tape, row, part(gateUp, gateAt, ffn), bias('gate_up_proj', gateAt, ffn));
+    const up = ops.linear(tape, row, part(gateUp, upAt, ffn), bias('gate_up_proj', upAt, ffn));
+    const activated =
+      clampedSwiglu === undefined ? ops.swiglu(tape, gate, up) : ops.clampedSwiglu(tape, gate, up, clampedSwiglu);
+    const out = ops.linear(
+      tape,
+      activated,
+      part(down, expert * hidden, hidden),
+      bias('down_proj', expert * hidden, hidden),
+    );
     for (let i = 0; i < hidden; i++) y.value[t * hidden + i] += weights.value[pick] * out.value[i];
     tape.push(() => {
       for (let i = 0; i < hidden; i++) {
@@ -179,10 +195,12 @@ function attentionBlock(
     k = ops.clamp(tape, k, model.clipQkv);
     v = ops.clamp(tape, v, model.clipQkv);
   }
-  q = ops.rope(tape, q, model.headDim, sequence, model.ropeTheta);
-  k = ops.rope(tape, k, model.headDim, sequence, model.ropeTheta);
+  const rotation = rotationOf(model, model.headDim);
+  q = ops.rope(tape, q, model.headDim, sequence, rotation);
+  k = ops.rope(tape, k, model.headDim, sequence, rotation);
   const window = model.window?.layers[layer] === true ? model.window.tokens : Infinity;
-  const out = ops.attention(tape, q, k, v, model.headDim, sequence, window);
+  const sinks = model.attentionSinks ? weight('self_attn.sinks') : undefined;
+  const out = ops.attention(tape, q, k, v, { headDim: model.headDim, sequence, window, sinks });
   const bias = model.attentionBias === 'all' ? weight('self_attn.o_proj.bias') : undefined;
   return ops.linear(tape, out, weight('self_attn.o_proj.weight'), bias);
 }
@@ -259,13 +277,13 @@ export function referenceStep(
     const input = ops.rmsNorm(tape, x, ofLayer('post_attention_layernorm.weight'), model.rmsNormEps);
     let output: Matrix;
     if (model.moeLayers[layer]) {
-      const logits = ops.linear(tape, input, ofLayer('mlp.gate.weight'));
+      const bias = model.expertBias ? ofLayer('mlp.gate.bias') : undefined;
+      const logits = ops.linear(tape, input, ofLayer('mlp.gate.weight'), bias);
       const probabilities = ops.softmax(tape, logits);
       const routing = { logits, probabilities, picks: pickExperts(probabilities, model.topK) };
       routings.set(layer, routing);
       const kept = keptPicks(model, routing, options);
-      const [gateUp, down] = [ofLayer('mlp.experts.gate_up_proj'), ofLayer('mlp.experts.down_proj')];
-      output = experts(tape, model, input, routing, kept, gateUp, down);
+      output = experts(tape, model, input, routing, kept, ofLayer);
       if (model.sharedExpertFfn > 0) output = ops.add(tape, output, sharedExperts(tape, model, input, ofLayer));
     } else output = feedForward(tape, input, 'mlp', ofLayer);
     x = ops.add(tape, x, output);

@@ -20,6 +20,7 @@ import {
   ropeBackward,
   ropeForward,
   ropeTable,
+  sinksGradient,
   splitNormApply,
   splitNormBackward,
   splitNormDot,
@@ -84,10 +85,10 @@ function ownHeads(all: Float32Array, g: Geometry, projection: Projection, elemen
 const tables = new Map<string, RopeTable>();
 
 /** The angles of a sequence, worked out once. */
-function angles(sequence: number, headDim: number, theta: number): RopeTable {
-  const key = `${sequence} ${headDim} ${theta}`;
+function angles({ sequence, theta, scaling }: CpuCallOf<RotaryKernel>['arguments'], width: number): RopeTable {
+  const key = JSON.stringify([sequence, width, theta, scaling]);
   let table = tables.get(key);
-  if (table === undefined) tables.set(key, (table = ropeTable(sequence, headDim, theta)));
+  if (table === undefined) tables.set(key, (table = ropeTable(sequence, width, theta, scaling)));
   return table;
 }
 
@@ -103,6 +104,7 @@ function attentionShape(
     kvHeads: share.kvHeads,
     headDim,
     ...(window?.layers[layer] === true ? { window: window.tokens } : {}),
+    ...(call.has('sinks') ? { sinks: call.f32('sinks') } : {}),
   };
 }
 
@@ -160,8 +162,8 @@ function normalise(call: CpuCallOf<RotaryKernel>, g: Geometry, projection: 'quer
 
 /** Takes rotation, and clipping before it, out of the gradient of queries and keys. */
 function unrotate(call: CpuCallOf<RotaryKernel>, g: Geometry, d: Planes): void {
-  const { sequence, theta, clip } = call.arguments;
-  const table = angles(sequence, g.headDim, theta);
+  const { sequence, clip } = call.arguments;
+  const table = angles(call.arguments, g.headDim);
   ropeBackward(table, d.query, { rows: g.tokens, heads: g.share.heads, sequence });
   ropeBackward(table, d.key, { rows: g.tokens, heads: g.share.kvHeads, sequence });
   if (clip === undefined) return;
@@ -208,7 +210,7 @@ const forward: CatalogueKernels<
 
   /** Norm (where the model has one), clipping, rotation. */
   'attention.rotate': (call) => {
-    const { sequence, theta, clip } = call.arguments;
+    const { sequence, clip } = call.arguments;
     const g = rotary(call, call.rows('projected'));
     const planes = g.planes(call.f32('projected'));
     if (call.has('raw'))
@@ -216,7 +218,7 @@ const forward: CatalogueKernels<
         normalise(call, g, projection, planes[projection]);
         if (clip !== undefined) clampForward(planes[projection], clip, planes[projection]);
       }
-    const table = angles(sequence, g.headDim, theta);
+    const table = angles(call.arguments, g.headDim);
     ropeForward(table, planes.query, { rows: g.tokens, heads: g.share.heads, sequence });
     ropeForward(table, planes.key, { rows: g.tokens, heads: g.share.kvHeads, sequence });
   },
@@ -274,6 +276,8 @@ const backward: CatalogueKernels<Exclude<AttentionKernel, keyof typeof forward>>
         scratch,
       }),
     );
+    if (call.has('sinksGradient'))
+      sinksGradient(shape, { out: context, dout: dcontext, logSum }, call.f32('sinksGradient'));
     if (clip !== undefined) maskClipped(d.value, value, clip);
   },
 

@@ -1,7 +1,9 @@
 /** Kernels of the experts: SwiGLU on chunks of the canonical rows. */
 import {
+  addExpertBias,
   expertActivation,
   expertActivationGrad,
+  expertBiasGrad,
   expertDown,
   expertDownInputGrad,
   expertGateUp,
@@ -16,8 +18,9 @@ export const expertKernels: CatalogueKernels<ExpertKernel> = {
   'moe.experts': (call) => {
     const { gemm } = call;
     const rows = call.arguments.segments;
-    const shape = { hidden: call.columns('input'), ffn: call.columns('activated') };
-    const [gateUpRows, activated] = [call.f32('gateUpRows'), call.f32('activated')];
+    const { clamp, etp } = call.arguments;
+    const shape = { hidden: call.columns('input'), ffn: call.columns('activated'), clamp };
+    const [gateUpRows, activated, output] = [call.f32('gateUpRows'), call.f32('activated'), call.f32('output')];
     expertGateUp({
       gemm,
       expertShape: shape,
@@ -26,13 +29,17 @@ export const expertKernels: CatalogueKernels<ExpertKernel> = {
       gateUp: call.f32('gateUp'),
       gateUpRows,
     });
+    if (call.has('gateUpBias')) addExpertBias(rows, call.f32('gateUpBias'), 2 * shape.ffn, gateUpRows);
     expertActivation(shape, rows, gateUpRows, activated);
-    expertDown({ gemm, expertShape: shape, segments: rows, activated, down: call.f32('down'), y: call.f32('output') });
+    expertDown({ gemm, expertShape: shape, segments: rows, activated, down: call.f32('down'), y: output });
+    // Outputs are summed over ETP: one of its ranks adds the bias.
+    if (call.has('downBias') && etp.index === 0) addExpertBias(rows, call.f32('downBias'), shape.hidden, output);
   },
   'moe.experts.inputGradient': (call) => {
     const { gemm } = call;
     const rows = call.arguments.segments;
-    const shape = { hidden: call.columns('outputGradient'), ffn: call.columns('activated') };
+    const { clamp } = call.arguments;
+    const shape = { hidden: call.columns('outputGradient'), ffn: call.columns('activated'), clamp };
     const [gateUpRows, gateUpGradient] = [call.f32('gateUpRows'), call.f32('gateUpGradient')];
     // Holds the gradient of the activated rows first; they themselves are computed again over it, for the weights' gradients.
     const activated = call.f32('activated');
@@ -62,10 +69,11 @@ export const expertKernels: CatalogueKernels<ExpertKernel> = {
     });
   },
   'moe.experts.weightGradient': (call) => {
+    const rows = call.arguments.segments;
     expertWeightGrad({
       gemm: call.gemm,
       expertShape: { hidden: call.columns('input'), ffn: call.columns('activated') },
-      segments: call.arguments.segments,
+      segments: rows,
       x: call.f32('input'),
       dgateUpRows: call.f32('gateUpGradient'),
       activated: call.f32('activated'),
@@ -73,5 +81,9 @@ export const expertKernels: CatalogueKernels<ExpertKernel> = {
       dgateUp: call.f32('gateUpWeightGradient'),
       ddown: call.f32('downWeightGradient'),
     });
+    if (call.has('gateUpBiasGradient'))
+      expertBiasGrad(rows, call.f32('gateUpGradient'), call.columns('gateUpGradient'), call.f32('gateUpBiasGradient'));
+    if (call.has('downBiasGradient'))
+      expertBiasGrad(rows, call.f32('outputGradient'), call.columns('outputGradient'), call.f32('downBiasGradient'));
   },
 };

@@ -10,7 +10,7 @@ import {
   routerTopK,
   type RouterShape,
 } from '../../../moe/index.js';
-import { linearForward, linearInputGrad, linearWeightGrad } from '../../../transformer/index.js';
+import { addBias, biasGrad, linearForward, linearInputGrad, linearWeightGrad } from '../../../transformer/index.js';
 import type { CatalogueKernels } from '../kernel-call.js';
 
 type RoutingKernel =
@@ -44,6 +44,7 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
       weight: call.f32('weight'),
       y: probabilities,
     });
+    if (call.has('bias')) addBias(size, call.f32('bias'), probabilities);
     routerSoftmax(shape, probabilities, probabilities);
     routerTopK(shape, probabilities, ids, call.f32('weights'));
     const { start, end } = ownTokens(tokens, scope, slice);
@@ -132,13 +133,16 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
       linearInputGrad({ gemm, shape: size, dy: dlogits, weight: call.f32('weight'), dx: call.f32('normedGradient') });
       // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over TP.
       const { start, end } = ownTokens(tokens, scope, slice);
+      const own = { ...size, rows: end - start };
+      const dOwn = dlogits.subarray(start * experts, end * experts);
       linearWeightGrad({
         gemm,
-        shape: { ...size, rows: end - start },
-        dy: dlogits.subarray(start * experts, end * experts),
+        shape: own,
+        dy: dOwn,
         x: call.f32('normed'),
         dweight: call.f32('weightGradient'),
       });
+      if (call.has('biasGradient')) biasGrad(own, dOwn, call.f32('biasGradient'));
     });
   },
 };

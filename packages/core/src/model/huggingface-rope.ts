@@ -1,0 +1,72 @@
+/** Rotary positions of a Hugging Face config: `rope_parameters` in transformers 5, `rope_theta` and `rope_scaling` in 4. */
+import type { FieldMap } from '../units/document.js';
+import { limits } from '../units/limits.js';
+import type { HfConfig } from './huggingface-config.js';
+import type { ModelShape, RopeScaling } from './model.js';
+import { yarnScaling, type YarnSettings } from './rope-scaling.js';
+
+const count = { min: 1, max: limits.sequence } as const;
+
+/** What a configuration says of yarn: the factor may be the ratio of its positions to the original ones. */
+function yarnSettings(config: HfConfig, map: FieldMap): YarnSettings {
+  const positions = config.find('max_position_embeddings')?.integer(count);
+  const originalPositions = map.get('original_max_position_embeddings')?.integer(count) ?? positions ?? 1;
+  const number = (key: string): number | undefined => {
+    const field = map.get(key);
+    return field === undefined || field.isNothing ? undefined : field.number({ min: 0 });
+  };
+  /** 0 means the default, as in transformers. */
+  const positive = (key: string): number | undefined => {
+    const value = number(key);
+    return value === 0 ? undefined : value;
+  };
+  return {
+    factor: number('factor') ?? (positions ?? originalPositions) / originalPositions,
+    originalPositions,
+    ...optional('betaFast', positive('beta_fast')),
+    ...optional('betaSlow', positive('beta_slow')),
+    ...optional('mscale', positive('mscale')),
+    ...optional('mscaleAllDim', positive('mscale_all_dim')),
+    ...optional('truncate', map.get('truncate')?.boolean()),
+    ...optional('attentionFactor', number('attention_factor')),
+  };
+}
+
+const optional = <K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } =>
+  (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: V };
+
+function scalingOf(config: HfConfig, type: string, map: FieldMap): RopeScaling | undefined {
+  const above = { above: 0 } as const;
+  switch (type) {
+    case 'linear':
+      return { kind: 'linear', factor: map.need('factor').number(above) };
+    case 'yarn':
+      return yarnScaling(yarnSettings(config, map));
+    case 'llama3':
+      return {
+        kind: 'llama3',
+        factor: map.need('factor').number(above),
+        originalPositions: map.need('original_max_position_embeddings').integer(count),
+        lowFactor: map.need('low_freq_factor').number(above),
+        highFactor: map.need('high_freq_factor').number(above),
+      };
+    default:
+      return undefined;
+  }
+}
+
+type RopePart = Pick<ModelShape, 'ropeTheta' | 'ropeType' | 'ropeScaling'>;
+
+/** Rotary base, kind and rescaling; keys that are absent keep the family's defaults. */
+export function ropeOf(config: HfConfig): RopePart {
+  const parameters = config.find('rope_parameters', 'rope_scaling');
+  const map = parameters?.isMap === true ? parameters.map() : undefined;
+  const ropeTheta = (map?.get('rope_theta') ?? config.find('rope_theta'))?.number({ above: 0 });
+  const ropeType = (map?.get('rope_type') ?? map?.get('type'))?.string() ?? 'default';
+  const ropeScaling = map === undefined ? undefined : scalingOf(config, ropeType, map);
+  return {
+    ropeType,
+    ...(ropeTheta === undefined ? {} : { ropeTheta }),
+    ...(ropeScaling === undefined ? {} : { ropeScaling }),
+  };
+}
