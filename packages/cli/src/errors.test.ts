@@ -132,6 +132,21 @@ describe('a save that failed', () => {
 
 /** What a person may get wrong: the command line, what the message must hold. Every one is refused before a rank starts. */
 describe('bad input', () => {
+  it('may be of any length: a name that no file can have, and a flag that is like no other', async () => {
+    const long = await monta('cluster', 'x'.repeat(5000));
+    expect(long.code).toBe(2);
+    expect(long.err).toMatch(/no file of this name/u);
+    const folder = mkdtempSync(join(tmpdir(), 'monta-long-'));
+    writeFileSync(
+      join(folder, 'flags.txt'),
+      `--num-layers 4 --num-attention-heads 4 --tensor-model-parallel-size 2 --num-${'y'.repeat(1_000_000)} 1`,
+    );
+    const { code, out } = await monta('lint', join(folder, 'flags.txt'));
+    rmSync(folder, { recursive: true });
+    expect(code).toBe(1);
+    expect(out).toContain('unknown-flag');
+  });
+
   let folder = '';
   const at = (name: string): string => join(folder, name);
   const fixture = fileURLToPath(new URL('../../../fixtures/hf/tiny-olmoe', import.meta.url));

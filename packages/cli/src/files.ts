@@ -54,9 +54,13 @@ export function* readTextPieces(path: string): Generator<string> {
   }
 }
 
-/** Whether a name denotes an existing file or folder. */
+/** Whether a name denotes an existing file or folder, or one that may not be looked at; a text that can name no file denotes none. */
 export function pathExists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && (error.code === 'EACCES' || error.code === 'ELOOP');
+  }
 }
 
 /**

@@ -222,6 +222,7 @@ describe('measured traces', () => {
   it.each([
     ['simulated', trace('simulated', 'made here'), ['--cluster', 'laptop-2x2'], /simulated times only/u],
     ['without a cluster', trace('measured', 'made here'), [], /--cluster/u],
+    ['of a larger cluster', trace('measured', 'made here'), ['--cluster', 'laptop-1x2'], /:\d+ {2}has a rank [23]\n/u],
     [
       'of exchanges that share a port',
       trace('measured', 'made here', 1e-4),

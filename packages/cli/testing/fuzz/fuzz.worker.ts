@@ -1,5 +1,5 @@
 /** Reads mutated files one after another; the thread that started it watches how long each takes. */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -23,15 +23,22 @@ const tell = (note: FuzzNote): void => parentPort?.postMessage(note);
 const folder = mkdtempSync(join(tmpdir(), 'monta-fuzz-'));
 const place = join(folder, 'case');
 
-/** Copies a target with one of its files mutated. */
+/** A target with one of its files mutated; the others are links to the sample's. */
 function prepare(sample: string, random: Random): string {
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place);
   const path = join(place, basename(sample));
-  cpSync(sample, path, { recursive: true });
-  const inside = statSync(sample).isDirectory() ? readdirSync(sample) : [];
-  const changed = inside.length === 0 ? path : join(path, inside[random.integer(inside.length)]);
-  writeFileSync(changed, mutate(readFileSync(changed), random));
+  if (!statSync(sample).isDirectory()) {
+    writeFileSync(path, mutate(readFileSync(sample), random));
+    return path;
+  }
+  mkdirSync(path);
+  const inside = readdirSync(sample);
+  const changed = inside[random.integer(inside.length)];
+  for (const name of inside) {
+    if (name === changed) writeFileSync(join(path, name), mutate(readFileSync(join(sample, name)), random));
+    else linkSync(join(sample, name), join(path, name));
+  }
   return path;
 }
 

@@ -30,6 +30,13 @@ const strange = [
   '['.repeat(2000),
   '{"a":'.repeat(2000),
   '1,'.repeat(3000),
+  '{1..99999999}',
+  '$((1 << 62))',
+  '${a:=${a}$a}',
+  '$(',
+  '<<EOF',
+  'while :; do a+=$a; done;',
+  'f() { f; f; }; f;',
 ] as const;
 
 /** A word, a number or a text in quotes. */

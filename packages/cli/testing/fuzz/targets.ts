@@ -1,5 +1,5 @@
 /** What is mutated: for every reader a whole file or folder of its kind, and how it is read. */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
@@ -18,6 +18,8 @@ import { loadCluster, loadModel } from '#cli/inputs.js';
 import { readMeasurementFile } from '#cli/calibrate/read-measurements.js';
 import { readTextFile } from '#cli/files.js';
 import { readTrainConfig } from '#cli/config/train-config.js';
+import { runLint } from '#cli/commands/lint.js';
+import { Console } from '#cli/output/console.js';
 
 export interface Target {
   readonly name: string;
@@ -58,6 +60,60 @@ slidingWindow: 4096
 latentAttention: { keyValueRank: 16, nopeHeadDim: 16, ropeHeadDim: 8, valueHeadDim: 16 }
 `;
 
+/** All that the reader of scripts knows: variables, defaults, arrays, conditions, loops, functions, substitutions, here-documents, arithmetic. */
+const launchScript = `#!/bin/bash
+set -e
+export CUDA_DEVICE_MAX_CONNECTIONS=1
+NNODES=\${NNODES:-2}
+LAYERS=$((NNODES * 16))
+declare -A SIZES=( [small]=2048 [large]=4096 )
+SIZE=\${1:-large}
+function experts() { echo "--num-experts $1 --moe-router-topk 2"; }
+MODEL_ARGS=(
+  --num-layers $LAYERS
+  --hidden-size \${SIZES[$SIZE]}
+  --num-attention-heads 32
+  --disable-bias-linear
+)
+if [ "$NNODES" -gt 1 ] && [[ $SIZE == l* ]]; then
+  MODEL_ARGS+=(--tensor-model-parallel-size 2 --sequence-parallel)
+else
+  MODEL_ARGS+=(--tensor-model-parallel-size 1)
+fi
+for flag in bf16 use-flash-attn; do MODEL_ARGS+=(--$flag); done
+case $SIZE in
+  small|tiny) EP=4 ;;
+  *) EP=8 ;;
+esac
+cat > flags.txt <<EOF
+--lr 1e-4
+EOF
+torchrun --nproc_per_node 8 --nnodes \${NNODES} pretrain_gpt.py "\${MODEL_ARGS[@]}" $(experts 8) \\
+  --expert-model-parallel-size $EP --expert-tensor-parallel-size 1 --moe-token-dispatcher-type alltoall 2>&1 | tee log.txt
+`;
+
+const bareFlags =
+  '--num-layers 32 --hidden-size 4096 --num-attention-heads 32 --num-experts 8 --tensor-model-parallel-size 2 --moe-layer-freq "([0]*1+[1]*31)"\n';
+
+/** Two collectives as NCCL's Inspector writes them. */
+const inspector = ['AllReduce', 'AllGather']
+  .map((coll, rank) =>
+    JSON.stringify({
+      header: { id: '0x7f8c496ae9f661', rank, n_ranks: 8, nnodes: 1 },
+      metadata: { inspector_output_format_version: 'v4.0', hostname: 'node-1', pid: 7, dump_timestamp_us: 1 },
+      coll_perf: {
+        coll,
+        coll_sn: 1407,
+        coll_msg_size_bytes: 1 << 20,
+        coll_exec_time_us: 60,
+        coll_timing_source: 'kernel_gpu',
+        coll_algobw_gbs: 17.5,
+        coll_busbw_gbs: 30.6,
+      },
+    }),
+  )
+  .join('\n');
+
 const trace = writePerfetto([
   {
     kind: 'measured',
@@ -83,6 +139,22 @@ const trace = writePerfetto([
   },
 ]);
 
+const silent = { isTTY: false, write: (): boolean => true };
+
+/** Checks a launch script. That its flags would stop the job (exit code 1) is a finding, not a failure. */
+function lint(path: string): void {
+  const env = {};
+  try {
+    runLint(
+      { process: { stdout: silent, stderr: silent }, console: new Console(silent, silent, env), env },
+      { json: false, sarif: false },
+      path,
+    );
+  } catch (error) {
+    if (!(error instanceof Error && 'exitCode' in error && error.exitCode === 1)) throw error;
+  }
+}
+
 /** Writes the samples into a folder. */
 export function makeTargets(folder: string): Target[] {
   const file = (name: string, text: string): string => {
@@ -101,6 +173,13 @@ export function makeTargets(folder: string): Target[] {
   convertCheckpoint(huggingFace, state, { layout: resolveLayout({ tp: 2, dp: 2, ep: 2 }) });
   convertCheckpoint(state, sharded, { maxShardBytes: 100_000 });
   const inspect = (path: string): void => void inspectCheckpoint(path);
+  /** What inspect says of, reading refuses. */
+  const convert = (path: string): void => {
+    inspect(path);
+    const output = `${path}-converted`;
+    rmSync(output, { recursive: true, force: true });
+    convertCheckpoint(path, output, { type: 'BF16' });
+  };
   const measurements = (path: string): void =>
     void readMeasurementFile(path, {
       gpu: 'H100',
@@ -119,7 +198,7 @@ export function makeTargets(folder: string): Target[] {
     { name: 'model', sample: file('model.yaml', model), read: (path) => void loadModel(path) },
     { name: 'config.json', sample: join(huggingFace, 'config.json'), read: (path) => void loadModel(path) },
     { name: 'safetensors', sample: huggingFace, read: inspect },
-    { name: 'index', sample: sharded, read: inspect },
+    { name: 'index', sample: sharded, read: convert },
     { name: 'state', sample: state, read: inspect },
     { name: 'log', sample: file('all-gather.log', log('cluster-toolkit-a3mega-allgather.txt')), read: measurements },
     { name: 'csv', sample: file('logs.csv', csv), read: measurements },
@@ -128,6 +207,9 @@ export function makeTargets(folder: string): Target[] {
       sample: file('calibration.json', calibration),
       read: (path) => void readCalibration(readTextFile(path), path),
     },
+    { name: 'launch script', sample: file('train.sh', launchScript), read: lint },
+    { name: 'bare flags', sample: file('flags.txt', bareFlags), read: lint },
+    { name: 'inspector', sample: file('inspector.jsonl', inspector), read: measurements },
     { name: 'trace', sample: file('trace.json', trace), read: measurements },
     {
       name: 'routing',

@@ -19,6 +19,9 @@ const newline = 0x0a;
 const [openBracket, closeBracket] = [0x5b, 0x5d];
 const [openBrace, closeBrace] = [0x7b, 0x7d];
 
+/** Of an element, or of another member: beyond it a file is no trace, and would fill the memory while its end is looked for. */
+const mostPartLength = 64 * 2 ** 20;
+
 /** Depth inside the object itself, and inside the array that is handed out. */
 const [inObject, inArray] = [1, 2];
 
@@ -98,6 +101,10 @@ export class JsonPieces {
       }
     }
     this.#rest += piece.slice(from);
+    if (this.#rest.length > mostPartLength)
+      throw new SyntaxError(
+        `has a part of more than ${mostPartLength} characters, which begins on line ${this.#partLine}`,
+      );
   }
 
   /** The text has ended. Throws SyntaxError when it ended too early. */

@@ -96,7 +96,8 @@ class SpanReader {
     const pid = numberAt(event, 'pid', at);
     const trace = this.#owners.findLastIndex(({ head }) => head.firstProcess <= pid);
     const owner = this.#owners[trace];
-    if (owner === undefined) throw new InputError('belongs to no trace', { ...at, expected: 'the pid of a rank' });
+    if (owner === undefined || !Number.isSafeInteger(pid))
+      throw new InputError('belongs to no trace', { ...at, expected: 'the pid of a rank' });
     if (field(event, 'cat') !== spanCategory[owner.head.kind]) return;
     const args = field(event, 'args');
     const inside = { ...at, path: `${at.path}.args` };

@@ -2,7 +2,7 @@
  * Collectives out of Monta's own measured traces, as measurements that curves are fitted to. Curves are of collectives that run alone: those
  * that met others on a port are left out.
  */
-import { unitOf, type Cluster } from '../cluster/index.js';
+import { deviceCount, unitOf, type Cluster } from '../cluster/index.js';
 import { measuredOps, type Measurement, type MeasuredOp, type Reading } from '../cost/index.js';
 import { fabricOf } from '../traffic/index.js';
 import { formatPercent, InputError } from '../units/index.js';
@@ -52,6 +52,8 @@ interface Run extends MeasuredSample {
  * cluster's own. Throws `InputError` when the cluster is not given, when the file holds no measured trace, or nothing that is usable.
  */
 export function readTraceMeasurements(pieces: Iterable<string>, fileName: string, options: TraceOptions = {}): Reading {
+  const { cluster } = options;
+  const devices = cluster === undefined ? Infinity : deviceCount(cluster);
   const collected: Collected[] = [];
   const heads = readPerfettoPieces(pieces, fileName, {
     span(span, trace, line) {
@@ -59,6 +61,12 @@ export function readTraceMeasurements(pieces: Iterable<string>, fileName: string
       kept.firstStep = Math.min(kept.firstStep, span.step);
       kept.lastStep = Math.max(kept.lastStep, span.step);
       if (!isCollective(span)) return;
+      if (span.rank >= devices)
+        throw new InputError(`has a rank ${span.rank}`, {
+          file: fileName,
+          line,
+          expected: `ranks of ${cluster?.name}, which has ${devices} devices`,
+        });
       kept.spans.push(span);
       kept.lines.push(line);
     },
@@ -70,7 +78,6 @@ export function readTraceMeasurements(pieces: Iterable<string>, fileName: string
       hint: 'what was simulated cannot teach the simulator',
     });
   }
-  const { cluster } = options;
   if (cluster === undefined) {
     throw new InputError('is a trace, which does not say where its ranks are', {
       file: fileName,

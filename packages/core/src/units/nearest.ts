@@ -22,11 +22,15 @@ export function editDistance(a: string, b: string): number {
   return above[b.length] ?? 0;
 }
 
-/** The candidate most like `word`, or undefined when none is close enough to be worth suggesting. Ties go to the first. */
+/**
+ * The candidate most like `word`, or undefined when none is close enough to be worth suggesting. Ties go to the first. Candidates whose length
+ * alone puts them too far away are not compared, so that a word of any length is answered at once.
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let distance = Math.max(1, word.length / 2.5) + 1e-9;
   for (const candidate of candidates) {
+    if (Math.abs(candidate.length - word.length) >= distance) continue;
     const d = editDistance(word, candidate);
     if (d < distance) [best, distance] = [candidate, d];
   }
@@ -52,6 +56,7 @@ export function didYouMeanAlike(text: string, candidates: Iterable<string>): str
     (candidate) =>
       digitsOf(candidate) === digitsOf(word) &&
       words(candidate) === words(word) &&
+      Math.abs(candidate.length - word.length) <= Math.max(1, word.length / 5) &&
       editDistance(word, candidate) <= Math.max(1, word.length / 5),
   );
   return didYouMean(word, alike);
