@@ -25,6 +25,15 @@ describe('Console', () => {
     expect(err.text).toBe('note  a note\nwarning  a warning\n');
   });
 
+  it('shows control characters of what it prints as escapes, and leaves its own colours', () => {
+    const [out, err] = [memory(), memory()];
+    const console = new Console(out, err, { FORCE_COLOR: '1' });
+    console.print(`${console.style.bold('tensor')} a\u001b[2Jb\rc\u202e\n\tnext`);
+    console.warn('\u001b]0;title\u0007');
+    expect(out.text).toBe('\u001b[1mtensor\u001b[22m a\\e[2Jb\\rc\\u{202e}\n\tnext\n');
+    expect(err.text).toContain('\\e]0;title\\x07\n');
+  });
+
   it('goes on quietly when the reader has closed the pipe', () => {
     const err = memory();
     const broken: OutputStream = {

@@ -2,6 +2,7 @@
  * Where a command speaks: results on standard output, notes, warnings, errors and progress on standard error. A reader that
  * closes the pipe early (`monta plan | head`) silences that stream and nothing else: a training run goes on.
  */
+import { escapeControls } from '@monta/core';
 import { colourWanted, createStyle, type Style } from './style.js';
 
 /** What the console needs of a stream; `process.stdout` and `process.stderr` are such streams. */
@@ -35,6 +36,16 @@ class PatientStream {
   }
 }
 
+/** Colour and weight, as `Style` writes them; all that a text may ask of the terminal besides new lines and tabs. */
+const dressing = /(\u001b\[[\d;]*m)/u;
+
+/** Text in which names and values of others stand: a terminal must not obey what a file says. */
+const harmless = (text: string): string =>
+  text
+    .split(dressing)
+    .map((part, index) => (index % 2 === 1 ? part : escapeControls(part, '\n\t')))
+    .join('');
+
 /** Prints results, notes and warnings. */
 export class Console {
   /** Style for what goes to standard output. */
@@ -67,7 +78,7 @@ export class Console {
 
   /** A line (or several) of the result. */
   print(text = ''): void {
-    this.out.write(`${text}\n`);
+    this.out.write(`${harmless(text)}\n`);
   }
 
   /** Text for standard output as it is. */
@@ -84,12 +95,12 @@ export class Console {
 
   /** Something worth knowing that is not the result. */
   note(text: string): void {
-    this.err.write(`${this.errorStyle.dim('note')}  ${text}\n`);
+    this.err.write(`${this.errorStyle.dim('note')}  ${harmless(text)}\n`);
   }
 
   /** Something that may make the result mean less than it seems. */
   warn(text: string): void {
-    this.err.write(`${this.errorStyle.caution('warning')}  ${text}\n`);
+    this.err.write(`${this.errorStyle.caution('warning')}  ${harmless(text)}\n`);
   }
 
   /** Text for standard error as it is: errors, and the progress line. */
