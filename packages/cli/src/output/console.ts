@@ -37,7 +37,7 @@ class PatientStream {
 }
 
 /** Colour and weight, as `Style` writes them; all that a text may ask of the terminal besides new lines and tabs. */
-const dressing = /(\u001b\[[\d;]*m)/u;
+const dressing = new RegExp(`(${String.fromCodePoint(0x1b)}\\[[\\d;]*m)`, 'u');
 
 /** Text in which names and values of others stand: a terminal must not obey what a file says. */
 const harmless = (text: string): string =>
