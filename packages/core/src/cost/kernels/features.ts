@@ -30,6 +30,8 @@ export interface AttentionShape {
   /** Head size of queries and keys, and of values. */
   readonly keyDim: number;
   readonly valueDim: number;
+  /** Tokens that a query sees at most, itself included; all before it when left out. */
+  readonly window?: number;
 }
 
 export interface MemoryShape {
@@ -64,17 +66,22 @@ const productBytes = (groups: number, results: number, { rows, columns, depth, g
  * FLOPs of causal attention, counted over the keys that a token sees: two products forward, five backward (Dao et al.,
  * FlashAttention-2, arXiv 2307.08691).
  */
-export function attentionFlops({ kind, batch, heads, sequence, keyDim, valueDim }: AttentionShape): number {
+export function attentionFlops(shape: AttentionShape): number {
+  const { kind, batch, heads, sequence, keyDim, valueDim } = shape;
   const widths = kind === 'attention' ? keyDim + valueDim : 3 * keyDim + 2 * valueDim;
-  return batch * heads * sequence * (sequence + 1) * widths;
+  const seen = mostSeen(shape);
+  return batch * heads * (2 * sequence * seen - seen * (seen - 1)) * widths;
 }
+
+/** Keys that the last token sees. */
+const mostSeen = ({ sequence, window = sequence }: AttentionShape): number => Math.min(window, sequence);
 
 /**
  * The amounts of a kernel on a device of so many multiprocessors.
  *   gemm: one call, FLOPs, waves of tiles over the multiprocessors (a last wave that is not full takes as long), bytes
  *   grouped: one call, FLOPs, bytes, the weights of all experts among them
  *   attention: one call, FLOPs, elements of all query rows (softmax, loads, the masked half of diagonal tiles), and of the longest row of
- *     one head (the last block of queries is nobody's to share)
+ *     one head (the last block of queries is nobody's to share). Nothing with a window was timed: its FLOPs are those of the keys seen
  *   memory: bytes
  */
 export function amounts(shape: KernelShape, multiprocessors: number): Amount[] {
@@ -105,7 +112,7 @@ export function amounts(shape: KernelShape, multiprocessors: number): Amount[] {
         { resource: 'call', of: 1 },
         { resource: 'compute', of: attentionFlops(shape) / 1e12 },
         { resource: 'compute', of: batch * heads * row },
-        { resource: 'multiprocessor', of: row },
+        { resource: 'multiprocessor', of: (row * mostSeen(shape)) / sequence },
       ];
     }
     case 'copy':

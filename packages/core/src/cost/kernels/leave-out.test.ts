@@ -81,6 +81,11 @@ describe('amounts', () => {
     let pairs = 0;
     for (let token = 0; token < sequence; token++) pairs += token + 1;
     const shape = { kind: 'attention', batch: 2, heads: 3, sequence, keyDim, valueDim } as const;
+    for (const window of [1, 7, 36, 37, 100]) {
+      let inside = 0;
+      for (let token = 0; token < sequence; token++) inside += Math.min(token + 1, window);
+      expect(attentionFlops({ ...shape, window })).toBe(2 * 3 * inside * 2 * (keyDim + valueDim));
+    }
     expect(attentionFlops(shape)).toBe(2 * 3 * pairs * 2 * (keyDim + valueDim));
     // dV and dP over v, scores again, dQ and dK over d
     const backward = { ...shape, kind: 'attentionBackward' } as const;
