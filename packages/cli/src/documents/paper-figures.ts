@@ -11,6 +11,7 @@ import {
   routedBinding,
   simulatePass,
   type Candidate,
+  type Cluster,
   type Choice,
   type CostInputs,
   type Layout,
@@ -26,7 +27,17 @@ export const nicCounts = [1, 2, 4, 8] as const;
 /** Dispatched volumes V of a replica, bytes. */
 export const volumes = [1, 4, 16, 64, 256, 1024].map((mebibytes) => mebibytes * 2 ** 20);
 
-const clusterOf = (nics: number) => getCluster(nics === 4 ? 'a800-2x8' : `a800-2x8-${nics}nic`);
+/** What NVLink reaches of its nominal bandwidth: what the preset says, or another share. */
+function clusterOf(nics: number, nvlink?: number): Cluster {
+  const cluster = getCluster(nics === 4 ? 'a800-2x8' : `a800-2x8-${nics}nic`);
+  const [inner, ...outer] = cluster.tiers;
+  return inner === undefined || nvlink === undefined
+    ? cluster
+    : { ...cluster, tiers: [{ ...inner, reached: nvlink }, ...outer] };
+}
+
+/** Share of NVLink's nominal bandwidth that the preset takes to be reached. */
+export const nvlinkReached = getCluster('a800-2x8').tiers[0]?.reached ?? 1;
 const tpEight = (sequenceParallel = false): Layout => resolveLayout({ tp: 8, dp: 2, ep: 2, sequenceParallel });
 
 /** One layer whose dispatched volume is V = k T h s: two experts, top-2, h = 8192, bf16. */
@@ -42,8 +53,8 @@ function shapeOf(volume: number): MoeShape {
   };
 }
 
-const workloadOf = (shape: MoeShape, nics: number): Workload => {
-  const cluster = clusterOf(nics);
+const workloadOf = (shape: MoeShape, nics: number, nvlink?: number): Workload => {
+  const cluster = clusterOf(nics, nvlink);
   return { cluster, shape, routing: { kind: 'uniform' }, seed: 1, model: costModel(cluster.device), scope: 'dispatch' };
 };
 
@@ -84,10 +95,11 @@ export interface SpeedUp {
 
 const chunkCounts = [1, 2, 4, 8, 16];
 
-export function speedUps(): SpeedUp[] {
+/** By NICs and volume, with NVLink as the preset has it or at another share of its nominal bandwidth. */
+export function speedUps(sizes: readonly number[] = volumes, nvlink?: number): SpeedUp[] {
   return nicCounts.flatMap((nics) =>
-    volumes.map((volume) => {
-      const workload = workloadOf(shapeOf(volume), nics);
+    sizes.map((volume) => {
+      const workload = workloadOf(shapeOf(volume), nics, nvlink);
       const plain = simulated(workload, { ...namedStrategies.duplicated, chunks: { forward: 1, backward: 1 } });
       const baseline = stage(plain, 'all_to_all');
       const sliced = chunkCounts.map((n) =>
@@ -124,8 +136,11 @@ export interface StepAssumptions {
   readonly sequenceParallel: boolean;
   /** Micro-batches per step: how often a layer's communication happens for each reduction of gradients. */
   readonly microBatches: number;
-  readonly gemmEfficiency: number;
+  /** Share of the peak that matrix products reach; by their shapes, as on an H200, when left out. */
+  readonly gemmEfficiency?: number;
   readonly topK: 1 | 2;
+  /** What NVLink reaches of its nominal bandwidth; as the preset when left out. */
+  readonly nvlink?: number;
 }
 
 export const centralAssumptions: StepAssumptions = {
@@ -133,7 +148,6 @@ export const centralAssumptions: StepAssumptions = {
   layers: 80,
   sequenceParallel: false,
   microBatches: 1,
-  gemmEfficiency: 0.488,
   topK: 2,
 };
 
@@ -156,11 +170,11 @@ function llama(layers: number, topK: number): MoeModel {
 
 /** The 2x70B step at 8,192 tokens on 16 A800 under given assumptions. */
 export function stepGain(assumptions: StepAssumptions): StepGain {
-  const { nics, layers, sequenceParallel, microBatches, gemmEfficiency, topK } = assumptions;
-  const cluster = clusterOf(nics);
+  const { nics, layers, sequenceParallel, microBatches, gemmEfficiency, topK, nvlink } = assumptions;
+  const cluster = clusterOf(nics, nvlink);
   const model = llama(layers, topK);
   const layout = tpEight(sequenceParallel);
-  const inputs: Partial<CostInputs> = { gemmEfficiency };
+  const inputs: Partial<CostInputs> = gemmEfficiency === undefined ? {} : { gemmEfficiency };
   const costs = costModel(cluster.device, { inputs, inputSource: 'varied here' });
   const seconds = (strategy: Strategy): number => {
     const prediction = predictStep({
@@ -204,8 +218,17 @@ export function stepGains(): { readonly varied: string; readonly gain: StepGain 
     ['GEMMs at 70 % of peak', { gemmEfficiency: 0.7 }],
     ['GEMMs at 35 % of peak', { gemmEfficiency: 0.35 }],
     ['top-1', { topK: 1 }],
+    ['NVLink at its nominal rate', { nvlink: 1 }],
+    ['NVLink at 60 % of its nominal rate', { nvlink: 0.6 }],
     ['1 NIC, 16 micro-batches', { nics: 1, microBatches: 16 }],
     ['8 NICs, 16 micro-batches', { nics: 8, microBatches: 16 }],
+    ['8 NICs, top-1', { nics: 8, topK: 1 }],
+    ['8 NICs, top-1, 16 micro-batches', { nics: 8, topK: 1, microBatches: 16 }],
+    ['8 NICs, top-1, NVLink at its nominal rate', { nics: 8, topK: 1, nvlink: 1 }],
+    ['8 NICs, GEMMs at 49 % of peak', { nics: 8, gemmEfficiency: 0.488 }],
+    ['8 NICs, top-1, GEMMs at 49 % of peak', { nics: 8, topK: 1, gemmEfficiency: 0.488 }],
+    ['8 NICs, top-1, GEMMs at 35 % of peak', { nics: 8, topK: 1, gemmEfficiency: 0.35 }],
+    ['1 NIC, NVLink at its nominal rate', { nics: 1, nvlink: 1 }],
   ];
   return cases.map(([varied, change]) => ({ varied, gain: stepGain({ ...centralAssumptions, ...change }) }));
 }
