@@ -1,14 +1,16 @@
 /** Flags and help of `monta verify`; what it does is in `verify.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
+import { limits } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { countFlag, helpText, jsonFlag, lazy } from './flags.js';
 
 export interface VerifyFlags {
   readonly json: boolean;
   readonly layout: string;
   readonly dispatcher?: string;
   readonly chunks?: string;
-  readonly backend: 'local' | 'mpi';
+  readonly backend: 'local' | 'mpi' | 'nccl';
+  readonly ranksPerNode?: number;
 }
 
 export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaContext>({
@@ -38,9 +40,14 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
       },
       backend: {
         kind: 'enum',
-        values: ['local', 'mpi'],
-        brief: 'Ranks as threads of this process, or as processes over Open MPI',
+        values: ['local', 'mpi', 'nccl'],
+        brief:
+          'Ranks as threads of this process, as processes over Open MPI, or as processes on CUDA devices over NCCL',
         default: 'local',
+      },
+      ranksPerNode: {
+        ...countFlag('n', 'With nccl: this machine stands for nodes of n ranks', limits.ranks),
+        optional: true,
       },
       json: jsonFlag,
     },

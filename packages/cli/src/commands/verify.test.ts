@@ -123,7 +123,7 @@ describe('monta verify', () => {
     ['chunks that are none', [olmoe, '--chunks', '0'], /--chunks +"0" are no chunk counts\n +expected/],
     ['a dispatcher that is none', [olmoe, '--dispatcher', 'teleported'], /teleported/],
     ['auto', [olmoe, '--dispatcher', 'auto'], /--dispatcher +auto chooses by speed/],
-    ['a backend that is none', [olmoe, '--backend', 'nccl'], /^--backend: "nccl" is not one of local, mpi/],
+    ['a backend that is none', [olmoe, '--backend', 'gloo'], /^--backend: "gloo" is not one of local, mpi, nccl/],
     ['no folder', [join(fixture('.'), 'none')], /none/],
   ])('refuses %s with one message and exit code 2', async (_, inputs, message) => {
     const { out, err, code } = await verify(...inputs);

@@ -10,7 +10,7 @@ import {
   type Strategy,
   unsupportedStrategy,
 } from '@monta/core';
-import { mpiLauncher, verify, type Verification } from '@monta/runtime';
+import { localLauncher, mpiLauncher, ncclLauncher, verify, type Launcher, type Verification } from '@monta/runtime';
 import type { MontaContext } from '../context.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
@@ -75,6 +75,22 @@ function show(console: Console, folder: string, layout: Layout, results: readonl
   );
 }
 
+function launcherOf({ backend, ranksPerNode }: VerifyFlags): Launcher {
+  if (ranksPerNode !== undefined && backend !== 'nccl')
+    throw new InputError('says how many ranks share a node of NCCL', {
+      file: '--ranks-per-node',
+      expected: '--backend nccl',
+    });
+  switch (backend) {
+    case 'local':
+      return localLauncher;
+    case 'mpi':
+      return mpiLauncher();
+    case 'nccl':
+      return ncclLauncher(ranksPerNode === undefined ? {} : { ranksPerNode });
+  }
+}
+
 /** Runs the command. Throws `InputError`, and `PastTolerance` when a quantity is past its tolerance. */
 export async function runVerify({ console }: MontaContext, flags: VerifyFlags, folder: string): Promise<void> {
   let layout: Layout;
@@ -88,7 +104,7 @@ export async function runVerify({ console }: MontaContext, flags: VerifyFlags, f
     folder,
     layout,
     strategies,
-    ...(flags.backend === 'mpi' ? { launcher: mpiLauncher() } : {}),
+    launcher: launcherOf(flags),
   });
   const passed = results.every((result) => result.passed);
   if (flags.json)

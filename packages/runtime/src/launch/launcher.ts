@@ -1,11 +1,12 @@
-/** Where ranks run, behind one function: threads of this process, processes under mpirun, or those of a person's own mpirun. */
+/** Where ranks run, behind one function: threads of this process, processes under mpirun, those of a person's own mpirun, or processes on cards. */
 import { hostname } from 'node:os';
 import { InputError } from '@monta/core';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
+import { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
 
 export interface Launcher {
-  readonly backend: 'local' | 'mpi';
+  readonly backend: 'local' | 'mpi' | 'nccl';
   /** As it follows "measured on" in labels. */
   readonly place: string;
   /**
@@ -38,6 +39,23 @@ export function mpiLauncher(where: MpiPlace = {}): Launcher {
           expected: 'no emulation, or the local backend',
         });
       return launchMpi({ ...where, ...options });
+    },
+  };
+}
+
+export type NcclPlace = Pick<NcclLaunchOptions, 'ranksPerNode' | 'gpus' | 'multiprocessors' | 'lostAfterSeconds'>;
+
+/** Ranks are processes on this machine's cards. */
+export function ncclLauncher(where: NcclPlace = {}): Launcher {
+  return {
+    backend: 'nccl',
+    place: `${hostname()} over NCCL`,
+    launch: ({ fabric, onFabricReport: _none, ...options }) => {
+      if (fabric !== undefined)
+        throw new InputError(`${fabric.cluster.name} cannot be emulated over NCCL, whose network is real`, {
+          expected: 'no emulation, or the local backend',
+        });
+      return launchNccl({ ...where, ...options });
     },
   };
 }

@@ -1,10 +1,7 @@
-/**
- * What ranks and their launcher say to each other over a socket: structured clones with a length before them. Nothing is decoded before
- * the other side has shown the job's token.
- */
-import { randomBytes, timingSafeEqual } from 'node:crypto';
+/** What ranks and their launcher say to each other over a socket. */
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { deserialize, serialize } from 'node:v8';
+import { frameBytes, greetingBytes } from '../comm/frames.js';
 import type { PortableError } from './failure.js';
 
 /** The job, as every rank gets it. */
@@ -44,9 +41,6 @@ export const tokenVariable = 'MONTA_MPI_TOKEN';
 
 export const beatMilliseconds = 1000;
 const tokenBytes = 32;
-const greeting = Buffer.from('monta-1 ');
-const lengthBytes = 4;
-const largestFrameBytes = 2 ** 30;
 
 export function makeToken(): string {
   return randomBytes(tokenBytes).toString('hex');
@@ -54,15 +48,11 @@ export function makeToken(): string {
 
 /** The first thing a rank sends. */
 export function sendToken(socket: Socket, token: string): void {
-  socket.write(Buffer.concat([greeting, Buffer.from(token)]));
+  socket.write(greetingBytes(token));
 }
 
 export function sendFrame(socket: Socket, frame: FromRank | FromLauncher, sent?: () => void): void {
-  const body = serialize(frame);
-  if (body.length > largestFrameBytes) throw new RangeError(`a message of ${body.length} bytes is too long to send`);
-  const length = Buffer.alloc(lengthBytes);
-  length.writeUInt32LE(body.length);
-  socket.write(Buffer.concat([length, body]), sent);
+  socket.write(frameBytes(frame), sent);
 }
 
 const hasKind = (value: unknown): value is { readonly kind: string } =>
@@ -89,90 +79,3 @@ export function isFromRank(value: unknown): value is FromRank {
 /** Whether a decoded value is something that a launcher says. */
 export const isFromLauncher = (value: unknown): value is FromLauncher =>
   hasKind(value) && ['welcome', 'beat', 'abort'].includes(value.kind);
-
-export interface FrameReading<Frame> {
-  /** The greeting with it must come first. */
-  readonly token?: string;
-  readonly isFrame: (value: unknown) => value is Frame;
-  readonly receive: (frame: Frame) => void;
-  /** Called once when something else comes than should; nothing is read after it. */
-  readonly refused: (reason: string) => void;
-}
-
-/** Puts bytes together to frames. */
-export class FrameReader<Frame> {
-  private pieces: Buffer[] = [];
-  private bytes = 0;
-  private greeted: boolean;
-  private broken = false;
-
-  constructor(private readonly reading: FrameReading<Frame>) {
-    this.greeted = reading.token === undefined;
-  }
-
-  push(piece: Buffer): void {
-    if (this.broken) return;
-    this.pieces.push(piece);
-    this.bytes += piece.length;
-    if (!this.greeted && !this.greet()) return;
-    for (;;) {
-      if (this.bytes < lengthBytes) return;
-      const buffer = this.joined();
-      const length = buffer.readUInt32LE(0);
-      if (length > largestFrameBytes) {
-        this.refuse(`a message of ${length} bytes`);
-        return;
-      }
-      if (this.bytes < lengthBytes + length) return;
-      this.keep(buffer.subarray(lengthBytes + length));
-      const frame = this.decode(buffer.subarray(lengthBytes, lengthBytes + length));
-      if (frame === undefined) return;
-      this.reading.receive(frame);
-    }
-  }
-
-  private decode(body: Buffer): Frame | undefined {
-    let value: unknown;
-    try {
-      value = deserialize(body);
-    } catch {
-      value = undefined;
-    }
-    if (this.reading.isFrame(value)) return value;
-    this.refuse('a message that is none');
-    return undefined;
-  }
-
-  private greet(): boolean {
-    const expected = Buffer.concat([greeting, Buffer.from(this.reading.token ?? '')]);
-    const given = this.joined();
-    const compared = Math.min(given.length, expected.length);
-    if (!timingSafeEqual(given.subarray(0, compared), expected.subarray(0, compared))) {
-      this.refuse("it did not show the job's token");
-      return false;
-    }
-    if (compared < expected.length) return false;
-    this.keep(given.subarray(expected.length));
-    this.greeted = true;
-    return true;
-  }
-
-  private joined(): Buffer {
-    const [first] = this.pieces;
-    if (first !== undefined && this.pieces.length === 1) return first;
-    const joined = Buffer.concat(this.pieces);
-    this.pieces = [joined];
-    return joined;
-  }
-
-  private keep(rest: Buffer): void {
-    this.pieces = [rest];
-    this.bytes = rest.length;
-  }
-
-  private refuse(reason: string): void {
-    this.broken = true;
-    this.pieces = [];
-    this.reading.refused(reason);
-  }
-}

@@ -1,9 +1,9 @@
 /** The launcher's side of a job over MPI: admits the ranks, hears their beats, and finds out who ended the job and why. */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { FrameReader } from '../comm/frames.js';
 import type { PortableError } from './failure.js';
 import {
   beatMilliseconds,
-  FrameReader,
   isFromRank,
   sendFrame,
   type FromLauncher,

@@ -4,9 +4,9 @@
  */
 import { connect } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
+import { FrameReader } from '../comm/frames.js';
 import {
   beatMilliseconds,
-  FrameReader,
   isFromLauncher,
   sendFrame,
   sendToken,

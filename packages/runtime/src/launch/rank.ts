@@ -1,4 +1,4 @@
-/** A rank's side of a job: what the module given to `launchLocal` or `launchMpi` calls. */
+/** A rank's side of a job: what the module given to a launcher calls. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { JobAborted } from '../comm/communicator.js';
 import { Control, type SharedControl } from '../comm/local/control.js';
@@ -6,6 +6,7 @@ import { LocalEndpoint } from '../comm/local/endpoint.js';
 import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
 import type { RankContext } from './rank-context.js';
 import { portable, type PortableError } from './failure.js';
+import { currentNcclJob, runNcclRank } from './nccl-rank.js';
 import { currentMpiJob, runMpiRank, underMpirun } from './mpi-rank.js';
 
 /** What the launcher gives a rank's thread. */
@@ -24,7 +25,7 @@ export type RankMessage =
   | { readonly kind: 'failed'; readonly error: PortableError };
 
 /**
- * Runs `body` as this thread's rank, or, under mpirun, as this process's. Its result (structured clone) becomes the rank's result in
+ * Runs `body` as this thread's rank, or as this process's where ranks are processes. Its result (structured clone) becomes the rank's result in
  * the launcher; an error ends the job on all ranks. Call it once, at the top level of the worker module.
  */
 export function runRank<Data = unknown>(body: (context: RankContext<Data>) => unknown): void {
@@ -33,11 +34,16 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
     void runMpiRank(mpi, body);
     return;
   }
+  const nccl = currentNcclJob();
+  if (nccl !== undefined) {
+    void runNcclRank(nccl, body);
+    return;
+  }
   const port = parentPort;
   const given = (workerData as Partial<RankWorkerData> | null)?.montaRank;
   if (port === null || given === undefined) {
     const advice = underMpirun() === undefined ? '' : '; a program under mpirun starts the module with leadMpirun';
-    throw new Error(`runRank works only in a module started by launchLocal or launchMpi${advice}`);
+    throw new Error(`runRank works only in a module started by launchLocal, launchMpi or launchNccl${advice}`);
   }
   const post = (message: RankMessage): void => port.postMessage(message);
   const control = new Control(given.control);

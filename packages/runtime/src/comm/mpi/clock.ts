@@ -36,8 +36,3 @@ export function clockIdentity(): string {
     return hostname();
   }
 }
-
-/** Monotonic seconds of this machine. */
-export function machineSeconds(): number {
-  return Number(process.hrtime.bigint()) / 1e9;
-}

@@ -10,11 +10,12 @@ import { CheckedCommunicator, type SubmittedOperation } from '../checked-communi
 import { CommunicationError } from '../communication-error.js';
 import { Communicators } from '../communicators.js';
 import type { Party } from '../party.js';
-import { clockIdentity, estimateOffset, machineSeconds, type ClockOffset } from './clock.js';
+import { machineSeconds } from '../machine-clock.js';
+import { clockIdentity, estimateOffset, type ClockOffset } from './clock.js';
 import { Engine } from './engine.js';
 import type { Handle, Mpi } from './ffi.js';
 import { Groups, type Group } from './group.js';
-import { Patience } from './patience.js';
+import { Patience } from '../patience.js';
 import { Requests } from './requests.js';
 import { Staging } from './staging.js';
 import type { Transfer } from './transfer.js';

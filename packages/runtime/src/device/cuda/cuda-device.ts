@@ -46,11 +46,34 @@ interface Lane {
   readonly stream: Address;
   readonly queue: Queue;
   readonly tools: StreamTools;
+  /** Notes when its work ran. */
+  readonly clock: LaunchClock | undefined;
   /** Not on the stream yet, in order. */
   readonly waiting: Waiting[];
   /** On the stream and not known to be done, in order. */
   readonly issued: Issued[];
 }
+
+/**
+ * A stream for work that somebody else puts on it (collectives of NCCL), whose ends are events of the device. One piece of work at a time goes
+ * on: `announce` it, `begin` once `ready` says so, put it on `stream`, `end`.
+ */
+export interface TransferStream {
+  readonly stream: Address;
+  /** An event of work that will come onto the stream. */
+  announce(): DeviceEvent;
+  /** Whether everything that work comes after is done or on a stream of the card. */
+  ready(after: readonly number[]): boolean;
+  /** The stream waits for what the work comes after. */
+  begin(after: readonly number[]): void;
+  /** The work is on the stream: what waits for its event may follow. */
+  end(event: DeviceEvent): void;
+  /** When work that ended since the last call ran; empty unless tracing is on. */
+  takeRecords(): LaunchRecord[];
+}
+
+/** Beside that of products, 0. */
+const transferPriority = 1;
 
 /** Issued launches of a lane beyond which those that are done are looked for: bounds the events in use. */
 const lookedAfter = 256;
@@ -65,7 +88,8 @@ export class CudaDevice implements Device {
   readonly #memory: DeviceMemory;
   readonly #kernels: CudaKernels;
   readonly #events: CudaEventPool;
-  readonly #clock: LaunchClock | undefined;
+  readonly #trace: boolean;
+  #clock: LaunchClock | undefined;
   readonly #lanes = new Map<string, Lane>();
   /** Events not known to be done: of the host, of launches that wait here, and of issued ones. All others below #next are done. */
   readonly #open = new Map<number, 'host' | 'waiting' | Issued>();
@@ -80,12 +104,42 @@ export class CudaDevice implements Device {
     this.#memory = new DeviceMemory(context.libraries.runtime);
     this.#kernels = kernels;
     this.#events = new CudaEventPool(context, trace);
-    this.#clock = trace ? new LaunchClock(context, this.#events, () => this.#companion.now()) : undefined;
+    this.#trace = trace;
+    this.#clock = this.#newClock();
   }
 
-  /** Tells the device of the rank's communication. */
+  /** Tells the device of the rank's communication, whose clock it takes over. Call it before anything is launched. */
   accompany(companion: Companion): void {
     this.#companion = companion;
+    this.#clock = this.#newClock();
+  }
+
+  /** A stream of its own for the collectives of one communicator. */
+  transferStream(name: string): TransferStream {
+    const lane = this.#addLane(`transfers ${name}`, transferPriority, this.#newClock());
+    let start: Address | undefined;
+    return {
+      stream: lane.stream,
+      announce: () => {
+        const id = this.#next++;
+        this.#open.set(id, 'waiting');
+        return { id };
+      },
+      ready: (after) => this.#onStreams(after) !== undefined,
+      begin: (after) => {
+        this.#follow(lane, this.#onStreams(after) ?? []);
+        start = this.#trace ? this.#events.record(lane.stream) : undefined;
+      },
+      end: ({ id }) => {
+        const end = this.#events.record(lane.stream);
+        this.#issued(lane, { id, lane: lane.name, end, start, temporaries: [] });
+        this.#issueAll();
+      },
+      takeRecords: () => {
+        this.#lookAfter(lane);
+        return lane.clock?.take() ?? [];
+      },
+    };
   }
 
   get allocatedBytes(): number {
@@ -129,21 +183,9 @@ export class CudaDevice implements Device {
   }
 
   queue(name: string): Queue {
-    let lane = this.#lanes.get(name);
-    if (lane === undefined) {
-      // Transfers and small copies go before large products: they are what others wait for.
-      const stream = this.#context.createStream(name === 'compute' ? 0 : 1);
-      const made: Lane = {
-        name,
-        stream,
-        tools: streamTools(this.#context, stream),
-        waiting: [],
-        issued: [],
-        queue: { lane: name, launch: (launch, after = []) => this.#launch(made, launch, after) },
-      };
-      lane = made;
-      this.#lanes.set(name, lane);
-    }
+    const known = this.#lanes.get(name);
+    // Transfers and small copies go before large products: they are what others wait for.
+    const lane = known ?? this.#addLane(name, name === 'compute' ? 0 : transferPriority, this.#clock);
     return lane.queue;
   }
 
@@ -161,10 +203,10 @@ export class CudaDevice implements Device {
   }
 
   query(event: DeviceEvent): boolean {
-    if (this.#done(event)) return true;
+    if (this.#isDone(event)) return true;
     this.#companion.check();
     this.#companion.progress();
-    return this.#done(event);
+    return this.#isDone(event);
   }
 
   wait(event: DeviceEvent): void {
@@ -173,16 +215,31 @@ export class CudaDevice implements Device {
 
   waitAny(events: readonly DeviceEvent[]): void {
     if (events.length === 0) return;
-    while (!events.some(this.#done)) {
+    while (!events.some(this.#isDone)) {
       const onStreams = events.map(({ id }) => this.#open.get(id)).filter((state) => typeof state === 'object');
       // What is not on a stream waits for the host, which is to say for the rank's communication.
-      if (onStreams.length === 0) this.#companion.waitUntil(() => events.some(this.#done));
+      if (onStreams.length === 0) this.#companion.waitUntil(() => events.some(this.#isDone));
       else if (this.#companion === nobody && events.length === 1)
         this.#context.libraries.runtime.cudaEventSynchronize(onStreams[0].end);
       else {
         this.#companion.check();
         this.#companion.progress();
       }
+    }
+  }
+
+  /** Whether an event is done, without progress of anything else. */
+  done(event: DeviceEvent): boolean {
+    return this.#isDone(event);
+  }
+
+  /** Waits for all launches that wait here, then for the card. */
+  finish(): void {
+    for (const { waiting } of this.#lanes.values())
+      for (let last = waiting.at(-1); last !== undefined; last = waiting.at(-1)) this.wait(last);
+    while (!this.#quiet()) {
+      this.#companion.check();
+      this.#companion.progress();
     }
   }
 
@@ -193,16 +250,14 @@ export class CudaDevice implements Device {
   }
 
   close(): void {
-    for (const { waiting } of this.#lanes.values())
-      for (let last = waiting.at(-1); last !== undefined; last = waiting.at(-1)) this.wait(last);
+    this.finish();
     this.#context.synchronize();
-    for (const lane of this.#lanes.values()) this.#lookAfter(lane);
     this.#memory.close();
     this.#context.close();
   }
 
   /** Whether an event is done, as far as the card says so now. */
-  readonly #done = ({ id }: DeviceEvent): boolean => {
+  readonly #isDone = ({ id }: DeviceEvent): boolean => {
     const state = this.#open.get(id);
     if (typeof state === 'object') {
       const lane = this.#lanes.get(state.lane);
@@ -210,6 +265,50 @@ export class CudaDevice implements Device {
     }
     return !this.#open.has(id);
   };
+
+  /** Whether all that is on streams is done. */
+  #quiet(): boolean {
+    for (const lane of this.#lanes.values()) this.#lookAfter(lane);
+    return [...this.#lanes.values()].every(({ issued }) => issued.length === 0);
+  }
+
+  #newClock(): LaunchClock | undefined {
+    return this.#trace ? new LaunchClock(this.#context, this.#events, () => this.#companion.now()) : undefined;
+  }
+
+  #addLane(name: string, priority: number, clock: LaunchClock | undefined): Lane {
+    const stream = this.#context.createStream(priority);
+    const lane: Lane = {
+      name,
+      stream,
+      tools: streamTools(this.#context, stream),
+      clock,
+      waiting: [],
+      issued: [],
+      queue: { lane: name, launch: (launch, after = []) => this.#launch(lane, launch, after) },
+    };
+    this.#lanes.set(name, lane);
+    return lane;
+  }
+
+  /** What of `after` is not known to be done, all of it on streams; undefined while some is not. */
+  #onStreams(after: readonly number[]): Issued[] | undefined {
+    const open = after.map((id) => this.#open.get(id)).filter((state) => state !== undefined);
+    const issued = open.filter((state) => typeof state === 'object');
+    return issued.length === open.length ? issued : undefined;
+  }
+
+  /** The stream of a lane waits for work of other lanes. */
+  #follow(lane: Lane, before: readonly Issued[]): void {
+    for (const { end, lane: other } of before)
+      if (other !== lane.name) this.#context.libraries.runtime.cudaStreamWaitEvent(lane.stream, end, 0);
+  }
+
+  #issued(lane: Lane, issued: Issued): void {
+    lane.issued.push(issued);
+    this.#open.set(issued.id, issued);
+    if (lane.issued.length > lookedAfter) this.#lookAfter(lane);
+  }
 
   #launch(lane: Lane, launch: Launch, after: readonly DeviceEvent[]): DeviceEvent {
     if (!Object.hasOwn(this.#kernels, launch.kernel))
@@ -234,20 +333,15 @@ export class CudaDevice implements Device {
   #issueHead(lane: Lane): boolean {
     const head = lane.waiting.at(0);
     if (head === undefined) return false;
-    const before = head.after.map(({ id }) => this.#open.get(id)).filter((state) => state !== undefined);
-    if (before.some((state) => typeof state === 'string')) return false;
+    const before = this.#onStreams(head.after.map(({ id }) => id));
+    if (before === undefined) return false;
     lane.waiting.shift();
-    const { runtime } = this.#context.libraries;
-    for (const state of before)
-      if (typeof state === 'object' && state.lane !== lane.name) runtime.cudaStreamWaitEvent(lane.stream, state.end, 0);
-    const start = this.#clock === undefined ? undefined : this.#events.record(lane.stream);
+    this.#follow(lane, before);
+    const start = lane.clock === undefined ? undefined : this.#events.record(lane.stream);
     const call = new CudaKernelCall(lane.tools, head.launch);
     this.#kernels[head.launch.kernel](call);
     const { temporaries } = call;
-    const issued: Issued = { id: head.id, lane: lane.name, end: this.#events.record(lane.stream), start, temporaries };
-    lane.issued.push(issued);
-    this.#open.set(head.id, issued);
-    if (lane.issued.length > lookedAfter) this.#lookAfter(lane);
+    this.#issued(lane, { id: head.id, lane: lane.name, end: this.#events.record(lane.stream), start, temporaries });
     return true;
   }
 
@@ -265,7 +359,7 @@ export class CudaDevice implements Device {
     for (let first = lane.issued.shift(); first !== undefined; first = lane.issued.shift()) {
       this.#open.delete(first.id);
       for (const address of first.temporaries) this.#context.memory.free(address);
-      if (this.#clock !== undefined && first.start !== undefined) this.#clock.note(first.id, first.start, first.end);
+      if (lane.clock !== undefined && first.start !== undefined) lane.clock.note(first.id, first.start, first.end);
       else this.#events.giveBack(first.end);
       if (first.id === id) return;
     }

@@ -43,6 +43,8 @@ export interface Caller {
   /** Absent outside a job. */
   readonly rank?: number;
   text(code: number): string;
+  /** Codes beside 0 that are no error; none unless given. */
+  passes?(code: number): boolean;
 }
 
 /** A call of one of CUDA's libraries returned an error. */
@@ -69,7 +71,7 @@ export function bindCalls<Table extends Declarations>(
     const call = (...values: readonly unknown[]): void => {
       native ??= library.func(`int ${name}(${kinds.map((kind) => cTypes[kind]).join(', ')})`);
       const code = native(...values) as number;
-      if (code !== 0) throw new CudaError(name, code, caller.text(code), caller.rank);
+      if (code !== 0 && caller.passes?.(code) !== true) throw new CudaError(name, code, caller.text(code), caller.rank);
     };
     return [name, call] as const;
   });

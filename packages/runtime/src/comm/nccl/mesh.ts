@@ -1,0 +1,141 @@
+/** A connection between every two ranks of this machine, over which they agree on what NCCL is to run. */
+import { join } from 'node:path';
+import { FrameReader, frameBytes, greetingBytes } from '../frames.js';
+import { Patience } from '../patience.js';
+import { isMessage, type Message } from './messages.js';
+import { connectTo, Listener, type Connection } from './sockets.js';
+
+export interface MeshOptions {
+  readonly rank: number;
+  readonly size: number;
+  /** Where the ranks' sockets lie; nobody else may enter. */
+  readonly folder: string;
+  readonly token: string;
+  /** Throws when the job is over. */
+  readonly check: () => void;
+}
+
+const bufferBytes = 1 << 16;
+
+interface Peer {
+  readonly connection: Connection;
+  readonly reader: FrameReader<Message>;
+}
+
+export class Mesh {
+  readonly #options: MeshOptions;
+  readonly #peers = new Map<number, Peer>();
+  readonly #buffer = Buffer.alloc(bufferBytes);
+  /** Ranks whose connection has ended. */
+  readonly closed = new Set<number>();
+  #receive: (from: number, message: Message) => void = () => undefined;
+
+  /** Waits for all ranks. `receive` gets what they say. */
+  constructor(options: MeshOptions, receive: (from: number, message: Message) => void) {
+    this.#options = options;
+    this.#receive = receive;
+    this.#connect();
+  }
+
+  send(to: number, message: Message): void {
+    this.#peers.get(to)?.connection.send(frameBytes(message));
+  }
+
+  /** Takes what has come and sends what had no room. True when something came. */
+  poll(): boolean {
+    let happened = false;
+    for (const [rank, { connection, reader }] of this.#peers) {
+      if (this.closed.has(rank)) continue;
+      connection.flush();
+      for (;;) {
+        const piece = connection.receive(this.#buffer);
+        if (piece === undefined) break;
+        happened = true;
+        if (piece === 'closed') {
+          this.closed.add(rank);
+          break;
+        }
+        reader.push(piece);
+        if (piece.length < bufferBytes) break;
+      }
+    }
+    return happened;
+  }
+
+  /** Whether everything said has been sent. */
+  get quiet(): boolean {
+    return [...this.#peers.values()].every(({ connection }) => connection.flush());
+  }
+
+  close(): void {
+    for (const { connection } of this.#peers.values()) connection.close();
+    this.#peers.clear();
+  }
+
+  /** Connects to the ranks before this one, and is called by those after it. */
+  #connect(): void {
+    const { rank, size, folder, token, check } = this.#options;
+    const listener = new Listener(join(folder, `rank-${rank}`));
+    const patience = new Patience(size);
+    const wanted = new Set(Array.from({ length: rank }, (_, other) => other));
+    try {
+      while (this.#peers.size < size - 1) {
+        check();
+        for (const other of wanted) {
+          const connection = connectTo(join(folder, `rank-${other}`));
+          if (connection === undefined) continue;
+          wanted.delete(other);
+          connection.send(Buffer.concat([greetingBytes(token), frameBytes({ kind: 'hello', rank })]));
+          this.#add(other, connection, undefined);
+        }
+        for (let one = listener.accept(); one !== undefined; one = listener.accept()) this.#introduce(one);
+        this.#hearStrangers();
+        this.poll();
+        patience.idle();
+      }
+    } finally {
+      listener.close();
+    }
+  }
+
+  readonly #unknown = new Map<Connection, FrameReader<Message>>();
+
+  /** Somebody says who they are, after the token. */
+  #introduce(connection: Connection): void {
+    let from: number | undefined;
+    const reader = new FrameReader<Message>({
+      token: this.#options.token,
+      isFrame: isMessage,
+      receive: (message) => {
+        if (from !== undefined) this.#receive(from, message);
+        else if (message.kind === 'hello') {
+          from = message.rank;
+          this.#unknown.delete(connection);
+          this.#add(from, connection, reader);
+        }
+      },
+      refused: () => {
+        this.#unknown.delete(connection);
+        connection.close();
+      },
+    });
+    this.#unknown.set(connection, reader);
+  }
+
+  #hearStrangers(): void {
+    for (const [connection, reader] of this.#unknown) {
+      const piece = connection.receive(this.#buffer);
+      if (piece === 'closed') this.#unknown.delete(connection);
+      else if (piece !== undefined) reader.push(piece);
+    }
+  }
+
+  #add(rank: number, connection: Connection, reader: FrameReader<Message> | undefined): void {
+    const own = new FrameReader<Message>({
+      isFrame: isMessage,
+      receive: (message) => this.#receive(rank, message),
+      refused: () => this.closed.add(rank),
+    });
+    this.#peers.set(rank, { connection, reader: reader ?? own });
+  }
+}

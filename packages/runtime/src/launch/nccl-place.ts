@@ -1,0 +1,21 @@
+/** What a process of `launchNccl` is told: of itself by its environment, of the job by the launcher. */
+
+/** The job as a rank gets it. */
+export interface NcclJobDescription {
+  readonly data: unknown;
+  readonly trace: boolean;
+  readonly stuckAfterSeconds: number | undefined;
+  readonly multiprocessors: Readonly<Record<string, number>> | undefined;
+}
+
+/** What a rank's process learns of itself from its environment. */
+export interface RankPlace {
+  readonly rank: number;
+  readonly size: number;
+  readonly gpu: number;
+  /** Where the ranks' sockets lie. */
+  readonly folder: string;
+  readonly multiprocessors: Readonly<Record<string, number>> | undefined;
+}
+
+export const placeVariable = 'MONTA_NCCL_RANK';

@@ -1,0 +1,77 @@
+/** A rank that is a process with a card: CUDA, NCCL and endpoint around the body that `runRank` was given. */
+import { CommunicationError } from '../comm/communication-error.js';
+import { JobAborted } from '../comm/communicator.js';
+import { NcclEndpoint } from '../comm/nccl/endpoint.js';
+import { loadNccl } from '../comm/nccl/bindings.js';
+import { CudaContext } from '../device/cuda/context.js';
+import { CudaDevice } from '../device/cuda/cuda-device.js';
+import { portable, type PortableError } from './failure.js';
+import type { NcclJobDescription } from './nccl-place.js';
+import type { RankContext } from './rank-context.js';
+
+/** This process's rank, and whoever it reports to. */
+export interface NcclJob {
+  readonly rank: number;
+  readonly size: number;
+  readonly gpu: number;
+  readonly folder: string;
+  readonly token: string;
+  readonly description: NcclJobDescription;
+  /** Why the job is over, once it is. */
+  aborted(): string | undefined;
+  message(message: unknown): void;
+  /** The body's result, once the rank has left NCCL. */
+  returned(result: unknown): Promise<void>;
+  /** `rank`: who caused it. The process ends afterwards. */
+  failed(rank: number, error: PortableError): Promise<void>;
+}
+
+let current: NcclJob | undefined;
+let started = false;
+
+/** The job that `runRank` joins in this process. */
+export function setNcclJob(job: NcclJob): void {
+  current = job;
+}
+
+export function currentNcclJob(): NcclJob | undefined {
+  return current;
+}
+
+/** Whether a body runs, or has run, in this process. */
+export function ncclRankStarted(): boolean {
+  return started;
+}
+
+/** Runs a body on this process's card. */
+export async function runNcclRank<Data>(job: NcclJob, body: (context: RankContext<Data>) => unknown): Promise<void> {
+  started = true;
+  const { rank, size, gpu, folder, token, description } = job;
+  let endpoint: NcclEndpoint | undefined;
+  try {
+    const { trace, stuckAfterSeconds, multiprocessors, data } = description;
+    const device = new CudaDevice(new CudaContext({ device: gpu, rank }), { trace });
+    endpoint = new NcclEndpoint({
+      rank,
+      size,
+      device,
+      library: loadNccl(rank),
+      folder,
+      token,
+      trace,
+      aborted: () => job.aborted(),
+      ...(multiprocessors === undefined ? {} : { multiprocessors }),
+      ...(stuckAfterSeconds === undefined ? {} : { stuckAfterSeconds }),
+    });
+    const report = (message: unknown): void => job.message(message);
+    const result = await body({ rank, size, endpoint, device, data: data as Data, report });
+    endpoint.close();
+    device.close();
+    await job.returned(result);
+  } catch (error) {
+    const culprit = error instanceof CommunicationError && !(error instanceof JobAborted) ? error.rank : rank;
+    await job.failed(culprit, portable(error));
+    endpoint?.abort();
+    process.exit(1);
+  }
+}
