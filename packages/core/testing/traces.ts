@@ -1,6 +1,9 @@
 /** Traces for tests: spans written by hand, and drawn ones. */
 import * as fc from 'fast-check';
-import { collectiveNames, groupKinds, spanLanes, type Span, type Trace } from '#core/index.js';
+import { collectiveNames } from '#core/schedule/schedule.js';
+import { groupKinds } from '#core/layout/mesh.js';
+import { spanLanes } from '#core/trace/lane-times.js';
+import type { Span, Trace } from '#core/trace/span.js';
 
 /** What a test says of a span; all else is that of a kernel of one chunk, in node and step 0. */
 export type SpanParts = Pick<Span, 'rank' | 'task' | 'lane'> & Partial<Span>;

@@ -1,18 +1,61 @@
-export * from './device/view.js';
-export * from './device/gemm.js';
-export * from './device/cpu/index.js';
-export * from './comm/communicator.js';
 export { type FabricOptions } from './comm/local/fabric.js';
-export * from './launch/index.js';
-export * from './transformer/index.js';
-export * from './moe/index.js';
-export * from './checkpoint/index.js';
-export * from './bench/gemm.js';
-export * from './train/index.js';
-export * from './execute/index.js';
-export * from './bench/collectives.js';
-export * from './bench/two-hosts.js';
+export {
+  builtModule,
+  type Launcher,
+  leadMpirun,
+  localLauncher,
+  type MpiHost,
+  mpiLauncher,
+  ncclLauncher,
+  parseHosts,
+  underMpirun,
+} from './launch/index.js';
+export {
+  type Conversion,
+  convertCheckpoint,
+  inspectCheckpoint,
+  type InspectedCheckpoint,
+  type InspectedRun,
+  type WeightType,
+} from './checkpoint/index.js';
+export { runGemmBench } from './bench/gemm.js';
+export {
+  type ByteText,
+  prepareStart,
+  readByteText,
+  type StepReport,
+  train,
+  type TrainJob,
+  type TrainReport,
+  type TrainResult,
+  tryStrategies,
+  unigramCrossEntropy,
+} from './train/index.js';
+export { type DispatchMeasurement, measureInTurns, type RepeatedJob } from './execute/index.js';
+export { measureCollectives } from './bench/collectives.js';
+export { type ExchangeFigure, type LineRates, measureExchanges } from './bench/two-hosts.js';
 export type { Exchange } from './bench/two-hosts-types.js';
-export { loadMpi, mpiLibraryAvailable } from './comm/mpi/index.js';
-export * from './probe/index.js';
-export * from './verify/index.js';
+export { loadMpi } from './comm/mpi/index.js';
+export {
+  benchWorkload,
+  type CommunicationFigures,
+  type CommunicationProbe,
+  type DispatchCase,
+  dispatchCases,
+  easyTimeScale,
+  type HostsProbe,
+  type MachineProbe,
+  measureVariants,
+  type NetworkProbeOptions,
+  type NetworkProbeResult,
+  probeCommunication,
+  probeDispatchKernels,
+  probeHosts,
+  probeMover,
+  probeNetwork,
+  probeStepKernels,
+  processorName,
+  withCost,
+  withoutLatencies,
+} from './probe/index.js';
+export { type Verification, verify } from './verify/index.js';

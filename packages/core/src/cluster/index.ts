@@ -1,5 +1,5 @@
-export * from './cluster.js';
-export * from './ports.js';
-export * from './read.js';
-export * from './presets.js';
-export * from './scale.js';
+export { type Cluster, type Tier } from './cluster.js';
+export { deviceCount, portsOf, type Route, route, unitOf } from './ports.js';
+export { clusterFrom, readCluster, toYaml } from './read.js';
+export { clusterPresets, getCluster } from './presets.js';
+export { scaledCluster } from './scale.js';

@@ -1,16 +1,69 @@
-export * from './estimate.js';
-export * from './pipeline.js';
-export * from './inputs.js';
-export * from './model.js';
-export * from './collective.js';
+export {
+  assumedError,
+  type Basis,
+  errorOf,
+  knownEstimate,
+  type UnknownEstimate,
+  unknownEstimate,
+  weakestBasis,
+} from './estimate.js';
+export { pipelineSeconds, unevenPipelineSeconds } from './pipeline.js';
+export { type CostInputs, hostInputs } from './inputs.js';
+export {
+  type CollectiveCurves,
+  type CostModel,
+  costModel,
+  type CostModelOptions,
+  describeCostModel,
+  type KernelRate,
+  kernelSeconds,
+  pricedKernel,
+} from './model.js';
+export { collectiveAlgorithm, collectiveSeconds, priceCollective, type PricedCollective } from './collective.js';
 export { nodesOf } from './nccl.js';
-export * from './calibration/index.js';
-export * from './preset-collectives.js';
-export * from './kernels/features.js';
-export * from './kernels/leave-out.js';
-export * from './kernels/measured.js';
-export * from './kernels/price.js';
-export * from './kernels/shapes.js';
+export {
+  busBytesPerSecond,
+  busFactor,
+  type Calibration,
+  CalibrationLookup,
+  Curve,
+  curveOf,
+  describeCoverage,
+  describeKey,
+  type ErrorSummary,
+  type Fit,
+  fitCalibration,
+  gemmShareOf,
+  gpuKey,
+  type GroupCoverage,
+  type InspectorRecord,
+  type Interference,
+  layoutCoverage,
+  linksOf,
+  looksLikeInspector,
+  type MeasuredOp,
+  measuredOps,
+  type Measurement,
+  mergeCalibrations,
+  type MiddleRule,
+  middleRule,
+  naiveSeconds,
+  paperTestbed,
+  type Probe,
+  type ProbedGemm,
+  readCalibration,
+  type Reading,
+  readInspectorRecords,
+  readMeasurementsCsv,
+  readNcclInspector,
+  readNcclTests,
+  type SeriesFit,
+  summarize,
+  validate,
+  type Validation,
+  type ValidationRow,
+  writeCalibration,
+} from './calibration/index.js';
 export { fittedOn } from './kernels/coefficients.js';
 export { communicationLibraries, type CommunicationLibrary, type LibraryName } from './libraries.js';
-export * from './scaled-curves.js';
+export { scaledCurves } from './scaled-curves.js';

@@ -1,4 +1,4 @@
-export * from './layout.js';
-export * from './mesh.js';
-export * from './resolve.js';
-export * from './check.js';
+export { type Group, type Layout } from './layout.js';
+export { coordinates, groupMembers, placedOn, replicaIndex, sliceIndex, worldSize } from './mesh.js';
+export { formatLayout, parseLayout, type PartialLayout, resolveLayout } from './resolve.js';
+export { checkModelLayout } from './check.js';

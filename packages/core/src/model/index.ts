@@ -1,8 +1,15 @@
-export * from './model.js';
-export * from './parameters.js';
-export * from './flops.js';
-export * from './rope-scaling.js';
-export * from './presets.js';
-export * from './names.js';
-export * from './huggingface.js';
-export * from './read.js';
+export {
+  type ClampedSwiglu,
+  completeModel,
+  modelFamilies,
+  type ModelShape,
+  type MoeModel,
+  type RopeScaling,
+} from './model.js';
+export { countParameters } from './parameters.js';
+export { computedConvention, forwardFlopsPerToken, trainingFlopsPerToken } from './flops.js';
+export { yarnScaling } from './rope-scaling.js';
+export { modelPresets } from './presets.js';
+export { getModel } from './names.js';
+export { readHfConfig } from './huggingface.js';
+export { modelFrom, readModel } from './read.js';

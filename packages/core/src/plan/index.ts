@@ -1,15 +1,24 @@
-export * from './workload.js';
-export * from './choose.js';
-export * from './explain.js';
-export * from './flips.js';
-export * from './judge.js';
-export * from './trials.js';
-export * from './predict-step.js';
-export * from './dispatch-variants.js';
-export * from './emulation-scale.js';
-export * from './step-bytes.js';
-export * from './unpriced.js';
-export * from './automatic-layout.js';
-export * from './emulation-speed.js';
-export * from './measured-layers.js';
-export * from './measured-steps.js';
+export {
+  type HeldBy,
+  type LayerPass,
+  type PassPrice,
+  passPrice,
+  routedBinding,
+  simulatePass,
+  simulationError,
+  type TierBytes,
+  type Workload,
+} from './workload.js';
+export { alternativeEtps, type Candidate, type Choice, chooseDispatch, samePlan } from './choose.js';
+export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
+export { findFlips, type FlipSearch } from './flips.js';
+export { closeShare, likelySeconds } from './judge.js';
+export { closeCandidates, judgeWays, trialRounds, trialSize, type TriedPart } from './trials.js';
+export { moeShare, predictStep, type StepPrediction } from './predict-step.js';
+export { type DispatchVariant, dispatchVariants, layerPasses, probedStrategies } from './dispatch-variants.js';
+export { type EmulationScale, emulationScale, memorySpeedScale } from './emulation-scale.js';
+export { type StepBytes, stepBytes } from './step-bytes.js';
+export { unpricedInLayer, unpricedInStep } from './unpriced.js';
+export { automaticLayout } from './automatic-layout.js';
+export { atMemorySpeed, fittingTimeScale } from './emulation-speed.js';
+export { publishedStepRatios } from './measured-steps.js';

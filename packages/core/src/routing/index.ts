@@ -1,3 +1,9 @@
-export * from './routing.js';
-export * from './successive.js';
-export * from './group-routing.js';
+export {
+  balancedCounts,
+  expertProbabilities,
+  readRecordedRouting,
+  type Routing,
+  sampleCounts,
+  sampleIds,
+} from './routing.js';
+export { chunkRows, GroupRouting } from './group-routing.js';

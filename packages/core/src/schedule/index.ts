@@ -1,31 +1,65 @@
-export * from './rows.js';
-export * from './kernels.js';
-export * from './schedule.js';
-export * from './work.js';
-export * from './template-builder.js';
-export * from './moe-shape.js';
-export * from './moe-forward.js';
-export * from './moe-backward.js';
-export * from './moe-parts.js';
-export * from './routing-binding.js';
-export * from './dispatchers/dispatcher.js';
-export * from './dispatchers/half-list.js';
-export * from './dispatchers/strategies.js';
-export * from './dispatchers/strategy-names.js';
-export * from './step-shape.js';
-export * from './compile.js';
-export * from './attention-layer.js';
-export * from './mlp-layer.js';
-export * from './ends.js';
-export * from './parameter.js';
-export * from './parameters.js';
-export * from './parameter-regions.js';
-export * from './parameter-layout.js';
-export * from './update.js';
-export * from './recompute.js';
-export * from './stages.js';
-export * from './pipeline-order.js';
-export * from './transfers.js';
-export * from './step.js';
-export * from './dispatch-only.js';
-export * from './feeders.js';
+export { type RankPlace, rankPlace, type RowOrder, type Scope, type Size, sliceLength, sliceStart } from './rows.js';
+export {
+  type ArgumentsOf,
+  type BoundArgument,
+  type BoundOf,
+  type HeadArguments,
+  type KernelName,
+  kernels,
+  kernelSpec,
+  type Mode,
+  priceKey,
+  type RoleOf,
+} from './kernels.js';
+export {
+  type Binding,
+  type Body,
+  type CollectiveName,
+  collectiveUses,
+  type Lane,
+  type Operation,
+  type Program,
+  type ProgramNode,
+  type Region,
+  type Template,
+  type Use,
+  type Work,
+} from './schedule.js';
+export { dtypeBytes, type MoeShape } from './moe-shape.js';
+export { moeForward } from './moe-forward.js';
+export { moeBackward } from './moe-backward.js';
+export { RoutingBinding } from './routing-binding.js';
+export {
+  allHalves,
+  fixedStrategies,
+  inChunks,
+  namedStrategies,
+  routingScope,
+  type Strategy,
+  unsupportedStrategy,
+} from './dispatchers/strategies.js';
+export {
+  chunksText,
+  dispatchFrom,
+  formatDispatch,
+  halvesName,
+  parseDispatch,
+  strategyLabel,
+} from './dispatchers/strategy-names.js';
+export { headsPerRank, moeShape, type StepShape, stepTokens } from './step-shape.js';
+export { compile, type CompiledOperation, type CompiledProgram, type RegionInstance } from './compile.js';
+export { type Parameter } from './parameter.js';
+export { holdsParameter, parameterCopies, parameters, shardElements, shardRange } from './parameters.js';
+export { gradientId, weightId } from './parameter-regions.js';
+export {
+  flatRuns,
+  type ParameterLayout,
+  parameterLayout,
+  type PlacedParameter,
+  reductions,
+  type Run,
+} from './parameter-layout.js';
+export { type Recompute, recomputeModules } from './recompute.js';
+export { evaluationStep, moeLayerProgram, trainingStep } from './step.js';
+export { dispatchProgram, expertInput } from './dispatch-only.js';
+export { feedersOf } from './feeders.js';

@@ -1,6 +1,6 @@
-export * from './simulate.js';
+export { placeOf, simulate, type Simulation, type SimulationSummary } from './simulate.js';
 export type { Members } from './groups.js';
 export type { CollectiveBasis } from './prices.js';
 export type { HostCores } from './host.js';
 export type { PathPiece, Resource } from './critical-path.js';
-export * from './bench.js';
+export { benchSimulator, simulatorBenchShapes } from './bench.js';

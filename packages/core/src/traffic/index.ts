@@ -1,4 +1,4 @@
-export * from './flows.js';
-export * from './fabric.js';
+export { type Algorithm, algorithms } from './flows.js';
+export { type Fabric, fabricOf } from './fabric.js';
 export { collectiveLoad, type CollectiveBody } from './load.js';
-export * from './traffic.js';
+export { type Traffic, traffic } from './traffic.js';

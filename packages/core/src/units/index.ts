@@ -1,12 +1,20 @@
-export * from './errors.js';
-export * from './nearest.js';
-export * from './quantities.js';
-export * from './format.js';
-export * from './random.js';
-export * from './paired-ratio.js';
-export * from './quantiles.js';
-export * from './intervals.js';
-export * from './record.js';
-export * from './document.js';
+export { InputError } from './errors.js';
+export { didYouMean } from './nearest.js';
+export { countUpTo, parseBytes, parseCount, parseSeconds } from './quantities.js';
+export {
+  formatBandwidth,
+  formatBytes,
+  formatCount,
+  formatFlops,
+  formatInteger,
+  formatPercent,
+  formatSeconds,
+} from './format.js';
+export { Random } from './random.js';
+export { type PairedRatio, pairedRatio } from './paired-ratio.js';
+export { median, quantile } from './quantiles.js';
+export { type Interval, lengthOf, overlapOf, unionOf } from './intervals.js';
+export { isRecord } from './record.js';
+export { Field, FieldMap, readDocument } from './document.js';
 export { limits } from './limits.js';
 export { escapeControls, shortened, shownValue } from './presentable.js';

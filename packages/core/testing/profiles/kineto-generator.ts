@@ -2,7 +2,8 @@
  * Writes traces as PyTorch's profiler does, of a job whose truth is known: what each rank sent, when it waited for whom, and how long it communicated beside nothing.
  * Time is counted in whole nanoseconds; the truth is found by walking over all moments at which something begins or ends, in another way than the reader does it.
  */
-import { Random, type ProfiledOp } from '#core/index.js';
+import { Random } from '#core/units/random.js';
+import type { ProfiledOp } from '#core/profiles/profile.js';
 
 export type NameStyle = 'before 2.8' | 'to 2.18' | 'since 2.19';
 

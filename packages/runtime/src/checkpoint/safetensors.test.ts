@@ -5,8 +5,10 @@ import { InputError } from '@monta/core';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/numbers.js';
-import { SafetensorsFile, SafetensorsFolder, SafetensorsWriter, createSafetensorsFolder } from './safetensors.js';
-import type { TensorDeclaration } from './safetensors.js';
+import { SafetensorsFile } from './safetensors-reader.js';
+import { SafetensorsFolder, createSafetensorsFolder } from './safetensors-folder.js';
+import { SafetensorsWriter } from './safetensors-writer.js';
+import type { TensorDeclaration } from './safetensors-writer.js';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '../device/half.js';
 import { safetensorsBytes } from './safetensors-types.js';
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { readHfConfig, trainingStep, type Layout, type MoeModel, type StepShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { SafetensorsFile } from '../checkpoint/safetensors.js';
+import { SafetensorsFile } from '../checkpoint/safetensors-reader.js';
 import { CpuDevice } from '../device/cpu/index.js';
 import type { Device } from '../device/device.js';
 import { readParameters, type ParameterValues } from '../../testing/transformer/reference-parameters.js';

@@ -1,6 +1,25 @@
-export * from './blocks.js';
-export * from './router.js';
-export * from './auxiliary-loss.js';
-export * from './capacity.js';
-export * from './permutation.js';
-export * from './experts.js';
+export { chunkMoves, chunkTotal, type Moves, packRows, sendOrder, unpackRows } from './blocks.js';
+export { routerBackward, type RouterShape, routerSoftmax, routerTopK } from './router.js';
+export { addAuxiliaryStatistics, auxiliaryGradient, auxiliaryLoss } from './auxiliary-loss.js';
+export { dropByProbability, expertCapacity, keptPicks, pickedIds } from './capacity.js';
+export {
+  buildPermutation,
+  combineRowGrad,
+  combineRows,
+  combineWeightGrad,
+  packTokens,
+  type Permutation,
+} from './permutation.js';
+export {
+  addExpertBias,
+  chunkSegments,
+  expertActivation,
+  expertActivationGrad,
+  expertBiasGrad,
+  expertDown,
+  expertDownInputGrad,
+  expertGateUp,
+  expertGateUpInputGrad,
+  expertWeightGrad,
+  type Segments,
+} from './experts.js';

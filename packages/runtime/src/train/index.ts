@@ -1,7 +1,5 @@
-export * from './job.js';
-export * from './train.js';
-export * from './rank-trainer.js';
-export * from './data/byte-data.js';
-export * from './data/brown-corpus.js';
+export { type StepReport, type TrainJob, type TrainReport } from './job.js';
+export { train, type TrainResult } from './train.js';
+export { type ByteText, readByteText, unigramCrossEntropy } from './data/byte-data.js';
 export { prepareStart, type TrainStart } from './start.js';
 export { tryStrategies, type StrategyTrial, type TryOptions } from './try-strategies.js';

@@ -1,3 +1,2 @@
-export * from './expected.js';
-export * from './verify.js';
+export { type Verification, verify } from './verify.js';
 export { verifyRank, type RankComputation, type VerifyJob } from './verify-rank.js';

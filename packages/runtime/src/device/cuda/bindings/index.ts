@@ -8,15 +8,14 @@ import { bindNvtx, nvtxName, type NvtxLibrary } from './nvtx.js';
 import { bindRuntime, runtimeName, type RuntimeLibrary } from './runtime.js';
 import { openLibrary, type LibraryName, type NativeLibrary } from './search.js';
 
-export * from './calls.js';
-export * from './cublas.js';
-export * from './cublas-lt.js';
-export * from './cudnn.js';
-export * from './driver.js';
-export * from './nvrtc.js';
-export * from './nvtx.js';
-export * from './runtime.js';
-export * from './search.js';
+export { type Address, bindCalls, type Calls, CudaError, textOfCode, written, writtenInt } from './calls.js';
+export { cublas } from './cublas.js';
+export { cublasLt } from './cublas-lt.js';
+export { cudnn, type CudnnLibrary } from './cudnn.js';
+export { dynamicSharedBytes } from './driver.js';
+export { type NvrtcLibrary } from './nvrtc.js';
+export { cuda, type RuntimeLibrary } from './runtime.js';
+export { type LibraryName, type NativeFunction, type NativeLibrary, openLibrary } from './search.js';
 
 /** The bindings as one rank sees them: errors name the rank. A library that is missing is an `InputError` when it is first used. */
 export class CudaLibraries {

@@ -1,0 +1,48 @@
+/** The face of a package is its index, written by hand: nothing is passed on wholesale, and what the root of core and runtime lists is used by somebody outside. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const packages = fileURLToPath(new URL('../packages', import.meta.url));
+
+function filesOf(...folders: readonly string[]): string[] {
+  return folders.flatMap((folder) =>
+    readdirSync(join(packages, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => join(packages, folder, file)),
+  );
+}
+
+/** Names between the braces of `import { … } from` or `export { … } from` where the module fits. */
+function namesFrom(text: string, module: RegExp): string[] {
+  return [...text.matchAll(/^(?:import|export) (?:type )?\{([^}]*)\} from '([^']+)';/gm)]
+    .filter(([, , from = '']) => module.test(from))
+    .flatMap(([, names = '']) => names.split(','))
+    .map((name) => name.trim().replace(/^type /, ''))
+    .map((name) => name.split(' as ')[0] ?? name)
+    .filter((name) => name !== '');
+}
+
+const sources = filesOf('core/src', 'views/src', 'runtime/src', 'cli/src');
+
+describe('faces of packages', () => {
+  it('list what they pass on', () => {
+    const wholesale = sources.filter((file) => /^export \* from/m.test(readFileSync(file, 'utf8')));
+    expect(wholesale).toEqual([]);
+  });
+
+  it.each([
+    ['core', ['views', 'runtime', 'cli']],
+    ['runtime', ['cli']],
+  ])('%s lists no more than is used outside', (name, users) => {
+    const listed = namesFrom(readFileSync(join(packages, name, 'src/index.ts'), 'utf8'), /^\./);
+    // Tests and what tests share count: they stand outside too.
+    const outside = filesOf(...users.flatMap((user) => [`${user}/src`, `${user}/testing`]), `${name}/testing`);
+    const used = new Set(
+      outside.flatMap((file) => namesFrom(readFileSync(file, 'utf8'), new RegExp(`^@monta/${name}$`))),
+    );
+    expect(listed.length).toBeGreaterThan(20);
+    expect(listed.filter((one) => !used.has(one))).toEqual([]);
+  });
+});
