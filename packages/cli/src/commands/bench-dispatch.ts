@@ -1,5 +1,13 @@
 /** `monta bench dispatch`: measures every way to dispatch, beside prediction and bound. */
-import { formatLayout, InputError, moeShape, type Cluster, type MoeShape } from '@monta/core';
+import {
+  formatLayout,
+  inChunks,
+  InputError,
+  moeShape,
+  namedStrategies,
+  type Cluster,
+  type MoeShape,
+} from '@monta/core';
 import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
 import { describeBench, renderBench } from '../bench/dispatch-report.js';
 import type { MontaContext } from '../context.js';
@@ -25,7 +33,7 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
     if (extra) throw new InputError(`--model and ${extra[0]}`, { expected: 'a model, or a shape by four flags' });
     const model = loadModel(flags.model);
     const layout = layoutFlag(flags.layout, cluster, model);
-    const strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } } as const;
+    const strategy = inChunks(namedStrategies.scattered, 1);
     const shape = moeShape(stepOf(model, layout, { sequence, sequences, dtype: 'bf16', microBatches: 1 }, strategy));
     return { cluster, shape, name: model.name };
   }

@@ -15,9 +15,11 @@ import {
   formatLayout,
   formatPercent,
   formatSeconds,
+  inChunks,
   InputError,
   marginOver,
   moeShape,
+  namedStrategies,
   predictStep,
   reasons,
   rivals,
@@ -57,11 +59,7 @@ function problemOf(flags: PlanFlags): Problem {
   const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
   const model = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, model);
-  const step = stepOf(model, layout, flags, {
-    dispatch: 'sliced',
-    combine: 'scattered',
-    chunks: { forward: 1, backward: 1 },
-  });
+  const step = stepOf(model, layout, flags, inChunks(namedStrategies.scattered, 1));
   const { routing, seed, scope } = flags;
   const workload = { cluster, shape: moeShape(step), routing, seed, model: costsOf(flags, cluster), scope };
   return { step, workload, unpriced: unpricedInStep(model) };

@@ -8,11 +8,13 @@ import {
   formatDispatch,
   fabricOf,
   formatLayout,
+  inChunks,
   InputError,
   moeBackward,
   moeForward,
   type MoeModel,
   moeShape,
+  namedStrategies,
   perfettoPieces,
   placeOf,
   predictStep,
@@ -39,7 +41,7 @@ import { renderSimulation } from './simulate-text.js';
 import type { SimulateFlags } from './simulate.command.js';
 import type { SimulatedTimeline } from './simulated-timeline.js';
 
-const unchosen: Strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } };
+const unchosen: Strategy = inChunks(namedStrategies.scattered, 1);
 /** A step of more layers is shown with as many layers as are needed to see one follow another. */
 const [layersInFull, layersShown] = [6, 2];
 

@@ -4,6 +4,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import { deviceCount } from '../cluster/ports.js';
 import { costModel } from '../cost/index.js';
 import { parseLayout } from '../layout/index.js';
+import { inChunks, namedStrategies } from '../schedule/dispatchers/strategies.js';
 import { moeLayerProgram } from '../schedule/step.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { placeOf, simulate } from '../simulate/index.js';
@@ -73,7 +74,7 @@ export const layerErrors = (layers: readonly MeasuredLayer[]): LayerError[] =>
   });
 
 function predicted({ cluster, shape, pass }: MeasuredLayer): number {
-  const strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } } as const;
+  const strategy = inChunks(namedStrategies.scattered, 1);
   const simulation = simulate({
     place: placeOf(shape.layout, cluster),
     programs: [moeLayerProgram(shape, strategy)],

@@ -5,6 +5,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import { costModel } from '../cost/index.js';
 import { parseLayout } from '../layout/index.js';
 import { getModel } from '../model/index.js';
+import { inChunks, namedStrategies } from '../schedule/dispatchers/strategies.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { InputError } from '../units/errors.js';
 import { tableRows } from './measured-table.js';
@@ -41,7 +42,7 @@ export function readMeasuredSteps(text: string, fileName: string): MeasuredStep[
         sequences: row.number('sequences'),
         microBatches: row.number('micro_batches'),
         dtype: 'bf16',
-        strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
+        strategy: inChunks(namedStrategies.scattered, 1),
         ...capacity,
       },
     };

@@ -1,5 +1,6 @@
 /** Starts a job on this machine: one thread per rank and one that moves bytes between them; watches them, and cleans up. */
 import { Worker } from 'node:worker_threads';
+import { at } from '../comm/at.js';
 import { Control, createControl } from '../comm/local/control.js';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import type { MoverData, MoverReport } from '../comm/local/mover.worker.js';
@@ -198,10 +199,4 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, milliseconds).unref();
   });
-}
-
-function at<T>(list: readonly T[], index: number): T {
-  const value = list[index];
-  if (value === undefined) throw new RangeError(`no element ${index}`);
-  return value;
 }
