@@ -22,6 +22,7 @@ import {
   type Noise,
   type TestbedCurve,
 } from './accuracy-figures.js';
+import { pricesPage } from './accuracy-prices.js';
 import { ruleWorth, type RuleWorth } from './accuracy-rule.js';
 
 const percent = (share: number): string => (Number.isFinite(share) ? formatPercent(share) : '–');
@@ -154,9 +155,15 @@ const curves = testbedCurves();
 const insideSizes = sizes.slice(0, 4);
 const worth = ruleWorth();
 
-const page = `# How good predictions of collectives are
+const page = `# How good predictions are
 
-Written by \`npm run docs:accuracy\`. Everything measured here was **measured by others**: NCCL collectives inside one node on ${new Set(inside.map((m) => m.gpu)).size} GPUs (${inside.length} rows) and the results of 19 nccl-tests
+Written by \`npm run docs:accuracy\`. First prices without a calibration: kernels, collectives, MoE layers and steps; then what a calibration predicts of collectives that it left out. Errors are |predicted / measured − 1|, signed where they
+have a sign. A naive predictor stands beside every figure.
+
+${pricesPage()}
+# Collectives with a calibration
+
+Everything measured here was **measured by others**: NCCL collectives inside one node on ${new Set(inside.map((m) => m.gpu)).size} GPUs (${inside.length} rows) and the results of 19 nccl-tests
 logs (${logs.length} rows). The figures are in \`packages/core/src/cost/calibration/fixtures/\`, sources in the first lines of each file. Part of them is left out, predicted from the rest by
 \`monta calibrate\` and compared as \`monta validate\` does. Errors are |predicted / measured − 1|; nothing is averaged before. The **naive** predictor stands beside every figure: straight
 lines in log-log between points; where a series was not measured, bus bandwidth of the nearest rank count, another collective, or (in proportion to the links) another GPU.

@@ -64,6 +64,9 @@ export {
   type ValidationRow,
   writeCalibration,
 } from './calibration/index.js';
+export { type PresetError, presetErrors } from './preset-collectives.js';
 export { fittedOn } from './kernels/coefficients.js';
+export { type KernelError, leaveShapesOut } from './kernels/leave-out.js';
+export { readKernels } from './kernels/measured.js';
 export { communicationLibraries, type CommunicationLibrary, type LibraryName } from './libraries.js';
 export { scaledCurves } from './scaled-curves.js';

@@ -21,4 +21,5 @@ export { type StepBytes, stepBytes } from './step-bytes.js';
 export { unpricedInLayer, unpricedInStep } from './unpriced.js';
 export { automaticLayout } from './automatic-layout.js';
 export { atMemorySpeed, fittingTimeScale } from './emulation-speed.js';
-export { publishedStepRatios } from './measured-steps.js';
+export { layerErrors, readMeasuredLayers } from './measured-layers.js';
+export { publishedStepRatios, readMeasuredSteps, stepRatios } from './measured-steps.js';

@@ -1,0 +1,148 @@
+/** The part of docs/accuracy.md on prices without a calibration: kernels, collectives of presets, MoE layers and steps that others timed. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import {
+  fittedOn,
+  formatBytes,
+  formatPercent,
+  formatSeconds,
+  layerErrors,
+  leaveShapesOut,
+  median,
+  presetErrors,
+  quantile,
+  readKernels,
+  readMeasuredLayers,
+  readMeasuredSteps,
+  stepRatios,
+  type KernelError,
+  type PresetError,
+} from '@monta/core';
+import { logs } from './accuracy-figures.js';
+
+const core = fileURLToPath(new URL('../../../core/src/', import.meta.url));
+const read = <T>(path: string, reader: (text: string, name: string) => T): T =>
+  reader(readFileSync(`${core}${path}`, 'utf8'), path);
+
+const signed = (share: number): string => `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))}`;
+const row = (...cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
+
+interface Compared {
+  readonly error: number;
+  readonly naiveError: number;
+}
+
+/** Median and 90th percentile of both predictors' absolute errors. */
+function shares(errors: readonly Compared[]): string[] {
+  const own = errors.map(({ error }) => Math.abs(error));
+  const naive = errors.map(({ naiveError }) => Math.abs(naiveError)).filter(Number.isFinite);
+  return [median(own), quantile(own, 0.9), median(naive), quantile(naive, 0.9)].map((share) => formatPercent(share));
+}
+
+const kinds = [
+  { name: 'GEMM, bf16', of: /^gemm_bf16/u, above: 50e-6, bar: '4 / 10 %' },
+  { name: 'GEMM, fp8', of: /^gemm_fp8/u, above: 50e-6, bar: '4 / 10 %' },
+  { name: 'grouped GEMM', of: /^grouped/u, above: 50e-6, bar: '8 / 20 %' },
+  { name: 'attention', of: /^attention/u, above: 50e-6, bar: '5 / 12 %' },
+  { name: 'memory-bound', of: /^(?:copy|add|row_gather)/u, above: 50e-6, bar: '8 / 20 %' },
+  { name: 'memory-bound, fused', of: /_fused/u, above: 100e-6, bar: '8 / 20 %' },
+] as const;
+
+function kernels(): string {
+  const all = ['kernels-h200.csv', 'kernels-h200-more.csv'].flatMap((name) =>
+    read(`cost/kernels/fixtures/${name}`, readKernels),
+  );
+  const errors = leaveShapesOut(all, all, fittedOn.multiprocessors);
+  const own = (kind: (typeof kinds)[number]): KernelError[] =>
+    errors.filter(({ kernel }) => kind.of.test(kernel.name) && kernel.seconds > kind.above);
+  const worst = kinds
+    .flatMap(own)
+    .sort((a, b) => Math.abs(b.error) - Math.abs(a.error))
+    .slice(0, 6);
+  return `## Kernels
+
+${all.length} kernels timed on H200 (\`packages/core/src/cost/kernels/fixtures/\`), sustained. Each is predicted from a fit to the others, without any of its own shape. Naive: the median rate of the others of its kind. Only kernels over 50 µs
+(fused ones over 100 µs) are judged: below, the host's launch is what was timed. The form of the model was chosen looking at half of these timings.
+
+${row('kernel', 'rows', 'median error', '90th percentile', 'naive median', 'naive 90th', 'wanted')}
+|---|--:|--:|--:|--:|--:|--:|
+${kinds.map((kind) => row(kind.name, own(kind).length, ...shares(own(kind)), kind.bar)).join('\n')}
+
+Farthest off:
+
+${row('kernel', 'shape', 'measured', 'predicted', 'error')}
+|---|---|--:|--:|--:|
+${worst.map(({ kernel, predictedSeconds, error }) => row(kernel.name, kernel.label, formatSeconds(kernel.seconds), formatSeconds(predictedSeconds), signed(error))).join('\n')}
+
+- **fp8 GEMMs** are few: calls, waves and bytes are those of bf16 with a rate of their own. Two shapes under 50 µs, not judged here, are 33 % too low (32.9 µs, depth 2048) and 14 % too high (40.8 µs).
+- **Many small experts** in one grouped call (128 experts with 32 rows each) are 17 to 21 % too fast: their weights are read at less than the bandwidth that large ones reach.
+- Other GPUs than the H200 are priced by the ratios of datasheets. No kernel of another GPU was timed here.
+`;
+}
+
+/** Farthest off in each group of rows. */
+function byMachine(errors: readonly PresetError[]): string[] {
+  const systems = [...new Set(errors.map(({ measurement }) => measurement.system))];
+  return systems
+    .map((system) => errors.filter(({ measurement }) => measurement.system === system))
+    .sort((a, b) => median(b.map(({ error }) => Math.abs(error))) - median(a.map(({ error }) => Math.abs(error))))
+    .map((own) => row(own[0]?.measurement.system ?? '', own[0]?.preset ?? '', own.length, ...shares(own)));
+}
+
+function presets(): string {
+  const large = presetErrors(logs).filter(({ measurement }) => measurement.bytes >= 2 ** 24);
+  const worst = [...large].sort((a, b) => Math.abs(b.error) - Math.abs(a.error)).slice(0, 4);
+  return `## Collectives of presets, without a calibration
+
+nccl-tests logs over two nodes, from 16 MiB up, against presets alone: datasheet bandwidth times the share that is reached, and the fastest of ring, tree and NVLS. Naive: bytes over the nominal bandwidth of the NICs. Latencies and
+protocols of NCCL were fitted on these logs, so this is no test on rows kept back.
+
+${row('log', 'preset', 'rows', 'median error', '90th percentile', 'naive median', 'naive 90th')}
+|---|---|--:|--:|--:|--:|--:|
+${row('all', '', large.length, ...shares(large))}
+${byMachine(large).join('\n')}
+
+Farthest off:
+
+${row('log', 'collective', 'size', 'measured', 'predicted', 'error')}
+|---|---|--:|--:|--:|--:|
+${worst.map(({ measurement: m, predictedSeconds, error }) => row(m.system, m.op, formatBytes(m.bytes, 'binary'), formatSeconds(m.seconds), formatSeconds(predictedSeconds), signed(error))).join('\n')}
+
+GPUDirect-TCPX (a3high) moves bytes through the host, which no preset models.
+`;
+}
+
+function layers(): string {
+  const errors = layerErrors(read('plan/fixtures/moe-layers.csv', readMeasuredLayers));
+  return `## MoE layers
+
+Layers of experts that were timed, router to combined output, against \`monta simulate --of layer\`: even routing, \`scattered\` in one chunk (\`packages/core/src/plan/fixtures/moe-layers.csv\`). Nothing is fitted to these rows. Naive: products at
+the datasheet's peak and dispatched bytes at the nominal bandwidth of the link.
+
+${row('layer', 'pass', 'measured', 'predicted', 'error', 'naive error')}
+|---|---|--:|--:|--:|--:|
+${errors.map(({ layer, predictedSeconds, error, naiveError }) => row(layer.label, layer.pass, formatSeconds(layer.seconds), formatSeconds(predictedSeconds), signed(error), signed(naiveError))).join('\n')}
+
+- Products of experts cost the faster of one grouped call and a call an expert. Monta's own kernels batch many small experts by size besides, which is not priced: its Qwen-like layer is the row farthest off.
+- The H100 rows were timed in short runs with pauses, in which a card holds a higher clock (796 against 678 TFLOP/s for a large product on an H200). Prices are those of sustained work.
+- DeepEP and HybridEP rows of the same test, and fp8, are not compared: those dispatchers' kernels are not modelled.
+`;
+}
+
+function steps(): string {
+  const ratios = stepRatios(read('plan/fixtures/training-steps.csv', readMeasuredSteps));
+  return `## Training steps
+
+Steps that others timed in bf16, with model, batch and layout known, against \`monta simulate --of step --dispatch scattered:1/1\` (\`packages/core/src/plan/fixtures/training-steps.csv\`). A prediction is what links and kernels take. A software
+stack adds host time, unfused kernels, synchronisation and recomputation. \`plan\` and \`simulate\` print the range of these ratios beside every step.
+
+${row('step', 'measured', 'predicted', 'measured / predicted')}
+|---|--:|--:|--:|
+${ratios.map(({ measured, predictedSeconds, ratio }) => row(measured.label, formatSeconds(measured.seconds), formatSeconds(predictedSeconds), `${ratio.toFixed(2)}${measured.sameBytes ? '' : ' (*)'}`)).join('\n')}
+
+(*) HybridEP sends each token once a node; the simulated all_to_all sends it once an expert, and pays for crossing rails. These rows are no test of the model, and not in the range.
+`;
+}
+
+/** All sections. */
+export const pricesPage = (): string => [kernels(), presets(), layers(), steps()].join('\n');
