@@ -1,12 +1,14 @@
 import { layers } from './lint/layers.mjs';
 
 export default {
+  jsPlugins: ['./lint/bounded-arguments.mjs'],
   plugins: ['typescript', 'import', 'unicorn', 'oxc', 'vitest'],
   categories: {
     correctness: 'error',
     suspicious: 'warn',
   },
   rules: {
+    'monta/bounded-arguments': 'error',
     'typescript/no-explicit-any': 'error',
     'typescript/no-floating-promises': 'error',
     'typescript/no-misused-promises': 'error',

@@ -3,7 +3,7 @@
  * 1: a run failed; 130: interrupted from the keyboard. Stack traces only with MONTA_DEBUG=1.
  */
 import { fileProblem } from '@monta/runtime/files';
-import { escapeControls, InputError } from '@monta/core';
+import { appendAll, escapeControls, InputError } from '@monta/core';
 import type { Style } from './output/style.js';
 
 /** Thrown to unwind after Ctrl-C; the command ends with exit code 130 as shells expect (128 + SIGINT). */
@@ -84,16 +84,15 @@ export function describeFailure(
   const lines: string[] = [];
   if (error instanceof InputError) {
     const [head = '', ...rest] = error.format().split('\n');
-    lines.push(style.bad(head), ...rest);
+    lines.push(style.bad(head));
+    appendAll(lines, rest);
   } else {
     // A save that failed says all in its own words.
     const saves = [error, error.cause].some((one) => one instanceof Error && one.name === 'SaveError');
     const message = escapeControls(error.message, '\n\t');
     const named = saves || error.name === 'Error' ? message : `${error.name}: ${message}`;
-    lines.push(
-      style.bad(named),
-      ...(saves ? ['  make room, or choose another disk, and go on from there'] : describeCauses(error)),
-    );
+    lines.push(style.bad(named));
+    appendAll(lines, saves ? ['  make room, or choose another disk, and go on from there'] : describeCauses(error));
     if (isFault(error) && !debug) {
       lines.push('  this is a fault in Monta, not in your input; MONTA_DEBUG=1 shows where it happened');
     }

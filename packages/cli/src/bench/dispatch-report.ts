@@ -14,6 +14,8 @@ import {
   median,
   type MoeShape,
   layerPasses,
+  maxOf,
+  minOf,
 } from '@monta/core';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Style } from '../output/style.js';
@@ -54,9 +56,7 @@ const signed = (share: number): string => `${share < 0 ? '−' : '+'}${formatInt
 const ms = (seconds: number): string => (seconds * 1e3).toFixed(seconds < 0.1 ? 1 : 0);
 const ratio = (value: number): string => `${value.toFixed(value >= 9.95 ? 0 : 2)}x`;
 const spread = ({ measured, medianSeconds }: DispatchCase): string =>
-  measured.length > 1
-    ? `${formatInteger((100 * (Math.max(...measured) - Math.min(...measured))) / medianSeconds)} %`
-    : '-';
+  measured.length > 1 ? `${formatInteger((100 * (maxOf(measured) - minOf(measured))) / medianSeconds)} %` : '-';
 
 const both = (variant: PickedVariant, value: (one: DispatchCase) => number): number =>
   value(variant.forward) + value(variant.backward);
@@ -197,7 +197,7 @@ function resultFacts(result: DispatchBench): [string, string][] {
   ]);
   facts.push([
     'Checked',
-    `every token's result against its closed form, largest difference ${Math.max(...cases.map(({ deviation }) => deviation)).toExponential(1)}`,
+    `every token's result against its closed form, largest difference ${maxOf(cases.map(({ deviation }) => deviation)).toExponential(1)}`,
   ]);
   return facts;
 }

@@ -1,5 +1,5 @@
 /** Flags, help texts and lazy loading that the commands share. */
-import { countUpTo, limits } from '@monta/core';
+import { countUpTo, limits, maxOf } from '@monta/core';
 import type { MontaContext } from '../context.js';
 
 /** `--json`. */
@@ -51,7 +51,7 @@ export const hostFlags = {
 
 /** The long help of a command: what it prints, then lines to copy. */
 export function helpText(description: string, examples: readonly (readonly [line: string, comment: string])[]): string {
-  const width = Math.max(...examples.map(([line]) => line.length)) + 3;
+  const width = maxOf(examples.map(([line]) => line.length)) + 3;
   const lines = examples.map(([line, comment]) => `  ${line.padEnd(width)}${comment}`.trimEnd());
   return `${description}\n\nEXAMPLES\n${lines.join('\n')}`;
 }

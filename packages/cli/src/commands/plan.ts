@@ -29,6 +29,8 @@ import {
   type StepPrediction,
   type StepShape,
   type Workload,
+  maxOf,
+  minOf,
 } from '@monta/core';
 import { collectiveLines, coverageOf, coverageText } from '../calibrate/coverage-facts.js';
 import type { MontaContext } from '../context.js';
@@ -109,7 +111,7 @@ function flipText({ flips, steady }: FlipSearch): string {
   );
   for (const { figure, tried } of steady) {
     lines.push(
-      `not with ${figure} at ${tried.length} values from ${amount(figure, Math.min(...tried))} to ${amount(figure, Math.max(...tried))}`,
+      `not with ${figure} at ${tried.length} values from ${amount(figure, minOf(tried))} to ${amount(figure, maxOf(tried))}`,
     );
   }
   return lines.join('\n');

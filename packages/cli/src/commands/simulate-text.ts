@@ -11,6 +11,8 @@ import {
   simulationError,
   type Span,
   unpricedInLayer,
+  maxOf,
+  minOf,
 } from '@monta/core';
 import type { Console } from '../output/console.js';
 import { stackText } from './step-text.js';
@@ -54,7 +56,7 @@ function operationTable(spans: readonly Span[], { program }: SimulatedTimeline):
 function nodeTable(spans: readonly Span[], { program }: SimulatedTimeline): string {
   const rows = program.nodes.map(({ template, layer, microBatch }, node) => {
     const own = spans.filter((span) => span.node === node);
-    const start = Math.min(...own.map(({ issued }) => issued));
+    const start = minOf(own.map(({ issued }) => issued));
     const end = own.reduce((last, span) => Math.max(last, span.end), -Infinity);
     const busy = (lanes: readonly Span['lane'][]): number =>
       own.filter(({ lane }) => lanes.includes(lane)).reduce((sum, span) => sum + span.end - span.ready, 0);
@@ -114,7 +116,7 @@ function tierTable({ cluster, bytes, simulation }: SimulatedTimeline): string {
       [
         name,
         formatBytes(sent.reduce((sum, one) => sum + one, 0) / sent.length),
-        formatBytes(Math.max(...sent)),
+        formatBytes(maxOf(sent)),
         `${ports.length} of ${formatBandwidth(bytesPerSecond)}`,
         busiest.bytes > 0 ? busiest.id : '-',
         formatBytes(busiest.bytes),

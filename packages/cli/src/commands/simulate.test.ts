@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Span } from '@monta/core';
 import { monta, type Ran } from '../../testing/run-monta.js';
 import { ganttText, lettersOf } from './simulate-gantt.js';
+import { maxOf } from '@monta/core';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-simulate-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -66,7 +67,7 @@ describe('monta simulate', () => {
   it('gives a timeline whose parts add up', () => {
     expect(layer).toMatchObject({ kind: 'simulated', dispatch: 'scattered:4/2', chosen: false, layersShown: null });
     expect(layer.lanes).toHaveLength(16);
-    expect(Math.max(...layer.operations.map(({ end }) => end))).toBeCloseTo(layer.seconds, 9);
+    expect(maxOf(layer.operations.map(({ end }) => end))).toBeCloseTo(layer.seconds, 9);
     // the critical path covers the whole time, and so do the resources that held it
     expect(layer.path.reduce((sum, { start, end }) => sum + end - start, 0)).toBeCloseTo(layer.seconds, 9);
     expect(layer.held.reduce((sum, { seconds }) => sum + seconds, 0)).toBeCloseTo(layer.seconds, 9);

@@ -2,7 +2,7 @@
  * What the numbers of `middleRule` are worth: every second size of the published measurements predicted with other numbers, and with numbers that
  * were set without the machines that they are tried on.
  */
-import { Curve, fitCalibration, middleRule, quantile, type MiddleRule } from '@monta/core';
+import { Curve, fitCalibration, middleRule, quantile, type MiddleRule, appendAll, maxOf, minOf } from '@monta/core';
 import { family, halves, inside, logs, seriesOf } from './accuracy-figures.js';
 
 /** The numbers of the rule, each as it is, half and twice as large: 3^5 rules. */
@@ -76,8 +76,11 @@ export function ruleWorth(): RuleWorth {
     const own = rows.filter(({ group }) => group === name);
     const others = rows.filter(({ group }) => group !== name);
     const scores = rules.map((_, rule) => tail(others, rule));
-    const chosen = scores.indexOf(Math.min(...scores));
-    elsewhere.push(...own.map(({ errors }) => errors[chosen] ?? Number.NaN));
+    const chosen = scores.indexOf(minOf(scores));
+    appendAll(
+      elsewhere,
+      own.map(({ errors }) => errors[chosen] ?? Number.NaN),
+    );
     const straightLines = tail(own, rules.length);
     return { name, rows: own.length, straightLines, setElsewhere: tail(own, chosen), asSet: tail(own, 0) };
   });
@@ -85,8 +88,8 @@ export function ruleWorth(): RuleWorth {
     rows: rows.length,
     asSet: tails[0] ?? Number.NaN,
     straightLines: tail(rows, rules.length),
-    bestNeighbour: Math.min(...tails),
-    worstNeighbour: Math.max(...tails),
+    bestNeighbour: minOf(tails),
+    worstNeighbour: maxOf(tails),
     neighbours: rules.length,
     setElsewhere: quantile(elsewhere, 0.9),
     families,

@@ -1,5 +1,6 @@
 /** The page about GPUs: every figure from one run's report, with the card, the driver and the date beside it. */
 import type { GpuReport, LayerMeasurement, PieceTime, WayMeasurement } from '@monta/runtime/bench/cuda';
+import { maxOf, minOf } from '@monta/core';
 
 const gibibyte = 2 ** 30;
 const number = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : '–');
@@ -66,7 +67,7 @@ function layerRows(name: string, { flops, monta, peers }: LayerMeasurement, floo
     name,
     way,
     number(milliseconds, 2),
-    `${number(Math.min(...runs), 2)} to ${number(Math.max(...runs), 2)}`,
+    `${number(minOf(runs), 2)} to ${number(maxOf(runs), 2)}`,
     number(milliseconds / floor, 2),
     peakBytes === undefined ? '' : number(peakBytes / gibibyte, 1),
   ];

@@ -20,6 +20,8 @@ import {
   type Simulation,
   type Strategy,
   type Workload,
+  maxOf,
+  minOf,
 } from '@monta/core';
 
 export const nicCounts = [1, 2, 4, 8] as const;
@@ -73,8 +75,8 @@ function simulated(workload: Workload, strategy: Strategy): Simulation {
 function stage(simulation: Simulation, task: string): { until: number; longest: number } {
   const spans = simulation.trace.spans.filter((span) => span.template === 'dispatch.forward' && span.task === task);
   return {
-    until: Math.max(...spans.map((span) => span.end)),
-    longest: Math.max(...spans.map((span) => span.end - span.ready)),
+    until: maxOf(spans.map((span) => span.end)),
+    longest: maxOf(spans.map((span) => span.end - span.ready)),
   };
 }
 
@@ -108,7 +110,7 @@ export function speedUps(sizes: readonly number[] = volumes, nvlink?: number): S
       const [serial] = sliced;
       if (!serial) throw new Error('no chunk counts');
       const gathers = sliced.map((simulation) => stage(simulation, 'all_gather').until);
-      const best = gathers.indexOf(Math.min(...gathers));
+      const best = gathers.indexOf(minOf(gathers));
       const choice = known(chooseDispatch(workload));
       return {
         nics,

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { formatBytes, formatPercent } from '@monta/core';
+import { formatBytes, formatPercent, maxOf, minOf } from '@monta/core';
 import { barChart, lineChart } from '@monta/views';
 import {
   centralAssumptions,
@@ -99,7 +99,7 @@ interface Figures {
 
 function page({ rows, links, gains }: Figures): string {
   const top = (nics: number, value: (row: SpeedUp) => number): string =>
-    times(Math.max(...rows.filter((row) => row.nics === nics).map(value)));
+    times(maxOf(rows.filter((row) => row.nics === nics).map(value)));
   const central = gains[0]?.gain;
   if (!central) throw new Error('no central case');
   const moNtaGains = gains.map(({ gain }) => 1 - gain.pipelinedForward / gain.sliced);
@@ -144,7 +144,7 @@ too: before DeepSpeed's PR 5626 it is \`duplicated\`, after it \`sliced\`.
 
 ${gainTable(gains)}
 
-- Against \`sliced\` (DeepSpeed after its PR 5626) MoNTA's chunks gain ${(Math.min(...moNtaGains) * 100).toFixed(1)} to ${(Math.max(...moNtaGains) * 100).toFixed(1)} % in these cases; against \`duplicated\` ${less(central.duplicated, central.pipelinedForward)} in the central one. 13 % lies between the two. The
+- Against \`sliced\` (DeepSpeed after its PR 5626) MoNTA's chunks gain ${(minOf(moNtaGains) * 100).toFixed(1)} to ${(maxOf(moNtaGains) * 100).toFixed(1)} % in these cases; against \`duplicated\` ${less(central.duplicated, central.pipelinedForward)} in the central one. 13 % lies between the two. The
   cases nearest to it: against \`duplicated\` ${nearest(gains, (gain) => 1 - gain.pipelinedForward / gain.duplicated)}; against \`sliced\` ${nearest(gains, (gain) => 1 - gain.pipelinedForward / gain.sliced)}.
   Within two points of 13 %: against \`duplicated\` ${within(gains, 'duplicated')}; against \`sliced\` ${within(gains, 'sliced')}.
 - Monta's choice gains ${less(central.duplicated, central.chosen)} on \`duplicated\` and ${less(Math.min(central.sliced, central.scattered, central.pipelinedForward), central.chosen)} on the best fixed strategy in the central case: chunks in both directions, and a ReduceScatter in place of the all-reduce.

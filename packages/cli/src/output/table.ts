@@ -2,6 +2,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { padLeft, padRight, textWidth } from './text-width.js';
 import type { Style } from './style.js';
+import { maxOf } from '@monta/core';
 
 /**
  * left, right: by the edge. number: by the decimal point; what follows the number after a space is its unit, which is lined up
@@ -41,7 +42,7 @@ function splitNumber(text: string): NumberParts | undefined {
 function alignNumbers(cells: readonly string[]): string[] {
   const parts = cells.map(splitNumber);
   const widest = (read: (part: NumberParts) => string) =>
-    Math.max(0, ...parts.map((part) => (part ? textWidth(read(part)) : 0)));
+    Math.max(0, maxOf(parts.map((part) => (part ? textWidth(read(part)) : 0))));
   const whole = widest((part) => part.whole);
   const fraction = widest((part) => part.fraction);
   const unit = widest((part) => part.unit);
@@ -72,7 +73,7 @@ export function renderTable(
     return column.align === 'number' ? alignNumbers(cells) : cells;
   });
   const widths = columns.map((column, index) =>
-    Math.max(textWidth(column.header), ...(bodies[index] ?? []).map(textWidth), 0),
+    Math.max(textWidth(column.header), maxOf((bodies[index] ?? []).map(textWidth)), 0),
   );
   const place = (text: string, index: number) =>
     (columns[index]?.align ?? 'left') === 'left'
@@ -97,7 +98,7 @@ export function renderTable(
 
 /** Draws label and value pairs, the labels in one column: `Why     NVLink binds`. Continuation lines are indented under the value. */
 export function renderFacts(facts: readonly (readonly [label: string, value: string])[], style?: Style): string {
-  const width = Math.max(0, ...facts.map(([label]) => textWidth(label))) + 2;
+  const width = Math.max(0, maxOf(facts.map(([label]) => textWidth(label)))) + 2;
   return facts
     .map(([label, value]) => {
       const lines = value.split('\n');

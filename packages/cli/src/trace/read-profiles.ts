@@ -9,6 +9,7 @@ import {
   readInspectorRecords,
   type InspectorRecord,
   type RankProfile,
+  appendAll,
 } from '@monta/core';
 import { fileError } from '../errors.js';
 
@@ -54,9 +55,9 @@ export async function readProfiles(files: readonly string[], onBytes: OnBytes): 
   const warnings: string[] = [];
   for (const file of files) {
     const read = await readOne(file, profiles.length, onBytes);
-    profiles.push(...read.profiles);
+    appendAll(profiles, read.profiles);
     for (const record of read.records) records.push(record);
-    warnings.push(...read.warnings);
+    appendAll(warnings, read.warnings);
   }
   return { profiles, records, warnings };
 }

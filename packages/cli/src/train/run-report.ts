@@ -14,6 +14,7 @@ import {
   stepTokens,
   type Cluster,
   type Trace,
+  maxOf,
 } from '@monta/core';
 import { unigramCrossEntropy, type ByteText, type StepReport } from '@monta/runtime';
 import { trainConfigDocument } from '../config/train-config.js';
@@ -132,7 +133,7 @@ export function runReport(
   const predictionBasis = `kernels timed here one rank at a time; links ${linkBasis}; overheads measured on empty messages`;
   const { total, active } = countParameters(model);
   const step = stepOf(setting, plan.chosen.strategy);
-  const lost = Math.max(...results.map(({ result }) => result.fabricLostSeconds));
+  const lost = maxOf(results.map(({ result }) => result.fabricLostSeconds));
   const limits = [
     ...(fabric
       ? [

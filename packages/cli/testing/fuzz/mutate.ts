@@ -61,7 +61,15 @@ function inText(text: string, random: Random): string {
     case 4:
       return lines.toSpliced(at, 1).join('\n');
     case 5:
-      return lines.toSpliced(at, 0, ...Array.from({ length: 1 + random.integer(50) }, () => lines[at])).join('\n');
+      return lines
+        .toSpliced(
+          at,
+          0,
+          Array(1 + random.integer(50))
+            .fill(lines[at])
+            .join('\n'),
+        )
+        .join('\n');
     case 6:
       return put(random.integer(text.length + 1), 0, pick(random, strange));
     default:

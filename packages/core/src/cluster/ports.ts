@@ -3,6 +3,7 @@
  * tier from the inside out: within a tier by owning unit, then port, then direction (egress before ingress).
  */
 import { reachedBytesPerSecond, type Cluster } from './cluster.js';
+import { minOf } from '../units/index.js';
 
 export type Direction = 'egress' | 'ingress';
 
@@ -155,5 +156,5 @@ export function route(cluster: Cluster, a: number, b: number): Route {
 export function routeBytesPerSecond(cluster: Cluster, way: Route): number {
   const ports = portsOf(cluster);
   const widths = [...way.egress, ...way.ingress].map((id) => ports[id]?.bytesPerSecond ?? Infinity);
-  return Math.min(Infinity, ...widths) / way.slowdown;
+  return Math.min(Infinity, minOf(widths)) / way.slowdown;
 }

@@ -7,6 +7,7 @@ import { decompose } from '../traffic/flows.js';
 import type { Algorithm, CollectiveLoad, Flow } from '../traffic/flows.js';
 import type { CostModel } from './model.js';
 import { ncclAlgorithms, nodesOf, pairwiseSeconds, plainHops, protocolsOf, ringSeconds, treeSeconds } from './nccl.js';
+import { maxOf } from '../units/index.js';
 
 /** A flow and the ports it occupies. */
 export interface PricedFlow extends Flow {
@@ -134,14 +135,14 @@ function fastestWay({
       const latencies = moving
         ? latenciesOf(fabric, { name, members, flows, rings, rounds, algorithm, pairwise: given === 'nccl' })
         : new Float64Array(members.length);
-      best = { way: { algorithm, flows, latencies, detail: algorithm }, seconds: port + Math.max(0, ...latencies) };
+      best = { way: { algorithm, flows, latencies, detail: algorithm }, seconds: port + Math.max(0, maxOf(latencies)) };
       continue;
     }
     for (const protocol of protocolsOf(algorithm)) {
       const latency =
         algorithm === 'tree' || algorithm === 'switch'
           ? treeSeconds(fabric, members, algorithm, protocol)
-          : rounds * Math.max(...rings.map((ring) => ringSeconds(fabric, ring, protocol)));
+          : rounds * maxOf(rings.map((ring) => ringSeconds(fabric, ring, protocol)));
       const seconds = port / protocol.bandwidth + latency;
       if (best && best.seconds <= seconds) continue;
       const latencies = new Float64Array(members.length).fill(latency);
@@ -178,7 +179,7 @@ export function concurrentSeconds(fabric: Fabric, collectives: readonly PricedCo
   let latencySeconds = 0;
   const basis = weakestBasis(collectives.map((priced) => priced.basis));
   const weakest = collectives.find((priced) => priced.basis === basis);
-  for (const priced of collectives) latencySeconds = Math.max(latencySeconds, ...priced.latencySeconds);
+  for (const priced of collectives) latencySeconds = Math.max(latencySeconds, maxOf(priced.latencySeconds));
   const total = knownEstimate(seconds + latencySeconds, basis, weakest?.detail ?? 'nothing to do');
   return { ...total, port, portSeconds: seconds, latencySeconds };
 }
@@ -212,19 +213,19 @@ function latenciesOf(fabric: Fabric, exchange: Exchange): Float64Array {
   const { name, members, flows, rings, rounds, algorithm, pairwise } = exchange;
   const latencies = new Float64Array(members.length);
   if (members.length < 2) return latencies;
-  if (rings.length > 0) return latencies.fill(rounds * Math.max(...rings.map((ring) => ringSeconds(fabric, ring))));
+  if (rings.length > 0) return latencies.fill(rounds * maxOf(rings.map((ring) => ringSeconds(fabric, ring))));
   if (algorithm === 'tree' || algorithm === 'switch')
     return latencies.fill(treeSeconds(fabric, members, algorithm, plainHops));
   const peers: number[][] = members.map(() => []);
   const place = new Map(members.map((rank, index) => [rank, index]));
-  if (name === 'barrier') members.forEach((rank, i) => peers[i]?.push(...members.filter((other) => other !== rank)));
+  if (name === 'barrier') members.forEach((rank, i) => (peers[i] = members.filter((other) => other !== rank)));
   for (const { from, to } of flows) {
     peers[place.get(from) ?? 0]?.push(to);
     peers[place.get(to) ?? 0]?.push(from);
   }
   members.forEach((rank, i) => {
     const all = [...new Set(peers[i])];
-    const farthest = Math.max(0, ...all.map((peer) => fabric.route(rank, peer).latencySeconds));
+    const farthest = Math.max(0, maxOf(all.map((peer) => fabric.route(rank, peer).latencySeconds)));
     latencies[i] = rounds * (pairwise ? pairwiseSeconds(fabric, rank, all) : farthest);
   });
   return latencies;
@@ -272,7 +273,7 @@ function fromCurves(model: CostModel, fabric: Fabric, asked: Asked): Measured | 
   ).seconds;
   if (alone === 0) return undefined;
   // what part of the measured time is latency cannot be told from one point; the cluster file's is taken, as far as it fits
-  const latencySeconds = Math.min(Math.max(...latencies), estimate.seconds);
+  const latencySeconds = Math.min(maxOf(latencies), estimate.seconds);
   return {
     scale: (estimate.seconds - latencySeconds) / alone,
     latencySeconds: latencySeconds + (model.curves.addedLatencySeconds ?? 0),

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { clusterPresets, getCluster } from '../cluster/presets.js';
 import { fabricOf } from '../traffic/fabric.js';
 import { doubleTree } from '../traffic/flows.js';
-import { median, quantile } from '../units/index.js';
+import { median, quantile, maxOf, minOf } from '../units/index.js';
 import { readMeasurementsCsv } from './calibration/csv.js';
 import { collectiveAlgorithm, collectiveSeconds, priceCollective } from './collective.js';
 import { costModel } from './model.js';
@@ -37,10 +37,10 @@ describe('presets alone against nccl-tests logs of two nodes', () => {
     const tcpx = at((system) => system.includes('a3high'));
     const slow = at((system) => system === 'b200-ib');
     const rest = at((system) => system !== 'b200-ib' && !system.includes('a3high'));
-    expect(Math.max(...tcpx)).toBeLessThan(-0.2);
-    expect(Math.max(...slow.map(Math.abs))).toBeLessThan(0.16);
+    expect(maxOf(tcpx)).toBeLessThan(-0.2);
+    expect(maxOf(slow.map(Math.abs))).toBeLessThan(0.16);
     expect(rest.length).toBeGreaterThan(5);
-    expect(Math.max(...rest.map(Math.abs))).toBeLessThan(0.1);
+    expect(maxOf(rest.map(Math.abs))).toBeLessThan(0.1);
   });
 
   it('are far closer than bytes over nominal bandwidth', () => {
@@ -100,7 +100,7 @@ describe('collectives of NCCL on presets', () => {
       ).portSeconds;
     const each = ncclAlgorithms('all_reduce', fabric, members).map((algorithm) => alone({ algorithm }));
     expect(each).toHaveLength(3);
-    expect(alone({})).toBeCloseTo(Math.min(...each), 12);
+    expect(alone({})).toBeCloseTo(minOf(each), 12);
   });
 
   it('use every link of a node that joins its devices in pairs', () => {
@@ -131,7 +131,7 @@ describe('double trees', () => {
         expect(new Set(own.map(([child]) => child)).size).toBe(nodes - 1);
         const children = new Map<number, number>();
         for (const [, parent] of own) children.set(parent, (children.get(parent) ?? 0) + 1);
-        expect(Math.max(...children.values())).toBeLessThanOrEqual(2);
+        expect(maxOf(children.values())).toBeLessThanOrEqual(2);
       }
     }
     // With two nodes each sends half the buffer up one tree and half down the other.

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bestChunks, chunkedSeconds, idealChunks, pipelineSeconds, unevenPipelineSeconds } from './pipeline.js';
+import { maxOf } from '../units/index.js';
 
 const seconds = fc.double({ min: 0.001, max: 100, noNaN: true });
 
@@ -29,7 +30,7 @@ describe('pipelines', () => {
     const stage = fc.record({ latencySeconds: seconds, volumeSeconds: seconds });
     fc.assert(
       fc.property(fc.array(stage, { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 30 }), (stages, n) => {
-        const slowest = Math.max(...stages.map((each) => each.latencySeconds + each.volumeSeconds / n)) * n;
+        const slowest = maxOf(stages.map((each) => each.latencySeconds + each.volumeSeconds / n)) * n;
         expect(chunkedSeconds(stages, n)).toBeGreaterThanOrEqual(slowest * (1 - 1e-12));
         expect(bestChunks(stages, 30).seconds).toBeLessThanOrEqual(chunkedSeconds(stages, n));
       }),

@@ -3,6 +3,7 @@ import { parseLayout } from '../layout/resolve.js';
 import { getModel } from '../model/names.js';
 import { publishedPeaks, type PublishedPeak } from './published-peaks.js';
 import { deviceMemory } from './stage-memory.js';
+import { maxOf } from '../units/index.js';
 
 export interface PredictedPeak {
   readonly row: PublishedPeak;
@@ -22,7 +23,7 @@ export function predictPublished(): PredictedPeak[] {
         layout: parseLayout(row.layout),
         sequence: row.sequence,
         sequences: 1,
-        microBatches: Math.max(...row.microBatches),
+        microBatches: maxOf(row.microBatches),
         dtype: 'bf16',
         strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
       },

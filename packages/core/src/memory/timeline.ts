@@ -6,6 +6,7 @@ import { dtypeBytes } from '../schedule/moe-shape.js';
 import type { CompiledProgram, RegionInstance } from '../schedule/compile.js';
 import type { Region } from '../schedule/schedule.js';
 import type { Size } from '../schedule/rows.js';
+import { maxOf } from '../units/index.js';
 
 /** What live regions are of. Parameters and their states are not among them. */
 export const activityKinds = ['saved', 'dispatch', 'logits', 'working'] as const;
@@ -83,7 +84,7 @@ export function memoryTimeline(program: CompiledProgram, options: TimelineOption
   program.regions.forEach(({ region, first, last, ends }, number) => {
     if (!isTransient(region) || !counts(region)) return;
     opened[first]?.push(number);
-    closed[freed === 'use' && region.life === 'layer' ? Math.max(...ends) : last]?.push(number);
+    closed[freed === 'use' && region.life === 'layer' ? maxOf(ends) : last]?.push(number);
   });
   const sizes = program.regions.map((instance) => {
     const { rows, columns, dtype } = instance.region;

@@ -11,6 +11,7 @@ import type { Layout } from '../layout/layout.js';
 import { marginOver } from './explain.js';
 import { choiceName, figuresOf, findFlips, type FlipSearch } from './flips.js';
 import { passPrice, routedBinding, simulatePass, type Workload } from './workload.js';
+import { minOf } from '../units/index.js';
 
 const chunkCounts = [1, 2];
 
@@ -40,7 +41,7 @@ function bruteForce(workload: Workload): Tried[] {
       const key = shape.layout.tp === 1 ? 'one' : `${etp} ${prices.flat().join()}`;
       const known = found.get(key);
       if (known) known.names.push(name);
-      else found.set(key, { names: [name], seconds: prices.reduce((sum, list) => sum + Math.min(...list), 0) });
+      else found.set(key, { names: [name], seconds: prices.reduce((sum, list) => sum + minOf(list), 0) });
     }
   }
   return [...found.values()].sort((x, y) => x.seconds - y.seconds);

@@ -11,6 +11,7 @@ import { alternativeEtps, chooseDispatch, withEtp, type Candidate, type Choice, 
 import { marginOver, reasons, rivals } from './explain.js';
 import { choiceName, findFlips } from './flips.js';
 import { passPrice, routedBinding, simulatePass, type LayerPass, type Workload } from './workload.js';
+import { maxOf, minOf } from '../units/index.js';
 
 /** Case A of the byte tables: two experts of Llama-70B's shape, top-2, TP = 8 and EP = 2 over two nodes. */
 const twoBy70: MoeShape = {
@@ -86,8 +87,8 @@ describe('the choice', () => {
         let best = Infinity;
         for (const halves of allHalves().filter((one) => unsupportedStrategy(one, shape) === undefined)) {
           const pass = (p: LayerPass): number =>
-            Math.min(
-              ...counts.map((chunks) => {
+            minOf(
+              counts.map((chunks) => {
                 const simulation = simulatePass(
                   w,
                   { ...halves, chunks: { forward: chunks, backward: chunks } },
@@ -195,7 +196,7 @@ describe('skewed routing', () => {
     const imbalance = (seed: number): number => {
       const binding = routedBinding(folded, skewed.routing, seed);
       const rows = Array.from({ length: 16 }, (_, rank) => binding.rows(expertRows, rank, 0, whole));
-      return (Math.max(...rows) * rows.length) / rows.reduce((sum, one) => sum + one, 0);
+      return (maxOf(rows) * rows.length) / rows.reduce((sum, one) => sum + one, 0);
     };
     const draws = Array.from({ length: 40 }, (_, seed) => imbalance(seed + 1)).sort((a, b) => a - b);
     expect(draws.at(-1)).toBeGreaterThan(1.2 * (draws[20] ?? Infinity));

@@ -8,7 +8,7 @@ import { costModel, hostInputs } from '../cost/index.js';
 import type { Routing } from '../routing/index.js';
 import { dtypeBytes, type MoeShape } from '../schedule/index.js';
 import { traffic } from '../traffic/index.js';
-import { InputError } from '../units/index.js';
+import { InputError, maxOf } from '../units/index.js';
 import { layerPasses, type DispatchVariant } from './dispatch-variants.js';
 import { passProgram, routedBinding, simulatePass, type Workload } from './workload.js';
 
@@ -85,7 +85,7 @@ export function emulationScale(request: EmulationRequest): EmulationScale {
   const full = fullSize(request);
   const total = full.reduce((sum, { seconds }) => sum + seconds, 0);
   const timeScale = request.timeScale ?? (total > 0 ? roundSeconds / total : 1);
-  const busiest = Math.max(...full.map(({ seconds, bytes }) => (seconds > 0 ? bytes / seconds : 0)));
+  const busiest = maxOf(full.map(({ seconds, bytes }) => (seconds > 0 ? bytes / seconds : 0)));
   const wanted = busiest > 0 ? Math.min(1, (bytesPerSecond * timeScale) / busiest) : 1;
   return scaled(request, wanted, timeScale);
 }
@@ -95,9 +95,7 @@ const elements = (of: MoeShape): number => of.tokens * of.hiddenSize * dtypeByte
 /** The scale whose volume share is nearest to `wanted`: fewer tokens first, then narrower rows. */
 function scaled({ cluster, shape, variants }: EmulationRequest, wanted: number, timeScale: number): EmulationScale {
   const rowElements = (wanted * shape.tokens * shape.hiddenSize * dtypeBytes[shape.dtype]) / dtypeBytes.f32;
-  const chunks = Math.max(
-    ...variants.map(({ strategy }) => Math.max(strategy.chunks.forward, strategy.chunks.backward)),
-  );
+  const chunks = maxOf(variants.map(({ strategy }) => Math.max(strategy.chunks.forward, strategy.chunks.backward)));
   const perRank = Math.max(fewestTokens, Math.ceil((rowsOfChunk * chunks * shape.experts) / shape.topK));
   const tokens = Math.min(shape.tokens, shape.layout.tp * perRank);
   const hiddenSize = Math.max(narrowest, Math.min(shape.hiddenSize, Math.round(rowElements / tokens)));

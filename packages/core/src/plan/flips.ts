@@ -3,6 +3,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import { halvesName } from '../schedule/dispatchers/strategy-names.js';
 import { chooseDispatch, type Candidate, type ChoiceOptions } from './choose.js';
 import type { Workload } from './workload.js';
+import { appendAll } from '../units/index.js';
 
 export interface Flip {
   /** What was varied, as `tokens` or `infiniband bandwidth`. */
@@ -114,7 +115,7 @@ export function findFlips(workload: Workload, best: Candidate, options: ChoiceOp
       }
       return { figure, now, at: at(other).value, until: at(same).value, to };
     }
-    flips.push(...found);
+    appendAll(flips, found);
     if (found.length === 0) steady.push({ figure, tried: tried.sort((a, b) => a - b) });
   }
   return { flips, steady };

@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { median } from '../units/quantiles.js';
 import { Random } from '../units/random.js';
 import { likelySeconds, type Trial } from './judge.js';
+import { minOf } from '../units/index.js';
 
-const fastest = (values: readonly number[]): number => values.indexOf(Math.min(...values));
+const fastest = (values: readonly number[]): number => values.indexOf(minOf(values));
 
 describe('likelySeconds', () => {
   it('is the median where runs agree, the prediction where it is certain', () => {
@@ -39,7 +40,7 @@ describe('likelySeconds', () => {
         predictedSeconds: bias * seconds * Math.exp(modelError * random.normal()),
         measured: Array.from({ length: runs }, () => seconds * Math.exp(spread * random.normal())),
       }));
-      const loss = (choice: number): number => (truth[choice] ?? Infinity) / Math.min(...truth) - 1;
+      const loss = (choice: number): number => (truth[choice] ?? Infinity) / minOf(truth) - 1;
       lost.both += loss(fastest(likelySeconds(trials, modelError)));
       lost.measured += loss(fastest(trials.map(({ measured }) => median(measured))));
       lost.predicted += loss(fastest(trials.map(({ predictedSeconds }) => predictedSeconds)));

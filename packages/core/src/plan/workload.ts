@@ -13,6 +13,7 @@ import { RoutingBinding } from '../schedule/routing-binding.js';
 import { sliceLength } from '../schedule/rows.js';
 import type { Binding, Program } from '../schedule/schedule.js';
 import { placeOf, simulate, type HostCores, type Simulation, type SimulationSummary } from '../simulate/index.js';
+import { maxOf } from '../units/index.js';
 
 export interface Workload {
   readonly cluster: Cluster;
@@ -200,7 +201,7 @@ export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chun
       busiest: busiest[tier] ?? 0,
     })),
     hiddenShare: Math.max(0, summary.times.hiddenShare),
-    boundSeconds: Math.max(0, ...summary.ports.map((port) => port.utilisation)) * summary.makespanSeconds,
+    boundSeconds: Math.max(0, maxOf(summary.ports.map((port) => port.utilisation))) * summary.makespanSeconds,
     held: [...held].map(([name, seconds]) => ({ name, seconds })).sort((a, b) => b.seconds - a.seconds),
     basis: summary.basis,
     expectedError: simulationError(summary),

@@ -3,7 +3,7 @@
  * parsed; all else is passed over, so that memory follows the number of kernels and not the length of the file.
  */
 import { JsonPieces } from '../trace/json-pieces.js';
-import { InputError, isRecord, unionOf, type Interval } from '../units/index.js';
+import { InputError, isRecord, unionOf, type Interval, maxOf } from '../units/index.js';
 import { bytesOf, groupOf, listedGroups, operationNamed } from './collective-arguments.js';
 import { communicationKernel, shortKernelName, type CommunicationKernel } from './kernel-names.js';
 import type { Communication, RankProfile } from './profile.js';
@@ -222,7 +222,7 @@ function expertGroup(
 ): Communication['group'] {
   if (op !== 'dispatch' && op !== 'combine' && op !== 'notify') return undefined;
   const named = listed.filter(({ description }) => /^(?:ep|expert.*model.*parallel.*)$/iu.test(description));
-  const widest = Math.max(...named.map(({ size }) => size));
+  const widest = maxOf(named.map(({ size }) => size));
   const [one, another] = named.filter(({ size }) => size === widest);
   if (one === undefined || another !== undefined) return undefined;
   return { size: one.size, label: one.description, ...(one.ranks === undefined ? {} : { ranks: one.ranks }) };

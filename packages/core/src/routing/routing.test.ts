@@ -14,6 +14,7 @@ import {
 } from './routing.js';
 import type { Routing } from './routing.js';
 import { inclusionProbabilities, weightsForInclusion } from './successive.js';
+import { maxOf, minOf } from '../units/index.js';
 
 const sum = (values: Iterable<number>): number => {
   let total = 0;
@@ -72,8 +73,8 @@ describe('counts', () => {
         for (const row of result) {
           expect(row).toHaveLength(shape.experts);
           expect(sum(row)).toBe(shape.tokensPerSource * shape.topK);
-          expect(Math.min(...row)).toBeGreaterThanOrEqual(0);
-          expect(Math.max(...row)).toBeLessThanOrEqual(shape.tokensPerSource);
+          expect(minOf(row)).toBeGreaterThanOrEqual(0);
+          expect(maxOf(row)).toBeLessThanOrEqual(shape.tokensPerSource);
         }
         expect(counts(shape)).toEqual(result);
       }),
@@ -84,9 +85,9 @@ describe('counts', () => {
     fc.assert(
       fc.property(shapes, (shape) => {
         const result = balancedCounts({ ...shape, routing: { kind: 'uniform' } });
-        for (const row of result) expect(Math.max(...row) - Math.min(...row)).toBeLessThanOrEqual(1);
+        for (const row of result) expect(maxOf(row) - minOf(row)).toBeLessThanOrEqual(1);
         const rows = rowsPerGroup(result, shape.experts);
-        expect(Math.max(...rows) - Math.min(...rows)).toBeLessThanOrEqual(1);
+        expect(maxOf(rows) - minOf(rows)).toBeLessThanOrEqual(1);
       }),
     );
   });

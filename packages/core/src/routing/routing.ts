@@ -7,6 +7,7 @@ import { InputError } from '../units/errors.js';
 import { limits } from '../units/limits.js';
 import { Random } from '../units/random.js';
 import { inclusionProbabilities, weightsForInclusion } from './successive.js';
+import { maxOf } from '../units/index.js';
 
 /**
  * uniform: every expert alike. zipf: the r-th most wanted expert in proportion to r^-exponent, experts ranked at random by
@@ -279,7 +280,7 @@ export function rowsPerGroup(counts: RoutingCounts, groups: number): Float64Arra
 export function imbalance(counts: RoutingCounts, groups: number): number {
   const rows = rowsPerGroup(counts, groups);
   const sum = rows.reduce((a, b) => a + b, 0);
-  return sum === 0 ? 1 : (Math.max(...rows) * groups) / sum;
+  return sum === 0 ? 1 : (maxOf(rows) * groups) / sum;
 }
 
 /**

@@ -3,6 +3,7 @@
  * those left. Give item i an exponential clock of rate w_i; the first k clocks to ring are the draw. So item i is drawn with
  * probability  integral over t of w_i exp(-w_i t) P(fewer than k of the others have rung by t).
  */
+import { minOf } from '../units/index.js';
 
 /** Step of the trapezoid rule in log t; the integrand is analytic there and dies off on both sides, so the rule is as good as exact. */
 const step = 0.2;
@@ -46,7 +47,7 @@ export function inclusionProbabilities(weights: Float64Array, k: number): Float6
   if (scaled.every((w) => w === 1 / n)) return included.fill(k / n);
   const possible = scaled.filter((w) => w > 0);
   if (possible.length <= k) return scaled.map((w) => (w > 0 ? 1 : 0));
-  const latest = 60 / Math.min(...possible);
+  const latest = 60 / minOf(possible);
   const probabilities = new Float64Array(n);
   for (let x = Math.log(earliest); x < Math.log(latest); x += step) {
     const t = Math.exp(x);

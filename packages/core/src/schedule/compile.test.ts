@@ -9,6 +9,7 @@ import type { Program, ProgramNode } from './schedule.js';
 import { trainingStep } from './step.js';
 import type { StepShape } from './step-shape.js';
 import { chunksOverlap } from './template-builder.js';
+import { maxOf, minOf } from '../units/index.js';
 
 const model = completeModel({
   name: 'test',
@@ -129,8 +130,8 @@ describe('compiled programs', () => {
     const { regions, operations, nodes } = compile(trainingStep(stepOf()));
     regions.forEach(({ region, first, last, ends }, number) => {
       const users = operations.filter(({ instances }) => instances.includes(number)).map(({ index }) => index);
-      expect(first).toBe(Math.min(...users));
-      expect(last).toBeGreaterThanOrEqual(Math.max(...users));
+      expect(first).toBe(minOf(users));
+      expect(last).toBeGreaterThanOrEqual(maxOf(users));
       expect(nodes.some((node) => node.first + node.count - 1 === last)).toBe(true);
       expect(ends.every((end) => users.includes(end))).toBe(true);
       const nodesOf = new Set(users.map((user) => operations[user]?.node));

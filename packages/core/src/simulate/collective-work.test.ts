@@ -12,6 +12,7 @@ import {
   testPlace,
 } from '../../testing/simulate-jobs.js';
 import type { CollectiveName, Operation } from '../schedule/schedule.js';
+import { maxOf, minOf } from '../units/index.js';
 
 const cluster = testCluster(1, 4, { intra: 1 });
 
@@ -60,14 +61,14 @@ describe('the core time of collectives', () => {
   it('shares the cores with kernels', () => {
     // At 12, two ranks begin their works of 3 s beside four kernels: six on two cores, a third of a core each.
     const beside = [kernel('busy', 100), exchange()];
-    expect(Math.min(...ends(beside, 'exchange', 3))).toBeCloseTo(12 + 9, 9);
+    expect(minOf(ends(beside, 'exchange', 3))).toBeCloseTo(12 + 9, 9);
   });
 });
 
 describe('the latency of collectives', () => {
   const on = testCluster(1, 4, { intra: 1, intraLatency: 4 });
   const end = (latencyOverlap: number, rows: number): number =>
-    Math.max(...ends([exchange()], 'exchange', 0, { on, rows, latencyOverlap }));
+    maxOf(ends([exchange()], 'exchange', 0, { on, rows, latencyOverlap }));
 
   it('comes after the last byte, or passes in part while bytes flow', () => {
     expect([0, 0.5, 1].map((overlap) => end(overlap, 8))).toEqual([16, 14, 12]);

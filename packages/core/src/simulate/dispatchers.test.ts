@@ -22,6 +22,7 @@ import {
   testModel,
   testPlace,
 } from '../../testing/simulate-jobs.js';
+import { maxOf } from '../units/index.js';
 
 /** The 2x70B case of the byte tables in moe-communication.md 2.2: T = h = 8192, k = 2, EP = E = 2, TP = 8. */
 const shape: MoeShape = {
@@ -84,7 +85,7 @@ function run(name: StrategyName, sequenceParallel: boolean, chunks = 1): Simulat
 
 function sentMegabytes(result: Simulation, tier: number): number {
   const out = result.summary.ports.filter((port) => port.tier === tier && port.id.endsWith('/out'));
-  return Math.max(...out.map((port) => port.bytes)) / 1e6;
+  return maxOf(out.map((port) => port.bytes)) / 1e6;
 }
 
 describe('dispatch and combine of the 2x70B case', () => {

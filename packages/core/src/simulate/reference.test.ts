@@ -17,6 +17,7 @@ import {
   testModel,
   testPlace,
 } from '../../testing/simulate-jobs.js';
+import { minOf } from '../units/index.js';
 
 interface Item {
   readonly rank: number;
@@ -44,7 +45,7 @@ function rates(drops: readonly Drop[], cluster: Cluster): void {
   for (const drop of drops) drop.rate = 0;
   while (open.size > 0) {
     const users = room.map((_, port) => [...open].filter((drop) => drop.ports.includes(port)).length);
-    const rise = Math.min(...room.map((left, port) => ((users[port] ?? 0) > 0 ? left / (users[port] ?? 1) : Infinity)));
+    const rise = minOf(room.map((left, port) => ((users[port] ?? 0) > 0 ? left / (users[port] ?? 1) : Infinity)));
     for (const drop of open) drop.rate += rise;
     users.forEach((count, port) => (room[port] = (room[port] ?? 0) - count * rise));
     for (const drop of open) if (drop.ports.some((port) => (room[port] ?? 0) < 1e-9)) open.delete(drop);
@@ -142,9 +143,9 @@ function twin(program: Program, cluster: Cluster, rows: Binding, overhead: numbe
     rates(drops, cluster);
     const waits = items.filter((item) => item.state === 'waiting').map((item) => (place2(item) + 1) * overhead - now);
     const step = Math.min(
-      ...drops.map((drop) => drop.left / drop.rate),
-      ...items.filter((item) => item.state === 'latency').map((item) => item.left),
-      ...waits.filter((wait) => wait > 1e-9),
+      minOf(drops.map((drop) => drop.left / drop.rate)),
+      minOf(items.filter((item) => item.state === 'latency').map((item) => item.left)),
+      minOf(waits.filter((wait) => wait > 1e-9)),
     );
     if (!Number.isFinite(step)) break;
     now += step;

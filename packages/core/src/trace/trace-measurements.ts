@@ -5,7 +5,7 @@
 import { deviceCount, unitOf, type Cluster } from '../cluster/index.js';
 import { measuredOps, type Measurement, type MeasuredOp, type Reading } from '../cost/index.js';
 import { fabricOf } from '../traffic/index.js';
-import { formatPercent, InputError } from '../units/index.js';
+import { formatPercent, InputError, maxOf, minOf } from '../units/index.js';
 import { clockOffsets, groupKeys } from './clocks.js';
 import { balancedRatio, pointsOf, type MeasuredSample } from './measured-points.js';
 import { readPerfettoPieces, type TraceHead } from './perfetto-read.js';
@@ -139,16 +139,16 @@ function runsOf({ spans, lines, firstStep, lastStep }: Collected, cluster: Clust
     const op = measuredOps.find((one) => one === first?.span.collective.name);
     if (first === undefined || op === undefined || members.length < 2) return [];
     const sent = members.map(({ span }) => span.bytes);
-    const ready = Math.max(...members.map(({ span, offset }) => span.ready + offset));
-    const end = Math.max(...members.map(({ span, offset }) => span.end + offset));
+    const ready = maxOf(members.map(({ span, offset }) => span.ready + offset));
+    const end = maxOf(members.map(({ span, offset }) => span.end + offset));
     return {
       op,
       ranks: members.length,
-      bytes: totalBytes(op, members.length, Math.max(...sent)),
+      bytes: totalBytes(op, members.length, maxOf(sent)),
       seconds: end - ready,
-      line: Math.min(...members.map(({ line }) => line)),
+      line: minOf(members.map(({ line }) => line)),
       step: first.span.step,
-      balanced: Math.max(...sent) <= balancedRatio * Math.min(...sent),
+      balanced: maxOf(sent) <= balancedRatio * minOf(sent),
       ready,
       end,
       ...placeOf(members.map(({ span }) => span.rank)),

@@ -11,7 +11,7 @@ import {
   type Template,
   type Use,
 } from '../schedule/schedule.js';
-import { InputError } from '../units/index.js';
+import { InputError, maxOf } from '../units/index.js';
 
 export type CollectiveBody = Extract<Body, { kind: 'collective' }>;
 
@@ -83,7 +83,7 @@ export function collectiveLoad({
     case 'reduce_scatter':
     case 'all_reduce': {
       // all members hold equally many rows; where a binding says otherwise the most decide
-      const total = Math.max(...rows);
+      const total = maxOf(rows);
       return { kind: 'blocks', bytes: Float64Array.from({ length: n }, (_, i) => share(total, i)) };
     }
   }

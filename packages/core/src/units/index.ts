@@ -18,3 +18,4 @@ export { isRecord } from './record.js';
 export { Field, FieldMap, readDocument } from './document.js';
 export { limits } from './limits.js';
 export { escapeControls, shortened, shownValue } from './presentable.js';
+export { appendAll, maxOf, minOf } from './lists.js';

@@ -4,6 +4,7 @@
  */
 import { Random } from '#core/units/random.js';
 import type { ProfiledOp } from '#core/profiles/profile.js';
+import { maxOf } from '#core/units/index.js';
 
 export type NameStyle = 'before 2.8' | 'to 2.18' | 'since 2.19';
 
@@ -204,7 +205,7 @@ function runOperation(operation: Operation, states: readonly RankState[], random
       if (!operation.beside) state.communicationNs = Math.max(state.communicationNs, state.computeNs);
       return state.communicationNs + Math.floor(random.uniform() * 40_000);
     });
-    const readyNs = Math.max(...starts);
+    const readyNs = maxOf(starts);
     const endNs = readyNs + 20_000 + Math.floor((operation.elements * 2) / 100);
     for (const [place, rank] of group.members.entries()) {
       const state = states[rank];

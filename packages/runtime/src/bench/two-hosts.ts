@@ -5,6 +5,7 @@
  */
 import type { Launcher } from '../launch/index.js';
 import type { Exchange, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
+import { maxOf } from '@monta/core';
 
 export interface ExchangesRequest {
   readonly launcher: Launcher;
@@ -56,7 +57,7 @@ export async function measureExchanges(
     const runs = results.map((result) => result.exchanges[index]).filter((run) => run !== undefined);
     const seconds = Array.from({ length: repetitions }, (_, repetition) => {
       const ofRanks = runs.map(({ times }) => times[repetition + warmUps]).filter((time) => time !== undefined);
-      return Math.max(...ofRanks.map(({ end }) => end)) - Math.max(...ofRanks.map(({ start }) => start));
+      return maxOf(ofRanks.map(({ end }) => end)) - maxOf(ofRanks.map(({ start }) => start));
     });
     return {
       exchange,

@@ -1,5 +1,5 @@
 /** Measures dispatch and combine on the ranks of a launcher. */
-import { worldSize, type MoeShape, type Routing, type Span, type Strategy } from '@monta/core';
+import { worldSize, type MoeShape, type Routing, type Span, type Strategy, maxOf } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import type { DispatchRun } from './dispatch-executor.js';
@@ -93,7 +93,7 @@ export async function measureInTurns(
   repeated: readonly RepeatedJob[],
   options: Omit<MeasureDispatchOptions, 'jobs'>,
 ): Promise<DispatchMeasurement[][]> {
-  const most = Math.max(0, ...repeated.map(({ turns }) => turns));
+  const most = Math.max(0, maxOf(repeated.map(({ turns }) => turns)));
   const plan = Array.from({ length: most }, (_, turn) =>
     repeated.flatMap(({ job, turns }, index) =>
       turn < turns ? [{ index, job: turn === 0 ? job : { ...job, warmUps: 0 } }] : [],
@@ -110,7 +110,7 @@ export function measurement(job: DispatchJob, ranks: readonly DispatchRankResult
   const passSeconds = job.passes.map((_, pass) =>
     Array.from({ length: job.repetitions }, (__, repetition) => {
       const runs = ranks.map(({ repetitions }) => repetitions[repetition][pass]);
-      return Math.max(...runs.map(({ end }) => end)) - Math.max(...runs.map(({ start }) => start));
+      return maxOf(runs.map(({ end }) => end)) - maxOf(runs.map(({ start }) => start));
     }),
   );
   const errors = ranks.flatMap(({ repetitions }) => repetitions.flat().map(({ error }) => error));
@@ -118,9 +118,9 @@ export function measurement(job: DispatchJob, ranks: readonly DispatchRankResult
     job,
     passSeconds,
     seconds: Array.from({ length: job.repetitions }, (_, i) => passSeconds.reduce((sum, pass) => sum + pass[i], 0)),
-    error: errors.some(Number.isNaN) ? NaN : Math.max(0, ...errors),
+    error: errors.some(Number.isNaN) ? NaN : Math.max(0, maxOf(errors)),
     counts: ranks.map(({ counts }) => counts),
     spans: ranks.flatMap(({ spans }) => spans),
-    peakBytes: Math.max(...ranks.map(({ peakBytes }) => peakBytes)),
+    peakBytes: maxOf(ranks.map(({ peakBytes }) => peakBytes)),
   };
 }

@@ -13,6 +13,7 @@ import {
   type RegionInstance,
   type Size,
   type Use,
+  appendAll,
 } from '@monta/core';
 import type { Device, Operand } from '../device/device.js';
 import { elementBytes, part, type ElementType, type View } from '../device/view.js';
@@ -97,7 +98,7 @@ export class Regions {
     const waits: number[] = [];
     for (const instance of instances) {
       const placed = (this.#placed[instance] ??= this.#place(this.#instance(instance), hasEnded));
-      waits.push(...placed.waits);
+      appendAll(waits, placed.waits);
     }
     return waits;
   }

@@ -12,6 +12,7 @@ import { Hub, type HubEvent } from './mpi-hub.js';
 import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
 import { MpirunNotes } from './mpi-notes.js';
 import { mpirunArguments, parseHosts } from './mpi-options.js';
+import { maxOf } from '@monta/core';
 
 const workerModule = builtTesting('launch/launch.worker');
 
@@ -111,7 +112,7 @@ describe.runIf(testsOverMpi)('launchMpi', () => {
         expect(record.end).toBeLessThanOrEqual(results[rank]?.now ?? 0);
         expect(record.issued).toBeGreaterThanOrEqual(records[index - 1]?.end ?? 0);
         // The last to come decides when all are ready.
-        expect(record.ready).toBe(Math.max(...traced.map((others) => others[index]?.issued ?? 0)));
+        expect(record.ready).toBe(maxOf(traced.map((others) => others[index]?.issued ?? 0)));
       }
     }
   });

@@ -15,6 +15,7 @@ import {
   expertWeightGrad,
 } from './experts.js';
 import type { Segments } from './experts.js';
+import { appendAll } from '@monta/core';
 
 const [hidden, localExperts, sources] = [5, 3, 2];
 const counts = Int32Array.of(4, 1, 0, 0, 2, 7);
@@ -106,8 +107,9 @@ function twin(s: State) {
     tape.run();
     y.set(out.value, row * hidden);
     dx.set(x.gradient, row * hidden);
-    dgateUp.push(...gate.gradient, ...up.gradient);
-    ddown.push(...down.gradient);
+    appendAll(dgateUp, gate.gradient);
+    appendAll(dgateUp, up.gradient);
+    appendAll(ddown, down.gradient);
     row += rows;
   }
   return { y, dx, dgateUp, ddown };

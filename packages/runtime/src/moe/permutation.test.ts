@@ -1,4 +1,4 @@
-import { chunkRows } from '@monta/core';
+import { chunkRows, appendAll, maxOf, minOf } from '@monta/core';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
@@ -76,12 +76,12 @@ describe('permutation', () => {
                 Math.floor((block.length * chunk) / chunks),
                 Math.floor((block.length * (chunk + 1)) / chunks),
               );
-              for (const token of part) expected.push(...x.subarray(token * 3, token * 3 + 3));
+              for (const token of part) appendAll(expected, x.subarray(token * 3, token * 3 + 3));
             }
           const moves = chunkMoves(permutation.counts, sendOrder(experts, 1), chunk, chunks);
           const packed = new Float32Array(3 * chunkTotal(permutation.counts, chunk, chunks)).fill(NaN);
           packTokens({ permutation, moves, width: 3, tokens: x, packed });
-          actual.push(...packed);
+          appendAll(actual, packed);
         }
         expect(actual).toEqual(expected);
       }),
@@ -157,7 +157,7 @@ describe('blocks', () => {
       fc.property(fc.integer({ min: 0, max: 50 }), fc.integer({ min: 1, max: 60 }), (rows, of) => {
         const sizes = Array.from({ length: of }, (_, chunk) => chunkRows(rows, chunk, of));
         expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(rows);
-        expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(1);
+        expect(maxOf(sizes) - minOf(sizes)).toBeLessThanOrEqual(1);
         expect(chunkBegin(rows, of, of)).toBe(rows);
       }),
       { seed: 1 },
@@ -217,7 +217,7 @@ describe('blocks', () => {
           // it may also be put in order right away, by the counts of its own sources only
           const order = chunkMoves(slicedCounts[member], receiveOrder(local, ep, 1), chunk, chunks);
           unpackRows(order, 1, Float32Array.from(received), sliced[member]);
-          gathered.push(...received);
+          appendAll(gathered, received);
         }
         const moves = chunkMoves(blockCounts, gatherOrder(local, ep, etp), chunk, chunks);
         unpackRows(moves, 1, Float32Array.from(gathered), canonical);

@@ -6,6 +6,7 @@ import {
   type HostCores,
   type MoeShape,
   type Strategy,
+  maxOf,
 } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { fitCommunicationCost, withCost, type CommunicationCost, type TimedDispatch } from './communication-cost.js';
@@ -72,7 +73,7 @@ const dispatches = (
   });
 
 const largestDifference = (some: readonly TimedDispatch[], others: readonly TimedDispatch[]): number =>
-  Math.max(...some.map(({ seconds }, index) => Math.abs((others[index]?.seconds ?? NaN) / seconds - 1)));
+  maxOf(some.map(({ seconds }, index) => Math.abs((others[index]?.seconds ?? NaN) / seconds - 1)));
 
 describe('the cost of collectives', () => {
   it.each([

@@ -17,6 +17,7 @@ import {
   type MoeShape,
   type Strategy,
   type Workload,
+  minOf,
 } from '@monta/core';
 
 /** A dispatch with uniform routing, and how long it took. */
@@ -110,7 +111,7 @@ export function fitCommunicationCost(
   { bytes = false }: { readonly bytes?: boolean } = {},
 ): CommunicationCost {
   if (timed.length === 0) throw new InputError('no dispatch was measured', { expected: 'one or more' });
-  const shortest = Math.min(...timed.map(({ seconds }) => seconds));
+  const shortest = minOf(timed.map(({ seconds }) => seconds));
   const least = shortest * negligible;
   const expected = bytes ? expectedRate(ground.hostCores) : undefined;
   const bound = timed.map((one): BoundDispatch => ({ ...one, binding: routedBinding(one.shape, routing, seed) }));

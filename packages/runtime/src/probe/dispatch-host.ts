@@ -11,6 +11,8 @@ import {
   type Span,
   type Strategy,
   type Template,
+  maxOf,
+  minOf,
 } from '@monta/core';
 import { measureDispatch } from '../execute/measure-dispatch.js';
 import type { SchedulerOptions } from '../comm/local/packet-scheduler.js';
@@ -60,14 +62,14 @@ export function hostOverheads(
         return end === undefined ? [] : [end];
       });
       const key = `${span.step} ${span.node} ${span.operation}`;
-      wakes.set(key, Math.max(wakes.get(key) ?? 0, span.issued - Math.max(...before)));
+      wakes.set(key, Math.max(wakes.get(key) ?? 0, span.issued - maxOf(before)));
     }
   }
   return {
     delaySeconds: trimmedMean(collectives),
     wakeSeconds: wakes.size > 0 ? median([...wakes.values()]) : 0,
     // spans count from the start of their rank: the last one to start counts least
-    startSeconds: median([...starts.values()].map((ofStep) => Math.min(...ofStep.values()))),
+    startSeconds: median([...starts.values()].map((ofStep) => minOf(ofStep.values()))),
   };
 }
 
@@ -132,5 +134,5 @@ export async function probeMover(scheduler?: Partial<SchedulerOptions>, signal?:
     .filter(({ collective, lane, bytes }) => collective?.name === 'all_gather' && lane === 'intra' && bytes > 0)
     .map(({ bytes, ready, end }) => (2 * bytes) / (end - ready));
   // other work on the machine only slows it down
-  return Math.max(0, ...rates);
+  return Math.max(0, maxOf(rates));
 }

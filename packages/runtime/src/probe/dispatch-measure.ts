@@ -17,6 +17,8 @@ import {
   type Strategy,
   type TierBytes,
   type Workload,
+  maxOf,
+  minOf,
 } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { measureInTurns, type DispatchMeasurement, type RepeatedJob } from '../execute/measure-dispatch.js';
@@ -171,7 +173,7 @@ export function dispatchCases({
   return layerPasses.map((pass, index) => {
     const measured = rounds.map(({ passSeconds }) => median(passSeconds[index] ?? []));
     const prediction = predictPass({ workload, strategy, pass, binding, probe });
-    const [medianSeconds, fastestSeconds] = [median(measured), Math.min(...measured)];
+    const [medianSeconds, fastestSeconds] = [median(measured), minOf(measured)];
     const { price, seconds: predictedSeconds } = prediction;
     const moved = price.bytes.reduce((sum, { perRank }) => sum + perRank, 0) * first.counts.length;
     return {
@@ -188,7 +190,7 @@ export function dispatchCases({
       bytes: price.bytes,
       held: price.held,
       ...(pass === 'forward' && first.spans.length > 0 ? outward(prediction, rounds, probe) : {}),
-      deviation: Math.max(...rounds.map(({ error }) => error)),
+      deviation: maxOf(rounds.map(({ error }) => error)),
     };
   });
 }
@@ -214,7 +216,7 @@ function outward(prediction: PassPrediction, rounds: readonly DispatchMeasuremen
     return median([...last.values()]);
   };
   return {
-    outwardSeconds: Math.min(...rounds.map(({ spans }) => ended(spans))),
+    outwardSeconds: minOf(rounds.map(({ spans }) => ended(spans))),
     outwardPredictedSeconds: ended(prediction.trace.spans) + probe.startSeconds,
   };
 }

@@ -25,6 +25,7 @@ import {
   type Strategy,
   type Trace,
   type Workload,
+  maxOf,
 } from '@monta/core';
 import type { DispatchMeasurement } from '../execute/measure-dispatch.js';
 import { hostOverheads, type HostOverheads } from './dispatch-host.js';
@@ -109,7 +110,7 @@ function latencyOf(shape: MoeShape, seen: Cluster): (operation: Operation, rank:
   return ({ body }, rank) => {
     if (body.kind !== 'collective') return 0;
     const peers = groupMembers(shape.layout, body.group, rank).filter((peer) => peer !== rank);
-    const longest = Math.max(0, ...peers.map((peer) => fabric.route(rank, peer).latencySeconds));
+    const longest = Math.max(0, maxOf(peers.map((peer) => fabric.route(rank, peer).latencySeconds)));
     return body.name === 'all_reduce' ? 2 * longest : longest;
   };
 }

@@ -5,6 +5,7 @@ import type { DeviceEvent } from '../device/device.js';
 import { readFloats } from '../device/host-array.js';
 import { part, type View } from '../device/view.js';
 import type { RankContext } from '../launch/index.js';
+import { maxOf } from '@monta/core';
 
 /** Collectives that start together. Ranks of no group only take part in the barrier before. */
 export interface Experiment {
@@ -81,7 +82,7 @@ export class Laboratory {
       }
     }
     const agreed = this.#maximum(values);
-    this.#offset = Math.max(...agreed);
+    this.#offset = maxOf(agreed);
     return Array.from({ length: this.repetitions }, (_, i) => (agreed[2 * i] ?? 0) + (agreed[2 * i + 1] ?? 0));
   }
 

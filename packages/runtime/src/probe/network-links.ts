@@ -1,5 +1,6 @@
 /** What pairs of devices tell of every tier: bandwidth, latency, ports and who shares them. Times as they pass on the backend. */
 import { wholeBytes, type Experiment } from './network-experiment.js';
+import { appendAll, minOf } from '@monta/core';
 
 export interface LinkFigures {
   readonly name: string;
@@ -47,7 +48,7 @@ export function typical(seconds: readonly number[]): number {
 /**
  * The shortest: an emulated network never delivers early, and a machine with more threads than processors delivers late.
  */
-export const shortest = (seconds: readonly number[]): number => Math.min(...seconds);
+export const shortest = (seconds: readonly number[]): number => minOf(seconds);
 
 /** Probes all tiers, from the inside out. */
 export function probeLinks(probe: LinkProbe): LinkFigures[] {
@@ -104,8 +105,8 @@ function secondsPerByte(
 ): number {
   const [lowTimes, highTimes]: [number[], number[]] = [[], []];
   for (let attempt = 0; attempt < slopeAttempts; attempt++) {
-    lowTimes.push(...runs(low));
-    highTimes.push(...runs(high));
+    appendAll(lowTimes, runs(low));
+    appendAll(highTimes, runs(high));
     const [shorter, longer] = [pick(lowTimes) - latencySeconds, pick(highTimes) - latencySeconds];
     if (shorter > 0 && longer >= steadyRatio * shorter) return (longer - shorter) / (high - low);
   }

@@ -9,6 +9,7 @@ import {
   writeCalibration,
   type Cluster,
   type Measurement,
+  maxOf,
 } from '@monta/core';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -81,7 +82,7 @@ describe('what pairs tell on an emulated network', () => {
         partyOf(from, 0, { kind: 'send', send: buffer }),
         partyOf(to, 1, { kind: 'receive', receive: buffer }),
       ]);
-      return [Math.max(...endTimes(engine, messages).values())];
+      return [maxOf(endTimes(engine, messages).values())];
     };
   };
 
@@ -132,7 +133,7 @@ describe('what pairs tell on an emulated network', () => {
         ranks: 2,
         nodes: 1,
         bytes,
-        seconds: Math.max(...ends.values()) / timeScale,
+        seconds: maxOf(ends.values()) / timeScale,
         source: 'probe',
         line: index + 1,
         origin: 'emulated',
@@ -207,7 +208,7 @@ describe('what pairs tell on ideal links', () => {
           unit *= size;
         }
       }
-      return [latency + Math.max(...load.values())];
+      return [latency + maxOf(load.values())];
     };
 
   const probeOf = (given: Cluster) =>

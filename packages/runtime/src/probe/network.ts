@@ -3,7 +3,7 @@
  * an emulation slowed down is divided out again.
  */
 import { cpus } from 'node:os';
-import { deviceCount, type Cluster, type Measurement, type MeasuredOp, type Probe } from '@monta/core';
+import { deviceCount, type Cluster, type Measurement, type MeasuredOp, type Probe, maxOf, minOf } from '@monta/core';
 import type { MoverReport } from '../comm/local/mover.worker.js';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import type { HostCopying, NetworkProbeData, NetworkRankResult, ProbeProgress } from './network-rank.js';
@@ -65,14 +65,14 @@ const gemmShapes = [
  */
 export function easyTimeScale(cluster: Cluster): number {
   const latencies = cluster.tiers.map((tier) => tier.latencySeconds).filter((seconds) => seconds > 0);
-  const fastest = Math.max(...cluster.tiers.map((tier) => tier.bytesPerSecond));
-  const forLatency = latencies.length === 0 ? 1 : emulatedLatencySeconds / Math.min(...latencies);
+  const fastest = maxOf(cluster.tiers.map((tier) => tier.bytesPerSecond));
+  const forLatency = latencies.length === 0 ? 1 : emulatedLatencySeconds / minOf(latencies);
   return Math.ceil(Math.max(1, forLatency, (fastest * deviceCount(cluster)) / easyBytesPerSecond));
 }
 
 /** Small packets divide ports finely between flows; as small as the mover can serve. */
 function packetBytes(cluster: Cluster, timeScale: number): number {
-  const fastest = Math.max(...cluster.tiers.map((tier) => tier.bytesPerSecond)) / timeScale;
+  const fastest = maxOf(cluster.tiers.map((tier) => tier.bytesPerSecond)) / timeScale;
   const wanted = (fastest * deviceCount(cluster)) / easyPacketsPerSecond;
   return Math.min(largestPacket, Math.max(smallestPacket, 2 ** Math.ceil(Math.log2(wanted))));
 }

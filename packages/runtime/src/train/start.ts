@@ -1,7 +1,7 @@
 /** Where a run starts: seeded weights, a training state of this or another layout, or the weights of a model folder. */
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { formatLayout, InputError } from '@monta/core';
+import { formatLayout, InputError, appendAll } from '@monta/core';
 import {
   checkSameModel,
   cleanLeftovers,
@@ -67,7 +67,7 @@ export function prepareStart(asked: TrainJob): { readonly job: TrainJob; readonl
     });
   if (plan !== undefined && resume !== 'latest')
     refuseLater(plan.folder, state.step, `resumes from step ${state.step}`);
-  notes.push(...differences(state, job));
+  appendAll(notes, differences(state, job));
   return { job: { ...job, resume: found }, start: { step: state.step, path: found, notes } };
 }
 
@@ -128,7 +128,7 @@ function findStart(resume: string, folder: string | undefined, notes: string[]):
   const where = resume === 'latest' ? (folder ?? '') : resolve(resume);
   if (resume !== 'latest' && (looksLikeState(where) || existsSync(join(where, 'config.json')))) return where;
   const latest = latestState(where);
-  notes.push(...(latest?.skipped ?? []));
+  appendAll(notes, latest?.skipped ?? []);
   if (latest === undefined && resume !== 'latest')
     throw new InputError('there is nothing to resume from', {
       file: where,

@@ -1,5 +1,5 @@
 /** Runs a training job on the ranks of a launcher: threads of this machine, or processes over MPI. */
-import { worldSize, type Trace } from '@monta/core';
+import { worldSize, type Trace, maxOf } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import type { CheckpointReport, RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
@@ -90,6 +90,6 @@ export async function train({
     },
     fabricLostSeconds,
     portBytes,
-    peakActivationBytes: Math.max(...outcomes.map((outcome) => outcome.peakActivationBytes)),
+    peakActivationBytes: maxOf(outcomes.map((outcome) => outcome.peakActivationBytes)),
   };
 }

@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { getCluster, getModel, namedStrategies, resolveLayout, type Strategy } from '@monta/core';
+import { getCluster, getModel, namedStrategies, resolveLayout, type Strategy, minOf } from '@monta/core';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { TrainJob } from './job.js';
 import { testOptimizer } from '../../testing/train/optimizer.js';
@@ -51,7 +51,7 @@ describe('tryStrategies', () => {
     const trial = { job: job(), strategies, warmUps: 1, turns: 2, steps: 2 };
     const [duplicated = [], scattered = [], chunked = []] = await tryStrategies({ trial, fabric });
     expect([duplicated, scattered, chunked].map(({ length }) => length)).toEqual([4, 4, 4]);
-    const least = (seconds: readonly number[]): number => Math.min(...seconds);
+    const least = (seconds: readonly number[]): number => minOf(seconds);
     expect(least(duplicated)).toBeGreaterThan(1.5 * least(scattered));
   });
 

@@ -1,5 +1,5 @@
 /** Times training steps of several strategies, in turns, before a run takes one of them. Nothing of what they train is kept. */
-import { worldSize, type Strategy } from '@monta/core';
+import { worldSize, type Strategy, appendAll } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { localLauncher, type Launcher, type RankContext } from '../launch/index.js';
@@ -72,6 +72,6 @@ export function tryOnRank({ rank, endpoint, device, data: trial }: RankContext<R
   run(strategies[0], warmUps);
   const timed = strategies.map((): number[] => []);
   for (let turn = 0; turn < turns; turn++)
-    strategies.forEach((strategy, index) => timed[index].push(...run(strategy, 1 + steps).slice(1)));
+    strategies.forEach((strategy, index) => appendAll(timed[index], run(strategy, 1 + steps).slice(1)));
   return timed;
 }

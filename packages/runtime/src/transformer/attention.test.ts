@@ -5,6 +5,7 @@ import type { AttentionShape } from './attention.js';
 import { headShare } from './head-share.js';
 import { Tape, attention, matrix } from '../../testing/transformer/reference-tape.js';
 import { finiteDifferences, randomArray, relativeError, seededRandom, weightedSum } from '../../testing/numbers.js';
+import { maxOf } from '@monta/core';
 
 function buffers(shape: AttentionShape, seed: number) {
   const random = seededRandom(seed);
@@ -81,12 +82,12 @@ describe('attention', () => {
     sinksGradient(shape, b, dsinks);
     expect(relativeError(dsinks, sinks?.gradient ?? new Float32Array(shape.heads))).toBeLessThan(5e-6);
     // with one visible key the weight is 1 and q and k get no gradient
-    const size = Math.max(...b.dout.map(Math.abs));
+    const size = maxOf(b.dout.map(Math.abs));
     for (const [actual, wanted] of [
       [b.dq, q.gradient],
       [b.dk, k.gradient],
     ] as const)
-      expect(Math.max(...wanted.map((value, i) => Math.abs(value - actual[i])))).toBeLessThan(1e-5 * size);
+      expect(maxOf(wanted.map((value, i) => Math.abs(value - actual[i])))).toBeLessThan(1e-5 * size);
   });
 
   it('agrees with finite differences', () => {

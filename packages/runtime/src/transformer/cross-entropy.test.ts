@@ -10,6 +10,7 @@ import {
 import { embeddingBackward, embeddingForward } from './embedding.js';
 import { Tape, embedding, matrix } from '../../testing/transformer/reference-tape.js';
 import { randomArray, relativeError, seededRandom } from '../../testing/numbers.js';
+import { maxOf } from '@monta/core';
 
 /** Vocabulary rows of rank `rank` of `ranks`, as even as can be. */
 function shareOf(vocabulary: number, ranks: number, rank: number) {
@@ -42,7 +43,7 @@ describe('crossEntropy', () => {
       crossEntropyMax(share, rows, local, largest);
       return { share, local, largest, sums: new Float32Array(2 * rows) };
     });
-    const largest = parts[0].largest.map((_, row) => Math.max(...parts.map((part) => part.largest[row])));
+    const largest = parts[0].largest.map((_, row) => maxOf(parts.map((part) => part.largest[row])));
     for (const { share, local, sums } of parts)
       crossEntropySums({ share, rows, logits: local, targets, largest, sums });
     const sums = parts[0].sums.map((_, i) => parts.reduce((sum, part) => sum + part.sums[i], 0));
@@ -52,7 +53,7 @@ describe('crossEntropy', () => {
     for (let row = 0; row < rows; row++) {
       if (targets[row] === ignoredLabel) continue;
       const values = [...logits.subarray(row * vocabulary, (row + 1) * vocabulary)];
-      const shift = Math.max(...values);
+      const shift = maxOf(values);
       const sum = values.reduce((total, value) => total + Math.exp(value - shift), 0);
       expectedLoss += shift + Math.log(sum) - values[targets[row]];
       values.forEach((value, i) => {

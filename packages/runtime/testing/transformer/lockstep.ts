@@ -13,6 +13,7 @@ import { linearForward, linearInputGrad, linearWeightGrad } from '#runtime/trans
 import { rmsNormBackward, rmsNormForward } from '#runtime/transformer/rms-norm.js';
 import { ropeBackward, ropeForward, ropeTable } from '#runtime/transformer/rope.js';
 import { splitNormApply, splitNormBackward, splitNormDot, splitNormSquares } from '#runtime/transformer/split-norm.js';
+import { maxOf } from '@monta/core';
 
 const floats = (length: number): Float32Array => new Float32Array(length).fill(NaN);
 
@@ -360,7 +361,7 @@ export class Lockstep {
   #dense(x: Value, prefix: string): Value {
     const { denseFfn: ffn, hiddenSize: hidden } = this.model;
     const [gate, up] = [this.#pair(`${prefix}.gate_proj.weight`), this.#pair(`${prefix}.up_proj.weight`)];
-    const fused = { w: Float32Array.of(...gate.w, ...up.w), dw: new Float32Array(2 * ffn * hidden) };
+    const fused = { w: Float32Array.from([...gate.w, ...up.w]), dw: new Float32Array(2 * ffn * hidden) };
     this.#backwards.push(() => {
       addTo(gate.dw, fused.dw.subarray(0, ffn * hidden));
       addTo(up.dw, fused.dw.subarray(ffn * hidden));
@@ -408,7 +409,7 @@ export class Lockstep {
       entropy.crossEntropyMax(share, rows, logits, largest);
       return { logits, largest };
     });
-    const largest = parts[0].largest.map((_, row) => Math.max(...parts.map((part) => part.largest[row])));
+    const largest = parts[0].largest.map((_, row) => maxOf(parts.map((part) => part.largest[row])));
     const sums = total(
       parts.map(({ logits }, rank) => {
         const local = floats(2 * rows);

@@ -2,6 +2,7 @@
  * The operations of the one-rank reference as plain float64 loops, each with its backward beside it. A tape remembers the backwards and
  * runs them in reverse. Nothing here is shared with the kernels that it checks.
  */
+import { maxOf } from '@monta/core';
 
 /** A matrix with its gradient. */
 export interface Matrix {
@@ -177,7 +178,7 @@ export function attention(
         weights.push(score * scale);
       }
       const sink = sinks?.value[head] ?? -Infinity;
-      const largest = Math.max(sink, ...weights);
+      const largest = Math.max(sink, maxOf(weights));
       const exponentials = weights.map((score) => Math.exp(score - largest));
       const sum = exponentials.reduce((total, value) => total + value, Math.exp(sink - largest));
       const p = exponentials.map((value) => value / sum);
@@ -285,7 +286,7 @@ export function softmax(tape: Tape, x: Matrix): Matrix {
   const y = matrix(x.rows, x.width);
   for (let r = 0; r < x.rows; r++) {
     const row = x.value.subarray(r * x.width, (r + 1) * x.width);
-    const largest = Math.max(...row);
+    const largest = maxOf(row);
     const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0);
     row.forEach((value, i) => {
       y.value[r * x.width + i] = Math.exp(value - largest) / sum;

@@ -1,6 +1,7 @@
 /** Scales, ticks, axes, headings and legends that the plots share. Axis names stand level at the ends of the axes, never turned. */
 import { scaleLinear, scaleLog } from 'd3-scale';
 import { coordinate, element, estimateTextWidth, fill, fontSize, label, line, seriesRole, type Role } from '../svg.js';
+import { maxOf } from '@monta/core';
 
 export interface Axis {
   /** What is shown, with its unit if the tick labels hold none: `loss, nat per byte`. */
@@ -212,7 +213,7 @@ export function wrap(text: string, width: number): string[] {
 
 /** Room that the tick labels of a vertical axis need, px. */
 export function tickRoom(scale: Scale, format: (value: number) => string): number {
-  return Math.max(0, ...scale.ticks.map((tick) => estimateTextWidth(format(tick)))) + 8;
+  return Math.max(0, maxOf(scale.ticks.map((tick) => estimateTextWidth(format(tick))))) + 8;
 }
 
 /** Grid lines and tick labels of the vertical axis, its name above its top end. */

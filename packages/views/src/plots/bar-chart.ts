@@ -10,6 +10,7 @@ import {
   type Axis,
 } from './axes.js';
 import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line, seriesRole } from '../svg.js';
+import { maxOf } from '@monta/core';
 
 export interface BarRow {
   readonly name: string;
@@ -58,7 +59,7 @@ export function barChart(chart: BarChart): string {
   const height = bottom + horizontalAxisHeight;
 
   const extents = rows.flatMap((row) => (stacked ? [sum(row)] : known(row)));
-  const valueRoom = Math.max(0, ...extents.map((value) => estimateTextWidth(format(value))));
+  const valueRoom = Math.max(0, maxOf(extents.map((value) => estimateTextWidth(format(value)))));
   const left = above ? plotMargin : plotMargin + nameRoom + 10;
   const right = width - plotMargin - valueRoom - 6;
   const x = makeScale({

@@ -10,6 +10,7 @@ import {
   type Axis,
 } from './axes.js';
 import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line } from '../svg.js';
+import { appendAll, maxOf } from '@monta/core';
 
 export interface HeatMap {
   readonly title?: string;
@@ -64,7 +65,7 @@ export function heatMap(map: HeatMap): string {
   const top = keyTop + 36;
   const bottom = top + rows.length * rowHeight;
   const height = bottom + horizontalAxisHeight;
-  const left = plotMargin + Math.max(0, ...rows.map((row) => estimateTextWidth(row.name))) + 8;
+  const left = plotMargin + Math.max(0, maxOf(rows.map((row) => estimateTextWidth(row.name)))) + 8;
   const right = width - plotMargin - 6;
   const domain = [edges[0] ?? 0, edges.at(-1) ?? 1] as const;
   const x = makeScale({
@@ -92,7 +93,7 @@ export function heatMap(map: HeatMap): string {
     );
   }
   const keyX = (value: number) => left + ((value - low) / (high - low)) * keyWidth;
-  key.push(
+  appendAll(key, [
     element('rect', {
       x: left,
       y: keyTop,
@@ -108,7 +109,7 @@ export function heatMap(map: HeatMap): string {
         label(keyX(value), keyTop + 25, format(value), { anchor: 'middle' }),
     ),
     ...quantity.map((text, index) => label(plotMargin, head.height + 8 + 16 * index, text, { role: 'ink' })),
-  );
+  ]);
   // Labels every so many rows, so that they never touch.
   const labelEvery = Math.ceil(13 / rowHeight);
   const cells = rows.flatMap((row, rowIndex) => {

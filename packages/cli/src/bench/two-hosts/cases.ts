@@ -16,6 +16,7 @@ import {
   probedStrategies,
   type LayerPass,
   type DispatchVariant,
+  maxOf,
 } from '@monta/core';
 import {
   probeDispatchKernels,
@@ -171,7 +172,7 @@ function passResult({ name, chunks, pass, measured, ...one }: DispatchCase): Pas
     pass,
     medianSeconds,
     fastestSeconds,
-    slowestSeconds: Math.max(...measured),
+    slowestSeconds: maxOf(measured),
     boundSeconds,
     predictedSeconds,
   };

@@ -7,6 +7,8 @@ import {
   routedBinding,
   simulatePass,
   type KernelRate,
+  maxOf,
+  minOf,
 } from '@monta/core';
 import {
   measureExchanges,
@@ -48,8 +50,8 @@ export async function exchangeResults(
         strategy,
         chunks,
         medianSeconds: median(seconds),
-        fastestSeconds: Math.min(...seconds),
-        slowestSeconds: Math.max(...seconds),
+        fastestSeconds: minOf(seconds),
+        slowestSeconds: maxOf(seconds),
         boundSeconds: lineBytes / lineRate,
         predictedSeconds: predictedExchange(hosts, strategy, bytes, chunks),
       },
@@ -116,5 +118,5 @@ function predictedExchange(
   );
   if (!simulation.known) throw new InputError('this cannot be priced', { expected: simulation.missing.join('; ') });
   const spans = simulation.trace.spans.filter(({ task }) => exchangeTasks.includes(task));
-  return Math.max(...spans.map(({ end }) => end)) - Math.min(...spans.map(({ issued }) => issued));
+  return maxOf(spans.map(({ end }) => end)) - minOf(spans.map(({ issued }) => issued));
 }

@@ -34,6 +34,7 @@ import type {
   RoutingKind,
   TwoHostsResult,
 } from './types.js';
+import { appendAll } from '@monta/core';
 
 const { values: flags } = parseArgs({
   options: {
@@ -157,14 +158,14 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       for (const volume of volumes) prepared.push(await prepareCase(hosts, volume, routing, chunkCounts));
     const settled = await settleCases(launcher, prepared, trialSeconds);
     const own = await finalResults(launcher, await screenCases(launcher, settled, rounds), finalSeconds);
-    cases.push(...own);
+    appendAll(cases, own);
     const volumes = quick ? bytes('2') : bytes(flags.mib);
     const repetitions = quick ? 3 : Number(flags.repetitions);
     if (volumes.length > 0) {
       const measured = await exchangeResults(hosts, volumes, chunkCounts, repetitions);
       links.push(measured.links);
-      exchanges.push(...measured.results);
-      parts.push(...measured.parts);
+      appendAll(exchanges, measured.results);
+      appendAll(parts, measured.parts);
       say(
         `\nlink ${rate}, ${linksLine(measured.links)}\n\n${exchangeTable(measured.results)}\n\n${partsTable(measured.parts)}`,
       );

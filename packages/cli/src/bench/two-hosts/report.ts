@@ -1,5 +1,5 @@
 /** The two-host bench as tables in Markdown, for terminals and for the page alike. */
-import { formatBandwidth, formatSeconds, median, quantile } from '@monta/core';
+import { formatBandwidth, formatSeconds, median, quantile, maxOf, minOf } from '@monta/core';
 import type {
   CaseResult,
   CostResult,
@@ -65,7 +65,7 @@ export function exchangeTable(results: readonly ExchangeResult[]): string {
     results.map((one) => {
       const alike = results.filter(({ tp, volumeBytes }) => tp === one.tp && volumeBytes === one.volumeBytes);
       const duplicated = alike.find(({ strategy }) => strategy === 'duplicated');
-      const unchunked = Math.min(...alike.filter(({ chunks }) => chunks === 1).map((other) => other.medianSeconds));
+      const unchunked = minOf(alike.filter(({ chunks }) => chunks === 1).map((other) => other.medianSeconds));
       return [
         String(one.tp),
         mib(one.volumeBytes),
@@ -179,7 +179,7 @@ export function summarizeChoices(cases: readonly CaseResult[]): ChoiceSummary {
     winners: new Set(cases.map(({ best }) => wayText(best))).size,
     winningStrategies: [...new Set(cases.map(({ best }) => best.strategy))].sort(),
     medianLoss: median(losses),
-    worstLoss: Math.max(...losses),
+    worstLoss: maxOf(losses),
   };
 }
 

@@ -4,7 +4,7 @@ import type { Carried } from './carry.js';
 import { cleanPoints } from './clean-points.js';
 import { Curve } from './curve.js';
 import { leastSecondsPerByte } from './link-bounds.js';
-import { median } from '../../units/index.js';
+import { median, maxOf } from '../../units/index.js';
 import { curveOf, sameHardware, sameMake } from './series.js';
 import type { Series } from './series.js';
 
@@ -119,5 +119,5 @@ function opTrials(rest: readonly Series[], target: Series): Carried[] {
 /** The error to expect of a carried curve, a share; at least that of the curves that it comes from. */
 export function expectedCarryError(carried: Carried, errors: ReadonlyMap<string, number>): number {
   const own = errors.get(carried.label) ?? publishedErrors[carried.label] ?? unknownError;
-  return Math.max(own, ...carried.from.map((s) => curveOf(s).interpolationError + s.addedError));
+  return Math.max(own, maxOf(carried.from.map((s) => curveOf(s).interpolationError + s.addedError)));
 }

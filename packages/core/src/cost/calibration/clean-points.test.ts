@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cleanPoints, trendOf } from './clean-points.js';
+import { maxOf, minOf } from '../../units/index.js';
 
 const powers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => 2 ** (from + i));
 const alphaBeta = (bytes: number): number => 12e-6 + bytes / 150e9;
@@ -79,10 +80,10 @@ describe('cleanPoints', () => {
         expect(large.length).toBeGreaterThan(0);
         if (!noisy) return;
         expect(knots).toHaveLength(points.length);
-        const lowest = Math.min(...points.map((p) => p.seconds));
+        const lowest = minOf(points.map((p) => p.seconds));
         expect(knots[0]?.seconds ?? 0).toBeGreaterThanOrEqual(lowest);
         const off = points.filter((p, i) => Math.abs(Math.log(p.seconds / (knots[i]?.seconds ?? 0))) > 0.5).length;
-        expect(off > 3 ? Math.max(...knots.map(({ spread = 0 }) => spread)) : 1).toBeGreaterThan(0.2);
+        expect(off > 3 ? maxOf(knots.map(({ spread = 0 }) => spread)) : 1).toBeGreaterThan(0.2);
       }),
       { seed: 4, numRuns: 200 },
     );

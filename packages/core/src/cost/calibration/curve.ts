@@ -7,7 +7,7 @@
  * better than those or monotone cubics in log-log coordinates, and than cubics of the bandwidth, and the middle points better still.
  * Beyond the measured sizes see `outside.ts`.
  */
-import { median } from '../../units/index.js';
+import { median, maxOf } from '../../units/index.js';
 import type { Knot } from './clean-points.js';
 import { between, middleOf, middleRule } from './middle.js';
 import type { MiddleRule } from './middle.js';
@@ -115,7 +115,7 @@ export class Curve {
   #errorNear(low: number, high: number): number {
     const near = this.#leftOut.slice(low, high + 1).filter((e) => !Number.isNaN(e));
     const local = near.length === 0 ? this.#leftOutError : near.reduce((a, b) => a + b, 0) / near.length;
-    const repeats = Math.max(...this.knots.slice(low, high + 1).map(({ spread = 0 }) => spread));
+    const repeats = maxOf(this.knots.slice(low, high + 1).map(({ spread = 0 }) => spread));
     return Math.max(Math.max(local, this.#leftOutError) / 2, repeats);
   }
 }

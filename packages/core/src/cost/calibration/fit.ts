@@ -1,5 +1,13 @@
 /** From measurements to a calibration: groups rows into series, refuses nonsense naming the rows, fits a curve to each. */
-import { formatBandwidth, formatPercent, formatSeconds, InputError } from '../../units/index.js';
+import {
+  formatBandwidth,
+  formatPercent,
+  formatSeconds,
+  InputError,
+  appendAll,
+  maxOf,
+  minOf,
+} from '../../units/index.js';
 import { disagreement } from './calibration.js';
 import type { Calibration } from './calibration.js';
 import { cleanPoints, trendOf } from './clean-points.js';
@@ -68,7 +76,7 @@ export function fitCalibration(measurements: readonly Measurement[]): Fit {
     const series: Series = { ...key, basis: 'measured', addedError: 0, sources: sourcesOf(rows), points: knots };
     const curve = curveOf(series);
     if (noisy) warnings.push(noiseOf(rows, curve.interpolationError));
-    warnings.push(...repeatsApart(rows));
+    appendAll(warnings, repeatsApart(rows));
     const left = outliers.flatMap((i) => rows[i] ?? []);
     for (const m of left) {
       warnings.push(
@@ -240,7 +248,7 @@ function sourcesOf(rows: readonly Measurement[]): string[] {
     const [row] = list;
     if (row === undefined) return [];
     const lines = list.map((m) => m.line);
-    const range = `${row.source}:${Math.min(...lines)}-${Math.max(...lines)}`;
+    const range = `${row.source}:${minOf(lines)}-${maxOf(lines)}`;
     return row.origin === '' ? range : `${range} (${row.origin})`;
   });
 }

@@ -3,7 +3,7 @@
  * rank holds a piece), its bandwidths (bus over algorithm) and its command say. They are witnesses of one fact: where two of them
  * contradict each other nobody knows which one lies, and the table is refused.
  */
-import { InputError, median } from '../../units/index.js';
+import { InputError, median, maxOf } from '../../units/index.js';
 import { busFactor, parseOp } from './measurement.js';
 import type { MeasuredOp } from './measurement.js';
 import { groupsOf } from './nccl-table.js';
@@ -248,9 +248,9 @@ function listingOf({ heading }: Table, file: string): Listing | undefined {
   const { devices, elided } = heading;
   if (devices.length === 0) return undefined;
   const ranks = new Set(devices.map((d) => d.rank));
-  const most = Math.max(...ranks) + 1;
+  const most = maxOf(ranks) + 1;
   const range = `lines ${devices[0]?.line ?? 0}-${devices.at(-1)?.line ?? 0}`;
-  const perHost = Math.max(...devices.map((d) => d.device)) + 1;
+  const perHost = maxOf(devices.map((d) => d.device)) + 1;
   if (elided !== undefined || ranks.size !== most) {
     const regular = devices.every((d) => d.device === d.rank % perHost) && most % perHost === 0;
     const cause =

@@ -4,7 +4,7 @@
  * rows of header, several tables one after another, or the JSON report of newer builds. Columns are found by their names; `nccl-log.ts` takes the
  * text apart, `nccl-group.ts` weighs what says which ranks and which collective a table is of.
  */
-import { InputError } from '../../units/index.js';
+import { InputError, appendAll } from '../../units/index.js';
 import { gpuIn } from './gpus.js';
 import { busFactor } from './measurement.js';
 import type { Measurement } from './measurement.js';
@@ -54,7 +54,10 @@ export function readNcclTests(text: string, fileName: string, options: NcclTests
   }
   const [why] = refused;
   if (read.length === 0 && why !== undefined) throw why;
-  warnings.push(...refused.map((error) => `${fileName}:${error.line ?? 1}: ${error.message}; this table is left out`));
+  appendAll(
+    warnings,
+    refused.map((error) => `${fileName}:${error.line ?? 1}: ${error.message}; this table is left out`),
+  );
   return { measurements: namedRuns(read), warnings };
 }
 
@@ -240,7 +243,7 @@ function checkBandwidths(rows: readonly Row[], { op, ranks }: RankGroup, file: s
     });
   }
   const shown = 4;
-  warnings.push(...found.slice(0, shown));
+  appendAll(warnings, found.slice(0, shown));
   if (found.length > shown) warnings.push(`${file}: ${found.length - shown} more rows like these`);
 }
 

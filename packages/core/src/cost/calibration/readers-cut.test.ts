@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { InputError } from '../../units/index.js';
+import { InputError, appendAll } from '../../units/index.js';
 import { readMeasurementsCsv } from './csv.js';
 import { readNcclTests } from './nccl-tests.js';
 import type { Reading } from './nccl-tests.js';
@@ -75,7 +75,7 @@ describe.each(logs)('%s', (name, text) => {
       if (reading !== undefined) readings++;
       // refused as a whole only where no row is complete
       else if (present.length > 1) failures.push(`refused after ${length}`);
-      if (reading !== undefined) failures.push(...lost(reading, present, `after ${length}`));
+      if (reading !== undefined) appendAll(failures, lost(reading, present, `after ${length}`));
     }
     expect(failures).toEqual([]);
     expect(readings).toBeGreaterThan(text.length / 6);
@@ -87,7 +87,7 @@ describe.each(logs)('%s', (name, text) => {
       const line = lines[cut - 1] ?? '';
       for (let length = sizeAt(cut) + 1; length < line.length; length++) {
         const reading = read(lines.map((one, i) => (i === cut - 1 ? one.slice(0, length) : one)).join('\n'));
-        failures.push(...lost(reading, rows, `at ${cut}:${length}`));
+        appendAll(failures, lost(reading, rows, `at ${cut}:${length}`));
       }
     }
     expect(failures).toEqual([]);

@@ -5,6 +5,7 @@ import { CudaMoeLayer, expertFlops, weightElements, type MoeLayerShape } from '.
 import { peerNames, Peers, type PeerAnswer, type PeerName } from './peers.js';
 import { PieceClock, type PieceTime } from './layer-pieces.js';
 import { fillRandom } from './timing.js';
+import { minOf } from '@monta/core';
 
 const tokens = 8192;
 const common = { tokens, renormalise: true };
@@ -166,8 +167,8 @@ export async function measureLayer(shape: MoeLayerShape, withPeers: boolean): Pr
     }));
     const monta = measured.slice(0, own.length);
     const others = [...measured.slice(own.length), ...failed];
-    const best = Math.min(...others.filter(({ error }) => error === undefined).map(({ milliseconds }) => milliseconds));
-    const ratio = Number.isFinite(best) ? Math.min(...monta.map(({ milliseconds }) => milliseconds)) / best : undefined;
+    const best = minOf(others.filter(({ error }) => error === undefined).map(({ milliseconds }) => milliseconds));
+    const ratio = Number.isFinite(best) ? minOf(monta.map(({ milliseconds }) => milliseconds)) / best : undefined;
     return { shape, flops: expertFlops(shape), monta, peers: others, ratio };
   } finally {
     peers?.close();

@@ -1,5 +1,5 @@
 /** The same program on the CPU and on the card: small models from one seed, one rank, fp32, the same tokens; their curves must agree. */
-import { Random, readHfConfig, type Layout, type MoeModel, type StepShape } from '@monta/core';
+import { Random, readHfConfig, type Layout, type MoeModel, type StepShape, maxOf } from '@monta/core';
 import { LoneEndpoint } from '../../comm/lone-endpoint.js';
 import { CpuDevice } from '../../device/cpu/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
@@ -129,7 +129,7 @@ export function compareTraining(): TrainingComparison[] {
     const cuda = onCard(model);
     const again = onCard(model);
     const apart = (a: readonly number[], b: readonly number[], scale: (value: number) => number): number =>
-      Math.max(...a.map((value, place) => Math.abs(value - b[place]) / scale(value)));
+      maxOf(a.map((value, place) => Math.abs(value - b[place]) / scale(value)));
     return {
       model: model.name,
       steps,

@@ -4,6 +4,7 @@ import { Bytes } from '../../device/cpu/bytes.js';
 import { FabricEngine, type FabricOptions } from './fabric.js';
 import type { Operation, OperationKind } from '../operation.js';
 import { endTimes, partyOf } from '../../../testing/comm/turned-clock.js';
+import { maxOf } from '@monta/core/units';
 
 type Tier = Cluster['tiers'][number];
 const tier = (changes: Partial<Tier>): Tier => ({
@@ -62,7 +63,7 @@ function run(kind: OperationKind, ranks: number, options: FabricOptions, changes
 /** Time of an exchange between two ranks on different rails of different nodes. */
 function acrossRails(crossRailSlowdown: number): number {
   const cluster = twoNodes({ railAligned: true, crossRailSlowdown, latencySeconds: 0 });
-  return Math.max(...run('all_to_all', 2, { cluster, timeScale: 1000, devices: [0, 15] }).ends);
+  return maxOf(run('all_to_all', 2, { cluster, timeScale: 1000, devices: [0, 15] }).ends);
 }
 
 describe('FabricEngine', () => {
@@ -76,7 +77,7 @@ describe('FabricEngine', () => {
     }
     // A NIC carries what two devices send to the eight of the other node.
     const port = (2 * 8 * (elements / 16) * 4) / (25e9 / timeScale);
-    const took = Math.max(...ends) - 6e-6 * timeScale;
+    const took = maxOf(ends) - 6e-6 * timeScale;
     expect(took).toBeGreaterThanOrEqual(port * (1 - 1e-6));
     expect(port / took).toBeGreaterThanOrEqual(0.97);
   });
@@ -100,7 +101,7 @@ describe('FabricEngine', () => {
       for (const index of [0, 96, 4096, elements - 1]) expect(memory[index]).toBe(28_000 + 8 * (index % 97));
     }
     const step = (7 * (elements / 8) * 4) / 2e9;
-    const took = Math.max(...ends) - 2 * 3e-4;
+    const took = maxOf(ends) - 2 * 3e-4;
     expect(took).toBeGreaterThanOrEqual(2 * step * (1 - 1e-6));
     expect(2 * step).toBeGreaterThanOrEqual(0.97 * took);
   });

@@ -15,6 +15,7 @@ import type { Party } from '../party.js';
 import { defaultSchedulerOptions, PacketScheduler, type SchedulerOptions } from './packet-scheduler.js';
 import { StagingPool } from './staging.js';
 import { finalParts, partner, reducedBlockOffset, reductionPlan, type Part, type ReductionPlan } from './transfers.js';
+import { maxOf } from '@monta/core/units';
 
 /** What the launcher needs to emulate a network. */
 export interface FabricOptions {
@@ -105,7 +106,7 @@ export class FabricEngine implements Engine {
       memories: partyMemories(parties, this.memories),
       plan,
       spread: plan !== undefined && at(operations, 0).kind === 'all_reduce' ? parts : [],
-      latencies: parties.map(({ rank }) => Math.max(...parties.map((other) => this.latency(rank, other.rank)))),
+      latencies: parties.map(({ rank }) => maxOf(parties.map((other) => this.latency(rank, other.rank)))),
       outstanding: parties.map(() => 0),
       staging: parties.map(() => new Map<number, Bytes>()),
       contributionsMissing: parties.map(() => members),

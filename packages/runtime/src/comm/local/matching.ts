@@ -9,6 +9,7 @@ import { describeMismatch } from '../mismatch.js';
 import type { Operation } from '../operation.js';
 import { describeOperation, type Party } from '../party.js';
 import type { Submitted } from './submission.js';
+import { minOf } from '@monta/core/units';
 
 /** An operation that all its parties have issued. For messages the parties are the sender and the receiver. */
 export interface ReadyOperation {
@@ -138,7 +139,7 @@ export class Matching {
         missing,
         unissued: submitted.filter((party) => party.issued < 0).map((party) => party.rank),
         present: issued.map((party) => party.rank),
-        since: Math.min(...issued.map((party) => party.issued)),
+        since: minOf(issued.map((party) => party.issued)),
       };
     }
   }

@@ -6,6 +6,7 @@ import { bytesOf } from '../operation.js';
 import type { Party } from '../party.js';
 import type { ReadyOperation } from './matching.js';
 import { finalParts, reducedBlockOffset, reductionPlan } from './transfers.js';
+import { appendAll } from '@monta/core/units';
 
 export class MemoryEngine implements Engine {
   private ended: Party[] = [];
@@ -47,7 +48,7 @@ export class MemoryEngine implements Engine {
         reduceBlocks({ type: first.type, reduction: first.reduction, elements: count, contributions, targets });
       }
     }
-    this.ended.push(...parties);
+    appendAll(this.ended, parties);
   }
 
   advance(): Party[] {

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { defaultSchedulerOptions, PacketScheduler, type SchedulerOptions } from './packet-scheduler.js';
+import { maxOf, minOf } from '@monta/core/units';
 
 /** Runs a scheduler on a clock of the test's making until it is idle; `step` says how late the next call comes. */
 function drain(scheduler: PacketScheduler, start = 0, lateness: () => number = () => 0): number {
@@ -105,8 +106,8 @@ describe('PacketScheduler', () => {
             }
           }
           drain(scheduler);
-          const busiest = Math.max(...sent) / 1e6;
-          const took = Math.max(...flows.map(({ at }) => at));
+          const busiest = maxOf(sent) / 1e6;
+          const took = maxOf(flows.map(({ at }) => at));
           expect(took).toBeGreaterThanOrEqual(busiest * (1 - 1e-9));
           expect(busiest / took).toBeGreaterThanOrEqual(0.97);
         }),
@@ -129,7 +130,7 @@ describe('PacketScheduler', () => {
     }
     drain(scheduler);
     const busiest = (2 * 8 * 200_000) / 1e6;
-    expect(busiest / Math.max(...flows.map(({ at }) => at))).toBeGreaterThanOrEqual(0.97);
+    expect(busiest / maxOf(flows.map(({ at }) => at))).toBeGreaterThanOrEqual(0.97);
   });
 
   it('keeps the average rate when it is called late, as long as lateness stays within the bound', () => {
@@ -203,8 +204,8 @@ describe('PacketScheduler', () => {
           const users = order.flatMap((use, index) =>
             use.from === port || 6 + use.to === port ? [{ ...use, at: flows[index]?.at ?? 0 }] : [],
           );
-          const first = Math.min(...users.map(({ start }) => start));
-          const last = Math.max(first, ...users.map(({ at }) => at));
+          const first = minOf(users.map(({ start }) => start));
+          const last = Math.max(first, maxOf(users.map(({ at }) => at)));
           const total = users.reduce((sum, { bytes }) => sum + bytes, 0);
           const atLeast = total / (1e6 * (1 + (port % 3)));
           expect(total === 0 || last - first >= atLeast - 1e-9).toBe(true);

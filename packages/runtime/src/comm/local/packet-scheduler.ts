@@ -9,6 +9,7 @@
  */
 import { at } from '../at.js';
 import { EventHeap } from './event-heap.js';
+import { minOf } from '@monta/core/units';
 
 export interface SchedulerOptions {
   readonly packetBytes: number;
@@ -117,7 +118,7 @@ export class PacketScheduler {
       queued: request.ports.map(() => false),
     };
     // No flow can end before it would end alone.
-    const narrowest = Math.min(...request.ports.map((port) => at(this.ports, port).bytesPerSecond));
+    const narrowest = minOf(request.ports.map((port) => at(this.ports, port).bytesPerSecond));
     this.awaited.push(time + (request.bytes * request.slowdown) / narrowest, undefined);
     this.enqueue(flow, 0, time);
   }

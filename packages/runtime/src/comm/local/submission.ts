@@ -40,13 +40,15 @@ export function encode(submitted: Submitted): Int32Array {
   }
 }
 
+const textOf = (codes: Int32Array): string => Array.from(codes, (code) => String.fromCharCode(code)).join('');
+
 export function decode(words: Int32Array): Submitted {
   const id = at(words, 1);
   switch (at(words, 0)) {
     case whats.operation:
       return { what: 'operation', operation: decodeOperation(words.subarray(1)) };
     case whats.label:
-      return { what: 'label', id, text: String.fromCharCode(...words.subarray(2)) };
+      return { what: 'label', id, text: textOf(words.subarray(2)) };
     case whats.communicator: {
       const nameStart = 4 + at(words, 2);
       const laneStart = nameStart + at(words, 3);
@@ -54,8 +56,8 @@ export function decode(words: Int32Array): Submitted {
         what: 'communicator',
         id,
         members: [...words.subarray(4, nameStart)],
-        name: String.fromCharCode(...words.subarray(nameStart, laneStart)),
-        lane: String.fromCharCode(...words.subarray(laneStart)),
+        name: textOf(words.subarray(nameStart, laneStart)),
+        lane: textOf(words.subarray(laneStart)),
       };
     }
     default:

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Elementwise } from './elementwise.js';
 import { CpuMemory } from './memory.js';
+import { maxOf } from '@monta/core';
 
 const memory = CpuMemory.create({ bytes: 8 << 20 });
 const kernels = new Elementwise(memory);
@@ -90,7 +91,7 @@ describe('Elementwise arithmetic', () => {
       const arrays = places.map((place, index) => values(place, length, seed + index));
       const want = expected(length, (i) => {
         const list = arrays.map((array) => value(array, i));
-        if (reduction === 'max') return Math.max(...list);
+        if (reduction === 'max') return maxOf(list);
         return list.length === 0 ? 0 : list.reduce((sum, next) => fround(sum + next));
       });
       const out = arrays[into] ?? new Float32Array(length);

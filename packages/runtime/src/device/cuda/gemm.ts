@@ -6,6 +6,7 @@ import { cublas, cublasLt, CudaError, written, type Address } from './bindings/i
 import type { CudaContext } from './context.js';
 import type { Storage } from './kernel-source.js';
 import { elementSize } from './operations/launcher.js';
+import { minOf } from '@monta/core';
 
 export interface CudaGemmCall {
   readonly m: number;
@@ -150,7 +151,7 @@ export class LtGemm {
       throw new Error(`cuBLASLt has no algorithm for ${call.m} x ${call.n} x ${call.k} in ${call.storage}`);
     if (plans.length === 1 || (call.beta ?? 0) !== 0) return plans[0];
     const times = plans.map((plan) => this.#time(stream, call, plan));
-    return plans[times.indexOf(Math.min(...times))];
+    return plans[times.indexOf(minOf(times))];
   }
 
   /** Algorithms for a size, the most promising first. */

@@ -4,6 +4,7 @@
  */
 import { memoryOpcodes, plainOpcodes, simdOpcodes } from './opcodes.js';
 import type { MemoryOpcode, Opcode } from './opcodes.js';
+import { appendAll } from '@monta/core';
 
 const valueTypes = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 export type ValueType = keyof typeof valueTypes;
@@ -171,7 +172,7 @@ export class FunctionBuilder {
   }
 
   #append(...bytes: readonly number[]): this {
-    this.#code.push(...bytes);
+    appendAll(this.#code, bytes);
     return this;
   }
 }

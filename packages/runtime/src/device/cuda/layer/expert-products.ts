@@ -6,6 +6,7 @@ import type { LtGemm } from '../gemm.js';
 import type { Storage } from '../kernel-source.js';
 import { elementSize } from '../operations/launcher.js';
 import { bucketsOf, type Bucket, type ExpertRanges } from './expert-rows.js';
+import { maxOf, minOf } from '@monta/core';
 
 /** A matrix for each expert: rows of a row buffer, or the expert's weights. */
 export interface ExpertMatrix {
@@ -235,7 +236,7 @@ class MeasuredProducts implements ExpertProducts {
   constructor(context: CudaContext, ways: readonly ExpertProducts[]) {
     this.#context = context;
     this.#ways = ways;
-    this.padding = Math.max(...ways.map(({ padding }) => padding));
+    this.padding = maxOf(ways.map(({ padding }) => padding));
     this.#clock = [context.createEvent(true), context.createEvent(true)];
   }
 
@@ -252,7 +253,7 @@ class MeasuredProducts implements ExpertProducts {
     let way = this.#chosen.get(key);
     if (way === undefined) {
       const times = this.#ways.map((way) => this.#time(stream, product, way));
-      way = this.#ways[times.indexOf(Math.min(...times))];
+      way = this.#ways[times.indexOf(minOf(times))];
       this.#chosen.set(key, way);
     }
     way.multiply(stream, product);
