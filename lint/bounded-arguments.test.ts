@@ -26,7 +26,10 @@ it('refuses lists as arguments of functions that take any number of them', () =>
   cpSync(join(root, 'lint'), join(workspace, 'lint'), { recursive: true });
   const folder = join(workspace, 'packages/core/src/units');
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'a.ts'), [...refused, ...fine].map((line) => `export const x = ${line};\n`).join(''));
+  writeFileSync(
+    join(folder, 'a.ts'),
+    [...refused, ...fine].map((line, index) => `export const x${index} = ${line};\n`).join(''),
+  );
   const { stdout } = spawnSync(
     process.execPath,
     [join(root, 'node_modules/oxlint/bin/oxlint'), '-c', 'oxlint.config.mjs', '--format', 'unix', 'packages'],
