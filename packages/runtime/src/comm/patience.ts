@@ -6,7 +6,7 @@
  */
 import { availableParallelism } from 'node:os';
 
-const spinMilliseconds = 0.3;
+const shortSpinMilliseconds = 0.3;
 const shortestNapMilliseconds = 0.05;
 const longestNapMilliseconds = 2;
 /** A nap may add this much to a wait. */
@@ -18,8 +18,8 @@ export class Patience {
   private readonly firstNap: number;
   private since = 0;
 
-  /** `localRanks`: ranks on this host. */
-  constructor(localRanks: number) {
+  /** `localRanks`: ranks on this host. `spinMilliseconds`: how long one that has a core looks again at once. */
+  constructor(localRanks: number, spinMilliseconds = shortSpinMilliseconds) {
     const cores = availableParallelism();
     this.spin = localRanks <= cores ? spinMilliseconds : 0;
     this.firstNap = shortestNapMilliseconds * Math.max(1, localRanks / cores);

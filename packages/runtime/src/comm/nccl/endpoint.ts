@@ -67,7 +67,8 @@ export class NcclEndpoint implements Endpoint, Companion {
     this.rank = rank;
     this.size = size;
     this.#communicators = new Communicators(rank, size);
-    this.#patience = new Patience(size);
+    // A card that waits for its host costs more than the core that looks after it.
+    this.#patience = new Patience(size, Infinity);
     if (rank === 0) this.#epoch = machineSeconds();
     const early: { readonly from: number; readonly message: Message }[] = [];
     let hear = (from: number, message: Message): void => void early.push({ from, message });

@@ -217,14 +217,10 @@ export class CudaDevice implements Device {
     if (events.length === 0) return;
     while (!events.some(this.#isDone)) {
       const onStreams = events.map(({ id }) => this.#open.get(id)).filter((state) => typeof state === 'object');
-      // What is not on a stream waits for the host, which is to say for the rank's communication.
-      if (onStreams.length === 0) this.#companion.waitUntil(() => events.some(this.#isDone));
-      else if (this.#companion === nobody && events.length === 1)
-        this.#context.libraries.runtime.cudaEventSynchronize(onStreams[0].end);
-      else {
-        this.#companion.check();
-        this.#companion.progress();
-      }
+      // The rank's communication goes on meanwhile; what is not on a stream waits for it.
+      if (this.#companion !== nobody || onStreams.length === 0)
+        this.#companion.waitUntil(() => events.some(this.#isDone));
+      else if (events.length === 1) this.#context.libraries.runtime.cudaEventSynchronize(onStreams[0].end);
     }
   }
 
@@ -237,10 +233,8 @@ export class CudaDevice implements Device {
   finish(): void {
     for (const { waiting } of this.#lanes.values())
       for (let last = waiting.at(-1); last !== undefined; last = waiting.at(-1)) this.wait(last);
-    while (!this.#quiet()) {
-      this.#companion.check();
-      this.#companion.progress();
-    }
+    if (this.#companion === nobody) this.#context.synchronize();
+    else this.#companion.waitUntil(() => this.#quiet());
   }
 
   takeRecords(): LaunchRecord[] {
@@ -251,7 +245,7 @@ export class CudaDevice implements Device {
 
   close(): void {
     this.finish();
-    this.#context.synchronize();
+    this.#quiet();
     this.#memory.close();
     this.#context.close();
   }
