@@ -111,6 +111,7 @@ export {
   inChunks,
   type KernelName,
   kernels,
+  isTrained,
   kernelSpec,
   type Lane,
   type Mode,
@@ -157,6 +158,7 @@ export {
   trainingStep,
   unsupportedStrategy,
   type Use,
+  type SelectionArgument,
   weightId,
   type Work,
 } from './schedule/index.js';

@@ -6,6 +6,7 @@
 import { limits } from '../units/limits.js';
 import { anyStep, perLayer } from './huggingface-config.js';
 import type { FamilyPart, FamilyReader, HfConfig } from './huggingface-config.js';
+import { scoreScalingOf } from './huggingface-rope.js';
 import { moreFamilies } from './huggingface-more.js';
 
 const expertNames = ['num_local_experts', 'num_experts', 'n_routed_experts'];
@@ -34,6 +35,15 @@ function qwen(config: HfConfig, layers: number): FamilyPart {
   };
 }
 
+/** DeepSeek-V2 has groups with one method of choosing only; a single group is none. */
+function groupsOf(config: HfConfig): Pick<FamilyPart, 'expertGroups'> {
+  const [groups, chosen] = [config.countOr(1, 'n_group'), config.countOr(1, 'topk_group')];
+  const second = config.modelType === 'deepseek_v2';
+  const method = config.find('topk_method')?.string() ?? 'greedy';
+  if (groups <= 1 || (second && method !== 'group_limited_greedy')) return {};
+  return { expertGroups: { groups, chosen, by: second ? 'largest' : 'twoLargest' } };
+}
+
 /** DeepSeek's: the first layers dense, shared experts beside the routed ones. */
 function deepseek(config: HfConfig, layers: number): FamilyPart {
   const dense = config.countOr(0, 'first_k_dense_replace');
@@ -48,9 +58,13 @@ function deepseek(config: HfConfig, layers: number): FamilyPart {
     denseFfn: dense > 0 || step > 1 ? config.integer('intermediate_size') : config.countOr(0, 'intermediate_size'),
     moeLayers: perLayer(layers, (i) => i >= dense && i % step === 0),
     scoring: scoring ?? (config.modelType === 'deepseek_v2' ? 'softmax' : 'sigmoid'),
-    normTopK: config.booleanOr(config.modelType !== 'deepseek_v2', 'norm_topk_prob'),
+    // transformers' DeepSeek-V2 does not look at norm_topk_prob.
+    normTopK: config.modelType !== 'deepseek_v2' && config.booleanOr(true, 'norm_topk_prob'),
     routedScaling: config.positiveOr(1, 'routed_scaling_factor'),
     auxLossCoefficient: config.numberOr(0, 'aux_loss_alpha', 'router_aux_loss_coef'),
+    auxLoss: 'none',
+    selectionBias: config.modelType !== 'deepseek_v2',
+    ...groupsOf(config),
     multiTokenLayers: config.countOr(0, 'num_nextn_predict_layers'),
     rmsNormEps: config.positiveOr(1e-6, 'rms_norm_eps'),
   };
@@ -64,6 +78,8 @@ function latent(config: HfConfig, layers: number): FamilyPart {
     headDim: valueHeadDim,
     // Latent attention has a key and a value per head, whatever num_key_value_heads says.
     keyValueHeads: config.integer('num_attention_heads'),
+    ropeInterleaved: config.modelType === 'deepseek_v2' || config.booleanOr(true, 'rope_interleave'),
+    scoreScaling: scoreScalingOf(config),
     latentAttention: {
       ...(queryRank === undefined ? {} : { queryRank }),
       keyValueRank: config.integer('kv_lora_rank'),
@@ -72,6 +88,16 @@ function latent(config: HfConfig, layers: number): FamilyPart {
       valueHeadDim,
     },
   };
+}
+
+/** `partial_rotary_factor` of a head's width. */
+function rotaryDimOf(config: HfConfig, usual: number): Pick<FamilyPart, 'rotaryDim'> {
+  const share =
+    config.find('partial_rotary_factor') ?? config.find('rope_parameters')?.map().get('partial_rotary_factor');
+  const heads = config.integer('num_attention_heads');
+  const headDim =
+    config.find('head_dim')?.integer({ min: 1, max: limits.width }) ?? config.integer('hidden_size') / heads;
+  return { rotaryDim: Math.floor(headDim * (share?.number({ above: 0, max: 1 }) ?? usual)) };
 }
 
 function dbrx(config: HfConfig): FamilyPart {
@@ -148,6 +174,7 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
       ...deepseek(c, layers),
       qkNorm: c.booleanOr(false, 'use_qk_norm') ? 'perHead' : 'none',
       attentionBias: c.booleanOr(false, 'attention_bias') ? 'queryKeyValue' : 'none',
+      ...rotaryDimOf(c, 0.5),
     }),
   },
   glm4_moe_lite: { family: 'glm4_moe_lite', ropeTheta: 1e6, read: latent },

@@ -3,7 +3,7 @@ import type { FieldMap } from '../units/document.js';
 import { limits } from '../units/limits.js';
 import type { HfConfig } from './huggingface-config.js';
 import type { ModelShape, RopeScaling } from './model.js';
-import { yarnScaling, type YarnSettings } from './rope-scaling.js';
+import { yarnScaling, yarnScoreScaling, type YarnSettings } from './rope-scaling.js';
 
 const count = { min: 1, max: limits.sequence } as const;
 
@@ -55,14 +55,26 @@ function scalingOf(config: HfConfig, type: string, map: FieldMap): RopeScaling |
   }
 }
 
+/** The map of either spelling, and the kind of rotation that it names. */
+function parametersOf(config: HfConfig): { readonly map?: FieldMap; readonly type: string } {
+  const parameters = config.find('rope_parameters', 'rope_scaling');
+  if (parameters?.isMap !== true) return { type: 'default' };
+  const map = parameters.map();
+  return { map, type: (map.get('rope_type') ?? map.get('type'))?.string() ?? 'default' };
+}
+
+/** Factor on DeepSeek's attention scores: only yarn's configurations name the scale that it comes from. */
+export function scoreScalingOf(config: HfConfig): number {
+  const { map, type } = parametersOf(config);
+  return map === undefined || type !== 'yarn' ? 1 : yarnScoreScaling(yarnSettings(config, map));
+}
+
 type RopePart = Pick<ModelShape, 'ropeTheta' | 'ropeType' | 'ropeScaling'>;
 
 /** Rotary base, kind and rescaling; keys that are absent keep the family's defaults. */
 export function ropeOf(config: HfConfig): RopePart {
-  const parameters = config.find('rope_parameters', 'rope_scaling');
-  const map = parameters?.isMap === true ? parameters.map() : undefined;
+  const { map, type: ropeType } = parametersOf(config);
   const ropeTheta = (map?.get('rope_theta') ?? config.find('rope_theta'))?.number({ above: 0 });
-  const ropeType = (map?.get('rope_type') ?? map?.get('type'))?.string() ?? 'default';
   const ropeScaling = map === undefined ? undefined : scalingOf(config, ropeType, map);
   return {
     ropeType,

@@ -84,6 +84,15 @@ export interface ClampedSwiglu {
   readonly limit: number;
 }
 
+/** Experts in groups of which a token may visit some (DeepSeek-V2, arXiv 2405.04434, 2.1.3). */
+export interface ExpertGroups {
+  readonly groups: number;
+  /** Groups that a token's experts come from. */
+  readonly chosen: number;
+  /** What a group is chosen by: its largest score, or the sum of its two largest. */
+  readonly by: 'largest' | 'twoLargest';
+}
+
 export interface MoeModel {
   readonly name: string;
   readonly family: ModelFamily;
@@ -117,6 +126,11 @@ export interface MoeModel {
   /** Factor on the routed experts' weights (DeepSeek's routed_scaling_factor). */
   readonly routedScaling: number;
   readonly auxLossCoefficient: number;
+  /** pooled: `load_balancing_loss_func` of transformers over all layers; none: the family's model there has no auxiliary loss. */
+  readonly auxLoss: 'pooled' | 'none';
+  /** A bias on the scores by which experts are chosen, which is no part of their weights and has no gradient (DeepSeek-V3). */
+  readonly selectionBias: boolean;
+  readonly expertGroups?: ExpertGroups;
   /** RMS norm on queries and keys: none, over each head (Qwen3), or over all heads together (OLMoE). */
   readonly qkNorm: 'none' | 'perHead' | 'allHeads';
   /** Biases of the attention projections. */
@@ -146,6 +160,12 @@ export interface MoeModel {
   readonly ropeType: string;
   /** What `ropeType` says, where it is known here. */
   readonly ropeScaling?: RopeScaling;
+  /** Whether elements 2i and 2i + 1 of a head turn together, not i and i + width / 2. */
+  readonly ropeInterleaved: boolean;
+  /** Elements of a head that turn, the first ones; absent: all of them. */
+  readonly rotaryDim?: number;
+  /** Factor on attention's scores beside 1 / sqrt(width of a key). */
+  readonly scoreScaling: number;
   readonly latentAttention?: LatentAttention;
   readonly window?: AttentionWindow;
   /** Extra layers that predict further tokens (DeepSeek-V3's MTP modules), each with a layer and an output of its own. */
@@ -197,6 +217,10 @@ export function completeModel(shape: ModelShape): MoeModel {
     normTopK: true,
     routedScaling: 1,
     auxLossCoefficient: 0.01,
+    auxLoss: 'pooled',
+    selectionBias: false,
+    ropeInterleaved: false,
+    scoreScaling: 1,
     qkNorm: 'none',
     attentionBias: 'none',
     expertBias: false,
@@ -228,6 +252,17 @@ export function completeModel(shape: ModelShape): MoeModel {
     throw wrong('topK', `top-${topK} of ${experts} experts`, `a number from 1 to ${experts}`);
   }
   if (moe && model.expertFfn < 1) throw wrong('expertFfn', 'the experts have no width', 'at least 1');
+  const { expertGroups } = model;
+  if (
+    moe &&
+    expertGroups !== undefined &&
+    (experts % expertGroups.groups !== 0 || expertGroups.chosen > expertGroups.groups)
+  )
+    throw wrong(
+      'expertGroups',
+      `${expertGroups.chosen} of ${expertGroups.groups} groups of ${experts} experts`,
+      'groups that divide the experts, and no more chosen than there are',
+    );
   if (model.moeLayers.includes(false) && model.denseFfn < 1) {
     throw wrong('denseFfn', 'layers without experts have no feed-forward width', 'at least 1');
   }

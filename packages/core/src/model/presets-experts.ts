@@ -1,18 +1,25 @@
 /** Known models with experts, beside the few that `presets.ts` itself explains. Shapes of the published `config.json` files, unless said otherwise. */
 import type { ModelShape } from './model.js';
-import { yarnScaling } from './rope-scaling.js';
+import { yarnScaling, yarnScoreScaling } from './rope-scaling.js';
 
 const first = (dense: number, layers: number): boolean[] => Array.from({ length: layers }, (_, i) => i >= dense);
 
 /** 0.707 in the file, which is not the root of a half. */
 const halved = 707 / 1000;
 const deepseekV2Yarn = { factor: 40, originalPositions: 4096, mscale: halved, mscaleAllDim: halved };
+const deepseekV2: Partial<ModelShape> = {
+  scoreScaling: yarnScoreScaling(deepseekV2Yarn),
+  ropeInterleaved: true,
+  auxLoss: 'none',
+};
 const kimiYarn = { factor: 32, originalPositions: 4096, betaFast: 1, mscale: 1, mscaleAllDim: 1 };
 
 /** What DeepSeek-V3's descendants share. */
 const deepseekLike: Partial<ModelShape> & Pick<ModelShape, 'topK'> = {
   topK: 8,
   scoring: 'sigmoid',
+  selectionBias: true,
+  auxLoss: 'none',
   auxLossCoefficient: 0,
   rmsNormEps: 1e-6,
 };
@@ -38,6 +45,8 @@ export const expertShapes: readonly ModelShape[] = [
     rmsNormEps: 1e-6,
     ropeType: 'yarn',
     ropeScaling: yarnScaling(deepseekV2Yarn),
+    ...deepseekV2,
+    expertGroups: { groups: 8, chosen: 3, by: 'largest' },
     latentAttention: { queryRank: 1536, keyValueRank: 512, nopeHeadDim: 128, ropeHeadDim: 64, valueHeadDim: 128 },
     maxPositions: 163_840,
   },
@@ -60,6 +69,7 @@ export const expertShapes: readonly ModelShape[] = [
     rmsNormEps: 1e-6,
     ropeType: 'yarn',
     ropeScaling: yarnScaling(deepseekV2Yarn),
+    ...deepseekV2,
     latentAttention: { keyValueRank: 512, nopeHeadDim: 128, ropeHeadDim: 64, valueHeadDim: 128 },
     maxPositions: 163_840,
   },
@@ -81,6 +91,8 @@ export const expertShapes: readonly ModelShape[] = [
     ropeTheta: 50_000,
     ropeType: 'yarn',
     ropeScaling: yarnScaling(kimiYarn),
+    scoreScaling: yarnScoreScaling(kimiYarn),
+    ropeInterleaved: true,
     latentAttention: { queryRank: 1536, keyValueRank: 512, nopeHeadDim: 128, ropeHeadDim: 64, valueHeadDim: 128 },
     maxPositions: 131_072,
   },
@@ -104,6 +116,7 @@ export const expertShapes: readonly ModelShape[] = [
     ropeTheta: 1e6,
     multiTokenLayers: 1,
     maxPositions: 131_072,
+    rotaryDim: 64,
   },
   {
     ...deepseekLike,
@@ -127,6 +140,7 @@ export const expertShapes: readonly ModelShape[] = [
     ropeTheta: 1e6,
     multiTokenLayers: 1,
     maxPositions: 131_072,
+    rotaryDim: 64,
   },
   {
     name: 'qwen2-57b-a14b',

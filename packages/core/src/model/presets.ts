@@ -3,7 +3,7 @@ import { completeModel } from './model.js';
 import type { ModelShape, MoeModel } from './model.js';
 import { denseShapes } from './presets-dense.js';
 import { expertShapes } from './presets-experts.js';
-import { yarnScaling } from './rope-scaling.js';
+import { yarnScaling, yarnScoreScaling } from './rope-scaling.js';
 
 const first = (dense: number, layers: number): boolean[] => Array.from({ length: layers }, (_, i) => i >= dense);
 
@@ -109,6 +109,11 @@ const shapes: readonly ModelShape[] = [
     rmsNormEps: 1e-6,
     ropeType: 'yarn',
     ropeScaling: yarnScaling({ factor: 40, originalPositions: 4096, mscale: 1, mscaleAllDim: 1 }),
+    scoreScaling: yarnScoreScaling({ factor: 40, mscaleAllDim: 1 }),
+    ropeInterleaved: true,
+    selectionBias: true,
+    expertGroups: { groups: 8, chosen: 4, by: 'twoLargest' },
+    auxLoss: 'none',
     latentAttention: { queryRank: 1536, keyValueRank: 512, nopeHeadDim: 128, ropeHeadDim: 64, valueHeadDim: 128 },
     multiTokenLayers: 1,
     maxPositions: 163_840,

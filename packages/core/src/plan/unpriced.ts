@@ -7,14 +7,9 @@ export const unpricedInLayer = ({ gated }: MoeModel): string[] =>
 
 /** Parts of a training step that its program lacks, in words; empty for a model that is priced whole. */
 export function unpricedInStep(model: MoeModel): string[] {
-  const { latentAttention, window, multiTokenLayers, layers } = model;
+  const { window, multiTokenLayers, layers } = model;
   const windowed = window?.layers.filter(Boolean).length ?? 0;
   return [
-    ...(latentAttention
-      ? [
-          `latent attention (rank ${latentAttention.keyValueRank}): the program projects queries, keys and values in full`,
-        ]
-      : []),
     ...(window && windowed > 0
       ? [`windows of ${window.tokens} tokens on ${windowed} of ${layers} layers: the program attends to all tokens`]
       : []),

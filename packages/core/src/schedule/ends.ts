@@ -3,7 +3,7 @@
  * and the statistics of the auxiliary loss, reduced over all ranks before they are multiplied (averaging the ranks' own losses is wrong).
  * TP rank i holds vocabulary rows floor(V*i/tp)..floor(V*(i+1)/tp).
  */
-import { gatheredGradient, gatherTokens, reducePartial } from './attention-layer.js';
+import { gatheredGradient, gatherTokens, reducePartial } from './tensor-parallel.js';
 import { activationOf, dtypeBytes, rowsRegion } from './moe-shape.js';
 import { statisticsRegion, streamRegion, streamRows } from './moe-parts.js';
 import { gradient, normShape, outputSlot, vocabularyShape, weight } from './parameter-regions.js';

@@ -10,6 +10,7 @@ export {
   type Mode,
   priceKey,
   type RoleOf,
+  type SelectionArgument,
 } from './kernels.js';
 export {
   type Binding,
@@ -48,7 +49,7 @@ export {
 } from './dispatchers/strategy-names.js';
 export { headsPerRank, moeShape, type StepShape, stepTokens } from './step-shape.js';
 export { compile, type CompiledOperation, type CompiledProgram, type RegionInstance } from './compile.js';
-export { type Parameter } from './parameter.js';
+export { isTrained, type Parameter } from './parameter.js';
 export { holdsParameter, parameterCopies, parameters, shardElements, shardRange } from './parameters.js';
 export { gradientId, weightId } from './parameter-regions.js';
 export {

@@ -3,7 +3,7 @@
  * template gives every role a use; a device's implementation gets these operands and arguments and can reach nothing else. Weights,
  * gradients and moments are operands like any other.
  */
-import type { ClampedSwiglu, RopeScaling } from '../model/model.js';
+import type { ClampedSwiglu, ExpertGroups, RopeScaling } from '../model/model.js';
 import type { Scope, RowOrder } from './rows.js';
 
 /** read; write: what was there before is lost; add: reads what is there and leaves it changed. */
@@ -20,7 +20,28 @@ export interface Role {
 export interface HeadArguments {
   readonly attentionHeads: number;
   readonly keyValueHeads: number;
+  /** Width of a query and of a key. */
   readonly headDim: number;
+  /** Width of a value, where it is another. */
+  readonly valueDim?: number;
+  /** Factor on scores beside 1 / sqrt(headDim). */
+  readonly scoreScaling?: number;
+}
+
+/** Widths of latent attention, per head but for the rank. */
+export interface LatentArguments {
+  readonly keyValueRank: number;
+  readonly nope: number;
+  readonly rope: number;
+  readonly value: number;
+}
+
+/** How experts are scored and chosen, where it is not softmax and the largest. */
+export interface SelectionArgument {
+  readonly scoring: 'softmax' | 'sigmoid';
+  /** Factor on the weights of the chosen. */
+  readonly scaling: number;
+  readonly groups?: ExpertGroups;
 }
 
 /** Tokens that a token attends to, itself included, in the layers where the window holds. */
@@ -39,6 +60,8 @@ export interface FieldTypes {
   readonly window: WindowArgument;
   readonly ropeScaling: RopeScaling;
   readonly swiglu: ClampedSwiglu;
+  readonly latent: LatentArguments;
+  readonly selection: SelectionArgument;
 }
 
 export type FieldTag = keyof FieldTypes | `${keyof FieldTypes}?`;
@@ -69,7 +92,9 @@ const mayAdd = { modes: ['add'], optional: true } as const;
 const projectionWeights = { queryWeight: reads, keyWeight: reads, valueWeight: reads } as const;
 const queryKeyNorms = { queryNorm: mayRead, keyNorm: mayRead } as const;
 const perHead = { heads: 'heads', clip: 'number?', epsilon: 'number' } as const;
-const rotary = { ...perHead, sequence: 'number', theta: 'number', scaling: 'ropeScaling?' } as const;
+const turned = { sequence: 'number', theta: 'number', scaling: 'ropeScaling?', interleaved: 'boolean?' } as const;
+const rotary = { ...perHead, ...turned, rotaryDim: 'number?' } as const;
+const latent = { heads: 'heads', latent: 'latent', ...turned } as const;
 const attended = { heads: 'heads', sequence: 'number', window: 'window?' } as const;
 
 /** All kernels. `accumulate` says what the mode of the operand says too: the result is added to what is there. */
@@ -171,6 +196,93 @@ export const kernels = {
     bound: ['tp'],
   },
 
+  /**
+   * Latent attention in three steps: down to low ranks (keys' and values' joined with the part of keys that turns), their norms, up to heads. The
+   * norm of keys and values takes the first columns only. Without a rank of queries the first two leave them out.
+   */
+  'latent.compress': {
+    roles: {
+      normed: reads,
+      queryDown: mayRead,
+      queryDownBias: mayRead,
+      keyValueDown: reads,
+      keyValueDownBias: mayRead,
+      queryLow: mayWrite,
+      keyValueLow: writes,
+    },
+  },
+  'latent.norm': {
+    roles: {
+      queryLow: mayRead,
+      queryNorm: mayRead,
+      queryLowNormed: mayWrite,
+      keyValueLow: reads,
+      keyValueNorm: reads,
+      keyValueLowNormed: writes,
+    },
+    fields: { epsilon: 'number' },
+  },
+  /** Fills planes of queries, keys and values, rotated. `queryInput` is the normed low rank, or the layer's normed input. */
+  'latent.expand': {
+    roles: {
+      queryInput: reads,
+      queryUp: reads,
+      keyValueLow: reads,
+      keyValueLowNormed: reads,
+      keyValueUp: reads,
+      projected: writes,
+    },
+    fields: latent,
+    bound: ['tp'],
+  },
+  'latent.expand.backward': {
+    roles: {
+      gradient: reads,
+      queryInput: reads,
+      queryUp: reads,
+      keyValueLowNormed: reads,
+      keyValueUp: reads,
+      queryInputGradient: writes,
+      keyValueLowNormedGradient: writes,
+      keyRopeGradient: writes,
+      queryUpGradient: adds,
+      keyValueUpGradient: adds,
+    },
+    fields: latent,
+    bound: ['tp'],
+  },
+  'latent.norm.backward': {
+    roles: {
+      queryLow: mayRead,
+      queryNorm: mayRead,
+      queryLowNormedGradient: mayRead,
+      queryLowGradient: mayWrite,
+      queryNormGradient: mayAdd,
+      keyValueLow: reads,
+      keyValueNorm: reads,
+      keyValueLowNormedGradient: reads,
+      keyRopeGradient: reads,
+      keyValueLowGradient: writes,
+      keyValueNormGradient: adds,
+    },
+    fields: { epsilon: 'number' },
+  },
+  'latent.compress.backward': {
+    roles: {
+      normed: reads,
+      queryLowGradient: mayRead,
+      queryDown: mayRead,
+      keyValueLowGradient: reads,
+      keyValueDown: reads,
+      normedGradient: writesOrAdds,
+      queryDownGradient: mayAdd,
+      queryDownBiasGradient: mayAdd,
+      keyValueDownGradient: adds,
+      keyValueDownBiasGradient: mayAdd,
+    },
+    fields: { accumulate: 'boolean' },
+  },
+
   /** With `tokenGate`, one row of weights, each token's output is multiplied by the sigmoid of its product with it, which `scale` keeps. */
   mlp: {
     roles: {
@@ -241,12 +353,13 @@ export const kernels = {
       normed: reads,
       weight: reads,
       bias: mayRead,
+      selectionBias: mayRead,
       ids: writes,
       weights: writes,
       probabilities: writes,
       statistics: adds,
     },
-    fields: { scope: 'scope', renormalise: 'boolean' },
+    fields: { scope: 'scope', renormalise: 'boolean', selection: 'selection?' },
     bound: ['slice'],
   },
   /** Rows of k ids, then their probabilities before renormalising, by which picks are ranked. */
@@ -274,7 +387,13 @@ export const kernels = {
       weightGradient: adds,
       biasGradient: mayAdd,
     },
-    fields: { scope: 'scope', renormalise: 'boolean', coefficient: 'number', pooledTokens: 'number' },
+    fields: {
+      scope: 'scope',
+      renormalise: 'boolean',
+      coefficient: 'number',
+      pooledTokens: 'number',
+      selection: 'selection?',
+    },
     bound: ['slice'],
   },
   /** Rows of tokens into a send buffer, multiplied by their picks' weights where these are given. */
@@ -399,6 +518,8 @@ const hasType: { readonly [T in keyof FieldTypes]: (value: unknown) => boolean }
   window: (value) => typeof value === 'object' && value !== null && 'layers' in value,
   ropeScaling: (value) => typeof value === 'object' && value !== null && 'kind' in value,
   swiglu: (value) => typeof value === 'object' && value !== null && 'limit' in value,
+  latent: (value) => typeof value === 'object' && value !== null && 'keyValueRank' in value,
+  selection: (value) => typeof value === 'object' && value !== null && 'scoring' in value,
 };
 
 /** An operand as the check sees it. */

@@ -1,6 +1,6 @@
 /** The trainable tensors of one layer: names, shapes, how a layout shards them, and over which ranks their gradients are summed. */
 import type { Layout } from '../layout/layout.js';
-import type { MoeModel } from '../model/model.js';
+import type { LatentAttention, MoeModel } from '../model/model.js';
 import { activationOf } from './moe-shape.js';
 import type { Bucket, Parameter, Slot } from './parameter.js';
 
@@ -46,6 +46,40 @@ function attention(model: MoeModel, layout: Layout, prefix: string): Part[] {
     list.push({ slot: 'attention.queryNorm', name: `${prefix}q_norm.weight`, ...query });
     list.push({ slot: 'attention.keyNorm', name: `${prefix}k_norm.weight`, ...key });
   }
+  return list;
+}
+
+/**
+ * Latent attention: TP splits the matrices that go up to heads and the output. What is in front of them every rank computes for all tokens, and has
+ * the gradient of its own heads' part of.
+ */
+function latentAttention(model: MoeModel, latent: LatentAttention, layout: Layout, prefix: string): Part[] {
+  const { hiddenSize: h, attentionHeads: heads, attentionBias } = model;
+  const { queryRank, keyValueRank, nopeHeadDim, ropeHeadDim, valueHeadDim } = latent;
+  const bucket = sharing(layout).copies;
+  const [queries, low] = [heads * (nopeHeadDim + ropeHeadDim), keyValueRank + ropeHeadDim];
+  const ups = heads * (nopeHeadDim + valueHeadDim);
+  const biased = attentionBias !== 'none';
+  const list: Part[] = [];
+  if (queryRank === undefined)
+    list.push({ slot: 'latent.queryUp', name: `${prefix}q_proj.weight`, shape: [queries, h], ...column });
+  else {
+    list.push({ slot: 'latent.queryDown', name: `${prefix}q_a_proj.weight`, shape: [queryRank, h], bucket });
+    if (biased) list.push({ slot: 'latent.queryDownBias', name: `${prefix}q_a_proj.bias`, shape: [queryRank], bucket });
+    list.push(
+      { slot: 'latent.queryNorm', name: `${prefix}q_a_layernorm.weight`, shape: [queryRank], bucket },
+      { slot: 'latent.queryUp', name: `${prefix}q_b_proj.weight`, shape: [queries, queryRank], ...column },
+    );
+  }
+  list.push({ slot: 'latent.keyValueDown', name: `${prefix}kv_a_proj_with_mqa.weight`, shape: [low, h], bucket });
+  if (biased)
+    list.push({ slot: 'latent.keyValueDownBias', name: `${prefix}kv_a_proj_with_mqa.bias`, shape: [low], bucket });
+  list.push(
+    { slot: 'latent.keyValueNorm', name: `${prefix}kv_a_layernorm.weight`, shape: [keyValueRank], bucket },
+    { slot: 'latent.keyValueUp', name: `${prefix}kv_b_proj.weight`, shape: [ups, keyValueRank], ...column },
+    { slot: 'attention.output', name: `${prefix}o_proj.weight`, shape: [h, heads * valueHeadDim], ...row },
+  );
+  if (biased) list.push({ slot: 'attention.outputBias', name: `${prefix}o_proj.bias`, shape: [h], bucket: 'dense' });
   return list;
 }
 
@@ -114,6 +148,16 @@ function experts(model: MoeModel, layout: Layout, prefix: string): Part[] {
     ...(model.expertBias
       ? [{ slot: 'routerBias', name: `${router}.bias`, shape: [model.experts], bucket: copies } as const]
       : []),
+    ...(model.selectionBias
+      ? [
+          {
+            slot: 'selectionBias',
+            name: `${router}.e_score_correction_bias`,
+            shape: [model.experts],
+            bucket: 'fixed',
+          } as const,
+        ]
+      : []),
     ...Array.from({ length: model.experts }, (_, number) => expert(model, moe, number)).flat(),
     ...sharedExperts(model, layout, moe),
   ];
@@ -121,12 +165,14 @@ function experts(model: MoeModel, layout: Layout, prefix: string): Part[] {
 
 /** All parameters of layer `layer`, in checkpoint order. */
 export function layerParameters(model: MoeModel, layout: Layout, layer: number): Parameter[] {
-  const { hiddenSize: h, denseFfn } = model;
+  const { hiddenSize: h, denseFfn, latentAttention: latent } = model;
   const prefix = `model.layers.${layer}.`;
   const bucket = sharing(layout).norms;
   const list: Part[] = [
     { slot: 'attention.norm', name: `${prefix}input_layernorm.weight`, shape: [h], bucket },
-    ...attention(model, layout, `${prefix}self_attn.`),
+    ...(latent === undefined
+      ? attention(model, layout, `${prefix}self_attn.`)
+      : latentAttention(model, latent, layout, `${prefix}self_attn.`)),
     { slot: 'feedForward.norm', name: `${prefix}post_attention_layernorm.weight`, shape: [h], bucket },
     ...(model.moeLayers[layer] ? experts(model, layout, prefix) : feedForward('mlp', `${prefix}mlp.`, h, denseFfn)),
   ];

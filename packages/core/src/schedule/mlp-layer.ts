@@ -1,5 +1,5 @@
 /** The dense feed-forward layer (layers without experts) as templates: norm, column-parallel gate and up, row-parallel down. */
-import { gatheredGradient, gatherTokens, reducePartial } from './attention-layer.js';
+import { gatheredGradient, gatherTokens, reducePartial } from './tensor-parallel.js';
 import { emitFeedForward, emitFeedForwardBackward, type FeedForwardBlock } from './feed-forward.js';
 import { activationOf, dtypeBytes, rowsRegion } from './moe-shape.js';
 import { streamRegion, streamRows } from './moe-parts.js';

@@ -98,6 +98,7 @@ function emitRouter(p: Parts): void {
       renormalise: numerics.renormalise,
       coefficient: numerics.auxLossCoefficient,
       pooledTokens: numerics.pooledTokens,
+      selection: numerics.selection,
     },
     work: matrixWork({
       rows,

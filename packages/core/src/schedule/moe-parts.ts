@@ -124,6 +124,13 @@ export const downShape = ({ experts, hiddenSize, expertFfn, layout }: MoeShape):
   columns: expertFfn / layout.etp,
 });
 
+/** The bias by which experts are chosen. */
+export const selectionBiasShape = ({ experts }: MoeShape): SlotShape => ({
+  slot: 'selectionBias',
+  rows: 1,
+  columns: experts,
+});
+
 /** Biases of router and local experts, where the model has them. */
 export function biasShapes({ biases, experts, hiddenSize, expertFfn, layout }: MoeShape) {
   if (biases !== true) return {};

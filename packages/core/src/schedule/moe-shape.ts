@@ -4,6 +4,7 @@
  */
 import type { Layout } from '../layout/layout.js';
 import type { ClampedSwiglu } from '../model/model.js';
+import type { SelectionArgument } from './kernels.js';
 import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
 import type { Activation, DType, Life, Order, Region } from './schedule.js';
 
@@ -23,6 +24,8 @@ export interface MoeShape {
   readonly shared?: SharedExperts;
   /** Whether router and experts have biases; absent: none. */
   readonly biases?: boolean;
+  /** Whether experts are chosen with a bias on their scores; absent: not. */
+  readonly selectionBias?: boolean;
   /** What the layer computes with beside its sizes; no price depends on it. Absent: `usualNumerics`. */
   readonly numerics?: LayerNumerics;
 }
@@ -45,6 +48,7 @@ export interface LayerNumerics {
   /** Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch. */
   readonly pooledTokens: number;
   readonly clampedSwiglu?: ClampedSwiglu;
+  readonly selection?: SelectionArgument;
 }
 
 /** For layers that stand alone and are priced: an RMS norm's usual epsilon, renormalised picks, no auxiliary loss. */

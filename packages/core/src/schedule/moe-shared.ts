@@ -2,7 +2,7 @@
  * The experts that every token visits, as a part of the MoE layer's templates. They run on a lane of their own, beside the dispatch and the
  * combine; what they add joins the layer's sum at its end. Their collectives over TP are issued where they hold up none of the routed rows'.
  */
-import { gatherTokens, reducePartial } from './attention-layer.js';
+import { gatherTokens, reducePartial } from './tensor-parallel.js';
 import { emitFeedForward, emitFeedForwardBackward, type FeedForwardBlock } from './feed-forward.js';
 import { dtypeBytes, rowsRegion } from './moe-shape.js';
 import { streamRows, type Parts } from './moe-parts.js';

@@ -3,7 +3,7 @@
  * a bucket slot after slot in the order of the layers, so that kernels, gradient reductions and the update all name runs of it.
  */
 import { groupSize, worldSize } from '../layout/mesh.js';
-import { bucketGroups, type Bucket, type Parameter, type Slot } from './parameter.js';
+import { bucketGroups, buckets, type Bucket, type Parameter, type Slot, type TrainedBucket } from './parameter.js';
 import { holdsParameter, parameters, shardElements } from './parameters.js';
 import type { StepShape } from './step-shape.js';
 
@@ -49,7 +49,7 @@ export function parameterLayout(step: Pick<StepShape, 'model' | 'layout'>, rank:
   }
   const slots: PlacedSlot[] = [];
   let offset = 0;
-  for (const bucket of Object.keys(bucketGroups) as Bucket[]) {
+  for (const bucket of buckets) {
     offset = Math.ceil(offset / alignment) * alignment;
     for (const alike of bySlot.values()) {
       const [{ layer, slot, bucket: own } = { layer: -1, slot: 'head' as const, bucket: undefined }] = alike;
@@ -84,7 +84,7 @@ export interface FlatRun {
  * `stage` up. They are ready once the backward of `stage` has ended; the head counts as the layer behind the last, the embedding as -1.
  */
 export interface Reduction {
-  readonly bucket: Bucket;
+  readonly bucket: TrainedBucket;
   readonly region: string;
   readonly stage: number;
   /** In the order of memory. */
@@ -106,7 +106,7 @@ export function reductions(step: Pick<StepShape, 'model' | 'layout' | 'reduction
   const stageOf = ({ layer, slot }: PlacedSlot): number =>
     slot === 'embedding' ? -1 : layer < 0 ? model.layers : layer;
   const found: Reduction[] = [];
-  for (const bucket of Object.keys(bucketGroups) as Bucket[]) {
+  for (const bucket of Object.keys(bucketGroups) as TrainedBucket[]) {
     if (groupSize(layout, bucketGroups[bucket]) === 1) continue;
     let open: PlacedSlot[] = [];
     let number = 0;

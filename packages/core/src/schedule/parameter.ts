@@ -5,10 +5,19 @@
  *   partial: TP ranks hold full copies and each has the contribution of its own tokens or heads: sum over tp and dp (group `dense`)
  *   dense:   TP ranks hold shards, or copies with equal gradients: sum over `dp`
  *   expert:  sum over `edp`; the all_to_all already brought the tokens of the other replicas
+ *   fixed:   nowhere: every rank holds all of it, and it has no gradient
  */
-export type Bucket = 'partial' | 'dense' | 'expert';
+export type Bucket = 'partial' | 'dense' | 'expert' | 'fixed';
 
 export const bucketGroups = { partial: 'dense', dense: 'dp', expert: 'edp' } as const;
+
+/** Buckets in the order in which they lie in memory. */
+export const buckets: readonly Bucket[] = ['partial', 'dense', 'expert', 'fixed'];
+
+export type TrainedBucket = keyof typeof bucketGroups;
+
+/** Whether a parameter has a gradient, and an optimizer steps it. */
+export const isTrained = ({ bucket }: Pick<Parameter, 'bucket'>): boolean => bucket !== 'fixed';
 
 /**
  * Names by which templates know the parameters of a layer. The gate and up matrices of a layer's local experts lie together (gate rows, then
@@ -25,6 +34,9 @@ export type Slot =
   | 'attention.sinks'
   | 'router'
   | 'routerBias'
+  | 'selectionBias'
+  | `latent.${'queryDown' | 'keyValueDown'}${'' | 'Bias'}`
+  | `latent.${'query' | 'keyValue'}${'Norm' | 'Up'}`
   | `experts.${'gateUp' | 'down'}${'' | 'Bias'}`
   | 'shared.tokenGate'
   | `${'mlp' | 'shared'}.${'gate' | 'up' | 'down'}`;

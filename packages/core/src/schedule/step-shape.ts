@@ -2,7 +2,7 @@
 import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import type { Strategy } from './dispatchers/strategies.js';
-import type { MoeShape } from './moe-shape.js';
+import type { LayerNumerics, MoeShape } from './moe-shape.js';
 import type { Recompute } from './recompute.js';
 import type { DType } from './schedule.js';
 import type { StageShape } from './stages.js';
@@ -31,9 +31,24 @@ export const stepTokens = ({
   layout,
 }: Pick<StepShape, 'sequences' | 'sequence' | 'layout'>): number => (sequences * sequence) / layout.cp;
 
-/** Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch. */
+/** Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch; 0 without one. */
 export const pooledTokens = (step: Pick<StepShape, 'model' | 'layout' | 'sequences' | 'sequence'>): number =>
-  step.model.moeLayers.filter(Boolean).length * stepTokens(step) * step.layout.dp * step.layout.cp;
+  step.model.auxLoss === 'none'
+    ? 0
+    : step.model.moeLayers.filter(Boolean).length * stepTokens(step) * step.layout.dp * step.layout.cp;
+
+/** How experts are scored and chosen, where it is not softmax and the largest. */
+function selectionOf(model: MoeModel): Pick<LayerNumerics, 'selection'> {
+  const { scoring, routedScaling, expertGroups, selectionBias } = model;
+  if (scoring === 'softmax' && routedScaling === 1 && expertGroups === undefined && !selectionBias) return {};
+  return {
+    selection: {
+      scoring,
+      scaling: routedScaling,
+      ...(expertGroups === undefined ? {} : { groups: expertGroups }),
+    },
+  };
+}
 
 /** The MoE layer of a step. */
 export function moeShape(step: StepShape): MoeShape {
@@ -51,10 +66,12 @@ export function moeShape(step: StepShape): MoeShape {
       renormalise: model.normTopK,
       auxLossCoefficient: model.auxLossCoefficient / step.microBatches,
       pooledTokens: pooledTokens(step),
+      ...selectionOf(model),
       ...(model.clampedSwiglu === undefined ? {} : { clampedSwiglu: model.clampedSwiglu }),
     },
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
     ...(model.expertBias ? { biases: true } : {}),
+    ...(model.selectionBias ? { selectionBias: true } : {}),
     ...(model.sharedExpertFfn === 0 ? {} : { shared: { ffn: model.sharedExpertFfn, gated: model.sharedExpertGate } }),
   };
 }

@@ -6,6 +6,9 @@ import {
   casesOf,
   compare,
   compareToReference,
+  deepseek,
+  deepseek2,
+  glm,
   layoutOf,
   mixtral,
   olmoe,
@@ -26,6 +29,7 @@ const trained: Partial<RankCase> = {
 };
 const pipelined = [strategyOf('sliced', 'sliced', 2, 3)];
 const scattered = [strategyOf('sliced', 'scattered', 3, 2)];
+const both = [...pipelined, ...scattered];
 const sp = { sequenceParallel: true };
 
 const groups: readonly (readonly [ranks: number, cases: readonly Named[]])[] = [
@@ -58,9 +62,18 @@ const groups: readonly (readonly [ranks: number, cases: readonly Named[]])[] = [
         'sharing, 3 tokens',
         { model: sharing, sequence: 3 },
         trained,
+        both,
       ),
-      ...casesOf(layoutOf({ tp: 4, ep: 2, etp: 2, ...sp }), 'sinking', { model: sinking }, trained),
-      ...casesOf(layoutOf({ tp: 2, dp: 2, ep: 2 }), 'sharing', { model: sharing, microBatches: 2 }, trained),
+      ...casesOf(layoutOf({ tp: 4, ep: 2, etp: 2, ...sp }), 'sinking', { model: sinking }, trained, both),
+      ...casesOf(
+        layoutOf({ tp: 4, ep: 2, etp: 2, ...sp }),
+        'deepseek',
+        { model: deepseek, sequence: 3 },
+        trained,
+        both,
+      ),
+      ...casesOf(layoutOf({ tp: 2, dp: 2, ep: 2 }), 'deepseek2', { model: deepseek2, microBatches: 2 }, trained, both),
+      ...casesOf(layoutOf({ tp: 2, dp: 2, ep: 2 }), 'sharing', { model: sharing, microBatches: 2 }, trained, both),
     ],
   ],
   [
@@ -101,9 +114,9 @@ describe('against the float64 reference', () => {
     expect(compared.map(({ dropped }) => dropped)).toEqual(cases.map(() => true));
   });
 
-  it('options of models on 2 ranks: window, top-1, tied embeddings, clipping, dense layers, shared experts, sinks, biases', async () => {
+  it('options of models on 2 ranks: window, top-1, tied embeddings, clipping, dense layers, shared experts, sinks, biases, latent attention, groups, turned halves', async () => {
     const clipped = { ...olmoe, clipQkv: 0.5 };
-    const cases = [topOne, mixtral, olmoe, clipped, sharing, sinking]
+    const cases = [topOne, mixtral, olmoe, clipped, sharing, sinking, deepseek, deepseek2, glm]
       .flatMap((model) => casesOf(layoutOf({ tp: 2, ...sp }), model.name, { model }, {}, pipelined))
       .map(rankCase);
     const results = await run(2, cases);

@@ -1,6 +1,7 @@
 /** Training steps and evaluation on one rank: what the training loop calls. */
 import {
   evaluationStep,
+  isTrained,
   moeShape,
   RoutingBinding,
   stepTokens,
@@ -110,7 +111,7 @@ export class TrainingExecutor {
       rank: endpoint.rank,
       routing: this.#routing,
       book: this.#book,
-      tensors: parameters.held(),
+      tensors: parameters.held().filter(({ parameter }) => isTrained(parameter)),
     });
     this.#runner = new ProgramRunner({
       layout,

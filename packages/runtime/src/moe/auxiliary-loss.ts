@@ -51,6 +51,10 @@ export function auxiliaryGradient(
   coefficient: number,
   gradient: Float32Array,
 ): void {
+  if (pooledTokens === 0) {
+    gradient.fill(0);
+    return;
+  }
   for (let expert = 0; expert < counts.length; expert++)
     gradient[expert] = (coefficient * counts.length * counts[expert]) / pooledTokens / pooledTokens;
 }

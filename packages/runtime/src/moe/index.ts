@@ -1,5 +1,6 @@
 export { chunkMoves, chunkTotal, type Moves, packRows, sendOrder, unpackRows } from './blocks.js';
 export { routerBackward, type RouterShape, routerSoftmax, routerTopK } from './router.js';
+export { routerSigmoid, selectExperts } from './selection.js';
 export { addAuxiliaryStatistics, auxiliaryGradient, auxiliaryLoss } from './auxiliary-loss.js';
 export { dropByProbability, expertCapacity, keptPicks, pickedIds } from './capacity.js';
 export {

@@ -2,6 +2,7 @@
  * The router after its linear layer: softmax over all experts in float32, the k largest, renormalised or not. Ties go to the lowest expert.
  */
 
+import type { SelectionArgument } from '@monta/core';
 import { exponential } from '../transformer/exponential.js';
 
 export interface RouterShape {
@@ -11,6 +12,8 @@ export interface RouterShape {
   readonly picks: number;
   /** Divide the picked probabilities by their sum (Mixtral always, Qwen3 and OLMoE by `norm_topk_prob`). */
   readonly renormalise: boolean;
+  /** Where experts are not scored by softmax and chosen by the largest scores. */
+  readonly selection?: SelectionArgument | undefined;
 }
 
 /** logits and probabilities: tokens x experts (may be one array). */
@@ -80,7 +83,8 @@ export function routerBackward({
   readonly auxiliary: Float32Array | undefined;
   readonly dlogits: Float32Array;
 }): void {
-  const { tokens, experts, picks, renormalise } = shape;
+  const { tokens, experts, picks, renormalise, selection } = shape;
+  const { scoring, scaling } = selection ?? { scoring: 'softmax', scaling: 1 };
   for (let token = 0; token < tokens; token++) {
     const row = token * experts;
     const from = token * picks;
@@ -98,7 +102,11 @@ export function routerBackward({
     }
     for (let pick = from; pick < from + picks; pick++) {
       const at = row + ids[pick];
-      dlogits[at] = dlogits[at] + (dweights[pick] - dot) / sum;
+      dlogits[at] = dlogits[at] + (scaling * (dweights[pick] - dot)) / sum;
+    }
+    if (scoring === 'sigmoid') {
+      for (let i = row; i < row + experts; i++) dlogits[i] = probabilities[i] * (1 - probabilities[i]) * dlogits[i];
+      continue;
     }
     // through the softmax: dlogit = p * (dp - sum(p * dp))
     let mean = 0;

@@ -12,7 +12,12 @@ export interface AttentionShape {
   /** Query heads here; query head j reads key/value head floor(j * kvHeads / heads). */
   readonly heads: number;
   readonly kvHeads: number;
+  /** Width of a query and of a key. */
   readonly headDim: number;
+  /** Width of a value and of an output; absent: `headDim`. */
+  readonly valueDim?: number;
+  /** Factor on the scores beside 1 / sqrt(headDim). */
+  readonly scoreScaling?: number;
   /** Sliding window: a query sees itself and the `window` - 1 tokens before it. Absent: all before it. */
   readonly window?: number;
   /** One logit a head that takes part in every softmax and has no value. */
@@ -77,9 +82,11 @@ function scores({
     transposeB: true,
     lda: heads * headDim,
     ldb: kvHeads * headDim,
-    alpha: 1 / Math.sqrt(headDim),
+    alpha: scoreScale(shape),
   });
 }
+
+const scoreScale = ({ headDim, scoreScaling = 1 }: AttentionShape): number => scoreScaling / Math.sqrt(headDim);
 
 /** Keys that row `row` of a tile sees, as a range within the tile's keys. */
 function visible(shape: AttentionShape, tile: Tile, row: number): [number, number] {
@@ -88,7 +95,7 @@ function visible(shape: AttentionShape, tile: Tile, row: number): [number, numbe
 }
 
 /**
- * q: tokens x heads x headDim, k and v: tokens x kvHeads x headDim (rope applied), out as q. logSum [batch, heads, sequence] is saved for the
+ * q: tokens x heads x headDim, k: tokens x kvHeads x headDim (rope applied), v: tokens x kvHeads x valueDim, out: tokens x heads x valueDim. logSum [batch, heads, sequence] is saved for the
  * backward, as are q, k, v and out. scratch: `attentionScratch` elements.
  */
 export function attentionForward({
@@ -110,7 +117,7 @@ export function attentionForward({
   readonly logSum: Float32Array;
   readonly scratch: Float32Array;
 }): void {
-  const { sequence, heads, kvHeads, headDim } = shape;
+  const { sequence, heads, kvHeads, headDim, valueDim = headDim } = shape;
   forEachTile(shape, (tile) => {
     const { keys } = tile;
     scores({ gemm, shape, tile, q, k, out: scratch });
@@ -134,23 +141,23 @@ export function attentionForward({
     }
     gemm({
       m: tile.queries,
-      n: headDim,
+      n: valueDim,
       k: keys,
       a: scratch,
-      b: v.subarray(((tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead) * headDim),
-      c: out.subarray(((tile.batchIndex * sequence + tile.query) * heads + tile.head) * headDim),
-      ldb: kvHeads * headDim,
-      ldc: heads * headDim,
+      b: v.subarray(((tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead) * valueDim),
+      c: out.subarray(((tile.batchIndex * sequence + tile.query) * heads + tile.head) * valueDim),
+      ldb: kvHeads * valueDim,
+      ldc: heads * valueDim,
     });
   });
 }
 
 /**
  * dsinks += gradient of the sinks' logits: minus their probability times the row's dot product of out and dout, summed over the rows. `dout`
- * and `out`: tokens x heads x headDim, logSum as the forward left it.
+ * and `out`: tokens x heads x valueDim, logSum as the forward left it.
  */
 export function sinksGradient(
-  { batch, sequence, heads, headDim, sinks }: AttentionShape,
+  { batch, sequence, heads, headDim, valueDim = headDim, sinks }: AttentionShape,
   saved: { readonly out: Float32Array; readonly dout: Float32Array; readonly logSum: Float32Array },
   dsinks: Float32Array,
 ): void {
@@ -158,9 +165,9 @@ export function sinksGradient(
   for (let head = 0; head < heads; head++) {
     let sum = 0;
     for (let row = 0; row < batch * sequence; row++) {
-      const at = (row * heads + head) * headDim;
+      const at = (row * heads + head) * valueDim;
       let dot = 0;
-      for (let i = at; i < at + headDim; i++) dot += saved.out[i] * saved.dout[i];
+      for (let i = at; i < at + valueDim; i++) dot += saved.out[i] * saved.dout[i];
       const log = saved.logSum[(Math.floor(row / sequence) * heads + head) * sequence + (row % sequence)];
       sum += exponential(sinks[head] - log) * dot;
     }
@@ -196,32 +203,36 @@ export function attentionBackward({
   readonly dv: Float32Array;
   readonly scratch: Float32Array;
 }): void {
-  const { batch, sequence, heads, kvHeads, headDim } = shape;
-  const kvElements = batch * sequence * kvHeads * headDim;
-  dk.fill(0, 0, kvElements);
-  dv.fill(0, 0, kvElements);
-  const scale = 1 / Math.sqrt(headDim);
+  const { batch, sequence, heads, kvHeads, headDim, valueDim = headDim } = shape;
+  const keyRows = batch * sequence * kvHeads;
+  dk.fill(0, 0, keyRows * headDim);
+  dv.fill(0, 0, keyRows * valueDim);
+  const scale = scoreScale(shape);
   const half = scratch.length >> 1;
   const probability = scratch.subarray(0, half);
   const gradient = scratch.subarray(half);
   const ldq = heads * headDim;
   const ldk = kvHeads * headDim;
+  const ldo = heads * valueDim;
+  const ldv = kvHeads * valueDim;
   forEachTile(shape, (tile) => {
     const { keys, queries } = tile;
-    const queryAt = ((tile.batchIndex * sequence + tile.query) * heads + tile.head) * headDim;
-    const keyAt = ((tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead) * headDim;
+    const queryRow = (tile.batchIndex * sequence + tile.query) * heads + tile.head;
+    const keyRow = (tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead;
+    const [queryAt, outAt] = [queryRow * headDim, queryRow * valueDim];
+    const [keyAt, valueAt] = [keyRow * headDim, keyRow * valueDim];
     scores({ gemm, shape, tile, q, k, out: probability });
     // dP = dO V^T
     gemm({
       m: queries,
       n: keys,
-      k: headDim,
-      a: dout.subarray(queryAt),
-      b: v.subarray(keyAt),
+      k: valueDim,
+      a: dout.subarray(outAt),
+      b: v.subarray(valueAt),
       c: gradient,
       transposeB: true,
-      lda: ldq,
-      ldb: ldk,
+      lda: ldo,
+      ldb: ldv,
     });
     for (let row = 0; row < queries; row++) {
       const from = row * keys;
@@ -229,7 +240,7 @@ export function attentionBackward({
       const log = logSum[(tile.batchIndex * heads + tile.head) * sequence + tile.query + row];
       // sum over keys of P * dP equals the dot product of out and dout of this row
       let dot = 0;
-      for (let i = queryAt + row * ldq; i < queryAt + row * ldq + headDim; i++) dot += out[i] * dout[i];
+      for (let i = outAt + row * ldo; i < outAt + row * ldo + valueDim; i++) dot += out[i] * dout[i];
       probability.fill(0, from, from + first);
       gradient.fill(0, from, from + first);
       for (let i = from + first; i < from + end; i++) {
@@ -265,15 +276,15 @@ export function attentionBackward({
     });
     gemm({
       m: keys,
-      n: headDim,
+      n: valueDim,
       k: queries,
       a: probability,
-      b: dout.subarray(queryAt),
-      c: dv.subarray(keyAt),
+      b: dout.subarray(outAt),
+      c: dv.subarray(valueAt),
       transposeA: true,
       lda: keys,
-      ldb: ldq,
-      ldc: ldk,
+      ldb: ldo,
+      ldc: ldv,
       beta: 1,
     });
   });

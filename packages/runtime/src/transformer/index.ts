@@ -7,7 +7,7 @@ export {
   type SplitNormShape,
   splitNormSquares,
 } from './split-norm.js';
-export { ropeBackward, ropeForward, type RopeTable, ropeTable } from './rope.js';
+export { ropeBackward, ropeForward, type RopeRows, type RopeTable, ropeTable } from './rope.js';
 export { addBias, biasGrad, linearForward, linearInputGrad, type LinearShape, linearWeightGrad } from './linear.js';
 export { scaleRows, tokenGate, tokenGateGradient, tokenGateInputGradient } from './token-gate.js';
 export { clampBackward, clampForward } from './clamp.js';

@@ -1,8 +1,11 @@
-/** Rotary position embedding in Hugging Face's rotate-half convention: element i of a head is paired with i + headDim / 2. */
+/**
+ * Rotary position embedding. In Hugging Face's rotate-half convention element i of a head is paired with i + headDim / 2; interleaved, 2i with 2i + 1.
+ */
 import type { RopeScaling } from '@monta/core';
 import { ropeFrequencies } from './rope-frequencies.js';
 
 export interface RopeTable {
+  /** Elements of a head that turn. */
   readonly headDim: number;
   readonly positions: number;
   /** positions x headDim / 2 each. */
@@ -33,12 +36,16 @@ export interface RopeRows {
   readonly rows: number;
   readonly heads: number;
   readonly sequence: number;
+  /** Elements from one head to the next, of which those from `offset` on turn; absent: all of a head turn. */
+  readonly stride?: number;
+  readonly offset?: number;
+  readonly interleaved?: boolean | undefined;
 }
 
 function rotate({
   table,
   x,
-  of: { rows, heads, sequence },
+  of: { rows, heads, sequence, stride = table.headDim, offset = 0, interleaved = false },
   direction,
 }: {
   readonly table: RopeTable;
@@ -50,17 +57,20 @@ function rotate({
   if (sequence > table.positions)
     throw new RangeError(`rope table holds ${table.positions} positions, the sequence has ${sequence}`);
   const half = headDim / 2;
+  const [step, apart] = interleaved ? [2, 1] : [1, half];
   for (let row = 0; row < rows; row++) {
     const angle = (row % sequence) * half;
     for (let head = 0; head < heads; head++) {
-      const from = (row * heads + head) * headDim;
+      const from = (row * heads + head) * stride + offset;
       for (let i = 0; i < half; i++) {
         const c = cosine[angle + i];
         const s = direction * sine[angle + i];
-        const low = x[from + i];
-        const high = x[from + half + i];
-        x[from + i] = low * c - high * s;
-        x[from + half + i] = high * c + low * s;
+        const lowAt = from + i * step;
+        const highAt = lowAt + apart;
+        const low = x[lowAt];
+        const high = x[highAt];
+        x[lowAt] = low * c - high * s;
+        x[highAt] = high * c + low * s;
       }
     }
   }

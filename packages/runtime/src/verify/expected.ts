@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError, type MoeModel, type Parameter } from '@monta/core';
+import { InputError, isTrained, type MoeModel, type Parameter } from '@monta/core';
 import { HuggingFaceFolder, SafetensorsFile } from '../checkpoint/index.js';
 import { tensorPlaces } from '../checkpoint/hugging-face-names.js';
 import { readPlaced } from '../checkpoint/placed-tensor.js';
@@ -116,7 +116,11 @@ function readGradients(path: string, model: MoeModel): Map<string, Float32Array>
       file.info(place.tensor, place.shape);
       return readPlaced((tensor, out, first) => file.readFloat32(tensor, out, first), place, parameter);
     };
-    return new Map(modelParameters(model).map((parameter) => [parameter.name, read(parameter)]));
+    return new Map(
+      modelParameters(model)
+        .filter(isTrained)
+        .map((parameter) => [parameter.name, read(parameter)]),
+    );
   } finally {
     file.close();
   }

@@ -1,5 +1,5 @@
 /** A rank's side of verification: runs batch 0 and the trajectory under each strategy and returns what it computed. */
-import { coordinates, sliceStart, type Layout, type StepShape, type Strategy } from '@monta/core';
+import { coordinates, isTrained, sliceStart, type Layout, type StepShape, type Strategy } from '@monta/core';
 import { HuggingFaceFolder, loadShards } from '../checkpoint/index.js';
 import type { Device } from '../device/device.js';
 import { readFloats } from '../device/host-array.js';
@@ -79,7 +79,7 @@ function compute({ rank, endpoint, device, data: job }: RankContext<VerifyJob>, 
   const result = executor.trainStep([batchOf(job, step, rank, 0)], { targets, number: 1 });
   const { logits, probabilities } = captured.take();
   const full = store.gather(
-    store.list.map(({ name }) => name),
+    store.list.filter(isTrained).map(({ name }) => name),
     'gradient',
     endpoint,
   );

@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { verify, verifyAll, type Verification } from './verify.js';
 
 const folderOf = (name: string): string => fileURLToPath(new URL(`../../../../fixtures/hf/${name}`, import.meta.url));
-const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe', 'tiny-qwen2-moe', 'tiny-gpt-oss'];
+const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe', 'tiny-qwen2-moe', 'tiny-gpt-oss', 'tiny-deepseek-v3'];
 
 /** Layouts of 1, 2, 4 and 8 ranks: TP, EP, ETP, DP and mixtures, sequence parallelism on and off. */
 const layouts = [

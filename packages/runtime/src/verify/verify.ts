@@ -1,5 +1,5 @@
 /** Recomputes what a folder expects on given ranks and strategies, and tells the largest error of every quantity. */
-import { checkModelLayout, worldSize, type Layout, type Strategy } from '@monta/core';
+import { checkModelLayout, worldSize, type Layout, type MoeModel, type Strategy } from '@monta/core';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import { readExpected, type Expected } from './expected.js';
 import type { Patch, RankComputation, VerifyJob } from './verify-rank.js';
@@ -146,7 +146,12 @@ function seePatch({
   }
 }
 
-/** Row-wise log softmax: what logits say up to a constant of the row. */
+/** Logarithms of a router's scores: of a sigmoid's element by element, of a softmax' row by row, which says what logits say up to a constant. */
+const logScores = (logits: Float32Array, { scoring, experts }: MoeModel): Float64Array =>
+  scoring === 'sigmoid'
+    ? Float64Array.from(logits, (logit) => -Math.log1p(Math.exp(-logit)))
+    : logSoftmax(logits, experts);
+
 function logSoftmax(logits: Float32Array, columns: number): Float64Array {
   const out = new Float64Array(logits.length);
   for (let start = 0; start < logits.length; start += columns) {
@@ -183,9 +188,7 @@ function compare(expected: Expected, computed: readonly RankComputation[]): Quan
   const rows = batch * sequence;
   const seen = {} as Record<Quantity, Largest>;
   for (const quantity of Object.keys(tolerances) as Quantity[]) seen[quantity] = new Largest();
-  const reference = new Map(
-    [...expected.routerLogits].map(([layer, logits]) => [layer, logSoftmax(logits, model.experts)]),
-  );
+  const reference = new Map([...expected.routerLogits].map(([layer, logits]) => [layer, logScores(logits, model)]));
   computed.forEach((one, rank) => {
     const at = (): string => `rank ${rank}`;
     seePatch({

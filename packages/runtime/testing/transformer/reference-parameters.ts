@@ -14,6 +14,26 @@ export function layerName(layer: number, name: string): string {
   return `model.layers.${layer}.${name}`;
 }
 
+/** Latent attention: down to low ranks, up to heads, output; biases in front of the ranks and of the output. */
+function addLatent(model: MoeModel, add: (name: string, ...shape: number[]) => void): void {
+  const { latentAttention: latent, attentionHeads: heads, hiddenSize: hidden, attentionBias } = model;
+  if (latent === undefined) return;
+  const { queryRank, keyValueRank, nopeHeadDim: nope, ropeHeadDim: turning, valueHeadDim: value } = latent;
+  const biased = attentionBias !== 'none';
+  if (queryRank === undefined) add('self_attn.q_proj.weight', heads * (nope + turning), hidden);
+  else {
+    add('self_attn.q_a_proj.weight', queryRank, hidden);
+    if (biased) add('self_attn.q_a_proj.bias', queryRank);
+    add('self_attn.q_a_layernorm.weight', queryRank);
+    add('self_attn.q_b_proj.weight', heads * (nope + turning), queryRank);
+  }
+  add('self_attn.kv_a_proj_with_mqa.weight', keyValueRank + turning, hidden);
+  if (biased) add('self_attn.kv_a_proj_with_mqa.bias', keyValueRank + turning);
+  add('self_attn.kv_a_layernorm.weight', keyValueRank);
+  add('self_attn.kv_b_proj.weight', heads * (nope + value), keyValueRank);
+  add('self_attn.o_proj.weight', hidden, heads * value);
+}
+
 /** Names and shapes as the model has them in memory: experts fused, the router `mlp.gate.weight` in every family. */
 export function parameterShapes(model: MoeModel): ParameterShape[] {
   const { hiddenSize: hidden, headDim, experts, expertFfn } = model;
@@ -25,11 +45,14 @@ export function parameterShapes(model: MoeModel): ParameterShape[] {
   };
   for (let layer = 0; layer < model.layers; layer++) {
     add(layer, 'input_layernorm.weight', hidden);
-    add(layer, 'self_attn.q_proj.weight', q, hidden);
-    add(layer, 'self_attn.k_proj.weight', kv, hidden);
-    add(layer, 'self_attn.v_proj.weight', kv, hidden);
-    add(layer, 'self_attn.o_proj.weight', hidden, q);
-    if (model.attentionBias !== 'none') {
+    if (model.latentAttention !== undefined) addLatent(model, (name, ...shape) => add(layer, name, ...shape));
+    else {
+      add(layer, 'self_attn.q_proj.weight', q, hidden);
+      add(layer, 'self_attn.k_proj.weight', kv, hidden);
+      add(layer, 'self_attn.v_proj.weight', kv, hidden);
+      add(layer, 'self_attn.o_proj.weight', hidden, q);
+    }
+    if (model.attentionBias !== 'none' && model.latentAttention === undefined) {
       add(layer, 'self_attn.q_proj.bias', q);
       add(layer, 'self_attn.k_proj.bias', kv);
       add(layer, 'self_attn.v_proj.bias', kv);
@@ -44,6 +67,7 @@ export function parameterShapes(model: MoeModel): ParameterShape[] {
     add(layer, 'post_attention_layernorm.weight', hidden);
     if (model.moeLayers[layer]) {
       add(layer, 'mlp.gate.weight', experts, hidden);
+      if (model.selectionBias) add(layer, 'mlp.gate.e_score_correction_bias', experts);
       add(layer, 'mlp.experts.gate_up_proj', experts, 2 * expertFfn, hidden);
       add(layer, 'mlp.experts.down_proj', experts, hidden, expertFfn);
       if (model.expertBias) {

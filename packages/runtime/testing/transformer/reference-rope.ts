@@ -6,19 +6,25 @@ import type { MoeModel } from '@monta/core';
 import type { Rotation } from './reference-tape.js';
 
 export function rotationOf(
-  { ropeTheta: theta, ropeScaling }: Pick<MoeModel, 'ropeTheta' | 'ropeScaling'>,
+  {
+    ropeTheta: theta,
+    ropeScaling,
+    ropeInterleaved: interleaved = false,
+  }: Pick<MoeModel, 'ropeTheta' | 'ropeScaling'> & Partial<Pick<MoeModel, 'ropeInterleaved'>>,
   width: number,
 ): Rotation {
   const plain = Array.from({ length: width / 2 }, (_, i) => theta ** ((-2 * i) / width));
   const scaled = (change: (frequency: number, i: number) => number, factor = 1): Rotation => ({
     frequencies: plain.map((frequency, i) => Math.fround(change(frequency, i))),
     factor,
+    interleaved,
   });
   if (ropeScaling === undefined)
     // What Hugging Face rounds on the way is above what a comparison tolerates at large positions only.
     return {
       frequencies: plain.map((_, i) => Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / width)))),
       factor: 1,
+      interleaved,
     };
   const { factor } = ropeScaling;
   if (ropeScaling.kind === 'linear') return scaled((frequency) => frequency / factor);

@@ -114,20 +114,23 @@ export function clamp(tape: Tape, x: Matrix, limit: number): Matrix {
 export interface Rotation {
   readonly frequencies: readonly number[];
   readonly factor: number;
+  /** Pairs (2i, 2i + 1) instead of (i, i + frequencies.length). */
+  readonly interleaved?: boolean;
 }
 
-/** Rotary embedding, pairs (i, i + headDim / 2); rows are [batch, sequence]. */
+/** Rotary embedding of the first elements of every head, two for each frequency; rows are [batch, sequence]. */
 export function rope(tape: Tape, x: Matrix, headDim: number, sequence: number, rotation: Rotation): Matrix {
-  const y = matrix(x.rows, x.width);
-  const half = headDim / 2;
+  const y = matrix(x.rows, x.width, x.value.slice());
+  const half = rotation.frequencies.length;
+  const [step, apart] = rotation.interleaved === true ? [2, 1] : [1, half];
   const visit = (act: (low: number, high: number, cosine: number, sine: number) => void): void => {
     for (let r = 0; r < x.rows; r++)
       for (let head = 0; head < x.width / headDim; head++)
         for (let i = 0; i < half; i++) {
           // float32 frequencies and angles are part of what Hugging Face computes
           const angle = Math.fround((r % sequence) * rotation.frequencies[i]);
-          const low = r * x.width + head * headDim + i;
-          act(low, low + half, rotation.factor * Math.cos(angle), rotation.factor * Math.sin(angle));
+          const low = r * x.width + head * headDim + step * i;
+          act(low, low + apart, rotation.factor * Math.cos(angle), rotation.factor * Math.sin(angle));
         }
   };
   visit((low, high, cosine, sine) => {
@@ -135,9 +138,13 @@ export function rope(tape: Tape, x: Matrix, headDim: number, sequence: number, r
     y.value[high] = x.value[high] * cosine + x.value[low] * sine;
   });
   tape.push(() => {
+    const turned = y.gradient.slice();
     visit((low, high, cosine, sine) => {
-      x.gradient[low] += y.gradient[low] * cosine + y.gradient[high] * sine;
-      x.gradient[high] += y.gradient[high] * cosine - y.gradient[low] * sine;
+      turned[low] = y.gradient[low] * cosine + y.gradient[high] * sine;
+      turned[high] = y.gradient[high] * cosine - y.gradient[low] * sine;
+    });
+    turned.forEach((value, i) => {
+      x.gradient[i] += value;
     });
   });
   return y;
@@ -145,7 +152,12 @@ export function rope(tape: Tape, x: Matrix, headDim: number, sequence: number, r
 
 /** What attention depends on besides queries, keys and values. */
 export interface AttentionOptions {
+  /** Width of a query and of a key. */
   readonly headDim: number;
+  /** Width of a value; `headDim` when left out. */
+  readonly valueDim?: number;
+  /** Factor on scores beside 1 / sqrt(headDim). */
+  readonly scoreScaling?: number;
   readonly sequence: number;
   /** As Hugging Face's sliding window; Infinity for none. */
   readonly window: number;
@@ -159,18 +171,20 @@ export function attention(
   q: Matrix,
   k: Matrix,
   v: Matrix,
-  { headDim, sequence, window, sinks }: AttentionOptions,
+  { headDim, valueDim = headDim, scoreScaling = 1, sequence, window, sinks }: AttentionOptions,
 ): Matrix {
-  const out = matrix(q.rows, q.width);
   const heads = q.width / headDim;
+  const out = matrix(q.rows, heads * valueDim);
   const group = heads / (k.width / headDim);
-  const scale = 1 / Math.sqrt(headDim);
+  const scale = scoreScaling / Math.sqrt(headDim);
   for (let row = 0; row < q.rows; row++) {
     const start = row - (row % sequence);
     const first = Math.max(start, row - window + 1);
     for (let head = 0; head < heads; head++) {
       const qAt = row * q.width + head * headDim;
       const kAt = (key: number): number => key * k.width + Math.floor(head / group) * headDim;
+      const outAt = row * out.width + head * valueDim;
+      const vAt = (key: number): number => key * v.width + Math.floor(head / group) * valueDim;
       const weights: number[] = [];
       for (let key = first; key <= row; key++) {
         let score = 0;
@@ -183,13 +197,13 @@ export function attention(
       const sum = exponentials.reduce((total, value) => total + value, Math.exp(sink - largest));
       const p = exponentials.map((value) => value / sum);
       for (let key = first; key <= row; key++)
-        for (let i = 0; i < headDim; i++) out.value[qAt + i] += p[key - first] * v.value[kAt(key) + i];
+        for (let i = 0; i < valueDim; i++) out.value[outAt + i] += p[key - first] * v.value[vAt(key) + i];
       tape.push(() => {
         const dp = p.map((_, j) => {
           let dot = 0;
-          for (let i = 0; i < headDim; i++) {
-            dot += out.gradient[qAt + i] * v.value[kAt(first + j) + i];
-            v.gradient[kAt(first + j) + i] += p[j] * out.gradient[qAt + i];
+          for (let i = 0; i < valueDim; i++) {
+            dot += out.gradient[outAt + i] * v.value[vAt(first + j) + i];
+            v.gradient[vAt(first + j) + i] += p[j] * out.gradient[outAt + i];
           }
           return dot;
         });
@@ -246,6 +260,42 @@ export function swiglu(tape: Tape, gate: Matrix, up: Matrix): Matrix {
       gate.gradient[i] += y.gradient[i] * up.value[i] * (sigmoid + g * sigmoid * (1 - sigmoid));
       up.gradient[i] += y.gradient[i] * g * sigmoid;
     });
+  });
+  return y;
+}
+
+/** Some columns of every group of `width` columns, which lie beside each other in the result. */
+export function columns(
+  tape: Tape,
+  x: Matrix,
+  { width, first, count }: { readonly width: number; readonly first: number; readonly count: number },
+): Matrix {
+  const y = matrix(x.rows, (x.width / width) * count);
+  const from = (i: number): number => Math.floor(i / count) * width + first + (i % count);
+  y.value.forEach((_, i) => (y.value[i] = x.value[from(i)]));
+  tape.push(() => {
+    y.gradient.forEach((dy, i) => {
+      x.gradient[from(i)] += dy;
+    });
+  });
+  return y;
+}
+
+/** Heads of a and b, `widths` wide each, one behind the other: [a0 b0 a1 b1 ...]; b may have one head for all. */
+export function joinHeads(tape: Tape, a: Matrix, b: Matrix, [ofA, ofB]: readonly [number, number]): Matrix {
+  const heads = a.width / ofA;
+  const y = matrix(a.rows, heads * (ofA + ofB));
+  const visit = (act: (to: number, source: Matrix, from: number) => void): void => {
+    for (let row = 0; row < a.rows; row++)
+      for (let head = 0; head < heads; head++) {
+        const to = row * y.width + head * (ofA + ofB);
+        for (let i = 0; i < ofA; i++) act(to + i, a, row * a.width + head * ofA + i);
+        for (let i = 0; i < ofB; i++) act(to + ofA + i, b, row * b.width + (b.width === ofB ? 0 : head * ofB) + i);
+      }
+  };
+  visit((to, source, from) => (y.value[to] = source.value[from]));
+  tape.push(() => {
+    visit((to, source, from) => (source.gradient[from] += y.gradient[to]));
   });
   return y;
 }

@@ -7,6 +7,7 @@ import { ignoredLabel } from '#runtime/transformer/cross-entropy.js';
 import * as ops from './reference-tape.js';
 import type { Matrix, Tape } from './reference-tape.js';
 import { layerName, parameterShapes } from './reference-parameters.js';
+import { latentAttention } from './reference-latent.js';
 import { rotationOf } from './reference-rope.js';
 import { checkSupported } from '#runtime/transformer/supported.js';
 import type { ParameterValues } from './reference-parameters.js';
@@ -45,14 +46,32 @@ interface Routing {
 
 type Weight = (name: string) => Matrix;
 
-/** Experts by falling probability, lowest number first among equals. */
-function pickExperts(probabilities: Matrix, k: number): Int32Array {
+/** Experts by falling score (with the bias of selection, within the chosen groups), lowest number first among equals. */
+function pickExperts(model: MoeModel, probabilities: Matrix, bias: Matrix | undefined): Int32Array {
+  const { topK: k, expertGroups } = model;
   const { rows, width } = probabilities;
   const picks = new Int32Array(rows * k);
+  const byValue = (values: ArrayLike<number>): number[] =>
+    Array.from({ length: values.length }, (_, e) => e).sort((a, b) => values[b] - values[a] || a - b);
   for (let t = 0; t < rows; t++) {
-    const p = probabilities.value.subarray(t * width, (t + 1) * width);
-    const order = Array.from({ length: width }, (_, e) => e).sort((a, b) => p[b] - p[a] || a - b);
-    picks.set(order.slice(0, k), t * k);
+    const p = Array.from({ length: width }, (_, e) => probabilities.value[t * width + e] + (bias?.value[e] ?? 0));
+    let allowed = new Set(p.map((_, e) => e));
+    if (expertGroups !== undefined) {
+      const { groups, chosen, by } = expertGroups;
+      const size = width / groups;
+      const members = (group: number): number[] => p.slice(group * size, (group + 1) * size).sort((a, b) => b - a);
+      const strength = Array.from({ length: groups }, (_, group) =>
+        by === 'largest' ? members(group)[0] : members(group)[0] + members(group)[1],
+      );
+      const best = byValue(strength).slice(0, chosen);
+      allowed = new Set([...allowed].filter((e) => best.includes(Math.floor(e / size))));
+    }
+    picks.set(
+      byValue(p)
+        .filter((e) => allowed.has(e))
+        .slice(0, k),
+      t * k,
+    );
   }
   return picks;
 }
@@ -89,12 +108,13 @@ function pickWeights(tape: Tape, model: MoeModel, { probabilities, picks }: Rout
       sums[t] = 0;
       for (let j = 0; j < k; j++) sums[t] += probabilities.value[at(t, j)];
     }
-    for (let j = 0; j < k; j++) weights.value[t * k + j] = probabilities.value[at(t, j)] / sums[t];
+    for (let j = 0; j < k; j++)
+      weights.value[t * k + j] = (model.routedScaling * probabilities.value[at(t, j)]) / sums[t];
   }
   tape.push(() => {
     for (let t = 0; t < probabilities.rows; t++)
       for (let j = 0; j < k; j++) {
-        const dw = weights.gradient[t * k + j];
+        const dw = model.routedScaling * weights.gradient[t * k + j];
         probabilities.gradient[at(t, j)] += dw / sums[t];
         if (model.normTopK)
           for (let i = 0; i < k; i++)
@@ -181,6 +201,7 @@ function attentionBlock(
   sequence: number,
   weight: Weight,
 ): Matrix {
+  if (model.latentAttention !== undefined) return latentAttention({ tape, model, x, sequence, weight });
   const project = (name: string): Matrix =>
     ops.linear(tape, x, weight(`${name}.weight`), model.attentionBias !== 'none' ? weight(`${name}.bias`) : undefined);
   let q = project('self_attn.q_proj');
@@ -195,7 +216,7 @@ function attentionBlock(
     k = ops.clamp(tape, k, model.clipQkv);
     v = ops.clamp(tape, v, model.clipQkv);
   }
-  const rotation = rotationOf(model, model.headDim);
+  const rotation = rotationOf(model, model.rotaryDim ?? model.headDim);
   q = ops.rope(tape, q, model.headDim, sequence, rotation);
   k = ops.rope(tape, k, model.headDim, sequence, rotation);
   const window = model.window?.layers[layer] === true ? model.window.tokens : Infinity;
@@ -225,7 +246,7 @@ function crossEntropy(tape: Tape, logits: Matrix, labels: ArrayLike<number>, seq
 /** Hugging Face's `load_balancing_loss_func`: all layers' tokens pooled, share of picks times mean probability, times the experts. */
 function auxiliaryLoss(tape: Tape, model: MoeModel, routings: readonly Routing[]): number {
   const pooled = routings.reduce((sum, { probabilities }) => sum + probabilities.rows, 0);
-  if (pooled === 0) return 0;
+  if (pooled === 0 || model.auxLoss === 'none') return 0;
   const share = new Float64Array(model.experts);
   const mean = new Float64Array(model.experts);
   for (const { picks, probabilities } of routings) {
@@ -279,8 +300,9 @@ export function referenceStep(
     if (model.moeLayers[layer]) {
       const bias = model.expertBias ? ofLayer('mlp.gate.bias') : undefined;
       const logits = ops.linear(tape, input, ofLayer('mlp.gate.weight'), bias);
-      const probabilities = ops.softmax(tape, logits);
-      const routing = { logits, probabilities, picks: pickExperts(probabilities, model.topK) };
+      const probabilities = model.scoring === 'sigmoid' ? ops.sigmoid(tape, logits) : ops.softmax(tape, logits);
+      const selection = model.selectionBias ? ofLayer('mlp.gate.e_score_correction_bias') : undefined;
+      const routing = { logits, probabilities, picks: pickExperts(model, probabilities, selection) };
       routings.set(layer, routing);
       const kept = keptPicks(model, routing, options);
       output = experts(tape, model, input, routing, kept, ofLayer);
@@ -294,7 +316,11 @@ export function referenceStep(
   const entropy = crossEntropy(tape, logits, labels, sequence);
   tape.run();
 
-  const gradients = new Map([...weights].map(([name, { gradient }]) => [name, gradient]));
+  const gradients = new Map(
+    [...weights]
+      .filter(([name]) => !name.endsWith('.e_score_correction_bias'))
+      .map(([name, { gradient }]) => [name, gradient]),
+  );
   let squares = 0;
   for (const gradient of gradients.values()) for (const value of gradient) squares += value * value;
   return {

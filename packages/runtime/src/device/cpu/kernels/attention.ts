@@ -27,6 +27,7 @@ import {
   splitNormSquares,
   type AttentionShape,
   type HeadShare,
+  type RopeRows,
   type RopeTable,
   type SplitNormShape,
 } from '../../../transformer/index.js';
@@ -84,8 +85,11 @@ function ownHeads(all: Float32Array, g: Geometry, projection: Projection, elemen
 
 const tables = new Map<string, RopeTable>();
 
+/** What angles depend on beside the width. */
+type RotaryArguments = Pick<CpuCallOf<RotaryKernel>['arguments'], 'sequence' | 'theta' | 'scaling'>;
+
 /** The angles of a sequence, worked out once. */
-function angles({ sequence, theta, scaling }: CpuCallOf<RotaryKernel>['arguments'], width: number): RopeTable {
+export function angles({ sequence, theta, scaling }: RotaryArguments, width: number): RopeTable {
   const key = JSON.stringify([sequence, width, theta, scaling]);
   let table = tables.get(key);
   if (table === undefined) tables.set(key, (table = ropeTable(sequence, width, theta, scaling)));
@@ -96,13 +100,15 @@ function attentionShape(
   call: CpuCallOf<'attention.core'> | CpuCallOf<'attention.core.backward'>,
   { tokens, headDim, share }: Geometry,
 ): AttentionShape {
-  const { sequence, window, layer } = call.arguments;
+  const { sequence, window, layer, heads } = call.arguments;
   return {
     batch: tokens / sequence,
     sequence,
     heads: share.heads,
     kvHeads: share.kvHeads,
     headDim,
+    ...(heads.valueDim === undefined ? {} : { valueDim: heads.valueDim }),
+    ...(heads.scoreScaling === undefined ? {} : { scoreScaling: heads.scoreScaling }),
     ...(window?.layers[layer] === true ? { window: window.tokens } : {}),
     ...(call.has('sinks') ? { sinks: call.f32('sinks') } : {}),
   };
@@ -160,12 +166,23 @@ function normalise(call: CpuCallOf<RotaryKernel>, g: Geometry, projection: 'quer
   });
 }
 
+/** The angles, and how the rows of queries and keys lie. */
+function rotation(call: CpuCallOf<RotaryKernel>, g: Geometry): { table: RopeTable; query: RopeRows; key: RopeRows } {
+  const { sequence, rotaryDim = g.headDim, interleaved } = call.arguments;
+  const rows = { rows: g.tokens, sequence, stride: g.headDim, interleaved };
+  return {
+    table: angles(call.arguments, rotaryDim),
+    query: { ...rows, heads: g.share.heads },
+    key: { ...rows, heads: g.share.kvHeads },
+  };
+}
+
 /** Takes rotation, and clipping before it, out of the gradient of queries and keys. */
 function unrotate(call: CpuCallOf<RotaryKernel>, g: Geometry, d: Planes): void {
-  const { sequence, clip } = call.arguments;
-  const table = angles(call.arguments, g.headDim);
-  ropeBackward(table, d.query, { rows: g.tokens, heads: g.share.heads, sequence });
-  ropeBackward(table, d.key, { rows: g.tokens, heads: g.share.kvHeads, sequence });
+  const { clip } = call.arguments;
+  const { table, query, key } = rotation(call, g);
+  ropeBackward(table, d.query, query);
+  ropeBackward(table, d.key, key);
   if (clip === undefined) return;
   for (const projection of normed)
     call.scratch(d[projection].length, (before) => {
@@ -210,7 +227,7 @@ const forward: CatalogueKernels<
 
   /** Norm (where the model has one), clipping, rotation. */
   'attention.rotate': (call) => {
-    const { sequence, clip } = call.arguments;
+    const { clip } = call.arguments;
     const g = rotary(call, call.rows('projected'));
     const planes = g.planes(call.f32('projected'));
     if (call.has('raw'))
@@ -218,9 +235,9 @@ const forward: CatalogueKernels<
         normalise(call, g, projection, planes[projection]);
         if (clip !== undefined) clampForward(planes[projection], clip, planes[projection]);
       }
-    const table = angles(call.arguments, g.headDim);
-    ropeForward(table, planes.query, { rows: g.tokens, heads: g.share.heads, sequence });
-    ropeForward(table, planes.key, { rows: g.tokens, heads: g.share.kvHeads, sequence });
+    const { table, query, key } = rotation(call, g);
+    ropeForward(table, planes.query, query);
+    ropeForward(table, planes.key, key);
   },
 
   'attention.core': (call) => {

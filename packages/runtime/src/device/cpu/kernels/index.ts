@@ -5,6 +5,7 @@ import { attentionKernels } from './attention.js';
 import { copyKernels } from './copy.js';
 import { endKernels } from './ends.js';
 import { gemmKernels } from './gemm.js';
+import { latentKernels } from './latent.js';
 import { mlpKernels } from './mlp.js';
 import { expertKernels } from './moe-experts.js';
 import { rowKernels } from './moe-rows.js';
@@ -17,6 +18,7 @@ const implementations: { readonly [Name in KernelName]: CpuKernelOf<Name> } = {
   ...gemmKernels,
   ...normKernels,
   ...attentionKernels,
+  ...latentKernels,
   ...mlpKernels,
   ...endKernels,
   ...routingKernels,

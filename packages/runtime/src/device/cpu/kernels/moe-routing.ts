@@ -6,8 +6,10 @@ import {
   expertCapacity,
   pickedIds,
   routerBackward,
+  routerSigmoid,
   routerSoftmax,
   routerTopK,
+  selectExperts,
   type RouterShape,
 } from '../../../moe/index.js';
 import { addBias, biasGrad, linearForward, linearInputGrad, linearWeightGrad } from '../../../transformer/index.js';
@@ -31,7 +33,7 @@ const ownTokens = (tokens: number, scope: 'slice' | 'replica', slice: { start: n
 
 export const routingKernels: CatalogueKernels<RoutingKernel> = {
   'moe.router': (call) => {
-    const { scope, renormalise, slice } = call.arguments;
+    const { scope, renormalise, slice, selection } = call.arguments;
     const [tokens, hidden] = [call.rows('normed'), call.columns('normed')];
     const [experts, picks] = [call.columns('probabilities'), call.columns('ids')];
     const shape: RouterShape = { tokens, experts, picks, renormalise };
@@ -45,8 +47,14 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
       y: probabilities,
     });
     if (call.has('bias')) addBias(size, call.f32('bias'), probabilities);
-    routerSoftmax(shape, probabilities, probabilities);
-    routerTopK(shape, probabilities, ids, call.f32('weights'));
+    if (selection?.scoring === 'sigmoid') routerSigmoid(probabilities, probabilities);
+    else routerSoftmax(shape, probabilities, probabilities);
+    const weights = call.f32('weights');
+    if (selection === undefined) routerTopK(shape, probabilities, ids, weights);
+    else {
+      const bias = call.has('selectionBias') ? call.f32('selectionBias') : undefined;
+      selectExperts({ shape, selection, scores: probabilities, bias, ids, weights });
+    }
     const { start, end } = ownTokens(tokens, scope, slice);
     const statistics = call.f32('statistics');
     addAuxiliaryStatistics({
@@ -114,7 +122,7 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
   },
 
   'moe.router.backward': (call) => {
-    const { scope, renormalise, coefficient, pooledTokens, slice } = call.arguments;
+    const { scope, renormalise, coefficient, pooledTokens, slice, selection } = call.arguments;
     const { gemm } = call;
     const [tokens, experts] = [call.rows('probabilities'), call.columns('probabilities')];
     const [hidden, picks] = [call.columns('normedGradient'), call.columns('ids')];
@@ -122,7 +130,7 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
     auxiliaryGradient(call.f32('statistics').subarray(0, experts), pooledTokens, coefficient, auxiliary);
     call.scratch(tokens * experts, (dlogits) => {
       routerBackward({
-        shape: { tokens, experts, picks, renormalise },
+        shape: { tokens, experts, picks, renormalise, selection },
         probabilities: call.f32('probabilities'),
         ids: pickedIds(call.i32('ids')),
         dweights: call.f32('routeGradient'),

@@ -11,12 +11,12 @@ const all = { ...memoryKernels, ...endKernels, ...attentionKernels, ...moeKernel
 
 /** Optional operands and arguments of the catalogue that the card's kernels do not follow yet. */
 const notYet: Partial<Record<KernelName, readonly string[]>> = {
-  'attention.rotate': ['scaling'],
-  'attention.rotate.backward': ['scaling'],
+  'attention.rotate': ['scaling', 'interleaved', 'rotaryDim'],
+  'attention.rotate.backward': ['scaling', 'interleaved', 'rotaryDim'],
   'attention.core': ['sinks'],
   'attention.core.backward': ['sinks'],
-  'moe.router': ['bias'],
-  'moe.router.backward': ['biasGradient'],
+  'moe.router': ['bias', 'selectionBias', 'selection'],
+  'moe.router.backward': ['biasGradient', 'selection'],
   'moe.experts': ['gateUpBias', 'downBias', 'clamp'],
   'moe.experts.inputGradient': ['clamp'],
   'moe.experts.weightGradient': ['gateUpBiasGradient', 'downBiasGradient'],
