@@ -14,6 +14,7 @@ import { calibrateCommand } from './commands/calibrate.command.js';
 import { benchCommand } from './commands/bench.command.js';
 import { clusterCommand } from './commands/cluster.command.js';
 import { convertCommand } from './commands/convert.command.js';
+import { exportCommand } from './commands/export.command.js';
 import { inspectCommand } from './commands/inspect.command.js';
 import { lintCommand } from './commands/lint.command.js';
 import { modelCommand } from './commands/model.command.js';
@@ -42,6 +43,7 @@ const routes = {
   convert: convertCommand,
   inspect: inspectCommand,
   lint: lintCommand,
+  export: exportCommand,
   trace: traceCommand,
 };
 

@@ -9,6 +9,7 @@ import {
   megatronVersion,
   MegatronRun,
   placeText,
+  plannedBy,
   readable,
   readLaunchScript,
   readMegatronArguments,
@@ -104,6 +105,7 @@ function described({ launch, findings, run }: Checked): object {
     program: launch.program ?? null,
     ranks: run.context.gpus ?? null,
     smallestWorld: smallestWorld(run) ?? null,
+    plan: plannedBy(run) ?? null,
     fields: Object.fromEntries([...run.settings.fields].map(([field, { value }]) => [field, value ?? null])),
     findings: findings.map(({ at, ...finding }) => ({
       ...finding,

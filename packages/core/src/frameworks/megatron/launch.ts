@@ -22,16 +22,25 @@ const total = ['-np', '-n', '--ntasks'];
 const leastFlags = 2;
 
 /** All runs of Megatron in a script, in the order in which it starts them. */
-export const megatronLaunches = ({ commands }: LaunchScript): MegatronLaunch[] => commands.flatMap(launchOf);
+export const megatronLaunches = ({ commands }: LaunchScript): MegatronLaunch[] => joined(commands).flatMap(launchOf);
 
-function launchOf({ words, environment }: RunCommand): MegatronLaunch[] {
+const isBare = (command: RunCommand | undefined): boolean => command?.words[0]?.text.startsWith('--') ?? false;
+
+/** A file of bare flags is one run, however many lines it has. */
+function joined(commands: readonly RunCommand[]): readonly RunCommand[] {
+  const [first] = commands;
+  if (first === undefined || !commands.every(isBare)) return commands;
+  return [{ ...first, words: commands.flatMap(({ words }) => words) }];
+}
+
+function launchOf({ words, environment, startedBy = [] }: RunCommand): MegatronLaunch[] {
   const script = words.findIndex(({ text }) => text.endsWith('.py'));
   const start = script < 0 ? 0 : script + 1;
   const list = words.slice(start);
   const known = list.filter(({ text }) => megatronFlags.get(text.split('=')[0] ?? '') !== undefined);
   if (known.length < leastFlags || (script < 0 && !(words[0]?.text.startsWith('--') ?? false))) return [];
   const front = words.slice(0, Math.max(0, script));
-  return [{ program: words[script]?.text, arguments: list, environment, ranks: ranksOf(front) }];
+  return [{ program: words[script]?.text, arguments: list, environment, ranks: ranksOf([...startedBy, ...front]) }];
 }
 
 function ranksOf(words: readonly Located[]): number | undefined {

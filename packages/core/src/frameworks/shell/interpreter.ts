@@ -270,7 +270,10 @@ export class Interpreter {
     );
     const script = inner < 0 ? undefined : fields[inner + 1];
     if (script !== undefined) {
-      this.#text(script);
+      const before = this.state.commands.length;
+      // the word behind the text is $0, then come $1 and the others
+      this.state.withArguments(fields.slice(inner + 3), () => this.#text(script));
+      this.#startedBy(fields.slice(0, inner - 1), before);
       return true;
     }
     if (this.#printed !== undefined) this.#unknownOutput = true;
@@ -280,6 +283,13 @@ export class Interpreter {
         environment.set(name, { text: this.#expander.text(value), place: this.#expander.place(value) });
     if (this.#printed === undefined) this.state.commands.push({ words: fields, environment });
     return true;
+  }
+
+  /** Commands of an inner shell are started by what starts the shell: a launcher that counts ranks, say. */
+  #startedBy(words: readonly Located[], from: number): void {
+    for (const [index, command] of this.state.commands.entries())
+      if (index >= from && words.length > 0)
+        this.state.commands[index] = { ...command, startedBy: [...words, ...(command.startedBy ?? [])] };
   }
 
   /** A text that is a script itself. */

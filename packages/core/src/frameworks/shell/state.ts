@@ -18,6 +18,8 @@ export interface Assumption {
 export interface RunCommand {
   /** Program and arguments after expansion. */
   readonly words: readonly Located[];
+  /** Words in front of the shell whose text it stands in, as `srun --ntasks 16`; absent for a command of the script itself. */
+  readonly startedBy?: readonly Located[];
   /** Exported variables and those in front of the command. */
   readonly environment: ReadonlyMap<string, Located>;
 }

@@ -1,0 +1,101 @@
+/** `monta export`: a plan in the words of another framework. */
+import {
+  checkModelLayout,
+  deviceCount,
+  exportPlan,
+  InputError,
+  isRecord,
+  limits,
+  namedStrategies,
+  parseDispatch,
+  parseLayout,
+  readDocument,
+  recomputeModules,
+  type ExportPlan,
+  type Field,
+  type FieldMap,
+  type Recompute,
+  type Strategy,
+} from '@monta/core';
+import type { MontaContext } from '../context.js';
+import { readTextFile } from '../files.js';
+import { loadCluster, loadModel } from '../inputs.js';
+import type { ExportFlags } from './export.command.js';
+
+const simple: Strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
+
+/** The plan's chosen way: `best` of `monta plan`, `strategy` of a run's plan, or `dispatch` of a plan by hand. Its layout has the last word on etp. */
+function chosen(plan: FieldMap): { strategy: Strategy; layout?: string } {
+  const written = plan.get('dispatch');
+  if (written !== undefined) {
+    const strategy = written.parsed(() => parseDispatch(written.string()));
+    if (strategy !== 'auto') return { strategy };
+  }
+  const best = plan.get('best');
+  const holder = best?.isMap === true ? best.value : { strategy: plan.get('strategy')?.value, layout: undefined };
+  if (!isRecord(holder) || !isRecord(holder['strategy'])) return { strategy: simple };
+  const { dispatch, combine, chunks } = holder['strategy'];
+  const { forward, backward } = isRecord(chunks) ? chunks : {};
+  if (typeof dispatch !== 'string' || typeof combine !== 'string') return { strategy: simple };
+  const strategy = { dispatch, combine, chunks: { forward: Number(forward ?? 1), backward: Number(backward ?? 1) } };
+  return { strategy, ...(typeof holder['layout'] === 'string' ? { layout: holder['layout'] } : {}) };
+}
+
+function recomputeOf(field: Field | undefined): { recompute?: Recompute } {
+  if (field === undefined) return {};
+  if (!Array.isArray(field.value)) return { recompute: field.oneOf(['none', 'selective', 'full'] as const) };
+  return { recompute: field.list().map((one) => one.oneOf(recomputeModules)) };
+}
+
+/** Reads a plan. Throws `InputError`. */
+export function readExportPlan(path: string, flags: Pick<ExportFlags, 'model' | 'cluster'>): ExportPlan {
+  const document = readDocument(readTextFile(path), path);
+  const plan = document.map();
+  const cluster = loadCluster(flags.cluster ?? plan.need('cluster', 'the name of a cluster, or --cluster').string());
+  const model = loadModel(flags.model ?? plan.need('model', 'the name of a model, or --model').string());
+  const way = chosen(plan);
+  const layoutField = plan.need('layout', 'degrees like tp=8,dp=2,ep=2');
+  const layout = layoutField.parsed(() => parseLayout(way.layout ?? layoutField.string(), deviceCount(cluster)));
+  layoutField.parsed(() => checkModelLayout(model, layout));
+  const count = (name: string, most: number): number => plan.get(name)?.integer({ min: 1, max: most }) ?? 1;
+  const stages = plan.get('layersOfStages');
+  const capacity = plan.get('capacityFactor');
+  return {
+    cluster,
+    model,
+    layout,
+    strategy: way.strategy,
+    sequence: plan.need('sequence', 'tokens of a sequence').integer({ min: 1, max: limits.tokens }),
+    sequences: count('sequences', limits.sequences),
+    microBatches: count('microBatches', limits.sequences),
+    dtype: plan.get('dtype')?.oneOf(['bf16', 'f32'] as const) ?? 'bf16',
+    virtualStages: count('virtualStages', model.layers),
+    ...recomputeOf(plan.get('recompute')),
+    ...(stages === undefined
+      ? {}
+      : { layersOfStages: stages.list().map((one) => one.integer({ min: 0, max: model.layers })) }),
+    ...(typeof capacity?.value === 'number' ? { capacityFactor: capacity.value } : {}),
+  };
+}
+
+/** Runs the command. Throws `InputError` for a plan that can't be read, or that the framework can't run. */
+export function runExport({ console }: MontaContext, flags: ExportFlags, path: string): void {
+  const plan = readExportPlan(path, flags);
+  const { text, ...exported } = exportOrExplain(plan, flags, path);
+  if (flags.json) {
+    console.json({ to: flags.to, ...exported, text });
+    return;
+  }
+  console.write(text);
+  // JSON has no comments
+  if (flags.to === 'deepspeed') for (const { field, reason } of exported.settings) console.note(`${field}: ${reason}`);
+  for (const note of exported.notes) console.note(note);
+}
+
+function exportOrExplain(plan: ExportPlan, { to, nearest }: ExportFlags, path: string): ReturnType<typeof exportPlan> {
+  try {
+    return exportPlan(plan, to, { nearest });
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file: path }) : error;
+  }
+}

@@ -1,0 +1,388 @@
+import { parse } from 'yaml';
+import { describe, expect, it } from 'vitest';
+import { getCluster } from '../../cluster/index.js';
+import { checkModelLayout, resolveLayout, type Layout } from '../../layout/index.js';
+import { getModel } from '../../model/index.js';
+import { allHalves, namedStrategies, type Strategy } from '../../schedule/index.js';
+import { InputError, maxOf, minOf, Random } from '../../units/index.js';
+import { architectureOf } from '../architecture.js';
+import type { Finding } from '../finding.js';
+import { checkMegatron } from '../megatron/check.js';
+import { megatronLaunches } from '../megatron/launch.js';
+import { plannedBy, type PlannedRun } from '../megatron/planned-run.js';
+import { MegatronRun } from '../megatron/run.js';
+import { readMegatronArguments } from '../megatron/settings.js';
+import { readLaunchScript } from '../shell/launch-script.js';
+import { exportPlan } from './export-plan.js';
+import type { ExportPlan, ExportTarget } from './exported.js';
+import { evenStages, stageLayout } from './stage-layout.js';
+
+const scattered: Strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
+
+const models = [
+  'mixtral-8x7b',
+  'mixtral-8x22b',
+  'qwen3-30b-a3b',
+  'qwen3-235b-a22b',
+  'deepseek-v3',
+  'olmoe-1b-7b',
+  'dbrx',
+].map(getModel);
+const clusters = ['h100-1x8', 'h100-2x8', 'h100-8x8', 'a800-2x8', 'b200-4x8', 'h100-16x8'].map(getCluster);
+
+/** A layout that the model and the cluster allow, drawn at random; tries until one is found. */
+function drawPlan(random: Random): ExportPlan {
+  const pick = <T>(list: readonly T[]): T => {
+    const one = list[random.integer(list.length)];
+    if (one === undefined) throw new RangeError('nothing to pick');
+    return one;
+  };
+  for (;;) {
+    const [model, cluster] = [pick(models), pick(clusters)];
+    const world = cluster.tiers.reduce((product, { size }) => product * size, 1);
+    const powers = [1, 2, 4, 8];
+    const [tp, cp, pp] = [pick(powers), pick([1, 1, 2]), pick(powers)];
+    const layout = layoutOr(
+      { tp, cp, pp, ep: pick([1, 2, 4, 8, 16, 32]), etp: pick([1, tp]), sequenceParallel: random.uniform() < 0.8 },
+      world,
+    );
+    if (layout === undefined) continue;
+    try {
+      checkModelLayout(model, layout);
+    } catch (error) {
+      if (error instanceof InputError) continue;
+      throw error;
+    }
+    const strategy: Strategy = { ...pick(allHalves()), chunks: { forward: pick([1, 1, 4]), backward: pick([1, 2]) } };
+    return {
+      model,
+      cluster,
+      layout,
+      strategy,
+      sequence: pick([1024, 4096, 8192]),
+      sequences: pick([1, 2, 4]),
+      microBatches: pick([1, 3, 8]),
+      dtype: 'bf16',
+      recompute: pick(['none', 'selective', 'full', ['core_attn', 'moe']] as const),
+      virtualStages: layout.pp > 1 ? pick([1, 1, 2]) : 1,
+    };
+  }
+}
+
+function layoutOr(partial: Parameters<typeof resolveLayout>[0], world: number): Layout | undefined {
+  try {
+    return resolveLayout(partial, world);
+  } catch (error) {
+    if (error instanceof InputError) return undefined;
+    throw error;
+  }
+}
+
+interface ReadBack {
+  readonly run: MegatronRun;
+  readonly findings: readonly Finding[];
+  readonly planned: PlannedRun | undefined;
+}
+
+/** Reads a script as lint does: by the shell's rules, ranks from the launcher where it starts any. */
+function readBack(plan: ExportPlan, text: string): ReadBack {
+  const script = readLaunchScript({ file: 'export.sh', text }, { variables: { NODE_RANK: '0', MASTER_ADDR: 'node0' } });
+  const launches = megatronLaunches(script);
+  const [launch, another] = launches;
+  if (launch === undefined || another !== undefined) throw new Error(`${launches.length} runs in ${text}`);
+  const architecture = architectureOf(plan.cluster.device.name);
+  const world = plan.cluster.tiers.reduce((product, { size }) => product * size, 1);
+  const run = new MegatronRun(readMegatronArguments(launch.arguments), {
+    gpus: launch.program === undefined ? world : (launch.ranks ?? 0),
+    ...(architecture === undefined ? {} : { architecture }),
+    environment: launch.environment,
+  });
+  return { run, findings: checkMegatron(run), planned: plannedBy(run) };
+}
+
+function refusalOf(plan: ExportPlan, target: ExportTarget): InputError | undefined {
+  try {
+    exportPlan(plan, target);
+    return undefined;
+  } catch (error) {
+    if (error instanceof InputError) return error;
+    throw error;
+  }
+}
+
+describe('300 random plans', () => {
+  const random = new Random(18);
+  const plans = Array.from({ length: 300 }, () => drawPlan(random));
+
+  const written = (target: ExportTarget): ExportPlan[] => plans.filter((plan) => refusalOf(plan, target) === undefined);
+
+  it.each(['megatron', 'torchrun', 'slurm'] as const)('read back from %s as the same plan', (target) => {
+    const accepted = written(target);
+    expect(accepted.length).toBeGreaterThan(100);
+    for (const plan of accepted) {
+      const { text, notes } = exportPlan(plan, target);
+      const { planned, findings } = readBack(plan, text);
+      expect(findings.filter(({ severity }) => severity === 'error')).toEqual([]);
+      const { tp, sequenceParallel } = plan.layout;
+      expect(planned).toEqual({
+        layout: { ...plan.layout, sequenceParallel: tp > 1 },
+        sequences: plan.sequences,
+        microBatches: plan.microBatches,
+        sequence: plan.sequence,
+        dispatcher: 'alltoall',
+      });
+      expect(notes.some((note) => note.startsWith('sequence parallelism is on'))).toBe(tp > 1 && !sequenceParallel);
+      const { forward, backward } = plan.strategy.chunks;
+      expect(notes.some((note) => note.startsWith('chunks:'))).toBe(forward > 1 || backward > 1);
+    }
+  });
+
+  it('are refused with a reason where the framework cannot run them', () => {
+    for (const target of ['megatron', 'deepspeed', 'torchtitan'] as const) {
+      const refusals = plans.flatMap((plan) => refusalOf(plan, target) ?? []);
+      expect(refusals.length).toBeGreaterThan(30);
+      for (const { message, expected } of refusals) {
+        expect(expected ?? '').not.toBe('');
+        expect(message).toMatch(/has no dispatcher like|can't do this: .|no preset for/u);
+      }
+    }
+  });
+
+  it('are the same for Bridge, or refused for the same reason', () => {
+    expect(plans.map((plan) => refusalOf(plan, 'bridge')?.message)).toEqual(
+      plans.map((plan) => refusalOf(plan, 'megatron')?.message),
+    );
+    for (const plan of written('bridge')) {
+      const { model, train } = parse(exportPlan(plan, 'bridge').text) as Record<string, Record<string, unknown>>;
+      const { tp, pp, cp, ep, etp, dp } = plan.layout;
+      expect(model).toMatchObject({
+        tensor_model_parallel_size: tp,
+        pipeline_model_parallel_size: pp,
+        context_parallel_size: cp,
+        expert_model_parallel_size: ep,
+        expert_tensor_parallel_size: etp,
+      });
+      expect(train).toEqual({
+        micro_batch_size: plan.sequences,
+        global_batch_size: plan.sequences * plan.microBatches * dp,
+      });
+    }
+  });
+
+  it('keep the rules of DeepSpeed', () => {
+    const accepted = written('deepspeed');
+    expect(accepted.length).toBeGreaterThan(5);
+    for (const plan of accepted) {
+      const { tp, pp, cp, ep, etp, dp } = plan.layout;
+      expect([pp, cp, etp, (dp * tp) % ep]).toEqual([1, 1, 1, 0]);
+      const json = JSON.parse(exportPlan(plan, 'deepspeed').text) as Record<string, number>;
+      const {
+        train_batch_size: batch,
+        train_micro_batch_size_per_gpu: micro = 0,
+        gradient_accumulation_steps: steps = 0,
+      } = json;
+      expect(batch).toBe(micro * steps * dp);
+    }
+  });
+
+  it('keep the rules of torchtitan', () => {
+    const accepted = written('torchtitan');
+    expect(accepted.length).toBeGreaterThan(30);
+    for (const plan of accepted) {
+      const { tp, pp, cp, etp, dp } = plan.layout;
+      expect(etp).toBe(1);
+      const degree = /^(?:data_parallel_\w+|context_parallel|tensor_parallel|pipeline_parallel)_degree = (\d+)/gmu;
+      const degrees = [...exportPlan(plan, 'torchtitan').text.matchAll(degree)].map(([, text]) => Number(text));
+      expect(degrees.reduce((a, b) => a * b, 1)).toBe(dp * cp * tp * pp);
+    }
+  });
+});
+
+/** Rows of recipes that NVIDIA publishes (dgxc-benchmarking 841f546), with the flags that one writes for them by hand. */
+const recipes: readonly (readonly [
+  id: number,
+  model: string,
+  cluster: string,
+  layout: string,
+  batch: readonly [micro: number, global: number, stages: number],
+  flags: string,
+])[] = [
+  [
+    1070,
+    'deepseek-v3',
+    'b200-32x8',
+    'pp=8,ep=32',
+    [1, 4096, 2],
+    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 32 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 4096 --mtp-num-layers 1',
+  ],
+  [
+    1071,
+    'deepseek-v3',
+    'b200-32x8',
+    'pp=8,ep=8',
+    [1, 4096, 1],
+    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 4096',
+  ],
+  [
+    1074,
+    'deepseek-v3',
+    'h100-128x8',
+    'tp=2,pp=8,ep=64,etp=1,sp',
+    [1, 16384, 1],
+    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 --expert-model-parallel-size 64 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 16384',
+  ],
+  [
+    1075,
+    'deepseek-v3',
+    'h100-128x8',
+    'tp=2,pp=8,ep=64,etp=1,sp',
+    [1, 16384, 4],
+    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 --expert-model-parallel-size 64 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 16384',
+  ],
+  [
+    1100,
+    'qwen3-30b-a3b',
+    'b200-1x8',
+    'ep=8',
+    [4, 512, 1],
+    '--expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --micro-batch-size 4 --global-batch-size 512',
+  ],
+  [
+    1103,
+    'qwen3-30b-a3b',
+    'b200-8x8',
+    'ep=8',
+    [4, 4096, 1],
+    '--expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --micro-batch-size 4 --global-batch-size 4096',
+  ],
+  [
+    1104,
+    'qwen3-235b-a22b',
+    'b200-32x8',
+    'pp=8,ep=8',
+    [1, 8192, 4],
+    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 8192',
+  ],
+  [
+    1106,
+    'qwen3-30b-a3b',
+    'h100-2x8',
+    'ep=16',
+    [1, 1024, 1],
+    '--expert-model-parallel-size 16 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 1024',
+  ],
+  [
+    1109,
+    'qwen3-235b-a22b',
+    'h100-32x8',
+    'tp=2,pp=8,ep=32,etp=1,sp',
+    [1, 8192, 4],
+    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 --expert-model-parallel-size 32 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 8192',
+  ],
+  [
+    1115,
+    'gpt-oss-120b',
+    'h100-8x8',
+    'pp=4,ep=8',
+    [1, 1280, 1],
+    '--pipeline-model-parallel-size 4 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 1280',
+  ],
+];
+
+const words = (flags: string): string[] => flags.split(/ (?=--)/u);
+
+describe.each(recipes)(
+  'recipe %i: %s on %s',
+  (_, modelName, clusterName, layoutText, [sequences, global, virtualStages], flags) => {
+    const [model, cluster] = [getModel(modelName), getCluster(clusterName)];
+    const world = cluster.tiers.reduce((product, { size }) => product * size, 1);
+    const layout = resolveLayout(
+      Object.fromEntries(
+        layoutText
+          .split(',')
+          .map((part) =>
+            part === 'sp' ? ['sequenceParallel', true] : [part.split('=')[0], Number(part.split('=')[1])],
+          ),
+      ),
+      world,
+    );
+    const plan: ExportPlan = {
+      model,
+      cluster,
+      layout,
+      strategy: scattered,
+      sequence: 4096,
+      sequences,
+      microBatches: global / (sequences * layout.dp),
+      dtype: 'bf16',
+      virtualStages,
+    };
+
+    it('is exported with the flags that one writes by hand, and passes the checker', () => {
+      const { text } = exportPlan(plan, 'torchrun');
+      const { findings, planned } = readBack(plan, text);
+      expect(findings.filter(({ severity }) => severity === 'error')).toEqual([]);
+      expect(planned?.layout).toEqual(layout);
+      const lines = text.split('\n').map((line) => line.trim().split('  #')[0]);
+      for (const word of words(flags)) expect(lines).toContain(word);
+      const own = checkMegatron(
+        new MegatronRun(
+          readMegatronArguments(
+            flags
+              .split(' ')
+              .map((one) => ({ text: one, place: { source: { file: 'x', text: '' }, start: 0, end: 0 } })),
+          ),
+        ),
+      );
+      expect(own.filter(({ rule }) => rule === 'unknown-flag' || rule === 'flag-value')).toEqual([]);
+    });
+  },
+);
+
+describe('stageLayout', () => {
+  it('spreads 61 layers and a multi-token layer over 32 stages', () => {
+    const text = stageLayout({ layers: 61, multiTokenLayers: 1, stages: 32 });
+    expect(text.split('|')).toHaveLength(32);
+    expect(text.match(/t/gu)).toHaveLength(61);
+    expect(text.startsWith('Et')).toBe(true);
+    expect(text.endsWith('mL')).toBe(true);
+  });
+
+  it('keeps the ends lighter, and no stage more than one layer above another but for them', () => {
+    const counts = evenStages({ layers: 94, multiTokenLayers: 0, stages: 32 });
+    expect(counts.reduce((a, b) => a + b)).toBe(94);
+    const middle = counts.slice(1, -1);
+    expect(maxOf(middle) - minOf(middle)).toBeLessThanOrEqual(1);
+    expect(counts.at(-1)).toBeLessThan(maxOf(middle));
+  });
+});
+
+describe('refusals', () => {
+  const base: ExportPlan = {
+    model: getModel('mixtral-8x7b'),
+    cluster: getCluster('h100-2x8'),
+    layout: resolveLayout({ tp: 8, ep: 2, sequenceParallel: true }, 16),
+    strategy: { ...namedStrategies.duplicated, chunks: { forward: 1, backward: 1 } },
+    sequence: 4096,
+    sequences: 1,
+    microBatches: 8,
+    dtype: 'bf16',
+  };
+
+  it('name the dispatcher that is missing, and write the nearest when asked', () => {
+    expect(refusalOf(base, 'megatron')?.message).toBe('Megatron has no dispatcher like duplicated');
+    const { text, notes } = exportPlan(base, 'megatron', { nearest: true });
+    expect(text).toContain('--moe-token-dispatcher-type alltoall  # the nearest to duplicated');
+    expect(notes.join()).toContain("the plan's price is of another program");
+  });
+
+  it('name the layout that DeepSpeed and torchtitan have not', () => {
+    const plan = { ...base, strategy: scattered };
+    expect(refusalOf(plan, 'deepspeed')?.message).toContain('expert tensor parallel size 8: only 1 is taken');
+    expect(refusalOf(plan, 'torchtitan')?.message).toContain('it was removed');
+    expect(
+      refusalOf({ ...plan, model: getModel('dbrx'), layout: resolveLayout({ tp: 8, ep: 16, etp: 1 }, 16) }, 'deepspeed')
+        ?.message,
+    ).toContain('no preset for dbrx');
+  });
+});

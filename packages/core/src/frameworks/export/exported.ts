@@ -1,0 +1,51 @@
+/** What is exported, and what comes out: settings with their reasons, in the framework's own fields. */
+import type { Cluster } from '../../cluster/index.js';
+import type { StepShape } from '../../schedule/index.js';
+
+/** A step and the machine it is for. */
+export interface ExportPlan extends Pick<
+  StepShape,
+  | 'model'
+  | 'layout'
+  | 'sequence'
+  | 'sequences'
+  | 'microBatches'
+  | 'dtype'
+  | 'strategy'
+  | 'recompute'
+  | 'virtualStages'
+  | 'layersOfStages'
+  | 'capacityFactor'
+> {
+  readonly cluster: Cluster;
+}
+
+export interface ExportOptions {
+  /** Write the nearest that the framework can where it can't do what the plan says, and say so. */
+  readonly nearest?: boolean;
+}
+
+export type ExportValue = boolean | number | string | readonly string[];
+
+/** One field of the framework's configuration. */
+export interface ExportSetting {
+  readonly field: string;
+  readonly value: ExportValue;
+  readonly reason: string;
+}
+
+export interface ExportVariable {
+  readonly name: string;
+  readonly value: string;
+  readonly reason: string;
+}
+
+export interface Exported {
+  readonly settings: readonly ExportSetting[];
+  readonly environment: readonly ExportVariable[];
+  /** What of the plan the framework can't do, with what was written instead; and what is left to the person. */
+  readonly notes: readonly string[];
+}
+
+export const exportTargets = ['megatron', 'bridge', 'deepspeed', 'torchtitan', 'torchrun', 'slurm'] as const;
+export type ExportTarget = (typeof exportTargets)[number];
