@@ -11,6 +11,7 @@ export {
 } from './workload.js';
 export { alternativeEtps, type Candidate, type Choice, chooseDispatch, samePlan } from './choose.js';
 export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
+export { fitOf, fitsClosed, nearestFit, type MemoryFit } from './fit.js';
 export { findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
 export { closeCandidates, judgeWays, trialRounds, trialSize, type TriedPart } from './trials.js';

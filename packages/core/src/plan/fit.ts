@@ -1,0 +1,104 @@
+/** Whether a step fits into a cluster's devices, and what near it does. */
+import type { Cluster } from '../cluster/cluster.js';
+import { deviceCount } from '../cluster/ports.js';
+import { checkModelLayout } from '../layout/check.js';
+import { resolveLayout } from '../layout/resolve.js';
+import { closedTotal, deviceMemory, type MemorySetting, type StageMemory } from '../memory/index.js';
+import type { Recompute } from '../schedule/recompute.js';
+import { InputError } from '../units/errors.js';
+
+export interface Fit {
+  readonly fits: boolean;
+  readonly capacityBytes: number;
+  readonly memory: StageMemory;
+}
+
+/** The fullest device beside what there is. */
+export function fitOf(setting: MemorySetting, { device }: Cluster): Fit {
+  const memory = deviceMemory(setting);
+  return { fits: memory.totalBytes <= device.memoryBytes, capacityBytes: device.memoryBytes, memory };
+}
+
+/** Whether it fits, in closed form: for searches. */
+export function fitsClosed(setting: MemorySetting, { device }: Cluster): boolean {
+  const { pp } = setting.step.layout;
+  // The first stage holds most passes, the last one the logits: most that does not fit fails there.
+  const stages = new Set([0, pp - 1, ...Array.from({ length: pp }, (_, stage) => stage)]);
+  return [...stages].every((stage) => closedTotal(setting, stage) <= device.memoryBytes);
+}
+
+/** A setting and how far it is from the one that was asked for. */
+interface Variant {
+  readonly setting: MemorySetting;
+  readonly distance: number;
+}
+
+const powersUpTo = (most: number): number[] => {
+  const powers: number[] = [];
+  for (let power = 1; power <= most; power *= 2) powers.push(power);
+  return powers;
+};
+
+/** How many doublings lie between two degrees. */
+const doublings = (a: number, b: number): number => Math.abs(Math.log2(a / b));
+
+/** Further away what costs more time: full recomputation, then states that change numerics or are gathered in every layer. */
+const changed = { selective: 0.5, full: 1.5, sharing: 1, moments: 2, pipeline: 1.5 };
+
+/** Layouts of the same devices, attention and experts mapped apart. */
+function layoutVariants(setting: MemorySetting, cluster: Cluster): Variant[] {
+  const { layout, model, microBatches } = setting.step;
+  const world = deviceCount(cluster);
+  const node = cluster.tiers[0]?.size ?? world;
+  const found: Variant[] = [];
+  for (const tp of powersUpTo(node))
+    for (const pp of powersUpTo(Math.min(model.layers, world / tp)))
+      for (const ep of model.experts > 0 ? powersUpTo(Math.min(model.experts, world)) : [1])
+        for (const etp of new Set([1, tp])) {
+          const sequenceParallel = tp > 1 && (layout.sequenceParallel || tp !== layout.tp);
+          try {
+            const other = resolveLayout({ tp, cp: layout.cp, pp, ep, etp, sequenceParallel }, world);
+            checkModelLayout(model, other);
+            const step = { ...setting.step, layout: other, virtualStages: 1, microBatches: Math.max(microBatches, pp) };
+            const distance =
+              doublings(tp, layout.tp) +
+              doublings(ep, layout.ep) +
+              0.5 * doublings(etp, layout.etp) +
+              changed.pipeline * doublings(pp, layout.pp);
+            found.push({ setting: { ...setting, step }, distance });
+          } catch (error) {
+            if (!(error instanceof InputError)) throw error;
+          }
+        }
+  return found;
+}
+
+function stateVariants({ setting, distance }: Variant): Variant[] {
+  const sharings = setting.sharing === 'none' ? (['none', 'distributed-optimizer'] as const) : [setting.sharing];
+  const precisions = setting.precision === 'mixed' ? (['mixed', 'bf16-moments'] as const) : [setting.precision];
+  const asked: Recompute = setting.step.recompute ?? 'none';
+  const recomputes: readonly Recompute[] = asked === 'full' ? ['full'] : [asked, ['layernorm', 'mlp', 'moe'], 'full'];
+  return sharings.flatMap((sharing) =>
+    precisions.flatMap((precision) =>
+      recomputes.map((recompute, place) => ({
+        setting: { ...setting, sharing, precision, step: { ...setting.step, recompute } },
+        distance:
+          distance +
+          (sharing === setting.sharing ? 0 : changed.sharing) +
+          (precision === setting.precision ? 0 : changed.moments) +
+          ([0, changed.selective + 0.5, changed.full][place] ?? 0),
+      })),
+    ),
+  );
+}
+
+/**
+ * The nearest setting on the same devices that fits: other degrees, recomputation, a distributed optimizer, at last moments in 16 bits.
+ * Undefined where none does.
+ */
+export function nearestFit(setting: MemorySetting, cluster: Cluster): MemorySetting | undefined {
+  const variants = layoutVariants(setting, cluster)
+    .flatMap(stateVariants)
+    .sort((a, b) => a.distance - b.distance);
+  return variants.find((variant) => fitsClosed(variant.setting, cluster))?.setting;
+}
