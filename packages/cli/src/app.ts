@@ -17,6 +17,7 @@ import { convertCommand } from './commands/convert.command.js';
 import { exportCommand } from './commands/export.command.js';
 import { inspectCommand } from './commands/inspect.command.js';
 import { lintCommand } from './commands/lint.command.js';
+import { memoryCommand } from './commands/memory.command.js';
 import { modelCommand } from './commands/model.command.js';
 import { planCommand } from './commands/plan.command.js';
 import { simulateCommand } from './commands/simulate.command.js';
@@ -34,6 +35,7 @@ const routes = {
   train: trainCommand,
   verify: verifyCommand,
   plan: planCommand,
+  memory: memoryCommand,
   simulate: simulateCommand,
   bench: benchCommand,
   calibrate: calibrateCommand,

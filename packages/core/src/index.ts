@@ -135,6 +135,7 @@ export {
   type RankPlace,
   rankPlace,
   type Recompute,
+  type RecomputeModule,
   recomputeModules,
   reductions,
   type Region,
@@ -263,6 +264,20 @@ export {
   simulatorBenchShapes,
 } from './simulate/index.js';
 export {
+  activityKinds,
+  deviceMemory,
+  type MegatronModule,
+  megatronModules,
+  memoryLacks,
+  type MemorySetting,
+  type PrecisionName,
+  precisions,
+  type SharingName,
+  sharingRules,
+  type StageMemory,
+  stageMemory,
+} from './memory/index.js';
+export {
   alternativeEtps,
   atMemorySpeed,
   automaticLayout,
@@ -277,6 +292,8 @@ export {
   emulationScale,
   expectedErrorOf,
   findFlips,
+  fitOf,
+  fitsClosed,
   fittingTimeScale,
   type FlipSearch,
   type HeldBy,
@@ -285,8 +302,10 @@ export {
   type LayerPass,
   layerPasses,
   marginOver,
+  type MemoryFit,
   memorySpeedScale,
   moeShare,
+  nearestFit,
   type PassPrice,
   passPrice,
   predictStep,
@@ -309,6 +328,7 @@ export {
   trialSize,
   unpricedInLayer,
   unpricedInStep,
+  withEtp,
   type Workload,
 } from './plan/index.js';
 export {

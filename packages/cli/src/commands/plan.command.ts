@@ -5,8 +5,9 @@ import type { MontaContext } from '../context.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
 import { calibrationFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
 import { stepFlags, type StepFlags } from './layer-inputs.js';
+import { memoryFlags, type MemoryFlags } from './memory-flags.js';
 
-export interface PlanFlags extends CostFlags, StepFlags {
+export interface PlanFlags extends CostFlags, StepFlags, MemoryFlags {
   readonly json: boolean;
   readonly model: string;
   readonly layout: string;
@@ -43,6 +44,7 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
       },
       ...stepFlags,
+      ...memoryFlags,
       routing: {
         kind: 'parsed',
         parse: parseRouting,

@@ -8,6 +8,8 @@ import {
   chunksText,
   deviceCount,
   findFlips,
+  fitOf,
+  fitsClosed,
   type FlipSearch,
   formatBandwidth,
   formatBytes,
@@ -26,6 +28,9 @@ import {
   samePlan,
   unpricedInLayer,
   unpricedInStep,
+  withEtp,
+  type MemoryFit,
+  type MemorySetting,
   type StepPrediction,
   type StepShape,
   type Workload,
@@ -39,6 +44,7 @@ import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import { costsOf, inputLines, withLatencies } from './cost-flags.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
+import { memorySetting, nearestText, ofCapacity } from './memory-flags.js';
 import { stackText } from './step-text.js';
 import type { PlanFlags } from './plan.command.js';
 
@@ -54,6 +60,8 @@ interface Problem {
   readonly step: StepShape;
   /** What the model has and the step's program lacks: then no step is predicted. */
   readonly unpriced: readonly string[];
+  readonly setting: MemorySetting;
+  readonly fit: MemoryFit;
 }
 
 /** Reads the layout; a complaint says that it is about the flag. */
@@ -61,10 +69,11 @@ function problemOf(flags: PlanFlags): Problem {
   const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
   const model = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, model);
-  const step = stepOf(model, layout, flags, inChunks(namedStrategies.scattered, 1));
+  const setting = memorySetting(stepOf(model, layout, flags, inChunks(namedStrategies.scattered, 1)), flags);
+  const { step } = setting;
   const { routing, seed, scope } = flags;
   const workload = { cluster, shape: moeShape(step), routing, seed, model: costsOf(flags, cluster), scope };
-  return { step, workload, unpriced: unpricedInStep(model) };
+  return { step, workload, unpriced: unpricedInStep(model), setting, fit: fitOf(setting, cluster) };
 }
 
 interface Steps {
@@ -143,6 +152,8 @@ function show({
     .join(', ');
   const tokens = `${sequences > 1 ? `${sequences} x ` : ''}${count(sequence, 'token', 'tokens')}`;
   const title = `${model.name} · ${deviceCount(cluster)} x ${cluster.device.name} (${network}) · ${formatLayout(layout)} · ${tokens}`;
+  if (!problem.fit.fits)
+    console.print(`does not fit: ${ofCapacity(problem.fit)}\n${nearestText(problem.setting, cluster)}\n`);
   console.print(`${console.style.bold(title)}\n`);
   const what = flags.scope === 'layer' ? 'one MoE layer' : 'dispatch + combine, one layer';
   const skewed = flags.routing.kind !== 'uniform';
@@ -207,10 +218,11 @@ function show({
         : []),
     ];
     const stack = stackText(steps.best, cluster);
+    const recomputed = (problem.step.recompute ?? 'none') !== 'none';
     facts.push([
       'Step',
       [
-        `${formatSeconds(steps.best.seconds)}${against.length > 0 ? ` against ${against.join(' and ')}` : ''}; ${count(microBatches, 'micro-batch', 'micro-batches')}, without recomputation${steps.best.extended ? '; extended from few layers' : ''}`,
+        `${formatSeconds(steps.best.seconds)}${against.length > 0 ? ` against ${against.join(' and ')}` : ''}; ${count(microBatches, 'micro-batch', 'micro-batches')}, ${recomputed ? 'with' : 'without'} recomputation${steps.best.extended ? '; extended from few layers' : ''}`,
         ...(stack === undefined ? [] : [stack]),
       ].join('\n'),
     ]);
@@ -238,10 +250,30 @@ const describeStep = (step: StepPrediction | undefined) =>
     ? null
     : { seconds: step.seconds, tokensPerSecond: step.tokensPerSecond, basis: step.basis, extended: step.extended };
 
+/** Alternatives to the layout's etp, only such as fit where the layout itself does. */
+function fittingEtps({ workload: { cluster, shape }, setting, fit }: Problem): number[] {
+  const all = alternativeEtps(shape);
+  if (!fit.fits) return all;
+  const { layout } = setting.step;
+  return all.filter(
+    (etp) =>
+      etp === layout.etp ||
+      fitsClosed({ ...setting, step: { ...setting.step, layout: withEtp(shape, etp).layout } }, cluster),
+  );
+}
+
+/** The JSON of what a device holds. */
+const describeFit = ({ fits, capacityBytes, memory }: MemoryFit) => ({
+  fits,
+  capacityBytes,
+  totalBytes: memory.totalBytes,
+  allocatedBytes: memory.allocatedBytes,
+});
+
 /** Runs the command. Throws `InputError` for bad input, and when something needed for a price is not known. */
 export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
   const problem = problemOf(flags);
-  const options = { expertTensorParallel: alternativeEtps(problem.workload.shape) };
+  const options = { expertTensorParallel: fittingEtps(problem) };
   const choice = chooseDispatch(problem.workload, options);
   if (!choice.known) {
     throw new InputError('this cannot be priced', { file: flags.cluster, expected: choice.missing.join('; ') });
@@ -269,6 +301,7 @@ export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
     capacityFactor: step.capacityFactor ?? null,
     inputs: describeCostModel(workload.model),
     unpriced: problem.unpriced,
+    memory: describeFit(problem.fit),
     best: describeCandidate(best),
     baseline: describeCandidate(baseline),
     bestFixed: describeCandidate(bestFixed),

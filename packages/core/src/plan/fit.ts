@@ -7,14 +7,14 @@ import { closedTotal, deviceMemory, type MemorySetting, type StageMemory } from 
 import type { Recompute } from '../schedule/recompute.js';
 import { InputError } from '../units/errors.js';
 
-export interface Fit {
+export interface MemoryFit {
   readonly fits: boolean;
   readonly capacityBytes: number;
   readonly memory: StageMemory;
 }
 
 /** The fullest device beside what there is. */
-export function fitOf(setting: MemorySetting, { device }: Cluster): Fit {
+export function fitOf(setting: MemorySetting, { device }: Cluster): MemoryFit {
   const memory = deviceMemory(setting);
   return { fits: memory.totalBytes <= device.memoryBytes, capacityBytes: device.memoryBytes, memory };
 }
@@ -92,13 +92,24 @@ function stateVariants({ setting, distance }: Variant): Variant[] {
   );
 }
 
+export interface NearestFit {
+  /** Undefined where none fits. */
+  readonly setting: MemorySetting | undefined;
+  /** The least that any variant needs, where none fits. */
+  readonly leastBytes: number;
+}
+
+const fullest = (setting: MemorySetting): number =>
+  Math.max(...Array.from({ length: setting.step.layout.pp }, (_, stage) => closedTotal(setting, stage)));
+
 /**
  * The nearest setting on the same devices that fits: other degrees, recomputation, a distributed optimizer, at last moments in 16 bits.
- * Undefined where none does.
  */
-export function nearestFit(setting: MemorySetting, cluster: Cluster): MemorySetting | undefined {
+export function nearestFit(setting: MemorySetting, cluster: Cluster): NearestFit {
   const variants = layoutVariants(setting, cluster)
     .flatMap(stateVariants)
     .sort((a, b) => a.distance - b.distance);
-  return variants.find((variant) => fitsClosed(variant.setting, cluster))?.setting;
+  const nearest = variants.find((variant) => fitsClosed(variant.setting, cluster))?.setting;
+  if (nearest !== undefined) return { setting: nearest, leastBytes: fullest(nearest) };
+  return { setting: undefined, leastBytes: Math.min(...variants.map((variant) => fullest(variant.setting))) };
 }

@@ -60,7 +60,7 @@ export {
   reductions,
   type Run,
 } from './parameter-layout.js';
-export { type Recompute, recomputeModules } from './recompute.js';
+export { type Recompute, type RecomputeModule, recomputeModules } from './recompute.js';
 export { evaluationStep, moeLayerProgram, trainingStep } from './step.js';
 export { dispatchProgram, expertInput } from './dispatch-only.js';
 export { feedersOf } from './feeders.js';

@@ -1,0 +1,139 @@
+/** What the memory of a device depends on beside model and layout, as flags; and how a fit is told. */
+import {
+  formatBytes,
+  formatLayout,
+  InputError,
+  limits,
+  megatronModules,
+  nearestFit,
+  precisions,
+  recomputeModules,
+  sharingRules,
+  type Cluster,
+  type MegatronModule,
+  type MemoryFit,
+  type MemorySetting,
+  type PrecisionName,
+  type Recompute,
+  type RecomputeModule,
+  type SharingName,
+  type StepShape,
+} from '@monta/core';
+import { countFlag } from './flags.js';
+
+/** What is computed again, modules of Megatron-Core among it that Monta always computes again. */
+export type RecomputeFlag = 'none' | 'selective' | 'full' | readonly MegatronModule[];
+
+export interface MemoryFlags {
+  readonly sharing: SharingName;
+  readonly precision?: PrecisionName;
+  readonly recompute: RecomputeFlag;
+  readonly imbalance: number;
+  readonly virtualStages: number;
+}
+
+export const sharingNames = Object.keys(sharingRules) as SharingName[];
+const precisionNames = Object.keys(precisions) as PrecisionName[];
+
+/** `none`, `selective`, `full`, or modules with commas between them. */
+export function parseRecompute(text: string): RecomputeFlag {
+  if (text === 'none' || text === 'selective' || text === 'full') return text;
+  const modules = text.split(',').map((one) => one.trim());
+  const known = modules.filter((one): one is MegatronModule => (megatronModules as readonly string[]).includes(one));
+  if (known.length < modules.length)
+    throw new InputError(`"${text}" is no recomputation`, {
+      expected: `none, selective, full, or some of ${megatronModules.join(', ')}`,
+    });
+  return known;
+}
+
+function parseImbalance(text: string): number {
+  const value = Number(text);
+  if (!(value >= 1 && value <= limits.experts))
+    throw new InputError(`"${text}" is no imbalance`, {
+      expected: 'at least 1: rows of the fullest rank over the mean',
+    });
+  return value;
+}
+
+/** The flags, to be spread into a command's. */
+export const memoryFlags = {
+  sharing: {
+    kind: 'enum',
+    values: sharingNames,
+    brief: 'How ranks share parameters, gradients and optimizer states',
+    default: 'distributed-optimizer',
+  },
+  precision: {
+    kind: 'enum',
+    values: precisionNames,
+    brief: 'Bytes of weights, gradients and states (default: mixed with bf16, full with f32)',
+    optional: true,
+  },
+  recompute: {
+    kind: 'parsed',
+    parse: parseRecompute,
+    placeholder: 'none|selective|full|modules',
+    brief: `What the backward computes again: ${megatronModules.join(', ')}`,
+    default: 'none',
+  },
+  imbalance: {
+    kind: 'parsed',
+    parse: parseImbalance,
+    placeholder: 'factor',
+    brief: "Rows of the fullest rank's experts over the mean, for the memory that they need",
+    default: '1',
+  },
+  virtualStages: {
+    ...countFlag('count', 'Virtual stages that each stage of the pipeline holds (interleaved schedule)', limits.layers),
+    default: '1',
+  },
+} as const;
+
+const isMonta = (module: MegatronModule): module is RecomputeModule =>
+  (recomputeModules as readonly string[]).includes(module);
+
+/** Recomputation as programs know it; `moe_act` is said beside. */
+export const recomputeOf = (flag: RecomputeFlag): Recompute => (typeof flag === 'string' ? flag : flag.filter(isMonta));
+
+/** The memory of a step on GPUs, as Megatron-Core holds it. */
+export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySetting {
+  const { sharing, recompute, imbalance, virtualStages } = flags;
+  return {
+    step: { ...step, recompute: recomputeOf(recompute), virtualStages },
+    convention: 'megatron',
+    sharing,
+    precision: flags.precision ?? (step.dtype === 'f32' ? 'full' : 'mixed'),
+    imbalance,
+    activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
+  };
+}
+
+const gibi = (bytes: number): string => (bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 1 : 0);
+
+/** `140 of 80 GiB`. */
+export const ofCapacity = ({ memory, capacityBytes }: MemoryFit): string =>
+  `${gibi(memory.totalBytes)} of ${gibi(capacityBytes)} GiB`;
+
+/** Flags of a setting that differ from another's. */
+export function changesText(setting: MemorySetting, from: MemorySetting): string {
+  const { step, sharing, precision } = setting;
+  const recompute = step.recompute ?? 'none';
+  return [
+    `--layout ${formatLayout(step.layout)}`,
+    ...(sharing === from.sharing ? [] : [`--sharing ${sharing}`]),
+    ...(precision === from.precision ? [] : [`--precision ${precision}`]),
+    ...(recompute === from.step.recompute
+      ? []
+      : [`--recompute ${typeof recompute === 'string' ? recompute : recompute.join(',')}`]),
+    ...(step.microBatches === from.step.microBatches ? [] : [`--micro-batches ${step.microBatches}`]),
+  ].join(' ');
+}
+
+/** What is near and fits, in words. */
+export function nearestText(setting: MemorySetting, cluster: Cluster): string {
+  const { setting: nearest, leastBytes } = nearestFit(setting, cluster);
+  return nearest === undefined
+    ? `nothing near fits on these devices: the least is ${formatBytes(leastBytes, 'binary')} each`
+    : `the nearest that fits: ${changesText(nearest, setting)} (${formatBytes(leastBytes, 'binary')})`;
+}

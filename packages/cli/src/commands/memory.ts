@@ -1,0 +1,176 @@
+/** `monta memory`: what takes a device's memory over a step, and what could be changed. */
+import {
+  activityKinds,
+  checkModelLayout,
+  deviceCount,
+  fitOf,
+  formatBytes,
+  formatInteger,
+  formatLayout,
+  formatPercent,
+  inChunks,
+  InputError,
+  memoryLacks,
+  namedStrategies,
+  parseLayout,
+  sharingRules,
+  stageMemory,
+  type Cluster,
+  type MemoryFit,
+  type MemorySetting,
+  type StageMemory,
+} from '@monta/core';
+import { lineChart } from '@monta/views';
+import type { MontaContext } from '../context.js';
+import { writeFile } from '../files.js';
+import { loadCluster, loadModel } from '../inputs.js';
+import { renderFacts, renderTable } from '../output/table.js';
+import { stepOf } from './layer-inputs.js';
+import { memoryChanges } from './memory-changes.js';
+import { memorySetting, nearestText, ofCapacity } from './memory-flags.js';
+import type { MemoryCommandFlags } from './memory.command.js';
+
+interface Problem {
+  readonly cluster: Cluster;
+  readonly setting: MemorySetting;
+}
+
+function problemOf(flags: MemoryCommandFlags): Problem {
+  const cluster = loadCluster(flags.cluster);
+  const model = loadModel(flags.model);
+  try {
+    const layout = parseLayout(flags.layout, deviceCount(cluster));
+    checkModelLayout(model, layout);
+    const strategy = inChunks(namedStrategies.scattered, 1);
+    return { cluster, setting: memorySetting(stepOf(model, layout, flags, strategy), flags) };
+  } catch (error) {
+    throw error instanceof InputError && error.file === undefined ? error.at({ file: '--layout' }) : error;
+  }
+}
+
+const activityNames: Readonly<Record<(typeof activityKinds)[number], string>> = {
+  saved: 'activations kept for the backward',
+  dispatch: 'buffers of dispatch and combine',
+  logits: 'head and logits',
+  working: 'working memory of the layer at the peak',
+};
+
+/** What takes memory, in the order in which it is told. */
+function partsOf(memory: StageMemory): (readonly [name: string, bytes: number])[] {
+  const { states, activity } = memory;
+  return [
+    ['weights', states.weights],
+    ['gradients', states.gradients],
+    ['optimizer states', states.optimizer],
+    ['weights gathered of layers at work', states.gathered],
+    ...activityKinds.map((kind) => [activityNames[kind], activity[kind]] as const),
+    ['work space, stand-ins of fused gradients', memory.workspaceBytes],
+    ["allocator's margin", memory.allocatorBytes],
+    ['communication buffers', memory.communicationBytes],
+    ["driver's context", memory.contextBytes],
+  ].filter((part): part is [string, number] => Number(part[1]) > 0);
+}
+
+/** `moe.backward of layer 5, micro-batch 2`. */
+function placeText({ peak }: StageMemory): string {
+  const layer = peak.layer < 0 ? '' : ` of layer ${formatInteger(peak.layer)}`;
+  return `${peak.template}${layer}, micro-batch ${formatInteger(peak.microBatch)}`;
+}
+
+/** Bytes of a stage over its passes, states included, one point before and one within every node. */
+function drawing(memory: StageMemory, fit: MemoryFit, title: string): string {
+  const beside = memory.totalBytes - memory.timeline.peak.bytes;
+  const gib = (bytes: number): number => (bytes + beside) / 2 ** 30;
+  const points = memory.timeline.nodes.flatMap(({ peak, after }, node): [number, number][] => [
+    [node, gib(peak)],
+    [node + 0.9, gib(after)],
+  ]);
+  return lineChart({
+    title,
+    subtitle: `stage ${memory.stage}: what is held while its passes run`,
+    x: { label: 'passes of layers, in order' },
+    y: { label: 'GiB' },
+    series: [{ name: 'held', points }],
+    levels: [{ name: 'device', value: fit.capacityBytes / 2 ** 30 }],
+  });
+}
+
+/** Runs the command. Throws `InputError` for bad input. */
+export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags): void {
+  const { cluster, setting } = problemOf(flags);
+  const fit = fitOf(setting, cluster);
+  const { memory, capacityBytes } = fit;
+  const { model, layout } = setting.step;
+  const title = `${model.name} on ${deviceCount(cluster)} x ${cluster.device.name}, ${formatLayout(layout)}`;
+  if (flags.svg !== undefined) writeFile(flags.svg, drawing(memory, fit, title));
+  const changes = memoryChanges(setting, cluster);
+  const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage));
+  if (flags.json) {
+    console.json({
+      model: model.name,
+      cluster: cluster.name,
+      layout: formatLayout(layout),
+      fits: fit.fits,
+      capacityBytes,
+      stage: memory.stage,
+      totalBytes: memory.totalBytes,
+      allocatedBytes: memory.allocatedBytes,
+      parts: Object.fromEntries(partsOf(memory)),
+      peak: memory.peak,
+      stages: stages.map(({ totalBytes }) => totalBytes),
+      changes: changes.map(({ what, totalBytes, time }) => ({ what, totalBytes, time })),
+      partialLayers: memoryLacks(setting),
+    });
+    return;
+  }
+  const headroom = capacityBytes - memory.totalBytes;
+  console.print(fit.fits ? `fits: ${ofCapacity(fit)}` : `does not fit: ${ofCapacity(fit)}`);
+  if (!fit.fits) console.print(nearestText(setting, cluster));
+  console.print(`\n${console.style.bold(title)}\n`);
+  const columns = [
+    { header: layout.pp > 1 ? `stage ${memory.stage}, the fullest` : 'every device' },
+    { header: 'memory', align: 'number' as const },
+    { header: 'share', align: 'right' as const },
+  ];
+  const rows = partsOf(memory).map(([name, bytes]) => [
+    name,
+    formatBytes(bytes, 'binary'),
+    formatPercent(bytes / memory.totalBytes),
+  ]);
+  console.print(renderTable(columns, rows, { style: console.style }));
+  console.print('');
+  console.print(
+    renderTable(
+      [{ header: 'what could be changed' }, { header: 'memory', align: 'number' }, { header: 'time' }],
+      changes.map(({ what, totalBytes, time }) => [what, formatBytes(totalBytes, 'binary'), time]),
+      { style: console.style },
+    ),
+  );
+  console.print('');
+  const partial = memoryLacks(setting);
+  const facts: [string, string][] = [
+    ['Peak', `${formatBytes(memory.allocatedBytes, 'binary')} allocated, in ${placeText(memory)}`],
+    ['Room', headroom >= 0 ? formatBytes(headroom, 'binary') : `none, ${formatBytes(-headroom, 'binary')} too much`],
+    ...(layout.pp > 1
+      ? [['Stages', stages.map(({ totalBytes }) => formatBytes(totalBytes, 'binary')).join(', ')] as [string, string]]
+      : []),
+    ['Rests on', `what Megatron-Core with TransformerEngine keeps; ${sharingRules[setting.sharing].source}`],
+    ...(partial > 0
+      ? [
+          [
+            'Left out',
+            `${partial} layers have parts that programs do not compute yet: their states are whole, their activations those of what is computed`,
+          ] as [string, string],
+        ]
+      : []),
+    ...(model.multiTokenLayers > 0
+      ? [
+          [
+            'Left out',
+            `activations of ${model.multiTokenLayers} layers of multi-token prediction; their states are counted`,
+          ] as [string, string],
+        ]
+      : []),
+  ];
+  console.print(renderFacts(facts, console.style));
+}
