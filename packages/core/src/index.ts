@@ -265,7 +265,6 @@ export {
 } from './simulate/index.js';
 export {
   activityKinds,
-  deviceMemory,
   type MegatronModule,
   megatronModules,
   memoryLacks,

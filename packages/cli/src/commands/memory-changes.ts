@@ -3,7 +3,7 @@ import {
   checkModelLayout,
   costModel,
   deviceCount,
-  deviceMemory,
+  fitOf,
   formatPercent,
   InputError,
   predictStep,
@@ -101,9 +101,9 @@ function secondsPerToken(step: StepShape, cluster: Cluster): number | undefined 
 
 /** Changes that take less memory than the setting, most first. */
 export function memoryChanges(setting: MemorySetting, cluster: Cluster): MemoryChange[] {
-  const now = deviceMemory(setting).totalBytes;
+  const now = fitOf(setting, cluster).totalBytes;
   const less = proposals(setting, cluster)
-    .map((proposal) => ({ ...proposal, totalBytes: deviceMemory(proposal.setting).totalBytes }))
+    .map((proposal) => ({ ...proposal, totalBytes: fitOf(proposal.setting, cluster).totalBytes }))
     .filter(({ totalBytes }) => totalBytes < now)
     .sort((a, b) => a.totalBytes - b.totalBytes);
   const priced = less.some(({ time }) => time === undefined);

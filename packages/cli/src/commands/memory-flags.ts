@@ -112,8 +112,8 @@ export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySettin
 const gibi = (bytes: number): string => (bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 1 : 0);
 
 /** `140 of 80 GiB`. */
-export const ofCapacity = ({ memory, capacityBytes }: MemoryFit): string =>
-  `${gibi(memory.totalBytes)} of ${gibi(capacityBytes)} GiB`;
+export const ofCapacity = ({ totalBytes, capacityBytes }: MemoryFit): string =>
+  `${gibi(totalBytes)} of ${gibi(capacityBytes)} GiB`;
 
 /** Flags of a setting that differ from another's. */
 export function changesText(setting: MemorySetting, from: MemorySetting): string {

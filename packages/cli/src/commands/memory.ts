@@ -98,13 +98,14 @@ function drawing(memory: StageMemory, fit: MemoryFit, title: string): string {
 /** Runs the command. Throws `InputError` for bad input. */
 export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags): void {
   const { cluster, setting } = problemOf(flags);
-  const fit = fitOf(setting, cluster);
-  const { memory, capacityBytes } = fit;
   const { model, layout } = setting.step;
+  const fit = fitOf(setting, cluster);
+  const { capacityBytes } = fit;
+  const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage));
+  const memory = stages.reduce((fullest, one) => (one.totalBytes > fullest.totalBytes ? one : fullest));
   const title = `${model.name} on ${deviceCount(cluster)} x ${cluster.device.name}, ${formatLayout(layout)}`;
   if (flags.svg !== undefined) writeFile(flags.svg, drawing(memory, fit, title));
   const changes = memoryChanges(setting, cluster);
-  const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage));
   if (flags.json) {
     console.json({
       model: model.name,

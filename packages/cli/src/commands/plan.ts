@@ -262,14 +262,6 @@ function fittingEtps({ workload: { cluster, shape }, setting, fit }: Problem): n
   );
 }
 
-/** The JSON of what a device holds. */
-const describeFit = ({ fits, capacityBytes, memory }: MemoryFit) => ({
-  fits,
-  capacityBytes,
-  totalBytes: memory.totalBytes,
-  allocatedBytes: memory.allocatedBytes,
-});
-
 /** Runs the command. Throws `InputError` for bad input, and when something needed for a price is not known. */
 export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
   const problem = problemOf(flags);
@@ -301,7 +293,7 @@ export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
     capacityFactor: step.capacityFactor ?? null,
     inputs: describeCostModel(workload.model),
     unpriced: problem.unpriced,
-    memory: describeFit(problem.fit),
+    memory: problem.fit,
     best: describeCandidate(best),
     baseline: describeCandidate(baseline),
     bestFixed: describeCandidate(bestFixed),

@@ -1,5 +1,5 @@
 /** `monta train`: plan, train, compare, report. */
-import { formatLayout, formatInteger, formatSeconds, namedStrategies, perfettoPieces } from '@monta/core';
+import { formatLayout, formatInteger, formatSeconds, inChunks, namedStrategies, perfettoPieces } from '@monta/core';
 import { leadMpirun, prepareStart, readByteText, underMpirun, type Launcher, type TrainReport } from '@monta/runtime';
 import { renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
 import { stringify } from 'yaml';
@@ -17,7 +17,8 @@ import { planRun } from '../train/run-plan.js';
 import type { PlannedStrategy, RunPlan } from '../train/planned-strategy.js';
 import { clusterSummary, networkShare, oneStep, runReport } from '../train/run-report.js';
 import { loadEmulatedCurves } from '../inputs.js';
-import { settingOf, type Setting } from '../train/setting.js';
+import { refuseWhatDoesNotFit } from '../train/memory-fit.js';
+import { settingOf, stepOf, type Setting } from '../train/setting.js';
 import { jobOf, runStrategies } from '../train/strategies-run.js';
 import type { TrialGround } from '../train/trial.js';
 import type { TrainFlags } from './train.command.js';
@@ -132,7 +133,7 @@ export async function runTrain({ console }: MontaContext, flags: TrainFlags, fil
 /** Complains about what cannot be gone on from before anything is measured or written. How tokens travel does not matter to it. */
 function checkResume(setting: Setting, resume: string | undefined): void {
   if (resume === undefined) return;
-  const strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
+  const strategy = inChunks(namedStrategies.scattered, 1);
   prepareStart(jobOf(setting, { strategy, role: 'chosen' }, undefined, resume));
 }
 
@@ -147,6 +148,9 @@ async function trainAndReport(
     flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);
   const asked: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
   const text = readByteText(config.data.text, config.data.sequence);
+  refuseWhatDoesNotFit(stepOf(asked, inChunks(namedStrategies.scattered, 1)), {
+    ranksHere: config.backend.kind === 'local' ? asked.ranks : 1,
+  });
   checkResume(asked, flags.resume);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));

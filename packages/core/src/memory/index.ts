@@ -14,8 +14,8 @@ export { compileStage, type MemorySetting } from './setting.js';
 export {
   closedTotal,
   communicators,
-  deviceMemory,
   gpuOverheads,
+  leastStates,
   memoryLacks,
   noOverheads,
   stageMemory,

@@ -3,6 +3,7 @@ import { countParameters } from '../model/parameters.js';
 import type { Program, Template } from '../schedule/schedule.js';
 import { stageChunks } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
+import { minOf } from '../units/index.js';
 import { partialLayers } from './setting.js';
 import {
   addElements,
@@ -27,10 +28,12 @@ const sizeOf = ({ dense, expert }: Elements): number => dense + expert;
 export function stageElements(step: StepShape, stage: number, templates: Program['templates']): StageElements {
   const { model, layout } = step;
   const named = (...names: string[]): Template[] => names.flatMap((name) => templates[name] ?? []);
+  const layerOf = (block: string): Template[] =>
+    ['attention', block].flatMap((part) => named(`${part}.forward`, `${part}.backward`));
   const partial = partialLayers(step);
   const ofKind = {
-    moe: templateElements(named('attention.backward', 'moe.backward')),
-    mlp: templateElements(named('attention.backward', 'mlp.backward')),
+    moe: templateElements(layerOf('moe')),
+    mlp: templateElements(layerOf('mlp')),
   };
   const chunks = stageChunks(step, stage);
   let all = noElements;
@@ -52,5 +55,15 @@ export function stageElements(step: StepShape, stage: number, templates: Program
   const beside = (first ? embedding - tokens : 0) + (last ? output - (model.tieEmbeddings ? 0 : tokens) : 0);
   all = addElements(all, { dense: beside, expert: 0 });
   if (last) all = addElements(all, multiTokenElements(model, layout));
-  return { all, layer, kinds: templateElements(named('attention.backward', 'moe.backward', 'mlp.backward')) };
+  return { all, layer, kinds: templateElements([...layerOf('moe'), ...layerOf('mlp')]) };
+}
+
+/** The fewest elements that the fullest stage's layers can have on a rank, as the model counts them: cheap, for a first sieve. */
+export function fewestElements(step: StepShape): Elements {
+  const { model, layout } = step;
+  const [first, last] = [0, model.layers - 1].map((layer) => countedElements(model, layout, layer));
+  const kinds = first !== undefined && last !== undefined ? [first, last] : [];
+  const least = (part: keyof Elements): number => minOf(kinds.map((one) => one[part]));
+  const layers = Math.floor(model.layers / layout.pp);
+  return { dense: layers * least('dense'), expert: layers * least('expert') };
 }

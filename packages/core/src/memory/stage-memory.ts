@@ -11,9 +11,9 @@ import {
   type MemorySetting,
 } from './setting.js';
 import { closedPeak } from './closed-form.js';
-import { stageElements } from './stage-elements.js';
+import { fewestElements, stageElements } from './stage-elements.js';
 import type { Program } from '../schedule/schedule.js';
-import { precisions, sharingRules, standInElements, stateBytes, type StateBytes } from './states.js';
+import { noElements, precisions, sharingRules, standInElements, stateBytes, type StateBytes } from './states.js';
 import { memoryTimeline, type Activity, type MemoryTimeline } from './timeline.js';
 
 const mebi = 2 ** 20;
@@ -137,6 +137,13 @@ export function closedTotal(setting: MemorySetting, stage: number, overheads = g
   const program = stageProgram(setting, stage);
   const held = heldBy(setting, stage, program);
   return beside(closedPeak(setting, stage, program), held, setting.step.layout, overheads).totalBytes;
+}
+
+/** States that a device has at least: for a first sieve of a search. */
+export function leastStates({ step, ...setting }: MemorySetting): number {
+  const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
+  const elements = fewestElements(step);
+  return sumOf(stateBytes({ elements, layer: noElements, layout: step.layout, precision, sharing }));
 }
 
 /** Memory of the fullest stage. */

@@ -3,23 +3,28 @@ import type { Cluster } from '../cluster/cluster.js';
 import { deviceCount } from '../cluster/ports.js';
 import { checkModelLayout } from '../layout/check.js';
 import { resolveLayout } from '../layout/resolve.js';
-import { closedTotal, deviceMemory, type MemorySetting, type StageMemory } from '../memory/index.js';
+import { closedTotal, leastStates, type MemorySetting } from '../memory/index.js';
 import type { Recompute } from '../schedule/recompute.js';
 import { InputError } from '../units/errors.js';
+import { maxOf, minOf } from '../units/index.js';
 
 export interface MemoryFit {
   readonly fits: boolean;
   readonly capacityBytes: number;
-  readonly memory: StageMemory;
+  /** Of the fullest stage's devices. */
+  readonly totalBytes: number;
 }
 
-/** The fullest device beside what there is. */
+const fullest = (setting: MemorySetting): number =>
+  maxOf(Array.from({ length: setting.step.layout.pp }, (_, stage) => closedTotal(setting, stage)));
+
+/** The fullest device beside what there is, in closed form. */
 export function fitOf(setting: MemorySetting, { device }: Cluster): MemoryFit {
-  const memory = deviceMemory(setting);
-  return { fits: memory.totalBytes <= device.memoryBytes, capacityBytes: device.memoryBytes, memory };
+  const totalBytes = fullest(setting);
+  return { fits: totalBytes <= device.memoryBytes, capacityBytes: device.memoryBytes, totalBytes };
 }
 
-/** Whether it fits, in closed form: for searches. */
+/** Whether it fits: for searches, which need no more. */
 export function fitsClosed(setting: MemorySetting, { device }: Cluster): boolean {
   const { pp } = setting.step.layout;
   // The first stage holds most passes, the last one the logits: most that does not fit fails there.
@@ -99,8 +104,8 @@ export interface NearestFit {
   readonly leastBytes: number;
 }
 
-const fullest = (setting: MemorySetting): number =>
-  Math.max(...Array.from({ length: setting.step.layout.pp }, (_, stage) => closedTotal(setting, stage)));
+/** Variants that are looked at for the least that is needed. */
+const tried = 8;
 
 /**
  * The nearest setting on the same devices that fits: other degrees, recomputation, a distributed optimizer, at last moments in 16 bits.
@@ -108,8 +113,16 @@ const fullest = (setting: MemorySetting): number =>
 export function nearestFit(setting: MemorySetting, cluster: Cluster): NearestFit {
   const variants = layoutVariants(setting, cluster)
     .flatMap(stateVariants)
-    .sort((a, b) => a.distance - b.distance);
-  const nearest = variants.find((variant) => fitsClosed(variant.setting, cluster))?.setting;
-  if (nearest !== undefined) return { setting: nearest, leastBytes: fullest(nearest) };
-  return { setting: undefined, leastBytes: Math.min(...variants.map((variant) => fullest(variant.setting))) };
+    .map((variant) => ({ ...variant, states: leastStates(variant.setting) }));
+  const near = variants
+    .filter(({ states }) => states <= cluster.device.memoryBytes)
+    .sort((a, b) => a.distance - b.distance)
+    .find((variant) => fitsClosed(variant.setting, cluster))?.setting;
+  if (near !== undefined) return { setting: near, leastBytes: fullest(near) };
+  // Where states decide, whatever has the fewest of them, with everything computed again.
+  const smallest = variants
+    .filter(({ setting: { step } }) => step.recompute === 'full')
+    .sort((a, b) => a.states - b.states)
+    .slice(0, tried);
+  return { setting: undefined, leastBytes: minOf(smallest.map((variant) => fullest(variant.setting))) };
 }

@@ -1,0 +1,86 @@
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { monta } from '../../testing/run-monta.js';
+
+interface Memory {
+  readonly fits: boolean;
+  readonly totalBytes: number;
+  readonly parts: Readonly<Record<string, number>>;
+  readonly changes: readonly { readonly what: string; readonly totalBytes: number; readonly time: string }[];
+}
+
+const step = ['--model', 'qwen3-30b-a3b', '--cluster', 'h100-2x8', '--layout', 'dp=16,ep=16'];
+
+describe('monta memory', () => {
+  it('says what takes memory, part by part, and what would take less and at what cost', async () => {
+    const { out, code } = await monta('memory', ...step, '--json');
+    expect(code).toBe(0);
+    const memory = JSON.parse(out) as Memory;
+    expect(memory.fits).toBe(true);
+    expect(Object.values(memory.parts).reduce((a, b) => a + b, 0)).toBeCloseTo(memory.totalBytes, -1);
+    for (const { totalBytes } of memory.changes) expect(totalBytes).toBeLessThan(memory.totalBytes);
+    const full = memory.changes.find(({ what }) => what === '--recompute full');
+    expect(full?.time).toMatch(/^\+\d.* % a token, predicted$/u);
+    const changed = JSON.parse((await monta('memory', ...step, '--recompute', 'full', '--json')).out) as Memory;
+    expect(changed.totalBytes / (full?.totalBytes ?? 0)).toBeCloseTo(1, 3);
+  });
+
+  it('draws what is held over the passes, and begins with whether it fits', async () => {
+    const svg = join(mkdtempSync(join(tmpdir(), 'monta-')), 'memory.svg');
+    const { out, code } = await monta(
+      'memory',
+      ...step.slice(0, 4),
+      '--layout',
+      'dp=16',
+      '--sharing',
+      'none',
+      '--svg',
+      svg,
+    );
+    expect(code).toBe(0);
+    const [first, second] = out.split('\n');
+    expect(first).toMatch(/^does not fit: \d+ of 80 GiB$/u);
+    expect(second).toMatch(/^the nearest that fits: --layout /u);
+    expect(readFileSync(svg, 'utf8')).toContain('<svg');
+  });
+
+  it.each([
+    [['--recompute', 'everything'], 'none, selective, full'],
+    [['--imbalance', '0.5'], 'at least 1'],
+    [['--sequence', '100000000'], '--sequence'],
+    [['--layout', 'tp=3'], 'tp'],
+  ])('refuses %j', async (flags, part) => {
+    const { err, code } = await monta(
+      'memory',
+      ...step.slice(0, 4),
+      ...(flags[0] === '--layout' ? [] : step.slice(4)),
+      ...flags,
+    );
+    expect(code).toBe(2);
+    expect(err).toContain(part);
+  });
+});
+
+describe('monta plan', () => {
+  it('says first that a layout does not fit, with the nearest that does, and prints its table all the same', async () => {
+    const { out, code } = await monta(
+      'plan',
+      '--model',
+      'qwen3-30b-a3b',
+      '--cluster',
+      'h100-1x8',
+      '--layout',
+      'dp=8',
+      '--sharing',
+      'none',
+      '--no-flips',
+    );
+    expect(code).toBe(0);
+    const lines = out.split('\n');
+    expect(lines[0]).toMatch(/^does not fit: \d{3} of 80 GiB$/u);
+    expect(lines[1]).toContain('the nearest that fits: --layout ');
+    expect(out).toContain('▸');
+  });
+});
