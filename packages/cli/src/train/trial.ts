@@ -46,7 +46,7 @@ export async function tryClose({
   const measured = await tryStrategies({
     trial: {
       job: jobOf(setting, first, undefined, resume),
-      strategies: close.map(({ strategy }) => strategy),
+      ways: close.map(({ strategy }) => ({ strategy })),
       warmUps: trialRounds.warmUps,
       turns: rounds,
       steps: stepsOfTurn,

@@ -20,6 +20,10 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
   readonly strategy: Strategy;
   /** Least bytes of gradients that are reduced together; `usualReductionBytes` when left out. */
   readonly reductionBytes?: number;
+  /** Whether gradients are reduced beside the last backward, as its layers complete them, or behind all of it; beside when left out. */
+  readonly reductions?: 'beside' | 'behind';
+  /** Micro-batches whose forward is issued before the first backward; 1 when left out. Gradients are summed in the same order. */
+  readonly inFlight?: number;
   /** What the forward pass does not keep and the backward computes again; nothing when left out. */
   readonly recompute?: Recompute;
 }

@@ -73,6 +73,12 @@ class Nodes {
     this.list.push({ template, layer, microBatch, pass, after: [] });
   }
 
+  /** Behind the end of the last node of another pass. */
+  pushBehind(template: string, microBatch: number, pass: Pass): void {
+    const last = this.list.findLastIndex((node) => node.pass !== pass);
+    this.list.push({ template, layer: -1, microBatch, pass, after: last < 0 ? [] : [last] });
+  }
+
   forward({ first, last, firstLayer, endLayer }: Chunk, microBatch: number): void {
     this.push(first ? 'embedding.forward' : 'receive.forward', -1, microBatch, 'forward');
     for (let layer = firstLayer; layer < endLayer; layer++) {
@@ -112,11 +118,14 @@ class Nodes {
 }
 
 /**
- * One training step: forward and backward of every micro-batch, in this order of issue, then the update. The last micro-batch's gradients are
- * reduced beside its backward, each reduction issued behind the layer that completes it. Needs pp = cp = 1.
+ * One training step: forward and backward of every micro-batch, so many in flight as the step says, then the update. The last micro-batch's
+ * gradients are reduced beside its backward, each reduction issued behind the layer that completes it, unless the step puts them behind.
+ * Needs pp = cp = 1.
  */
 export function trainingStep(step: StepShape): Program {
-  const { layout, microBatches } = step;
+  const { layout, microBatches, reductions = 'beside', inFlight = 1 } = step;
+  if (!Number.isInteger(inFlight) || inFlight < 1)
+    throw new InputError(`${inFlight} micro-batches in flight`, { expected: 'a whole number from 1 on' });
   if (layout.pp > 1 || layout.cp > 1)
     throw new InputError(`a step with pp ${layout.pp} and cp ${layout.cp} can't be scheduled`, {
       expected: 'pp = 1 and cp = 1',
@@ -124,16 +133,18 @@ export function trainingStep(step: StepShape): Program {
   const { all, again } = passTemplates(step);
   const reduced = reductionTemplates(step);
   const nodes = new Nodes(step, again, (microBatch, stage) => {
-    if (microBatch < microBatches - 1) return;
+    if (microBatch < microBatches - 1 || reductions === 'behind') return;
     for (const { reduction, template } of reduced)
       if (reduction.stage === stage) nodes.push(template.name, -1, microBatch, 'reduce');
   });
   const [whole] = stageChunks(step, 0);
   if (whole !== undefined)
-    for (let microBatch = 0; microBatch < microBatches; microBatch++) {
-      nodes.forward(whole, microBatch);
-      nodes.backward(whole, microBatch);
+    for (let slot = 0; slot < microBatches + inFlight - 1; slot++) {
+      if (slot < microBatches) nodes.forward(whole, slot);
+      if (slot >= inFlight - 1) nodes.backward(whole, slot - inFlight + 1);
     }
+  if (reductions === 'behind')
+    for (const { template } of reduced) nodes.pushBehind(template.name, microBatches - 1, 'reduce');
   nodes.push('update', -1, 0, 'update');
   const templates = [...all, ...reduced.map(({ template }) => template), updateTemplate(step)];
   return { stage: 0, templates: byName(templates), nodes: nodes.list };

@@ -1,19 +1,19 @@
 /** Recomputation and accumulation on real ranks: whatever the forward keeps, gradients, losses and weights are the same bit for bit. */
 import { recomputeModules, type Recompute, type StepShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import type { CaseResult } from '../../testing/execute/multi-rank-data.js';
-import { casesOf, layoutOf, mixtral, olmoe, rankCase, run, strategyOf } from '../../testing/execute/rank-cases.js';
+import {
+  bits,
+  casesOf,
+  layoutOf,
+  mixtral,
+  olmoe,
+  rankCase,
+  run,
+  strategyOf,
+} from '../../testing/execute/rank-cases.js';
 
 const ways: readonly Recompute[] = ['none', 'selective', 'full', ...recomputeModules.map((module) => [module])];
 const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-6, weightDecay: 0.1, maxNorm: 0.5 };
-
-/** All bits of a result: losses, then gradients and weights by name. */
-const bits = ({ evaluation, results, gradients, weights }: CaseResult) => ({
-  evaluation,
-  results: results.map(({ loss, auxiliaryLoss, gradientNorm }) => ({ loss, auxiliaryLoss, gradientNorm })),
-  gradients: [...gradients],
-  weights: [...weights],
-});
 
 const sp = { sequenceParallel: true };
 const groups = [

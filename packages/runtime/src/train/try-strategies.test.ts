@@ -19,6 +19,7 @@ const strategies: Strategy[] = [
   { ...namedStrategies.scattered, chunks: unchunked },
   { ...namedStrategies.scattered, chunks: { forward: 2, backward: 4 } },
 ];
+const ways = strategies.map((strategy) => ({ strategy }));
 
 function job(more: Partial<TrainJob> = {}): TrainJob {
   return {
@@ -48,7 +49,7 @@ describe('tryStrategies', () => {
     const { tiers, ...rest } = getCluster('laptop-2x4');
     const cluster = { ...rest, tiers: tiers.map((tier) => ({ ...tier, latencySeconds: 0 })) };
     const fabric = { cluster, timeScale: 20 };
-    const trial = { job: job(), strategies, warmUps: 1, turns: 2, steps: 2 };
+    const trial = { job: job(), ways, warmUps: 1, turns: 2, steps: 2 };
     const [duplicated = [], scattered = [], chunked = []] = await tryStrategies({ trial, fabric });
     expect([duplicated, scattered, chunked].map(({ length }) => length)).toEqual([4, 4, 4]);
     const least = (seconds: readonly number[]): number => minOf(seconds);
@@ -58,11 +59,11 @@ describe('tryStrategies', () => {
   it('saves nothing, and refuses what a run would refuse', { timeout: 60_000 }, async () => {
     const checkpoints = join(folder, 'checkpoints');
     const saving = job({ checkpoint: { folder: checkpoints, every: 1, keep: 1 } });
-    await tryStrategies({ trial: { job: saving, strategies: strategies.slice(1), warmUps: 0, turns: 1, steps: 1 } });
+    await tryStrategies({ trial: { job: saving, ways: ways.slice(1), warmUps: 0, turns: 1, steps: 1 } });
     expect(existsSync(checkpoints)).toBe(false);
     const nowhere = job({ resume: join(folder, 'nowhere') });
-    await expect(
-      tryStrategies({ trial: { job: nowhere, strategies, warmUps: 0, turns: 1, steps: 1 } }),
-    ).rejects.toThrow('nothing to resume from');
+    await expect(tryStrategies({ trial: { job: nowhere, ways, warmUps: 0, turns: 1, steps: 1 } })).rejects.toThrow(
+      'nothing to resume from',
+    );
   });
 });

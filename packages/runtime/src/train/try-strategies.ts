@@ -1,5 +1,5 @@
-/** Times training steps of several strategies, in turns, before a run takes one of them. Nothing of what they train is kept. */
-import { worldSize, type Strategy, appendAll } from '@monta/core';
+/** Times training steps done in several ways, in turns, before a run takes one of them. Nothing of what they train is kept. */
+import { appendAll, worldSize, type StepShape } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { localLauncher, type Launcher, type RankContext } from '../launch/index.js';
@@ -8,14 +8,17 @@ import { rankJob, textOf, trainingMemory, type RankTrainJob } from './rank-job.j
 import { loadStart, prepareStart } from './start.js';
 import { stepInputs } from './step-inputs.js';
 
+/** What may differ between steps that compute the same. */
+export type StepWay = Pick<StepShape, 'strategy' | 'reductions'>;
+
 export interface StrategyTrial {
   /** Start, data and optimizer of the steps. Its strategy, and where it saves, do not matter. */
   readonly job: TrainJob;
-  readonly strategies: readonly Strategy[];
-  /** Steps before all, with the first strategy: each rank compiles its code, and touches memory for the first time. */
+  readonly ways: readonly StepWay[];
+  /** Steps before all, in the first way: each rank compiles its code, and touches memory for the first time. */
   readonly warmUps: number;
   readonly turns: number;
-  /** Timed steps of a strategy in a turn; one that is not timed comes before them. */
+  /** Timed steps of a way in a turn; one that is not timed comes before them. */
   readonly steps: number;
 }
 
@@ -26,14 +29,14 @@ export interface RankTrial extends StrategyTrial {
 
 export interface TryOptions {
   readonly trial: StrategyTrial;
-  /** Runs the ranks, all strategies in one launch; default: threads of this process. */
+  /** Runs the ranks, all ways in one launch; default: threads of this process. */
   readonly launcher?: Launcher;
   readonly fabric?: FabricOptions;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Seconds of every timed step on rank 0, by strategy. Rejects with `InputError` when the job cannot start where it should, with `RankFailure` when
+ * Seconds of every timed step on rank 0, by way. Rejects with `InputError` when the job cannot start where it should, with `RankFailure` when
  * a rank fails, and with the signal's reason when stopped.
  */
 export async function tryStrategies({ trial, launcher = localLauncher, ...options }: TryOptions): Promise<number[][]> {
@@ -50,14 +53,14 @@ export async function tryStrategies({ trial, launcher = localLauncher, ...option
   return results[0];
 }
 
-/** A rank's side. Each turn of a strategy has the memory for itself, so that trying many takes no more than running one. */
+/** A rank's side. Each turn of a way has the memory for itself, so that trying many takes no more than running one. */
 export function tryOnRank({ rank, endpoint, device, data: trial }: RankContext<RankTrial>): number[][] {
-  const { job, strategies, warmUps, turns, steps } = trial;
+  const { job, ways, warmUps, turns, steps } = trial;
   const text = textOf(job);
   const parameters = new ParameterStore(job.step, rank, device);
   let number = loadStart(job, parameters);
-  const run = (strategy: Strategy, count: number): number[] => {
-    const step = { ...job.step, strategy };
+  const run = (way: StepWay, count: number): number[] => {
+    const step = { ...job.step, ...way };
     const executor = new TrainingExecutor({ step, endpoint, device, parameters });
     const seconds = Array.from({ length: count }, () => {
       number += 1;
@@ -69,9 +72,9 @@ export function tryOnRank({ rank, endpoint, device, data: trial }: RankContext<R
     executor.close();
     return seconds;
   };
-  run(strategies[0], warmUps);
-  const timed = strategies.map((): number[] => []);
+  run(ways[0], warmUps);
+  const timed = ways.map((): number[] => []);
   for (let turn = 0; turn < turns; turn++)
-    strategies.forEach((strategy, index) => appendAll(timed[index], run(strategy, 1 + steps).slice(1)));
+    ways.forEach((way, index) => appendAll(timed[index], run(way, 1 + steps).slice(1)));
   return timed;
 }

@@ -294,3 +294,11 @@ export function compareToReference(actual: CaseResult, given: RankCase): { wrong
   }
   return { wrong, dropped: Math.abs(dropless.loss - expected.loss) > 1e-4 };
 }
+
+/** All bits of a result: losses, then gradients and weights by name. */
+export const bits = ({ evaluation, results, gradients, weights }: CaseResult) => ({
+  evaluation,
+  results: results.map(({ loss, auxiliaryLoss, gradientNorm }) => ({ loss, auxiliaryLoss, gradientNorm })),
+  gradients: [...gradients],
+  weights: [...weights],
+});
