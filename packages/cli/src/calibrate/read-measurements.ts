@@ -44,9 +44,15 @@ export function kindOf(text: string): Kind {
   return names.some((name) => ['size_bytes', 'time_us', 'op'].includes(name)) ? 'csv' : 'nccl-tests';
 }
 
+/** The first piece of a file, which may be far longer. */
+const headOf = (path: string): string => {
+  const [head = ''] = readTextPieces(path);
+  return head;
+};
+
 /** Whether a file is a calibration that was made before; false for one that is not there, which reading will say. */
 export const isCalibration = (path: string): boolean =>
-  pathExists(path) && kindOf(readTextFile(path)) === 'calibration';
+  pathExists(path) && kindOf(headOf(path)) === 'calibration';
 
 /** Of a log, which is long where many ranks write them. */
 const mostLogLength = 2 ** 29 - 2 ** 20;
@@ -55,8 +61,7 @@ const mostLogLength = 2 ** 29 - 2 ** 20;
 export function readMeasurementFile(path: string, flags: MeasurementFlags = {}): FileReading {
   const system = flags.systemByFile === true ? basename(path, extname(path)) : flags.system;
   const { gpu, ranks, nodes, op, acceptWrong, cluster } = flags;
-  const [head = ''] = readTextPieces(path);
-  const kind = kindOf(head);
+  const kind = kindOf(headOf(path));
   // traces are long, and need not be in memory as a whole
   if (kind === 'trace') return readTraceMeasurements(readTextPieces(path), path, { gpu, system, cluster });
   const text = readTextFile(path, mostLogLength);

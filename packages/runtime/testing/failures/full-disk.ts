@@ -3,49 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { completeModel, resolveLayout } from '@monta/core';
 import { latestState, stepFolderName } from '#runtime/checkpoint/index.js';
 import { mpiLauncher, RankFailure, type MpiPlace } from '#runtime/launch/index.js';
-import { train, type TrainJob } from '#runtime/train/index.js';
-import { testOptimizer } from '../train/optimizer.js';
+import { train } from '#runtime/train/index.js';
+import { smallJob, smallJobSteps, smallText } from './small-job.js';
 
-const steps = 12;
 /** Room for a few of the checkpoints, not for all. */
 const roomKibibytes = 1024;
-
-function jobOf(text: string, checkpoints: string): TrainJob {
-  return {
-    step: {
-      model: completeModel({
-        name: 'tiny',
-        family: 'mixtral',
-        hiddenSize: 32,
-        layers: 1,
-        attentionHeads: 4,
-        keyValueHeads: 2,
-        vocabSize: 256,
-        experts: 4,
-        topK: 2,
-        expertFfn: 32,
-      }),
-      layout: resolveLayout({ tp: 2, dp: 2, ep: 2 }),
-      sequence: 8,
-      sequences: 2,
-      microBatches: 1,
-      dtype: 'f32',
-      strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
-    },
-    steps,
-    seed: 1,
-    optimizer: testOptimizer(1e-2, 1),
-    text,
-    evaluateEvery: 0,
-    evaluationBatches: 1,
-    tracedSteps: [],
-    checkpoint: { folder: checkpoints, every: 1, keep: steps },
-    resume: 'latest',
-  };
-}
 
 /** Runs it on two hosts of two ranks. Returns what the failed run said; throws when something is otherwise than it should be. */
 export async function fillDisk(place: MpiPlace): Promise<string> {
@@ -55,13 +19,13 @@ export async function fillDisk(place: MpiPlace): Promise<string> {
     string,
     string,
   ];
-  writeFileSync(text, 'the tide comes in and the tide goes out. '.repeat(200));
+  writeFileSync(text, smallText);
   mkdirSync(small);
   // Seen by this process and all that it starts, on both hosts.
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${roomKibibytes}k`, 'tmpfs', small]);
   const launcher = mpiLauncher(place);
   try {
-    const failure: unknown = await train({ launcher, job: jobOf(text, small) }).then(
+    const failure: unknown = await train({ launcher, job: smallJob(text, small) }).then(
       () => undefined,
       (error: unknown) => error,
     );
@@ -74,9 +38,9 @@ export async function fillDisk(place: MpiPlace): Promise<string> {
       throw new Error(`what is left cannot be used: ${latest?.skipped.join('; ') ?? 'nothing'}`);
     if (!failure.message.includes(`${stepFolderName(latest.step)} stays usable`))
       throw new Error(`step ${latest.step} is left, but it said: ${failure.message}`);
-    const resumed = await train({ launcher, job: { ...jobOf(text, roomy), resume: small } });
+    const resumed = await train({ launcher, job: { ...smallJob(text, roomy), resume: small } });
     const [first] = resumed.steps;
-    if (first?.step !== latest.step + 1 || resumed.checkpoints.at(-1)?.step !== steps)
+    if (first?.step !== latest.step + 1 || resumed.checkpoints.at(-1)?.step !== smallJobSteps)
       throw new Error(`went on with step ${first?.step ?? 'none'} to ${resumed.checkpoints.at(-1)?.step ?? 'none'}`);
     return failure.message;
   } finally {
