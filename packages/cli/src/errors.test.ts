@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -285,5 +286,34 @@ describe('bad input', () => {
     expect(readdirSync(at('runs'))).toEqual(['2026-01-01-a']);
     expect(readFileSync(join(at('runs'), '2026-01-01-a', 'report.json'), 'utf8')).toBe('earlier');
     expect(existsSync(at('x'))).toBe(false);
+  });
+});
+
+describe('low limits', () => {
+  const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+  const folder = fileURLToPath(new URL('../../../fixtures/hf/tiny-mixtral', import.meta.url));
+
+  it.each([
+    [
+      'few descriptors',
+      'ulimit -n 30',
+      2,
+      ['cluster'],
+      /^too many open files: .*\n {2}raise the limit \(ulimit -n\)\n$/u,
+    ],
+    [
+      'little address space',
+      'ulimit -v 3000000',
+      1,
+      ['verify', folder, '--dispatcher', 'sliced'],
+      /no room for a rank's memory: \d+ MiB of address space.*ulimit -v/u,
+    ],
+  ])('%s: one message, no stack', (_, limit, code, inputs, message) => {
+    const { status, stderr } = spawnSync('sh', ['-c', `${limit}; exec "$0" "$@"`, process.execPath, main, ...inputs], {
+      encoding: 'utf8',
+    });
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/^\s+at /mu);
+    expect(status).toBe(code);
   });
 });

@@ -2,7 +2,6 @@
 /** Starts the command `monta`: the real streams, the exit code, Ctrl-C. */
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
-import { runMonta } from './app.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -15,4 +14,17 @@ process.on('SIGINT', () => {
   if (interrupts > 1 || process.listenerCount('SIGINT') === 1) process.exit(130);
 });
 
-process.exitCode = await runMonta(process.argv.slice(2), version, process);
+/** The rest of the command. Its many files need descriptors, which a low limit may not leave. */
+async function load(): Promise<typeof import('./app.js') | undefined> {
+  try {
+    return await import('./app.js');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && (error.code === 'EMFILE' || error.code === 'ENFILE')))
+      throw error;
+    process.stderr.write('too many open files: monta cannot be loaded\n  raise the limit (ulimit -n)\n');
+    return undefined;
+  }
+}
+
+const app = await load();
+process.exitCode = app === undefined ? 2 : await app.runMonta(process.argv.slice(2), version, process);

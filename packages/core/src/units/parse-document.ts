@@ -20,9 +20,21 @@ export interface ParsedDocument {
   readonly targets: ReadonlyMap<Alias, Node>;
 }
 
-/** Parses a document, and finds what its aliases stand for. Throws `InputError` that says where. */
-export function parseDocumentText(text: string, fileName: string, lines: LineCounter): ParsedDocument {
-  const origin: Origin = { fileName, lines };
+/** Runs `action` without stacks of errors: the composer makes an error for each thing that is wrong, hundreds of thousands in a broken list. */
+function withoutStacks<T>(action: () => T): T {
+  // Of V8's engine, which other browsers ignore.
+  const errors = Error as { stackTraceLimit?: number };
+  const { stackTraceLimit } = errors;
+  errors.stackTraceLimit = 0;
+  try {
+    return action();
+  } finally {
+    errors.stackTraceLimit = stackTraceLimit;
+  }
+}
+
+function composed(text: string, origin: Origin): Document.Parsed | undefined {
+  const { lines } = origin;
   const parser = new Parser(lines.addNewLine);
   const composer = new Composer({ prettyErrors: false, uniqueKeys: false, version: '1.2', logLevel: 'error' });
   let document: Document.Parsed | undefined;
@@ -33,6 +45,13 @@ export function parseDocumentText(text: string, fileName: string, lines: LineCou
     }
     document = next;
   }
+  return document;
+}
+
+/** Parses a document, and finds what its aliases stand for. Throws `InputError` that says where. */
+export function parseDocumentText(text: string, fileName: string, lines: LineCounter): ParsedDocument {
+  const origin: Origin = { fileName, lines };
+  const document = withoutStacks(() => composed(text, origin));
   const [failure] = document?.errors ?? [];
   if (failure !== undefined) throw unreadable(failure, text, origin);
   if (document === undefined || document.contents === null)

@@ -1,4 +1,5 @@
 /** How many ranks a Megatron layout needs, and which numbers of ranks and expert degrees are legal. */
+import { limits } from '../../units/index.js';
 import type { MegatronRun } from './run.js';
 
 function greatestCommonDivisor(a: number, b: number): number {
@@ -35,6 +36,7 @@ export function legalExpertSizes(run: MegatronRun, gpus: number): number[] {
   const experts = run.number('num_experts');
   if (pipeline === undefined || expertTensor === undefined || expertWeightShards === undefined) return [];
   const ranks = gpus / (pipeline * expertTensor * expertWeightShards);
-  const list = Array.from({ length: Math.floor(ranks) }, (_, index) => index + 1);
+  const most = Math.min(ranks, experts ?? limits.ranks, limits.ranks);
+  const list = Array.from({ length: Math.max(0, Math.floor(most)) }, (_, index) => index + 1);
   return list.filter((size) => ranks % size === 0 && (experts === undefined || experts % size === 0));
 }

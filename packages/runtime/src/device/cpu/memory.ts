@@ -63,7 +63,7 @@ export class CpuMemory {
         `device memory of ${bytes} bytes (maximum ${maximumBytes ?? 'none'}): a CPU rank can hold at most ${addressableBytes - headerBytes} bytes`,
       );
     }
-    const memory = new WebAssembly.Memory({ initial: initialPages, maximum: maximumPages, shared: true });
+    const memory = reserve(initialPages, maximumPages);
     const state = new Uint32Array(memory.buffer, 0, stateBytes / 4);
     Atomics.store(state, topIndex, headerBytes);
     Atomics.store(state, magicIndex, magic);
@@ -206,4 +206,17 @@ function sharedBuffer(memory: WebAssembly.Memory): SharedArrayBuffer {
   const buffer: unknown = memory.buffer;
   if (buffer instanceof SharedArrayBuffer) return buffer;
   throw new TypeError('CpuMemory: the WebAssembly.Memory must be shared');
+}
+
+/** Pages of address space. Throws `DeviceMemoryError` where the system has no room for them: a limit on the process, or on the machine. */
+function reserve(initial: number, maximum: number): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial, maximum, shared: true });
+  } catch (error) {
+    const [wanted, least] = [maximum, initial].map((pages) => Math.ceil((pages * pageBytes) / 2 ** 20));
+    throw new DeviceMemoryError(
+      `the system has no room for a rank's memory: ${wanted} MiB of address space, of which ${least} MiB are used at once; raise the limit (ulimit -v) or start fewer ranks`,
+      { cause: error },
+    );
+  }
 }
