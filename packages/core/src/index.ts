@@ -333,6 +333,7 @@ export {
 export {
   architectureOf,
   type Assumption,
+  checkDeepspeed,
   checkMegatron,
   differencesFrom,
   type ExportPlan,
@@ -341,6 +342,7 @@ export {
   exportTargets,
   type Finding,
   lineOf,
+  looksLikeDeepspeed,
   type MegatronLaunch,
   megatronLaunches,
   MegatronRun,

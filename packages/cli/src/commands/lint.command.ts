@@ -54,12 +54,13 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
       parameter: {
         parse: String,
         placeholder: 'script',
-        brief: 'A launch script, then files that it sources; or a file with bare flags',
+        brief: 'A launch script, then files that it sources; a file with bare flags; or a configuration of DeepSpeed',
       },
     },
   },
   docs: {
-    brief: 'Check the Megatron-LM flags of a launch script, without a GPU and without running it',
+    brief:
+      'Check the Megatron-LM flags of a launch script or a configuration of DeepSpeed, without a GPU and without running it',
     fullDescription: helpText(
       'Reads a shell script the way the shell would (variables, arrays, conditions, sourced files) and checks the flags of every\n' +
         'run of Megatron-LM in it: what stops the job, what is changed without a word, what makes it slow. What only a running\n' +

@@ -63,3 +63,21 @@ it('reads bare flags, and refuses what has none', async () => {
   expect(none.err).toContain('no run of Megatron-LM in it');
   expect((await monta('lint', script('again.sh', good), '--gpus', '0')).code).toBe(2);
 });
+
+it('reads a configuration of DeepSpeed', async () => {
+  const config = {
+    train_micro_batch_size_per_gpu: 1,
+    train_batch_size: 8,
+    gradient_accumulation_steps: 1,
+    expert_parallel: { enabled: true, autoep_size: 3 },
+  };
+  const path = script('ds.json', JSON.stringify(config, null, 2));
+  const { code, out } = await monta('lint', path, '--gpus', '8', '--model', 'mixtral-8x7b', '--json');
+  expect(code).toBe(1);
+  const { findings } = JSON.parse(out) as { findings: { rule: string; line: number }[] };
+  expect(findings.map(({ rule, line }) => `${rule} ${line}`)).toEqual(['deepspeed-experts 7', 'deepspeed-world 7']);
+  const fine = script('fine.json', JSON.stringify({ ...config, expert_parallel: { enabled: true, autoep_size: 8 } }));
+  const good = await monta('lint', fine, '--gpus', '8');
+  expect(good.code).toBe(0);
+  expect(good.out).toContain('nothing to change');
+});

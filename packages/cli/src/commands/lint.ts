@@ -1,6 +1,9 @@
 /** `monta lint`: checks the flags of a person's launch script. */
 import {
   InputError,
+  checkDeepspeed,
+  looksLikeDeepspeed,
+  readDocument,
   architectureOf,
   checkMegatron,
   differencesFrom,
@@ -87,8 +90,12 @@ function summary({ run }: Checked): string {
 }
 
 function show(console: Console, { launch, findings, run }: Checked): void {
+  console.print(console.style.bold(`${launch.program ?? 'flags'}   ${summary({ launch, findings, run })}`));
+  showFindings(console, findings);
+}
+
+function showFindings(console: Console, findings: readonly Finding[]): void {
   const { style } = console;
-  console.print(style.bold(`${launch.program ?? 'flags'}   ${summary({ launch, findings, run })}`));
   if (findings.length === 0) console.print('\n  nothing to change\n');
   for (const finding of findings) {
     const { severity, rule, message, consequence, mend, at } = finding;
@@ -107,21 +114,61 @@ function described({ launch, findings, run }: Checked): object {
     smallestWorld: smallestWorld(run) ?? null,
     plan: plannedBy(run) ?? null,
     fields: Object.fromEntries([...run.settings.fields].map(([field, { value }]) => [field, value ?? null])),
-    findings: findings.map(({ at, ...finding }) => ({
-      ...finding,
-      ...(at === undefined ? {} : { file: at.place.source.file, ...lineOf(at) }),
-    })),
+    findings: findings.map(placed),
   };
 }
+
+const placed = ({ at, ...finding }: Finding): object => ({
+  ...finding,
+  ...(at === undefined ? {} : { file: at.place.source.file, ...lineOf(at) }),
+});
 
 const assumed = (list: readonly Assumption[]): { text: string; at: string }[] =>
   list.map(({ text, place }) => ({ text: readable(text), at: placeText({ text: '', place }) }));
 
+/** A configuration of DeepSpeed, as JSON; undefined for another file. */
+function deepspeedOf(text: string, file: string): unknown {
+  if (!/^\s*\{/u.test(text)) return undefined;
+  const { value } = readDocument(text, file);
+  return looksLikeDeepspeed(value) ? value : undefined;
+}
+
+function lintDeepspeed(
+  console: Console,
+  flags: LintFlags,
+  root: unknown,
+  source: { file: string; text: string },
+): void {
+  const [gpus, model] = [gpusOf(flags), flags.model === undefined ? undefined : loadModel(flags.model)];
+  const findings = checkDeepspeed(root, source, {
+    ...(gpus === undefined ? {} : { gpus }),
+    ...(model === undefined ? {} : { model }),
+  });
+  if (flags.sarif) console.json(sarif(findings, 'monta lint', megatronVersion));
+  else if (flags.json) console.json({ file: source.file, findings: findings.map(placed) });
+  else {
+    console.print(console.style.bold(`${source.file}   configuration of DeepSpeed`));
+    showFindings(console, findings);
+  }
+  stopOnErrors(findings);
+}
+
+function stopOnErrors(findings: readonly Finding[]): void {
+  const errors = findings.filter(({ severity }) => severity === 'error').length;
+  if (errors > 0) throw new Broken(errors === 1 ? 'the job would stop' : `${errors} things would stop the job`);
+}
+
 /** Runs the command. */
 export function runLint({ console }: MontaContext, flags: LintFlags, file: string, ...sourced: string[]): void {
+  const text = readTextFile(file);
+  const deepspeed = deepspeedOf(text, file);
+  if (deepspeed !== undefined) {
+    lintDeepspeed(console, flags, deepspeed, { file, text });
+    return;
+  }
   const files = new Map(sourced.map((path) => [basename(path), path]));
   const script = readLaunchScript(
-    { file, text: readTextFile(file) },
+    { file, text },
     {
       variables: variables(flags.env ?? []),
       readFile: (path) => {
@@ -153,6 +200,5 @@ export function runLint({ console }: MontaContext, flags: LintFlags, file: strin
     for (const one of checked) show(console, one);
     for (const { text, at } of assumed(script.assumptions)) console.note(`assumed: ${text}   ${at}`);
   }
-  const errors = findings.filter(({ severity }) => severity === 'error').length;
-  if (errors > 0) throw new Broken(errors === 1 ? 'the job would stop' : `${errors} things would stop the job`);
+  stopOnErrors(findings);
 }

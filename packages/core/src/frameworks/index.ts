@@ -14,3 +14,4 @@ export { readable, type Assumption, type RunCommand } from './shell/state.js';
 export { exportPlan } from './export/export-plan.js';
 export { exportTargets, type ExportPlan, type ExportTarget } from './export/exported.js';
 export { plannedBy } from './megatron/planned-run.js';
+export { checkDeepspeed, looksLikeDeepspeed } from './deepspeed/check.js';
