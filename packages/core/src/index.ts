@@ -265,9 +265,11 @@ export {
 } from './simulate/index.js';
 export {
   activityKinds,
+  expectedRows,
   type MegatronModule,
   megatronModules,
   memoryLacks,
+  memoryTimeline,
   type MemorySetting,
   type PrecisionName,
   precisions,
