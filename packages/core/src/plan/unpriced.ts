@@ -7,12 +7,8 @@ export const unpricedInLayer = ({ gated }: MoeModel): string[] =>
 
 /** Parts of a training step that its program lacks, in words; empty for a model that is priced whole. */
 export function unpricedInStep(model: MoeModel): string[] {
-  const { window, multiTokenLayers, layers } = model;
-  const windowed = window?.layers.filter(Boolean).length ?? 0;
+  const { multiTokenLayers } = model;
   return [
-    ...(window && windowed > 0
-      ? [`windows of ${window.tokens} tokens on ${windowed} of ${layers} layers: the program attends to all tokens`]
-      : []),
     ...(multiTokenLayers > 0 ? [`${multiTokenLayers} layers of multi-token prediction and their outputs`] : []),
     ...unpricedInLayer(model),
   ];

@@ -7,7 +7,7 @@ import { gradient, normShape, weight, type SlotShape } from './parameter-regions
 import type { Region } from './schedule.js';
 import { headsPerRank, moeShape, type StepShape } from './step-shape.js';
 import { read, TemplateBuilder } from './template-builder.js';
-import type { AttentionPart } from './work.js';
+import { meanSeenOf, type AttentionPart } from './work.js';
 
 /** Regions that forward leaves for backward. */
 function savedRegions(step: StepShape, shape: MoeShape): Region[] {
@@ -52,7 +52,7 @@ interface Sizes {
   readonly coreFlops: number;
   readonly outputFlops: number;
   /** Of attention itself. */
-  readonly core: Pick<AttentionPart, 'heads' | 'sequence' | 'keyDim' | 'valueDim'>;
+  readonly core: Omit<AttentionPart, 'kind'>;
 }
 
 /** Widths of a key (and a query) and of a value. */
@@ -68,16 +68,25 @@ function sizes(step: StepShape): Sizes {
   const { keyDim, valueDim } = headWidths(model);
   const qkvColumns = (query + keyValue) * keyDim + keyValue * valueDim;
   const contextColumns = query * valueDim;
+  const core = { heads: query, sequence, keyDim, valueDim, ...windowedOf(model) };
   return {
     bytes: dtypeBytes[step.dtype],
     qkvColumns,
     contextColumns,
     qkvFlops: 2 * model.hiddenSize * qkvColumns,
-    // Causal: a token sees (S + 1) / 2 keys on average; two products.
-    coreFlops: (sequence + 1) * query * (keyDim + valueDim),
+    // Causal: a token sees (S + 1) / 2 keys on average, fewer where a window holds; two products.
+    coreFlops: 2 * meanSeenOf(core) * query * (keyDim + valueDim),
     outputFlops: 2 * model.hiddenSize * contextColumns,
-    core: { heads: query, sequence, keyDim, valueDim },
+    core,
   };
+}
+
+/** The window, and in which share of the layers it holds. */
+function windowedOf({ window }: MoeModel): Pick<AttentionPart, 'windowed'> {
+  const held = window?.layers.filter(Boolean).length ?? 0;
+  return window === undefined || held === 0
+    ? {}
+    : { windowed: { tokens: window.tokens, share: held / window.layers.length } };
 }
 
 export type Projection = 'query' | 'key' | 'value';

@@ -33,6 +33,21 @@ export interface AttentionPart {
   readonly sequence: number;
   readonly keyDim: number;
   readonly valueDim: number;
+  /** Tokens that a query sees at most, itself included, in a share of the layers: one template serves all, and costs their mean. */
+  readonly windowed?: { readonly tokens: number; readonly share: number };
+}
+
+/** Keys that a token of a sequence sees on average: all before it and itself, or at most those of a window. */
+export function meanSeen(sequence: number, window = sequence): number {
+  const most = Math.min(window, sequence);
+  return most - (most * (most - 1)) / (2 * sequence);
+}
+
+/** The same over all layers, of which some have a window. */
+export function meanSeenOf({ sequence, windowed }: Pick<AttentionPart, 'sequence' | 'windowed'>): number {
+  if (windowed === undefined) return meanSeen(sequence);
+  const { tokens, share } = windowed;
+  return share * meanSeen(sequence, tokens) + (1 - share) * meanSeen(sequence);
 }
 
 export interface MemoryPart {

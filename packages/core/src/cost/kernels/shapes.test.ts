@@ -118,3 +118,19 @@ describe('products of all experts', () => {
     expect(seconds).toBeLessThan(128 * 8e-6);
   });
 });
+
+describe('attention with a window in some layers', () => {
+  it('is as many FLOPs as the keys that tokens see, counted one by one, in the mean over layers', () => {
+    const [tokens, layers] = [16, [true, true, true, false]];
+    const works = new Map(worksOf('dp=8', { window: { tokens, layers } }));
+    const work = works.get('attention.forward/core');
+    const { attentionHeads, headDim } = getModel('qwen3-30b-a3b');
+    const seen = (window: number): number =>
+      Array.from({ length: sequence }, (_, token) => Math.min(token + 1, window)).reduce((a, b) => a + b, 0);
+    const mean = (3 * seen(tokens) + seen(sequence)) / 4;
+    const flops = 2 * 2 * 2 * mean * attentionHeads * headDim;
+    const shapes = kernelShapes(work?.parts ?? [], 2 * sequence);
+    expect(shapes.reduce((sum, shape) => sum + flopsOf(shape), 0)).toBeCloseTo(flops, 3);
+    expect((work?.flopsPerRow ?? 0) * 2 * sequence).toBeCloseTo(flops, 3);
+  });
+});

@@ -1,10 +1,22 @@
 /** Kernels of the schedule as shapes, once their rows are known. */
-import type { ProductPart, WorkPart } from '../../schedule/work.js';
+import type { AttentionPart, ProductPart, WorkPart } from '../../schedule/work.js';
 import type { GemmShape, GroupedShape, KernelShape } from './features.js';
 
 /** What a kernel's parts come to on so many rows. */
 export const kernelShapes = (parts: readonly WorkPart[], rows: number): KernelShape[] =>
-  parts.map((part) => shapeOf(part, rows));
+  parts.flatMap((part) => ('heads' in part ? attentionShapes(part, rows) : [shapeOf(part, rows)]));
+
+/** Where a share of the layers has a window, that share of the heads: time is linear in heads, but for a call. */
+function attentionShapes({ windowed, ...part }: AttentionPart, rows: number): KernelShape[] {
+  const whole = { ...part, batch: rows / part.sequence };
+  if (windowed === undefined) return [whole];
+  const { tokens, share } = windowed;
+  const split = [
+    { ...whole, heads: part.heads * share, window: tokens },
+    { ...whole, heads: part.heads * (1 - share) },
+  ];
+  return split.filter(({ heads }) => heads > 0);
+}
 
 /** One of a grouped product's products, over its even share of the rows: what a loop over the experts calls. */
 export function productOfGroup({ rows, columns, depth, groups, gradient }: GroupedShape): GemmShape {
@@ -14,9 +26,8 @@ export function productOfGroup({ rows, columns, depth, groups, gradient }: Group
     : { kind: 'gemm', rows: own, columns, depth };
 }
 
-function shapeOf(part: WorkPart, rows: number): KernelShape {
+function shapeOf(part: Exclude<WorkPart, AttentionPart>, rows: number): KernelShape {
   if (part.kind === 'product') return productShape(part, rows);
-  if ('heads' in part) return { ...part, batch: rows / part.sequence };
   return { kind: part.kind, bytes: rows * part.bytesPerRow };
 }
 
