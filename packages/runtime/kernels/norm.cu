@@ -67,3 +67,56 @@ extern "C" __global__ void column_sum(const float *partial, float *out, int rows
   for (int row = 0; row < rows; row++) sum += partial[(size_t)row * width + column];
   out[column] = sum;
 }
+
+// A norm over rows of which this rank holds `width` columns; what the halves leave per row is summed over the ranks between them. A block a
+// row. share: 1 / columns of the whole row, or less where columns are held by several ranks (see transformer/split-norm.ts).
+
+// squares[row] = sum of x^2.
+extern "C" __global__ void split_norm_squares(const Element *x, float *squares, int width) {
+  const size_t row = (size_t)blockIdx.x * width;
+  float sum = 0;
+  for (int column = threadIdx.x; column < width; column += blockDim.x) {
+    const float value = toFloat(x[row + column]);
+    sum += value * value;
+  }
+  sum = blockSum(sum);
+  if (threadIdx.x == 0) squares[blockIdx.x] = sum;
+}
+
+extern "C" __global__ void split_norm_apply(const Element *x, const Element *weight, const float *squares, Element *y,
+                                            int width, float share, float epsilon) {
+  const size_t row = (size_t)blockIdx.x * width;
+  const float inverse = 1 / sqrtf(squares[blockIdx.x] * share + epsilon);
+  for (int column = threadIdx.x; column < width; column += blockDim.x)
+    assign(y[row + column], toFloat(x[row + column]) * inverse * toFloat(weight[column]));
+}
+
+// dots[row] = sum of dy * weight * x.
+extern "C" __global__ void split_norm_dot(const Element *x, const Element *weight, const Element *dy, float *dots,
+                                          int width) {
+  const size_t row = (size_t)blockIdx.x * width;
+  float sum = 0;
+  for (int column = threadIdx.x; column < width; column += blockDim.x)
+    sum += toFloat(dy[row + column]) * toFloat(weight[column]) * toFloat(x[row + column]);
+  sum = blockSum(sum);
+  if (threadIdx.x == 0) dots[blockIdx.x] = sum;
+}
+
+// dx may be dy. partial [blocks, width] as in rms_norm_backward: a block walks rowsPerBlock rows, a column belongs to one thread.
+extern "C" __global__ void split_norm_backward(const Element *x, const Element *weight, const float *squares,
+                                               const float *dots, const Element *dy, Element *dx, float *partial,
+                                               int rows, int width, int rowsPerBlock, float share, float epsilon) {
+  const int end = min(rows, (int)(blockIdx.x + 1) * rowsPerBlock);
+  for (int column = threadIdx.x; column < width; column += blockDim.x) {
+    float sum = 0;
+    for (int row = blockIdx.x * rowsPerBlock; row < end; row++) {
+      const float inverse = 1 / sqrtf(squares[row] * share + epsilon);
+      const float pull = dots[row] * share * inverse * inverse * inverse;
+      const size_t at = (size_t)row * width + column;
+      const float value = toFloat(x[at]), upstream = toFloat(dy[at]);
+      sum += upstream * value * inverse;
+      assign(dx[at], inverse * toFloat(weight[column]) * upstream - value * pull);
+    }
+    partial[(size_t)blockIdx.x * width + column] = sum;
+  }
+}

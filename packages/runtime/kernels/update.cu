@@ -71,6 +71,12 @@ extern "C" __global__ void clipping_factor_narrow(const float *squares, float *f
   *factor = norm < infinity ? (float)fmin(1.0, maxNorm / (norm + 1e-6)) : __int_as_float(0x7fffffff);
 }
 
+// to = from, rounded.
+extern "C" __global__ void narrow(const float *from, Element *to, long long count) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < count) assign(to[i], from[i]);
+}
+
 // to += from.
 extern "C" __global__ void add_into(const Element *from, Element *to, long long count) {
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x)

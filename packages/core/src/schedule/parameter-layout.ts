@@ -73,7 +73,8 @@ export const statedLayout = (step: Pick<StepShape, 'model' | 'layout'>): Paramet
 /** Runs of a flat state that regions of their own name. */
 export interface FlatRun {
   readonly region: string;
-  readonly state: 'weight' | 'gradient' | 'firstMoment' | 'secondMoment';
+  /** compute: the weights in the type that kernels compute in, where that is not f32. */
+  readonly state: 'weight' | 'compute' | 'gradient' | 'firstMoment' | 'secondMoment';
   readonly run: Run;
   /** The slots that lie in it. */
   readonly slots: readonly PlacedSlot[];
@@ -132,6 +133,7 @@ export function flatRuns({ elements, slots }: ParameterLayout, reduced: readonly
   const whole = { run: { offset: 0, length: elements }, slots };
   const states: FlatRun[] = [
     { region: 'weights', state: 'weight', ...whole },
+    { region: 'computeWeights', state: 'compute', ...whole },
     { region: 'gradients', state: 'gradient', ...whole },
     { region: 'firstMoments', state: 'firstMoment', ...whole },
     { region: 'secondMoments', state: 'secondMoment', ...whole },

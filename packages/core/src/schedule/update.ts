@@ -4,22 +4,26 @@
  */
 import { groupSize } from '../layout/mesh.js';
 import { lossRegion } from './ends.js';
-import { activationOf } from './moe-shape.js';
+import { activationOf, dtypeBytes } from './moe-shape.js';
 import { flatRuns, reductions, statedLayout, type FlatRun, type Reduction } from './parameter-layout.js';
 import { gradientId, weightId } from './parameter-regions.js';
 import { bucketGroups } from './parameter.js';
-import type { Region, Template } from './schedule.js';
+import type { DType, Region, Template } from './schedule.js';
 import type { StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder } from './template-builder.js';
 import { memoryWork } from './work.js';
 
-/** A flat region in f32 and the slots that it is made of; moments have none, as only the update knows them. */
-function flatRegion({ region, state, run, slots }: FlatRun): Region {
-  const idOf = state === 'weight' ? weightId : gradientId;
-  const known = state === 'weight' || state === 'gradient';
+/**
+ * A flat region and the slots that it is made of. Moments have none, as only the update knows them; so do the weights where kernels compute
+ * with a copy of another type.
+ */
+function flatRegion({ region, state, run, slots }: FlatRun, compute: DType): Region {
+  const weights = compute === 'f32' ? 'weight' : 'compute';
+  const idOf = state === weights ? weightId : gradientId;
+  const known = state === weights || state === 'gradient';
   return {
     id: region,
-    dtype: 'f32',
+    dtype: state === 'compute' ? compute : 'f32',
     rows: run.length,
     columns: 1,
     order: 'rows',
@@ -29,11 +33,11 @@ function flatRegion({ region, state, run, slots }: FlatRun): Region {
 }
 
 /** Declares flat regions of the parameters by their names. */
-function declarer(builder: TemplateBuilder, runs: readonly FlatRun[]): (id: string) => string {
+function declarer(builder: TemplateBuilder, runs: readonly FlatRun[], compute: DType): (id: string) => string {
   return (id) => {
     const run = runs.find(({ region }) => region === id);
     if (run === undefined) throw new RangeError(`no run of the parameters is called ${id}`);
-    return builder.region(flatRegion(run));
+    return builder.region(flatRegion(run, compute));
   };
 }
 
@@ -45,7 +49,7 @@ export function reductionTemplates(step: StepShape): { readonly reduction: Reduc
   return all.map((reduction) => {
     const builder = new TemplateBuilder();
     const group = bucketGroups[reduction.bucket];
-    const region = declarer(builder, runs)(reduction.region);
+    const region = declarer(builder, runs, step.dtype)(reduction.region);
     builder.collective({
       id: 'reduce',
       lane: 'inter',
@@ -57,10 +61,10 @@ export function reductionTemplates(step: StepShape): { readonly reduction: Reduc
 }
 
 export function updateTemplate(step: StepShape): Template {
-  const { layout } = step;
+  const { layout, dtype } = step;
   const builder = new TemplateBuilder();
   const parameters = statedLayout(step);
-  const declare = declarer(builder, flatRuns(parameters, []));
+  const declare = declarer(builder, flatRuns(parameters, []), dtype);
   const elements = parameters.slots.reduce((sum, { length }) => sum + length, 0);
   const [gradients, weights] = [declare('gradients'), declare('weights')];
   const [firstMoments, secondMoments] = [declare('firstMoments'), declare('secondMoments')];
@@ -78,7 +82,8 @@ export function updateTemplate(step: StepShape): Template {
       collective: { name: 'all_reduce', group: 'world' },
       operands: { buffer: add('loss') },
     });
-  // Reads gradient, weight and two moments, writes weight and moments, all f32.
+  // Reads gradient, weight and two moments, writes weight and moments, all f32; then the copy that kernels compute with.
+  const copied = dtype === 'f32' ? 0 : dtypeBytes[dtype];
   builder.kernel({
     id: 'adamw',
     kernel: 'update.adamw',
@@ -88,8 +93,9 @@ export function updateTemplate(step: StepShape): Template {
       weights: add(weights),
       firstMoments: add(firstMoments),
       secondMoments: add(secondMoments),
+      computeWeights: dtype === 'f32' ? undefined : add(declare('computeWeights')),
     },
-    work: { ...memoryWork('update', 28, { rows: elements }), flopsPerRow: 12 },
+    work: { ...memoryWork('update', 28 + copied, { rows: elements }), flopsPerRow: 12 },
   });
   const activation = activationOf(layout);
   return builder.build('update', activation, activation);

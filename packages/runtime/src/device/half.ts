@@ -21,6 +21,13 @@ export function toBfloat16(value: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
+/** As `toBfloat16`, of every element. */
+export function toBfloat16Array(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const rounded = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) rounded[i] = toBfloat16(values[i]);
+  return rounded;
+}
+
 export function fromBfloat16(bits: number): number {
   return fromBits(bits << 16);
 }

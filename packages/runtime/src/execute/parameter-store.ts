@@ -15,6 +15,7 @@ import {
   shardElements,
   shardRange,
   weightId,
+  type FlatRun,
   type Parameter,
   type ParameterLayout,
   type PlacedParameter,
@@ -23,6 +24,7 @@ import {
 } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device } from '../device/device.js';
+import { toBfloat16Array } from '../device/half.js';
 import { readFloats } from '../device/host-array.js';
 import type { TensorRun } from '../device/kernel-arguments.js';
 import { part, type View } from '../device/view.js';
@@ -44,9 +46,11 @@ export class ParameterStore {
   readonly #device: Device;
   readonly #layout: ParameterLayout;
   readonly #states: Readonly<Record<ParameterData, View>>;
+  /** The weights rounded to the type that kernels compute in, where that is not f32. */
+  readonly #compute: View | undefined;
   readonly #held: ReadonlyMap<string, PlacedParameter>;
-  /** Runs of the states by region and layer. */
-  readonly #regions = new Map<string, { readonly kind: ParameterData; readonly run: Run }>();
+  /** By region and layer. */
+  readonly #regions = new Map<string, View>();
 
   /** Allocates the rank's share in its memory (zeros until loaded or initialised). */
   constructor(step: StepShape, rank: number, device: Device) {
@@ -63,18 +67,25 @@ export class ParameterStore {
       return view;
     };
     this.#states = { weight: allocate(), gradient: allocate(), firstMoment: allocate(), secondMoment: allocate() };
+    if (step.dtype === 'bf16') {
+      this.#compute = device.allocate('bf16', elements);
+      device.fill(this.#compute, 0);
+    }
+    const states: Readonly<Record<FlatRun['state'], View | undefined>> = { ...this.#states, compute: this.#compute };
+    const place = (key: string, state: View | undefined, { offset, length }: Run): void => {
+      if (state !== undefined) this.#regions.set(key, part(state, offset, length));
+    };
     for (const { slot, layer, ...run } of slots) {
-      this.#regions.set(`${layer} ${weightId(slot)}`, { kind: 'weight', run });
-      this.#regions.set(`${layer} ${gradientId(slot)}`, { kind: 'gradient', run });
+      place(`${layer} ${weightId(slot)}`, this.#compute ?? this.#states.weight, run);
+      place(`${layer} ${gradientId(slot)}`, this.#states.gradient, run);
     }
     for (const { region, state, run } of flatRuns(this.#layout, reductions(step)))
-      this.#regions.set(`-1 ${region}`, { kind: state, run });
+      place(`-1 ${region}`, states[state], run);
   }
 
   /** Where a region of life `parameter` lies; undefined when this rank has none of the name. */
   view(region: string, layer: number): View | undefined {
-    const found = this.#regions.get(`${layer} ${region}`);
-    return found === undefined ? undefined : this.#part(found.kind, found.run);
+    return this.#regions.get(`${layer} ${region}`);
   }
 
   zeroGradients(): void {
@@ -100,12 +111,16 @@ export class ParameterStore {
 
   /** Sets this rank's shard of one state of a parameter. */
   write(name: string, kind: ParameterData, values: Float32Array): void {
-    this.#device.write(this.#part(kind, this.#place(name)), values);
+    const { offset, length } = this.#place(name);
+    this.#device.write(part(this.#states[kind], offset, length), values);
+    if (kind === 'weight' && this.#compute !== undefined)
+      this.#device.write(part(this.#compute, offset, length), toBfloat16Array(values));
   }
 
   /** Gives the memory back. */
   close(): void {
     for (const kind of kinds) this.#device.free(this.#states[kind]);
+    if (this.#compute !== undefined) this.#device.free(this.#compute);
   }
 
   #part(kind: ParameterData, { offset, length }: Run): View {

@@ -8,6 +8,7 @@ import type { Device, DeviceEvent, Launch, LaunchRecord, Queue, HostArray } from
 import { checkHostArray } from '../host-array.js';
 import { elementBytes, type ElementType, type View } from '../view.js';
 import type { Address } from './bindings/index.js';
+import { CudaAttention } from './attention/attention.js';
 import { CudaKernelCall, type CudaKernels, type StreamTools } from './catalogue/call.js';
 import { cudaKernels } from './catalogue/index.js';
 import { copyView, fillView } from './catalogue/memory-kernels.js';
@@ -363,11 +364,15 @@ export class CudaDevice implements Device {
 /** Products of a stream have a workspace of their own, made with the first of them. */
 function streamTools(context: CudaContext, stream: Address): StreamTools {
   let gemm: LtGemm | undefined;
+  let attention: CudaAttention | undefined;
   return {
     context,
     stream,
     get gemm(): LtGemm {
       return (gemm ??= new LtGemm(context));
+    },
+    get attention(): CudaAttention {
+      return (attention ??= new CudaAttention(context));
     },
   };
 }

@@ -1,18 +1,21 @@
-/** Attention in fp32. Queries, keys and values are planar: all queries [T, heads * headDim], then keys, then values [T, kvHeads * headDim] each. */
+/** Attention: fp32 by kernels/attention.cu, bf16 by cuDNN. Queries, keys and values are planar: all queries [T, heads * headDim], then keys, then values [T, kvHeads * headDim] each. */
 import { InputError, type HeadArguments, type KernelName } from '@monta/core';
-import { headShare, ropeTable, type HeadShare } from '../../../transformer/index.js';
-import { elementBytes } from '../../view.js';
+import { headShare, ropeTable, type HeadShare, type SplitNormShape } from '../../../transformer/index.js';
+import { elementSize } from '../operations/launcher.js';
 import type { Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
 import { cudaNormBackward, cudaNormForward, normScratch } from '../operations/norm.js';
+import {
+  cudaSplitNormApply,
+  cudaSplitNormBackward,
+  cudaSplitNormDot,
+  cudaSplitNormSquares,
+} from '../operations/split-norm.js';
 import { cudaRope } from '../operations/tokens.js';
 import type { CudaCallOf, CudaCatalogue, CudaKernelCall } from './call.js';
 import { linear, linearInputGradient, linearWeightGradient } from './linear.js';
 
-type AttentionKernel = Exclude<
-  Extract<KernelName, `attention.${string}`>,
-  'attention.squares' | 'attention.dots.backward'
->;
+type AttentionKernel = Extract<KernelName, `attention.${string}`>;
 
 const projections = ['query', 'key', 'value'] as const;
 type Projection = (typeof projections)[number];
@@ -78,7 +81,8 @@ function angles(context: CudaContext, sequence: number, headDim: number, theta: 
   return table;
 }
 
-type RotaryCall = CudaCallOf<'attention.rotate'> | CudaCallOf<'attention.rotate.backward'>;
+type RotaryCall =
+  CudaCallOf<'attention.rotate'> | CudaCallOf<'attention.dots.backward'> | CudaCallOf<'attention.rotate.backward'>;
 
 /** Rotates queries and keys of a planar region in place, or back. */
 function rotate(call: RotaryCall, g: Geometry, region: Address, direction: 1 | -1): void {
@@ -86,10 +90,29 @@ function rotate(call: RotaryCall, g: Geometry, region: Address, direction: 1 | -
   const table = angles(call.context, sequence, g.headDim, theta);
   for (const projection of normed) {
     const heads = projection === 'query' ? g.share.heads : g.share.kvHeads;
-    const x = region + elementBytes.f32 * g.plane(projection);
+    const x = region + elementSize(call.storage) * g.plane(projection);
     cudaRope(call.on, { rows: g.tokens, heads, headDim: g.headDim, sequence }, { x, ...table }, direction);
   }
 }
+
+/** A norm over all heads, of which this rank holds some. */
+function splitShape(
+  g: Geometry,
+  { heads, epsilon }: { readonly heads: HeadArguments; readonly epsilon: number },
+  projection: 'query' | 'key',
+): SplitNormShape {
+  const query = projection === 'query';
+  return {
+    rows: g.tokens,
+    width: g.columns(projection),
+    fullWidth: (query ? heads.attentionHeads : heads.keyValueHeads) * g.headDim,
+    epsilon,
+    share: query ? 1 : 1 / g.share.kvReplicas,
+  };
+}
+
+/** Where a projection's numbers begin in the statistics of both. */
+const statistics = (g: Geometry, projection: 'query' | 'key'): number => (projection === 'query' ? 0 : g.tokens);
 
 /** A norm over every head: rows are heads of tokens. */
 function headShape(g: Geometry, projection: 'query' | 'key', epsilon: number) {
@@ -102,8 +125,7 @@ function core(call: CudaCallOf<'attention.core'> | CudaCallOf<'attention.core.ba
   const { heads: all, tp, sequence, window, layer } = call.arguments;
   const g = geometry(call.rows('projected'), all, tp);
   const { heads, kvHeads } = g.share;
-  const region = call.f32('projected');
-  const at = (projection: Projection): Address => region + elementBytes.f32 * g.plane(projection);
+  const at = (projection: Projection): Address => call.real('projected', g.plane(projection));
   return {
     g,
     operands: { q: at('query'), k: at('key'), v: at('value') },
@@ -118,6 +140,15 @@ function core(call: CudaCallOf<'attention.core'> | CudaCallOf<'attention.core.ba
   };
 }
 
+/** The shape for cuDNN, whose graph is causal over the whole sequence. Throws `InputError` for windows. */
+function fusedShape(g: Geometry, { sequence, window, heads, kvHeads }: ReturnType<typeof core>['numbers']) {
+  if (window < sequence)
+    throw new InputError(`attention over windows of ${window} tokens does not run in bf16 on a card yet`, {
+      expected: 'f32, or a model without windows',
+    });
+  return { batch: g.tokens / sequence, sequence, heads, kvHeads, headDim: g.headDim, valueDim: g.headDim };
+}
+
 /** attention.cu's `warpsPerBlock`. */
 const warpsPerBlock = 4;
 const warps = (count: number) => ({ blocks: Math.ceil(count / warpsPerBlock), threads: 32 * warpsPerBlock });
@@ -130,28 +161,52 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
     const g = geometry(tokens, heads, tp);
     for (const projection of projections) {
       const region = projection !== 'value' && call.has('raw') ? 'raw' : 'projected';
-      const weight = call.f32(`${projection}Weight`, ownHeads(g, projection, g.headDim * inputs));
       const size = { rows: tokens, inputs, outputs: g.columns(projection) };
-      linear({ products: call, shape: size, x: call.f32('normed'), weight, y: call.f32(region, g.plane(projection)) });
+      linear(call, size, {
+        x: call.real('normed'),
+        weight: call.real(`${projection}Weight`, ownHeads(g, projection, g.headDim * inputs)),
+        y: call.real(region, g.plane(projection)),
+      });
+    }
+  },
+  'attention.squares': (call) => {
+    const g = geometry(call.rows('raw'), call.arguments.heads, call.arguments.tp);
+    for (const projection of normed) {
+      const x = call.real('raw', g.plane(projection));
+      const squares = call.f32('squares', statistics(g, projection));
+      cudaSplitNormSquares(call.on, splitShape(g, call.arguments, projection), x, squares);
     }
   },
   'attention.rotate': (call) => {
-    refuse(call, 'a norm over all heads', call.has('squares'));
+    refuse(call, '', false);
     const g = geometry(call.rows('projected'), call.arguments.heads, call.arguments.tp);
-    if (call.has('raw'))
+    if (call.has('squares'))
+      for (const projection of normed)
+        cudaSplitNormApply(call.on, splitShape(g, call.arguments, projection), {
+          x: call.real('raw', g.plane(projection)),
+          weight: call.real(`${projection}Norm`, ownHeads(g, projection, g.headDim)),
+          squares: call.f32('squares', statistics(g, projection)),
+          y: call.real('projected', g.plane(projection)),
+        });
+    else if (call.has('raw'))
       for (const projection of normed) {
         const shape = headShape(g, projection, call.arguments.epsilon);
         cudaNormForward(call.on, shape, {
-          x: call.f32('raw', g.plane(projection)),
-          weight: call.f32(`${projection}Norm`),
-          y: call.f32('projected', g.plane(projection)),
+          x: call.real('raw', g.plane(projection)),
+          weight: call.real(`${projection}Norm`),
+          y: call.real('projected', g.plane(projection)),
           inverseRms: call.scratch(shape.rows),
         });
       }
-    rotate(call, g, call.f32('projected'), 1);
+    rotate(call, g, call.real('projected'), 1);
   },
   'attention.core': (call) => {
     const { g, operands, numbers } = core(call);
+    if (call.storage === 'bf16') {
+      const buffers = { ...operands, o: call.real('context'), statistics: call.f32('logSumExp') };
+      call.attention.forward(call.stream, fusedShape(g, numbers), buffers);
+      return;
+    }
     const queries = g.tokens * g.share.heads;
     const parameters = { ...operands, ...numbers, queries, o: call.f32('context'), logSum: call.f32('logSumExp') };
     call.on.launch('attention', 'attention_forward', warps(queries), parameters);
@@ -159,18 +214,28 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
   'attention.output': (call) => {
     const size = { rows: call.rows('context'), inputs: call.columns('context'), outputs: call.columns('output') };
     if (call.has('bias')) throw new InputError('attention with an output bias does not run on a card yet');
-    linear({ products: call, shape: size, x: call.f32('context'), weight: call.f32('weight'), y: call.f32('output') });
+    linear(call, size, { x: call.real('context'), weight: call.real('weight'), y: call.real('output') });
   },
   'attention.output.backward': (call) => {
     const [rows, inputs] = [call.rows('context'), call.columns('context')];
     const size = { rows, inputs, outputs: call.columns('outputGradient') };
-    const dy = call.f32('outputGradient');
-    linearInputGradient(call, size, { dy, weight: call.f32('weight'), dx: call.f32('contextGradient') });
-    linearWeightGradient(call, size, { dy, x: call.f32('context'), dweight: call.f32('weightGradient') });
+    const dy = call.real('outputGradient');
+    linearInputGradient(call, size, { dy, weight: call.real('weight'), dx: call.real('contextGradient') });
+    linearWeightGradient(call, size, { dy, x: call.real('context'), dweight: call.f32('weightGradient') });
   },
   'attention.core.backward': (call) => {
     refuse(call, '', false);
     const { g, operands, numbers } = core(call);
+    if (call.storage === 'bf16') {
+      const buffers = { ...operands, o: call.real('context'), statistics: call.f32('logSumExp') };
+      call.attention.backward(call.stream, fusedShape(g, numbers), buffers, {
+        dO: call.real('contextGradient'),
+        dQ: call.real('gradient', g.plane('query')),
+        dK: call.real('gradient', g.plane('key')),
+        dV: call.real('gradient', g.plane('value')),
+      });
+      return;
+    }
     const [queries, keys] = [g.tokens * g.share.heads, g.tokens * g.share.kvHeads];
     const dots = call.scratch(queries);
     const shared = { ...operands, ...numbers, dO: call.f32('contextGradient'), logSum: call.f32('logSumExp'), dots };
@@ -180,19 +245,48 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
     const [dk, dv] = [call.f32('gradient', g.plane('key')), call.f32('gradient', g.plane('value'))];
     call.on.launch('attention', 'attention_key_gradient', warps(keys), { ...shared, keys, dk, dv });
   },
-  'attention.rotate.backward': (call) => {
-    refuse(call, 'a norm over all heads', call.has('squares'));
+  /** Out of the rotation; then each row's dot product, which the norm over all heads needs from all ranks. */
+  'attention.dots.backward': (call) => {
+    refuse(call, '', false);
     const g = geometry(call.rows('gradient'), call.arguments.heads, call.arguments.tp);
-    rotate(call, g, call.f32('gradient'), -1);
+    rotate(call, g, call.real('gradient'), -1);
+    for (const projection of normed)
+      cudaSplitNormDot(call.on, splitShape(g, call.arguments, projection), {
+        x: call.real('raw', g.plane(projection)),
+        weight: call.real(`${projection}Norm`, ownHeads(g, projection, g.headDim)),
+        dy: call.real('gradient', g.plane(projection)),
+        dots: call.f32('dots', statistics(g, projection)),
+      });
+  },
+  'attention.rotate.backward': (call) => {
+    refuse(call, '', false);
+    const g = geometry(call.rows('gradient'), call.arguments.heads, call.arguments.tp);
+    if (call.has('squares')) {
+      for (const projection of normed) {
+        const own = ownHeads(g, projection, g.headDim);
+        const shape = splitShape(g, call.arguments, projection);
+        cudaSplitNormBackward(call.on, shape, {
+          x: call.real('raw', g.plane(projection)),
+          weight: call.real(`${projection}Norm`, own),
+          squares: call.f32('squares', statistics(g, projection)),
+          dots: call.f32('dots', statistics(g, projection)),
+          dy: call.real('gradient', g.plane(projection)),
+          dweight: call.f32(`${projection}NormGradient`, own),
+          scratch: call.scratch(normScratch(shape)),
+        });
+      }
+      return;
+    }
+    rotate(call, g, call.real('gradient'), -1);
     if (!call.has('raw')) return;
     for (const projection of normed) {
       const shape = headShape(g, projection, call.arguments.epsilon);
       const elements = shape.rows * shape.width;
-      const x = call.f32('raw', g.plane(projection));
-      const weight = call.f32(`${projection}Norm`);
+      const x = call.real('raw', g.plane(projection));
+      const weight = call.real(`${projection}Norm`);
       const inverseRms = call.scratch(shape.rows);
       cudaNormForward(call.on, shape, { x, weight, y: call.scratch(elements), inverseRms });
-      const dy = call.f32('gradient', g.plane(projection));
+      const dy = call.real('gradient', g.plane(projection));
       const scratch = call.scratch(normScratch(shape));
       const dweight = call.f32(`${projection}NormGradient`);
       cudaNormBackward(call.on, shape, { x, weight, inverseRms, dy, dx: dy, dweight, scratch });
@@ -205,12 +299,12 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
     for (const projection of projections) {
       const own = ownHeads(g, projection, g.headDim * inputs);
       const size = { rows: tokens, inputs, outputs: g.columns(projection) };
-      const dy = call.f32('gradient', g.plane(projection));
+      const dy = call.real('gradient', g.plane(projection));
       const add = projection !== 'query';
-      const weight = call.f32(`${projection}Weight`, own);
-      linearInputGradient(call, size, { dy, weight, dx: call.f32('normedGradient'), add });
+      const weight = call.real(`${projection}Weight`, own);
+      linearInputGradient(call, size, { dy, weight, dx: call.real('normedGradient'), add });
       const dweight = call.f32(`${projection}WeightGradient`, own);
-      linearWeightGradient(call, size, { dy, x: call.f32('normed'), dweight });
+      linearWeightGradient(call, size, { dy, x: call.real('normed'), dweight });
     }
   },
 };

@@ -5,8 +5,10 @@ import type { KernelArguments } from '../../kernel-arguments.js';
 import { elementBytes, type ElementType } from '../../view.js';
 import type { Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
+import type { CudaAttention } from '../attention/attention.js';
 import type { LtGemm } from '../gemm.js';
-import { Launcher } from '../operations/launcher.js';
+import type { Storage } from '../kernel-source.js';
+import { elementSize, Launcher } from '../operations/launcher.js';
 
 /** What the launches of a stream share. */
 export interface StreamTools {
@@ -14,6 +16,8 @@ export interface StreamTools {
   readonly stream: Address;
   /** Made at the first product. */
   readonly gemm: LtGemm;
+  /** Made at the first attention in bf16. */
+  readonly attention: CudaAttention;
 }
 
 /** A launch as its kernel sees it. */
@@ -21,12 +25,15 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
   readonly #launch: Launch;
   readonly #tools: StreamTools;
   readonly #temporaries: Address[] = [];
+  /** What the launch computes in: bf16 where some operand is, else fp32. */
+  readonly storage: Storage;
   readonly on: Launcher;
 
   constructor(tools: StreamTools, launch: Launch) {
     this.#tools = tools;
     this.#launch = launch;
-    this.on = new Launcher(tools.context.kernels, 'f32', tools.stream);
+    this.storage = Object.values(launch.operands).some(({ view }) => view.type === 'bf16') ? 'bf16' : 'f32';
+    this.on = this.launcher(this.storage);
   }
 
   get context(): CudaContext {
@@ -39,6 +46,15 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
 
   get gemm(): LtGemm {
     return this.#tools.gemm;
+  }
+
+  get attention(): CudaAttention {
+    return this.#tools.attention;
+  }
+
+  /** Kernels of one storage type, on the launch's stream. */
+  launcher(storage: Storage): Launcher {
+    return new Launcher(this.context.kernels, storage, this.stream);
   }
 
   get arguments(): Arguments {
@@ -69,7 +85,12 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
     return this.operand(role).columns;
   }
 
-  /** Address of a role's element. Throws `InputError` for elements of another type. */
+  /** Address of a role's element in the type that the launch computes in. Throws `InputError` for elements of another. */
+  real(role: Role, element = 0): Address {
+    return this.#at(role, this.storage) + elementSize(this.storage) * element;
+  }
+
+  /** Address of a role's element that is fp32 whatever the launch computes in: statistics, gradients of weights. */
   f32(role: Role, element = 0): Address {
     return this.#at(role, 'f32') + elementBytes.f32 * element;
   }
@@ -78,7 +99,7 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
     return this.#at(role, 'i32') + elementBytes.i32 * element;
   }
 
-  /** Room for the launch's own purposes, in elements of 4 bytes. */
+  /** Room for the launch's own purposes, in elements of 4 bytes: enough for as many of any type. */
   scratch(elements: number): Address {
     const address = this.context.memory.allocate(elements * elementBytes.f32);
     this.#temporaries.push(address);
@@ -96,8 +117,8 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
     const { view } = this.operand(role);
     if (view.type !== type)
       throw new InputError(
-        `operand ${role} of kernel ${this.#launch.kernel}: the card computes in ${type} here, not in ${view.type}`,
-        { expected: 'a step shape of dtype f32' },
+        `operand ${role} of kernel ${this.#launch.kernel}: the card expects ${type} here, not ${view.type}`,
+        { expected: 'a step of dtype f32 or bf16' },
       );
     return view.byteOffset;
   }

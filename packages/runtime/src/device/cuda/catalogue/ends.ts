@@ -9,7 +9,8 @@ import {
   cudaEmbeddingBackward,
   cudaEmbeddingForward,
 } from '../operations/tokens.js';
-import type { CudaCatalogue } from './call.js';
+import type { Address } from '../bindings/index.js';
+import type { CudaCallOf, CudaCatalogue } from './call.js';
 import { linear, linearInputGradient, linearWeightGradient } from './linear.js';
 import { copyView } from './memory-kernels.js';
 
@@ -27,11 +28,19 @@ const share = (vocabulary: number, { index, size }: { index: number; size: numbe
 const threads = 256;
 const lossThreads = 1024;
 
+/** fp32 values in the type that the launch computes in. */
+function narrowed(call: CudaCallOf<'head.logits.backward'>, from: Address, count: number): Address {
+  if (call.storage === 'f32') return from;
+  const to = call.scratch(count);
+  call.on.launch('update', 'narrow', { blocks: Math.ceil(count / threads), threads }, { from, to, count });
+  return to;
+}
+
 export const endKernels: CudaCatalogue<EndKernel> = {
   norm: (call) => {
     const [rows, width] = [call.rows('stream'), call.columns('stream')];
     if (call.has('kept')) copyView(call.context, call.operand('stream').view, call.operand('kept').view, call.stream);
-    const arrays = { x: call.f32('stream'), weight: call.f32('weight'), y: call.f32('normed') };
+    const arrays = { x: call.real('stream'), weight: call.real('weight'), y: call.real('normed') };
     const shape = { rows, width, epsilon: call.arguments.epsilon };
     cudaNormForward(call.on, shape, { ...arrays, inverseRms: call.scratch(rows) });
   },
@@ -39,13 +48,13 @@ export const endKernels: CudaCatalogue<EndKernel> = {
     const { epsilon, accumulate: addDx } = call.arguments;
     const [rows, width] = [call.rows('kept'), call.columns('kept')];
     const shape = { rows, width, epsilon };
-    const arrays = { x: call.f32('kept'), weight: call.f32('weight'), inverseRms: call.scratch(rows) };
+    const arrays = { x: call.real('kept'), weight: call.real('weight'), inverseRms: call.scratch(rows) };
     // The inverse is not kept: the forward once more, its output thrown away.
     cudaNormForward(call.on, shape, { ...arrays, y: call.scratch(rows * width) });
     cudaNormBackward(call.on, shape, {
       ...arrays,
-      dy: call.f32('normedGradient'),
-      dx: call.f32('gradient'),
+      dy: call.real('normedGradient'),
+      dx: call.real('gradient'),
       dweight: call.f32('weightGradient'),
       scratch: call.scratch(normScratch(shape)),
       addDx,
@@ -54,23 +63,24 @@ export const endKernels: CudaCatalogue<EndKernel> = {
   'residual.add': (call) => {
     const count = call.operand('to').view.length;
     const grid = { blocks: Math.ceil(count / threads), threads };
-    call.on.launch('update', 'add_into', grid, { from: call.f32('from'), to: call.f32('to'), count });
+    call.on.launch('update', 'add_into', grid, { from: call.real('from'), to: call.real('to'), count });
   },
   embedding: (call) => {
     const { vocabulary, tp } = call.arguments;
     const shape = { ...share(vocabulary, tp), tokens: call.rows('tokens'), hidden: call.columns('weight') };
-    const arrays = { ids: call.i32('tokens'), weight: call.f32('weight'), out: call.f32('embedded') };
+    const arrays = { ids: call.i32('tokens'), weight: call.real('weight'), out: call.real('embedded') };
     cudaEmbeddingForward(call.on, shape, arrays);
   },
   'embedding.backward': (call) => {
     const { vocabulary, tp, step } = call.arguments;
     const shape = { ...share(vocabulary, tp), tokens: call.rows('tokens'), hidden: call.columns('gradient') };
-    const arrays = { ids: call.i32('tokens'), dout: call.f32('gradient'), dweight: call.f32('weightGradient') };
+    const arrays = { ids: call.i32('tokens'), dout: call.real('gradient'), dweight: call.f32('weightGradient') };
     cudaEmbeddingBackward(call.on, { ...shape, paddingId: step.paddingId }, arrays);
   },
   'head.logits': (call) => {
     const size = { rows: call.rows('normed'), inputs: call.columns('normed'), outputs: call.rows('weight') };
-    linear({ products: call, shape: size, x: call.f32('normed'), weight: call.f32('weight'), y: call.f32('logits') });
+    const arrays = { x: call.real('normed'), weight: call.real('weight'), y: call.f32('logits') };
+    linear(call, size, { ...arrays, output: 'f32' });
   },
   'head.max': (call) => {
     const shape = { ...share(call.arguments.vocabulary, call.arguments.tp), rows: call.rows('logits') };
@@ -121,8 +131,8 @@ export const endKernels: CudaCatalogue<EndKernel> = {
   },
   'head.logits.backward': (call) => {
     const size = { rows: call.rows('normed'), inputs: call.columns('normed'), outputs: call.rows('weight') };
-    const dy = call.f32('logits');
-    linearInputGradient(call, size, { dy, weight: call.f32('weight'), dx: call.f32('normedGradient') });
-    linearWeightGradient(call, size, { dy, x: call.f32('normed'), dweight: call.f32('weightGradient') });
+    const dy = narrowed(call, call.f32('logits'), size.rows * size.outputs);
+    linearInputGradient(call, size, { dy, weight: call.real('weight'), dx: call.real('normedGradient') });
+    linearWeightGradient(call, size, { dy, x: call.real('normed'), dweight: call.f32('weightGradient') });
   },
 };

@@ -1,32 +1,32 @@
-/** Linear layers as the catalogue's kernels need them, in fp32: weights [outputs, inputs]. */
+/** Linear layers as the catalogue's kernels need them, in the launch's type with fp32 accumulation: weights [outputs, inputs]. */
 import type { LinearShape } from '../../../transformer/index.js';
 import type { Address } from '../bindings/index.js';
+import type { Storage } from '../kernel-source.js';
 import type { CudaKernelCall } from './call.js';
 
-type Products = Pick<CudaKernelCall<never>, 'gemm' | 'stream'>;
-const storage = 'f32';
+type Products = Pick<CudaKernelCall<never>, 'gemm' | 'stream' | 'storage'>;
 
-/** y = x W^T. */
-export function linear({
-  products: { gemm, stream },
-  shape,
-  x,
-  weight,
-  y,
-}: {
-  readonly products: Products;
-  readonly shape: LinearShape;
+export interface LinearArrays {
   readonly x: Address;
   readonly weight: Address;
   readonly y: Address;
-}): void {
+  /** Type of y; the launch's unless given. */
+  readonly output?: Storage;
+}
+
+/** y = x W^T. */
+export function linear(
+  { gemm, stream, storage }: Products,
+  shape: LinearShape,
+  { x, weight, y, output = storage }: LinearArrays,
+): void {
   const { rows: m, inputs: k, outputs: n } = shape;
-  gemm.multiply(stream, { m, n, k, a: x, b: weight, d: y, transposeB: true, storage });
+  gemm.multiply(stream, { m, n, k, a: x, b: weight, d: y, transposeB: true, storage, output });
 }
 
 /** dx = dy W, or dx += dy W. */
 export function linearInputGradient(
-  { gemm, stream }: Products,
+  { gemm, stream, storage }: Products,
   { rows: m, inputs: n, outputs: k }: LinearShape,
   {
     dy,
@@ -38,12 +38,13 @@ export function linearInputGradient(
   gemm.multiply(stream, { m, n, k, a: dy, b: weight, d: dx, beta: Number(add), storage });
 }
 
-/** dW += dy^T x. */
+/** dW += dy^T x, dW in fp32. */
 export function linearWeightGradient(
-  { gemm, stream }: Products,
+  { gemm, stream, storage }: Products,
   { rows: k, inputs: n, outputs: m }: LinearShape,
   { dy, x, dweight }: { readonly dy: Address; readonly x: Address; readonly dweight: Address },
 ): void {
   // Without rows there is nothing to add.
-  if (k > 0) gemm.multiply(stream, { m, n, k, a: dy, b: x, d: dweight, transposeA: true, beta: 1, storage });
+  if (k === 0) return;
+  gemm.multiply(stream, { m, n, k, a: dy, b: x, d: dweight, transposeA: true, beta: 1, storage, output: 'f32' });
 }

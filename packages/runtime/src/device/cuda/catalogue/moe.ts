@@ -5,7 +5,8 @@ import { routerGradient, routerSelect } from '../operations/router.js';
 import { combine, combineWeightGradient } from '../operations/rows.js';
 import { swigluBackward, swigluForward } from '../operations/swiglu.js';
 import type { Address } from '../bindings/index.js';
-import { elementBytes } from '../../view.js';
+import type { Storage } from '../kernel-source.js';
+import { elementSize } from '../operations/launcher.js';
 import type { CudaCallOf, CudaCatalogue, CudaKernelCall } from './call.js';
 import { copyView } from './memory-kernels.js';
 import { part } from '../../view.js';
@@ -64,15 +65,15 @@ function forEachSegment(segments: Int32Array, visit: (expert: number, row: numbe
   for (let i = 0; i < segments.length; i += 3) visit(segments[i], segments[i + 1], segments[i + 2]);
 }
 
-/** Address of row `row` of `columns` fp32 elements. */
-const rowAt = (base: Address, row: number, columns: number): Address => base + elementBytes.f32 * row * columns;
+/** Address of row `row` of `columns` elements. */
+const rowAt = (storage: Storage, base: Address, row: number, columns: number): Address =>
+  base + elementSize(storage) * row * columns;
 
 type ExpertCall = CudaCallOf<'moe.experts'> | CudaCallOf<'moe.experts.inputGradient'>;
 
 /** SwiGLU of a run of rows, in place of the CPU's `expertActivation`. */
 function activate(call: ExpertCall, ffn: number, row: number, rows: number): void {
-  const [gateUp, activated] = [call.f32('gateUpRows'), call.f32('activated')];
-  swigluForward(call.on, { rows, ffn }, rowAt(gateUp, row, 2 * ffn), rowAt(activated, row, ffn));
+  swigluForward(call.on, { rows, ffn }, call.real('gateUpRows', row * 2 * ffn), call.real('activated', row * ffn));
 }
 
 export const moeKernels: CudaCatalogue<MoeKernel> = {
@@ -82,23 +83,18 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
     const [experts, picks] = [call.columns('probabilities'), call.columns('ids')];
     const probabilities = call.f32('probabilities');
     const ids = call.i32('ids');
-    linear({
-      products: call,
-      shape: { rows: tokens, inputs, outputs: experts },
-      x: call.f32('normed'),
-      weight: call.f32('weight'),
-      y: probabilities,
-    });
-    const arrays = { logits: probabilities, probabilities, ids, weights: call.f32('weights') };
-    routerSelect(call.on, { tokens, experts, picks, renormalise }, arrays);
+    const arrays = { x: call.real('normed'), weight: call.real('weight'), y: probabilities, output: 'f32' as const };
+    linear(call, { rows: tokens, inputs, outputs: experts }, arrays);
+    const routes = { logits: probabilities, probabilities, ids, weights: call.f32('weights') };
+    routerSelect(call.on, { tokens, experts, picks, renormalise }, routes);
     const { start, end } = ownTokens(tokens, scope, slice);
     call.on.launch(
       'router',
       'router_statistics',
       { blocks: experts, threads },
       {
-        probabilities: rowAt(probabilities, start, experts),
-        ids: rowAt(ids, start, picks),
+        probabilities: rowAt('f32', probabilities, start, experts),
+        ids: call.i32('ids', start * picks),
         statistics: call.f32('statistics'),
         tokens: end - start,
         experts,
@@ -121,6 +117,8 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
     const [tokens, experts] = [call.rows('probabilities'), call.columns('probabilities')];
     const [inputs, picks] = [call.columns('normedGradient'), call.columns('ids')];
     const [auxiliary, dlogits] = [call.scratch(experts), call.scratch(tokens * experts)];
+    const rounded = call.storage === 'f32' ? undefined : call.scratch(tokens * experts);
+    const dy = rounded ?? dlogits;
     const counts = call.f32('statistics');
     const balance = { counts, gradient: auxiliary, experts, pooledTokens, coefficient };
     call.on.launch('router', 'auxiliary_gradient', { blocks: 1, threads }, balance);
@@ -133,16 +131,21 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
         dweights: call.f32('routeGradient'),
         auxiliary,
         dlogits,
+        ...(rounded === undefined ? {} : { rounded }),
       },
     );
     const size = { rows: tokens, inputs, outputs: experts };
-    linearInputGradient(call, size, { dy: dlogits, weight: call.f32('weight'), dx: call.f32('normedGradient') });
+    linearInputGradient(call, size, { dy, weight: call.real('weight'), dx: call.real('normedGradient') });
     // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over TP.
     const { start, end } = ownTokens(tokens, scope, slice);
     linearWeightGradient(
       call,
       { ...size, rows: end - start },
-      { dy: rowAt(dlogits, start, experts), x: call.f32('normed'), dweight: call.f32('weightGradient') },
+      {
+        dy: rowAt(call.storage, dy, start, experts),
+        x: call.real('normed'),
+        dweight: call.f32('weightGradient'),
+      },
     );
   },
   'moe.pack': (call) => {
@@ -154,17 +157,17 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
       weightOf: canonical.map((row) => permutation.rowPick[row]),
     };
     const weights = call.has('weights') ? call.f32('weights') : undefined;
-    moveRows(call, rows, call.columns('source'), { from: call.f32('source'), to: call.f32('packed'), weights });
+    moveRows(call, rows, call.columns('source'), { from: call.real('source'), to: call.real('packed'), weights });
   },
   'moe.place': (call) => {
     const { canonical, packed } = expand(call.arguments.arrived);
     const rows = { fromRow: packed, toRow: canonical };
-    moveRows(call, rows, call.columns('arrived'), { from: call.f32('arrived'), to: call.f32('canonical') });
+    moveRows(call, rows, call.columns('arrived'), { from: call.real('arrived'), to: call.real('canonical') });
   },
   'moe.unplace': (call) => {
     const { canonical, packed } = expand(call.arguments.arrived);
     const rows = { fromRow: canonical, toRow: packed };
-    moveRows(call, rows, call.columns('canonical'), { from: call.f32('canonical'), to: call.f32('packed') });
+    moveRows(call, rows, call.columns('canonical'), { from: call.real('canonical'), to: call.real('packed') });
   },
   'moe.take': (call) => {
     const { start, end } = call.arguments.section;
@@ -180,9 +183,9 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
       call.on,
       { ...shape, pickRow: call.upload(pickRow) },
       {
-        rows: call.f32('returned'),
+        rows: call.real('returned'),
         weights: call.has('weights') ? call.f32('weights') : undefined,
-        y: call.f32('combined'),
+        y: call.real('combined'),
         add: call.arguments.accumulate,
       },
     );
@@ -195,90 +198,67 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
       call.on,
       { ...shape, pickRow },
       {
-        rows: call.f32('returned'),
-        dy: call.f32('gradient'),
+        rows: call.real('returned'),
+        dy: call.real('gradient'),
         dweights: call.f32('routeGradient'),
       },
     );
   },
   'moe.experts': (call) => {
     const [hidden, ffn] = [call.columns('input'), call.columns('activated')];
-    const [input, gateUpRows, activated, output] = [
-      call.f32('input'),
-      call.f32('gateUpRows'),
-      call.f32('activated'),
-      call.f32('output'),
-    ];
     forEachSegment(call.arguments.segments, (expert, row, rows) => {
-      const gateUp = rowAt(call.f32('gateUp'), expert * 2 * ffn, hidden);
       const wide = { rows, inputs: hidden, outputs: 2 * ffn };
-      linear({
-        products: call,
-        shape: wide,
-        x: rowAt(input, row, hidden),
-        weight: gateUp,
-        y: rowAt(gateUpRows, row, 2 * ffn),
+      linear(call, wide, {
+        x: call.real('input', row * hidden),
+        weight: call.real('gateUp', expert * 2 * ffn * hidden),
+        y: call.real('gateUpRows', row * 2 * ffn),
       });
       activate(call, ffn, row, rows);
-      const down = rowAt(call.f32('down'), expert * hidden, ffn);
-      linear({
-        products: call,
-        shape: { rows, inputs: ffn, outputs: hidden },
-        x: rowAt(activated, row, ffn),
-        weight: down,
-        y: rowAt(output, row, hidden),
+      const narrow = { rows, inputs: ffn, outputs: hidden };
+      linear(call, narrow, {
+        x: call.real('activated', row * ffn),
+        weight: call.real('down', expert * hidden * ffn),
+        y: call.real('output', row * hidden),
       });
     });
   },
   'moe.experts.inputGradient': (call) => {
     const [hidden, ffn] = [call.columns('outputGradient'), call.columns('activated')];
-    const [gateUpRows, gateUpGradient] = [call.f32('gateUpRows'), call.f32('gateUpGradient')];
     forEachSegment(call.arguments.segments, (expert, row, rows) => {
-      const dactivated = rowAt(call.f32('activated'), row, ffn);
-      linearInputGradient(
-        call,
-        { rows, inputs: ffn, outputs: hidden },
-        {
-          dy: rowAt(call.f32('outputGradient'), row, hidden),
-          weight: rowAt(call.f32('down'), expert * hidden, ffn),
-          dx: dactivated,
-        },
-      );
-      const dgateUp = rowAt(gateUpGradient, row, 2 * ffn);
-      swigluBackward(call.on, { rows, ffn }, { gateUp: rowAt(gateUpRows, row, 2 * ffn), dactivated, dgateUp });
+      const dactivated = call.real('activated', row * ffn);
+      const narrow = { rows, inputs: ffn, outputs: hidden };
+      linearInputGradient(call, narrow, {
+        dy: call.real('outputGradient', row * hidden),
+        weight: call.real('down', expert * hidden * ffn),
+        dx: dactivated,
+      });
+      const gateUp = call.real('gateUpRows', row * 2 * ffn);
+      const dgateUp = call.real('gateUpGradient', row * 2 * ffn);
+      swigluBackward(call.on, { rows, ffn }, { gateUp, dactivated, dgateUp });
       activate(call, ffn, row, rows);
-      linearInputGradient(
-        call,
-        { rows, inputs: hidden, outputs: 2 * ffn },
-        {
-          dy: dgateUp,
-          weight: rowAt(call.f32('gateUp'), expert * 2 * ffn, hidden),
-          dx: rowAt(call.f32('inputGradient'), row, hidden),
-        },
-      );
+      const wide = { rows, inputs: hidden, outputs: 2 * ffn };
+      linearInputGradient(call, wide, {
+        dy: dgateUp,
+        weight: call.real('gateUp', expert * 2 * ffn * hidden),
+        dx: call.real('inputGradient', row * hidden),
+      });
     });
   },
   'moe.experts.weightGradient': (call) => {
     const [hidden, ffn] = [call.columns('input'), call.columns('activated')];
     forEachSegment(call.arguments.segments, (expert, row, rows) => {
-      linearWeightGradient(
-        call,
-        { rows, inputs: hidden, outputs: 2 * ffn },
-        {
-          dy: rowAt(call.f32('gateUpGradient'), row, 2 * ffn),
-          x: rowAt(call.f32('input'), row, hidden),
-          dweight: rowAt(call.f32('gateUpWeightGradient'), expert * 2 * ffn, hidden),
-        },
-      );
-      linearWeightGradient(
-        call,
-        { rows, inputs: ffn, outputs: hidden },
-        {
-          dy: rowAt(call.f32('outputGradient'), row, hidden),
-          x: rowAt(call.f32('activated'), row, ffn),
-          dweight: rowAt(call.f32('downWeightGradient'), expert * hidden, ffn),
-        },
-      );
+      const wide = { rows, inputs: hidden, outputs: 2 * ffn };
+      linearWeightGradient(call, wide, {
+        dy: call.real('gateUpGradient', row * 2 * ffn),
+        x: call.real('input', row * hidden),
+        dweight: call.f32('gateUpWeightGradient', expert * 2 * ffn * hidden),
+      });
+      const narrow = { rows, inputs: ffn, outputs: hidden };
+      linearWeightGradient(call, narrow, {
+        dy: call.real('outputGradient', row * hidden),
+        x: call.real('activated', row * ffn),
+        dweight: call.f32('downWeightGradient', expert * hidden * ffn),
+      });
     });
   },
 };

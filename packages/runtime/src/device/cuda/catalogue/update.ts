@@ -11,7 +11,12 @@ export const updateKernels: CudaCatalogue<'update.norm' | 'update.adamw'> = {
     const [sum, scratch] = [call.scratch(2), call.scratch(2 * squaresScratch)];
     const out = call.f32('loss', lossSlot.squares);
     for (const [place, { offset, length, copies }] of call.arguments.tensors.entries()) {
-      cudaSumOfSquares(call.on, { values: call.f32('gradients', offset), count: length, scratch, out: sum });
+      cudaSumOfSquares(call.launcher('f32'), {
+        values: call.f32('gradients', offset),
+        count: length,
+        scratch,
+        out: sum,
+      });
       call.on.launch('update', 'store_share', single, { sum, out, share: 1 / copies, add: Number(place > 0) });
     }
   },
@@ -30,6 +35,8 @@ export const updateKernels: CudaCatalogue<'update.norm' | 'update.adamw'> = {
         first: call.f32('firstMoments', offset),
         second: call.f32('secondMoments', offset),
         count,
+        // Gradients are fp32 also where the copy that the model computes with is not.
+        ...(call.has('computeWeights') ? { wide: true, parameter: call.real('computeWeights', offset) } : {}),
       };
       cudaAdamW({ on: call.on, state, adamWSettings: optimizer, step: number, gradientScale: factor });
     }

@@ -16,14 +16,18 @@ export function cudaNormForward(
   on.launch('norm', 'rms_norm_forward', { blocks: rows, threads: on.rowThreads(width) }, { ...arrays, width, epsilon });
 }
 
-function backwardBlocks({ rows }: NormShape): { readonly blocks: number; readonly rowsPerBlock: number } {
+/** How the backward's blocks share rows. */
+export function rowBlocks({ rows }: Pick<NormShape, 'rows'>): {
+  readonly blocks: number;
+  readonly rowsPerBlock: number;
+} {
   const rowsPerBlock = Math.max(1, Math.ceil(rows / mostBlocks));
   return { blocks: Math.ceil(rows / rowsPerBlock), rowsPerBlock };
 }
 
 /** fp32 elements of the backward's scratch. */
-export function normScratch(shape: NormShape): number {
-  return backwardBlocks(shape).blocks * shape.width;
+export function normScratch(shape: Pick<NormShape, 'rows' | 'width'>): number {
+  return rowBlocks(shape).blocks * shape.width;
 }
 
 /** dx (added to with addDx), and dweight (fp32) += its gradient. */
@@ -43,9 +47,19 @@ export function cudaNormBackward(
 ): void {
   const { rows, width } = shape;
   const { dweight, scratch: partial, addDx = false, ...rest } = arrays;
-  const { blocks, rowsPerBlock } = backwardBlocks(shape);
+  const { blocks, rowsPerBlock } = rowBlocks(shape);
   const grid = { blocks, threads: on.rowThreads(width), sharedBytes: 4 * width };
   on.launch('norm', 'rms_norm_backward', grid, { ...rest, partial, rows, width, rowsPerBlock, addDx: Number(addDx) });
+  columnSum(on, { rows: blocks, width }, partial, dweight);
+}
+
+/** out += the sum of `partial`'s rows, top to bottom. */
+export function columnSum(
+  on: Launcher,
+  { rows, width }: { readonly rows: number; readonly width: number },
+  partial: Address,
+  out: Address,
+): void {
   const columns = { blocks: Math.ceil(width / columnThreads), threads: columnThreads };
-  on.launch('norm', 'column_sum', columns, { partial, out: dweight, rows: blocks, width, add: 1 });
+  on.launch('norm', 'column_sum', columns, { partial, out, rows, width, add: 1 });
 }
