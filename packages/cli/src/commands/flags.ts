@@ -74,3 +74,18 @@ export function lazy<Flags, Arguments extends readonly unknown[]>(
     };
   };
 }
+
+/** What computes: this machine's processors, or its first GPU. */
+export const deviceFlag = {
+  kind: 'enum',
+  values: ['cpu', 'cuda'],
+  brief: "What computes: processors, or this machine's first GPU (one rank)",
+  default: 'cpu',
+} as const;
+
+export const dtypeFlag = {
+  kind: 'enum',
+  values: ['f32', 'bf16'],
+  brief: 'What is computed in; bf16 on a GPU, with weights and gradients kept in f32',
+  default: 'f32',
+} as const;

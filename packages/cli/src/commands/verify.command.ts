@@ -2,7 +2,7 @@
 import { buildCommand } from '@stricli/core';
 import { limits } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { countFlag, helpText, jsonFlag, lazy } from './flags.js';
+import { countFlag, deviceFlag, dtypeFlag, helpText, jsonFlag, lazy } from './flags.js';
 
 export interface VerifyFlags {
   readonly json: boolean;
@@ -11,6 +11,8 @@ export interface VerifyFlags {
   readonly chunks?: string;
   readonly backend: 'local' | 'mpi' | 'nccl';
   readonly ranksPerNode?: number;
+  readonly device: 'cpu' | 'cuda';
+  readonly dtype: 'f32' | 'bf16';
 }
 
 export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaContext>({
@@ -49,6 +51,8 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
         ...countFlag('n', 'With nccl: this machine stands for nodes of n ranks', limits.ranks),
         optional: true,
       },
+      device: deviceFlag,
+      dtype: dtypeFlag,
       json: jsonFlag,
     },
     positional: {
@@ -72,6 +76,7 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
           'one strategy',
         ],
         ['monta verify fixtures/hf/tiny-mixtral --layout tp=2,dp=2,ep=2 --backend mpi', 'four processes over Open MPI'],
+        ['monta verify fixtures/hf/tiny-mixtral --device cuda --dtype bf16', "on this machine's first GPU"],
       ],
     ),
   },

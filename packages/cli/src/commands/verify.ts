@@ -10,7 +10,15 @@ import {
   type Strategy,
   unsupportedStrategy,
 } from '@monta/core';
-import { localLauncher, mpiLauncher, ncclLauncher, verify, type Launcher, type Verification } from '@monta/runtime';
+import {
+  cudaLauncher,
+  localLauncher,
+  mpiLauncher,
+  ncclLauncher,
+  verify,
+  type Launcher,
+  type Verification,
+} from '@monta/runtime';
 import type { MontaContext } from '../context.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
@@ -75,15 +83,25 @@ function show(console: Console, folder: string, layout: Layout, results: readonl
   );
 }
 
-function launcherOf({ backend, ranksPerNode }: VerifyFlags): Launcher {
+function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Launcher {
   if (ranksPerNode !== undefined && backend !== 'nccl')
     throw new InputError('says how many ranks share a node of NCCL', {
       file: '--ranks-per-node',
       expected: '--backend nccl',
     });
+  if (dtype === 'bf16' && (device !== 'cuda' || backend === 'nccl'))
+    throw new InputError('bf16 is computed by one rank on a GPU', {
+      file: '--dtype',
+      expected: '--device cuda beside it, and the local backend',
+    });
+  if (device === 'cuda' && backend === 'mpi')
+    throw new InputError('MPI carries no bytes between GPUs', {
+      file: '--backend',
+      expected: 'local or nccl with --device cuda',
+    });
   switch (backend) {
     case 'local':
-      return localLauncher;
+      return device === 'cuda' ? cudaLauncher() : localLauncher;
     case 'mpi':
       return mpiLauncher();
     case 'nccl':
@@ -105,6 +123,7 @@ export async function runVerify({ console }: MontaContext, flags: VerifyFlags, f
     layout,
     strategies,
     launcher: launcherOf(flags),
+    dtype: flags.dtype,
   });
   const passed = results.every((result) => result.passed);
   if (flags.json)
@@ -112,6 +131,8 @@ export async function runVerify({ console }: MontaContext, flags: VerifyFlags, f
       folder,
       layout: formatLayout(layout),
       backend: flags.backend,
+      device: flags.device,
+      dtype: flags.dtype,
       passed,
       results: results.map(({ strategy, ...rest }) => ({ dispatcher: formatDispatch(strategy), ...rest })),
     });

@@ -7,6 +7,9 @@ export class LoneEndpoint implements Endpoint {
   readonly rank = 0;
   readonly size = 1;
 
+  /** onClose: told when the rank has nothing more to say. */
+  constructor(private readonly onClose: () => void = () => undefined) {}
+
   communicator(): never {
     throw new Error('a job of one rank has nobody to communicate with');
   }
@@ -17,5 +20,7 @@ export class LoneEndpoint implements Endpoint {
   takeRecords(): never[] {
     return [];
   }
-  close(): void {}
+  close(): void {
+    this.onClose();
+  }
 }

@@ -1,17 +1,21 @@
 /** What the executor can train; everything else is refused before a rank starts. */
-import { headsPerRank, InputError, type StepShape } from '@monta/core';
+import { headsPerRank, InputError, type DType, type StepShape } from '@monta/core';
 import { checkSupported } from '../transformer/index.js';
 
 type Refusal = readonly [wrong: boolean, what: string, expected: string];
 
-/** Throws `InputError` when the executor can't run training steps of this shape. */
-export function checkExecutable(step: StepShape): void {
+/** What each kind of device computes in; others: f32. */
+const computeTypes: Readonly<Record<string, readonly DType[]>> = { cuda: ['f32', 'bf16'] };
+
+/** Throws `InputError` when the executor can't run training steps of this shape on a kind of device. */
+export function checkExecutable(step: StepShape, kind: string): void {
   const { model, layout } = step;
   checkSupported(model);
   const { query, keyValue } = headsPerRank(model, layout.tp);
+  const types = computeTypes[kind] ?? ['f32'];
   const refusals: Refusal[] = [
     [model.clipQkv !== undefined && model.qkNorm === 'none', 'clipped queries without a norm of them', 'a query norm'],
-    [step.dtype !== 'f32', `computing in ${step.dtype}`, 'f32 on the CPU'],
+    [!types.includes(step.dtype), `computing in ${step.dtype}`, `${types.join(' or ')} on ${kind}`],
     [!Number.isInteger(query), `${model.attentionHeads} heads over tp ${layout.tp}`, 'a tp that divides the heads'],
     [
       !Number.isInteger(keyValue) || (model.keyValueHeads < layout.tp && layout.tp % model.keyValueHeads !== 0),

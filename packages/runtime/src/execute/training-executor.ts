@@ -96,7 +96,7 @@ export class TrainingExecutor {
 
   constructor(options: ExecutorOptions) {
     const { step, endpoint, device, parameters } = options;
-    checkExecutable(step);
+    checkExecutable(step, device.kind);
     const { layout, model } = step;
     this.step = step;
     this.parameters = parameters;

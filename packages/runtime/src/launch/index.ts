@@ -1,7 +1,15 @@
 export { builtModule } from './built-module.js';
 export { RankFailure } from './failure.js';
 export { launchLocal, type LaunchOptions } from './launch-local.js';
-export { localLauncher, mpiLauncher, ncclLauncher, type Launcher, type MpiPlace, type NcclPlace } from './launcher.js';
+export {
+  cudaLauncher,
+  localLauncher,
+  mpiLauncher,
+  ncclLauncher,
+  type Launcher,
+  type MpiPlace,
+  type NcclPlace,
+} from './launcher.js';
 export { leadMpirun } from './mpi-direct.js';
 export { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
 export { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';

@@ -4,10 +4,11 @@ import { at } from '../comm/at.js';
 import { Control, createControl } from '../comm/local/control.js';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import type { MoverData, MoverReport } from '../comm/local/mover.worker.js';
+import { InputError } from '@monta/core';
 import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored, type PortableError } from './failure.js';
-import type { RankMessage, RankWorkerData } from './rank.js';
+import type { DeviceKind, RankMessage, RankWorkerData } from './rank.js';
 
 export interface LaunchOptions {
   readonly ranks: number;
@@ -15,6 +16,8 @@ export interface LaunchOptions {
   readonly memoryBytes: number;
   /** Limit of growth, bytes. */
   readonly maximumMemoryBytes?: number;
+  /** What the ranks compute on; default: this machine's processor. A card takes one rank so far. */
+  readonly device?: DeviceKind;
   /** A module that calls `runRank`. A path into `src` is mapped to the built file. */
   readonly workerModule: URL | string;
   /** Given to every rank as `context.data` (structured clone). */
@@ -50,6 +53,11 @@ export async function launchLocal(options: LaunchOptions): Promise<unknown[]> {
   const { ranks, signal } = options;
   if (!Number.isInteger(ranks) || ranks < 1)
     throw new RangeError(`ranks must be a whole number of at least 1, not ${ranks}`);
+  if (options.device === 'cuda' && ranks > 1)
+    throw new InputError(`${ranks} ranks on cards`, {
+      path: 'layout',
+      expected: 'a layout of one rank: the local backend carries no bytes between cards',
+    });
   signal?.throwIfAborted();
   const job = new LocalJob(options);
   const stop = (): void => job.stop();
@@ -141,7 +149,7 @@ class LocalJob {
       montaRank: {
         rank,
         control: this.control.shared,
-        device: at(this.devices, rank),
+        device: this.options.device === 'cuda' ? 'cuda' : at(this.devices, rank),
         data: this.options.workerData,
       },
     };

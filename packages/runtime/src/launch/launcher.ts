@@ -1,6 +1,7 @@
 /** Where ranks run, behind one function: threads of this process, processes under mpirun, those of a person's own mpirun, or processes on cards. */
 import { hostname } from 'node:os';
 import { InputError } from '@monta/core';
+import { cudaAvailable } from '../device/cuda/bindings/index.js';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
 import { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
@@ -14,6 +15,17 @@ export interface Launcher {
    * ranks can't be started. A job with `fabric` needs the local backend.
    */
   readonly launch: (options: LaunchOptions) => Promise<unknown[]>;
+}
+
+/** One rank, a thread of this process, whose kernels run on this machine's first card. Throws `InputError` where there is none. */
+export function cudaLauncher(): Launcher {
+  const { devices, reason = 'none is installed' } = cudaAvailable();
+  if (devices === 0) throw new InputError('no CUDA device here', { file: '--device', expected: reason });
+  return {
+    backend: 'local',
+    place: "this machine's card",
+    launch: (options) => launchLocal({ ...options, device: 'cuda' }),
+  };
 }
 
 /** Ranks are threads of this process. */

@@ -4,17 +4,24 @@ import { JobAborted } from '../comm/communicator.js';
 import { Control, type SharedControl } from '../comm/local/control.js';
 import { LocalEndpoint } from '../comm/local/endpoint.js';
 import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
+import { LoneEndpoint } from '../comm/lone-endpoint.js';
+import { CudaContext } from '../device/cuda/context.js';
+import { CudaDevice } from '../device/cuda/cuda-device.js';
 import type { RankContext } from './rank-context.js';
 import { portable, type PortableError } from './failure.js';
 import { currentNcclJob, runNcclRank } from './nccl-rank.js';
 import { currentMpiJob, runMpiRank, underMpirun } from './mpi-rank.js';
+
+/** What ranks compute on. */
+export type DeviceKind = 'cpu' | 'cuda';
 
 /** What the launcher gives a rank's thread. */
 export interface RankWorkerData {
   readonly montaRank: {
     readonly rank: number;
     readonly control: SharedControl;
-    readonly device: CpuDeviceHandle;
+    /** The CPU's memory, or the kind of another device. */
+    readonly device: CpuDeviceHandle | 'cuda';
     readonly data: unknown;
   };
 }
@@ -47,21 +54,18 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
   }
   const post = (message: RankMessage): void => port.postMessage(message);
   const control = new Control(given.control);
-  const device = CpuDevice.attach(given.device, { trace: control.trace });
-  const endpoint = new LocalEndpoint(control, given.rank, device);
-  const context: RankContext<Data> = {
-    rank: given.rank,
-    size: control.size,
-    endpoint,
-    device,
-    data: given.data as Data,
-    report: (message) => post({ kind: 'message', message }),
-  };
   const run = async (): Promise<void> => {
     try {
-      const result = await body(context);
-      device.close();
-      endpoint.close();
+      const place = placeOf(given.device, control, given.rank);
+      const result = await body({
+        rank: given.rank,
+        size: control.size,
+        ...place,
+        data: given.data as Data,
+        report: (message) => post({ kind: 'message', message }),
+      });
+      place.device.close();
+      place.endpoint.close();
       post({ kind: 'result', result });
     } catch (error) {
       const described = portable(error);
@@ -71,4 +75,18 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
     }
   };
   void run();
+}
+
+/** A rank's device, and its part in the job. */
+function placeOf(
+  given: RankWorkerData['montaRank']['device'],
+  control: Control,
+  rank: number,
+): Pick<RankContext, 'device' | 'endpoint'> {
+  if (given === 'cuda') {
+    const device = new CudaDevice(new CudaContext({ rank }), { trace: control.trace });
+    return { device, endpoint: new LoneEndpoint(() => control.finishRank(rank)) };
+  }
+  const device = CpuDevice.attach(given, { trace: control.trace });
+  return { device, endpoint: new LocalEndpoint(control, rank, device) };
 }

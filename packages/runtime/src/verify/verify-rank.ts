@@ -7,6 +7,7 @@ import { ParameterStore, TrainingExecutor, type MicroBatch, type NodeObserver } 
 import type { RankContext } from '../launch/index.js';
 import { shiftLabels } from '../transformer/index.js';
 import type { Trajectory } from './expected.js';
+import { recordingRouting, replayingRouting } from './routing-replay.js';
 
 export interface VerifyJob {
   readonly folder: string;
@@ -41,7 +42,15 @@ export interface RankComputation {
 /** Verifies on one rank; every rank of the job calls it. */
 export function verifyRank(context: RankContext<VerifyJob>): RankComputation[] {
   const { data: job } = context;
-  return job.strategies.map((strategy) => compute(context, { ...job.step, layout: job.layout, strategy }));
+  return job.strategies.map((strategy) => {
+    const step: StepShape = { ...job.step, layout: job.layout, strategy };
+    if (step.dtype === 'f32') return compute(context, step);
+    const { trajectory: _none, ...first } = job;
+    const picks: Int32Array[] = [];
+    const recording = { ...context, device: recordingRouting(context.device, picks), data: first };
+    compute(recording, { ...step, dtype: 'f32' });
+    return compute({ ...context, device: replayingRouting(context.device, picks), data: first }, step);
+  });
 }
 
 function batchOf(job: VerifyJob, step: StepShape, rank: number, batch: number): MicroBatch {

@@ -1,6 +1,7 @@
 /** Recomputes what a folder expects on given ranks and strategies, and tells the largest error of every quantity. */
 import { checkModelLayout, worldSize, type Layout, type MoeModel, type Strategy } from '@monta/core';
 import { localLauncher, type Launcher } from '../launch/index.js';
+import { compareRounded } from './compare-rounded.js';
 import { readExpected, type Expected } from './expected.js';
 import type { Patch, RankComputation, VerifyJob } from './verify-rank.js';
 
@@ -46,6 +47,8 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
   /** Runs the ranks; default: threads of this process. */
   readonly launcher?: Launcher;
+  /** What the ranks compute in; default f32. In bf16 they take the routing of f32, and `roundedTolerances` hold. */
+  readonly dtype?: 'f32' | 'bf16';
 }
 
 const memoryBytes = 64 * 2 ** 20;
@@ -56,12 +59,16 @@ const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
  * The job for a layout. The batch is repeated until its sequences divide among the replicas: means over it, and so losses and gradients, are
  * the same.
  */
-function jobOf(expected: Expected, { folder, layout, strategies }: VerifyCase): VerifyJob {
+function jobOf(
+  expected: Expected,
+  { folder, layout, strategies }: VerifyCase,
+  dtype: 'f32' | 'bf16' = 'f32',
+): VerifyJob {
   const { model, batch, sequence, ids, trajectory } = expected;
   const repeats = layout.dp / gcd(batch, layout.dp);
   return {
     folder,
-    step: { model, sequence, sequences: (batch * repeats) / layout.dp, microBatches: 1, dtype: 'f32' },
+    step: { model, sequence, sequences: (batch * repeats) / layout.dp, microBatches: 1, dtype },
     layout,
     strategies,
     ids: ids.map((one) => Int32Array.from({ length: one.length * repeats }, (_, i) => one[i % one.length] ?? 0)),
@@ -90,21 +97,22 @@ export async function verifyAll(cases: readonly VerifyCase[], options: VerifyOpt
     memoryBytes,
     maximumMemoryBytes: 32 * memoryBytes,
     workerModule: new URL('./verify.worker.ts', import.meta.url),
-    workerData: cases.map((one, index) => jobOf(expected[index], one)),
+    workerData: cases.map((one, index) => jobOf(expected[index], one, options.dtype)),
     signal: options.signal,
   })) as RankComputation[][][];
   return cases.map(({ strategies }, place) =>
     strategies.map((strategy, index) => {
       const computed = results.flatMap((ofRank) => ofRank[place]?.[index] ?? []);
-      const quantities = compare(expected[place], computed);
+      const compareAll = options.dtype === 'bf16' ? compareRounded : compare;
+      const quantities = compareAll(expected[place], computed);
       return { strategy, quantities, passed: quantities.every(({ passed }) => passed) };
     }),
   );
 }
 
 /** Verifies a folder on one layout, as `verifyAll`. */
-export async function verify({ signal, launcher, ...one }: VerifyCase & VerifyOptions): Promise<Verification[]> {
-  const [results = []] = await verifyAll([one], { signal, launcher });
+export async function verify({ signal, launcher, dtype, ...one }: VerifyCase & VerifyOptions): Promise<Verification[]> {
+  const [results = []] = await verifyAll([one], { signal, launcher, dtype });
   return results;
 }
 
