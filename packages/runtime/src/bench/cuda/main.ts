@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { checkNames, runCheck, summarize, type CheckSummary } from '../../device/cuda/checks/index.js';
 import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
+import { measureModel } from './model.js';
 import type { ReportPart } from './report.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
@@ -19,6 +20,7 @@ const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Op
   checks: runChecks,
   shadow: runShadow,
   training: runTraining,
+  model: (_context, { peers }) => measureModel(peers),
   rates: measureRates,
   attention: measureAttention,
   layer: measureLayers,

@@ -3,6 +3,7 @@ import type { CheckSummary } from '../../device/cuda/checks/index.js';
 import type { CardFacts } from '../../device/cuda/context.js';
 import type { AttentionMeasurement } from './attention.js';
 import type { LayerMeasurement } from './layer.js';
+import type { ModelMeasurement } from './model.js';
 import type { Rates } from './rates.js';
 import type { KernelDifference } from './shadow.js';
 import type { TrainingComparison } from './training.js';
@@ -21,10 +22,11 @@ export interface GpuReport {
   /** By model: every kernel of a training step beside the CPU's. */
   readonly shadow?: Readonly<Record<string, readonly KernelDifference[]>>;
   readonly training?: readonly TrainingComparison[];
+  readonly model?: ModelMeasurement;
   readonly rates: Rates;
   readonly attention: readonly AttentionMeasurement[];
   readonly layer: Readonly<Record<string, LayerMeasurement>>;
 }
 
 /** Parts that are measured one by one. */
-export type ReportPart = 'checks' | 'shadow' | 'training' | 'rates' | 'attention' | 'layer';
+export type ReportPart = 'checks' | 'shadow' | 'training' | 'model' | 'rates' | 'attention' | 'layer';

@@ -147,6 +147,11 @@ export class CudaDevice implements Device {
     return this.#allocatedBytes;
   }
 
+  /** The most that was allocated at a time, with what kernels took for themselves; in the sizes that CUDA was asked for. */
+  get peakBytes(): number {
+    return this.#memory.peakBytes + this.#context.memory.peakBytes;
+  }
+
   allocate(type: ElementType, length: number): View {
     if (!Number.isSafeInteger(length) || length < 0)
       throw new RangeError(`a view has a whole number of elements, at least 0, not ${length}`);

@@ -50,14 +50,16 @@ function moveRows(
 
 /** Triples [canonical row, packed row, count], row by row. */
 function expand(moves: Int32Array): { readonly canonical: Int32Array; readonly packed: Int32Array } {
-  const canonical: number[] = [];
-  const packed: number[] = [];
+  let rows = 0;
+  for (let move = 0; move < moves.length; move += 3) rows += moves[move + 2];
+  const [canonical, packed] = [new Int32Array(rows), new Int32Array(rows)];
+  let at = 0;
   for (let move = 0; move < moves.length; move += 3)
-    for (let i = 0; i < moves[move + 2]; i++) {
-      canonical.push(moves[move] + i);
-      packed.push(moves[move + 1] + i);
+    for (let i = 0; i < moves[move + 2]; i++, at++) {
+      canonical[at] = moves[move] + i;
+      packed[at] = moves[move + 1] + i;
     }
-  return { canonical: Int32Array.from(canonical), packed: Int32Array.from(packed) };
+  return { canonical, packed };
 }
 
 /** Calls `visit` for every run of rows of an expert. */

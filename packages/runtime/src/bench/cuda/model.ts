@@ -1,0 +1,205 @@
+/** A model of more than a billion parameters trained in bf16 on one card, and the same model in transformers on the same tokens. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parameters, Random, readHfConfig, trainingFlopsPerToken, type StepShape } from '@monta/core';
+import { LoneEndpoint } from '../../comm/lone-endpoint.js';
+import { CudaContext } from '../../device/cuda/context.js';
+import { CudaDevice } from '../../device/cuda/cuda-device.js';
+import { ParameterStore } from '../../execute/parameter-store.js';
+import { TrainingExecutor } from '../../execute/training-executor.js';
+import { shiftLabels } from '../../transformer/index.js';
+
+export interface ModelRun {
+  readonly losses: readonly number[];
+  /** Median of the steps after the first ten. */
+  readonly secondsPerStep: number;
+  readonly tokensPerSecond: number;
+  /** Forward and backward FLOPs, over the time, TFLOP/s. */
+  readonly teraflops: number;
+  readonly peakBytes: number;
+}
+
+export interface ModelMeasurement {
+  readonly parameters: number;
+  readonly tokensPerStep: number;
+  readonly flopsPerToken: number;
+  readonly monta: ModelRun & {
+    /** What the program's regions took at most, beside parameters. */
+    readonly regionBytes: number;
+    readonly parameterBytes: number;
+    /** Seconds by kernel of one traced step. */
+    readonly kernels: Readonly<Record<string, number>>;
+  };
+  readonly peers: Readonly<Record<string, ModelRun | { readonly error: string }>>;
+}
+
+const config = {
+  architectures: ['MixtralForCausalLM'],
+  model_type: 'mixtral',
+  vocab_size: 32_000,
+  hidden_size: 2048,
+  intermediate_size: 2816,
+  num_hidden_layers: 8,
+  num_attention_heads: 16,
+  num_key_value_heads: 4,
+  head_dim: 128,
+  num_local_experts: 8,
+  num_experts_per_tok: 2,
+  router_aux_loss_coef: 0.02,
+  max_position_embeddings: 4096,
+  hidden_act: 'silu',
+  rms_norm_eps: 1e-5,
+  rope_theta: 10_000,
+  initializer_range: 0.02,
+  tie_word_embeddings: false,
+};
+const [sequence, sequences, montaSteps, peerSteps] = [2048, 8, 200, 40];
+const optimizer = { learningRate: 3e-4, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, maxNorm: 1 };
+const layout = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, etp: 1, edp: 1, sequenceParallel: false };
+/** Steps that warm caches and clocks up. */
+const warmUps = 10;
+
+/** Tokens of all steps: each follows from the one before by a fixed rule, but for one in four, so that there is something to learn. */
+function tokensOf(steps: number): Int32Array {
+  const random = new Random(7);
+  const count = steps * sequence * sequences;
+  const ids = new Int32Array(count);
+  const vocabulary = 4096;
+  for (let i = 0, last = 0; i < count; i++)
+    ids[i] = last =
+      random.uniform() < 0.25 ? Math.floor(vocabulary * random.uniform() ** 3) : (last * 31 + 17) % vocabulary;
+  return ids;
+}
+
+/** Normal numbers, drawn once and handed out from changing places: a billion of their own would take minutes. */
+function initialise(store: ParameterStore, deviation: number): void {
+  const random = new Random(1);
+  const pool = Float32Array.from({ length: 1 << 20 }, () => deviation * random.normal());
+  let place = 0;
+  store.load((_name, shape) => {
+    const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
+    if (shape.length === 1) return values.fill(1);
+    place = (place + 7919) % pool.length;
+    for (let at = 0, from = place; at < values.length; from = 0) {
+      const piece = pool.subarray(from, Math.min(pool.length, from + values.length - at));
+      values.set(piece, at);
+      at += piece.length;
+    }
+    return values;
+  });
+}
+
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+
+function summary(losses: readonly number[], seconds: readonly number[], flops: number, peakBytes: number): ModelRun {
+  const secondsPerStep = median(seconds.slice(warmUps));
+  const tokens = sequence * sequences;
+  const [tokensPerSecond, teraflops] = [tokens / secondsPerStep, (flops * tokens) / secondsPerStep / 1e12];
+  return { losses, secondsPerStep, tokensPerSecond, teraflops, peakBytes };
+}
+
+function runMonta(step: StepShape, ids: Int32Array, flops: number): ModelMeasurement['monta'] {
+  const context = new CudaContext();
+  const device = new CudaDevice(context, { trace: true });
+  const store = new ParameterStore(step, 0, device);
+  initialise(store, config.initializer_range);
+  const parameterBytes = device.allocatedBytes;
+  const executor = new TrainingExecutor({ step, endpoint: new LoneEndpoint(), device, parameters: store, trace: true });
+  const tokens = sequence * sequences;
+  const [losses, seconds]: [number[], number[]] = [[], []];
+  const kernels: Record<string, number> = {};
+  for (let number = 1; number <= montaSteps; number++) {
+    const own = ids.subarray((number - 1) * tokens, number * tokens);
+    const targets = new Int32Array(tokens);
+    const counted = shiftLabels(own, sequences, sequence, targets);
+    const start = performance.now();
+    const { crossEntropy } = executor.trainStep([{ ids: own, targets }], { targets: counted, number, optimizer });
+    seconds.push((performance.now() - start) / 1000);
+    losses.push(crossEntropy);
+    const spans = executor.takeSpans();
+    if (number === montaSteps)
+      for (const { template, task, ready, end } of spans) {
+        const name = `${template} ${task}`;
+        kernels[name] = (kernels[name] ?? 0) + end - ready;
+      }
+  }
+  const peakBytes = device.peakBytes;
+  const regionBytes = executor.peakBytes;
+  device.close();
+  return { ...summary(losses, seconds, flops, peakBytes), regionBytes, parameterBytes, kernels };
+}
+
+/** The same distance from `src/bench/cuda` and from `dist/bench/cuda`. */
+const script = fileURLToPath(new URL('../../../peers/model.py', import.meta.url));
+
+function runPeer(folder: string, compiled: boolean, flops: number): ModelRun | { readonly error: string } {
+  const request = {
+    config,
+    sequence,
+    sequences,
+    steps: peerSteps,
+    optimizer,
+    compiled,
+    tokens: join(folder, 'tokens'),
+  };
+  try {
+    const text = execFileSync('python3', [script, JSON.stringify(request)], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 150_000,
+    });
+    const answer = JSON.parse(text.trim().split('\n').at(-1) ?? '') as {
+      losses: number[];
+      seconds: number[];
+      peakBytes: number;
+    };
+    return summary(answer.losses, answer.seconds, flops, answer.peakBytes);
+  } catch (error) {
+    return { error: error instanceof Error ? error.message.slice(-2000) : String(error) };
+  }
+}
+
+export function measureModel(peers: boolean): ModelMeasurement {
+  const model = readHfConfig(JSON.stringify(config), 'a Mixtral of 1.3 billion parameters');
+  const step: StepShape = {
+    model,
+    layout,
+    sequence,
+    sequences,
+    microBatches: 1,
+    dtype: 'bf16',
+    strategy: { dispatch: 'scattered', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
+  };
+  const flopsPerToken = trainingFlopsPerToken(model, sequence);
+  const ids = tokensOf(montaSteps);
+  const monta = runMonta(step, ids, flopsPerToken);
+  const line = (name: string, run: ModelRun): void => {
+    const { secondsPerStep, tokensPerSecond, teraflops, losses, peakBytes } = run;
+    process.stdout.write(
+      `${name}: ${(1000 * secondsPerStep).toFixed(1)} ms a step, ${tokensPerSecond.toFixed(0)} tokens/s, ${teraflops.toFixed(0)} TFLOP/s, ` +
+        `${(peakBytes / 2 ** 30).toFixed(1)} GiB, loss ${losses[0].toFixed(3)} to ${(losses.at(-1) ?? NaN).toFixed(3)} in ${losses.length} steps\n`,
+    );
+  };
+  line('Monta', monta);
+  const answers: Record<string, ModelRun | { readonly error: string }> = {};
+  if (peers) {
+    const folder = mkdtempSync(join(tmpdir(), 'monta-model-'));
+    writeFileSync(join(folder, 'tokens'), new Uint8Array(ids.buffer));
+    for (const compiled of [false, true]) {
+      const name = `transformers grouped_mm${compiled ? ', compiled' : ''}`;
+      const run = runPeer(folder, compiled, flopsPerToken);
+      answers[name] = run;
+      if ('error' in run) process.stdout.write(`${name}: ${run.error}\n`);
+      else line(name, run);
+    }
+    rmSync(folder, { recursive: true });
+  }
+  const parameterCount = parameters(model, layout).reduce(
+    (sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1),
+    0,
+  );
+  return { parameters: parameterCount, tokensPerStep: sequence * sequences, flopsPerToken, monta, peers: answers };
+}
