@@ -4,7 +4,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parameters, Random, readHfConfig, trainingFlopsPerToken, type StepShape } from '@monta/core';
+import {
+  inChunks,
+  namedStrategies,
+  parameters,
+  Random,
+  readHfConfig,
+  trainingFlopsPerToken,
+  type StepShape,
+} from '@monta/core';
 import { LoneEndpoint } from '../../comm/lone-endpoint.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { CudaDevice } from '../../device/cuda/cuda-device.js';
@@ -171,7 +179,7 @@ export function measureModel(peers: boolean): ModelMeasurement {
     sequences,
     microBatches: 1,
     dtype: 'bf16',
-    strategy: { dispatch: 'scattered', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
+    strategy: inChunks(namedStrategies.scattered, 1),
   };
   const flopsPerToken = trainingFlopsPerToken(model, sequence);
   const ids = tokensOf(montaSteps);

@@ -11,7 +11,7 @@ import { difference } from '../../device/cuda/checks/bench.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { CudaDevice } from '../../device/cuda/cuda-device.js';
 import type { Operand } from '../../device/device.js';
-import { readFloats } from '../../device/host-array.js';
+import { emptyHostArray } from '../../device/host-array.js';
 import { part, type View } from '../../device/view.js';
 import { trainSteps } from './training.js';
 
@@ -94,7 +94,9 @@ class Shadow {
   }
 
   #checkFence(name: KernelName, room: View): void {
-    const fence = readFloats(this.#device, part(room, room.length - fenceElements, fenceElements));
+    const end = part(room, room.length - fenceElements, fenceElements);
+    const fence = emptyHostArray(end);
+    this.#device.read(end, fence);
     if (fence.some((value) => value !== fenceValue))
       throw new Error(`kernel ${name} wrote behind an operand of ${room.length - fenceElements} elements`);
   }

@@ -44,7 +44,7 @@ const sizes = {
   tie_word_embeddings: false,
 };
 
-/** Layers of experts alone, with and without a norm of queries and keys. */
+/** Layers of experts alone: without a norm of queries and keys, with one over each head, with one over all heads. */
 export const smallModels: readonly MoeModel[] = [
   readHfConfig(
     JSON.stringify({
@@ -74,6 +74,21 @@ export const smallModels: readonly MoeModel[] = [
       mlp_only_layers: [],
     }),
     'a small Qwen3-MoE',
+  ),
+  readHfConfig(
+    JSON.stringify({
+      ...sizes,
+      architectures: ['OlmoeForCausalLM'],
+      model_type: 'olmoe',
+      intermediate_size: 64,
+      num_experts: 16,
+      num_experts_per_tok: 4,
+      norm_topk_prob: false,
+      router_aux_loss_coef: 0.01,
+      attention_bias: false,
+      clip_qkv: null,
+    }),
+    'a small OLMoE',
   ),
 ];
 
