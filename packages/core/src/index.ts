@@ -101,6 +101,7 @@ export {
   expertInput,
   feedersOf,
   fixedStrategies,
+  type FlatRun,
   flatRuns,
   formatDispatch,
   gradientId,

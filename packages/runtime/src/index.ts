@@ -5,6 +5,7 @@ export {
   leadMpirun,
   localLauncher,
   type MpiHost,
+  cudaLauncher,
   mpiLauncher,
   ncclLauncher,
   parseHosts,

@@ -53,6 +53,7 @@ export { isTrained, type Parameter } from './parameter.js';
 export { holdsParameter, parameterCopies, parameters, shardElements, shardRange } from './parameters.js';
 export { gradientId, weightId } from './parameter-regions.js';
 export {
+  type FlatRun,
   flatRuns,
   type ParameterLayout,
   parameterLayout,

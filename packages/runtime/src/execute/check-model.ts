@@ -1,11 +1,11 @@
 /** What the executor can train; everything else is refused before a rank starts. */
-import { headsPerRank, InputError, type DType, type StepShape } from '@monta/core';
+import { headsPerRank, InputError, type StepShape } from '@monta/core';
 import { checkSupported } from '../transformer/index.js';
 
 type Refusal = readonly [wrong: boolean, what: string, expected: string];
 
 /** What each kind of device computes in; others: f32. */
-const computeTypes: Readonly<Record<string, readonly DType[]>> = { cuda: ['f32', 'bf16'] };
+const computeTypes: Readonly<Record<string, readonly StepShape['dtype'][]>> = { cuda: ['f32', 'bf16'] };
 
 /** Throws `InputError` when the executor can't run training steps of this shape on a kind of device. */
 export function checkExecutable(step: StepShape, kind: string): void {
