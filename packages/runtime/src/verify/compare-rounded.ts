@@ -1,6 +1,6 @@
 /** Compares a computation in a 16-bit type with what fp32 gives: norms of differences and angles between gradients, not element by element. */
 import type { Expected } from './expected.js';
-import type { QuantityError } from './verify.js';
+import type { QuantityError } from './quantity.js';
 import type { RankComputation } from './verify-rank.js';
 
 /**

@@ -2,33 +2,12 @@
 import { checkModelLayout, worldSize, type Layout, type MoeModel, type Strategy } from '@monta/core';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import { compareRounded } from './compare-rounded.js';
+import { tolerances, type Quantity, type QuantityError } from './quantity.js';
 import { readExpected, type Expected } from './expected.js';
 import type { Patch, RankComputation, VerifyJob } from './verify-rank.js';
 
-/** How far results may be off: absolute, but gradients (of the largest of the tensor, or see `absoluteGradient`) and gradient norms relative. */
-export const tolerances = {
-  logits: 1e-4,
-  'router logits': 1e-4,
-  loss: 1e-4,
-  'auxiliary loss': 1e-4,
-  gradients: 1e-4,
-  'gradient norm': 1e-4,
-  trajectory: 2e-3,
-} as const;
-
 /** A gradient this close is right, however small its tensor's largest. */
 const absoluteGradient = 1e-6;
-
-export type Quantity = keyof typeof tolerances;
-
-export interface QuantityError {
-  readonly quantity: Quantity;
-  readonly error: number;
-  readonly tolerance: number;
-  readonly passed: boolean;
-  /** Where the largest error is. */
-  readonly where: string;
-}
 
 export interface Verification {
   readonly strategy: Strategy;
