@@ -155,7 +155,7 @@ describe('monta plan', () => {
     const base = ['--model', 'mixtral-8x7b', '--cluster', 'h100-2x8', '--layout'];
     expect((await plan(...base, 'tp=4,pp=2,ep=2')).err).toMatch(/pipeline parallelism is not planned yet/u);
     expect((await plan(...base, 'tp=4,cp=2,ep=2')).err).toMatch(/context parallelism is not planned yet/u);
-    const latent = [
+    const extra = [
       '--model',
       'deepseek-v3',
       '--cluster',
@@ -166,7 +166,7 @@ describe('monta plan', () => {
       '256',
       '--no-flips',
     ];
-    const { out } = await plan(...latent, '--scope', 'dispatch');
+    const { out } = await plan(...extra, '--scope', 'dispatch');
     expect(out).toMatch(/Step +not predicted, its program lacks 1 layers of multi-token prediction/u);
   });
 });

@@ -41,8 +41,8 @@ describe('monta simulate', () => {
     const { err, code } = await simulate(...folded, '--dispatch', 'duplicated');
     expect(code).toBe(2);
     expect(err).toMatch(/duplicated cannot run with .*needs etp = tp/u);
-    const latent = ['--model', 'deepseek-v3', '--cluster', 'h100-2x8', '--layout', 'dp=16,ep=16'];
-    expect((await simulate('--of', 'step', ...latent)).err).toMatch(/lacks .*multi-token prediction/u);
+    const extra = ['--model', 'deepseek-v3', '--cluster', 'h100-2x8', '--layout', 'dp=16,ep=16'];
+    expect((await simulate('--of', 'step', ...extra)).err).toMatch(/lacks 1 layers of multi-token prediction/u);
   });
 
   it('says of a whole step that stacks add to it, and by how much: published runs of this one are in that range', async () => {
