@@ -7,8 +7,11 @@ export const unpricedInLayer = ({ gated }: MoeModel): string[] =>
 
 /** Parts of a training step that its program lacks, in words; empty for a model that is priced whole. */
 export function unpricedInStep(model: MoeModel): string[] {
-  const { multiTokenLayers } = model;
+  const { multiTokenLayers, window } = model;
   return [
+    ...(window?.kind === 'chunked'
+      ? [`attention in chunks of ${window.tokens} tokens: the program's windows slide`]
+      : []),
     ...(multiTokenLayers > 0 ? [`${multiTokenLayers} layers of multi-token prediction and their outputs`] : []),
     ...unpricedInLayer(model),
   ];

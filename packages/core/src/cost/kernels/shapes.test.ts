@@ -122,7 +122,7 @@ describe('products of all experts', () => {
 describe('attention with a window in some layers', () => {
   it('is as many FLOPs as the keys that tokens see, counted one by one, in the mean over layers', () => {
     const [tokens, layers] = [16, [true, true, true, false]];
-    const works = new Map(worksOf('dp=8', { window: { tokens, layers } }));
+    const works = new Map(worksOf('dp=8', { window: { kind: 'sliding', tokens, layers } }));
     const work = works.get('attention.forward/core');
     const { attentionHeads, headDim } = getModel('qwen3-30b-a3b');
     const seen = (window: number): number =>
