@@ -51,8 +51,7 @@ const headOf = (path: string): string => {
 };
 
 /** Whether a file is a calibration that was made before; false for one that is not there, which reading will say. */
-export const isCalibration = (path: string): boolean =>
-  pathExists(path) && kindOf(headOf(path)) === 'calibration';
+export const isCalibration = (path: string): boolean => pathExists(path) && kindOf(headOf(path)) === 'calibration';
 
 /** Of a log, which is long where many ranks write them. */
 const mostLogLength = 2 ** 29 - 2 ** 20;
