@@ -2,6 +2,7 @@
 /** Starts the command `monta`: the real streams, the exit code, Ctrl-C. */
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
+import type * as App from './app.js';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -15,7 +16,7 @@ process.on('SIGINT', () => {
 });
 
 /** The rest of the command. Its many files need descriptors, which a low limit may not leave. */
-async function load(): Promise<typeof import('./app.js') | undefined> {
+async function load(): Promise<typeof App | undefined> {
   try {
     return await import('./app.js');
   } catch (error) {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Random } from '@monta/core';
+import type { Random } from '@monta/core';
 import { latestState, listSteps, stepFolderName } from '#runtime/checkpoint/index.js';
 import type { TrainJob } from '#runtime/train/index.js';
 import { runProcess, type Backend, type Ended } from './run-process.js';

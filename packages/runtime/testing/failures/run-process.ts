@@ -71,9 +71,9 @@ export async function runProcess(
   child.stderr.on('data', (piece: Buffer) => (errors += piece.toString()));
   /** Resolves at the first line that begins so, or at the end. */
   const line = async (kind: string): Promise<void> => {
-    let over = false;
-    void ended.then(() => (over = true));
-    while (!over && !out.split('\n').some((one) => one.startsWith(kind))) await pause(10);
+    const state = { over: false };
+    void ended.then(() => (state.over = true));
+    while (!state.over && !out.split('\n').some((one) => one.startsWith(kind))) await pause(10);
   };
   const watch = setTimeout(() => {
     hung = true;
