@@ -21,6 +21,8 @@ export default defineConfig({
     isolate: false,
     // Vitest leaves one processor idle unless told otherwise, and many files wait for processes, sleeps and disks.
     maxWorkers: availableParallelism(),
-    testTimeout: 60_000,
+    // The longest take some 40 s on two quiet cores; a busy machine may need a multiple of that.
+    testTimeout: 240_000,
+    hookTimeout: 120_000,
   },
 });
