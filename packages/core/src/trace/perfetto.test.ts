@@ -118,7 +118,7 @@ describe('perfetto files', () => {
     expect(bad('"kind":"measured"', '"kind":"guessed"')).toThrow(/kind is "guessed"/u);
     expect(bad('"lane":"inter"', '"lane":"outer"')).toThrow(/lane is "outer"/u);
     expect(bad('monta trace 2', 'monta trace 1')).toThrow(/another version/u);
-    expect(bad('"pid":0', '"pid":0.5')).toThrow(/belongs to no trace/u);
+    expect(bad('"ph":"X","pid":0', '"ph":"X","pid":0.5')).toThrow(/belongs to no trace/u);
     expect(bad('"ts":', '"ts"')).toThrow(/cannot be read as JSON/u);
     expect(bad('[\n', '[,\n')).toThrow(/empty place/u);
     expect(bad(']}\n', ']}{}')).toThrow(/cannot be read as JSON/u);
