@@ -7,6 +7,14 @@ import { join } from 'node:path';
 import { InputError } from '@monta/core';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored } from './failure.js';
+import {
+  defaultLostSeconds,
+  defaultStartSeconds,
+  explanationMilliseconds,
+  finishMilliseconds,
+  leaveMilliseconds,
+  pause,
+} from './job-times.js';
 import type { LaunchOptions } from './launch-local.js';
 import { launcherVariable, makeToken, tokenVariable } from './mpi-frames.js';
 import { Hub, type HubEvent } from './mpi-hub.js';
@@ -36,17 +44,10 @@ export interface MpiLaunchOptions extends Omit<LaunchOptions, 'fabric' | 'onFabr
 
 const openPort =
   'note: the control port of mpirun is open on all interfaces while the job runs: this system lets nobody make a network namespace (unshare --net)';
-const defaultLostSeconds = 15;
-const defaultStartSeconds = 60;
-/** How long a sign of a failure waits for a better explanation. */
-const explanationMilliseconds = 1500;
-/** How long ranks have to leave by themselves when the job ends badly; then mpirun is told to end them, then it is killed. */
-const leaveMilliseconds = 4000;
+/** How long mpirun has to end ranks that have not left, before it is killed. */
 const killMilliseconds = 5000;
 /** How long to wait for mpirun's last words once it has ended. */
 const drainMilliseconds = 500;
-/** How long mpirun may take to end once all ranks have returned. */
-const finishMilliseconds = 20_000;
 
 /**
  * Runs a job of `ranks` processes under mpirun and returns what each rank's body returned, by rank. Rejects as `launchLocal` does: with
@@ -297,10 +298,4 @@ function describeStart(error: Error): string {
   return missing
     ? 'there is no mpirun: install Open MPI (Debian: openmpi-bin libopenmpi3)'
     : `mpirun did not start: ${error.message}`;
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds).unref();
-  });
 }

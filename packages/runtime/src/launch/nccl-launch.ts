@@ -6,6 +6,14 @@ import { cudaAvailable } from '../device/cuda/bindings/index.js';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored } from './failure.js';
 import { gpuPlaces, ncclEnvironment } from './gpu-places.js';
+import {
+  defaultLostSeconds,
+  defaultStartSeconds,
+  explanationMilliseconds,
+  finishMilliseconds,
+  leaveMilliseconds,
+  pause,
+} from './job-times.js';
 import type { LaunchOptions } from './launch-local.js';
 import { launcherVariable, makeToken, tokenVariable } from './mpi-frames.js';
 import { Hub, type HubEvent } from './mpi-hub.js';
@@ -26,15 +34,6 @@ export interface NcclLaunchOptions extends Omit<LaunchOptions, 'fabric' | 'onFab
   /** All ranks must have started by then. Default: 60 s. */
   readonly startSeconds?: number;
 }
-
-const defaultLostSeconds = 15;
-const defaultStartSeconds = 60;
-/** How long a sign of a failure waits for a better explanation. */
-const explanationMilliseconds = 1500;
-/** How long ranks have to leave by themselves when the job ends badly. */
-const leaveMilliseconds = 4000;
-/** How long processes may take to end once their rank has returned. */
-const finishMilliseconds = 20_000;
 
 /**
  * Runs a job of `ranks` processes and returns what each rank's body returned, by rank. Rejects as `launchLocal` does. All processes have ended
@@ -187,10 +186,4 @@ class ProcessJob {
 
 function describeEnd(code: number | null, signal: NodeJS.Signals | null): string {
   return signal === null ? `its process exited with code ${code}` : `its process was ended by ${signal}`;
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, milliseconds).unref();
-  });
 }

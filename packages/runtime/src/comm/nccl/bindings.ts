@@ -100,11 +100,12 @@ export function bindNccl(library: NativeLibrary, rank?: number): NcclLibrary {
     return more === '' ? name(code) : `${name(code)}: ${more}`;
   };
   const passes = (code: number): boolean => code === nccl.inProgress;
+  let version: number | undefined;
   const bound = bindCalls(library, calls, { rank, text, passes });
   const init = library.func(`int ncclCommInitRankConfig(_Out_ uint64_t *, int, ${identityName()}, int, const void *)`);
   return {
     ...bound,
-    version: () => writtenInt((cell) => bound.ncclGetVersion(cell)),
+    version: () => (version ??= writtenInt((cell) => bound.ncclGetVersion(cell))),
     uniqueId: () => {
       const identity = new Uint8Array(identityBytes);
       bound.ncclGetUniqueId(identity);
