@@ -10,7 +10,8 @@ export default defineConfig({
     alias: [
       { find: /^@monta\/(\w+)$/, replacement: `${packages}/$1/src/index.ts` },
       { find: /^@monta\/(\w+)\/(.+)$/, replacement: `${packages}/$1/src/$2/index.ts` },
-      // How the folders `testing` name the package they belong to; built files find its `dist` by `imports` of its package.json.
+      // How the folders `testing` name the package they belong to; built files find its `dist` by `imports` of its
+      // package.json.
       { find: /^#(core|views|runtime|cli)\//, replacement: `${packages}/$1/src/` },
     ],
   },

@@ -1,6 +1,7 @@
 /**
- * A rule of the linter: no list is spread into the arguments of a function that takes any number of them (`Math.max(...list)`, `push(...list)`).
- * Arguments lie on the stack, which a list of a hundred thousand overflows. Lists written out in place are as long as they look.
+ * A rule of the linter: no list is spread into the arguments of a function that takes any number of them
+ * (`Math.max(...list)`, `push(...list)`). Arguments lie on the stack, which a list of a hundred thousand overflows.
+ * Lists written out in place are as long as they look.
  */
 const ofMath = new Set(['max', 'min', 'hypot']);
 const ofLists = new Set(['push', 'unshift', 'splice', 'toSpliced', 'concat', 'fromCharCode', 'fromCodePoint', 'of']);

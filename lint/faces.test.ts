@@ -1,4 +1,7 @@
-/** The face of a package is its index, written by hand: nothing is passed on wholesale, and what the root of core and runtime lists is used by somebody outside. */
+/**
+ * The face of a package is its index, written by hand: nothing is passed on wholesale, and what the root of core and
+ * runtime lists is used by somebody outside.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

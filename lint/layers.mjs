@@ -1,6 +1,6 @@
 /**
- * The layering of docs/architecture.md as rules of the linter: who may import whom, types included. `layers.test.ts` breaks each rule once.
- * A file has one list of forbidden imports, that of the last area below that it lies in.
+ * The layering of docs/architecture.md as rules of the linter: who may import whom, types included. `layers.test.ts`
+ * breaks each rule once. A file has one list of forbidden imports, that of the last area below that it lies in.
  */
 import { builtinModules } from 'node:module';
 

@@ -115,7 +115,12 @@ export async function runMonta(
                   EnumValidationError: ({ externalFlagName, input, values }) =>
                     `--${externalFlagName}: "${input}" is not one of ${values.join(', ')}`,
                   ArgumentParseError: ({ externalFlagNameOrPlaceholder, exception }) =>
-                    `--${externalFlagNameOrPlaceholder}: ${exception instanceof InputError ? exception.format() : exception instanceof Error ? exception.message : String(exception)}`,
+                    `--${externalFlagNameOrPlaceholder}: ` +
+                    (exception instanceof InputError
+                      ? exception.format()
+                      : exception instanceof Error
+                        ? exception.message
+                        : String(exception)),
                 }),
                 ansiColor,
               )

@@ -55,7 +55,8 @@ describe('describeFailure', () => {
     const { text, exitCode } = describePlain(thrownBy(() => readFileSync('no/such/cluster.yaml')));
     expect(exitCode).toBe(2);
     expect(text).toBe(
-      'no/such/cluster.yaml  there is no such file or folder\n  check the path; relative paths start at the current folder',
+      'no/such/cluster.yaml  there is no such file or folder\n  check the path; relative paths start at the ' +
+        'current folder',
     );
   });
 
@@ -131,7 +132,9 @@ describe('a save that failed', () => {
   });
 });
 
-/** What a person may get wrong: the command line, what the message must hold. Every one is refused before a rank starts. */
+/**
+ * What a person may get wrong: the command line, what the message must hold. Every one is refused before a rank starts.
+ */
 describe('bad input', () => {
   it('may be of any length: a name that no file can have, and a flag that is like no other', async () => {
     const long = await monta('cluster', 'x'.repeat(5000));
@@ -153,7 +156,8 @@ describe('bad input', () => {
   const fixture = fileURLToPath(new URL('../../../fixtures/hf/tiny-olmoe', import.meta.url));
   const config = readFileSync(join(fixture, 'config.json'), 'utf8');
   const clusterText = (bandwidth: string): string =>
-    `name: x\ndevice: { name: A, memory: 80 GiB, bf16: 312 TFLOPS, memoryBandwidth: 2 TB/s }\ntiers:\n  - { name: nv, size: 8, bandwidth: ${bandwidth}, latency: 3 us }\n`;
+    'name: x\ndevice: { name: A, memory: 80 GiB, bf16: 312 TFLOPS, memoryBandwidth: 2 TB/s }\ntiers:\n  - { name: ' +
+    `nv, size: 8, bandwidth: ${bandwidth}, latency: 3 us }\n`;
 
   const files: Readonly<Record<string, string | Uint8Array>> = {
     'empty.yaml': '',

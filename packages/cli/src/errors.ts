@@ -1,6 +1,6 @@
 /**
- * How failures reach the person: one clear message and an exit code. 2: what was given is wrong (input, files, a full disk);
- * 1: a run failed; 130: interrupted from the keyboard. Stack traces only with MONTA_DEBUG=1.
+ * How failures reach the person: one clear message and an exit code. 2: what was given is wrong (input, files, a full
+ * disk); 1: a run failed; 130: interrupted from the keyboard. Stack traces only with MONTA_DEBUG=1.
  */
 import { fileProblem } from '@monta/runtime/files';
 import { appendAll, escapeControls, InputError } from '@monta/core';
@@ -37,8 +37,9 @@ function isSystemError(error: unknown): error is NodeJS.ErrnoException {
 }
 
 /**
- * Turns a failed file operation into an `InputError` that says which file, what is wrong and what to do; passes everything
- * else through. `path` is used where the error does not name the file itself (a write to an open file does not).
+ * Turns a failed file operation into an `InputError` that says which file, what is wrong and what to do; passes
+ * everything else through. `path` is used where the error does not name the file itself (a write to an open file does
+ * not).
  */
 export function fileError(error: unknown, path: string): unknown {
   if (!isSystemError(error)) return error;
@@ -52,13 +53,16 @@ export interface Failure {
 }
 
 function exitCodeOf(error: unknown): number {
-  // A rank that could not save (a full disk) failed on its surroundings; of its error only name and message cross threads.
+  // A rank that could not save (a full disk) failed on its surroundings; of its error only name and message cross
+  // threads.
   if (error instanceof Error && error.cause instanceof Error && error.cause.name === 'SaveError') return 2;
   const code = error instanceof Error && 'exitCode' in error ? error.exitCode : undefined;
   return typeof code === 'number' && Number.isInteger(code) && code > 0 && code < 256 ? code : 1;
 }
 
-/** Errors that no input should cause: they are faults of the program, and the person should know that it is not them. */
+/**
+ * Errors that no input should cause: they are faults of the program, and the person should know that it is not them.
+ */
 function isFault(error: Error): boolean {
   return [TypeError, RangeError, ReferenceError, SyntaxError].some((kind) => error instanceof kind);
 }

@@ -8,7 +8,10 @@ import { fileError } from './errors.js';
 /** Of a configuration, a description, a calibration or a log. */
 const mostTextLength = 64 * 2 ** 20;
 
-/** Text of a file or pipe that a person named, of at most `most` characters. Throws `InputError` that says what is wrong with it. */
+/**
+ * Text of a file or pipe that a person named, of at most `most` characters. Throws `InputError` that says what is wrong
+ * with it.
+ */
 export function readTextFile(path: string, most = mostTextLength): string {
   const pieces: string[] = [];
   let length = 0;
@@ -31,8 +34,8 @@ const notText = (path: string): InputError =>
 const pieceBytes = 1 << 20;
 
 /**
- * Text of a file that a person named, piece by piece, for files too large to be held whole. Throws `InputError` as `readTextFile` does, once
- * the pieces before the bad one were handed out.
+ * Text of a file that a person named, piece by piece, for files too large to be held whole. Throws `InputError` as
+ * `readTextFile` does, once the pieces before the bad one were handed out.
  */
 export function* readTextPieces(path: string): Generator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -54,7 +57,10 @@ export function* readTextPieces(path: string): Generator<string> {
   }
 }
 
-/** Whether a name denotes an existing file or folder, or one that may not be looked at; a text that can name no file denotes none. */
+/**
+ * Whether a name denotes an existing file or folder, or one that may not be looked at; a text that can name no file
+ * denotes none.
+ */
 export function pathExists(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -64,8 +70,9 @@ export function pathExists(path: string): boolean {
 }
 
 /**
- * Makes a folder and those above it that are missing, each by itself: Node's recursive mkdir tries again without end where a file system
- * refuses new folders with ENOENT, as /proc does. Throws what the system says, or EEXIST where a file stands in the way.
+ * Makes a folder and those above it that are missing, each by itself: Node's recursive mkdir tries again without end
+ * where a file system refuses new folders with ENOENT, as /proc does. Throws what the system says, or EEXIST where a
+ * file stands in the way.
  */
 export function makeFolders(path: string): void {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) return;
@@ -80,8 +87,8 @@ export function makeFolders(path: string): void {
 }
 
 /**
- * Writes a whole file so that at any moment either the old or the new content is there. Throws `InputError` when it cannot (a full disk,
- * missing rights); what was at `path` is then untouched.
+ * Writes a whole file so that at any moment either the old or the new content is there. Throws `InputError` when it
+ * cannot (a full disk, missing rights); what was at `path` is then untouched.
  */
 export function writeFile(path: string, content: FileContent, disk?: Disk): void {
   try {

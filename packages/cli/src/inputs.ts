@@ -57,9 +57,10 @@ export function readCalibrationFile(path: string): Calibration {
 }
 
 /**
- * What a calibration file says of a cluster, for `costModel`: curves of collectives (of the series that are named like the cluster, else of
- * its device, else carried), and, where a probe timed matrix products on this very device, the share of its peak that they reached.
- * Throws `InputError` for a bad file, and when it holds nothing that helps with this cluster's device.
+ * What a calibration file says of a cluster, for `costModel`: curves of collectives (of the series that are named like
+ * the cluster, else of its device, else carried), and, where a probe timed matrix products on this very device, the
+ * share of its peak that they reached. Throws `InputError` for a bad file, and when it holds nothing that helps with
+ * this cluster's device.
  */
 export function loadCalibration(
   path: string,
@@ -89,15 +90,16 @@ export function loadCalibration(
 }
 
 /**
- * The curves of a calibration for predictions of an emulated network. Warns when they were not measured on that emulation: it follows the
- * cluster file, whatever the real links do. Throws `InputError`.
+ * The curves of a calibration for predictions of an emulated network. Warns when they were not measured on that
+ * emulation: it follows the cluster file, whatever the real links do. Throws `InputError`.
  */
 export function loadEmulatedCurves(path: string, cluster: Cluster, console: Console): CollectiveCurves | undefined {
   const { curves } = loadCalibration(path, cluster);
   const probed = readCalibrationFile(path).probes ?? [];
   if (!probed.some(({ system, emulatedTimeScale }) => system === cluster.name && emulatedTimeScale !== null)) {
     console.warn(
-      `${path} was not measured on the emulated network of ${cluster.name}, which follows the cluster file: predictions will be of other links than those that run`,
+      `${path} was not measured on the emulated network of ${cluster.name}, which follows the cluster file: ` +
+        'predictions will be of other links than those that run',
     );
   }
   return curves;

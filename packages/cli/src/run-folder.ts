@@ -1,6 +1,6 @@
 /**
- * The folder of one run, `runs/2026-11-24-a`: configuration, plan, metrics, traces, checkpoint and report. A run never writes
- * into the folder of another, whatever happens.
+ * The folder of one run, `runs/2026-11-24-a`: configuration, plan, metrics, traces, checkpoint and report. A run never
+ * writes into the folder of another, whatever happens.
  */
 import { realDisk, writeAll, type Disk, type FileContent } from '@monta/runtime/files';
 import { closeSync, fstatSync, mkdirSync, openSync } from 'node:fs';
@@ -43,7 +43,10 @@ export class LineFile {
     }
   }
 
-  /** Adds one record as a line of JSON. Throws `InputError` when it cannot, and when the file has been removed: what is written goes nowhere then. */
+  /**
+   * Adds one record as a line of JSON. Throws `InputError` when it cannot, and when the file has been removed: what is
+   * written goes nowhere then.
+   */
   append(record: unknown): void {
     if (fstatSync(this.file).nlink === 0)
       throw new InputError('was removed while the run wrote to it', {
@@ -79,8 +82,8 @@ export class RunFolder {
   ) {}
 
   /**
-   * Makes a new folder below `parent` (made too when it is missing), named after the date and the first free letters. Making
-   * the folder is what claims the name, so two runs that start at once get two folders.
+   * Makes a new folder below `parent` (made too when it is missing), named after the date and the first free letters.
+   * Making the folder is what claims the name, so two runs that start at once get two folders.
    */
   static create(parent: string, date: Date, disk: Disk = realDisk): RunFolder {
     try {

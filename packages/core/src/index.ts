@@ -1,4 +1,7 @@
-/** @module Monta's core: from a cluster, a model and a workload to a plan. Data flows one way: each folder imports only from those above it here. */
+/**
+ * @module Monta's core: from a cluster, a model and a workload to a plan. Data flows one way: each folder imports only
+ * from those above it here.
+ */
 export {
   countUpTo,
   didYouMean,

@@ -1,5 +1,6 @@
-// Causal attention in any storage, without a buffer of sequence squared: for fp32 and for windows, where cuDNN has no engine. A warp walks the
-// keys of one query, or the queries of one key; sums run in order. q, o: [batch, sequence, heads, width]; k, v: the same with kvHeads.
+// Causal attention in any storage, without a buffer of sequence squared: for fp32 and for windows, where cuDNN has no
+// engine. A warp walks the keys of one query, or the queries of one key; sums run in order. q, o: [batch, sequence,
+// heads, width]; k, v: the same with kvHeads.
 #include "common.cuh"
 
 constexpr int warpsPerBlock = 4;

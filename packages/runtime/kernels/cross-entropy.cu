@@ -1,5 +1,6 @@
-// Cross entropy over a share of the vocabulary, columns [first, first + count); between the kernels the caller reduces over ranks:
-// max -> all_reduce max -> sums -> all_reduce sum -> loss, gradient. A target of -100 takes no part. A block a row.
+// Cross entropy over a share of the vocabulary, columns [first, first + count); between the kernels the caller reduces
+// over ranks: max -> all_reduce max -> sums -> all_reduce sum -> loss, gradient. A target of -100 takes no part. A
+// block a row.
 #include "common.cuh"
 
 constexpr int ignored = -100;
@@ -49,8 +50,9 @@ extern "C" __global__ void cross_entropy_gradient(const Element *logits, const i
   }
 }
 
-// Adds to the slots of the loss region: cross entropy and targets that count, both over tpSize, and the auxiliary loss of `statistics`
-// [2, experts] (picks, then sums of probabilities) times auxiliaryShare; pooledTokens 0: none. One block of 1024 threads.
+// Adds to the slots of the loss region: cross entropy and targets that count, both over tpSize, and the auxiliary loss
+// of `statistics` [2, experts] (picks, then sums of probabilities) times auxiliaryShare; pooledTokens 0: none. One
+// block of 1024 threads.
 extern "C" __global__ void head_loss(const int *targets, const float *sums, const float *statistics, float *crossEntropy,
                                      float *counted, float *auxiliary, int rows, int experts, float tpSize,
                                      float pooledTokens, float auxiliaryShare) {

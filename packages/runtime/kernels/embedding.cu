@@ -14,8 +14,9 @@ extern "C" __global__ void embedding_forward(const int *ids, const Element *weig
   }
 }
 
-// dweight (fp32) += dout of the tokens held here, in token order. A block a token: the block of an id's first token adds all of that id's, so
-// no two blocks write one row. Every block reads all ids: quadratic in tokens, and small beside a step (8,192 tokens: 268 MB from L2).
+// dweight (fp32) += dout of the tokens held here, in token order. A block a token: the block of an id's first token
+// adds all of that id's, so no two blocks write one row. Every block reads all ids: quadratic in tokens, and small
+// beside a step (8,192 tokens: 268 MB from L2).
 extern "C" __global__ void embedding_backward(const int *ids, const Element *dout, float *dweight, int first, int count,
                                               int padding, int tokens, int hidden) {
   const int token = blockIdx.x;

@@ -20,8 +20,9 @@ extern "C" __global__ void rms_norm_forward(const Element *x, const Element *wei
   }
 }
 
-// dx (overwritten, or added to with addDx) and partial [blocks, width], each block's share of dweight, which column_sum adds up in order.
-// A block walks rowsPerBlock rows; a column belongs to one thread. Dynamic shared memory: width floats.
+// dx (overwritten, or added to with addDx) and partial [blocks, width], each block's share of dweight, which column_sum
+// adds up in order. A block walks rowsPerBlock rows; a column belongs to one thread. Dynamic shared memory: width
+// floats.
 extern "C" __global__ void rms_norm_backward(const Element *x, const Element *weight, const float *inverseRms,
                                              const Element *dy, Element *dx, float *partial, int rows, int width,
                                              int rowsPerBlock, int addDx) {
@@ -68,8 +69,9 @@ extern "C" __global__ void column_sum(const float *partial, float *out, int rows
   out[column] = sum;
 }
 
-// A norm over rows of which this rank holds `width` columns; what the halves leave per row is summed over the ranks between them. A block a
-// row. share: 1 / columns of the whole row, or less where columns are held by several ranks (see transformer/split-norm.ts).
+// A norm over rows of which this rank holds `width` columns; what the halves leave per row is summed over the ranks
+// between them. A block a row. share: 1 / columns of the whole row, or less where columns are held by several ranks
+// (see transformer/split-norm.ts).
 
 // squares[row] = sum of x^2.
 extern "C" __global__ void split_norm_squares(const Element *x, float *squares, int width) {
@@ -102,7 +104,8 @@ extern "C" __global__ void split_norm_dot(const Element *x, const Element *weigh
   if (threadIdx.x == 0) dots[blockIdx.x] = sum;
 }
 
-// dx may be dy. partial [blocks, width] as in rms_norm_backward: a block walks rowsPerBlock rows, a column belongs to one thread.
+// dx may be dy. partial [blocks, width] as in rms_norm_backward: a block walks rowsPerBlock rows, a column belongs to
+// one thread.
 extern "C" __global__ void split_norm_backward(const Element *x, const Element *weight, const float *squares,
                                                const float *dots, const Element *dy, Element *dx, float *partial,
                                                int rows, int width, int rowsPerBlock, float share, float epsilon) {

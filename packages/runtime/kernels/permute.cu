@@ -1,5 +1,6 @@
-// Rows in canonical order (by expert, and within an expert by token), built on the device: no count travels to the host. Integer arithmetic
-// only, so the order is exact. A pick is token * k + j. Each expert's rows begin at a multiple of `padding`; rows in between hold zeros.
+// Rows in canonical order (by expert, and within an expert by token), built on the device: no count travels to the
+// host. Integer arithmetic only, so the order is exact. A pick is token * k + j. Each expert's rows begin at a multiple
+// of `padding`; rows in between hold zeros.
 #include "common.cuh"
 
 constexpr int threads = 256;
@@ -21,8 +22,8 @@ extern "C" __global__ void permute_count(const int *ids, int *partial, int picks
     partial[blockIdx.x * experts + expert] = counts[expert];
 }
 
-// One block of 1024 threads. counts[expert]; offsets[expert], the first row, and offsets[experts] the rows in all, padding included;
-// starts[block, expert]: the block's first row among the expert's.
+// One block of 1024 threads. counts[expert]; offsets[expert], the first row, and offsets[experts] the rows in all,
+// padding included; starts[block, expert]: the block's first row among the expert's.
 extern "C" __global__ void permute_offsets(const int *__restrict__ partial, int *__restrict__ starts,
                                            int *__restrict__ counts, int *__restrict__ offsets, int blocks, int experts,
                                            int padding) {
@@ -50,7 +51,8 @@ extern "C" __global__ void permute_offsets(const int *__restrict__ partial, int 
   if (expert == 0) offsets[0] = 0;
 }
 
-// rowPick[row] = pick (rows of padding keep what was there: fill with -1 before), pickRow[pick] = row, -1 where dropped.
+// rowPick[row] = pick (rows of padding keep what was there: fill with -1 before), pickRow[pick] = row, -1 where
+// dropped.
 extern "C" __global__ void permute_place(const int *ids, const int *starts, const int *offsets, int *rowPick,
                                          int *pickRow, int picks, int experts) {
   // Next row of each expert for this block, then counts of each warp.
@@ -82,8 +84,8 @@ extern "C" __global__ void permute_place(const int *ids, const int *starts, cons
   }
 }
 
-// rows[row] = source[its token] for every pick that has a row, and zeros in rows of padding. A block a token, which is read once and written
-// to all its rows; then a block an expert, for the padding behind its rows.
+// rows[row] = source[its token] for every pick that has a row, and zeros in rows of padding. A block a token, which is
+// read once and written to all its rows; then a block an expert, for the padding behind its rows.
 extern "C" __global__ void pack_rows(const Element *source, const int *pickRow, const int *counts, const int *offsets,
                                      Element *rows, int tokens, int picks, int width) {
   if ((int)blockIdx.x >= tokens) {
@@ -104,7 +106,8 @@ extern "C" __global__ void pack_rows(const Element *source, const int *pickRow, 
   }
 }
 
-// y[token] (+)= sum over its picks, in their order, of weight * row; dropped picks (row -1) add nothing. weights null: all 1. A block a token.
+// y[token] (+)= sum over its picks, in their order, of weight * row; dropped picks (row -1) add nothing. weights null:
+// all 1. A block a token.
 extern "C" __global__ void combine_rows(const Element *rows, const int *pickRow, const float *weights, Element *y,
                                         int picks, int width, int add) {
   const size_t token = blockIdx.x;
@@ -146,7 +149,8 @@ extern "C" __global__ void combine_row_gradient(const Element *dy, const int *ro
   }
 }
 
-// Backward of combine_rows, weights: dweights[pick] = <row, dy of its token>, 0 where dropped. A warp a pick, 8 in a block.
+// Backward of combine_rows, weights: dweights[pick] = <row, dy of its token>, 0 where dropped. A warp a pick, 8 in a
+// block.
 extern "C" __global__ void combine_weight_gradient(const Element *rows, const int *pickRow, const Element *dy,
                                                    float *dweights, int allPicks, int picks, int width) {
   const int pick = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -163,7 +167,8 @@ extern "C" __global__ void combine_weight_gradient(const Element *rows, const in
   if (lane == 0) dweights[pick] = dot;
 }
 
-// to[toRow[i]] = weight * from[fromRow[i]] for each of the moves; weight[i] = weights[weightOf[i]], or 1 where there are none. A block a move.
+// to[toRow[i]] = weight * from[fromRow[i]] for each of the moves; weight[i] = weights[weightOf[i]], or 1 where there
+// are none. A block a move.
 extern "C" __global__ void move_rows(const Element *from, Element *to, const int *fromRow, const int *toRow,
                                      const int *weightOf, const float *weights, int width) {
   const Element *source = from + (size_t)fromRow[blockIdx.x] * width;

@@ -1,9 +1,11 @@
-// The router after its linear layer, in fp32 whatever Element is: softmax over the experts, the largest picks, and the way back. A warp a token.
+// The router after its linear layer, in fp32 whatever Element is: softmax over the experts, the largest picks, and the
+// way back. A warp a token.
 #include "common.cuh"
 
 constexpr int warpsPerBlock = 4;
 
-// Softmax of a row in registers (lane l holds experts l, l + 32, ...), then picks times the largest. Ties go to the lowest expert.
+// Softmax of a row in registers (lane l holds experts l, l + 32, ...), then picks times the largest. Ties go to the
+// lowest expert.
 template <int held>
 __device__ void select(const float *logits, float *probabilities, int *ids, float *weights, int experts, int picks,
                        int renormalise, int lane) {
@@ -62,7 +64,8 @@ __device__ void select(const float *logits, float *probabilities, int *ids, floa
   for (int pick = lane; pick < picks; pick += 32) weights[pick] = weights[pick] / picked;
 }
 
-// logits, probabilities: tokens x experts (may be one array); ids, weights: tokens x picks, largest probability first. experts <= 1024.
+// logits, probabilities: tokens x experts (may be one array); ids, weights: tokens x picks, largest probability first.
+// experts <= 1024.
 extern "C" __global__ void router_select(const float *logits, float *probabilities, int *ids, float *weights, int tokens,
                                          int experts, int picks, int renormalise) {
   const int token = blockIdx.x * warpsPerBlock + threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -78,8 +81,9 @@ extern "C" __global__ void router_select(const float *logits, float *probabiliti
   else SELECT(32);
 }
 
-// dlogits from the gradient of the picks' weights and the auxiliary loss's gradient of each expert's probability (or null). Dropped picks
-// carry ~id and a dweight of 0. Written in fp32 and, where `rounded` is given, as Element for the products that follow.
+// dlogits from the gradient of the picks' weights and the auxiliary loss's gradient of each expert's probability (or
+// null). Dropped picks carry ~id and a dweight of 0. Written in fp32 and, where `rounded` is given, as Element for the
+// products that follow.
 extern "C" __global__ void router_backward(const float *probabilities, const int *ids, const float *dweights,
                                            const float *auxiliary, float *dlogits, Element *rounded, int tokens,
                                            int experts, int picks, int renormalise) {
@@ -115,7 +119,8 @@ extern "C" __global__ void router_backward(const float *probabilities, const int
   }
 }
 
-// statistics [2, experts] += picks of each expert, then the sum of its probabilities, over tokens. A block of 256 threads an expert.
+// statistics [2, experts] += picks of each expert, then the sum of its probabilities, over tokens. A block of 256
+// threads an expert.
 extern "C" __global__ void router_statistics(const float *probabilities, const int *ids, float *statistics, int tokens,
                                              int experts, int picks) {
   const int expert = blockIdx.x;

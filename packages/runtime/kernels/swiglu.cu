@@ -1,6 +1,7 @@
-// SwiGLU of expert rows, with the combine's weights folded in: activated = weight * silu(gate) * up, so that the combine is a plain sum and its
-// backward needs no saved expert output. gateUp [rows, 2 * ffn]: gate, then up. Rows from `*total` on (null: none) are left alone.
-// weights, rowPick null: every weight is 1. Rows of padding (pick -1) become zeros.
+// SwiGLU of expert rows, with the combine's weights folded in: activated = weight * silu(gate) * up, so that the
+// combine is a plain sum and its backward needs no saved expert output. gateUp [rows, 2 * ffn]: gate, then up. Rows
+// from `*total` on (null: none) are left alone. weights, rowPick null: every weight is 1. Rows of padding (pick -1)
+// become zeros.
 #include "common.cuh"
 
 __device__ __forceinline__ bool isPadding(const int *rowPick, size_t row) { return rowPick != NULLPTR && rowPick[row] < 0; }
@@ -33,8 +34,9 @@ extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *we
   }
 }
 
-// dactivated is the gradient of the weighted rows' output before weighting (dy times the down weights). Writes dgateUp (may be gateUp itself),
-// activated once more where asked (the weight gradient of `down` needs it), and dweights[pick] = <silu(gate) * up, dactivated>. A warp a row.
+// dactivated is the gradient of the weighted rows' output before weighting (dy times the down weights). Writes dgateUp
+// (may be gateUp itself), activated once more where asked (the weight gradient of `down` needs it), and dweights[pick]
+// = <silu(gate) * up, dactivated>. A warp a row.
 extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element *dactivated, const float *weights,
                                            const int *rowPick, const int *total, Element *dgateUp, Element *activated,
                                            float *dweights, int rows, int ffn) {

@@ -20,8 +20,8 @@ __device__ __forceinline__ void adamW(float *master, const Gradient *gradient, f
   }
 }
 
-// stepSize = learningRate / (1 - beta1^step), correction = sqrt(1 - beta2^step), keep = 1 - learningRate * weightDecay. parameter: the copy in
-// the compute type, or null. gradientScale: the clipping factor in device memory, or null.
+// stepSize = learningRate / (1 - beta1^step), correction = sqrt(1 - beta2^step), keep = 1 - learningRate * weightDecay.
+// parameter: the copy in the compute type, or null. gradientScale: the clipping factor in device memory, or null.
 extern "C" __global__ void adam_w(float *master, const Element *gradient, float *first, float *second, Element *parameter,
                                   const float *gradientScale, long long count, float stepSize, float beta1, float beta2,
                                   float correction, float epsilon, float keep) {
@@ -54,7 +54,8 @@ extern "C" __global__ void sum_partials(const double *partial, double *out, int 
   if (threadIdx.x == 0) *out = (add ? *out : 0.0) + sum;
 }
 
-// *factor = min(1, maxNorm / (sqrt(*squares) + 1e-6)), NaN where the norm is not finite (PyTorch's clip_grad_norm_). One thread.
+// *factor = min(1, maxNorm / (sqrt(*squares) + 1e-6)), NaN where the norm is not finite (PyTorch's clip_grad_norm_).
+// One thread.
 extern "C" __global__ void clipping_factor(const double *squares, float *factor, double maxNorm) {
   const double norm = sqrt(*squares);
   *factor = norm < infinity ? (float)fmin(1.0, maxNorm / (norm + 1e-6)) : __int_as_float(0x7fffffff);

@@ -14,7 +14,10 @@ if (!testsOverMpi) {
   );
 }
 
-/** Why tests on two hosts can't run here; undefined when they can. Making a network namespace is tried, since being root is not enough. */
+/**
+ * Why tests on two hosts can't run here; undefined when they can. Making a network namespace is tried, since being root
+ * is not enough.
+ */
 function twoHostsMissing(): string | undefined {
   if (!testsOverMpi) return 'Open MPI is missing';
   if (spawnSync('tc', ['-Version']).status !== 0) return 'iproute2 is missing (Debian: apt-get install iproute2)';

@@ -13,8 +13,9 @@ export function randomArray(length: number, random: () => number, scale = 1): Fl
 }
 
 /**
- * Gradient of `loss` with respect to `values` by central differences. `loss` reads `values`, which is restored. The step is a
- * power of two so that value +- step is exact or nearly so in float32; rounding of float32 forward passes leaves about 1e-3.
+ * Gradient of `loss` with respect to `values` by central differences. `loss` reads `values`, which is restored. The
+ * step is a power of two so that value +- step is exact or nearly so in float32; rounding of float32 forward passes
+ * leaves about 1e-3.
  */
 export function finiteDifferences(values: Float32Array, loss: () => number, step = 2 ** -8): Float32Array {
   return values.map((value, i) => {
@@ -29,7 +30,10 @@ export function finiteDifferences(values: Float32Array, loss: () => number, step
   });
 }
 
-/** Largest absolute difference over the largest magnitude of `expected`; Infinity when lengths differ or something is not finite. */
+/**
+ * Largest absolute difference over the largest magnitude of `expected`; Infinity when lengths differ or something is
+ * not finite.
+ */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) return Infinity;
   let difference = 0;

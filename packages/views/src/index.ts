@@ -1,4 +1,7 @@
-/** @module Plots, timelines and reports as SVG and HTML strings, for the command and for the browser: no Node API, no DOM. */
+/**
+ * @module Plots, timelines and reports as SVG and HTML strings, for the command and for the browser: no Node API, no
+ * DOM.
+ */
 export type { Axis } from './plots/axes.js';
 export { barChart, type BarChart, type BarRow } from './plots/bar-chart.js';
 export { heatMap, type HeatMap } from './plots/heat-map.js';

@@ -1,7 +1,8 @@
 /**
- * Writing SVG as text: elements, escaping, and the look that all drawings share. Every colour stands twice: as an attribute (light
- * theme, understood by every viewer) and as a class whose CSS variable follows the reader's light or dark preference. The variables are set
- * without specificity, so a page that holds drawings and has a switch of its own sets them on `.monta-plot` to override.
+ * Writing SVG as text: elements, escaping, and the look that all drawings share. Every colour stands twice: as an
+ * attribute (light theme, understood by every viewer) and as a class whose CSS variable follows the reader's light or
+ * dark preference. The variables are set without specificity, so a page that holds drawings and has a switch of its own
+ * sets them on `.monta-plot` to override.
  */
 
 export type Attributes = Readonly<Record<string, string | number | undefined>>;
@@ -147,7 +148,10 @@ export function line({
   return element('line', { x1, y1, x2, y2, ...stroke(role), ...extra });
 }
 
-/** The whole drawing: one `<svg>` that stands alone and scales down with its container, on a ground that is light or dark as the reader is. */
+/**
+ * The whole drawing: one `<svg>` that stands alone and scales down with its container, on a ground that is light or
+ * dark as the reader is.
+ */
 export function drawing(width: number, height: number, description: string, ...children: readonly string[]): string {
   return element(
     'svg',

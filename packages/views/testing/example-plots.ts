@@ -1,4 +1,7 @@
-/** Example plots: each exported function draws one. They are the gallery and the tests: every result is kept in `snapshots/`. */
+/**
+ * Example plots: each exported function draws one. They are the gallery and the tests: every result is kept in
+ * `snapshots/`.
+ */
 import { formatBytes, formatPercent, formatSeconds, Random } from '@monta/core';
 import { barChart } from '#views/plots/bar-chart.js';
 import { heatMap } from '#views/plots/heat-map.js';

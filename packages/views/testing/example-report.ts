@@ -109,7 +109,8 @@ export function exampleReport(): RunReport {
       reasons: [
         [
           'Why',
-          'The one port of each node binds (12 of 41 ms). Slicing sends each token once instead of four times; ReduceScatter spares the last gather.',
+          'The one port of each node binds (12 of 41 ms). Slicing sends each token once instead of four times; ' +
+            'ReduceScatter spares the last gather.',
         ],
         ['Margin', '10 % over scattered unchunked; the model’s own error is 4 %, so this is no tie.'],
         ['Flips', 'To duplicated with 4 ports a node or more; chunks stop paying below 600 tokens.'],
@@ -158,7 +159,8 @@ export function exampleReport(): RunReport {
       ['optimizer', 'lr 3e-3, warmup 20, weightDecay 0.1, clip 1'],
     ],
     limits: [
-      'The network is emulated: ratios between strategies carry over to a cluster only as far as its links behave as the cluster file says.',
+      'The network is emulated: ratios between strategies carry over to a cluster only as far as its links behave ' +
+        'as the cluster file says.',
       'Compute and communication share two cores, so hidden communication still takes processor time.',
     ],
   };

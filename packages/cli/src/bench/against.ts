@@ -1,6 +1,7 @@
 /**
- * `npm run bench:against -- <folder of another build> [--turns 20] [--steps 30] [--parts]`: this build and another one in turns on this machine.
- * It measures the step of the main job, and with `--parts` what `npm run bench` measures, and prints each ratio with its 95 % interval.
+ * `npm run bench:against -- <folder of another build> [--turns 20] [--steps 30] [--parts]`: this build and another one
+ * in turns on this machine. It measures the step of the main job, and with `--parts` what `npm run bench` measures, and
+ * prints each ratio with its 95 % interval.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';

@@ -86,7 +86,8 @@ function show(console: Console, { gemm, collectives, simulator, subject, dispatc
     ),
   );
   console.print(
-    `  calibration: two threads together do ${gemm.scalingOfTwo.toFixed(2)}x of one in the first-level cache (2.00x with a core each); a call costs ${gemm.wasmCallMicroseconds.toFixed(2)} µs\n`,
+    `  calibration: two threads together do ${gemm.scalingOfTwo.toFixed(2)}x of one in the first-level cache ` +
+      `(2.00x with a core each); a call costs ${gemm.wasmCallMicroseconds.toFixed(2)} µs\n`,
   );
   heading('Collectives at memory speed, compared to one thread copying as many bytes');
   console.print(
@@ -139,7 +140,8 @@ function show(console: Console, { gemm, collectives, simulator, subject, dispatc
   );
   const runs = dispatch.cases.reduce((sum, { measured }) => sum + measured.length, 0);
   console.print(
-    `  a run of a dispatch case below took ${formatSeconds(dispatch.jobSeconds / runs)}, a simulation of one layer above ${formatSeconds(simulator[0]?.seconds ?? NaN)}\n`,
+    `  a run of a dispatch case below took ${formatSeconds(dispatch.jobSeconds / runs)}, a simulation of one layer ` +
+      `above ${formatSeconds(simulator[0]?.seconds ?? NaN)}\n`,
   );
   heading('Dispatch, compared to the prediction, to the line-rate bound and to duplicated');
   console.print(renderBench(subject, dispatch, style));

@@ -1,4 +1,7 @@
-/** The dispatch benchmark: probes the machine, measures every variant on real ranks in one job, and lays prediction and bound beside it. */
+/**
+ * The dispatch benchmark: probes the machine, measures every variant on real ranks in one job, and lays prediction and
+ * bound beside it.
+ */
 import { availableParallelism, loadavg } from 'node:os';
 import {
   chooseDispatch,

@@ -70,7 +70,9 @@ const variantLabel = ({ name, forward, backward }: PickedVariant): string =>
 
 function boundText(one: DispatchCase): string {
   const above = one.fastestSeconds / one.boundSeconds - 1;
-  const head = `${one.pass} ${formatSeconds(one.fastestSeconds)}, ${signed(above)} of ${formatSeconds(one.boundSeconds)} that its bytes need on the busiest port`;
+  const head =
+    `${one.pass} ${formatSeconds(one.fastestSeconds)}, ${signed(above)} of ` +
+    `${formatSeconds(one.boundSeconds)} that its bytes need on the busiest port`;
   if (above <= tolerance) return `${head}: at line rate`;
   const parts = [
     ...one.held,
@@ -135,29 +137,36 @@ function tableOf(result: DispatchBench): string {
 function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string][] {
   const { scale, probe, emulated } = result;
   const here = scale.shape;
-  const volume = `${formatInteger(here.tokens)} tokens x ${formatInteger(here.hiddenSize)} in float32 instead of ${formatInteger(shape.tokens)} x ${formatInteger(shape.hiddenSize)} in ${shape.dtype}: 1/${formatInteger(1 / scale.volumeShare)} of the bytes`;
+  const volume =
+    `${formatInteger(here.tokens)} tokens x ${formatInteger(here.hiddenSize)} in float32 instead of ` +
+    `${formatInteger(shape.tokens)} x ${formatInteger(shape.hiddenSize)} in ${shape.dtype}: 1/${formatInteger(1 / scale.volumeShare)} of the bytes`;
   const facts: [string, string][] = [
     [
       'Scale',
       emulated
-        ? `EMULATED network: ${volume}, over 1/${formatInteger(1 / scale.volumeShare)} of every bandwidth; all times, latencies too, ${scale.timeScale < 1 ? 'shortened to' : 'stretched'} ${scale.timeScale.toPrecision(3)}x`
-        : `no emulation, bytes move at memory speed: ${volume}. Lines say how the cluster would be laid out, not how fast it is`,
+        ? `EMULATED network: ${volume}, over 1/${formatInteger(1 / scale.volumeShare)} of every bandwidth; all ` +
+          `times, latencies too, ${scale.timeScale < 1 ? 'shortened to' : 'stretched'} ${scale.timeScale.toPrecision(3)}x`
+        : `no emulation, bytes move at memory speed: ${volume}. Lines say how the cluster would be laid out, not ` +
+          'how fast it is',
     ],
     [
       'Probes',
-      `one mover ${formatBandwidth(result.moverBytesPerSecond)}; after a collective ${formatSeconds(probe.delaySeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
+      `one mover ${formatBandwidth(result.moverBytesPerSecond)}; after a collective ` +
+        `${formatSeconds(probe.delaySeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
     ],
   ];
   if (result.loadBefore > probe.hostCores.cores * 0.75) {
     facts.push([
       'Noise',
-      `other work on this machine: load ${result.loadBefore.toFixed(1)} on ${probe.hostCores.cores} cores before the start; medians are then too long, spreads wide`,
+      `other work on this machine: load ${result.loadBefore.toFixed(1)} on ${probe.hostCores.cores} cores before ` +
+        'the start; medians are then too long, spreads wide',
     ]);
   }
   if (emulated) {
     facts.push([
       'Fabric',
-      `stood still for ${formatSeconds(result.lostSeconds)} of ${formatSeconds(result.jobSeconds)} for want of a processor (${formatPercent(result.lostSeconds / result.jobSeconds)})`,
+      `stood still for ${formatSeconds(result.lostSeconds)} of ${formatSeconds(result.jobSeconds)} for want of a ` +
+        `processor (${formatPercent(result.lostSeconds / result.jobSeconds)})`,
     ]);
   }
   return facts;
@@ -166,7 +175,8 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
 const byMedian = (one: DispatchCase): number => one.medianSeconds;
 const byFastest = (one: DispatchCase): number => one.fastestSeconds;
 const say = ({ within, medianError, worstError }: ErrorSummary): string =>
-  `${formatPercent(within)} of the cases within ${formatPercent(tolerance)}, typical error ${formatPercent(medianError)}, worst ${signed(worstError)}`;
+  `${formatPercent(within)} of the cases within ${formatPercent(tolerance)}, typical error ` +
+  `${formatPercent(medianError)}, worst ${signed(worstError)}`;
 
 function resultFacts(result: DispatchBench): [string, string][] {
   const { choice, duplicated, bestFixed, cases } = result;
@@ -174,14 +184,16 @@ function resultFacts(result: DispatchBench): [string, string][] {
   const lines: string[] = [];
   if (duplicated) {
     lines.push(
-      `${ratio(against(choice, duplicated, byMedian))} over duplicated by medians, ${ratio(against(choice, duplicated, byFastest))} by the fastest runs, ${ratio(both(duplicated, (one) => one.predictedSeconds) / both(choice, (one) => one.predictedSeconds))} predicted`,
+      `${ratio(against(choice, duplicated, byMedian))} over duplicated by medians, ` +
+        `${ratio(against(choice, duplicated, byFastest))} by the fastest runs, ${ratio(both(duplicated, (one) => one.predictedSeconds) / both(choice, (one) => one.predictedSeconds))} predicted`,
     );
     const outward = [choice, duplicated].map(({ forward }) => forward.outwardSeconds ?? NaN);
     const predicted = [choice, duplicated].map(({ forward }) => forward.outwardPredictedSeconds ?? NaN);
     const [ours = NaN, theirs = NaN] = outward;
     const [oursPredicted = NaN, theirsPredicted = NaN] = predicted;
     lines.push(
-      `${ratio(theirs / ours)} in AllToAll + AllGather alone (forward, ${formatSeconds(ours)} against ${formatSeconds(theirs)}; fastest runs), ${ratio(theirsPredicted / oursPredicted)} predicted`,
+      `${ratio(theirs / ours)} in AllToAll + AllGather alone (forward, ${formatSeconds(ours)} against ` +
+        `${formatSeconds(theirs)}; fastest runs), ${ratio(theirsPredicted / oursPredicted)} predicted`,
     );
   }
   if (bestFixed) {
@@ -197,7 +209,8 @@ function resultFacts(result: DispatchBench): [string, string][] {
   ]);
   facts.push([
     'Checked',
-    `every token's result against its closed form, largest difference ${maxOf(cases.map(({ deviation }) => deviation)).toExponential(1)}`,
+    `every token's result against its closed form, largest difference ` +
+      maxOf(cases.map(({ deviation }) => deviation)).toExponential(1),
   ]);
   return facts;
 }
@@ -206,14 +219,17 @@ function resultFacts(result: DispatchBench): [string, string][] {
 export function renderBench(subject: Subject, result: DispatchBench, style: Style): string {
   const { cluster, shape, name } = subject;
   const { emulated, ranks, probe } = result;
-  const title = `${name} · ${cluster.name}${emulated ? ' (emulated)' : ''} · ${formatLayout(shape.layout)} · ${ranks} ranks as threads on ${probe.hostCores.cores} cores`;
+  const title =
+    `${name} · ${cluster.name}${emulated ? ' (emulated)' : ''} · ${formatLayout(shape.layout)} · ` +
+    `${ranks} ranks as threads on ${probe.hostCores.cores} cores`;
   return [
     style.bold(title),
     '',
     renderFacts(scaleFacts(subject, result), style),
     '',
     tableOf(result),
-    `  forward, backward: median of ${result.cases[0]?.measured.length ?? 0}${emulated ? ', emulated' : ''}; spread: (slowest − fastest) / median; error: of the prediction, against the median;\n  bound: bytes of the busiest port over its line rate; bytes: sent by a rank forward, mean; ◂ the planner's choice`,
+    `  forward, backward: median of ${result.cases[0]?.measured.length ?? 0}${emulated ? ', emulated' : ''}; ` +
+      `spread: (slowest − fastest) / median; error: of the prediction, against the median;\n  bound: bytes of the busiest port over its line rate; bytes: sent by a rank forward, mean; ◂ the planner's choice`,
     '',
     renderFacts(resultFacts(result), style),
   ].join('\n');

@@ -1,6 +1,6 @@
 /**
- * A folder that runs on a Linux host which has GPUs and nothing else: Node packed with xz, Monta's built packages, the modules that they
- * need, fixtures, and a script that unpacks, tests and measures.
+ * A folder that runs on a Linux host which has GPUs and nothing else: Node packed with xz, Monta's built packages, the
+ * modules that they need, fixtures, and a script that unpacks, tests and measures.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -30,7 +30,9 @@ interface PackageFile {
   readonly dependencies?: Readonly<Record<string, string>>;
 }
 
-/** Modules that packages need at run time, dependencies of dependencies too, by name: where each lies in `root`. Sorted. */
+/**
+ * Modules that packages need at run time, dependencies of dependencies too, by name: where each lies in `root`. Sorted.
+ */
 export function neededModules(root: string, packages: readonly string[]): Map<string, string> {
   const found = new Map<string, string>();
   const read = (folder: string): PackageFile =>
@@ -62,7 +64,10 @@ export function folderBytes(folder: string): number {
 
 const packages = ['core', 'views', 'runtime', 'cli'] as const;
 
-/** Writes the bundle and returns its bytes. root: the repository, built. Throws `InputError` where the result is too large. */
+/**
+ * Writes the bundle and returns its bytes. root: the repository, built. Throws `InputError` where the result is too
+ * large.
+ */
 export function writeBundle(root: string, to: string, note: (text: string) => void): number {
   const modules = join(to, 'node_modules');
   rmSync(modules, { recursive: true, force: true });

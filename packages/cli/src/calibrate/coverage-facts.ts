@@ -23,7 +23,10 @@ export const coverageOf = (
 const shapeOf = ({ ranks, nodes }: { readonly ranks: number; readonly nodes: number }): string =>
   `${ranks} ranks on ${nodes} node${nodes === 1 ? '' : 's'}`;
 
-/** What priced collectives rest on, and the error to expect: `all_to_all of ep, 8 ranks on 1 node: fitted, within 7 % (…)`, a line each. */
+/**
+ * What priced collectives rest on, and the error to expect: `all_to_all of ep, 8 ranks on 1 node: fitted, within 7 %
+ * (…)`, a line each.
+ */
 export function collectiveLines(collectives: readonly CollectiveBasis[]): string[] {
   const lines = collectives.map((one) => {
     const assumed = one.expectedError === undefined ? ' assumed' : '';

@@ -90,7 +90,8 @@ export async function runBenchDispatch({ console }: MontaContext, flags: BenchDi
   const wrong = result.cases.find(({ deviation }) => !(deviation < 1e-4));
   if (wrong) {
     throw new Error(
-      `${wrong.name} in ${wrong.chunks} chunks, ${wrong.pass}: a token's result differs from its closed form by ${wrong.deviation}`,
+      `${wrong.name} in ${wrong.chunks} chunks, ${wrong.pass}: a token's result differs from its closed form by ` +
+        `${wrong.deviation}`,
     );
   }
   if (flags.json)

@@ -34,7 +34,10 @@ export function benchedLayers({ only, model, tokens }: BenchLayerFlags): Readonl
   );
 }
 
-/** A model's layer with all its experts on one GPU. Throws `InputError` where the layer computes what the GPU's does not. */
+/**
+ * A model's layer with all its experts on one GPU. Throws `InputError` where the layer computes what the GPU's does
+ * not.
+ */
 function layerOf(model: MoeModel, tokens: number): MoeLayerShape {
   const { name, hiddenSize: hidden, expertFfn: ffn, experts, topK: picks, normTopK: renormalise } = model;
   const refuse = (what: string): never => {

@@ -50,7 +50,9 @@ export function parseEmulate(text: string): 'auto' | 'off' | number {
   const factor = Number(text);
   if (text.trim() !== '' && factor > 0 && factor <= limits.timeScale) return factor;
   throw new InputError(`"${text}" is no way to emulate`, {
-    expected: `auto, off (memory speed), or the factor by which all times are stretched, like 20, at most ${limits.timeScale}`,
+    expected:
+      'auto, off (memory speed), or the factor by which all times are stretched, like 20, at most ' +
+      `${limits.timeScale}`,
   });
 }
 
@@ -124,10 +126,14 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
   docs: {
     brief: 'Measure every way to dispatch on real ranks, beside prediction and line-rate bound',
     fullDescription: helpText(
-      'Runs dispatch and combine of one MoE layer, forward and backward, in every strategy and chunk count, on real ranks: threads of\n' +
-        'this machine, each with a memory of its own, whose bytes pass an emulated network in real time. Volume and bandwidths are cut\n' +
-        'by the same factor and all times stretched by another, so that every ratio is that of the full size and this machine can carry\n' +
-        'the bytes. Every result is checked against its closed form. Predictions come from the simulator and from probes of this\n' +
+      'Runs dispatch and combine of one MoE layer, forward and backward, in every strategy and chunk count, on ' +
+        'real ranks: threads of\n' +
+        'this machine, each with a memory of its own, whose bytes pass an emulated network in real time. Volume ' +
+        'and bandwidths are cut\n' +
+        'by the same factor and all times stretched by another, so that every ratio is that of the full size and ' +
+        'this machine can carry\n' +
+        'the bytes. Every result is checked against its closed form. Predictions come from the simulator and from ' +
+        'probes of this\n' +
         'machine, never from the measured cases.',
       [
         [
@@ -136,7 +142,8 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
         ],
         ['monta bench dispatch --model mixtral-8x7b --cluster laptop-2x4 --layout tp=4,dp=2,ep=2', 'a small cluster'],
         [
-          'monta bench dispatch --tokens 4096 --hidden 4096 --experts 16 --topk 2 --cluster a800-1x8 --layout tp=4,dp=2,ep=2',
+          'monta bench dispatch --tokens 4096 --hidden 4096 --experts 16 --topk 2 --cluster a800-1x8 --layout ' +
+            'tp=4,dp=2,ep=2',
           'a shape',
         ],
         ['monta bench dispatch --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --json', 'for scripts'],
@@ -177,8 +184,10 @@ const layerCommand = buildCommand<BenchLayerFlags, [], MontaContext>({
   docs: {
     brief: 'Time one layer of experts on a GPU, forward and backward, beside others',
     fullDescription: helpText(
-      'Runs router to combined output and back in bf16, again and again for half a second a run, five runs of each in turns, and prints\n' +
-        'medians. M is the layer of Mixtral 8x7B, Q of Qwen3-30B-A3B, D 32 experts of DeepSeek-V3, X of a 2x70B model over TP = 8.',
+      'Runs router to combined output and back in bf16, again and again for half a second a run, five runs of each ' +
+        'in turns, and prints\n' +
+        'medians. M is the layer of Mixtral 8x7B, Q of Qwen3-30B-A3B, D 32 experts of DeepSeek-V3, X of a 2x70B ' +
+        'model over TP = 8.',
       [
         ['monta bench layer --device cuda --peers', 'the four shapes, beside PyTorch'],
         ['monta bench layer --device cuda --model olmoe-1b-7b --json', 'a model, for scripts'],

@@ -45,7 +45,8 @@ export function showProbe(console: Console, probe: Probe, cluster?: Cluster): vo
     style.bold(
       scale === null
         ? `Links of ${probe.system === 'memory' ? 'threads of this machine' : probe.system}, measured`
-        : `Links of ${probe.system}, measured on its emulated network (1/${scale} of its speed, in its own time; in brackets: against the cluster file)`,
+        : `Links of ${probe.system}, measured on its emulated network (1/${scale} of its speed, in its own time; ` +
+            'in brackets: against the cluster file)',
     ),
   );
   const rows = probe.tiers.map((tier) => {
@@ -79,7 +80,8 @@ export function showProbe(console: Console, probe: Probe, cluster?: Cluster): vo
     ),
   );
   console.print(
-    '  ports: of one unit of the tier below; all at once: all its pairs together over one pair alone; other rail: changing the port number\n',
+    '  ports: of one unit of the tier below; all at once: all its pairs together over one pair alone; other rail: ' +
+      'changing the port number\n',
   );
   console.print(style.bold(`Matrix products on ${probe.computeDevice}, one thread, float32, measured`));
   console.print(
@@ -100,7 +102,8 @@ export function showProbe(console: Console, probe: Probe, cluster?: Cluster): vo
         [
           [
             'Both at once',
-            `matrix products take ${computeSlowdown.toFixed(2)}x, an exchange between the two ranks ${communicationSlowdown.toFixed(2)}x as long`,
+            `matrix products take ${computeSlowdown.toFixed(2)}x, an exchange between the two ranks ` +
+              `${communicationSlowdown.toFixed(2)}x as long`,
           ],
         ],
         style,
@@ -115,14 +118,16 @@ function doubts({ lostSeconds, wallSeconds, probe }: NetworkProbeResult): string
   return [
     ...(lost > lostShare
       ? [
-          `the emulated network stood still for ${formatPercent(lost)} of the time for want of a processor: measure on a quieter machine, or slow it down more with --emulate`,
+          `the emulated network stood still for ${formatPercent(lost)} of the time for want of a processor: ` +
+            'measure on a quieter machine, or slow it down more with --emulate',
         ]
       : []),
     ...probe.tiers
       .filter(({ reached }) => !reached)
       .map(
         ({ name }) =>
-          `ports below ${name} were the narrower ones: its bandwidth is at least what is written, its ports are not known`,
+          `ports below ${name} were the narrower ones: its bandwidth is at least what is written, its ports are ` +
+          'not known',
       ),
   ];
 }
@@ -130,7 +135,10 @@ function doubts({ lostSeconds, wallSeconds, probe }: NetworkProbeResult): string
 /** Ranks on this machine, when no host says how many. */
 const defaultRanks = 4;
 
-/** Runs the probe, on the ranks that the person's own mpirun started where it did. Throws `InputError` for flags that do not go together. */
+/**
+ * Runs the probe, on the ranks that the person's own mpirun started where it did. Throws `InputError` for flags that do
+ * not go together.
+ */
 export async function runProbe(context: MontaContext, flags: CalibrateFlags): Promise<void> {
   if (underMpirun() === undefined) await probeAndWrite(context, flags);
   else await leadMpirun((launcher) => probeAndWrite(context, flags, launcher));
@@ -181,7 +189,8 @@ async function probeAndWrite({ console }: MontaContext, flags: CalibrateFlags, l
     cluster === undefined
       ? []
       : [
-          `${cluster.name}: emulated at 1/${timeScale} of its speed on ${result.probe.computeDevice}; times are divided by it again`,
+          `${cluster.name}: emulated at 1/${timeScale} of its speed on ${result.probe.computeDevice}; times are ` +
+            'divided by it again',
         ];
   finish({
     console,

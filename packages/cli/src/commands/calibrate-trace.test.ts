@@ -1,6 +1,7 @@
 /**
- * What `monta calibrate` reads from the trace of a run that really took place: it must be in the trace, of the right ranks, and no faster than
- * the links. Upper bounds there are none: another program on this machine makes a collective as slow as it likes.
+ * What `monta calibrate` reads from the trace of a run that really took place: it must be in the trace, of the right
+ * ranks, and no faster than the links. Upper bounds there are none: another program on this machine makes a collective
+ * as slow as it likes.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,6 @@
-/** Flags and help of `monta calibrate`; what it does is in `calibrate.ts` and `calibrate-probe.ts`, loaded when it runs. */
+/**
+ * Flags and help of `monta calibrate`; what it does is in `calibrate.ts` and `calibrate-probe.ts`, loaded when it runs.
+ */
 import { buildCommand } from '@stricli/core';
 import { InputError, didYouMean, limits, measuredOps, type MeasuredOp } from '@monta/core';
 import type { MontaContext } from '../context.js';
@@ -118,10 +120,12 @@ export const calibrateCommand = buildCommand<CalibrateFlags, string[], MontaCont
   docs: {
     brief: 'Learn the links of a cluster from measurements, or measure them',
     fullDescription: helpText(
-      'Reads nccl-tests output (any version, text, CSV or JSON), CSV with columns op, ranks, nodes, gpu, size_bytes, time_us,\n' +
+      'Reads nccl-tests output (any version, text, CSV or JSON), CSV with columns op, ranks, nodes, gpu, ' +
+        'size_bytes, time_us,\n' +
         "measured traces of monta, traces of PyTorch's profiler of all ranks of a job, and records of the NCCL Inspector; fits\n" +
         'latency and a monotone time curve per collective and set of ranks, and writes a calibration\n' +
-        'that plan, simulate, bench, train and validate take. Sizes are total buffers, as nccl-tests counts. Measurements that\n' +
+        'that plan, simulate, bench, train and validate take. Sizes are total buffers, as nccl-tests counts. ' +
+        'Measurements that\n' +
         'cannot be true together are refused, naming the rows. With --probe it measures the backend itself.',
       [
         ['monta calibrate all_gather.log alltoall.log -o cluster.json --plot fit.svg', 'from logs of one cluster'],

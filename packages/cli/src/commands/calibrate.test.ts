@@ -154,8 +154,8 @@ describe('monta calibrate', () => {
 
 describe('measured traces', () => {
   /**
-   * all_to_all over two groups of two ranks with 20 us and 1 GB/s each way. Every rank's clock starts at another moment; a collective of
-   * all ranks lets them be aligned. `beside`: seconds by which the second group comes later.
+   * all_to_all over two groups of two ranks with 20 us and 1 GB/s each way. Every rank's clock starts at another
+   * moment; a collective of all ranks lets them be aligned. `beside`: seconds by which the second group comes later.
    */
   type SpanSubject = Pick<Span, 'operation' | 'template' | 'task' | 'chunk' | 'of' | 'collective'>;
   const exchange = (chunk: number, members: readonly number[]): SpanSubject => ({

@@ -36,7 +36,9 @@ const extrapolation = ({ series }: SeriesFit): { below: number; above: number } 
   };
 };
 
-/** A latency below this share of the smallest message's time cannot be told from none: the sizes are too large for it. */
+/**
+ * A latency below this share of the smallest message's time cannot be told from none: the sizes are too large for it.
+ */
 const unknownLatency = 0.01;
 
 const range = ({ series: { points } }: SeriesFit): string =>
@@ -92,8 +94,10 @@ export function showFits(console: Console, fits: readonly SeriesFit[]): void {
     console.print();
   }
   console.print(
-    'latency: of the smallest messages, ? where the sizes do not show it; bus bandwidth: marginal, of the largest; error between: median,\n' +
-      'each point predicted from its neighbours; ½ below, 2x above: expected error of extrapolating to half the smallest and twice the largest size',
+    'latency: of the smallest messages, ? where the sizes do not show it; bus bandwidth: marginal, of the largest; ' +
+      'error between: median,\n' +
+      'each point predicted from its neighbours; ½ below, 2x above: expected error of extrapolating to half the ' +
+      'smallest and twice the largest size',
   );
 }
 
@@ -206,7 +210,10 @@ export function finish({
   showWarnings(console, warnings);
 }
 
-/** Runs the command. Throws `InputError` for files that cannot be read, measurements that cannot be true, and contradicting flags. */
+/**
+ * Runs the command. Throws `InputError` for files that cannot be read, measurements that cannot be true, and
+ * contradicting flags.
+ */
 export async function runCalibrate(context: MontaContext, flags: CalibrateFlags, ...files: string[]): Promise<void> {
   if (flags.probe) {
     if (files.length > 0) {

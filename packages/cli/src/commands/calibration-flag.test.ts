@@ -1,6 +1,7 @@
 /**
- * `--calibration` of every command that predicts, with a calibration whose times are known in closed form: the prediction must show exactly
- * those times (in train and bench: those times on the slowed clock), and files that cannot be meant must be refused.
+ * `--calibration` of every command that predicts, with a calibration whose times are known in closed form: the
+ * prediction must show exactly those times (in train and bench: those times on the slowed clock), and files that cannot
+ * be meant must be refused.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

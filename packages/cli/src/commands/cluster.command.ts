@@ -30,8 +30,10 @@ export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaC
   docs: {
     brief: 'List known clusters, show one with its sources, or print it as a file',
     fullDescription: helpText(
-      'Shows what the machine is: devices with memory and peak FLOP/s, and the tiers of the network from the inside out with\n' +
-        'ports, bandwidth and latency. Without a name it lists the clusters that are known. Every figure cites its source.',
+      'Shows what the machine is: devices with memory and peak FLOP/s, and the tiers of the network from the ' +
+        'inside out with\n' +
+        'ports, bandwidth and latency. Without a name it lists the clusters that are known. Every figure cites its ' +
+        'source.',
       [
         ['monta cluster', 'all known clusters'],
         ['monta cluster a800-2x8-4nic', '2 nodes of 8 A800 behind 4 NICs each'],

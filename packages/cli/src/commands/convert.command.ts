@@ -67,9 +67,12 @@ export const convertCommand = buildCommand<ConvertFlags, [input: string, output:
   docs: {
     brief: 'Convert checkpoints: training state to Hugging Face folder and back, another type, another layout',
     fullDescription: helpText(
-      'Reads a checkpoint a few rows at a time and writes it in another form. The input is verified first (names, shapes, digests\n' +
-        'where it has them); the output appears only when it is complete. A Hugging Face folder has no optimizer moments and no data\n' +
-        'position: a state made from one starts at step 0. A folder that came from Hugging Face keeps its config and tokenizer.',
+      'Reads a checkpoint a few rows at a time and writes it in another form. The input is verified first (names, ' +
+        'shapes, digests\n' +
+        'where it has them); the output appears only when it is complete. A Hugging Face folder has no optimizer ' +
+        'moments and no data\n' +
+        'position: a state made from one starts at step 0. A folder that came from Hugging Face keeps its config ' +
+        'and tokenizer.',
       [
         ['monta convert runs/2026-11-24-a/checkpoints model --dtype bf16', 'what a run has learned, for transformers'],
         [

@@ -13,7 +13,8 @@ const form = ({ from, step, input }: Conversion): string =>
 const result = ({ to, output, type, layout, step }: Conversion): string =>
   to === 'hf'
     ? `${output} (Hugging Face folder, ${type.toLowerCase()})`
-    : `${output} (training state of step ${formatInteger(step ?? 0)}, ${layout === undefined ? 'one rank' : formatLayout(layout)})`;
+    : `${output} (training state of step ${formatInteger(step ?? 0)}, ` +
+      `${layout === undefined ? 'one rank' : formatLayout(layout)})`;
 
 /** Runs the command. Throws `InputError` for what can't be read or described, `SaveError` when the disk refuses. */
 export function runConvert({ console }: MontaContext, flags: ConvertFlags, input: string, output: string): void {

@@ -1,4 +1,7 @@
-/** Flags of `monta plan` and `monta simulate` that stand in for what no cluster file holds, and what they make of the cost model. */
+/**
+ * Flags of `monta plan` and `monta simulate` that stand in for what no cluster file holds, and what they make of the
+ * cost model.
+ */
 import {
   algorithms,
   communicationLibraries,
@@ -59,7 +62,8 @@ export const costFlags = {
     parse: parseSeconds,
     placeholder: 'time',
     brief:
-      'What the host spends on issuing one operation of the schedule, like 100us for an eager framework (default: 5 us)',
+      'What the host spends on issuing one operation of the schedule, like 100us for an eager framework (default: ' +
+      '5 us)',
     optional: true,
   },
   algorithm: {
@@ -94,7 +98,9 @@ export function withLatencies(cluster: Cluster, text: string | undefined): Clust
     if (time === undefined || rest.length > 0 || !cluster.tiers.some((tier) => tier.name === name))
       throw new InputError(`"${part}" is not a latency of ${cluster.name}`, {
         file: '--latency',
-        expected: `TIER:TIME with a tier of ${cluster.tiers.map((tier) => tier.name).join(', ')}, like ${cluster.tiers.at(-1)?.name}:20us`,
+        expected:
+          `TIER:TIME with a tier of ${cluster.tiers.map((tier) => tier.name).join(', ')}, like ` +
+          `${cluster.tiers.at(-1)?.name}:20us`,
       });
     given.set(name, parseSeconds(time));
   }

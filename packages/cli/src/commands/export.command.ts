@@ -40,9 +40,12 @@ export const exportCommand = buildCommand<ExportFlags, [plan: string], MontaCont
   docs: {
     brief: 'Write a plan as the flags of Megatron-LM, Megatron-Bridge, DeepSpeed or torchtitan',
     fullDescription: helpText(
-      'Writes the layout, batch, dispatcher and model of a plan as the framework says it, each line with its reason, and what has to be in\n' +
-        'the environment. What is written is checked by the rules of monta lint first. What the framework cannot do is refused with the\n' +
-        'reason, or named with the nearest that it can. A plan by hand is JSON with model, cluster, layout, sequence, sequences,\n' +
+      'Writes the layout, batch, dispatcher and model of a plan as the framework says it, each line with its ' +
+        'reason, and what has to be in\n' +
+        'the environment. What is written is checked by the rules of monta lint first. What the framework cannot ' +
+        'do is refused with the\n' +
+        'reason, or named with the nearest that it can. A plan by hand is JSON with model, cluster, layout, ' +
+        'sequence, sequences,\n' +
         'microBatches, and if wanted dispatch, recompute, virtualStages and layersOfStages.',
       [
         ['monta export plan.json --to torchrun > train.sh', 'a script for Megatron-LM'],

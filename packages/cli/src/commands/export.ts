@@ -24,7 +24,10 @@ import type { ExportFlags } from './export.command.js';
 
 const simple: Strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
 
-/** The plan's chosen way: `best` of `monta plan`, `strategy` of a run's plan, or `dispatch` of a plan by hand. Its layout has the last word on etp. */
+/**
+ * The plan's chosen way: `best` of `monta plan`, `strategy` of a run's plan, or `dispatch` of a plan by hand. Its
+ * layout has the last word on etp.
+ */
 function chosen(plan: FieldMap): { strategy: Strategy; layout?: string } {
   const written = plan.get('dispatch');
   if (written !== undefined) {

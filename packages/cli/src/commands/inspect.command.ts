@@ -29,7 +29,8 @@ export const inspectCommand = buildCommand<InspectFlags, [folder: string], Monta
   docs: {
     brief: 'Show what a checkpoint holds and whether it is complete',
     fullDescription: helpText(
-      'Shows model, parameters by part, element types, states, step, layout and sizes of a checkpoint, and whether every file is\n' +
+      'Shows model, parameters by part, element types, states, step, layout and sizes of a checkpoint, and whether ' +
+        'every file is\n' +
         'there, whole, and as its digest says (all files are read). Exit code 1 when a checkpoint is not complete.',
       [
         ['monta inspect runs/2026-11-24-a/checkpoints', 'all states of a run'],

@@ -28,11 +28,13 @@ function facts(checkpoint: InspectedCheckpoint): (readonly [string, string])[] {
       ],
       [
         'Shape',
-        `${model.layers} layers, hidden ${formatInteger(model.hiddenSize)}, vocabulary ${formatInteger(model.vocabSize)}`,
+        `${model.layers} layers, hidden ${formatInteger(model.hiddenSize)}, vocabulary ` +
+          formatInteger(model.vocabSize),
       ],
       [
         'Experts',
-        `${model.topK} of ${model.experts}, width ${formatInteger(model.expertFfn)}, on ${model.moeLayers.filter(Boolean).length} layers`,
+        `${model.topK} of ${model.experts}, width ${formatInteger(model.expertFfn)}, on ` +
+          `${model.moeLayers.filter(Boolean).length} layers`,
       ],
     );
   if (step !== undefined) list.push(['Step', formatInteger(step)]);
@@ -42,7 +44,8 @@ function facts(checkpoint: InspectedCheckpoint): (readonly [string, string])[] {
   if (data !== undefined)
     list.push([
       'Data',
-      `${data.text}, seed ${data.seed}, next step ${formatInteger(data.nextStep)} of ${formatInteger(data.sequencesPerStep)} x ${formatInteger(data.sequence)} tokens`,
+      `${data.text}, seed ${data.seed}, next step ${formatInteger(data.nextStep)} of ` +
+        `${formatInteger(data.sequencesPerStep)} x ${formatInteger(data.sequence)} tokens`,
     ]);
   for (const note of checkpoint.notes ?? []) list.push(['Note', note]);
   list.push(
@@ -113,7 +116,10 @@ function showRun(console: Console, { path, checkpoints }: InspectedRun): void {
   );
 }
 
-/** Runs the command. Throws `InputError` for what is no checkpoint, and an error of exit code 1 when one is not complete. */
+/**
+ * Runs the command. Throws `InputError` for what is no checkpoint, and an error of exit code 1 when one is not
+ * complete.
+ */
 export function runInspect({ console }: MontaContext, flags: InspectFlags, folder: string): void {
   const inspected = inspectCheckpoint(folder);
   if (flags.json) console.json(inspected);

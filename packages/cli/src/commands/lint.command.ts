@@ -60,10 +60,13 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
   },
   docs: {
     brief:
-      'Check the Megatron-LM flags of a launch script or a configuration of DeepSpeed, without a GPU and without running it',
+      'Check the Megatron-LM flags of a launch script or a configuration of DeepSpeed, without a GPU and without ' +
+      'running it',
     fullDescription: helpText(
-      'Reads a shell script the way the shell would (variables, arrays, conditions, sourced files) and checks the flags of every\n' +
-        'run of Megatron-LM in it: what stops the job, what is changed without a word, what makes it slow. What only a running\n' +
+      'Reads a shell script the way the shell would (variables, arrays, conditions, sourced files) and checks the ' +
+        'flags of every\n' +
+        'run of Megatron-LM in it: what stops the job, what is changed without a word, what makes it slow. What ' +
+        'only a running\n' +
         'machine knows is assumed, and said. Exit code 1 when something stops the job.',
       [
         ['monta lint train_mixtral.sh', 'check a script'],

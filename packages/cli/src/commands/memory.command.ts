@@ -41,13 +41,16 @@ export const memoryCommand = buildCommand<MemoryCommandFlags, [], MontaContext>(
   docs: {
     brief: 'Whether a training step fits into memory: what takes it, where the peak is, and what could be changed',
     fullDescription: helpText(
-      'Compiles the passes of every pipeline stage and follows what lives when, as Megatron-Core keeps it; states follow the rule\n' +
-        'by which ranks share them. Prints the fullest stage: what takes how much, the operation at the peak, the room that is\n' +
+      'Compiles the passes of every pipeline stage and follows what lives when, as Megatron-Core keeps it; states ' +
+        'follow the rule\n' +
+        'by which ranks share them. Prints the fullest stage: what takes how much, the operation at the peak, the ' +
+        'room that is\n' +
         'left, and what other choices would need and cost. Nothing is measured. Exit code 0, whether it fits or not.',
       [
         ['monta memory --model qwen3-30b-a3b --cluster h100-2x8 --layout dp=16,ep=16', 'a step of others'],
         [
-          'monta memory --model deepseek-v3 --cluster h100-32x8 --layout dp=64,ep=64,pp=4 --virtual-stages 4 --micro-batches 32',
+          'monta memory --model deepseek-v3 --cluster h100-32x8 --layout dp=64,ep=64,pp=4 --virtual-stages 4 ' +
+            '--micro-batches 32',
           'with a pipeline',
         ],
         ['monta memory --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --svg memory.svg', 'drawn'],

@@ -160,7 +160,8 @@ export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags):
       ? [
           [
             'Left out',
-            `${partial} layers have parts that programs do not compute yet: their states are whole, their activations those of what is computed`,
+            `${partial} layers have parts that programs do not compute yet: their states are whole, their ` +
+              'activations those of what is computed',
           ] as [string, string],
         ]
       : []),

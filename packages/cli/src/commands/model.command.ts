@@ -32,7 +32,8 @@ export const modelCommand = buildCommand<ModelFlags, [name?: string], MontaConte
   docs: {
     brief: 'List known models, or show shape, parameters by part and FLOPs per token of one',
     fullDescription: helpText(
-      'Shows what is trained: the shape, parameters by part (all, and those one token uses), and FLOPs per token forward and\n' +
+      'Shows what is trained: the shape, parameters by part (all, and those one token uses), and FLOPs per token ' +
+        'forward and\n' +
         'in training. A multiply-add counts two; attention is causal (half the sequence on average); no recomputation.',
       [
         ['monta model', 'all known models'],

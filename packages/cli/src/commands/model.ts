@@ -67,19 +67,22 @@ function shapeFacts(model: MoeModel): [string, string][] {
     ['Layers', `${model.layers}${layerKinds(model, moe)}`],
     [
       'Width',
-      `hidden ${formatInteger(model.hiddenSize)}, vocabulary ${formatInteger(model.vocabSize)}${model.tieEmbeddings ? ' (tied)' : ''}`,
+      `hidden ${formatInteger(model.hiddenSize)}, vocabulary ` +
+        `${formatInteger(model.vocabSize)}${model.tieEmbeddings ? ' (tied)' : ''}`,
     ],
     [
       'Attention',
       latent === undefined
         ? `${model.attentionHeads} heads, ${model.keyValueHeads} of keys and values, ${model.headDim} wide`
-        : `${model.attentionHeads} heads, latent: keys and values of rank ${latent.keyValueRank}, queries of rank ${latent.queryRank ?? 'full'}`,
+        : `${model.attentionHeads} heads, latent: keys and values of rank ${latent.keyValueRank}, queries of rank ` +
+          `${latent.queryRank ?? 'full'}`,
     ],
     [
       'Experts',
       moe === 0
         ? `none; feed-forwards are ${activation}`
-        : `${model.topK} of ${model.experts}, width ${formatInteger(model.expertFfn)}, ${activation}, ${model.scoring} router` +
+        : `${model.topK} of ${model.experts}, width ${formatInteger(model.expertFfn)}, ${activation}, ` +
+          `${model.scoring} router` +
           (model.sharedExpertFfn > 0 ? `; shared of width ${formatInteger(model.sharedExpertFfn)}` : ''),
     ],
   ];
@@ -89,7 +92,8 @@ function show(console: Console, model: MoeModel, sequence: number): void {
   const parameters = countParameters(model);
   const flops = forwardFlopsPerToken(model, sequence);
   console.print(
-    `${console.style.bold(model.name)} · ${formatCount(parameters.total)} parameters, ${formatCount(parameters.active)} active · ${model.family}\n`,
+    `${console.style.bold(model.name)} · ${formatCount(parameters.total)} parameters, ` +
+      `${formatCount(parameters.active)} active · ${model.family}\n`,
   );
   console.print(renderFacts(shapeFacts(model), console.style));
   const flopParts: Readonly<Record<string, number | undefined>> = {
@@ -149,7 +153,8 @@ function show(console: Console, model: MoeModel, sequence: number): void {
     ),
   );
   console.print(
-    `\nTraining takes ${formatCount(trainingFlopsPerToken(model, sequence))} FLOP a token at ${formatInteger(sequence)} tokens: three times the forward pass, no recomputation;\n` +
+    `\nTraining takes ${formatCount(trainingFlopsPerToken(model, sequence))} FLOP a token at ` +
+      `${formatInteger(sequence)} tokens: three times the forward pass, no recomputation;\n` +
       'causal attention counts half the sequence, a multiply-add two, the router is included.',
   );
 }

@@ -78,9 +78,12 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
   docs: {
     brief: 'Choose how tokens travel for a cluster, a model and a layout, with reasons',
     fullDescription: helpText(
-      'Simulates every way to dispatch and combine, with chunk counts of their own forward and backward, and prints them fastest\n' +
-        'first: time of one layer, bytes that a rank sends on each tier, the share of communication that is hidden, and what the\n' +
-        'figures rest on. Then why, how far the next one is, where the answer flips, and the predicted step. Nothing is measured.',
+      'Simulates every way to dispatch and combine, with chunk counts of their own forward and backward, and ' +
+        'prints them fastest\n' +
+        'first: time of one layer, bytes that a rank sends on each tier, the share of communication that is ' +
+        'hidden, and what the\n' +
+        'figures rest on. Then why, how far the next one is, where the answer flips, and the predicted step. ' +
+        'Nothing is measured.',
       [
         [
           'monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --sequence 8192',

@@ -57,7 +57,8 @@ describe('monta plan', () => {
   });
 
   it('shows the bytes that the formulas give', () => {
-    // V = k T h s for T = 1024 tokens; half of it crosses the two nodes, there and back; slicing over TP = 8 sends an eighth.
+    // V = k T h s for T = 1024 tokens; half of it crosses the two nodes, there and back; slicing over TP = 8 sends an
+    // eighth.
     const crossing = 2 * ((2 * 1024 * 8192 * 2) / 2);
     expect(inter(result.baseline) / crossing).toBeCloseTo(1, 2);
     expect(inter(result.candidates.find(({ name }) => name === 'sliced')) / (crossing / 8)).toBeCloseTo(1, 2);

@@ -120,7 +120,8 @@ function flipText({ flips, steady }: FlipSearch): string {
   );
   for (const { figure, tried } of steady) {
     lines.push(
-      `not with ${figure} at ${tried.length} values from ${amount(figure, minOf(tried))} to ${amount(figure, maxOf(tried))}`,
+      `not with ${figure} at ${tried.length} values from ${amount(figure, minOf(tried))} to ` +
+        amount(figure, maxOf(tried)),
     );
   }
   return lines.join('\n');
@@ -151,7 +152,9 @@ function show({
     )
     .join(', ');
   const tokens = `${sequences > 1 ? `${sequences} x ` : ''}${count(sequence, 'token', 'tokens')}`;
-  const title = `${model.name} · ${deviceCount(cluster)} x ${cluster.device.name} (${network}) · ${formatLayout(layout)} · ${tokens}`;
+  const title =
+    `${model.name} · ${deviceCount(cluster)} x ${cluster.device.name} (${network}) · ` +
+    `${formatLayout(layout)} · ${tokens}`;
   if (!problem.fit.fits)
     console.print(`does not fit: ${ofCapacity(problem.fit)}\n${nearestText(problem.setting, cluster)}\n`);
   console.print(`${console.style.bold(title)}\n`);
@@ -197,7 +200,8 @@ function show({
       margins
         .map(
           ({ other, margin }) =>
-            `${formatPercent(margin.share)} over ${candidateName(other)}; error to expect ${formatPercent(margin.modelError)}: ${margin.tie ? 'a tie, measure' : 'not a tie'}`,
+            `${formatPercent(margin.share)} over ${candidateName(other)}; error to expect ` +
+            `${formatPercent(margin.modelError)}: ${margin.tie ? 'a tie, measure' : 'not a tie'}`,
         )
         .join('\n'),
     ]);
@@ -208,12 +212,14 @@ function show({
     const against = [
       ...(steps.baseline && baseline && compared && !samePlan(baseline, best)
         ? [
-            `${formatSeconds(steps.baseline.seconds)} with duplicated (${change(steps.best.seconds, steps.baseline.seconds)})`,
+            `${formatSeconds(steps.baseline.seconds)} with duplicated ` +
+              `(${change(steps.best.seconds, steps.baseline.seconds)})`,
           ]
         : []),
       ...(steps.bestFixed && compared && !samePlan(bestFixed, best)
         ? [
-            `${formatSeconds(steps.bestFixed.seconds)} with the best fixed, ${candidateName(bestFixed)} (${change(steps.best.seconds, steps.bestFixed.seconds)})`,
+            `${formatSeconds(steps.bestFixed.seconds)} with the best fixed, ${candidateName(bestFixed)} ` +
+              `(${change(steps.best.seconds, steps.bestFixed.seconds)})`,
           ]
         : []),
     ];

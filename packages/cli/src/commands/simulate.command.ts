@@ -83,8 +83,10 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
   docs: {
     brief: 'Show where the time of a layer or a step goes, operation by operation',
     fullDescription: helpText(
-      'Simulates a program on the cluster and prints the timeline of one rank: every operation with its start, waiting and end, what each\n' +
-        'lane did and how much of it was hidden, the bytes of every tier and port, and the critical path with what binds it.\n' +
+      'Simulates a program on the cluster and prints the timeline of one rank: every operation with its start, ' +
+        'waiting and end, what each\n' +
+        'lane did and how much of it was hidden, the bytes of every tier and port, and the critical path with what ' +
+        'binds it.\n' +
         'Everything is predicted, nothing is measured.',
       [
         [
@@ -92,11 +94,13 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
           'one MoE layer',
         ],
         [
-          'monta simulate --of dispatch --model dbrx --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --svg timeline.svg',
+          'monta simulate --of dispatch --model dbrx --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --svg ' +
+            'timeline.svg',
           'dispatch and combine alone',
         ],
         [
-          'monta simulate --of step --model mixtral-8x7b --cluster h100-2x8 --layout tp=4,dp=4,ep=4 --perfetto step.json',
+          'monta simulate --of step --model mixtral-8x7b --cluster h100-2x8 --layout tp=4,dp=4,ep=4 --perfetto ' +
+            'step.json',
           'a whole step',
         ],
       ],

@@ -112,7 +112,8 @@ function show(console: Console, report: ProfileReport): void {
       ),
     );
   console.print(
-    '\nMeans per rank. sent: to other ranks, at the least that the collective needs; waiting: for the last rank to arrive; bandwidth: of the\n' +
+    '\nMeans per rank. sent: to other ranks, at the least that the collective needs; waiting: for the last rank to ' +
+      'arrive; bandwidth: of the\n' +
       'bus, as nccl-tests has it, while transferring where waiting is known; exposed: beside which no kernel computed.',
   );
 }

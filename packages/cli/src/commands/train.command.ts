@@ -58,7 +58,8 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       timeScale: number('factor', 'How much slower than the cluster the network is emulated'),
       trialSteps: count(
         'count',
-        'Steps tried of each strategy that is predicted close to the fastest, before the run (default: up to 12, of long runs; 0: none)',
+        'Steps tried of each strategy that is predicted close to the fastest, before the run (default: up to 12, ' +
+          'of long runs; 0: none)',
       ),
       output: text('folder', 'Gets the run folder (default: runs)'),
       ...hostFlags,
@@ -95,10 +96,13 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
   docs: {
     brief: 'Train a model over all ranks of a cluster, with the dispatch that its traffic calls for',
     fullDescription: helpText(
-      'Reads a cluster and a model, times the kernels here, chooses how tokens travel, trains on real text over many ranks with that\n' +
-        'choice, and shows beside the baseline of the same run what it saved and how close the prediction was. Writes a run folder:\n' +
+      'Reads a cluster and a model, times the kernels here, chooses how tokens travel, trains on real text over ' +
+        'many ranks with that\n' +
+        'choice, and shows beside the baseline of the same run what it saved and how close the prediction was. ' +
+        'Writes a run folder:\n' +
         'configuration, plan, metrics (JSON lines), traces for ui.perfetto.dev, a checkpoint, and report.html.\n' +
-        'Without a file it is the main job: a byte-level model of 8 experts on the Brown corpus, two nodes of four devices.',
+        'Without a file it is the main job: a byte-level model of 8 experts on the Brown corpus, two nodes of four ' +
+        'devices.',
       [
         ['monta train', 'the main job'],
         ['monta train train.yaml --steps 1000', 'a configuration, with one thing changed'],

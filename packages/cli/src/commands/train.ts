@@ -50,7 +50,8 @@ function showPlan(console: Console, setting: Setting, plan: RunPlan, folder: Run
     ],
     [
       'Model',
-      `${config.model.name}, ${formatLayout(layout)}, ${formatInteger(config.batch)} x ${formatInteger(config.data.sequence)} tokens a step`,
+      `${config.model.name}, ${formatLayout(layout)}, ${formatInteger(config.batch)} x ` +
+        `${formatInteger(config.data.sequence)} tokens a step`,
     ],
     [
       'Plan',
@@ -73,7 +74,8 @@ function showResult(console: Console, report: RunReport, folder: RunFolder, eval
   if (chosen)
     facts.push([
       'Result',
-      `held-out ${heldOut?.toFixed(3) ?? '?'} nat/byte (unigram ${evaluations.unigram.toFixed(3)})   step ${formatSeconds(chosen.stepSeconds)} measured, ${formatSeconds(chosen.predictedStepSeconds ?? NaN)} predicted${emulated}`,
+      `held-out ${heldOut?.toFixed(3) ?? '?'} nat/byte (unigram ${evaluations.unigram.toFixed(3)})   step ` +
+        `${formatSeconds(chosen.stepSeconds)} measured, ${formatSeconds(chosen.predictedStepSeconds ?? NaN)} predicted${emulated}`,
     ]);
   for (const role of ['baseline', 'fixed'] as const) {
     const other = strategyOf(report, role);
@@ -121,8 +123,8 @@ function progressOf(console: Console, setting: Setting, folder: RunFolder) {
 }
 
 /**
- * Runs the command. Throws `InputError` for bad input, `RankFailure` when a rank fails, `Interrupted` after Ctrl-C. Under an mpirun of the
- * person's own, the process of rank 0 does all that a person sees.
+ * Runs the command. Throws `InputError` for bad input, `RankFailure` when a rank fails, `Interrupted` after Ctrl-C.
+ * Under an mpirun of the person's own, the process of rank 0 does all that a person sees.
  */
 export async function runTrain({ console }: MontaContext, flags: TrainFlags, file?: string): Promise<void> {
   const run = (launcher?: Launcher): Promise<void> =>
@@ -130,7 +132,10 @@ export async function runTrain({ console }: MontaContext, flags: TrainFlags, fil
   await (underMpirun() === undefined ? run() : leadMpirun(run));
 }
 
-/** Complains about what cannot be gone on from before anything is measured or written. How tokens travel does not matter to it. */
+/**
+ * Complains about what cannot be gone on from before anything is measured or written. How tokens travel does not matter
+ * to it.
+ */
 function checkResume(setting: Setting, resume: string | undefined): void {
   if (resume === undefined) return;
   const strategy = inChunks(namedStrategies.scattered, 1);

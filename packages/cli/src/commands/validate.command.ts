@@ -37,8 +37,10 @@ export const validateCommand = buildCommand<ValidateFlags, string[], MontaContex
   docs: {
     brief: 'Compare measured collectives with what a calibration predicts',
     fullDescription: helpText(
-      'Prints measured against predicted times with errors, by kind of prediction and by series, and beside them the naive\n' +
-        'predictor (straight lines in log-log between points, bus bandwidth carried over elsewhere). Errors are relative to the\n' +
+      'Prints measured against predicted times with errors, by kind of prediction and by series, and beside them ' +
+        'the naive\n' +
+        'predictor (straight lines in log-log between points, bus bandwidth carried over elsewhere). Errors are ' +
+        'relative to the\n' +
         'measured time. The calibration should not have seen what is compared.',
       [
         ['monta validate new.csv --calibration cluster.json', 'how good are the predictions'],

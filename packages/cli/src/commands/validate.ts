@@ -129,7 +129,10 @@ const describeRow = ({
   };
 };
 
-/** Runs the command. Throws `InputError` for bad files, for measurements that cannot be true, and when no row has a prediction. */
+/**
+ * Runs the command. Throws `InputError` for bad files, for measurements that cannot be true, and when no row has a
+ * prediction.
+ */
 export function runValidate({ console }: MontaContext, flags: ValidateFlags, ...files: string[]): void {
   if (files.length === 0)
     throw new InputError('there is nothing to compare with', { expected: 'files with measurements' });

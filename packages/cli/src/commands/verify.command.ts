@@ -65,8 +65,10 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
   docs: {
     brief: 'Recompute what a Hugging Face checkpoint must give, on any layout and with any dispatcher',
     fullDescription: helpText(
-      'Loads a checkpoint with its expected logits, losses, router logits, gradients and AdamW trajectory (docs/verify.md says how they\n' +
-        'are made), computes everything again over the ranks of a layout, and prints the largest error of each quantity beside its\n' +
+      'Loads a checkpoint with its expected logits, losses, router logits, gradients and AdamW trajectory ' +
+        '(docs/verify.md says how they\n' +
+        'are made), computes everything again over the ranks of a layout, and prints the largest error of each ' +
+        'quantity beside its\n' +
         'tolerance. Exit code 1 when one is past it.',
       [
         ['monta verify fixtures/hf/tiny-mixtral', 'one rank, every dispatcher'],

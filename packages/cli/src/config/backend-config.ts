@@ -1,4 +1,7 @@
-/** Which ranks a run is made of, as its configuration says: `backend: mpi`, and under `mpi` the hosts and how to reach them. */
+/**
+ * Which ranks a run is made of, as its configuration says: `backend: mpi`, and under `mpi` the hosts and how to reach
+ * them.
+ */
 import { getCluster, InputError, type Cluster, type FieldMap } from '@monta/core';
 import { mpiLauncher, localLauncher, parseHosts, underMpirun, type Launcher, type MpiHost } from '@monta/runtime';
 
@@ -32,7 +35,10 @@ const details = ['hosts', 'bind', 'agent', 'network', 'mpirun'] as const;
 /** An agent is a program; options of mpirun name programs and libraries. */
 const isCommand = (name: (typeof details)[number]): boolean => name === 'agent' || name === 'mpirun';
 
-/** Reads `backend` and `mpi`, flags over them. Commands are taken from a file only when the person allows it. Under an mpirun of the person's own it is MPI, whatever they say. Throws `InputError`. */
+/**
+ * Reads `backend` and `mpi`, flags over them. Commands are taken from a file only when the person allows it. Under an
+ * mpirun of the person's own it is MPI, whatever they say. Throws `InputError`.
+ */
 export function backendFrom(
   map: FieldMap | undefined,
   overrides: BackendOverrides,

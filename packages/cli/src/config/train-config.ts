@@ -1,6 +1,7 @@
 /**
- * The configuration of a training run: what `train.yaml` says, with defaults for what it does not, and command-line flags over
- * both. Without a file it is the main job: a byte-level model on the Brown corpus, two nodes of four devices.
+ * The configuration of a training run: what `train.yaml` says, with defaults for what it does not, and command-line
+ * flags over both. Without a file it is the main job: a byte-level model on the Brown corpus, two nodes of four
+ * devices.
  */
 import { dirname, isAbsolute, resolve } from 'node:path';
 import {
@@ -50,7 +51,9 @@ export interface OptimizerConfig {
   readonly minLr: number;
   /** AdamW's decoupled weight decay (default 0.1). */
   readonly weightDecay: number;
-  /** Global gradient norm; larger gradients are scaled down to it, Infinity never (default 1; `clip: false` in files). */
+  /**
+   * Global gradient norm; larger gradients are scaled down to it, Infinity never (default 1; `clip: false` in files).
+   */
   readonly clip: number;
   /** AdamW's decay rates (default 0.9 and 0.95). */
   readonly betas: readonly [number, number];
@@ -78,8 +81,8 @@ export interface TrainConfig {
   /** Sequences of a replica in one pass; gradients of several are accumulated. Default: all of its share at once. */
   readonly microBatch?: number;
   /**
-   * Each expert takes at most ceil(capacityFactor · k · T / E) picks of the T tokens of a replica in one pass, the likeliest; the rest are
-   * dropped. Default: none are (also `capacityFactor: false` in files).
+   * Each expert takes at most ceil(capacityFactor · k · T / E) picks of the T tokens of a replica in one pass, the
+   * likeliest; the rest are dropped. Default: none are (also `capacityFactor: false` in files).
    */
   readonly capacityFactor?: number;
   readonly optimizer: OptimizerConfig;
@@ -87,7 +90,10 @@ export interface TrainConfig {
   readonly seed: number;
   /** Which ranks run: threads of this process (default), or processes over MPI. */
   readonly backend: BackendConfig;
-  /** How far the emulated network is slowed: a factor, auto (chosen so that compute and network balance as on the cluster; default), or no emulation (always so over MPI). */
+  /**
+   * How far the emulated network is slowed: a factor, auto (chosen so that compute and network balance as on the
+   * cluster; default), or no emulation (always so over MPI).
+   */
   readonly emulate: 'auto' | false | { readonly timeScale: number };
   readonly checkpoint: {
     /** Every so many steps; 0 (default): after the last only. */
@@ -96,8 +102,8 @@ export interface TrainConfig {
     readonly keep: number;
   };
   /**
-   * Steps that each strategy predicted close to the fastest is tried for before the run, where dispatch is auto. Default: up to 12, as long as
-   * trials take no more than a fifth of the run; 0: none.
+   * Steps that each strategy predicted close to the fastest is tried for before the run, where dispatch is auto.
+   * Default: up to 12, as long as trials take no more than a fifth of the run; 0: none.
    */
   readonly trialSteps?: number;
   /** Steps in a row whose loss or gradients are not finite, after which the run ends (default 3); 0: never. */
@@ -320,7 +326,10 @@ function checkBatch(config: TrainConfig, at: (key: string) => Field | undefined)
   }
 }
 
-/** Reads a configuration from text; `file` names it in messages, and its folder is where its paths start. Throws `InputError`. */
+/**
+ * Reads a configuration from text; `file` names it in messages, and its folder is where its paths start. Throws
+ * `InputError`.
+ */
 export function trainConfigFrom(text: string | undefined, file: string, overrides: TrainOverrides = {}): TrainConfig {
   checkFlags(overrides);
   const map = text === undefined ? undefined : readDocument(text, file).map(keys);

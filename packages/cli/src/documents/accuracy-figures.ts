@@ -1,4 +1,7 @@
-/** The figures behind docs/accuracy.md: parts of the published measurements are left out, predicted from the rest, and compared. */
+/**
+ * The figures behind docs/accuracy.md: parts of the published measurements are left out, predicted from the rest, and
+ * compared.
+ */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {
@@ -27,7 +30,10 @@ function read(name: string): readonly Measurement[] {
   return readMeasurementsCsv(readFileSync(`${fixtures}${name}`, 'utf8'), name).measurements;
 }
 
-/** Collectives inside a node by seven GPUs, and results of 19 nccl-tests logs; both are in the repository, with their sources. */
+/**
+ * Collectives inside a node by seven GPUs, and results of 19 nccl-tests logs; both are in the repository, with their
+ * sources.
+ */
 export const inside = read('nccl-inside-node.csv');
 export const logs = read('nccl-tests-logs.csv');
 
@@ -213,7 +219,10 @@ export interface HalfFitted {
   readonly naive: readonly (readonly [bytes: number, bytesPerSecond: number])[];
 }
 
-/** all_gather over 4 B200, where time doubles from one size to the next: once with the size before the jump left out, once with the one behind it. */
+/**
+ * all_gather over 4 B200, where time doubles from one size to the next: once with the size before the jump left out,
+ * once with the one behind it.
+ */
 export function jumpFitted(fitted: 0 | 1): HalfFitted {
   const [op, ranks] = ['all_gather', 4] as const;
   const rows = inside.filter((m) => m.gpu === 'B200' && m.op === op && m.ranks === ranks && m.bytes >= mebibyte / 4);

@@ -1,4 +1,7 @@
-/** The part of docs/accuracy.md on prices without a calibration: kernels, collectives of presets, MoE layers and steps that others timed. */
+/**
+ * The part of docs/accuracy.md on prices without a calibration: kernels, collectives of presets, MoE layers and steps
+ * that others timed.
+ */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {

@@ -1,6 +1,6 @@
 /**
- * What the numbers of `middleRule` are worth: every second size of the published measurements predicted with other numbers, and with numbers that
- * were set without the machines that they are tried on.
+ * What the numbers of `middleRule` are worth: every second size of the published measurements predicted with other
+ * numbers, and with numbers that were set without the machines that they are tried on.
  */
 import { Curve, fitCalibration, middleRule, quantile, type MiddleRule, appendAll, maxOf, minOf } from '@monta/core';
 import { family, halves, inside, logs, seriesOf } from './accuracy-figures.js';

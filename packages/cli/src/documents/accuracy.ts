@@ -1,4 +1,7 @@
-/** Writes docs/accuracy.md and its plots: `npm run docs:accuracy`. Measured figures are published ones kept in the repository, with sources. */
+/**
+ * Writes docs/accuracy.md and its plots: `npm run docs:accuracy`. Measured figures are published ones kept in the
+ * repository, with sources.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +33,8 @@ const percent = (share: number): string => (Number.isFinite(share) ? formatPerce
 function table(cases: readonly LeftOut[]): string {
   const lines = cases.map(
     ({ name, rows, summary }) =>
-      `| ${name} | ${rows.length} | ${percent(summary.medianAbsoluteError)} | ${percent(summary.p90AbsoluteError)} | ${percent(summary.naiveMedianAbsoluteError)} | ${percent(summary.naiveP90AbsoluteError)} | ${percent(withinExpected(rows))} |`,
+      `| ${name} | ${rows.length} | ${percent(summary.medianAbsoluteError)} | ${percent(summary.p90AbsoluteError)} ` +
+      `| ${percent(summary.naiveMedianAbsoluteError)} | ${percent(summary.naiveP90AbsoluteError)} | ${percent(withinExpected(rows))} |`,
   );
   return [
     '| left out | rows | median error | 90th percentile | naive median | naive 90th | within the expected error |',
@@ -45,7 +49,8 @@ function worstTable(cases: readonly LeftOut[], count: number): string {
     count,
   ).map(
     ({ name, summary }) =>
-      `| ${name} | ${percent(summary.medianAbsoluteError)} | ${percent(summary.p90AbsoluteError)} | ${percent(summary.naiveMedianAbsoluteError)} | ${percent(summary.naiveP90AbsoluteError)} |`,
+      `| ${name} | ${percent(summary.medianAbsoluteError)} | ${percent(summary.p90AbsoluteError)} | ` +
+      `${percent(summary.naiveMedianAbsoluteError)} | ${percent(summary.naiveP90AbsoluteError)} |`,
   );
   return [
     '| series | median error | 90th percentile | naive median | naive 90th |',
@@ -65,7 +70,10 @@ function worstRows(cases: readonly LeftOut[], count: number): string {
     '|---|--:|--:|--:|--:|--:|',
     ...rows.map(({ measurement: m, predictedSeconds, naiveError, expectedError }) => {
       const naive = naiveError === undefined ? '–' : percent(Math.abs(naiveError));
-      return `| ${m.gpu}, ${m.op}, ${m.ranks} ranks (${m.source}:${m.line}) | ${formatBytes(m.bytes, 'binary')} | ${formatSeconds(m.seconds)} | ${formatSeconds(predictedSeconds)} | ${naive} | ${percent(expectedError)} |`;
+      return (
+        `| ${m.gpu}, ${m.op}, ${m.ranks} ranks (${m.source}:${m.line}) | ${formatBytes(m.bytes, 'binary')} | ` +
+        `${formatSeconds(m.seconds)} | ${formatSeconds(predictedSeconds)} | ${naive} | ${percent(expectedError)} |`
+      );
     }),
   ].join('\n');
 }
@@ -80,17 +88,20 @@ function misses(sizes: readonly LeftOut[], carried: readonly LeftOut[]): string 
       lines.push(`${name}: median ${percent(summary.medianAbsoluteError)}, wanted under ${percent(median)}.`);
     if (summary.p90AbsoluteError >= tail)
       lines.push(
-        `${name}: 90th percentile ${percent(summary.p90AbsoluteError)}, wanted under ${percent(tail)} (naive: ${percent(summary.naiveP90AbsoluteError)}).`,
+        `${name}: 90th percentile ${percent(summary.p90AbsoluteError)}, wanted under ${percent(tail)} (naive: ` +
+          `${percent(summary.naiveP90AbsoluteError)}).`,
       );
   }
   for (const { name, summary } of [...sizes, ...carried]) {
     if (summary.p90AbsoluteError >= summary.naiveP90AbsoluteError)
       lines.push(
-        `${name}: loses to the naive predictor at the 90th percentile, ${percent(summary.p90AbsoluteError)} against ${percent(summary.naiveP90AbsoluteError)}.`,
+        `${name}: loses to the naive predictor at the 90th percentile, ${percent(summary.p90AbsoluteError)} ` +
+          `against ${percent(summary.naiveP90AbsoluteError)}.`,
       );
     if (summary.medianAbsoluteError > summary.naiveMedianAbsoluteError)
       lines.push(
-        `${name}: loses to the naive predictor at the median, ${percent(summary.medianAbsoluteError)} against ${percent(summary.naiveMedianAbsoluteError)}.`,
+        `${name}: loses to the naive predictor at the median, ${percent(summary.medianAbsoluteError)} against ` +
+          `${percent(summary.naiveMedianAbsoluteError)}.`,
       );
   }
   return lines.length === 0

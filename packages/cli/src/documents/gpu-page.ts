@@ -123,7 +123,10 @@ function missing(layer: GpuReport['layer']): string {
 /** Training by the compiled program on the card; plainly said where no run has shown it. */
 function trainingText({ training }: GpuReport): string {
   if (training === undefined)
-    return 'Training by the same compiled programs as on the CPU (`./run gpu.json --parts shadow,training`) is written, and tested with a stand-in for CUDA that runs no kernel. **It was not part of this run: no figure here shows that it computes the right thing on a card.**';
+    return (
+      'Training by the same compiled programs as on the CPU (`./run gpu.json --parts shadow,training`) is ' +
+      'written, and tested with a stand-in for CUDA that runs no kernel. **It was not part of this run: no figure here shows that it computes the right thing on a card.**'
+    );
   return table(
     ['model', 'steps', 'losses differ by', 'gradient norms differ by', 'the same bits again'],
     training.map(({ model, steps, lossDifference, normDifference, sameBits }) => [
@@ -148,11 +151,13 @@ ${table(
   [
     [
       'card',
-      `${card.name} (${card.architecture}, ${card.multiprocessors} multiprocessors, ${number(card.totalBytes / gibibyte, 0)} GiB)`,
+      `${card.name} (${card.architecture}, ${card.multiprocessors} multiprocessors, ` +
+        `${number(card.totalBytes / gibibyte, 0)} GiB)`,
     ],
     [
       'driver',
-      `${driver}, CUDA ${cudaVersion(card.driverCuda)}; runtime ${cudaVersion(card.runtimeCuda)}; cuDNN ${cudnnVersion(cudnn)}`,
+      `${driver}, CUDA ${cudaVersion(card.driverCuda)}; runtime ${cudaVersion(card.runtimeCuda)}; cuDNN ` +
+        cudnnVersion(cudnn),
     ],
     ['Node', node],
     ['date', date],

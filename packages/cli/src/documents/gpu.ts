@@ -1,4 +1,6 @@
-/** Writes docs/gpu.md from docs/gpu.json, which a GPU bundle's `run` wrote on a host with a card: `npm run docs:gpu`. */
+/**
+ * Writes docs/gpu.md from docs/gpu.json, which a GPU bundle's `run` wrote on a host with a card: `npm run docs:gpu`.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { GpuReport } from '@monta/runtime/bench/cuda';

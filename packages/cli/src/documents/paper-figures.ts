@@ -1,4 +1,6 @@
-/** The figures behind docs/paper.md: what the simulator says about the two claims of the MoNTA paper (arXiv 2411.00662). */
+/**
+ * The figures behind docs/paper.md: what the simulator says about the two claims of the MoNTA paper (arXiv 2411.00662).
+ */
 import {
   chooseDispatch,
   completeModel,
@@ -71,7 +73,10 @@ function simulated(workload: Workload, strategy: Strategy): Simulation {
   return simulation;
 }
 
-/** Seconds from the start until the last chunk of a task of the dispatch has ended, and the longest of them, from ready to end. */
+/**
+ * Seconds from the start until the last chunk of a task of the dispatch has ended, and the longest of them, from ready
+ * to end.
+ */
 function stage(simulation: Simulation, task: string): { until: number; longest: number } {
   const spans = simulation.trace.spans.filter((span) => span.template === 'dispatch.forward' && span.task === task);
   return {

@@ -26,10 +26,12 @@ const binary = (bytes: number): string => formatBytes(bytes, 'binary');
 function speedUpTable(rows: readonly SpeedUp[]): string {
   const lines = rows.map(
     (row) =>
-      `| ${row.nics} | ${binary(row.volume)} | ${times(row.allToAll)} | ${times(row.dispatchSerial)} | ${times(row.dispatchChunked)} (${row.chunks}) | ${times(row.both)} (${row.choice}) |`,
+      `| ${row.nics} | ${binary(row.volume)} | ${times(row.allToAll)} | ${times(row.dispatchSerial)} | ` +
+      `${times(row.dispatchChunked)} (${row.chunks}) | ${times(row.both)} (${row.choice}) |`,
   );
   return [
-    '| NICs a node | V | AllToAll alone | AllToAll + AllGather | the same in chunks (best n) | dispatch + combine, the choice (chunks) |',
+    '| NICs a node | V | AllToAll alone | AllToAll + AllGather | the same in chunks (best n) | dispatch + combine, ' +
+      'the choice (chunks) |',
     '|---|---|---|---|---|---|',
     ...lines,
   ].join('\n');
@@ -38,10 +40,14 @@ function speedUpTable(rows: readonly SpeedUp[]): string {
 function gainTable(rows: readonly { varied: string; gain: StepGain }[]): string {
   const lines = rows.map(({ varied, gain }) => {
     const fixed = Math.min(gain.sliced, gain.scattered, gain.pipelinedForward);
-    return `| ${varied} | ${gain.duplicated.toFixed(2)} | ${gain.sliced.toFixed(2)} | ${gain.pipelinedForward.toFixed(2)} | ${gain.scattered.toFixed(2)} | ${gain.chosen.toFixed(2)} (${gain.choice}) | ${less(gain.duplicated, gain.pipelinedForward)} | ${less(gain.sliced, gain.pipelinedForward)} | ${less(gain.duplicated, gain.chosen)} | ${less(fixed, gain.chosen)} |`;
+    return (
+      `| ${varied} | ${gain.duplicated.toFixed(2)} | ${gain.sliced.toFixed(2)} | ` +
+      `${gain.pipelinedForward.toFixed(2)} | ${gain.scattered.toFixed(2)} | ${gain.chosen.toFixed(2)} (${gain.choice}) | ${less(gain.duplicated, gain.pipelinedForward)} | ${less(gain.sliced, gain.pipelinedForward)} | ${less(gain.duplicated, gain.chosen)} | ${less(fixed, gain.chosen)} |`
+    );
   });
   return [
-    '| assumption | duplicated, s | sliced, s | sliced, 4 chunks forward, s | scattered, s | choice, s | MoNTA vs duplicated | MoNTA vs sliced | choice vs duplicated | choice vs best fixed |',
+    '| assumption | duplicated, s | sliced, s | sliced, 4 chunks forward, s | scattered, s | choice, s | MoNTA vs ' +
+      'duplicated | MoNTA vs sliced | choice vs duplicated | choice vs best fixed |',
     '|---|---|---|---|---|---|---|---|---|---|',
     ...lines,
   ].join('\n');

@@ -1,4 +1,7 @@
-/** Draws the picture of the README: one MoE dispatch and combine on 16 A800, three ways, simulated. `npm run docs:picture`. */
+/**
+ * Draws the picture of the README: one MoE dispatch and combine on 16 A800, three ways, simulated. `npm run
+ * docs:picture`.
+ */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {

@@ -1,6 +1,6 @@
 /**
- * Writes the measured part of docs/two-hosts.md, and its plots, from what `npm run bench:two-hosts -- --out docs/two-hosts.json` left:
- * `npm run docs:two-hosts`. Only what stands between the two marks is replaced.
+ * Writes the measured part of docs/two-hosts.md, and its plots, from what `npm run bench:two-hosts -- --out
+ * docs/two-hosts.json` left: `npm run docs:two-hosts`. Only what stands between the two marks is replaced.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * Where a command speaks: results on standard output, notes, warnings, errors and progress on standard error. A reader that
- * closes the pipe early (`monta plan | head`) silences that stream and nothing else: a training run goes on.
+ * Where a command speaks: results on standard output, notes, warnings, errors and progress on standard error. A reader
+ * that closes the pipe early (`monta plan | head`) silences that stream and nothing else: a training run goes on.
  */
 import { escapeControls } from '@monta/core';
 import { colourWanted, createStyle, type Style } from './style.js';
@@ -66,7 +66,9 @@ export class Console {
     this.errorStyle = createStyle(colourWanted(err.isTTY === true, env));
   }
 
-  /** Columns of the terminal that shows the results; 100 where there is none, so that files look the same everywhere. */
+  /**
+   * Columns of the terminal that shows the results; 100 where there is none, so that files look the same everywhere.
+   */
   get columns(): number {
     return this.out.stream.isTTY === true ? (this.out.stream.columns ?? 100) : 100;
   }

@@ -1,6 +1,6 @@
 /**
- * The line that moves while a run trains. On a terminal it is drawn over itself; elsewhere (a log file, CI) a plain line is
- * printed now and then, so that a log stays short.
+ * The line that moves while a run trains. On a terminal it is drawn over itself; elsewhere (a log file, CI) a plain
+ * line is printed now and then, so that a log stays short.
  */
 import { formatInteger, formatSeconds } from '@monta/core';
 import { textWidth } from './text-width.js';
@@ -60,7 +60,10 @@ export class Progress {
     this.started = options.now();
   }
 
-  /** Tells the state after a step; draws when enough time has passed since the last drawing, or when it was the last step. */
+  /**
+   * Tells the state after a step; draws when enough time has passed since the last drawing, or when it was the last
+   * step.
+   */
   update(state: ProgressState): void {
     this.latest = state;
     const now = this.options.now();

@@ -1,4 +1,6 @@
-/** Colour and weight of text on a terminal: off by default, on only where a person looks and has not asked otherwise. */
+/**
+ * Colour and weight of text on a terminal: off by default, on only where a person looks and has not asked otherwise.
+ */
 import { styleText } from 'node:util';
 
 /** Functions that dress a piece of text; all of them return it unchanged when colour is off. */

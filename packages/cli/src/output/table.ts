@@ -1,12 +1,15 @@
-/** Tables for the terminal: no rules, two spaces between columns, numbers lined up at the decimal point, units in a column of their own. */
+/**
+ * Tables for the terminal: no rules, two spaces between columns, numbers lined up at the decimal point, units in a
+ * column of their own.
+ */
 import { stripVTControlCharacters } from 'node:util';
 import { padLeft, padRight, textWidth } from './text-width.js';
 import type { Style } from './style.js';
 import { maxOf } from '@monta/core';
 
 /**
- * left, right: by the edge. number: by the decimal point; what follows the number after a space is its unit, which is lined up
- * on the left: `4.31 ms`, `12 GB/s`, `3`.
+ * left, right: by the edge. number: by the decimal point; what follows the number after a space is its unit, which is
+ * lined up on the left: `4.31 ms`, `12 GB/s`, `3`.
  */
 export type Alignment = 'left' | 'right' | 'number';
 
@@ -38,7 +41,10 @@ function splitNumber(text: string): NumberParts | undefined {
   return { whole: match[1] ?? '', fraction: match[2] ?? '', unit: match[3] ?? '' };
 }
 
-/** Lines up the cells of one number column; cells that are not numbers (`-`, `unknown`) stand at the right edge of the number. */
+/**
+ * Lines up the cells of one number column; cells that are not numbers (`-`, `unknown`) stand at the right edge of the
+ * number.
+ */
 function alignNumbers(cells: readonly string[]): string[] {
   const parts = cells.map(splitNumber);
   const widest = (read: (part: NumberParts) => string) =>
@@ -55,8 +61,8 @@ function alignNumbers(cells: readonly string[]): string[] {
 }
 
 /**
- * Draws a table; every row has as many cells as there are columns. Returns lines joined with line breaks, without trailing
- * spaces, ending in no line break.
+ * Draws a table; every row has as many cells as there are columns. Returns lines joined with line breaks, without
+ * trailing spaces, ending in no line break.
  */
 export function renderTable(
   columns: readonly Column[],
@@ -96,7 +102,10 @@ export function renderTable(
   return lines.join('\n');
 }
 
-/** Draws label and value pairs, the labels in one column: `Why     NVLink binds`. Continuation lines are indented under the value. */
+/**
+ * Draws label and value pairs, the labels in one column: `Why NVLink binds`. Continuation lines are indented under the
+ * value.
+ */
 export function renderFacts(facts: readonly (readonly [label: string, value: string])[], style?: Style): string {
   const width = Math.max(0, maxOf(facts.map(([label]) => textWidth(label)))) + 2;
   return facts

@@ -1,4 +1,7 @@
-/** The SQLite export of Nsight Systems (`nsys export --type sqlite`), table by table; schema: NVIDIA's "SQLite Export Schema Reference". */
+/**
+ * The SQLite export of Nsight Systems (`nsys export --type sqlite`), table by table; schema: NVIDIA's "SQLite Export
+ * Schema Reference".
+ */
 import sqlite from 'node-sqlite3-wasm';
 import { InputError, profileOfKernels, type DeviceActivity, type RankProfile } from '@monta/core';
 
@@ -17,7 +20,10 @@ const activityOf = ({ name, start, end }: Row): DeviceActivity => ({
 const whole = (value: unknown): number | bigint | null =>
   typeof value === 'number' || typeof value === 'bigint' ? value : null;
 
-/** Profiles of the devices in a report, the first as rank `firstRank`. Throws `InputError` for another database, and for one without kernels. */
+/**
+ * Profiles of the devices in a report, the first as rank `firstRank`. Throws `InputError` for another database, and for
+ * one without kernels.
+ */
 export function readNsys(file: string, firstRank: number): RankProfile[] {
   const database = new sqlite.Database(file, { readOnly: true, fileMustExist: true });
   try {

@@ -1,4 +1,7 @@
-/** Traces of other programs' profilers, of any known kind: the content decides which reader gets a file. Large files are read in pieces, compressed or not. */
+/**
+ * Traces of other programs' profilers, of any known kind: the content decides which reader gets a file. Large files are
+ * read in pieces, compressed or not.
+ */
 import { createReadStream, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createGunzip } from 'node:zlib';

@@ -1,4 +1,7 @@
-/** Whether a run's ranks have room on this machine: the program's memory against what a rank can address and what there is. */
+/**
+ * Whether a run's ranks have room on this machine: the program's memory against what a rank can address and what there
+ * is.
+ */
 import { totalmem } from 'node:os';
 import { formatBytes, formatLayout, InputError, stageMemory, type StageMemory, type StepShape } from '@monta/core';
 
@@ -24,7 +27,9 @@ export interface MachineRoom {
 /** Throws `InputError` where a rank's share, or all ranks' together, is more than there is. */
 export function refuseWhatDoesNotFit(step: StepShape, { ranksHere, bytes = totalmem() }: MachineRoom): void {
   const { totalBytes } = rankMemory(step);
-  const where = `${step.model.name} with ${formatLayout(step.layout)}, ${step.sequences} x ${step.sequence} tokens a micro-batch`;
+  const where =
+    `${step.model.name} with ${formatLayout(step.layout)}, ${step.sequences} x ${step.sequence} tokens ` +
+    'a micro-batch';
   const hint = 'more tp or ep, a smaller microBatch, shorter sequences, or a smaller model';
   if (totalBytes > addressableBytes)
     throw new InputError(`${where} does not fit: ${formatBytes(totalBytes, 'binary')} a rank`, {

@@ -15,8 +15,8 @@ const halvesBetweenHosts = [namedStrategies.duplicated, namedStrategies.sliced, 
 const chunkCounts = [1, 4];
 
 /**
- * Runs dispatches on all ranks of the setting, over its network, and fits what communication costs to them: a delay of every collective, and core
- * time in the setting returned.
+ * Runs dispatches on all ranks of the setting, over its network, and fits what communication costs to them: a delay of
+ * every collective, and core time in the setting returned.
  */
 export async function measureOverheads(
   setting: Setting,

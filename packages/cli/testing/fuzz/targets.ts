@@ -60,7 +60,10 @@ slidingWindow: 4096
 latentAttention: { keyValueRank: 16, nopeHeadDim: 16, ropeHeadDim: 8, valueHeadDim: 16 }
 `;
 
-/** All that the reader of scripts knows: variables, defaults, arrays, conditions, loops, functions, substitutions, here-documents, arithmetic. */
+/**
+ * All that the reader of scripts knows: variables, defaults, arrays, conditions, loops, functions, substitutions,
+ * here-documents, arithmetic.
+ */
 const launchScript = `#!/bin/bash
 set -e
 export CUDA_DEVICE_MAX_CONNECTIONS=1
@@ -93,7 +96,8 @@ torchrun --nproc_per_node 8 --nnodes \${NNODES} pretrain_gpt.py "\${MODEL_ARGS[@
 `;
 
 const bareFlags =
-  '--num-layers 32 --hidden-size 4096 --num-attention-heads 32 --num-experts 8 --tensor-model-parallel-size 2 --moe-layer-freq "([0]*1+[1]*31)"\n';
+  '--num-layers 32 --hidden-size 4096 --num-attention-heads 32 --num-experts 8 --tensor-model-parallel-size 2 ' +
+  '--moe-layer-freq "([0]*1+[1]*31)"\n';
 
 /** Two collectives as NCCL's Inspector writes them. */
 const inspector = ['AllReduce', 'AllGather']

@@ -19,9 +19,9 @@ export interface Device {
 /**
  * One level of the network. Level 0 joins devices; level t joins the units of level t-1.
  *
- * A message between two devices crosses the lowest tier that joins them. It occupies, at tier 0, the devices' own ports of
- * tier 0; at tier t >= 1, the ports of tiers 1..t on both sides (a message that crosses the spine leaves through the NIC
- * and through the leaf's uplink, and does not use NVLink).
+ * A message between two devices crosses the lowest tier that joins them. It occupies, at tier 0, the devices' own ports
+ * of tier 0; at tier t >= 1, the ports of tiers 1..t on both sides (a message that crosses the spine leaves through the
+ * NIC and through the leaf's uplink, and does not use NVLink).
  */
 export interface Tier {
   readonly name: string;
@@ -32,15 +32,16 @@ export interface Tier {
   /** Share of the nominal bandwidth that long messages reach, more than 0 and at most 1; 1 when left out. */
   readonly reached?: number;
   /**
-   * Bytes a second and direction that a device moves while its switch reduces and multicasts (NVLink SHARP); left out where switches do not.
-   * Tier 0 only.
+   * Bytes a second and direction that a device moves while its switch reduces and multicasts (NVLink SHARP); left out
+   * where switches do not. Tier 0 only.
    */
   readonly reducingBytesPerSecond?: number;
   /** One-way latency of a message over this tier, seconds. */
   readonly latencySeconds: number;
   /**
-   * Ports into this tier that each unit of the level below owns. Tier 0: ports per device (normally 1). Tier t >= 1: ports
-   * per unit of tier t-1; the unit's devices share them in consecutive, equal runs: device i of n uses port floor(i*ports/n).
+   * Ports into this tier that each unit of the level below owns. Tier 0: ports per device (normally 1). Tier t >= 1:
+   * ports per unit of tier t-1; the unit's devices share them in consecutive, equal runs: device i of n uses port
+   * floor(i*ports/n).
    */
   readonly ports: number;
   /**

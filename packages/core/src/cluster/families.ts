@@ -1,6 +1,7 @@
 /**
- * Families of known machines. Bandwidths, FLOP rates and memory are nominal datasheet figures, each with its source; shares that are reached
- * and latencies come from published measurements, which a source line names. A calibration replaces them with what a machine really gives.
+ * Families of known machines. Bandwidths, FLOP rates and memory are nominal datasheet figures, each with its source;
+ * shares that are reached and latencies come from published measurements, which a source line names. A calibration
+ * replaces them with what a machine really gives.
  */
 import type { Device, Tier } from './cluster.js';
 
@@ -28,12 +29,14 @@ export interface Family {
 const oneEach = (devices: number): number => devices;
 
 /**
- * Hops of NCCL's low-latency protocol: slope over 2, 4 and 8 ranks of small all_gathers and all_reduces in `nccl-inside-node.csv`
- * (ai-dynamo/aiconfigurator); the network's so that small collectives over two nodes take what `nccl-tests-logs.csv` has, 29 to 56 us.
+ * Hops of NCCL's low-latency protocol: slope over 2, 4 and 8 ranks of small all_gathers and all_reduces in
+ * `nccl-inside-node.csv` (ai-dynamo/aiconfigurator); the network's so that small collectives over two nodes take what
+ * `nccl-tests-logs.csv` has, 29 to 56 us.
  */
 const hops = { ampere: 1.5e-6, hopper: 0.75e-6, blackwell: 1.2e-6, network: 14e-6 };
 const hopSource =
-  'latencies: slope of small NCCL collectives over 2 to 8 ranks (ai-dynamo/aiconfigurator nccl_perf, 2.27 to 2.29); between nodes 14 us, so that small collectives over two nodes take the 29 to 56 us of public nccl-tests logs';
+  'latencies: slope of small NCCL collectives over 2 to 8 ranks (ai-dynamo/aiconfigurator nccl_perf, 2.27 to ' +
+  '2.29); between nodes 14 us, so that small collectives over two nodes take the 29 to 56 us of public nccl-tests logs';
 
 /** NVLink reached: a share of the nominal bandwidth of a device. */
 const reachedSource = {
@@ -46,18 +49,21 @@ const reachedSource = {
 /** Rails of 400 Gb/s: a share that is reached, and what messages across rails lose. */
 const rails400 = { latencySeconds: hops.network, railAligned: true, reached: 0.9, crossRailSlowdown: 2.2 };
 const rails400Source =
-  'network reached: 0.9 (ib_write_bw 39.5 to 45.1 GB/s a ConnectX-7 on an HGX B200 cluster; all_gathers over two nodes 0.77 to 0.93); across rails 2.2 times slower: 20.1 against 43.7 GB/s (UCCL on EFA), and all_to_all over two B200 nodes reaches 22.6 GB/s a NIC (nccl-tests log)';
+  'network reached: 0.9 (ib_write_bw 39.5 to 45.1 GB/s a ConnectX-7 on an HGX B200 cluster; all_gathers over two ' +
+  'nodes 0.77 to 0.93); across rails 2.2 times slower: 20.1 against 43.7 GB/s (UCCL on EFA), and all_to_all over two B200 nodes reaches 22.6 GB/s a NIC (nccl-tests log)';
 
 /** NVLS on Hopper and Blackwell: all_reduce moves (1 + 1/8) times its buffer over every link. */
 const reducing = { hopper: 290 * giga, blackwell: 475 * giga };
 const reducingSource = {
   hopper:
-    'NVLink SHARP: 290 GB/s a device (all_reduce over 8 H100 of 512 MiB in 2.11 ms, ai-dynamo/aiconfigurator; 16 GiB over two H200 nodes in 66.3 ms, nccl-tests log)',
+    'NVLink SHARP: 290 GB/s a device (all_reduce over 8 H100 of 512 MiB in 2.11 ms, ai-dynamo/aiconfigurator; 16 ' +
+    'GiB over two H200 nodes in 66.3 ms, nccl-tests log)',
   blackwell: 'NVLink SHARP: 475 GB/s a device (all_reduce over 8 B200 of 512 MiB in 1.33 ms, ai-dynamo/aiconfigurator)',
 };
 
 const memorySource =
-  'memory: what the driver reports (nvidia-smi); the "GB" of these datasheets are GiB, less what ECC and the driver keep';
+  'memory: what the driver reports (nvidia-smi); the "GB" of these datasheets are GiB, less what ECC and the ' +
+  'driver keep';
 
 const a100: Device = {
   name: 'A100-SXM4-80GB',
@@ -128,10 +134,13 @@ export const families: Readonly<Record<string, Family>> = {
     },
     nics: (devices) => Math.min(4, devices),
     sources: [
-      'compute and memory bandwidth: NVIDIA A100 80GB SXM datasheet (312 TFLOPS bf16 dense, 19.5 TFLOPS f32, 2,039 GB/s), which the A800 shares; 108 SMs: NVIDIA A100 architecture white paper',
+      'compute and memory bandwidth: NVIDIA A100 80GB SXM datasheet (312 TFLOPS bf16 dense, 19.5 TFLOPS f32, 2,039 ' +
+        'GB/s), which the A800 shares; 108 SMs: NVIDIA A100 architecture white paper',
       `${memorySource}: 81,920 MiB (modal-labs/modal-client#2797)`,
-      'NVLink: A800 has 8 third-generation links, 400 GB/s both ways, 200 GB/s one way (press reports of the A800 launch, Reuters 2022)',
-      'network: 200 Gb/s InfiniBand HDR per NIC; the number of NICs varies between sites (4 seen most often), the name says how many',
+      'NVLink: A800 has 8 third-generation links, 400 GB/s both ways, 200 GB/s one way (press reports of the A800 ' +
+        'launch, Reuters 2022)',
+      'network: 200 Gb/s InfiniBand HDR per NIC; the number of NICs varies between sites (4 seen most often), the ' +
+        'name says how many',
       reachedSource.ampere,
       hopSource,
     ],
@@ -150,9 +159,11 @@ export const families: Readonly<Record<string, Family>> = {
     },
     nics: oneEach,
     sources: [
-      'NVIDIA A100 80GB SXM datasheet: 312 TFLOPS bf16 dense, 19.5 TFLOPS f32, 2,039 GB/s, NVLink 600 GB/s both ways; 108 SMs: NVIDIA A100 architecture white paper',
+      'NVIDIA A100 80GB SXM datasheet: 312 TFLOPS bf16 dense, 19.5 TFLOPS f32, 2,039 GB/s, NVLink 600 GB/s both ' +
+        'ways; 108 SMs: NVIDIA A100 architecture white paper',
       `${memorySource}: 81,920 MiB (modal-labs/modal-client#2797)`,
-      'network: NVIDIA DGX A100 datasheet, eight ConnectX-6 200 Gb/s for compute, rail-optimised in DGX SuperPOD; across rails 1.15 times slower (all_to_all over two nodes reaches 20.2 GB/s a NIC, nccl-tests log)',
+      'network: NVIDIA DGX A100 datasheet, eight ConnectX-6 200 Gb/s for compute, rail-optimised in DGX SuperPOD; ' +
+        'across rails 1.15 times slower (all_to_all over two nodes reaches 20.2 GB/s a NIC, nccl-tests log)',
       reachedSource.ampere,
       hopSource,
     ],
@@ -161,7 +172,8 @@ export const families: Readonly<Record<string, Family>> = {
     device: h100,
     ...hopperNode,
     sources: [
-      'NVIDIA H100 SXM datasheet: 989 TFLOPS bf16 and 1,979 TFLOPS fp8 dense, 67 TFLOPS f32, 3.35 TB/s, NVLink 900 GB/s both ways; 132 SMs: NVIDIA H100 architecture white paper',
+      'NVIDIA H100 SXM datasheet: 989 TFLOPS bf16 and 1,979 TFLOPS fp8 dense, 67 TFLOPS f32, 3.35 TB/s, NVLink 900 ' +
+        'GB/s both ways; 132 SMs: NVIDIA H100 architecture white paper',
       `${memorySource}: 81,559 MiB (modal-labs/modal-client#2797)`,
       'network: NVIDIA DGX H100 datasheet, eight ConnectX-7 400 Gb/s, rail-optimised in DGX SuperPOD',
       ...hopperNodeSources,
@@ -172,7 +184,8 @@ export const families: Readonly<Record<string, Family>> = {
     ...hopperNode,
     inner: { name: 'nvlink', bytesPerSecond: 200 * giga, reached: 20.6 / 25, latencySeconds: hops.hopper },
     sources: [
-      'compute and memory as the H100 SXM (989 TFLOPS bf16, 1,979 TFLOPS fp8 dense, 3.35 TB/s, 81,559 MiB, 132 SMs); NVLink cut to 8 links, 400 GB/s both ways (DeepSeek-V3, arXiv 2505.09343, section 4.1)',
+      'compute and memory as the H100 SXM (989 TFLOPS bf16, 1,979 TFLOPS fp8 dense, 3.35 TB/s, 81,559 MiB, 132 ' +
+        'SMs); NVLink cut to 8 links, 400 GB/s both ways (DeepSeek-V3, arXiv 2505.09343, section 4.1)',
       'no NVLink SHARP: NCCL opens no NVLS channels on an H800 (NVIDIA/nccl#892)',
       'network: eight ConnectX-7 400 Gb/s (the same paper)',
       reachedSource.hopper,
@@ -189,7 +202,8 @@ export const families: Readonly<Record<string, Family>> = {
     },
     ...hopperNode,
     sources: [
-      'NVIDIA H200 SXM datasheet: 141 GB, 4.8 TB/s, 989 TFLOPS bf16 and 1,979 TFLOPS fp8 dense, 67 TFLOPS f32, NVLink 900 GB/s both ways; 132 SMs as the H100',
+      'NVIDIA H200 SXM datasheet: 141 GB, 4.8 TB/s, 989 TFLOPS bf16 and 1,979 TFLOPS fp8 dense, 67 TFLOPS f32, ' +
+        'NVLink 900 GB/s both ways; 132 SMs as the H100',
       `${memorySource}: 143,771 MiB`,
       'network: NVIDIA DGX H200 datasheet, eight ConnectX-7 400 Gb/s, rail-optimised in DGX SuperPOD',
       ...hopperNodeSources,
@@ -218,7 +232,8 @@ export const families: Readonly<Record<string, Family>> = {
     outer: { name: 'infiniband', bytesPerSecond: 400 * giga * bits, ...rails400 },
     nics: oneEach,
     sources: [
-      'NVIDIA HGX B200 datasheet, an eighth of it: 62 TB/s of memory bandwidth (7.75; the bus of 7,680 bits at 3,996 MHz gives 7.67, pytorch/ao#4002), 36 PFLOPS bf16 and 72 PFLOPS fp8 with sparsity (half of it dense), 600 TFLOPS f32; NVLink 5 with 1.8 TB/s both ways per GPU; 148 SMs as the CUDA runtime reports',
+      'NVIDIA HGX B200 datasheet, an eighth of it: 62 TB/s of memory bandwidth (7.75; the bus of 7,680 bits at ' +
+        '3,996 MHz gives 7.67, pytorch/ao#4002), 36 PFLOPS bf16 and 72 PFLOPS fp8 with sparsity (half of it dense), 600 TFLOPS f32; NVLink 5 with 1.8 TB/s both ways per GPU; 148 SMs as the CUDA runtime reports',
       `${memorySource}: 183,359 MiB (NVIDIA/TensorRT-LLM#10278)`,
       'network: NVIDIA DGX B200 datasheet, eight ConnectX-7 400 Gb/s',
       rails400Source,
@@ -232,7 +247,8 @@ export const families: Readonly<Record<string, Family>> = {
     outer: { name: 'infiniband', bytesPerSecond: 800 * giga * bits, ...rails400 },
     nics: oneEach,
     sources: [
-      'NVIDIA HGX B300 datasheet, an eighth of it: 36 PFLOPS bf16 and 72 PFLOPS fp8 with sparsity (half of it dense), 600 TFLOPS f32; NVLink 5 with 1.8 TB/s both ways per GPU; memory bandwidth 8 TB/s; 148 SMs as the B200',
+      'NVIDIA HGX B300 datasheet, an eighth of it: 36 PFLOPS bf16 and 72 PFLOPS fp8 with sparsity (half of it ' +
+        'dense), 600 TFLOPS f32; NVLink 5 with 1.8 TB/s both ways per GPU; memory bandwidth 8 TB/s; 148 SMs as the B200',
       'memory: 2.1 TB over eight (TiB, as on the B200): 268 GiB of 8 stacks of 36 GiB',
       'network: eight ConnectX-8 800 Gb/s; share reached and slowdown across rails as of 400 Gb/s, an assumption',
       rails400Source,
@@ -246,7 +262,8 @@ export const families: Readonly<Record<string, Family>> = {
     outer: { name: 'infiniband', bytesPerSecond: 400 * giga * bits, ...rails400 },
     nics: oneEach,
     sources: [
-      'NVIDIA GB200 NVL72 datasheet, a 72nd of it: 13.4 TB, 576 TB/s, 360 PFLOPS bf16 and 720 PFLOPS fp8 with sparsity (half of it dense), 5,760 TFLOPS f32, NVLink 130 TB/s both ways (1.8 TB/s per GPU); 152 SMs as the CUDA runtime reports',
+      'NVIDIA GB200 NVL72 datasheet, a 72nd of it: 13.4 TB, 576 TB/s, 360 PFLOPS bf16 and 720 PFLOPS fp8 with ' +
+        'sparsity (half of it dense), 5,760 TFLOPS f32, NVLink 130 TB/s both ways (1.8 TB/s per GPU); 152 SMs as the CUDA runtime reports',
       `${memorySource}: 0.995 of 186 GiB, as on H100, H200 and B200`,
       'network between racks: one ConnectX-7 400 Gb/s per GPU (four per compute tray)',
       rails400Source,
@@ -260,9 +277,11 @@ export const families: Readonly<Record<string, Family>> = {
     outer: { name: 'infiniband', bytesPerSecond: 800 * giga * bits, ...rails400 },
     nics: oneEach,
     sources: [
-      'NVIDIA GB300 NVL72 datasheet, a 72nd of it: 576 TB/s, 360 PFLOPS bf16 and 720 PFLOPS fp8 with sparsity (half of it dense), NVLink 130 TB/s both ways (1.8 TB/s per GPU); f32 and 152 SMs as the GB200',
+      'NVIDIA GB300 NVL72 datasheet, a 72nd of it: 576 TB/s, 360 PFLOPS bf16 and 720 PFLOPS fp8 with sparsity ' +
+        '(half of it dense), NVLink 130 TB/s both ways (1.8 TB/s per GPU); f32 and 152 SMs as the GB200',
       'memory: 20 TB over 72 (TiB, as on the B200)',
-      'network between racks: one ConnectX-8 800 Gb/s per GPU; share reached and slowdown across rails as of 400 Gb/s, an assumption',
+      'network between racks: one ConnectX-8 800 Gb/s per GPU; share reached and slowdown across rails as of 400 ' +
+        'Gb/s, an assumption',
       rails400Source,
       ...blackwellSources,
     ],
@@ -281,8 +300,10 @@ export const families: Readonly<Record<string, Family>> = {
     outer: { name: 'infiniband', bytesPerSecond: 400 * giga * bits, ...rails400 },
     nics: oneEach,
     sources: [
-      'AMD Instinct MI300X datasheet: 1,307.4 TFLOPS bf16 and 2,614.9 TFLOPS fp8 dense, 163.4 TFLOPS f32, 192 GB (8 stacks of 24 GiB), 5.3 TB/s, 304 compute units',
-      'links: every pair of 8 GPUs is joined by its own link of 64 GB/s one way, of which about 48 are reached (AMD, rocm.blogs.amd.com, mi300x-rccl-xgmi, March 2025); two GPUs alone get one link',
+      'AMD Instinct MI300X datasheet: 1,307.4 TFLOPS bf16 and 2,614.9 TFLOPS fp8 dense, 163.4 TFLOPS f32, 192 GB ' +
+        '(8 stacks of 24 GiB), 5.3 TB/s, 304 compute units',
+      'links: every pair of 8 GPUs is joined by its own link of 64 GB/s one way, of which about 48 are reached ' +
+        '(AMD, rocm.blogs.amd.com, mi300x-rccl-xgmi, March 2025); two GPUs alone get one link',
       'network: eight 400 Gb/s NICs; sites differ',
       'latency inside a node: 2 us, an assumption; RCCL chooses its own way, which is taken to be as NCCL chooses',
       rails400Source,
@@ -306,8 +327,10 @@ export const families: Readonly<Record<string, Family>> = {
     },
     nics: () => 1,
     sources: [
-      'invented, to be emulated on one machine: slow enough for two CPU cores to carry the bytes of eight ranks. A device gets 1 GB/s inside its node and a quarter of 0.2 GB/s out of it, a ratio of 20 (A800 with 4 NICs: 16, with 1 NIC: 64)',
-      'device: an eighth of two cores at about 60 GFLOP/s each in f32 (bf16 is computed in f32); memory bandwidth an eighth of about 20 GB/s',
+      'invented, to be emulated on one machine: slow enough for two CPU cores to carry the bytes of eight ranks. A ' +
+        'device gets 1 GB/s inside its node and a quarter of 0.2 GB/s out of it, a ratio of 20 (A800 with 4 NICs: 16, with 1 NIC: 64)',
+      'device: an eighth of two cores at about 60 GFLOP/s each in f32 (bf16 is computed in f32); memory bandwidth ' +
+        'an eighth of about 20 GB/s',
     ],
   },
 };

@@ -1,6 +1,6 @@
 /**
- * Which ports a message occupies, with the meaning that `cluster.ts` gives to tiers. Ports have dense integer ids, tier by
- * tier from the inside out: within a tier by owning unit, then port, then direction (egress before ingress).
+ * Which ports a message occupies, with the meaning that `cluster.ts` gives to tiers. Ports have dense integer ids, tier
+ * by tier from the inside out: within a tier by owning unit, then port, then direction (egress before ingress).
  */
 import { reachedBytesPerSecond, type Cluster } from './cluster.js';
 import { minOf } from '../units/index.js';
@@ -53,10 +53,12 @@ function portMap(cluster: Cluster): PortMap {
   const first: number[] = [];
   const ports: Port[] = [];
   for (const [t, tier] of cluster.tiers.entries()) {
-    // Read files are checked where they are read; these may be measured. Senseless figures would come to light far away from here.
+    // Read files are checked where they are read; these may be measured. Senseless figures would come to light far away
+    // from here.
     if (!(tier.bytesPerSecond > 0 && tier.latencySeconds >= 0)) {
       throw new RangeError(
-        `${cluster.name}: tier ${tier.name} has ${tier.bytesPerSecond} bytes/s and a latency of ${tier.latencySeconds} s`,
+        `${cluster.name}: tier ${tier.name} has ${tier.bytesPerSecond} bytes/s and a latency of ` +
+          `${tier.latencySeconds} s`,
       );
     }
     first.push(ports.length);
@@ -106,7 +108,10 @@ export function portId({
   return base + 2 * (unit * (cluster.tiers[tier]?.ports ?? 1) + port) + (direction === 'egress' ? 0 : 1);
 }
 
-/** The lowest tier whose unit holds both devices; -1 when they are the same. Throws RangeError for a device that is not there. */
+/**
+ * The lowest tier whose unit holds both devices; -1 when they are the same. Throws RangeError for a device that is not
+ * there.
+ */
 export function tierBetween(cluster: Cluster, a: number, b: number): number {
   const { devices, devicesPerUnit } = portMap(cluster);
   for (const device of [a, b]) {
@@ -125,8 +130,8 @@ export function portNumber(cluster: Cluster, tier: number, device: number): numb
 }
 
 /**
- * The way of a message from device `a` to device `b`. Inside tier 0 it takes a port of each device (with several, the one
- * that belongs to the peer: peer index modulo ports); across tier t >= 1 one port of every tier 1..t on both sides.
+ * The way of a message from device `a` to device `b`. Inside tier 0 it takes a port of each device (with several, the
+ * one that belongs to the peer: peer index modulo ports); across tier t >= 1 one port of every tier 1..t on both sides.
  */
 export function route(cluster: Cluster, a: number, b: number): Route {
   const tier = tierBetween(cluster, a, b);
@@ -152,7 +157,9 @@ export function route(cluster: Cluster, a: number, b: number): Route {
   return { tier, egress, ingress, latencySeconds, slowdown };
 }
 
-/** Bandwidth of one message alone on its way, bytes/s: its narrowest port over the slowdown; Infinity within a device. */
+/**
+ * Bandwidth of one message alone on its way, bytes/s: its narrowest port over the slowdown; Infinity within a device.
+ */
 export function routeBytesPerSecond(cluster: Cluster, way: Route): number {
   const ports = portsOf(cluster);
   const widths = [...way.egress, ...way.ingress].map((id) => ports[id]?.bytesPerSecond ?? Infinity);

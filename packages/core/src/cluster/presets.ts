@@ -49,8 +49,8 @@ const mostNodes = 65_536;
 const gigabit = 1e9 / 8;
 
 /**
- * A known cluster by name: one of `clusterPresets`, or by pattern `h100-16x8` (16 nodes of 8), `a800-4x8-1nic` (1 NIC a node),
- * `h100-2x8-8nic-200g` (8 NICs of 200 Gb/s). Throws `InputError` for a name that is not known.
+ * A known cluster by name: one of `clusterPresets`, or by pattern `h100-16x8` (16 nodes of 8), `a800-4x8-1nic` (1 NIC a
+ * node), `h100-2x8-8nic-200g` (8 NICs of 200 Gb/s). Throws `InputError` for a name that is not known.
  */
 export function getCluster(name: string): Cluster {
   const rack = /^(gb[23]00)-nvl72$/u.exec(name)?.[1];
@@ -60,7 +60,9 @@ export function getCluster(name: string): Cluster {
   if (family === undefined) {
     throw new InputError(`"${name}" is not a known cluster`, {
       path: 'cluster',
-      expected: `a cluster file, or one of ${names.join(', ')}, or any count like h100-16x8, a800-4x8-1nic or h100-2x8-8nic-200g`,
+      expected:
+        `a cluster file, or one of ${names.join(', ')}, or any count like h100-16x8, a800-4x8-1nic or ` +
+        'h100-2x8-8nic-200g',
       hint: alike(name),
     });
   }
@@ -81,8 +83,8 @@ export function getCluster(name: string): Cluster {
 }
 
 /**
- * A hint at a slip of the keyboard: the same family in capitals or with letters swapped, or a known family with a slip behind it. Another
- * GPU is no slip: v100 is not a100.
+ * A hint at a slip of the keyboard: the same family in capitals or with letters swapped, or a known family with a slip
+ * behind it. Another GPU is no slip: v100 is not a100.
  */
 function alike(name: string): string | undefined {
   const lower = name.toLowerCase();

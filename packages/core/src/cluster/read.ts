@@ -37,8 +37,8 @@ export function readCluster(text: string, fileName: string): Cluster {
 }
 
 /**
- * A cluster from a part of a document. Ports default to one per device: 1 at tier 0, above that the number of devices in a
- * unit of the level below. Throws `InputError`.
+ * A cluster from a part of a document. Ports default to one per device: 1 at tier 0, above that the number of devices
+ * in a unit of the level below. Throws `InputError`.
  */
 export function clusterFrom(field: Field, fileName: string): Cluster {
   const map = field.map(clusterKeys);

@@ -2,8 +2,8 @@
 import type { Cluster } from './cluster.js';
 
 /**
- * The cluster with every bandwidth divided and every latency multiplied by `timeScale`: what an emulation at 1/timeScale of the cluster's
- * speed looks like to the cost model.
+ * The cluster with every bandwidth divided and every latency multiplied by `timeScale`: what an emulation at
+ * 1/timeScale of the cluster's speed looks like to the cost model.
  */
 export function scaledCluster(cluster: Cluster, timeScale: number): Cluster {
   if (!(timeScale > 0) || !Number.isFinite(timeScale))

@@ -47,10 +47,11 @@ interface Way {
 /**
  * Flows and latencies of a collective over `members` (global ranks, in group order).
  *
- * Without measured curves: every flow takes its bytes on each port of its route. With a fixed algorithm latency is that of the farthest peer
- * (direct), of a trip of n-1 hops around the ring, or of a trip up and down the tree, times the rounds; with `nccl` the fastest of NCCL's
- * algorithms and protocols is taken. With curves, the work of the flows is scaled so that a balanced collective of the same size, alone,
- * takes exactly the measured time; ports are then shared and skew counts as without them.
+ * Without measured curves: every flow takes its bytes on each port of its route. With a fixed algorithm latency is that
+ * of the farthest peer (direct), of a trip of n-1 hops around the ring, or of a trip up and down the tree, times the
+ * rounds; with `nccl` the fastest of NCCL's algorithms and protocols is taken. With curves, the work of the flows is
+ * scaled so that a balanced collective of the same size, alone, takes exactly the measured time; ports are then shared
+ * and skew counts as without them.
  */
 export function priceCollective({
   model,
@@ -154,7 +155,10 @@ function fastestWay({
   return best.way;
 }
 
-/** By how much a byte takes more of its ports than its size: cross-rail traffic, and what a reducing switch does not reach. */
+/**
+ * By how much a byte takes more of its ports than its size: cross-rail traffic, and what a reducing switch does not
+ * reach.
+ */
 function slowdownOf(fabric: Fabric, algorithm: Algorithm, route: FabricRoute): number {
   if (algorithm !== 'switch' || route.tier !== 0 || fabric.reducingBytesPerSecond === undefined) return route.slowdown;
   const port = fabric.ports[route.ports[0] ?? 0]?.bytesPerSecond ?? fabric.reducingBytesPerSecond;
@@ -167,9 +171,9 @@ export function collectiveSeconds(fabric: Fabric, priced: PricedCollective): Col
 }
 
 /**
- * Time of several groups' collectives that start together (all expert groups dispatching at once, say): the busiest port under all of
- * them, plus the largest latency. A lower bound of what max-min sharing gives, and equal to it when every flow crosses the busiest port or
- * is through before it.
+ * Time of several groups' collectives that start together (all expert groups dispatching at once, say): the busiest
+ * port under all of them, plus the largest latency. A lower bound of what max-min sharing gives, and equal to it when
+ * every flow crosses the busiest port or is through before it.
  */
 export function concurrentSeconds(fabric: Fabric, collectives: readonly PricedCollective[]): CollectiveEstimate {
   const { port, seconds } = busiestPort(
@@ -272,7 +276,8 @@ function fromCurves(model: CostModel, fabric: Fabric, asked: Asked): Measured | 
     }),
   ).seconds;
   if (alone === 0) return undefined;
-  // what part of the measured time is latency cannot be told from one point; the cluster file's is taken, as far as it fits
+  // what part of the measured time is latency cannot be told from one point; the cluster file's is taken, as far as it
+  // fits
   const latencySeconds = Math.min(maxOf(latencies), estimate.seconds);
   return {
     scale: (estimate.seconds - latencySeconds) / alone,

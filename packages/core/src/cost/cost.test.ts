@@ -14,7 +14,10 @@ const device: Device = {
   multiprocessors: 108,
 };
 
-/** The testbed of the byte tables in moe-communication.md 2.2: 2 nodes of 8, NVLink 160 GB/s, one 25 GB/s NIC per device. */
+/**
+ * The testbed of the byte tables in moe-communication.md 2.2: 2 nodes of 8, NVLink 160 GB/s, one 25 GB/s NIC per
+ * device.
+ */
 const cluster: Cluster = {
   name: 'a800-2x8',
   device,

@@ -1,6 +1,6 @@
 /**
- * What a number rests on. Every price says it, and a price that cannot be given is a value of its own, so that it reaches the person
- * instead of being invented.
+ * What a number rests on. Every price says it, and a price that cannot be given is a value of its own, so that it
+ * reaches the person instead of being invented.
  */
 
 /**
@@ -47,8 +47,8 @@ export function weakestBasis(bases: Iterable<Basis>): Basis {
 }
 
 /**
- * How far an estimate may be off, by what it rests on, where nothing tells it better: assumptions that `monta bench` on the machine, or a
- * calibration's own error, replace.
+ * How far an estimate may be off, by what it rests on, where nothing tells it better: assumptions that `monta bench` on
+ * the machine, or a calibration's own error, replace.
  */
 export const assumedError: Readonly<Record<Basis, number>> = {
   measured: 0.05,

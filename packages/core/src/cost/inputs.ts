@@ -1,6 +1,6 @@
 /**
- * The figures behind a price that no cluster file holds. Every one is an input with a default, and every default says where it comes
- * from; `describeInputs` lists them for the person.
+ * The figures behind a price that no cluster file holds. Every one is an input with a default, and every default says
+ * where it comes from; `describeInputs` lists them for the person.
  */
 import type { Algorithm } from '../traffic/flows.js';
 import { nccl } from './libraries.js';
@@ -9,8 +9,8 @@ export interface CostInputs {
   /** Data type whose peak the matrix kernels run at. */
   readonly computeType: 'bf16' | 'f32' | 'fp8';
   /**
-   * Shares of the datasheet's peak that kernels of a kind reach, instead of times by their shape. Left out on GPUs: times are fitted to
-   * measured kernels then, see `kernels/`.
+   * Shares of the datasheet's peak that kernels of a kind reach, instead of times by their shape. Left out on GPUs:
+   * times are fitted to measured kernels then, see `kernels/`.
    */
   readonly gemmEfficiency?: number;
   readonly attentionEfficiency?: number;
@@ -25,7 +25,10 @@ export interface CostInputs {
   readonly collectiveOverheadSeconds: number;
   /** How collectives move: `nccl` takes the fastest of NCCL's algorithms and protocols for each. */
   readonly algorithm: Algorithm | 'nccl';
-  /** Multiprocessors that a collective holds on each rank, from its issue to its end (it polls while it waits); 0 on CPUs. */
+  /**
+   * Multiprocessors that a collective holds on each rank, from its issue to its end (it polls while it waits); 0 on
+   * CPUs.
+   */
   readonly multiprocessorsPerCollective: number;
 }
 
@@ -53,8 +56,9 @@ export const processorEfficiencies = {
 } satisfies Partial<CostInputs>;
 
 /**
- * Of ranks that are threads or processes of a machine: kernels take what they were timed to take, overheads included, on cores instead of
- * multiprocessors; all collectives of a node are submitted before its kernels run; and ranks send straight to each other.
+ * Of ranks that are threads or processes of a machine: kernels take what they were timed to take, overheads included,
+ * on cores instead of multiprocessors; all collectives of a node are submitted before its kernels run; and ranks send
+ * straight to each other.
  */
 export const hostInputs = (collectiveOverheadSeconds: number) =>
   ({

@@ -21,11 +21,14 @@ export interface KernelRate {
 
 /** Measured times of collectives that run alone; see `cost/calibration`. */
 export interface CollectiveCurves {
-  /** What a collective takes on top of its curve while its links are free again (a slow host, say), seconds; 0 when left out. */
+  /**
+   * What a collective takes on top of its curve while its links are free again (a slow host, say), seconds; 0 when left
+   * out.
+   */
   readonly addedLatencySeconds?: number;
   /**
-   * Seconds of one collective over `ranks` ranks on `nodes` nodes. `totalBytes` counts as nccl-tests does: the whole buffer of one rank
-   * (all_gather: what a rank has in the end; the others: what it has in the beginning).
+   * Seconds of one collective over `ranks` ranks on `nodes` nodes. `totalBytes` counts as nccl-tests does: the whole
+   * buffer of one rank (all_gather: what a rank has in the end; the others: what it has in the beginning).
    */
   seconds(
     name: CollectiveName,
@@ -121,8 +124,9 @@ export const pricedKernel = (name: string, work: Work, rows: number): PricedKern
 });
 
 /**
- * Time of a kernel that runs alone: from its measured rates if there are any; else, where its kind has an efficiency among the inputs, the
- * roofline of the device, overhead + max(flops / (peak x efficiency), bytes / (memory bandwidth x efficiency)) (Williams et al., CACM 52(4),
+ * Time of a kernel that runs alone: from its measured rates if there are any; else, where its kind has an efficiency
+ * among the inputs, the roofline of the device, overhead + max(flops / (peak x efficiency), bytes / (memory bandwidth x
+ * efficiency)) (Williams et al., CACM 52(4),
  * 2009); else from kernels timed on a GPU, by shape. Unknown when the datasheet lacks the peak that is needed.
  */
 export function kernelSeconds(model: CostModel, kernel: PricedKernel): Estimate {

@@ -82,7 +82,8 @@ describe('collectives of NCCL on presets', () => {
       });
     };
     expect(algorithm('h100-2x8', 'all_reduce', gibi)).toBe('switch');
-    // Half the NVLink of an H100: inside its nodes a tree moves more than a ring, 7/4 against 7/4 x 15/16 of the buffer.
+    // Half the NVLink of an H100: inside its nodes a tree moves more than a ring, 7/4 against 7/4 x 15/16 of the
+    // buffer.
     expect(algorithm('h800-2x8', 'all_reduce', gibi)).toBe('ring');
     expect(algorithm('a100-2x8', 'all_reduce', gibi)).toBe('tree');
     expect(algorithm('h100-2x8', 'all_gather', gibi)).toBe('ring');

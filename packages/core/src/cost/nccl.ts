@@ -1,10 +1,10 @@
 /**
  * How NCCL moves a collective: which of its algorithms and protocols is fastest, as its own tuning model decides
- * (NVIDIA/nccl, src/graph/tuning.cc). All_to_all, send and receive exchange pairwise; the others have the choice of ring, tree and, where
- * switches reduce, NVLS. A protocol trades bandwidth for latency.
+ * (NVIDIA/nccl, src/graph/tuning.cc). All_to_all, send and receive exchange pairwise; the others have the choice of
+ * ring, tree and, where switches reduce, NVLS. A protocol trades bandwidth for latency.
  *
- * The constants below are fitted on small and middle sizes of the nccl-tests logs in `calibration/fixtures/`; docs/accuracy.md says how far
- * they carry.
+ * The constants below are fitted on small and middle sizes of the nccl-tests logs in `calibration/fixtures/`;
+ * docs/accuracy.md says how far they carry.
  */
 import type { CollectiveName } from '../schedule/schedule.js';
 import type { Fabric } from '../traffic/fabric.js';
@@ -22,20 +22,28 @@ export interface Protocol {
 /** Hops that take their tier's latency and no more: what a fixed algorithm pays. */
 export const plainHops: Protocol = { name: 'plain', bandwidth: 1, innerHopSeconds: 0, outerHopSeconds: 0 };
 
-/** Of rings and trees. LL sends flags beside data, LL128 one flag in 128 bytes, Simple long pieces with a handshake each. */
+/**
+ * Of rings and trees. LL sends flags beside data, LL128 one flag in 128 bytes, Simple long pieces with a handshake
+ * each.
+ */
 const protocols: readonly Protocol[] = [
   { name: 'LL', bandwidth: 0.12, innerHopSeconds: 0, outerHopSeconds: 0 },
   { name: 'LL128', bandwidth: 0.6, innerHopSeconds: 2.2e-6, outerHopSeconds: 3e-6 },
   { name: 'Simple', bandwidth: 1, innerHopSeconds: 4.6e-6, outerHopSeconds: 12e-6 },
 ];
 
-/** Of NVLS, whose hop inside a node is the whole way to the switch and back; between nodes in short and in long pieces. */
+/**
+ * Of NVLS, whose hop inside a node is the whole way to the switch and back; between nodes in short and in long pieces.
+ */
 const switchProtocols: readonly Protocol[] = [
   { name: 'Simple, short pieces', bandwidth: 0.65, innerHopSeconds: 55e-6, outerHopSeconds: 0 },
   { name: 'Simple', bandwidth: 1, innerHopSeconds: 55e-6, outerHopSeconds: 58e-6 },
 ];
 
-/** What one more peer costs a pairwise exchange, by whether it sits in the same node, seconds: its share of a grouped send and receive. */
+/**
+ * What one more peer costs a pairwise exchange, by whether it sits in the same node, seconds: its share of a grouped
+ * send and receive.
+ */
 const innerPeerSeconds = 0.15e-6;
 const outerPeerSeconds = 2.2e-6;
 
@@ -67,7 +75,10 @@ export function ncclAlgorithms(name: CollectiveName, fabric: Fabric, members: re
   }
 }
 
-/** Whether a group sits in one node whose devices are joined in pairs, without a switch: all links at once beat a ring then. */
+/**
+ * Whether a group sits in one node whose devices are joined in pairs, without a switch: all links at once beat a ring
+ * then.
+ */
 function linked(fabric: Fabric, members: readonly number[]): boolean {
   const [a, b, c] = members;
   if (a === undefined || b === undefined || c === undefined || nodesOf(fabric, members).size > 1) return false;

@@ -1,6 +1,6 @@
 /**
- * Closed forms for chunked work: the first guess that the simulator then checks.
- * Source of the uniform formula: FSMoE (arXiv 2501.10714), Tutel and PipeMoE use the same one; the optimum is its derivative.
+ * Closed forms for chunked work: the first guess that the simulator then checks. Source of the uniform formula: FSMoE
+ * (arXiv 2501.10714), Tutel and PipeMoE use the same one; the optimum is its derivative.
  */
 
 /** A stage's time for n chunks: n latencies and the volume once. */
@@ -27,8 +27,8 @@ export function pipelineSeconds(stageSeconds: readonly number[], chunks: number)
 }
 
 /**
- * The same for unequal chunks: `chunkSeconds[c][s]` is what chunk c takes in stage s. Chunk c enters stage s when it has left stage s-1
- * and chunk c-1 has left stage s (the recurrence of a permutation flow shop).
+ * The same for unequal chunks: `chunkSeconds[c][s]` is what chunk c takes in stage s. Chunk c enters stage s when it
+ * has left stage s-1 and chunk c-1 has left stage s (the recurrence of a permutation flow shop).
  */
 export function unevenPipelineSeconds(chunkSeconds: readonly (readonly number[])[]): number {
   const free: number[] = [];
@@ -65,8 +65,9 @@ export function bestChunks(stages: readonly StageCost[], limit: number): { chunk
 }
 
 /**
- * The real-valued optimum when one stage is the slowest for every chunk count: the root of the other stages' volume time over the
- * slowest stage's latency. Infinity when the slowest stage has no latency; less than 1 means that chunking does not pay.
+ * The real-valued optimum when one stage is the slowest for every chunk count: the root of the other stages' volume
+ * time over the slowest stage's latency. Infinity when the slowest stage has no latency; less than 1 means that
+ * chunking does not pay.
  */
 export function idealChunks(slowest: StageCost, others: readonly StageCost[]): number {
   let volume = 0;

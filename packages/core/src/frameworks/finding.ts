@@ -2,8 +2,8 @@
 import type { Located } from './shell/place.js';
 
 /**
- * error: the framework stops, at once or later. changed: it goes on with another value than the one given. slow: it runs, but slower, with more
- * memory, or not as meant. unknown: can't be judged from what was read.
+ * error: the framework stops, at once or later. changed: it goes on with another value than the one given. slow: it
+ * runs, but slower, with more memory, or not as meant. unknown: can't be judged from what was read.
  */
 export type Severity = 'error' | 'changed' | 'slow' | 'unknown';
 

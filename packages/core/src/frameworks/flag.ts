@@ -25,7 +25,10 @@ function names(field: string, column: string): string[] {
   return column.split(',');
 }
 
-/** Reads rows of the form `field kind flags default`, one a line; a line that begins with a space continues the one before. */
+/**
+ * Reads rows of the form `field kind flags default`, one a line; a line that begins with a space continues the one
+ * before.
+ */
 export function parseFlagRows(rows: string): Flag[] {
   const lines = rows.trim().replaceAll(/\n +/gu, '').split('\n');
   return lines.map((line) => {
@@ -56,7 +59,10 @@ export class FlagTable {
     return this.#byName.get(name);
   }
 
-  /** The flag that sets a field; of several the first. Throws `RangeError` for a field that no flag sets: a mistake in a rule. */
+  /**
+   * The flag that sets a field; of several the first. Throws `RangeError` for a field that no flag sets: a mistake in a
+   * rule.
+   */
   ofField(field: string): Flag {
     const flag = this.#byField.get(field);
     if (flag === undefined) throw new RangeError(`no flag sets ${field}`);

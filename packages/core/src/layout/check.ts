@@ -13,9 +13,9 @@ function divisorsOf(n: number): string {
 }
 
 /**
- * Throws `InputError` when the model's heads, experts or widths do not divide as the layout asks. Key-value heads may be
- * fewer than tp when they divide it: each is then replicated on tp / keyValueHeads ranks,
- * unless `replicateKeyValues` is false (for an executor that cannot).
+ * Throws `InputError` when the model's heads, experts or widths do not divide as the layout asks. Key-value heads may
+ * be fewer than tp when they divide it: each is then replicated on tp / keyValueHeads ranks, unless
+ * `replicateKeyValues` is false (for an executor that cannot).
  */
 export function checkModelLayout(
   model: MoeModel,

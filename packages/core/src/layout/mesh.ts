@@ -49,7 +49,10 @@ export function coordinates(layout: Layout, rank: number): Readonly<Record<Axis,
   return at;
 }
 
-/** Whose tokens a rank works on: number of its replica among the dp replicas of a stage. Under cp, its ranks share one replica. */
+/**
+ * Whose tokens a rank works on: number of its replica among the dp replicas of a stage. Under cp, its ranks share one
+ * replica.
+ */
 export const replicaIndex = (layout: Layout, rank: number): number => coordinates(layout, rank).dp;
 
 /** Which of the tp slices of its tokens a rank holds where they are sliced. */
@@ -116,7 +119,9 @@ export const allGroups = (layout: Layout, group: Group): number[][] =>
 /** Whether nodes are known, so that `nodeOf` and the groups `node` and `rail` have an answer. */
 export const isPlaced = (layout: Layout): boolean => layout.ranksPerNode !== undefined;
 
-/** The layout with rank r on device r of a cluster, whose nodes are the units of tier 0. A stated `ranksPerNode` stays. */
+/**
+ * The layout with rank r on device r of a cluster, whose nodes are the units of tier 0. A stated `ranksPerNode` stays.
+ */
 export const placedOn = (layout: Layout, cluster: Cluster): Layout =>
   isPlaced(layout) ? layout : { ...layout, ranksPerNode: devicesPerUnit(cluster, 0) };
 
@@ -195,7 +200,9 @@ export function placeGroup(cluster: Cluster, members: readonly number[]): Placem
   return { tiers, nodes: [...nodes].sort(([a], [b]) => a - b).map(([, ranks]) => ranks) };
 }
 
-/** Throws InputError unless the cluster has exactly one device for every rank, or more when `spare` allows idle devices. */
+/**
+ * Throws InputError unless the cluster has exactly one device for every rank, or more when `spare` allows idle devices.
+ */
 export function checkPlacement(layout: Layout, cluster: Cluster, spare = false): void {
   const [ranks, devices] = [worldSize(layout), deviceCount(cluster)];
   if (ranks === devices || (spare && ranks < devices)) return;

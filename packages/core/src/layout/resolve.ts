@@ -13,9 +13,9 @@ const degrees = ['tp', 'cp', 'dp', 'pp', 'ep', 'etp'] as const;
 const divisors = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 
 /**
- * Fills in a layout. Degrees default to 1, `etp` to tp, `dp` to what fills `world` ranks when that is given, and
- * edp = world / (etp·ep·pp) follows. `sequenceParallel` defaults to false. Throws InputError that names the product that
- * does not work out, and what would.
+ * Fills in a layout. Degrees default to 1, `etp` to tp, `dp` to what fills `world` ranks when that is given, and edp =
+ * world / (etp·ep·pp) follows. `sequenceParallel` defaults to false. Throws InputError that names the product that does
+ * not work out, and what would.
  */
 export function resolveLayout(partial: PartialLayout, world?: number): Layout {
   for (const key of degrees) {
@@ -75,8 +75,8 @@ function fillDp(tp: number, cp: number, pp: number, world?: number): number {
 }
 
 /**
- * Reads `tp=8,dp=2,ep=2` (any of tp, cp, dp, pp, ep, etp, and `sp` or `sp=false` for sequence parallelism), then resolves
- * it. Throws InputError.
+ * Reads `tp=8,dp=2,ep=2` (any of tp, cp, dp, pp, ep, etp, and `sp` or `sp=false` for sequence parallelism), then
+ * resolves it. Throws InputError.
  */
 export function parseLayout(text: string, world?: number): Layout {
   const expected = 'degrees like tp=8,dp=2,ep=2 (and sp for sequence parallelism)';

@@ -1,6 +1,7 @@
 /**
- * The most that a stage's passes hold, without compiling them one after another: what each layer keeps and needs follows from its compiled
- * templates, once for all layers of a kind; the order of the pipeline says how much of it is there at a time.
+ * The most that a stage's passes hold, without compiling them one after another: what each layer keeps and needs
+ * follows from its compiled templates, once for all layers of a kind; the order of the pipeline says how much of it is
+ * there at a time.
  */
 import { compile } from '../schedule/compile.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';

@@ -1,6 +1,7 @@
 /**
- * What a framework keeps, as changes of the same templates: which regions live until the backward, and what lies beside them. Monta's own
- * executor needs none. The rules are applied before a program is compiled, so lifetimes come from one compiler.
+ * What a framework keeps, as changes of the same templates: which regions live until the backward, and what lies beside
+ * them. Monta's own executor needs none. The rules are applied before a program is compiled, so lifetimes come from one
+ * compiler.
  */
 import { headsPerRank, type StepShape } from '../schedule/step-shape.js';
 import { moeShape } from '../schedule/step-shape.js';
@@ -38,14 +39,18 @@ export type MegatronModule = (typeof megatronModules)[number];
 
 /**
  * Megatron-Core with TransformerEngine (megatron/core/transformer, core_v0.14 on):
- * - linear layers keep their input and no gathered copy of it: under sequence parallelism the slice is gathered again in the backward
+ * - linear layers keep their input and no gathered copy of it: under sequence parallelism the slice is gathered again
+ * in the backward
  *   (`LayerNormColumnParallelLinear`), so that the gathered rows are there only while a layer runs
  * - SwiGLU keeps its input, and the second linear layer its output (`moe_act` computes it again)
- * - rotated queries and keys are tensors of their own, while values stay a view of the projection, which keeps all of it alive
- * - probabilities are multiplied in with the experts' activation (`weighted_bias_swiglu_impl`), so that returned rows are not kept
+ * - rotated queries and keys are tensors of their own, while values stay a view of the projection, which keeps all of
+ * it alive
+ * - probabilities are multiplied in with the experts' activation (`weighted_bias_swiglu_impl`), so that returned rows
+ * are not kept
  * - context parallelism by all_to_all keeps what it has exchanged, in place of that view
  * - logits and their gradient are in 16 bits each (the fused cross entropy of TransformerEngine): 4 bytes together
- * - the output's gradient is a tensor in 16 bits that stands in for the fused main gradient (`linear_with_grad_accumulation_and_async_allreduce`),
+ * - the output's gradient is a tensor in 16 bits that stands in for the fused main gradient
+ * (`linear_with_grad_accumulation_and_async_allreduce`),
  *   the embedding's one before it is added to the main gradient
  */
 function megatronRules(step: StepShape, activationAgain: boolean): Rules {
@@ -133,8 +138,9 @@ export function asConvention(
 }
 
 /**
- * Recomputation under a convention. Attention kernels that keep no scores (flash attention) leave `core_attn` nothing to drop in Megatron-Core,
- * since the output projection keeps attention's output; `selective` is `core_attn` alone there.
+ * Recomputation under a convention. Attention kernels that keep no scores (flash attention) leave `core_attn` nothing
+ * to drop in Megatron-Core, since the output projection keeps attention's output; `selective` is `core_attn` alone
+ * there.
  */
 export function recomputeUnder(convention: Convention, recompute: Recompute): Recompute {
   if (convention === 'monta' || recompute === 'none' || recompute === 'full') return recompute;

@@ -1,6 +1,6 @@
 /**
- * Peaks of memory that others measured, of runs whose configuration is published whole: model, layout, batch, optimizer and recomputation.
- * `microBatches` lists several runs of one configuration with the same peak.
+ * Peaks of memory that others measured, of runs whose configuration is published whole: model, layout, batch, optimizer
+ * and recomputation. `microBatches` lists several runs of one configuration with the same peak.
  */
 export interface PublishedPeak {
   readonly source: string;
@@ -12,7 +12,10 @@ export interface PublishedPeak {
   readonly allocatedGib: number;
 }
 
-/** MooreThreads/SimuMax docs/b200/b200_release_v1.2_summary.md: Megatron 0.14 on 8 B200, distributed optimizer, fused cross entropy, no recomputation. */
+/**
+ * MooreThreads/SimuMax docs/b200/b200_release_v1.2_summary.md: Megatron 0.14 on 8 B200, distributed optimizer, fused
+ * cross entropy, no recomputation.
+ */
 const simuMax = 'SimuMax v1.2, Megatron 0.14, 8 B200';
 
 type Row = readonly [model: string, layout: string, sequence: number, microBatches: readonly number[], gib: number];

@@ -20,7 +20,8 @@ describe('published peaks of memory', () => {
 });
 
 describe("DeepSeek-V3's published breakdown", () => {
-  // arXiv 2603.07685: bf16 on 256 GPUs, PP4 VP4 EP64, before optimisation. Of the four stages the one whose 16 layers all have experts.
+  // arXiv 2603.07685: bf16 on 256 GPUs, PP4 VP4 EP64, before optimisation. Of the four stages the one whose 16 layers
+  // all have experts.
   const published = { weightsAndGradients: 36.4, optimizer: 32.1, activations: 131, total: 199.5 };
 
   it('is met within 8 % each', () => {

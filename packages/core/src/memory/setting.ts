@@ -34,13 +34,17 @@ function fewMicroBatches({ layout, microBatches, virtualStages = 1 }: StepShape)
   return Math.min(microBatches, enough);
 }
 
-/** The step with the recomputation that the convention makes of it, and no more micro-batches than memory depends on. */
+/**
+ * The step with the recomputation that the convention makes of it, and no more micro-batches than memory depends on.
+ */
 export function memoryStep({ step, convention }: MemorySetting): StepShape {
   const recompute = recomputeUnder(convention, step.recompute ?? 'none');
   return { ...step, recompute, microBatches: fewMicroBatches(step) };
 }
 
-/** Passes of one stage as the convention holds them. Throws `InputError` for stages or micro-batches that do not divide. */
+/**
+ * Passes of one stage as the convention holds them. Throws `InputError` for stages or micro-batches that do not divide.
+ */
 export function stageProgram(setting: MemorySetting, stage: number): Program {
   const step = memoryStep(setting);
   return asConvention(stagePasses(step, stage), setting.convention, step, setting.activationAgain);
@@ -53,8 +57,8 @@ const alone = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, etp: 1, edp: 1, sequenceParal
 const known = new WeakMap<MoeModel, ReadonlySet<number>>();
 
 /**
- * Layers that the program does not compute whole, found by their weights: those of the templates differ from the model's count. Their states
- * follow the count; what their activations lack is said beside.
+ * Layers that the program does not compute whole, found by their weights: those of the templates differ from the
+ * model's count. Their states follow the count; what their activations lack is said beside.
  */
 export function partialLayers(step: StepShape): ReadonlySet<number> {
   const { model } = step;

@@ -58,7 +58,10 @@ export function stageElements(step: StepShape, stage: number, templates: Program
   return { all, layer, kinds: templateElements([...layerOf('moe'), ...layerOf('mlp')]) };
 }
 
-/** The fewest elements that the fullest stage's layers can have on a rank, as the model counts them: cheap, for a first sieve. */
+/**
+ * The fewest elements that the fullest stage's layers can have on a rank, as the model counts them: cheap, for a first
+ * sieve.
+ */
 export function fewestElements(step: StepShape): Elements {
   const { model, layout } = step;
   const [first, last] = [0, model.layers - 1].map((layer) => countedElements(model, layout, layer));

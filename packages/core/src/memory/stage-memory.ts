@@ -1,4 +1,7 @@
-/** Memory of a device of one pipeline stage: states, what passes hold at the worst moment, and what lies beside the framework's tensors. */
+/**
+ * Memory of a device of one pipeline stage: states, what passes hold at the worst moment, and what lies beside the
+ * framework's tensors.
+ */
 import type { Layout } from '../layout/layout.js';
 import { groupSize } from '../layout/mesh.js';
 import { InputError } from '../units/errors.js';
@@ -31,10 +34,11 @@ export interface Overheads {
 }
 
 /**
- * On GPUs. workspace: TransformerEngine's 4 cuBLAS streams and PyTorch's own, 32 MiB each on Hopper and later (transformer_engine/pytorch/
- * module/base.py, `get_multi_stream_cublas_workspace`). allocator: reserved over allocated of SimuMax's B200 runs, 1/0.94 (configs/strategy,
- * `mem_factor`). communicator: 16 channels to two neighbours, each with NCCL's default buffer of 4 MiB (NCCL_BUFFSIZE) and 1 MiB of its two
- * other protocols. context: CUDA context and modules, about 0.5 GiB.
+ * On GPUs. workspace: TransformerEngine's 4 cuBLAS streams and PyTorch's own, 32 MiB each on Hopper and later
+ * (transformer_engine/pytorch/ module/base.py, `get_multi_stream_cublas_workspace`). allocator: reserved over allocated
+ * of SimuMax's B200 runs, 1/0.94 (configs/strategy, `mem_factor`). communicator: 16 channels to two neighbours, each
+ * with NCCL's default buffer of 4 MiB (NCCL_BUFFSIZE) and 1 MiB of its two other protocols. context: CUDA context and
+ * modules, about 0.5 GiB.
  */
 export const gpuOverheads: Overheads = {
   workspaceBytes: 5 * 32 * mebi,

@@ -53,7 +53,10 @@ export const countedElements = (model: MoeModel, layout: Layout, layer: number):
 /** All weights of a layer, on no particular rank. */
 export const countedLayer = (model: MoeModel, layer: number): number => sum(layerParameters(model, layer));
 
-/** Weights of a rank's share of the multi-token prediction modules: projections whole, a layer like the last, norms (DeepSeek-V3, 2.2). */
+/**
+ * Weights of a rank's share of the multi-token prediction modules: projections whole, a layer like the last, norms
+ * (DeepSeek-V3, 2.2).
+ */
 export function multiTokenElements(model: MoeModel, layout: Layout): Elements {
   if (model.multiTokenLayers === 0) return noElements;
   const layer = countedElements(model, layout, model.layers - 1);
@@ -65,8 +68,9 @@ export function multiTokenElements(model: MoeModel, layout: Layout): Elements {
 }
 
 /**
- * Weights of which TransformerEngine keeps a stand-in for the gradient once it is fused into the main gradient (`get_dummy_wgrad` in
- * transformer_engine/pytorch/module/base.py): one of every shape, so those of one layer, and of one expert.
+ * Weights of which TransformerEngine keeps a stand-in for the gradient once it is fused into the main gradient
+ * (`get_dummy_wgrad` in transformer_engine/pytorch/module/base.py): one of every shape, so those of one layer, and of
+ * one expert.
  */
 export const standInElements = ({ dense, expert }: Elements, localExperts: number): number =>
   dense + expert / Math.max(1, localExperts);
@@ -81,7 +85,10 @@ export interface Precision {
   readonly secondMoment: number;
 }
 
-/** mixed: weights in 16 bits, gradients and AdamW's states in 32 (Megatron-Core). half: gradients in 16 bits (DeepSpeed). full: all in 32 bits. */
+/**
+ * mixed: weights in 16 bits, gradients and AdamW's states in 32 (Megatron-Core). half: gradients in 16 bits
+ * (DeepSpeed). full: all in 32 bits.
+ */
 export const precisions = {
   mixed: { weight: 2, gradient: 4, main: 4, firstMoment: 4, secondMoment: 4 },
   half: { weight: 2, gradient: 2, main: 4, firstMoment: 4, secondMoment: 4 },

@@ -1,6 +1,7 @@
 /**
- * Live memory along a compiled program: a region takes its room when the first operation that uses it is issued and gives it back behind the
- * last operation of its last node, as the executor does. Regions of the step and parameters stand beside.
+ * Live memory along a compiled program: a region takes its room when the first operation that uses it is issued and
+ * gives it back behind the last operation of its last node, as the executor does. Regions of the step and parameters
+ * stand beside.
  */
 import { dtypeBytes } from '../schedule/moe-shape.js';
 import type { CompiledProgram, RegionInstance } from '../schedule/compile.js';
@@ -11,8 +12,8 @@ import { maxOf } from '../units/index.js';
 /** What live regions are of. Parameters and their states are not among them. */
 export const activityKinds = ['saved', 'dispatch', 'logits', 'working'] as const;
 /**
- * saved: what a forward pass keeps for the backward;   dispatch: buffers in which rows travel to experts and back;   logits: all of the head;
- * working: what an operation needs while a layer runs
+ * saved: what a forward pass keeps for the backward; dispatch: buffers in which rows travel to experts and back;
+ * logits: all of the head; working: what an operation needs while a layer runs
  */
 export type ActivityKind = (typeof activityKinds)[number];
 
@@ -33,8 +34,8 @@ export function activityKind({ id, life, order }: Region): ActivityKind {
 export type RowsOf = (size: Size, instance: RegionInstance) => number;
 
 /**
- * Rows that are expected times an imbalance (the fullest rank's share of the mean), at most all that could come; where the layout alone
- * decides, the longest share.
+ * Rows that are expected times an imbalance (the fullest rank's share of the mean), at most all that could come; where
+ * the layout alone decides, the longest share.
  */
 export const expectedRows =
   (imbalance = 1): ((size: Size) => number) =>
@@ -70,8 +71,8 @@ export interface TimelineOptions {
   /** Regions that count; all that take room while the program runs when left out. */
   readonly counts?: (region: Region) => boolean;
   /**
-   * When regions that live in one node alone are given back: behind the node, as Monta's executor does, whose observers look at them then; or
-   * behind the last operation that uses them, as reference counts do.
+   * When regions that live in one node alone are given back: behind the node, as Monta's executor does, whose observers
+   * look at them then; or behind the last operation that uses them, as reference counts do.
    */
   readonly freed?: 'node' | 'use';
 }

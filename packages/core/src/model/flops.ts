@@ -1,7 +1,7 @@
 /**
- * Floating-point operations of a forward pass, per token. A multiply-add counts two. The backward pass costs twice the forward
- * (once for the inputs' gradient, once for the weights'), so a training step costs three times it without recomputation.
- * Formulas as in Megatron-LM's training.py, num_floating_point_operations.
+ * Floating-point operations of a forward pass, per token. A multiply-add counts two. The backward pass costs twice the
+ * forward (once for the inputs' gradient, once for the weights'), so a training step costs three times it without
+ * recomputation. Formulas as in Megatron-LM's training.py, num_floating_point_operations.
  */
 import type { MoeModel } from './model.js';
 import { keyValueWidth, queryWidth } from './model.js';

@@ -1,7 +1,7 @@
 /**
- * How each family of Mixture-of-Experts models spells its experts in a Hugging Face `config.json`. `intermediate_size` is the
- * expert's width in Mixtral, OLMoE, gpt-oss, Llama 4 and MiniMax, the dense layers' elsewhere. Defaults are those of the
- * family's configuration class in transformers.
+ * How each family of Mixture-of-Experts models spells its experts in a Hugging Face `config.json`. `intermediate_size`
+ * is the expert's width in Mixtral, OLMoE, gpt-oss, Llama 4 and MiniMax, the dense layers' elsewhere. Defaults are
+ * those of the family's configuration class in transformers.
  */
 import { limits } from '../units/limits.js';
 import { anyStep, perLayer } from './huggingface-config.js';

@@ -1,4 +1,7 @@
-/** Families whose experts are spelled in a way of their own (ERNIE 4.5, Phi-3.5-MoE, Granite, Hunyuan), and those without experts. */
+/**
+ * Families whose experts are spelled in a way of their own (ERNIE 4.5, Phi-3.5-MoE, Granite, Hunyuan), and those
+ * without experts.
+ */
 import type { Field } from '../units/document.js';
 import { limits } from '../units/limits.js';
 import { anyStep, perLayer } from './huggingface-config.js';

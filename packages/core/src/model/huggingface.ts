@@ -1,4 +1,7 @@
-/** Reads Hugging Face `config.json` files of decoders with experts and without, in the spellings of transformers 4 and 5. */
+/**
+ * Reads Hugging Face `config.json` files of decoders with experts and without, in the spellings of transformers 4 and
+ * 5.
+ */
 import { readDocument } from '../units/document.js';
 import type { Field } from '../units/document.js';
 import { limits } from '../units/limits.js';
@@ -100,15 +103,16 @@ function decoder(document: Field): { config: HfConfig; reader: FamilyReader } {
       expected: `one of ${known.join(', ')}`,
       hint:
         didYouMeanAlike(type, known) ??
-        'nothing is taken for a family that it only resembles; a shape of your own can be written in YAML: hiddenSize, layers, experts, topK, …',
+        'nothing is taken for a family that it only resembles; a shape of your own can be written in YAML: ' +
+          'hiddenSize, layers, experts, topK, …',
     });
   }
   return { config: new HfConfig(field, name), reader: familyReaders[name] };
 }
 
 /**
- * The model that a Hugging Face `config.json` describes. `fileName` is for messages and, without `_name_or_path` in the file,
- * for the name. Throws `InputError` that names the key.
+ * The model that a Hugging Face `config.json` describes. `fileName` is for messages and, without `_name_or_path` in the
+ * file, for the name. Throws `InputError` that names the key.
  */
 export function readHfConfig(json: string, fileName: string): MoeModel {
   const document = readDocument(json, fileName);

@@ -55,8 +55,9 @@ export interface AttentionWindow {
 }
 
 /**
- * How rotary frequencies are rescaled for sequences longer than those of a first training, as transformers' `ROPE_INIT_FUNCTIONS` do.
- * yarn: arXiv 2309.00071; llama3: of Llama 3.1. Cosines and sines are multiplied by `attentionFactor` (yarn).
+ * How rotary frequencies are rescaled for sequences longer than those of a first training, as transformers'
+ * `ROPE_INIT_FUNCTIONS` do. yarn: arXiv 2309.00071; llama3: of Llama 3.1. Cosines and sines are multiplied by
+ * `attentionFactor` (yarn).
  */
 export type RopeScaling =
   | { readonly kind: 'linear'; readonly factor: number }
@@ -78,7 +79,10 @@ export type RopeScaling =
       readonly highFactor: number;
     };
 
-/** SwiGLU of gpt-oss: gates are bounded by `limit` from above, ups on both sides; (up + 1) * gate * sigmoid(alpha * gate). */
+/**
+ * SwiGLU of gpt-oss: gates are bounded by `limit` from above, ups on both sides; (up + 1) * gate * sigmoid(alpha *
+ * gate).
+ */
 export interface ClampedSwiglu {
   readonly alpha: number;
   readonly limit: number;
@@ -126,9 +130,15 @@ export interface MoeModel {
   /** Factor on the routed experts' weights (DeepSeek's routed_scaling_factor). */
   readonly routedScaling: number;
   readonly auxLossCoefficient: number;
-  /** pooled: `load_balancing_loss_func` of transformers over all layers; none: the family's model there has no auxiliary loss. */
+  /**
+   * pooled: `load_balancing_loss_func` of transformers over all layers; none: the family's model there has no auxiliary
+   * loss.
+   */
   readonly auxLoss: 'pooled' | 'none';
-  /** A bias on the scores by which experts are chosen, which is no part of their weights and has no gradient (DeepSeek-V3). */
+  /**
+   * A bias on the scores by which experts are chosen, which is no part of their weights and has no gradient
+   * (DeepSeek-V3).
+   */
   readonly selectionBias: boolean;
   readonly expertGroups?: ExpertGroups;
   /** RMS norm on queries and keys: none, over each head (Qwen3), or over all heads together (OLMoE). */
@@ -168,7 +178,9 @@ export interface MoeModel {
   readonly scoreScaling: number;
   readonly latentAttention?: LatentAttention;
   readonly window?: AttentionWindow;
-  /** Extra layers that predict further tokens (DeepSeek-V3's MTP modules), each with a layer and an output of its own. */
+  /**
+   * Extra layers that predict further tokens (DeepSeek-V3's MTP modules), each with a layer and an output of its own.
+   */
   readonly multiTokenLayers: number;
   /** Longest sequence that the configuration names. */
   readonly maxPositions?: number;

@@ -1,4 +1,7 @@
-/** Models by the names that people and papers use: presets, Hugging Face's names, and what is said of a cut-down variant. */
+/**
+ * Models by the names that people and papers use: presets, Hugging Face's names, and what is said of a cut-down
+ * variant.
+ */
 import { InputError } from '../units/errors.js';
 import { didYouMeanAlike } from '../units/nearest.js';
 import { completeModel } from './model.js';
@@ -76,7 +79,10 @@ function only<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], unde
   };
 }
 
-/** Takes `Llama3 truncated to 12 layers`, `Grok-1 314B architecture, 4 layers`, `DeepSeekV3 (w/o MTP)`, `X proxy: 14 layers, 64 experts top-8` apart. */
+/**
+ * Takes `Llama3 truncated to 12 layers`, `Grok-1 314B architecture, 4 layers`, `DeepSeekV3 (w/o MTP)`, `X proxy: 14
+ * layers, 64 experts top-8` apart.
+ */
 function said(text: string): Said {
   const inBrackets = [...text.matchAll(/\(([^)]*)\)/gu)].map(([, inside = '']) => inside).join(' ');
   const plain = text.replaceAll(/\([^)]*\)/gu, ' ').trim();
@@ -116,9 +122,9 @@ function presetOf(name: string): MoeModel | undefined {
 }
 
 /**
- * A known model by name, in any case: a preset, Hugging Face's name of it (`mistralai/Mixtral-8x7B-v0.1`), or a cut-down one
- * (`llama3_70b truncated to 12 layers`). Throws `InputError` for a name that is not known, for one whose architecture cannot be described, with what is
- * missing, and for a variant that contradicts the model.
+ * A known model by name, in any case: a preset, Hugging Face's name of it (`mistralai/Mixtral-8x7B-v0.1`), or a
+ * cut-down one (`llama3_70b truncated to 12 layers`). Throws `InputError` for a name that is not known, for one whose
+ * architecture cannot be described, with what is missing, and for a variant that contradicts the model.
  */
 export function getModel(text: string): MoeModel {
   const { name, layers, sizes, ...changes } = said(text);

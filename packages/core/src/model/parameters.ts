@@ -101,7 +101,8 @@ export function countParameters(model: MoeModel): Parameters {
   const output = (model.tieEmbeddings ? 0 : tokens) + (model.outputBias ? model.vocabSize : 0);
   const total = sumOf(sum) + embedding + output;
   const idle = model.experts === 0 ? 0 : sum.experts * (1 - model.topK / model.experts);
-  // A module: norms of both inputs, a projection 2h -> h, a layer like the last, and a final norm (DeepSeek-V3 report, 2.2).
+  // A module: norms of both inputs, a projection 2h -> h, a layer like the last, and a final norm (DeepSeek-V3 report,
+  // 2.2).
   const last = layerOf(model, model.moeLayers.at(-1) ?? true);
   const module = 2 * model.hiddenSize ** 2 + 3 * model.hiddenSize + sumOf(last);
   return {

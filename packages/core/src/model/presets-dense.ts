@@ -1,6 +1,6 @@
 /**
- * Known models without experts: planners compare with them, and training frameworks publish their step times. Shapes are those of the published
- * `config.json` files, unless said otherwise.
+ * Known models without experts: planners compare with them, and training frameworks publish their step times. Shapes
+ * are those of the published `config.json` files, unless said otherwise.
  */
 import type { ModelShape } from './model.js';
 
@@ -27,7 +27,10 @@ const llama3: Pick<DenseShape, 'family' | 'vocabSize' | 'ropeTheta' | 'keyValueH
   maxPositions: 131_072,
 };
 
-/** Nemotron-4 (arXiv 2402.16819, 2406.11704): squared ReLU without a gate, LayerNorm, no biases elsewhere, output apart from the embedding. */
+/**
+ * Nemotron-4 (arXiv 2402.16819, 2406.11704): squared ReLU without a gate, LayerNorm, no biases elsewhere, output apart
+ * from the embedding.
+ */
 const nemotron: Pick<DenseShape, 'family' | 'vocabSize' | 'gated' | 'activation' | 'normBias' | 'maxPositions'> = {
   family: 'nemotron',
   vocabSize: 256_000,
@@ -37,7 +40,10 @@ const nemotron: Pick<DenseShape, 'family' | 'vocabSize' | 'gated' | 'activation'
   maxPositions: 4096,
 };
 
-/** GPT-3's kind as Megatron trains it: GELU without a gate, biases everywhere, learned positions, output tied to the embedding. */
+/**
+ * GPT-3's kind as Megatron trains it: GELU without a gate, biases everywhere, learned positions, output tied to the
+ * embedding.
+ */
 const gpt = {
   family: 'gpt',
   gated: false,
@@ -61,7 +67,10 @@ interface GptSize {
 const gptOf = ({ positions, ...size }: GptSize): ModelShape =>
   dense({ ...gpt, ...size, denseFfn: 4 * size.hiddenSize, learnedPositions: positions, maxPositions: positions });
 
-/** Rows of Megatron-LM's README (images/model_table.png): sequence 4096, vocabulary 131,072; their sizes say that output and embedding are apart. */
+/**
+ * Rows of Megatron-LM's README (images/model_table.png): sequence 4096, vocabulary 131,072; their sizes say that output
+ * and embedding are apart.
+ */
 const megatronTable = (
   [
     ['gpt-1.7b', 2048, 24, 16],
@@ -79,7 +88,10 @@ const megatronTable = (
   tieEmbeddings: false,
 }));
 
-/** arXiv 2205.05198, table 3, and NeMo's performance summary; the vocabulary is GPT-2's, padded to 51,200 as Megatron does. */
+/**
+ * arXiv 2205.05198, table 3, and NeMo's performance summary; the vocabulary is GPT-2's, padded to 51,200 as Megatron
+ * does.
+ */
 const gptPapers = (
   [
     ['gpt3-5b', 4096, 24, 32],

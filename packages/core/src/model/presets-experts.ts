@@ -1,4 +1,7 @@
-/** Known models with experts, beside the few that `presets.ts` itself explains. Shapes of the published `config.json` files, unless said otherwise. */
+/**
+ * Known models with experts, beside the few that `presets.ts` itself explains. Shapes of the published `config.json`
+ * files, unless said otherwise.
+ */
 import type { ModelShape } from './model.js';
 import { yarnScaling, yarnScoreScaling } from './rope-scaling.js';
 
@@ -230,7 +233,8 @@ export const expertShapes: readonly ModelShape[] = [
     maxPositions: 1_048_576,
   },
   {
-    // github.com/xai-org/grok-1, run.py and model.py: GELU-gated experts, norms before and behind, output tied to the embedding
+    // github.com/xai-org/grok-1, run.py and model.py: GELU-gated experts, norms before and behind, output tied to the
+    // embedding
     name: 'grok-1',
     family: 'grok',
     hiddenSize: 6144,

@@ -1,4 +1,7 @@
-/** Known models, the first ones with experts. Shapes are those of the published `config.json` files on Hugging Face, unless said otherwise. */
+/**
+ * Known models, the first ones with experts. Shapes are those of the published `config.json` files on Hugging Face,
+ * unless said otherwise.
+ */
 import { completeModel } from './model.js';
 import type { ModelShape, MoeModel } from './model.js';
 import { denseShapes } from './presets-dense.js';
@@ -39,7 +42,8 @@ const shapes: readonly ModelShape[] = [
     maxPositions: 65_536,
   },
   {
-    // The paper's 2x70B: it names neither shape nor top-k. Taken: Llama-2-70B with its feed-forward twice, both visited.
+    // The paper's 2x70B: it names neither shape nor top-k. Taken: Llama-2-70B with its feed-forward twice, both
+    // visited.
     name: '2x70b',
     family: 'mixtral',
     hiddenSize: 8192,
@@ -172,11 +176,12 @@ const shapes: readonly ModelShape[] = [
     maxPositions: 32_768,
   },
   {
-    // Byte-level, for a run of 300 steps of 16 x 256 tokens (1.23 M tokens) in about a minute on two CPU cores. A token's
-    // forward pass, 2 FLOP a weight: attention 2 x (128·(128 + 2·64) + 128·128) = 98 k, its core at 256 tokens 2·256·128 = 66 k,
-    // two of eight experts 2 x 2·3·128·256 = 393 k, router 2 k, so 559 k a layer; two layers and the output (2·128·256 = 66 k)
-    // make 1.18 MFLOP. Three times that for training, times 1.23 M tokens: 4.4 TFLOP, 73 s at 60 GFLOP/s in all, 36 s at 60 a core.
-    // Heads, key-value heads and widths divide by tp = 4, experts by ep = 2, 4 and 8.
+    // Byte-level, for a run of 300 steps of 16 x 256 tokens (1.23 M tokens) in about a minute on two CPU cores. A
+    // token's forward pass, 2 FLOP a weight: attention 2 x (128·(128 + 2·64) + 128·128) = 98 k, its core at 256 tokens
+    // 2·256·128 = 66 k, two of eight experts 2 x 2·3·128·256 = 393 k, router 2 k, so 559 k a layer; two layers and the
+    // output (2·128·256 = 66 k) make 1.18 MFLOP. Three times that for training, times 1.23 M tokens: 4.4 TFLOP, 73 s at
+    // 60 GFLOP/s in all, 36 s at 60 a core. Heads, key-value heads and widths divide by tp = 4, experts by ep = 2, 4
+    // and 8.
     name: 'tiny-bytes',
     family: 'mixtral',
     hiddenSize: 128,

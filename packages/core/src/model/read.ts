@@ -47,8 +47,8 @@ export function readModel(text: string, fileName: string): MoeModel {
 }
 
 /**
- * A model from a part of a document: the keys of `MoeModel`, with `denseLayers` (numbers of the layers without experts) for
- * `moeLayers`, and `slidingWindow` in tokens for all layers. What may be left out is what `completeModel` fills in.
+ * A model from a part of a document: the keys of `MoeModel`, with `denseLayers` (numbers of the layers without experts)
+ * for `moeLayers`, and `slidingWindow` in tokens for all layers. What may be left out is what `completeModel` fills in.
  * Throws `InputError`.
  */
 export function modelFrom(field: Field): MoeModel {

@@ -33,7 +33,9 @@ export function yarnScaling(settings: YarnSettings): RopeScaling {
   };
 }
 
-/** Factor on DeepSeek's attention scores (transformers' `yarn_apply_mscale`): the square of the scale of all dimensions. */
+/**
+ * Factor on DeepSeek's attention scores (transformers' `yarn_apply_mscale`): the square of the scale of all dimensions.
+ */
 export const yarnScoreScaling = ({
   factor,
   mscaleAllDim = 0,

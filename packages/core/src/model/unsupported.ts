@@ -1,6 +1,6 @@
 /**
- * Architectures that a shape of ours cannot describe, and what is missing. They are refused by name: counted as something near, they would be
- * wrong in silence.
+ * Architectures that a shape of ours cannot describe, and what is missing. They are refused by name: counted as
+ * something near, they would be wrong in silence.
  */
 const linear = 'layers of linear attention among its attention layers';
 const mamba = 'state-space (Mamba) layers among its attention layers';

@@ -12,8 +12,8 @@ export interface LayoutRequest {
 }
 
 /**
- * TP inside a node as far as heads allow, data parallelism over the rest, experts over the replicas as far as they divide. Throws
- * `InputError` when nothing fits.
+ * TP inside a node as far as heads allow, data parallelism over the rest, experts over the replicas as far as they
+ * divide. Throws `InputError` when nothing fits.
  */
 export function automaticLayout({ model, cluster, batch }: LayoutRequest): Layout {
   const world = deviceCount(cluster);

@@ -21,8 +21,8 @@ interface Tried {
 }
 
 /**
- * Fastest price of every way with the names of those that come to it. What takes exactly as long in every pass and chunk count is the same
- * program; so are, by what they mean, all halves where a replica is one rank.
+ * Fastest price of every way with the names of those that come to it. What takes exactly as long in every pass and
+ * chunk count is the same program; so are, by what they mean, all halves where a replica is one rank.
  */
 function bruteForce(workload: Workload): Tried[] {
   const found = new Map<string, { names: string[]; seconds: number }>();

@@ -1,7 +1,7 @@
 /**
- * Chooses how tokens travel: every pair of halves, every allowed expert tensor parallel size, every chunk count of either pass is simulated
- * unless its bytes alone take longer than what is already known, and the fastest stands beside the baseline and the best strategy that one
- * could have fixed without looking.
+ * Chooses how tokens travel: every pair of halves, every allowed expert tensor parallel size, every chunk count of
+ * either pass is simulated unless its bytes alone take longer than what is already known, and the fastest stands beside
+ * the baseline and the best strategy that one could have fixed without looking.
  */
 import type { UnknownEstimate } from '../cost/index.js';
 import { InputError } from '../units/errors.js';
@@ -36,8 +36,8 @@ export interface Candidate {
 export interface Choice {
   readonly known: true;
   /**
-   * One for each program, with its best chunk counts where it may be among the two fastest, and the fixed ones; fastest first. The others stand
-   * with one chunk. Only the best where all are one program.
+   * One for each program, with its best chunk counts where it may be among the two fastest, and the fixed ones; fastest
+   * first. The others stand with one chunk. Only the best where all are one program.
    */
   readonly candidates: readonly Candidate[];
   /** Those within a share of the best's seconds, in every pair of chunk counts that was priced, fastest first. */
@@ -45,7 +45,10 @@ export interface Choice {
   readonly best: Candidate;
   /** `duplicated`, unchunked; absent where the layout forbids it. */
   readonly baseline?: Candidate;
-  /** The fastest of the strategies that need no choosing: duplicated, sliced and scattered unchunked, pipelined in 4 chunks. */
+  /**
+   * The fastest of the strategies that need no choosing: duplicated, sliced and scattered unchunked, pipelined in 4
+   * chunks.
+   */
   readonly bestFixed: Candidate;
   /** The fastest candidate of another program than the best. */
   readonly runnerUp?: Candidate;
@@ -68,7 +71,10 @@ export interface ChoiceOptions {
 
 export const defaultChunkCounts: readonly number[] = [1, 2, 3, 4, 6, 8, 12, 16];
 
-/** Expert tensor parallel sizes that a layout could use with the same expert groups: divisors of tp for which every rank keeps experts. */
+/**
+ * Expert tensor parallel sizes that a layout could use with the same expert groups: divisors of tp for which every rank
+ * keeps experts.
+ */
 export function alternativeEtps(shape: MoeShape): number[] {
   const { layout, experts, expertFfn } = shape;
   const group = layout.etp * layout.ep;
@@ -131,12 +137,14 @@ function fastestPieces(way: Way, counts: readonly number[]): Candidate | Unknown
 }
 
 const bySeconds = (a: Candidate, b: Candidate): number => a.seconds - b.seconds;
-/** Bytes on the busiest port do not depend on chunks, and larger messages are no slower: no chunk count is below this. */
+/**
+ * Bytes on the busiest port do not depend on chunks, and larger messages are no slower: no chunk count is below this.
+ */
 const boundOf = ({ forward, backward }: Candidate): number => forward.boundSeconds + backward.boundSeconds;
 
 /**
- * Prices all candidates of a workload and chooses. Returns `unknown` when the cost model can't price a kernel; throws `InputError` when no
- * strategy serves the layout.
+ * Prices all candidates of a workload and chooses. Returns `unknown` when the cost model can't price a kernel; throws
+ * `InputError` when no strategy serves the layout.
  */
 export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}): Choice | UnknownEstimate {
   const counts = options.chunkCounts ?? defaultChunkCounts;
@@ -148,7 +156,8 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     if ('known' in candidate) return candidate;
     whole.push({ way, candidate });
   }
-  // The likely first, so that what cannot be fast is left as it is: its bytes alone take longer than the two fastest that are known.
+  // The likely first, so that what cannot be fast is left as it is: its bytes alone take longer than the two fastest
+  // that are known.
   whole.sort((a, b) => bySeconds(a.candidate, b.candidate));
   const candidates: Candidate[] = [];
   let [first, second] = [Infinity, Infinity];

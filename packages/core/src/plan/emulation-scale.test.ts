@@ -48,7 +48,8 @@ describe('a cluster to scale', () => {
   it('fills the time that one round may take, and moves no more than the machine can', () => {
     const seconds = variants.map((_, index) => linkSeconds(scale.seen, scale.shape, index));
     expect(seconds.reduce((a, b) => a + b, 0)).toBeCloseTo(request.roundSeconds, 6);
-    // every rank sends V/2 of a duplicated half to the other node and 2 V 7/8 within it; V of the whole replica is its bytes here
+    // every rank sends V/2 of a duplicated half to the other node and 2 V 7/8 within it; V of the whole replica is its
+    // bytes here
     const volume = scale.shape.topK * scale.shape.tokens * scale.shape.hiddenSize * 4;
     const duplicated = variants.findIndex(({ name }) => name === 'duplicated');
     const bytes = 16 * 2 * (2 * (volume / 2) + 2 * volume * (7 / 8));

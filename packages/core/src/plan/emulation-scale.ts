@@ -1,7 +1,7 @@
 /**
- * A model of the cluster to scale, as with ships in a basin: a share of the volume over the same share of every bandwidth, and all times
- * stretched by one factor, latencies too. Then every ratio of times is that of the full size, and a machine that moves far fewer bytes than
- * the cluster can carry them.
+ * A model of the cluster to scale, as with ships in a basin: a share of the volume over the same share of every
+ * bandwidth, and all times stretched by one factor, latencies too. Then every ratio of times is that of the full size,
+ * and a machine that moves far fewer bytes than the cluster can carry them.
  */
 import type { Cluster } from '../cluster/index.js';
 import { costModel, hostInputs } from '../cost/index.js';
@@ -34,13 +34,19 @@ export interface EmulationRequest {
   readonly variants: readonly DispatchVariant[];
   /** Seconds that one run of every variant, forward and backward, may take in all. */
   readonly roundSeconds: number;
-  /** Bytes a second, of all ranks, that the emulation may move: a small part of what the machine can, so that its load does not count. */
+  /**
+   * Bytes a second, of all ranks, that the emulation may move: a small part of what the machine can, so that its load
+   * does not count.
+   */
   readonly bytesPerSecond: number;
   /** Chosen when left out. */
   readonly timeScale?: number;
 }
 
-/** Tokens that each TP rank keeps at least, and rows that a chunk of a slice has for an expert on average, so that no chunk is empty. */
+/**
+ * Tokens that each TP rank keeps at least, and rows that a chunk of a slice has for an expert on average, so that no
+ * chunk is empty.
+ */
 const [fewestTokens, rowsOfChunk] = [64, 2];
 /** Narrowest row, elements: below it, counts and indices would weigh more than rows. */
 const narrowest = 16;
@@ -79,7 +85,10 @@ function fullSize(request: EmulationRequest): { seconds: number; bytes: number }
   });
 }
 
-/** Chooses the scale: the time scale from the seconds that may pass, then the volume from the bytes that the machine may move meanwhile. */
+/**
+ * Chooses the scale: the time scale from the seconds that may pass, then the volume from the bytes that the machine may
+ * move meanwhile.
+ */
 export function emulationScale(request: EmulationRequest): EmulationScale {
   const { roundSeconds, bytesPerSecond } = request;
   const full = fullSize(request);

@@ -1,4 +1,7 @@
-/** Says why: what binds, what the choice saved on each tier and by overlap, how far the next one is, and what the figures rest on. */
+/**
+ * Says why: what binds, what the choice saved on each tier and by overlap, how far the next one is, and what the
+ * figures rest on.
+ */
 import { formatBytes, formatPercent, formatSeconds } from '../units/index.js';
 import { samePlan, type Candidate, type Choice } from './choose.js';
 
@@ -38,18 +41,21 @@ export function reasons(choice: Choice): string[] {
       const before = baseline.forward.bytes[tier]?.perRank ?? 0;
       if (before > 0 && perRank > 0 && before / perRank > 1.05)
         lines.push(
-          `${name} carries ${formatBytes(perRank)} a rank, ${ratio(before / perRank)} less than duplicated (${formatBytes(before)})`,
+          `${name} carries ${formatBytes(perRank)} a rank, ${ratio(before / perRank)} less than duplicated ` +
+            `(${formatBytes(before)})`,
         );
       else if (before > 0 && perRank / before > 1.05)
         lines.push(
-          `${name} carries ${formatBytes(perRank)} a rank, more than duplicated's ${formatBytes(before)}: it is the faster link`,
+          `${name} carries ${formatBytes(perRank)} a rank, more than duplicated's ${formatBytes(before)}: it is ` +
+            'the faster link',
         );
       else if (before > 0 && perRank === 0)
         lines.push(`nothing crosses ${name} (duplicated: ${formatBytes(before)} a rank)`);
     });
   if (best.forward.chunks > 1 || best.backward.chunks > 1)
     lines.push(
-      `${best.forward.chunks} chunks forward and ${best.backward.chunks} backward hide ${formatPercent(best.forward.hiddenShare)} and ${formatPercent(best.backward.hiddenShare)} of the communication`,
+      `${best.forward.chunks} chunks forward and ${best.backward.chunks} backward hide ` +
+        `${formatPercent(best.forward.hiddenShare)} and ${formatPercent(best.backward.hiddenShare)} of the communication`,
     );
   else lines.push('chunks do not pay here: what they would hide is less than their latencies');
   const times = best.forward.seconds / best.forward.boundSeconds;
@@ -57,13 +63,17 @@ export function reasons(choice: Choice): string[] {
     const more = times < 2 ? `${formatPercent(times - 1)} above` : ratio(times);
     const others = best.forward.held.slice(1, 4).map(({ name, seconds }) => `${name} ${formatSeconds(seconds)}`);
     lines.push(
-      `${more} what its bytes alone need on the busiest port (${formatSeconds(best.forward.boundSeconds)}); besides it: ${others.join(', ')}`,
+      `${more} what its bytes alone need on the busiest port (${formatSeconds(best.forward.boundSeconds)}); ` +
+        `besides it: ${others.join(', ')}`,
     );
   }
   return lines;
 }
 
-/** Candidates worth a margin: the runner-up and the best fixed strategy, unless that is the choice itself in other words. */
+/**
+ * Candidates worth a margin: the runner-up and the best fixed strategy, unless that is the choice itself in other
+ * words.
+ */
 export function rivals({ candidates, best, runnerUp, bestFixed }: Choice): Candidate[] {
   if (candidates.length === 1) return [];
   const list = runnerUp ? [runnerUp] : [];

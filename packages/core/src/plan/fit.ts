@@ -47,7 +47,10 @@ const powersUpTo = (most: number): number[] => {
 /** How many doublings lie between two degrees. */
 const doublings = (a: number, b: number): number => Math.abs(Math.log2(a / b));
 
-/** Further away what costs more time: full recomputation, then states that change numerics or are gathered in every layer. */
+/**
+ * Further away what costs more time: full recomputation, then states that change numerics or are gathered in every
+ * layer.
+ */
 const changed = { selective: 0.5, full: 1.5, sharing: 1, moments: 2, pipeline: 1.5 };
 
 /** Layouts of the same devices, attention and experts mapped apart. */
@@ -108,7 +111,8 @@ export interface NearestFit {
 const tried = 8;
 
 /**
- * The nearest setting on the same devices that fits: other degrees, recomputation, a distributed optimizer, at last moments in 16 bits.
+ * The nearest setting on the same devices that fits: other degrees, recomputation, a distributed optimizer, at last
+ * moments in 16 bits.
  */
 export function nearestFit(setting: MemorySetting, cluster: Cluster): NearestFit {
   const variants = layoutVariants(setting, cluster)

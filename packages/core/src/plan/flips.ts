@@ -1,4 +1,6 @@
-/** Where the answer changes: scans one figure of the workload at a time and narrows down the first flip on either side. */
+/**
+ * Where the answer changes: scans one figure of the workload at a time and narrows down the first flip on either side.
+ */
 import type { Cluster } from '../cluster/cluster.js';
 import { halvesName } from '../schedule/dispatchers/strategy-names.js';
 import { chooseDispatch, type Candidate, type ChoiceOptions } from './choose.js';
@@ -80,8 +82,8 @@ export function figuresOf(workload: Workload): Figure[] {
 }
 
 /**
- * Varies tokens and every tier's bandwidth by factors of 2 up to 16 either way and plans anew with the same options; the place of a flip is
- * narrowed down to 4 %. What lies between the values tried was not looked at.
+ * Varies tokens and every tier's bandwidth by factors of 2 up to 16 either way and plans anew with the same options;
+ * the place of a flip is narrowed down to 4 %. What lies between the values tried was not looked at.
  */
 export function findFlips(workload: Workload, best: Candidate, options: ChoiceOptions): FlipSearch {
   const present = choiceName(best);

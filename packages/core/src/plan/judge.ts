@@ -1,10 +1,13 @@
 /**
- * What short trials and predictions say together. Trials differ from run to run, predictions are wrong by as much as their model is; each way is
- * judged by both, weighed by how far each can be trusted.
+ * What short trials and predictions say together. Trials differ from run to run, predictions are wrong by as much as
+ * their model is; each way is judged by both, weighed by how far each can be trusted.
  */
 import { median, quantile } from '../units/quantiles.js';
 
-/** What is predicted no further from the fastest than this share of its time is close: worth a trial, where there are ranks to try it on. */
+/**
+ * What is predicted no further from the fastest than this share of its time is close: worth a trial, where there are
+ * ranks to try it on.
+ */
 export const closeShare = 0.25;
 
 /** One way to do the same work, predicted and tried. */
@@ -18,13 +21,16 @@ export interface Trial {
 const deviationOfQuartiles = 1 / 1.349;
 /** Standard deviation of a median over that of a mean, for many draws from a normal distribution. */
 const medianOverMean = Math.sqrt(Math.PI / 2);
-/** Two or three runs that happen to agree do not make a certainty: spreads are at least this share of the typical one. */
+/**
+ * Two or three runs that happen to agree do not make a certainty: spreads are at least this share of the typical one.
+ */
 const leastSpread = 0.5;
 
 /**
- * The likeliest seconds of every trial: on a logarithmic scale, the mean of measured median and prediction, weighted with the inverse of
- * their variances. `modelError` is the relative standard deviation of predictions about a common factor, which is taken out first: a model that is
- * wrong by the same factor everywhere ranks as well as one that is right. Infinity: the medians.
+ * The likeliest seconds of every trial: on a logarithmic scale, the mean of measured median and prediction, weighted
+ * with the inverse of their variances. `modelError` is the relative standard deviation of predictions about a common
+ * factor, which is taken out first: a model that is wrong by the same factor everywhere ranks as well as one that is
+ * right. Infinity: the medians.
  */
 export function likelySeconds(trials: readonly Trial[], modelError: number): number[] {
   const spreads = trials.map(({ measured }) => relativeSpread(measured));

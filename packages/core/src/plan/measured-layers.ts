@@ -57,7 +57,10 @@ export interface LayerError {
   readonly predictedSeconds: number;
   /** Predicted over measured, minus 1. */
   readonly error: number;
-  /** The same of products at the datasheet's peak and dispatched bytes at the nominal bandwidth of the link: what anyone would write first. */
+  /**
+   * The same of products at the datasheet's peak and dispatched bytes at the nominal bandwidth of the link: what anyone
+   * would write first.
+   */
   readonly naiveError: number;
 }
 

@@ -1,4 +1,7 @@
-/** How far predicted training steps are from steps that others timed, and what to make of a prediction that knows no software stack. */
+/**
+ * How far predicted training steps are from steps that others timed, and what to make of a prediction that knows no
+ * software stack.
+ */
 import { deviceCount } from '../cluster/ports.js';
 import { getCluster } from '../cluster/presets.js';
 import type { Cluster } from '../cluster/cluster.js';
@@ -67,8 +70,9 @@ export const stepRatios = (steps: readonly MeasuredStep[]): StepRatio[] =>
   });
 
 /**
- * Measured over predicted of the steps in `fixtures/training-steps.csv` whose ranks sent what the simulated dispatcher sends (a test compares).
- * A prediction is what links and kernels take; a stack adds host time, unfused kernels, recomputation and synchronisation. The least is NeMo's
- * on large experts, the most TorchTitan's own all_to_all on small ones.
+ * Measured over predicted of the steps in `fixtures/training-steps.csv` whose ranks sent what the simulated dispatcher
+ * sends (a test compares). A prediction is what links and kernels take; a stack adds host time, unfused kernels,
+ * recomputation and synchronisation. The least is NeMo's on large experts, the most TorchTitan's own all_to_all on
+ * small ones.
  */
 export const publishedStepRatios = { least: 1.07, median: 1.34, most: 3.03 } as const;

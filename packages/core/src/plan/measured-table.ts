@@ -8,7 +8,10 @@ export interface TableRow {
   number(column: string): number;
 }
 
-/** Rows of a table by the names of its first line. Throws `InputError` for a row that is cut and for a column that is missing. */
+/**
+ * Rows of a table by the names of its first line. Throws `InputError` for a row that is cut and for a column that is
+ * missing.
+ */
 export function tableRows(text: string, fileName: string): TableRow[] {
   const [header, ...records] = csvRecords(text, fileName);
   const names = header?.fields ?? [];

@@ -1,6 +1,6 @@
 /**
- * The time of a whole training step. A step's program is simulated; a deep model's is simulated at small depths and extended: layers are
- * alike and follow one another, so time is linear in their number and in the micro-batches.
+ * The time of a whole training step. A step's program is simulated; a deep model's is simulated at small depths and
+ * extended: layers are alike and follow one another, so time is linear in their number and in the micro-batches.
  */
 import type { Cluster } from '../cluster/cluster.js';
 import { weakestBasis, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
@@ -43,7 +43,8 @@ function shallow(model: MoeModel, moe: number, dense: number): MoeModel {
 }
 
 /**
- * Parts of a step: its passes, with or without the reductions that run beside the last micro-batch's backward, the update behind them, or all.
+ * Parts of a step: its passes, with or without the reductions that run beside the last micro-batch's backward, the
+ * update behind them, or all.
  */
 const parts = {
   passes: ['forward', 'recompute', 'backward'],
@@ -67,10 +68,10 @@ function run(workload: StepWorkload, step: StepShape, part: keyof typeof parts):
 }
 
 /**
- * Predicts a step; `unknown` when the cost model can't price a kernel. All layers see the same routing. With n layers with experts, d
- * without, b micro-batches, P the time of one micro-batch's passes and R of the last one's, reductions beside them, and the update U:
- * U + R + (n-1) (R(2, 0) - R) + d (R(1, 1) - R) + (b-1) (P(1, 0, 2) - P + (n-1) (P(2, 0) - P) + d (P(1, 1) - P)), where nothing else is said
- * of (1, 0) layers and one micro-batch.
+ * Predicts a step; `unknown` when the cost model can't price a kernel. All layers see the same routing. With n layers
+ * with experts, d without, b micro-batches, P the time of one micro-batch's passes and R of the last one's, reductions
+ * beside them, and the update U: U + R + (n-1) (R(2, 0) - R) + d (R(1, 1) - R) + (b-1) (P(1, 0, 2) - P + (n-1) (P(2, 0)
+ * - P) + d (P(1, 1) - P)), where nothing else is said of (1, 0) layers and one micro-batch.
  */
 export function predictStep(workload: StepWorkload): StepPrediction | UnknownEstimate {
   const { step } = workload;
@@ -127,8 +128,8 @@ interface Extended {
 }
 
 /**
- * Share of a step that is spent in MoE layers, of which one takes `layerSeconds` forward and backward: what the others take is the same
- * whatever the dispatch, and as well known.
+ * Share of a step that is spent in MoE layers, of which one takes `layerSeconds` forward and backward: what the others
+ * take is the same whatever the dispatch, and as well known.
  */
 export const moeShare = ({ model, microBatches }: StepShape, layerSeconds: number, stepSeconds: number): number =>
   Math.min(1, (layerSeconds * microBatches * model.moeLayers.filter(Boolean).length) / stepSeconds);

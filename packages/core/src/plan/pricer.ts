@@ -64,7 +64,8 @@ export class Pricer {
 
   /** What both passes do, in one piece: equal for halves that come to the same program. */
   programOf({ dispatch, combine }: Halves): string {
-    // Where a replica is one rank there is nothing to slice, gather or scatter: all halves move the same rows between the same ranks.
+    // Where a replica is one rank there is nothing to slice, gather or scatter: all halves move the same rows between
+    // the same ranks.
     if (this.#workload.shape.layout.tp === 1) return 'one rank a replica';
     const key = `${dispatch} ${combine}`;
     const known = this.#programs.get(key);

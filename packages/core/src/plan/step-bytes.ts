@@ -21,8 +21,9 @@ export interface CountedBytes {
 }
 
 /**
- * Bytes that cross each tier in one step, over all ranks: predicted for even routing, and counted at the emulated ports over the whole job.
- * Evaluation passes through the same ports, so the count is scaled by the share of predicted bytes that steps have in the job.
+ * Bytes that cross each tier in one step, over all ranks: predicted for even routing, and counted at the emulated ports
+ * over the whole job. Evaluation passes through the same ports, so the count is scaled by the share of predicted bytes
+ * that steps have in the job.
  */
 export function stepBytes(cluster: Cluster, step: StepShape, seed: number, counted?: CountedBytes): StepBytes[] {
   const binding = routedBinding(moeShape(step), { kind: 'uniform' }, seed);

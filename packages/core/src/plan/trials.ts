@@ -1,6 +1,6 @@
 /**
- * What the model cannot tell apart is tried before it is chosen: which ways, for how long, and which of them predictions and runs together
- * take. The one home of that decision, for training runs and benchmarks alike.
+ * What the model cannot tell apart is tried before it is chosen: which ways, for how long, and which of them
+ * predictions and runs together take. The one home of that decision, for training runs and benchmarks alike.
  */
 import type { Candidate, Choice } from './choose.js';
 import { closeShare, likelySeconds, type Trial } from './judge.js';
@@ -32,7 +32,10 @@ export interface TrialRun {
   readonly trialSteps?: number;
 }
 
-/** How many of the close ways are tried, the best first, and for how many timed steps each; none: predictions alone choose. */
+/**
+ * How many of the close ways are tried, the best first, and for how many timed steps each; none: predictions alone
+ * choose.
+ */
 export function trialSize(
   { ranks, steps: ofRun, trialSteps }: TrialRun,
   close: number,
@@ -49,7 +52,10 @@ export function trialSize(
   return none;
 }
 
-/** A part of a way, as a step or one of its passes, with the trial of it. Parts of one name are one, in whichever ways they occur. */
+/**
+ * A part of a way, as a step or one of its passes, with the trial of it. Parts of one name are one, in whichever ways
+ * they occur.
+ */
 export interface TriedPart extends Trial {
   readonly name: string;
 }
@@ -62,8 +68,8 @@ export interface Judgement {
 }
 
 /**
- * Judges ways to do the same work, each given as its parts: every part by its prediction and its runs together (`likelySeconds`, which also
- * says what `modelError` is), every way by the sum of its parts.
+ * Judges ways to do the same work, each given as its parts: every part by its prediction and its runs together
+ * (`likelySeconds`, which also says what `modelError` is), every way by the sum of its parts.
  */
 export function judgeWays(ways: readonly (readonly TriedPart[])[], modelError: number): Judgement {
   if (ways.length === 0) return { seconds: [], fastest: -1 };

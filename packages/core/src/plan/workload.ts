@@ -65,9 +65,10 @@ export interface PassPrice {
 }
 
 /**
- * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing, sampled with the seed for skewed
- * routing, whose hot experts the seed spreads over the ranks too. Capacity drops what exceeds ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion.
- * Picks are drawn where they are asked for: those that were counted, or for uniform routing a draw beside the even counts.
+ * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing, sampled with
+ * the seed for skewed routing, whose hot experts the seed spreads over the ranks too. Capacity drops what exceeds
+ * ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion. Picks are drawn where they are asked for:
+ * those that were counted, or for uniform routing a draw beside the even counts.
  */
 export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
   const { layout, experts } = shape;
@@ -210,8 +211,8 @@ export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chun
 }
 
 /**
- * Relative error to expect of a simulation: of what held its critical path, by its share. Links and latencies are as well known as the
- * collectives, by their bytes, lanes as their kernels; the host is an assumption.
+ * Relative error to expect of a simulation: of what held its critical path, by its share. Links and latencies are as
+ * well known as the collectives, by their bytes, lanes as their kernels; the host is an assumption.
  */
 export function simulationError({ held, collectives, kernelBasis }: SimulationSummary): number {
   const bytes = collectives.reduce((sum, one) => sum + one.bytes, 0);

@@ -1,6 +1,7 @@
 /**
- * What PyTorch writes of a collective into a Kineto trace (torch/csrc/distributed/c10d/ParamCommsUtils and torch/csrc/profiler/util.cpp): elements in and out, their
- * type, the splits of an uneven exchange, and the group. Lists are cut behind 30 entries.
+ * What PyTorch writes of a collective into a Kineto trace (torch/csrc/distributed/c10d/ParamCommsUtils and
+ * torch/csrc/profiler/util.cpp): elements in and out, their type, the splits of an uneven exchange, and the group.
+ * Lists are cut behind 30 entries.
  */
 import { isRecord } from '../units/index.js';
 import type { ProfiledGroup, ProfiledOp } from './profile.js';
@@ -83,7 +84,10 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 const meaningful = (description: string): string =>
   /^(?:undefined|default_pg)?$/u.test(description) ? '' : description;
 
-/** The group that a collective's arguments name; ranks come from the list itself, from start and stride, or from the head of the trace. */
+/**
+ * The group that a collective's arguments name; ranks come from the list itself, from start and stride, or from the
+ * head of the trace.
+ */
 export function groupOf(
   args: Readonly<Record<string, unknown>>,
   listed: ReadonlyMap<string, ListedGroup>,
@@ -113,7 +117,10 @@ export interface CollectiveBytes {
 
 const allButOwn = (bytes: number, ranks: number): number => (bytes * (ranks - 1)) / ranks;
 
-/** Least bytes that a rank hands on, of the whole buffer and the ranks of the group; operations with a root have no one answer. */
+/**
+ * Least bytes that a rank hands on, of the whole buffer and the ranks of the group; operations with a root have no one
+ * answer.
+ */
 const sentOf: Partial<Record<ProfiledOp, (bytes: number, ranks: number) => number>> = {
   all_reduce: (bytes, ranks) => 2 * allButOwn(bytes, ranks),
   all_gather: allButOwn,

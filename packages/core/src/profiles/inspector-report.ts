@@ -1,8 +1,14 @@
-/** The records of the NCCL Inspector as a report: it times collectives inside NCCL and knows no other kernels, so that nothing can be said of overlap. */
+/**
+ * The records of the NCCL Inspector as a report: it times collectives inside NCCL and knows no other kernels, so that
+ * nothing can be said of overlap.
+ */
 import { busFactor, type InspectorRecord } from '../cost/index.js';
 import type { CommunicationRow } from './report.js';
 
-/** Rows by collective, ranks and nodes. Waiting is told where all ranks of a collective left a record: the last to arrive waits for nobody. */
+/**
+ * Rows by collective, ranks and nodes. Waiting is told where all ranks of a collective left a record: the last to
+ * arrive waits for nobody.
+ */
 export function inspectorRows(records: readonly InspectorRecord[]): CommunicationRow[] {
   const collectives = new Map<string, InspectorRecord[]>();
   for (const one of records) {

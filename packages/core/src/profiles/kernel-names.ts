@@ -1,7 +1,8 @@
 /**
- * Communication kernels by their names. NCCL's name changed twice: ncclAllReduceRingLLKernel_sum_f32 (before 2.8), ncclKernel_AllReduce_RING_LL_Sum_float
- * (to 2.18), ncclDevKernel_AllReduce_Sum_f32_RING_LL (since 2.19), with ncclSymkDevKernel_… for symmetric memory (since 2.27). Names of the libraries for expert
- * parallelism: sources of DeepEP (csrc/kernels, deep_ep/include, csrc/hybrid_ep) and of NCCL (contrib/nccl_ep).
+ * Communication kernels by their names. NCCL's name changed twice: ncclAllReduceRingLLKernel_sum_f32 (before 2.8),
+ * ncclKernel_AllReduce_RING_LL_Sum_float (to 2.18), ncclDevKernel_AllReduce_Sum_f32_RING_LL (since 2.19), with
+ * ncclSymkDevKernel_… for symmetric memory (since 2.27). Names of the libraries for expert parallelism: sources of
+ * DeepEP (csrc/kernels, deep_ep/include, csrc/hybrid_ep) and of NCCL (contrib/nccl_ep).
  */
 import type { ProfiledOp } from './profile.js';
 

@@ -1,4 +1,7 @@
-/** A profile out of kernels alone, for profilers that know their names and times but nothing of the program's groups, as Nsight Systems. */
+/**
+ * A profile out of kernels alone, for profilers that know their names and times but nothing of the program's groups, as
+ * Nsight Systems.
+ */
 import { unionOf, type Interval } from '../units/index.js';
 import { communicationKernel, shortKernelName } from './kernel-names.js';
 import type { Communication, RankProfile } from './profile.js';

@@ -1,6 +1,7 @@
 /**
- * Reads what PyTorch's profiler writes (Kineto, Chrome trace JSON) while its text arrives in pieces. Only kernels, copies, and what PyTorch says of collectives are
- * parsed; all else is passed over, so that memory follows the number of kernels and not the length of the file.
+ * Reads what PyTorch's profiler writes (Kineto, Chrome trace JSON) while its text arrives in pieces. Only kernels,
+ * copies, and what PyTorch says of collectives are parsed; all else is passed over, so that memory follows the number
+ * of kernels and not the length of the file.
  */
 import { JsonPieces } from '../trace/json-pieces.js';
 import { InputError, isRecord, unionOf, type Interval, maxOf } from '../units/index.js';
@@ -215,7 +216,9 @@ export class KinetoReader {
   }
 }
 
-/** Libraries for expert parallelism tell no group: the one that the program calls expert-parallel, if there is just one. */
+/**
+ * Libraries for expert parallelism tell no group: the one that the program calls expert-parallel, if there is just one.
+ */
 function expertGroup(
   op: Communication['op'],
   listed: readonly { description: string; size: number; ranks?: readonly number[] }[],
@@ -239,7 +242,8 @@ function notesOf(
   if (sizes > 0) notes.push(`${sizes} ${of} do not say how many bytes they move`);
   if (splits > 0)
     notes.push(
-      `${splits} exchanges have more than 30 splits, where the profiler cuts the list: what stays on the own rank is not known, so their bytes sent are not`,
+      `${splits} exchanges have more than 30 splits, where the profiler cuts the list: what stays on the own rank ` +
+        'is not known, so their bytes sent are not',
     );
   if (ranks > 0) notes.push(`${ranks} ${of} are of a group whose list of ranks is cut or missing`);
   if (local > 0)

@@ -1,6 +1,7 @@
 /**
- * Which kernels of several ranks are one collective, and how far the ranks' clocks are apart. Groups are known by their ranks, since programs number and name them
- * differently on each rank; within a group collectives are counted in the order of their start, or by PyTorch's own number where the trace has it.
+ * Which kernels of several ranks are one collective, and how far the ranks' clocks are apart. Groups are known by their
+ * ranks, since programs number and name them differently on each rank; within a group collectives are counted in the
+ * order of their start, or by PyTorch's own number where the trace has it.
  */
 import { median } from '../units/index.js';
 import type { Communication, RankProfile } from './profile.js';
@@ -16,7 +17,10 @@ export interface Meeting {
   readonly arrivals: readonly Arrival[];
 }
 
-/** Text for the ranks of a group, and for what the program calls it: groups of the same ranks run beside each other. Undefined where they are not known, or where sender and receiver are not told apart. */
+/**
+ * Text for the ranks of a group, and for what the program calls it: groups of the same ranks run beside each other.
+ * Undefined where they are not known, or where sender and receiver are not told apart.
+ */
 function groupKey({ op, group }: Communication): string | undefined {
   if (group?.ranks === undefined || group.size < 2) return undefined;
   const pair = op === 'send' || op === 'receive' || op === 'send_receive' || op === 'unknown';
@@ -39,7 +43,10 @@ function byGroup(profile: RankProfile): Map<string, Communication[]> {
 const alike = (a: Communication | undefined, b: Communication | undefined): boolean =>
   a !== undefined && b !== undefined && a.op === b.op && (a.even !== true || b.even !== true || a.bytes === b.bytes);
 
-/** How well two sequences fit when the second begins `shift` places later: the share that is alike, and how far apart their ends lie around the middle. */
+/**
+ * How well two sequences fit when the second begins `shift` places later: the share that is alike, and how far apart
+ * their ends lie around the middle.
+ */
 function fitAt(
   first: readonly Communication[],
   other: readonly Communication[],
@@ -60,8 +67,9 @@ function fitAt(
 }
 
 /**
- * By how many places `other` begins later in the sequence than `first`; undefined where nothing is alike. Sizes of uneven exchanges say nothing, so of shifts that
- * fit equally well the one is taken with which collectives end together, but for a constant: the difference of the clocks.
+ * By how many places `other` begins later in the sequence than `first`; undefined where nothing is alike. Sizes of
+ * uneven exchanges say nothing, so of shifts that fit equally well the one is taken with which collectives end
+ * together, but for a constant: the difference of the clocks.
  */
 function shiftBetween(first: readonly Communication[], other: readonly Communication[]): number | undefined {
   const reach = first.length - other.length;
@@ -119,8 +127,9 @@ export function meetingsOf(profiles: readonly RankProfile[]): Meeting[] {
 }
 
 /**
- * Seconds to add to a rank's times so that all agree with the lowest rank that they met, straight or through others. A collective ends for all its members at about
- * one moment: the median of the differences is taken, of the pairs of ranks that met most often first.
+ * Seconds to add to a rank's times so that all agree with the lowest rank that they met, straight or through others. A
+ * collective ends for all its members at about one moment: the median of the differences is taken, of the pairs of
+ * ranks that met most often first.
  */
 export function clockOffsetsOf(meetings: readonly Meeting[]): ReadonlyMap<number, number> {
   const differences = new Map<string, { a: number; b: number; seconds: number[] }>();

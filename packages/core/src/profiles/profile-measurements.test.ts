@@ -18,7 +18,8 @@ it('takes what all ranks recorded: the time from the last arrival, whatever the 
   expect(gathers.length).toBeGreaterThan(3);
   for (const { ranks, nodes, bytes, seconds, gpu, library } of gathers) {
     expect([ranks, nodes, gpu, library]).toEqual([2, 1, 'NVIDIA H100 80GB HBM3', 'nccl 2.21.5']);
-    // the generator's link: 20 us and a hundredth of a nanosecond a byte that a rank hands in; some points are medians of two
+    // the generator's link: 20 us and a hundredth of a nanosecond a byte that a rank hands in; some points are medians
+    // of two
     const expected = 20e-6 + (bytes / 2 / 100) * 1e-9;
     expect(Math.abs(seconds / expected - 1)).toBeLessThan(0.02);
   }

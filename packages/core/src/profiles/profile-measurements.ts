@@ -1,6 +1,7 @@
 /**
- * Collectives of profiled steps as measurements that curves are fitted to. Curves are of collectives that run alone and evenly: others are left out. Needs the traces
- * of all ranks of a group, since the time of one rank is waiting and transferring together.
+ * Collectives of profiled steps as measurements that curves are fitted to. Curves are of collectives that run alone and
+ * evenly: others are left out. Needs the traces of all ranks of a group, since the time of one rank is waiting and
+ * transferring together.
  */
 import type { Cluster } from '../cluster/index.js';
 import { measuredOps, type Measurement, type MeasuredOp, type Reading } from '../cost/index.js';
@@ -88,7 +89,10 @@ function sampleOf(
     : [{ op, ranks: ranks.length, nodes, bytes, seconds, line: first.communication.line, profile }];
 }
 
-/** Measurements of the collectives that all their ranks recorded, alone on their rank and evenly. Throws `InputError` when there are none. */
+/**
+ * Measurements of the collectives that all their ranks recorded, alone on their rank and evenly. Throws `InputError`
+ * when there are none.
+ */
 export function profileMeasurements(
   profiles: readonly RankProfile[],
   { gpu, system, cluster }: ProfileMeasurementOptions = {},

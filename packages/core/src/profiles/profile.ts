@@ -1,7 +1,13 @@
-/** What a profiler of another program recorded on one rank, as far as communication is concerned: one form for all readers. */
+/**
+ * What a profiler of another program recorded on one rank, as far as communication is concerned: one form for all
+ * readers.
+ */
 import type { Interval } from '../units/index.js';
 
-/** What a communication kernel does. dispatch and combine are those of libraries for expert parallelism; notify exchanges their counts. */
+/**
+ * What a communication kernel does. dispatch and combine are those of libraries for expert parallelism; notify
+ * exchanges their counts.
+ */
 export const profiledOps = [
   'all_to_all',
   'all_gather',

@@ -17,11 +17,15 @@ export interface RankTime {
   readonly exposedSeconds: number;
   /** Neither computing, communicating nor copying. */
   readonly idleSeconds: number;
-  /** Seconds to add to this rank's clock for that of the lowest rank; absent where it met no other rank of the traces. */
+  /**
+   * Seconds to add to this rank's clock for that of the lowest rank; absent where it met no other rank of the traces.
+   */
   readonly clockOffset?: number;
 }
 
-/** All collectives of one kind on groups of one shape. Seconds, bytes and calls are means over the ranks that took part. */
+/**
+ * All collectives of one kind on groups of one shape. Seconds, bytes and calls are means over the ranks that took part.
+ */
 export interface CommunicationRow {
   readonly op: ProfiledOp;
   readonly library: string;
@@ -47,7 +51,10 @@ export interface CommunicationRow {
   readonly waitingSeconds?: number;
   /** Share of the calls for which waiting is told from transferring. */
   readonly matchedShare: number;
-  /** Bytes handed on a second of transferring, as nccl-tests counts bus bandwidth; with waiting inside where it could not be told. */
+  /**
+   * Bytes handed on a second of transferring, as nccl-tests counts bus bandwidth; with waiting inside where it could
+   * not be told.
+   */
   readonly busBytesPerSecond?: number;
 }
 
@@ -162,7 +169,9 @@ function rowOf({ head, byRank }: Gathered, splits: ReadonlyMap<Communication, Sp
   };
 }
 
-/** What the traces of one or many ranks say of one run. The cluster tells which ranks share a host, and names the tiers. */
+/**
+ * What the traces of one or many ranks say of one run. The cluster tells which ranks share a host, and names the tiers.
+ */
 export function reportProfiles(profiles: readonly RankProfile[], cluster?: Cluster): ProfileReport {
   const meetings = meetingsOf(profiles);
   const offsets = clockOffsetsOf(meetings);
@@ -202,13 +211,15 @@ function notesOf(
   }
   if (profiles.length === 1)
     notes.push(
-      'one rank: time of a collective is waiting and transferring together; give the traces of all ranks to tell them apart',
+      'one rank: time of a collective is waiting and transferring together; give the traces of all ranks to tell ' +
+        'them apart',
     );
   else if (split === 0)
     notes.push("no collective was recorded by all its ranks: waiting can't be told from transferring");
   if (cluster === undefined && devicesPerNode !== undefined)
     notes.push(
-      `nodes: ranks are taken to lie ${devicesPerNode} a node, the devices that the trace lists; --cluster says otherwise`,
+      `nodes: ranks are taken to lie ${devicesPerNode} a node, the devices that the trace lists; --cluster says ` +
+        'otherwise',
     );
   return notes;
 }

@@ -18,7 +18,10 @@ const picks = Array.from({ length: ranks }, (_, source): SourcePicks => {
   return { ids: ids.map((id, pick) => (pick % 7 === source % 7 ? ~id : id)), topK };
 });
 
-/** Rows of tokens that leave for each rank of the group, once a token; what a half that sends tokens once would bring along. */
+/**
+ * Rows of tokens that leave for each rank of the group, once a token; what a half that sends tokens once would bring
+ * along.
+ */
 const oncePerRank: Exchange = {
   name: 'once a rank',
   counts: (at, part, routing) => {
@@ -46,7 +49,10 @@ function countOne(table: number[][], row: number, column: number): void {
   line[column] = (line[column] ?? 0) + 1;
 }
 
-/** Rank of each token's kept experts, token by token: experts lie in runs over the EP indices, EP index e on ranks 2e and 2e + 1. */
+/**
+ * Rank of each token's kept experts, token by token: experts lie in runs over the EP indices, EP index e on ranks 2e
+ * and 2e + 1.
+ */
 function plainly(): { byRank: number[][]; byNode: number[][] } {
   const byRank = Array.from({ length: ranks }, () => Array<number>(ranks).fill(0));
   const byNode = Array.from({ length: ranks }, () => Array<number>(ranks / 4).fill(0));

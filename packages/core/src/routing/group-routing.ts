@@ -1,7 +1,7 @@
 /**
- * What routing decides for one expert group, in one layer and micro-batch: how many rows each token slice sends to each expert, and, where
- * they are known, the picks themselves. The sources of an expert group are its etp x ep ranks in group order (etp fastest), each with the
- * token slice that it owns.
+ * What routing decides for one expert group, in one layer and micro-batch: how many rows each token slice sends to each
+ * expert, and, where they are known, the picks themselves. The sources of an expert group are its etp x ep ranks in
+ * group order (etp fastest), each with the token slice that it owns.
  */
 import type { Layout } from '../layout/layout.js';
 
@@ -64,7 +64,9 @@ export class GroupRouting {
     return this.#picks.get(source);
   }
 
-  /** Rows of a part of what `source` sends to the experts of ep index `owner`. A chunk takes its share of every block. */
+  /**
+   * Rows of a part of what `source` sends to the experts of ep index `owner`. A chunk takes its share of every block.
+   */
   rows(source: number, owner: number, { chunk, of }: Part = whole): number {
     const start = source * this.experts + owner * this.localExperts;
     let rows = 0;
@@ -80,9 +82,9 @@ export class GroupRouting {
   }
 
   /**
-   * Tokens of `source` that have a kept pick among the experts of these ep indices: as many copies as leave when a token travels once to a
-   * rank (one ep index) or to a node (those whose ranks lie there: `expertNodes` of the mesh). A chunk is a run of the slice's tokens.
-   * Throws where only sums are known.
+   * Tokens of `source` that have a kept pick among the experts of these ep indices: as many copies as leave when a
+   * token travels once to a rank (one ep index) or to a node (those whose ranks lie there: `expertNodes` of the mesh).
+   * A chunk is a run of the slice's tokens. Throws where only sums are known.
    */
   uniqueTokens(source: number, owners: ReadonlySet<number>, { chunk, of }: Part = whole): number {
     const picks = this.picks(source);

@@ -1,6 +1,6 @@
 /**
- * How tokens spread over experts. C[s][e] is the number of rows that source s sends to expert e; every token sends topK rows to
- * as many different experts.
+ * How tokens spread over experts. C[s][e] is the number of rows that source s sends to expert e; every token sends topK
+ * rows to as many different experts.
  */
 import { readDocument } from '../units/document.js';
 import { InputError } from '../units/errors.js';
@@ -10,8 +10,9 @@ import { inclusionProbabilities, weightsForInclusion } from './successive.js';
 import { maxOf } from '../units/index.js';
 
 /**
- * uniform: every expert alike. zipf: the r-th most wanted expert in proportion to r^-exponent, experts ranked at random by
- * `seed` (in order of their numbers without). recorded: as counted in a run, rows by source (or one row for all) and expert.
+ * uniform: every expert alike. zipf: the r-th most wanted expert in proportion to r^-exponent, experts ranked at random
+ * by `seed` (in order of their numbers without). recorded: as counted in a run, rows by source (or one row for all) and
+ * expert.
  */
 export type Routing =
   | { readonly kind: 'uniform' }
@@ -60,7 +61,9 @@ function checkShape({ sources, tokensPerSource, experts, topK, routing }: Routin
   }
 }
 
-/** Shares of the rows as recorded, of source `source` (rows of the recording are reused in turn when there are fewer). */
+/**
+ * Shares of the rows as recorded, of source `source` (rows of the recording are reused in turn when there are fewer).
+ */
 function recordedShares(routing: Extract<Routing, { kind: 'recorded' }>, source: number): Float64Array {
   const row = routing.counts[source % routing.counts.length];
   const sum = row.reduce((a, b) => a + b, 0);
@@ -69,8 +72,8 @@ function recordedShares(routing: Extract<Routing, { kind: 'recorded' }>, source:
 
 /**
  * How much each expert is wanted, summing to one: the weights of successive draws without replacement. With topK > 1 an
- * expert's share of the rows is flatter than its weight, since no token visits an expert twice; `expectedShares` gives the
- * shares. For recorded routing the weights are those whose draws give back the recorded shares.
+ * expert's share of the rows is flatter than its weight, since no token visits an expert twice; `expectedShares` gives
+ * the shares. For recorded routing the weights are those whose draws give back the recorded shares.
  */
 export function expertProbabilities(routing: Routing, experts: number, source = 0): Float64Array {
   const weights = new Float64Array(experts);
@@ -102,9 +105,9 @@ export function expertProbabilities(routing: Routing, experts: number, source = 
 }
 
 /**
- * Draws counts: every token picks topK different experts, one after the other in proportion to the weights of those left
- * (exact sampling without replacement). Seeded; each source has a stream of its own, so that adding sources leaves the others
- * as they were. Throws `InputError` for a shape that makes no sense.
+ * Draws counts: every token picks topK different experts, one after the other in proportion to the weights of those
+ * left (exact sampling without replacement). Seeded; each source has a stream of its own, so that adding sources leaves
+ * the others as they were. Throws `InputError` for a shape that makes no sense.
  */
 export function sampleCounts(shape: RoutingShape & { readonly seed: number }): Int32Array[] {
   checkShape(shape);
@@ -120,8 +123,8 @@ export function sampleCounts(shape: RoutingShape & { readonly seed: number }): I
 }
 
 /**
- * The picks of one source, [tokensPerSource][topK] row-major, a token's in the order of drawing. With the same seed they are those that
- * `sampleCounts` counts for its first source. Throws `InputError` for a shape that makes no sense.
+ * The picks of one source, [tokensPerSource][topK] row-major, a token's in the order of drawing. With the same seed
+ * they are those that `sampleCounts` counts for its first source. Throws `InputError` for a shape that makes no sense.
  */
 export function sampleIds(shape: RoutingShape & { readonly seed: number }): Int32Array {
   checkShape(shape);
@@ -144,9 +147,10 @@ interface Draw {
 }
 
 /**
- * Draws topK experts for each of `tokens` tokens and tells them one after another. Drawing with replacement and passing over repeats is drawing without; when repeats
- * abound, the rest is drawn by exponential clocks (equal to the Gumbel top-k of Kool, van Hoof and Welling, ICML 2019), which
- * is as exact, for what was drawn before does not matter to those left.
+ * Draws topK experts for each of `tokens` tokens and tells them one after another. Drawing with replacement and passing
+ * over repeats is drawing without; when repeats abound, the rest is drawn by exponential clocks (equal to the Gumbel
+ * top-k of Kool, van Hoof and Welling, ICML 2019), which is as exact, for what was drawn before does not matter to
+ * those left.
  */
 function drawPicks({ weights, tokens, topK, random }: Draw, onPick: (expert: number) => void): void {
   const experts = weights.length;
@@ -194,7 +198,10 @@ function firstClocks(weights: Float64Array, k: number, random: Random, allowed: 
   return clocks.slice(0, k).map(({ expert }) => expert);
 }
 
-/** Largest-remainder rounding of `total` rows by shares that sum to one, none above `most`; `turn` rotates who gets a tie first. */
+/**
+ * Largest-remainder rounding of `total` rows by shares that sum to one, none above `most`; `turn` rotates who gets a
+ * tie first.
+ */
 function apportion(shares: Float64Array, total: number, most: number, turn: number): Int32Array {
   const n = shares.length;
   const counts = new Int32Array(n);
@@ -222,8 +229,8 @@ function apportion(shares: Float64Array, total: number, most: number, turn: numb
 }
 
 /**
- * Shares of the rows that experts can expect, summing to one and none above 1 / topK: the probabilities that a token visits
- * them, over topK. Recorded shares are taken as they were counted when topK is that of the recording.
+ * Shares of the rows that experts can expect, summing to one and none above 1 / topK: the probabilities that a token
+ * visits them, over topK. Recorded shares are taken as they were counted when topK is that of the recording.
  */
 export function expectedShares(routing: Routing, experts: number, topK: number, source = 0): Float64Array {
   if (routing.kind === 'recorded' && routing.topK === topK) return recordedShares(routing, source);
@@ -232,8 +239,9 @@ export function expectedShares(routing: Routing, experts: number, topK: number, 
 
 /**
  * Deterministic counts, as even as whole rows allow for uniform routing and near the expected shares otherwise: largest
- * remainder per source, ties rotating from source to source so that no expert collects all the odd rows. Rows of a source sum
- * to tokensPerSource·topK, and no expert gets more than tokensPerSource from one source. Throws `InputError`.
+ * remainder per source, ties rotating from source to source so that no expert collects all the odd rows. Rows of a
+ * source sum to tokensPerSource·topK, and no expert gets more than tokensPerSource from one source. Throws
+ * `InputError`.
  */
 export function balancedCounts(shape: RoutingShape): Int32Array[] {
   checkShape(shape);
@@ -252,9 +260,9 @@ export function balancedCounts(shape: RoutingShape): Int32Array[] {
 }
 
 /**
- * How many of `groups` equal groups of experts (nodes, replicas, ranks) hold an expert of a token, on average, when its k
- * experts are drawn uniformly without replacement: groups·(1 - C(E - E/groups, k) / C(E, k)). Throws RangeError when groups do
- * not divide the experts or k is beyond them.
+ * How many of `groups` equal groups of experts (nodes, replicas, ranks) hold an expert of a token, on average, when its
+ * k experts are drawn uniformly without replacement: groups·(1 - C(E - E/groups, k) / C(E, k)). Throws RangeError when
+ * groups do not divide the experts or k is beyond them.
  */
 export function expectedGroupsPerToken(experts: number, groups: number, topK: number): number {
   if (experts % groups !== 0 || topK > experts || topK < 0) {
@@ -276,7 +284,10 @@ export function rowsPerGroup(counts: RoutingCounts, groups: number): Float64Arra
   return rows;
 }
 
-/** Largest over mean of the rows per group of experts (per rank of EP with `groups` = ep); 1 is balance, also with no rows. */
+/**
+ * Largest over mean of the rows per group of experts (per rank of EP with `groups` = ep); 1 is balance, also with no
+ * rows.
+ */
 export function imbalance(counts: RoutingCounts, groups: number): number {
   const rows = rowsPerGroup(counts, groups);
   const sum = rows.reduce((a, b) => a + b, 0);

@@ -1,11 +1,14 @@
 /**
- * Successive draws without replacement (Plackett-Luce): k items, one after the other, each in proportion to the weights of
- * those left. Give item i an exponential clock of rate w_i; the first k clocks to ring are the draw. So item i is drawn with
- * probability  integral over t of w_i exp(-w_i t) P(fewer than k of the others have rung by t).
+ * Successive draws without replacement (Plackett-Luce): k items, one after the other, each in proportion to the weights
+ * of those left. Give item i an exponential clock of rate w_i; the first k clocks to ring are the draw. So item i is
+ * drawn with probability integral over t of w_i exp(-w_i t) P(fewer than k of the others have rung by t).
  */
 import { minOf } from '../units/index.js';
 
-/** Step of the trapezoid rule in log t; the integrand is analytic there and dies off on both sides, so the rule is as good as exact. */
+/**
+ * Step of the trapezoid rule in log t; the integrand is analytic there and dies off on both sides, so the rule is as
+ * good as exact.
+ */
 const step = 0.2;
 /** Where the integration starts: earlier than any clock of weight <= 1 rings but with this probability. */
 const earliest = 1e-10;
@@ -23,7 +26,10 @@ function rung(probabilities: Float64Array, k: number, skip = -1): Float64Array {
   return count;
 }
 
-/** P(fewer than k of the clocks other than i have rung), from the counts of all: undoes one clock, or counts afresh where that loses digits. */
+/**
+ * P(fewer than k of the clocks other than i have rung), from the counts of all: undoes one clock, or counts afresh
+ * where that loses digits.
+ */
 function fewerOthers(all: Float64Array, probabilities: Float64Array, k: number, i: number): number {
   const p = probabilities[i];
   if (p > 0.5) return rung(probabilities, k, i).reduce((a, b) => a + b, 0);
@@ -36,8 +42,8 @@ function fewerOthers(all: Float64Array, probabilities: Float64Array, k: number, 
 }
 
 /**
- * Probability of each item to be among k successive draws; they sum to k. Items of weight 0 are never drawn, so at least k must
- * have more. O(points·(n·k + n·k per likely item)) with some 200 points.
+ * Probability of each item to be among k successive draws; they sum to k. Items of weight 0 are never drawn, so at
+ * least k must have more. O(points·(n·k + n·k per likely item)) with some 200 points.
  */
 export function inclusionProbabilities(weights: Float64Array, k: number): Float64Array {
   const total = weights.reduce((a, b) => a + b, 0);
@@ -64,9 +70,9 @@ export function inclusionProbabilities(weights: Float64Array, k: number): Float6
 }
 
 /**
- * Weights whose k successive draws include each item with the wanted probability (which must sum to k), summing to one: the
- * inverse of `inclusionProbabilities`, by proportional fitting until no probability is off by more than `tolerance`. An item
- * that is wanted always gets a weight that makes missing it rarer than one in a million.
+ * Weights whose k successive draws include each item with the wanted probability (which must sum to k), summing to one:
+ * the inverse of `inclusionProbabilities`, by proportional fitting until no probability is off by more than
+ * `tolerance`. An item that is wanted always gets a weight that makes missing it rarer than one in a million.
  */
 export function weightsForInclusion(wanted: Float64Array, k: number, tolerance = 1e-5): Float64Array {
   const target = wanted.map((p) => Math.min(p, 1 - 1e-6));

@@ -1,7 +1,8 @@
 /**
- * The attention layer as templates: norm, column-parallel query/key/value (by way of low ranks in latent attention), rotary positions, causal grouped-query attention, row-parallel
- * output. With replicated activations the partial outputs are all-reduced over TP; with sequence parallelism tokens are gathered before
- * and reduce-scattered after (Megatron-LM).
+ * The attention layer as templates: norm, column-parallel query/key/value (by way of low ranks in latent attention),
+ * rotary positions, causal grouped-query attention, row-parallel output. With replicated activations the partial
+ * outputs are all-reduced over TP; with sequence parallelism tokens are gathered before and reduce-scattered after
+ * (Megatron-LM).
  */
 import { setUp, type SetUp } from './attention-parts.js';
 import { emitProjection, emitProjectionBackward, emitRotation, emitRotationBackward } from './attention-projections.js';

@@ -35,7 +35,9 @@ const stepOf = (more: Partial<StepShape> = {}): StepShape => ({
   ...more,
 });
 
-/** By operation, all that must have ended before it: by its queue, by what it waits for, and by what these come after. */
+/**
+ * By operation, all that must have ended before it: by its queue, by what it waits for, and by what these come after.
+ */
 function ancestors({ operations, queues }: CompiledProgram): Set<number>[] {
   const previous = new Map<number, number>();
   for (const { operations: list } of queues) list.forEach((index, place) => previous.set(index, list[place - 1] ?? -1));

@@ -1,11 +1,13 @@
 /**
- * The one compiler: a program in, operations with their queues and dependencies and the lifetimes of regions out. Simulator, memory and
- * executor read this and nothing else, so prediction and execution cannot mean different programs.
+ * The one compiler: a program in, operations with their queues and dependencies and the lifetimes of regions out.
+ * Simulator, memory and executor read this and nothing else, so prediction and execution cannot mean different
+ * programs.
  *
- * Queues: kernels and binds of a lane form one queue; the collectives of a lane form one queue for every group, as each group has a
- * communicator, and on a GPU a stream, of its own. Operations of one queue run one after another in program order. Operations of different
- * queues wait for one another only where the result tells that they must: where they use the same rows and one of them writes them, where
- * `after` of an operation names the other, or where `after` of a node names the other's node. No node waits for the end of another by itself.
+ * Queues: kernels and binds of a lane form one queue; the collectives of a lane form one queue for every group, as each
+ * group has a communicator, and on a GPU a stream, of its own. Operations of one queue run one after another in program
+ * order. Operations of different queues wait for one another only where the result tells that they must: where they use
+ * the same rows and one of them writes them, where `after` of an operation names the other, or where `after` of a node
+ * names the other's node. No node waits for the end of another by itself.
  */
 import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
@@ -53,7 +55,10 @@ export interface RegionInstance {
   readonly node: number;
   /** First operation that uses it. */
   readonly first: number;
-  /** Operation after whose issue nothing asks for it any more: the last one of its last node. Regions of step and parameters outlive it. */
+  /**
+   * Operation after whose issue nothing asks for it any more: the last one of its last node. Regions of step and
+   * parameters outlive it.
+   */
   readonly last: number;
   /** Its last use on every queue: its memory is free once these have ended. */
   readonly ends: readonly number[];
@@ -295,8 +300,8 @@ class Compilation {
   }
 
   /**
-   * Adds the operations that a use of a region that outlives its node has to wait for to `after`, and notes the use for later ones. A flat
-   * region is all of its parts, so operations that name them differently are kept apart too.
+   * Adds the operations that a use of a region that outlives its node has to wait for to `after`, and notes the use for
+   * later ones. A flat region is all of its parts, so operations that name them differently are kept apart too.
    */
   #follow(step: {
     readonly region: Region;
@@ -327,7 +332,10 @@ class Compilation {
 const conflict = (earlier: Touch, use: Use): boolean =>
   !(earlier.mode === 'read' && use.mode === 'read') && chunksOverlap(earlier, use);
 
-/** Whether who waits for a use need not wait for an earlier one besides: it wrote over all of it, or came later on the same queue. */
+/**
+ * Whether who waits for a use need not wait for an earlier one besides: it wrote over all of it, or came later on the
+ * same queue.
+ */
 function replaces(use: Use, queue: number, touch: Touch): boolean {
   const covers = use.of === 1 || (use.chunk === touch.chunk && use.of === touch.of);
   if (!covers) return false;
@@ -335,8 +343,9 @@ function replaces(use: Use, queue: number, touch: Touch): boolean {
 }
 
 /**
- * Compiles a program. Throws `InputError` for unknown templates, nodes, operations and regions, for repeated ids and for operations or nodes
- * that wait for themselves or for later ones in issue order (which could never be issued to an in-order queue).
+ * Compiles a program. Throws `InputError` for unknown templates, nodes, operations and regions, for repeated ids and
+ * for operations or nodes that wait for themselves or for later ones in issue order (which could never be issued to an
+ * in-order queue).
  */
 export function compile(program: Program): CompiledProgram {
   const compilation = new Compilation(program);

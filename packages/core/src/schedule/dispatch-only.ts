@@ -1,7 +1,8 @@
 /**
- * Dispatch and combine alone, without router and expert GEMMs: what `monta bench dispatch` measures and what the choice of a dispatcher
- * compares. Experts pass their rows through, so each token's result is etp times the weighted sum of its own copies: that is checked too.
- * Routing is bound before the program runs: `route.weights` are filled and counts are known.
+ * Dispatch and combine alone, without router and expert GEMMs: what `monta bench dispatch` measures and what the choice
+ * of a dispatcher compares. Experts pass their rows through, so each token's result is etp times the weighted sum of
+ * its own copies: that is checked too. Routing is bound before the program runs: `route.weights` are filled and counts
+ * are known.
  */
 import { outgoingHalves, unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
 import { dtypeBytes, expertSize, rowsRegion, type MoeShape } from './moe-shape.js';

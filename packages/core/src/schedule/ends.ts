@@ -1,7 +1,7 @@
 /**
- * The two ends of the model as templates: vocabulary-parallel embedding, and the head: final norm, vocabulary-parallel logits, cross entropy
- * and the statistics of the auxiliary loss, reduced over all ranks before they are multiplied (averaging the ranks' own losses is wrong).
- * TP rank i holds vocabulary rows floor(V*i/tp)..floor(V*(i+1)/tp).
+ * The two ends of the model as templates: vocabulary-parallel embedding, and the head: final norm, vocabulary-parallel
+ * logits, cross entropy and the statistics of the auxiliary loss, reduced over all ranks before they are multiplied
+ * (averaging the ranks' own losses is wrong). TP rank i holds vocabulary rows floor(V*i/tp)..floor(V*(i+1)/tp).
  */
 import { gatheredGradient, gatherTokens, reducePartial } from './tensor-parallel.js';
 import { activationOf, dtypeBytes, rowsRegion } from './moe-shape.js';
@@ -12,7 +12,10 @@ import { moeShape, pooledTokens, type StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
 import { matrixWork, memoryWork } from './work.js';
 
-/** Token ids and targets of the micro-batch, i32, T ids and then T targets, filled by the host; targets of -100 are ignored. */
+/**
+ * Token ids and targets of the micro-batch, i32, T ids and then T targets, filled by the host; targets of -100 are
+ * ignored.
+ */
 export const tokensRegion = (tokens: number): Region => ({
   id: 'tokens',
   dtype: 'i32',
@@ -22,10 +25,16 @@ export const tokensRegion = (tokens: number): Region => ({
   life: 'microBatch',
 });
 
-/** Cross entropy (sum), targets counted, auxiliary loss, sum of squares of the gradients: [1, 4] f32, summed over the world by the update. */
+/**
+ * Cross entropy (sum), targets counted, auxiliary loss, sum of squares of the gradients: [1, 4] f32, summed over the
+ * world by the update.
+ */
 export const lossRegion: Region = { id: 'loss', dtype: 'f32', rows: 1, columns: 4, order: 'rows', life: 'step' };
 
-/** Picks per expert and sums of probabilities of the last micro-batch over the dense group, for whoever watches the load. */
+/**
+ * Picks per expert and sums of probabilities of the last micro-batch over the dense group, for whoever watches the
+ * load.
+ */
 const loadsRegion = (experts: number): Region => ({ ...statisticsRegion(experts), id: 'expert.loads', life: 'step' });
 
 export function embeddingForward(step: StepShape): Template {

@@ -1,6 +1,6 @@
 /**
- * One gated feed-forward whose gate and up matrices are column-parallel and whose down matrix is row-parallel over TP: that of a layer without
- * experts, and the experts that every token visits. Its output is a partial sum over TP.
+ * One gated feed-forward whose gate and up matrices are column-parallel and whose down matrix is row-parallel over TP:
+ * that of a layer without experts, and the experts that every token visits. Its output is a partial sum over TP.
  */
 import { dtypeBytes, rowsRegion } from './moe-shape.js';
 import { gradient, weight, type SlotShape } from './parameter-regions.js';
@@ -20,7 +20,10 @@ export interface FeedForwardBlock {
   readonly lane?: Lane;
   /** Region of its input, all T rows. */
   readonly normed: string;
-  /** Every row of the output is multiplied by the sigmoid of its token's product with one more row of weights (Qwen2-MoE). */
+  /**
+   * Every row of the output is multiplied by the sigmoid of its token's product with one more row of weights
+   * (Qwen2-MoE).
+   */
   readonly tokenGate?: boolean;
 }
 
@@ -124,7 +127,9 @@ function backwardWork(f: FeedForwardBlock): Work {
   });
 }
 
-/** Backward of all T rows of `source`, the output's gradient. Returns the region of the input's, a partial sum over TP. */
+/**
+ * Backward of all T rows of `source`, the output's gradient. Returns the region of the input's, a partial sum over TP.
+ */
 export function emitFeedForwardBackward(f: FeedForwardBlock, source: string): string {
   const { builder, hiddenSize, ffn } = f;
   const of = slots(f);

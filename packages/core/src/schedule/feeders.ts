@@ -3,8 +3,8 @@ import type { Operation, Template } from './schedule.js';
 import { usesConflict, type Used } from './template-builder.js';
 
 /**
- * The operations of a template that a region's rows come from, in issue order: those that write it, those that write what these read, and
- * so on. What the region itself is read for afterwards is not among them.
+ * The operations of a template that a region's rows come from, in issue order: those that write it, those that write
+ * what these read, and so on. What the region itself is read for afterwards is not among them.
  */
 export function feedersOf(template: Template, region: string): Operation[] {
   const feeders: Operation[] = [];

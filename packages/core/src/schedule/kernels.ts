@@ -1,7 +1,7 @@
 /**
- * The catalogue of kernels: what each is called, which operands it takes in which role and mode, and its arguments. An operation of a
- * template gives every role a use; a device's implementation gets these operands and arguments and can reach nothing else. Weights,
- * gradients and moments are operands like any other.
+ * The catalogue of kernels: what each is called, which operands it takes in which role and mode, and its arguments. An
+ * operation of a template gives every role a use; a device's implementation gets these operands and arguments and can
+ * reach nothing else. Weights, gradients and moments are operands like any other.
  */
 import type { ClampedSwiglu, ExpertGroups, RopeScaling } from '../model/model.js';
 import type { Scope, RowOrder } from './rows.js';
@@ -67,7 +67,8 @@ export interface FieldTypes {
 export type FieldTag = keyof FieldTypes | `${keyof FieldTypes}?`;
 
 /**
- * Arguments that a template cannot hold, since they differ by rank, layer, step or routing; the executor binds them when it launches.
+ * Arguments that a template cannot hold, since they differ by rank, layer, step or routing; the executor binds them
+ * when it launches.
  *   tp, etp: this rank's index and how many there are;   layer: number of the layer;   slice: [start, end) of the rank's tokens within the replica
  *   step: number, targets and optimizer of the training step;   tensors: where each parameter lies in the flat states
  *   send, arrived, section, returned, segments: plans of row moves (see the runtime's `rows/`)
@@ -197,8 +198,9 @@ export const kernels = {
   },
 
   /**
-   * Latent attention in three steps: down to low ranks (keys' and values' joined with the part of keys that turns), their norms, up to heads. The
-   * norm of keys and values takes the first columns only. Without a rank of queries the first two leave them out.
+   * Latent attention in three steps: down to low ranks (keys' and values' joined with the part of keys that turns),
+   * their norms, up to heads. The norm of keys and values takes the first columns only. Without a rank of queries the
+   * first two leave them out.
    */
   'latent.compress': {
     roles: {
@@ -222,7 +224,10 @@ export const kernels = {
     },
     fields: { epsilon: 'number' },
   },
-  /** Fills planes of queries, keys and values, rotated. `queryInput` is the normed low rank, or the layer's normed input. */
+  /**
+   * Fills planes of queries, keys and values, rotated. `queryInput` is the normed low rank, or the layer's normed
+   * input.
+   */
   'latent.expand': {
     roles: {
       queryInput: reads,
@@ -283,7 +288,10 @@ export const kernels = {
     fields: { accumulate: 'boolean' },
   },
 
-  /** With `tokenGate`, one row of weights, each token's output is multiplied by the sigmoid of its product with it, which `scale` keeps. */
+  /**
+   * With `tokenGate`, one row of weights, each token's output is multiplied by the sigmoid of its product with it,
+   * which `scale` keeps.
+   */
   mlp: {
     roles: {
       normed: reads,
@@ -537,8 +545,8 @@ interface CheckedUse {
 }
 
 /**
- * What is wrong with a use of a kernel: unknown kernel or role, a role missing or given twice, a mode that the role does not have, or
- * argument fields that are unknown, missing or of the wrong type. Undefined when all is right.
+ * What is wrong with a use of a kernel: unknown kernel or role, a role missing or given twice, a mode that the role
+ * does not have, or argument fields that are unknown, missing or of the wrong type. Undefined when all is right.
  */
 export function kernelMisuse(
   name: string,

@@ -1,7 +1,8 @@
 /**
- * Queries, keys and values of latent attention (DeepSeek-V2, arXiv 2405.04434, 2.1): down to low ranks, norms, up to heads and rotation, forward
- * and backward. Every TP rank computes the low ranks of all tokens; the way up is split by heads, so the gradients of what lies in front of it
- * are partial sums over TP, the input's like those of full projections.
+ * Queries, keys and values of latent attention (DeepSeek-V2, arXiv 2405.04434, 2.1): down to low ranks, norms, up to
+ * heads and rotation, forward and backward. Every TP rank computes the low ranks of all tokens; the way up is split by
+ * heads, so the gradients of what lies in front of it are partial sums over TP, the input's like those of full
+ * projections.
  */
 import type { LatentAttention } from '../model/model.js';
 import type { SetUp } from './attention-parts.js';

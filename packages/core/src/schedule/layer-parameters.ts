@@ -1,4 +1,7 @@
-/** The trainable tensors of one layer: names, shapes, how a layout shards them, and over which ranks their gradients are summed. */
+/**
+ * The trainable tensors of one layer: names, shapes, how a layout shards them, and over which ranks their gradients are
+ * summed.
+ */
 import type { Layout } from '../layout/layout.js';
 import type { LatentAttention, MoeModel } from '../model/model.js';
 import { activationOf } from './moe-shape.js';
@@ -50,8 +53,8 @@ function attention(model: MoeModel, layout: Layout, prefix: string): Part[] {
 }
 
 /**
- * Latent attention: TP splits the matrices that go up to heads and the output. What is in front of them every rank computes for all tokens, and has
- * the gradient of its own heads' part of.
+ * Latent attention: TP splits the matrices that go up to heads and the output. What is in front of them every rank
+ * computes for all tokens, and has the gradient of its own heads' part of.
  */
 function latentAttention(model: MoeModel, latent: LatentAttention, layout: Layout, prefix: string): Part[] {
   const { hiddenSize: h, attentionHeads: heads, attentionBias } = model;
@@ -140,7 +143,8 @@ function sharedExperts(model: MoeModel, layout: Layout, prefix: string): Part[] 
 
 function experts(model: MoeModel, layout: Layout, prefix: string): Part[] {
   const moe = `${prefix}${expertNames(model.family).block}.`;
-  // Every rank contributes its own slice's tokens, whoever else differentiates them: the sum then has one order for all dispatchers.
+  // Every rank contributes its own slice's tokens, whoever else differentiates them: the sum then has one order for all
+  // dispatchers.
   const { copies } = sharing(layout);
   const router = `${moe}${model.family === 'gpt_oss' ? 'router' : 'gate'}`;
   return [

@@ -1,4 +1,7 @@
-/** The dense feed-forward layer (layers without experts) as templates: norm, column-parallel gate and up, row-parallel down. */
+/**
+ * The dense feed-forward layer (layers without experts) as templates: norm, column-parallel gate and up, row-parallel
+ * down.
+ */
 import { gatheredGradient, gatherTokens, reducePartial } from './tensor-parallel.js';
 import { emitFeedForward, emitFeedForwardBackward, type FeedForwardBlock } from './feed-forward.js';
 import { activationOf, dtypeBytes, rowsRegion } from './moe-shape.js';

@@ -1,4 +1,7 @@
-/** The MoE layer backward, as a template. See `moe-forward.ts` for the order of chunks and `dispatchers/dispatcher.ts` for what the halves mean here. */
+/**
+ * The MoE layer backward, as a template. See `moe-forward.ts` for the order of chunks and `dispatchers/dispatcher.ts`
+ * for what the halves mean here.
+ */
 import { outgoingHalves, returningHalves, type Strategy } from './dispatchers/strategies.js';
 import { returnedRegion } from './dispatchers/dispatcher.js';
 import { expertSize, rowsRegion, usualNumerics, type MoeShape } from './moe-shape.js';
@@ -102,7 +105,8 @@ function emitRouter(p: Parts): void {
     },
     work: matrixWork({
       rows,
-      // The input's gradient of every row; the weight's only of the own slice's, though its shape is told as if of every row's.
+      // The input's gradient of every row; the weight's only of the own slice's, though its shape is told as if of
+      // every row's.
       flopsPerRow: 2 * hiddenSize * experts * (1 + (p.combined === 'replica' ? 1 / layout.tp : 1)),
       bytesPerRow: 3 * hiddenSize * elementBytes + 12 * experts,
       parts: [
@@ -115,8 +119,8 @@ function emitRouter(p: Parts): void {
 }
 
 /**
- * Backward of one MoE layer: `gradient` holds the gradient of the layer's output and receives that of its input; gradients of experts,
- * router and norm are added to. The chunk count is its own.
+ * Backward of one MoE layer: `gradient` holds the gradient of the layer's output and receives that of its input;
+ * gradients of experts, router and norm are added to. The chunk count is its own.
  */
 export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const p = parts(shape, strategy);

@@ -1,9 +1,10 @@
 /**
- * The MoE layer forward, as a template: norm, router, dispatch, experts, combine, residual. Chunks of the dispatch, the expert
- * GEMMs and the combine overlap: all outgoing chunks are issued first, then for each chunk its experts and its way back, so that on the
- * inter lane no outgoing chunk waits behind a returning one.
+ * The MoE layer forward, as a template: norm, router, dispatch, experts, combine, residual. Chunks of the dispatch, the
+ * expert GEMMs and the combine overlap: all outgoing chunks are issued first, then for each chunk its experts and its
+ * way back, so that on the inter lane no outgoing chunk waits behind a returning one.
  *
- * Regions shared between templates: `stream` (the residual stream), `gradient` (of it), `router.statistics`, all of the micro-batch.
+ * Regions shared between templates: `stream` (the residual stream), `gradient` (of it), `router.statistics`, all of the
+ * micro-batch.
  */
 import type { Strategy } from './dispatchers/strategies.js';
 import { expertSize, rowsRegion, usualNumerics, type MoeShape } from './moe-shape.js';
@@ -73,7 +74,10 @@ function emitRouting(p: Parts, normed: string): void {
   emitCounts(p);
 }
 
-/** Drops what exceeds the capacity. Which picks are dropped depends on all T tokens, so the slices' picks are gathered first: 8k bytes a token. */
+/**
+ * Drops what exceeds the capacity. Which picks are dropped depends on all T tokens, so the slices' picks are gathered
+ * first: 8k bytes a token.
+ */
 function emitCapacity(p: Parts, factor: number): void {
   const { builder, shape } = p;
   const { topK, layout, tokens, experts, numerics = usualNumerics } = shape;

@@ -1,4 +1,7 @@
-/** What the forward and the backward template of the MoE layer share: regions, scopes, and the way in and out of the residual stream. */
+/**
+ * What the forward and the backward template of the MoE layer share: regions, scopes, and the way in and out of the
+ * residual stream.
+ */
 import {
   combineScope,
   outgoingHalves,
@@ -30,8 +33,8 @@ export const streamRegion = (id: 'stream' | 'gradient', shape: MoeShape): Region
   });
 
 /**
- * Counts of picks and sums of probabilities per expert over all layers of a micro-batch, [1, 2E] in f32: what Hugging Face's auxiliary loss
- * and load statistics need. The head reduces it over the dense group.
+ * Counts of picks and sums of probabilities per expert over all layers of a micro-batch, [1, 2E] in f32: what Hugging
+ * Face's auxiliary loss and load statistics need. The head reduces it over the dense group.
  */
 export const statisticsRegion = (experts: number): Region => ({
   id: 'router.statistics',
@@ -42,7 +45,9 @@ export const statisticsRegion = (experts: number): Region => ({
   life: 'microBatch',
 });
 
-/** Regions that the router leaves for the backward: ids [k], weights [k], probabilities [E], kept picks are ids >= 0. */
+/**
+ * Regions that the router leaves for the backward: ids [k], weights [k], probabilities [E], kept picks are ids >= 0.
+ */
 export function routeRegions(shape: MoeShape, tokens: Size): Region[] {
   const { topK, experts } = shape;
   const region = (id: string, dtype: 'i32' | 'f32', columns: number): Region => ({
@@ -192,7 +197,10 @@ export function emitOutgoing({
   );
 }
 
-/** Emits all chunks of the returning half, `compute` of a chunk right before its first stage. Returns the region of returned rows. */
+/**
+ * Emits all chunks of the returning half, `compute` of a chunk right before its first stage. Returns the region of
+ * returned rows.
+ */
 export function emitReturning({
   p,
   of,
@@ -218,7 +226,10 @@ export function emitReturning({
   return returnedRegion(half, shape, activation, saved).id;
 }
 
-/** All rows that the stream wants of a combined region: gathered over TP when only the slice was combined but activations are replicated. */
+/**
+ * All rows that the stream wants of a combined region: gathered over TP when only the slice was combined but
+ * activations are replicated.
+ */
 export function gatheredCombined(p: Parts, combined: string, gatherId: string): string {
   const { builder, shape } = p;
   if (p.combined === 'replica' || p.activation === 'sequence' || shape.layout.tp === 1) return combined;

@@ -1,6 +1,7 @@
 /**
- * The shape of one MoE layer as its templates need it, and the sizes that follow. T counts the tokens of one micro-batch of one replica
- * (what one TP group holds together); slices of it over TP are floor(T*i/tp)..floor(T*(i+1)/tp).
+ * The shape of one MoE layer as its templates need it, and the sizes that follow. T counts the tokens of one
+ * micro-batch of one replica (what one TP group holds together); slices of it over TP are
+ * floor(T*i/tp)..floor(T*(i+1)/tp).
  */
 import type { Layout } from '../layout/layout.js';
 import type { ClampedSwiglu } from '../model/model.js';

@@ -1,4 +1,7 @@
-/** Shared experts wait for nothing but their input, and nothing waits for them but the sum at the end: so they run beside the routed rows' way. */
+/**
+ * Shared experts wait for nothing but their input, and nothing waits for them but the sum at the end: so they run
+ * beside the routed rows' way.
+ */
 import { describe, expect, it } from 'vitest';
 import { allStrategies } from '../../testing/strategies.js';
 import { moeBackward } from './moe-backward.js';

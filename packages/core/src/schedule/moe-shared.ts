@@ -1,6 +1,7 @@
 /**
- * The experts that every token visits, as a part of the MoE layer's templates. They run on a lane of their own, beside the dispatch and the
- * combine; what they add joins the layer's sum at its end. Their collectives over TP are issued where they hold up none of the routed rows'.
+ * The experts that every token visits, as a part of the MoE layer's templates. They run on a lane of their own, beside
+ * the dispatch and the combine; what they add joins the layer's sum at its end. Their collectives over TP are issued
+ * where they hold up none of the routed rows'.
  */
 import { gatherTokens, reducePartial } from './tensor-parallel.js';
 import { emitFeedForward, emitFeedForwardBackward, type FeedForwardBlock } from './feed-forward.js';
@@ -43,7 +44,10 @@ function blockOf(p: Parts): FeedForwardBlock | undefined {
   };
 }
 
-/** Gathers the tokens over TP where the stream is sliced, and runs the shared experts. Returns the region of their partial output. */
+/**
+ * Gathers the tokens over TP where the stream is sliced, and runs the shared experts. Returns the region of their
+ * partial output.
+ */
 export function emitShared(p: Parts): string | undefined {
   const block = blockOf(p);
   if (block === undefined) return undefined;

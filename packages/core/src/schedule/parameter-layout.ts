@@ -1,6 +1,7 @@
 /**
- * Where a rank's parameters lie in its flat states (weights, gradients, moments, which all have this layout): bucket after bucket, and within
- * a bucket slot after slot in the order of the layers, so that kernels, gradient reductions and the update all name runs of it.
+ * Where a rank's parameters lie in its flat states (weights, gradients, moments, which all have this layout): bucket
+ * after bucket, and within a bucket slot after slot in the order of the layers, so that kernels, gradient reductions
+ * and the update all name runs of it.
  */
 import { groupSize, worldSize } from '../layout/mesh.js';
 import { bucketGroups, buckets, type Bucket, type Parameter, type Slot, type TrainedBucket } from './parameter.js';
@@ -66,7 +67,10 @@ export function parameterLayout(step: Pick<StepShape, 'model' | 'layout'>, rank:
   return { elements: offset, slots };
 }
 
-/** The layout on the last rank, whose shards are the longest or equal: what a program that all ranks share states as sizes. */
+/**
+ * The layout on the last rank, whose shards are the longest or equal: what a program that all ranks share states as
+ * sizes.
+ */
 export const statedLayout = (step: Pick<StepShape, 'model' | 'layout'>): ParameterLayout =>
   parameterLayout(step, worldSize(step.layout) - 1);
 
@@ -81,8 +85,9 @@ export interface FlatRun {
 }
 
 /**
- * Gradients that are summed over their group in one collective, beside the backward pass: a run of one bucket, from the slots of the layer
- * `stage` up. They are ready once the backward of `stage` has ended; the head counts as the layer behind the last, the embedding as -1.
+ * Gradients that are summed over their group in one collective, beside the backward pass: a run of one bucket, from the
+ * slots of the layer `stage` up. They are ready once the backward of `stage` has ended; the head counts as the layer
+ * behind the last, the embedding as -1.
  */
 export interface Reduction {
   readonly bucket: TrainedBucket;
@@ -93,14 +98,17 @@ export interface Reduction {
 }
 
 /**
- * Least bytes of gradients in a reduction, unless nothing is left: small ones pay latency over and over. It ends with a layer all the same, so
- * that large layers have one each. (PyTorch's DistributedDataParallel takes 25 MB, for networks slower than those inside a cluster.)
+ * Least bytes of gradients in a reduction, unless nothing is left: small ones pay latency over and over. It ends with a
+ * layer all the same, so that large layers have one each. (PyTorch's DistributedDataParallel takes 25 MB, for networks
+ * slower than those inside a cluster.)
  */
 export const usualReductionBytes = 4 * 2 ** 20;
 
 const gradientBytes = 4;
 
-/** Reductions of a step, in the order in which the backward makes them ready. Decided from what all ranks know alike. */
+/**
+ * Reductions of a step, in the order in which the backward makes them ready. Decided from what all ranks know alike.
+ */
 export function reductions(step: Pick<StepShape, 'model' | 'layout' | 'reductionBytes'>): Reduction[] {
   const { model, layout, reductionBytes = usualReductionBytes } = step;
   const { slots } = statedLayout(step);

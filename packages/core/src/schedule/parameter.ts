@@ -1,4 +1,6 @@
-/** What a trainable tensor is: its name, its shape, how a layout shards it, and over which ranks its gradient is summed. */
+/**
+ * What a trainable tensor is: its name, its shape, how a layout shards it, and over which ranks its gradient is summed.
+ */
 
 /**
  * Where a gradient is summed.
@@ -20,8 +22,8 @@ export type TrainedBucket = keyof typeof bucketGroups;
 export const isTrained = ({ bucket }: Pick<Parameter, 'bucket'>): boolean => bucket !== 'fixed';
 
 /**
- * Names by which templates know the parameters of a layer. The gate and up matrices of a layer's local experts lie together (gate rows, then
- * up rows, expert after expert), then the down matrices.
+ * Names by which templates know the parameters of a layer. The gate and up matrices of a layer's local experts lie
+ * together (gate rows, then up rows, expert after expert), then the down matrices.
  */
 export type Slot =
   | 'embedding'
@@ -49,7 +51,10 @@ export interface Parameter {
   readonly shard?: { readonly axis: number; readonly over: 'tp' | 'etp' };
   /** Layer that it belongs to; -1 for those of no layer. */
   readonly layer: number;
-  /** What it is to its layer's kernels. Experts' matrices share a slot, in the order in which the expert kernels read them. */
+  /**
+   * What it is to its layer's kernels. Experts' matrices share a slot, in the order in which the expert kernels read
+   * them.
+   */
   readonly slot: Slot;
   /** Number of the expert it belongs to. */
   readonly expert?: number;

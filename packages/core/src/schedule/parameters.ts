@@ -1,6 +1,6 @@
 /**
- * Every trainable tensor under its Hugging Face name: its full shape, how a layout shards it, and over which ranks its gradient is summed.
- * The loss is scaled by the whole batch's tokens, so gradients are plain sums; nothing is averaged.
+ * Every trainable tensor under its Hugging Face name: its full shape, how a layout shards it, and over which ranks its
+ * gradient is summed. The loss is scaled by the whole batch's tokens, so gradients are plain sums; nothing is averaged.
  */
 import { holdsExpert } from '../layout/mesh.js';
 import type { Layout } from '../layout/layout.js';

@@ -12,7 +12,9 @@ for (const stages of [1, 2, 3, 4])
     for (const microBatches of virtual === 1 ? [1, 2, 5, 8] : [stages, 3 * stages])
       shapes.push({ stages, virtual, microBatches });
 
-/** Runs all stages together, each in its order, a pass as soon as the one that it needs has run; how many passes ran. */
+/**
+ * Runs all stages together, each in its order, a pass as soon as the one that it needs has run; how many passes ran.
+ */
 function runTogether(shape: PipelineShape): number {
   const { stages, virtual } = shape;
   const orders = Array.from({ length: stages }, (_, stage) => pipelineOrder(shape, stage));
@@ -62,7 +64,8 @@ describe('pipelineOrder', () => {
       }
     expect(passesInFlight({ stages: 4, virtual: 1, microBatches: 32 }, 3)).toBe(1);
     expect(passesInFlight({ stages: 4, virtual: 1, microBatches: 32 }, 0)).toBe(4);
-    // Narayanan et al., 2.2: interleaving costs the first stage 1 + (p-1)/(pv) times the activations: 4 x 4 x 1.1875 + 1 passes of a quarter.
+    // Narayanan et al., 2.2: interleaving costs the first stage 1 + (p-1)/(pv) times the activations: 4 x 4 x 1.1875 +
+    // 1 passes of a quarter.
     expect(passesInFlight({ stages: 4, virtual: 4, microBatches: 32 }, 0)).toBe(19);
   });
 

@@ -1,6 +1,7 @@
 /**
- * In which order a pipeline stage runs its passes: one forward, one backward (1F1B; Narayanan et al., arXiv 2104.04473), plain or interleaved
- * over several virtual stages a device, as Megatron-Core's `schedules.py` issues them.
+ * In which order a pipeline stage runs its passes: one forward, one backward (1F1B; Narayanan et al., arXiv
+ * 2104.04473), plain or interleaved over several virtual stages a device, as Megatron-Core's `schedules.py` issues
+ * them.
  */
 import { InputError } from '../units/errors.js';
 

@@ -1,7 +1,8 @@
 /**
- * What a forward pass need not keep because the backward computes it again. A template that computes it is a slice of the forward's own
- * operations: those that write what was dropped, and what they need in turn. The same kernels read the same values, so gradients stay the
- * same bit for bit. Routing is always kept: picks cost little, and are neither counted nor exchanged twice.
+ * What a forward pass need not keep because the backward computes it again. A template that computes it is a slice of
+ * the forward's own operations: those that write what was dropped, and what they need in turn. The same kernels read
+ * the same values, so gradients stay the same bit for bit. Routing is always kept: picks cost little, and are neither
+ * counted nor exchanged twice.
  */
 import { dtypeBytes } from './moe-shape.js';
 import type { Operation, Region, Template, Use } from './schedule.js';
@@ -50,7 +51,10 @@ export function isDropped(recompute: Recompute, template: Pick<Template, 'name'>
   });
 }
 
-/** A forward template that keeps less, and the one that computes the rest again before the backward; undefined where all is kept. */
+/**
+ * A forward template that keeps less, and the one that computes the rest again before the backward; undefined where all
+ * is kept.
+ */
 export interface RecomputedTemplate {
   readonly forward: Template;
   readonly again: Template | undefined;
@@ -104,7 +108,10 @@ function computeAgain(forward: Template, dropped: ReadonlySet<string>, whole: bo
   return { ...forward, name: `${blockOf(forward)}.recompute`, regions, operations };
 }
 
-/** A use by an operation that runs again: the stream is the layer's own by now, or the input that the forward kept of it. */
+/**
+ * A use by an operation that runs again: the stream is the layer's own by now, or the input that the forward kept of
+ * it.
+ */
 function useAgain(use: Use, input: string, dropped: ReadonlySet<string>): Use[] {
   if (use.region === input && use.mode === 'write' && !dropped.has(input)) return [];
   if (use.region !== 'stream') return [use];

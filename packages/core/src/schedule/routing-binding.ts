@@ -1,6 +1,6 @@
 /**
- * A binding from routing. All sizes of a layer's templates follow from it by the rules that the templates bring along; simulator and executor
- * bind the same class, one with expected or recorded routing, the other with what was exchanged.
+ * A binding from routing. All sizes of a layer's templates follow from it by the rules that the templates bring along;
+ * simulator and executor bind the same class, one with expected or recorded routing, the other with what was exchanged.
  */
 import type { Layout } from '../layout/layout.js';
 import type { GroupRouting, Part } from '../routing/group-routing.js';

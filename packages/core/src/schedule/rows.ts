@@ -1,6 +1,7 @@
 /**
- * How many rows there are and in which order they lie, where only layout or routing decide it. Each rule is an object that its owner brings
- * along (a dispatcher's half, a layer), so the vocabulary is open: whoever reads a schedule asks the rule and knows no names.
+ * How many rows there are and in which order they lie, where only layout or routing decide it. Each rule is an object
+ * that its owner brings along (a dispatcher's half, a layer), so the vocabulary is open: whoever reads a schedule asks
+ * the rule and knows no names.
  */
 import type { Layout } from '../layout/layout.js';
 import { coordinates, groupIndex } from '../layout/mesh.js';
@@ -34,7 +35,8 @@ export interface RowRule {
 }
 
 /**
- * A count of rows: fixed, or by a rule. `expected` is for balanced routing, `max` is what storage must allow for (every row could come here).
+ * A count of rows: fixed, or by a rule. `expected` is for balanced routing, `max` is what storage must allow for (every
+ * row could come here).
  */
 export type Size = number | { readonly rule: RowRule; readonly expected: number; readonly max: number };
 
@@ -45,15 +47,18 @@ export interface ExchangeCounts {
 }
 
 /**
- * How many rows the members of a group exchange once routing is known. all_to_all: rows for and from each member. all_gather: `send` holds
- * the own contribution, `receive` each member's. reduce_scatter: `send` holds the rows for each member, `receive` the own.
+ * How many rows the members of a group exchange once routing is known. all_to_all: rows for and from each member.
+ * all_gather: `send` holds the own contribution, `receive` each member's. reduce_scatter: `send` holds the rows for
+ * each member, `receive` the own.
  */
 export interface Exchange {
   readonly name: string;
   counts(at: RankPlace, part: Part, routing: GroupRouting): ExchangeCounts;
 }
 
-/** What an order of blocks depends on. Block expert * slices + slice holds the rows of one token slice for one expert. */
+/**
+ * What an order of blocks depends on. Block expert * slices + slice holds the rows of one token slice for one expert.
+ */
 export interface OrderShape {
   readonly layout: Layout;
   /** Experts whose blocks there are: all of them at the sender, the local ones at the owner. */
@@ -122,8 +127,8 @@ export const expertRows: RowRule = {
 };
 
 /**
- * Rows of all token slices of this rank's replica. TP peers are in one expert group wherever these rows are asked for (see
- * `dispatchers/returning-sliced.ts`).
+ * Rows of all token slices of this rank's replica. TP peers are in one expert group wherever these rows are asked for
+ * (see `dispatchers/returning-sliced.ts`).
  */
 export const replicaRows: RowRule = {
   name: 'replica',

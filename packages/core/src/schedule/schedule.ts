@@ -1,7 +1,7 @@
 /**
- * A schedule is data with several readers. A *template* is a list of operations, in issue order, with the buffer regions they
- * read and write; a *program* strings templates together into a training step. Traffic counts a program's bytes, memory its
- * live regions, the simulator prices it, and the executor runs the very same object on real ranks.
+ * A schedule is data with several readers. A *template* is a list of operations, in issue order, with the buffer
+ * regions they read and write; a *program* strings templates together into a training step. Traffic counts a program's
+ * bytes, memory its live regions, the simulator prices it, and the executor runs the very same object on real ranks.
  */
 import type { Group } from '../layout/layout.js';
 import type { Part } from '../routing/group-routing.js';
@@ -12,7 +12,9 @@ import type { Work } from './work.js';
 export type { Size } from './rows.js';
 export type { Work } from './work.js';
 
-/** An in-order queue of one rank, like a stream of a GPU. It names a role (which work queues there), not a network tier. */
+/**
+ * An in-order queue of one rank, like a stream of a GPU. It names a role (which work queues there), not a network tier.
+ */
 export type Lane = 'compute' | 'inter' | 'intra' | 'copy' | 'shared';
 
 /** Element types of buffers. Planning usually takes bf16 activations, the CPU runtime computes in f32. */
@@ -56,8 +58,9 @@ export interface PartRegion {
 }
 
 /**
- * A use of chunk `chunk` of `of` of a region in a role of the operation; `of: 1` is the whole of it. `add` reads what is there and changes
- * it. With `slice` only the rows of this rank's token slice are meant, where the region holds all T rows.
+ * A use of chunk `chunk` of `of` of a region in a role of the operation; `of: 1` is the whole of it. `add` reads what
+ * is there and changes it. With `slice` only the rows of this rank's token slice are meant, where the region holds all
+ * T rows.
  */
 export interface Use {
   readonly role: string;
@@ -84,7 +87,8 @@ export type CollectiveName = (typeof collectiveNames)[number];
 /**
  * What an operation does.
  *
- * collective: every rank of `group` takes part. Roles are `from` and `to`, or `buffer` of mode `add` for in-place all_reduce and broadcast.
+ * collective: every rank of `group` takes part. Roles are `from` and `to`, or `buffer` of mode `add` for in-place
+ * all_reduce and broadcast.
  *   `counts` tells how many rows each rank exchanges with each other (chunk and number of chunks are those of its uses); without it rows are
  *   split equally, or by token slices with `split: 'tokens'`: of T rows, member i of n owns floor(T*i/n)..floor(T*(i+1)/n).
  * kernel: `name`, roles and `arguments` are those of the catalogue in `kernels.ts`; `work` is what it costs.
@@ -111,7 +115,9 @@ export type Body =
 export const useOf = ({ uses }: Pick<Operation, 'uses'>, role: string): Use | undefined =>
   uses.find((use) => use.role === role);
 
-/** What a collective reads and what it leaves its result in: one and the same in place. Throws when it has no operands. */
+/**
+ * What a collective reads and what it leaves its result in: one and the same in place. Throws when it has no operands.
+ */
 export function collectiveUses(operation: Operation): { readonly from: Use; readonly to: Use } {
   const buffer = useOf(operation, 'buffer');
   const [from, to] = [useOf(operation, 'from') ?? buffer, useOf(operation, 'to') ?? buffer];
@@ -121,7 +127,10 @@ export function collectiveUses(operation: Operation): { readonly from: Use; read
 }
 
 export interface Operation {
-  /** Names it within its template: the task, and its chunk where there are several. Only a key: what it is stands in the fields. */
+  /**
+   * Names it within its template: the task, and its chunk where there are several. Only a key: what it is stands in the
+   * fields.
+   */
   readonly id: string;
   /** What all its chunks do together, as `all_gather`. */
   readonly task: string;
@@ -131,7 +140,10 @@ export interface Operation {
   readonly lane: Lane;
   readonly body: Body;
   readonly uses: readonly Use[];
-  /** Ids of operations of the same template that must have ended before; the order of queues holds besides (`compile.ts`). */
+  /**
+   * Ids of operations of the same template that must have ended before; the order of queues holds besides
+   * (`compile.ts`).
+   */
   readonly after: readonly string[];
   /** Higher goes first where a port or a multiprocessor is shared; 0 is normal. */
   readonly priority: number;
@@ -147,9 +159,9 @@ export interface Template {
 }
 
 /**
- * forward, backward: the two passes of a layer (backward computes input and weight gradients); recompute: what
- * the forward did not keep is computed again for the backward; reduce: gradients are summed over the ranks that share them; update: clipping
- * and optimizer.
+ * forward, backward: the two passes of a layer (backward computes input and weight gradients); recompute: what the
+ * forward did not keep is computed again for the backward; reduce: gradients are summed over the ranks that share them;
+ * update: clipping and optimizer.
  */
 export type Pass = 'forward' | 'recompute' | 'backward' | 'reduce' | 'update';
 
@@ -171,8 +183,8 @@ export interface Program {
 }
 
 /**
- * Supplies what routing decides, per rank and program node. The simulator binds expected, skewed or recorded routing; the executor binds what
- * was exchanged.
+ * Supplies what routing decides, per rank and program node. The simulator binds expected, skewed or recorded routing;
+ * the executor binds what was exchanged.
  */
 export interface Binding {
   /** Rows of a chunk that a rank exchanges with each member of the collective's group. */

@@ -25,7 +25,10 @@ export interface Chunk {
   readonly last: boolean;
 }
 
-/** Chunks of a stage, first to last. Chunk c of stage s is virtual stage c * pp + s. Throws `InputError` where they do not add up. */
+/**
+ * Chunks of a stage, first to last. Chunk c of stage s is virtual stage c * pp + s. Throws `InputError` where they do
+ * not add up.
+ */
 export function stageChunks({ model, layout, virtualStages = 1, layersOfStages }: StageShape, stage: number): Chunk[] {
   const { pp } = layout;
   const all = pp * virtualStages;

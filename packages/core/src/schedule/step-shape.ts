@@ -20,9 +20,15 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
   readonly strategy: Strategy;
   /** Least bytes of gradients that are reduced together; `usualReductionBytes` when left out. */
   readonly reductionBytes?: number;
-  /** Whether gradients are reduced beside the last backward, as its layers complete them, or behind all of it; beside when left out. */
+  /**
+   * Whether gradients are reduced beside the last backward, as its layers complete them, or behind all of it; beside
+   * when left out.
+   */
   readonly reductions?: 'beside' | 'behind';
-  /** Micro-batches whose forward is issued before the first backward; 1 when left out. Gradients are summed in the same order. */
+  /**
+   * Micro-batches whose forward is issued before the first backward; 1 when left out. Gradients are summed in the same
+   * order.
+   */
   readonly inFlight?: number;
   /** What the forward pass does not keep and the backward computes again; nothing when left out. */
   readonly recompute?: Recompute;
@@ -35,7 +41,9 @@ export const stepTokens = ({
   layout,
 }: Pick<StepShape, 'sequences' | 'sequence' | 'layout'>): number => (sequences * sequence) / layout.cp;
 
-/** Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch; 0 without one. */
+/**
+ * Tokens over all replicas times layers with experts: what the auxiliary loss pools in one micro-batch; 0 without one.
+ */
 export const pooledTokens = (step: Pick<StepShape, 'model' | 'layout' | 'sequences' | 'sequence'>): number =>
   step.model.auxLoss === 'none'
     ? 0

@@ -1,4 +1,7 @@
-/** Programs: a whole training step, the passes of a pipeline stage, and the MoE layer alone (for benchmarks and for choosing a dispatcher). */
+/**
+ * Programs: a whole training step, the passes of a pipeline stage, and the MoE layer alone (for benchmarks and for
+ * choosing a dispatcher).
+ */
 import { InputError } from '../units/errors.js';
 import { attentionBackward, attentionForward } from './attention-layer.js';
 import { unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
@@ -60,7 +63,9 @@ class Nodes {
   readonly list: ProgramNode[] = [];
   readonly #step: StepShape;
   readonly #again: ReadonlySet<string>;
-  /** Called where the backward of a layer has ended (the head counts as the layer behind the last, the embedding as -1). */
+  /**
+   * Called where the backward of a layer has ended (the head counts as the layer behind the last, the embedding as -1).
+   */
   readonly #behind: Behind;
 
   constructor(step: StepShape, again: ReadonlySet<string>, behind: Behind = () => undefined) {
@@ -118,9 +123,9 @@ class Nodes {
 }
 
 /**
- * One training step: forward and backward of every micro-batch, so many in flight as the step says, then the update. The last micro-batch's
- * gradients are reduced beside its backward, each reduction issued behind the layer that completes it, unless the step puts them behind.
- * Needs pp = cp = 1.
+ * One training step: forward and backward of every micro-batch, so many in flight as the step says, then the update.
+ * The last micro-batch's gradients are reduced beside its backward, each reduction issued behind the layer that
+ * completes it, unless the step puts them behind. Needs pp = cp = 1.
  */
 export function trainingStep(step: StepShape): Program {
   const { layout, microBatches, reductions = 'beside', inFlight = 1 } = step;
@@ -151,9 +156,10 @@ export function trainingStep(step: StepShape): Program {
 }
 
 /**
- * Forward and backward passes of one stage of a pipeline, in the order of 1F1B, interleaved over virtual stages where there are any; with
- * transfers between stages, and without reductions and update. Micro-batches of later chunks are numbered behind those of the first, so that
- * each pass has regions of its own. Throws `InputError` for stages or micro-batches that do not divide.
+ * Forward and backward passes of one stage of a pipeline, in the order of 1F1B, interleaved over virtual stages where
+ * there are any; with transfers between stages, and without reductions and update. Micro-batches of later chunks are
+ * numbered behind those of the first, so that each pass has regions of its own. Throws `InputError` for stages or
+ * micro-batches that do not divide.
  */
 export function stagePasses(step: StepShape, stage: number): Program {
   const { layout, microBatches, virtualStages = 1 } = step;

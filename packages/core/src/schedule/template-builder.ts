@@ -1,6 +1,7 @@
 /**
- * Writes templates. Every kernel is checked against the catalogue. Dependencies come from the regions that operations use: an operation
- * waits for every earlier one that wrote what it reads, or read or wrote what it writes, chunk by chunk. Same-lane order is not repeated.
+ * Writes templates. Every kernel is checked against the catalogue. Dependencies come from the regions that operations
+ * use: an operation waits for every earlier one that wrote what it reads, or read or wrote what it writes, chunk by
+ * chunk. Same-lane order is not repeated.
  */
 import { kernelMisuse, type ArgumentsOf, type KernelName, type Mode, type OperandsOf } from './kernels.js';
 import type { Activation, Body, Lane, Operation, Region, Template, Use, Work } from './schedule.js';
@@ -20,8 +21,8 @@ export const own = (of: Operand): Operand => ({ ...of, slice: true });
 export type Used = Pick<Use, 'region' | 'chunk' | 'of' | 'mode'>;
 
 /**
- * Whether two chunks share rows. Chunk c of n of a block of m rows is floor(m*c/n)..floor(m*(c+1)/n); floor is monotone, so chunks whose
- * fractions [c/n, (c+1)/n) are disjoint share none, whatever m is.
+ * Whether two chunks share rows. Chunk c of n of a block of m rows is floor(m*c/n)..floor(m*(c+1)/n); floor is
+ * monotone, so chunks whose fractions [c/n, (c+1)/n) are disjoint share none, whatever m is.
  */
 export const chunksOverlap = (a: Pick<Use, 'chunk' | 'of'>, b: Pick<Use, 'chunk' | 'of'>): boolean =>
   a.chunk * b.of < (b.chunk + 1) * a.of && b.chunk * a.of < (a.chunk + 1) * b.of;

@@ -1,4 +1,7 @@
-/** Collectives over TP around a layer whose matrices are split: before, all tokens are gathered; behind, partial sums are added up. */
+/**
+ * Collectives over TP around a layer whose matrices are split: before, all tokens are gathered; behind, partial sums
+ * are added up.
+ */
 import { activationOf, rowsRegion, type MoeShape } from './moe-shape.js';
 import { streamRegion, streamRows } from './moe-parts.js';
 import { add, read, write, type TemplateBuilder } from './template-builder.js';
@@ -24,7 +27,10 @@ export function gatheredGradient(builder: TemplateBuilder, shape: MoeShape): str
   return all;
 }
 
-/** Sums partial rows over TP: in place with replicated activations, into this rank's slice with sequence parallelism. Returns the region. */
+/**
+ * Sums partial rows over TP: in place with replicated activations, into this rank's slice with sequence parallelism.
+ * Returns the region.
+ */
 export function reducePartial(builder: TemplateBuilder, shape: MoeShape, partial: string, id: string): string {
   const { layout, hiddenSize, tokens } = shape;
   if (layout.tp === 1) return partial;

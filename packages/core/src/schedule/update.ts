@@ -1,6 +1,7 @@
 /**
- * The end of a step as templates: gradients are summed over the ranks that share a parameter, in reductions that run beside the backward pass;
- * then their norm is taken and AdamW steps. Sums are taken in rank order element by element, so how they are cut changes no bits.
+ * The end of a step as templates: gradients are summed over the ranks that share a parameter, in reductions that run
+ * beside the backward pass; then their norm is taken and AdamW steps. Sums are taken in rank order element by element,
+ * so how they are cut changes no bits.
  */
 import { groupSize } from '../layout/mesh.js';
 import { lossRegion } from './ends.js';
@@ -14,8 +15,8 @@ import { add, read, TemplateBuilder } from './template-builder.js';
 import { memoryWork } from './work.js';
 
 /**
- * A flat region and the slots that it is made of. Moments have none, as only the update knows them; so do the weights where kernels compute
- * with a copy of another type.
+ * A flat region and the slots that it is made of. Moments have none, as only the update knows them; so do the weights
+ * where kernels compute with a copy of another type.
  */
 function flatRegion({ region, state, run, slots }: FlatRun, compute: DType): Region {
   const weights = compute === 'f32' ? 'weight' : 'compute';
@@ -41,7 +42,10 @@ function declarer(builder: TemplateBuilder, runs: readonly FlatRun[], compute: D
   };
 }
 
-/** Templates of the reductions, by their regions' names; each is one all_reduce over the ranks that hold the same parameters. */
+/**
+ * Templates of the reductions, by their regions' names; each is one all_reduce over the ranks that hold the same
+ * parameters.
+ */
 export function reductionTemplates(step: StepShape): { readonly reduction: Reduction; readonly template: Template }[] {
   const activation = activationOf(step.layout);
   const all = reductions(step);
@@ -82,7 +86,8 @@ export function updateTemplate(step: StepShape): Template {
       collective: { name: 'all_reduce', group: 'world' },
       operands: { buffer: add('loss') },
     });
-  // Reads gradient, weight and two moments, writes weight and moments, all f32; then the copy that kernels compute with.
+  // Reads gradient, weight and two moments, writes weight and moments, all f32; then the copy that kernels compute
+  // with.
   const copied = dtype === 'f32' ? 0 : dtypeBytes[dtype];
   builder.kernel({
     id: 'adamw',

@@ -1,19 +1,20 @@
 /**
- * What kernels cost: FLOPs and bytes for whoever prices by rates that were measured of each kernel, and the shapes of what runs one after
- * the other for whoever prices by shape.
+ * What kernels cost: FLOPs and bytes for whoever prices by rates that were measured of each kernel, and the shapes of
+ * what runs one after the other for whoever prices by shape.
  */
 import type { Size } from './rows.js';
 
 /**
- * Kernels bound by memory: copy one tensor; add two into one; rows gathered by index; norm and gated activation fused; softmax with top-k or
- * cross-entropy; AdamW.
+ * Kernels bound by memory: copy one tensor; add two into one; rows gathered by index; norm and gated activation fused;
+ * softmax with top-k or cross-entropy; AdamW.
  */
 export const memoryKinds = ['copy', 'add', 'gather', 'norm', 'activation', 'loss', 'update'] as const;
 export type MemoryKind = (typeof memoryKinds)[number];
 
 /**
- * The kernel's R rows x `depth` times `depth` x `columns`; or, with `gradient`, the product over those rows: `columns` x R times R x `depth`,
- * added to gradients in f32. With `groups` one call makes one such product an expert, over which the R rows are spread.
+ * The kernel's R rows x `depth` times `depth` x `columns`; or, with `gradient`, the product over those rows: `columns`
+ * x R times R x `depth`, added to gradients in f32. With `groups` one call makes one such product an expert, over which
+ * the R rows are spread.
  */
 export interface ProductPart {
   readonly kind: 'product';
@@ -24,8 +25,8 @@ export interface ProductPart {
 }
 
 /**
- * Causal attention of whole sequences, forward or backward, over the heads of one rank. Key and value heads are not told: what was timed
- * takes as long with fewer of them.
+ * Causal attention of whole sequences, forward or backward, over the heads of one rank. Key and value heads are not
+ * told: what was timed takes as long with fewer of them.
  */
 export interface AttentionPart {
   readonly kind: 'attention' | 'attentionBackward';
@@ -33,7 +34,10 @@ export interface AttentionPart {
   readonly sequence: number;
   readonly keyDim: number;
   readonly valueDim: number;
-  /** Tokens that a query sees at most, itself included, in a share of the layers: one template serves all, and costs their mean. */
+  /**
+   * Tokens that a query sees at most, itself included, in a share of the layers: one template serves all, and costs
+   * their mean.
+   */
   readonly windowed?: { readonly tokens: number; readonly share: number };
 }
 
@@ -116,7 +120,10 @@ export const feedForwardParts = (f: FeedForward): WorkPart[] => [
   product(f, f.hiddenSize, f.ffn),
 ];
 
-/** The input's gradient: through down, the activation (gate and up read, their gradients and the activated rows written), gate and up. */
+/**
+ * The input's gradient: through down, the activation (gate and up read, their gradients and the activated rows
+ * written), gate and up.
+ */
 export const inputGradientParts = (f: FeedForward): WorkPart[] => [
   product(f, f.ffn, f.hiddenSize),
   { kind: 'activation', bytesPerRow: 6 * f.ffn * f.elementBytes },

@@ -1,4 +1,7 @@
-/** How fast the simulator is, on a synthetic MoE step: sliced dispatch in chunks on a cluster of nodes, with or without skew. */
+/**
+ * How fast the simulator is, on a synthetic MoE step: sliced dispatch in chunks on a cluster of nodes, with or without
+ * skew.
+ */
 import type { Cluster } from '../cluster/cluster.js';
 import { costModel } from '../cost/index.js';
 import type { Layout } from '../layout/layout.js';

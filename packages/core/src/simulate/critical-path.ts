@@ -25,8 +25,8 @@ export interface PathPiece {
 }
 
 /**
- * Walks back from the last end: from a collective to the rank that came last, from every start to what allowed it. The pieces follow
- * one another without gaps from 0 to the makespan; pieces of no length are left out.
+ * Walks back from the last end: from a collective to the rank that came last, from every start to what allowed it. The
+ * pieces follow one another without gaps from 0 to the makespan; pieces of no length are left out.
  */
 export function criticalPath(happenings: readonly (readonly (Happening | undefined)[])[]): PathPiece[] {
   let rank = 0;

@@ -7,7 +7,10 @@ import type { FlatProgram } from './rank-state.js';
 /** As many waiting operations as a message names. */
 const shown = 8;
 
-/** The error for a run in which some operation never ended, else undefined. It names the operations that wait, and for what. */
+/**
+ * The error for a run in which some operation never ended, else undefined. It names the operations that wait, and for
+ * what.
+ */
 export function deadlock(
   programs: readonly FlatProgram[],
   programOf: readonly number[],

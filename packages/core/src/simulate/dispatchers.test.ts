@@ -89,7 +89,8 @@ function sentMegabytes(result: Simulation, tier: number): number {
 }
 
 describe('dispatch and combine of the 2x70B case', () => {
-  // inter-node and NVLink megabytes per rank, both directions of the layer, from the byte table (S0, S1 as DeepSpeed, S1 with RS)
+  // inter-node and NVLink megabytes per rank, both directions of the layer, from the byte table (S0, S1 as DeepSpeed,
+  // S1 with RS)
   it.each([
     ['duplicated', false, 268.4, 469.8],
     ['sliced', false, 33.6, 939.5],

@@ -1,6 +1,6 @@
 /**
- * The event loop of the simulator. Time jumps from event to event; all events of one instant are handled before rates are worked out
- * again, so that what begins and ends together is seen together.
+ * The event loop of the simulator. Time jumps from event to event; all events of one instant are handled before rates
+ * are worked out again, so that what begins and ends together is seen together.
  */
 import FlatQueue from 'flatqueue';
 import type { PricedCollective } from '../cost/index.js';
@@ -59,7 +59,10 @@ export class Engine {
   readonly #network: FluidNetwork<CollectiveBundle>;
   readonly #processors: Processors;
   readonly #ranks: RankState[];
-  /** Collectives that some members have yet to reach. A member goes on only when all have met, so a channel has one at most. */
+  /**
+   * Collectives that some members have yet to reach. A member goes on only when all have met, so a channel has one at
+   * most.
+   */
   readonly #meetings = new Map<number, Meeting>();
   readonly #prices: Prices;
   readonly #portBytes: Float64Array;

@@ -72,8 +72,9 @@ export class Channels {
 }
 
 /**
- * Gives every collective of every rank its communicator (indexed by rank, then by operation), and checks that on each of them all members
- * issue the same collectives in the same order. Throws `InputError` naming the two ranks and the two operations that would meet.
+ * Gives every collective of every rank its communicator (indexed by rank, then by operation), and checks that on each
+ * of them all members issue the same collectives in the same order. Throws `InputError` naming the two ranks and the
+ * two operations that would meet.
  */
 export function assignChannels(
   programs: readonly FlatProgram[],

@@ -1,8 +1,9 @@
 /**
- * Running kernels, and the processors they run on. A kernel is work in seconds, done at a rate of at most 1. Kernels slow down when
- * collectives of their rank hold multiprocessors, and, where ranks share the cores of a host, when more kernels run than there are cores.
- * Kernels of one GPU share it: a matrix product and copies beside it take 0.94 to 0.995 of their sum (8,192 x 28,672 x 4,096 in bf16 and 1, 3
- * and 8 copies or gathers of 0.5 GB on a second stream of an H200, sustained), since both fill the multiprocessors or the memory's bandwidth.
+ * Running kernels, and the processors they run on. A kernel is work in seconds, done at a rate of at most 1. Kernels
+ * slow down when collectives of their rank hold multiprocessors, and, where ranks share the cores of a host, when more
+ * kernels run than there are cores. Kernels of one GPU share it: a matrix product and copies beside it take 0.94 to
+ * 0.995 of their sum (8,192 x 28,672 x 4,096 in bf16 and 1, 3 and 8 copies or gathers of 0.5 GB on a second stream of
+ * an H200, sustained), since both fill the multiprocessors or the memory's bandwidth.
  */
 
 /** Ranks that share the cores of a host, as on a cluster that is emulated on one machine. */
@@ -11,17 +12,21 @@ export interface HostCores {
   /** Ranks r with the same floor(r / ranksPerHost) share. */
   readonly ranksPerHost: number;
   /**
-   * Bytes in flight are moved by threads of the host: each moves so many bytes a second on a core of its own. While more kernels run than
-   * cores are left, kernels and movers share the cores evenly; what movers do not use goes to the kernels.
+   * Bytes in flight are moved by threads of the host: each moves so many bytes a second on a core of its own. While
+   * more kernels run than cores are left, kernels and movers share the cores evenly; what movers do not use goes to the
+   * kernels.
    */
   readonly movers?: Movers;
   /**
-   * A rank spends so many seconds of a core on every collective (an all_reduce is two): posting its messages, noticing that others came. It does so
-   * once the bytes are through. At most as many ranks as there are cores do so at a time, first come, first served: collectives at the same
-   * time slow each other down, and ranks that came together part.
+   * A rank spends so many seconds of a core on every collective (an all_reduce is two): posting its messages, noticing
+   * that others came. It does so once the bytes are through. At most as many ranks as there are cores do so at a time,
+   * first come, first served: collectives at the same time slow each other down, and ranks that came together part.
    */
   readonly coreSecondsPerCollective?: number;
-  /** Share of a collective's latency that passes while its bytes flow, from 0 (the default: all of it comes after the last byte) to 1. */
+  /**
+   * Share of a collective's latency that passes while its bytes flow, from 0 (the default: all of it comes after the
+   * last byte) to 1.
+   */
   readonly latencyOverlap?: number;
   /** A rank's thread that slept while its collective was under way takes so long to go on with a kernel. */
   readonly wakeSeconds?: number;
@@ -31,7 +36,10 @@ export interface HostCores {
 export interface Movers {
   readonly threads: number;
   readonly bytesPerSecond: number;
-  /** Of bytes between hosts, which cost more than a copy where a protocol like TCP carries them; as of others when left out. */
+  /**
+   * Of bytes between hosts, which cost more than a copy where a protocol like TCP carries them; as of others when left
+   * out.
+   */
   readonly networkBytesPerSecond?: number;
 }
 
@@ -73,7 +81,10 @@ export class Processors {
   readonly #running: Int32Array;
   readonly #multiprocessors: number;
 
-  /** `multiprocessors` of one device; Infinity where collectives take none. `shared`: kernels of one rank share its device. */
+  /**
+   * `multiprocessors` of one device; Infinity where collectives take none. `shared`: kernels of one rank share its
+   * device.
+   */
   constructor({ ranks, multiprocessors, shared, cores }: ProcessorOptions) {
     this.#shared = shared;
     this.#cores = cores;

@@ -1,4 +1,7 @@
-/** Several micro-batches in flight, and gradients reduced beside the backward: what the program allows, and what that gives in time. */
+/**
+ * Several micro-batches in flight, and gradients reduced beside the backward: what the program allows, and what that
+ * gives in time.
+ */
 import { describe, expect, it } from 'vitest';
 import { layoutOf } from '../../testing/strategies.js';
 import { getCluster } from '../cluster/index.js';
@@ -90,7 +93,8 @@ describe('reductions of gradients', () => {
     const without = passes.seconds;
     const alone = simulated({}, (pass) => pass === 'reduce').seconds;
     expect(behind / (without + alone)).toBeCloseTo(1, 2);
-    // Here reductions take longer than the backward that they can run beside; the first layer's are ready only at its end.
+    // Here reductions take longer than the backward that they can run beside; the first layer's are ready only at its
+    // end.
     const [start, end] = times(passes, 'backward', step.microBatches - 1);
     expect(alone).toBeGreaterThan(end - start);
     expect(behind - beside).toBeGreaterThan(0.4 * (end - start));

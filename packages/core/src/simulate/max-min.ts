@@ -1,6 +1,6 @@
 /**
- * Max-min fair rates (Bertsekas and Gallager, Data Networks, 6.5.2): rates rise together until a port is full; the flows on it keep the
- * rate they have, the others go on. With priorities, a class gets what higher classes leave.
+ * Max-min fair rates (Bertsekas and Gallager, Data Networks, 6.5.2): rates rise together until a port is full; the
+ * flows on it keep the rate they have, the others go on. With priorities, a class gets what higher classes leave.
  */
 
 /** Equal flows on the same ports, taken together. */

@@ -1,6 +1,7 @@
 /**
- * Flows in flight. Bytes are a fluid: rates are constant between events and max-min fair. Only the part of the network that a change
- * touches is worked out again, since flows that share no port, directly or through others, do not feel each other.
+ * Flows in flight. Bytes are a fluid: rates are constant between events and max-min fair. Only the part of the network
+ * that a change touches is worked out again, since flows that share no port, directly or through others, do not feel
+ * each other.
  */
 import { maxMinShares } from './max-min.js';
 import type { Demand } from './max-min.js';
@@ -21,7 +22,9 @@ export interface Bundle extends Demand {
   visit: number;
 }
 
-/** Ends closer together than this share of the time until then are one: equal flows end together in spite of rounding. */
+/**
+ * Ends closer together than this share of the time until then are one: equal flows end together in spite of rounding.
+ */
 export const instant = 1e-13;
 
 export class FluidNetwork<B extends Bundle> {
@@ -72,8 +75,8 @@ export class FluidNetwork<B extends Bundle> {
   }
 
   /**
-   * Brings rates up to date after a batch of changes. For every part of the network that changed, `foresee` is told the bundles that end
-   * first, and when.
+   * Brings rates up to date after a batch of changes. For every part of the network that changed, `foresee` is told the
+   * bundles that end first, and when.
    */
   settle(now: number, foresee: (bundle: B, end: number) => void): void {
     for (const bundle of this.#unbounded.splice(0)) foresee(bundle, now);

@@ -57,7 +57,10 @@ export class Prices {
     this.#job = job;
   }
 
-  /** Bytes through memory and seconds of a kernel that runs alone. Throws RangeError when there is no price; `simulate` asks before. */
+  /**
+   * Bytes through memory and seconds of a kernel that runs alone. Throws RangeError when there is no price; `simulate`
+   * asks before.
+   */
   kernel(
     rank: number,
     flat: CompiledOperation,

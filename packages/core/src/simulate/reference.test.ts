@@ -1,4 +1,7 @@
-/** The engine against a twin that works everything out again at every moment, flow by flow, and knows no queues of events. */
+/**
+ * The engine against a twin that works everything out again at every moment, flow by flow, and knows no queues of
+ * events.
+ */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sliceExchange } from '../schedule/dispatchers/exchanges.js';

@@ -280,7 +280,8 @@ describe('lanes and hosts', () => {
     ]);
     const movers = { threads: 1, bytesPerSecond: 24 };
     const result = run(cluster, both, {}, { hostCores: { cores: 2, ranksPerHost: 4, movers } });
-    // 72 bytes in all: the mover has 2/5 of a core, 9.6 bytes/s, below what the ports carry (12): 7.5 s; kernels have 1.6 cores until then
+    // 72 bytes in all: the mover has 2/5 of a core, 9.6 bytes/s, below what the ports carry (12): 7.5 s; kernels have
+    // 1.6 cores until then
     expect(span(result, 0, 't/a2a').end).toBeCloseTo(7.5, 9);
     expect(span(result, 0, 't/k').end).toBeCloseTo(7.5 + (24 - 12) / 2, 9);
   });

@@ -105,13 +105,14 @@ export function placeOf(layout: Layout, cluster: Cluster): Place {
 /**
  * Runs a job's programs on a fabric, without randomness.
  *
- * Queues are in order (`schedule/compile.ts`). An operation starts when it is the first of its queue that has not ended, the host has issued it, and what it
- * comes after has ended. The host issues in program order, `hostOverheadSeconds` each, and stops at a bind until that has ended (with
- * `hostRunsKernels` at kernels too). The bytes of a collective flow once all members have issued it, as a fluid that shares ports max-min
- * fairly; on each rank it ends when the rank's own bytes are through, plus its latency.
+ * Queues are in order (`schedule/compile.ts`). An operation starts when it is the first of its queue that has not
+ * ended, the host has issued it, and what it comes after has ended. The host issues in program order,
+ * `hostOverheadSeconds` each, and stops at a bind until that has ended (with `hostRunsKernels` at kernels too). The
+ * bytes of a collective flow once all members have issued it, as a fluid that shares ports max-min fairly; on each rank
+ * it ends when the rank's own bytes are through, plus its latency.
  *
- * Returns `unknown` when the cost model cannot price a kernel. Throws `InputError` for programs that cannot run: unknown names, members of
- * a group that disagree on the order of collectives, or a deadlock.
+ * Returns `unknown` when the cost model cannot price a kernel. Throws `InputError` for programs that cannot run:
+ * unknown names, members of a group that disagree on the order of collectives, or a deadlock.
  */
 export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
   const { place, model } = job;

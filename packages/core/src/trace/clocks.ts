@@ -1,6 +1,7 @@
 /**
- * One clock for all ranks. Spans count from the start of their own rank, and ranks start one after another; but a collective is ready for
- * all its members at one moment, so each meeting of two ranks tells how far their clocks are apart.
+ * One clock for all ranks. Spans count from the start of their own rank, and ranks start one after another; but a
+ * collective is ready for all its members at one moment, so each meeting of two ranks tells how far their clocks are
+ * apart.
  */
 import type { Span, SpanCollective } from './span.js';
 
@@ -10,7 +11,10 @@ type Meeting = Map<number, number>;
 /** Seconds to add to the times of a rank in a step, so that ranks that met agree; 0 for ranks that met nobody. */
 export type ClockOffsets = (step: number, rank: number) => number;
 
-/** Aligns the clocks of all ranks, step by step: each to the lowest rank that it met, straight or through others, by the largest group. */
+/**
+ * Aligns the clocks of all ranks, step by step: each to the lowest rank that it met, straight or through others, by the
+ * largest group.
+ */
 export function clockOffsets(spans: Iterable<Span>): ClockOffsets {
   const steps = new Map<number, Map<string, { first: string; meeting: Meeting }>>();
   const keyOf = groupKeys();

@@ -1,6 +1,6 @@
 /**
- * Lays a predicted trace over a measured one, operation by operation. Waiting for peers and transferring are told apart, since a wrong
- * wait is somebody else's error: of the rank that came late.
+ * Lays a predicted trace over a measured one, operation by operation. Waiting for peers and transferring are told
+ * apart, since a wrong wait is somebody else's error: of the rank that came late.
  */
 import { median, quantile } from '../units/index.js';
 import type { Span, Trace } from './span.js';
@@ -53,8 +53,8 @@ interface Sample {
 }
 
 /**
- * Compares two traces, matched by node, operation and rank. Several steps (only measured traces have them) are reduced to their median
- * on each rank, then ranks to theirs.
+ * Compares two traces, matched by node, operation and rank. Several steps (only measured traces have them) are reduced
+ * to their median on each rank, then ranks to theirs.
  */
 export function compareTraces(predicted: Trace, measured: Trace): TraceComparison {
   const a = samples(predicted);

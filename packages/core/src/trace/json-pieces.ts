@@ -1,6 +1,7 @@
 /**
- * Takes a large JSON object apart while its text arrives in pieces: the elements of one array are handed out one by one, so that the text
- * never has to be in memory as a whole. Only nesting and strings are followed here; values are left to JSON.parse.
+ * Takes a large JSON object apart while its text arrives in pieces: the elements of one array are handed out one by
+ * one, so that the text never has to be in memory as a whole. Only nesting and strings are followed here; values are
+ * left to JSON.parse.
  */
 
 export interface JsonParts {
@@ -19,7 +20,10 @@ const newline = 0x0a;
 const [openBracket, closeBracket] = [0x5b, 0x5d];
 const [openBrace, closeBrace] = [0x7b, 0x7d];
 
-/** Of an element, or of another member: beyond it a file is no trace, and would fill the memory while its end is looked for. */
+/**
+ * Of an element, or of another member: beyond it a file is no trace, and would fill the memory while its end is looked
+ * for.
+ */
 const mostPartLength = 64 * 2 ** 20;
 
 /** Depth inside the object itself, and inside the array that is handed out. */

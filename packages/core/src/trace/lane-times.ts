@@ -14,7 +14,10 @@ export interface LaneTime {
   readonly busySeconds: number;
   /** Issued, and waiting for peers. */
   readonly waitingSeconds: number;
-  /** Busy while nothing ran on the lanes of computation (compute and shared); for these themselves all of their busy time. */
+  /**
+   * Busy while nothing ran on the lanes of computation (compute and shared); for these themselves all of their busy
+   * time.
+   */
   readonly exposedSeconds: number;
 }
 
@@ -33,8 +36,8 @@ export interface LaneTimes {
   readonly makespanSeconds: number;
   readonly ranks: readonly RankTimes[];
   /**
-   * Share of all ranks' communication time that did not lengthen the step by itself: it ran beside kernels, or beside communication of the
-   * other lane. 0 when nothing was communicated.
+   * Share of all ranks' communication time that did not lengthen the step by itself: it ran beside kernels, or beside
+   * communication of the other lane. 0 when nothing was communicated.
    */
   readonly hiddenShare: number;
 }

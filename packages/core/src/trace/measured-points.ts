@@ -19,8 +19,8 @@ export interface MeasuredSample {
 }
 
 /**
- * One point per collective, group shape and size: the median of the sizes, and the lower quartile of the times, since what disturbs a
- * collective (a rank whose processor is taken away, say) only ever makes it longer.
+ * One point per collective, group shape and size: the median of the sizes, and the lower quartile of the times, since
+ * what disturbs a collective (a rank whose processor is taken away, say) only ever makes it longer.
  */
 export function pointsOf(samples: readonly MeasuredSample[]): MeasuredSample[] {
   const bins = new Map<string, MeasuredSample[]>();

@@ -16,7 +16,9 @@ export interface PerfettoHead extends Omit<Trace, 'spans'> {
   readonly groups: readonly { readonly group: Group; readonly members: readonly number[] }[];
 }
 
-/** All of a span that the event around it does not tell. Seconds count from the step's start on the rank's own clock. */
+/**
+ * All of a span that the event around it does not tell. Seconds count from the step's start on the rank's own clock.
+ */
 export interface PerfettoArguments extends Pick<
   Span,
   'step' | 'node' | 'template' | 'task' | 'chunk' | 'of' | 'lane' | 'bytes' | 'issued' | 'ready' | 'end'

@@ -15,7 +15,10 @@ export interface SpanSink {
   span(span: Span, trace: number, line: number): void;
 }
 
-/** Reads traces that `writePerfetto` wrote. `fileName` is for messages only. Throws `InputError` for anything else, saying where. */
+/**
+ * Reads traces that `writePerfetto` wrote. `fileName` is for messages only. Throws `InputError` for anything else,
+ * saying where.
+ */
 export function readPerfetto(text: string, fileName: string): Trace[] {
   const spans: Span[][] = [];
   const heads = readPerfettoPieces([text], fileName, { span: (span, trace) => (spans[trace] ??= []).push(span) });
@@ -23,8 +26,9 @@ export function readPerfetto(text: string, fileName: string): Trace[] {
 }
 
 /**
- * Reads text in pieces and hands out span after span: nothing is kept here but names and groups, however long the file. Throws `InputError`
- * for anything that `writePerfetto` did not write, saying where; spans before that place were handed out then.
+ * Reads text in pieces and hands out span after span: nothing is kept here but names and groups, however long the file.
+ * Throws `InputError` for anything that `writePerfetto` did not write, saying where; spans before that place were
+ * handed out then.
  */
 export function readPerfettoPieces(pieces: Iterable<string>, fileName: string, sink: SpanSink): readonly TraceHead[] {
   let reader: SpanReader | undefined;

@@ -1,7 +1,8 @@
 /**
- * Writes traces for ui.perfetto.dev: one process per rank, one thread per lane. Waiting for peers is a slice of its own before the transfer;
- * an arrow leads from the rank that an exchange waited for to the others. What overlaps on one lane stands on tracks of its own, since
- * slices of one thread must nest. All fields of a span travel in `args`, so that a file is read back without loss.
+ * Writes traces for ui.perfetto.dev: one process per rank, one thread per lane. Waiting for peers is a slice of its own
+ * before the transfer; an arrow leads from the rank that an exchange waited for to the others. What overlaps on one
+ * lane stands on tracks of its own, since slices of one thread must nest. All fields of a span travel in `args`, so
+ * that a file is read back without loss.
  */
 import { clockOffsets, groupKeys, type ClockOffsets } from './clocks.js';
 import { spanLanes } from './lane-times.js';
@@ -22,7 +23,9 @@ interface TraceEvent {
   readonly args?: Readonly<Record<string, unknown>> | PerfettoArguments;
 }
 
-/** A trace as JSON text. Several traces (simulated and measured, say) stand one after another as groups of processes. */
+/**
+ * A trace as JSON text. Several traces (simulated and measured, say) stand one after another as groups of processes.
+ */
 export const writePerfetto = (traces: readonly Trace[]): string => [...perfettoPieces(traces)].join('');
 
 /** About so many characters go into one piece. */

@@ -1,4 +1,7 @@
-/** What simulator and executor write alike: one record for every operation of every rank, which says by its fields what it was. */
+/**
+ * What simulator and executor write alike: one record for every operation of every rank, which says by its fields what
+ * it was.
+ */
 import type { Group } from '../layout/layout.js';
 import type { CollectiveName, Lane, Operation, Template } from '../schedule/schedule.js';
 
@@ -13,7 +16,10 @@ export interface SpanCollective {
 
 /** What an operation is called and where it queues, the same for all ranks. */
 export interface SpanLabel {
-  /** Template and operation id, as `moe.forward/all_gather.0`: by this, traces are matched; nothing else is read out of it. */
+  /**
+   * Template and operation id, as `moe.forward/all_gather.0`: by this, traces are matched; nothing else is read out of
+   * it.
+   */
   readonly operation: string;
   /** As `moe.forward`. */
   readonly template: string;
@@ -35,7 +41,10 @@ export interface Span extends SpanLabel {
   readonly collective?: SpanCollective;
   /** When the rank's lane reached it and its dependencies had ended. */
   readonly issued: number;
-  /** When the last peer had arrived too; equals `issued` for kernels. Waiting is ready - issued, transferring end - ready. */
+  /**
+   * When the last peer had arrived too; equals `issued` for kernels. Waiting is ready - issued, transferring end -
+   * ready.
+   */
   readonly ready: number;
   readonly end: number;
   /** Bytes this rank sent (collectives) or moved through memory (kernels). */
@@ -44,7 +53,10 @@ export interface Span extends SpanLabel {
 
 export interface Trace {
   readonly kind: 'simulated' | 'measured';
-  /** What it rests on, for people: the cost model and its sources, or the device, host and whether the network is emulated. */
+  /**
+   * What it rests on, for people: the cost model and its sources, or the device, host and whether the network is
+   * emulated.
+   */
   readonly source: string;
   readonly ranks: number;
   /** Seconds of this trace for one of the cluster: above 1 where the network was emulated so many times slower. */

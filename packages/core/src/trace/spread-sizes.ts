@@ -1,4 +1,7 @@
-/** What traces saw of a collective at one size only, or nearly, tells nothing of latency and bandwidth; several traces may have sizes enough. */
+/**
+ * What traces saw of a collective at one size only, or nearly, tells nothing of latency and bandwidth; several traces
+ * may have sizes enough.
+ */
 import type { Measurement, Reading } from '../cost/index.js';
 import { InputError } from '../units/index.js';
 import { traceLibrary } from './trace-measurements.js';
@@ -6,7 +9,10 @@ import { traceLibrary } from './trace-measurements.js';
 /** Largest over smallest size that a curve needs; nearer sizes say nothing of the slope. */
 const leastSpread = 2;
 
-/** Takes out, with a warning, measurements from traces whose sizes are too near to each other. Throws `InputError` when nothing is left. */
+/**
+ * Takes out, with a warning, measurements from traces whose sizes are too near to each other. Throws `InputError` when
+ * nothing is left.
+ */
 export function withSpreadSizes({ measurements, warnings }: Reading): Reading {
   const series = new Map<string, { place: string; members: Measurement[] }>();
   const others: Measurement[] = [];

@@ -1,6 +1,6 @@
 /**
- * Collectives out of Monta's own measured traces, as measurements that curves are fitted to. Curves are of collectives that run alone: those
- * that met others on a port are left out.
+ * Collectives out of Monta's own measured traces, as measurements that curves are fitted to. Curves are of collectives
+ * that run alone: those that met others on a port are left out.
  */
 import { deviceCount, unitOf, type Cluster } from '../cluster/index.js';
 import { measuredOps, type Measurement, type MeasuredOp, type Reading } from '../cost/index.js';
@@ -47,9 +47,10 @@ interface Run extends MeasuredSample {
 }
 
 /**
- * Reads the measured traces of a file, given in pieces; only its collectives are kept in memory. Left out with a warning: unbalanced
- * collectives, those that met others on a port, and a first step where there are more. Times of an emulated network are brought back to the
- * cluster's own. Throws `InputError` when the cluster is not given, when the file holds no measured trace, or nothing that is usable.
+ * Reads the measured traces of a file, given in pieces; only its collectives are kept in memory. Left out with a
+ * warning: unbalanced collectives, those that met others on a port, and a first step where there are more. Times of an
+ * emulated network are brought back to the cluster's own. Throws `InputError` when the cluster is not given, when the
+ * file holds no measured trace, or nothing that is usable.
  */
 export function readTraceMeasurements(pieces: Iterable<string>, fileName: string, options: TraceOptions = {}): Reading {
   const { cluster } = options;

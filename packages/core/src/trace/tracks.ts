@@ -1,7 +1,13 @@
-/** Tracks of a lane: a viewer shows slices of one thread only when they nest, and collectives of different groups may overlap on a lane. */
+/**
+ * Tracks of a lane: a viewer shows slices of one thread only when they nest, and collectives of different groups may
+ * overlap on a lane.
+ */
 import type { Span } from './span.js';
 
-/** For every span its track among those of its rank and lane: the first on which nothing else was open when it was issued. */
+/**
+ * For every span its track among those of its rank and lane: the first on which nothing else was open when it was
+ * issued.
+ */
 export function tracksOf(spans: readonly Span[]): Int32Array {
   const tracks = new Int32Array(spans.length);
   const queues = new Map<string, number[]>();

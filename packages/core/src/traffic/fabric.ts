@@ -1,4 +1,7 @@
-/** The network as prices see it: numbered ports with capacities, and for each pair of ranks the ports that a message occupies. */
+/**
+ * The network as prices see it: numbered ports with capacities, and for each pair of ranks the ports that a message
+ * occupies.
+ */
 import { deviceCount, portsOf, route, unitOf } from '../cluster/ports.js';
 import type { Port } from '../cluster/ports.js';
 import type { Cluster } from '../cluster/cluster.js';
@@ -36,7 +39,8 @@ export interface Fabric {
 }
 
 /**
- * The fabric of a cluster on which rank r runs on device r. Ports keep the ids of `portsOf`; routes are worked out once per pair.
+ * The fabric of a cluster on which rank r runs on device r. Ports keep the ids of `portsOf`; routes are worked out once
+ * per pair.
  */
 export function fabricOf(cluster: Cluster): Fabric {
   const ranks = deviceCount(cluster);

@@ -58,8 +58,8 @@ export function bytesSent(flows: readonly Flow[], members: readonly number[]): F
 }
 
 /**
- * Flows of a collective; `nodeOf` is used by rings and trees. Trees and switches serve all_reduce of groups with equally many members on
- * each node; anything else moves over rings then.
+ * Flows of a collective; `nodeOf` is used by rings and trees. Trees and switches serve all_reduce of groups with
+ * equally many members on each node; anything else moves over rings then.
  */
 export function decompose({
   name,
@@ -128,7 +128,8 @@ function ringFlows(
   for (const ring of orders) {
     ring.forEach((from, position) => {
       const to = ring[(position + 1) % n] ?? from;
-      // An all_gather's block b stops before it would return to b; a reduce_scatter's starts right behind b and ends there.
+      // An all_gather's block b stops before it would return to b; a reduce_scatter's starts right behind b and ends
+      // there.
       const gather = total - block(to);
       const scatter = total - block(from);
       const carried =
@@ -185,8 +186,9 @@ function ringOrders(members: readonly number[], nodeOf: (rank: number) => number
 }
 
 /**
- * A path over all of a list from place `turn`: one up, two down, three up … Over all turns of an even list every ordered pair is a step of
- * exactly one path, so that links between pairs share the load (Lucas's decomposition into Hamiltonian paths).
+ * A path over all of a list from place `turn`: one up, two down, three up … Over all turns of an even list every
+ * ordered pair is a step of exactly one path, so that links between pairs share the load (Lucas's decomposition into
+ * Hamiltonian paths).
  */
 function zigzag(list: readonly number[], turn: number): number[] {
   const n = list.length;
@@ -196,7 +198,10 @@ function zigzag(list: readonly number[], turn: number): number[] {
   });
 }
 
-/** Parent of a node in a binary tree in which every other node is a leaf; undefined for the root, node 0 (NCCL, `ncclGetBtree`). */
+/**
+ * Parent of a node in a binary tree in which every other node is a leaf; undefined for the root, node 0 (NCCL,
+ * `ncclGetBtree`).
+ */
 function parentOf(node: number, nodes: number): number | undefined {
   if (node === 0) return undefined;
   const bit = node & -node;
@@ -205,8 +210,9 @@ function parentOf(node: number, nodes: number): number | undefined {
 }
 
 /**
- * Child and parent of every edge of two trees over n nodes. The second tree is the first one mirrored, or shifted by one where n is odd, so
- * that leaves of one are inner nodes of the other (NCCL, `ncclGetDtree`; Sanders et al., Parallel Computing 35(12), 2009).
+ * Child and parent of every edge of two trees over n nodes. The second tree is the first one mirrored, or shifted by
+ * one where n is odd, so that leaves of one are inner nodes of the other (NCCL, `ncclGetDtree`; Sanders et al.,
+ * Parallel Computing 35(12), 2009).
  */
 export function doubleTree(nodes: number): readonly (readonly [child: number, parent: number])[] {
   const edges: [number, number][] = [];

@@ -33,8 +33,8 @@ export function rowsOf({
 }
 
 /**
- * Bytes of a collective over `members` (global ranks, in group order; for send and receive: sender, receiver), from the region that it
- * reads, or for all_gather writes. Throws `InputError` when counts do not fit the group.
+ * Bytes of a collective over `members` (global ranks, in group order; for send and receive: sender, receiver), from the
+ * region that it reads, or for all_gather writes. Throws `InputError` when counts do not fit the group.
  */
 export function collectiveLoad({
   template,

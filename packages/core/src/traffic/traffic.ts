@@ -1,4 +1,7 @@
-/** Counts a program's bytes: what every rank sends over every tier, what every port carries, operation by operation. Exact, no times. */
+/**
+ * Counts a program's bytes: what every rank sends over every tier, what every port carries, operation by operation.
+ * Exact, no times.
+ */
 import type { Cluster } from '../cluster/cluster.js';
 import type { Layout } from '../layout/layout.js';
 import { groupMembers, placedOn, worldSize } from '../layout/mesh.js';

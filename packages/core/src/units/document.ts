@@ -21,7 +21,10 @@ interface NumberRange {
   readonly above?: number;
 }
 
-/** One value of a document. Its accessors return the value in a given form, or throw an `InputError` that says where it stands. */
+/**
+ * One value of a document. Its accessors return the value in a given form, or throw an `InputError` that says where it
+ * stands.
+ */
 export class Field {
   readonly path: string;
   readonly #source: Source;
@@ -73,8 +76,8 @@ export class Field {
   }
 
   /**
-   * A map whose keys are all among `keys`. Unknown keys are errors, with the nearest known key as a hint; without `keys` any
-   * are allowed, as in files of other programs.
+   * A map whose keys are all among `keys`. Unknown keys are errors, with the nearest known key as a hint; without
+   * `keys` any are allowed, as in files of other programs.
    */
   map(keys?: readonly string[]): FieldMap {
     if (!isMap(this.#node))
@@ -221,9 +224,9 @@ export class FieldMap {
 }
 
 /**
- * Reads YAML or JSON text (JSON is read as YAML, which includes it). `fileName` is only for messages.
- * Throws `InputError` for text that does not parse, for repeated keys, for an empty document, and for one that is too large or too deep, as it
- * stands or with what its aliases repeat.
+ * Reads YAML or JSON text (JSON is read as YAML, which includes it). `fileName` is only for messages. Throws
+ * `InputError` for text that does not parse, for repeated keys, for an empty document, and for one that is too large or
+ * too deep, as it stands or with what its aliases repeat.
  */
 export function readDocument(text: string, fileName: string): Field {
   const lines = new LineCounter();

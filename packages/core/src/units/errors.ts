@@ -49,8 +49,8 @@ export class InputError extends Error {
   }
 
   /**
-   * The text for people: `file:line:column  path: message`, then what was expected and what to do, each indented on a line
-   * of its own. Parts that are not known are left out; long values are shortened and control characters escaped.
+   * The text for people: `file:line:column path: message`, then what was expected and what to do, each indented on a
+   * line of its own. Parts that are not known are left out; long values are shortened and control characters escaped.
    */
   format(): string {
     const place = [this.file, this.line, this.line === undefined ? undefined : this.column].filter(

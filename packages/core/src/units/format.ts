@@ -1,4 +1,6 @@
-/** Quantities for people: three significant digits, fewer when the value is whole in its unit (`25 GB/s`, `4.31 ms`). */
+/**
+ * Quantities for people: three significant digits, fewer when the value is whole in its unit (`25 GB/s`, `4.31 ms`).
+ */
 
 /** Three significant digits of a number in [1, 1000), or of anything when no larger unit is left. */
 function significant(value: number): string {

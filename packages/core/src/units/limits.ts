@@ -1,6 +1,7 @@
 /**
- * The largest counts that are taken from a file, a flag or a name: beyond every machine and model that there is, and small enough that whatever
- * is made of one of them fits. Checked before anything is allocated or repeated; products of several have limits of their own.
+ * The largest counts that are taken from a file, a flag or a name: beyond every machine and model that there is, and
+ * small enough that whatever is made of one of them fits. Checked before anything is allocated or repeated; products of
+ * several have limits of their own.
  */
 export const limits = {
   layers: 4096,

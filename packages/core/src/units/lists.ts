@@ -1,4 +1,7 @@
-/** What built-in functions do with their arguments, for lists of any length: arguments lie on the stack, which a hundred thousand of them overflow. */
+/**
+ * What built-in functions do with their arguments, for lists of any length: arguments lie on the stack, which a hundred
+ * thousand of them overflow.
+ */
 
 /** The largest value; -Infinity of none, NaN where one is NaN, as `Math.max`. */
 export function maxOf(values: Iterable<number>): number {

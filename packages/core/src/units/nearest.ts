@@ -23,8 +23,9 @@ export function editDistance(a: string, b: string): number {
 }
 
 /**
- * The candidate most like `word`, or undefined when none is close enough to be worth suggesting. Ties go to the first. Candidates whose length
- * alone puts them too far away are not compared, so that a word of any length is answered at once.
+ * The candidate most like `word`, or undefined when none is close enough to be worth suggesting. Ties go to the first.
+ * Candidates whose length alone puts them too far away are not compared, so that a word of any length is answered at
+ * once.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
@@ -46,8 +47,9 @@ export function didYouMean(word: string, candidates: Iterable<string>): string |
 const digitsOf = (text: string): string => text.replaceAll(/\D+/gu, ' ').trim();
 
 /**
- * The same for names of models, architectures and devices, whose numbers and words tell them apart: `llama-2-7b` is no slip for `llama-3-8b`, nor
- * `glm4_moe_lite` one for `glm4_moe`. Only candidates with the same numbers and as many words count, a slip of one letter in five at most.
+ * The same for names of models, architectures and devices, whose numbers and words tell them apart: `llama-2-7b` is no
+ * slip for `llama-3-8b`, nor `glm4_moe_lite` one for `glm4_moe`. Only candidates with the same numbers and as many
+ * words count, a slip of one letter in five at most.
  */
 export function didYouMeanAlike(text: string, candidates: Iterable<string>): string | undefined {
   const word = text.trim();

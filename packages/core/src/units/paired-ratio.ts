@@ -13,8 +13,9 @@ export interface PairedRatio {
 const resamples = 2000;
 
 /**
- * The ratio ours / theirs of measurements in turns: the median over pairs, with its 95 % percentile bootstrap interval (Efron 1979). A machine
- * that grows slower for a while slows both of a pair. Seeded. NaN for no pairs; of one pair the interval is the ratio itself.
+ * The ratio ours / theirs of measurements in turns: the median over pairs, with its 95 % percentile bootstrap interval
+ * (Efron 1979). A machine that grows slower for a while slows both of a pair. Seeded. NaN for no pairs; of one pair the
+ * interval is the ratio itself.
  */
 export function pairedRatio(ours: readonly number[], theirs: readonly number[], seed = 1): PairedRatio {
   const ratios = ours.slice(0, theirs.length).map((value, turn) => value / (theirs[turn] ?? Number.NaN));

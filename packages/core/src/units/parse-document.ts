@@ -1,4 +1,6 @@
-/** From YAML or JSON text to its nodes, within bounds: a small file must not take much time or memory, nor a large one. */
+/**
+ * From YAML or JSON text to its nodes, within bounds: a small file must not take much time or memory, nor a large one.
+ */
 import { Composer, isAlias, isMap, isPair, isScalar, isSeq, Lexer, Parser, YAMLParseError } from 'yaml';
 import type { Alias, Document, LineCounter, Node } from 'yaml';
 import { InputError } from './errors.js';
@@ -20,7 +22,10 @@ export interface ParsedDocument {
   readonly targets: ReadonlyMap<Alias, Node>;
 }
 
-/** Runs `action` without stacks of errors: the composer makes an error for each thing that is wrong, hundreds of thousands in a broken list. */
+/**
+ * Runs `action` without stacks of errors: the composer makes an error for each thing that is wrong, hundreds of
+ * thousands in a broken list.
+ */
 function withoutStacks<T>(action: () => T): T {
   // Of V8's engine, which other browsers ignore.
   const errors = Error as { stackTraceLimit?: number };

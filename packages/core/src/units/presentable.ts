@@ -18,7 +18,9 @@ const escaped = (character: string): string => {
 };
 const hex = (code: number, digits: number): string => code.toString(16).padStart(digits, '0');
 
-/** Shows control characters as escapes: a terminal must not obey what a file says. `but`: characters left as they are. */
+/**
+ * Shows control characters as escapes: a terminal must not obey what a file says. `but`: characters left as they are.
+ */
 export const escapeControls = (text: string, but = ''): string =>
   text.replace(hidden, (character) => (but.includes(character) ? character : escaped(character)));
 
@@ -26,7 +28,10 @@ export const escapeControls = (text: string, but = ''): string =>
 export const shortened = (text: string, most: number): string =>
   text.length <= most ? text : `${text.slice(0, most)}… (${text.length.toLocaleString('en-US')} characters)`;
 
-/** A part of a message: control characters escaped, quoted values and the whole shortened. Line breaks outside of quotes stay. */
+/**
+ * A part of a message: control characters escaped, quoted values and the whole shortened. Line breaks outside of quotes
+ * stay.
+ */
 export const presentable = (text: string): string =>
   shortened(
     escapeControls(
@@ -36,7 +41,10 @@ export const presentable = (text: string): string =>
     mostText,
   );
 
-/** A value of a file in a message: JSON for what is short by nature, a word for the rest, which may be of any size and depth. */
+/**
+ * A value of a file in a message: JSON for what is short by nature, a word for the rest, which may be of any size and
+ * depth.
+ */
 export function shownValue(value: unknown): string {
   if (value === undefined) return 'missing';
   if (typeof value !== 'object' || value === null) return shortened(JSON.stringify(value) ?? typeof value, mostQuoted);

@@ -1,7 +1,7 @@
 /**
- * Quantities as people write them: a number, an optional space, a unit. Prefixes are exact: k, M, G, T, P, E are powers of
- * 1000, Ki, Mi, Gi, Ti, Pi powers of 1024; `B` is a byte and `b` or `bit` a bit. A number without a unit is refused, for
- * nobody can tell what it meant; only 0 needs none.
+ * Quantities as people write them: a number, an optional space, a unit. Prefixes are exact: k, M, G, T, P, E are powers
+ * of 1000, Ki, Mi, Gi, Ti, Pi powers of 1024; `B` is a byte and `b` or `bit` a bit. A number without a unit is refused,
+ * for nobody can tell what it meant; only 0 needs none.
  */
 import { InputError } from './errors.js';
 import { nearest } from './nearest.js';
@@ -110,7 +110,9 @@ const countQuantity: Quantity = {
 
 const numberThenUnit = /^([+-]?(?:\d+(?:[_,]\d{3})*|\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*(.*)$/u;
 
-/** Decimal text times a unit, rounded once: the decimal prefix moves the point in the text, the binary factor is exact. */
+/**
+ * Decimal text times a unit, rounded once: the decimal prefix moves the point in the text, the binary factor is exact.
+ */
 function scaled(digits: string, unit: Unit): number {
   const [mantissa = '', exponent = '0'] = digits.toLowerCase().split('e');
   return Number(`${mantissa}e${Number(exponent) + unit.ten}`) * unit.two;
@@ -184,7 +186,10 @@ export const countUpTo =
 /** Digits that a person takes in at a glance; a larger unit with no more of them is preferred to a shorter text. */
 const fewDigits = 6;
 
-/** Text that parses back to exactly `value`: in the largest unit that makes it short, else in the one that makes it shortest. */
+/**
+ * Text that parses back to exactly `value`: in the largest unit that makes it short, else in the one that makes it
+ * shortest.
+ */
 function write(quantity: Quantity, value: number): string {
   let best: string | undefined;
   for (const name of quantity.written) {

@@ -1,6 +1,6 @@
 /**
- * Seeded random numbers, the same on every machine: xoshiro128** 1.1 (Blackman and Vigna, "Scrambled linear pseudorandom
- * number generators", 2021), its state filled by splitmix32 from the seed.
+ * Seeded random numbers, the same on every machine: xoshiro128** 1.1 (Blackman and Vigna, "Scrambled linear
+ * pseudorandom number generators", 2021), its state filled by splitmix32 from the seed.
  */
 export class Random {
   #a: number;

@@ -1,6 +1,7 @@
 /**
- * Writes traces as PyTorch's profiler does, of a job whose truth is known: what each rank sent, when it waited for whom, and how long it communicated beside nothing.
- * Time is counted in whole nanoseconds; the truth is found by walking over all moments at which something begins or ends, in another way than the reader does it.
+ * Writes traces as PyTorch's profiler does, of a job whose truth is known: what each rank sent, when it waited for
+ * whom, and how long it communicated beside nothing. Time is counted in whole nanoseconds; the truth is found by
+ * walking over all moments at which something begins or ends, in another way than the reader does it.
  */
 import { Random } from '#core/units/random.js';
 import type { ProfiledOp } from '#core/profiles/profile.js';
@@ -16,7 +17,9 @@ export interface TraceJob {
   readonly layers: number;
   readonly seed: number;
   readonly names: NameStyle;
-  /** Where PyTorch writes what it knows of a collective: since 2.2 in the kernel itself, before in the call on the CPU. */
+  /**
+   * Where PyTorch writes what it knows of a collective: since 2.2 in the kernel itself, before in the call on the CPU.
+   */
   readonly arguments: 'kernel' | 'call';
   /** Each rank numbers its groups in an order of its own. */
   readonly renamedGroups: boolean;
@@ -379,10 +382,15 @@ function written(job: TraceJob, rank: number, pieces: readonly Piece[], clockAhe
     },
   };
   const body = [noise, ...events.flat()].map((event) => JSON.stringify(event)).join(',\n  ');
-  return `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "traceEvents": [\n  ${body}\n  ],\n  "traceName": "x.json"\n}\n`;
+  return (
+    `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "traceEvents": [\n  ${body}\n  ],\n  "traceName": ` +
+    '"x.json"\n}\n'
+  );
 }
 
-/** Traces of all ranks of a job, with what is true of them. Collectives that a rank's profiler missed are in neither. */
+/**
+ * Traces of all ranks of a job, with what is true of them. Collectives that a rank's profiler missed are in neither.
+ */
 export function generateTraces(job: TraceJob): GeneratedTrace[] {
   const random = new Random(job.seed);
   const states = Array.from({ length: job.ranks }, (): RankState => ({

@@ -10,7 +10,8 @@ export interface CollectiveFigure {
   readonly collective: MeasuredCollective;
   readonly ranks: number;
   /**
-   * Bytes of all ranks' larger buffers together: what all_to_all and all_gather write, what reduce_scatter and all_reduce read.
+   * Bytes of all ranks' larger buffers together: what all_to_all and all_gather write, what reduce_scatter and
+   * all_reduce read.
    */
   readonly bytes: number;
   /** Median of the rounds, from one operation's end to the next one's, as rank 0 sees it. */

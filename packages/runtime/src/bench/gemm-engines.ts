@@ -34,7 +34,10 @@ export interface GemmTiming {
   readonly meanSeconds: number;
 }
 
-/** Seconds per call, measured for about `seconds` after a warm-up in which the engine compiles; `whenWarm` runs in between. */
+/**
+ * Seconds per call, measured for about `seconds` after a warm-up in which the engine compiles; `whenWarm` runs in
+ * between.
+ */
 export function timeGemm(
   engine: GemmEngine,
   shape: GemmShape,

@@ -1,6 +1,7 @@
 /**
- * How fast this machine multiplies matrices: the WebAssembly kernels beside plain JavaScript and OpenBLAS, in one thread and in two.
- * Two threads often share a core, so the report carries the ratio that a compute-bound calibration product reached.
+ * How fast this machine multiplies matrices: the WebAssembly kernels beside plain JavaScript and OpenBLAS, in one
+ * thread and in two. Two threads often share a core, so the report carries the ratio that a compute-bound calibration
+ * product reached.
  */
 import { once } from 'node:events';
 import { cpus } from 'node:os';
@@ -26,7 +27,10 @@ export interface GemmBenchRow {
 export interface GemmBenchReport {
   readonly cpu: string;
   readonly node: string;
-  /** Rate of two threads over that of one, for a product that stays in the first-level cache: 2 with a core each, about 1 on one core. */
+  /**
+   * Rate of two threads over that of one, for a product that stays in the first-level cache: 2 with a core each, about
+   * 1 on one core.
+   */
   readonly scalingOfTwo: number;
   /** What a call of the WebAssembly product costs besides arithmetic: the time of a 1 x 1 x 1 product. */
   readonly wasmCallMicroseconds: number;

@@ -1,10 +1,15 @@
-/** What plain JavaScript can do: 4 x 4 register blocks over typed arrays, for row-major operands without transposition. */
+/**
+ * What plain JavaScript can do: 4 x 4 register blocks over typed arrays, for row-major operands without transposition.
+ */
 import type { Gemm, GemmCall } from '../device/gemm.js';
 import { checkGemm } from '../device/cpu/gemm-check.js';
 
 const side = 4;
 
-/** A baseline for benchmarks: alpha 1, beta 0, sizes in multiples of 4, nothing transposed. Throws RangeError for anything else. */
+/**
+ * A baseline for benchmarks: alpha 1, beta 0, sizes in multiples of 4, nothing transposed. Throws RangeError for
+ * anything else.
+ */
 function multiply(call: GemmCall): void {
   const { m, n, k, lda, ldb, ldc, alpha, beta, transposeA, transposeB } = checkGemm(call);
   if (m % side !== 0 || n % side !== 0 || alpha !== 1 || beta !== 0 || transposeA || transposeB) {

@@ -1,7 +1,7 @@
 /**
- * The exchange of a dispatch half between two hosts on a slow link, measured over MPI without kernels: the AllToAll between the hosts and the
- * AllGather inside them. Beside each time stand the bytes that one host must send, and what the same link carries for plain TCP and for one
- * pair over MPI in the same job.
+ * The exchange of a dispatch half between two hosts on a slow link, measured over MPI without kernels: the AllToAll
+ * between the hosts and the AllGather inside them. Beside each time stand the bytes that one host must send, and what
+ * the same link carries for plain TCP and for one pair over MPI in the same job.
  */
 import type { Launcher } from '../launch/index.js';
 import type { Exchange, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';

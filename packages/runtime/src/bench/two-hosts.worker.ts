@@ -26,7 +26,8 @@ runRank<TwoHostsJob>(async ({ size, endpoint, device, data: job }): Promise<TwoH
     barrier();
     mpi = Math.max(mpi, mpiCeiling({ endpoint, device, job, tp, barrier }));
   }
-  // Code that runs for the first time is compiled on the cores that all ranks share: small exchanges come first, which are not looked at.
+  // Code that runs for the first time is compiled on the cores that all ranks share: small exchanges come first, which
+  // are not looked at.
   for (const exchange of job.exchanges)
     runExchange({
       endpoint,
@@ -115,9 +116,9 @@ function mpiCeiling({
 const value = (from: number, index: number): number => (from + 1) * 2 ** 23 - 1 - (index % 2 ** 22);
 
 /**
- * A dispatch half without its kernels: each rank holds its replica's rows, half of which belong to the other replica's experts. `duplicated`
- * exchanges all rows with the rank's partner on the other host; else each rank exchanges its slice, and slices are gathered inside the
- * host, in `chunks` pieces on two lanes; or one of the two alone.
+ * A dispatch half without its kernels: each rank holds its replica's rows, half of which belong to the other replica's
+ * experts. `duplicated` exchanges all rows with the rank's partner on the other host; else each rank exchanges its
+ * slice, and slices are gathered inside the host, in `chunks` pieces on two lanes; or one of the two alone.
  */
 function runExchange({
   endpoint,

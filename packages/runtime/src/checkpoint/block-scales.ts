@@ -1,6 +1,6 @@
 /**
- * Weights in 8-bit floats with a scale for each block of rows and columns (DeepSeek-V3's form, `quantization_config` of quant_method fp8): the weight is
- * the stored number times the `weight_scale_inv` of its block.
+ * Weights in 8-bit floats with a scale for each block of rows and columns (DeepSeek-V3's form, `quantization_config` of
+ * quant_method fp8): the weight is the stored number times the `weight_scale_inv` of its block.
  */
 import { InputError, isRecord, readDocument, shownValue } from '@monta/core';
 
@@ -16,7 +16,10 @@ export interface BlockSize {
   readonly columns: number;
 }
 
-/** Block size that a config states; undefined when it has no such quantization. Throws InputError for another kind of quantization. */
+/**
+ * Block size that a config states; undefined when it has no such quantization. Throws InputError for another kind of
+ * quantization.
+ */
 export function blockSizeOf(config: string, file: string): BlockSize | undefined {
   const parsed = readDocument(config, file).value;
   const quantization = isRecord(parsed) ? parsed['quantization_config'] : undefined;
@@ -39,8 +42,8 @@ export const scaleShape = ([rows, columns]: readonly [number, number], block: Bl
 ];
 
 /**
- * Multiplies elements of a matrix, from its element `first` on in row-major order, by the scales of their blocks (row-major, as many columns as blocks
- * lie beside each other).
+ * Multiplies elements of a matrix, from its element `first` on in row-major order, by the scales of their blocks
+ * (row-major, as many columns as blocks lie beside each other).
  */
 export function applyScales({
   values,

@@ -1,4 +1,7 @@
-/** The checkpoints of a run: step folders in one folder; which are there, which is the last that can be used, which may go. */
+/**
+ * The checkpoints of a run: step folders in one folder; which are there, which is the last that can be used, which may
+ * go.
+ */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError } from '@monta/core';
@@ -20,7 +23,10 @@ export function listSteps(folder: string): number[] {
 export const completeSteps = (folder: string): number[] =>
   listSteps(folder).filter((step) => existsSync(join(folder, stepFolderName(step), manifestName)));
 
-/** Of the steps up to `current` removes all but the last `keep`. Later ones (damaged, until the run has got there again) stay. */
+/**
+ * Of the steps up to `current` removes all but the last `keep`. Later ones (damaged, until the run has got there again)
+ * stay.
+ */
 export function pruneSteps(folder: string, current: number, keep: number, disk?: Disk): void {
   const steps = listSteps(folder).filter((step) => step <= current);
   for (const step of steps.slice(0, Math.max(0, steps.length - Math.max(1, keep))))
@@ -39,8 +45,8 @@ export interface LatestState {
 }
 
 /**
- * The last state in a folder that is complete and undamaged (everything is read and compared with its digests); undefined when the folder
- * holds no states. Throws InputError when it holds some and none can be used.
+ * The last state in a folder that is complete and undamaged (everything is read and compared with its digests);
+ * undefined when the folder holds no states. Throws InputError when it holds some and none can be used.
  */
 export function latestState(folder: string, attempts = mostAttempts): LatestState | undefined {
   const skipped: string[] = [];

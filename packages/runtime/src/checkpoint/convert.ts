@@ -21,8 +21,8 @@ export interface ConvertOptions {
   /** Largest file of a model folder, bytes of data. */
   readonly maxShardBytes?: number;
   /**
-   * A model folder of the same model, whose `config.json` (but for the type) and tokenizer a model folder gets. Default: those of the input
-   * when it is a model folder.
+   * A model folder of the same model, whose `config.json` (but for the type) and tokenizer a model folder gets.
+   * Default: those of the input when it is a model folder.
    */
   readonly like?: string;
   /** Sharding of a training state. Default: that of the input state, one rank from a model folder. */
@@ -83,7 +83,10 @@ const plainOrigin = ({ folder, config }: HuggingFaceFolder): { readonly folder: 
   config: withoutKey(config, 'quantization_config'),
 });
 
-/** Converts `input` to the new folder `output`, a few rows at a time. Throws InputError and SaveError; then `output` is not there. */
+/**
+ * Converts `input` to the new folder `output`, a few rows at a time. Throws InputError and SaveError; then `output` is
+ * not there.
+ */
 export function convertCheckpoint(input: string, output: string, options: ConvertOptions = {}): Conversion {
   if (existsSync(output))
     throw new InputError('exists already', { file: output, expected: 'a new folder', hint: 'choose another name' });

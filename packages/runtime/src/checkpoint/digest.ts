@@ -5,8 +5,8 @@ import { closeSync, openSync, readSync } from 'node:fs';
 const pieceBytes = 1 << 20;
 
 /**
- * SHA-256 of a file, hexadecimal, read in pieces. `blank`: a range of bytes that counts as zeros '0' (a digest that lies in the file
- * which it describes).
+ * SHA-256 of a file, hexadecimal, read in pieces. `blank`: a range of bytes that counts as zeros '0' (a digest that
+ * lies in the file which it describes).
  */
 export function hashFile(path: string, blank?: { readonly start: number; readonly end: number }): string {
   const hash = createHash('sha256');

@@ -1,4 +1,7 @@
-/** Folders as others leave them: quantized, with parts of other models, with a config that says something else, not fetched, not computed here. */
+/**
+ * Folders as others leave them: quantized, with parts of other models, with a config that says something else, not
+ * fetched, not computed here.
+ */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * The `config.json` of a Hugging Face folder. Keys are those of the published checkpoints of each family (the spelling of transformers 4,
- * which 5 reads too); fractions are written as such, because transformers 5 tells 0 from 0.0.
+ * The `config.json` of a Hugging Face folder. Keys are those of the published checkpoints of each family (the spelling
+ * of transformers 4, which 5 reads too); fractions are written as such, because transformers 5 tells 0 from 0.0.
  */
 import { InputError, type MoeModel } from '@monta/core';
 import type { SafetensorsType } from './safetensors-types.js';
@@ -27,7 +27,10 @@ type ExportedFamily = (typeof exportedFamilies)[number];
 
 const isExported = (family: string): family is ExportedFamily => exportedFamilies.some((known) => known === family);
 
-/** What each family's attention has on queries and keys, whether it renormalises always, and whether layers may lack experts. */
+/**
+ * What each family's attention has on queries and keys, whether it renormalises always, and whether layers may lack
+ * experts.
+ */
 const traits: Readonly<
   Record<ExportedFamily, { qkNorm: MoeModel['qkNorm']; alwaysRenormalised: boolean; denseLayers: boolean }>
 > = {
@@ -56,8 +59,8 @@ function mismatch(model: MoeModel, family: ExportedFamily): string | undefined {
 }
 
 /**
- * The model as one of the families that Hugging Face has: its own, or for a shape of one's own the family that computes the same. Throws
- * InputError when there is none.
+ * The model as one of the families that Hugging Face has: its own, or for a shape of one's own the family that computes
+ * the same. Throws InputError when there is none.
  */
 export function asHuggingFace(model: MoeModel): MoeModel & { readonly family: ExportedFamily } {
   const candidates = isExported(model.family) ? [model.family] : model.family === 'generic' ? exportedFamilies : [];
@@ -161,7 +164,10 @@ export function withWeightType(config: string, type: WeightType): string {
     : config.replace('{', `{\n  "torch_dtype": "${torchNames[type]}",`);
 }
 
-/** A config without one of its top-level keys; the rest of the text stays as it is. Text that has no such key is given back. */
+/**
+ * A config without one of its top-level keys; the rest of the text stays as it is. Text that has no such key is given
+ * back.
+ */
 export function withoutKey(config: string, key: string): string {
   const start = new RegExp(`(,?)\\s*"${key}"\\s*:\\s*(?=[{\\[])`, 'u').exec(config);
   if (start === null) return config;

@@ -28,8 +28,8 @@ export interface OpenOptions {
   /** Whether to compare files with the digests that they carry, which reads them whole. Default: true. */
   readonly verify?: boolean;
   /**
-   * Tensors that do not belong to the model: by default those beside it (`mtp.*`) are left, and listed in `surplus`, but one that bears a name of the
-   * model's own parts is refused; `name` lists them all.
+   * Tensors that do not belong to the model: by default those beside it (`mtp.*`) are left, and listed in `surplus`,
+   * but one that bears a name of the model's own parts is refused; `name` lists them all.
    */
   readonly surplus?: 'leave' | 'name';
 }
@@ -81,9 +81,9 @@ export class HuggingFaceFolder implements TensorSource {
   }
 
   /**
-   * Opens a folder and checks everything but the numbers: all parameters of the model there, each with its shape and in F32, BF16, F16 or
-   * block-scaled F8_E4M3, nothing besides. Weights have the type that their file says, whatever the config says (`typeNote`). Throws InputError that
-   * names the tensor or the file.
+   * Opens a folder and checks everything but the numbers: all parameters of the model there, each with its shape and in
+   * F32, BF16, F16 or block-scaled F8_E4M3, nothing besides. Weights have the type that their file says, whatever the
+   * config says (`typeNote`). Throws InputError that names the tensor or the file.
    */
   static open(folder: string, options: OpenOptions = {}): HuggingFaceFolder {
     const file = join(folder, 'config.json');
@@ -109,7 +109,10 @@ export class HuggingFaceFolder implements TensorSource {
     return [...counts].sort(([, a], [, b]) => b - a).map(([type]) => type);
   }
 
-  /** Types to write the weights in that lose nothing of what config and files mean: 8-bit floats come with a type to compute in. */
+  /**
+   * Types to write the weights in that lose nothing of what config and files mean: 8-bit floats come with a type to
+   * compute in.
+   */
   weightTypes(): WeightType[] {
     const stored = this.storedTypes();
     const plain = stored.filter((type) => type !== 'F8_E4M3');
@@ -124,7 +127,10 @@ export class HuggingFaceFolder implements TensorSource {
     const stored = this.storedTypes().find((type) => type !== 'F8_E4M3' && type !== 'F32');
     if (configured === undefined || configured === 'F32' || stored === undefined || stored === configured)
       return undefined;
-    return `config.json says ${torchNames[configured]}, the files hold ${stored}: they are read as ${stored}; monta convert writes a config that agrees`;
+    return (
+      `config.json says ${torchNames[configured]}, the files hold ${stored}: they are read as ${stored}; ` +
+      'monta convert writes a config that agrees'
+    );
   }
 
   readBlock(parameter: Parameter, kind: StateKind, block: Block, out: Float32Array): void {
@@ -155,7 +161,9 @@ export class HuggingFaceFolder implements TensorSource {
     readMatrixBlock(read, parameterColumns(parameter), block, out);
   }
 
-  /** A parameter that lies scattered in its tensor; the last one asked for is kept, as it is asked for block by block. */
+  /**
+   * A parameter that lies scattered in its tensor; the last one asked for is kept, as it is asked for block by block.
+   */
   #picked(parameter: Parameter, place: TensorPlace): Float32Array {
     if (this.#last?.name !== parameter.name) {
       const read = (tensor: string, target: Float32Array, first: number): void =>
@@ -249,7 +257,9 @@ export class HuggingFaceFolder implements TensorSource {
         `tensor ${JSON.stringify(name)} of shape [${shape.join(', ')}] does not belong to the model`,
         {
           file: this.folder,
-          expected: `the tensors of a ${this.model.family} model of ${this.model.layers} layers and ${this.model.experts} experts only`,
+          expected:
+            `the tensors of a ${this.model.family} model of ${this.model.layers} layers and ` +
+            `${this.model.experts} experts only`,
         },
       );
     this.#weights.info(name, embedding.shape);

@@ -1,16 +1,22 @@
 /**
- * Under which names a Hugging Face folder may hold a parameter: those of `save_pretrained` (transformers 4 and 5), one tensor an expert,
- * and those that transformers 5 has in memory, experts fused and Mixtral's block called `mlp`. gpt-oss has its experts fused and transposed, the
- * columns of gates and ups in turn.
+ * Under which names a Hugging Face folder may hold a parameter: those of `save_pretrained` (transformers 4 and 5), one
+ * tensor an expert, and those that transformers 5 has in memory, experts fused and Mixtral's block called `mlp`.
+ * gpt-oss has its experts fused and transposed, the columns of gates and ups in turn.
  */
 import type { MoeModel, Parameter } from '@monta/core';
 
-/** A parameter's place in a file: a tensor, the shape that it must have, and at which of its elements the parameter begins. */
+/**
+ * A parameter's place in a file: a tensor, the shape that it must have, and at which of its elements the parameter
+ * begins.
+ */
 export interface TensorPlace {
   readonly tensor: string;
   readonly shape: readonly number[];
   readonly first: number;
-  /** Elements from one row of the parameter to the next, and from one column to the next, where it does not lie there row after row. */
+  /**
+   * Elements from one row of the parameter to the next, and from one column to the next, where it does not lie there
+   * row after row.
+   */
   readonly strides?: { readonly row: number; readonly column: number };
 }
 

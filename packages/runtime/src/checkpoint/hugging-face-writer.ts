@@ -1,4 +1,6 @@
-/** Writes Hugging Face model folders, one tensor or a few of its rows at a time; the folder appears when it is complete. */
+/**
+ * Writes Hugging Face model folders, one tensor or a few of its rows at a time; the folder appears when it is complete.
+ */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, type MoeModel, type Parameter } from '@monta/core';
@@ -25,9 +27,14 @@ export interface HuggingFaceOutput {
   readonly folder: string;
   readonly model: MoeModel;
   readonly type: WeightType;
-  /** Weights are cut into files of at most this many bytes of data (a larger tensor has its own). Default: 5 GB, as in transformers. */
+  /**
+   * Weights are cut into files of at most this many bytes of data (a larger tensor has its own). Default: 5 GB, as in
+   * transformers.
+   */
   readonly maxShardBytes?: number;
-  /** The folder that the model came from: its `config.json` is kept (but for the type), its tokenizer files come along. */
+  /**
+   * The folder that the model came from: its `config.json` is kept (but for the type), its tokenizer files come along.
+   */
   readonly origin?: { readonly folder: string; readonly config: string };
   readonly disk?: Disk;
 }
@@ -47,7 +54,10 @@ export class HuggingFaceWriter {
   /** By parameter of the model as it is known here: the exported name and its shard. */
   readonly #places = new Map<string, { readonly tensor: string; readonly writer: SafetensorsWriter }>();
 
-  /** Throws InputError when the folder holds something or no family describes the model, SaveError when the disk refuses. */
+  /**
+   * Throws InputError when the folder holds something or no family describes the model, SaveError when the disk
+   * refuses.
+   */
   constructor(output: HuggingFaceOutput) {
     const { folder, model, type, maxShardBytes = defaultShardBytes, origin, disk = realDisk } = output;
     const exported = asHuggingFace(model);

@@ -96,7 +96,10 @@ function stateIn(path: string): Contents {
   }
 }
 
-/** A model folder: its files whole, and, where its model is computed here, all parameters in them. Throws InputError for one that is not. */
+/**
+ * A model folder: its files whole, and, where its model is computed here, all parameters in them. Throws InputError for
+ * one that is not.
+ */
 function modelIn(path: string): Contents {
   const described = describedModel(path);
   const weights = SafetensorsFolder.open(path);
@@ -144,7 +147,10 @@ function surplusNote(surplus: readonly string[]): string {
     : `${surplus.length} tensors do not belong to the model: ${list}`;
 }
 
-/** The model of a config, and why it is not computed here. A config that describes no model that is known leaves the weights to describe. */
+/**
+ * The model of a config, and why it is not computed here. A config that describes no model that is known leaves the
+ * weights to describe.
+ */
 function describedModel(path: string): Contents {
   const file = join(path, 'config.json');
   const config = readConfig(path);
@@ -185,7 +191,10 @@ function byFrequency(types: readonly string[]): string[] {
   return [...counts].sort(([, a], [, b]) => b - a).map(([type]) => type);
 }
 
-/** Inspects a model folder, a training state, or a folder of training states. Throws InputError when `path` is none of them. */
+/**
+ * Inspects a model folder, a training state, or a folder of training states. Throws InputError when `path` is none of
+ * them.
+ */
 export function inspectCheckpoint(path: string): InspectedCheckpoint | InspectedRun {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) throw noFolder(path, 'a checkpoint');
   if (looksLikeState(path)) return inspectOne(path, 'state');

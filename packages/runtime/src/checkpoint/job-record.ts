@@ -41,5 +41,7 @@ export type JobRecord = z.infer<typeof jobRecordSchema>;
 /** The record of a job: what the schema names, whatever else the job carries. */
 export const jobRecord = (job: JobRecord): JobRecord => jobRecordSchema.parse(job);
 
-/** Reads a record; undefined when it is none, as in a state that another version wrote. What it has besides is left out. */
+/**
+ * Reads a record; undefined when it is none, as in a state that another version wrote. What it has besides is left out.
+ */
 export const parseJobRecord = (value: unknown): JobRecord | undefined => jobRecordSchema.safeParse(value).data;

@@ -1,4 +1,7 @@
-/** `manifest.json`: which files a training state consists of, their sizes and digests. It is written last; without it nothing counts. */
+/**
+ * `manifest.json`: which files a training state consists of, their sizes and digests. It is written last; without it
+ * nothing counts.
+ */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { InputError, isRecord } from '@monta/core';
@@ -49,8 +52,8 @@ function readManifest(path: string): Manifest {
 }
 
 /**
- * Compares a folder with its manifest: all files there, of the recorded sizes, none besides, and with `digests` of the recorded content
- * (which reads everything). Throws InputError that names the file.
+ * Compares a folder with its manifest: all files there, of the recorded sizes, none besides, and with `digests` of the
+ * recorded content (which reads everything). Throws InputError that names the file.
  */
 export function checkManifest(folder: string, digests: boolean): Manifest {
   const files = readManifest(join(folder, manifestName));

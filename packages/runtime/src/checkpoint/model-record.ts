@@ -1,4 +1,7 @@
-/** The shape of a model as a training state holds it: every field that is known has its type, before anything is made of it. */
+/**
+ * The shape of a model as a training state holds it: every field that is known has its type, before anything is made of
+ * it.
+ */
 import { completeModel, modelFamilies, type ModelShape, type MoeModel } from '@monta/core';
 import { z } from 'zod';
 
@@ -52,7 +55,10 @@ const modelSchema = z.looseObject({
   initializerRange: z.number(),
 });
 
-/** Reads a model that `completeModel` made; returns the path of the field that is not what it should be. Throws what `completeModel` throws. */
+/**
+ * Reads a model that `completeModel` made; returns the path of the field that is not what it should be. Throws what
+ * `completeModel` throws.
+ */
 export function parseModelRecord(value: unknown): MoeModel | { readonly wrong: string } {
   const parsed = modelSchema.safeParse(value);
   const [issue] = parsed.error?.issues ?? [];

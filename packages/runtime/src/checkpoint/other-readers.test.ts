@@ -1,4 +1,6 @@
-/** What training writes, read by packages that share no code with ours: bit-equal to the weights that the ranks hold. */
+/**
+ * What training writes, read by packages that share no code with ours: bit-equal to the weights that the ranks hold.
+ */
 import { builtTesting } from '../../testing/built.js';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -50,7 +52,9 @@ const forms = {
   halves: { type: 'F16', maxShardBytes: 2000 },
 } as const satisfies ExportJob['forms'];
 
-/** A weight's bits as a type stores them, little-endian. That rounding is to nearest even is tested where it is defined. */
+/**
+ * A weight's bits as a type stores them, little-endian. That rounding is to nearest even is tested where it is defined.
+ */
 function bits(values: Float32Array, type: WeightType): Buffer {
   const out = Buffer.alloc(values.length * (type === 'F32' ? 4 : 2));
   values.forEach((value, i) => {
@@ -92,7 +96,9 @@ describe.each(['mixtral', 'qwen3_moe', 'olmoe'] as const)('%s, trained on four r
     before = result.before;
   }, 120_000);
 
-  /** Names of the tensors that a reader finds missing, misplaced, mis-shaped or with other bits than the trained ones. */
+  /**
+   * Names of the tensors that a reader finds missing, misplaced, mis-shaped or with other bits than the trained ones.
+   */
   async function differences(where: string, type: WeightType): Promise<string[]> {
     const { tensors, files, parameters } = await readAsHub(where);
     expect(files.length).toBe(readdirSync(where).filter((name) => name.endsWith('.safetensors')).length);

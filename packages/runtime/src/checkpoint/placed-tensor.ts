@@ -6,8 +6,8 @@ import type { TensorPlace } from './hugging-face-names.js';
 export type ReadElements = (tensor: string, out: Float32Array, first: number) => void;
 
 /**
- * A whole parameter, row-major. One with strides is picked out of the span of the tensor that it lies in, which is read in one go: at most
- * twice its own elements (gates and ups in turn).
+ * A whole parameter, row-major. One with strides is picked out of the span of the tensor that it lies in, which is read
+ * in one go: at most twice its own elements (gates and ups in turn).
  */
 export function readPlaced(
   read: ReadElements,

@@ -52,8 +52,9 @@ export class SafetensorsFolder {
   }
 
   /**
-   * Opens every shard and checks all headers; throws InputError when a file or tensor that the index names is missing, or a shard holds a
-   * tensor that the index gives to another. Tensors that the index does not name at all are in `unlisted`.
+   * Opens every shard and checks all headers; throws InputError when a file or tensor that the index names is missing,
+   * or a shard holds a tensor that the index gives to another. Tensors that the index does not name at all are in
+   * `unlisted`.
    */
   static open(folder: string): SafetensorsFolder {
     const single = join(folder, singleName);
@@ -154,8 +155,9 @@ export class SafetensorsFolder {
 }
 
 /**
- * Declares a folder's weights and returns a writer for each shard with the tensors in it; one file when they fit `maxShardBytes`. Tensors keep
- * their order over the shards. The index is written at once; call `finish` on every writer.
+ * Declares a folder's weights and returns a writer for each shard with the tensors in it; one file when they fit
+ * `maxShardBytes`. Tensors keep their order over the shards. The index is written at once; call `finish` on every
+ * writer.
  */
 export function createSafetensorsFolder({
   folder,

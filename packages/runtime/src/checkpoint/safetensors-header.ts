@@ -1,6 +1,7 @@
 /**
- * The header of a safetensors file (https://huggingface.co/docs/safetensors): 8 bytes of little-endian length, that many bytes of JSON, then
- * the data. Strict: everything that the format demands is checked, and complaints name the file and the tensor.
+ * The header of a safetensors file (https://huggingface.co/docs/safetensors): 8 bytes of little-endian length, that
+ * many bytes of JSON, then the data. Strict: everything that the format demands is checked, and complaints name the
+ * file and the tensor.
  */
 import { InputError, isRecord, shownValue } from '@monta/core';
 import { isSafetensorsType, safetensorsBytes } from './safetensors-types.js';
@@ -34,7 +35,8 @@ function shown(name: string): string {
 }
 
 /**
- * The first key that stands twice in the top-level object of a text that JSON.parse accepts (which keeps the last one silently), or undefined.
+ * The first key that stands twice in the top-level object of a text that JSON.parse accepts (which keeps the last one
+ * silently), or undefined.
  */
 function duplicateKey(json: string): string | undefined {
   const seen = new Set<string>();
@@ -109,7 +111,10 @@ function checkCoverage(file: string, tensors: readonly TensorInfo[], dataBytes: 
     });
 }
 
-/** `json`: the header's bytes; `dataBytes`: what the file holds after it; `file` is named in complaints. Throws InputError. */
+/**
+ * `json`: the header's bytes; `dataBytes`: what the file holds after it; `file` is named in complaints. Throws
+ * InputError.
+ */
 export function parseHeader(file: string, json: Uint8Array, dataBytes: number): SafetensorsHeader {
   let text: string;
   let parsed: unknown;

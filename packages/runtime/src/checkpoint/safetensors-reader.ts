@@ -23,7 +23,9 @@ export class SafetensorsFile {
     this.#dataStart = dataStart;
   }
 
-  /** Opens and checks the header. Throws InputError for unreadable, truncated and malformed files. Close it afterwards. */
+  /**
+   * Opens and checks the header. Throws InputError for unreadable, truncated and malformed files. Close it afterwards.
+   */
   static open(path: string): SafetensorsFile {
     let descriptor: number;
     try {
@@ -82,7 +84,10 @@ export class SafetensorsFile {
     return info;
   }
 
-  /** `count` elements from element `first` of the flattened F32, BF16, F16 or F8_E4M3 tensor; `out` may be a part of a larger array. */
+  /**
+   * `count` elements from element `first` of the flattened F32, BF16, F16 or F8_E4M3 tensor; `out` may be a part of a
+   * larger array.
+   */
   readFloat32(name: string, out: Float32Array, first = 0): void {
     this.#read(name, out.length, first, (info, bytes, at, count) => {
       decodeToFloat32(info.type, bytes, out.subarray(at, at + count));

@@ -28,7 +28,8 @@ export function isSafetensorsType(name: string): name is SafetensorsType {
 }
 
 /**
- * The value of an 8-bit float of 4 exponent and 3 fraction bits (arXiv 2209.05433): bias 7, no infinities, NaN where all of them are set.
+ * The value of an 8-bit float of 4 exponent and 3 fraction bits (arXiv 2209.05433): bias 7, no infinities, NaN where
+ * all of them are set.
  */
 export function fromFloat8(bits: number): number {
   const sign = bits & 0x80 ? -1 : 1;
@@ -40,7 +41,10 @@ export function fromFloat8(bits: number): number {
 
 const float8Values = Float32Array.from({ length: 256 }, (_, bits) => fromFloat8(bits));
 
-/** Decodes little-endian F32, BF16, F16 or F8_E4M3 elements of `bytes`; RangeError for other types: no weights are stored so. */
+/**
+ * Decodes little-endian F32, BF16, F16 or F8_E4M3 elements of `bytes`; RangeError for other types: no weights are
+ * stored so.
+ */
 export function decodeToFloat32(type: SafetensorsType, bytes: Uint8Array, out: Float32Array): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   switch (type) {

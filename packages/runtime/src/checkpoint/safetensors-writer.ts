@@ -1,4 +1,7 @@
-/** Writes one safetensors file tensor by tensor; tensors are declared first and then written in any order and in any pieces. */
+/**
+ * Writes one safetensors file tensor by tensor; tensors are declared first and then written in any order and in any
+ * pieces.
+ */
 import { closeSync, openSync } from 'node:fs';
 import { realDisk, type Disk } from '../files/disk.js';
 import { encode, safetensorsBytes } from './safetensors-types.js';
@@ -33,8 +36,9 @@ export class SafetensorsWriter {
   #open = true;
 
   /**
-   * Creates the file (fails when it exists) and writes its header. Data is ordered by falling element size and then name, as the reference
-   * implementation does, so that every tensor is aligned to its elements. Errors of the file system are thrown as they are.
+   * Creates the file (fails when it exists) and writes its header. Data is ordered by falling element size and then
+   * name, as the reference implementation does, so that every tensor is aligned to its elements. Errors of the file
+   * system are thrown as they are.
    */
   constructor(
     path: string,

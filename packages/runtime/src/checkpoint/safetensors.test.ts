@@ -34,7 +34,10 @@ function fileOf(header: unknown, dataBytes: number, length?: number): string {
   return path;
 }
 
-/** The complaint about a file, in opening it or in reading everything; undefined when there is none. Other errors are thrown on. */
+/**
+ * The complaint about a file, in opening it or in reading everything; undefined when there is none. Other errors are
+ * thrown on.
+ */
 function complaint(path: string): InputError | undefined {
   try {
     const file = SafetensorsFile.open(path);

@@ -23,7 +23,9 @@ export function beginFolder(folder: string): string {
   return aside;
 }
 
-/** Gives the filled folder its name; one that has it already is replaced. Every file in it was flushed by its writer. */
+/**
+ * Gives the filled folder its name; one that has it already is replaced. Every file in it was flushed by its writer.
+ */
 export function commitFolder(folder: string, disk: Disk = realDisk): void {
   const aside = asideOf(folder);
   syncFolder(aside, disk);
@@ -53,7 +55,10 @@ export function removeFolder(folder: string, disk: Disk = realDisk): void {
   rmSync(removed, { recursive: true, force: true });
 }
 
-/** Cleans up after a killed run in a folder of such folders. Only when no run writes there. Returns the names that were removed. */
+/**
+ * Cleans up after a killed run in a folder of such folders. Only when no run writes there. Returns the names that were
+ * removed.
+ */
 export function cleanLeftovers(parent: string): string[] {
   if (!existsSync(parent)) return [];
   const cleaned: string[] = [];

@@ -1,6 +1,7 @@
 /**
- * A digest inside a safetensors file of Monta's, in the header's free metadata: SHA-256 of the whole file with the digest's own 64
- * characters as zeros. The format itself can't tell damaged numbers from good ones; other readers ignore the entry.
+ * A digest inside a safetensors file of Monta's, in the header's free metadata: SHA-256 of the whole file with the
+ * digest's own 64 characters as zeros. The format itself can't tell damaged numbers from good ones; other readers
+ * ignore the entry.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { InputError } from '@monta/core';

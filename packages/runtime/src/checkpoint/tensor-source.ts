@@ -1,6 +1,6 @@
 /**
- * Where the tensors of a model come from: a Hugging Face folder or a training state, read block by block, so that a rank takes its shards
- * and a converter a few rows at a time.
+ * Where the tensors of a model come from: a Hugging Face folder or a training state, read block by block, so that a
+ * rank takes its shards and a converter a few rows at a time.
  */
 import { parameters, shardRange, type Layout, type MoeModel, type Parameter } from '@monta/core';
 import type { ParameterData, ParameterStore } from '../execute/index.js';
@@ -21,7 +21,10 @@ export interface TensorSource {
   readonly model: MoeModel;
   /** States besides the weights are absent in a model folder; they start as zeros. */
   readonly kinds: readonly StateKind[];
-  /** Fills `out` with a block of a parameter, row-major. `parameter` is one of `parameters(model, …)`. Throws InputError. */
+  /**
+   * Fills `out` with a block of a parameter, row-major. `parameter` is one of `parameters(model, …)`. Throws
+   * InputError.
+   */
   readBlock(parameter: Parameter, kind: StateKind, block: Block, out: Float32Array): void;
   close(): void;
 }
@@ -60,8 +63,8 @@ export function* rowPieces(block: Block): Generator<Block> {
 }
 
 /**
- * Fills `out` with a block of a row-major matrix `width` columns wide, of which `read` gives any run of elements. Whole rows are read in one
- * go, part of the columns through pieces of whole rows.
+ * Fills `out` with a block of a row-major matrix `width` columns wide, of which `read` gives any run of elements. Whole
+ * rows are read in one go, part of the columns through pieces of whole rows.
  */
 export function readMatrixBlock(
   read: (out: Float32Array, first: number) => void,

@@ -1,4 +1,7 @@
-/** Reads a training state under any layout: puts blocks of parameters together from the shards of the ranks that wrote it. */
+/**
+ * Reads a training state under any layout: puts blocks of parameters together from the shards of the ranks that wrote
+ * it.
+ */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InputError, isRecord, shownValue, type MoeModel, type Parameter, worldSize } from '@monta/core';

@@ -129,9 +129,10 @@ const reportWords = 11;
 const word = 2 ** 31;
 
 /**
- * Saves a job's state; every rank calls it after the same step, with a folder that all of them see. The new state has its name only when
- * it is complete and on the disk; then older ones are removed. When a rank can't write, all of it is removed, the rank throws `SaveError`,
- * and the states before stay as they are. Tells rank 0 what was saved, the others undefined.
+ * Saves a job's state; every rank calls it after the same step, with a folder that all of them see. The new state has
+ * its name only when it is complete and on the disk; then older ones are removed. When a rank can't write, all of it is
+ * removed, the rank throws `SaveError`, and the states before stay as they are. Tells rank 0 what was saved, the others
+ * undefined.
  */
 export function saveTrainingState(request: SaveRequest): SavedState | undefined {
   const { folder, keep, content, store, endpoint, device, disk = realDisk } = request;
@@ -229,8 +230,8 @@ function exchange(
 }
 
 /**
- * Writes a state from any source, sharded as a layout says, rank after rank and a few rows at a time. `folder` is the step's own folder and
- * must not exist. Throws `SaveError` when the disk refuses.
+ * Writes a state from any source, sharded as a layout says, rank after rank and a few rows at a time. `folder` is the
+ * step's own folder and must not exist. Throws `SaveError` when the disk refuses.
  */
 export function writeTrainingState(
   source: TensorSource,

@@ -162,7 +162,9 @@ function save(
   });
 }
 
-/** A disk whose operation number `at` (from 0) fails, and that counts. A failing write takes half of its bytes before. */
+/**
+ * A disk whose operation number `at` (from 0) fails, and that counts. A failing write takes half of its bytes before.
+ */
 function failingDisk(at: number, code: string): Disk & { readonly operations: number } {
   let operations = 0;
   let short = false;

@@ -1,6 +1,7 @@
 /**
- * What a training state is on the disk (docs/checkpoints.md): a folder `step-000123` with the float32 weights and AdamW's moments of every
- * rank in a safetensors file of its own, `state.json`, and `manifest.json` with the size and digest of every file.
+ * What a training state is on the disk (docs/checkpoints.md): a folder `step-000123` with the float32 weights and
+ * AdamW's moments of every rank in a safetensors file of its own, `state.json`, and `manifest.json` with the size and
+ * digest of every file.
  */
 import {
   holdsParameter,
@@ -21,7 +22,9 @@ export const stateFormat = 'monta-training-state';
 export const stateVersion = 1;
 export const stateName = 'state.json';
 
-/** Where the data and everything random continues: all of it is drawn from streams that a seed and a step number select. */
+/**
+ * Where the data and everything random continues: all of it is drawn from streams that a seed and a step number select.
+ */
 export interface DataPosition {
   readonly text: string;
   readonly seed: number;
@@ -74,8 +77,8 @@ export function blockShape({ shape }: Parameter, { firstRow, endRow, firstColumn
 }
 
 /**
- * The shards that a rank writes: of the ranks that hold the same one, a different one for each parameter in turn, so that copies share the
- * work. Over all ranks every element is written once.
+ * The shards that a rank writes: of the ranks that hold the same one, a different one for each parameter in turn, so
+ * that copies share the work. Over all ranks every element is written once.
  */
 export function ownedShards(model: MoeModel, layout: Layout, rank: number): OwnedShard[] {
   const ranks = Array.from({ length: worldSize(layout) }, (_, i) => i);

@@ -9,8 +9,8 @@ export function starts(counts: Int32Array): Int32Array {
 }
 
 /**
- * How an all_reduce of `elements` is shared out: the block that each member sums. Blocks start at multiples of 16 elements, so
- * that copies stay aligned.
+ * How an all_reduce of `elements` is shared out: the block that each member sums. Blocks start at multiples of 16
+ * elements, so that copies stay aligned.
  */
 export function reductionBlocks(elements: number, members: number): Int32Array {
   const block = Math.ceil(elements / members / 16) * 16;

@@ -1,4 +1,7 @@
-/** One group on one lane, for backends that move bytes themselves: checks arguments and describes operations to whoever runs them. */
+/**
+ * One group on one lane, for backends that move bytes themselves: checks arguments and describes operations to whoever
+ * runs them.
+ */
 import type { DeviceEvent } from '../device/device.js';
 import type { Blocks, Communicator, Endpoint, Reduction, Submission } from './communicator.js';
 import { elementBytes, type View } from '../device/view.js';
@@ -212,7 +215,8 @@ export class CheckedCommunicator implements Communicator {
     this.demand(
       apart || empty || part.byteOffset === shared,
       kind,
-      'send and receive overlap; in place is possible only for all_gather and reduce_scatter, with the own block at its place',
+      'send and receive overlap; in place is possible only for all_gather and reduce_scatter, with the own block ' +
+        'at its place',
     );
   }
 
@@ -221,7 +225,8 @@ export class CheckedCommunicator implements Communicator {
     this.demand(
       view.byteOffset >= 0 && view.length >= 0 && view.byteOffset + view.length * bytes <= this.options.memory.bytes(),
       kind,
-      `the view of ${view.length} ${view.type} at byte ${view.byteOffset} lies outside the rank's memory of ${this.options.memory.bytes()} bytes`,
+      `the view of ${view.length} ${view.type} at byte ${view.byteOffset} lies outside the rank's memory of ` +
+        `${this.options.memory.bytes()} bytes`,
     );
     this.demand(view.byteOffset % bytes === 0, kind, `byte offset ${view.byteOffset} is not a multiple of ${bytes}`);
   }

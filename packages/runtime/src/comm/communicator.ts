@@ -1,6 +1,6 @@
 /**
- * What every communication backend offers a rank: named groups on the queues of its device, and collectives that run beside computation and
- * end events of the device. A backend passes the suite in `conformance.ts` unchanged.
+ * What every communication backend offers a rank: named groups on the queues of its device, and collectives that run
+ * beside computation and end events of the device. A backend passes the suite in `conformance.ts` unchanged.
  */
 import type { DeviceEvent, Queue } from '../device/device.js';
 import type { Reduction } from '../device/reduction.js';
@@ -8,9 +8,15 @@ import type { View } from '../device/view.js';
 
 export type { Reduction } from '../device/reduction.js';
 
-/** What is common to all submissions. Submitting never blocks; the buffers belong to the operation until its event is done. */
+/**
+ * What is common to all submissions. Submitting never blocks; the buffers belong to the operation until its event is
+ * done.
+ */
 export interface Submission {
-  /** The operation starts only when these events (of this rank) are done; collectives of one communicator keep their order besides. */
+  /**
+   * The operation starts only when these events (of this rank) are done; collectives of one communicator keep their
+   * order besides.
+   */
   readonly after?: readonly DeviceEvent[];
   /** Shown in traces and error messages. */
   readonly label?: string;
@@ -24,9 +30,9 @@ export interface Blocks {
 }
 
 /**
- * One group of ranks on one lane. All members submit the same collectives in the same order; a mismatch (operation, type, sizes)
- * is an error that names both sides and ends the job. Counts are in elements, one per member, in group order. Sums are taken in
- * rank order, so results are the same bits on every member and in every run.
+ * One group of ranks on one lane. All members submit the same collectives in the same order; a mismatch (operation,
+ * type, sizes) is an error that names both sides and ends the job. Counts are in elements, one per member, in group
+ * order. Sums are taken in rank order, so results are the same bits on every member and in every run.
  */
 export interface Communicator {
   readonly name: string;
@@ -77,8 +83,8 @@ export interface Endpoint {
   readonly rank: number;
   readonly size: number;
   /**
-   * The communicator of a group on a queue of the rank's device, made at the first call. All members make it with the same name, lane and
-   * members; different lanes progress independently.
+   * The communicator of a group on a queue of the rank's device, made at the first call. All members make it with the
+   * same name, lane and members; different lanes progress independently.
    */
   communicator(name: string, members: readonly number[], queue: Queue): Communicator;
   /** Gives the backend a moment of this thread; kernels call it between tiles. Cheap when there is nothing to do. */

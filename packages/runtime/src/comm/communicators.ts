@@ -11,7 +11,10 @@ export class Communicators {
     private readonly size: number,
   ) {}
 
-  /** The communicator `lane/name`; `make` is called with that title the first time. Throws when the members make no sense, or differ from before. */
+  /**
+   * The communicator `lane/name`; `make` is called with that title the first time. Throws when the members make no
+   * sense, or differ from before.
+   */
   get(
     { lane }: Queue,
     name: string,
@@ -24,7 +27,8 @@ export class Communicators {
       if (known.members.length === members.length && known.members.every((member, place) => member === members[place]))
         return known;
       throw new Error(
-        `communicator ${title} exists on rank ${this.rank} with members ${known.members.join(' ')}; it cannot be made again with ${members.join(' ')}`,
+        `communicator ${title} exists on rank ${this.rank} with members ${known.members.join(' ')}; it cannot be ` +
+          `made again with ${members.join(' ')}`,
       );
     }
     this.check(title, members);
@@ -37,7 +41,8 @@ export class Communicators {
     const wrong = members.some((member) => !Number.isInteger(member) || member < 0 || member >= this.size);
     if (!wrong && members.includes(this.rank) && new Set(members).size === members.length) return;
     throw new Error(
-      `communicator ${title}: members must be different ranks of 0..${this.size - 1} with rank ${this.rank} among them, got ${members.join(' ')}`,
+      `communicator ${title}: members must be different ranks of 0..${this.size - 1} with rank ${this.rank} among ` +
+        `them, got ${members.join(' ')}`,
     );
   }
 }

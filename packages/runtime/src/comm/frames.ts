@@ -1,6 +1,6 @@
 /**
- * Messages over a stream of bytes: structured clones with a length before them. Nothing is decoded before the other side has shown the
- * job's token.
+ * Messages over a stream of bytes: structured clones with a length before them. Nothing is decoded before the other
+ * side has shown the job's token.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { deserialize, serialize } from 'node:v8';

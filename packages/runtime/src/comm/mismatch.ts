@@ -34,7 +34,10 @@ function findMismatch(a: Party, b: Party): string | undefined {
   if (x.kind === 'all_gather' || x.kind === 'reduce_scatter') {
     const place = x.counts.findIndex((count, index) => count !== y.counts[index]);
     if (place < 0) return undefined;
-    return `block ${place} has ${at(x.counts, place)} elements on rank ${a.rank}, ${at(y.counts, place)} on rank ${b.rank}`;
+    return (
+      `block ${place} has ${at(x.counts, place)} elements on rank ${a.rank}, ${at(y.counts, place)} on rank ` +
+      `${b.rank}`
+    );
   }
   return lengthMismatch(a, b, x, y);
 }

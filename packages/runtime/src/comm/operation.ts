@@ -1,4 +1,7 @@
-/** What a rank submits to a communicator, in the terms that all backends share; its form in 32-bit words is in `operation-words.ts`. */
+/**
+ * What a rank submits to a communicator, in the terms that all backends share; its form in 32-bit words is in
+ * `operation-words.ts`.
+ */
 import type { Reduction } from './communicator.js';
 import { elementBytes, type ElementType } from '../device/view.js';
 

@@ -1,8 +1,8 @@
 /**
- * What a rank does while it waits. Where every rank has a core, it looks again at once for a while and then naps; where ranks outnumber
- * cores, it naps at once, because whoever it waits for may need its core. A nap costs a core some 30 us on a virtual machine, so naps
- * grow with the time waited: what comes late is noticed a little later still. The more ranks share a core, the longer their first naps, so
- * that looking costs the host the same.
+ * What a rank does while it waits. Where every rank has a core, it looks again at once for a while and then naps; where
+ * ranks outnumber cores, it naps at once, because whoever it waits for may need its core. A nap costs a core some 30 us
+ * on a virtual machine, so naps grow with the time waited: what comes late is noticed a little later still. The more
+ * ranks share a core, the longer their first naps, so that looking costs the host the same.
  */
 import { availableParallelism } from 'node:os';
 

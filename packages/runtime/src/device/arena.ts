@@ -1,6 +1,6 @@
 /**
- * Room for buffers in a rank's device memory: extents taken from the memory, cut up best fit, neighbours joined again when given back.
- * Addresses stay fixed while a buffer lives, because collectives hold them.
+ * Room for buffers in a rank's device memory: extents taken from the memory, cut up best fit, neighbours joined again
+ * when given back. Addresses stay fixed while a buffer lives, because collectives hold them.
  */
 import { DeviceMemoryError } from './device.js';
 
@@ -41,7 +41,10 @@ export class Arena {
     return this.#peakBytes;
   }
 
-  /** A run of at least `bytes`, aligned to 64; its content is undefined. Throws `DeviceMemoryError` when the memory is full. */
+  /**
+   * A run of at least `bytes`, aligned to 64; its content is undefined. Throws `DeviceMemoryError` when the memory is
+   * full.
+   */
   allocate(bytes: number): number {
     const size = Math.max(alignment, Math.ceil(bytes / alignment) * alignment);
     let hole = this.#bestFit(size);

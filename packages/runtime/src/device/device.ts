@@ -1,11 +1,14 @@
 /**
- * The seam between what runs programs and what computes: one rank's device, with its memory, in-order queues of kernels, and events that
- * order them. Everything above `device/` knows only this; a device is a folder beneath it (`cpu/`, `cuda/`) that passes the
- * conformance suite.
+ * The seam between what runs programs and what computes: one rank's device, with its memory, in-order queues of
+ * kernels, and events that order them. Everything above `device/` knows only this; a device is a folder beneath it
+ * (`cpu/`, `cuda/`) that passes the conformance suite.
  */
 import type { ElementType, View } from './view.js';
 
-/** Elements of f32, i32, bf16 or f16 (as bit patterns) and u8 views; a Uint8Array also holds the bytes of any view, little-endian. */
+/**
+ * Elements of f32, i32, bf16 or f16 (as bit patterns) and u8 views; a Uint8Array also holds the bytes of any view,
+ * little-endian.
+ */
 export type HostArray = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 /** Marks the end of a launch, of a collective, or of something that the host does. Done once, done for good. */
@@ -35,8 +38,8 @@ export interface Launch {
 export interface Queue {
   readonly lane: string;
   /**
-   * Appends a launch that starts once everything before it in the queue and all events of `after` are done, and returns at once with the
-   * event of its end. Throws `InputError` when the device has no such kernel.
+   * Appends a launch that starts once everything before it in the queue and all events of `after` are done, and returns
+   * at once with the event of its end. Throws `InputError` when the device has no such kernel.
    */
   launch(launch: Launch, after?: readonly DeviceEvent[]): DeviceEvent;
 }
@@ -50,18 +53,23 @@ export interface LaunchRecord {
 }
 
 /**
- * One rank's device. Only events and the order of a queue order work: `read`, `write`, `fill` and `copy` act at once, and wait for nothing;
- * whoever calls them has waited for the events of the launches and collectives that touch the same elements.
+ * One rank's device. Only events and the order of a queue order work: `read`, `write`, `fill` and `copy` act at once,
+ * and wait for nothing; whoever calls them has waited for the events of the launches and collectives that touch the
+ * same elements.
  */
 export interface Device {
   /** cpu, cuda … */
   readonly kind: string;
 
-  /** Room for elements, their content undefined, aligned to at least 64 bytes. Throws `DeviceMemoryError` when there is none. */
+  /**
+   * Room for elements, their content undefined, aligned to at least 64 bytes. Throws `DeviceMemoryError` when there is
+   * none.
+   */
   allocate(type: ElementType, length: number): View;
   /**
-   * Gives back what `allocate` returned. What has been launched or submitted before may still use the room, whose elements stay as they are
-   * until somebody writes to them; it may be handed out again at once, and whoever gets it launches behind those that had it.
+   * Gives back what `allocate` returned. What has been launched or submitted before may still use the room, whose
+   * elements stay as they are until somebody writes to them; it may be handed out again at once, and whoever gets it
+   * launches behind those that had it.
    */
   free(view: View): void;
   /** Bytes that are allocated now. */
@@ -83,9 +91,14 @@ export interface Device {
   createEvent(): DeviceEvent;
   /** Marks an event of `createEvent` as done. */
   complete(event: DeviceEvent): void;
-  /** Whether an event is done. Never blocks; may run a kernel. Throws `JobAborted` when it is not and the job is over. */
+  /**
+   * Whether an event is done. Never blocks; may run a kernel. Throws `JobAborted` when it is not and the job is over.
+   */
   query(event: DeviceEvent): boolean;
-  /** Blocks until the event is done. Throws `JobAborted` when the job ends before, and whatever a kernel threw that ran meanwhile. */
+  /**
+   * Blocks until the event is done. Throws `JobAborted` when the job ends before, and whatever a kernel threw that ran
+   * meanwhile.
+   */
   wait(event: DeviceEvent): void;
   /** Blocks until at least one of the events is done; returns at once when there are none. Throws as `wait` does. */
   waitAny(events: readonly DeviceEvent[]): void;

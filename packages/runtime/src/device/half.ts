@@ -40,7 +40,8 @@ export function toFloat16(value: number): number {
   if (magnitude > 0x7f800000) return sign | 0x7e00;
   if (magnitude >= 0x477ff000) return sign | 0x7c00; // 65520 and above round to infinity
   if (magnitude < 0x38800000) {
-    // below the least normal half, 2^-14: multiples of 2^-24. The float32 sum with 0.5 has an ulp of 2^-24 and rounds to even.
+    // below the least normal half, 2^-14: multiples of 2^-24. The float32 sum with 0.5 has an ulp of 2^-24 and rounds
+    // to even.
     return sign | (bitsOf(fromBits(magnitude) + 0.5) - 0x3f000000);
   }
   const odd = (magnitude >>> 13) & 1;

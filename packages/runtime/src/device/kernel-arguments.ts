@@ -1,4 +1,7 @@
-/** What every device's kernels are given beside their operands: the fields of the catalogue, and what the executor binds at launch. */
+/**
+ * What every device's kernels are given beside their operands: the fields of the catalogue, and what the executor binds
+ * at launch.
+ */
 import type { ArgumentsOf, BoundArgument, BoundOf, KernelName, Run } from '@monta/core';
 import type { Moves, Permutation, Segments } from '../moe/index.js';
 

@@ -4,8 +4,8 @@ export type ElementType = 'f32' | 'i32' | 'bf16' | 'f16' | 'u8';
 export const elementBytes: Readonly<Record<ElementType, number>> = { f32: 4, i32: 4, bf16: 2, f16: 2, u8: 1 };
 
 /**
- * A run of elements in a rank's device memory: plain data, whose address only the device itself can follow (an offset into a shared buffer
- * on the CPU, a device pointer on a GPU).
+ * A run of elements in a rank's device memory: plain data, whose address only the device itself can follow (an offset
+ * into a shared buffer on the CPU, a device pointer on a GPU).
  */
 export interface View {
   readonly type: ElementType;

@@ -1,4 +1,7 @@
-/** Arguments of a kernel's launch: the fields that its template gives, and what the catalogue names as bound, worked out for this rank. */
+/**
+ * Arguments of a kernel's launch: the fields that its template gives, and what the catalogue names as bound, worked out
+ * for this rank.
+ */
 import { coordinates, kernelSpec, type Body, type BoundArgument, type Layout, type ProgramNode } from '@monta/core';
 import type { BoundArguments, StepArguments, TensorRun } from '../device/kernel-arguments.js';
 import type { LayerRouting, ReturnedRequest, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
@@ -37,7 +40,10 @@ export class ArgumentBinder {
     this.#etp = { index: etp, size: layout.etp };
   }
 
-  /** Arguments of a kernel at a node. Plans of row moves follow when they are asked for, which the CPU does when the kernel runs. */
+  /**
+   * Arguments of a kernel at a node. Plans of row moves follow when they are asked for, which the CPU does when the
+   * kernel runs.
+   */
   bind({ name, arguments: fields, work }: KernelBody, node: ProgramNode): Readonly<Record<string, unknown>> {
     const bound = kernelSpec(name)?.bound ?? [];
     if (bound.length === 0) return fields;

@@ -1,4 +1,7 @@
-/** Translates the collectives of a template into calls on communicators: groups to ranks, rows to elements, exchanges to counts. */
+/**
+ * Translates the collectives of a template into calls on communicators: groups to ranks, rows to elements, exchanges to
+ * counts.
+ */
 import {
   collectiveUses,
   groupMembers,

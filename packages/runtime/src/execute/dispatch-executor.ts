@@ -1,6 +1,6 @@
 /**
- * Dispatch and combine alone, on one rank: routing is drawn by the host, experts pass their rows through. Every token's result is then etp
- * times its kept weights times its row, and that is checked in every repetition.
+ * Dispatch and combine alone, on one rank: routing is drawn by the host, experts pass their rows through. Every token's
+ * result is then etp times its kept weights times its row, and that is checked in every repetition.
  */
 import {
   coordinates,
@@ -43,7 +43,9 @@ export interface DispatchRun {
   /** Seconds on the clock that all ranks share: after a barrier of all ranks, and when this rank was done. */
   readonly start: number;
   readonly end: number;
-  /** Largest difference of an element from the closed form on this rank, divided by etp; row elements lie in [-1, 1). */
+  /**
+   * Largest difference of an element from the closed form on this rank, divided by etp; row elements lie in [-1, 1).
+   */
   readonly error: number;
 }
 

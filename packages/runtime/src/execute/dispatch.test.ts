@@ -1,4 +1,6 @@
-/** Dispatch alone on real ranks: the closed form holds for every strategy and layout, and traces cover every operation. */
+/**
+ * Dispatch alone on real ranks: the closed form holds for every strategy and layout, and traces cover every operation.
+ */
 import { dispatchProgram, unsupportedStrategy, type Layout, type MoeShape, type Strategy } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { measureDispatch, type DispatchJob } from './measure-dispatch.js';

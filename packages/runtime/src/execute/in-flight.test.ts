@@ -1,4 +1,7 @@
-/** Micro-batches in flight and reductions beside or behind the backward, on real ranks: the same bits, whatever the order of issue. */
+/**
+ * Micro-batches in flight and reductions beside or behind the backward, on real ranks: the same bits, whatever the
+ * order of issue.
+ */
 import type { StepShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { bits, casesOf, layoutOf, olmoe, rankCase, run, strategyOf } from '../../testing/execute/rank-cases.js';

@@ -9,7 +9,10 @@ function hash(text: string): number {
   return value >>> 0;
 }
 
-/** Full tensor of a parameter: ones for norms, zeros for biases, normal with `deviation` elsewhere (Hugging Face's `initializer_range`). */
+/**
+ * Full tensor of a parameter: ones for norms, zeros for biases, normal with `deviation` elsewhere (Hugging Face's
+ * `initializer_range`).
+ */
 export function initialTensor({ name, shape }: Parameter, seed: number, deviation: number): Float32Array {
   const tensor = new Float32Array(shape.reduce((product, length) => product * length, 1));
   if (shape.length === 1 && !name.endsWith('.sinks')) return tensor.fill(name.endsWith('bias') ? 0 : 1);

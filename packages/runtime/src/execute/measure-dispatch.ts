@@ -87,7 +87,8 @@ export interface RepeatedJob {
 }
 
 /**
- * Runs jobs in turns, all in one launch, so that what disturbs the machine for a while disturbs them alike. Returns the measurements of each, turn by turn.
+ * Runs jobs in turns, all in one launch, so that what disturbs the machine for a while disturbs them alike. Returns the
+ * measurements of each, turn by turn.
  */
 export async function measureInTurns(
   repeated: readonly RepeatedJob[],

@@ -1,4 +1,7 @@
-/** Real jobs of 2, 4 and 8 ranks against one rank: the same losses, gradients and steps, whatever the layout and the dispatcher. */
+/**
+ * Real jobs of 2, 4 and 8 ranks against one rank: the same losses, gradients and steps, whatever the layout and the
+ * dispatcher.
+ */
 import { describe, expect, it } from 'vitest';
 import type { RankCase } from '../../testing/execute/multi-rank-data.js';
 import {

@@ -1,4 +1,7 @@
-/** A dispatcher that nobody else knows: it stands in one file, and traffic, simulator, planner and executor take it by its name. */
+/**
+ * A dispatcher that nobody else knows: it stands in one file, and traffic, simulator, planner and executor take it by
+ * its name.
+ */
 import {
   completeModel,
   dispatchVariants,

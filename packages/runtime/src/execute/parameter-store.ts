@@ -1,6 +1,6 @@
 /**
- * A rank's trainable tensors in its device's memory: flat weights, gradients and moments, all laid out as core's `parameterLayout` says, and
- * known to programs as regions of life `parameter`.
+ * A rank's trainable tensors in its device's memory: flat weights, gradients and moments, all laid out as core's
+ * `parameterLayout` says, and known to programs as regions of life `parameter`.
  */
 import {
   flatRuns,
@@ -128,8 +128,8 @@ export class ParameterStore {
   }
 
   /**
-   * Fills the weights from full tensors: `read(name, shape)` gives a parameter's elements, row-major, of its full shape.
-   * Throws `InputError` when it gives another number of elements.
+   * Fills the weights from full tensors: `read(name, shape)` gives a parameter's elements, row-major, of its full
+   * shape. Throws `InputError` when it gives another number of elements.
    */
   load(read: (name: string, shape: readonly number[]) => ArrayLike<number>, kind: ParameterData = 'weight'): void {
     for (const { parameter } of this.#held.values()) {
@@ -146,8 +146,9 @@ export class ParameterStore {
   }
 
   /**
-   * Full tensors, put together from the shards of all ranks (`weight`, `gradient` or a moment). Every rank of the job must call it with
-   * the same arguments; `endpoint` is this rank's. Every rank gets the tensors, and needs room in its memory for all of them.
+   * Full tensors, put together from the shards of all ranks (`weight`, `gradient` or a moment). Every rank of the job
+   * must call it with the same arguments; `endpoint` is this rank's. Every rank gets the tensors, and needs room in its
+   * memory for all of them.
    */
   gather(names: readonly string[], kind: ParameterData, endpoint: Endpoint): Map<string, Float32Array> {
     const under = names.map((name) => this.#submitGather(name, kind, endpoint));

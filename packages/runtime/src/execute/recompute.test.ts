@@ -1,4 +1,7 @@
-/** Recomputation and accumulation on real ranks: whatever the forward keeps, gradients, losses and weights are the same bit for bit. */
+/**
+ * Recomputation and accumulation on real ranks: whatever the forward keeps, gradients, losses and weights are the same
+ * bit for bit.
+ */
 import { recomputeModules, type Recompute, type StepShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import {

@@ -1,7 +1,8 @@
 /**
- * Where the regions of a rank's program lie. Each gets its room when the first operation that uses it is issued, with exactly the rows that
- * it will hold, and gives it back once nothing that is still to be issued asks for it. What was issued may run later: whoever gets the room
- * next waits for the operations that used it before. A rank whose memory is full throws `DeviceMemoryError`, which ends the job on all ranks.
+ * Where the regions of a rank's program lie. Each gets its room when the first operation that uses it is issued, with
+ * exactly the rows that it will hold, and gives it back once nothing that is still to be issued asks for it. What was
+ * issued may run later: whoever gets the room next waits for the operations that used it before. A rank whose memory is
+ * full throws `DeviceMemoryError`, which ends the job on all ranks.
  */
 import {
   chunkRows,
@@ -91,8 +92,8 @@ export class Regions {
   }
 
   /**
-   * Makes room for the regions that an operation uses first. Returns the operations that it has to wait for because of the room: those that
-   * had it before.
+   * Makes room for the regions that an operation uses first. Returns the operations that it has to wait for because of
+   * the room: those that had it before.
    */
   open({ instances }: CompiledOperation, hasEnded: (operation: number) => boolean): number[] {
     const waits: number[] = [];

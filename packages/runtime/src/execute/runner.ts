@@ -1,6 +1,7 @@
 /**
- * Runs a program on one rank: issues the operations of the compiled program in order, kernels to the device's queues and collectives to
- * communicators, each behind the events of what it waits for. It stops only where the host must know something (`bind`), and at the end.
+ * Runs a program on one rank: issues the operations of the compiled program in order, kernels to the device's queues
+ * and collectives to communicators, each behind the events of what it waits for. It stops only where the host must know
+ * something (`bind`), and at the end.
  */
 import {
   collectiveUses,

@@ -10,8 +10,9 @@ export interface SampledPicks {
 }
 
 /**
- * Picks of one replica's T tokens: k different experts by successive draws without replacement in proportion to the routing's weights (the
- * k largest of log weight + Gumbel noise, Kool, van Hoof and Welling, ICML 2019). Seeded per replica, so all its ranks draw the same.
+ * Picks of one replica's T tokens: k different experts by successive draws without replacement in proportion to the
+ * routing's weights (the k largest of log weight + Gumbel noise, Kool, van Hoof and Welling, ICML 2019). Seeded per
+ * replica, so all its ranks draw the same.
  */
 export function samplePicks(shape: MoeShape, routing: Routing, seed: number, replica: number): SampledPicks {
   const { tokens, topK: k, experts, layout, capacityFactor } = shape;

@@ -32,13 +32,19 @@ export interface ExecutorOptions {
   readonly parameters: ParameterStore;
   /** Token whose embedding takes no gradient (`pad_token_id`). */
   readonly paddingId?: number;
-  /** Called after every node has run, while its memory still stands: for looking at what it computed. Nodes then run one after another. */
+  /**
+   * Called after every node has run, while its memory still stands: for looking at what it computed. Nodes then run one
+   * after another.
+   */
   readonly observe?: NodeObserver;
   /** Record spans; the job must have been launched with `trace`. */
   readonly trace?: boolean;
 }
 
-/** One micro-batch of this rank's replica: T ids, and T targets (already shifted; -100 does not count). TP peers pass the same. */
+/**
+ * One micro-batch of this rank's replica: T ids, and T targets (already shifted; -100 does not count). TP peers pass
+ * the same.
+ */
 export interface MicroBatch {
   readonly ids: ArrayLike<number>;
   readonly targets: ArrayLike<number>;
@@ -134,7 +140,10 @@ export class TrainingExecutor {
     this.#tokens.forEach((view, microBatch) => regions.place('tokens', view, microBatch));
   }
 
-  /** Bytes of activations and buffers at the highest point so far (weights, gradients and moments are beside, and what kernels take for themselves). */
+  /**
+   * Bytes of activations and buffers at the highest point so far (weights, gradients and moments are beside, and what
+   * kernels take for themselves).
+   */
   get peakBytes(): number {
     return this.#runner.regions.peakBytes;
   }

@@ -11,7 +11,10 @@ export interface Disk {
 
 export const realDisk: Disk = { write: writeSync, sync: fsyncSync, rename: renameSync };
 
-/** Writes all of `bytes` after what was written so far. write(2) may take less: on a nearly full disk the next call says why. */
+/**
+ * Writes all of `bytes` after what was written so far. write(2) may take less: on a nearly full disk the next call says
+ * why.
+ */
 export function writeAll(descriptor: number, bytes: Uint8Array, disk: Disk = realDisk): void {
   for (let done = 0; done < bytes.length;) done += disk.write(descriptor, bytes, done, bytes.length - done, null);
 }
@@ -37,8 +40,9 @@ export function writeFileDurably(path: string, content: FileContent, disk: Disk 
 }
 
 /**
- * Writes a whole file so that at any moment either the old or the new content is there: written aside, flushed to the disk, renamed.
- * Throws what the system says when it cannot (a full disk, missing rights); what was at `path` is then untouched.
+ * Writes a whole file so that at any moment either the old or the new content is there: written aside, flushed to the
+ * disk, renamed. Throws what the system says when it cannot (a full disk, missing rights); what was at `path` is then
+ * untouched.
  */
 export function writeFileAtomically(path: string, content: FileContent, disk: Disk = realDisk): void {
   const aside = `${path}.writing-${process.pid}`;

@@ -1,6 +1,7 @@
 /**
- * Where the JavaScript of a module is. Worker threads and processes run built files; under a test runner that executes TypeScript
- * sources, `import.meta.url` points into `src`. Maps `…/packages/x/src/…/name.ts` (or .js) to `…/packages/x/dist/…/name.js`.
+ * Where the JavaScript of a module is. Worker threads and processes run built files; under a test runner that executes
+ * TypeScript sources, `import.meta.url` points into `src`. Maps `…/packages/x/src/…/name.ts` (or .js) to
+ * `…/packages/x/dist/…/name.js`.
  */
 export function builtModule(module: URL | string, base?: string | URL): URL {
   const url = new URL(module, base);

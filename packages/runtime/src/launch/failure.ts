@@ -1,7 +1,10 @@
 /** How a job ends badly. */
 import { InputError } from '@monta/core';
 
-/** A rank threw, exited, was terminated, or misused the communicators; the job was stopped. `cause` is the original error if there is one. */
+/**
+ * A rank threw, exited, was terminated, or misused the communicators; the job was stopped. `cause` is the original
+ * error if there is one.
+ */
 export class RankFailure extends Error {
   override readonly name = 'RankFailure';
 

@@ -1,6 +1,6 @@
 /**
- * Which card a rank works on, and which host NCCL takes it for. NCCL refuses two ranks of one communicator on one card of one host; ranks
- * that share a card pass for hosts of their own, and one machine can stand for several nodes.
+ * Which card a rank works on, and which host NCCL takes it for. NCCL refuses two ranks of one communicator on one card
+ * of one host; ranks that share a card pass for hosts of their own, and one machine can stand for several nodes.
  */
 import { InputError } from '@monta/core';
 
@@ -23,9 +23,9 @@ export interface GpuPlacesOptions {
 }
 
 /**
- * Places of all ranks. Ranks of one node lie on cards one after another, those of the next node one card further, so that ranks of equal place
- * in different nodes use different cards where there are two. Where a node has more ranks than the machine has cards, each rank passes for
- * a host of its own, and everything goes over the network.
+ * Places of all ranks. Ranks of one node lie on cards one after another, those of the next node one card further, so
+ * that ranks of equal place in different nodes use different cards where there are two. Where a node has more ranks
+ * than the machine has cards, each rank passes for a host of its own, and everything goes over the network.
  */
 export function gpuPlaces({ ranks, gpus, ranksPerNode = ranks }: GpuPlacesOptions): GpuPlace[] {
   if (!Number.isInteger(ranksPerNode) || ranksPerNode < 1 || ranks % ranksPerNode !== 0)
@@ -45,16 +45,20 @@ export function gpuPlaces({ ranks, gpus, ranksPerNode = ranks }: GpuPlacesOption
 }
 
 /**
- * Collectives of different communicators may start in another order on other ranks; each holds its multiprocessors until its peers have come. They
- * end all the same where all of them fit on the card at once (an H100 has 132 multiprocessors; say 8 communicators a rank) and none waits
- * behind another in a queue of the card. A process has 32 queues at most; the multi-process service gives out no more than 64 (seen on an
- * H200 with driver 580: 4 ranks of 16 start, 8 of 16 do not).
+ * Collectives of different communicators may start in another order on other ranks; each holds its multiprocessors
+ * until its peers have come. They end all the same where all of them fit on the card at once (an H100 has 132
+ * multiprocessors; say 8 communicators a rank) and none waits behind another in a queue of the card. A process has 32
+ * queues at most; the multi-process service gives out no more than 64 (seen on an H200 with driver 580: 4 ranks of 16
+ * start, 8 of 16 do not).
  */
 const queuesOfProcess = 32;
 const queuesOfService = 64;
 const sharedBlocks = 16;
 
-/** Environment of a rank for CUDA and NCCL: the host it passes for, whose network is the loopback, and what it may take of a shared card. */
+/**
+ * Environment of a rank for CUDA and NCCL: the host it passes for, whose network is the loopback, and what it may take
+ * of a shared card.
+ */
 export function ncclEnvironment({ host, sharers }: GpuPlace): Record<string, string> {
   const blocks = String(Math.max(1, Math.floor(sharedBlocks / sharers)));
   const shared = Math.max(1, Math.floor(queuesOfService / sharers));

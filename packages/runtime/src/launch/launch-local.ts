@@ -1,4 +1,6 @@
-/** Starts a job on this machine: one thread per rank and one that moves bytes between them; watches them, and cleans up. */
+/**
+ * Starts a job on this machine: one thread per rank and one that moves bytes between them; watches them, and cleans up.
+ */
 import { Worker } from 'node:worker_threads';
 import { at } from '../comm/at.js';
 import { Control, createControl } from '../comm/local/control.js';
@@ -25,8 +27,9 @@ export interface LaunchOptions {
   /** Emulates a cluster's network; without it bytes move at memory speed. */
   readonly fabric?: FabricOptions;
   /**
-   * Called at the end of a job with a fabric: what every port carried, and for how many seconds the emulated network stood still because
-   * the machine had no processor for it. More than a few per cent of the job means that it was slower than asked.
+   * Called at the end of a job with a fabric: what every port carried, and for how many seconds the emulated network
+   * stood still because the machine had no processor for it. More than a few per cent of the job means that it was
+   * slower than asked.
    */
   readonly onFabricReport?: (report: MoverReport) => void;
   /** Whether endpoints keep `TransferRecord`s. */
@@ -35,8 +38,8 @@ export interface LaunchOptions {
   /** Stops the job: the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   /**
-   * A rank that still runs but keeps others waiting in one operation for longer than this ends the job. A rank that has returned, or
-   * ranks that all wait for each other, are found at once. Default: 10 minutes.
+   * A rank that still runs but keeps others waiting in one operation for longer than this ends the job. A rank that has
+   * returned, or ranks that all wait for each other, are found at once. Default: 10 minutes.
    */
   readonly stuckAfterSeconds?: number;
 }
@@ -45,9 +48,9 @@ export interface LaunchOptions {
 const graceMilliseconds = 1000;
 
 /**
- * Runs a job of `ranks` threads and returns what each rank's body returned, by rank. When a rank throws, exits or is terminated, or
- * when the ranks misuse the communicators, all are stopped and the promise rejects with `RankFailure`, which names the rank that
- * caused it. No thread is left running either way.
+ * Runs a job of `ranks` threads and returns what each rank's body returned, by rank. When a rank throws, exits or is
+ * terminated, or when the ranks misuse the communicators, all are stopped and the promise rejects with `RankFailure`,
+ * which names the rank that caused it. No thread is left running either way.
  */
 export async function launchLocal(options: LaunchOptions): Promise<unknown[]> {
   const { ranks, signal } = options;

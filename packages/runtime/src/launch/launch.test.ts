@@ -121,7 +121,8 @@ describe('launchLocal', () => {
         expect(record.issued).toBeGreaterThanOrEqual(traced[index - 1]?.end ?? 0);
       }
     }
-    // Shares of 16 elements over 3 members are 16, 0 and 0: the first gives 2 blocks of results, the others 1 contribution each.
+    // Shares of 16 elements over 3 members are 16, 0 and 0: the first gives 2 blocks of results, the others 1
+    // contribution each.
     expect(results.map(({ records }) => records.at(-1)?.bytes)).toEqual([128, 64, 64]);
     // All became ready at the same moment.
     const ready = results.map(({ records }) => records.at(-1)?.ready);

@@ -1,4 +1,7 @@
-/** Where ranks run, behind one function: threads of this process, processes under mpirun, those of a person's own mpirun, or processes on cards. */
+/**
+ * Where ranks run, behind one function: threads of this process, processes under mpirun, those of a person's own
+ * mpirun, or processes on cards.
+ */
 import { hostname } from 'node:os';
 import { InputError } from '@monta/core';
 import { cudaAvailable } from '../device/cuda/bindings/index.js';
@@ -11,13 +14,16 @@ export interface Launcher {
   /** As it follows "measured on" in labels. */
   readonly place: string;
   /**
-   * Runs a job and returns what each rank returned, by rank. Rejects with `RankFailure` when a rank fails, with `InputError` when the
-   * ranks can't be started. A job with `fabric` needs the local backend.
+   * Runs a job and returns what each rank returned, by rank. Rejects with `RankFailure` when a rank fails, with
+   * `InputError` when the ranks can't be started. A job with `fabric` needs the local backend.
    */
   readonly launch: (options: LaunchOptions) => Promise<unknown[]>;
 }
 
-/** One rank, a thread of this process, whose kernels run on this machine's first card. Throws `InputError` where there is none. */
+/**
+ * One rank, a thread of this process, whose kernels run on this machine's first card. Throws `InputError` where there
+ * is none.
+ */
 export function cudaLauncher(): Launcher {
   const { devices, reason = 'none is installed' } = cudaAvailable();
   if (devices === 0) throw new InputError('no CUDA device here', { file: '--device', expected: reason });

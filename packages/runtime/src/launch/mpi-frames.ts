@@ -35,7 +35,10 @@ export type FromLauncher =
   | { readonly kind: 'beat' }
   | { readonly kind: 'abort'; readonly reason: string };
 
-/** Environment of a rank: where its launcher listens, and the token (on no command line, where other users could read it). */
+/**
+ * Environment of a rank: where its launcher listens, and the token (on no command line, where other users could read
+ * it).
+ */
 export const launcherVariable = 'MONTA_MPI_LAUNCHER';
 export const tokenVariable = 'MONTA_MPI_TOKEN';
 

@@ -1,4 +1,6 @@
-/** The launcher's side of a job over MPI: admits the ranks, hears their beats, and finds out who ended the job and why. */
+/**
+ * The launcher's side of a job over MPI: admits the ranks, hears their beats, and finds out who ended the job and why.
+ */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { FrameReader } from '../comm/frames.js';
 import type { PortableError } from './failure.js';
@@ -138,7 +140,8 @@ export class Hub {
     };
     if (version !== this.options.version) {
       return refuse(
-        `on host ${host} it runs Monta ${version}, the launcher runs ${this.options.version}: install the same version on all hosts`,
+        `on host ${host} it runs Monta ${version}, the launcher runs ${this.options.version}: install the same ` +
+          'version on all hosts',
       );
     }
     if (size !== ranks || !Number.isInteger(rank) || rank < 0 || rank >= ranks || this.peers.has(rank)) {

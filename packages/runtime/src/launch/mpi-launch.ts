@@ -26,7 +26,10 @@ import { montaVersion } from './version.js';
 export interface MpiLaunchOptions extends Omit<LaunchOptions, 'fabric' | 'onFabricReport'> {
   /** Hosts and their ranks, in rank order; absent: all on this machine. */
   readonly hosts?: readonly MpiHost[];
-  /** Address that the launcher listens on for its ranks. Default: no port, a socket in a folder; with other hosts it must be one that they reach. */
+  /**
+   * Address that the launcher listens on for its ranks. Default: no port, a socket in a folder; with other hosts it
+   * must be one that they reach.
+   */
   readonly bind?: string;
   /** Program that starts a command on another host instead of ssh; an absolute path. */
   readonly agent?: string;
@@ -34,7 +37,10 @@ export interface MpiLaunchOptions extends Omit<LaunchOptions, 'fabric' | 'onFabr
   readonly network?: string;
   /** Further options of mpirun; they win over Monta's. */
   readonly mpirunOptions?: readonly string[];
-  /** A rank that has not been heard from for so long ends the job. Longer than any interruption to live through. Default: 15 s. */
+  /**
+   * A rank that has not been heard from for so long ends the job. Longer than any interruption to live through.
+   * Default: 15 s.
+   */
   readonly lostAfterSeconds?: number;
   /** All ranks must have started by then. Default: 60 s. */
   readonly startSeconds?: number;
@@ -43,16 +49,18 @@ export interface MpiLaunchOptions extends Omit<LaunchOptions, 'fabric' | 'onFabr
 }
 
 const openPort =
-  'note: the control port of mpirun is open on all interfaces while the job runs: this system lets nobody make a network namespace (unshare --net)';
+  'note: the control port of mpirun is open on all interfaces while the job runs: this system lets nobody make a ' +
+  'network namespace (unshare --net)';
 /** How long mpirun has to end ranks that have not left, before it is killed. */
 const killMilliseconds = 5000;
 /** How long to wait for mpirun's last words once it has ended. */
 const drainMilliseconds = 500;
 
 /**
- * Runs a job of `ranks` processes under mpirun and returns what each rank's body returned, by rank. Rejects as `launchLocal` does: with
- * `RankFailure`, which names the rank that caused it, or with the signal's reason. mpirun has ended either way; ranks on a host
- * that cannot be reached end themselves after `lostAfterSeconds`. Throws `InputError` when Open MPI is not installed.
+ * Runs a job of `ranks` processes under mpirun and returns what each rank's body returned, by rank. Rejects as
+ * `launchLocal` does: with `RankFailure`, which names the rank that caused it, or with the signal's reason. mpirun has
+ * ended either way; ranks on a host that cannot be reached end themselves after `lostAfterSeconds`. Throws `InputError`
+ * when Open MPI is not installed.
  */
 export async function launchMpi(options: MpiLaunchOptions): Promise<unknown[]> {
   const { ranks, signal } = options;
@@ -281,7 +289,8 @@ function bindAddress({ bind, hosts }: MpiLaunchOptions): string | undefined {
   }
   if (hasRemoteHosts(hosts) && bind === undefined) {
     throw new InputError(
-      `ranks on hosts ${hosts?.map(({ name }) => name).join(', ')} must reach the launcher, which listens on the loopback address only unless told otherwise: give the address of this machine that they can reach (bind)`,
+      `ranks on hosts ${hosts?.map(({ name }) => name).join(', ')} must reach the launcher, which listens on the ` +
+        'loopback address only unless told otherwise: give the address of this machine that they can reach (bind)',
     );
   }
   return bind;

@@ -1,6 +1,6 @@
 /**
- * A rank's line to its launcher, in a thread of its own: it beats and listens while the rank's thread computes or waits, and ends the
- * process when the job is over and the rank does not leave by itself.
+ * A rank's line to its launcher, in a thread of its own: it beats and listens while the rank's thread computes or
+ * waits, and ends the process when the job is over and the rank does not leave by itself.
  */
 import { connect } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';

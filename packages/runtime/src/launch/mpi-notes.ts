@@ -1,4 +1,7 @@
-/** Reads what mpirun writes on its standard error: passes on what ranks wrote, and finds out of which rank mpirun says that it ended. */
+/**
+ * Reads what mpirun writes on its standard error: passes on what ranks wrote, and finds out of which rank mpirun says
+ * that it ended.
+ */
 
 /** mpirun frames its own messages with lines of dashes. */
 const frame = /^-{60,}$/;

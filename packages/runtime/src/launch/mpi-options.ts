@@ -27,8 +27,8 @@ export interface MpirunSettings {
 }
 
 /**
- * Reads `a:8,b:8` (ranks per host; without a number, 1). Names are those of hosts and addresses, so that none is taken for an option or a
- * command by what gets them. Throws `InputError`.
+ * Reads `a:8,b:8` (ranks per host; without a number, 1). Names are those of hosts and addresses, so that none is taken
+ * for an option or a command by what gets them. Throws `InputError`.
  */
 export function parseHosts(text: string): MpiHost[] {
   const hosts = text.split(',').map((item) => {
@@ -48,7 +48,10 @@ export function parseHosts(text: string): MpiHost[] {
 export const hasRemoteHosts = (hosts: readonly MpiHost[] | undefined): boolean =>
   hosts?.some(({ name }) => name !== 'localhost') ?? false;
 
-/** Arguments of mpirun, its own program name aside. Parameters that `mpirunOptions` set are left to them: mpirun refuses two values. */
+/**
+ * Arguments of mpirun, its own program name aside. Parameters that `mpirunOptions` set are left to them: mpirun refuses
+ * two values.
+ */
 export function mpirunArguments(settings: MpirunSettings): string[] {
   const { ranks, hosts, mpirunOptions = [] } = settings;
   const slots = hosts?.reduce((sum, host) => sum + host.slots, 0) ?? ranks;
@@ -98,7 +101,8 @@ function mcaParameters(settings: MpirunSettings): Record<string, string | number
     // A thread takes in and answers what arrives while the rank computes.
     btl_tcp_progress_thread: 1,
     btl_tcp_flags: 'send',
-    // Messages up to this size, and the beginning of longer ones, go off without asking: an answer would wait behind the bytes of others.
+    // Messages up to this size, and the beginning of longer ones, go off without asking: an answer would wait behind
+    // the bytes of others.
     btl_tcp_eager_limit: eagerBytes,
     btl_tcp_rndv_eager_limit: eagerBytes,
     btl_tcp_max_send_size: eagerBytes,

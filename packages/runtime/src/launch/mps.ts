@@ -1,6 +1,7 @@
 /**
- * NVIDIA's multi-process service for one job whose ranks share cards: without it they take turns on a card, and ranks that wait for each other
- * wait for their turns too. It is the job's own, with its files in the job's folder, and changes no setting of a card.
+ * NVIDIA's multi-process service for one job whose ranks share cards: without it they take turns on a card, and ranks
+ * that wait for each other wait for their turns too. It is the job's own, with its files in the job's folder, and
+ * changes no setting of a card.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';

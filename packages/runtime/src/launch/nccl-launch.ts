@@ -36,8 +36,8 @@ export interface NcclLaunchOptions extends Omit<LaunchOptions, 'fabric' | 'onFab
 }
 
 /**
- * Runs a job of `ranks` processes and returns what each rank's body returned, by rank. Rejects as `launchLocal` does. All processes have ended
- * either way. Throws `InputError` where there is no card, or ranks do not fill the nodes.
+ * Runs a job of `ranks` processes and returns what each rank's body returned, by rank. Rejects as `launchLocal` does.
+ * All processes have ended either way. Throws `InputError` where there is no card, or ranks do not fill the nodes.
  */
 export async function launchNccl(options: NcclLaunchOptions): Promise<unknown[]> {
   const { ranks, signal } = options;

@@ -1,6 +1,7 @@
 /**
- * What a job over MPI on this machine alone has to itself: a folder for its files, and a network that nobody else is in. Open MPI's mpirun listens
- * on all interfaces whatever its options say (`create_listen` of its oob/tcp binds INADDR_ANY); in a network namespace of its own nobody can reach it.
+ * What a job over MPI on this machine alone has to itself: a folder for its files, and a network that nobody else is
+ * in. Open MPI's mpirun listens on all interfaces whatever its options say (`create_listen` of its oob/tcp binds
+ * INADDR_ANY); in a network namespace of its own nobody can reach it.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, readdirSync, rmSync } from 'node:fs';
@@ -46,7 +47,10 @@ export function removeDeadPlaces(base: string): string[] {
   });
 }
 
-/** Makes a folder for one job, which only this user can enter, and removes those of dead launchers. Remove it at the end. */
+/**
+ * Makes a folder for one job, which only this user can enter, and removes those of dead launchers. Remove it at the
+ * end.
+ */
 export function makePlace(base = writable(sharedMemory) ? sharedMemory : tmpdir()): string {
   removeDeadPlaces(base);
   return mkdtempSync(join(base, `${prefix}${process.pid}-`));
@@ -61,7 +65,10 @@ const ways = [
 let found: readonly string[] | undefined;
 let sought = false;
 
-/** What stands before a command to run it in a network of its own, with a loopback; undefined where the system does not allow that. */
+/**
+ * What stands before a command to run it in a network of its own, with a loopback; undefined where the system does not
+ * allow that.
+ */
 export function privateNetwork(): readonly string[] | undefined {
   if (!sought) {
     sought = true;

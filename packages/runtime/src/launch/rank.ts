@@ -32,8 +32,9 @@ export type RankMessage =
   | { readonly kind: 'failed'; readonly error: PortableError };
 
 /**
- * Runs `body` as this thread's rank, or as this process's where ranks are processes. Its result (structured clone) becomes the rank's result in
- * the launcher; an error ends the job on all ranks. Call it once, at the top level of the worker module.
+ * Runs `body` as this thread's rank, or as this process's where ranks are processes. Its result (structured clone)
+ * becomes the rank's result in the launcher; an error ends the job on all ranks. Call it once, at the top level of the
+ * worker module.
  */
 export function runRank<Data = unknown>(body: (context: RankContext<Data>) => unknown): void {
   const mpi = currentMpiJob();

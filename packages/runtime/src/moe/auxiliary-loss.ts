@@ -3,9 +3,9 @@
  *
  *   loss = E * sum over experts of (picks of the expert / N) * (sum of its probabilities / N),   N = layers * tokens
  *
- * The share of picks is summed over the k picks and not divided by k, so the loss is near k when balanced. Counts and probability sums
- * are added over layers and ranks before their product: averaging the ranks' own losses is a different number.
- * Picks count as routed, dropped or not.
+ * The share of picks is summed over the k picks and not divided by k, so the loss is near k when balanced. Counts and
+ * probability sums are added over layers and ranks before their product: averaging the ranks' own losses is a different
+ * number. Picks count as routed, dropped or not.
  */
 import type { RouterShape } from './router.js';
 
@@ -44,7 +44,9 @@ export function auxiliaryLoss(counts: Float32Array, probabilitySums: Float32Arra
   return counts.length * sum;
 }
 
-/** gradient[e] = coefficient * dloss / dprobability[token, e], the same for every token and layer; counts are constants. */
+/**
+ * gradient[e] = coefficient * dloss / dprobability[token, e], the same for every token and layer; counts are constants.
+ */
 export function auxiliaryGradient(
   counts: Float32Array,
   pooledTokens: number,

@@ -3,9 +3,10 @@
  *
  * A *block* is the rows that one source slice sends to one expert. The canonical buffer holds the blocks in the order
  * [expert][source][rows]; block b = expert * sources + source. Chunk c of n of a block of m rows is its rows
- * floor(m*c/n)..floor(m*(c+1)/n), so every chunk touches every block and any two chunk counts see the same canonical rows.
- * A communication buffer holds one chunk after another; within a chunk the blocks stand in the order in which the collective sends or
- * delivers them, which for a sender of an all_to_all is the canonical order itself (destination by destination).
+ * floor(m*c/n)..floor(m*(c+1)/n), so every chunk touches every block and any two chunk counts see the same canonical
+ * rows. A communication buffer holds one chunk after another; within a chunk the blocks stand in the order in which the
+ * collective sends or delivers them, which for a sender of an all_to_all is the canonical order itself (destination by
+ * destination).
  */
 
 import { chunkRows } from '@monta/core';
@@ -38,8 +39,9 @@ export function sendOrder(experts: number, sources: number): Int32Array {
 }
 
 /**
- * Blocks as an all_to_all over ep delivers them, [ep rank][local expert][slice], where each ep rank sends `slices` slices: 1 when every rank
- * sends its own slice (`sources` = ep), etp when it sends its replica's (`sources` = ep * etp).
+ * Blocks as an all_to_all over ep delivers them, [ep rank][local expert][slice], where each ep rank sends `slices`
+ * slices: 1 when every rank sends its own slice (`sources` = ep), etp when it sends its replica's (`sources` = ep *
+ * etp).
  */
 export function receiveOrder(localExperts: number, ep: number, slices: number): Int32Array {
   const order = new Int32Array(localExperts * ep * slices);

@@ -1,6 +1,7 @@
 /**
- * A bound on the rows of an expert: picks past it are dropped, those with the smallest gate probability first (Megatron-Core's drop
- * policy `probs`). A dropped pick has no row and no weight; the weights of the others stay as they are.
+ * A bound on the rows of an expert: picks past it are dropped, those with the smallest gate probability first
+ * (Megatron-Core's drop policy `probs`). A dropped pick has no row and no weight; the weights of the others stay as
+ * they are.
  */
 import type { RouterShape } from './router.js';
 
@@ -10,8 +11,8 @@ export function expertCapacity(capacityFactor: number, tokens: number, picks: nu
 }
 
 /**
- * kept[pick] (tokens x picks) becomes 1 or 0. Ranked within each expert by the softmax probability, before renormalising, ties by position.
- * Sets weights of dropped picks to 0. Returns the number dropped.
+ * kept[pick] (tokens x picks) becomes 1 or 0. Ranked within each expert by the softmax probability, before
+ * renormalising, ties by position. Sets weights of dropped picks to 0. Returns the number dropped.
  */
 export function dropByProbability({
   shape,

@@ -1,6 +1,7 @@
 /**
- * gpt-oss' activation (transformers' GptOssExperts): with g = min(gate, limit) and u = up bounded to [-limit, limit],
- * y = (u + 1) * g * sigmoid(alpha * g). Rows hold gates, then ups, as those of `experts.ts`. Where a bound holds, no gradient passes.
+ * gpt-oss' activation (transformers' GptOssExperts): with g = min(gate, limit) and u = up bounded to [-limit, limit], y
+ * = (u + 1) * g * sigmoid(alpha * g). Rows hold gates, then ups, as those of `experts.ts`. Where a bound holds, no
+ * gradient passes.
  */
 import type { ClampedSwiglu } from '@monta/core';
 import { exponential } from '../transformer/exponential.js';

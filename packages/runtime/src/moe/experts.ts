@@ -5,8 +5,8 @@
  *   gateUp [local experts, 2 * ffn, hidden]: gate rows, then up rows;   down [local experts, hidden, ffn]
  * With etp > 1, y and dx are partial sums over the etp ranks.
  *
- * Work is named by *segments*, so that a chunk of every block is computed without touching other rows, in any order and with other chunks
- * in the backward. All functions write only the rows of their segments.
+ * Work is named by *segments*, so that a chunk of every block is computed without touching other rows, in any order and
+ * with other chunks in the backward. All functions write only the rows of their segments.
  */
 import { chunkRows, type ClampedSwiglu } from '@monta/core';
 import type { Gemm } from '../device/gemm.js';
@@ -26,8 +26,8 @@ export interface ExpertShape {
 export type Segments = Int32Array;
 
 /**
- * Segments of chunk `chunk` of `of`: counts[expert * sources + source] rows per block, in canonical order. Neighbouring rows of an expert
- * are one segment, so chunk 0 of 1 has one per expert that has rows.
+ * Segments of chunk `chunk` of `of`: counts[expert * sources + source] rows per block, in canonical order. Neighbouring
+ * rows of an expert are one segment, so chunk 0 of 1 has one per expert that has rows.
  */
 export function chunkSegments({
   counts,
@@ -114,7 +114,10 @@ export function expertBiasGrad(segments: Segments, dy: Float32Array, width: numb
   });
 }
 
-/** activated [rows, ffn] = silu(gate) * up, with silu(g) = g / (1 + e^-g). Indexed: a view a row would cost more than the row. */
+/**
+ * activated [rows, ffn] = silu(gate) * up, with silu(g) = g / (1 + e^-g). Indexed: a view a row would cost more than
+ * the row.
+ */
 export function expertActivation(
   { ffn, clamp }: ExpertShape,
   segments: Segments,
@@ -257,7 +260,10 @@ export function expertGateUpInputGrad({
   });
 }
 
-/** dgateUp += dgateUpRows^T x and ddown += dy^T activated, per expert over the rows of the segments (usually chunk 0 of 1: all rows at once). */
+/**
+ * dgateUp += dgateUpRows^T x and ddown += dy^T activated, per expert over the rows of the segments (usually chunk 0 of
+ * 1: all rows at once).
+ */
 export function expertWeightGrad({
   gemm,
   expertShape: { hidden, ffn },

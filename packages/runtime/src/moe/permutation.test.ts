@@ -165,8 +165,8 @@ describe('blocks', () => {
   });
 
   /**
-   * All ranks of an expert group, rows labelled (slice, expert, position): every rank sends, the all_to_all delivers, etp members gather; in
-   * the end each holds exactly the rows of its experts, by expert, slice and position.
+   * All ranks of an expert group, rows labelled (slice, expert, position): every rank sends, the all_to_all delivers,
+   * etp members gather; in the end each holds exactly the rows of its experts, by expert, slice and position.
    */
   it.each([
     { ep: 2, etp: 1, chunks: 1 },

@@ -1,6 +1,6 @@
 /**
- * The canonical order of dispatched rows: by expert, and within an expert by token. Built on the rank that owns the tokens; since token
- * slices are ascending ranges, it is also the order (expert, slice, token).
+ * The canonical order of dispatched rows: by expert, and within an expert by token. Built on the rank that owns the
+ * tokens; since token slices are ascending ranges, it is also the order (expert, slice, token).
  */
 import type { Moves } from './blocks.js';
 
@@ -57,7 +57,10 @@ export function buildPermutation({
   return { rows, counts, rowToken, rowPick, pickRow };
 }
 
-/** packed row = token row, for the canonical rows that `moves` names (see `chunkMoves`): permutation and packing in one pass. */
+/**
+ * packed row = token row, for the canonical rows that `moves` names (see `chunkMoves`): permutation and packing in one
+ * pass.
+ */
 export function packTokens({
   permutation: { rowToken },
   moves,
@@ -83,8 +86,9 @@ export function packTokens({
 }
 
 /**
- * y[t] = sum over its kept picks of weight * row, in pick order; y[t] += with `add`. rows: canonical order, width columns. With weights
- * undefined every weight is 1: the backward of the dispatch (dx of a token is the sum of its rows' gradients).
+ * y[t] = sum over its kept picks of weight * row, in pick order; y[t] += with `add`. rows: canonical order, width
+ * columns. With weights undefined every weight is 1: the backward of the dispatch (dx of a token is the sum of its
+ * rows' gradients).
  */
 export function combineRows({
   permutation: { pickRow },
@@ -118,7 +122,9 @@ export function combineRows({
   }
 }
 
-/** Backward of `combineRows`, rows: packed drow = weight * dy of its token, for the canonical rows that `moves` names. */
+/**
+ * Backward of `combineRows`, rows: packed drow = weight * dy of its token, for the canonical rows that `moves` names.
+ */
 export function combineRowGrad({
   permutation: { rowToken, rowPick },
   moves,
@@ -147,7 +153,10 @@ export function combineRowGrad({
   }
 }
 
-/** Backward of `combineRows`, weights: dweights[pick] = <row, dy of its token>, 0 for dropped picks. rows: canonical order. */
+/**
+ * Backward of `combineRows`, weights: dweights[pick] = <row, dy of its token>, 0 for dropped picks. rows: canonical
+ * order.
+ */
 export function combineWeightGrad({
   permutation: { pickRow },
   tokens,

@@ -1,5 +1,6 @@
 /**
- * The router after its linear layer: softmax over all experts in float32, the k largest, renormalised or not. Ties go to the lowest expert.
+ * The router after its linear layer: softmax over all experts in float32, the k largest, renormalised or not. Ties go
+ * to the lowest expert.
  */
 
 import type { SelectionArgument } from '@monta/core';
@@ -65,8 +66,9 @@ export function routerTopK(
 }
 
 /**
- * dlogits from the gradient of the picks' weights (0 for dropped picks) and the auxiliary loss's gradient of every probability, which is
- * the same for all tokens (`auxiliaryGradient`; omit it when there is none). dlogits: tokens x experts, overwritten.
+ * dlogits from the gradient of the picks' weights (0 for dropped picks) and the auxiliary loss's gradient of every
+ * probability, which is the same for all tokens (`auxiliaryGradient`; omit it when there is none). dlogits: tokens x
+ * experts, overwritten.
  */
 export function routerBackward({
   shape,

@@ -1,6 +1,7 @@
 /**
- * Choosing experts as DeepSeek-V2 and V3 do (transformers' DeepseekV2Moe and DeepseekV3TopkRouter): among the experts of some groups, V3 with a bias
- * on the scores that has no part in the weights. Weights are the scores of the chosen, renormalised or not, times a factor. Ties go to the lowest.
+ * Choosing experts as DeepSeek-V2 and V3 do (transformers' DeepseekV2Moe and DeepseekV3TopkRouter): among the experts
+ * of some groups, V3 with a bias on the scores that has no part in the weights. Weights are the scores of the chosen,
+ * renormalised or not, times a factor. Ties go to the lowest.
  */
 import type { SelectionArgument } from '@monta/core';
 import { exponential } from '../transformer/exponential.js';

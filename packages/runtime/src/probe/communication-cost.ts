@@ -1,7 +1,8 @@
 /**
- * What communication costs where ranks share cores and move their bytes themselves: fitted to dispatches that were measured. Two figures
- * explain those that move next to nothing: core time of every collective, which adds up over all that is under way on the host, and a
- * delay, which does not. A third is needed where bytes leave the host: the core time that the network's protocol takes for each.
+ * What communication costs where ranks share cores and move their bytes themselves: fitted to dispatches that were
+ * measured. Two figures explain those that move next to nothing: core time of every collective, which adds up over all
+ * that is under way on the host, and a delay, which does not. A third is needed where bytes leave the host: the core
+ * time that the network's protocol takes for each.
  */
 import {
   costModel,
@@ -56,16 +57,17 @@ export const withoutLatencies = (cluster: Cluster): Cluster => ({
 });
 
 /**
- * Share of the delay that passes while bytes flow. A rank that waits looks now and then: at the start for its peers, in the end for the last
- * byte; the delay is measured where there is nothing between the two. (With 0, 1/2 and 1, dispatches of 1/4 to 4 MiB, which were not fitted,
- * were foretold with root mean square errors of 12, 9 and 8 % between two and two ranks at 400 Mbit/s, and of 15 % each between four and four at
- * 2 Gbit/s; with 1, chunks looked too cheap and were chosen where they lost 10 %.)
+ * Share of the delay that passes while bytes flow. A rank that waits looks now and then: at the start for its peers, in
+ * the end for the last byte; the delay is measured where there is nothing between the two. (With 0, 1/2 and 1,
+ * dispatches of 1/4 to 4 MiB, which were not fitted, were foretold with root mean square errors of 12, 9 and 8 %
+ * between two and two ranks at 400 Mbit/s, and of 15 % each between four and four at 2 Gbit/s; with 1, chunks looked
+ * too cheap and were chosen where they lost 10 %.)
  */
 const latencyOverlap = 0.5;
 
 /**
- * The host's cores with what communication costs them. Only where ranks move their bytes themselves is the delay one of looking; an emulated
- * network's comes after the last byte.
+ * The host's cores with what communication costs them. Only where ranks move their bytes themselves is the delay one of
+ * looking; an emulated network's comes after the last byte.
  */
 export const withCost = (hostCores: HostCores, cost: Omit<CommunicationCost, 'delaySeconds' | 'error'>): HostCores => ({
   ...hostCores,
@@ -81,8 +83,8 @@ const [coarse, fine] = [
   [1.3, 1.1],
 ];
 /**
- * Where the search begins: core time and delay as shares of the shortest dispatch. Much of one explains a dispatch as well as much of the other,
- * so there is more than one valley.
+ * Where the search begins: core time and delay as shares of the shortest dispatch. Much of one explains a dispatch as
+ * well as much of the other, so there is more than one valley.
  */
 const startShares = [
   [1 / 20, 1 / 100],
@@ -94,16 +96,16 @@ const negligible = 1e-4;
 /** Bytes between hosts are expected to be moved at this share of the rate at which a core copies. */
 const networkShare = 0.2;
 /**
- * What a factor e away from the expected rate adds to the mean square of errors: next to nothing where dispatches tell the rate, but where
- * they do not (the line is slower than the cores) it stays where it is expected.
+ * What a factor e away from the expected rate adds to the mean square of errors: next to nothing where dispatches tell
+ * the rate, but where they do not (the line is slower than the cores) it stays where it is expected.
  */
 const priorWeight = 1e-3;
 
 /**
- * Least squares of the relative errors. The search goes down from several starts, coarse to fine: the errors are no smooth function of the figures,
- * since what a dispatch waits for changes with them. Needs dispatches of different chunk counts: with one alone, core time and delay cannot
- * be told apart. `bytes`: some of them move enough bytes to tell what those cost; `hostCores` must have movers then.
- * Throws `InputError` without any.
+ * Least squares of the relative errors. The search goes down from several starts, coarse to fine: the errors are no
+ * smooth function of the figures, since what a dispatch waits for changes with them. Needs dispatches of different
+ * chunk counts: with one alone, core time and delay cannot be told apart. `bytes`: some of them move enough bytes to
+ * tell what those cost; `hostCores` must have movers then. Throws `InputError` without any.
  */
 export function fitCommunicationCost(
   timed: readonly TimedDispatch[],

@@ -1,4 +1,7 @@
-/** Measures what communication costs the ranks of a launcher, on dispatches of a layer's layout: some that move next to nothing, and some of given volumes. */
+/**
+ * Measures what communication costs the ranks of a launcher, on dispatches of a layer's layout: some that move next to
+ * nothing, and some of given volumes.
+ */
 import { dispatchProgram, median, type KernelRate, type MoeShape, type Strategy } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { measureInTurns, type DispatchMeasurement, type RepeatedJob } from '../execute/measure-dispatch.js';
@@ -18,7 +21,10 @@ export interface CommunicationProbe {
   readonly shape: Omit<MoeShape, 'tokens'>;
   /** Few and many collectives at a time, or core time and delay cannot be told apart. */
   readonly strategies: readonly Strategy[];
-  /** Dispatched bytes of a replica, of the dispatches that tell what bytes between hosts cost; without any, that is not asked. */
+  /**
+   * Dispatched bytes of a replica, of the dispatches that tell what bytes between hosts cost; without any, that is not
+   * asked.
+   */
   readonly volumes?: readonly number[];
   /** Times that every dispatch is timed: so often in each of so many turns. */
   readonly turns: number;
@@ -45,7 +51,10 @@ const float32Bytes = 4;
 /** Of each TP rank, so that most pairs of ranks have something to exchange. */
 const tinyTokens = 4;
 
-/** Of its whole time, a dispatch takes at least this share after its start: on a busy machine the median start of all may be longer than one of them. */
+/**
+ * Of its whole time, a dispatch takes at least this share after its start: on a busy machine the median start of all
+ * may be longer than one of them.
+ */
 const leastShare = 0.1;
 
 /** Runs the dispatches and fits the figures to them. Throws `InputError` when they cannot be priced. */

@@ -23,7 +23,10 @@ const shape: MoeShape = {
 };
 const strategy: Strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 2, backward: 1 } };
 
-/** Spans of one rank, one operation after another: collectives take `latency` and `late`, kernels begin `wake` after what they wait for. */
+/**
+ * Spans of one rank, one operation after another: collectives take `latency` and `late`, kernels begin `wake` after
+ * what they wait for.
+ */
 function spansOf(program: Program, latency: number, late: number, wake: number): Span[] {
   const spans: Span[] = [];
   program.nodes.forEach(({ template }, node) => {

@@ -1,6 +1,6 @@
 /**
- * What the host adds to a dispatch besides links and kernels, read off the spans of programs that move next to nothing, and how many bytes
- * a second its mover carries, read off a transfer through a network that is faster than any mover.
+ * What the host adds to a dispatch besides links and kernels, read off the spans of programs that move next to nothing,
+ * and how many bytes a second its mover carries, read off a transfer through a network that is faster than any mover.
  */
 import {
   median,
@@ -18,20 +18,26 @@ import { measureDispatch } from '../execute/measure-dispatch.js';
 import type { SchedulerOptions } from '../comm/local/packet-scheduler.js';
 
 export interface HostOverheads {
-  /** From a collective's last packet and latency to its end: the mover is late. A mean, since a chain of them adds up, without the worst 5 %. */
+  /**
+   * From a collective's last packet and latency to its end: the mover is late. A mean, since a chain of them adds up,
+   * without the worst 5 %.
+   */
   readonly delaySeconds: number;
   /**
-   * From the end of what a kernel comes after to its start, on the rank that is last, median over operations: threads wake up one after
-   * another where there are more of them than cores, and the next collective waits for the last.
+   * From the end of what a kernel comes after to its start, on the rank that is last, median over operations: threads
+   * wake up one after another where there are more of them than cores, and the next collective waits for the last.
    */
   readonly wakeSeconds: number;
-  /** From the start of the rank that starts last until its first collective has all its members, median over repetitions. */
+  /**
+   * From the start of the rank that starts last until its first collective has all its members, median over
+   * repetitions.
+   */
   readonly startSeconds: number;
 }
 
 /**
- * Overheads in the spans of a program's ranks, several repetitions (steps) of it. `latencySeconds` tells what the emulated network itself
- * takes for an operation of a rank.
+ * Overheads in the spans of a program's ranks, several repetitions (steps) of it. `latencySeconds` tells what the
+ * emulated network itself takes for an operation of a rank.
  */
 export function hostOverheads(
   program: Program,
@@ -86,7 +92,10 @@ const unreachable = 1e12;
 /** Rows and columns of what each of the two ranks gathers: 8 MiB in float32. */
 const [probeTokens, probeWidth] = [1024, 1024];
 
-/** Bytes a second that the mover moves: in packets through an emulated network, or, without a scheduler, at memory speed. */
+/**
+ * Bytes a second that the mover moves: in packets through an emulated network, or, without a scheduler, at memory
+ * speed.
+ */
 export async function probeMover(scheduler?: Partial<SchedulerOptions>, signal?: AbortSignal): Promise<number> {
   const cluster: Cluster = {
     name: 'as fast as the mover',

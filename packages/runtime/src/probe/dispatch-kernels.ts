@@ -1,4 +1,7 @@
-/** Times the kernels of dispatch programs (packing, placing, combining rows) on one rank alone, at the sizes that the benchmark gives them. */
+/**
+ * Times the kernels of dispatch programs (packing, placing, combining rows) on one rank alone, at the sizes that the
+ * benchmark gives them.
+ */
 import {
   dispatchProgram,
   groupMembers,
@@ -77,7 +80,9 @@ export function drawnCounts({
 /** A rank's memory at first; it may grow to 32 times as much. */
 const memoryBytes = 64 * 2 ** 20;
 
-/** A rank's side, see `dispatch-kernels.worker.ts`. The other ranks of the layout are pretended; rows are not checked. */
+/**
+ * A rank's side, see `dispatch-kernels.worker.ts`. The other ranks of the layout are pretended; rows are not checked.
+ */
 export function probeDispatchRank({ data }: RankContext<DispatchKernelProbe>): [string, KernelRate][] {
   const { shape, routing, seed } = data;
   const counts = drawnCounts(data);

@@ -51,7 +51,10 @@ export interface DispatchCase {
   readonly bytes: readonly TierBytes[];
   /** The predicted critical path, longest first. */
   readonly held: readonly HeldBy[];
-  /** Until the last row has arrived at its experts (AllToAll and AllGather), forward only: fastest measured, and predicted. */
+  /**
+   * Until the last row has arrived at its experts (AllToAll and AllGather), forward only: fastest measured, and
+   * predicted.
+   */
   readonly outwardSeconds?: number;
   readonly outwardPredictedSeconds?: number;
   /** Largest difference of a token's result from its closed form; row elements lie in [-1, 1). */
@@ -206,7 +209,8 @@ function outward(prediction: PassPrediction, rounds: readonly DispatchMeasuremen
   const outgoing = new Set(
     feedersOf(template, expertInput).map((operation) => spanLabel(template, operation).operation),
   );
-  // each rank's spans count from its own start, and ranks start one after another: the rank in the middle stands for all
+  // each rank's spans count from its own start, and ranks start one after another: the rank in the middle stands for
+  // all
   const ended = (spans: DispatchMeasurement['spans']): number => {
     const last = new Map<number, number>();
     for (const { node, operation, collective, rank, end } of spans) {

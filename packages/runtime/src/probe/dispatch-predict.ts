@@ -1,4 +1,7 @@
-/** Predicts dispatches that are measured: the simulator runs the very same program, bound to the counts that were exchanged. */
+/**
+ * Predicts dispatches that are measured: the simulator runs the very same program, bound to the counts that were
+ * exchanged.
+ */
 import {
   costModel,
   dispatchProgram,
@@ -32,7 +35,9 @@ import { hostOverheads, type HostOverheads } from './dispatch-host.js';
 
 /** What probes found out about this machine; no measured case goes into it. */
 export interface MachineProbe {
-  /** The cores that ranks share, what moves their bytes, and what communication costs them where ranks do so themselves. */
+  /**
+   * The cores that ranks share, what moves their bytes, and what communication costs them where ranks do so themselves.
+   */
   readonly hostCores: Omit<HostCores, 'wakeSeconds'>;
   readonly kernels: ReadonlyMap<string, KernelRate>;
   /** From a collective's last byte and latency to its end. */

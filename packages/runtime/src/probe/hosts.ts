@@ -1,4 +1,7 @@
-/** The real network of hosts over MPI, and what the cores of their machines do for it, as the simulator wants to know them. */
+/**
+ * The real network of hosts over MPI, and what the cores of their machines do for it, as the simulator wants to know
+ * them.
+ */
 import { InputError, type Cluster, type HostCores, type Tier } from '@monta/core';
 import type { Launcher } from '../launch/index.js';
 import { probeNetwork, type NetworkProbeResult } from './network.js';
@@ -11,8 +14,8 @@ export interface HostsProbe {
 }
 
 /**
- * Measures the links of hosts. `cluster` tells how many hosts there are and how many ranks on each; its own figures are not looked at.
- * Throws `InputError` when it has more tiers than hosts and one network between them.
+ * Measures the links of hosts. `cluster` tells how many hosts there are and how many ranks on each; its own figures are
+ * not looked at. Throws `InputError` when it has more tiers than hosts and one network between them.
  */
 export async function probeHosts(options: {
   readonly launcher: Launcher;

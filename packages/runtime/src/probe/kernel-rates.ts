@@ -1,4 +1,6 @@
-/** From timed kernels to rates: seconds = overhead + work / rate, fitted for each kernel over the sizes that were seen. */
+/**
+ * From timed kernels to rates: seconds = overhead + work / rate, fitted for each kernel over the sizes that were seen.
+ */
 import { median, priceKey, type KernelRate, type Program, type Span, type Work } from '@monta/core';
 
 /** One timed kernel: its work (FLOPs of matrix kernels, bytes of the others) and its time. */
@@ -18,7 +20,10 @@ export interface TimedKernels {
   readonly spans: readonly Span[];
 }
 
-/** Rates of all kernels that ran, by what they are priced by. Work is in FLOPs for matrix kernels and in bytes for the others. */
+/**
+ * Rates of all kernels that ran, by what they are priced by. Work is in FLOPs for matrix kernels and in bytes for the
+ * others.
+ */
 export function fitKernelRates(runs: readonly TimedKernels[]): Map<string, KernelRate> {
   const kernels = new Map<string, Samples>();
   for (const { program, spans } of runs) {
@@ -53,7 +58,10 @@ function rateOf({ kind, bySize }: Samples): KernelRate {
     : { flopsPerSecond: rate, bytesPerSecond: Infinity, overheadSeconds: overhead, basis: 'fitted' };
 }
 
-/** Least squares of relative errors with overhead and slope of at least 0; one size alone gives a line through the origin. */
+/**
+ * Least squares of relative errors with overhead and slope of at least 0; one size alone gives a line through the
+ * origin.
+ */
 export function fitLine(samples: readonly Sample[]): { overhead: number; perUnit: number } {
   let [s0, s1, s2, t0, t1] = [0, 0, 0, 0, 0];
   for (const { work, seconds } of samples) {

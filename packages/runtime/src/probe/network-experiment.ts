@@ -1,4 +1,7 @@
-/** Timed transfers of a probe: every rank runs the same list of experiments and learns the same times, so that all decide alike what comes next. */
+/**
+ * Timed transfers of a probe: every rank runs the same list of experiments and learns the same times, so that all
+ * decide alike what comes next.
+ */
 import type { MeasuredOp } from '@monta/core';
 import type { Communicator } from '../comm/communicator.js';
 import type { DeviceEvent } from '../device/device.js';
@@ -61,8 +64,8 @@ export class Laboratory {
   }
 
   /**
-   * Seconds from the moment when all groups could start to the end of the last, for every repetition; the same on all ranks. Times are the
-   * backend's own (its records), so that a rank that is slow to wake does not count.
+   * Seconds from the moment when all groups could start to the end of the last, for every repetition; the same on all
+   * ranks. Times are the backend's own (its records), so that a rank that is slow to wake does not count.
    */
   run(experiment: Experiment): number[] {
     const { endpoint, device } = this.context;
@@ -86,7 +89,10 @@ export class Laboratory {
     return Array.from({ length: this.repetitions }, (_, i) => (agreed[2 * i] ?? 0) + (agreed[2 * i + 1] ?? 0));
   }
 
-  /** Runs an experiment once while the rank does something else until it is done; seconds of the rank's own part, undefined for ranks outside. */
+  /**
+   * Runs an experiment once while the rank does something else until it is done; seconds of the rank's own part,
+   * undefined for ranks outside.
+   */
   beside(experiment: Experiment, work: (done: () => boolean) => void): number | undefined {
     const { endpoint, device } = this.context;
     endpoint.takeRecords();
@@ -109,7 +115,10 @@ export class Laboratory {
     return readFloats(device, view);
   }
 
-  /** A whole second of the shared clock, close enough that offsets from it are fine in float32. Asked anew only now and then. */
+  /**
+   * A whole second of the shared clock, close enough that offsets from it are fine in float32. Asked anew only now and
+   * then.
+   */
   #agreeOnSecond(): number {
     if (this.#offset < recentSeconds) return this.#base;
     this.#base = this.#maximum(Float32Array.of(Math.floor(this.context.endpoint.now())))[0] ?? 0;

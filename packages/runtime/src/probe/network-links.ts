@@ -1,4 +1,7 @@
-/** What pairs of devices tell of every tier: bandwidth, latency, ports and who shares them. Times as they pass on the backend. */
+/**
+ * What pairs of devices tell of every tier: bandwidth, latency, ports and who shares them. Times as they pass on the
+ * backend.
+ */
 import { wholeBytes, type Experiment } from './network-experiment.js';
 import { appendAll, minOf } from '@monta/core';
 
@@ -29,7 +32,10 @@ export interface LinkProbe {
 
 const smallBytes = 64;
 const firstBytes = 4096;
-/** A slope lies between a size and one so many times larger; the larger must then take so many times longer at least, or both are timed again. */
+/**
+ * A slope lies between a size and one so many times larger; the larger must then take so many times longer at least, or
+ * both are timed again.
+ */
 const [largerSize, steadyRatio] = [3, 2];
 const slopeAttempts = 4;
 /** Two pairs that share a port take twice as long; half way between is the border. */
@@ -46,7 +52,8 @@ export function typical(seconds: readonly number[]): number {
 }
 
 /**
- * The shortest: an emulated network never delivers early, and a machine with more threads than processors delivers late.
+ * The shortest: an emulated network never delivers early, and a machine with more threads than processors delivers
+ * late.
  */
 export const shortest = (seconds: readonly number[]): number => minOf(seconds);
 
@@ -92,10 +99,10 @@ function pairOf(probe: LinkProbe, to: number): Pair {
 }
 
 /**
- * The slope between two sizes. Both are timed again, and all times count, as long as the smaller does not take longer than a message of next
- * to nothing, and the larger `steadyRatio` times as long as the smaller: a machine that was busy in one of them would make links look many
- * times faster than they are, or even give a negative slope. Where that does not help, the larger's whole time counts, latency and all,
- * which is too long rather than senseless.
+ * The slope between two sizes. Both are timed again, and all times count, as long as the smaller does not take longer
+ * than a message of next to nothing, and the larger `steadyRatio` times as long as the smaller: a machine that was busy
+ * in one of them would make links look many times faster than they are, or even give a negative slope. Where that does
+ * not help, the larger's whole time counts, latency and all, which is too long rather than senseless.
  */
 function secondsPerByte(
   pick: LinkProbe['pick'],
@@ -164,7 +171,8 @@ function outer(probe: LinkProbe, name: string, unit: number, inner: readonly Lin
     }
     return { ...common, bytesPerSecond: pair.bytesPerSecond, reached: true, ports, sharingSlowdown: all };
   }
-  // Ports of the tiers below come first. More and more devices send until the time grows no more: so many share a port up here.
+  // Ports of the tiers below come first. More and more devices send until the time grows no more: so many share a port
+  // up here.
   const below = inner.at(-1);
   const sharedBelow = below?.sharingSlowdown ?? 1;
   let sharers = 1;

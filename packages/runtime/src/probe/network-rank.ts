@@ -125,8 +125,8 @@ interface Group {
 }
 
 /**
- * Inside a unit: two devices, and all. Across units: one device of each, and all of all. Curves are kept by ranks and nodes, so of groups
- * that agree in both the innermost is measured.
+ * Inside a unit: two devices, and all. Across units: one device of each, and all of all. Curves are kept by ranks and
+ * nodes, so of groups that agree in both the innermost is measured.
  */
 function groupsOf(tiers: NetworkProbeData['tiers']): Group[] {
   const perNode = tiers[0]?.size ?? 1;

@@ -1,6 +1,7 @@
 /**
- * The probe against networks whose figures are known: three clusters, emulated on a clock of the test's making, where links and curves must
- * come back exactly, and one by real threads in real time, where a thread may wake late. The probe sees only names and sizes of the tiers.
+ * The probe against networks whose figures are known: three clusters, emulated on a clock of the test's making, where
+ * links and curves must come back exactly, and one by real threads in real time, where a thread may wake late. The
+ * probe sees only names and sizes of the tiers.
  */
 import {
   deviceCount,

@@ -1,6 +1,6 @@
 /**
- * Probes a backend: the emulated network of a cluster, memory between threads, or hosts over MPI. Results are in the cluster's own time: what
- * an emulation slowed down is divided out again.
+ * Probes a backend: the emulated network of a cluster, memory between threads, or hosts over MPI. Results are in the
+ * cluster's own time: what an emulation slowed down is divided out again.
  */
 import { cpus } from 'node:os';
 import { deviceCount, type Cluster, type Measurement, type MeasuredOp, type Probe, maxOf, minOf } from '@monta/core';
@@ -60,8 +60,8 @@ const gemmShapes = [
 ] as const;
 
 /**
- * A factor at which this machine emulates the cluster with room to spare: latencies of at least 10 ms, and all devices together no more than
- * the mover carries easily.
+ * A factor at which this machine emulates the cluster with room to spare: latencies of at least 10 ms, and all devices
+ * together no more than the mover carries easily.
  */
 export function easyTimeScale(cluster: Cluster): number {
   const latencies = cluster.tiers.map((tier) => tier.latencySeconds).filter((seconds) => seconds > 0);

@@ -24,10 +24,10 @@ export interface KernelProbe {
 }
 
 /**
- * A step that times the same kernels where the pretended peers can't disturb it. They send what this rank sends, so token slices must be
- * alike, or their row counts would contradict the rows that a rank finds when it routes all slices itself: every slice holds the same whole
- * sequences (attention spans differ where sequences had to be cut), and there is one layer of each kind, since what comes back from the
- * pretended experts is not alike any more.
+ * A step that times the same kernels where the pretended peers can't disturb it. They send what this rank sends, so
+ * token slices must be alike, or their row counts would contradict the rows that a rank finds when it routes all slices
+ * itself: every slice holds the same whole sequences (attention spans differ where sequences had to be cut), and there
+ * is one layer of each kind, since what comes back from the pretended experts is not alike any more.
  */
 function undisturbed(step: StepShape): StepShape {
   const { model, layout } = step;
@@ -61,7 +61,8 @@ function timeSteps(probe: KernelProbe, chunks: number): TimedKernels {
   const executor = new TrainingExecutor({ step, endpoint, device, parameters, trace: true });
   const tokens = step.sequence * step.sequences;
   const { vocabSize } = step.model;
-  // Spread token ids (Knuth's multiplicative hash), so that routing is about even; the same in every sequence, so that slices are alike.
+  // Spread token ids (Knuth's multiplicative hash), so that routing is about even; the same in every sequence, so that
+  // slices are alike.
   const ids = Int32Array.from(
     { length: tokens },
     (_, i) => (Math.imul((i % step.sequence) + 1, 2654435761) >>> 0) % vocabSize,
@@ -103,7 +104,10 @@ export async function probeKernels(probe: KernelProbe, signal?: AbortSignal): Pr
 /** Chunk counts and steps with which the kernels of a run are timed. */
 const ofRun = { chunkCounts: [1, 4], repetitions: 3 } as const;
 
-/** Rates of the kernels of a step, whichever halves it may take: they differ between halves (slices or all tokens), so those of every pair are timed. */
+/**
+ * Rates of the kernels of a step, whichever halves it may take: they differ between halves (slices or all tokens), so
+ * those of every pair are timed.
+ */
 export async function probeStepKernels(step: StepShape, signal?: AbortSignal): Promise<Map<string, KernelRate>> {
   const shape = moeShape(step);
   const rates = new Map<string, KernelRate>();

@@ -1,7 +1,7 @@
 /**
- * One rank of a job whose other ranks are not there: every collective ends as soon as what it comes after has ended, as if the peers had
- * sent what this rank sends. For timing a rank's own kernels at the sizes they will have, undisturbed. It moves no bytes between ranks and
- * computes nothing meaningful.
+ * One rank of a job whose other ranks are not there: every collective ends as soon as what it comes after has ended, as
+ * if the peers had sent what this rank sends. For timing a rank's own kernels at the sizes they will have, undisturbed.
+ * It moves no bytes between ranks and computes nothing meaningful.
  */
 import type { Blocks, Communicator, Endpoint, Submission, TransferRecord } from '../comm/communicator.js';
 import type { CpuDevice } from '../device/cpu/cpu-device.js';

@@ -1,10 +1,11 @@
 /**
- * What one rank knows of a layer's routing in one micro-batch, and the plans of row moves that follow from it: where every pick's row lies in
- * the canonical order and in the buffers of the dispatcher's halves. Kept from the forward to the backward of the layer, which may use another
- * number of chunks. Which order a buffer has, the dispatcher's halves say (`RowOrder`); every device follows these plans.
+ * What one rank knows of a layer's routing in one micro-batch, and the plans of row moves that follow from it: where
+ * every pick's row lies in the canonical order and in the buffers of the dispatcher's halves. Kept from the forward to
+ * the backward of the layer, which may use another number of chunks. Which order a buffer has, the dispatcher's halves
+ * say (`RowOrder`); every device follows these plans.
  *
- * Canonical order of expert rows: [local expert][ep rank][etp index][rows in token order]; of a sender's rows: [expert][slice][rows].
- * Chunk c of n takes floor(m*c/n)..floor(m*(c+1)/n) of every block of m rows.
+ * Canonical order of expert rows: [local expert][ep rank][etp index][rows in token order]; of a sender's rows:
+ * [expert][slice][rows]. Chunk c of n takes floor(m*c/n)..floor(m*(c+1)/n) of every block of m rows.
  */
 import {
   GroupRouting,
@@ -92,18 +93,26 @@ export class LayerRouting {
           counts[source * experts + shape.place.ep * shape.localExperts + expert];
   }
 
-  /** Chunk `chunk` of `of` of the rows to send: from the canonical order of the tokens to packed rows counted from 0. */
+  /**
+   * Chunk `chunk` of `of` of the rows to send: from the canonical order of the tokens to packed rows counted from 0.
+   */
   send(scope: Scope, order: RowOrder, chunk: number, of: number): { permutation: Permutation; moves: Moves } {
     const { permutation, blocks, slices } = this.#routed(scope);
     return { permutation, moves: chunkMoves(blocks, this.#senderOrder(order, slices), chunk, of) };
   }
 
-  /** Chunk `chunk` of `of` of the rows of this rank's experts: between the canonical order and the one in which they travel. */
+  /**
+   * Chunk `chunk` of `of` of the rows of this rank's experts: between the canonical order and the one in which they
+   * travel.
+   */
   arrived(order: RowOrder, chunk: number, of: number): Moves {
     return chunkMoves(this.#arrived, this.#ownerOrder(order), chunk, of);
   }
 
-  /** Rows [start, end) of this rank's etp section in a chunk of the order: the blocks of sources with its etp index, which lie together. */
+  /**
+   * Rows [start, end) of this rank's etp section in a chunk of the order: the blocks of sources with its etp index,
+   * which lie together.
+   */
   section(order: RowOrder, chunk: number, of: number): { start: number; end: number } {
     const { etp } = this.#shape.shape.layout;
     const rows = (block: number): number => chunkTotal(this.#arrived.subarray(block, block + 1), chunk, of);
@@ -132,7 +141,10 @@ export class LayerRouting {
     });
   }
 
-  /** Where each pick of the summed tokens finds its row in the returned buffer: a permutation whose `pickRow` counts rows of that buffer. */
+  /**
+   * Where each pick of the summed tokens finds its row in the returned buffer: a permutation whose `pickRow` counts
+   * rows of that buffer.
+   */
   returned(request: ReturnedRequest): Permutation {
     const { scope, returnedScope, order, chunks } = request;
     const key = `${scope} ${returnedScope} ${order.name} ${chunks}`;

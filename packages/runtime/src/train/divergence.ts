@@ -1,4 +1,7 @@
-/** Notices a run that diverges: loss or gradients that are not finite, or weights that are not when they are to be saved. */
+/**
+ * Notices a run that diverges: loss or gradients that are not finite, or weights that are not when they are to be
+ * saved.
+ */
 import { worldSize } from '@monta/core';
 import type { Communicator } from '../comm/communicator.js';
 import { readInts } from '../device/host-array.js';
@@ -35,8 +38,8 @@ export class DivergenceWatch {
   }
 
   /**
-   * Every rank calls it after each step, with what all ranks see alike. Returns whether the step was finite. Throws `Diverged` after as many in
-   * a row that were not as the job says, and at its end.
+   * Every rank calls it after each step, with what all ranks see alike. Returns whether the step was finite. Throws
+   * `Diverged` after as many in a row that were not as the job says, and at its end.
    */
   after(number: number, { loss, gradientNorm }: Pick<StepReport, 'loss' | 'gradientNorm'>): boolean {
     if (Number.isFinite(loss) && Number.isFinite(gradientNorm)) {
@@ -60,7 +63,8 @@ export class DivergenceWatch {
     const tensor = this.#firstBad('weight');
     if (tensor === undefined) return;
     throw new Diverged(
-      `the run diverged: after step ${number} the weights of ${tensor} are not finite, nothing was saved${this.#standing()}`,
+      `the run diverged: after step ${number} the weights of ${tensor} are not finite, nothing was ` +
+        `saved${this.#standing()}`,
     );
   }
 

@@ -37,13 +37,16 @@ export interface TrainJob {
   readonly evaluationBatches: number;
   /** Steps (from 1) whose spans are kept. */
   readonly tracedSteps: readonly number[];
-  /** Steps in a row whose loss or gradients are not finite, after which the run ends (default 3); 0: never. Their updates are left out. */
+  /**
+   * Steps in a row whose loss or gradients are not finite, after which the run ends (default 3); 0: never. Their
+   * updates are left out.
+   */
   readonly badSteps?: number;
   /** Absent: nothing is saved. */
   readonly checkpoint?: CheckpointPlan;
   /**
-   * Where the run starts: `latest` of `checkpoint.folder` (from the beginning when there is none yet), a step folder, a folder of such, or
-   * a Hugging Face model folder (its weights, step 0). Absent: seeded weights.
+   * Where the run starts: `latest` of `checkpoint.folder` (from the beginning when there is none yet), a step folder, a
+   * folder of such, or a Hugging Face model folder (its weights, step 0). Absent: seeded weights.
    */
   readonly resume?: string;
 }

@@ -1,4 +1,6 @@
-/** Runs that are stopped in every way and go on: bit for bit, under other layouts, from torn folders, on a full disk. */
+/**
+ * Runs that are stopped in every way and go on: bit for bit, under other layouts, from torn folders, on a full disk.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import {
   cpSync,
@@ -238,8 +240,8 @@ describe('resume', { timeout: 240_000 }, () => {
 const script = fileURLToPath(builtTesting('train/resume.worker'));
 
 /**
- * Runs a job in a child process until it ends or, after so many reports and milliseconds, is killed. `fileBlocks`: how many blocks of 512
- * bytes a file may have.
+ * Runs a job in a child process until it ends or, after so many reports and milliseconds, is killed. `fileBlocks`: how
+ * many blocks of 512 bytes a file may have.
  */
 function runChild(
   job: TrainJob,

@@ -24,14 +24,17 @@ export interface TrainStart {
   readonly step: number;
   /** Folder whose weights are loaded; absent: seeded weights. */
   readonly path?: string;
-  /** What is worth knowing: damaged checkpoints passed over, leftovers removed, what the run does otherwise than before. */
+  /**
+   * What is worth knowing: damaged checkpoints passed over, leftovers removed, what the run does otherwise than before.
+   */
   readonly notes: readonly string[];
 }
 
 /**
- * Looks before the ranks start: cleans up what a killed run left in the folder of checkpoints, finds and verifies what to start from, and
- * says it in the job (`resume` is then a folder that can be used, or absent). One process does it for all ranks. Throws InputError when
- * there is nothing usable, when it is another model's, or when saving would mix two runs in one folder.
+ * Looks before the ranks start: cleans up what a killed run left in the folder of checkpoints, finds and verifies what
+ * to start from, and says it in the job (`resume` is then a folder that can be used, or absent). One process does it
+ * for all ranks. Throws InputError when there is nothing usable, when it is another model's, or when saving would mix
+ * two runs in one folder.
  */
 export function prepareStart(asked: TrainJob): { readonly job: TrainJob; readonly start: TrainStart } {
   const { resume, checkpoint, ...rest } = asked;
@@ -71,7 +74,10 @@ export function prepareStart(asked: TrainJob): { readonly job: TrainJob; readonl
   return { job: { ...job, resume: found }, start: { step: state.step, path: found, notes } };
 }
 
-/** Fills the weights, and moments where there are any, of one rank; returns the steps done. For a job that `prepareStart` returned. */
+/**
+ * Fills the weights, and moments where there are any, of one rank; returns the steps done. For a job that
+ * `prepareStart` returned.
+ */
 export function loadStart(job: TrainJob, store: ParameterStore): number {
   const { resume } = job;
   if (resume === undefined) {

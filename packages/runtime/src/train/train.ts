@@ -9,8 +9,8 @@ import { prepareStart, type TrainStart } from './start.js';
 export interface TrainOptions {
   readonly job: TrainJob;
   /**
-   * Runs the ranks; default: threads of this process. Ranks that are processes read the text themselves, and all hosts must see the folders
-   * of checkpoints under the same paths.
+   * Runs the ranks; default: threads of this process. Ranks that are processes read the text themselves, and all hosts
+   * must see the folders of checkpoints under the same paths.
    */
   readonly launcher?: Launcher;
   /** Emulates a cluster's network; without it bytes move at memory speed. */
@@ -35,8 +35,9 @@ export interface TrainResult {
 }
 
 /**
- * Trains and returns what was measured. Rejects with `InputError` when it can't start where it should, with `RankFailure` when a rank fails,
- * and with the signal's reason when stopped; a checkpoint that was being written then is as if it never began.
+ * Trains and returns what was measured. Rejects with `InputError` when it can't start where it should, with
+ * `RankFailure` when a rank fails, and with the signal's reason when stopped; a checkpoint that was being written then
+ * is as if it never began.
  */
 export async function train({
   job: asked,

@@ -45,7 +45,8 @@ function job(more: Partial<TrainJob> = {}): TrainJob {
 
 describe('tryStrategies', () => {
   it('times each as often as asked, and tells a slow network from none', { timeout: 60_000 }, async () => {
-    // 10 MB/s between the nodes, at no latency: what crosses there, four times less when scattered, takes most of a step.
+    // 10 MB/s between the nodes, at no latency: what crosses there, four times less when scattered, takes most of a
+    // step.
     const { tiers, ...rest } = getCluster('laptop-2x4');
     const cluster = { ...rest, tiers: tiers.map((tier) => ({ ...tier, latencySeconds: 0 })) };
     const fabric = { cluster, timeScale: 20 };

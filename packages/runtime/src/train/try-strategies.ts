@@ -1,4 +1,7 @@
-/** Times training steps done in several ways, in turns, before a run takes one of them. Nothing of what they train is kept. */
+/**
+ * Times training steps done in several ways, in turns, before a run takes one of them. Nothing of what they train is
+ * kept.
+ */
 import { appendAll, worldSize, type StepShape } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
@@ -36,8 +39,8 @@ export interface TryOptions {
 }
 
 /**
- * Seconds of every timed step on rank 0, by way. Rejects with `InputError` when the job cannot start where it should, with `RankFailure` when
- * a rank fails, and with the signal's reason when stopped.
+ * Seconds of every timed step on rank 0, by way. Rejects with `InputError` when the job cannot start where it should,
+ * with `RankFailure` when a rank fails, and with the signal's reason when stopped.
  */
 export async function tryStrategies({ trial, launcher = localLauncher, ...options }: TryOptions): Promise<number[][]> {
   const { checkpoint: _, ...unsaved } = trial.job;

@@ -1,4 +1,7 @@
-/** AdamW with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101), in the form and order of PyTorch's `AdamW`. */
+/**
+ * AdamW with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101), in the form and order of PyTorch's
+ * `AdamW`.
+ */
 
 export interface AdamWSettings {
   readonly learningRate: number;
@@ -18,7 +21,10 @@ export interface AdamWState {
   readonly decay?: boolean;
 }
 
-/** Updates parameters and moments in place. `step` counts from 1. `gradientScale` multiplies gradients first (clipping factor), not in place. */
+/**
+ * Updates parameters and moments in place. `step` counts from 1. `gradientScale` multiplies gradients first (clipping
+ * factor), not in place.
+ */
 export function adamWStep(
   states: readonly AdamWState[],
   settings: AdamWSettings,

@@ -1,7 +1,8 @@
 /**
- * Causal grouped-query attention on rows [batch, sequence]. Scores of a tile of queries are made by a matrix product per head; softmax is
- * float32 with float64 sums. Of the probabilities only the logarithm of each row's sum is kept; the backward recomputes them
- * (as FlashAttention does, Dao et al., arXiv 2205.14135), so memory stays linear in the sequence.
+ * Causal grouped-query attention on rows [batch, sequence]. Scores of a tile of queries are made by a matrix product
+ * per head; softmax is float32 with float64 sums. Of the probabilities only the logarithm of each row's sum is kept;
+ * the backward recomputes them (as FlashAttention does, Dao et al., arXiv 2205.14135), so memory stays linear in the
+ * sequence.
  */
 import type { Gemm } from '../device/gemm.js';
 import { exponential } from './exponential.js';
@@ -24,7 +25,9 @@ export interface AttentionShape {
   readonly sinks?: Float32Array;
 }
 
-/** Queries of one tile. A tile reads only the keys up to its last query, so small tiles skip nearly half of the square. */
+/**
+ * Queries of one tile. A tile reads only the keys up to its last query, so small tiles skip nearly half of the square.
+ */
 const tileQueries = 64;
 
 /** Float32 elements of scratch that forward and backward need. */
@@ -95,8 +98,9 @@ function visible(shape: AttentionShape, tile: Tile, row: number): [number, numbe
 }
 
 /**
- * q: tokens x heads x headDim, k: tokens x kvHeads x headDim (rope applied), v: tokens x kvHeads x valueDim, out: tokens x heads x valueDim. logSum [batch, heads, sequence] is saved for the
- * backward, as are q, k, v and out. scratch: `attentionScratch` elements.
+ * q: tokens x heads x headDim, k: tokens x kvHeads x headDim (rope applied), v: tokens x kvHeads x valueDim, out:
+ * tokens x heads x valueDim. logSum [batch, heads, sequence] is saved for the backward, as are q, k, v and out.
+ * scratch: `attentionScratch` elements.
  */
 export function attentionForward({
   gemm,
@@ -153,8 +157,8 @@ export function attentionForward({
 }
 
 /**
- * dsinks += gradient of the sinks' logits: minus their probability times the row's dot product of out and dout, summed over the rows. `dout`
- * and `out`: tokens x heads x valueDim, logSum as the forward left it.
+ * dsinks += gradient of the sinks' logits: minus their probability times the row's dot product of out and dout, summed
+ * over the rows. `dout` and `out`: tokens x heads x valueDim, logSum as the forward left it.
  */
 export function sinksGradient(
   { batch, sequence, heads, headDim, valueDim = headDim, sinks }: AttentionShape,

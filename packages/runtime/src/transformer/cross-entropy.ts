@@ -1,6 +1,6 @@
 /**
- * Cross entropy over a vocabulary that is split over TP ranks; with one rank it is the ordinary one. In pieces, between which the caller
- * reduces over the ranks:
+ * Cross entropy over a vocabulary that is split over TP ranks; with one rank it is the ordinary one. In pieces, between
+ * which the caller reduces over the ranks:
  *
  *   crossEntropyMax -> all_reduce max -> crossEntropySums -> all_reduce sum -> crossEntropyLoss, crossEntropyGrad
  */
@@ -10,7 +10,10 @@ import { exponential } from './exponential.js';
 /** A target that takes no part in the loss. */
 export const ignoredLabel = -100;
 
-/** targets[b, s] = labels[b, s + 1], and `ignoredLabel` at the end of each sequence: Hugging Face's shift. Returns how many count. */
+/**
+ * targets[b, s] = labels[b, s + 1], and `ignoredLabel` at the end of each sequence: Hugging Face's shift. Returns how
+ * many count.
+ */
 export function shiftLabels(labels: Int32Array, batch: number, sequence: number, targets: Int32Array): number {
   let counted = 0;
   for (let row = 0; row < batch * sequence; row++) {
@@ -36,7 +39,10 @@ export function crossEntropyMax(
   }
 }
 
-/** sums [2, rows]: the sum of exp(logit - largest) of this rank's columns, then the target's logit - largest where it is held here, else 0. */
+/**
+ * sums [2, rows]: the sum of exp(logit - largest) of this rank's columns, then the target's logit - largest where it is
+ * held here, else 0.
+ */
 export function crossEntropySums({
   share,
   rows,
@@ -64,7 +70,9 @@ export function crossEntropySums({
   }
 }
 
-/** Sum of the losses of rows whose target counts, nats; divide by their number for the mean. sums: reduced over ranks. */
+/**
+ * Sum of the losses of rows whose target counts, nats; divide by their number for the mean. sums: reduced over ranks.
+ */
 export function crossEntropyLoss(rows: number, targets: Int32Array, sums: Float32Array): number {
   let total = 0;
   for (let row = 0; row < rows; row++)
@@ -72,7 +80,10 @@ export function crossEntropyLoss(rows: number, targets: Int32Array, sums: Float3
   return total;
 }
 
-/** dlogits = scale * (softmax - onehot(target)) for this rank's columns, 0 in rows that don't count; may be logits itself. */
+/**
+ * dlogits = scale * (softmax - onehot(target)) for this rank's columns, 0 in rows that don't count; may be logits
+ * itself.
+ */
 export function crossEntropyGrad({
   share,
   rows,

@@ -5,7 +5,10 @@ export interface VocabularyShare {
   readonly count: number;
 }
 
-/** out [tokens, hidden]: the weight's row of each token held here, zeros for other tokens; the sum over ranks (all_reduce) is the embedding. */
+/**
+ * out [tokens, hidden]: the weight's row of each token held here, zeros for other tokens; the sum over ranks
+ * (all_reduce) is the embedding.
+ */
 export function embeddingForward({
   share,
   hidden,
@@ -27,8 +30,8 @@ export function embeddingForward({
 }
 
 /**
- * dweight += dout of the tokens held here. `paddingId`: that token's row gets no gradient, as PyTorch's embedding with `padding_idx`
- * (Hugging Face passes the config's `pad_token_id`).
+ * dweight += dout of the tokens held here. `paddingId`: that token's row gets no gradient, as PyTorch's embedding with
+ * `padding_idx` (Hugging Face passes the config's `pad_token_id`).
  */
 export function embeddingBackward({
   share,

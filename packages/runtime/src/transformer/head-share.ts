@@ -10,8 +10,8 @@ export interface HeadShare {
 }
 
 /**
- * Query heads are split evenly; a rank holds the key/value heads that its query heads read. Throws RangeError when tp does not divide the
- * query heads, or neither divides the key/value heads nor is divided by them.
+ * Query heads are split evenly; a rank holds the key/value heads that its query heads read. Throws RangeError when tp
+ * does not divide the query heads, or neither divides the key/value heads nor is divided by them.
  */
 export function headShare(heads: number, kvHeads: number, tp: number, tpIndex: number): HeadShare {
   if (heads % kvHeads !== 0)

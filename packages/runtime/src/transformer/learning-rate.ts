@@ -8,7 +8,10 @@ export interface LearningRateSchedule {
   readonly totalSteps: number;
 }
 
-/** Rate of step `step`, counted from 0. The first step already moves (peak / warmupSteps); step warmupSteps - 1 has the peak. */
+/**
+ * Rate of step `step`, counted from 0. The first step already moves (peak / warmupSteps); step warmupSteps - 1 has the
+ * peak.
+ */
 export function learningRateAt({ peak, floor, warmupSteps, totalSteps }: LearningRateSchedule, step: number): number {
   if (step < warmupSteps) return (peak * (step + 1)) / warmupSteps;
   const span = totalSteps - 1 - Math.max(0, warmupSteps - 1);

@@ -1,7 +1,8 @@
 /**
  * RMSNorm as Hugging Face computes it: y = weight * x / sqrt(mean(x^2) + epsilon), rows of `width`.
  *
- * Normalising each head by itself (Qwen3's query and key norm) is the same function with rows = tokens * heads and width = headDim.
+ * Normalising each head by itself (Qwen3's query and key norm) is the same function with rows = tokens * heads and
+ * width = headDim.
  */
 
 export interface NormShape {
@@ -39,8 +40,8 @@ export function rmsNormForward({
 }
 
 /**
- * With r = inverseRms: dx = r * weight * dy - x * r^3 / width * sum(dy * weight * x), and dweight += sum over rows of dy * x * r.
- * dx is overwritten, or added to with `addDx` (a residual's gradient lies there); without it dx may be dy.
+ * With r = inverseRms: dx = r * weight * dy - x * r^3 / width * sum(dy * weight * x), and dweight += sum over rows of
+ * dy * x * r. dx is overwritten, or added to with `addDx` (a residual's gradient lies there); without it dx may be dy.
  */
 export function rmsNormBackward({
   shape,

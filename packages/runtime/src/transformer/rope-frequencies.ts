@@ -1,6 +1,6 @@
 /**
- * Rotary frequencies as Hugging Face computes them, default and rescaled (transformers' `ROPE_INIT_FUNCTIONS`). Every step is rounded to float32
- * as there: at large positions that rounding is far above the tolerance of a comparison.
+ * Rotary frequencies as Hugging Face computes them, default and rescaled (transformers' `ROPE_INIT_FUNCTIONS`). Every
+ * step is rounded to float32 as there: at large positions that rounding is far above the tolerance of a comparison.
  */
 import type { RopeScaling } from '@monta/core';
 

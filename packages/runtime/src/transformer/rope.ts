@@ -1,5 +1,6 @@
 /**
- * Rotary position embedding. In Hugging Face's rotate-half convention element i of a head is paired with i + headDim / 2; interleaved, 2i with 2i + 1.
+ * Rotary position embedding. In Hugging Face's rotate-half convention element i of a head is paired with i + headDim /
+ * 2; interleaved, 2i with 2i + 1.
  */
 import type { RopeScaling } from '@monta/core';
 import { ropeFrequencies } from './rope-frequencies.js';
@@ -14,8 +15,8 @@ export interface RopeTable {
 }
 
 /**
- * Angles position * frequency, for positions 0 to `positions` - 1; frequencies theta^(-2i / headDim), rescaled where `scaling` says so. They and
- * the angles are rounded to float32 as Hugging Face does.
+ * Angles position * frequency, for positions 0 to `positions` - 1; frequencies theta^(-2i / headDim), rescaled where
+ * `scaling` says so. They and the angles are rounded to float32 as Hugging Face does.
  */
 export function ropeTable(positions: number, headDim: number, theta: number, scaling?: RopeScaling): RopeTable {
   const { frequencies, attentionFactor } = ropeFrequencies(headDim, theta, scaling);

@@ -1,13 +1,15 @@
 /**
- * RMSNorm over a row of which this rank holds only some columns (OLMoE's query and key norm spans all heads, which tensor parallelism
- * splits). Each pass stands in two halves; the caller sums the per-row numbers over the ranks (all_reduce) between them.
+ * RMSNorm over a row of which this rank holds only some columns (OLMoE's query and key norm spans all heads, which
+ * tensor parallelism splits). Each pass stands in two halves; the caller sums the per-row numbers over the ranks
+ * (all_reduce) between them.
  *
  *   forward:  splitNormSquares -> all_reduce -> splitNormApply
  *   backward: splitNormDot     -> all_reduce -> splitNormBackward
  *
- * When key/value heads are replicated, because there are more TP ranks than such heads, every column is counted `replicas` times in the
- * sum of squares: `share` is 1 / replicas. In the backward each replica holds a partial dy (from its own query heads); the sum over
- * all ranks is then the full dot product, and each replica takes its `share` of it, so that partial dx and dweight add up.
+ * When key/value heads are replicated, because there are more TP ranks than such heads, every column is counted
+ * `replicas` times in the sum of squares: `share` is 1 / replicas. In the backward each replica holds a partial dy
+ * (from its own query heads); the sum over all ranks is then the full dot product, and each replica takes its `share`
+ * of it, so that partial dx and dweight add up.
  */
 
 export interface SplitNormShape {
@@ -34,7 +36,10 @@ export function splitNormSquares(shape: SplitNormShape, x: Float32Array, squares
   }
 }
 
-/** squares: summed over ranks, not changed. inverseRms: rows, saved for the backward. y may be x; keep x for the backward then elsewhere. */
+/**
+ * squares: summed over ranks, not changed. inverseRms: rows, saved for the backward. y may be x; keep x for the
+ * backward then elsewhere.
+ */
 export function splitNormApply({
   shape,
   x,

@@ -17,8 +17,8 @@ const planned: readonly MoeModel['family'][] = [
 ];
 
 /**
- * Throws InputError for a model with something that the kernels don't compute, naming all of it: such a model can be planned and
- * simulated, not trained or verified here.
+ * Throws InputError for a model with something that the kernels don't compute, naming all of it: such a model can be
+ * planned and simulated, not trained or verified here.
  */
 export function checkSupported(model: MoeModel): void {
   const reasons: string[] = [];

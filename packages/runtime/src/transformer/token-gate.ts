@@ -1,6 +1,7 @@
 /**
- * A gate of its own for every token of a feed-forward (Qwen2-MoE's shared expert): y = s * f(x) with s = sigmoid(x . w), w one row of weights.
- * TP splits f's inner width, so f(x) and with it the gate's gradient are partial sums over TP.
+ * A gate of its own for every token of a feed-forward (Qwen2-MoE's shared expert): y = s * f(x) with s = sigmoid(x .
+ * w), w one row of weights. TP splits f's inner width, so f(x) and with it the gate's gradient are partial sums over
+ * TP.
  */
 import { exponential } from './exponential.js';
 
@@ -21,7 +22,10 @@ export function tokenGate(x: Float32Array, weight: Float32Array, scale: Float32A
   }
 }
 
-/** dsum[t] = (d . a)[t] * s (1 - s): with d = dy W the gradient of the activated rows a before scaling, d . a is that of s. */
+/**
+ * dsum[t] = (d . a)[t] * s (1 - s): with d = dy W the gradient of the activated rows a before scaling, d . a is that of
+ * s.
+ */
 export function tokenGateGradient(
   scale: Float32Array,
   d: Float32Array,

@@ -1,11 +1,14 @@
-/** Compares a computation in a 16-bit type with what fp32 gives: norms of differences and angles between gradients, not element by element. */
+/**
+ * Compares a computation in a 16-bit type with what fp32 gives: norms of differences and angles between gradients, not
+ * element by element.
+ */
 import type { Expected } from './expected.js';
 import type { QuantityError } from './quantity.js';
 import type { RankComputation } from './verify-rank.js';
 
 /**
- * How far bf16 may be off with the routing of fp32: logits by norm, relative; the loss in nats; gradients by 1 - the cosine of the angle between
- * all of them together.
+ * How far bf16 may be off with the routing of fp32: logits by norm, relative; the loss in nats; gradients by 1 - the
+ * cosine of the angle between all of them together.
  */
 export const roundedTolerances = { logits: 2e-2, loss: 2e-2, gradients: 1e-3 } as const;
 

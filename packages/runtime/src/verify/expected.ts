@@ -1,7 +1,7 @@
 /**
- * A folder that says what a model must compute: a Hugging Face checkpoint with `expected.safetensors` (token ids of several batches; of batch
- * 0 the logits, losses, router logits and gradient norm), `grads.safetensors` (gradients of batch 0) and `trajectory.json` (losses and
- * gradient norms of AdamW steps, batch i at step i).
+ * A folder that says what a model must compute: a Hugging Face checkpoint with `expected.safetensors` (token ids of
+ * several batches; of batch 0 the logits, losses, router logits and gradient norm), `grads.safetensors` (gradients of
+ * batch 0) and `trajectory.json` (losses and gradient norms of AdamW steps, batch i at step i).
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,9 @@
 /** What a verification compares, and how far it may be off. */
 
-/** How far results may be off: absolute, but gradients (of the largest of the tensor, or see `absoluteGradient`) and gradient norms relative. */
+/**
+ * How far results may be off: absolute, but gradients (of the largest of the tensor, or see `absoluteGradient`) and
+ * gradient norms relative.
+ */
 export const tolerances = {
   logits: 1e-4,
   'router logits': 1e-4,

@@ -1,6 +1,7 @@
 /**
- * Routing of one run kept, and given to another. Rounding moves router logits, and where two experts are close a token goes elsewhere: from
- * there on two runs compute different things. A run that is given the picks of another is compared in what it computes itself.
+ * Routing of one run kept, and given to another. Rounding moves router logits, and where two experts are close a token
+ * goes elsewhere: from there on two runs compute different things. A run that is given the picks of another is compared
+ * in what it computes itself.
  */
 import type { Device, DeviceEvent, Launch, Queue } from '../device/device.js';
 import { readFloats, readInts } from '../device/host-array.js';
@@ -45,7 +46,10 @@ export function recordingRouting(device: Device, picks: Int32Array[]): Device {
   });
 }
 
-/** A device whose router launches pick what `picks` says, launch by launch; probabilities are its own. Throws `RangeError` at one too many. */
+/**
+ * A device whose router launches pick what `picks` says, launch by launch; probabilities are its own. Throws
+ * `RangeError` at one too many.
+ */
 export function replayingRouting(device: Device, picks: readonly Int32Array[]): Device {
   let next = 0;
   return watched(device, (launch, event) => {

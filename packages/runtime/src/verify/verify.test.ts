@@ -28,7 +28,10 @@ const layouts = [
   'dp=8,ep=8',
 ];
 
-/** Families that the whole matrix is run with, and layouts that the others are: each of their parts is split in one of these. */
+/**
+ * Families that the whole matrix is run with, and layouts that the others are: each of their parts is split in one of
+ * these.
+ */
 const most = new Set(['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe']);
 const some = ['tp=1', 'tp=2,sp', 'dp=2,ep=2', 'tp=4', 'tp=2,dp=2,ep=2,sp', 'tp=4,dp=2,ep=2', 'tp=4,dp=2,ep=4,etp=2'];
 

@@ -35,8 +35,8 @@ const memoryBytes = 64 * 2 ** 20;
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 
 /**
- * The job for a layout. The batch is repeated until its sequences divide among the replicas: means over it, and so losses and gradients, are
- * the same.
+ * The job for a layout. The batch is repeated until its sequences divide among the replicas: means over it, and so
+ * losses and gradients, are the same.
  */
 function jobOf(
   expected: Expected,
@@ -56,8 +56,9 @@ function jobOf(
 }
 
 /**
- * Verifies folders on layouts of equally many ranks, one after another in one job of ranks; for each case, what came of each of its strategies.
- * Throws `InputError` for a folder or layout that can't be used, rejects with `RankFailure` when a rank fails.
+ * Verifies folders on layouts of equally many ranks, one after another in one job of ranks; for each case, what came of
+ * each of its strategies. Throws `InputError` for a folder or layout that can't be used, rejects with `RankFailure`
+ * when a rank fails.
  */
 export async function verifyAll(cases: readonly VerifyCase[], options: VerifyOptions = {}): Promise<Verification[][]> {
   const expected = cases.map(({ folder, layout }) => {
@@ -133,7 +134,10 @@ function seePatch({
   }
 }
 
-/** Logarithms of a router's scores: of a sigmoid's element by element, of a softmax' row by row, which says what logits say up to a constant. */
+/**
+ * Logarithms of a router's scores: of a sigmoid's element by element, of a softmax' row by row, which says what logits
+ * say up to a constant.
+ */
 const logScores = (logits: Float32Array, { scoring, experts }: MoeModel): Float64Array =>
   scoring === 'sigmoid'
     ? Float64Array.from(logits, (logit) => -Math.log1p(Math.exp(-logit)))
@@ -151,8 +155,8 @@ function logSoftmax(logits: Float32Array, columns: number): Float64Array {
 }
 
 /**
- * Of each gradient the smaller of two errors: relative to the tensor's largest expected gradient, and absolute in units that make 1e-6 meet
- * the tolerance. At most the tolerance exactly where one of the two limits is kept.
+ * Of each gradient the smaller of two errors: relative to the tensor's largest expected gradient, and absolute in units
+ * that make 1e-6 meet the tolerance. At most the tolerance exactly where one of the two limits is kept.
  */
 function seeGradient(largest: Largest, name: string, actual: Float32Array | undefined, expected: Float32Array): void {
   const scale = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

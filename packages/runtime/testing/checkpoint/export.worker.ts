@@ -14,7 +14,10 @@ export interface ExportJob {
   readonly forms: Readonly<Record<string, Pick<HuggingFaceOutput, 'type' | 'maxShardBytes'>>>;
 }
 
-/** Returns, on rank 0, the weights as the ranks hold them after training, and as they were before; nothing of them went by way of a file. */
+/**
+ * Returns, on rank 0, the weights as the ranks hold them after training, and as they were before; nothing of them went
+ * by way of a file.
+ */
 export type ExportResult = Readonly<Record<'before' | 'after', ReadonlyMap<string, Float32Array>>>;
 
 function exportRank({ rank, endpoint, device, data: job }: RankContext<ExportJob>): ExportResult {

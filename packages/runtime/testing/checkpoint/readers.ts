@@ -1,8 +1,9 @@
 /**
- * Safetensors folders as others read them. `@huggingface/hub` is Hugging Face's own parser of headers, offsets and sharded indices: it reads
- * repositories over HTTP, so it is given a `fetch` that serves a folder. `@jax-js/loaders` reads the numbers of a file in memory, but knows
- * no BF16, and for F16 needs a `Float16Array`, which Node 20 lacks: for it unsigned 16-bit numbers are put, the same bits.
- * No package of npm was found that reads the numbers of BF16 tensors under Node; theirs are cut at the offsets that the first one reads.
+ * Safetensors folders as others read them. `@huggingface/hub` is Hugging Face's own parser of headers, offsets and
+ * sharded indices: it reads repositories over HTTP, so it is given a `fetch` that serves a folder. `@jax-js/loaders`
+ * reads the numbers of a file in memory, but knows no BF16, and for F16 needs a `Float16Array`, which Node 20 lacks:
+ * for it unsigned 16-bit numbers are put, the same bits. No package of npm was found that reads the numbers of BF16
+ * tensors under Node; theirs are cut at the offsets that the first one reads.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';

@@ -25,7 +25,10 @@ const common = {
   use_cache: z.boolean(),
   vocab_size: count.positive(),
 };
-/** The arguments of the configuration classes of transformers 4.57 (configuration_mixtral.py, _qwen3_moe.py, _olmoe.py), no others. */
+/**
+ * The arguments of the configuration classes of transformers 4.57 (configuration_mixtral.py, _qwen3_moe.py, _olmoe.py),
+ * no others.
+ */
 export const configSchemas = {
   mixtral: z.strictObject({
     ...common,

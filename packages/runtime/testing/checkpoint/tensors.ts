@@ -1,4 +1,7 @@
-/** What the tests of checkpoints share: a small model, tensors in memory, and a reader of safetensors that shares no code with ours. */
+/**
+ * What the tests of checkpoints share: a small model, tensors in memory, and a reader of safetensors that shares no
+ * code with ours.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {

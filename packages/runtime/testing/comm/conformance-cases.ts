@@ -1,6 +1,6 @@
 /**
- * What every backend must do, as named cases that all ranks of a job run together. A case throws on a wrong result. Cases know only
- * the interface: ranks may be threads, processes or GPUs.
+ * What every backend must do, as named cases that all ranks of a job run together. A case throws on a wrong result.
+ * Cases know only the interface: ranks may be threads, processes or GPUs.
  */
 import type { Endpoint } from '#runtime/comm/communicator.js';
 import type { Device } from '#runtime/device/device.js';

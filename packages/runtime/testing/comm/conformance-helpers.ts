@@ -72,7 +72,8 @@ export function expectEqual(context: ConformanceContext, what: string, view: Vie
   for (const [index, want] of expected.entries()) {
     if (!Object.is(got[index], want)) {
       throw new Error(
-        `${what}: rank ${context.endpoint.rank}, element ${index} of ${expected.length} is ${got[index]}, expected ${want}`,
+        `${what}: rank ${context.endpoint.rank}, element ${index} of ${expected.length} is ${got[index]}, expected ` +
+          `${want}`,
       );
     }
   }

@@ -3,8 +3,8 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { conformanceCases, type CaseReport } from './conformance-cases.js';
 
 /**
- * Starts a job of `ranks` ranks that all run `runConformanceCases`, and passes on their reports. Resolves when the job has ended
- * well, rejects with its error otherwise.
+ * Starts a job of `ranks` ranks that all run `runConformanceCases`, and passes on their reports. Resolves when the job
+ * has ended well, rejects with its error otherwise.
  */
 export type ConformanceLauncher = (
   ranks: number,

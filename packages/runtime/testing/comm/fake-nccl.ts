@@ -1,6 +1,7 @@
 /**
- * NCCL as far as the endpoint needs it, for ranks that are threads with cards of the test's making (`FakeCuda`): work on streams that waits for all
- * members' calls, then reads from their memory. Like NCCL it does not check that members agree, and a communicator settles late.
+ * NCCL as far as the endpoint needs it, for ranks that are threads with cards of the test's making (`FakeCuda`): work
+ * on streams that waits for all members' calls, then reads from their memory. Like NCCL it does not check that members
+ * agree, and a communicator settles late.
  */
 import koffi from 'koffi';
 import { Random } from '@monta/core';

@@ -1,6 +1,6 @@
 /**
- * What every device must do, as a vitest suite. It knows only the seam, and of kernels only `copy` and `fill`, which every device has.
- * A launch may end at any time after what it comes after has ended: no case relies on when.
+ * What every device must do, as a vitest suite. It knows only the seam, and of kernels only `copy` and `fill`, which
+ * every device has. A launch may end at any time after what it comes after has ended: no case relies on when.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {

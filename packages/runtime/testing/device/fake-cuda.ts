@@ -1,7 +1,7 @@
 /**
- * CUDA's runtime and driver as far as a device needs them, on this process's memory: streams are in-order lists of work that moves on in a
- * seeded random order whenever somebody asks, so that every order that a card could take may come up. Copies and fills act;
- * kernels and products are only noted.
+ * CUDA's runtime and driver as far as a device needs them, on this process's memory: streams are in-order lists of work
+ * that moves on in a seeded random order whenever somebody asks, so that every order that a card could take may come
+ * up. Copies and fills act; kernels and products are only noted.
  */
 import koffi from 'koffi';
 import { Random } from '@monta/core';

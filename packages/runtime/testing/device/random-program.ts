@@ -1,4 +1,7 @@
-/** Random programs of fills and copies whose conflicts are ordered by events or by their queue, and what they give when run in order. */
+/**
+ * Random programs of fills and copies whose conflicts are ordered by events or by their queue, and what they give when
+ * run in order.
+ */
 export type Random = () => number;
 
 /** Numbers in [0, 1) from a seed (mulberry32). */
@@ -18,7 +21,10 @@ export interface ProgramStep {
   readonly from: number | undefined;
   readonly to: number;
   readonly value: number;
-  /** Steps whose events it comes after: every earlier one of another lane that touches what it writes, or writes what it reads. */
+  /**
+   * Steps whose events it comes after: every earlier one of another lane that touches what it writes, or writes what it
+   * reads.
+   */
   readonly after: readonly number[];
   /** Waits for the host besides. */
   readonly gated: boolean;

@@ -1,7 +1,7 @@
 /**
- * A second device, for showing that nothing above the seam relies on the first: memory is several ArrayBuffers, addresses lie beyond 2^40
- * and mean nothing to anybody else, and launches run in any order that queues and events allow, drawn from a seed. Launches
- * may run when they are appended, when somebody asks, or only in a wait.
+ * A second device, for showing that nothing above the seam relies on the first: memory is several ArrayBuffers,
+ * addresses lie beyond 2^40 and mean nothing to anybody else, and launches run in any order that queues and events
+ * allow, drawn from a seed. Launches may run when they are appended, when somebody asks, or only in a wait.
  */
 import { InputError } from '@monta/core';
 import {

@@ -1,6 +1,7 @@
 /**
- * The CPU's kernels on a toy device, with what the catalogue says of them enforced: a kernel works on copies of exactly its operands, and what
- * it only reads must be as before. (That a write leaves nothing of before cannot be checked here: chunks write their rows of one region.)
+ * The CPU's kernels on a toy device, with what the catalogue says of them enforced: a kernel works on copies of exactly
+ * its operands, and what it only reads must be as before. (That a write leaves nothing of before cannot be checked
+ * here: chunks write their rows of one region.)
  */
 import { kernelSpec, type Mode } from '@monta/core';
 import { CpuMemory, createGemm, type CpuKernelCall, type CpuOperand } from '#runtime/device/cpu/index.js';

@@ -2,7 +2,10 @@
 import type { MoeModel } from '@monta/core';
 import type { ParameterValues } from '../transformer/reference-parameters.js';
 
-/** Elements of a checkpoint parameter in the reference's values, where experts are fused and every router is `mlp.gate.weight`. */
+/**
+ * Elements of a checkpoint parameter in the reference's values, where experts are fused and every router is
+ * `mlp.gate.weight`.
+ */
 export function fromReference(model: MoeModel, values: ParameterValues, name: string): Float64Array {
   const expert = /^(.*)\.(?:mlp|block_sparse_moe)\.experts\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name);
   const find = (fused: string): Float64Array => {

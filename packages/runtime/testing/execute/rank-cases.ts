@@ -91,7 +91,9 @@ export const sinking = completeModel({
   },
 });
 
-/** Latent attention, sigmoid scores in groups with a bias of selection, a factor, a shared expert, a dense first layer. */
+/**
+ * Latent attention, sigmoid scores in groups with a bias of selection, a factor, a shared expert, a dense first layer.
+ */
 export const deepseek = completeModel({
   ...shape,
   name: 'deepseek',

@@ -1,7 +1,7 @@
 /**
- * A dispatcher of its own: rows travel over the rail, with the experts of every destination in reverse, and are gathered inside the node. Its
- * counts, its orders and its groups stand here and nowhere else. Partial sums meet in the order of `scattered`, so results are equal bit for
- * bit.
+ * A dispatcher of its own: rows travel over the rail, with the experts of every destination in reverse, and are
+ * gathered inside the node. Its counts, its orders and its groups stand here and nowhere else. Partial sums meet in the
+ * order of `scattered`, so results are equal bit for bit.
  */
 import { groupMembers, type Layout } from '@monta/core';
 import {

@@ -1,7 +1,8 @@
 /**
- * `npm run test:faults [-- --kills N] [--seed S] [--short]`: kills runs at random moments on threads and over MPI, fills disks, takes folders
- * away, stops ranks and sends strangers; then the failures between two hosts. Prints a table; exit code 1 when anything hung, was torn, was
- * left running, or went on with other bits than a run that was never disturbed. Needs root (mount), Open MPI and ss.
+ * `npm run test:faults [-- --kills N] [--seed S] [--short]`: kills runs at random moments on threads and over MPI,
+ * fills disks, takes folders away, stops ranks and sends strangers; then the failures between two hosts. Prints a
+ * table; exit code 1 when anything hung, was torn, was left running, or went on with other bits than a run that was
+ * never disturbed. Needs root (mount), Open MPI and ss.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

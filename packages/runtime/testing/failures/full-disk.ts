@@ -1,4 +1,7 @@
-/** The failure suite's full disk: a file system that both hosts see has no room for the next checkpoint. What was saved before is there, and goes on. */
+/**
+ * The failure suite's full disk: a file system that both hosts see has no room for the next checkpoint. What was saved
+ * before is there, and goes on.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +14,10 @@ import { smallJob, smallJobSteps, smallText } from './small-job.js';
 /** Room for a few of the checkpoints, not for all. */
 const roomKibibytes = 1024;
 
-/** Runs it on two hosts of two ranks. Returns what the failed run said; throws when something is otherwise than it should be. */
+/**
+ * Runs it on two hosts of two ranks. Returns what the failed run said; throws when something is otherwise than it
+ * should be.
+ */
 export async function fillDisk(place: MpiPlace): Promise<string> {
   const root = mkdtempSync(join(tmpdir(), 'monta-full-disk-'));
   const [text, small, roomy] = ['text.txt', 'small', 'roomy'].map((name) => join(root, name)) as [

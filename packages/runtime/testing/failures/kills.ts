@@ -1,4 +1,7 @@
-/** Kills at random moments: of the launcher, and over MPI of a random process. What was saved is whole, and a run that goes on ends with the bits of one that was never disturbed. */
+/**
+ * Kills at random moments: of the launcher, and over MPI of a random process. What was saved is whole, and a run that
+ * goes on ends with the bits of one that was never disturbed.
+ */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

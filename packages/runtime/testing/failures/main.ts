@@ -1,7 +1,7 @@
 /**
- * The failure suite: makes things go wrong between two hosts and checks that each job ends, or goes on, as docs/mpi.md says, within the
- * time stated there, with the rank named and no process left. Run it on the hosts that `scripts/two-hosts` makes:
- * `scripts/two-hosts -- node packages/runtime/dist/failures/main.js [--smoke]`.
+ * The failure suite: makes things go wrong between two hosts and checks that each job ends, or goes on, as docs/mpi.md
+ * says, within the time stated there, with the rank named and no process left. Run it on the hosts that
+ * `scripts/two-hosts` makes: `scripts/two-hosts -- node packages/runtime/dist/failures/main.js [--smoke]`.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -222,7 +222,9 @@ function check({ expected }: Case, { results, error }: { results: unknown[] | un
   if (!named || !expected.message.test(message)) throw new Error(`the job failed otherwise than expected: ${message}`);
 }
 
-/** No process of the job is left, at the latest when ranks that were cut off have missed their launcher for long enough. */
+/**
+ * No process of the job is left, at the latest when ranks that were cut off have missed their launcher for long enough.
+ */
 async function checkGone(pids: readonly number[]): Promise<void> {
   const until = performance.now() + (lostAfterSeconds + 6) * 1000;
   while (performance.now() < until) {

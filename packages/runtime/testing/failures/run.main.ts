@@ -1,4 +1,7 @@
-/** A run in a process of its own, for the failure suite: `node run.main.js local|mpi JOB`. Prints a line for each report; ends with exit code 1 and the message when it fails. */
+/**
+ * A run in a process of its own, for the failure suite: `node run.main.js local|mpi JOB`. Prints a line for each
+ * report; ends with exit code 1 and the message when it fails.
+ */
 import { writeSync } from 'node:fs';
 import { localLauncher, mpiLauncher } from '#runtime/launch/index.js';
 import { train, type TrainJob } from '#runtime/train/index.js';

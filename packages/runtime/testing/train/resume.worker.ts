@@ -1,4 +1,6 @@
-/** A run in a process of its own, for tests that kill it: trains as its argument says and prints every report as a line. */
+/**
+ * A run in a process of its own, for tests that kill it: trains as its argument says and prints every report as a line.
+ */
 import { writeSync } from 'node:fs';
 import { train } from '#runtime/train/train.js';
 import type { TrainJob } from '#runtime/train/job.js';

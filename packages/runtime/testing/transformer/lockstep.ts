@@ -1,6 +1,6 @@
 /**
- * The kernels put together to a whole model over TP ranks that take turns in one thread: every sum over `ranks` below is a collective of the
- * real runtime. Its test checks that they fit together at each point where a collective stands.
+ * The kernels put together to a whole model over TP ranks that take turns in one thread: every sum over `ranks` below
+ * is a collective of the real runtime. Its test checks that they fit together at each point where a collective stands.
  */
 import type { MoeModel } from '@monta/core';
 import type { Gemm } from '#runtime/device/gemm.js';
@@ -95,7 +95,10 @@ export class Lockstep {
     return y;
   }
 
-  /** Query or key norm in place over the ranks' columns; keeps what the backward needs. Returns the backward, in place on the gradient. */
+  /**
+   * Query or key norm in place over the ranks' columns; keeps what the backward needs. Returns the backward, in place
+   * on the gradient.
+   */
   #queryKeyNorm(name: string, xs: Float32Array[], firsts: number[], replicas: number): (ds: Float32Array[]) => void {
     const { model } = this;
     const { w, dw } = this.#pair(name);

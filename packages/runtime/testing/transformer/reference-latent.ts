@@ -1,4 +1,7 @@
-/** Latent attention of the reference, as DeepSeek-V2's paper (arXiv 2405.04434, 2.1) and transformers' DeepseekV3Attention have it. */
+/**
+ * Latent attention of the reference, as DeepSeek-V2's paper (arXiv 2405.04434, 2.1) and transformers'
+ * DeepseekV3Attention have it.
+ */
 import type { MoeModel } from '@monta/core';
 import * as ops from './reference-tape.js';
 import type { Matrix, Tape } from './reference-tape.js';

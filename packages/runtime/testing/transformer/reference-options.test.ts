@@ -44,7 +44,9 @@ function build(shape: Partial<ModelShape>) {
   return { model, parameters, ids };
 }
 
-/** Options that the checkpoints from Hugging Face don't have; in float64, central differences are good to about 1e-8. */
+/**
+ * Options that the checkpoints from Hugging Face don't have; in float64, central differences are good to about 1e-8.
+ */
 const cases: [string, Partial<ModelShape>, ReferenceOptions][] = [
   ['top-1, renormalised', { topK: 1 }, {}],
   ['top-1, not renormalised', { topK: 1, normTopK: false }, {}],

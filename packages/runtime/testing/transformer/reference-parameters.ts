@@ -98,8 +98,8 @@ export const nameInMemory = ({ family }: MoeModel, name: string): string =>
   family === 'gpt_oss' ? name.replace('.mlp.gate.', '.mlp.router.') : name;
 
 /**
- * gpt-oss' values or gradients in the reference's order: its experts are transposed, [E, inputs, outputs], gates and ups in turn. `read` is given
- * names and shapes of its tensors.
+ * gpt-oss' values or gradients in the reference's order: its experts are transposed, [E, inputs, outputs], gates and
+ * ups in turn. `read` is given names and shapes of its tensors.
  */
 export function readGptOss(
   model: MoeModel,

@@ -1,6 +1,6 @@
 /**
- * Rotary frequencies of the reference: the formulas of transformers' `modeling_rope_utils.py` in float64, rounded to float32 once, at the end (there
- * every step is).
+ * Rotary frequencies of the reference: the formulas of transformers' `modeling_rope_utils.py` in float64, rounded to
+ * float32 once, at the end (there every step is).
  */
 import type { MoeModel } from '@monta/core';
 import type { Rotation } from './reference-tape.js';

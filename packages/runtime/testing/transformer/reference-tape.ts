@@ -1,6 +1,6 @@
 /**
- * The operations of the one-rank reference as plain float64 loops, each with its backward beside it. A tape remembers the backwards and
- * runs them in reverse. Nothing here is shared with the kernels that it checks.
+ * The operations of the one-rank reference as plain float64 loops, each with its backward beside it. A tape remembers
+ * the backwards and runs them in reverse. Nothing here is shared with the kernels that it checks.
  */
 import { maxOf } from '@monta/core';
 
@@ -222,7 +222,9 @@ export function attention(
   return out;
 }
 
-/** gpt-oss: g = min(gate, limit), u = up within [-limit, limit]; (u + 1) * g * sigmoid(alpha * g), element by element. */
+/**
+ * gpt-oss: g = min(gate, limit), u = up within [-limit, limit]; (u + 1) * g * sigmoid(alpha * g), element by element.
+ */
 export function clampedSwiglu(
   tape: Tape,
   gate: Matrix,

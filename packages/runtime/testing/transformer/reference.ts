@@ -1,6 +1,7 @@
 /**
- * The whole model on one rank, as slow and as obvious as possible: float64, plain loops, nothing shared with the kernels or the executor,
- * which are checked against it. It computes what Hugging Face's Mixtral, Qwen2-MoE, Qwen3-MoE and OLMoE compute.
+ * The whole model on one rank, as slow and as obvious as possible: float64, plain loops, nothing shared with the
+ * kernels or the executor, which are checked against it. It computes what Hugging Face's Mixtral, Qwen2-MoE, Qwen3-MoE
+ * and OLMoE compute.
  */
 import type { MoeModel } from '@monta/core';
 import { ignoredLabel } from '#runtime/transformer/cross-entropy.js';
@@ -14,8 +15,8 @@ import type { ParameterValues } from './reference-parameters.js';
 
 export interface ReferenceOptions {
   /**
-   * Bounds each expert's rows to ceil(factor * k * slice / E) from every `slice` consecutive tokens; smallest probabilities are dropped
-   * first. Absent: nothing is dropped.
+   * Bounds each expert's rows to ceil(factor * k * slice / E) from every `slice` consecutive tokens; smallest
+   * probabilities are dropped first. Absent: nothing is dropped.
    */
   readonly capacity?: { readonly factor: number; readonly slice: number };
 }
@@ -46,7 +47,9 @@ interface Routing {
 
 type Weight = (name: string) => Matrix;
 
-/** Experts by falling score (with the bias of selection, within the chosen groups), lowest number first among equals. */
+/**
+ * Experts by falling score (with the bias of selection, within the chosen groups), lowest number first among equals.
+ */
 function pickExperts(model: MoeModel, probabilities: Matrix, bias: Matrix | undefined): Int32Array {
   const { topK: k, expertGroups } = model;
   const { rows, width } = probabilities;
@@ -243,7 +246,10 @@ function crossEntropy(tape: Tape, logits: Matrix, labels: ArrayLike<number>, seq
   return total / counted.length;
 }
 
-/** Hugging Face's `load_balancing_loss_func`: all layers' tokens pooled, share of picks times mean probability, times the experts. */
+/**
+ * Hugging Face's `load_balancing_loss_func`: all layers' tokens pooled, share of picks times mean probability, times
+ * the experts.
+ */
 function auxiliaryLoss(tape: Tape, model: MoeModel, routings: readonly Routing[]): number {
   const pooled = routings.reduce((sum, { probabilities }) => sum + probabilities.rows, 0);
   if (pooled === 0 || model.auxLoss === 'none') return 0;
@@ -264,7 +270,8 @@ function auxiliaryLoss(tape: Tape, model: MoeModel, routings: readonly Routing[]
 }
 
 /**
- * One forward and backward. ids and labels: [batch, sequence] (labels are shifted here, as Hugging Face does; -100 is ignored).
+ * One forward and backward. ids and labels: [batch, sequence] (labels are shifted here, as Hugging Face does; -100 is
+ * ignored).
  */
 export function referenceStep(
   model: MoeModel,

@@ -1,4 +1,7 @@
-/** Plots of fitted series: bus bandwidth over size, measured points and the curve through them, one plot per set of ranks. */
+/**
+ * Plots of fitted series: bus bandwidth over size, measured points and the curve through them, one plot per set of
+ * ranks.
+ */
 import { busBytesPerSecond, curveOf, formatBandwidth, formatBytes, type SeriesFit } from '@monta/core';
 import { lineChart, type LineSeries } from '../plots/line-chart.js';
 

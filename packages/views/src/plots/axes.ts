@@ -1,4 +1,7 @@
-/** Scales, ticks, axes, headings and legends that the plots share. Axis names stand level at the ends of the axes, never turned. */
+/**
+ * Scales, ticks, axes, headings and legends that the plots share. Axis names stand level at the ends of the axes, never
+ * turned.
+ */
 import { scaleLinear, scaleLog } from 'd3-scale';
 import { coordinate, element, estimateTextWidth, fill, fontSize, label, line, seriesRole, type Role } from '../svg.js';
 import { maxOf } from '@monta/core';
@@ -60,10 +63,10 @@ function logTicks(low: number, high: number, count: number): number[] {
 }
 
 /**
- * A scale that covers `values`, to be drawn over `range` (px) with about `tickCount` ticks. Without a fixed domain, a linear
- * scale is widened to round numbers (and down to 0 when `fromZero`), a logarithmic one by a twentieth on each side. Values that
- * are not finite, or not positive on a logarithmic axis, do not count. Throws RangeError for a fixed domain that the axis
- * cannot show.
+ * A scale that covers `values`, to be drawn over `range` (px) with about `tickCount` ticks. Without a fixed domain, a
+ * linear scale is widened to round numbers (and down to 0 when `fromZero`), a logarithmic one by a twentieth on each
+ * side. Values that are not finite, or not positive on a logarithmic axis, do not count. Throws RangeError for a fixed
+ * domain that the axis cannot show.
  */
 export function makeScale({
   axis,
@@ -229,7 +232,10 @@ export function verticalAxis(frame: Frame, scale: Scale, axis: Axis): string {
   return `${ticks.join('')}${label(margin, frame.top - 11, `↑ ${axis.label}`, { role: 'ink' })}`;
 }
 
-/** Base line, ticks and labels of the horizontal axis, its name below its right end. Labels that would touch are left out. */
+/**
+ * Base line, ticks and labels of the horizontal axis, its name below its right end. Labels that would touch are left
+ * out.
+ */
 export function horizontalAxis(frame: Frame, scale: Scale, axis: Axis, gridTop?: number): string {
   const format = formatOf(axis);
   const parts: string[] = [];

@@ -1,4 +1,7 @@
-/** Level bars, one row (or group of rows) per item: times of strategies, bytes per link; stacked, where the time of a step goes. */
+/**
+ * Level bars, one row (or group of rows) per item: times of strategies, bytes per link; stacked, where the time of a
+ * step goes.
+ */
 import {
   formatOf,
   heading,

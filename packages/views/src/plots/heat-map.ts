@@ -41,8 +41,8 @@ function shade(value: number, low: number, middle: number, high: number): Shadin
 }
 
 /**
- * Draws the map as an SVG document. Both sides of the middle are drawn to one scale, that of the farthest value, unless the
- * low side would pass zero.
+ * Draws the map as an SVG document. Both sides of the middle are drawn to one scale, that of the farthest value, unless
+ * the low side would pass zero.
  */
 export function heatMap(map: HeatMap): string {
   const { width = defaultWidth, rows, edges, middle } = map;

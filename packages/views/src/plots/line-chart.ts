@@ -44,7 +44,10 @@ export interface LineChart {
   readonly x: Axis;
   readonly y: Axis;
   readonly series: readonly LineSeries[];
-  /** Level lines with their names, as the unigram entropy under a loss; `text` is the value as shown, by default as on the axis. */
+  /**
+   * Level lines with their names, as the unigram entropy under a loss; `text` is the value as shown, by default as on
+   * the axis.
+   */
   readonly levels?: readonly { readonly name: string; readonly value: number; readonly text?: string }[];
   /** px; the width of all drawings by 320 when left out. */
   readonly width?: number;

@@ -8,7 +8,10 @@ import { makeScale, wrap } from './axes.js';
 import { scatter } from './scatter.js';
 import { element, escapeXml, estimateTextWidth } from '../svg.js';
 
-/** What is wrong with a drawing: tags out of order, unquoted attributes, bare `<` or `&` in text, coordinates that are no numbers. */
+/**
+ * What is wrong with a drawing: tags out of order, unquoted attributes, bare `<` or `&` in text, coordinates that are
+ * no numbers.
+ */
 function problemsOf(svg: string): string[] {
   const problems: string[] = [];
   if (!svg.startsWith('<svg xmlns="http://www.w3.org/2000/svg"')) problems.push('does not start as SVG');

@@ -1,4 +1,6 @@
-/** Predicted over measured: points should lie on the diagonal, and a band shows the tolerance. Both axes have one range. */
+/**
+ * Predicted over measured: points should lie on the diagonal, and a band shows the tolerance. Both axes have one range.
+ */
 import {
   formatOf,
   heading,
@@ -87,7 +89,9 @@ export function scatter(plot: Scatter): string {
     series.points
       .filter(({ measured, predicted }) => Number.isFinite(x(measured)) && Number.isFinite(y(predicted)))
       .map((point) => {
-        const text = `${point.name ?? series.name}: measured ${formatOf(measuredAxis)(point.measured)}, predicted ${formatOf(measuredAxis)(point.predicted)}`;
+        const text =
+          `${point.name ?? series.name}: measured ${formatOf(measuredAxis)(point.measured)}, predicted ` +
+          formatOf(measuredAxis)(point.predicted);
         return element(
           'circle',
           { cx: x(point.measured), cy: y(point.predicted), r: 4, ...fill(seriesRole(index)), 'fill-opacity': 0.8 },

@@ -6,12 +6,15 @@ import { pageStyle } from './page-style.js';
 import { bytesPlot, lanesPlot, loadPlot, lossPlot, operationsPlot, stepsPlot } from './sections.js';
 import { speedUp, strategyOf, type RunReport, type StrategyRun } from './run-report.js';
 
-/** Widths at which drawings are made, px: for the page's full width, and for phones. Text then has its own size on both. */
+/**
+ * Widths at which drawings are made, px: for the page's full width, and for phones. Text then has its own size on both.
+ */
 const [wide, narrow] = [800, 366];
 
 /** A drawing in both widths, of which the page shows the one that fits. */
 const figure = (draw: (width: number) => string, caption: string) =>
-  `<figure class="card"><div class="wide">${draw(wide)}</div><div class="narrow">${draw(narrow)}</div><figcaption>${escape(caption)}</figcaption></figure>`;
+  `<figure class="card"><div class="wide">${draw(wide)}</div><div ` +
+  `class="narrow">${draw(narrow)}</div><figcaption>${escape(caption)}</figcaption></figure>`;
 
 const factor = (value: number) => `${value.toFixed(2)}×`;
 
@@ -58,7 +61,8 @@ function provenance({ timing, cluster }: RunReport): string {
   const items = [
     `<b>Computed for real:</b> the loss, every gradient and every byte that was moved, on ${escape(timing.ranOn)}.`,
     emulated
-      ? `<b>Emulated:</b> the network. Bytes travel through memory and are held back to the bandwidths and latencies of ${escape(cluster.name)}` +
+      ? '<b>Emulated:</b> the network. Bytes travel through memory and are held back to the bandwidths and ' +
+        `latencies of ${escape(cluster.name)}` +
         `${scale === undefined ? '' : `, ${scale === 1 ? 'at full speed' : `slowed by a factor of ${escape(formatCount(scale))}`}`}. Step times are measured with it; they are not those of the real cluster.`
       : '<b>Measured:</b> step times, on the hardware named.',
     `<b>Predicted:</b> whatever is marked so, before the run, from: ${escape(timing.predictionBasis)}.`,
@@ -109,7 +113,10 @@ function strategyTable(report: RunReport): string {
     return `<tr${strategy.role === 'chosen' ? ' class="chosen"' : ''}>${name}${row}</tr>`;
   });
   const head = heads.map((text, index) => `<th${index > 0 ? ' class="number"' : ''}>${text}</th>`).join('');
-  return `<div class="card scroll"><table class="strategies"><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
+  return (
+    '<div class="card scroll"><table ' +
+    `class="strategies"><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`
+  );
 }
 
 function definitions(pairs: readonly (readonly [string, string])[]): string {
@@ -135,7 +142,8 @@ function opening(report: RunReport, title: string): string[] {
   const setting = [model.summary, cluster.summary, report.layout, data.name].map(escape).join('; ');
   return [
     `<h1>${escape(title)}</h1>`,
-    `<p class="lead muted">Run ${escape(report.run)}, started ${escape(report.started.slice(0, 16).replace('T', ' '))}, took ${escape(took)}. ${setting}, ${formatInteger(data.tokensPerStep)} tokens a step.</p>`,
+    `<p class="lead muted">Run ${escape(report.run)}, started ` +
+      `${escape(report.started.slice(0, 16).replace('T', ' '))}, took ${escape(took)}. ${setting}, ${formatInteger(data.tokensPerStep)} tokens a step.</p>`,
     report.invented
       ? '<p class="note"><b>Example page.</b> The numbers below are invented to show its form; nothing was run.</p>'
       : '',
@@ -146,13 +154,16 @@ function opening(report: RunReport, title: string): string[] {
 function lossSection(report: RunReport): string[] {
   const { loss } = report;
   const gain = loss.unigram - (loss.heldOut.at(-1)?.[1] ?? Number.NaN);
-  const ending = `${Math.abs(gain).toFixed(2)} nat ${gain >= 0 ? 'below' : 'above'} it ${gain >= 0 ? 'uses context' : 'has not learned context yet'}`;
+  const ending =
+    `${Math.abs(gain).toFixed(2)} nat ${gain >= 0 ? 'below' : 'above'} it ` +
+    (gain >= 0 ? 'uses context' : 'has not learned context yet');
   return [
     '<h2>Loss</h2>',
     figure(
       (width) => lossPlot(report, width),
       Number.isFinite(gain)
-        ? `The unigram line is the cross-entropy of held-out text under the frequencies of the training text; a model that ends ${ending}.`
+        ? 'The unigram line is the cross-entropy of held-out text under the frequencies of the training text; a ' +
+            `model that ends ${ending}.`
         : 'Nothing was evaluated on held-out text.',
     ),
   ];
@@ -164,13 +175,15 @@ function timeSection(report: RunReport): string[] {
     '<h2>Where the time goes</h2>',
     figure(
       (width) => lanesPlot(report, width),
-      'Mean over ranks. Lanes run beside each other, so a bar may be longer than the step: the more so, the more is hidden.',
+      'Mean over ranks. Lanes run beside each other, so a bar may be longer than the step: the more so, the more ' +
+        'is hidden.',
     ),
     timeline === undefined
       ? ''
       : figure(
           (width) => timelineSvg(timeline, { width }),
-          'One step of one rank, predicted over measured. The trace holds that step on all ranks; ui.perfetto.dev opens it.',
+          'One step of one rank, predicted over measured. The trace holds that step on all ranks; ui.perfetto.dev ' +
+            'opens it.',
         ),
   ];
 }
@@ -181,7 +194,8 @@ function predictionSection(report: RunReport): string[] {
   if (operations.length === 0) return [];
   const error = operationError === undefined ? '' : ` Median distance ${formatPercent(operationError)}.`;
   const waiting = report.timing.sharedCores
-    ? ' There are more ranks than cores here. The prediction shares the cores evenly between the ranks that compute, which stretches every operation. The machine runs ranks in turns: most operations are short, a few hold a whole pause, and peers wait meanwhile. So single operations lie off the diagonal: that is waiting, not a wrong price. What to compare is what each lane takes in all, above.'
+    ? ' There are more ranks than cores here. The prediction shares the cores evenly between the ranks that ' +
+      'compute, which stretches every operation. The machine runs ranks in turns: most operations are short, a few hold a whole pause, and peers wait meanwhile. So single operations lie off the diagonal: that is waiting, not a wrong price. What to compare is what each lane takes in all, above.'
     : '';
   return [
     '<h2>How close the prediction was</h2>',
@@ -209,7 +223,8 @@ export function renderReport(report: RunReport): string {
     ...opening(report, title),
     `<h2>What is real here</h2>${provenance(report)}`,
     `<h2>The plan</h2><div class="card">${definitions([['Chosen', plan.chosen], ...plan.reasons])}</div>`,
-    '<h2>Result</h2><p>Every strategy below was run in this run, on the same data, for the steps its row says. Step times are medians after warm-up.</p>',
+    '<h2>Result</h2><p>Every strategy below was run in this run, on the same data, for the steps its row says. ' +
+      'Step times are medians after warm-up.</p>',
     strategyTable(report),
     figure(
       (width) => stepsPlot(report, width),

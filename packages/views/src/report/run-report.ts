@@ -1,6 +1,7 @@
 /**
- * What a training run tells at its end, as plain data: `report.json` in the run folder is exactly this, and `renderReport` draws
- * the page from it. SI base units throughout (seconds, bytes, bytes/s, FLOP/s), losses in nats per token.
+ * What a training run tells at its end, as plain data: `report.json` in the run folder is exactly this, and
+ * `renderReport` draws the page from it. SI base units throughout (seconds, bytes, bytes/s, FLOP/s), losses in nats per
+ * token.
  */
 
 import type { Lane, LaneSeconds, StepBytes } from '@monta/core';
@@ -19,7 +20,10 @@ export type Origin =
 export interface StrategyRun {
   /** As `scattered, 4 / 2 chunks`. */
   readonly name: string;
-  /** chosen: what the plan picked; baseline: `duplicated`; fixed: the best that needs no choosing; other: run for comparison. */
+  /**
+   * chosen: what the plan picked; baseline: `duplicated`; fixed: the best that needs no choosing; other: run for
+   * comparison.
+   */
   readonly role: 'chosen' | 'baseline' | 'fixed' | 'other';
   readonly steps: number;
   /** Median of the steps after warm-up. */

@@ -1,4 +1,7 @@
-/** A timeline of lanes as a self-contained SVG: one panel per trace on a common time axis, one row per lane, ranks under one another. */
+/**
+ * A timeline of lanes as a self-contained SVG: one panel per trace on a common time axis, one row per lane, ranks under
+ * one another.
+ */
 import { formatBytes, formatSeconds, spanLanes, type Span, type Trace } from '@monta/core';
 import { heading, plotMargin, type LegendItem } from '../plots/axes.js';
 import {
@@ -59,8 +62,8 @@ interface TimeAxis {
 }
 
 /**
- * Draws traces. A bar's pale part is waiting for peers, its full part running or transferring; the colour is the task, the same for all its
- * chunks and in all panels. Every bar tells its times when pointed at.
+ * Draws traces. A bar's pale part is waiting for peers, its full part running or transferring; the colour is the task,
+ * the same for all its chunks and in all panels. Every bar tells its times when pointed at.
  */
 export function timelineSvg(panels: readonly TimelinePanel[], options: TimelineOptions = {}): string {
   const width = options.width ?? 640;
@@ -157,7 +160,10 @@ function laneRow({ lane, y, spans }: Row, axis: TimeAxis, roles: ReadonlyMap<str
 
 function tipOf({ operation, node, issued, ready, end, bytes, collective }: Span): string {
   const peers = collective === undefined ? '' : `, ${collective.name} of ranks ${collective.members.join(' ')}`;
-  return `${operation} (node ${node}): ${formatSeconds(end - ready)}, ${formatSeconds(ready - issued)} waiting, ${formatBytes(bytes)}${peers}`;
+  return (
+    `${operation} (node ${node}): ${formatSeconds(end - ready)}, ${formatSeconds(ready - issued)} waiting, ` +
+    `${formatBytes(bytes)}${peers}`
+  );
 }
 
 /** The longest name of an operation that fits into a bar: all of it, its chunk number, or nothing. */

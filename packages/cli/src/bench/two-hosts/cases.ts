@@ -1,7 +1,7 @@
 /**
- * Dispatch and combine between two hosts: predicted from what was measured of the hosts before, left to the plan, and then every strategy and
- * chunk count measured. The fastest few and what the plan took are measured again, in many more rounds: the fastest of a hundred ways in a
- * few rounds is fast by luck.
+ * Dispatch and combine between two hosts: predicted from what was measured of the hosts before, left to the plan, and
+ * then every strategy and chunk count measured. The fastest few and what the plan took are measured again, in many more
+ * rounds: the fastest of a hundred ways in a few rounds is fast by luck.
  */
 import {
   allHalves,
@@ -42,7 +42,10 @@ import {
   type WayThrough,
 } from './ways.js';
 
-/** Ways of the first rounds that are measured again: no more than so many variants, none slower than the fastest by more than this. */
+/**
+ * Ways of the first rounds that are measured again: no more than so many variants, none slower than the fastest by more
+ * than this.
+ */
 const [mostFinalists, finalistShare] = [7, 0.25];
 /** Runs of finalists: as many as fill their seconds, within these. */
 const finalRuns = [15, 150] as const;

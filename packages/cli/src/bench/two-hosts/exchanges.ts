@@ -93,14 +93,20 @@ function linksOf(tp: number, { result }: HostsProbe, rates: LineRates): LinksRes
   };
 }
 
-/** The most that anything reached on the line, bytes/s: where cores are slower than the line, each attempt alone is too low to be a bound. */
+/**
+ * The most that anything reached on the line, bytes/s: where cores are slower than the line, each attempt alone is too
+ * low to be a bound.
+ */
 const lineRateOf = ({ tcpBytesPerSecond, mpiBytesPerSecond, tiers }: LinksResult): number =>
   Math.max(tcpBytesPerSecond, mpiBytesPerSecond, tiers.at(-1)?.bytesPerSecond ?? 0);
 
 /** What brings rows to experts, of the halves that are measured here. */
 const exchangeTasks: readonly string[] = ['all_to_all', 'all_gather'];
 
-/** From the start of the first AllToAll to the end of the last operation that brings rows to experts, on the rank that is last. */
+/**
+ * From the start of the first AllToAll to the end of the last operation that brings rows to experts, on the rank that
+ * is last.
+ */
 function predictedExchange(
   { tp, seen, machine }: Hosts,
   strategy: ExchangeResult['strategy'],

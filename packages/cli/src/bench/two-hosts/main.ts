@@ -1,5 +1,6 @@
 /**
- * `npm run bench:two-hosts [-- flags]`: measures on two hosts that `scripts/two-hosts` makes on this machine. Needs root and Open MPI.
+ * `npm run bench:two-hosts [-- flags]`: measures on two hosts that `scripts/two-hosts` makes on this machine. Needs
+ * root and Open MPI.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -64,8 +65,9 @@ const { values: flags } = parseArgs({
   },
 });
 /**
- * All ranks' bytes queue up before the slow link. Small socket buffers keep the queue short, so that connections share the link evenly: with
- * large ones, an exchange waits for the connection that was served last. The same for all strategies.
+ * All ranks' bytes queue up before the slow link. Small socket buffers keep the queue short, so that connections share
+ * the link evenly: with large ones, an exchange waits for the connection that was served last. The same for all
+ * strategies.
  */
 const socketOptions = ['sndbuf', 'rcvbuf'].flatMap((name) => ['--mca', `btl_tcp_${name}`, String(128 << 10)]);
 const list = (text: string): string[] => (text === 'none' ? [] : text.split(','));
@@ -167,7 +169,8 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       appendAll(exchanges, measured.results);
       appendAll(parts, measured.parts);
       say(
-        `\nlink ${rate}, ${linksLine(measured.links)}\n\n${exchangeTable(measured.results)}\n\n${partsTable(measured.parts)}`,
+        `\nlink ${rate}, ` +
+          `${linksLine(measured.links)}\n\n${exchangeTable(measured.results)}\n\n${partsTable(measured.parts)}`,
       );
     }
     say(`\nlink ${rate}, ${costLine(cost)}`);

@@ -42,7 +42,8 @@ export const linksLine = ({
     .join(', ')}; all ranks copying at once ${(copyBytesPerSecond / 1e9).toFixed(1)} GB/s`;
 
 export const costLine = ({ tp, coreSeconds, delaySeconds, networkBytesPerSecond, error }: CostResult): string =>
-  `TP=${tp}: a collective costs ${formatSeconds(coreSeconds)} of a core and a delay of ${formatSeconds(delaySeconds)}, a core moves ${formatBandwidth(networkBytesPerSecond)} between hosts; the fit is off by ${(100 * error).toFixed(0)} % (root mean square)`;
+  `TP=${tp}: a collective costs ${formatSeconds(coreSeconds)} of a core and a delay of ` +
+  `${formatSeconds(delaySeconds)}, a core moves ${formatBandwidth(networkBytesPerSecond)} between hosts; the fit is off by ${(100 * error).toFixed(0)} % (root mean square)`;
 
 const timeHeads = ['ms (fastest..slowest)', 'predicted', 'error', 'bound', 'over bound'];
 
@@ -187,7 +188,10 @@ export function choiceLine(summary: ChoiceSummary): string {
   const { cases, good, goodPredicted, winners, winningStrategies, medianLoss, worstLoss } = summary;
   const share = (count: number): string =>
     `${count} of ${cases} cases (${((100 * count) / Math.max(1, cases)).toFixed(0)} %)`;
-  return `The plan took the fastest, or one within 5 % of it, in ${share(good)}, predictions without trials in ${share(goodPredicted)}; median loss of the plan ${(100 * medianLoss).toFixed(1)} %, worst ${(100 * worstLoss).toFixed(0)} %; ${winners} different winners, of halves ${winningStrategies.join(', ')}`;
+  return (
+    `The plan took the fastest, or one within 5 % of it, in ${share(good)}, predictions without trials in ` +
+    `${share(goodPredicted)}; median loss of the plan ${(100 * medianLoss).toFixed(1)} %, worst ${(100 * worstLoss).toFixed(0)} %; ${winners} different winners, of halves ${winningStrategies.join(', ')}`
+  );
 }
 
 const errorsOf = (rates: readonly RateResult[]): number[] =>
@@ -206,4 +210,5 @@ export function predictionLine(rates: readonly RateResult[]): string {
 
 /** One line about the machine and the day. */
 export const originLine = ({ date, processor, cores, loadBefore, mpi, repetitions }: TwoHostsResult): string =>
-  `Measured on ${date}: ${processor}, ${cores} cores, load ${loadBefore.toFixed(1)} before the start; ${mpi}; medians of ${repetitions}.`;
+  `Measured on ${date}: ${processor}, ${cores} cores, load ${loadBefore.toFixed(1)} before the start; ${mpi}; ` +
+  `medians of ${repetitions}.`;

@@ -1,6 +1,6 @@
 /**
- * What the model cannot tell apart is tried before it is chosen: the ways that it predicts close to the best run for a few seconds, and
- * predictions and runs together decide. What is measured of a case afterwards is measured anew.
+ * What the model cannot tell apart is tried before it is chosen: the ways that it predicts close to the best run for a
+ * few seconds, and predictions and runs together decide. What is measured of a case afterwards is measured anew.
  */
 import { judgeWays, type Candidate, type Strategy, layerPasses, type LayerPass } from '@monta/core';
 import type { Launcher } from '@monta/runtime';

@@ -31,8 +31,8 @@ export function turnsFor(
 }
 
 /**
- * Runs all variants of all cases in one job, turn by turn, and returns their measurements by case and variant. Throws when a result is not
- * that of its closed form.
+ * Runs all variants of all cases in one job, turn by turn, and returns their measurements by case and variant. Throws
+ * when a result is not that of its closed form.
  */
 export async function measureCases(launcher: Launcher, all: readonly CaseTurns[]): Promise<DispatchMeasurement[][][]> {
   const repeated = all.flatMap(({ one: { routing, workload }, variants, turns, repetitions }, index) =>

@@ -1,4 +1,7 @@
-/** One small case of each kind over a real shaped link: that the bench runs, counts right, and takes everything down again. */
+/**
+ * One small case of each kind over a real shaped link: that the bench runs, counts right, and takes everything down
+ * again.
+ */
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { builtModule } from '@monta/runtime';

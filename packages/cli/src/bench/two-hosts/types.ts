@@ -58,7 +58,10 @@ export interface CaseResult {
   readonly rounds: number;
   /** What predictions alone take. */
   readonly predicted: Way;
-  /** What the plan takes, after short trials of what is predicted close to that. Both are timed with the others, after the trials. */
+  /**
+   * What the plan takes, after short trials of what is predicted close to that. Both are timed with the others, after
+   * the trials.
+   */
   readonly chosen: Way;
   /** The fastest measured. */
   readonly best: Way;

@@ -1,6 +1,7 @@
 /**
- * What calibrations are worth on published figures (fixtures/): parts of them are left out, predicted, and compared, with the naive predictor
- * beside. The bounds are those that hold on these figures with a little room, so that a change for the worse fails.
+ * What calibrations are worth on published figures (fixtures/): parts of them are left out, predicted, and compared,
+ * with the naive predictor beside. The bounds are those that hold on these figures with a little room, so that a change
+ * for the worse fails.
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';

@@ -52,8 +52,9 @@ export function writeCalibration({ series, notes, probes = [] }: Calibration): s
 }
 
 /**
- * Reads a calibration file, strictly. Throws `InputError` with file, line and path for something else than a calibration, another version,
- * unknown or missing keys, values out of range, points out of order, two series of the same key, and a file with nothing in it.
+ * Reads a calibration file, strictly. Throws `InputError` with file, line and path for something else than a
+ * calibration, another version, unknown or missing keys, values out of range, points out of order, two series of the
+ * same key, and a file with nothing in it.
  */
 export function readCalibration(text: string, fileName: string): Calibration {
   const document = readDocument(text, fileName);
@@ -154,8 +155,9 @@ function readSeries(field: Field): Series {
 }
 
 /**
- * One calibration out of several. Of two series with the same key the measured one wins over a derived one; two that were both measured
- * must agree where their sizes meet (`InputError` else): their points are put together, repeats of one size by their median and spread.
+ * One calibration out of several. Of two series with the same key the measured one wins over a derived one; two that
+ * were both measured must agree where their sizes meet (`InputError` else): their points are put together, repeats of
+ * one size by their median and spread.
  */
 export function mergeCalibrations(calibrations: readonly Calibration[], typicalFactor = 1.5): Calibration {
   const merged = new Map<string, Series>();
@@ -176,7 +178,8 @@ function joined(earlier: Series, later: Series, typicalFactor: number): Series {
   const factor = disagreement(earlier, later);
   if (factor > typicalFactor) {
     throw new InputError(
-      `two calibrations of ${describeKey(later)} differ ${factor.toFixed(1)} times (${earlier.sources.join(', ')}; ${later.sources.join(', ')})`,
+      `two calibrations of ${describeKey(later)} differ ${factor.toFixed(1)} times (${earlier.sources.join(', ')}; ` +
+        `${later.sources.join(', ')})`,
       {
         expected: 'measurements of one cluster',
         hint: 'if they are two clusters, give each its name with --system',
@@ -199,7 +202,10 @@ function joined(earlier: Series, later: Series, typicalFactor: number): Series {
   };
 }
 
-/** How many times two series differ where their sizes meet (straight lines between them), in the middle; 1 when they do not meet. */
+/**
+ * How many times two series differ where their sizes meet (straight lines between them), in the middle; 1 when they do
+ * not meet.
+ */
 export function disagreement(a: Pick<Series, 'points'>, b: Pick<Series, 'points'>): number {
   const factors = b.points
     .flatMap(({ bytes, seconds }) => {

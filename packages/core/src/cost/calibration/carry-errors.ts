@@ -9,9 +9,10 @@ import { curveOf, sameHardware, sameMake } from './series.js';
 import type { Series } from './series.js';
 
 /**
- * Typical (median) relative errors by label of `Carried`, where the calibration itself has nothing to leave out: leave-one-out over the
- * NCCL tables of seven kinds of GPU in ai-dynamo/aiconfigurator (512 B to 512 MiB; 2, 4 and 8 ranks of one node); across nodes over the
- * one fabric with several collectives (two nodes of B200). A test recomputes them.
+ * Typical (median) relative errors by label of `Carried`, where the calibration itself has nothing to leave out:
+ * leave-one-out over the NCCL tables of seven kinds of GPU in ai-dynamo/aiconfigurator (512 B to 512 MiB; 2, 4 and 8
+ * ranks of one node); across nodes over the one fabric with several collectives (two nodes of B200). A test recomputes
+ * them.
  */
 export const publishedErrors: Readonly<Record<string, number>> = {
   'ranks beyond uniform': 0.051,
@@ -101,7 +102,10 @@ function rankTrials(rest: readonly Series[], target: Series): Carried[] {
   return [rest, ...alone].flatMap((series) => carryRanks(series, target) ?? []);
 }
 
-/** From each other collective alone, with the ratios that machines with both collectives show, and with the published ones alone. */
+/**
+ * From each other collective alone, with the ratios that machines with both collectives show, and with the published
+ * ones alone.
+ */
 function opTrials(rest: readonly Series[], target: Series): Carried[] {
   const others = [...new Set(rest.map((s) => s.op))].filter((op) => op !== target.op);
   return others.flatMap((op) => {

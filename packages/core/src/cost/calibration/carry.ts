@@ -1,7 +1,7 @@
 /**
- * Carrying measured curves to what was not measured: another rank count, another collective, another GPU of the family. Each way is a
- * formula over measured series whose free numbers are medians over the calibration itself; what error to expect is found by leaving out
- * measured series and carrying to them (`carry-errors.ts`).
+ * Carrying measured curves to what was not measured: another rank count, another collective, another GPU of the family.
+ * Each way is a formula over measured series whose free numbers are medians over the calibration itself; what error to
+ * expect is found by leaving out measured series and carrying to them (`carry-errors.ts`).
  */
 import type { Knot } from './clean-points.js';
 import type { Curve } from './curve.js';
@@ -24,13 +24,16 @@ export interface Carried {
   readonly from: readonly Series[];
 }
 
-/** Collectives of which every rank holds 1/n of the buffer, or works on such pieces; those that all others resemble most first. */
+/**
+ * Collectives of which every rank holds 1/n of the buffer, or works on such pieces; those that all others resemble most
+ * first.
+ */
 const pieceOps: readonly MeasuredOp[] = ['all_gather', 'reduce_scatter', 'all_to_all', 'all_reduce'];
 
 /**
- * Bytes through the narrowest place of a balanced collective, per byte of total buffer: inside a node what every rank sends; across N nodes of
- * g ranks what a node's ports send, of which an all_to_all sends g(N-1)/N (each rank its own buffer), while gathers and reductions send each
- * byte once around the ring.
+ * Bytes through the narrowest place of a balanced collective, per byte of total buffer: inside a node what every rank
+ * sends; across N nodes of g ranks what a node's ports send, of which an all_to_all sends g(N-1)/N (each rank its own
+ * buffer), while gathers and reductions send each byte once around the ring.
  */
 export function wireFactor({ op, ranks, nodes }: SeriesKey): number {
   if (op !== 'all_to_all' || nodes === null || nodes < 2) return busFactor(op, ranks);
@@ -45,15 +48,19 @@ interface OpRatios {
   readonly latencyOfTwo: number;
   /** What every doubling of the ranks multiplies the latency by. */
   readonly latencyPerDoubling: number;
-  /** Marginal cost of a byte on the wire, relative to all_gather's (switches that add up make all_reduce cheaper than twice). */
+  /**
+   * Marginal cost of a byte on the wire, relative to all_gather's (switches that add up make all_reduce cheaper than
+   * twice).
+   */
   readonly perWireByte: number;
 }
 
 /**
- * How collectives relate where the calibration itself does not show it: medians over seven kinds of GPU in ai-dynamo/aiconfigurator's NCCL
- * tables (2 to 8 ranks of one node); reduce_scatter, the reverse of all_gather, is
- * taken as equal to it (1.39 and 1.41 a doubling); all_to_all's marginal cost is left at 1, which predicted better than its median. A test recomputes them.
- * Broadcast is assumed to grow as all_gather does, and a send not to grow: no table of them was at hand.
+ * How collectives relate where the calibration itself does not show it: medians over seven kinds of GPU in
+ * ai-dynamo/aiconfigurator's NCCL tables (2 to 8 ranks of one node); reduce_scatter, the reverse of all_gather, is
+ * taken as equal to it (1.39 and 1.41 a doubling); all_to_all's marginal cost is left at 1, which predicted better than
+ * its median. A test recomputes them. Broadcast is assumed to grow as all_gather does, and a send not to grow: no table
+ * of them was at hand.
  */
 export const publishedRatios: Readonly<Record<MeasuredOp, OpRatios>> = {
   all_gather: { latencyOfTwo: 1, latencyPerDoubling: 1.4, perWireByte: 1 },
@@ -67,10 +74,11 @@ export const publishedRatios: Readonly<Record<MeasuredOp, OpRatios>> = {
 /**
  * From measured rank counts to another one of the same hardware and make.
  *
- * With two counts, on links that are alike: a ring or an exchange over n ranks takes n-1 rounds of one piece (1/n of the buffer), so at an
- * equal piece time is linear in n. Where the bus bandwidths of the two counts differ by more than half, some of the ranks are behind a
- * slower link and nobody knows from which count on: then the geometric mean, over log n, at equal bytes on the wire.
- * With one count: its latency times what a larger group adds, and its bandwidth part at equal bytes on the wire.
+ * With two counts, on links that are alike: a ring or an exchange over n ranks takes n-1 rounds of one piece (1/n of
+ * the buffer), so at an equal piece time is linear in n. Where the bus bandwidths of the two counts differ by more than
+ * half, some of the ranks are behind a slower link and nobody knows from which count on: then the geometric mean, over
+ * log n, at equal bytes on the wire. With one count: its latency times what a larger group adds, and its bandwidth part
+ * at equal bytes on the wire.
  */
 export function carryRanks(all: readonly Series[], target: SeriesKey): Carried | undefined {
   const sources = all
@@ -148,10 +156,11 @@ function carryOneCount(all: readonly Series[], source: Series, target: SeriesKey
 }
 
 /**
- * From one collective to another over the same ranks. The latency part of the source is multiplied by the ratio of latencies; the rest
- * either by the ratio of bytes on the wire (`wire`) or by the ratio of marginal costs (`fitted`), both as machines with both collectives
- * show, and as the published tables do (`published`); where nothing shows it, at equal bus bandwidth (`equal`). Across nodes an all_to_all is not carried to or from the others: it
- * loads the ports differently, and on the one fabric with both (two nodes of B200) that missed by 40 to 70 %.
+ * From one collective to another over the same ranks. The latency part of the source is multiplied by the ratio of
+ * latencies; the rest either by the ratio of bytes on the wire (`wire`) or by the ratio of marginal costs (`fitted`),
+ * both as machines with both collectives show, and as the published tables do (`published`); where nothing shows it, at
+ * equal bus bandwidth (`equal`). Across nodes an all_to_all is not carried to or from the others: it loads the ports
+ * differently, and on the one fabric with both (two nodes of B200) that missed by 40 to 70 %.
  */
 export function carryOps(all: readonly Series[], target: SeriesKey): Carried[] {
   if (!pieceOps.includes(target.op)) return [];
@@ -162,8 +171,9 @@ export function carryOps(all: readonly Series[], target: SeriesKey): Carried[] {
     .filter(
       (s) => sameHardware(s, target) && (!spread(target) || (s.op === 'all_to_all') === (target.op === 'all_to_all')),
     );
-  // Nothing learnt: a collective of pieces is taken from the one that is most like it, at equal bus bandwidth. From machine to machine and
-  // library to library their latencies relate by 0.66 to 2.5, so that the published ratio may do harm.
+  // Nothing learnt: a collective of pieces is taken from the one that is most like it, at equal bus bandwidth. From
+  // machine to machine and library to library their latencies relate by 0.66 to 2.5, so that the published ratio may do
+  // harm.
   const nearest = pieceOps.find((op) => sources.some((s) => s.op === op));
   return sources.flatMap((source) => {
     const pairs = pairsOf(all, source, target);
@@ -213,9 +223,9 @@ function pairsOf(all: readonly Series[], source: SeriesKey, target: SeriesKey): 
 }
 
 /**
- * From another GPU of the family, inside a node, over as many ranks: the latency stays, the rest goes with the ratio of the datasheets' link
- * bandwidths. None for GPUs whose links are not listed. `otherGenerations` asks for the other switched families instead: too far to answer
- * with, but a measure of what scaling by datasheets is worth.
+ * From another GPU of the family, inside a node, over as many ranks: the latency stays, the rest goes with the ratio of
+ * the datasheets' link bandwidths. None for GPUs whose links are not listed. `otherGenerations` asks for the other
+ * switched families instead: too far to answer with, but a measure of what scaling by datasheets is worth.
  */
 export function carryGpus(all: readonly Series[], target: SeriesKey, otherGenerations = false): Carried[] {
   const links = linksOf(target.gpu);

@@ -63,7 +63,8 @@ describe('cleanPoints', () => {
         const at = 2 ** 18;
         const twice = [...clean, { bytes: at, seconds: alphaBeta(at) * factor }];
         const knot = cleanPoints(twice).knots.find(({ bytes }) => bytes === at);
-        // both lie off their middle by the root of the factor, at least: the neighbours may say that the slower was disturbed
+        // both lie off their middle by the root of the factor, at least: the neighbours may say that the slower was
+        // disturbed
         expect(knot?.spread ?? Infinity).toBeGreaterThanOrEqual(Math.sqrt(factor) - 1 - 1e-9);
       }),
       { seed: 2, numRuns: 100 },

@@ -1,4 +1,7 @@
-/** From scattered measurements of one series to rising points with times that do not fall, and how far the measurements of each differ. */
+/**
+ * From scattered measurements of one series to rising points with times that do not fall, and how far the measurements
+ * of each differ.
+ */
 import { median } from '../../units/index.js';
 
 export interface Point {
@@ -11,7 +14,10 @@ export interface Point {
 export interface Knot {
   readonly bytes: number;
   readonly seconds: number;
-  /** Typical share by which measurements of this size lie off `seconds`; absent where there was but one, in line with the others. */
+  /**
+   * Typical share by which measurements of this size lie off `seconds`; absent where there was but one, in line with
+   * the others.
+   */
   readonly spread?: number;
 }
 
@@ -27,7 +33,10 @@ export interface Cleaned {
 /** Falls below this share are noise: a larger message may be measured that much faster without being an outlier. */
 const noise = 0.2;
 
-/** How far out of place may lie from in place, against what the series does usually, before one of them counts as disturbed. */
+/**
+ * How far out of place may lie from in place, against what the series does usually, before one of them counts as
+ * disturbed.
+ */
 const disturbed = 1.2;
 
 /** Share of the sizes of a series that may contradict the rest and be left out. */
@@ -42,10 +51,11 @@ interface Level {
 }
 
 /**
- * Robust, monotone points. Repeated sizes are taken by their median, in logarithms. A time that is out of line with the in-place time of the same
- * size is replaced by that, times the usual ratio. Then the longest run of sizes whose times do not fall beyond noise is kept (one wrong point
- * costs itself, not its neighbours), and the rest is flattened from the right: interference only ever makes a measurement longer. Where more than
- * a quarter of the sizes would go, nobody can say which are wrong: then all are kept, as the nearest times that do not fall.
+ * Robust, monotone points. Repeated sizes are taken by their median, in logarithms. A time that is out of line with the
+ * in-place time of the same size is replaced by that, times the usual ratio. Then the longest run of sizes whose times
+ * do not fall beyond noise is kept (one wrong point costs itself, not its neighbours), and the rest is flattened from
+ * the right: interference only ever makes a measurement longer. Where more than a quarter of the sizes would go, nobody
+ * can say which are wrong: then all are kept, as the nearest times that do not fall.
  */
 export function cleanPoints(points: readonly Point[]): Cleaned {
   const levels = levelsOf(points);
@@ -100,7 +110,10 @@ function levelsOf(points: readonly Point[]): Level[] {
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** The nearest times that do not fall (pool adjacent violators, in logarithms); what they lie off the measured ones widens the deviation. */
+/**
+ * The nearest times that do not fall (pool adjacent violators, in logarithms); what they lie off the measured ones
+ * widens the deviation.
+ */
 function pooled(levels: readonly Level[]): Level[] {
   const blocks: { members: Level[]; level: number }[] = [];
   for (const one of levels) {

@@ -24,16 +24,23 @@ export type Coverage =
   /** The calibration says nothing of it. */
   | { readonly kind: 'none'; readonly why: string };
 
-/** For people: `measured from 1 MiB to 1 GiB (log.txt:20-30)`, `carried from ..., within 16 %`, or why nothing is known. */
+/**
+ * For people: `measured from 1 MiB to 1 GiB (log.txt:20-30)`, `carried from ..., within 16 %`, or why nothing is known.
+ */
 export function describeCoverage(coverage: Coverage): string {
   switch (coverage.kind) {
     case 'measured': {
       const [smallest, largest] = coverage.bytes;
       const together = coverage.series.groups === undefined ? '' : `, ${coverage.series.groups} such groups at once`;
-      return `measured from ${formatBytes(smallest)} to ${formatBytes(largest)}${together} (${coverage.sources.join(', ')})`;
+      return (
+        `measured from ${formatBytes(smallest)} to ${formatBytes(largest)}${together} ` +
+        `(${coverage.sources.join(', ')})`
+      );
     }
     case 'carried':
-      return `carried from ${coverage.from.map(describeKey).join(' and ')}, within ${formatPercent(coverage.expectedError)}`;
+      return (
+        `carried from ${coverage.from.map(describeKey).join(' and ')}, within ` + formatPercent(coverage.expectedError)
+      );
     case 'none':
       return coverage.why;
   }

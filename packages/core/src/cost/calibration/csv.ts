@@ -1,7 +1,8 @@
 /**
- * Comma-separated measurements, one a line, columns found by name. Needed: `op`, `size_bytes` (total buffer) and `time_us`, and the ranks as
- * `gpus` or `ranks`. Used when there: `gpu`, `nodes`, `groups` (that ran at the same time), `system`, `library`, `source`, `notes` (a library version in the text), `kind`.
- * Rows of other things (DeepEP) are counted and left out, those of a collective without size or time named.
+ * Comma-separated measurements, one a line, columns found by name. Needed: `op`, `size_bytes` (total buffer) and
+ * `time_us`, and the ranks as `gpus` or `ranks`. Used when there: `gpu`, `nodes`, `groups` (that ran at the same time),
+ * `system`, `library`, `source`, `notes` (a library version in the text), `kind`. Rows of other things (DeepEP) are
+ * counted and left out, those of a collective without size or time named.
  */
 import { InputError } from '../../units/index.js';
 import { parseOp } from './measurement.js';
@@ -14,8 +15,9 @@ export interface CsvReading extends Reading {
 }
 
 /**
- * Splits CSV text into records; quotes as in RFC 4180; lines that start with `#` are notes. `line` is that of the record's first character.
- * Throws `InputError` for a quote that is never closed: it would swallow all records after it.
+ * Splits CSV text into records; quotes as in RFC 4180; lines that start with `#` are notes. `line` is that of the
+ * record's first character. Throws `InputError` for a quote that is never closed: it would swallow all records after
+ * it.
  */
 export function csvRecords(
   text: string,
@@ -68,8 +70,8 @@ export function csvRecords(
 const doubtsShown = 20;
 
 /**
- * Reads the CSV form; warns of rows that are cut. Throws `InputError` for missing columns and, with its line, for a number that is none in a
- * row that claims to be a measurement.
+ * Reads the CSV form; warns of rows that are cut. Throws `InputError` for missing columns and, with its line, for a
+ * number that is none in a row that claims to be a measurement.
  */
 export function readMeasurementsCsv(text: string, fileName: string): CsvReading {
   const [header, ...records] = csvRecords(text, fileName);

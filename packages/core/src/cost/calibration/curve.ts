@@ -1,11 +1,12 @@
 /**
  * Time over size of one collective, through points that `cleanPoints` made monotone.
  *
- * Between two measured sizes time is a straight line in size (every segment is its own latency plus bytes over bandwidth, so points of an
- * alpha-beta link come back exactly), through one more point in the middle where the neighbouring segments tell on which side of it a
- * bend or a change of protocol lies; see `middle.ts`. On published NCCL series, with every second size left out, straight lines predicted
- * better than those or monotone cubics in log-log coordinates, and than cubics of the bandwidth, and the middle points better still.
- * Beyond the measured sizes see `outside.ts`.
+ * Between two measured sizes time is a straight line in size (every segment is its own latency plus bytes over
+ * bandwidth, so points of an alpha-beta link come back exactly), through one more point in the middle where the
+ * neighbouring segments tell on which side of it a bend or a change of protocol lies; see `middle.ts`. On published
+ * NCCL series, with every second size left out, straight lines predicted better than those or monotone cubics in
+ * log-log coordinates, and than cubics of the bandwidth, and the middle points better still. Beyond the measured sizes
+ * see `outside.ts`.
  */
 import { median, maxOf } from '../../units/index.js';
 import type { Knot } from './clean-points.js';
@@ -18,7 +19,10 @@ export type EvaluationKind = 'measured' | 'interpolated' | 'extrapolated';
 export interface Evaluation {
   readonly seconds: number;
   readonly kind: EvaluationKind;
-  /** Expected relative error, as a share: what leaving points of this very curve out shows, and how far repeats of a size differ. */
+  /**
+   * Expected relative error, as a share: what leaving points of this very curve out shows, and how far repeats of a
+   * size differ.
+   */
   readonly expectedError: number;
 }
 
@@ -31,7 +35,10 @@ export interface CurveOptions {
 /** A monotone curve through knots. */
 export class Curve {
   readonly knots: readonly Knot[];
-  /** Median relative error of each inner knot predicted from its neighbours, but no less than repeats of sizes differ on average. */
+  /**
+   * Median relative error of each inner knot predicted from its neighbours, but no less than repeats of sizes differ on
+   * average.
+   */
   readonly interpolationError: number;
   /** The median alone. */
   readonly #leftOutError: number;
@@ -71,7 +78,10 @@ export class Curve {
     return Math.min(this.at(1).seconds, this.knots[0]?.seconds ?? Infinity);
   }
 
-  /** Marginal seconds per byte of the largest messages: the median over the last three octaves; the average of the largest where that is flat. */
+  /**
+   * Marginal seconds per byte of the largest messages: the median over the last three octaves; the average of the
+   * largest where that is flat.
+   */
   get betaSecondsPerByte(): number {
     const steps = thinned(this.knots, 'above');
     const slopes = steps.slice(1).map((knot, i) => {
@@ -109,8 +119,8 @@ export class Curve {
   }
 
   /**
-   * Half the error of the neighbouring knots left out (their gaps were twice as wide), but not less than half the whole curve's, nor than
-   * repeats of the neighbouring sizes differ.
+   * Half the error of the neighbouring knots left out (their gaps were twice as wide), but not less than half the whole
+   * curve's, nor than repeats of the neighbouring sizes differ.
    */
   #errorNear(low: number, high: number): number {
     const near = this.#leftOut.slice(low, high + 1).filter((e) => !Number.isNaN(e));

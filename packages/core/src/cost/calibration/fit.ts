@@ -1,4 +1,6 @@
-/** From measurements to a calibration: groups rows into series, refuses nonsense naming the rows, fits a curve to each. */
+/**
+ * From measurements to a calibration: groups rows into series, refuses nonsense naming the rows, fits a curve to each.
+ */
 import {
   formatBandwidth,
   formatPercent,
@@ -52,9 +54,9 @@ const datasheetMargin = 1.05;
 const sameClusterFactor = 1.5;
 
 /**
- * Fits a calibration. Throws `InputError` naming the rows for: no rows at all, sizes or times that are not positive, fewer than two ranks,
- * bandwidths above what the datasheet allows, inside a node and over nodes, times that fall with size beyond noise, and sources of one series
- * that are plainly of different hardware.
+ * Fits a calibration. Throws `InputError` naming the rows for: no rows at all, sizes or times that are not positive,
+ * fewer than two ranks, bandwidths above what the datasheet allows, inside a node and over nodes, times that fall with
+ * size beyond noise, and sources of one series that are plainly of different hardware.
  */
 export function fitCalibration(measurements: readonly Measurement[]): Fit {
   if (measurements.length === 0)
@@ -142,7 +144,8 @@ function tooFast(measurements: readonly Measurement[]): Nonsense[] {
   return [
     {
       problem:
-        `${row.op} of ${row.bytes} bytes over ${row.ranks} ranks at ${formatBandwidth(bus)} of bus bandwidth is more than ` +
+        `${row.op} of ${row.bytes} bytes over ${row.ranks} ranks at ${formatBandwidth(bus)} of bus bandwidth is ` +
+        'more than ' +
         `${bound.links} ${where} carry (${formatBandwidth(factor / bound.secondsPerByte)}; ${bound.source})`,
       rows,
       hint: 'check the unit of the times, the number of ranks, and that sizes are total buffers',
@@ -167,7 +170,9 @@ function mixed(rows: readonly Measurement[]): Nonsense[] {
   const which = new Set(names).size === 2 ? ` (${names.join('; ')})` : '';
   return [
     {
-      problem: `two sources of ${describeKey(row)} differ ${factor.toFixed(1)} times${which}: that is mixed hardware, or another setting`,
+      problem:
+        `two sources of ${describeKey(row)} differ ${factor.toFixed(1)} times${which}: that is mixed ` +
+        'hardware, or another setting',
       rows: [...one.list.slice(0, 2), ...other.list.slice(0, 2)],
       hint: 'give each cluster a name of its own (--system)',
     },
@@ -221,8 +226,10 @@ function repeatsApart(rows: readonly Measurement[]): string[] {
   const { low, high, factor } = worst;
   const runs = low.origin === high.origin ? '' : ` (${low.origin}; ${high.origin})`;
   return [
-    `${place(high)}: ${formatSeconds(high.seconds)} for ${high.bytes} bytes, but ${formatSeconds(low.seconds)} at ${place(low)}: ` +
-      `${factor.toFixed(1)} times apart${runs}; ${factors.length} of ${repeated.length} repeated sizes differ by more than ` +
+    `${place(high)}: ${formatSeconds(high.seconds)} for ${high.bytes} bytes, but ${formatSeconds(low.seconds)} at ` +
+      `${place(low)}: ` +
+      `${factor.toFixed(1)} times apart${runs}; ${factors.length} of ${repeated.length} repeated sizes differ by ` +
+      'more than ' +
       `${formatPercent(apart - 1)}, the expected error is widened by it`,
   ];
 }

@@ -1,4 +1,7 @@
-/** What datasheets say of the links inside a node, by GPU: bounds for measurements, and ratios to carry them between family members. */
+/**
+ * What datasheets say of the links inside a node, by GPU: bounds for measurements, and ratios to carry them between
+ * family members.
+ */
 
 export interface GpuLinks {
   /** Canonical name. */
@@ -8,7 +11,10 @@ export interface GpuLinks {
   /** Bandwidth out of one GPU inside the node, one direction, bytes/s. */
   readonly bytesPerSecond: number;
   readonly source: string;
-  /** What the GPU's port to the host carries, one direction; absent where the links themselves span nodes or are this port. NICs sit behind it. */
+  /**
+   * What the GPU's port to the host carries, one direction; absent where the links themselves span nodes or are this
+   * port. NICs sit behind it.
+   */
   readonly hostBytesPerSecond?: number;
   readonly hostSource?: string;
   /** All GPUs of a node joined by switches at full rate (NVSwitch), not by PCIe. */
@@ -25,7 +31,10 @@ const hostPorts = {
   none: undefined,
 } as const;
 
-/** Longest names first, so that `GB200` is not taken for `B200`. Vendors state both directions together; here is one direction. */
+/**
+ * Longest names first, so that `GB200` is not taken for `B200`. Vendors state both directions together; here is one
+ * direction.
+ */
 const gpus: readonly (GpuLinks & { readonly pattern: RegExp })[] = [
   gpu({
     name: 'GB300',
@@ -187,7 +196,10 @@ export const fastestLink: GpuLinks = gpus.reduce((best, one) =>
 
 const found = new Map<string, GpuLinks | undefined>();
 
-/** The links of the GPU that `name` means (as `NVIDIA H100 80GB HBM3`); undefined for a GPU that is not listed, and for PCIe cards. */
+/**
+ * The links of the GPU that `name` means (as `NVIDIA H100 80GB HBM3`); undefined for a GPU that is not listed, and for
+ * PCIe cards.
+ */
 export function linksOf(name: string): GpuLinks | undefined {
   if (!found.has(name)) found.set(name, findLinks(name));
   return found.get(name);
@@ -201,13 +213,18 @@ function findLinks(name: string): GpuLinks | undefined {
   return links;
 }
 
-/** The one listed GPU whose name occurs in a text (a file name, a comment); undefined when there is none or more than one. */
+/**
+ * The one listed GPU whose name occurs in a text (a file name, a comment); undefined when there is none or more than
+ * one.
+ */
 export function gpuIn(text: string): string | undefined {
   const names = gpus.filter(({ pattern }) => pattern.test(text.replaceAll('_', ' '))).map(({ name }) => name);
   return names.length === 1 ? names[0] : undefined;
 }
 
-/** A name to compare by: the canonical one when the GPU is listed, else the text without vendor, case and punctuation. */
+/**
+ * A name to compare by: the canonical one when the GPU is listed, else the text without vendor, case and punctuation.
+ */
 export function gpuKey(name: string): string {
   return (
     linksOf(name)?.name ??

@@ -1,4 +1,7 @@
-/** What a calibration says of the groups of a layout on a cluster: which of their collectives were measured, carried, or are priced without it. */
+/**
+ * What a calibration says of the groups of a layout on a cluster: which of their collectives were measured, carried, or
+ * are priced without it.
+ */
 import { unitOf } from '../../cluster/ports.js';
 import type { Cluster } from '../../cluster/cluster.js';
 import { groupMembers } from '../../layout/mesh.js';

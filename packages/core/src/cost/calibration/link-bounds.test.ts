@@ -25,7 +25,8 @@ const at = (op: MeasuredOp, ranks: number, busGBs: number): number => (2 ** 30 *
 
 describe('linkBound', () => {
   it('over two nodes of four H100: half of an all_to_all crosses four host ports of 63 GB/s', () => {
-    // by hand: a node sends 4 x half of its ranks' buffers through 4 x 63 GB/s, so a byte of the buffer takes 0.5 / 63e9 s
+    // by hand: a node sends 4 x half of its ranks' buffers through 4 x 63 GB/s, so a byte of the buffer takes 0.5 /
+    // 63e9 s
     expect(linkBound({ gpu: 'H100', op: 'all_to_all', ranks: 8, nodes: 2 })?.secondsPerByte).toBeCloseTo(
       0.5 / 63e9,
       20,
@@ -60,7 +61,8 @@ describe('linkBound', () => {
 
 describe('what no link carries over nodes', () => {
   it('is refused, naming rows and datasheet; what was measured there is not', () => {
-    // published: H100 reaches 47 GB/s of a 50 GB/s NIC in groups of one rank a node, 480 GB/s of bus bandwidth in switches' all_reduce over 2 nodes
+    // published: H100 reaches 47 GB/s of a 50 GB/s NIC in groups of one rank a node, 480 GB/s of bus bandwidth in
+    // switches' all_reduce over 2 nodes
     expect(findNonsense([row({ ranks: 2, seconds: at('all_to_all', 2, 47) })])).toEqual([]);
     expect(findNonsense([row({ op: 'all_reduce', ranks: 16, seconds: at('all_reduce', 16, 486) })])).toEqual([]);
     const [found] = findNonsense([row({ seconds: at('all_to_all', 8, 200) })]);

@@ -1,4 +1,7 @@
-/** How fast a collective can be at most, whatever the library: what datasheets say of the links that its bytes must cross. */
+/**
+ * How fast a collective can be at most, whatever the library: what datasheets say of the links that its bytes must
+ * cross.
+ */
 import { fastestLink, linksOf } from './gpus.js';
 import type { GpuLinks } from './gpus.js';
 import { busFactor } from './measurement.js';
@@ -21,7 +24,10 @@ export interface LinkBound {
   readonly source: string;
 }
 
-/** Bytes that a node must exchange with the others in one direction, per byte of total buffer, on nodes of equally many ranks. */
+/**
+ * Bytes that a node must exchange with the others in one direction, per byte of total buffer, on nodes of equally many
+ * ranks.
+ */
 function crossingNode({ op, ranks }: Place, nodes: number): number {
   switch (op) {
     case 'all_to_all':
@@ -37,12 +43,15 @@ function crossingNode({ op, ranks }: Place, nodes: number): number {
   }
 }
 
-/** Bytes that a rank must send or take in, per byte of total buffer; an all_reduce in switches moves the buffer once. */
+/**
+ * Bytes that a rank must send or take in, per byte of total buffer; an all_reduce in switches moves the buffer once.
+ */
 const throughRank = ({ op, ranks }: Place): number => (op === 'all_reduce' ? 1 : busFactor(op, ranks));
 
 /**
- * The least time per byte by the datasheet; undefined for a device that is not listed. Inside a node a rank's bytes cross its own links. Over nodes they
- * may use its host port too, and what enters or leaves a node goes through the host ports of its devices, unless the links themselves span nodes (NVL72).
+ * The least time per byte by the datasheet; undefined for a device that is not listed. Inside a node a rank's bytes
+ * cross its own links. Over nodes they may use its host port too, and what enters or leaves a node goes through the
+ * host ports of its devices, unless the links themselves span nodes (NVL72).
  */
 export function linkBound(place: Place): LinkBound | undefined {
   const links = linksOf(place.gpu);

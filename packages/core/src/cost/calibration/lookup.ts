@@ -1,4 +1,7 @@
-/** Answers "how long does this collective take": from a series that was measured, else carried from the best one there is, else unknown. */
+/**
+ * Answers "how long does this collective take": from a series that was measured, else carried from the best one there
+ * is, else unknown.
+ */
 import type { CollectiveName } from '../../schedule/schedule.js';
 import { formatPercent } from '../../units/index.js';
 import { knownEstimate, unknownEstimate } from '../estimate.js';
@@ -80,8 +83,9 @@ export class CalibrationLookup implements CollectiveCurves {
   }
 
   /**
-   * What an answer about this collective over so many ranks on so many nodes rests on, whatever its size: the series that was measured, those that
-   * it is carried from, or why there is nothing. `find` and `seconds` answer from the same.
+   * What an answer about this collective over so many ranks on so many nodes rests on, whatever its size: the series
+   * that was measured, those that it is carried from, or why there is nothing. `find` and `seconds` answer from the
+   * same.
    */
   coverage(name: CollectiveName, place: { readonly ranks: number; readonly nodes: number }): Coverage {
     const op = measuredOps.find((o) => o === name);
@@ -274,5 +278,8 @@ function whyNot(series: readonly Series[], key: SeriesKey): string {
     .filter((s) => gpuKey(s.gpu) === gpuKey(key.gpu))
     .map((s) => `${s.op} over ${s.ranks} ranks on ${s.nodes ?? '?'} nodes`);
   const held = has.length === 0 ? 'nothing of this device or its family' : `only ${[...new Set(has)].join(', ')}`;
-  return `${describeKey(key)} was not measured, and nothing measured can be carried to it (the calibration holds ${held})`;
+  return (
+    `${describeKey(key)} was not measured, and nothing measured can be carried to it (the calibration holds ` +
+    `${held})`
+  );
 }

@@ -1,4 +1,7 @@
-/** One measured collective, however it was written down, and the vocabulary of collectives, sizes and hardware that all readers share. */
+/**
+ * One measured collective, however it was written down, and the vocabulary of collectives, sizes and hardware that all
+ * readers share.
+ */
 import type { CollectiveName } from '../../schedule/schedule.js';
 
 /** Collectives that calibrations hold. */
@@ -36,8 +39,9 @@ export interface Measurement {
   /** How many groups of this shape ran at the same time (NCCL_TESTS_SPLIT); absent: this one alone. */
   readonly groups?: number;
   /**
-   * The total buffer, as nccl-tests counts it: for all_gather what a rank holds in the end, for reduce_scatter and all_to_all what it holds
-   * in the beginning, for all_reduce, broadcast and send the one buffer. A rank's own piece is bytes / ranks in the first three.
+   * The total buffer, as nccl-tests counts it: for all_gather what a rank holds in the end, for reduce_scatter and
+   * all_to_all what it holds in the beginning, for all_reduce, broadcast and send the one buffer. A rank's own piece is
+   * bytes / ranks in the first three.
    */
   readonly bytes: number;
   /** Out of place, if both were measured. */
@@ -66,7 +70,10 @@ export function parseOp(text: string): MeasuredOp | undefined {
   );
 }
 
-/** Bus bandwidth over algorithm bandwidth (bytes / seconds) with n ranks, as nccl-tests defines it (its doc/PERFORMANCE.md). */
+/**
+ * Bus bandwidth over algorithm bandwidth (bytes / seconds) with n ranks, as nccl-tests defines it (its
+ * doc/PERFORMANCE.md).
+ */
 export function busFactor(op: MeasuredOp, ranks: number): number {
   switch (op) {
     case 'all_reduce':

@@ -27,7 +27,10 @@ const protocol = (latency: number, gigabytesPerSecond: number): Protocol => ({
   perByte: 1e-9 / gigabytesPerSecond,
 });
 
-/** Two protocols of which the second pays from `pays` times the size at which the library changes to it, and is that much faster then. */
+/**
+ * Two protocols of which the second pays from `pays` times the size at which the library changes to it, and is that
+ * much faster then.
+ */
 const pair = fc.record({
   latency: fc.double({ min: 10, max: 20, noNaN: true }),
   gigabytes: fc.double({ min: 100, max: 300, noNaN: true }),

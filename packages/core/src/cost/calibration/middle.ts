@@ -1,20 +1,25 @@
 /**
  * What to expect in the middle of a gap between two measured sizes, from the segments on either side of it.
  *
- * NCCL changes from its low-latency protocols to its bandwidth protocol where its own estimate says so, and that is before it pays: in the
- * published tables at 0.44 of the size from which the new protocol is the faster one (0.21 to 0.55 for four fifths of 28 changes, on A100,
- * H100, H200 and Blackwell; a test recounts them). There time jumps by up to twice, and in a gap with such a jump the straight line between its
- * ends is wrong on either side of it. But the two neighbouring segments, drawn on, are the times of the old and of the new protocol:
+ * NCCL changes from its low-latency protocols to its bandwidth protocol where its own estimate says so, and that is
+ * before it pays: in the published tables at 0.44 of the size from which the new protocol is the faster one (0.21 to
+ * 0.55 for four fifths of 28 changes, on A100, H100, H200 and Blackwell; a test recounts them). There time jumps by up
+ * to twice, and in a gap with such a jump the straight line between its ends is wrong on either side of it. But the two
+ * neighbouring segments, drawn on, are the times of the old and of the new protocol:
  *
- * - The new line lies above the straight one all through a gap with a jump; the higher, the surer that it is a jump and no bend.
- * - Where both lines meet the new protocol begins to pay. If that is at less than 1 / 0.44 times the middle, the change had come by the
+ * - The new line lies above the straight one all through a gap with a jump; the higher, the surer that it is a jump and
+ * no bend.
+ * - Where both lines meet the new protocol begins to pay. If that is at less than 1 / 0.44 times the middle, the change
+ * had come by the
  *   middle, and the new line holds there, provided that the old line misses the right end (else it is still in force there), and that
  *   the gap is steeper than the segment before it (else the old line has a jump of its own, and says nothing). If it is at more, the
  *   change came behind the middle, and the old line still holds.
- * - Without a jump the neighbours still tell how the curve bends: a quarter of the smaller of both distances, when both lie on one side.
+ * - Without a jump the neighbours still tell how the curve bends: a quarter of the smaller of both distances, when both
+ * lie on one side.
  *
- * The numbers were set on published collectives of seven kinds of GPU and 19 logs, every second size left out. docs/accuracy.md has what they
- * are worth: with each half or twice as large, and set on all families of GPUs but one and tried on that one.
+ * The numbers were set on published collectives of seven kinds of GPU and 19 logs, every second size left out.
+ * docs/accuracy.md has what they are worth: with each half or twice as large, and set on all families of GPUs but one
+ * and tried on that one.
  */
 
 interface Point {
@@ -26,11 +31,17 @@ interface Point {
 export interface MiddleRule {
   /** Share of the smaller distance by which a curve bends. */
   readonly bend: number;
-  /** Height of the new line above the straight one, in natural logarithms, from which a change before the middle is sure. */
+  /**
+   * Height of the new line above the straight one, in natural logarithms, from which a change before the middle is
+   * sure.
+   */
   readonly sureJump: number;
   /** The same for a change behind the middle: from here it is thought of, and `lateRange` higher it is sure. */
   readonly lateJump: number;
-  /** Natural logarithm of old over new time, at the size that would just pay, from which one of them is plainly the dearer. */
+  /**
+   * Natural logarithm of old over new time, at the size that would just pay, from which one of them is plainly the
+   * dearer.
+   */
   readonly plainlyDearer: number;
   /** How much steeper, in powers of size, the gap must be than the segment before it. */
   readonly plainlySteeper: number;
@@ -44,7 +55,10 @@ export const middleRule: MiddleRule = {
   plainlySteeper: 0.1,
 };
 
-/** Gaps wider than this hold too much for one more point: tried with factors of 16, it was no better than the straight line. */
+/**
+ * Gaps wider than this hold too much for one more point: tried with factors of 16, it was no better than the straight
+ * line.
+ */
 const widestGap = 5;
 
 /** Jumps of this kind happen from here on; below, neighbours bend faster than their lines tell. */
@@ -61,8 +75,8 @@ export function between(a: Point, b: Point, bytes: number): number {
 }
 
 /**
- * The point at the geometric middle of the gap between knots `index` and `index + 1` (sizes rising, times not falling); undefined where the
- * straight line is as good. Its time lies between those of the two knots.
+ * The point at the geometric middle of the gap between knots `index` and `index + 1` (sizes rising, times not falling);
+ * undefined where the straight line is as good. Its time lies between those of the two knots.
  */
 export function middleOf(knots: readonly Point[], index: number, rule: MiddleRule = middleRule): Point | undefined {
   const [before, left, right, after] = [knots[index - 1], knots[index], knots[index + 1], knots[index + 2]];
@@ -85,7 +99,10 @@ export function middleOf(knots: readonly Point[], index: number, rule: MiddleRul
   return { bytes, seconds: Math.min(right.seconds, Math.max(left.seconds, straight * Math.exp(shift))) };
 }
 
-/** Natural logarithm of the old protocol's time over the new one's where the new one just pays, if the change was at the middle of the gap. */
+/**
+ * Natural logarithm of the old protocol's time over the new one's where the new one just pays, if the change was at the
+ * middle of the gap.
+ */
 function dearerOf(before: Point, left: Point, right: Point, after: Point): number {
   const bytes = Math.sqrt(left.bytes * right.bytes) / changeOverPaying;
   return Math.log(between(before, left, bytes) / between(right, after, bytes));

@@ -16,8 +16,9 @@ export function logLogLine(points: readonly Knot[], bytes: number): number {
 }
 
 /**
- * Log-log lines through the series itself; when it was not measured, bus bandwidth at equal total size carried over from the nearest rank
- * count, else from another collective (the alphabetically first), else from a GPU of the same family in proportion to the links.
+ * Log-log lines through the series itself; when it was not measured, bus bandwidth at equal total size carried over
+ * from the nearest rank count, else from another collective (the alphabetically first), else from a GPU of the same
+ * family in proportion to the links.
  */
 export function naiveSeconds(all: readonly Series[], key: SeriesKey, bytes: number): number | undefined {
   const near = (s: SeriesKey): boolean => gpuKey(s.gpu) === gpuKey(key.gpu) && s.system === key.system;

@@ -1,10 +1,15 @@
-/** What says how many ranks a table is of, and of what: logs made here as nccl-tests prints them, with one thing wrong in each. */
+/**
+ * What says how many ranks a table is of, and of what: logs made here as nccl-tests prints them, with one thing wrong
+ * in each.
+ */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../units/index.js';
 import { readNcclTests } from './nccl-tests.js';
 
-/** A run of a program over `hosts` x `perHost` ranks; factor and pieces as doc/PERFORMANCE.md of nccl-tests has them. */
+/**
+ * A run of a program over `hosts` x `perHost` ranks; factor and pieces as doc/PERFORMANCE.md of nccl-tests has them.
+ */
 interface Run {
   readonly program?: string;
   readonly hosts: number;
@@ -37,7 +42,8 @@ function log(run: Run): string {
     const colour = group?.labels === true ? group.colour(rank) : 0;
     const host = `node-${Math.floor(rank / perHost)}`;
     return [
-      `#  Rank ${rank} Group ${colour} Pid ${900 + rank} on ${host} device ${rank % perHost} [0000:1b:00] ${run.gpu ?? 'NVIDIA H100 80GB HBM3'}`,
+      `#  Rank ${rank} Group ${colour} Pid ${900 + rank} on ${host} device ${rank % perHost} [0000:1b:00] ` +
+        (run.gpu ?? 'NVIDIA H100 80GB HBM3'),
     ];
   }).flat();
   const rows = sizes.map((about, i) => {

@@ -1,7 +1,8 @@
 /**
- * Which group of ranks a table is of, and which collective: what its rank lines, its counts (size / element / count is the number of ranks where every
- * rank holds a piece), its bandwidths (bus over algorithm) and its command say. They are witnesses of one fact: where two of them
- * contradict each other nobody knows which one lies, and the table is refused.
+ * Which group of ranks a table is of, and which collective: what its rank lines, its counts (size / element / count is
+ * the number of ranks where every rank holds a piece), its bandwidths (bus over algorithm) and its command say. They
+ * are witnesses of one fact: where two of them contradict each other nobody knows which one lies, and the table is
+ * refused.
  */
 import { InputError, median, maxOf } from '../../units/index.js';
 import { busFactor, parseOp } from './measurement.js';
@@ -47,8 +48,8 @@ interface Listing {
 const pieceOps: readonly MeasuredOp[] = ['all_gather', 'reduce_scatter', 'all_to_all'];
 
 /**
- * Collective, ranks, nodes and number of groups of a table; guesses go to `warnings`. Throws `InputError` that names both sides of a contradiction;
- * what cannot be told gives an `InputError` to hand on or to leave the table out with.
+ * Collective, ranks, nodes and number of groups of a table; guesses go to `warnings`. Throws `InputError` that names
+ * both sides of a contradiction; what cannot be told gives an `InputError` to hand on or to leave the table out with.
  */
 export function groupOf({
   table,
@@ -103,7 +104,8 @@ export function groupOf({
   }
   if (first !== undefined && fitting !== undefined && first !== fitting) {
     warnings.push(
-      `${file}:${table.line}: ${first.op.says} says ${first.op.op}, but ${String(first.verdict)}; read as ${op}, as ${fitting.op.says} says`,
+      `${file}:${table.line}: ${first.op.says} says ${first.op.op}, but ${String(first.verdict)}; read as ${op}, ` +
+        `as ${fitting.op.says} says`,
     );
   }
   if (listing !== undefined && listing.perGroup === undefined) {
@@ -142,7 +144,10 @@ function ranksFor(op: MeasuredOp, evidence: Omit<Evidence, 'table'>): number | s
   const { rows, listing, bandwidths, fileName, options } = evidence;
   const counted = countWitness(rows);
   if (counted !== undefined && !pieceOps.includes(op)) {
-    return `it is said to be ${op}, whose ranks hold the whole buffer, but ${counted.says} (pieces, as in all_gather, reduce_scatter or all_to_all)`;
+    return (
+      `it is said to be ${op}, whose ranks hold the whole buffer, but ${counted.says} (pieces, as in ` +
+      'all_gather, reduce_scatter or all_to_all)'
+    );
   }
   const witnesses: Witness[] = [
     ...(options.ranks === undefined ? [] : [{ ranks: options.ranks, says: `--ranks says ${options.ranks} ranks` }]),
@@ -210,8 +215,8 @@ function bandwidthsOf(rows: readonly Row[]): Bandwidths {
 }
 
 /**
- * The first row that `op` over so many ranks does not explain, if most of them are like it. Old builds of all_gather print both bandwidths over the
- * bytes that a rank receives: their ratio is 1.
+ * The first row that `op` over so many ranks does not explain, if most of them are like it. Old builds of all_gather
+ * print both bandwidths over the bytes that a rank receives: their ratio is 1.
  */
 function misfit(op: MeasuredOp, ranks: number, bandwidths: Bandwidths): Bandwidths[number] | undefined {
   const wrong = bandwidths.filter(
@@ -324,7 +329,10 @@ function nodesOf(listing: Listing | undefined, ranks: number, named: number | un
   return named ?? null;
 }
 
-/** What the rows alone tell: all_reduce by its factor, reduce_scatter by its redop, all_to_all by in-place rows that are not checked. */
+/**
+ * What the rows alone tell: all_reduce by its factor, reduce_scatter by its redop, all_to_all by in-place rows that are
+ * not checked.
+ */
 function opOfRows({
   table,
   rows,

@@ -1,7 +1,8 @@
 /**
- * Reads the JSON lines of the NCCL Inspector, the profiler plugin that comes with NCCL (ext-profiler/inspector, formats v4 and v5): one object a
- * collective and rank, of a real job. `coll_msg_size_bytes` is the whole buffer in all_reduce and broadcast, a rank's piece in all_gather and
- * reduce_scatter, as the plugin's own bandwidths show. An all_to_all is sends and receives to NCCL, which the plugin does not gather to collectives.
+ * Reads the JSON lines of the NCCL Inspector, the profiler plugin that comes with NCCL (ext-profiler/inspector, formats
+ * v4 and v5): one object a collective and rank, of a real job. `coll_msg_size_bytes` is the whole buffer in all_reduce
+ * and broadcast, a rank's piece in all_gather and reduce_scatter, as the plugin's own bandwidths show. An all_to_all is
+ * sends and receives to NCCL, which the plugin does not gather to collectives.
  */
 import { InputError } from '../../units/index.js';
 import { parseOp } from './measurement.js';
@@ -48,8 +49,9 @@ export function readInspectorRecords(source: string, fileName: string): Inspecto
 }
 
 /**
- * Reads records, one object a line or spread over lines. Of the ranks of one collective the shortest time is taken: the last to arrive waits for nobody.
- * Throws `InputError` when no record is a collective with a size and a time, and when sizes and bandwidths contradict each other.
+ * Reads records, one object a line or spread over lines. Of the ranks of one collective the shortest time is taken: the
+ * last to arrive waits for nobody. Throws `InputError` when no record is a collective with a size and a time, and when
+ * sizes and bandwidths contradict each other.
  */
 export function readNcclInspector(source: string, fileName: string, options: NcclTestsOptions = {}): Reading {
   const { records: seen, warnings: left } = readInspectorRecords(source, fileName);
@@ -66,7 +68,8 @@ export function readNcclInspector(source: string, fileName: string, options: Ncc
   const alone = [...byCollective.values()].filter((list) => new Set(list.map(({ rank }) => rank)).size === 1).length;
   if (alone > 0) {
     warnings.push(
-      `${fileName}: ${alone} of ${byCollective.size} collectives are seen by one rank only: their times include waiting for the others`,
+      `${fileName}: ${alone} of ${byCollective.size} collectives are seen by one rank only: their times include ` +
+        'waiting for the others',
     );
   }
   if (options.gpu === undefined) warnings.push(`${fileName}: records do not name the device; --gpu does`);
@@ -164,7 +167,10 @@ interface Sized {
 /** Share by which the bandwidth may miss size over time: times are whole microseconds. */
 const rounding = 0.02;
 
-/** The total buffer: the size, or that times the ranks where it is a rank's piece. The record's own bandwidth has the last word. */
+/**
+ * The total buffer: the size, or that times the ranks where it is a rank's piece. The record's own bandwidth has the
+ * last word.
+ */
 function totalOf({ op, ranks, size, microseconds, algorithmGBs }: Sized, line: number, file: string): number {
   const piece = op === 'all_gather' || op === 'reduce_scatter';
   const usual = piece ? size * ranks : size;
@@ -175,7 +181,8 @@ function totalOf({ op, ranks, size, microseconds, algorithmGBs }: Sized, line: n
   if (fits(usual)) return usual;
   if (piece && fits(size)) return size;
   throw new InputError(
-    `coll_msg_size_bytes ${size} in ${microseconds} us is ${(usual / microseconds / 1e3).toPrecision(4)} GB/s for ${op} over ${ranks} ranks, ` +
+    `coll_msg_size_bytes ${size} in ${microseconds} us is ${(usual / microseconds / 1e3).toPrecision(4)} GB/s for ` +
+      `${op} over ${ranks} ranks, ` +
       `but coll_algobw_gbs is ${algorithmGBs}`,
     { file, line, expected: 'a size, a time and a bandwidth that agree' },
   );

@@ -12,8 +12,8 @@ const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /**
- * Reads a report. Rows get the number of their result as their line, counted from 1. Throws `InputError` for text that is no JSON and for a
- * document without results.
+ * Reads a report. Rows get the number of their result as their line, counted from 1. Throws `InputError` for text that
+ * is no JSON and for a document without results.
  */
 export function jsonTable(source: string, fileName: string): Table {
   let top: unknown;

@@ -86,7 +86,10 @@ export const elementSizes: ReadonlyMap<string, number> = new Map([
   ['double', 8],
 ]);
 
-/** What launchers put before a line: `[1,0]<stdout>:`, `[host:rank]:`, MPICH's `[0]`, and pdsh's or kubectl's `host: ` before a table line. */
+/**
+ * What launchers put before a line: `[1,0]<stdout>:`, `[host:rank]:`, MPICH's `[0]`, and pdsh's or kubectl's `host: `
+ * before a table line.
+ */
 const prefixes = [
   /^\s*(\[\d+,\d+\]<std(?:out|err)>:)\s?/u,
   /^\s*(\[[\w.-]+[,:]\d+\](?:<\w+>)?:)\s?/u,
@@ -95,8 +98,8 @@ const prefixes = [
 ];
 
 /**
- * Takes off what a launcher puts before every line. A row that the program writes in pieces has the same text before each piece (MPICH): there it
- * is taken out of the middle too.
+ * Takes off what a launcher puts before every line. A row that the program writes in pieces has the same text before
+ * each piece (MPICH): there it is taken out of the middle too.
  */
 export function withoutPrefix(line: string): string {
   let rest = line;
@@ -149,9 +152,9 @@ const integer = /^-?\d+$/u;
 const rowStart = new RegExp(`\\b\\d+\\s+\\d+\\s+(?:${[...elementSizes.keys()].join('|')})\\b`, 'iu');
 
 /**
- * A row of a table, or undefined when the line is none. A row starts with a size and holds numbers; `redop` and `root`, which old tables leave blank
- * in some collectives, are told from times by being a word and an integer. A line that starts like a row but ends before its first group of results,
- * or has no numbers there, is a row that was cut.
+ * A row of a table, or undefined when the line is none. A row starts with a size and holds numbers; `redop` and `root`,
+ * which old tables leave blank in some collectives, are told from times by being a word and an integer. A line that
+ * starts like a row but ends before its first group of results, or has no numbers there, is a row that was cut.
  */
 export function rowOf(line: string, columns: Columns, number: number): Row | undefined {
   const spacedOut = columns.separator === 'space';

@@ -12,7 +12,8 @@ const devices = (hosts: number, perHost: number, gpu = 'NVIDIA H100 80GB HBM3'):
   Array.from(
     { length: hosts * perHost },
     (_, r) =>
-      `#  Rank ${String(r).padStart(2)} Group  0 Pid ${9000 + r} on host-${Math.floor(r / perHost)} device ${r % perHost} [0000:1b:00] ${gpu}`,
+      `#  Rank ${String(r).padStart(2)} Group  0 Pid ${9000 + r} on host-${Math.floor(r / perHost)} device ` +
+      `${r % perHost} [0000:1b:00] ${gpu}`,
   );
 
 /** A row as nccl-tests prints it, its bandwidths worked out here from the definition. */
@@ -26,7 +27,8 @@ function row(bytes: number, us: number, factor: number, middle = 'float     sum 
 
 const header = [
   '#                                                              out-of-place                       in-place',
-  '#       size         count      type   redop    root     time   algbw   busbw #wrong     time   algbw   busbw #wrong',
+  '#       size         count      type   redop    root     time   algbw   busbw #wrong     time   algbw   busbw ' +
+    '#wrong',
   '#        (B)    (elements)                               (us)  (GB/s)  (GB/s)            (us)  (GB/s)  (GB/s)',
 ];
 
@@ -89,7 +91,8 @@ describe('shapes', () => {
     const lines = [
       '# nccl-tests version 2.18.3 nccl-headers=22903 nccl-library=22903',
       '# Collective test starting: all_reduce_perf',
-      '# nThread 1 nGpus 1 minBytes 8 maxBytes 64 step: 2(factor) warmup iters: 1 iters: 20 agg iters: 1 validation: 1 graph: 0',
+      '# nThread 1 nGpus 1 minBytes 8 maxBytes 64 step: 2(factor) warmup iters: 1 iters: 20 agg iters: 1 ' +
+        'validation: 1 graph: 0',
       ...devices(2, 4),
       ...header,
       ...sizes.map((s) => row(s, s / 1e4, 1.75)),
@@ -180,7 +183,8 @@ describe('shapes', () => {
   it('passes over per-iteration columns by their names', () => {
     const text = [
       ...devices(1, 2),
-      '# size count type redop root time algbw busbw #wrong i_min i_max i_p99 i_cv% time algbw busbw #wrong i_min i_max i_p99 i_cv%',
+      '# size count type redop root time algbw busbw #wrong i_min i_max i_p99 i_cv% time algbw busbw #wrong i_min ' +
+        'i_max i_p99 i_cv%',
       '1048576 262144 float sum -1 100.0 10.49 10.49 0 99 120 118 3.1 90.00 11.65 11.65 0 88 95 94 1.0',
     ].join('\n');
     const [only] = readNcclTests(text, 'all_reduce.txt').measurements;

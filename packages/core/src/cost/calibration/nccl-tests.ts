@@ -1,8 +1,9 @@
 /**
- * Reads what nccl-tests (and its forks) print. Shapes differ by version: `error` or `#wrong`, with or without redop and root, with
- * per-iteration columns, out-of-place and in-place or one group alone, prefixes of launchers, comma-separated with up to three
- * rows of header, several tables one after another, or the JSON report of newer builds. Columns are found by their names; `nccl-log.ts` takes the
- * text apart, `nccl-group.ts` weighs what says which ranks and which collective a table is of.
+ * Reads what nccl-tests (and its forks) print. Shapes differ by version: `error` or `#wrong`, with or without redop and
+ * root, with per-iteration columns, out-of-place and in-place or one group alone, prefixes of launchers,
+ * comma-separated with up to three rows of header, several tables one after another, or the JSON report of newer
+ * builds. Columns are found by their names; `nccl-log.ts` takes the text apart, `nccl-group.ts` weighs what says which
+ * ranks and which collective a table is of.
  */
 import { InputError, appendAll } from '../../units/index.js';
 import { gpuIn } from './gpus.js';
@@ -30,8 +31,9 @@ export interface Reading {
 
 /**
  * Reads a log. `fileName` names it in messages and may tell the collective, the GPU and the number of ranks
- * (`a100_1node_8gpu_alltoall.txt`). A table that is not needed (reduce, scatter, gather), has wrong results or the host's launch times is left out with a
- * warning. Throws `InputError` when no table is left, when devices of one table differ, and when what a log says contradicts itself.
+ * (`a100_1node_8gpu_alltoall.txt`). A table that is not needed (reduce, scatter, gather), has wrong results or the
+ * host's launch times is left out with a warning. Throws `InputError` when no table is left, when devices of one table
+ * differ, and when what a log says contradicts itself.
  */
 export function readNcclTests(text: string, fileName: string, options: NcclTestsOptions = {}): Reading {
   const warnings: string[] = [];
@@ -201,9 +203,9 @@ function gpuOf(table: Table, text: string, file: string, warnings: string[]): st
 const comparable = 0.05;
 
 /**
- * Every row must obey algbw = bytes / time and busbw = factor x algbw, up to the digits that are printed. Early builds of all_gather print both
- * bandwidths over the bytes that a rank receives, (n-1)/n of the total; that is said once. Single rows that do not are named; where most of them
- * do not, sizes or times are not what they seem: `InputError`.
+ * Every row must obey algbw = bytes / time and busbw = factor x algbw, up to the digits that are printed. Early builds
+ * of all_gather print both bandwidths over the bytes that a rank receives, (n-1)/n of the total; that is said once.
+ * Single rows that do not are named; where most of them do not, sizes or times are not what they seem: `InputError`.
  */
 function checkBandwidths(rows: readonly Row[], { op, ranks }: RankGroup, file: string, warnings: string[]): void {
   const found: string[] = [];

@@ -1,14 +1,14 @@
 /**
  * Times beyond the measured sizes, and what error to expect of them.
  *
- * Above, every further byte costs what it did over the last octave that was measured, but never less than the datasheet of the links allows and
- * never more than the average byte of the largest size. Where the largest size still is mostly latency, the data do not show the bandwidth at all:
- * then the time is the geometric mean of those two limits. Below, time goes down the first octave's line to its own latency, but never
- * faster per byte than the smallest size was.
+ * Above, every further byte costs what it did over the last octave that was measured, but never less than the datasheet
+ * of the links allows and never more than the average byte of the largest size. Where the largest size still is mostly
+ * latency, the data do not show the bandwidth at all: then the time is the geometric mean of those two limits. Below,
+ * time goes down the first octave's line to its own latency, but never faster per byte than the smallest size was.
  *
- * The error is what the curve shows when as many of its own octaves are cut off and predicted from the rest; it grows with the
- * distance as far as those limits allow, is no less than the largest step within as many octaves (another may follow), and where the bandwidth is not
- * shown, as wide as the two limits lie apart.
+ * The error is what the curve shows when as many of its own octaves are cut off and predicted from the rest; it grows
+ * with the distance as far as those limits allow, is no less than the largest step within as many octaves (another may
+ * follow), and where the bandwidth is not shown, as wide as the two limits lie apart.
  */
 import type { Knot } from './clean-points.js';
 import { between } from './middle.js';
@@ -68,7 +68,10 @@ interface OutsideOptions {
   readonly atTheEnd: number;
 }
 
-/** What no curve shows of itself, for each octave: a quarter of the published series cut off is met within this (a test recounts it). */
+/**
+ * What no curve shows of itself, for each octave: a quarter of the published series cut off is met within this (a test
+ * recounts it).
+ */
 const surprise = 0.01;
 
 /** Expected relative error of `outside`, a share; grows with the distance from the knots. */
@@ -86,7 +89,10 @@ export function errorOutside(knots: readonly Knot[], bytes: number, options: Out
   return Math.max(shown, largestStep(knots, octaves, side), ignorance) + octaves * surprise;
 }
 
-/** What cutting the curve's own end off by so many octaves shows; in proportion to the distance between such cuts and beyond them. */
+/**
+ * What cutting the curve's own end off by so many octaves shows; in proportion to the distance between such cuts and
+ * beyond them.
+ */
 function cutOffError(knots: readonly Knot[], octaves: number, options: OutsideOptions): number {
   const { side, leastSecondsPerByte, atTheEnd } = options;
   const end = side === 'below' ? knots[0] : knots.at(-1);
@@ -120,7 +126,9 @@ function largestStep(knots: readonly Knot[], octaves: number, side: 'above' | 'b
   return most;
 }
 
-/** Shares of the largest size's time that are not bandwidth, from which on the bandwidth is unsure and not shown at all. */
+/**
+ * Shares of the largest size's time that are not bandwidth, from which on the bandwidth is unsure and not shown at all.
+ */
 const [unsure, notShown] = [0.5, 0.9];
 
 function bandwidthNotShown(knots: readonly Knot[], bytes: number, leastSecondsPerByte: number): number {

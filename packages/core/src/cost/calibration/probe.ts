@@ -1,4 +1,7 @@
-/** What probing a backend finds besides curves: the ports of every tier, matrix products, and what computing and communicating cost each other. */
+/**
+ * What probing a backend finds besides curves: the ports of every tier, matrix products, and what computing and
+ * communicating cost each other.
+ */
 import { limits } from '../../units/index.js';
 import type { Field } from '../../units/index.js';
 
@@ -11,7 +14,10 @@ export interface ProbedTier {
   readonly reached: boolean;
   /** Of a message of no bytes, one way, seconds. */
   readonly latencySeconds: number;
-  /** Ports of one unit of the tier below (of one device for the innermost tier), told by which pairs slow each other down. */
+  /**
+   * Ports of one unit of the tier below (of one device for the innermost tier), told by which pairs slow each other
+   * down.
+   */
   readonly ports: number;
   /** How many times longer messages take that change the port number on their way; 1 when it makes no difference. */
   readonly crossRailSlowdown: number;
@@ -41,8 +47,8 @@ export interface Probe {
   readonly system: string;
   readonly library: string;
   /**
-   * Null for a real network. Else the network was emulated this many times slower than the cluster; times of tiers and series are divided
-   * by it again. Matrix products and interference are always the host's own.
+   * Null for a real network. Else the network was emulated this many times slower than the cluster; times of tiers and
+   * series are divided by it again. Matrix products and interference are always the host's own.
    */
   readonly emulatedTimeScale: number | null;
   readonly tiers: readonly ProbedTier[];

@@ -15,14 +15,20 @@ const tagged = [
   ...Array.from(
     { length: 16 },
     (_, rank) =>
-      `#  Rank ${rank} Group  0 Pid ${4000 + rank} on node-${rank >> 3} device ${rank & 7} [0x1b] NVIDIA H100 80GB HBM3`,
+      `#  Rank ${rank} Group  0 Pid ${4000 + rank} on node-${rank >> 3} device ${rank & 7} [0x1b] NVIDIA H100 80GB ` +
+      'HBM3',
   ),
-  '#       size         count      type   redop    root     time   algbw   busbw #wrong     time   algbw   busbw #wrong',
+  '#       size         count      type   redop    root     time   algbw   busbw #wrong     time   algbw   busbw ' +
+    '#wrong',
   '#        (B)    (elements)                               (us)  (GB/s)  (GB/s)            (us)  (GB/s)  (GB/s)',
-  '     8388608        131072     float    none      -1   278.10   30.16   28.28      0   277.90   30.19   28.30      0',
-  '    16777216        262144     float    none      -1   536.40   31.28   29.32      0   540.20   31.06   29.12      0',
-  '    33554432        524288     float    none      -1   1063.0   31.57   29.59      0   1066.0   31.48   29.51      0',
-  '    67108864       1048576     float    none      -1     2110   31.80   29.82      0     2114   31.74   29.76      0',
+  '     8388608        131072     float    none      -1   278.10   30.16   28.28      0   277.90   30.19   28.30   ' +
+    '   0',
+  '    16777216        262144     float    none      -1   536.40   31.28   29.32      0   540.20   31.06   29.12   ' +
+    '   0',
+  '    33554432        524288     float    none      -1   1063.0   31.57   29.59      0   1066.0   31.48   29.51   ' +
+    '   0',
+  '    67108864       1048576     float    none      -1     2110   31.80   29.82      0     2114   31.74   29.76   ' +
+    '   0',
   '# Out of bounds values : 0 OK',
 ].map((line) => `[1,0]<stdout>:${line}`);
 

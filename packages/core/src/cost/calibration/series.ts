@@ -59,8 +59,8 @@ export const sameHardware = (a: SeriesKey, b: SeriesKey): boolean =>
   gpuKey(a.gpu) === gpuKey(b.gpu) && a.system === b.system && a.library === b.library;
 
 /**
- * Groups of the same make: inside a node both, or spread over nodes with the same number of ranks on each. Times of one say nothing about
- * the network that only the other crosses.
+ * Groups of the same make: inside a node both, or spread over nodes with the same number of ranks on each. Times of one
+ * say nothing about the network that only the other crosses.
  */
 export function sameMake(a: SeriesKey, b: SeriesKey): boolean {
   if (a.groups !== b.groups) return false;

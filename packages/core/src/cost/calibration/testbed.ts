@@ -1,7 +1,8 @@
 /**
- * The testbed of the MoNTA paper (16 A800 in 2 nodes), as well as it can be known. No complete A800 table was found, and the paper does not
- * say which NICs it had, so: inside a node, the A100's measured curves with their bandwidth part scaled by the ratio of the NVLinks (an A800
- * is an A100 with 8 of 12 links); between nodes, the NIC count is the caller's, with measured fractions of nominal bandwidth.
+ * The testbed of the MoNTA paper (16 A800 in 2 nodes), as well as it can be known. No complete A800 table was found,
+ * and the paper does not say which NICs it had, so: inside a node, the A100's measured curves with their bandwidth part
+ * scaled by the ratio of the NVLinks (an A800 is an A100 with 8 of 12 links); between nodes, the NIC count is the
+ * caller's, with measured fractions of nominal bandwidth.
  */
 import { InputError } from '../../units/index.js';
 import type { Calibration } from './calibration.js';
@@ -39,18 +40,22 @@ const mebibyte = 2 ** 20;
 const tableSizes = Array.from({ length: 11 }, (_, i) => 16 * mebibyte * 2 ** i);
 
 /**
- * Measured fractions of nominal bandwidth, two nodes of 8 GPUs: aliyun/SimAI astra-sim-alibabacloud/inputs/ratio/, ata_ratio.csv and
- * nic_ratio.csv, columns "2Node-16GPU(NIC)".
+ * Measured fractions of nominal bandwidth, two nodes of 8 GPUs: aliyun/SimAI astra-sim-alibabacloud/inputs/ratio/,
+ * ata_ratio.csv and nic_ratio.csv, columns "2Node-16GPU(NIC)".
  */
 const allToAllFractions = [0.52, 0.63, 0.72, 0.76, 0.79, 0.8, 0.81, 0.81, 0.8, 0.8, 0.8];
 const ringFractions = [0.32, 0.47, 0.5, 0.67, 0.85, 0.89, 0.92, 0.94, 0.95, 0.95, 0.96];
 
-/** all_to_all of one two-node fabric was seen at 42 and, tuned, at 69 GB/s: a factor either way of the square root of their ratio. */
+/**
+ * all_to_all of one two-node fabric was seen at 42 and, tuned, at 69 GB/s: a factor either way of the square root of
+ * their ratio.
+ */
 const tuningFactor = Math.sqrt(69 / 42);
 
 /**
- * Builds the calibration from one that holds A100 series of one node. Throws `InputError` when there are none, or the options are out of
- * range. In all three results series are `derived`, and `addedError` is the half-width that their bounds stand for.
+ * Builds the calibration from one that holds A100 series of one node. Throws `InputError` when there are none, or the
+ * options are out of range. In all three results series are `derived`, and `addedError` is the half-width that their
+ * bounds stand for.
  */
 export function paperTestbed(a100: Calibration, options: TestbedOptions): Testbed {
   const { nicsPerNode, nicBytesPerSecond = 25e9, latencySeconds = 40e-6 } = options;
@@ -74,7 +79,8 @@ export function paperTestbed(a100: Calibration, options: TestbedOptions): Testbe
   const across = acrossNodes(nicsPerNode, nicBytesPerSecond, latencySeconds);
   const notes = [
     'A800 inside a node: A100 curves, bandwidth part times 600/400 (NVLink, bidirectional GB/s), latency unchanged',
-    `between nodes: ${nicsPerNode} NICs of ${nicBytesPerSecond / 1e9} GB/s a node (an assumption: the paper does not say), SimAI's ` +
+    `between nodes: ${nicsPerNode} NICs of ${nicBytesPerSecond / 1e9} GB/s a node (an assumption: the paper does ` +
+      `not say), SimAI's ` +
       'measured fractions of nominal bandwidth',
   ];
   const pick = (which: 'expected' | 'fastest' | 'slowest'): Calibration => ({
@@ -110,9 +116,10 @@ function insideNode(source: Series, scaling: number): Bounds[] {
 }
 
 /**
- * Collectives over both nodes: all 16 ranks, and (all_to_all) pairs of one rank on each node, which alone have a NIC to themselves. Nominal
- * times are those of the bytes that leave a node: for all_to_all half of every rank's buffer over its share of the NICs, for gathers and
- * reductions the ring's bus bandwidth, the lesser of NVLink and all NICs together.
+ * Collectives over both nodes: all 16 ranks, and (all_to_all) pairs of one rank on each node, which alone have a NIC to
+ * themselves. Nominal times are those of the bytes that leave a node: for all_to_all half of every rank's buffer over
+ * its share of the NICs, for gathers and reductions the ring's bus bandwidth, the lesser of NVLink and all NICs
+ * together.
  */
 function acrossNodes(nics: number, nicBytesPerSecond: number, latencySeconds: number): Bounds[] {
   const ranks = 2 * gpusPerNode;

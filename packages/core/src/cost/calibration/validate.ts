@@ -50,8 +50,8 @@ export interface Validation extends ErrorSummary {
 const mebibyte = 2 ** 20;
 
 /**
- * Predicts every measurement. Device, system and library of a row are those looked up; a row that does not name them takes those of the
- * calibration if there is but one.
+ * Predicts every measurement. Device, system and library of a row are those looked up; a row that does not name them
+ * takes those of the calibration if there is but one.
  */
 export function validate(
   calibration: Calibration,

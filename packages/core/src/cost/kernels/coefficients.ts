@@ -1,6 +1,6 @@
 /**
- * Coefficients of kernels on one H200, as `fitKernels` gives them for the times in `fixtures/` (a test compares): seconds per call, per
- * TFLOP, per wave, per GB and per million elements, in the order of `amounts`.
+ * Coefficients of kernels on one H200, as `fitKernels` gives them for the times in `fixtures/` (a test compares):
+ * seconds per call, per TFLOP, per wave, per GB and per million elements, in the order of `amounts`.
  */
 import type { Coefficients } from './leave-out.js';
 

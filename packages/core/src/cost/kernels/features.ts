@@ -1,6 +1,7 @@
 /**
- * What decides a kernel's time: amounts of work by kind and shape. A kernel's seconds are a sum of coefficients times these amounts, so that
- * coefficients can be fitted, and carried to another device by the ratio of the resource that each amount occupies.
+ * What decides a kernel's time: amounts of work by kind and shape. A kernel's seconds are a sum of coefficients times
+ * these amounts, so that coefficients can be fitted, and carried to another device by the ratio of the resource that
+ * each amount occupies.
  */
 
 import type { MemoryKind } from '../../schedule/work.js';
@@ -15,7 +16,10 @@ export interface GemmShape {
   readonly gradient?: true;
 }
 
-/** A product for each of `groups` experts in one call; `rows` are those of all of them. With `gradient`, one over its rows for each: see `ProductPart`. */
+/**
+ * A product for each of `groups` experts in one call; `rows` are those of all of them. With `gradient`, one over its
+ * rows for each: see `ProductPart`.
+ */
 export interface GroupedShape extends Omit<GemmShape, 'kind'> {
   readonly kind: 'grouped';
   readonly groups: number;

@@ -11,8 +11,9 @@ const rounds = 40;
 const smallest = 1e-3;
 
 /**
- * Coefficients whose sum of |predicted / measured - 1| is least: weighted least squares, repeated with weights from the deviations before
- * (Schlossmacher, JASA 68, 1973). What would become negative is left out. Throws RangeError without samples.
+ * Coefficients whose sum of |predicted / measured - 1| is least: weighted least squares, repeated with weights from the
+ * deviations before (Schlossmacher, JASA 68, 1973). What would become negative is left out. Throws RangeError without
+ * samples.
  */
 export function fitCoefficients(samples: readonly Sample[]): number[] {
   const width = samples[0]?.amounts.length;

@@ -28,8 +28,9 @@ const dot = (coefficients: readonly number[], of: readonly number[]): number =>
   of.reduce((sum, amount, index) => sum + amount * (coefficients[index] ?? 0), 0);
 
 /**
- * Fits the coefficients of every kind, on a device of so many multiprocessors. Backward attention is what is left of both passes' time
- * when the same shape's forward is taken away; memory kinds without a sample take the median of the others.
+ * Fits the coefficients of every kind, on a device of so many multiprocessors. Backward attention is what is left of
+ * both passes' time when the same shape's forward is taken away; memory kinds without a sample take the median of the
+ * others.
  */
 export function fitKernels(kernels: readonly MeasuredKernel[], multiprocessors: number): Coefficients {
   const own = kernels.filter(timesItself);
@@ -72,7 +73,10 @@ export function fitKernels(kernels: readonly MeasuredKernel[], multiprocessors: 
   };
 }
 
-/** The coefficients of bf16 products with the rate of FLOPs that these samples show: they are too few to fit calls and waves too. */
+/**
+ * The coefficients of bf16 products with the rate of FLOPs that these samples show: they are too few to fit calls and
+ * waves too.
+ */
 function withRate(gemm: readonly number[], samples: readonly Sample[]): number[] {
   if (samples.length === 0) return [];
   const [call = 0, , wave = 0] = gemm;
@@ -95,8 +99,9 @@ export interface KernelError {
 }
 
 /**
- * Predicts every kernel of `judged` from a fit to `fitted` without those of the same shape. Attention's forward and backward together are
- * never predicted faster than the host launches them, which is the median of those that it holds up.
+ * Predicts every kernel of `judged` from a fit to `fitted` without those of the same shape. Attention's forward and
+ * backward together are never predicted faster than the host launches them, which is the median of those that it holds
+ * up.
  */
 export function leaveShapesOut(
   fitted: readonly MeasuredKernel[],

@@ -10,7 +10,9 @@ export interface MeasuredKernel {
   /** What ran, one after the other: attention forward and backward were timed together. */
   readonly shapes: readonly KernelShape[];
   readonly seconds: number;
-  /** Several operations that the host launches one by one, or PyTorch's autograd: see `hostSeconds` in `leave-out.ts`. */
+  /**
+   * Several operations that the host launches one by one, or PyTorch's autograd: see `hostSeconds` in `leave-out.ts`.
+   */
   readonly hostBound: boolean;
 }
 
@@ -69,8 +71,9 @@ function shapesOf(name: string, shape: string): KernelShape[] | undefined {
 }
 
 /**
- * Reads rows `kind,shape,time_us`, with comments in lines that start with #. Kernels that no model of ours prices (a router's softmax with
- * top-k, which the host's launch decides) are left out. Throws `InputError` for a line that is none.
+ * Reads rows `kind,shape,time_us`, with comments in lines that start with #. Kernels that no model of ours prices (a
+ * router's softmax with top-k, which the host's launch decides) are left out. Throws `InputError` for a line that is
+ * none.
  */
 export function readKernels(text: string, fileName: string): MeasuredKernel[] {
   const kernels: MeasuredKernel[] = [];

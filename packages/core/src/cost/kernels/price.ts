@@ -1,4 +1,7 @@
-/** Prices a kernel by its shape: coefficients fitted on one device, carried to another by the ratios of their datasheets. */
+/**
+ * Prices a kernel by its shape: coefficients fitted on one device, carried to another by the ratios of their
+ * datasheets.
+ */
 import type { Device } from '../../cluster/cluster.js';
 import { knownEstimate, unknownEstimate, type Estimate } from '../estimate.js';
 import { fittedOn, kernelCoefficients } from './coefficients.js';
@@ -31,8 +34,8 @@ export function fittedDetail(device: Device, computeType: ComputeType): string {
 }
 
 /**
- * Time of a kernel by its shape. `fitted` on the device that was measured, `scaled` elsewhere. Unknown when the datasheet lacks the peak of
- * the compute type.
+ * Time of a kernel by its shape. `fitted` on the device that was measured, `scaled` elsewhere. Unknown when the
+ * datasheet lacks the peak of the compute type.
  */
 export function shapedSeconds(device: Device, computeType: ComputeType, shape: KernelShape): Estimate {
   const coefficients =
@@ -46,12 +49,16 @@ export function shapedSeconds(device: Device, computeType: ComputeType, shape: K
   return knownEstimate(seconds, isFitted(device, computeType) ? 'fitted' : 'scaled', fittedDetail(device, computeType));
 }
 
-/** What the host spends on one call of cuBLAS, seconds: a loop over 128 small experts runs no faster (H200, docs/gpu.md, shape Q). */
+/**
+ * What the host spends on one call of cuBLAS, seconds: a loop over 128 small experts runs no faster (H200, docs/gpu.md,
+ * shape Q).
+ */
 const hostSecondsPerCall = 8e-6;
 
 /**
- * Products of all experts, by the faster of two ways: one grouped call, or a loop of a product an expert (Monta's CUDA device takes the faster
- * of such ways for each product; TransformerEngine's grouped linear layer is a loop). `overheadSeconds` comes on top of every call.
+ * Products of all experts, by the faster of two ways: one grouped call, or a loop of a product an expert (Monta's CUDA
+ * device takes the faster of such ways for each product; TransformerEngine's grouped linear layer is a loop).
+ * `overheadSeconds` comes on top of every call.
  */
 export function expertSeconds(
   device: Device,

@@ -1,4 +1,7 @@
-/** Checks a DeepSpeed configuration (deepspeed/runtime/config.py, zero/config.py, module_inject/auto_ep* at edaa7221, 0.19.6). */
+/**
+ * Checks a DeepSpeed configuration (deepspeed/runtime/config.py, zero/config.py, module_inject/auto_ep* at edaa7221,
+ * 0.19.6).
+ */
 import type { MoeModel } from '../../model/index.js';
 import { isRecord } from '../../units/index.js';
 import type { Finding, Severity } from '../finding.js';

@@ -198,7 +198,9 @@ describe('300 random plans', () => {
   });
 });
 
-/** Rows of recipes that NVIDIA publishes (dgxc-benchmarking 841f546), with the flags that one writes for them by hand. */
+/**
+ * Rows of recipes that NVIDIA publishes (dgxc-benchmarking 841f546), with the flags that one writes for them by hand.
+ */
 const recipes: readonly (readonly [
   id: number,
   model: string,
@@ -213,7 +215,8 @@ const recipes: readonly (readonly [
     'b200-32x8',
     'pp=8,ep=32',
     [1, 4096, 2],
-    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 32 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 4096 --mtp-num-layers 1',
+    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 32 --expert-tensor-parallel-size 1 ' +
+      '--micro-batch-size 1 --global-batch-size 4096 --mtp-num-layers 1',
   ],
   [
     1071,
@@ -221,7 +224,8 @@ const recipes: readonly (readonly [
     'b200-32x8',
     'pp=8,ep=8',
     [1, 4096, 1],
-    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 4096',
+    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 ' +
+      '--micro-batch-size 1 --global-batch-size 4096',
   ],
   [
     1074,
@@ -229,7 +233,8 @@ const recipes: readonly (readonly [
     'h100-128x8',
     'tp=2,pp=8,ep=64,etp=1,sp',
     [1, 16384, 1],
-    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 --expert-model-parallel-size 64 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 16384',
+    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 ' +
+      '--expert-model-parallel-size 64 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 16384',
   ],
   [
     1075,
@@ -237,7 +242,8 @@ const recipes: readonly (readonly [
     'h100-128x8',
     'tp=2,pp=8,ep=64,etp=1,sp',
     [1, 16384, 4],
-    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 --expert-model-parallel-size 64 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 16384',
+    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 ' +
+      '--expert-model-parallel-size 64 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 16384',
   ],
   [
     1100,
@@ -261,7 +267,8 @@ const recipes: readonly (readonly [
     'b200-32x8',
     'pp=8,ep=8',
     [1, 8192, 4],
-    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 8192',
+    '--pipeline-model-parallel-size 8 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 ' +
+      '--micro-batch-size 1 --global-batch-size 8192',
   ],
   [
     1106,
@@ -277,7 +284,8 @@ const recipes: readonly (readonly [
     'h100-32x8',
     'tp=2,pp=8,ep=32,etp=1,sp',
     [1, 8192, 4],
-    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 --expert-model-parallel-size 32 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 8192',
+    '--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 8 ' +
+      '--expert-model-parallel-size 32 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 8192',
   ],
   [
     1115,
@@ -285,7 +293,8 @@ const recipes: readonly (readonly [
     'h100-8x8',
     'pp=4,ep=8',
     [1, 1280, 1],
-    '--pipeline-model-parallel-size 4 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 1280',
+    '--pipeline-model-parallel-size 4 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 ' +
+      '--micro-batch-size 1 --global-batch-size 1280',
   ],
 ];
 

@@ -10,7 +10,10 @@ export interface ExportedText extends Exported {
   readonly text: string;
 }
 
-/** Text for the framework, with what stands behind it. Throws `InputError` with the reason for a plan that the framework can't run. */
+/**
+ * Text for the framework, with what stands behind it. Throws `InputError` with the reason for a plan that the framework
+ * can't run.
+ */
 export function exportPlan(plan: ExportPlan, target: ExportTarget, options: ExportOptions = {}): ExportedText {
   switch (target) {
     case 'deepspeed': {

@@ -51,7 +51,8 @@ export function megatronDispatch(plan: ExportPlan, { nearest = false }: ExportOp
   const chunked =
     forward > 1 || backward > 1
       ? [
-          `chunks: Megatron does not cut a layer's exchange (the plan: ${forward} forward, ${backward} backward). --overlap-moe-expert-parallel-comm hides it behind another micro-batch; it needs interleaving when pipelined`,
+          `chunks: Megatron does not cut a layer's exchange (the plan: ${forward} forward, ${backward} backward). ` +
+            '--overlap-moe-expert-parallel-comm hides it behind another micro-batch; it needs interleaving when pipelined',
         ]
       : [];
   if (strategy.dispatch.startsWith('deduplicated')) {
@@ -83,7 +84,8 @@ export function megatronDispatch(plan: ExportPlan, { nearest = false }: ExportOp
     settings: [alltoall(`the nearest to ${name}`)],
     environment: [],
     notes: [
-      `${name}: Megatron has no such dispatcher; alltoall is written, which is scattered: the plan's price is of another program`,
+      `${name}: Megatron has no such dispatcher; alltoall is written, which is scattered: the plan's price is of ` +
+        'another program',
       ...chunked,
     ],
   };

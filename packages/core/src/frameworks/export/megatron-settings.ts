@@ -1,4 +1,7 @@
-/** A plan as fields of Megatron-Core's configuration, each with its reason. Fields are those of the table that the reader and the checker use. */
+/**
+ * A plan as fields of Megatron-Core's configuration, each with its reason. Fields are those of the table that the
+ * reader and the checker use.
+ */
 import type { MoeModel } from '../../model/index.js';
 import { architectureOf } from '../architecture.js';
 import type { Exported, ExportOptions, ExportPlan, ExportSetting, ExportValue, ExportVariable } from './exported.js';
@@ -214,7 +217,10 @@ function modelNotes({ model }: ExportPlan): string[] {
   ];
 }
 
-/** Fields of Megatron for a plan. `whole`: with the model's shape; recipes of Megatron-Bridge have it already. Throws `InputError` where Megatron can't do it. */
+/**
+ * Fields of Megatron for a plan. `whole`: with the model's shape; recipes of Megatron-Bridge have it already. Throws
+ * `InputError` where Megatron can't do it.
+ */
 export function megatronSettings(plan: ExportPlan, options: ExportOptions & { readonly whole: boolean }): Exported {
   const needsSlices = plan.model.experts > 0 && plan.layout.tp > 1 && !plan.layout.sequenceParallel;
   const taken: ExportPlan = needsSlices ? { ...plan, layout: { ...plan.layout, sequenceParallel: true } } : plan;
@@ -233,13 +239,15 @@ export function megatronSettings(plan: ExportPlan, options: ExportOptions & { re
     notes: [
       ...(needsSlices
         ? [
-            'sequence parallelism is on, which the plan has not: Megatron trains experts under tensor parallelism with it only',
+            'sequence parallelism is on, which the plan has not: Megatron trains experts under tensor parallelism ' +
+              'with it only',
           ]
         : []),
       ...dispatch.notes,
       ...(nodes > 1
         ? [
-            `tokens cross ${nodes} nodes: NCCL_MAX_P2P_NCHANNELS and NCCL_NCHANNELS_PER_NET_PEER bind all_to_all, NCCL_MAX_NCHANNELS does not`,
+            `tokens cross ${nodes} nodes: NCCL_MAX_P2P_NCHANNELS and NCCL_NCHANNELS_PER_NET_PEER bind all_to_all, ` +
+              'NCCL_MAX_NCHANNELS does not',
           ]
         : []),
       ...(options.whole ? modelNotes(taken) : []),

@@ -10,7 +10,10 @@ export interface StagesGiven {
   readonly layersOfStages?: readonly number[];
 }
 
-/** Layers a stage, as even as can be; of what is left over the middle stages get one each, since the ends hold embedding and loss. */
+/**
+ * Layers a stage, as even as can be; of what is left over the middle stages get one each, since the ends hold embedding
+ * and loss.
+ */
 export function evenStages({ layers, multiTokenLayers, stages }: Omit<StagesGiven, 'layersOfStages'>): number[] {
   const counts = Array.from({ length: stages }, () => 0);
   // cost of a stage in layers: embedding is light, the loss about one layer

@@ -1,4 +1,7 @@
-/** Overrides of a recipe of Megatron-Bridge, as YAML: the same fields as Megatron-Core's under model, train, ddp and dataset. */
+/**
+ * Overrides of a recipe of Megatron-Bridge, as YAML: the same fields as Megatron-Core's under model, train, ddp and
+ * dataset.
+ */
 import type { Exported, ExportPlan, ExportSetting, ExportValue } from './exported.js';
 import { refuseWhatStops } from './write-megatron.js';
 
@@ -28,7 +31,10 @@ const scalar = (value: ExportValue): string =>
 const line = ({ field, value, reason }: ExportSetting): string =>
   `  ${field}: ${scalar(value)}  # ${reason.replaceAll(/\s+/gu, ' ')}`;
 
-/** Text of a file for the recipe's overrides; `whole` has the model's shape beside them, for the check. Throws `InputError` where Megatron-Core would stop. */
+/**
+ * Text of a file for the recipe's overrides; `whole` has the model's shape beside them, for the check. Throws
+ * `InputError` where Megatron-Core would stop.
+ */
 export function writeBridge(plan: ExportPlan, exported: Exported, whole: Exported): string {
   refuseWhatStops(plan, whole);
   const settings = exported.settings.filter(({ field }) => !left.includes(field));
@@ -42,7 +48,8 @@ export function writeBridge(plan: ExportPlan, exported: Exported, whole: Exporte
   };
   const variables = exported.environment.map(({ name, value, reason }) => `  ${name}: "${value}"  # ${reason}`);
   return `${[
-    `# ${plan.model.name} on ${plan.cluster.name}: overrides of a recipe of Megatron-Bridge, written by monta export. The recipe gives the model's shape, data and optimizer.`,
+    `# ${plan.model.name} on ${plan.cluster.name}: overrides of a recipe of Megatron-Bridge, written by monta ` +
+      `export. The recipe gives the model's shape, data and optimizer.`,
     ...exported.notes.map((note) => `# NOTE ${note}`),
     ...['model', 'train', 'dataset', 'ddp'].flatMap(block),
     ...(variables.length === 0 ? [] : ['env_vars:', ...variables]),

@@ -1,4 +1,6 @@
-/** A DeepSpeed configuration with AutoEP and AutoTP, as JSON. JSON holds no comments: the reasons are given beside it. */
+/**
+ * A DeepSpeed configuration with AutoEP and AutoTP, as JSON. JSON holds no comments: the reasons are given beside it.
+ */
 import { halvesName } from '../../schedule/index.js';
 import type { MoeModel } from '../../model/index.js';
 import { InputError } from '../../units/errors.js';

@@ -30,7 +30,8 @@ const comment = (text: string): string => text.replaceAll(/\s+/gu, ' ');
 function head({ model, cluster }: ExportPlan): string[] {
   return [
     '#!/usr/bin/env bash',
-    `# ${model.name} on ${cluster.name}: written by monta export. Data, tokenizer, learning rate and checkpoints are added where "$@" stands.`,
+    `# ${model.name} on ${cluster.name}: written by monta export. Data, tokenizer, learning rate and checkpoints ` +
+      'are added where "$@" stands.',
   ];
 }
 
@@ -55,7 +56,8 @@ export function writeMegatron(plan: ExportPlan, exported: Exported, target: 'meg
     nodes === 1
       ? [`torchrun --nproc_per_node ${perNode} ${program} "\${FLAGS[@]}" "$@"`]
       : [
-          `torchrun --nnodes ${nodes} --nproc_per_node ${perNode} --node_rank "\${NODE_RANK:?which node this is, from 0}" --master_addr "\${MASTER_ADDR:?the first node}" --master_port "\${MASTER_PORT:-29500}" ${program} "\${FLAGS[@]}" "$@"`,
+          `torchrun --nnodes ${nodes} --nproc_per_node ${perNode} --node_rank "\${NODE_RANK:?which node this is, ` +
+            `from 0}" --master_addr "\${MASTER_ADDR:?the first node}" --master_port "\${MASTER_PORT:-29500}" ${program} "\${FLAGS[@]}" "$@"`,
         ];
   const [shebang = '', ...title] = head(plan);
   const batch = [
@@ -68,7 +70,9 @@ export function writeMegatron(plan: ExportPlan, exported: Exported, target: 'meg
     'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)  # rank 0 is on the first node',
     `export MASTER_PORT=29500 WORLD_SIZE=${world}  # what torch.distributed reads; RANK and LOCAL_RANK differ by task`,
   ];
-  const task = `srun --ntasks ${world} --ntasks-per-node ${perNode} bash -c 'RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID exec python ${program} "$@"' _ "\${FLAGS[@]}" "$@"`;
+  const task =
+    `srun --ntasks ${world} --ntasks-per-node ${perNode} bash -c 'RANK=$SLURM_PROCID ` +
+    `LOCAL_RANK=$SLURM_LOCALID exec python ${program} "$@"' _ "\${FLAGS[@]}" "$@"`;
   const lines =
     target === 'slurm'
       ? [

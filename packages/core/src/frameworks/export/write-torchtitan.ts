@@ -88,7 +88,8 @@ export function torchtitanSettings(plan: ExportPlan, options: ExportOptions): Ex
     notes: [
       ...(forward > 1 || backward > 1
         ? [
-            `chunks: torchtitan's compile.ep_overlap cuts the batch or the sequence itself; the plan's ${forward} and ${backward} chunks have no key`,
+            `chunks: torchtitan's compile.ep_overlap cuts the batch or the sequence itself; the plan's ${forward} ` +
+              `and ${backward} chunks have no key`,
           ]
         : []),
       ...(layout.tp > 1 && !layout.sequenceParallel

@@ -1,9 +1,8 @@
 /**
- * Flags of Megatron-LM, core 0.20.0 dev (commit d98e8a64, 2026-08-22), read off its argument parser: model, parallel degrees, MoE,
- * distribution and precision.
- * One a line, going on in lines that begin with a space: config field, kind, flags, default. on and off are switches,
- * `[]` takes several values. Flags: `=` is the field with dashes, `~` its `--no-` and `--disable-` form. Defaults: `-` is
- * unset, `?` depends on the machine.
+ * Flags of Megatron-LM, core 0.20.0 dev (commit d98e8a64, 2026-08-22), read off its argument parser: model, parallel
+ * degrees, MoE, distribution and precision. One a line, going on in lines that begin with a space: config field, kind,
+ * flags, default. on and off are switches, `[]` takes several values. Flags: `=` is the field with dashes, `~` its
+ * `--no-` and `--disable-` form. Defaults: `-` is unset, `?` depends on the machine.
  */
 export const modelFlagRows = `
 tensor_model_parallel_size integer = 1

@@ -18,7 +18,9 @@ const perNode = ['--nproc_per_node', '--nproc-per-node', '--num_gpus', '--ntasks
 const nodes = ['--nnodes', '--num_nodes', '--nodes', '-N'];
 const total = ['-np', '-n', '--ntasks'];
 
-/** A run has at least so many words that Megatron knows, so that another program with a `--seed` is not taken for one. */
+/**
+ * A run has at least so many words that Megatron knows, so that another program with a `--seed` is not taken for one.
+ */
 const leastFlags = 2;
 
 /** All runs of Megatron in a script, in the order in which it starts them. */

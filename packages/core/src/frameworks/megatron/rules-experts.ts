@@ -189,7 +189,8 @@ const dispatcherRules: readonly Rule[] = [
     check: (run) =>
       run.mixtureOfExperts && (run.expert ?? 1) > 1 && type(run) === 'allgather'
         ? broken(
-            `the ${run.given('moe_token_dispatcher_type') ? '' : 'default '}dispatcher allgather sends every token to every expert rank`,
+            `the ${run.given('moe_token_dispatcher_type') ? '' : 'default '}dispatcher allgather sends every token ` +
+              'to every expert rank',
             'add --moe-token-dispatcher-type alltoall, or flex with a backend',
             `with expert parallel size ${run.expert} more bytes travel than the routing needs, unless top-k is near it`,
           )

@@ -1,4 +1,7 @@
-/** Rules about recompute, offload, sharding and CUDA graphs (megatron/training/arguments.py, core/transformer/transformer_config.py). */
+/**
+ * Rules about recompute, offload, sharding and CUDA graphs (megatron/training/arguments.py,
+ * core/transformer/transformer_config.py).
+ */
 import { broken, type Rule } from './rule.js';
 import type { MegatronRun } from './run.js';
 

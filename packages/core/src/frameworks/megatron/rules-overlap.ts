@@ -139,7 +139,8 @@ export const overlapRules: readonly Rule[] = [
       const value = run.variable('CUDA_DEVICE_MAX_CONNECTIONS');
       return applies && value !== '1'
         ? broken(
-            `CUDA_DEVICE_MAX_CONNECTIONS is ${value ?? 'not set'} with tensor or context parallelism on ${architecture}`,
+            `CUDA_DEVICE_MAX_CONNECTIONS is ${value ?? 'not set'} with tensor or context parallelism on ` +
+              architecture,
             'export CUDA_DEVICE_MAX_CONNECTIONS=1 before the process starts',
           )
         : undefined;

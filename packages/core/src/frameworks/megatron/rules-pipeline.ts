@@ -38,7 +38,8 @@ export const pipelineRules: readonly Rule[] = [
           ? undefined
           : broken(
               `${layers} layers${extra > 0 ? ` and ${extra} for the ends` : ''} are not divisible by ${stages} stages`,
-              `stages of ${divisors(layers + extra, 64).join(', ')}, --pipeline-model-parallel-layout, or an uneven first or last stage`,
+              `stages of ${divisors(layers + extra, 64).join(', ')}, --pipeline-model-parallel-layout, or an ` +
+                'uneven first or last stage',
             ),
       );
     },
@@ -162,7 +163,8 @@ export const pipelineRules: readonly Rule[] = [
     check: (run) =>
       run.on('overlap_p2p_comm_warmup_flush') && !(run.interleaved && run.on('overlap_p2p_comm'))
         ? broken(
-            '--overlap-p2p-communication-warmup-flush without interleaving or without overlapped point-to-point transfers',
+            '--overlap-p2p-communication-warmup-flush without interleaving or without overlapped point-to-point ' +
+              'transfers',
             'add virtual stages and drop --no-overlap-p2p-communication',
           )
         : undefined,
@@ -187,7 +189,8 @@ export const pipelineRules: readonly Rule[] = [
       const ends = accountFields.some((field) => run.on(field));
       return (run.number('mtp_num_layers') ?? 0) > 0 && (run.pipeline ?? 1) > 1 && even && !ends
         ? broken(
-            'multi-token prediction and the output layer both stand on the last stage, which has as many layers as the others',
+            'multi-token prediction and the output layer both stand on the last stage, which has as many layers as ' +
+              'the others',
             'give the last stage fewer layers (--pipeline-model-parallel-layout or --decoder-last-pipeline-num-layers)',
             'the last stage is the slowest, and all wait for it',
           )

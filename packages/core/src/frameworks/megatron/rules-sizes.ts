@@ -1,4 +1,7 @@
-/** Rules about sizes of groups, batches and worlds (megatron/training/arguments.py, core/parallel_state.py, model_parallel_config.py). */
+/**
+ * Rules about sizes of groups, batches and worlds (megatron/training/arguments.py, core/parallel_state.py,
+ * model_parallel_config.py).
+ */
 import { broken, divisors, whenKnown, type Rule } from './rule.js';
 import { legalExpertSizes, neighbouringWorlds, smallestWorld } from './world.js';
 
@@ -81,8 +84,10 @@ export const sizeRules: readonly Rule[] = [
       run.mixtureOfExperts && (run.tensor ?? 1) > 1 && !run.given('expert_tensor_parallel_size')
         ? broken(
             `--expert-tensor-parallel-size is not given: it follows the tensor parallel size ${run.tensor}`,
-            'add --expert-tensor-parallel-size 1 and let expert parallelism take those ranks, where there are experts enough',
-            'every expert is cut over the tensor parallel ranks, with an all-gather and a reduce-scatter around each layer',
+            'add --expert-tensor-parallel-size 1 and let expert parallelism take those ranks, where there are ' +
+              'experts enough',
+            'every expert is cut over the tensor parallel ranks, with an all-gather and a reduce-scatter around ' +
+              'each layer',
           )
         : undefined,
   },
@@ -156,7 +161,8 @@ export const sizeRules: readonly Rule[] = [
       const total = sizes.reduce((a, b) => a * b, 1);
       return run.contextParallel !== undefined && total !== run.contextParallel
         ? broken(
-            `hierarchical sizes ${sizes.join(' x ')} make ${total}, the context parallel size is ${run.contextParallel}`,
+            `hierarchical sizes ${sizes.join(' x ')} make ${total}, the context parallel size is ` +
+              `${run.contextParallel}`,
             'sizes whose product it is',
           )
         : undefined;
@@ -209,7 +215,8 @@ export const sizeRules: readonly Rule[] = [
         (data * context) % instances === 0 && (world / experts) % instances === 0
           ? undefined
           : broken(
-              `${instances} optimizer instances do not divide the data parallel sizes ${data * context} and ${world / experts}`,
+              `${instances} optimizer instances do not divide the data parallel sizes ${data * context} and ` +
+                `${world / experts}`,
               'a number that divides both',
             ),
       );

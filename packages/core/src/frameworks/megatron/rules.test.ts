@@ -88,7 +88,8 @@ const cases: readonly Case[] = [
   [
     'order-of-dimensions',
     `${moe} --use-tp-pp-dp-mapping --pipeline-model-parallel-size 2 --expert-model-parallel-size 2`,
-    `${moe} --use-tp-pp-dp-mapping --pipeline-model-parallel-size 2 --tensor-model-parallel-size 2 --expert-tensor-parallel-size 1 --expert-model-parallel-size 2`,
+    `${moe} --use-tp-pp-dp-mapping --pipeline-model-parallel-size 2 --tensor-model-parallel-size 2 ` +
+      '--expert-tensor-parallel-size 1 --expert-model-parallel-size 2',
   ],
   [
     'distributed-optimizer-instances',
@@ -99,7 +100,8 @@ const cases: readonly Case[] = [
   [
     'world-size',
     `${moe} --tensor-model-parallel-size 2 --pipeline-model-parallel-size 4 --expert-model-parallel-size 8`,
-    `${moe} --tensor-model-parallel-size 2 --pipeline-model-parallel-size 4 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1`,
+    `${moe} --tensor-model-parallel-size 2 --pipeline-model-parallel-size 4 --expert-model-parallel-size 8 ` +
+      '--expert-tensor-parallel-size 1',
     { gpus: 32 },
   ],
   [
@@ -127,7 +129,8 @@ const cases: readonly Case[] = [
   [
     'layers-over-stages',
     '--num-layers 62 --pipeline-model-parallel-size 16 --account-for-embedding-in-pipeline-split',
-    '--num-layers 62 --pipeline-model-parallel-size 16 --account-for-embedding-in-pipeline-split --account-for-loss-in-pipeline-split',
+    '--num-layers 62 --pipeline-model-parallel-size 16 --account-for-embedding-in-pipeline-split ' +
+      '--account-for-loss-in-pipeline-split',
   ],
   [
     'one-way-to-virtual-stages',
@@ -161,8 +164,10 @@ const cases: readonly Case[] = [
   ],
   [
     'micro-batch-group',
-    '--num-layers 8 --pipeline-model-parallel-size 4 --num-virtual-stages-per-pipeline-rank 2 --micro-batch-size 1 --global-batch-size 9 --microbatch-group-size-per-virtual-pipeline-stage 4',
-    '--num-layers 8 --pipeline-model-parallel-size 4 --num-virtual-stages-per-pipeline-rank 2 --micro-batch-size 1 --global-batch-size 8 --microbatch-group-size-per-virtual-pipeline-stage 4',
+    '--num-layers 8 --pipeline-model-parallel-size 4 --num-virtual-stages-per-pipeline-rank 2 --micro-batch-size 1 ' +
+      '--global-batch-size 9 --microbatch-group-size-per-virtual-pipeline-stage 4',
+    '--num-layers 8 --pipeline-model-parallel-size 4 --num-virtual-stages-per-pipeline-rank 2 --micro-batch-size 1 ' +
+      '--global-batch-size 8 --microbatch-group-size-per-virtual-pipeline-stage 4',
     { gpus: 4 },
   ],
   [
@@ -172,13 +177,16 @@ const cases: readonly Case[] = [
   ],
   [
     'interleaving-needs-stages',
-    '--num-layers 8 --num-virtual-stages-per-pipeline-rank 2 --pipeline-model-parallel-size 2 --no-overlap-p2p-communication',
-    '--num-layers 12 --num-virtual-stages-per-pipeline-rank 2 --pipeline-model-parallel-size 3 --no-overlap-p2p-communication',
+    '--num-layers 8 --num-virtual-stages-per-pipeline-rank 2 --pipeline-model-parallel-size 2 ' +
+      '--no-overlap-p2p-communication',
+    '--num-layers 12 --num-virtual-stages-per-pipeline-rank 2 --pipeline-model-parallel-size 3 ' +
+      '--no-overlap-p2p-communication',
   ],
   [
     'warm-up-overlap',
     '--overlap-p2p-communication-warmup-flush --pipeline-model-parallel-size 4',
-    '--overlap-p2p-communication-warmup-flush --pipeline-model-parallel-size 4 --num-virtual-stages-per-pipeline-rank 2',
+    '--overlap-p2p-communication-warmup-flush --pipeline-model-parallel-size 4 ' +
+      '--num-virtual-stages-per-pipeline-rank 2',
   ],
   [
     'stages-in-the-pattern',
@@ -247,7 +255,8 @@ const cases: readonly Case[] = [
   [
     'padding-to-capacity',
     '--moe-pad-expert-input-to-capacity --moe-expert-capacity-factor 1 --moe-token-dispatcher-type flex',
-    '--moe-pad-expert-input-to-capacity --moe-expert-capacity-factor 1 --moe-token-dispatcher-type flex --moe-flex-dispatcher-backend hybridep',
+    '--moe-pad-expert-input-to-capacity --moe-expert-capacity-factor 1 --moe-token-dispatcher-type flex ' +
+      '--moe-flex-dispatcher-backend hybridep',
   ],
   ['upcycling-saves', '--moe-use-upcycling', '--moe-use-upcycling --save folder'],
   [
@@ -279,7 +288,8 @@ const cases: readonly Case[] = [
   [
     'dispatch-in-mxfp8',
     '--moe-dispatch-fwd-dtype mxfp8',
-    '--moe-dispatch-fwd-dtype mxfp8 --moe-token-dispatcher-type flex --moe-flex-dispatcher-backend ncclep --moe-grouped-gemm',
+    '--moe-dispatch-fwd-dtype mxfp8 --moe-token-dispatcher-type flex --moe-flex-dispatcher-backend ncclep ' +
+      '--moe-grouped-gemm',
   ],
   [
     'rank-capacity',
@@ -316,12 +326,15 @@ const cases: readonly Case[] = [
   [
     'expert-overlap',
     '--overlap-moe-expert-parallel-comm --moe-token-dispatcher-type alltoall --bf16',
-    `${moe} --overlap-moe-expert-parallel-comm --moe-token-dispatcher-type alltoall --bf16 --expert-model-parallel-size 8`,
+    `${moe} --overlap-moe-expert-parallel-comm --moe-token-dispatcher-type alltoall --bf16 ` +
+      '--expert-model-parallel-size 8',
   ],
   [
     'expert-overlap',
-    `${moe} --overlap-moe-expert-parallel-comm --moe-token-dispatcher-type alltoall --bf16 --expert-model-parallel-size 8 --pipeline-model-parallel-size 2`,
-    `${moe} --overlap-moe-expert-parallel-comm --moe-token-dispatcher-type alltoall --bf16 --expert-model-parallel-size 8 --pipeline-model-parallel-size 2 --num-virtual-stages-per-pipeline-rank 2`,
+    `${moe} --overlap-moe-expert-parallel-comm --moe-token-dispatcher-type alltoall --bf16 ` +
+      '--expert-model-parallel-size 8 --pipeline-model-parallel-size 2',
+    `${moe} --overlap-moe-expert-parallel-comm --moe-token-dispatcher-type alltoall --bf16 ` +
+      '--expert-model-parallel-size 8 --pipeline-model-parallel-size 2 --num-virtual-stages-per-pipeline-rank 2',
   ],
   ['delayed-weight-gradients', '--delay-wgrad-compute', '--delay-wgrad-compute --overlap-moe-expert-parallel-comm'],
   [
@@ -342,7 +355,8 @@ const cases: readonly Case[] = [
   [
     'parameter-gather-with-optimizer',
     '--overlap-param-gather-with-optimizer-step --overlap-param-gather',
-    '--overlap-param-gather-with-optimizer-step --overlap-param-gather --num-virtual-stages-per-pipeline-rank 2 --ckpt-format torch',
+    '--overlap-param-gather-with-optimizer-step --overlap-param-gather --num-virtual-stages-per-pipeline-rank 2 ' +
+      '--ckpt-format torch',
   ],
   ['tensor-parallel-overlap', '--tp-comm-overlap', '--tp-comm-overlap --sequence-parallel'],
   ['gradient-buckets', '--ddp-num-buckets 4 --ddp-bucket-size 1000', '--ddp-num-buckets 4'],
@@ -460,9 +474,12 @@ describe('every rule catches what breaks it and lets pass what does not', () => 
 
 test('rules say nothing of what is not known', () => {
   const known =
-    '--num-experts 8 --disable-bias-linear --moe-aux-loss-coeff 0.01 --moe-router-dtype fp32 --moe-token-dispatcher-type alltoall';
+    '--num-experts 8 --disable-bias-linear --moe-aux-loss-coeff 0.01 --moe-router-dtype fp32 ' +
+    '--moe-token-dispatcher-type alltoall';
   const unknown = '\uE000$TP\uE001';
-  const flags = `${known} --expert-tensor-parallel-size 1 --sequence-parallel --num-attention-heads 30 --tensor-model-parallel-size ${unknown}`;
+  const flags =
+    `${known} --expert-tensor-parallel-size 1 --sequence-parallel --num-attention-heads 30 ` +
+    `--tensor-model-parallel-size ${unknown}`;
   expect(broken(flags, { gpus: 7 })).toEqual([]);
 });
 
@@ -475,7 +492,9 @@ test('the smallest world is the least that both mappings fit, and its neighbours
   for (const tensor of [1, 2, 3, 4, 6, 8])
     for (const expert of [1, 2, 4, 8, 12])
       for (const pipeline of [1, 2, 3]) {
-        const flags = `--num-experts 96 --tensor-model-parallel-size ${tensor} --expert-model-parallel-size ${expert} --pipeline-model-parallel-size ${pipeline} --expert-tensor-parallel-size 1`;
+        const flags =
+          `--num-experts 96 --tensor-model-parallel-size ${tensor} --expert-model-parallel-size ` +
+          `${expert} --pipeline-model-parallel-size ${pipeline} --expert-tensor-parallel-size 1`;
         const run = runOf(flags);
         const worlds = Array.from({ length: 200 }, (_, index) => index + 1).filter((gpus) =>
           fits(gpus, tensor, expert, pipeline),

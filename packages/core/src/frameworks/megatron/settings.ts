@@ -22,7 +22,9 @@ export interface Settings {
 
 const source = 'megatron/training/arguments.py at d98e8a64';
 
-/** Reads arguments (without program and script). What is wrong with one of them is a finding; the others are still read. */
+/**
+ * Reads arguments (without program and script). What is wrong with one of them is a finding; the others are still read.
+ */
 export function readMegatronArguments(words: readonly Located[], table: FlagTable = megatronFlags): Settings {
   const reader = new Reader(table);
   reader.read(words);

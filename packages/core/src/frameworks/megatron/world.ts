@@ -9,8 +9,8 @@ function greatestCommonDivisor(a: number, b: number): number {
 const leastCommonMultiple = (a: number, b: number): number => (a / greatestCommonDivisor(a, b)) * b;
 
 /**
- * The smallest world of a layout: P lcm(T C G, X E XG), since attention and experts are two mappings onto the same ranks of a stage
- * (megatron/core/parallel_state.py). Undefined where a degree is not known.
+ * The smallest world of a layout: P lcm(T C G, X E XG), since attention and experts are two mappings onto the same
+ * ranks of a stage (megatron/core/parallel_state.py). Undefined where a degree is not known.
  */
 export function smallestWorld(run: MegatronRun): number | undefined {
   const { pipeline, modelRanks, expertModelRanks } = run;

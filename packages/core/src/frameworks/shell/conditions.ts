@@ -1,4 +1,7 @@
-/** Conditions of a launch script: `[ … ]`, `[[ … ]]`, `(( … ))`. What asks the machine, as `-f file`, can't be decided here. */
+/**
+ * Conditions of a launch script: `[ … ]`, `[[ … ]]`, `(( … ))`. What asks the machine, as `-f file`, can't be decided
+ * here.
+ */
 import type { TestExpression } from 'unbash';
 import { globExpression, type Expander } from './expand.js';
 import { isUnknown } from './state.js';

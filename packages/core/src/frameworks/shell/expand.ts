@@ -1,4 +1,7 @@
-/** Expands the words of a launch script: quotes, variables, arrays, arithmetic, and the few commands whose output a text decides. */
+/**
+ * Expands the words of a launch script: quotes, variables, arrays, arithmetic, and the few commands whose output a text
+ * decides.
+ */
 import type { DoubleQuotedChild, ParameterExpansionPart, ParsedScript, Word, WordPart } from 'unbash';
 import { arithmetic } from './arithmetic.js';
 import { Fields } from './fields.js';
@@ -274,8 +277,8 @@ export function elementsOf(variable: Variable): readonly Located[] {
 }
 
 /**
- * A glob pattern as a regular expression around `before` and `after`. A pattern that is none (an open bracket) is taken word for word, as the shell
- * does.
+ * A glob pattern as a regular expression around `before` and `after`. A pattern that is none (an open bracket) is taken
+ * word for word, as the shell does.
  */
 export function globExpression(
   pattern: string,

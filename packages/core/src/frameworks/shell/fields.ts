@@ -1,4 +1,7 @@
-/** Collects the fields that a word expands to: quoted text joins the field it touches, unquoted text is split at white space. */
+/**
+ * Collects the fields that a word expands to: quoted text joins the field it touches, unquoted text is split at white
+ * space.
+ */
 import type { Located, Place } from './place.js';
 
 export class Fields {

@@ -1,6 +1,6 @@
 /**
- * Reads a launch script the way the shell would, without running anything: what it assigns, decides and calls is followed as far as the text
- * decides it, and what only a running machine knows is assumed, in words.
+ * Reads a launch script the way the shell would, without running anything: what it assigns, decides and calls is
+ * followed as far as the text decides it, and what only a running machine knows is assumed, in words.
  */
 import {
   parse,
@@ -136,7 +136,8 @@ export class Interpreter {
       if (truth === true) return this.#inside(then);
       if (truth === undefined)
         this.state.assume(
-          `the condition "${this.source.text.slice(clause.pos, clause.end).trim()}" depends on the machine: taken as false`,
+          `the condition "${this.source.text.slice(clause.pos, clause.end).trim()}" depends on the machine: taken ` +
+            'as false',
           this.#expander.place(clause),
         );
     }
@@ -163,7 +164,10 @@ export class Interpreter {
     return true;
   }
 
-  /** True when the statements around are left; what ends here (`break`, `return`) has then done so, and a `continue` goes on. */
+  /**
+   * True when the statements around are left; what ends here (`break`, `return`) has then done so, and a `continue`
+   * goes on.
+   */
   #left(what: Leave): boolean {
     if (this.#leaving === 'continue') this.#leaving = undefined;
     if (this.#leaving === undefined) return false;

@@ -82,7 +82,8 @@ test('words know their lines, also those of arrays and long strings', () => {
 
 test('what only the machine knows is assumed in words, and what is not known is no value', () => {
   const { commands, assumptions } = read(
-    'N=$(nvidia-smi -L | wc -l)\nif [ -f cache ]; then X=--cached; fi\nif [ $# -lt 1 ]; then exit 1; fi\npython a.py --n $N $X --dir $1\n',
+    'N=$(nvidia-smi -L | wc -l)\nif [ -f cache ]; then X=--cached; fi\nif [ $# -lt 1 ]; then exit 1; fi\npython ' +
+      'a.py --n $N $X --dir $1\n',
   );
   const words = commands.find(({ words: [first] }) => first?.text === 'python')?.words.map(({ text }) => text) ?? [];
   expect(words.slice(0, 3)).toEqual(['python', 'a.py', '--n']);

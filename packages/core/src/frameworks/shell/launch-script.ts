@@ -20,7 +20,10 @@ export interface LaunchScriptOptions {
   readonly readFile?: (path: string) => string | undefined;
 }
 
-/** Follows a script, or a bare list of arguments, as far as its text decides what happens. Never throws: what can't be followed is assumed. */
+/**
+ * Follows a script, or a bare list of arguments, as far as its text decides what happens. Never throws: what can't be
+ * followed is assumed.
+ */
 export function readLaunchScript(source: Source, options: LaunchScriptOptions = {}): LaunchScript {
   const state = new ShellState(options.readFile ?? (() => undefined));
   const place = { source: { file: 'the environment given', text: '' }, start: 0, end: 0 };

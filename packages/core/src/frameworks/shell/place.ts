@@ -20,8 +20,8 @@ export interface Located {
 }
 
 /**
- * Line and column (from 1) of a word. A word that came out of a longer string, as `OPTIONS="--a 1 --b 2"`, is looked for in it, so that the line is
- * that of the word and not that of the string.
+ * Line and column (from 1) of a word. A word that came out of a longer string, as `OPTIONS="--a 1 --b 2"`, is looked
+ * for in it, so that the line is that of the word and not that of the string.
  */
 export function lineOf({ text, place: { source, start, end } }: Located): { line: number; column: number } {
   const within = source.text.slice(start, end).indexOf(text);

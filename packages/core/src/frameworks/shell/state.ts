@@ -1,4 +1,7 @@
-/** What a launch script has said so far: variables, functions, and what had to be assumed because only a running machine knows it. */
+/**
+ * What a launch script has said so far: variables, functions, and what had to be assumed because only a running machine
+ * knows it.
+ */
 import type { Function as ShellFunction } from 'unbash';
 import type { Located, Place, Source } from './place.js';
 
@@ -18,7 +21,10 @@ export interface Assumption {
 export interface RunCommand {
   /** Program and arguments after expansion. */
   readonly words: readonly Located[];
-  /** Words in front of the shell whose text it stands in, as `srun --ntasks 16`; absent for a command of the script itself. */
+  /**
+   * Words in front of the shell whose text it stands in, as `srun --ntasks 16`; absent for a command of the script
+   * itself.
+   */
   readonly startedBy?: readonly Located[];
   /** Exported variables and those in front of the command. */
   readonly environment: ReadonlyMap<string, Located>;
@@ -33,7 +39,10 @@ export interface DefinedFunction {
 /** Stands for white space in what is not known, so that it stays one word. */
 const spaceMark = '\uE002';
 
-/** Stands for text that only the running machine knows, as of `$(hostname)`: what is between the marks says where it comes from. */
+/**
+ * Stands for text that only the running machine knows, as of `$(hostname)`: what is between the marks says where it
+ * comes from.
+ */
 export const unknownText = (what: string): string => `\uE000${what.replaceAll(/\s/gu, spaceMark)}\uE001`;
 export const isUnknown = (text: string): boolean => text.includes('\uE000');
 /** The text with its marks made readable. */

@@ -1,14 +1,16 @@
 /**
- * What a dispatcher is. It has two halves, chosen separately: an *outgoing* half brings rows from the ranks that hold the tokens to the
- * ranks that hold their experts, a *returning* half brings expert rows back and leaves them ready to be summed over each token's picks.
- * The forward pass runs outgoing, experts, returning. The backward pass runs outgoing (as the adjoint of the forward's returning half, on
- * gradients weighted by the picks' probabilities) and returning (as the adjoint of the outgoing half), with a chunk count of its own.
+ * What a dispatcher is. It has two halves, chosen separately: an *outgoing* half brings rows from the ranks that hold
+ * the tokens to the ranks that hold their experts, a *returning* half brings expert rows back and leaves them ready to
+ * be summed over each token's picks. The forward pass runs outgoing, experts, returning. The backward pass runs
+ * outgoing (as the adjoint of the forward's returning half, on gradients weighted by the picks' probabilities) and
+ * returning (as the adjoint of the outgoing half), with a chunk count of its own.
  *
- * A half emits the operations of one chunk in stages. Lanes are in-order queues, so the order of issue decides what overlaps: stage s of
- * chunk c is issued together with stage s+1 of chunk c-1 (`emitStages`), so that no lane waits for a chunk's later stage while the next
- * chunk's earlier one could run. The layer composes the halves with the expert GEMMs between them.
- * A half brings along how many rows its exchanges move (`Exchange`), how many rows its buffers hold (`Size`), and in which order they lie
- * there (`RowOrder`). Adding a dispatcher: a new file here, and an entry in `strategies.ts`.
+ * A half emits the operations of one chunk in stages. Lanes are in-order queues, so the order of issue decides what
+ * overlaps: stage s of chunk c is issued together with stage s+1 of chunk c-1 (`emitStages`), so that no lane waits for
+ * a chunk's later stage while the next chunk's earlier one could run. The layer composes the halves with the expert
+ * GEMMs between them. A half brings along how many rows its exchanges move (`Exchange`), how many rows its buffers hold
+ * (`Size`), and in which order they lie there (`RowOrder`). Adding a dispatcher: a new file here, and an entry in
+ * `strategies.ts`.
  */
 import type { Activation, Region } from '../schedule.js';
 import { rowsRegion, type MoeShape } from '../moe-shape.js';

@@ -1,4 +1,6 @@
-/** The operations that dispatcher halves are made of, one function each, so that a half reads as the list of its steps. */
+/**
+ * The operations that dispatcher halves are made of, one function each, so that a half reads as the list of its steps.
+ */
 import { dtypeBytes, rowsRegion } from '../moe-shape.js';
 import type { Group } from '../../layout/layout.js';
 import type { Exchange, RowOrder, Scope, Size } from '../rows.js';

@@ -1,6 +1,6 @@
 /**
- * Exchanges and row orders that several halves share. C[s][e]: rows that token slice s sends to expert e; source s = etp index + etp * ep
- * index. A half that moves rows in another way writes its own in its own file.
+ * Exchanges and row orders that several halves share. C[s][e]: rows that token slice s sends to expert e; source s =
+ * etp index + etp * ep index. A half that moves rows in another way writes its own in its own file.
  */
 import type { GroupRouting, Part } from '../../routing/group-routing.js';
 import type { Exchange, RankPlace, RowOrder } from '../rows.js';

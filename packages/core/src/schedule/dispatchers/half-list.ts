@@ -1,4 +1,7 @@
-/** Halves of dispatchers by name. The list is open: whoever writes a half adds it, and everything that reads schedules finds it by its name. */
+/**
+ * Halves of dispatchers by name. The list is open: whoever writes a half adds it, and everything that reads schedules
+ * finds it by its name.
+ */
 import { didYouMean, InputError } from '../../units/index.js';
 
 export class HalfList<Half extends { readonly name: string }> {
@@ -26,7 +29,10 @@ export class HalfList<Half extends { readonly name: string }> {
     });
   }
 
-  /** Adds a half at the end; the function that it returns takes it out again. Throws RangeError for a name that is taken. */
+  /**
+   * Adds a half at the end; the function that it returns takes it out again. Throws RangeError for a name that is
+   * taken.
+   */
   add(half: Half): () => void {
     const { name } = half;
     if (this.#halves.has(name)) throw new RangeError(`there is a ${this.#what} ${name} already`);

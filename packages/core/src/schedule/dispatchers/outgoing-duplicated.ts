@@ -1,6 +1,7 @@
 /**
- * Duplicated dispatch: every TP rank holds all T tokens and sends all their rows to the same-index rank of each expert's group. Simple, one
- * collective, no gather; V*(EP-1)/EP bytes leave every rank, TP times what is needed. (DeepSpeed before its PR 5626.)
+ * Duplicated dispatch: every TP rank holds all T tokens and sends all their rows to the same-index rank of each
+ * expert's group. Simple, one collective, no gather; V*(EP-1)/EP bytes leave every rank, TP times what is needed.
+ * (DeepSpeed before its PR 5626.)
  */
 import type { OutgoingContext, OutgoingHalf } from './dispatcher.js';
 import { expertSize, replicaSize } from '../moe-shape.js';
@@ -17,7 +18,8 @@ export const outgoingDuplicated: OutgoingHalf = {
   unsupported: ({ layout }) =>
     layout.etp === layout.tp
       ? undefined
-      : `a duplicated dispatch exchanges between equal TP ranks, so it needs etp = tp (here etp ${layout.etp}, tp ${layout.tp})`,
+      : `a duplicated dispatch exchanges between equal TP ranks, so it needs etp = tp (here etp ${layout.etp}, tp ` +
+        `${layout.tp})`,
   stages: [
     (c) => {
       pack(c, { scope: 'replica', order: canonicalOrder, rows: replicaSize(c.shape), to: sendBuffer(c) });

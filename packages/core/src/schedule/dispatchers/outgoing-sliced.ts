@@ -1,7 +1,8 @@
 /**
- * Sliced dispatch: every rank sends only the rows of its own token slice, V/TP, to the expert group; an all-gather over the experts' tensor
- * parallel ranks (fast links) rebuilds the full rows, V*(ETP-1)/TP. With etp = 1 there is no gather ("folding"). In n chunks the all-gather
- * of one runs beside the all-to-all of the next (MoNTA). A source of all T rows is read at the slice's offset: slicing costs no copy.
+ * Sliced dispatch: every rank sends only the rows of its own token slice, V/TP, to the expert group; an all-gather over
+ * the experts' tensor parallel ranks (fast links) rebuilds the full rows, V*(ETP-1)/TP. With etp = 1 there is no gather
+ * ("folding"). In n chunks the all-gather of one runs beside the all-to-all of the next (MoNTA). A source of all T rows
+ * is read at the slice's offset: slicing costs no copy.
  */
 import type { OutgoingContext, OutgoingHalf } from './dispatcher.js';
 import { expertSize, receivedSize, sentSize } from '../moe-shape.js';

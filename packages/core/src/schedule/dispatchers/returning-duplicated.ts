@@ -1,6 +1,6 @@
 /**
- * Duplicated combine: all-reduce the experts' partial sums over etp (2Vq bytes a rank), then every TP rank takes all rows of its replica
- * back through an all-to-all of V. The mirror of the duplicated dispatch.
+ * Duplicated combine: all-reduce the experts' partial sums over etp (2Vq bytes a rank), then every TP rank takes all
+ * rows of its replica back through an all-to-all of V. The mirror of the duplicated dispatch.
  */
 import { returnedRegion, type ReturningContext, type ReturningHalf } from './dispatcher.js';
 import { expertSize, replicaSize } from '../moe-shape.js';
@@ -19,7 +19,8 @@ export const returningDuplicated: ReturningHalf = {
   unsupported: ({ layout }) =>
     layout.etp === layout.tp
       ? undefined
-      : `a duplicated combine exchanges between equal TP ranks, so it needs etp = tp (here etp ${layout.etp}, tp ${layout.tp})`,
+      : `a duplicated combine exchanges between equal TP ranks, so it needs etp = tp (here etp ${layout.etp}, tp ` +
+        `${layout.tp})`,
   returned: () => ({ scope: 'replica', order: canonicalOrder, size: replicaSize }),
   stages: [
     (c) => {

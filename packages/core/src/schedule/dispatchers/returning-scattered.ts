@@ -1,7 +1,7 @@
 /**
- * Scattered combine: reduce-scatter the partial sums over etp (V*(ETP-1)/TP bytes, half of an all-reduce), all-to-all of V/TP back, sum over
- * picks on the own token slice; when activations are replicated the layer gathers the T*h result, cf*k times less than the expert rows.
- * (Megatron-Core with sequence parallelism.)
+ * Scattered combine: reduce-scatter the partial sums over etp (V*(ETP-1)/TP bytes, half of an all-reduce), all-to-all
+ * of V/TP back, sum over picks on the own token slice; when activations are replicated the layer gathers the T*h
+ * result, cf*k times less than the expert rows. (Megatron-Core with sequence parallelism.)
  */
 import { returnedRegion, type ReturningContext, type ReturningHalf } from './dispatcher.js';
 import { expertSize, receivedSize, sentSize } from '../moe-shape.js';

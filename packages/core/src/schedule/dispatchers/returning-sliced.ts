@@ -1,6 +1,7 @@
 /**
- * Sliced combine, as DeepSpeed writes it: all-reduce the partial sums over etp (2Vq), keep the rows of the own slice, all-to-all of V/TP
- * back, and, when activations are replicated, an all-gather of the returned expert rows over TP (Vq), so that every rank sums all tokens.
+ * Sliced combine, as DeepSpeed writes it: all-reduce the partial sums over etp (2Vq), keep the rows of the own slice,
+ * all-to-all of V/TP back, and, when activations are replicated, an all-gather of the returned expert rows over TP
+ * (Vq), so that every rank sums all tokens.
  */
 import { returnedRegion, type ReturningContext, type ReturningHalf } from './dispatcher.js';
 import { expertSize, receivedSize, replicaSize, sentSize } from '../moe-shape.js';
@@ -8,7 +9,10 @@ import type { Exchange, RowOrder } from '../rows.js';
 import { buffer, exchange, spread, sumPartial, takeOwn, unplace } from './emit.js';
 import { canonicalOrder, gatheredOrder, sliceReturn } from './exchanges.js';
 
-/** all_gather over tp: member i contributes the rows of its own slice (DeepSpeed's gather of the returned expert buffer). */
+/**
+ * all_gather over tp: member i contributes the rows of its own slice (DeepSpeed's gather of the returned expert
+ * buffer).
+ */
 const expand: Exchange = {
   name: 'expand',
   counts: (at, part, routing) => {
@@ -43,7 +47,8 @@ export const returningSliced: ReturningHalf = {
   unsupported: ({ layout }) =>
     (layout.etp * layout.ep) % layout.tp === 0 || layout.sequenceParallel
       ? undefined
-      : `a sliced combine gathers the returned rows of all TP ranks, so one expert group must hold them all: etp*ep (${layout.etp * layout.ep}) must be a multiple of tp (${layout.tp})`,
+      : 'a sliced combine gathers the returned rows of all TP ranks, so one expert group must hold them all: ' +
+        `etp*ep (${layout.etp * layout.ep}) must be a multiple of tp (${layout.tp})`,
   returned: (activation) =>
     activation === 'replicated'
       ? { scope: 'replica', order: expandedOrder, size: replicaSize }

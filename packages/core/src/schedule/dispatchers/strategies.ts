@@ -29,7 +29,10 @@ export interface Strategy {
 /** Two halves, whatever their chunks. */
 export type Halves = Omit<Strategy, 'chunks'>;
 
-/** Names of the field. `pipelined` is `sliced` in chunks; it takes its count from the choice (`pipelinedChunks` where none is made). */
+/**
+ * Names of the field. `pipelined` is `sliced` in chunks; it takes its count from the choice (`pipelinedChunks` where
+ * none is made).
+ */
 export const namedStrategies = {
   duplicated: { dispatch: 'duplicated', combine: 'duplicated' },
   sliced: { dispatch: 'sliced', combine: 'sliced' },

@@ -15,7 +15,10 @@ type Chunks = Strategy['chunks'];
 
 const names = Object.keys(namedStrategies) as StrategyName[];
 
-/** `duplicated`, `sliced`, `scattered`, or `sliced+duplicated`; `sliced` in chunks, the field's `pipelined`, is told apart by its chunks alone. */
+/**
+ * `duplicated`, `sliced`, `scattered`, or `sliced+duplicated`; `sliced` in chunks, the field's `pipelined`, is told
+ * apart by its chunks alone.
+ */
 export function halvesName({ dispatch, combine }: Halves): string {
   const named = names.find(
     (name) =>
@@ -87,8 +90,8 @@ export function formatDispatch(dispatch: 'auto' | Strategy): string {
 }
 
 /**
- * Reads the value of `dispatch` in a configuration: the text form, `{ strategy, chunks }` or `{ dispatch, combine, chunks }`,
- * where chunks is one number or `{ forward, backward }` (1 where left out). Throws `InputError`.
+ * Reads the value of `dispatch` in a configuration: the text form, `{ strategy, chunks }` or `{ dispatch, combine,
+ * chunks }`, where chunks is one number or `{ forward, backward }` (1 where left out). Throws `InputError`.
  */
 export function dispatchFrom(field: Field): 'auto' | Strategy {
   if (!field.isMap) return field.parsed(() => parseDispatch(field.string()));

@@ -24,7 +24,10 @@ const ways: readonly ExpertWay[] = ['loop', 'batched', 'measured'];
 const warmSteps = 20;
 const pieceSteps = 20;
 
-/** Length of one run and of the same before it, which is not timed: what ran before must not decide how warm the card is. Runs of each in turns. */
+/**
+ * Length of one run and of the same before it, which is not timed: what ran before must not decide how warm the card
+ * is. Runs of each in turns.
+ */
 const runMilliseconds = 500;
 const rounds = 5;
 

@@ -1,4 +1,7 @@
-/** A model of more than a billion parameters trained in bf16 on one card, and the same model in transformers on the same tokens. */
+/**
+ * A model of more than a billion parameters trained in bf16 on one card, and the same model in transformers on the same
+ * tokens.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -70,7 +73,10 @@ const layout = { tp: 1, cp: 1, dp: 1, pp: 1, ep: 1, etp: 1, edp: 1, sequencePara
 /** Steps that warm caches and clocks up. */
 const warmUps = 10;
 
-/** Tokens of all steps: each follows from the one before by a fixed rule, but for one in four, so that there is something to learn. */
+/**
+ * Tokens of all steps: each follows from the one before by a fixed rule, but for one in four, so that there is
+ * something to learn.
+ */
 function tokensOf(steps: number): Int32Array {
   const random = new Random(7);
   const count = steps * sequence * sequences;
@@ -187,8 +193,10 @@ export function measureModel(peers: boolean): ModelMeasurement {
   const line = (name: string, run: ModelRun): void => {
     const { secondsPerStep, tokensPerSecond, teraflops, losses, peakBytes } = run;
     process.stdout.write(
-      `${name}: ${(1000 * secondsPerStep).toFixed(1)} ms a step, ${tokensPerSecond.toFixed(0)} tokens/s, ${teraflops.toFixed(0)} TFLOP/s, ` +
-        `${(peakBytes / 2 ** 30).toFixed(1)} GiB, loss ${losses[0].toFixed(3)} to ${(losses.at(-1) ?? NaN).toFixed(3)} in ${losses.length} steps\n`,
+      `${name}: ${(1000 * secondsPerStep).toFixed(1)} ms a step, ${tokensPerSecond.toFixed(0)} tokens/s, ` +
+        `${teraflops.toFixed(0)} TFLOP/s, ` +
+        `${(peakBytes / 2 ** 30).toFixed(1)} GiB, loss ${losses[0].toFixed(3)} to ` +
+        `${(losses.at(-1) ?? NaN).toFixed(3)} in ${losses.length} steps\n`,
     );
   };
   line('Monta', monta);

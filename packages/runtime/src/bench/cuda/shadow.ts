@@ -1,6 +1,6 @@
 /**
- * Every launch of a training step twice: on the CPU, and from the same operands and arguments on the card. Which kernel differs shows at once,
- * before errors of one become inputs of the next.
+ * Every launch of a training step twice: on the CPU, and from the same operands and arguments on the card. Which kernel
+ * differs shows at once, before errors of one become inputs of the next.
  */
 import { kernels, type KernelName, type MoeModel } from '@monta/core';
 import { CpuDevice } from '../../device/cpu/index.js';
@@ -86,7 +86,10 @@ class Shadow {
     for (const view of placed.values()) device.free(view);
   }
 
-  /** Room with a fence behind it: what a kernel writes beyond an operand would hit another region, unseen by a comparison of outputs. */
+  /**
+   * Room with a fence behind it: what a kernel writes beyond an operand would hit another region, unseen by a
+   * comparison of outputs.
+   */
   #allocateFenced({ type, length }: View): View {
     const room = this.#device.allocate(type, length + fenceElements);
     this.#device.fill(room, fenceValue);

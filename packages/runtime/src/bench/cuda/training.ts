@@ -1,4 +1,7 @@
-/** The same program on the CPU and on the card: small models from one seed, one rank, fp32, the same tokens; their curves must agree. */
+/**
+ * The same program on the CPU and on the card: small models from one seed, one rank, fp32, the same tokens; their
+ * curves must agree.
+ */
 import { Random, readHfConfig, type Layout, type MoeModel, type StepShape, maxOf } from '@monta/core';
 import { LoneEndpoint } from '../../comm/lone-endpoint.js';
 import { CpuDevice } from '../../device/cpu/index.js';

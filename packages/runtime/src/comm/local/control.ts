@@ -1,11 +1,14 @@
 /**
- * The shared memory through which the threads of a local job talk: abort flag, doorbell of the mover, and per rank a submission
- * ring and a record ring. Everything here is safe to touch from any thread of the job.
+ * The shared memory through which the threads of a local job talk: abort flag, doorbell of the mover, and per rank a
+ * submission ring and a record ring. Everything here is safe to touch from any thread of the job.
  */
 import { at } from '../at.js';
 import { createWordRing } from './ring.js';
 
-/** Words of a rank's submission ring: thousands of ordinary descriptors; see `LocalEndpoint` for what happens when it is full. */
+/**
+ * Words of a rank's submission ring: thousands of ordinary descriptors; see `LocalEndpoint` for what happens when it is
+ * full.
+ */
 const ringWords = 1 << 17;
 const recordCapacity = 1 << 12;
 const abortTextBytes = 8192;
@@ -88,8 +91,9 @@ export class Control {
   }
 
   /**
-   * Sleeps until the wake counter differs from `seen` (read before the caller checked its condition) or the time-out passes.
-   * While `blocked`, the mover may conclude that this rank will not submit anything before something of its own ends.
+   * Sleeps until the wake counter differs from `seen` (read before the caller checked its condition) or the time-out
+   * passes. While `blocked`, the mover may conclude that this rank will not submit anything before something of its own
+   * ends.
    */
   sleep(rank: number, seen: number, milliseconds: number, blocked: boolean): void {
     const words = at(this.words, rank);
@@ -154,7 +158,10 @@ export class Control {
 
   // Abort: the first cause wins; its text is published before the flag.
 
-  /** Ends the job: wakes everyone. `rank` is the failing rank, -1 when none is (stopped from outside). Later causes are ignored. */
+  /**
+   * Ends the job: wakes everyone. `rank` is the failing rank, -1 when none is (stopped from outside). Later causes are
+   * ignored.
+   */
   abort(rank: number, reason: string): void {
     if (
       Atomics.compareExchange(this.header, header.abortState, abortState.none, abortState.claimed) !== abortState.none

@@ -1,4 +1,7 @@
-/** A rank's side of the local backend: turns calls into descriptors for the mover, and sleeps until the mover has ended some. */
+/**
+ * A rank's side of the local backend: turns calls into descriptors for the mover, and sleeps until the mover has ended
+ * some.
+ */
 import type { Companion } from '../../device/cpu/companion.js';
 import type { CpuDevice } from '../../device/cpu/cpu-device.js';
 import type { DeviceEvent, Queue } from '../../device/device.js';

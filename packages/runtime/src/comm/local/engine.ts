@@ -1,4 +1,7 @@
-/** What moves the bytes of ready operations: at memory speed (`memory-engine.ts`) or paced by an emulated fabric (`fabric.ts`). */
+/**
+ * What moves the bytes of ready operations: at memory speed (`memory-engine.ts`) or paced by an emulated fabric
+ * (`fabric.ts`).
+ */
 import type { Party } from '../party.js';
 import type { ReadyOperation } from './matching.js';
 

@@ -40,7 +40,10 @@ interface Outcome {
   readonly ends: number[];
 }
 
-/** Runs one operation of all ranks on a clock of the test's making. Rank r holds r * 1000 + index % 97 in its first half. */
+/**
+ * Runs one operation of all ranks on a clock of the test's making. Rank r holds r * 1000 + index % 97 in its first
+ * half.
+ */
 function run(kind: OperationKind, ranks: number, options: FabricOptions, changes: Partial<Operation> = {}): Outcome {
   const memories = Array.from({ length: ranks }, (_, rank) => {
     const memory = new Bytes(new SharedArrayBuffer(memoryBytes));

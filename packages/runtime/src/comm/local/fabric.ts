@@ -1,8 +1,9 @@
 /**
- * The emulated network: moves bytes of the local backend as packets through the ports of a cluster, in real time, `timeScale` times
- * slower than the cluster's figures (bandwidths divided by it, latencies multiplied). Direct algorithms: every member sends its
- * parts straight to their targets; all_reduce is a reduce_scatter and an all_gather. A step of an operation ends for a member
- * one latency (of the highest tier between it and another member) after its last packet.
+ * The emulated network: moves bytes of the local backend as packets through the ports of a cluster, in real time,
+ * `timeScale` times slower than the cluster's figures (bandwidths divided by it, latencies multiplied). Direct
+ * algorithms: every member sends its parts straight to their targets; all_reduce is a reduce_scatter and an all_gather.
+ * A step of an operation ends for a member one latency (of the highest tier between it and another member) after its
+ * last packet.
  */
 import { deviceCount, portsOf, route, type Cluster, type Route } from '@monta/core/cluster';
 import { copyBytes, reduceBlocks, type Bytes } from '../../device/cpu/bytes.js';
@@ -20,7 +21,10 @@ import { maxOf } from '@monta/core/units';
 /** What the launcher needs to emulate a network. */
 export interface FabricOptions {
   readonly cluster: Cluster;
-  /** At least the factor by which this machine moves bytes more slowly than the cluster; 1 runs at the cluster's own figures. */
+  /**
+   * At least the factor by which this machine moves bytes more slowly than the cluster; 1 runs at the cluster's own
+   * figures.
+   */
   readonly timeScale: number;
   /** Device of each rank; default: rank i is device i. */
   readonly devices?: readonly number[];
@@ -70,7 +74,8 @@ export class FabricEngine implements Engine {
     }
     if (devices.length !== memories.length || devices.some((device) => device >= deviceCount(cluster))) {
       throw new RangeError(
-        `${memories.length} ranks on devices ${devices.join(' ')} do not fit ${cluster.name}, which has ${deviceCount(cluster)} devices`,
+        `${memories.length} ranks on devices ${devices.join(' ')} do not fit ${cluster.name}, which has ` +
+          `${deviceCount(cluster)} devices`,
       );
     }
     this.timeScale = timeScale;

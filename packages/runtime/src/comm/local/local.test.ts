@@ -21,7 +21,9 @@ const launcher =
 
 describeConformance('local backend', [1, 2, 3, 4, 5, 6, 7, 8], launcher());
 
-/** Nodes of 4 with 2 NICs, two racks, slower between rails; fast enough for a test, with packets small enough to mix. */
+/**
+ * Nodes of 4 with 2 NICs, two racks, slower between rails; fast enough for a test, with packets small enough to mix.
+ */
 const cluster: Cluster = {
   name: 'test network',
   device: { name: 'rank', memoryBytes: 2 ** 30, flopsPerSecond: { bf16: 1e12 }, memoryBytesPerSecond: 1e11 },

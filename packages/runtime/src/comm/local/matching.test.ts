@@ -69,7 +69,8 @@ describe('mismatches between ranks 0 and 1', () => {
     submit(matching, 0, { label: 1 });
     const expected = new CommunicationError(
       1,
-      'mismatch on communicator intra/tp, operation 0: rank 0 submitted all_reduce, rank 1 barrier (rank 0: all_reduce "of 0"; rank 1: barrier "of 1")',
+      'mismatch on communicator intra/tp, operation 0: rank 0 submitted all_reduce, rank 1 barrier (rank 0: ' +
+        'all_reduce "of 0"; rank 1: barrier "of 1")',
     );
     expect(() => submit(matching, 1, { label: 1, kind: 'barrier' })).toThrow(expected);
   });

@@ -1,7 +1,7 @@
 /**
- * Brings the submissions of all ranks together. Each rank has in-order queues (one per communicator for collectives, one per
- * pair and direction for messages); the head of a queue is *issued* once its `after` events are done, an operation is *ready* when
- * all its parties have issued it. Knows no threads and no clock of its own.
+ * Brings the submissions of all ranks together. Each rank has in-order queues (one per communicator for collectives,
+ * one per pair and direction for messages); the head of a queue is *issued* once its `after` events are done, an
+ * operation is *ready* when all its parties have issued it. Knows no threads and no clock of its own.
  */
 import { at } from '../at.js';
 import { CommunicationError } from '../communication-error.js';
@@ -125,8 +125,8 @@ export class Matching {
   }
 
   /**
-   * Operations that wait for someone, each with the ranks that have not submitted it, those that have not issued it, and since
-   * when the first party waits.
+   * Operations that wait for someone, each with the ranks that have not submitted it, those that have not issued it,
+   * and since when the first party waits.
    */
   *pending(): Generator<{ title: string; missing: number[]; unissued: number[]; present: number[]; since: number }> {
     for (const meeting of this.meetings) {
@@ -158,7 +158,8 @@ export class Matching {
         const other = shared.find((member) => this.hasJoined(member, group)) ?? at(shared, 0);
         throw new CommunicationError(
           rank,
-          `communicator ${title}: rank ${rank} made it with members ${made.members.join(' ')}, rank ${other} with members ${group.members.join(' ')}`,
+          `communicator ${title}: rank ${rank} made it with members ${made.members.join(' ')}, rank ${other} with ` +
+            `members ${group.members.join(' ')}`,
         );
       }
     }

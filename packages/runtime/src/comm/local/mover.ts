@@ -1,6 +1,6 @@
 /**
- * The mover: a thread of its own that takes submissions from all ranks and moves their bytes, so that communication runs beside
- * a rank's computation even while that rank's thread sits inside a matrix product. This file is its loop.
+ * The mover: a thread of its own that takes submissions from all ranks and moves their bytes, so that communication
+ * runs beside a rank's computation even while that rank's thread sits inside a matrix product. This file is its loop.
  */
 import { at } from '../at.js';
 import { CommunicationError } from '../communication-error.js';
@@ -47,7 +47,10 @@ export class Mover {
     });
   }
 
-  /** Runs until the job is stopped or aborted; returns when nothing is in flight. Misuse of the communicators aborts the job. */
+  /**
+   * Runs until the job is stopped or aborted; returns when nothing is in flight. Misuse of the communicators aborts the
+   * job.
+   */
   run(): void {
     try {
       while (!this.control.aborted()) {
@@ -110,7 +113,10 @@ export class Mover {
     return Array.from({ length: this.control.size }, (_, rank) => this.control.rankFinished(rank));
   }
 
-  /** Ends the job when an operation waits for a rank that will not come. `finished` and `bell` were read before the rings were emptied. */
+  /**
+   * Ends the job when an operation waits for a rank that will not come. `finished` and `bell` were read before the
+   * rings were emptied.
+   */
   private checkForMissing(finished: readonly boolean[], bell: number): void {
     const now = this.control.now();
     const inert = finished.map((done, rank) => done || this.control.rankBlocked(rank));

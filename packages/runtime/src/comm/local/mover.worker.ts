@@ -45,7 +45,9 @@ async function emulate(options: FabricOptions): Promise<FabricEngine> {
   return new FabricEngine(bytes, options);
 }
 
-/** Ranks that compute on all processors must not keep the mover waiting; on Linux the priority is that of the thread. */
+/**
+ * Ranks that compute on all processors must not keep the mover waiting; on Linux the priority is that of the thread.
+ */
 function preferThisThread(): void {
   try {
     setPriority(0, -10);

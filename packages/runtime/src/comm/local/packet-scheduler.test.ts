@@ -117,7 +117,8 @@ describe('PacketScheduler', () => {
   );
 
   it('reaches 97 % when the devices of a node share ports', () => {
-    // 2 nodes x 8 devices, 4 NICs each: device d leaves through NIC floor(d / 2); every device sends to all of the other node.
+    // 2 nodes x 8 devices, 4 NICs each: device d leaves through NIC floor(d / 2); every device sends to all of the
+    // other node.
     const scheduler = new PacketScheduler(Array.from({ length: 16 }, () => 1e6));
     const flows: Ended[] = [];
     for (let device = 0; device < 8; device++) {

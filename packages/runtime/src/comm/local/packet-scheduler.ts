@@ -1,11 +1,12 @@
 /**
- * Decides when packets pass the ports of an emulated network. Each port serves one packet at a time at its rate, taking the flows
- * that wait for it in turn; a packet queues at its next port as soon as the port before starts to serve it (cut-through), and
- * its last bytes leave no port before they left the one before. A flow has a bounded number of packets under way, so that a flow
- * which is held up far away leaves the near port to others (no head-of-line blocking) and queues stay short.
+ * Decides when packets pass the ports of an emulated network. Each port serves one packet at a time at its rate, taking
+ * the flows that wait for it in turn; a packet queues at its next port as soon as the port before starts to serve it
+ * (cut-through), and its last bytes leave no port before they left the one before. A flow has a bounded number of
+ * packets under way, so that a flow which is held up far away leaves the near port to others (no head-of-line blocking)
+ * and queues stay short.
  *
- * It runs on whatever clock the caller passes to `advance`. When the caller is late, packets still pass at their exact times on a
- * clock that lags behind by what exceeded `catchUpSeconds`: rates are exact on average, bursts are bounded.
+ * It runs on whatever clock the caller passes to `advance`. When the caller is late, packets still pass at their exact
+ * times on a clock that lags behind by what exceeded `catchUpSeconds`: rates are exact on average, bursts are bounded.
  */
 import { at } from '../at.js';
 import { EventHeap } from './event-heap.js';
@@ -91,7 +92,9 @@ export class PacketScheduler {
     this.carriedBytes = new Float64Array(bytesPerSecond.length);
   }
 
-  /** Seconds by which this clock lags behind the caller's: time in which the network stood still because nobody ran it. */
+  /**
+   * Seconds by which this clock lags behind the caller's: time in which the network stood still because nobody ran it.
+   */
   get lostSeconds(): number {
     return this.lost;
   }

@@ -1,6 +1,6 @@
 /**
- * A lock-free queue of messages of 32-bit words between one producing and one consuming thread, in shared memory. A message never
- * wraps: when it does not fit before the end, the rest is skipped.
+ * A lock-free queue of messages of 32-bit words between one producing and one consuming thread, in shared memory. A
+ * message never wraps: when it does not fit before the end, the rest is skipped.
  */
 export type WordRing = SharedArrayBuffer;
 

@@ -1,4 +1,6 @@
-/** One rank's submission as it travels from the rank's thread to the mover: an operation, or the definition of a name. */
+/**
+ * One rank's submission as it travels from the rank's thread to the mover: an operation, or the definition of a name.
+ */
 import { at } from '../at.js';
 import type { Operation } from '../operation.js';
 import { decodeOperation, encodeOperation } from '../operation-words.js';

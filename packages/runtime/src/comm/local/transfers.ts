@@ -15,8 +15,9 @@ export interface Part {
 }
 
 /**
- * The member that `from` turns to in step `step`. In every step members pair up, so that no member is the target of many; neighbours
- * turn to different members of any other run of members (a node) too, which keeps ports that they share evenly used.
+ * The member that `from` turns to in step `step`. In every step members pair up, so that no member is the target of
+ * many; neighbours turn to different members of any other run of members (a node) too, which keeps ports that they
+ * share evenly used.
  */
 export function partner(from: number, step: number, members: number): number {
   return (step + members - from) % members;
@@ -102,7 +103,10 @@ export function finalParts(operations: readonly Operation[]): Part[] {
   return parts;
 }
 
-/** The blocks that a reduction adds up: how many elements each member reduces, and where they start in every contribution. */
+/**
+ * The blocks that a reduction adds up: how many elements each member reduces, and where they start in every
+ * contribution.
+ */
 export interface ReductionPlan {
   readonly counts: Int32Array;
   readonly starts: Int32Array;

@@ -1,6 +1,7 @@
 /**
- * A clock that all ranks share: rank 0's monotonic clock, seconds since the job began. Ranks of one machine read the same clock; others
- * estimate their offset from rank 0 by exchanging times, as NTP does, and keep the sample with the shortest round trip.
+ * A clock that all ranks share: rank 0's monotonic clock, seconds since the job began. Ranks of one machine read the
+ * same clock; others estimate their offset from rank 0 by exchanging times, as NTP does, and keep the sample with the
+ * shortest round trip.
  */
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -28,7 +29,10 @@ export function estimateOffset(samples: readonly ClockSample[]): ClockOffset {
   return best;
 }
 
-/** Names the machine whose monotonic clock this process reads: the same for containers and network namespaces of one kernel. */
+/**
+ * Names the machine whose monotonic clock this process reads: the same for containers and network namespaces of one
+ * kernel.
+ */
 export function clockIdentity(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();

@@ -1,6 +1,6 @@
 /**
- * A rank's endpoint over Open MPI. MPI runs on the rank's own thread: it moves bytes while the rank waits, asks, or calls `progress`
- * between tiles of a product, and Open MPI's TCP thread takes in what arrives in between.
+ * A rank's endpoint over Open MPI. MPI runs on the rank's own thread: it moves bytes while the rank waits, asks, or
+ * calls `progress` between tiles of a product, and Open MPI's TCP thread takes in what arrives in between.
  */
 import type { Companion } from '../../device/cpu/companion.js';
 import type { CpuDevice } from '../../device/cpu/cpu-device.js';
@@ -153,7 +153,8 @@ export class MpiEndpoint implements Endpoint, Companion {
         if (now - began > 2 * this.stuckSeconds) {
           throw new CommunicationError(
             this.rank,
-            `rank ${this.rank} has waited for ${Math.round(now - began)} s for events that no operation ends (do they come after an event that nobody completes?)`,
+            `rank ${this.rank} has waited for ${Math.round(now - began)} s for events that no operation ends (do ` +
+              'they come after an event that nobody completes?)',
           );
         }
       }

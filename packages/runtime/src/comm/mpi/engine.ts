@@ -1,6 +1,6 @@
 /**
- * The operations of one rank: in-order queues, whose heads start when the events they come after are done, and the transfers under way.
- * Nothing moves by itself: `advance` does all the work, called from whatever the rank does.
+ * The operations of one rank: in-order queues, whose heads start when the events they come after are done, and the
+ * transfers under way. Nothing moves by itself: `advance` does all the work, called from whatever the rank does.
  */
 import { at } from '../at.js';
 import { CommunicationError } from '../communication-error.js';
@@ -60,8 +60,8 @@ export class Engine {
   }
 
   /**
-   * Throws `CommunicationError` when an operation cannot end: a rank that it needs has left without submitting it, or has kept this rank
-   * waiting for longer than `patienceSeconds`.
+   * Throws `CommunicationError` when an operation cannot end: a rank that it needs has left without submitting it, or
+   * has kept this rank waiting for longer than `patienceSeconds`.
    */
   checkForMissing(patienceSeconds: number): void {
     const now = this.host.now();
@@ -71,7 +71,8 @@ export class Engine {
       if (absent.length === 0 && now - transfer.since > patienceSeconds) {
         throw new CommunicationError(
           transfer.party.rank,
-          `${transfer.describe()}: all ranks take part, but rank ${transfer.party.rank} has waited for its bytes for ${patienceSeconds} s`,
+          `${transfer.describe()}: all ranks take part, but rank ${transfer.party.rank} has waited for its bytes ` +
+            `for ${patienceSeconds} s`,
         );
       }
     }
@@ -92,7 +93,8 @@ export class Engine {
     const who = gone.length > 0 ? gone : absent;
     throw new CommunicationError(
       culprit,
-      `an operation waits for a rank that does not come:\n  ${title}: ${who.length === 1 ? 'rank' : 'ranks'} ${who.join(', ')} ${how}, awaited by rank ${rank}`,
+      `an operation waits for a rank that does not come:\n  ${title}: ${who.length === 1 ? 'rank' : 'ranks'} ` +
+        `${who.join(', ')} ${how}, awaited by rank ${rank}`,
     );
   }
 

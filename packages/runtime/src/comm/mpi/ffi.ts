@@ -1,6 +1,6 @@
 /**
- * The few MPI calls that the backend needs, one to one, through koffi. Handles are pointers, which is Open MPI's binary interface
- * (MPICH's handles are integers). Nothing here keeps buffers alive: `requests.ts` does.
+ * The few MPI calls that the backend needs, one to one, through koffi. Handles are pointers, which is Open MPI's binary
+ * interface (MPICH's handles are integers). Nothing here keeps buffers alive: `requests.ts` does.
  */
 import koffi from 'koffi';
 import { InputError } from '@monta/core';
@@ -56,8 +56,8 @@ export interface Mpi {
   send(message: Message, cell: BigUint64Array): void;
   receive(message: Message, cell: BigUint64Array): void;
   /**
-   * Lets MPI work, and finds requests that are done among the first `count`: their places go to `places`, their statuses to
-   * `statuses`. Returns how many; `failed` when some carry an error in their status.
+   * Lets MPI work, and finds requests that are done among the first `count`: their places go to `places`, their
+   * statuses to `statuses`. Returns how many; `failed` when some carry an error in their status.
    */
   testSome(
     count: number,
@@ -106,7 +106,8 @@ function open(): Library {
     }
   }
   throw new InputError(
-    `Open MPI could not be loaded: ${reasons.join('; ')}. Install it (Debian: openmpi-bin libopenmpi3), or name its library in MONTA_MPI_LIBRARY`,
+    `Open MPI could not be loaded: ${reasons.join('; ')}. Install it (Debian: openmpi-bin libopenmpi3), or name ` +
+      'its library in MONTA_MPI_LIBRARY',
     override === undefined ? {} : { path: 'MONTA_MPI_LIBRARY' },
   );
 }

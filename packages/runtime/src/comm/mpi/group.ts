@@ -1,7 +1,7 @@
 /**
- * Groups over one MPI communicator. Making an MPI communicator blocks and is collective, which `Endpoint.communicator` must not be: so a
- * group is a number of each member's own choosing, which members tell each other in a message, and messages of the group carry the
- * receiver's number in their tag. Operations wait until all members' numbers are known.
+ * Groups over one MPI communicator. Making an MPI communicator blocks and is collective, which `Endpoint.communicator`
+ * must not be: so a group is a number of each member's own choosing, which members tell each other in a message, and
+ * messages of the group carry the receiver's number in their tag. Operations wait until all members' numbers are known.
  */
 import { at } from '../at.js';
 import { CommunicationError } from '../communication-error.js';
@@ -182,7 +182,8 @@ export class Groups {
     if (members.join() !== group.members.join()) {
       throw new CommunicationError(
         this.rank,
-        `communicator ${title}: rank ${rank} made it with members ${members.join(' ')}, rank ${this.rank} with members ${group.members.join(' ')}`,
+        `communicator ${title}: rank ${rank} made it with members ${members.join(' ')}, rank ${this.rank} with ` +
+          `members ${group.members.join(' ')}`,
       );
     }
     group.learn(members.indexOf(rank), number);

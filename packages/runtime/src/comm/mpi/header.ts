@@ -1,6 +1,6 @@
 /**
- * What a rank tells each peer of an operation before its bytes: enough to find a disagreement, and when it got there. A header is as
- * long as its communicator's largest, so that receives can be posted before anything is known.
+ * What a rank tells each peer of an operation before its bytes: enough to find a disagreement, and when it got there. A
+ * header is as long as its communicator's largest, so that receives can be posted before anything is known.
  */
 import { at } from '../at.js';
 import type { Operation } from '../operation.js';
@@ -38,7 +38,10 @@ export class Header {
     this.countsAt = prefixBytes + words.byteLength - 8;
   }
 
-  /** As `peer` (a place) needs to know it. Peers share it unless the operation is an exchange, so it must not be written to. */
+  /**
+   * As `peer` (a place) needs to know it. Peers share it unless the operation is an exchange, so it must not be written
+   * to.
+   */
   for(peer: number): Uint8Array {
     const { kind, counts, receiveCounts } = this.party.operation;
     if (kind !== 'all_to_all') return this.own;

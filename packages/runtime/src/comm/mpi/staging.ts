@@ -31,8 +31,8 @@ export class Staging {
   }
 
   /**
-   * Reduces contributions in the order given into `target`; `undefined` stands for `own`, which lies, as `target`, in the rank's memory.
-   * Sums round after each addition, as on every other backend.
+   * Reduces contributions in the order given into `target`; `undefined` stands for `own`, which lies, as `target`, in
+   * the rank's memory. Sums round after each addition, as on every other backend.
    */
   reduce({
     reduction,

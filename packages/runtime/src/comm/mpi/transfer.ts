@@ -1,7 +1,7 @@
 /**
- * One operation of this rank under way: its headers, its messages and its reductions. Collectives are made of messages between pairs, as in
- * Open MPI's own non-blocking collectives; unlike those, each peer's header is compared, sums are taken in rank order, and it is
- * known who has not come.
+ * One operation of this rank under way: its headers, its messages and its reductions. Collectives are made of messages
+ * between pairs, as in Open MPI's own non-blocking collectives; unlike those, each peer's header is compared, sums are
+ * taken in rank order, and it is known who has not come.
  */
 import type { CpuMemory } from '../../device/cpu/index.js';
 import { elementBytes, type View } from '../../device/view.js';

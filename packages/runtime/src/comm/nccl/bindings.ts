@@ -1,4 +1,7 @@
-/** NCCL, as NVIDIA's NCCL API names calls and parameters. Communicators do not block: a call may go on after it has returned. */
+/**
+ * NCCL, as NVIDIA's NCCL API names calls and parameters. Communicators do not block: a call may go on after it has
+ * returned.
+ */
 import koffi from 'koffi';
 import {
   bindCalls,

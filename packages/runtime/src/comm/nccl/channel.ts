@@ -1,6 +1,6 @@
 /**
- * The operations of one communicator, in order. NCCL hangs when members disagree; so they first tell each other what they have submitted, and
- * an operation goes to the card only when all members have, and agree.
+ * The operations of one communicator, in order. NCCL hangs when members disagree; so they first tell each other what
+ * they have submitted, and an operation goes to the card only when all members have, and agree.
  */
 import type { TransferStream } from '../../device/cuda/cuda-device.js';
 import type { DeviceEvent } from '../../device/device.js';
@@ -129,7 +129,8 @@ export class NcclChannel {
       } else if (now() - since > patienceSeconds)
         throw new CommunicationError(
           rank,
-          `${describeOperation(party, title)}: all ranks take part, but rank ${rank} has waited for its end for ${patienceSeconds} s`,
+          `${describeOperation(party, title)}: all ranks take part, but rank ${rank} has waited for its end for ` +
+            `${patienceSeconds} s`,
         );
     }
     const first = this.#entries.at(0);

@@ -1,6 +1,6 @@
 /**
- * A rank's endpoint over NCCL: every communicator is one of NCCL's, on a stream of its own. Ranks are processes of this machine, which agree
- * over sockets on what runs; the card orders it with its kernels by events.
+ * A rank's endpoint over NCCL: every communicator is one of NCCL's, on a stream of its own. Ranks are processes of this
+ * machine, which agree over sockets on what runs; the card orders it with its kernels by events.
  */
 import type { Companion } from '../../device/cpu/companion.js';
 import type { CudaDevice } from '../../device/cuda/cuda-device.js';
@@ -144,7 +144,10 @@ export class NcclEndpoint implements Endpoint, Companion {
     return [...this.#channels.values()].flatMap((channel) => channel.takeRecords());
   }
 
-  /** Completes what was submitted, tells the others that nothing more comes, and leaves NCCL with them. The device is still open. */
+  /**
+   * Completes what was submitted, tells the others that nothing more comes, and leaves NCCL with them. The device is
+   * still open.
+   */
   close(): void {
     if (this.#closing) return;
     this.#closing = true;

@@ -22,6 +22,9 @@ const kinds: readonly string[] = [
   'leaving',
 ] satisfies Message['kind'][];
 
-/** Whether a decoded value is a message: its senders have shown the job's token, so that its fields are as they write them. */
+/**
+ * Whether a decoded value is a message: its senders have shown the job's token, so that its fields are as they write
+ * them.
+ */
 export const isMessage = (value: unknown): value is Message =>
   typeof value === 'object' && value !== null && 'kind' in value && kinds.includes(String(value.kind));

@@ -1,6 +1,6 @@
 /**
- * Sockets of this machine that work without an event loop: a rank's thread sends and asks while it waits for its card, and never returns to
- * Node meanwhile. Calls of the C library, none of which blocks.
+ * Sockets of this machine that work without an event loop: a rank's thread sends and asks while it waits for its card,
+ * and never returns to Node meanwhile. Calls of the C library, none of which blocks.
  */
 import koffi from 'koffi';
 

@@ -96,8 +96,8 @@ class Reducer {
 let reducer: Reducer | undefined;
 
 /**
- * Reduces equal-sized blocks in the order given and writes the result to every target. A target may be one of the contributions
- * (same place). float32 sums round after each addition; int32 sums wrap.
+ * Reduces equal-sized blocks in the order given and writes the result to every target. A target may be one of the
+ * contributions (same place). float32 sums round after each addition; int32 sums wrap.
  */
 export function reduceBlocks({
   type,

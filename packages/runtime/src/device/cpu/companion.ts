@@ -1,4 +1,7 @@
-/** The rank's communication as its CPU device sees it: what moves bytes beside the kernels, on this thread or on another. */
+/**
+ * The rank's communication as its CPU device sees it: what moves bytes beside the kernels, on this thread or on
+ * another.
+ */
 export interface Companion {
   /** Seconds on the job's shared clock. */
   now(): number;
@@ -6,7 +9,10 @@ export interface Companion {
   check(): void;
   /** Moves what can be moved without waiting. Cheap when there is nothing to do. */
   progress(): void;
-  /** Blocks until `over`, which is asked again whenever an event may have been completed. Throws `JobAborted` when the job ends before. */
+  /**
+   * Blocks until `over`, which is asked again whenever an event may have been completed. Throws `JobAborted` when the
+   * job ends before.
+   */
   waitUntil(over: () => boolean): void;
   /** This thread has completed an event that a collective comes after. */
   completed(): void;

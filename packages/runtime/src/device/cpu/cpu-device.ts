@@ -1,6 +1,7 @@
 /**
- * The CPU as a device: kernels run on the rank's own thread while it waits, asks or closes; collectives run beside them, moved by the rank's
- * communication. A launch whose events are not done holds up its queue and no other, as with streams of a GPU.
+ * The CPU as a device: kernels run on the rank's own thread while it waits, asks or closes; collectives run beside
+ * them, moved by the rank's communication. A launch whose events are not done holds up its queue and no other, as with
+ * streams of a GPU.
  */
 import { InputError } from '@monta/core';
 import { Arena } from '../arena.js';
@@ -215,7 +216,8 @@ export class CpuDevice implements Device {
     const heads = this.#queues.heads().map(({ lane, kernel }) => `${kernel} on ${lane}`);
     const queues = heads.length === 0 ? 'no kernel is queued' : `queued: ${heads.join(', ')}`;
     return new Error(
-      `this rank waits for events that nothing will complete: no kernel can run and no transfer is awaited (${queues}; created with createEvent and never completed?)`,
+      'this rank waits for events that nothing will complete: no kernel can run and no transfer is awaited ' +
+        `(${queues}; created with createEvent and never completed?)`,
     );
   }
 

@@ -27,7 +27,10 @@ export class CpuQueue implements Queue {
   }
 }
 
-/** Copies feed transfers, which then run beside the next computation: they go first. What may run beside everything fills what is left. */
+/**
+ * Copies feed transfers, which then run beside the next computation: they go first. What may run beside everything
+ * fills what is left.
+ */
 const lastLanes: readonly string[] = ['copy', 'compute', 'shared'];
 
 export class CpuQueues {

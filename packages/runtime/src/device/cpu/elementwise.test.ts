@@ -224,7 +224,10 @@ const formats: readonly Format[] = [
   },
 ];
 
-/** The value of a bit pattern by IEEE 754's definition; infinity as the next power of two, which is how rounding sees it. */
+/**
+ * The value of a bit pattern by IEEE 754's definition; infinity as the next power of two, which is how rounding sees
+ * it.
+ */
 function decodeSlowly({ exponentBits, fractionBits }: Format, pattern: number, infinity: number): number {
   const sign = pattern >> 15 === 0 ? 1 : -1;
   const exponent = (pattern >> fractionBits) & (2 ** exponentBits - 1);

@@ -1,7 +1,7 @@
 /**
- * Kernels on whole arrays, by WebAssembly SIMD over one rank's memory. Arrays outside the memory work too: they are copied through
- * scratch block by block, which stays in the cache; results are the same bits. An output may be the same array as an input, but must
- * not overlap one in another way.
+ * Kernels on whole arrays, by WebAssembly SIMD over one rank's memory. Arrays outside the memory work too: they are
+ * copied through scratch block by block, which stays in the cache; results are the same bits. An output may be the same
+ * array as an input, but must not overlap one in another way.
  */
 import { scratch } from './memory.js';
 import type { Reduction } from '../reduction.js';
@@ -61,8 +61,8 @@ export class Elementwise {
   }
 
   /**
-   * out = ((inputs[0] + inputs[1]) + inputs[2]) + …, in that order for every element, so the bits do not depend on how the arrays are
-   * cut; zeros for no inputs. `max` gives NaN where any input is NaN, and -Infinity for no inputs.
+   * out = ((inputs[0] + inputs[1]) + inputs[2]) + …, in that order for every element, so the bits do not depend on how
+   * the arrays are cut; zeros for no inputs. `max` gives NaN where any input is NaN, and -Infinity for no inputs.
    */
   reduce(out: Float32Array, inputs: readonly Float32Array[], reduction: Reduction = 'sum'): void {
     const [first, ...others] = inputs;
@@ -126,7 +126,8 @@ export class Elementwise {
 
   /** The sum of squares, in double precision, in an order that depends on the length only. */
   sumOfSquares(x: Float32Array): number {
-    // Whole vectors, then the rest by itself, so that arrays inside and outside the memory are summed in the same order.
+    // Whole vectors, then the rest by itself, so that arrays inside and outside the memory are summed in the same
+    // order.
     const whole = x.length - (x.length % lanes);
     let sum = 0;
     for (let from = 0; from < whole; from += blockElements) {
@@ -154,8 +155,8 @@ export class Elementwise {
   }
 
   /**
-   * Runs a kernel in place as far as possible. Arrays outside the memory, and the last few elements of all, go through scratch.
-   * Returns what the last call of the kernel did.
+   * Runs a kernel in place as far as possible. Arrays outside the memory, and the last few elements of all, go through
+   * scratch. Returns what the last call of the kernel did.
    */
   #run(name: KernelName, arrays: readonly KernelArray[], scalar = 0): number {
     const length = arrays[0]?.length ?? 0;
@@ -229,7 +230,10 @@ export class Elementwise {
       : new Uint16Array(buffer, byteOffset, length);
   }
 
-  /** More inputs than a kernel takes: block by block, with the partial result in scratch so that `out` may be any of the inputs. */
+  /**
+   * More inputs than a kernel takes: block by block, with the partial result in scratch so that `out` may be any of the
+   * inputs.
+   */
   #reduceMany(out: Float32Array, first: Float32Array, others: readonly Float32Array[], reduction: Reduction): void {
     const each = widest - 1;
     const groups = Math.ceil(others.length / each);

@@ -1,7 +1,7 @@
 /**
- * Events of one rank in shared memory, so that any thread of the job may complete and query them without a message: slot id % capacity
- * holds id + 1 once event `id` is done. Old ids stay done when a slot is used again. Ids are 32-bit and wrap; comparisons are by
- * difference, so an id means the same until 2^31 later ones have been made.
+ * Events of one rank in shared memory, so that any thread of the job may complete and query them without a message:
+ * slot id % capacity holds id + 1 once event `id` is done. Old ids stay done when a slot is used again. Ids are 32-bit
+ * and wrap; comparisons are by difference, so an id means the same until 2^31 later ones have been made.
  */
 import type { DeviceEvent } from '../device.js';
 
@@ -31,7 +31,8 @@ export class EventTable {
     const previous = (id - capacity) | 0;
     if (!this.done(previous))
       throw new Error(
-        `${capacity} events are outstanding: event ${previous} was created but is not done; complete or wait for events before creating more`,
+        `${capacity} events are outstanding: event ${previous} was created but is not done; complete or wait for ` +
+          'events before creating more',
       );
     this.#next = (id + 1) | 0;
     return { id };

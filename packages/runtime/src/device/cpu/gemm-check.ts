@@ -58,7 +58,8 @@ function checkOperand({
   const needed = (rows - 1) * leading + columns;
   if (length < needed) {
     throw new RangeError(
-      `gemm: ${name} has ${length} elements, but ${rows} rows of ${columns} at leading dimension ${leading} need ${needed}`,
+      `gemm: ${name} has ${length} elements, but ${rows} rows of ${columns} at leading dimension ${leading} need ` +
+        `${needed}`,
     );
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The same product by OpenBLAS, called through koffi when the library is installed. Several times faster than the WebAssembly
- * kernels on CPUs with wide vectors; bits depend on the library, the CPU and the sizes.
+ * The same product by OpenBLAS, called through koffi when the library is installed. Several times faster than the
+ * WebAssembly kernels on CPUs with wide vectors; bits depend on the library, the CPU and the sizes.
  */
 import koffi from 'koffi';
 import type { Gemm, GemmCall } from '../gemm.js';
@@ -16,7 +16,8 @@ const transpose = 112;
 let loaded: { readonly gemm: Gemm | undefined } | undefined;
 
 /**
- * OpenBLAS with one thread per caller, or undefined when no library of the names can be loaded. `MONTA_OPENBLAS` names another file.
+ * OpenBLAS with one thread per caller, or undefined when no library of the names can be loaded. `MONTA_OPENBLAS` names
+ * another file.
  */
 export function loadOpenblas(): Gemm | undefined {
   loaded ??= { gemm: open() };
@@ -37,7 +38,8 @@ function open(): Gemm | undefined {
 
 function bind(library: ReturnType<typeof koffi.load>): Gemm {
   const sgemm = library.func(
-    'void cblas_sgemm(int order, int transA, int transB, int m, int n, int k, float alpha, const float *a, int lda, const float *b, int ldb, float beta, _Inout_ float *c, int ldc)',
+    'void cblas_sgemm(int order, int transA, int transB, int m, int n, int k, float alpha, const float *a, int ' +
+      'lda, const float *b, int ldb, float beta, _Inout_ float *c, int ldc)',
   ) as (...values: (number | Float32Array)[]) => void;
   const setThreads = library.func('void openblas_set_num_threads(int count)') as (count: number) => void;
   setThreads(1);

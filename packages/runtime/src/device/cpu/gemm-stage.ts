@@ -8,8 +8,8 @@ const blockN = 512;
 const floatBytes = 4;
 
 /**
- * Calls `multiply` for blocks whose operands all lie in the memory. `blockK` is the driver's own cut of k, so the sums are formed in
- * the same order as without staging. The stage must hold one block of each operand.
+ * Calls `multiply` for blocks whose operands all lie in the memory. `blockK` is the driver's own cut of k, so the sums
+ * are formed in the same order as without staging. The stage must hold one block of each operand.
  */
 export function stageGemm({
   memory,

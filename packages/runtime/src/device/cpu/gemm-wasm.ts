@@ -1,6 +1,7 @@
 /**
- * Matrix product by WebAssembly SIMD kernels that are written at run time. An element's bits depend only on its row of op(A), its
- * column of op(B), alpha, beta and k: not on m, n, its place, or the storage order, so that chunked and unchunked products agree.
+ * Matrix product by WebAssembly SIMD kernels that are written at run time. An element's bits depend only on its row of
+ * op(A), its column of op(B), alpha, beta and k: not on m, n, its place, or the storage order, so that chunked and
+ * unchunked products agree.
  *
  * Inside, one of op(A), op(B) plays X (its values are spread over lanes) and the other Y (read 8 at a time); see
  * `wasm/gemm-kernels.ts`. The roles are chosen so that as little as possible has to be packed first.
@@ -16,15 +17,15 @@ import type { PackKernels, TileKernel, TileVariant } from './wasm/gemm-kernels.j
 
 const floatBytes = 4;
 /**
- * Block sizes: a Y panel (KC x 8) stays in the first-level cache, an X block (MC x KC) in the second even when its rows are a large
- * power of two apart and share few cache sets (which is why 32 beat 96 when measured on AMD Zen 5).
+ * Block sizes: a Y panel (KC x 8) stays in the first-level cache, an X block (MC x KC) in the second even when its rows
+ * are a large power of two apart and share few cache sets (which is why 32 beat 96 when measured on AMD Zen 5).
  */
 const blockK = 256;
 const blockX = 32;
 const blockY = 1024;
 /**
- * With up to so many X values, Y is read where it is: packing would cost more than it saves. Rows of k far apart fall on many pages
- * and few cache sets, so that packing pays sooner. Measured.
+ * With up to so many X values, Y is read where it is: packing would cost more than it saves. Rows of k far apart fall
+ * on many pages and few cache sets, so that packing pays sooner. Measured.
  */
 const directLimit = { near: 16, far: 4, nearStrideBytes: 2048 };
 
@@ -41,7 +42,9 @@ export function kBlockSize(k: number): number {
   return Math.ceil(k / blocks / 4) * 4;
 }
 
-/** One operand as the driver sees it: `count` is its extent beside k, `contiguous` says which index runs along memory. */
+/**
+ * One operand as the driver sees it: `count` is its extent beside k, `contiguous` says which index runs along memory.
+ */
 interface Operand {
   readonly address: number;
   readonly stride: number;
@@ -316,8 +319,8 @@ function part(operand: Operand, first: number, count: number, k: number): Operan
 }
 
 /**
- * Whether B should play X. An X with contiguous k, and a Y with contiguous units, are read without transposing; where either choice
- * has to rearrange one operand, it should be the smaller.
+ * Whether B should play X. An X with contiguous k, and a Y with contiguous units, are read without transposing; where
+ * either choice has to rearrange one operand, it should be the smaller.
  */
 function prefersSwap(a: Operand, b: Operand): boolean {
   if (a.contiguous === 'k') return b.contiguous === 'k' && b.count > a.count;

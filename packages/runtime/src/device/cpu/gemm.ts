@@ -10,13 +10,19 @@ const choices = ['wasm', 'openblas', 'reference'] as const;
 export type GemmChoice = 'auto' | (typeof choices)[number];
 
 export interface GemmOptions {
-  /** `auto` (the default) follows the environment variable MONTA_GEMM, else takes wasm: same bits everywhere, nothing to install. */
+  /**
+   * `auto` (the default) follows the environment variable MONTA_GEMM, else takes wasm: same bits everywhere, nothing to
+   * install.
+   */
   readonly prefer?: GemmChoice;
   /** Called now and then during long products (wasm only), so that communication can progress. */
   readonly onTile?: () => void;
 }
 
-/** The product for arrays of a rank's memory. Throws when `openblas` is asked for and cannot be loaded, or the name is unknown. */
+/**
+ * The product for arrays of a rank's memory. Throws when `openblas` is asked for and cannot be loaded, or the name is
+ * unknown.
+ */
 export function createGemm(memory: CpuMemory, { prefer = 'auto', onTile }: GemmOptions = {}): Gemm {
   const choice = prefer === 'auto' ? fromEnvironment() : prefer;
   if (choice === 'reference') return referenceGemm;
@@ -24,7 +30,8 @@ export function createGemm(memory: CpuMemory, { prefer = 'auto', onTile }: GemmO
   const gemm = loadOpenblas();
   if (gemm === undefined) {
     throw new InputError(
-      'OpenBLAS was asked for but could not be loaded: install it (Debian: libopenblas0-pthread), name its file in MONTA_OPENBLAS, or set MONTA_GEMM=wasm',
+      'OpenBLAS was asked for but could not be loaded: install it (Debian: libopenblas0-pthread), name its file in ' +
+        'MONTA_OPENBLAS, or set MONTA_GEMM=wasm',
     );
   }
   return gemm;

@@ -1,7 +1,7 @@
 /**
- * One rank's device memory on the CPU: a shared WebAssembly.Memory, so that kernels, the rank's thread and the communication thread
- * all work on the same bytes. It holds a header (allocator state, and scratch for the GEMM and elementwise kernels) and a stack-like
- * allocator above it; planning of lifetimes is done by whoever calls `allocate`.
+ * One rank's device memory on the CPU: a shared WebAssembly.Memory, so that kernels, the rank's thread and the
+ * communication thread all work on the same bytes. It holds a header (allocator state, and scratch for the GEMM and
+ * elementwise kernels) and a stack-like allocator above it; planning of lifetimes is done by whoever calls `allocate`.
  */
 import { DeviceMemoryError } from '../device.js';
 import { elementBytes } from '../view.js';
@@ -21,8 +21,8 @@ const gemmBytes = 2 << 20;
 const elementwiseBytes = 256 << 10;
 
 /**
- * Scratch areas in the header, in bytes from the start of the memory. Each may be used by one thread at a time: GEMMs and elementwise
- * kernels by the rank's own thread, the last area by the one that does the rank's communication.
+ * Scratch areas in the header, in bytes from the start of the memory. Each may be used by one thread at a time: GEMMs
+ * and elementwise kernels by the rank's own thread, the last area by the one that does the rank's communication.
  */
 export const scratch = {
   gemm: { byteOffset: stateBytes, bytes: gemmBytes },
@@ -40,7 +40,10 @@ export interface CpuMemoryHandle {
 export interface CpuMemoryOptions {
   /** Bytes that can be allocated without growing. */
   readonly bytes: number;
-  /** The memory grows on demand up to this many allocatable bytes; default: what fits below 4 GiB. Only address space is reserved. */
+  /**
+   * The memory grows on demand up to this many allocatable bytes; default: what fits below 4 GiB. Only address space is
+   * reserved.
+   */
   readonly maximumBytes?: number;
 }
 
@@ -60,7 +63,8 @@ export class CpuMemory {
     const maximumPages = Math.ceil(limit / pageBytes);
     if (!(bytes >= 0) || maximumPages > addressableBytes / pageBytes || initialPages > maximumPages) {
       throw new DeviceMemoryError(
-        `device memory of ${bytes} bytes (maximum ${maximumBytes ?? 'none'}): a CPU rank can hold at most ${addressableBytes - headerBytes} bytes`,
+        `device memory of ${bytes} bytes (maximum ${maximumBytes ?? 'none'}): a CPU rank can hold at most ` +
+          `${addressableBytes - headerBytes} bytes`,
       );
     }
     const memory = reserve(initialPages, maximumPages);
@@ -105,8 +109,8 @@ export class CpuMemory {
   }
 
   /**
-   * A new run of bytes, aligned to 64, growing the memory when needed. Its content is undefined (zero the first time). Safe from any
-   * thread. Throws `DeviceMemoryError` when the maximum would be passed.
+   * A new run of bytes, aligned to 64, growing the memory when needed. Its content is undefined (zero the first time).
+   * Safe from any thread. Throws `DeviceMemoryError` when the maximum would be passed.
    */
   allocate(bytes: number): number {
     if (!Number.isSafeInteger(bytes) || bytes < 0) {
@@ -195,7 +199,8 @@ export class CpuMemory {
       this.memory.grow(Math.ceil(missing / pageBytes));
     } catch (cause) {
       throw new DeviceMemoryError(
-        `device memory is full: ${bytes} bytes asked for, ${top - headerBytes} allocated, and it cannot grow beyond ${this.#buffer.byteLength} bytes`,
+        `device memory is full: ${bytes} bytes asked for, ${top - headerBytes} allocated, and it cannot grow ` +
+          `beyond ${this.#buffer.byteLength} bytes`,
         { cause },
       );
     }
@@ -208,14 +213,18 @@ function sharedBuffer(memory: WebAssembly.Memory): SharedArrayBuffer {
   throw new TypeError('CpuMemory: the WebAssembly.Memory must be shared');
 }
 
-/** Pages of address space. Throws `DeviceMemoryError` where the system has no room for them: a limit on the process, or on the machine. */
+/**
+ * Pages of address space. Throws `DeviceMemoryError` where the system has no room for them: a limit on the process, or
+ * on the machine.
+ */
 function reserve(initial: number, maximum: number): WebAssembly.Memory {
   try {
     return new WebAssembly.Memory({ initial, maximum, shared: true });
   } catch (error) {
     const [wanted, least] = [maximum, initial].map((pages) => Math.ceil((pages * pageBytes) / 2 ** 20));
     throw new DeviceMemoryError(
-      `the system has no room for a rank's memory: ${wanted} MiB of address space, of which ${least} MiB are used at once; raise the limit (ulimit -v) or start fewer ranks`,
+      `the system has no room for a rank's memory: ${wanted} MiB of address space, of which ${least} MiB are used ` +
+        'at once; raise the limit (ulimit -v) or start fewer ranks',
       { cause: error },
     );
   }

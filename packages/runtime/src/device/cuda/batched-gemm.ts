@@ -1,6 +1,6 @@
 /**
- * Many products of one shape in one call, by cuBLAS: experts in buckets of equal padded row counts. On an H200 this is the fastest way for many
- * small experts, and `LtGemm` in a loop for few large ones.
+ * Many products of one shape in one call, by cuBLAS: experts in buckets of equal padded row counts. On an H200 this is
+ * the fastest way for many small experts, and `LtGemm` in a loop for few large ones.
  */
 import { cublas, written, type Address } from './bindings/index.js';
 import type { CudaContext } from './context.js';

@@ -1,4 +1,7 @@
-/** Compiles kernels by NVRTC for a card's architecture, and keeps the machine code on the disk under a hash of all that went into it. */
+/**
+ * Compiles kernels by NVRTC for a card's architecture, and keeps the machine code on the disk under a hash of all that
+ * went into it.
+ */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';

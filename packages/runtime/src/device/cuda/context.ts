@@ -46,7 +46,10 @@ export class CudaContext {
     this.kernels = new KernelLibrary(this.libraries, this.facts.architecture);
   }
 
-  /** A stream that does not wait for the default one. priority: 0 is the lowest; higher numbers go first, as far as the card has levels. */
+  /**
+   * A stream that does not wait for the default one. priority: 0 is the lowest; higher numbers go first, as far as the
+   * card has levels.
+   */
   createStream(priority = 0): Address {
     const { runtime } = this.libraries;
     const [least, greatest] = [new Int32Array(1), new Int32Array(1)];

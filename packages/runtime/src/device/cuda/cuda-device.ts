@@ -1,6 +1,7 @@
 /**
- * A card as a device: each lane is a stream. A launch goes to its stream as soon as all that it comes after is on a stream too, or done; the
- * card waits, not the host. What comes after an event of the host (a collective's, say) stays here until that event is done.
+ * A card as a device: each lane is a stream. A launch goes to its stream as soon as all that it comes after is on a
+ * stream too, or done; the card waits, not the host. What comes after an event of the host (a collective's, say) stays
+ * here until that event is done.
  */
 import { InputError } from '@monta/core';
 import { nobody, type Companion } from '../cpu/companion.js';
@@ -56,8 +57,8 @@ interface Lane {
 }
 
 /**
- * A stream for work that somebody else puts on it (collectives of NCCL), whose ends are events of the device. One piece of work at a time goes
- * on: `announce` it, `begin` once `ready` says so, put it on `stream`, `end`.
+ * A stream for work that somebody else puts on it (collectives of NCCL), whose ends are events of the device. One piece
+ * of work at a time goes on: `announce` it, `begin` once `ready` says so, put it on `stream`, `end`.
  */
 export interface TransferStream {
   readonly stream: Address;
@@ -83,8 +84,8 @@ export class CudaDevice implements Device {
   readonly kind = 'cuda';
   readonly #context: CudaContext;
   /**
-   * What `allocate` gives. A pool of its own: `free` may come before the work that uses a block has ended, and what kernels take for
-   * themselves, which the host may write at once, must never lie there.
+   * What `allocate` gives. A pool of its own: `free` may come before the work that uses a block has ended, and what
+   * kernels take for themselves, which the host may write at once, must never lie there.
    */
   readonly #memory: DeviceMemory;
   readonly #kernels: CudaKernels;
@@ -92,7 +93,10 @@ export class CudaDevice implements Device {
   readonly #trace: boolean;
   #clock: LaunchClock | undefined;
   readonly #lanes = new Map<string, Lane>();
-  /** Events not known to be done: of the host, of launches that wait here, and of issued ones. All others below #next are done. */
+  /**
+   * Events not known to be done: of the host, of launches that wait here, and of issued ones. All others below #next
+   * are done.
+   */
   readonly #open = new Map<number, 'host' | 'waiting' | Issued>();
   #next = 0;
   #companion: Companion = nobody;
@@ -147,7 +151,9 @@ export class CudaDevice implements Device {
     return this.#allocatedBytes;
   }
 
-  /** The most that was allocated at a time, with what kernels took for themselves; in the sizes that CUDA was asked for. */
+  /**
+   * The most that was allocated at a time, with what kernels took for themselves; in the sizes that CUDA was asked for.
+   */
   get peakBytes(): number {
     return this.#memory.peakBytes + this.#context.memory.peakBytes;
   }

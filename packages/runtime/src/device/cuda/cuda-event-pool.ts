@@ -19,7 +19,10 @@ export class CudaEventPool {
     return event;
   }
 
-  /** The event has happened, and nobody will ask about it again. Waits on it that streams hold already keep their meaning. */
+  /**
+   * The event has happened, and nobody will ask about it again. Waits on it that streams hold already keep their
+   * meaning.
+   */
   giveBack(event: Address): void {
     this.#free.push(event);
   }

@@ -1,6 +1,7 @@
 /**
- * Matrix products by cuBLASLt: row-major D = alpha * op(A) * op(B) + beta * D, fp32 accumulation. The library's choice of algorithm costs 75 to
- * 370 us a new size (H200), so it is kept, by the size rounded up: experts' row counts differ in every step.
+ * Matrix products by cuBLASLt: row-major D = alpha * op(A) * op(B) + beta * D, fp32 accumulation. The library's choice
+ * of algorithm costs 75 to 370 us a new size (H200), so it is kept, by the size rounded up: experts' row counts differ
+ * in every step.
  */
 import { cublas, cublasLt, CudaError, written, type Address } from './bindings/index.js';
 import type { CudaContext } from './context.js';
@@ -50,7 +51,9 @@ interface Plan {
 
 const { types, compute32, transpose } = cublas;
 
-/** Whether cuBLASLt said, before it launched anything, that an algorithm does not fit: invalid value or not supported. */
+/**
+ * Whether cuBLASLt said, before it launched anything, that an algorithm does not fit: invalid value or not supported.
+ */
 function refused(error: unknown): boolean {
   return error instanceof CudaError && error.call === 'cublasLtMatmul' && (error.code === 7 || error.code === 15);
 }
@@ -66,7 +69,10 @@ export class LtGemm {
   readonly #candidates: number;
   #clock: [Address, Address] | undefined;
 
-  /** candidates: how many of the library's proposals are timed when a size first appears; with 1 its first is taken unseen. */
+  /**
+   * candidates: how many of the library's proposals are timed when a size first appears; with 1 its first is taken
+   * unseen.
+   */
   constructor(context: CudaContext, candidates = 1) {
     this.#context = context;
     this.#candidates = candidates;
@@ -109,7 +115,10 @@ export class LtGemm {
     );
   }
 
-  /** Of the operands as cuBLAS sees them. It thinks in columns: the row-major product is the column-major one of the transposes, B first. */
+  /**
+   * Of the operands as cuBLAS sees them. It thinks in columns: the row-major product is the column-major one of the
+   * transposes, B first.
+   */
   #layouts({ m, n, k, transposeA = false, transposeB = false, storage, output = storage }: CudaGemmCall) {
     return [
       transposeB ? this.#layout(storage, n, k) : this.#layout(storage, k, n),
@@ -136,7 +145,10 @@ export class LtGemm {
     return plan;
   }
 
-  /** The first of the library's proposals, or the fastest of them on this very product where its result is not added to anything. */
+  /**
+   * The first of the library's proposals, or the fastest of them on this very product where its result is not added to
+   * anything.
+   */
   #choose(stream: Address, call: CudaGemmCall, alignments: readonly number[]): Plan {
     const { transposeA = false, transposeB = false } = call;
     const { cublasLt: library } = this.#context.libraries;

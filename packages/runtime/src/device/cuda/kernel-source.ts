@@ -1,6 +1,6 @@
 /**
- * The kernels' sources, `kernels/*.cu` of this package, and what their text says of a kernel's parameters: the one place where a signature
- * stands is the kernel itself.
+ * The kernels' sources, `kernels/*.cu` of this package, and what their text says of a kernel's parameters: the one
+ * place where a signature stands is the kernel itself.
  */
 import { readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

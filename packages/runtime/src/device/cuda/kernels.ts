@@ -21,7 +21,10 @@ const plainSharedBytes = 48 * 1024;
 /** Room for parameters; also keeps the array out of the garbage collector's moving heap. */
 const parameterRoom = 256;
 
-/** Writes a kernel's parameters into `packed`. Throws on a name that the kernel does not have, and on one that is missing. */
+/**
+ * Writes a kernel's parameters into `packed`. Throws on a name that the kernel does not have, and on one that is
+ * missing.
+ */
 export function packParameters(
   kernel: string,
   parameters: readonly KernelParameter[],
@@ -95,7 +98,9 @@ export class Kernel {
   }
 }
 
-/** The kernels of a card, by source, storage and name; each source is compiled when a kernel of it is first asked for. */
+/**
+ * The kernels of a card, by source, storage and name; each source is compiled when a kernel of it is first asked for.
+ */
 export class KernelLibrary {
   readonly #libraries: CudaLibraries;
   readonly #architecture: string;

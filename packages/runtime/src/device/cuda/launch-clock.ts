@@ -4,7 +4,10 @@ import type { Address } from './bindings/index.js';
 import type { CudaContext } from './context.js';
 import type { CudaEventPool } from './cuda-event-pool.js';
 
-/** CUDA gives times between events in fp32: beyond this many seconds that is coarser than a microsecond, and the reference moves on. */
+/**
+ * CUDA gives times between events in fp32: beyond this many seconds that is coarser than a microsecond, and the
+ * reference moves on.
+ */
 const referenceSeconds = 8;
 
 export class LaunchClock {

@@ -1,6 +1,6 @@
 /**
- * Memory of a card: plain allocations (never managed memory, which can hang a card), kept and given out again, and a pinned buffer through
- * which data comes and goes.
+ * Memory of a card: plain allocations (never managed memory, which can hang a card), kept and given out again, and a
+ * pinned buffer through which data comes and goes.
  */
 import koffi from 'koffi';
 import { DeviceMemoryError } from '../device.js';
@@ -45,7 +45,10 @@ export class DeviceMemory {
     return this.#peakBytes;
   }
 
-  /** The contents are whatever lay there. Throws `DeviceMemoryError` when the card has no room, also after what is kept was given back. */
+  /**
+   * The contents are whatever lay there. Throws `DeviceMemoryError` when the card has no room, also after what is kept
+   * was given back.
+   */
   allocate(bytes: number): Address {
     const size = roundedBytes(bytes);
     const address = this.#free.get(size)?.pop() ?? this.#take(size);
@@ -55,7 +58,10 @@ export class DeviceMemory {
     return address;
   }
 
-  /** Keeps a block for the next allocation of its size. Work on it must be done, or be on the stream that will use it next. */
+  /**
+   * Keeps a block for the next allocation of its size. Work on it must be done, or be on the stream that will use it
+   * next.
+   */
   free(address: Address): void {
     const size = this.#used.get(address);
     if (size === undefined) throw new RangeError(`no block of the card's memory begins at ${address}`);

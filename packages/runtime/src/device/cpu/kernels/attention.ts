@@ -1,6 +1,6 @@
 /**
- * Kernels of the attention layer. Operands of queries, keys and values are planar: all queries [T, heads * headDim], then keys, then values
- * [T, kvHeads * headDim] each.
+ * Kernels of the attention layer. Operands of queries, keys and values are planar: all queries [T, heads * headDim],
+ * then keys, then values [T, kvHeads * headDim] each.
  */
 import type { HeadArguments, KernelName } from '@monta/core';
 import {
@@ -134,7 +134,10 @@ function headShape(g: Geometry, projection: 'query' | 'key', epsilon: number) {
 const rotary = (call: CpuCallOf<RotaryKernel>, tokens: number): Geometry =>
   geometry(tokens, call.arguments.heads, call.arguments.tp);
 
-/** This rank's heads of a query or key norm, or of its gradient: a norm over all heads has a weight for each, one over a head the same for all. */
+/**
+ * This rank's heads of a query or key norm, or of its gradient: a norm over all heads has a weight for each, one over a
+ * head the same for all.
+ */
 function normPart(
   call: CpuCallOf<RotaryKernel>,
   g: Geometry,
@@ -191,7 +194,9 @@ function unrotate(call: CpuCallOf<RotaryKernel>, g: Geometry, d: Planes): void {
     });
 }
 
-/** No gradient where the value was clipped; `clipped` are values after clipping, so one at the limit counts as clipped. */
+/**
+ * No gradient where the value was clipped; `clipped` are values after clipping, so one at the limit counts as clipped.
+ */
 function maskClipped(gradient: Float32Array, clipped: Float32Array, limit: number): void {
   for (let i = 0; i < gradient.length; i++) if (Math.abs(clipped[i]) >= limit) gradient[i] = 0;
 }

@@ -1,7 +1,7 @@
 /**
- * Kernels of latent attention: down to low ranks, their norms, up to heads. Rows of keys' and values' low rank hold the rank, then the part of
- * keys that turns, which all heads share. The planes of queries, keys and values are those of `attention.ts`; each head of queries and keys holds
- * what has no position, then what turns.
+ * Kernels of latent attention: down to low ranks, their norms, up to heads. Rows of keys' and values' low rank hold the
+ * rank, then the part of keys that turns, which all heads share. The planes of queries, keys and values are those of
+ * `attention.ts`; each head of queries and keys holds what has no position, then what turns.
  */
 import type { KernelName } from '@monta/core';
 import {

@@ -1,4 +1,7 @@
-/** Kernels of feed-forwards that every token visits: one SwiGLU block, gate and up sharded by columns, down by rows over TP. */
+/**
+ * Kernels of feed-forwards that every token visits: one SwiGLU block, gate and up sharded by columns, down by rows over
+ * TP.
+ */
 import { expertActivation, expertActivationGrad } from '../../../moe/index.js';
 import {
   linearForward,

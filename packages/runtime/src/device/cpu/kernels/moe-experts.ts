@@ -41,7 +41,8 @@ export const expertKernels: CatalogueKernels<ExpertKernel> = {
     const { clamp } = call.arguments;
     const shape = { hidden: call.columns('outputGradient'), ffn: call.columns('activated'), clamp };
     const [gateUpRows, gateUpGradient] = [call.f32('gateUpRows'), call.f32('gateUpGradient')];
-    // Holds the gradient of the activated rows first; they themselves are computed again over it, for the weights' gradients.
+    // Holds the gradient of the activated rows first; they themselves are computed again over it, for the weights'
+    // gradients.
     const activated = call.f32('activated');
     expertDownInputGrad({
       gemm,

@@ -139,7 +139,8 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
       });
       const size = { rows: tokens, inputs: hidden, outputs: experts };
       linearInputGrad({ gemm, shape: size, dy: dlogits, weight: call.f32('weight'), dx: call.f32('normedGradient') });
-      // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over TP.
+      // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over
+      // TP.
       const { start, end } = ownTokens(tokens, scope, slice);
       const own = { ...size, rows: end - start };
       const dOwn = dlogits.subarray(start * experts, end * experts);

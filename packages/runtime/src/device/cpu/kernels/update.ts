@@ -1,4 +1,7 @@
-/** Kernels of the update: this rank's share of the gradients' norm, then AdamW with the gradients clipped by the norm over all ranks. */
+/**
+ * Kernels of the update: this rank's share of the gradients' norm, then AdamW with the gradients clipped by the norm
+ * over all ranks.
+ */
 import { adamWStep, clippingFactor, sumOfSquares } from '../../../transformer/index.js';
 import { lossSlot } from '../../loss-slots.js';
 import type { CatalogueKernels } from '../kernel-call.js';

@@ -1,6 +1,6 @@
 /**
- * Loops over vectors of 4 elements: pointers in, pointers out, as many vectors as asked for. Who calls them rounds the length up to
- * 4 by copying the rest through scratch.
+ * Loops over vectors of 4 elements: pointers in, pointers out, as many vectors as asked for. Who calls them rounds the
+ * length up to 4 by copying the rest through scratch.
  */
 import { FunctionBuilder, instantiate } from './emitter.js';
 import type { Local } from './emitter.js';
@@ -165,7 +165,10 @@ function siluMulBackward(f: FunctionBuilder, pointers: readonly Local[]): void {
   storeAt(f, gradGate, local(factor));
 }
 
-/** Round to nearest even by adding just under half of the dropped part, plus one when the kept part is odd. NaN stays NaN. */
+/**
+ * Round to nearest even by adding just under half of the dropped part, plus one when the kept part is odd. NaN stays
+ * NaN.
+ */
 function toBf16(f: FunctionBuilder, [from = 0, to = 0]: readonly Local[]): void {
   const u = f.local('v128');
   assign(f, u, at(from));

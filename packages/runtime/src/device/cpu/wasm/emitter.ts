@@ -1,6 +1,6 @@
 /**
- * Writes small WebAssembly modules at run time: functions over one imported shared memory, with SIMD. It knows no optimisation and
- * checks nothing beyond what the engine's validation checks.
+ * Writes small WebAssembly modules at run time: functions over one imported shared memory, with SIMD. It knows no
+ * optimisation and checks nothing beyond what the engine's validation checks.
  */
 import { memoryOpcodes, plainOpcodes, simdOpcodes } from './opcodes.js';
 import type { MemoryOpcode, Opcode } from './opcodes.js';

@@ -1,4 +1,7 @@
-/** Formulas over vectors as nested calls, for functions under construction: each expression pushes its value when called. */
+/**
+ * Formulas over vectors as nested calls, for functions under construction: each expression pushes its value when
+ * called.
+ */
 import type { FunctionBuilder, Local } from './emitter.js';
 import type { Opcode } from './opcodes.js';
 
@@ -91,8 +94,8 @@ export function storeHalvesAt(f: FunctionBuilder, pointer: Local, value: Express
 }
 
 /**
- * e^x for |x| up to about 87 (beyond that, the value there); within 2 units in the last place. x = n ln 2 + r, a polynomial for e^r
- * and n into the exponent: the method and coefficients of Cephes' expf (S. Moshier).
+ * e^x for |x| up to about 87 (beyond that, the value there); within 2 units in the last place. x = n ln 2 + r, a
+ * polynomial for e^r and n into the exponent: the method and coefficients of Cephes' expf (S. Moshier).
  */
 export function exponential(f: FunctionBuilder, x: Expression): Expression {
   const [n, r] = [f.local('v128'), f.local('v128')];

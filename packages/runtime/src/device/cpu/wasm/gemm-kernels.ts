@@ -1,8 +1,8 @@
 /**
- * The inner parts of the WebAssembly GEMM. A tile is the product of 4 values of an X operand (spread over vector lanes one by one)
- * and 8 of a Y operand (two vectors), summed over a block of k in order; 4x8 keeps 8 accumulators and their inputs in 16 registers.
- * Every element of every variant goes through the same multiplications and additions in the same order, so its bits do not depend
- * on which variant, which tile or which remainder computed it.
+ * The inner parts of the WebAssembly GEMM. A tile is the product of 4 values of an X operand (spread over vector lanes
+ * one by one) and 8 of a Y operand (two vectors), summed over a block of k in order; 4x8 keeps 8 accumulators and their
+ * inputs in 16 registers. Every element of every variant goes through the same multiplications and additions in the
+ * same order, so its bits do not depend on which variant, which tile or which remainder computed it.
  */
 import { FunctionBuilder, instantiate } from './emitter.js';
 import type { Local, ValueType } from './emitter.js';
@@ -27,7 +27,8 @@ export interface TileVariant {
 
 /**
  * Addresses and strides in bytes: (x, y, c, tiles, panels, kc, strideX between rows, tileStrideX, strideY between k,
- * panelStrideY, strideC between C's rows, accumulate 0 or 1, alpha). Every tile of the X block for every panel of the Y block.
+ * panelStrideY, strideC between C's rows, accumulate 0 or 1, alpha). Every tile of the X block for every panel of the Y
+ * block.
  */
 export type TileKernel = (...values: number[]) => number;
 
@@ -163,8 +164,10 @@ function transpose4(
  * Packing into panels, and C's ragged edges. Addresses and strides in bytes.
  * - straight4, straight8 (source, strideK, target, kc, panels): rows of k, contiguous across the panel;
  * - across8 (source, strideUnit, target, kc, panels): rows of the packed side, contiguous in k;
- * - edge (source, strideUnit, strideK, target, count, kc, width): one panel of which only `count` of `width` exist; zeros fill up;
- * - merge (source, sourceStride, target, strideX, strideY, countX, countY, accumulate): copies or adds a plain tile into C.
+ * - edge (source, strideUnit, strideK, target, count, kc, width): one panel of which only `count` of `width` exist;
+ * zeros fill up;
+ * - merge (source, sourceStride, target, strideX, strideY, countX, countY, accumulate): copies or adds a plain tile
+ * into C.
  */
 export type PackKernels = ReturnType<typeof compilePackKernels>;
 

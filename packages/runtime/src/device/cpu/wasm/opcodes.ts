@@ -1,4 +1,7 @@
-/** The WebAssembly instructions that the kernels use, without immediates unless noted; numbers from the core and SIMD specifications. */
+/**
+ * The WebAssembly instructions that the kernels use, without immediates unless noted; numbers from the core and SIMD
+ * specifications.
+ */
 
 /** One byte each. */
 export const plainOpcodes = {

@@ -1,4 +1,7 @@
-/** Causal attention in bf16 by cuDNN. A plan belongs to one shape and costs up to a second: it is built once, when the shape first appears. */
+/**
+ * Causal attention in bf16 by cuDNN. A plan belongs to one shape and costs up to a second: it is built once, when the
+ * shape first appears.
+ */
 import { written, type Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
 import { Graph, type GraphPlan } from './graph.js';

@@ -1,4 +1,7 @@
-/** Graphs of cuDNN's backend interface: tensors and operations as descriptors, finalized into a plan that runs on addresses by tensor. */
+/**
+ * Graphs of cuDNN's backend interface: tensors and operations as descriptors, finalized into a plan that runs on
+ * addresses by tensor.
+ */
 import koffi from 'koffi';
 import { cudnn, written, type Address, type CudnnLibrary } from '../bindings/index.js';
 

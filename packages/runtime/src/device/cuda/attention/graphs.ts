@@ -1,6 +1,6 @@
 /**
- * Causal attention as cuDNN's engines for Hopper recognise it: the composite graph of matmuls, pointwise operations and reductions, forward
- * with statistics and backward. No buffer of sequence squared: everything of that size is virtual.
+ * Causal attention as cuDNN's engines for Hopper recognise it: the composite graph of matmuls, pointwise operations and
+ * reductions, forward with statistics and backward. No buffer of sequence squared: everything of that size is virtual.
  */
 import type { Dimensions, Graph, Tensor } from './graph.js';
 

@@ -1,6 +1,6 @@
 /**
- * One-to-one bindings from a table: a call's name and its parameters. A call throws `CudaError` unless it returns 0. Addresses and handles are
- * numbers: on the machines that CUDA runs on, addresses have at most 48 bits.
+ * One-to-one bindings from a table: a call's name and its parameters. A call throws `CudaError` unless it returns 0.
+ * Addresses and handles are numbers: on the machines that CUDA runs on, addresses have at most 48 bits.
  */
 import type { NativeFunction, NativeLibrary } from './search.js';
 

@@ -1,4 +1,6 @@
-/** cuBLASLt: single products with a choice of algorithm. Names and order of parameters as in NVIDIA's cuBLASLt manual. */
+/**
+ * cuBLASLt: single products with a choice of algorithm. Names and order of parameters as in NVIDIA's cuBLASLt manual.
+ */
 import { bindCalls, textOfCode, type Calls } from './calls.js';
 import type { LibraryName, NativeLibrary } from './search.js';
 
@@ -31,7 +33,8 @@ const calls = {
     'host',
     'host',
   ],
-  // handle, product, alpha, A, its layout, B, its layout, beta, C, its layout, D, its layout, algorithm, workspace, bytes, stream
+  // handle, product, alpha, A, its layout, B, its layout, beta, C, its layout, D, its layout, algorithm, workspace,
+  // bytes, stream
   cublasLtMatmul: [
     'address',
     'address',
@@ -57,7 +60,10 @@ export type CublasLtLibrary = Calls<typeof calls>;
 export const cublasLt = {
   descriptor: { transposeA: 3, transposeB: 4 },
   preference: { workspaceBytes: 1, alignmentA: 5, alignmentB: 6, alignmentC: 7, alignmentD: 8 },
-  /** cublasLtMatmulHeuristicResult_t: the algorithm, then workspace (size_t), state (int), waves (float), 4 reserved ints. */
+  /**
+   * cublasLtMatmulHeuristicResult_t: the algorithm, then workspace (size_t), state (int), waves (float), 4 reserved
+   * ints.
+   */
   heuristic: { bytes: 96, algorithmBytes: 64, workspaceOffset: 64, stateOffset: 72 },
 } as const;
 

@@ -13,7 +13,8 @@ const calls = {
   cublasDestroy_v2: ['address'],
   cublasSetStream_v2: ['address', 'address'],
   cublasSetWorkspace_v2: ['address', 'address', 'size'],
-  // handle, op(A), op(B), m, n, k, alpha, A*, type, lda, B*, type, ldb, beta, C*, type, ldc, batch, compute type, algorithm
+  // handle, op(A), op(B), m, n, k, alpha, A*, type, lda, B*, type, ldb, beta, C*, type, ldc, batch, compute type,
+  // algorithm
   cublasGemmBatchedEx: [
     'address',
     'int',

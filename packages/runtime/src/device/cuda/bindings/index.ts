@@ -17,7 +17,10 @@ export { type NvrtcLibrary } from './nvrtc.js';
 export { cuda, type RuntimeLibrary } from './runtime.js';
 export { type LibraryName, type NativeFunction, type NativeLibrary, openLibrary } from './search.js';
 
-/** The bindings as one rank sees them: errors name the rank. A library that is missing is an `InputError` when it is first used. */
+/**
+ * The bindings as one rank sees them: errors name the rank. A library that is missing is an `InputError` when it is
+ * first used.
+ */
 export class CudaLibraries {
   readonly #open: (name: LibraryName) => NativeLibrary;
   readonly #rank: number | undefined;
@@ -48,7 +51,10 @@ export class CudaLibraries {
     return this.#library(cublasLtName, bindCublasLt);
   }
 
-  /** cuDNN compiles by NVRTC and multiplies by cuBLASLt, which it looks for on the loader's path alone: both are opened before it. */
+  /**
+   * cuDNN compiles by NVRTC and multiplies by cuBLASLt, which it looks for on the loader's path alone: both are opened
+   * before it.
+   */
   get cudnn(): CudnnLibrary {
     return this.#library(cudnnName, (library, rank) => bindCudnn(library, rank), [nvrtcName, cublasLtName]);
   }

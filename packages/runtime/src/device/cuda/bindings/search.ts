@@ -1,6 +1,6 @@
 /**
- * Where CUDA's libraries may lie, and loading them from the first place that has them. They are not always on the loader's path: with
- * PyTorch they sit inside Python wheels only, in `site-packages/nvidia/<part>/lib`.
+ * Where CUDA's libraries may lie, and loading them from the first place that has them. They are not always on the
+ * loader's path: with PyTorch they sit inside Python wheels only, in `site-packages/nvidia/<part>/lib`.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -16,7 +16,10 @@ export interface LibraryName {
   /** As people say it: cuBLASLt. */
   readonly title: string;
   readonly files: readonly string[];
-  /** Libraries of the same folder that must be loaded before this one, because it looks for them on the loader's path alone. */
+  /**
+   * Libraries of the same folder that must be loaded before this one, because it looks for them on the loader's path
+   * alone.
+   */
   readonly companions?: RegExp;
 }
 
@@ -50,7 +53,10 @@ export interface SearchSources {
 
 const toolkits = '/usr/local';
 
-/** Where a library is looked for, in order: the override, the loader's path, the toolkits of /usr/local, Python's packages. */
+/**
+ * Where a library is looked for, in order: the override, the loader's path, the toolkits of /usr/local, Python's
+ * packages.
+ */
 export function* places(sources: SearchSources): Generator<Place> {
   const override = sources.environment[overrideVariable];
   for (const folder of override === undefined ? [] : override.split(':').filter((part) => part !== ''))
@@ -64,7 +70,10 @@ export function* places(sources: SearchSources): Generator<Place> {
     yield { folder: join(part, 'lib'), said: join(part, 'lib') };
 }
 
-/** Loads a library from the first place that has it. Throws `InputError` that lists every place and what was wrong there. */
+/**
+ * Loads a library from the first place that has it. Throws `InputError` that lists every place and what was wrong
+ * there.
+ */
 export function openLibrary(name: LibraryName, sources: SearchSources = system): NativeLibrary {
   const looked: string[] = [];
   for (const place of places(sources)) {

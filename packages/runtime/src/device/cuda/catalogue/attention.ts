@@ -1,4 +1,7 @@
-/** Attention: fp32 by kernels/attention.cu, bf16 by cuDNN. Queries, keys and values are planar: all queries [T, heads * headDim], then keys, then values [T, kvHeads * headDim] each. */
+/**
+ * Attention: fp32 by kernels/attention.cu, bf16 by cuDNN. Queries, keys and values are planar: all queries [T, heads *
+ * headDim], then keys, then values [T, kvHeads * headDim] each.
+ */
 import { InputError, type HeadArguments, type KernelName } from '@monta/core';
 import { headShare, ropeTable, type HeadShare, type SplitNormShape } from '../../../transformer/index.js';
 import { elementSize } from '../operations/launcher.js';

@@ -85,7 +85,9 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
     return this.operand(role).columns;
   }
 
-  /** Address of a role's element in the type that the launch computes in. Throws `InputError` for elements of another. */
+  /**
+   * Address of a role's element in the type that the launch computes in. Throws `InputError` for elements of another.
+   */
   real(role: Role, element = 0): Address {
     return this.#at(role, this.storage) + elementSize(this.storage) * element;
   }

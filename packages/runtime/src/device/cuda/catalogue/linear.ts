@@ -1,4 +1,7 @@
-/** Linear layers as the catalogue's kernels need them, in the launch's type with fp32 accumulation: weights [outputs, inputs]. */
+/**
+ * Linear layers as the catalogue's kernels need them, in the launch's type with fp32 accumulation: weights [outputs,
+ * inputs].
+ */
 import type { LinearShape } from '../../../transformer/index.js';
 import type { Address } from '../bindings/index.js';
 import type { Storage } from '../kernel-source.js';

@@ -138,7 +138,8 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
     );
     const size = { rows: tokens, inputs, outputs: experts };
     linearInputGradient(call, size, { dy, weight: call.real('weight'), dx: call.real('normedGradient') });
-    // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over TP.
+    // The weight's gradient only of the own slice, also where all tokens are differentiated: the update sums it over
+    // TP.
     const { start, end } = ownTokens(tokens, scope, slice);
     linearWeightGradient(
       call,

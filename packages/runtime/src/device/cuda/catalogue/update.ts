@@ -1,4 +1,7 @@
-/** The update: this rank's share of the gradients' norm, then AdamW with the gradients clipped by the norm over all ranks. */
+/**
+ * The update: this rank's share of the gradients' norm, then AdamW with the gradients clipped by the norm over all
+ * ranks.
+ */
 import { lossSlot } from '../../loss-slots.js';
 import { cudaAdamW, cudaSumOfSquares, squaresScratch } from '../operations/update.js';
 import type { CudaCatalogue } from './call.js';

@@ -1,4 +1,7 @@
-/** What the checks of kernels share: random inputs on the card and here, outputs that were poisoned before, and one way to compare. */
+/**
+ * What the checks of kernels share: random inputs on the card and here, outputs that were poisoned before, and one way
+ * to compare.
+ */
 import { Random } from '@monta/core';
 import { decodeToFloat32, encode } from '../../../checkpoint/safetensors-types.js';
 import type { Address } from '../bindings/index.js';
@@ -113,7 +116,10 @@ export class CheckBench {
     return bytes;
   }
 
-  /** Records how far apart two arrays are. bound: where the storage's own does not fit, say fp32 outputs whatever the storage. */
+  /**
+   * Records how far apart two arrays are. bound: where the storage's own does not fit, say fp32 outputs whatever the
+   * storage.
+   */
   expect(check: string, actual: ArrayLike<number>, expected: ArrayLike<number>, bound = bounds[this.storage]): void {
     const error = difference(actual, expected);
     this.results.push({ check, storage: this.storage, error, bound, passed: error <= bound });

@@ -1,4 +1,7 @@
-/** The card as a device: launches on several lanes, ordered by events alone, leave what they leave when run one after another. */
+/**
+ * The card as a device: launches on several lanes, ordered by events alone, leave what they leave when run one after
+ * another.
+ */
 import type { DeviceEvent } from '../../device.js';
 import { CudaContext } from '../context.js';
 import { CudaDevice } from '../cuda-device.js';

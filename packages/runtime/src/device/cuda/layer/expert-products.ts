@@ -1,4 +1,7 @@
-/** The six products of an expert layer, over all experts of the card, in the two ways that are fastest on an H200: see `ExpertProducts`. */
+/**
+ * The six products of an expert layer, over all experts of the card, in the two ways that are fastest on an H200: see
+ * `ExpertProducts`.
+ */
 import { cuda, type Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
 import { BatchedGemm } from '../batched-gemm.js';
@@ -18,8 +21,8 @@ export interface ExpertMatrix {
 }
 
 /**
- * Which product, for every expert with rows:
- * `forward`: d = a * b^T; `input`: d = a * b, with rows a and d and weights b; `weight`: d = a^T * b, with rows a and b and weights d.
+ * Which product, for every expert with rows: `forward`: d = a * b^T; `input`: d = a * b, with rows a and d and weights
+ * b; `weight`: d = a^T * b, with rows a and b and weights d.
  */
 export interface ExpertProduct {
   readonly kind: 'forward' | 'input' | 'weight';
@@ -224,7 +227,10 @@ function prepared<T>(value: T | undefined): T {
 /** How long a way is timed: long enough for the power limit to be felt. */
 const timedMilliseconds = 50;
 
-/** Each product in the way that was faster when it first came up, on the rows of that time. Which one stays for good: results keep their bits. */
+/**
+ * Each product in the way that was faster when it first came up, on the rows of that time. Which one stays for good:
+ * results keep their bits.
+ */
 class MeasuredProducts implements ExpertProducts {
   readonly name = 'the faster way for each product';
   readonly padding: number;
@@ -259,7 +265,9 @@ class MeasuredProducts implements ExpertProducts {
     way.multiply(stream, product);
   }
 
-  /** Milliseconds of a call. A product may be made again: it overwrites its result, and reads what it does not write. */
+  /**
+   * Milliseconds of a call. A product may be made again: it overwrites its result, and reads what it does not write.
+   */
   #time(stream: Address, product: ExpertProduct, way: ExpertProducts): number {
     const { runtime } = this.#context.libraries;
     const [start, end] = this.#clock;

@@ -18,7 +18,10 @@ export interface Bucket {
   readonly count: number;
 }
 
-/** Experts sorted by padded rows, most first, and the buckets of that order; experts without rows are left out. Ties keep the experts' order. */
+/**
+ * Experts sorted by padded rows, most first, and the buckets of that order; experts without rows are left out. Ties
+ * keep the experts' order.
+ */
 export function bucketsOf({ experts, offsets }: ExpertRanges): {
   readonly order: number[];
   readonly buckets: Bucket[];

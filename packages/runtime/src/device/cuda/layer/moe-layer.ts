@@ -1,6 +1,7 @@
 /**
- * One layer of experts on one card, router to combined output, forward and backward. The host reads the counts once a forward pass, while the
- * card packs rows. The combine's weights are folded into the activation, so no expert output is saved for the backward.
+ * One layer of experts on one card, router to combined output, forward and backward. The host reads the counts once a
+ * forward pass, while the card packs rows. The combine's weights are folded into the activation, so no expert output is
+ * saved for the backward.
  */
 import type { Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
@@ -30,7 +31,10 @@ export interface MoeLayerShape {
   readonly renormalise: boolean;
 }
 
-/** Weights, or their gradients, in the storage type: router [experts, hidden], gateUp [experts, 2 ffn, hidden], down [experts, hidden, ffn]. */
+/**
+ * Weights, or their gradients, in the storage type: router [experts, hidden], gateUp [experts, 2 ffn, hidden], down
+ * [experts, hidden, ffn].
+ */
 export interface MoeWeights {
   readonly router: Address;
   readonly gateUp: Address;

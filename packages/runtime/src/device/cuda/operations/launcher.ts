@@ -24,7 +24,9 @@ export class Launcher {
     return 16 / elementSize(this.storage);
   }
 
-  /** Threads of a block that walks a row of `width` elements. Throws where rows do not begin at multiples of 16 bytes. */
+  /**
+   * Threads of a block that walks a row of `width` elements. Throws where rows do not begin at multiples of 16 bytes.
+   */
   rowThreads(width: number): number {
     if (width % this.lanes !== 0)
       throw new RangeError(

@@ -20,7 +20,10 @@ function router(shape: RouterShape) {
   };
 }
 
-/** Softmax in fp32 and the largest picks. logits, probabilities: fp32 tokens x experts, may be one array; ids: int32, weights: fp32, tokens x picks. */
+/**
+ * Softmax in fp32 and the largest picks. logits, probabilities: fp32 tokens x experts, may be one array; ids: int32,
+ * weights: fp32, tokens x picks.
+ */
 export function routerSelect(
   on: Launcher,
   shape: RouterShape,

@@ -1,4 +1,7 @@
-/** Launches of kernels/norm.cu for a norm over rows of which this rank holds some columns: see `transformer/split-norm.ts`. */
+/**
+ * Launches of kernels/norm.cu for a norm over rows of which this rank holds some columns: see
+ * `transformer/split-norm.ts`.
+ */
 import type { SplitNormShape } from '../../../transformer/index.js';
 import type { Address } from '../bindings/index.js';
 import type { Launcher } from './launcher.js';
@@ -38,7 +41,10 @@ export function cudaSplitNormDot(
   on.launch('norm', 'split_norm_dot', { blocks: rows, threads }, { ...arrays, width });
 }
 
-/** dx in the place of dy, of dots that are summed over the ranks; dweight (fp32) += its gradient. scratch: `normScratch`. */
+/**
+ * dx in the place of dy, of dots that are summed over the ranks; dweight (fp32) += its gradient. scratch:
+ * `normScratch`.
+ */
 export function cudaSplitNormBackward(
   on: Launcher,
   shape: SplitNormShape,

@@ -22,7 +22,10 @@ export interface CudaAdamWState {
   readonly decay?: boolean;
 }
 
-/** One step of AdamW. gradientScale: address of an fp32 factor; where it is not finite nothing moves. step counts from 1. */
+/**
+ * One step of AdamW. gradientScale: address of an fp32 factor; where it is not finite nothing moves. step counts from
+ * 1.
+ */
 export function cudaAdamW({
   on,
   state,
@@ -73,7 +76,10 @@ export function cudaSumOfSquares(
   on.launch('update', 'sum_partials', { blocks: 1, threads }, parameters);
 }
 
-/** *factor (fp32) = min(1, maxNorm / (norm + 1e-6)) of the norm whose square is at `squares` (fp64); NaN where it is not finite. */
+/**
+ * *factor (fp32) = min(1, maxNorm / (norm + 1e-6)) of the norm whose square is at `squares` (fp64); NaN where it is not
+ * finite.
+ */
 export function cudaClippingFactor(on: Launcher, squares: Address, factor: Address, maxNorm: number): void {
   on.launch('update', 'clipping_factor', { blocks: 1, threads: 1 }, { squares, factor, maxNorm });
 }
