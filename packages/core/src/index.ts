@@ -83,6 +83,10 @@ export {
   readRecordedRouting,
   type Routing,
   sampleCounts,
+  chunkStart,
+  expectedReach,
+  type Part,
+  reachesRange,
 } from './routing/index.js';
 export {
   allHalves,
@@ -166,6 +170,14 @@ export {
   type SelectionArgument,
   weightId,
   type Work,
+  blockRows,
+  exchangesPicks,
+  type RowBlock,
+  type RowPairs,
+  type RowSide,
+  searchedHalves,
+  sliceTokens,
+  sourcesOf,
 } from './schedule/index.js';
 export { type Algorithm, algorithms, fabricOf, type Traffic, traffic } from './traffic/index.js';
 export {

@@ -5,6 +5,7 @@ import {
   InputError,
   limits,
   parseLayout,
+  placedOn,
   type Cluster,
   type Layout,
   type MoeModel,
@@ -21,7 +22,7 @@ export function layoutFlag(text: string, cluster: Cluster, model?: MoeModel): La
     const layout = parseLayout(text, deviceCount(cluster));
     if (model) checkModelLayout(model, layout);
     refuseUnplanned(layout);
-    return layout;
+    return placedOn(layout, cluster);
   } catch (error) {
     throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
   }

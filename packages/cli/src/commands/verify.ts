@@ -1,6 +1,6 @@
 /** `monta verify`: every quantity's largest error beside its tolerance. */
 import {
-  allHalves,
+  searchedHalves,
   formatDispatch,
   formatLayout,
   InputError,
@@ -44,7 +44,7 @@ function chunksOf(text: string | undefined): Strategy['chunks'] {
 /** The strategies asked for: one, or all that serve the layout. */
 function strategiesOf({ dispatcher, chunks }: VerifyFlags, layout: Layout): Strategy[] {
   if (dispatcher === undefined)
-    return allHalves()
+    return searchedHalves()
       .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
       .map((halves) => ({ ...halves, chunks: chunksOf(chunks) }));
   const parsed = parseDispatch(dispatcher);

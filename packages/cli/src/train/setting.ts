@@ -11,6 +11,7 @@ import {
   formatLayout,
   hostInputs,
   InputError,
+  placedOn,
   scaledCluster,
   scaledCurves,
   worldSize,
@@ -50,7 +51,7 @@ export function stepOf({ config, layout }: Pick<Setting, 'config' | 'layout'>, s
   const sequences = config.microBatch ?? share;
   return {
     model: config.model,
-    layout,
+    layout: placedOn(layout, config.cluster),
     sequence: config.data.sequence,
     sequences,
     microBatches: share / sequences,

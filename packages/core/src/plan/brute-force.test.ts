@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { layoutOf } from '../../testing/strategies.js';
-import { allHalves, inChunks, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import { searchedHalves, inChunks, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { Random } from '../units/random.js';
 import { alternativeEtps, chooseDispatch, withEtp, type Choice, type ChoiceOptions } from './choose.js';
@@ -29,7 +29,7 @@ function bruteForce(workload: Workload): Tried[] {
   for (const etp of alternativeEtps(workload.shape)) {
     const shape = withEtp(workload.shape, etp);
     const binding = routedBinding(shape, workload.routing, workload.seed);
-    for (const halves of allHalves()) {
+    for (const halves of searchedHalves()) {
       if (unsupportedStrategy(halves, shape) !== undefined) continue;
       const prices = (['forward', 'backward'] as const).map((pass) =>
         chunkCounts.map((chunks) => {

@@ -3,7 +3,7 @@ import { strategyName } from '../schedule/dispatchers/strategy-names.js';
 import { describe, expect, it } from 'vitest';
 import { getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
-import { allHalves, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import { searchedHalves, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
 import { whole } from '../routing/group-routing.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { layoutOf } from '../../testing/strategies.js';
@@ -85,7 +85,7 @@ describe('the choice', () => {
         const counts = [1, 2, 4];
         const binding = routedBinding(shape, w.routing, w.seed);
         let best = Infinity;
-        for (const halves of allHalves().filter((one) => unsupportedStrategy(one, shape) === undefined)) {
+        for (const halves of searchedHalves().filter((one) => unsupportedStrategy(one, shape) === undefined)) {
           const pass = (p: LayerPass): number =>
             minOf(
               counts.map((chunks) => {

@@ -6,10 +6,11 @@
 import type { UnknownEstimate } from '../cost/index.js';
 import { InputError } from '../units/errors.js';
 import type { Layout } from '../layout/layout.js';
+import { placedOn } from '../layout/mesh.js';
 import { strategyName } from '../schedule/dispatchers/strategy-names.js';
 import {
   fixedStrategies,
-  allHalves,
+  searchedHalves,
   inChunks,
   unsupportedStrategy,
   type Halves,
@@ -214,15 +215,16 @@ function waysOf(workload: Workload, options: ChoiceOptions): Ways {
   const ways: Way[] = [];
   const fixedWays: { way: Way; chunks: Strategy['chunks'] }[] = [];
   const refused: { name: string; why: string }[] = [];
+  const placed = { ...workload.shape, layout: placedOn(workload.shape.layout, workload.cluster) };
   for (const etp of options.expertTensorParallel ?? [own]) {
-    const shape = withEtp(workload.shape, etp);
+    const shape = withEtp(placed, etp);
     const suffix = etp === own ? '' : ` etp ${etp}`;
     const pricer = new Pricer({ ...workload, shape }, options.draws);
     const wayOf = (halves: Halves): Way => {
       const program = `etp ${etp} ${pricer.programOf(halves)}`;
       return { pricer, layout: shape.layout, halves, program, suffix };
     };
-    for (const halves of options.halves ?? allHalves()) {
+    for (const halves of options.halves ?? searchedHalves()) {
       const why = unsupportedStrategy(halves, shape);
       if (why !== undefined) {
         refused.push({ name: `${strategyName(inChunks(halves, 1))}${suffix}`, why });

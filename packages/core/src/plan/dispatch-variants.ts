@@ -1,6 +1,6 @@
 /** Every way to dispatch that a layout allows, in every chunk count: what a benchmark measures. */
 import { halvesName } from '../schedule/dispatchers/strategy-names.js';
-import { allHalves, inChunks, unsupportedStrategy, type Strategy } from '../schedule/dispatchers/strategies.js';
+import { searchedHalves, inChunks, unsupportedStrategy, type Strategy } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import type { LayerPass } from './workload.js';
 
@@ -14,7 +14,7 @@ export const layerPasses = ['forward', 'backward'] as const satisfies readonly L
 
 /** All variants that the shape's layout allows, by halves, then by chunk count; both passes are cut alike. */
 export function dispatchVariants(shape: MoeShape, chunkCounts: readonly number[]): DispatchVariant[] {
-  return allHalves()
+  return searchedHalves()
     .filter((halves) => unsupportedStrategy(halves, shape) === undefined)
     .flatMap((halves) =>
       chunkCounts.map((chunks) => ({

@@ -4,6 +4,7 @@
  */
 import type { Cluster } from '../cluster/cluster.js';
 import { weakestBasis, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
+import { placedOn } from '../layout/mesh.js';
 import type { MoeModel } from '../model/model.js';
 import type { Routing } from '../routing/index.js';
 import type { Pass } from '../schedule/schedule.js';
@@ -73,8 +74,9 @@ function run(workload: StepWorkload, step: StepShape, part: keyof typeof parts):
  * beside them, and the update U: U + R + (n-1) (R(2, 0) - R) + d (R(1, 1) - R) + (b-1) (P(1, 0, 2) - P + (n-1) (P(2, 0)
  * - P) + d (P(1, 1) - P)), where nothing else is said of (1, 0) layers and one micro-batch.
  */
-export function predictStep(workload: StepWorkload): StepPrediction | UnknownEstimate {
-  const { step } = workload;
+export function predictStep(given: StepWorkload): StepPrediction | UnknownEstimate {
+  const step = { ...given.step, layout: placedOn(given.step.layout, given.cluster) };
+  const workload = { ...given, step };
   const { model, microBatches } = step;
   const tokens = stepTokens(step) * microBatches * step.layout.dp * step.layout.cp;
   const result = (seconds: number, simulation: Simulation, extended: boolean): StepPrediction => ({

@@ -1,6 +1,6 @@
 /** Prices of the passes of one shape, each worked out once: by halves, pass and chunk count. */
 import type { UnknownEstimate } from '../cost/index.js';
-import { inChunks, type Halves } from '../schedule/dispatchers/strategies.js';
+import { inChunks, plainPair, type Halves } from '../schedule/dispatchers/strategies.js';
 import type { Binding } from '../schedule/schedule.js';
 import {
   passPrice,
@@ -64,9 +64,9 @@ export class Pricer {
 
   /** What both passes do, in one piece: equal for halves that come to the same program. */
   programOf({ dispatch, combine }: Halves): string {
-    // Where a replica is one rank there is nothing to slice, gather or scatter: all halves move the same rows between
-    // the same ranks.
-    if (this.#workload.shape.layout.tp === 1) return 'one rank a replica';
+    // Where a replica is one rank there is nothing to slice, gather or scatter: all plain halves move the same rows
+    // between the same ranks.
+    if (this.#workload.shape.layout.tp === 1 && plainPair({ dispatch, combine })) return 'one rank a replica';
     const key = `${dispatch} ${combine}`;
     const known = this.#programs.get(key);
     if (known !== undefined) return known;

@@ -3,7 +3,14 @@ import type { Cluster } from '../cluster/cluster.js';
 import { devicesPerUnit, portsOf } from '../cluster/ports.js';
 import { assumedError, errorOf, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
 import { groupNumber, sliceIndex } from '../layout/mesh.js';
-import { balancedCounts, GroupRouting, sampleCounts, sampleIds, type Routing } from '../routing/index.js';
+import {
+  balancedCounts,
+  expectedReach,
+  GroupRouting,
+  sampleCounts,
+  sampleIds,
+  type Routing,
+} from '../routing/index.js';
 import { dispatchProgram } from '../schedule/dispatch-only.js';
 import type { Strategy } from '../schedule/dispatchers/strategies.js';
 import { moeBackward } from '../schedule/moe-backward.js';
@@ -74,6 +81,7 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
   const { layout, experts } = shape;
   const sources = layout.etp * layout.ep;
   const cache = new Map<number, GroupRouting>();
+  const reach = expectedReach(shape, spreadOf(routing, seed));
   return new RoutingBinding(layout, (rank) => {
     const group = groupNumber(layout, 'expert', rank);
     const known = cache.get(group);
@@ -85,8 +93,11 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
     // Capacity takes its share of sums, and does not say of which tokens.
     const picks = (source: number): Int32Array => sampleIds(drawOf({ shape, routing, seed, group, source }));
     const dropless = shape.capacityFactor === undefined;
-    const routed = new GroupRouting(shape, counts, (source) =>
-      dropless ? { ids: picks(source), topK: shape.topK } : undefined,
+    const routed = new GroupRouting(
+      shape,
+      counts,
+      (source) => (dropless ? { ids: picks(source), topK: shape.topK } : undefined),
+      { reach: (source, range) => reach(group * sources + source, range) },
     );
     cache.set(group, routed);
     return routed;
@@ -112,13 +123,16 @@ function rowOf(slice: SliceDraw): Int32Array {
   return counts ?? new Int32Array(shape.experts);
 }
 
+/** Hot experts where the seed of the routing puts them, or else the workload's. */
+const spreadOf = (routing: Routing, seed: number): Routing =>
+  routing.kind === 'zipf' ? { ...routing, seed: routing.seed ?? seed } : routing;
+
 /** What is drawn for one slice, with a seed of its own. */
 function drawOf({ shape, routing, seed, group, source }: SliceDraw) {
   const { layout, tokens, experts, topK } = shape;
   const global = group * layout.etp * layout.ep + source;
   const tokensPerSource = sliceLength(tokens, sliceIndex(layout, global), layout.tp);
-  const spread = routing.kind === 'zipf' ? { ...routing, seed: routing.seed ?? seed } : routing;
-  return { sources: 1, tokensPerSource, experts, topK, routing: spread, seed: seed + global };
+  return { sources: 1, tokensPerSource, experts, topK, routing: spreadOf(routing, seed), seed: seed + global };
 }
 
 function capAt(counts: Int32Array, { capacityFactor, topK, tokens, experts, layout }: MoeShape): void {

@@ -5,7 +5,7 @@ import { expertNodes, groupMembers, worldSize } from '../layout/mesh.js';
 import { RoutingBinding } from '../schedule/routing-binding.js';
 import type { Exchange } from '../schedule/rows.js';
 import { GroupRouting, whole, type SourcePicks } from './group-routing.js';
-import { expectedGroupsPerToken, sampleCounts, sampleIds } from './routing.js';
+import { expectedGroupsPerToken, expectedReach, sampleCounts, sampleIds, type Routing } from './routing.js';
 
 const layout = { ...layoutOf({ tp: 4, dp: 4, ep: 8, etp: 2 }), ranksPerNode: 4 };
 const ranks = worldSize(layout);
@@ -113,4 +113,38 @@ describe('routing of an expert group', () => {
     expect(sums.rows(0, 0)).toBe(routing.rows(0, 0, whole));
     expect(() => sums.uniqueTokens(3, new Set([0]))).toThrow(/picks of source 3/);
   });
+});
+
+describe('tokens that are expected to reach a range of experts', () => {
+  const tokens = 1_000_000;
+  const kinds: readonly Routing[] = [
+    { kind: 'uniform' },
+    { kind: 'zipf', exponent: 1.1, seed: 4 },
+    {
+      kind: 'recorded',
+      experts,
+      topK,
+      counts: [Array.from({ length: experts }, (_, e) => 1 + ((e * e * 7) % 31))],
+    },
+  ];
+
+  it.each(kinds)(
+    'are those of a count of 10^6 tokens: %j',
+    (kind) => {
+      const ids = sampleIds({ sources: 1, tokensPerSource: tokens, experts, topK, routing: kind, seed: 8 });
+      const counted = GroupRouting.fromPicks({ layout, experts }, [{ ids, topK }]);
+      const expected = expectedReach({ experts, topK }, kind);
+      for (const groups of [4, 16]) {
+        const ranges = Array.from({ length: groups }, (_, i) => ({
+          start: (experts * i) / groups,
+          end: (experts * (i + 1)) / groups,
+        }));
+        const sum = (count: (range: { start: number; end: number }) => number): number =>
+          ranges.reduce((total, range) => total + count(range), 0);
+        const found = sum((range) => counted.copies(0, range)) / tokens;
+        expect(sum((range) => expected(0, range)) / found).toBeCloseTo(1, 2.7);
+      }
+    },
+    60_000,
+  );
 });

@@ -9,6 +9,18 @@ import type { Layout } from '../layout/layout.js';
 export const chunkRows = (rows: number, chunk: number, of: number): number =>
   of === 1 ? rows : Math.floor((rows * (chunk + 1)) / of) - Math.floor((rows * chunk) / of);
 
+/** First of chunk `chunk` of `of` of a run. */
+export const chunkStart = (length: number, chunk: number, of: number): number => Math.floor((length * chunk) / of);
+
+/** Whether a token has a kept pick among a range of experts. */
+export function reachesRange(ids: Int32Array, topK: number, token: number, { start, end }: ExpertRange): boolean {
+  for (let pick = token * topK; pick < (token + 1) * topK; pick++) {
+    const id = ids[pick] ?? -1;
+    if (id >= start && id < end) return true;
+  }
+  return false;
+}
+
 /** Chunk `chunk` of `of`. */
 export interface Part {
   readonly chunk: number;
@@ -26,36 +38,69 @@ export interface SourcePicks {
 export interface GroupShape {
   readonly layout: Layout;
   readonly experts: number;
+  /** T, tokens of one replica; only needed where whole slices travel, whatever their picks. */
+  readonly tokens?: number;
+}
+
+/** Experts [start, end) that one row serves. */
+export interface ExpertRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What is known of a group's routing beside its sums. */
+export interface RoutingDetails {
+  /**
+   * What chunk c of n of a block of m rows is. rows: its rows floor(m*c/n)..floor(m*(c+1)/n), which sums alone decide.
+   * tokens: the rows of the tokens floor(t*c/n)..floor(t*(c+1)/n) of the source's t tokens, so that a token's rows and
+   * its single copies travel in one chunk; the picks of every source must be known.
+   */
+  readonly cut?: 'rows' | 'tokens';
+  /**
+   * Share of a source's tokens that have a pick among a range of experts, where it is expected and not counted. What is
+   * counted from picks is exact and slower.
+   */
+  readonly reach?: (source: number, experts: ExpertRange) => number;
 }
 
 export class GroupRouting {
   readonly layout: Layout;
   readonly experts: number;
   readonly localExperts: number;
+  /** T, where it is known. */
+  readonly tokens: number | undefined;
   readonly #find: (source: number) => SourcePicks | undefined;
+  readonly #details: RoutingDetails;
   readonly #picks = new Map<number, SourcePicks | undefined>();
+  /** Rows before each chunk by expert, [chunk][expert], by source and number of chunks. */
+  readonly #begins = new Map<string, Int32Array>();
+  /** Copies for a range of experts in each chunk, by source, range and number of chunks. */
+  readonly #copies = new Map<string, Int32Array>();
 
   constructor(
-    { layout, experts }: GroupShape,
+    { layout, experts, tokens }: GroupShape,
     /** [source][expert] rows, row-major: C[s][e], what slice s sends to expert e. */
     readonly counts: Int32Array,
     /** Asked at most once for a source; absent, or undefined, where only sums are known. */
     picks: (source: number) => SourcePicks | undefined = () => undefined,
+    details: RoutingDetails = {},
   ) {
     this.layout = layout;
+    this.tokens = tokens;
+    this.#details = details;
     this.experts = experts;
     this.localExperts = experts / layout.ep;
     this.#find = picks;
   }
 
   /** Counts follow from the picks: rows are kept picks. */
-  static fromPicks(shape: GroupShape, picks: readonly SourcePicks[]): GroupRouting {
+  static fromPicks(shape: GroupShape, picks: readonly SourcePicks[], details: RoutingDetails = {}): GroupRouting {
     const counts = new Int32Array(picks.length * shape.experts);
     picks.forEach(({ ids }, source) => {
       for (const id of ids)
         if (id >= 0) counts[source * shape.experts + id] = (counts[source * shape.experts + id] ?? 0) + 1;
     });
-    return new GroupRouting(shape, counts, (source) => picks[source]);
+    return new GroupRouting(shape, counts, (source) => picks[source], details);
   }
 
   /** Picks of a source; undefined where only sums are known. */
@@ -67,11 +112,80 @@ export class GroupRouting {
   /**
    * Rows of a part of what `source` sends to the experts of ep index `owner`. A chunk takes its share of every block.
    */
-  rows(source: number, owner: number, { chunk, of }: Part = whole): number {
-    const start = source * this.experts + owner * this.localExperts;
+  rows(source: number, owner: number, part: Part = whole): number {
+    const start = owner * this.localExperts;
     let rows = 0;
-    for (let e = 0; e < this.localExperts; e++) rows += chunkRows(this.counts[start + e] ?? 0, chunk, of);
+    for (let e = start; e < start + this.localExperts; e++) rows += this.blockRows(source, e, part);
     return rows;
+  }
+
+  /** Rows of a part of what `source` sends to one expert. */
+  blockRows(source: number, expert: number, { chunk, of }: Part = whole): number {
+    const rows = this.counts[source * this.experts + expert] ?? 0;
+    if (of === 1 || this.#details.cut !== 'tokens') return chunkRows(rows, chunk, of);
+    return this.blockBegin(source, expert, chunk + 1, of) - this.blockBegin(source, expert, chunk, of);
+  }
+
+  /** First row of chunk `chunk` of `of` in what `source` sends to one expert; `chunk` = `of` gives the end. */
+  blockBegin(source: number, expert: number, chunk: number, of: number): number {
+    const rows = this.counts[source * this.experts + expert] ?? 0;
+    if (chunk === of) return rows;
+    if (this.#details.cut !== 'tokens') return Math.floor((rows * chunk) / of);
+    return this.#begin(source, of)[chunk * this.experts + expert] ?? 0;
+  }
+
+  /**
+   * Copies that leave when a token of `source` travels once for all its picks among a range of experts. Exact where
+   * picks are known, else what is expected; throws where neither is.
+   */
+  copies(source: number, range: ExpertRange, { chunk, of }: Part = whole): number {
+    if (range.end - range.start === 1) return this.blockRows(source, range.start, { chunk, of });
+    const key = `${source} ${range.start} ${range.end} ${of}`;
+    let copies = this.#copies.get(key);
+    if (copies === undefined) this.#copies.set(key, (copies = this.#count(source, range, of)));
+    return copies[chunk] ?? 0;
+  }
+
+  #count(source: number, range: ExpertRange, of: number): Int32Array {
+    const { reach } = this.#details;
+    if (reach !== undefined && this.tokens !== undefined) {
+      const copies = Math.round((this.tokens / this.layout.tp) * reach(source, range));
+      return Int32Array.from({ length: of }, (_, chunk) => chunkRows(copies, chunk, of));
+    }
+    const { ids, topK } = this.#known(source);
+    const tokens = ids.length / topK;
+    return Int32Array.from({ length: of }, (_, chunk) => {
+      let copies = 0;
+      for (let token = chunkStart(tokens, chunk, of); token < chunkStart(tokens, chunk + 1, of); token++)
+        if (reachesRange(ids, topK, token, range)) copies++;
+      return copies;
+    });
+  }
+
+  #begin(source: number, of: number): Int32Array {
+    const key = `${source} ${of}`;
+    let begins = this.#begins.get(key);
+    if (begins !== undefined) return begins;
+    const { ids, topK } = this.#known(source);
+    const tokens = ids.length / topK;
+    const { experts } = this;
+    begins = new Int32Array(of * experts);
+    for (let chunk = 1; chunk < of; chunk++) {
+      begins.copyWithin(chunk * experts, (chunk - 1) * experts, chunk * experts);
+      const end = chunkStart(tokens, chunk, of) * topK;
+      for (let pick = chunkStart(tokens, chunk - 1, of) * topK; pick < end; pick++) {
+        const at = chunk * experts + (ids[pick] ?? -1);
+        if ((ids[pick] ?? -1) >= 0) begins[at] = (begins[at] ?? 0) + 1;
+      }
+    }
+    this.#begins.set(key, begins);
+    return begins;
+  }
+
+  #known(source: number): SourcePicks {
+    const picks = this.picks(source);
+    if (picks === undefined) throw new RangeError(`the picks of source ${source} are not known, only their sums`);
+    return picks;
   }
 
   /** Rows of a part of what `source` sends in all. */
@@ -87,9 +201,7 @@ export class GroupRouting {
    * A chunk is a run of the slice's tokens. Throws where only sums are known.
    */
   uniqueTokens(source: number, owners: ReadonlySet<number>, { chunk, of }: Part = whole): number {
-    const picks = this.picks(source);
-    if (picks === undefined) throw new RangeError(`the picks of source ${source} are not known, only their sums`);
-    const { ids, topK } = picks;
+    const { ids, topK } = this.#known(source);
     const tokens = ids.length / topK;
     const end = Math.floor((tokens * (chunk + 1)) / of) * topK;
     const reaches = (id: number): boolean => id >= 0 && owners.has(Math.floor(id / this.localExperts));

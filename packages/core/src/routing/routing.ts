@@ -6,7 +6,7 @@ import { readDocument } from '../units/document.js';
 import { InputError } from '../units/errors.js';
 import { limits } from '../units/limits.js';
 import { Random } from '../units/random.js';
-import { inclusionProbabilities, weightsForInclusion } from './successive.js';
+import { inclusionProbabilities, missProbability, weightsForInclusion } from './successive.js';
 import { maxOf } from '../units/index.js';
 
 /**
@@ -268,11 +268,45 @@ export function expectedGroupsPerToken(experts: number, groups: number, topK: nu
   if (experts % groups !== 0 || topK > experts || topK < 0) {
     throw new RangeError(`${groups} groups of ${experts} experts, top-${topK}`);
   }
-  const outside = experts - experts / groups;
-  // C(outside, k) / C(E, k) as a product, for binomials overflow.
+  return groups * (1 - missedEvenly(experts, experts / groups, topK));
+}
+
+/**
+ * Share of a source's tokens that have a pick among experts [start, end), as expected: a token counts once, however
+ * many of its picks lie there. Exact for every kind of routing (of a recording, for draws that give back its shares);
+ * each range is worked out once.
+ */
+export function expectedReach(
+  { experts, topK }: Pick<RoutingShape, 'experts' | 'topK'>,
+  routing: Routing,
+): (source: number, range: { readonly start: number; readonly end: number }) => number {
+  const known = new Map<string, number>();
+  const weights = new Map<number, Float64Array>();
+  return (source, { start, end }) => {
+    const row = routing.kind === 'recorded' ? source % routing.counts.length : 0;
+    const key = `${row} ${routing.kind === 'uniform' ? end - start : `${start} ${end}`}`;
+    let share = known.get(key);
+    if (share === undefined) {
+      let drawn = weights.get(row);
+      if (drawn === undefined) weights.set(row, (drawn = expertProbabilities(routing, experts, row)));
+      share =
+        routing.kind === 'uniform'
+          ? 1 - missedEvenly(experts, end - start, topK)
+          : 1 - missProbability(drawn, topK, start, end);
+      known.set(key, share);
+    }
+    return share;
+  };
+}
+
+/**
+ * C(E - m, k) / C(E, k) as a product, for binomials overflow: the chance that k different experts, drawn evenly, miss m
+ * of them.
+ */
+function missedEvenly(experts: number, range: number, topK: number): number {
   let missed = 1;
-  for (let i = 0; i < topK; i++) missed *= Math.max(0, outside - i) / (experts - i);
-  return groups * (1 - missed);
+  for (let i = 0; i < topK; i++) missed *= Math.max(0, experts - range - i) / (experts - i);
+  return missed;
 }
 
 /** Rows per group of experts (`groups` equal runs of experts, as EP ranks hold them), summed over sources. */

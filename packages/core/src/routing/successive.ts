@@ -91,3 +91,32 @@ export function weightsForInclusion(wanted: Float64Array, k: number, tolerance =
   const sum = weights.reduce((a, b) => a + b, 0);
   return weights.map((w) => w / sum);
 }
+
+/**
+ * Probability that k successive draws bring none of the items [start, end). With exponential clocks: the group's first
+ * clock rings when k of the others have rung, integral over t of W exp(-W t) P(at least k of the others have rung by
+ * t), W the group's weight.
+ */
+export function missProbability(weights: Float64Array, k: number, start: number, end: number): number {
+  const total = weights.reduce((a, b) => a + b, 0);
+  const outside = Float64Array.from(
+    weights.filter((_, i) => i < start || i >= end),
+    (w) => w / total,
+  );
+  const inside = weights.subarray(start, end).reduce((a, b) => a + b, 0) / total;
+  const possible = outside.filter((w) => w > 0);
+  if (possible.length < k) return 0;
+  if (inside === 0) return 1;
+  const latest = 60 / minOf([inside, ...possible]);
+  const probabilities = new Float64Array(outside.length);
+  let missed = 0;
+  for (let x = Math.log(earliest); x < Math.log(latest); x += step) {
+    const t = Math.exp(x);
+    const density = inside * t * Math.exp(-inside * t);
+    if (density === 0) continue;
+    for (let i = 0; i < outside.length; i++) probabilities[i] = -Math.expm1(-(outside[i] ?? 0) * t);
+    const fewer = rung(probabilities, k).reduce((a, b) => a + b, 0);
+    missed += step * density * Math.max(0, 1 - fewer);
+  }
+  return Math.min(1, missed);
+}

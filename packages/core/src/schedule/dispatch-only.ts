@@ -4,7 +4,14 @@
  * its own copies: that is checked too. Routing is bound before the program runs: `route.weights` are filled and counts
  * are known.
  */
-import { outgoingHalves, unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
+import { returnsRows } from './dispatchers/dispatcher.js';
+import {
+  outgoingHalves,
+  returningHalves,
+  unsupportedStrategy,
+  weighsAtExperts,
+  type Strategy,
+} from './dispatchers/strategies.js';
 import { dtypeBytes, expertSize, rowsRegion, type MoeShape } from './moe-shape.js';
 import {
   combineArguments,
@@ -12,9 +19,12 @@ import {
   emitReturning,
   gatheredCombined,
   gatheredTokens,
+  groupRegion,
   parts,
   routeRegions,
   streamRegion,
+  weighGradients,
+  type Parts,
 } from './moe-parts.js';
 import type { Program, Template } from './schedule.js';
 import { InputError } from '../units/errors.js';
@@ -34,8 +44,27 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   builder.region(
     rowsRegion({ id: expertInput, shape, rows: expertSize(shape), columns: shape.hiddenSize, order: 'blocks' }),
   );
-  emitOutgoing({ p, of, source, into: expertInput, weighted: !forward });
-  const returned = emitReturning({ p, of, source: expertInput, saved: forward });
+  const weighs = weighsAtExperts(strategy);
+  if (weighs) builder.region(groupRegion(p, 'weights'));
+  emitOutgoing({ p, of, source, into: expertInput, weighted: !forward && !weighs });
+  const returned = emitReturning({
+    p,
+    of,
+    source: expertInput,
+    saved: forward,
+    compute: (chunk) => {
+      if (weighs && !forward) weighGradients(p, expertInput, { chunk, of });
+    },
+  });
+  gatheredCombined(p, combineReturned(p, pass, returned), 'gather.output');
+  return builder.build(`dispatch.${pass}`, activation, activation);
+}
+
+/** Sums the returned rows where they are not summed yet. Returns the region of the result. */
+function combineReturned(p: Parts, pass: 'forward' | 'backward', returned: string): string {
+  const { builder, shape, strategy } = p;
+  const half = returningHalves.get(strategy.combine);
+  if (!returnsRows(half)) return returned;
   const rows = p.scopeRows(p.combined);
   const combined = builder.region(
     rowsRegion({ id: 'combined', shape, rows, columns: shape.hiddenSize, order: 'rows' }),
@@ -44,12 +73,15 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   builder.kernel({
     id: 'combine',
     kernel: 'moe.combine',
-    operands: { returned: read(returned), weights: forward ? weights : undefined, combined: write(combined) },
-    arguments: { ...combineArguments(p, of), accumulate: false },
+    operands: {
+      returned: read(returned),
+      weights: pass === 'forward' ? weights : undefined,
+      combined: write(combined),
+    },
+    arguments: { ...combineArguments(p, half, strategy.chunks[pass]), accumulate: false },
     work: memoryWork('gather', (shape.topK + 1) * shape.hiddenSize * dtypeBytes[shape.dtype], { rows }),
   });
-  gatheredCombined(p, combined, 'gather.output');
-  return builder.build(`dispatch.${pass}`, activation, activation);
+  return combined;
 }
 
 /** Region of the rows that have arrived at their experts. */

@@ -1,4 +1,15 @@
-export { type RankPlace, rankPlace, type RowOrder, type Scope, type Size, sliceLength, sliceStart } from './rows.js';
+export {
+  type RankPlace,
+  rankPlace,
+  type RowBlock,
+  type RowOrder,
+  type RowPairs,
+  type RowSide,
+  type Scope,
+  type Size,
+  sliceLength,
+  sliceStart,
+} from './rows.js';
 export {
   type ArgumentsOf,
   type BoundArgument,
@@ -32,10 +43,12 @@ export { moeBackward } from './moe-backward.js';
 export { RoutingBinding } from './routing-binding.js';
 export {
   allHalves,
+  exchangesPicks,
   fixedStrategies,
   inChunks,
   namedStrategies,
   routingScope,
+  searchedHalves,
   type Strategy,
   unsupportedStrategy,
 } from './dispatchers/strategies.js';
@@ -65,3 +78,4 @@ export { type Recompute, type RecomputeModule, recomputeModules } from './recomp
 export { evaluationStep, moeLayerProgram, trainingStep } from './step.js';
 export { dispatchProgram, expertInput } from './dispatch-only.js';
 export { feedersOf } from './feeders.js';
+export { blockRows, sliceTokens, sourcesOf } from './dispatchers/row-layout.js';

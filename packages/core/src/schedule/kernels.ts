@@ -4,7 +4,7 @@
  * reach nothing else. Weights, gradients and moments are operands like any other.
  */
 import type { ClampedSwiglu, ExpertGroups, RopeScaling } from '../model/model.js';
-import type { Scope, RowOrder } from './rows.js';
+import type { RowOrder, RowPairs, Scope } from './rows.js';
 
 /** read; write: what was there before is lost; add: reads what is there and leaves it changed. */
 export type Mode = 'read' | 'write' | 'add';
@@ -56,6 +56,7 @@ export interface FieldTypes {
   readonly boolean: boolean;
   readonly scope: Scope;
   readonly order: RowOrder;
+  readonly pairs: RowPairs;
   readonly heads: HeadArguments;
   readonly window: WindowArgument;
   readonly ropeScaling: RopeScaling;
@@ -71,10 +72,21 @@ export type FieldTag = keyof FieldTypes | `${keyof FieldTypes}?`;
  * when it launches.
  *   tp, etp: this rank's index and how many there are;   layer: number of the layer;   slice: [start, end) of the rank's tokens within the replica
  *   step: number, targets and optimizer of the training step;   tensors: where each parameter lies in the flat states
- *   send, arrived, section, returned, segments: plans of row moves (see the runtime's `rows/`)
+ *   send, arrived, section, returned, segments, moves: plans of row moves (see the runtime's `rows/`)
  */
 export type BoundArgument =
-  'tp' | 'etp' | 'layer' | 'slice' | 'step' | 'tensors' | 'send' | 'arrived' | 'section' | 'returned' | 'segments';
+  | 'tp'
+  | 'etp'
+  | 'layer'
+  | 'slice'
+  | 'step'
+  | 'tensors'
+  | 'send'
+  | 'arrived'
+  | 'section'
+  | 'returned'
+  | 'segments'
+  | 'moves';
 
 export interface KernelSpec {
   readonly roles: Readonly<Record<string, Role>>;
@@ -428,6 +440,40 @@ export const kernels = {
     bound: ['returned'],
   },
 
+  /**
+   * Every fine row gets its coarse row (see `dispatchers/row-layout.ts`); rows of others stay as they are with mode
+   * add.
+   */
+  'rows.copy': {
+    roles: { coarse: reads, fine: writesOrAdds },
+    fields: { pairs: 'pairs', accumulate: 'boolean' },
+    bound: ['moves'],
+  },
+  /**
+   * Every coarse row is the sum of its fine rows, weighted by their picks where weights (of all tokens of the group)
+   * are given.
+   */
+  'rows.sum': {
+    roles: { fine: reads, weights: { ...mayRead, pricedApart: true }, coarse: writes },
+    fields: { pairs: 'pairs' },
+    bound: ['moves'],
+  },
+  /**
+   * Gradients of expert rows, times their picks' weights; before, where outputs are given, the gradients of these
+   * weights.
+   */
+  'rows.weigh': {
+    roles: { weights: reads, gradient: adds, output: mayRead, weightGradient: mayWrite },
+    fields: { pairs: 'pairs' },
+    bound: ['moves'],
+  },
+  /** Gradients of picks' weights as they came back, pick by pick; 0 where a pick was dropped. */
+  'picks.gradient': {
+    roles: { returned: reads, routeGradient: writes },
+    fields: { scope: 'scope', returnedScope: 'scope', order: 'order', chunks: 'number' },
+    bound: ['returned'],
+  },
+
   'moe.experts': {
     roles: {
       input: reads,
@@ -530,6 +576,7 @@ const hasType: { readonly [T in keyof FieldTypes]: (value: unknown) => boolean }
   boolean: (value) => typeof value === 'boolean',
   scope: (value) => value === 'slice' || value === 'replica',
   order: (value) => typeof value === 'object' && value !== null && 'blocks' in value,
+  pairs: (value) => typeof value === 'object' && value !== null && 'fine' in value && 'coarse' in value,
   heads: (value) => typeof value === 'object' && value !== null && 'headDim' in value,
   window: (value) => typeof value === 'object' && value !== null && 'layers' in value,
   ropeScaling: (value) => typeof value === 'object' && value !== null && 'kind' in value,

@@ -2,8 +2,15 @@
  * The MoE layer backward, as a template. See `moe-forward.ts` for the order of chunks and `dispatchers/dispatcher.ts`
  * for what the halves mean here.
  */
-import { outgoingHalves, returningHalves, type Strategy } from './dispatchers/strategies.js';
-import { returnedRegion } from './dispatchers/dispatcher.js';
+import {
+  outgoingHalves,
+  returningHalves,
+  sumsOnTheWay,
+  weighsAtExperts,
+  type Strategy,
+} from './dispatchers/strategies.js';
+import { returnedRegion, returnsRows } from './dispatchers/dispatcher.js';
+import { emitPickGradients } from './pick-gradients.js';
 import { expertSize, rowsRegion, usualNumerics, type MoeShape } from './moe-shape.js';
 import {
   biasShapes,
@@ -22,6 +29,7 @@ import {
   statisticsRegion,
   streamRegion,
   streamRows,
+  weighGradients,
   type Parts,
 } from './moe-parts.js';
 import { addShared, emitSharedBackward } from './moe-shared.js';
@@ -48,6 +56,10 @@ function declareRegions(p: Parts): void {
   builder.region(
     rowsRegion({ id: 'expert.gateUp', shape, rows: expert, columns: 2 * ffn, order: 'blocks', life: 'saved' }),
   );
+  if (sumsOnTheWay(p.strategy))
+    builder.region(
+      rowsRegion({ id: 'expert.output', shape, rows: expert, columns: hiddenSize, order: 'blocks', life: 'saved' }),
+    );
   builder.region(
     rowsRegion({ id: 'expert.outputGradient', shape, rows: expert, columns: hiddenSize, order: 'blocks' }),
   );
@@ -65,23 +77,34 @@ function declareRegions(p: Parts): void {
   });
 }
 
-/** Gradients of the picks' weights, and through the router. */
-function emitRouter(p: Parts): void {
+/** Gradients of the picks' weights from the rows that the forward pass returned. */
+function emitWeights(p: Parts): void {
   const { builder, shape, elementBytes } = p;
-  const { hiddenSize, experts, topK, layout, numerics = usualNumerics } = shape;
-  const { forward } = p.strategy.chunks;
   const half = returningHalves.get(p.strategy.combine);
+  if (!returnsRows(half)) return;
   const savedReturned = builder.region(returnedRegion(half, shape, p.activation, true));
-  const scoped = (region: string) => (p.combined === 'slice' ? own(read(region)) : read(region));
-  const rows = p.scopeRows(p.combined);
-  const { router: bias } = biasShapes(shape);
   builder.kernel({
     id: 'weights',
     kernel: 'moe.combine.weights',
-    operands: { returned: read(savedReturned), gradient: scoped('gradient'), routeGradient: write('route.gradient') },
-    arguments: combineArguments(p, forward),
-    work: memoryWork('gather', (topK + 1) * hiddenSize * elementBytes, { rows }),
+    operands: {
+      returned: read(savedReturned),
+      gradient: p.combined === 'slice' ? own(read('gradient')) : read('gradient'),
+      routeGradient: write('route.gradient'),
+    },
+    arguments: combineArguments(p, half, p.strategy.chunks.forward),
+    work: memoryWork('gather', (shape.topK + 1) * shape.hiddenSize * elementBytes, {
+      rows: p.scopeRows(p.combined),
+    }),
   });
+}
+
+/** Through the router, from the gradients of the picks' weights. */
+function emitRouter(p: Parts): void {
+  const { builder, shape, elementBytes } = p;
+  const { hiddenSize, experts, layout, numerics = usualNumerics } = shape;
+  const scoped = (region: string) => (p.combined === 'slice' ? own(read(region)) : read(region));
+  const rows = p.scopeRows(p.combined);
+  const { router: bias } = biasShapes(shape);
   builder.kernel({
     id: 'router',
     kernel: 'moe.router.backward',
@@ -125,7 +148,7 @@ function emitRouter(p: Parts): void {
 export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const p = parts(shape, strategy);
   const { builder, activation, elementBytes } = p;
-  const { hiddenSize, layout, topK, numerics = usualNumerics } = shape;
+  const { hiddenSize, layout, numerics = usualNumerics } = shape;
   const of = strategy.chunks.backward;
   const expert = expertSize(shape);
   declareRegions(p);
@@ -133,10 +156,15 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   let gathered: string | undefined;
   const ofAllTokens = (): string => (gathered ??= gatheredTokens(p, 'gather.gradient', 'gradient'));
   const source = outgoing.scope === 'replica' && layout.tp > 1 ? ofAllTokens() : 'gradient';
-  emitOutgoing({ p, of, source, into: 'expert.outputGradient', weighted: true });
+  const weighs = weighsAtExperts(strategy);
+  const sums = sumsOnTheWay(strategy);
+  emitOutgoing({ p, of, source, into: 'expert.outputGradient', weighted: !weighs });
   // Beside the transfers.
   const shared = emitSharedBackward(p, ofAllTokens);
-  emitRouter(p);
+  if (!sums) {
+    emitWeights(p);
+    emitRouter(p);
+  }
   const costs = expertCosts(p);
   const biases = biasShapes(shape);
   const returned = emitReturning({
@@ -144,7 +172,8 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     of,
     source: 'expert.inputGradient',
     saved: false,
-    compute: (chunk) =>
+    compute: (chunk) => {
+      if (weighs) weighGradients(p, 'expert.outputGradient', { chunk, of }, sums ? 'expert.output' : undefined);
       builder.kernel({
         id: { task: 'experts', chunk, of },
         kernel: 'moe.experts.inputGradient',
@@ -159,8 +188,10 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
         },
         arguments: { clamp: numerics.clampedSwiglu },
         work: matrixWork({ ...costs, rows: expert, chunk, of, parts: inputGradientParts(expertFeedForward(p)) }),
-      }),
+      });
+    },
   });
+  if (sums) emitPickGradients(p);
   // Weight gradients need no communication: they fill the compute lane while the last chunks travel.
   builder.kernel({
     id: 'experts.weights',
@@ -182,13 +213,8 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
       parts: weightGradientParts(expertFeedForward(p)),
     }),
   });
-  builder.kernel({
-    id: 'sum',
-    kernel: 'moe.combine',
-    operands: { returned: read(returned), combined: add('normed.gradient') },
-    arguments: { ...combineArguments(p, of), accumulate: true },
-    work: memoryWork('gather', (topK + 2) * hiddenSize * elementBytes, { rows: p.scopeRows(p.combined) }),
-  });
+  if (sums) emitRouter(p);
+  sumReturned(p, of, returned);
   const norm = normShape('feedForward.norm', hiddenSize);
   const normedGradient = gatheredCombined(p, 'normed.gradient', 'gather.inputGradient');
   addShared(p, shared, normedGradient);
@@ -206,4 +232,28 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     work: memoryWork('norm', 5 * hiddenSize * elementBytes, { rows: streamRows(shape.tokens, shape) }),
   });
   return builder.build('moe.backward', activation, activation);
+}
+
+/** Adds the gradients of the tokens' rows to what came through the router. */
+function sumReturned(p: Parts, chunks: number, returned: string): void {
+  const { builder, shape, elementBytes } = p;
+  const { topK, hiddenSize } = shape;
+  const half = returningHalves.get(p.strategy.combine);
+  const rows = p.scopeRows(p.combined);
+  if (!returnsRows(half)) {
+    builder.kernel({
+      id: 'sum',
+      kernel: 'residual.add',
+      operands: { from: read(returned), to: add('normed.gradient') },
+      work: memoryWork('add', 3 * hiddenSize * elementBytes, { rows }),
+    });
+    return;
+  }
+  builder.kernel({
+    id: 'sum',
+    kernel: 'moe.combine',
+    operands: { returned: read(returned), combined: add('normed.gradient') },
+    arguments: { ...combineArguments(p, half, chunks), accumulate: true },
+    work: memoryWork('gather', (topK + 2) * hiddenSize * elementBytes, { rows }),
+  });
 }

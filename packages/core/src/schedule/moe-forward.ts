@@ -6,7 +6,14 @@
  * Regions shared between templates: `stream` (the residual stream), `gradient` (of it), `router.statistics`, all of the
  * micro-batch.
  */
-import type { Strategy } from './dispatchers/strategies.js';
+import { returnsRows } from './dispatchers/dispatcher.js';
+import {
+  exchangesPicks,
+  returningHalves,
+  sumsOnTheWay,
+  weighsAtExperts,
+  type Strategy,
+} from './dispatchers/strategies.js';
 import { expertSize, rowsRegion, usualNumerics, type MoeShape } from './moe-shape.js';
 import {
   biasShapes,
@@ -19,6 +26,7 @@ import {
   expertCosts,
   expertFeedForward,
   gatheredTokens,
+  gatherPicks,
   parts,
   routeRegions,
   routerShape,
@@ -118,9 +126,19 @@ function emitCapacity(p: Parts, factor: number): void {
   });
 }
 
-/** Counts the kept picks of the own slice and exchanges the counts over the expert group. */
+/**
+ * Counts the kept picks of the own slice and exchanges the counts over the expert group; or the picks themselves, and
+ * their weights.
+ */
 function emitCounts(p: Parts): void {
   const { builder, shape } = p;
+  if (exchangesPicks(p.strategy)) {
+    gatherPicks(p, 'ids');
+    builder.bind('bind', { ids: read('route.ids'), picks: read('route.ids.group') });
+    // Weights are needed where picks are summed, long after.
+    if (weighsAtExperts(p.strategy)) gatherPicks(p, 'weights');
+    return;
+  }
   const { experts, layout, topK } = shape;
   const sources = layout.etp * layout.ep;
   const region = { dtype: 'i32', columns: experts, order: 'rows', life: 'layer' } as const;
@@ -146,7 +164,7 @@ function emitCounts(p: Parts): void {
 export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   const p = parts(shape, strategy);
   const { builder, activation, elementBytes } = p;
-  const { hiddenSize, layout, topK, numerics = usualNumerics } = shape;
+  const { hiddenSize, layout, numerics = usualNumerics } = shape;
   const of = strategy.chunks.forward;
   const rows = streamRows(shape.tokens, shape);
   builder.region(streamRegion('stream', shape));
@@ -178,7 +196,8 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
     rowsRegion({ id: 'expert.gateUp', shape, rows: expert, columns: 2 * ffn, order: 'blocks', life: 'saved' }),
   );
   builder.region(rowsRegion({ id: 'expert.activated', shape, rows: expert, columns: ffn, order: 'blocks' }));
-  builder.region(rowsRegion({ id: 'expert.output', shape, rows: expert, columns: hiddenSize, order: 'blocks' }));
+  const life = sumsOnTheWay(strategy) ? 'saved' : 'layer';
+  builder.region(rowsRegion({ id: 'expert.output', shape, rows: expert, columns: hiddenSize, order: 'blocks', life }));
   emitOutgoing({ p, of, source, into: 'expert.input', weighted: false });
   const costs = expertCosts(p);
   const biases = biasShapes(shape);
@@ -205,16 +224,8 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
         work: matrixWork({ ...costs, rows: expert, chunk, of, parts: feedForwardParts(expertFeedForward(p)) }),
       }),
   });
-  const combinedRows = p.scopeRows(p.combined);
-  builder.region(rowsRegion({ id: 'combined', shape, rows: combinedRows, columns: hiddenSize, order: 'rows' }));
-  builder.kernel({
-    id: 'combine',
-    kernel: 'moe.combine',
-    operands: { returned: read(returned), weights: scopedWeights(p), combined: write('combined') },
-    arguments: { ...combineArguments(p, of), accumulate: false },
-    work: memoryWork('gather', (topK + 1) * hiddenSize * elementBytes, { rows: combinedRows }),
-  });
-  const output = gatheredCombined(p, 'combined', 'gather.output');
+  const combined = combineReturned(p, of, returned);
+  const output = gatheredCombined(p, combined, 'gather.output');
   builder.kernel({
     id: 'residual',
     kernel: 'residual.add',
@@ -225,4 +236,24 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   return builder.build('moe.forward', activation, activation);
 }
 
-const scopedWeights = (p: Parts) => (p.combined === 'slice' ? own(read('route.weights')) : read('route.weights'));
+/** Sums the returned rows over their picks where they are not summed yet. Returns the region of the result. */
+function combineReturned(p: Parts, chunks: number, returned: string): string {
+  const { builder, shape, elementBytes } = p;
+  const { topK, hiddenSize } = shape;
+  const half = returningHalves.get(p.strategy.combine);
+  if (!returnsRows(half)) return returned;
+  const rows = p.scopeRows(p.combined);
+  const combined = builder.region(rowsRegion({ id: 'combined', shape, rows, columns: hiddenSize, order: 'rows' }));
+  builder.kernel({
+    id: 'combine',
+    kernel: 'moe.combine',
+    operands: {
+      returned: read(returned),
+      weights: p.combined === 'slice' ? own(read('route.weights')) : read('route.weights'),
+      combined: write(combined),
+    },
+    arguments: { ...combineArguments(p, half, chunks), accumulate: false },
+    work: memoryWork('gather', (topK + 1) * hiddenSize * elementBytes, { rows }),
+  });
+  return combined;
+}

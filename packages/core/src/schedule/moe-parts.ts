@@ -9,14 +9,16 @@ import {
   routingScope,
   type Strategy,
 } from './dispatchers/strategies.js';
-import { emitStages, returnedRegion } from './dispatchers/dispatcher.js';
-import { activationOf, dtypeBytes, rowsRegion, type MoeShape } from './moe-shape.js';
+import { emitStages, returnedRegion, returnsRows, summedRegion, type RowsHalf } from './dispatchers/dispatcher.js';
+import { canonicalRows, groupTokenRows, tokenGather } from './dispatchers/row-layout.js';
+import { activationOf, dtypeBytes, expertSize, rowsRegion, type MoeShape } from './moe-shape.js';
 import type { Slot } from './parameter.js';
 import type { SlotShape } from './parameter-regions.js';
+import type { Part } from '../routing/group-routing.js';
 import { sliceRows, type Scope, type Size } from './rows.js';
 import type { Region } from './schedule.js';
-import { read, TemplateBuilder, write } from './template-builder.js';
-import type { FeedForward, Work } from './work.js';
+import { add, own, read, TemplateBuilder, write } from './template-builder.js';
+import { memoryWork, type FeedForward, type Work } from './work.js';
 
 /** Rows of the residual stream on one rank. */
 export const streamRows = (tokens: number, shape: Pick<MoeShape, 'layout'>): Size =>
@@ -148,8 +150,8 @@ export function biasShapes({ biases, experts, hiddenSize, expertFfn, layout }: M
 }
 
 /** What the kernels that sum returned rows are told of them. */
-export function combineArguments(p: Parts, chunks: number) {
-  const { scope, order } = returningHalves.get(p.strategy.combine).returned(p.activation);
+export function combineArguments(p: Parts, half: RowsHalf, chunks: number) {
+  const { scope, order } = half.returned(p.activation);
   return { scope: p.combined, returnedScope: p.shape.layout.tp === 1 ? 'slice' : scope, order, chunks } as const;
 }
 
@@ -223,8 +225,78 @@ export function emitReturning({
       stage({ builder, shape, activation, chunk, of, source, saved });
     }),
   );
-  return returnedRegion(half, shape, activation, saved).id;
+  return returnsRows(half) ? returnedRegion(half, shape, activation, saved).id : summedRegion(shape).id;
 }
+
+/** Tokens of the expert group, as a size. */
+const groupTokens = ({ shape: { tokens, layout } }: Parts): Size => {
+  const sources = layout.etp * layout.ep;
+  const rule = groupTokenRows(tokens);
+  return { rule, expected: (tokens / layout.tp) * sources, max: Math.ceil(tokens / layout.tp) * sources };
+};
+
+/**
+ * What the ranks of an expert group tell each other of every token: ids of its picks (~id where dropped), and their
+ * weights.
+ */
+export const groupRegion = (p: Parts, what: 'ids' | 'weights'): Region => ({
+  id: `route.${what}.group`,
+  dtype: what === 'ids' ? 'i32' : 'f32',
+  rows: groupTokens(p),
+  columns: p.shape.topK,
+  order: 'rows',
+  life: what === 'ids' ? 'layer' : 'saved',
+});
+
+/** Gathers ids or weights of all tokens over the expert group: 4k bytes a token. */
+export function gatherPicks(p: Parts, what: 'ids' | 'weights'): void {
+  p.builder.collective({
+    id: `gather.${what}`,
+    lane: 'inter',
+    collective: { name: 'all_gather', group: 'expert', counts: tokenGather(p.shape.tokens) },
+    operands: { from: own(read(`route.${what}`)), to: write(p.builder.region(groupRegion(p, what))) },
+  });
+}
+
+/** Rows of this rank's experts, by themselves. */
+export const expertPairs = {
+  fine: { layout: canonicalRows, whole: true },
+  coarse: { layout: canonicalRows, whole: true },
+} as const;
+
+/**
+ * Weighs a chunk of the gradients of expert rows, which have arrived unweighted. With `output`, the experts' outputs of
+ * the forward pass, the gradients of the weights are left in region `expert.weightGradient`.
+ */
+export function weighGradients(p: Parts, gradient: string, { chunk, of }: Part, output?: string): void {
+  const { builder, shape, elementBytes } = p;
+  builder.kernel({
+    id: { task: 'weigh', chunk, of },
+    kernel: 'rows.weigh',
+    operands: {
+      weights: read(builder.region(groupRegion(p, 'weights'))),
+      gradient: add(gradient, chunk, of),
+      output: output === undefined ? undefined : read(output, chunk, of),
+      weightGradient: output === undefined ? undefined : write(builder.region(weightGradients(p)), chunk, of),
+    },
+    arguments: { pairs: expertPairs },
+    work: memoryWork('gather', (output === undefined ? 2 : 3) * shape.hiddenSize * elementBytes, {
+      rows: expertSize(shape),
+      chunk,
+      of,
+    }),
+  });
+}
+
+/** Gradients of the weights of this rank's expert rows, partial sums over etp. */
+export const weightGradients = ({ shape }: Parts): Region => ({
+  id: 'expert.weightGradient',
+  dtype: 'f32',
+  rows: expertSize(shape),
+  columns: 1,
+  order: 'blocks',
+  life: 'layer',
+});
 
 /**
  * All rows that the stream wants of a combined region: gathered over TP when only the slice was combined but

@@ -21,7 +21,8 @@ export class RoutingBinding implements Binding {
   }
 
   counts(exchange: Exchange, rank: number, node: number, part: Part): ExchangeCounts {
-    return exchange.counts(this.#place(rank), part, this.#routingOf(rank, node));
+    const at = this.#place(rank);
+    return exchange.fixed?.(at, part) ?? exchange.counts(at, part, this.#routingOf(rank, node));
   }
 
   rows(rule: RowRule, rank: number, node: number, part: Part): number {

@@ -5,7 +5,7 @@
  */
 import type { Layout } from '../layout/layout.js';
 import { coordinates, groupIndex } from '../layout/mesh.js';
-import type { GroupRouting, Part } from '../routing/group-routing.js';
+import type { ExpertRange, GroupRouting, Part } from '../routing/group-routing.js';
 import { chunkRows } from '../routing/group-routing.js';
 
 /** Which tokens a rank handles: those of its own slice, or all of its replica's (redundantly with its TP peers). */
@@ -54,6 +54,8 @@ export interface ExchangeCounts {
 export interface Exchange {
   readonly name: string;
   counts(at: RankPlace, part: Part, routing: GroupRouting): ExchangeCounts;
+  /** The same where the layout alone decides, so that it is known before any routing. */
+  fixed?(at: RankPlace, part: Part): ExchangeCounts;
 }
 
 /**
@@ -71,6 +73,46 @@ export interface OrderShape {
 export interface RowOrder {
   readonly name: string;
   blocks(shape: OrderShape): Int32Array;
+}
+
+/**
+ * Rows of one source's tokens that have a kept pick among a range of experts, one a token, in token order
+ * (`dispatchers/row-layout.ts`).
+ */
+export interface RowBlock extends ExpertRange {
+  /** Place in the expert group of the rank whose tokens they are. */
+  readonly source: number;
+  /** All tokens of the slice, whatever their picks. */
+  readonly every?: true;
+}
+
+export interface RowLayout {
+  readonly name: string;
+  /**
+   * Blocks by member of the group over which they travel (one member where they do not), for a rank of an expert group
+   * of `experts`.
+   */
+  readonly blocks: (at: RankPlace, experts: number) => readonly (readonly RowBlock[])[];
+}
+
+/**
+ * One side of a move: whose rows there are, and whether they lie where all chunks' rows lie or where only those of this
+ * chunk do.
+ */
+export interface RowSide {
+  readonly layout: RowLayout;
+  readonly whole: boolean;
+}
+
+/**
+ * Rows of one buffer and of another that belong together: each fine row in the chunk has one coarse row, of the same
+ * token.
+ */
+export interface RowPairs {
+  readonly fine: RowSide;
+  readonly coarse: RowSide;
+  /** Fine rows that have no coarse row are left out instead of refused. */
+  readonly partial?: true;
 }
 
 /** First token of slice i of n over T tokens. */

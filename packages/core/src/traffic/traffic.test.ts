@@ -55,7 +55,9 @@ describe('traffic', () => {
     for (const { layout, strategy } of allStrategies([1, 2], [2])) {
       const placed = { ...shape, layout };
       const counts = new Int32Array(layout.etp * layout.ep * placed.experts).fill(3);
-      const binding = new RoutingBinding(layout, () => new GroupRouting(placed, counts));
+      const reach = { reach: () => 0.7 };
+      const routing = new GroupRouting(placed, counts, undefined, reach);
+      const binding = new RoutingBinding(layout, () => routing);
       const counted = traffic({ program: moeLayerProgram(placed, strategy), layout, cluster, binding });
       const sent = counted.sent.reduce((sum, row) => sum + row.reduce((a, b) => a + b, 0), 0);
       const listed = counted.operations.reduce((sum, { byTier }) => sum + byTier.reduce((a, b) => a + b, 0), 0);

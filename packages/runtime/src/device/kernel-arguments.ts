@@ -3,6 +3,7 @@
  * at launch.
  */
 import type { ArgumentsOf, BoundArgument, BoundOf, KernelName, Run } from '@monta/core';
+import type { RowMoves } from '../rows/row-moves.js';
 import type { Moves, Permutation, Segments } from '../moe/index.js';
 
 /** AdamW's settings in a step (Loshchilov and Hutter, arXiv 1711.05101). */
@@ -51,6 +52,8 @@ export interface BoundArguments {
   readonly returned: Permutation;
   /** Runs of canonical rows by local expert. */
   readonly segments: Segments;
+  /** Of the chunk: each fine row, its coarse row, and the pick that it serves. */
+  readonly moves: RowMoves;
 }
 
 /** All arguments of a kernel. */

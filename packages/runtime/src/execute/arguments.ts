@@ -5,7 +5,7 @@
 import { coordinates, kernelSpec, type Body, type BoundArgument, type Layout, type ProgramNode } from '@monta/core';
 import type { BoundArguments, StepArguments, TensorRun } from '../device/kernel-arguments.js';
 import type { LayerRouting, ReturnedRequest, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
-import type { RowOrder, Scope } from '@monta/core';
+import type { RowOrder, RowPairs, Scope } from '@monta/core';
 
 type KernelBody = Extract<Body, { kind: 'kernel' }>;
 
@@ -13,6 +13,7 @@ type KernelBody = Extract<Body, { kind: 'kernel' }>;
 interface RowFields extends ReturnedRequest {
   readonly scope: Scope;
   readonly order: RowOrder;
+  readonly pairs: RowPairs;
 }
 
 /** What bound arguments come from. */
@@ -95,6 +96,8 @@ export class ArgumentBinder {
         return layer().returned(fields);
       case 'segments':
         return layer().segments(chunk, of);
+      case 'moves':
+        return layer().moves(fields.pairs, chunk, of);
     }
   }
 }

@@ -5,6 +5,8 @@
 import {
   coordinates,
   dispatchProgram,
+  exchangesPicks,
+  groupMembers,
   InputError,
   RoutingBinding,
   routingScope,
@@ -53,6 +55,17 @@ export interface DispatchRun {
 const rowElement = (token: number, column: number): number =>
   (((token + 1) * 7919 + column * 104_729) % 2003) / 1001.5 - 1;
 
+function concatenated<T extends Int32Array | Float32Array>(pieces: readonly T[]): T {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const all = (pieces[0] instanceof Int32Array ? new Int32Array(length) : new Float32Array(length)) as T;
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
 /** One pass as a program of its own, so that it can be timed. */
 interface Pass {
   readonly pass: 'forward' | 'backward';
@@ -77,6 +90,8 @@ export class DispatchExecutor {
   /** Rows of the stream or of its gradient, and weights of picks; they stay as they are. */
   readonly #rows: View;
   readonly #weights: View;
+  /** Weights of all tokens of the expert group, where they are known. */
+  #groupWeights: View | undefined;
   #error = NaN;
   #end = 0;
 
@@ -113,7 +128,7 @@ export class DispatchExecutor {
     });
     this.counts = this.#exchangeCounts();
     const scope = routingScope(strategy, shape);
-    this.#book.set(layer, new LayerRouting(this.#routing, this.counts, this.#ofScope(this.#picks.ids, scope)));
+    this.#book.set(layer, this.#layerRouting(this.#ofScope(this.#picks.ids, scope)));
     const sliced = layout.sequenceParallel && layout.tp > 1;
     const { start, end } = this.#routing.slice;
     const rows = sliced ? end - start : tokens;
@@ -126,6 +141,32 @@ export class DispatchExecutor {
     regions.place('stream', this.#rows);
     regions.place('gradient', this.#rows);
     regions.place('route.weights', this.#weights);
+    if (exchangesPicks(strategy)) {
+      const groupWeights = concatenated(this.#ofGroup(({ weights }) => weights));
+      this.#groupWeights = device.allocate('f32', groupWeights.length);
+      device.write(this.#groupWeights, groupWeights);
+      regions.place('route.weights.group', this.#groupWeights);
+    }
+  }
+
+  /** Of the counts that were exchanged, or of the picks of the whole group, which every rank can draw. */
+  #layerRouting(ids: Int32Array): LayerRouting {
+    if (!exchangesPicks(this.#options.strategy)) return LayerRouting.ofCounts(this.#routing, this.counts, ids);
+    return LayerRouting.ofPicks(this.#routing, concatenated(this.#ofGroup((picks) => picks.ids)), ids);
+  }
+
+  /** What was drawn for each slice of the expert group. */
+  #ofGroup<T extends Int32Array | Float32Array>(what: (picks: SampledPicks) => T): T[] {
+    const { shape, routing, seed, endpoint } = this.#options;
+    const { layout, tokens, topK } = shape;
+    const drawn = new Map<number, SampledPicks>();
+    return groupMembers(layout, 'expert', endpoint.rank).map((member) => {
+      const { tp, dp } = coordinates(layout, member);
+      const picks = drawn.get(dp) ?? samplePicks(shape, routing, seed, dp);
+      drawn.set(dp, picks);
+      const [start, end] = [tp, tp + 1].map((slice) => sliceStart(tokens, slice, layout.tp) * topK);
+      return what(picks).subarray(start, end) as T;
+    });
   }
 
   /** One repetition. Each pass starts after a barrier; filling and checking are outside its time. */
@@ -151,7 +192,8 @@ export class DispatchExecutor {
 
   /** Gives the buffers back. */
   close(): void {
-    for (const view of [this.#rows, this.#weights]) this.#options.device.free(view);
+    for (const view of [this.#rows, this.#weights, this.#groupWeights])
+      if (view !== undefined) this.#options.device.free(view);
   }
 
   #barrier(): void {
@@ -194,7 +236,8 @@ export class DispatchExecutor {
     let largest = 0;
     const { device, shape } = this.#options;
     const { hiddenSize: h, topK: k, layout } = shape;
-    const id = regions.has('combined.all') ? 'combined.all' : 'combined';
+    const id = ['combined.all', 'summed.all', 'combined', 'summed'].find((one) => regions.has(one));
+    if (id === undefined) throw new Error('the dispatch has no result');
     const rows = readFloats(device, regions.view(id));
     const first = this.#firstTokenOf(rows.length / h);
     for (let row = 0; row < rows.length / h; row++) {

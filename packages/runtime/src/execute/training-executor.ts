@@ -206,9 +206,15 @@ export class TrainingExecutor {
     this.#runner.run(program, { step: number });
   }
 
-  #bound(node: ProgramNode, { counts, ids }: Readonly<Record<string, Operand>>): void {
-    const [rows, picks] = [readInts(this.#device, counts.view), readInts(this.#device, ids.view)];
-    this.#book.set(node, new LayerRouting(this.#routing, rows, picks));
+  #bound(node: ProgramNode, { ids, ...known }: Readonly<Record<string, Operand>>): void {
+    const own = readInts(this.#device, ids.view);
+    const [name, { view }] = Object.entries(known)[0];
+    const exchanged = readInts(this.#device, view);
+    const routing =
+      name === 'picks'
+        ? LayerRouting.ofPicks(this.#routing, exchanged, own)
+        : LayerRouting.ofCounts(this.#routing, exchanged, own);
+    this.#book.set(node, routing);
   }
 
   #result(loss: Float32Array): EvaluationResult {

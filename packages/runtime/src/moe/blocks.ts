@@ -9,8 +9,6 @@
  * destination).
  */
 
-import { chunkRows } from '@monta/core';
-
 /** Triples [canonical row, packed row, count], without empty ones and with neighbours merged. */
 export type Moves = Int32Array;
 
@@ -26,20 +24,37 @@ export function blockStarts(counts: Int32Array): Int32Array {
   return starts;
 }
 
+/** RowBlocks that are cut elsewhere than at `chunkBegin`. */
+export interface CutBlocks {
+  /** Rows of each block. */
+  readonly counts: Int32Array;
+  /** First row of chunk `chunk` of `of` in a block; `chunk` = `of` gives the end. */
+  readonly begin: (block: number, chunk: number, of: number) => number;
+}
+
+/** Rows of every block, cut evenly where nothing else is said. */
+export type RowBlocks = Int32Array | CutBlocks;
+
+export const cutBlocks = (blocks: RowBlocks): CutBlocks =>
+  blocks instanceof Int32Array
+    ? { counts: blocks, begin: (block, chunk, of) => chunkBegin(blocks[block], chunk, of) }
+    : blocks;
+
 /** Rows of chunk `chunk` of `of` over all blocks. */
-export function chunkTotal(counts: Int32Array, chunk: number, of: number): number {
+export function chunkTotal(blocks: RowBlocks, chunk: number, of: number): number {
+  const { counts, begin } = cutBlocks(blocks);
   let total = 0;
-  for (const rows of counts) total += chunkRows(rows, chunk, of);
+  for (let block = 0; block < counts.length; block++) total += begin(block, chunk + 1, of) - begin(block, chunk, of);
   return total;
 }
 
-/** Blocks in canonical order: what the sender of an all_to_all packs. */
+/** RowBlocks in canonical order: what the sender of an all_to_all packs. */
 export function sendOrder(experts: number, sources: number): Int32Array {
   return Int32Array.from({ length: experts * sources }, (_, i) => i);
 }
 
 /**
- * Blocks as an all_to_all over ep delivers them, [ep rank][local expert][slice], where each ep rank sends `slices`
+ * RowBlocks as an all_to_all over ep delivers them, [ep rank][local expert][slice], where each ep rank sends `slices`
  * slices: 1 when every rank sends its own slice (`sources` = ep), etp when it sends its replica's (`sources` = ep *
  * etp).
  */
@@ -53,7 +68,7 @@ export function receiveOrder(localExperts: number, ep: number, slices: number): 
 }
 
 /**
- * Blocks as an all_gather over etp delivers them when every member contributes what its all_to_all received:
+ * RowBlocks as an all_gather over etp delivers them when every member contributes what its all_to_all received:
  * [etp member][ep rank][local expert]; sources are numbered with etp fastest.
  */
 export function gatherOrder(localExperts: number, ep: number, etp: number): Int32Array {
@@ -66,15 +81,16 @@ export function gatherOrder(localExperts: number, ep: number, etp: number): Int3
 }
 
 /** Chunk `chunk` of `of` of every block: from canonical rows to packed rows counted from 0, blocks in `order`. */
-export function chunkMoves(counts: Int32Array, order: Int32Array, chunk: number, of: number): Moves {
+export function chunkMoves(blocks: RowBlocks, order: Int32Array, chunk: number, of: number): Moves {
+  const { counts, begin } = cutBlocks(blocks);
   const starts = blockStarts(counts);
   const moves: number[] = [];
   let packed = 0;
   for (const block of order) {
-    const rows = counts[block];
-    const count = chunkRows(rows, chunk, of);
+    const first = begin(block, chunk, of);
+    const count = begin(block, chunk + 1, of) - first;
     if (count === 0) continue;
-    const canonical = starts[block] + chunkBegin(rows, chunk, of);
+    const canonical = starts[block] + first;
     const last = moves.length - 3;
     if (last >= 0 && moves[last] + moves[last + 2] === canonical) moves[last + 2] = moves[last + 2] + count;
     else moves.push(canonical, packed, count);

@@ -8,10 +8,10 @@
  * Work is named by *segments*, so that a chunk of every block is computed without touching other rows, in any order and
  * with other chunks in the backward. All functions write only the rows of their segments.
  */
-import { chunkRows, type ClampedSwiglu } from '@monta/core';
+import type { ClampedSwiglu } from '@monta/core';
 import type { Gemm } from '../device/gemm.js';
 import { exponential } from '../transformer/exponential.js';
-import { chunkBegin } from './blocks.js';
+import { cutBlocks, type RowBlocks } from './blocks.js';
 import { clampedSwiglu, clampedSwigluGrad } from './clamped-swiglu.js';
 
 export interface ExpertShape {
@@ -30,26 +30,28 @@ export type Segments = Int32Array;
  * rows of an expert are one segment, so chunk 0 of 1 has one per expert that has rows.
  */
 export function chunkSegments({
-  counts,
+  counts: blocks,
   localExperts,
   sources,
   chunk,
   of,
 }: {
-  readonly counts: Int32Array;
+  readonly counts: RowBlocks;
   readonly localExperts: number;
   readonly sources: number;
   readonly chunk: number;
   readonly of: number;
 }): Segments {
+  const { counts, begin } = cutBlocks(blocks);
   const segments: number[] = [];
   let start = 0;
   for (let expert = 0; expert < localExperts; expert++)
     for (let source = 0; source < sources; source++) {
-      const rows = counts[expert * sources + source];
-      const count = chunkRows(rows, chunk, of);
-      const first = start + chunkBegin(rows, chunk, of);
-      start += rows;
+      const block = expert * sources + source;
+      const skipped = begin(block, chunk, of);
+      const count = begin(block, chunk + 1, of) - skipped;
+      const first = start + skipped;
+      start += counts[block];
       if (count === 0) continue;
       const last = segments.length - 3;
       if (last >= 0 && segments[last] === expert && segments[last + 1] + segments[last + 2] === first)

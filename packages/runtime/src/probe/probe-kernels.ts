@@ -1,6 +1,6 @@
 /** Times a rank's kernels alone on a core, at the sizes that a training step gives them. */
 import {
-  allHalves,
+  searchedHalves,
   inChunks,
   moeShape,
   trainingStep,
@@ -111,7 +111,7 @@ const ofRun = { chunkCounts: [1, 4], repetitions: 3 } as const;
 export async function probeStepKernels(step: StepShape, signal?: AbortSignal): Promise<Map<string, KernelRate>> {
   const shape = moeShape(step);
   const rates = new Map<string, KernelRate>();
-  for (const halves of allHalves().filter((one) => unsupportedStrategy(one, shape) === undefined)) {
+  for (const halves of searchedHalves().filter((one) => unsupportedStrategy(one, shape) === undefined)) {
     const strategy = inChunks(halves, 1);
     for (const [name, rate] of await probeKernels({ step: { ...step, strategy }, ...ofRun }, signal))
       if (!rates.has(name)) rates.set(name, rate);

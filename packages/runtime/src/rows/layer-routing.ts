@@ -11,10 +11,13 @@ import {
   GroupRouting,
   rankPlace,
   sliceStart,
+  sliceTokens,
+  sourcesOf,
   type MoeShape,
   type ProgramNode,
   type RankPlace,
   type RowOrder,
+  type RowPairs,
   type Scope,
 } from '@monta/core';
 import {
@@ -24,16 +27,18 @@ import {
   chunkTotal,
   keptPicks,
   pickedIds,
+  type CutBlocks,
   type Moves,
   type Permutation,
   type Segments,
 } from '../moe/index.js';
+import { rowMoves, type RowMoves } from './row-moves.js';
 
 interface RoutedTokens {
   /** Rows of the tokens in the sender's canonical order. */
   readonly permutation: Permutation;
-  /** Rows of block expert * slices + slice. */
-  readonly blocks: Int32Array;
+  /** Block expert * slices + slice. */
+  readonly blocks: CutBlocks;
   readonly slices: number;
 }
 
@@ -63,6 +68,22 @@ export class RoutingShape {
     const { tp } = this.place;
     this.slice = { start: sliceStart(tokens, tp, layout.tp), end: sliceStart(tokens, tp + 1, layout.tp) };
   }
+
+  /** Of routed ids of all T tokens or of the own slice, those of the slice. */
+  ownPicks(ids: Int32Array): Int32Array {
+    const { tokens, topK } = this.shape;
+    return ids.length === tokens * topK ? ids.subarray(this.slice.start * topK, this.slice.end * topK) : ids;
+  }
+
+  /**
+   * First pick of a source where those of all tokens of the expert group lie source after source; of one behind the
+   * last: their number.
+   */
+  firstPick(source: number): number {
+    let tokens = 0;
+    for (let before = 0; before < source; before++) tokens += sliceTokens(before, this.place, this.shape.tokens);
+    return tokens * this.shape.topK;
+  }
 }
 
 export class LayerRouting {
@@ -72,25 +93,53 @@ export class LayerRouting {
   /** Routed ids [tokens, k] of all T tokens or of the slice; ~id where the pick was dropped. */
   readonly #ids: Int32Array;
   /** Rows of this rank's experts by block, local expert * sources + source. */
-  readonly #arrived: Int32Array;
+  readonly #arrived: CutBlocks;
   readonly #tokens = new Map<Scope, RoutedTokens>();
   readonly #returned = new Map<string, Permutation>();
 
-  /** `counts`: [source of the expert group][expert] rows. */
-  constructor(shape: RoutingShape, counts: Int32Array, ids: Int32Array) {
+  /** Whether the picks of all tokens of the group are known. */
+  readonly #weighted: boolean;
+
+  private constructor(shape: RoutingShape, group: GroupRouting, ids: Int32Array, weighted: boolean) {
     this.#shape = shape;
+    this.#weighted = weighted;
     this.#ids = ids;
-    // Of the others only sums were exchanged.
-    this.group = new GroupRouting(shape.shape, counts, (source) =>
-      source === shape.place.source ? { ids: this.#picked('slice'), topK: shape.shape.topK } : undefined,
-    );
-    const { experts, layout } = shape.shape;
+    this.group = group;
+    const { layout } = shape.shape;
     const sources = layout.etp * layout.ep;
-    this.#arrived = new Int32Array(shape.localExperts * sources);
-    for (let expert = 0; expert < shape.localExperts; expert++)
-      for (let source = 0; source < sources; source++)
-        this.#arrived[expert * sources + source] =
-          counts[source * experts + shape.place.ep * shape.localExperts + expert];
+    const expertOf = (block: number): number => shape.place.ep * shape.localExperts + Math.floor(block / sources);
+    const counts = Int32Array.from({ length: shape.localExperts * sources }, (_, block) =>
+      group.blockRows(block % sources, expertOf(block)),
+    );
+    this.#arrived = {
+      counts,
+      begin: (block, chunk, of) => group.blockBegin(block % sources, expertOf(block), chunk, of),
+    };
+  }
+
+  /** Only sums were exchanged: `counts`, [source of the expert group][expert] rows. */
+  static ofCounts(shape: RoutingShape, counts: Int32Array, ids: Int32Array): LayerRouting {
+    const { place } = shape;
+    const own = { ids: shape.ownPicks(ids), topK: shape.shape.topK };
+    const group = new GroupRouting(shape.shape, counts, (source) => (source === place.source ? own : undefined));
+    return new LayerRouting(shape, group, ids, false);
+  }
+
+  /** Picks of all tokens of the expert group were exchanged, [token][k], source after source. */
+  static ofPicks(shape: RoutingShape, picks: Int32Array, ids: Int32Array): LayerRouting {
+    const { topK } = shape.shape;
+    const bySource = sourcesOf(shape.place).map((source) => ({
+      ids: picks.subarray(shape.firstPick(source), shape.firstPick(source + 1)),
+      topK,
+    }));
+    return new LayerRouting(shape, GroupRouting.fromPicks(shape.shape, bySource, { cut: 'tokens' }), ids, true);
+  }
+
+  /** Chunk `chunk` of `of` of rows that move between two row layouts. */
+  moves(pairs: RowPairs, chunk: number, of: number): RowMoves {
+    const { place } = this.#shape;
+    const firstPick = this.#weighted ? { firstPick: (source: number) => this.#shape.firstPick(source) } : {};
+    return rowMoves({ pairs, part: { chunk, of }, at: place, routing: this.group, ...firstPick });
   }
 
   /**
@@ -115,7 +164,8 @@ export class LayerRouting {
    */
   section(order: RowOrder, chunk: number, of: number): { start: number; end: number } {
     const { etp } = this.#shape.shape.layout;
-    const rows = (block: number): number => chunkTotal(this.#arrived.subarray(block, block + 1), chunk, of);
+    const { begin } = this.#arrived;
+    const rows = (block: number): number => begin(block, chunk + 1, of) - begin(block, chunk, of);
     const blocks = this.#ownerOrder(order);
     // Sources are numbered with etp fastest, and blocks with sources fastest.
     const first = blocks.findIndex((block) => block % etp === this.#shape.place.etp);
@@ -191,14 +241,11 @@ export class LayerRouting {
 
   /** Routed ids of all tokens of the replica or of this rank's slice, as `#ids`. */
   #picked(scope: Scope): Int32Array {
-    const { slice, shape } = this.#shape;
-    const { tokens: replica, topK: k } = shape;
-    const wholeReplica = this.#ids.length === replica * k;
-    if (scope === 'replica' && !wholeReplica)
+    const { shape } = this.#shape;
+    if (scope === 'slice') return this.#shape.ownPicks(this.#ids);
+    if (this.#ids.length !== shape.tokens * shape.topK)
       throw new Error('the routing of the whole replica is asked for, but this rank routed only its slice');
-    const tokens = scope === 'replica' ? replica : slice.end - slice.start;
-    const offset = scope === 'slice' && wholeReplica ? slice.start * k : 0;
-    return this.#ids.subarray(offset, offset + tokens * k);
+    return this.#ids;
   }
 
   #route(scope: Scope): RoutedTokens {
@@ -212,14 +259,21 @@ export class LayerRouting {
       picks: k,
       experts,
     });
-    if (scope === 'slice' || layout.tp === 1) return { permutation, blocks: permutation.counts, slices: 1 };
-    const blocks = new Int32Array(experts * layout.tp);
+    const { place } = this.#shape;
+    if (scope === 'slice' || layout.tp === 1) {
+      const begin: CutBlocks['begin'] = (expert, chunk, of) => this.group.blockBegin(place.source, expert, chunk, of);
+      return { permutation, blocks: { counts: permutation.counts, begin }, slices: 1 };
+    }
+    const counts = new Int32Array(experts * layout.tp);
     for (let i = 0; i < layout.tp; i++) {
       const from = sliceStart(tokens, i, layout.tp) * k;
       const end = sliceStart(tokens, i + 1, layout.tp) * k;
-      for (let pick = from; pick < end; pick++) if (encoded[pick] >= 0) blocks[encoded[pick] * layout.tp + i]++;
+      for (let pick = from; pick < end; pick++) if (encoded[pick] >= 0) counts[encoded[pick] * layout.tp + i]++;
     }
-    return { permutation, blocks, slices: layout.tp };
+    const first = place.source - place.tp;
+    const begin: CutBlocks['begin'] = (block, chunk, of) =>
+      this.group.blockBegin(first + (block % layout.tp), Math.floor(block / layout.tp), chunk, of);
+    return { permutation, blocks: { counts, begin }, slices: layout.tp };
   }
 }
 

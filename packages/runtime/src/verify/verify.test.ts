@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { allHalves, parseLayout, unsupportedStrategy, worldSize, type Strategy } from '@monta/core';
+import { searchedHalves, parseLayout, unsupportedStrategy, worldSize, type Strategy } from '@monta/core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { verify, verifyAll, type Verification } from './verify.js';
 
@@ -44,7 +44,7 @@ const chunks = [
 
 const strategiesOf = (layoutText: string): Strategy[] => {
   const layout = parseLayout(layoutText);
-  return allHalves()
+  return searchedHalves()
     .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
     .map((halves, index) => ({ ...halves, chunks: chunks[index % chunks.length] ?? { forward: 1, backward: 1 } }));
 };

@@ -21,7 +21,7 @@ import {
   type OutgoingContext,
   type OutgoingHalf,
   type ReturningContext,
-  type ReturningHalf,
+  type RowsHalf,
   type RowOrder,
 } from '@monta/core/schedule/dispatchers';
 
@@ -105,7 +105,7 @@ export const toyOutgoing: OutgoingHalf = {
 
 const mine = (c: ReturningContext): string => buffer(c, 'mine', receivedSize(c.shape));
 
-export const toyReturning: ReturningHalf = {
+export const toyReturning: RowsHalf = {
   name: 'toy',
   scope: () => 'slice',
   routing: () => 'slice',

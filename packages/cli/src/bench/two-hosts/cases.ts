@@ -4,7 +4,7 @@
  * rounds: the fastest of a hundred ways in a few rounds is fast by luck.
  */
 import {
-  allHalves,
+  searchedHalves,
   chooseDispatch,
   closeShare,
   fixedStrategies,
@@ -70,7 +70,7 @@ export async function prepareCase(
   const kernels = await probeDispatchKernels({ shape, strategies, routing: routings[routing], seed });
   const probe: MachineProbe = { ...machine, kernels };
   const workload = benchWorkload({ seen, shape, routing: routings[routing], seed, probe });
-  const planned = chooseDispatch(workload, { chunkCounts, halves: allHalves() });
+  const planned = chooseDispatch(workload, { chunkCounts, halves: searchedHalves() });
   if (!planned.known) throw new InputError('the dispatch cannot be priced', { expected: planned.missing.join('; ') });
   const near = planned.within(closeShare);
   const chosen = planned.best.strategy;

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
 import { checkModelLayout, resolveLayout, type Layout } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
-import { allHalves, namedStrategies, type Strategy } from '../../schedule/index.js';
+import { namedStrategies, searchedHalves, type Strategy } from '../../schedule/index.js';
 import { InputError, maxOf, minOf, Random } from '../../units/index.js';
 import { architectureOf } from '../architecture.js';
 import type { Finding } from '../finding.js';
@@ -53,7 +53,10 @@ function drawPlan(random: Random): ExportPlan {
       if (error instanceof InputError) continue;
       throw error;
     }
-    const strategy: Strategy = { ...pick(allHalves()), chunks: { forward: pick([1, 1, 4]), backward: pick([1, 2]) } };
+    const strategy: Strategy = {
+      ...pick(searchedHalves()),
+      chunks: { forward: pick([1, 1, 4]), backward: pick([1, 2]) },
+    };
     return {
       model,
       cluster,

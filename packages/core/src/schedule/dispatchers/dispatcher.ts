@@ -12,9 +12,11 @@
  * (`Size`), and in which order they lie there (`RowOrder`). Adding a dispatcher: a new file here, and an entry in
  * `strategies.ts`.
  */
+import type { Layout } from '../../layout/layout.js';
+import { expertNodes, isPlaced, worldSize } from '../../layout/mesh.js';
 import type { Activation, Region } from '../schedule.js';
 import { rowsRegion, type MoeShape } from '../moe-shape.js';
-import type { RowOrder, Scope, Size } from '../rows.js';
+import { sliceRows, type RowOrder, type Scope, type Size } from '../rows.js';
 import type { TemplateBuilder } from '../template-builder.js';
 
 export interface ChunkContext {
@@ -37,7 +39,10 @@ export interface OutgoingContext extends ChunkContext {
 export interface ReturningContext extends ChunkContext {
   /** Canonical expert rows, partial sums over etp. */
   readonly source: string;
-  /** Whether the returned rows must outlive the template (the backward needs them). */
+  /**
+   * Whether the returned rows must outlive the template (the backward needs them): so in the forward pass, where sums
+   * are weighted.
+   */
   readonly saved: boolean;
 }
 
@@ -59,6 +64,13 @@ export interface OutgoingHalf {
   readonly scope: Scope;
   /** Why it can't serve this shape, or undefined. */
   unsupported(shape: Pick<MoeShape, 'layout'>): string | undefined;
+  /** Counts need the picks of all tokens of the expert group, not only their sums: the layer exchanges them. */
+  readonly picks?: true;
+  /**
+   * A row may serve several picks, so that it cannot be weighted where it is packed: the layer weighs the rows at their
+   * experts.
+   */
+  readonly shared?: true;
   readonly stages: readonly Stage<OutgoingContext>[];
 }
 
@@ -77,14 +89,33 @@ export interface ReturningHalf {
   /** Tokens whose routing it must know to find its rows. */
   routing(activation: Activation): Scope;
   unsupported(shape: Pick<MoeShape, 'layout'>): string | undefined;
-  /** What the region of `returnedRegion` holds: whose tokens' rows, how many, and in which order. */
-  returned(activation: Activation): ReturnedRows;
-  /** Together they fill the region of `returnedRegion`. */
+  readonly picks?: true;
+  /**
+   * What the region of `returnedRegion` holds: whose tokens' rows, how many, and in which order. Absent where picks are
+   * summed on the way (`picks` is set, scope is `slice`): then the region of `summedRegion` is filled.
+   */
+  returned?(activation: Activation): ReturnedRows;
+  /** Together they fill the region of `returnedRegion`, or of `summedRegion`. */
   readonly stages: readonly Stage<ReturningContext>[];
 }
 
+/** A half that leaves expert rows to be summed. */
+export type RowsHalf = ReturningHalf & Required<Pick<ReturningHalf, 'returned'>>;
+
+export const returnsRows = (half: ReturningHalf): half is RowsHalf => half.returned !== undefined;
+
+/** The region of the own slice's tokens, summed over their picks, that a half fills which sums on the way. */
+export const summedRegion = (shape: MoeShape): Region =>
+  rowsRegion({
+    id: 'summed',
+    shape,
+    rows: sliceRows(shape.tokens, shape.layout.tp),
+    columns: shape.hiddenSize,
+    order: 'rows',
+  });
+
 /** The region (order 'chunks') that a returning half fills; that of a forward pass is saved for the backward. */
-export const returnedRegion = (half: ReturningHalf, shape: MoeShape, activation: Activation, saved: boolean): Region =>
+export const returnedRegion = (half: RowsHalf, shape: MoeShape, activation: Activation, saved: boolean): Region =>
   rowsRegion({
     id: saved ? 'returned.forward' : 'returned',
     shape,
@@ -93,3 +124,19 @@ export const returnedRegion = (half: ReturningHalf, shape: MoeShape, activation:
     order: 'chunks',
     life: saved ? 'saved' : 'layer',
   });
+
+/**
+ * How an expert group lies on nodes, for halves with a hop between nodes and one inside: equally many of its ranks on
+ * each, so that rails are whole. Else what is missing, in words.
+ */
+export function groupNodes(layout: Layout): { readonly nodes: number; readonly ranks: number } | string {
+  if (!isPlaced(layout)) return 'it is not known which ranks share a node';
+  const ranks = layout.etp * layout.ep;
+  const sizes = new Set<number>();
+  for (let first = 0; first < worldSize(layout); first += ranks)
+    for (const { sources } of expertNodes(layout, first)) sizes.add(sources.length);
+  const [size = 1] = sizes;
+  return sizes.size === 1
+    ? { nodes: ranks / size, ranks: size }
+    : `rails need equally many ranks of an expert group on each node, and there are ${[...sizes].join(' and ')}`;
+}

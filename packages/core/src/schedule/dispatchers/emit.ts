@@ -4,7 +4,7 @@
 import { dtypeBytes, rowsRegion } from '../moe-shape.js';
 import type { Group } from '../../layout/layout.js';
 import type { Exchange, RowOrder, Scope, Size } from '../rows.js';
-import type { Work } from '../schedule.js';
+import type { Lane, Work } from '../schedule.js';
 import { add, own, read, write, type Piece } from '../template-builder.js';
 import { memoryWork } from '../work.js';
 import type { ChunkContext, OutgoingContext } from './dispatcher.js';
@@ -90,16 +90,18 @@ export function takeOwn(c: ChunkContext, { order, rows, from, to }: MovedRows): 
 export interface ExchangeRows {
   readonly task: string;
   readonly group?: Group;
+  readonly lane?: Lane;
   readonly counts: Exchange;
   readonly from: string;
   readonly to: string;
 }
 
-/** Over the expert parallel group unless another is given, on the inter lane. */
-export function exchange(c: ChunkContext, { task, group = 'ep', counts, from, to }: ExchangeRows): void {
+/** Over the expert parallel group and on the inter lane unless others are given. */
+export function exchange(c: ChunkContext, exchanged: ExchangeRows): void {
+  const { task, group = 'ep', lane = 'inter', counts, from, to } = exchanged;
   c.builder.collective({
     id: pieceOf(c, task),
-    lane: 'inter',
+    lane,
     collective: { name: 'all_to_all', group, counts },
     operands: { from: read(from, c.chunk, c.of), to: write(to, c.chunk, c.of) },
   });

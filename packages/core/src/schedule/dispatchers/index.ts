@@ -8,6 +8,7 @@ export {
   type ReturnedRows,
   type ReturningContext,
   type ReturningHalf,
+  type RowsHalf,
   type Stage,
 } from './dispatcher.js';
 export {
@@ -34,6 +35,34 @@ export {
   sliceReturn,
   transposed,
 } from './exchanges.js';
+export {
+  addUp,
+  copyBuffer,
+  type CopyBuffer,
+  expandCopies,
+  expandReplica,
+  fanOut,
+  gatherCopies,
+  hop,
+  packCopies,
+  packExperts,
+  scatterSums,
+  sumExperts,
+  summedTokens,
+} from './emit-copies.js';
+export {
+  canonicalRows,
+  expertsAmong,
+  expertsOf,
+  groupTokens,
+  joined,
+  nodePlace,
+  ownReplica,
+  ownTokens,
+  replicaTokens,
+  sourcesOf,
+} from './row-layout.js';
+export { type RowBlock, type RowLayout, type RowPairs, type RowSide } from '../rows.js';
 export { HalfList } from './half-list.js';
 export { outgoingHalves, returningHalves } from './strategies.js';
 export { expertSize, receivedSize, replicaSize, routedRows, sentSize } from '../moe-shape.js';

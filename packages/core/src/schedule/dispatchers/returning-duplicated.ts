@@ -2,7 +2,7 @@
  * Duplicated combine: all-reduce the experts' partial sums over etp (2Vq bytes a rank), then every TP rank takes all
  * rows of its replica back through an all-to-all of V. The mirror of the duplicated dispatch.
  */
-import { returnedRegion, type ReturningContext, type ReturningHalf } from './dispatcher.js';
+import { returnedRegion, type ReturningContext, type RowsHalf } from './dispatcher.js';
 import { expertSize, replicaSize } from '../moe-shape.js';
 import { buffer, exchange, sumPartial, unplace } from './emit.js';
 import { canonicalOrder, replicaOrder, replicaReturn } from './exchanges.js';
@@ -12,7 +12,7 @@ const returned = (c: ReturningContext): string =>
 const packed = (c: ReturningContext): string =>
   c.shape.layout.ep > 1 ? buffer(c, 'packed', expertSize(c.shape)) : returned(c);
 
-export const returningDuplicated: ReturningHalf = {
+export const returningDuplicated: RowsHalf = {
   name: 'duplicated',
   scope: (activation) => (activation === 'replicated' ? 'replica' : 'slice'),
   routing: () => 'replica',

@@ -3,7 +3,7 @@
  * of V/TP back, sum over picks on the own token slice; when activations are replicated the layer gathers the T*h
  * result, cf*k times less than the expert rows. (Megatron-Core with sequence parallelism.)
  */
-import { returnedRegion, type ReturningContext, type ReturningHalf } from './dispatcher.js';
+import { returnedRegion, type ReturningContext, type RowsHalf } from './dispatcher.js';
 import { expertSize, receivedSize, sentSize } from '../moe-shape.js';
 import { buffer, exchange, spread, unplace } from './emit.js';
 import { canonicalOrder, gatheredOrder, scatterReceived, sliceReturn } from './exchanges.js';
@@ -15,7 +15,7 @@ const mine = (c: ReturningContext): string =>
 const packed = (c: ReturningContext): string =>
   c.shape.layout.etp > 1 ? buffer(c, 'packed', expertSize(c.shape)) : mine(c);
 
-export const returningScattered: ReturningHalf = {
+export const returningScattered: RowsHalf = {
   name: 'scattered',
   scope: () => 'slice',
   routing: () => 'slice',

@@ -3,7 +3,7 @@
  * all-to-all of V/TP back, and, when activations are replicated, an all-gather of the returned expert rows over TP
  * (Vq), so that every rank sums all tokens.
  */
-import { returnedRegion, type ReturningContext, type ReturningHalf } from './dispatcher.js';
+import { returnedRegion, type ReturningContext, type RowsHalf } from './dispatcher.js';
 import { expertSize, receivedSize, replicaSize, sentSize } from '../moe-shape.js';
 import type { Exchange, RowOrder } from '../rows.js';
 import { buffer, exchange, spread, sumPartial, takeOwn, unplace } from './emit.js';
@@ -40,7 +40,7 @@ const mine = (c: ReturningContext): string =>
 const packed = (c: ReturningContext): string =>
   c.shape.layout.etp > 1 ? buffer(c, 'packed', expertSize(c.shape)) : mine(c);
 
-export const returningSliced: ReturningHalf = {
+export const returningSliced: RowsHalf = {
   name: 'sliced',
   scope: (activation) => (activation === 'replicated' ? 'replica' : 'slice'),
   routing: (activation) => (activation === 'replicated' ? 'replica' : 'slice'),

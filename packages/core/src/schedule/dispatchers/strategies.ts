@@ -2,8 +2,12 @@
 import type { Activation } from '../schedule.js';
 import { activationOf, type MoeShape } from '../moe-shape.js';
 import type { Scope } from '../rows.js';
-import type { OutgoingHalf, ReturningHalf } from './dispatcher.js';
+import { returnsRows, type OutgoingHalf, type ReturningHalf } from './dispatcher.js';
+import { outgoingDeduplicated, returningDeduplicated } from './deduplicated.js';
+import { outgoingDeduplicatedGathered, returningDeduplicatedGathered } from './deduplicated-gathered.js';
+import { outgoingGathered, returningGathered } from './gathered.js';
 import { HalfList } from './half-list.js';
+import { outgoingHierarchical, returningHierarchical } from './hierarchical.js';
 import { outgoingDuplicated } from './outgoing-duplicated.js';
 import { outgoingSliced } from './outgoing-sliced.js';
 import { returningDuplicated } from './returning-duplicated.js';
@@ -11,9 +15,20 @@ import { returningScattered } from './returning-scattered.js';
 import { returningSliced } from './returning-sliced.js';
 
 /** The lists of halves, those first that usually win. A new half is added here, or from outside with `add`. */
-export const outgoingHalves = new HalfList<OutgoingHalf>('dispatch half', [outgoingSliced, outgoingDuplicated]);
+export const outgoingHalves = new HalfList<OutgoingHalf>('dispatch half', [
+  outgoingSliced,
+  outgoingDeduplicated,
+  outgoingDeduplicatedGathered,
+  outgoingHierarchical,
+  outgoingGathered,
+  outgoingDuplicated,
+]);
 export const returningHalves = new HalfList<ReturningHalf>('combine half', [
   returningScattered,
+  returningDeduplicated,
+  returningDeduplicatedGathered,
+  returningHierarchical,
+  returningGathered,
   returningSliced,
   returningDuplicated,
 ]);
@@ -38,6 +53,10 @@ export const namedStrategies = {
   sliced: { dispatch: 'sliced', combine: 'sliced' },
   pipelined: { dispatch: 'sliced', combine: 'sliced' },
   scattered: { dispatch: 'sliced', combine: 'scattered' },
+  deduplicated: { dispatch: 'deduplicated', combine: 'deduplicated' },
+  'deduplicated-gathered': { dispatch: 'deduplicated-gathered', combine: 'deduplicated-gathered' },
+  hierarchical: { dispatch: 'hierarchical', combine: 'hierarchical' },
+  gathered: { dispatch: 'gathered', combine: 'gathered' },
 } as const satisfies Record<string, Halves>;
 
 export type StrategyName = keyof typeof namedStrategies;
@@ -52,18 +71,47 @@ export const inChunks = ({ dispatch, combine }: Halves, chunks: number): Strateg
 /** What is meant by `pipelined` without a count: MoNTA's public code cuts into 4. */
 export const pipelinedChunks = 4;
 
-/** What people fix without a plan: the named strategies in one piece, `pipelined` in its usual chunks. */
-export const fixedStrategies: readonly Strategy[] = Object.entries(namedStrategies).map(([name, halves]) =>
-  inChunks(halves, name === 'pipelined' ? pipelinedChunks : 1),
+/** What people fix without a plan, in one piece, `pipelined` in its usual chunks. */
+export const fixedStrategies: readonly Strategy[] = (['duplicated', 'sliced', 'pipelined', 'scattered'] as const).map(
+  (name) => inChunks(namedStrategies[name], name === 'pipelined' ? pipelinedChunks : 1),
 );
 
 /** All pairs of halves that there are now, those first that usually win. */
 export const allHalves = (): Halves[] =>
   outgoingHalves.names.flatMap((dispatch) => returningHalves.names.map((combine) => ({ dispatch, combine })));
 
+/** Halves that only move expert rows over the expert group and over etp. Each of them goes with each. */
+const plainHalves = ['sliced', 'scattered', 'duplicated'];
+
+/** Whether both halves only move expert rows over the expert group and over etp. */
+export const plainPair = ({ dispatch, combine }: Halves): boolean =>
+  plainHalves.includes(dispatch) && plainHalves.includes(combine);
+
+/**
+ * Pairs that a search tries: all of plain halves, and what was added to the lists from outside. The others are run and
+ * priced by their names.
+ */
+export const searchedHalves = (): Halves[] => {
+  const own = new Set<string>(Object.values(namedStrategies).flatMap(({ dispatch, combine }) => [dispatch, combine]));
+  return allHalves().filter(({ dispatch, combine }) =>
+    [dispatch, combine].every((name) => plainHalves.includes(name) || !own.has(name)),
+  );
+};
+
 /** Why a strategy can't serve a shape, or undefined. */
 export const unsupportedStrategy = (strategy: Halves, shape: Pick<MoeShape, 'layout'>): string | undefined =>
   outgoingHalves.get(strategy.dispatch).unsupported(shape) ?? returningHalves.get(strategy.combine).unsupported(shape);
+
+/** Whether all ranks of an expert group must know the picks of all its tokens, and not only their sums. */
+export const exchangesPicks = (strategy: Halves): boolean =>
+  outgoingHalves.get(strategy.dispatch).picks === true || returningHalves.get(strategy.combine).picks === true;
+
+/** Whether gradients of expert rows are weighted at their experts: where a row that travels may serve several picks. */
+export const weighsAtExperts = (strategy: Halves): boolean =>
+  outgoingHalves.get(strategy.dispatch).shared === true || sumsOnTheWay(strategy);
+
+/** Whether a token's picks are summed before they are back, so that its expert rows are only where its experts are. */
+export const sumsOnTheWay = (strategy: Halves): boolean => !returnsRows(returningHalves.get(strategy.combine));
 
 /** Tokens whose returned rows a rank sums, and whose routing it differentiates. */
 export const combineScope = (strategy: Strategy, activation: Activation): Scope =>

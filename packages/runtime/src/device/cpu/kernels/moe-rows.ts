@@ -7,9 +7,20 @@ import {
   packTokens,
   unpackRows,
 } from '../../../moe/index.js';
+import { copyRows, rowProducts, sumRows, weighRows } from '../../../moe/row-sums.js';
 import type { CatalogueKernels } from '../kernel-call.js';
 
-type RowKernel = 'moe.pack' | 'moe.place' | 'moe.unplace' | 'moe.take' | 'moe.combine' | 'moe.combine.weights';
+type RowKernel =
+  | 'moe.pack'
+  | 'moe.place'
+  | 'moe.unplace'
+  | 'moe.take'
+  | 'moe.combine'
+  | 'moe.combine.weights'
+  | 'picks.gradient'
+  | 'rows.copy'
+  | 'rows.sum'
+  | 'rows.weigh';
 
 export const rowKernels: CatalogueKernels<RowKernel> = {
   'moe.pack': (call) => {
@@ -52,4 +63,19 @@ export const rowKernels: CatalogueKernels<RowKernel> = {
       dy: call.f32('gradient'),
       dweights: call.f32('routeGradient'),
     }),
+  'picks.gradient': (call) => {
+    const [returned, gradient] = [call.f32('returned'), call.f32('routeGradient')];
+    call.arguments.returned.pickRow.forEach((row, pick) => (gradient[pick] = row < 0 ? 0 : returned[row]));
+  },
+  'rows.copy': (call) => copyRows(call.arguments.moves, call.columns('coarse'), call.f32('coarse'), call.f32('fine')),
+  'rows.sum': (call) => {
+    const weights = call.has('weights') ? call.f32('weights') : undefined;
+    sumRows(call.arguments.moves, { width: call.columns('fine'), weights }, call.f32('fine'), call.f32('coarse'));
+  },
+  'rows.weigh': (call) => {
+    const { moves } = call.arguments;
+    const [width, gradient] = [call.columns('gradient'), call.f32('gradient')];
+    if (call.has('output')) rowProducts(moves, width, [call.f32('output'), gradient], call.f32('weightGradient'));
+    weighRows(moves, width, call.f32('weights'), gradient);
+  },
 };

@@ -1,0 +1,186 @@
+/**
+ * Where rows lie that are copies of tokens: the vocabulary of halves in which a token travels once for several of its
+ * picks, or in several hops. A *block* holds the rows of one source's tokens that have a kept pick among a range of
+ * experts, one row a token, in token order; a range of one expert is a block of the canonical order. A *row layout* is
+ * a list of blocks for every member of a group, which tells how many rows a buffer holds, what each member of a
+ * collective sends and gets, and how rows move from one buffer to another: a row of a block comes from the row of the
+ * same token in a block of the same source whose range holds its own (a copy), or goes there (a sum).
+ */
+import { expertNodes } from '../../layout/mesh.js';
+import type { ExpertRange, GroupRouting, Part } from '../../routing/group-routing.js';
+import { chunkRows } from '../../routing/group-routing.js';
+import type { MoeShape } from '../moe-shape.js';
+import {
+  rankPlace,
+  sliceLength,
+  type RowBlock,
+  type RowLayout,
+  type Exchange,
+  type ExchangeCounts,
+  type RankPlace,
+  type RowRule,
+  type Size,
+} from '../rows.js';
+
+export type { RowBlock, RowLayout, RowPairs, RowSide } from '../rows.js';
+
+/** Rows of a part of a block. */
+export function blockRows(block: RowBlock, at: RankPlace, part: Part, routing: GroupRouting): number {
+  if (block.every !== true) return routing.copies(block.source, block, part);
+  return chunkRows(sliceTokens(block.source, at, routing.tokens), part.chunk, part.of);
+}
+
+/** Tokens of the slice of a source in the expert group of a rank. */
+export function sliceTokens(source: number, at: RankPlace, tokens: number | undefined): number {
+  if (tokens === undefined) throw new RangeError('it is not known how many tokens a replica has');
+  const { tp } = at.layout;
+  return sliceLength(tokens, (at.rank - at.source + source) % tp, tp);
+}
+
+const total = (blocks: readonly RowBlock[], at: RankPlace, part: Part, routing: GroupRouting): number =>
+  blocks.reduce((rows, block) => rows + blockRows(block, at, part, routing), 0);
+
+/** Rows of all blocks. */
+export const layoutRows = ({ name, blocks }: RowLayout): RowRule => ({
+  name,
+  routed: true,
+  count: (at, part, routing) => {
+    const known = routing();
+    return total(blocks(at, known.experts).flat(), at, part, known);
+  },
+});
+
+/** What a collective moves from one layout into another, both by members of its group. */
+export const layoutExchange = (from: RowLayout, to: RowLayout): Exchange => ({
+  name: `${from.name} to ${to.name}`,
+  counts: (at, part, routing) => {
+    const rows = ({ blocks }: RowLayout): Int32Array =>
+      Int32Array.from(blocks(at, routing.experts), (member) => total(member, at, part, routing));
+    return { send: rows(from), receive: rows(to) };
+  },
+});
+
+/** The same rows, of one member. */
+export const joined = ({ name, blocks }: RowLayout): RowLayout => ({
+  name,
+  blocks: (at, experts) => [blocks(at, experts).flat()],
+});
+
+/** Experts of an EP index. */
+export function expertsOf(owner: number, at: Pick<RankPlace, 'layout'>, experts: number): ExpertRange {
+  const local = experts / at.layout.ep;
+  return { start: owner * local, end: (owner + 1) * local };
+}
+
+const counted = <T>(length: number, item: (index: number) => T): T[] => Array.from({ length }, (_, i) => item(i));
+
+/** All sources of the expert group. */
+export const sourcesOf = ({ layout }: Pick<RankPlace, 'layout'>): number[] =>
+  counted(layout.etp * layout.ep, (source) => source);
+
+/** The tokens of the own slice. */
+export const ownTokens: RowLayout = {
+  name: 'own tokens',
+  blocks: (at, experts) => [[{ source: at.source, start: 0, end: experts, every: true }]],
+};
+
+/** The tokens of all slices of the expert group, by member. */
+export const groupTokens: RowLayout = {
+  name: 'tokens of the group',
+  blocks: (at, experts) => sourcesOf(at).map((source) => [{ source, start: 0, end: experts, every: true }]),
+};
+
+/** The rows of this rank's experts in canonical order: [local expert][source]. */
+export const canonicalRows: RowLayout = {
+  name: 'canonical rows',
+  blocks: (at, experts) => {
+    const { start, end } = expertsOf(at.ep, at, experts);
+    return [
+      counted(end - start, (e) =>
+        sourcesOf(at).map((source) => ({ source, start: start + e, end: start + e + 1 })),
+      ).flat(),
+    ];
+  },
+};
+
+/** The tokens of all slices of this rank's replica, in their order, the slices outside of the expert group too. */
+export const replicaTokens: RowLayout = {
+  name: 'tokens of the replica',
+  blocks: (at, experts) => [
+    counted(at.layout.tp, (slice) => ({ source: at.source - at.tp + slice, start: 0, end: experts, every: true })),
+  ],
+};
+
+/** Whether the tokens of a source are those of this rank's replica. */
+export const ownReplica = (at: RankPlace, source: number): boolean => {
+  const first = at.source - at.tp;
+  return source >= first && source < first + at.layout.tp;
+};
+
+/** Every rank's tokens for all ranks of the expert group, known from the layout alone. */
+export const tokenGather = (tokens: number): Exchange => {
+  const fixed = (at: RankPlace, { chunk, of }: Part): ExchangeCounts => {
+    const receive = Int32Array.from(sourcesOf(at), (source) => chunkRows(sliceTokens(source, at, tokens), chunk, of));
+    return { send: receive.slice(at.source, at.source + 1), receive };
+  };
+  return { name: 'tokens', counts: fixed, fixed };
+};
+
+/** Tokens of the expert group. */
+export const groupTokenRows = (tokens: number): RowRule => ({
+  name: 'tokens of the group',
+  routed: false,
+  count: (at, { chunk, of }) =>
+    sourcesOf(at).reduce((rows, source) => rows + chunkRows(sliceTokens(source, at, tokens), chunk, of), 0),
+});
+
+/** Place among the ranks of its node, and the nodes of the expert group. */
+export interface NodePlace {
+  /** Places in the expert group by node, ascending; every node has equally many. */
+  readonly nodes: readonly (readonly number[])[];
+  readonly node: number;
+  readonly mate: number;
+}
+
+const places = new WeakMap<RankPlace, NodePlace>();
+
+/** Where a rank stands among the nodes of its expert group. Throws `InputError` for a layout that is not placed. */
+export function nodePlace(at: RankPlace): NodePlace {
+  let place = places.get(at);
+  if (place === undefined) {
+    const nodes = expertNodes(at.layout, at.rank).map(({ sources }) => sources);
+    const node = nodes.findIndex((sources) => sources.includes(at.source));
+    place = { nodes, node, mate: nodes[node]?.indexOf(at.source) ?? -1 };
+    places.set(at, place);
+  }
+  return place;
+}
+
+/** Experts with a shard on any of these places of the expert group, which follow one another. */
+export function expertsAmong(sources: readonly number[], at: RankPlace, experts: number): ExpertRange {
+  const { etp } = at.layout;
+  return {
+    start: expertsOf(Math.floor((sources[0] ?? 0) / etp), at, experts).start,
+    end: expertsOf(Math.floor((sources.at(-1) ?? 0) / etp), at, experts).end,
+  };
+}
+
+const reached = (from: number, range: number, picks: number): number => {
+  // P(no pick among the range) when k different experts are drawn evenly.
+  let missed = 1;
+  for (let i = 0; i < picks; i++) missed *= Math.max(0, from - range - i) / (from - i);
+  return 1 - missed;
+};
+
+/** Rows of a layout as a size: `expected` when routing is even, `max` when every token could be there. */
+export function layoutSize(layout: RowLayout, { layout: ranks, tokens, topK, experts }: MoeShape): Size {
+  const blocks = layout.blocks(rankPlace(ranks, 0), experts).flat();
+  const perSource = new Map<number, number>();
+  let expected = 0;
+  for (const { source, start, end, every } of blocks) {
+    perSource.set(source, (perSource.get(source) ?? 0) + 1);
+    expected += (tokens / ranks.tp) * (every === true ? 1 : reached(experts, end - start, topK));
+  }
+  const copies = [...perSource.values()].reduce((sum, count) => sum + Math.min(count, topK), 0);
+  return { rule: layoutRows(layout), expected, max: copies * Math.ceil(tokens / ranks.tp) };
+}

@@ -1,0 +1,215 @@
+/**
+ * Every way tokens can travel, on real ranks: losses, gradients and steps against one rank, and the closed form of
+ * dispatch alone.
+ */
+import {
+  allHalves,
+  coordinates,
+  dispatchProgram,
+  exchangesPicks,
+  getCluster,
+  groupMembers,
+  GroupRouting,
+  placedOn,
+  RoutingBinding,
+  sliceStart,
+  traffic,
+  unsupportedStrategy,
+  worldSize,
+  type Layout,
+  type MoeShape,
+  type Strategy,
+} from '@monta/core';
+import { describe, expect, it } from 'vitest';
+import type { RankCase } from '../../testing/execute/multi-rank-data.js';
+import {
+  aloneCase,
+  casesOf,
+  compare,
+  compareToReference,
+  layoutOf,
+  rankCase,
+  run,
+  strategyOf,
+  twinKey,
+  type Named,
+} from '../../testing/execute/rank-cases.js';
+import { launchLocal } from '../launch/index.js';
+import { samplePicks } from './sample-picks.js';
+import { measureDispatch, type DispatchJob } from './measure-dispatch.js';
+
+const news = ['deduplicated', 'deduplicated-gathered', 'hierarchical', 'gathered'];
+const isNew = ({ dispatch, combine }: Pick<Strategy, 'dispatch' | 'combine'>): boolean =>
+  news.includes(dispatch) || news.includes(combine);
+
+/** All pairs with a new half, in chunks that differ by pass. */
+const strategies: readonly Strategy[] = allHalves()
+  .filter(isNew)
+  .map(({ dispatch, combine }, i) => strategyOf(dispatch, combine, 1 + (i % 3), 3 - (i % 3)));
+const named = (name: string, forward: number, backward: number): Strategy => strategyOf(name, name, forward, backward);
+const mirrored = news.flatMap((name) => [named(name, 1, 1), named(name, 3, 2)]);
+
+const sp = { sequenceParallel: true };
+const trained: Partial<RankCase> = {
+  steps: 2,
+  optimizer: { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-6, weightDecay: 0.1, maxNorm: 0.5 },
+};
+const on = (ranksPerNode: number, layout: Layout): Layout => ({ ...layout, ranksPerNode });
+const all = (layout: Layout, what = '', changes = {}, more = {}): Named[] =>
+  casesOf(layout, what, changes, more, [...strategies]);
+const few = (layout: Layout, what = '', changes = {}, more = {}): Named[] =>
+  casesOf(layout, what, changes, more, mirrored);
+
+const groups: readonly (readonly [ranks: number, cases: readonly Named[]])[] = [
+  [1, few(on(1, layoutOf({})))],
+  [
+    2,
+    [
+      ...all(on(2, layoutOf({ tp: 2 }))),
+      ...all(on(1, layoutOf({ dp: 2, ep: 2 }))),
+      ...few(on(2, layoutOf({ tp: 2, ...sp }))),
+    ],
+  ],
+  [
+    4,
+    [
+      ...all(on(2, layoutOf({ tp: 2, dp: 2, ep: 2 }))),
+      ...few(on(2, layoutOf({ tp: 2, dp: 2, ep: 4, etp: 1, ...sp })), 'starved', {}, { starved: true }),
+      ...few(on(2, layoutOf({ tp: 4, ep: 2, etp: 2, ...sp })), '3 tokens', { sequence: 3, sequences: 1 }),
+    ],
+  ],
+  [4, [...few(on(2, layoutOf({ tp: 4, ep: 1, etp: 2 })), '2 micro-batches', { microBatches: 2 })]],
+  [
+    8,
+    [
+      ...few(on(4, layoutOf({ tp: 2, dp: 4, ep: 4 })), 'trained', {}, trained),
+      ...few(on(2, layoutOf({ tp: 2, dp: 4, ep: 8, etp: 1 }))),
+    ],
+  ],
+  [8, [...few(on(4, layoutOf({ dp: 8, ep: 4, etp: 2 }))), ...few(on(2, layoutOf({ dp: 8, ep: 4 })))]],
+];
+
+describe.each(groups)('%i ranks', (ranks, cases) => {
+  it(`equal one rank in ${cases.length} layouts and strategies`, async () => {
+    const given = cases.map(rankCase);
+    const twins = new Map(given.map((one) => [twinKey(one), aloneCase(one)]));
+    const results = await run(ranks, given);
+    const alone = await run(1, [...twins.values()]);
+    const places = [...twins.keys()];
+    const wrong = results.flatMap((result, i) => compare(result, alone[places.indexOf(twinKey(given[i]))]));
+    expect(results).toHaveLength(given.length);
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('against the float64 reference', () => {
+  it('every strategy has its losses and gradients', async () => {
+    const cases = [
+      ...few(on(2, layoutOf({ tp: 2, dp: 2, ep: 2 }))),
+      ...few(on(2, layoutOf({ tp: 2, dp: 2, ep: 4, etp: 1 })), 'capacity', { capacityFactor: 0.6 }),
+    ].map(rankCase);
+    expect(cases).toHaveLength(16);
+    const results = await run(4, cases);
+    expect(results.flatMap((result, i) => compareToReference(result, cases[i]).wrong)).toEqual([]);
+  });
+});
+
+describe('dispatch alone', () => {
+  const shapeOf = (layout: Layout, more: Partial<MoeShape> = {}): MoeShape => ({
+    tokens: 37,
+    hiddenSize: 12,
+    expertFfn: 8,
+    experts: 8,
+    topK: 3,
+    layout,
+    dtype: 'f32',
+    ...more,
+  });
+  const jobOf = (shape: MoeShape, strategy: Strategy): DispatchJob => ({
+    shape,
+    strategy,
+    passes: ['forward', 'backward'],
+    routing: { kind: 'zipf', exponent: 1, seed: 3 },
+    seed: 11,
+    warmUps: 0,
+    repetitions: 1,
+    trace: false,
+  });
+
+  it('gives etp times the weighted rows in every pair of halves, also with dropped picks', async () => {
+    const layouts = [
+      on(2, layoutOf({ tp: 2, dp: 2, ep: 2 })),
+      on(2, layoutOf({ tp: 4, ep: 2, etp: 2, ...sp })),
+      on(2, layoutOf({ tp: 2, dp: 2, ep: 4, etp: 1 })),
+    ];
+    const jobs = layouts.flatMap((layout) =>
+      strategies
+        .filter((strategy) => unsupportedStrategy(strategy, { layout }) === undefined)
+        .flatMap((strategy) => [
+          jobOf(shapeOf(layout), strategy),
+          jobOf(shapeOf(layout, { capacityFactor: 0.5, tokens: 3 }), strategy),
+        ]),
+    );
+    const measured = await measureDispatch({ jobs });
+    expect(measured.filter(({ error }) => !(error < 1e-6)).map(({ job, error }) => ({ job, error }))).toEqual([]);
+  });
+
+  const cluster = getCluster('laptop-2x4');
+  const placed = (part: Partial<Layout>): Layout => placedOn(layoutOf(part), cluster);
+
+  /** Bytes that every port carried in all jobs, each with so many repetitions, with what came before the first. */
+  async function carried(jobs: readonly DispatchJob[], repetitions: readonly number[]): Promise<Float64Array> {
+    let bytes = new Float64Array();
+    await launchLocal({
+      ranks: worldSize(jobs[0].shape.layout),
+      memoryBytes: 8 << 20,
+      workerModule: new URL('./dispatch.worker.ts', import.meta.url),
+      workerData: jobs.map((job, i) => ({ ...job, repetitions: repetitions[i] })),
+      fabric: { cluster, timeScale: 1 },
+      onFabricReport: (report) => {
+        bytes = Float64Array.from(report.portBytes);
+      },
+    });
+    return bytes;
+  }
+
+  /** The routing of every expert group, as the ranks draw it. */
+  function drawn({ shape, routing, seed, strategy }: DispatchJob): RoutingBinding {
+    const { layout, topK, tokens } = shape;
+    const picks = Array.from({ length: layout.dp }, (_, replica) => samplePicks(shape, routing, seed, replica).ids);
+    const cut = exchangesPicks(strategy) ? 'tokens' : 'rows';
+    return new RoutingBinding(layout, (rank) => {
+      const ofGroup = groupMembers(layout, 'expert', rank).map((member) => {
+        const { tp, dp } = coordinates(layout, member);
+        const [start, end] = [tp, tp + 1].map((slice) => sliceStart(tokens, slice, layout.tp) * topK);
+        return { ids: picks[dp].subarray(start, end), topK };
+      });
+      return GroupRouting.fromPicks(shape, ofGroup, { cut });
+    });
+  }
+
+  it.each([
+    ['tp 4, etp 4', placed({ tp: 4, dp: 2, ep: 2 })],
+    ['tp 2, etp 1', placed({ tp: 2, dp: 4, ep: 8, etp: 1, ...sp })],
+  ])('puts on every port the bytes that are predicted: %s', async (_, layout) => {
+    const jobs = news
+      .map((name) => jobOf(shapeOf(layout), named(name, 2, 3)))
+      .filter(({ shape, strategy }) => unsupportedStrategy(strategy, shape) === undefined);
+    expect(jobs).toHaveLength(4);
+    // What is before the first repetition falls out of the difference; what each job moves counts differently often.
+    const more = jobs.map((__, i) => 1 + 2 ** i);
+    const counted = await carried(jobs, more);
+    const once = await carried(
+      jobs,
+      jobs.map(() => 1),
+    );
+    const predicted = jobs.map((job) => {
+      const program = dispatchProgram(job.shape, job.strategy, job.passes);
+      return traffic({ program, layout, cluster, binding: drawn(job) }).ports;
+    });
+    expect(Array.from(counted, (bytes, port) => bytes - once[port])).toEqual(
+      Array.from(counted, (__, port) => predicted.reduce((sum, ports, i) => sum + 2 ** i * ports[port], 0)),
+    );
+    for (const ports of predicted) expect(ports.some((bytes) => bytes > 0)).toBe(true);
+  });
+});
