@@ -295,6 +295,16 @@ export {
   stageMemory,
 } from './memory/index.js';
 export {
+  computePrecisions,
+  dispatchKinds,
+  estimateMemory,
+  estimateStep,
+  pipelineSchedules,
+  type RunSetting,
+  runSetting,
+  type StepEstimate,
+} from './estimate/index.js';
+export {
   alternativeEtps,
   atMemorySpeed,
   automaticLayout,

@@ -1,0 +1,43 @@
+/** Memory of the fullest stage of a run, in closed form (`memory/closed-form.ts`). */
+import { closedTotal, type MemorySetting } from '../memory/index.js';
+import { inChunks, namedStrategies, type Recompute, type RecomputeModule } from '../schedule/index.js';
+import { maxOf } from '../units/index.js';
+import { microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
+import { evenLayers } from './stage-layers.js';
+
+const isModule = (module: string): module is RecomputeModule => module !== 'moe_act';
+
+const recomputeOf = (recompute: RecomputeSetting): Recompute =>
+  typeof recompute === 'string' ? recompute : recompute.filter(isModule);
+
+/** Run as Megatron-Core keeps it. Throws `InputError` where micro-batches do not divide. */
+export function memorySetting(setting: RunSetting): MemorySetting {
+  const { model, layout, sequence, microBatch, virtualStages, recompute, sharing, states, imbalance } = setting;
+  return {
+    step: {
+      model,
+      layout,
+      sequence,
+      sequences: microBatch,
+      microBatches: microBatchesOf(setting),
+      dtype: 'bf16',
+      strategy: inChunks(namedStrategies.scattered, 1),
+      recompute: recomputeOf(recompute),
+      virtualStages,
+      layersOfStages: setting.layersOfStages ?? evenLayers(model.layers, layout.pp * virtualStages),
+    },
+    convention: 'megatron',
+    sharing,
+    precision: states,
+    imbalance,
+    activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
+  };
+}
+
+/** Bytes of the fullest device. Stages between the ends hold no more than the second. */
+export function estimateMemory(setting: RunSetting): number {
+  const memory = memorySetting(setting);
+  const { pp } = setting.layout;
+  const stages = [...new Set([0, Math.min(1, pp - 1), pp - 1])];
+  return maxOf(stages.map((stage) => closedTotal(memory, stage)));
+}

@@ -1,0 +1,19 @@
+export { estimateMemory } from './estimate-memory.js';
+export { estimateStep, type StepEstimate } from './estimate-step.js';
+export {
+  type ComputePrecision,
+  computePrecisions,
+  type DispatchKind,
+  dispatchKinds,
+  microBatchesOf,
+  type Overlap,
+  type PipelineSchedule,
+  pipelineSchedules,
+  type RecomputeSetting,
+  type RunSetting,
+  runSetting,
+  type Stack,
+  stacks,
+} from './run-setting.js';
+export { StepPrices, type StepChoice, type StepParts } from './step-prices.js';
+export { stepConstants, type StepConstants } from './constants.js';

@@ -1,0 +1,50 @@
+/** Rates of the links that a group of ranks communicates over, by how many of them a domain of links joins. */
+import { reachedBytesPerSecond, type Cluster } from '../cluster/cluster.js';
+
+/** Two levels: links inside a domain (NVLink), and one device's share of the network between domains. */
+export interface Links {
+  /** Devices of a domain. */
+  readonly domain: number;
+  readonly innerBytesPerSecond: number;
+  readonly outerBytesPerSecond: number;
+  readonly innerLatency: number;
+  readonly outerLatency: number;
+}
+
+/** Of a cluster; tiers above the second count where they are the slowest. */
+export function linksOfCluster({ tiers }: Cluster): Links {
+  const [inner, ...outer] = tiers;
+  if (inner === undefined) throw new RangeError('a cluster without tiers');
+  let devices = inner.size;
+  let outerBytesPerSecond = Number.POSITIVE_INFINITY;
+  let outerLatency = 0;
+  for (const tier of outer) {
+    outerBytesPerSecond = Math.min(outerBytesPerSecond, (reachedBytesPerSecond(tier) * tier.ports) / devices);
+    outerLatency = Math.max(outerLatency, tier.latencySeconds);
+    devices *= tier.size;
+  }
+  return {
+    domain: inner.size,
+    innerBytesPerSecond: reachedBytesPerSecond(inner),
+    outerBytesPerSecond: outer.length === 0 ? reachedBytesPerSecond(inner) : outerBytesPerSecond,
+    innerLatency: inner.latencySeconds,
+    outerLatency,
+  };
+}
+
+/** Ranks of a group in one domain, where neighbours of the group are `stride` devices apart. */
+export const ranksInDomain = (links: Links, ranks: number, stride: number): number =>
+  Math.max(1, Math.min(ranks, Math.floor(links.domain / stride)));
+
+/**
+ * Seconds of an all_gather or a reduce_scatter whose whole buffer is `bytes`: a ring moves (n-1)/n of it over every
+ * link. Between domains it leaves through the NICs of all ranks that the domain holds of the group (NCCL's channels).
+ */
+export function ringSeconds(links: Links, ranks: number, stride: number, bytes: number): number {
+  if (ranks <= 1) return 0;
+  const inside = ranksInDomain(links, ranks, stride);
+  const moved = (bytes * (ranks - 1)) / ranks;
+  if (inside >= ranks) return moved / links.innerBytesPerSecond + (ranks - 1) * links.innerLatency;
+  const rate = Math.min(links.innerBytesPerSecond, inside * links.outerBytesPerSecond);
+  return moved / rate + Math.log2(ranks) * links.outerLatency;
+}

@@ -1,0 +1,92 @@
+/** What one training run is, as far as the time of its step depends on it. */
+import type { Cluster } from '../cluster/cluster.js';
+import type { Layout } from '../layout/layout.js';
+import type { MegatronModule, PrecisionName, SharingName } from '../memory/index.js';
+import type { MoeModel } from '../model/model.js';
+
+/** Types that matrix products run in. mxfp8 and nvfp4: scaled by blocks, on Blackwell. */
+export const computePrecisions = ['bf16', 'fp8', 'mxfp8', 'nvfp4'] as const;
+export type ComputePrecision = (typeof computePrecisions)[number];
+
+/** dualpipe: forward and backward of two micro-batches run beside one another, so the exchange of experts hides. */
+export const pipelineSchedules = ['1f1b', 'interleaved', 'zero-bubble', 'dualpipe'] as const;
+export type PipelineSchedule = (typeof pipelineSchedules)[number];
+
+/**
+ * How rows reach their experts. all_to_all: every row of every token (NCCL). deduplicated: a token crosses once to each
+ * domain of links (DeepEP, HybridEP). gathered: all tokens to all ranks.
+ */
+export const dispatchKinds = ['all_to_all', 'deduplicated', 'gathered'] as const;
+export type DispatchKind = (typeof dispatchKinds)[number];
+
+/** Communication that runs beside computation. */
+export interface Overlap {
+  readonly tp: boolean;
+  readonly ep: boolean;
+  readonly dp: boolean;
+  readonly pp: boolean;
+}
+
+/**
+ * The software that launches kernels. eager: every kernel from Python. graphs: attention, router and dense parts in
+ * CUDA graphs (Megatron-Core 0.15 on, NeMo 25.11 on). compiled: one program a step (JAX).
+ */
+export const stacks = ['eager', 'graphs', 'compiled'] as const;
+export type Stack = (typeof stacks)[number];
+
+/** Modules that run again in the backward, by Megatron-Core's names; selective: attention's core. */
+export type RecomputeSetting = 'none' | 'selective' | 'full' | readonly MegatronModule[];
+
+export interface RunSetting {
+  readonly model: MoeModel;
+  readonly cluster: Cluster;
+  readonly layout: Layout;
+  /** Interleaved stages of a rank; 1 for none. */
+  readonly virtualStages: number;
+  /** Layers of each virtual stage, in the order in which a token passes them; balanced with the ends when left out. */
+  readonly layersOfStages?: readonly number[];
+  /** Tokens of a sequence. */
+  readonly sequence: number;
+  /** Sequences of one micro-batch of one replica. */
+  readonly microBatch: number;
+  /** Sequences of a step over all replicas. */
+  readonly globalBatch: number;
+  readonly precision: ComputePrecision;
+  /** Of weights, gradients and the optimizer's states. */
+  readonly states: PrecisionName;
+  readonly recompute: RecomputeSetting;
+  readonly sharing: SharingName;
+  readonly schedule: PipelineSchedule;
+  readonly dispatcher: DispatchKind;
+  readonly overlap: Overlap;
+  readonly stack: Stack;
+  /** Rows of the fullest rank's experts over the mean; 1 is balanced. */
+  readonly imbalance: number;
+}
+
+type Given = 'model' | 'cluster' | 'layout' | 'sequence' | 'microBatch' | 'globalBatch';
+
+/** What a current Megatron-Core run does, where nothing else is said. */
+export function runSetting(given: Pick<RunSetting, Given> & Partial<RunSetting>): RunSetting {
+  const virtualStages = given.virtualStages ?? 1;
+  return {
+    virtualStages,
+    precision: 'bf16',
+    states: 'mixed',
+    recompute: 'none',
+    sharing: 'distributed-optimizer',
+    schedule: virtualStages > 1 ? 'interleaved' : '1f1b',
+    dispatcher: 'deduplicated',
+    overlap: { tp: true, ep: false, dp: true, pp: true },
+    stack: 'graphs',
+    imbalance: 1,
+    ...given,
+  };
+}
+
+/** Micro-batches that each replica runs in a step; not whole where the batch does not divide. */
+export const microBatchesOf = ({
+  globalBatch,
+  microBatch,
+  layout,
+}: Pick<RunSetting, 'globalBatch' | 'microBatch' | 'layout'>): number => globalBatch / (microBatch * layout.dp);

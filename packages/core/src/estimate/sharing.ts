@@ -1,0 +1,55 @@
+/** What ranks that hold the same parameters do together: gradients, weights and the optimizer's states. */
+import type { Layout } from '../layout/layout.js';
+import { sharingRules } from '../memory/index.js';
+import type { StepConstants } from './constants.js';
+import { ringSeconds, type Links } from './links.js';
+import type { Rates } from './rates.js';
+import type { RunSetting } from './run-setting.js';
+
+interface Stage {
+  readonly forward: number;
+  readonly backward: number;
+  readonly dense: number;
+  readonly expert: number;
+}
+
+/** Bytes of an element of weights and of gradients on the network. */
+const weightBytes = 2;
+
+/**
+ * Seconds that a step shows of gradients' reduction and of weights' gathering, and of the optimizer. Sharded weights are
+ * gathered twice for every micro-batch (ZeRO-3, FSDP), beside the passes; else both run once a step, beside the last
+ * micro-batch's backward and the first one's forward.
+ */
+export function memorySharing({
+  setting,
+  layout,
+  links,
+  rates,
+  constants: c,
+  stage,
+  microBatches,
+}: {
+  readonly setting: Pick<RunSetting, 'sharing' | 'overlap' | 'states'>;
+  readonly layout: Layout;
+  readonly links: Links;
+  readonly rates: Pick<Rates, 'memory'>;
+  readonly constants: StepConstants;
+  readonly stage: Stage;
+  readonly microBatches: number;
+}): { dp: number; optimizer: number } {
+  const { tp, cp, dp, etp, ep, edp } = layout;
+  const rule = sharingRules[setting.sharing];
+  const ring = (bytes: number): number =>
+    ringSeconds(links, dp * cp, tp, stage.dense * bytes) + ringSeconds(links, edp, etp * ep, stage.expert * bytes);
+  const gradients = ring(c.gradientBytes);
+  const weights = ring(weightBytes);
+  const hidden = setting.overlap.dp ? 1 - c.exposedDp : 0;
+  const beside = (communication: number, window: number): number =>
+    communication - Math.min(hidden * communication, window);
+  const shared = rule.weights
+    ? microBatches * (beside(weights, stage.forward) + beside(weights + gradients, stage.backward))
+    : beside(gradients, stage.backward) + beside(rule.optimizer ? weights : gradients, stage.forward);
+  const own = rule.optimizer ? stage.dense / (dp * cp) + stage.expert / edp : stage.dense + stage.expert;
+  return { dp: shared, optimizer: (own * c.optimizerBytes) / rates.memory };
+}
