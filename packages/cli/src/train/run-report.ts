@@ -65,7 +65,7 @@ function strategyRun(setting: Setting, { planned, result }: StrategyResult, eval
   return {
     name: planned.label,
     role: planned.role,
-    steps: result.steps.length,
+    steps: result.done.steps,
     stepSeconds,
     stepSecondsSpread: [quantile(times, 0.1), quantile(times, 0.9)],
     predictedStepSeconds: planned.predicted.seconds,
@@ -74,27 +74,30 @@ function strategyRun(setting: Setting, { planned, result }: StrategyResult, eval
     predictedLanes: laneSeconds(planned.predicted.trace),
     bytes: stepBytes(setting.config.cluster, step, setting.config.seed, {
       portBytes: result.portBytes,
-      steps: result.steps.length,
-      evaluationBatches: result.evaluations.length * evaluationBatches,
+      steps: result.done.steps,
+      evaluationBatches: result.done.evaluations * evaluationBatches,
     }),
     lastLoss: result.steps.at(-1)?.loss ?? NaN,
     ...(heldOut === undefined ? {} : { heldOut }),
   };
 }
 
-/** Loads relative to balance, averaged over at most twelve spans of steps. */
-function expertLoad(steps: readonly StepReport[]): RunReport['expertLoad'] {
-  const experts = steps[0]?.expertShares.length ?? 0;
-  const spans = Math.min(12, steps.length);
-  if (experts === 0 || spans === 0) return [];
-  const stepEdges = Array.from({ length: spans + 1 }, (_, i) => Math.round((i * steps.length) / spans));
-  const mean = (expert: number, span: number): number => {
-    const part = steps.slice(stepEdges[span], stepEdges[span + 1]);
-    return (experts * part.reduce((sum, step) => sum + (step.expertShares[expert] ?? 0), 0)) / part.length;
-  };
-  const rows = Array.from({ length: experts }, (_, expert) =>
-    Array.from({ length: spans }, (__, span) => mean(expert, span)),
+/** Loads relative to balance, averaged over at most twelve spans of steps; of a long run, over those that it kept. */
+function expertLoad({ steps, done }: StrategyResult['result']): RunReport['expertLoad'] {
+  const [first] = steps;
+  const experts = first?.expertShares.length ?? 0;
+  const spans = Math.min(12, done.steps);
+  if (first === undefined || experts === 0 || spans === 0) return [];
+  const stepEdges = Array.from({ length: spans + 1 }, (_, i) => Math.round((i * done.steps) / spans));
+  const parts = stepEdges.slice(1).map((end, span) =>
+    steps.filter(({ step }) => {
+      const index = step - first.step;
+      return index >= stepEdges[span] && index < end;
+    }),
   );
+  const mean = (expert: number, part: readonly StepReport[]): number =>
+    (experts * part.reduce((sum, step) => sum + (step.expertShares[expert] ?? 0), 0)) / part.length;
+  const rows = Array.from({ length: experts }, (_, expert) => parts.map((part) => mean(expert, part)));
   return [{ layer: 'all', stepEdges, experts: rows }];
 }
 
@@ -201,7 +204,7 @@ export function runReport(
     strategies: results.map((result) => strategyRun(setting, result, facts.evaluationBatches)),
     operations,
     ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
-    expertLoad: expertLoad(chosen.result.steps),
+    expertLoad: expertLoad(chosen.result),
     timeline: [
       { title: 'predicted', trace: ofRank(predicted, 0), note: predictionBasis },
       { title: 'measured', trace: ofRank(measured, 0), note: `${origin}; ${ranOn}` },

@@ -92,8 +92,11 @@ export function loadShards(store: ParameterStore, source: TensorSource): void {
   for (const { parameter } of store.held())
     for (const kind of source.kinds) {
       const block = shardBlock(parameter, store.step.layout, store.rank);
-      const values = new Float32Array(blockElements(block));
-      source.readBlock(parameter, kind, block, values);
-      store.write(parameter.name, kind, values);
+      const columns = block.endColumn - block.firstColumn;
+      for (const piece of rowPieces(block)) {
+        const values = new Float32Array(blockElements(piece));
+        source.readBlock(parameter, kind, piece, values);
+        store.write(parameter.name, kind, values, (piece.firstRow - block.firstRow) * columns);
+      }
     }
 }

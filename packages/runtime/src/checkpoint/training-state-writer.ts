@@ -45,6 +45,17 @@ type Provide = (
   kind: StateKind,
 ) => Iterable<{ readonly block: Block; readonly values: Float32Array }>;
 
+/** Shards in the memory of a rank, a few rows at a time: a copy of a whole one may not fit beside it. */
+const storedPieces = (store: ParameterStore): Provide =>
+  function* provide({ parameter, block }, kind) {
+    const columns = block.endColumn - block.firstColumn;
+    for (const piece of rowPieces(block)) {
+      const values = new Float32Array(blockElements(piece));
+      store.read(parameter.name, kind, values, (piece.firstRow - block.firstRow) * columns);
+      yield { block: piece, values };
+    }
+  };
+
 /** Writes a rank's file, reads its header again, and returns what the manifest says of it. */
 function writeRankFile({
   path,
@@ -161,7 +172,7 @@ export function saveTrainingState(request: SaveRequest): SavedState | undefined 
       path: join(asideOf(path), rankFileName(rank, ranks)),
       shards,
       kinds: stateKinds,
-      provide: ({ parameter, block }, kind) => [{ block, values: store.data(parameter.name, kind) }],
+      provide: storedPieces(store),
       disk,
     }),
   );

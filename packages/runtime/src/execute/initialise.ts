@@ -9,23 +9,45 @@ function hash(text: string): number {
   return value >>> 0;
 }
 
+/** A whole tensor of a large vocabulary would not fit beside the weights of several ranks. */
+const pieceElements = 1 << 18;
+
 /**
- * Full tensor of a parameter: ones for norms, zeros for biases, normal with `deviation` elsewhere (Hugging Face's
- * `initializer_range`).
+ * A parameter's first values, a run of whole rows after another: ones for norms, zeros for biases, normal with
+ * `deviation` elsewhere (Hugging Face's `initializer_range`).
  */
-export function initialTensor({ name, shape }: Parameter, seed: number, deviation: number): Float32Array {
-  const tensor = new Float32Array(shape.reduce((product, length) => product * length, 1));
-  if (shape.length === 1 && !name.endsWith('.sinks')) return tensor.fill(name.endsWith('bias') ? 0 : 1);
+function* initialRows({ name, shape }: Parameter, seed: number, deviation: number): Generator<Float32Array> {
+  const [rows, columns = 1] = shape;
+  const step = Math.max(1, Math.floor(pieceElements / Math.max(1, columns)));
   const random = new Random(seed, hash(name));
-  return tensor.map(() => deviation * random.normal());
+  const constant = name.endsWith('bias') ? 0 : 1;
+  const drawn = shape.length > 1 || name.endsWith('.sinks');
+  for (let row = 0; row < rows; row += step) {
+    const values = new Float32Array(Math.min(step, rows - row) * columns).fill(constant);
+    if (drawn) for (let i = 0; i < values.length; i++) values[i] = deviation * random.normal();
+    yield values;
+  }
+}
+
+/** The full tensor of a parameter, as `initialiseParameters` fills it. */
+export function initialTensor(parameter: Parameter, seed: number, deviation: number): Float32Array {
+  const tensor = new Float32Array(parameter.shape.reduce((product, length) => product * length, 1));
+  let at = 0;
+  for (const values of initialRows(parameter, seed, deviation)) {
+    tensor.set(values, at);
+    at += values.length;
+  }
+  return tensor;
 }
 
 /** Initialises all weights of a rank. */
 export function initialiseParameters(store: ParameterStore, seed: number): void {
-  const byName = new Map(store.list.map((parameter) => [parameter.name, parameter]));
-  store.load((name) => {
-    const parameter = byName.get(name);
-    if (parameter === undefined) throw new Error(`the model has no parameter ${name}`);
-    return initialTensor(parameter, seed, store.step.model.initializerRange);
-  });
+  for (const { parameter } of store.held()) {
+    const columns = parameter.shape[1] ?? 1;
+    let row = 0;
+    for (const values of initialRows(parameter, seed, store.step.model.initializerRange)) {
+      store.writeRows(parameter.name, row, values);
+      row += values.length / columns;
+    }
+  }
 }

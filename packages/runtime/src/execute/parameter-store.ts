@@ -109,12 +109,40 @@ export class ParameterStore {
     return readFloats(this.#device, this.#part(kind, this.#place(name)));
   }
 
-  /** Sets this rank's shard of one state of a parameter. */
-  write(name: string, kind: ParameterData, values: Float32Array): void {
-    const { offset, length } = this.#place(name);
-    this.#device.write(part(this.#states[kind], offset, length), values);
+  /**
+   * Copies elements of this rank's shard of one state of a parameter, row-major, from its element `first` on. Fills
+   * `into`, so that a shard need not be held twice.
+   */
+  read(name: string, kind: ParameterData, into: Float32Array, first = 0): void {
+    this.#device.read(part(this.#part(kind, this.#place(name)), first, into.length), into);
+  }
+
+  /** Sets this rank's shard of one state of a parameter, or the elements of it from `first` on. */
+  write(name: string, kind: ParameterData, values: Float32Array, first = 0): void {
+    const { offset } = this.#place(name);
+    this.#device.write(part(this.#states[kind], offset + first, values.length), values);
     if (kind === 'weight' && this.#compute !== undefined)
-      this.#device.write(part(this.#compute, offset, length), toBfloat16Array(values));
+      this.#device.write(part(this.#compute, offset + first, values.length), toBfloat16Array(values));
+  }
+
+  /** Sets the weights of whole rows of a parameter, of which this rank keeps what it holds. */
+  writeRows(name: string, firstRow: number, values: Float32Array): void {
+    const { parameter } = this.#place(name);
+    const { axis, start, end } = shardRange(parameter, this.step.layout, this.rank);
+    const columns = parameter.shape[1] ?? 1;
+    const rows = values.length / columns;
+    if (axis === 0) {
+      const [from, to] = [Math.max(start, firstRow), Math.min(end, firstRow + rows)];
+      if (from >= to) return;
+      const own = values.subarray((from - firstRow) * columns, (to - firstRow) * columns);
+      this.write(name, 'weight', own, (from - start) * columns);
+      return;
+    }
+    const width = end - start;
+    const own = new Float32Array(rows * width);
+    for (let row = 0; row < rows; row++)
+      own.set(values.subarray(row * columns + start, row * columns + end), row * width);
+    this.write(name, 'weight', own, firstRow * width);
   }
 
   /** Gives the memory back. */

@@ -5,7 +5,7 @@
 import { worldSize } from '@monta/core';
 import type { Communicator } from '../comm/communicator.js';
 import { readInts } from '../device/host-array.js';
-import type { ParameterStore } from '../execute/index.js';
+import type { HeldParameter, ParameterStore } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import type { StepReport, TrainJob } from './job.js';
 
@@ -15,6 +15,9 @@ export const usualBadSteps = 3;
 export class Diverged extends Error {
   override readonly name = 'Diverged';
 }
+
+/** Elements that are looked at together. */
+const pieceElements = 1 << 18;
 
 /** No tensor: larger than any index of one. */
 const none = 2 ** 31 - 1;
@@ -83,11 +86,25 @@ export class DivergenceWatch {
   /** The first tensor, in the model's order and over all ranks, with an element that is not finite. */
   #firstBad(kind: 'gradient' | 'weight'): string | undefined {
     const names = this.#store.list.map(({ name }) => name);
-    const own = names.findIndex(
-      (name) => this.#store.holds(name) && this.#store.data(name, kind).some((value) => !Number.isFinite(value)),
+    const bad = new Set(
+      this.#store
+        .held()
+        .filter((held) => this.#isBad(held, kind))
+        .map(({ parameter }) => parameter.name),
     );
+    const own = names.findIndex((name) => bad.has(name));
     const first = this.#least(own < 0 ? none : own);
     return first === none ? undefined : names[first];
+  }
+
+  /** Looks a piece at a time: a copy of a large tensor may not fit beside it. */
+  #isBad({ parameter: { name }, length }: HeldParameter, kind: 'gradient' | 'weight'): boolean {
+    for (let first = 0; first < length; first += pieceElements) {
+      const values = new Float32Array(Math.min(pieceElements, length - first));
+      this.#store.read(name, kind, values, first);
+      if (values.some((value) => !Number.isFinite(value))) return true;
+    }
+    return false;
   }
 
   #least(own: number): number {

@@ -5,6 +5,14 @@ import { localLauncher, type Launcher } from '../launch/index.js';
 import type { CheckpointReport, RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
 import { rankJob, trainingMemory } from './rank-job.js';
 import { prepareStart, type TrainStart } from './start.js';
+import { mostKept, Thinned } from './thinned.js';
+
+/** Shares of experts that the reports of a run may hold in all. */
+const mostShares = 2 ** 20;
+
+/** Reports of steps that are kept: fewer where each has shares of many experts. */
+const keptSteps = ({ step: { model } }: TrainJob): number =>
+  Math.min(mostKept, Math.max(64, 2 * Math.floor(mostShares / model.experts / 2)));
 
 export interface TrainOptions {
   readonly job: TrainJob;
@@ -22,6 +30,9 @@ export interface TrainOptions {
 }
 
 export interface TrainResult {
+  /** How many steps and evaluations there were. */
+  readonly done: { readonly steps: number; readonly evaluations: number };
+  /** Of a long run a few thousand, evenly over it, so that its length takes no memory (`Thinned`). */
   readonly steps: readonly StepReport[];
   readonly evaluations: readonly { readonly step: number; readonly crossEntropy: number }[];
   readonly checkpoints: readonly CheckpointReport[];
@@ -50,9 +61,9 @@ export async function train({
   const { job, start } = prepareStart(asked);
   onStart?.(start);
   const ranks = worldSize(job.step.layout);
-  const steps: StepReport[] = [];
-  const evaluations: { step: number; crossEntropy: number }[] = [];
-  const checkpoints: CheckpointReport[] = [];
+  const steps = new Thinned<StepReport>(keptSteps(job));
+  const evaluations = new Thinned<{ step: number; crossEntropy: number }>();
+  const checkpoints = new Thinned<CheckpointReport>();
   let fabricLostSeconds = 0;
   let portBytes = new Float64Array();
   const outcomes = (await launcher.launch({
@@ -69,9 +80,9 @@ export async function train({
     },
     onMessage: (_rank, message) => {
       const report = message as TrainReport;
-      if (report.kind === 'step') steps.push(report);
-      else if (report.kind === 'checkpoint') checkpoints.push(report);
-      else evaluations.push({ step: report.step, crossEntropy: report.crossEntropy });
+      if (report.kind === 'step') steps.add(report);
+      else if (report.kind === 'checkpoint') checkpoints.add(report);
+      else evaluations.add({ step: report.step, crossEntropy: report.crossEntropy });
       onReport?.(report);
     },
   })) as RankOutcome[];
@@ -79,9 +90,10 @@ export async function train({
     ? `measured on this machine; network emulated: ${fabric.cluster.name} at 1/${fabric.timeScale} of its speed`
     : `measured on ${launcher.place}${launcher.backend === 'local' ? '; ranks exchange at memory speed' : ''}`;
   return {
-    steps,
-    evaluations,
-    checkpoints,
+    done: { steps: steps.added, evaluations: evaluations.added },
+    steps: steps.list(),
+    evaluations: evaluations.list(),
+    checkpoints: checkpoints.list(),
     trace: {
       kind: 'measured',
       source,

@@ -1,6 +1,7 @@
 /** Harms of one kind each, with what the run must then do. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { TrainJob } from '#runtime/train/index.js';
@@ -10,6 +11,8 @@ import { runProcess, type Backend, type Ended } from './run-process.js';
 export interface Harm {
   readonly name: string;
   readonly backend: Backend;
+  /** Whether it needs a file system of its own. */
+  readonly mounts?: boolean;
   readonly run: (job: TrainJob, bits: string) => Promise<Outcome>;
 }
 
@@ -51,6 +54,16 @@ async function onTmpfs<T>(folder: string, kibibytes: number, use: () => Promise<
   }
 }
 
+/** Whether this process may mount file systems: being root is not enough in a container. */
+export function canMount(folder: string): boolean {
+  const place = join(folder, 'mount');
+  mkdirSync(place);
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', place]).status === 0;
+  if (mounted) execFileSync('umount', [place]);
+  rmSync(place, { recursive: true });
+  return mounted;
+}
+
 const remount = (folder: string, options: string): void =>
   void execFileSync('mount', ['-o', `remount,${options}`, folder], { stdio: 'ignore' });
 
@@ -85,6 +98,7 @@ export const harms: readonly Harm[] = [
   {
     name: 'full disk',
     backend: 'local',
+    mounts: true,
     run: (job, bits) =>
       onTmpfs(folderOf(job), 768, async () => {
         const ended = await runProcess('local', { ...job, checkpoint: { folder: folderOf(job), every: 1, keep: 99 } });
@@ -95,6 +109,7 @@ export const harms: readonly Harm[] = [
   {
     name: 'checkpoints read-only',
     backend: 'local',
+    mounts: true,
     run: (job, bits) =>
       onTmpfs(folderOf(job), 65_536, async () => {
         const ended = await runProcess('local', job, async (_, line) => {
