@@ -17,7 +17,7 @@ await train({
   job,
   onReport: (report) => {
     if (report.kind !== 'step' || report.step % every !== 0) return;
-    void collect();
+    collect();
     const { rss, heapUsed, external, arrayBuffers } = memoryUsage();
     const sample: SoakSample = { step: report.step, rss, heapUsed, external, arrayBuffers };
     writeSync(1, `${JSON.stringify(sample)}\n`);
