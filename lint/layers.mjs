@@ -23,6 +23,9 @@ export const coreOrder = [
   'frameworks',
 ];
 
+/** What the emulated network may not know of core. */
+const unknownToFabric = coreOrder.filter((name) => !['units', 'cluster', 'layout', 'traffic'].includes(name));
+
 const forbid = (regex, message) => ({ regex, message });
 
 /** Folders given by their path below `src`, from anywhere below `src`. */
@@ -77,7 +80,7 @@ const areas = [
     [
       ...native,
       forbid(
-        `^@monta/core($|/(${coreOrder.filter((name) => !['units', 'cluster', 'layout', 'traffic'].includes(name)).join('|')})(/|$))`,
+        `^@monta/core($|/(${unknownToFabric.join('|')})(/|$))`,
         'the emulated network is a second, independent witness: it knows clusters and paths, no costs and no simulator',
       ),
     ],

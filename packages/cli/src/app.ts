@@ -85,6 +85,7 @@ export async function runMonta(
   const console = new Console(stdout, stderr, env);
   const describe = (error: unknown, colour: boolean) =>
     describeFailure(error, colour ? console.errorStyle : createStyle(false), env).text;
+  const asFlag = (name: string) => `--${name.replace(/^-+/u, '')}`;
   const wrongUsage = (message: string, colour: boolean) =>
     `${(colour ? console.errorStyle : createStyle(false)).bad(message)}\n  monta <command> --help explains`;
   const application = buildApplication<MontaContext>(root, {
@@ -111,7 +112,8 @@ export async function runMonta(
             ? wrongUsage(
                 formatMessageForArgumentScannerError(error, {
                   FlagNotFoundError: ({ input, corrections }) =>
-                    `there is no flag --${input.replace(/^-+/u, '')}${corrections.length === 0 ? '' : `, did you mean ${corrections.map((flag) => `--${flag.replace(/^-+/u, '')}`).join(' or ')}?`}`,
+                    `there is no flag ${asFlag(input)}` +
+                    (corrections.length === 0 ? '' : `, did you mean ${corrections.map(asFlag).join(' or ')}?`),
                   EnumValidationError: ({ externalFlagName, input, values }) =>
                     `--${externalFlagName}: "${input}" is not one of ${values.join(', ')}`,
                   ArgumentParseError: ({ externalFlagNameOrPlaceholder, exception }) =>

@@ -42,9 +42,9 @@ __device__ __forceinline__ void rescale(Head &head, float scale) {
 }
 
 // logSum [batch, heads, sequence], fp32. A warp a query; window: tokens that a query sees, itself included.
-extern "C" __global__ void attention_forward(const Element *q, const Element *k, const Element *v, Element *o, float *logSum,
-                                             int queries, int sequence, int heads, int kvHeads, int width, int window,
-                                             float scale) {
+extern "C" __global__ void attention_forward(const Element *q, const Element *k, const Element *v, Element *o,
+                                             float *logSum, int queries, int sequence, int heads, int kvHeads,
+                                             int width, int window, float scale) {
   const int index = blockIdx.x * warpsPerBlock + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (index >= queries) return;
   const int head = index % heads, row = index / heads;
@@ -68,10 +68,10 @@ extern "C" __global__ void attention_forward(const Element *q, const Element *k,
 }
 
 // dq, and dots [queries] = <o, do>, which the gradient of keys needs. A warp a query.
-extern "C" __global__ void attention_query_gradient(const Element *q, const Element *k, const Element *v, const Element *o,
-                                                    const Element *dO, const float *logSum, Element *dq, float *dots,
-                                                    int queries, int sequence, int heads, int kvHeads, int width,
-                                                    int window, float scale) {
+extern "C" __global__ void attention_query_gradient(const Element *q, const Element *k, const Element *v,
+                                                    const Element *o, const Element *dO, const float *logSum,
+                                                    Element *dq, float *dots, int queries, int sequence, int heads,
+                                                    int kvHeads, int width, int window, float scale) {
   const int index = blockIdx.x * warpsPerBlock + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (index >= queries) return;
   const int head = index % heads, row = index / heads;
@@ -92,10 +92,10 @@ extern "C" __global__ void attention_query_gradient(const Element *q, const Elem
 }
 
 // dk and dv, summed over the query heads of the key's head and over queries, in order. A warp a key.
-extern "C" __global__ void attention_key_gradient(const Element *q, const Element *k, const Element *v, const Element *dO,
-                                                  const float *logSum, const float *dots, Element *dk, Element *dv,
-                                                  int keys, int sequence, int heads, int kvHeads, int width, int window,
-                                                  float scale) {
+extern "C" __global__ void attention_key_gradient(const Element *q, const Element *k, const Element *v,
+                                                  const Element *dO, const float *logSum, const float *dots,
+                                                  Element *dk, Element *dv, int keys, int sequence, int heads,
+                                                  int kvHeads, int width, int window, float scale) {
   const int index = blockIdx.x * warpsPerBlock + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (index >= keys) return;
   const int kvHead = index % kvHeads, row = index / kvHeads;

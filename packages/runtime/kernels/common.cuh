@@ -1,5 +1,6 @@
-// What all kernels share: the storage type `Element` (bf16 with -DELEMENT_BF16, else fp32), 16-byte accesses, and reductions in a fixed order.
-// No CUDA headers: NVRTC finds none where only the libraries are installed. Arithmetic is fp32; nothing here uses atomics on floats.
+// What all kernels share: the storage type `Element` (bf16 with -DELEMENT_BF16, else fp32), 16-byte accesses, and
+// reductions in a fixed order. No CUDA headers: NVRTC finds none where only the libraries are installed. Arithmetic is
+// fp32; nothing here uses atomics on floats.
 #pragma once
 
 #define NULLPTR 0
@@ -35,7 +36,9 @@ struct alignas(16) Vector {
 };
 
 __device__ __forceinline__ Vector loadVector(const Element *from) { return *reinterpret_cast<const Vector *>(from); }
-__device__ __forceinline__ void storeVector(Element *to, const Vector &value) { *reinterpret_cast<Vector *>(to) = value; }
+__device__ __forceinline__ void storeVector(Element *to, const Vector &value) {
+  *reinterpret_cast<Vector *>(to) = value;
+}
 
 __device__ __forceinline__ float warpSum(float value) {
   for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(allLanes, value, offset);

@@ -14,8 +14,8 @@ extern "C" __global__ void cross_entropy_max(const Element *logits, float *large
 }
 
 // sums [2, rows]: the sum of exp(logit - largest), then the target's logit - largest where it is held here, else 0.
-extern "C" __global__ void cross_entropy_sums(const Element *logits, const int *targets, const float *largest, float *sums,
-                                              int rows, int first, int count) {
+extern "C" __global__ void cross_entropy_sums(const Element *logits, const int *targets, const float *largest,
+                                              float *sums, int rows, int first, int count) {
   const Element *row = logits + (size_t)blockIdx.x * count;
   const float shift = largest[blockIdx.x];
   float sum = 0;
@@ -38,7 +38,8 @@ extern "C" __global__ void cross_entropy_loss(const int *targets, const float *s
 
 // dlogits = scale * (softmax - onehot(target)), 0 in rows that don't count; may be logits itself.
 extern "C" __global__ void cross_entropy_gradient(const Element *logits, const int *targets, const float *largest,
-                                                  const float *sums, Element *dlogits, int first, int count, float scale) {
+                                                  const float *sums, Element *dlogits, int first, int count,
+                                                  float scale) {
   const size_t from = (size_t)blockIdx.x * count;
   const int target = targets[blockIdx.x];
   const float shift = largest[blockIdx.x];
@@ -53,9 +54,9 @@ extern "C" __global__ void cross_entropy_gradient(const Element *logits, const i
 // Adds to the slots of the loss region: cross entropy and targets that count, both over tpSize, and the auxiliary loss
 // of `statistics` [2, experts] (picks, then sums of probabilities) times auxiliaryShare; pooledTokens 0: none. One
 // block of 1024 threads.
-extern "C" __global__ void head_loss(const int *targets, const float *sums, const float *statistics, float *crossEntropy,
-                                     float *counted, float *auxiliary, int rows, int experts, float tpSize,
-                                     float pooledTokens, float auxiliaryShare) {
+extern "C" __global__ void head_loss(const int *targets, const float *sums, const float *statistics,
+                                     float *crossEntropy, float *counted, float *auxiliary, int rows, int experts,
+                                     float tpSize, float pooledTokens, float auxiliaryShare) {
   double loss = 0, count = 0, balance = 0;
   for (int row = threadIdx.x; row < rows; row += blockDim.x)
     if (targets[row] != ignored) {

@@ -15,7 +15,8 @@ extern "C" __global__ void rms_norm_forward(const Element *x, const Element *wei
   for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
     const Vector value = loadVector(x + row + column), scale = loadVector(weight + column);
     Vector out;
-    for (int i = 0; i < lanes; i++) assign(out.values[i], toFloat(value.values[i]) * inverse * toFloat(scale.values[i]));
+    for (int i = 0; i < lanes; i++)
+      assign(out.values[i], toFloat(value.values[i]) * inverse * toFloat(scale.values[i]));
     storeVector(y + row + column, out);
   }
 }

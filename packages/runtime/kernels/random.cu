@@ -3,7 +3,8 @@
 
 // values uniform in [-scale, scale).
 extern "C" __global__ void fill_random(Element *values, long long count, float scale, int seed) {
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
+  const long long stride = (long long)gridDim.x * blockDim.x;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
     // splitmix64 (Steele, Lea and Flood, 2014).
     unsigned long long z = (unsigned long long)i + 0x9e3779b97f4a7c15ull * (unsigned)(seed + 1);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;

@@ -66,8 +66,8 @@ __device__ void select(const float *logits, float *probabilities, int *ids, floa
 
 // logits, probabilities: tokens x experts (may be one array); ids, weights: tokens x picks, largest probability first.
 // experts <= 1024.
-extern "C" __global__ void router_select(const float *logits, float *probabilities, int *ids, float *weights, int tokens,
-                                         int experts, int picks, int renormalise) {
+extern "C" __global__ void router_select(const float *logits, float *probabilities, int *ids, float *weights,
+                                         int tokens, int experts, int picks, int renormalise) {
   const int token = blockIdx.x * warpsPerBlock + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (token >= tokens) return;
   const size_t row = (size_t)token * experts, first = (size_t)token * picks;

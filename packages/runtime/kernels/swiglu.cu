@@ -4,7 +4,9 @@
 // become zeros.
 #include "common.cuh"
 
-__device__ __forceinline__ bool isPadding(const int *rowPick, size_t row) { return rowPick != NULLPTR && rowPick[row] < 0; }
+__device__ __forceinline__ bool isPadding(const int *rowPick, size_t row) {
+  return rowPick != NULLPTR && rowPick[row] < 0;
+}
 
 __device__ __forceinline__ float rowWeight(const float *weights, const int *rowPick, size_t row) {
   return weights == NULLPTR ? 1.0f : weights[rowPick[row]];

@@ -8,7 +8,8 @@ __device__ __forceinline__ void adamW(float *master, const Gradient *gradient, f
   const float scale = gradientScale == NULLPTR ? 1.0f : *gradientScale;
   // A factor that is not finite says that the gradients are not: nothing moves.
   if (!(fabsf(scale) < infinity)) return;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
+  const long long stride = (long long)gridDim.x * blockDim.x;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
     const float g = toFloat(gradient[i]) * scale;
     const float m = first[i] * beta1 + g * (1 - beta1);
     const float v = second[i] * beta2 + g * g * (1 - beta2);
@@ -22,23 +23,26 @@ __device__ __forceinline__ void adamW(float *master, const Gradient *gradient, f
 
 // stepSize = learningRate / (1 - beta1^step), correction = sqrt(1 - beta2^step), keep = 1 - learningRate * weightDecay.
 // parameter: the copy in the compute type, or null. gradientScale: the clipping factor in device memory, or null.
-extern "C" __global__ void adam_w(float *master, const Element *gradient, float *first, float *second, Element *parameter,
-                                  const float *gradientScale, long long count, float stepSize, float beta1, float beta2,
-                                  float correction, float epsilon, float keep) {
-  adamW(master, gradient, first, second, parameter, gradientScale, count, stepSize, beta1, beta2, correction, epsilon, keep);
+extern "C" __global__ void adam_w(float *master, const Element *gradient, float *first, float *second,
+                                  Element *parameter, const float *gradientScale, long long count, float stepSize,
+                                  float beta1, float beta2, float correction, float epsilon, float keep) {
+  adamW(master, gradient, first, second, parameter, gradientScale, count, stepSize, beta1, beta2, correction, epsilon,
+        keep);
 }
 
 // The same with gradients accumulated in fp32.
 extern "C" __global__ void adam_w_wide(float *master, const float *gradient, float *first, float *second,
                                        Element *parameter, const float *gradientScale, long long count, float stepSize,
                                        float beta1, float beta2, float correction, float epsilon, float keep) {
-  adamW(master, gradient, first, second, parameter, gradientScale, count, stepSize, beta1, beta2, correction, epsilon, keep);
+  adamW(master, gradient, first, second, parameter, gradientScale, count, stepSize, beta1, beta2, correction, epsilon,
+        keep);
 }
 
 // partial[block]: sum of squares of the block's share. The grid decides the order, so keep it fixed.
 extern "C" __global__ void sum_of_squares(const Element *values, double *partial, long long count) {
   double sum = 0;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x) {
+  const long long stride = (long long)gridDim.x * blockDim.x;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
     const double value = toFloat(values[i]);
     sum += value * value;
   }
@@ -80,6 +84,7 @@ extern "C" __global__ void narrow(const float *from, Element *to, long long coun
 
 // to += from.
 extern "C" __global__ void add_into(const Element *from, Element *to, long long count) {
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (long long)gridDim.x * blockDim.x)
+  const long long stride = (long long)gridDim.x * blockDim.x;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
     assign(to[i], toFloat(to[i]) + toFloat(from[i]));
 }

@@ -1,8 +1,10 @@
 """A Mixtral trained by transformers in bf16 on one card: AdamW (fused), clipping to norm 1, constant rate.
 
-    python3 model.py '{"config": {...}, "sequence": 2048, "sequences": 8, "steps": 40, "compiled": false, "tokens": FILE, "optimizer": {...}}'
+    python3 model.py '{"config": {...}, "sequence": 2048, "sequences": 8, "steps": 40,
+                      "compiled": false, "tokens": FILE, "optimizer": {...}}'
 
-Weights, gradients and moments are bf16: less memory traffic than fp32 masters. Prints one line of JSON: losses, seconds of each step, peak bytes.
+Weights, gradients and moments are bf16: less memory traffic than fp32 masters. Prints one line of JSON: losses,
+seconds of each step, peak bytes.
 """
 
 import json
@@ -34,7 +36,8 @@ def main():
         fused=True,
     )
     call = torch.compile(model) if request["compiled"] else model
-    tokens = torch.from_file(request["tokens"], size=request["steps"] * request["sequence"] * request["sequences"], dtype=torch.int32)
+    size = request["steps"] * request["sequence"] * request["sequences"]
+    tokens = torch.from_file(request["tokens"], size=size, dtype=torch.int32)
     batches = tokens.long().view(request["steps"], request["sequences"], request["sequence"]).cuda()
     losses, seconds = [], []
     for ids in batches:

@@ -2,9 +2,10 @@
 
     python3 moe_layer.py '{"tokens": 8192, "hidden": 4096, "ffn": 14336, "experts": 8, "picks": 2}'
 
-Reads lines of JSON: {"prepare": NAME} or {"time": NAME, "milliseconds": LENGTH_OF_A_RUN}; answers each with one line of JSON.
-A run follows one of the same length that is not timed.
-Peers: transformers' own block with its grouped_mm experts, eager and compiled; and PyTorch by hand, a product an expert, no autograd.
+Reads lines of JSON: {"prepare": NAME} or {"time": NAME, "milliseconds": LENGTH_OF_A_RUN}; answers each with one line
+of JSON. A run follows one of the same length that is not timed.
+Peers: transformers' own block with its grouped_mm experts, eager and compiled; and PyTorch by hand, a product an
+expert, no autograd.
 """
 
 import json
@@ -50,7 +51,9 @@ class Transformers:
 
 
 class ByHand:
-    """A product an expert through cuBLAS, buffers kept, the combine's weights folded into the activation: what PyTorch can do without autograd."""
+    """A product an expert through cuBLAS, buffers kept, the combine's weights folded into the activation.
+
+    What PyTorch can do without autograd."""
 
     def __init__(self, shape):
         self.shape = shape

@@ -112,9 +112,8 @@ function show(console: Console, { gemm, collectives, simulator, subject, dispatc
       ]),
     ),
   );
-  console.print(
-    `  barriers: ${collectives.barriers.map(({ ranks, seconds }) => `${ranks} ranks ${formatSeconds(seconds)}`).join(', ')}\n`,
-  );
+  const barriers = collectives.barriers.map(({ ranks, seconds }) => `${ranks} ranks ${formatSeconds(seconds)}`);
+  console.print(`  barriers: ${barriers.join(', ')}\n`);
   heading('Simulator, compared to running: see the dispatch below');
   console.print(
     renderTable(

@@ -81,7 +81,8 @@ function boundText(one: DispatchCase): string {
       seconds: one.predictedSeconds - one.held.reduce((sum, { seconds }) => sum + seconds, 0),
     },
   ].filter(({ seconds }) => seconds > 0.02 * one.predictedSeconds);
-  return `${head}; the predicted critical path: ${parts.map(({ name, seconds }) => `${name} ${formatSeconds(seconds)}`).join(', ')}`;
+  const path = parts.map(({ name, seconds }) => `${name} ${formatSeconds(seconds)}`);
+  return `${head}; the predicted critical path: ${path.join(', ')}`;
 }
 
 const passCells = (one: DispatchCase, chosen: boolean): string[] => [
@@ -139,20 +140,23 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
   const here = scale.shape;
   const volume =
     `${formatInteger(here.tokens)} tokens x ${formatInteger(here.hiddenSize)} in float32 instead of ` +
-    `${formatInteger(shape.tokens)} x ${formatInteger(shape.hiddenSize)} in ${shape.dtype}: 1/${formatInteger(1 / scale.volumeShare)} of the bytes`;
+    `${formatInteger(shape.tokens)} x ${formatInteger(shape.hiddenSize)} in ${shape.dtype}: ` +
+    `1/${formatInteger(1 / scale.volumeShare)} of the bytes`;
   const facts: [string, string][] = [
     [
       'Scale',
       emulated
         ? `EMULATED network: ${volume}, over 1/${formatInteger(1 / scale.volumeShare)} of every bandwidth; all ` +
-          `times, latencies too, ${scale.timeScale < 1 ? 'shortened to' : 'stretched'} ${scale.timeScale.toPrecision(3)}x`
+          `times, latencies too, ${scale.timeScale < 1 ? 'shortened to' : 'stretched'} ` +
+          `${scale.timeScale.toPrecision(3)}x`
         : `no emulation, bytes move at memory speed: ${volume}. Lines say how the cluster would be laid out, not ` +
           'how fast it is',
     ],
     [
       'Probes',
       `one mover ${formatBandwidth(result.moverBytesPerSecond)}; after a collective ` +
-        `${formatSeconds(probe.delaySeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
+        `${formatSeconds(probe.delaySeconds)}, waking ranks ${formatSeconds(probe.wakeSeconds)}, starting all ` +
+        `ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
     ],
   ];
   if (result.loadBefore > probe.hostCores.cores * 0.75) {
@@ -185,7 +189,9 @@ function resultFacts(result: DispatchBench): [string, string][] {
   if (duplicated) {
     lines.push(
       `${ratio(against(choice, duplicated, byMedian))} over duplicated by medians, ` +
-        `${ratio(against(choice, duplicated, byFastest))} by the fastest runs, ${ratio(both(duplicated, (one) => one.predictedSeconds) / both(choice, (one) => one.predictedSeconds))} predicted`,
+        `${ratio(against(choice, duplicated, byFastest))} by the fastest runs, ` +
+        `${ratio(both(duplicated, (one) => one.predictedSeconds) / both(choice, (one) => one.predictedSeconds))} ` +
+        `predicted`,
     );
     const outward = [choice, duplicated].map(({ forward }) => forward.outwardSeconds ?? NaN);
     const predicted = [choice, duplicated].map(({ forward }) => forward.outwardPredictedSeconds ?? NaN);
@@ -229,7 +235,8 @@ export function renderBench(subject: Subject, result: DispatchBench, style: Styl
     '',
     tableOf(result),
     `  forward, backward: median of ${result.cases[0]?.measured.length ?? 0}${emulated ? ', emulated' : ''}; ` +
-      `spread: (slowest − fastest) / median; error: of the prediction, against the median;\n  bound: bytes of the busiest port over its line rate; bytes: sent by a rank forward, mean; ◂ the planner's choice`,
+      `spread: (slowest − fastest) / median; error: of the prediction, against the median;\n  bound: bytes of the ` +
+      `busiest port over its line rate; bytes: sent by a rank forward, mean; ◂ the planner's choice`,
     '',
     renderFacts(resultFacts(result), style),
   ].join('\n');

@@ -35,9 +35,9 @@ const textFor = (layout: string): string =>
 
 it('says of every group what its figures rest on', () => {
   expect(textFor('dp=16,ep=16')).toMatch(/^all_to_all of ep, 16 ranks on 2 nodes: measured from .* \(x\.log:1-9\)$/u);
-  expect(textFor('dp=16,ep=8')).toMatch(
-    /^all_to_all of ep, 8 ranks on 1 node: not calibrated, priced by the cluster file: .*only all_to_all over 16 ranks/u,
-  );
+  const uncovered = textFor('dp=16,ep=8');
+  expect(uncovered).toMatch(/^all_to_all of ep, 8 ranks on 1 node: not calibrated, priced by the cluster file: /u);
+  expect(uncovered).toContain('only all_to_all over 16 ranks');
   expect(coverageOf(undefined, cluster, parseLayout('dp=16,ep=8', 16))).toBeUndefined();
 });
 
@@ -68,9 +68,8 @@ describe('prices with a calibration of one group', () => {
     expect(lineOf(covered)).toMatch(
       /^all_to_all of ep, 16 ranks on 2 nodes: (?:measured|interpolated), within .*x\.log:1-9/u,
     );
-    expect(lineOf(uncovered)).toMatch(
-      /^all_to_all of ep, 8 ranks on 1 node: datasheet, within 20 % assumed \(.*not calibrated: .*only all_to_all over 16 ranks/u,
-    );
+    expect(lineOf(uncovered)).toMatch(/^all_to_all of ep, 8 ranks on 1 node: datasheet, within 20 % assumed \(/u);
+    expect(lineOf(uncovered)).toMatch(/not calibrated: .*only all_to_all over 16 ranks/u);
   });
 
   it('expect less error where the collective was measured', () => {

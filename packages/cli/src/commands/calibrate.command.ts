@@ -122,7 +122,8 @@ export const calibrateCommand = buildCommand<CalibrateFlags, string[], MontaCont
     fullDescription: helpText(
       'Reads nccl-tests output (any version, text, CSV or JSON), CSV with columns op, ranks, nodes, gpu, ' +
         'size_bytes, time_us,\n' +
-        "measured traces of monta, traces of PyTorch's profiler of all ranks of a job, and records of the NCCL Inspector; fits\n" +
+        "measured traces of monta, traces of PyTorch's profiler of all ranks of a job, and records of the NCCL " +
+        'Inspector; fits\n' +
         'latency and a monotone time curve per collective and set of ranks, and writes a calibration\n' +
         'that plan, simulate, bench, train and validate take. Sizes are total buffers, as nccl-tests counts. ' +
         'Measurements that\n' +

@@ -42,6 +42,11 @@ const link = (gpu: string, factor = 1): string =>
   [10, 16, 20, 24, 28]
     .map((power) => `all_gather,8,1,${gpu},${2 ** power},${linkTime(2 ** power) * factor}`)
     .join('\n');
+const from = (source: string, rows: string): string =>
+  rows
+    .split('\n')
+    .map((row) => `${row},${source}`)
+    .join('\n');
 
 interface FitJson {
   readonly series: readonly { readonly latencySeconds: number; readonly busBytesPerSecond: number }[];
@@ -84,7 +89,7 @@ describe('monta calibrate', () => {
   it.each([
     [
       'two clusters under one name',
-      `${header},source\n${link('H100').replaceAll('\n', ',one\n')},one\n${link('H100', 4).replaceAll('\n', ',two\n')},two\n`,
+      [`${header},source`, from('one', link('H100')), from('two', link('H100', 4)), ''].join('\n'),
       /mixed hardware.*mixed\.csv:2(?:.|\n)*--system-by-file/u,
     ],
     [
@@ -94,7 +99,7 @@ describe('monta calibrate', () => {
     ],
     [
       'times that fall with size',
-      `${header}\n${[1, 2, 3, 4, 5, 6].map((i) => `all_gather,8,1,H100,${2 ** (10 + i)},${1000 / 2 ** i}`).join('\n')}\n`,
+      [header, ...[2, 4, 8, 16, 32, 64].map((n) => `all_gather,8,1,H100,${1024 * n},${1000 / n}`), ''].join('\n'),
       /fall with size.*mixed\.csv:\d/u,
     ],
     [

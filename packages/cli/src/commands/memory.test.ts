@@ -64,7 +64,7 @@ describe('monta memory', () => {
 });
 
 describe('monta plan', () => {
-  it('says first that a layout does not fit, with the nearest that does, and prints its table all the same', async () => {
+  it('says first that a layout does not fit, with the nearest that does, then prints its table', async () => {
     const { out, code } = await monta(
       'plan',
       '--model',

@@ -113,10 +113,14 @@ function passText({ seconds, range }: Candidate['forward']): string {
 /** A varied figure with its unit. */
 const amount = (figure: string, value: number) => (figure === 'tokens' ? formatInteger(value) : formatBandwidth(value));
 
+/** `4,096 tokens`, `25 GB/s of inter`. */
+const amountOf = (figure: string, value: number) =>
+  figure === 'tokens' ? count(value, 'token', 'tokens') : `${formatBandwidth(value)} of ${figure}`;
+
 function flipText({ flips, steady }: FlipSearch): string {
   const lines = flips.map(
     ({ figure, now, at, to }) =>
-      `to ${to} at ${amount(figure, at)}${figure === 'tokens' ? (at === 1 ? ' token' : ' tokens') : ` of ${figure}`} and ${at < now ? 'below' : 'above'} (now ${amount(figure, now)})`,
+      `to ${to} at ${amountOf(figure, at)} and ${at < now ? 'below' : 'above'} (now ${amount(figure, now)})`,
   );
   for (const { figure, tried } of steady) {
     lines.push(
@@ -187,9 +191,10 @@ function show({
   });
   console.print(renderTable(columns, rows, { marked: choice.candidates.indexOf(best), style: console.style }));
   console.print(
-    `  bytes: sent by a rank in the forward pass, mean over ranks${skewed ? ' and at the busiest port' : ''}; hidden: share of its communication${
-      best.forward.range ? '; times: median of several draws of the hot experts (fastest to slowest)' : ''
-    }\n`,
+    `  bytes: sent by a rank in the forward pass, mean over ranks${skewed ? ' and at the busiest port' : ''}; ` +
+      `hidden: share of its communication${
+        best.forward.range ? '; times: median of several draws of the hot experts (fastest to slowest)' : ''
+      }\n`,
   );
 
   const facts: [string, string][] = [['Why', reasons(choice).join('\n')]];
@@ -228,7 +233,9 @@ function show({
     facts.push([
       'Step',
       [
-        `${formatSeconds(steps.best.seconds)}${against.length > 0 ? ` against ${against.join(' and ')}` : ''}; ${count(microBatches, 'micro-batch', 'micro-batches')}, ${recomputed ? 'with' : 'without'} recomputation${steps.best.extended ? '; extended from few layers' : ''}`,
+        `${formatSeconds(steps.best.seconds)}${against.length > 0 ? ` against ${against.join(' and ')}` : ''}; ` +
+          `${count(microBatches, 'micro-batch', 'micro-batches')}, ${recomputed ? 'with' : 'without'} ` +
+          `recomputation${steps.best.extended ? '; extended from few layers' : ''}`,
         ...(stack === undefined ? [] : [stack]),
       ].join('\n'),
     ]);

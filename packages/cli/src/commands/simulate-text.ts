@@ -162,13 +162,15 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
   const what = { layer: 'MoE layer', dispatch: 'dispatch + combine of a layer', step: 'training step' }[flags.of];
   const title =
     `${step.model.name} · ${what} · ${deviceCount(cluster)} x ${cluster.device.name}, ${cluster.name} ` +
-    `· ${formatLayout(step.layout)} · ${formatDispatch(step.strategy)}${chosen ? ' (chosen)' : ''} · ${formatInteger(step.sequence * step.sequences)} ${step.sequence * step.sequences === 1 ? 'token' : 'tokens'}`;
+    `· ${formatLayout(step.layout)} · ${formatDispatch(step.strategy)}${chosen ? ' (chosen)' : ''} · ` +
+    `${formatInteger(step.sequence * step.sequences)} ${step.sequence * step.sequences === 1 ? 'token' : 'tokens'}`;
   const spans = trace.spans.filter(({ rank }) => rank === flags.rank);
   const facts: [string, string][] = [
     [
       'Time',
       `${formatSeconds(summary.makespanSeconds)} predicted, rests on ${summary.basis}, within about ` +
-        `${formatPercent(simulationError(summary))}; ${formatPercent(summary.times.hiddenShare)} of the communication hidden behind kernels or the other lane`,
+        `${formatPercent(simulationError(summary))}; ${formatPercent(summary.times.hiddenShare)} of the ` +
+        `communication hidden behind kernels or the other lane`,
     ],
   ];
   if (wholeStep) {

@@ -45,7 +45,7 @@ describe('monta simulate', () => {
     expect((await simulate('--of', 'step', ...extra)).err).toMatch(/lacks 1 layers of multi-token prediction/u);
   });
 
-  it('says of a whole step that stacks add to it, and by how much: published runs of this one are in that range', async () => {
+  it('says of a whole step what stacks add to it: published runs of this one are in that range', async () => {
     const qwen = ['--model', 'qwen3-30b-a3b', '--cluster', 'b200-1x8', '--layout', 'dp=8,ep=8', '--sequences', '8'];
     const { out } = await simulate('--of', 'step', ...qwen, '--dispatch', 'scattered:1/1');
     const [, least = '', most = ''] = /([\d,]+) to ([\d,]+) tokens\/s a GPU/u.exec(out) ?? [];

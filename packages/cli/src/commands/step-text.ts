@@ -20,6 +20,7 @@ export function stackText(step: StepFigures, cluster: Cluster): string | undefin
   const times = [least, median, most].map((ratio) => ratio.toFixed(ratio < 2 ? 2 : 1));
   return (
     `links and kernels alone; published steps took ${times[0]} to ${times[2]} times what is predicted of ` +
-    `them, median ${times[1]}: ${formatSeconds(step.seconds * least)} to ${formatSeconds(step.seconds * most)}, ${perGpu(step, cluster, most)} to ${perGpu(step, cluster, least)} tokens/s a GPU by the software stack`
+    `them, median ${times[1]}: ${formatSeconds(step.seconds * least)} to ${formatSeconds(step.seconds * most)}, ` +
+    `${perGpu(step, cluster, most)} to ${perGpu(step, cluster, least)} tokens/s a GPU by the software stack`
   );
 }

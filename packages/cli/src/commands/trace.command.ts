@@ -34,7 +34,8 @@ export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
   docs: {
     brief: 'Say where the communication of a profiled step went, from traces of PyTorch, Nsight Systems or NCCL',
     fullDescription: helpText(
-      "Reads what profilers of other programs wrote: PyTorch's (Kineto JSON, .json or .json.gz), the SQLite export of Nsight Systems,\n" +
+      "Reads what profilers of other programs wrote: PyTorch's (Kineto JSON, .json or .json.gz), the SQLite export " +
+        'of Nsight Systems,\n' +
         'and the JSON lines of the NCCL Inspector. Prints collectives by kind, group and tier, with bytes, ' +
         'bandwidth, and the time beside\n' +
         'which nothing computed. With the traces of all ranks, waiting for the last one is told from transferring, ' +

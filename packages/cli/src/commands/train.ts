@@ -40,13 +40,15 @@ async function interruptible<T>(body: (signal: AbortSignal) => Promise<T>): Prom
 function showPlan(console: Console, setting: Setting, plan: RunPlan, folder: RunFolder): void {
   const { config, layout, fabric } = setting;
   const baseline = plan.compared.find(({ role }) => role === 'baseline');
-  const expected = `expected step ${formatSeconds(plan.chosen.predicted.seconds)}${baseline ? ` (duplicated ${formatSeconds(baseline.predicted.seconds)})` : ''}`;
+  const against = baseline ? ` (duplicated ${formatSeconds(baseline.predicted.seconds)})` : '';
+  const expected = `expected step ${formatSeconds(plan.chosen.predicted.seconds)}${against}`;
   const facts: (readonly [string, string])[] = [
     [
       'Cluster',
       config.backend.kind === 'mpi'
         ? `${config.cluster.name}, over Open MPI: ${clusterSummary(setting.cluster)}; measured just now`
-        : `${config.cluster.name}: ${clusterSummary(config.cluster)}${fabric ? `; emulated at 1/${fabric.timeScale} of this speed` : '; not emulated'}`,
+        : `${config.cluster.name}: ${clusterSummary(config.cluster)}; ` +
+          (fabric ? `emulated at 1/${fabric.timeScale} of this speed` : 'not emulated'),
     ],
     [
       'Model',
@@ -75,14 +77,18 @@ function showResult(console: Console, report: RunReport, folder: RunFolder, eval
     facts.push([
       'Result',
       `held-out ${heldOut?.toFixed(3) ?? '?'} nat/byte (unigram ${evaluations.unigram.toFixed(3)})   step ` +
-        `${formatSeconds(chosen.stepSeconds)} measured, ${formatSeconds(chosen.predictedStepSeconds ?? NaN)} predicted${emulated}`,
+        `${formatSeconds(chosen.stepSeconds)} measured, ${formatSeconds(chosen.predictedStepSeconds ?? NaN)} ` +
+        `predicted${emulated}`,
     ]);
   for (const role of ['baseline', 'fixed'] as const) {
     const other = strategyOf(report, role);
     if (other)
       facts.push([
         '',
-        `${other.name}${role === 'fixed' ? ' (best fixed)' : ''} ${formatSeconds(other.stepSeconds)} measured, ${formatSeconds(other.predictedStepSeconds ?? NaN)} predicted → ${ratio(speedUp(report, role))}${other.heldOut === undefined ? '' : `; held-out ${other.heldOut.toFixed(3)}`}`,
+        `${other.name}${role === 'fixed' ? ' (best fixed)' : ''} ${formatSeconds(other.stepSeconds)} measured, ` +
+          `${formatSeconds(other.predictedStepSeconds ?? NaN)} predicted → ` +
+          ratio(speedUp(report, role)) +
+          (other.heldOut === undefined ? '' : `; held-out ${other.heldOut.toFixed(3)}`),
       ]);
   }
   facts.push(

@@ -27,6 +27,7 @@ const core = fileURLToPath(new URL('../../../core/src/', import.meta.url));
 const read = <T>(path: string, reader: (text: string, name: string) => T): T =>
   reader(readFileSync(`${core}${path}`, 'utf8'), path);
 
+const seconds = (measured: number, predicted: number) => [formatSeconds(measured), formatSeconds(predicted)];
 const signed = (share: number): string => `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))}`;
 const row = (...cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
 
@@ -62,10 +63,15 @@ function kernels(): string {
     .flatMap(own)
     .sort((a, b) => Math.abs(b.error) - Math.abs(a.error))
     .slice(0, 6);
+  const farthest = worst.map(({ kernel, predictedSeconds, error }) =>
+    row(kernel.name, kernel.label, ...seconds(kernel.seconds, predictedSeconds), signed(error)),
+  );
   return `## Kernels
 
-${all.length} kernels timed on H200 (\`packages/core/src/cost/kernels/fixtures/\`), sustained. Each is predicted from a fit to the others, without any of its own shape. Naive: the median rate of the others of its kind. Only kernels over 50 µs
-(fused ones over 100 µs) are judged: below, the host's launch is what was timed. The form of the model was chosen looking at half of these timings.
+${all.length} kernels timed on H200 (\`packages/core/src/cost/kernels/fixtures/\`), sustained. Each is predicted from \
+a fit to the others, without any of its own shape. Naive: the median rate of the others of its kind. Only kernels \
+over 50 µs (fused ones over 100 µs) are judged: below, the host's launch is what was timed. The form of the model was \
+chosen looking at half of these timings.
 
 ${row('kernel', 'rows', 'median error', '90th percentile', 'naive median', 'naive 90th', 'wanted')}
 |---|--:|--:|--:|--:|--:|--:|
@@ -75,10 +81,12 @@ Farthest off:
 
 ${row('kernel', 'shape', 'measured', 'predicted', 'error')}
 |---|---|--:|--:|--:|
-${worst.map(({ kernel, predictedSeconds, error }) => row(kernel.name, kernel.label, formatSeconds(kernel.seconds), formatSeconds(predictedSeconds), signed(error))).join('\n')}
+${farthest.join('\n')}
 
-- **fp8 GEMMs** are few: calls, waves and bytes are those of bf16 with a rate of their own. Two shapes under 50 µs, not judged here, are 33 % too low (32.9 µs, depth 2048) and 14 % too high (40.8 µs).
-- **Many small experts** in one grouped call (128 experts with 32 rows each) are 17 to 21 % too fast: their weights are read at less than the bandwidth that large ones reach.
+- **fp8 GEMMs** are few: calls, waves and bytes are those of bf16 with a rate of their own. Two shapes under 50 µs, \
+not judged here, are 33 % too low (32.9 µs, depth 2048) and 14 % too high (40.8 µs).
+- **Many small experts** in one grouped call (128 experts with 32 rows each) are 17 to 21 % too fast: their weights \
+are read at less than the bandwidth that large ones reach.
 - Other GPUs than the H200 are priced by the ratios of datasheets. No kernel of another GPU was timed here.
 `;
 }
@@ -95,9 +103,13 @@ function byMachine(errors: readonly PresetError[]): string[] {
 function presets(): string {
   const large = presetErrors(logs).filter(({ measurement }) => measurement.bytes >= 2 ** 24);
   const worst = [...large].sort((a, b) => Math.abs(b.error) - Math.abs(a.error)).slice(0, 4);
+  const farthest = worst.map(({ measurement: m, predictedSeconds, error }) =>
+    row(m.system, m.op, formatBytes(m.bytes, 'binary'), ...seconds(m.seconds, predictedSeconds), signed(error)),
+  );
   return `## Collectives of presets, without a calibration
 
-nccl-tests logs over two nodes, from 16 MiB up, against presets alone: datasheet bandwidth times the share that is reached, and the fastest of ring, tree and NVLS. Naive: bytes over the nominal bandwidth of the NICs. Latencies and
+nccl-tests logs over two nodes, from 16 MiB up, against presets alone: datasheet bandwidth times the share that is \
+reached, and the fastest of ring, tree and NVLS. Naive: bytes over the nominal bandwidth of the NICs. Latencies and \
 protocols of NCCL were fitted on these logs, so this is no test on rows kept back.
 
 ${row('log', 'preset', 'rows', 'median error', '90th percentile', 'naive median', 'naive 90th')}
@@ -109,7 +121,7 @@ Farthest off:
 
 ${row('log', 'collective', 'size', 'measured', 'predicted', 'error')}
 |---|---|--:|--:|--:|--:|
-${worst.map(({ measurement: m, predictedSeconds, error }) => row(m.system, m.op, formatBytes(m.bytes, 'binary'), formatSeconds(m.seconds), formatSeconds(predictedSeconds), signed(error))).join('\n')}
+${farthest.join('\n')}
 
 GPUDirect-TCPX (a3high) moves bytes through the host, which no preset models.
 `;
@@ -117,33 +129,46 @@ GPUDirect-TCPX (a3high) moves bytes through the host, which no preset models.
 
 function layers(): string {
   const errors = layerErrors(read('plan/fixtures/moe-layers.csv', readMeasuredLayers));
+  const rows = errors.map(({ layer, predictedSeconds, error, naiveError }) =>
+    row(layer.label, layer.pass, ...seconds(layer.seconds, predictedSeconds), signed(error), signed(naiveError)),
+  );
   return `## MoE layers
 
-Layers of experts that were timed, router to combined output, against \`monta simulate --of layer\`: even routing, \`scattered\` in one chunk (\`packages/core/src/plan/fixtures/moe-layers.csv\`). Nothing is fitted to these rows. Naive: products at
-the datasheet's peak and dispatched bytes at the nominal bandwidth of the link.
+Layers of experts that were timed, router to combined output, against \`monta simulate --of layer\`: even routing, \
+\`scattered\` in one chunk (\`packages/core/src/plan/fixtures/moe-layers.csv\`). Nothing is fitted to these rows. \
+Naive: products at the datasheet's peak and dispatched bytes at the nominal bandwidth of the link.
 
 ${row('layer', 'pass', 'measured', 'predicted', 'error', 'naive error')}
 |---|---|--:|--:|--:|--:|
-${errors.map(({ layer, predictedSeconds, error, naiveError }) => row(layer.label, layer.pass, formatSeconds(layer.seconds), formatSeconds(predictedSeconds), signed(error), signed(naiveError))).join('\n')}
+${rows.join('\n')}
 
-- Products of experts cost the faster of one grouped call and a call an expert. Monta's own kernels batch many small experts by size besides, which is not priced: its Qwen-like layer is the row farthest off.
-- The H100 rows were timed in short runs with pauses, in which a card holds a higher clock (796 against 678 TFLOP/s for a large product on an H200). Prices are those of sustained work.
+- Products of experts cost the faster of one grouped call and a call an expert. Monta's own kernels batch many small \
+experts by size besides, which is not priced: its Qwen-like layer is the row farthest off.
+- The H100 rows were timed in short runs with pauses, in which a card holds a higher clock (796 against 678 TFLOP/s \
+for a large product on an H200). Prices are those of sustained work.
 - DeepEP and HybridEP rows of the same test, and fp8, are not compared: those dispatchers' kernels are not modelled.
 `;
 }
 
 function steps(): string {
   const ratios = stepRatios(read('plan/fixtures/training-steps.csv', readMeasuredSteps));
+  const rows = ratios.map(({ measured, predictedSeconds, ratio }) => {
+    const bytes = measured.sameBytes ? '' : ' (*)';
+    return row(measured.label, ...seconds(measured.seconds, predictedSeconds), `${ratio.toFixed(2)}${bytes}`);
+  });
   return `## Training steps
 
-Steps that others timed in bf16, with model, batch and layout known, against \`monta simulate --of step --dispatch scattered:1/1\` (\`packages/core/src/plan/fixtures/training-steps.csv\`). A prediction is what links and kernels take. A software
-stack adds host time, unfused kernels, synchronisation and recomputation. \`plan\` and \`simulate\` print the range of these ratios beside every step.
+Steps that others timed in bf16, with model, batch and layout known, against \`monta simulate --of step --dispatch \
+scattered:1/1\` (\`packages/core/src/plan/fixtures/training-steps.csv\`). A prediction is what links and kernels \
+take. A software stack adds host time, unfused kernels, synchronisation and recomputation. \`plan\` and \`simulate\` \
+print the range of these ratios beside every step.
 
 ${row('step', 'measured', 'predicted', 'measured / predicted')}
 |---|--:|--:|--:|
-${ratios.map(({ measured, predictedSeconds, ratio }) => row(measured.label, formatSeconds(measured.seconds), formatSeconds(predictedSeconds), `${ratio.toFixed(2)}${measured.sameBytes ? '' : ' (*)'}`)).join('\n')}
+${rows.join('\n')}
 
-(*) HybridEP sends each token once a node; the simulated all_to_all sends it once an expert, and pays for crossing rails. These rows are no test of the model, and not in the range.
+(*) HybridEP sends each token once a node; the simulated all_to_all sends it once an expert, and pays for crossing \
+rails. These rows are no test of the model, and not in the range.
 `;
 }
 

@@ -34,7 +34,8 @@ function table(cases: readonly LeftOut[]): string {
   const lines = cases.map(
     ({ name, rows, summary }) =>
       `| ${name} | ${rows.length} | ${percent(summary.medianAbsoluteError)} | ${percent(summary.p90AbsoluteError)} ` +
-      `| ${percent(summary.naiveMedianAbsoluteError)} | ${percent(summary.naiveP90AbsoluteError)} | ${percent(withinExpected(rows))} |`,
+      `| ${percent(summary.naiveMedianAbsoluteError)} | ${percent(summary.naiveP90AbsoluteError)} | ` +
+      `${percent(withinExpected(rows))} |`,
   );
   return [
     '| left out | rows | median error | 90th percentile | naive median | naive 90th | within the expected error |',
@@ -168,19 +169,23 @@ const worth = ruleWorth();
 
 const page = `# How good predictions are
 
-Written by \`npm run docs:accuracy\`. First prices without a calibration: kernels, collectives, MoE layers and steps; then what a calibration predicts of collectives that it left out. Errors are |predicted / measured − 1|, signed where they
-have a sign. A naive predictor stands beside every figure.
+Written by \`npm run docs:accuracy\`. First prices without a calibration: kernels, collectives, MoE layers and steps; \
+then what a calibration predicts of collectives that it left out. Errors are |predicted / measured − 1|, signed where \
+they have a sign. A naive predictor stands beside every figure.
 
 ${pricesPage()}
 # Collectives with a calibration
 
-Everything measured here was **measured by others**: NCCL collectives inside one node on ${new Set(inside.map((m) => m.gpu)).size} GPUs (${inside.length} rows) and the results of 19 nccl-tests
-logs (${logs.length} rows). The figures are in \`packages/core/src/cost/calibration/fixtures/\`, sources in the first lines of each file. Part of them is left out, predicted from the rest by
-\`monta calibrate\` and compared as \`monta validate\` does. Errors are |predicted / measured − 1|; nothing is averaged before. The **naive** predictor stands beside every figure: straight
-lines in log-log between points; where a series was not measured, bus bandwidth of the nearest rank count, another collective, or (in proportion to the links) another GPU.
+Everything measured here was **measured by others**: NCCL collectives inside one node on \
+${new Set(inside.map((m) => m.gpu)).size} GPUs (${inside.length} rows) and the results of 19 nccl-tests logs \
+(${logs.length} rows). The figures are in \`packages/core/src/cost/calibration/fixtures/\`, sources in the first \
+lines of each file. Part of them is left out, predicted from the rest by \`monta calibrate\` and compared as \`monta \
+validate\` does. Errors are |predicted / measured − 1|; nothing is averaged before. The **naive** predictor stands \
+beside every figure: straight lines in log-log between points; where a series was not measured, bus bandwidth of the \
+nearest rank count, another collective, or (in proportion to the links) another GPU.
 
-A prediction says what error to expect. "Within the expected error" is the share of rows that kept to it. It is a typical error, no bound, so
-about half of the rows should keep to it; far more is timid, far less is boastful.
+A prediction says what error to expect. "Within the expected error" is the share of rows that kept to it. It is a \
+typical error, no bound, so about half of the rows should keep to it; far more is timid, far less is boastful.
 
 ## Sizes left out
 
@@ -190,10 +195,14 @@ ${table(sizes)}
 
 ![90th percentile of the error by size](accuracy-sizes.svg)
 
-Between two sizes four times apart the curve goes through one more point in the middle, which the segments on either side of the gap give: they tell on which side of it NCCL changed
-its protocol (\`packages/core/src/cost/calibration/middle.ts\`). How far that holds beyond these machines: of the ${worth.rows} rows left out from 1 MiB, straight lines have a 90th percentile of
-${percent(worth.straightLines)}, the rule ${percent(worth.asSet)}, and with its five numbers each as they are, half or twice as large, ${percent(worth.bestNeighbour)} to ${percent(worth.worstNeighbour)} in ${worth.neighbours} combinations. With the combination that was best on all other
-families, each family for itself, it is ${percent(worth.setElsewhere)}. The form of the rule, though, was found looking at all of them.
+Between two sizes four times apart the curve goes through one more point in the middle, which the segments on either \
+side of the gap give: they tell on which side of it NCCL changed its protocol \
+(\`packages/core/src/cost/calibration/middle.ts\`). How far that holds beyond these machines: of the ${worth.rows} \
+rows left out from 1 MiB, straight lines have a 90th percentile of ${percent(worth.straightLines)}, the rule \
+${percent(worth.asSet)}, and with its five numbers each as they are, half or twice as large, \
+${percent(worth.bestNeighbour)} to ${percent(worth.worstNeighbour)} in ${worth.neighbours} combinations. With the \
+combination that was best on all other families, each family for itself, it is ${percent(worth.setElsewhere)}. The \
+form of the rule, though, was found looking at all of them.
 
 ${worthTable(worth)}
 
@@ -221,9 +230,10 @@ ${table(collectives)}
 
 ## GPUs left out
 
-Only families that were measured on more than one GPU can tell. The three here have the same links, so the prediction is the mean of the other two, and the error is that by which machines of
-one kind differ (see Noise). The naive predictor takes the first relative in the file, B200, which happens to lie between the other two; with the other relative it would have been as far off as
-the table of noise says. Which of them is nearest nothing tells beforehand.
+Only families that were measured on more than one GPU can tell. The three here have the same links, so the prediction \
+is the mean of the other two, and the error is that by which machines of one kind differ (see Noise). The naive \
+predictor takes the first relative in the file, B200, which happens to lie between the other two; with the other \
+relative it would have been as far off as the table of noise says. Which of them is nearest nothing tells beforehand.
 
 ${table(gpus)}
 
@@ -241,17 +251,25 @@ ${worstRows(insideSizes, 8)}
 
 ![L40S with 8 ranks: measured points and the curve through them](accuracy-worst.svg)
 
-- **PCIe boxes with 8 GPUs** (L40S, RTX PRO 6000): neighbouring sizes differ by tens of per cent up and down. No curve through every second point sees that, and the naive one does not either.
-- **Protocol changes**: where NCCL goes from LL to LL128 to Simple, time jumps by up to twice. The rule above finds the side on most NVLink machines; where it does not, the row is off by the whole jump, and below 1 MiB it is not tried.
-- **Disturbed rows** up to 128 KiB (all_to_all on H100 takes 16 µs at single sizes, 7 µs around them): they are left out of the fit with a warning, and stay in these errors.
-- **Carrying over** is several times worse than interpolating. The worst of each kind: ${worstOf(ranks)}; ${worstOf(collectives)} (all_to_all has no ring).
-- **Several nodes**: no published table here has two rank counts across nodes on one cluster, so carrying between node counts is not tested.
+- **PCIe boxes with 8 GPUs** (L40S, RTX PRO 6000): neighbouring sizes differ by tens of per cent up and down. No \
+curve through every second point sees that, and the naive one does not either.
+- **Protocol changes**: where NCCL goes from LL to LL128 to Simple, time jumps by up to twice. The rule above finds \
+the side on most NVLink machines; where it does not, the row is off by the whole jump, and below 1 MiB it is not tried.
+- **Disturbed rows** up to 128 KiB (all_to_all on H100 takes 16 µs at single sizes, 7 µs around them): they are left \
+out of the fit with a warning, and stay in these errors.
+- **Carrying over** is several times worse than interpolating. The worst of each kind: ${worstOf(ranks)}; \
+${worstOf(collectives)} (all_to_all has no ring).
+- **Several nodes**: no published table here has two rank counts across nodes on one cluster, so carrying between \
+node counts is not tested.
 
 ## The paper's testbed
 
-16 A800 in two nodes. No table of such a machine was found. Inside a node: the A100's measured curves, their bandwidth part slowed by the ratio of the NVLinks (600 to 400 GB/s, both directions),
-latency unchanged. Between the nodes the paper does not say how many NICs there were, so that stays open; each count uses fractions of the nominal bandwidth that SimAI published for two nodes. The
-band is what carrying to a GPU of other links adds, and across nodes the spread of one fabric with and without tuning. All of it is **derived**, nothing on these machines was measured.
+16 A800 in two nodes. No table of such a machine was found. Inside a node: the A100's measured curves, their \
+bandwidth part slowed by the ratio of the NVLinks (600 to 400 GB/s, both directions), latency unchanged. Between the \
+nodes the paper does not say how many NICs there were, so that stays open; each count uses fractions of the nominal \
+bandwidth that SimAI published for two nodes. The band is what carrying to a GPU of other links adds, and across \
+nodes the spread of one fabric with and without tuning. All of it is **derived**, nothing on these machines was \
+measured.
 
 ![Bus bandwidth of the testbed with its bounds](accuracy-testbed.svg)
 

@@ -125,7 +125,8 @@ function trainingText({ training }: GpuReport): string {
   if (training === undefined)
     return (
       'Training by the same compiled programs as on the CPU (`./run gpu.json --parts shadow,training`) is ' +
-      'written, and tested with a stand-in for CUDA that runs no kernel. **It was not part of this run: no figure here shows that it computes the right thing on a card.**'
+      'written, and tested with a stand-in for CUDA that runs no kernel. **It was not part of this run: no figure ' +
+      'here shows that it computes the right thing on a card.**'
     );
   return table(
     ['model', 'steps', 'losses differ by', 'gradient norms differ by', 'the same bits again'],
@@ -174,11 +175,15 @@ ssh host gpu-bundle/run gpu.json --peers
 monta bench layer --device cuda --peers
 \`\`\`
 
-CUDA's libraries are looked for in \`MONTA_CUDA_LIBRARIES\` (folders, separated by colons), on the loader's path, in \`/usr/local/cuda*/lib64\`, and in the packages of the \`python3\` on the path. Compiled kernels are kept in \`MONTA_CUDA_CACHE\`, or \`~/.cache/monta/cuda\`.
+CUDA's libraries are looked for in \`MONTA_CUDA_LIBRARIES\` (folders, separated by colons), on the loader's path, in \
+\`/usr/local/cuda*/lib64\`, and in the packages of the \`python3\` on the path. Compiled kernels are kept in \
+\`MONTA_CUDA_CACHE\`, or \`~/.cache/monta/cuda\`.
 
 ## Correctness
 
-Each kernel beside the CPU's on fresh random inputs. Outputs are poisoned before. An error is the norm of the difference over the norm of what was expected. fp32 runs without TF32. No kernel adds floats by atomics; layer and attention are run twice and leave the same bits.
+Each kernel beside the CPU's on fresh random inputs. Outputs are poisoned before. An error is the norm of the \
+difference over the norm of what was expected. fp32 runs without TF32. No kernel adds floats by atomics; layer and \
+attention are run twice and leave the same bits.
 
 ${checksTable(report)}
 
@@ -213,7 +218,9 @@ ${attentionTable(report)}
 
 ## One layer of experts
 
-Router to combined output and back, bf16, gradients of all weights. Runs of 0.5 s, each after one of the same length that is not timed; five of each, in turns with the peers on the same card. The table has medians, and the least and the most.
+Router to combined output and back, bf16, gradients of all weights. Runs of 0.5 s, each after one of the same length \
+that is not timed; five of each, in turns with the peers on the same card. The table has medians, and the least and \
+the most.
 
 ${table(['shape', 'tokens', 'hidden', 'ffn', 'experts', 'top-k'], shapeRows(layer))}
 
@@ -222,7 +229,9 @@ ${table(
   Object.entries(layer).flatMap(([name, one]) => layerRows(name, one, rates.product.flopsPerSecond)),
 )}
 ${missing(layer)}
-Peers: \`MixtralSparseMoeBlock\` of transformers with its grouped_mm experts, eager and compiled; and PyTorch without autograd, buffers kept, the combine's weights folded into the activation, a product an expert through cuBLAS, which is not its best way for many small experts (Q). Megatron-Core and DeepSpeed were not on the host.
+Peers: \`MixtralSparseMoeBlock\` of transformers with its grouped_mm experts, eager and compiled; and PyTorch without \
+autograd, buffers kept, the combine's weights folded into the activation, a product an expert through cuBLAS, which \
+is not its best way for many small experts (Q). Megatron-Core and DeepSpeed were not on the host.
 
 How much faster Monta's fastest way is (above 1: Monta is faster):
 
@@ -236,7 +245,8 @@ ${table(['shape', 'piece', 'ms', 'rate'], pieceRows(layer))}
 
 ## Not here yet
 
-- The kernels of the catalogue behind the device seam: \`train\`, \`verify\` and \`calibrate --probe\` do not take \`--device cuda\`. The device itself (memory, queues, events) is there.
+- The kernels of the catalogue behind the device seam: \`train\`, \`verify\` and \`calibrate --probe\` do not take \
+\`--device cuda\`. The device itself (memory, queues, events) is there.
 - Latent attention: the graphs take head sizes of keys and values that differ, which no check has run yet.
 - An own grouped kernel for the experts' products, and CUDA graphs.
 `;

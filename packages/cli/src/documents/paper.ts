@@ -40,10 +40,16 @@ function speedUpTable(rows: readonly SpeedUp[]): string {
 function gainTable(rows: readonly { varied: string; gain: StepGain }[]): string {
   const lines = rows.map(({ varied, gain }) => {
     const fixed = Math.min(gain.sliced, gain.scattered, gain.pipelinedForward);
-    return (
-      `| ${varied} | ${gain.duplicated.toFixed(2)} | ${gain.sliced.toFixed(2)} | ` +
-      `${gain.pipelinedForward.toFixed(2)} | ${gain.scattered.toFixed(2)} | ${gain.chosen.toFixed(2)} (${gain.choice}) | ${less(gain.duplicated, gain.pipelinedForward)} | ${less(gain.sliced, gain.pipelinedForward)} | ${less(gain.duplicated, gain.chosen)} | ${less(fixed, gain.chosen)} |`
-    );
+    const cells = [
+      varied,
+      ...[gain.duplicated, gain.sliced, gain.pipelinedForward, gain.scattered].map((seconds) => seconds.toFixed(2)),
+      `${gain.chosen.toFixed(2)} (${gain.choice})`,
+      less(gain.duplicated, gain.pipelinedForward),
+      less(gain.sliced, gain.pipelinedForward),
+      less(gain.duplicated, gain.chosen),
+      less(fixed, gain.chosen),
+    ];
+    return `| ${cells.join(' | ')} |`;
   });
   return [
     '| assumption | duplicated, s | sliced, s | sliced, 4 chunks forward, s | scattered, s | choice, s | MoNTA vs ' +
@@ -109,55 +115,74 @@ function page({ rows, links, gains }: Figures): string {
   const central = gains[0]?.gain;
   if (!central) throw new Error('no central case');
   const moNtaGains = gains.map(({ gain }) => 1 - gain.pipelinedForward / gain.sliced);
+  const chunked = nicCounts.map(
+    (nics) => `${top(nics, (row) => row.dispatchChunked)} with ${nics} NIC${nics > 1 ? 's' : ''}`,
+  );
   return `# The paper's two figures, from the simulator
 
-Written by \`npm run docs:paper\`; every number on this page is **simulated** from latency and bandwidth of each tier (at the rates that such links reach)
-and kernels timed on an H200 and carried to the A800 by datasheet ratios; nothing here was measured on such a cluster. Only the abstract of the paper (arXiv 2411.00662) could be read, so what it assumed is open; this page names each open
-assumption and varies it.
+Written by \`npm run docs:paper\`; every number on this page is **simulated** from latency and bandwidth of each tier \
+(at the rates that such links reach) and kernels timed on an H200 and carried to the A800 by datasheet ratios; \
+nothing here was measured on such a cluster. Only the abstract of the paper (arXiv 2411.00662) could be read, so what \
+it assumed is open; this page names each open assumption and varies it.
 
 ## 8x AllToAll at TP = 8
 
-Two nodes of eight A800 (NVLink 200 GB/s a direction, of which ${percent(nvlinkReached)} is reached), TP = 8, EP = 2, two experts, top-2: every TP rank holds the same tokens. V is the volume that a
-replica dispatches. The baseline sends V from every TP rank; slicing sends V/8 and rebuilds the copies with an AllGather in the node.
+Two nodes of eight A800 (NVLink 200 GB/s a direction, of which ${percent(nvlinkReached)} is reached), TP = 8, EP = 2, \
+two experts, top-2: every TP rank holds the same tokens. V is the volume that a replica dispatches. The baseline \
+sends V from every TP rank; slicing sends V/8 and rebuilds the copies with an AllGather in the node.
 
 ![Speed-up over the duplicated dispatch](paper-speed-up.svg)
 
 ${speedUpTable(rows)}
 
-- **AllToAll alone** approaches the duplicate factor 8 for every NIC count once V is large enough that latency does not matter: 7.5x or more for NICs a node of
-  ${reached(rows, (row) => row.allToAll, 7.5)}. That number is a ratio of bytes, and slicing alone reaches it, without chunks: DeepSpeed-TED had the idea, and DeepSpeed merged it in its
-  PR 5626 before the paper.
-- **AllToAll and AllGather together** cannot reach 8 unless the network is so slow that the AllGather hides behind it. In chunks, at best:
-  ${nicCounts.map((nics) => `${top(nics, (row) => row.dispatchChunked)} with ${nics} NIC${nics > 1 ? 's' : ''}`).join(', ')}. 7x or more: NICs a node of ${reached(rows, (row) => row.dispatchChunked, 7)}.
-- **Dispatch and combine**, with what Monta chooses: at best ${nicCounts.map((nics) => `${top(nics, (row) => row.both)} with ${nics}`).join(', ')}. It beats the dispatch alone where a ReduceScatter replaces the
-  baseline's all-reduce.
+- **AllToAll alone** approaches the duplicate factor 8 for every NIC count once V is large enough that latency does \
+not matter: 7.5x or more for NICs a node of ${reached(rows, (row) => row.allToAll, 7.5)}. That number is a ratio of \
+bytes, and slicing alone reaches it, without chunks: DeepSpeed-TED had the idea, and DeepSpeed merged it in its PR \
+5626 before the paper.
+- **AllToAll and AllGather together** cannot reach 8 unless the network is so slow that the AllGather hides behind \
+it. In chunks, at best: \
+${chunked.join(', ')}. 7x or more: NICs a node of ${reached(rows, (row) => row.dispatchChunked, 7)}.
+- **Dispatch and combine**, with what Monta chooses: at best \
+${nicCounts.map((nics) => `${top(nics, (row) => row.both)} with ${nics}`).join(', ')}. It beats the dispatch alone \
+where a ReduceScatter replaces the baseline's all-reduce.
 
-So the paper's 8x holds for the AllToAll alone on any of these clusters once V is large, and for AllToAll + AllGather (within 5 % of 8) with NICs a node of
-${reached(rows, (row) => row.dispatchChunked, 7.6)}.
+So the paper's 8x holds for the AllToAll alone on any of these clusters once V is large, and for AllToAll + AllGather \
+(within 5 % of 8) with NICs a node of ${reached(rows, (row) => row.dispatchChunked, 7.6)}.
 
-How fast NVLink really is decides the rest. AllToAll + AllGather in chunks, and dispatch + combine, at 256 MiB and at 1 GiB by what NVLink reaches of its nominal bandwidth:
+How fast NVLink really is decides the rest. AllToAll + AllGather in chunks, and dispatch + combine, at 256 MiB and at \
+1 GiB by what NVLink reaches of its nominal bandwidth:
 
 ${nvlinkTable(links)}
 
 ## 13 % off the 2x70B step at 8K on 16 A800
 
-Central case: Llama-2-70B's shape with two experts a layer, both visited (top-2), ${centralAssumptions.layers} layers, ${centralAssumptions.nics} NICs a node, one micro-batch of one sequence of 8,192 tokens a replica, activations
-replicated over TP, kernels by their shapes, NVLink at ${percent(nvlinkReached)} of its nominal rate, gradients reduced in float32 over the network, layer by layer beside the backward pass of the last micro-batch. The model does not fit into 16 x 80 GB with Adam (about
-125 G parameters, 16 bytes each); the paper does not say what gave way. "MoNTA" is its public code: sliced, 4 chunks forward, backward unchunked. What "the baseline" was is open
+Central case: Llama-2-70B's shape with two experts a layer, both visited (top-2), ${centralAssumptions.layers} \
+layers, ${centralAssumptions.nics} NICs a node, one micro-batch of one sequence of 8,192 tokens a replica, \
+activations replicated over TP, kernels by their shapes, NVLink at ${percent(nvlinkReached)} of its nominal rate, \
+gradients reduced in float32 over the network, layer by layer beside the backward pass of the last micro-batch. The \
+model does not fit into 16 x 80 GB with Adam (about 125 G parameters, 16 bytes each); the paper does not say what \
+gave way. "MoNTA" is its public code: sliced, 4 chunks forward, backward unchunked. What "the baseline" was is open \
 too: before DeepSpeed's PR 5626 it is \`duplicated\`, after it \`sliced\`.
 
 ![Seconds per step](paper-step.svg)
 
 ${gainTable(gains)}
 
-- Against \`sliced\` (DeepSpeed after its PR 5626) MoNTA's chunks gain ${(minOf(moNtaGains) * 100).toFixed(1)} to ${(maxOf(moNtaGains) * 100).toFixed(1)} % in these cases; against \`duplicated\` ${less(central.duplicated, central.pipelinedForward)} in the central one. 13 % lies between the two. The
-  cases nearest to it: against \`duplicated\` ${nearest(gains, (gain) => 1 - gain.pipelinedForward / gain.duplicated)}; against \`sliced\` ${nearest(gains, (gain) => 1 - gain.pipelinedForward / gain.sliced)}.
-  Within two points of 13 %: against \`duplicated\` ${within(gains, 'duplicated')}; against \`sliced\` ${within(gains, 'sliced')}.
-- Monta's choice gains ${less(central.duplicated, central.chosen)} on \`duplicated\` and ${less(Math.min(central.sliced, central.scattered, central.pipelinedForward), central.chosen)} on the best fixed strategy in the central case: chunks in both directions, and a ReduceScatter in place of the all-reduce.
-- What moves the gain most is the number of NICs; then how much of the step is not MoE: gradient reduction (micro-batches) and GEMM speed.
+- Against \`sliced\` (DeepSpeed after its PR 5626) MoNTA's chunks gain ${(minOf(moNtaGains) * 100).toFixed(1)} to \
+${(maxOf(moNtaGains) * 100).toFixed(1)} % in these cases; against \`duplicated\` \
+${less(central.duplicated, central.pipelinedForward)} in the central one. 13 % lies between the two. The cases \
+nearest to it: against \`duplicated\` ${nearest(gains, (gain) => 1 - gain.pipelinedForward / gain.duplicated)}; \
+against \`sliced\` ${nearest(gains, (gain) => 1 - gain.pipelinedForward / gain.sliced)}. Within two points of 13 %: \
+against \`duplicated\` ${within(gains, 'duplicated')}; against \`sliced\` ${within(gains, 'sliced')}.
+- Monta's choice gains ${less(central.duplicated, central.chosen)} on \`duplicated\` and \
+${less(Math.min(central.sliced, central.scattered, central.pipelinedForward), central.chosen)} on the best fixed \
+strategy in the central case: chunks in both directions, and a ReduceScatter in place of the all-reduce.
+- What moves the gain most is the number of NICs; then how much of the step is not MoE: gradient reduction \
+(micro-batches) and GEMM speed.
 
-What the simulation leaves out: congestion inside switches, message-size dependence of bandwidth beyond latency (see \`accuracy.md\` for measured curves), what a software stack adds
-to kernels and links, and any skew in routing (routing is even here).
+What the simulation leaves out: congestion inside switches, message-size dependence of bandwidth beyond latency (see \
+\`accuracy.md\` for measured curves), what a software stack adds to kernels and links, and any skew in routing \
+(routing is even here).
 `;
 }
 

@@ -37,10 +37,10 @@ export interface RunFacts {
 /** One line about a cluster: nodes, devices, links. */
 export function clusterSummary(cluster: Cluster): string {
   const devices = deviceCount(cluster);
-  const tiers = cluster.tiers.map(
-    (tier, index) =>
-      `${tier.name} ${formatBandwidth(tier.bytesPerSecond)}${index === 0 ? ' a device' : `, ${tier.ports} port${tier.ports > 1 ? 's' : ''} a node`}, ${formatSeconds(tier.latencySeconds)}`,
-  );
+  const tiers = cluster.tiers.map((tier, index) => {
+    const ports = index === 0 ? ' a device' : `, ${tier.ports} port${tier.ports > 1 ? 's' : ''} a node`;
+    return `${tier.name} ${formatBandwidth(tier.bytesPerSecond)}${ports}, ${formatSeconds(tier.latencySeconds)}`;
+  });
   return `${devices} devices; ${tiers.join('; ')}`;
 }
 
@@ -133,7 +133,7 @@ export function runReport(
   }));
   const origin = fabric ? 'measured on an emulated network' : 'measured';
   const ranOn = `${describeHost()}, ${setting.ranks} ranks as ${overMpi ? 'processes over Open MPI' : 'threads'}`;
-  const predictionBasis = `kernels timed here one rank at a time; links ${linkBasis}; overheads measured on empty messages`;
+  const predictionBasis = `kernels timed here, one rank at a time; links ${linkBasis}; overheads of empty messages`;
   const { total, active } = countParameters(model);
   const step = stepOf(setting, plan.chosen.strategy);
   const lost = maxOf(results.map(({ result }) => result.fabricLostSeconds));

@@ -31,7 +31,8 @@ export interface Target {
 /** `packages/cli/testing/fuzz` and `packages/cli/dist-testing/fuzz` are as deep. */
 const repository = fileURLToPath(new URL('../../../../', import.meta.url));
 
-const train = `model: { hiddenSize: 64, layers: 2, attentionHeads: 4, vocabSize: 256, experts: 4, topK: 2, expertFfn: 64 }
+const train = `\
+model: { hiddenSize: 64, layers: 2, attentionHeads: 4, vocabSize: 256, experts: 4, topK: 2, expertFfn: 64 }
 cluster: laptop-2x4
 layout: tp=4,dp=2,ep=2
 dispatch: { strategy: scattered, chunks: { forward: 4, backward: 2 } }
@@ -92,7 +93,8 @@ cat > flags.txt <<EOF
 --lr 1e-4
 EOF
 torchrun --nproc_per_node 8 --nnodes \${NNODES} pretrain_gpt.py "\${MODEL_ARGS[@]}" $(experts 8) \\
-  --expert-model-parallel-size $EP --expert-tensor-parallel-size 1 --moe-token-dispatcher-type alltoall 2>&1 | tee log.txt
+  --expert-model-parallel-size $EP --expert-tensor-parallel-size 1 --moe-token-dispatcher-type alltoall \\
+  2>&1 | tee log.txt
 `;
 
 const bareFlags =

@@ -50,7 +50,8 @@ const reachedSource = {
 const rails400 = { latencySeconds: hops.network, railAligned: true, reached: 0.9, crossRailSlowdown: 2.2 };
 const rails400Source =
   'network reached: 0.9 (ib_write_bw 39.5 to 45.1 GB/s a ConnectX-7 on an HGX B200 cluster; all_gathers over two ' +
-  'nodes 0.77 to 0.93); across rails 2.2 times slower: 20.1 against 43.7 GB/s (UCCL on EFA), and all_to_all over two B200 nodes reaches 22.6 GB/s a NIC (nccl-tests log)';
+  'nodes 0.77 to 0.93); across rails 2.2 times slower: 20.1 against 43.7 GB/s (UCCL on EFA), and all_to_all over ' +
+  'two B200 nodes reaches 22.6 GB/s a NIC (nccl-tests log)';
 
 /** NVLS on Hopper and Blackwell: all_reduce moves (1 + 1/8) times its buffer over every link. */
 const reducing = { hopper: 290 * giga, blackwell: 475 * giga };
@@ -219,7 +220,8 @@ export const families: Readonly<Record<string, Family>> = {
     },
     ...hopperNode,
     sources: [
-      "NVIDIA H20 as published (SemiAnalysis, Tom's Hardware, November 2023): 148 TFLOPS bf16 and 296 TFLOPS fp8 dense, 44 TFLOPS f32, 96 GB, 4.0 TB/s, NVLink 900 GB/s both ways, 78 SMs",
+      "NVIDIA H20 as published (SemiAnalysis, Tom's Hardware, November 2023): 148 TFLOPS bf16 and 296 TFLOPS fp8 " +
+        'dense, 44 TFLOPS f32, 96 GB, 4.0 TB/s, NVLink 900 GB/s both ways, 78 SMs',
       `${memorySource}: 0.995 of 96 GiB, as on H100 and H200`,
       'network: eight ConnectX-7 400 Gb/s; sites differ',
       ...hopperNodeSources,
@@ -233,7 +235,8 @@ export const families: Readonly<Record<string, Family>> = {
     nics: oneEach,
     sources: [
       'NVIDIA HGX B200 datasheet, an eighth of it: 62 TB/s of memory bandwidth (7.75; the bus of 7,680 bits at ' +
-        '3,996 MHz gives 7.67, pytorch/ao#4002), 36 PFLOPS bf16 and 72 PFLOPS fp8 with sparsity (half of it dense), 600 TFLOPS f32; NVLink 5 with 1.8 TB/s both ways per GPU; 148 SMs as the CUDA runtime reports',
+        '3,996 MHz gives 7.67, pytorch/ao#4002), 36 PFLOPS bf16 and 72 PFLOPS fp8 with sparsity (half of it ' +
+        'dense), 600 TFLOPS f32; NVLink 5 with 1.8 TB/s both ways per GPU; 148 SMs as the CUDA runtime reports',
       `${memorySource}: 183,359 MiB (NVIDIA/TensorRT-LLM#10278)`,
       'network: NVIDIA DGX B200 datasheet, eight ConnectX-7 400 Gb/s',
       rails400Source,
@@ -248,7 +251,8 @@ export const families: Readonly<Record<string, Family>> = {
     nics: oneEach,
     sources: [
       'NVIDIA HGX B300 datasheet, an eighth of it: 36 PFLOPS bf16 and 72 PFLOPS fp8 with sparsity (half of it ' +
-        'dense), 600 TFLOPS f32; NVLink 5 with 1.8 TB/s both ways per GPU; memory bandwidth 8 TB/s; 148 SMs as the B200',
+        'dense), 600 TFLOPS f32; NVLink 5 with 1.8 TB/s both ways per GPU; memory bandwidth 8 TB/s; 148 SMs as the ' +
+        'B200',
       'memory: 2.1 TB over eight (TiB, as on the B200): 268 GiB of 8 stacks of 36 GiB',
       'network: eight ConnectX-8 800 Gb/s; share reached and slowdown across rails as of 400 Gb/s, an assumption',
       rails400Source,
@@ -263,7 +267,8 @@ export const families: Readonly<Record<string, Family>> = {
     nics: oneEach,
     sources: [
       'NVIDIA GB200 NVL72 datasheet, a 72nd of it: 13.4 TB, 576 TB/s, 360 PFLOPS bf16 and 720 PFLOPS fp8 with ' +
-        'sparsity (half of it dense), 5,760 TFLOPS f32, NVLink 130 TB/s both ways (1.8 TB/s per GPU); 152 SMs as the CUDA runtime reports',
+        'sparsity (half of it dense), 5,760 TFLOPS f32, NVLink 130 TB/s both ways (1.8 TB/s per GPU); 152 SMs as ' +
+        'the CUDA runtime reports',
       `${memorySource}: 0.995 of 186 GiB, as on H100, H200 and B200`,
       'network between racks: one ConnectX-7 400 Gb/s per GPU (four per compute tray)',
       rails400Source,
@@ -328,7 +333,8 @@ export const families: Readonly<Record<string, Family>> = {
     nics: () => 1,
     sources: [
       'invented, to be emulated on one machine: slow enough for two CPU cores to carry the bytes of eight ranks. A ' +
-        'device gets 1 GB/s inside its node and a quarter of 0.2 GB/s out of it, a ratio of 20 (A800 with 4 NICs: 16, with 1 NIC: 64)',
+        'device gets 1 GB/s inside its node and a quarter of 0.2 GB/s out of it, a ratio of 20 (A800 with 4 NICs: ' +
+        '16, with 1 NIC: 64)',
       'device: an eighth of two cores at about 60 GFLOP/s each in f32 (bf16 is computed in f32); memory bandwidth ' +
         'an eighth of about 20 GB/s',
     ],

@@ -5,9 +5,11 @@
 
 /**
  * From strongest to weakest.
- *   measured: this very point was measured;   interpolated: between measured points;   fitted: from coefficients fitted to
- *   measurements;   scaled: a measured efficiency carried to another shape or device;   datasheet: a datasheet figure times an
- *   efficiency that is an input, or the alpha and beta of the cluster file
+ *   measured: this very point was measured
+ *   interpolated: between measured points
+ *   fitted: from coefficients fitted to measurements
+ *   scaled: a measured efficiency carried to another shape or device
+ *   datasheet: a datasheet figure times an efficiency that is an input, or the alpha and beta of the cluster file
  */
 export type Basis = 'measured' | 'interpolated' | 'fitted' | 'scaled' | 'datasheet';
 

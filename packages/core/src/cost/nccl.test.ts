@@ -51,7 +51,7 @@ describe('presets alone against nccl-tests logs of two nodes', () => {
 });
 
 describe('collectives of NCCL on presets', () => {
-  it('reach what was measured: 462 GB/s for an all_reduce of 4 GiB over two H100 nodes, 307 to 365 for an all_gather over B200', () => {
+  it('reach what was measured: all_reduce of 4 GiB over two H100 nodes, all_gather over B200', () => {
     expect(busBandwidth('h100-2x8', 'all_reduce', 16, 4 * gibi) / 462e9).toBeCloseTo(1, 1);
     const gather = busBandwidth('b200-2x8', 'all_gather', 16, 4 * gibi);
     expect(gather).toBeGreaterThan(307e9);

@@ -39,7 +39,7 @@ export interface StepConstants {
   /** Share of the link rate that the experts' exchange reaches inside and between domains of links. */
   readonly epInner: number;
   readonly epOuter: number;
-  /** Host time between kernels, seconds a layer and micro-batch (forward and backward): eager, graphs; dense and MoE. */
+  /** Host time between kernels, seconds a layer and micro-batch, forward and backward: eager, graphs; dense and MoE. */
   readonly hostDenseEager: number;
   readonly hostMoeEager: number;
   readonly hostMoeGraphs: number;

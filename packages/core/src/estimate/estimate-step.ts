@@ -1,6 +1,6 @@
 /**
- * The time of a training step in closed form: work of every kind of layer over rates, exposed communication, the slowest
- * stage of the pipeline and its bubble. It ranks layouts; a simulation judges the best.
+ * The time of a training step in closed form: work of every kind of layer over rates, exposed communication, the
+ * slowest stage of the pipeline and its bubble. It ranks layouts; a simulation judges the best.
  */
 import type { Basis } from '../cost/index.js';
 import { megatronConvention, trainingFlopsPerToken } from '../model/flops.js';

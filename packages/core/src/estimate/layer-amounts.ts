@@ -65,8 +65,9 @@ export interface LayerAmounts {
 }
 
 /**
- * Elements by kernel, per token, forward: norm 2h, residual sum 3h, each for attention and feed-forward; rotary positions
- * read and write queries and keys; a gated activation 3f, another 2f; permuting rows to experts and back 2h each a row.
+ * Elements by kernel, per token, forward: norm 2h, residual sum 3h, each for attention and feed-forward; rotary
+ * positions read and write queries and keys; a gated activation 3f, another 2f; permuting rows to experts and back 2h
+ * each a row.
  */
 export function layerAmounts(model: MoeModel, kind: LayerKind, sequence: number, share: RankShare): LayerAmounts {
   const { layer, moe } = kind;

@@ -17,9 +17,9 @@ interface Stage {
 const weightBytes = 2;
 
 /**
- * Seconds that a step shows of gradients' reduction and of weights' gathering, and of the optimizer. Sharded weights are
- * gathered twice for every micro-batch (ZeRO-3, FSDP), beside the passes; else both run once a step, beside the last
- * micro-batch's backward and the first one's forward.
+ * Seconds that a step shows of gradients' reduction and of weights' gathering, and of the optimizer. Sharded weights
+ * are gathered twice for every micro-batch (ZeRO-3, FSDP), beside the passes; else both run once a step, beside the
+ * last micro-batch's backward and the first one's forward.
  */
 export function memorySharing({
   setting,

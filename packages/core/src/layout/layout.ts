@@ -23,7 +23,8 @@ export interface Layout {
  *   expert: all etp x ep ranks that hold one full set of experts (they exchange routing counts)
  *   dense: all tp x dp x cp ranks of a stage;   world: every rank
  *   replica: the tp x cp ranks that hold the same tokens' work together
- *   node: ranks of one expert group that are on one node;   rail: ranks of one expert group with the same place on their nodes
+ *   node: ranks of one expert group that are on one node;
+ *   rail: ranks of one expert group with the same place on their nodes
  */
 export type Group = AxisGroup | 'node' | 'rail';
 

@@ -54,7 +54,7 @@ const byKey: ReadonlyMap<string, MoeModel> = new Map([
 
 /** What follows a name without changing the shape: how it was tuned, when, in what type. */
 const variant =
-  /[\s_-]+(?:instruct|base|chat|hf|thinking|it|preview|v\d+(?:\.\d+)?|bf16|fp8|fp4|nvfp4|mxfp8|mxfp4|\d{4}|\d+-node)$/iu;
+  /[\s_-]+(?:instruct|base|chat|hf|thinking|it|preview|v\d+(?:\.\d+)?|bf16|(?:mx)?fp8|(?:nv|mx)?fp4|\d{4}|\d+-node)$/iu;
 
 /** A name as said: what model, and what of it is different. */
 interface Said {

@@ -55,7 +55,8 @@ export function reasons(choice: Choice): string[] {
   if (best.forward.chunks > 1 || best.backward.chunks > 1)
     lines.push(
       `${best.forward.chunks} chunks forward and ${best.backward.chunks} backward hide ` +
-        `${formatPercent(best.forward.hiddenShare)} and ${formatPercent(best.backward.hiddenShare)} of the communication`,
+        `${formatPercent(best.forward.hiddenShare)} and ${formatPercent(best.backward.hiddenShare)} of the ` +
+        `communication`,
     );
   else lines.push('chunks do not pay here: what they would hide is less than their latencies');
   const times = best.forward.seconds / best.forward.boundSeconds;

@@ -94,7 +94,7 @@ function forwardsFirst(program: Program): Program {
 }
 
 describe('compiled programs', () => {
-  it('keep every two operations apart that touch the same rows, across nodes and micro-batches, in any order of micro-batches', () => {
+  it('keep apart every two operations that touch the same rows, across nodes, in any order of micro-batches', () => {
     for (const { layout, strategy } of allStrategies([1, 3], [2])) {
       const program = trainingStep(stepOf({ layout, strategy, reductionBytes: 2000 }));
       expect(races(compile(program))).toEqual([]);

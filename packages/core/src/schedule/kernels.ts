@@ -70,7 +70,9 @@ export type FieldTag = keyof FieldTypes | `${keyof FieldTypes}?`;
 /**
  * Arguments that a template cannot hold, since they differ by rank, layer, step or routing; the executor binds them
  * when it launches.
- *   tp, etp: this rank's index and how many there are;   layer: number of the layer;   slice: [start, end) of the rank's tokens within the replica
+ *   tp, etp: this rank's index and how many there are
+ *   layer: number of the layer
+ *   slice: [start, end) of the rank's tokens within the replica
  *   step: number, targets and optimizer of the training step;   tensors: where each parameter lies in the flat states
  *   send, arrived, section, returned, segments, moves: plans of row moves (see the runtime's `rows/`)
  */

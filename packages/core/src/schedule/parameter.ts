@@ -4,7 +4,8 @@
 
 /**
  * Where a gradient is summed.
- *   partial: TP ranks hold full copies and each has the contribution of its own tokens or heads: sum over tp and dp (group `dense`)
+ *   partial: TP ranks hold full copies and each has the contribution of its own tokens or heads: sum over tp and dp
+ *     (group `dense`)
  *   dense:   TP ranks hold shards, or copies with equal gradients: sum over `dp`
  *   expert:  sum over `edp`; the all_to_all already brought the tokens of the other replicas
  *   fixed:   nowhere: every rank holds all of it, and it has no gradient

@@ -89,8 +89,9 @@ export type CollectiveName = (typeof collectiveNames)[number];
  *
  * collective: every rank of `group` takes part. Roles are `from` and `to`, or `buffer` of mode `add` for in-place
  * all_reduce and broadcast.
- *   `counts` tells how many rows each rank exchanges with each other (chunk and number of chunks are those of its uses); without it rows are
- *   split equally, or by token slices with `split: 'tokens'`: of T rows, member i of n owns floor(T*i/n)..floor(T*(i+1)/n).
+ *   `counts` tells how many rows each rank exchanges with each other (chunk and number of chunks are those of its
+ *   uses); without it rows are split equally, or by token slices with `split: 'tokens'`: of T rows, member i of n owns
+ *   floor(T*i/n)..floor(T*(i+1)/n).
  * kernel: `name`, roles and `arguments` are those of the catalogue in `kernels.ts`; `work` is what it costs.
  * bind: the host waits for the counts that operations before it exchanged; from here on sizes are known.
  */

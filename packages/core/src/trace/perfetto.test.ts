@@ -51,7 +51,7 @@ describe('perfetto files', () => {
     );
   });
 
-  it('hold what the viewers need: named processes and threads, microseconds, steps one after another, waiting apart', () => {
+  it('hold what viewers need: named processes and threads, microseconds, steps in a row, waiting apart', () => {
     const spans = [
       span({ rank: 1, task: 'a', lane: 'intra', bytes: 10 }, [1, 2, 3]),
       span({ rank: 1, task: 'a', lane: 'intra', step: 1 }, [1, 1, 2]),

@@ -1,15 +1,19 @@
 /**
  * Decomposes one collective of one group into flows between ranks.
  *
- *   direct: every pair exchanges at once, as Monta's own backends do and as NCCL does for all_to_all. all_reduce is a reduce_scatter
- *     and an all_gather; their flows are taken together, which is exact for the busiest port because both load the same pairs.
- *   ring: all_gather, reduce_scatter, all_reduce and broadcast move blocks around rings, n-1 hops each, as NCCL's Ring. A group that has
- *     g members on each of its nodes gets g rings that enter and leave every node through another member, as NCCL does to use every
- *     NIC; each carries 1/g. Every other node is walked backwards, so that a ring leaves a node where it enters the next (rail-aligned).
- *   tree: all_reduce over several nodes goes up and down two binary trees of nodes, half the buffer each, and along a chain inside every
- *     node, as NCCL's Tree. With g members on each node there are g such pairs, each with 1/g of the buffer on a rail of its own.
- *   switch: as tree between nodes; inside a node the switch reduces and multicasts, as NCCL's NVLS and NVLSTree. A member reads all members'
- *     sums of its 1/g and writes its 1/g to all: each sends and receives (1 + 1/g) times the buffer.
+ *   direct: every pair exchanges at once, as Monta's own backends do and as NCCL does for all_to_all. all_reduce is a
+ *     reduce_scatter and an all_gather; their flows are taken together, which is exact for the busiest port because
+ *     both load the same pairs.
+ *   ring: all_gather, reduce_scatter, all_reduce and broadcast move blocks around rings, n-1 hops each, as NCCL's
+ *     Ring. A group that has g members on each of its nodes gets g rings that enter and leave every node through
+ *     another member, as NCCL does to use every NIC; each carries 1/g. Every other node is walked backwards, so that a
+ *     ring leaves a node where it enters the next (rail-aligned).
+ *   tree: all_reduce over several nodes goes up and down two binary trees of nodes, half the buffer each, and along a
+ *     chain inside every node, as NCCL's Tree. With g members on each node there are g such pairs, each with 1/g of
+ *     the buffer on a rail of its own.
+ *   switch: as tree between nodes; inside a node the switch reduces and multicasts, as NCCL's NVLS and NVLSTree. A
+ *     member reads all members' sums of its 1/g and writes its 1/g to all: each sends and receives (1 + 1/g) times the
+ *     buffer.
  *
  * Bytes a rank keeps for itself are not flows, nor are pairs that exchange nothing.
  */
@@ -22,8 +26,8 @@ export const algorithms: readonly Algorithm[] = ['direct', 'ring', 'tree', 'swit
 /**
  * Bytes of a collective over n members.
  *   pairs: row-major n x n, member i's bytes for member j (all_to_all, send and receive)
- *   blocks: all_gather: member i's contribution; reduce_scatter: the block that member i keeps; all_reduce: the share of the buffer that
- *     member i reduces; broadcast: block 0 is the root's buffer, the root being member 0
+ *   blocks: all_gather: member i's contribution; reduce_scatter: the block that member i keeps; all_reduce: the share
+ *     of the buffer that member i reduces; broadcast: block 0 is the root's buffer, the root being member 0
  */
 export type CollectiveLoad =
   | { readonly kind: 'pairs'; readonly bytes: Float64Array }

@@ -215,7 +215,7 @@ export class HuggingFaceFolder implements TensorSource {
     if (place.tensor === 'lm_head.weight' && !this.#weights.has(place.tensor))
       throw new InputError(`tensor "lm_head.weight" is missing`, {
         file: this.folder,
-        expected: `it with shape [${place.shape.join(', ')}]: config.json does not say that the output is the embedding`,
+        expected: `it with shape [${place.shape.join(', ')}]: config.json does not tie it to the embedding`,
         hint: 'if it is, config.json needs "tie_word_embeddings": true',
       });
     return this.#weights.info(place.tensor, place.shape);

@@ -212,7 +212,8 @@ function readSlices(file: SafetensorsFile, byName: ReadonlyMap<string, Parameter
     const { shape, rows, columns } = isRecord(slice) ? slice : {};
     if (parameter === undefined || !sameShape(shape, parameter.shape))
       throw bad(
-        `tensor ${JSON.stringify(name)} of shape ${shownValue(shape)} is not the model's: ${parameter === undefined ? 'it has none' : `[${parameter.shape.join(', ')}]`}`,
+        `tensor ${JSON.stringify(name)} of shape ${shownValue(shape)} is not the model's: ` +
+          (parameter === undefined ? 'it has none' : `[${parameter.shape.join(', ')}]`),
       );
     if (!isRange(rows) || !isRange(columns) || rows[0] > rows[1] || columns[0] > columns[1])
       throw bad(`tensor ${JSON.stringify(name)} has no range of rows and columns`);

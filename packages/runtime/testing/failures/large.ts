@@ -38,7 +38,8 @@ function measured(program: string, words: readonly string[]): { out: string; pea
     'data:text/javascript,' +
     encodeURIComponent(
       'import { isMainThread } from "node:worker_threads";' +
-        'if (isMainThread) process.on("exit", () => process.stderr.write(`\\npeak ${process.resourceUsage().maxRSS}\\n`))',
+        'const peak = () => process.stderr.write(`\\npeak ${process.resourceUsage().maxRSS}\\n`);' +
+        'if (isMainThread) process.on("exit", peak)',
     );
   const ran = spawnSync(process.execPath, ['--import', say, program, ...words], {
     encoding: 'utf8',

@@ -1,6 +1,6 @@
 /**
- * A long run in a process of its own, for the failure suite: `node --expose-gc soak.main.ts JOB SAMPLES`. Prints, evenly
- * over the run, a line of what its memory holds after a collection of garbage.
+ * A long run in a process of its own, for the failure suite: `node --expose-gc soak.main.ts JOB SAMPLES`. Prints,
+ * evenly over the run, a line of what its memory holds after a collection of garbage.
  */
 import { writeSync } from 'node:fs';
 import { memoryUsage } from 'node:process';

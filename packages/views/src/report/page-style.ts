@@ -4,7 +4,8 @@ import { fontFamily, themeVariables } from '../svg.js';
 const dark = '@media (prefers-color-scheme:dark)';
 
 export const pageStyle = `
-:root{color-scheme:light dark;${themeVariables('light')};--page:#f4f6f8;--good:#1f7a4d;--note:#fff6e0;--note-line:#d9a300}
+:root{color-scheme:light dark;${themeVariables('light')};
+--page:#f4f6f8;--good:#1f7a4d;--note:#fff6e0;--note-line:#d9a300}
 ${dark}{:root{${themeVariables('dark')};--page:#0e1115;--good:#5cc98f;--note:#2c2410;--note-line:#b98a00}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--plot-ink);font:15px/1.5 ${fontFamily}}
@@ -42,7 +43,12 @@ code{font-family:ui-monospace,'DejaVu Sans Mono',monospace;font-size:13px;overfl
 td code{white-space:pre-wrap}
 ul{margin:6px 0;padding-left:20px}
 footer{margin-top:48px;font-size:13px}
-@media (max-width:640px){main{padding:20px 10px 48px}.card{padding:14px 10px}figure.card{padding:12px 6px}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}h1{font-size:20px}.numbers{grid-template-columns:1fr 1fr}.numbers strong{font-size:21px}.wide{display:none}.narrow{display:block}
-.strategies thead{display:none}.strategies tr,.strategies td{display:block}.strategies tr{padding:8px 0;border-bottom:1px solid var(--plot-grid)}.strategies tr:last-child{border-bottom:0}.strategies td{border:0;padding:2px 0}.strategies td.number{display:flex;justify-content:space-between}.strategies td.number::before{content:attr(data-head);color:var(--plot-muted);font-weight:400}}
+@media (max-width:640px){main{padding:20px 10px 48px}.card{padding:14px 10px}figure.card{padding:12px 6px}
+dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}h1{font-size:20px}.numbers{grid-template-columns:1fr 1fr}
+.numbers strong{font-size:21px}.wide{display:none}.narrow{display:block}
+.strategies thead{display:none}.strategies tr,.strategies td{display:block}
+.strategies tr{padding:8px 0;border-bottom:1px solid var(--plot-grid)}.strategies tr:last-child{border-bottom:0}
+.strategies td{border:0;padding:2px 0}.strategies td.number{display:flex;justify-content:space-between}
+.strategies td.number::before{content:attr(data-head);color:var(--plot-muted);font-weight:400}}
 @media print{body{background:none}.card,.numbers>div{break-inside:avoid}}
 `.trim();

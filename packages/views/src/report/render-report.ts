@@ -19,7 +19,8 @@ const figure = (draw: (width: number) => string, caption: string) =>
 const factor = (value: number) => `${value.toFixed(2)}×`;
 
 function number(value: string, meaning: string, better = false): string {
-  return `<div${better ? ' class="better"' : ''}><strong>${escape(value)}</strong><span>${escape(meaning)}</span></div>`;
+  const mark = better ? ' class="better"' : '';
+  return `<div${mark}><strong>${escape(value)}</strong><span>${escape(meaning)}</span></div>`;
 }
 
 /** The figures that matter most, each with what it is. */
@@ -58,12 +59,14 @@ function headlines(report: RunReport): string {
 function provenance({ timing, cluster }: RunReport): string {
   const emulated = timing.origin === 'measured on an emulated network';
   const scale = timing.timeScale;
+  const slowed = scale === 1 ? 'at full speed' : `slowed by a factor of ${escape(formatCount(scale ?? 1))}`;
+  const speed = scale === undefined ? '' : `, ${slowed}`;
   const items = [
     `<b>Computed for real:</b> the loss, every gradient and every byte that was moved, on ${escape(timing.ranOn)}.`,
     emulated
       ? '<b>Emulated:</b> the network. Bytes travel through memory and are held back to the bandwidths and ' +
         `latencies of ${escape(cluster.name)}` +
-        `${scale === undefined ? '' : `, ${scale === 1 ? 'at full speed' : `slowed by a factor of ${escape(formatCount(scale))}`}`}. Step times are measured with it; they are not those of the real cluster.`
+        `${speed}. Step times are measured with it; they are not those of the real cluster.`
       : '<b>Measured:</b> step times, on the hardware named.',
     `<b>Predicted:</b> whatever is marked so, before the run, from: ${escape(timing.predictionBasis)}.`,
   ];
@@ -103,7 +106,8 @@ function strategyTable(report: RunReport): string {
       [strategy.lastLoss.toFixed(3)],
       [strategy.heldOut?.toFixed(3) ?? '–'],
     ];
-    const name = `<td class="name">${escape(strategy.name)}<br><span class="muted">${roleNames[strategy.role]}</span></td>`;
+    const role = `<span class="muted">${roleNames[strategy.role]}</span>`;
+    const name = `<td class="name">${escape(strategy.name)}<br>${role}</td>`;
     const row = cells
       .map(([text, below], index) => {
         const second = below === undefined ? '' : `<br><span class="muted">${escape(below)}</span>`;
@@ -143,7 +147,8 @@ function opening(report: RunReport, title: string): string[] {
   return [
     `<h1>${escape(title)}</h1>`,
     `<p class="lead muted">Run ${escape(report.run)}, started ` +
-      `${escape(report.started.slice(0, 16).replace('T', ' '))}, took ${escape(took)}. ${setting}, ${formatInteger(data.tokensPerStep)} tokens a step.</p>`,
+      `${escape(report.started.slice(0, 16).replace('T', ' '))}, took ${escape(took)}. ${setting}, ` +
+      `${formatInteger(data.tokensPerStep)} tokens a step.</p>`,
     report.invented
       ? '<p class="note"><b>Example page.</b> The numbers below are invented to show its form; nothing was run.</p>'
       : '',
@@ -195,7 +200,9 @@ function predictionSection(report: RunReport): string[] {
   const error = operationError === undefined ? '' : ` Median distance ${formatPercent(operationError)}.`;
   const waiting = report.timing.sharedCores
     ? ' There are more ranks than cores here. The prediction shares the cores evenly between the ranks that ' +
-      'compute, which stretches every operation. The machine runs ranks in turns: most operations are short, a few hold a whole pause, and peers wait meanwhile. So single operations lie off the diagonal: that is waiting, not a wrong price. What to compare is what each lane takes in all, above.'
+      'compute, which stretches every operation. The machine runs ranks in turns: most operations are short, a few ' +
+      'hold a whole pause, and peers wait meanwhile. So single operations lie off the diagonal: that is waiting, ' +
+      'not a wrong price. What to compare is what each lane takes in all, above.'
     : '';
   return [
     '<h2>How close the prediction was</h2>',
@@ -243,7 +250,8 @@ export function renderReport(report: RunReport): string {
     '<h2>Configuration</h2>',
     keyTable(settings.map(([key, value]) => [key, code(value)] as const)),
     ...(files.length === 0 ? [] : ['<h2>Files</h2>', keyTable(files)]),
-    `<footer>${escape(data.licence === undefined ? data.name : `${data.name}: ${data.licence}`)}. The numbers of this page are in <a href="report.json">report.json</a> beside it.</footer>`,
+    `<footer>${escape(data.licence === undefined ? data.name : `${data.name}: ${data.licence}`)}. The numbers of ` +
+      `this page are in <a href="report.json">report.json</a> beside it.</footer>`,
   ];
   return [
     '<!doctype html>',

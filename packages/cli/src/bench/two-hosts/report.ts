@@ -34,7 +34,8 @@ export const linksLine = ({
   tiers,
   copyBytesPerSecond,
 }: LinksResult): string =>
-  `TP=${tp}: TCP reaches ${megabits(tcpBytesPerSecond)} Mbit/s each way, both ways busy, MPI ${megabits(mpiBytesPerSecond)}; probed: ${tiers
+  `TP=${tp}: TCP reaches ${megabits(tcpBytesPerSecond)} Mbit/s each way, both ways busy, MPI ` +
+  `${megabits(mpiBytesPerSecond)}; probed: ${tiers
     .map(
       ({ name, bytesPerSecond, latencySeconds }) =>
         `${name} ${megabits(bytesPerSecond)} Mbit/s a pair, ${formatSeconds(latencySeconds)}`,
@@ -43,7 +44,8 @@ export const linksLine = ({
 
 export const costLine = ({ tp, coreSeconds, delaySeconds, networkBytesPerSecond, error }: CostResult): string =>
   `TP=${tp}: a collective costs ${formatSeconds(coreSeconds)} of a core and a delay of ` +
-  `${formatSeconds(delaySeconds)}, a core moves ${formatBandwidth(networkBytesPerSecond)} between hosts; the fit is off by ${(100 * error).toFixed(0)} % (root mean square)`;
+  `${formatSeconds(delaySeconds)}, a core moves ${formatBandwidth(networkBytesPerSecond)} between hosts; the fit ` +
+  `is off by ${(100 * error).toFixed(0)} % (root mean square)`;
 
 const timeHeads = ['ms (fastest..slowest)', 'predicted', 'error', 'bound', 'over bound'];
 
@@ -190,7 +192,8 @@ export function choiceLine(summary: ChoiceSummary): string {
     `${count} of ${cases} cases (${((100 * count) / Math.max(1, cases)).toFixed(0)} %)`;
   return (
     `The plan took the fastest, or one within 5 % of it, in ${share(good)}, predictions without trials in ` +
-    `${share(goodPredicted)}; median loss of the plan ${(100 * medianLoss).toFixed(1)} %, worst ${(100 * worstLoss).toFixed(0)} %; ${winners} different winners, of halves ${winningStrategies.join(', ')}`
+    `${share(goodPredicted)}; median loss of the plan ${(100 * medianLoss).toFixed(1)} %, worst ` +
+    `${(100 * worstLoss).toFixed(0)} %; ${winners} different winners, of halves ${winningStrategies.join(', ')}`
   );
 }
 

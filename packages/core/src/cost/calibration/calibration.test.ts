@@ -128,7 +128,7 @@ describe('calibrations of one cluster', () => {
     }
   });
 
-  it('that differ at sizes of both keep how far, and are refused where they cannot be of one cluster, even at other sizes', () => {
+  it('that differ at sizes of both keep how far, and are refused where they cannot be of one cluster', () => {
     const { series } = mergeCalibrations([part(10, 20), part(18, 28, 1.2)]);
     const shared = series[0]?.points.filter(({ bytes }) => bytes >= 2 ** 18 && bytes <= 2 ** 20) ?? [];
     expect(shared.map(({ spread = 0 }) => spread)).toEqual(shared.map(() => expect.closeTo(Math.sqrt(1.2) - 1, 6)));

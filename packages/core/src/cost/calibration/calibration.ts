@@ -10,10 +10,12 @@
  *       "groups": 8,                                      groups that ran at the same time; absent for one
  *       "basis": "measured", "addedError": 0,            or "derived", and the relative error that deriving adds
  *       "sources": ["collectives.csv:170-190"],
- *       "points": [[512, 1.01e-5], [1024, 1.1e-5, 0.2]]   [total bytes as nccl-tests counts, seconds], rising, times not falling;
+ *       "points": [[512, 1.01e-5], [1024, 1.1e-5, 0.2]]   [total bytes as nccl-tests counts, seconds], rising,
+ *                                                         times not falling;
  *                                                         third: typical share by which repeats of the size differ
  *     } ],
- *     "probes": [ ... ] }                                 what `monta calibrate --probe` found besides curves, see probe.ts; may be absent
+ *     "probes": [ ... ] }                                 what `monta calibrate --probe` found besides curves,
+ *                                                         see probe.ts; may be absent
  */
 import { InputError, limits, readDocument } from '../../units/index.js';
 import type { Field } from '../../units/index.js';

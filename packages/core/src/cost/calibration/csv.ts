@@ -165,5 +165,5 @@ export function writeMeasurementsCsv(measurements: readonly Measurement[]): stri
       .map(quote)
       .join(','),
   );
-  return `op,ranks,nodes,groups,gpu,system,library,size_bytes,time_us,in_place_us,source\n${lines.map((l) => `${l}\n`).join('')}`;
+  return ['op,ranks,nodes,groups,gpu,system,library,size_bytes,time_us,in_place_us,source', ...lines, ''].join('\n');
 }

@@ -11,9 +11,9 @@
  * no bend.
  * - Where both lines meet the new protocol begins to pay. If that is at less than 1 / 0.44 times the middle, the change
  * had come by the
- *   middle, and the new line holds there, provided that the old line misses the right end (else it is still in force there), and that
- *   the gap is steeper than the segment before it (else the old line has a jump of its own, and says nothing). If it is at more, the
- *   change came behind the middle, and the old line still holds.
+ *   middle, and the new line holds there, provided that the old line misses the right end (else it is still in force
+ *   there), and that the gap is steeper than the segment before it (else the old line has a jump of its own, and says
+ *   nothing). If it is at more, the change came behind the middle, and the old line still holds.
  * - Without a jump the neighbours still tell how the curve bends: a quarter of the smaller of both distances, when both
  * lie on one side.
  *

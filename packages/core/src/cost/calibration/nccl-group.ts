@@ -166,7 +166,10 @@ function ranksFor(op: MeasuredOp, evidence: Omit<Evidence, 'table'>): number | s
   const odd = misfit(op, ranks, bandwidths);
   if (odd !== undefined) {
     const expected = `busbw / algbw of ${op} would be ${busFactor(op, ranks).toFixed(4)}`;
-    return `${known?.says ?? `of ${ranks} ranks`}, where ${expected}, but it is ${odd.value.toFixed(4)} (line ${odd.line})`;
+    return (
+      `${known?.says ?? `of ${ranks} ranks`}, where ${expected}, but it is ${odd.value.toFixed(4)} (line ` +
+      `${odd.line})`
+    );
   }
   if (listing !== undefined && listing.perGroup === undefined && options.ranks === undefined && ranks < listing.atLeast)
     return `${listing.says}, but its rows are of ${ranks} ranks`;

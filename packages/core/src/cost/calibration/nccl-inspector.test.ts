@@ -63,7 +63,8 @@ describe('readNcclInspector', () => {
 
   it('reads objects spread over lines, with header fields at the top, and what is left of a file that was cut', () => {
     const { header, ...rest } = record('AllReduce', 2 ** 20, 40) as { header: object };
-    const text = `${JSON.stringify({ ...header, ...rest }, null, 2)}\n${lines(record('AllGather', 2 ** 20, 60)).slice(0, 200)}`;
+    const cut = lines(record('AllGather', 2 ** 20, 60)).slice(0, 200);
+    const text = `${JSON.stringify({ ...header, ...rest }, null, 2)}\n${cut}`;
     const { measurements, warnings } = readNcclInspector(text, 'x', { gpu: 'H100' });
     expect(measurements).toHaveLength(1);
     expect(warnings[0]).toMatch(/1 records left out: cut off/u);

@@ -87,7 +87,7 @@ describe.each(logs)('%s', (name, text) => {
     expect(readings).toBeGreaterThan(text.length / 6);
   });
 
-  it('with one row cut in the middle of the file: it is used with its own time, or named, and the others are used', () => {
+  it('with one row cut in the middle of the file: it keeps its own time, or is named, and the others are used', () => {
     const failures: string[] = [];
     for (const cut of rows) {
       const line = lines[cut - 1] ?? '';

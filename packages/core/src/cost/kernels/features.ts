@@ -84,8 +84,9 @@ const mostSeen = ({ sequence, window = sequence }: AttentionShape): number => Ma
  * The amounts of a kernel on a device of so many multiprocessors.
  *   gemm: one call, FLOPs, waves of tiles over the multiprocessors (a last wave that is not full takes as long), bytes
  *   grouped: one call, FLOPs, bytes, the weights of all experts among them
- *   attention: one call, FLOPs, elements of all query rows (softmax, loads, the masked half of diagonal tiles), and of the longest row of
- *     one head (the last block of queries is nobody's to share). Nothing with a window was timed: its FLOPs are those of the keys seen
+ *   attention: one call, FLOPs, elements of all query rows (softmax, loads, the masked half of diagonal tiles), and of
+ *     the longest row of one head (the last block of queries is nobody's to share). Nothing with a window was timed:
+ *     its FLOPs are those of the keys seen
  *   memory: bytes
  */
 export function amounts(shape: KernelShape, multiprocessors: number): Amount[] {

@@ -52,7 +52,8 @@ export function megatronDispatch(plan: ExportPlan, { nearest = false }: ExportOp
     forward > 1 || backward > 1
       ? [
           `chunks: Megatron does not cut a layer's exchange (the plan: ${forward} forward, ${backward} backward). ` +
-            '--overlap-moe-expert-parallel-comm hides it behind another micro-batch; it needs interleaving when pipelined',
+            '--overlap-moe-expert-parallel-comm hides it behind another micro-batch; it needs interleaving when ' +
+            'pipelined',
         ]
       : [];
   if (strategy.dispatch.startsWith('deduplicated')) {

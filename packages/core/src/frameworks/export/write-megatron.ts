@@ -57,7 +57,8 @@ export function writeMegatron(plan: ExportPlan, exported: Exported, target: 'meg
       ? [`torchrun --nproc_per_node ${perNode} ${program} "\${FLAGS[@]}" "$@"`]
       : [
           `torchrun --nnodes ${nodes} --nproc_per_node ${perNode} --node_rank "\${NODE_RANK:?which node this is, ` +
-            `from 0}" --master_addr "\${MASTER_ADDR:?the first node}" --master_port "\${MASTER_PORT:-29500}" ${program} "\${FLAGS[@]}" "$@"`,
+            `from 0}" --master_addr "\${MASTER_ADDR:?the first node}" --master_port "\${MASTER_PORT:-29500}" ` +
+            `${program} "\${FLAGS[@]}" "$@"`,
         ];
   const [shebang = '', ...title] = head(plan);
   const batch = [

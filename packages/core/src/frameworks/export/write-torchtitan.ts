@@ -112,5 +112,6 @@ export function writeTorchtitan(plan: ExportPlan, { settings, notes }: Exported)
     lines.push(`${name} = ${scalar(value)}  # ${reason}`);
   }
   const body = [...sections].flatMap(([section, lines]) => ['', `[${section}]`, ...lines]);
-  return `${[`# ${plan.model.name} on ${plan.cluster.name}: written by monta export`, ...notes.map((note) => `# NOTE ${note}`), ...body].join('\n')}\n`;
+  const head = `# ${plan.model.name} on ${plan.cluster.name}: written by monta export`;
+  return [head, ...notes.map((note) => `# NOTE ${note}`), ...body, ''].join('\n');
 }

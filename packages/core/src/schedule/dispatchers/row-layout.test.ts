@@ -52,7 +52,7 @@ describe('bytes of strategies in the closed forms', () => {
     expect(inside / ((row * ranks * 7) / 8)).toBeCloseTo(1, 2);
   });
 
-  it('deduplicated with experts sharded inside the node: a copy for every shard, as a gather of the unique tokens', () => {
+  it('deduplicated with experts sharded inside the node: a copy for every shard, as if gathered', () => {
     const copies = sent('deduplicated', { tp, dp, ep: 2 }, 'sequence');
     const gathered = sent('deduplicated-gathered', { tp, dp, ep: 2 }, 'sequence');
     expect(copies.across).toBe(gathered.across);

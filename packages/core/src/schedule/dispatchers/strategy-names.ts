@@ -43,7 +43,7 @@ export function chunksText({ forward, backward }: Chunks): string {
 /** As `scattered, 4 / 2 chunks`. */
 export const strategyLabel = (strategy: Strategy): string => `${strategyName(strategy)}${chunksText(strategy.chunks)}`;
 
-const expected = `auto, one of ${names.join(', ')}, two halves like sliced+scattered, each with chunks like scattered:4/2`;
+const expected = `auto, one of ${names.join(', ')}, halves like sliced+scattered, each with chunks like scattered:4/2`;
 
 function wordIn<T extends string>(words: readonly T[], word: string): T | undefined {
   return words.find((known) => known === word);

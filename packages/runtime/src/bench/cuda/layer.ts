@@ -187,7 +187,8 @@ function median(values: readonly number[]): number {
 export function layerTable(name: string, { flops, monta, peers, ratio }: LayerMeasurement): string {
   const lines = [...monta, ...peers].map(({ name, milliseconds, hostMilliseconds, peakBytes, error }) =>
     error === undefined
-      ? `  ${name.padEnd(36)} ${milliseconds.toFixed(3).padStart(9)} ms  ${(flops / milliseconds / 1e9).toFixed(0).padStart(4)} TFLOP/s  ${
+      ? `  ${name.padEnd(36)} ${milliseconds.toFixed(3).padStart(9)} ms  ` +
+        `${(flops / milliseconds / 1e9).toFixed(0).padStart(4)} TFLOP/s  ${
           peakBytes === undefined ? '' : `${(peakBytes / 2 ** 30).toFixed(1)} GiB`
         }${hostMilliseconds === undefined ? '' : `  host ${hostMilliseconds.toFixed(2)} ms backward`}`
       : `  ${name.padEnd(36)} did not run: ${error.split('\n', 1)[0]}`,

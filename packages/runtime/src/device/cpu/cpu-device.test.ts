@@ -45,7 +45,7 @@ describe('a CPU device beside the communication of its rank', () => {
     return { log, device, launch, transfer };
   }
 
-  it('computes while transfers are under way, waits only when nothing can run, and tells of what transfers wait for', () => {
+  it('computes while transfers are under way, waits only when nothing can run, and tells for what', () => {
     const { log, device, launch, transfer } = scripted();
     const packed = launch('pack', 'copy');
     const returned = transfer([packed]);

@@ -126,9 +126,8 @@ describe('createWasmGemm', () => {
         [1043, 35],
       ] as const) {
         const mark = memory.mark();
-        // prettier-ignore
-        const s: Shape = { m, n, k: 517, transposeA, transposeB, padA: 1, padB: 2, padC: 3, beta: 1, alpha: 1, offset: 1, seed: 3 };
-        const call = makeCall(s, inside);
+        const pads = { padA: 1, padB: 2, padC: 3, offset: 1 };
+        const call = makeCall({ m, n, k: 517, transposeA, transposeB, ...pads, beta: 1, alpha: 1, seed: 3 }, inside);
         const before = { ...call, c: Float32Array.from(call.c) };
         gemm(call);
         expect(wrongElements(call.c, before)).toEqual([]);

@@ -251,11 +251,13 @@ class WasmGemmDriver {
       if (!target.transposed || height === tileX) {
         const kernel = this.#kernel(form, y.form, target.transposed, height);
         // prettier-ignore
-        kernel(address, y.address, target.address, tiles, panels, kc, strideX, tileStride, stride, panelStride, target.stride, accumulate, alpha);
+        kernel(address, y.address, target.address, tiles, panels, kc, strideX, tileStride, stride, panelStride,
+          target.stride, accumulate, alpha);
       } else {
         const kernel = this.#kernel(form, y.form, false, height);
         // prettier-ignore
-        kernel(address, y.address, edgeArea, tiles, panels, kc, strideX, tileStride, stride, panelStride, edgeStride, 0, alpha);
+        kernel(address, y.address, edgeArea, tiles, panels, kc, strideX, tileStride, stride, panelStride,
+          edgeStride, 0, alpha);
         this.#pack.merge(
           edgeArea,
           edgeStride,
