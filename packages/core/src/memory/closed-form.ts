@@ -14,7 +14,7 @@ import { memoryStep, stageProgram, timelineOptions, type MemorySetting } from '.
 import { isTransient, memoryTimeline, type TimelineOptions } from './timeline.js';
 
 /** What running a node of a template takes beyond what was there. */
-interface Cost {
+export interface Cost {
   /** At its highest. */
   readonly peak: number;
   /** Behind it: what it keeps for the backward. */
@@ -38,8 +38,16 @@ function freshRegions({ name }: Template, templates: Program['templates']): (reg
   return ({ id, life }) => life === 'layer' || starts[name] === id || (keeps && life === 'saved' && !before.has(id));
 }
 
+/** Bytes of the templates of a stage's passes. */
+export interface LayerCosts {
+  /** Of a template by name; nothing where there is no such template. */
+  of(name: string): Cost;
+  /** Of a region of the micro-batch, wherever it is declared. */
+  shared(id: string): number;
+}
+
 /** Costs of all templates of a stage, by name. */
-export class Costs {
+export class Costs implements LayerCosts {
   readonly #program: Program;
   readonly #options: TimelineOptions;
   readonly #known = new Map<string, Cost>();
@@ -94,7 +102,7 @@ interface ChunkCost {
   readonly backwardPeak: number;
 }
 
-function chunkCost(step: StepShape, { first, last, firstLayer, endLayer }: Chunk, costs: Costs): ChunkCost {
+function chunkCost(step: StepShape, { first, last, firstLayer, endLayer }: Chunk, costs: LayerCosts): ChunkCost {
   const [stream, gradient] = [costs.shared('stream'), costs.shared('gradient')];
   const ends = { forward: first ? 'embedding.forward' : 'receive.forward', head: costs.of('head.forward') };
   const small = (first || last ? costs.shared('tokens') : 0) + costs.shared('router.statistics');
@@ -140,9 +148,11 @@ function chunkCost(step: StepShape, { first, last, firstLayer, endLayer }: Chunk
 }
 
 /** The most bytes that the passes of a stage hold at a time; states are beside. */
-export function closedPeak(setting: MemorySetting, stage: number, program = stageProgram(setting, stage)): number {
-  const step = memoryStep(setting);
-  const costs = new Costs(program, timelineOptions(setting));
+export const closedPeak = (setting: MemorySetting, stage: number, program = stageProgram(setting, stage)): number =>
+  peakOfPasses(memoryStep(setting), stage, new Costs(program, timelineOptions(setting)));
+
+/** The same from costs that are known. */
+export function peakOfPasses(step: StepShape, stage: number, costs: LayerCosts): number {
   const chunks = stageChunks(step, stage).map((chunk) => chunkCost(step, chunk, costs));
   const { layout, microBatches, virtualStages = 1 } = step;
   let held = 0;

@@ -22,5 +22,6 @@ export {
   type Overheads,
   type StageMemory,
 } from './stage-memory.js';
+export { MemoryTable } from './memory-table.js';
 export { publishedPeaks, type PublishedPeak } from './published-peaks.js';
 export { predictPublished, type PredictedPeak } from './predict-published.js';

@@ -24,17 +24,38 @@ export interface StageElements {
 
 const sizeOf = ({ dense, expert }: Elements): number => dense + expert;
 
-/** Weights of the program's layers on a stage, and of embedding and head where it holds them. */
-export function stageElements(step: StepShape, stage: number, templates: Program['templates']): StageElements {
-  const { model, layout } = step;
+/** Weights on a rank of what stages are made of. */
+export interface PartElements {
+  /** Of one layer with experts, and of one without. */
+  readonly moe: Elements;
+  readonly mlp: Elements;
+  /** What the first and the last stage hold besides, and a stage that is both: embedding and head may be one matrix. */
+  readonly first: Elements;
+  readonly last: Elements;
+  readonly both: Elements;
+  /** Of one layer of each kind: attention, and either feed-forward. */
+  readonly kinds: Elements;
+}
+
+/** As the templates of a stage's passes name them. */
+export function partElements(templates: Program['templates']): PartElements {
   const named = (...names: string[]): Template[] => names.flatMap((name) => templates[name] ?? []);
   const layerOf = (block: string): Template[] =>
     ['attention', block].flatMap((part) => named(`${part}.forward`, `${part}.backward`));
-  const partial = partialLayers(step);
-  const ofKind = {
+  return {
     moe: templateElements(layerOf('moe')),
     mlp: templateElements(layerOf('mlp')),
+    first: templateElements(named('embedding.forward')),
+    last: templateElements(named('head.forward')),
+    both: templateElements(named('embedding.forward', 'head.forward')),
+    kinds: templateElements([...layerOf('moe'), ...layerOf('mlp')]),
   };
+}
+
+/** Weights of the program's layers on a stage, and of embedding and head where it holds them. */
+export function stageElements(step: StepShape, stage: number, parts: PartElements): StageElements {
+  const { model, layout } = step;
+  const partial = partialLayers(step);
   const chunks = stageChunks(step, stage);
   let all = noElements;
   let layer = noElements;
@@ -42,20 +63,20 @@ export function stageElements(step: StepShape, stage: number, templates: Program
     for (let index = firstLayer; index < endLayer; index++) {
       const one = partial.has(index)
         ? countedElements(model, layout, index)
-        : ofKind[model.moeLayers[index] ? 'moe' : 'mlp'];
+        : parts[model.moeLayers[index] ? 'moe' : 'mlp'];
       all = addElements(all, one);
       if (sizeOf(one) > sizeOf(layer)) layer = one;
     }
   const [first, last] = [chunks.some((chunk) => chunk.first), chunks.some((chunk) => chunk.last)];
-  const ends = named(...(first ? ['embedding.forward'] : []), ...(last ? ['head.forward'] : []));
-  all = addElements(all, templateElements(ends));
+  const ends = first && last ? parts.both : first ? parts.first : last ? parts.last : noElements;
+  all = addElements(all, ends);
   // Learned positions and biases of the output lie beside what the templates name.
   const { embedding, output } = countParameters(model);
   const tokens = model.vocabSize * model.hiddenSize;
   const beside = (first ? embedding - tokens : 0) + (last ? output - (model.tieEmbeddings ? 0 : tokens) : 0);
   all = addElements(all, { dense: beside, expert: 0 });
   if (last) all = addElements(all, multiTokenElements(model, layout));
-  return { all, layer, kinds: templateElements([...layerOf('moe'), ...layerOf('mlp')]) };
+  return { all, layer, kinds: parts.kinds };
 }
 
 /**

@@ -14,8 +14,7 @@ import {
   type MemorySetting,
 } from './setting.js';
 import { closedPeak } from './closed-form.js';
-import { fewestElements, stageElements } from './stage-elements.js';
-import type { Program } from '../schedule/schedule.js';
+import { fewestElements, partElements, stageElements, type PartElements } from './stage-elements.js';
 import { noElements, precisions, sharingRules, standInElements, stateBytes, type StateBytes } from './states.js';
 import { memoryTimeline, type Activity, type MemoryTimeline } from './timeline.js';
 
@@ -82,22 +81,24 @@ export interface PeakPlace {
 const sumOf = ({ weights, gradients, optimizer, gathered }: StateBytes): number =>
   weights + gradients + optimizer + gathered;
 
-interface Held {
+/** States of a device of a stage, and what lies beside them whatever runs. */
+export interface Held {
   readonly states: StateBytes;
   /** Stand-ins for gradients that are fused into the main ones. */
   readonly standInBytes: number;
 }
 
-function heldBy({ step, ...setting }: MemorySetting, stage: number, { templates }: Program): Held {
+/** What a stage holds of the weights that its parts have. */
+export function heldBy({ step, ...setting }: MemorySetting, stage: number, parts: PartElements): Held {
   const { layout, model } = step;
-  const { all, layer, kinds } = stageElements(step, stage, templates);
+  const { all, layer, kinds } = stageElements(step, stage, parts);
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
   const states = stateBytes({ elements: all, layer, layout, precision, sharing });
   const standIns = setting.convention === 'megatron' ? standInElements(kinds, model.experts / layout.ep) : 0;
   return { states, standInBytes: standIns * precision.weight };
 }
 
-interface Beside {
+export interface Beside {
   readonly allocatedBytes: number;
   readonly workspaceBytes: number;
   readonly allocatorBytes: number;
@@ -106,7 +107,8 @@ interface Beside {
   readonly totalBytes: number;
 }
 
-function beside(tensors: number, held: Held, layout: Layout, overheads: Overheads): Beside {
+/** What lies beside the tensors of passes, and all together. */
+export function beside(tensors: number, held: Held, layout: Layout, overheads: Overheads): Beside {
   const workspaceBytes = overheads.workspaceBytes + held.standInBytes;
   const allocatedBytes = sumOf(held.states) + tensors + workspaceBytes;
   const allocatorBytes = allocatedBytes * overheads.allocatorShare;
@@ -120,7 +122,7 @@ function beside(tensors: number, held: Held, layout: Layout, overheads: Overhead
 export function stageMemory(setting: MemorySetting, stage: number, overheads = gpuOverheads): StageMemory {
   const compiled = compileStage(setting, stage);
   const timeline = memoryTimeline(compiled, timelineOptions(setting));
-  const held = heldBy(setting, stage, compiled.program);
+  const held = heldBy(setting, stage, partElements(compiled.program.templates));
   const { bytes, activity, operation } = timeline.peak;
   const node = compiled.program.nodes[compiled.operations[operation]?.node ?? 0];
   if (node === undefined)
@@ -139,7 +141,7 @@ export function stageMemory(setting: MemorySetting, stage: number, overheads = g
 /** The same total in closed form, for a search. */
 export function closedTotal(setting: MemorySetting, stage: number, overheads = gpuOverheads): number {
   const program = stageProgram(setting, stage);
-  const held = heldBy(setting, stage, program);
+  const held = heldBy(setting, stage, partElements(program.templates));
   return beside(closedPeak(setting, stage, program), held, setting.step.layout, overheads).totalBytes;
 }
 
