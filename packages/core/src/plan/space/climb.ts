@@ -5,7 +5,7 @@ import { InputError } from '../../units/errors.js';
 import { allowedText, axisNames, isAllowed, type AxisName } from './bounds.js';
 import { limitsOf } from './frameworks.js';
 import type { PlanProblem, SpacePoint } from './problem.js';
-import { candidatesOf, refusalOf, type Degrees, type MutableDegrees } from './rules.js';
+import { candidatesOf, isLegal, refusalOf, type Degrees, type MutableDegrees } from './rules.js';
 
 const none: Degrees = { tp: 1, cp: 1, pp: 1, dp: 1, etp: 1, ep: 1, virtualStages: 1, microBatch: 1 };
 
@@ -34,8 +34,7 @@ function climb(
   }
   for (const value of candidatesOf(axis, degrees, problem)) {
     degrees[axis] = value;
-    if (isAllowed(problem.bounds[axis], value) && refusalOf(axis, degrees, problem) === undefined)
-      climb(problem, degrees, [from + 1, to], found);
+    if (isLegal(axis, degrees, problem)) climb(problem, degrees, [from + 1, to], found);
   }
   degrees[axis] = 1;
 }

@@ -1,4 +1,5 @@
 /** What a framework can run of the space, each limit with where it is said. */
+import { dispatchKinds, pipelineSchedules, type DispatchKind, type PipelineSchedule } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
 import type { SharingName } from '../../memory/states.js';
 import type { AxisName } from './bounds.js';
@@ -20,6 +21,12 @@ export interface FrameworkLimits {
   /** Whether TP ranks hold slices of the tokens outside attention and experts. */
   readonly sequenceParallel: boolean;
   readonly sharings: readonly SharingName[];
+  /** Whether weights that are sharded too go with a pipeline: each micro-batch gathers them anew. */
+  readonly shardsInPipelines: boolean;
+  readonly dispatchers: readonly DispatchKind[];
+  readonly schedules: readonly PipelineSchedule[];
+  /** Whether the experts' exchange can run beside the passes of another micro-batch. */
+  readonly overlapsExperts: boolean;
 }
 
 const only = (axis: AxisName, why: string): FrameworkRule => ({
@@ -33,12 +40,24 @@ const only = (axis: AxisName, why: string): FrameworkRule => ({
 export const unlimited: FrameworkLimits = {
   rules: [],
   sequenceParallel: true,
-  sharings: ['none', 'distributed-optimizer', 'zero2', 'zero3', 'fsdp'],
+  sharings: ['distributed-optimizer', 'fsdp'],
+  shardsInPipelines: true,
+  dispatchers: dispatchKinds,
+  schedules: pipelineSchedules,
+  overlapsExperts: true,
 };
 
 export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> = {
-  // megatron/training/arguments.py: experts beside TP ask for sequence parallelism; FSDP runs without a pipeline
-  megatron: { rules: [], sequenceParallel: true, sharings: ['none', 'distributed-optimizer', 'fsdp'] },
+  // megatron/training/arguments.py: experts beside TP ask for sequence parallelism
+  megatron: {
+    rules: [],
+    sequenceParallel: true,
+    sharings: ['distributed-optimizer', 'fsdp'],
+    shardsInPipelines: false,
+    dispatchers: dispatchKinds,
+    schedules: ['1f1b', 'interleaved'],
+    overlapsExperts: true,
+  },
   deepspeed: {
     rules: [
       only('cp', 'AutoEP runs without context parallelism'),
@@ -56,19 +75,23 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     sequenceParallel: false,
     // beside tensor parallelism AutoEP takes stage 2 at most
     sharings: ['zero1', 'zero2'],
+    shardsInPipelines: false,
+    dispatchers: ['all_to_all'],
+    schedules: ['1f1b'],
+    overlapsExperts: false,
   },
   monta: {
     rules: [
-      {
-        axis: 'cp',
-        holds: ({ tp, cp }, { attentionHeads, keyValueHeads }) =>
-          attentionHeads % (tp * cp) === 0 && (keyValueHeads % (tp * cp) === 0 || cp === 1),
-        why: 'attention exchanges heads over context parallel ranks',
-        expected: 'tp·cp that divides the heads',
-      },
+      only('cp', 'the embedded runtime runs no context parallelism'),
+      only('pp', 'the embedded runtime runs no pipeline'),
+      only('virtualStages', 'the embedded runtime runs no pipeline'),
     ],
     sequenceParallel: true,
     sharings: ['none'],
+    shardsInPipelines: false,
+    dispatchers: ['all_to_all'],
+    schedules: ['1f1b'],
+    overlapsExperts: false,
   },
 };
 

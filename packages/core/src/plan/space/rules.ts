@@ -4,6 +4,7 @@
  */
 import { deviceCount } from '../../cluster/ports.js';
 import { checkModelLayout } from '../../layout/check.js';
+import type { MoeModel } from '../../model/model.js';
 import { InputError } from '../../units/errors.js';
 import { axisNames, isAllowed, allowedText, type AxisName } from './bounds.js';
 import { limitsOf } from './frameworks.js';
@@ -67,20 +68,29 @@ export function candidatesOf(axis: AxisName, at: Degrees, problem: PlanProblem):
 
 type Words = readonly [message: string, expected: string];
 
-/** Why a value of an axis is refused under the degrees before it, or undefined. */
-export function refusalOf(axis: AxisName, at: Degrees, problem: PlanProblem): InputError | undefined {
-  const refuse = ([message, expected]: Words): InputError => new InputError(message, { path: axis, expected });
+/** Why a value of an axis is refused under the degrees before it, in words, or undefined. */
+function wordsOf(axis: AxisName, at: Degrees, problem: PlanProblem): Words | undefined {
   const allowed = problem.bounds[axis];
   if (!isAllowed(allowed, at[axis]))
-    return refuse([
+    return [
       `${axis}=${at[axis]} follows, ${allowed === undefined ? '' : allowedText(allowed)} is asked for`,
       `another bound of ${axis}, or of what it follows from`,
-    ]);
+    ];
   const words = brokenRule(axis, at, problem);
-  if (words !== undefined) return refuse(words);
+  if (words !== undefined) return words;
   const limit = limitsOf(problem.framework).rules.find((rule) => rule.axis === axis && !rule.holds(at, problem.model));
   if (limit === undefined) return undefined;
-  return refuse([`${axis}=${at[axis]} is nothing for ${problem.framework}: ${limit.why}`, limit.expected]);
+  return [`${axis}=${at[axis]} is nothing for ${problem.framework}: ${limit.why}`, limit.expected];
+}
+
+/** Whether an axis may have its value under the degrees before it. */
+export const isLegal = (axis: AxisName, at: Degrees, problem: PlanProblem): boolean =>
+  wordsOf(axis, at, problem) === undefined;
+
+/** Why it may not, or undefined. */
+export function refusalOf(axis: AxisName, at: Degrees, problem: PlanProblem): InputError | undefined {
+  const words = wordsOf(axis, at, problem);
+  return words === undefined ? undefined : new InputError(words[0], { path: axis, expected: words[1] });
 }
 
 function brokenRule(axis: AxisName, at: Degrees, problem: PlanProblem): Words | undefined {
@@ -116,8 +126,18 @@ function brokenRule(axis: AxisName, at: Degrees, problem: PlanProblem): Words | 
   }
 }
 
-/** What the model's own sizes forbid: heads, widths, experts, layers. */
+const refusedByModel = new WeakMap<MoeModel, Map<string, Words | undefined>>();
+
+/** What the model's own sizes forbid: heads, widths, experts, layers. Of each value once: a search asks often. */
 function modelRule(axis: 'tp' | 'pp' | 'etp' | 'ep', at: Degrees, { model }: PlanProblem): Words | undefined {
+  const known = refusedByModel.get(model) ?? new Map<string, Words | undefined>();
+  refusedByModel.set(model, known);
+  const key = `${axis} ${at[axis]} ${axis === 'etp' ? at.tp : ''}`;
+  if (!known.has(key)) known.set(key, modelRefusal(axis, at, model));
+  return known.get(key);
+}
+
+function modelRefusal(axis: 'tp' | 'pp' | 'etp' | 'ep', at: Degrees, model: MoeModel): Words | undefined {
   const alone = { tp: 1, cp: 1, dp: 1, pp: 1, etp: 1, ep: 1, edp: 1, sequenceParallel: false };
   const degrees = axis === 'etp' ? { tp: at.tp, etp: at.etp } : { [axis]: at[axis] };
   try {

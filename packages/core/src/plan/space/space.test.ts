@@ -16,6 +16,11 @@ const problem = (given: Partial<PlanProblem> = {}): PlanProblem => ({
   sequence: 4096,
   globalBatch: 64,
   bounds: {},
+  fixed: {},
+  precision: 'bf16',
+  states: 'mixed',
+  stack: 'graphs',
+  imbalance: 1,
   ...given,
 });
 
