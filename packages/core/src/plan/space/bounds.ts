@@ -1,10 +1,14 @@
 /** What a person fixes or bounds in a search: one value, a range, or a list of values for each degree. */
 import { InputError } from '../../units/errors.js';
 import { limits } from '../../units/limits.js';
+import { maxOf, minOf } from '../../units/lists.js';
 
 /** Degrees that a search varies; `edp` follows from the others. */
 export const axisNames = ['tp', 'cp', 'pp', 'dp', 'etp', 'ep', 'virtualStages', 'microBatch'] as const;
 export type AxisName = (typeof axisNames)[number];
+
+/** A value of every axis. */
+export type Degrees = Readonly<Record<AxisName, number>>;
 
 /** Values that an axis may take. */
 export interface Allowed {
@@ -30,7 +34,7 @@ export function parseAllowed(text: string): Allowed {
   const values = range === null ? text.split(',').map((part) => (/^\d+$/u.test(part) ? Number(part) : Number.NaN)) : [];
   const [min, max] =
     range === null
-      ? [Math.min(...values), Math.max(...values)]
+      ? [minOf(values), maxOf(values)]
       : [Number(range[1]), range[2] === undefined ? limits.ranks : Number(range[2])];
   if (!(min >= 1 && min <= max && max <= limits.ranks))
     throw new InputError(`"${text}" bounds nothing`, {

@@ -2,10 +2,10 @@
 import { deviceCount } from '../../cluster/ports.js';
 import type { Layout } from '../../layout/layout.js';
 import { InputError } from '../../units/errors.js';
-import { allowedText, axisNames, isAllowed, type AxisName } from './bounds.js';
+import { allowedText, axisNames, isAllowed, type AxisName, type Degrees } from './bounds.js';
 import { limitsOf } from './frameworks.js';
 import type { PlanProblem, SpacePoint } from './problem.js';
-import { candidatesOf, isLegal, refusalOf, type Degrees, type MutableDegrees } from './rules.js';
+import { candidatesOf, isLegal, refusalOf, type MutableDegrees } from './rules.js';
 
 const none: Degrees = { tp: 1, cp: 1, pp: 1, dp: 1, etp: 1, ep: 1, virtualStages: 1, microBatch: 1 };
 

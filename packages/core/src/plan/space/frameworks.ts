@@ -2,8 +2,7 @@
 import { dispatchKinds, pipelineSchedules, type DispatchKind, type PipelineSchedule } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
 import type { SharingName } from '../../memory/states.js';
-import type { AxisName } from './bounds.js';
-import type { Degrees } from './rules.js';
+import type { AxisName, Degrees } from './bounds.js';
 
 export const frameworkNames = ['megatron', 'deepspeed', 'monta'] as const;
 export type FrameworkName = (typeof frameworkNames)[number];

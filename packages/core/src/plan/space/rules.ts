@@ -6,11 +6,10 @@ import { deviceCount } from '../../cluster/ports.js';
 import { checkModelLayout } from '../../layout/check.js';
 import type { MoeModel } from '../../model/model.js';
 import { InputError } from '../../units/errors.js';
-import { axisNames, isAllowed, allowedText, type AxisName } from './bounds.js';
+import { axisNames, isAllowed, allowedText, type AxisName, type Degrees } from './bounds.js';
 import { limitsOf } from './frameworks.js';
 import type { PlanProblem } from './problem.js';
 
-export type Degrees = Readonly<Record<AxisName, number>>;
 export type MutableDegrees = { -readonly [K in AxisName]: number };
 
 /** Divisors of n, ascending. */

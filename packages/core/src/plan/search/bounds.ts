@@ -1,0 +1,73 @@
+/** What a step needs at least, whatever is left open: cheap enough for every point of a space. */
+import { precisions, sharingRules, type SharingName } from '../../memory/index.js';
+import { countParameters } from '../../model/parameters.js';
+import { forwardFlopsPerToken } from '../../model/flops.js';
+import { deviceCount } from '../../cluster/ports.js';
+import type { Layout } from '../../layout/layout.js';
+import { limitsOf } from '../space/frameworks.js';
+import type { PlanProblem } from '../space/problem.js';
+import type { Batching } from '../space/climb.js';
+
+/** Bytes of an element of activations in 16 bits. */
+const activationBytes = 2;
+
+export class Bounds {
+  readonly #problem: PlanProblem;
+  readonly #experts: number;
+  readonly #others: number;
+  /** FLOPs of a step over the peak of all devices. */
+  readonly flopSeconds: number;
+  readonly #sharings: readonly SharingName[];
+
+  constructor(problem: PlanProblem) {
+    const { model, cluster, sequence, globalBatch, precision, framework, fixed } = problem;
+    const { experts, attention, dense, sharedExperts } = countParameters(model);
+    this.#problem = problem;
+    this.#experts = experts;
+    this.#others = attention + dense + sharedExperts;
+    this.#sharings = fixed.sharing === undefined ? limitsOf(framework).sharings : [fixed.sharing];
+    const { bf16, fp8 = bf16 } = cluster.device.flopsPerSecond;
+    const flops = 3 * forwardFlopsPerToken(model, sequence).total * sequence * globalBatch;
+    this.flopSeconds = flops / (precision === 'bf16' ? bf16 : fp8) / deviceCount(cluster);
+  }
+
+  /**
+   * Bytes of states on the fullest device: its mean share of the layers' weights, shared as far as any rule does. Stages
+   * cannot all lie below the mean.
+   */
+  stateBytes(layout: Layout): number {
+    const { tp, cp, dp, pp, ep, etp, edp } = layout;
+    const dense = this.#others / (tp * pp);
+    const expert = this.#experts / (ep * etp * pp);
+    const { weight, gradient, main, firstMoment, secondMoment } = precisions[this.#problem.states];
+    let least = Infinity;
+    for (const name of this.#sharings) {
+      const rule = sharingRules[name];
+      const shared = dense / (dp * cp) + expert / edp;
+      const of = (split: boolean): number => (split ? shared : dense + expert);
+      const bytes =
+        of(rule.weights) * weight +
+        of(rule.gradients) * gradient +
+        of(rule.optimizer) * (main + firstMoment + secondMoment);
+      least = Math.min(least, bytes);
+    }
+    return least;
+  }
+
+  /**
+   * Bytes of activations on the first stage under full recomputation: the input of each of its layers for every
+   * micro-batch that it holds at a time.
+   */
+  activationBytes({ tp, cp, pp }: Layout, { virtualStages, microBatch, microBatches }: Batching): number {
+    const { model, sequence } = this.#problem;
+    const held = Math.min(microBatches * virtualStages, pp * virtualStages) / virtualStages;
+    const layers = Math.floor(model.layers / (pp * virtualStages)) * virtualStages;
+    return (layers * held * microBatch * sequence * model.hiddenSize * activationBytes) / (cp * tp);
+  }
+
+  /** Seconds of a step: FLOPs over the peak on all devices, and the pipeline's filling where nothing fills it. */
+  seconds({ pp }: Layout, { virtualStages, microBatches }: Batching, fills: boolean): number {
+    const waiting = fills ? 0 : (pp - 1) / (virtualStages * microBatches);
+    return this.flopSeconds * (1 + waiting);
+  }
+}

@@ -1,0 +1,102 @@
+/** What a point of the space leaves open: how experts' rows travel, the pipeline's schedule, who keeps what. */
+import { sharingRules, type SharingName } from '../../memory/index.js';
+import type { DispatchKind, PipelineSchedule, RecomputeSetting } from '../../estimate/index.js';
+import type { Layout } from '../../layout/layout.js';
+import type { MoeModel } from '../../model/model.js';
+import { limitsOf } from '../space/frameworks.js';
+import type { PlanProblem, SpacePoint } from '../space/problem.js';
+
+/** How passes run; memory hardly depends on it. */
+export interface Way {
+  readonly dispatcher: DispatchKind;
+  readonly schedule: PipelineSchedule;
+  /** Whether the experts' exchange runs beside the passes of another micro-batch. */
+  readonly overlapsExperts: boolean;
+}
+
+/** What is kept, and by whom: more time for less memory. */
+export interface Keeping {
+  readonly sharing: SharingName;
+  readonly recompute: RecomputeSetting;
+}
+
+export interface Options {
+  readonly ways: readonly Way[];
+  /** Those that cost least time first; the first is no slower than any other. */
+  readonly keepings: readonly Keeping[];
+}
+
+/**
+ * Recomputation from nothing to everything, each step of which frees more. Attention's core is not among it: kernels
+ * that keep no scores leave nothing to drop.
+ */
+export const recomputeLadder: readonly RecomputeSetting[] = [
+  'none',
+  ['moe_act'],
+  ['layernorm', 'moe_act'],
+  ['layernorm', 'mlp', 'moe'],
+  'full',
+];
+
+/** Recomputation that a model has something for. */
+function recomputesOf({ model, fixed }: PlanProblem): readonly RecomputeSetting[] {
+  if (fixed.recompute !== undefined) return [fixed.recompute];
+  return model.moeLayers.includes(true) ? recomputeLadder : ['none', ['layernorm'], ['layernorm', 'mlp'], 'full'];
+}
+
+function sharingsOf({ framework, fixed }: PlanProblem, { layout }: SpacePoint): readonly SharingName[] {
+  if (fixed.sharing !== undefined) return [fixed.sharing];
+  const { sharings, shardsInPipelines } = limitsOf(framework);
+  const { dp, cp, pp, edp } = layout;
+  // Where nobody else holds the same parameters, all rules of sharing say the same.
+  if (dp * cp === 1 && edp === 1) return sharings.slice(0, 1);
+  return sharings.filter((name) => pp === 1 || shardsInPipelines || !sharingRules[name].weights);
+}
+
+/** Empty where the schedule that a person fixed does not go with the stages. */
+function schedulesOf({ framework, fixed }: PlanProblem, { layout, virtualStages }: SpacePoint): PipelineSchedule[] {
+  const possible: readonly PipelineSchedule[] =
+    virtualStages > 1
+      ? ['interleaved']
+      : layout.pp === 1
+        ? ['1f1b']
+        : limitsOf(framework).schedules.filter((schedule) => schedule !== 'interleaved');
+  return possible.filter((schedule) => fixed.schedule === undefined || schedule === fixed.schedule);
+}
+
+/** How rows can travel; all ways are one where a rank holds all experts whole. */
+function dispatchersOf({ model, framework, fixed }: PlanProblem, { layout }: SpacePoint): readonly DispatchKind[] {
+  const { dispatchers } = limitsOf(framework);
+  if (!exchanges(model, layout)) return dispatchers.slice(0, 1);
+  return fixed.dispatcher === undefined ? dispatchers : [fixed.dispatcher];
+}
+
+const exchanges = ({ moeLayers }: MoeModel, { ep, etp }: Layout): boolean => ep * etp > 1 && moeLayers.includes(true);
+
+/** Ways of a point: experts' exchange can hide beside another micro-batch, interleaved where there is a pipeline. */
+function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
+  const { layout, virtualStages, microBatches } = point;
+  const hides =
+    limitsOf(problem.framework).overlapsExperts &&
+    exchanges(problem.model, layout) &&
+    microBatches > 1 &&
+    (layout.pp === 1 || virtualStages > 1);
+  return dispatchersOf(problem, point).flatMap((dispatcher) =>
+    schedulesOf(problem, point).flatMap((schedule): Way[] => {
+      const plain = { dispatcher, schedule, overlapsExperts: false };
+      return hides && dispatcher !== 'gathered' ? [{ ...plain, overlapsExperts: true }, plain] : [plain];
+    }),
+  );
+}
+
+/** All that a point leaves open. */
+export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
+  const sharings = sharingsOf(problem, point);
+  const keepings = recomputesOf(problem).flatMap((recompute) => sharings.map((sharing) => ({ sharing, recompute })));
+  const ways = waysOf(problem, point).filter((way) => keepings.some((keeping) => goTogether(way, keeping)));
+  return { ways, keepings };
+}
+
+/** Exchanges that run beside another micro-batch leave no room for computing a whole layer again (Megatron-Core). */
+export const goTogether = ({ overlapsExperts }: Way, { recompute }: Keeping): boolean =>
+  !(overlapsExperts && recompute === 'full');

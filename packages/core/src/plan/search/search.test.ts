@@ -1,0 +1,134 @@
+import { describe, expect, it } from 'vitest';
+import { getCluster, type Cluster } from '../../cluster/index.js';
+import type { RunSetting } from '../../estimate/index.js';
+import { getModel } from '../../model/index.js';
+import { InputError, Random } from '../../units/index.js';
+import { parseAllowed } from '../space/bounds.js';
+import { spacePoints } from '../space/climb.js';
+import type { PlanProblem } from '../space/problem.js';
+import { goTogether, optionsOf } from './options.js';
+import { Search, type SearchResult } from './search.js';
+import { settingOf } from './settings.js';
+import { EstimateModel } from './step-model.js';
+
+const gibi = 2 ** 30;
+
+/** A cluster whose devices have so much memory: where it is short, memory decides. */
+function clusterOf(name: string, gibibytes?: number): Cluster {
+  const cluster = getCluster(name);
+  if (gibibytes === undefined) return cluster;
+  return { ...cluster, device: { ...cluster.device, memoryBytes: gibibytes * gibi } };
+}
+
+function problem(given: Pick<PlanProblem, 'model' | 'cluster'> & Partial<PlanProblem>): PlanProblem {
+  const rest = { fixed: {}, precision: 'bf16', states: 'mixed', stack: 'graphs', imbalance: 1 } as const;
+  return { sequence: 4096, globalBatch: 32, bounds: {}, ...rest, ...given };
+}
+
+function searched(asked: PlanProblem): SearchResult {
+  const search = new Search(asked, new EstimateModel());
+  for (const { done } of search.run()) expect(done).toBeLessThan(1);
+  return search.result;
+}
+
+/** Every setting of a space, one after another. */
+function* everySetting(asked: PlanProblem): Generator<RunSetting> {
+  for (const point of spacePoints(asked)) {
+    const { ways, keepings } = optionsOf(asked, point);
+    for (const way of ways)
+      for (const keeping of keepings) if (goTogether(way, keeping)) yield settingOf(asked, point, way, keeping);
+  }
+}
+
+const short = (name: string, layers: number) => getModel(`${name} truncated to ${layers} layers`);
+
+describe('the search of a plan', () => {
+  it.each([
+    ['memory is plenty', short('mixtral-8x7b', 4), clusterOf('h100-1x8'), undefined],
+    ['memory is short', short('mixtral-8x7b', 4), clusterOf('h100-1x8', 20), undefined],
+    ['memory is very short', short('qwen3-30b-a3b', 6), clusterOf('h100-2x4', 17), undefined],
+    ['there are dense layers and latent attention', short('deepseek-v2', 4), clusterOf('h100-2x4', 40), undefined],
+    ['Megatron runs it', short('mixtral-8x7b', 4), clusterOf('h100-1x8', 24), 'megatron'],
+  ] as const)('is that of trying everything, where %s', (_, model, cluster, framework) => {
+    const asked = problem({ model, cluster, globalBatch: 8, ...(framework === undefined ? {} : { framework }) });
+    const prices = new EstimateModel();
+    let [settings, fastest, fitting] = [0, Infinity, 0];
+    for (const setting of everySetting(asked)) {
+      settings += 1;
+      const seconds = prices.seconds(setting);
+      if (prices.memoryBytes(setting) > cluster.device.memoryBytes) continue;
+      fitting += 1;
+      fastest = Math.min(fastest, seconds);
+    }
+    const { best, counts, complete } = searched(asked);
+    expect(complete).toBe(true);
+    expect(best?.seconds).toBe(fastest);
+    expect(counts.represented).toBe(settings);
+    expect(counts.prunedByMemory + counts.prunedByTime + counts.priced).toBe(settings);
+    expect(counts.priced).toBeLessThan(settings / 2);
+    expect(fitting).toBeGreaterThan(100);
+  });
+
+  it('is not beaten by 10,000 random settings that fit', () => {
+    const asked = problem({ model: getModel('qwen3-30b-a3b'), cluster: clusterOf('h100-4x8'), globalBatch: 256 });
+    const { best } = searched(asked);
+    const points = [...spacePoints(asked)];
+    const prices = new EstimateModel();
+    const random = new Random(17);
+    const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)];
+    let [tried, fastest] = [0, Infinity];
+    while (tried < 10_000) {
+      const point = pick(points);
+      const { ways, keepings } = optionsOf(asked, point);
+      const [way, keeping] = [pick(ways), pick(keepings)];
+      const setting = settingOf(asked, point, way, keeping);
+      if (!goTogether(way, keeping) || prices.memoryBytes(setting) > 80 * gibi) continue;
+      fastest = Math.min(fastest, prices.seconds(setting));
+      tried += 1;
+    }
+    expect(best?.seconds).toBeLessThanOrEqual(fastest);
+  }, 120_000);
+
+  it('keeps to what is fixed', () => {
+    const { best } = searched(
+      problem({
+        model: short('mixtral-8x7b', 8),
+        cluster: clusterOf('h100-2x8'),
+        bounds: { tp: parseAllowed('4'), pp: parseAllowed('2..4') },
+        fixed: { sharing: 'fsdp', recompute: 'full', dispatcher: 'all_to_all', schedule: '1f1b' },
+      }),
+    );
+    expect(best?.setting.layout.tp).toBe(4);
+    expect(best?.setting.layout.pp).toBeGreaterThan(1);
+    expect(best?.setting).toMatchObject({ sharing: 'fsdp', recompute: 'full', schedule: '1f1b' });
+  });
+
+  it('ends with what it has when it is left', () => {
+    const search = new Search(
+      problem({ model: getModel('mixtral-8x7b'), cluster: clusterOf('h100-8x8') }),
+      new EstimateModel(),
+    );
+    for (const { best } of search.run()) if (best !== undefined) break;
+    expect(search.result.complete).toBe(false);
+    expect(search.result.best).toBeDefined();
+  });
+
+  it('finds nothing where nothing fits, and says why where nothing is legal', () => {
+    const tight = problem({ model: getModel('deepseek-v3'), cluster: clusterOf('h100-1x8') });
+    expect(searched(tight).best).toBeUndefined();
+    const odd = problem({
+      model: getModel('mixtral-8x7b'),
+      cluster: clusterOf('h100-1x8'),
+      bounds: { ep: parseAllowed('3') },
+    });
+    expect(() => [...new Search(odd, new EstimateModel()).run()]).toThrow(InputError);
+  });
+
+  it('shows plans of several kinds, none faster than the best', () => {
+    const { best, others } = searched(problem({ model: getModel('mixtral-8x7b'), cluster: clusterOf('h100-2x8') }));
+    expect(others.length).toBeGreaterThan(2);
+    const seconds = others.map((one) => one.seconds);
+    expect(seconds).toEqual([...seconds].sort((a, b) => a - b));
+    expect(seconds[0]).toBeGreaterThanOrEqual(best?.seconds ?? Infinity);
+  });
+});

@@ -1,0 +1,284 @@
+/**
+ * Finds the fastest plan that fits. Bounds drop what cannot fit or cannot win; what is left is priced by a model of
+ * steps, the most promising layouts first, and only what would win is asked for its memory. Nothing is dropped on a
+ * guess: of all settings of the space, none that fits is faster by the model.
+ */
+import type { RunSetting } from '../../estimate/index.js';
+import type { Layout } from '../../layout/layout.js';
+import { minOf } from '../../units/lists.js';
+import { legalBatchings, legalLayouts, whyEmpty, type Batching } from '../space/climb.js';
+import type { PlanProblem, SpacePoint } from '../space/problem.js';
+import { Bounds } from './bounds.js';
+import { goTogether, optionsOf, type Keeping, type Options, type Way } from './options.js';
+import { kindOf, settingOf } from './settings.js';
+import type { StepModel } from './step-model.js';
+
+/** A setting with what it is predicted to take. */
+export interface Candidate {
+  readonly setting: RunSetting;
+  readonly seconds: number;
+  readonly memoryBytes: number;
+}
+
+/** Settings of the space by what became of them: the second to the fourth add up to the first. */
+export interface SearchCounts {
+  readonly represented: number;
+  /** Not even with everything computed again and shared do they fit. */
+  readonly prunedByMemory: number;
+  /** FLOPs at peak, larger micro-batches without a bubble, or less recomputation take no less than what is known. */
+  readonly prunedByTime: number;
+  /** Priced by the model. */
+  readonly priced: number;
+  /** Of those, asked for their memory. */
+  readonly weighed: number;
+  /** Prices of layouts that bound theirs, beside `priced`. */
+  readonly floors: number;
+}
+
+export interface SearchProgress {
+  /** Share of the layouts that are done. */
+  readonly done: number;
+  readonly counts: SearchCounts;
+  readonly best: Candidate | undefined;
+}
+
+export interface SearchResult {
+  readonly best: Candidate | undefined;
+  /** The fastest of every other kind that was found, fastest first. */
+  readonly others: readonly Candidate[];
+  readonly counts: SearchCounts;
+  /** Whether the whole space was searched. */
+  readonly complete: boolean;
+}
+
+/** Batchings of a layout with the same virtual stages, micro-batches ascending, and the settings that they leave open. */
+interface Group {
+  readonly batchings: readonly Batching[];
+  readonly options: readonly Options[];
+  readonly settings: number;
+}
+
+interface Entry {
+  readonly layout: Layout;
+  readonly groups: readonly Group[];
+  /** Least time that a step of the layout takes. */
+  readonly floorSeconds: number;
+}
+
+/** Memory of what a point keeps: known once asked for. */
+type Weights = (number | undefined)[];
+
+const fills = ({ schedule }: Way): boolean => schedule === 'zero-bubble' || schedule === 'dualpipe';
+
+/** Settings of a point. */
+function settingsOf({ ways, keepings }: Options): number {
+  let count = 0;
+  for (const way of ways) for (const keeping of keepings) if (goTogether(way, keeping)) count += 1;
+  return count;
+}
+
+/** Layouts that are priced between two reports. */
+const between = 16;
+
+export class Search {
+  readonly #problem: PlanProblem;
+  readonly #model: StepModel;
+  readonly #bounds: Bounds;
+  readonly #capacity: number;
+  readonly #kinds = new Map<string, Candidate>();
+  readonly #optionSets = new Map<number, Options>();
+  readonly #counts = { represented: 0, prunedByMemory: 0, prunedByTime: 0, priced: 0, weighed: 0, floors: 0 };
+  #best: Candidate | undefined;
+  #complete = false;
+
+  constructor(problem: PlanProblem, model: StepModel) {
+    this.#problem = problem;
+    this.#model = model;
+    this.#bounds = new Bounds(problem);
+    this.#capacity = problem.cluster.device.memoryBytes;
+  }
+
+  /** What is known so far, at any time. */
+  get result(): SearchResult {
+    const others = [...this.#kinds.values()].filter((one) => one !== this.#best);
+    return {
+      best: this.#best,
+      others: others.sort((a, b) => a.seconds - b.seconds),
+      counts: { ...this.#counts },
+      complete: this.#complete,
+    };
+  }
+
+  /** Searches, and reports now and then. Throws `InputError` where the space is empty. */
+  *run(): Generator<SearchProgress, SearchResult> {
+    const entries = this.#entries();
+    if (this.#counts.represented === 0) throw whyEmpty(this.#problem);
+    for (const [index, entry] of entries.entries()) {
+      if (index % between === 0) yield { done: index / entries.length, counts: { ...this.#counts }, best: this.#best };
+      for (const group of entry.groups)
+        if (entry.floorSeconds >= this.#bestSeconds) this.#counts.prunedByTime += group.settings;
+        else this.#searchGroup(entry.layout, group);
+    }
+    this.#complete = true;
+    return this.result;
+  }
+
+  get #bestSeconds(): number {
+    return this.#best?.seconds ?? Infinity;
+  }
+
+  /** Layouts that may fit, the most promising first. */
+  #entries(): Entry[] {
+    const batchings = new Map<string, Batching[][]>();
+    const entries: Entry[] = [];
+    for (const layout of legalLayouts(this.#problem)) {
+      const key = `${layout.pp} ${layout.dp}`;
+      const found = batchings.get(key) ?? byVirtualStages(legalBatchings(this.#problem, layout));
+      batchings.set(key, found);
+      const groups = this.#groupsOf(layout, found);
+      const floors = groups.map((group) => this.#floorOf(layout, group));
+      if (groups.length > 0) entries.push({ layout, groups, floorSeconds: minOf(floors) });
+    }
+    return entries.sort((a, b) => a.floorSeconds - b.floorSeconds);
+  }
+
+  /** Counts what a layout stands for, and leaves out what cannot fit. */
+  #groupsOf(layout: Layout, found: readonly (readonly Batching[])[]): Group[] {
+    const room = this.#capacity - this.#bounds.stateBytes(layout);
+    return found.flatMap((batchings): Group[] => {
+      const kept: Batching[] = [];
+      const options: Options[] = [];
+      let settings = 0;
+      for (const batching of batchings) {
+        const open = this.#optionsOf(layout, batching);
+        const count = settingsOf(open);
+        this.#counts.represented += count;
+        if (this.#bounds.activationBytes(layout, batching) > room) this.#counts.prunedByMemory += count;
+        else if (count > 0) {
+          settings += count;
+          kept.push(batching);
+          options.push(open);
+        }
+      }
+      return kept.length > 0 ? [{ batchings: kept, options, settings }] : [];
+    });
+  }
+
+  /** Options are the same for points that have the same dimensions. */
+  #optionsOf(layout: Layout, { virtualStages, microBatches, microBatch }: Batching): Options {
+    const { dp, cp, pp, ep, etp, edp } = layout;
+    const key =
+      Number(dp * cp > 1) +
+      2 * Number(edp > 1) +
+      4 * Number(pp > 1) +
+      8 * Number(ep * etp > 1) +
+      16 * Number(virtualStages > 1) +
+      32 * Number(microBatches > 1);
+    const known =
+      this.#optionSets.get(key) ?? optionsOf(this.#problem, { layout, virtualStages, microBatches, microBatch });
+    this.#optionSets.set(key, known);
+    return known;
+  }
+
+  /**
+   * What a step of a group takes at least: its largest micro-batch, without a bubble, with the least recomputation, and
+   * with the experts' exchange beside other work whether the group can do that or not.
+   */
+  #floorOf(layout: Layout, { batchings, options }: Group): number {
+    const [batching, open] = [batchings.at(-1), options.at(-1)];
+    const keeping = open?.keepings[0];
+    if (batching === undefined || open === undefined || keeping === undefined) return Infinity;
+    let least = Infinity;
+    for (const dispatcher of new Set(open.ways.map((way) => way.dispatcher))) {
+      this.#counts.floors += 1;
+      const way: Way = { dispatcher, schedule: '1f1b', overlapsExperts: true };
+      const setting = settingOf(this.#problem, { layout, ...batching }, way, keeping);
+      least = Math.min(least, this.#model.floorSeconds(setting));
+    }
+    return least;
+  }
+
+  #searchGroup(layout: Layout, { batchings, options }: Group): void {
+    let full = false;
+    for (const [index, batching] of batchings.entries()) {
+      const open = options[index];
+      if (open === undefined) continue;
+      if (full) {
+        this.#counts.prunedByMemory += settingsOf(open);
+        continue;
+      }
+      const bound = this.#bounds.seconds(layout, batching, open.ways.some(fills));
+      if (bound >= this.#bestSeconds) this.#counts.prunedByTime += settingsOf(open);
+      else full = !this.#searchPoint({ layout, ...batching }, open);
+    }
+  }
+
+  /** Prices what may be the fastest of a point. False where nothing of it fits. */
+  #searchPoint(point: SpacePoint, { ways, keepings }: Options): boolean {
+    const weights: Weights = [];
+    let fits = false;
+    for (const way of ways) {
+      const open = keepings.filter((keeping) => goTogether(way, keeping));
+      const [first, ...rest] = open;
+      if (first === undefined) continue;
+      const relaxed = this.#seconds(point, way, first);
+      if (relaxed >= this.#bestSeconds) {
+        this.#counts.prunedByTime += rest.length;
+        fits = true;
+        continue;
+      }
+      const priced = [
+        { keeping: first, seconds: relaxed },
+        ...rest.map((keeping) => ({ keeping, seconds: this.#seconds(point, way, keeping) })),
+      ];
+      priced.sort((a, b) => a.seconds - b.seconds);
+      for (const { keeping, seconds } of priced) {
+        if (seconds >= this.#bestSeconds) {
+          fits = true;
+          break;
+        }
+        const place = 2 * keepings.indexOf(keeping) + Number(way.schedule === 'dualpipe');
+        if (this.#weigh({ point, way, keeping, seconds }, weights, place)) {
+          fits = true;
+          break;
+        }
+      }
+    }
+    return fits;
+  }
+
+  #seconds(point: SpacePoint, way: Way, keeping: Keeping): number {
+    this.#counts.priced += 1;
+    return this.#model.seconds(settingOf(this.#problem, point, way, keeping));
+  }
+
+  /** Takes a setting as the fastest where it fits. */
+  #weigh(
+    { point, way, keeping, seconds }: { point: SpacePoint; way: Way; keeping: Keeping; seconds: number },
+    weights: Weights,
+    place: number,
+  ): boolean {
+    const setting = settingOf(this.#problem, point, way, keeping);
+    let memoryBytes = weights[place];
+    if (memoryBytes === undefined) {
+      this.#counts.weighed += 1;
+      memoryBytes = this.#model.memoryBytes(setting);
+      weights[place] = memoryBytes;
+    }
+    if (memoryBytes > this.#capacity) return false;
+    const candidate = { setting, seconds, memoryBytes };
+    this.#best = candidate;
+    this.#kinds.set(kindOf(setting), candidate);
+    return true;
+  }
+}
+
+function byVirtualStages(batchings: readonly Batching[]): Batching[][] {
+  const groups = new Map<number, Batching[]>();
+  for (const batching of batchings) {
+    const group = groups.get(batching.virtualStages) ?? [];
+    groups.set(batching.virtualStages, group);
+    group.push(batching);
+  }
+  return [...groups.values()];
+}
