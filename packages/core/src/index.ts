@@ -299,10 +299,17 @@ export {
   dispatchKinds,
   estimateMemory,
   estimateStep,
+  looksLikeRuns,
   pipelineSchedules,
+  type PricedRun,
+  type PublishedRun,
+  readPublishedRuns,
+  type RunErrors,
   type RunSetting,
   runSetting,
+  type RunsValidation,
   type StepEstimate,
+  validateRuns,
 } from './estimate/index.js';
 export {
   alternativeEtps,

@@ -10,6 +10,8 @@ import {
   type Validation,
   type ValidationRow,
 } from '@monta/core';
+import { readTextFile } from '../files.js';
+import { validateRunFiles } from './validate-runs.js';
 import { readMeasurementFiles } from '../calibrate/read-measurements.js';
 import type { MontaContext } from '../context.js';
 import { readCalibrationFile } from '../inputs.js';
@@ -136,6 +138,14 @@ const describeRow = ({
 export function runValidate({ console }: MontaContext, flags: ValidateFlags, ...files: string[]): void {
   if (files.length === 0)
     throw new InputError('there is nothing to compare with', { expected: 'files with measurements' });
+  if (flags.calibration === undefined) {
+    validateRunFiles(
+      console,
+      files.map((path) => ({ path, text: readTextFile(path) })),
+      flags.json,
+    );
+    return;
+  }
   const calibration = readCalibrationFile(flags.calibration);
   const { measurements, warnings } = readMeasurementFiles(files, flags);
   const wrong = measurements.find(

@@ -2,6 +2,7 @@
 import { closedTotal, type MemorySetting } from '../memory/index.js';
 import { inChunks, namedStrategies, type Recompute, type RecomputeModule } from '../schedule/index.js';
 import { maxOf } from '../units/index.js';
+import { stepConstants } from './constants.js';
 import { microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
 import { evenLayers } from './stage-layers.js';
 
@@ -24,12 +25,13 @@ export function memorySetting(setting: RunSetting): MemorySetting {
       strategy: inChunks(namedStrategies.scattered, 1),
       recompute: recomputeOf(recompute),
       virtualStages,
-      layersOfStages: setting.layersOfStages ?? evenLayers(model.layers, layout.pp * virtualStages),
+      layersOfStages:
+        setting.layersOfStages ?? evenLayers(model.layers, layout.pp * virtualStages, model.multiTokenLayers),
     },
     convention: 'megatron',
     sharing,
     precision: states,
-    imbalance,
+    imbalance: imbalance === 'natural' ? stepConstants.naturalImbalance : imbalance,
     activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
   };
 }

@@ -17,3 +17,5 @@ export {
 } from './run-setting.js';
 export { StepPrices, type StepChoice, type StepParts } from './step-prices.js';
 export { stepConstants, type StepConstants } from './constants.js';
+export { looksLikeRuns, type PublishedRun, readPublishedRuns } from './published-runs.js';
+export { type PricedRun, type RunErrors, type RunsValidation, validateRuns } from './validate-runs.js';

@@ -4,7 +4,7 @@
  */
 import { layerFlops } from '../model/flops.js';
 import { keyValueWidth, queryWidth, type MoeModel } from '../model/model.js';
-import { countParameters, layerParameters } from '../model/parameters.js';
+import { layerParameters } from '../model/parameters.js';
 
 /** What layers differ in, as far as their time does. */
 export interface LayerKind {
@@ -34,6 +34,15 @@ export function layerKinds(model: MoeModel): LayerKinds {
   return { kinds, kindOf };
 }
 
+const known = new WeakMap<MoeModel, LayerKinds>();
+
+/** `layerKinds`, kept. */
+export function knownKinds(model: MoeModel): LayerKinds {
+  const found = known.get(model) ?? layerKinds(model);
+  known.set(model, found);
+  return found;
+}
+
 /** Degrees and tokens that decide a layer's work on a rank. */
 export interface RankShare {
   readonly tp: number;
@@ -57,6 +66,8 @@ export interface LayerAmounts {
   readonly elements: number;
   /** Elements of the inputs of products: what lower precisions quantise. */
   readonly inputs: number;
+  /** Those of the experts' products. */
+  readonly rowInputs: number;
   /** Weights on the rank, that products read and whose gradients they add to. */
   readonly dense: number;
   readonly expert: number;
@@ -89,7 +100,8 @@ export function layerAmounts(model: MoeModel, kind: LayerKind, sequence: number,
     grouped: flops.experts * own,
     attention: flops.attentionCore * own,
     elements: own * (10 * h + 2 * rotated + activated * inner) + rows * perRow,
-    inputs: own * (2 * h + queryWidth(model) + inner) + rows * (h + model.expertFfn / etp),
+    inputs: own * (2 * h + queryWidth(model) + inner),
+    rowInputs: rows * (h + model.expertFfn / etp),
     dense: (attention + dense + sharedExperts) / tp + router,
     expert: experts / (ep * etp),
     rows,
@@ -108,12 +120,11 @@ export interface EndAmounts {
 }
 
 export function endAmounts(model: MoeModel, { tp, tokens }: Pick<RankShare, 'tp' | 'tokens'>): EndAmounts {
-  const { embedding } = countParameters(model);
   const vocabulary = model.vocabSize * model.hiddenSize;
   return {
     logits: (2 * vocabulary * tokens) / tp,
     logitElements: (tokens * model.vocabSize) / tp,
-    embedding: embedding / tp,
+    embedding: vocabulary / tp + model.learnedPositions * model.hiddenSize,
     output: vocabulary / tp,
   };
 }

@@ -65,20 +65,39 @@ export interface PriceContext {
   readonly rates: Rates;
   readonly constants: StepConstants;
   readonly grace: boolean;
+  /** Whether the experts' kernels and the step's graph are those of the `fused` stack. */
+  readonly fused: boolean;
+  /** Rows of the fullest rank's experts over the mean. */
+  readonly imbalance: number;
   readonly setting: Pick<
     RunSetting,
-    'sequence' | 'precision' | 'recompute' | 'dispatcher' | 'overlap' | 'stack' | 'imbalance' | 'schedule'
+    'sequence' | 'precision' | 'recompute' | 'dispatcher' | 'overlap' | 'stack' | 'frozen' | 'capacity' | 'schedule'
   >;
 }
 
 /** Bytes that products move: inputs and results in 16 bits, weights, and sums of gradients in 32 bits. */
 const weightBytes = { forward: 2, backward: 2 + 2 * 4 };
 
-function hostSeconds({ constants: c, grace, setting: { stack } }: PriceContext, moe: boolean): number {
-  if (stack === 'compiled') return 0;
-  const eager = stack === 'eager';
-  return (moe ? (eager ? c.hostMoeEager : c.hostMoeGraphs) : eager ? c.hostDenseEager : 0) * (grace ? c.hostGrace : 1);
+/** Host time of one layer and micro-batch, forward and backward. */
+function hostSeconds(
+  { constants: c, grace, fused, setting }: PriceContext,
+  moe: boolean,
+  localExperts: number,
+): number {
+  const { stack, precision } = setting;
+  if (stack === 'compiled' || fused) return 0;
+  const ofExperts = (c.hostMoe + c.hostExpert * localExperts) * (setting.capacity ? c.hostCapacity : 1);
+  const launched = moe ? ofExperts : c.hostDense;
+  return (
+    launched *
+    (precision === 'bf16' ? 1 : c.hostQuantised) *
+    (stack === 'eager' ? 1 : c.hostGraphs) *
+    (grace ? c.hostGrace : 1)
+  );
 }
+
+/** A layer runs as fast as the slower of host and device; both at once hide one another only in part. */
+const together = (device: number, host: number): number => Math.cbrt(device ** 3 + host ** 3);
 
 interface Exchange {
   readonly tp: number;
@@ -111,11 +130,12 @@ function computeSeconds(
   a: LayerAmounts,
 ): Record<'projections' | 'feedForward' | 'grouped' | 'elements', number> {
   const { rates, constants: c, setting } = context;
-  const quantised = setting.precision === 'bf16' ? 0 : a.inputs * c.quantisedBytes;
+  const rowBytes = context.fused ? c.quantisedRowBytesFused : c.quantisedRowBytes;
+  const quantised = setting.precision === 'bf16' ? 0 : a.inputs * c.quantisedBytes + a.rowInputs * rowBytes;
   return {
     projections: a.projections / rates.gemm,
     feedForward: a.feedForward / rates.gemm,
-    grouped: (a.grouped / rates.grouped) * setting.imbalance,
+    grouped: (a.grouped / rates.grouped) * context.imbalance,
     elements: (2 * a.elements * c.elementBytes + quantised) / rates.memory,
   };
 }
@@ -131,6 +151,8 @@ export function layerPrice(
   const once = computeSeconds(context, a);
   const again = runAgain(setting.recompute);
   const weights = a.dense + a.expert;
+  // Gradients of inputs, and of weights that learn.
+  const learnt = setting.frozen ? 1 : 2;
   const attentionForward = a.attention / rates.attentionForward;
   const attention = {
     forward: attentionForward,
@@ -139,28 +161,31 @@ export function layerPrice(
   };
   const gemm = {
     forward: once.projections + once.feedForward,
-    backward: (2 + again.projections) * once.projections + (2 + again.dense) * once.feedForward,
+    backward: (learnt + again.projections) * once.projections + (learnt + again.dense) * once.feedForward,
   };
-  const grouped = { forward: once.grouped, backward: (2 + again.experts) * once.grouped };
+  const grouped = { forward: once.grouped, backward: (learnt + again.experts) * once.grouped };
   const memory = {
     forward: once.elements + (weights * weightBytes.forward) / rates.memory,
-    backward: (2 + again.elements) * once.elements + (weights * weightBytes.backward) / rates.memory,
+    backward:
+      (2 + again.elements) * once.elements +
+      (weights * (setting.frozen ? weightBytes.forward : weightBytes.backward)) / rates.memory,
   };
   const exchange = exchangeOf(context, kind.moe, share);
-  const shown = (part: number, overlapped: boolean): number => (overlapped ? part : 1);
-  const tpOnce = exchange.tp * shown(c.exposedTp, setting.overlap.tp);
+  const tpOnce = exchange.tp * (setting.overlap.tp ? c.exposedTp : c.exposedTpPlain);
   const tp = { forward: tpOnce, backward: (1 + again.projections) * tpOnce };
   const cp = {
     forward: Math.max(c.exposedCp * exchange.cp, exchange.cp - attention.forward),
     backward: Math.max(c.exposedCp * 2 * exchange.cp, 2 * exchange.cp - attention.backward),
   };
   const epShown = setting.overlap.ep || setting.schedule === 'dualpipe' ? c.exposedEpOverlapped : c.exposedEp;
-  const epOnce = exchange.ep * epShown * setting.imbalance;
+  const epOnce = exchange.ep * epShown * context.imbalance;
   const ep = { forward: epOnce, backward: (1 + again.exchange) * epOnce };
-  const host = hostSeconds(context, kind.moe);
   const sum = (pass: 'forward' | 'backward'): number =>
     gemm[pass] + grouped[pass] + attention[pass] + memory[pass] + tp[pass] + cp[pass] + ep[pass];
   const both = (part: { readonly forward: number; readonly backward: number }): number => part.forward + part.backward;
+  const device = sum('forward') + sum('backward');
+  const launching = hostSeconds(context, kind.moe, context.model.experts / share.ep);
+  const host = together(device, launching) - device;
   return {
     gemm: both(gemm),
     grouped: both(grouped),
@@ -170,9 +195,9 @@ export function layerPrice(
     cp: both(cp),
     ep: both(ep),
     host,
-    forward: sum('forward') + host / 3,
-    backward: sum('backward') + (2 * host) / 3,
-    weightGradient: gemm.forward + grouped.forward,
+    forward: sum('forward') + (host * sum('forward')) / device,
+    backward: sum('backward') + (host * sum('backward')) / device,
+    weightGradient: setting.frozen ? 0 : gemm.forward + grouped.forward,
     dense: a.dense,
     expert: a.expert,
   };

@@ -17,18 +17,23 @@ export interface Rates {
 }
 
 /**
- * Watts that a GPU may draw (thermal design power of NVIDIA's datasheets: A100 SXM 400, H100 SXM 700, HGX B200 1,000,
- * HGX B300 1,100, GB200 NVL72 1,200, GB300 NVL72 1,400). Blackwell's products run into it.
+ * Rates that GPUs of one generation sustain, over GB200's: power limits differ (HGX B200 1,000 W, HGX B300 1,100 W,
+ * GB200 NVL72 1,200 W, GB300 NVL72 1,400 W by NVIDIA's datasheets). B300 lies between B200 and GB300.
  */
-const watts: Readonly<Record<string, number>> = { B200: 1000, B300: 1100, GB200: 1200, GB300: 1400 };
-const usualWatts = 1200;
+function sustained(gpu: string, { sustainedB200: b200, sustainedGb300: gb300 }: StepConstants): number {
+  const known: Readonly<Record<string, number>> = { B200: b200, B300: Math.sqrt(b200 * gb300), GB300: gb300 };
+  return known[gpu] ?? 1;
+}
+
+/** FLOP/s of nvfp4, dense: NVIDIA's datasheets of HGX B200 and B300 (an eighth), of GB200 and GB300 NVL72 (a 72nd). */
+const fp4Peaks: Readonly<Record<string, number>> = { B200: 9e15, B300: 13.5e15, GB200: 10e15, GB300: 15e15 };
 
 /** Generations that the constants cover. */
 const generations = ['ampere', 'hopper', 'blackwell'] as const;
-type Generation = (typeof generations)[number];
+export type Generation = (typeof generations)[number];
 
 /** What is not listed counts as Hopper, by its own datasheet. */
-const generationOf = ({ name }: Device): Generation =>
+export const generationOf = ({ name }: Device): Generation =>
   generations.find((one) => one === linksOf(name)?.family) ?? 'hopper';
 
 /** Whether published runs on such devices are among those that the constants were fitted on. */
@@ -47,12 +52,12 @@ function productShare(generation: Generation, precision: ComputePrecision, c: St
 /** Throws `InputError` for a precision whose peak the device lacks. */
 export function ratesOf(device: Device, precision: ComputePrecision, c: StepConstants): Rates {
   const { bf16, fp8 } = device.flopsPerSecond;
-  const peak = precision === 'bf16' ? bf16 : fp8;
+  const gpu = linksOf(device.name)?.name ?? '';
+  const peak = { bf16, fp8, mxfp8: fp8, nvfp4: fp4Peaks[gpu] }[precision];
   if (peak === undefined)
     throw new InputError(`${device.name} has no ${precision}`, { path: 'precision', expected: 'bf16' });
   const generation = generationOf(device);
-  const drawn = watts[linksOf(device.name)?.name ?? ''] ?? usualWatts;
-  const power = (drawn / usualWatts) ** c.powerExponent;
+  const power = sustained(gpu, c);
   const gemm = peak * productShare(generation, precision, c) * power;
   return {
     gemm,

@@ -28,10 +28,12 @@ export interface Overlap {
 }
 
 /**
- * The software that launches kernels. eager: every kernel from Python. graphs: attention, router and dense parts in
- * CUDA graphs (Megatron-Core 0.15 on, NeMo 25.11 on). compiled: one program a step (JAX).
+ * The software that launches kernels. eager: every kernel from Python (NeMo to 25.09). graphs: attention, router and
+ * dense parts in CUDA graphs (NeMo 25.11 to 26.04). fused: on Blackwell the experts' products with activation and
+ * quantisation in them, and the whole step in one graph (NeMo 26.06 on); elsewhere as graphs. compiled: one program a
+ * step (JAX).
  */
-export const stacks = ['eager', 'graphs', 'compiled'] as const;
+export const stacks = ['eager', 'graphs', 'fused', 'compiled'] as const;
 export type Stack = (typeof stacks)[number];
 
 /** Modules that run again in the backward, by Megatron-Core's names; selective: attention's core. */
@@ -60,8 +62,12 @@ export interface RunSetting {
   readonly dispatcher: DispatchKind;
   readonly overlap: Overlap;
   readonly stack: Stack;
-  /** Rows of the fullest rank's experts over the mean; 1 is balanced. */
-  readonly imbalance: number;
+  /** Rows of the fullest rank's experts over the mean, 1 balanced; natural: as routing comes early in training. */
+  readonly imbalance: number | 'natural';
+  /** Experts' rows are padded or cut to a capacity, so that the host knows their number without waiting. */
+  readonly capacity: boolean;
+  /** Weights that do not learn (LoRA): no gradients of them, none to reduce, no optimizer. */
+  readonly frozen: boolean;
 }
 
 type Given = 'model' | 'cluster' | 'layout' | 'sequence' | 'microBatch' | 'globalBatch';
@@ -78,8 +84,10 @@ export function runSetting(given: Pick<RunSetting, Given> & Partial<RunSetting>)
     schedule: virtualStages > 1 ? 'interleaved' : '1f1b',
     dispatcher: 'deduplicated',
     overlap: { tp: true, ep: false, dp: true, pp: true },
-    stack: 'graphs',
+    stack: 'fused',
     imbalance: 1,
+    capacity: false,
+    frozen: false,
     ...given,
   };
 }

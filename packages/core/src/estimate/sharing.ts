@@ -30,7 +30,7 @@ export function memorySharing({
   stage,
   microBatches,
 }: {
-  readonly setting: Pick<RunSetting, 'sharing' | 'overlap' | 'states'>;
+  readonly setting: Pick<RunSetting, 'sharing' | 'overlap' | 'frozen'>;
   readonly layout: Layout;
   readonly links: Links;
   readonly rates: Pick<Rates, 'memory'>;
@@ -44,12 +44,17 @@ export function memorySharing({
     ringSeconds(links, dp * cp, tp, stage.dense * bytes) + ringSeconds(links, edp, etp * ep, stage.expert * bytes);
   const gradients = ring(c.gradientBytes);
   const weights = ring(weightBytes);
-  const hidden = setting.overlap.dp ? 1 - c.exposedDp : 0;
+  const hidden = setting.overlap.dp ? 1 - (rule.weights ? c.exposedFsdp : c.exposedDp) : 0;
   const beside = (communication: number, window: number): number =>
     communication - Math.min(hidden * communication, window);
   const shared = rule.weights
     ? microBatches * (beside(weights, stage.forward) + beside(weights + gradients, stage.backward))
     : beside(gradients, stage.backward) + beside(rule.optimizer ? weights : gradients, stage.forward);
+  if (setting.frozen)
+    return {
+      dp: rule.weights ? microBatches * (beside(weights, stage.forward) + beside(weights, stage.backward)) : 0,
+      optimizer: 0,
+    };
   const own = rule.optimizer ? stage.dense / (dp * cp) + stage.expert / edp : stage.dense + stage.expert;
   return { dp: shared, optimizer: (own * c.optimizerBytes) / rates.memory };
 }

@@ -14,24 +14,30 @@ export interface StageKind {
 }
 
 /**
- * Layers of each virtual stage where nothing else is said: even, and where they do not divide, one more on those that
- * hold neither the output layer nor the embedding, as Megatron-Core's layouts do.
+ * Layers of each virtual stage where nothing else is said: even; and where they do not divide, embedding, output layer
+ * and every module of multi-token prediction stand in the place of a layer, as in Megatron-Core's
+ * `account_for_embedding_in_pipeline_split` and in published layouts (`Et|(tt|)*30L` is 61 layers on 32 stages).
  */
-export function evenLayers(layers: number, stages: number): number[] {
-  const least = Math.floor(layers / stages);
-  const counts = Array.from({ length: stages }, () => least);
-  const inner = Array.from({ length: stages }, (_, place) => place).filter((place) => place > 0 && place < stages - 1);
-  const order = [...inner, 0, stages - 1];
-  for (const place of order.slice(0, layers - least * stages)) counts[place] = least + 1;
+export function evenLayers(layers: number, stages: number, multiTokenLayers = 0): number[] {
+  if (layers % stages === 0) return Array.from({ length: stages }, () => layers / stages);
+  const most = Math.ceil((layers + 2 + multiTokenLayers) / stages);
+  const counts = Array.from({ length: stages }, () => most);
+  const last = stages - 1;
+  counts[0] = most - 1;
+  counts[last] = Math.max(0, most - 1 - multiTokenLayers);
+  let over = counts.reduce((a, b) => a + b, 0) - layers;
+  // What is too many comes off stages spread over the pipeline, the ends last.
+  for (let turn = 0; over > 0; turn++) {
+    const place = 1 + (turn % Math.max(1, last));
+    if ((counts[place] ?? 0) > 0) {
+      counts[place] = (counts[place] ?? 0) - 1;
+      over--;
+    }
+  }
   return counts;
 }
 
-export function stageKinds(
-  { kinds, kindOf }: LayerKinds,
-  pp: number,
-  virtualStages: number,
-  layersOfStages: readonly number[] = evenLayers(kindOf.length, pp * virtualStages),
-): StageKind[] {
+export function stageKinds({ kinds, kindOf }: LayerKinds, pp: number, layersOfStages: readonly number[]): StageKind[] {
   const counts = Array.from({ length: pp }, () => kinds.map(() => 0));
   let layer = 0;
   layersOfStages.forEach((held, place) => {
@@ -48,4 +54,28 @@ export function stageKinds(
     alike.set(key, { layers, first, last, stages: (alike.get(key)?.stages ?? 0) + 1 });
   });
   return [...alike.values()];
+}
+
+const known = new WeakMap<LayerKinds, Map<string, readonly StageKind[]>>();
+
+/** A pipeline's shape: what decides which layers lie where. */
+export interface PipelineShape {
+  readonly pp: number;
+  readonly virtualStages: number;
+  readonly layersOfStages?: readonly number[];
+  readonly multiTokenLayers: number;
+}
+
+/** `stageKinds`, kept. */
+export function knownStages(kinds: LayerKinds, shape: PipelineShape): readonly StageKind[] {
+  const { pp, virtualStages, layersOfStages, multiTokenLayers } = shape;
+  const ofModel = known.get(kinds) ?? new Map<string, readonly StageKind[]>();
+  known.set(kinds, ofModel);
+  const key = `${pp} ${virtualStages} ${layersOfStages?.join(' ') ?? multiTokenLayers}`;
+  const found = ofModel.get(key);
+  if (found !== undefined) return found;
+  const layers = layersOfStages ?? evenLayers(kinds.kindOf.length, pp * virtualStages, multiTokenLayers);
+  const stages = stageKinds(kinds, pp, layers);
+  ofModel.set(key, stages);
+  return stages;
 }

@@ -2,13 +2,13 @@
 import { memorySharing } from './sharing.js';
 import type { Layout } from '../layout/layout.js';
 import type { StepConstants } from './constants.js';
-import { layerKinds, type LayerKinds } from './layer-amounts.js';
+import { knownKinds, type LayerKinds } from './layer-amounts.js';
 import { endPrice, layerPrice, type EndPrice, type LayerPrice, type PriceContext } from './layer-prices.js';
 import { stageSeconds } from './exchange.js';
 import { linksOfCluster } from './links.js';
-import { hasGrace, ratesOf } from './rates.js';
+import { generationOf, hasGrace, ratesOf } from './rates.js';
 import { microBatchesOf, type RunSetting } from './run-setting.js';
-import { stageKinds, type StageKind } from './stage-layers.js';
+import { knownStages, type StageKind } from './stage-layers.js';
 
 /** Where a step's seconds go, on the slowest stage. */
 export interface StepParts {
@@ -53,18 +53,19 @@ export class StepPrices {
   readonly #setting: RunSetting;
   readonly #kinds: LayerKinds;
   readonly #pieces = new Map<string, Pieces>();
-  readonly #stages = new Map<string, readonly StageKind[]>();
 
   constructor(setting: RunSetting, constants: StepConstants) {
     const { model, cluster, precision } = setting;
     this.#setting = setting;
-    this.#kinds = layerKinds(model);
+    this.#kinds = knownKinds(model);
     this.#context = {
       model,
       links: linksOfCluster(cluster),
       rates: ratesOf(cluster.device, precision, constants),
       constants,
       grace: hasGrace(cluster.device),
+      fused: setting.stack === 'fused' && generationOf(cluster.device) === 'blackwell',
+      imbalance: setting.imbalance === 'natural' ? constants.naturalImbalance : setting.imbalance,
       setting,
     };
   }
@@ -82,22 +83,13 @@ export class StepPrices {
     return pieces;
   }
 
-  #stagesOf(pp: number, virtualStages: number, layersOfStages?: readonly number[]): readonly StageKind[] {
-    const key = `${pp} ${virtualStages} ${layersOfStages?.join(' ') ?? ''}`;
-    const known = this.#stages.get(key);
-    if (known !== undefined) return known;
-    const stages = stageKinds(this.#kinds, pp, virtualStages, layersOfStages);
-    this.#stages.set(key, stages);
-    return stages;
-  }
-
   /** The whole step. */
   step(layout: Layout, choice: StepChoice): StepParts {
     const { model, sequence, schedule } = this.#setting;
     const { links, constants: c, rates } = this.#context;
     const { pp } = layout;
     const pieces = this.#piecesOf(layout, choice.microBatch);
-    const stages = this.#stagesOf(pp, choice.virtualStages, choice.layersOfStages);
+    const stages = knownStages(this.#kinds, { ...choice, pp, multiTokenLayers: model.multiTokenLayers });
     const microBatches = microBatchesOf({ ...choice, layout });
     let slowest: { kind: StageKind; price: StagePrice } | undefined;
     let all = 0;
@@ -128,7 +120,7 @@ export class StepPrices {
     const hop = pp > 1 ? stageSeconds(links, gpusOfStage, tokens, model.hiddenSize) : 0;
     const pipeline = { pp, virtualStages: choice.virtualStages, microBatches, hop };
     const filling = bubbleSeconds(schedule, pipeline, all - period, price);
-    const between = pp > 1 ? hop * c.exposedPp * 2 * choice.virtualStages * microBatches : 0;
+    const between = pp > 1 ? (hop * c.exposedPp * 2 + c.hostHop) * choice.virtualStages * microBatches : 0;
     const nodes = Math.max(1, (gpusOfStage * pp) / links.domain);
     const beforeLast = microBatches * period + filling + between + exposedDp + optimizer + c.stepSeconds;
     const straggler = beforeLast * c.straggler * Math.log2(nodes);

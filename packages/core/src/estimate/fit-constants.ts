@@ -1,0 +1,171 @@
+/**
+ * Fits the constants of the step model to published runs: least squares of the logarithm of predicted over measured
+ * seconds, large errors counted less (soft L1), every constant held near what is known of it. Deterministic.
+ */
+import type { StepConstants } from './constants.js';
+import { StepPrices } from './step-prices.js';
+import type { RunSetting } from './run-setting.js';
+
+export interface TimedRun {
+  readonly setting: RunSetting;
+  readonly measuredSeconds: number;
+}
+
+/** What is known of a constant before any run: its middle, and by what factor it may be off (one deviation). */
+export interface Prior {
+  readonly middle: number;
+  readonly factor: number;
+  /** Above which it makes no sense, as 1 for a share. */
+  readonly most?: number;
+}
+export type Priors = Readonly<Partial<Record<keyof StepConstants, Prior>>>;
+
+/** Errors beyond this, in logarithms, grow in proportion and not in square. */
+const softness = 0.06;
+/** Deviation of a run from another of the same configuration (median 2 to 3 %). */
+const noise = 0.05;
+
+/** Logarithm of predicted over measured seconds. */
+export function logErrors(runs: readonly TimedRun[], constants: StepConstants): Float64Array {
+  return Float64Array.from(runs, ({ setting, measuredSeconds }) => {
+    const { seconds } = new StepPrices(setting, constants).step(setting.layout, setting);
+    return Math.log(seconds / measuredSeconds);
+  });
+}
+
+const softSquare = (error: number): number => 2 * softness ** 2 * (Math.sqrt(1 + (error / softness) ** 2) - 1);
+
+type Name = keyof StepConstants;
+
+class Problem {
+  readonly names: readonly Name[];
+  readonly #runs: readonly TimedRun[];
+  readonly #priors: Priors;
+  readonly #start: StepConstants;
+
+  constructor(runs: readonly TimedRun[], priors: Priors, start: StepConstants) {
+    this.#runs = runs;
+    this.#priors = priors;
+    this.#start = start;
+    this.names = Object.keys(priors) as Name[];
+  }
+
+  constants(logs: readonly number[]): StepConstants {
+    const changed = this.names.map((name, index) => {
+      const value = Math.exp(logs[index] ?? 0);
+      return [name, Math.min(value, this.#priors[name]?.most ?? Number.POSITIVE_INFINITY)] as const;
+    });
+    return { ...this.#start, ...Object.fromEntries(changed) };
+  }
+
+  errors(logs: readonly number[]): Float64Array {
+    return logErrors(this.#runs, this.constants(logs));
+  }
+
+  /** Distance from the prior, in deviations. */
+  #distance(logs: readonly number[], index: number): number {
+    const name = this.names[index];
+    const prior = name === undefined ? undefined : this.#priors[name];
+    return prior === undefined ? 0 : ((logs[index] ?? 0) - Math.log(prior.middle)) / Math.log(prior.factor);
+  }
+
+  loss(logs: readonly number[], errors: Float64Array): number {
+    const data = errors.reduce((sum, error) => sum + softSquare(error), 0) / noise ** 2;
+    return data + this.names.reduce((sum, _, index) => sum + this.#distance(logs, index) ** 2, 0);
+  }
+
+  /** One step of Gauss-Newton, damped. */
+  step(logs: readonly number[], errors: Float64Array, jacobian: readonly Float64Array[], damping: number): number[] {
+    const n = this.names.length;
+    const weights = errors.map((error) => 1 / Math.sqrt(1 + (error / softness) ** 2) / noise ** 2);
+    const dot = (a: Float64Array, b: Float64Array): number =>
+      a.reduce((sum, value, row) => sum + value * (b[row] ?? 0) * (weights[row] ?? 0), 0);
+    const empty = new Float64Array(errors.length);
+    const matrix = Array.from({ length: n }, (_, i) =>
+      Array.from({ length: n }, (_unused, j) => dot(jacobian[i] ?? empty, jacobian[j] ?? empty)),
+    );
+    const right = Array.from({ length: n }, (_, i) => -dot(jacobian[i] ?? empty, errors));
+    for (let i = 0; i < n; i++) {
+      const name = this.names[i];
+      const deviation = Math.log((name === undefined ? undefined : this.#priors[name]?.factor) ?? Math.E);
+      const row = matrix[i] ?? [];
+      row[i] = ((row[i] ?? 0) + 1 / deviation ** 2) * (1 + damping);
+      right[i] = (right[i] ?? 0) - this.#distance(logs, i) / deviation;
+    }
+    return solve(matrix, right);
+  }
+}
+
+/** Solves a system with a positive diagonal by elimination with pivots. */
+function solve(matrix: number[][], right: number[]): number[] {
+  const n = right.length;
+  const rows = matrix.map((row, i) => [...row, right[i] ?? 0]);
+  const at = (i: number, j: number): number => rows[i]?.[j] ?? 0;
+  for (let column = 0; column < n; column++) {
+    let pivot = column;
+    for (let i = column + 1; i < n; i++) if (Math.abs(at(i, column)) > Math.abs(at(pivot, column))) pivot = i;
+    const [a, b] = [rows[column] ?? [], rows[pivot] ?? []];
+    rows[column] = b;
+    rows[pivot] = a;
+    for (let i = column + 1; i < n; i++) {
+      const factor = at(i, column) / at(column, column);
+      const row = rows[i] ?? [];
+      for (let j = column; j <= n; j++) row[j] = at(i, j) - factor * at(column, j);
+    }
+  }
+  const result = Array.from({ length: n }, () => 0);
+  for (let i = n - 1; i >= 0; i--) {
+    let sum = at(i, n);
+    for (let j = i + 1; j < n; j++) sum -= at(i, j) * (result[j] ?? 0);
+    result[i] = sum / at(i, i);
+  }
+  return result;
+}
+
+export interface FitResult {
+  readonly constants: StepConstants;
+  readonly loss: number;
+}
+
+const smallStep = 1e-3;
+/** A step changes no constant by more than this factor's logarithm. */
+const longestStep = 0.7;
+
+/** Fits the constants that `priors` names, the others stay as in `start`. */
+export function fitStepConstants(
+  runs: readonly TimedRun[],
+  priors: Priors,
+  start: StepConstants,
+  iterations = 25,
+): FitResult {
+  const problem = new Problem(runs, priors, start);
+  let logs = problem.names.map((name) => Math.log(start[name]));
+  let errors = problem.errors(logs);
+  let loss = problem.loss(logs, errors);
+  let damping = 1e-3;
+  for (let iteration = 0; iteration < iterations; iteration++) {
+    const jacobian = logs.map((_, index) => {
+      const moved = problem.errors(logs.map((value, other) => (other === index ? value - smallStep : value)));
+      return moved.map((error, row) => ((errors[row] ?? 0) - error) / smallStep);
+    });
+    const before = loss;
+    for (let attempt = 0; attempt < 8; attempt++) {
+      const step = problem.step(logs, errors, jacobian, damping);
+      const candidate = logs.map((value, index) => {
+        const change = Math.max(-longestStep, Math.min(longestStep, step[index] ?? 0));
+        const most = priors[problem.names[index] ?? 'gemmHopper']?.most ?? Number.POSITIVE_INFINITY;
+        return Math.min(value + change, Math.log(most));
+      });
+      const moved = problem.errors(candidate);
+      const movedLoss = problem.loss(candidate, moved);
+      if (movedLoss < loss) {
+        [logs, errors, loss] = [candidate, moved, movedLoss];
+        damping = Math.max(1e-6, damping / 5);
+        break;
+      }
+      damping *= 5;
+    }
+    if (before - loss < 1e-4 * before) break;
+  }
+  return { constants: problem.constants(logs), loss };
+}

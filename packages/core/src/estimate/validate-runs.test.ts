@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { looksLikeRuns, readPublishedRuns } from './published-runs.js';
+import { runOfRow } from './run-of-row.js';
+import { spearman, validateRuns } from './validate-runs.js';
+
+const name = 'published-runs.csv';
+const text = readFileSync(new URL(`./fixtures/${name}`, import.meta.url), 'utf8');
+
+/** One row, with columns as given. */
+function row(columns: Record<string, string | number>): ReturnType<typeof runOfRow> {
+  const csv = `${Object.keys(columns).join(',')}\n${Object.values(columns).join(',')}\n`;
+  const [run] = readPublishedRuns(csv, 'runs.csv');
+  if (run === undefined) throw new Error('no row');
+  return runOfRow(run);
+}
+
+const plain = { model: 'LLAMA3_8B', gpu: 'H100', gpus: 16, seq_len: 8192, gbs: 128, mbs: 1, step_time_s: 2 };
+
+describe('published training runs', () => {
+  const result = validateRuns(readPublishedRuns(text, name));
+
+  it('are priced, or named with a reason', () => {
+    expect(result.read).toBe(774);
+    expect(result.rows + result.unpriced.length).toBe(774);
+    expect(result.rows).toBeGreaterThanOrEqual(520);
+    for (const { why } of result.unpriced) expect(why.length).toBeGreaterThan(10);
+  });
+
+  it('take about the seconds that were measured', () => {
+    expect(result.medianAbsoluteError).toBeLessThan(0.05);
+    expect(result.p90AbsoluteError).toBeLessThan(0.18);
+  });
+
+  it('are ordered as measured', () => {
+    const many = result.spearman.filter(({ rows }) => rows > 20);
+    expect(many.map(({ gpu }) => gpu).sort()).toEqual(['B200', 'GB200', 'GB300', 'H100']);
+    for (const { value } of many) expect(value).toBeGreaterThan(0.9);
+    expect(result.pairs.compared).toBeGreaterThan(100);
+    expect(result.pairs.right / result.pairs.compared).toBeGreaterThan(0.8);
+  });
+});
+
+describe('reading a row', () => {
+  it('fills in what tables leave out: dp in place of GPUs, 1 for degrees, the batch from accumulation', () => {
+    const run = row({ ...plain, gpus: '', dp: 4, tp: 2, pp: 2, gbs: '', ga: 8 });
+    if (!run.known) throw new Error(run.why);
+    expect(run.setting.layout).toMatchObject({ tp: 2, pp: 2, cp: 1, dp: 4 });
+    expect(run.setting.globalBatch).toBe(32);
+  });
+
+  it('takes the time from tokens a second where no seconds are printed', () => {
+    const run = row({ ...plain, tp: 1, step_time_s: '', tokens_per_s_per_gpu: 8192 });
+    if (!run.known) throw new Error(run.why);
+    expect(run.measuredSeconds).toBe(8);
+  });
+
+  it.each([
+    ['FP8-CS', 'H100', 'fp8'],
+    ['fp8_mx', 'GB200', 'mxfp8'],
+    ['FP8-MX', 'B200', 'mxfp8'],
+    ['NVFP4', 'GB300', 'nvfp4'],
+    ['fp16', 'A100-80GB', 'bf16'],
+    ['BF16', 'H100', 'bf16'],
+  ])('knows precision %s on %s', (precision, gpu, expected) => {
+    const run = row({ ...plain, tp: 1, precision, gpu });
+    if (!run.known) throw new Error(run.why);
+    expect(run.setting.precision).toBe(expected);
+  });
+
+  it.each([
+    [{ tp: 3 }, /do not divide/u],
+    [{}, /no parallel layout/u],
+    [{ tp: 1, mbs: '' }, /no micro-batch/u],
+    [{ tp: 1, gbs: '' }, /no global batch/u],
+    [{ tp: 1, gbs: 8 }, /less than a micro-batch/u],
+    [{ tp: 1, step_time_s: '' }, /no time/u],
+    [{ tp: 1, gpu: 'TPUv5' }, /not known/u],
+    [{ tp: 1, model: 'Nonesuch-7B' }, /not a known model/u],
+  ])('says why %j cannot be priced', (changes, why) => {
+    const run = row({ ...plain, ...changes });
+    expect(run.known ? '' : run.why).toMatch(why);
+  });
+
+  it('tells tables of runs from measured collectives', () => {
+    expect(looksLikeRuns(text)).toBe(true);
+    expect(looksLikeRuns('gpu,op,size_bytes,time_us\nH100,all_gather,1,2\n')).toBe(false);
+  });
+});
+
+describe('rank correlation', () => {
+  it('is 1 for any order kept, -1 for one reversed, and shares the ranks of ties', () => {
+    expect(spearman([1, 5, 9, 20], [2, 3, 4, 100])).toBeCloseTo(1, 12);
+    expect(spearman([1, 5, 9], [3, 2, 1])).toBeCloseTo(-1, 12);
+    // scipy.stats.spearmanr([1, 2, 2, 4], [1, 3, 2, 4])
+    expect(spearman([1, 2, 2, 4], [1, 3, 2, 4])).toBeCloseTo(0.9486832980505138, 12);
+  });
+});
