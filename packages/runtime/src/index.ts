@@ -24,7 +24,6 @@ export {
   type ByteText,
   prepareStart,
   readByteText,
-  type StepReport,
   train,
   type TrainJob,
   type TrainReport,

@@ -9,6 +9,7 @@ export { lineChart, type LineChart, type LineSeries } from './plots/line-chart.j
 export { scatter, type Scatter, type ScatterSeries } from './plots/scatter.js';
 export { fitPlots, type FitPlot } from './calibration/fit-plots.js';
 export { timelineSvg, type TimelineOptions, type TimelinePanel } from './timeline/timeline.js';
+export { expertLoad } from './report/expert-load.js';
 export { renderReport } from './report/render-report.js';
 export {
   speedUp,

@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { formatSeconds, median, pairedRatio, type PairedRatio } from '@monta/core';
+import { formatSeconds, median, pairedRatio, type PairedFigure } from '@monta/core';
 import { renderTable } from '../output/table.js';
 
 /** The first steps of a run pay for compiling its kernels. */
@@ -94,7 +94,7 @@ function inTurns(turns: number, measure: (build: string) => Map<string, number>,
   return series;
 }
 
-const row = (name: string, { ours, theirs }: Series, ratio: PairedRatio): string[] => [
+const row = (name: string, { ours, theirs }: Series, ratio: PairedFigure): string[] => [
   name,
   formatSeconds(median(ours)),
   formatSeconds(median(theirs)),

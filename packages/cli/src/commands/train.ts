@@ -1,5 +1,15 @@
 /** `monta train`: plan, train, compare, report. */
-import { formatLayout, formatInteger, formatSeconds, inChunks, namedStrategies, perfettoPieces } from '@monta/core';
+import {
+  formatLayout,
+  formatInteger,
+  formatSeconds,
+  inChunks,
+  lastStep,
+  namedStrategies,
+  perfettoPieces,
+  type PlannedStrategy,
+  type RunPlan,
+} from '@monta/core';
 import { leadMpirun, prepareStart, readByteText, underMpirun, type Launcher, type TrainReport } from '@monta/runtime';
 import { renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
 import { stringify } from 'yaml';
@@ -14,8 +24,7 @@ import { RunFolder } from '../run-folder.js';
 import { withMeasuredNetwork } from '../train/measured-network.js';
 import { measureOverheads } from '../train/overheads.js';
 import { planRun } from '../train/run-plan.js';
-import type { PlannedStrategy, RunPlan } from '../train/planned-strategy.js';
-import { clusterSummary, networkShare, oneStep, runReport } from '../train/run-report.js';
+import { clusterSummary, networkShare, runReport } from '../train/run-report.js';
 import { loadEmulatedCurves } from '../inputs.js';
 import { refuseWhatDoesNotFit } from '../train/memory-fit.js';
 import { settingOf, stepOf, type Setting } from '../train/setting.js';
@@ -204,7 +213,7 @@ async function trainAndReport(
     }).finally(progress.close);
     const [chosen] = results;
     if (!chosen) return;
-    const measured = oneStep(chosen.result.trace);
+    const measured = lastStep(chosen.result.trace);
     const { timeScale } = measured;
     folder.write('trace.json', perfettoPieces([{ ...plan.chosen.predicted.trace, timeScale }, measured]));
     const { evaluationBatches } = jobOf(setting, plan.chosen);

@@ -3,19 +3,19 @@
  * compared to.
  */
 import {
-  alternativeEtps,
   type Choice,
   chooseDispatch,
   closeCandidates,
   type CostModel,
+  decisionReasons,
   inChunks,
   InputError,
-  marginOver,
   moeShape,
   moeShare,
   namedStrategies,
+  type PlannedStrategy,
   predictStep,
-  reasons,
+  type RunPlan,
   type StepPrediction,
   type Strategy,
   strategyLabel,
@@ -23,9 +23,8 @@ import {
   type Workload,
 } from '@monta/core';
 import { probeStepKernels } from '@monta/runtime';
-import type { PlannedStrategy, RunPlan, TriedStrategy } from './planned-strategy.js';
-import { machineModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
-import { trialText, tryClose, type TrialGround } from './trial.js';
+import { settingModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
+import { tryClose, type TrialGround } from './trial.js';
 
 function predict(setting: Setting, model: CostModel, strategy: Strategy): StepPrediction {
   const prediction = predictStep({
@@ -47,7 +46,7 @@ function predict(setting: Setting, model: CostModel, strategy: Strategy): StepPr
 export async function planRun(setting: Setting, overheads: MachineOverheads, ground: TrialGround): Promise<RunPlan> {
   const { config } = setting;
   const step = stepOf(setting, inChunks(namedStrategies.scattered, 1));
-  const model = machineModel(setting, await probeStepKernels(step, ground.signal), overheads);
+  const model = settingModel(setting, await probeStepKernels(step, ground.signal), overheads);
   const shape = moeShape(step);
   const workload: Workload = {
     cluster: setting.cluster,
@@ -82,68 +81,7 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
     ...(choice.baseline ? [planned('baseline', choice.baseline.strategy)] : []),
     ...(choice.bestFixed !== choice.baseline ? [planned('fixed', choice.bestFixed.strategy)] : []),
   ].filter((one) => one.label !== chosen.label);
-  const why = whyOf({ setting, workload, choice, taken, chosen, tried });
+  const given = config.dispatch === 'auto' ? {} : { given: chosen.label };
+  const why = decisionReasons({ workload, choice, taken, tried, ...given });
   return { chosen, compared, choice: taken, tried, reasons: why, model };
-}
-
-interface Decision {
-  readonly setting: Setting;
-  readonly workload: Workload;
-  /** By predictions alone. */
-  readonly choice: Choice;
-  /** After trials. */
-  readonly taken: Choice;
-  readonly chosen: PlannedStrategy;
-  readonly tried: readonly TriedStrategy[];
-}
-
-/** Label and sentence for everything that a person should know of a choice. */
-function whyOf({ setting: { config, layout }, workload, choice, taken, chosen, tried }: Decision): RunPlan['reasons'] {
-  const why: (readonly [string, string])[] = [];
-  if (config.dispatch !== 'auto')
-    why.push([
-      'Given',
-      `${chosen.label}, by the configuration; the plan would take ${strategyLabel(choice.best.strategy)}`,
-    ]);
-  for (const [index, text] of reasons(taken).entries()) why.push([index === 0 ? 'Why' : '', text]);
-  const margin = marginOver(taken.best, choice.bestFixed);
-  const sure = !margin.tie
-    ? ''
-    : tried.length > 0
-      ? ': so close that the trial decided'
-      : ': closer than the model is sure of';
-  if (taken.best.name !== choice.bestFixed.name || margin.share > 0)
-    why.push([
-      'Margin',
-      `predicted ${Math.abs(margin.share * 100).toFixed(0)} % ${margin.share < 0 ? 'slower than' : 'over'} the ` +
-        `best fixed strategy, ${strategyLabel(choice.bestFixed.strategy)}, for one MoE layer${sure}`,
-    ]);
-  if (tried.length > 0) why.push(['Trial', trialText(tried)]);
-  const folded = foldedAlternative(workload, choice);
-  if (folded) why.push(['Layout', folded]);
-  why.push([
-    'Layer',
-    `predicted for the MoE layer of ${formatTokens(workload.shape.tokens)} tokens a replica, tp ${layout.tp}, ep ` +
-      `${layout.ep}`,
-  ]);
-  return why;
-}
-
-const formatTokens = (tokens: number): string => tokens.toLocaleString('en-US');
-
-/** Whether other expert tensor parallel sizes would do better: said, not done, since the layout was given. */
-function foldedAlternative(workload: Workload, choice: Choice): string | undefined {
-  const others = alternativeEtps(workload.shape).filter((etp) => etp !== workload.shape.layout.etp);
-  if (others.length === 0) return undefined;
-  const wider = chooseDispatch(workload, { expertTensorParallel: others, chunkCounts: [1, 2, 4] });
-  if (!wider.known) return undefined;
-  const { best } = wider;
-  const share = best.seconds / choice.best.seconds - 1;
-  const { etp, ep } = best.layout;
-  const text =
-    `etp ${etp}, ep ${ep} (${strategyLabel(best.strategy)}) would take ` +
-    `${Math.abs(share * 100).toFixed(0)} % ${share < 0 ? 'less' : 'more'}`;
-  return share < 0
-    ? `${text}: give it with --layout tp=${best.layout.tp},dp=${best.layout.dp},ep=${ep},etp=${etp}`
-    : text;
 }

@@ -9,18 +9,19 @@ import {
   formatLayout,
   formatSeconds,
   laneSeconds,
+  lastStep,
+  ofRank,
   quantile,
   stepBytes,
   stepTokens,
   type Cluster,
-  type Trace,
+  type RunPlan,
   maxOf,
 } from '@monta/core';
-import { unigramCrossEntropy, type ByteText, type StepReport } from '@monta/runtime';
+import { unigramCrossEntropy, type ByteText } from '@monta/runtime';
 import { trainConfigDocument } from '../config/train-config.js';
-import type { OperationTime, RunReport, StrategyRun } from '@monta/views';
+import { expertLoad, type OperationTime, type RunReport, type StrategyRun } from '@monta/views';
 import { stepTimes } from './measurements.js';
-import type { RunPlan } from './planned-strategy.js';
 import { describeHost, stepOf, type Setting } from './setting.js';
 import type { StrategyResult } from './strategies-run.js';
 
@@ -43,18 +44,6 @@ export function clusterSummary(cluster: Cluster): string {
   });
   return `${devices} devices; ${tiers.join('; ')}`;
 }
-
-/** The last step's spans of a trace: one step is drawn and compared. */
-export function oneStep(trace: Trace): Trace {
-  const step = trace.spans.reduce((last, span) => Math.max(last, span.step), 0);
-  return { ...trace, spans: trace.spans.filter((span) => span.step === step) };
-}
-
-/** What one rank did. */
-const ofRank = (trace: Trace, rank: number): Trace => ({
-  ...trace,
-  spans: trace.spans.filter((span) => span.rank === rank),
-});
 
 function strategyRun(setting: Setting, { planned, result }: StrategyResult, evaluationBatches: number): StrategyRun {
   const step = stepOf(setting, planned.strategy);
@@ -82,25 +71,6 @@ function strategyRun(setting: Setting, { planned, result }: StrategyResult, eval
   };
 }
 
-/** Loads relative to balance, averaged over at most twelve spans of steps; of a long run, over those that it kept. */
-function expertLoad({ steps, done }: StrategyResult['result']): RunReport['expertLoad'] {
-  const [first] = steps;
-  const experts = first?.expertShares.length ?? 0;
-  const spans = Math.min(12, done.steps);
-  if (first === undefined || experts === 0 || spans === 0) return [];
-  const stepEdges = Array.from({ length: spans + 1 }, (_, i) => Math.round((i * done.steps) / spans));
-  const parts = stepEdges.slice(1).map((end, span) =>
-    steps.filter(({ step }) => {
-      const index = step - first.step;
-      return index >= stepEdges[span] && index < end;
-    }),
-  );
-  const mean = (expert: number, part: readonly StepReport[]): number =>
-    (experts * part.reduce((sum, step) => sum + (step.expertShares[expert] ?? 0), 0)) / part.length;
-  const rows = Array.from({ length: experts }, (_, expert) => parts.map((part) => mean(expert, part)));
-  return [{ layer: 'all', stepEdges, experts: rows }];
-}
-
 const flat = (value: unknown): string =>
   typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value);
 
@@ -123,7 +93,7 @@ export function runReport(
   const [chosen] = results;
   if (!chosen) throw new Error('a report needs the chosen strategy');
   const predicted = chosen.planned.predicted.trace;
-  const measured = oneStep(chosen.result.trace);
+  const measured = lastStep(chosen.result.trace);
   const comparison = compareTraces(predicted, chosen.result.trace);
   const operations = comparison.operations.map((one): OperationTime => ({
     name: one.operation,
@@ -204,7 +174,7 @@ export function runReport(
     strategies: results.map((result) => strategyRun(setting, result, facts.evaluationBatches)),
     operations,
     ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
-    expertLoad: expertLoad(chosen.result),
+    expertLoad: expertLoad(chosen.result.steps, chosen.result.done.steps),
     timeline: [
       { title: 'predicted', trace: ofRank(predicted, 0), note: predictionBasis },
       { title: 'measured', trace: ofRank(measured, 0), note: `${origin}; ${ranOn}` },

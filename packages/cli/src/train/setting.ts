@@ -6,14 +6,12 @@ import { availableParallelism, cpus } from 'node:os';
 import {
   atMemorySpeed,
   automaticLayout,
-  costModel,
   fittingTimeScale,
   formatLayout,
-  hostInputs,
   InputError,
+  machineModel,
   placedOn,
   scaledCluster,
-  scaledCurves,
   worldSize,
   type Cluster,
   type CollectiveCurves,
@@ -97,26 +95,13 @@ export interface MachineOverheads {
   readonly error: number;
 }
 
-/** The cost model of this machine: kernels as measured here, the network as emulated. */
-export function machineModel(
-  setting: Setting,
+/** The cost model of a setting: kernels as measured on this machine, the network as emulated. */
+export const settingModel = (
+  { cluster, curves, fabric }: Setting,
   kernels: ReadonlyMap<string, KernelRate>,
-  overheads: Pick<MachineOverheads, 'delaySeconds'>,
-): CostModel {
-  const { curves, fabric } = setting;
-  const { delaySeconds: overheadSeconds } = overheads;
-  return costModel(setting.cluster.device, {
-    kernels,
-    ...(curves === undefined || fabric === undefined
-      ? {}
-      : { curves: scaledCurves(curves, { volumeShare: 1, timeScale: fabric.timeScale, overheadSeconds }) }),
-    inputs: {
-      computeType: setting.cluster.device.flopsPerSecond.f32 === undefined ? 'bf16' : 'f32',
-      ...hostInputs(overheadSeconds),
-    },
-    inputSource: 'measured on this machine',
-  });
-}
+  { delaySeconds }: Pick<MachineOverheads, 'delaySeconds'>,
+): CostModel =>
+  machineModel(cluster.device, { kernels, overheadSeconds: delaySeconds, timeScale: fabric?.timeScale, curves });
 
 /** `2 x AMD EPYC 9xx4`: the processors that run all ranks. */
 export function describeHost(): string {

@@ -3,8 +3,8 @@
  * weights.
  */
 import { mkdirSync } from 'node:fs';
+import type { PlannedStrategy, RunPlan } from '@monta/core';
 import { train, type Launcher, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
-import type { PlannedStrategy, RunPlan } from './planned-strategy.js';
 import { stepOf, type Setting } from './setting.js';
 
 export interface StrategyResult {

@@ -2,12 +2,11 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { trialSize } from '@monta/core';
+import { trialSize, type TriedStrategy } from '@monta/core';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readTrainConfig } from '../config/train-config.js';
 import { monta } from '../../testing/run-monta.js';
 import { settingOf } from './setting.js';
-import type { TriedStrategy } from './planned-strategy.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-trial-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -35,6 +35,16 @@ export interface CollectiveEstimate extends KnownEstimate {
   readonly latencySeconds: number;
 }
 
+/** A collective to price. */
+export interface CollectiveRequest {
+  readonly model: CostModel;
+  readonly fabric: Fabric;
+  readonly name: CollectiveName;
+  /** Global ranks, in group order. */
+  readonly members: readonly number[];
+  readonly load: CollectiveLoad;
+}
+
 /** One way to move a collective: what its flows do to ports, and its latencies. */
 interface Way {
   readonly algorithm: Algorithm;
@@ -45,7 +55,7 @@ interface Way {
 }
 
 /**
- * Flows and latencies of a collective over `members` (global ranks, in group order).
+ * Flows and latencies of a collective.
  *
  * Without measured curves: every flow takes its bytes on each port of its route. With a fixed algorithm latency is that
  * of the farthest peer (direct), of a trip of n-1 hops around the ring, or of a trip up and down the tree, times the
@@ -53,21 +63,10 @@ interface Way {
  * scaled so that a balanced collective of the same size, alone, takes exactly the measured time; ports are then shared
  * and skew counts as without them.
  */
-export function priceCollective({
-  model,
-  fabric,
-  name,
-  members,
-  load,
-}: {
-  readonly model: CostModel;
-  readonly fabric: Fabric;
-  readonly name: CollectiveName;
-  readonly members: readonly number[];
-  readonly load: CollectiveLoad;
-}): PricedCollective {
+export function priceCollective(request: CollectiveRequest): PricedCollective {
+  const { model, fabric, name, members, load } = request;
   const { collectiveOverheadSeconds } = model.inputs;
-  const { algorithm, flows, latencies, detail } = fastestWay({ model, fabric, name, members, load });
+  const { algorithm, flows, latencies, detail } = fastestWay(request);
   const measured = fromCurves(model, fabric, { name, members, load, algorithm, latencies });
   if (!measured || 'uncovered' in measured) {
     const why = measured ? `; not calibrated: ${measured.uncovered}` : '';
@@ -91,36 +90,10 @@ export function priceCollective({
 }
 
 /** How a collective moves; `traffic` counts bytes with it. */
-export function collectiveAlgorithm({
-  model,
-  fabric,
-  name,
-  members,
-  load,
-}: {
-  readonly model: CostModel;
-  readonly fabric: Fabric;
-  readonly name: CollectiveName;
-  readonly members: readonly number[];
-  readonly load: CollectiveLoad;
-}): Algorithm {
-  return fastestWay({ model, fabric, name, members, load }).algorithm;
-}
+export const collectiveAlgorithm = (request: CollectiveRequest): Algorithm => fastestWay(request).algorithm;
 
 /** The fastest of the ways that the model's algorithm allows. */
-function fastestWay({
-  model,
-  fabric,
-  name,
-  members,
-  load,
-}: {
-  readonly model: CostModel;
-  readonly fabric: Fabric;
-  readonly name: CollectiveName;
-  readonly members: readonly number[];
-  readonly load: CollectiveLoad;
-}): Way {
+function fastestWay({ model, fabric, name, members, load }: CollectiveRequest): Way {
   const given = model.inputs.algorithm;
   const nodeOf = (rank: number): number => fabric.nodeOf(rank);
   let best: { readonly way: Way; readonly seconds: number } | undefined;

@@ -19,6 +19,7 @@ export {
   kernelSeconds,
   pricedKernel,
 } from './model.js';
+export { machineModel } from './machine-model.js';
 export { collectiveAlgorithm, collectiveSeconds, priceCollective, type PricedCollective } from './collective.js';
 export { nodesOf } from './nccl.js';
 export {

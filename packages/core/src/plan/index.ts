@@ -15,6 +15,14 @@ export { fitOf, fitsClosed, nearestFit, type MemoryFit } from './fit.js';
 export { findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
 export { closeCandidates, judgeWays, trialRounds, trialSize, type TriedPart } from './trials.js';
+export {
+  decisionReasons,
+  judgeStrategies,
+  type PlannedStrategy,
+  type RunPlan,
+  type TrialOutcome,
+  type TriedStrategy,
+} from './run-plan.js';
 export { moeShare, predictStep, type StepPrediction } from './predict-step.js';
 export { type DispatchVariant, dispatchVariants, layerPasses, probedStrategies } from './dispatch-variants.js';
 export { type EmulationScale, emulationScale, memorySpeedScale } from './emulation-scale.js';

@@ -1,5 +1,6 @@
 export { type Span, type SpanCollective, type SpanLabel, spanLabel, type Trace } from './span.js';
 export { type LaneSeconds, laneSeconds, type LaneTimes, laneTimes, spanLanes } from './lane-times.js';
+export { lastStep, ofRank } from './select.js';
 export { clockOffsets } from './clocks.js';
 export { perfettoPieces, writePerfetto } from './perfetto-write.js';
 export { readPerfetto, readPerfettoPieces, type SpanSink, type TraceHead } from './perfetto-read.js';

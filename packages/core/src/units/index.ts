@@ -11,7 +11,7 @@ export {
   formatSeconds,
 } from './format.js';
 export { Random } from './random.js';
-export { type PairedRatio, pairedRatio } from './paired-ratio.js';
+export { type PairedFigure, pairedDifference, pairedRatio } from './paired-ratio.js';
 export { median, quantile } from './quantiles.js';
 export { type Interval, lengthOf, overlapOf, unionOf } from './intervals.js';
 export { isRecord } from './record.js';

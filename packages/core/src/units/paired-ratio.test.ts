@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { pairedRatio } from './paired-ratio.js';
+import { pairedDifference, pairedRatio } from './paired-ratio.js';
 import { Random } from './random.js';
 
 test('a drift of the machine that both of a pair see leaves the ratio alone', () => {
@@ -29,4 +29,13 @@ test('the interval holds the true ratio in about 95 of 100 experiments', () => {
 
 test('one pair says nothing of its own noise', () => {
   expect(pairedRatio([3], [2])).toEqual({ median: 1.5, low: 1.5, high: 1.5, pairs: 1 });
+});
+
+test('a difference is that of the pairs, whatever both of a pair see besides', () => {
+  const theirs = Array.from({ length: 20 }, (_, turn) => 1 + turn);
+  const difference = pairedDifference(
+    theirs.map((seconds) => seconds + 0.25),
+    theirs,
+  );
+  expect(difference).toEqual({ median: 0.25, low: 0.25, high: 0.25, pairs: 20 });
 });

@@ -1,4 +1,4 @@
-export { type StepReport, type TrainJob, type TrainReport } from './job.js';
+export { type TrainJob, type TrainReport } from './job.js';
 export { train, type TrainResult } from './train.js';
 export { type ByteText, readByteText, unigramCrossEntropy } from './data/byte-data.js';
 export { prepareStart, type TrainStart } from './start.js';

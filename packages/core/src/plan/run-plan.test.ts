@@ -1,0 +1,94 @@
+/** Reasons of a decision: each says what the figures it was decided from say. */
+import { describe, expect, it } from 'vitest';
+import { getCluster } from '../cluster/index.js';
+import { costModel } from '../cost/index.js';
+import { parseLayout } from '../layout/index.js';
+import { namedStrategies } from '../schedule/index.js';
+import { chooseDispatch, type Choice } from './choose.js';
+import { decisionReasons, judgeStrategies, type PlannedStrategy } from './run-plan.js';
+import type { Workload } from './workload.js';
+
+const cluster = getCluster('laptop-2x4');
+const workload: Workload = {
+  cluster,
+  shape: {
+    tokens: 1024,
+    hiddenSize: 128,
+    expertFfn: 256,
+    experts: 8,
+    topK: 2,
+    layout: parseLayout('tp=4,dp=2,ep=2', 8),
+    dtype: 'f32',
+  },
+  routing: { kind: 'uniform' },
+  seed: 1,
+  model: costModel(cluster.device),
+  scope: 'dispatch',
+};
+
+function chosen(): Choice {
+  const choice = chooseDispatch(workload, { chunkCounts: [1, 2] });
+  if (!choice.known) throw new Error(choice.missing.join('; '));
+  return choice;
+}
+
+const planned = (label: string, seconds: number): PlannedStrategy => ({
+  label,
+  role: 'chosen',
+  strategy: { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } },
+  predicted: {
+    known: true,
+    seconds,
+    tokensPerSecond: 1,
+    basis: 'fitted',
+    extended: false,
+    trace: { kind: 'simulated', source: '', ranks: 1, timeScale: 1, spans: [] },
+  },
+});
+
+describe('a trial', () => {
+  const close = [planned('a', 1), planned('b', 1.01)];
+  const measured = [
+    [2.2, 2.21, 2.19],
+    [2, 2.01, 1.99],
+  ];
+
+  it('is won by what runs faster where predictions are equal but for a hair', () => {
+    const { tried, fastest } = judgeStrategies(close, measured, 0.2);
+    expect(fastest).toBe(1);
+    expect(tried.map(({ label }) => label)).toEqual(['a', 'b']);
+    expect(tried[1]?.likelySeconds).toBeCloseTo(2, 1);
+  });
+
+  it('of nothing decides nothing', () => {
+    expect(judgeStrategies([], [], 0.2)).toEqual({ tried: [], fastest: -1 });
+  });
+
+  it('is told with its medians, the likeliest first', () => {
+    const choice = chosen();
+    const { tried } = judgeStrategies(close, measured, 0.2);
+    const why = new Map(decisionReasons({ workload, choice, taken: choice, tried }));
+    expect(why.get('Trial')).toMatch(/^b 2 s \(predicted 1\.01 s\); a 2\.20 s .*: medians of 3 steps/u);
+  });
+});
+
+describe('reasons', () => {
+  it('name the layer, other layouts, and what was given', () => {
+    const choice = chosen();
+    const why = new Map(decisionReasons({ workload, choice, taken: choice, tried: [], given: 'sliced' }));
+    expect(why.get('Given')).toMatch(/^sliced, by the configuration; the plan would take /u);
+    expect(why.get('Layer')).toBe('predicted for the MoE layer of 1,024 tokens a replica, tp 4, ep 2');
+    expect(why.get('Layout')).toMatch(/^etp [12], ep [48] \(.*\) would take \d+ % (?:less|more)/u);
+    expect(why.has('Trial')).toBe(false);
+  });
+
+  it('say of another expert tensor parallel size what choosing with it says', () => {
+    const choice = chosen();
+    const text = new Map(decisionReasons({ workload, choice, taken: choice, tried: [] })).get('Layout') ?? '';
+    const [, etp, share, direction] = /^etp (\d), .* would take (\d+) % (less|more)/u.exec(text) ?? [];
+    const other = chooseDispatch(workload, { expertTensorParallel: [Number(etp)], chunkCounts: [1, 2, 4] });
+    const ratio = (other.known ? other.best.seconds : NaN) / choice.best.seconds;
+    expect(Math.abs(ratio - 1) * 100).toBeCloseTo(Number(share), -0.5);
+    expect(direction).toBe(ratio < 1 ? 'less' : 'more');
+  });
+});
