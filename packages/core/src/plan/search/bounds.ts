@@ -32,8 +32,8 @@ export class Bounds {
   }
 
   /**
-   * Bytes of states on the fullest device: its mean share of the layers' weights, shared as far as any rule does. Stages
-   * cannot all lie below the mean.
+   * Bytes of states on the fullest device: its mean share of the layers' weights, shared as far as any rule does.
+   * Stages cannot all lie below the mean.
    */
   stateBytes(layout: Layout): number {
     const { tp, cp, dp, pp, ep, etp, edp } = layout;
