@@ -1,5 +1,5 @@
 /**
- * `npm run bench:overlap -- [--turns 20] [--steps 3] [--layouts "tp=2,dp=4,ep=2"] [--time-scale 20] [--json]`: the time
+ * `npm run bench:overlap -- [--turns 20] [--steps 2] [--layouts "tp=2,dp=4,ep=2"] [--time-scale 10] [--json]`: the time
  * that reductions of gradients beside the backward pass save, measured in turns and predicted.
  */
 import process from 'node:process';
@@ -27,10 +27,10 @@ const model = completeModel({
 const { values: flags } = parseArgs({
   options: {
     turns: { type: 'string', default: '20' },
-    steps: { type: 'string', default: '3' },
+    steps: { type: 'string', default: '2' },
     /** With spaces between. */
     layouts: { type: 'string', default: 'tp=2,dp=4,ep=2 tp=4,dp=2,ep=1' },
-    'time-scale': { type: 'string', default: '20' },
+    'time-scale': { type: 'string', default: '10' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -87,7 +87,7 @@ else {
         columns,
         results.map(({ layout, bench }) => row(layout, bench)),
       ) +
-      `  ${flags.turns} turns of four runs (beside, behind, behind, beside), ${flags.steps} timed steps each\n`,
+      `\n  ${flags.turns} turns of four runs (beside, behind, behind, beside), ${flags.steps} timed steps each\n`,
   );
 }
 if (results.some(({ bench }) => !bench.compared.same)) process.exitCode = 1;

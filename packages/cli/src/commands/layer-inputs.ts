@@ -42,6 +42,25 @@ function refuseUnplanned({ pp, cp }: Layout): void {
     });
 }
 
+/** What a command is asked about. */
+export interface SubjectFlags {
+  readonly model: string;
+  readonly cluster: string;
+  readonly layout: string;
+}
+
+/** The flags, to be spread into a command's. */
+export const subjectFlags = {
+  model: { kind: 'parsed', parse: String, placeholder: 'name|config.json', brief: 'What is trained' },
+  cluster: { kind: 'parsed', parse: String, placeholder: 'name|file', brief: 'Where' },
+  layout: {
+    kind: 'parsed',
+    parse: String,
+    placeholder: 'tp=8,dp=2,ep=2',
+    brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
+  },
+} as const;
+
 export interface StepFlags {
   readonly sequence?: number;
   readonly sequences: number;

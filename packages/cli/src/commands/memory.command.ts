@@ -2,14 +2,11 @@
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
-import { stepFlags, type StepFlags } from './layer-inputs.js';
+import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
 import { memoryFlags, type MemoryFlags } from './memory-flags.js';
 
-export interface MemoryCommandFlags extends StepFlags, MemoryFlags {
+export interface MemoryCommandFlags extends SubjectFlags, StepFlags, MemoryFlags {
   readonly json: boolean;
-  readonly model: string;
-  readonly cluster: string;
-  readonly layout: string;
   readonly svg?: string;
 }
 
@@ -17,14 +14,7 @@ export const memoryCommand = buildCommand<MemoryCommandFlags, [], MontaContext>(
   loader: lazy(async () => (await import('./memory.js')).runMemory),
   parameters: {
     flags: {
-      model: { kind: 'parsed', parse: String, placeholder: 'name|config.json', brief: 'What is trained' },
-      cluster: { kind: 'parsed', parse: String, placeholder: 'name|file', brief: 'Where' },
-      layout: {
-        kind: 'parsed',
-        parse: String,
-        placeholder: 'tp=8,dp=2,ep=2',
-        brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
-      },
+      ...subjectFlags,
       ...stepFlags,
       dtype: { kind: 'enum', values: ['bf16', 'f32'], brief: 'Type of activations', default: 'bf16' },
       ...memoryFlags,

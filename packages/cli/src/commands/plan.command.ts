@@ -4,13 +4,11 @@ import { InputError, type Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
 import { calibrationFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
-import { stepFlags, type StepFlags } from './layer-inputs.js';
+import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
 import { memoryFlags, type MemoryFlags } from './memory-flags.js';
 
-export interface PlanFlags extends CostFlags, StepFlags, MemoryFlags {
+export interface PlanFlags extends SubjectFlags, CostFlags, StepFlags, MemoryFlags {
   readonly json: boolean;
-  readonly model: string;
-  readonly layout: string;
   readonly routing: Routing;
   readonly scope: 'dispatch' | 'layer';
   readonly seed: number;
@@ -35,14 +33,7 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
   loader: lazy(async () => (await import('./plan.js')).runPlan),
   parameters: {
     flags: {
-      model: { kind: 'parsed', parse: String, placeholder: 'name|config.json', brief: 'What is trained' },
-      cluster: { kind: 'parsed', parse: String, placeholder: 'name|file', brief: 'Where' },
-      layout: {
-        kind: 'parsed',
-        parse: String,
-        placeholder: 'tp=8,dp=2,ep=2',
-        brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
-      },
+      ...subjectFlags,
       ...stepFlags,
       ...memoryFlags,
       routing: {

@@ -4,14 +4,12 @@ import { limits, parseDispatch, type Routing, type Strategy } from '@monta/core'
 import type { MontaContext } from '../context.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
 import { calibrationFlag, countFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
-import { stepFlags, type StepFlags } from './layer-inputs.js';
+import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
 import { parseRouting } from './plan.command.js';
 
-export interface SimulateFlags extends CostFlags, StepFlags {
+export interface SimulateFlags extends SubjectFlags, CostFlags, StepFlags {
   readonly json: boolean;
   readonly of: 'layer' | 'dispatch' | 'step';
-  readonly model: string;
-  readonly layout: string;
   readonly dispatch: 'auto' | Strategy;
   readonly routing: Routing;
   readonly seed: number;
@@ -30,14 +28,7 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
         brief: 'One MoE layer, its dispatch and combine alone, or a training step; forward and backward',
         default: 'layer',
       },
-      model: { kind: 'parsed', parse: String, placeholder: 'name|config.json', brief: 'What is trained' },
-      cluster: { kind: 'parsed', parse: String, placeholder: 'name|file', brief: 'Where' },
-      layout: {
-        kind: 'parsed',
-        parse: String,
-        placeholder: 'tp=8,dp=2,ep=2',
-        brief: 'Parallel degrees: tp, cp, dp, pp, ep, etp; sp for sequence parallelism',
-      },
+      ...subjectFlags,
       dispatch: {
         kind: 'parsed',
         parse: parseDispatch,

@@ -1,6 +1,6 @@
 /** What the forward and the backward template of the attention layer share: regions, sizes, parameters, arguments. */
 import type { MoeModel } from '../model/model.js';
-import type { HeadArguments } from './kernels.js';
+import type { HeadArguments } from './kernels/kernel-spec.js';
 import { activationOf, dtypeBytes, rowsRegion, type MoeShape } from './moe-shape.js';
 import { streamRows } from './moe-parts.js';
 import { gradient, normShape, weight, type SlotShape } from './parameter-regions.js';

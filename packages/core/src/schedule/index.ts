@@ -12,17 +12,14 @@ export {
 } from './rows.js';
 export {
   type ArgumentsOf,
-  type BoundArgument,
   type BoundOf,
-  type HeadArguments,
   type KernelName,
   kernels,
   kernelSpec,
-  type Mode,
   priceKey,
   type RoleOf,
-  type SelectionArgument,
 } from './kernels.js';
+export { type BoundArgument, type HeadArguments, type Mode, type SelectionArgument } from './kernels/kernel-spec.js';
 export {
   type Binding,
   type Body,

@@ -5,7 +5,7 @@
  */
 import type { Layout } from '../layout/layout.js';
 import type { ClampedSwiglu } from '../model/model.js';
-import type { SelectionArgument } from './kernels.js';
+import type { SelectionArgument } from './kernels/kernel-spec.js';
 import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
 import type { Activation, DType, Life, Order, Region } from './schedule.js';
 

@@ -5,7 +5,7 @@
  */
 import type { Group } from '../layout/layout.js';
 import type { Part } from '../routing/group-routing.js';
-import type { Mode } from './kernels.js';
+import type { Mode } from './kernels/kernel-spec.js';
 import type { Exchange, ExchangeCounts, RowRule, Size } from './rows.js';
 import type { Work } from './work.js';
 

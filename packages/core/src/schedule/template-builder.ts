@@ -3,7 +3,9 @@
  * use: an operation waits for every earlier one that wrote what it reads, or read or wrote what it writes, chunk by
  * chunk. Same-lane order is not repeated.
  */
-import { kernelMisuse, type ArgumentsOf, type KernelName, type Mode, type OperandsOf } from './kernels.js';
+import { kernelMisuse } from './kernel-misuse.js';
+import type { ArgumentsOf, KernelName, OperandsOf } from './kernels.js';
+import type { Mode } from './kernels/kernel-spec.js';
 import type { Activation, Body, Lane, Operation, Region, Template, Use, Work } from './schedule.js';
 
 /** A use that has yet to be given a role. */

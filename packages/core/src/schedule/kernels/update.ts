@@ -1,0 +1,19 @@
+/** Kernels of the end of a step. */
+import { adds, mayAdd, reads, type KernelSpec } from './kernel-spec.js';
+
+export const updateKernels = {
+  /** This rank's share of the squares of all gradients, each divided by how many ranks hold it. */
+  'update.norm': { roles: { gradients: reads, loss: adds }, bound: ['tensors'] },
+  /** `computeWeights`: the copy that kernels compute with, where that is not in f32; it follows the weights. */
+  'update.adamw': {
+    roles: {
+      gradients: reads,
+      loss: reads,
+      weights: adds,
+      firstMoments: adds,
+      secondMoments: adds,
+      computeWeights: mayAdd,
+    },
+    bound: ['step', 'tensors'],
+  },
+} as const satisfies Record<string, KernelSpec>;
