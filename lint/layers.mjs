@@ -88,22 +88,6 @@ const areas = [
   ['packages/cli/src/**', noTests],
 ];
 
-/** What breaks a rule today, and why it still may. */
-const exceptions = [
-  {
-    // The executor still names the CPU's memory; its kernels are on their way behind the seam.
-    files: ['dispatch-executor', 'kernel', 'parameter-store', 'runner', 'storage', 'training-executor'].map(
-      (name) => `packages/runtime/src/execute/${name}.ts`,
-    ),
-    patterns: runtime,
-  },
-  {
-    // Starts ranks on an emulated network, whose options it passes on.
-    files: ['packages/runtime/src/execute/measure-dispatch.ts'],
-    patterns: runtime,
-  },
-];
-
 const area = ({ files, patterns }) => ({
   files,
   excludeFiles: ['**/*.test.ts'],
@@ -114,7 +98,6 @@ const area = ({ files, patterns }) => ({
 export const layers = [
   { files: ['packages/*/src/**/*.ts'], rules: { 'import/no-cycle': ['error', { ignoreTypes: false }] } },
   ...areas.map(([files, patterns]) => area({ files: [files], patterns })),
-  ...exceptions.map(area),
   area({
     files: ['packages/*/testing/**'],
     patterns: [forbid('^(\\.\\./)+src/', 'testing/ names its package as #core/, #views/, #runtime/ or #cli/')],

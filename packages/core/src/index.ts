@@ -368,11 +368,11 @@ export {
   unpricedInStep,
   withEtp,
   type Workload,
-  decisionReasons,
-  judgeStrategies,
+  openPlan,
+  type OpenPlan,
   type PlannedStrategy,
+  settlePlan,
   type RunPlan,
-  type TrialOutcome,
   type TriedStrategy,
 } from './plan/index.js';
 export {

@@ -2,13 +2,7 @@
  * Training steps before the run, of what the model cannot tell apart. Dispatchers give the same numbers, so nothing but
  * time depends on it.
  */
-import {
-  judgeStrategies,
-  trialRounds,
-  type PlannedStrategy,
-  type StepPrediction,
-  type TrialOutcome,
-} from '@monta/core';
+import { trialRounds, type OpenPlan } from '@monta/core';
 import { tryStrategies, type Launcher } from '@monta/runtime';
 import type { Setting } from './setting.js';
 import { jobOf } from './strategies-run.js';
@@ -21,32 +15,21 @@ export interface TrialGround {
   readonly onTrial: (labels: readonly string[], steps: number) => void;
 }
 
-/**
- * Runs at least so many training steps with each strategy, as many in every turn. `modelError`: relative error of a
- * step's prediction beside a factor common to all.
- */
-export async function tryClose({
-  setting,
-  close,
-  steps,
-  modelError,
-  ground: { launcher, resume, onTrial, signal },
-}: {
-  readonly setting: Setting;
-  readonly close: readonly PlannedStrategy[];
-  readonly steps: number;
-  readonly modelError: (step: StepPrediction) => number;
-  readonly ground: TrialGround;
-}): Promise<TrialOutcome> {
+/** Runs the training steps that a plan leaves open, as many in every turn; seconds of each, in the plan's order. */
+export async function tryClose(
+  setting: Setting,
+  { close, trialSteps }: OpenPlan,
+  { launcher, resume, onTrial, signal }: TrialGround,
+): Promise<number[][]> {
   const [first] = close;
-  if (first === undefined) return { tried: [], fastest: -1 };
-  const rounds = Math.min(trialRounds.turns, steps);
-  const stepsOfTurn = Math.ceil(steps / rounds);
+  if (first === undefined) return [];
+  const rounds = Math.min(trialRounds.turns, trialSteps);
+  const stepsOfTurn = Math.ceil(trialSteps / rounds);
   onTrial(
     close.map(({ label }) => label),
     rounds * stepsOfTurn,
   );
-  const measured = await tryStrategies({
+  return await tryStrategies({
     trial: {
       job: jobOf(setting, first, undefined, resume),
       ways: close.map(({ strategy }) => ({ strategy })),
@@ -58,5 +41,4 @@ export async function tryClose({
     ...(setting.fabric === undefined ? {} : { fabric: setting.fabric }),
     signal,
   });
-  return judgeStrategies(close, measured, modelError(first.predicted));
 }

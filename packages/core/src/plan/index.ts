@@ -15,14 +15,8 @@ export { fitOf, fitsClosed, nearestFit, type MemoryFit } from './fit.js';
 export { findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
 export { closeCandidates, judgeWays, trialRounds, trialSize, type TriedPart } from './trials.js';
-export {
-  decisionReasons,
-  judgeStrategies,
-  type PlannedStrategy,
-  type RunPlan,
-  type TrialOutcome,
-  type TriedStrategy,
-} from './run-plan.js';
+export type { TriedStrategy } from './decision-reasons.js';
+export { openPlan, type OpenPlan, type PlannedStrategy, type RunPlan, settlePlan } from './run-plan.js';
 export { moeShare, predictStep, type StepPrediction } from './predict-step.js';
 export { type DispatchVariant, dispatchVariants, layerPasses, probedStrategies } from './dispatch-variants.js';
 export { type EmulationScale, emulationScale, memorySpeedScale } from './emulation-scale.js';

@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { getCluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { parseLayout } from '../layout/index.js';
-import { namedStrategies } from '../schedule/index.js';
+import { modelPresets } from '../model/index.js';
+import { namedStrategies, strategyLabel } from '../schedule/index.js';
 import { chooseDispatch, type Choice } from './choose.js';
-import { decisionReasons, judgeStrategies, type PlannedStrategy } from './run-plan.js';
+import { decisionReasons } from './decision-reasons.js';
+import { judgeStrategies, openPlan, settlePlan, type PlannedStrategy, type RunRequest } from './run-plan.js';
 import type { Workload } from './workload.js';
 
 const cluster = getCluster('laptop-2x4');
@@ -90,5 +92,48 @@ describe('reasons', () => {
     const ratio = (other.known ? other.best.seconds : NaN) / choice.best.seconds;
     expect(Math.abs(ratio - 1) * 100).toBeCloseTo(Number(share), -0.5);
     expect(direction).toBe(ratio < 1 ? 'less' : 'more');
+  });
+});
+
+describe('a run', () => {
+  const model = modelPresets.get('tiny-bytes');
+  if (model === undefined) throw new Error('there is no such model');
+  const strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
+  const request: RunRequest = {
+    cluster,
+    hostCores: { cores: 2, ranksPerHost: 8 },
+    step: {
+      model,
+      layout: workload.shape.layout,
+      sequence: 64,
+      sequences: 1,
+      microBatches: 1,
+      dtype: 'f32',
+      strategy,
+    },
+    seed: 1,
+    model: costModel(cluster.device),
+    run: { ranks: 8, steps: 100, trialSteps: 3 },
+  };
+
+  it('takes what its trials say, and compares it to what people fix', () => {
+    const open = openPlan(request);
+    expect(open.close.length).toBeGreaterThan(1);
+    expect(open.trialSteps).toBe(3);
+    const measured = open.close.map((_, place) => Array.from({ length: 3 }, () => (place === 1 ? 0.1 : 1)));
+    const plan = settlePlan(open, measured, 0.1);
+    expect(plan.chosen.label).toBe(open.close[1]?.label);
+    expect(plan.tried.map(({ label }) => label)).toEqual(open.close.map(({ label }) => label));
+    expect(plan.compared.map(({ role }) => role)).toContain('baseline');
+    expect(plan.compared.map(({ label }) => label)).not.toContain(plan.chosen.label);
+  });
+
+  it('takes what a person gave, tries nothing, and says what it would have taken', () => {
+    const given = { ...namedStrategies.sliced, chunks: { forward: 2, backward: 1 } };
+    const open = openPlan({ ...request, given });
+    expect(open.close).toEqual([]);
+    const plan = settlePlan(open, [], 0.1);
+    expect(plan.chosen.label).toBe(strategyLabel(given));
+    expect(plan.reasons[0]?.[0]).toBe('Given');
   });
 });

@@ -1,23 +1,18 @@
-/** What a training run will run, and why: decided from a choice of dispatch, and from trials where there were any. */
+/**
+ * What a training run will run: predictions choose, and what they cannot tell apart is left open until it was tried.
+ */
+import type { Cluster } from '../cluster/cluster.js';
 import type { CostModel } from '../cost/index.js';
-import { strategyLabel } from '../schedule/dispatchers/strategy-names.js';
 import type { Strategy } from '../schedule/dispatchers/strategies.js';
-import { formatInteger, formatSeconds, median } from '../units/index.js';
-import { alternativeEtps, chooseDispatch, type Choice } from './choose.js';
-import { marginOver, reasons } from './explain.js';
-import type { StepPrediction } from './predict-step.js';
-import { judgeWays } from './trials.js';
+import { strategyLabel } from '../schedule/dispatchers/strategy-names.js';
+import { moeShape, type StepShape } from '../schedule/step-shape.js';
+import type { HostCores } from '../simulate/index.js';
+import { InputError } from '../units/index.js';
+import { chooseDispatch, type Choice } from './choose.js';
+import { decisionReasons, type Reason, type TriedStrategy } from './decision-reasons.js';
+import { moeShare, predictStep, type StepPrediction } from './predict-step.js';
+import { closeCandidates, judgeWays, trialSize, type TrialRun } from './trials.js';
 import type { Workload } from './workload.js';
-
-/** One way that was tried. */
-export interface TriedStrategy {
-  readonly label: string;
-  readonly predictedStepSeconds: number;
-  /** Seconds of each step. */
-  readonly measured: readonly number[];
-  /** What both together say. */
-  readonly likelySeconds: number;
-}
 
 /** One strategy that will run, and what it should take. */
 export interface PlannedStrategy {
@@ -38,8 +33,6 @@ export interface RunPlan {
   readonly reasons: readonly Reason[];
   readonly model: CostModel;
 }
-
-export type Reason = readonly [label: string, text: string];
 
 /** What was tried, and which of it the run takes; -1 for none. */
 export interface TrialOutcome {
@@ -69,70 +62,87 @@ export function judgeStrategies(
   return { tried, fastest };
 }
 
-export interface Decision {
+/** A run to plan. */
+export interface RunRequest {
+  /** As ranks see it. */
+  readonly cluster: Cluster;
+  readonly hostCores: HostCores;
+  /** Its strategy does not matter. */
+  readonly step: StepShape;
+  readonly seed: number;
+  readonly model: CostModel;
+  readonly run: TrialRun;
+  /** The strategy that a person gave; without one the plan chooses. */
+  readonly given?: Strategy;
+}
+
+/** A plan as far as predictions go. */
+export interface OpenPlan {
+  readonly request: RunRequest;
   readonly workload: Workload;
-  /** By predictions alone. */
   readonly choice: Choice;
-  /** After trials. */
-  readonly taken: Choice;
-  readonly tried: readonly TriedStrategy[];
-  /** Label of the strategy that a person gave, where one was. */
-  readonly given?: string;
+  /** What is to be tried, the best first; none where predictions alone choose. */
+  readonly close: readonly PlannedStrategy[];
+  /** Timed steps of each. */
+  readonly trialSteps: number;
+  /** Predicts the step of a strategy, each once. */
+  readonly planned: (role: PlannedStrategy['role'], strategy: Strategy) => PlannedStrategy;
 }
 
-/** Label and sentence for everything that a person should know of a decision. */
-export function decisionReasons({ workload, choice, taken, tried, given }: Decision): Reason[] {
-  const why: Reason[] = [];
-  if (given !== undefined)
-    why.push(['Given', `${given}, by the configuration; the plan would take ${strategyLabel(choice.best.strategy)}`]);
-  for (const [index, text] of reasons(taken).entries()) why.push([index === 0 ? 'Why' : '', text]);
-  const margin = marginOver(taken.best, choice.bestFixed);
-  const sure = !margin.tie
-    ? ''
-    : tried.length > 0
-      ? ': so close that the trial decided'
-      : ': closer than the model is sure of';
-  if (taken.best.name !== choice.bestFixed.name || margin.share > 0)
-    why.push([
-      'Margin',
-      `predicted ${Math.abs(margin.share * 100).toFixed(0)} % ${margin.share < 0 ? 'slower than' : 'over'} the ` +
-        `best fixed strategy, ${strategyLabel(choice.bestFixed.strategy)}, for one MoE layer${sure}`,
-    ]);
-  if (tried.length > 0) why.push(['Trial', trialText(tried)]);
-  const folded = foldedAlternative(workload, choice);
-  if (folded !== undefined) why.push(['Layout', folded]);
-  const { tokens, layout } = workload.shape;
-  why.push([
-    'Layer',
-    `predicted for the MoE layer of ${formatInteger(tokens)} tokens a replica, tp ${layout.tp}, ep ${layout.ep}`,
-  ]);
-  return why;
+function predictor({ cluster, hostCores, step, seed, model }: RunRequest): OpenPlan['planned'] {
+  const predictions = new Map<string, StepPrediction>();
+  const predict = (strategy: Strategy): StepPrediction => {
+    const routing = { kind: 'uniform' } as const;
+    const prediction = predictStep({ cluster, hostCores, step: { ...step, strategy }, routing, seed, model });
+    if (!prediction.known)
+      throw new InputError('the step cannot be priced', { expected: prediction.missing.join('; ') });
+    return prediction;
+  };
+  return (role, strategy) => {
+    const label = strategyLabel(strategy);
+    const predicted = predictions.get(label) ?? predict(strategy);
+    predictions.set(label, predicted);
+    return { label, role, strategy, predicted };
+  };
 }
 
-/** One line on a trial, the likeliest first. */
-function trialText(tried: readonly TriedStrategy[]): string {
-  const times = [...tried]
-    .sort((a, b) => a.likelySeconds - b.likelySeconds)
-    .map(
-      ({ label, measured, predictedStepSeconds }) =>
-        `${label} ${formatSeconds(median(measured))} (predicted ${formatSeconds(predictedStepSeconds)})`,
-    );
-  return `${times.join('; ')}: medians of ${tried[0]?.measured.length ?? 0} steps, weighed with the predictions`;
+/**
+ * Chooses by predictions, and says what they cannot tell apart, where the run is long enough to try it. Throws
+ * `InputError` for what cannot be priced.
+ */
+export function openPlan(request: RunRequest): OpenPlan {
+  const { cluster, hostCores, step, seed, model, run, given } = request;
+  const shape = moeShape(step);
+  const workload: Workload = { cluster, shape, routing: { kind: 'uniform' }, seed, model, hostCores, scope: 'layer' };
+  const choice = chooseDispatch(workload);
+  if (!choice.known) throw new InputError('the dispatch cannot be priced', { expected: choice.missing.join('; ') });
+  const planned = predictor(request);
+  const candidates = given === undefined ? closeCandidates(choice) : [];
+  const { strategies, steps: trialSteps } = trialSize(run, candidates.length);
+  const close = candidates.slice(0, strategies).map(({ strategy }) => planned('chosen', strategy));
+  return { request, workload, choice, close, trialSteps, planned };
 }
 
-/** Whether other expert tensor parallel sizes would do better: said, not done, since the layout was given. */
-function foldedAlternative(workload: Workload, choice: Choice): string | undefined {
-  const others = alternativeEtps(workload.shape).filter((etp) => etp !== workload.shape.layout.etp);
-  if (others.length === 0) return undefined;
-  const wider = chooseDispatch(workload, { expertTensorParallel: others, chunkCounts: [1, 2, 4] });
-  if (!wider.known) return undefined;
-  const { best } = wider;
-  const share = best.seconds / choice.best.seconds - 1;
-  const { etp, ep } = best.layout;
-  const text =
-    `etp ${etp}, ep ${ep} (${strategyLabel(best.strategy)}) would take ` +
-    `${Math.abs(share * 100).toFixed(0)} % ${share < 0 ? 'less' : 'more'}`;
-  return share < 0
-    ? `${text}: give it with --layout tp=${best.layout.tp},dp=${best.layout.dp},ep=${ep},etp=${etp}`
-    : text;
+/**
+ * Settles a plan with the seconds of the steps that were tried, in the order of `close`. `layerError`: relative error
+ * of the prediction of a MoE layer. What a person gave is taken; it is compared all the same.
+ */
+export function settlePlan(
+  { request, workload, choice, close, planned }: OpenPlan,
+  measured: readonly (readonly number[])[],
+  layerError: number,
+): RunPlan {
+  const { step, given, model } = request;
+  const [first] = close;
+  const share = first === undefined ? 1 : moeShare(step, choice.best.seconds, first.predicted.seconds);
+  const { tried, fastest } = judgeStrategies(close, measured, layerError * share);
+  const taken: Choice = { ...choice, best: closeCandidates(choice)[fastest] ?? choice.best };
+  const chosen = planned('chosen', given ?? taken.best.strategy);
+  const compared = [
+    ...(choice.baseline ? [planned('baseline', choice.baseline.strategy)] : []),
+    ...(choice.bestFixed !== choice.baseline ? [planned('fixed', choice.bestFixed.strategy)] : []),
+  ].filter((one) => one.label !== chosen.label);
+  const named = given === undefined ? {} : { given: chosen.label };
+  const reasons = decisionReasons({ workload, choice, taken, tried, ...named });
+  return { chosen, compared, choice: taken, tried, reasons, model };
 }

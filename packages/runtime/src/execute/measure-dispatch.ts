@@ -1,7 +1,6 @@
 /** Measures dispatch and combine on the ranks of a launcher. */
 import { worldSize, type MoeShape, type Routing, type Span, type Strategy, maxOf } from '@monta/core';
-import type { FabricOptions } from '../comm/local/fabric.js';
-import { localLauncher, type Launcher } from '../launch/index.js';
+import { localLauncher, type Launcher, type LaunchOptions } from '../launch/index.js';
 import type { DispatchRun } from './dispatch-executor.js';
 
 export interface DispatchJob {
@@ -45,7 +44,7 @@ export interface MeasureDispatchOptions {
   readonly jobs: readonly DispatchJob[];
   /** Runs the ranks; default: threads of this process. */
   readonly launcher?: Launcher;
-  readonly fabric?: FabricOptions;
+  readonly fabric?: LaunchOptions['fabric'];
   /** Seconds for which the emulated network stood still for want of a processor. */
   readonly onLostSeconds?: (seconds: number) => void;
   readonly signal?: AbortSignal;

@@ -51,7 +51,10 @@ export interface SearchResult {
   readonly complete: boolean;
 }
 
-/** Batchings of a layout with the same virtual stages, micro-batches ascending, and the settings that they leave open. */
+/**
+ * Batchings of a layout with the same virtual stages, micro-batches ascending, and the settings that they leave
+ * open.
+ */
 interface Group {
   readonly batchings: readonly Batching[];
   readonly options: readonly Options[];

@@ -20,7 +20,10 @@ export function layoutOf({ tp, cp, dp, pp, etp, ep }: Degrees, problem: Pick<Pla
   return { tp, cp, dp, pp, ep, etp, edp: (tp * cp * dp) / (etp * ep), sequenceParallel };
 }
 
-/** Climbs the axes from `from` to `to` and calls `found` at the top with the degrees so far, which change afterwards. */
+/**
+ * Climbs the axes from `from` to `to` and calls `found` at the top with the degrees so far, which change
+ * afterwards.
+ */
 function climb(
   problem: PlanProblem,
   degrees: MutableDegrees,
