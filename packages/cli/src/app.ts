@@ -12,6 +12,8 @@ import {
 import { InputError, didYouMean } from '@monta/core';
 import { calibrateCommand } from './commands/calibrate.command.js';
 import { benchCommand } from './commands/bench.command.js';
+import { compareCommand } from './commands/compare.command.js';
+import { explainCommand } from './commands/explain.command.js';
 import { clusterCommand } from './commands/cluster.command.js';
 import { convertCommand } from './commands/convert.command.js';
 import { exportCommand } from './commands/export.command.js';
@@ -35,6 +37,8 @@ const routes = {
   train: trainCommand,
   verify: verifyCommand,
   plan: planCommand,
+  explain: explainCommand,
+  compare: compareCommand,
   memory: memoryCommand,
   simulate: simulateCommand,
   bench: benchCommand,
@@ -60,6 +64,7 @@ const root = buildRouteMap({
         'Each command explains itself and gives examples: monta <command> --help.',
       [
         ['monta train', 'the main job: plan, train, compare, report'],
+        ['monta plan --model deepseek-v3 --cluster h800-256x8', 'the fastest layout of a run, and why'],
         ['monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2', 'how tokens should travel, and why'],
         ['monta calibrate alltoall.log allgather.log -o cluster.json', 'what the links really give'],
         ['monta cluster', 'which clusters are known'],

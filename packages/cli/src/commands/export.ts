@@ -10,11 +10,13 @@ import {
   parseDispatch,
   parseLayout,
   readDocument,
-  recomputeModules,
+  isPlanDocument,
+  megatronModules,
+  type PlanDocument,
+  readPlan,
   type ExportPlan,
   type Field,
   type FieldMap,
-  type Recompute,
   type Strategy,
 } from '@monta/core';
 import type { MontaContext } from '../context.js';
@@ -44,16 +46,30 @@ function chosen(plan: FieldMap): { strategy: Strategy; layout?: string } {
   return { strategy, ...(typeof holder['layout'] === 'string' ? { layout: holder['layout'] } : {}) };
 }
 
-function recomputeOf(field: Field | undefined): { recompute?: Recompute } {
+function recomputeOf(field: Field | undefined): Pick<ExportPlan, 'recompute'> {
   if (field === undefined) return {};
   if (!Array.isArray(field.value)) return { recompute: field.oneOf(['none', 'selective', 'full'] as const) };
-  return { recompute: field.list().map((one) => one.oneOf(recomputeModules)) };
+  return { recompute: field.list().map((one) => one.oneOf(megatronModules)) };
+}
+
+/** Throws `InputError` for what a searched plan says and no export can. */
+function refuseUnwritten({ schedule, sharing, precision }: PlanDocument, plan: FieldMap): void {
+  const refuse = (field: 'schedule' | 'sharing' | 'precision', expected: string): never => {
+    throw plan
+      .need(field, expected)
+      .error(`${String(plan.get(field)?.value)} is not written for any framework`, { expected });
+  };
+  if (schedule === 'zero-bubble' || schedule === 'dualpipe') refuse('schedule', 'a plan of 1f1b or interleaved');
+  if (sharing === 'zero3' || sharing === 'fsdp') refuse('sharing', 'a plan whose weights are not sharded');
+  if (precision !== 'bf16') refuse('precision', 'a plan in bf16');
 }
 
 /** Reads a plan. Throws `InputError`. */
 export function readExportPlan(path: string, flags: Pick<ExportFlags, 'model' | 'cluster'>): ExportPlan {
-  const document = readDocument(readTextFile(path), path);
+  const text = readTextFile(path);
+  const document = readDocument(text, path);
   const plan = document.map();
+  if (isPlanDocument(document.value)) refuseUnwritten(readPlan(text, path), plan);
   const cluster = loadCluster(flags.cluster ?? plan.need('cluster', 'the name of a cluster, or --cluster').string());
   const model = loadModel(flags.model ?? plan.need('model', 'the name of a model, or --model').string());
   const way = chosen(plan);

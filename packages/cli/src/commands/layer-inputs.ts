@@ -102,7 +102,7 @@ export const stepFlags = {
  * Tokens of a sequence: given, or 4,096, or what the model allows if that is less. Throws `InputError` where there are
  * none.
  */
-function sequenceOf(flags: Pick<StepFlags, 'sequence' | 'sequences'>, model: MoeModel): number {
+export function sequenceOf(flags: Pick<StepFlags, 'sequence' | 'sequences'>, model: MoeModel): number {
   const sequence = flags.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence);
   for (const [flag, value] of [
     ['--sequence', sequence],

@@ -5,10 +5,21 @@ import type { MontaContext } from '../context.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
 import { calibrationFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
 import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
-import { memoryFlags, type MemoryFlags } from './memory-flags.js';
+import { memoryFlags, type MemoryFlags, parseRecompute, sharingNames } from './memory-flags.js';
+import { searchFlags, type SearchFlags } from './search-flags.js';
 
-export interface PlanFlags extends SubjectFlags, CostFlags, StepFlags, MemoryFlags {
+/** `sharing`, `recompute` and `virtualStages` are searched where neither they nor a layout are given. */
+export interface PlanFlags
+  extends
+    Omit<SubjectFlags, 'layout'>,
+    CostFlags,
+    StepFlags,
+    Omit<MemoryFlags, 'sharing' | 'recompute' | 'virtualStages'>,
+    SearchFlags {
   readonly json: boolean;
+  readonly layout?: string;
+  readonly sharing?: MemoryFlags['sharing'];
+  readonly recompute?: MemoryFlags['recompute'];
   readonly routing: Routing;
   readonly scope: 'dispatch' | 'layer';
   readonly seed: number;
@@ -34,8 +45,29 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
   parameters: {
     flags: {
       ...subjectFlags,
+      layout: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'tp=8,dp=2,ep=2',
+        brief: 'Choose how tokens travel under these degrees (tp, cp, dp, pp, ep, etp, sp); left out: search them all',
+        optional: true,
+      },
       ...stepFlags,
       ...memoryFlags,
+      sharing: {
+        kind: 'enum',
+        values: sharingNames,
+        optional: true,
+        brief: 'How ranks share parameters, gradients and states (searched; with a layout distributed-optimizer)',
+      },
+      recompute: {
+        kind: 'parsed',
+        parse: parseRecompute,
+        placeholder: 'none|selective|full|modules',
+        optional: true,
+        brief: 'What the backward computes again (searched; with a layout none)',
+      },
+      ...searchFlags,
       routing: {
         kind: 'parsed',
         parse: parseRouting,
@@ -67,15 +99,25 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
     },
   },
   docs: {
-    brief: 'Choose how tokens travel for a cluster, a model and a layout, with reasons',
+    brief: 'Choose the layout of a training run, or how tokens travel under a layout, with reasons',
     fullDescription: helpText(
-      'Simulates every way to dispatch and combine, with chunk counts of their own forward and backward, and ' +
+      'Without --layout: searches degrees, virtual stages, micro-batches, schedules, exchanges, sharing and ' +
+        'recomputation for the\n' +
+        'fastest step that fits, and prints it beside the best of other kinds: what binds, bytes, memory, bounds, what ' +
+        'would change the\n' +
+        'answer. Ctrl-C ends with the best so far.\n' +
+        'With --layout: simulates every way to dispatch and combine, with chunk counts of their own forward and backward, and ' +
         'prints them fastest\n' +
         'first: time of one layer, bytes that a rank sends on each tier, the share of communication that is ' +
         'hidden, and what the\n' +
         'figures rest on. Then why, how far the next one is, where the answer flips, and the predicted step. ' +
         'Nothing is measured.',
       [
+        ['monta plan --model deepseek-v3 --cluster h800-256x8 --global-batch 15360', 'the layout of a whole run'],
+        [
+          'monta plan --model mixtral-8x22b --cluster h100-16x8 --framework megatron --pp 1..4 --output plan.json',
+          'bounded, for Megatron-Core',
+        ],
         [
           'monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --sequence 8192',
           'the case of the paper',

@@ -64,12 +64,45 @@ interface Problem {
   readonly fit: MemoryFit;
 }
 
+/** Flags of a plan whose layout is given. */
+type LayoutFlags = PlanFlags & { readonly layout: string };
+
+/** One number of virtual stages: a layout is given whole. */
+function virtualStagesOf({ virtualStages }: PlanFlags): number {
+  if (virtualStages === undefined) return 1;
+  if (virtualStages.min === virtualStages.max) return virtualStages.min;
+  throw new InputError('several numbers of virtual stages', {
+    file: '--virtual-stages',
+    expected: 'one number beside --layout',
+  });
+}
+
+/** Throws `InputError` for flags that bound a search, beside a layout that leaves nothing to search. */
+function refuseBounds(flags: LayoutFlags): void {
+  const { tp, cp, pp, dp, ep, etp, microBatch, globalBatch, framework, schedule, compute, stack, output } = flags;
+  const bounds = { tp, cp, pp, dp, ep, etp, microBatch, globalBatch, framework, schedule, compute, stack, output };
+  const given = Object.entries(bounds).find(([, value]) => value !== undefined);
+  if (given === undefined) return;
+  const flag = given[0].replace(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`);
+  throw new InputError('bounds a search, and --layout leaves none', {
+    file: `--${flag}`,
+    expected: 'either --layout or bounds of one',
+  });
+}
+
 /** Reads the layout; a complaint says that it is about the flag. */
-function problemOf(flags: PlanFlags): Problem {
+function problemOf(flags: LayoutFlags): Problem {
+  refuseBounds(flags);
   const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
   const model = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, model);
-  const setting = memorySetting(stepOf(model, layout, flags, inChunks(namedStrategies.scattered, 1)), flags);
+  const { sharing = 'distributed-optimizer', recompute = 'none' } = flags;
+  const setting = memorySetting(stepOf(model, layout, flags, inChunks(namedStrategies.scattered, 1)), {
+    ...flags,
+    sharing,
+    recompute,
+    virtualStages: virtualStagesOf(flags),
+  });
   const { step } = setting;
   const { routing, seed, scope } = flags;
   const workload = { cluster, shape: moeShape(step), routing, seed, model: costsOf(flags, cluster), scope };
@@ -276,7 +309,13 @@ function fittingEtps({ workload: { cluster, shape }, setting, fit }: Problem): n
 }
 
 /** Runs the command. Throws `InputError` for bad input, and when something needed for a price is not known. */
-export function runPlan({ console }: MontaContext, flags: PlanFlags): void {
+export async function runPlan(context: MontaContext, flags: PlanFlags): Promise<void> {
+  const { layout } = flags;
+  if (layout === undefined) await (await import('./plan-search.js')).runPlanSearch(context, flags);
+  else planLayout(context, { ...flags, layout });
+}
+
+function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
   const problem = problemOf(flags);
   const options = { expertTensorParallel: fittingEtps(problem) };
   const choice = chooseDispatch(problem.workload, options);

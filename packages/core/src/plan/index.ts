@@ -26,3 +26,28 @@ export { automaticLayout } from './automatic-layout.js';
 export { atMemorySpeed, fittingTimeScale } from './emulation-speed.js';
 export { layerErrors, readMeasuredLayers } from './measured-layers.js';
 export { publishedStepRatios, readMeasuredSteps, stepRatios } from './measured-steps.js';
+export {
+  type Allowed,
+  type AxisName,
+  type Bounds,
+  type FrameworkName,
+  frameworkNames,
+  parseAllowed,
+  type PlanProblem,
+} from './space/index.js';
+export {
+  type Candidate as PlanCandidate,
+  EstimateModel,
+  Search,
+  type SearchProgress,
+  type SearchResult,
+} from './search/index.js';
+export { nearestPlan, oneNodeFewer, rankGrid, sensitivities, type Sensitivity, stepTraffic } from './report/index.js';
+export {
+  isPlanDocument,
+  planDocument,
+  type PlanDocument,
+  planJsonSchema,
+  readPlan,
+  settingOfPlan,
+} from './document/index.js';

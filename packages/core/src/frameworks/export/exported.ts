@@ -1,6 +1,7 @@
 /** What is exported, and what comes out: settings with their reasons, in the framework's own fields. */
 import type { Cluster } from '../../cluster/index.js';
-import type { StepShape } from '../../schedule/index.js';
+import type { MegatronModule } from '../../memory/index.js';
+import type { Recompute, StepShape } from '../../schedule/index.js';
 
 /** A step and the machine it is for. */
 export interface ExportPlan extends Pick<
@@ -12,12 +13,13 @@ export interface ExportPlan extends Pick<
   | 'microBatches'
   | 'dtype'
   | 'strategy'
-  | 'recompute'
   | 'virtualStages'
   | 'layersOfStages'
   | 'capacityFactor'
 > {
   readonly cluster: Cluster;
+  /** Beside Monta's own modules those of Megatron-Core. */
+  readonly recompute?: Recompute | readonly MegatronModule[];
 }
 
 export interface ExportOptions {

@@ -27,7 +27,7 @@ function problem(given: Pick<PlanProblem, 'model' | 'cluster'> & Partial<PlanPro
 
 function searched(asked: PlanProblem): SearchResult {
   const search = new Search(asked, new EstimateModel());
-  for (const { done } of search.run()) expect(done).toBeLessThan(1);
+  for (const { done } of search.run()) expect(done).toBeLessThanOrEqual(1);
   return search.result;
 }
 
@@ -50,7 +50,7 @@ describe('the search of a plan', () => {
     ['there are dense layers and latent attention', short('deepseek-v2', 4), clusterOf('h100-2x4', 40), undefined],
     ['Megatron runs it', short('mixtral-8x7b', 4), clusterOf('h100-1x8', 24), 'megatron'],
   ] as const)('is that of trying everything, where %s', (_, model, cluster, framework) => {
-    const asked = problem({ model, cluster, globalBatch: 8, ...(framework === undefined ? {} : { framework }) });
+    const asked = problem({ model, cluster, globalBatch: 4, ...(framework === undefined ? {} : { framework }) });
     const prices = new EstimateModel();
     let [settings, fastest, fitting] = [0, Infinity, 0];
     for (const setting of everySetting(asked)) {

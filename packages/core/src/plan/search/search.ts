@@ -29,14 +29,14 @@ export interface SearchCounts {
   readonly prunedByTime: number;
   /** Priced by the model. */
   readonly priced: number;
-  /** Of those, asked for their memory. */
+  /** Asked for their memory. */
   readonly weighed: number;
   /** Prices of layouts that bound theirs, beside `priced`. */
   readonly floors: number;
 }
 
 export interface SearchProgress {
-  /** Share of the layouts that are done. */
+  /** Share of the layouts that are done; 1 while runners-up are looked for. */
   readonly done: number;
   readonly counts: SearchCounts;
   readonly best: Candidate | undefined;
@@ -80,8 +80,8 @@ function settingsOf({ ways, keepings }: Options): number {
   return count;
 }
 
-/** Layouts that are priced between two reports. */
-const between = 16;
+/** Layouts that are priced between two reports, and those that are looked at for a runner-up of a kind. */
+const [between, layoutsOfKind] = [16, 8];
 
 export class Search {
   readonly #problem: PlanProblem;
@@ -92,6 +92,8 @@ export class Search {
   readonly #optionSets = new Map<number, Options>();
   readonly #counts = { represented: 0, prunedByMemory: 0, prunedByTime: 0, priced: 0, weighed: 0, floors: 0 };
   #best: Candidate | undefined;
+  /** What a price has to beat: the best, or behind the search the best of a kind. */
+  #beaten = Infinity;
   #complete = false;
 
   constructor(problem: PlanProblem, model: StepModel) {
@@ -119,15 +121,24 @@ export class Search {
     for (const [index, entry] of entries.entries()) {
       if (index % between === 0) yield { done: index / entries.length, counts: { ...this.#counts }, best: this.#best };
       for (const group of entry.groups)
-        if (entry.floorSeconds >= this.#bestSeconds) this.#counts.prunedByTime += group.settings;
+        if (entry.floorSeconds >= this.#beaten) this.#counts.prunedByTime += group.settings;
         else this.#searchGroup(entry.layout, group);
     }
     this.#complete = true;
+    const { counts } = this.result;
+    for (const kind of byDimensions(entries)) {
+      yield { done: 1, counts, best: this.#best };
+      this.#searchKind(kind);
+    }
+    Object.assign(this.#counts, counts);
     return this.result;
   }
 
-  get #bestSeconds(): number {
-    return this.#best?.seconds ?? Infinity;
+  /** The fastest of layouts that split the same dimensions, among the most promising of them: a runner-up. */
+  #searchKind(entries: readonly Entry[]): void {
+    this.#beaten = Infinity;
+    for (const { layout, groups, floorSeconds } of entries.slice(0, layoutsOfKind))
+      if (floorSeconds < this.#beaten) for (const group of groups) this.#searchGroup(layout, group);
   }
 
   /** Layouts that may fit, the most promising first. */
@@ -211,43 +222,73 @@ export class Search {
         continue;
       }
       const bound = this.#bounds.seconds(layout, batching, open.ways.some(fills));
-      if (bound >= this.#bestSeconds) this.#counts.prunedByTime += settingsOf(open);
+      if (bound >= this.#beaten) this.#counts.prunedByTime += settingsOf(open);
       else full = !this.#searchPoint({ layout, ...batching }, open);
     }
   }
 
   /** Prices what may be the fastest of a point. False where nothing of it fits. */
-  #searchPoint(point: SpacePoint, { ways, keepings }: Options): boolean {
+  #searchPoint(point: SpacePoint, options: Options): boolean {
     const weights: Weights = [];
-    let fits = false;
-    for (const way of ways) {
-      const open = keepings.filter((keeping) => goTogether(way, keeping));
-      const [first, ...rest] = open;
+    let left = settingsOf(options);
+    for (const way of options.ways) {
+      const open = options.keepings.filter((keeping) => goTogether(way, keeping));
+      const [first] = open;
       if (first === undefined) continue;
+      left -= open.length;
       const relaxed = this.#seconds(point, way, first);
-      if (relaxed >= this.#bestSeconds) {
-        this.#counts.prunedByTime += rest.length;
-        fits = true;
+      if (relaxed >= this.#beaten) {
+        this.#counts.prunedByTime += open.length - 1;
         continue;
       }
-      const priced = [
-        { keeping: first, seconds: relaxed },
-        ...rest.map((keeping) => ({ keeping, seconds: this.#seconds(point, way, keeping) })),
-      ];
-      priced.sort((a, b) => a.seconds - b.seconds);
-      for (const { keeping, seconds } of priced) {
-        if (seconds >= this.#bestSeconds) {
-          fits = true;
-          break;
-        }
-        const place = 2 * keepings.indexOf(keeping) + Number(way.schedule === 'dualpipe');
-        if (this.#weigh({ point, way, keeping, seconds }, weights, place)) {
-          fits = true;
-          break;
-        }
+      if (!this.#hasRoom(point, way, options, weights)) {
+        this.#counts.prunedByMemory += open.length - 1;
+        // What a stage's passes keep does not depend on how rows travel, but DualPipe keeps two stages.
+        if (way.schedule === 'dualpipe') continue;
+        this.#counts.prunedByMemory += left;
+        return false;
       }
+      this.#searchKeepings({ point, way, options, weights, open, relaxed });
     }
-    return fits;
+    return true;
+  }
+
+  /** Whether a point fits with everything computed again, under any rule of sharing. */
+  #hasRoom(point: SpacePoint, way: Way, { keepings }: Options, weights: Weights): boolean {
+    const last = keepings.at(-1)?.recompute;
+    return keepings.some(
+      (keeping, place) =>
+        keeping.recompute === last && this.#bytes({ point, way, keeping }, weights, place) <= this.#capacity,
+    );
+  }
+
+  #searchKeepings({
+    point,
+    way,
+    options,
+    weights,
+    open,
+    relaxed,
+  }: {
+    readonly point: SpacePoint;
+    readonly way: Way;
+    readonly options: Options;
+    readonly weights: Weights;
+    readonly open: readonly Keeping[];
+    readonly relaxed: number;
+  }): void {
+    const priced = open.map((keeping, index) => ({
+      keeping,
+      seconds: index === 0 ? relaxed : this.#seconds(point, way, keeping),
+    }));
+    priced.sort((a, b) => a.seconds - b.seconds);
+    for (const { keeping, seconds } of priced) {
+      if (seconds >= this.#beaten) return;
+      const memoryBytes = this.#bytes({ point, way, keeping }, weights, options.keepings.indexOf(keeping));
+      if (memoryBytes > this.#capacity) continue;
+      this.#take({ setting: settingOf(this.#problem, point, way, keeping), seconds, memoryBytes });
+      return;
+    }
   }
 
   #seconds(point: SpacePoint, way: Way, keeping: Keeping): number {
@@ -255,25 +296,43 @@ export class Search {
     return this.#model.seconds(settingOf(this.#problem, point, way, keeping));
   }
 
-  /** Takes a setting as the fastest where it fits. */
-  #weigh(
-    { point, way, keeping, seconds }: { point: SpacePoint; way: Way; keeping: Keeping; seconds: number },
+  /** Memory of the keeping at a place, asked for once a point; DualPipe's apart. */
+  #bytes(
+    { point, way, keeping }: { readonly point: SpacePoint; readonly way: Way; readonly keeping: Keeping },
     weights: Weights,
     place: number,
-  ): boolean {
-    const setting = settingOf(this.#problem, point, way, keeping);
-    let memoryBytes = weights[place];
-    if (memoryBytes === undefined) {
-      this.#counts.weighed += 1;
-      memoryBytes = this.#model.memoryBytes(setting);
-      weights[place] = memoryBytes;
-    }
-    if (memoryBytes > this.#capacity) return false;
-    const candidate = { setting, seconds, memoryBytes };
-    this.#best = candidate;
-    this.#kinds.set(kindOf(setting), candidate);
-    return true;
+  ): number {
+    const at = 2 * place + Number(way.schedule === 'dualpipe');
+    const known = weights[at];
+    if (known !== undefined) return known;
+    this.#counts.weighed += 1;
+    const bytes = this.#model.memoryBytes(settingOf(this.#problem, point, way, keeping));
+    weights[at] = bytes;
+    return bytes;
   }
+
+  /** A setting that fits and beats what was to be beaten. */
+  #take(candidate: Candidate): void {
+    const { setting, seconds } = candidate;
+    const faster = (than: Candidate | undefined): boolean => than === undefined || seconds < than.seconds;
+    this.#beaten = seconds;
+    if (faster(this.#best)) this.#best = candidate;
+    const kind = kindOf(setting);
+    if (faster(this.#kinds.get(kind))) this.#kinds.set(kind, candidate);
+  }
+}
+
+/** Layouts by the dimensions that they split, the most promising first. */
+function byDimensions(entries: readonly Entry[]): Entry[][] {
+  const kinds = new Map<string, Entry[]>();
+  for (const entry of entries) {
+    const { tp, cp, pp, ep, etp } = entry.layout;
+    const key = [tp, cp, pp, ep, etp].map((degree) => Number(degree > 1)).join('');
+    const kind = kinds.get(key) ?? [];
+    kinds.set(key, kind);
+    kind.push(entry);
+  }
+  return [...kinds.values()];
 }
 
 function byVirtualStages(batchings: readonly Batching[]): Batching[][] {

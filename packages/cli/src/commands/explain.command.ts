@@ -1,0 +1,28 @@
+/** Flags and help of `monta explain`; what it does is in `explain.ts`, loaded when it runs. */
+import { buildCommand } from '@stricli/core';
+import type { MontaContext } from '../context.js';
+import { helpText, jsonFlag, lazy } from './flags.js';
+
+export interface ExplainFlags {
+  readonly json: boolean;
+}
+
+export const explainCommand = buildCommand<ExplainFlags, [plan: string], MontaContext>({
+  loader: lazy(async () => (await import('./explain.js')).runExplain),
+  parameters: {
+    flags: { json: jsonFlag },
+    positional: {
+      kind: 'tuple',
+      parameters: [{ parse: String, placeholder: 'plan.json', brief: 'What monta plan --output wrote' }],
+    },
+  },
+  docs: {
+    brief: 'Say why a plan is as it is, and what would change it',
+    fullDescription: helpText(
+      'Prices a plan and its runners-up again and prints what monta plan printed: what binds, what is exposed and ' +
+        'hidden, bytes,\nmemory of the stages, bounds, margins, what would change the answer. Says where the price ' +
+        'differs from that in the file.',
+      [['monta explain plan.json', 'why']],
+    ),
+  },
+});

@@ -1,0 +1,130 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readPlan } from '@monta/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { monta, type Ran } from '../../testing/run-monta.js';
+
+const model = 'mixtral-8x7b truncated to 8 layers';
+const plan = (...inputs: string[]): Promise<Ran> => monta('plan', '--model', model, '--cluster', 'h100-2x8', ...inputs);
+
+describe('monta plan without a layout', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'monta-plan-'));
+  const file = join(folder, 'plan.json');
+  let ran: Ran;
+  beforeAll(async () => {
+    ran = await plan('--framework', 'megatron', '--output', file);
+  }, 120_000);
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  it('prints the fastest plan first, others of its kind behind, and why', () => {
+    expect(ran.code).toBe(0);
+    expect(ran.out).toContain('mixtral-8x7b, 8 layers · 16 x H100-SXM5-80GB');
+    expect(ran.out.match(/^▸ /gmu)).toHaveLength(1);
+    for (const label of ['Why', 'Overlap', 'Bytes', 'Memory', 'Bounds', 'Margin', 'If', 'Ranks', 'Searched'])
+      expect(ran.out).toMatch(new RegExp(`^${label} `, 'mu'));
+    expect(ran.out).toMatch(/one node fewer \(8 devices\)/u);
+  });
+
+  it('writes what export takes', async () => {
+    const written = readPlan(readFileSync(file, 'utf8'), file);
+    expect(written).toMatchObject({ model, cluster: 'h100-2x8', framework: 'megatron', globalBatch: 256 });
+    const exported = await monta('export', file, '--to', 'torchrun');
+    expect(exported.code).toBe(0);
+    expect(exported.out).toContain(`--micro-batch-size ${written.sequences}`);
+    expect(exported.out).toContain('--global-batch-size 256');
+  });
+
+  it('keeps to bounds, and prints the same plan as JSON', async () => {
+    const { out } = await plan('--tp', '2', '--pp', '2..4', '--micro-batch', '1', '--json');
+    const read = readPlan(out, 'out');
+    expect(read.layout).toMatch(/^tp=2,.*pp=[24]/u);
+    expect(read.sequences).toBe(1);
+    expect(read.search.complete).toBe(true);
+  });
+
+  it.each([
+    [['--tp', '3'], 2, 'has tp=3'],
+    [['--dtype', 'f32'], 2, '--dtype'],
+    [['--layout', 'dp=16,ep=8', '--pp', '2'], 2, 'either --layout or bounds'],
+    [['--global-batch', '7', '--dp', '16'], 2, 'no layout'],
+  ] as const)('refuses %j in words', async (flags, code, words) => {
+    const refused = await plan(...flags);
+    expect(refused.code).toBe(code);
+    expect(refused.err).toContain(words);
+  });
+
+  it('says what is near where nothing fits', async () => {
+    const refused = await monta('plan', '--model', 'mixtral-8x22b', '--cluster', 'h100-1x8', '--no-flips');
+    expect(refused.code).toBe(2);
+    expect(refused.err).toMatch(/no layout of mixtral-8x22b \(141 billion parameters\) fits on 8 x /u);
+    expect(refused.err).toMatch(/the nearest that fits: .* devices/u);
+  }, 120_000);
+});
+
+describe('plans from files', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'monta-plan-'));
+  const [first, second] = ['a.json', 'b.json'].map((name) => join(folder, name)) as [string, string];
+  beforeAll(async () => {
+    await plan('--framework', 'megatron', '--no-flips', '--output', first);
+    await plan('--tp', '4', '--pp', '2', '--no-flips', '--output', second);
+  }, 120_000);
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  it('are explained', async () => {
+    const { out, code } = await monta('explain', first);
+    expect(code).toBe(0);
+    for (const label of ['Why', 'Memory', 'Bounds', 'Ranks']) expect(out).toMatch(new RegExp(`^${label} `, 'mu'));
+    expect(out).not.toContain('the file says');
+    const { expected } = readPlan(readFileSync(first, 'utf8'), first);
+    const json = JSON.parse((await monta('explain', first, '--json')).out) as { seconds: number };
+    expect(json.seconds).toBeCloseTo(expected.seconds, 9);
+  });
+
+  it('are priced anew where the file says otherwise', async () => {
+    const written = readPlan(readFileSync(first, 'utf8'), first);
+    const older = join(folder, 'older.json');
+    const expected = { ...written.expected, seconds: written.expected.seconds * 1.25 };
+    writeFileSync(older, JSON.stringify({ ...written, expected }));
+    expect((await monta('explain', older)).out).toMatch(/this version prices it 20 % faster/u);
+  });
+
+  it('are laid beside one another', async () => {
+    const same = await monta('compare', first, first);
+    expect(same.out).toContain('both plans are the same');
+    const { out } = await monta('compare', first, second);
+    expect(out).toMatch(/layout +\S+ +tp=4/u);
+    const { speed, differences } = JSON.parse((await monta('compare', first, second, '--json')).out) as {
+      speed: number;
+      differences: { asked: { field: string }[]; chosen: { field: string }[] };
+    };
+    expect(speed).toBeLessThan(1);
+    expect(differences.asked.map(({ field }) => field)).toEqual(['framework']);
+    expect(differences.chosen.map(({ field }) => field)).toContain('layout');
+  });
+
+  it.each([
+    ['a plan of another version', (text: string) => text.replace('"version": 1', '"version": 9'), 'version'],
+    ['no plan at all', () => '{ "model": "x" }', 'kind'],
+    ['a layout of other devices', (text: string) => text.replace('h100-2x8', 'h100-4x8'), 'tp·cp·dp·pp'],
+  ])('are refused in words: %s', async (_, change, words) => {
+    const file = join(folder, 'changed.json');
+    writeFileSync(file, change(readFileSync(first, 'utf8')));
+    const { code, err } = await monta('explain', file);
+    expect(code).toBe(2);
+    expect(err).toContain(words);
+  });
+
+  it('are not exported where no framework runs them', async () => {
+    const file = join(folder, 'dualpipe.json');
+    const written = readPlan(readFileSync(second, 'utf8'), second);
+    writeFileSync(file, JSON.stringify({ ...written, schedule: 'dualpipe' }));
+    const { code, err } = await monta('export', file, '--to', 'megatron');
+    expect(code).toBe(2);
+    expect(err).toContain('dualpipe is not written for any framework');
+  });
+});

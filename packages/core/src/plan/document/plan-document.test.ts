@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { getCluster } from '../../cluster/index.js';
+import { estimateStep } from '../../estimate/index.js';
+import { getModel } from '../../model/index.js';
+import { InputError } from '../../units/errors.js';
+import { EstimateModel, Search } from '../search/index.js';
+import type { PlanProblem } from '../space/problem.js';
+import { isPlanDocument, planJsonSchema, readPlan, type PlanDocument } from './plan-document.js';
+import { planDocument, settingOfPlan } from './write-plan.js';
+
+const names = { model: 'mixtral-8x7b', cluster: 'h100-2x8' };
+
+function made(): { plan: PlanDocument; seconds: number } {
+  const problem: PlanProblem = {
+    model: getModel(names.model),
+    cluster: getCluster(names.cluster),
+    sequence: 4096,
+    globalBatch: 64,
+    bounds: {},
+    fixed: {},
+    precision: 'bf16',
+    states: 'mixed',
+    stack: 'graphs',
+    imbalance: 1,
+    framework: 'megatron',
+  };
+  const search = new Search(problem, new EstimateModel());
+  for (const { done } of search.run()) expect(done).toBeLessThanOrEqual(1);
+  const { best } = search.result;
+  if (best === undefined) throw new Error('no plan');
+  return { plan: planDocument(problem, best, search.result, names), seconds: best.seconds };
+}
+
+describe('a plan as a file', () => {
+  const { plan, seconds } = made();
+  const text = JSON.stringify(plan);
+
+  it('is read back, and its setting takes as long as it says', () => {
+    const read = readPlan(text, 'plan.json');
+    expect(read).toEqual(plan);
+    expect(isPlanDocument(JSON.parse(text))).toBe(true);
+    const [model, cluster] = [getModel(plan.model), getCluster(plan.cluster)];
+    expect(estimateStep(settingOfPlan(read, model, cluster)).seconds).toBeCloseTo(seconds, 9);
+    for (const other of read.runnersUp)
+      expect(estimateStep(settingOfPlan(read, model, cluster, other)).seconds).toBeCloseTo(other.expected.seconds, 9);
+    expect(read.runnersUp.length).toBeGreaterThan(1);
+  });
+
+  it('has the schema that stands in docs', () => {
+    const file = fileURLToPath(new URL('../../../../../docs/plan.schema.json', import.meta.url));
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(planJsonSchema());
+  });
+
+  it.each([
+    ['another version', { version: 2 }, 'version'],
+    ['a schedule that is none', { schedule: 'gpipe' }, 'schedule'],
+    ['a word that it does not know', { shedule: '1f1b' }, ''],
+    ['no micro-batches', { microBatches: 0 }, 'microBatches'],
+    ['a runner-up without a time', { runnersUp: [{ ...plan.runnersUp[0], expected: {} }] }, 'runnersUp[0].expected'],
+  ])('is refused with %s', (_, change, path) => {
+    const read = (): PlanDocument => readPlan(JSON.stringify({ ...plan, ...change }), 'plan.json');
+    expect(read).toThrow(InputError);
+    expect(read).toThrow(expect.objectContaining({ file: 'plan.json', path: expect.stringContaining(path) }));
+  });
+});

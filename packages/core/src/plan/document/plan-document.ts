@@ -1,0 +1,92 @@
+/**
+ * A plan as a file: all that a run depends on, what it is predicted to take, and what that rests on. The schema is the
+ * one description of it: types follow from it, `docs/plan.schema.json` is written from it, and files are checked by it.
+ */
+import { z } from 'zod';
+import { computePrecisions, dispatchKinds, pipelineSchedules, stacks } from '../../estimate/index.js';
+import { megatronModules, precisions, sharingRules } from '../../memory/index.js';
+import { InputError } from '../../units/errors.js';
+import { readDocument } from '../../units/document.js';
+import { frameworkNames } from '../space/frameworks.js';
+
+export const planVersion = 1;
+
+const count = z.int().min(1);
+const amount = z.number().min(0);
+
+const chosen = {
+  layout: z.string().describe('Parallel degrees, as monta plan --layout takes them'),
+  virtualStages: count.describe('Chunks of the model that a stage of the pipeline holds'),
+  layersOfStages: z.array(z.int().min(0)).optional().describe('Layers of each virtual stage; even when left out'),
+  sequences: count.describe('Sequences of one micro-batch of a replica'),
+  microBatches: count.describe('Micro-batches of a step of a replica'),
+  schedule: z.enum(pipelineSchedules),
+  dispatcher: z.enum(dispatchKinds).describe('How rows reach their experts'),
+  dispatch: z.string().describe('The same as monta train --dispatch takes it'),
+  sharing: z.enum(Object.keys(sharingRules) as [keyof typeof sharingRules]),
+  recompute: z.union([z.enum(['none', 'selective', 'full']), z.array(z.enum(megatronModules))]),
+  overlap: z.strictObject({ tp: z.boolean(), ep: z.boolean(), dp: z.boolean(), pp: z.boolean() }),
+};
+
+const expected = z.strictObject({
+  seconds: amount.describe('Of a step'),
+  tokensPerSecondPerGpu: amount,
+  mfu: amount.describe("Model FLOPs utilisation in Megatron-LM's convention, over the bf16 peak"),
+  memoryBytes: amount.describe('Of the fullest device'),
+});
+
+export const planSchema = z
+  .strictObject({
+    kind: z.literal('monta.plan'),
+    version: z.literal(planVersion),
+    model: z.string().describe('Name, or path of a configuration'),
+    cluster: z.string().describe('Name, or path of a description'),
+    framework: z.enum(frameworkNames).nullable().describe('What has to run the plan; null for anything'),
+    sequence: count.describe('Tokens of a sequence'),
+    globalBatch: count.describe('Sequences of a step over all replicas'),
+    dtype: z.literal('bf16').describe('Of activations'),
+    precision: z.enum(computePrecisions).describe('Of matrix products'),
+    states: z.enum(Object.keys(precisions) as [keyof typeof precisions]),
+    stack: z.enum(stacks).describe('The software that launches kernels'),
+    imbalance: z.number().min(1).describe("Rows of the fullest rank's experts over the mean"),
+    ...chosen,
+    expected: expected.extend({
+      boundSeconds: amount.describe('FLOPs of the model over the peak: no plan takes less'),
+      basis: z.string().describe('What the figures rest on'),
+      parts: z.record(z.string(), z.number()).describe('Seconds of a step by what takes them'),
+    }),
+    runnersUp: z.array(z.strictObject({ ...chosen, expected })),
+    search: z.strictObject({
+      represented: amount,
+      prunedByMemory: amount,
+      prunedByTime: amount,
+      priced: amount,
+      complete: z.boolean().describe('False where the search was ended early'),
+    }),
+    sources: z.array(z.string()),
+  })
+  .meta({ title: 'Plan of a training run, by monta plan' });
+
+export type PlanDocument = z.infer<typeof planSchema>;
+
+/** The JSON Schema (draft 2020-12) of a plan. */
+export const planJsonSchema = (): unknown => z.toJSONSchema(planSchema);
+
+/** Whether a parsed file says that it is a plan of this kind. */
+export const isPlanDocument = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'monta.plan';
+
+/** Reads a plan. Throws `InputError` that says where it is wrong. */
+export function readPlan(text: string, file: string): PlanDocument {
+  const parsed = planSchema.safeParse(readDocument(text, file).value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new InputError(issue?.message ?? 'is no plan', {
+    file,
+    path: issue?.path
+      .map((part) => (typeof part === 'number' ? `[${part}]` : String(part)))
+      .join('.')
+      .replaceAll('.[', '['),
+    expected: `a plan of version ${planVersion}, as monta plan --output writes it`,
+  });
+}

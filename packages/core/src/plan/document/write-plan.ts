@@ -1,0 +1,108 @@
+/** From a search to the file of its plan, and from the file back to the setting of a run. */
+import type { Cluster } from '../../cluster/cluster.js';
+import { deviceCount } from '../../cluster/ports.js';
+import { estimateStep, microBatchesOf, runSetting, type DispatchKind, type RunSetting } from '../../estimate/index.js';
+import { formatLayout, parseLayout } from '../../layout/index.js';
+import type { MoeModel } from '../../model/model.js';
+import type { Candidate, SearchResult } from '../search/search.js';
+import type { PlanProblem } from '../space/problem.js';
+import { planVersion, type PlanDocument } from './plan-document.js';
+
+/** Halves that move rows as a kind says. */
+const dispatchOf: Readonly<Record<DispatchKind, string>> = {
+  all_to_all: 'scattered',
+  deduplicated: 'deduplicated',
+  gathered: 'gathered',
+};
+
+type Chosen = Omit<PlanDocument['runnersUp'][number], 'expected'>;
+
+function chosenOf(setting: RunSetting): Chosen {
+  const { layout, virtualStages, layersOfStages, microBatch, schedule, dispatcher, sharing, recompute, overlap } =
+    setting;
+  return {
+    layout: formatLayout(layout),
+    virtualStages,
+    ...(layersOfStages === undefined ? {} : { layersOfStages: [...layersOfStages] }),
+    sequences: microBatch,
+    microBatches: microBatchesOf(setting),
+    schedule,
+    dispatcher,
+    dispatch: dispatchOf[dispatcher],
+    sharing,
+    recompute: typeof recompute === 'string' ? recompute : [...recompute],
+    overlap,
+  };
+}
+
+function expectedOf({ setting, seconds, memoryBytes }: Candidate): PlanDocument['runnersUp'][number]['expected'] {
+  const { mfu } = estimateStep(setting);
+  const tokens = setting.globalBatch * setting.sequence;
+  return { seconds, tokensPerSecondPerGpu: tokens / seconds / deviceCount(setting.cluster), mfu, memoryBytes };
+}
+
+/** Names under which the person gave them. */
+export interface PlanNames {
+  readonly model: string;
+  readonly cluster: string;
+}
+
+/** The file of a search's plan. */
+export function planDocument(
+  problem: PlanProblem,
+  best: Candidate,
+  result: SearchResult,
+  names: PlanNames,
+): PlanDocument {
+  const { seconds: _, ...parts } = estimateStep(best.setting).parts;
+  const { boundSeconds, basis } = estimateStep(best.setting);
+  const { represented, prunedByMemory, prunedByTime, priced } = result.counts;
+  return {
+    kind: 'monta.plan',
+    version: planVersion,
+    ...names,
+    framework: problem.framework ?? null,
+    sequence: problem.sequence,
+    globalBatch: problem.globalBatch,
+    dtype: 'bf16',
+    precision: problem.precision,
+    states: problem.states,
+    stack: problem.stack,
+    imbalance: problem.imbalance,
+    ...chosenOf(best.setting),
+    expected: { ...expectedOf(best), boundSeconds, basis, parts },
+    runnersUp: result.others.map((other) => ({ ...chosenOf(other.setting), expected: expectedOf(other) })),
+    search: { represented, prunedByMemory, prunedByTime, priced, complete: result.complete },
+    sources: [...problem.cluster.sources],
+  };
+}
+
+/** The setting of a plan, or of one of its runners-up. Throws `InputError` where the layout does not fill the cluster. */
+export function settingOfPlan(
+  plan: PlanDocument,
+  model: MoeModel,
+  cluster: Cluster,
+  chosen: Chosen = plan,
+): RunSetting {
+  const { sequence, globalBatch, precision, states, stack, imbalance } = plan;
+  const { virtualStages, layersOfStages, sequences, schedule, dispatcher, sharing, recompute, overlap } = chosen;
+  return runSetting({
+    model,
+    cluster,
+    layout: parseLayout(chosen.layout, deviceCount(cluster)),
+    ...(layersOfStages === undefined ? {} : { layersOfStages }),
+    virtualStages,
+    sequence,
+    microBatch: sequences,
+    globalBatch,
+    precision,
+    states,
+    stack,
+    imbalance,
+    schedule,
+    dispatcher,
+    sharing,
+    recompute,
+    overlap,
+  });
+}

@@ -1,0 +1,45 @@
+/** A picture of where ranks lie: devices of a node side by side, nodes below one another. */
+import type { Cluster } from '../../cluster/cluster.js';
+import { devicesPerUnit } from '../../cluster/ports.js';
+import { coordinates, worldSize } from '../../layout/mesh.js';
+import type { Layout } from '../../layout/layout.js';
+
+/** Nodes and devices of a node that are drawn. */
+const [mostNodes, mostDevices] = [2, 8];
+
+/** The axes that a layout splits, with their letters. */
+function axesOf({ tp, cp, dp, ep, etp }: Layout): ['tp' | 'cp' | 'dp' | 'etp' | 'ep', string][] {
+  const axes: ['tp' | 'cp' | 'dp' | 'etp' | 'ep', number, string][] = [
+    ['tp', tp, 't'],
+    ['cp', cp, 'c'],
+    ['dp', dp, 'd'],
+    ['ep', ep, 'e'],
+    ['etp', etp, 'x'],
+  ];
+  return axes.filter(([, degree]) => degree > 1).map(([axis, , letter]) => [axis, letter]);
+}
+
+/**
+ * A line for each of the first nodes of the first stage, and for the first of the last stage: `stage 0  node 0  t0·d0
+ * t1·d0 …`. t, c, d, e, x: places along tp, cp, dp, ep, etp.
+ */
+export function rankGrid(layout: Layout, cluster: Cluster): string[] {
+  const perNode = Math.min(devicesPerUnit(cluster, 0), worldSize(layout));
+  const nodes = Math.ceil(worldSize(layout) / perNode);
+  const axes = axesOf(layout);
+  const ofStage = Math.max(1, Math.floor(nodes / layout.pp));
+  const shown = [
+    ...Array(Math.min(mostNodes, ofStage)).keys(),
+    ...(layout.pp > 1 && nodes > mostNodes ? [nodes - ofStage] : []),
+  ];
+  return [...new Set(shown)].map((node) => {
+    const ranks = Array.from({ length: Math.min(perNode, mostDevices) }, (_, i) => node * perNode + i);
+    const cells = ranks.map((rank) => {
+      const at = coordinates(layout, rank);
+      return axes.map(([axis, letter]) => `${letter}${at[axis]}`).join('·') || `r${rank}`;
+    });
+    const { pp } = coordinates(layout, node * perNode);
+    const more = perNode > mostDevices ? ' …' : '';
+    return `${layout.pp > 1 ? `stage ${pp}  ` : ''}node ${node}  ${cells.join('  ')}${more}`;
+  });
+}

@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { getCluster } from '../../cluster/index.js';
+import { runSetting, type RunSetting } from '../../estimate/index.js';
+import { resolveLayout, type PartialLayout } from '../../layout/index.js';
+import { getModel } from '../../model/index.js';
+import { stepTraffic, type DimensionTraffic } from './step-traffic.js';
+
+const model = getModel('mixtral-8x7b');
+const [tokens, row] = [4096, model.hiddenSize * 2];
+
+function trafficOf(degrees: PartialLayout, given: Partial<RunSetting> = {}): Map<string, DimensionTraffic> {
+  const cluster = getCluster('h100-2x8');
+  const layout = resolveLayout(degrees, 16);
+  const setting = runSetting({
+    model,
+    cluster,
+    layout,
+    sequence: tokens,
+    microBatch: 1,
+    globalBatch: layout.dp,
+    ...given,
+  });
+  return new Map(stepTraffic(setting).map((one) => [one.dimension, one]));
+}
+
+describe('bytes of a step by dimension and tier', () => {
+  it('sends as many rows to experts as routing asks for, there and back, forward and backward', () => {
+    const rows = model.topK * tokens * 4 * model.layers;
+    const inside = trafficOf({ pp: 2, ep: 8 }, { dispatcher: 'all_to_all', globalBatch: 8 }).get('EP');
+    expect(inside?.bytes).toBeCloseTo((rows / 2) * row * (7 / 8), -3);
+    expect(inside).toMatchObject({ tier: 'nvlink', tierBytes: inside?.bytes });
+    const across = trafficOf({ ep: 8, tp: 2, etp: 2 }, { dispatcher: 'all_to_all' }).get('EP');
+    // Half of the rows of a rank belong to the other node.
+    expect(across?.tierBytes).toBeCloseTo((rows / 2) * row * 0.5, -3);
+    expect(across?.tier).toBe('infiniband');
+  });
+
+  it('crosses the network once a token and node where rows are deduplicated', () => {
+    const degrees = { ep: 8, tp: 2, etp: 2 };
+    const [each, once] = (['all_to_all', 'deduplicated'] as const).map((dispatcher) =>
+      trafficOf(degrees, { dispatcher }),
+    );
+    // Two experts of two nodes touch 1.5 nodes in the mean.
+    expect((once?.get('EP')?.tierBytes ?? 0) / (each?.get('EP')?.tierBytes ?? 1)).toBeCloseTo(0.75, 6);
+  });
+
+  it('reduces gradients in rings over all replicas', () => {
+    const { bytes = 0, tier } = trafficOf({ dp: 16, ep: 1 }).get('DP') ?? {};
+    const weights = model.layers * (4096 * (4096 + 2 * 1024) + 4096 * 4096 + 3 * 8 * 4096 * 14336);
+    // Gradients in 32 bits there, weights in 16 bits back, 15/16 of them each.
+    expect(bytes / (weights * 6 * (15 / 16))).toBeCloseTo(1, 2);
+    expect(tier).toBe('infiniband');
+  });
+
+  it('says nothing of dimensions that are not there', () => {
+    expect([...trafficOf({ dp: 16, ep: 8 }).keys()].sort()).toEqual(['DP', 'EP']);
+    expect([...trafficOf({ tp: 2, cp: 2, pp: 2, dp: 2 }, { globalBatch: 4 }).keys()]).toEqual(['TP', 'CP', 'DP', 'PP']);
+  });
+});

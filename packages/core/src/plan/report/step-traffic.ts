@@ -1,0 +1,93 @@
+/** Bytes that a device of the fullest stage sends in a step, by the dimension that sends them and the tier they cross. */
+import { deviceCount } from '../../cluster/ports.js';
+import type { RunSetting } from '../../estimate/index.js';
+import { microBatchesOf } from '../../estimate/index.js';
+import { sharingRules } from '../../memory/index.js';
+import { countedElements } from '../../memory/states.js';
+import { keyValueWidth } from '../../model/model.js';
+
+export type Dimension = 'TP' | 'CP' | 'EP' | 'DP' | 'PP';
+
+export interface DimensionTraffic {
+  readonly dimension: Dimension;
+  readonly ranks: number;
+  /** Of the slowest link that a group crosses. */
+  readonly tier: string;
+  /** Sent by a device in a step, over all links. */
+  readonly bytes: number;
+  /** Of those, what crosses `tier`. */
+  readonly tierBytes: number;
+}
+
+/** Of activations and weights in 16 bits; gradients are reduced in 32. */
+const [halfBytes, gradientBytes] = [2, 4];
+
+/** Parts of `parts` that the experts of a token touch, drawn without preference. */
+const touched = (parts: number, topK: number): number => parts * (1 - (1 - 1 / parts) ** topK);
+
+/** The outermost tier that a group of `ranks` devices, `stride` apart, crosses; and its ranks inside one unit below. */
+function reach({ cluster }: RunSetting, ranks: number, stride: number): { tier: string; inside: number } {
+  const span = ranks * stride;
+  let joined = 1;
+  for (const { name, size } of cluster.tiers) {
+    const inside = Math.max(1, Math.min(ranks, Math.floor(joined / stride)));
+    joined *= size;
+    if (span <= joined || joined >= deviceCount(cluster)) return { tier: name, inside };
+  }
+  return { tier: cluster.tiers.at(-1)?.name ?? '', inside: 1 };
+}
+
+/** Share of a ring's or an exchange's bytes that leaves the unit: all of it where a unit holds one rank. */
+const leaving = (ranks: number, inside: number): number => (ranks === inside ? 1 : (ranks - inside) / (ranks - 1));
+
+/**
+ * The experts' exchange of `bytes` of hidden states: a row an expert (all_to_all), a row for every rank or unit that a
+ * token needs (deduplicated), or all rows to all ranks (gathered).
+ */
+function expertTraffic(setting: RunSetting, bytes: number): DimensionTraffic {
+  const { model, layout, dispatcher } = setting;
+  const { ep, etp } = layout;
+  const { tier, inside } = reach(setting, ep, etp);
+  const units = Math.ceil(ep / inside);
+  const copies = (parts: number): number =>
+    dispatcher === 'all_to_all' ? model.topK : dispatcher === 'gathered' ? parts : touched(parts, model.topK);
+  const within = inside > 1 ? (copies(ep) * (inside - 1)) / inside / (dispatcher === 'deduplicated' ? 1 : units) : 0;
+  const crossing = units > 1 ? (copies(dispatcher === 'deduplicated' ? units : ep) * (units - 1)) / units : 0;
+  const tierBytes = bytes * (units > 1 ? crossing : within);
+  return { dimension: 'EP', ranks: ep, tier, bytes: bytes * (within + crossing), tierBytes };
+}
+
+/** Balanced routing; forward, backward and what is computed again. */
+export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
+  const { model, layout, sequence, microBatch, recompute, virtualStages, sharing } = setting;
+  const { tp, cp, dp, pp, ep, edp } = layout;
+  const microBatches = microBatchesOf(setting);
+  const layers = Math.ceil(model.layers / pp);
+  const moe = Math.ceil(model.moeLayers.filter(Boolean).length / pp);
+  const tokens = (microBatch * sequence) / cp;
+  const slice = (tokens / tp) * model.hiddenSize * halfBytes;
+  const passes = recompute === 'full' ? 3 : 2;
+  const blocks = model.sharedExpertFfn > 0 ? 2 * layers : 2 * (layers - moe) + moe;
+  const { latentAttention: latent } = model;
+  const keyValues =
+    latent === undefined
+      ? 2 * keyValueWidth(model)
+      : model.attentionHeads * (latent.nopeHeadDim + latent.ropeHeadDim + latent.valueHeadDim);
+  const { dense, expert } = countedElements(model, layout, model.layers - 1);
+  const { weights } = sharingRules[sharing];
+  const gathers = weights ? 2 * microBatches : 1;
+  const shared = (ranks: number, elements: number): number =>
+    ((elements * layers * (ranks - 1)) / ranks) * ((weights ? microBatches : 1) * gradientBytes + gathers * halfBytes);
+  const of = (dimension: Dimension, ranks: number, stride: number, bytes: number): DimensionTraffic[] => {
+    if (ranks <= 1 || bytes === 0) return [];
+    const { tier, inside } = reach(setting, ranks, stride);
+    return [{ dimension, ranks, tier, bytes, tierBytes: bytes * leaving(ranks, inside) }];
+  };
+  return [
+    ...of('TP', tp, 1, microBatches * passes * blocks * 2 * slice * (tp - 1)),
+    ...of('CP', cp, tp, microBatches * (passes + 1) * layers * (cp - 1) * ((tokens * keyValues) / tp) * halfBytes),
+    ...(ep > 1 && moe > 0 ? [expertTraffic(setting, microBatches * passes * moe * 2 * slice)] : []),
+    ...of('DP', dp * cp, tp, shared(dp * cp, dense) + (edp > 1 ? shared(edp, expert) : 0)),
+    ...of('PP', pp, tp * cp * dp, microBatches * 2 * virtualStages * slice),
+  ];
+}

@@ -1,0 +1,2 @@
+export { type Candidate, Search, type SearchCounts, type SearchProgress, type SearchResult } from './search.js';
+export { EstimateModel, type StepModel } from './step-model.js';
