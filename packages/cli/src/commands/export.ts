@@ -4,7 +4,6 @@ import {
   deviceCount,
   exportPlan,
   InputError,
-  isRecord,
   limits,
   namedStrategies,
   parseDispatch,
@@ -37,13 +36,21 @@ function chosen(plan: FieldMap): { strategy: Strategy; layout?: string } {
     if (strategy !== 'auto') return { strategy };
   }
   const best = plan.get('best');
-  const holder = best?.isMap === true ? best.value : { strategy: plan.get('strategy')?.value, layout: undefined };
-  if (!isRecord(holder) || !isRecord(holder['strategy'])) return { strategy: simple };
-  const { dispatch, combine, chunks } = holder['strategy'];
-  const { forward, backward } = isRecord(chunks) ? chunks : {};
-  if (typeof dispatch !== 'string' || typeof combine !== 'string') return { strategy: simple };
-  const strategy = { dispatch, combine, chunks: { forward: Number(forward ?? 1), backward: Number(backward ?? 1) } };
-  return { strategy, ...(typeof holder['layout'] === 'string' ? { layout: holder['layout'] } : {}) };
+  const holder = best?.isMap === true ? best.map() : plan;
+  const given = holder.get('strategy');
+  if (given?.isMap !== true) return { strategy: simple };
+  const way = given.map();
+  const [dispatch, combine, chunks] = [way.get('dispatch'), way.get('combine'), way.get('chunks')?.map()];
+  if (dispatch === undefined || combine === undefined) return { strategy: simple };
+  const count = (name: 'forward' | 'backward'): number =>
+    chunks?.get(name)?.integer({ min: 1, max: limits.chunks }) ?? 1;
+  const strategy = {
+    dispatch: dispatch.string(),
+    combine: combine.string(),
+    chunks: { forward: count('forward'), backward: count('backward') },
+  };
+  const layout = holder === plan ? undefined : holder.get('layout')?.string();
+  return { strategy, ...(layout === undefined ? {} : { layout }) };
 }
 
 function recomputeOf(field: Field | undefined): Pick<ExportPlan, 'recompute'> {
@@ -93,7 +100,9 @@ export function readExportPlan(path: string, flags: Pick<ExportFlags, 'model' | 
     ...(stages === undefined
       ? {}
       : { layersOfStages: stages.list().map((one) => one.integer({ min: 0, max: model.layers })) }),
-    ...(typeof capacity?.value === 'number' ? { capacityFactor: capacity.value } : {}),
+    ...(capacity === undefined || capacity.value === null
+      ? {}
+      : { capacityFactor: capacity.number({ above: 0, max: limits.experts }) }),
   };
 }
 

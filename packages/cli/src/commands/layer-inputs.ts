@@ -69,11 +69,13 @@ export interface StepFlags {
   readonly capacityFactor?: number;
 }
 
-/** `1.25`, above zero. */
+/** `1.25`: above zero, and no more than would give one expert all. */
 function parseFactor(text: string): number {
   const factor = Number(text);
-  if (text.trim() === '' || !(factor > 0 && Number.isFinite(factor)))
-    throw new InputError(`"${text}" is not a capacity factor`, { expected: 'a number above 0, like 1.25' });
+  if (text.trim() === '' || !(factor > 0 && factor <= limits.experts))
+    throw new InputError(`"${text}" is not a capacity factor`, {
+      expected: `a number above 0, like 1.25, at most ${limits.experts}`,
+    });
   return factor;
 }
 

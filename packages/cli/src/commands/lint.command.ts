@@ -1,7 +1,8 @@
 /** Flags and help of `monta lint`; what it does is in `lint.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
+import { limits } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { countFlag, helpText, jsonFlag, lazy } from './flags.js';
 
 export interface LintFlags {
   readonly json: boolean;
@@ -19,10 +20,7 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
       json: jsonFlag,
       sarif: { kind: 'boolean', brief: 'Print SARIF 2.1.0, for code hosts', default: false, withNegated: false },
       gpus: {
-        kind: 'parsed',
-        parse: Number,
-        placeholder: 'count',
-        brief: 'Ranks of the job, where the script does not say',
+        ...countFlag('count', 'Ranks of the job, where the script does not say', limits.ranks),
         optional: true,
       },
       cluster: {

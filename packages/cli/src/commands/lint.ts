@@ -53,12 +53,6 @@ function variables(list: readonly string[]): Record<string, string> {
   );
 }
 
-function gpusOf(flags: LintFlags): number | undefined {
-  const { gpus } = flags;
-  if (gpus === undefined || (Number.isInteger(gpus) && gpus > 0 && gpus <= 1e7)) return gpus;
-  throw new InputError(`--gpus ${gpus} is not a number of ranks`, { expected: 'a whole number from 1 to 10,000,000' });
-}
-
 function check(launch: MegatronLaunch, context: RunContext, model: MoeModel | undefined): Checked {
   const ranks = context.gpus ?? launch.ranks;
   const run = new MegatronRun(readMegatronArguments(launch.arguments), {
@@ -139,7 +133,7 @@ function lintDeepspeed(
   root: unknown,
   source: { file: string; text: string },
 ): void {
-  const [gpus, model] = [gpusOf(flags), flags.model === undefined ? undefined : loadModel(flags.model)];
+  const [gpus, model] = [flags.gpus, flags.model === undefined ? undefined : loadModel(flags.model)];
   const findings = checkDeepspeed(root, source, {
     ...(gpus === undefined ? {} : { gpus }),
     ...(model === undefined ? {} : { model }),
@@ -184,7 +178,7 @@ export function runLint({ console }: MontaContext, flags: LintFlags, file: strin
       expected: 'a command that gives a Python script flags of Megatron-LM, or a file with bare flags',
       hint: 'files that the script sources are given behind it: monta lint train.sh common.sh',
     });
-  const gpus = gpusOf(flags);
+  const { gpus } = flags;
   const architecture = flags.cluster === undefined ? undefined : architectureOf(loadCluster(flags.cluster).device.name);
   const context: RunContext = {
     ...(gpus === undefined ? {} : { gpus }),

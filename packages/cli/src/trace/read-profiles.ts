@@ -69,8 +69,9 @@ async function readOne(file: string, place: number, onBytes: OnBytes): Promise<P
   const bytes = createReadStream(file, { highWaterMark: pieceBytes });
   let kineto: KinetoReader | undefined;
   let inspector: string[] | undefined;
+  let logLength = 0;
   try {
-    for await (const text of textOf(bytes, onBytes)) {
+    for await (const text of textOf(bytes, file, onBytes)) {
       if (text === sqlite) {
         const { readNsys } = await import('./read-nsys.js');
         return { profiles: readNsys(file, place), records: [], warnings: [] };
@@ -80,6 +81,8 @@ async function readOne(file: string, place: number, onBytes: OnBytes): Promise<P
         if (looksLikeInspector(text.slice(0, 1 << 16))) inspector = [];
         else kineto = new KinetoReader(file);
       }
+      if (inspector !== undefined && (logLength += text.length) > mostLogLength)
+        throw new InputError('is too large', { file, expected: `a log of at most ${mostLogLength} characters` });
       inspector?.push(text);
       kineto?.push(text);
     }
@@ -109,7 +112,11 @@ function asInputError(error: unknown, file: string): unknown {
 const sqlite = Symbol('SQLite');
 
 /** Text of a file, unpacked, in pieces; one symbol for a database. */
-async function* textOf(bytes: AsyncIterable<Buffer>, onBytes: OnBytes): AsyncGenerator<string | typeof sqlite> {
+async function* textOf(
+  bytes: AsyncIterable<Buffer>,
+  file: string,
+  onBytes: OnBytes,
+): AsyncGenerator<string | typeof sqlite> {
   const iterator = bytes[Symbol.asyncIterator]();
   const first = await iterator.next();
   const head: Buffer = first.done === true ? Buffer.alloc(0) : first.value;
@@ -127,16 +134,31 @@ async function* textOf(bytes: AsyncIterable<Buffer>, onBytes: OnBytes): AsyncGen
   }
   const decoder = new TextDecoder('utf-8', { fatal: true });
   const packed = gzipMagic.every((byte, k) => head[k] === byte);
-  const plain = packed ? unpacked(counted()) : counted();
+  const plain = packed ? unpacked(counted(), file) : counted();
   for await (const piece of plain) yield decoder.decode(piece, { stream: true });
   yield decoder.decode();
 }
 
-async function* unpacked(packed: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+/** Traces shrink to a tenth or a thirtieth; a small file that unpacks without end is none. */
+const mostRatio = 250;
+const ratioFrom = 256 * 2 ** 20;
+/** Of an Inspector's log, which is held whole. */
+const mostLogLength = 512 * 2 ** 20;
+
+async function* unpacked(packed: AsyncIterable<Buffer>, file: string): AsyncGenerator<Buffer> {
   const { Readable } = await import('node:stream');
   const gunzip = createGunzip({ chunkSize: pieceBytes });
   const source = Readable.from(packed);
   source.on('error', (error) => gunzip.destroy(error));
   source.pipe(gunzip);
-  for await (const piece of gunzip) yield piece as Buffer;
+  let length = 0;
+  for await (const piece of gunzip as AsyncIterable<Buffer>) {
+    length += piece.length;
+    if (length > ratioFrom && length > mostRatio * gunzip.bytesWritten)
+      throw new InputError('unpacks to more than any trace', {
+        file,
+        expected: `at most ${mostRatio} times its own size`,
+      });
+    yield piece;
+  }
 }

@@ -68,7 +68,7 @@ function inThread(
     count.seconds = Math.max(count.seconds, (performance.now() - now.since) / 1000);
     counts.set(now.target, count);
   });
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const watch = setInterval(() => {
       // Before its first mutation a thread makes the samples.
       if (now.target === 'start' || ended > now.number || performance.now() - now.since < mostSeconds * 1000) return;
@@ -77,6 +77,8 @@ function inThread(
       void worker.terminate();
     }, 200);
     worker.once('error', (error) => {
+      // A sample that is refused: every thread would end so.
+      if (now.target === 'start') reject(error instanceof Error ? error : new Error(String(error)));
       trouble(error instanceof Error ? error.message : String(error));
       ended = now.number + 1;
     });

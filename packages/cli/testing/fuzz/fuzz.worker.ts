@@ -45,14 +45,14 @@ function prepare(sample: string, random: Random): string {
 try {
   const targets = makeTargets(folder);
   // A sample that is refused as it is would find nothing.
-  for (const { sample, read } of targets) read(sample);
+  for (const { sample, read } of targets) await read(sample);
   for (let number = first; number < end; number++) {
     const random = new Random(seed, number);
     const { name, sample, read } = targets[number % targets.length];
     const path = prepare(sample, random);
     tell({ kind: 'begins', number, target: name });
     try {
-      read(path);
+      await read(path);
       tell({ kind: 'ended', number, how: 'read' });
     } catch (error) {
       const expected = error instanceof Error && 'exitCode' in error && error.exitCode === 2;

@@ -20,12 +20,13 @@ import { readTextFile } from '#cli/files.js';
 import { readTrainConfig } from '#cli/config/train-config.js';
 import { runLint } from '#cli/commands/lint.js';
 import { Console } from '#cli/output/console.js';
+import { profileTargets } from './profile-targets.js';
 
 export interface Target {
   readonly name: string;
   /** A file, or a folder of which one file is mutated. */
   readonly sample: string;
-  readonly read: (path: string) => void;
+  readonly read: (path: string) => void | Promise<void>;
 }
 
 /** `packages/cli/testing/fuzz` and `packages/cli/dist-testing/fuzz` are as deep. */
@@ -222,5 +223,6 @@ export function makeTargets(folder: string): Target[] {
       sample: file('routing.json', '{"experts": 4, "topK": 2, "counts": [[1, 2, 2, 1], [3, 3, 0, 0]]}'),
       read: (path) => void readRecordedRouting(readTextFile(path), path),
     },
+    ...profileTargets(folder, lint),
   ];
 }
