@@ -1,5 +1,15 @@
 /** Reads mutated files one after another; the thread that started it watches how long each takes. */
-import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -14,12 +24,18 @@ export interface FuzzJob {
 }
 
 export type FuzzNote =
-  | { readonly kind: 'begins'; readonly number: number; readonly target: string }
-  | { readonly kind: 'ended'; readonly number: number; readonly how: 'read' | 'refused' }
+  /** Where the system says how long this thread has computed. */
+  | { readonly kind: 'thread'; readonly schedule: string }
+  | { readonly kind: 'begins'; readonly number: number; readonly target: string; readonly computed: number }
+  | { readonly kind: 'ended'; readonly number: number; readonly how: 'read' | 'refused'; readonly computed: number }
   | { readonly kind: 'crashed'; readonly number: number; readonly error: string };
 
 const { seed, first, end } = workerData as FuzzJob;
 const tell = (note: FuzzNote): void => parentPort?.postMessage(note);
+/** Where the system says how long this thread has computed. */
+const schedule = join('/proc', readlinkSync('/proc/thread-self'), 'schedstat');
+/** Seconds that this thread has computed. */
+const computed = (): number => Number(readFileSync(schedule, 'latin1').split(' ')[0]) / 1e9;
 const folder = mkdtempSync(join(tmpdir(), 'monta-fuzz-'));
 const place = join(folder, 'case');
 
@@ -43,6 +59,7 @@ function prepare(sample: string, random: Random): string {
 }
 
 try {
+  tell({ kind: 'thread', schedule });
   const targets = makeTargets(folder);
   // A sample that is refused as it is would find nothing.
   for (const { sample, read } of targets) await read(sample);
@@ -50,13 +67,13 @@ try {
     const random = new Random(seed, number);
     const { name, sample, read } = targets[number % targets.length];
     const path = prepare(sample, random);
-    tell({ kind: 'begins', number, target: name });
+    tell({ kind: 'begins', number, target: name, computed: computed() });
     try {
       await read(path);
-      tell({ kind: 'ended', number, how: 'read' });
+      tell({ kind: 'ended', number, how: 'read', computed: computed() });
     } catch (error) {
       const expected = error instanceof Error && 'exitCode' in error && error.exitCode === 2;
-      if (expected) tell({ kind: 'ended', number, how: 'refused' });
+      if (expected) tell({ kind: 'ended', number, how: 'refused', computed: computed() });
       else
         tell({
           kind: 'crashed',
