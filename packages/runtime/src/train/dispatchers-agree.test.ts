@@ -31,7 +31,7 @@ async function losses(strategy: Strategy, seed: number): Promise<number[]> {
     job: {
       step: {
         model: { ...getModel('tiny-bytes'), hiddenSize: 64, expertFfn: 64, headDim: 8 },
-        layout: resolveLayout({ tp: 4, dp: 2, ep: 2 }),
+        layout: resolveLayout({ tp: 2, dp: 2, ep: 2 }),
         sequence: 64,
         sequences: 2,
         microBatches: 1,
