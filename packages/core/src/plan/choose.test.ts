@@ -162,14 +162,15 @@ describe('the choice', () => {
 
   it('names where it flips, and the winner there really is another', () => {
     const w = workload(twoBy70, getCluster('a800-2x8'));
-    const choice = choose(w);
-    const { flips } = findFlips(w, choice.best, {});
+    const options = { chunkCounts: [1, 4] };
+    const choice = choose(w, options);
+    const { flips } = findFlips(w, choice.best, options);
     const flip = flips.find(({ figure }) => figure === 'infiniband bandwidth');
     expect(flip).toBeDefined();
     if (!flip) return;
     const planned = (value: number): string => {
       const tiers = w.cluster.tiers.map((tier, i) => (i === 1 ? { ...tier, bytesPerSecond: value } : tier));
-      return choiceName(choose({ ...w, cluster: { ...w.cluster, tiers } }).best);
+      return choiceName(choose({ ...w, cluster: { ...w.cluster, tiers } }, options).best);
     };
     expect(planned(flip.at)).toBe(flip.to);
     expect(planned(flip.until)).toBe(choiceName(choice.best));
