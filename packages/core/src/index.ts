@@ -37,6 +37,7 @@ export {
   type Cluster,
   clusterFrom,
   clusterPresets,
+  clusterSummary,
   deviceCount,
   getCluster,
   readCluster,

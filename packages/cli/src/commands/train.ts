@@ -1,5 +1,6 @@
 /** `monta train`: plan, train, compare, report. */
 import {
+  clusterSummary,
   formatLayout,
   formatInteger,
   formatSeconds,
@@ -24,7 +25,7 @@ import { RunFolder } from '../run-folder.js';
 import { withMeasuredNetwork } from '../train/measured-network.js';
 import { measureOverheads } from '../train/overheads.js';
 import { planRun } from '../train/run-plan.js';
-import { clusterSummary, networkShare, runReport } from '../train/run-report.js';
+import { networkShare, runReport } from '../train/run-report.js';
 import { loadEmulatedCurves } from '../inputs.js';
 import { refuseWhatDoesNotFit } from '../train/memory-fit.js';
 import { settingOf, stepOf, type Setting } from '../train/setting.js';

@@ -1,9 +1,9 @@
 /** Fills the report of a run from its setting, plan and results. */
 import {
+  clusterSummary,
   compareTraces,
   countParameters,
   deviceCount,
-  formatBandwidth,
   formatBytes,
   formatCount,
   formatLayout,
@@ -14,7 +14,6 @@ import {
   quantile,
   stepBytes,
   stepTokens,
-  type Cluster,
   type RunPlan,
   maxOf,
 } from '@monta/core';
@@ -33,16 +32,6 @@ export interface RunFacts {
   readonly text: ByteText;
   readonly files: RunReport['files'];
   readonly evaluationBatches: number;
-}
-
-/** One line about a cluster: nodes, devices, links. */
-export function clusterSummary(cluster: Cluster): string {
-  const devices = deviceCount(cluster);
-  const tiers = cluster.tiers.map((tier, index) => {
-    const ports = index === 0 ? ' a device' : `, ${tier.ports} port${tier.ports > 1 ? 's' : ''} a node`;
-    return `${tier.name} ${formatBandwidth(tier.bytesPerSecond)}${ports}, ${formatSeconds(tier.latencySeconds)}`;
-  });
-  return `${devices} devices; ${tiers.join('; ')}`;
 }
 
 function strategyRun(setting: Setting, { planned, result }: StrategyResult, evaluationBatches: number): StrategyRun {

@@ -17,7 +17,7 @@ describe('a trial', () => {
     expect(trialSize({ ranks: setting.ranks, ...setting.config }, 4)).toEqual({ strategies: 3, steps: 4 });
   });
 
-  it('decides the run, and is told', { timeout: 120_000 }, async () => {
+  it('decides the run, and is told', async () => {
     const sizes = ['--cluster', 'laptop-2x2', '--layout', 'tp=2,dp=2,ep=2', '--sequence', '32', '--batch', '4'];
     const flags = ['--steps', '2', '--trial-steps', '4', '--no-compare', '--output', folder];
     const { code, err, out } = await monta('train', ...sizes, ...flags);

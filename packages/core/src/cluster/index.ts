@@ -3,3 +3,4 @@ export { deviceCount, portsOf, type Route, route, unitOf } from './ports.js';
 export { clusterFrom, readCluster, toYaml } from './read.js';
 export { clusterPresets, getCluster } from './presets.js';
 export { scaledCluster } from './scale.js';
+export { clusterSummary } from './summary.js';
