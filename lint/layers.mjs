@@ -21,6 +21,7 @@ export const coreOrder = [
   'estimate',
   'plan',
   'frameworks',
+  'doctor',
 ];
 
 /** What the emulated network may not know of core. */

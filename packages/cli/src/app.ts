@@ -16,6 +16,7 @@ import { compareCommand } from './commands/compare.command.js';
 import { explainCommand } from './commands/explain.command.js';
 import { clusterCommand } from './commands/cluster.command.js';
 import { convertCommand } from './commands/convert.command.js';
+import { doctorCommand } from './commands/doctor.command.js';
 import { exportCommand } from './commands/export.command.js';
 import { inspectCommand } from './commands/inspect.command.js';
 import { lintCommand } from './commands/lint.command.js';
@@ -49,6 +50,7 @@ const routes = {
   convert: convertCommand,
   inspect: inspectCommand,
   lint: lintCommand,
+  doctor: doctorCommand,
   export: exportCommand,
   trace: traceCommand,
 };

@@ -1,6 +1,5 @@
 /** `monta lint`: checks the flags of a person's launch script. */
 import {
-  InputError,
   checkDeepspeed,
   looksLikeDeepspeed,
   readDocument,
@@ -14,7 +13,6 @@ import {
   placeText,
   plannedBy,
   readable,
-  readLaunchScript,
   readMegatronArguments,
   sarif,
   smallestWorld,
@@ -24,12 +22,12 @@ import {
   type MoeModel,
   type RunContext,
 } from '@monta/core';
-import { basename } from 'node:path';
 import type { MontaContext } from '../context.js';
 import { readTextFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import type { LintFlags } from './lint.command.js';
+import { launchScriptOf, noLaunch } from './megatron-script.js';
 
 /** Flags with which the job would stop: told, then exit code 1. */
 class Broken extends Error {
@@ -41,16 +39,6 @@ interface Checked {
   readonly launch: MegatronLaunch;
   readonly run: MegatronRun;
   readonly findings: readonly Finding[];
-}
-
-function variables(list: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    list.map((entry) => {
-      const equals = entry.indexOf('=');
-      if (equals < 1) throw new InputError(`--env ${entry} is not a variable`, { expected: 'NAME=value' });
-      return [entry.slice(0, equals), entry.slice(equals + 1)];
-    }),
-  );
 }
 
 function check(launch: MegatronLaunch, context: RunContext, model: MoeModel | undefined): Checked {
@@ -160,24 +148,9 @@ export function runLint({ console }: MontaContext, flags: LintFlags, file: strin
     lintDeepspeed(console, flags, deepspeed, { file, text });
     return;
   }
-  const files = new Map(sourced.map((path) => [basename(path), path]));
-  const script = readLaunchScript(
-    { file, text },
-    {
-      variables: variables(flags.env ?? []),
-      readFile: (path) => {
-        const known = files.get(basename(path));
-        return known === undefined ? undefined : readTextFile(known);
-      },
-    },
-  );
+  const script = launchScriptOf({ file, text, sourced, environment: flags.env ?? [] });
   const launches = megatronLaunches(script);
-  if (launches.length === 0)
-    throw new InputError('no run of Megatron-LM in it', {
-      file,
-      expected: 'a command that gives a Python script flags of Megatron-LM, or a file with bare flags',
-      hint: 'files that the script sources are given behind it: monta lint train.sh common.sh',
-    });
+  if (launches.length === 0) throw noLaunch(file);
   const { gpus } = flags;
   const architecture = flags.cluster === undefined ? undefined : architectureOf(loadCluster(flags.cluster).device.name);
   const context: RunContext = {

@@ -5,7 +5,6 @@ import {
   deviceCount,
   fitOf,
   formatBytes,
-  formatInteger,
   formatLayout,
   formatPercent,
   inChunks,
@@ -13,6 +12,7 @@ import {
   memoryLacks,
   namedStrategies,
   parseLayout,
+  peakText,
   sharingRules,
   stageMemory,
   type Cluster,
@@ -69,12 +69,6 @@ function partsOf(memory: StageMemory): (readonly [name: string, bytes: number])[
     ['communication buffers', memory.communicationBytes],
     ["driver's context", memory.contextBytes],
   ].filter((part): part is [string, number] => Number(part[1]) > 0);
-}
-
-/** `moe.backward of layer 5, micro-batch 2`. */
-function placeText({ peak }: StageMemory): string {
-  const layer = peak.layer < 0 ? '' : ` of layer ${formatInteger(peak.layer)}`;
-  return `${peak.template}${layer}, micro-batch ${formatInteger(peak.microBatch)}`;
 }
 
 /** Bytes of a stage over its passes, states included, one point before and one within every node. */
@@ -150,7 +144,7 @@ export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags):
   console.print('');
   const partial = memoryLacks(setting);
   const facts: [string, string][] = [
-    ['Peak', `${formatBytes(memory.allocatedBytes, 'binary')} allocated, in ${placeText(memory)}`],
+    ['Peak', `${formatBytes(memory.allocatedBytes, 'binary')} allocated, in ${peakText(memory)}`],
     ['Room', headroom >= 0 ? formatBytes(headroom, 'binary') : `none, ${formatBytes(-headroom, 'binary')} too much`],
     ...(layout.pp > 1
       ? [['Stages', stages.map(({ totalBytes }) => formatBytes(totalBytes, 'binary')).join(', ')] as [string, string]]

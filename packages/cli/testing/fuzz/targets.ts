@@ -18,6 +18,7 @@ import { loadCluster, loadModel } from '#cli/inputs.js';
 import { readMeasurementFile } from '#cli/calibrate/read-measurements.js';
 import { readTextFile } from '#cli/files.js';
 import { readTrainConfig } from '#cli/config/train-config.js';
+import { runDoctor } from '#cli/commands/doctor.js';
 import { runLint } from '#cli/commands/lint.js';
 import { Console } from '#cli/output/console.js';
 import { profileTargets } from './profile-targets.js';
@@ -162,12 +163,20 @@ function lint(path: string): void {
   }
 }
 
+/** Asks what went wrong in a log, or in the run that a script started. */
+function diagnose(log: string, script: string): void {
+  const env = {};
+  const context = { process: { stdout: silent, stderr: silent }, console: new Console(silent, silent, env), env };
+  runDoctor(context, { json: true, cluster: 'h100-2x8', script: [script] }, log);
+}
+
 /** Writes the samples into a folder. */
 export function makeTargets(folder: string): Target[] {
   const file = (name: string, text: string): string => {
     writeFileSync(join(folder, name), text);
     return join(folder, name);
   };
+  const example = (name: string): string => join(repository, 'examples', name);
   const fixtures = join(repository, 'packages/core/src/cost/calibration/fixtures');
   const log = (name: string): string => readFileSync(join(fixtures, name), 'utf8').slice(0, 20_000);
   const csv = log('nccl-tests-logs.csv');
@@ -216,6 +225,21 @@ export function makeTargets(folder: string): Target[] {
     },
     { name: 'launch script', sample: file('train.sh', launchScript), read: lint },
     { name: 'bare flags', sample: file('flags.txt', bareFlags), read: lint },
+    {
+      name: 'out of memory',
+      sample: example('out-of-memory.log'),
+      read: (path) => diagnose(path, example('qwen3-30b.sh')),
+    },
+    {
+      name: 'script that ran',
+      sample: example('qwen3-30b.sh'),
+      read: (path) => diagnose(example('out-of-memory.log'), path),
+    },
+    {
+      name: 'slow collective',
+      sample: example('slow-all-to-all.log'),
+      read: (path) => diagnose(path, example('qwen3-30b.sh')),
+    },
     { name: 'inspector', sample: file('inspector.jsonl', inspector), read: measurements },
     { name: 'trace', sample: file('trace.json', trace), read: measurements },
     {

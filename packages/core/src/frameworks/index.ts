@@ -15,3 +15,5 @@ export { exportPlan } from './export/export-plan.js';
 export { exportTargets, type ExportPlan, type ExportTarget } from './export/exported.js';
 export { plannedBy } from './megatron/planned-run.js';
 export { checkDeepspeed, looksLikeDeepspeed } from './deepspeed/check.js';
+export { memoryOfRun, type RunMemory } from './megatron/run-memory.js';
+export { type DescribedModel, modelOfRun } from './megatron/run-model.js';

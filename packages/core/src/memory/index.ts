@@ -10,7 +10,7 @@ export {
 } from './timeline.js';
 export { conventions, megatronModules, type Convention, type MegatronModule } from './convention.js';
 export { precisions, sharingRules, type PrecisionName, type SharingName, type StateBytes } from './states.js';
-export { compileStage, type MemorySetting } from './setting.js';
+export { compileStage, type MemorySetting, stageProgram } from './setting.js';
 export {
   closedTotal,
   communicators,
@@ -23,5 +23,6 @@ export {
   type StageMemory,
 } from './stage-memory.js';
 export { MemoryTable } from './memory-table.js';
+export { stateTensors, type StateTensor } from './state-tensors.js';
 export { publishedPeaks, type PublishedPeak } from './published-peaks.js';
 export { predictPublished, type PredictedPeak } from './predict-published.js';

@@ -1,0 +1,71 @@
+/** A launch script of Megatron-LM with the files it sources, read as the shell would. */
+import {
+  InputError,
+  megatronLaunches,
+  MegatronRun,
+  readLaunchScript,
+  readMegatronArguments,
+  type LaunchScript,
+} from '@monta/core';
+import { basename } from 'node:path';
+import { readTextFile } from '../files.js';
+
+function variables(list: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    list.map((entry) => {
+      const equals = entry.indexOf('=');
+      if (equals < 1) throw new InputError(`--env ${entry} is not a variable`, { expected: 'NAME=value' });
+      return [entry.slice(0, equals), entry.slice(equals + 1)];
+    }),
+  );
+}
+
+export interface ScriptFiles {
+  readonly file: string;
+  readonly text: string;
+  /** Files that it sources, found by their names. */
+  readonly sourced: readonly string[];
+  /** `NAME=value`. */
+  readonly environment: readonly string[];
+}
+
+/** Throws `InputError` for what is no script. */
+export function launchScriptOf({ file, text, sourced, environment }: ScriptFiles): LaunchScript {
+  const files = new Map(sourced.map((path) => [basename(path), path]));
+  return readLaunchScript(
+    { file, text },
+    {
+      variables: variables(environment),
+      readFile: (path) => {
+        const known = files.get(basename(path));
+        return known === undefined ? undefined : readTextFile(known);
+      },
+    },
+  );
+}
+
+/** Says that a script starts nothing that is known here. */
+export const noLaunch = (file: string): InputError =>
+  new InputError('no run of Megatron-LM in it', {
+    file,
+    expected: 'a command that gives a Python script flags of Megatron-LM, or a file with bare flags',
+    hint: 'files that the script sources are given behind it: monta lint train.sh common.sh',
+  });
+
+/**
+ * The first run of a script, on as many ranks as given where the script does not say. Throws `InputError` where it
+ * starts none.
+ */
+export function megatronRunOf(
+  [file = '', ...sourced]: readonly string[],
+  environment: readonly string[],
+  ranks: number,
+): MegatronRun {
+  const script = launchScriptOf({ file, text: readTextFile(file), sourced, environment });
+  const [launch] = megatronLaunches(script);
+  if (launch === undefined) throw noLaunch(file);
+  return new MegatronRun(readMegatronArguments(launch.arguments), {
+    gpus: ranks,
+    environment: launch.environment,
+  });
+}

@@ -1,0 +1,60 @@
+/** Pages for people with a question: every command on them runs and prints what the page shows. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { monta } from '../../testing/run-monta.js';
+
+const root = new URL('../../../../', import.meta.url).pathname;
+const folder = mkdtempSync(join(tmpdir(), 'monta-pages-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Shown {
+  readonly commands: readonly string[];
+  /** What the commands print, among other lines. */
+  readonly lines: readonly string[];
+}
+
+/** Blocks of commands, each with the block of output behind it. */
+function blocksOf(page: string): Shown[] {
+  const found: Shown[] = [];
+  for (const [, kind, body = ''] of page.matchAll(/^```(sh|text)\n([\s\S]*?)^```$/gmu)) {
+    const rows = body.split('\n').filter((row) => row.trim() !== '');
+    if (kind === 'sh') found.push({ commands: rows, lines: [] });
+    else found.push({ commands: found.pop()?.commands ?? [], lines: rows });
+  }
+  return found;
+}
+
+const words = (text: string): string => text.replace(/\s+/gu, ' ').trim();
+
+/** Runs a line as a shell would: files of the repository are found, what is written goes elsewhere. */
+async function run(command: string, made: Set<string>): Promise<{ out: string; code: number }> {
+  const [line = '', target] = command.replace(/\s+#.*$/u, '').split(/\s+>\s+/u);
+  const [program, ...parameters] = line.split(/\s+/u);
+  expect(program).toBe('monta');
+  const placed = parameters.map((one) =>
+    made.has(one) ? join(folder, one) : one.startsWith('examples/') ? join(root, one) : one,
+  );
+  const { out, code } = await monta(...placed);
+  if (target !== undefined) {
+    writeFileSync(join(folder, basename(target)), out);
+    made.add(target);
+  }
+  return { out, code };
+}
+
+describe.each(['from-megatron-core', 'from-deepspeed', 'does-not-fit', 'slow-all-to-all'])('docs/%s.md', (name) => {
+  const made = new Set<string>();
+  const blocks = blocksOf(readFileSync(join(root, 'docs', `${name}.md`), 'utf8'));
+
+  it.each(blocks.map((block) => [block.commands[0] ?? '', block] as const))('%s', async (_, { commands, lines }) => {
+    let printed = '';
+    for (const command of commands) {
+      const { out, code } = await run(command, made);
+      expect(code).toBe(/# .*exit code 1/u.test(command) ? 1 : 0);
+      printed += words(out);
+    }
+    for (const line of lines) expect(printed).toContain(words(line));
+  });
+});

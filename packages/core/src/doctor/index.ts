@@ -1,0 +1,9 @@
+export {
+  type Candidate as AllocationCandidate,
+  explainOutOfMemory,
+  type OutOfMemoryExplanation,
+  peakText,
+} from './explain-out-of-memory.js';
+export { looksNcclLog, type NcclLog, readNcclLog } from './nccl-log.js';
+export { looksOutOfMemory, type OutOfMemory, readOutOfMemory } from './out-of-memory.js';
+export { type AllToAllDiagnosis, diagnoseAllToAll } from './slow-all-to-all.js';
