@@ -388,6 +388,7 @@ export {
   type PlanProblem,
   type PlanCandidate,
   EstimateModel,
+  randomSettings,
   Search,
   type SearchProgress,
   type SearchResult,

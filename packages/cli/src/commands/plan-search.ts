@@ -53,7 +53,7 @@ function problemOf(flags: PlanFlags): PlanProblem {
     },
     precision: flags.compute ?? 'bf16',
     states: flags.precision ?? 'mixed',
-    stack: flags.stack ?? 'graphs',
+    stack: flags.stack ?? 'fused',
     imbalance: flags.imbalance,
     ...(framework === undefined ? {} : { framework }),
   };

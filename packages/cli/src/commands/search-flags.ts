@@ -70,8 +70,7 @@ export const searchFlags = {
   stack: {
     kind: 'enum',
     values: stacks,
-    brief:
-      'Searched: what launches kernels: Python (eager), CUDA graphs for parts (default), or one program (compiled)',
+    brief: 'Searched: what launches kernels, from Python alone (eager) to CUDA graphs (default: fused)',
     optional: true,
   },
   output: {

@@ -48,11 +48,25 @@ interface StagePrice {
   readonly expert: number;
 }
 
+/** A step before it is told apart: the slowest stage, and what the step takes besides its passes. */
+interface Run {
+  readonly kind: StageKind;
+  readonly pieces: Pieces;
+  readonly microBatches: number;
+  readonly period: number;
+  readonly filling: number;
+  readonly between: number;
+  readonly exposedDp: number;
+  readonly optimizer: number;
+  readonly straggler: number;
+  readonly seconds: number;
+}
+
 export class StepPrices {
   readonly #context: PriceContext;
   readonly #setting: RunSetting;
   readonly #kinds: LayerKinds;
-  readonly #pieces = new Map<string, Pieces>();
+  readonly #pieces = new Map<number, Map<number, Pieces>>();
 
   constructor(setting: RunSetting, constants: StepConstants) {
     const { model, cluster, precision } = setting;
@@ -71,20 +85,42 @@ export class StepPrices {
   }
 
   #piecesOf({ tp, cp, ep, etp }: Layout, microBatch: number): Pieces {
-    const key = `${tp} ${cp} ${ep} ${etp} ${microBatch}`;
-    const known = this.#pieces.get(key);
+    // Numbers are faster keys than text, and a search asks for pieces at every price.
+    const [outer, inner] = [(tp * 2 ** 16 + cp) * 2 ** 16 + ep, etp * 2 ** 21 + microBatch];
+    let ofLayout = this.#pieces.get(outer);
+    if (ofLayout === undefined) {
+      ofLayout = new Map();
+      this.#pieces.set(outer, ofLayout);
+    }
+    const known = ofLayout.get(inner);
     if (known !== undefined) return known;
     const share = { tp, cp, ep, etp, tokens: (microBatch * this.#setting.sequence) / cp };
     const pieces = {
       layers: this.#kinds.kinds.map((kind) => layerPrice(this.#context, kind, share)),
       ends: endPrice(this.#context, share),
     };
-    this.#pieces.set(key, pieces);
+    ofLayout.set(inner, pieces);
     return pieces;
   }
 
-  /** The whole step. */
-  step(layout: Layout, choice: StepChoice): StepParts {
+  /** Seconds of the whole step. */
+  seconds(layout: Layout, choice: StepChoice): number {
+    return this.#run(layout, choice).seconds;
+  }
+
+  /**
+   * What a step takes at least, however layers lie on the stages: passes of all micro-batches, shared evenly, without a
+   * bubble. Larger micro-batches take no more of it.
+   */
+  floorSeconds(layout: Layout, choice: Pick<StepChoice, 'microBatch' | 'globalBatch'>): number {
+    const pieces = this.#piecesOf(layout, choice.microBatch);
+    const layers = this.#kinds.kinds.map(() => 0);
+    for (const kind of this.#kinds.kindOf) layers[kind] = (layers[kind] ?? 0) + 1;
+    const { forward, backward } = this.#stagePrice({ layers, first: true, last: true, stages: 1 }, pieces);
+    return (microBatchesOf({ ...choice, layout }) * (forward + backward)) / layout.pp;
+  }
+
+  #run(layout: Layout, choice: StepChoice): Run {
     const { model, sequence, schedule } = this.#setting;
     const { links, constants: c, rates } = this.#context;
     const { pp } = layout;
@@ -124,6 +160,25 @@ export class StepPrices {
     const nodes = Math.max(1, (gpusOfStage * pp) / links.domain);
     const beforeLast = microBatches * period + filling + between + exposedDp + optimizer + c.stepSeconds;
     const straggler = beforeLast * c.straggler * Math.log2(nodes);
+    return {
+      kind,
+      pieces,
+      microBatches,
+      period,
+      filling,
+      between,
+      exposedDp,
+      optimizer,
+      straggler,
+      seconds: beforeLast + straggler,
+    };
+  }
+
+  /** The whole step, part by part. */
+  step(layout: Layout, choice: StepChoice): StepParts {
+    const { stepSeconds } = this.#context.constants;
+    const run = this.#run(layout, choice);
+    const { kind, pieces, microBatches, period, filling, between, exposedDp, optimizer, straggler, seconds } = run;
     const sum = (part: 'gemm' | 'grouped' | 'attention' | 'memory' | 'tp' | 'cp' | 'ep' | 'host'): number =>
       microBatches *
       kind.layers.reduce((total, count, index) => total + count * (pieces.layers[index]?.[part] ?? 0), 0);
@@ -134,9 +189,9 @@ export class StepPrices {
       tp: sum('tp'),
       cp: sum('cp'),
       ep: sum('ep'),
-      host: sum('host') + c.stepSeconds,
+      host: sum('host') + stepSeconds,
     };
-    const named = Object.values(parts).reduce((a, b) => a + b, 0) - c.stepSeconds;
+    const named = Object.values(parts).reduce((a, b) => a + b, 0) - stepSeconds;
     return {
       ...parts,
       memory: microBatches * period - named,
@@ -145,7 +200,7 @@ export class StepPrices {
       bubble: filling,
       optimizer,
       straggler,
-      seconds: beforeLast + straggler,
+      seconds,
     };
   }
 

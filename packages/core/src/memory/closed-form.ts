@@ -5,7 +5,7 @@
  */
 import { compile } from '../schedule/compile.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
-import { pipelineOrder } from '../schedule/pipeline-order.js';
+import { pipelineOrder, type PipelinePass } from '../schedule/pipeline-order.js';
 import { streamAgain } from '../schedule/recompute.js';
 import type { Program, Region, Template } from '../schedule/schedule.js';
 import { stageChunks, type Chunk } from '../schedule/stages.js';
@@ -147,17 +147,37 @@ function chunkCost(step: StepShape, { first, last, firstLayer, endLayer }: Chunk
   return { held, forwardPeak, backwardPeak };
 }
 
+const known = new WeakMap<LayerCosts, Map<string, ChunkCost>>();
+
+/** `chunkCost`, kept with the costs that it is made of: a search asks for the same chunks again and again. */
+function knownCost(step: StepShape, chunk: Chunk, costs: LayerCosts): ChunkCost {
+  const ofCosts = known.get(costs) ?? new Map<string, ChunkCost>();
+  known.set(costs, ofCosts);
+  const key = `${chunk.firstLayer} ${chunk.endLayer} ${chunk.first} ${chunk.last}`;
+  const found = ofCosts.get(key) ?? chunkCost(step, chunk, costs);
+  ofCosts.set(key, found);
+  return found;
+}
+
+/** The order in which a stage runs its passes. */
+export const orderOf = ({ layout, microBatches, virtualStages = 1 }: StepShape, stage: number): PipelinePass[] =>
+  pipelineOrder({ stages: layout.pp, virtual: virtualStages, microBatches }, stage);
+
 /** The most bytes that the passes of a stage hold at a time; states are beside. */
 export const closedPeak = (setting: MemorySetting, stage: number, program = stageProgram(setting, stage)): number =>
   peakOfPasses(memoryStep(setting), stage, new Costs(program, timelineOptions(setting)));
 
-/** The same from costs that are known. */
-export function peakOfPasses(step: StepShape, stage: number, costs: LayerCosts): number {
-  const chunks = stageChunks(step, stage).map((chunk) => chunkCost(step, chunk, costs));
-  const { layout, microBatches, virtualStages = 1 } = step;
+/** The same from costs that are known, and in an order that is. */
+export function peakOfPasses(
+  step: StepShape,
+  stage: number,
+  costs: LayerCosts,
+  order: readonly PipelinePass[] = orderOf(step, stage),
+): number {
+  const chunks = stageChunks(step, stage).map((chunk) => knownCost(step, chunk, costs));
   let held = 0;
   let peak = 0;
-  for (const { pass, chunk } of pipelineOrder({ stages: layout.pp, virtual: virtualStages, microBatches }, stage)) {
+  for (const { pass, chunk } of order) {
     const cost = chunks[chunk];
     if (cost === undefined) continue;
     peak = Math.max(peak, held + (pass === 'forward' ? cost.forwardPeak : cost.backwardPeak));

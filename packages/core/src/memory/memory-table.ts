@@ -6,10 +6,12 @@
 import { resolveLayout } from '../layout/resolve.js';
 import type { Layout } from '../layout/layout.js';
 import { maxOf } from '../units/index.js';
-import { Costs, peakOfPasses, type Cost, type LayerCosts } from './closed-form.js';
+import type { PipelinePass } from '../schedule/pipeline-order.js';
+import type { StepShape } from '../schedule/step-shape.js';
+import { Costs, orderOf, peakOfPasses, type Cost, type LayerCosts } from './closed-form.js';
 import { memoryStep, stageProgram, timelineOptions, type MemorySetting } from './setting.js';
-import { partElements, type PartElements } from './stage-elements.js';
-import { beside, gpuOverheads, heldBy, type Overheads } from './stage-memory.js';
+import { partElements, stageElements, type PartElements, type StageElements } from './stage-elements.js';
+import { beside, gpuOverheads, heldOf, type Overheads } from './stage-memory.js';
 import type { Elements } from './states.js';
 
 /** Sequences of a micro-batch at which templates are compiled. */
@@ -30,6 +32,7 @@ function leastDivisor(n: number): number | undefined {
 
 /** Costs between and beyond two that are known. */
 class StraightCosts implements LayerCosts {
+  readonly #known = new Map<string, Cost>();
   readonly #share: number;
   readonly #few: LayerCosts;
   readonly #many: LayerCosts;
@@ -41,8 +44,12 @@ class StraightCosts implements LayerCosts {
   }
 
   of(name: string): Cost {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
     const [a, b] = [this.#few.of(name), this.#many.of(name)];
-    return { peak: this.#between(a.peak, b.peak), kept: this.#between(a.kept, b.kept) };
+    const cost = { peak: this.#between(a.peak, b.peak), kept: this.#between(a.kept, b.kept) };
+    this.#known.set(name, cost);
+    return cost;
   }
 
   shared(id: string): number {
@@ -61,6 +68,18 @@ interface Entry {
   readonly ep: number;
   /** By sequences. */
   readonly straight: Map<number, LayerCosts>;
+  /** By stage and what decides it: the layers that lie there, and for passes the micro-batches. */
+  readonly elements: Map<string, StageElements>;
+  readonly peaks: Map<string, number>;
+}
+
+/** What a map holds at a key, made where it holds nothing. */
+function keptIn<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
 }
 
 /** `shared` asks every template: once is enough. */
@@ -77,30 +96,38 @@ class KnownCosts implements LayerCosts {
   }
 
   shared(id: string): number {
-    const known = this.#shared.get(id) ?? this.#costs.shared(id);
-    this.#shared.set(id, known);
-    return known;
+    return keptIn(this.#shared, id, () => this.#costs.shared(id));
   }
 }
 
 /** For settings of one model, sequence and type, and one way to dispatch. */
 export class MemoryTable {
   readonly #entries = new Map<string, Entry>();
+  readonly #orders = new Map<string, readonly PipelinePass[]>();
 
   /** Bytes of the fullest device. Stages between the ends hold no more than the second. Throws `InputError`. */
   totalBytes(setting: MemorySetting, overheads: Overheads = gpuOverheads): number {
-    const { layout } = setting.step;
+    const { layout, sequences, virtualStages, layersOfStages } = setting.step;
     const entry = this.#entryOf(setting);
-    const parts = withGroup(entry.parts, entry.ep / layout.ep);
-    const costs = straightOf(entry, setting.step.sequences);
     const step = memoryStep(setting);
+    const shape = `${layout.pp} ${virtualStages} ${layersOfStages?.join(' ')}`;
     const stages = new Set([0, Math.min(1, layout.pp - 1), layout.pp - 1]);
     return maxOf(
       [...stages].map((stage) => {
-        const held = heldBy(setting, stage, parts);
-        return beside(peakOfPasses(step, stage, costs), held, layout, overheads).totalBytes;
+        const elements = keptIn(entry.elements, `${stage} ${layout.ep} ${shape}`, () =>
+          stageElements(step, stage, withGroup(entry.parts, entry.ep / layout.ep)),
+        );
+        const peak = keptIn(entry.peaks, `${stage} ${sequences} ${step.microBatches} ${shape}`, () =>
+          peakOfPasses(step, stage, straightOf(entry, sequences), this.#orderOf(step, stage)),
+        );
+        return beside(peak, heldOf(setting, elements), layout, overheads).totalBytes;
       }),
     );
+  }
+
+  #orderOf(step: StepShape, stage: number): readonly PipelinePass[] {
+    const key = `${step.layout.pp} ${step.virtualStages} ${step.microBatches} ${stage}`;
+    return keptIn(this.#orders, key, () => orderOf(step, stage));
   }
 
   #entryOf(setting: MemorySetting): Entry {
@@ -123,17 +150,16 @@ export class MemoryTable {
       parts: partElements(first.program.templates),
       ep: layout.ep,
       straight: new Map<number, LayerCosts>(),
+      elements: new Map<string, StageElements>(),
+      peaks: new Map<string, number>(),
     };
     this.#entries.set(key, entry);
     return entry;
   }
 }
 
-function straightOf({ costs, straight }: Entry, sequences: number): LayerCosts {
-  const known = straight.get(sequences) ?? new StraightCosts(sequences, costs);
-  straight.set(sequences, known);
-  return known;
-}
+const straightOf = ({ costs, straight }: Entry, sequences: number): LayerCosts =>
+  keptIn(straight, sequences, () => new StraightCosts(sequences, costs));
 
 /** Weights where the experts are split over another number of ranks. */
 function withGroup({ moe, mlp, first, last, both, kinds }: PartElements, times: number): PartElements {

@@ -1,5 +1,6 @@
 /** Weights on a rank of a stage. */
-import { countParameters } from '../model/parameters.js';
+import type { MoeModel } from '../model/model.js';
+import { countParameters, type Parameters } from '../model/parameters.js';
 import type { Program, Template } from '../schedule/schedule.js';
 import { stageChunks } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
@@ -23,6 +24,15 @@ export interface StageElements {
 }
 
 const sizeOf = ({ dense, expert }: Elements): number => dense + expert;
+
+const ends = new WeakMap<MoeModel, Pick<Parameters, 'embedding' | 'output'>>();
+
+/** Counted once: searches ask for every stage. */
+function knownEnds(model: MoeModel): Pick<Parameters, 'embedding' | 'output'> {
+  const found = ends.get(model) ?? countParameters(model);
+  ends.set(model, found);
+  return found;
+}
 
 /** Weights on a rank of what stages are made of. */
 export interface PartElements {
@@ -68,10 +78,9 @@ export function stageElements(step: StepShape, stage: number, parts: PartElement
       if (sizeOf(one) > sizeOf(layer)) layer = one;
     }
   const [first, last] = [chunks.some((chunk) => chunk.first), chunks.some((chunk) => chunk.last)];
-  const ends = first && last ? parts.both : first ? parts.first : last ? parts.last : noElements;
-  all = addElements(all, ends);
+  all = addElements(all, first && last ? parts.both : first ? parts.first : last ? parts.last : noElements);
   // Learned positions and biases of the output lie beside what the templates name.
-  const { embedding, output } = countParameters(model);
+  const { embedding, output } = knownEnds(model);
   const tokens = model.vocabSize * model.hiddenSize;
   const beside = (first ? embedding - tokens : 0) + (last ? output - (model.tieEmbeddings ? 0 : tokens) : 0);
   all = addElements(all, { dense: beside, expert: 0 });

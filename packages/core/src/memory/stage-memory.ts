@@ -14,7 +14,8 @@ import {
   type MemorySetting,
 } from './setting.js';
 import { closedPeak } from './closed-form.js';
-import { fewestElements, partElements, stageElements, type PartElements } from './stage-elements.js';
+import type { Program } from '../schedule/schedule.js';
+import { fewestElements, partElements, stageElements, type StageElements } from './stage-elements.js';
 import { noElements, precisions, sharingRules, standInElements, stateBytes, type StateBytes } from './states.js';
 import { memoryTimeline, type Activity, type MemoryTimeline } from './timeline.js';
 
@@ -88,10 +89,12 @@ export interface Held {
   readonly standInBytes: number;
 }
 
-/** What a stage holds of the weights that its parts have. */
-export function heldBy({ step, ...setting }: MemorySetting, stage: number, parts: PartElements): Held {
+const heldBy = (setting: MemorySetting, stage: number, templates: Program['templates']): Held =>
+  heldOf(setting, stageElements(setting.step, stage, partElements(templates)));
+
+/** What a stage holds of the weights that are on it. */
+export function heldOf({ step, ...setting }: MemorySetting, { all, layer, kinds }: StageElements): Held {
   const { layout, model } = step;
-  const { all, layer, kinds } = stageElements(step, stage, parts);
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
   const states = stateBytes({ elements: all, layer, layout, precision, sharing });
   const standIns = setting.convention === 'megatron' ? standInElements(kinds, model.experts / layout.ep) : 0;
@@ -122,7 +125,7 @@ export function beside(tensors: number, held: Held, layout: Layout, overheads: O
 export function stageMemory(setting: MemorySetting, stage: number, overheads = gpuOverheads): StageMemory {
   const compiled = compileStage(setting, stage);
   const timeline = memoryTimeline(compiled, timelineOptions(setting));
-  const held = heldBy(setting, stage, partElements(compiled.program.templates));
+  const held = heldBy(setting, stage, compiled.program.templates);
   const { bytes, activity, operation } = timeline.peak;
   const node = compiled.program.nodes[compiled.operations[operation]?.node ?? 0];
   if (node === undefined)
@@ -141,7 +144,7 @@ export function stageMemory(setting: MemorySetting, stage: number, overheads = g
 /** The same total in closed form, for a search. */
 export function closedTotal(setting: MemorySetting, stage: number, overheads = gpuOverheads): number {
   const program = stageProgram(setting, stage);
-  const held = heldBy(setting, stage, partElements(program.templates));
+  const held = heldBy(setting, stage, program.templates);
   return beside(closedPeak(setting, stage, program), held, setting.step.layout, overheads).totalBytes;
 }
 

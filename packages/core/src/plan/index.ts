@@ -38,6 +38,7 @@ export {
 export {
   type Candidate as PlanCandidate,
   EstimateModel,
+  randomSettings,
   Search,
   type SearchProgress,
   type SearchResult,

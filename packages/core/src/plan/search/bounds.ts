@@ -1,8 +1,6 @@
 /** What a step needs at least, whatever is left open: cheap enough for every point of a space. */
 import { precisions, sharingRules, type SharingName } from '../../memory/index.js';
 import { countParameters } from '../../model/parameters.js';
-import { forwardFlopsPerToken } from '../../model/flops.js';
-import { deviceCount } from '../../cluster/ports.js';
 import type { Layout } from '../../layout/layout.js';
 import { limitsOf } from '../space/frameworks.js';
 import type { PlanProblem } from '../space/problem.js';
@@ -15,20 +13,15 @@ export class Bounds {
   readonly #problem: PlanProblem;
   readonly #experts: number;
   readonly #others: number;
-  /** FLOPs of a step over the peak of all devices. */
-  readonly flopSeconds: number;
   readonly #sharings: readonly SharingName[];
 
   constructor(problem: PlanProblem) {
-    const { model, cluster, sequence, globalBatch, precision, framework, fixed } = problem;
+    const { model, framework, fixed } = problem;
     const { experts, attention, dense, sharedExperts } = countParameters(model);
     this.#problem = problem;
     this.#experts = experts;
     this.#others = attention + dense + sharedExperts;
     this.#sharings = fixed.sharing === undefined ? limitsOf(framework).sharings : [fixed.sharing];
-    const { bf16, fp8 = bf16 } = cluster.device.flopsPerSecond;
-    const flops = 3 * forwardFlopsPerToken(model, sequence).total * sequence * globalBatch;
-    this.flopSeconds = flops / (precision === 'bf16' ? bf16 : fp8) / deviceCount(cluster);
   }
 
   /**
@@ -61,13 +54,8 @@ export class Bounds {
   activationBytes({ tp, cp, pp }: Layout, { virtualStages, microBatch, microBatches }: Batching): number {
     const { model, sequence } = this.#problem;
     const held = Math.min(microBatches * virtualStages, pp * virtualStages) / virtualStages;
-    const layers = Math.floor(model.layers / (pp * virtualStages)) * virtualStages;
+    // Stages at the ends may hold fewer layers than the others.
+    const layers = Math.max(0, Math.floor(model.layers / (pp * virtualStages)) - 2) * virtualStages;
     return (layers * held * microBatch * sequence * model.hiddenSize * activationBytes) / (cp * tp);
-  }
-
-  /** Seconds of a step: FLOPs over the peak on all devices, and the pipeline's filling where nothing fills it. */
-  seconds({ pp }: Layout, { virtualStages, microBatches }: Batching, fills: boolean): number {
-    const waiting = fills ? 0 : (pp - 1) / (virtualStages * microBatches);
-    return this.flopSeconds * (1 + waiting);
   }
 }

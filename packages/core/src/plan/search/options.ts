@@ -20,10 +20,22 @@ export interface Keeping {
   readonly recompute: RecomputeSetting;
 }
 
+/** A way, and what may be kept under it. */
+export interface Branch {
+  readonly way: Way;
+  /** Without those that another way outdoes. */
+  readonly keepings: readonly Keeping[];
+  /** Legal settings of the way, outdone ones too. */
+  readonly settings: number;
+}
+
 export interface Options {
   readonly ways: readonly Way[];
   /** Those that cost least time first; the first is no slower than any other. */
   readonly keepings: readonly Keeping[];
+  readonly branches: readonly Branch[];
+  /** Legal settings of all ways. */
+  readonly settings: number;
 }
 
 /**
@@ -94,8 +106,24 @@ export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
   const sharings = sharingsOf(problem, point);
   const keepings = recomputesOf(problem).flatMap((recompute) => sharings.map((sharing) => ({ sharing, recompute })));
   const ways = waysOf(problem, point).filter((way) => keepings.some((keeping) => goTogether(way, keeping)));
-  return { ways, keepings };
+  const branches = ways.map((way): Branch => {
+    const legal = keepings.filter((keeping) => goTogether(way, keeping));
+    const better = ways.filter((other) => outdoes(other, way));
+    const open = legal.filter((keeping) => !better.some((other) => goTogether(other, keeping)));
+    return { way, keepings: open, settings: legal.length };
+  });
+  return { ways, keepings, branches, settings: branches.reduce((sum, { settings }) => sum + settings, 0) };
 }
+
+/**
+ * Whether a way does the same as another with less communication in sight and no more memory: tokens that cross once a
+ * domain instead of once an expert, an exchange beside other work instead of before it.
+ */
+const outdoes = (way: Way, other: Way): boolean =>
+  way !== other &&
+  way.schedule === other.schedule &&
+  (way.dispatcher === other.dispatcher || (way.dispatcher === 'deduplicated' && other.dispatcher === 'all_to_all')) &&
+  (way.overlapsExperts || !other.overlapsExperts);
 
 /** Exchanges that run beside another micro-batch leave no room for computing a whole layer again (Megatron-Core). */
 export const goTogether = ({ overlapsExperts }: Way, { recompute }: Keeping): boolean =>

@@ -5,11 +5,11 @@
  */
 import type { RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
-import { minOf } from '../../units/lists.js';
+import { maxOf } from '../../units/lists.js';
 import { legalBatchings, legalLayouts, whyEmpty, type Batching } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import { Bounds } from './bounds.js';
-import { goTogether, optionsOf, type Keeping, type Options, type Way } from './options.js';
+import { optionsOf, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, settingOf } from './settings.js';
 import type { StepModel } from './step-model.js';
 
@@ -73,15 +73,10 @@ type Weights = (number | undefined)[];
 
 const fills = ({ schedule }: Way): boolean => schedule === 'zero-bubble' || schedule === 'dualpipe';
 
-/** Settings of a point. */
-function settingsOf({ ways, keepings }: Options): number {
-  let count = 0;
-  for (const way of ways) for (const keeping of keepings) if (goTogether(way, keeping)) count += 1;
-  return count;
-}
-
 /** Layouts that are priced between two reports, and those that are looked at for a runner-up of a kind. */
-const [between, layoutsOfKind] = [16, 8];
+const [between, layoutsOfKind] = [16, 4];
+/** Times the best's seconds up to which a runner-up is worth showing. */
+const worthShowing = 1.5;
 
 export class Search {
   readonly #problem: PlanProblem;
@@ -122,7 +117,7 @@ export class Search {
       if (index % between === 0) yield { done: index / entries.length, counts: { ...this.#counts }, best: this.#best };
       for (const group of entry.groups)
         if (entry.floorSeconds >= this.#beaten) this.#counts.prunedByTime += group.settings;
-        else this.#searchGroup(entry.layout, group);
+        else this.#searchGroup(entry, group);
     }
     this.#complete = true;
     const { counts } = this.result;
@@ -136,9 +131,9 @@ export class Search {
 
   /** The fastest of layouts that split the same dimensions, among the most promising of them: a runner-up. */
   #searchKind(entries: readonly Entry[]): void {
-    this.#beaten = Infinity;
-    for (const { layout, groups, floorSeconds } of entries.slice(0, layoutsOfKind))
-      if (floorSeconds < this.#beaten) for (const group of groups) this.#searchGroup(layout, group);
+    this.#beaten = (this.#best?.seconds ?? Infinity) * worthShowing;
+    for (const entry of entries.slice(0, layoutsOfKind))
+      if (entry.floorSeconds < this.#beaten) for (const group of entry.groups) this.#searchGroup(entry, group);
   }
 
   /** Layouts that may fit, the most promising first. */
@@ -150,8 +145,7 @@ export class Search {
       const found = batchings.get(key) ?? byVirtualStages(legalBatchings(this.#problem, layout));
       batchings.set(key, found);
       const groups = this.#groupsOf(layout, found);
-      const floors = groups.map((group) => this.#floorOf(layout, group));
-      if (groups.length > 0) entries.push({ layout, groups, floorSeconds: minOf(floors) });
+      if (groups.length > 0) entries.push({ layout, groups, floorSeconds: this.#floorOf(layout, groups) });
     }
     return entries.sort((a, b) => a.floorSeconds - b.floorSeconds);
   }
@@ -165,7 +159,7 @@ export class Search {
       let settings = 0;
       for (const batching of batchings) {
         const open = this.#optionsOf(layout, batching);
-        const count = settingsOf(open);
+        const count = open.settings;
         this.#counts.represented += count;
         if (this.#bounds.activationBytes(layout, batching) > room) this.#counts.prunedByMemory += count;
         else if (count > 0) {
@@ -195,15 +189,24 @@ export class Search {
   }
 
   /**
-   * What a step of a group takes at least: its largest micro-batch, without a bubble, with the least recomputation, and
-   * with the experts' exchange beside other work whether the group can do that or not.
+   * What a step of a layout takes at least: with its largest micro-batch, without a bubble, with the least
+   * recomputation, and with the experts' exchange beside other work whether it can be there or not.
    */
-  #floorOf(layout: Layout, { batchings, options }: Group): number {
-    const [batching, open] = [batchings.at(-1), options.at(-1)];
+  #floorOf(layout: Layout, groups: readonly Group[]): number {
+    const microBatch = maxOf(groups.map(({ batchings }) => batchings.at(-1)?.microBatch ?? 1));
+    const open = groups[0]?.options[0];
     const keeping = open?.keepings[0];
-    if (batching === undefined || open === undefined || keeping === undefined) return Infinity;
+    if (open === undefined || keeping === undefined) return Infinity;
+    const batching = {
+      virtualStages: 1,
+      microBatch,
+      microBatches: this.#problem.globalBatch / (layout.dp * microBatch),
+    };
     let least = Infinity;
-    for (const dispatcher of new Set(open.ways.map((way) => way.dispatcher))) {
+    const dispatchers = new Set(open.ways.map((way) => way.dispatcher));
+    // A token that crosses once a domain takes no longer than one that crosses once an expert.
+    if (dispatchers.has('deduplicated')) dispatchers.delete('all_to_all');
+    for (const dispatcher of dispatchers) {
       this.#counts.floors += 1;
       const way: Way = { dispatcher, schedule: '1f1b', overlapsExperts: true };
       const setting = settingOf(this.#problem, { layout, ...batching }, way, keeping);
@@ -212,17 +215,19 @@ export class Search {
     return least;
   }
 
-  #searchGroup(layout: Layout, { batchings, options }: Group): void {
+  #searchGroup({ layout, floorSeconds }: Entry, { batchings, options }: Group): void {
     let full = false;
     for (const [index, batching] of batchings.entries()) {
       const open = options[index];
       if (open === undefined) continue;
       if (full) {
-        this.#counts.prunedByMemory += settingsOf(open);
+        this.#counts.prunedByMemory += open.settings;
         continue;
       }
-      const bound = this.#bounds.seconds(layout, batching, open.ways.some(fills));
-      if (bound >= this.#beaten) this.#counts.prunedByTime += settingsOf(open);
+      // While a pipeline fills and drains, a stage waits for one micro-batch on all others.
+      const waiting = (layout.pp - 1) / (batching.virtualStages * batching.microBatches);
+      const bound = floorSeconds * (open.ways.some(fills) ? 1 : 1 + waiting);
+      if (bound >= this.#beaten) this.#counts.prunedByTime += open.settings;
       else full = !this.#searchPoint({ layout, ...batching }, open);
     }
   }
@@ -230,12 +235,12 @@ export class Search {
   /** Prices what may be the fastest of a point. False where nothing of it fits. */
   #searchPoint(point: SpacePoint, options: Options): boolean {
     const weights: Weights = [];
-    let left = settingsOf(options);
-    for (const way of options.ways) {
-      const open = options.keepings.filter((keeping) => goTogether(way, keeping));
+    let left = options.settings;
+    for (const { way, keepings: open, settings } of options.branches) {
+      left -= settings;
+      this.#counts.prunedByTime += settings - open.length;
       const [first] = open;
       if (first === undefined) continue;
-      left -= open.length;
       const relaxed = this.#seconds(point, way, first);
       if (relaxed >= this.#beaten) {
         this.#counts.prunedByTime += open.length - 1;

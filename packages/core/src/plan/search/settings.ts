@@ -1,30 +1,37 @@
 /** A point of the space and what it leaves open, as the setting of a run. */
-import { runSetting, type RunSetting } from '../../estimate/index.js';
+import type { RunSetting } from '../../estimate/index.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import type { Keeping, Way } from './options.js';
 
+const besides = { tp: true, dp: true, pp: true } as const;
+const [overlapping, apart] = [
+  { ...besides, ep: true },
+  { ...besides, ep: false },
+];
+
 /** Communication of tensor and data parallelism and of the pipeline runs beside computation, where it can. */
 export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, keeping: Keeping): RunSetting {
-  const { model, cluster, sequence, globalBatch, precision, states, stack, imbalance } = problem;
-  const { layout, virtualStages, microBatch } = point;
-  return runSetting({
-    model,
-    cluster,
-    layout,
-    virtualStages,
-    sequence,
-    microBatch,
-    globalBatch,
-    precision,
-    states,
-    stack,
-    imbalance,
+  // Field by field: copies of whole objects take longer than the price.
+  return {
+    model: problem.model,
+    cluster: problem.cluster,
+    layout: point.layout,
+    virtualStages: point.virtualStages,
+    sequence: problem.sequence,
+    microBatch: point.microBatch,
+    globalBatch: problem.globalBatch,
+    precision: problem.precision,
+    states: problem.states,
     recompute: keeping.recompute,
     sharing: keeping.sharing,
     schedule: way.schedule,
     dispatcher: way.dispatcher,
-    overlap: { tp: true, dp: true, pp: true, ep: way.overlapsExperts },
-  });
+    overlap: way.overlapsExperts ? overlapping : apart,
+    stack: problem.stack,
+    imbalance: problem.imbalance,
+    capacity: false,
+    frozen: false,
+  };
 }
 
 const usage = (setting: RunSetting): string[] => {

@@ -7,24 +7,35 @@ import { countedElements } from '../../memory/states.js';
 export interface StepModel {
   /** Of a step. More recomputation, and weights that are sharded, are never faster. */
   seconds(setting: RunSetting): number;
-  /** The same without the pipeline's filling: for a sequence, larger micro-batches take no more of it. */
+  /**
+   * What a step takes at least however layers lie on the stages, without a bubble; for a sequence, larger micro-batches
+   * take no more of it.
+   */
   floorSeconds(setting: RunSetting): number;
   /** Of the fullest device. */
   memoryBytes(setting: RunSetting): number;
 }
 
+/** What settings with one price list have in common beside the problem. */
+type ListKey = Pick<RunSetting, 'sharing' | 'dispatcher' | 'schedule' | 'overlap' | 'recompute'>;
+
+interface PriceList {
+  readonly key: ListKey;
+  readonly prices: StepPrices;
+}
+
 /** The closed form of `estimate/`, one price list for whatever layouts do not change. */
 export class EstimateModel implements StepModel {
-  readonly #prices = new Map<string, StepPrices>();
+  /** By recomputation, of which there are few: comparing is faster than making keys. */
+  readonly #lists = new Map<RunSetting['recompute'], PriceList[]>();
   readonly #memory = new MemoryTable();
 
   seconds(setting: RunSetting): number {
-    return this.#pricesOf(setting).step(setting.layout, setting).seconds;
+    return this.#pricesOf(setting).seconds(setting.layout, setting);
   }
 
   floorSeconds(setting: RunSetting): number {
-    const { seconds, bubble, straggler } = this.#pricesOf(setting).step(setting.layout, setting);
-    return seconds - bubble - straggler;
+    return this.#pricesOf(setting).floorSeconds(setting.layout, setting);
   }
 
   memoryBytes(setting: RunSetting): number {
@@ -33,10 +44,22 @@ export class EstimateModel implements StepModel {
 
   #pricesOf(setting: RunSetting): StepPrices {
     const { sharing, dispatcher, schedule, overlap, recompute } = setting;
-    const key = `${sharing} ${dispatcher} ${schedule} ${overlap.ep} ${String(recompute)}`;
-    const known = this.#prices.get(key) ?? new StepPrices(setting, stepConstants);
-    this.#prices.set(key, known);
-    return known;
+    let lists = this.#lists.get(recompute);
+    if (lists === undefined) {
+      lists = [];
+      this.#lists.set(recompute, lists);
+    }
+    for (const { key, prices } of lists)
+      if (
+        key.sharing === sharing &&
+        key.dispatcher === dispatcher &&
+        key.schedule === schedule &&
+        key.overlap.ep === overlap.ep
+      )
+        return prices;
+    const prices = new StepPrices(setting, stepConstants);
+    lists.push({ key: { sharing, dispatcher, schedule, overlap, recompute }, prices });
+    return prices;
   }
 }
 
