@@ -55,6 +55,10 @@ __device__ __forceinline__ float warpMax(float value) {
   return value;
 }
 
+// The thread's place among those of the grid, and how many they are.
+__device__ __forceinline__ long long gridThread() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ long long gridThreads() { return (long long)gridDim.x * blockDim.x; }
+
 // The sum over a block's threads (a multiple of 32, at most 1024), for all of them. Two calls in a row are safe.
 template <class T> __device__ __forceinline__ T blockSum(T value) {
   __shared__ T parts[32];

@@ -167,17 +167,110 @@ extern "C" __global__ void combine_weight_gradient(const Element *rows, const in
   if (lane == 0) dweights[pick] = dot;
 }
 
-// to[toRow[i]] = weight * from[fromRow[i]] for each of the moves; weight[i] = weights[weightOf[i]], or 1 where there
-// are none. A block a move.
-extern "C" __global__ void move_rows(const Element *from, Element *to, const int *fromRow, const int *toRow,
-                                     const int *weightOf, const float *weights, int width) {
+// to[toRow[i]] = from[fromRow[i]] for each of the moves. A block a move.
+extern "C" __global__ void move_rows(const Element *from, Element *to, const int *fromRow, const int *toRow, int width) {
   const Element *source = from + (size_t)fromRow[blockIdx.x] * width;
   Element *target = to + (size_t)toRow[blockIdx.x] * width;
-  const float weight = weights == NULLPTR ? 1.0f : weights[weightOf[blockIdx.x]];
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes)
+    storeVector(target + column, loadVector(source + column));
+}
+
+// Follows moves [canonical row, packed row, rows], of which move m begins with row starts[m] of all. Packs where `pack`
+// says so: to[packed row] = weight * from[token of the canonical row], or of the canonical row itself where rowToken is
+// null; weight[row] = weights[rowPick[row]], or 1 where weights are null. Else to[canonical row] = from[packed row]. A
+// block a row.
+extern "C" __global__ void follow_moves(const Element *from, Element *to, const int *moves, const int *starts, int count,
+                                        const int *rowToken, const int *rowPick, const float *weights, int pack,
+                                        int width) {
+  const int row = blockIdx.x;
+  int first = 0, end = count;
+  while (end - first > 1) {
+    const int middle = (first + end) / 2;
+    if (starts[middle] <= row) first = middle;
+    else end = middle;
+  }
+  const int within = row - starts[first];
+  const int canonical = moves[3 * first] + within, packed = moves[3 * first + 1] + within;
+  const size_t here = pack ? (rowToken == NULLPTR ? canonical : rowToken[canonical]) : packed;
+  const Element *source = from + here * width;
+  Element *target = to + (size_t)(pack ? packed : canonical) * width;
+  const float weight = weights == NULLPTR ? 1.0f : weights[rowPick[canonical]];
+  if (width % lanes != 0) {
+    for (int column = threadIdx.x; column < width; column += blockDim.x)
+      assign(target[column], weight * toFloat(source[column]));
+    return;
+  }
   for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
     Vector value = loadVector(source + column);
     if (weights != NULLPTR)
       for (int i = 0; i < lanes; i++) assign(value.values[i], weight * toFloat(value.values[i]));
     storeVector(target + column, value);
   }
+}
+
+// coarse[row] = the sum of its fine rows, in the order of their pairs, each times its pick's weight (weights null: 1).
+// Row r has the pairs starts[r] to starts[r + 1]. A block a coarse row.
+extern "C" __global__ void sum_rows(const Element *fine, Element *coarse, const int *starts, const int *fineRow,
+                                    const int *pick, const float *weights, int width) {
+  const int first = starts[blockIdx.x], end = starts[blockIdx.x + 1];
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
+    float sum[lanes] = {};
+    for (int pair = first; pair < end; pair++) {
+      const float weight = weights == NULLPTR ? 1.0f : weights[pick[pair]];
+      const Vector value = loadVector(fine + (size_t)fineRow[pair] * width + column);
+      for (int i = 0; i < lanes; i++) sum[i] += weight * toFloat(value.values[i]);
+    }
+    Vector out;
+    for (int i = 0; i < lanes; i++) assign(out.values[i], sum[i]);
+    storeVector(coarse + (size_t)blockIdx.x * width + column, out);
+  }
+}
+
+// move_rows and sum_rows (without weights) of rows that do not begin at multiples of 16 bytes. A thread an element.
+extern "C" __global__ void move_elements(const Element *from, Element *to, const int *fromRow, const int *toRow,
+                                         long long count, int width) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  const long long move = i / width;
+  to[(size_t)toRow[move] * width + i % width] = from[(size_t)fromRow[move] * width + i % width];
+}
+
+extern "C" __global__ void sum_elements(const Element *fine, Element *coarse, const int *starts, const int *fineRow,
+                                        long long count, int width) {
+  const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  float sum = 0;
+  for (int pair = starts[i / width]; pair < starts[i / width + 1]; pair++)
+    sum += toFloat(fine[(size_t)fineRow[pair] * width + i % width]);
+  assign(coarse[i], sum);
+}
+
+// products[row] = <output row, gradient row> (output null: left out), then gradient row *= its pick's weight, for the
+// rows of the pairs. A block a pair.
+extern "C" __global__ void weigh_rows(const Element *output, Element *gradient, const int *fineRow, const int *pick,
+                                      const float *weights, float *products, int width) {
+  const size_t row = fineRow[blockIdx.x];
+  const float weight = weights[pick[blockIdx.x]];
+  float dot = 0;
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes) {
+    Vector value = loadVector(gradient + row * width + column), other = {};
+    if (output != NULLPTR) other = loadVector(output + row * width + column);
+    for (int i = 0; i < lanes; i++) {
+      const float upstream = toFloat(value.values[i]);
+      dot += toFloat(other.values[i]) * upstream;
+      assign(value.values[i], weight * upstream);
+    }
+    storeVector(gradient + row * width + column, value);
+  }
+  if (output == NULLPTR) return;
+  dot = blockSum(dot);
+  if (threadIdx.x == 0) products[row] = dot;
+}
+
+// gradient[pick] = returned[its row], 0 where dropped.
+extern "C" __global__ void gather_picks(const float *returned, const int *pickRow, float *gradient, int picks) {
+  const int pick = blockIdx.x * blockDim.x + threadIdx.x;
+  if (pick >= picks) return;
+  const int row = pickRow[pick];
+  gradient[pick] = row < 0 ? 0.0f : returned[row];
 }

@@ -77,3 +77,30 @@ extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element 
   dot = warpSum(dot);
   if (lane == 0) dweights[rowPick[row]] = dot;
 }
+
+// gpt-oss' activation: with g = min(gate, limit) and u = up bounded to [-limit, limit], (u + 1) * g *
+// sigmoid(alpha * g). A block a row.
+extern "C" __global__ void swiglu_clamped_forward(const Element *gateUp, Element *activated, int ffn, float alpha,
+                                                  float limit) {
+  const size_t row = blockIdx.x;
+  const Element *gates = gateUp + row * 2 * ffn, *ups = gates + ffn;
+  for (int column = threadIdx.x; column < ffn; column += blockDim.x) {
+    const float g = fminf(toFloat(gates[column]), limit);
+    const float u = fmaxf(-limit, fminf(limit, toFloat(ups[column])));
+    assign(activated[row * ffn + column], (u + 1) * g / (1 + expf(-alpha * g)));
+  }
+}
+
+// Its gradient; dgateUp may be gateUp. Where a bound holds, none passes. A block a row.
+extern "C" __global__ void swiglu_clamped_backward(const Element *gateUp, const Element *dactivated, Element *dgateUp,
+                                                   int ffn, float alpha, float limit) {
+  const size_t row = blockIdx.x;
+  const size_t gates = row * 2 * ffn, ups = gates + ffn;
+  for (int column = threadIdx.x; column < ffn; column += blockDim.x) {
+    const float gate = toFloat(gateUp[gates + column]), up = toFloat(gateUp[ups + column]);
+    const float g = fminf(gate, limit), u = fmaxf(-limit, fminf(limit, up));
+    const float sigmoid = 1 / (1 + expf(-alpha * g)), d = toFloat(dactivated[row * ffn + column]);
+    assign(dgateUp[gates + column], gate > limit ? 0.0f : d * (u + 1) * sigmoid * (1 + alpha * g * (1 - sigmoid)));
+    assign(dgateUp[ups + column], fabsf(up) > limit ? 0.0f : d * g * sigmoid);
+  }
+}

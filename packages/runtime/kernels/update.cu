@@ -1,6 +1,26 @@
 // AdamW with fp32 master weights and moments, and the norm of gradients, in fp64.
 #include "common.cuh"
 
+struct AdamW {
+  float scale, stepSize, beta1, beta2, correction, epsilon, keep;
+};
+
+__device__ __forceinline__ void step(const AdamW &by, float gradient, float &master, float &first, float &second) {
+  const float g = gradient * by.scale;
+  first = first * by.beta1 + g * (1 - by.beta1);
+  second = second * by.beta2 + g * g * (1 - by.beta2);
+  master = master * by.keep - by.stepSize * first / (sqrtf(second) / by.correction + by.epsilon);
+}
+
+// Four values of one access.
+template <class Value> struct alignas(4 * sizeof(Value)) Four {
+  Value values[4];
+};
+
+template <class Value> __device__ __forceinline__ bool wholeFours(const Value *at) {
+  return (size_t)at % sizeof(Four<Value>) == 0;
+}
+
 template <class Gradient>
 __device__ __forceinline__ void adamW(float *master, const Gradient *gradient, float *first, float *second,
                                       Element *parameter, const float *gradientScale, long long count, float stepSize,
@@ -8,16 +28,29 @@ __device__ __forceinline__ void adamW(float *master, const Gradient *gradient, f
   const float scale = gradientScale == NULLPTR ? 1.0f : *gradientScale;
   // A factor that is not finite says that the gradients are not: nothing moves.
   if (!(fabsf(scale) < infinity)) return;
-  const long long stride = (long long)gridDim.x * blockDim.x;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
-    const float g = toFloat(gradient[i]) * scale;
-    const float m = first[i] * beta1 + g * (1 - beta1);
-    const float v = second[i] * beta2 + g * g * (1 - beta2);
-    first[i] = m;
-    second[i] = v;
-    const float value = master[i] * keep - stepSize * m / (sqrtf(v) / correction + epsilon);
-    master[i] = value;
-    if (parameter != NULLPTR) assign(parameter[i], value);
+  const AdamW by = {scale, stepSize, beta1, beta2, correction, epsilon, keep};
+  const long long threads = gridThreads(), thread = gridThread();
+  const bool aligned = wholeFours(master) && wholeFours(gradient) && wholeFours(first) && wholeFours(second) &&
+                       (parameter == NULLPTR || wholeFours(parameter));
+  const long long fours = aligned ? count / 4 : 0;
+  for (long long i = thread; i < fours; i += threads) {
+    const Four<Gradient> g = reinterpret_cast<const Four<Gradient> *>(gradient)[i];
+    Four<float> w = reinterpret_cast<Four<float> *>(master)[i];
+    Four<float> m = reinterpret_cast<Four<float> *>(first)[i], v = reinterpret_cast<Four<float> *>(second)[i];
+    Four<Element> rounded;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      step(by, toFloat(g.values[k]), w.values[k], m.values[k], v.values[k]);
+      assign(rounded.values[k], w.values[k]);
+    }
+    reinterpret_cast<Four<float> *>(master)[i] = w;
+    reinterpret_cast<Four<float> *>(first)[i] = m;
+    reinterpret_cast<Four<float> *>(second)[i] = v;
+    if (parameter != NULLPTR) reinterpret_cast<Four<Element> *>(parameter)[i] = rounded;
+  }
+  for (long long i = 4 * fours + thread; i < count; i += threads) {
+    step(by, toFloat(gradient[i]), master[i], first[i], second[i]);
+    if (parameter != NULLPTR) assign(parameter[i], master[i]);
   }
 }
 
@@ -41,8 +74,17 @@ extern "C" __global__ void adam_w_wide(float *master, const float *gradient, flo
 // partial[block]: sum of squares of the block's share. The grid decides the order, so keep it fixed.
 extern "C" __global__ void sum_of_squares(const Element *values, double *partial, long long count) {
   double sum = 0;
-  const long long stride = (long long)gridDim.x * blockDim.x;
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
+  const long long threads = gridThreads(), thread = gridThread();
+  const long long fours = wholeFours(values) ? count / 4 : 0;
+  for (long long i = thread; i < fours; i += threads) {
+    const Four<Element> four = reinterpret_cast<const Four<Element> *>(values)[i];
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      const double value = toFloat(four.values[k]);
+      sum += value * value;
+    }
+  }
+  for (long long i = 4 * fours + thread; i < count; i += threads) {
     const double value = toFloat(values[i]);
     sum += value * value;
   }

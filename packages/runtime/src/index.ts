@@ -1,4 +1,5 @@
 export { type FabricOptions } from './comm/local/fabric.js';
+export { cudaAvailable, firstCard } from './device/cuda/bindings/index.js';
 export {
   builtModule,
   type Launcher,

@@ -88,7 +88,7 @@ export async function benchOverlap(options: OverlapBenchOptions): Promise<Overla
   const { setting, overheads } = await measureOverheads(settingOf(config), localLauncher, signal);
   const strategy = inChunks(namedStrategies.scattered, 1);
   const step: StepShape = { ...stepOf(setting, strategy), reductionBytes };
-  const prices = settingModel(setting, await probeStepKernels(step, signal), overheads);
+  const prices = settingModel(setting, await probeStepKernels(step, { signal }), overheads);
   const predicted = predictions(setting, step, prices);
   const job: TrainJob = { ...jobOf(setting, { strategy, role: 'baseline' }), step };
   onPhase(`${layout}: comparing losses`);

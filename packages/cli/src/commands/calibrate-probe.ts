@@ -19,6 +19,7 @@ import {
   type NetworkProbeResult,
 } from '@monta/runtime';
 import { backendFrom, launcherOf } from '../config/backend-config.js';
+import { cardsHere } from '../config/cards.js';
 import type { MontaContext } from '../context.js';
 import { loadCluster } from '../inputs.js';
 import type { Console } from '../output/console.js';
@@ -83,7 +84,7 @@ export function showProbe(console: Console, probe: Probe, cluster?: Cluster): vo
     '  ports: of one unit of the tier below; all at once: all its pairs together over one pair alone; other rail: ' +
       'changing the port number\n',
   );
-  console.print(style.bold(`Matrix products on ${probe.computeDevice}, one thread, float32, measured`));
+  console.print(style.bold(`Matrix products on ${probe.computeDevice}, float32, measured`));
   console.print(
     renderTable(
       [{ header: 'm x n x k' }, { header: 'time', ...number }, { header: 'rate', ...number }],
@@ -144,15 +145,23 @@ export async function runProbe(context: MontaContext, flags: CalibrateFlags): Pr
   else await leadMpirun((launcher) => probeAndWrite(context, flags, launcher));
 }
 
-/** Ranks over MPI, where the flags or the person's mpirun say so. */
+/** Ranks over MPI or NCCL, where the flags or the person's mpirun say so. */
 function hostsOf(flags: CalibrateFlags, launcher?: Launcher): NetworkProbeOptions['hosts'] {
   const backend = backendFrom(undefined, flags);
-  if (backend.kind === 'local') return undefined;
+  if (backend.kind === 'local') {
+    if (backend.device === undefined) return undefined;
+    throw new InputError('one card has no links', { file: '--device', expected: '--backend nccl, and --ranks' });
+  }
   if (flags.cluster !== undefined || flags.emulate !== undefined)
-    throw new InputError('the network of an MPI job is real, it is not emulated', {
+    throw new InputError(`the network of a job over ${backend.kind} is real, it is not emulated`, {
       file: '--backend',
-      expected: 'mpi without --cluster and --emulate',
+      expected: `${backend.kind} without --cluster and --emulate`,
     });
+  if (backend.kind === 'nccl') {
+    const ranks = flags.ranks ?? cardsHere();
+    const ranksPerHost = backend.ranksPerNode ?? ranks;
+    return { launcher: launcherOf(backend), count: ranks / ranksPerHost, ranksPerHost };
+  }
   const hosts = backend.hosts ?? [{ name: 'localhost', slots: flags.ranks ?? defaultRanks }];
   return { launcher: launcher ?? launcherOf(backend), count: hosts.length, ranksPerHost: hosts[0]?.slots ?? 1 };
 }

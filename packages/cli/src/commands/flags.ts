@@ -41,7 +41,15 @@ export const seedFlag = (brief: string) => ({ ...countFlag('number', brief, limi
 
 /** Which ranks run, for the commands that run some. */
 export const hostFlags = {
-  backend: hostText('local|mpi', 'Ranks are threads of this process (default), or processes over Open MPI'),
+  backend: hostText(
+    'local|mpi|nccl',
+    'Ranks are threads of this process (default), processes over Open MPI, or processes on GPUs over NCCL',
+  ),
+  device: hostText('cpu|cuda', "What computes: processors, or this machine's first GPU (one rank); nccl implies cuda"),
+  ranksPerNode: {
+    ...countFlag('n', 'With nccl: this machine stands for nodes of n ranks', limits.ranks),
+    optional: true,
+  },
   hosts: hostText('a:8,b:8', 'Hosts of an MPI job and the ranks on each (default: this machine)'),
   bind: hostText('address', 'Address of this machine that ranks on other hosts reach'),
   agent: hostText('path', 'Program that starts a command on another host, instead of ssh'),

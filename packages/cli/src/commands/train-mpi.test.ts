@@ -97,7 +97,7 @@ describe('the MPI backend of a configuration', () => {
     expect(complaint(undefined, { hosts: 'a:4,b:4' })).toMatch(/--hosts.*threads of this process/su);
     expect(complaint(undefined, { backend: 'mpi', hosts: 'a:4,b:2' })).toMatch(/different numbers of ranks/u);
     expect(complaint(undefined, { backend: 'mpi', hosts: 'a:0' })).toMatch(/--hosts.*cannot read "a:0"/su);
-    expect(complaint(undefined, { backend: 'nccl' })).toMatch(/"nccl" is not a backend/u);
+    expect(complaint(undefined, { backend: 'gloo' })).toMatch(/"gloo" is not a backend/u);
     expect(complaint('backend: mpi\nemulate: { timeScale: 5 }', {})).toMatch(/network of an MPI job is real/u);
   });
 });

@@ -20,6 +20,7 @@ export interface TrainFlags extends BackendOverrides {
   readonly capacityFactor?: number;
   readonly lr?: number;
   readonly seed?: number;
+  readonly dtype?: string;
   readonly timeScale?: number;
   readonly trialSteps?: number;
   readonly output?: string;
@@ -55,6 +56,7 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
       ),
       lr: number('rate', 'Peak learning rate'),
       seed: count('number', 'Of weights and data'),
+      dtype: text('f32|bf16', 'What is computed in; bf16 on GPUs, with weights, gradients and moments kept in f32'),
       timeScale: number('factor', 'How much slower than the cluster the network is emulated'),
       trialSteps: count(
         'count',

@@ -1,6 +1,7 @@
 /** `monta train`: plan, train, compare, report. */
 import {
   clusterSummary,
+  formatBytes,
   formatLayout,
   formatInteger,
   formatSeconds,
@@ -11,10 +12,19 @@ import {
   type PlannedStrategy,
   type RunPlan,
 } from '@monta/core';
-import { leadMpirun, prepareStart, readByteText, underMpirun, type Launcher, type TrainReport } from '@monta/runtime';
+import {
+  firstCard,
+  leadMpirun,
+  prepareStart,
+  readByteText,
+  underMpirun,
+  type Launcher,
+  type TrainReport,
+} from '@monta/runtime';
 import { renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
 import { stringify } from 'yaml';
-import { launcherOf } from '../config/backend-config.js';
+import { hasOwnNetwork, launcherOf, onCards } from '../config/backend-config.js';
+import { cardsHere } from '../config/cards.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
@@ -27,9 +37,9 @@ import { measureOverheads } from '../train/overheads.js';
 import { planRun } from '../train/run-plan.js';
 import { networkShare, runReport } from '../train/run-report.js';
 import { loadEmulatedCurves } from '../inputs.js';
-import { refuseWhatDoesNotFit } from '../train/memory-fit.js';
+import { rankMemory, refuseWhatDoesNotFit, type MachineRoom } from '../train/memory-fit.js';
 import { settingOf, stepOf, type Setting } from '../train/setting.js';
-import { jobOf, runStrategies } from '../train/strategies-run.js';
+import { jobOf, runStrategies, type StrategyResult } from '../train/strategies-run.js';
 import type { TrialGround } from '../train/trial.js';
 import type { TrainFlags } from './train.command.js';
 
@@ -55,8 +65,9 @@ function showPlan(console: Console, setting: Setting, plan: RunPlan, folder: Run
   const facts: (readonly [string, string])[] = [
     [
       'Cluster',
-      config.backend.kind === 'mpi'
-        ? `${config.cluster.name}, over Open MPI: ${clusterSummary(setting.cluster)}; measured just now`
+      hasOwnNetwork(config.backend)
+        ? `${config.cluster.name}, over ${config.backend.kind === 'mpi' ? 'Open MPI' : 'NCCL'}: ` +
+          `${clusterSummary(setting.cluster)}; measured just now`
         : `${config.cluster.name}: ${clusterSummary(config.cluster)}; ` +
           (fabric ? `emulated at 1/${fabric.timeScale} of this speed` : 'not emulated'),
     ],
@@ -77,7 +88,20 @@ function showPlan(console: Console, setting: Setting, plan: RunPlan, folder: Run
 
 const ratio = (value: number | undefined): string => (value === undefined ? '' : `${value.toFixed(2)}x`);
 
-function showResult(console: Console, report: RunReport, folder: RunFolder, evaluations: RunReport['loss']): void {
+interface Shown {
+  readonly report: RunReport;
+  readonly folder: RunFolder;
+  /** Of a card: the most that a rank took, and what the plan counted. */
+  readonly memory: MemoryFigures | undefined;
+}
+
+interface MemoryFigures {
+  readonly measuredBytes: number;
+  readonly plannedBytes: number;
+}
+
+function showResult(console: Console, { report, folder, memory }: Shown): void {
+  const { loss: evaluations } = report;
   const chosen = strategyOf(report, 'chosen');
   const heldOut = evaluations.heldOut.at(-1)?.[1];
   const emulated =
@@ -101,6 +125,12 @@ function showResult(console: Console, report: RunReport, folder: RunFolder, eval
           (other.heldOut === undefined ? '' : `; held-out ${other.heldOut.toFixed(3)}`),
       ]);
   }
+  if (memory)
+    facts.push([
+      'Memory',
+      `${formatBytes(memory.measuredBytes, 'binary')} of the card at the most, with what kernels take; ` +
+        `monta memory counts ${formatBytes(memory.plannedBytes, 'binary')}`,
+    ]);
   facts.push(
     ['Report', folder.file('report.html')],
     ['Trace', `${folder.file('trace.json')} (open in ui.perfetto.dev)`],
@@ -158,6 +188,19 @@ function checkResume(setting: Setting, resume: string | undefined): void {
   prepareStart(jobOf(setting, { strategy, role: 'chosen' }, undefined, resume));
 }
 
+function memoryFigures(setting: Setting, { planned, result }: StrategyResult): MemoryFigures | undefined {
+  const { peakDeviceBytes: measuredBytes } = result;
+  if (measuredBytes === undefined) return undefined;
+  return { measuredBytes, plannedBytes: rankMemory(stepOf(setting, planned.strategy)).totalBytes };
+}
+
+/** The memory that the ranks share: each card's, this machine's, or, over MPI, that of hosts we know nothing of. */
+function roomFor({ config: { backend }, ranks }: Setting): MachineRoom {
+  if (!onCards(backend)) return { ranksHere: backend.kind === 'local' ? ranks : 1 };
+  const { bytes = Infinity } = firstCard() ?? {};
+  return { ranksHere: Math.ceil(ranks / cardsHere()), bytes, rankBytes: bytes };
+}
+
 async function trainAndReport(
   console: Console,
   flags: TrainFlags,
@@ -169,14 +212,13 @@ async function trainAndReport(
     flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);
   const asked: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
   const text = readByteText(config.data.text, config.data.sequence);
-  refuseWhatDoesNotFit(stepOf(asked, inChunks(namedStrategies.scattered, 1)), {
-    ranksHere: config.backend.kind === 'local' ? asked.ranks : 1,
-  });
+  refuseWhatDoesNotFit(stepOf(asked, inChunks(namedStrategies.scattered, 1)), roomFor(asked));
   checkResume(asked, flags.resume);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));
   await interruptible(async (signal) => {
-    const linked = launcher.backend === 'mpi' ? await withMeasuredNetwork(asked, launcher, signal) : asked;
+    const linked =
+      hasOwnNetwork(config.backend) && asked.ranks > 1 ? await withMeasuredNetwork(asked, launcher, signal) : asked;
     const { setting, overheads } = await measureOverheads(linked, launcher, signal);
     const ground: TrialGround = {
       launcher,
@@ -236,7 +278,8 @@ async function trainAndReport(
     });
     folder.writeJson('report.json', report);
     folder.write('report.html', renderReport(report));
-    if (flags.json) console.json(report);
-    else showResult(console, report, folder, report.loss);
+    const memory = memoryFigures(setting, chosen);
+    if (flags.json) console.json({ ...report, ...(memory === undefined ? {} : { memory }) });
+    else showResult(console, { report, folder, memory });
   });
 }

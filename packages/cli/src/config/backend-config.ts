@@ -1,12 +1,28 @@
 /**
  * Which ranks a run is made of, as its configuration says: `backend: mpi`, and under `mpi` the hosts and how to reach
- * them.
+ * them; `backend: nccl`, and under `nccl` how they lie on cards; `device: cuda`.
  */
-import { getCluster, InputError, type Cluster, type FieldMap } from '@monta/core';
-import { mpiLauncher, localLauncher, parseHosts, underMpirun, type Launcher, type MpiHost } from '@monta/runtime';
+import { getCluster, InputError, limits, type Cluster, type FieldMap } from '@monta/core';
+import {
+  cudaLauncher,
+  localLauncher,
+  mpiLauncher,
+  ncclLauncher,
+  parseHosts,
+  underMpirun,
+  type Launcher,
+  type MpiHost,
+} from '@monta/runtime';
 
 export type BackendConfig =
-  | { readonly kind: 'local' }
+  /** Threads of this process, or one of them with this machine's first card. */
+  | { readonly kind: 'local'; readonly device?: 'cuda' }
+  | {
+      /** Processes with a card each. */
+      readonly kind: 'nccl';
+      /** This machine stands for nodes of so many ranks; absent: for one. */
+      readonly ranksPerNode?: number;
+    }
   | {
       readonly kind: 'mpi';
       /** Hosts and their ranks, in rank order, as many on each; absent: all on this machine. */
@@ -28,16 +44,67 @@ export interface BackendOverrides {
   readonly agent?: string;
   readonly network?: string;
   readonly mpirun?: string;
+  readonly device?: string;
+  readonly ranksPerNode?: number;
 }
+
+/** Whether ranks compute on cards. */
+export const onCards = (backend: BackendConfig): boolean =>
+  backend.kind === 'nccl' || (backend.kind === 'local' && backend.device === 'cuda');
+
+/** Whether bytes between ranks pass a network that is there, and cannot be emulated. */
+export const hasOwnNetwork = ({ kind }: BackendConfig): boolean => kind !== 'local';
 
 const details = ['hosts', 'bind', 'agent', 'network', 'mpirun'] as const;
 
 /** An agent is a program; options of mpirun name programs and libraries. */
 const isCommand = (name: (typeof details)[number]): boolean => name === 'agent' || name === 'mpirun';
 
+const placeOf = { local: 'threads of this process', nccl: 'processes on cards of this machine' } as const;
+const kinds = ['local', 'mpi', 'nccl'] as const;
+const devices = ['cpu', 'cuda'] as const;
+
+/** One of some words, from a flag or a file. */
+export function choiceOf<Word extends string>(
+  map: FieldMap | undefined,
+  name: string,
+  {
+    override,
+    words,
+    what,
+  }: { readonly override: string | undefined; readonly words: readonly Word[]; readonly what: string },
+): Word | undefined {
+  const field = override === undefined ? map?.get(name) : undefined;
+  const text = override ?? field?.string();
+  const word = words.find((one) => one === text);
+  if (word !== undefined || text === undefined) return word;
+  const expected = `${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''}`;
+  throw (
+    field?.error(`"${text}" is not a ${what}`, { expected }) ??
+    new InputError(`"${text}" is not a ${what}`, { file: `--${name}`, expected })
+  );
+}
+
+/** What ranks compute on must be what the backend carries bytes between. */
+function checkDevice(kind: (typeof kinds)[number], device: (typeof devices)[number] | undefined): void {
+  if (kind === 'mpi' && device === 'cuda')
+    throw new InputError('MPI sends from host memory, where nothing of a card lies', {
+      file: 'device',
+      expected: 'backend nccl for several cards, local for one',
+    });
+  if (kind === 'nccl' && device === 'cpu')
+    throw new InputError('NCCL carries bytes between cards', { file: 'device', expected: 'cuda, or none' });
+}
+
+function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOverrides): BackendConfig {
+  const fields = map?.get('nccl')?.map(['ranksPerNode']);
+  const ranksPerNode = given ?? fields?.get('ranksPerNode')?.integer({ max: limits.ranks });
+  return { kind: 'nccl', ...(ranksPerNode === undefined ? {} : { ranksPerNode }) };
+}
+
 /**
- * Reads `backend` and `mpi`, flags over them. Commands are taken from a file only when the person allows it. Under an
- * mpirun of the person's own it is MPI, whatever they say. Throws `InputError`.
+ * Reads `backend`, `device`, `mpi` and `nccl`, flags over them. Commands are taken from a file only when the person
+ * allows it. Under an mpirun of the person's own it is MPI, whatever they say. Throws `InputError`.
  */
 export function backendFrom(
   map: FieldMap | undefined,
@@ -46,23 +113,21 @@ export function backendFrom(
 ): BackendConfig {
   const started = startedHosts();
   if (started !== undefined) return { kind: 'mpi', hosts: started };
-  const field = map?.get('backend');
-  const kind = overrides.backend ?? field?.string() ?? 'local';
-  const at = overrides.backend === undefined ? field : undefined;
-  if (kind !== 'local' && kind !== 'mpi')
-    throw (
-      at?.error(`"${kind}" is not a backend`, { expected: 'local or mpi' }) ??
-      new InputError(`"${kind}" is not a backend`, { file: '--backend', expected: 'local or mpi' })
-    );
+  const kind = choiceOf(map, 'backend', { override: overrides.backend, words: kinds, what: 'backend' }) ?? 'local';
+  const device = choiceOf(map, 'device', { override: overrides.device, words: devices, what: 'device' });
+  checkDevice(kind, device);
+  if (kind !== 'nccl' && overrides.ranksPerNode !== undefined)
+    throw new InputError('says which nodes cards stand for', { file: '--ranks-per-node', expected: '--backend nccl' });
   const fields = map?.get('mpi')?.map([...details]);
-  if (kind === 'local') {
+  if (kind !== 'mpi') {
     const given = details.find((name) => overrides[name] !== undefined);
     if (given !== undefined)
-      throw new InputError(`says how to reach hosts, but ranks are threads of this process`, {
+      throw new InputError(`says how to reach hosts, but ranks are ${placeOf[kind]}`, {
         file: `--${given}`,
         expected: '--backend mpi',
       });
-    return { kind };
+    if (kind === 'nccl') return ncclFrom(map, overrides);
+    return { kind, ...(device === 'cuda' ? { device } : {}) };
   }
   const of = (name: (typeof details)[number]): string | undefined => {
     if (overrides[name] !== undefined) return overrides[name];
@@ -136,14 +201,22 @@ export function hostsCluster(hosts: readonly MpiHost[]): Cluster {
 
 /** What runs the ranks of a configuration that no mpirun of the person's own started. */
 export function launcherOf(backend: BackendConfig): Launcher {
-  if (backend.kind === 'local') return localLauncher;
+  if (backend.kind === 'local') return backend.device === 'cuda' ? cudaLauncher() : localLauncher;
+  if (backend.kind === 'nccl') {
+    const { ranksPerNode } = backend;
+    return ncclLauncher(ranksPerNode === undefined ? {} : { ranksPerNode });
+  }
   const { kind: _kind, ...where } = backend;
   return mpiLauncher(where);
 }
 
 /** The keys of the configuration that `backendFrom` reads back. */
 export function backendDocument(backend: BackendConfig): Record<string, unknown> {
-  if (backend.kind === 'local') return {};
+  if (backend.kind === 'local') return backend.device === undefined ? {} : { device: backend.device };
+  if (backend.kind === 'nccl') {
+    const { ranksPerNode } = backend;
+    return { backend: 'nccl', ...(ranksPerNode === undefined ? {} : { nccl: { ranksPerNode } }) };
+  }
   const { kind, hosts, mpirunOptions, ...rest } = backend;
   return {
     backend: kind,

@@ -25,16 +25,21 @@ import {
   readDocument,
   resolveLayout,
   type Strategy,
+  worldSize,
 } from '@monta/core';
 import { loadCluster, loadModel } from '../inputs.js';
 import { readTextFile } from '../files.js';
 import {
   backendDocument,
   backendFrom,
+  choiceOf,
+  hasOwnNetwork,
   hostsCluster,
+  onCards,
   type BackendConfig,
   type BackendOverrides,
 } from './backend-config.js';
+import { cardsCluster, cardsHere } from './cards.js';
 
 /** Tokens of one step over all replicas: what ranks on this machine can hold by far. */
 const mostTokens = limits.tokens;
@@ -88,11 +93,13 @@ export interface TrainConfig {
   readonly optimizer: OptimizerConfig;
   /** Of initial weights and of the order of data (default 1). */
   readonly seed: number;
-  /** Which ranks run: threads of this process (default), or processes over MPI. */
+  /** Which ranks run: threads of this process (default), processes over MPI or NCCL; and what they compute on. */
   readonly backend: BackendConfig;
+  /** What is computed in; bf16 on cards, with weights, gradients and moments kept in f32 (default f32). */
+  readonly dtype: 'f32' | 'bf16';
   /**
    * How far the emulated network is slowed: a factor, auto (chosen so that compute and network balance as on the
-   * cluster; default), or no emulation (always so over MPI).
+   * cluster; default), or no emulation (always so over MPI and on cards).
    */
   readonly emulate: 'auto' | false | { readonly timeScale: number };
   readonly checkpoint: {
@@ -128,6 +135,7 @@ export interface TrainOverrides extends BackendOverrides {
   readonly capacityFactor?: number;
   readonly lr?: number;
   readonly seed?: number;
+  readonly dtype?: string;
   readonly timeScale?: number;
   readonly trialSteps?: number;
   readonly output?: string;
@@ -176,7 +184,10 @@ const keys = [
   'optimizer',
   'seed',
   'backend',
+  'device',
+  'dtype',
   'mpi',
+  'nccl',
   'emulate',
   'checkpoint',
   'trialSteps',
@@ -205,12 +216,26 @@ function modelOf({ map, folder }: Source, override: string | undefined): { value
   return { value: field === undefined ? loadModel(name) : field.parsed(() => loadModel(name)), given: name };
 }
 
+/** Ranks on cards whose cluster is not said: those of the layout, or one for every card. */
+function cardRanks({ map }: Source, layout: string | undefined, backend: BackendConfig): number {
+  if (backend.kind === 'local') return 1;
+  const field = layout === undefined ? map?.get('layout') : undefined;
+  const given = layout === undefined ? field?.parsed(() => layoutFrom(field)) : parsedLayout(layout);
+  return given === undefined || given === 'auto' ? cardsHere() : worldSize(given);
+}
+
 function clusterOf(
-  { map, file, folder }: Source,
-  override: string | undefined,
+  source: Source,
+  overrides: TrainOverrides,
   backend: BackendConfig,
 ): { value: Cluster; given: unknown } {
+  const { map, file, folder } = source;
+  const { cluster: override } = overrides;
   const field = override === undefined ? map?.get('cluster') : undefined;
+  if (field === undefined && override === undefined && onCards(backend)) {
+    const perNode = backend.kind === 'nccl' ? backend.ranksPerNode : undefined;
+    return { value: cardsCluster(cardRanks(source, overrides.layout, backend), perNode), given: undefined };
+  }
   if (field === undefined && override === undefined && backend.kind === 'mpi' && backend.hosts !== undefined)
     return { value: hostsCluster(backend.hosts), given: undefined };
   if (field?.isMap) return { value: clusterFrom(field, file), given: field.value };
@@ -218,10 +243,13 @@ function clusterOf(
   return { value: field === undefined ? loadCluster(name) : field.parsed(() => loadCluster(name)), given: name };
 }
 
-function layoutFrom(field: Field, world: number): 'auto' | Layout {
+const parsedLayout = (text: string, world?: number): 'auto' | Layout =>
+  text === 'auto' ? 'auto' : parseLayout(text, world);
+
+function layoutFrom(field: Field, world?: number): 'auto' | Layout {
   if (!field.isMap) {
     const text = field.string();
-    return text === 'auto' ? 'auto' : field.parsed(() => parseLayout(text, world));
+    return field.parsed(() => parsedLayout(text, world));
   }
   const map = field.map(['tp', 'cp', 'dp', 'pp', 'ep', 'etp', 'sequenceParallel']);
   const degree = (key: string) => map.get(key)?.integer({ max: limits.ranks });
@@ -257,7 +285,7 @@ function layoutOf(
   if (override === undefined && field !== undefined) return field.parsed(() => check(layoutFrom(field, world)));
   const text = override ?? (map === undefined && cluster.name === mainJob.cluster ? mainJob.layout : 'auto');
   try {
-    return check(text === 'auto' ? 'auto' : parseLayout(text, world));
+    return check(parsedLayout(text, world));
   } catch (error) {
     throw error instanceof InputError ? error.at({ file: override === undefined ? file : '--layout' }) : error;
   }
@@ -288,13 +316,18 @@ function emulateOf(
   backend: BackendConfig,
 ): TrainConfig['emulate'] {
   const field = map?.get('emulate');
-  if (backend.kind === 'mpi') {
+  if (hasOwnNetwork(backend) || onCards(backend)) {
     const asked = override ?? field?.value;
     if (asked !== undefined && asked !== false && asked !== 'auto')
-      throw new InputError('the network of an MPI job is real, it is not emulated', {
-        path: 'emulate',
-        expected: 'no emulation with backend mpi',
-      });
+      throw new InputError(
+        backend.kind === 'mpi'
+          ? 'the network of an MPI job is real, it is not emulated'
+          : 'cards compute and communicate at their own speed, no network is emulated beside them',
+        {
+          path: 'emulate',
+          expected: `no emulation with ${backend.kind === 'local' ? 'device cuda' : `backend ${backend.kind}`}`,
+        },
+      );
     return false;
   }
   if (override !== undefined) return { timeScale: override };
@@ -303,6 +336,17 @@ function emulateOf(
   if (!field.isMap) throw field.error('is not a way to emulate', { expected: 'auto, false or { timeScale: 100 }' });
   const scale = field.map(['timeScale']).need('timeScale', 'a factor, or auto');
   return scale.value === 'auto' ? 'auto' : { timeScale: scale.number(timeScaleRange) };
+}
+
+function dtypeOf(
+  map: FieldMap | undefined,
+  override: string | undefined,
+  backend: BackendConfig,
+): TrainConfig['dtype'] {
+  const dtype = choiceOf(map, 'dtype', { override, words: ['f32', 'bf16'], what: 'type to compute in' }) ?? 'f32';
+  if (dtype === 'bf16' && !onCards(backend))
+    throw new InputError('processors compute in f32 here', { path: 'dtype', expected: 'f32, or device cuda' });
+  return dtype;
 }
 
 const capacityFrom = (field: Field | undefined): number | undefined =>
@@ -336,7 +380,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
   const source: Source = { map, file, folder: text === undefined ? undefined : dirname(resolve(file)) };
   const model = modelOf(source, overrides.model);
   const backend = backendFrom(map, overrides, overrides.allowCommands);
-  const cluster = clusterOf(source, overrides.cluster, backend);
+  const cluster = clusterOf(source, overrides, backend);
   const data = map?.get('data')?.map(['text', 'sequence']);
   const checkpoint = map?.get('checkpoint')?.map(['every', 'keep']);
   const dispatch = map?.get('dispatch');
@@ -367,6 +411,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
     optimizer: optimizerOf(map, overrides.lr),
     seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: limits.seed }) ?? 1,
     backend,
+    dtype: dtypeOf(map, overrides.dtype, backend),
     emulate: emulateOf(map, overrides.timeScale, backend),
     checkpoint: {
       every: checkpoint?.get('every')?.integer({ min: 0, max: limits.steps }) ?? 0,
@@ -408,6 +453,7 @@ export function trainConfigDocument(config: TrainConfig): Record<string, unknown
     optimizer: { ...optimizer, clip: Number.isFinite(optimizer.clip) ? optimizer.clip : false },
     seed,
     ...backendDocument(backend),
+    dtype: config.dtype,
     emulate,
     checkpoint,
     ...(trialSteps === undefined ? {} : { trialSteps }),

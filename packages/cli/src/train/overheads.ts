@@ -1,6 +1,7 @@
 /** What this machine adds to every collective and kernel of a run, measured on dispatches before it. */
 import { inChunks, namedStrategies, unsupportedStrategy } from '@monta/core';
 import { probeCommunication, withCost, withoutLatencies, type CommunicationProbe, type Launcher } from '@monta/runtime';
+import { hasOwnNetwork } from '../config/backend-config.js';
 import type { MachineOverheads, Setting } from './setting.js';
 
 const [turns, repetitions] = [3, 3];
@@ -25,7 +26,7 @@ export async function measureOverheads(
 ): Promise<{ readonly setting: Setting; readonly overheads: MachineOverheads }> {
   const { config, layout, fabric, ranks, hostCores } = setting;
   if (ranks === 1) return { setting, overheads: { delaySeconds: 0, error: 0 } };
-  const overMpi = config.backend.kind === 'mpi';
+  const ownNetwork = hasOwnNetwork(config.backend);
   const shape: CommunicationProbe['shape'] = {
     hiddenSize: config.model.hiddenSize,
     expertFfn: config.model.expertFfn,
@@ -35,17 +36,17 @@ export async function measureOverheads(
     dtype: 'f32',
   };
   // An emulated network has latencies of its own; those of a real one are in the delay that its ranks see.
-  const cluster = overMpi ? withoutLatencies(setting.cluster) : setting.cluster;
+  const cluster = ownNetwork ? withoutLatencies(setting.cluster) : setting.cluster;
   const cost = await probeCommunication({
     ground: { cluster, hostCores },
     shape,
-    strategies: (overMpi ? halvesBetweenHosts : halves)
+    strategies: (ownNetwork ? halvesBetweenHosts : halves)
       .filter((one) => unsupportedStrategy(one, shape) === undefined)
       .flatMap((one) => chunkCounts.map((chunks) => inChunks(one, chunks))),
-    ...(overMpi && hostCores.movers !== undefined ? { volumes } : {}),
+    ...(ownNetwork && hostCores.movers !== undefined ? { volumes } : {}),
     turns,
     repetitions,
-    warmUps: overMpi ? warmUps.processes : warmUps.threads,
+    warmUps: ownNetwork ? warmUps.processes : warmUps.threads,
     launcher,
     ...(fabric === undefined ? {} : { fabric }),
     signal,

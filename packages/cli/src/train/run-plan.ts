@@ -18,7 +18,11 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
     hostCores,
     step,
     seed: config.seed,
-    model: settingModel(setting, await probeStepKernels(step, ground.signal), overheads),
+    model: settingModel(
+      setting,
+      await probeStepKernels(step, { device: ground.launcher.device, signal: ground.signal }),
+      overheads,
+    ),
     run: { ranks, ...config },
     ...(config.dispatch === 'auto' ? {} : { given: config.dispatch }),
   });

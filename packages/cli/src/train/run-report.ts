@@ -17,7 +17,8 @@ import {
   type RunPlan,
   maxOf,
 } from '@monta/core';
-import { unigramCrossEntropy, type ByteText } from '@monta/runtime';
+import { firstCard, unigramCrossEntropy, type ByteText } from '@monta/runtime';
+import { hasOwnNetwork, onCards } from '../config/backend-config.js';
 import { trainConfigDocument } from '../config/train-config.js';
 import { expertLoad, type OperationTime, type RunReport, type StrategyRun } from '@monta/views';
 import { stepTimes } from './measurements.js';
@@ -63,6 +64,14 @@ function strategyRun(setting: Setting, { planned, result }: StrategyResult, eval
 const flat = (value: unknown): string =>
   typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value);
 
+/** Hardware and backend in a line. */
+function ranOnOf({ config: { backend }, ranks }: Setting): string {
+  if (!onCards(backend))
+    return `${describeHost()}, ${ranks} ranks as ${backend.kind === 'mpi' ? 'processes over Open MPI' : 'threads'}`;
+  const { name = 'a card' } = firstCard() ?? {};
+  return `${name}, ${backend.kind === 'nccl' ? `${ranks} ranks as processes over NCCL` : 'one rank'}`;
+}
+
 /** The whole report. */
 export function runReport(
   setting: Setting,
@@ -72,10 +81,11 @@ export function runReport(
 ): RunReport {
   const { config, layout, fabric } = setting;
   const { model, cluster } = config;
-  const overMpi = config.backend.kind === 'mpi';
+  const { backend } = config;
+  const ownNetwork = hasOwnNetwork(backend);
   const linkBasis =
     setting.curves === undefined
-      ? overMpi
+      ? ownNetwork
         ? 'measured between pairs before the run'
         : 'as the cluster file says, scaled'
       : 'as the calibration says';
@@ -91,7 +101,7 @@ export function runReport(
     measuredSeconds: one.measured.busySeconds,
   }));
   const origin = fabric ? 'measured on an emulated network' : 'measured';
-  const ranOn = `${describeHost()}, ${setting.ranks} ranks as ${overMpi ? 'processes over Open MPI' : 'threads'}`;
+  const ranOn = ranOnOf(setting);
   const predictionBasis = `kernels timed here, one rank at a time; links ${linkBasis}; overheads of empty messages`;
   const { total, active } = countParameters(model);
   const step = stepOf(setting, plan.chosen.strategy);
@@ -105,10 +115,12 @@ export function runReport(
             'no processor for it.',
         ]
       : [
-          overMpi
+          ownNetwork
             ? `The network was real, ${setting.cluster.sources.join('; ')}; other work on these hosts and links ` +
               'counts into every time.'
-            : 'No network was emulated: bytes moved at memory speed.',
+            : onCards(backend)
+              ? 'One rank on one card: nothing was communicated.'
+              : 'No network was emulated: bytes moved at memory speed.',
         ]),
     'The prediction takes routing as even, and one time for each kernel; it leaves out what ranks that share ' +
       'processors do to each other beyond sharing them evenly.',
@@ -123,7 +135,7 @@ export function runReport(
     cluster: {
       name: cluster.name,
       devices: deviceCount(cluster),
-      summary: clusterSummary(overMpi ? setting.cluster : cluster),
+      summary: clusterSummary(ownNetwork ? setting.cluster : cluster),
     },
     model: {
       name: model.name,

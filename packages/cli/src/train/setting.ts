@@ -23,6 +23,7 @@ import {
   type Strategy,
 } from '@monta/core';
 import type { FabricOptions } from '@monta/runtime';
+import { hasOwnNetwork } from '../config/backend-config.js';
 import type { TrainConfig } from '../config/train-config.js';
 
 /** The time scale that a configuration asks for; undefined without emulation. */
@@ -53,7 +54,7 @@ export function stepOf({ config, layout }: Pick<Setting, 'config' | 'layout'>, s
     sequence: config.data.sequence,
     sequences,
     microBatches: share / sequences,
-    dtype: 'f32',
+    dtype: config.dtype,
     ...(config.capacityFactor === undefined ? {} : { capacityFactor: config.capacityFactor }),
     strategy,
   };
@@ -78,7 +79,7 @@ export function settingOf(config: TrainConfig): Setting {
     cluster:
       timeScale !== undefined
         ? scaledCluster(config.cluster, timeScale)
-        : config.backend.kind === 'mpi'
+        : hasOwnNetwork(config.backend)
           ? config.cluster
           : atMemorySpeed(config.cluster),
     hostCores: { cores, ranksPerHost: ranks },

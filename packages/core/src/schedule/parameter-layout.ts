@@ -28,7 +28,7 @@ export interface PlacedSlot extends Run {
 }
 
 export interface ParameterLayout {
-  /** Elements of each flat state, gaps between buckets included. */
+  /** Elements of each flat state, gaps between buckets and slots included. */
   readonly elements: number;
   /** In the order of memory. */
   readonly slots: readonly PlacedSlot[];
@@ -36,6 +36,8 @@ export interface ParameterLayout {
 
 /** Buckets start at multiples of so many elements: 64 bytes of f32. */
 const alignment = 16;
+/** And the slots in them at these: 16 bytes of bf16, which a card reads at a time. */
+const slotAlignment = 8;
 
 /** The layout on a rank. */
 export function parameterLayout(step: Pick<StepShape, 'model' | 'layout'>, rank: number): ParameterLayout {
@@ -55,6 +57,7 @@ export function parameterLayout(step: Pick<StepShape, 'model' | 'layout'>, rank:
     for (const alike of bySlot.values()) {
       const [{ layer, slot, bucket: own } = { layer: -1, slot: 'head' as const, bucket: undefined }] = alike;
       if (own !== bucket) continue;
+      offset = Math.ceil(offset / slotAlignment) * slotAlignment;
       const start = offset;
       const placed = alike.map((parameter): PlacedParameter => {
         const length = shardElements(parameter, layout, rank);

@@ -74,6 +74,8 @@ export interface Device {
   free(view: View): void;
   /** Bytes that are allocated now. */
   readonly allocatedBytes: number;
+  /** The most that was taken at a time, with what kernels took for themselves, where the device counts it. */
+  readonly peakBytes?: number;
 
   /** Copies a view's elements to the host. `into` is as long, and of the view's type, or bytes. */
   read(view: View, into: HostArray): void;

@@ -15,5 +15,5 @@ export { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
 export { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
 export { parseHosts, type MpiHost } from './mpi-options.js';
 export { underMpirun } from './mpi-rank.js';
-export { runRank } from './rank.js';
+export { runRank, type DeviceKind } from './rank.js';
 export type { RankContext } from './rank-context.js';

@@ -7,10 +7,13 @@ import { InputError } from '@monta/core';
 import { cudaAvailable } from '../device/cuda/bindings/index.js';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
+import type { DeviceKind } from './rank.js';
 import { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
 
 export interface Launcher {
   readonly backend: 'local' | 'mpi' | 'nccl';
+  /** What ranks compute on. */
+  readonly device: DeviceKind;
   /** As it follows "measured on" in labels. */
   readonly place: string;
   /**
@@ -29,13 +32,19 @@ export function cudaLauncher(): Launcher {
   if (devices === 0) throw new InputError('no CUDA device here', { file: '--device', expected: reason });
   return {
     backend: 'local',
+    device: 'cuda',
     place: "this machine's card",
     launch: (options) => launchLocal({ ...options, device: 'cuda' }),
   };
 }
 
 /** Ranks are threads of this process. */
-export const localLauncher: Launcher = { backend: 'local', place: 'this machine', launch: launchLocal };
+export const localLauncher: Launcher = {
+  backend: 'local',
+  device: 'cpu',
+  place: 'this machine',
+  launch: launchLocal,
+};
 
 export type MpiPlace = Pick<
   MpiLaunchOptions,
@@ -50,6 +59,7 @@ export const mpiPlace = (hosts: MpiPlace['hosts'] = [{ name: hostname(), slots: 
 export function mpiLauncher(where: MpiPlace = {}): Launcher {
   return {
     backend: 'mpi',
+    device: 'cpu',
     place: mpiPlace(where.hosts),
     launch: ({ fabric, onFabricReport: _none, ...options }) => {
       if (fabric !== undefined)
@@ -67,6 +77,7 @@ export type NcclPlace = Pick<NcclLaunchOptions, 'ranksPerNode' | 'gpus' | 'multi
 export function ncclLauncher(where: NcclPlace = {}): Launcher {
   return {
     backend: 'nccl',
+    device: 'cuda',
     place: `${hostname()} over NCCL`,
     launch: ({ fabric, onFabricReport: _none, ...options }) => {
       if (fabric !== undefined)

@@ -85,7 +85,7 @@ async function leading<T>(control: ControlLine, size: number, lead: (launcher: L
     return outcomes.map(({ result }) => result);
   };
   try {
-    return await lead({ backend: 'mpi', place: mpiPlace(), launch });
+    return await lead({ backend: 'mpi', device: 'cpu', place: mpiPlace(), launch });
   } finally {
     control.announce({ kind: 'end' });
   }

@@ -48,10 +48,19 @@ export function dropByProbability({
 }
 
 /** Ids with the mark of dropped picks (~id) taken off. */
-export const pickedIds = (encoded: Int32Array): Int32Array => encoded.map((id) => (id < 0 ? ~id : id));
+export function pickedIds(encoded: Int32Array): Int32Array {
+  const ids = new Int32Array(encoded.length);
+  for (let pick = 0; pick < ids.length; pick++) ids[pick] = encoded[pick] < 0 ? ~encoded[pick] : encoded[pick];
+  return ids;
+}
 
 /** 1 for kept picks; undefined when none was dropped. */
 export function keptPicks(encoded: Int32Array): Uint8Array | undefined {
-  if (!encoded.some((id) => id < 0)) return undefined;
-  return Uint8Array.from(encoded, (id) => (id < 0 ? 0 : 1));
+  const kept = new Uint8Array(encoded.length);
+  let dropped = 0;
+  for (let pick = 0; pick < kept.length; pick++) {
+    kept[pick] = encoded[pick] < 0 ? 0 : 1;
+    dropped += 1 - kept[pick];
+  }
+  return dropped === 0 ? undefined : kept;
 }

@@ -45,15 +45,16 @@ export function buildPermutation({
   }
   const rowToken = new Int32Array(rows);
   const rowPick = new Int32Array(rows);
-  for (let pick = 0; pick < tokens * picks; pick++) {
-    if (kept !== undefined && kept[pick] !== 1) continue;
-    const expert = ids[pick];
-    const row = next[expert];
-    next[expert] = row + 1;
-    rowToken[row] = Math.floor(pick / picks);
-    rowPick[row] = pick;
-    pickRow[pick] = row;
-  }
+  for (let token = 0, pick = 0; token < tokens; token++)
+    for (const end = pick + picks; pick < end; pick++) {
+      if (kept !== undefined && kept[pick] !== 1) continue;
+      const expert = ids[pick];
+      const row = next[expert];
+      next[expert] = row + 1;
+      rowToken[row] = token;
+      rowPick[row] = pick;
+      pickRow[pick] = row;
+    }
   return { rows, counts, rowToken, rowPick, pickRow };
 }
 

@@ -48,6 +48,8 @@ const passes = ['forward'] as const;
 const routing = { kind: 'uniform' } as const;
 const seed = 1;
 const float32Bytes = 4;
+/** Elements of a row that a card moves at a time. */
+const cardRow = 8;
 /** Of each TP rank, so that most pairs of ranks have something to exchange. */
 const tinyTokens = 4;
 
@@ -60,8 +62,12 @@ const leastShare = 0.1;
 /** Runs the dispatches and fits the figures to them. Throws `InputError` when they cannot be priced. */
 export async function probeCommunication(probe: CommunicationProbe): Promise<CommunicationFigures> {
   const { ground, shape, strategies, volumes = [], turns, repetitions, warmUps, launcher, fabric, signal } = probe;
-  // a few rows of one element: nothing but what the host adds
-  const tiny: MoeShape = { ...shape, tokens: tinyTokens * shape.layout.tp, hiddenSize: 1 };
+  // A few rows of one element, or of what a card moves at a time: nothing but what the host adds.
+  const tiny: MoeShape = {
+    ...shape,
+    tokens: tinyTokens * shape.layout.tp,
+    hiddenSize: launcher?.device === 'cuda' ? cardRow : 1,
+  };
   const shapes = [tiny, ...volumes.map((bytes) => ofVolume(shape, bytes))];
   const kernels: (ReadonlyMap<string, KernelRate> | undefined)[] = [undefined];
   for (const one of shapes.slice(1))

@@ -1,9 +1,10 @@
 /**
- * Probes a backend: the emulated network of a cluster, memory between threads, or hosts over MPI. Results are in the
- * cluster's own time: what an emulation slowed down is divided out again.
+ * Probes a backend: the emulated network of a cluster, memory between threads, hosts over MPI, or cards over NCCL.
+ * Results are in the cluster's own time: what an emulation slowed down is divided out again.
  */
 import { cpus } from 'node:os';
 import { deviceCount, type Cluster, type Measurement, type MeasuredOp, type Probe, maxOf, minOf } from '@monta/core';
+import { firstCard } from '../device/cuda/bindings/index.js';
 import type { MoverReport } from '../comm/local/mover.worker.js';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import type { HostCopying, NetworkProbeData, NetworkRankResult, ProbeProgress } from './network-rank.js';
@@ -13,7 +14,7 @@ export interface NetworkProbeOptions {
   readonly emulated?: { readonly cluster: Cluster; readonly timeScale: number };
   /** Threads of the memory backend. */
   readonly ranks?: number;
-  /** Ranks over MPI, in place of both. */
+  /** Ranks over MPI or NCCL, in place of both. */
   readonly hosts?: { readonly launcher: Launcher; readonly count: number; readonly ranksPerHost: number };
   readonly ops?: readonly MeasuredOp[];
   /** Of every transfer; the shortest counts on an emulated network, else the lower quartile. */
@@ -85,11 +86,22 @@ function tiersOf({ emulated, hosts, ranks = 4 }: NetworkProbeOptions): NetworkPr
   return count === 1 ? [inside] : [inside, { name: 'network', size: count }];
 }
 
+/** Large enough to fill a card. */
+const cardGemmShapes = [
+  [1024, 1024, 1024],
+  [2048, 2048, 2048],
+  [4096, 4096, 4096],
+  [8192, 8192, 8192],
+  [4096, 14336, 4096],
+  [4096, 4096, 14336],
+] as const;
+
 /** Measures links, collectives, matrix products and interference. Takes seconds to minutes. */
 export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<NetworkProbeResult> {
   const { emulated, hosts, ops = defaultOps, repetitions = 5 } = options;
   const tiers = tiersOf(options);
   const ranks = tiers.reduce((product, { size }) => product * size, 1);
+  const onCards = hosts?.launcher.device === 'cuda';
   const data: NetworkProbeData = {
     tiers,
     ops,
@@ -102,7 +114,7 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
           ? memoryTransferSeconds
           : hostsTransferSeconds,
     maximumBytes,
-    gemmShapes,
+    gemmShapes: onCards ? cardGemmShapes : gemmShapes,
   };
   let report: MoverReport | undefined;
   const started = performance.now();
@@ -134,7 +146,7 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
   })) as NetworkRankResult[];
   if (result === undefined) throw new Error('the probe returned nothing');
   const slower = emulated?.timeScale ?? 1;
-  const processor = processorName();
+  const processor = (onCards ? firstCard()?.name : undefined) ?? processorName();
   const gpu = emulated?.cluster.device.name ?? processor;
   const key = {
     gpu,
@@ -144,7 +156,7 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
         ? 'monta local, emulated network'
         : hosts === undefined
           ? 'monta local, memory'
-          : 'monta mpi',
+          : `monta ${hosts.launcher.backend}`,
   };
   const probe: Probe = {
     ...key,

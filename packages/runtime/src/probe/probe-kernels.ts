@@ -1,4 +1,4 @@
-/** Times a rank's kernels alone on a core, at the sizes that a training step gives them. */
+/** Times a rank's kernels alone on a core or a card, at the sizes that a training step gives them. */
 import {
   searchedHalves,
   inChunks,
@@ -10,10 +10,12 @@ import {
   type StepShape,
 } from '@monta/core';
 import { CpuDevice } from '../device/cpu/index.js';
+import { CudaDevice } from '../device/cuda/cuda-device.js';
+import type { Device } from '../device/device.js';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '../execute/index.js';
-import { launchLocal, type RankContext } from '../launch/index.js';
+import { launchLocal, type DeviceKind, type RankContext } from '../launch/index.js';
 import { fitKernelRates, type TimedKernels } from './kernel-rates.js';
-import { SoloEndpoint } from './solo-endpoint.js';
+import { SoloEndpoint, type AccompaniedDevice } from './solo-endpoint.js';
 
 export interface KernelProbe {
   readonly step: StepShape;
@@ -49,12 +51,18 @@ function undisturbed(step: StepShape): StepShape {
 /** A rank's memory at first; it may grow to 32 times as much. */
 const memoryBytes = 64 * 2 ** 20;
 
-function timeSteps(probe: KernelProbe, chunks: number): TimedKernels {
+/** The rank's card, which notes when its launches run; or memory of a CPU for one step alone. */
+const deviceFor = (own: Device): AccompaniedDevice =>
+  own instanceof CudaDevice
+    ? own
+    : CpuDevice.create({ bytes: memoryBytes, maximumBytes: 32 * memoryBytes, trace: true });
+
+function timeSteps(probe: KernelProbe, chunks: number, own: Device): TimedKernels {
   const step: StepShape = {
     ...undisturbed(probe.step),
     strategy: inChunks(probe.step.strategy, chunks),
   };
-  const device = CpuDevice.create({ bytes: memoryBytes, maximumBytes: 32 * memoryBytes, trace: true });
+  const device = deviceFor(own);
   const endpoint = new SoloEndpoint(0, worldSize(step.layout), device);
   const parameters = new ParameterStore(step, 0, device);
   initialiseParameters(parameters, 1);
@@ -81,24 +89,45 @@ function timeSteps(probe: KernelProbe, chunks: number): TimedKernels {
     const taken = executor.takeSpans();
     if (repetition > 0) for (const span of taken) spans.push(span);
   }
+  executor.close();
+  parameters.close();
   return { program: trainingStep(step), spans };
 }
 
 /** A rank's side, see `probe.worker.ts`. */
-export function probeRank({ data }: RankContext<KernelProbe>): [string, KernelRate][] {
-  return [...fitKernelRates(data.chunkCounts.map((chunks) => timeSteps(data, chunks)))];
+export function probeRank({ data, device }: RankContext<readonly KernelProbe[]>): [string, KernelRate][][] {
+  return data.map((probe) => [...fitKernelRates(probe.chunkCounts.map((chunks) => timeSteps(probe, chunks, device)))]);
+}
+
+export interface KernelProbeOptions {
+  readonly device?: DeviceKind | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Runs probes one after another in a thread of their own and gives, for each, the rate of every kernel of its step. */
+async function probeInTurn(
+  probes: readonly KernelProbe[],
+  { device = 'cpu', signal }: KernelProbeOptions,
+): Promise<ReadonlyMap<string, KernelRate>[]> {
+  const [rates] = (await launchLocal({
+    ranks: 1,
+    device,
+    trace: true,
+    memoryBytes: 1 << 20,
+    workerModule: new URL('./probe.worker.ts', import.meta.url),
+    workerData: probes,
+    signal,
+  })) as [[string, KernelRate][][]];
+  return rates.map((one) => new Map(one));
 }
 
 /** Runs the probe in a thread of its own and gives the rate of every kernel of the step. */
-export async function probeKernels(probe: KernelProbe, signal?: AbortSignal): Promise<ReadonlyMap<string, KernelRate>> {
-  const [rates] = (await launchLocal({
-    ranks: 1,
-    memoryBytes: 1 << 20,
-    workerModule: new URL('./probe.worker.ts', import.meta.url),
-    workerData: probe,
-    signal,
-  })) as [[string, KernelRate][]];
-  return new Map(rates);
+export async function probeKernels(
+  probe: KernelProbe,
+  options: KernelProbeOptions = {},
+): Promise<ReadonlyMap<string, KernelRate>> {
+  const [rates = new Map<string, KernelRate>()] = await probeInTurn([probe], options);
+  return rates;
 }
 
 /** Chunk counts and steps with which the kernels of a run are timed. */
@@ -108,13 +137,19 @@ const ofRun = { chunkCounts: [1, 4], repetitions: 3 } as const;
  * Rates of the kernels of a step, whichever halves it may take: they differ between halves (slices or all tokens), so
  * those of every pair are timed.
  */
-export async function probeStepKernels(step: StepShape, signal?: AbortSignal): Promise<Map<string, KernelRate>> {
+export async function probeStepKernels(
+  step: StepShape,
+  options: KernelProbeOptions = {},
+): Promise<Map<string, KernelRate>> {
   const shape = moeShape(step);
+  const probes = searchedHalves()
+    .filter((one) => unsupportedStrategy(one, shape) === undefined)
+    .map((halves): KernelProbe => ({ step: { ...step, strategy: inChunks(halves, 1) }, ...ofRun }));
+  // A card takes seconds to start; a thread takes none, and gives the memory of its steps back when it ends.
+  const turns = options.device === 'cuda' ? [probes] : probes.map((probe) => [probe]);
   const rates = new Map<string, KernelRate>();
-  for (const halves of searchedHalves().filter((one) => unsupportedStrategy(one, shape) === undefined)) {
-    const strategy = inChunks(halves, 1);
-    for (const [name, rate] of await probeKernels({ step: { ...step, strategy }, ...ofRun }, signal))
-      if (!rates.has(name)) rates.set(name, rate);
-  }
+  for (const turn of turns)
+    for (const found of await probeInTurn(turn, options))
+      for (const [name, rate] of found) if (!rates.has(name)) rates.set(name, rate);
   return rates;
 }

@@ -2,4 +2,4 @@
 import { runRank } from '../launch/index.js';
 import { probeRank, type KernelProbe } from './probe-kernels.js';
 
-runRank<KernelProbe>(probeRank);
+runRank<readonly KernelProbe[]>(probeRank);

@@ -4,10 +4,18 @@
  * It moves no bytes between ranks and computes nothing meaningful.
  */
 import type { Blocks, Communicator, Endpoint, Submission, TransferRecord } from '../comm/communicator.js';
-import type { CpuDevice } from '../device/cpu/cpu-device.js';
 import type { Companion } from '../device/cpu/companion.js';
-import type { DeviceEvent } from '../device/device.js';
-import { elementBytes, type View } from '../device/view.js';
+import type { Device, DeviceEvent } from '../device/device.js';
+import { elementBytes, part, type View } from '../device/view.js';
+
+/** A device that tells somebody of its events. */
+export interface AccompaniedDevice extends Device {
+  accompany(companion: Companion): void;
+  /** Whether an event is done, without progress of anything else. */
+  done(event: DeviceEvent): boolean;
+  /** Notes that a transfer comes after these events, where the device has to be told. */
+  announce?(after: readonly number[]): void;
+}
 
 interface Pending {
   readonly after: readonly DeviceEvent[];
@@ -15,19 +23,19 @@ interface Pending {
   readonly run: () => void;
 }
 
-/** Collectives that end once what they come after has: the device tells of every kernel that one of them waits for. */
+/** Collectives that end once what they come after has: the device tells of it, or is asked while the rank waits. */
 class Transfers implements Companion {
-  readonly #device: CpuDevice;
+  readonly #device: AccompaniedDevice;
   #pending: Pending[] = [];
 
-  constructor(device: CpuDevice) {
+  constructor(device: AccompaniedDevice) {
     this.#device = device;
   }
 
   /** Runs `run` once `after` are done, and then completes the event that it returns. */
   submit(run: () => void, after: readonly DeviceEvent[] = []): DeviceEvent {
     const event = this.#device.createEvent();
-    this.#device.announce(after.map(({ id }) => id));
+    this.#device.announce?.(after.map(({ id }) => id));
     this.#pending.push({ after, event, run });
     this.completed();
     return event;
@@ -41,12 +49,16 @@ class Transfers implements Companion {
 
   progress(): void {}
 
-  waitUntil(): void {
-    throw new Error('all events wait for work of this rank that was never launched');
+  /** A card's work ends by itself; without transfers to come after it, and on a CPU, nothing would. */
+  waitUntil(over: () => boolean): void {
+    while (!over()) {
+      this.completed();
+      if (this.#device.kind === 'cpu') throw new Error('all events wait for work of this rank that was never launched');
+    }
   }
 
   completed(): void {
-    const ready = this.#pending.find(({ after }) => after.every(({ id }) => this.#device.events.done(id)));
+    const ready = this.#pending.find(({ after }) => after.every((event) => this.#device.done(event)));
     if (ready === undefined) return;
     this.#pending.splice(this.#pending.indexOf(ready), 1);
     ready.run();
@@ -58,7 +70,7 @@ class Transfers implements Companion {
 /** Who is alone, and what moves its bytes. */
 interface Solo {
   readonly rank: number;
-  readonly device: CpuDevice;
+  readonly device: AccompaniedDevice;
   readonly transfers: Transfers;
 }
 
@@ -118,15 +130,17 @@ class SoloCommunicator implements Communicator {
   /** Fills `receive` with `send`, over and over. */
   #echo(send: View, receive: View, options?: Submission): DeviceEvent {
     return this.solo.transfers.submit(() => {
-      const from = this.solo.device.memory.u8({ ...send, type: 'u8', length: send.length * elementBytes[send.type] });
-      const to = this.solo.device.memory.u8({
-        ...receive,
+      const { device } = this.solo;
+      const [from, to] = [send, receive].map((view): View => ({
+        ...view,
         type: 'u8',
-        length: receive.length * elementBytes[receive.type],
-      });
+        length: view.length * elementBytes[view.type],
+      }));
       if (from.length === 0 || from.byteOffset === to.byteOffset) return;
-      for (let at = 0; at < to.length; at += from.length)
-        to.set(from.subarray(0, Math.min(from.length, to.length - at)), at);
+      for (let at = 0; at < to.length; at += from.length) {
+        const length = Math.min(from.length, to.length - at);
+        device.copy(part(from, 0, length), part(to, at, length));
+      }
     }, options?.after);
   }
 }
@@ -139,7 +153,7 @@ export class SoloEndpoint implements Endpoint {
   constructor(
     readonly rank: number,
     readonly size: number,
-    private readonly device: CpuDevice,
+    private readonly device: AccompaniedDevice,
   ) {
     this.#transfers = new Transfers(device);
     device.accompany(this.#transfers);

@@ -220,7 +220,9 @@ export class LayerRouting {
       returnedScope === 'replica' && scope === 'slice' && shape.layout.tp > 1
         ? permutation.pickRow.subarray(slice.start * k, slice.end * k)
         : permutation.pickRow;
-    return { ...permutation, pickRow: picks.map((row) => (row < 0 ? row : place[row])) };
+    const pickRow = new Int32Array(picks.length);
+    for (let pick = 0; pick < picks.length; pick++) pickRow[pick] = picks[pick] < 0 ? picks[pick] : place[picks[pick]];
+    return { ...permutation, pickRow };
   }
 
   #senderOrder(order: RowOrder, slices: number): Int32Array {

@@ -90,4 +90,6 @@ export type TrainReport = StepReport | EvaluationReport | CheckpointReport;
 export interface RankOutcome {
   readonly spans: readonly Span[];
   readonly peakActivationBytes: number;
+  /** All that the rank took of its device, where the device counts it. */
+  readonly peakDeviceBytes?: number;
 }

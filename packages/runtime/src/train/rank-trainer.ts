@@ -59,7 +59,12 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
     const saved = saveStep(context, parameters, number);
     if (saved !== undefined) report(saved);
   }
-  return { spans, peakActivationBytes: executor.peakBytes };
+  const { peakBytes: peakDeviceBytes } = device;
+  return {
+    spans,
+    peakActivationBytes: executor.peakBytes,
+    ...(peakDeviceBytes === undefined ? {} : { peakDeviceBytes }),
+  };
 }
 
 /** Mean cross entropy over the same held-out sequences every time. */

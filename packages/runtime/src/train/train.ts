@@ -43,6 +43,8 @@ export interface TrainResult {
   /** Bytes that passed each port of the emulated network, in the order of `portsOf(cluster)`; evaluation included. */
   readonly portBytes: Float64Array;
   readonly peakActivationBytes: number;
+  /** The most that a rank took of its card. */
+  readonly peakDeviceBytes?: number;
 }
 
 /**
@@ -86,9 +88,10 @@ export async function train({
       onReport?.(report);
     },
   })) as RankOutcome[];
+  const taken = outcomes.flatMap(({ peakDeviceBytes = [] }) => peakDeviceBytes);
   const source = fabric
     ? `measured on this machine; network emulated: ${fabric.cluster.name} at 1/${fabric.timeScale} of its speed`
-    : `measured on ${launcher.place}${launcher.backend === 'local' ? '; ranks exchange at memory speed' : ''}`;
+    : `measured on ${launcher.place}${launcher === localLauncher ? '; ranks exchange at memory speed' : ''}`;
   return {
     done: { steps: steps.added, evaluations: evaluations.added },
     steps: steps.list(),
@@ -104,5 +107,6 @@ export async function train({
     fabricLostSeconds,
     portBytes,
     peakActivationBytes: maxOf(outcomes.map((outcome) => outcome.peakActivationBytes)),
+    ...(taken.length === 0 ? {} : { peakDeviceBytes: maxOf(taken) }),
   };
 }

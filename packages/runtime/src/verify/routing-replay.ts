@@ -3,6 +3,7 @@
  * goes elsewhere: from there on two runs compute different things. A run that is given the picks of another is compared
  * in what it computes itself.
  */
+import type { SelectionArgument } from '@monta/core';
 import type { Device, DeviceEvent, Launch, Queue } from '../device/device.js';
 import { readFloats, readInts } from '../device/host-array.js';
 
@@ -78,6 +79,8 @@ function replay(device: Device, { operands, arguments: fields }: Launch, given: 
       const sum = row.reduce((a, b) => a + b, 0);
       row.forEach((value, pick) => (row[pick] = value / sum));
     }
+  const { scaling = 1 } = (fields['selection'] ?? {}) as Partial<SelectionArgument>;
+  for (let pick = 0; pick < chosen.length; pick++) chosen[pick] *= scaling;
   device.write(ids.view, given);
   device.write(weights.view, chosen);
   device.write(statistics.view, counts);

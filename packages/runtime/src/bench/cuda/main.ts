@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { strategyLabel } from '@monta/core';
 import { checkNames, runCheck, summarize, type CheckSummary } from '../../device/cuda/checks/index.js';
 import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
@@ -13,7 +14,8 @@ import type { ReportPart } from './report.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
 import { followSteps, type KernelDifference } from './shadow.js';
-import { compareTraining, smallModels, type TrainingComparison } from './training.js';
+import { otherStrategies, smallModels } from './small-models.js';
+import { compareTraining, type TrainingComparison } from './training.js';
 import { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 
 const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Options) => unknown } = {
@@ -68,19 +70,21 @@ const kernelBound = 1e-4;
 
 /** Every kernel of training steps beside the CPU's, launch by launch. */
 function runShadow(): Record<string, KernelDifference[]> {
-  return Object.fromEntries(
-    smallModels.map((model) => {
-      const differences = followSteps(model, 2);
-      const bad = differences.filter(({ worst }) => !(worst <= kernelBound));
-      process.stdout.write(
-        `${model.name}: ${differences.length - bad.length} of ${differences.length} kernels agree\n`,
-      );
-      for (const { kernel, role, worst } of bad)
-        process.stdout.write(`  ${kernel}, ${role}: ${worst.toExponential(1)} > ${kernelBound}\n`);
-      if (bad.length > 0) process.exitCode = 1;
-      return [model.name, differences];
-    }),
-  );
+  const runs = [
+    ...smallModels.map((model) => ({ name: model.name, differences: followSteps(model, 2) })),
+    ...otherStrategies.map((strategy) => ({
+      name: `${smallModels[0].name}, ${strategyLabel(strategy)}`,
+      differences: followSteps(smallModels[0], 2, strategy),
+    })),
+  ];
+  for (const { name, differences } of runs) {
+    const bad = differences.filter(({ worst }) => !(worst <= kernelBound));
+    process.stdout.write(`${name}: ${differences.length - bad.length} of ${differences.length} kernels agree\n`);
+    for (const { kernel, role, worst } of bad)
+      process.stdout.write(`  ${kernel}, ${role}: ${worst.toExponential(1)} > ${kernelBound}\n`);
+    if (bad.length > 0) process.exitCode = 1;
+  }
+  return Object.fromEntries(runs.map(({ name, differences }) => [name, differences]));
 }
 
 /** Losses of both must agree to this, nats. */

@@ -151,7 +151,7 @@ export class CpuDevice implements Device {
 
   waitAny(events: readonly DeviceEvent[]): void {
     if (events.length === 0) return;
-    while (!events.some(this.#done)) {
+    while (!events.some(this.done)) {
       if (this.#runOne()) this.#companion.progress();
       else this.#block(events);
     }
@@ -172,7 +172,8 @@ export class CpuDevice implements Device {
     }
   }
 
-  readonly #done = ({ id }: DeviceEvent): boolean => this.events.done(id);
+  /** Whether an event is done, without progress of anything else. */
+  readonly done = ({ id }: DeviceEvent): boolean => this.events.done(id);
 
   #launch(queue: CpuQueue, launch: Launch, after: readonly DeviceEvent[]): DeviceEvent {
     if (!Object.hasOwn(this.#kernels, launch.kernel))
@@ -186,7 +187,7 @@ export class CpuDevice implements Device {
 
   /** Runs the first launch that can run; false when there is none. */
   #runOne(): boolean {
-    const ready = this.#queues.takeReady(this.#done);
+    const ready = this.#queues.takeReady(this.done);
     if (ready === undefined) return false;
     if (this.#trace) this.#runTraced(ready);
     else this.#run(ready);
@@ -209,7 +210,7 @@ export class CpuDevice implements Device {
     // All are looked up again in the wait: one that ends in between is not missed.
     const awaited = [...events, ...this.#queues.awaited()];
     if (awaited.every(({ id }) => this.#own.has(id))) throw this.#stuck();
-    this.#companion.waitUntil(() => awaited.some(this.#done));
+    this.#companion.waitUntil(() => awaited.some(this.done));
   }
 
   #stuck(): Error {

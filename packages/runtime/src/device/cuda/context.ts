@@ -1,5 +1,5 @@
 /** One rank's card: what it is, its memory, its streams and its kernels. */
-import { cuda, CudaLibraries, written, writtenInt, type Address } from './bindings/index.js';
+import { cuda, CudaLibraries, deviceName, written, writtenInt, type Address } from './bindings/index.js';
 import { KernelLibrary } from './kernels.js';
 import { DeviceMemory } from './memory.js';
 
@@ -98,21 +98,15 @@ export class CudaContext {
   }
 }
 
-/** Bytes for a device's name. */
-const nameBytes = 256;
-
 function readFacts({ runtime, driver }: CudaLibraries, device: number): CardFacts {
   const attribute = (which: number): number =>
     writtenInt((cell) => runtime.cudaDeviceGetAttribute(cell, which, device));
   driver.cuInit(0);
-  const handle = writtenInt((cell) => driver.cuDeviceGet(cell, device));
-  const name = Buffer.alloc(nameBytes);
-  driver.cuDeviceGetName(name, nameBytes, handle);
   const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
   runtime.cudaMemGetInfo(free, total);
   const { attributes } = cuda;
   return {
-    name: name.toString('utf8', 0, name.indexOf(0)),
+    name: deviceName(driver, device),
     architecture: `sm_${attribute(attributes.computeMajor)}${attribute(attributes.computeMinor)}`,
     multiprocessors: attribute(attributes.multiprocessors),
     l2Bytes: attribute(attributes.l2Bytes),

@@ -34,13 +34,13 @@ const sizeUnit = 64;
 const timedCalls = 3;
 /** What NVIDIA advises for Hopper. */
 const workspaceBytes = 32 * 2 ** 20;
-/** What every matrix's first element is aligned to. */
-const baseAlignment = 16;
+/** Beyond this, products gain nothing. */
+const largestAlignment = 16;
 
-/** The largest power of two, at most 16, that all rows begin at a multiple of. */
-function alignmentOf(columns: number, storage: Storage): number {
-  let alignment = baseAlignment;
-  while ((columns * elementSize(storage)) % alignment !== 0) alignment /= 2;
+/** The largest power of two, at most 16, that all rows of a matrix begin at a multiple of. */
+function alignmentOf(matrix: Address, columns: number, storage: Storage): number {
+  let alignment = largestAlignment;
+  while ((columns * elementSize(storage)) % alignment !== 0 || matrix % alignment !== 0) alignment /= 2;
   return alignment;
 }
 
@@ -131,15 +131,15 @@ export class LtGemm {
   #plan(stream: Address, call: CudaGemmCall, unit: number): Plan {
     const { transposeA = false, transposeB = false, storage, output = storage } = call;
     const alignments = [
-      alignmentOf(transposeB ? call.k : call.n, storage),
-      alignmentOf(transposeA ? call.m : call.k, storage),
-      alignmentOf(call.n, output),
+      alignmentOf(call.b, transposeB ? call.k : call.n, storage),
+      alignmentOf(call.a, transposeA ? call.m : call.k, storage),
+      alignmentOf(call.d, call.n, output),
     ];
-    const sizes = [call.m, call.n, call.k].map((size) => (size < unit ? size : Math.ceil(size / unit) * unit));
-    const key = [unit, ...sizes, ...alignments, transposeA, transposeB, storage, output].join(' ');
+    const [m, n, k] = [call.m, call.n, call.k].map((size) => (size < unit ? size : Math.ceil(size / unit) * unit));
+    const key = [unit, m, n, k, ...alignments, transposeA, transposeB, storage, output].join(' ');
     let plan = this.#plans.get(key);
     if (plan === undefined) {
-      plan = this.#choose(stream, call, alignments);
+      plan = this.#choose(stream, call, this.#proposals({ ...call, m, n, k }, alignments));
       this.#plans.set(key, plan);
     }
     return plan;
@@ -149,16 +149,7 @@ export class LtGemm {
    * The first of the library's proposals, or the fastest of them on this very product where its result is not added to
    * anything.
    */
-  #choose(stream: Address, call: CudaGemmCall, alignments: readonly number[]): Plan {
-    const { transposeA = false, transposeB = false } = call;
-    const { cublasLt: library } = this.#context.libraries;
-    const product = written((cell) => library.cublasLtMatmulDescCreate(cell, compute32, types.f32));
-    const set = (attribute: number, value: boolean): void => {
-      if (value) library.cublasLtMatmulDescSetAttribute(product, attribute, Int32Array.of(transpose), 4);
-    };
-    set(cublasLt.descriptor.transposeA, transposeB);
-    set(cublasLt.descriptor.transposeB, transposeA);
-    const plans = this.#proposals(product, call, alignments).map((algorithm) => ({ product, algorithm }));
+  #choose(stream: Address, call: CudaGemmCall, plans: readonly Plan[]): Plan {
     if (plans.length === 0)
       throw new Error(`cuBLASLt has no algorithm for ${call.m} x ${call.n} x ${call.k} in ${call.storage}`);
     if (plans.length === 1 || (call.beta ?? 0) !== 0) return plans[0];
@@ -166,9 +157,24 @@ export class LtGemm {
     return plans[times.indexOf(minOf(times))];
   }
 
-  /** Algorithms for a size, the most promising first. */
-  #proposals(product: Address, call: CudaGemmCall, alignments: readonly number[]): Uint8Array[] {
+  #product({ transposeA = false, transposeB = false }: CudaGemmCall): Address {
     const { cublasLt: library } = this.#context.libraries;
+    const product = written((cell) => library.cublasLtMatmulDescCreate(cell, compute32, types.f32));
+    const set = (attribute: number, value: boolean): void => {
+      if (value) library.cublasLtMatmulDescSetAttribute(product, attribute, Int32Array.of(transpose), 4);
+    };
+    set(cublasLt.descriptor.transposeA, transposeB);
+    set(cublasLt.descriptor.transposeB, transposeA);
+    return product;
+  }
+
+  /**
+   * Algorithms for a size, the most promising first. Sizes that share a plan ask for one size here, so that which of
+   * them comes first, in a run or in one that is resumed, changes no sum.
+   */
+  #proposals(call: CudaGemmCall, alignments: readonly number[]): Plan[] {
+    const { cublasLt: library } = this.#context.libraries;
+    const product = this.#product(call);
     const [first, second, result] = this.#layouts(call);
     const preference = written((cell) => library.cublasLtMatmulPreferenceCreate(cell));
     const prefer = (attribute: number, value: NodeJS.TypedArray): void =>
@@ -197,7 +203,10 @@ export class LtGemm {
       library.cublasLtMatmulPreferenceDestroy(preference);
     }
     // Copies of their own, larger than what the garbage collector may move.
-    return Array.from({ length: found[0] }, (_, i) => results.slice(i * heuristic.bytes, (i + 1) * heuristic.bytes));
+    return Array.from({ length: found[0] }, (_, i) => ({
+      product,
+      algorithm: results.slice(i * heuristic.bytes, (i + 1) * heuristic.bytes),
+    }));
   }
 
   /** Milliseconds of one product by a plan; Infinity where the plan cannot run it. */

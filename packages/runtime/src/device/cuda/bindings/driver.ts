@@ -8,6 +8,7 @@ const calls = {
   cuInit: ['unsigned'],
   cuDeviceGet: ['host', 'int'],
   cuDeviceGetName: ['host', 'int', 'int'],
+  cuDeviceTotalMem_v2: ['host', 'int'],
   cuModuleLoadData: ['host', 'host'],
   cuModuleUnload: ['address'],
   cuModuleGetFunction: ['host', 'address', 'text'],

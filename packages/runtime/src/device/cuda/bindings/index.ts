@@ -6,6 +6,7 @@ import { bindDriver, driverName, type DriverLibrary } from './driver.js';
 import { bindNvrtc, nvrtcName, type NvrtcLibrary } from './nvrtc.js';
 import { bindNvtx, nvtxName, type NvtxLibrary } from './nvtx.js';
 import { bindRuntime, runtimeName, type RuntimeLibrary } from './runtime.js';
+import { writtenInt } from './calls.js';
 import { openLibrary, type LibraryName, type NativeLibrary } from './search.js';
 
 export { type Address, bindCalls, type Calls, CudaError, textOfCode, written, writtenInt } from './calls.js';
@@ -92,4 +93,32 @@ export function cudaAvailable(): { readonly devices: number; readonly reason?: s
   } catch (error) {
     return { devices: 0, reason: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** A card as its driver describes it. */
+export interface CardDescription {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** Bytes for a device's name. */
+const nameBytes = 256;
+
+/** Name of a device of the driver. */
+export function deviceName(driver: DriverLibrary, device: number): string {
+  const handle = writtenInt((cell) => driver.cuDeviceGet(cell, device));
+  const name = Buffer.alloc(nameBytes);
+  driver.cuDeviceGetName(name, nameBytes, handle);
+  return name.toString('utf8', 0, name.indexOf(0));
+}
+
+/** What this machine's first card is, asked without starting anything on it; undefined where there is none. */
+export function firstCard(): CardDescription | undefined {
+  if (cudaAvailable().devices === 0) return undefined;
+  const { driver } = new CudaLibraries();
+  driver.cuInit(0);
+  const handle = writtenInt((cell) => driver.cuDeviceGet(cell, 0));
+  const bytes = new BigUint64Array(1);
+  driver.cuDeviceTotalMem_v2(bytes, handle);
+  return { name: deviceName(driver, 0), bytes: Number(bytes[0]) };
 }

@@ -1,12 +1,12 @@
 /**
- * Attention: fp32 by kernels/attention.cu, bf16 by cuDNN. Queries, keys and values are planar: all queries [T, heads *
- * headDim], then keys, then values [T, kvHeads * headDim] each.
+ * Attention: bf16 by cuDNN where it has a graph, all else by kernels/attention.cu. Queries, keys and values are planar:
+ * all queries [T, heads * headDim], then keys, then values [T, kvHeads * width] each.
  */
-import { InputError, type HeadArguments, type KernelName } from '@monta/core';
-import { headShare, ropeTable, type HeadShare, type SplitNormShape } from '../../../transformer/index.js';
-import { elementSize } from '../operations/launcher.js';
+import type { HeadArguments, KernelName } from '@monta/core';
+import { headShare, type HeadShare, type SplitNormShape } from '../../../transformer/index.js';
+import { elementSize, nullAddress } from '../operations/launcher.js';
 import type { Address } from '../bindings/index.js';
-import type { CudaContext } from '../context.js';
+import { addBias, clampValues, maskClamped } from '../operations/matrix.js';
 import { cudaNormBackward, cudaNormForward, normScratch } from '../operations/norm.js';
 import {
   cudaSplitNormApply,
@@ -15,8 +15,9 @@ import {
   cudaSplitNormSquares,
 } from '../operations/split-norm.js';
 import { cudaRope } from '../operations/tokens.js';
-import type { CudaCallOf, CudaCatalogue, CudaKernelCall } from './call.js';
-import { linear, linearInputGradient, linearWeightGradient } from './linear.js';
+import { angles } from './angles.js';
+import type { CudaCallOf, CudaCatalogue } from './call.js';
+import { linear, linearInputGradient, linearWeightGradient, sumOfRows } from './linear.js';
 
 type AttentionKernel = Extract<KernelName, `attention.${string}`>;
 
@@ -52,49 +53,18 @@ function ownHeads({ share }: Geometry, projection: Projection, elementsPerHead: 
   return projection === 'query' || share.kvReplicas === 1 ? 0 : share.firstKvHead * elementsPerHead;
 }
 
-function refuse(
-  call: CudaKernelCall<never, { readonly clip?: number | undefined }>,
-  what: string,
-  there: boolean,
-): void {
-  if (there || call.arguments.clip !== undefined)
-    throw new InputError(
-      `attention ${there ? `with ${what}` : 'that clips queries, keys and values'} does not run on a card yet`,
-    );
-}
-
-/** Angles on the card, worked out once for each sequence. */
-const tables = new WeakMap<CudaContext, Map<string, { readonly cosine: Address; readonly sine: Address }>>();
-
-function angles(context: CudaContext, sequence: number, headDim: number, theta: number) {
-  let known = tables.get(context);
-  if (known === undefined) tables.set(context, (known = new Map<string, { cosine: Address; sine: Address }>()));
-  const key = `${sequence} ${headDim} ${theta}`;
-  let table = known.get(key);
-  if (table === undefined) {
-    const { cosine, sine } = ropeTable(sequence, headDim, theta);
-    const upload = (values: Float32Array): Address => {
-      const address = context.memory.allocate(values.byteLength);
-      context.memory.write(address, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-      return address;
-    };
-    table = { cosine: upload(cosine), sine: upload(sine) };
-    known.set(key, table);
-  }
-  return table;
-}
-
 type RotaryCall =
   CudaCallOf<'attention.rotate'> | CudaCallOf<'attention.dots.backward'> | CudaCallOf<'attention.rotate.backward'>;
 
 /** Rotates queries and keys of a planar region in place, or back. */
 function rotate(call: RotaryCall, g: Geometry, region: Address, direction: 1 | -1): void {
-  const { sequence, theta } = call.arguments;
-  const table = angles(call.context, sequence, g.headDim, theta);
+  const { sequence, rotaryDim = g.headDim, interleaved } = call.arguments;
+  const table = angles(call.context, call.arguments, rotaryDim);
   for (const projection of normed) {
     const heads = projection === 'query' ? g.share.heads : g.share.kvHeads;
     const x = region + elementSize(call.storage) * g.plane(projection);
-    cudaRope(call.on, { rows: g.tokens, heads, headDim: g.headDim, sequence }, { x, ...table }, direction);
+    const shape = { rows: g.tokens, heads, sequence, half: rotaryDim / 2, stride: g.headDim, interleaved };
+    cudaRope(call.on, shape, { x, ...table }, direction);
   }
 }
 
@@ -123,43 +93,65 @@ function headShape(g: Geometry, projection: 'query' | 'key', epsilon: number) {
   return { rows, width: g.headDim, epsilon };
 }
 
+/** Queries or keys behind their norm, before clipping and rotation, into `out`. */
+function normalise(call: RotaryCall, g: Geometry, projection: 'query' | 'key', out: Address): void {
+  const x = call.real('raw', g.plane(projection));
+  if (call.has('squares')) {
+    cudaSplitNormApply(call.on, splitShape(g, call.arguments, projection), {
+      x,
+      weight: call.real(`${projection}Norm`, ownHeads(g, projection, g.headDim)),
+      squares: call.f32('squares', statistics(g, projection)),
+      y: out,
+    });
+    return;
+  }
+  const shape = headShape(g, projection, call.arguments.epsilon);
+  const weight = call.real(`${projection}Norm`);
+  cudaNormForward(call.on, shape, { x, weight, y: out, inverseRms: call.scratch(shape.rows) });
+}
+
+/** Takes rotation, and clipping before it, out of the gradient of queries and keys. */
+function unrotate(call: RotaryCall, g: Geometry, gradient: Address): void {
+  rotate(call, g, gradient, -1);
+  const { clip } = call.arguments;
+  if (clip === undefined) return;
+  for (const projection of normed) {
+    const count = g.tokens * g.columns(projection);
+    const values = call.scratch(count);
+    normalise(call, g, projection, values);
+    const own = gradient + elementSize(call.storage) * g.plane(projection);
+    maskClamped(call.on, { gradient: own, values, count }, clip, false);
+  }
+}
+
 /** Where and how the attention kernels launch, and their numbers. */
 function core(call: CudaCallOf<'attention.core'> | CudaCallOf<'attention.core.backward'>) {
   const { heads: all, tp, sequence, window, layer } = call.arguments;
   const g = geometry(call.rows('projected'), all, tp);
   const { heads, kvHeads } = g.share;
+  const { headDim: width, valueDim: valueWidth = width, scoreScaling = 1 } = all;
   const at = (projection: Projection): Address => call.real('projected', g.plane(projection));
+  const seen = window?.layers[layer] === true ? Math.min(window.tokens, sequence) : sequence;
   return {
     g,
     operands: { q: at('query'), k: at('key'), v: at('value') },
-    numbers: {
-      sequence,
-      heads,
-      kvHeads,
-      width: g.headDim,
-      window: window?.layers[layer] === true ? window.tokens : sequence,
-      scale: 1 / Math.sqrt(g.headDim),
-    },
+    numbers: { sequence, heads, kvHeads, width, valueWidth, window: seen, scale: scoreScaling / Math.sqrt(width) },
+    /** What cuDNN's graph takes: causal over the whole sequence, scores over the root of the width. */
+    fused:
+      call.storage === 'bf16' && seen === sequence && scoreScaling === 1 && !call.has('sinks')
+        ? { batch: g.tokens / sequence, sequence, heads, kvHeads, headDim: width, valueDim: valueWidth }
+        : undefined,
   };
-}
-
-/** The shape for cuDNN, whose graph is causal over the whole sequence. Throws `InputError` for windows. */
-function fusedShape(g: Geometry, { sequence, window, heads, kvHeads }: ReturnType<typeof core>['numbers']) {
-  if (window < sequence)
-    throw new InputError(`attention over windows of ${window} tokens does not run in bf16 on a card yet`, {
-      expected: 'f32, or a model without windows',
-    });
-  return { batch: g.tokens / sequence, sequence, heads, kvHeads, headDim: g.headDim, valueDim: g.headDim };
 }
 
 /** attention.cu's `warpsPerBlock`. */
 const warpsPerBlock = 4;
+const sinkThreads = 256;
 const warps = (count: number) => ({ blocks: Math.ceil(count / warpsPerBlock), threads: 32 * warpsPerBlock });
 
 export const attentionKernels: CudaCatalogue<AttentionKernel> = {
   'attention.project': (call) => {
-    const { heads, tp } = call.arguments;
-    refuse(call, 'biases', call.has('queryBias') || call.has('keyBias') || call.has('valueBias'));
+    const { heads, tp, clip } = call.arguments;
     const [tokens, inputs] = [call.rows('normed'), call.columns('normed')];
     const g = geometry(tokens, heads, tp);
     for (const projection of projections) {
@@ -170,7 +162,13 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
         weight: call.real(`${projection}Weight`, ownHeads(g, projection, g.headDim * inputs)),
         y: call.real(region, g.plane(projection)),
       });
+      const bias = `${projection}Bias` as const;
+      if (!call.has(bias)) continue;
+      const own = call.real(bias, ownHeads(g, projection, g.headDim));
+      addBias(call.on, { rows: tokens, width: size.outputs }, { y: call.real(region, g.plane(projection)), bias: own });
     }
+    if (clip !== undefined)
+      clampValues(call.on, call.real('projected', g.plane('value')), tokens * g.columns('value'), clip);
   },
   'attention.squares': (call) => {
     const g = geometry(call.rows('raw'), call.arguments.heads, call.arguments.tp);
@@ -180,44 +178,42 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
       cudaSplitNormSquares(call.on, splitShape(g, call.arguments, projection), x, squares);
     }
   },
+  /** Norm (where the model has one), clipping, rotation. */
   'attention.rotate': (call) => {
-    refuse(call, '', false);
+    const { clip } = call.arguments;
     const g = geometry(call.rows('projected'), call.arguments.heads, call.arguments.tp);
-    if (call.has('squares'))
-      for (const projection of normed)
-        cudaSplitNormApply(call.on, splitShape(g, call.arguments, projection), {
-          x: call.real('raw', g.plane(projection)),
-          weight: call.real(`${projection}Norm`, ownHeads(g, projection, g.headDim)),
-          squares: call.f32('squares', statistics(g, projection)),
-          y: call.real('projected', g.plane(projection)),
-        });
-    else if (call.has('raw'))
+    if (call.has('raw'))
       for (const projection of normed) {
-        const shape = headShape(g, projection, call.arguments.epsilon);
-        cudaNormForward(call.on, shape, {
-          x: call.real('raw', g.plane(projection)),
-          weight: call.real(`${projection}Norm`),
-          y: call.real('projected', g.plane(projection)),
-          inverseRms: call.scratch(shape.rows),
-        });
+        const y = call.real('projected', g.plane(projection));
+        normalise(call, g, projection, y);
+        if (clip !== undefined) clampValues(call.on, y, g.tokens * g.columns(projection), clip);
       }
     rotate(call, g, call.real('projected'), 1);
   },
   'attention.core': (call) => {
-    const { g, operands, numbers } = core(call);
-    if (call.storage === 'bf16') {
+    const { g, operands, numbers, fused } = core(call);
+    if (fused !== undefined) {
       const buffers = { ...operands, o: call.real('context'), statistics: call.f32('logSumExp') };
-      call.attention.forward(call.stream, fusedShape(g, numbers), buffers);
+      call.attention.forward(call.stream, fused, buffers);
       return;
     }
     const queries = g.tokens * g.share.heads;
-    const parameters = { ...operands, ...numbers, queries, o: call.f32('context'), logSum: call.f32('logSumExp') };
-    call.on.launch('attention', 'attention_forward', warps(queries), parameters);
+    const sinks = call.has('sinks') ? call.real('sinks') : nullAddress;
+    const to = { o: call.real('context'), logSum: call.f32('logSumExp') };
+    call.on.launch('attention', 'attention_forward', warps(queries), {
+      ...operands,
+      ...numbers,
+      queries,
+      sinks,
+      ...to,
+    });
   },
   'attention.output': (call) => {
     const size = { rows: call.rows('context'), inputs: call.columns('context'), outputs: call.columns('output') };
-    if (call.has('bias')) throw new InputError('attention with an output bias does not run on a card yet');
-    linear(call, size, { x: call.real('context'), weight: call.real('weight'), y: call.real('output') });
+    const y = call.real('output');
+    linear(call, size, { x: call.real('context'), weight: call.real('weight'), y });
+    if (call.has('bias') && call.arguments.tp.index === 0)
+      addBias(call.on, { rows: size.rows, width: size.outputs }, { y, bias: call.real('bias') });
   },
   'attention.output.backward': (call) => {
     const [rows, inputs] = [call.rows('context'), call.columns('context')];
@@ -225,34 +221,47 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
     const dy = call.real('outputGradient');
     linearInputGradient(call, size, { dy, weight: call.real('weight'), dx: call.real('contextGradient') });
     linearWeightGradient(call, size, { dy, x: call.real('context'), dweight: call.f32('weightGradient') });
+    if (call.has('biasGradient'))
+      sumOfRows(call, { rows, width: size.outputs }, { x: dy, out: call.f32('biasGradient') });
   },
   'attention.core.backward': (call) => {
-    refuse(call, '', false);
-    const { g, operands, numbers } = core(call);
-    if (call.storage === 'bf16') {
+    const { clip } = call.arguments;
+    const { g, operands, numbers, fused } = core(call);
+    const [dq, dk, dv] = projections.map((projection) => call.real('gradient', g.plane(projection)));
+    if (fused !== undefined) {
       const buffers = { ...operands, o: call.real('context'), statistics: call.f32('logSumExp') };
-      call.attention.backward(call.stream, fusedShape(g, numbers), buffers, {
-        dO: call.real('contextGradient'),
-        dQ: call.real('gradient', g.plane('query')),
-        dK: call.real('gradient', g.plane('key')),
-        dV: call.real('gradient', g.plane('value')),
-      });
-      return;
+      const gradients = { dO: call.real('contextGradient'), dQ: dq, dK: dk, dV: dv };
+      call.attention.backward(call.stream, fused, buffers, gradients);
+    } else {
+      const [queries, keys] = [g.tokens * g.share.heads, g.tokens * g.share.kvHeads];
+      const [dots, logSum] = [call.scratch(queries), call.f32('logSumExp')];
+      const shared = { ...operands, ...numbers, dO: call.real('contextGradient'), logSum, dots };
+      const ofQueries = { ...shared, queries, o: call.real('context'), dq };
+      call.on.launch('attention', 'attention_query_gradient', warps(queries), ofQueries);
+      call.on.launch('attention', 'attention_key_gradient', warps(keys), { ...shared, keys, dk, dv });
+      const { sequence, heads } = numbers;
+      if (call.has('sinksGradient')) {
+        const ofSinks = { sinks: call.real('sinks'), dsinks: call.f32('sinksGradient') };
+        const grid = { blocks: heads, threads: sinkThreads };
+        call.on.launch('attention', 'sinks_gradient', grid, {
+          ...ofSinks,
+          logSum,
+          dots,
+          tokens: g.tokens,
+          sequence,
+          heads,
+        });
+      }
     }
-    const [queries, keys] = [g.tokens * g.share.heads, g.tokens * g.share.kvHeads];
-    const dots = call.scratch(queries);
-    const shared = { ...operands, ...numbers, dO: call.f32('contextGradient'), logSum: call.f32('logSumExp'), dots };
-    const dq = call.f32('gradient', g.plane('query'));
-    const ofQueries = { ...shared, queries, o: call.f32('context'), dq };
-    call.on.launch('attention', 'attention_query_gradient', warps(queries), ofQueries);
-    const [dk, dv] = [call.f32('gradient', g.plane('key')), call.f32('gradient', g.plane('value'))];
-    call.on.launch('attention', 'attention_key_gradient', warps(keys), { ...shared, keys, dk, dv });
+    if (clip === undefined) return;
+    // Values after clipping: one at the limit counts as clipped.
+    const count = g.tokens * g.columns('value');
+    maskClamped(call.on, { gradient: dv, values: operands.v, count }, clip, true);
   },
-  /** Out of the rotation; then each row's dot product, which the norm over all heads needs from all ranks. */
+  /** Through rotation and clipping; then each row's dot product, which the norm over all heads needs from all ranks. */
   'attention.dots.backward': (call) => {
-    refuse(call, '', false);
     const g = geometry(call.rows('gradient'), call.arguments.heads, call.arguments.tp);
-    rotate(call, g, call.real('gradient'), -1);
+    unrotate(call, g, call.real('gradient'));
     for (const projection of normed)
       cudaSplitNormDot(call.on, splitShape(g, call.arguments, projection), {
         x: call.real('raw', g.plane(projection)),
@@ -262,7 +271,6 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
       });
   },
   'attention.rotate.backward': (call) => {
-    refuse(call, '', false);
     const g = geometry(call.rows('gradient'), call.arguments.heads, call.arguments.tp);
     if (call.has('squares')) {
       for (const projection of normed) {
@@ -280,7 +288,7 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
       }
       return;
     }
-    rotate(call, g, call.real('gradient'), -1);
+    unrotate(call, g, call.real('gradient'));
     if (!call.has('raw')) return;
     for (const projection of normed) {
       const shape = headShape(g, projection, call.arguments.epsilon);
@@ -308,6 +316,10 @@ export const attentionKernels: CudaCatalogue<AttentionKernel> = {
       linearInputGradient(call, size, { dy, weight, dx: call.real('normedGradient'), add });
       const dweight = call.f32(`${projection}WeightGradient`, own);
       linearWeightGradient(call, size, { dy, x: call.real('normed'), dweight });
+      const bias = `${projection}BiasGradient` as const;
+      if (!call.has(bias)) continue;
+      const out = call.f32(bias, ownHeads(g, projection, g.headDim));
+      sumOfRows(call, { rows: tokens, width: size.outputs }, { x: dy, out });
     }
   },
 };

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { kernels } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FakeCuda } from '../../../../testing/device/fake-cuda.js';
-import { smallModels, trainSteps } from '../../../bench/cuda/training.js';
+import { otherStrategies, smallModels } from '../../../bench/cuda/small-models.js';
+import { trainSteps } from '../../../bench/cuda/training.js';
 import { cacheVariable } from '../compile.js';
 import { CudaContext } from '../context.js';
 import { CudaDevice } from '../cuda-device.js';
@@ -48,9 +49,10 @@ describe("the catalogue's kernels on a card", () => {
     const context = new CudaContext({ libraries: fake.libraries(0) });
     const device = new CudaDevice(context, { kernels: noting(names) });
     for (const model of smallModels) trainSteps(model, device, 1);
+    for (const strategy of otherStrategies) trainSteps(smallModels[0], device, 1, strategy);
     device.close();
-    // `moe.take` belongs to expert tensor parallelism.
-    expect(Object.keys(cudaKernels).filter((name) => !names.has(name))).toEqual(['moe.take']);
+    // `gemm` is for timing, `moe.take` belongs to expert tensor parallelism.
+    expect(Object.keys(cudaKernels).filter((name) => !names.has(name))).toEqual(['gemm', 'moe.take']);
     expect(fake.launches).toBeGreaterThan(100);
     expect(fake.memory.size).toBe(0);
   });

@@ -10,6 +10,7 @@ import {
   cudaEmbeddingForward,
 } from '../operations/tokens.js';
 import type { Address } from '../bindings/index.js';
+import { elementSize } from '../operations/launcher.js';
 import type { CudaCallOf, CudaCatalogue } from './call.js';
 import { linear, linearInputGradient, linearWeightGradient } from './linear.js';
 import { copyView } from './memory-kernels.js';
@@ -31,7 +32,7 @@ const lossThreads = 1024;
 /** fp32 values in the type that the launch computes in. */
 function narrowed(call: CudaCallOf<'head.logits.backward'>, from: Address, count: number): Address {
   if (call.storage === 'f32') return from;
-  const to = call.scratch(count);
+  const to = call.scratch(Math.ceil((count * elementSize(call.storage)) / elementSize('f32')));
   call.on.launch('update', 'narrow', { blocks: Math.ceil(count / threads), threads }, { from, to, count });
   return to;
 }

@@ -5,6 +5,9 @@
 import type { LinearShape } from '../../../transformer/index.js';
 import type { Address } from '../bindings/index.js';
 import type { Storage } from '../kernel-source.js';
+import { elementSize } from '../operations/launcher.js';
+import { copyRows, sumRows, type Matrix } from '../operations/matrix.js';
+import { normScratch } from '../operations/norm.js';
 import type { CudaKernelCall } from './call.js';
 
 type Products = Pick<CudaKernelCall<never>, 'gemm' | 'stream' | 'storage'>;
@@ -50,4 +53,34 @@ export function linearWeightGradient(
   // Without rows there is nothing to add.
   if (k === 0) return;
   gemm.multiply(stream, { m, n, k, a: dy, b: x, d: dweight, transposeA: true, beta: 1, storage, output: 'f32' });
+}
+
+/** Sums of rows into a gradient, as those of a bias are. */
+export function sumOfRows(
+  call: Pick<CudaKernelCall<never>, 'on' | 'scratch'>,
+  matrix: Matrix,
+  arrays: { readonly x: Address; readonly factors?: Address; readonly out: Address },
+): void {
+  sumRows(call.on, matrix, { ...arrays, scratch: call.scratch(normScratch(matrix)) });
+}
+
+/** Where columns of a matrix lie: of elements of the launch's type, `width` from one row to the next. */
+export interface Columns {
+  readonly address: Address;
+  readonly width: number;
+}
+
+/** Copies `columns` of every row. */
+export function copyColumns(
+  call: Pick<CudaKernelCall<never>, 'context' | 'stream' | 'storage'>,
+  { from, to }: { readonly from: Columns; readonly to: Columns },
+  { rows, columns }: { readonly rows: number; readonly columns: number },
+): void {
+  const size = elementSize(call.storage);
+  const pitched = ({ address, width }: Columns) => ({ address, pitch: size * width });
+  copyRows(
+    { runtime: call.context.libraries.runtime, stream: call.stream },
+    { from: pitched(from), to: pitched(to) },
+    { rows, bytes: size * columns },
+  );
 }

@@ -1,4 +1,4 @@
-/** Copying and filling, in any element type. */
+/** Copying and filling, in any element type; a product alone, for timing. */
 import { toBfloat16, toFloat16 } from '../../half.js';
 import { elementBytes, type ElementType, type View } from '../../view.js';
 import { cuda, type Address } from '../bindings/index.js';
@@ -36,7 +36,12 @@ function bitsOf(type: ElementType, value: number): number {
   }
 }
 
-export const memoryKernels: CudaCatalogue<'copy' | 'fill'> = {
+export const memoryKernels: CudaCatalogue<'copy' | 'fill' | 'gemm'> = {
   copy: (call) => copyView(call.context, call.operand('from').view, call.operand('to').view, call.stream),
   fill: (call) => fillView(call.context, call.operand('to').view, call.arguments.value, call.stream),
+  gemm: (call) => {
+    const [m, n, k] = [call.rows('to'), call.columns('to'), call.columns('a')];
+    const operands = { a: call.real('a'), b: call.real('b'), d: call.real('to') };
+    call.gemm.multiply(call.stream, { m, n, k, ...operands, storage: call.storage });
+  },
 };

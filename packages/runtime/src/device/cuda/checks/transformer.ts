@@ -73,17 +73,22 @@ export function checkNorm(bench: CheckBench): void {
 }
 
 export function checkRope(bench: CheckBench): void {
-  const [sequence, heads, headDim] = [300, 5, 128];
+  const [sequence, heads, turning] = [300, 5, 128];
   const rows = 2 * sequence;
-  const table = ropeTable(sequence, headDim, 1_000_000);
+  const table = ropeTable(sequence, turning, 1_000_000);
   const angles = { cosine: bench.upload(table.cosine), sine: bench.upload(table.sine) };
-  for (const direction of [1, -1] as const) {
-    const x = bench.sample(rows * heads * headDim);
-    (direction === 1 ? ropeForward : ropeBackward)(table, x.values, { rows, heads, sequence });
-    cudaRope(bench.on, { rows, heads, headDim, sequence }, { x: x.address, ...angles }, direction);
-    const said = direction === 1 ? 'rope' : 'rope, backward';
-    bench.expect(said, bench.stored(x.address, x.values.length), x.values);
-  }
+  const layouts = [{}, { interleaved: true }, { stride: 208, offset: 72 }];
+  for (const [place, layout] of layouts.entries())
+    for (const direction of [1, -1] as const) {
+      const { stride = turning } = layout;
+      const x = bench.sample(rows * heads * stride);
+      (direction === 1 ? ropeForward : ropeBackward)(table, x.values, { rows, heads, sequence, ...layout });
+      const shape = { rows, heads, sequence, half: turning / 2, ...layout };
+      cudaRope(bench.on, shape, { x: x.address, ...angles }, direction);
+      const which = ['', ', interleaved', ' of a part of each head'][place];
+      const said = `rope${which}${direction === 1 ? '' : ', backward'}`;
+      bench.expect(said, bench.stored(x.address, x.values.length), x.values);
+    }
 }
 
 export function checkEmbedding(bench: CheckBench): void {

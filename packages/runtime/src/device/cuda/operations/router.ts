@@ -1,4 +1,5 @@
 /** Launches of kernels/router.cu. */
+import type { SelectionArgument } from '@monta/core';
 import type { Address } from '../bindings/index.js';
 import type { RouterShape } from '../../../moe/index.js';
 import { nullAddress, type Launcher } from './launcher.js';
@@ -47,5 +48,49 @@ export function routerGradient(
   },
 ): void {
   const { grid, parameters } = router(shape);
-  on.launch('router', 'router_backward', grid, { auxiliary: nullAddress, rounded: nullAddress, ...of, ...parameters });
+  const { scoring, scaling } = shape.selection ?? { scoring: 'softmax', scaling: 1 };
+  on.launch('router', 'router_backward', grid, {
+    auxiliary: nullAddress,
+    rounded: nullAddress,
+    ...of,
+    ...parameters,
+    scaling,
+    sigmoid: Number(scoring === 'sigmoid'),
+  });
+}
+
+const sigmoidThreads = 256;
+/** The kernel keeps the chosen groups in the bits of a number. */
+const mostGroups = 64;
+
+/**
+ * Scores and picks where experts are not scored by softmax and chosen by the largest: see `moe/selection.ts`. logits,
+ * probabilities: fp32, may be one array; bias in the storage type.
+ */
+export function routerChoose(
+  on: Launcher,
+  shape: RouterShape & { readonly selection: SelectionArgument },
+  to: {
+    readonly logits: Address;
+    readonly probabilities: Address;
+    readonly bias?: Address;
+    readonly ids: Address;
+    readonly weights: Address;
+  },
+): void {
+  const { grid, parameters } = router(shape);
+  const { scoring, scaling, groups } = shape.selection;
+  const { logits, probabilities, bias = nullAddress, ids, weights } = to;
+  const count = shape.tokens * shape.experts;
+  if (scoring === 'softmax') routerSelect(on, shape, { logits, probabilities, ids, weights });
+  else {
+    const all = { blocks: Math.ceil(count / sigmoidThreads), threads: sigmoidThreads };
+    on.launch('router', 'router_sigmoid', all, { logits, probabilities, count });
+  }
+  const { groups: number = 0, chosen = 0, by = 'largest' } = groups ?? {};
+  if (number > mostGroups) throw new RangeError(`${number} groups of experts: at most ${mostGroups} on a GPU`);
+  const sharedBytes = 4 * tokensPerBlock * (shape.experts + number);
+  const ofGroups = { groups: number, chosen, judges: by === 'largest' ? 1 : 2 };
+  const arrays = { scores: probabilities, bias, ids, weights };
+  on.launch('router', 'router_choose', { ...grid, sharedBytes }, { ...arrays, ...parameters, ...ofGroups, scaling });
 }

@@ -1,4 +1,5 @@
 /** Launches of kernels/swiglu.cu. */
+import type { ClampedSwiglu } from '@monta/core';
 import type { Address } from '../bindings/index.js';
 import { nullAddress, warp, type Launcher } from './launcher.js';
 
@@ -50,4 +51,26 @@ export function swigluBackward(
     rows,
     ffn,
   });
+}
+
+const clampedThreads = 256;
+
+/** gpt-oss' activation of rows: see `moe/clamped-swiglu.ts`. */
+export function clampedForward(
+  on: Launcher,
+  { rows: blocks, ffn }: ExpertRows,
+  { alpha, limit }: ClampedSwiglu,
+  arrays: { readonly gateUp: Address; readonly activated: Address },
+): void {
+  on.launch('swiglu', 'swiglu_clamped_forward', { blocks, threads: clampedThreads }, { ...arrays, ffn, alpha, limit });
+}
+
+/** dgateUp may be gateUp. */
+export function clampedBackward(
+  on: Launcher,
+  { rows: blocks, ffn }: ExpertRows,
+  { alpha, limit }: ClampedSwiglu,
+  arrays: { readonly gateUp: Address; readonly dactivated: Address; readonly dgateUp: Address },
+): void {
+  on.launch('swiglu', 'swiglu_clamped_backward', { blocks, threads: clampedThreads }, { ...arrays, ffn, alpha, limit });
 }

@@ -6,17 +6,29 @@ import type { Launcher } from './launcher.js';
 const threads = 256;
 const lossThreads = 1024;
 
-/** Rotates x in place: rows x heads x headDim. cosine, sine: fp32 positions x headDim / 2. */
+/**
+ * Rotates x in place: rows x heads x stride, of which `half` pairs from `offset` on turn. cosine, sine: fp32, positions
+ * x half.
+ */
 export function cudaRope(
   on: Launcher,
-  shape: { readonly rows: number; readonly heads: number; readonly headDim: number; readonly sequence: number },
+  shape: {
+    readonly rows: number;
+    readonly heads: number;
+    readonly sequence: number;
+    readonly half: number;
+    readonly stride?: number;
+    readonly offset?: number;
+    readonly interleaved?: boolean | undefined;
+  },
   arrays: { readonly x: Address; readonly cosine: Address; readonly sine: Address },
   direction: 1 | -1,
 ): void {
-  const { rows, heads, headDim, sequence } = shape;
-  const pairs = rows * heads * (headDim / 2);
+  const { rows, heads, sequence, half, stride = 2 * half, offset = 0, interleaved = false } = shape;
+  const pairs = rows * heads * half;
   const grid = { blocks: Math.ceil(pairs / threads), threads };
-  on.launch('rope', 'rope', grid, { ...arrays, pairs, heads, sequence, headDim, direction });
+  const numbers = { pairs, heads, sequence, half, stride, offset, interleaved: Number(interleaved), direction };
+  on.launch('rope', 'rope', grid, { ...arrays, ...numbers });
 }
 
 /** out [tokens, hidden]: the weight's rows of the ids held here, zeros for others. */

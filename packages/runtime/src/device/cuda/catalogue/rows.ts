@@ -1,0 +1,187 @@
+/** Rows on their way to experts and back. Plans of row moves are arguments: they go to the card for the launch. */
+import type { KernelName } from '@monta/core';
+import { combine, combineWeightGradient } from '../operations/rows.js';
+import type { Address } from '../bindings/index.js';
+import { nullAddress, warp } from '../operations/launcher.js';
+import type { CudaCatalogue, CudaKernelCall } from './call.js';
+import { copyView } from './memory-kernels.js';
+import { part } from '../../view.js';
+
+type RowKernel = Extract<
+  KernelName,
+  'moe.pack' | 'moe.place' | 'moe.unplace' | 'moe.take' | `moe.combine${string}` | `rows.${string}` | 'picks.gradient'
+>;
+
+const threads = 256;
+
+/** A thread an element. */
+const elements = (count: number) => ({ blocks: Math.ceil(count / threads), threads });
+
+/** Arrays of rows on the card. */
+interface Ends {
+  readonly from: Address;
+  readonly to: Address;
+}
+
+interface Followed {
+  /** Triples [canonical row, packed row, rows]. */
+  readonly moves: Int32Array;
+  readonly width: number;
+  /** To packed rows, or to canonical ones. */
+  readonly to: 'packed' | 'canonical';
+  /** Of a row of tokens each: the token of every canonical row. */
+  readonly rowToken?: Int32Array;
+  /** fp32, by pick; and the pick of every canonical row. */
+  readonly weights?: { readonly values: Address; readonly rowPick: Int32Array };
+}
+
+/** Moves rows as a plan says; the card finds each row's place. */
+function follow(
+  call: CudaKernelCall<never, unknown>,
+  { moves, width, to, rowToken, weights }: Followed,
+  ends: Ends,
+): void {
+  const count = moves.length / 3;
+  const starts = new Int32Array(count + 1);
+  for (let move = 0; move < count; move++) starts[move + 1] = starts[move] + moves[3 * move + 2];
+  const grid = { blocks: starts[count], threads: Math.min(threads, warp * Math.ceil(width / call.on.lanes / warp)) };
+  call.on.launch('permute', 'follow_moves', grid, {
+    ...ends,
+    moves: call.upload(moves),
+    starts: call.upload(starts),
+    count,
+    rowToken: rowToken === undefined ? nullAddress : call.upload(rowToken),
+    rowPick: weights === undefined ? nullAddress : call.upload(weights.rowPick),
+    weights: weights?.values ?? nullAddress,
+    pack: Number(to === 'packed'),
+    width,
+  });
+}
+
+/** Pairs sorted by their coarse row, in order: those of row r stand from starts[r] on. */
+function byCoarseRow(
+  { fine, coarse, picks }: { readonly fine: Int32Array; readonly coarse: Int32Array; readonly picks: Int32Array },
+  rows: number,
+): { readonly starts: Int32Array; readonly fine: Int32Array; readonly picks: Int32Array } {
+  const starts = new Int32Array(rows + 1);
+  for (const row of coarse) starts[row + 1]++;
+  for (let row = 0; row < rows; row++) starts[row + 1] += starts[row];
+  const next = starts.slice();
+  const [sortedFine, sortedPicks] = [new Int32Array(fine.length), new Int32Array(fine.length)];
+  for (let pair = 0; pair < fine.length; pair++) {
+    const at = next[coarse[pair]]++;
+    sortedFine[at] = fine[pair];
+    sortedPicks[at] = picks[pair];
+  }
+  return { starts, fine: sortedFine, picks: sortedPicks };
+}
+
+export const rowKernels: CudaCatalogue<RowKernel> = {
+  'moe.pack': (call) => {
+    const { permutation, moves } = call.arguments.send;
+    const { rowToken, rowPick } = permutation;
+    const weights = call.has('weights') ? { weights: { values: call.f32('weights'), rowPick } } : {};
+    const followed = { moves, width: call.columns('source'), to: 'packed', rowToken, ...weights } as const;
+    follow(call, followed, { from: call.real('source'), to: call.real('packed') });
+  },
+  'moe.place': (call) => {
+    const followed = { moves: call.arguments.arrived, width: call.columns('arrived'), to: 'canonical' } as const;
+    follow(call, followed, { from: call.real('arrived'), to: call.real('canonical') });
+  },
+  'moe.unplace': (call) => {
+    const followed = { moves: call.arguments.arrived, width: call.columns('canonical'), to: 'packed' } as const;
+    follow(call, followed, { from: call.real('canonical'), to: call.real('packed') });
+  },
+  'moe.take': (call) => {
+    const { start, end } = call.arguments.section;
+    const width = call.columns('gathered');
+    const own = part(call.operand('own').view, 0, (end - start) * width);
+    copyView(call.context, part(call.operand('gathered').view, start * width, own.length), own, call.stream);
+  },
+  'moe.combine': (call) => {
+    const tokens = call.rows('combined');
+    const { pickRow } = call.arguments.returned;
+    const shape = { tokens, picks: pickRow.length / Math.max(1, tokens), width: call.columns('combined') };
+    combine(
+      call.on,
+      { ...shape, pickRow: call.upload(pickRow) },
+      {
+        rows: call.real('returned'),
+        weights: call.has('weights') ? call.f32('weights') : undefined,
+        y: call.real('combined'),
+        add: call.arguments.accumulate,
+      },
+    );
+  },
+  'moe.combine.weights': (call) => {
+    const [tokens, picks] = [call.rows('routeGradient'), call.columns('routeGradient')];
+    const shape = { tokens, picks, width: call.columns('returned') };
+    const pickRow = call.upload(call.arguments.returned.pickRow);
+    combineWeightGradient(
+      call.on,
+      { ...shape, pickRow },
+      {
+        rows: call.real('returned'),
+        dy: call.real('gradient'),
+        dweights: call.f32('routeGradient'),
+      },
+    );
+  },
+  'rows.copy': (call) => {
+    const { fine: toRow, coarse: fromRow } = call.arguments.moves;
+    const width = call.columns('coarse');
+    const ends = { from: call.real('coarse'), to: call.real('fine') };
+    const arrays = { ...ends, fromRow: call.upload(fromRow), toRow: call.upload(toRow) };
+    const count = toRow.length * width;
+    if (width % call.on.lanes !== 0)
+      call.on.launch('permute', 'move_elements', elements(count), { ...arrays, count, width });
+    else {
+      const grid = { blocks: fromRow.length, threads: call.on.rowThreads(width) };
+      call.on.launch('permute', 'move_rows', grid, { ...arrays, width });
+    }
+  },
+  'rows.sum': (call) => {
+    const [rows, width] = [call.rows('coarse'), call.columns('fine')];
+    const { starts, fine, picks } = byCoarseRow(call.arguments.moves, rows);
+    const arrays = { fine: call.real('fine'), coarse: call.real('coarse') };
+    const places = { starts: call.upload(starts), fineRow: call.upload(fine) };
+    if (width % call.on.lanes === 0 || call.has('weights')) {
+      const weights = call.has('weights') ? call.f32('weights') : 0;
+      const grid = { blocks: rows, threads: call.on.rowThreads(width) };
+      const pick = call.upload(picks);
+      call.on.launch('permute', 'sum_rows', grid, { ...arrays, ...places, pick, weights, width });
+      return;
+    }
+    const count = rows * width;
+    call.on.launch('permute', 'sum_elements', elements(count), { ...arrays, ...places, count, width });
+  },
+  'rows.weigh': (call) => {
+    const { fine, picks } = call.arguments.moves;
+    const width = call.columns('gradient');
+    const given = call.has('output');
+    call.on.launch(
+      'permute',
+      'weigh_rows',
+      { blocks: fine.length, threads: call.on.rowThreads(width) },
+      {
+        output: given ? call.real('output') : 0,
+        gradient: call.real('gradient'),
+        fineRow: call.upload(fine),
+        pick: call.upload(picks),
+        weights: call.f32('weights'),
+        products: given ? call.f32('weightGradient') : 0,
+        width,
+      },
+    );
+  },
+  'picks.gradient': (call) => {
+    const { pickRow } = call.arguments.returned;
+    const arrays = { returned: call.f32('returned'), gradient: call.f32('routeGradient') };
+    const grid = elements(pickRow.length);
+    call.on.launch('permute', 'gather_picks', grid, {
+      ...arrays,
+      pickRow: call.upload(pickRow),
+      picks: pickRow.length,
+    });
+  },
+};
