@@ -45,11 +45,13 @@ describe('bytes of a step by dimension and tier', () => {
   });
 
   it('reduces gradients in rings over all replicas', () => {
-    const { bytes = 0, tier } = trafficOf({ dp: 16, ep: 1 }).get('DP') ?? {};
+    const { bytes = 0, tierBytes = 0, tier } = trafficOf({ dp: 16, ep: 1 }).get('DP') ?? {};
     const weights = model.layers * (4096 * (4096 + 2 * 1024) + 4096 * 4096 + 3 * 8 * 4096 * 14336);
     // Gradients in 32 bits there, weights in 16 bits back, 15/16 of them each.
     expect(bytes / (weights * 6 * (15 / 16))).toBeCloseTo(1, 2);
     expect(tier).toBe('infiniband');
+    // A ring enters and leaves a node once: one of its eight devices sends over the network.
+    expect(tierBytes).toBe(bytes / 8);
   });
 
   it('says nothing of dimensions that are not there', () => {

@@ -37,8 +37,11 @@ function reach({ cluster }: RunSetting, ranks: number, stride: number): { tier: 
   return { tier: cluster.tiers.at(-1)?.name ?? '', inside: 1 };
 }
 
-/** Share of a ring's or an exchange's bytes that leaves the unit: all of it where a unit holds one rank. */
-const leaving = (ranks: number, inside: number): number => (ranks === inside ? 1 : (ranks - inside) / (ranks - 1));
+/**
+ * Share of what a device sends to its neighbour on a ring, or to the next stage, that leaves the unit: of the `inside`
+ * ranks of a unit one sends outside, and the network's ports are shared by all of them.
+ */
+const leaving = (ranks: number, inside: number): number => (ranks === inside ? 1 : 1 / inside);
 
 /**
  * The experts' exchange of `bytes` of hidden states: a row an expert (all_to_all), a row for every rank or unit that a
