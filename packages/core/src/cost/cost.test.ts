@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Cluster, Device } from '../cluster/cluster.js';
-import { busiestPort, collectiveSeconds, concurrentSeconds, priceCollective } from './collective.js';
+import { collectiveSeconds, concurrentSeconds, priceCollective } from './collective.js';
+import { busiestPort } from './ways.js';
 import { knownEstimate, unknownEstimate, weakestBasis } from './estimate.js';
 import { fabricOf } from '../traffic/fabric.js';
 import { costModel, describeCostModel, kernelSeconds } from './model.js';

@@ -20,7 +20,15 @@ export {
   pricedKernel,
 } from './model.js';
 export { machineModel } from './machine-model.js';
-export { collectiveAlgorithm, collectiveSeconds, priceCollective, type PricedCollective } from './collective.js';
+export {
+  collectiveAlgorithm,
+  collectiveSeconds,
+  priceCollective,
+  type PricedCollective,
+  type PricedFlow,
+  scaledCollective,
+  type ScaledCollective,
+} from './collective.js';
 export { nodesOf } from './nccl.js';
 export {
   busBytesPerSecond,

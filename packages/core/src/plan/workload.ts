@@ -2,7 +2,7 @@
 import type { Cluster } from '../cluster/cluster.js';
 import { devicesPerUnit, portsOf } from '../cluster/ports.js';
 import { assumedError, errorOf, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
-import { groupNumber, sliceIndex } from '../layout/mesh.js';
+import { groupNumber, localExperts, sliceIndex } from '../layout/mesh.js';
 import {
   balancedCounts,
   expectedReach,
@@ -18,7 +18,7 @@ import { moeForward } from '../schedule/moe-forward.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { RoutingBinding } from '../schedule/routing-binding.js';
 import { sliceLength } from '../schedule/rows.js';
-import type { Binding, Program } from '../schedule/schedule.js';
+import type { Binding, Likeness, Program } from '../schedule/schedule.js';
 import { placeOf, simulate, type HostCores, type Simulation, type SimulationSummary } from '../simulate/index.js';
 import { maxOf } from '../units/index.js';
 
@@ -72,7 +72,8 @@ export interface PassPrice {
 }
 
 /**
- * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing, sampled with
+ * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing (above 32
+ * slices in a group the same for all of them, `evenedCounts`), sampled with
  * the seed for skewed routing, whose hot experts the seed spreads over the ranks too. Capacity drops what exceeds
  * ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion. Picks are drawn where they are asked for:
  * those that were counted, or for uniform routing a draw beside the even counts.
@@ -82,12 +83,12 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
   const sources = layout.etp * layout.ep;
   const cache = new Map<number, GroupRouting>();
   const reach = expectedReach(shape, spreadOf(routing, seed));
-  return new RoutingBinding(layout, (rank) => {
-    const group = groupNumber(layout, 'expert', rank);
+  const routingOf = (group: number): GroupRouting => {
     const known = cache.get(group);
     if (known) return known;
-    const counts = new Int32Array(sources * experts);
-    for (let source = 0; source < sources; source++)
+    const evened = routing.kind === 'uniform' && sources > evenedAbove ? evenedCounts(shape) : undefined;
+    const counts = evened ?? new Int32Array(sources * experts);
+    for (let source = 0; evened === undefined && source < sources; source++)
       counts.set(rowOf({ shape, routing, seed, group, source }), source * experts);
     capAt(counts, shape);
     // Capacity takes its share of sums, and does not say of which tokens.
@@ -101,7 +102,38 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
     );
     cache.set(group, routed);
     return routed;
-  });
+  };
+  const alike = likenessOf(shape, routing, () => routingOf(0));
+  return new RoutingBinding(layout, (rank) => routingOf(groupNumber(layout, 'expert', rank)), alike);
+}
+
+/**
+ * Which ranks see the same: all where every slice sends the same to every rank, whole groups where each has the same
+ * slices of its replicas and even routing.
+ */
+function likenessOf({ tokens, layout }: MoeShape, routing: Routing, first: () => GroupRouting): Likeness | undefined {
+  if (routing.kind !== 'uniform') return undefined;
+  const evenSlices = tokens % layout.tp === 0;
+  if (!evenSlices && (layout.etp * layout.ep) % layout.tp !== 0) return undefined;
+  const { counts, localExperts: local } = first();
+  return evenSlices && counts.every((rows, index) => rows === counts[index % local]) ? 'ranks' : 'groups';
+}
+
+/** Slices of an expert group above which even routing is made the same for all of them. */
+const evenedAbove = 32;
+
+/**
+ * Even routing in which every slice sends equally many rows to every rank, within half a row of the mean: where whole
+ * rows do not go round, exact counts differ by one here and there, and no rank is like another. Undefined where slices
+ * differ in length.
+ */
+function evenedCounts({ tokens, topK, experts, layout }: MoeShape): Int32Array | undefined {
+  if (tokens % layout.tp !== 0) return undefined;
+  const local = localExperts(layout, experts);
+  const rows = Math.round(((tokens / layout.tp) * topK) / layout.ep);
+  return Int32Array.from({ length: layout.etp * layout.ep * experts }, (_, index) =>
+    sliceLength(rows, index % local, local),
+  );
 }
 
 /** Which slice's tokens are routed, and how. */
@@ -185,7 +217,7 @@ export function simulatePass(
 }
 
 /** Summarizes a simulated pass for a plan. */
-export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chunks: number): PassPrice {
+export function passPrice({ summary }: Simulation, cluster: Cluster, chunks: number): PassPrice {
   const tierOf = new Map(summary.ports.map((port) => [port.id, port.tier]));
   const sent = cluster.tiers.map(() => 0);
   const busiest = cluster.tiers.map(() => 0);
@@ -212,7 +244,7 @@ export function passPrice({ summary, trace }: Simulation, cluster: Cluster, chun
     bytes: cluster.tiers.map(({ name }, tier) => ({
       tier,
       name,
-      perRank: (sent[tier] ?? 0) / trace.ranks,
+      perRank: (sent[tier] ?? 0) / summary.times.ranks.length,
       busiest: busiest[tier] ?? 0,
     })),
     hiddenShare: Math.max(0, summary.times.hiddenShare),

@@ -5,7 +5,7 @@
 import type { Layout } from '../layout/layout.js';
 import type { GroupRouting, Part } from '../routing/group-routing.js';
 import { rankPlace, type Exchange, type ExchangeCounts, type RankPlace, type RowRule } from './rows.js';
-import type { Binding } from './schedule.js';
+import type { Binding, Likeness } from './schedule.js';
 
 /** Routing of the expert group of `rank` at `node`. */
 export type RoutingOf = (rank: number, node: number) => GroupRouting;
@@ -15,9 +15,13 @@ export class RoutingBinding implements Binding {
   readonly #routingOf: RoutingOf;
   readonly #places: RankPlace[] = [];
 
-  constructor(layout: Layout, routingOf: RoutingOf) {
+  readonly alike?: Likeness;
+
+  /** `alike`: what the caller knows of the routing; nothing when left out. */
+  constructor(layout: Layout, routingOf: RoutingOf, alike?: Likeness) {
     this.#layout = layout;
     this.#routingOf = routingOf;
+    if (alike !== undefined) this.alike = alike;
   }
 
   counts(exchange: Exchange, rank: number, node: number, part: Part): ExchangeCounts {

@@ -183,6 +183,8 @@ export interface Program {
   readonly nodes: readonly ProgramNode[];
 }
 
+export type Likeness = 'ranks' | 'groups';
+
 /**
  * Supplies what routing decides, per rank and program node. The simulator binds expected, skewed or recorded routing;
  * the executor binds what was exchanged.
@@ -192,4 +194,9 @@ export interface Binding {
   counts(exchange: Exchange, rank: number, node: number, part: Part): ExchangeCounts;
   /** Rows of a chunk on a rank. */
   rows(rule: RowRule, rank: number, node: number, part: Part): number;
+  /**
+   * Which ranks see the same, at every node, so that one may stand for all. ranks: every rank sends the same to every
+   * rank; groups: expert groups do not differ from one another. Absent: nothing is said.
+   */
+  readonly alike?: Likeness;
 }

@@ -3,26 +3,27 @@
  * are worked out again, so that what begins and ends together is seen together.
  */
 import FlatQueue from 'flatqueue';
-import type { PricedCollective } from '../cost/index.js';
 import type { CompiledOperation } from '../schedule/compile.js';
+import type { FlowBundle } from './bundles.js';
 import type { Channel } from './groups.js';
 import { Processors } from './host.js';
 import type { RunningKernel } from './host.js';
 import { FluidNetwork, heldLongest, instant } from './network.js';
 import type { Bundle } from './network.js';
 import { Prices } from './prices.js';
-import type { CollectiveBasis, Job } from './prices.js';
+import type { CollectiveBasis, Job, MeetingPrice } from './prices.js';
 import { causes, nextBlock, rankState } from './rank-state.js';
 import type { Happening, RankState } from './rank-state.js';
 
+/** What happened, by place in the world of the job. */
 export interface Run {
-  /** Per rank, by operation index; an entry is missing when the operation never started. */
+  /** By operation index; an entry is missing when the operation never started. */
   readonly happenings: readonly (readonly (Happening | undefined)[])[];
-  /** Per rank, operations that ended. */
+  /** Operations that ended. */
   readonly ended: readonly number[];
-  /** Bytes that went through each port, without the weight of slowdowns. */
+  /** Bytes that went through all ports of a kind, without the weight of slowdowns. */
   readonly portBytes: Float64Array;
-  /** Seconds that each port would have been busy at its full bandwidth. */
+  /** Seconds that the ports of a kind would have been busy at their full bandwidth. */
   readonly portSeconds: Float64Array;
   readonly bases: Prices['bases'];
   readonly collectiveBases: readonly CollectiveBasis[];
@@ -32,7 +33,7 @@ export interface Run {
 interface Meeting {
   readonly channel: Channel;
   arrived: number;
-  priced: PricedCollective | undefined;
+  price: MeetingPrice | undefined;
   /** Operation index of each member, once it has arrived. */
   readonly operations: Int32Array;
   /** Bundles with flows of each member that still flow. */
@@ -41,7 +42,7 @@ interface Meeting {
 
 interface CollectiveBundle extends Bundle {
   readonly meeting: Meeting;
-  /** Member indices with a flow in it, one entry per flow and side. */
+  /** Member indices with a flow in it. */
   readonly touches: readonly number[];
 }
 
@@ -65,6 +66,8 @@ export class Engine {
    */
   readonly #meetings = new Map<number, Meeting>();
   readonly #prices: Prices;
+  /** Of all ports of a kind together, bytes/s. */
+  readonly #capacities: readonly number[];
   readonly #portBytes: Float64Array;
   readonly #portSeconds: Float64Array;
   #now = 0;
@@ -72,8 +75,10 @@ export class Engine {
 
   constructor(job: Job) {
     this.#job = job;
-    const ports = job.fabric.ports.map((port) => port.bytesPerSecond);
-    this.#prices = new Prices(job);
+    const ports = job.world.ports.map(
+      ({ port, count }) => count * (job.fabric.ports[port]?.bytesPerSecond ?? Infinity),
+    );
+    this.#capacities = ports;
     this.#portBytes = new Float64Array(ports.length);
     this.#portSeconds = new Float64Array(ports.length);
     const { device, inputs } = job.model;
@@ -85,6 +90,7 @@ export class Engine {
       shared: device.multiprocessors !== undefined && job.hostCores === undefined,
       cores: job.hostCores,
     });
+    this.#prices = new Prices(job, job.hostCores?.movers ? (rank) => this.#processors.hostOf(rank) : undefined);
     this.#network = new FluidNetwork([...ports, ...this.#moverCapacities()]);
     this.#ranks = job.programOf.map((which) => rankState(job.programs[which]));
   }
@@ -139,10 +145,10 @@ export class Engine {
   }
 
   #settle(): void {
-    const { hostCores, fabric } = this.#job;
+    const { hostCores } = this.#job;
     if (hostCores?.movers) {
       this.#moverCapacities().forEach((capacity, host) => {
-        this.#network.setCapacity(fabric.ports.length + host, capacity);
+        this.#network.setCapacity(this.#capacities.length + host, capacity);
       });
     }
     this.#network.settle(this.#now, (bundle, end) => {
@@ -151,7 +157,7 @@ export class Engine {
     if (hostCores?.movers) {
       const hosts = this.#hosts();
       for (let host = 0; host < hosts; host++) {
-        this.#processors.setMoving(host, this.#network.load(fabric.ports.length + host));
+        this.#processors.setMoving(host, this.#network.load(this.#capacities.length + host));
       }
     }
     this.#processors.settle(this.#now, (kernel, end) => {
@@ -256,7 +262,7 @@ export class Engine {
       meeting = {
         channel,
         arrived: 0,
-        priced: undefined,
+        price: undefined,
         operations: new Int32Array(size).fill(-1),
         flowing: new Int32Array(size),
       };
@@ -272,43 +278,31 @@ export class Engine {
   /** All members are there: bytes flow. */
   #meet(meeting: Meeting, lastRank: number, flat: CompiledOperation): void {
     const { members } = meeting.channel;
-    const sender = this.#happening(meeting, 0).flat;
-    const priced = this.#prices.collective(meeting.channel, sender);
-    meeting.priced = priced;
-    const place = new Map(members.map((member, index) => [member, index]));
-    const bundles = new Map<string, { touches: number[]; count: number; flow: (typeof priced.flows)[number] }[]>();
-    for (const flow of priced.flows) {
-      const [from, to] = [place.get(flow.from) ?? 0, place.get(flow.to) ?? 0];
-      this.#happening(meeting, from).bytes += flow.bytes;
-      for (const port of flow.route.ports) {
-        this.#portBytes[port] = (this.#portBytes[port] ?? 0) + flow.bytes;
-        this.#portSeconds[port] =
-          (this.#portSeconds[port] ?? 0) + flow.work / (this.#job.fabric.ports[port]?.bytesPerSecond ?? Infinity);
-      }
-      const key = `${flow.route.key} ${this.#moverKey(flow.from, flow.to)}`;
-      const alike = bundles.get(key);
-      const bundle = alike?.find((other) => other.flow.work === flow.work);
-      if (bundle) {
-        bundle.touches.push(from, to);
-        bundle.count += 1;
-      } else if (alike) alike.push({ touches: [from, to], count: 1, flow });
-      else bundles.set(key, [{ touches: [from, to], count: 1, flow }]);
-    }
+    const price = this.#prices.collective(meeting.channel, this.#happening(meeting, 0).flat);
+    const { bytesScale, workScale } = price;
+    meeting.price = price;
     members.forEach((_, index) => {
       const happening = this.#happening(meeting, index);
+      happening.bytes += (price.sent[index] ?? 0) * bytesScale;
       happening.ready = this.#now;
       happening.lastRank = lastRank;
       happening.lastOperation = flat.index;
     });
-    for (const { touches, count, flow } of [...bundles.values()].flat()) {
-      for (const member of touches) meeting.flowing[member] = (meeting.flowing[member] ?? 0) + 1;
+    for (const bundle of bytesScale === 0 ? [] : price.bundles) {
+      for (const port of bundle.ports) {
+        this.#portBytes[port] = (this.#portBytes[port] ?? 0) + bundle.count * bundle.bytes * bytesScale;
+        this.#portSeconds[port] =
+          (this.#portSeconds[port] ?? 0) +
+          (bundle.count * bundle.work * workScale) / (this.#capacities[port] ?? Infinity);
+      }
+      for (const member of bundle.touches) meeting.flowing[member] = (meeting.flowing[member] ?? 0) + 1;
       this.#network.add({
         meeting,
-        touches,
-        count,
-        ...this.#occupied(flow),
+        touches: bundle.touches,
+        count: bundle.count,
+        ...this.#occupied(bundle, price),
         priority: flat.operation.priority,
-        remaining: flow.work,
+        remaining: bundle.work * workScale,
         rate: 0,
         since: this.#now,
         version: 0,
@@ -323,24 +317,19 @@ export class Engine {
     });
   }
 
-  #moverKey(from: number, to: number): string {
-    if (!this.#job.hostCores?.movers) return '';
-    return `${this.#processors.hostOf(from)},${this.#processors.hostOf(to)}`;
-  }
-
-  #occupied(flow: PricedCollective['flows'][number]): { ports: readonly number[]; weights: readonly number[] } {
-    const ports = [...flow.route.ports];
-    const weights = ports.map(() => 1);
-    if (this.#job.hostCores?.movers) {
-      const hosts = new Set([this.#processors.hostOf(flow.from), this.#processors.hostOf(flow.to)]);
-      const weight = this.#processors.moverWeight(flow.route.tier > 0);
-      for (const host of hosts) {
-        ports.push(this.#job.fabric.ports.length + host);
-        // movers copy the bytes themselves, not what slowdowns make of them
-        weights.push(flow.work > 0 ? (weight * flow.bytes) / flow.work : weight);
-      }
-    }
-    return { ports, weights };
+  /** Ports of a bundle, and where movers carry it those of its hosts; what a unit of work takes of each. */
+  #occupied(
+    { ports: own, hosts, crosses, bytes, work }: FlowBundle,
+    { bytesScale, workScale }: MeetingPrice,
+  ): { ports: readonly number[]; weights: readonly number[] } {
+    if (hosts.length === 0) return { ports: own, weights: own.map(() => 1) };
+    const weight = this.#processors.moverWeight(crosses);
+    // movers copy the bytes themselves, not what slowdowns make of them
+    const carried = work > 0 ? (weight * bytes * bytesScale) / (work * workScale) : weight;
+    return {
+      ports: [...own, ...hosts.map((host) => this.#capacities.length + host)],
+      weights: [...own.map(() => 1), ...hosts.map(() => carried)],
+    };
   }
 
   #flowed(bundle: CollectiveBundle): void {
@@ -360,7 +349,7 @@ export class Engine {
   /** A member's own bytes are through; what is left is latency, and what its rank does itself. */
   #finish(meeting: Meeting, member: number): void {
     const rank = meeting.channel.members[member] ?? 0;
-    const latency = meeting.priced?.latencySeconds[member] ?? 0;
+    const latency = meeting.price?.latencySeconds[member] ?? 0;
     const { coreSecondsPerCollective = 0, latencyOverlap = 0 } = this.#job.hostCores ?? {};
     const happening = this.#happening(meeting, member);
     happening.through = this.#now;

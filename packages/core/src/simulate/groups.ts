@@ -3,6 +3,7 @@ import type { Group } from '../layout/layout.js';
 import type { ProgramNode } from '../schedule/schedule.js';
 import { InputError } from '../units/index.js';
 import type { CompiledOperation } from '../schedule/compile.js';
+import type { World } from '../traffic/index.js';
 import type { FlatProgram } from './rank-state.js';
 
 /** Members of the group of a kind that a rank is in, in group order. */
@@ -11,25 +12,94 @@ export type Members = (group: Group, rank: number) => readonly number[];
 export interface Channel {
   readonly id: number;
   readonly name: string;
+  /** Places in the world of those who meet, each once: the ranks that stand for its own. */
   readonly members: readonly number[];
+  /** All of its ranks, in group order. */
+  readonly ranks: readonly number[];
+  /** How many communicators it stands for; 1 where every rank stands for itself. */
+  readonly times: number;
 }
 
-/** The communicators of a job. One per group and lane; for send and receive one per ordered pair. */
-export class Channels {
-  readonly #byKey = new Map<string, Channel>();
-  readonly #members = new Map<string, readonly number[]>();
+/** Ranks of groups, one array for each group. */
+export class GroupRanks {
+  readonly #byRank = new Map<string, readonly number[]>();
+  readonly #byRanks = new Map<string, readonly number[]>();
   readonly #groups: Members;
-  readonly list: Channel[] = [];
 
   constructor(groups: Members) {
     this.#groups = groups;
   }
 
-  /** The communicator on which a rank runs a collective. */
-  of(flat: CompiledOperation, node: ProgramNode, rank: number): Channel {
+  /** Throws `InputError` for a group without the rank that it is asked for. */
+  of(group: Group, rank: number): readonly number[] {
+    const key = `${group} ${rank}`;
+    let members = this.#byRank.get(key);
+    if (!members) {
+      members = this.#groups(group, rank);
+      if (!members.includes(rank)) {
+        throw new InputError(`rank ${rank} is not in its own ${group} group [${members.join(', ')}]`, {
+          expected: 'groups that hold the rank they are asked for',
+        });
+      }
+      this.#byRank.set(key, (members = this.list(members)));
+    }
+    return members;
+  }
+
+  /** All groups of a kind, each once. */
+  all(group: Group, size: number): (readonly number[])[] {
+    const seen = new Uint8Array(size);
+    const found: (readonly number[])[] = [];
+    for (let rank = 0; rank < size; rank++) {
+      if (seen[rank]) continue;
+      const members = this.of(group, rank);
+      for (const member of members) seen[member] = 1;
+      found.push(members);
+    }
+    return found;
+  }
+
+  /** The array that holds these ranks. */
+  list(ranks: readonly number[]): readonly number[] {
+    const key = ranks.join();
+    let known = this.#byRanks.get(key);
+    if (known === undefined) this.#byRanks.set(key, (known = ranks));
+    return known;
+  }
+}
+
+/**
+ * The communicators of a job, in a world where ranks may stand for others. One per group and lane; for send and receive
+ * one per ordered pair.
+ */
+export class Channels {
+  readonly #byKey = new Map<string, Channel>();
+  readonly #ofRank = new Map<string, Channel>();
+  readonly #groups: GroupRanks;
+  readonly #world: World;
+  readonly list: Channel[] = [];
+
+  constructor(groups: GroupRanks, world: World) {
+    this.#groups = groups;
+    this.#world = world;
+  }
+
+  /** The communicator on which the rank at a place of the world runs a collective. */
+  of(flat: CompiledOperation, node: ProgramNode, place: number): Channel {
+    const { body, lane } = flat.operation;
+    if (body.kind !== 'collective') throw new RangeError(`${flat.name} is not a collective`);
+    const way = body.name === 'send' || body.name === 'receive' ? `${body.name} ${node.pass}` : lane;
+    const key = `${way} ${body.group} ${place}`;
+    let channel = this.#ofRank.get(key);
+    if (channel === undefined) this.#ofRank.set(key, (channel = this.#find(flat, node, place)));
+    return channel;
+  }
+
+  #find(flat: CompiledOperation, node: ProgramNode, place: number): Channel {
+    const rank = this.#world.ranks[place] ?? 0;
     const { body } = flat.operation;
     if (body.kind !== 'collective') throw new RangeError(`${flat.name} is not a collective`);
-    const members = this.#membersOf(body.group, rank);
+    const members = this.#groups.of(body.group, rank);
     if (body.name === 'send' || body.name === 'receive') {
       // forward hands activations to the next member, backward gradients to the one before
       const step = (node.pass === 'backward' ? -1 : 1) * (body.name === 'send' ? 1 : -1);
@@ -40,40 +110,30 @@ export class Channels {
         });
       }
       const pair = body.name === 'send' ? [rank, peer] : [peer, rank];
-      return this.#channel(pair.join('>'), pair);
+      return this.#channel('', this.#groups.list(pair), '>');
     }
-    return this.#channel(`${flat.operation.lane} ${body.group} ${members.join(',')}`, members);
+    return this.#channel(`${flat.operation.lane} ${body.group} `, members, ',');
   }
 
-  #channel(key: string, members: readonly number[]): Channel {
-    let channel = this.#byKey.get(key);
+  #channel(kind: string, ranks: readonly number[], separator: string): Channel {
+    const { placeOf, ranks: stands, size } = this.#world;
+    const members = [...new Set(ranks.map((rank) => placeOf[rank] ?? 0))];
+    // a channel is known by who meets there: in a folded world others of its kind are met by the same
+    const name = `${kind}${members.join(separator)}`;
+    let channel = this.#byKey.get(name);
     if (!channel) {
-      channel = { id: this.list.length, name: key, members };
-      this.#byKey.set(key, channel);
+      const times = (size * members.length) / (stands.length * ranks.length);
+      channel = { id: this.list.length, name, members, ranks, times };
+      this.#byKey.set(name, channel);
       this.list.push(channel);
     }
     return channel;
   }
-
-  #membersOf(group: Group, rank: number): readonly number[] {
-    const key = `${group} ${rank}`;
-    let members = this.#members.get(key);
-    if (!members) {
-      members = this.#groups(group, rank);
-      if (!members.includes(rank)) {
-        throw new InputError(`rank ${rank} is not in its own ${group} group [${members.join(', ')}]`, {
-          expected: 'groups that hold the rank they are asked for',
-        });
-      }
-      this.#members.set(key, members);
-    }
-    return members;
-  }
 }
 
 /**
- * Gives every collective of every rank its communicator (indexed by rank, then by operation), and checks that on each
- * of them all members issue the same collectives in the same order. Throws `InputError` naming the two ranks and the
+ * Gives every collective of every rank of a world its communicator (by place, then by operation), and checks that on
+ * each of them all members issue the same collectives in the same order. Throws `InputError` naming the two ranks and the
  * two operations that would meet.
  */
 export function assignChannels(

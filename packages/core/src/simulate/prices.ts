@@ -1,8 +1,7 @@
 /** Prices of a job's operations, and what they rest on. */
-import { kernelSeconds, priceCollective, pricedKernel } from '../cost/index.js';
-import { nodesOf, weakestBasis } from '../cost/index.js';
-import type { Basis, CostModel, PricedCollective } from '../cost/index.js';
-import type { Fabric } from '../traffic/index.js';
+import { kernelSeconds, nodesOf, pricedKernel, scaledCollective, weakestBasis } from '../cost/index.js';
+import type { Basis, CostModel, PricedFlow, ScaledCollective } from '../cost/index.js';
+import type { Fabric, World } from '../traffic/index.js';
 import { priceKey } from '../schedule/kernels.js';
 import type { Group } from '../layout/layout.js';
 import type { Binding, Body, CollectiveName } from '../schedule/schedule.js';
@@ -10,11 +9,14 @@ import type { CompiledOperation } from '../schedule/compile.js';
 import type { FlatProgram } from './rank-state.js';
 import type { Channel } from './groups.js';
 import type { HostCores } from './host.js';
-import { collectiveLoad, rowsOf } from '../traffic/load.js';
+import { collectiveLoad, evenLoad, rowsOf } from '../traffic/load.js';
+import { bundle, type Bundled } from './bundles.js';
 
 export interface Job {
+  /** Which ranks stand for all. What follows is by place in it. */
+  readonly world: World;
   readonly programs: readonly FlatProgram[];
-  /** Per rank, index into `programs`. */
+  /** By place, index into `programs`. */
   readonly programOf: readonly number[];
   readonly channels: readonly (readonly (Channel | undefined)[])[];
   readonly fabric: Fabric;
@@ -46,31 +48,60 @@ export interface CollectiveBasis {
 type KernelBody = Extract<Body, { kind: 'kernel' }>;
 type CollectiveBody = Extract<Body, { kind: 'collective' }>;
 
+interface KernelPrice {
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
+/** What meets on a channel: bundles of flows, and what follows them. */
+export interface MeetingPrice extends Bundled {
+  readonly bytesScale: number;
+  readonly workScale: number;
+  /** By member of the channel. */
+  readonly latencySeconds: Float64Array;
+  /** Of what it rests on. */
+  readonly key: string;
+}
+
+/** Bundles of even loads: by world and channel's ranks, by the flows of a unit. */
+const unitBundles = new WeakMap<World, WeakMap<readonly PricedFlow[], Bundled>>();
+
 export class Prices {
   readonly #job: Job;
-  readonly #fixed = new Map<CompiledOperation['operation'], Map<number, PricedCollective>>();
+  readonly #hostOf: ((rank: number) => number) | undefined;
+  /** Of sizes that do not depend on routing: one price per operation and group. */
+  readonly #fixed = new Map<CompiledOperation['operation'], Map<number, MeetingPrice>>();
+  /** Of kernels that run alike on all ranks. */
+  readonly #kernels = new Map<CompiledOperation['operation'], KernelPrice>();
   readonly #collectives = new Map<string, CollectiveBasis>();
+  readonly #nodes = new Map<number, number>();
   /** Of kernels, and of collectives. */
   readonly bases = { kernels: new Set<Basis>(), collectives: new Set<Basis>() };
 
-  constructor(job: Job) {
+  /** `hostOf`: the host of a rank, where threads of hosts move the bytes. */
+  constructor(job: Job, hostOf?: (rank: number) => number) {
     this.#job = job;
+    this.#hostOf = hostOf;
   }
 
   /**
    * Bytes through memory and seconds of a kernel that runs alone. Throws RangeError when there is no price; `simulate`
    * asks before.
    */
-  kernel(
-    rank: number,
-    flat: CompiledOperation,
-    { name: kernel, work }: KernelBody,
-  ): { bytes: number; seconds: number } {
+  kernel(place: number, flat: CompiledOperation, body: KernelBody): KernelPrice {
+    const alike = typeof body.work.rows === 'number' || this.#binding(place).alike === 'ranks';
+    if (!alike) return this.#kernel(place, flat, body);
+    let price = this.#kernels.get(flat.operation);
+    if (price === undefined) this.#kernels.set(flat.operation, (price = this.#kernel(place, flat, body)));
+    return price;
+  }
+
+  #kernel(place: number, flat: CompiledOperation, { name: kernel, work }: KernelBody): KernelPrice {
     const rows = rowsOf({
       size: work.rows,
-      binding: this.#binding(rank),
-      rank,
-      node: this.#node(rank, flat),
+      binding: this.#binding(place),
+      rank: this.#job.world.ranks[place] ?? 0,
+      node: this.#node(place, flat),
       part: work,
     });
     const name = priceKey(kernel, flat.operation.uses);
@@ -82,39 +113,69 @@ export class Prices {
   }
 
   /** A collective, as its first member (for send and receive: the sender) sees it. */
-  collective(channel: Channel, flat: CompiledOperation): PricedCollective {
+  collective(channel: Channel, flat: CompiledOperation): MeetingPrice {
     const { body } = flat.operation;
-    const first = channel.members[0];
-    if (body.kind !== 'collective' || first === undefined) throw new RangeError(`${flat.name} is not a collective`);
-    // sizes that do not depend on routing have one price per operation and group
-    const fixed = !body.counts && flat.template.regions.every((region) => typeof region.rows === 'number');
+    if (body.kind !== 'collective') throw new RangeError(`${flat.name} is not a collective`);
+    const alike = this.#binding(channel.members[0] ?? 0).alike === 'ranks';
+    const fixed = alike || (!body.counts && flat.template.regions.every((region) => typeof region.rows === 'number'));
     let prices = this.#fixed.get(flat.operation);
-    const known = fixed ? prices?.get(channel.id) : undefined;
-    if (known) return known;
-    const { members } = channel;
-    const load = collectiveLoad({
+    let price = fixed ? prices?.get(channel.id) : undefined;
+    if (price) {
+      this.#moved(price);
+      return price;
+    }
+    price = this.#price(channel, flat, body);
+    if (fixed) {
+      if (!prices) this.#fixed.set(flat.operation, (prices = new Map()));
+      prices.set(channel.id, price);
+    }
+    return price;
+  }
+
+  #price(channel: Channel, flat: CompiledOperation, body: CollectiveBody): MeetingPrice {
+    const { model, fabric } = this.#job;
+    const { ranks, members } = channel;
+    const [first = 0] = members;
+    const request = {
       template: flat.template,
       operation: flat.operation,
       body,
-      members,
+      members: ranks,
       node: this.#node(first, flat),
       binding: this.#binding(first),
-    });
-    const priced = priceCollective({
-      model: this.#job.model,
-      fabric: this.#job.fabric,
-      name: body.name,
-      members,
-      load,
-    });
-    this.bases.collectives.add(priced.basis);
-    this.#note(body, members, priced);
-    if (fixed) {
-      prices ??= new Map();
-      this.#fixed.set(flat.operation, prices);
-      prices.set(channel.id, priced);
-    }
-    return priced;
+    };
+    const load = evenLoad(request) ?? collectiveLoad(request);
+    const scaled = scaledCollective({ model, fabric, name: body.name, members: ranks, load });
+    const bundled =
+      load.kind === 'even' ? this.#unitBundles(channel, scaled.flows) : this.#bundle(channel, scaled.flows);
+    const { bytesScale, workScale, basis, latencySeconds: latencies } = scaled;
+    // members stand for ranks of their kind, whose latency is theirs
+    const latencySeconds = Float64Array.from(members, (member) => latencies[this.#rankAt(channel, member)] ?? 0);
+    const key = `${body.name}|${body.group}|${ranks.length}|${this.#nodesOf(channel)}`;
+    const price = { ...bundled, bytesScale, workScale, latencySeconds, key };
+    this.bases.collectives.add(basis);
+    this.#note(body, channel, scaled, price);
+    return price;
+  }
+
+  /** Place in a channel's ranks of the first that a member stands for. */
+  #rankAt({ ranks }: Channel, member: number): number {
+    const { placeOf } = this.#job.world;
+    return ranks.findIndex((rank) => placeOf[rank] === member);
+  }
+
+  #unitBundles(channel: Channel, flows: readonly PricedFlow[]): Bundled {
+    if (this.#hostOf) return this.#bundle(channel, flows);
+    const { world } = this.#job;
+    let known = unitBundles.get(world);
+    if (known === undefined) unitBundles.set(world, (known = new WeakMap()));
+    let bundled = known.get(flows);
+    if (bundled === undefined) known.set(flows, (bundled = this.#bundle(channel, flows)));
+    return bundled;
+  }
+
+  #bundle(channel: Channel, flows: readonly PricedFlow[]): Bundled {
+    return bundle(this.#job.world, channel, flows, this.#hostOf);
   }
 
   /** What collectives rest on, by name and shape of their group. */
@@ -122,29 +183,42 @@ export class Prices {
     return [...this.#collectives.values()];
   }
 
-  #note({ name, group }: CollectiveBody, members: readonly number[], priced: PricedCollective): void {
-    const [ranks, nodes] = [members.length, nodesOf(this.#job.fabric, members).size];
-    if (ranks < 2) return;
-    const key = [name, group, ranks, nodes].join('|');
-    const known = this.#collectives.get(key);
-    const { basis, detail, expectedError } = priced;
-    const moved = priced.flows.reduce((sum, flow) => sum + flow.bytes, known?.bytes ?? 0);
-    const weaker = known === undefined || weakestBasis([known.basis, basis]) !== known.basis;
-    if (!weaker && (expectedError ?? 0) <= (known.expectedError ?? 0)) {
-      this.#collectives.set(key, { ...known, bytes: moved });
-      return;
-    }
-    const error = expectedError === undefined ? {} : { expectedError };
-    this.#collectives.set(key, { name, group, ranks, nodes, basis, detail, bytes: moved, ...error });
+  #nodesOf({ id, ranks }: Channel): number {
+    let nodes = this.#nodes.get(id);
+    if (nodes === undefined) this.#nodes.set(id, (nodes = nodesOf(this.#job.fabric, ranks).size));
+    return nodes;
   }
 
-  #binding(rank: number): Binding {
-    const binding = this.#job.bindings[this.#job.programOf[rank] ?? 0];
-    if (!binding) throw new RangeError(`rank ${rank} has no binding`);
+  /** Bytes of a collective whose price is known. */
+  #moved({ key, totalBytes, bytesScale }: MeetingPrice): void {
+    const known = this.#collectives.get(key);
+    if (known) this.#collectives.set(key, { ...known, bytes: known.bytes + totalBytes * bytesScale });
+  }
+
+  #note(body: CollectiveBody, channel: Channel, scaled: ScaledCollective, price: MeetingPrice): void {
+    const ranks = channel.ranks.length;
+    if (ranks < 2) return;
+    const { key } = price;
+    const known = this.#collectives.get(key);
+    const { basis, detail, expectedError } = scaled;
+    const bytes = (known?.bytes ?? 0) + price.totalBytes * price.bytesScale;
+    const weaker = known === undefined || weakestBasis([known.basis, basis]) !== known.basis;
+    if (!weaker && (expectedError ?? 0) <= (known.expectedError ?? 0)) {
+      this.#collectives.set(key, { ...known, bytes });
+      return;
+    }
+    const { name, group } = body;
+    const error = expectedError === undefined ? {} : { expectedError };
+    this.#collectives.set(key, { name, group, ranks, nodes: this.#nodesOf(channel), basis, detail, bytes, ...error });
+  }
+
+  #binding(place: number): Binding {
+    const binding = this.#job.bindings[this.#job.programOf[place] ?? 0];
+    if (!binding) throw new RangeError(`rank ${this.#job.world.ranks[place]} has no binding`);
     return binding;
   }
 
-  #node(rank: number, flat: CompiledOperation): number {
-    return this.#job.nodeNumbers[this.#job.programOf[rank] ?? 0]?.[flat.node] ?? flat.node;
+  #node(place: number, flat: CompiledOperation): number {
+    return this.#job.nodeNumbers[this.#job.programOf[place] ?? 0]?.[flat.node] ?? flat.node;
   }
 }

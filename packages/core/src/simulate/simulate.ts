@@ -2,10 +2,10 @@
 import type { Cluster } from '../cluster/cluster.js';
 import { kernelSeconds, pricedKernel, unknownEstimate, weakestBasis } from '../cost/index.js';
 import type { Basis, CostModel, UnknownEstimate } from '../cost/index.js';
-import { fabricOf, type Fabric } from '../traffic/index.js';
+import { fabricOf, type Fabric, Symmetry, wholeWorld, type World } from '../traffic/index.js';
 import type { Layout } from '../layout/layout.js';
 import { coordinates, groupMembers, placedOn, worldSize } from '../layout/mesh.js';
-import { compile } from '../schedule/compile.js';
+import { compile, type CompiledProgram } from '../schedule/compile.js';
 import { priceKey } from '../schedule/kernels.js';
 import type { Binding, Program } from '../schedule/schedule.js';
 import { laneTimes } from '../trace/index.js';
@@ -17,11 +17,12 @@ import type { PathPiece, Resource } from './critical-path.js';
 import { deadlock } from './deadlock.js';
 import { Engine } from './engine.js';
 import type { Run } from './engine.js';
-import { assignChannels, Channels } from './groups.js';
+import { smallestWorld } from './fold.js';
+import { assignChannels, Channels, GroupRanks } from './groups.js';
 import type { Members } from './groups.js';
 import type { HostCores } from './host.js';
 import type { CollectiveBasis } from './prices.js';
-import { simulatedTrace } from './simulated-trace.js';
+import { simulatedTrace, spreadTrace } from './simulated-trace.js';
 
 /** Which ranks there are, and how they are joined. */
 export interface Place {
@@ -30,6 +31,8 @@ export interface Place {
   readonly stageOf: (rank: number) => number;
   readonly groups: Members;
   readonly fabric: Fabric;
+  /** Which ranks may stand for each other; absent: none. */
+  readonly symmetry?: Symmetry;
 }
 
 export interface SimulationJob {
@@ -40,6 +43,11 @@ export interface SimulationJob {
   readonly bindings: readonly Binding[];
   readonly model: CostModel;
   readonly hostCores?: HostCores;
+  /**
+   * `alike`, unless said otherwise: one rank stands for all that do the same at the same time, with the same result but
+   * for rounding. `all`: every rank is simulated.
+   */
+  readonly ranks?: 'alike' | 'all';
   /** Per program, the numbers by which the bindings know its nodes; their own indices when left out. */
   readonly nodeNumbers?: readonly (readonly number[])[];
 }
@@ -91,15 +99,27 @@ export interface Simulation {
   readonly summary: SimulationSummary;
 }
 
-/** The ranks of a layout on a cluster, rank r on device r. */
+const places = new WeakMap<Cluster, Map<string, Place>>();
+
+/** The ranks of a layout on a cluster, rank r on device r; one place for each. */
 export function placeOf(layout: Layout, cluster: Cluster): Place {
+  let known = places.get(cluster);
+  if (known === undefined) places.set(cluster, (known = new Map()));
   const placed = placedOn(layout, cluster);
-  return {
-    ranks: worldSize(layout),
-    stageOf: (rank) => coordinates(layout, rank).pp,
-    groups: (group, rank) => groupMembers(placed, group, rank),
-    fabric: fabricOf(cluster),
-  };
+  const key = JSON.stringify(placed);
+  let place = known.get(key);
+  if (place === undefined) {
+    const fabric = fabricOf(cluster);
+    place = {
+      ranks: worldSize(layout),
+      stageOf: (rank) => coordinates(layout, rank).pp,
+      groups: (group, rank) => groupMembers(placed, group, rank),
+      fabric,
+      symmetry: new Symmetry(layout, cluster, fabric.ports.length),
+    };
+    known.set(key, place);
+  }
+  return place;
 }
 
 /**
@@ -123,69 +143,128 @@ export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
       expected: 'a device for every rank',
     });
   }
-  const programs = job.programs.map((program) => flatten(compile(program), model.inputs.hostRunsKernels));
-  const programOf = Array.from({ length: place.ranks }, (_, rank) => place.stageOf(rank));
-  programOf.forEach((which, rank) => {
-    if (!programs[which]) {
-      throw new InputError(`rank ${rank} is in stage ${which}`, {
-        expected: `a stage from 0 to ${programs.length - 1}`,
-      });
-    }
-  });
-  const channels = assignChannels(programs, programOf, new Channels(place.groups));
+  const programs = job.programs.map((program) => flatten(compiled(program), model.inputs.hostRunsKernels));
   const bindings = job.programs.map((_, which) => {
     const binding = job.bindings[job.bindings.length === 1 ? 0 : which];
     if (!binding) throw new InputError(`stage ${which} has no binding`, { expected: 'one binding, or one per stage' });
     return binding;
   });
+  const groups = groupRanks(place);
+  const { fabric } = place;
+  const world = worldOf(job, bindings, groups);
+  const programOf = world.ranks.map((rank) => stageOf(job, rank));
+  const channels = assignChannels(programs, programOf, new Channels(groups, world));
   const nodeNumbers = programs.map(
     (program, which) => job.nodeNumbers?.[which] ?? program.compiled.nodes.map((_, node) => node),
   );
-  const { fabric } = place;
-  const parts = { programs, programOf, channels, fabric, model, bindings, nodeNumbers, hostCores: job.hostCores };
+  const { hostCores } = job;
+  const parts = { world, programs, programOf, channels, fabric, model, bindings, nodeNumbers, hostCores };
   const run = new Engine(parts).run();
   const stuck = deadlock(programs, programOf, channels, run);
   if (stuck) throw stuck;
-  const trace = simulatedTrace({ run, programOf, channels, source: sourceOf(run, programOf, job), nodeNumbers });
-  return { known: true, trace, summary: summarize(run, trace, fabric, model) };
+  const traced = { run, world, programOf, channels, groups, source: sourceOf(run, job), nodeNumbers };
+  const kinds = simulatedTrace(traced);
+  const whole = world.ranks.length === world.size;
+  let trace = whole ? kinds : undefined;
+  return {
+    known: true,
+    get trace() {
+      trace ??= spreadTrace(kinds, traced);
+      return trace;
+    },
+    summary: summarize({ run, trace: kinds, world, fabric, model }),
+  };
 }
+
+function stageOf({ place, programs }: SimulationJob, rank: number): number {
+  const which = place.stageOf(rank);
+  if (programs[which]) return which;
+  throw new InputError(`rank ${rank} is in stage ${which}`, { expected: `a stage from 0 to ${programs.length - 1}` });
+}
+
+const knownGroups = new WeakMap<Place, GroupRanks>();
+
+function groupRanks(place: Place): GroupRanks {
+  let groups = knownGroups.get(place);
+  if (groups === undefined) knownGroups.set(place, (groups = new GroupRanks(place.groups)));
+  return groups;
+}
+
+const knownWorlds = new WeakMap<Place, World>();
+
+function worldOf({ place, programs, model, ...job }: SimulationJob, bindings: readonly Binding[], groups: GroupRanks) {
+  const { symmetry, fabric, stageOf: stage } = place;
+  if (symmetry === undefined || job.hostCores !== undefined || job.ranks === 'all') {
+    let world = knownWorlds.get(place);
+    if (world === undefined) knownWorlds.set(place, (world = wholeWorld(place.ranks, fabric.ports.length)));
+    return world;
+  }
+  return smallestWorld({ programs, bindings, symmetry, groups, fabric, model, stageOf: stage });
+}
+
+const compiledPrograms = new WeakMap<Program, CompiledProgram>();
+
+/** A program compiled, once. */
+function compiled(program: Program): CompiledProgram {
+  let known = compiledPrograms.get(program);
+  if (known === undefined) compiledPrograms.set(program, (known = compile(program)));
+  return known;
+}
+
+const pricedPrograms = new WeakMap<CostModel, WeakSet<Program>>();
 
 function unpriced(programs: readonly Program[], model: CostModel): string[] {
   const missing = new Set<string>();
+  const known = pricedPrograms.get(model) ?? new WeakSet();
+  pricedPrograms.set(model, known);
   for (const program of programs) {
-    for (const { template } of program.nodes) {
+    if (known.has(program)) continue;
+    for (const template of new Set(program.nodes.map((node) => node.template))) {
       for (const { body, uses } of program.templates[template]?.operations ?? []) {
         if (body.kind !== 'kernel') continue;
         const price = kernelSeconds(model, pricedKernel(priceKey(body.name, uses), body.work, 1));
         if (!price.known) for (const what of price.missing) missing.add(what);
       }
     }
+    if (missing.size === 0) known.add(program);
   }
   return [...missing];
 }
 
-function sourceOf(run: Run, programOf: readonly number[], { programs, model }: SimulationJob): string {
+function sourceOf(run: Run, { place, programs, model }: SimulationJob): string {
   const stages = programs.length === 1 ? '' : `, ${programs.length} stages`;
-  return `${model.device.name}, ${programOf.length} ranks${stages}; prices: ${weakestOf(run)}`;
+  return `${model.device.name}, ${place.ranks} ranks${stages}; prices: ${weakestOf(run)}`;
 }
 
 const weakestOf = ({ bases }: Run): Basis => weakestBasis([...bases.kernels, ...bases.collectives]);
 
-function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): SimulationSummary {
-  const times = laneTimes(trace);
+interface Simulated {
+  readonly run: Run;
+  /** Of the ranks that stand for all. */
+  readonly trace: Trace;
+  readonly world: World;
+  readonly fabric: Fabric;
+  readonly model: CostModel;
+}
+
+function summarize({ run, trace, world, fabric, model }: Simulated): SimulationSummary {
+  const times = everyRank(laneTimes(trace), world);
   const makespanSeconds = times.makespanSeconds;
-  const path = criticalPath(run.happenings);
+  const path = criticalPath(run.happenings).map((piece) => atRank(piece, world));
   const held = heldBy(path, fabric, makespanSeconds);
   return {
     makespanSeconds,
     times,
-    ports: fabric.ports.map((port, index) => ({
-      id: port.id,
-      tier: port.tier,
-      direction: port.direction,
-      bytes: run.portBytes[index] ?? 0,
-      utilisation: makespanSeconds > 0 ? (run.portSeconds[index] ?? 0) / makespanSeconds : 0,
-    })),
+    ports: fabric.ports.map((port, index) => {
+      const place = world.portPlace[index] ?? -1;
+      return {
+        id: port.id,
+        tier: port.tier,
+        direction: port.direction,
+        bytes: (run.portBytes[place] ?? 0) / (world.ports[place]?.count ?? 1),
+        utilisation: makespanSeconds > 0 ? (run.portSeconds[place] ?? 0) / makespanSeconds : 0,
+      };
+    }),
     path,
     held,
     binding: held[0],
@@ -200,6 +279,24 @@ function summarize(run: Run, trace: Trace, fabric: Fabric, model: CostModel): Si
     ],
     events: run.events,
   };
+}
+
+/** Times of the ranks that stand for all, written out for all. */
+function everyRank(times: LaneTimes, { ranks: stands, size, placeOf: place }: World): LaneTimes {
+  if (stands.length === size) return times;
+  const byRank = new Map(times.ranks.map((one) => [one.rank, one]));
+  const ranks = Array.from({ length: size }, (_, rank) => byRank.get(stands[place[rank] ?? 0] ?? 0));
+  return { ...times, ranks: ranks.flatMap((one, rank) => (one ? [{ ...one, rank }] : [])) };
+}
+
+/** A piece of the path of a place, on the rank and the port that it stands for. */
+function atRank(piece: PathPiece, { ranks, ports }: World): PathPiece {
+  const { resource } = piece;
+  const rank = ranks[piece.rank] ?? piece.rank;
+  if (resource.kind !== 'port') return { ...piece, rank };
+  // what lies beyond the ports are the movers of hosts
+  const port = ports[resource.port]?.port ?? resource.port;
+  return { ...piece, rank, resource: { kind: 'port', port } };
 }
 
 function heldBy(path: readonly PathPiece[], fabric: Fabric, makespan: number): BindingResource[] {

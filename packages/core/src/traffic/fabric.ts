@@ -38,11 +38,19 @@ export interface Fabric {
   nodeOf(rank: number): number;
 }
 
+const known = new WeakMap<Cluster, Fabric>();
+
 /**
- * The fabric of a cluster on which rank r runs on device r. Ports keep the ids of `portsOf`; routes are worked out once
- * per pair.
+ * The fabric of a cluster on which rank r runs on device r, one for each cluster. Ports keep the ids of `portsOf`;
+ * routes are worked out once per pair.
  */
 export function fabricOf(cluster: Cluster): Fabric {
+  let fabric = known.get(cluster);
+  if (fabric === undefined) known.set(cluster, (fabric = newFabric(cluster)));
+  return fabric;
+}
+
+function newFabric(cluster: Cluster): Fabric {
   const ranks = deviceCount(cluster);
   const routes = new Map<number, FabricRoute>();
   return {
@@ -56,14 +64,14 @@ export function fabricOf(cluster: Cluster): Fabric {
     })),
     route(from, to) {
       const key = from * ranks + to;
-      let known = routes.get(key);
-      if (!known) {
+      let found = routes.get(key);
+      if (!found) {
         const { tier, egress, ingress, latencySeconds, slowdown } = route(cluster, from, to);
         const ports = [...egress, ...ingress];
-        known = { tier, ports, key: ports.join(), latencySeconds, slowdown };
-        routes.set(key, known);
+        found = { tier, ports, key: ports.join(), latencySeconds, slowdown };
+        routes.set(key, found);
       }
-      return known;
+      return found;
     },
     ...(cluster.tiers[0]?.reducingBytesPerSecond === undefined
       ? {}

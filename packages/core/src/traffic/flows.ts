@@ -34,6 +34,23 @@ export type CollectiveLoad =
   | { readonly kind: 'blocks'; readonly bytes: Float64Array }
   | { readonly kind: 'nothing' };
 
+/**
+ * A load in which all pairs or blocks are alike, itself included where a member sends to itself; `message`: one sender,
+ * one receiver. What it comes to is in proportion to `bytes`.
+ */
+export interface EvenLoad {
+  readonly kind: 'even';
+  readonly of: 'pairs' | 'blocks' | 'message';
+  /** Of each pair or block. */
+  readonly bytes: number;
+}
+
+/** An even load of one byte, written out for n members. */
+export function unitLoad(of: EvenLoad['of'], n: number): CollectiveLoad {
+  if (of === 'message') return { kind: 'pairs', bytes: Float64Array.of(0, 1, 0, 0) };
+  return { kind: of, bytes: new Float64Array(of === 'pairs' ? n * n : n).fill(1) };
+}
+
 /** Bytes from one rank to another. */
 export interface Flow {
   readonly from: number;

@@ -1,5 +1,5 @@
 /** How many bytes an operation moves on given ranks, once routing is bound. */
-import type { CollectiveLoad } from './flows.js';
+import type { CollectiveLoad, EvenLoad } from './flows.js';
 import { chunkRows, type Part } from '../routing/group-routing.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
 import {
@@ -7,6 +7,7 @@ import {
   type Binding,
   type Body,
   type Operation,
+  type Region,
   type Size,
   type Template,
   type Use,
@@ -32,27 +33,17 @@ export function rowsOf({
   return typeof size === 'number' ? chunkRows(size, part.chunk, part.of) : binding.rows(size.rule, rank, node, part);
 }
 
-/**
- * Bytes of a collective over `members` (global ranks, in group order; for send and receive: sender, receiver), from the
- * region that it reads, or for all_gather writes. Throws `InputError` when counts do not fit the group.
- */
-export function collectiveLoad({
-  template,
-  operation,
-  body,
-  members,
-  node,
-  binding,
-}: {
+interface LoadRequest {
   readonly template: Template;
   readonly operation: Operation;
   readonly body: CollectiveBody;
   readonly members: readonly number[];
   readonly node: number;
   readonly binding: Binding;
-}): CollectiveLoad {
-  if (body.name === 'barrier') return { kind: 'nothing' };
-  const n = members.length;
+}
+
+/** The region that a collective moves, and its use. Throws `InputError` where there is none. */
+function movedRegion({ template, operation, body }: LoadRequest): { use: Use; region: Region; rowBytes: number } {
   const use = useOf(operation, body.name === 'all_gather' ? 'to' : 'from') ?? useOf(operation, 'buffer');
   const region = use && template.regions.find((candidate) => candidate.id === use.region);
   if (!use || !region) {
@@ -60,7 +51,18 @@ export function collectiveLoad({
       expected: 'a use of a region of the template in the role from and one in the role to, or one in the role buffer',
     });
   }
-  const rowBytes = region.columns * dtypeBytes[region.dtype];
+  return { use, region, rowBytes: region.columns * dtypeBytes[region.dtype] };
+}
+
+/**
+ * Bytes of a collective over `members` (global ranks, in group order; for send and receive: sender, receiver), from the
+ * region that it reads, or for all_gather writes. Throws `InputError` when counts do not fit the group.
+ */
+export function collectiveLoad(request: LoadRequest): CollectiveLoad {
+  const { template, operation, body, members, node, binding } = request;
+  if (body.name === 'barrier') return { kind: 'nothing' };
+  const n = members.length;
+  const { use, region, rowBytes } = movedRegion(request);
   if (body.counts)
     return countedLoad({ body, name: `${template.name}/${operation.id}`, use, rowBytes, members, node, binding });
   const rows = members.map((rank) => rowsOf({ size: region.rows, binding, rank, node, part: use }));
@@ -87,6 +89,48 @@ export function collectiveLoad({
       return { kind: 'blocks', bytes: Float64Array.from({ length: n }, (_, i) => share(total, i)) };
     }
   }
+}
+
+/**
+ * The load of a collective where it is known to be even from its first member alone: sizes that are fixed, or ranks
+ * that the binding calls alike. Undefined where it may not be.
+ */
+export function evenLoad(request: LoadRequest): EvenLoad | undefined {
+  const { body, members, node, binding } = request;
+  if (body.name === 'barrier') return undefined;
+  const { use, region, rowBytes } = movedRegion(request);
+  const alike = binding.alike === 'ranks';
+  const [rank = 0] = members;
+  if (body.counts) return alike ? evenCounts(request, use, rowBytes) : undefined;
+  if (typeof region.rows !== 'number' && !alike) return undefined;
+  const rows = rowsOf({ size: region.rows, binding, rank, node, part: use });
+  switch (body.name) {
+    case 'send':
+    case 'receive':
+      return { kind: 'even', of: 'message', bytes: rows * rowBytes };
+    case 'broadcast':
+      return { kind: 'even', of: 'blocks', bytes: rows * rowBytes };
+    default:
+      if (body.split === 'tokens' && rows % members.length !== 0) return undefined;
+      return {
+        kind: 'even',
+        of: body.name === 'all_to_all' ? 'pairs' : 'blocks',
+        bytes: (rowBytes * rows) / members.length,
+      };
+  }
+}
+
+function evenCounts({ body, members, node, binding }: LoadRequest, use: Use, rowBytes: number): EvenLoad | undefined {
+  if (body.kind !== 'collective' || body.counts === undefined) return undefined;
+  const { send, receive } = binding.counts(body.counts, members[0] ?? 0, node, use);
+  const even = (rows: Int32Array): number | undefined => (rows.every((one) => one === rows[0]) ? rows[0] : undefined);
+  if (body.name === 'all_to_all') {
+    const each = send.length === members.length ? even(send) : undefined;
+    return each === undefined ? undefined : { kind: 'even', of: 'pairs', bytes: each * rowBytes };
+  }
+  if (body.name !== 'all_gather' && body.name !== 'reduce_scatter') return undefined;
+  const each = even(body.name === 'all_gather' ? receive : send);
+  return each === undefined ? undefined : { kind: 'even', of: 'blocks', bytes: each * rowBytes };
 }
 
 function countedLoad({

@@ -1,0 +1,211 @@
+/**
+ * Which ranks of a placed layout stand for each other. Ranks are numbers of mixed radix: device behind a NIC, NIC of a
+ * node, node of a rail; index along tp, dp, ep. A *digit* is a run of such places that none of them cuts. Moving all
+ * ranks one further along a digit, around its end, keeps every group and every shared port, so ranks that differ in
+ * such digits alone are alike as far as place goes. What they send is asked elsewhere (`simulate/fold.ts`).
+ */
+import type { Cluster } from '../cluster/cluster.js';
+import { devicesPerUnit, portId, portNumber, route, unitOf } from '../cluster/ports.js';
+import type { Layout } from '../layout/layout.js';
+import { placedOn, worldSize } from '../layout/mesh.js';
+
+/** Of a rank: floor(rank / stride) % radix. */
+export interface Digit {
+  readonly stride: number;
+  readonly radix: number;
+}
+
+/** The rank that is one further along a digit, the first behind the last. */
+export const moved = (rank: number, { stride, radix }: Digit): number => {
+  const at = Math.floor(rank / stride) % radix;
+  return rank + (at + 1 === radix ? stride - stride * radix : stride);
+};
+
+/** The rank with zeros for these digits. */
+export const standIn = (rank: number, digits: readonly Digit[]): number =>
+  digits.reduce((left, { stride, radix }) => left - (Math.floor(rank / stride) % radix) * stride, rank);
+
+/** Ranks where a layout or the cluster begins something new: all its products, and the devices of NICs and units. */
+function cutsOf(layout: Layout, cluster: Cluster): { cuts: number[]; closed: number[] } {
+  const { tp, cp, dp, etp, ep, edp } = layout;
+  const cuts = [1, tp, tp * cp, tp * cp * dp, etp, etp * ep, etp * ep * edp, layout.ranksPerNode ?? 1];
+  const closed: number[] = [];
+  cluster.tiers.forEach(({ ports }, tier) => {
+    cuts.push(devicesPerUnit(cluster, tier));
+    if (tier === 0) return;
+    const behind = devicesPerUnit(cluster, tier - 1);
+    if (behind % ports === 0) cuts.push(behind / ports);
+    // ports behind which not equally many devices stand
+    else if (ports % behind !== 0) closed.push(behind);
+  });
+  return { cuts, closed };
+}
+
+/** Digits of the ranks of one pipeline stage. */
+export function digitsOf(layout: Layout, cluster: Cluster): Digit[] {
+  const ranks = worldSize(layout);
+  const { cuts, closed } = cutsOf(layout, cluster);
+  const all = [...new Set([...cuts, ranks])].filter((cut) => cut <= ranks).sort((a, b) => a - b);
+  const comparable = all.filter((a) => all.every((b) => a % b === 0 || b % a === 0));
+  const digits: Digit[] = [];
+  comparable.forEach((end, index) => {
+    const stride = comparable[index - 1];
+    if (stride === undefined || end > ranks / layout.pp) return;
+    if (all.some((cut) => cut > stride && cut < end) || closed.some((behind) => stride < behind)) return;
+    const digit = { stride, radix: end / stride };
+    if (keepsPorts(digit, ranks, cluster)) digits.push(digit);
+  });
+  return digits;
+}
+
+/** Whether ports that ranks share are shared still when all ranks have moved along a digit. */
+function keepsPorts(digit: Digit, ranks: number, cluster: Cluster): boolean {
+  const [there, back] = [new Map<string, string>(), new Map<string, string>()];
+  const same = (from: string, to: string): boolean => {
+    if (!there.has(from)) there.set(from, to);
+    if (!back.has(to)) back.set(to, from);
+    return there.get(from) === to && back.get(to) === from;
+  };
+  for (let rank = 0; rank < ranks; rank++) {
+    const next = moved(rank, digit);
+    for (let tier = 1; tier < cluster.tiers.length; tier++) {
+      const [one, other] = [rank, next].map((each) => portNumber(cluster, tier, each));
+      const [unit, later] = [rank, next].map((each) => unitOf(cluster, tier - 1, each));
+      // rails of the same number stay so
+      if (!same(`rail ${tier} ${one}`, `rail ${tier} ${other}`)) return false;
+      if (!same(`${tier} ${unit} ${one}`, `${tier} ${later} ${other}`)) return false;
+    }
+    for (const peer of linkedPeers(rank, ranks, cluster)) {
+      const after = moved(peer, digit);
+      const [one, other] = [route(cluster, rank, peer), route(cluster, next, after)];
+      if (!same(`port ${one.egress.join()}`, `port ${other.egress.join()}`)) return false;
+      if (!same(`port ${one.ingress.join()}`, `port ${other.ingress.join()}`)) return false;
+    }
+  }
+  return true;
+}
+
+/** Peers in the node, where a device has a port for each of them. */
+function linkedPeers(rank: number, ranks: number, cluster: Cluster): number[] {
+  if ((cluster.tiers[0]?.ports ?? 1) === 1) return [];
+  const perNode = devicesPerUnit(cluster, 0);
+  const first = rank - (rank % perNode);
+  return Array.from({ length: perNode }, (_, index) => first + index).filter((peer) => peer !== rank && peer < ranks);
+}
+
+/** Ports that a rank uses, by what they are to it. */
+function portsOfRank(cluster: Cluster, ranks: number, rank: number): Map<string, number> {
+  const ports = new Map<string, number>();
+  for (const direction of ['egress', 'ingress'] as const) {
+    cluster.tiers.forEach(({ ports: links }, tier) => {
+      if (tier === 0 && links > 1) return;
+      const unit = tier === 0 ? rank : unitOf(cluster, tier - 1, rank);
+      const port = tier === 0 ? 0 : portNumber(cluster, tier, rank);
+      ports.set(`${direction} ${tier}`, portId({ cluster, tier, unit, port, direction }));
+    });
+  }
+  for (const peer of linkedPeers(rank, ranks, cluster)) {
+    const { egress, ingress } = route(cluster, rank, peer);
+    ports.set(`egress to ${peer}`, egress[0] ?? 0);
+    ports.set(`ingress to ${peer}`, ingress[0] ?? 0);
+  }
+  return ports;
+}
+
+/** Ports that stand for each other. */
+export interface PortClass {
+  /** The one that stands for them, as the fabric counts ports. */
+  readonly port: number;
+  readonly count: number;
+}
+
+/** One rank of every kind, and one port of every kind with the width of all of them. */
+export interface World {
+  /** Of all ranks. */
+  readonly size: number;
+  /** The ranks that stand for all. */
+  readonly ranks: readonly number[];
+  /** By rank, place in `ranks` of the one that stands for it. */
+  readonly placeOf: Int32Array;
+  readonly ports: readonly PortClass[];
+  /** By port of the fabric, place in `ports`; -1 for ports that nobody uses. */
+  readonly portPlace: Int32Array;
+}
+
+/** Every rank stands for itself. */
+export function wholeWorld(ranks: number, ports: number): World {
+  return {
+    size: ranks,
+    ranks: Array.from({ length: ranks }, (_, rank) => rank),
+    placeOf: Int32Array.from({ length: ranks }, (_, rank) => rank),
+    ports: Array.from({ length: ports }, (_, port) => ({ port, count: 1 })),
+    portPlace: Int32Array.from({ length: ports }, (_, port) => port),
+  };
+}
+
+/** Ranks that differ in these digits alone are one. */
+function foldedWorld(ranks: number, cluster: Cluster, portCount: number, digits: readonly Digit[]): World {
+  const stands = Array.from({ length: ranks }, (_, rank) => rank).filter((rank) => standIn(rank, digits) === rank);
+  const place = new Map(stands.map((rank, index) => [rank, index]));
+  const portPlace = new Int32Array(portCount).fill(-1);
+  const ports: { port: number; count: number }[] = [];
+  const known = stands.map((rank) => portsOfRank(cluster, ranks, rank));
+  const placeOf = new Int32Array(ranks);
+  for (let rank = 0; rank < ranks; rank++) {
+    const at = place.get(standIn(rank, digits)) ?? 0;
+    placeOf[rank] = at;
+    const own = portsOfRank(cluster, ranks, rank);
+    for (const [role, port] of own) {
+      if (portPlace[port] !== -1) continue;
+      // who stands in for a rank comes before it
+      const index = portPlace[known[at]?.get(roleAt(role, rank, digits)) ?? port] ?? -1;
+      const like = ports[index];
+      if (like) like.count += 1;
+      else ports.push({ port, count: 1 });
+      portPlace[port] = like ? index : ports.length - 1;
+    }
+  }
+  return { size: ranks, ranks: stands, placeOf, ports, portPlace };
+}
+
+/** A port to a peer, as the rank that stands for this one has it: its peer has moved as it has. */
+function roleAt(role: string, rank: number, digits: readonly Digit[]): string {
+  const [direction, , peer] = role.split(' ');
+  if (peer === undefined) return role;
+  const other = digits.reduce((at, { stride, radix }) => {
+    const [back, digit] = [Math.floor(rank / stride) % radix, Math.floor(at / stride) % radix];
+    return at + (((digit - back + radix) % radix) - digit) * stride;
+  }, Number(peer));
+  return `${direction} to ${other}`;
+}
+
+/** Digits of a layout on a cluster, and the worlds that follow from them; each is worked out once. */
+export class Symmetry {
+  readonly layout: Layout;
+  readonly digits: readonly Digit[];
+  readonly #cluster: Cluster;
+  readonly #worlds = new Map<string, World>();
+  readonly #portCount: number;
+
+  constructor(layout: Layout, cluster: Cluster, portCount: number) {
+    this.layout = placedOn(layout, cluster);
+    this.#cluster = cluster;
+    this.#portCount = portCount;
+    this.digits = digitsOf(this.layout, cluster);
+  }
+
+  /** The world in which ranks that differ in these digits alone are one. */
+  world(digits: readonly Digit[]): World {
+    const key = digits.map(({ stride, radix }) => `${stride}x${radix}`).join();
+    let world = this.#worlds.get(key);
+    if (world === undefined) {
+      const ranks = worldSize(this.layout);
+      world =
+        digits.length === 0
+          ? wholeWorld(ranks, this.#portCount)
+          : foldedWorld(ranks, this.#cluster, this.#portCount, digits);
+      this.#worlds.set(key, world);
+    }
+    return world;
+  }
+}
