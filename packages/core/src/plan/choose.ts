@@ -86,10 +86,21 @@ export function alternativeEtps(shape: MoeShape): number[] {
   return sizes;
 }
 
-/** The shape with another etp, its expert groups staying the same ranks. */
+const variants = new WeakMap<MoeShape, Map<number, MoeShape>>();
+
+/**
+ * The shape with another etp, its expert groups staying the same ranks. One object for a shape and an etp, so that
+ * what was worked out for it is found again.
+ */
 export function withEtp(shape: MoeShape, etp: number): MoeShape {
-  const { layout } = shape;
-  return { ...shape, layout: { ...layout, etp, ep: (layout.etp * layout.ep) / etp } };
+  let known = variants.get(shape);
+  if (known === undefined) variants.set(shape, (known = new Map()));
+  let variant = known.get(etp);
+  if (variant === undefined) {
+    const { layout } = shape;
+    known.set(etp, (variant = { ...shape, layout: { ...layout, etp, ep: (layout.etp * layout.ep) / etp } }));
+  }
+  return variant;
 }
 
 /** Whether two candidates are the same plan, in whatever words. */
@@ -120,8 +131,16 @@ function inPieces(way: Way, { forward, backward }: Strategy['chunks']): Candidat
   return candidateOf(way, first, second);
 }
 
-/** The fastest chunk counts of both passes. */
-function fastestPieces(way: Way, counts: readonly number[]): Candidate | UnknownEstimate {
+/**
+ * The fastest chunk counts of both passes. Where the forward pass and the bytes of the backward pass take longer than
+ * `enough`, the backward pass keeps the chunk count of `whole`.
+ */
+function fastestPieces(
+  way: Way,
+  counts: readonly number[],
+  whole: Candidate,
+  enough: number,
+): Candidate | UnknownEstimate {
   const fastest = (pass: LayerPass): PassPrice | UnknownEstimate => {
     let best: PassPrice | undefined;
     for (const chunks of counts) {
@@ -133,6 +152,7 @@ function fastestPieces(way: Way, counts: readonly number[]): Candidate | Unknown
   };
   const forward = fastest('forward');
   if ('known' in forward) return forward;
+  if (forward.seconds + whole.backward.boundSeconds >= enough) return candidateOf(way, forward, whole.backward);
   const backward = fastest('backward');
   return 'known' in backward ? backward : candidateOf(way, forward, backward);
 }
@@ -164,7 +184,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   let [first, second] = [Infinity, Infinity];
   for (const { way, candidate } of whole) {
     const enough = options.onlyBest ? first : Math.max(second, first * (1 + closeShare));
-    const fastest = boundOf(candidate) >= enough ? candidate : fastestPieces(way, counts);
+    const fastest = boundOf(candidate) >= enough ? candidate : fastestPieces(way, counts, candidate, enough);
     if ('known' in fastest) return fastest;
     candidates.push(fastest);
     [first = Infinity, second = Infinity] = [first, second, fastest.seconds].sort((a, b) => a - b);

@@ -187,9 +187,20 @@ function capAt(counts: Int32Array, { capacityFactor, topK, tokens, experts, layo
   }
 }
 
-/** The program of one pass of the workload. */
-export function passProgram(workload: Workload, strategy: Strategy, pass: LayerPass): Program {
-  const { shape, scope } = workload;
+/** By shape, then scope, pass and strategy. */
+const programs = new WeakMap<MoeShape, Map<string, Program>>();
+
+/** The program of one pass of the workload; one for a shape, however often it is asked for. */
+export function passProgram({ shape, scope }: Workload, strategy: Strategy, pass: LayerPass): Program {
+  let known = programs.get(shape);
+  if (known === undefined) programs.set(shape, (known = new Map()));
+  const key = `${scope} ${pass} ${strategy.dispatch} ${strategy.combine} ${strategy.chunks[pass]}`;
+  let program = known.get(key);
+  if (program === undefined) known.set(key, (program = newProgram(shape, scope, strategy, pass)));
+  return program;
+}
+
+function newProgram(shape: MoeShape, scope: Workload['scope'], strategy: Strategy, pass: LayerPass): Program {
   if (scope === 'dispatch') return dispatchProgram(shape, strategy, [pass]);
   const template = pass === 'forward' ? moeForward(shape, strategy) : moeBackward(shape, strategy);
   return {

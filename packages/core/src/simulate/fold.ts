@@ -32,8 +32,7 @@ export function smallestWorld(request: FoldRequest): World {
   programs.forEach((program, stage) => {
     const binding = bindings[stage];
     if (binding === undefined) return;
-    for (const template of usedTemplates(program))
-      digits = digits.filter((digit) => sizesKeep(digit, template, binding, request));
+    digits = sizedAlike(digits, program, binding, request);
   });
   return symmetry.world(keptByCollectives(digits, request));
 }
@@ -48,6 +47,28 @@ function seesNothing({ stride, radix }: Digit, { alike }: Binding, { layout: { e
   if (alike === 'ranks') return true;
   // only index along edp changes: ranks of other expert groups
   return alike === 'groups' && stride >= etp * ep && stride * radix <= etp * ep * edp;
+}
+
+const knownSizes = new WeakMap<Program, Map<string, readonly Digit[]>>();
+
+/** Digits along which rows and counts of a program are the same; worked out once for each program and place. */
+function sizedAlike(
+  digits: readonly Digit[],
+  program: Program,
+  binding: Binding,
+  request: FoldRequest,
+): readonly Digit[] {
+  let known = knownSizes.get(program);
+  if (known === undefined) knownSizes.set(program, (known = new Map()));
+  const asked = digits.map(({ stride, radix }) => `${stride}x${radix}`).join();
+  const key = `${binding.alike} ${asked} of ${JSON.stringify(request.symmetry.layout)}`;
+  let kept = known.get(key);
+  if (kept === undefined) {
+    const templates = usedTemplates(program);
+    kept = digits.filter((digit) => templates.every((template) => sizesKeep(digit, template, binding, request)));
+    known.set(key, kept);
+  }
+  return kept;
 }
 
 /** Whether rows and counts are those of the next rank along a digit. */
@@ -100,6 +121,7 @@ interface Pattern {
 function patternsOf(digits: readonly Digit[], request: FoldRequest): Pattern[] {
   const { programs, bindings, symmetry, groups, fabric, model, stageOf } = request;
   const found = new Map<string, Pattern>();
+  const priced = new Set<string>();
   const { ranks } = symmetry.world(digits);
   programs.forEach((program, stage) => {
     const binding = bindings[stage];
@@ -112,6 +134,9 @@ function patternsOf(digits: readonly Digit[], request: FoldRequest): Pattern[] {
         for (const members of new Set(own.map((rank) => groups.of(body.group, rank)))) {
           const asked = { template, operation, body, members, node: 0, binding };
           const load = evenLoad(asked) ?? collectiveLoad(asked);
+          const key = load.kind === 'even' ? `${body.name} ${body.group} ${members[0]} ${load.bytes}` : '';
+          if (priced.has(key)) continue;
+          if (key !== '') priced.add(key);
           const { algorithm } = scaledCollective({ model, fabric, name: body.name, members, load });
           if (algorithm === 'direct' && body.name !== 'broadcast') continue;
           const pattern = { name: body.name, group: body.group, of: 'blocks', algorithm } as const;

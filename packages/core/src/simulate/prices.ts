@@ -9,6 +9,7 @@ import type { CompiledOperation } from '../schedule/compile.js';
 import type { FlatProgram } from './rank-state.js';
 import type { Channel } from './groups.js';
 import type { HostCores } from './host.js';
+import type { CollectiveLoad, EvenLoad } from '../traffic/flows.js';
 import { collectiveLoad, evenLoad, rowsOf } from '../traffic/load.js';
 import { bundle, type Bundled } from './bundles.js';
 
@@ -71,6 +72,8 @@ export class Prices {
   readonly #hostOf: ((rank: number) => number) | undefined;
   /** Of sizes that do not depend on routing: one price per operation and group. */
   readonly #fixed = new Map<CompiledOperation['operation'], Map<number, MeetingPrice>>();
+  /** Of even loads, by what they move on which channel. */
+  readonly #even = new Map<string, MeetingPrice>();
   /** Of kernels that run alike on all ranks. */
   readonly #kernels = new Map<CompiledOperation['operation'], KernelPrice>();
   readonly #collectives = new Map<string, CollectiveBasis>();
@@ -133,18 +136,27 @@ export class Prices {
   }
 
   #price(channel: Channel, flat: CompiledOperation, body: CollectiveBody): MeetingPrice {
-    const { model, fabric } = this.#job;
-    const { ranks, members } = channel;
-    const [first = 0] = members;
+    const [first = 0] = channel.members;
     const request = {
       template: flat.template,
       operation: flat.operation,
       body,
-      members: ranks,
+      members: channel.ranks,
       node: this.#node(first, flat),
       binding: this.#binding(first),
     };
-    const load = evenLoad(request) ?? collectiveLoad(request);
+    const load = evenLoad(request);
+    if (load === undefined) return this.#priceOf(channel, body, collectiveLoad(request));
+    const key = `${body.name} ${body.group} ${channel.id} ${load.of} ${load.bytes}`;
+    let price = this.#even.get(key);
+    if (price === undefined) this.#even.set(key, (price = this.#priceOf(channel, body, load)));
+    else this.#moved(price);
+    return price;
+  }
+
+  #priceOf(channel: Channel, body: CollectiveBody, load: CollectiveLoad | EvenLoad): MeetingPrice {
+    const { model, fabric } = this.#job;
+    const { ranks, members } = channel;
     const scaled = scaledCollective({ model, fabric, name: body.name, members: ranks, load });
     const bundled =
       load.kind === 'even' ? this.#unitBundles(channel, scaled.flows) : this.#bundle(channel, scaled.flows);
