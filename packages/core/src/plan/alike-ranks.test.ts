@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { randomWorld } from '../../testing/random-worlds.js';
 import { costModel } from '../cost/index.js';
-import { allHalves, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import { searchedHalves, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import { placedOn } from '../layout/mesh.js';
 import { placeOf, simulate, type Simulation } from '../simulate/index.js';
 import { Random } from '../units/random.js';
 import { passProgram, routedBinding, type Workload } from './workload.js';
@@ -43,7 +44,8 @@ describe('ranks that are alike', () => {
     const random = new Random(20);
     let folded = 0;
     for (let draw = 0; draw < 150; draw++) {
-      const { cluster, layout } = randomWorld(random);
+      const { cluster, layout: plain } = randomWorld(random);
+      const layout = placedOn(plain, cluster);
       const { ep, etp } = layout;
       const even = random.integer(4) > 0;
       const experts = ep * (1 + random.integer(3));
@@ -56,7 +58,7 @@ describe('ranks that are alike', () => {
         layout,
         dtype: 'bf16',
       } as const;
-      const choices = allHalves().filter((halves) => unsupportedStrategy(halves, shape) === undefined);
+      const choices = searchedHalves().filter((halves) => unsupportedStrategy(halves, shape) === undefined);
       const halves = choices[random.integer(choices.length)];
       if (halves === undefined) continue;
       const algorithm = (['nccl', 'ring', 'direct', 'tree'] as const)[random.integer(4)] ?? 'nccl';

@@ -86,19 +86,22 @@ export function alternativeEtps(shape: MoeShape): number[] {
   return sizes;
 }
 
-const variants = new WeakMap<MoeShape, Map<number, MoeShape>>();
+const variants = new WeakMap<MoeShape, Map<string, MoeShape>>();
 
 /**
- * The shape with another etp, its expert groups staying the same ranks. One object for a shape and an etp, so that
- * what was worked out for it is found again.
+ * The shape with another etp, its expert groups staying the same ranks, and with so many ranks a node where that is
+ * said. One object for the same question, so that what was worked out for it is found again.
  */
-export function withEtp(shape: MoeShape, etp: number): MoeShape {
+export function withEtp(shape: MoeShape, etp: number, ranksPerNode = shape.layout.ranksPerNode): MoeShape {
   let known = variants.get(shape);
   if (known === undefined) variants.set(shape, (known = new Map()));
-  let variant = known.get(etp);
+  const key = `${etp} ${ranksPerNode}`;
+  let variant = known.get(key);
   if (variant === undefined) {
     const { layout } = shape;
-    known.set(etp, (variant = { ...shape, layout: { ...layout, etp, ep: (layout.etp * layout.ep) / etp } }));
+    const placed = ranksPerNode === undefined ? {} : { ranksPerNode };
+    const ep = (layout.etp * layout.ep) / etp;
+    known.set(key, (variant = { ...shape, layout: { ...layout, etp, ep, ...placed } }));
   }
   return variant;
 }
@@ -235,9 +238,9 @@ function waysOf(workload: Workload, options: ChoiceOptions): Ways {
   const ways: Way[] = [];
   const fixedWays: { way: Way; chunks: Strategy['chunks'] }[] = [];
   const refused: { name: string; why: string }[] = [];
-  const placed = { ...workload.shape, layout: placedOn(workload.shape.layout, workload.cluster) };
+  const { ranksPerNode } = placedOn(workload.shape.layout, workload.cluster);
   for (const etp of options.expertTensorParallel ?? [own]) {
-    const shape = withEtp(placed, etp);
+    const shape = withEtp(workload.shape, etp, ranksPerNode);
     const suffix = etp === own ? '' : ` etp ${etp}`;
     const pricer = new Pricer({ ...workload, shape }, options.draws);
     const wayOf = (halves: Halves): Way => {
