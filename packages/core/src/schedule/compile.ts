@@ -4,7 +4,7 @@
  * programs.
  *
  * Queues: kernels and binds of a lane form one queue; the collectives of a lane form one queue for every group, as each
- * group has a communicator, and on a GPU a stream, of its own. Operations of one queue run one after another in program
+ * group has a communicator, and on a GPU a stream, of its own; sends and receives form one for each task. Operations of one queue run one after another in program
  * order. Operations of different queues wait for one another only where the result tells that they must: where they use
  * the same rows and one of them writes them, where `after` of an operation names the other, or where `after` of a node
  * names the other's node. No node waits for the end of another by itself.
@@ -94,8 +94,15 @@ function instanceKey(id: string, life: Life, node: ProgramNode, index: number): 
   }
 }
 
-/** Queue of an operation, by its id. */
-const queueId = ({ lane, body }: Operation): string => (body.kind === 'collective' ? `${lane} ${body.group}` : lane);
+/**
+ * Queue of an operation, by its id. Sends and receives of either direction are queues of their own: one that waits for
+ * its peer must not hold up what the peer waits for.
+ */
+function queueId({ lane, task, body }: Operation): string {
+  if (body.kind !== 'collective') return lane;
+  const paired = body.name === 'send' || body.name === 'receive';
+  return paired ? `${lane} ${body.group} ${task}` : `${lane} ${body.group}`;
+}
 
 /** What all nodes of a template have in common. */
 interface TemplatePlan {

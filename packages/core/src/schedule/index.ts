@@ -72,7 +72,7 @@ export {
   type Run,
 } from './parameter-layout.js';
 export { type Recompute, type RecomputeModule, recomputeModules } from './recompute.js';
-export { evaluationStep, moeLayerProgram, trainingStep } from './step.js';
+export { evaluationStep, moeLayerProgram, pipelineStep, stagePasses, trainingStep } from './step.js';
 export { dispatchProgram, expertInput } from './dispatch-only.js';
 export { feedersOf } from './feeders.js';
 export { blockRows, sliceTokens, sourcesOf } from './dispatchers/row-layout.js';

@@ -5,7 +5,7 @@
  */
 import { groupSize, worldSize } from '../layout/mesh.js';
 import { bucketGroups, buckets, type Bucket, type Parameter, type Slot, type TrainedBucket } from './parameter.js';
-import { holdsParameter, parameters, shardElements } from './parameters.js';
+import { holdsParameter, parameters, shardElements, type ModelPart } from './parameters.js';
 import type { StepShape } from './step-shape.js';
 
 /** A run of elements. */
@@ -39,11 +39,15 @@ const alignment = 16;
 /** And the slots in them at these: 16 bytes of bf16, which a card reads at a time. */
 const slotAlignment = 8;
 
-/** The layout on a rank. */
-export function parameterLayout(step: Pick<StepShape, 'model' | 'layout'>, rank: number): ParameterLayout {
+/** The layout on a rank, of the whole model or of the part that its stage holds. */
+export function parameterLayout(
+  step: Pick<StepShape, 'model' | 'layout'>,
+  rank: number,
+  part?: ModelPart,
+): ParameterLayout {
   const { model, layout } = step;
   const bySlot = new Map<string, Parameter[]>();
-  for (const parameter of parameters(model, layout)) {
+  for (const parameter of parameters(model, layout, part)) {
     if (!holdsParameter(parameter, model, layout, rank)) continue;
     const key = `${parameter.layer} ${parameter.slot}`;
     const alike = bySlot.get(key);
@@ -74,8 +78,8 @@ export function parameterLayout(step: Pick<StepShape, 'model' | 'layout'>, rank:
  * The layout on the last rank, whose shards are the longest or equal: what a program that all ranks share states as
  * sizes.
  */
-export const statedLayout = (step: Pick<StepShape, 'model' | 'layout'>): ParameterLayout =>
-  parameterLayout(step, worldSize(step.layout) - 1);
+export const statedLayout = (step: Pick<StepShape, 'model' | 'layout'>, part?: ModelPart): ParameterLayout =>
+  parameterLayout(step, worldSize(step.layout) - 1, part);
 
 /** Runs of a flat state that regions of their own name. */
 export interface FlatRun {
@@ -112,9 +116,12 @@ const gradientBytes = 4;
 /**
  * Reductions of a step, in the order in which the backward makes them ready. Decided from what all ranks know alike.
  */
-export function reductions(step: Pick<StepShape, 'model' | 'layout' | 'reductionBytes'>): Reduction[] {
+export function reductions(
+  step: Pick<StepShape, 'model' | 'layout' | 'reductionBytes'>,
+  part?: ModelPart,
+): Reduction[] {
   const { model, layout, reductionBytes = usualReductionBytes } = step;
-  const { slots } = statedLayout(step);
+  const { slots } = statedLayout(step, part);
   const stageOf = ({ layer, slot }: PlacedSlot): number =>
     slot === 'embedding' ? -1 : layer < 0 ? model.layers : layer;
   const found: Reduction[] = [];

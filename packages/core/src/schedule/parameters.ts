@@ -9,17 +9,30 @@ import { layerParameters, sharing } from './layer-parameters.js';
 import type { Parameter } from './parameter.js';
 import { sliceStart } from './rows.js';
 
-/** All parameters of a model, in checkpoint order. */
-export function parameters(model: MoeModel, layout: Layout): Parameter[] {
+/** The layers of a part of a model, and whether it has the ends. */
+export interface ModelPart {
+  readonly layers: readonly number[];
+  readonly embedding: boolean;
+  readonly head: boolean;
+}
+
+/** All parameters of a model, or of a part of it, in checkpoint order. */
+export function parameters(model: MoeModel, layout: Layout, part?: ModelPart): Parameter[] {
   const { hiddenSize: h, vocabSize } = model;
   const matrix = { shape: [vocabSize, h], shard: { axis: 0, over: 'tp' }, bucket: 'dense', layer: -1 } as const;
-  const layers = Array.from({ length: model.layers }, (_, layer) => layerParameters(model, layout, layer));
-  return [
-    { name: 'model.embed_tokens.weight', ...matrix, slot: 'embedding' },
-    ...layers.flat(),
-    { name: 'model.norm.weight', shape: [h], bucket: sharing(layout).norms, layer: -1, slot: 'final.norm' },
-    ...(model.tieEmbeddings ? [] : [{ name: 'lm_head.weight', ...matrix, slot: 'head' } as const]),
-  ];
+  const { layers, embedding, head } = part ?? {
+    layers: Array.from({ length: model.layers }, (_, layer) => layer),
+    embedding: true,
+    head: true,
+  };
+  const tied = model.tieEmbeddings;
+  const norms = sharing(layout).norms;
+  const found: Parameter[] = [];
+  if (embedding || (head && tied)) found.push({ name: 'model.embed_tokens.weight', ...matrix, slot: 'embedding' });
+  for (const layer of layers) found.push(...layerParameters(model, layout, layer));
+  if (head) found.push({ name: 'model.norm.weight', shape: [h], bucket: norms, layer: -1, slot: 'final.norm' });
+  if (head && !tied) found.push({ name: 'lm_head.weight', ...matrix, slot: 'head' });
+  return found;
 }
 
 /** Whether a rank holds (a shard of) a parameter: experts live on one EP index. */

@@ -11,6 +11,7 @@ import { moeBackward } from './moe-backward.js';
 import { moeForward } from './moe-forward.js';
 import type { MoeShape } from './moe-shape.js';
 import { pipelineOrder, type PipelinePass } from './pipeline-order.js';
+import type { ModelPart } from './parameters.js';
 import { recomputed, type RecomputedTemplate } from './recompute.js';
 import type { Pass, Program, ProgramNode, Template } from './schedule.js';
 import { stageChunks, type Chunk } from './stages.js';
@@ -78,6 +79,17 @@ class Nodes {
     this.list.push({ template, layer, microBatch, pass, after: [] });
   }
 
+  /**
+   * A receive is issued once what was computed before it has ended: it would hold multiprocessors while it waits
+   * (Megatron-Core's `send_forward_recv_backward` and kin). Interleaved stages issue it ahead, beside the pass before.
+   */
+  #receive(microBatch: number, pass: 'forward' | 'backward'): void {
+    const computed = this.list.findLastIndex(({ template }) => !template.startsWith('send.'));
+    const ahead = (this.#step.virtualStages ?? 1) > 1;
+    const after = ahead || computed < 0 ? [] : [computed];
+    this.list.push({ template: `receive.${pass}`, layer: -1, microBatch, pass, after });
+  }
+
   /** Behind the end of the last node of another pass. */
   pushBehind(template: string, microBatch: number, pass: Pass): void {
     const last = this.list.findLastIndex((node) => node.pass !== pass);
@@ -85,7 +97,8 @@ class Nodes {
   }
 
   forward({ first, last, firstLayer, endLayer }: Chunk, microBatch: number): void {
-    this.push(first ? 'embedding.forward' : 'receive.forward', -1, microBatch, 'forward');
+    if (first) this.push('embedding.forward', -1, microBatch, 'forward');
+    else this.#receive(microBatch, 'forward');
     for (let layer = firstLayer; layer < endLayer; layer++) {
       this.push('attention.forward', layer, microBatch, 'forward');
       this.push(`${this.#block(layer)}.forward`, layer, microBatch, 'forward');
@@ -94,7 +107,8 @@ class Nodes {
   }
 
   backward({ first, last, firstLayer, endLayer }: Chunk, microBatch: number): void {
-    this.push(last ? 'head.backward' : 'receive.backward', -1, microBatch, 'backward');
+    if (last) this.push('head.backward', -1, microBatch, 'backward');
+    else this.#receive(microBatch, 'backward');
     if (last) this.#behind(microBatch, this.#step.model.layers);
     for (let layer = endLayer - 1; layer >= firstLayer; layer--) {
       this.#layerBackward(layer, microBatch);
@@ -162,16 +176,64 @@ export function trainingStep(step: StepShape): Program {
  * micro-batches that do not divide.
  */
 export function stagePasses(step: StepShape, stage: number): Program {
-  const { layout, microBatches, virtualStages = 1 } = step;
   const { all, again } = passTemplates(step);
-  const chunks = stageChunks(step, stage);
   const nodes = new Nodes(step, again);
+  pushPasses(nodes, step, stage);
+  return { stage, templates: byName([...all, ...transferTemplates(step)]), nodes: nodes.list };
+}
+
+/** What a stage holds of the model. */
+function stagePart(step: StepShape, stage: number): ModelPart {
+  const chunks = stageChunks(step, stage);
+  return {
+    layers: chunks.flatMap(({ firstLayer, endLayer }) =>
+      Array.from({ length: endLayer - firstLayer }, (_, index) => firstLayer + index),
+    ),
+    embedding: chunks.some(({ first }) => first),
+    head: chunks.some(({ last }) => last),
+  };
+}
+
+/**
+ * A whole step of one stage of a pipeline: its passes, the reductions of its gradients beside the last backward of each
+ * of its chunks, and the update, which waits for the norm over all stages. With one stage, `trainingStep`.
+ */
+export function stageStep(step: StepShape, stage: number): Program {
+  const { layout, microBatches, reductions = 'beside' } = step;
+  if (layout.pp === 1) return trainingStep(step);
+  const { all, again } = passTemplates(step);
+  const part = stagePart(step, stage);
+  const reduced = reductionTemplates(step, part);
+  const issued = new Set<Template>();
+  const nodes = new Nodes(step, again, (microBatch, layer) => {
+    if ((microBatch + 1) % microBatches !== 0 || reductions === 'behind') return;
+    for (const { reduction, template } of reduced) {
+      if (reduction.stage !== layer || issued.has(template)) continue;
+      issued.add(template);
+      nodes.push(template.name, -1, microBatch, 'reduce');
+    }
+  });
+  pushPasses(nodes, step, stage);
+  // and those of layers whose backward did not come last among the stage's
+  for (const { template } of reduced)
+    if (!issued.has(template)) nodes.pushBehind(template.name, microBatches - 1, 'reduce');
+  nodes.push('update', -1, 0, 'update');
+  const templates = [...all, ...transferTemplates(step), ...reduced.map(({ template }) => template)];
+  return { stage, templates: byName([...templates, updateTemplate(step, part)]), nodes: nodes.list };
+}
+
+/** The programs of all stages. */
+export const pipelineStep = (step: StepShape): Program[] =>
+  Array.from({ length: step.layout.pp }, (_, stage) => stageStep(step, stage));
+
+function pushPasses(nodes: Nodes, step: StepShape, stage: number): void {
+  const { layout, microBatches, virtualStages = 1 } = step;
+  const chunks = stageChunks(step, stage);
   const number = ({ chunk, microBatch }: PipelinePass): number => chunk * microBatches + microBatch;
   for (const one of pipelineOrder({ stages: layout.pp, virtual: virtualStages, microBatches }, stage)) {
     const chunk = chunks[one.chunk];
     if (chunk !== undefined) nodes[one.pass](chunk, number(one));
   }
-  return { stage, templates: byName([...all, ...transferTemplates(step)]), nodes: nodes.list };
 }
 
 /** The forward part of a step: for evaluation. */

@@ -1,10 +1,23 @@
 /** What travels between stages of a pipeline as templates: the residual stream forward, its gradient backward. */
 import { activationOf } from './moe-shape.js';
 import { statisticsRegion, streamRegion } from './moe-parts.js';
-import type { Template } from './schedule.js';
+import type { Pass, Template } from './schedule.js';
 import { moeShape, type StepShape } from './step-shape.js';
 import { read, TemplateBuilder, write } from './template-builder.js';
 import { memoryWork } from './work.js';
+
+/**
+ * Whom a rank sends to, or receives from, in its group of stages: forward hands activations to the next, backward
+ * gradients to the one before. The last one's next is the first, which holds a later virtual stage.
+ */
+export function peerOf(
+  members: readonly number[],
+  rank: number,
+  { name, pass }: { readonly name: 'send' | 'receive'; readonly pass: Pass },
+): number {
+  const step = (pass === 'backward' ? -1 : 1) * (name === 'send' ? 1 : -1);
+  return members[(members.indexOf(rank) + step + members.length) % members.length] ?? rank;
+}
 
 /** `receive.forward`, `send.forward`, `receive.backward` and `send.backward`; none without a pipeline. */
 export function transferTemplates(step: StepShape): Template[] {
@@ -20,7 +33,12 @@ function transfer(step: StepShape, name: 'receive' | 'send', pass: 'forward' | '
   const builder = new TemplateBuilder();
   const region = builder.region(streamRegion(pass === 'forward' ? 'stream' : 'gradient', shape));
   const buffer = name === 'send' ? read(region) : write(region);
-  builder.collective({ id: name, lane: 'inter', collective: { name, group: 'pp' }, operands: { buffer } });
+  builder.collective({
+    id: `${name}.${pass}`,
+    lane: 'inter',
+    collective: { name, group: 'pp' },
+    operands: { buffer },
+  });
   // Where the embedding starts a micro-batch, it does this.
   if (name === 'receive' && pass === 'forward')
     builder.kernel({

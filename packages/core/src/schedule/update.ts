@@ -9,6 +9,7 @@ import { activationOf, dtypeBytes } from './moe-shape.js';
 import { flatRuns, reductions, statedLayout, type FlatRun, type Reduction } from './parameter-layout.js';
 import { gradientId, weightId } from './parameter-regions.js';
 import { bucketGroups } from './parameter.js';
+import type { ModelPart } from './parameters.js';
 import type { DType, Region, Template } from './schedule.js';
 import type { StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder } from './template-builder.js';
@@ -43,13 +44,16 @@ function declarer(builder: TemplateBuilder, runs: readonly FlatRun[], compute: D
 }
 
 /**
- * Templates of the reductions, by their regions' names; each is one all_reduce over the ranks that hold the same
+ * Templates of the reductions of the model or of a part of it, by their regions' names; each is one all_reduce over the ranks that hold the same
  * parameters.
  */
-export function reductionTemplates(step: StepShape): { readonly reduction: Reduction; readonly template: Template }[] {
+export function reductionTemplates(
+  step: StepShape,
+  part?: ModelPart,
+): { readonly reduction: Reduction; readonly template: Template }[] {
   const activation = activationOf(step.layout);
-  const all = reductions(step);
-  const runs = flatRuns(statedLayout(step), all);
+  const all = reductions(step, part);
+  const runs = flatRuns(statedLayout(step, part), all);
   return all.map((reduction) => {
     const builder = new TemplateBuilder();
     const group = bucketGroups[reduction.bucket];
@@ -64,10 +68,11 @@ export function reductionTemplates(step: StepShape): { readonly reduction: Reduc
   });
 }
 
-export function updateTemplate(step: StepShape): Template {
+/** The norm of all gradients and the step of AdamW, of the whole model or of the part that a stage holds. */
+export function updateTemplate(step: StepShape, part?: ModelPart): Template {
   const { layout, dtype } = step;
   const builder = new TemplateBuilder();
-  const parameters = statedLayout(step);
+  const parameters = statedLayout(step, part);
   const declare = declarer(builder, flatRuns(parameters, []), dtype);
   const elements = parameters.slots.reduce((sum, { length }) => sum + length, 0);
   const [gradients, weights] = [declare('gradients'), declare('weights')];

@@ -20,11 +20,13 @@ export interface FoldRequest {
   readonly groups: GroupRanks;
   readonly fabric: Fabric;
   readonly model: CostModel;
+  /** Collectives that load ports of a kind unequally (trees over nodes) count with their mean. */
+  readonly mean: boolean;
 }
 
 const whole = { chunk: 0, of: 1 };
 
-/** The smallest world that is exact for these programs. */
+/** The smallest world for these programs: exact, unless means are asked for and differ from what they stand for. */
 export function smallestWorld(request: FoldRequest): World {
   const { programs, bindings, symmetry } = request;
   let { digits } = symmetry;
@@ -34,7 +36,7 @@ export function smallestWorld(request: FoldRequest): World {
     if (binding === undefined) return;
     digits = sizedAlike(digits, program, binding, request);
   });
-  return symmetry.world(keptByCollectives(digits, request));
+  return symmetry.world(request.mean ? digits : keptByCollectives(digits, request));
 }
 
 function usedTemplates({ nodes, templates }: Program): Template[] {

@@ -2,6 +2,7 @@
 import type { Group } from '../layout/layout.js';
 import type { ProgramNode } from '../schedule/schedule.js';
 import { InputError } from '../units/index.js';
+import { peerOf } from '../schedule/transfers.js';
 import type { CompiledOperation } from '../schedule/compile.js';
 import type { World } from '../traffic/index.js';
 import type { FlatProgram } from './rank-state.js';
@@ -101,16 +102,14 @@ export class Channels {
     if (body.kind !== 'collective') throw new RangeError(`${flat.name} is not a collective`);
     const members = this.#groups.of(body.group, rank);
     if (body.name === 'send' || body.name === 'receive') {
-      // forward hands activations to the next member, backward gradients to the one before
-      const step = (node.pass === 'backward' ? -1 : 1) * (body.name === 'send' ? 1 : -1);
-      const peer = members[members.indexOf(rank) + step];
-      if (peer === undefined) {
+      const peer = peerOf(members, rank, { name: body.name, pass: node.pass });
+      if (peer === rank) {
         throw new InputError(`${flat.name} on rank ${rank} has no peer in its ${body.group} group`, {
-          expected: 'no send on the last stage and no receive on the first (the other way round in the backward pass)',
+          expected: 'a group of two or more',
         });
       }
       const pair = body.name === 'send' ? [rank, peer] : [peer, rank];
-      return this.#channel('', this.#groups.list(pair), '>');
+      return this.#channel(`${node.pass} `, this.#groups.list(pair), '>');
     }
     return this.#channel(`${flat.operation.lane} ${body.group} `, members, ',');
   }

@@ -1,4 +1,4 @@
-export { placeOf, simulate, type Simulation, type SimulationSummary } from './simulate.js';
+export { placeOf, simulate, type Simulation, type SimulationJob, type SimulationSummary } from './simulate.js';
 export type { Members } from './groups.js';
 export type { CollectiveBasis } from './prices.js';
 export type { HostCores } from './host.js';

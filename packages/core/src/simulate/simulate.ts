@@ -45,9 +45,10 @@ export interface SimulationJob {
   readonly hostCores?: HostCores;
   /**
    * `alike`, unless said otherwise: one rank stands for all that do the same at the same time, with the same result but
-   * for rounding. `all`: every rank is simulated.
+   * for rounding. `kinds`: so it does where some collective loads ports of a kind unequally (NCCL's trees over nodes),
+   * which then count with their mean. `all`: every rank is simulated.
    */
-  readonly ranks?: 'alike' | 'all';
+  readonly ranks?: 'alike' | 'kinds' | 'all';
   /** Per program, the numbers by which the bindings know its nodes; their own indices when left out. */
   readonly nodeNumbers?: readonly (readonly number[])[];
 }
@@ -199,7 +200,16 @@ function worldOf({ place, programs, model, ...job }: SimulationJob, bindings: re
     if (world === undefined) knownWorlds.set(place, (world = wholeWorld(place.ranks, fabric.ports.length)));
     return world;
   }
-  return smallestWorld({ programs, bindings, symmetry, groups, fabric, model, stageOf: stage });
+  return smallestWorld({
+    programs,
+    bindings,
+    symmetry,
+    groups,
+    fabric,
+    model,
+    stageOf: stage,
+    mean: job.ranks === 'kinds',
+  });
 }
 
 const compiledPrograms = new WeakMap<Program, CompiledProgram>();

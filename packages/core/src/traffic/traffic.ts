@@ -4,11 +4,12 @@
  */
 import type { Cluster } from '../cluster/cluster.js';
 import type { Layout } from '../layout/layout.js';
-import { groupMembers, placedOn, worldSize } from '../layout/mesh.js';
-import type { Binding, CollectiveName, Program } from '../schedule/schedule.js';
+import { coordinates, groupMembers, placedOn, worldSize } from '../layout/mesh.js';
+import type { Binding, CollectiveName, Pass, Program } from '../schedule/schedule.js';
+import { peerOf } from '../schedule/transfers.js';
 import { decompose, type Algorithm, type CollectiveLoad } from './flows.js';
 import { fabricOf } from './fabric.js';
-import { collectiveLoad } from './load.js';
+import { collectiveLoad, type CollectiveBody } from './load.js';
 
 export interface OperationTraffic {
   /** Template and operation, as `moe.forward/all_to_all.0`. */
@@ -39,7 +40,14 @@ export interface TrafficRequest {
 /** How a collective over `members` moves. */
 export type AlgorithmOf = (name: CollectiveName, members: readonly number[], load: CollectiveLoad) => Algorithm;
 
-/** Counts all collectives of a program. Throws `InputError` for counts that do not fit their group. */
+/** Who meets a rank: its group, or sender and receiver of a transfer, which the sender counts. */
+function membersOf(layout: Layout, { name, group }: CollectiveBody, rank: number, pass: Pass): readonly number[] {
+  const members = groupMembers(layout, group, rank);
+  if (name === 'receive') return [];
+  return name === 'send' ? [rank, peerOf(members, rank, { name, pass })] : members;
+}
+
+/** Counts all collectives of a program, on the ranks of its stage. Throws `InputError` for counts that do not fit their group. */
 export function traffic({ program, layout, cluster, binding, algorithm = 'direct' }: TrafficRequest): Traffic {
   const fabric = fabricOf(cluster);
   const ranks = worldSize(layout);
@@ -48,14 +56,15 @@ export function traffic({ program, layout, cluster, binding, algorithm = 'direct
   const sent = Array.from({ length: ranks }, () => new Float64Array(tiers));
   const ports = new Float64Array(fabric.ports.length);
   const operations: OperationTraffic[] = [];
-  program.nodes.forEach(({ template: name }, node) => {
+  program.nodes.forEach(({ template: name, pass }, node) => {
     const template = program.templates[name];
     for (const operation of template?.operations ?? []) {
       const { body } = operation;
       if (!template || body.kind !== 'collective') continue;
       const byTier = new Float64Array(tiers);
       for (let rank = 0; rank < ranks; rank++) {
-        const members = groupMembers(placed, body.group, rank);
+        if (layout.pp > 1 && coordinates(layout, rank).pp !== program.stage) continue;
+        const members = membersOf(placed, body, rank, pass);
         if (members[0] !== rank) continue;
         const load = collectiveLoad({ template, operation, body, members, node, binding });
         const way = typeof algorithm === 'string' ? algorithm : algorithm(body.name, members, load);

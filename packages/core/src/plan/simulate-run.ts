@@ -1,0 +1,99 @@
+/**
+ * The time of a whole step of any layout, pipelines included. Small steps are simulated whole. Of large ones every
+ * distinct pass of a stage is simulated once, with all its layers, and the passes are then run in the pipeline's order:
+ * exact where passes of different micro-batches do not touch. They do where a transfer between stages meets the
+ * exchange of experts on a port, where the end of one pass runs beside the next, and where gradients of a stage are
+ * reduced while others still compute.
+ */
+import type { Cluster } from '../cluster/cluster.js';
+import { weakestBasis, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
+import { placedOn } from '../layout/mesh.js';
+import type { Routing } from '../routing/index.js';
+import type { Binding, Program, ProgramNode } from '../schedule/schedule.js';
+import { pipelineStep } from '../schedule/step.js';
+import { moeShape, stepTokens, type StepShape } from '../schedule/step-shape.js';
+import { placeOf, simulate, type SimulationJob } from '../simulate/index.js';
+import { PassPrices } from './pass-prices.js';
+import { runPipeline } from './pipeline-recurrence.js';
+import { routedBinding } from './workload.js';
+
+export interface RunRequest {
+  readonly cluster: Cluster;
+  readonly step: StepShape;
+  readonly routing: Routing;
+  readonly seed: number;
+  readonly model: CostModel;
+  /** passes: one simulation of every distinct pass; whole: one of the step; the smaller ones whole when left out. */
+  readonly depth?: 'passes' | 'whole';
+}
+
+export interface StageTime {
+  /** What its passes take, and what it waits for others until the last gradient is reduced. */
+  readonly busySeconds: number;
+  readonly bubbleSeconds: number;
+}
+
+export interface RunSimulation {
+  readonly known: true;
+  readonly seconds: number;
+  readonly tokensPerSecond: number;
+  readonly basis: Basis;
+  /** Whether the step was simulated in one, or pass by pass. */
+  readonly depth: 'passes' | 'whole';
+  readonly stages: readonly StageTime[];
+  /** Of the time before the update, mean over stages: what they wait for each other. */
+  readonly bubbleShare: number;
+  readonly updateSeconds: number;
+}
+
+/** Operations of all stages up to which a step is simulated whole. */
+const wholeUpTo = 20_000;
+
+/** Ranks above which a tree over nodes counts with the mean of its ports. */
+export const exactUpTo = 64;
+
+const operationsOf = ({ nodes, templates }: Program): number =>
+  nodes.reduce((sum, { template }) => sum + (templates[template]?.operations.length ?? 0), 0);
+
+/** A part of a step: of each stage, the nodes that are asked for. */
+export type PartOfStep = (nodes: (stage: number, program: Program) => readonly ProgramNode[]) => SimulationJob;
+
+/**
+ * Simulates a whole step; `unknown` when the cost model can't price a kernel. Throws `InputError` for stages or
+ * micro-batches that do not divide, and for a way to dispatch that does not serve the layout.
+ */
+export function simulateRun(request: RunRequest): RunSimulation | UnknownEstimate {
+  const { cluster, routing, seed, model } = request;
+  const step = { ...request.step, layout: placedOn(request.step.layout, cluster) };
+  const programs = pipelineStep(step);
+  const place = placeOf(step.layout, cluster);
+  const binding: Binding = routedBinding(moeShape(step), routing, seed);
+  const job = { place, programs, bindings: [binding], model };
+  const ranks = place.ranks > exactUpTo ? 'kinds' : 'alike';
+  const part: PartOfStep = (nodesOf) => ({
+    ...job,
+    ranks,
+    programs: programs.map((program, stage) => ({ ...program, nodes: nodesOf(stage, program) })),
+  });
+  const prices = new PassPrices(step, part);
+  const timed = runPipeline(step, prices);
+  if (prices.missing.length > 0) return { known: false, missing: prices.missing };
+  const tokens = stepTokens(step) * step.microBatches * step.layout.dp * step.layout.cp;
+  const { updateSeconds, basis } = prices;
+  const before = timed.finishSeconds;
+  const stages = timed.busySeconds.map((busySeconds): StageTime => ({
+    busySeconds,
+    bubbleSeconds: Math.max(0, before - busySeconds),
+  }));
+  const bubbleShare = stages.reduce((total, { bubbleSeconds }) => total + bubbleSeconds, 0) / (before * stages.length);
+  const result = { known: true, stages, bubbleShare, updateSeconds } as const;
+  const small = programs.reduce((total, program) => total + operationsOf(program), 0) <= wholeUpTo;
+  if (request.depth === 'whole' || (request.depth === undefined && small)) {
+    const whole = simulate(job);
+    if (!whole.known) return whole;
+    const seconds = whole.summary.makespanSeconds;
+    return { ...result, depth: 'whole', seconds, tokensPerSecond: tokens / seconds, basis: whole.summary.basis };
+  }
+  const seconds = before + updateSeconds;
+  return { ...result, depth: 'passes', seconds, tokensPerSecond: tokens / seconds, basis: weakestBasis([...basis]) };
+}
