@@ -3,8 +3,11 @@ import type { Basis } from '../cost/index.js';
 import type { Program, ProgramNode } from '../schedule/schedule.js';
 import { stageChunks, type Chunk } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
-import { simulate } from '../simulate/index.js';
-import type { PartOfStep } from './simulate-run.js';
+import { simulate, type SimulationJob } from '../simulate/index.js';
+import { appendAll } from '../units/index.js';
+
+/** A part of a step: of each stage, the nodes that are asked for. */
+export type PartOfStep = (nodes: (stage: number, program: Program) => readonly ProgramNode[]) => SimulationJob;
 
 /** Passes of one chunk, seconds. */
 export interface ChunkSeconds {
@@ -100,7 +103,7 @@ export class PassPrices {
     const bare = (nodes: readonly ProgramNode[]): ProgramNode[] => nodes.map((node) => ({ ...node, after: [] }));
     const simulation = simulate(this.#part((stage, program) => bare(nodesOf(stage, program))));
     if (!simulation.known) {
-      this.missing.push(...simulation.missing);
+      appendAll(this.missing, simulation.missing);
       return 0;
     }
     this.basis.add(simulation.summary.basis);

@@ -9,11 +9,11 @@ import type { Cluster } from '../cluster/cluster.js';
 import { weakestBasis, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
 import { placedOn } from '../layout/mesh.js';
 import type { Routing } from '../routing/index.js';
-import type { Binding, Program, ProgramNode } from '../schedule/schedule.js';
+import type { Binding, Program } from '../schedule/schedule.js';
 import { pipelineStep } from '../schedule/step.js';
 import { moeShape, stepTokens, type StepShape } from '../schedule/step-shape.js';
-import { placeOf, simulate, type SimulationJob } from '../simulate/index.js';
-import { PassPrices } from './pass-prices.js';
+import { placeOf, simulate } from '../simulate/index.js';
+import { PassPrices, type PartOfStep } from './pass-prices.js';
 import { runPipeline } from './pipeline-recurrence.js';
 import { routedBinding } from './workload.js';
 
@@ -54,9 +54,6 @@ export const exactUpTo = 64;
 
 const operationsOf = ({ nodes, templates }: Program): number =>
   nodes.reduce((sum, { template }) => sum + (templates[template]?.operations.length ?? 0), 0);
-
-/** A part of a step: of each stage, the nodes that are asked for. */
-export type PartOfStep = (nodes: (stage: number, program: Program) => readonly ProgramNode[]) => SimulationJob;
 
 /**
  * Simulates a whole step; `unknown` when the cost model can't price a kernel. Throws `InputError` for stages or

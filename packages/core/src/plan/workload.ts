@@ -79,17 +79,14 @@ export interface PassPrice {
  * those that were counted, or for uniform routing a draw beside the even counts.
  */
 export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
-  const { layout, experts } = shape;
+  const { layout } = shape;
   const sources = layout.etp * layout.ep;
   const cache = new Map<number, GroupRouting>();
   const reach = expectedReach(shape, spreadOf(routing, seed));
   const routingOf = (group: number): GroupRouting => {
     const known = cache.get(group);
     if (known) return known;
-    const evened = routing.kind === 'uniform' && sources > evenedAbove ? evenedCounts(shape) : undefined;
-    const counts = evened ?? new Int32Array(sources * experts);
-    for (let source = 0; evened === undefined && source < sources; source++)
-      counts.set(rowOf({ shape, routing, seed, group, source }), source * experts);
+    const counts = evenedCounts(shape, routing) ?? countsOf({ shape, routing, seed, group });
     capAt(counts, shape);
     // Capacity takes its share of sums, and does not say of which tokens.
     const picks = (source: number): Int32Array => sampleIds(drawOf({ shape, routing, seed, group, source }));
@@ -124,11 +121,12 @@ const evenedAbove = 32;
 
 /**
  * Even routing in which every slice sends equally many rows to every rank, within half a row of the mean: where whole
- * rows do not go round, exact counts differ by one here and there, and no rank is like another. Undefined where slices
- * differ in length.
+ * rows do not go round, exact counts differ by one here and there, and no rank is like another. Undefined in small
+ * groups, where slices differ in length, and for other routing.
  */
-function evenedCounts({ tokens, topK, experts, layout }: MoeShape): Int32Array | undefined {
-  if (tokens % layout.tp !== 0) return undefined;
+function evenedCounts({ tokens, topK, experts, layout }: MoeShape, routing: Routing): Int32Array | undefined {
+  const many = layout.etp * layout.ep > evenedAbove;
+  if (routing.kind !== 'uniform' || !many || tokens % layout.tp !== 0) return undefined;
   const local = localExperts(layout, experts);
   const rows = Math.round(((tokens / layout.tp) * topK) / layout.ep);
   return Int32Array.from({ length: layout.etp * layout.ep * experts }, (_, index) =>
@@ -143,6 +141,15 @@ interface SliceDraw {
   readonly seed: number;
   readonly group: number;
   readonly source: number;
+}
+
+/** All slices' rows by expert. */
+function countsOf(group: Omit<SliceDraw, 'source'>): Int32Array {
+  const { layout, experts } = group.shape;
+  const sources = layout.etp * layout.ep;
+  const counts = new Int32Array(sources * experts);
+  for (let source = 0; source < sources; source++) counts.set(rowOf({ ...group, source }), source * experts);
+  return counts;
 }
 
 /** One slice's rows by expert. */

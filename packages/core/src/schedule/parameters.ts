@@ -27,12 +27,14 @@ export function parameters(model: MoeModel, layout: Layout, part?: ModelPart): P
   };
   const tied = model.tieEmbeddings;
   const norms = sharing(layout).norms;
-  const found: Parameter[] = [];
-  if (embedding || (head && tied)) found.push({ name: 'model.embed_tokens.weight', ...matrix, slot: 'embedding' });
-  for (const layer of layers) found.push(...layerParameters(model, layout, layer));
-  if (head) found.push({ name: 'model.norm.weight', shape: [h], bucket: norms, layer: -1, slot: 'final.norm' });
-  if (head && !tied) found.push({ name: 'lm_head.weight', ...matrix, slot: 'head' });
-  return found;
+  return [
+    ...(embedding || (head && tied)
+      ? [{ name: 'model.embed_tokens.weight', ...matrix, slot: 'embedding' } as const]
+      : []),
+    ...layers.flatMap((layer) => layerParameters(model, layout, layer)),
+    ...(head ? [{ name: 'model.norm.weight', shape: [h], bucket: norms, layer: -1, slot: 'final.norm' } as const] : []),
+    ...(head && !tied ? [{ name: 'lm_head.weight', ...matrix, slot: 'head' } as const] : []),
+  ];
 }
 
 /** Whether a rank holds (a shard of) a parameter: experts live on one EP index. */

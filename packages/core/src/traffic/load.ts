@@ -104,20 +104,11 @@ export function evenLoad(request: LoadRequest): EvenLoad | undefined {
   if (body.counts) return alike ? evenCounts(request, use, rowBytes) : undefined;
   if (typeof region.rows !== 'number' && !alike) return undefined;
   const rows = rowsOf({ size: region.rows, binding, rank, node, part: use });
-  switch (body.name) {
-    case 'send':
-    case 'receive':
-      return { kind: 'even', of: 'message', bytes: rows * rowBytes };
-    case 'broadcast':
-      return { kind: 'even', of: 'blocks', bytes: rows * rowBytes };
-    default:
-      if (body.split === 'tokens' && rows % members.length !== 0) return undefined;
-      return {
-        kind: 'even',
-        of: body.name === 'all_to_all' ? 'pairs' : 'blocks',
-        bytes: (rowBytes * rows) / members.length,
-      };
-  }
+  if (body.name === 'send' || body.name === 'receive') return { kind: 'even', of: 'message', bytes: rows * rowBytes };
+  if (body.name === 'broadcast') return { kind: 'even', of: 'blocks', bytes: rows * rowBytes };
+  if (body.split === 'tokens' && rows % members.length !== 0) return undefined;
+  const of = body.name === 'all_to_all' ? 'pairs' : 'blocks';
+  return { kind: 'even', of, bytes: (rowBytes * rows) / members.length };
 }
 
 function evenCounts({ body, members, node, binding }: LoadRequest, use: Use, rowBytes: number): EvenLoad | undefined {
