@@ -86,7 +86,6 @@ export {
   type Routing,
   sampleCounts,
   chunkStart,
-  expectedReach,
   type Part,
   reachesRange,
 } from './routing/index.js';
@@ -304,8 +303,6 @@ export {
 export {
   type ComputePrecision,
   computePrecisions,
-  dispatchKinds,
-  estimateMemory,
   estimateStep,
   looksLikeRuns,
   memorySetting,
@@ -316,11 +313,9 @@ export {
   readPublishedRuns,
   type RunErrors,
   type RunSetting,
-  runSetting,
   type RunsValidation,
   type Stack,
   stacks,
-  type StepEstimate,
   validateRuns,
 } from './estimate/index.js';
 export {

@@ -54,10 +54,10 @@ export const doctorCommand = buildCommand<DoctorFlags, string[], MontaContext>({
   docs: {
     brief: 'What went wrong: full memory, or an all_to_all that is slow',
     fullDescription: helpText(
-      "Out of memory: reads PyTorch's message and the flags of the run, names the tensor that did not fit, the stage\n" +
-        'and the cause (too large, pieces, another process, buffers beside PyTorch, skewed experts), and what changes\n' +
-        "cost least. A slow all_to_all: reads nccl-tests and NCCL's log, prints for every tier what to expect and what\n" +
-        'was reached, and the likely causes, worst first.',
+      "Out of memory: reads PyTorch's message and the flags of the run, names the tensor that did not fit, the " +
+        'stage\nand the cause (too large, pieces, another process, buffers beside PyTorch, skewed experts), and what ' +
+        "changes\ncost least. A slow all_to_all: reads nccl-tests and NCCL's log, prints for every tier what to " +
+        'expect and what\nwas reached, and the likely causes, worst first.',
       [
         ['monta doctor oom.log --script train.sh --cluster h100-8x8', 'memory was full'],
         ['monta doctor alltoall.log --cluster h100-2x8', 'an all_to_all is slow'],

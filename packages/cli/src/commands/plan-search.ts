@@ -73,7 +73,8 @@ function noPlan(problem: PlanProblem): InputError {
       hint:
         nearest === undefined
           ? `nothing near fits on this kind of cluster`
-          : `the nearest that fits: ${layoutText(nearest.best.setting)} on ${formatInteger(deviceCount(nearest.cluster))} ` +
+          : `the nearest that fits: ${layoutText(nearest.best.setting)} on ` +
+            `${formatInteger(deviceCount(nearest.cluster))} ` +
             `devices (${formatBytes(nearest.best.memoryBytes, 'binary')} each)` +
             (nearest.change === 'nothing is fixed' ? ', with nothing fixed' : ''),
     },

@@ -126,7 +126,8 @@ function hiddenText(setting: RunSetting): string | undefined {
     const hidden = shown[part] - parts[part];
     return shown[part] > 0
       ? [
-          `${part.toUpperCase()} ${formatSeconds(parts[part])} exposed, ${formatSeconds(Math.max(0, hidden))} hidden by overlap`,
+          `${part.toUpperCase()} ${formatSeconds(parts[part])} exposed, ${formatSeconds(Math.max(0, hidden))} ` +
+            'hidden by overlap',
         ]
       : [];
   });
@@ -155,7 +156,8 @@ function boundsText({ setting, seconds }: Candidate): string {
     return bytes > 0 ? [`${formatSeconds(bytes / rate)} bytes over the rate of ${name}`] : [];
   });
   return [
-    `${formatSeconds(boundSeconds)} FLOPs of the model over the peak (${formatPercent(boundSeconds / seconds)} of the step)`,
+    `${formatSeconds(boundSeconds)} FLOPs of the model over the peak (${formatPercent(boundSeconds / seconds)} of ` +
+      'the step)',
     ...wires,
   ].join('\n');
 }
@@ -194,7 +196,8 @@ export function countsText({ counts, complete }: SearchResult): string {
   const { represented, prunedByMemory, prunedByTime, priced, weighed } = counts;
   return (
     `${formatInteger(represented)} settings: ${formatInteger(prunedByMemory)} have no room, ` +
-    `${formatInteger(prunedByTime)} cannot be faster, ${formatInteger(priced)} priced, of ${formatInteger(weighed)} the memory` +
+    `${formatInteger(prunedByTime)} cannot be faster, ${formatInteger(priced)} priced, of ` +
+    `${formatInteger(weighed)} the memory` +
     (complete ? '' : '; ended early: a faster one may be among the rest')
   );
 }

@@ -103,11 +103,11 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
     fullDescription: helpText(
       'Without --layout: searches degrees, virtual stages, micro-batches, schedules, exchanges, sharing and ' +
         'recomputation for the\n' +
-        'fastest step that fits, and prints it beside the best of other kinds: what binds, bytes, memory, bounds, what ' +
-        'would change the\n' +
+        'fastest step that fits, and prints it beside the best of other kinds: what binds, bytes, memory, bounds, ' +
+        'what would change the\n' +
         'answer. Ctrl-C ends with the best so far.\n' +
-        'With --layout: simulates every way to dispatch and combine, with chunk counts of their own forward and backward, and ' +
-        'prints them fastest\n' +
+        'With --layout: simulates every way to dispatch and combine, with chunk counts of their own forward and ' +
+        'backward, and prints them fastest\n' +
         'first: time of one layer, bytes that a rank sends on each tier, the share of communication that is ' +
         'hidden, and what the\n' +
         'figures rest on. Then why, how far the next one is, where the answer flips, and the predicted step. ' +

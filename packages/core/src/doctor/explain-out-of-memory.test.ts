@@ -31,7 +31,8 @@ function printed(figures: Partial<Record<keyof OutOfMemory, number>>, rank = 0):
   const size = (bytes: number): string =>
     bytes < gib ? `${(bytes / 2 ** 20).toFixed(2)} MiB` : `${(bytes / gib).toFixed(2)} GiB`;
   const [message] = readOutOfMemory(
-    `[rank${rank}]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate ${size(requestedBytes)}. GPU 0 has a ` +
+    `[rank${rank}]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate ${size(requestedBytes)}. ` +
+      'GPU 0 has a ' +
       `total capacity of ${size(capacityBytes)} of which ${size(freeBytes)} is free. Including non-PyTorch memory, ` +
       `this process has ${size(processBytes)} memory in use. Of the allocated memory ${size(allocatedBytes)} is ` +
       `allocated by PyTorch, and ${size(unallocatedBytes)} is reserved by PyTorch but unallocated.`,

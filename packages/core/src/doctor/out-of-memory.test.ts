@@ -7,7 +7,8 @@ const now =
   '79.15 GiB of which 1.62 GiB is free. Including non-PyTorch memory, this process has 77.51 GiB memory in use. Of ' +
   'the allocated memory 70.12 GiB is allocated by PyTorch, and 5.21 GiB is reserved by PyTorch but unallocated.';
 const before =
-  'RuntimeError: CUDA out of memory. Tried to allocate 512.00 MiB (GPU 0; 39.59 GiB total capacity; 36.10 GiB already ' +
+  'RuntimeError: CUDA out of memory. Tried to allocate 512.00 MiB (GPU 0; 39.59 GiB total capacity; 36.10 ' +
+  'GiB already ' +
   'allocated; 211.19 MiB free; 37.70 GiB reserved in total by PyTorch)';
 const two =
   '3: torch.cuda.OutOfMemoryError: HIP out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacty of ' +

@@ -24,7 +24,8 @@ const cluster = getCluster('h100-2x8');
 const start = 'node01:41:88 [0] NCCL INFO ';
 const healthy = [
   'NCCL version 2.27.3+cuda12.9',
-  `${start}NET/IB : Using ${Array.from({ length: 8 }, (_, nic) => `[${nic}]mlx5_${nic}:1/IB/SHARP`).join(' ')} [RO]; OOB eth0:10.0.0.1<0>`,
+  `${start}NET/IB : Using ${Array.from({ length: 8 }, (_, nic) => `[${nic}]mlx5_${nic}:1/IB/SHARP`).join(' ')} ` +
+    '[RO]; OOB eth0:10.0.0.1<0>',
   `${start}24 coll channels, 24 collnet channels, 0 nvls channels, 32 p2p channels, 2 p2p channels per peer`,
   `${start}Channel 00/1 : 0[0] -> 8[0] [send] via NET/IB/0/GDRDMA`,
   `${start}Channel 00/1 : 0[0] -> 8[0] [send] via NET/IB/7(3)/GDRDMA`,
@@ -47,7 +48,8 @@ it("NCCL's log is read: version, NICs, channels, ways", () => {
 
 describe('an all_to_all', () => {
   it('that reaches what real ones reach is not called slow', () => {
-    // 16 B200 over 8 x 400G: superbench-like log, 17.2 GB in 380 ms; 8 A100 of one node: 8.6 GB in 33.5 ms (docs/accuracy.md's logs)
+    // 16 B200 over 8 x 400G: superbench-like log, 17.2 GB in 380 ms; 8 A100 of one node: 8.6 GB in 33.5 ms
+    // (docs/accuracy.md's logs)
     const b200 = diagnoseAllToAll(row(0.38, { bytes: 2 ** 34 }), getCluster('b200-2x8'));
     expect(b200.suspects).toEqual([]);
     expect(b200.tiers[b200.binding]?.name).toBe('infiniband');

@@ -113,7 +113,8 @@ const rules: readonly ((known: Known) => Suspect | undefined)[] = [
           mend:
             log.variables.get('NCCL_IB_DISABLE') === '1'
               ? 'unset NCCL_IB_DISABLE'
-              : "let NCCL find the adapters: libibverbs in the container, /dev/infiniband, NCCL_IB_HCA; on clouds the provider's plugin",
+              : 'let NCCL find the adapters: libibverbs in the container, /dev/infiniband, NCCL_IB_HCA; on clouds ' +
+                "the provider's plugin",
         }
       : undefined,
   ({ log, nodes }) =>
@@ -123,7 +124,9 @@ const rules: readonly ((known: Known) => Suspect | undefined)[] = [
       ? {
           what: "bytes between nodes are staged in the host's memory",
           evidence: log.directRdma === false ? 'GPU Direct RDMA disabled' : 'NET/IB without GDRDMA',
-          mend: 'load nvidia-peermem or use dma-buf; NCCL_NET_GDR_LEVEL=SYS where GPU and NIC are far apart; switch ACS off',
+          mend:
+            'load nvidia-peermem or use dma-buf; NCCL_NET_GDR_LEVEL=SYS where GPU and NIC are far apart; ' +
+            'switch ACS off',
         }
       : undefined,
   ({ log }) =>
@@ -134,16 +137,19 @@ const rules: readonly ((known: Known) => Suspect | undefined)[] = [
           mend:
             log.variables.get('NCCL_P2P_DISABLE') === '1'
               ? 'unset NCCL_P2P_DISABLE'
-              : 'P2P is refused: look at nvidia-smi topo -p2p r, ACS and IOMMU, and containers without shared PID or IPC',
+              : 'P2P is refused: look at nvidia-smi topo -p2p r, ACS and IOMMU, and containers without shared PID ' +
+                'or IPC',
         }
       : undefined,
   ({ log, cluster, nodes }) => {
     const ports = cluster.tiers[1]?.ports ?? 1;
+    const adapters = log.variables.get('NCCL_IB_HCA');
+    const named = adapters === undefined ? '' : `, now ${adapters}`;
     return nodes > 1 && log.network !== 'Socket' && log.nics.length > 0 && log.nics.length < ports
       ? {
           what: `${log.nics.length} of ${ports} NICs of a node are used`,
           evidence: `NET/${log.network ?? 'IB'} : Using ${log.nics.join(' ')}`,
-          mend: `name them all: NCCL_IB_HCA${log.variables.has('NCCL_IB_HCA') ? `, now ${log.variables.get('NCCL_IB_HCA') ?? ''}` : ''}; look for ports that are down (ibstat)`,
+          mend: `name them all: NCCL_IB_HCA${named}; look for ports that are down (ibstat)`,
         }
       : undefined;
   },

@@ -81,7 +81,8 @@ describe('the memory setting of a run', () => {
   const run = (more: string): ReturnType<typeof memoryOfRun> =>
     memoryOfRun(
       runOf(
-        `${qwen} --micro-batch-size 2 --global-batch-size 256 --expert-model-parallel-size 8 --expert-tensor-parallel-size 1 --bf16 ${more}`,
+        `${qwen} --micro-batch-size 2 --global-batch-size 256 --expert-model-parallel-size 8 ` +
+          `--expert-tensor-parallel-size 1 --bf16 ${more}`,
       ),
       getModel('qwen3-30b-a3b'),
     );

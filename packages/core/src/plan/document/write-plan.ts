@@ -77,7 +77,10 @@ export function planDocument(
   };
 }
 
-/** The setting of a plan, or of one of its runners-up. Throws `InputError` where the layout does not fill the cluster. */
+/**
+ * The setting of a plan, or of one of its runners-up. Throws `InputError` where the layout does not fill the
+ * cluster.
+ */
 export function settingOfPlan(
   plan: PlanDocument,
   model: MoeModel,

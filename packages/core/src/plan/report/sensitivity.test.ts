@@ -85,7 +85,8 @@ describe('the picture of the ranks', () => {
   it('shows where TP, DP and stages lie', () => {
     const lines = rankGrid(resolveLayout({ tp: 4, dp: 2, pp: 4, ep: 2, etp: 4 }, 32), getCluster('h100-4x8'));
     expect(lines).toEqual([
-      'stage 0  node 0  t0·d0·e0·x0  t1·d0·e0·x1  t2·d0·e0·x2  t3·d0·e0·x3  t0·d1·e1·x0  t1·d1·e1·x1  t2·d1·e1·x2  t3·d1·e1·x3',
+      'stage 0  node 0  t0·d0·e0·x0  t1·d0·e0·x1  t2·d0·e0·x2  t3·d0·e0·x3  t0·d1·e1·x0  t1·d1·e1·x1  t2·d1·e1·x2  ' +
+        't3·d1·e1·x3',
       expect.stringContaining('stage 3  node 3  t0·d0·e0·x0'),
     ]);
   });

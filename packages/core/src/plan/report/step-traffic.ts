@@ -1,4 +1,7 @@
-/** Bytes that a device of the fullest stage sends in a step, by the dimension that sends them and the tier they cross. */
+/**
+ * Bytes that a device of the fullest stage sends in a step, by the dimension that sends them and the tier they
+ * cross.
+ */
 import { deviceCount } from '../../cluster/ports.js';
 import type { RunSetting } from '../../estimate/index.js';
 import { microBatchesOf } from '../../estimate/index.js';
