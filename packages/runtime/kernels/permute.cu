@@ -168,7 +168,8 @@ extern "C" __global__ void combine_weight_gradient(const Element *rows, const in
 }
 
 // to[toRow[i]] = from[fromRow[i]] for each of the moves. A block a move.
-extern "C" __global__ void move_rows(const Element *from, Element *to, const int *fromRow, const int *toRow, int width) {
+extern "C" __global__ void move_rows(const Element *from, Element *to, const int *fromRow, const int *toRow,
+                                     int width) {
   const Element *source = from + (size_t)fromRow[blockIdx.x] * width;
   Element *target = to + (size_t)toRow[blockIdx.x] * width;
   for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes)
@@ -179,9 +180,9 @@ extern "C" __global__ void move_rows(const Element *from, Element *to, const int
 // says so: to[packed row] = weight * from[token of the canonical row], or of the canonical row itself where rowToken is
 // null; weight[row] = weights[rowPick[row]], or 1 where weights are null. Else to[canonical row] = from[packed row]. A
 // block a row.
-extern "C" __global__ void follow_moves(const Element *from, Element *to, const int *moves, const int *starts, int count,
-                                        const int *rowToken, const int *rowPick, const float *weights, int pack,
-                                        int width) {
+extern "C" __global__ void follow_moves(const Element *from, Element *to, const int *moves, const int *starts,
+                                        int count, const int *rowToken, const int *rowPick,
+                                        const float *weights, int pack, int width) {
   const int row = blockIdx.x;
   int first = 0, end = count;
   while (end - first > 1) {

@@ -14,7 +14,7 @@ import {
 import { renderTable } from '../output/table.js';
 import { createStyle } from '../output/style.js';
 
-/** Configurations a second of Calculon, published and measured on one core (its validation set; with early refusals). */
+/** Configurations a second of Calculon: published, and measured on one core (its validation set; early refusals). */
 const calculon = { published: 103, measured: 743 };
 
 const problemOf = (cluster: string, globalBatch: number): PlanProblem => ({
