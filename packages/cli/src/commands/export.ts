@@ -67,7 +67,8 @@ function refuseUnwritten({ schedule, sharing, precision }: PlanDocument, plan: F
       .error(`${String(plan.get(field)?.value)} is not written for any framework`, { expected });
   };
   if (schedule === 'zero-bubble' || schedule === 'dualpipe') refuse('schedule', 'a plan of 1f1b or interleaved');
-  if (sharing === 'zero3' || sharing === 'fsdp') refuse('sharing', 'a plan whose weights are not sharded');
+  if (sharing === 'zero3' || sharing === 'fsdp')
+    refuse('sharing', 'a plan of monta plan --sharing distributed-optimizer');
   if (precision !== 'bf16') refuse('precision', 'a plan in bf16');
 }
 

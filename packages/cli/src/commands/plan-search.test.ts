@@ -13,7 +13,7 @@ describe('monta plan without a layout', () => {
   const file = join(folder, 'plan.json');
   let ran: Ran;
   beforeAll(async () => {
-    ran = await plan('--framework', 'megatron', '--output', file);
+    ran = await plan('--framework', 'megatron', '--sharing', 'distributed-optimizer', '--output', file);
   }, 120_000);
   afterAll(() => {
     rmSync(folder, { recursive: true });
@@ -32,7 +32,7 @@ describe('monta plan without a layout', () => {
     const written = readPlan(readFileSync(file, 'utf8'), file);
     expect(written).toMatchObject({ model, cluster: 'h100-2x8', framework: 'megatron', globalBatch: 256 });
     const exported = await monta('export', file, '--to', 'torchrun');
-    expect(exported.code).toBe(0);
+    expect(exported).toMatchObject({ code: 0 });
     expect(exported.out).toContain(`--micro-batch-size ${written.sequences}`);
     expect(exported.out).toContain('--global-batch-size 256');
   });
@@ -117,6 +117,22 @@ describe('plans from files', () => {
     const { code, err } = await monta('explain', file);
     expect(code).toBe(2);
     expect(err).toContain(words);
+  });
+
+  it('are simulated and trained as far as programs go', async () => {
+    const small = join(folder, 'small.json');
+    const flags = ['--model', 'tiny-bytes', '--cluster', 'laptop-2x4', '--framework', 'monta', '--global-batch', '16'];
+    await monta('plan', ...flags, '--sequence', '64', '--output', small);
+    const { sequences, layout } = readPlan(readFileSync(small, 'utf8'), small);
+    const { out, code } = await monta('simulate', '--plan', small, '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ model: 'tiny-bytes', layout, sequence: 64, sequences });
+    const twice = await monta('simulate', '--plan', small, '--model', 'tiny-bytes');
+    expect([twice.code, twice.err]).toEqual([2, expect.stringContaining('the plan says what is simulated')]);
+    const staged = await monta('simulate', '--plan', second);
+    expect([staged.code, staged.err]).toEqual([2, expect.stringContaining('2 stages of a pipeline are not run here')]);
+    const shared = await monta('train', '--plan', first);
+    expect([shared.code, shared.err]).toEqual([2, expect.stringMatching(/recompute|sharing/u)]);
   });
 
   it('are not exported where no framework runs them', async () => {

@@ -18,7 +18,12 @@ export interface SimulateFlags extends SubjectFlags, CostFlags, StepFlags {
   readonly svg?: string;
 }
 
-export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
+/** As they are typed: what is simulated is named by flags, or by a plan. */
+export interface AskedSimulateFlags extends Omit<SimulateFlags, keyof SubjectFlags>, Partial<SubjectFlags> {
+  readonly plan?: string;
+}
+
+export const simulateCommand = buildCommand<AskedSimulateFlags, [], MontaContext>({
   loader: lazy(async () => (await import('./simulate.js')).runSimulate),
   parameters: {
     flags: {
@@ -28,7 +33,16 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
         brief: 'One MoE layer, its dispatch and combine alone, or a training step; forward and backward',
         default: 'layer',
       },
-      ...subjectFlags,
+      model: { ...subjectFlags.model, optional: true },
+      cluster: { ...subjectFlags.cluster, optional: true },
+      layout: { ...subjectFlags.layout, optional: true },
+      plan: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'plan.json',
+        brief: 'What monta plan --output wrote, in place of model, cluster, layout, dispatch and batch',
+        optional: true,
+      },
       dispatch: {
         kind: 'parsed',
         parse: parseDispatch,
@@ -94,6 +108,7 @@ export const simulateCommand = buildCommand<SimulateFlags, [], MontaContext>({
             'step.json',
           'a whole step',
         ],
+        ['monta simulate --of step --plan plan.json', 'the step of a searched plan'],
       ],
     ),
   },

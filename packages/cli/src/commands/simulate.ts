@@ -38,7 +38,8 @@ import { loadCluster, loadModel } from '../inputs.js';
 import { costsOf, withLatencies } from './cost-flags.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
-import type { SimulateFlags } from './simulate.command.js';
+import { plannedSubject } from '../config/planned-run.js';
+import type { AskedSimulateFlags, SimulateFlags } from './simulate.command.js';
 import type { SimulatedTimeline } from './simulated-timeline.js';
 
 const unchosen: Strategy = inChunks(namedStrategies.scattered, 1);
@@ -175,8 +176,27 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<strin
   };
 }
 
+/** What is simulated, by flags or by a plan. Throws `InputError` where it is not said, or said twice. */
+function resolvedFlags(asked: AskedSimulateFlags): SimulateFlags {
+  const { model, cluster, layout, plan } = asked;
+  if (plan === undefined) {
+    if (model !== undefined && cluster !== undefined && layout !== undefined)
+      return { ...asked, model, cluster, layout };
+    throw new InputError('it is not said what is simulated', {
+      expected: '--model, --cluster and --layout, or --plan',
+    });
+  }
+  if ((model ?? cluster ?? layout) !== undefined)
+    throw new InputError('the plan says what is simulated', {
+      file: '--plan',
+      expected: 'either a plan, or --model, --cluster and --layout',
+    });
+  return { ...asked, ...plannedSubject(plan) };
+}
+
 /** Runs the command. Throws `InputError` for bad input and for files that cannot be written. */
-export function runSimulate({ console }: MontaContext, flags: SimulateFlags): void {
+export function runSimulate({ console }: MontaContext, asked: AskedSimulateFlags): void {
+  const flags = resolvedFlags(asked);
   const result = simulateTimeline(flags);
   const { trace } = result.simulation;
   if (flags.perfetto !== undefined) writeFile(flags.perfetto, perfettoPieces([trace]));

@@ -8,6 +8,7 @@ import { calibrationFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js
 export interface TrainFlags extends BackendOverrides {
   readonly allowCommands: boolean;
   readonly json: boolean;
+  readonly plan?: string;
   readonly model?: string;
   readonly cluster?: string;
   readonly layout?: string;
@@ -41,6 +42,7 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
   loader: lazy(async () => (await import('./train.js')).runTrain),
   parameters: {
     flags: {
+      plan: text('plan.json', 'What monta plan --output wrote: model, cluster, layout, dispatch and batch of the run'),
       model: text('name|config.json', 'What is trained (default: tiny-bytes)'),
       cluster: text('name|file', 'Where (default: laptop-2x4, emulated)'),
       layout: text('tp=4,dp=2,ep=2', 'Parallel degrees, or auto'),

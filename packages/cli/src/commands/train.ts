@@ -26,6 +26,7 @@ import { stringify } from 'yaml';
 import { hasOwnNetwork, launcherOf, onCards } from '../config/backend-config.js';
 import { cardsHere } from '../config/cards.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
+import { plannedTraining } from '../config/planned-run.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import type { Console } from '../output/console.js';
@@ -174,7 +175,12 @@ function progressOf(console: Console, setting: Setting, folder: RunFolder) {
  */
 export async function runTrain({ console }: MontaContext, flags: TrainFlags, file?: string): Promise<void> {
   const run = (launcher?: Launcher): Promise<void> =>
-    trainAndReport(console, flags, readTrainConfig(file, flags), launcher);
+    trainAndReport(
+      console,
+      flags,
+      readTrainConfig(file, { ...(flags.plan === undefined ? {} : plannedTraining(flags.plan)), ...flags }),
+      launcher,
+    );
   await (underMpirun() === undefined ? run() : leadMpirun(run));
 }
 

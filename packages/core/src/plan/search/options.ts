@@ -51,8 +51,9 @@ export const recomputeLadder: readonly RecomputeSetting[] = [
 ];
 
 /** Recomputation that a model has something for. */
-function recomputesOf({ model, fixed }: PlanProblem): readonly RecomputeSetting[] {
+function recomputesOf({ model, fixed, framework }: PlanProblem): readonly RecomputeSetting[] {
   if (fixed.recompute !== undefined) return [fixed.recompute];
+  if (!limitsOf(framework).recomputes) return ['none'];
   return model.moeLayers.includes(true) ? recomputeLadder : ['none', ['layernorm'], ['layernorm', 'mlp'], 'full'];
 }
 

@@ -22,6 +22,8 @@ export interface FrameworkLimits {
   readonly sharings: readonly SharingName[];
   /** Whether weights that are sharded too go with a pipeline: each micro-batch gathers them anew. */
   readonly shardsInPipelines: boolean;
+  /** False where nothing is computed again. */
+  readonly recomputes: boolean;
   readonly dispatchers: readonly DispatchKind[];
   readonly schedules: readonly PipelineSchedule[];
   /** Whether the experts' exchange can run beside the passes of another micro-batch. */
@@ -41,6 +43,7 @@ export const unlimited: FrameworkLimits = {
   sequenceParallel: true,
   sharings: ['distributed-optimizer', 'fsdp'],
   shardsInPipelines: true,
+  recomputes: true,
   dispatchers: dispatchKinds,
   schedules: pipelineSchedules,
   overlapsExperts: true,
@@ -53,6 +56,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     sequenceParallel: true,
     sharings: ['distributed-optimizer', 'fsdp'],
     shardsInPipelines: false,
+    recomputes: true,
     dispatchers: dispatchKinds,
     schedules: ['1f1b', 'interleaved'],
     overlapsExperts: true,
@@ -75,6 +79,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     // beside tensor parallelism AutoEP takes stage 2 at most
     sharings: ['zero1', 'zero2'],
     shardsInPipelines: false,
+    recomputes: true,
     dispatchers: ['all_to_all'],
     schedules: ['1f1b'],
     overlapsExperts: false,
@@ -88,6 +93,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     sequenceParallel: true,
     sharings: ['none'],
     shardsInPipelines: false,
+    recomputes: false,
     dispatchers: ['all_to_all'],
     schedules: ['1f1b'],
     overlapsExperts: false,
