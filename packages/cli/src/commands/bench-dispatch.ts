@@ -10,6 +10,7 @@ import {
 } from '@monta/core';
 import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
 import { describeBench, renderBench } from '../bench/dispatch-report.js';
+import { overlapOf } from '../config/overlap-config.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import { loadEmulatedCurves, loadCluster, loadModel } from '../inputs.js';
@@ -34,7 +35,9 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
     const model = loadModel(flags.model);
     const layout = layoutFlag(flags.layout, cluster, model);
     const strategy = inChunks(namedStrategies.scattered, 1);
-    const shape = moeShape(stepOf(model, layout, { sequence, sequences, dtype: 'bf16', microBatches: 1 }, strategy));
+    const { overlapChunks } = flags;
+    const usual = { sequence, sequences, dtype: 'bf16', microBatches: 1, overlapChunks } as const;
+    const shape = moeShape(stepOf(model, layout, usual, strategy));
     return { cluster, shape, name: model.name };
   }
   const missing = Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [flag] : []));
@@ -49,7 +52,17 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
   if (experts % layout.ep !== 0) {
     throw new InputError(`${experts} experts over ep=${layout.ep}`, { expected: 'as many on every rank' });
   }
-  const shape: MoeShape = { tokens, hiddenSize: hidden, expertFfn: hidden, experts, topK: topk, layout, dtype: 'bf16' };
+  const { overlap } = overlapOf(flags);
+  const shape: MoeShape = {
+    tokens,
+    hiddenSize: hidden,
+    expertFfn: hidden,
+    experts,
+    topK: topk,
+    layout,
+    dtype: 'bf16',
+    ...(overlap === undefined ? {} : { overlap }),
+  };
   return { cluster, shape, name: `${experts} experts, top-${topk}, hidden ${hidden}` };
 }
 

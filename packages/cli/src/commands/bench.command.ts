@@ -12,7 +12,8 @@ import {
   sequenceFlag,
   sequencesFlag,
 } from './flags.js';
-import { parseRouting } from './plan.command.js';
+import { chunksFlag } from '../config/overlap-config.js';
+import { routingFlag } from './routing-flag.js';
 
 export interface BenchDispatchFlags {
   readonly json: boolean;
@@ -26,6 +27,7 @@ export interface BenchDispatchFlags {
   readonly experts?: number;
   readonly topk?: number;
   readonly routing: Routing;
+  readonly overlapChunks?: boolean;
   readonly chunks: readonly number[];
   readonly only?: readonly string[];
   readonly emulate: 'auto' | 'off' | number;
@@ -91,13 +93,8 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
       topk: size('Experts of a token, instead of --model', limits.experts),
       sequence: sequenceFlag('Tokens of a sequence of the model (default: 4,096, or what it allows)'),
       sequences: sequencesFlag,
-      routing: {
-        kind: 'parsed',
-        parse: parseRouting,
-        placeholder: 'uniform|zipf:s',
-        brief: 'How tokens spread over experts; drawn token by token',
-        default: 'uniform',
-      },
+      routing: routingFlag('How tokens spread over experts; drawn token by token'),
+      ...chunksFlag,
       chunks: { kind: 'parsed', parse: parseChunks, placeholder: '1,2,4,8', brief: 'Chunk counts', default: '1,2,4,8' },
       only: {
         kind: 'parsed',

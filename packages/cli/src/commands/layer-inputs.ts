@@ -12,6 +12,7 @@ import {
   type StepShape,
   type Strategy,
 } from '@monta/core';
+import { overlapFlags, overlapOf, type OverlapFlags } from '../config/overlap-config.js';
 import { countFlag, sequenceFlag, sequencesFlag } from './flags.js';
 
 const usualSequence = 4096;
@@ -61,7 +62,7 @@ export const subjectFlags = {
   },
 } as const;
 
-export interface StepFlags {
+export interface StepFlags extends OverlapFlags {
   readonly sequence?: number;
   readonly sequences: number;
   readonly dtype: 'bf16' | 'f32';
@@ -98,6 +99,7 @@ export const stepFlags = {
     brief: 'Capacity of an expert over its even share; tokens above it are dropped (default: none are)',
     optional: true,
   },
+  ...overlapFlags,
 } as const;
 
 /**
@@ -124,5 +126,5 @@ export function stepOf(model: MoeModel, layout: Layout, flags: StepFlags, strate
   const sequence = sequenceOf(flags, model);
   const { sequences, microBatches, dtype, capacityFactor } = flags;
   const capacity = capacityFactor === undefined ? {} : { capacityFactor };
-  return { model, layout, sequence, sequences, microBatches, dtype, strategy, ...capacity };
+  return { model, layout, sequence, sequences, microBatches, dtype, strategy, ...capacity, ...overlapOf(flags) };
 }

@@ -1,12 +1,13 @@
 /** Flags and help of `monta plan`; what it does is in `plan.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { InputError, type Routing } from '@monta/core';
+import type { Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
 import { calibrationFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
 import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
 import { memoryFlags, type MemoryFlags, parseRecompute, sharingNames } from './memory-flags.js';
 import { searchFlags, type SearchFlags } from './search-flags.js';
+import { routingFlag } from './routing-flag.js';
 
 /** `sharing`, `recompute` and `virtualStages` are searched where neither they nor a layout are given. */
 export interface PlanFlags
@@ -24,20 +25,6 @@ export interface PlanFlags
   readonly scope: 'dispatch' | 'layer';
   readonly seed: number;
   readonly flips: boolean;
-}
-
-/** At which practically all tokens go to one expert. */
-const mostExponent = 20;
-
-/** `uniform` or `zipf:1.2`. */
-export function parseRouting(text: string): Routing {
-  if (text === 'uniform') return { kind: 'uniform' };
-  const match = /^zipf:(\d+(?:\.\d+)?)$/u.exec(text);
-  if (!match || Number(match[1]) > mostExponent)
-    throw new InputError(`"${text}" is not a routing`, {
-      expected: `uniform or zipf:EXPONENT, like zipf:1.2, at most ${mostExponent}`,
-    });
-  return { kind: 'zipf', exponent: Number(match[1]) };
 }
 
 export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
@@ -68,13 +55,7 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         brief: 'What the backward computes again (searched; with a layout none)',
       },
       ...searchFlags,
-      routing: {
-        kind: 'parsed',
-        parse: parseRouting,
-        placeholder: 'uniform|zipf:s',
-        brief: 'How tokens spread over experts',
-        default: 'uniform',
-      },
+      routing: routingFlag(),
       scope: {
         kind: 'enum',
         values: ['dispatch', 'layer'],
@@ -124,6 +105,14 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
         ],
         ['monta plan --model mixtral-8x7b --cluster h100-2x8 --layout tp=4,dp=4,ep=4,sp', 'with sequence parallelism'],
         ['monta plan --model dbrx --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --routing zipf:1', 'skewed experts'],
+        [
+          'monta plan --model deepseek-v3 --cluster h100-8x8 --layout tp=1,dp=64,ep=64 --routing group-limited=4/8',
+          'experts of a token from 4 of 8 groups, as the model routes',
+        ],
+        [
+          'monta plan --model dbrx --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --routing recorded=routing.json',
+          'as a run recorded it (docs/planning.md)',
+        ],
         [
           'monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --calibration cluster.json',
           'with measured link curves',

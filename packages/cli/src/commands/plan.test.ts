@@ -45,7 +45,7 @@ describe('monta plan', () => {
   beforeAll(async () => {
     result = JSON.parse((await plan(...paper, '--no-flips', '--json')).out) as Plan;
     text = (await plan(...paper, '--no-flips')).out;
-  }, 60_000);
+  }, 240_000);
 
   it('puts the fastest first, marks it, and keeps the baseline in sight', () => {
     const seconds = result.candidates.map((candidate) => candidate.seconds);
@@ -91,7 +91,7 @@ describe('monta plan', () => {
     expect(err).toMatch(/--(?:cluster|layout)/u);
   });
 
-  it('is one row where a replica is one rank, and never a margin over itself', async () => {
+  it('is one row of plain halves where a replica is one rank, and never a margin over itself', async () => {
     const inputs = [
       '--model',
       'mixtral-8x7b',
@@ -103,9 +103,12 @@ describe('monta plan', () => {
       '512',
       '--no-flips',
     ];
-    const { best, candidates, margins } = JSON.parse((await plan(...inputs, '--json')).out) as Plan;
+    const { candidates, margins } = JSON.parse((await plan(...inputs, '--json')).out) as Plan;
     expect(new Set(candidates.map(({ seconds }) => seconds.toPrecision(9))).size).toBe(candidates.length);
-    expect(candidates.filter(({ name }) => name !== best.name && name !== 'pipelined').length).toBeLessThan(2);
+    const plain = new Set(
+      candidates.map(({ name }) => name).filter((name) => /^(?:scattered|sliced|duplicated)/u.test(name)),
+    );
+    expect(plain.size).toBe(1);
     for (const { share } of margins) expect(share).toBeGreaterThan(0);
   });
 

@@ -5,7 +5,7 @@ import type { MontaContext } from '../context.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
 import { calibrationFlag, countFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
 import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
-import { parseRouting } from './plan.command.js';
+import { routingFlag } from './routing-flag.js';
 
 export interface SimulateFlags extends SubjectFlags, CostFlags, StepFlags {
   readonly json: boolean;
@@ -51,13 +51,7 @@ export const simulateCommand = buildCommand<AskedSimulateFlags, [], MontaContext
         default: 'auto',
       },
       ...stepFlags,
-      routing: {
-        kind: 'parsed',
-        parse: parseRouting,
-        placeholder: 'uniform|zipf:s',
-        brief: 'How tokens spread over experts',
-        default: 'uniform',
-      },
+      routing: routingFlag(),
       dtype: {
         kind: 'enum',
         values: ['bf16', 'f32'],

@@ -3,9 +3,10 @@ import { buildCommand } from '@stricli/core';
 import { parseCount } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import type { BackendOverrides } from '../config/backend-config.js';
+import { overlapFlags, type OverlapFlags } from '../config/overlap-config.js';
 import { calibrationFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
 
-export interface TrainFlags extends BackendOverrides {
+export interface TrainFlags extends BackendOverrides, OverlapFlags {
   readonly allowCommands: boolean;
   readonly json: boolean;
   readonly plan?: string;
@@ -56,6 +57,7 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
         'factor',
         'Experts take at most factor · k · T / E picks of a replica, the likeliest (default: all)',
       ),
+      ...overlapFlags,
       lr: number('rate', 'Peak learning rate'),
       seed: count('number', 'Of weights and data'),
       dtype: text('f32|bf16', 'What is computed in; bf16 on GPUs, with weights, gradients and moments kept in f32'),

@@ -48,7 +48,7 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
         default: 'local',
       },
       ranksPerNode: {
-        ...countFlag('n', 'With nccl: this machine stands for nodes of n ranks', limits.ranks),
+        ...countFlag('n', 'Nodes of n ranks, which this machine stands for (default: one node of all)', limits.ranks),
         optional: true,
       },
       device: deviceFlag,
@@ -76,6 +76,10 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
         [
           'monta verify fixtures/hf/tiny-qwen3-moe --layout tp=4,dp=2,ep=2 --dispatcher scattered --chunks 3/2',
           'one strategy',
+        ],
+        [
+          'monta verify fixtures/hf/tiny-mixtral --layout tp=2,dp=2,ep=2 --ranks-per-node 2',
+          'on two nodes: dispatchers with a hop between nodes and one inside',
         ],
         ['monta verify fixtures/hf/tiny-mixtral --layout tp=2,dp=2,ep=2 --backend mpi', 'four processes over Open MPI'],
         ['monta verify fixtures/hf/tiny-mixtral --device cuda --dtype bf16', "on this machine's first GPU"],

@@ -9,6 +9,7 @@ import {
   parseLayout,
   type Strategy,
   unsupportedStrategy,
+  worldSize,
 } from '@monta/core';
 import {
   cudaLauncher,
@@ -84,11 +85,6 @@ function show(console: Console, folder: string, layout: Layout, results: readonl
 }
 
 function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Launcher {
-  if (ranksPerNode !== undefined && backend !== 'nccl')
-    throw new InputError('says how many ranks share a node of NCCL', {
-      file: '--ranks-per-node',
-      expected: '--backend nccl',
-    });
   if (dtype === 'bf16' && (device !== 'cuda' || backend === 'nccl'))
     throw new InputError('bf16 is computed by one rank on a GPU', {
       file: '--dtype',
@@ -109,14 +105,27 @@ function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Laun
   }
 }
 
-/** Runs the command. Throws `InputError`, and `PastTolerance` when a quantity is past its tolerance. */
-export async function runVerify({ console }: MontaContext, flags: VerifyFlags, folder: string): Promise<void> {
+/** The layout, its ranks on nodes of as many as the flag says: strategies with a hop inside a node know them by it. */
+function placedLayout({ layout: text, ranksPerNode }: VerifyFlags): Layout {
   let layout: Layout;
   try {
-    layout = parseLayout(flags.layout);
+    layout = parseLayout(text);
   } catch (error) {
     throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
   }
+  const ranks = worldSize(layout);
+  const perNode = ranksPerNode ?? ranks;
+  if (ranks % perNode !== 0)
+    throw new InputError(`${ranks} ranks do not fill nodes of ${perNode}`, {
+      file: '--ranks-per-node',
+      expected: `a divisor of ${ranks}`,
+    });
+  return { ...layout, ranksPerNode: perNode };
+}
+
+/** Runs the command. Throws `InputError`, and `PastTolerance` when a quantity is past its tolerance. */
+export async function runVerify({ console }: MontaContext, flags: VerifyFlags, folder: string): Promise<void> {
+  const layout = placedLayout(flags);
   const strategies = strategiesOf(flags, layout);
   const results = await verify({
     folder,

@@ -24,6 +24,7 @@ import {
   parseLayout,
   readDocument,
   resolveLayout,
+  type StepShape,
   type Strategy,
   worldSize,
 } from '@monta/core';
@@ -40,6 +41,7 @@ import {
   type BackendOverrides,
 } from './backend-config.js';
 import { cardsCluster, cardsHere } from './cards.js';
+import { overlapDocument, overlapFrom, type OverlapFlags } from './overlap-config.js';
 
 /** Tokens of one step over all replicas: what ranks on this machine can hold by far. */
 const mostTokens = limits.tokens;
@@ -90,6 +92,8 @@ export interface TrainConfig {
    * likeliest; the rest are dropped. Default: none are (also `capacityFactor: false` in files).
    */
   readonly capacityFactor?: number;
+  /** What does not run beside what (`overlap: { chunks: false }` in files); nothing is switched off by default. */
+  readonly overlap: Pick<StepShape, 'overlap' | 'reductions'>;
   readonly optimizer: OptimizerConfig;
   /** Of initial weights and of the order of data (default 1). */
   readonly seed: number;
@@ -120,7 +124,7 @@ export interface TrainConfig {
 }
 
 /** Command-line flags that stand over the file. Texts are in the forms that the file takes. */
-export interface TrainOverrides extends BackendOverrides {
+export interface TrainOverrides extends BackendOverrides, OverlapFlags {
   /** Whether the file may say which programs run. */
   readonly allowCommands?: boolean;
   readonly model?: string;
@@ -181,6 +185,7 @@ const keys = [
   'batch',
   'microBatch',
   'capacityFactor',
+  'overlap',
   'optimizer',
   'seed',
   'backend',
@@ -408,6 +413,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
     batch: overrides.batch ?? map?.get('batch')?.integer({ max: limits.sequences }) ?? 16,
     ...(microBatch === undefined ? {} : { microBatch }),
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    overlap: overlapFrom(map, overrides),
     optimizer: optimizerOf(map, overrides.lr),
     seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: limits.seed }) ?? 1,
     backend,
@@ -450,6 +456,7 @@ export function trainConfigDocument(config: TrainConfig): Record<string, unknown
     batch,
     ...(microBatch === undefined ? {} : { microBatch }),
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    ...overlapDocument(config.overlap),
     optimizer: { ...optimizer, clip: Number.isFinite(optimizer.clip) ? optimizer.clip : false },
     seed,
     ...backendDocument(backend),

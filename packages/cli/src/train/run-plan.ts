@@ -12,7 +12,8 @@ import { tryClose, type TrialGround } from './trial.js';
  */
 export async function planRun(setting: Setting, overheads: MachineOverheads, ground: TrialGround): Promise<RunPlan> {
   const { config, cluster, hostCores, ranks } = setting;
-  const step = stepOf(setting, inChunks(namedStrategies.scattered, 1));
+  const halves = config.dispatch === 'auto' ? namedStrategies.scattered : config.dispatch;
+  const step = stepOf(setting, inChunks(halves, 1));
   const open = openPlan({
     cluster,
     hostCores,

@@ -56,6 +56,7 @@ export function stepOf({ config, layout }: Pick<Setting, 'config' | 'layout'>, s
     microBatches: share / sequences,
     dtype: config.dtype,
     ...(config.capacityFactor === undefined ? {} : { capacityFactor: config.capacityFactor }),
+    ...config.overlap,
     strategy,
   };
 }

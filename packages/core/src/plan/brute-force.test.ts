@@ -3,11 +3,18 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { layoutOf } from '../../testing/strategies.js';
-import { searchedHalves, inChunks, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
+import {
+  inChunks,
+  plainPair,
+  searchedHalves,
+  unsupportedStrategy,
+  type Halves,
+} from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { Random } from '../units/random.js';
 import { alternativeEtps, chooseDispatch, withEtp, type Choice, type ChoiceOptions } from './choose.js';
 import type { Layout } from '../layout/layout.js';
+import { placedOn } from '../layout/mesh.js';
 import { marginOver } from './explain.js';
 import { choiceName, figuresOf, findFlips, type FlipSearch } from './flips.js';
 import { passPrice, routedBinding, simulatePass, type Workload } from './workload.js';
@@ -22,23 +29,24 @@ interface Tried {
 
 /**
  * Fastest price of every way with the names of those that come to it. What takes exactly as long in every pass and
- * chunk count is the same program; so are, by what they mean, all halves where a replica is one rank.
+ * chunk count is the same program; so are, by what they mean, plain halves where a replica is one rank.
  */
-function bruteForce(workload: Workload): Tried[] {
+function bruteForce(workload: Workload, searched: readonly Halves[]): Tried[] {
   const found = new Map<string, { names: string[]; seconds: number }>();
   for (const etp of alternativeEtps(workload.shape)) {
-    const shape = withEtp(workload.shape, etp);
+    const { cluster } = workload;
+    const shape = withEtp({ ...workload.shape, layout: placedOn(workload.shape.layout, cluster) }, etp);
     const binding = routedBinding(shape, workload.routing, workload.seed);
-    for (const halves of searchedHalves()) {
+    for (const halves of searched) {
       if (unsupportedStrategy(halves, shape) !== undefined) continue;
       const prices = (['forward', 'backward'] as const).map((pass) =>
         chunkCounts.map((chunks) => {
           const simulation = simulatePass({ ...workload, shape }, inChunks(halves, chunks), pass, binding);
-          return simulation.known ? passPrice(simulation, workload.cluster, chunks).seconds : Infinity;
+          return simulation.known ? passPrice(simulation, cluster, chunks).seconds : Infinity;
         }),
       );
       const name = choiceName({ strategy: inChunks(halves, 1), layout: shape.layout });
-      const key = shape.layout.tp === 1 ? 'one' : `${etp} ${prices.flat().join()}`;
+      const key = shape.layout.tp === 1 && plainPair(halves) ? 'one' : `${etp} ${prices.flat().join()}`;
       const known = found.get(key);
       if (known) known.names.push(name);
       else found.set(key, { names: [name], seconds: prices.reduce((sum, list) => sum + minOf(list), 0) });
@@ -72,21 +80,29 @@ function drawn(random: Random, index: number): Workload {
   return { cluster, shape, routing: { kind: 'uniform' }, seed: index, model: costModel(cluster.device), scope };
 }
 
-describe('forty plans', () => {
+describe('forty plans over half of the pairs of halves, drawn', () => {
   const random = new Random(40);
   const workloads = Array.from({ length: 40 }, (_, index) => drawn(random, index));
-  const optionsOf = ({ shape }: Workload): ChoiceOptions => ({
+  /** Pairs of halves of each plan, half of all. */
+  const pairs = workloads.map(() => {
+    const list = searchedHalves();
+    random.shuffle(list);
+    return list.slice(0, Math.ceil(list.length / 2));
+  });
+  const optionsOf = ({ shape }: Workload, halves: readonly Halves[]): ChoiceOptions => ({
     chunkCounts,
     expertTensorParallel: alternativeEtps(shape),
+    halves,
   });
-  const planned: { workload: Workload; choice: Choice; all: Tried[] }[] = [];
+  const planned: { workload: Workload; halves: readonly Halves[]; choice: Choice; all: Tried[] }[] = [];
   beforeAll(() => {
-    for (const workload of workloads) {
-      const choice = chooseDispatch(workload, optionsOf(workload));
+    for (const [index, workload] of workloads.entries()) {
+      const halves = pairs[index] ?? [];
+      const choice = chooseDispatch(workload, optionsOf(workload, halves));
       if (!choice.known) throw new Error(choice.missing.join());
-      planned.push({ workload, choice, all: bruteForce(workload) });
+      planned.push({ workload, halves, choice, all: bruteForce(workload, halves) });
     }
-  }, 120_000);
+  }, 240_000);
 
   it('choose what is fastest of all that there is, with its price', () => {
     for (const { choice, all } of planned) {
@@ -107,25 +123,25 @@ describe('forty plans', () => {
     }
   });
 
-  it('print one row where a replica is one rank', () => {
+  it('print one row of plain halves where a replica is one rank', () => {
     const single = planned.filter(({ workload }) => workload.shape.layout.tp === 1);
     expect(single.length).toBeGreaterThan(2);
     for (const { choice } of single) {
-      expect(new Set(choice.candidates.map(({ program }) => program)).size).toBe(1);
-      expect(choice.runnerUp).toBeUndefined();
+      const plain = choice.candidates.filter(({ strategy }) => plainPair(strategy));
+      expect(new Set(plain.map(({ program }) => program)).size).toBe(1);
     }
   });
 
-  it('flip where they say: planned there the choice is the other one, just before still the present one', () => {
+  it('flip where they say (every fifth): there the choice is the other one, just before still the present one', () => {
     let flipped = 0;
     let steady = 0;
-    // Every figure of a plan costs several searches and as many brute forces: of every second plan.
-    for (const { workload, choice } of planned.filter((_, index) => index % 2 === 0)) {
-      const search: FlipSearch = findFlips(workload, choice.best, optionsOf(workload));
+    // Every figure of a plan costs several searches and as many brute forces.
+    for (const { workload, halves, choice } of planned.filter((_, i) => i % 5 === 0)) {
+      const search: FlipSearch = findFlips(workload, choice.best, optionsOf(workload, halves));
       const present = choiceName(choice.best);
       const winnersAt = (figure: string, value: number): readonly string[] => {
         const found = figuresOf(workload).find((one) => one.figure === figure);
-        return found ? (bruteForce(found.at(value / found.now).workload)[0]?.names ?? []) : [];
+        return found ? (bruteForce(found.at(value / found.now).workload, halves)[0]?.names ?? []) : [];
       };
       for (const { figure, at, until, to } of search.flips) {
         flipped += 1;
@@ -140,7 +156,7 @@ describe('forty plans', () => {
         for (const value of ends) expect(winnersAt(figure, value)).toContain(present);
       }
     }
-    expect(flipped).toBeGreaterThan(8);
-    expect(steady).toBeGreaterThan(8);
+    expect(flipped).toBeGreaterThan(3);
+    expect(steady).toBeGreaterThan(3);
   }, 240_000);
 });

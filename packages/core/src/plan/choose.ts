@@ -12,6 +12,7 @@ import {
   fixedStrategies,
   searchedHalves,
   inChunks,
+  plainPair,
   unsupportedStrategy,
   type Halves,
   type Strategy,
@@ -46,10 +47,7 @@ export interface Choice {
   readonly best: Candidate;
   /** `duplicated`, unchunked; absent where the layout forbids it. */
   readonly baseline?: Candidate;
-  /**
-   * The fastest of the strategies that need no choosing: duplicated, sliced and scattered unchunked, pipelined in 4
-   * chunks.
-   */
+  /** The fastest of the strategies that need no choosing (`fixedStrategies`): in one piece, pipelined in 4 chunks. */
   readonly bestFixed: Candidate;
   /** The fastest candidate of another program than the best. */
   readonly runnerUp?: Candidate;
@@ -62,7 +60,7 @@ export interface ChoiceOptions {
   readonly chunkCounts?: readonly number[];
   /** Expert tensor parallel sizes to try; the layout's own when left out. */
   readonly expertTensorParallel?: readonly number[];
-  /** Pairs of halves to try; all when left out. */
+  /** Pairs of halves to try; `searchedHalves` when left out. Fixed strategies are of these, and the plain ones. */
   readonly halves?: readonly Halves[];
   /** Draws of random routing that are priced; their median counts. */
   readonly draws?: number;
@@ -106,9 +104,23 @@ export function withEtp(shape: MoeShape, etp: number, ranksPerNode = shape.layou
   return variant;
 }
 
+/** Whether two ways take the same to the last bit and move as much: one program in different words. */
+const sameTimes = (a: Candidate, b: Candidate): boolean =>
+  a.layout.etp === b.layout.etp &&
+  (['forward', 'backward'] as const).every(
+    (pass) =>
+      a[pass].seconds === b[pass].seconds &&
+      a[pass].bytes.every(({ perRank, busiest }, tier) => {
+        const other = b[pass].bytes[tier];
+        return perRank === other?.perRank && busiest === other.busiest;
+      }),
+  );
+
 /** Whether two candidates are the same plan, in whatever words. */
 export const samePlan = (a: Candidate, b: Candidate): boolean =>
-  a.program === b.program && a.forward.chunks === b.forward.chunks && a.backward.chunks === b.backward.chunks;
+  a.forward.chunks === b.forward.chunks &&
+  a.backward.chunks === b.backward.chunks &&
+  (a.program === b.program || sameTimes(a, b));
 
 /** Halves on a layout, and the pricer that knows what they take. */
 interface Way {
@@ -178,7 +190,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   for (const way of ways) {
     const candidate = inPieces(way, { forward: leastChunks, backward: leastChunks });
     if ('known' in candidate) return candidate;
-    whole.push({ way, candidate });
+    if (!whole.some((one) => sameTimes(one.candidate, candidate))) whole.push({ way, candidate });
   }
   // The likely first, so that what cannot be fast is left as it is: its bytes alone take longer than the two fastest
   // that are known.
@@ -193,7 +205,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     [first = Infinity, second = Infinity] = [first, second, fastest.seconds].sort((a, b) => a - b);
   }
   // Before the fixed ones are priced, whose chunk counts may be others than those to choose from.
-  const priced = ways.flatMap((way) =>
+  const priced = whole.flatMap(({ way }) =>
     way.pricer.pairs(way.halves).map(([one, other]) => candidateOf(way, one, other)),
   );
   const fixed: Candidate[] = [];
@@ -247,7 +259,8 @@ function waysOf(workload: Workload, options: ChoiceOptions): Ways {
       const program = `etp ${etp} ${pricer.programOf(halves)}`;
       return { pricer, layout: shape.layout, halves, program, suffix };
     };
-    for (const halves of options.halves ?? searchedHalves()) {
+    const searched = options.halves ?? searchedHalves();
+    for (const halves of searched) {
       const why = unsupportedStrategy(halves, shape);
       if (why !== undefined) {
         refused.push({ name: `${strategyName(inChunks(halves, 1))}${suffix}`, why });
@@ -256,8 +269,11 @@ function waysOf(workload: Workload, options: ChoiceOptions): Ways {
       const way = wayOf(halves);
       if (!ways.some(({ program }) => program === way.program)) ways.push(way);
     }
+    const among = ({ dispatch, combine }: Halves): boolean =>
+      searched.some((one) => one.dispatch === dispatch && one.combine === combine);
     for (const { chunks, ...halves } of fixedStrategies)
-      if (unsupportedStrategy(halves, shape) === undefined) fixedWays.push({ way: wayOf(halves), chunks });
+      if ((plainPair(halves) || among(halves)) && unsupportedStrategy(halves, shape) === undefined)
+        fixedWays.push({ way: wayOf(halves), chunks });
   }
   return { ways, fixedWays, refused };
 }

@@ -1,4 +1,5 @@
 /** Says why a run does what it does: sentences on a choice of dispatch, and on trials where there were any. */
+import { sameSums } from '../schedule/dispatchers/strategies.js';
 import { strategyLabel } from '../schedule/dispatchers/strategy-names.js';
 import { formatInteger, formatSeconds, median } from '../units/index.js';
 import { alternativeEtps, chooseDispatch, type Choice } from './choose.js';
@@ -72,7 +73,11 @@ function trialText(tried: readonly TriedStrategy[]): string {
 function foldedAlternative(workload: Workload, choice: Choice): string | undefined {
   const others = alternativeEtps(workload.shape).filter((etp) => etp !== workload.shape.layout.etp);
   if (others.length === 0) return undefined;
-  const wider = chooseDispatch(workload, { expertTensorParallel: others, chunkCounts: [1, 2, 4] });
+  const wider = chooseDispatch(workload, {
+    expertTensorParallel: others,
+    chunkCounts: [1, 2, 4],
+    halves: sameSums(),
+  });
   if (!wider.known) return undefined;
   const { best } = wider;
   const share = best.seconds / choice.best.seconds - 1;

@@ -3,7 +3,7 @@
  */
 import type { Cluster } from '../cluster/cluster.js';
 import type { CostModel } from '../cost/index.js';
-import type { Strategy } from '../schedule/dispatchers/strategies.js';
+import { sameSums, type Strategy } from '../schedule/dispatchers/strategies.js';
 import { strategyLabel } from '../schedule/dispatchers/strategy-names.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
 import type { HostCores } from '../simulate/index.js';
@@ -114,7 +114,8 @@ export function openPlan(request: RunRequest): OpenPlan {
   const { cluster, hostCores, step, seed, model, run, given } = request;
   const shape = moeShape(step);
   const workload: Workload = { cluster, shape, routing: { kind: 'uniform' }, seed, model, hostCores, scope: 'layer' };
-  const choice = chooseDispatch(workload);
+  // What is taken may rest on times of this machine, and must not show in the losses.
+  const choice = chooseDispatch(workload, { halves: sameSums() });
   if (!choice.known) throw new InputError('the dispatch cannot be priced', { expected: choice.missing.join('; ') });
   const planned = predictor(request);
   const candidates = given === undefined ? closeCandidates(choice) : [];

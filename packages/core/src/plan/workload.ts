@@ -72,11 +72,11 @@ export interface PassPrice {
 }
 
 /**
- * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing (above 32
- * slices in a group the same for all of them, `evenedCounts`), sampled with
- * the seed for skewed routing, whose hot experts the seed spreads over the ranks too. Capacity drops what exceeds
- * ceil(cf*k*T/E) an expert and replica, taken from its slices in proportion. Picks are drawn where they are asked for:
- * those that were counted, or for uniform routing a draw beside the even counts.
+ * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing, limited to
+ * groups or not (above 32 slices in a group the same for all of them, `evenedCounts`), sampled with the seed for skewed
+ * routing, whose hot experts the seed spreads over the ranks too. Capacity drops what exceeds ceil(cf*k*T/E) an expert
+ * and replica, taken from its slices in proportion. Picks are drawn where they are asked for: those that were counted,
+ * or for uniform routing a draw beside the even counts.
  */
 export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
   const { layout } = shape;
@@ -157,8 +157,10 @@ function rowOf(slice: SliceDraw): Int32Array {
   const request = drawOf(slice);
   const { shape, routing, source } = slice;
   const { etp, ep } = shape.layout;
-  const counts =
-    routing.kind === 'uniform' ? balancedCounts({ ...request, sources: etp * ep })[source] : sampleCounts(request)[0];
+  const even = routing.kind === 'uniform' || routing.kind === 'group-limited';
+  const counts = even
+    ? balancedCounts({ ...request, firstSource: 0, sources: etp * ep })[source]
+    : sampleCounts(request)[0];
   return counts ?? new Int32Array(shape.experts);
 }
 
@@ -171,7 +173,8 @@ function drawOf({ shape, routing, seed, group, source }: SliceDraw) {
   const { layout, tokens, experts, topK } = shape;
   const global = group * layout.etp * layout.ep + source;
   const tokensPerSource = sliceLength(tokens, sliceIndex(layout, global), layout.tp);
-  return { sources: 1, tokensPerSource, experts, topK, routing: spreadOf(routing, seed), seed: seed + global };
+  const spread = spreadOf(routing, seed);
+  return { sources: 1, firstSource: global, tokensPerSource, experts, topK, routing: spread, seed: seed + global };
 }
 
 function capAt(counts: Int32Array, { capacityFactor, topK, tokens, experts, layout }: MoeShape): void {

@@ -5,6 +5,9 @@ import { expertNodes, groupMembers, worldSize } from '../layout/mesh.js';
 import { RoutingBinding } from '../schedule/routing-binding.js';
 import type { Exchange } from '../schedule/rows.js';
 import { GroupRouting, whole, type SourcePicks } from './group-routing.js';
+import { InputError } from '../units/errors.js';
+import { Random } from '../units/random.js';
+import { groupLimitedExperts } from './group-limited.js';
 import { expectedGroupsPerToken, expectedReach, sampleCounts, sampleIds, type Routing } from './routing.js';
 
 const layout = { ...layoutOf({ tp: 4, dp: 4, ep: 8, etp: 2 }), ranksPerNode: 4 };
@@ -126,6 +129,7 @@ describe('tokens that are expected to reach a range of experts', () => {
       topK,
       counts: [Array.from({ length: experts }, (_, e) => 1 + ((e * e * 7) % 31))],
     },
+    { kind: 'group-limited', groups: 8, chosen: 4 },
   ];
 
   it.each(kinds)(
@@ -142,9 +146,75 @@ describe('tokens that are expected to reach a range of experts', () => {
         const sum = (count: (range: { start: number; end: number }) => number): number =>
           ranges.reduce((total, range) => total + count(range), 0);
         const found = sum((range) => counted.copies(0, range)) / tokens;
-        expect(sum((range) => expected(0, range)) / found).toBeCloseTo(1, 2.7);
+        expect(sum((range) => expected(0, range)) / found).toBeCloseTo(1, kind.kind === 'group-limited' ? 2.3 : 2.7);
       }
     },
-    60_000,
+    240_000,
   );
+
+  it('are those of the recorded tokens where every choice is known', () => {
+    const choices = [
+      [0, 1, 8, 9],
+      [2, 31, 4, 5],
+    ].map((ids) => Int32Array.from(ids));
+    const counts = choices.map((ids) => Array.from({ length: experts }, (_, e) => ids.filter((id) => id === e).length));
+    const kind: Routing = { kind: 'recorded', experts, topK: 2, counts, choices };
+    const reach = expectedReach({ experts, topK: 2 }, kind);
+    // Of the first source's two tokens one has an expert below 8; of the second's both.
+    expect([reach(0, { start: 0, end: 8 }), reach(1, { start: 0, end: 8 })]).toEqual([0.5, 1]);
+    expect([reach(2, { start: 8, end: 16 }), reach(3, { start: 8, end: 16 })]).toEqual([0.5, 0]);
+    const draw = { sources: 1, tokensPerSource: 3, experts, topK: 2, routing: kind, seed: 1 };
+    expect([...sampleIds({ ...draw, firstSource: 3 })]).toEqual([2, 31, 4, 5, 2, 31]);
+    expect(sampleCounts({ ...draw, firstSource: 2 })[0]?.[0]).toBe(2);
+  });
+});
+
+describe('routing limited to groups', () => {
+  const [size, groups, chosen, k] = [20, 5, 2, 3];
+
+  /** Straight from DeepSeek-V3's description, with every group score and every expert's in a sorted list. */
+  function plainly(affinities: readonly number[]): number[] {
+    const scored = affinities.map((score, expert) => ({ score, expert, group: Math.floor(expert / (size / groups)) }));
+    const best = [...scored].sort((a, b) => b.score - a.score);
+    const sums = Array.from({ length: groups }, (_, group) =>
+      best
+        .filter((one) => one.group === group)
+        .slice(0, 2)
+        .reduce((sum, { score }) => sum + score, 0),
+    );
+    const limit = [...sums].sort((a, b) => b - a)[chosen - 1] ?? 0;
+    return best
+      .filter(({ group }) => (sums[group] ?? 0) >= limit)
+      .slice(0, k)
+      .map(({ expert }) => expert);
+  }
+
+  it('takes the best experts of the groups whose two best have the largest sum', () => {
+    const random = new Random(5);
+    for (let i = 0; i < 200; i++) {
+      const affinities = Float64Array.from({ length: size }, () => random.uniform());
+      expect(groupLimitedExperts(affinities, k, { groups, chosen })).toEqual(plainly([...affinities]));
+    }
+  });
+
+  it('is uniform routing where all groups are chosen', () => {
+    const limited = expectedReach({ experts, topK }, { kind: 'group-limited', groups: 4, chosen: 4 });
+    const free = expectedReach({ experts, topK }, { kind: 'uniform' });
+    for (const range of [
+      { start: 0, end: 8 },
+      { start: 3, end: 20 },
+    ])
+      expect(limited(0, range) / free(0, range)).toBeCloseTo(1, 2);
+  });
+
+  it('refuses groups that do not divide the experts, or hold too few', () => {
+    for (const [g, c] of [
+      [3, 2],
+      [8, 9],
+      [8, 1],
+    ])
+      expect(() =>
+        sampleIds({ ...draw, routing: { kind: 'group-limited', groups: g ?? 0, chosen: c ?? 0 }, seed: 1 }),
+      ).toThrow(InputError);
+  });
 });

@@ -2,9 +2,10 @@ export {
   balancedCounts,
   expectedReach,
   expertProbabilities,
-  readRecordedRouting,
   type Routing,
   sampleCounts,
   sampleIds,
 } from './routing.js';
-export { chunkRows, chunkStart, GroupRouting, type Part, reachesRange } from './group-routing.js';
+export { chunkRows, chunkStart, GroupRouting, type Part, reachesRange, type SourcePicks } from './group-routing.js';
+export { groupLimitedPicks } from './group-limited.js';
+export { readRecordedRouting, recordedPicks } from './recorded.js';

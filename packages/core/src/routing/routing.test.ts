@@ -8,10 +8,10 @@ import {
   expectedShares,
   expertProbabilities,
   imbalance,
-  readRecordedRouting,
   rowsPerGroup,
   sampleCounts,
 } from './routing.js';
+import { readRecordedRouting } from './recorded.js';
 import type { Routing } from './routing.js';
 import { inclusionProbabilities, weightsForInclusion } from './successive.js';
 import { maxOf, minOf } from '../units/index.js';
@@ -227,6 +227,9 @@ describe('recorded routing', () => {
     ['40, 30', '-4, 30', 'is out of range'],
     ['"topK": 2', '"topK": 5', 'expected a whole number from 1 to 4'],
     ['"counts"', '"count"', 'did you mean counts?'],
+    ['"counts": [[40, 30, 20, 10], [10, 10, 40, 40]]', '"choices": [[0, 1, 2]]', 'no whole number of tokens'],
+    ['"counts": [[40, 30, 20, 10], [10, 10, 40, 40]]', '"choices": [[0, 1, 2, 2]]', 'token 1 has an expert twice'],
+    ['"counts"', '"choices": [[0, 1]], "counts"', 'counts or choices'],
   ])('refuses %s as %s', (from, to, part) => {
     let found = '';
     try {

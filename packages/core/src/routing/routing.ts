@@ -2,27 +2,24 @@
  * How tokens spread over experts. C[s][e] is the number of rows that source s sends to expert e; every token sends topK
  * rows to as many different experts.
  */
-import { readDocument } from '../units/document.js';
 import { InputError } from '../units/errors.js';
-import { limits } from '../units/limits.js';
 import { Random } from '../units/random.js';
+import { drawPicks } from './draw.js';
+import { checkGroupLimit, groupLimitedPicks, groupLimitedReach, type GroupLimit } from './group-limited.js';
+import { recordedPicks, recordedReach, recordedSource, type RecordedRouting } from './recorded.js';
 import { inclusionProbabilities, missProbability, weightsForInclusion } from './successive.js';
 import { maxOf } from '../units/index.js';
 
 /**
  * uniform: every expert alike. zipf: the r-th most wanted expert in proportion to r^-exponent, experts ranked at random
- * by `seed` (in order of their numbers without). recorded: as counted in a run, rows by source (or one row for all) and
- * expert.
+ * by `seed` (in order of their numbers without). group-limited: every expert alike, those of a token from some groups.
+ * recorded: as counted in a run.
  */
 export type Routing =
   | { readonly kind: 'uniform' }
   | { readonly kind: 'zipf'; readonly exponent: number; readonly seed?: number }
-  | {
-      readonly kind: 'recorded';
-      readonly experts: number;
-      readonly topK: number;
-      readonly counts: readonly (readonly number[])[];
-    };
+  | ({ readonly kind: 'group-limited' } & GroupLimit)
+  | RecordedRouting;
 
 /** Row counts by source and expert, [source][expert]. */
 export type RoutingCounts = readonly Int32Array[];
@@ -35,6 +32,8 @@ export interface RoutingShape {
   readonly experts: number;
   readonly topK: number;
   readonly routing: Routing;
+  /** Which sources they are, counted over the job: those of a recording differ; from 0 on when left out. */
+  readonly firstSource?: number;
 }
 
 function checkShape({ sources, tokensPerSource, experts, topK, routing }: RoutingShape): void {
@@ -53,6 +52,13 @@ function checkShape({ sources, tokensPerSource, experts, topK, routing }: Routin
   if (topK > experts) {
     throw new InputError(`top-${topK} of ${experts} experts`, { path: 'topK', expected: `at most ${experts}` });
   }
+  if (routing.kind === 'group-limited') checkGroupLimit(routing, experts, topK);
+  if (routing.kind === 'recorded' && routing.choices !== undefined && routing.topK !== topK) {
+    throw new InputError(`the recorded choices are top-${routing.topK}, the model's top-${topK}`, {
+      path: 'routing',
+      expected: 'a recording of the same model',
+    });
+  }
   if (routing.kind === 'recorded' && routing.experts !== experts) {
     throw new InputError(`the recorded routing has ${routing.experts} experts, the model ${experts}`, {
       path: 'routing',
@@ -61,13 +67,28 @@ function checkShape({ sources, tokensPerSource, experts, topK, routing }: Routin
   }
 }
 
-/**
- * Shares of the rows as recorded, of source `source` (rows of the recording are reused in turn when there are fewer).
- */
-function recordedShares(routing: Extract<Routing, { kind: 'recorded' }>, source: number): Float64Array {
-  const row = routing.counts[source % routing.counts.length];
+/** Shares of the rows as recorded of a source. */
+function recordedShares(routing: RecordedRouting, source: number): Float64Array {
+  const row = routing.counts[recordedSource(routing, source)] ?? [];
   const sum = row.reduce((a, b) => a + b, 0);
   return Float64Array.from(row, (count) => count / sum);
+}
+
+/** Weights of draws of recordings by recorded source, which take long to find. */
+const recordedWeights = new WeakMap<RecordedRouting, Map<number, Float64Array>>();
+
+function weightsOf(routing: RecordedRouting, source: number): Float64Array {
+  const known = recordedWeights.get(routing) ?? new Map<number, Float64Array>();
+  recordedWeights.set(routing, known);
+  const row = recordedSource(routing, source);
+  const weights =
+    known.get(row) ??
+    weightsForInclusion(
+      recordedShares(routing, source).map((share) => share * routing.topK),
+      routing.topK,
+    );
+  known.set(row, weights);
+  return weights;
 }
 
 /**
@@ -79,6 +100,7 @@ export function expertProbabilities(routing: Routing, experts: number, source = 
   const weights = new Float64Array(experts);
   switch (routing.kind) {
     case 'uniform':
+    case 'group-limited':
       weights.fill(1);
       break;
     case 'zipf': {
@@ -93,10 +115,8 @@ export function expertProbabilities(routing: Routing, experts: number, source = 
       for (const [place, expert] of order.entries()) weights[expert] = (place + 1) ** -routing.exponent;
       break;
     }
-    case 'recorded': {
-      const visits = recordedShares(routing, source).map((share) => share * routing.topK);
-      return weightsForInclusion(visits, routing.topK);
-    }
+    case 'recorded':
+      return weightsOf(routing, source);
   }
   const sum = weights.reduce((a, b) => a + b, 0);
   if (sum <= 0) weights.fill(1 / experts);
@@ -104,20 +124,32 @@ export function expertProbabilities(routing: Routing, experts: number, source = 
   return weights;
 }
 
+/** The picks of a source, [tokensPerSource][topK]. */
+function picksOf(shape: RoutingShape & { readonly seed: number }, index: number): Int32Array {
+  const { tokensPerSource: tokens, experts, topK, routing, seed, firstSource = 0 } = shape;
+  const source = firstSource + index;
+  const random = new Random(seed, index);
+  if (routing.kind === 'group-limited') return groupLimitedPicks({ experts, topK, limit: routing, tokens }, random);
+  const recorded = routing.kind === 'recorded' ? recordedPicks(routing, source, tokens) : undefined;
+  if (recorded !== undefined) return recorded;
+  const ids = new Int32Array(tokens * topK);
+  let at = 0;
+  drawPicks({ weights: expertProbabilities(routing, experts, source), tokens, topK, random }, (expert) => {
+    ids[at++] = expert;
+  });
+  return ids;
+}
+
 /**
  * Draws counts: every token picks topK different experts, one after the other in proportion to the weights of those
  * left (exact sampling without replacement). Seeded; each source has a stream of its own, so that adding sources leaves
- * the others as they were. Throws `InputError` for a shape that makes no sense.
+ * the others as they were. Recorded choices are taken as they are. Throws `InputError` for a shape that makes no sense.
  */
 export function sampleCounts(shape: RoutingShape & { readonly seed: number }): Int32Array[] {
   checkShape(shape);
-  const { sources, tokensPerSource, experts, topK, routing, seed } = shape;
-  const common = routing.kind === 'recorded' ? undefined : expertProbabilities(routing, experts);
-  return Array.from({ length: sources }, (_, source) => {
-    const counts = new Int32Array(experts);
-    const weights = common ?? expertProbabilities(routing, experts, source);
-    const random = new Random(seed, source);
-    drawPicks({ weights, tokens: tokensPerSource, topK, random }, (expert) => counts[expert]++);
+  return Array.from({ length: shape.sources }, (_, source) => {
+    const counts = new Int32Array(shape.experts);
+    for (const expert of picksOf(shape, source)) counts[expert]++;
     return counts;
   });
 }
@@ -128,74 +160,7 @@ export function sampleCounts(shape: RoutingShape & { readonly seed: number }): I
  */
 export function sampleIds(shape: RoutingShape & { readonly seed: number }): Int32Array {
   checkShape(shape);
-  const { tokensPerSource, experts, topK, routing, seed } = shape;
-  const ids = new Int32Array(tokensPerSource * topK);
-  let at = 0;
-  const weights = expertProbabilities(routing, experts);
-  drawPicks({ weights, tokens: tokensPerSource, topK, random: new Random(seed, 0) }, (expert) => {
-    ids[at++] = expert;
-  });
-  return ids;
-}
-
-/** How often each expert is drawn, for how many tokens, and from what numbers. */
-interface Draw {
-  readonly weights: Float64Array;
-  readonly tokens: number;
-  readonly topK: number;
-  readonly random: Random;
-}
-
-/**
- * Draws topK experts for each of `tokens` tokens and tells them one after another. Drawing with replacement and passing
- * over repeats is drawing without; when repeats abound, the rest is drawn by exponential clocks (equal to the Gumbel
- * top-k of Kool, van Hoof and Welling, ICML 2019), which is as exact, for what was drawn before does not matter to
- * those left.
- */
-function drawPicks({ weights, tokens, topK, random }: Draw, onPick: (expert: number) => void): void {
-  const experts = weights.length;
-  const upTo = new Float64Array(experts);
-  let total = 0;
-  for (let e = 0; e < experts; e++) upTo[e] = total += weights[e];
-  /** The last token that picked each expert. */
-  const pickedBy = new Int32Array(experts).fill(-1);
-  const mostTries = 4 * topK;
-  for (let token = 0; token < tokens; token++) {
-    let picked = 0;
-    for (let tries = 0; picked < topK && tries < mostTries; tries++) {
-      const expert = firstAbove(upTo, random.uniform() * total);
-      if (pickedBy[expert] === token) continue;
-      pickedBy[expert] = token;
-      onPick(expert);
-      picked++;
-    }
-    if (picked < topK) {
-      for (const expert of firstClocks(weights, topK - picked, random, (e) => pickedBy[e] !== token)) {
-        onPick(expert);
-      }
-    }
-  }
-}
-
-/** Index of the first value above x in ascending values; the last when there is none. */
-function firstAbove(values: Float64Array, x: number): number {
-  let [low, high] = [0, values.length - 1];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (values[middle] > x) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
-
-/** The k allowed experts whose clocks ring first; those of weight 0 ring last, in order of their numbers. */
-function firstClocks(weights: Float64Array, k: number, random: Random, allowed: (expert: number) => boolean): number[] {
-  const clocks: { expert: number; time: number }[] = [];
-  for (const [expert, weight] of weights.entries()) {
-    if (allowed(expert)) clocks.push({ expert, time: -Math.log(1 - random.uniform()) / weight });
-  }
-  clocks.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.expert - b.expert));
-  return clocks.slice(0, k).map(({ expert }) => expert);
+  return picksOf(shape, 0);
 }
 
 /**
@@ -273,29 +238,31 @@ export function expectedGroupsPerToken(experts: number, groups: number, topK: nu
 
 /**
  * Share of a source's tokens that have a pick among experts [start, end), as expected: a token counts once, however
- * many of its picks lie there. Exact for every kind of routing (of a recording, for draws that give back its shares);
- * each range is worked out once.
+ * many of its picks lie there. Exact for uniform and skewed routing and for recorded choices; for recorded counts, for
+ * draws that give back their shares; for routing limited to groups within some 0.1 %. Each range is worked out once.
  */
 export function expectedReach(
   { experts, topK }: Pick<RoutingShape, 'experts' | 'topK'>,
   routing: Routing,
 ): (source: number, range: { readonly start: number; readonly end: number }) => number {
   const known = new Map<string, number>();
-  const weights = new Map<number, Float64Array>();
-  return (source, { start, end }) => {
-    const row = routing.kind === 'recorded' ? source % routing.counts.length : 0;
+  const limited =
+    routing.kind === 'group-limited' ? groupLimitedReach(experts, topK, routing) : (): number => Number.NaN;
+  const share = (row: number, range: { readonly start: number; readonly end: number }): number => {
+    const { start, end } = range;
+    if (routing.kind === 'uniform') return 1 - missedEvenly(experts, end - start, topK);
+    if (routing.kind === 'group-limited') return limited(range);
+    const recorded = routing.kind === 'recorded' ? recordedReach(routing, row, range) : undefined;
+    if (recorded !== undefined) return recorded;
+    return 1 - missProbability(expertProbabilities(routing, experts, row), topK, start, end);
+  };
+  return (source, range) => {
+    const row = routing.kind === 'recorded' ? recordedSource(routing, source) : 0;
+    const { start, end } = range;
     const key = `${row} ${routing.kind === 'uniform' ? end - start : `${start} ${end}`}`;
-    let share = known.get(key);
-    if (share === undefined) {
-      let drawn = weights.get(row);
-      if (drawn === undefined) weights.set(row, (drawn = expertProbabilities(routing, experts, row)));
-      share =
-        routing.kind === 'uniform'
-          ? 1 - missedEvenly(experts, end - start, topK)
-          : 1 - missProbability(drawn, topK, start, end);
-      known.set(key, share);
-    }
-    return share;
+    let reached = known.get(key);
+    if (reached === undefined) known.set(key, (reached = share(row, range)));
+    return reached;
   };
 }
 
@@ -326,35 +293,4 @@ export function imbalance(counts: RoutingCounts, groups: number): number {
   const rows = rowsPerGroup(counts, groups);
   const sum = rows.reduce((a, b) => a + b, 0);
   return sum === 0 ? 1 : (maxOf(rows) * groups) / sum;
-}
-
-/**
- * Reads a recording: JSON `{ experts, topK, counts: number[][] }`, counts by source (or one row for all) and expert.
- * Throws `InputError`.
- */
-export function readRecordedRouting(text: string, fileName: string): Extract<Routing, { kind: 'recorded' }> {
-  const map = readDocument(text, fileName).map(['experts', 'topK', 'counts']);
-  const experts = map.need('experts', 'the number of experts').integer({ max: limits.experts });
-  const topK = map.need('topK', 'experts per token').integer({ min: 1, max: experts });
-  const counts = map
-    .need('counts', 'rows by source and expert')
-    .list(1, limits.ranks)
-    .map((row) => {
-      const cells = row.list();
-      if (cells.length !== experts) {
-        throw row.error(`${cells.length} counts for ${experts} experts`, { expected: `${experts} numbers` });
-      }
-      const values = cells.map((cell) => cell.integer({ min: 0, max: limits.sequence }));
-      if (values.every((value) => value === 0)) throw row.error('all counts are 0', { expected: 'some rows' });
-      const largest = values.reduce((a, b) => Math.max(a, b), 0);
-      const sum = values.reduce((a, b) => a + b, 0);
-      // A token visits an expert once, so no expert can have more than one row of every token.
-      if (largest * topK > sum) {
-        throw row.error(`an expert has ${largest} of ${sum} rows, more than one per token with top-${topK}`, {
-          expected: `at most ${Math.floor(sum / topK)} rows an expert`,
-        });
-      }
-      return values;
-    });
-  return { kind: 'recorded', experts, topK, counts };
 }

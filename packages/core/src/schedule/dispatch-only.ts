@@ -26,6 +26,7 @@ import {
   weighGradients,
   type Parts,
 } from './moe-parts.js';
+import { withOverlap } from './overlap.js';
 import type { Program, Template } from './schedule.js';
 import { InputError } from '../units/errors.js';
 import { own, read, write } from './template-builder.js';
@@ -57,7 +58,7 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
     },
   });
   gatheredCombined(p, combineReturned(p, pass, returned), 'gather.output');
-  return builder.build(`dispatch.${pass}`, activation, activation);
+  return withOverlap(builder.build(`dispatch.${pass}`, activation, activation), shape.overlap);
 }
 
 /** Sums the returned rows where they are not summed yet. Returns the region of the result. */

@@ -37,6 +37,7 @@ export {
 export { dtypeBytes, type MoeShape } from './moe-shape.js';
 export { moeForward } from './moe-forward.js';
 export { moeBackward } from './moe-backward.js';
+export { type Overlap, type OverlapKind, overlapKinds, withOverlap } from './overlap.js';
 export { RoutingBinding } from './routing-binding.js';
 export {
   allHalves,
@@ -45,6 +46,7 @@ export {
   inChunks,
   namedStrategies,
   routingScope,
+  sameSums,
   searchedHalves,
   type Strategy,
   unsupportedStrategy,

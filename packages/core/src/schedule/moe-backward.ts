@@ -33,6 +33,7 @@ import {
   type Parts,
 } from './moe-parts.js';
 import { addShared, emitSharedBackward } from './moe-shared.js';
+import { overlaps, withOverlap } from './overlap.js';
 import { gradient, normShape, weight } from './parameter-regions.js';
 import type { Template } from './schedule.js';
 import { add, own, read, write } from './template-builder.js';
@@ -158,9 +159,11 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const source = outgoing.scope === 'replica' && layout.tp > 1 ? ofAllTokens() : 'gradient';
   const weighs = weighsAtExperts(strategy);
   const sums = sumsOnTheWay(strategy);
-  emitOutgoing({ p, of, source, into: 'expert.outputGradient', weighted: !weighs });
-  // Beside the transfers.
+  const out = (): void => emitOutgoing({ p, of, source, into: 'expert.outputGradient', weighted: !weighs });
+  const beside = overlaps(shape.overlap, 'shared');
+  if (beside) out();
   const shared = emitSharedBackward(p, ofAllTokens);
+  if (!beside) out();
   if (!sums) {
     emitWeights(p);
     emitRouter(p);
@@ -191,7 +194,8 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
       });
     },
   });
-  if (sums) emitPickGradients(p);
+  const late = overlaps(shape.overlap, 'weightGradients');
+  if (sums && !late) emitPickGradients(p);
   // Weight gradients need no communication: they fill the compute lane while the last chunks travel.
   builder.kernel({
     id: 'experts.weights',
@@ -213,6 +217,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
       parts: weightGradientParts(expertFeedForward(p)),
     }),
   });
+  if (sums && late) emitPickGradients(p);
   if (sums) emitRouter(p);
   sumReturned(p, of, returned);
   const norm = normShape('feedForward.norm', hiddenSize);
@@ -231,7 +236,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     arguments: { epsilon: numerics.normEpsilon, accumulate: true },
     work: memoryWork('norm', 5 * hiddenSize * elementBytes, { rows: streamRows(shape.tokens, shape) }),
   });
-  return builder.build('moe.backward', activation, activation);
+  return withOverlap(builder.build('moe.backward', activation, activation), shape.overlap);
 }
 
 /** Adds the gradients of the tokens' rows to what came through the router. */

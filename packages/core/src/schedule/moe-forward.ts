@@ -37,6 +37,7 @@ import {
   type Parts,
 } from './moe-parts.js';
 import { addShared, emitShared } from './moe-shared.js';
+import { withOverlap } from './overlap.js';
 import { normShape, weight } from './parameter-regions.js';
 import { sliceRows } from './rows.js';
 import type { Template } from './schedule.js';
@@ -233,7 +234,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
     work: memoryWork('add', 3 * hiddenSize * elementBytes, { rows }),
   });
   addShared(p, shared, 'stream');
-  return builder.build('moe.forward', activation, activation);
+  return withOverlap(builder.build('moe.forward', activation, activation), shape.overlap);
 }
 
 /** Sums the returned rows over their picks where they are not summed yet. Returns the region of the result. */

@@ -12,6 +12,7 @@ import {
 import { emitStages, returnedRegion, returnsRows, summedRegion, type RowsHalf } from './dispatchers/dispatcher.js';
 import { canonicalRows, groupTokenRows, tokenGather } from './dispatchers/row-layout.js';
 import { activationOf, dtypeBytes, expertSize, rowsRegion, type MoeShape } from './moe-shape.js';
+import { overlaps } from './overlap.js';
 import type { Slot } from './parameter.js';
 import type { SlotShape } from './parameter-regions.js';
 import type { Part } from '../routing/group-routing.js';
@@ -196,6 +197,7 @@ export function emitOutgoing({
       .stages.map(
         (stage) => (chunk: number) => stage({ builder, shape, activation, chunk, of, source, weighted, into }),
       ),
+    overlaps(shape.overlap, 'chunks'),
   );
 }
 
@@ -218,12 +220,15 @@ export function emitReturning({
 }): string {
   const { builder, shape, activation } = p;
   const half = returningHalves.get(p.strategy.combine);
+  const beside = overlaps(shape.overlap, 'experts');
+  if (!beside) for (let chunk = 0; chunk < of; chunk++) compute(chunk);
   emitStages(
     of,
     half.stages.map((stage, index) => (chunk: number) => {
-      if (index === 0) compute(chunk);
+      if (index === 0 && beside) compute(chunk);
       stage({ builder, shape, activation, chunk, of, source, saved });
     }),
+    overlaps(shape.overlap, 'chunks'),
   );
   return returnsRows(half) ? returnedRegion(half, shape, activation, saved).id : summedRegion(shape).id;
 }

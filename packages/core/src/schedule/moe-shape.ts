@@ -6,6 +6,7 @@
 import type { Layout } from '../layout/layout.js';
 import type { ClampedSwiglu } from '../model/model.js';
 import type { SelectionArgument } from './kernels/kernel-spec.js';
+import type { Overlap } from './overlap.js';
 import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
 import type { Activation, DType, Life, Order, Region } from './schedule.js';
 
@@ -27,6 +28,8 @@ export interface MoeShape {
   readonly biases?: boolean;
   /** Whether experts are chosen with a bias on their scores; absent: not. */
   readonly selectionBias?: boolean;
+  /** What runs beside what; absent: all that can. */
+  readonly overlap?: Overlap;
   /** What the layer computes with beside its sizes; no price depends on it. Absent: `usualNumerics`. */
   readonly numerics?: LayerNumerics;
 }

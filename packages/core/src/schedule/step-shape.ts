@@ -3,6 +3,7 @@ import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import type { Strategy } from './dispatchers/strategies.js';
 import type { LayerNumerics, MoeShape } from './moe-shape.js';
+import type { Overlap } from './overlap.js';
 import type { Recompute } from './recompute.js';
 import type { DType } from './schedule.js';
 import type { StageShape } from './stages.js';
@@ -30,6 +31,8 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
    * order.
    */
   readonly inFlight?: number;
+  /** What of a MoE layer runs beside what; all that can when left out. */
+  readonly overlap?: Overlap;
   /** What the forward pass does not keep and the backward computes again; nothing when left out. */
   readonly recompute?: Recompute;
 }
@@ -64,7 +67,7 @@ function selectionOf(model: MoeModel): Pick<LayerNumerics, 'selection'> {
 
 /** The MoE layer of a step. */
 export function moeShape(step: StepShape): MoeShape {
-  const { model, layout, dtype, capacityFactor } = step;
+  const { model, layout, dtype, capacityFactor, overlap } = step;
   return {
     tokens: stepTokens(step),
     hiddenSize: model.hiddenSize,
@@ -82,6 +85,7 @@ export function moeShape(step: StepShape): MoeShape {
       ...(model.clampedSwiglu === undefined ? {} : { clampedSwiglu: model.clampedSwiglu }),
     },
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    ...(overlap === undefined ? {} : { overlap }),
     ...(model.expertBias ? { biases: true } : {}),
     ...(model.selectionBias ? { selectionBias: true } : {}),
     ...(model.sharedExpertFfn === 0 ? {} : { shared: { ffn: model.sharedExpertFfn, gated: model.sharedExpertGate } }),

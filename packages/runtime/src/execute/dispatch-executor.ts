@@ -6,7 +6,6 @@ import {
   coordinates,
   dispatchProgram,
   exchangesPicks,
-  groupMembers,
   InputError,
   RoutingBinding,
   routingScope,
@@ -25,7 +24,7 @@ import type { View } from '../device/view.js';
 import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
 import { ArgumentBinder } from './arguments.js';
 import { ProgramRunner, type NodeRegions } from './runner.js';
-import { samplePicks, type SampledPicks } from './sample-picks.js';
+import { groupPicks, samplePicks, type SampledPicks } from './sample-picks.js';
 
 export interface DispatchOptions {
   readonly shape: MoeShape;
@@ -142,7 +141,7 @@ export class DispatchExecutor {
     regions.place('gradient', this.#rows);
     regions.place('route.weights', this.#weights);
     if (exchangesPicks(strategy)) {
-      const groupWeights = concatenated(this.#ofGroup(({ weights }) => weights));
+      const groupWeights = this.#ofGroup(({ weights }) => weights);
       this.#groupWeights = device.allocate('f32', groupWeights.length);
       device.write(this.#groupWeights, groupWeights);
       regions.place('route.weights.group', this.#groupWeights);
@@ -152,21 +151,17 @@ export class DispatchExecutor {
   /** Of the counts that were exchanged, or of the picks of the whole group, which every rank can draw. */
   #layerRouting(ids: Int32Array): LayerRouting {
     if (!exchangesPicks(this.#options.strategy)) return LayerRouting.ofCounts(this.#routing, this.counts, ids);
-    return LayerRouting.ofPicks(this.#routing, concatenated(this.#ofGroup((picks) => picks.ids)), ids);
+    return LayerRouting.ofPicks(
+      this.#routing,
+      this.#ofGroup((picks) => picks.ids),
+      ids,
+    );
   }
 
-  /** What was drawn for each slice of the expert group. */
-  #ofGroup<T extends Int32Array | Float32Array>(what: (picks: SampledPicks) => T): T[] {
+  /** What was drawn for each slice of the expert group, one slice after the other. */
+  #ofGroup<T extends Int32Array | Float32Array>(what: (picks: SampledPicks) => T): T {
     const { shape, routing, seed, endpoint } = this.#options;
-    const { layout, tokens, topK } = shape;
-    const drawn = new Map<number, SampledPicks>();
-    return groupMembers(layout, 'expert', endpoint.rank).map((member) => {
-      const { tp, dp } = coordinates(layout, member);
-      const picks = drawn.get(dp) ?? samplePicks(shape, routing, seed, dp);
-      drawn.set(dp, picks);
-      const [start, end] = [tp, tp + 1].map((slice) => sliceStart(tokens, slice, layout.tp) * topK);
-      return what(picks).subarray(start, end) as T;
-    });
+    return concatenated(groupPicks(shape, routing, seed, endpoint.rank).map(what));
   }
 
   /** One repetition. Each pass starts after a barrier; filling and checking are outside its time. */

@@ -4,16 +4,14 @@
  */
 import {
   allHalves,
-  coordinates,
   dispatchProgram,
   exchangesPicks,
   getCluster,
-  groupMembers,
   GroupRouting,
   placedOn,
   Random,
   RoutingBinding,
-  sliceStart,
+  sameSums,
   traffic,
   unsupportedStrategy,
   worldSize,
@@ -21,10 +19,12 @@ import {
   type MoeShape,
   type Strategy,
 } from '@monta/core';
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import type { RankCase } from '../../testing/execute/multi-rank-data.js';
 import {
   aloneCase,
+  bits,
   casesOf,
   compare,
   compareToReference,
@@ -36,7 +36,7 @@ import {
   type Named,
 } from '../../testing/execute/rank-cases.js';
 import { launchLocal } from '../launch/index.js';
-import { samplePicks } from './sample-picks.js';
+import { groupPicks } from './sample-picks.js';
 import { measureDispatch, type DispatchJob } from './measure-dispatch.js';
 
 const news = ['deduplicated', 'deduplicated-gathered', 'hierarchical', 'gathered'];
@@ -125,6 +125,22 @@ describe.each(groups)('%i ranks', (ranks, cases) => {
   });
 });
 
+describe('strategies that sum where the token is', () => {
+  it('have the losses, gradients and weights of one another bit for bit', async () => {
+    const layout = on(2, layoutOf({ tp: 2, dp: 2, ep: 2 }));
+    const pairs = sameSums().filter((halves) => unsupportedStrategy(halves, { layout }) === undefined);
+    expect(pairs.length).toBeGreaterThan(7);
+    const strategies = pairs.map(({ dispatch, combine }, i) => strategyOf(dispatch, combine, 1 + (i % 2), 2 - (i % 2)));
+    const apart = { chunks: false, experts: false, shared: false, weightGradients: false };
+    const cases = [
+      ...casesOf(layout, '', {}, trained, strategies),
+      ...casesOf(layout, 'nothing beside anything', { overlap: apart }, trained, strategies.slice(0, 2)),
+    ];
+    const [first, ...others] = await run(4, cases.map(rankCase));
+    expect(others.filter((other) => !isDeepStrictEqual(bits(other), bits(first))).map(({ name }) => name)).toEqual([]);
+  });
+});
+
 describe('against the float64 reference', () => {
   it('every strategy has its losses and gradients', async () => {
     const cases = [
@@ -198,15 +214,9 @@ describe('dispatch alone', () => {
 
   /** The routing of every expert group, as the ranks draw it. */
   function routed({ shape, routing, seed, strategy }: DispatchJob): RoutingBinding {
-    const { layout, topK, tokens } = shape;
-    const picks = Array.from({ length: layout.dp }, (_, replica) => samplePicks(shape, routing, seed, replica).ids);
     const cut = exchangesPicks(strategy) ? 'tokens' : 'rows';
-    return new RoutingBinding(layout, (rank) => {
-      const ofGroup = groupMembers(layout, 'expert', rank).map((member) => {
-        const { tp, dp } = coordinates(layout, member);
-        const [start, end] = [tp, tp + 1].map((slice) => sliceStart(tokens, slice, layout.tp) * topK);
-        return { ids: picks[dp].subarray(start, end), topK };
-      });
+    return new RoutingBinding(shape.layout, (rank) => {
+      const ofGroup = groupPicks(shape, routing, seed, rank).map(({ ids }) => ({ ids, topK: shape.topK }));
       return GroupRouting.fromPicks(shape, ofGroup, { cut });
     });
   }

@@ -5,6 +5,8 @@
 import {
   costModel,
   dispatchProgram,
+  exchangesPicks,
+  groupNumber,
   GroupRouting,
   RoutingBinding,
   fabricOf,
@@ -25,12 +27,14 @@ import {
   type Operation,
   type PassPrice,
   type Routing,
+  type SourcePicks,
   type Strategy,
   type Trace,
   type Workload,
   maxOf,
 } from '@monta/core';
 import type { DispatchMeasurement } from '../execute/measure-dispatch.js';
+import { groupPicks } from '../execute/sample-picks.js';
 import { hostOverheads, type HostOverheads } from './dispatch-host.js';
 
 /** What probes found out about this machine; no measured case goes into it. */
@@ -81,13 +85,26 @@ export function benchWorkload({
   return { cluster: seen, shape, routing, seed, model, hostCores, scope: 'dispatch' };
 }
 
-/** The counts that the ranks of a measurement exchanged. */
-export const bindingOf = ({ job: { shape }, counts }: DispatchMeasurement): Binding =>
-  new RoutingBinding(shape.layout, (rank) => {
-    const own = counts[rank];
-    if (!own) throw new RangeError(`rank ${rank} reported no counts`);
-    return new GroupRouting(shape, own);
+/** The routing of a measurement: the counts that its ranks exchanged, and the picks where they knew them. */
+export function bindingOf({ job, counts }: DispatchMeasurement): Binding {
+  const { shape, strategy, routing, seed } = job;
+  const groups = new Map<number, GroupRouting>();
+  return new RoutingBinding(shape.layout, (rank) => {
+    const number = groupNumber(shape.layout, 'expert', rank);
+    let group = groups.get(number);
+    if (group === undefined) {
+      const own = counts[rank];
+      if (!own) throw new RangeError(`rank ${rank} reported no counts`);
+      const picks = (): SourcePicks[] =>
+        groupPicks(shape, routing, seed, rank).map(({ ids }) => ({ ids, topK: shape.topK }));
+      group = exchangesPicks(strategy)
+        ? GroupRouting.fromPicks(shape, picks(), { cut: 'tokens' })
+        : new GroupRouting(shape, own);
+      groups.set(number, group);
+    }
+    return group;
   });
+}
 
 /** Predicts one pass. Throws `InputError` when something has no price. */
 export function predictPass({

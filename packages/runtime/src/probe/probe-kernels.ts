@@ -1,6 +1,6 @@
 /** Times a rank's kernels alone on a core or a card, at the sizes that a training step gives them. */
 import {
-  searchedHalves,
+  sameSums,
   inChunks,
   moeShape,
   trainingStep,
@@ -134,15 +134,18 @@ export async function probeKernels(
 const ofRun = { chunkCounts: [1, 4], repetitions: 3 } as const;
 
 /**
- * Rates of the kernels of a step, whichever halves it may take: they differ between halves (slices or all tokens), so
- * those of every pair are timed.
+ * Rates of the kernels of a step, whichever halves a run may choose (`sameSums`), or its own: they differ between
+ * halves (slices or all tokens), so those of every pair are timed.
  */
 export async function probeStepKernels(
   step: StepShape,
   options: KernelProbeOptions = {},
 ): Promise<Map<string, KernelRate>> {
   const shape = moeShape(step);
-  const probes = searchedHalves()
+  const { dispatch, combine } = step.strategy;
+  const named = sameSums();
+  const own = named.some((one) => one.dispatch === dispatch && one.combine === combine);
+  const probes = [...named, ...(own ? [] : [step.strategy])]
     .filter((one) => unsupportedStrategy(one, shape) === undefined)
     .map((halves): KernelProbe => ({ step: { ...step, strategy: inChunks(halves, 1) }, ...ofRun }));
   // A card takes seconds to start; a thread takes none, and gives the memory of its steps back when it ends.

@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { searchedHalves, parseLayout, unsupportedStrategy, worldSize, type Strategy } from '@monta/core';
+import { searchedHalves, parseLayout, unsupportedStrategy, worldSize, type Layout, type Strategy } from '@monta/core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { verify, verifyAll, type Verification } from './verify.js';
 
@@ -42,33 +42,42 @@ const chunks = [
   { forward: 3, backward: 1 },
 ];
 
+/** On two nodes, where there are as many ranks. */
+const layoutFrom = (text: string): Layout => {
+  const layout = parseLayout(text);
+  return { ...layout, ranksPerNode: Math.ceil(worldSize(layout) / 2) };
+};
+
 const strategiesOf = (layoutText: string): Strategy[] => {
-  const layout = parseLayout(layoutText);
+  const layout = layoutFrom(layoutText);
   return searchedHalves()
     .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
     .map((halves, index) => ({ ...halves, chunks: chunks[index % chunks.length] ?? { forward: 1, backward: 1 } }));
 };
 
-/** All families on all layouts of one size, in one job of ranks: it is the start of ranks that takes time. */
+/**
+ * All families on all layouts of one size, in one job of ranks: it is the start of ranks that takes time. Every family
+ * takes every second strategy, the next family the others.
+ */
 describe.each([1, 2, 4, 8])('verify on %s ranks', (ranks) => {
-  const cases = families.flatMap((family) =>
+  const cases = families.flatMap((family, turn) =>
     (most.has(family) ? layouts : some)
       .filter((text) => worldSize(parseLayout(text)) === ranks)
-      .map((text) => ({ family, text, strategies: strategiesOf(text) })),
+      .map((text) => ({ family, text, strategies: strategiesOf(text).filter((_, i) => (i + turn) % 2 === 0) })),
   );
   let results: readonly Verification[][];
   beforeAll(async () => {
     results = await verifyAll(
       cases.map(({ family, text, strategies }) => ({
         folder: folderOf(family),
-        layout: parseLayout(text),
+        layout: layoutFrom(text),
         strategies,
       })),
     );
   }, 300_000);
 
   it.each(cases.map((one, place) => ({ ...one, place })))(
-    '$family, $text, every dispatcher',
+    '$family, $text, half of the dispatchers',
     ({ text, strategies, place }) => {
       const verified = results[place] ?? [];
       expect(verified.map(({ strategy }) => strategy)).toEqual(strategies);

@@ -49,8 +49,12 @@ export interface ReturningContext extends ChunkContext {
 /** Emits one stage of one chunk. */
 export type Stage<Context> = (context: Context) => void;
 
-/** Issues all chunks through all stages: in turn i, stage s of chunk i - s. */
-export function emitStages(of: number, stages: readonly ((chunk: number) => void)[]): void {
+/** Issues all chunks through all stages: in turn i, stage s of chunk i - s, or chunk after chunk. */
+export function emitStages(of: number, stages: readonly ((chunk: number) => void)[], inTurns = true): void {
+  if (!inTurns) {
+    for (let chunk = 0; chunk < of; chunk++) for (const emit of stages) emit(chunk);
+    return;
+  }
   for (let turn = 0; turn < of + stages.length - 1; turn++)
     stages.forEach((emit, stage) => {
       const chunk = turn - stage;

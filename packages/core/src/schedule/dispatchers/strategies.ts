@@ -72,9 +72,9 @@ export const inChunks = ({ dispatch, combine }: Halves, chunks: number): Strateg
 export const pipelinedChunks = 4;
 
 /** What people fix without a plan, in one piece, `pipelined` in its usual chunks. */
-export const fixedStrategies: readonly Strategy[] = (['duplicated', 'sliced', 'pipelined', 'scattered'] as const).map(
-  (name) => inChunks(namedStrategies[name], name === 'pipelined' ? pipelinedChunks : 1),
-);
+export const fixedStrategies: readonly Strategy[] = (
+  ['duplicated', 'sliced', 'pipelined', 'scattered', 'deduplicated', 'hierarchical', 'gathered'] as const
+).map((name) => inChunks(namedStrategies[name], name === 'pipelined' ? pipelinedChunks : 1));
 
 /** All pairs of halves that there are now, those first that usually win. */
 export const allHalves = (): Halves[] =>
@@ -88,14 +88,22 @@ export const plainPair = ({ dispatch, combine }: Halves): boolean =>
   plainHalves.includes(dispatch) && plainHalves.includes(combine);
 
 /**
- * Pairs that a search tries: all of plain halves, and what was added to the lists from outside. The others are run and
- * priced by their names.
+ * Pairs that a search tries: all of plain halves and of what was added to the lists from outside, and the others each
+ * with its own kind. Any other pair is run and priced by its name.
  */
 export const searchedHalves = (): Halves[] => {
   const own = new Set<string>(Object.values(namedStrategies).flatMap(({ dispatch, combine }) => [dispatch, combine]));
-  return allHalves().filter(({ dispatch, combine }) =>
-    [dispatch, combine].every((name) => plainHalves.includes(name) || !own.has(name)),
-  );
+  const free = (name: string): boolean => plainHalves.includes(name) || !own.has(name);
+  return allHalves().filter(({ dispatch, combine }) => dispatch === combine || (free(dispatch) && free(combine)));
+};
+
+/**
+ * Pairs after which a token's picks are summed where it is, in the order of its picks: losses are the same to the last
+ * bit whichever of them is taken. Tokens may travel there deduplicated, and their experts' rows come back one by one.
+ */
+export const sameSums = (): Halves[] => {
+  const copies = ['deduplicated', 'deduplicated-gathered'].map((dispatch) => ({ dispatch, combine: 'scattered' }));
+  return [...searchedHalves().filter((halves) => !sumsOnTheWay(halves)), ...copies];
 };
 
 /** Why a strategy can't serve a shape, or undefined. */
