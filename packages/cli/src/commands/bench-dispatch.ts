@@ -33,7 +33,7 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
     const extra = Object.entries(given).find(([, value]) => value !== undefined);
     if (extra) throw new InputError(`--model and ${extra[0]}`, { expected: 'a model, or a shape by four flags' });
     const model = loadModel(flags.model);
-    const layout = layoutFlag(flags.layout, cluster, model);
+    const layout = layoutFlag(flags.layout, cluster, { model });
     const strategy = inChunks(namedStrategies.scattered, 1);
     const { overlapChunks } = flags;
     const usual = { sequence, sequences, dtype: 'bf16', microBatches: 1, overlapChunks } as const;

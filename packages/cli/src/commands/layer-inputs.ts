@@ -17,12 +17,19 @@ import { countFlag, sequenceFlag, sequencesFlag } from './flags.js';
 
 const usualSequence = 4096;
 
-/** Reads a layout that can be planned; a complaint says that it is about the flag. */
-export function layoutFlag(text: string, cluster: Cluster, model?: MoeModel): Layout {
+/**
+ * Reads a layout that can be planned, with `pipeline` one of several stages too; a complaint says that it is about the
+ * flag.
+ */
+export function layoutFlag(
+  text: string,
+  cluster: Cluster,
+  { model, pipeline = false }: { readonly model?: MoeModel; readonly pipeline?: boolean } = {},
+): Layout {
   try {
     const layout = parseLayout(text, deviceCount(cluster));
     if (model) checkModelLayout(model, layout);
-    refuseUnplanned(layout);
+    refuseUnplanned(pipeline ? { ...layout, pp: 1 } : layout);
     return placedOn(layout, cluster);
   } catch (error) {
     throw error instanceof InputError ? error.at({ file: '--layout' }) : error;

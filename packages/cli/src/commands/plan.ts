@@ -95,7 +95,7 @@ function problemOf(flags: LayoutFlags): Problem {
   refuseBounds(flags);
   const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
   const model = loadModel(flags.model);
-  const layout = layoutFlag(flags.layout, cluster, model);
+  const layout = layoutFlag(flags.layout, cluster, { model });
   const { sharing = 'distributed-optimizer', recompute = 'none' } = flags;
   const setting = memorySetting(stepOf(model, layout, flags, inChunks(namedStrategies.scattered, 1)), {
     ...flags,

@@ -8,6 +8,7 @@ import {
   formatLayout,
   formatPercent,
   formatSeconds,
+  type RunSimulation,
   simulationError,
   type Span,
   unpricedInLayer,
@@ -106,9 +107,9 @@ function laneTable({ simulation }: SimulatedTimeline, rank: number): string {
 }
 
 /** Per tier: what ranks send and what its ports carry. */
-function tierTable({ cluster, bytes, simulation }: SimulatedTimeline): string {
-  const rows = cluster.tiers.flatMap(({ name, bytesPerSecond }, tier) => {
-    const sent = bytes.sent.map((row) => row[tier] ?? 0);
+function tierTable({ cluster, sent: rows, simulation }: SimulatedTimeline): string {
+  const table = cluster.tiers.flatMap(({ name, bytesPerSecond }, tier) => {
+    const sent = rows.map((row) => row[tier] ?? 0);
     const ports = simulation.summary.ports.filter((port) => port.tier === tier);
     const [busiest] = [...ports].sort((a, b) => b.bytes - a.bytes);
     if (!busiest) return [];
@@ -134,7 +135,7 @@ function tierTable({ cluster, bytes, simulation }: SimulatedTimeline): string {
       number('carries'),
       { header: 'busy', align: 'right' },
     ],
-    rows,
+    table,
   );
 }
 
@@ -152,11 +153,24 @@ function pathText({ simulation }: SimulatedTimeline): string {
     .join('\n');
 }
 
+/** What stages wait for each other. */
+function pipelineText({ bubbleShare, stages, updateSeconds, depth }: RunSimulation): string {
+  const busy = stages.map(({ busySeconds }) => busySeconds);
+  const how =
+    depth === 'whole'
+      ? 'simulated in one'
+      : 'simulated pass by pass, which leaves out what transfers and passes of different micro-batches do to each other';
+  return (
+    `bubble ${formatPercent(bubbleShare)} of the time before the update (${formatSeconds(updateSeconds)}), mean over ` +
+    `${stages.length} stages; their passes take ${formatSeconds(minOf(busy))} to ${formatSeconds(maxOf(busy))}; ${how}`
+  );
+}
+
 const lines = (text: string | undefined): string[] => (text === undefined ? [] : [text]);
 
 /** The whole output. */
 export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline, console: Console): string {
-  const { cluster, step, simulation, wholeStep, chosen } = result;
+  const { cluster, step, simulation, wholeStep, run, chosen } = result;
   const { summary, trace } = simulation;
   const { style } = console;
   const what = { layer: 'MoE layer', dispatch: 'dispatch + combine of a layer', step: 'training step' }[flags.of];
@@ -183,6 +197,7 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
       ].join('\n'),
     ]);
   }
+  if (run) facts.push(['Pipeline', pipelineText(run)]);
   facts.push(
     [
       'Binds',

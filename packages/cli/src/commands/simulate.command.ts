@@ -14,6 +14,7 @@ export interface SimulateFlags extends SubjectFlags, CostFlags, StepFlags {
   readonly routing: Routing;
   readonly seed: number;
   readonly rank: number;
+  readonly exact: boolean;
   readonly perfetto?: string;
   readonly svg?: string;
 }
@@ -57,6 +58,11 @@ export const simulateCommand = buildCommand<AskedSimulateFlags, [], MontaContext
         values: ['bf16', 'f32'],
         brief: 'Type of activations and of the arithmetic',
         default: 'bf16',
+      },
+      exact: {
+        kind: 'boolean',
+        brief: 'Simulate every rank (default: one rank of every kind, with the same result)',
+        default: false,
       },
       rank: { ...countFlag('number', 'Whose timeline is shown', limits.ranks, 0), default: '0' },
       seed: seedFlag('Of skewed routing'),

@@ -129,6 +129,20 @@ describe('monta simulate', () => {
     expect(readFileSync(picture, 'utf8')).toContain('>rank 3</text>');
   });
 
+  it('shows the bubble of a pipeline, the same from every rank as from one of every kind', async () => {
+    const flags = ['--of', 'step', '--model', 'mixtral-8x7b', '--cluster', 'h100-2x8', '--micro-batches', '3'];
+    const pipeline = [...flags, '--layout', 'tp=2,dp=2,ep=2,pp=4', '--dispatch', 'scattered', '--rank', '12'];
+    const { out, code } = await simulate(...pipeline);
+    expect(code).toBe(0);
+    // four stages, three micro-batches: half of the time but for the ends of the model
+    const [, share] = /Pipeline +bubble (\d+) % .* mean over 4 stages/u.exec(out) ?? [];
+    expect(Math.abs(Number(share) - 50)).toBeLessThan(6);
+    expect(out).toMatch(/receive\.forward +- +0/u);
+    const [one, all] = await Promise.all([simulate(...pipeline, '--json'), simulate(...pipeline, '--json', '--exact')]);
+    const seconds = ({ out: text }: { out: string }) => (JSON.parse(text) as { seconds: number }).seconds;
+    expect(seconds(one) / seconds(all)).toBeCloseTo(1, 9);
+  });
+
   it.each([
     [['--dispatch', 'slcied'], /did you mean/u],
     [['--rank', '16'], /no rank 16/u],

@@ -12,20 +12,23 @@ import {
   InputError,
   moeBackward,
   moeForward,
+  type Layout,
   type MoeModel,
   moeShape,
   namedStrategies,
   perfettoPieces,
+  pipelineStep,
   placeOf,
   predictStep,
   type Program,
   routedBinding,
   simulate,
+  simulateRun,
   simulationError,
   type StepShape,
   type Strategy,
+  type Traffic,
   traffic,
-  trainingStep,
   unpricedInLayer,
   unpricedInStep,
   unsupportedStrategy,
@@ -46,28 +49,36 @@ const unchosen: Strategy = inChunks(namedStrategies.scattered, 1);
 /** A step of more layers is shown with as many layers as are needed to see one follow another. */
 const [layersInFull, layersShown] = [6, 2];
 
-function programOf(of: SimulateFlags['of'], step: StepShape): Program {
+/** By stage of the pipeline. */
+function programsOf(of: SimulateFlags['of'], step: StepShape): Program[] {
   const shape = moeShape(step);
   const { strategy } = step;
-  if (of === 'step') return trainingStep(step);
-  if (of === 'dispatch') return dispatchProgram(shape, strategy, ['forward', 'backward']);
+  if (of === 'step') return pipelineStep(step);
+  if (of === 'dispatch') return [dispatchProgram(shape, strategy, ['forward', 'backward'])];
   const [forward, backward] = [moeForward(shape, strategy), moeBackward(shape, strategy)];
-  return {
-    stage: 0,
-    templates: { [forward.name]: forward, [backward.name]: backward },
-    nodes: [
-      { template: forward.name, layer: 0, microBatch: 0, pass: 'forward', after: [] },
-      { template: backward.name, layer: 0, microBatch: 0, pass: 'backward', after: [0] },
-    ],
-  };
+  const templates = { [forward.name]: forward, [backward.name]: backward };
+  const nodes = [
+    { template: forward.name, layer: 0, microBatch: 0, pass: 'forward', after: [] },
+    { template: backward.name, layer: 0, microBatch: 0, pass: 'backward', after: [0] },
+  ] as const;
+  return [{ stage: 0, templates, nodes }];
 }
 
-const shallow = (model: MoeModel): MoeModel => ({
-  ...model,
-  layers: layersShown,
+/** With fewer layers; each stage of a pipeline keeps one. */
+function shallow(model: MoeModel, { pp }: Layout): MoeModel {
+  const layers = Math.max(layersShown, pp);
   // layers with experts first: they are what is looked at
-  moeLayers: [...model.moeLayers].sort((a, b) => Number(b) - Number(a)).slice(0, layersShown),
-});
+  const moeLayers = [...model.moeLayers].sort((a, b) => Number(b) - Number(a)).slice(0, layers);
+  return { ...model, layers, moeLayers };
+}
+
+/** Bytes that ranks send over each tier, over all stages. */
+function sentBy(stages: readonly Traffic[]): readonly Float64Array[] {
+  const [first, ...others] = stages.map(({ sent }) => sent);
+  return (first ?? []).map((row, rank) =>
+    row.map((bytes, tier) => others.reduce((sum, sent) => sum + (sent[rank]?.[tier] ?? 0), bytes)),
+  );
+}
 
 const unpriced = (flags: SimulateFlags, missing: readonly string[]): InputError =>
   new InputError('this cannot be priced', { file: flags.cluster, expected: missing.join('; ') });
@@ -76,7 +87,7 @@ const unpriced = (flags: SimulateFlags, missing: readonly string[]): InputError 
 export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
   const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
   const moe = loadModel(flags.model);
-  const layout = layoutFlag(flags.layout, cluster, moe);
+  const layout = layoutFlag(flags.layout, cluster, { model: moe, pipeline: flags.of === 'step' });
   const unpricedParts = flags.of === 'step' ? unpricedInStep(moe) : [];
   if (unpricedParts.length > 0)
     throw new InputError(`the step's program lacks ${unpricedParts.join('; ')}`, {
@@ -105,26 +116,29 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
   if (flags.rank >= worldSize(layout)) {
     throw new InputError(`there is no rank ${flags.rank}`, { expected: `0 to ${worldSize(layout) - 1}` });
   }
-  const deep = flags.of === 'step' && moe.layers > layersInFull;
-  const shown = deep ? { ...step, model: shallow(moe) } : step;
-  const program = programOf(flags.of, shown);
+  const deep = flags.of === 'step' && moe.layers > Math.max(layersInFull, layout.pp);
+  const shown = deep ? { ...step, model: shallow(moe, layout) } : step;
+  const programs = programsOf(flags.of, shown);
   const binding = routedBinding(moeShape(step), routing, seed);
-  const simulation = simulate({
-    place: placeOf(step.layout, cluster),
-    programs: [program],
-    bindings: [binding],
-    model,
-  });
+  const place = placeOf(step.layout, cluster);
+  const ranks = flags.exact ? 'all' : 'alike';
+  const simulation = simulate({ place, programs, bindings: [binding], model, ranks });
+  const program = programs[place.stageOf(flags.rank)];
+  if (program === undefined) throw new RangeError(`rank ${flags.rank} has no program`);
   if (!simulation.known) throw unpriced(flags, simulation.missing);
   const fabric = fabricOf(cluster);
-  const bytes = traffic({
-    program,
-    layout: step.layout,
-    cluster,
-    binding,
-    algorithm: (name, members, load) => collectiveAlgorithm({ model, fabric, name, members, load }),
-  });
-  const whole = deep ? predictStep({ cluster, step, routing, seed, model }) : undefined;
+  const stages = programs.map((one) =>
+    traffic({
+      program: one,
+      layout: step.layout,
+      cluster,
+      binding,
+      algorithm: (name, members, load) => collectiveAlgorithm({ model, fabric, name, members, load }),
+    }),
+  );
+  const workload = { cluster, step, routing, seed, model };
+  const run = layout.pp > 1 ? simulateRun({ ...workload, ...(flags.exact ? { depth: 'whole' } : {}) }) : undefined;
+  const whole = layout.pp > 1 ? run : deep ? predictStep(workload) : undefined;
   return {
     cluster,
     step: shown,
@@ -132,13 +146,14 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
     model,
     program,
     simulation,
-    bytes,
+    sent: sentBy(stages),
+    ...(run?.known ? { run } : {}),
     ...(whole?.known ? { wholeStep: whole } : {}),
   };
 }
 
 function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<string, unknown> {
-  const { cluster, step, simulation, bytes, wholeStep, model } = result;
+  const { cluster, step, simulation, sent, wholeStep, run, model } = result;
   const { summary, trace } = simulation;
   return {
     kind: 'simulated',
@@ -155,6 +170,9 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<strin
     seconds: summary.makespanSeconds,
     layersShown: flags.of === 'step' ? step.model.layers : null,
     wholeStep: wholeStep ? { seconds: wholeStep.seconds, tokensPerSecond: wholeStep.tokensPerSecond } : null,
+    pipeline: run
+      ? { bubbleShare: run.bubbleShare, stages: run.stages, updateSeconds: run.updateSeconds, simulated: run.depth }
+      : null,
     basis: summary.basis,
     expectedError: simulationError(summary),
     collectives: summary.collectives,
@@ -164,7 +182,7 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<strin
     hiddenShare: summary.times.hiddenShare,
     tiers: cluster.tiers.map(({ name }, tier) => ({
       name,
-      bytesPerRank: bytes.sent.map((row) => row[tier] ?? 0),
+      bytesPerRank: sent.map((row) => row[tier] ?? 0),
     })),
     ports: summary.ports,
     held: summary.held,

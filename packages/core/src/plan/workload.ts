@@ -230,7 +230,8 @@ export function simulatePass(
   const { cluster, shape, model, hostCores } = workload;
   return simulate({
     place: placeOf(shape.layout, cluster),
-    programs: [passProgram(workload, strategy, pass)],
+    // the stages of a pipeline do the same, each with its own layers
+    programs: Array.from({ length: shape.layout.pp }, () => passProgram(workload, strategy, pass)),
     bindings: [binding],
     model,
     hostCores,
