@@ -45,8 +45,8 @@ export function runPipeline(
   );
   const next = new Int32Array(pp);
   /**
-   * When a pass may start at the earliest; undefined while what it needs is not known. Where stages are not interleaved,
-   * a receive is issued when its stage has nothing else to do (`schedule/step.ts`).
+   * When a pass may start at the earliest; undefined while what it needs is not known. Where stages are not
+   * interleaved, a receive is issued when its stage has nothing else to do (`schedule/step.ts`).
    */
   const readyAt = (stage: number, one: PipelinePass): number | undefined => {
     const place = one.chunk * pp + stage;

@@ -7,7 +7,7 @@ import { modelPresets } from '../model/index.js';
 import { namedStrategies, strategyLabel } from '../schedule/index.js';
 import { chooseDispatch, type Choice } from './choose.js';
 import { decisionReasons } from './decision-reasons.js';
-import { judgeStrategies, openPlan, settlePlan, type PlannedStrategy, type RunRequest } from './run-plan.js';
+import { judgeStrategies, openPlan, settlePlan, type PlannedStrategy, type PlanRequest } from './run-plan.js';
 import type { Workload } from './workload.js';
 
 const cluster = getCluster('laptop-2x4');
@@ -99,7 +99,7 @@ describe('a run', () => {
   const model = modelPresets.get('tiny-bytes');
   if (model === undefined) throw new Error('there is no such model');
   const strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
-  const request: RunRequest = {
+  const request: PlanRequest = {
     cluster,
     hostCores: { cores: 2, ranksPerHost: 8 },
     step: {

@@ -63,7 +63,7 @@ export function judgeStrategies(
 }
 
 /** A run to plan. */
-export interface RunRequest {
+export interface PlanRequest {
   /** As ranks see it. */
   readonly cluster: Cluster;
   readonly hostCores: HostCores;
@@ -78,7 +78,7 @@ export interface RunRequest {
 
 /** A plan as far as predictions go. */
 export interface OpenPlan {
-  readonly request: RunRequest;
+  readonly request: PlanRequest;
   readonly workload: Workload;
   readonly choice: Choice;
   /** What is to be tried, the best first; none where predictions alone choose. */
@@ -89,7 +89,7 @@ export interface OpenPlan {
   readonly planned: (role: PlannedStrategy['role'], strategy: Strategy) => PlannedStrategy;
 }
 
-function predictor({ cluster, hostCores, step, seed, model }: RunRequest): OpenPlan['planned'] {
+function predictor({ cluster, hostCores, step, seed, model }: PlanRequest): OpenPlan['planned'] {
   const predictions = new Map<string, StepPrediction>();
   const predict = (strategy: Strategy): StepPrediction => {
     const routing = { kind: 'uniform' } as const;
@@ -110,7 +110,7 @@ function predictor({ cluster, hostCores, step, seed, model }: RunRequest): OpenP
  * Chooses by predictions, and says what they cannot tell apart, where the run is long enough to try it. Throws
  * `InputError` for what cannot be priced.
  */
-export function openPlan(request: RunRequest): OpenPlan {
+export function openPlan(request: PlanRequest): OpenPlan {
   const { cluster, hostCores, step, seed, model, run, given } = request;
   const shape = moeShape(step);
   const workload: Workload = { cluster, shape, routing: { kind: 'uniform' }, seed, model, hostCores, scope: 'layer' };

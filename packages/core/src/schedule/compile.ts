@@ -4,10 +4,11 @@
  * programs.
  *
  * Queues: kernels and binds of a lane form one queue; the collectives of a lane form one queue for every group, as each
- * group has a communicator, and on a GPU a stream, of its own; sends and receives form one for each task. Operations of one queue run one after another in program
- * order. Operations of different queues wait for one another only where the result tells that they must: where they use
- * the same rows and one of them writes them, where `after` of an operation names the other, or where `after` of a node
- * names the other's node. No node waits for the end of another by itself.
+ * group has a communicator, and on a GPU a stream, of its own; sends and receives form one for each task. Operations
+ * of one queue run one after another in program order. Operations of different queues wait for one another only where
+ * the result tells that they must: where they use the same rows and one of them writes them, where `after` of an
+ * operation names the other, or where `after` of a node names the other's node. No node waits for the end of another
+ * by itself.
  */
 import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';

@@ -44,8 +44,8 @@ function declarer(builder: TemplateBuilder, runs: readonly FlatRun[], compute: D
 }
 
 /**
- * Templates of the reductions of the model or of a part of it, by their regions' names; each is one all_reduce over the ranks that hold the same
- * parameters.
+ * Templates of the reductions of the model or of a part of it, by their regions' names; each is one all_reduce over
+ * the ranks that hold the same parameters.
  */
 export function reductionTemplates(
   step: StepShape,

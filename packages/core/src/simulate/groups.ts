@@ -132,8 +132,8 @@ export class Channels {
 
 /**
  * Gives every collective of every rank of a world its communicator (by place, then by operation), and checks that on
- * each of them all members issue the same collectives in the same order. Throws `InputError` naming the two ranks and the
- * two operations that would meet.
+ * each of them all members issue the same collectives in the same order. Throws `InputError` naming the two ranks and
+ * the two operations that would meet.
  */
 export function assignChannels(
   programs: readonly FlatProgram[],

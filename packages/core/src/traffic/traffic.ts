@@ -47,7 +47,10 @@ function membersOf(layout: Layout, { name, group }: CollectiveBody, rank: number
   return name === 'send' ? [rank, peerOf(members, rank, { name, pass })] : members;
 }
 
-/** Counts all collectives of a program, on the ranks of its stage. Throws `InputError` for counts that do not fit their group. */
+/**
+ * Counts all collectives of a program, on the ranks of its stage. Throws `InputError` for counts that do not fit
+ * their group.
+ */
 export function traffic({ program, layout, cluster, binding, algorithm = 'direct' }: TrafficRequest): Traffic {
   const fabric = fabricOf(cluster);
   const ranks = worldSize(layout);
