@@ -311,7 +311,11 @@ export {
 export {
   type ComputePrecision,
   computePrecisions,
+  constantPriors,
   estimateStep,
+  type FittedConstant,
+  fitStepConstants,
+  leaveFamiliesOut,
   looksLikeRuns,
   memorySetting,
   type PipelineSchedule,
@@ -324,6 +328,8 @@ export {
   type RunsValidation,
   type Stack,
   stacks,
+  stepConstants,
+  summariseErrors,
   validateRuns,
 } from './estimate/index.js';
 export {

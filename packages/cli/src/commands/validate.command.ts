@@ -50,8 +50,8 @@ export const validateCommand = buildCommand<ValidateFlags, string[], MontaContex
         'relative to the\n' +
         'measured time. The calibration should not have seen what is compared.\n\n' +
         'A table of training runs (columns model, gpu, gpus, precision, seq_len, gbs, mbs, tp, pp, vp, cp, ep, etp\n' +
-        'and step_time_s or tokens_per_s_per_gpu) is compared with the estimate of a step; rows that say too little ' +
-        'are\nnamed with the reason.',
+        'and step_time_s or tokens_per_s_per_gpu) is compared with the estimate of a step; rows that say too little\n' +
+        'are named with the reason.',
       [
         ['monta validate new.csv --calibration cluster.json', 'how good are the predictions'],
         [

@@ -25,6 +25,7 @@ import {
   type Noise,
   type TestbedCurve,
 } from './accuracy-figures.js';
+import { estimatePage } from './accuracy-estimate.js';
 import { pricesPage } from './accuracy-prices.js';
 import { ruleWorth, type RuleWorth } from './accuracy-rule.js';
 
@@ -174,6 +175,7 @@ then what a calibration predicts of collectives that it left out. Errors are |pr
 they have a sign. A naive predictor stands beside every figure.
 
 ${pricesPage()}
+${estimatePage()}
 # Collectives with a calibration
 
 Everything measured here was **measured by others**: NCCL collectives inside one node on \

@@ -18,6 +18,8 @@ export interface StepConstants {
   readonly attentionBackward: number;
   /** Bytes moved by kernels between products over those of fully fused ones. */
   readonly elementBytes: number;
+  /** The same in state-space blocks: convolution, chunked scan and gated norm. */
+  readonly scanBytes: number;
   /** Bytes that quantisation moves an element of a product's input: dense, the experts' rows unfused, and fused. */
   readonly quantisedBytes: number;
   readonly quantisedRowBytes: number;
@@ -54,11 +56,16 @@ export interface StepConstants {
   readonly hostCapacity: number;
   /** Host time with CUDA graphs of a part of the layer, over eager. */
   readonly hostGraphs: number;
+  /** What stays of host time between kernels where one CUDA graph holds the whole step. */
+  readonly hostFused: number;
   /** Seconds of the host for one micro-batch's pass to the next stage and back. */
   readonly hostHop: number;
   /** Host time of Grace over that of x86. */
   readonly hostGrace: number;
-  /** Bytes of the optimizer a parameter that it steps on. */
+  /**
+   * Bytes of the optimizer a parameter that it steps on: gradient 4, main weight and both moments read and written 24,
+   * weight 2.
+   */
   readonly optimizerBytes: number;
   /** Seconds of a step beside all passes: logging, data, synchronisation. */
   readonly stepSeconds: number;
@@ -68,46 +75,53 @@ export interface StepConstants {
   readonly straggler: number;
 }
 
+/** Those that are counted from what kernels and collectives do, or taken from datasheets; the others are fitted. */
+export type CountedConstant = 'gradientBytes' | 'memoryShare' | 'optimizerBytes';
+export type FittedConstant = Exclude<keyof StepConstants, CountedConstant>;
+
+/** The fitted ones are as `npm run fit:steps` prints them. */
 export const stepConstants: StepConstants = {
-  gemmAmpere: 0.8826,
-  gemmHopper: 0.7537,
-  gemmBlackwell: 0.5173,
-  gemmHopperFp8: 0.8027,
-  gemmBlackwellFp8: 0.5991,
-  gemmMxfp8: 0.6283,
-  gemmNvfp4: 0.4924,
-  groupedShare: 0.7415,
-  attentionForward: 0.5766,
-  attentionBackward: 0.3312,
-  elementBytes: 1.127,
-  quantisedBytes: 5.595,
-  quantisedRowBytes: 22.58,
-  quantisedRowBytesFused: 2.623,
-  logitBytes: 38.12,
+  gemmAmpere: 0.82631,
+  gemmHopper: 0.74586,
+  gemmBlackwell: 0.52089,
+  gemmHopperFp8: 0.81045,
+  gemmBlackwellFp8: 0.61127,
+  gemmMxfp8: 0.64,
+  gemmNvfp4: 0.45476,
+  groupedShare: 0.73471,
+  attentionForward: 0.58331,
+  attentionBackward: 0.34084,
+  elementBytes: 0.84379,
+  scanBytes: 8.691,
+  quantisedBytes: 5.835,
+  quantisedRowBytes: 25.052,
+  quantisedRowBytesFused: 2.3308,
+  logitBytes: 48.106,
   memoryShare: 0.85,
-  sustainedB200: 0.9654,
-  sustainedGb300: 1.347,
-  exposedTp: 0.6315,
-  exposedTpPlain: 2.698,
-  exposedCp: 0.2232,
-  exposedEp: 0.5159,
-  exposedDp: 0.6523,
-  exposedFsdp: 0.232,
-  exposedPp: 0.1797,
+  sustainedB200: 0.93283,
+  sustainedGb300: 1.3205,
+  exposedTp: 0.59584,
+  exposedTpPlain: 2.1411,
+  exposedCp: 0.2316,
+  exposedEp: 0.40995,
+  exposedDp: 0.63491,
+  exposedFsdp: 0.31975,
+  exposedPp: 0.14343,
   gradientBytes: 4,
-  exposedEpOverlapped: 0.1645,
+  exposedEpOverlapped: 0.15269,
   epInner: 1,
-  epOuter: 0.6394,
-  hostDense: 0.0005715,
-  hostMoe: 0.006617,
-  hostExpert: 0.0002362,
-  hostQuantised: 1.082,
-  hostCapacity: 0.4814,
-  hostGraphs: 0.741,
-  hostHop: 8.353e-5,
-  hostGrace: 1.113,
+  epOuter: 0.49631,
+  hostDense: 0.0032703,
+  hostMoe: 0.0062402,
+  hostExpert: 0.00015512,
+  hostQuantised: 1.1981,
+  hostCapacity: 0.46707,
+  hostGraphs: 0.7935,
+  hostFused: 0.46654,
+  hostHop: 0.000048105,
+  hostGrace: 1.1037,
   optimizerBytes: 30,
-  stepSeconds: 0.02832,
-  naturalImbalance: 2.14,
-  straggler: 0.001319,
+  stepSeconds: 0.033969,
+  naturalImbalance: 1.6084,
+  straggler: 0.0014424,
 };

@@ -6,6 +6,8 @@ import type { Basis } from '../cost/index.js';
 import { megatronConvention, trainingFlopsPerToken } from '../model/flops.js';
 import { worldSize } from '../layout/mesh.js';
 import { stepConstants, type StepConstants } from './constants.js';
+import { isHybrid } from './hybrid-models.js';
+import { hybridFlopsPerToken } from './layer-amounts.js';
 import { isFitted } from './rates.js';
 import type { RunSetting } from './run-setting.js';
 import { StepPrices, type StepParts } from './step-prices.js';
@@ -28,7 +30,10 @@ export function estimateStep(setting: RunSetting, constants: StepConstants = ste
   const prices = new StepPrices(setting, constants);
   const parts = prices.step(layout, setting);
   const gpus = worldSize(layout);
-  const flops = (trainingFlopsPerToken(model, sequence, megatronConvention) * globalBatch * sequence) / gpus;
+  const perToken = isHybrid(model)
+    ? hybridFlopsPerToken(model, sequence)
+    : trainingFlopsPerToken(model, sequence, megatronConvention);
+  const flops = (perToken * globalBatch * sequence) / gpus;
   const { bf16, fp8 = bf16 } = cluster.device.flopsPerSecond;
   return {
     seconds: parts.seconds,

@@ -1,5 +1,6 @@
 /** Seconds of the communication that every micro-batch of a layer does. */
 import type { MoeModel } from '../model/model.js';
+import { rowWidth } from './hybrid-models.js';
 import type { StepConstants } from './constants.js';
 import { ranksInDomain, ringSeconds, type Links } from './links.js';
 import type { DispatchKind } from './run-setting.js';
@@ -31,7 +32,7 @@ export function expertSeconds({
   readonly dispatcher: DispatchKind;
   readonly constants: StepConstants;
 }): number {
-  const row = model.hiddenSize * elementBytes;
+  const row = rowWidth(model) * elementBytes;
   // Ranks that split an expert gather one another's rows.
   const split = etp > 1 ? ringSeconds(links, etp, 1, tokens * model.topK * row * etp) : 0;
   if (ep <= 1) return split;

@@ -1,8 +1,9 @@
 /**
  * Fits the constants of the step model to published runs: least squares of the logarithm of predicted over measured
- * seconds, large errors counted less (soft L1), every constant held near what is known of it. Deterministic.
+ * seconds, large errors counted less (Cauchy), every constant held near what is known of it. Deterministic.
  */
-import type { StepConstants } from './constants.js';
+import type { FittedConstant, StepConstants } from './constants.js';
+import { solveLinear } from '../units/linear-system.js';
 import { StepPrices } from './step-prices.js';
 import type { RunSetting } from './run-setting.js';
 
@@ -17,11 +18,13 @@ export interface Prior {
   readonly factor: number;
   /** Above which it makes no sense, as 1 for a share. */
   readonly most?: number;
+  /** Where the middle comes from. */
+  readonly source: string;
 }
-export type Priors = Readonly<Partial<Record<keyof StepConstants, Prior>>>;
+export type Priors = Readonly<Record<FittedConstant, Prior>>;
 
-/** Errors beyond this, in logarithms, grow in proportion and not in square. */
-const softness = 0.06;
+/** Errors far beyond this, in logarithms, hardly count: rows that contradict themselves, stacks that are not known. */
+const softness = 0.12;
 /** Deviation of a run from another of the same configuration (median 2 to 3 %). */
 const noise = 0.05;
 
@@ -33,12 +36,10 @@ export function logErrors(runs: readonly TimedRun[], constants: StepConstants): 
   });
 }
 
-const softSquare = (error: number): number => 2 * softness ** 2 * (Math.sqrt(1 + (error / softness) ** 2) - 1);
-
-type Name = keyof StepConstants;
+const softSquare = (error: number): number => softness ** 2 * Math.log1p((error / softness) ** 2);
 
 class Problem {
-  readonly names: readonly Name[];
+  readonly names: readonly FittedConstant[];
   readonly #runs: readonly TimedRun[];
   readonly #priors: Priors;
   readonly #start: StepConstants;
@@ -47,7 +48,7 @@ class Problem {
     this.#runs = runs;
     this.#priors = priors;
     this.#start = start;
-    this.names = Object.keys(priors) as Name[];
+    this.names = Object.keys(priors) as FittedConstant[];
   }
 
   constants(logs: readonly number[]): StepConstants {
@@ -77,7 +78,7 @@ class Problem {
   /** One step of Gauss-Newton, damped. */
   step(logs: readonly number[], errors: Float64Array, jacobian: readonly Float64Array[], damping: number): number[] {
     const n = this.names.length;
-    const weights = errors.map((error) => 1 / Math.sqrt(1 + (error / softness) ** 2) / noise ** 2);
+    const weights = errors.map((error) => 1 / (1 + (error / softness) ** 2) / noise ** 2);
     const dot = (a: Float64Array, b: Float64Array): number =>
       a.reduce((sum, value, row) => sum + value * (b[row] ?? 0) * (weights[row] ?? 0), 0);
     const empty = new Float64Array(errors.length);
@@ -92,34 +93,16 @@ class Problem {
       row[i] = ((row[i] ?? 0) + 1 / deviation ** 2) * (1 + damping);
       right[i] = (right[i] ?? 0) - this.#distance(logs, i) / deviation;
     }
-    return solve(matrix, right);
+    return solveLinear(matrix, right);
   }
 }
 
-/** Solves a system with a positive diagonal by elimination with pivots. */
-function solve(matrix: number[][], right: number[]): number[] {
-  const n = right.length;
-  const rows = matrix.map((row, i) => [...row, right[i] ?? 0]);
-  const at = (i: number, j: number): number => rows[i]?.[j] ?? 0;
-  for (let column = 0; column < n; column++) {
-    let pivot = column;
-    for (let i = column + 1; i < n; i++) if (Math.abs(at(i, column)) > Math.abs(at(pivot, column))) pivot = i;
-    const [a, b] = [rows[column] ?? [], rows[pivot] ?? []];
-    rows[column] = b;
-    rows[pivot] = a;
-    for (let i = column + 1; i < n; i++) {
-      const factor = at(i, column) / at(column, column);
-      const row = rows[i] ?? [];
-      for (let j = column; j <= n; j++) row[j] = at(i, j) - factor * at(column, j);
-    }
-  }
-  const result = Array.from({ length: n }, () => 0);
-  for (let i = n - 1; i >= 0; i--) {
-    let sum = at(i, n);
-    for (let j = i + 1; j < n; j++) sum -= at(i, j) * (result[j] ?? 0);
-    result[i] = sum / at(i, i);
-  }
-  return result;
+export interface FitRequest {
+  readonly runs: readonly TimedRun[];
+  readonly priors: Priors;
+  readonly start: StepConstants;
+  /** Steps at most; it ends before where nothing improves. */
+  readonly iterations: number;
 }
 
 export interface FitResult {
@@ -132,12 +115,7 @@ const smallStep = 1e-3;
 const longestStep = 0.7;
 
 /** Fits the constants that `priors` names, the others stay as in `start`. */
-export function fitStepConstants(
-  runs: readonly TimedRun[],
-  priors: Priors,
-  start: StepConstants,
-  iterations = 25,
-): FitResult {
+export function fitStepConstants({ runs, priors, start, iterations }: FitRequest): FitResult {
   const problem = new Problem(runs, priors, start);
   let logs = problem.names.map((name) => Math.log(start[name]));
   let errors = problem.errors(logs);

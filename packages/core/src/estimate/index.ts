@@ -16,6 +16,9 @@ export {
   stacks,
 } from './run-setting.js';
 export { StepPrices, type StepChoice, type StepParts } from './step-prices.js';
-export { stepConstants, type StepConstants } from './constants.js';
+export { type FittedConstant, stepConstants, type StepConstants } from './constants.js';
+export { constantPriors } from './constant-priors.js';
+export { fitStepConstants } from './fit-constants.js';
+export { type FamilyLeftOut, leaveFamiliesOut } from './leave-family-out.js';
 export { looksLikeRuns, type PublishedRun, readPublishedRuns } from './published-runs.js';
-export { type PricedRun, type RunErrors, type RunsValidation, validateRuns } from './validate-runs.js';
+export { type PricedRun, type RunErrors, type RunsValidation, summariseErrors, validateRuns } from './validate-runs.js';

@@ -81,17 +81,18 @@ const weightBytes = { forward: 2, backward: 2 + 2 * 4 };
 /** Host time of one layer and micro-batch, forward and backward. */
 function hostSeconds(
   { constants: c, grace, fused, setting }: PriceContext,
-  moe: boolean,
+  kind: LayerKind,
   localExperts: number,
 ): number {
   const { stack, precision } = setting;
-  if (stack === 'compiled' || fused) return 0;
+  if (stack === 'compiled') return 0;
   const ofExperts = (c.hostMoe + c.hostExpert * localExperts) * (setting.capacity ? c.hostCapacity : 1);
-  const launched = moe ? ofExperts : c.hostDense;
+  const blocks = Number(kind.mixer !== 'none') + Number(kind.feedForward === 'dense');
+  const launched = kind.feedForward === 'moe' ? ofExperts : (c.hostDense * blocks) / 2;
   return (
     launched *
     (precision === 'bf16' ? 1 : c.hostQuantised) *
-    (stack === 'eager' ? 1 : c.hostGraphs) *
+    (stack === 'eager' ? 1 : fused ? c.hostFused : c.hostGraphs) *
     (grace ? c.hostGrace : 1)
   );
 }
@@ -106,11 +107,13 @@ interface Exchange {
 }
 
 /** Communication of one forward. */
-function exchangeOf(context: PriceContext, moe: boolean, share: RankShare & { readonly cp: number }): Exchange {
+function exchangeOf(context: PriceContext, kind: LayerKind, share: RankShare & { readonly cp: number }): Exchange {
   const { model, links, constants, setting } = context;
   const { tp, cp, ep, etp, tokens } = share;
   const once = tensorSeconds(links, tp, tokens, model.hiddenSize);
-  const blocks = moe && model.sharedExpertFfn === 0 ? 1 : 2;
+  const moe = kind.feedForward === 'moe';
+  const blocks =
+    Number(kind.mixer !== 'none') + Number(kind.feedForward === 'dense' || (moe && model.sharedExpertFfn > 0));
   const latent = model.latentAttention;
   const keyValues =
     latent === undefined
@@ -118,7 +121,7 @@ function exchangeOf(context: PriceContext, moe: boolean, share: RankShare & { re
       : model.attentionHeads * (latent.nopeHeadDim + latent.ropeHeadDim + latent.valueHeadDim);
   return {
     tp: 2 * blocks * once,
-    cp: contextSeconds(links, cp, tp, (tokens * keyValues) / tp),
+    cp: kind.mixer === 'attention' ? contextSeconds(links, cp, tp, (tokens * keyValues) / tp) : 0,
     ep: moe
       ? 2 * expertSeconds({ model, ep, etp, tokens: tokens / tp, links, dispatcher: setting.dispatcher, constants })
       : 0,
@@ -130,13 +133,14 @@ function computeSeconds(
   a: LayerAmounts,
 ): Record<'projections' | 'feedForward' | 'grouped' | 'elements', number> {
   const { rates, constants: c, setting } = context;
-  const rowBytes = context.fused ? c.quantisedRowBytesFused : c.quantisedRowBytes;
+  // The fused kernels activate by SwiGLU (cuDNN's grouped products).
+  const rowBytes = context.fused && context.model.gated ? c.quantisedRowBytesFused : c.quantisedRowBytes;
   const quantised = setting.precision === 'bf16' ? 0 : a.inputs * c.quantisedBytes + a.rowInputs * rowBytes;
   return {
     projections: a.projections / rates.gemm,
     feedForward: a.feedForward / rates.gemm,
     grouped: (a.grouped / rates.grouped) * context.imbalance,
-    elements: (2 * a.elements * c.elementBytes + quantised) / rates.memory,
+    elements: (2 * (a.elements * c.elementBytes + a.scanElements * c.scanBytes) + quantised) / rates.memory,
   };
 }
 
@@ -170,7 +174,7 @@ export function layerPrice(
       (2 + again.elements) * once.elements +
       (weights * (setting.frozen ? weightBytes.forward : weightBytes.backward)) / rates.memory,
   };
-  const exchange = exchangeOf(context, kind.moe, share);
+  const exchange = exchangeOf(context, kind, share);
   const tpOnce = exchange.tp * (setting.overlap.tp ? c.exposedTp : c.exposedTpPlain);
   const tp = { forward: tpOnce, backward: (1 + again.projections) * tpOnce };
   const cp = {
@@ -184,7 +188,7 @@ export function layerPrice(
     gemm[pass] + grouped[pass] + attention[pass] + memory[pass] + tp[pass] + cp[pass] + ep[pass];
   const both = (part: { readonly forward: number; readonly backward: number }): number => part.forward + part.backward;
   const device = sum('forward') + sum('backward');
-  const launching = hostSeconds(context, kind.moe, context.model.experts / share.ep);
+  const launching = hostSeconds(context, kind, context.model.experts / share.ep);
   const host = together(device, launching) - device;
   return {
     gemm: both(gemm),

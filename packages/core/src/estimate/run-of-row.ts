@@ -11,6 +11,7 @@ import { getModel } from '../model/index.js';
 import type { MoeModel } from '../model/model.js';
 import { InputError } from '../units/errors.js';
 import { estimateMemory } from './estimate-memory.js';
+import { hybridModel, isHybrid } from './hybrid-models.js';
 import { hasGrace } from './rates.js';
 import type { PublishedRun } from './published-runs.js';
 import {
@@ -38,6 +39,8 @@ const degree = (row: PublishedRun, column: string): number => row.number(column)
 function modelOf(row: PublishedRun): MoeModel {
   const text = row.text('model');
   if (text === '') return unpriced('no model is printed');
+  const hybrid = hybridModel(text);
+  if (hybrid !== undefined) return hybrid;
   try {
     return getModel(text);
   } catch (error) {
@@ -181,7 +184,8 @@ const surelyTooMuch = 1.5;
 /** What is printed; full where nothing is and the run fits by far not without. GPUs beside Grace offload instead. */
 function neededRecompute(row: PublishedRun, setting: RunSetting): RecomputeSetting {
   const { recompute, cluster, layout, microBatch, globalBatch } = setting;
-  if (recompute !== 'none' || row.text('recompute') !== '' || hasGrace(cluster.device)) return recompute;
+  if (recompute !== 'none' || row.text('recompute') !== '' || hasGrace(cluster.device) || isHybrid(setting.model))
+    return recompute;
   if (!Number.isInteger(globalBatch / (layout.dp * microBatch))) return recompute;
   return estimateMemory(setting) > surelyTooMuch * cluster.device.memoryBytes ? 'full' : recompute;
 }

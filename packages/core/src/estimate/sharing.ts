@@ -44,17 +44,18 @@ export function memorySharing({
     ringSeconds(links, dp * cp, tp, stage.dense * bytes) + ringSeconds(links, edp, etp * ep, stage.expert * bytes);
   const gradients = ring(c.gradientBytes);
   const weights = ring(weightBytes);
-  const hidden = setting.overlap.dp ? 1 - (rule.weights ? c.exposedFsdp : c.exposedDp) : 0;
-  const beside = (communication: number, window: number): number =>
-    communication - Math.min(hidden * communication, window);
-  const shared = rule.weights
-    ? microBatches * (beside(weights, stage.forward) + beside(weights + gradients, stage.backward))
-    : beside(gradients, stage.backward) + beside(rule.optimizer ? weights : gradients, stage.forward);
-  if (setting.frozen)
-    return {
-      dp: rule.weights ? microBatches * (beside(weights, stage.forward) + beside(weights, stage.backward)) : 0,
-      optimizer: 0,
-    };
+  const beside = (exposed: number, communication: number, window: number): number =>
+    communication - Math.min((setting.overlap.dp ? 1 - exposed : 0) * communication, window);
+  const once = setting.frozen
+    ? 0
+    : beside(c.exposedDp, gradients, stage.backward) +
+      beside(c.exposedDp, rule.optimizer ? weights : gradients, stage.forward);
+  const again = weights + (setting.frozen ? 0 : gradients);
+  const sharded =
+    microBatches * (beside(c.exposedFsdp, weights, stage.forward) + beside(c.exposedFsdp, again, stage.backward));
+  // Sharded weights take all that others take, and more.
+  const shared = rule.weights ? Math.max(once, sharded) : once;
+  if (setting.frozen) return { dp: shared, optimizer: 0 };
   const own = rule.optimizer ? stage.dense / (dp * cp) + stage.expert / edp : stage.dense + stage.expert;
   return { dp: shared, optimizer: (own * c.optimizerBytes) / rates.memory };
 }

@@ -24,16 +24,17 @@ export function evenLayers(layers: number, stages: number, multiTokenLayers = 0)
   const counts = Array.from({ length: stages }, () => most);
   const last = stages - 1;
   counts[0] = most - 1;
-  counts[last] = Math.max(0, most - 1 - multiTokenLayers);
+  // A module of multi-token prediction is a layer and an output layer.
+  counts[last] = Math.max(0, most - 1 - 2 * multiTokenLayers);
   let over = counts.reduce((a, b) => a + b, 0) - layers;
-  // What is too many comes off stages spread over the pipeline, the ends last.
+  // What is too many comes off the stages in turn, behind the first; what lacks goes to the first and those behind it.
   for (let turn = 0; over > 0; turn++) {
-    const place = 1 + (turn % Math.max(1, last));
-    if ((counts[place] ?? 0) > 0) {
-      counts[place] = (counts[place] ?? 0) - 1;
-      over--;
-    }
+    const place = 1 + (turn % last);
+    if ((counts[place] ?? 0) === 0) continue;
+    counts[place] = (counts[place] ?? 0) - 1;
+    over--;
   }
+  for (let place = 0; over < 0; place = (place + 1) % stages, over++) counts[place] = (counts[place] ?? 0) + 1;
   return counts;
 }
 

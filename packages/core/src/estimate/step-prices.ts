@@ -226,7 +226,7 @@ export class StepPrices {
       forward += (heads * ends.logits + modules * ends.multiToken) / 3;
       backward += (2 * (heads * ends.logits + modules * ends.multiToken)) / 3;
       dense += ends.outputParameters;
-      add(layers[this.#kinds.kindOf.at(-1) ?? 0], modules);
+      for (const index of this.#kinds.multiToken) add(layers[index], modules);
     }
     return { forward, backward, weightGradient, dense, expert };
   }

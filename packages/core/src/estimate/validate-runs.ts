@@ -38,7 +38,7 @@ export interface RunsValidation extends RunErrors {
   readonly pairs: { readonly compared: number; readonly right: number };
 }
 
-export function summarise(errors: readonly number[]): RunErrors {
+export function summariseErrors(errors: readonly number[]): RunErrors {
   const sizes = errors.map(Math.abs);
   return {
     rows: sizes.length,
@@ -134,13 +134,13 @@ export function validateRuns(rows: readonly PublishedRun[], constants: StepConst
     });
   }
   return {
-    ...summarise(details.map(({ error }) => error)),
+    ...summariseErrors(details.map(({ error }) => error)),
     read: rows.length,
     unpriced,
     details,
     byModel: [...grouped(details, ({ setting }) => setting.model.name)].map(([name, runs]) => ({
       name,
-      ...summarise(runs.map(({ error }) => error)),
+      ...summariseErrors(runs.map(({ error }) => error)),
     })),
     spearman: [...grouped(details, gpuOf)]
       .filter(([, runs]) => runs.length > 2)

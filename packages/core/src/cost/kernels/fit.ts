@@ -1,5 +1,7 @@
 /** Fits coefficients of kernels to measured times, by least absolute relative deviations, none of them below zero. */
 
+import { solveLinear } from '../../units/linear-system.js';
+
 export interface Sample {
   /** Amounts, see `features.ts`; equally many in all samples. */
   readonly amounts: readonly number[];
@@ -45,29 +47,11 @@ function leastDeviations(rows: readonly (readonly number[])[], active: readonly 
   return found;
 }
 
-/** Weighted least squares of rows against 1, by the normal equations and elimination with pivots. */
+/** Weighted least squares of rows against 1, by the normal equations. */
 function solve(rows: readonly (readonly number[])[], active: readonly number[], weights: readonly number[]): number[] {
-  const n = active.length;
-  const system = active.map((i) => {
-    const line = active.map((j) =>
-      rows.reduce((sum, row, r) => sum + (weights[r] ?? 0) * (row[i] ?? 0) * (row[j] ?? 0), 0),
-    );
-    return [...line, rows.reduce((sum, row, r) => sum + (weights[r] ?? 0) * (row[i] ?? 0), 0)];
-  });
-  for (let column = 0; column < n; column++) {
-    let pivot = column;
-    for (let row = column + 1; row < n; row++)
-      if (Math.abs(system[row]?.[column] ?? 0) > Math.abs(system[pivot]?.[column] ?? 0)) pivot = row;
-    const lead = system[pivot];
-    const swapped = system[column];
-    if (!lead || !swapped) break;
-    system[pivot] = swapped;
-    system[column] = lead;
-    for (const other of system) {
-      if (other === lead) continue;
-      const factor = (other[column] ?? 0) / (lead[column] ?? 1);
-      for (let k = column; k <= n; k++) other[k] = (other[k] ?? 0) - factor * (lead[k] ?? 0);
-    }
-  }
-  return system.map((line, index) => (line[n] ?? 0) / (line[index] ?? 1));
+  const matrix = active.map((i) =>
+    active.map((j) => rows.reduce((sum, row, r) => sum + (weights[r] ?? 0) * (row[i] ?? 0) * (row[j] ?? 0), 0)),
+  );
+  const right = active.map((i) => rows.reduce((sum, row, r) => sum + (weights[r] ?? 0) * (row[i] ?? 0), 0));
+  return solveLinear(matrix, right);
 }

@@ -1,0 +1,76 @@
+/** The part of docs/accuracy.md on steps in closed form: published training runs against the estimate. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import {
+  constantPriors,
+  formatPercent,
+  leaveFamiliesOut,
+  type PricedRun,
+  readPublishedRuns,
+  type RunErrors,
+  stepConstants,
+  summariseErrors,
+  validateRuns,
+} from '@monta/core';
+
+const name = 'published-runs.csv';
+const fixture = fileURLToPath(new URL(`../../../core/src/estimate/fixtures/${name}`, import.meta.url));
+
+/** Published runs kept in the repository. */
+export const publishedRuns = () => readPublishedRuns(readFileSync(fixture, 'utf8'), name);
+
+const row = (...cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+
+const errorRow = (label: string, { rows, medianAbsoluteError, p90AbsoluteError }: RunErrors): string =>
+  row(label, String(rows), formatPercent(medianAbsoluteError), formatPercent(p90AbsoluteError));
+
+const isMoe = ({ setting }: Pick<PricedRun, 'setting'>): boolean => setting.model.experts > 0;
+
+function constantsTable(): string {
+  const lines = Object.entries(constantPriors).map(([constant, { middle, factor, source }]) => {
+    const fitted = stepConstants[constant as keyof typeof constantPriors];
+    return row(`\`${constant}\``, fitted.toPrecision(3), middle.toPrecision(3), `${factor}x`, source);
+  });
+  return [row('constant', 'fitted', 'known before', 'one deviation', 'source'), '|---|--:|--:|--:|---|', ...lines].join(
+    '\n',
+  );
+}
+
+/** The section, with every model family predicted from the others. */
+export function estimatePage(): string {
+  const result = validateRuns(publishedRuns());
+  const { details, pairs, spearman } = result;
+  const errorsOf = (runs: readonly PricedRun[]): RunErrors => summariseErrors(runs.map(({ error }) => error));
+  const families = leaveFamiliesOut(details);
+  const left = (moe: boolean): RunErrors =>
+    summariseErrors(families.filter((one) => one.moe === moe).flatMap(({ errors }) => errors));
+  const fitted = Object.keys(constantPriors).length;
+  return `## Steps in closed form
+
+Published training runs (\`packages/core/src/estimate/fixtures/${name}\`, each row with its source) against the estimate \
+that searches rank layouts by: \`monta validate ${name}\`. ${result.rows} of ${result.read} rows say enough to be priced; \
+the others are named with the reason. ${fitted} constants are fitted to these rows (\`npm run fit:steps\`), the same for \
+all sources, models and layouts; each is held near what is known of it. Rows of one configuration differ by 2 to 4 % in \
+the median and 10 to 38 % in one of ten between software releases.
+
+${row('steps', 'rows', 'median error', '90th percentile')}
+|---|--:|--:|--:|
+${errorRow('all', result)}
+${errorRow('dense models', errorsOf(details.filter((run) => !isMoe(run))))}
+${errorRow('models with experts', errorsOf(details.filter(isMoe)))}
+${errorRow('dense, the family left out of the fit', left(false))}
+${errorRow('with experts, the family left out', left(true))}
+
+${row('family left out', 'rows', 'median error', '90th percentile')}
+|---|--:|--:|--:|
+${families.map((one) => errorRow(one.family, one)).join('\n')}
+
+Layouts of one workload on the same GPUs whose measured times differ by over 5 %: ${pairs.right} of ${pairs.compared} \
+pairs are in the right order. Rank correlation of FLOP/s a GPU: \
+${spearman.map(({ gpu, value, rows }) => `${gpu} ${value.toFixed(2)} (${rows} rows)`).join(', ')}.
+
+${constantsTable()}
+
+What these rows do not print is assumed: \`docs/planning.md\` lists it.
+`;
+}

@@ -1,0 +1,105 @@
+/**
+ * What is known of each fitted constant before any run: a middle, by what factor it may be off (one deviation), and
+ * where both come from. Every constant is the same for all sources and models.
+ */
+import type { Priors } from './fit-constants.js';
+
+export const constantPriors: Priors = {
+  gemmAmpere: {
+    middle: 0.8,
+    factor: 1.1,
+    most: 1,
+    source: 'assumed, as a long product on one H200 (0.79 of peak)',
+  },
+  gemmHopper: {
+    middle: 0.72,
+    factor: 1.1,
+    most: 1,
+    source: '18 products on one H200: 0.79 of peak and 34 us a call (kernels-h200.csv), at lower clocks over a run',
+  },
+  gemmBlackwell: {
+    middle: 0.7,
+    factor: 1.15,
+    most: 1,
+    source: 'assumed, as Hopper under a tighter power limit',
+  },
+  gemmHopperFp8: {
+    middle: 0.7,
+    factor: 1.2,
+    most: 1,
+    source: 'products on one H200 (kernels-h200.csv): 0.62 to 0.8 of peak',
+  },
+  gemmBlackwellFp8: { middle: 0.65, factor: 1.2, most: 1, source: 'as Hopper' },
+  gemmMxfp8: { middle: 0.6, factor: 1.2, most: 1, source: 'as fp8, less for scales by block' },
+  gemmNvfp4: { middle: 0.5, factor: 1.3, most: 1, source: 'assumed' },
+  groupedShare: {
+    middle: 0.8,
+    factor: 1.2,
+    most: 1,
+    source: 'assumed, against dense products',
+  },
+  attentionForward: {
+    middle: 0.56,
+    factor: 1.15,
+    most: 1,
+    source: 'DeepSeek-V3 kernels: 553 of 989 TFLOP/s on Hopper, 1,324 of 2,250 on Blackwell',
+  },
+  attentionBackward: {
+    middle: 0.43,
+    factor: 1.15,
+    most: 1,
+    source: 'DeepSeek-V3 kernels: 422 of 989 TFLOP/s on Hopper, 1,083 of 2,250 on Blackwell',
+  },
+  elementBytes: { middle: 1.5, factor: 1.5, source: '1 with fused kernels, 2 unfused' },
+  quantisedBytes: { middle: 4, factor: 1.5, source: 'read in 16 bits, written by rows and by columns in 8' },
+  scanBytes: { middle: 3, factor: 1.6, source: 'kernels of mamba_ssm keep states of chunks in 32 bits; assumed' },
+  quantisedRowBytes: { middle: 12, factor: 1.6, source: 'as above, with scales, padding and permutation of their own' },
+  quantisedRowBytesFused: { middle: 4, factor: 1.6, source: 'read in 16 bits, written twice in 8' },
+  logitBytes: { middle: 24, factor: 1.3, source: 'logits and gradient in 32 and 16 bits, two passes of the loss' },
+  exposedTp: {
+    middle: 0.4,
+    factor: 1.6,
+    most: 1,
+    source: 'assumed',
+  },
+  exposedCp: { middle: 0.3, factor: 2, most: 1, source: 'assumed' },
+  exposedEp: { middle: 0.8, factor: 1.5, most: 1, source: 'assumed: nothing but the shared expert runs beside' },
+  exposedDp: { middle: 0.2, factor: 2, most: 1, source: 'assumed' },
+  exposedFsdp: { middle: 0.1, factor: 2, most: 1, source: 'assumed' },
+  exposedPp: { middle: 0.3, factor: 2, most: 1, source: 'assumed' },
+  exposedEpOverlapped: {
+    middle: 0.3,
+    factor: 1.5,
+    most: 1,
+    source: 'assumed',
+  },
+  epInner: { middle: 0.7, factor: 1.3, most: 1, source: 'assumed' },
+  epOuter: { middle: 0.8, factor: 1.3, most: 1, source: 'assumed' },
+  hostDense: { middle: 5e-4, factor: 2, source: 'assumed' },
+  hostMoe: {
+    middle: 4e-3,
+    factor: 1.4,
+    source: 'assumed: a hundred launches and one wait for the counts',
+  },
+  hostExpert: { middle: 1e-4, factor: 2, source: 'assumed' },
+  hostQuantised: { middle: 1.4, factor: 1.2, source: 'assumed' },
+  hostGraphs: { middle: 0.7, factor: 1.3, most: 1, source: 'assumed' },
+  hostHop: { middle: 1e-4, factor: 3, source: 'assumed' },
+  hostFused: { middle: 0.1, factor: 2, most: 1, source: 'assumed' },
+  hostGrace: { middle: 0.7, factor: 1.3, source: 'assumed' },
+  naturalImbalance: {
+    middle: 1.3,
+    factor: 1.2,
+    source: 'natural against forced routing: 1.06 (Nemotron 3) to 1.25 (Qwen3-235B) of the step',
+  },
+  stepSeconds: { middle: 0.02, factor: 3, source: 'assumed' },
+  straggler: { middle: 0.003, factor: 2, source: 'assumed: 3 % at 1,024 GPUs' },
+  sustainedB200: { middle: 1, factor: 1.1, source: 'datasheet peaks of B200 and GB200 differ by 0.9 already' },
+  sustainedGb300: { middle: 1.15, factor: 1.06, source: 'power limit of GB300 over GB200: 1,400 to 1,200 W' },
+  exposedTpPlain: {
+    middle: 1.6,
+    factor: 1.4,
+    source: 'assumed: messages of some MiB reach a part of the rate of long ones',
+  },
+  hostCapacity: { middle: 0.6, factor: 1.5, most: 1, source: 'assumed' },
+};
