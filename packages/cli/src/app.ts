@@ -34,7 +34,8 @@ import { describeFailure } from './errors.js';
 import { Console, type OutputStream } from './output/console.js';
 import { createStyle } from './output/style.js';
 
-const routes = {
+/** All sub-commands, by name. */
+export const routes = {
   train: trainCommand,
   verify: verifyCommand,
   plan: planCommand,

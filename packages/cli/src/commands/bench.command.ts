@@ -50,11 +50,11 @@ export interface BenchLayerFlags {
 export function parseEmulate(text: string): 'auto' | 'off' | number {
   if (text === 'auto' || text === 'off') return text;
   const factor = Number(text);
-  if (text.trim() !== '' && factor > 0 && factor <= limits.timeScale) return factor;
+  if (text.trim() !== '' && factor >= limits.leastFactor && factor <= limits.timeScale) return factor;
   throw new InputError(`"${text}" is no way to emulate`, {
     expected:
-      'auto, off (memory speed), or the factor by which all times are stretched, like 20, at most ' +
-      `${limits.timeScale}`,
+      'auto, off (memory speed), or the factor by which all times are stretched, like 20: ' +
+      `${limits.leastFactor} to ${limits.timeScale}`,
   });
 }
 

@@ -38,9 +38,9 @@ export function parseMeasuredOp(text: string): MeasuredOp {
 export function parseTimeScale(text: string): number | 'auto' {
   if (text === 'auto') return text;
   const value = Number(text.replace(/^1\//u, ''));
-  if (text.trim() !== '' && value > 0 && value <= limits.timeScale) return value;
+  if (text.trim() !== '' && value >= limits.leastFactor && value <= limits.timeScale) return value;
   throw new InputError(`"${text}" is not a time scale`, {
-    expected: `auto, or a factor like 1000 or 1/1000, at most ${limits.timeScale}`,
+    expected: `auto, or a factor like 1000 or 1/1000: ${limits.leastFactor} to ${limits.timeScale}`,
   });
 }
 

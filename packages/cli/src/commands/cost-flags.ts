@@ -36,8 +36,10 @@ export interface CostFlags {
 /** `0.65`, a share. */
 function parseShare(text: string): number {
   const share = Number(text);
-  if (text.trim() === '' || !(share > 0 && share <= 1))
-    throw new InputError(`"${text}" is not a share`, { expected: 'a number above 0 and at most 1, like 0.65' });
+  if (text.trim() === '' || !(share >= limits.leastFactor && share <= 1))
+    throw new InputError(`"${text}" is not a share`, {
+      expected: `a number like 0.65, from ${limits.leastFactor} to 1`,
+    });
   return share;
 }
 

@@ -103,7 +103,7 @@ export function readExportPlan(path: string, flags: Pick<ExportFlags, 'model' | 
       : { layersOfStages: stages.list().map((one) => one.integer({ min: 0, max: model.layers })) }),
     ...(capacity === undefined || capacity.value === null
       ? {}
-      : { capacityFactor: capacity.number({ above: 0, max: limits.experts }) }),
+      : { capacityFactor: capacity.number({ min: limits.leastFactor, max: limits.experts }) }),
   };
 }
 

@@ -77,12 +77,12 @@ export interface StepFlags extends OverlapFlags {
   readonly capacityFactor?: number;
 }
 
-/** `1.25`: above zero, and no more than would give one expert all. */
+/** `1.25`: no more than would give one expert all. */
 function parseFactor(text: string): number {
   const factor = Number(text);
-  if (text.trim() === '' || !(factor > 0 && factor <= limits.experts))
+  if (text.trim() === '' || !(factor >= limits.leastFactor && factor <= limits.experts))
     throw new InputError(`"${text}" is not a capacity factor`, {
-      expected: `a number above 0, like 1.25, at most ${limits.experts}`,
+      expected: `a number like 1.25, from ${limits.leastFactor} to ${limits.experts}`,
     });
   return factor;
 }

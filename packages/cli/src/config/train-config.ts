@@ -46,8 +46,8 @@ import { overlapDocument, overlapFrom, type OverlapFlags } from './overlap-confi
 /** Tokens of one step over all replicas: what ranks on this machine can hold by far. */
 const mostTokens = limits.tokens;
 const learningRateRange = { above: 0, max: 1e6 } as const;
-const capacityRange = { above: 0, max: limits.experts } as const;
-const timeScaleRange = { above: 0, max: limits.timeScale } as const;
+const capacityRange = { min: limits.leastFactor, max: limits.experts } as const;
+const timeScaleRange = { min: limits.leastFactor, max: limits.timeScale } as const;
 
 export interface OptimizerConfig {
   /** Peak learning rate (default 3e-3). */

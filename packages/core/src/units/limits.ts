@@ -29,6 +29,8 @@ export const limits = {
   chunks: 256,
   steps: 1e9,
   rounds: 1e6,
+  /** A factor or a share below it is a slip, and what is divided by it would not be finite. */
+  leastFactor: 1e-6,
   /** How much slower an emulated network may run than the real one. */
   timeScale: 1e9,
   seed: 2 ** 32 - 1,

@@ -3,7 +3,7 @@ export { SaveError } from './save-error.js';
 export { type WeightType, torchNames, huggingFaceConfig, asHuggingFace } from './hugging-face-config.js';
 export { HuggingFaceFolder } from './hugging-face-folder.js';
 export { type StateKind, type TensorSource, type Block, loadShards } from './tensor-source.js';
-export { stepFolderName, type TrainingState } from './training-state.js';
+export { stepFolderName, stepOfFolder, type TrainingState } from './training-state.js';
 export { TrainingStateFolder } from './training-state-reader.js';
 export { looksLikeState, saveTrainingState } from './training-state-writer.js';
 export { latestState, listSteps } from './checkpoints.js';

@@ -2,6 +2,8 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { realDisk, syncFolder, type Disk } from '../files/disk.js';
+import { stepOfFolder } from './training-state.js';
+import { mark, markedName, otherWriter, unmark } from './writer-mark.js';
 
 /** Folders under construction; what is left of a killed run. */
 const asidePrefix = '.tmp-';
@@ -19,7 +21,9 @@ export const asideOf = (folder: string): string => beside(folder, asidePrefix);
 export function beginFolder(folder: string): string {
   const aside = asideOf(folder);
   rmSync(aside, { recursive: true, force: true });
-  mkdirSync(aside, { recursive: true });
+  mkdirSync(dirname(aside), { recursive: true });
+  mark(folder);
+  mkdirSync(aside);
   return aside;
 }
 
@@ -40,11 +44,13 @@ export function commitFolder(folder: string, disk: Disk = realDisk): void {
   }
   syncFolder(dirname(folder), disk);
   rmSync(replaced, { recursive: true, force: true });
+  unmark(folder);
 }
 
 /** Removes what was filled so far. */
 export function abandonFolder(folder: string): void {
   rmSync(asideOf(folder), { recursive: true, force: true });
+  unmark(folder);
 }
 
 /** Removes a folder so that no part of it is ever seen under its name. */
@@ -56,20 +62,33 @@ export function removeFolder(folder: string, disk: Disk = realDisk): void {
 }
 
 /**
- * Cleans up after a killed run in a folder of such folders. Only when no run writes there. Returns the names that were
+ * Cleans up after a killed run in a folder of such folders, and leaves what a run is filling: that of a process of this
+ * machine, and, unless this run is to write there (`own`), that of another machine's. Returns the names that were
  * removed.
  */
-export function cleanLeftovers(parent: string): string[] {
+export function cleanLeftovers(parent: string, own = true): string[] {
   if (!existsSync(parent)) return [];
   const cleaned: string[] = [];
+  const inWork = (name: string): boolean => {
+    const writer = otherWriter(join(parent, name));
+    return writer === 'running' || (writer === 'unknown' && !own);
+  };
   for (const name of readdirSync(parent)) {
     const path = join(parent, name);
-    if (name.startsWith(replacedPrefix) && !existsSync(join(parent, name.slice(replacedPrefix.length))))
-      renameSync(path, join(parent, name.slice(replacedPrefix.length)));
-    else if ([asidePrefix, replacedPrefix, removedPrefix].some((prefix) => name.startsWith(prefix))) {
+    const prefix = [asidePrefix, replacedPrefix, removedPrefix].find((one) => name.startsWith(one));
+    if (prefix === undefined) continue;
+    const whole = name.slice(prefix.length);
+    // Of names that no run gives, a person may have made them.
+    if (stepOfFolder(whole) === undefined || inWork(whole)) continue;
+    if (prefix === replacedPrefix && !existsSync(join(parent, whole))) renameSync(path, join(parent, whole));
+    else {
       rmSync(path, { recursive: true, force: true });
       cleaned.push(name);
     }
+  }
+  for (const name of readdirSync(parent)) {
+    const marked = markedName(name);
+    if (marked !== undefined && !inWork(marked)) unmark(join(parent, marked));
   }
   return cleaned;
 }

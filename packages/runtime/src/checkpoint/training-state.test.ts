@@ -1,5 +1,7 @@
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { holdsParameter, worldSize, type Layout, type PartialLayout, minOf } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -300,6 +302,32 @@ describe('saving', () => {
     rmSync(join(target, 'x'), { recursive: true });
     expect(cleanLeftovers(target)).toEqual(['.tmp-step-000003']);
     expect(readdirSync(target).sort()).toEqual(['step-000001', 'step-000002']);
+  });
+
+  it('what a run is filling is left alone; what a dead process filled goes', async () => {
+    const target = fresh();
+    const child = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)']);
+    const gone = once(child, 'exit');
+    const pid = child.pid ?? 0;
+    const fill = (step: number, said: object): void => {
+      const name = `step-00000${step}`;
+      mkdirSync(join(target, `.tmp-${name}`), { recursive: true });
+      writeFileSync(join(target, `.writer-${name}`), JSON.stringify(said));
+    };
+    const began = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1)?.split(' ')[19];
+    fill(1, { host: hostname(), pid, began });
+    fill(2, { host: hostname(), pid, began: `${began}0` });
+    fill(3, { host: 'another', pid: 1 });
+    mkdirSync(join(target, '.tmp-of-mine'));
+    expect(cleanLeftovers(target, false)).toEqual(['.tmp-step-000002']);
+    const left = ['.tmp-of-mine', '.tmp-step-000001', '.tmp-step-000003', '.writer-step-000001', '.writer-step-000003'];
+    expect(readdirSync(target).sort()).toEqual(left);
+    // Who is to write there need not wait for another machine.
+    expect(cleanLeftovers(target)).toEqual(['.tmp-step-000003']);
+    child.kill('SIGKILL');
+    await gone;
+    expect(cleanLeftovers(target, false)).toEqual(['.tmp-step-000001']);
+    expect(readdirSync(target)).toEqual(['.tmp-of-mine']);
   });
 
   it('the latest state is the last undamaged one; damaged ones are told', () => {

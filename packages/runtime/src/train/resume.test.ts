@@ -221,6 +221,16 @@ describe('resume', { timeout: 240_000 }, () => {
     expect(latestState(where)).toMatchObject({ step: 6, skipped: [] });
   });
 
+  it('removes what a killed run left where it only reads', () => {
+    for (const named of ['', stepFolderName(4)]) {
+      const where = copyOf([4]);
+      mkdirSync(join(where, '.tmp-step-000005'));
+      const { start } = prepareStart(jobOf(four, { checkpoint: plan(fresh(), 1), resume: join(where, named) }));
+      expect(start).toMatchObject({ step: 4, notes: ['removed .tmp-step-000005, left by a run that was stopped'] });
+      expect(readdirSync(where)).toEqual([stepFolderName(4)]);
+    }
+  });
+
   it('an aborted run leaves complete checkpoints only', async () => {
     const where = fresh();
     const stop = new AbortController();

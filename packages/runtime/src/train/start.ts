@@ -1,6 +1,6 @@
 /** Where a run starts: seeded weights, a training state of this or another layout, or the weights of a model folder. */
 import { existsSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { formatLayout, InputError, appendAll } from '@monta/core';
 import {
   checkSameModel,
@@ -12,6 +12,7 @@ import {
   loadShards,
   looksLikeState,
   stepFolderName,
+  stepOfFolder,
   TrainingStateFolder,
   type TrainingState,
 } from '../checkpoint/index.js';
@@ -41,10 +42,8 @@ export function prepareStart(asked: TrainJob): { readonly job: TrainJob; readonl
   const plan = checkpoint && { ...checkpoint, folder: resolve(checkpoint.folder) };
   const job: TrainJob = plan === undefined ? rest : { ...rest, checkpoint: plan };
   if (plan !== undefined) checkPlan(plan.every, plan.keep);
-  const notes =
-    plan === undefined
-      ? []
-      : cleanLeftovers(plan.folder).map((name) => `removed ${name}, left by a run that was stopped`);
+  const notes = plan === undefined ? [] : removeLeftovers(plan.folder, true);
+  if (resume !== undefined && resume !== 'latest') appendAll(notes, removeLeftovers(checkpointsAt(resume), false));
   if (resume === undefined) {
     if (plan !== undefined) refuseLater(plan.folder, 0, 'starts from the beginning');
     return { job, start: { step: 0, notes } };
@@ -72,6 +71,20 @@ export function prepareStart(asked: TrainJob): { readonly job: TrainJob; readonl
     refuseLater(plan.folder, state.step, `resumes from step ${state.step}`);
   appendAll(notes, differences(state, job));
   return { job: { ...job, resume: found }, start: { step: state.step, path: found, notes } };
+}
+
+/** The folder of checkpoints that a person named, or that a step folder that they named lies in. */
+const checkpointsAt = (resume: string): string =>
+  stepOfFolder(basename(resolve(resume))) === undefined ? resolve(resume) : dirname(resolve(resume));
+
+/** Where this run only reads, what cannot be removed stays. */
+function removeLeftovers(folder: string, own: boolean): string[] {
+  try {
+    return cleanLeftovers(folder, own).map((name) => `removed ${name}, left by a run that was stopped`);
+  } catch (error) {
+    if (own) throw error;
+    return [];
+  }
 }
 
 /**

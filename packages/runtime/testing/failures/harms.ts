@@ -141,6 +141,29 @@ export const harms: readonly Harm[] = [
     },
   },
   {
+    name: 'resumed from meanwhile',
+    backend: 'local',
+    run: async (job, bits) => {
+      const other = {
+        ...job,
+        checkpoint: { folder: `${folderOf(job)}-other`, every: 1, keep: 1 },
+        resume: folderOf(job),
+      };
+      const others: Ended[] = [];
+      const ended = await runProcess('local', job, async (_, line) => {
+        await line('checkpoint 2');
+        others.push(await runProcess('local', other));
+      });
+      const [second] = others;
+      const outcome = goodEnd(job, ended, bits);
+      // The last step may have been all there was left to do, and a checkpoint may go while it is read.
+      const said = second !== undefined && second.code !== 0 && second.errors.includes(folderOf(job));
+      if (second === undefined || said) return outcome;
+      const went = goodEnd(other, second, bits);
+      return { ...outcome, equal: outcome.equal && went.equal, hung: outcome.hung || went.hung };
+    },
+  },
+  {
     name: 'stopped for a second',
     backend: 'local',
     run: async (job, bits) => {

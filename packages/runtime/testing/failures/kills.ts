@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Random } from '@monta/core';
@@ -40,12 +41,16 @@ export async function goesOn(backend: Backend, job: TrainJob, harmed: Ended, bit
   return {
     hung: harmed.hung || resumed.hung,
     torn,
-    left: harmed.left + resumed.left > 0,
+    left: harmed.left + resumed.left > 0 || (backend === 'mpi' && leavesFiles(harmed)),
     equal,
     ...(resumed.code === 0 ? {} : { trouble: resumed.errors }),
     seconds: harmed.seconds,
   };
 }
+
+/** Whether files of Open MPI are left of a job, once another one has begun. */
+const leavesFiles = ({ pid }: Ended): boolean =>
+  ['/dev/shm', tmpdir()].some((base) => readdirSync(base).some((name) => name.startsWith(`monta-mpi-${pid}-`)));
 
 function isTorn(folder: string): boolean {
   try {

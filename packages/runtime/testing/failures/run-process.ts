@@ -20,6 +20,7 @@ export interface Running {
 }
 
 export interface Ended {
+  readonly pid: number;
   readonly code: number | null;
   readonly errors: string;
   readonly reports: readonly string[];
@@ -86,5 +87,13 @@ export async function runProcess(
   while (marked(mark).length > 0 && performance.now() < until) await pause(100);
   const left = marked(mark);
   killAll(left);
-  return { code: await ended, errors, reports: out.trim().split('\n'), seconds, hung, left: left.length };
+  return {
+    pid: child.pid ?? 0,
+    code: await ended,
+    errors,
+    reports: out.trim().split('\n'),
+    seconds,
+    hung,
+    left: left.length,
+  };
 }

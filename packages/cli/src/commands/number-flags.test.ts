@@ -1,0 +1,93 @@
+/** Numbers that nobody means, given to every flag that takes one. */
+import { InputError } from '@monta/core';
+import { expect, it } from 'vitest';
+import { routes } from '../app.js';
+import { readTrainConfig } from '../config/train-config.js';
+
+interface NumberFlag {
+  readonly name: string;
+  readonly parse: (text: string) => unknown;
+  /** What follows the number. */
+  readonly unit: string;
+}
+
+type Flags = Readonly<Record<string, { readonly kind: string; readonly parse?: (text: string) => unknown }>>;
+interface Route {
+  readonly parameters?: { readonly flags?: Flags };
+  readonly getAllEntries?: () => readonly { readonly name: { readonly original: string }; readonly target: unknown }[];
+}
+
+/** Numbers of a unit that flags take, or none. */
+const units = ['', ' us', ' GiB'];
+
+function unitOf(parse: (text: string) => unknown): string | undefined {
+  return units.find((unit) =>
+    ['1', '0.5'].some((number) => {
+      try {
+        return typeof parse(number + unit) === 'number';
+      } catch {
+        return false;
+      }
+    }),
+  );
+}
+
+function numberFlags(name: string, route: Route): NumberFlag[] {
+  const inside = route.getAllEntries?.() ?? [];
+  const own = Object.entries(route.parameters?.flags ?? {}).flatMap(([flag, { parse }]) => {
+    const unit = parse === undefined || parse === String ? undefined : unitOf(parse);
+    return parse === undefined || unit === undefined ? [] : [{ name: `${name} --${flag}`, parse, unit }];
+  });
+  return [...own, ...inside.flatMap((entry) => numberFlags(`${name} ${entry.name.original}`, entry.target as Route))];
+}
+
+const flags = Object.entries(routes).flatMap(([name, route]) => numberFlags(name, route as Route));
+/** Checked with the rest of the configuration. */
+const [ofTraining, ofOthers] = [true, false].map((train) =>
+  flags.filter(({ name }) => name.startsWith('train ') === train),
+) as [NumberFlag[], NumberFlag[]];
+
+/** Of one argument, on Linux (MAX_ARG_STRLEN). */
+const longestArgument = 2 ** 17;
+const strange = ['1e308', '-1', 'NaN', '1e-320', '9007199254740992', 'Infinity', '', '9'.repeat(longestArgument)];
+
+/** Digits before the message is cut: nobody reads a value of megabytes. */
+const longestMessage = 2000;
+
+it('there are flags of numbers in all commands that count something', () => {
+  expect(flags.length).toBeGreaterThan(40);
+  expect(new Set(flags.map(({ name }) => name.split(' ')[0]))).toEqual(
+    new Set('train verify plan memory simulate bench calibrate validate model convert lint'.split(' ')),
+  );
+});
+
+it.each(ofOthers.map((flag) => [flag.name, flag] as const))('%s refuses what cannot be meant', (_, { parse, unit }) => {
+  for (const number of strange) {
+    let value: unknown;
+    try {
+      value = parse(number + unit);
+    } catch (error) {
+      expect(error).toBeInstanceOf(InputError);
+      expect((error as InputError).format().length).toBeLessThan(longestMessage);
+      continue;
+    }
+    // Times and sizes may be next to nothing; what is divided by may not.
+    expect(value).toBeGreaterThanOrEqual(unit === '' ? 1e-9 : 0);
+    expect(value).toBeLessThan(1e18);
+  }
+});
+
+it.each(ofTraining.map((flag) => [flag.name, flag] as const))('%s too', (name, { parse }) => {
+  const key = name.slice('train --'.length);
+  for (const number of strange) {
+    const read = (): unknown => readTrainConfig(undefined, { [key]: parse(number) });
+    // A rate of nothing is slow, not wrong.
+    if (key === 'lr' && number === '1e-320') continue;
+    expect(read, number).toThrow(InputError);
+    try {
+      read();
+    } catch (error) {
+      expect((error as InputError).format().length).toBeLessThan(longestMessage);
+    }
+  }
+});
