@@ -73,10 +73,10 @@ function tensorFiles(folder: string): { readonly bytes: number; readonly digests
  * A run on two ranks saves a state of 2 GB after each of two steps; another goes on from the first, and must save the
  * second with the same bits. Throws when it does not.
  */
-export function largeCheckpoint(root: string): LargeRow[] {
+export function largeCheckpoint(root: string, bytes = stateBytes): LargeRow[] {
   const text = join(root, 'text.txt');
   writeFileSync(text, smallText);
-  const model = largeModel(stateBytes);
+  const model = largeModel(bytes);
   const [whole, resumed] = [join(root, 'whole'), join(root, 'resumed')];
   const job: TrainJob = {
     ...smallJob(text, whole, 2),
@@ -102,13 +102,13 @@ export function largeCheckpoint(root: string): LargeRow[] {
 }
 
 /** `monta calibrate` on a trace of 10^6 spans, half of them collectives. */
-export function largeTrace(root: string): LargeRow {
+export function largeTrace(root: string, spans = 1e6): LargeRow {
   const path = join(root, 'trace.json');
-  writeTrace(path, 1e6);
+  writeTrace(path, spans);
   const cli = fileURLToPath(new URL('../../../cli/dist/main.js', import.meta.url));
-  const { out, peak } = measured(cli, ['calibrate', path, '--json']);
+  const { out, peak } = measured(cli, ['calibrate', path, '--cluster', 'h100-1x8', '--json']);
   if (!out.includes('"curves"')) throw new Error(`monta calibrate printed no curves: ${out.slice(0, 200)}`);
-  return row('monta calibrate, 10^6 spans', statSync(path).size, peak, 0);
+  return row(`monta calibrate, ${spans} spans`, statSync(path).size, peak, 0);
 }
 
 const traceRanks = 8;
