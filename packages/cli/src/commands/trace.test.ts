@@ -1,7 +1,9 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGzip, gzipSync } from 'node:zlib';
 import sqlite from 'node-sqlite3-wasm';
 import { afterAll, expect, it } from 'vitest';
 import { generateTraces, plainJob } from '../../../core/testing/profiles/kineto-generator.js';
@@ -141,4 +143,57 @@ it('refuses damaged files, other databases and empty folders', async () => {
   mkdirSync(empty);
   expect((await monta('trace', empty)).err).toContain('has no traces');
   expect((await monta('trace', join(folder, 'none.json'))).code).toBe(2);
+});
+
+it('a database cannot say what is computed when it is read, and its times are times', async () => {
+  const kernels =
+    'CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT, deviceId INT, globalPid INT, demangledName INT);';
+  const endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x AS id, 'a' AS value FROM c";
+  const cases: readonly (readonly [string, RegExp])[] = [
+    [`CREATE VIEW CUPTI_ACTIVITY_KIND_KERNEL AS ${endless};`, /has no table CUPTI_ACTIVITY_KIND_KERNEL/u],
+    [
+      'CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT AS (length(zeroblob(900000000))), deviceId INT, globalPid INT, demangledName INT);',
+      /computes its table "CUPTI_ACTIVITY_KIND_KERNEL" when it is read/u,
+    ],
+    [`${kernels} INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (9, 1, 0, 1, 1);`, /has a kernel from 9 to 1/u],
+    [`${kernels} INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES ('a', 1, 0, 1, 1);`, /has a kernel from "a" to 1/u],
+    ['CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT);', /cannot be read: no such column/u],
+  ];
+  for (const [place, [sql, message]] of cases.entries()) {
+    const path = join(folder, `hostile-${place}.sqlite`);
+    const database = new sqlite.Database(path);
+    database.exec(sql);
+    database.close();
+    const { code, err } = await monta('trace', path);
+    expect(err).toMatch(message);
+    expect(err).toContain(path);
+    expect(code).toBe(2);
+  }
+  // Names that a view would count up for ever are not asked for.
+  const path = join(folder, 'endless.sqlite');
+  const database = new sqlite.Database(path);
+  database.exec(
+    `${kernels} INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (1, 9, 0, 1, 1); CREATE VIEW StringIds AS ${endless};`,
+  );
+  database.close();
+  expect((await monta('trace', path)).code).toBe(0);
+});
+
+it('refuses a small file that unpacks without end, and one that is nested without end', async () => {
+  const bomb = join(folder, 'bomb.json.gz');
+  const events = Buffer.alloc(1 << 20, '{"a": 1},');
+  const pieces = Readable.from(['{"traceEvents": [', ...Array<Buffer>(100).fill(events)]);
+  await pipeline(pieces, createGzip({ level: 9 }), createWriteStream(bomb));
+  const unpacking = await monta('trace', bomb);
+  expect(unpacking.err).toMatch(/bomb\.json\.gz {2}unpacks to more than any trace/u);
+  expect(unpacking.code).toBe(2);
+  const deep = join(folder, 'deep.json');
+  for (const [open, close] of [
+    ['[', ']'],
+    ['{"a":', '}'],
+  ] as const) {
+    const event = `{"cat": "kernel", "args": ${open.repeat(100_000)}1${close.repeat(100_000)}}`;
+    writeFileSync(deep, `{"traceEvents": [${event}]}`);
+    expect((await monta('trace', deep)).code).toBe(2);
+  }
 });

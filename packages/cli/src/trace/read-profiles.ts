@@ -141,7 +141,7 @@ async function* textOf(
 
 /** Traces shrink to a tenth or a thirtieth; a small file that unpacks without end is none. */
 const mostRatio = 250;
-const ratioFrom = 256 * 2 ** 20;
+const ratioFrom = 64 * 2 ** 20;
 /** Of an Inspector's log, which is held whole. */
 const mostLogLength = 512 * 2 ** 20;
 

@@ -1,7 +1,8 @@
 /** A job over MPI on this machine: what others can reach of it, and what it leaves. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { createConnection } from 'node:net';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -16,6 +17,27 @@ beforeAll(() => {
   base = mkdtempSync(join(tmpdir(), 'monta-places-'));
 });
 afterAll(() => rmSync(base, { recursive: true }));
+
+/** Ports that listen inside the network of a process, as only its user and root can see them. */
+function portsInside(pid: number): number[] {
+  const { stdout } = spawnSync('nsenter', ['--net', '-t', String(pid), 'ss', '-ltnH'], { encoding: 'utf8' });
+  return [...stdout.matchAll(/:(\d+)\s+\S+:\*/gu)].map(([, port]) => Number(port));
+}
+
+/** Of connections to a port from outside, at all addresses of this machine. */
+async function outcomes(port: number): Promise<string[]> {
+  const own = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
+  return Promise.all(
+    own.map(
+      (host) =>
+        new Promise<string>((resolve) => {
+          const socket = createConnection({ host, port }, () => resolve('connected'));
+          socket.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code ?? 'failed'));
+          socket.unref();
+        }),
+    ),
+  );
+}
 
 /** This process's children, their children, and so on. */
 function descendants(pid: number): number[] {
@@ -34,6 +56,9 @@ describe.runIf(testsOverMpi && privateNetwork() !== undefined)(
       let listening = '';
       let networks: string[] = [];
       let ready = 0;
+      let inside: number[] = [];
+      let entered: number | null = null;
+      let reached: Promise<string[][]> = Promise.resolve([]);
       const workerData: FailureJob = { seconds: 2 };
       const sums = await launchMpi({
         ranks: 2,
@@ -49,15 +74,24 @@ describe.runIf(testsOverMpi && privateNetwork() !== undefined)(
             .filter((line) => own.some((pid) => line.includes(`pid=${pid},`)))
             .filter((line) => !/\s(?:127\.\d+\.\d+\.\d+|\[::1\]):\d+\s/.test(line))
             .join('\n');
-          networks = [process.pid, (message as { readonly pid: number }).pid].map((pid) =>
-            readlinkSync(`/proc/${pid}/ns/net`),
-          );
+          const { pid } = message as { readonly pid: number };
+          inside = portsInside(pid);
+          reached = Promise.all(inside.map(outcomes));
+          const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+          entered = spawnSync('setpriv', [...nobody, 'nsenter', '--net', '-t', String(pid), 'true']).status;
+          networks = [process.pid, pid].map((one) => readlinkSync(`/proc/${one}/ns/net`));
         },
       });
       expect(new Set(sums).size).toBe(1);
       expect(networks).toHaveLength(2);
       expect(listening).toBe('');
       expect(networks[0]).not.toBe(networks[1]);
+      // The port that mpirun opens whatever it is told: open in there, closed from here, and no way in for others.
+      expect(inside.length).toBeGreaterThan(0);
+      const all = (await reached).flat();
+      expect(all).toContain('ECONNREFUSED');
+      expect(all).not.toContain('connected');
+      if (process.getuid?.() === 0) expect(entered).not.toBe(0);
       const left = readdirSync('/dev/shm').filter((name) => !before.includes(name));
       expect(left.filter((name) => name.includes(`-${process.pid}-`))).toEqual([]);
     });
