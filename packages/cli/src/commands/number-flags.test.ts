@@ -51,8 +51,17 @@ const [ofTraining, ofOthers] = [true, false].map((train) =>
 const longestArgument = 2 ** 17;
 const strange = ['1e308', '-1', 'NaN', '1e-320', '9007199254740992', 'Infinity', '', '9'.repeat(longestArgument)];
 
-/** Digits before the message is cut: nobody reads a value of megabytes. */
+/** Nobody reads a value of megabytes. */
 const longestMessage = 2000;
+
+/** What comes of a text: a value, or `refused` with a message that people can read. */
+function outcome(read: () => unknown): unknown {
+  try {
+    return read();
+  } catch (error) {
+    return error instanceof InputError && error.format().length < longestMessage ? 'refused' : error;
+  }
+}
 
 it('there are flags of numbers in all commands that count something', () => {
   expect(flags.length).toBeGreaterThan(40);
@@ -62,32 +71,16 @@ it('there are flags of numbers in all commands that count something', () => {
 });
 
 it.each(ofOthers.map((flag) => [flag.name, flag] as const))('%s refuses what cannot be meant', (_, { parse, unit }) => {
-  for (const number of strange) {
-    let value: unknown;
-    try {
-      value = parse(number + unit);
-    } catch (error) {
-      expect(error).toBeInstanceOf(InputError);
-      expect((error as InputError).format().length).toBeLessThan(longestMessage);
-      continue;
-    }
-    // Times and sizes may be next to nothing; what is divided by may not.
-    expect(value).toBeGreaterThanOrEqual(unit === '' ? 1e-9 : 0);
-    expect(value).toBeLessThan(1e18);
-  }
+  const taken = strange.map((number) => outcome(() => parse(number + unit))).filter((value) => value !== 'refused');
+  // Times and sizes may be next to nothing; what is divided by may not.
+  const least = unit === '' ? 1e-9 : 0;
+  expect(taken.filter((value) => typeof value !== 'number' || value < least || value >= 1e18)).toEqual([]);
 });
 
 it.each(ofTraining.map((flag) => [flag.name, flag] as const))('%s too', (name, { parse }) => {
   const key = name.slice('train --'.length);
-  for (const number of strange) {
-    const read = (): unknown => readTrainConfig(undefined, { [key]: parse(number) });
-    // A rate of nothing is slow, not wrong.
-    if (key === 'lr' && number === '1e-320') continue;
-    expect(read, number).toThrow(InputError);
-    try {
-      read();
-    } catch (error) {
-      expect((error as InputError).format().length).toBeLessThan(longestMessage);
-    }
-  }
+  // A rate of nothing is slow, not wrong.
+  const given = strange.filter((number) => key !== 'lr' || number !== '1e-320');
+  const outcomes = given.map((number) => outcome(() => readTrainConfig(undefined, { [key]: parse(number) })));
+  expect(outcomes).toEqual(given.map(() => 'refused'));
 });
