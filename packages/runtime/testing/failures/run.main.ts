@@ -3,6 +3,7 @@
  * report; ends with exit code 1 and the message when it fails.
  */
 import { writeSync } from 'node:fs';
+import { InputError } from '@monta/core';
 import { localLauncher, mpiLauncher } from '#runtime/launch/index.js';
 import { train, type TrainJob } from '#runtime/train/index.js';
 
@@ -14,6 +15,7 @@ try {
     onReport: (report) => writeSync(1, `${report.kind} ${report.step}\n`),
   });
 } catch (error) {
-  writeSync(2, `${error instanceof Error ? error.message : String(error)}\n`);
+  const said = error instanceof InputError ? error.format() : error instanceof Error ? error.message : String(error);
+  writeSync(2, `${said}\n`);
   process.exitCode = 1;
 }
