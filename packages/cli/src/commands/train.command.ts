@@ -119,6 +119,8 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
           'two hosts, whose links are measured first',
         ],
         ['mpirun -n 8 monta train --layout tp=4,dp=2,ep=2', 'under an mpirun of your own'],
+        ['monta train train.yaml --device cuda --dtype bf16', "on this machine's first GPU"],
+        ['monta train --backend nccl --layout tp=2,dp=2,ep=2', 'four processes on GPUs, over NCCL'],
         ['monta train --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --steps 20', 'on an emulated A800 cluster'],
       ],
     ),

@@ -140,6 +140,62 @@ function trainingText({ training }: GpuReport): string {
   );
 }
 
+/** Launches of training steps followed on the card, and the kernel furthest from the CPU's. */
+function shadowText({ shadow }: GpuReport): string {
+  if (shadow === undefined) return '';
+  const rows = Object.entries(shadow).map(([model, kernels]) => {
+    const [first] = [...kernels].sort((a, b) => b.worst - a.worst);
+    const launches = kernels.reduce((sum, one) => sum + one.launches, 0);
+    return [model, String(kernels.length), String(launches), first.worst.toExponential(1), first.kernel];
+  });
+  const said =
+    'Every launch of two training steps on the CPU, repeated on the card from the same operands. Nothing is written \
+behind an operand.';
+  return `${said}\n\n${table(['model', 'kernels', 'launches', 'largest error', 'of'], rows)}\n\n`;
+}
+
+/** A model of more than a billion parameters, and what peers take for it. */
+function modelText({ model }: GpuReport): string {
+  if (model === undefined) return '';
+  const { monta, peers, parameters, tokensPerStep, flopsPerToken } = model;
+  const row = (name: string, run: typeof monta | (typeof peers)[string]): string[] =>
+    'error' in run
+      ? [name, run.error.split('\n', 1)[0], '', '', '']
+      : [
+          name,
+          number(1000 * run.secondsPerStep, 1),
+          number(run.tokensPerSecond, 0),
+          number(run.teraflops, 0),
+          number(run.peakBytes / gibibyte, 1),
+        ];
+  const runs = [['Monta', monta] as const, ...Object.entries(peers)];
+  const kernels = Object.entries(monta.kernels)
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, 12);
+  const planned = monta.parameterBytes + monta.regionBytes;
+  const last = monta.losses.at(-1) ?? NaN;
+  return `## A model
+
+${number(parameters / 1e9, 2)} billion parameters, ${tokensPerStep} tokens a step, ${number(flopsPerToken / 1e9, 2)} \
+GFLOP a token forward and backward; bf16, weights, gradients and moments in fp32. Medians of the steps after the first \
+ten. Monta took ${monta.losses.length} steps, from a loss of ${number(monta.losses[0], 3)} to ${number(last, 3)}.
+
+${table(
+  ['who', 'ms a step', 'tokens/s', 'TFLOP/s', 'peak GiB'],
+  runs.map(([name, run]) => row(name, run)),
+)}
+
+Monta's peak is ${number(monta.peakBytes / planned, 2)} times what its program's regions and states take \
+(${number(planned / gibibyte, 1)} GiB): the rest is scratch of kernels and rounding of allocations.
+
+${table(
+  ['kernel of one step', 'ms'],
+  kernels.map(([name, seconds]) => [name, number(1000 * seconds, 2)]),
+)}
+
+`;
+}
+
 /** The whole page. */
 export function gpuPage(report: GpuReport): string {
   const { card, driver = 'unknown', date, node, command, cudnn, rates, layer } = report;
@@ -187,9 +243,9 @@ attention are run twice and leave the same bits.
 
 ${checksTable(report)}
 
-${trainingText(report)}
+${shadowText(report)}${trainingText(report)}
 
-## Rates
+${modelText(report)}## Rates
 
 Sustained: medians of 7 runs, of 2 s for the product and 0.1 s for the rest.
 
@@ -245,9 +301,10 @@ ${table(['shape', 'piece', 'ms', 'rate'], pieceRows(layer))}
 
 ## Not here yet
 
-- The kernels of the catalogue behind the device seam: \`train\`, \`verify\` and \`calibrate --probe\` do not take \
-\`--device cuda\`. The device itself (memory, queues, events) is there.
-- Latent attention: the graphs take head sizes of keys and values that differ, which no check has run yet.
+- Experts in the compiled program go one product an expert through cuBLASLt; the batched ways above are those of the \
+layer alone.
+- Rows' plans are made by the host, from counts and picks that it reads once a layer.
+- Attention with sinks or over windows runs in bf16 by a kernel that walks keys one by one: right, not fast.
 - An own grouped kernel for the experts' products, and CUDA graphs.
 `;
 }
