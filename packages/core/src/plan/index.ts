@@ -52,4 +52,4 @@ export {
   readPlan,
   settingOfPlan,
 } from './document/index.js';
-export { type RunRequest, simulateRun, type RunSimulation, type StageTime } from './simulate-run.js';
+export { type RunSimulation, simulateRun } from './simulate-run.js';
