@@ -45,6 +45,7 @@ export {
   fixedStrategies,
   inChunks,
   namedStrategies,
+  plainPair,
   routingScope,
   sameSums,
   searchedHalves,

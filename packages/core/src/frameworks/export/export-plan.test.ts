@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
 import { checkModelLayout, resolveLayout, type Layout } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
-import { namedStrategies, searchedHalves, type Strategy } from '../../schedule/index.js';
+import { halvesName, namedStrategies, searchedHalves, type Strategy } from '../../schedule/index.js';
 import { InputError, maxOf, minOf, Random } from '../../units/index.js';
 import { architectureOf } from '../architecture.js';
 import type { Finding } from '../finding.js';
@@ -113,6 +113,12 @@ function refusalOf(plan: ExportPlan, target: ExportTarget): InputError | undefin
   }
 }
 
+/** Megatron's words for a plan's dispatch. */
+function dispatcherOf({ strategy, cluster }: ExportPlan): string {
+  const library = cluster.name.startsWith('b200') ? 'hybridep' : 'deepep';
+  return { deduplicated: `flex ${library}`, gathered: 'allgather' }[halvesName(strategy)] ?? 'alltoall';
+}
+
 describe('300 random plans', () => {
   const random = new Random(18);
   const plans = Array.from({ length: 300 }, () => drawPlan(random));
@@ -132,7 +138,7 @@ describe('300 random plans', () => {
         sequences: plan.sequences,
         microBatches: plan.microBatches,
         sequence: plan.sequence,
-        dispatcher: 'alltoall',
+        dispatcher: dispatcherOf(plan),
       });
       expect(notes.some((note) => note.startsWith('sequence parallelism is on'))).toBe(tp > 1 && !sequenceParallel);
       const { forward, backward } = plan.strategy.chunks;

@@ -1,6 +1,6 @@
 /** Which of Megatron's token dispatchers does what a strategy says. */
 import { deviceCount } from '../../cluster/index.js';
-import { halvesName } from '../../schedule/index.js';
+import { halvesName, plainPair } from '../../schedule/index.js';
 import { InputError } from '../../units/errors.js';
 import { architectureOf } from '../architecture.js';
 import type { ExportOptions, ExportPlan, ExportSetting, ExportVariable } from './exported.js';
@@ -56,11 +56,11 @@ export function megatronDispatch(plan: ExportPlan, { nearest = false }: ExportOp
             'pipelined',
         ]
       : [];
-  if (strategy.dispatch.startsWith('deduplicated')) {
+  if (name === 'deduplicated') {
     const found = flex(plan);
     return { ...found, notes: [...found.notes, ...chunked] };
   }
-  if (strategy.dispatch === 'gathered')
+  if (name === 'gathered')
     return {
       settings: [
         { field: 'moe_token_dispatcher_type', value: 'allgather', reason: 'all tokens of the group are gathered' },
@@ -68,7 +68,7 @@ export function megatronDispatch(plan: ExportPlan, { nearest = false }: ExportOp
       environment: [],
       notes: chunked,
     };
-  if (name === 'scattered' || layout.tp === 1) {
+  if (name === 'scattered' || (layout.tp === 1 && plainPair(strategy))) {
     const way =
       layout.etp > 1
         ? 'each token once between nodes, gathered and reduce-scattered over the expert tensor ranks'
@@ -78,7 +78,7 @@ export function megatronDispatch(plan: ExportPlan, { nearest = false }: ExportOp
   if (!nearest)
     throw new InputError(`Megatron has no dispatcher like ${name}`, {
       path: 'strategy',
-      expected: 'scattered, deduplicated or gathered where tensor parallelism is above 1',
+      expected: 'scattered, deduplicated or gathered; without tensor parallelism any plain halves',
       hint: '--nearest writes alltoall, which is scattered',
     });
   return {

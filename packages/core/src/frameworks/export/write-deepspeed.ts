@@ -1,7 +1,7 @@
 /**
  * A DeepSpeed configuration with AutoEP and AutoTP, as JSON. JSON holds no comments: the reasons are given beside it.
  */
-import { halvesName } from '../../schedule/index.js';
+import { halvesName, plainPair } from '../../schedule/index.js';
 import type { MoeModel } from '../../model/index.js';
 import { InputError } from '../../units/errors.js';
 import type { Exported, ExportOptions, ExportPlan, ExportSetting } from './exported.js';
@@ -45,7 +45,8 @@ export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportO
       'a divisor of them',
     );
   const name = halvesName(strategy);
-  if (tp > 1 && name !== 'sliced' && name !== 'scattered' && !nearest)
+  const plain = tp === 1 ? plainPair(strategy) : name === 'sliced' || name === 'scattered';
+  if (!plain && !nearest)
     throw new InputError(`DeepSpeed has no dispatcher like ${name}`, {
       path: 'strategy',
       expected: 'sliced or scattered',

@@ -1,6 +1,6 @@
 /** A configuration of torchtitan (b5bcd76c, 0.3.0), as TOML. */
 import { deviceCount } from '../../cluster/index.js';
-import { halvesName } from '../../schedule/index.js';
+import { halvesName, plainPair } from '../../schedule/index.js';
 import { InputError } from '../../units/errors.js';
 import { architectureOf } from '../architecture.js';
 import type { Exported, ExportOptions, ExportPlan, ExportSetting } from './exported.js';
@@ -9,10 +9,10 @@ const refuse = (path: string, message: string, expected: string): InputError =>
   new InputError(`torchtitan can't do this: ${message}`, { path, expected });
 
 function dispatcherOf({ strategy, cluster, layout }: ExportPlan, { nearest = false }: ExportOptions): string {
-  if (strategy.dispatch.startsWith('deduplicated'))
-    return architectureOf(cluster.device.name) === 'blackwell' ? 'hybridep' : 'deepep';
   const name = halvesName(strategy);
-  if (layout.tp > 1 && name !== 'scattered' && name !== 'sliced' && !nearest)
+  if (name === 'deduplicated') return architectureOf(cluster.device.name) === 'blackwell' ? 'hybridep' : 'deepep';
+  const plain = layout.tp === 1 ? plainPair(strategy) : name === 'scattered' || name === 'sliced';
+  if (!plain && !nearest)
     throw new InputError(`torchtitan has no dispatcher like ${name}`, {
       path: 'strategy',
       expected: 'scattered, sliced or deduplicated',
