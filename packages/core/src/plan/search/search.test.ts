@@ -85,6 +85,23 @@ describe('the search of a plan', () => {
     expect(best?.seconds).toBeLessThanOrEqual(fastest);
   }, 120_000);
 
+  it.each(['mixtral-8x7b', 'deepseek-v2', 'llama-3-8b'])(
+    'counts on less memory with every step of recomputation, which is so: %s',
+    (name) => {
+      const asked = problem({ model: getModel(name), cluster: clusterOf('h100-4x8'), globalBatch: 64 });
+      const prices = new EstimateModel();
+      const [point] = [...spacePoints(asked)].slice(-1);
+      const ladder = point === undefined ? [] : optionsOf(asked, point).keepings;
+      expect(ladder.length).toBeGreaterThan(3);
+      for (const setting of randomSettings(asked, 100, new Random(3))) {
+        const bytes = ladder
+          .filter(({ sharing }) => sharing === ladder[0]?.sharing)
+          .map(({ recompute }) => prices.memoryBytes({ ...setting, recompute }));
+        expect(bytes).toEqual([...bytes].sort((a, b) => b - a));
+      }
+    },
+  );
+
   it('keeps to what is fixed', () => {
     const { best } = searched(
       problem({

@@ -246,14 +246,11 @@ export class Search {
         this.#counts.prunedByTime += open.length - 1;
         continue;
       }
-      if (!this.#hasRoom(point, way, options, weights)) {
-        this.#counts.prunedByMemory += open.length - 1;
-        // What a stage's passes keep does not depend on how rows travel, but DualPipe keeps two stages.
-        if (way.schedule === 'dualpipe') continue;
-        this.#counts.prunedByMemory += left;
-        return false;
-      }
-      this.#searchKeepings({ point, way, options, weights, open, relaxed });
+      if (this.#searchKeepings({ point, way, options, weights, open, relaxed })) continue;
+      // What a stage's passes keep does not depend on how rows travel, but DualPipe keeps two stages.
+      if (way.schedule === 'dualpipe' || this.#hasRoom(point, way, options, weights)) continue;
+      this.#counts.prunedByMemory += left;
+      return false;
     }
     return true;
   }
@@ -267,6 +264,7 @@ export class Search {
     );
   }
 
+  /** Takes the fastest of what may be kept that fits; false where none of the faster ones does. */
   #searchKeepings({
     point,
     way,
@@ -281,19 +279,31 @@ export class Search {
     readonly weights: Weights;
     readonly open: readonly Keeping[];
     readonly relaxed: number;
-  }): void {
-    const priced = open.map((keeping, index) => ({
-      keeping,
-      seconds: index === 0 ? relaxed : this.#seconds(point, way, keeping),
-    }));
-    priced.sort((a, b) => a.seconds - b.seconds);
-    for (const { keeping, seconds } of priced) {
-      if (seconds >= this.#beaten) return;
-      const memoryBytes = this.#bytes({ point, way, keeping }, weights, options.keepings.indexOf(keeping));
-      if (memoryBytes > this.#capacity) continue;
-      this.#take({ setting: settingOf(this.#problem, point, way, keeping), seconds, memoryBytes });
-      return;
+  }): boolean {
+    const faster = open
+      .map((keeping, index) => ({ keeping, seconds: index === 0 ? relaxed : this.#seconds(point, way, keeping) }))
+      .filter(({ seconds }) => seconds < this.#beaten);
+    const fits = (keeping: Keeping): boolean =>
+      this.#bytes({ point, way, keeping }, weights, options.keepings.indexOf(keeping)) <= this.#capacity;
+    // Further along recomputation less is kept: where the last of a rule of sharing has no room, none has.
+    const full = new Set<Keeping['sharing']>();
+    for (const sharing of new Set(faster.map(({ keeping }) => keeping.sharing))) {
+      const last = faster.findLast(({ keeping }) => keeping.sharing === sharing);
+      if (last !== undefined && !fits(last.keeping)) full.add(sharing);
     }
+    const found = faster
+      .filter(({ keeping }) => !full.has(keeping.sharing))
+      .sort((a, b) => a.seconds - b.seconds)
+      .find(({ keeping }) => fits(keeping));
+    if (found === undefined) return false;
+    const setting = settingOf(this.#problem, point, way, found.keeping);
+    const memoryBytes = this.#bytes(
+      { point, way, keeping: found.keeping },
+      weights,
+      options.keepings.indexOf(found.keeping),
+    );
+    this.#take({ setting, seconds: found.seconds, memoryBytes });
+    return true;
   }
 
   #seconds(point: SpacePoint, way: Way, keeping: Keeping): number {

@@ -24,7 +24,7 @@ interface PriceList {
   readonly prices: StepPrices;
 }
 
-/** The closed form of `estimate/`, one price list for whatever layouts do not change. */
+/** The closed form of `estimate/` for one problem, one price list for whatever layouts do not change. */
 export class EstimateModel implements StepModel {
   /** By recomputation, of which there are few: comparing is faster than making keys. */
   readonly #lists = new Map<RunSetting['recompute'], PriceList[]>();
