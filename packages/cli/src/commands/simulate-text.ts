@@ -159,7 +159,8 @@ function pipelineText({ bubbleShare, stages, updateSeconds, depth }: RunSimulati
   const how =
     depth === 'whole'
       ? 'simulated in one'
-      : 'simulated pass by pass, which leaves out what transfers and passes of different micro-batches do to each other';
+      : 'simulated pass by pass, which leaves out what transfers and passes of different micro-batches do to each ' +
+        'other';
   return (
     `bubble ${formatPercent(bubbleShare)} of the time before the update (${formatSeconds(updateSeconds)}), mean over ` +
     `${stages.length} stages; their passes take ${formatSeconds(minOf(busy))} to ${formatSeconds(maxOf(busy))}; ${how}`

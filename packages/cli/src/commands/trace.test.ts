@@ -152,7 +152,8 @@ it('a database cannot say what is computed when it is read, and its times are ti
   const cases: readonly (readonly [string, RegExp])[] = [
     [`CREATE VIEW CUPTI_ACTIVITY_KIND_KERNEL AS ${endless};`, /has no table CUPTI_ACTIVITY_KIND_KERNEL/u],
     [
-      'CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT AS (length(zeroblob(900000000))), deviceId INT, globalPid INT, demangledName INT);',
+      'CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT AS (length(zeroblob(900000000))), ' +
+        'deviceId INT, globalPid INT, demangledName INT);',
       /computes its table "CUPTI_ACTIVITY_KIND_KERNEL" when it is read/u,
     ],
     [`${kernels} INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (9, 1, 0, 1, 1);`, /has a kernel from 9 to 1/u],

@@ -47,11 +47,11 @@ export function estimatePage(): string {
   const fitted = Object.keys(constantPriors).length;
   return `## Steps in closed form
 
-Published training runs (\`packages/core/src/estimate/fixtures/${name}\`, each row with its source) against the estimate \
-that searches rank layouts by: \`monta validate ${name}\`. ${result.rows} of ${result.read} rows say enough to be priced; \
-the others are named with the reason. ${fitted} constants are fitted to these rows (\`npm run fit:steps\`), the same for \
-all sources, models and layouts; each is held near what is known of it. Rows of one configuration differ by 2 to 4 % in \
-the median and 10 to 38 % in one of ten between software releases.
+Published training runs (\`packages/core/src/estimate/fixtures/${name}\`, each row with its source) against the \
+estimate that searches rank layouts by: \`monta validate ${name}\`. ${result.rows} of ${result.read} rows say enough \
+to be priced; the others are named with the reason. ${fitted} constants are fitted to these rows (\`npm run \
+fit:steps\`), the same for all sources, models and layouts; each is held near what is known of it. Rows of one \
+configuration differ by 2 to 4 % in the median and 10 to 38 % in one of ten between software releases.
 
 ${row('steps', 'rows', 'median error', '90th percentile')}
 |---|--:|--:|--:|

@@ -1,6 +1,6 @@
 /**
- * Fits the constants of the step model anew and compares them with those in the source: `npm run fit:steps`. Prints both
- * and exits with 1 where one differs by more than a hundredth.
+ * Fits the constants of the step model anew and compares them with those in the source: `npm run fit:steps`. Prints
+ * both and exits with 1 where one differs by more than a hundredth.
  */
 import { constantPriors, type FittedConstant, fitStepConstants, stepConstants, validateRuns } from '@monta/core';
 import { publishedRuns } from './accuracy-estimate.js';
