@@ -105,7 +105,7 @@ export const stepConstants: StepConstants = {
   exposedCp: 0.2316,
   exposedEp: 0.40995,
   exposedDp: 0.63491,
-  exposedFsdp: 0.31975,
+  exposedFsdp: 0.32313,
   exposedPp: 0.14343,
   gradientBytes: 4,
   exposedEpOverlapped: 0.15269,
