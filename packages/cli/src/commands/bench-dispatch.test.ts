@@ -41,7 +41,7 @@ describe('monta bench dispatch', () => {
 
   it('measures every pair of halves in every chunk count, both passes, and checks each result', () => {
     const cases = result.cases.map(({ name, chunks, pass }) => `${name} ${chunks} ${pass}`);
-    expect(new Set(cases).size).toBe(6 * 2 * 2);
+    expect(new Set(cases).size).toBe(10 * 2 * 2);
     expect(cases).toEqual(expect.arrayContaining(['duplicated 1 forward', 'scattered 3 backward', 'sliced 3 forward']));
     for (const { measured, predictedSeconds, boundSeconds, deviation } of result.cases) {
       expect(measured).toHaveLength(2);
@@ -49,7 +49,7 @@ describe('monta bench dispatch', () => {
       expect(predictedSeconds).toBeGreaterThanOrEqual(boundSeconds);
       expect(deviation).toBeLessThan(1e-5);
     }
-    expect(result.prediction.ofMedians.cases).toBe(24);
+    expect(result.prediction.ofMedians.cases).toBe(40);
   });
 
   it('never runs faster than the bytes allow on the emulated links', () => {
