@@ -59,17 +59,14 @@ function recomputeOf(field: Field | undefined): Pick<ExportPlan, 'recompute'> {
   return { recompute: field.list().map((one) => one.oneOf(megatronModules)) };
 }
 
-/** Throws `InputError` for what a searched plan says and no export can. */
-function refuseUnwritten({ schedule, sharing, precision }: PlanDocument, plan: FieldMap): void {
-  const refuse = (field: 'schedule' | 'sharing' | 'precision', expected: string): never => {
-    throw plan
-      .need(field, expected)
-      .error(`${String(plan.get(field)?.value)} is not written for any framework`, { expected });
-  };
-  if (schedule === 'zero-bubble' || schedule === 'dualpipe') refuse('schedule', 'a plan of 1f1b or interleaved');
-  if (sharing === 'zero3' || sharing === 'fsdp')
-    refuse('sharing', 'a plan of monta plan --sharing distributed-optimizer');
-  if (precision !== 'bf16') refuse('precision', 'a plan in bf16');
+/** What a searched plan says beyond a step. Throws `InputError` for what no export can write. */
+function searched(document: PlanDocument, plan: FieldMap): Partial<ExportPlan> {
+  const { schedule, sharing, precision, overlap } = document;
+  if (schedule === 'zero-bubble' || schedule === 'dualpipe') {
+    const expected = 'a plan of 1f1b or interleaved: monta plan --framework megatron';
+    throw plan.need('schedule', expected).error(`${schedule} is not written for any framework`, { expected });
+  }
+  return { sharing, precision, overlapExperts: overlap.ep };
 }
 
 /** Reads a plan. Throws `InputError`. */
@@ -77,7 +74,6 @@ export function readExportPlan(path: string, flags: Pick<ExportFlags, 'model' | 
   const text = readTextFile(path);
   const document = readDocument(text, path);
   const plan = document.map();
-  if (isPlanDocument(document.value)) refuseUnwritten(readPlan(text, path), plan);
   const cluster = loadCluster(flags.cluster ?? plan.need('cluster', 'the name of a cluster, or --cluster').string());
   const model = loadModel(flags.model ?? plan.need('model', 'the name of a model, or --model').string());
   const way = chosen(plan);
@@ -98,6 +94,7 @@ export function readExportPlan(path: string, flags: Pick<ExportFlags, 'model' | 
     dtype: plan.get('dtype')?.oneOf(['bf16', 'f32'] as const) ?? 'bf16',
     virtualStages: count('virtualStages', model.layers),
     ...recomputeOf(plan.get('recompute')),
+    ...(isPlanDocument(document.value) ? searched(readPlan(text, path), plan) : {}),
     ...(stages === undefined
       ? {}
       : { layersOfStages: stages.list().map((one) => one.integer({ min: 0, max: model.layers })) }),

@@ -11,6 +11,7 @@ import { checkMegatron } from '../megatron/check.js';
 import { megatronLaunches } from '../megatron/launch.js';
 import { plannedBy, type PlannedRun } from '../megatron/planned-run.js';
 import { MegatronRun } from '../megatron/run.js';
+import { memoryOfRun } from '../megatron/run-memory.js';
 import { readMegatronArguments } from '../megatron/settings.js';
 import { readLaunchScript } from '../shell/launch-script.js';
 import { exportPlan } from './export-plan.js';
@@ -67,6 +68,7 @@ function drawPlan(random: Random): ExportPlan {
       microBatches: pick([1, 3, 8]),
       dtype: 'bf16',
       recompute: pick(['none', 'selective', 'full', ['core_attn', 'moe']] as const),
+      sharing: pick(['distributed-optimizer', 'distributed-optimizer', 'fsdp', 'none'] as const),
       virtualStages: layout.pp > 1 ? pick([1, 1, 2]) : 1,
     };
   }
@@ -130,8 +132,10 @@ describe('300 random plans', () => {
     expect(accepted.length).toBeGreaterThan(100);
     for (const plan of accepted) {
       const { text, notes } = exportPlan(plan, target);
-      const { planned, findings } = readBack(plan, text);
+      const { run, planned, findings } = readBack(plan, text);
       expect(findings.filter(({ severity }) => severity === 'error')).toEqual([]);
+      const memory = memoryOfRun(run, plan.model)?.setting;
+      expect(memory?.sharing).toBe(plan.sharing === 'fsdp' ? 'zero3' : plan.sharing);
       const { tp, sequenceParallel } = plan.layout;
       expect(planned).toEqual({
         layout: { ...plan.layout, sequenceParallel: tp > 1 },

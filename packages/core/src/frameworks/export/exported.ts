@@ -1,6 +1,7 @@
 /** What is exported, and what comes out: settings with their reasons, in the framework's own fields. */
 import type { Cluster } from '../../cluster/index.js';
-import type { MegatronModule } from '../../memory/index.js';
+import type { ComputePrecision } from '../../estimate/index.js';
+import type { MegatronModule, SharingName } from '../../memory/index.js';
 import type { Recompute, StepShape } from '../../schedule/index.js';
 
 /** A step and the machine it is for. */
@@ -20,6 +21,12 @@ export interface ExportPlan extends Pick<
   readonly cluster: Cluster;
   /** Beside Monta's own modules those of Megatron-Core. */
   readonly recompute?: Recompute | readonly MegatronModule[];
+  /** How ranks share states; `distributed-optimizer` when left out. */
+  readonly sharing?: SharingName;
+  /** Whether the experts' exchange runs beside the passes of another micro-batch. */
+  readonly overlapExperts?: boolean;
+  /** Of matrix products; bf16 when left out. */
+  readonly precision?: ComputePrecision;
 }
 
 export interface ExportOptions {

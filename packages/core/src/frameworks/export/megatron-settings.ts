@@ -3,6 +3,7 @@
  * reader and the checker use.
  */
 import type { MoeModel } from '../../model/index.js';
+import type { ComputePrecision } from '../../estimate/index.js';
 import { architectureOf } from '../architecture.js';
 import type { Exported, ExportOptions, ExportPlan, ExportSetting, ExportValue, ExportVariable } from './exported.js';
 import { megatronDispatch, nodesOfExpertGroup } from './megatron-dispatch.js';
@@ -172,14 +173,51 @@ function modelSettings({ model, sequence }: ExportPlan): readonly ExportSetting[
   ];
 }
 
-function memorySettings({ recompute = 'none', dtype }: ExportPlan): readonly ExportSetting[] {
+/** Whose states lie where. `zero3` and `fsdp` are one thing in Megatron-FSDP. */
+function sharingSettings({ sharing = 'distributed-optimizer' }: ExportPlan): readonly ExportSetting[] {
+  if (sharing === 'none') return [of('overlap_grad_reduce', true, 'gradients are reduced beside the backward pass')];
+  const strategy = sharing === 'zero2' ? 'optim_grads' : 'optim_grads_params';
+  const sharded = isSharded(sharing)
+    ? [
+        of('use_megatron_fsdp', true, 'Megatron-FSDP'),
+        of('data_parallel_sharding_strategy', strategy, `${strategy.split('_').length} of three are sharded`),
+        of('ckpt_format', 'fsdp_dtensor', 'the only one that Megatron-FSDP takes'),
+      ]
+    : [];
+  return [
+    ...sharded,
+    of('use_distributed_optimizer', true, 'optimizer states over the replicas'),
+    of('overlap_grad_reduce', true, 'gradients are reduced beside the backward pass'),
+    of('overlap_param_gather', true, 'parameters are gathered beside the forward pass'),
+  ];
+}
+
+const isSharded = (sharing: ExportPlan['sharing']): boolean =>
+  sharing === 'zero2' || sharing === 'zero3' || sharing === 'fsdp';
+
+/** Recipes of TransformerEngine. */
+const quantised: Readonly<Record<ComputePrecision, readonly ExportSetting[]>> = {
+  bf16: [],
+  fp8: [
+    of('fp8', 'hybrid', 'products in fp8: e4m3 forward, e5m2 backward'),
+    of('fp8_recipe', 'tensorwise', 'current scaling'),
+  ],
+  mxfp8: [of('fp8', 'e4m3', 'products in fp8'), of('fp8_recipe', 'mxfp8', 'a scale for every 32 elements')],
+  nvfp4: [of('fp4', 'e2m1', 'products in fp4'), of('fp4_recipe', 'nvfp4', 'a scale for every 16 elements')],
+};
+
+function memorySettings(plan: ExportPlan): readonly ExportSetting[] {
+  const { recompute = 'none', dtype, precision = 'bf16', overlapExperts = false } = plan;
   const modules =
     recompute === 'selective' ? ['core_attn', 'layernorm'] : typeof recompute === 'string' ? [] : [...recompute];
   return [
     ...when(dtype === 'bf16', of('bf16', true, 'weights and activations in bfloat16')),
-    of('use_distributed_optimizer', true, 'optimizer states over the replicas'),
-    of('overlap_grad_reduce', true, 'gradients are reduced beside the backward pass'),
-    of('overlap_param_gather', true, 'parameters are gathered beside the forward pass'),
+    ...quantised[precision],
+    ...sharingSettings(plan),
+    ...when(
+      overlapExperts,
+      of('overlap_moe_expert_parallel_comm', true, "the experts' exchange runs beside another micro-batch"),
+    ),
     ...when(
       recompute === 'full',
       of('recompute_granularity', 'full', 'a layer keeps its input alone'),
@@ -195,9 +233,11 @@ function memorySettings({ recompute = 'none', dtype }: ExportPlan): readonly Exp
 }
 
 /** CUDA_DEVICE_MAX_CONNECTIONS by architecture, and what binds the exchange of tokens. */
-function environmentOf({ cluster, layout }: ExportPlan): readonly ExportVariable[] {
+function environmentOf({ cluster, layout, sharing, overlapExperts }: ExportPlan): readonly ExportVariable[] {
   const architecture = architectureOf(cluster.device.name);
   if (architecture === undefined || architecture === 'blackwell' || (layout.tp === 1 && layout.cp === 1)) return [];
+  // Streams that run beside one another need connections of their own: the rule that asks for one leaves them out.
+  if (isSharded(sharing) || overlapExperts === true) return [];
   return [
     {
       name: 'CUDA_DEVICE_MAX_CONNECTIONS',

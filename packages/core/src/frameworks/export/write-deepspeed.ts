@@ -17,6 +17,16 @@ const presets: Partial<Record<MoeModel['family'], string>> = {
 const refuse = (path: string, message: string, expected: string): InputError =>
   new InputError(`DeepSpeed can't do this: ${message}`, { path, expected });
 
+const stages = { none: 0, 'distributed-optimizer': 1, zero1: 1, zero2: 2, zero3: 3, fsdp: 3 } as const;
+
+/** ZeRO's stage. Throws `InputError` for one that AutoEP refuses beside AutoTP. */
+function stageOf({ sharing = 'distributed-optimizer', layout, model }: ExportPlan): number {
+  const stage = stages[sharing];
+  if (stage === 3 && layout.tp > 1 && model.experts > 0)
+    throw refuse('sharing', `${sharing}: AutoEP beside AutoTP takes ZeRO stage 2 at most`, 'zero1 or zero2');
+  return stage;
+}
+
 /** Keys with dots for what lies inside. Throws `InputError` for layouts that AutoEP refuses. */
 export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportOptions): Exported {
   const { model, layout, sequences, microBatches, strategy, recompute = 'none' } = plan;
@@ -57,6 +67,8 @@ export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportO
     value,
     reason,
   });
+  if (plan.precision !== undefined && plan.precision !== 'bf16')
+    throw refuse('precision', `products in ${plan.precision}`, 'bf16');
   const { forward, backward } = strategy.chunks;
   return {
     settings: [
@@ -70,8 +82,8 @@ export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportO
       of('bf16.enabled', true, 'weights and activations in bfloat16'),
       of(
         'zero_optimization.stage',
-        1,
-        'optimizer states over the replicas; beside tensor parallelism AutoEP takes stage 2 at most',
+        stageOf(plan),
+        'what the replicas share; beside tensor parallelism AutoEP takes stage 2 at most',
       ),
       of(
         'zero_optimization.overlap_comm',
