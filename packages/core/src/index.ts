@@ -444,6 +444,7 @@ export {
   readMegatronArguments,
   type RunContext,
   sarif,
+  settingOfRun,
   smallestWorld,
 } from './frameworks/index.js';
 export {
@@ -455,6 +456,8 @@ export {
   type NcclLog,
   type OutOfMemoryExplanation,
   peakText,
+  type PricedSetting,
+  priceRun,
   readNcclLog,
   readOutOfMemory,
 } from './doctor/index.js';

@@ -17,6 +17,7 @@ import {
   sarif,
   smallestWorld,
   type Assumption,
+  type Cluster,
   type Finding,
   type MegatronLaunch,
   type MoeModel,
@@ -27,6 +28,7 @@ import { readTextFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import type { LintFlags } from './lint.command.js';
+import { describedPrice, lintPrice, showPrice, type LintPrice } from './lint-price.js';
 import { launchScriptOf, noLaunch } from './megatron-script.js';
 
 /** Flags with which the job would stop: told, then exit code 1. */
@@ -39,9 +41,17 @@ interface Checked {
   readonly launch: MegatronLaunch;
   readonly run: MegatronRun;
   readonly findings: readonly Finding[];
+  /** Where the machine is known, and nothing stops the job. */
+  readonly price: LintPrice | undefined;
 }
 
-function check(launch: MegatronLaunch, context: RunContext, model: MoeModel | undefined): Checked {
+/** What is known beside the flags. */
+interface Known extends RunContext {
+  readonly model?: MoeModel;
+  readonly cluster?: Cluster;
+}
+
+function check(launch: MegatronLaunch, { model, cluster, ...context }: Known): Checked {
   const ranks = context.gpus ?? launch.ranks;
   const run = new MegatronRun(readMegatronArguments(launch.arguments), {
     ...context,
@@ -49,7 +59,8 @@ function check(launch: MegatronLaunch, context: RunContext, model: MoeModel | un
     ...(ranks === undefined ? {} : { gpus: ranks }),
   });
   const findings = [...checkMegatron(run), ...(model === undefined ? [] : differencesFrom(model, run))];
-  return { launch, run, findings };
+  const stops = findings.some(({ severity }) => severity === 'error');
+  return { launch, run, findings, price: cluster === undefined || stops ? undefined : lintPrice(run, model, cluster) };
 }
 
 const degrees = [
@@ -71,9 +82,11 @@ function summary({ run }: Checked): string {
   ].join(' · ');
 }
 
-function show(console: Console, { launch, findings, run }: Checked): void {
-  console.print(console.style.bold(`${launch.program ?? 'flags'}   ${summary({ launch, findings, run })}`));
+function show(console: Console, checked: Checked): void {
+  const { launch, findings, price } = checked;
+  console.print(console.style.bold(`${launch.program ?? 'flags'}   ${summary(checked)}`));
   showFindings(console, findings);
+  if (price !== undefined) showPrice(console, price);
 }
 
 function showFindings(console: Console, findings: readonly Finding[]): void {
@@ -89,7 +102,7 @@ function showFindings(console: Console, findings: readonly Finding[]): void {
   console.print('');
 }
 
-function described({ launch, findings, run }: Checked): object {
+function described({ launch, findings, run, price }: Checked): object {
   return {
     program: launch.program ?? null,
     ranks: run.context.gpus ?? null,
@@ -97,6 +110,7 @@ function described({ launch, findings, run }: Checked): object {
     plan: plannedBy(run) ?? null,
     fields: Object.fromEntries([...run.settings.fields].map(([field, { value }]) => [field, value ?? null])),
     findings: findings.map(placed),
+    price: price === undefined ? null : describedPrice(price),
   };
 }
 
@@ -152,13 +166,15 @@ export function runLint({ console }: MontaContext, flags: LintFlags, file: strin
   const launches = megatronLaunches(script);
   if (launches.length === 0) throw noLaunch(file);
   const { gpus } = flags;
-  const architecture = flags.cluster === undefined ? undefined : architectureOf(loadCluster(flags.cluster).device.name);
-  const context: RunContext = {
+  const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
+  const architecture = cluster === undefined ? undefined : architectureOf(cluster.device.name);
+  const known: Known = {
     ...(gpus === undefined ? {} : { gpus }),
     ...(architecture === undefined ? {} : { architecture }),
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(flags.model === undefined ? {} : { model: loadModel(flags.model) }),
   };
-  const model = flags.model === undefined ? undefined : loadModel(flags.model);
-  const checked = launches.map((launch) => check(launch, context, model));
+  const checked = launches.map((launch) => check(launch, known));
   const findings = checked.flatMap((one) => one.findings);
   if (flags.sarif) console.json(sarif(findings, 'monta lint', megatronVersion));
   else if (flags.json)

@@ -33,9 +33,10 @@ async function run(command: string, made: Set<string>): Promise<{ out: string; c
   const [line = '', target] = command.replace(/\s+#.*$/u, '').split(/\s+>\s+/u);
   const [program, ...parameters] = line.split(/\s+/u);
   expect(program).toBe('monta');
-  const placed = parameters.map((one) =>
-    made.has(one) ? join(folder, one) : one.startsWith('examples/') ? join(root, one) : one,
-  );
+  const placed = parameters.map((one, index) => {
+    if (parameters[index - 1] === '--output') made.add(one);
+    return made.has(one) ? join(folder, one) : one.startsWith('examples/') ? join(root, one) : one;
+  });
   const { out, code } = await monta(...placed);
   if (target !== undefined) {
     writeFileSync(join(folder, basename(target)), out);

@@ -17,3 +17,4 @@ export { plannedBy } from './megatron/planned-run.js';
 export { checkDeepspeed, looksLikeDeepspeed } from './deepspeed/check.js';
 export { memoryOfRun, type RunMemory } from './megatron/run-memory.js';
 export { type DescribedModel, modelOfRun } from './megatron/run-model.js';
+export { settingOfRun } from './megatron/run-setting.js';

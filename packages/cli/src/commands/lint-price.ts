@@ -1,0 +1,127 @@
+/** What a checked run costs, which flags would make it faster, and the best plan beside. */
+import {
+  deviceCount,
+  formatBytes,
+  formatInteger,
+  formatPercent,
+  formatSeconds,
+  InputError,
+  modelOfRun,
+  priceRun,
+  settingOfRun,
+  worldSize,
+  type Cluster,
+  type MegatronRun,
+  type MoeModel,
+  type PricedSetting,
+} from '@monta/core';
+import type { Console } from '../output/console.js';
+import { renderFacts, renderTable } from '../output/table.js';
+import { layoutText, partNames, tieShare } from './plan-text.js';
+
+/** A price, or why there is none. */
+export type LintPrice = PricedSetting | { readonly why: string };
+
+/** Prices a run that nothing stops. */
+export function lintPrice(run: MegatronRun, given: MoeModel | undefined, cluster: Cluster): LintPrice {
+  try {
+    const described = given === undefined ? modelOfRun(run) : { model: given };
+    if ('missing' in described)
+      return { why: `the flags do not say the model (${described.missing.join(', ')}): --model` };
+    const setting = settingOfRun(run, described.model, cluster);
+    if (setting === undefined) return { why: 'ranks, batch or sequence are not known, or do not divide' };
+    const [world, devices] = [worldSize(setting.layout), deviceCount(cluster)];
+    if (world !== devices)
+      return { why: `${formatInteger(world)} ranks, and ${cluster.name} has ${formatInteger(devices)} devices` };
+    return priceRun(setting);
+  } catch (error) {
+    if (error instanceof InputError) return { why: error.message };
+    throw error;
+  }
+}
+
+const shownChanges = 6;
+
+const bytes = (value: number): string => formatBytes(value, 'binary');
+
+/** Prints it. */
+export function showPrice(console: Console, price: LintPrice): void {
+  const { style } = console;
+  if ('why' in price) {
+    console.note(`not priced: ${price.why}`);
+    return;
+  }
+  const { estimate, memoryBytes, changes, best, setting } = price;
+  const capacity = setting.cluster.device.memoryBytes;
+  const parts = Object.entries(partNames)
+    .map(([part, name]) => ({ name, seconds: Number(estimate.parts[part as keyof typeof partNames]) }))
+    .filter(({ seconds }) => seconds > 0.01 * estimate.seconds)
+    .sort((a, b) => b.seconds - a.seconds);
+  const faster = best === undefined ? 0 : 1 - best.seconds / estimate.seconds;
+  const facts: [string, string][] = [
+    [
+      'Step',
+      `${formatSeconds(estimate.seconds)} predicted, ${formatInteger(Math.round(estimate.tokensPerSecondPerGpu))} ` +
+        `tokens/s a GPU, MFU ${formatPercent(estimate.mfu)}`,
+    ],
+    ['Memory', `${memoryBytes > capacity ? 'does not fit: ' : ''}${bytes(memoryBytes)} of ${bytes(capacity)}`],
+    ['Binds', parts.map(({ name, seconds }) => `${name} ${formatPercent(seconds / estimate.seconds)}`).join(', ')],
+    ...(best === undefined
+      ? []
+      : [
+          [
+            'Best plan',
+            faster > tieShare
+              ? `${layoutText(best.setting)}: ${formatSeconds(best.seconds)}, ${formatPercent(faster)} less, ` +
+                `${bytes(best.memoryBytes)}; monta plan --framework megatron --output plan.json writes it`
+              : 'none that is more than a tie faster',
+          ] as [string, string],
+        ]),
+    ['Rests on', 'the closed form of a step, its constants fitted to published runs: nothing is measured'],
+  ];
+  console.print(renderFacts(facts, style));
+  console.print('');
+  if (changes.length === 0) return;
+  console.print(
+    renderTable(
+      [
+        { header: memoryBytes > capacity ? 'one change of flags with which it fits' : 'one change of flags' },
+        { header: 'step', align: 'number' },
+        { header: 'change', align: 'right' },
+        { header: 'memory', align: 'number' },
+      ],
+      changes
+        .slice(0, shownChanges)
+        .map(({ flags, seconds, gain, memoryBytes: memory }) => [
+          flags,
+          formatSeconds(seconds),
+          `${gain > 0 ? '−' : '+'}${formatPercent(Math.abs(gain))}`,
+          bytes(memory),
+        ]),
+      { style },
+    ),
+  );
+  console.print('');
+}
+
+/** For scripts. */
+export const describedPrice = (price: LintPrice): object =>
+  'why' in price
+    ? { why: price.why }
+    : {
+        seconds: price.estimate.seconds,
+        tokensPerSecondPerGpu: price.estimate.tokensPerSecondPerGpu,
+        mfu: price.estimate.mfu,
+        parts: price.estimate.parts,
+        memoryBytes: price.memoryBytes,
+        capacityBytes: price.setting.cluster.device.memoryBytes,
+        changes: price.changes,
+        best:
+          price.best === undefined
+            ? null
+            : {
+                layout: layoutText(price.best.setting),
+                seconds: price.best.seconds,
+                memoryBytes: price.best.memoryBytes,
+              },
+      };

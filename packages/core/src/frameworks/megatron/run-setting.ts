@@ -1,0 +1,62 @@
+/** What a Megatron run is for the price of its step. */
+import type { Cluster } from '../../cluster/cluster.js';
+import { runSetting, type ComputePrecision, type DispatchKind, type RunSetting } from '../../estimate/index.js';
+import { megatronModules, type MegatronModule } from '../../memory/index.js';
+import type { MoeModel } from '../../model/model.js';
+import { memoryOfRun } from './run-memory.js';
+import type { MegatronRun } from './run.js';
+
+const dispatchers: Readonly<Record<string, DispatchKind>> = {
+  alltoall: 'all_to_all',
+  allgather: 'gathered',
+  flex: 'deduplicated',
+};
+
+function precisionOf(run: MegatronRun): ComputePrecision {
+  if (run.given('fp4')) return 'nvfp4';
+  if (!run.given('fp8')) return 'bf16';
+  return run.text('fp8_recipe') === 'mxfp8' ? 'mxfp8' : 'fp8';
+}
+
+const isModule = (module: string): module is MegatronModule => (megatronModules as readonly string[]).includes(module);
+
+function recomputeOf(run: MegatronRun): RunSetting['recompute'] {
+  const granularity = run.text('recompute_granularity');
+  if (granularity === 'full') return 'full';
+  if (granularity !== 'selective' && !run.on('recompute_activations')) return 'none';
+  // Megatron's own default of `--recompute-modules`.
+  return run.given('recompute_modules') ? run.list('recompute_modules').filter(isModule) : ['core_attn'];
+}
+
+/**
+ * Undefined where degrees, ranks, batch or sequence are not known. Throws `InputError` for a model that the degrees do
+ * not divide.
+ */
+export function settingOfRun(run: MegatronRun, model: MoeModel, cluster: Cluster): RunSetting | undefined {
+  const memory = memoryOfRun(run, model)?.setting;
+  const globalBatch = run.number('global_batch_size');
+  if (memory === undefined || globalBatch === undefined || run.microBatches === undefined) return undefined;
+  const { layout, sequence, sequences, virtualStages = 1 } = memory.step;
+  return runSetting({
+    model,
+    cluster,
+    layout,
+    sequence,
+    microBatch: sequences,
+    globalBatch,
+    virtualStages,
+    precision: precisionOf(run),
+    states: memory.precision,
+    recompute: recomputeOf(run),
+    sharing: memory.sharing,
+    dispatcher: dispatchers[run.text('moe_token_dispatcher_type') ?? ''] ?? 'gathered',
+    overlap: {
+      tp: run.on('tp_comm_overlap'),
+      ep: run.on('overlap_moe_expert_parallel_comm'),
+      dp: run.on('overlap_grad_reduce'),
+      pp: run.on('overlap_p2p_comm'),
+    },
+    stack: run.text('cuda_graph_impl') === 'none' || run.text('cuda_graph_impl') === undefined ? 'eager' : 'graphs',
+    capacity: run.given('moe_expert_capacity_factor'),
+  });
+}
