@@ -54,7 +54,7 @@ export function showPrice(console: Console, price: LintPrice): void {
   const { estimate, memoryBytes, changes, best, setting } = price;
   const capacity = setting.cluster.device.memoryBytes;
   const parts = Object.entries(partNames)
-    .map(([part, name]) => ({ name, seconds: Number(estimate.parts[part as keyof typeof partNames]) }))
+    .map(([part, name]) => ({ name, seconds: estimate.parts[part as keyof typeof partNames] }))
     .filter(({ seconds }) => seconds > 0.01 * estimate.seconds)
     .sort((a, b) => b.seconds - a.seconds);
   const faster = best === undefined ? 0 : 1 - best.seconds / estimate.seconds;
