@@ -178,7 +178,8 @@ function modelText({ model }: GpuReport): string {
 
 ${number(parameters / 1e9, 2)} billion parameters, ${tokensPerStep} tokens a step, ${number(flopsPerToken / 1e9, 2)} \
 GFLOP a token forward and backward; bf16; Monta keeps weights, gradients and moments in fp32. Medians of the steps \
-after the first ten. Monta took ${monta.losses.length} steps, from a loss of ${number(monta.losses[0], 3)} to ${number(last, 3)}.
+after the first ten. Monta took ${monta.losses.length} steps, from a loss of ${number(monta.losses[0], 3)} to \
+${number(last, 3)}.
 
 ${table(
   ['who', 'ms a step', 'tokens/s', 'TFLOP/s', 'peak GiB'],
