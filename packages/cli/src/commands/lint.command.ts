@@ -65,8 +65,8 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
         'flags of every\n' +
         'run of Megatron-LM in it: what stops the job, what is changed without a word, what makes it slow. What ' +
         'only a running\n' +
-        'machine knows is assumed, and said. With a cluster it also prices the step, names the changes of flags that\n' +
-        'would save most, and the best plan beside. Exit code 1 when something stops the job.',
+        'machine knows is assumed, and said. With a cluster it also prices the step, names the changes of flags\n' +
+        'that would save most, and the best plan beside. Exit code 1 when something stops the job.',
       [
         ['monta lint train_mixtral.sh', 'check a script'],
         ['monta lint train.sh common.sh --gpus 64 --cluster h100-8x8', 'with a file it sources, and the machine'],
