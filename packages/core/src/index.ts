@@ -325,6 +325,7 @@ export {
   readPublishedRuns,
   type RunErrors,
   type RunSetting,
+  runSetting,
   type RunsValidation,
   type Stack,
   stacks,

@@ -1,32 +1,29 @@
 /** What a person could change of a step to take less memory, and what each change costs in time. */
 import {
   checkModelLayout,
-  costModel,
   deviceCount,
+  estimateStep,
   fitOf,
   formatPercent,
   InputError,
-  predictStep,
   resolveLayout,
-  unpricedInStep,
+  runSetting,
   type Cluster,
   type Layout,
   type MemorySetting,
-  type StepShape,
+  type RunSetting,
 } from '@monta/core';
 
 export interface MemoryChange {
   readonly what: string;
   readonly totalBytes: number;
-  /** `+12 % predicted`, or why it is not known. */
+  /** `+12 % a token, estimated`. */
   readonly time: string;
 }
 
 interface Proposal {
   readonly what: string;
   readonly setting: MemorySetting;
-  /** In words, where no step of the two is told apart by a price. */
-  readonly time?: string;
 }
 
 /** Another layout of the same devices, where the model can be split so. */
@@ -35,10 +32,12 @@ function relaid(setting: MemorySetting, cluster: Cluster, change: Partial<Layout
   try {
     const layout = resolveLayout({ tp, cp, pp, ep, etp, sequenceParallel, ...change }, deviceCount(cluster));
     checkModelLayout(setting.step.model, layout);
-    const { microBatches } = setting.step;
+    const { microBatches, layout: before } = setting.step;
+    // As many tokens a step as before, where each stage then has a micro-batch.
+    const same = Math.ceil((microBatches * before.dp) / layout.dp);
     return {
       ...setting,
-      step: { ...setting.step, layout, microBatches: Math.max(microBatches, layout.pp), virtualStages: 1 },
+      step: { ...setting.step, layout, microBatches: Math.max(same, layout.pp), virtualStages: 1 },
     };
   } catch (error) {
     if (error instanceof InputError) return undefined;
@@ -50,23 +49,12 @@ function proposals(setting: MemorySetting, cluster: Cluster): Proposal[] {
   const { step, sharing, precision } = setting;
   const { layout, model, sequences, microBatches, recompute = 'none' } = step;
   const found: Proposal[] = [];
-  const add = (what: string, changed: MemorySetting | undefined, time?: string): void => {
-    if (changed !== undefined) found.push({ what, setting: changed, ...(time === undefined ? {} : { time }) });
+  const add = (what: string, changed: MemorySetting | undefined): void => {
+    if (changed !== undefined) found.push({ what, setting: changed });
   };
-  if (sharing === 'none')
-    add(
-      '--sharing distributed-optimizer',
-      { ...setting, sharing: 'distributed-optimizer' },
-      'the same bytes: reduce-scatter and all-gather in place of all-reduce',
-    );
-  if (sharing !== 'fsdp' && sharing !== 'zero3')
-    add(
-      '--sharing fsdp',
-      { ...setting, sharing: 'fsdp' },
-      'weights are gathered in both passes of every micro-batch; not priced',
-    );
-  if (precision === 'mixed')
-    add('--precision bf16-moments', { ...setting, precision: 'bf16-moments' }, 'none to speak of');
+  if (sharing === 'none') add('--sharing distributed-optimizer', { ...setting, sharing: 'distributed-optimizer' });
+  if (sharing !== 'fsdp' && sharing !== 'zero3') add('--sharing fsdp', { ...setting, sharing: 'fsdp' });
+  if (precision === 'mixed') add('--precision bf16-moments', { ...setting, precision: 'bf16-moments' });
   if (recompute === 'none') {
     add('--recompute layernorm,mlp,moe', { ...setting, step: { ...step, recompute: ['layernorm', 'mlp', 'moe'] } });
     add('--recompute full', { ...setting, step: { ...step, recompute: 'full' } });
@@ -77,7 +65,7 @@ function proposals(setting: MemorySetting, cluster: Cluster): Proposal[] {
   if (layout.tp < node)
     add(`tp=${2 * layout.tp}, sp`, relaid(setting, cluster, { tp: 2 * layout.tp, sequenceParallel: true }));
   if (model.experts >= 2 * layout.ep) add(`ep=${2 * layout.ep}`, relaid(setting, cluster, { ep: 2 * layout.ep }));
-  add(`pp=${2 * layout.pp}`, relaid(setting, cluster, { pp: 2 * layout.pp }), 'bubbles of the pipeline; not priced');
+  add(`pp=${2 * layout.pp}`, relaid(setting, cluster, { pp: 2 * layout.pp }));
   if (sequences > 1)
     add(`half the sequences a micro-batch, twice the micro-batches`, {
       ...setting,
@@ -86,33 +74,42 @@ function proposals(setting: MemorySetting, cluster: Cluster): Proposal[] {
   return found;
 }
 
-/** Seconds a token of a step, where its program is priced whole. */
-function secondsPerToken(step: StepShape, cluster: Cluster): number | undefined {
-  if (step.layout.pp > 1 || step.layout.cp > 1 || unpricedInStep(step.model).length > 0) return undefined;
-  const prediction = predictStep({
+/** The run that holds this memory, as far as the time of its step depends on it. */
+function runOf(
+  { step, sharing, precision, imbalance, activationAgain = false }: MemorySetting,
+  cluster: Cluster,
+): RunSetting {
+  const { model, layout, sequence, sequences, microBatches, recompute = 'none', virtualStages = 1 } = step;
+  const modules = typeof recompute === 'string' ? [] : recompute;
+  return runSetting({
+    model,
     cluster,
-    step,
-    routing: { kind: 'uniform' },
-    seed: 1,
-    model: costModel(cluster.device),
+    layout,
+    virtualStages,
+    sequence,
+    microBatch: sequences,
+    globalBatch: sequences * microBatches * layout.dp,
+    states: precision,
+    sharing,
+    imbalance,
+    recompute: typeof recompute === 'string' && !activationAgain ? recompute : [...modules, ...again(activationAgain)],
   });
-  return prediction.known ? 1 / prediction.tokensPerSecond : undefined;
 }
+
+const again = (activation: boolean): readonly 'moe_act'[] => (activation ? ['moe_act'] : []);
 
 /** Changes that take less memory than the setting, most first. */
 export function memoryChanges(setting: MemorySetting, cluster: Cluster): MemoryChange[] {
   const now = fitOf(setting, cluster).totalBytes;
-  const less = proposals(setting, cluster)
+  const rate = (of: MemorySetting): number => estimateStep(runOf(of, cluster)).tokensPerSecondPerGpu;
+  const before = rate(setting);
+  return proposals(setting, cluster)
     .map((proposal) => ({ ...proposal, totalBytes: fitOf(proposal.setting, cluster).totalBytes }))
     .filter(({ totalBytes }) => totalBytes < now)
-    .sort((a, b) => a.totalBytes - b.totalBytes);
-  const priced = less.some(({ time }) => time === undefined);
-  const before = priced ? secondsPerToken(setting.step, cluster) : undefined;
-  return less.map(({ what, setting: changed, totalBytes, time }): MemoryChange => {
-    if (time !== undefined) return { what, totalBytes, time };
-    const after = before === undefined ? undefined : secondsPerToken(changed.step, cluster);
-    if (before === undefined || after === undefined) return { what, totalBytes, time: 'not priced' };
-    const share = after / before - 1;
-    return { what, totalBytes, time: `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))} a token, predicted` };
-  });
+    .sort((a, b) => a.totalBytes - b.totalBytes)
+    .map(({ what, setting: changed, totalBytes }): MemoryChange => {
+      const share = before / rate(changed) - 1;
+      const text = `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))} a token, estimated`;
+      return { what, totalBytes, time: Math.abs(share) < 5e-4 ? 'none to speak of' : text };
+    });
 }

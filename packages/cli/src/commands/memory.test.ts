@@ -22,7 +22,7 @@ describe('monta memory', () => {
     expect(Object.values(memory.parts).reduce((a, b) => a + b, 0)).toBeCloseTo(memory.totalBytes, -1);
     for (const { totalBytes } of memory.changes) expect(totalBytes).toBeLessThan(memory.totalBytes);
     const full = memory.changes.find(({ what }) => what === '--recompute full');
-    expect(full?.time).toMatch(/^\+\d.* % a token, predicted$/u);
+    expect(full?.time).toMatch(/^\+\d.* % a token, estimated$/u);
     const changed = JSON.parse((await monta('memory', ...step, '--recompute', 'full', '--json')).out) as Memory;
     expect(changed.totalBytes / (full?.totalBytes ?? 0)).toBeCloseTo(1, 3);
   });
