@@ -121,15 +121,15 @@ function dispatcherOf({ strategy, cluster }: ExportPlan): string {
   return { deduplicated: `flex ${library}`, gathered: 'allgather' }[halvesName(strategy)] ?? 'alltoall';
 }
 
-describe('300 random plans', () => {
+describe('random plans, of which Megatron runs 300', () => {
   const random = new Random(18);
-  const plans = Array.from({ length: 300 }, () => drawPlan(random));
+  const plans = Array.from({ length: 960 }, () => drawPlan(random));
 
   const written = (target: ExportTarget): ExportPlan[] => plans.filter((plan) => refusalOf(plan, target) === undefined);
 
   it.each(['megatron', 'torchrun', 'slurm'] as const)('read back from %s as the same plan', (target) => {
     const accepted = written(target);
-    expect(accepted.length).toBeGreaterThan(100);
+    expect(accepted.length).toBeGreaterThanOrEqual(300);
     for (const plan of accepted) {
       const { text, notes } = exportPlan(plan, target);
       const { run, planned, findings } = readBack(plan, text);
