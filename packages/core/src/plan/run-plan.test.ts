@@ -4,7 +4,7 @@ import { getCluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { parseLayout } from '../layout/index.js';
 import { modelPresets } from '../model/index.js';
-import { namedStrategies, strategyLabel } from '../schedule/index.js';
+import { namedStrategies, sameSums, strategyLabel } from '../schedule/index.js';
 import { chooseDispatch, type Choice } from './choose.js';
 import { decisionReasons } from './decision-reasons.js';
 import { judgeStrategies, openPlan, settlePlan, type PlannedStrategy, type PlanRequest } from './run-plan.js';
@@ -88,7 +88,8 @@ describe('reasons', () => {
     const choice = chosen();
     const text = new Map(decisionReasons({ workload, choice, taken: choice, tried: [] })).get('Layout') ?? '';
     const [, etp, share, direction] = /^etp (\d), .* would take (\d+) % (less|more)/u.exec(text) ?? [];
-    const other = chooseDispatch(workload, { expertTensorParallel: [Number(etp)], chunkCounts: [1, 2, 4] });
+    const asked = { expertTensorParallel: [Number(etp)], chunkCounts: [1, 2, 4], halves: sameSums() };
+    const other = chooseDispatch(workload, asked);
     const ratio = (other.known ? other.best.seconds : NaN) / choice.best.seconds;
     expect(Math.abs(ratio - 1) * 100).toBeCloseTo(Number(share), -0.5);
     expect(direction).toBe(ratio < 1 ? 'less' : 'more');
