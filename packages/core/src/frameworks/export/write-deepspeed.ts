@@ -19,8 +19,10 @@ const refuse = (path: string, message: string, expected: string): InputError =>
 
 const stages = { none: 0, 'distributed-optimizer': 1, zero1: 1, zero2: 2, zero3: 3, fsdp: 3 } as const;
 
+const sharedAt = ['nothing', 'optimizer states', 'gradients and optimizer states', 'all states'] as const;
+
 /** ZeRO's stage. Throws `InputError` for one that AutoEP refuses beside AutoTP. */
-function stageOf({ sharing = 'distributed-optimizer', layout, model }: ExportPlan): number {
+function stageOf({ sharing = 'distributed-optimizer', layout, model }: ExportPlan): 0 | 1 | 2 | 3 {
   const stage = stages[sharing];
   if (stage === 3 && layout.tp > 1 && model.experts > 0)
     throw refuse('sharing', `${sharing}: AutoEP beside AutoTP takes ZeRO stage 2 at most`, 'zero1 or zero2');
@@ -83,7 +85,7 @@ export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportO
       of(
         'zero_optimization.stage',
         stageOf(plan),
-        'what the replicas share; beside tensor parallelism AutoEP takes stage 2 at most',
+        `${sharedAt[stageOf(plan)]} over the replicas; beside tensor parallelism AutoEP takes stage 2 at most`,
       ),
       of(
         'zero_optimization.overlap_comm',
