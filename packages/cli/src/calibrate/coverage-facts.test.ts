@@ -4,6 +4,7 @@ import {
   costModel,
   expectedErrorOf,
   getCluster,
+  namedStrategies,
   parseLayout,
   type Calibration,
   type Layout,
@@ -56,7 +57,7 @@ describe('prices with a calibration of one group', () => {
     const choice = chooseDispatch(
       { cluster, shape, model, routing: { kind: 'uniform' }, seed: 1, scope: 'dispatch' },
       // The way whose all_to_all is the one that was measured.
-      { chunkCounts: [1], halves: [{ dispatch: 'scattered', combine: 'scattered' }] },
+      { chunkCounts: [1], halves: [namedStrategies.scattered] },
     );
     if (!choice.known) throw new Error(choice.missing.join());
     return choice.best;
