@@ -74,7 +74,8 @@ export const costOf = ({ tp, cost }: Hosts): CostResult => {
 
 /** V is what a replica dispatches: tokens x top-k rows. */
 export function shapeOf(tp: number, volumeBytes: number): MoeShape {
-  const layout: Layout = { tp, cp: 1, dp: 2, pp: 1, etp: tp, ep: 2, edp: 1, sequenceParallel: false };
+  const degrees = { tp, cp: 1, dp: 2, pp: 1, etp: tp, ep: 2, edp: 1, sequenceParallel: false };
+  const layout: Layout = { ...degrees, ranksPerNode: tp };
   const tokens = Math.round(volumeBytes / (topK * hidden * 4));
   return { tokens, hiddenSize: hidden, expertFfn: hidden, experts, topK, layout, dtype: 'f32' };
 }
