@@ -7,11 +7,10 @@ import {
   formatPercent,
   InputError,
   resolveLayout,
-  runSetting,
+  runOfMemory,
   type Cluster,
   type Layout,
   type MemorySetting,
-  type RunSetting,
 } from '@monta/core';
 
 export interface MemoryChange {
@@ -74,34 +73,10 @@ function proposals(setting: MemorySetting, cluster: Cluster): Proposal[] {
   return found;
 }
 
-/** The run that holds this memory, as far as the time of its step depends on it. */
-function runOf(
-  { step, sharing, precision, imbalance, activationAgain = false }: MemorySetting,
-  cluster: Cluster,
-): RunSetting {
-  const { model, layout, sequence, sequences, microBatches, recompute = 'none', virtualStages = 1 } = step;
-  const modules = typeof recompute === 'string' ? [] : recompute;
-  return runSetting({
-    model,
-    cluster,
-    layout,
-    virtualStages,
-    sequence,
-    microBatch: sequences,
-    globalBatch: sequences * microBatches * layout.dp,
-    states: precision,
-    sharing,
-    imbalance,
-    recompute: typeof recompute === 'string' && !activationAgain ? recompute : [...modules, ...again(activationAgain)],
-  });
-}
-
-const again = (activation: boolean): readonly 'moe_act'[] => (activation ? ['moe_act'] : []);
-
 /** Changes that take less memory than the setting, most first. */
 export function memoryChanges(setting: MemorySetting, cluster: Cluster): MemoryChange[] {
   const now = fitOf(setting, cluster).totalBytes;
-  const rate = (of: MemorySetting): number => estimateStep(runOf(of, cluster)).tokensPerSecondPerGpu;
+  const rate = (of: MemorySetting): number => estimateStep(runOfMemory(of, cluster)).tokensPerSecondPerGpu;
   const before = rate(setting);
   return proposals(setting, cluster)
     .map((proposal) => ({ ...proposal, totalBytes: fitOf(proposal.setting, cluster).totalBytes }))

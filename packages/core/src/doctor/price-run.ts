@@ -1,11 +1,10 @@
 /** What a run's flags cost: its step and memory, single changes that would make it faster, and the best plan beside. */
 import { deviceCount } from '../cluster/ports.js';
-import { estimateStep, memorySetting, type RunSetting, type StepEstimate } from '../estimate/index.js';
+import { estimateMemory, estimateStep, type RunSetting, type StepEstimate } from '../estimate/index.js';
 import { checkModelLayout, resolveLayout, type Layout } from '../layout/index.js';
-import { closedTotal } from '../memory/index.js';
 import { EstimateModel, Search, type PlanCandidate } from '../plan/index.js';
 import { architectureOf } from '../frameworks/index.js';
-import { InputError, maxOf } from '../units/index.js';
+import { InputError } from '../units/index.js';
 
 /** One change of flags, and the run with it. */
 export interface RunChange {
@@ -32,11 +31,6 @@ interface Proposal {
   readonly flags: string;
   readonly setting: RunSetting;
 }
-
-const memoryOf = (setting: RunSetting): number => {
-  const memory = memorySetting(setting);
-  return maxOf(Array.from({ length: setting.layout.pp }, (_, stage) => closedTotal(memory, stage)));
-};
 
 /** Another layout of the same ranks, and whole micro-batches on it; undefined where it can't be. */
 function relaid(setting: RunSetting, change: Partial<Layout>): RunSetting | undefined {
@@ -124,12 +118,12 @@ const leastGain = 0.005;
 /** The price of a run on its cluster. Throws `InputError` where the cluster's tiers or the layout can't be priced. */
 export function priceRun(setting: RunSetting): PricedSetting {
   const estimate = estimateStep(setting);
-  const memoryBytes = memoryOf(setting);
+  const memoryBytes = estimateMemory(setting);
   const capacity = setting.cluster.device.memoryBytes;
   const changes = proposals(setting)
     .map(({ flags, setting: changed }): RunChange => {
       const { seconds } = estimateStep(changed);
-      return { flags, seconds, gain: 1 - seconds / estimate.seconds, memoryBytes: memoryOf(changed) };
+      return { flags, seconds, gain: 1 - seconds / estimate.seconds, memoryBytes: estimateMemory(changed) };
     })
     .filter((change) => change.memoryBytes <= capacity && (change.gain > leastGain || memoryBytes > capacity))
     .sort((a, b) => b.gain - a.gain);

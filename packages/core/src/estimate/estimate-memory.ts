@@ -1,9 +1,10 @@
 /** Memory of the fullest stage of a run, in closed form (`memory/closed-form.ts`). */
+import type { Cluster } from '../cluster/cluster.js';
 import { closedTotal, type MemorySetting } from '../memory/index.js';
 import { inChunks, namedStrategies, type Recompute, type RecomputeModule } from '../schedule/index.js';
 import { maxOf } from '../units/index.js';
 import { stepConstants } from './constants.js';
-import { microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
+import { microBatchesOf, runSetting, type RecomputeSetting, type RunSetting } from './run-setting.js';
 import { evenLayers } from './stage-layers.js';
 
 const isModule = (module: string): module is RecomputeModule => module !== 'moe_act';
@@ -34,6 +35,33 @@ export function memorySetting(setting: RunSetting): MemorySetting {
     imbalance: imbalance === 'natural' ? stepConstants.naturalImbalance : imbalance,
     activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
   };
+}
+
+/**
+ * The other way round: the run whose memory this is, on a cluster; `given` says what memory does not depend on. Steps
+ * that compute again no module but the experts' activation name that one alone.
+ */
+export function runOfMemory(memory: MemorySetting, cluster: Cluster, given: Partial<RunSetting> = {}): RunSetting {
+  const { step, sharing, precision, imbalance, activationAgain = false } = memory;
+  const { model, layout, sequence, sequences, microBatches, recompute = 'none', virtualStages = 1 } = step;
+  const modules = typeof recompute === 'string' ? [] : recompute;
+  return runSetting({
+    model,
+    cluster,
+    layout,
+    virtualStages,
+    sequence,
+    microBatch: sequences,
+    globalBatch: sequences * microBatches * layout.dp,
+    states: precision,
+    sharing,
+    imbalance,
+    recompute:
+      typeof recompute === 'string' && !activationAgain
+        ? recompute
+        : [...modules, ...(activationAgain ? (['moe_act'] as const) : [])],
+    ...given,
+  });
 }
 
 /** Bytes of the fullest device. Stages between the ends hold no more than the second. */

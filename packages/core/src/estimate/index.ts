@@ -1,4 +1,4 @@
-export { estimateMemory, memorySetting } from './estimate-memory.js';
+export { estimateMemory, memorySetting, runOfMemory } from './estimate-memory.js';
 export { estimateStep, type StepEstimate } from './estimate-step.js';
 export {
   type ComputePrecision,

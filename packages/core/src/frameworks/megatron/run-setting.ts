@@ -1,7 +1,6 @@
 /** What a Megatron run is for the price of its step. */
 import type { Cluster } from '../../cluster/cluster.js';
-import { runSetting, type ComputePrecision, type DispatchKind, type RunSetting } from '../../estimate/index.js';
-import { megatronModules, type MegatronModule } from '../../memory/index.js';
+import { runOfMemory, type ComputePrecision, type DispatchKind, type RunSetting } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
 import { memoryOfRun } from './run-memory.js';
 import type { MegatronRun } from './run.js';
@@ -18,16 +17,6 @@ function precisionOf(run: MegatronRun): ComputePrecision {
   return run.text('fp8_recipe') === 'mxfp8' ? 'mxfp8' : 'fp8';
 }
 
-const isModule = (module: string): module is MegatronModule => (megatronModules as readonly string[]).includes(module);
-
-function recomputeOf(run: MegatronRun): RunSetting['recompute'] {
-  const granularity = run.text('recompute_granularity');
-  if (granularity === 'full') return 'full';
-  if (granularity !== 'selective' && !run.on('recompute_activations')) return 'none';
-  // Megatron's own default of `--recompute-modules`.
-  return run.given('recompute_modules') ? run.list('recompute_modules').filter(isModule) : ['core_attn'];
-}
-
 /**
  * Undefined where degrees, ranks, batch or sequence are not known. Throws `InputError` for a model that the degrees do
  * not divide.
@@ -36,19 +25,9 @@ export function settingOfRun(run: MegatronRun, model: MoeModel, cluster: Cluster
   const memory = memoryOfRun(run, model)?.setting;
   const globalBatch = run.number('global_batch_size');
   if (memory === undefined || globalBatch === undefined || run.microBatches === undefined) return undefined;
-  const { layout, sequence, sequences, virtualStages = 1 } = memory.step;
-  return runSetting({
-    model,
-    cluster,
-    layout,
-    sequence,
-    microBatch: sequences,
+  return runOfMemory(memory, cluster, {
     globalBatch,
-    virtualStages,
     precision: precisionOf(run),
-    states: memory.precision,
-    recompute: recomputeOf(run),
-    sharing: memory.sharing,
     dispatcher: dispatchers[run.text('moe_token_dispatcher_type') ?? ''] ?? 'gathered',
     overlap: {
       tp: run.on('tp_comm_overlap'),
