@@ -461,4 +461,5 @@ export {
   priceRun,
   readNcclLog,
   readOutOfMemory,
+  stageOfMessage,
 } from './doctor/index.js';

@@ -1,7 +1,7 @@
 /** Flags and help of `monta doctor`; what it does is in `doctor.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { helpText, jsonFlag, lazy, scriptVariablesFlag } from './flags.js';
 
 export interface DoctorFlags {
   readonly json: boolean;
@@ -31,14 +31,7 @@ export const doctorCommand = buildCommand<DoctorFlags, string[], MontaContext>({
         brief: 'What was trained (default: what the flags describe)',
         optional: true,
       },
-      env: {
-        kind: 'parsed',
-        parse: String,
-        placeholder: 'NAME=value',
-        brief: 'A variable that the script starts with; may be repeated',
-        optional: true,
-        variadic: true,
-      },
+      env: scriptVariablesFlag,
       json: jsonFlag,
     },
     positional: {

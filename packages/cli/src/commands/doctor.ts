@@ -17,6 +17,7 @@ import {
   peakText,
   readNcclLog,
   readOutOfMemory,
+  stageOfMessage,
   type AllToAllDiagnosis,
   type Cluster,
   type Measurement,
@@ -211,12 +212,12 @@ function look(flags: DoctorFlags, cluster: Cluster, files: readonly string[]): F
       ...(log === undefined ? {} : { hint: "NCCL's log alone says no time: give the output of alltoall_perf too" }),
     });
   const ran = first === undefined ? undefined : settingOf(flags, cluster);
-  // Ranks of a stage say the same; one message of each stage is looked at.
-  const explained =
-    ran === undefined ? [] : messages.slice(0, mostMessages).map((one) => explainOutOfMemory(one, ran.setting));
-  const stages = new Map(explained.map((one) => [one.stage ?? -1, one]));
+  // Ranks of a stage say the same: the last message of each is explained.
+  const ofStages = new Map(
+    ran === undefined ? [] : messages.slice(0, mostMessages).map((one) => [stageOfMessage(one, ran.setting), one]),
+  );
   return {
-    memory: [...stages.values()],
+    memory: ran === undefined ? [] : [...ofStages.values()].map((one) => explainOutOfMemory(one, ran.setting)),
     ran,
     allToAll: row === undefined ? undefined : diagnoseAllToAll(row, cluster, log),
   };

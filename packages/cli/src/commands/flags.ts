@@ -2,6 +2,16 @@
 import { countUpTo, limits, maxOf } from '@monta/core';
 import type { MontaContext } from '../context.js';
 
+/** `--env`: variables that a launch script starts with. */
+export const scriptVariablesFlag = {
+  kind: 'parsed',
+  parse: String,
+  placeholder: 'NAME=value',
+  brief: 'A variable that the script starts with; may be repeated',
+  optional: true,
+  variadic: true,
+} as const;
+
 /** `--json`. */
 export const jsonFlag = {
   kind: 'boolean',

@@ -2,7 +2,7 @@
 import { buildCommand } from '@stricli/core';
 import { limits } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { countFlag, helpText, jsonFlag, lazy } from './flags.js';
+import { countFlag, helpText, jsonFlag, lazy, scriptVariablesFlag } from './flags.js';
 
 export interface LintFlags {
   readonly json: boolean;
@@ -37,14 +37,7 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
         brief: 'The model that the flags should describe',
         optional: true,
       },
-      env: {
-        kind: 'parsed',
-        parse: String,
-        placeholder: 'NAME=value',
-        brief: 'A variable that the script starts with; may be repeated',
-        optional: true,
-        variadic: true,
-      },
+      env: scriptVariablesFlag,
     },
     positional: {
       kind: 'array',

@@ -171,7 +171,8 @@ export function runLint({ console }: MontaContext, flags: LintFlags, file: strin
   const known: Known = {
     ...(gpus === undefined ? {} : { gpus }),
     ...(architecture === undefined ? {} : { architecture }),
-    ...(cluster === undefined ? {} : { cluster }),
+    // SARIF holds findings alone: nothing is priced for it.
+    ...(cluster === undefined || flags.sarif ? {} : { cluster }),
     ...(flags.model === undefined ? {} : { model: loadModel(flags.model) }),
   };
   const checked = launches.map((launch) => check(launch, known));

@@ -67,7 +67,8 @@ function candidatesFor(message: OutOfMemory, setting: MemorySetting, stage: numb
 
 const stagesOf = ({ step }: MemorySetting): number[] => Array.from({ length: step.layout.pp }, (_, stage) => stage);
 
-function stageOf(message: OutOfMemory, { step }: MemorySetting): number | undefined {
+/** Stage of the pipeline that a message is of; undefined with several stages and no rank. */
+export function stageOfMessage(message: OutOfMemory, { step }: MemorySetting): number | undefined {
   const { layout } = step;
   if (layout.pp === 1) return 0;
   if (message.rank === undefined || message.rank >= layout.tp * layout.cp * layout.dp * layout.pp) return undefined;
@@ -180,7 +181,7 @@ function unknownCause({ message, predicted }: Compared): Explained {
 
 /** Explains one message. `setting` is what ran. */
 export function explainOutOfMemory(message: OutOfMemory, setting: MemorySetting): OutOfMemoryExplanation {
-  const stage = stageOf(message, setting);
+  const stage = stageOfMessage(message, setting);
   const stages = stage === undefined ? stagesOf(setting) : [stage];
   const all = stages.map((one) => stageMemory(setting, one));
   const predicted = all.reduce((most, one) => (one.totalBytes > most.totalBytes ? one : most));

@@ -3,6 +3,7 @@ export {
   explainOutOfMemory,
   type OutOfMemoryExplanation,
   peakText,
+  stageOfMessage,
 } from './explain-out-of-memory.js';
 export { looksNcclLog, type NcclLog, readNcclLog } from './nccl-log.js';
 export { looksOutOfMemory, type OutOfMemory, readOutOfMemory } from './out-of-memory.js';

@@ -4,6 +4,7 @@
 import { dispatchProgram, unsupportedStrategy, type Layout, type MoeShape, type Strategy } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { measureDispatch, type DispatchJob } from './measure-dispatch.js';
+import { dispatchJob, dispatchShape as shapeOf } from '../../testing/execute/dispatch-jobs.js';
 import { samplePicks } from './sample-picks.js';
 
 const layouts: readonly Layout[] = [
@@ -12,17 +13,6 @@ const layouts: readonly Layout[] = [
   { tp: 4, cp: 1, dp: 1, pp: 1, etp: 2, ep: 2, edp: 1, sequenceParallel: true },
   { tp: 2, cp: 1, dp: 2, pp: 1, etp: 1, ep: 4, edp: 1, sequenceParallel: false },
 ];
-
-const shapeOf = (layout: Layout, more: Partial<MoeShape> = {}): MoeShape => ({
-  tokens: 37,
-  hiddenSize: 12,
-  expertFfn: 8,
-  experts: 8,
-  topK: 3,
-  layout,
-  dtype: 'f32',
-  ...more,
-});
 
 const strategies: readonly Strategy[] = (['sliced', 'duplicated'] as const).flatMap((dispatch) =>
   (['sliced', 'duplicated', 'scattered'] as const).map((combine, i) => ({
@@ -33,12 +23,7 @@ const strategies: readonly Strategy[] = (['sliced', 'duplicated'] as const).flat
 );
 
 const jobOf = (shape: MoeShape, strategy: Strategy): DispatchJob => ({
-  shape,
-  strategy,
-  passes: ['forward', 'backward'],
-  routing: { kind: 'zipf', exponent: 1, seed: 3 },
-  seed: 11,
-  warmUps: 0,
+  ...dispatchJob(shape, strategy),
   repetitions: 2,
   trace: true,
 });

@@ -16,11 +16,11 @@ import {
   unsupportedStrategy,
   worldSize,
   type Layout,
-  type MoeShape,
   type Strategy,
 } from '@monta/core';
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { dispatchJob as jobOf, dispatchShape as shapeOf } from '../../testing/execute/dispatch-jobs.js';
 import type { RankCase } from '../../testing/execute/multi-rank-data.js';
 import {
   aloneCase,
@@ -154,27 +154,6 @@ describe('against the float64 reference', () => {
 });
 
 describe('dispatch alone', () => {
-  const shapeOf = (layout: Layout, more: Partial<MoeShape> = {}): MoeShape => ({
-    tokens: 37,
-    hiddenSize: 12,
-    expertFfn: 8,
-    experts: 8,
-    topK: 3,
-    layout,
-    dtype: 'f32',
-    ...more,
-  });
-  const jobOf = (shape: MoeShape, strategy: Strategy): DispatchJob => ({
-    shape,
-    strategy,
-    passes: ['forward', 'backward'],
-    routing: { kind: 'zipf', exponent: 1, seed: 3 },
-    seed: 11,
-    warmUps: 0,
-    repetitions: 1,
-    trace: false,
-  });
-
   it('gives etp times the weighted rows in every pair of halves, also with dropped picks', async () => {
     const layouts = [
       on(2, layoutOf({ tp: 2, dp: 2, ep: 2 })),

@@ -6,26 +6,18 @@ import { estimateStep } from '../../estimate/index.js';
 import { getModel } from '../../model/index.js';
 import { InputError } from '../../units/errors.js';
 import { EstimateModel, Search } from '../search/index.js';
-import type { PlanProblem } from '../space/problem.js';
+import { planProblem } from '../../../testing/plan-problem.js';
 import { isPlanDocument, planJsonSchema, readPlan, type PlanDocument } from './plan-document.js';
 import { planDocument, settingOfPlan } from './write-plan.js';
 
 const names = { model: 'mixtral-8x7b', cluster: 'h100-2x8' };
 
 function made(): { plan: PlanDocument; seconds: number } {
-  const problem: PlanProblem = {
+  const problem = planProblem({
     model: getModel(names.model),
     cluster: getCluster(names.cluster),
-    sequence: 4096,
-    globalBatch: 64,
-    bounds: {},
-    fixed: {},
-    precision: 'bf16',
-    states: 'mixed',
-    stack: 'graphs',
-    imbalance: 1,
     framework: 'megatron',
-  };
+  });
   const search = new Search(problem, new EstimateModel());
   for (const { done } of search.run()) expect(done).toBeLessThanOrEqual(1);
   const { best } = search.result;

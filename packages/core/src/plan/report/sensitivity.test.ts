@@ -4,23 +4,12 @@ import { runSetting } from '../../estimate/index.js';
 import { resolveLayout } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
 import { EstimateModel, Search } from '../search/index.js';
-import type { PlanProblem } from '../space/problem.js';
+import { planProblem } from '../../../testing/plan-problem.js';
 import { nearestPlan } from './nearest.js';
 import { rankGrid } from './rank-grid.js';
 import { oneNodeFewer, sensitivities, twiceTheNodes } from './sensitivity.js';
 
-const problem: PlanProblem = {
-  model: getModel('mixtral-8x7b truncated to 8 layers'),
-  cluster: getCluster('h100-2x8'),
-  sequence: 4096,
-  globalBatch: 64,
-  bounds: {},
-  fixed: {},
-  precision: 'bf16',
-  states: 'mixed',
-  stack: 'graphs',
-  imbalance: 1,
-};
+const problem = planProblem({ model: getModel('mixtral-8x7b truncated to 8 layers') });
 
 describe('what would change a plan', () => {
   it('is slower over slower links and with uneven experts', () => {

@@ -3,6 +3,7 @@ import { getCluster } from '../../cluster/index.js';
 import { resolveLayout } from '../../layout/index.js';
 import { getModel, type MoeModel } from '../../model/index.js';
 import { InputError } from '../../units/index.js';
+import { planProblem as problem } from '../../../testing/plan-problem.js';
 import { parseAllowed } from './bounds.js';
 import { legalLayouts, spacePoints, whyEmpty } from './climb.js';
 import { frameworkNames } from './frameworks.js';
@@ -10,20 +11,6 @@ import type { PlanProblem, SpacePoint } from './problem.js';
 import { divisorsOf } from './rules.js';
 
 const mixtral = getModel('mixtral-8x7b');
-const problem = (given: Partial<PlanProblem> = {}): PlanProblem => ({
-  model: mixtral,
-  cluster: getCluster('h100-2x8'),
-  sequence: 4096,
-  globalBatch: 64,
-  bounds: {},
-  fixed: {},
-  precision: 'bf16',
-  states: 'mixed',
-  stack: 'graphs',
-  imbalance: 1,
-  ...given,
-});
-
 const keyOf = ({ layout, virtualStages, microBatch }: SpacePoint): string =>
   [layout.tp, layout.cp, layout.pp, layout.dp, layout.etp, layout.ep, virtualStages, microBatch].join(' ');
 
