@@ -43,7 +43,7 @@ describe('faces of packages', () => {
     // Tests and what tests share count: they stand outside too.
     const outside = filesOf(...users.flatMap((user) => [`${user}/src`, `${user}/testing`]), `${name}/testing`);
     const used = new Set(
-      outside.flatMap((file) => namesFrom(readFileSync(file, 'utf8'), new RegExp(`^@monta/${name}$`))),
+      outside.flatMap((file) => namesFrom(readFileSync(file, 'utf8'), new RegExp(`^@monta/${name}(/|$)`))),
     );
     expect(listed.length).toBeGreaterThan(20);
     expect(listed.filter((one) => !used.has(one))).toEqual([]);

@@ -1,4 +1,5 @@
 export { type FabricOptions } from './comm/local/fabric.js';
+export { addressableBytes } from './device/cpu/index.js';
 export { cudaAvailable, firstCard } from './device/cuda/bindings/index.js';
 export {
   builtModule,
@@ -32,7 +33,7 @@ export {
   tryStrategies,
   unigramCrossEntropy,
 } from './train/index.js';
-export { type DispatchMeasurement, measureInTurns, type RepeatedJob } from './execute/index.js';
+export { type DispatchMeasurement, measureInTurns, type RepeatedJob } from './execute/measure-dispatch.js';
 export { measureCollectives } from './bench/collectives.js';
 export { type ExchangeFigure, type LineRates, measureExchanges } from './bench/two-hosts.js';
 export type { Exchange } from './bench/two-hosts-types.js';

@@ -4,22 +4,17 @@
  */
 import { availableParallelism, loadavg } from 'node:os';
 import {
-  chooseDispatch,
   type Cluster,
   type CollectiveCurves,
   didYouMean,
-  fixedStrategies,
-  halvesName,
   InputError,
   type MoeShape,
+  type PickedVariants,
+  pickVariants,
   type Routing,
   scaledCurves,
-  type Strategy,
-  type Workload,
   worldSize,
   dispatchVariants,
-  type LayerPass,
-  type DispatchVariant,
   emulationScale,
   memorySpeedScale,
   type EmulationScale,
@@ -47,14 +42,7 @@ export interface DispatchBenchOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A variant that is pointed out: its case forward, and its case backward. */
-export interface PickedVariant {
-  readonly name: string;
-  readonly forward: DispatchCase;
-  readonly backward: DispatchCase;
-}
-
-export interface DispatchBench {
+export interface DispatchBench extends PickedVariants<DispatchCase> {
   readonly scale: EmulationScale;
   readonly emulated: boolean;
   readonly ranks: number;
@@ -62,11 +50,6 @@ export interface DispatchBench {
   readonly moverBytesPerSecond: number;
   readonly probe: MachineProbe;
   readonly cases: readonly DispatchCase[];
-  /** The planner's, for the emulated cluster and this machine, before anything was measured but the probes. */
-  readonly choice: PickedVariant;
-  readonly duplicated?: PickedVariant;
-  /** The fastest measured of duplicated, sliced and scattered in one piece and pipelined in 4 chunks. */
-  readonly bestFixed?: PickedVariant;
   /** Seconds for which the emulated network stood still for want of a processor; of the whole job. */
   readonly lostSeconds: number;
   readonly jobSeconds: number;
@@ -148,36 +131,7 @@ export async function benchDispatch(options: DispatchBenchOptions): Promise<Disp
     ranks,
     moverBytesPerSecond,
     ...rest,
-    ...picked(rest.cases, workload, variants, options.chunkCounts),
+    ...pickVariants(rest.cases, workload, variants, options.chunkCounts),
     loadBefore,
   };
-}
-
-const total = ({ forward, backward }: PickedVariant): number => forward.medianSeconds + backward.medianSeconds;
-
-/** The planner's choice among the variants, and what it is compared to. */
-export function picked(
-  cases: readonly DispatchCase[],
-  workload: Workload,
-  variants: readonly DispatchVariant[],
-  chunkCounts: readonly number[],
-): Pick<DispatchBench, 'choice' | 'duplicated' | 'bestFixed'> {
-  const find = (name: string, pass: LayerPass, chunks: number): DispatchCase | undefined =>
-    cases.find((one) => one.name === name && one.pass === pass && one.chunks === chunks);
-  const pick = (name: string, chunks: Strategy['chunks']): PickedVariant | undefined => {
-    const forward = find(name, 'forward', chunks.forward);
-    const backward = find(name, 'backward', chunks.backward);
-    return forward && backward ? { name, forward, backward } : undefined;
-  };
-  const halves = [...new Map(variants.map(({ name, strategy }) => [name, strategy])).values()];
-  const planned = chooseDispatch(workload, { chunkCounts, halves });
-  const best = planned.known
-    ? planned.candidates.find(({ strategy }) => pick(halvesName(strategy), strategy.chunks))
-    : undefined;
-  const choice = best && pick(halvesName(best.strategy), best.strategy.chunks);
-  if (!choice) throw new InputError('the planner could not choose among the measured cases');
-  const fixed = fixedStrategies.flatMap((strategy) => pick(halvesName(strategy), strategy.chunks) ?? []);
-  const [bestFixed] = fixed.sort((a, b) => total(a) - total(b));
-  const duplicated = pick('duplicated', { forward: 1, backward: 1 });
-  return { choice, ...(duplicated ? { duplicated } : {}), ...(bestFixed ? { bestFixed } : {}) };
 }

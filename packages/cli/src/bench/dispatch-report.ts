@@ -16,10 +16,13 @@ import {
   layerPasses,
   maxOf,
   minOf,
+  type PickedVariant,
 } from '@monta/core';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Style } from '../output/style.js';
-import type { DispatchBench, PickedVariant } from './dispatch-bench.js';
+import type { DispatchBench } from './dispatch-bench.js';
+
+type Variant = PickedVariant<DispatchCase>;
 
 interface Subject {
   readonly cluster: Cluster;
@@ -58,14 +61,14 @@ const ratio = (value: number): string => `${value.toFixed(value >= 9.95 ? 0 : 2)
 const spread = ({ measured, medianSeconds }: DispatchCase): string =>
   measured.length > 1 ? `${formatInteger((100 * (maxOf(measured) - minOf(measured))) / medianSeconds)} %` : '-';
 
-const both = (variant: PickedVariant, value: (one: DispatchCase) => number): number =>
+const both = (variant: Variant, value: (one: DispatchCase) => number): number =>
   value(variant.forward) + value(variant.backward);
 
 /** Median seconds of another over those of the choice, both passes. */
-const against = (choice: PickedVariant, other: PickedVariant, value: (one: DispatchCase) => number): number =>
+const against = (choice: Variant, other: Variant, value: (one: DispatchCase) => number): number =>
   both(other, value) / both(choice, value);
 
-const variantLabel = ({ name, forward, backward }: PickedVariant): string =>
+const variantLabel = ({ name, forward, backward }: Variant): string =>
   `${name}${chunksText({ forward: forward.chunks, backward: backward.chunks })}`;
 
 function boundText(one: DispatchCase): string {
@@ -242,7 +245,7 @@ export function renderBench(subject: Subject, result: DispatchBench, style: Styl
   ].join('\n');
 }
 
-const describeVariant = (one: PickedVariant | undefined) =>
+const describeVariant = (one: Variant | undefined) =>
   one
     ? {
         name: one.name,

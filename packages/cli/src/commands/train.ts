@@ -1,4 +1,5 @@
 /** `monta train`: plan, train, compare, report. */
+import { totalmem } from 'node:os';
 import {
   clusterSummary,
   formatBytes,
@@ -7,12 +8,16 @@ import {
   formatSeconds,
   inChunks,
   lastStep,
+  type MachineRoom,
   namedStrategies,
   perfettoPieces,
   type PlannedStrategy,
+  rankMemory,
+  refuseWhatDoesNotFit,
   type RunPlan,
 } from '@monta/core';
 import {
+  addressableBytes,
   firstCard,
   leadMpirun,
   prepareStart,
@@ -38,7 +43,6 @@ import { measureOverheads } from '../train/overheads.js';
 import { planRun } from '../train/run-plan.js';
 import { networkShare, runReport } from '../train/run-report.js';
 import { loadEmulatedCurves } from '../inputs.js';
-import { rankMemory, refuseWhatDoesNotFit, type MachineRoom } from '../train/memory-fit.js';
 import { settingOf, stepOf, type Setting } from '../train/setting.js';
 import { jobOf, runStrategies, type StrategyResult } from '../train/strategies-run.js';
 import type { TrialGround } from '../train/trial.js';
@@ -202,7 +206,8 @@ function memoryFigures(setting: Setting, { planned, result }: StrategyResult): M
 
 /** The memory that the ranks share: each card's, this machine's, or, over MPI, that of hosts we know nothing of. */
 function roomFor({ config: { backend }, ranks }: Setting): MachineRoom {
-  if (!onCards(backend)) return { ranksHere: backend.kind === 'local' ? ranks : 1 };
+  if (!onCards(backend))
+    return { ranksHere: backend.kind === 'local' ? ranks : 1, bytes: totalmem(), rankBytes: addressableBytes };
   const { bytes = Infinity } = firstCard() ?? {};
   return { ranksHere: Math.ceil(ranks / cardsHere()), bytes, rankBytes: bytes };
 }

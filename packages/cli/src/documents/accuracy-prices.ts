@@ -21,7 +21,7 @@ import {
   type KernelError,
   type PresetError,
 } from '@monta/core';
-import { logs } from './accuracy-figures.js';
+import { logs } from './published-measurements.js';
 
 const core = fileURLToPath(new URL('../../../core/src/', import.meta.url));
 const read = <T>(path: string, reader: (text: string, name: string) => T): T =>

@@ -11,12 +11,12 @@ import {
   collectivesLeftOut,
   errorsBySize,
   gpusLeftOut,
-  inside,
   jumpFitted,
-  logs,
   placesApart,
   ranksLeftOut,
   relativesApart,
+  ruleWorth,
+  type RuleWorth,
   sizesLeftOut,
   testbedCurves,
   withinExpected,
@@ -24,10 +24,10 @@ import {
   type LeftOut,
   type Noise,
   type TestbedCurve,
-} from './accuracy-figures.js';
+} from '@monta/core/cost/calibration/left-out';
 import { estimatePage } from './accuracy-estimate.js';
 import { pricesPage } from './accuracy-prices.js';
-import { ruleWorth, type RuleWorth } from './accuracy-rule.js';
+import { inside, logs } from './published-measurements.js';
 
 const percent = (share: number): string => (Number.isFinite(share) ? formatPercent(share) : '–');
 
@@ -161,12 +161,12 @@ const sizes = [
   ...sizesLeftOut('all together', [...inside, ...logs], 0),
   ...sizesLeftOut('all together', [...inside, ...logs], 1),
 ];
-const ranks = ranksLeftOut();
-const collectives = collectivesLeftOut();
-const gpus = gpusLeftOut();
-const curves = testbedCurves();
+const ranks = ranksLeftOut(inside);
+const collectives = collectivesLeftOut(inside);
+const gpus = gpusLeftOut(inside);
+const curves = testbedCurves(inside);
 const insideSizes = sizes.slice(0, 4);
-const worth = ruleWorth();
+const worth = ruleWorth([...inside, ...logs]);
 
 const page = `# How good predictions are
 
@@ -214,7 +214,7 @@ ${worthTable(worth)}
 
 Nothing can be predicted better than it repeats:
 
-${noiseTable([...placesApart(), ...relativesApart()])}
+${noiseTable([...placesApart(logs), ...relativesApart(inside)])}
 
 ## Rank counts left out
 
@@ -344,7 +344,7 @@ write(
     x: { label: 'total buffer', scale: 'log', format: (bytes) => formatBytes(bytes) },
     y: { label: 'bus bandwidth', scale: 'log', format: formatBandwidth },
     series: ([0, 1] as const).flatMap((half, colour) => {
-      const { fitted, curve, naive } = jumpFitted(half);
+      const { fitted, curve, naive } = jumpFitted(inside, half);
       return [
         {
           name: half === 0 ? 'one half of the sizes' : 'the other half',

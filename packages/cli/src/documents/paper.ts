@@ -13,7 +13,7 @@ import {
   volumes,
   type SpeedUp,
   type StepGain,
-} from './paper-figures.js';
+} from '@monta/core/plan/paper';
 
 const times = (ratio: number): string => `${ratio.toFixed(1)}x`;
 const less = (slow: number, fast: number): string => `${((1 - fast / slow) * 100).toFixed(1)} %`;

@@ -1,4 +1,13 @@
 export { type Group, type Layout } from './layout.js';
-export { coordinates, groupMembers, groupNumber, placedOn, replicaIndex, sliceIndex, worldSize } from './mesh.js';
+export {
+  coordinates,
+  etpOfPlace,
+  groupMembers,
+  groupNumber,
+  placedOn,
+  replicaIndex,
+  sliceIndex,
+  worldSize,
+} from './mesh.js';
 export { formatLayout, parseLayout, type PartialLayout, resolveLayout } from './resolve.js';
 export { checkModelLayout } from './check.js';

@@ -8,6 +8,8 @@ import {
   allGroups,
   checkPlacement,
   coordinates,
+  epOfPlace,
+  etpOfPlace,
   expertNodes,
   groupIndex,
   groupKinds,
@@ -21,6 +23,7 @@ import {
   placeGroup,
   replicaIndex,
   sliceIndex,
+  sliceOfPlace,
   worldSize,
 } from './mesh.js';
 import { formatLayout, parseLayout, resolveLayout } from './resolve.js';
@@ -163,6 +166,21 @@ describe('groups', () => {
           const experts = [...Array(ep * share).keys()];
           expect(experts.filter((expert) => holdsExpert(layout, ep * share, rank, expert))).toEqual(held[rank]);
           expect(localExperts(layout, ep * share)).toBe(share);
+        }
+      }),
+    );
+  });
+
+  it('tell of a place in an expert group what the rank there has', () => {
+    fc.assert(
+      fc.property(layouts, (layout) => {
+        for (let rank = 0; rank < worldSize(layout); rank++) {
+          const members = groupMembers(layout, 'expert', rank);
+          members.forEach((member, place) => {
+            const { etp, ep, tp } = coordinates(layout, member);
+            const found = [etpOfPlace(layout, place), epOfPlace(layout, place)];
+            expect([...found, sliceOfPlace(layout, members[0] ?? NaN, place)]).toEqual([etp, ep, tp]);
+          });
         }
       }),
     );

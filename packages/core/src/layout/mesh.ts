@@ -65,6 +65,16 @@ export const localExperts = (layout: Pick<Layout, 'ep'>, experts: number): numbe
 export const holdsExpert = (layout: Layout, experts: number, rank: number, expert: number): boolean =>
   Math.floor(expert / localExperts(layout, experts)) === coordinates(layout, rank).ep;
 
+/** Index along etp and along ep of a place in an expert group, whose places have etp fastest. */
+export const etpOfPlace = ({ etp }: Pick<Layout, 'etp'>, place: number): number => place % etp;
+export const epOfPlace = ({ etp }: Pick<Layout, 'etp'>, place: number): number => Math.floor(place / etp);
+
+/**
+ * Which of the tp slices of its tokens the rank at a place of an expert group holds; `first` is the group's first rank,
+ * and its others follow.
+ */
+export const sliceOfPlace = ({ tp }: Pick<Layout, 'tp'>, first: number, place: number): number => (first + place) % tp;
+
 /** Stride of each axis of a mapping in global ranks. */
 function strides(layout: Layout, mapping: readonly Axis[]): Map<Axis, number> {
   const result = new Map<Axis, number>();

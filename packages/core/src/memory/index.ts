@@ -22,6 +22,7 @@ export {
   type Overheads,
   type StageMemory,
 } from './stage-memory.js';
+export { type MachineRoom, rankMemory, refuseWhatDoesNotFit } from './rank-room.js';
 export { MemoryTable } from './memory-table.js';
 export { stateTensors, type StateTensor } from './state-tensors.js';
 export { publishedPeaks, type PublishedPeak } from './published-peaks.js';

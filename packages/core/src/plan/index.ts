@@ -21,9 +21,16 @@ export { predictStep, type StepPrediction } from './predict-step.js';
 export { type DispatchVariant, dispatchVariants, layerPasses, probedStrategies } from './dispatch-variants.js';
 export { type EmulationScale, emulationScale, memorySpeedScale } from './emulation-scale.js';
 export { type StepBytes, stepBytes } from './step-bytes.js';
+export { type PickedVariant, type PickedVariants, pickVariants } from './pick-variants.js';
 export { unpricedInLayer, unpricedInStep } from './unpriced.js';
 export { automaticLayout } from './automatic-layout.js';
-export { atMemorySpeed, fittingTimeScale } from './emulation-speed.js';
+export {
+  type MachineOverheads,
+  settingModel,
+  settingStep,
+  trainingSetting,
+  type TrainingSetting,
+} from './training-setting.js';
 export { layerErrors, readMeasuredLayers } from './measured-layers.js';
 export { publishedStepRatios, readMeasuredSteps, stepRatios } from './measured-steps.js';
 export {

@@ -34,6 +34,8 @@ export {
   type Use,
   type Work,
 } from './schedule.js';
+export { type SpanLabel, spanLabel } from './span-label.js';
+export { strategiesToTime } from './strategies-to-time.js';
 export { dtypeBytes, type MoeShape } from './moe-shape.js';
 export { moeForward } from './moe-forward.js';
 export { moeBackward } from './moe-backward.js';

@@ -1,7 +1,8 @@
 /** Writes down what the simulator saw happen, as spans. */
 import type { CompiledOperation } from '../schedule/compile.js';
 import type { Body, Operation } from '../schedule/schedule.js';
-import { spanLabel, type Span, type SpanCollective, type SpanLabel, type Trace } from '../trace/index.js';
+import { spanLabel, type SpanLabel } from '../schedule/span-label.js';
+import type { Span, SpanCollective, Trace } from '../trace/index.js';
 import type { Run } from './engine.js';
 import type { World } from '../traffic/index.js';
 import type { Channel, GroupRanks } from './groups.js';

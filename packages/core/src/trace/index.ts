@@ -1,4 +1,4 @@
-export { type Span, type SpanCollective, type SpanLabel, spanLabel, type Trace } from './span.js';
+export { type Span, type SpanCollective, type Trace } from './span.js';
 export { type LaneSeconds, laneSeconds, type LaneTimes, laneTimes, spanLanes } from './lane-times.js';
 export { lastStep, ofRank } from './select.js';
 export { clockOffsets } from './clocks.js';

@@ -3,7 +3,8 @@
  * it was.
  */
 import type { Group } from '../layout/layout.js';
-import type { CollectiveName, Lane, Operation, Template } from '../schedule/schedule.js';
+import type { CollectiveName } from '../schedule/schedule.js';
+import type { SpanLabel } from '../schedule/span-label.js';
 
 /** Which collective it was, and who took part. */
 export interface SpanCollective {
@@ -12,23 +13,6 @@ export interface SpanCollective {
   readonly group: Group;
   /** Its ranks, in group order; sender and receiver of a send or receive. */
   readonly members: readonly number[];
-}
-
-/** What an operation is called and where it queues, the same for all ranks. */
-export interface SpanLabel {
-  /**
-   * Template and operation id, as `moe.forward/all_gather.0`: by this, traces are matched; nothing else is read out of
-   * it.
-   */
-  readonly operation: string;
-  /** As `moe.forward`. */
-  readonly template: string;
-  /** What all its chunks do together, as `all_gather`. */
-  readonly task: string;
-  /** Which chunk of how many; 0 of 1 when its task is not cut. */
-  readonly chunk: number;
-  readonly of: number;
-  readonly lane: Lane;
 }
 
 /** One operation of one rank on the time line. Times in seconds from the step's start. */
@@ -63,13 +47,3 @@ export interface Trace {
   readonly timeScale: number;
   readonly spans: readonly Span[];
 }
-
-/** How spans call an operation of a template. */
-export const spanLabel = (template: Template, { id, task, chunk, of, lane }: Operation): SpanLabel => ({
-  operation: `${template.name}/${id}`,
-  template: template.name,
-  task,
-  chunk,
-  of,
-  lane,
-});

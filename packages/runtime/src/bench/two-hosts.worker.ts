@@ -5,7 +5,7 @@ import type { Endpoint } from '../comm/communicator.js';
 import type { Device, DeviceEvent } from '../device/device.js';
 import { readFloats, readInts } from '../device/host-array.js';
 import { part, type View } from '../device/view.js';
-import { runRank } from '../launch/index.js';
+import { runRank } from '../launch/rank.js';
 import type { Exchange, ExchangeRun, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
 
 const ceilingRounds = 6;

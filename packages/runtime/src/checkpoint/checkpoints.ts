@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import type { Disk } from '../files/disk.js';
 import { manifestName } from './manifest.js';
 import { removeFolder } from './saved-folder.js';

@@ -1,7 +1,10 @@
 /** From one form of checkpoint to another: model folder or training state, another element type, another layout. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkModelLayout, InputError, readHfConfig, type Layout, type MoeModel } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { readHfConfig } from '@monta/core/model';
+import { checkModelLayout } from '@monta/core/layout';
+import type { Layout, MoeModel } from '@monta/core';
 import { latestState, listSteps } from './checkpoints.js';
 import { asHuggingFace, withoutKey, type WeightType } from './hugging-face-config.js';
 import { HuggingFaceFolder, readConfig } from './hugging-face-folder.js';

@@ -2,7 +2,8 @@
  * The `config.json` of a Hugging Face folder. Keys are those of the published checkpoints of each family (the spelling
  * of transformers 4, which 5 reads too); fractions are written as such, because transformers 5 tells 0 from 0.0.
  */
-import { InputError, type MoeModel } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import type { MoeModel } from '@monta/core';
 import type { SafetensorsType } from './safetensors-types.js';
 
 export type WeightType = Extract<SafetensorsType, 'F32' | 'BF16' | 'F16'>;

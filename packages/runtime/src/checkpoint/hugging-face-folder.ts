@@ -1,7 +1,9 @@
 /** Reads a Hugging Face model folder as a source of a model's parameters; strict about names, shapes and types. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError, readHfConfig, type MoeModel, type Parameter } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { readHfConfig } from '@monta/core/model';
+import type { MoeModel, Parameter } from '@monta/core';
 import { checkSupported } from '../transformer/index.js';
 import { readText } from '../files/read-text.js';
 import { noFolder } from './no-folder.js';

@@ -3,7 +3,8 @@
  */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError, type MoeModel, type Parameter } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import type { MoeModel, Parameter } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { ParameterStore } from '../execute/index.js';
 import { copyFileDurably, realDisk, writeFileDurably, type Disk } from '../files/disk.js';

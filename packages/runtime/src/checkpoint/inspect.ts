@@ -1,7 +1,9 @@
 /** What a checkpoint holds and whether it can be used, without loading it. */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { countParameters, InputError, readHfConfig, type Layout, type MoeModel } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { countParameters, readHfConfig } from '@monta/core/model';
+import type { Layout, MoeModel } from '@monta/core';
 import { listSteps } from './checkpoints.js';
 import { noFolder } from './no-folder.js';
 import { blockSizeOf } from './block-scales.js';

@@ -2,7 +2,7 @@
  * Files that git leaves in place of large ones until they are fetched (https://git-lfs.com, specification of pointer
  * files).
  */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 
 /** The first bytes of every pointer. */
 export const lfsPointerStart = 'version https://git-lfs.github.com/spec/v1';

@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { InputError, isRecord } from '@monta/core';
+import { InputError, isRecord } from '@monta/core/units';
 import { hashFile, hashText } from './digest.js';
 import { writeFileDurably, type Disk } from '../files/disk.js';
 import { readJson } from '../files/read-text.js';

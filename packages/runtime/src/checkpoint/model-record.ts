@@ -2,7 +2,8 @@
  * The shape of a model as a training state holds it: every field that is known has its type, before anything is made of
  * it.
  */
-import { completeModel, modelFamilies, type ModelShape, type MoeModel } from '@monta/core';
+import { completeModel, modelFamilies } from '@monta/core/model';
+import type { ModelShape, MoeModel } from '@monta/core';
 import { z } from 'zod';
 
 const word = z.string().max(4096);

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 
 /** To be thrown about a path that is no folder. */
 export const noFolder = (path: string, expected: string): InputError =>

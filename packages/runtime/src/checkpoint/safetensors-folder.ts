@@ -1,7 +1,7 @@
 /** A Hugging Face model folder's weights: `model.safetensors`, or shards named by `model.safetensors.index.json`. */
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { InputError, isRecord, shownValue } from '@monta/core';
+import { InputError, isRecord, shownValue } from '@monta/core/units';
 import { lfsPointerError } from './lfs-pointer.js';
 import type { TensorInfo } from './safetensors-header.js';
 import { readJson, readText } from '../files/read-text.js';

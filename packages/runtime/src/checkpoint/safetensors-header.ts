@@ -3,7 +3,7 @@
  * many bytes of JSON, then the data. Strict: everything that the format demands is checked, and complaints name the
  * file and the tensor.
  */
-import { InputError, isRecord, shownValue } from '@monta/core';
+import { InputError, isRecord, shownValue } from '@monta/core/units';
 import { isSafetensorsType, safetensorsBytes } from './safetensors-types.js';
 import type { SafetensorsType } from './safetensors-types.js';
 

@@ -1,6 +1,6 @@
 /** Reads one safetensors file tensor by tensor; never holds more than the header and what was asked for. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { describeCause } from '../files/errno.js';
 import { lfsPointerError } from './lfs-pointer.js';
 import { maxHeaderBytes, parseHeader } from './safetensors-header.js';

@@ -1,5 +1,6 @@
 /** Whether two descriptions are of one model, as far as weights and what is computed from them go. */
-import { InputError, type MoeModel } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import type { MoeModel } from '@monta/core';
 
 /** What may differ: names, limits, how weights were initialised, and how strongly the auxiliary loss counts. */
 const free = new Set(['name', 'maxPositions', 'initializerRange', 'auxLossCoefficient']);

@@ -4,7 +4,7 @@
  * ignore the entry.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { hashFile } from './digest.js';
 import { realDisk, type Disk } from '../files/disk.js';
 import { maxHeaderBytes } from './safetensors-header.js';

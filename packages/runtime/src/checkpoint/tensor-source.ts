@@ -2,7 +2,8 @@
  * Where the tensors of a model come from: a Hugging Face folder or a training state, read block by block, so that a
  * rank takes its shards and a converter a few rows at a time.
  */
-import { parameters, shardRange, type Layout, type MoeModel, type Parameter } from '@monta/core';
+import { parameters, shardRange } from '@monta/core/schedule';
+import type { Layout, MoeModel, Parameter } from '@monta/core';
 import type { ParameterData, ParameterStore } from '../execute/index.js';
 
 /** What a checkpoint can hold of a parameter: the float32 weight and AdamW's moments. */

@@ -4,7 +4,9 @@
  */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { InputError, isRecord, shownValue, type MoeModel, type Parameter, worldSize } from '@monta/core';
+import { InputError, isRecord, shownValue } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
+import type { MoeModel, Parameter } from '@monta/core';
 import type { OpenOptions } from './hugging-face-folder.js';
 import { checkManifest, type Manifest } from './manifest.js';
 import { readText } from '../files/read-text.js';

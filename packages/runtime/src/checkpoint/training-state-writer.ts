@@ -1,7 +1,8 @@
 /** Writes training states: by the ranks of a running job, each its share, or from any other source of tensors. */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { worldSize, type Layout } from '@monta/core';
+import { worldSize } from '@monta/core/layout';
+import type { Layout } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device, DeviceEvent } from '../device/device.js';
 import { readInts } from '../device/host-array.js';

@@ -3,17 +3,10 @@
  * AdamW's moments of every rank in a safetensors file of its own, `state.json`, and `manifest.json` with the size and
  * digest of every file.
  */
-import {
-  holdsParameter,
-  InputError,
-  isRecord,
-  limits,
-  shownValue,
-  type Layout,
-  type MoeModel,
-  type Parameter,
-  worldSize,
-} from '@monta/core';
+import { InputError, isRecord, limits, shownValue } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
+import { holdsParameter } from '@monta/core/schedule';
+import type { Layout, MoeModel, Parameter } from '@monta/core';
 import { parseJobRecord, type JobRecord } from './job-record.js';
 import { parseModelRecord } from './model-record.js';
 import { modelParameters, shardBlock, stateKinds, type Block, type StateKind } from './tensor-source.js';

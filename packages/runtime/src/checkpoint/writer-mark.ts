@@ -5,7 +5,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { isRecord } from '@monta/core';
+import { isRecord } from '@monta/core/units';
 
 const prefix = '.writer-';
 

@@ -2,7 +2,9 @@
  * Arguments of a kernel's launch: the fields that its template gives, and what the catalogue names as bound, worked out
  * for this rank.
  */
-import { coordinates, kernelSpec, type Body, type BoundArgument, type Layout, type ProgramNode } from '@monta/core';
+import { coordinates } from '@monta/core/layout';
+import { kernelSpec } from '@monta/core/schedule';
+import type { Body, BoundArgument, Layout, ProgramNode } from '@monta/core';
 import type { BoundArguments, StepArguments, TensorRun } from '../device/kernel-arguments.js';
 import type { LayerRouting, ReturnedRequest, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
 import type { RowOrder, RowPairs, Scope } from '@monta/core';

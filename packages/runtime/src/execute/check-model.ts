@@ -1,5 +1,7 @@
 /** What the executor can train; everything else is refused before a rank starts. */
-import { headsPerRank, InputError, type StepShape } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { headsPerRank } from '@monta/core/schedule';
+import type { StepShape } from '@monta/core';
 import { checkSupported } from '../transformer/index.js';
 
 type Refusal = readonly [wrong: boolean, what: string, expected: string];

@@ -2,18 +2,9 @@
  * Translates the collectives of a template into calls on communicators: groups to ranks, rows to elements, exchanges to
  * counts.
  */
-import {
-  collectiveUses,
-  groupMembers,
-  sliceLength,
-  type Binding,
-  type Body,
-  type CollectiveName,
-  type CompiledOperation,
-  type Group,
-  type Layout,
-  type SpanCollective,
-} from '@monta/core';
+import { groupMembers } from '@monta/core/layout';
+import { collectiveUses, sliceLength } from '@monta/core/schedule';
+import type { Binding, Body, CollectiveName, CompiledOperation, Group, Layout, SpanCollective } from '@monta/core';
 import type { Communicator, Endpoint, Submission } from '../comm/communicator.js';
 import type { Device, DeviceEvent, Operand } from '../device/device.js';
 

@@ -2,21 +2,10 @@
  * Dispatch and combine alone, on one rank: routing is drawn by the host, experts pass their rows through. Every token's
  * result is then etp times its kept weights times its row, and that is checked in every repetition.
  */
-import {
-  coordinates,
-  dispatchProgram,
-  exchangesPicks,
-  InputError,
-  RoutingBinding,
-  routingScope,
-  sliceStart,
-  type MoeShape,
-  type Program,
-  type Routing,
-  type Scope,
-  type Span,
-  type Strategy,
-} from '@monta/core';
+import { InputError } from '@monta/core/units';
+import { coordinates } from '@monta/core/layout';
+import { dispatchProgram, exchangesPicks, RoutingBinding, routingScope, sliceStart } from '@monta/core/schedule';
+import type { MoeShape, Program, Routing, Scope, Span, Strategy } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device } from '../device/device.js';
 import { readFloats, readInts } from '../device/host-array.js';

@@ -1,5 +1,5 @@
 /** A rank of a dispatch benchmark. */
-import { runRank } from '../launch/index.js';
+import { runRank } from '../launch/rank.js';
 import { DispatchExecutor } from './dispatch-executor.js';
 import type { DispatchJob, DispatchRankResult } from './measure-dispatch.js';
 

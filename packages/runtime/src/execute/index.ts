@@ -12,12 +12,4 @@ export { initialiseParameters, initialTensor } from './initialise.js';
 export { checkExecutable } from './check-model.js';
 export { ProgramRunner, type NodeObserver, type NodeRegions, type RunnerOptions } from './runner.js';
 export { DispatchExecutor, type DispatchOptions, type DispatchRun } from './dispatch-executor.js';
-export {
-  measureDispatch,
-  measureInTurns,
-  type DispatchJob,
-  type MeasureDispatchOptions,
-  type DispatchMeasurement,
-  type RepeatedJob,
-} from './measure-dispatch.js';
 export { samplePicks, type SampledPicks } from './sample-picks.js';

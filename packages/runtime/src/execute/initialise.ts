@@ -1,5 +1,6 @@
 /** Seeded initial weights, the same for every layout: each tensor has its own stream, named by seed and parameter. */
-import { Random, type Parameter } from '@monta/core';
+import { Random } from '@monta/core/units';
+import type { Parameter } from '@monta/core';
 import type { ParameterStore } from './parameter-store.js';
 
 /** FNV-1a, 32 bits. */

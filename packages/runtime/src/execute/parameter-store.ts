@@ -2,12 +2,12 @@
  * A rank's trainable tensors in its device's memory: flat weights, gradients and moments, all laid out as core's
  * `parameterLayout` says, and known to programs as regions of life `parameter`.
  */
+import { InputError } from '@monta/core/units';
+import { groupMembers } from '@monta/core/layout';
 import {
   flatRuns,
   gradientId,
-  groupMembers,
   holdsParameter,
-  InputError,
   parameterCopies,
   parameterLayout,
   parameters,
@@ -15,13 +15,8 @@ import {
   shardElements,
   shardRange,
   weightId,
-  type FlatRun,
-  type Parameter,
-  type ParameterLayout,
-  type PlacedParameter,
-  type Run,
-  type StepShape,
-} from '@monta/core';
+} from '@monta/core/schedule';
+import type { FlatRun, Parameter, ParameterLayout, PlacedParameter, Run, StepShape } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device } from '../device/device.js';
 import { toBfloat16Array } from '../device/half.js';

@@ -4,18 +4,9 @@
  * issued may run later: whoever gets the room next waits for the operations that used it before. A rank whose memory is
  * full throws `DeviceMemoryError`, which ends the job on all ranks.
  */
-import {
-  chunkRows,
-  InputError,
-  type Binding,
-  type CompiledOperation,
-  type CompiledProgram,
-  type Region,
-  type RegionInstance,
-  type Size,
-  type Use,
-  appendAll,
-} from '@monta/core';
+import { InputError, appendAll } from '@monta/core/units';
+import { chunkRows } from '@monta/core/routing';
+import type { Binding, CompiledOperation, CompiledProgram, Region, RegionInstance, Size, Use } from '@monta/core';
 import type { Device, Operand } from '../device/device.js';
 import { elementBytes, part, type ElementType, type View } from '../device/view.js';
 

@@ -3,19 +3,17 @@
  * and collectives to communicators, each behind the events of what it waits for. It stops only where the host must know
  * something (`bind`), and at the end.
  */
-import {
-  collectiveUses,
-  compile,
-  spanLabel,
-  type Binding,
-  type CompiledOperation,
-  type CompiledProgram,
-  type Layout,
-  type Program,
-  type ProgramNode,
-  type Region,
-  type Span,
-  type Work,
+import { collectiveUses, compile, spanLabel } from '@monta/core/schedule';
+import type {
+  Binding,
+  CompiledOperation,
+  CompiledProgram,
+  Layout,
+  Program,
+  ProgramNode,
+  Region,
+  Span,
+  Work,
 } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device, DeviceEvent, Operand } from '../device/device.js';

@@ -1,15 +1,9 @@
 /** Picks drawn from a routing, token by token: what a benchmark dispatches. */
-import {
-  coordinates,
-  expertProbabilities,
-  groupLimitedPicks,
-  groupMembers,
-  Random,
-  recordedPicks,
-  sliceStart,
-  type MoeShape,
-  type Routing,
-} from '@monta/core';
+import { Random } from '@monta/core/units';
+import { coordinates, groupMembers } from '@monta/core/layout';
+import { expertProbabilities, groupLimitedPicks, recordedPicks } from '@monta/core/routing';
+import { sliceStart } from '@monta/core/schedule';
+import type { MoeShape, Routing } from '@monta/core';
 import { dropByProbability, expertCapacity } from '../moe/index.js';
 
 export interface SampledPicks {

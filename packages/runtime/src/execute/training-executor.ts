@@ -1,17 +1,7 @@
 /** Training steps and evaluation on one rank: what the training loop calls. */
-import {
-  evaluationStep,
-  isTrained,
-  moeShape,
-  RoutingBinding,
-  stepTokens,
-  trainingStep,
-  worldSize,
-  type Program,
-  type ProgramNode,
-  type Span,
-  type StepShape,
-} from '@monta/core';
+import { worldSize } from '@monta/core/layout';
+import { evaluationStep, isTrained, moeShape, RoutingBinding, stepTokens, trainingStep } from '@monta/core/schedule';
+import type { Program, ProgramNode, Span, StepShape } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device, Operand } from '../device/device.js';
 import { readFloats, readInts } from '../device/host-array.js';

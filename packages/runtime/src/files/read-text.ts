@@ -1,6 +1,6 @@
 /** Small text files of checkpoints: read whole, within a bound. */
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { describeCause } from './errno.js';
 
 const mebibyte = 2 ** 20;

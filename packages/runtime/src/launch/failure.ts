@@ -1,5 +1,5 @@
 /** How a job ends badly. */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 
 /**
  * A rank threw, exited, was terminated, or misused the communicators; the job was stopped. `cause` is the original

@@ -2,7 +2,7 @@
  * Which card a rank works on, and which host NCCL takes it for. NCCL refuses two ranks of one communicator on one card
  * of one host; ranks that share a card pass for hosts of their own, and one machine can stand for several nodes.
  */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 
 export interface GpuPlace {
   /** Number of the card on this machine. */

@@ -14,6 +14,6 @@ export { leadMpirun } from './mpi-direct.js';
 export { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
 export { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
 export { parseHosts, type MpiHost } from './mpi-options.js';
-export { underMpirun } from './mpi-rank.js';
+export { underMpirun } from './current-job.js';
 export { runRank, type DeviceKind } from './rank.js';
 export type { RankContext } from './rank-context.js';

@@ -6,7 +6,7 @@ import { at } from '../comm/at.js';
 import { Control, createControl } from '../comm/local/control.js';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import type { MoverData, MoverReport } from '../comm/local/mover.worker.js';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored, type PortableError } from './failure.js';

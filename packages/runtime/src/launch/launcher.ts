@@ -3,7 +3,7 @@
  * mpirun, or processes on cards.
  */
 import { hostname } from 'node:os';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { cudaAvailable } from '../device/cuda/bindings/index.js';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';

@@ -3,7 +3,7 @@
  * done.
  */
 import { deserialize, serialize } from 'node:v8';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { createMpiEndpoint, loadMpi, type Mpi } from '../comm/mpi/index.js';
 import type { Communicator, Endpoint } from '../comm/communicator.js';
 import { CpuDevice } from '../device/cpu/index.js';
@@ -11,7 +11,7 @@ import type { DeviceEvent } from '../device/device.js';
 import { elementBytes, type View } from '../device/view.js';
 import { builtModule } from './built-module.js';
 import type { LaunchOptions } from './launch-local.js';
-import { setMpiJob, underMpirun } from './mpi-rank.js';
+import { setProcessJob, underMpirun, type MpiJob } from './current-job.js';
 import { mpiPlace, type Launcher } from './launcher.js';
 
 /** What rank 0 has the others do next. */
@@ -109,7 +109,7 @@ async function runJob(
 ): Promise<Outcome> {
   let result: unknown;
   const over = new Promise<void>((resolve) => {
-    setMpiJob({
+    const job: MpiJob = {
       description: { ...order, lostAfterSeconds: Infinity },
       aborted: () => undefined,
       message: onMessage,
@@ -127,7 +127,8 @@ async function runJob(
         loadMpi().abort(1);
         return Promise.resolve();
       },
-    });
+    };
+    setProcessJob({ backend: 'mpi', job });
   });
   // A module is evaluated once for each name that it is imported by.
   await import(`${order.workerModule}?job=${order.number}`);

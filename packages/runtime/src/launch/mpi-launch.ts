@@ -4,7 +4,7 @@ import { rmSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored } from './failure.js';
 import {

@@ -1,10 +1,10 @@
 /** What mpirun starts on behalf of `launchMpi`: joins the launcher, then runs the job's module. */
 import { hostname } from 'node:os';
 import { loadMpi } from '../comm/mpi/index.js';
+import { jobWasJoined, setProcessJob, underMpirun, type MpiJob } from './current-job.js';
 import { portable } from './failure.js';
 import { launcherVariable, tokenVariable } from './mpi-frames.js';
 import { Link } from './mpi-link.js';
-import { mpiRankStarted, setMpiJob, underMpirun } from './mpi-rank.js';
 import { montaVersion } from './version.js';
 
 const address = process.env[launcherVariable];
@@ -23,7 +23,7 @@ const link = new Link(address, token, {
 let result: unknown;
 try {
   const { workerModule, ...description } = await link.job();
-  setMpiJob({
+  const job: MpiJob = {
     description,
     aborted: () => link.aborted(),
     message: (message) => link.post({ kind: 'message', message }),
@@ -40,10 +40,11 @@ try {
       link.post({ kind: 'failed', rank, error });
       await link.sent('failed');
     },
-  });
+  };
+  setProcessJob({ backend: 'mpi', job });
   loadMpi().initialise();
   await import(workerModule);
-  if (!mpiRankStarted()) throw new Error(`the module ${workerModule} did not call runRank`);
+  if (!jobWasJoined()) throw new Error(`the module ${workerModule} did not call runRank`);
 } catch (error) {
   // When the launcher refused this rank, it knows already.
   if (link.aborted() === undefined) {

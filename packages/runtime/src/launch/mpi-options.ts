@@ -1,5 +1,5 @@
 /** The command line of mpirun. */
-import { InputError, limits } from '@monta/core';
+import { InputError, limits } from '@monta/core/units';
 
 export interface MpiHost {
   readonly name: string;

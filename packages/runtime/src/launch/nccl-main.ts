@@ -1,10 +1,10 @@
 /** What `launchNccl` starts, once a rank: joins the launcher, then runs the job's module. */
 import { hostname } from 'node:os';
+import { jobWasJoined, setProcessJob, type NcclJob } from './current-job.js';
 import { portable } from './failure.js';
 import { launcherVariable, tokenVariable } from './mpi-frames.js';
 import { Link } from './mpi-link.js';
 import { placeVariable, type NcclJobDescription, type RankPlace } from './nccl-place.js';
-import { ncclRankStarted, setNcclJob } from './nccl-rank.js';
 import { montaVersion } from './version.js';
 
 const address = process.env[launcherVariable];
@@ -32,7 +32,7 @@ try {
     stuckAfterSeconds,
     multiprocessors: place.multiprocessors,
   };
-  setNcclJob({
+  const job: NcclJob = {
     ...place,
     token,
     description,
@@ -47,9 +47,10 @@ try {
       link.post({ kind: 'failed', rank: culprit, error });
       await link.sent('failed');
     },
-  });
+  };
+  setProcessJob({ backend: 'nccl', job });
   await import(workerModule);
-  if (!ncclRankStarted()) throw new Error(`the module ${workerModule} did not call runRank`);
+  if (!jobWasJoined()) throw new Error(`the module ${workerModule} did not call runRank`);
 } catch (error) {
   // When the launcher refused this rank, it knows already.
   if (link.aborted() === undefined) {

@@ -5,47 +5,12 @@ import { NcclEndpoint } from '../comm/nccl/endpoint.js';
 import { loadNccl } from '../comm/nccl/bindings.js';
 import { CudaContext } from '../device/cuda/context.js';
 import { CudaDevice } from '../device/cuda/cuda-device.js';
-import { portable, type PortableError } from './failure.js';
-import type { NcclJobDescription } from './nccl-place.js';
+import type { NcclJob } from './current-job.js';
+import { portable } from './failure.js';
 import type { RankContext } from './rank-context.js';
-
-/** This process's rank, and whoever it reports to. */
-export interface NcclJob {
-  readonly rank: number;
-  readonly size: number;
-  readonly gpu: number;
-  readonly folder: string;
-  readonly token: string;
-  readonly description: NcclJobDescription;
-  /** Why the job is over, once it is. */
-  aborted(): string | undefined;
-  message(message: unknown): void;
-  /** The body's result, once the rank has left NCCL. */
-  returned(result: unknown): Promise<void>;
-  /** `rank`: who caused it. The process ends afterwards. */
-  failed(rank: number, error: PortableError): Promise<void>;
-}
-
-let current: NcclJob | undefined;
-let started = false;
-
-/** The job that `runRank` joins in this process. */
-export function setNcclJob(job: NcclJob): void {
-  current = job;
-}
-
-export function currentNcclJob(): NcclJob | undefined {
-  return current;
-}
-
-/** Whether a body runs, or has run, in this process. */
-export function ncclRankStarted(): boolean {
-  return started;
-}
 
 /** Runs a body on this process's card. */
 export async function runNcclRank<Data>(job: NcclJob, body: (context: RankContext<Data>) => unknown): Promise<void> {
-  started = true;
   const { rank, size, gpu, folder, token, description } = job;
   let endpoint: NcclEndpoint | undefined;
   try {

@@ -5,12 +5,9 @@ import { Control, type SharedControl } from '../comm/local/control.js';
 import { LocalEndpoint } from '../comm/local/endpoint.js';
 import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
 import { LoneEndpoint } from '../comm/lone-endpoint.js';
-import { CudaContext } from '../device/cuda/context.js';
-import { CudaDevice } from '../device/cuda/cuda-device.js';
+import { joinProcessJob, underMpirun, type ProcessJob } from './current-job.js';
 import type { RankContext } from './rank-context.js';
 import { portable, type PortableError } from './failure.js';
-import { currentNcclJob, runNcclRank } from './nccl-rank.js';
-import { currentMpiJob, runMpiRank, underMpirun } from './mpi-rank.js';
 
 /** What ranks compute on. */
 export type DeviceKind = 'cpu' | 'cuda';
@@ -37,14 +34,9 @@ export type RankMessage =
  * worker module.
  */
 export function runRank<Data = unknown>(body: (context: RankContext<Data>) => unknown): void {
-  const mpi = currentMpiJob();
-  if (mpi !== undefined) {
-    void runMpiRank(mpi, body);
-    return;
-  }
-  const nccl = currentNcclJob();
-  if (nccl !== undefined) {
-    void runNcclRank(nccl, body);
+  const joined = joinProcessJob();
+  if (joined !== undefined) {
+    void runProcessRank(joined, body);
     return;
   }
   const port = parentPort;
@@ -57,7 +49,7 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
   const control = new Control(given.control);
   const run = async (): Promise<void> => {
     try {
-      const place = placeOf(given.device, control, given.rank);
+      const place = await placeOf(given.device, control, given.rank);
       const result = await body({
         rank: given.rank,
         size: control.size,
@@ -78,13 +70,27 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
   void run();
 }
 
-/** A rank's device, and its part in the job. */
-function placeOf(
+/** Loads what this kind of rank needs, and nothing else. */
+async function runProcessRank<Data>(joined: ProcessJob, body: (context: RankContext<Data>) => unknown): Promise<void> {
+  if (joined.backend === 'mpi') {
+    const { runMpiRank } = await import('./mpi-rank.js');
+    return await runMpiRank(joined.job, body);
+  }
+  const { runNcclRank } = await import('./nccl-rank.js');
+  return await runNcclRank(joined.job, body);
+}
+
+/** A rank's device, and its part in the job. Threads of a CPU's job load nothing of cards. */
+async function placeOf(
   given: RankWorkerData['montaRank']['device'],
   control: Control,
   rank: number,
-): Pick<RankContext, 'device' | 'endpoint'> {
+): Promise<Pick<RankContext, 'device' | 'endpoint'>> {
   if (given === 'cuda') {
+    const [{ CudaContext }, { CudaDevice }] = await Promise.all([
+      import('../device/cuda/context.js'),
+      import('../device/cuda/cuda-device.js'),
+    ]);
     const device = new CudaDevice(new CudaContext({ rank }), { trace: control.trace });
     return { device, endpoint: new LoneEndpoint(() => control.finishRank(rank)) };
   }

@@ -2,18 +2,9 @@
  * Times the kernels of dispatch programs (packing, placing, combining rows) on one rank alone, at the sizes that the
  * benchmark gives them.
  */
-import {
-  dispatchProgram,
-  groupMembers,
-  type KernelRate,
-  type MoeShape,
-  replicaIndex,
-  type Routing,
-  sliceIndex,
-  sliceStart,
-  type Strategy,
-  worldSize,
-} from '@monta/core';
+import { groupMembers, replicaIndex, sliceIndex, worldSize } from '@monta/core/layout';
+import { dispatchProgram, sliceStart } from '@monta/core/schedule';
+import type { KernelRate, MoeShape, Routing, Strategy } from '@monta/core';
 import type { Communicator } from '../comm/communicator.js';
 import { CpuDevice } from '../device/cpu/index.js';
 import { DispatchExecutor } from '../execute/dispatch-executor.js';

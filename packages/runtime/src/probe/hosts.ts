@@ -31,8 +31,8 @@ export async function probeHosts(options: {
     });
   const result = await probeNetwork({
     hosts: { launcher, count: outer?.size ?? 1, ranksPerHost: inner.size },
-    // Links are all that the simulator needs: collectives follow from them.
-    ops: [],
+    // Links are all that the simulator needs: collectives follow from them, and kernels are timed apart.
+    linksOnly: true,
     ...(signal === undefined ? {} : { signal }),
   });
   return { cluster: clusterAsMeasured(cluster, result), hostCores: coresAsMeasured(result), result };

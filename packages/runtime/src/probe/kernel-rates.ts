@@ -1,7 +1,9 @@
 /**
  * From timed kernels to rates: seconds = overhead + work / rate, fitted for each kernel over the sizes that were seen.
  */
-import { median, priceKey, type KernelRate, type Program, type Span, type Work } from '@monta/core';
+import { median } from '@monta/core/units';
+import { priceKey } from '@monta/core/schedule';
+import type { KernelRate, Program, Span, Work } from '@monta/core';
 
 /** One timed kernel: its work (FLOPs of matrix kernels, bytes of the others) and its time. */
 interface Sample {

@@ -8,7 +8,7 @@ import type { DeviceEvent } from '../device/device.js';
 import { readFloats } from '../device/host-array.js';
 import { part, type View } from '../device/view.js';
 import type { RankContext } from '../launch/index.js';
-import { maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
 
 /** Collectives that start together. Ranks of no group only take part in the barrier before. */
 export interface Experiment {

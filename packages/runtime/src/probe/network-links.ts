@@ -3,7 +3,7 @@
  * backend.
  */
 import { wholeBytes, type Experiment } from './network-experiment.js';
-import { appendAll, minOf } from '@monta/core';
+import { appendAll, minOf } from '@monta/core/units';
 
 export interface LinkFigures {
   readonly name: string;

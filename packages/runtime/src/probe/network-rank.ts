@@ -11,6 +11,8 @@ import { probeLinks, shortest, typical, type LinkFigures } from './network-links
 
 export interface NetworkProbeData {
   readonly tiers: readonly { readonly name: string; readonly size: number }[];
+  /** Links alone, without collectives and products. */
+  readonly linksOnly: boolean;
   readonly ops: readonly MeasuredOp[];
   readonly repetitions: number;
   readonly emulated: boolean;
@@ -72,6 +74,7 @@ export function probeNetworkRank(context: RankContext<NetworkProbeData>): Networ
   });
   const hostCopying = timeCopying(context, laboratory, pick);
   say('links');
+  if (data.linksOnly) return { links, hostCopying, collectives: [], gemms: [], interference: null };
   const collectives = groupsOf(tiers).flatMap(({ members, nodes, tier }) =>
     data.ops.flatMap((op) => {
       const bytes = links.find(({ name }) => name === tier)?.bytes ?? maximumBytes;

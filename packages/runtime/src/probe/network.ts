@@ -16,6 +16,8 @@ export interface NetworkProbeOptions {
   readonly ranks?: number;
   /** Ranks over MPI or NCCL, in place of both. */
   readonly hosts?: { readonly launcher: Launcher; readonly count: number; readonly ranksPerHost: number };
+  /** Measures links alone, without collectives and products. */
+  readonly linksOnly?: boolean;
   readonly ops?: readonly MeasuredOp[];
   /** Of every transfer; the shortest counts on an emulated network, else the lower quartile. */
   readonly repetitions?: number;
@@ -98,12 +100,13 @@ const cardGemmShapes = [
 
 /** Measures links, collectives, matrix products and interference. Takes seconds to minutes. */
 export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<NetworkProbeResult> {
-  const { emulated, hosts, ops = defaultOps, repetitions = 5 } = options;
+  const { emulated, hosts, linksOnly = false, ops = defaultOps, repetitions = 5 } = options;
   const tiers = tiersOf(options);
   const ranks = tiers.reduce((product, { size }) => product * size, 1);
   const onCards = hosts?.launcher.device === 'cuda';
   const data: NetworkProbeData = {
     tiers,
+    linksOnly,
     ops,
     repetitions,
     emulated: emulated !== undefined,

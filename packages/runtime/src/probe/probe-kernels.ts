@@ -1,19 +1,19 @@
 /** Times a rank's kernels alone on a core or a card, at the sizes that a training step gives them. */
+import { worldSize } from '@monta/core/layout';
 import {
   sameSums,
+  strategiesToTime,
   inChunks,
   moeShape,
   trainingStep,
   unsupportedStrategy,
-  worldSize,
-  type KernelRate,
-  type StepShape,
-} from '@monta/core';
+} from '@monta/core/schedule';
+import type { KernelRate, StepShape } from '@monta/core';
 import { CpuDevice } from '../device/cpu/index.js';
-import { CudaDevice } from '../device/cuda/cuda-device.js';
 import type { Device } from '../device/device.js';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '../execute/index.js';
-import { launchLocal, type DeviceKind, type RankContext } from '../launch/index.js';
+import type { DeviceKind, RankContext } from '../launch/index.js';
+import { launchLocal } from '../launch/launch-local.js';
 import { fitKernelRates, type TimedKernels } from './kernel-rates.js';
 import { SoloEndpoint, type AccompaniedDevice } from './solo-endpoint.js';
 
@@ -51,9 +51,11 @@ function undisturbed(step: StepShape): StepShape {
 /** A rank's memory at first; it may grow to 32 times as much. */
 const memoryBytes = 64 * 2 ** 20;
 
+const isAccompanied = (device: Device): device is AccompaniedDevice => 'accompany' in device && 'done' in device;
+
 /** The rank's card, which notes when its launches run; or memory of a CPU for one step alone. */
 const deviceFor = (own: Device): AccompaniedDevice =>
-  own instanceof CudaDevice
+  own.kind !== 'cpu' && isAccompanied(own)
     ? own
     : CpuDevice.create({ bytes: memoryBytes, maximumBytes: 32 * memoryBytes, trace: true });
 
@@ -134,8 +136,8 @@ export async function probeKernels(
 const ofRun = { chunkCounts: [1, 4], repetitions: 3 } as const;
 
 /**
- * Rates of the kernels of a step, whichever halves a run may choose (`sameSums`), or its own: they differ between
- * halves (slices or all tokens), so those of every pair are timed.
+ * Rates of the kernels of a step, whichever halves a run may choose (`sameSums`), or its own. Kernels differ between
+ * halves (slices or all tokens): each is timed under the first pair that has it.
  */
 export async function probeStepKernels(
   step: StepShape,
@@ -145,9 +147,13 @@ export async function probeStepKernels(
   const { dispatch, combine } = step.strategy;
   const named = sameSums();
   const own = named.some((one) => one.dispatch === dispatch && one.combine === combine);
-  const probes = [...named, ...(own ? [] : [step.strategy])]
-    .filter((one) => unsupportedStrategy(one, shape) === undefined)
-    .map((halves): KernelProbe => ({ step: { ...step, strategy: inChunks(halves, 1) }, ...ofRun }));
+  const supported = [...named, ...(own ? [] : [step.strategy])].filter(
+    (one) => unsupportedStrategy(one, shape) === undefined,
+  );
+  const probes = strategiesToTime(step, supported, ofRun.chunkCounts).map((strategy): KernelProbe => ({
+    step: { ...step, strategy },
+    ...ofRun,
+  }));
   // A card takes seconds to start; a thread takes none, and gives the memory of its steps back when it ends.
   const turns = options.device === 'cuda' ? [probes] : probes.map((probe) => [probe]);
   const rates = new Map<string, KernelRate>();

@@ -7,19 +7,10 @@
  * Canonical order of expert rows: [local expert][ep rank][etp index][rows in token order]; of a sender's rows:
  * [expert][slice][rows]. Chunk c of n takes floor(m*c/n)..floor(m*(c+1)/n) of every block of m rows.
  */
-import {
-  GroupRouting,
-  rankPlace,
-  sliceStart,
-  sliceTokens,
-  sourcesOf,
-  type MoeShape,
-  type ProgramNode,
-  type RankPlace,
-  type RowOrder,
-  type RowPairs,
-  type Scope,
-} from '@monta/core';
+import { etpOfPlace } from '@monta/core/layout';
+import { GroupRouting } from '@monta/core/routing';
+import { rankPlace, sliceStart, sliceTokens, sourcesOf } from '@monta/core/schedule';
+import type { MoeShape, ProgramNode, RankPlace, RowOrder, RowPairs, Scope } from '@monta/core';
 import {
   buildPermutation,
   chunkMoves,
@@ -163,17 +154,18 @@ export class LayerRouting {
    * which lie together.
    */
   section(order: RowOrder, chunk: number, of: number): { start: number; end: number } {
-    const { etp } = this.#shape.shape.layout;
+    const { layout } = this.#shape.shape;
     const { begin } = this.#arrived;
     const rows = (block: number): number => begin(block, chunk + 1, of) - begin(block, chunk, of);
     const blocks = this.#ownerOrder(order);
-    // Sources are numbered with etp fastest, and blocks with sources fastest.
-    const first = blocks.findIndex((block) => block % etp === this.#shape.place.etp);
+    // Blocks are numbered with places of the group fastest, and these with etp.
+    const own = (block: number): boolean => etpOfPlace(layout, block) === this.#shape.place.etp;
+    const first = blocks.findIndex(own);
     let start = 0;
     for (const block of blocks.subarray(0, first)) start += rows(block);
     let end = start;
     for (const block of blocks.subarray(first)) {
-      if (block % etp !== this.#shape.place.etp) break;
+      if (!own(block)) break;
       end += rows(block);
     }
     return { start, end };

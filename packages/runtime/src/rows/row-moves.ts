@@ -2,17 +2,9 @@
  * Plans of moves between row layouts (core's `dispatchers/row-layout.ts`): for every fine row of a chunk the coarse row
  * of the same token, and the pick that it serves. Followed by `rows.copy`, `rows.sum` and `rows.weigh`.
  */
-import {
-  blockRows,
-  chunkStart,
-  reachesRange,
-  type GroupRouting,
-  type Part,
-  type RankPlace,
-  type RowBlock,
-  type RowPairs,
-  type RowSide,
-} from '@monta/core';
+import { chunkStart, reachesRange } from '@monta/core/routing';
+import { blockRows } from '@monta/core/schedule';
+import type { GroupRouting, Part, RankPlace, RowBlock, RowPairs, RowSide } from '@monta/core';
 
 export interface RowMoves {
   readonly fine: Int32Array;

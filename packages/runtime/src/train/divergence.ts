@@ -2,7 +2,7 @@
  * Notices a run that diverges: loss or gradients that are not finite, or weights that are not when they are to be
  * saved.
  */
-import { worldSize } from '@monta/core';
+import { worldSize } from '@monta/core/layout';
 import type { Communicator } from '../comm/communicator.js';
 import { readInts } from '../device/host-array.js';
 import type { HeldParameter, ParameterStore } from '../execute/index.js';

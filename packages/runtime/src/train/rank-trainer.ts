@@ -1,5 +1,5 @@
 /** A rank's side of a training job: data in, steps, reports out. */
-import { coordinates } from '@monta/core';
+import { coordinates } from '@monta/core/layout';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import { heldOutBatch, type ByteText } from './data/byte-data.js';

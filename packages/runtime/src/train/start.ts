@@ -1,7 +1,8 @@
 /** Where a run starts: seeded weights, a training state of this or another layout, or the weights of a model folder. */
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { formatLayout, InputError, appendAll } from '@monta/core';
+import { InputError, appendAll } from '@monta/core/units';
+import { formatLayout } from '@monta/core/layout';
 import {
   checkSameModel,
   cleanLeftovers,

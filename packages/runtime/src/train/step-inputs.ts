@@ -1,5 +1,6 @@
 /** What numbered steps of a job are made of, on one rank: the same for every number, whatever ran before. */
-import { coordinates, stepTokens } from '@monta/core';
+import { coordinates } from '@monta/core/layout';
+import { stepTokens } from '@monta/core/schedule';
 import type { MicroBatch, StepOptions } from '../execute/index.js';
 import { learningRateAt } from '../transformer/index.js';
 import { trainingBatch, type ByteText, type TokenBatch } from './data/byte-data.js';

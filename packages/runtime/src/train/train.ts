@@ -1,5 +1,7 @@
 /** Runs a training job on the ranks of a launcher: threads of this machine, or processes over MPI. */
-import { worldSize, type Trace, maxOf } from '@monta/core';
+import { maxOf } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
+import type { Trace } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import type { CheckpointReport, RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';

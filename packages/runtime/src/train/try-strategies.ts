@@ -2,7 +2,9 @@
  * Times training steps done in several ways, in turns, before a run takes one of them. Nothing of what they train is
  * kept.
  */
-import { appendAll, worldSize, type StepShape } from '@monta/core';
+import { appendAll } from '@monta/core/units';
+import { worldSize } from '@monta/core/layout';
+import type { StepShape } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { localLauncher, type Launcher, type RankContext } from '../launch/index.js';

@@ -1,5 +1,5 @@
 /** Which models the runtime computes. */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import type { MoeModel } from '@monta/core';
 
 /** Families of which sizes are known, and not all that they compute. */

@@ -1,6 +1,9 @@
 /** A rank's side of verification: runs batch 0 and the trajectory under each strategy and returns what it computed. */
-import { coordinates, isTrained, sliceStart, type Layout, type StepShape, type Strategy } from '@monta/core';
-import { HuggingFaceFolder, loadShards } from '../checkpoint/index.js';
+import { coordinates } from '@monta/core/layout';
+import { isTrained, sliceStart } from '@monta/core/schedule';
+import type { Layout, StepShape, Strategy } from '@monta/core';
+import { HuggingFaceFolder } from '../checkpoint/hugging-face-folder.js';
+import { loadShards } from '../checkpoint/tensor-source.js';
 import type { Device } from '../device/device.js';
 import { readFloats } from '../device/host-array.js';
 import { ParameterStore, TrainingExecutor, type MicroBatch, type NodeObserver } from '../execute/index.js';

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { searchedHalves, parseLayout, unsupportedStrategy, worldSize, type Layout, type Strategy } from '@monta/core';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { testsOverMpi } from '../../testing/hosts.js';
+import { mpiLauncher } from '../launch/index.js';
 import { verify, verifyAll, type Verification } from './verify.js';
 
 const folderOf = (name: string): string => fileURLToPath(new URL(`../../../../fixtures/hf/${name}`, import.meta.url));
@@ -97,6 +99,20 @@ describe.each([1, 2, 4, 8])('verify on %s ranks', (ranks) => {
       }
     },
   );
+});
+
+describe.runIf(testsOverMpi)('verify over MPI', () => {
+  const jobs = [
+    { text: 'tp=2', chunks: { forward: 3, backward: 2 } },
+    { text: 'tp=2,dp=2,ep=2,sp', chunks: { forward: 2, backward: 3 } },
+  ];
+  it.each(jobs)('computes what threads compute, bit for bit, in every family: $text', async ({ text, chunks: of }) => {
+    const strategies: Strategy[] = [{ dispatch: 'sliced', combine: 'scattered', chunks: of }];
+    const cases = families.map((family) => ({ folder: folderOf(family), layout: layoutFrom(text), strategies }));
+    const overMpi = await verifyAll(cases, { launcher: mpiLauncher() });
+    expect(overMpi.flat().map(({ passed }) => passed)).toEqual(families.map(() => true));
+    expect(overMpi).toEqual(await verifyAll(cases));
+  });
 });
 
 describe('a folder that expects something else', () => {

@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import type { StepShape } from '@monta/core';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '#runtime/execute/index.js';
-import { runRank, type RankContext } from '#runtime/launch/index.js';
+import { runRank } from '#runtime/launch/rank.js';
+import type { RankContext } from '#runtime/launch/rank-context.js';
 import { exportRanks, type HuggingFaceOutput } from '#runtime/checkpoint/hugging-face-writer.js';
 import { saveTrainingState } from '#runtime/checkpoint/training-state-writer.js';
 

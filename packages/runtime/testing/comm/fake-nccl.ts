@@ -4,7 +4,7 @@
  * agree, and a communicator settles late.
  */
 import koffi from 'koffi';
-import { Random } from '@monta/core';
+import { Random } from '@monta/core/units';
 import { nccl, type NcclLibrary } from '#runtime/comm/nccl/bindings.js';
 import type { FakeCuda } from '../device/fake-cuda.js';
 

@@ -4,7 +4,7 @@
  * up. Copies and fills act; kernels and products are only noted.
  */
 import koffi from 'koffi';
-import { Random } from '@monta/core';
+import { Random } from '@monta/core/units';
 import { CudaLibraries, type LibraryName, type NativeFunction } from '#runtime/device/cuda/bindings/index.js';
 
 interface Work {

@@ -1,6 +1,6 @@
 /** A rank of the executor's tests: runs every case on its layout, rank 0 returns losses and gathered gradients. */
-import { replicaIndex } from '@monta/core';
-import { runRank } from '#runtime/launch/index.js';
+import { replicaIndex } from '@monta/core/layout';
+import { runRank } from '#runtime/launch/rank.js';
 import { caseTensor, type CaseResult, type RankCase } from './multi-rank-data.js';
 import { ParameterStore } from '#runtime/execute/parameter-store.js';
 import { TrainingExecutor } from '#runtime/execute/training-executor.js';

@@ -3,7 +3,8 @@
  * gathered inside the node. Its counts, its orders and its groups stand here and nowhere else. Partial sums meet in the
  * order of `scattered`, so results are equal bit for bit.
  */
-import { groupMembers, type Layout } from '@monta/core';
+import { groupMembers } from '@monta/core/layout';
+import type { Layout } from '@monta/core';
 import {
   buffer,
   exchange,

@@ -1,5 +1,5 @@
 /** A rank of the failure suite: sums until rank 0 says that it is enough, and checks every sum. */
-import { runRank } from '#runtime/launch/index.js';
+import { runRank } from '#runtime/launch/rank.js';
 
 export interface FailureJob {
   readonly seconds: number;

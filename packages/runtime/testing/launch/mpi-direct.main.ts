@@ -1,7 +1,7 @@
 /** What the tests start under mpirun themselves: the job of the launch tests' first case. */
 import type { LaunchTestData } from './launch.worker.js';
 import { leadMpirun } from '#runtime/launch/mpi-direct.js';
-import { underMpirun } from '#runtime/launch/mpi-rank.js';
+import { underMpirun } from '#runtime/launch/current-job.js';
 
 const [behaviour = 'return', rank = '0'] = process.argv.slice(2);
 const workerData: LaunchTestData = { behaviour: behaviour as LaunchTestData['behaviour'], rank: Number(rank) };

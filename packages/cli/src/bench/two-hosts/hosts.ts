@@ -31,20 +31,46 @@ export interface Hosts {
 const hidden = 256;
 const [experts, topK] = [8, 2];
 
-/** Dispatches that the cost of communication is fitted to; none of these volumes is a case of the bench. */
-const probedVolumes = [0.125, 0.5, 2].map((mebibytes) => mebibytes * 2 ** 20);
-const probedStrategies = (['duplicated', 'sliced', 'scattered'] as const).flatMap((name) =>
-  [1, 2, 4].map((chunks) => inChunks(namedStrategies[name], chunks)),
-);
-const probeRuns = {
+/** Dispatches that the cost of communication is fitted to. */
+interface ProbedDispatches {
+  /** None of these volumes is a case of the bench, MiB. */
+  readonly mebibytes: readonly number[];
+  readonly chunkCounts: readonly number[];
+  readonly turns: number;
+  readonly repetitions: number;
+  /** Each process compiles its code for itself. */
+  readonly warmUps: number;
+}
+
+const probed: ProbedDispatches = {
+  mebibytes: [0.125, 0.5, 2],
+  chunkCounts: [1, 2, 4],
   turns: 5,
   repetitions: 4,
-  /** Each process compiles its code for itself. */
   warmUps: 10,
+};
+/** Enough to see that it works. */
+const probedQuickly: ProbedDispatches = {
+  mebibytes: [0.5, 2],
+  chunkCounts: [1, 2],
+  turns: 2,
+  repetitions: 3,
+  warmUps: 4,
 };
 
 /** Measures links, and what communication costs. */
-export async function probeTwoHosts(tp: number, launcher: Launcher, address: string): Promise<Hosts> {
+export async function probeTwoHosts({
+  tp,
+  launcher,
+  address,
+  quick,
+}: {
+  readonly tp: number;
+  readonly launcher: Launcher;
+  readonly address: string;
+  readonly quick: boolean;
+}): Promise<Hosts> {
+  const { mebibytes, chunkCounts, ...runs } = quick ? probedQuickly : probed;
   const cluster = hostsCluster(['a', 'b'].map((name) => ({ name, slots: tp })));
   const probe = await probeHosts({ launcher, cluster });
   const seen = withoutLatencies(probe.cluster);
@@ -52,9 +78,11 @@ export async function probeTwoHosts(tp: number, launcher: Launcher, address: str
     launcher,
     ground: { cluster: seen, hostCores: probe.hostCores },
     shape: shapeOf(tp, 0),
-    strategies: probedStrategies,
-    volumes: probedVolumes,
-    ...probeRuns,
+    strategies: (['duplicated', 'sliced', 'scattered'] as const).flatMap((name) =>
+      chunkCounts.map((chunks) => inChunks(namedStrategies[name], chunks)),
+    ),
+    volumes: mebibytes.map((one) => one * 2 ** 20),
+    ...runs,
   });
   const machine = {
     hostCores: withCost(probe.hostCores, cost),

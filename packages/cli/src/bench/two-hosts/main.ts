@@ -152,7 +152,7 @@ async function measureRate(quick: boolean): Promise<RateResult> {
       network: env('TWO_HOSTS_NETWORK'),
       mpirunOptions: socketOptions,
     });
-    const hosts = await probeTwoHosts(tp, launcher, address);
+    const hosts = await probeTwoHosts({ tp, launcher, address, quick });
     const cost = costOf(hosts);
     costs.push(cost);
     const prepared: PreparedCase[] = [];

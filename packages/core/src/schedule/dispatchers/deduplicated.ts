@@ -4,12 +4,10 @@
  * rank, added up a node, one row a token and node over the rail. DeepEP's normal kernels (arXiv 2412.19437, 3.2.2) and
  * HybridEP move the same rows.
  */
+import { epOfPlace } from '../../layout/mesh.js';
 import { groupNodes, type ChunkContext, type OutgoingHalf, type ReturningHalf } from './dispatcher.js';
 import { addUp, copyBuffer, expandCopies, fanOut, hop, packCopies, sumExperts, summedTokens } from './emit-copies.js';
 import { expertsAmong, expertsOf, nodePlace, type RowLayout } from './row-layout.js';
-import type { RankPlace } from '../rows.js';
-
-const ownerOf = (at: RankPlace, place: number): number => Math.floor(place / at.layout.etp);
 
 /** Over the rail, by node. */
 const sentRail: RowLayout = {
@@ -33,7 +31,7 @@ const sentNode: RowLayout = {
   blocks: (at, experts) => {
     const { nodes, node, mate } = nodePlace(at);
     return (nodes[node] ?? []).map((place) =>
-      nodes.map((ranks) => ({ source: ranks[mate] ?? -1, ...expertsOf(ownerOf(at, place), at, experts) })),
+      nodes.map((ranks) => ({ source: ranks[mate] ?? -1, ...expertsOf(epOfPlace(at.layout, place), at, experts) })),
     );
   },
 };

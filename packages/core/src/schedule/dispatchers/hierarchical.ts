@@ -3,6 +3,7 @@
  * expert's rank stands on its node, then over the rail, in messages as many times larger as a node has ranks. Then as
  * `sliced`: all_gather over etp. Back: the mirror. (Tutel's 2DH, arXiv 2206.03382, 4.3; HetuMoE.)
  */
+import { epOfPlace, etpOfPlace } from '../../layout/mesh.js';
 import { groupNodes, returnedRegion, type ChunkContext, type OutgoingHalf, type RowsHalf } from './dispatcher.js';
 import { sentSize } from '../moe-shape.js';
 import { rankPlace, type RankPlace, type RowOrder } from '../rows.js';
@@ -19,16 +20,13 @@ import {
 } from './emit-copies.js';
 import { expertsOf, nodePlace, type RowBlock, type RowLayout } from './row-layout.js';
 
-const ownerOf = (at: RankPlace, place: number): number => Math.floor(place / at.layout.etp);
-
 /**
  * Rows of a source for the experts of the rank at a place, which it serves when both have the same etp index: one block
  * an expert.
  */
 function rowsFor(at: RankPlace, experts: number, source = -1, place = -1): RowBlock[] {
-  const { etp } = at.layout;
-  if (source % etp !== place % etp) return [];
-  const { start, end } = expertsOf(ownerOf(at, place), at, experts);
+  if (etpOfPlace(at.layout, source) !== etpOfPlace(at.layout, place)) return [];
+  const { start, end } = expertsOf(epOfPlace(at.layout, place), at, experts);
   return Array.from({ length: end - start }, (_, e) => ({ source, start: start + e, end: start + e + 1 }));
 }
 

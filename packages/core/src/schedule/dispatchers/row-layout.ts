@@ -6,7 +6,7 @@
  * collective sends and gets, and how rows move from one buffer to another: a row of a block comes from the row of the
  * same token in a block of the same source whose range holds its own (a copy), or goes there (a sum).
  */
-import { expertNodes } from '../../layout/mesh.js';
+import { epOfPlace, expertNodes, sliceOfPlace } from '../../layout/mesh.js';
 import type { ExpertRange, GroupRouting, Part } from '../../routing/group-routing.js';
 import { chunkRows } from '../../routing/group-routing.js';
 import type { MoeShape } from '../moe-shape.js';
@@ -33,8 +33,7 @@ export function blockRows(block: RowBlock, at: RankPlace, part: Part, routing: G
 /** Tokens of the slice of a source in the expert group of a rank. */
 export function sliceTokens(source: number, at: RankPlace, tokens: number | undefined): number {
   if (tokens === undefined) throw new RangeError('it is not known how many tokens a replica has');
-  const { tp } = at.layout;
-  return sliceLength(tokens, (at.rank - at.source + source) % tp, tp);
+  return sliceLength(tokens, sliceOfPlace(at.layout, at.rank - at.source, source), at.layout.tp);
 }
 
 const total = (blocks: readonly RowBlock[], at: RankPlace, part: Part, routing: GroupRouting): number =>
@@ -158,11 +157,8 @@ export function nodePlace(at: RankPlace): NodePlace {
 
 /** Experts with a shard on any of these places of the expert group, which follow one another. */
 export function expertsAmong(sources: readonly number[], at: RankPlace, experts: number): ExpertRange {
-  const { etp } = at.layout;
-  return {
-    start: expertsOf(Math.floor((sources[0] ?? 0) / etp), at, experts).start,
-    end: expertsOf(Math.floor((sources.at(-1) ?? 0) / etp), at, experts).end,
-  };
+  const owned = (place = 0): ExpertRange => expertsOf(epOfPlace(at.layout, place), at, experts);
+  return { start: owned(sources[0]).start, end: owned(sources.at(-1)).end };
 }
 
 const reached = (from: number, range: number, picks: number): number => {

@@ -3,7 +3,7 @@
  * interface (MPICH's handles are integers). Nothing here keeps buffers alive: `requests.ts` does.
  */
 import koffi from 'koffi';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 
 const defaultNames = ['libmpi.so.40', 'libmpi.so', 'libmpi.dylib'];
 

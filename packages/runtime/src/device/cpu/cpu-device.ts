@@ -3,7 +3,7 @@
  * them, moved by the rank's communication. A launch whose events are not done holds up its queue and no other, as with
  * streams of a GPU.
  */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { Arena } from '../arena.js';
 import type { Device, DeviceEvent, HostArray, Launch, LaunchRecord, Queue } from '../device.js';
 import type { Gemm } from '../gemm.js';

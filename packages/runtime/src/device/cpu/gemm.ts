@@ -1,5 +1,5 @@
 /** Chooses the matrix product of a rank. */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import type { Gemm } from '../gemm.js';
 import { loadOpenblas } from './gemm-openblas.js';
 import { referenceGemm } from './gemm-reference.js';

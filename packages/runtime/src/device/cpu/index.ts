@@ -1,4 +1,4 @@
-export { CpuMemory } from './memory.js';
+export { addressableBytes, CpuMemory } from './memory.js';
 export { referenceGemm } from './gemm-reference.js';
 export { createWasmGemm } from './gemm-wasm.js';
 export { loadOpenblas } from './gemm-openblas.js';

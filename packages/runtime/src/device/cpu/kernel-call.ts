@@ -1,5 +1,6 @@
 /** What a kernel of the CPU sees of a launch: its operands as typed arrays, its arguments, and nothing else. */
-import { InputError, type KernelName, type RoleOf } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import type { KernelName, RoleOf } from '@monta/core';
 import type { Launch, Operand } from '../device.js';
 import type { Gemm } from '../gemm.js';
 import type { KernelArguments } from '../kernel-arguments.js';

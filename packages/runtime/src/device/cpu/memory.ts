@@ -10,7 +10,7 @@ import type { View } from '../view.js';
 const pageBytes = 65536;
 const alignment = 64;
 /** WebAssembly with 32-bit addresses ends here. */
-const addressableBytes = 65536 * pageBytes;
+export const addressableBytes = 65536 * pageBytes;
 /** Header: 64 bytes of allocator state, then scratch. */
 const stateBytes = 64;
 const topIndex = 0;

@@ -3,7 +3,7 @@
  * stream too, or done; the card waits, not the host. What comes after an event of the host (a collective's, say) stays
  * here until that event is done.
  */
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 import { nobody, type Companion } from '../cpu/companion.js';
 import type { Device, DeviceEvent, Launch, LaunchRecord, Queue, HostArray } from '../device.js';
 import { checkHostArray } from '../host-array.js';

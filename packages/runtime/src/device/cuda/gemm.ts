@@ -7,7 +7,7 @@ import { cublas, cublasLt, CudaError, written, type Address } from './bindings/i
 import type { CudaContext } from './context.js';
 import type { Storage } from './kernel-source.js';
 import { elementSize } from './operations/launcher.js';
-import { minOf } from '@monta/core';
+import { minOf } from '@monta/core/units';
 
 export interface CudaGemmCall {
   readonly m: number;

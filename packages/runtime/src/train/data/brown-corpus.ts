@@ -7,7 +7,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 
 export interface TextPiece {
   /** File name, as `ca01`: genre letter, then number. */

@@ -4,7 +4,7 @@
  * every resumed run sees the same.
  */
 import { readFileSync, statSync } from 'node:fs';
-import { InputError, Random } from '@monta/core';
+import { InputError, Random } from '@monta/core/units';
 import { readBrownCorpus, type TextPiece } from './brown-corpus.js';
 
 export interface ByteText {

@@ -1,5 +1,5 @@
 /** Kernels of the model's two ends: embedding, head and loss. `tokens` is planar: T ids, then T targets. */
-import { sliceLength, sliceStart } from '@monta/core';
+import { sliceLength, sliceStart } from '@monta/core/schedule';
 import { auxiliaryLoss } from '../../../moe/index.js';
 import {
   crossEntropyGrad,

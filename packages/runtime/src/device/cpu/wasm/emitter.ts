@@ -4,7 +4,7 @@
  */
 import { memoryOpcodes, plainOpcodes, simdOpcodes } from './opcodes.js';
 import type { MemoryOpcode, Opcode } from './opcodes.js';
-import { appendAll } from '@monta/core';
+import { appendAll } from '@monta/core/units';
 
 const valueTypes = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 export type ValueType = keyof typeof valueTypes;

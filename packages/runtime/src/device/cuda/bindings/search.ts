@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import koffi from 'koffi';
-import { InputError } from '@monta/core';
+import { InputError } from '@monta/core/units';
 
 /** Folders to look in first, separated by colons. */
 export const overrideVariable = 'MONTA_CUDA_LIBRARIES';

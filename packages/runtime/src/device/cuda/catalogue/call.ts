@@ -1,5 +1,6 @@
 /** What a kernel of the catalogue gets on a card: its operands by role, its arguments, and where to launch. */
-import { InputError, type KernelName, type RoleOf } from '@monta/core';
+import { InputError } from '@monta/core/units';
+import type { KernelName, RoleOf } from '@monta/core';
 import type { Launch, Operand } from '../../device.js';
 import type { KernelArguments } from '../../kernel-arguments.js';
 import { elementBytes, type ElementType } from '../../view.js';

@@ -1,5 +1,6 @@
 /** The model's two ends, and what stands between layers: norm, residual. `tokens` is planar: T ids, then T targets. */
-import { sliceLength, sliceStart, type KernelName } from '@monta/core';
+import { sliceLength, sliceStart } from '@monta/core/schedule';
+import type { KernelName } from '@monta/core';
 import { lossSlot } from '../../loss-slots.js';
 import { cudaNormBackward, cudaNormForward, normScratch } from '../operations/norm.js';
 import {

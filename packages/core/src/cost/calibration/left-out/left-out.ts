@@ -1,41 +1,10 @@
-/**
- * The figures behind docs/accuracy.md: parts of the published measurements are left out, predicted from the rest, and
- * compared.
- */
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import {
-  busBytesPerSecond,
-  curveOf,
-  fitCalibration,
-  gpuKey,
-  linksOf,
-  naiveSeconds,
-  paperTestbed,
-  quantile,
-  readMeasurementsCsv,
-  summarize,
-  validate,
-  type Calibration,
-  type ErrorSummary,
-  type Measurement,
-  type MeasuredOp,
-  type Validation,
-  type ValidationRow,
-} from '@monta/core';
-
-const fixtures = fileURLToPath(new URL('../../../core/src/cost/calibration/fixtures/', import.meta.url));
-
-function read(name: string): readonly Measurement[] {
-  return readMeasurementsCsv(readFileSync(`${fixtures}${name}`, 'utf8'), name).measurements;
-}
-
-/**
- * Collectives inside a node by seven GPUs, and results of 19 nccl-tests logs; both are in the repository, with their
- * sources.
- */
-export const inside = read('nccl-inside-node.csv');
-export const logs = read('nccl-tests-logs.csv');
+/** Parts of measurements are left out, predicted from the rest, and compared: the figures behind docs/accuracy.md. */
+import { curveOf } from '../series.js';
+import { fitCalibration } from '../fit.js';
+import { gpuKey, linksOf } from '../gpus.js';
+import { busBytesPerSecond, type MeasuredOp, type Measurement } from '../measurement.js';
+import { naiveSeconds } from '../naive.js';
+import { summarize, validate, type ErrorSummary, type Validation, type ValidationRow } from '../validate.js';
 
 /** One experiment: what was left out, and how the predictions did. */
 export interface LeftOut {
@@ -49,13 +18,13 @@ const leftOut = (name: string, rows: readonly ValidationRow[]): LeftOut => ({ na
 export const seriesOf = (m: Pick<Measurement, 'gpu' | 'system' | 'library' | 'op' | 'ranks' | 'nodes'>): string =>
   [m.gpu, m.system, m.library, m.op, m.ranks, m.nodes].join('|');
 
-function groupedBySeries(measurements: readonly Measurement[]): Map<string, Measurement[]> {
+export function groupedBySeries(measurements: readonly Measurement[]): Map<string, Measurement[]> {
   const groups = new Map<string, Measurement[]>();
   for (const m of measurements) groups.set(seriesOf(m), [...(groups.get(seriesOf(m)) ?? []), m]);
   return groups;
 }
 
-const mebibyte = 2 ** 20;
+export const mebibyte = 2 ** 20;
 
 /** Every second size of each series, in order of size, and the others. */
 export function halves(
@@ -90,7 +59,7 @@ function without(measurements: readonly Measurement[], out: (m: Measurement) => 
 }
 
 /** One rank count left out of the machines that were measured with 2, 4 and 8; and 4 out of those with 2 alone. */
-export function ranksLeftOut(): LeftOut[] {
+export function ranksLeftOut(inside: readonly Measurement[]): LeftOut[] {
   const complete = new Set(inside.filter((m) => m.ranks === 8).map((m) => m.gpu));
   const three = inside.filter((m) => complete.has(m.gpu));
   return [
@@ -110,7 +79,7 @@ export function ranksLeftOut(): LeftOut[] {
 export const family = (gpu: string): string => linksOf(gpu)?.family ?? gpuKey(gpu);
 
 /** One collective of one family of GPUs left out at a time; the other families keep theirs. */
-export function collectivesLeftOut(): LeftOut[] {
+export function collectivesLeftOut(inside: readonly Measurement[]): LeftOut[] {
   const ops: readonly MeasuredOp[] = ['all_gather', 'reduce_scatter', 'all_reduce', 'all_to_all'];
   const families = [...new Set(inside.map((m) => family(m.gpu)))];
   return ops.map((op) =>
@@ -122,66 +91,11 @@ export function collectivesLeftOut(): LeftOut[] {
 }
 
 /** One GPU left out whose family was measured on another. */
-export function gpusLeftOut(): LeftOut[] {
+export function gpusLeftOut(inside: readonly Measurement[]): LeftOut[] {
   const names = [...new Set(inside.map((m) => m.gpu))];
   return names
     .filter((gpu) => names.some((other) => other !== gpu && family(other) === family(gpu)))
     .map((gpu) => leftOut(`${gpu} from its family`, without(inside, (m) => m.gpu === gpu).details));
-}
-
-/** How far two measurements of the same thing are apart: what no prediction can be nearer than. */
-export interface Noise {
-  readonly name: string;
-  readonly rows: number;
-  readonly median: number;
-  readonly p90: number;
-}
-
-const noise = (name: string, differences: readonly number[]): Noise => ({
-  name,
-  rows: differences.length,
-  median: quantile(differences, 0.5),
-  p90: quantile(differences, 0.9),
-});
-
-/** Out of place against in place, the same run and size, with the usual ratio of the series taken off. */
-export function placesApart(): Noise[] {
-  const rows = [...groupedBySeries(logs).values()].flatMap((members) => {
-    const both = members.flatMap((m) =>
-      m.inPlaceSeconds === undefined ? [] : [{ bytes: m.bytes, ratio: m.seconds / m.inPlaceSeconds }],
-    );
-    const usual = quantile(
-      both.map(({ ratio }) => ratio),
-      0.5,
-    );
-    return both.map(({ bytes, ratio }) => ({ bytes, apart: Math.abs(ratio / usual - 1) }));
-  });
-  const part = (large: boolean): number[] =>
-    rows.filter(({ bytes }) => bytes >= mebibyte === large).map(({ apart }) => apart);
-  return [
-    noise('logs, 1 MiB and up: out of place against in place, the same run', part(true)),
-    noise('logs, below 1 MiB: the same', part(false)),
-  ];
-}
-
-/** Machines whose links are the same by their datasheets, each against each, at equal collective, ranks and size. */
-export function relativesApart(): Noise[] {
-  const names = [...new Set(inside.map((m) => m.gpu))];
-  const times = new Map(inside.map((m) => [`${m.gpu}|${m.op}|${m.ranks}|${m.bytes}`, m.seconds]));
-  return names.flatMap((gpu, i) =>
-    names
-      .slice(i + 1)
-      .filter((other) => family(other) === family(gpu))
-      .map((other) => {
-        const differences = inside
-          .filter((m) => m.gpu === gpu)
-          .flatMap((m) => {
-            const seconds = times.get(`${other}|${m.op}|${m.ranks}|${m.bytes}`);
-            return seconds === undefined ? [] : [Math.abs(seconds / m.seconds - 1)];
-          });
-        return noise(`inside a node, ${other} against ${gpu}: the same links by datasheet`, differences);
-      }),
-  );
 }
 
 /** Median absolute error by size, ours and the naive predictor's. */
@@ -223,7 +137,7 @@ export interface HalfFitted {
  * all_gather over 4 B200, where time doubles from one size to the next: once with the size before the jump left out,
  * once with the one behind it.
  */
-export function jumpFitted(fitted: 0 | 1): HalfFitted {
+export function jumpFitted(inside: readonly Measurement[], fitted: 0 | 1): HalfFitted {
   const [op, ranks] = ['all_gather', 4] as const;
   const rows = inside.filter((m) => m.gpu === 'B200' && m.op === op && m.ranks === ranks && m.bytes >= mebibyte / 4);
   const parts = halves(rows, fitted);
@@ -242,62 +156,4 @@ export function jumpFitted(fitted: 0 | 1): HalfFitted {
     curve: sizes.map((bytes) => bandwidth(bytes, curve.at(bytes).seconds)),
     naive: sizes.map((bytes) => bandwidth(bytes, naiveSeconds([series], series, bytes) ?? Number.NaN)),
   };
-}
-
-/** Bus bandwidth of one series of the paper's testbed with its bounds. */
-export interface TestbedCurve {
-  readonly name: string;
-  readonly points: readonly { bytes: number; expected: number; low: number; high: number }[];
-}
-
-export const nicCounts = [8, 4, 2] as const;
-
-const a100 = (): Calibration => fitCalibration(inside.filter((m) => gpuKey(m.gpu) === 'A100')).calibration;
-
-function testbedCurve({
-  name,
-  nicsPerNode,
-  op,
-  ranks,
-  nodes,
-}: {
-  readonly name: string;
-  readonly nicsPerNode: number;
-  readonly op: MeasuredOp;
-  readonly ranks: number;
-  readonly nodes: number;
-}): TestbedCurve {
-  const testbed = paperTestbed(a100(), { nicsPerNode });
-  const curve = (calibration: Calibration) => {
-    const found = calibration.series.find((s) => s.op === op && s.ranks === ranks && s.nodes === nodes);
-    if (found === undefined) throw new Error(`no ${op} over ${ranks} ranks in the testbed`);
-    return curveOf(found);
-  };
-  const [expected, fastest, slowest] = [curve(testbed.expected), curve(testbed.fastest), curve(testbed.slowest)];
-  const bandwidth = (bytes: number, seconds: number): number => busBytesPerSecond(op, ranks, bytes, seconds);
-  return {
-    name,
-    points: Array.from({ length: 29 }, (_, i) => 2 ** (16 + i / 2)).map((bytes) => ({
-      bytes,
-      expected: bandwidth(bytes, expected.at(bytes).seconds),
-      low: bandwidth(bytes, slowest.at(bytes).seconds),
-      high: bandwidth(bytes, fastest.at(bytes).seconds),
-    })),
-  };
-}
-
-/** all_to_all over both nodes by NIC count, and the gather inside a node that rebuilds the copies. */
-export function testbedCurves(): TestbedCurve[] {
-  return [
-    testbedCurve({ name: 'all_gather in a node, 8 ranks', nicsPerNode: 4, op: 'all_gather', ranks: 8, nodes: 1 }),
-    ...nicCounts.map((nics) =>
-      testbedCurve({
-        name: `all_to_all, 16 ranks, ${nics} NICs a node`,
-        nicsPerNode: nics,
-        op: 'all_to_all',
-        ranks: 16,
-        nodes: 2,
-      }),
-    ),
-  ];
 }

@@ -1,39 +1,32 @@
-/**
- * Whether a run's ranks have room on this machine: the program's memory against what a rank can address and what there
- * is.
- */
-import { totalmem } from 'node:os';
-import { formatBytes, formatLayout, InputError, stageMemory, type StageMemory, type StepShape } from '@monta/core';
-
-/** A rank's memory on a processor is a WebAssembly memory with addresses of 32 bits. */
-export const addressableBytes = 2 ** 32;
+/** Whether a run's ranks have room: the program's memory against what a rank can address and what there is. */
+import { formatLayout } from '../layout/resolve.js';
+import type { StepShape } from '../schedule/step-shape.js';
+import { formatBytes } from '../units/index.js';
+import { InputError } from '../units/errors.js';
+import { noOverheads, stageMemory, type StageMemory } from './stage-memory.js';
 
 /** In bf16 the weights that are computed with stand beside those in f32. */
 const precisionOf = ({ dtype }: StepShape) => (dtype === 'bf16' ? 'mixed' : 'full');
 
 /** What a rank of the embedded runtime holds at its highest, without the scratch of its kernels. */
 export const rankMemory = (step: StepShape): StageMemory =>
-  stageMemory({ step, convention: 'monta', sharing: 'none', precision: precisionOf(step), imbalance: 1 }, 0, {
-    workspaceBytes: 0,
-    allocatorShare: 0,
-    communicatorBytes: 0,
-    contextBytes: 0,
-  });
+  stageMemory(
+    { step, convention: 'monta', sharing: 'none', precision: precisionOf(step), imbalance: 1 },
+    0,
+    noOverheads,
+  );
 
 export interface MachineRoom {
-  /** Ranks that share this machine's memory, or a card's. */
+  /** Ranks that share a machine's memory, or a card's. */
   readonly ranksHere: number;
-  /** Of this machine, or of a card; what the machine has when left out. */
-  readonly bytes?: number;
-  /** What a rank can address, where it is less. */
-  readonly rankBytes?: number;
+  /** Of the machine, or of a card. */
+  readonly bytes: number;
+  /** What a rank can address. */
+  readonly rankBytes: number;
 }
 
 /** Throws `InputError` where a rank's share, or all ranks' together, is more than there is. */
-export function refuseWhatDoesNotFit(
-  step: StepShape,
-  { ranksHere, bytes = totalmem(), rankBytes = addressableBytes }: MachineRoom,
-): void {
+export function refuseWhatDoesNotFit(step: StepShape, { ranksHere, bytes, rankBytes }: MachineRoom): void {
   const { totalBytes } = rankMemory(step);
   const where =
     `${step.model.name} with ${formatLayout(step.layout)}, ${step.sequences} x ${step.sequence} tokens ` +

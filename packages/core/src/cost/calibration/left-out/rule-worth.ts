@@ -2,8 +2,13 @@
  * What the numbers of `middleRule` are worth: every second size of the published measurements predicted with other
  * numbers, and with numbers that were set without the machines that they are tried on.
  */
-import { Curve, fitCalibration, middleRule, quantile, type MiddleRule, appendAll, maxOf, minOf } from '@monta/core';
-import { family, halves, inside, logs, seriesOf } from './accuracy-figures.js';
+import { appendAll, maxOf, minOf } from '../../../units/lists.js';
+import { quantile } from '../../../units/quantiles.js';
+import { Curve } from '../curve.js';
+import { fitCalibration } from '../fit.js';
+import type { Measurement } from '../measurement.js';
+import { middleRule, type MiddleRule } from '../middle.js';
+import { family, halves, mebibyte, seriesOf } from './left-out.js';
 
 /** The numbers of the rule, each as it is, half and twice as large: 3^5 rules. */
 function neighbours(): MiddleRule[] {
@@ -17,17 +22,15 @@ function neighbours(): MiddleRule[] {
 /** Nothing but straight lines: no bend, and no jump is ever sure. */
 const straight: MiddleRule = { ...middleRule, bend: 0, sureJump: Infinity, lateJump: Infinity };
 
-const mebibyte = 2 ** 20;
-
 /** One row left out: whose it is, and its error with each rule. */
 interface Tried {
   readonly group: string;
   readonly errors: readonly number[];
 }
 
-function tryAll(rules: readonly MiddleRule[]): Tried[] {
+function tryAll(measurements: readonly Measurement[], rules: readonly MiddleRule[]): Tried[] {
   return ([0, 1] as const).flatMap((fitted) => {
-    const parts = halves([...inside, ...logs], fitted);
+    const parts = halves(measurements, fitted);
     const { series } = fitCalibration(parts.fitted).calibration;
     const curves = new Map(
       series.map((one) => [seriesOf(one), rules.map((rule) => new Curve(one.points, { rule }))] as const),
@@ -62,9 +65,9 @@ export interface RuleWorth {
 }
 
 /** Tries the rule, its neighbours and straight lines on every row that was left out. */
-export function ruleWorth(): RuleWorth {
+export function ruleWorth(measurements: readonly Measurement[]): RuleWorth {
   const rules = neighbours();
-  const rows = tryAll([...rules, straight]);
+  const rows = tryAll(measurements, [...rules, straight]);
   const tail = (some: readonly Tried[], rule: number): number =>
     quantile(
       some.map(({ errors }) => errors[rule] ?? Number.NaN),

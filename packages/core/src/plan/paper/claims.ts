@@ -1,30 +1,16 @@
 /**
  * The figures behind docs/paper.md: what the simulator says about the two claims of the MoNTA paper (arXiv 2411.00662).
  */
-import {
-  chooseDispatch,
-  completeModel,
-  costModel,
-  getCluster,
-  getModel,
-  namedStrategies,
-  predictStep,
-  resolveLayout,
-  routedBinding,
-  simulatePass,
-  type Candidate,
-  type Cluster,
-  type Choice,
-  type CostInputs,
-  type Layout,
-  type MoeModel,
-  type MoeShape,
-  type Simulation,
-  type Strategy,
-  type Workload,
-  maxOf,
-  minOf,
-} from '@monta/core';
+import { getCluster, type Cluster } from '../../cluster/index.js';
+import { costModel, type CostInputs } from '../../cost/index.js';
+import { resolveLayout, type Layout } from '../../layout/index.js';
+import { completeModel, getModel, type MoeModel } from '../../model/index.js';
+import { namedStrategies, type MoeShape, type Strategy } from '../../schedule/index.js';
+import type { Simulation } from '../../simulate/index.js';
+import { maxOf, minOf } from '../../units/index.js';
+import { chooseDispatch, type Candidate, type Choice } from '../choose.js';
+import { predictStep } from '../predict-step.js';
+import { routedBinding, simulatePass, type Workload } from '../workload.js';
 
 export const nicCounts = [1, 2, 4, 8] as const;
 

@@ -1,0 +1,10 @@
+export {
+  centralAssumptions,
+  nicCounts,
+  nvlinkReached,
+  type SpeedUp,
+  speedUps,
+  type StepGain,
+  stepGains,
+  volumes,
+} from './claims.js';

@@ -1,0 +1,64 @@
+/**
+ * The job that this process is a rank of, where ranks are processes: set by what started it, joined by `runRank`. It
+ * knows no library, so that a thread's rank loads none.
+ */
+import type { PortableError } from './failure.js';
+import type { MpiJobDescription } from './mpi-frames.js';
+import type { NcclJobDescription } from './nccl-place.js';
+
+/** Whoever this rank reports to: its launcher, or the person at the terminal. */
+export interface MpiJob {
+  readonly description: Omit<MpiJobDescription, 'workerModule'>;
+  /** Why the job is over, once it is. */
+  aborted(): string | undefined;
+  message(message: unknown): void;
+  /** Called with the body's result while the endpoint is open. */
+  returned(result: unknown): void;
+  /** After the last word of the endpoint; MPI still works. */
+  closed(): Promise<void>;
+  /** `rank`: who caused it. The process ends afterwards. */
+  failed(rank: number, error: PortableError): Promise<void>;
+}
+
+/** This process's rank, and whoever it reports to. */
+export interface NcclJob {
+  readonly rank: number;
+  readonly size: number;
+  readonly gpu: number;
+  readonly folder: string;
+  readonly token: string;
+  readonly description: NcclJobDescription;
+  /** Why the job is over, once it is. */
+  aborted(): string | undefined;
+  message(message: unknown): void;
+  /** The body's result, once the rank has left NCCL. */
+  returned(result: unknown): Promise<void>;
+  /** `rank`: who caused it. The process ends afterwards. */
+  failed(rank: number, error: PortableError): Promise<void>;
+}
+
+export type ProcessJob =
+  { readonly backend: 'mpi'; readonly job: MpiJob } | { readonly backend: 'nccl'; readonly job: NcclJob };
+
+let current: ProcessJob | undefined;
+let joined = false;
+
+/** The job that `runRank` joins in this process. */
+export function setProcessJob(job: ProcessJob): void {
+  current = job;
+}
+
+/** The job for the body that calls it; undefined in a thread's rank. */
+export function joinProcessJob(): ProcessJob | undefined {
+  joined = current !== undefined;
+  return current;
+}
+
+/** Whether a body runs, or has run, in this process. */
+export const jobWasJoined = (): boolean => joined;
+
+/** This process's place among those that mpirun started, or undefined when it was not started by mpirun. */
+export function underMpirun(): { readonly rank: number; readonly size: number } | undefined {
+  const [rank, size] = [process.env['OMPI_COMM_WORLD_RANK'], process.env['OMPI_COMM_WORLD_SIZE']];
+  return rank === undefined || size === undefined ? undefined : { rank: Number(rank), size: Number(size) };
+}
