@@ -1,4 +1,3 @@
-export { type FabricOptions } from './comm/local/fabric.js';
 export { addressableBytes } from './device/cpu/index.js';
 export { cudaAvailable, firstCard } from './device/cuda/bindings/index.js';
 export {

@@ -15,7 +15,7 @@ const shape: MoeShape = {
   expertFfn: 256,
   experts: 8,
   topK: 2,
-  layout: parseLayout('tp=4,dp=2,ep=2', 8),
+  layout: { ...parseLayout('tp=4,dp=2,ep=2', 8), ranksPerNode: 4 },
   dtype: 'bf16',
 };
 const cluster = getCluster('a800-2x4');

@@ -88,34 +88,34 @@ export interface SpeedUp {
 
 const chunkCounts = [1, 2, 4, 8, 16];
 
-/** By NICs and volume, with NVLink as the preset has it or at another share of its nominal bandwidth. */
-export function speedUps(sizes: readonly number[] = volumes, nvlink?: number): SpeedUp[] {
-  return nicCounts.flatMap((nics) =>
-    sizes.map((volume) => {
-      const workload = workloadOf(shapeOf(volume), nics, nvlink);
-      const plain = simulated(workload, { ...namedStrategies.duplicated, chunks: { forward: 1, backward: 1 } });
-      const baseline = stage(plain, 'all_to_all');
-      const sliced = chunkCounts.map((n) =>
-        simulated(workload, { ...namedStrategies.sliced, chunks: { forward: n, backward: n } }),
-      );
-      const [serial] = sliced;
-      if (!serial) throw new Error('no chunk counts');
-      const gathers = sliced.map((simulation) => stage(simulation, 'all_gather').until);
-      const best = gathers.indexOf(minOf(gathers));
-      const choice = known(chooseDispatch(workload));
-      return {
-        nics,
-        volume,
-        allToAll: baseline.longest / stage(serial, 'all_to_all').longest,
-        dispatchSerial: baseline.until / (gathers[0] ?? NaN),
-        dispatchChunked: baseline.until / (gathers[best] ?? NaN),
-        chunks: chunkCounts[best] ?? 1,
-        both: plain.summary.makespanSeconds / choice.best.forward.seconds,
-        choice: `${choice.best.name}, ${choice.best.forward.chunks}`,
-      };
-    }),
+/** One volume over so many NICs a node; : share of NVLink's nominal bandwidth, as the preset when left out. */
+export function speedUp(nics: number, volume: number, nvlink?: number): SpeedUp {
+  const workload = workloadOf(shapeOf(volume), nics, nvlink);
+  const plain = simulated(workload, { ...namedStrategies.duplicated, chunks: { forward: 1, backward: 1 } });
+  const baseline = stage(plain, 'all_to_all');
+  const sliced = chunkCounts.map((n) =>
+    simulated(workload, { ...namedStrategies.sliced, chunks: { forward: n, backward: n } }),
   );
+  const [serial] = sliced;
+  if (!serial) throw new Error('no chunk counts');
+  const gathers = sliced.map((simulation) => stage(simulation, 'all_gather').until);
+  const best = gathers.indexOf(minOf(gathers));
+  const choice = known(chooseDispatch(workload));
+  return {
+    nics,
+    volume,
+    allToAll: baseline.longest / stage(serial, 'all_to_all').longest,
+    dispatchSerial: baseline.until / (gathers[0] ?? NaN),
+    dispatchChunked: baseline.until / (gathers[best] ?? NaN),
+    chunks: chunkCounts[best] ?? 1,
+    both: plain.summary.makespanSeconds / choice.best.forward.seconds,
+    choice: `${choice.best.name}, ${choice.best.forward.chunks}`,
+  };
 }
+
+/** By NICs and volume. */
+export const speedUps = (sizes: readonly number[] = volumes, nvlink?: number): SpeedUp[] =>
+  nicCounts.flatMap((nics) => sizes.map((volume) => speedUp(nics, volume, nvlink)));
 
 function known(choice: ReturnType<typeof chooseDispatch>): Choice {
   if (!choice.known) throw new Error(`not priced: ${choice.missing.join(', ')}`);
