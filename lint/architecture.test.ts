@@ -22,7 +22,7 @@ const foldersOf = (name: string): string[] =>
 /** Folders of a package in the page's table. */
 const listed = (name: string): string => page.split('\n').find((line) => line.startsWith(`| ${name} |`)) ?? '';
 
-it.each(['core', 'views', 'runtime', 'cli'])('names every folder of %s', (name) => {
+it.each(['core', 'views', 'studio', 'runtime', 'cli'])('names every folder of %s', (name) => {
   const folders = foldersOf(name);
   expect(folders.length).toBeGreaterThan(2);
   expect(folders.filter((folder) => !new RegExp(`\\b${folder}\\b`, 'u').test(listed(name)))).toEqual([]);

@@ -12,7 +12,7 @@ const packages = fileURLToPath(new URL('../packages', import.meta.url));
 function filesOf(...folders: readonly string[]): string[] {
   return folders.flatMap((folder) =>
     readdirSync(join(packages, folder), { recursive: true, encoding: 'utf8' })
-      .filter((file) => file.endsWith('.ts'))
+      .filter((file) => /\.tsx?$/u.test(file))
       .map((file) => join(packages, folder, file)),
   );
 }
@@ -27,7 +27,7 @@ function namesFrom(text: string, module: RegExp): string[] {
     .filter((name) => name !== '');
 }
 
-const sources = filesOf('core/src', 'views/src', 'runtime/src', 'cli/src');
+const sources = filesOf('core/src', 'views/src', 'studio/src', 'runtime/src', 'cli/src');
 
 describe('faces of packages', () => {
   it('list what they pass on', () => {
@@ -36,7 +36,7 @@ describe('faces of packages', () => {
   });
 
   it.each([
-    ['core', ['views', 'runtime', 'cli']],
+    ['core', ['views', 'studio', 'runtime', 'cli']],
     ['runtime', ['cli']],
   ])('%s lists no more than is used outside', (name, users) => {
     const listed = namesFrom(readFileSync(join(packages, name, 'src/index.ts'), 'utf8'), /^\./);

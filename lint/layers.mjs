@@ -45,6 +45,7 @@ const noNative = forbid('^koffi$', 'native libraries belong to comm/* and device
 
 const core = [...noTests, noNode, noNative, noPackage('@monta/views', '@monta/runtime', 'monta')];
 const views = [...noTests, noNode, noNative, noPackage('@monta/runtime', 'monta')];
+const studio = [...noTests, noNode, noNative, noPackage('@monta/runtime', 'monta')];
 const runtime = [...noTests, noNative, noPackage('@monta/views', 'monta')];
 const native = runtime.filter((one) => one !== noNative);
 
@@ -59,6 +60,7 @@ const areas = [
     return [`packages/core/src/${folder}/**`, later.length > 0 ? [...core, order] : core];
   }),
   ['packages/views/src/**', views],
+  ['packages/studio/src/**', studio],
   ['packages/runtime/src/**', runtime],
   [
     'packages/runtime/src/execute/**',

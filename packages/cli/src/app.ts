@@ -23,6 +23,7 @@ import { lintCommand } from './commands/lint.command.js';
 import { memoryCommand } from './commands/memory.command.js';
 import { modelCommand } from './commands/model.command.js';
 import { planCommand } from './commands/plan.command.js';
+import { studioCommand } from './commands/studio.command.js';
 import { simulateCommand } from './commands/simulate.command.js';
 import { traceCommand } from './commands/trace.command.js';
 import { trainCommand } from './commands/train.command.js';
@@ -54,6 +55,7 @@ export const routes = {
   doctor: doctorCommand,
   export: exportCommand,
   trace: traceCommand,
+  studio: studioCommand,
 };
 
 type StricliProcess = ApplicationContext['process'];

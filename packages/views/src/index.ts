@@ -10,6 +10,7 @@ export { scatter, type Scatter, type ScatterSeries } from './plots/scatter.js';
 export { fitPlots, type FitPlot } from './calibration/fit-plots.js';
 export { timelineSvg, type TimelineOptions, type TimelinePanel } from './timeline/timeline.js';
 export { expertLoad } from './report/expert-load.js';
+export { colourRules, themeVariables, withoutStyles } from './svg.js';
 export { renderReport } from './report/render-report.js';
 export {
   speedUp,

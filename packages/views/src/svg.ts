@@ -83,12 +83,28 @@ export function themeVariables(scheme: 'light' | 'dark'): string {
   return roles.map((role) => `--plot-${role}:${palette[role][scheme]}`).join(';');
 }
 
+/** What the classes of drawings mean, below a selector. b-: as a background, for what a page draws itself. */
+export function colourRules(below: string): string {
+  return roles
+    .map(
+      (role) =>
+        `${below}.f-${role}{fill:var(--plot-${role})}${below}.t-${role}{stroke:var(--plot-${role})}` +
+        (below === '' ? `.b-${role}{background-color:var(--plot-${role})}` : ''),
+    )
+    .join('');
+}
+
+/**
+ * A drawing for a page that has `colourRules` and `themeVariables` in its own style sheet: without styles of its own,
+ * which a strict content security policy forbids.
+ */
+export const withoutStyles = (svg: string): string =>
+  svg.replaceAll(/<style>[^<]*<\/style>/gu, '').replaceAll(/ style="[^"]*"/gu, '');
+
 const styleSheet = [
   `:where(.monta-plot){color-scheme:light dark;${themeVariables('light')}}`,
   `@media (prefers-color-scheme:dark){:where(.monta-plot){${themeVariables('dark')}}}`,
-  ...roles.map(
-    (role) => `.monta-plot .f-${role}{fill:var(--plot-${role})}.monta-plot .t-${role}{stroke:var(--plot-${role})}`,
-  ),
+  colourRules('.monta-plot '),
 ].join('');
 
 export const fontFamily = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";

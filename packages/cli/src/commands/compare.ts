@@ -1,10 +1,18 @@
 /** `monta compare`: two plans, what differs and what it costs. */
-import { deviceCount, estimateStep, formatBytes, formatInteger, formatPercent, formatSeconds } from '@monta/core';
+import {
+  deviceCount,
+  estimateStep,
+  formatBytes,
+  formatInteger,
+  formatPercent,
+  formatSeconds,
+  partNames,
+  tieShare,
+} from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { CompareFlags } from './compare.command.js';
 import { loadPlan, type ReadPlan } from './plan-file.js';
-import { partNames, tieShare } from './plan-text.js';
 
 const asked = [
   'model',

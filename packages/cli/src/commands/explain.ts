@@ -1,10 +1,10 @@
 /** `monta explain`: a plan from its file, priced again, with reasons. */
-import { EstimateModel, formatPercent, formatSeconds, sensitivities } from '@monta/core';
+import { EstimateModel, formatPercent, formatSeconds, planFacts, planTitle, sensitivities } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { renderFacts } from '../output/table.js';
 import type { ExplainFlags } from './explain.command.js';
 import { loadPlan } from './plan-file.js';
-import { planFacts, planTable, planTitle } from './plan-text.js';
+import { planTable } from './plan-text.js';
 
 /** Prices further apart than this are worth a word. */
 const sameShare = 0.001;

@@ -6,9 +6,12 @@ import {
   formatPercent,
   formatSeconds,
   InputError,
+  layoutText,
   modelOfRun,
+  partNames,
   priceRun,
   settingOfRun,
+  tieShare,
   worldSize,
   type Cluster,
   type MegatronRun,
@@ -17,7 +20,6 @@ import {
 } from '@monta/core';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import { layoutText, partNames, tieShare } from './plan-text.js';
 
 /** A price, or why there is none. */
 export type LintPrice = PricedSetting | { readonly why: string };

@@ -11,6 +11,7 @@ export { sarif } from './sarif.js';
 export { readLaunchScript, type LaunchScript, type LaunchScriptOptions } from './shell/launch-script.js';
 export { lineOf, placeText, type Located, type Source } from './shell/place.js';
 export { readable, type Assumption, type RunCommand } from './shell/state.js';
+export { exportOfSetting } from './export/setting-export.js';
 export { exportPlan } from './export/export-plan.js';
 export { exportTargets, type ExportPlan, type ExportTarget } from './export/exported.js';
 export { plannedBy } from './megatron/planned-run.js';

@@ -12,6 +12,8 @@ export { conventions, megatronModules, type Convention, type MegatronModule } fr
 export { precisions, sharingRules, type PrecisionName, type SharingName, type StateBytes } from './states.js';
 export { compileStage, type MemorySetting, stageProgram } from './setting.js';
 export {
+  closedStage,
+  type ClosedStage,
   closedTotal,
   communicators,
   gpuOverheads,

@@ -141,12 +141,23 @@ export function stageMemory(setting: MemorySetting, stage: number, overheads = g
   };
 }
 
-/** The same total in closed form, for a search. */
-export function closedTotal(setting: MemorySetting, stage: number, overheads = gpuOverheads): number {
+export interface ClosedStage extends Beside {
+  readonly states: StateBytes;
+  /** What passes keep and work on at the peak. */
+  readonly tensorBytes: number;
+}
+
+/** Memory of a stage in closed form: without the program's time line. */
+export function closedStage(setting: MemorySetting, stage: number, overheads = gpuOverheads): ClosedStage {
   const program = stageProgram(setting, stage);
   const held = heldBy(setting, stage, program.templates);
-  return beside(closedPeak(setting, stage, program), held, setting.step.layout, overheads).totalBytes;
+  const tensorBytes = closedPeak(setting, stage, program);
+  return { states: held.states, tensorBytes, ...beside(tensorBytes, held, setting.step.layout, overheads) };
 }
+
+/** The total of `closedStage`, for a search. */
+export const closedTotal = (setting: MemorySetting, stage: number, overheads = gpuOverheads): number =>
+  closedStage(setting, stage, overheads).totalBytes;
 
 /** States that a device has at least: for a first sieve of a search. */
 export function leastStates({ step, ...setting }: MemorySetting): number {

@@ -41,6 +41,8 @@ export {
   frameworkNames,
   parseAllowed,
   type PlanProblem,
+  type PlanQuestion,
+  planProblem,
 } from './space/index.js';
 export {
   type Candidate as PlanCandidate,
@@ -50,8 +52,25 @@ export {
   type SearchProgress,
   type SearchResult,
 } from './search/index.js';
-export { nearestPlan, oneNodeFewer, rankGrid, sensitivities, type Sensitivity, stepTraffic } from './report/index.js';
 export {
+  countsText,
+  fewerNodes,
+  layoutText,
+  noPlan,
+  partNames,
+  planColumns,
+  planFacts,
+  planRow,
+  planTitle,
+  rankGrid,
+  sensitivities,
+  type Sensitivity,
+  shownOthers,
+  stepTraffic,
+  tieShare,
+} from './report/index.js';
+export {
+  dispatchOf,
   isPlanDocument,
   planDocument,
   type PlanDocument,

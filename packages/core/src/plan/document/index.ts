@@ -1,2 +1,2 @@
 export { isPlanDocument, type PlanDocument, planJsonSchema, planVersion, readPlan } from './plan-document.js';
-export { planDocument, type PlanNames, settingOfPlan } from './write-plan.js';
+export { dispatchOf, planDocument, type PlanNames, settingOfPlan } from './write-plan.js';

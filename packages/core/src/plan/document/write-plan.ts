@@ -9,11 +9,11 @@ import type { PlanProblem } from '../space/problem.js';
 import { planVersion, type PlanDocument } from './plan-document.js';
 
 /** Halves that move rows as a kind says. */
-const dispatchOf: Readonly<Record<DispatchKind, string>> = {
+export const dispatchOf = {
   all_to_all: 'scattered',
   deduplicated: 'deduplicated',
   gathered: 'gathered',
-};
+} as const satisfies Readonly<Record<DispatchKind, string>>;
 
 type Chosen = Omit<PlanDocument['runnersUp'][number], 'expected'>;
 

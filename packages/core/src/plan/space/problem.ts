@@ -1,5 +1,5 @@
 /** What a search is about: what is trained where, on how much at a time, and what a person has fixed. */
-import type { Cluster } from '../../cluster/cluster.js';
+import { deviceCount, type Cluster } from '../../cluster/index.js';
 import type { Layout } from '../../layout/layout.js';
 import type { ComputePrecision, RunSetting, Stack } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
@@ -25,6 +25,52 @@ export interface PlanProblem {
   readonly imbalance: number;
   /** What has to run the plan; anything that Monta can price when left out. */
   readonly framework?: FrameworkName;
+}
+
+/** What a person asks; what is left out has a default. */
+export interface PlanQuestion extends Pick<PlanProblem, 'model' | 'cluster'> {
+  /** Tokens of a sequence; left out: 4,096, or what the model allows if that is less. */
+  readonly sequence?: number | undefined;
+  /** Sequences of a step over all replicas; left out: the devices, times what makes it 256 or more. */
+  readonly globalBatch?: number | undefined;
+  readonly bounds?: Bounds | undefined;
+  readonly fixed?: { readonly [K in keyof PlanProblem['fixed']]: PlanProblem['fixed'][K] | undefined } | undefined;
+  /** Left out: bf16. */
+  readonly precision?: ComputePrecision | undefined;
+  /** Left out: mixed. */
+  readonly states?: RunSetting['states'] | undefined;
+  /** Left out: fused. */
+  readonly stack?: Stack | undefined;
+  /** Left out: 1. */
+  readonly imbalance?: number | undefined;
+  readonly framework?: FrameworkName | undefined;
+}
+
+const [usualSequence, leastBatch] = [4096, 256];
+
+/** The problem that a question poses, with the defaults that every way of asking shares. */
+export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanProblem {
+  const devices = deviceCount(cluster);
+  const { sharing, recompute, dispatcher, schedule } = given.fixed ?? {};
+  const { framework } = given;
+  return {
+    model,
+    cluster,
+    sequence: given.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence),
+    globalBatch: given.globalBatch ?? devices * Math.ceil(leastBatch / devices),
+    bounds: given.bounds ?? {},
+    fixed: {
+      ...(sharing === undefined ? {} : { sharing }),
+      ...(recompute === undefined ? {} : { recompute }),
+      ...(dispatcher === undefined ? {} : { dispatcher }),
+      ...(schedule === undefined ? {} : { schedule }),
+    },
+    precision: given.precision ?? 'bf16',
+    states: given.states ?? 'mixed',
+    stack: given.stack ?? 'fused',
+    imbalance: given.imbalance ?? 1,
+    ...(framework === undefined ? {} : { framework }),
+  };
 }
 
 /** A way to split model and batch over the devices. */

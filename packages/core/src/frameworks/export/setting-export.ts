@@ -1,0 +1,33 @@
+/** What is exported of a searched plan. */
+import { microBatchesOf, type RunSetting } from '../../estimate/index.js';
+import { dispatchOf } from '../../plan/index.js';
+import { inChunks, namedStrategies } from '../../schedule/index.js';
+import { InputError } from '../../units/index.js';
+import type { ExportPlan } from './exported.js';
+
+/** Throws `InputError` for a schedule that no framework is written for. */
+export function exportOfSetting(setting: RunSetting): ExportPlan {
+  const { schedule, microBatch, layersOfStages, dispatcher, overlap, ...rest } = setting;
+  const { cluster, model, layout, sequence, virtualStages, recompute, sharing, precision } = rest;
+  if (schedule === 'zero-bubble' || schedule === 'dualpipe')
+    throw new InputError(`${schedule} is not written for any framework`, {
+      path: 'schedule',
+      expected: 'a plan of 1f1b or interleaved, as a search for Megatron-Core gives',
+    });
+  return {
+    cluster,
+    model,
+    layout,
+    strategy: inChunks(namedStrategies[dispatchOf[dispatcher]], 1),
+    sequence,
+    sequences: microBatch,
+    microBatches: microBatchesOf(setting),
+    dtype: 'bf16',
+    virtualStages,
+    ...(layersOfStages === undefined ? {} : { layersOfStages }),
+    recompute,
+    sharing,
+    precision,
+    overlapExperts: overlap.ep,
+  };
+}

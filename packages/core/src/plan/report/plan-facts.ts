@@ -1,0 +1,222 @@
+/** What a searched plan says to people: the plan and its runners-up as rows, and facts about it. */
+import { deviceCount } from '../../cluster/index.js';
+import { estimateStep, memorySetting, type RunSetting } from '../../estimate/index.js';
+import { formatLayout } from '../../layout/index.js';
+import { closedTotal } from '../../memory/index.js';
+import { formatBandwidth, formatBytes, formatInteger, formatPercent, formatSeconds } from '../../units/index.js';
+import type { Candidate, SearchResult } from '../search/search.js';
+import type { PlanProblem } from '../space/problem.js';
+import { rankGrid } from './rank-grid.js';
+import type { Sensitivity } from './sensitivity.js';
+import { stepTraffic } from './step-traffic.js';
+
+/** Plans closer than this are a tie: of published layouts further apart, the estimate orders 85 % right. */
+export const tieShare = 0.05;
+
+/** Runners-up that are shown. */
+const mostShown = 6;
+
+const recomputeText = ({ recompute }: RunSetting): string =>
+  typeof recompute === 'string' ? recompute : recompute.join('+');
+
+/** `tp=2,dp=8,pp=4, 2 virtual stages`. */
+export const layoutText = ({ layout, virtualStages }: Pick<RunSetting, 'layout' | 'virtualStages'>): string =>
+  `${formatLayout(layout)}${virtualStages > 1 ? ` vp=${virtualStages}` : ''}`;
+
+const exchangeText = ({ dispatcher, overlap, layout, model }: RunSetting): string =>
+  layout.ep * layout.etp === 1 || !model.moeLayers.includes(true)
+    ? '-'
+    : `${dispatcher}${overlap.ep ? ', hidden' : ''}`;
+
+/** Heads of the columns of `planRow`. */
+export const planColumns = [
+  { header: 'layout (predicted)' },
+  { header: 'schedule' },
+  { header: 'micro-batch', align: 'number' },
+  { header: "experts' rows" },
+  { header: 'recompute' },
+  { header: 'sharing' },
+  { header: 'step', align: 'number' },
+  { header: 'tokens/s/GPU', align: 'number' },
+  { header: 'MFU', align: 'right' },
+  { header: 'memory', align: 'number' },
+] as const;
+
+/** A plan, by `planColumns`. */
+export function planRow({ setting, seconds, memoryBytes }: Candidate): string[] {
+  const { globalBatch, sequence, cluster, schedule, microBatch, sharing } = setting;
+  return [
+    layoutText(setting),
+    schedule,
+    String(microBatch),
+    exchangeText(setting),
+    recomputeText(setting),
+    sharing,
+    formatSeconds(seconds),
+    formatInteger(Math.round((globalBatch * sequence) / seconds / deviceCount(cluster))),
+    formatPercent(estimateStep(setting).mfu),
+    formatBytes(memoryBytes, 'binary'),
+  ];
+}
+
+/** What a plan answers. */
+export type Asked = Pick<PlanProblem, 'model' | 'cluster' | 'globalBatch' | 'sequence' | 'precision'> & {
+  readonly framework?: PlanProblem['framework'] | undefined;
+};
+
+/** One line: model, devices and links, tokens of a step, precision. */
+export function planTitle({ model, cluster, globalBatch, sequence, precision, framework }: Asked): string {
+  const network = cluster.tiers
+    .map(
+      ({ name, ports, bytesPerSecond }) =>
+        `${name} ${ports > 1 ? `${ports} x ` : ''}${formatBandwidth(bytesPerSecond)}`,
+    )
+    .join(', ');
+  return (
+    `${model.name} · ${formatInteger(deviceCount(cluster))} x ${cluster.device.name} (${network}) · ` +
+    `${formatInteger(globalBatch)} x ${formatInteger(sequence)} tokens a step · ${precision}` +
+    (framework === undefined ? '' : ` · ${framework}`)
+  );
+}
+
+/** Names of the parts of a step. */
+export const partNames = {
+  gemm: 'dense products',
+  grouped: "experts' products",
+  attention: "attention's core",
+  memory: 'kernels that memory bounds',
+  tp: 'TP, exposed',
+  cp: 'CP, exposed',
+  ep: 'EP, exposed',
+  dp: 'DP, exposed',
+  pp: 'PP, exposed',
+  bubble: 'bubble',
+  optimizer: 'optimizer',
+  host: 'host',
+  straggler: 'the slowest rank',
+} as const;
+
+function whyText(setting: RunSetting): string {
+  const { parts, seconds } = estimateStep(setting);
+  const named = (Object.keys(partNames) as (keyof typeof partNames)[])
+    .map((part) => ({ name: partNames[part], share: parts[part] / seconds, seconds: parts[part] }))
+    .filter(({ share }) => share >= 0.005)
+    .sort((a, b) => b.share - a.share);
+  const [first, ...rest] = named.map(
+    ({ name, share, seconds: own }) => `${name} ${formatSeconds(own)} (${formatPercent(share)})`,
+  );
+  return `${first ?? 'nothing'} binds\nthen ${rest.join(', ')}`;
+}
+
+/** Communication that overlap hides: what a step without it shows more. */
+function hiddenText(setting: RunSetting): string | undefined {
+  const { parts } = estimateStep(setting);
+  const shown = estimateStep({ ...setting, overlap: { tp: false, ep: false, dp: false, pp: false } }).parts;
+  const lines = (['tp', 'cp', 'ep', 'dp', 'pp'] as const).flatMap((part) => {
+    const hidden = shown[part] - parts[part];
+    return shown[part] > 0
+      ? [
+          `${part.toUpperCase()} ${formatSeconds(parts[part])} exposed, ${formatSeconds(Math.max(0, hidden))} ` +
+            'hidden by overlap',
+        ]
+      : [];
+  });
+  return lines.length > 0 ? lines.join('\n') : undefined;
+}
+
+const trafficText = (setting: RunSetting): string =>
+  stepTraffic(setting)
+    .map(
+      ({ dimension, ranks, tier, bytes, tierBytes }) =>
+        `${dimension} over ${formatInteger(ranks)} ranks: ${formatBytes(bytes)} a device and step, ` +
+        `${formatBytes(tierBytes)} of it over ${tier}`,
+    )
+    .join('\n');
+
+function boundsText({ setting, seconds }: Candidate): string {
+  const { boundSeconds } = estimateStep(setting);
+  const { cluster } = setting;
+  let devices = 1;
+  const wires = cluster.tiers.flatMap(({ name, ports, size, bytesPerSecond }, index) => {
+    const rate = index === 0 ? bytesPerSecond * ports : (bytesPerSecond * ports) / devices;
+    devices *= size;
+    const bytes = stepTraffic(setting)
+      .filter(({ tier }) => tier === name)
+      .reduce((sum, { tierBytes }) => sum + tierBytes, 0);
+    return bytes > 0 ? [`${formatSeconds(bytes / rate)} bytes over the rate of ${name}`] : [];
+  });
+  return [
+    `${formatSeconds(boundSeconds)} FLOPs of the model over the peak (${formatPercent(boundSeconds / seconds)} of ` +
+      'the step)',
+    ...wires,
+  ].join('\n');
+}
+
+function memoryText(setting: RunSetting): string {
+  const { pp } = setting.layout;
+  const memory = memorySetting(setting);
+  const stages = [...new Set([0, Math.min(1, pp - 1), pp - 1])];
+  const capacity = setting.cluster.device.memoryBytes;
+  const of = stages.map(
+    (stage) => `${pp > 1 ? `stage ${stage} ` : ''}${formatBytes(closedTotal(memory, stage), 'binary')}`,
+  );
+  return `${of.join(', ')} of ${formatBytes(capacity, 'binary')}`;
+}
+
+function marginText(best: Candidate, others: readonly Candidate[]): string | undefined {
+  const lines = others.slice(0, 3).map(({ setting, seconds }) => {
+    const share = seconds / best.seconds - 1;
+    const tie = share < tieShare ? `: a tie, the estimate orders layouts ${formatPercent(tieShare)} apart` : '';
+    return `${formatPercent(share)} over ${layoutText(setting)}${tie}`;
+  });
+  return lines.length > 0 ? lines.join('\n') : undefined;
+}
+
+const sensitivityText = (all: readonly Sensitivity[]): string =>
+  all
+    .map(({ name, speed, fits, flipsTo }) => {
+      const change = `${speed < 1 ? '−' : '+'}${formatPercent(Math.abs(speed - 1))} tokens/s`;
+      const flip =
+        flipsTo === undefined ? '' : `; then ${layoutText(flipsTo)}, ${recomputeText(flipsTo)} is the fastest of these`;
+      return `${name}: ${fits ? change : 'does not fit'}${flip}`;
+    })
+    .join('\n');
+
+/** What became of the settings of the space. */
+export function countsText({ counts, complete }: SearchResult): string {
+  const { represented, prunedByMemory, prunedByTime, priced, weighed } = counts;
+  return (
+    `${formatInteger(represented)} settings: ${formatInteger(prunedByMemory)} have no room, ` +
+    `${formatInteger(prunedByTime)} cannot be faster, ${formatInteger(priced)} priced, of ` +
+    `${formatInteger(weighed)} the memory` +
+    (complete ? '' : '; ended early: a faster one may be among the rest')
+  );
+}
+
+/** Facts about a plan, label and text. */
+export function planFacts(
+  best: Candidate,
+  others: readonly Candidate[],
+  sensitivities: readonly Sensitivity[],
+): [string, string][] {
+  const { setting } = best;
+  const hidden = hiddenText(setting);
+  const margin = marginText(best, others);
+  const traffic = trafficText(setting);
+  return [
+    ['Why', whyText(setting)],
+    ...(hidden === undefined ? [] : [['Overlap', hidden] satisfies [string, string]]),
+    ...(traffic === '' ? [] : [['Bytes', traffic] satisfies [string, string]]),
+    ['Memory', memoryText(setting)],
+    ['Bounds', boundsText(best)],
+    ...(margin === undefined ? [] : [['Margin', margin] satisfies [string, string]]),
+    ...(sensitivities.length === 0 ? [] : [['If', sensitivityText(sensitivities)] satisfies [string, string]]),
+    [
+      'Ranks',
+      `t, c, d, e, x: places along tp, cp, dp, ep, etp\n${rankGrid(setting.layout, setting.cluster).join('\n')}`,
+    ],
+  ];
+}
+
+/** The runners-up that are shown. */
+export const shownOthers = (others: readonly Candidate[]): readonly Candidate[] => others.slice(0, mostShown);

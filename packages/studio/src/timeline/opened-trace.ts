@@ -1,0 +1,186 @@
+/** A trace as columns of numbers, which a worker hands over without copying and a canvas draws fast. */
+import {
+  chooseDispatch,
+  InputError,
+  readPerfetto,
+  routedBinding,
+  simulatePass,
+  type Span,
+  type Trace,
+} from '@monta/core';
+import { readLayer, type LayerFields } from '../explore/answer.js';
+
+export interface OpenedTrace {
+  readonly title: string;
+  /** What its times rest on. */
+  readonly note: string;
+  /** Names of rows, from the top. */
+  readonly rows: readonly string[];
+  /** Names of tasks; a span's colour is its task. */
+  readonly tasks: readonly string[];
+  /** By span, those of a row by their start: row, task, when its turn came, when its peers were there, end (seconds). */
+  readonly row: Uint16Array;
+  readonly task: Uint16Array;
+  readonly issued: Float64Array;
+  readonly ready: Float64Array;
+  readonly end: Float64Array;
+  readonly bytes: Float64Array;
+  /** Where the spans of each row begin, and the last row's end. */
+  readonly starts: Uint32Array;
+  readonly seconds: number;
+}
+
+/** Ranks of a simulated layer that are drawn. */
+const mostRanks = 16;
+
+/** A span of any source. */
+interface Bar {
+  readonly row: string;
+  readonly task: string;
+  readonly issued: number;
+  readonly ready: number;
+  readonly end: number;
+  readonly bytes: number;
+}
+
+const numbering = (): { readonly names: string[]; readonly of: (name: string) => number } => {
+  const known = new Map<string, number>();
+  const names: string[] = [];
+  return {
+    names,
+    of: (name) => {
+      const found = known.get(name);
+      if (found !== undefined) return found;
+      known.set(name, names.length);
+      names.push(name);
+      return names.length - 1;
+    },
+  };
+};
+
+function opened(title: string, note: string, bars: readonly Bar[]): OpenedTrace {
+  const rows = numbering();
+  const tasks = numbering();
+  const sorted = bars
+    .map((bar) => ({ ...bar, row: rows.of(bar.row), task: tasks.of(bar.task) }))
+    .sort((a, b) => a.row - b.row || a.issued - b.issued);
+  const count = sorted.length;
+  const starts = new Uint32Array(rows.names.length + 1);
+  for (const { row } of sorted) starts[row + 1] = (starts[row + 1] ?? 0) + 1;
+  for (let row = 0; row < rows.names.length; row++) starts[row + 1] = (starts[row + 1] ?? 0) + (starts[row] ?? 0);
+  const first = sorted.reduce((least, { issued }) => Math.min(least, issued), Infinity);
+  const last = sorted.reduce((most, { end }) => Math.max(most, end), 0);
+  const origin = count === 0 ? 0 : first;
+  return {
+    title,
+    note,
+    rows: rows.names,
+    tasks: tasks.names,
+    row: Uint16Array.from(sorted, ({ row }) => row),
+    task: Uint16Array.from(sorted, ({ task }) => task),
+    issued: Float64Array.from(sorted, ({ issued }) => issued - origin),
+    ready: Float64Array.from(sorted, ({ ready }) => ready - origin),
+    end: Float64Array.from(sorted, ({ end }) => end - origin),
+    bytes: Float64Array.from(sorted, ({ bytes }) => bytes),
+    starts,
+    seconds: last - origin,
+  };
+}
+
+const barOf =
+  (prefix: string) =>
+  ({ rank, lane, task, issued, ready, end, bytes }: Span): Bar => ({
+    row: `${prefix}rank ${rank} · ${lane}`,
+    task,
+    issued,
+    ready,
+    end,
+    bytes,
+  });
+
+function ofTraces(name: string, traces: readonly Trace[]): OpenedTrace {
+  const bars = traces.flatMap((trace) => {
+    const bar = barOf(traces.length > 1 ? `${trace.kind} · ` : '');
+    return trace.spans.map((span) => bar(span));
+  });
+  return opened(name, traces.map(({ kind, source }) => `${kind}: ${source}`).join('; '), bars);
+}
+
+interface KinetoEvent {
+  readonly ph?: string;
+  readonly name?: unknown;
+  readonly pid?: unknown;
+  readonly tid?: unknown;
+  readonly ts?: unknown;
+  readonly dur?: unknown;
+  readonly cat?: unknown;
+}
+
+/** Spans that run on the device, of a trace by PyTorch's profiler; those of the host where there are none. */
+function kinetoBars(events: readonly KinetoEvent[]): Bar[] {
+  const spans = events.filter(({ ph, ts, dur }) => ph === 'X' && typeof ts === 'number' && typeof dur === 'number');
+  const device = spans.filter(({ cat }) => cat === 'kernel' || cat === 'gpu_memcpy' || cat === 'gpu_memset');
+  return (device.length > 0 ? device : spans).map(({ name, pid, tid, ts, dur }) => {
+    const begin = Number(ts) / 1e6;
+    const where =
+      device.length > 0 ? `device ${String(pid)} · stream ${String(tid)}` : `${String(pid)} · ${String(tid)}`;
+    return {
+      row: where,
+      task: String(name),
+      issued: begin,
+      ready: begin,
+      end: begin + Number(dur) / 1e6,
+      bytes: 0,
+    };
+  });
+}
+
+/** Rows and spans of what was dropped. Throws `InputError` for what is no trace. */
+export function openTrace(name: string, buffer: ArrayBuffer): OpenedTrace {
+  const text = new TextDecoder().decode(buffer);
+  try {
+    return ofTraces(name, readPerfetto(text, name));
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const bars = kinetoBars(eventsOf(text, name, error));
+    if (bars.length === 0)
+      throw new InputError('no span is in it', { file: name, expected: 'a trace of Monta or of the PyTorch profiler' });
+    return opened(name, 'measured by a profiler; waiting is not told from transferring', bars);
+  }
+}
+
+/** `traceEvents` of JSON that is not a trace of Monta's. */
+function eventsOf(text: string, name: string, notOurs: InputError): readonly KinetoEvent[] {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw notOurs;
+  }
+  const events = Array.isArray(parsed)
+    ? parsed
+    : typeof parsed === 'object' && parsed !== null && 'traceEvents' in parsed
+      ? parsed.traceEvents
+      : undefined;
+  if (!Array.isArray(events))
+    throw new InputError('holds no trace events', {
+      file: name,
+      expected: 'a trace of Monta (monta train, monta simulate --trace) or of the PyTorch profiler',
+    });
+  return events.filter((event): event is KinetoEvent => typeof event === 'object' && event !== null);
+}
+
+/** The layer of the sliders, by its best way, of the ranks of one node. Throws `InputError`. */
+export function layerTrace(fields: LayerFields, pass: 'forward' | 'backward'): OpenedTrace {
+  const workload = readLayer(fields);
+  const choice = chooseDispatch(workload, { chunkCounts: [1, 4], onlyBest: true });
+  if (!choice.known) throw new InputError(choice.missing.join('; '), { file: 'cluster' });
+  const { best } = choice;
+  const { shape, routing, seed } = workload;
+  const chosen = { ...workload, shape: { ...shape, layout: best.layout } };
+  const simulated = simulatePass(chosen, best.strategy, pass, routedBinding(chosen.shape, routing, seed));
+  if (!simulated.known) throw new InputError(simulated.missing.join('; '), { file: 'cluster' });
+  const { trace } = simulated;
+  const spans = trace.spans.filter(({ rank }) => rank < mostRanks);
+  return ofTraces(`${best.name}, ${pass}`, [{ ...trace, spans }]);
+}

@@ -1,0 +1,35 @@
+/** What page and worker tell each other: a request with a number, then progress, then its answer or a complaint. */
+import type { ShownError } from '../base/shown-error.js';
+import type { ExportTarget } from '@monta/core';
+import type { LayerAnswer, LayerFields, MapCell } from '../explore/answer.js';
+import type { PlanAnswer, PlanDetail, PlanProgress } from '../plan/answer.js';
+import type { ExportAnswer } from '../plan/export-answer.js';
+import type { PlanFields } from '../plan/question.js';
+import type { ScriptAnswer } from '../plan/script-answer.js';
+import type { OpenedTrace } from '../timeline/opened-trace.js';
+
+/** Requests by kind: what is asked, what is told meanwhile, what is answered. */
+export interface Exchanges {
+  plan: { ask: PlanFields; progress: PlanProgress; answer: PlanAnswer };
+  detail: { ask: { readonly index: number }; progress: never; answer: PlanDetail };
+  changes: { ask: Record<string, never>; progress: never; answer: string };
+  export: { ask: { readonly index: number; readonly to: ExportTarget }; progress: never; answer: ExportAnswer };
+  script: { ask: PlanFields & { readonly script: string }; progress: never; answer: ScriptAnswer };
+  layer: { ask: LayerFields; progress: never; answer: LayerAnswer };
+  map: { ask: LayerFields; progress: MapCell; answer: null };
+  trace: { ask: { readonly name: string; readonly text: ArrayBuffer }; progress: never; answer: OpenedTrace };
+  layerTrace: { ask: LayerFields & { readonly pass: 'forward' | 'backward' }; progress: never; answer: OpenedTrace };
+}
+
+export type Kind = keyof Exchanges;
+
+export type Request = {
+  readonly [K in Kind]: { readonly id: number; readonly kind: K; readonly ask: Exchanges[K]['ask'] };
+}[Kind];
+
+export type ToWorker = Request | { readonly id: number; readonly kind: 'stop' };
+
+export type FromWorker =
+  | { readonly id: number; readonly kind: 'progress'; readonly value: unknown }
+  | { readonly id: number; readonly kind: 'answer'; readonly value: unknown }
+  | { readonly id: number; readonly kind: 'error'; readonly error: ShownError };

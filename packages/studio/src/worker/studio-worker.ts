@@ -1,0 +1,94 @@
+/**
+ * The worker: everything that takes longer than a frame. It keeps the last search, which details are asked of. What the
+ * first page does not need is loaded when it is asked for.
+ */
+import { shownError } from '../base/shown-error.js';
+import { PlanQuest } from '../plan/answer.js';
+import { readQuestion } from '../plan/question.js';
+import type { Exchanges, FromWorker, Kind, Request, ToWorker } from './messages.js';
+
+/** How long work runs between looks at what the page says, milliseconds. */
+const turn = 25;
+
+const stopped = new Set<number>();
+let quest: PlanQuest | undefined;
+
+const send = (message: FromWorker): void => postMessage(message);
+
+/** Lets messages of the page come in. */
+const channel = new MessageChannel();
+channel.port1.start();
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    channel.port1.addEventListener('message', () => resolve(), { once: true });
+    channel.port2.postMessage(null);
+  });
+}
+
+/** Runs a generator in turns; false where it was told to stop. */
+async function inTurns<T>(id: number, steps: Iterable<T>, tell: (value: T) => void): Promise<boolean> {
+  let turned = performance.now();
+  for (const value of steps) {
+    tell(value);
+    if (performance.now() - turned < turn) continue;
+    await nextTurn();
+    if (stopped.delete(id)) return false;
+    turned = performance.now();
+  }
+  return true;
+}
+
+function theQuest(): PlanQuest {
+  if (quest === undefined) throw new RangeError('nothing was planned yet');
+  return quest;
+}
+
+type Handlers = {
+  readonly [K in Kind]: (
+    ask: Exchanges[K]['ask'],
+    id: number,
+  ) => Promise<Exchanges[K]['answer']> | Exchanges[K]['answer'];
+};
+
+const progressOf =
+  (id: number) =>
+  (value: unknown): void =>
+    send({ id, kind: 'progress', value });
+
+const handlers: Handlers = {
+  plan: async (fields, id) => {
+    const next = new PlanQuest(readQuestion(fields));
+    await inTurns(id, next.run(), progressOf(id));
+    const answer = next.answer();
+    quest = next;
+    return answer;
+  },
+  detail: ({ index }) => theQuest().detail(index),
+  changes: () => theQuest().changes(),
+  export: async ({ index, to }) => (await import('../plan/export-answer.js')).exportAnswer(theQuest(), index, to),
+  script: async (asked) => (await import('../plan/script-answer.js')).scriptAnswer(asked),
+  layer: async (fields) => (await import('../explore/answer.js')).layerAnswer(fields),
+  map: async (fields, id) => {
+    const { mapCells } = await import('../explore/answer.js');
+    await inTurns(id, mapCells(fields), progressOf(id));
+    return null;
+  },
+  trace: async ({ name, text }) => (await import('../timeline/opened-trace.js')).openTrace(name, text),
+  layerTrace: async ({ pass, ...fields }) => (await import('../timeline/opened-trace.js')).layerTrace(fields, pass),
+};
+
+async function handle<K extends Kind>({ id, kind, ask }: Request & { readonly kind: K }): Promise<void> {
+  try {
+    const answer = (handlers[kind] as (ask: unknown, id: number) => unknown)(ask, id);
+    send({ id, kind: 'answer', value: await answer });
+  } catch (error) {
+    send({ id, kind: 'error', error: shownError(error) });
+  } finally {
+    stopped.delete(id);
+  }
+}
+
+addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
+  if (data.kind === 'stop') stopped.add(data.id);
+  else void handle(data);
+});
