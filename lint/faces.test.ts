@@ -2,7 +2,7 @@
  * The face of a package is its index, written by hand: nothing is passed on wholesale, and what the root of core and
  * runtime lists is used by somebody outside.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -11,9 +11,11 @@ const packages = fileURLToPath(new URL('../packages', import.meta.url));
 
 function filesOf(...folders: readonly string[]): string[] {
   return folders.flatMap((folder) =>
-    readdirSync(join(packages, folder), { recursive: true, encoding: 'utf8' })
-      .filter((file) => /\.tsx?$/u.test(file))
-      .map((file) => join(packages, folder, file)),
+    !existsSync(join(packages, folder))
+      ? []
+      : readdirSync(join(packages, folder), { recursive: true, encoding: 'utf8' })
+          .filter((file) => /\.tsx?$/u.test(file))
+          .map((file) => join(packages, folder, file)),
   );
 }
 

@@ -172,7 +172,7 @@ export function layerAnswer(fields: LayerFields): LayerAnswer {
       other === undefined || margin === undefined
         ? 'Nothing else differs from it here.'
         : `${percent(margin.share)} over ${nameOf(other)}${margin.tie ? ': a tie, only a measurement decides' : ''}.`,
-      `A rank sends ${formatBytes(best.forward.bytes.at(-1)?.perRank ?? 0)} forward over ${tiers.at(-1) ?? 'its links'}.`,
+      `A rank sends ${formatBytes(best.forward.bytes.at(-1)?.perRank ?? 0)} forward over ${tiers.at(-1)}.`,
       'Simulated, not measured.',
     ].join(' '),
   };

@@ -57,8 +57,8 @@ export function RankPicture({ grid }: { readonly grid: PlanDetail['grid'] }) {
         </svg>
       </div>
       <figcaption class="muted">
-        {ranks.length < world ? `The first ${ranks.length} of ${world} ranks. ` : ''}Number and colour: the place along{' '}
-        {axis}.
+        {ranks.length < world && `The first ${ranks.length} of ${world} ranks. `}
+        {`Number and colour: the place along ${axis}.`}
       </figcaption>
     </figure>
   );

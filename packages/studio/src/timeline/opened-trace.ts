@@ -18,7 +18,7 @@ export interface OpenedTrace {
   readonly rows: readonly string[];
   /** Names of tasks; a span's colour is its task. */
   readonly tasks: readonly string[];
-  /** By span, those of a row by their start: row, task, when its turn came, when its peers were there, end (seconds). */
+  /** By span, those of a row by their start: row, task, seconds of its turn, of the last peer's, and of its end. */
   readonly row: Uint16Array;
   readonly task: Uint16Array;
   readonly issued: Float64Array;

@@ -8,6 +8,8 @@ const [rowHeight, rowGap, axisHeight] = [18, 3, 22];
 /** Most rows that are drawn; the rest is said. */
 export const mostRows = 128;
 
+const help = 'arrows move, + and - zoom, 0 shows all';
+
 interface Colours {
   readonly series: readonly string[];
   readonly ink: string;
@@ -180,7 +182,7 @@ export function TimelineCanvas({ trace }: { readonly trace: OpenedTrace }) {
           style={{ height: `${axisHeight + rows * (rowHeight + rowGap)}px` }}
           tabIndex={0}
           role="img"
-          aria-label={`Timeline of ${trace.rows.length} lanes over ${formatSeconds(trace.seconds)}; arrows move, + and - zoom, 0 shows all`}
+          aria-label={`Timeline of ${trace.rows.length} lanes over ${formatSeconds(trace.seconds)}; ${help}`}
           onWheel={(event) => {
             event.preventDefault();
             setWindow(zoomed(window, event.deltaY > 0 ? 1.25 : 0.8, momentOf(event), trace.seconds));
