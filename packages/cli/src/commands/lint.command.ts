@@ -2,7 +2,7 @@
 import { buildCommand } from '@stricli/core';
 import { limits } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { countFlag, helpText, jsonFlag, lazy, scriptVariablesFlag } from './flags.js';
+import { countFlag, helpText, jsonFlag, lazy, scriptVariablesFlag, sequenceFlag } from './flags.js';
 
 export interface LintFlags {
   readonly json: boolean;
@@ -11,6 +11,8 @@ export interface LintFlags {
   readonly cluster?: string;
   readonly model?: string;
   readonly env?: readonly string[];
+  readonly sequence?: number;
+  readonly software?: readonly string[];
 }
 
 export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: string[]], MontaContext>({
@@ -38,6 +40,15 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
         optional: true,
       },
       env: scriptVariablesFlag,
+      sequence: sequenceFlag('Tokens of a sequence, where neither script nor configuration says it (DeepSpeed)'),
+      software: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'name=version',
+        brief: 'Version of torch or te (TransformerEngine): some flags need one; may be repeated',
+        optional: true,
+        variadic: true,
+      },
     },
     positional: {
       kind: 'array',
@@ -45,25 +56,30 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
       parameter: {
         parse: String,
         placeholder: 'script',
-        brief: 'A launch script, then files that it sources; a file with bare flags; or a configuration of DeepSpeed',
+        brief:
+          'A launch script, then files that it sources or names; bare flags; or a configuration (YAML, TOML, JSON, ' +
+          'Python)',
       },
     },
   },
   docs: {
     brief:
-      'Check the Megatron-LM flags of a launch script or a configuration of DeepSpeed, without a GPU and without ' +
-      'running it',
+      'Check launch flags and configurations of Megatron-LM, Megatron-Bridge, NeMo, DeepSpeed and torchtitan, ' +
+      'without a GPU',
     fullDescription: helpText(
       'Reads a shell script the way the shell would (variables, arrays, conditions, sourced files) and checks the ' +
         'flags of every\n' +
-        'run of Megatron-LM in it: what stops the job, what is changed without a word, what makes it slow. What ' +
-        'only a running\n' +
+        'run in it: what stops the job, what is changed without a word, what makes it slow. Reads overrides of ' +
+        'Megatron-Bridge\n' +
+        'and NeMo (command line, YAML, Python), configurations of DeepSpeed and torchtitan. What only a running\n' +
         'machine knows is assumed, and said. With a cluster it also prices the step, names the changes of flags\n' +
         'that would save most, and the best plan beside. Exit code 1 when something stops the job.',
       [
         ['monta lint train_mixtral.sh', 'check a script'],
         ['monta lint train.sh common.sh --gpus 64 --cluster h100-8x8', 'with a file it sources, and the machine'],
         ['monta lint train.sh --env NNODES=4 --env MODEL_SIZE=8x7b', 'with variables of its environment'],
+        ['monta lint overrides.yaml --gpus 64 --cluster h100-8x8', 'overrides of a recipe of Megatron-Bridge'],
+        ['monta lint train.sh ds_config.json --cluster h100-2x8 --model mixtral-8x7b', 'DeepSpeed, priced'],
         ['monta lint flags.txt --model mixtral-8x7b', 'bare flags, against a model'],
         ['monta lint train.sh --cluster h100-8x8 --model mixtral-8x7b', 'priced, with changes by what they save'],
         ['monta lint train.sh --sarif > lint.sarif', 'for a code host'],

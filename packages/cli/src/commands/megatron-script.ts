@@ -10,7 +10,8 @@ import {
 import { basename } from 'node:path';
 import { readTextFile } from '../files.js';
 
-function variables(list: readonly string[]): Record<string, string> {
+/** Throws `InputError` for an entry that is no variable. */
+export function variablesOf(list: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     list.map((entry) => {
       const equals = entry.indexOf('=');
@@ -35,7 +36,7 @@ export function launchScriptOf({ file, text, sourced, environment }: ScriptFiles
   return readLaunchScript(
     { file, text },
     {
-      variables: variables(environment),
+      variables: variablesOf(environment),
       readFile: (path) => {
         const known = files.get(basename(path));
         return known === undefined ? undefined : readTextFile(known);
@@ -46,9 +47,11 @@ export function launchScriptOf({ file, text, sourced, environment }: ScriptFiles
 
 /** Says that a script starts nothing that is known here. */
 export const noLaunch = (file: string): InputError =>
-  new InputError('no run of Megatron-LM in it', {
+  new InputError('no training run that is known here in it', {
     file,
-    expected: 'a command that gives a Python script flags of Megatron-LM, or a file with bare flags',
+    expected:
+      'a command that gives a Python script flags of Megatron-LM, overrides of Megatron-Bridge or NeMo, or keys of ' +
+      'torchtitan or DeepSpeed; a file with bare flags; or a configuration of theirs',
     hint: 'files that the script sources are given behind it: monta lint train.sh common.sh',
   });
 

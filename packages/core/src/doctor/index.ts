@@ -8,4 +8,4 @@ export {
 export { looksNcclLog, type NcclLog, readNcclLog } from './nccl-log.js';
 export { looksOutOfMemory, type OutOfMemory, readOutOfMemory } from './out-of-memory.js';
 export { type AllToAllDiagnosis, diagnoseAllToAll } from './slow-all-to-all.js';
-export { type PricedSetting, priceRun, type RunChange } from './price-run.js';
+export { type PricedFramework, type PricedSetting, priceRun, type RunChange } from './price-run.js';

@@ -64,9 +64,14 @@ export class FlagTable {
    * rule.
    */
   ofField(field: string): Flag {
-    const flag = this.#byField.get(field);
+    const flag = this.findField(field);
     if (flag === undefined) throw new RangeError(`no flag sets ${field}`);
     return flag;
+  }
+
+  /** The flag that sets a field; undefined where none does. */
+  findField(field: string): Flag | undefined {
+    return this.#byField.get(field);
   }
 
   get names(): readonly string[] {

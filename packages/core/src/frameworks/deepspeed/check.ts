@@ -2,61 +2,10 @@
  * Checks a DeepSpeed configuration (deepspeed/runtime/config.py, zero/config.py, module_inject/auto_ep* at edaa7221,
  * 0.19.6).
  */
-import type { MoeModel } from '../../model/index.js';
 import { isRecord } from '../../units/index.js';
 import type { Finding, Severity } from '../finding.js';
 import type { Source } from '../shell/place.js';
-
-export interface DeepspeedContext {
-  /** Ranks of the job; absent: rules that need them say nothing. */
-  readonly gpus?: number;
-  readonly model?: MoeModel;
-}
-
-/** A configuration, looked at by keys with dots. */
-class DeepspeedConfig {
-  constructor(
-    readonly root: unknown,
-    readonly context: DeepspeedContext,
-  ) {}
-
-  value(key: string): unknown {
-    return key.split('.').reduce((inside: unknown, name) => (isRecord(inside) ? inside[name] : undefined), this.root);
-  }
-
-  /** undefined also for "auto", which the trainer fills in. */
-  number(key: string): number | undefined {
-    const value = this.value(key);
-    return typeof value === 'number' ? value : undefined;
-  }
-
-  on(key: string): boolean {
-    return this.value(key) === true;
-  }
-
-  get stage(): number {
-    return this.number('zero_optimization.stage') ?? 0;
-  }
-
-  get autoTensor(): number {
-    return this.number('tensor_parallel.autotp_size') ?? 0;
-  }
-
-  get autoExpert(): boolean {
-    return this.on('expert_parallel.enabled');
-  }
-
-  get expert(): number {
-    return this.number('expert_parallel.autoep_size') ?? 1;
-  }
-
-  /** Data parallel size; undefined where ranks are not known or do not divide. */
-  get data(): number | undefined {
-    const { gpus } = this.context;
-    const parts = Math.max(1, this.autoTensor) * (this.number('sequence_parallel_size') ?? 1);
-    return gpus === undefined || gpus % parts !== 0 ? undefined : gpus / parts;
-  }
-}
+import type { DeepspeedConfig } from './config.js';
 
 interface Broken {
   readonly message: string;
@@ -74,6 +23,17 @@ interface Rule {
 
 const when = (condition: boolean, message: string, mend: string, consequence?: string): Broken | undefined =>
   condition ? { message, mend, ...(consequence === undefined ? {} : { consequence }) } : undefined;
+
+/** deepspeed/module_inject/auto_ep*, 0.19.6. */
+const presets = ['mixtral', 'qwen3_moe', 'qwen3_5_moe', 'deepseek_v2', 'deepseek_v3'];
+
+/** Whether experts and tensor parallelism name different presets. */
+const otherPreset = (config: DeepspeedConfig): boolean => {
+  const [experts, tensor] = ['expert_parallel', 'tensor_parallel'].map((key) => config.value(`${key}.preset_model`));
+  return experts !== undefined && tensor !== undefined && experts !== tensor;
+};
+
+const deepCompile = (config: DeepspeedConfig): boolean => config.on('compile.deepcompile');
 
 export const deepspeedRules: readonly Rule[] = [
   {
@@ -165,10 +125,23 @@ export const deepspeedRules: readonly Rule[] = [
       if (gpus === undefined) return undefined;
       if (config.autoTensor > 1 && gpus % config.autoTensor !== 0)
         return when(true, `${gpus} ranks do not divide over autotp_size ${config.autoTensor}`, `a divisor of ${gpus}`);
+      const ranks = gpus / config.stages;
       return when(
-        config.autoExpert && gpus % config.expert !== 0,
-        `${gpus} ranks do not divide over autoep_size ${config.expert}`,
-        `a divisor of ${gpus}`,
+        config.autoExpert && ranks % config.expert !== 0,
+        `${ranks} ranks${config.stages > 1 ? ' of a stage' : ''} do not divide over autoep_size ${config.expert}`,
+        `a divisor of ${ranks}`,
+      );
+    },
+  },
+  {
+    id: 'deepspeed-preset',
+    keys: ['preset_model'],
+    check: (config) => {
+      const preset = config.value('expert_parallel.preset_model') ?? config.value('tensor_parallel.preset_model');
+      return when(
+        typeof preset === 'string' && !presets.includes(preset),
+        `preset_model ${String(preset)} is unknown`,
+        `one of ${presets.join(', ')}`,
       );
     },
   },
@@ -182,11 +155,16 @@ export const deepspeedRules: readonly Rule[] = [
         return when(true, 'AutoEP beside AutoTP with autoep_size 1', 'autoep_size above 1, or drop expert_parallel');
       const offload =
         config.value('zero_optimization.offload_optimizer') ?? config.value('zero_optimization.offload_param');
-      return when(
-        offload !== undefined || config.on('use_data_before_expert_parallelism'),
-        'AutoEP beside AutoTP with offloading or use_data_before_expert_parallelism',
-        'drop it',
-      );
+      const refused: readonly (readonly [boolean, string])[] = [
+        [offload !== undefined, 'offloading'],
+        [config.on('use_data_before_expert_parallelism'), 'use_data_before_expert_parallelism'],
+        [config.stages > 1, 'a pipeline'],
+        [config.sequenceRanks > 1, 'sequence parallelism'],
+        [deepCompile(config), 'DeepCompile'],
+        [otherPreset(config), 'another preset_model'],
+      ];
+      const found = refused.filter(([broken]) => broken).map(([, what]) => what);
+      return when(found.length > 0, `AutoEP beside AutoTP with ${found.join(', ')}`, 'drop it');
     },
   },
   {
@@ -197,10 +175,11 @@ export const deepspeedRules: readonly Rule[] = [
       const others =
         Number(zero('zero_hpz_partition_size') ?? 1) > 1 ||
         Number(zero('mics_shard_size') ?? -1) > 0 ||
-        zero('zero_quantized_gradients') === true;
+        zero('zero_quantized_gradients') === true ||
+        config.sequenceRanks > 1;
       return when(
         config.autoExpert && config.stage === 3 && others,
-        'AutoEP at ZeRO stage 3 with MiCS, hpZ or quantized gradients',
+        'AutoEP at ZeRO stage 3 with MiCS, hpZ, quantized gradients or sequence parallelism',
         'drop them',
       );
     },
@@ -210,9 +189,10 @@ export const deepspeedRules: readonly Rule[] = [
     keys: ['gradient_allreduce_op'],
     check: (config) =>
       when(
-        config.value('gradient_allreduce_op') === 'sum' && config.stage === 3,
-        'gradient_allreduce_op sum at ZeRO stage 3',
-        'mean, or another stage',
+        config.value('gradient_allreduce_op') === 'sum' &&
+          (config.stage === 3 || config.value('zero_optimization.zenflow') !== undefined || deepCompile(config)),
+        'gradient_allreduce_op sum at ZeRO stage 3, with ZenFlow or with DeepCompile',
+        'mean, or none of them',
       ),
   },
   {
@@ -243,8 +223,7 @@ export const looksLikeDeepspeed = (root: unknown): boolean =>
   ].some((key) => key in root);
 
 /** What is wrong with a configuration, errors first; `source` is its text, to point into. */
-export function checkDeepspeed(root: unknown, source: Source, context: DeepspeedContext = {}): Finding[] {
-  const config = new DeepspeedConfig(root, context);
+export function checkDeepspeed(config: DeepspeedConfig, source: Source): Finding[] {
   const findings = deepspeedRules.flatMap(({ id, severity = 'error', keys, check }): Finding[] => {
     const found = check(config);
     if (found === undefined) return [];

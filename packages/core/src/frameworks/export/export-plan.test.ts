@@ -1,11 +1,17 @@
-import { parse } from 'yaml';
 import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
-import { checkModelLayout, resolveLayout, type Layout } from '../../layout/index.js';
+import { resolveLayout, worldSize } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
-import { halvesName, namedStrategies, searchedHalves, type Strategy } from '../../schedule/index.js';
-import { InputError, maxOf, minOf, Random } from '../../units/index.js';
+import { halvesName, namedStrategies, type Strategy } from '../../schedule/index.js';
+import { maxOf, minOf, Random } from '../../units/index.js';
+import { drawPlan, refusalOf } from '../../../testing/frameworks/drawn-plans.js';
 import { architectureOf } from '../architecture.js';
+import { tomlAssignments } from '../assigned/read-toml.js';
+import { yamlAssignments } from '../assigned/read-yaml.js';
+import { checkOverrides, overriddenRun } from '../bridge/check.js';
+import { checkDeepspeed } from '../deepspeed/check.js';
+import { DeepspeedConfig } from '../deepspeed/config.js';
+import { plannedByDeepspeed, settingOfDeepspeed } from '../deepspeed/setting.js';
 import type { Finding } from '../finding.js';
 import { checkMegatron } from '../megatron/check.js';
 import { megatronLaunches } from '../megatron/launch.js';
@@ -15,73 +21,12 @@ import { memoryOfRun } from '../megatron/run-memory.js';
 import { readMegatronArguments } from '../megatron/settings.js';
 import { readLaunchScript } from '../shell/launch-script.js';
 import { exportPlan } from './export-plan.js';
+import { checkTorchtitan } from '../torchtitan/rules.js';
+import { TorchtitanRun } from '../torchtitan/run.js';
 import type { ExportPlan, ExportTarget } from './exported.js';
 import { evenStages, stageLayout } from './stage-layout.js';
 
 const scattered: Strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
-
-const models = [
-  'mixtral-8x7b',
-  'mixtral-8x22b',
-  'qwen3-30b-a3b',
-  'qwen3-235b-a22b',
-  'deepseek-v3',
-  'olmoe-1b-7b',
-  'dbrx',
-].map(getModel);
-const clusters = ['h100-1x8', 'h100-2x8', 'h100-8x8', 'a800-2x8', 'b200-4x8', 'h100-16x8'].map(getCluster);
-
-/** A layout that the model and the cluster allow, drawn at random; tries until one is found. */
-function drawPlan(random: Random): ExportPlan {
-  const pick = <T>(list: readonly T[]): T => {
-    const one = list[random.integer(list.length)];
-    if (one === undefined) throw new RangeError('nothing to pick');
-    return one;
-  };
-  for (;;) {
-    const [model, cluster] = [pick(models), pick(clusters)];
-    const world = cluster.tiers.reduce((product, { size }) => product * size, 1);
-    const powers = [1, 2, 4, 8];
-    const [tp, cp, pp] = [pick(powers), pick([1, 1, 2]), pick(powers)];
-    const layout = layoutOr(
-      { tp, cp, pp, ep: pick([1, 2, 4, 8, 16, 32]), etp: pick([1, tp]), sequenceParallel: random.uniform() < 0.8 },
-      world,
-    );
-    if (layout === undefined) continue;
-    try {
-      checkModelLayout(model, layout);
-    } catch (error) {
-      if (error instanceof InputError) continue;
-      throw error;
-    }
-    const strategy: Strategy = {
-      ...pick(searchedHalves()),
-      chunks: { forward: pick([1, 1, 4]), backward: pick([1, 2]) },
-    };
-    return {
-      model,
-      cluster,
-      layout,
-      strategy,
-      sequence: pick([1024, 4096, 8192]),
-      sequences: pick([1, 2, 4]),
-      microBatches: pick([1, 3, 8]),
-      dtype: 'bf16',
-      recompute: pick(['none', 'selective', 'full', ['core_attn', 'moe']] as const),
-      sharing: pick(['distributed-optimizer', 'distributed-optimizer', 'fsdp', 'none'] as const),
-      virtualStages: layout.pp > 1 ? pick([1, 1, 2]) : 1,
-    };
-  }
-}
-
-function layoutOr(partial: Parameters<typeof resolveLayout>[0], world: number): Layout | undefined {
-  try {
-    return resolveLayout(partial, world);
-  } catch (error) {
-    if (error instanceof InputError) return undefined;
-    throw error;
-  }
-}
 
 interface ReadBack {
   readonly run: MegatronRun;
@@ -105,21 +50,20 @@ function readBack(plan: ExportPlan, text: string): ReadBack {
   return { run, findings: checkMegatron(run), planned: plannedBy(run) };
 }
 
-function refusalOf(plan: ExportPlan, target: ExportTarget): InputError | undefined {
-  try {
-    exportPlan(plan, target);
-    return undefined;
-  } catch (error) {
-    if (error instanceof InputError) return error;
-    throw error;
-  }
-}
-
 /** Megatron's words for a plan's dispatch. */
 function dispatcherOf({ strategy, cluster }: ExportPlan): string {
   const library = cluster.name.startsWith('b200') ? 'hybridep' : 'deepep';
   return { deduplicated: `flex ${library}`, gathered: 'allgather' }[halvesName(strategy)] ?? 'alltoall';
 }
+
+/** What Megatron makes of a plan: sequence parallelism goes with tensor parallelism. */
+const plannedAs = (plan: ExportPlan): PlannedRun => ({
+  layout: { ...plan.layout, sequenceParallel: plan.layout.tp > 1 },
+  sequences: plan.sequences,
+  microBatches: plan.microBatches,
+  sequence: plan.sequence,
+  dispatcher: dispatcherOf(plan),
+});
 
 describe('random plans, of which Megatron runs 300', () => {
   const random = new Random(18);
@@ -137,13 +81,7 @@ describe('random plans, of which Megatron runs 300', () => {
       const memory = memoryOfRun(run, plan.model)?.setting;
       expect(memory?.sharing).toBe(plan.sharing === 'fsdp' ? 'zero3' : plan.sharing);
       const { tp, sequenceParallel } = plan.layout;
-      expect(planned).toEqual({
-        layout: { ...plan.layout, sequenceParallel: tp > 1 },
-        sequences: plan.sequences,
-        microBatches: plan.microBatches,
-        sequence: plan.sequence,
-        dispatcher: dispatcherOf(plan),
-      });
+      expect(planned).toEqual(plannedAs(plan));
       expect(notes.some((note) => note.startsWith('sequence parallelism is on'))).toBe(tp > 1 && !sequenceParallel);
       const { forward, backward } = plan.strategy.chunks;
       expect(notes.some((note) => note.startsWith('chunks:'))).toBe(forward > 1 || backward > 1);
@@ -161,52 +99,64 @@ describe('random plans, of which Megatron runs 300', () => {
     }
   });
 
-  it('are the same for Bridge, or refused for the same reason', () => {
+  it('read back from Bridge as the same plan, or are refused for the same reason', () => {
     expect(plans.map((plan) => refusalOf(plan, 'bridge')?.message)).toEqual(
       plans.map((plan) => refusalOf(plan, 'megatron')?.message),
     );
     for (const plan of written('bridge')) {
-      const { model, train } = parse(exportPlan(plan, 'bridge').text) as Record<string, Record<string, unknown>>;
-      const { tp, pp, cp, ep, etp, dp } = plan.layout;
-      expect(model).toMatchObject({
-        tensor_model_parallel_size: tp,
-        pipeline_model_parallel_size: pp,
-        context_parallel_size: cp,
-        expert_model_parallel_size: ep,
-        expert_tensor_parallel_size: etp,
+      const assignments = yamlAssignments({ file: 'overrides.yaml', text: exportPlan(plan, 'bridge').text });
+      const architecture = architectureOf(plan.cluster.device.name);
+      const run = overriddenRun(assignments, {
+        gpus: worldSize(plan.layout),
+        ...(architecture === undefined ? {} : { architecture }),
       });
-      expect(train).toEqual({
-        micro_batch_size: plan.sequences,
-        global_batch_size: plan.sequences * plan.microBatches * dp,
-      });
+      expect(checkOverrides(run).filter(({ severity }) => severity !== 'slow')).toEqual([]);
+      expect(plannedBy(run)).toEqual(plannedAs(plan));
+      expect(memoryOfRun(run, plan.model)?.setting.step.virtualStages).toBe(plan.virtualStages);
     }
   });
 
-  it('keep the rules of DeepSpeed', () => {
+  it('read back from DeepSpeed as the same plan, by its rules', () => {
     const accepted = written('deepspeed');
     expect(accepted.length).toBeGreaterThan(5);
     for (const plan of accepted) {
-      const { tp, pp, cp, ep, etp, dp } = plan.layout;
-      expect([pp, cp, etp, (dp * tp) % ep]).toEqual([1, 1, 1, 0]);
-      const json = JSON.parse(exportPlan(plan, 'deepspeed').text) as Record<string, number>;
-      const {
-        train_batch_size: batch,
-        train_micro_batch_size_per_gpu: micro = 0,
-        gradient_accumulation_steps: steps = 0,
-      } = json;
-      expect(batch).toBe(micro * steps * dp);
+      const { layout, model, cluster, sequence, sequences, microBatches } = plan;
+      const { text } = exportPlan(plan, 'deepspeed');
+      const context = { gpus: worldSize(layout), model, launch: { sequence } };
+      const config = new DeepspeedConfig(JSON.parse(text), context);
+      expect(checkDeepspeed(config, { file: 'ds.json', text })).toEqual([]);
+      expect(plannedByDeepspeed(config)).toEqual({
+        layout: { ...layout, sequenceParallel: false },
+        sequences,
+        microBatches,
+      });
+      const { tp, ep, dp } = layout;
+      expect(settingOfDeepspeed(config, model, cluster)).toMatchObject({
+        layout: { tp, ep, dp, etp: 1 },
+        microBatch: sequences,
+        globalBatch: sequences * microBatches * dp,
+        overlap: { dp: true },
+      });
     }
   });
 
-  it('keep the rules of torchtitan', () => {
+  it('read back from torchtitan as the same plan, by its rules', () => {
     const accepted = written('torchtitan');
     expect(accepted.length).toBeGreaterThan(30);
     for (const plan of accepted) {
-      const { tp, pp, cp, etp, dp } = plan.layout;
-      expect(etp).toBe(1);
-      const degree = /^(?:data_parallel_\w+|context_parallel|tensor_parallel|pipeline_parallel)_degree = (\d+)/gmu;
-      const degrees = [...exportPlan(plan, 'torchtitan').text.matchAll(degree)].map(([, text]) => Number(text));
-      expect(degrees.reduce((a, b) => a * b, 1)).toBe(dp * cp * tp * pp);
+      const { layout, model, sequence, sequences, microBatches } = plan;
+      const assignments = tomlAssignments({ file: 'run.toml', text: exportPlan(plan, 'torchtitan').text });
+      const run = new TorchtitanRun(assignments, { gpus: worldSize(layout), model });
+      expect(checkTorchtitan(run)).toEqual([]);
+      const { dispatcher, ...planned } = run.planned ?? { dispatcher: '' };
+      expect(planned).toEqual({
+        layout: { ...layout, etp: 1, sequenceParallel: layout.tp > 1 },
+        sequences,
+        microBatches,
+        sequence,
+      });
+      const library = plan.cluster.name.startsWith('b200') ? 'hybridep' : 'deepep';
+      expect(dispatcher).toBe(halvesName(plan.strategy) === 'deduplicated' ? library : 'alltoall');
     }
   });
 });

@@ -44,7 +44,7 @@ export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportO
   if (model.experts > 0 && etp > 1)
     throw refuse('layout.etp', `expert tensor parallel size ${etp}: only 1 is taken`, 'etp=1, with ep up to tp·dp');
   const preset = presets[model.family];
-  if (model.experts > 0 && preset === undefined)
+  if (model.experts > 0 && ep > 1 && preset === undefined)
     throw refuse(
       'model',
       `AutoEP has no preset for ${model.family}`,
@@ -92,7 +92,7 @@ export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportO
         true,
         'gradients are reduced beside the backward pass; the default only at stage 3',
       ),
-      ...(model.experts > 0
+      ...(model.experts > 0 && ep > 1
         ? [
             of('expert_parallel.enabled', true, 'AutoEP'),
             of('expert_parallel.autoep_size', ep, `${model.experts} experts, ${model.experts / ep} a rank`),

@@ -1,6 +1,7 @@
 /** Finds the Megatron runs in a launch script: arguments, environment, and how many ranks its launcher starts. */
 import type { LaunchScript } from '../shell/launch-script.js';
 import type { Located } from '../shell/place.js';
+import { startedRanks } from '../shell/started-ranks.js';
 import type { RunCommand } from '../shell/state.js';
 import { megatronFlags } from './flags.js';
 
@@ -13,53 +14,33 @@ export interface MegatronLaunch {
   readonly ranks: number | undefined;
 }
 
-/** Flags of launchers that count what they start: ranks a node, nodes, and ranks in all. */
-const perNode = ['--nproc_per_node', '--nproc-per-node', '--num_gpus', '--ntasks-per-node', '--gpus-per-node'];
-const nodes = ['--nnodes', '--num_nodes', '--nodes', '-N'];
-const total = ['-np', '-n', '--ntasks'];
-
 /**
  * A run has at least so many words that Megatron knows, so that another program with a `--seed` is not taken for one.
  */
 const leastFlags = 2;
 
 /** All runs of Megatron in a script, in the order in which it starts them. */
-export const megatronLaunches = ({ commands }: LaunchScript): MegatronLaunch[] => joined(commands).flatMap(launchOf);
+export const megatronLaunches = ({ commands }: LaunchScript): MegatronLaunch[] =>
+  joinedCommands(commands).flatMap(megatronLaunchOf);
 
 const isBare = (command: RunCommand | undefined): boolean => command?.words[0]?.text.startsWith('--') ?? false;
 
 /** A file of bare flags is one run, however many lines it has. */
-function joined(commands: readonly RunCommand[]): readonly RunCommand[] {
+export function joinedCommands(commands: readonly RunCommand[]): readonly RunCommand[] {
   const [first] = commands;
   if (first === undefined || !commands.every(isBare)) return commands;
   return [{ ...first, words: commands.flatMap(({ words }) => words) }];
 }
 
-function launchOf({ words, environment, startedBy = [] }: RunCommand): MegatronLaunch[] {
+/** The run of Megatron that a command is; empty for another command. */
+export function megatronLaunchOf({ words, environment, startedBy = [] }: RunCommand): MegatronLaunch[] {
   const script = words.findIndex(({ text }) => text.endsWith('.py'));
   const start = script < 0 ? 0 : script + 1;
   const list = words.slice(start);
   const known = list.filter(({ text }) => megatronFlags.get(text.split('=')[0] ?? '') !== undefined);
   if (known.length < leastFlags || (script < 0 && !(words[0]?.text.startsWith('--') ?? false))) return [];
   const front = words.slice(0, Math.max(0, script));
-  return [{ program: words[script]?.text, arguments: list, environment, ranks: ranksOf([...startedBy, ...front]) }];
-}
-
-function ranksOf(words: readonly Located[]): number | undefined {
-  const each = count(words, perNode);
-  const hosts = count(words, nodes);
-  const starts = words.some(({ text }) => /(?:^|\/)(?:torchrun|deepspeed)$|torch\.distributed/u.test(text));
-  if (starts && each !== undefined) return hosts === undefined && names(words, nodes) ? undefined : each * (hosts ?? 1);
-  return count(words, total) ?? (each === undefined || hosts === undefined ? undefined : each * hosts);
-}
-
-const names = (words: readonly Located[], flags: readonly string[]): boolean =>
-  words.some(({ text }) => flags.includes(text.split('=')[0] ?? ''));
-
-function count(words: readonly Located[], flags: readonly string[]): number | undefined {
-  const at = words.findIndex(({ text }) => flags.includes(text.split('=')[0] ?? ''));
-  if (at < 0) return undefined;
-  const [, inline] = (words[at]?.text ?? '').split('=');
-  const text = inline ?? words[at + 1]?.text ?? '';
-  return /^\d+$/u.test(text) ? Number(text) : undefined;
+  return [
+    { program: words[script]?.text, arguments: list, environment, ranks: startedRanks([...startedBy, ...front]) },
+  ];
 }

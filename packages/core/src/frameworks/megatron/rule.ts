@@ -36,3 +36,9 @@ export function whenKnown(
 /** Divisors of `of` that are at most `most`, for saying what would be legal. */
 export const divisors = (of: number, most = of): number[] =>
   Array.from({ length: Math.min(of, most) }, (_, index) => index + 1).filter((value) => of % value === 0);
+
+/** The token dispatcher. */
+export const dispatcherType = (run: MegatronRun): string | undefined => run.text('moe_token_dispatcher_type');
+/** Whether flex runs one of these libraries. */
+export const flexWith = (run: MegatronRun, ...backends: readonly string[]): boolean =>
+  dispatcherType(run) === 'flex' && backends.includes(run.text('moe_flex_dispatcher_backend') ?? '');

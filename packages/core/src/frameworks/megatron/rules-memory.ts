@@ -91,8 +91,13 @@ const offloadRules: readonly Rule[] = [
         return broken('offloading without modules', `--offload-modules, of ${offloadModules.join(', ')}`);
       const bad = modules.find((one) => !offloadModules.includes(one));
       if (bad !== undefined) return broken(`${bad} can't be offloaded`, `one of ${offloadModules.join(', ')}`);
-      return modules.includes('attn_proj') && !modules.includes('core_attn')
-        ? broken('offloading attn_proj without core_attn', 'add core_attn')
+      if (modules.includes('attn_proj') && !modules.includes('core_attn'))
+        return broken('offloading attn_proj without core_attn', 'add core_attn');
+      if (modules.includes('fused_group_mlp') && !run.on('use_transformer_engine_op_fuser'))
+        return broken('offloading fused_group_mlp without fused operations', 'add --use-transformer-engine-op-fuser');
+      const known = run.context.versions?.te !== undefined && !run.olderThan('te', '2.10');
+      return on && known && run.variable('NVTE_CPU_OFFLOAD_V1') !== '1'
+        ? broken('fine-grained offloading with TransformerEngine 2.10 or later', 'export NVTE_CPU_OFFLOAD_V1=1')
         : undefined;
     },
   },
@@ -139,9 +144,24 @@ const shardingRules: readonly Rule[] = [
       if (run.fullyShardedMegatron && optimizer !== 'adam' && optimizer !== 'sgd')
         return broken(`Megatron-FSDP with the optimizer ${optimizer}`, 'adam or sgd');
       return run.fullyShardedMegatron &&
-        run.number('megatron_fsdp_version') === 2 &&
+        run.text('megatron_fsdp_version') === '2' &&
         run.on('use_distributed_optimizer')
         ? broken('version 2 of Megatron-FSDP with the distributed optimizer', 'drop --use-distributed-optimizer')
+        : undefined;
+    },
+  },
+  {
+    id: 'layer-wise-optimizer',
+    severity: 'changed',
+    fields: ['optimizer', 'use_distributed_optimizer'],
+    check: (run) => {
+      const optimizer = run.text('optimizer') ?? 'adam';
+      return run.on('use_distributed_optimizer') && optimizer !== 'adam' && optimizer !== 'sgd'
+        ? broken(
+            `the distributed optimizer with ${optimizer}`,
+            'nothing, if layers are to be shared whole',
+            'it becomes layer-wise: whole layers, not slices, are spread over the replicas',
+          )
         : undefined;
     },
   },
@@ -246,6 +266,31 @@ const graphRules: readonly Rule[] = [
         ? broken(
             '--fake-process-group with the flex dispatcher',
             '--moe-token-dispatcher-type alltoall for the dry run',
+          )
+        : undefined,
+  },
+  {
+    id: 'dry-run-alone',
+    severity: 'changed',
+    fields: ['fake_process_group'],
+    check: (run) =>
+      run.on('fake_process_group')
+        ? broken(
+            '--fake-process-group is a dry run of memory and computing in one process',
+            'drop it for training',
+            'nothing is communicated; the check for NaN and the Gloo groups go off',
+          )
+        : undefined,
+  },
+  {
+    id: 'te-cross-entropy',
+    severity: 'error',
+    fields: ['cross_entropy_fusion_impl'],
+    check: (run) =>
+      run.text('cross_entropy_fusion_impl') === 'te'
+        ? broken(
+            '--cross-entropy-fusion-impl te, which the argument parser refuses',
+            '--cross-entropy-fusion-impl native',
           )
         : undefined,
   },

@@ -1,5 +1,5 @@
 /** Rules about overlap and the environment it needs (megatron/training/arguments.py, core/model_parallel_config.py). */
-import { broken, type Rule } from './rule.js';
+import { broken, flexWith, type Rule } from './rule.js';
 import type { MegatronRun } from './run.js';
 
 /** What `--overlap-moe-expert-parallel-comm` asks for and this run lacks. */
@@ -21,12 +21,68 @@ function missingForExpertOverlap(run: MegatronRun): string[] {
     [!run.on('moe_shared_expert_overlap'), 'no --moe-shared-expert-overlap'],
     [(run.number('mtp_num_layers') ?? 0) <= 1, 'at most one layer of multi-token prediction'],
     [
+      !flexWith(run, 'ncclep') || !run.list('offload_modules').includes('expert_fc1'),
+      'no expert_fc1 in --offload-modules with ncclep',
+    ],
+    [!run.olderThan('torch', '2.6'), 'PyTorch 2.6'],
+    [
       run.text('cuda_graph_impl') !== 'transformer_engine' || !graphed.some((one) => one === 'moe' || one === 'mlp'),
       'no moe or mlp in --cuda-graph-modules',
     ],
   ];
   return checks.filter(([kept]) => !kept).map(([, what]) => what);
 }
+
+/** What `--delay-wgrad-compute` asks of versions and graphs (arguments.py, `validate_args`). */
+function missingForDelay(run: MegatronRun): string[] {
+  const modules = run.list('cuda_graph_modules').flatMap((one) => one.split(','));
+  const graphs = run.text('cuda_graph_impl') === 'transformer_engine';
+  const graphed = graphs && modules.some((one) => one === 'attn' || one === 'moe_router');
+  const [fused, reduces] = [run.on('gradient_accumulation_fusion'), run.on('overlap_grad_reduce')];
+  const checks: readonly (readonly [boolean, string])[] = [
+    [!reduces || !run.olderThan('te', '2.8'), 'TransformerEngine 2.8 beside --overlap-grad-reduce'],
+    [fused || !run.olderThan('te', '2.7'), 'TransformerEngine 2.7 without gradient fusion'],
+    [!graphs || !run.olderThan('te', '2.10'), 'TransformerEngine 2.10 with its graphs'],
+    [!graphed || !run.olderThan('te', '2.12'), 'TransformerEngine 2.12 with attention or router graphed'],
+    [!graphed || fused, 'gradient fusion with attention or router graphed'],
+    [
+      !graphed || !modules.includes('attn') || (!run.on('add_bias_linear') && !run.on('add_qkv_bias')),
+      'no bias of attention that is graphed',
+    ],
+  ];
+  return checks.filter(([kept]) => !kept).map(([, what]) => what);
+}
+
+/** Groups that parallel_state.py makes communicators of. */
+const groupNames = [
+  'tp',
+  'pp',
+  'dp',
+  'cp',
+  'mp',
+  'ep',
+  'hcp',
+  'embd',
+  'pos_embd',
+  'dp_cp',
+  'intra_dp_cp',
+  'tp_dp_cp',
+  'tp_dp',
+  'tp_cp',
+  'ep_tp',
+  'tp_ep_mp',
+  'tp_ep_pp',
+  'tp_ep_gtp_remat_pp',
+  'ep_dp',
+  'intra_ep_dp',
+  'inter_ep_dp',
+  'gtp_remat',
+  'gtp_remat_dp',
+  'gtp_remat_dp_cp',
+  'expt_gtp_remat',
+  'ep_gtp_remat_dp',
+  'intra_dist_opt_instance',
+];
 
 export const overlapRules: readonly Rule[] = [
   {
@@ -48,9 +104,12 @@ export const overlapRules: readonly Rule[] = [
       if (!run.on('delay_wgrad_compute')) return undefined;
       if (!run.on('overlap_moe_expert_parallel_comm'))
         return broken('--delay-wgrad-compute without --overlap-moe-expert-parallel-comm', 'add it');
-      return run.text('transformer_impl') === 'transformer_engine'
+      if ((run.text('transformer_impl') ?? 'transformer_engine') !== 'transformer_engine')
+        return broken('--delay-wgrad-compute with another implementation', '--transformer-impl transformer_engine');
+      const missing = missingForDelay(run);
+      return missing.length === 0
         ? undefined
-        : broken('--delay-wgrad-compute with another implementation', '--transformer-impl transformer_engine');
+        : broken('--delay-wgrad-compute does not go with the rest', `it needs ${missing.join('; ')}`);
     },
   },
   {
@@ -125,13 +184,23 @@ export const overlapRules: readonly Rule[] = [
         : undefined,
   },
   {
+    id: 'stream-groups',
+    severity: 'error',
+    fields: ['high_priority_stream_groups'],
+    check: (run) => {
+      const bad = run.list('high_priority_stream_groups').find((one) => !groupNames.includes(one));
+      return bad === undefined ? undefined : broken(`${bad} is no group of ranks`, `some of ${groupNames.join(', ')}`);
+    },
+  },
+  {
     id: 'connections-must-be-1',
     severity: 'error',
     fields: ['tensor_model_parallel_size', 'context_parallel_size'],
     check: (run) => {
       const { architecture } = run.context;
       const applies =
-        (architecture === 'hopper' || architecture === 'ampere') &&
+        architecture !== undefined &&
+        architecture !== 'blackwell' &&
         ((run.tensor ?? 1) > 1 || (run.contextParallel ?? 1) > 1) &&
         !run.fullyShardedMegatron &&
         !run.on('use_torch_fsdp2') &&

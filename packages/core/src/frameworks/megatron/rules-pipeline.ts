@@ -1,5 +1,6 @@
 /** Rules about pipeline stages (megatron/training/arguments.py, core/pipeline_parallel/schedules.py). */
 import { broken, divisors, whenKnown, type Rule } from './rule.js';
+import { countSign } from './read-stage-layout.js';
 import type { MegatronRun } from './run.js';
 
 const unevenFields = ['decoder_first_pipeline_num_layers', 'decoder_last_pipeline_num_layers'];
@@ -68,15 +69,42 @@ export const pipelineRules: readonly Rule[] = [
     id: 'layout-stages',
     severity: 'error',
     fields: ['pipeline_model_parallel_layout'],
-    check: (run) => {
-      const stages = run.text('pipeline_model_parallel_layout')?.split('|').length;
-      // A factor in front of a bracket repeats stages: then they can't be counted by their bars.
-      if (/[)\]]|\*/u.test(run.text('pipeline_model_parallel_layout') ?? '')) return undefined;
-      return whenKnown([stages, run.pipeline], (count, ranks) =>
+    check: (run) =>
+      whenKnown([run.layoutStages?.length, run.pipeline], (count, ranks) =>
         count % ranks === 0
           ? undefined
           : broken(`a layout of ${count} stages over ${ranks} ranks`, `a multiple of ${ranks}`),
-      );
+      ),
+  },
+  {
+    id: 'layout-layers',
+    severity: 'error',
+    fields: ['pipeline_model_parallel_layout', 'num_layers', 'mtp_num_layers'],
+    check: (run) => {
+      const stages = run.layoutStages;
+      if (stages === undefined) return undefined;
+      const [layers, multi] = [run.number('num_layers'), run.number('mtp_num_layers') ?? 0];
+      const found = countSign(stages, 't');
+      if (layers !== undefined && found !== layers)
+        return broken(`a layout of ${found} decoder layers, and --num-layers ${layers}`, 'as many t as layers');
+      if (!run.settings.fields.has('mtp_num_layers') && run.context.from === 'overrides') return undefined;
+      const predicted = countSign(stages, 'm');
+      return predicted === multi
+        ? undefined
+        : broken(`a layout of ${predicted} multi-token layers, and --mtp-num-layers ${multi}`, 'as many m as layers');
+    },
+  },
+  {
+    id: 'layout-ends',
+    severity: 'error',
+    fields: ['pipeline_model_parallel_layout'],
+    check: (run) => {
+      const stages = run.layoutStages;
+      if (stages === undefined) return undefined;
+      const one = countSign(stages, 'E') === 1 && countSign(stages, 'L') === 1;
+      return one && stages.join('').startsWith('E') && stages.join('').endsWith('L')
+        ? undefined
+        : broken('a layout that does not begin with the embedding and end with the loss', 'E first, L last, each once');
     },
   },
   {

@@ -178,6 +178,7 @@ export const sizeRules: readonly Rule[] = [
         ...((run.pipeline ?? 1) > 1 ? ['pipeline parallel size 1'] : []),
         ...(run.text('cuda_graph_impl') === 'none' ? [] : ['no CUDA graphs']),
         ...(run.fullyShardedMegatron || run.on('use_torch_fsdp2') ? ['no FSDP'] : []),
+        ...((run.text('dataloader_type') ?? 'single') === 'single' ? [] : ['--dataloader-type single']),
         ...(run.on('calculate_per_token_loss') ? [] : ['--calculate-per-token-loss']),
       ];
       return missing.length === 0

@@ -7,6 +7,7 @@ import { inChunks, namedStrategies } from '../../schedule/dispatchers/strategies
 import { InputError } from '../../units/errors.js';
 import { limits } from '../../units/limits.js';
 import { plannedBy } from './planned-run.js';
+import { countSign } from './read-stage-layout.js';
 import type { MegatronRun } from './run.js';
 
 const shardings: Readonly<Record<string, SharingName>> = {
@@ -52,10 +53,19 @@ function recomputeOf(run: MegatronRun): Again {
 }
 
 function virtualStagesOf(run: MegatronRun, layers: number): number {
+  const stagesOfLayout = run.layoutStages?.length;
+  if (stagesOfLayout !== undefined && run.pipeline !== undefined) return Math.max(1, stagesOfLayout / run.pipeline);
   const stages = run.number('num_virtual_stages_per_pipeline_rank');
   const each = run.number('num_layers_per_virtual_pipeline_stage');
   if (each !== undefined && run.pipeline !== undefined) return Math.max(1, Math.round(layers / run.pipeline / each));
   return stages ?? 1;
+}
+
+/** Layers of each stage where a layout string says them; undefined where it is not of these layers and ranks. */
+function layersOfStagesOf(run: MegatronRun, layers: number): readonly number[] | undefined {
+  const stages = run.layoutStages;
+  if (stages === undefined || stages.length % (run.pipeline ?? 1) !== 0) return undefined;
+  return countSign(stages, 't') === layers ? stages.map((stage) => countSign([stage], 't')) : undefined;
 }
 
 export interface RunMemory {
@@ -84,6 +94,7 @@ export function memoryOfRun(run: MegatronRun, model: MoeModel, imbalance = 1): R
   checkModelLayout(model, layout);
   const { recompute, activation, unknown } = recomputeOf(run);
   const [precision, capacityFactor] = [precisionOf(run), run.number('moe_expert_capacity_factor')];
+  const layersOfStages = layersOfStagesOf(run, model.layers);
   const strategy = inChunks(namedStrategies[dispatcher === 'allgather' ? 'gathered' : 'scattered'], 1);
   return {
     setting: {
@@ -97,6 +108,7 @@ export function memoryOfRun(run: MegatronRun, model: MoeModel, imbalance = 1): R
         strategy,
         recompute,
         virtualStages: virtualStagesOf(run, model.layers),
+        ...(layersOfStages === undefined ? {} : { layersOfStages }),
         ...(capacityFactor === undefined ? {} : { capacityFactor }),
       },
       convention: 'megatron',
@@ -110,7 +122,9 @@ export function memoryOfRun(run: MegatronRun, model: MoeModel, imbalance = 1): R
       ...(run.quantized ? ['copies of weights and activations in fp8 or fp4'] : []),
       ...(run.on('optimizer_cpu_offload') ? ['optimizer states in host memory'] : []),
       ...(run.number('cpu_offloading_num_layers') ? ['activations in host memory'] : []),
-      ...(run.given('pipeline_model_parallel_layout') ? ['the layers of uneven stages'] : []),
+      ...(run.given('pipeline_model_parallel_layout') && layersOfStages === undefined
+        ? ['the layers of uneven stages']
+        : []),
     ],
   };
 }

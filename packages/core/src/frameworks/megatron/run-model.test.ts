@@ -5,7 +5,8 @@ import { readLaunchScript } from '../shell/launch-script.js';
 import { megatronLaunches } from './launch.js';
 import { MegatronRun } from './run.js';
 import { memoryOfRun } from './run-memory.js';
-import { modelOfRun, moeLayersOf } from './run-model.js';
+import { moeLayersOf } from './layer-pattern.js';
+import { modelOfRun } from './run-model.js';
 import { readMegatronArguments } from './settings.js';
 
 function runOf(flags: string, gpus = 16): MegatronRun {

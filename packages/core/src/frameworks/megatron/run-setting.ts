@@ -27,8 +27,10 @@ export function settingOfRun(run: MegatronRun, model: MoeModel, cluster: Cluster
   if (memory === undefined || globalBatch === undefined || run.microBatches === undefined) return undefined;
   return runOfMemory(memory, cluster, {
     globalBatch,
+    ...(memory.step.layersOfStages === undefined ? {} : { layersOfStages: memory.step.layersOfStages }),
     precision: precisionOf(run),
-    dispatcher: dispatchers[run.text('moe_token_dispatcher_type') ?? ''] ?? 'gathered',
+    // Recipes of Megatron-Bridge that leave it open take alltoall or flex.
+    dispatcher: dispatchers[run.text('moe_token_dispatcher_type') ?? 'alltoall'] ?? 'gathered',
     overlap: {
       tp: run.on('tp_comm_overlap'),
       ep: run.on('overlap_moe_expert_parallel_comm'),

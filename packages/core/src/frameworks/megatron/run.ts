@@ -3,7 +3,8 @@ import type { Architecture } from '../architecture.js';
 import type { Located } from '../shell/place.js';
 import { isUnknown } from '../shell/state.js';
 import { megatronFlags } from './flags.js';
-import type { Settings } from './settings.js';
+import { readStageLayout } from './read-stage-layout.js';
+import type { Setting, Settings } from './settings.js';
 
 /** What is known beside the flags; absent: not known, and rules that need it say nothing. */
 export interface RunContext {
@@ -11,17 +12,70 @@ export interface RunContext {
   readonly gpus?: number;
   readonly architecture?: Architecture;
   readonly environment?: ReadonlyMap<string, Located>;
+  /** Which settings these are: flags of Megatron-LM, or overrides of a recipe of Megatron-Bridge or NeMo. */
+  readonly from?: 'flags' | 'overrides';
+  /** Versions of the software, as `2.8.0`. */
+  readonly versions?: Readonly<Partial<Record<SoftwareName, string>>>;
 }
 
+export const softwareNames = ['torch', 'te'] as const;
+/** te: TransformerEngine. */
+export type SoftwareName = (typeof softwareNames)[number];
+
+/** Fields that recipes leave as the framework has them. */
+const leftByRecipes: ReadonlySet<string> = new Set([
+  'tensor_parallel_num_weight_shards',
+  'expert_tensor_parallel_num_weight_shards',
+  'hierarchical_context_parallel_sizes',
+  'hybrid_context_parallel',
+  'num_distributed_optimizer_instances',
+  'decrease_batch_size_if_needed',
+  'use_tp_pp_dp_mapping',
+  'hybrid_layer_pattern',
+]);
+
 export class MegatronRun {
+  /** Fields that were looked at and that the recipe decides, not the overrides. */
+  #doubts = new Set<string>();
+
   constructor(
     readonly settings: Settings,
     readonly context: RunContext = {},
   ) {}
 
+  /** What `look` finds, and which fields it looked at that were not given though a recipe may set them. */
+  observed<T>(look: () => T): { readonly value: T; readonly doubts: readonly string[] } {
+    this.#doubts = new Set();
+    return { value: look(), doubts: [...this.#doubts] };
+  }
+
+  /** The same run, were these fields set to other values than the framework's: switches turned, all else not known. */
+  supposing(fields: readonly string[]): MegatronRun {
+    const place = { source: { file: '', text: '' }, start: 0, end: 0 };
+    const supposed = fields.map((field): [string, Setting] => {
+      const { kind, default: usual } = megatronFlags.findField(field) ?? { kind: 'text', default: undefined };
+      const switches = kind === 'on' || kind === 'off' || kind === 'onoff';
+      return [field, { value: switches ? usual !== 'true' : undefined, at: { text: field, place } }];
+    });
+    const settings = { ...this.settings, fields: new Map([...this.settings.fields, ...supposed]) };
+    return new MegatronRun(settings, this.context);
+  }
+
+  /** Whether a field that is not given has the framework's default; else the recipe's: then there is a doubt. */
+  #isDefault(field: string): boolean {
+    if (this.context.from !== 'overrides' || leftByRecipes.has(field) || this.settings.nothing?.has(field) === true)
+      return true;
+    // A configuration that says the model says all of it.
+    if (this.settings.fields.has('num_layers')) return true;
+    this.#doubts.add(field);
+    return false;
+  }
+
   /** Whether the person set the field. */
   given(field: string): boolean {
-    return this.settings.fields.has(field);
+    if (this.settings.fields.has(field)) return true;
+    this.#isDefault(field);
+    return false;
   }
 
   at(field: string): Located | undefined {
@@ -32,6 +86,7 @@ export class MegatronRun {
   number(field: string): number | undefined {
     const setting = this.settings.fields.get(field);
     if (setting !== undefined) return typeof setting.value === 'number' ? setting.value : undefined;
+    if (!this.#isDefault(field)) return undefined;
     const text = megatronFlags.ofField(field).default;
     return text === undefined ? undefined : Number(text);
   }
@@ -39,12 +94,14 @@ export class MegatronRun {
   text(field: string): string | undefined {
     const setting = this.settings.fields.get(field);
     if (setting !== undefined) return typeof setting.value === 'string' ? setting.value : undefined;
+    if (!this.#isDefault(field)) return undefined;
     return megatronFlags.ofField(field).default;
   }
 
   list(field: string): readonly string[] {
     const value = this.settings.fields.get(field)?.value;
     if (Array.isArray(value)) return value as readonly string[];
+    if (!this.settings.fields.has(field) && !this.#isDefault(field)) return [];
     const text = megatronFlags.ofField(field).default ?? '[]';
     return text === '[]' ? [] : text.replace(/^\[|\]$/gu, '').split(',');
   }
@@ -52,6 +109,7 @@ export class MegatronRun {
   on(field: string): boolean {
     const setting = this.settings.fields.get(field);
     if (setting !== undefined) return setting.value === true;
+    this.#isDefault(field);
     return megatronFlags.ofField(field).default === 'true';
   }
 
@@ -79,7 +137,8 @@ export class MegatronRun {
 
   /** Unset, it is the tensor parallel size. */
   get expertTensor(): number | undefined {
-    return this.given('expert_tensor_parallel_size') ? this.number('expert_tensor_parallel_size') : this.tensor;
+    if (this.given('expert_tensor_parallel_size')) return this.number('expert_tensor_parallel_size');
+    return this.#isDefault('expert_tensor_parallel_size') ? this.tensor : undefined;
   }
 
   /** GTP: weight shards a tensor parallel rank; 1 where the flag is not given. */
@@ -115,7 +174,7 @@ export class MegatronRun {
     return (
       this.given('num_layers_per_virtual_pipeline_stage') ||
       (this.number('num_virtual_stages_per_pipeline_rank') ?? 1) > 1 ||
-      this.#layoutStages > (this.pipeline ?? Infinity)
+      (this.layoutStages?.length ?? 0) > (this.pipeline ?? Infinity)
     );
   }
 
@@ -128,6 +187,12 @@ export class MegatronRun {
     return Number.isInteger(steps) ? steps : undefined;
   }
 
+  /** Whether a version is known and lies below another. */
+  olderThan(software: SoftwareName, least: string): boolean {
+    const version = this.context.versions?.[software];
+    return version !== undefined && compareVersions(version, least) < 0;
+  }
+
   get quantized(): boolean {
     return this.given('fp8') || this.given('fp4');
   }
@@ -136,8 +201,10 @@ export class MegatronRun {
     return this.on('use_megatron_fsdp');
   }
 
-  get #layoutStages(): number {
-    return this.text('pipeline_model_parallel_layout')?.split('|').length ?? 0;
+  /** Stages of the layout string, in the order in which a token passes them; undefined without one. */
+  get layoutStages(): readonly string[] | undefined {
+    const text = this.text('pipeline_model_parallel_layout');
+    return text === undefined ? undefined : readStageLayout(text);
   }
 
   #factor(field: string, of: number | undefined): number | undefined {
@@ -145,6 +212,17 @@ export class MegatronRun {
     const shards = this.number(field);
     return shards === undefined || of === undefined ? undefined : shards / of;
   }
+}
+
+/** Below 0 where the first is the older; numbers between dots. */
+function compareVersions(a: string, b: string): number {
+  const [one, other] = [a, b].map((text) => text.split('.').map((part) => Number.parseInt(part, 10) || 0));
+  const places = Math.max(one?.length ?? 0, other?.length ?? 0);
+  for (let place = 0; place < places; place++) {
+    const difference = (one?.[place] ?? 0) - (other?.[place] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
 }
 
 const product = (...factors: readonly (number | undefined)[]): number | undefined =>

@@ -17,6 +17,8 @@ export interface Setting {
 
 export interface Settings {
   readonly fields: ReadonlyMap<string, Setting>;
+  /** Fields that were set to nothing: they have the framework's default. */
+  readonly nothing?: ReadonlySet<string>;
   readonly findings: readonly Finding[];
 }
 

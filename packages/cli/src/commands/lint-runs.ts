@@ -1,0 +1,180 @@
+/** The runs of a script or a configuration, checked by the rules of their framework, and priced. */
+import {
+  assignmentsOf,
+  checkDeepspeed,
+  checkMegatron,
+  checkOverrides,
+  checkTorchtitan,
+  DeepspeedConfig,
+  differencesFrom,
+  inOverrides,
+  InputError,
+  MegatronRun,
+  overriddenRun,
+  plannedBy,
+  plannedByDeepspeed,
+  readDocument,
+  readMegatronArguments,
+  smallestWorld,
+  TorchtitanRun,
+  type Cluster,
+  type Finding,
+  type FrameworkLaunch,
+  type MoeModel,
+  type RunContext,
+} from '@monta/core';
+import { deepspeedPrice, megatronPrice, type LintPrice } from './lint-price.js';
+
+export interface CheckedRun {
+  /** What it is, and its degrees. */
+  readonly title: string;
+  readonly findings: readonly Finding[];
+  /** Where the machine is known, and nothing stops the job. */
+  readonly price: LintPrice | undefined;
+  /** Flags in the words in which the person gave them. */
+  readonly words: (flags: string) => string;
+  /** For scripts, without findings and price. */
+  readonly about: object;
+}
+
+/** What is known beside the run. */
+export interface Known extends RunContext {
+  readonly model?: MoeModel;
+  readonly cluster?: Cluster;
+  /** Tokens of a sequence, where nothing else says them. */
+  readonly sequence?: number;
+  readonly variables: Readonly<Record<string, string>>;
+  /** The text of a file that a command names, if the person gave it too. */
+  readonly readFile: (path: string) => string | undefined;
+}
+
+const same = (flags: string): string => flags;
+const stops = (findings: readonly Finding[]): boolean => findings.some(({ severity }) => severity === 'error');
+
+function contextOf(known: Known, launch: FrameworkLaunch): RunContext {
+  const { gpus = launch.ranks, architecture, versions } = known;
+  return {
+    environment: launch.environment,
+    ...(gpus === undefined ? {} : { gpus }),
+    ...(architecture === undefined ? {} : { architecture }),
+    ...(versions === undefined ? {} : { versions }),
+  };
+}
+
+const degrees = [
+  ['tensor_model_parallel_size', 'TP'],
+  ['pipeline_model_parallel_size', 'PP'],
+  ['context_parallel_size', 'CP'],
+  ['expert_model_parallel_size', 'EP'],
+] as const;
+
+const worldText = (world: number | undefined): string =>
+  world === undefined ? 'ranks unknown: give --gpus' : `${world} ranks`;
+
+function megatronSummary(run: MegatronRun): string {
+  const unknown = run.context.from === 'overrides' ? "the recipe's" : 'unknown';
+  const least = smallestWorld(run);
+  return [
+    ...degrees.map(([field, name]) => `${name} ${run.number(field) ?? unknown}`),
+    `ETP ${run.expertTensor ?? unknown}`,
+    worldText(run.context.gpus),
+    ...(least === undefined ? [] : [`smallest world ${least}`]),
+  ].join(' · ');
+}
+
+function checkedMegatron(run: MegatronRun, launch: FrameworkLaunch, known: Known): CheckedRun {
+  const overrides = launch.kind === 'bridge';
+  const { model, cluster } = known;
+  const findings = [
+    ...(overrides ? checkOverrides(run) : checkMegatron(run)),
+    ...(model === undefined ? [] : differencesFrom(model, run)),
+  ];
+  const name = launch.program ?? (overrides ? 'overrides' : 'flags');
+  return {
+    title: `${name}   ${megatronSummary(run)}`,
+    findings,
+    price: cluster === undefined || stops(findings) ? undefined : megatronPrice(run, model, cluster),
+    words: overrides ? inOverrides : same,
+    about: {
+      framework: overrides ? 'bridge' : 'megatron',
+      program: launch.program ?? null,
+      ranks: run.context.gpus ?? null,
+      smallestWorld: smallestWorld(run) ?? null,
+      plan: plannedBy(run) ?? null,
+      fields: Object.fromEntries([...run.settings.fields].map(([field, { value }]) => [field, value ?? null])),
+    },
+  };
+}
+
+/** Keys of the file that a command names, then those of the command line. */
+function assignmentsWith(launch: FrameworkLaunch & { readonly kind: 'bridge' | 'torchtitan' }, known: Known) {
+  const { file, assignments } = launch;
+  const text = file === undefined ? undefined : known.readFile(file);
+  const inFile = file === undefined || text === undefined ? [] : assignmentsOf({ file, text }, known.variables);
+  return [...(inFile ?? []), ...assignments];
+}
+
+function checkedTorchtitan(launch: FrameworkLaunch & { readonly kind: 'torchtitan' }, known: Known): CheckedRun {
+  const { gpus } = contextOf(known, launch);
+  const run = new TorchtitanRun(assignmentsWith(launch, known), {
+    ...(gpus === undefined ? {} : { gpus }),
+    ...(known.model === undefined ? {} : { model: known.model }),
+  });
+  const { planned } = run;
+  const sizes =
+    planned === undefined
+      ? []
+      : (['tp', 'pp', 'cp', 'ep', 'dp'] as const).map((name) => `${name.toUpperCase()} ${planned.layout[name]}`);
+  return {
+    title: `${launch.program ?? launch.file ?? 'torchtitan'}   ${[...sizes, worldText(gpus)].join(' · ')}`,
+    findings: checkTorchtitan(run),
+    price: known.cluster === undefined ? undefined : { why: 'runs of torchtitan are checked alone' },
+    words: same,
+    about: {
+      framework: 'torchtitan',
+      program: launch.program ?? null,
+      ranks: gpus ?? null,
+      plan: planned ?? null,
+      fields: Object.fromEntries(run.keys.map((key) => [key, run.value(key) ?? null])),
+    },
+  };
+}
+
+function checkedDeepspeed(launch: FrameworkLaunch & { readonly kind: 'deepspeed' }, known: Known): CheckedRun {
+  const { file, values } = launch;
+  const text = known.readFile(file);
+  if (text === undefined)
+    throw new InputError(`names the configuration ${file}, which is not given`, {
+      expected: `its path behind the script: monta lint train.sh ${file}`,
+    });
+  const { gpus } = contextOf(known, launch);
+  const { model, cluster, sequence = values.sequence } = known;
+  const context = {
+    ...(gpus === undefined ? {} : { gpus }),
+    ...(model === undefined ? {} : { model }),
+    launch: { ...values, ...(sequence === undefined ? {} : { sequence }) },
+  };
+  const root = readDocument(text, file).value;
+  const config = new DeepspeedConfig(root, context);
+  const findings = checkDeepspeed(config, { file, text });
+  const planned = plannedByDeepspeed(config);
+  return {
+    title: `${launch.program ?? file}   configuration of DeepSpeed · ${worldText(gpus)}`,
+    findings,
+    price: cluster === undefined || stops(findings) ? undefined : deepspeedPrice(config, cluster),
+    words: same,
+    about: { framework: 'deepspeed', program: launch.program ?? null, ranks: gpus ?? null, plan: planned ?? null },
+  };
+}
+
+/** Checks one run. Throws `InputError` for a configuration that is not given or can't be read. */
+export function checkLaunch(launch: FrameworkLaunch, known: Known): CheckedRun {
+  if (launch.kind === 'torchtitan') return checkedTorchtitan(launch, known);
+  if (launch.kind === 'deepspeed') return checkedDeepspeed(launch, known);
+  const context = contextOf(known, launch);
+  const run =
+    launch.kind === 'bridge'
+      ? overriddenRun(assignmentsWith(launch, known), context)
+      : new MegatronRun(readMegatronArguments(launch.arguments), context);
+  return checkedMegatron(run, launch, known);
+}

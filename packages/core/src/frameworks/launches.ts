@@ -1,0 +1,103 @@
+/** The training runs that a launch script starts, whatever framework they are of. */
+import type { Assignment } from './assigned/assignment.js';
+import { dottedFlagsOf, overridesOf } from './assigned/read-words.js';
+import { looksLikeOverrides } from './bridge/settings.js';
+import type { DeepspeedLaunchValues } from './deepspeed/config.js';
+import { joinedCommands, megatronLaunchOf, type MegatronLaunch } from './megatron/launch.js';
+import type { LaunchScript } from './shell/launch-script.js';
+import type { Located } from './shell/place.js';
+import { startedRanks } from './shell/started-ranks.js';
+import type { RunCommand } from './shell/state.js';
+import { looksLikeTorchtitan } from './torchtitan/run.js';
+
+interface Started {
+  /** The script that is trained with. */
+  readonly program: string | undefined;
+  /** Ranks that the launcher starts; undefined where the text does not say. */
+  readonly ranks: number | undefined;
+  readonly environment: ReadonlyMap<string, Located>;
+}
+
+/** A run that is described by a file, by overrides of it on the command line, or by both. */
+interface Configured extends Started {
+  /** The configuration's file as the command names it. */
+  readonly file: string | undefined;
+  readonly assignments: readonly Assignment[];
+}
+
+export type FrameworkLaunch =
+  | ({ readonly kind: 'megatron' } & MegatronLaunch)
+  | ({ readonly kind: 'bridge' } & Configured)
+  | ({ readonly kind: 'torchtitan' } & Configured)
+  | ({ readonly kind: 'deepspeed'; readonly file: string; readonly values: DeepspeedLaunchValues } & Started);
+
+function started({ words, environment, startedBy = [] }: RunCommand): Started {
+  const script = words.findIndex(({ text }) => text.endsWith('.py'));
+  const front = words.slice(0, Math.max(0, script));
+  return { program: words[script]?.text, ranks: startedRanks([...startedBy, ...front]), environment };
+}
+
+/** The word behind one of these flags, or behind its `=`. */
+function valueBehind(words: readonly Located[], flags: readonly string[]): string | undefined {
+  for (const [at, { text }] of words.entries()) {
+    const [name = '', inline] = text.split('=', 2);
+    if (!flags.includes(name)) continue;
+    const value = inline ?? words[at + 1]?.text;
+    if (value !== undefined && !value.startsWith('-')) return value;
+  }
+  return undefined;
+}
+
+const numberBehind = (words: readonly Located[], flags: readonly string[]): number | undefined => {
+  const value = Number(valueBehind(words, flags));
+  return Number.isInteger(value) && value > 0 ? value : undefined;
+};
+
+const deepspeedFiles = ['--deepspeed', '--deepspeed_config', '--deepspeed-config', '--ds_config', '--ds_config_file'];
+
+/** Flags of Transformers' trainer, LLaMA-Factory and DeepSpeed's examples that say what a configuration leaves open. */
+function deepspeedValues(words: readonly Located[]): DeepspeedLaunchValues {
+  const micro = numberBehind(words, ['--per_device_train_batch_size', '--micro-batch-size', '--micro_batch_size']);
+  const steps = numberBehind(words, ['--gradient_accumulation_steps']);
+  const sequence = numberBehind(words, [
+    '--max_seq_length',
+    '--max_seq_len',
+    '--model_max_length',
+    '--cutoff_len',
+    '--block_size',
+    '--max_length',
+    '--seq-length',
+    '--seq_length',
+  ]);
+  const again = words.findIndex(({ text }) => /^--gradient[_-]checkpointing(?:=|$)/u.test(text));
+  const off = /false/iu.test(`${words[again]?.text ?? ''} ${words[again + 1]?.text ?? ''}`);
+  return {
+    ...(micro === undefined ? {} : { train_micro_batch_size_per_gpu: micro }),
+    ...(steps === undefined ? {} : { gradient_accumulation_steps: steps }),
+    ...(sequence === undefined ? {} : { sequence }),
+    recompute: again >= 0 && !off,
+  };
+}
+
+function launchOf(command: RunCommand): FrameworkLaunch[] {
+  const { words, environment } = command;
+  const json = valueBehind(words, deepspeedFiles);
+  if (json?.endsWith('.json') === true)
+    return [{ kind: 'deepspeed', ...started(command), file: json, values: deepspeedValues(words) }];
+  const megatron = megatronLaunchOf(command).map((launch) => ({ kind: 'megatron', ...launch }) as const);
+  if (megatron.length > 0) return megatron;
+  const flags = dottedFlagsOf(words);
+  const toml =
+    valueBehind(words, ['--job.config_file', '--job.config-file']) ??
+    (words.some(({ text }) => text.endsWith('run_train.sh')) ? environment.get('CONFIG_FILE')?.text : undefined);
+  if (toml !== undefined || looksLikeTorchtitan(flags))
+    return [{ kind: 'torchtitan', ...started(command), file: toml, assignments: flags }];
+  const overrides = overridesOf(words);
+  if (!looksLikeOverrides(overrides)) return [];
+  const yaml = words.map(({ text }) => text.replace(/^--[\w-]+=/u, '')).find((text) => /\.ya?ml$/u.test(text));
+  return [{ kind: 'bridge', ...started(command), file: yaml, assignments: overrides }];
+}
+
+/** All runs in a script, in the order in which it starts them. */
+export const frameworkLaunches = ({ commands }: LaunchScript): FrameworkLaunch[] =>
+  joinedCommands(commands).flatMap(launchOf);

@@ -1,0 +1,172 @@
+/** A run of torchtitan as its configuration and its flags with dots describe it. */
+import { lastName, type Assignment } from '../assigned/assignment.js';
+import { argumentSection } from '../assigned/read-python.js';
+import type { Located } from '../shell/place.js';
+import { resolveLayout, type Layout } from '../../layout/index.js';
+import type { MoeModel } from '../../model/model.js';
+import { InputError } from '../../units/errors.js';
+
+export interface TorchtitanContext {
+  /** Ranks of the job; absent: rules that need them say nothing. */
+  readonly gpus?: number;
+  readonly model?: MoeModel;
+}
+
+/** Keys of `parallelism`, with what they are when left out (torchtitan/config at b5bcd76c, 0.3.0). */
+export const parallelismDefaults = {
+  data_parallel_replicate_degree: 1,
+  data_parallel_shard_degree: -1,
+  fsdp_reshard_after_forward: 'default',
+  tensor_parallel_degree: 1,
+  enable_sequence_parallel: true,
+  disable_loss_parallel: false,
+  enable_async_tensor_parallel: false,
+  pipeline_parallel_degree: 1,
+  module_fqns_per_model_part: null,
+  pipeline_parallel_first_stage_less_layers: 1,
+  pipeline_parallel_last_stage_less_layers: 1,
+  pipeline_parallel_layers_per_stage: null,
+  pipeline_parallel_schedule: '1F1B',
+  pipeline_parallel_schedule_csv: '',
+  pipeline_parallel_microbatch_size: 1,
+  pipeline_parallel_expert_parallel_overlap: true,
+  context_parallel_degree: 1,
+  context_parallel_load_balancer: 'headtail',
+  context_parallel_rotate_method: 'allgather',
+  expert_parallel_degree: 1,
+  expert_parallel_comm_backend: 'standard',
+} as const;
+
+export const degreeKeys = [
+  'data_parallel_replicate_degree',
+  'data_parallel_shard_degree',
+  'context_parallel_degree',
+  'tensor_parallel_degree',
+  'pipeline_parallel_degree',
+] as const;
+
+/** What such a run is as a plan. */
+export interface TorchtitanPlan {
+  readonly layout: Layout;
+  readonly sequences: number | undefined;
+  readonly microBatches: number | undefined;
+  readonly sequence: number | undefined;
+  /** As `standard` or `deepep`. */
+  readonly dispatcher: string;
+}
+
+export class TorchtitanRun {
+  readonly #byKey = new Map<string, Assignment>();
+
+  constructor(
+    readonly assignments: readonly Assignment[],
+    readonly context: TorchtitanContext = {},
+  ) {
+    for (const assignment of assignments) {
+      // `parallelism=ParallelismConfig(tensor_parallel_degree=2)` names no section
+      const { key } = assignment;
+      const named = key.startsWith(`${argumentSection}.`) && lastName(key) in parallelismDefaults;
+      this.#byKey.set(named ? `parallelism.${lastName(key)}` : key.replace(/^job_config\.|^config\./u, ''), assignment);
+    }
+  }
+
+  get keys(): readonly string[] {
+    return [...this.#byKey.keys()];
+  }
+
+  value(key: string): unknown {
+    return this.#byKey.get(key)?.value;
+  }
+
+  given(key: string): boolean {
+    return this.#byKey.has(key);
+  }
+
+  at(key: string): Located | undefined {
+    return this.#byKey.get(key)?.at;
+  }
+
+  /** undefined: not given, or known only to the machine. */
+  number(key: string): number | undefined {
+    const value = this.value(key);
+    return typeof value === 'number' ? value : undefined;
+  }
+
+  text(key: string): string | undefined {
+    const value = this.value(key);
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  /** A degree, by default the framework's own; undefined: known only to the machine. */
+  degree(name: (typeof degreeKeys)[number] | 'expert_parallel_degree'): number | undefined {
+    const key = `parallelism.${name}`;
+    return this.given(key) ? this.number(key) : parallelismDefaults[name];
+  }
+
+  /** Ranks of all degrees but that of the shards. */
+  get besideShards(): number | undefined {
+    return degreeKeys
+      .filter((name) => name !== 'data_parallel_shard_degree')
+      .reduce<number | undefined>((product, name) => {
+        const degree = this.degree(name);
+        return product === undefined || degree === undefined ? undefined : product * degree;
+      }, 1);
+  }
+
+  /** Ranks over which parameters are sharded: -1 is all that is left. */
+  get shards(): number | undefined {
+    const [given, beside] = [this.degree('data_parallel_shard_degree'), this.besideShards];
+    if (given !== -1) return given;
+    const { gpus } = this.context;
+    return gpus === undefined || beside === undefined || gpus % beside !== 0 ? undefined : gpus / beside;
+  }
+
+  /** Data parallel replicas. */
+  get data(): number | undefined {
+    const [replicas, shards] = [this.degree('data_parallel_replicate_degree'), this.shards];
+    return replicas === undefined || shards === undefined ? undefined : replicas * shards;
+  }
+
+  get dispatcher(): string {
+    return this.text('parallelism.expert_parallel_comm_backend') ?? parallelismDefaults.expert_parallel_comm_backend;
+  }
+
+  /** Undefined where degrees or ranks are not known, or do not make a layout: the checker says why. */
+  get planned(): TorchtitanPlan | undefined {
+    const [tp, cp, pp] = (['tensor', 'context', 'pipeline'] as const).map((name) =>
+      this.degree(`${name}_parallel_degree`),
+    );
+    const [ep, data] = [this.degree('expert_parallel_degree'), this.data];
+    if (tp === undefined || cp === undefined || pp === undefined || ep === undefined || data === undefined)
+      return undefined;
+    try {
+      const layout = resolveLayout({ tp, cp, pp, ep, etp: 1, sequenceParallel: tp > 1 }, tp * cp * pp * data);
+      return { layout, ...this.#batch(pp, data), dispatcher: this.dispatcher };
+    } catch (error) {
+      if (error instanceof InputError) return undefined;
+      throw error;
+    }
+  }
+
+  #batch(pp: number, data: number): Pick<TorchtitanPlan, 'sequences' | 'microBatches' | 'sequence'> {
+    const local = this.number('training.local_batch_size');
+    const size = this.number('parallelism.pipeline_parallel_microbatch_size') ?? 1;
+    const sequences = pp > 1 ? size : local;
+    // torchtitan's default: no accumulation
+    const global = this.number('training.global_batch_size') ?? (local === undefined ? undefined : local * data);
+    const microBatches = global === undefined || sequences === undefined ? undefined : global / (sequences * data);
+    return {
+      sequences,
+      microBatches: microBatches !== undefined && Number.isInteger(microBatches) ? microBatches : undefined,
+      sequence: this.number('training.seq_len'),
+    };
+  }
+}
+
+/** Whether assignments are of torchtitan: keys of its parallelism. */
+export const looksLikeTorchtitan = (assignments: readonly Assignment[]): boolean =>
+  assignments.some(
+    ({ key }) =>
+      /(?:^|\.)parallelism\.\w+$/u.test(key) ||
+      (key.startsWith(`${argumentSection}.`) && key.endsWith('_parallel_degree')),
+  );
