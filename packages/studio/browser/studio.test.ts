@@ -155,7 +155,7 @@ describe('a training that goes on', () => {
 });
 
 describe('every page', () => {
-  const pages = ['plan?model=mixtral-8x7b&cluster=h100-2x8', 'explore', 'timeline', 'run'];
+  const pages = ['plan?model=mixtral-8x7b&cluster=h100-2x8', 'explore', 'timeline', 'traffic', 'run'];
   const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
   it.each(pages)('has nothing serious for axe: %s', async (place) => {

@@ -3,12 +3,14 @@ import { ExplorePage } from './explore/explore-page.js';
 import { page, pageAddress, pages, type Page } from './base/location.js';
 import { PlanPage } from './plan/plan-page.js';
 import { RunPage } from './run/run-page.js';
+import { TrafficPage } from './traffic/traffic-page.js';
 import { TimelinePage } from './timeline/timeline-page.js';
 
 const rooms: Readonly<Record<Page, { readonly name: string; readonly Room: () => preact.JSX.Element }>> = {
   plan: { name: 'Plan', Room: PlanPage },
   explore: { name: 'Explore', Room: ExplorePage },
   timeline: { name: 'Timeline', Room: TimelinePage },
+  traffic: { name: 'Traffic', Room: TrafficPage },
   run: { name: 'Run', Room: RunPage },
 };
 

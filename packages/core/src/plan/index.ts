@@ -3,6 +3,7 @@ export {
   type LayerPass,
   type PassPrice,
   passPrice,
+  passProgram,
   routedBinding,
   simulatePass,
   simulationError,

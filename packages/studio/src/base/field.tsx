@@ -72,13 +72,14 @@ interface SliderProps {
   /** Index into `values`. */
   readonly at: number;
   readonly values: readonly (string | number)[];
+  /** What is said beside it. */
+  readonly shown: string;
   readonly onChange: (at: number) => void;
 }
 
-/** A slider over listed values; what it stands at is said beside it. */
-export function Slider({ label, at, values, onChange }: SliderProps) {
+/** A slider over listed values. */
+export function Slider({ label, at, values, shown, onChange }: SliderProps) {
   const id = useId();
-  const shown = String(values[at] ?? '');
   return (
     <div class="slider">
       <label for={id}>{label}</label>

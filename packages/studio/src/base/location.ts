@@ -1,7 +1,7 @@
 /** What the page shows, as its address says: `#/plan?model=deepseek-v3&cluster=h800-256x8`. A link shows the same. */
 import { computed, signal } from '@preact/signals';
 
-export const pages = ['plan', 'explore', 'timeline', 'run'] as const;
+export const pages = ['plan', 'explore', 'timeline', 'traffic', 'run'] as const;
 export type Page = (typeof pages)[number];
 
 interface Place {
@@ -43,11 +43,16 @@ export function setParams(changes: Readonly<Record<string, string>>): void {
   history.replaceState(null, '', writePlace(place.value));
 }
 
+/** What pages have in common: the subject, and the layer that sliders describe. */
+const shared = ['model', 'cluster', 'tp', 'ep', 'tokens', 'experts', 'topK', 'skew', 'ports', 'network', 'inside'];
+
 /** The address of another page, with what both have in common kept. */
 export const pageAddress = (to: Page): string => {
-  const shared = ['model', 'cluster'].flatMap((name): [string, string][] => {
+  const kept = shared.flatMap((name): [string, string][] => {
     const value = place.value.params.get(name);
-    return value === null ? [] : [[name, value]];
+    // On the page of plans tp and ep are bounds.
+    const layer = name === 'model' || name === 'cluster' || (to !== 'plan' && place.value.page !== 'plan');
+    return value === null || !layer ? [] : [[name, value]];
   });
-  return writePlace({ page: to, params: new URLSearchParams(shared) });
+  return writePlace({ page: to, params: new URLSearchParams(kept) });
 };

@@ -55,7 +55,11 @@ export interface LayerWay {
   readonly tie: boolean;
 }
 
+/** What model and cluster have themselves. */
+export type OwnValues = Readonly<Record<'experts' | 'topK' | 'ports', number>>;
+
 export interface LayerAnswer {
+  readonly own: OwnValues;
   readonly ways: readonly LayerWay[];
   readonly tiers: readonly string[];
   /** Why the best wins, by how much, and that nothing is measured. */
@@ -124,7 +128,8 @@ export function readLayer({ sliders, ...asked }: LayerFields): Workload {
   };
 }
 
-function choiceOf(workload: Workload): Choice {
+/** Every way, priced. Throws `InputError`. */
+export function choiceOf(workload: Workload): Choice {
   const { shape } = workload;
   const etps = alternativeEtps(shape).filter((etp) => etp === 1 || etp === shape.layout.etp);
   const choice = chooseDispatch(workload, { chunkCounts, expertTensorParallel: etps, draws: 1 });
@@ -132,7 +137,8 @@ function choiceOf(workload: Workload): Choice {
   return choice;
 }
 
-const nameOf = ({ strategy, layout }: Candidate): string =>
+/** As `deduplicated, etp 1`. */
+export const nameOf = ({ strategy, layout }: Candidate): string =>
   `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
 
 const percent = (share: number): string => formatPercent(share);
@@ -140,6 +146,7 @@ const percent = (share: number): string => formatPercent(share);
 /** Prices every way. Throws `InputError`. */
 export function layerAnswer(fields: LayerFields): LayerAnswer {
   const workload = readLayer(fields);
+  const { model, cluster } = readSubject(fields);
   const { best, candidates, refused } = choiceOf(workload);
   const tiers = workload.cluster.tiers.map(({ name }) => name);
   const ways = candidates.map((one): LayerWay => {
@@ -164,6 +171,7 @@ export function layerAnswer(fields: LayerFields): LayerAnswer {
   const held = [...best.forward.held].sort((a, b) => b.seconds - a.seconds)[0];
   const margin = other === undefined ? undefined : marginOver(best, other);
   return {
+    own: { experts: model.experts, topK: model.topK, ports: cluster.tiers[1]?.ports ?? 1 },
     ways,
     tiers,
     refused,

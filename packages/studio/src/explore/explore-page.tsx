@@ -10,7 +10,7 @@ import type { ShownError } from '../base/shown-error.js';
 import { complaintOf } from '../plan/plan-state.js';
 import { ask } from '../worker/client.js';
 import { type LayerAnswer, type MapCell, mapColumns, mapRows } from './answer.js';
-import { layerFields, placeOf, type SliderName, steps } from './layer-fields.js';
+import { layerFields, own, placeOf, type SliderName, steps, valueOf } from './layer-fields.js';
 
 const labels: Readonly<Record<SliderName, string>> = {
   tp: 'tensor parallel',
@@ -32,18 +32,19 @@ let asked = 0;
 
 async function refresh(): Promise<void> {
   mapping?.abort();
-  const own = new AbortController();
-  mapping = own;
+  const ending = new AbortController();
+  mapping = ending;
   asked += 1;
   const number = asked;
   try {
     const found = await ask('layer', layerFields());
     if (number !== asked) return;
     answer.value = found;
+    own.value = found.own;
     error.value = undefined;
     cells.value = [];
     await ask('map', layerFields(), {
-      signal: own.signal,
+      signal: ending.signal,
       onProgress: (cell) => number === asked && (cells.value = [...cells.value, cell]),
     });
   } catch (thrown) {
@@ -68,6 +69,7 @@ export function ExplorePage() {
             label={labels[name]}
             at={placeOf(name)}
             values={steps[name]}
+            shown={String(valueOf(name))}
             onChange={(at) => setParams({ [name]: String(steps[name][at]) })}
           />
         ))}
@@ -86,7 +88,7 @@ function Ways({ answer: found }: { readonly answer: LayerAnswer }) {
   const svg = barChart({
     title: 'One MoE layer, forward and backward',
     subtitle: 'simulated',
-    value: { label: 'ms' },
+    value: { label: 'ms', format: (value) => value.toPrecision(3) },
     arrangement: 'stacked',
     series: ['forward', 'backward'],
     rows: ways.map(({ name, chunks, forwardSeconds, backwardSeconds }, index) => ({

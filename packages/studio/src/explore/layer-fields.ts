@@ -1,7 +1,8 @@
 /** Where the sliders of a layer stand, as the address says. */
 import { params } from '../base/location.js';
 import { files } from '../plan/plan-state.js';
-import type { LayerFields, LayerSliders } from './answer.js';
+import { signal } from '@preact/signals';
+import type { LayerFields, LayerSliders, OwnValues } from './answer.js';
 
 /** What each slider can stand at; the address holds the values. */
 export const steps = {
@@ -17,36 +18,42 @@ export const steps = {
 } as const;
 export type SliderName = keyof typeof steps;
 
-const usual: Readonly<Record<SliderName, number>> = {
+const usual: Readonly<Record<Exclude<SliderName, keyof OwnValues>, number>> = {
   tp: 8,
   ep: 2,
   tokens: 4096,
-  experts: 8,
-  topK: 2,
   skew: 0,
-  ports: 8,
   network: 1,
   inside: 1,
 };
 
-const valueOf = (name: SliderName): number | undefined => {
+/** What model and cluster have themselves, as the last answer says. */
+export const own = signal<OwnValues>({ experts: 8, topK: 2, ports: 8 });
+
+/** Where a slider was moved to. */
+const movedTo = (name: SliderName): number | undefined => {
   const text = params.value.get(name);
   const value = text === null ? Number.NaN : Number(text);
   return Number.isFinite(value) ? value : undefined;
 };
 
+/** What a slider stands for. */
+export const valueOf = (name: SliderName): number => movedTo(name) ?? { ...usual, ...own.value }[name];
+
 /** The place on its slider that is nearest. */
 export const placeOf = (name: SliderName): number => {
-  const value = valueOf(name) ?? usual[name];
+  const value = valueOf(name);
   const list: readonly number[] = steps[name];
   return list.reduce((best, one, at) => (Math.abs(one - value) < Math.abs((list[best] ?? 0) - value) ? at : best), 0);
 };
 
 /** What the sliders say; model and cluster keep what no slider was moved for. */
 function slidersNow(): LayerSliders {
-  const value = (name: SliderName): number => steps[name][placeOf(name)] ?? usual[name];
-  const moved = (name: 'experts' | 'topK' | 'ports'): Partial<LayerSliders> =>
-    valueOf(name) === undefined ? {} : { [name]: value(name) };
+  const value = (name: keyof typeof usual): number => steps[name][placeOf(name)] ?? usual[name];
+  const moved = (name: keyof OwnValues): Partial<LayerSliders> => {
+    const given = movedTo(name);
+    return given === undefined ? {} : { [name]: given };
+  };
   return {
     tp: value('tp'),
     ep: value('ep'),

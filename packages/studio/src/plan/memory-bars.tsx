@@ -19,7 +19,7 @@ export function MemoryBars({ detail }: { readonly detail: PlanDetail }) {
   const svg = barChart({
     title: 'Memory of a device',
     subtitle: `${bytes(fullest.totalBytes)} of ${bytes(capacityBytes)} on the fullest stage`,
-    value: { label: 'GiB' },
+    value: { label: 'GiB', format: (value) => value.toPrecision(3) },
     arrangement: 'stacked',
     series: memoryParts.map((part) => names[part]),
     rows: stages.map(({ stage, parts }) => ({ name: `stage ${stage}`, values: parts.map((one) => one / 2 ** 30) })),

@@ -7,6 +7,7 @@ import type { ExportAnswer } from '../plan/export-answer.js';
 import type { PlanFields } from '../plan/question.js';
 import type { ScriptAnswer } from '../plan/script-answer.js';
 import type { OpenedTrace } from '../timeline/opened-trace.js';
+import type { TrafficAnswer, TrafficFields } from '../traffic/answer.js';
 
 /** Requests by kind: what is asked, what is told meanwhile, what is answered. */
 export interface Exchanges {
@@ -18,6 +19,7 @@ export interface Exchanges {
   layer: { ask: LayerFields; progress: never; answer: LayerAnswer };
   map: { ask: LayerFields; progress: MapCell; answer: null };
   trace: { ask: { readonly name: string; readonly text: ArrayBuffer }; progress: never; answer: OpenedTrace };
+  traffic: { ask: TrafficFields; progress: never; answer: TrafficAnswer };
   layerTrace: { ask: LayerFields & { readonly pass: 'forward' | 'backward' }; progress: never; answer: OpenedTrace };
 }
 

@@ -74,6 +74,7 @@ const handlers: Handlers = {
     return null;
   },
   trace: async ({ name, text }) => (await import('../timeline/opened-trace.js')).openTrace(name, text),
+  traffic: async (fields) => (await import('../traffic/answer.js')).trafficAnswer(fields),
   layerTrace: async ({ pass, ...fields }) => (await import('../timeline/opened-trace.js')).layerTrace(fields, pass),
 };
 

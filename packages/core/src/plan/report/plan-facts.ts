@@ -177,7 +177,9 @@ const sensitivityText = (all: readonly Sensitivity[]): string =>
     .map(({ name, speed, fits, flipsTo }) => {
       const change = `${speed < 1 ? '−' : '+'}${formatPercent(Math.abs(speed - 1))} tokens/s`;
       const flip =
-        flipsTo === undefined ? '' : `; then ${layoutText(flipsTo)}, ${recomputeText(flipsTo)} is the fastest of these`;
+        flipsTo === undefined
+          ? ''
+          : `; then ${layoutText(flipsTo)}, recompute ${recomputeText(flipsTo)}, is the fastest of these`;
       return `${name}: ${fits ? change : 'does not fit'}${flip}`;
     })
     .join('\n');
