@@ -290,6 +290,8 @@ export {
 export {
   activityKinds,
   closedStage,
+  exchangeLibraries,
+  type ExchangeLibrary,
   expectedRows,
   type MegatronModule,
   megatronModules,
@@ -297,6 +299,7 @@ export {
   type MachineRoom,
   memoryTimeline,
   type MemorySetting,
+  noOverheads,
   type PrecisionName,
   precisions,
   rankMemory,

@@ -13,10 +13,12 @@ export { expertLoad } from './report/expert-load.js';
 export { colourRules, themeVariables, withoutStyles } from './svg.js';
 export { renderReport } from './report/render-report.js';
 export {
+  memoryError,
   speedUp,
   strategyOf,
   type OperationTime,
   type Origin,
+  type RunMemory,
   type RunReport,
   type StrategyRun,
 } from './report/run-report.js';

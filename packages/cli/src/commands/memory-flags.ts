@@ -1,5 +1,6 @@
 /** What the memory of a device depends on beside model and layout, as flags; and how a fit is told. */
 import {
+  exchangeLibraries,
   formatBytes,
   formatLayout,
   InputError,
@@ -10,6 +11,7 @@ import {
   recomputeModules,
   sharingRules,
   type Cluster,
+  type ExchangeLibrary,
   type MegatronModule,
   type MemoryFit,
   type MemorySetting,
@@ -30,6 +32,9 @@ export interface MemoryFlags {
   readonly recompute: RecomputeFlag;
   readonly imbalance: number;
   readonly virtualStages: number;
+  readonly exchange: ExchangeLibrary;
+  readonly weightShards: number;
+  readonly expertWeightShards: number;
 }
 
 export const sharingNames = Object.keys(sharingRules) as SharingName[];
@@ -88,6 +93,24 @@ export const memoryFlags = {
     ...countFlag('count', 'Virtual stages that each stage of the pipeline holds (interleaved schedule)', limits.layers),
     default: '1',
   },
+  exchange: {
+    kind: 'enum',
+    values: exchangeLibraries,
+    brief: "What exchanges experts' rows, for the buffers that it keeps",
+    default: 'nccl',
+  },
+  weightShards: {
+    ...countFlag(
+      'count',
+      'Ranks that each dense weight is split over beside tp (weight shards of Megatron, GTP)',
+      limits.ranks,
+    ),
+    default: '1',
+  },
+  expertWeightShards: {
+    ...countFlag('count', "The same of experts' weights, beside etp", limits.ranks),
+    default: '1',
+  },
 } as const;
 
 const isMonta = (module: MegatronModule): module is RecomputeModule =>
@@ -98,13 +121,15 @@ export const recomputeOf = (flag: RecomputeFlag): Recompute => (typeof flag === 
 
 /** The memory of a step on GPUs, as Megatron-Core holds it. */
 export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySetting {
-  const { sharing, recompute, imbalance, virtualStages } = flags;
+  const { sharing, recompute, imbalance, virtualStages, exchange } = flags;
   return {
     step: { ...step, recompute: recomputeOf(recompute), virtualStages },
     convention: 'megatron',
     sharing,
     precision: flags.precision ?? (step.dtype === 'f32' ? 'full' : 'mixed'),
     imbalance,
+    exchange,
+    weightShards: { dense: flags.weightShards, expert: flags.expertWeightShards },
     activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
   };
 }

@@ -5,14 +5,15 @@ import {
   formatBytes,
   formatLayout,
   formatInteger,
+  formatPercent,
   formatSeconds,
   inChunks,
   lastStep,
   type MachineRoom,
+  maxOf,
   namedStrategies,
   perfettoPieces,
   type PlannedStrategy,
-  rankMemory,
   refuseWhatDoesNotFit,
   type RunPlan,
 } from '@monta/core';
@@ -26,7 +27,7 @@ import {
   type Launcher,
   type TrainReport,
 } from '@monta/runtime';
-import { renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
+import { memoryError, renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
 import { stringify } from 'yaml';
 import { hasOwnNetwork, launcherOf, onCards } from '../config/backend-config.js';
 import { cardsHere } from '../config/cards.js';
@@ -44,7 +45,7 @@ import { planRun } from '../train/run-plan.js';
 import { networkShare, runReport } from '../train/run-report.js';
 import { loadEmulatedCurves } from '../inputs.js';
 import { settingOf, stepOf, type Setting } from '../train/setting.js';
-import { jobOf, runStrategies, type StrategyResult } from '../train/strategies-run.js';
+import { jobOf, runStrategies } from '../train/strategies-run.js';
 import type { TrialGround } from '../train/trial.js';
 import type { TrainFlags } from './train.command.js';
 
@@ -96,16 +97,19 @@ const ratio = (value: number | undefined): string => (value === undefined ? '' :
 interface Shown {
   readonly report: RunReport;
   readonly folder: RunFolder;
-  /** Of a card: the most that a rank took, and what the plan counted. */
-  readonly memory: MemoryFigures | undefined;
 }
 
-interface MemoryFigures {
-  readonly measuredBytes: number;
-  readonly plannedBytes: number;
+/** What the fullest rank held, beside what was predicted. */
+function memoryText(report: RunReport): string {
+  const { predictedBytes, measuredBytes, cardBytes } = report.memory;
+  const error = memoryError(report);
+  const [predicted, measured] = [predictedBytes, maxOf(measuredBytes)].map((bytes) => formatBytes(bytes, 'binary'));
+  const kernels = cardBytes === undefined ? '' : `; ${formatBytes(cardBytes, 'binary')} with what kernels take`;
+  const sign = error < 0 ? '−' : '+';
+  return `${measured} at the most on a rank, ${predicted} predicted (${sign}${formatPercent(Math.abs(error))})${kernels}`;
 }
 
-function showResult(console: Console, { report, folder, memory }: Shown): void {
+function showResult(console: Console, { report, folder }: Shown): void {
   const { loss: evaluations } = report;
   const chosen = strategyOf(report, 'chosen');
   const heldOut = evaluations.heldOut.at(-1)?.[1];
@@ -130,13 +134,8 @@ function showResult(console: Console, { report, folder, memory }: Shown): void {
           (other.heldOut === undefined ? '' : `; held-out ${other.heldOut.toFixed(3)}`),
       ]);
   }
-  if (memory)
-    facts.push([
-      'Memory',
-      `${formatBytes(memory.measuredBytes, 'binary')} of the card at the most, with what kernels take; ` +
-        `monta memory counts ${formatBytes(memory.plannedBytes, 'binary')}`,
-    ]);
   facts.push(
+    ['Memory', memoryText(report)],
     ['Report', folder.file('report.html')],
     ['Trace', `${folder.file('trace.json')} (open in ui.perfetto.dev)`],
   );
@@ -196,12 +195,6 @@ function checkResume(setting: Setting, resume: string | undefined): void {
   if (resume === undefined) return;
   const strategy = inChunks(namedStrategies.scattered, 1);
   prepareStart(jobOf(setting, { strategy, role: 'chosen' }, undefined, resume));
-}
-
-function memoryFigures(setting: Setting, { planned, result }: StrategyResult): MemoryFigures | undefined {
-  const { peakDeviceBytes: measuredBytes } = result;
-  if (measuredBytes === undefined) return undefined;
-  return { measuredBytes, plannedBytes: rankMemory(stepOf(setting, planned.strategy)).totalBytes };
 }
 
 /** The memory that the ranks share: each card's, this machine's, or, over MPI, that of hosts we know nothing of. */
@@ -289,8 +282,7 @@ async function trainAndReport(
     });
     folder.writeJson('report.json', report);
     folder.write('report.html', renderReport(report));
-    const memory = memoryFigures(setting, chosen);
-    if (flags.json) console.json({ ...report, ...(memory === undefined ? {} : { memory }) });
-    else showResult(console, { report, folder, memory });
+    if (flags.json) console.json(report);
+    else showResult(console, { report, folder });
   });
 }

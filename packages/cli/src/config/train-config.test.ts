@@ -106,6 +106,21 @@ describe('trainConfigFrom', () => {
     expect(capacityOf('layout: tp=4,dp=2,ep=2')).toBeUndefined();
   });
 
+  it('moves selection biases in the step only where a rate is given', () => {
+    const model =
+      '{ hiddenSize: 64, layers: 2, attentionHeads: 4, vocabSize: 256, experts: 8, topK: 2, expertFfn: 32, ';
+    const file = (optimizer: string): string =>
+      `model: ${model} scoring: sigmoid, selectionBias: true }\nlayout: tp=4,dp=2,ep=2\n${optimizer}`;
+    const rateOf = (text: string): number | undefined =>
+      stepOf(settingOf(trainConfigFrom(text, 'train.yaml')), sliced).selectionBiasRate;
+    expect(rateOf(file('optimizer: { selectionBiasRate: 1e-3 }'))).toBe(1e-3);
+    expect(rateOf(file('optimizer: { selectionBiasRate: false }'))).toBeUndefined();
+    expect(rateOf(file(''))).toBeUndefined();
+    const config = trainConfigFrom(file('optimizer: { selectionBiasRate: 1e-3 }'), 'train.yaml');
+    const again = trainConfigFrom(JSON.stringify(trainConfigDocument(config)), 'runs/a/config.json');
+    expect(again.optimizer).toEqual(config.optimizer);
+  });
+
   it('is written as a document that reads back to the same', () => {
     for (const config of [readTrainConfig(undefined), trainConfigFrom(example, 'train.yaml')]) {
       const again = trainConfigFrom(JSON.stringify(trainConfigDocument(config)), 'runs/a/config.json');
@@ -124,6 +139,7 @@ describe('trainConfigFrom', () => {
     ['steps: 0', /^train\.yaml:1:8 {2}steps: 0 is out of range/u],
     ['steps: many', /^train\.yaml:1:8 {2}steps: "many" is not a whole number/u],
     ['optimizer: { lr: -1 }', /^train\.yaml:1:18 {2}optimizer\.lr/u],
+    ['optimizer: { selectionBiasRate: 0.001 }', /tiny-bytes chooses experts without a selection bias/u],
     ['optimizer: { lr: 1e-3, minLr: 1 }', /optimizer\.minLr: 1 is above lr/u],
     ['model: mixtral-8x7', /^train\.yaml:1:8 {2}model: [^]*did you mean mixtral-8x7b\?/u],
     ['cluster: laptop-2x5x', /^train\.yaml:1:10 {2}cluster/u],

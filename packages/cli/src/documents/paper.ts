@@ -8,12 +8,15 @@ import {
   centralAssumptions,
   nvlinkReached,
   nicCounts,
+  paperRoom,
   speedUps,
   stepGains,
   volumes,
+  type PaperRoom,
   type SpeedUp,
   type StepGain,
 } from '@monta/core/plan/paper';
+import { changesText, ofCapacity } from '../commands/memory-flags.js';
 
 const times = (ratio: number): string => `${ratio.toFixed(1)}x`;
 const less = (slow: number, fast: number): string => `${((1 - fast / slow) * 100).toFixed(1)} %`;
@@ -107,9 +110,22 @@ interface Figures {
   readonly rows: readonly SpeedUp[];
   readonly links: readonly LinkRate[];
   readonly gains: readonly { varied: string; gain: StepGain }[];
+  readonly fit: PaperRoom;
 }
 
-function page({ rows, links, gains }: Figures): string {
+/** Whether it fits, and the nearest that does. */
+function fitText({ setting, asked, leastBytes, mostLayers, nearest }: PaperRoom): string {
+  const first = `${ofCapacity(asked)} a device`;
+  return asked.fits
+    ? `**It fits**: ${first} (\`monta memory\`; distributed optimizer, nothing computed again).`
+    : `**It does not fit**: ${first} (as \`monta memory\` counts it: Adam in 18 bytes a parameter, distributed \
+optimizer, nothing computed again); at most ${mostLayers} of the ${centralAssumptions.layers} layers do. On 16 A800 no \
+layout has room, with everything computed again and moments in 16 bits: the least is ${binary(leastBytes)}. The \
+nearest that fits has ${nearest.devices} devices: \`${changesText(nearest.setting, setting)}\`, ${binary(nearest.bytes)} each. The paper does \
+not say what gave way.`;
+}
+
+function page({ rows, links, gains, fit }: Figures): string {
   const top = (nics: number, value: (row: SpeedUp) => number): string =>
     times(maxOf(rows.filter((row) => row.nics === nics).map(value)));
   const central = gains[0]?.gain;
@@ -159,10 +175,11 @@ ${nvlinkTable(links)}
 Central case: Llama-2-70B's shape with two experts a layer, both visited (top-2), ${centralAssumptions.layers} \
 layers, ${centralAssumptions.nics} NICs a node, one micro-batch of one sequence of 8,192 tokens a replica, \
 activations replicated over TP, kernels by their shapes, NVLink at ${percent(nvlinkReached)} of its nominal rate, \
-gradients reduced in float32 over the network, layer by layer beside the backward pass of the last micro-batch. The \
-model does not fit into 16 x 80 GB with Adam (about 125 G parameters, 16 bytes each); the paper does not say what \
-gave way. "MoNTA" is its public code: sliced, 4 chunks forward, backward unchunked. What "the baseline" was is open \
+gradients reduced in float32 over the network, layer by layer beside the backward pass of the last micro-batch. \
+"MoNTA" is its public code: sliced, 4 chunks forward, backward unchunked. What "the baseline" was is open \
 too: before DeepSpeed's PR 5626 it is \`duplicated\`, after it \`sliced\`.
+
+${fitText(fit)}
 
 ![Seconds per step](paper-step.svg)
 
@@ -191,7 +208,7 @@ mkdirSync(folder, { recursive: true });
 const rows = speedUps();
 const gains = stepGains();
 const links = shares.map((nvlink) => ({ nvlink, rows: speedUps(varied, nvlink) }));
-writeFileSync(join(folder, 'paper.md'), page({ rows, links, gains }));
+writeFileSync(join(folder, 'paper.md'), page({ rows, links, gains, fit: paperRoom() }));
 writeFileSync(
   join(folder, 'paper-speed-up.svg'),
   lineChart({

@@ -12,6 +12,7 @@ import {
   lastStep,
   ofRank,
   quantile,
+  rankMemory,
   stepBytes,
   stepTokens,
   type RunPlan,
@@ -175,6 +176,11 @@ export function runReport(
     strategies: results.map((result) => strategyRun(setting, result, facts.evaluationBatches)),
     operations,
     ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
+    memory: {
+      predictedBytes: rankMemory(step).totalBytes,
+      measuredBytes: chosen.result.peakBytes,
+      ...(chosen.result.peakDeviceBytes === undefined ? {} : { cardBytes: chosen.result.peakDeviceBytes }),
+    },
     expertLoad: expertLoad(chosen.result.steps, chosen.result.done.steps),
     timeline: [
       { title: 'predicted', trace: ofRank(predicted, 0), note: predictionBasis },

@@ -9,7 +9,14 @@ export {
   type TimelineOptions,
 } from './timeline.js';
 export { conventions, megatronModules, type Convention, type MegatronModule } from './convention.js';
-export { precisions, sharingRules, type PrecisionName, type SharingName, type StateBytes } from './states.js';
+export {
+  precisions,
+  sharingRules,
+  type PrecisionName,
+  type SharingName,
+  type StateBytes,
+  type WeightShards,
+} from './states.js';
 export { compileStage, type MemorySetting, stageProgram } from './setting.js';
 export {
   closedStage,
@@ -27,5 +34,7 @@ export {
 export { type MachineRoom, rankMemory, refuseWhatDoesNotFit } from './rank-room.js';
 export { MemoryTable } from './memory-table.js';
 export { stateTensors, type StateTensor } from './state-tensors.js';
+export { exchangeLibraries, type ExchangeLibrary } from './exchange-buffers.js';
 export { publishedPeaks, type PublishedPeak } from './published-peaks.js';
+export { deepSeekBreakdown, type BreakdownPart } from './published-breakdown.js';
 export { predictPublished, type PredictedPeak } from './predict-published.js';

@@ -120,7 +120,7 @@ export class MemoryTable {
         const peak = keptIn(entry.peaks, `${stage} ${sequences} ${step.microBatches} ${shape}`, () =>
           peakOfPasses(step, stage, straightOf(entry, sequences), this.#orderOf(step, stage)),
         );
-        return beside(peak, heldOf(setting, elements), layout, overheads).totalBytes;
+        return beside(peak, heldOf(setting, elements), setting, overheads).totalBytes;
       }),
     );
   }

@@ -4,8 +4,8 @@ import { getModel } from '../model/names.js';
 import { countParameters } from '../model/parameters.js';
 import { quantile } from '../units/quantiles.js';
 import { predictPublished } from './predict-published.js';
+import { deepSeekBreakdown } from './published-breakdown.js';
 import { stageMemory } from './stage-memory.js';
-import { activityBytes } from './timeline.js';
 
 describe('published peaks of memory', () => {
   it('are met within 3 % in the median and 7 % in nine of ten', () => {
@@ -20,33 +20,11 @@ describe('published peaks of memory', () => {
 });
 
 describe("DeepSeek-V3's published breakdown", () => {
-  // arXiv 2603.07685: bf16 on 256 GPUs, PP4 VP4 EP64, before optimisation. Of the four stages the one whose 16 layers
-  // all have experts.
-  const published = { weightsAndGradients: 36.4, optimizer: 32.1, activations: 131, total: 199.5 };
-
   it('is met within 8 % each', () => {
-    const step = {
-      model: getModel('deepseek-v3'),
-      layout: parseLayout('dp=64,pp=4,ep=64'),
-      virtualStages: 4,
-      layersOfStages: [...Array.from({ length: 15 }, () => 4), 1],
-      sequence: 4096,
-      sequences: 1,
-      microBatches: 32,
-      dtype: 'bf16',
-      strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
-    } as const;
-    const sharing = 'distributed-optimizer';
-    const memory = stageMemory({ step, convention: 'megatron', sharing, precision: 'mixed', imbalance: 1 }, 1);
-    const { states, activity } = memory;
-    const predicted = {
-      weightsAndGradients: states.weights + states.gradients,
-      optimizer: states.optimizer,
-      activations: activityBytes(activity),
-      total: states.weights + states.gradients + states.optimizer + activityBytes(activity),
-    };
-    for (const [part, gib] of Object.entries(published))
-      expect(Math.abs(predicted[part as keyof typeof predicted] / 2 ** 30 / gib - 1)).toBeLessThan(0.08);
+    const parts = deepSeekBreakdown();
+    expect(parts).toHaveLength(4);
+    for (const { what, error } of parts)
+      expect({ what, off: Math.abs(error) < 0.08 ? 0 : error }).toEqual({ what, off: 0 });
   });
 });
 

@@ -7,8 +7,9 @@ import type { Program } from '../schedule/schedule.js';
 import { stagePasses } from '../schedule/step.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
 import type { MoeModel } from '../model/model.js';
+import type { ExchangeLibrary } from './exchange-buffers.js';
 import { asConvention, recomputeUnder, type Convention } from './convention.js';
-import { countedLayer, templateElements, type PrecisionName, type SharingName } from './states.js';
+import { countedLayer, templateElements, type PrecisionName, type SharingName, type WeightShards } from './states.js';
 import { expectedRows, type TimelineOptions } from './timeline.js';
 
 export interface MemorySetting {
@@ -18,6 +19,10 @@ export interface MemorySetting {
   readonly precision: PrecisionName;
   /** Rows of the fullest rank's experts over the mean; 1 is balanced. */
   readonly imbalance: number;
+  /** What exchanges experts' rows, for its buffers; nccl when left out. */
+  readonly exchange?: ExchangeLibrary;
+  /** Over how many of the ranks that hold the same weights each is split beside what `sharing` says; none left out. */
+  readonly weightShards?: WeightShards;
   /** Megatron-Core's `moe_act`: experts' activations are computed again. */
   readonly activationAgain?: boolean;
 }

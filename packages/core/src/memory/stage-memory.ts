@@ -14,6 +14,7 @@ import {
   type MemorySetting,
 } from './setting.js';
 import { closedPeak } from './closed-form.js';
+import { exchangeBufferBytes } from './exchange-buffers.js';
 import type { Program } from '../schedule/schedule.js';
 import { fewestElements, partElements, stageElements, type StageElements } from './stage-elements.js';
 import { noElements, precisions, sharingRules, standInElements, stateBytes, type StateBytes } from './states.js';
@@ -27,7 +28,7 @@ export interface Overheads {
   readonly workspaceBytes: number;
   /** Share of what is allocated that the allocator holds besides, in pieces that fit nothing. */
   readonly allocatorShare: number;
-  /** Buffers of one communicator. */
+  /** Buffers of one communicator; a library for experts' rows has its own (`exchange-buffers.ts`). */
   readonly communicatorBytes: number;
   /** The driver's context and loaded kernels. */
   readonly contextBytes: number;
@@ -96,7 +97,7 @@ const heldBy = (setting: MemorySetting, stage: number, templates: Program['templ
 export function heldOf({ step, ...setting }: MemorySetting, { all, layer, kinds }: StageElements): Held {
   const { layout, model } = step;
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
-  const states = stateBytes({ elements: all, layer, layout, precision, sharing });
+  const states = stateBytes({ elements: all, layer, layout, precision, sharing, shards: setting.weightShards });
   const standIns = setting.convention === 'megatron' ? standInElements(kinds, model.experts / layout.ep) : 0;
   return { states, standInBytes: standIns * precision.weight };
 }
@@ -111,11 +112,12 @@ export interface Beside {
 }
 
 /** What lies beside the tensors of passes, and all together. */
-export function beside(tensors: number, held: Held, layout: Layout, overheads: Overheads): Beside {
+export function beside(tensors: number, held: Held, { step, exchange }: MemorySetting, overheads: Overheads): Beside {
   const workspaceBytes = overheads.workspaceBytes + held.standInBytes;
   const allocatedBytes = sumOf(held.states) + tensors + workspaceBytes;
   const allocatorBytes = allocatedBytes * overheads.allocatorShare;
-  const communicationBytes = communicators(layout) * overheads.communicatorBytes;
+  const communicationBytes =
+    communicators(step.layout) * overheads.communicatorBytes + exchangeBufferBytes(exchange ?? 'nccl', step);
   const { contextBytes } = overheads;
   const totalBytes = allocatedBytes + allocatorBytes + communicationBytes + contextBytes;
   return { allocatedBytes, workspaceBytes, allocatorBytes, communicationBytes, contextBytes, totalBytes };
@@ -135,7 +137,7 @@ export function stageMemory(setting: MemorySetting, stage: number, overheads = g
     stage,
     states: held.states,
     activity,
-    ...beside(bytes, held, setting.step.layout, overheads),
+    ...beside(bytes, held, setting, overheads),
     peak: { template, layer, microBatch: microBatch % memoryStep(setting).microBatches },
     timeline,
   };
@@ -152,7 +154,7 @@ export function closedStage(setting: MemorySetting, stage: number, overheads = g
   const program = stageProgram(setting, stage);
   const held = heldBy(setting, stage, program.templates);
   const tensorBytes = closedPeak(setting, stage, program);
-  return { states: held.states, tensorBytes, ...beside(tensorBytes, held, setting.step.layout, overheads) };
+  return { states: held.states, tensorBytes, ...beside(tensorBytes, held, setting, overheads) };
 }
 
 /** The total of `closedStage`, for a search. */
@@ -163,7 +165,8 @@ export const closedTotal = (setting: MemorySetting, stage: number, overheads = g
 export function leastStates({ step, ...setting }: MemorySetting): number {
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
   const elements = fewestElements(step);
-  return sumOf(stateBytes({ elements, layer: noElements, layout: step.layout, precision, sharing }));
+  const { layout } = step;
+  return sumOf(stateBytes({ elements, layer: noElements, layout, precision, sharing, shards: setting.weightShards }));
 }
 
 /** Memory of the fullest stage. */

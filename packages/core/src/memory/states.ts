@@ -1,5 +1,6 @@
 /** Parameters, gradients and optimizer states of a rank, and the rules by which ranks share them. */
 import type { Layout } from '../layout/layout.js';
+import { InputError } from '../units/errors.js';
 import { layerParameters, countParameters, type LayerParameters } from '../model/parameters.js';
 import type { MoeModel } from '../model/model.js';
 import type { Template } from '../schedule/schedule.js';
@@ -157,6 +158,35 @@ export interface StateBytes {
   readonly gathered: number;
 }
 
+/**
+ * Megatron-Core's weight shards (GTP, `--tensor-parallel-num-weight-shards` over tp and its like for experts): a weight
+ * and its gradient are split over so many ranks that compute with different tokens, and gathered where a layer uses it.
+ */
+export interface WeightShards {
+  readonly dense: number;
+  readonly expert: number;
+}
+
+export const noShards: WeightShards = { dense: 1, expert: 1 };
+
+/** Layers whose weights are gathered at a time: as ZeRO 3, the one at work and the one fetched ahead. */
+const gatheredOfShards = 2;
+
+/** Throws `InputError` for shards that the layout's ranks do not divide into, or that nothing is left to split for. */
+function checkShards({ dense, expert }: WeightShards, layout: Layout, sharing: SharingRule): void {
+  const wrong = (what: string, expected: string): InputError =>
+    new InputError(what, { path: 'weightShards', expected });
+  if (sharing.weights && (dense > 1 || expert > 1))
+    throw wrong('weights are split over all ranks already', 'no weight shards with zero3 and fsdp');
+  const ranks = layout.dp * layout.cp;
+  if (ranks % dense !== 0) throw wrong(`${dense} weight shards of ${ranks} ranks (dp·cp)`, `a divisor of ${ranks}`);
+  if (layout.edp % expert !== 0)
+    throw wrong(
+      `${expert} weight shards of ${layout.edp} ranks (edp) with the same experts`,
+      `a divisor of ${layout.edp}`,
+    );
+}
+
 export interface StateRequest {
   readonly elements: Elements;
   /** The largest layer's. */
@@ -164,20 +194,25 @@ export interface StateRequest {
   readonly layout: Layout;
   readonly precision: Precision;
   readonly sharing: SharingRule;
+  readonly shards?: WeightShards | undefined;
 }
 
 /** Shares are rounded up to whole elements. */
-export function stateBytes({ elements, layer, layout, precision, sharing }: StateRequest): StateBytes {
-  const share = (split: boolean): number =>
-    split
-      ? Math.ceil(elements.dense / (layout.dp * layout.cp)) + Math.ceil(elements.expert / layout.edp)
-      : elements.dense + elements.expert;
+export function stateBytes(request: StateRequest): StateBytes {
+  const { elements, layer, layout, precision, sharing, shards = noShards } = request;
+  checkShards(shards, layout, sharing);
+  const share = (split: boolean): number => {
+    const over = split ? { dense: layout.dp * layout.cp, expert: layout.edp } : shards;
+    return Math.ceil(elements.dense / over.dense) + Math.ceil(elements.expert / over.expert);
+  };
   const { weight, gradient, main, firstMoment, secondMoment } = precision;
-  const one = layer.dense + layer.expert;
+  const sharded = (kind: keyof Elements): boolean => sharing.gathered > 0 || shards[kind] > 1;
+  const one = (sharded('dense') ? layer.dense : 0) + (sharded('expert') ? layer.expert : 0);
+  const gathered = sharing.gathered > 0 ? sharing.gathered : gatheredOfShards;
   return {
     weights: share(sharing.weights) * weight,
     gradients: share(sharing.gradients) * gradient,
     optimizer: share(sharing.optimizer) * (main + firstMoment + secondMoment),
-    gathered: sharing.gathered === 0 ? 0 : one * (sharing.gathered * weight + gradient),
+    gathered: one * (gathered * weight + gradient),
   };
 }

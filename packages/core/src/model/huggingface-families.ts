@@ -35,9 +35,29 @@ function qwen(config: HfConfig, layers: number): FamilyPart {
   };
 }
 
+interface DeepSeekDefaults {
+  readonly shared: number;
+  readonly dense: number;
+  readonly groups: number;
+  readonly chosen: number;
+  readonly scaling: number;
+  readonly epsilon: number;
+}
+
+const noGroups = { groups: 1, chosen: 1 } as const;
+
+/** What the configuration classes of transformers 5.17 fill in; the files of others (Kimi) say it all. */
+const deepseekDefaults: Readonly<Record<string, DeepSeekDefaults>> = {
+  deepseek_v2: { shared: 2, dense: 0, ...noGroups, scaling: 1, epsilon: 1e-6 },
+  deepseek_v3: { shared: 1, dense: 3, groups: 8, chosen: 4, scaling: 2.5, epsilon: 1e-6 },
+  glm4_moe: { shared: 1, dense: 1, ...noGroups, scaling: 1, epsilon: 1e-5 },
+  glm4_moe_lite: { shared: 1, dense: 1, ...noGroups, scaling: 1.8, epsilon: 1e-5 },
+};
+const otherDefaults: DeepSeekDefaults = { shared: 0, dense: 0, ...noGroups, scaling: 1, epsilon: 1e-6 };
+
 /** DeepSeek-V2 has groups with one method of choosing only; a single group is none. */
-function groupsOf(config: HfConfig): Pick<FamilyPart, 'expertGroups'> {
-  const [groups, chosen] = [config.countOr(1, 'n_group'), config.countOr(1, 'topk_group')];
+function groupsOf(config: HfConfig, usual: DeepSeekDefaults): Pick<FamilyPart, 'expertGroups'> {
+  const [groups, chosen] = [config.countOr(usual.groups, 'n_group'), config.countOr(usual.chosen, 'topk_group')];
   const second = config.modelType === 'deepseek_v2';
   const method = config.find('topk_method')?.string() ?? 'greedy';
   if (groups <= 1 || (second && method !== 'group_limited_greedy')) return {};
@@ -46,7 +66,8 @@ function groupsOf(config: HfConfig): Pick<FamilyPart, 'expertGroups'> {
 
 /** DeepSeek's: the first layers dense, shared experts beside the routed ones. */
 function deepseek(config: HfConfig, layers: number): FamilyPart {
-  const dense = config.countOr(0, 'first_k_dense_replace');
+  const usual = deepseekDefaults[config.modelType] ?? otherDefaults;
+  const dense = config.countOr(usual.dense, 'first_k_dense_replace');
   const step = config.find('moe_layer_freq')?.integer(anyStep) ?? 1;
   const expertFfn = config.integer('moe_intermediate_size');
   const scoring = config.find('scoring_func')?.oneOf(['softmax', 'sigmoid']);
@@ -54,19 +75,19 @@ function deepseek(config: HfConfig, layers: number): FamilyPart {
     experts: config.integer(...expertNames),
     topK: config.integer('num_experts_per_tok'),
     expertFfn,
-    sharedExpertFfn: config.countOr(0, 'n_shared_experts') * expertFfn,
+    sharedExpertFfn: config.countOr(usual.shared, 'n_shared_experts') * expertFfn,
     denseFfn: dense > 0 || step > 1 ? config.integer('intermediate_size') : config.countOr(0, 'intermediate_size'),
     moeLayers: perLayer(layers, (i) => i >= dense && i % step === 0),
     scoring: scoring ?? (config.modelType === 'deepseek_v2' ? 'softmax' : 'sigmoid'),
     // transformers' DeepSeek-V2 does not look at norm_topk_prob.
     normTopK: config.modelType !== 'deepseek_v2' && config.booleanOr(true, 'norm_topk_prob'),
-    routedScaling: config.positiveOr(1, 'routed_scaling_factor'),
+    routedScaling: config.positiveOr(usual.scaling, 'routed_scaling_factor'),
     auxLossCoefficient: config.numberOr(0, 'aux_loss_alpha', 'router_aux_loss_coef'),
     auxLoss: 'none',
     selectionBias: config.modelType !== 'deepseek_v2',
-    ...groupsOf(config),
-    multiTokenLayers: config.countOr(0, 'num_nextn_predict_layers'),
-    rmsNormEps: config.positiveOr(1e-6, 'rms_norm_eps'),
+    ...groupsOf(config, usual),
+    multiTokenLayers: config.countOr(0, 'num_nextn_predict_layers', 'num_mtp_layers'),
+    rmsNormEps: config.positiveOr(usual.epsilon, 'rms_norm_eps'),
   };
 }
 
@@ -78,6 +99,7 @@ function latent(config: HfConfig, layers: number): FamilyPart {
     headDim: valueHeadDim,
     // Latent attention has a key and a value per head, whatever num_key_value_heads says.
     keyValueHeads: config.integer('num_attention_heads'),
+    feedForwardBias: config.modelType === 'deepseek_v2' && config.booleanOr(false, 'mlp_bias'),
     ropeInterleaved: config.modelType === 'deepseek_v2' || config.booleanOr(true, 'rope_interleave'),
     scoreScaling: scoreScalingOf(config),
     latentAttention: {

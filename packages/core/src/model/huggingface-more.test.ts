@@ -240,3 +240,60 @@ describe('architectures that cannot be described', () => {
     expect(refusal({ ...llama, model_type: type })).toContain(`did you mean ${meant}?`),
   );
 });
+
+describe('what transformers fills in', () => {
+  const latent = {
+    hidden_size: 32,
+    num_hidden_layers: 4,
+    num_attention_heads: 4,
+    vocab_size: 64,
+    n_routed_experts: 16,
+    num_experts_per_tok: 2,
+    moe_intermediate_size: 8,
+    intermediate_size: 64,
+    kv_lora_rank: 8,
+    qk_nope_head_dim: 8,
+    qk_rope_head_dim: 4,
+    v_head_dim: 8,
+  };
+  const read = (config: object) => readHfConfig(JSON.stringify({ ...latent, ...config }), 'm/config.json');
+
+  it.each([
+    [
+      'deepseek_v2',
+      { sharedExpertFfn: 16, routedScaling: 1, scoring: 'softmax', normTopK: false, rmsNormEps: 1e-6 },
+      0,
+    ],
+    [
+      'deepseek_v3',
+      { sharedExpertFfn: 8, routedScaling: 2.5, scoring: 'sigmoid', normTopK: true, rmsNormEps: 1e-6 },
+      3,
+    ],
+    ['glm4_moe_lite', { sharedExpertFfn: 8, routedScaling: 1.8, scoring: 'sigmoid', rmsNormEps: 1e-5 }, 1],
+    ['glm4_moe', { sharedExpertFfn: 8, routedScaling: 1, scoring: 'sigmoid', rmsNormEps: 1e-5, rotaryDim: 4 }, 1],
+  ] as const)('%s', (type, expected, dense) => {
+    const model = read({ model_type: type });
+    expect(model).toMatchObject(expected);
+    expect(model.moeLayers.map((moe) => !moe).filter(Boolean)).toHaveLength(dense);
+    expect(model.expertGroups).toEqual(type === 'deepseek_v3' ? { groups: 8, chosen: 4, by: 'twoLargest' } : undefined);
+  });
+
+  it('a wrapper around the decoder may say that embeddings are tied', () => {
+    const tied = (config: object): boolean => readHfConfig(JSON.stringify(config), 'm').tieEmbeddings;
+    expect(tied(qwenVl)).toBe(false);
+    expect(tied({ ...qwenVl, tie_word_embeddings: true })).toBe(true);
+    expect(
+      tied({
+        ...qwenVl,
+        tie_word_embeddings: true,
+        text_config: { ...qwenVl.text_config, tie_word_embeddings: false },
+      }),
+    ).toBe(false);
+  });
+
+  it('biases of DeepSeek-V2 feed-forwards are not passed over, nor picks that chosen groups do not have', () => {
+    expect(read({ model_type: 'deepseek_v2', mlp_bias: true }).feedForwardBias).toBe(true);
+    const groups = { topk_method: 'group_limited_greedy', n_group: 8, topk_group: 2, num_experts_per_tok: 5 };
+    expect(refusal({ ...latent, model_type: 'deepseek_v2', ...groups })).toContain('top-5 of 2 groups of 2 experts');
+  });
+});

@@ -9,7 +9,7 @@ import type { FamilyPart, FamilyReader, HfConfig } from './huggingface-config.js
 
 /** ERNIE 4.5: experts from one layer to another, every so many; shared experts beside them. */
 function ernie(config: HfConfig, layers: number): FamilyPart {
-  const first = config.countOr(0, 'moe_layer_start_index');
+  const first = config.countOr(1, 'moe_layer_start_index');
   const stated = config.find('moe_layer_end_index')?.integer({ min: -1, max: limits.layers }) ?? -1;
   const last = stated < 0 ? layers - 1 : stated;
   const step = config.find('moe_layer_interval')?.integer(anyStep) ?? 1;
@@ -19,7 +19,7 @@ function ernie(config: HfConfig, layers: number): FamilyPart {
     experts: config.integer('moe_num_experts'),
     topK: config.integer('moe_k'),
     expertFfn,
-    sharedExpertFfn: config.countOr(0, 'moe_num_shared_experts') * expertFfn,
+    sharedExpertFfn: config.countOr(2, 'moe_num_shared_experts') * expertFfn,
     denseFfn: moeLayers.includes(false) ? config.integer('intermediate_size') : config.countOr(0, 'intermediate_size'),
     moeLayers,
     attentionBias: config.booleanOr(false, 'use_bias') ? 'all' : 'none',

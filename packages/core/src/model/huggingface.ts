@@ -80,8 +80,15 @@ function windowOf(config: HfConfig, family: ModelFamily, layers: number): Attent
   };
 }
 
+interface Decoder {
+  readonly config: HfConfig;
+  readonly reader: FamilyReader;
+  /** What a wrapper around the decoder says of its embeddings. */
+  readonly tied: boolean | undefined;
+}
+
 /** The part of the document that describes the decoder, and which reader fits. */
-function decoder(document: Field): { config: HfConfig; reader: FamilyReader } {
+function decoder(document: Field): Decoder {
   const root = document.map();
   const inner = root.get('text_config');
   const field = inner ?? document;
@@ -107,7 +114,8 @@ function decoder(document: Field): { config: HfConfig; reader: FamilyReader } {
           'hiddenSize, layers, experts, topK, …',
     });
   }
-  return { config: new HfConfig(field, name), reader: familyReaders[name] };
+  const tied = inner === undefined ? undefined : root.get('tie_word_embeddings')?.boolean();
+  return { config: new HfConfig(field, name), reader: familyReaders[name], tied };
 }
 
 /**
@@ -116,7 +124,7 @@ function decoder(document: Field): { config: HfConfig; reader: FamilyReader } {
  */
 export function readHfConfig(json: string, fileName: string): MoeModel {
   const document = readDocument(json, fileName);
-  const { config, reader } = decoder(document);
+  const { config, reader, tied } = decoder(document);
   const layers = config.need('num_hidden_layers', 'n_layers').integer({ min: 1, max: limits.layers });
   const maxPositions = config.find('max_position_embeddings', 'max_seq_len')?.integer(positions);
   const clipQkv = config.find('clip_qkv')?.number({ above: 0 });
@@ -134,7 +142,7 @@ export function readHfConfig(json: string, fileName: string): MoeModel {
     vocabSize: config.integer('vocab_size'),
     activation: config.find('hidden_act')?.oneOf(activations) ?? 'silu',
     attentionBias: config.booleanOr(false, 'attention_bias') ? 'all' : 'none',
-    tieEmbeddings: config.booleanOr(reader.tied ?? false, 'tie_word_embeddings'),
+    tieEmbeddings: config.booleanOr(tied ?? reader.tied ?? false, 'tie_word_embeddings'),
     rmsNormEps: config.positiveOr(1e-5, 'rms_norm_eps', 'layer_norm_eps'),
     initializerRange: config.numberOr(0.02, 'initializer_range'),
     ropeTheta: reader.ropeTheta,

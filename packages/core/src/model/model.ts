@@ -275,6 +275,12 @@ export function completeModel(shape: ModelShape): MoeModel {
       `${expertGroups.chosen} of ${expertGroups.groups} groups of ${experts} experts`,
       'groups that divide the experts, and no more chosen than there are',
     );
+  if (moe && expertGroups !== undefined && (experts / expertGroups.groups) * expertGroups.chosen < topK)
+    throw wrong(
+      'expertGroups',
+      `top-${topK} of ${expertGroups.chosen} groups of ${experts / expertGroups.groups} experts`,
+      'no more picks than the chosen groups have experts',
+    );
   if (model.moeLayers.includes(false) && model.denseFfn < 1) {
     throw wrong('denseFfn', 'layers without experts have no feed-forward width', 'at least 1');
   }

@@ -23,6 +23,10 @@ export interface TrainingChoices {
   /** Sequences of a replica in one pass; all of its share when left out. */
   readonly microBatch?: number;
   readonly capacityFactor?: number;
+  readonly optimizer: {
+    /** By how much a step moves each expert's selection bias; none when left out. */
+    readonly selectionBiasRate?: number;
+  };
   readonly dtype: StepShape['dtype'];
   readonly overlap: Pick<StepShape, 'overlap' | 'reductions'>;
   /** Of initial weights, of the order of data, and of routing that is drawn. */
@@ -88,6 +92,9 @@ export function settingStep(
     microBatches: share / sequences,
     dtype: config.dtype,
     ...(config.capacityFactor === undefined ? {} : { capacityFactor: config.capacityFactor }),
+    ...(config.optimizer.selectionBiasRate === undefined
+      ? {}
+      : { selectionBiasRate: config.optimizer.selectionBiasRate }),
     ...config.overlap,
     strategy,
   };

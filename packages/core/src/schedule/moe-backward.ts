@@ -26,6 +26,7 @@ import {
   parts,
   routeRegions,
   routerShape,
+  selectionBiasShape,
   statisticsRegion,
   streamRegion,
   streamRows,
@@ -119,6 +120,7 @@ function emitRouter(p: Parts): void {
       normedGradient: write('normed.gradient'),
       weightGradient: gradient(builder, routerShape(shape)),
       biasGradient: bias && gradient(builder, bias),
+      picks: shape.countsPicks === true ? gradient(builder, selectionBiasShape(shape)) : undefined,
     },
     arguments: {
       scope: p.combined,

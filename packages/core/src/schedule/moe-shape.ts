@@ -28,6 +28,8 @@ export interface MoeShape {
   readonly biases?: boolean;
   /** Whether experts are chosen with a bias on their scores; absent: not. */
   readonly selectionBias?: boolean;
+  /** Whether the backward counts every expert's picks, by which the selection bias is then moved; absent: not. */
+  readonly countsPicks?: boolean;
   /** What runs beside what; absent: all that can. */
   readonly overlap?: Overlap;
   /** What the layer computes with beside its sizes; no price depends on it. Absent: `usualNumerics`. */

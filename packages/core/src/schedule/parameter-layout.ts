@@ -4,7 +4,7 @@
  * and the update all name runs of it.
  */
 import { groupSize, worldSize } from '../layout/mesh.js';
-import { bucketGroups, buckets, type Bucket, type Parameter, type Slot, type TrainedBucket } from './parameter.js';
+import { bucketGroups, buckets, type Bucket, type Parameter, type Slot } from './parameter.js';
 import { holdsParameter, parameters, shardElements, type ModelPart } from './parameters.js';
 import type { StepShape } from './step-shape.js';
 
@@ -97,7 +97,7 @@ export interface FlatRun {
  * behind the last, the embedding as -1.
  */
 export interface Reduction {
-  readonly bucket: TrainedBucket;
+  readonly bucket: Bucket;
   readonly region: string;
   readonly stage: number;
   /** In the order of memory. */
@@ -117,16 +117,17 @@ const gradientBytes = 4;
  * Reductions of a step, in the order in which the backward makes them ready. Decided from what all ranks know alike.
  */
 export function reductions(
-  step: Pick<StepShape, 'model' | 'layout' | 'reductionBytes'>,
+  step: Pick<StepShape, 'model' | 'layout' | 'reductionBytes' | 'selectionBiasRate'>,
   part?: ModelPart,
 ): Reduction[] {
-  const { model, layout, reductionBytes = usualReductionBytes } = step;
+  const { model, layout, reductionBytes = usualReductionBytes, selectionBiasRate } = step;
   const { slots } = statedLayout(step, part);
   const stageOf = ({ layer, slot }: PlacedSlot): number =>
     slot === 'embedding' ? -1 : layer < 0 ? model.layers : layer;
   const found: Reduction[] = [];
-  for (const bucket of Object.keys(bucketGroups) as TrainedBucket[]) {
+  for (const bucket of buckets) {
     if (groupSize(layout, bucketGroups[bucket]) === 1) continue;
+    if (bucket === 'fixed' && selectionBiasRate === undefined) continue;
     let open: PlacedSlot[] = [];
     let number = 0;
     const close = (): void => {

@@ -8,16 +8,15 @@
  *     (group `dense`)
  *   dense:   TP ranks hold shards, or copies with equal gradients: sum over `dp`
  *   expert:  sum over `edp`; the all_to_all already brought the tokens of the other replicas
- *   fixed:   nowhere: every rank holds all of it, and it has no gradient
+ *   fixed:   every rank holds all of it, and it has no gradient. Where experts are balanced by their selection bias, the
+ *     picks of the own tokens are counted in its place: sum over `dense`
  */
 export type Bucket = 'partial' | 'dense' | 'expert' | 'fixed';
 
-export const bucketGroups = { partial: 'dense', dense: 'dp', expert: 'edp' } as const;
+export const bucketGroups = { partial: 'dense', dense: 'dp', expert: 'edp', fixed: 'dense' } as const;
 
 /** Buckets in the order in which they lie in memory. */
 export const buckets: readonly Bucket[] = ['partial', 'dense', 'expert', 'fixed'];
-
-export type TrainedBucket = keyof typeof bucketGroups;
 
 /** Whether a parameter has a gradient, and an optimizer steps it. */
 export const isTrained = ({ bucket }: Pick<Parameter, 'bucket'>): boolean => bucket !== 'fixed';

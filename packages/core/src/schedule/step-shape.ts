@@ -19,6 +19,11 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
   readonly dtype: DType;
   readonly capacityFactor?: number;
   readonly strategy: Strategy;
+  /**
+   * By how much the update moves each expert's selection bias, up where the step gave it fewer picks than the mean of
+   * its layer and down where more; absent: the bias stays.
+   */
+  readonly selectionBiasRate?: number;
   /** Least bytes of gradients that are reduced together; `usualReductionBytes` when left out. */
   readonly reductionBytes?: number;
   /**
@@ -87,7 +92,7 @@ export function moeShape(step: StepShape): MoeShape {
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
     ...(overlap === undefined ? {} : { overlap }),
     ...(model.expertBias ? { biases: true } : {}),
-    ...(model.selectionBias ? { selectionBias: true } : {}),
+    ...(model.selectionBias ? { selectionBias: true, countsPicks: step.selectionBiasRate !== undefined } : {}),
     ...(model.sharedExpertFfn === 0 ? {} : { shared: { ffn: model.sharedExpertFfn, gated: model.sharedExpertGate } }),
   };
 }

@@ -68,9 +68,12 @@ export function reductionTemplates(
   });
 }
 
-/** The norm of all gradients and the step of AdamW, of the whole model or of the part that a stage holds. */
+/**
+ * The norm of all gradients and the step of AdamW, of the whole model or of the part that a stage holds; then that of
+ * the selection biases.
+ */
 export function updateTemplate(step: StepShape, part?: ModelPart): Template {
-  const { layout, dtype } = step;
+  const { layout, dtype, selectionBiasRate } = step;
   const builder = new TemplateBuilder();
   const parameters = statedLayout(step, part);
   const declare = declarer(builder, flatRuns(parameters, []), dtype);
@@ -107,6 +110,15 @@ export function updateTemplate(step: StepShape, part?: ModelPart): Template {
     },
     work: { ...memoryWork('update', 28 + copied, { rows: elements }), flopsPerRow: 12 },
   });
+  const fixed = parameters.slots.filter(({ bucket }) => bucket === 'fixed');
+  if (selectionBiasRate !== undefined && fixed.length > 0)
+    builder.kernel({
+      id: 'selectionBias',
+      kernel: 'update.selectionBias',
+      operands: { picks: read(gradients), loss: read('loss'), weights: add(weights) },
+      arguments: { rate: selectionBiasRate },
+      work: memoryWork('update', 12, { rows: fixed.reduce((sum, { length }) => sum + length, 0) }),
+    });
   const activation = activationOf(layout);
   return builder.build('update', activation, activation);
 }

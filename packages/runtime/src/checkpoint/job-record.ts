@@ -27,6 +27,7 @@ const jobRecordSchema = z.object({
     microBatches: z.number(),
     dtype: name,
     capacityFactor: z.number().optional(),
+    selectionBiasRate: z.number().optional(),
     strategy: z.object({
       dispatch: name,
       combine: name,

@@ -74,6 +74,8 @@ export interface Device {
   free(view: View): void;
   /** Bytes that are allocated now. */
   readonly allocatedBytes: number;
+  /** The most bytes that were allocated at a time. */
+  readonly peakAllocatedBytes: number;
   /** The most that was taken at a time, with what kernels took for themselves, where the device counts it. */
   readonly peakBytes?: number;
 

@@ -42,6 +42,7 @@ export interface BoundArguments {
   readonly slice: { readonly start: number; readonly end: number };
   readonly step: StepArguments;
   readonly tensors: readonly TensorRun[];
+  readonly selectionBiases: readonly TensorRun[];
   /** From canonical rows of the tokens, which `permutation` orders, to rows of the send buffer's chunk. */
   readonly send: { readonly permutation: Permutation; readonly moves: Moves };
   /** Between canonical rows of this rank's experts and rows of the buffer's chunk. */

@@ -26,6 +26,7 @@ export interface ArgumentSources {
   readonly book: RoutingBook;
   /** Where parameters lie; empty where none are trained. */
   readonly tensors: readonly TensorRun[];
+  readonly selectionBiases: readonly TensorRun[];
 }
 
 export class ArgumentBinder {
@@ -88,6 +89,8 @@ export class ArgumentBinder {
         return step;
       case 'tensors':
         return this.#sources.tensors;
+      case 'selectionBiases':
+        return this.#sources.selectionBiases;
       case 'send':
         return layer().send(fields.scope, fields.order, chunk, of);
       case 'arrived':

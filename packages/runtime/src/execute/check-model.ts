@@ -18,6 +18,11 @@ export function checkExecutable(step: StepShape, kind: string): void {
   const refusals: Refusal[] = [
     [model.clipQkv !== undefined && model.qkNorm === 'none', 'clipped queries without a norm of them', 'a query norm'],
     [!types.includes(step.dtype), `computing in ${step.dtype}`, `${types.join(' or ')} on ${kind}`],
+    [
+      step.selectionBiasRate !== undefined && kind === 'cuda',
+      'selection biases that follow the load',
+      'no selectionBiasRate on cards, or the CPU',
+    ],
     [!Number.isInteger(query), `${model.attentionHeads} heads over tp ${layout.tp}`, 'a tp that divides the heads'],
     [
       !Number.isInteger(keyValue) || (model.keyValueHeads < layout.tp && layout.tp % model.keyValueHeads !== 0),

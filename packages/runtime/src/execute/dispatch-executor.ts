@@ -99,6 +99,7 @@ export class DispatchExecutor {
       routing: this.#routing,
       book: this.#book,
       tensors: [],
+      selectionBiases: [],
     });
     this.#runner = new ProgramRunner({
       layout,

@@ -102,12 +102,14 @@ export class TrainingExecutor {
     this.#evaluation = evaluationStep(step);
     this.#program = this.#training;
     this.#routing = new RoutingShape(moeShape(step), parameters.rank);
+    const held = parameters.held();
     this.#arguments = new ArgumentBinder({
       layout,
       rank: endpoint.rank,
       routing: this.#routing,
       book: this.#book,
-      tensors: parameters.held().filter(({ parameter }) => isTrained(parameter)),
+      tensors: held.filter(({ parameter }) => isTrained(parameter)),
+      selectionBiases: held.filter(({ parameter: { slot } }) => slot === 'selectionBias'),
     });
     this.#runner = new ProgramRunner({
       layout,

@@ -9,7 +9,12 @@
  */
 import type { RouterShape } from './router.js';
 
-/** Adds one layer's picks and probability sums, both of `experts` elements; float32 counts are exact up to 2^24. */
+/** Adds picks to the counts of their experts; float32 counts are exact up to 2^24. */
+export function addPicks(ids: Int32Array, counts: Float32Array): void {
+  for (const expert of ids) counts[expert] = counts[expert] + 1;
+}
+
+/** Adds one layer's picks and probability sums, both of `experts` elements. */
 export function addAuxiliaryStatistics({
   shape,
   probabilities,
@@ -24,10 +29,7 @@ export function addAuxiliaryStatistics({
   readonly probabilitySums: Float32Array;
 }): void {
   const { tokens, experts, picks } = shape;
-  for (let pick = 0; pick < tokens * picks; pick++) {
-    const expert = ids[pick];
-    counts[expert] = counts[expert] + 1;
-  }
+  addPicks(ids.subarray(0, tokens * picks), counts);
   for (let expert = 0; expert < experts; expert++) {
     let sum = 0;
     for (let token = 0; token < tokens; token++) sum += probabilities[token * experts + expert];

@@ -1,7 +1,8 @@
 export { chunkMoves, chunkTotal, type CutBlocks, type Moves, packRows, sendOrder, unpackRows } from './blocks.js';
 export { routerBackward, type RouterShape, routerSoftmax, routerTopK } from './router.js';
 export { routerSigmoid, selectExperts } from './selection.js';
-export { addAuxiliaryStatistics, auxiliaryGradient, auxiliaryLoss } from './auxiliary-loss.js';
+export { addAuxiliaryStatistics, addPicks, auxiliaryGradient, auxiliaryLoss } from './auxiliary-loss.js';
+export { balanceBias } from './balance-bias.js';
 export { dropByProbability, expertCapacity, keptPicks, pickedIds } from './capacity.js';
 export {
   buildPermutation,

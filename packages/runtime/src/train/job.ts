@@ -89,7 +89,8 @@ export type TrainReport = StepReport | EvaluationReport | CheckpointReport;
 /** What a rank returns. */
 export interface RankOutcome {
   readonly spans: readonly Span[];
-  readonly peakActivationBytes: number;
-  /** All that the rank took of its device, where the device counts it. */
+  /** The most that the rank held at a time: weights, gradients, moments, activations and buffers. */
+  readonly peakBytes: number;
+  /** The same with what kernels took for themselves, where the device counts it. */
   readonly peakDeviceBytes?: number;
 }

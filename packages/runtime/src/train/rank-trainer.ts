@@ -62,7 +62,7 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
   const { peakBytes: peakDeviceBytes } = device;
   return {
     spans,
-    peakActivationBytes: executor.peakBytes,
+    peakBytes: device.peakAllocatedBytes,
     ...(peakDeviceBytes === undefined ? {} : { peakDeviceBytes }),
   };
 }

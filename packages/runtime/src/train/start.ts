@@ -187,6 +187,7 @@ function differences(state: TrainingState, job: TrainJob): string[] {
   note('sequences per step', state.data?.sequencesPerStep, sequencesPerStep(job));
   const [was, is] = [state.job, jobRecord(job)];
   note('capacityFactor', was?.step.capacityFactor, is.step.capacityFactor);
+  note('selectionBiasRate', was?.step.selectionBiasRate, is.step.selectionBiasRate);
   note('steps', was?.steps, is.steps);
   for (const key of Object.keys(is.optimizer) as (keyof typeof is.optimizer)[])
     note(`optimizer.${key}`, was?.optimizer[key], is.optimizer[key]);

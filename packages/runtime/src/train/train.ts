@@ -44,8 +44,9 @@ export interface TrainResult {
   readonly fabricLostSeconds: number;
   /** Bytes that passed each port of the emulated network, in the order of `portsOf(cluster)`; evaluation included. */
   readonly portBytes: Float64Array;
-  readonly peakActivationBytes: number;
-  /** The most that a rank took of its card. */
+  /** By rank, the most that it held at a time: weights, gradients, moments, activations and buffers. */
+  readonly peakBytes: readonly number[];
+  /** The most that a rank took of its card, with what kernels took for themselves. */
   readonly peakDeviceBytes?: number;
 }
 
@@ -108,7 +109,7 @@ export async function train({
     },
     fabricLostSeconds,
     portBytes,
-    peakActivationBytes: maxOf(outcomes.map((outcome) => outcome.peakActivationBytes)),
+    peakBytes: outcomes.map(({ peakBytes }) => peakBytes),
     ...(taken.length === 0 ? {} : { peakDeviceBytes: maxOf(taken) }),
   };
 }

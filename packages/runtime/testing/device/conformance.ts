@@ -88,8 +88,10 @@ export function describeDevice(name: string, { make, tooManyBytes }: DeviceUnder
         if (!sameBytes(got, values)) damaged.push(`${view.length} ${view.type} in round ${round}`);
         device.free(view);
       };
+      let most = 0;
       const take = (type: ElementType, length: number, seed: number): void => {
         const view = device.allocate(type, length);
+        most = Math.max(most, device.allocatedBytes);
         const values = pattern(type, length, seed);
         device.write(view, values);
         live.push({ view, values });
@@ -100,6 +102,7 @@ export function describeDevice(name: string, { make, tooManyBytes }: DeviceUnder
       expect(damaged).toEqual([]);
       for (const { view } of live) device.free(view);
       expect(device.allocatedBytes).toBe(0);
+      expect(device.peakAllocatedBytes).toBe(most);
     });
 
     it('refuses arrays that are not as the view, and room that it does not have', () => {

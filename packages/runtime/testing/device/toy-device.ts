@@ -83,6 +83,10 @@ export class ToyDevice implements Device {
     return this.#arena.usedBytes;
   }
 
+  get peakAllocatedBytes(): number {
+    return this.#arena.peakBytes;
+  }
+
   allocate(type: ElementType, length: number): View {
     if (!(length >= 0)) throw new RangeError(`a view cannot have ${length} elements`);
     return { type, byteOffset: this.#arena.allocate(length * elementBytes[type]), length };

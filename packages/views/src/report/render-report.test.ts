@@ -86,6 +86,16 @@ describe('renderReport', () => {
     );
   });
 
+  it('lists what ranks held beside what was predicted, the fullest first', () => {
+    const [, table = ''] = /<h2>Memory<\/h2>.*?<tbody>(.*?)<\/tbody>/su.exec(page) ?? [];
+    const rows = [...table.matchAll(/<tr>(.*?)<\/tr>/gu)].map(([, row = '']) => row.match(/(?<=>)[^<>]+/gu));
+    expect(rows).toHaveLength(8);
+    expect(rows[0]).toEqual(['rank 7', '29.9 MiB', '30.2 MiB', '−0.78 %']);
+    const { memory } = exampleReport();
+    const many = { ...memory, measuredBytes: Array.from({ length: 40 }, (_, rank) => 1e6 + rank) };
+    expect(renderReport({ ...exampleReport(), memory: many }).match(/<td>rank \d+<\/td>/gu)).toHaveLength(16);
+  });
+
   it('escapes what comes from outside', () => {
     const report = exampleReport();
     const hostile = renderReport({ ...report, command: 'monta train "<b>x</b>"', run: '<img src=x>' });

@@ -1,5 +1,5 @@
 /** The report of a run as one HTML page that needs nothing else: no network, no script, no other file. */
-import { formatCount, formatInteger, formatPercent, formatSeconds } from '@monta/core';
+import { formatBytes, formatCount, formatInteger, formatPercent, formatSeconds } from '@monta/core';
 import { escapeXml as escape } from '../svg.js';
 import { timelineSvg } from '../timeline/timeline.js';
 import { pageStyle } from './page-style.js';
@@ -16,6 +16,7 @@ const figure = (draw: (width: number) => string, caption: string) =>
   `<figure class="card"><div class="wide">${draw(wide)}</div><div ` +
   `class="narrow">${draw(narrow)}</div><figcaption>${escape(caption)}</figcaption></figure>`;
 
+const signedPercent = (share: number) => `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))}`;
 const factor = (value: number) => `${value.toFixed(2)}×`;
 
 function number(value: string, meaning: string, better = false): string {
@@ -40,9 +41,7 @@ function headlines(report: RunReport): string {
       ? []
       : [number(factor(overFixed), `the same of the best fixed strategy (${fixed.name})`, overFixed > 1)]),
     ...(chosen === undefined ? [] : [number(formatSeconds(chosen.stepSeconds), `a step, ${report.timing.origin}`)]),
-    ...(error === undefined
-      ? []
-      : [number(`${error < 0 ? '−' : '+'}${formatPercent(Math.abs(error))}`, 'error of the predicted step time')]),
+    ...(error === undefined ? [] : [number(signedPercent(error), 'error of the predicted step time')]),
     ...(last === undefined
       ? []
       : [
@@ -213,6 +212,31 @@ function predictionSection(report: RunReport): string[] {
   ];
 }
 
+/** Ranks whose memory is listed; of more, the fullest. */
+const listedRanks = 16;
+
+/** What each rank held at its highest, beside what was predicted. */
+function memorySection(report: RunReport): string[] {
+  const { predictedBytes, measuredBytes, cardBytes } = report.memory;
+  const ranks = measuredBytes.map((bytes, rank) => ({ bytes, rank }));
+  const shown = [...ranks].sort((a, b) => b.bytes - a.bytes || a.rank - b.rank).slice(0, listedRanks);
+  const cell = (text: string): string => `<td class="number">${escape(text)}</td>`;
+  const rows = shown.map(({ bytes, rank }) => {
+    const figures = [formatBytes(predictedBytes, 'binary'), formatBytes(bytes, 'binary')];
+    const error = signedPercent(predictedBytes / bytes - 1);
+    return `<tr><td>rank ${rank}</td>${[...figures, error].map(cell).join('')}</tr>`;
+  });
+  const heads = ['predicted', 'measured', 'error'].map((text) => `<th class="number">${text}</th>`).join('');
+  const kernels = cardBytes === undefined ? '' : ` With what kernels take: ${formatBytes(cardBytes, 'binary')}.`;
+  return [
+    '<h2>Memory</h2>',
+    '<p>The most that a rank held at a time: weights, gradients, moments, activations and buffers. Predicted from the ' +
+      `compiled program, for even routing; measured by the memory that hands them out.${kernels}</p>`,
+    `<div class="card scroll"><table><thead><tr><th>fullest ranks first</th>${heads}</tr></thead>` +
+      `<tbody>${rows.join('')}</tbody></table></div>`,
+  ];
+}
+
 function loadSection({ expertLoad }: RunReport): string[] {
   if (expertLoad.length === 0) return [];
   const caption = 'A cell without colour is balanced. The most loaded rank sets the pace of a dispatch.';
@@ -240,6 +264,7 @@ export function renderReport(report: RunReport): string {
     ...lossSection(report),
     ...timeSection(report),
     ...predictionSection(report),
+    ...memorySection(report),
     '<h2>Bytes per link</h2>',
     figure(
       (width) => bytesPlot(report, width),

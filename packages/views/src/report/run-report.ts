@@ -4,7 +4,7 @@
  * token.
  */
 
-import type { Lane, LaneSeconds, StepBytes } from '@monta/core';
+import { maxOf, type Lane, type LaneSeconds, type StepBytes } from '@monta/core';
 import type { TimelinePanel } from '../timeline/timeline.js';
 
 /** How a number came about. Nothing emulated is ever called measured without saying so. */
@@ -48,6 +48,16 @@ export interface OperationTime {
   readonly lane: Lane;
   readonly predictedSeconds: number;
   readonly measuredSeconds: number;
+}
+
+/** The most that ranks of the chosen strategy's run held at a time: weights, gradients, moments, activations, buffers. */
+export interface RunMemory {
+  /** From the compiled program, for even routing. */
+  readonly predictedBytes: number;
+  /** By rank, counted by the device's memory while training. */
+  readonly measuredBytes: readonly number[];
+  /** The most that a rank took of its card, with what kernels take for themselves. */
+  readonly cardBytes?: number;
 }
 
 export interface RunReport {
@@ -114,6 +124,8 @@ export interface RunReport {
   /** Median absolute error of the predicted operation times, as a share; absent when nothing was compared. */
   readonly operationError?: number;
 
+  readonly memory: RunMemory;
+
   /** Share of tokens per expert relative to a balanced load, per layer or over all; columns are spans of steps. */
   readonly expertLoad: readonly {
     readonly layer: number | 'all';
@@ -135,6 +147,10 @@ export interface RunReport {
 export function strategyOf(report: RunReport, role: StrategyRun['role']): StrategyRun | undefined {
   return report.strategies.find((strategy) => strategy.role === role);
 }
+
+/** Error of the predicted memory of the fullest rank, as a share of what was measured. */
+export const memoryError = ({ memory: { predictedBytes, measuredBytes } }: Pick<RunReport, 'memory'>): number =>
+  predictedBytes / maxOf(measuredBytes) - 1;
 
 /** How many times faster the chosen strategy's step is than another's. */
 export function speedUp(report: RunReport, over: 'baseline' | 'fixed'): number | undefined {

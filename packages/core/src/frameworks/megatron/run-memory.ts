@@ -1,6 +1,6 @@
 /** The memory setting that a Megatron run amounts to. */
 import { checkModelLayout } from '../../layout/index.js';
-import type { MemorySetting, PrecisionName, SharingName } from '../../memory/index.js';
+import type { ExchangeLibrary, MemorySetting, PrecisionName, SharingName } from '../../memory/index.js';
 import type { MoeModel } from '../../model/model.js';
 import { recomputeModules, type Recompute, type RecomputeModule } from '../../schedule/recompute.js';
 import { inChunks, namedStrategies } from '../../schedule/dispatchers/strategies.js';
@@ -27,6 +27,13 @@ function precisionOf(run: MegatronRun): PrecisionName {
   if (!run.on('bf16') && !run.on('fp16')) return 'full';
   const half = ['exp_avg_dtype', 'exp_avg_sq_dtype'].every((field) => /^(bf|fp)16$/u.test(run.text(field) ?? ''));
   return half ? 'bf16-moments' : 'mixed';
+}
+
+function exchangeOf(run: MegatronRun): ExchangeLibrary {
+  const backend = run.text('moe_flex_dispatcher_backend');
+  return run.text('moe_token_dispatcher_type') === 'flex' && (backend === 'deepep' || backend === 'hybridep')
+    ? backend
+    : 'nccl';
 }
 
 interface Again {
@@ -115,6 +122,8 @@ export function memoryOfRun(run: MegatronRun, model: MoeModel, imbalance = 1): R
       sharing: sharingOf(run),
       precision,
       imbalance,
+      exchange: exchangeOf(run),
+      weightShards: { dense: run.weightShards ?? 1, expert: run.expertWeightShards ?? 1 },
       activationAgain: activation,
     },
     leftOut: [
@@ -122,6 +131,7 @@ export function memoryOfRun(run: MegatronRun, model: MoeModel, imbalance = 1): R
       ...(run.quantized ? ['copies of weights and activations in fp8 or fp4'] : []),
       ...(run.on('optimizer_cpu_offload') ? ['optimizer states in host memory'] : []),
       ...(run.number('cpu_offloading_num_layers') ? ['activations in host memory'] : []),
+      ...(run.on('moe_paged_stash') ? ['pages of the stash for activations'] : []),
       ...(run.given('pipeline_model_parallel_layout') && layersOfStages === undefined
         ? ['the layers of uneven stages']
         : []),

@@ -28,7 +28,7 @@ function clusterOf(nics: number, nvlink?: number): Cluster {
 
 /** Share of NVLink's nominal bandwidth that the preset takes to be reached. */
 export const nvlinkReached = getCluster('a800-2x8').tiers[0]?.reached ?? 1;
-const tpEight = (sequenceParallel = false): Layout => resolveLayout({ tp: 8, dp: 2, ep: 2, sequenceParallel });
+export const tpEight = (sequenceParallel = false): Layout => resolveLayout({ tp: 8, dp: 2, ep: 2, sequenceParallel });
 
 /** One layer whose dispatched volume is V = k T h s: two experts, top-2, h = 8192, bf16. */
 function shapeOf(volume: number): MoeShape {
@@ -156,7 +156,8 @@ export interface StepGain {
   readonly choice: string;
 }
 
-function llama(layers: number, topK: number): MoeModel {
+/** Llama-2-70B's shape with two experts a layer. */
+export function llama(layers: number, topK: number): MoeModel {
   const model = getModel('2x70b');
   return completeModel({ ...model, layers, topK, moeLayers: Array.from({ length: layers }, () => true) });
 }

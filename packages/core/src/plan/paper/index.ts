@@ -8,3 +8,4 @@ export {
   stepGains,
   volumes,
 } from './claims.js';
+export { type PaperRoom, paperRoom } from './room.js';

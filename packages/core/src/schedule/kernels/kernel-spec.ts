@@ -69,7 +69,8 @@ export type FieldTag = keyof FieldTypes | `${keyof FieldTypes}?`;
  *   tp, etp: this rank's index and how many there are
  *   layer: number of the layer
  *   slice: [start, end) of the rank's tokens within the replica
- *   step: number, targets and optimizer of the training step;   tensors: where each parameter lies in the flat states
+ *   step: number, targets and optimizer of the training step
+ *   tensors: where each trained parameter lies in the flat states;   selectionBiases: where the selection biases do
  *   send, arrived, section, returned, segments, moves: plans of row moves (see the runtime's `rows/`)
  */
 export type BoundArgument =
@@ -79,6 +80,7 @@ export type BoundArgument =
   | 'slice'
   | 'step'
   | 'tensors'
+  | 'selectionBiases'
   | 'send'
   | 'arrived'
   | 'section'

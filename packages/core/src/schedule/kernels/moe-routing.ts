@@ -29,6 +29,7 @@ export const routingKernels = {
     bound: ['slice'],
   },
   'moe.count': { roles: { ids: reads, counts: writes } },
+  /** `picks`: those of the own tokens by expert, as routed, dropped or not; added to what other micro-batches chose. */
   'moe.router.backward': {
     roles: {
       routeGradient: reads,
@@ -40,6 +41,7 @@ export const routingKernels = {
       normedGradient: writes,
       weightGradient: adds,
       biasGradient: mayAdd,
+      picks: mayAdd,
     },
     fields: {
       scope: 'scope',

@@ -89,6 +89,10 @@ export class CpuDevice implements Device {
     return this.#arena.usedBytes;
   }
 
+  get peakAllocatedBytes(): number {
+    return this.#arena.peakBytes;
+  }
+
   allocate(type: ElementType, length: number): View {
     if (!Number.isSafeInteger(length) || length < 0)
       throw new RangeError(`a view has a whole number of elements, at least 0, not ${length}`);

@@ -102,6 +102,7 @@ export class CudaDevice implements Device {
   #companion: Companion = nobody;
   #bytes = new Map<Address, number>();
   #allocatedBytes = 0;
+  #peakAllocatedBytes = 0;
 
   /** The context belongs to the device, which closes it. */
   constructor(context: CudaContext, { trace = false, kernels = cudaKernels }: CudaDeviceOptions = {}) {
@@ -151,6 +152,10 @@ export class CudaDevice implements Device {
     return this.#allocatedBytes;
   }
 
+  get peakAllocatedBytes(): number {
+    return this.#peakAllocatedBytes;
+  }
+
   /**
    * The most that was allocated at a time, with what kernels took for themselves; in the sizes that CUDA was asked for.
    */
@@ -165,6 +170,7 @@ export class CudaDevice implements Device {
     const byteOffset = this.#memory.allocate(bytes);
     this.#bytes.set(byteOffset, bytes);
     this.#allocatedBytes += bytes;
+    this.#peakAllocatedBytes = Math.max(this.#peakAllocatedBytes, this.#allocatedBytes);
     return { type, byteOffset, length };
   }
 

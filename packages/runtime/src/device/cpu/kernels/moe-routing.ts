@@ -1,6 +1,7 @@
 /** Kernels of the router: scores and picks, capacity, counts, and the way back. */
 import {
   addAuxiliaryStatistics,
+  addPicks,
   auxiliaryGradient,
   dropByProbability,
   expertCapacity,
@@ -124,6 +125,7 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
   'moe.router.backward': (call) => {
     const { scope, renormalise, coefficient, pooledTokens, slice, selection } = call.arguments;
     const { gemm } = call;
+    const chosen = pickedIds(call.i32('ids'));
     const [tokens, experts] = [call.rows('probabilities'), call.columns('probabilities')];
     const [hidden, picks] = [call.columns('normedGradient'), call.columns('ids')];
     const auxiliary = new Float32Array(experts);
@@ -132,7 +134,7 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
       routerBackward({
         shape: { tokens, experts, picks, renormalise, selection },
         probabilities: call.f32('probabilities'),
-        ids: pickedIds(call.i32('ids')),
+        ids: chosen,
         dweights: call.f32('routeGradient'),
         auxiliary,
         dlogits,
@@ -152,6 +154,7 @@ export const routingKernels: CatalogueKernels<RoutingKernel> = {
         dweight: call.f32('weightGradient'),
       });
       if (call.has('biasGradient')) biasGrad(own, dOwn, call.f32('biasGradient'));
+      if (call.has('picks')) addPicks(chosen.subarray(start * picks, end * picks), call.f32('picks'));
     });
   },
 };

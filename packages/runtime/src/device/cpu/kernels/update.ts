@@ -1,12 +1,13 @@
 /**
  * Kernels of the update: this rank's share of the gradients' norm, then AdamW with the gradients clipped by the norm
- * over all ranks.
+ * over all ranks, and the selection biases by what was picked.
  */
+import { balanceBias } from '../../../moe/index.js';
 import { adamWStep, clippingFactor, sumOfSquares } from '../../../transformer/index.js';
 import { lossSlot } from '../../loss-slots.js';
 import type { CatalogueKernels } from '../kernel-call.js';
 
-export const updateKernels: CatalogueKernels<'update.norm' | 'update.adamw'> = {
+export const updateKernels: CatalogueKernels<'update.norm' | 'update.adamw' | 'update.selectionBias'> = {
   'update.norm': (call) => {
     const gradients = call.f32('gradients');
     let squares = 0;
@@ -32,5 +33,13 @@ export const updateKernels: CatalogueKernels<'update.norm' | 'update.adamw'> = {
       };
     });
     adamWStep(states, optimizer, number, scale);
+  },
+  'update.selectionBias': (call) => {
+    const { rate, step, selectionBiases } = call.arguments;
+    // The biases stay where the weights do.
+    if (step.optimizer === undefined || !Number.isFinite(call.f32('loss')[lossSlot.squares])) return;
+    const [picks, weights] = [call.f32('picks'), call.f32('weights')];
+    for (const { offset, length } of selectionBiases)
+      balanceBias(weights.subarray(offset, offset + length), picks.subarray(offset, offset + length), rate);
   },
 };

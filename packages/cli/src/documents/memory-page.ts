@@ -1,0 +1,123 @@
+/** The page on predicted memory: published peaks beside predictions, what is counted from what, and what is not. */
+import { formatPercent } from '@monta/core';
+import { deepSeekBreakdown, predictPublished, type BreakdownPart, type PredictedPeak } from '@monta/core/memory';
+import { quantile } from '@monta/core/units';
+
+const row = (...cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
+const signed = (share: number): string => `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))}`;
+
+function peaksTable(peaks: readonly PredictedPeak[]): string {
+  const lines = peaks.map(({ row: { model, layout, sequence, microBatches, allocatedGib }, predictedGib, error }) =>
+    row(
+      model,
+      `\`${layout}\``,
+      sequence,
+      microBatches.join(', '),
+      allocatedGib.toFixed(2),
+      predictedGib.toFixed(2),
+      signed(error),
+    ),
+  );
+  return [
+    row('model', 'layout', 'sequence', 'micro-batches', 'published, GiB', 'predicted, GiB', 'error'),
+    '|---|---|--:|--:|--:|--:|--:|',
+    ...lines,
+  ].join('\n');
+}
+
+function breakdownTable(parts: readonly BreakdownPart[]): string {
+  const lines = parts.map(({ what, publishedGib, predictedGib, error }) =>
+    row(what, publishedGib.toFixed(1), predictedGib.toFixed(1), signed(error)),
+  );
+  return [row('part', 'published, GB', 'predicted, GiB', 'error'), '|---|--:|--:|--:|', ...lines].join('\n');
+}
+
+/** Published rows whose configuration is not whole, each kind with what is missing. */
+const leftOut: readonly (readonly [rows: string, missing: string])[] = [
+  ['Megatron-LM functional tests (Mixtral, a DeepSeek-V3 proxy; 11)', 'number of GPUs; routing is natural'],
+  ['Megatron-Bridge cards of Nemotron 3 (9)', 'layouts; state-space layers have no program here'],
+  ['TorchTitan on 8 B200 (1)', 'what of a layer is recomputed'],
+  ['DeepSeek-V3 in MXFP8 (1)', 'number of GPUs; copies in 8 bits are not counted'],
+  ['GPT-22B to 1T (14)', 'nothing, but they are computed by a formula, not measured'],
+];
+
+const counted: readonly (readonly [what: string, from: string])[] = [
+  [
+    'weights, gradients, optimizer states',
+    'weights that the compiled templates name, split by `--sharing` (ZeRO 1 to 3, distributed optimizer, FSDP) and `--weight-shards` (GTP)',
+  ],
+  [
+    'activations, buffers of dispatch and combine, logits',
+    'lifetimes of the compiled program of the stage, with its micro-batches in flight; experts at `--imbalance` times the mean, which is also what a rank capacity factor reserves',
+  ],
+  [
+    'NCCL',
+    '160 MiB a communicator: 16 channels, two neighbours, 5 MiB each (NCCL_BUFFSIZE and the two other protocols)',
+  ],
+  [
+    'DeepEP (`--exchange deepep`)',
+    '`get_nvl_buffer_size_hint` and `get_rdma_buffer_size_hint` of its recommended settings',
+  ],
+  [
+    'HybridEP (`--exchange hybridep`)',
+    'allocations of its buffers inside a domain and between domains, sized for all tokens of the group at one rank',
+  ],
+  ['libraries, driver, allocator', 'cuBLAS work space, 0.5 GiB of context, 6 % held besides by the allocator'],
+];
+
+const notCounted: readonly string[] = [
+  'copies of weights and activations in fp8 and fp4',
+  'pages of the paged stash beyond what they hold (buffer factors, spill to the host)',
+  'NCCL: point-to-point connections of all_to_all, registered and symmetric buffers, NVLS',
+  'NCCL EP and NVSHMEM heaps',
+  'offload to the host; CUDA graphs and their pools',
+  'activations of multi-token prediction (states are counted)',
+];
+
+/** Everything on the page follows from the figures kept in the repository. */
+export function memoryPage(): string {
+  const peaks = predictPublished();
+  const runs = peaks.flatMap(({ row: { microBatches }, error }) => microBatches.map(() => Math.abs(error)));
+  const sorted = runs.toSorted((a, b) => a - b);
+  const worst = peaks.reduce((one, other) => (Math.abs(other.error) > Math.abs(one.error) ? other : one));
+  return `# Predicted memory
+
+Written by \`npm run docs:memory\`. What PyTorch's allocator had handed out at its highest, as others published it, \
+beside \`monta memory\`'s figure for the same run, balanced. Rows with a full configuration: SimuMax (Megatron 0.14 on \
+8 B200) and Megatron-Bridge's Qwen3-30B on 16 H100. What Megatron-Core keeps was worked out on part of these rows.
+
+${row('runs', 'median error', '90th percentile', 'worst')}
+|--:|--:|--:|---|
+${row(runs.length, formatPercent(quantile(sorted, 0.5)), formatPercent(quantile(sorted, 0.9)), `${signed(worst.error)}: ${worst.row.model}, \`${worst.row.layout}\`, sequence ${worst.row.sequence}`)}
+
+${peaksTable(peaks)}
+
+## DeepSeek-V3 on 256 GPUs
+
+arXiv 2603.07685, bf16, \`dp=64,pp=4,ep=64\`, 4 virtual stages, nothing recomputed; a stage of 16 layers with experts.
+
+${breakdownTable(deepSeekBreakdown())}
+
+## The embedded runtime
+
+Its report lists what each rank's arena handed out at its highest beside the same prediction. A test does so for thirty \
+seeded runs (layouts, dispatchers, chunks, micro-batches, skewed routing, dropped picks, recomputation; \
+\`packages/runtime/src/execute/memory.test.ts\`): within 2 % each, passes alone and all together.
+
+## Published, and left out
+
+| rows | what is missing |
+|---|---|
+${leftOut.map((one) => row(...one)).join('\n')}
+
+## What is counted, and from what
+
+| what | from |
+|---|---|
+${counted.map((one) => row(...one)).join('\n')}
+
+Not counted:
+
+${notCounted.map((one) => `- ${one}`).join('\n')}
+`;
+}
