@@ -106,7 +106,8 @@ function memoryText(report: RunReport): string {
   const [predicted, measured] = [predictedBytes, maxOf(measuredBytes)].map((bytes) => formatBytes(bytes, 'binary'));
   const kernels = cardBytes === undefined ? '' : `; ${formatBytes(cardBytes, 'binary')} with what kernels take`;
   const sign = error < 0 ? '−' : '+';
-  return `${measured} at the most on a rank, ${predicted} predicted (${sign}${formatPercent(Math.abs(error))})${kernels}`;
+  const off = `${sign}${formatPercent(Math.abs(error))}`;
+  return `${measured} at the most on a rank, ${predicted} predicted (${off})${kernels}`;
 }
 
 function showResult(console: Console, { report, folder }: Shown): void {

@@ -44,11 +44,13 @@ const leftOut: readonly (readonly [rows: string, missing: string])[] = [
 const counted: readonly (readonly [what: string, from: string])[] = [
   [
     'weights, gradients, optimizer states',
-    'weights that the compiled templates name, split by `--sharing` (ZeRO 1 to 3, distributed optimizer, FSDP) and `--weight-shards` (GTP)',
+    'weights that the compiled templates name, split by `--sharing` (ZeRO 1 to 3, distributed optimizer, FSDP) and ' +
+      '`--weight-shards` (GTP)',
   ],
   [
     'activations, buffers of dispatch and combine, logits',
-    'lifetimes of the compiled program of the stage, with its micro-batches in flight; experts at `--imbalance` times the mean, which is also what a rank capacity factor reserves',
+    'lifetimes of the compiled program of the stage, with its micro-batches in flight; experts at `--imbalance` ' +
+      'times the mean, which is also what a rank capacity factor reserves',
   ],
   [
     'NCCL',
@@ -80,6 +82,8 @@ export function memoryPage(): string {
   const runs = peaks.flatMap(({ row: { microBatches }, error }) => microBatches.map(() => Math.abs(error)));
   const sorted = runs.toSorted((a, b) => a - b);
   const worst = peaks.reduce((one, other) => (Math.abs(other.error) > Math.abs(one.error) ? other : one));
+  const { model, layout, sequence } = worst.row;
+  const worstText = `${signed(worst.error)}: ${model}, \`${layout}\`, sequence ${sequence}`;
   return `# Predicted memory
 
 Written by \`npm run docs:memory\`. What PyTorch's allocator had handed out at its highest, as others published it, \
@@ -88,7 +92,7 @@ beside \`monta memory\`'s figure for the same run, balanced. Rows with a full co
 
 ${row('runs', 'median error', '90th percentile', 'worst')}
 |--:|--:|--:|---|
-${row(runs.length, formatPercent(quantile(sorted, 0.5)), formatPercent(quantile(sorted, 0.9)), `${signed(worst.error)}: ${worst.row.model}, \`${worst.row.layout}\`, sequence ${worst.row.sequence}`)}
+${row(runs.length, ...[0.5, 0.9].map((share) => formatPercent(quantile(sorted, share))), worstText)}
 
 ${peaksTable(peaks)}
 
@@ -100,8 +104,8 @@ ${breakdownTable(deepSeekBreakdown())}
 
 ## The embedded runtime
 
-Its report lists what each rank's arena handed out at its highest beside the same prediction. A test does so for thirty \
-seeded runs (layouts, dispatchers, chunks, micro-batches, skewed routing, recomputation; \
+Its report lists what each rank's arena handed out at its highest beside the same prediction. A test does so for \
+thirty seeded runs (layouts, dispatchers, chunks, micro-batches, skewed routing, recomputation; \
 \`packages/runtime/src/execute/memory.test.ts\`): within 2 % each, passes alone and all together, where the skew is \
 known. Of dispatchers that send a copy a node or rank, and of dropped picks, the buffers also depend on which tokens \
 picked what: there small runs are off by up to 13 %, and by more where all tokens pick the same experts.

@@ -121,8 +121,8 @@ function fitText({ setting, asked, leastBytes, mostLayers, nearest }: PaperRoom)
     : `**It does not fit**: ${first} (as \`monta memory\` counts it: Adam in 18 bytes a parameter, distributed \
 optimizer, nothing computed again); at most ${mostLayers} of the ${centralAssumptions.layers} layers do. On 16 A800 no \
 layout has room, with everything computed again and moments in 16 bits: the least is ${binary(leastBytes)}. The \
-nearest that fits has ${nearest.devices} devices: \`${changesText(nearest.setting, setting)}\`, ${binary(nearest.bytes)} each. The paper does \
-not say what gave way.`;
+nearest that fits has ${nearest.devices} devices: \`${changesText(nearest.setting, setting)}\`, \
+${binary(nearest.bytes)} each. The paper does not say what gave way.`;
 }
 
 function page({ rows, links, gains, fit }: Figures): string {

@@ -76,8 +76,8 @@ interface Exchange {
 }
 
 /**
- * DeepEP's branch hybrid-ep (csrc/hybrid_ep/buffer/intranode.cu, internode.cu), rows in 16 bits: buffers of a domain are
- * sized for every token of the group at one rank, dispatch and combine share them.
+ * DeepEP's branch hybrid-ep (csrc/hybrid_ep/buffer/intranode.cu, internode.cu), rows in 16 bits: buffers of a domain
+ * are sized for every token of the group at one rank, dispatch and combine share them.
  */
 function hybridEpBytes({ ranks, tokens, hiddenSize, experts, domain }: Exchange): number {
   const perRank = Math.min(domain, ranks);

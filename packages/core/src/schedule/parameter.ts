@@ -8,8 +8,8 @@
  *     (group `dense`)
  *   dense:   TP ranks hold shards, or copies with equal gradients: sum over `dp`
  *   expert:  sum over `edp`; the all_to_all already brought the tokens of the other replicas
- *   fixed:   every rank holds all of it, and it has no gradient. Where experts are balanced by their selection bias, the
- *     picks of the own tokens are counted in its place: sum over `dense`
+ *   fixed:   every rank holds all of it, and it has no gradient. Where experts are balanced by their selection bias,
+ *     the picks of the own tokens are counted in its place: sum over `dense`
  */
 export type Bucket = 'partial' | 'dense' | 'expert' | 'fixed';
 

@@ -1,6 +1,6 @@
 /**
- * What is predicted that a rank holds beside what its arena hands out, in thirty real runs. Dispatchers whose rows follow
- * from the experts' picks alone: copies by node or rank, and drops, depend on which tokens picked what.
+ * What is predicted that a rank holds beside what its arena hands out, in thirty real runs. Dispatchers whose rows
+ * follow from the experts' picks alone: copies by node or rank, and drops, depend on which tokens picked what.
  */
 import {
   maxOf,

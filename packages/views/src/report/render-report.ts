@@ -230,8 +230,8 @@ function memorySection(report: RunReport): string[] {
   const kernels = cardBytes === undefined ? '' : ` With what kernels take: ${formatBytes(cardBytes, 'binary')}.`;
   return [
     '<h2>Memory</h2>',
-    '<p>The most that a rank held at a time: weights, gradients, moments, activations and buffers. Predicted from the ' +
-      `compiled program, for even routing; measured by the memory that hands them out.${kernels}</p>`,
+    '<p>The most that a rank held at a time: weights, gradients, moments, activations and buffers. Predicted from ' +
+      `the compiled program, for even routing; measured by the memory that hands them out.${kernels}</p>`,
     `<div class="card scroll"><table><thead><tr><th>fullest ranks first</th>${heads}</tr></thead>` +
       `<tbody>${rows.join('')}</tbody></table></div>`,
   ];

@@ -50,7 +50,7 @@ export interface OperationTime {
   readonly measuredSeconds: number;
 }
 
-/** The most that ranks of the chosen strategy's run held at a time: weights, gradients, moments, activations, buffers. */
+/** The most that ranks of the chosen strategy held at a time: weights, gradients, moments, activations, buffers. */
 export interface RunMemory {
   /** From the compiled program, for even routing. */
   readonly predictedBytes: number;

@@ -17,8 +17,9 @@ export const updateKernels = {
     bound: ['step', 'tensors'],
   },
   /**
-   * Moves each selection bias by `rate` towards balance, from the picks that lie where its gradient would: DeepSeek-V3's
-   * auxiliary-loss-free balancing (arXiv 2408.15664, algorithm 1; Megatron-Core's `get_updated_expert_bias`).
+   * Moves each selection bias by `rate` towards balance, from the picks that lie where its gradient would:
+   * DeepSeek-V3's auxiliary-loss-free balancing (arXiv 2408.15664, algorithm 1; Megatron-Core's
+   * `get_updated_expert_bias`).
    */
   'update.selectionBias': {
     roles: { picks: reads, loss: reads, weights: adds },
