@@ -13,6 +13,7 @@ import {
   type CostInputs,
   type CostModelOptions,
 } from '@monta/core';
+import { join } from 'node:path';
 import { pathExists, readTextFile } from './files.js';
 import type { Console } from './output/console.js';
 
@@ -42,11 +43,16 @@ export function loadCluster(nameOrFile: string): Cluster {
     : orFile(nameOrFile, clusterPresets, 'cluster', () => getCluster(nameOrFile));
 }
 
-/** Reads a model: `mixtral-8x7b`, a Hugging Face `config.json`, a shape in YAML. Throws `InputError`. */
+/**
+ * Reads a model: `mixtral-8x7b`, a Hugging Face `config.json` or the folder that it lies in, a shape in YAML. Throws
+ * `InputError`.
+ */
 export function loadModel(nameOrFile: string): MoeModel {
-  return meansFile(nameOrFile) && !meansRepository(nameOrFile)
-    ? readModel(readTextFile(nameOrFile), nameOrFile)
-    : orFile(nameOrFile, modelPresets, 'model', () => getModel(nameOrFile));
+  if (!meansFile(nameOrFile) || meansRepository(nameOrFile))
+    return orFile(nameOrFile, modelPresets, 'model', () => getModel(nameOrFile));
+  const inside = join(nameOrFile, 'config.json');
+  const file = pathExists(inside) ? inside : nameOrFile;
+  return readModel(readTextFile(file), file);
 }
 
 /** Reads a calibration file, or several of one cluster with commas between them, as one. Throws `InputError`. */

@@ -21,6 +21,7 @@ import { readTrainConfig } from '#cli/config/train-config.js';
 import { runDoctor } from '#cli/commands/doctor.js';
 import { runLint } from '#cli/commands/lint.js';
 import { Console } from '#cli/output/console.js';
+import { pricedTargets } from './priced-targets.js';
 import { profileTargets } from './profile-targets.js';
 
 export interface Target {
@@ -248,5 +249,6 @@ export function makeTargets(folder: string): Target[] {
       read: (path) => void readRecordedRouting(readTextFile(path), path),
     },
     ...profileTargets(folder, lint),
+    ...pricedTargets(folder, repository),
   ];
 }

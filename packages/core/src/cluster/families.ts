@@ -46,12 +46,27 @@ const reachedSource = {
     'NVLink reaches 672 of 900 GB/s (all_gather and all_to_all of 16 GiB in one HGX B200 node, nccl-tests log)',
 };
 
-/** Rails of 400 Gb/s: a share that is reached, and what messages across rails lose. */
-const rails400 = { latencySeconds: hops.network, railAligned: true, reached: 0.9, crossRailSlowdown: 2.2 };
+/**
+ * What messages across rails lose. NCCL hands them to the GPU on the rail of their receiver first (PXN), so that NICs
+ * carry them as fast as others, or nearly. What an all_to_all over two nodes of 8 reaches of a NIC of 400 Gb/s is 0.80
+ * in the tables of SimAI and 0.91 on two H200 nodes; on the only B200 nodes whose log is public it is 0.45.
+ */
+const acrossRails = { hopper: 1.15, blackwell: 2.2 };
+const acrossRailsSource = {
+  hopper:
+    'across rails 1.15 times slower: all_to_all over two nodes reaches 0.80 of a NIC (ata_ratio.csv of aliyun/SimAI; ' +
+    '0.94 over four nodes, 0.92 over eight), 45.5 of 50 GB/s on two H200 nodes (NCCL 2.30.4 on EFA, p5en), and 20.2 ' +
+    'of 25 GB/s on A100 (nccl-tests log)',
+  blackwell:
+    'across rails 2.2 times slower: all_to_all over two B200 nodes reaches 22.6 GB/s a NIC, where all_gather reaches ' +
+    '38 (nccl-tests log of one cluster; no other is public, and Hopper loses 1.15)',
+};
+
+/** Rails of 400 Gb/s: a share that is reached. */
+const rails400 = { latencySeconds: hops.network, railAligned: true, reached: 0.9 };
 const rails400Source =
   'network reached: 0.9 (ib_write_bw 39.5 to 45.1 GB/s a ConnectX-7 on an HGX B200 cluster; all_gathers over two ' +
-  'nodes 0.77 to 0.93); across rails 2.2 times slower: 20.1 against 43.7 GB/s (UCCL on EFA), and all_to_all over ' +
-  'two B200 nodes reaches 22.6 GB/s a NIC (nccl-tests log)';
+  'nodes 0.77 to 0.93)';
 
 /** NVLS on Hopper and Blackwell: all_reduce moves (1 + 1/8) times its buffer over every link. */
 const reducing = { hopper: 290 * giga, blackwell: 475 * giga };
@@ -105,10 +120,24 @@ const hopperNode = {
     reducingBytesPerSecond: reducing.hopper,
     latencySeconds: hops.hopper,
   },
-  outer: { name: 'infiniband', bytesPerSecond: 400 * giga * bits, ...rails400 },
+  outer: {
+    name: 'infiniband',
+    bytesPerSecond: 400 * giga * bits,
+    ...rails400,
+    crossRailSlowdown: acrossRails.hopper,
+  },
   nics: oneEach,
 };
-const hopperNodeSources = [reachedSource.hopper, reducingSource.hopper, rails400Source, hopSource];
+const hopperNodeSources = [
+  reachedSource.hopper,
+  reducingSource.hopper,
+  rails400Source,
+  acrossRailsSource.hopper,
+  hopSource,
+];
+
+/** The network of Blackwell nodes and racks. */
+const blackwellRails = { name: 'infiniband', ...rails400, crossRailSlowdown: acrossRails.blackwell };
 
 /** NVLink 5. */
 const blackwellLink = {
@@ -191,6 +220,7 @@ export const families: Readonly<Record<string, Family>> = {
       'network: eight ConnectX-7 400 Gb/s (the same paper)',
       reachedSource.hopper,
       rails400Source,
+      acrossRailsSource.hopper,
       hopSource,
     ],
   },
@@ -231,7 +261,7 @@ export const families: Readonly<Record<string, Family>> = {
     device: b200,
     domain: 8,
     inner: blackwellLink,
-    outer: { name: 'infiniband', bytesPerSecond: 400 * giga * bits, ...rails400 },
+    outer: { bytesPerSecond: 400 * giga * bits, ...blackwellRails },
     nics: oneEach,
     sources: [
       'NVIDIA HGX B200 datasheet, an eighth of it: 62 TB/s of memory bandwidth (7.75; the bus of 7,680 bits at ' +
@@ -240,6 +270,7 @@ export const families: Readonly<Record<string, Family>> = {
       `${memorySource}: 183,359 MiB (NVIDIA/TensorRT-LLM#10278)`,
       'network: NVIDIA DGX B200 datasheet, eight ConnectX-7 400 Gb/s',
       rails400Source,
+      acrossRailsSource.blackwell,
       ...blackwellSources,
     ],
   },
@@ -247,7 +278,7 @@ export const families: Readonly<Record<string, Family>> = {
     device: { ...b200, name: 'B300-SXM-288GB', memoryBytes: 268 * gibi, memoryBytesPerSecond: 8 * tera },
     domain: 8,
     inner: blackwellLink,
-    outer: { name: 'infiniband', bytesPerSecond: 800 * giga * bits, ...rails400 },
+    outer: { bytesPerSecond: 800 * giga * bits, ...blackwellRails },
     nics: oneEach,
     sources: [
       'NVIDIA HGX B300 datasheet, an eighth of it: 36 PFLOPS bf16 and 72 PFLOPS fp8 with sparsity (half of it ' +
@@ -256,6 +287,7 @@ export const families: Readonly<Record<string, Family>> = {
       'memory: 2.1 TB over eight (TiB, as on the B200): 268 GiB of 8 stacks of 36 GiB',
       'network: eight ConnectX-8 800 Gb/s; share reached and slowdown across rails as of 400 Gb/s, an assumption',
       rails400Source,
+      acrossRailsSource.blackwell,
       ...blackwellSources,
     ],
   },
@@ -263,7 +295,7 @@ export const families: Readonly<Record<string, Family>> = {
     device: gb200,
     domain: 72,
     inner: blackwellLink,
-    outer: { name: 'infiniband', bytesPerSecond: 400 * giga * bits, ...rails400 },
+    outer: { bytesPerSecond: 400 * giga * bits, ...blackwellRails },
     nics: oneEach,
     sources: [
       'NVIDIA GB200 NVL72 datasheet, a 72nd of it: 13.4 TB, 576 TB/s, 360 PFLOPS bf16 and 720 PFLOPS fp8 with ' +
@@ -272,6 +304,7 @@ export const families: Readonly<Record<string, Family>> = {
       `${memorySource}: 0.995 of 186 GiB, as on H100, H200 and B200`,
       'network between racks: one ConnectX-7 400 Gb/s per GPU (four per compute tray)',
       rails400Source,
+      acrossRailsSource.blackwell,
       ...blackwellSources,
     ],
   },
@@ -279,7 +312,7 @@ export const families: Readonly<Record<string, Family>> = {
     device: { ...gb200, name: 'GB300-288GB', memoryBytes: 277.5 * gibi },
     domain: 72,
     inner: blackwellLink,
-    outer: { name: 'infiniband', bytesPerSecond: 800 * giga * bits, ...rails400 },
+    outer: { bytesPerSecond: 800 * giga * bits, ...blackwellRails },
     nics: oneEach,
     sources: [
       'NVIDIA GB300 NVL72 datasheet, a 72nd of it: 576 TB/s, 360 PFLOPS bf16 and 720 PFLOPS fp8 with sparsity ' +
@@ -288,6 +321,7 @@ export const families: Readonly<Record<string, Family>> = {
       'network between racks: one ConnectX-8 800 Gb/s per GPU; share reached and slowdown across rails as of 400 ' +
         'Gb/s, an assumption',
       rails400Source,
+      acrossRailsSource.blackwell,
       ...blackwellSources,
     ],
   },
@@ -302,7 +336,12 @@ export const families: Readonly<Record<string, Family>> = {
     domain: 8,
     inner: { name: 'infinity-fabric', bytesPerSecond: 64 * giga, reached: 0.75, latencySeconds: 2e-6 },
     links: 8,
-    outer: { name: 'infiniband', bytesPerSecond: 400 * giga * bits, ...rails400 },
+    outer: {
+      name: 'infiniband',
+      bytesPerSecond: 400 * giga * bits,
+      ...rails400,
+      crossRailSlowdown: acrossRails.hopper,
+    },
     nics: oneEach,
     sources: [
       'AMD Instinct MI300X datasheet: 1,307.4 TFLOPS bf16 and 2,614.9 TFLOPS fp8 dense, 163.4 TFLOPS f32, 192 GB ' +
@@ -310,8 +349,10 @@ export const families: Readonly<Record<string, Family>> = {
       'links: every pair of 8 GPUs is joined by its own link of 64 GB/s one way, of which about 48 are reached ' +
         '(AMD, rocm.blogs.amd.com, mi300x-rccl-xgmi, March 2025); two GPUs alone get one link',
       'network: eight 400 Gb/s NICs; sites differ',
-      'latency inside a node: 2 us, an assumption; RCCL chooses its own way, which is taken to be as NCCL chooses',
+      'latency inside a node: 2 us, an assumption; RCCL chooses its own way, which is taken to be as NCCL chooses, ' +
+        'across rails too',
       rails400Source,
+      acrossRailsSource.hopper,
     ],
   },
   laptop: {

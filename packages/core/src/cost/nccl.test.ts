@@ -58,6 +58,26 @@ describe('collectives of NCCL on presets', () => {
     expect(gather).toBeLessThan(366e9);
   });
 
+  it.each([
+    ['h100', 50, 2, 0.81],
+    ['h100', 50, 4, 0.94],
+    ['h100', 50, 8, 0.92],
+    ['h100', 50, 16, 0.85],
+    ['a100', 25, 2, 0.81],
+  ])('carry an all_to_all of 1 GiB on %s (NICs of %d GB/s, %d nodes) at the %d of a NIC of published tables', (...row) => {
+    const [gpu, nic, nodes, published] = row;
+    const seconds = presetSeconds(`${gpu}-${nodes}x8`, 'all_to_all', 8 * nodes, gibi);
+    const share = (gibi * (nodes - 1)) / nodes / seconds / (nic * 1e9);
+    // aliyun/SimAI, ata_ratio.csv: shares of what ConnectX-7 reaches, 48.5 of 50 GB/s, or ConnectX-6, 23.5 of 25
+    const reached = gpu === 'h100' ? 48.5 / 50 : 23.5 / 25;
+    expect(Math.abs(share / (published * reached) - 1)).toBeLessThan(0.15);
+  });
+
+  it('carry an all_to_all of 1 GiB over two H200 nodes at 45.5 GB/s a NIC, within 15 %', () => {
+    // NCCL 2.30.4 on two p5en (EFA, 16 x 200 Gb/s a node): 91 GB/s of algorithm bandwidth
+    expect(Math.abs(gibi / presetSeconds('h200-2x8', 'all_to_all', 16, gibi) / 91e9 - 1)).toBeLessThan(0.15);
+  });
+
   it('take 29 to 56 us when small and over two nodes of 8, and more with more ranks', () => {
     for (const preset of ['h100', 'h200', 'b200'])
       for (const op of ['all_gather', 'reduce_scatter', 'all_reduce', 'all_to_all'] as const) {

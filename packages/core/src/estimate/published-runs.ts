@@ -14,6 +14,9 @@ export interface PublishedRun {
 
 const needed = ['model', 'gpu'] as const;
 
+/** Beyond any collection: runs of one workload are compared in pairs. */
+const mostRuns = 10_000;
+
 /** Whether the text looks like such a table: its first record has columns of runs, not of collectives. */
 export const looksLikeRuns = (text: string): boolean => {
   const header = text.split('\n').find((line) => line.trim() !== '' && !line.startsWith('#')) ?? '';
@@ -21,13 +24,15 @@ export const looksLikeRuns = (text: string): boolean => {
   return needed.every((column) => columns.includes(column)) && ['tp', 'gbs'].some((column) => columns.includes(column));
 };
 
-/** Reads rows. Throws `InputError` for a table without the columns that name model and GPU. */
+/** Reads rows. Throws `InputError` for a table without the columns that name model and GPU, and for one too long. */
 export function readPublishedRuns(text: string, file: string): PublishedRun[] {
   const [header, ...records] = csvRecords(text, file);
   const names = header?.fields.map((name) => name.trim()) ?? [];
   const missing = needed.find((column) => !names.includes(column));
   if (missing !== undefined)
     throw new InputError(`no column ${missing}`, { file, expected: `columns ${needed.join(', ')}, tp, pp, gbs, …` });
+  if (records.length > mostRuns)
+    throw new InputError(`has ${records.length} runs`, { file, expected: `at most ${mostRuns} in one table` });
   return records.map(({ line, fields }) => {
     const get = (column: string): string => {
       const place = names.indexOf(column);

@@ -10,6 +10,8 @@ import { checkModelLayout } from '../layout/index.js';
 import { getModel } from '../model/index.js';
 import type { MoeModel } from '../model/model.js';
 import { InputError } from '../units/errors.js';
+import { limits } from '../units/limits.js';
+import { shownValue } from '../units/presentable.js';
 import { estimateMemory } from './estimate-memory.js';
 import { hybridModel, isHybrid } from './hybrid-models.js';
 import { hasGrace } from './rates.js';
@@ -33,8 +35,15 @@ const unpriced = (why: string): never => {
   throw new Unpriced(why);
 };
 
+/** A whole number from 1 on that a row prints; undefined where it prints none. */
+function counted(row: PublishedRun, column: string, most: number): number | undefined {
+  const value = row.number(column);
+  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= most)) return value;
+  return unpriced(`${column} is ${shownValue(row.text(column))}: a whole number from 1 to ${most} is expected`);
+}
+
 /** A degree: what is printed; 1 where a row prints other degrees and leaves this one out. */
-const degree = (row: PublishedRun, column: string): number => row.number(column) ?? 1;
+const degree = (row: PublishedRun, column: string): number => counted(row, column, limits.ranks) ?? 1;
 
 function modelOf(row: PublishedRun): MoeModel {
   const text = row.text('model');
@@ -82,7 +91,7 @@ function clusterOf(row: PublishedRun, gpus: number): Cluster {
  * set 1.
  */
 function expertTensorParallel(row: PublishedRun, tp: number): number {
-  const printed = row.number('etp');
+  const printed = counted(row, 'etp', limits.ranks);
   if (printed !== undefined) return printed;
   const before =
     /dgxc-benchmarking@v2(?:4|5\.0[0-4])|NeMo performance summary 25\.0[0-4]|ETP not set|TP\+EP\+DP|MCore 5D/u;
@@ -91,7 +100,7 @@ function expertTensorParallel(row: PublishedRun, tp: number): number {
 
 /** Printed; DeepEP without a number goes over as many ranks as share a stage, up to 64. */
 function expertParallel(row: PublishedRun, { experts }: MoeModel, ofStage: number): number {
-  const printed = row.number('ep');
+  const printed = counted(row, 'ep', limits.ranks);
   if (printed !== undefined || !/ep$/iu.test(row.text('dispatcher'))) return printed ?? 1;
   let ep = Math.min(64, ofStage, experts);
   while (experts % ep !== 0 || ofStage % ep !== 0) ep--;
@@ -104,9 +113,9 @@ function layoutOf(row: PublishedRun, model: MoeModel): { layout: Layout; gpus: n
     return unpriced('no parallel layout is printed');
   const [tp, pp, cp] = [degree(row, 'tp'), degree(row, 'pp'), degree(row, 'cp')];
   const stage = tp * cp;
-  const printed = row.number('dp');
+  const printed = counted(row, 'dp', limits.ranks);
   const gpus =
-    row.number('gpus') ?? (printed === undefined ? unpriced('no number of GPUs is printed') : printed * stage * pp);
+    counted(row, 'gpus', limits.ranks) ?? (printed === undefined ? unpriced('no number of GPUs is printed') : printed * stage * pp);
   const dp = gpus / (stage * pp);
   if (!Number.isInteger(dp) || dp < 1) return unpriced(`tp ${tp}, cp ${cp} and pp ${pp} do not divide ${gpus} GPUs`);
   const ofStage = gpus / pp;
@@ -154,18 +163,20 @@ function measuredSeconds(row: PublishedRun, tokens: number, gpus: number): numbe
 }
 
 function sequenceOf(row: PublishedRun, globalBatch: number, gpus: number): number {
-  const printed = row.number('seq_len');
+  const printed = counted(row, 'seq_len', limits.sequence);
   if (printed !== undefined) return printed;
   const [rate, seconds] = [row.number('tokens_per_s_per_gpu'), row.number('step_time_s')];
-  return rate !== undefined && seconds !== undefined
-    ? Math.round((rate * seconds * gpus) / globalBatch)
-    : unpriced('no length of sequences is printed');
+  if (rate === undefined || seconds === undefined) return unpriced('no length of sequences is printed');
+  const follows = Math.round((rate * seconds * gpus) / globalBatch);
+  return follows >= 1 && follows <= limits.sequence
+    ? follows
+    : unpriced(`sequences of ${follows} tokens follow from its rate and time`);
 }
 
 /** Interleaved stages; a table that leaves them out may be corrected by a later one, which the notes say. */
 const interleaved = (row: PublishedRun): number => {
   const noted = /prints VP=?(\d+)/u.exec(row.text('notes'))?.[1];
-  return row.number('vp') ?? (noted === undefined ? 1 : Number(noted));
+  return counted(row, 'vp', limits.layers) ?? (noted === undefined ? 1 : Number(noted));
 };
 
 /** Natural where the row says so; verification cards train on real data, but for their performance items. */
@@ -195,10 +206,10 @@ function readRow(row: PublishedRun): RunOfRow {
   const { layout, gpus } = layoutOf(row, model);
   const cluster = clusterOf(row, gpus);
   const family = linksOf(cluster.device.name)?.family ?? '';
-  const accumulated = row.number('ga');
-  const printedMicro = row.number('mbs');
+  const accumulated = counted(row, 'ga', limits.sequences);
+  const printedMicro = counted(row, 'mbs', limits.sequences);
   const globalBatch =
-    row.number('gbs') ??
+    counted(row, 'gbs', limits.sequences) ??
     (accumulated !== undefined && printedMicro !== undefined
       ? accumulated * printedMicro * layout.dp
       : unpriced('no global batch is printed'));

@@ -99,15 +99,21 @@ const apart = Math.log(1.05);
 
 function orderedPairs(runs: readonly PricedRun[]): RunsValidation['pairs'] {
   let [compared, right] = [0, 0];
-  for (const group of grouped(runs, workloadOf).values())
-    group.forEach((a, index) => {
-      for (const b of group.slice(index + 1)) {
-        const measured = Math.log(a.measuredSeconds / b.measuredSeconds);
-        if (layoutOf(a) === layoutOf(b) || Math.abs(measured) < apart) continue;
+  for (const group of grouped(runs, workloadOf).values()) {
+    const laid = group.map((run) => ({
+      layout: layoutOf(run),
+      measured: Math.log(run.measuredSeconds),
+      predicted: Math.log(run.predictedSeconds),
+    }));
+    laid.forEach((a, index) => {
+      for (let next = index + 1; next < laid.length; next++) {
+        const b = laid[next] ?? a;
+        if (a.layout === b.layout || Math.abs(a.measured - b.measured) < apart) continue;
         compared++;
-        if (measured * Math.log(a.predictedSeconds / b.predictedSeconds) > 0) right++;
+        if ((a.measured - b.measured) * (a.predicted - b.predicted) > 0) right++;
       }
     });
+  }
   return { compared, right };
 }
 

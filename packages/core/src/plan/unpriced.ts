@@ -5,6 +5,17 @@ import type { MoeModel } from '../model/model.js';
 export const unpricedInLayer = ({ gated }: MoeModel): string[] =>
   gated ? [] : ['feed-forwards without gates: the program multiplies by three matrices, not two'];
 
+/** Kernels over rows beside the products, in words. */
+function unpricedRows(model: MoeModel): string[] {
+  const { postNorms, clipQkv, learnedPositions, normBias, outputBias, feedForwardBias } = model;
+  return [
+    ...(postNorms ? ['norms behind attention and feed-forward, before the residual sum'] : []),
+    ...(clipQkv === undefined ? [] : ['queries, keys and values cut to a range']),
+    ...(learnedPositions > 0 ? ['learned positions'] : []),
+    ...(normBias || outputBias || feedForwardBias ? ['biases of norms, feed-forwards or output'] : []),
+  ];
+}
+
 /** Parts of a training step that its program lacks, in words; empty for a model that is priced whole. */
 export function unpricedInStep(model: MoeModel): string[] {
   const { multiTokenLayers, window } = model;
@@ -13,6 +24,7 @@ export function unpricedInStep(model: MoeModel): string[] {
       ? [`attention in chunks of ${window.tokens} tokens: the program's windows slide`]
       : []),
     ...(multiTokenLayers > 0 ? [`${multiTokenLayers} layers of multi-token prediction and their outputs`] : []),
+    ...unpricedRows(model),
     ...unpricedInLayer(model),
   ];
 }

@@ -292,6 +292,32 @@ describe('files', () => {
   });
 });
 
+describe('parts that the config asks for and no layer of the files has', () => {
+  const without = (...parts: RegExp[]): Map<string, Stored> =>
+    new Map([...plainTensors(biased)].filter(([name]) => !parts.some((part) => part.test(name))));
+  const biased = completeModel({
+    ...model,
+    family: 'qwen2_moe',
+    qkNorm: 'none',
+    attentionBias: 'queryKeyValue',
+    sharedExpertFfn: 32,
+    sharedExpertGate: true,
+  });
+  const config = huggingFaceConfig(biased, 'BF16');
+
+  it('are named: the files are whole, and of another model', () => {
+    const found = inspected(folderOf(without(/\.bias$/, /shared_expert/), config));
+    expect(found.complete).toBe(true);
+    expect(found.notComputed).toMatch(/q_proj\.bias.*shared_expert.*another model/u);
+    expect(found.tensors).toHaveLength(without(/\.bias$/, /shared_expert/).size);
+  });
+
+  it('are no excuse for what one layer lacks, or for parts that every model has', () => {
+    for (const part of [/q_proj\.weight$/, /lm_head/, /experts\.1\.down_proj/])
+      expect(inspected(folderOf(without(/\.bias$/, part), config)).problem).toMatch(/is missing/u);
+  });
+});
+
 describe('a model that is not computed here', () => {
   const phi = completeModel({ ...model, family: 'phimoe', qkNorm: 'none' });
   const config = huggingFaceConfig(model, 'BF16')

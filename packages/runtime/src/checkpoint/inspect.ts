@@ -11,6 +11,7 @@ import { checkComputed, HuggingFaceFolder, readConfig } from './hugging-face-fol
 import { SafetensorsFolder } from './safetensors-folder.js';
 import { checkSeal } from './seal.js';
 import { TrainingStateFolder } from './training-state-reader.js';
+import { tensorPlaces } from './hugging-face-names.js';
 import { looksLikeState } from './training-state-writer.js';
 import { modelParameters, type StateKind } from './tensor-source.js';
 import { stepFolderName, type DataPosition } from './training-state.js';
@@ -117,11 +118,40 @@ function modelIn(path: string): Contents {
       notes: loose.map((name) => `${name} belongs to no tensor of the index`),
     };
     if (described.notComputed !== undefined) return contents;
+    const absent = absentParts(described.model, weights);
+    if (absent.length > 0) return { ...contents, notComputed: absentText(absent) };
     return { ...contents, ...parametersIn(path, contents.notes ?? []) };
   } finally {
     weights.close();
   }
 }
+
+/** Parts that models of a family come with and without, by the names of their tensors. */
+const optionalPart = /\.bias$|\.shared_expert|\.self_attn\.[qk]_norm\./u;
+
+/**
+ * Parts that the config asks for and no layer in the files has: the files are of another model of the family. One name
+ * of each kind, a star for the layer. Throws InputError where anything else is missing, or of another shape.
+ */
+function absentParts(model: MoeModel | undefined, weights: SafetensorsFolder): string[] {
+  if (model === undefined) return [];
+  const kindOf = (name: string): string => name.replace(/\.\d+\./gu, '.*.');
+  const there = new Set(weights.names().map(kindOf));
+  const parameters = modelParameters(model).map((parameter) => ({ parameter, places: tensorPlaces(parameter, model) }));
+  const isAbsent = ({ parameter, places }: (typeof parameters)[number]): boolean =>
+    optionalPart.test(parameter.name) && !places.some(({ tensor }) => there.has(kindOf(tensor)));
+  const absent = [...new Set(parameters.filter(isAbsent).map(({ parameter }) => kindOf(parameter.name)))];
+  if (absent.length === 0) return [];
+  for (const one of parameters.filter((each) => !isAbsent(each))) {
+    const place = one.places.find(({ tensor }) => weights.has(tensor)) ?? one.places[0];
+    weights.info(place.tensor, place.shape);
+  }
+  return absent;
+}
+
+const absentText = (absent: readonly string[]): string =>
+  `config.json asks for ${absent.slice(0, surplusShown).join(', ')}${absent.length > surplusShown ? ', …' : ''}, which ` +
+  'no layer in the files has: they hold another model than it describes';
 
 /** What the strict reader says beyond the files. */
 function parametersIn(path: string, notes: readonly string[]): Contents {

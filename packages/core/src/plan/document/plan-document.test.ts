@@ -56,4 +56,27 @@ describe('a plan as a file', () => {
     expect(read).toThrow(InputError);
     expect(read).toThrow(expect.objectContaining({ file: 'plan.json', path: expect.stringContaining(path) }));
   });
+
+  it.each([
+    ['more stages than layers', { virtualStages: 64 }, 'virtualStages'],
+    ['another number of layers', { layersOfStages: [31] }, 'layersOfStages'],
+    ['micro-batches that are not the batch', { microBatches: plan.microBatches + 1 }, 'microBatches'],
+    ['a layout that does not divide the experts', { layout: 'tp=1,dp=16,ep=16' }, 'ep'],
+  ])('makes no setting with %s', (_, change, path) => {
+    const read = readPlan(JSON.stringify({ ...plan, ...change }), 'plan.json');
+    const made = () => settingOfPlan(read, getModel(plan.model), getCluster(plan.cluster));
+    expect(made).toThrow(InputError);
+    expect(made).toThrow(expect.objectContaining({ path }));
+  });
+
+  it.each([
+    ['virtualStages', 2 ** 53 - 1],
+    ['sequences', 1e15],
+    ['sequence', 1e300],
+    ['imbalance', 1e308],
+  ])('has a bound for %s', (field, value) => {
+    expect(() => readPlan(JSON.stringify({ ...plan, [field]: value }), 'plan.json')).toThrow(
+      expect.objectContaining({ path: field }),
+    );
+  });
 });

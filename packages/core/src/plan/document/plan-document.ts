@@ -7,19 +7,23 @@ import { computePrecisions, dispatchKinds, pipelineSchedules, stacks } from '../
 import { megatronModules, precisions, sharingRules } from '../../memory/index.js';
 import { InputError } from '../../units/errors.js';
 import { readDocument } from '../../units/document.js';
+import { limits } from '../../units/limits.js';
 import { frameworkNames } from '../space/frameworks.js';
 
 export const planVersion = 1;
 
-const count = z.int().min(1);
+/** Beyond any search's. */
+const mostRunnersUp = 64;
+
+const count = (most: number) => z.int().min(1).max(most);
 const amount = z.number().min(0);
 
 const chosen = {
   layout: z.string().describe('Parallel degrees, as monta plan --layout takes them'),
-  virtualStages: count.describe('Chunks of the model that a stage of the pipeline holds'),
-  layersOfStages: z.array(z.int().min(0)).optional().describe('Layers of each virtual stage; even when left out'),
-  sequences: count.describe('Sequences of one micro-batch of a replica'),
-  microBatches: count.describe('Micro-batches of a step of a replica'),
+  virtualStages: count(limits.layers).describe('Chunks of the model that a stage of the pipeline holds'),
+  layersOfStages: z.array(z.int().min(0).max(limits.layers)).optional().describe('Layers of each virtual stage; even when left out'),
+  sequences: count(limits.sequences).describe('Sequences of one micro-batch of a replica'),
+  microBatches: count(limits.sequences).describe('Micro-batches of a step of a replica'),
   schedule: z.enum(pipelineSchedules),
   dispatcher: z.enum(dispatchKinds).describe('How rows reach their experts'),
   dispatch: z.string().describe('The same as monta train --dispatch takes it'),
@@ -42,20 +46,20 @@ export const planSchema = z
     model: z.string().describe('Name, or path of a configuration'),
     cluster: z.string().describe('Name, or path of a description'),
     framework: z.enum(frameworkNames).nullable().describe('What has to run the plan; null for anything'),
-    sequence: count.describe('Tokens of a sequence'),
-    globalBatch: count.describe('Sequences of a step over all replicas'),
+    sequence: count(limits.sequence).describe('Tokens of a sequence'),
+    globalBatch: count(limits.sequences).describe('Sequences of a step over all replicas'),
     dtype: z.literal('bf16').describe('Of activations'),
     precision: z.enum(computePrecisions).describe('Of matrix products'),
     states: z.enum(Object.keys(precisions) as [keyof typeof precisions]),
     stack: z.enum(stacks).describe('The software that launches kernels'),
-    imbalance: z.number().min(1).describe("Rows of the fullest rank's experts over the mean"),
+    imbalance: z.number().min(1).max(limits.experts).describe("Rows of the fullest rank's experts over the mean"),
     ...chosen,
     expected: expected.extend({
       boundSeconds: amount.describe('FLOPs of the model over the peak: no plan takes less'),
       basis: z.string().describe('What the figures rest on'),
       parts: z.record(z.string(), z.number()).describe('Seconds of a step by what takes them'),
     }),
-    runnersUp: z.array(z.strictObject({ ...chosen, expected })),
+    runnersUp: z.array(z.strictObject({ ...chosen, expected })).max(mostRunnersUp),
     search: z.strictObject({
       represented: amount,
       prunedByMemory: amount,

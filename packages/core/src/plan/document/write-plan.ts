@@ -2,9 +2,10 @@
 import type { Cluster } from '../../cluster/cluster.js';
 import { deviceCount } from '../../cluster/ports.js';
 import { estimateStep, microBatchesOf, runSetting, type DispatchKind, type RunSetting } from '../../estimate/index.js';
-import { formatLayout, parseLayout } from '../../layout/index.js';
+import { checkModelLayout, formatLayout, parseLayout, type Layout } from '../../layout/index.js';
 import type { MoeModel } from '../../model/model.js';
 import type { Candidate, SearchResult } from '../search/search.js';
+import { InputError } from '../../units/errors.js';
 import type { PlanProblem } from '../space/problem.js';
 import { planVersion, type PlanDocument } from './plan-document.js';
 
@@ -77,9 +78,32 @@ export function planDocument(
   };
 }
 
+/** Throws `InputError` where the numbers of a plan, each by itself a count, do not go together. */
+function checkChosen({ globalBatch }: PlanDocument, chosen: Chosen, model: MoeModel, layout: Layout): void {
+  const { virtualStages, layersOfStages, sequences, microBatches } = chosen;
+  checkModelLayout(model, layout);
+  const stages = layout.pp * virtualStages;
+  if (stages > model.layers + model.multiTokenLayers)
+    throw new InputError(`${stages} virtual stages are more than the ${model.layers} layers of ${model.name}`, {
+      path: 'virtualStages',
+      expected: `at most ${model.layers} over all stages`,
+    });
+  const held = layersOfStages?.reduce((sum, layers) => sum + layers, 0);
+  if (layersOfStages !== undefined && (layersOfStages.length !== stages || held !== model.layers))
+    throw new InputError(`${layersOfStages.length} stages hold ${held} layers`, {
+      path: 'layersOfStages',
+      expected: `${stages} numbers that add up to the ${model.layers} layers of ${model.name}`,
+    });
+  if (sequences * layout.dp * microBatches !== globalBatch)
+    throw new InputError(
+      `${microBatches} micro-batches of ${sequences} sequences on ${layout.dp} replicas are no batch of ${globalBatch}`,
+      { path: 'microBatches', expected: `${globalBatch} / (${sequences} x ${layout.dp})` },
+    );
+}
+
 /**
- * The setting of a plan, or of one of its runners-up. Throws `InputError` where the layout does not fill the
- * cluster.
+ * The setting of a plan, or of one of its runners-up. Throws `InputError` where the layout does not fill the cluster or
+ * divide the model, and where stages or micro-batches are not those of the layout.
  */
 export function settingOfPlan(
   plan: PlanDocument,
@@ -89,10 +113,12 @@ export function settingOfPlan(
 ): RunSetting {
   const { sequence, globalBatch, precision, states, stack, imbalance } = plan;
   const { virtualStages, layersOfStages, sequences, schedule, dispatcher, sharing, recompute, overlap } = chosen;
+  const layout = parseLayout(chosen.layout, deviceCount(cluster));
+  checkChosen(plan, chosen, model, layout);
   return runSetting({
     model,
     cluster,
-    layout: parseLayout(chosen.layout, deviceCount(cluster)),
+    layout,
     ...(layersOfStages === undefined ? {} : { layersOfStages }),
     virtualStages,
     sequence,
