@@ -115,7 +115,8 @@ function layoutOf(row: PublishedRun, model: MoeModel): { layout: Layout; gpus: n
   const stage = tp * cp;
   const printed = counted(row, 'dp', limits.ranks);
   const gpus =
-    counted(row, 'gpus', limits.ranks) ?? (printed === undefined ? unpriced('no number of GPUs is printed') : printed * stage * pp);
+    counted(row, 'gpus', limits.ranks) ??
+    (printed === undefined ? unpriced('no number of GPUs is printed') : printed * stage * pp);
   const dp = gpus / (stage * pp);
   if (!Number.isInteger(dp) || dp < 1) return unpriced(`tp ${tp}, cp ${cp} and pp ${pp} do not divide ${gpus} GPUs`);
   const ofStage = gpus / pp;

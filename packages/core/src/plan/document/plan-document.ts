@@ -21,7 +21,10 @@ const amount = z.number().min(0);
 const chosen = {
   layout: z.string().describe('Parallel degrees, as monta plan --layout takes them'),
   virtualStages: count(limits.layers).describe('Chunks of the model that a stage of the pipeline holds'),
-  layersOfStages: z.array(z.int().min(0).max(limits.layers)).optional().describe('Layers of each virtual stage; even when left out'),
+  layersOfStages: z
+    .array(z.int().min(0).max(limits.layers))
+    .optional()
+    .describe('Layers of each virtual stage; even when left out'),
   sequences: count(limits.sequences).describe('Sequences of one micro-batch of a replica'),
   microBatches: count(limits.sequences).describe('Micro-batches of a step of a replica'),
   schedule: z.enum(pipelineSchedules),
