@@ -294,27 +294,20 @@ describe('files', () => {
 
 describe('parts that the config asks for and no layer of the files has', () => {
   const without = (...parts: RegExp[]): Map<string, Stored> =>
-    new Map([...plainTensors(biased)].filter(([name]) => !parts.some((part) => part.test(name))));
-  const biased = completeModel({
-    ...model,
-    family: 'qwen2_moe',
-    qkNorm: 'none',
-    attentionBias: 'queryKeyValue',
-    sharedExpertFfn: 32,
-    sharedExpertGate: true,
-  });
-  const config = huggingFaceConfig(biased, 'BF16');
+    new Map([...plainTensors()].filter(([name]) => !parts.some((part) => part.test(name))));
 
   it('are named: the files are whole, and of another model', () => {
-    const found = inspected(folderOf(without(/\.bias$/, /shared_expert/), config));
+    const tensors = without(/[qk]_norm/u);
+    expect(tensors.size).toBeLessThan(plainTensors().size);
+    const found = inspected(folderOf(tensors));
     expect(found.complete).toBe(true);
-    expect(found.notComputed).toMatch(/q_proj\.bias.*shared_expert.*another model/u);
-    expect(found.tensors).toHaveLength(without(/\.bias$/, /shared_expert/).size);
+    expect(found.notComputed).toMatch(/layers\.\*\.self_attn\.q_norm\.weight, .*another model/u);
+    expect(found.tensors).toHaveLength(tensors.size);
   });
 
-  it('are no excuse for what one layer lacks, or for parts that every model has', () => {
-    for (const part of [/q_proj\.weight$/, /lm_head/, /experts\.1\.down_proj/])
-      expect(inspected(folderOf(without(/\.bias$/, part), config)).problem).toMatch(/is missing/u);
+  it('are no excuse for parts that every model has', () => {
+    for (const part of [/q_proj\.weight$/u, /lm_head/u, /experts\.1\.down_proj/u])
+      expect(inspected(folderOf(without(/[qk]_norm/u, part))).problem).toMatch(/is missing/u);
   });
 });
 

@@ -149,9 +149,10 @@ function absentParts(model: MoeModel | undefined, weights: SafetensorsFolder): s
   return absent;
 }
 
-const absentText = (absent: readonly string[]): string =>
-  `config.json asks for ${absent.slice(0, surplusShown).join(', ')}${absent.length > surplusShown ? ', …' : ''}, which ` +
-  'no layer in the files has: they hold another model than it describes';
+function absentText(absent: readonly string[]): string {
+  const list = absent.slice(0, surplusShown).join(', ') + (absent.length > surplusShown ? ', …' : '');
+  return `config.json asks for ${list}, which no layer in the files has: they hold another model than it describes`;
+}
 
 /** What the strict reader says beyond the files. */
 function parametersIn(path: string, notes: readonly string[]): Contents {
