@@ -1,5 +1,17 @@
 /** Clusters and models as people name them: a preset, or a file. */
-import { clusterPresets, getCluster, getModel, readCluster, readModel, type Cluster, type MoeModel } from '@monta/core';
+import {
+  clusterPresets,
+  getCluster,
+  getModel,
+  looksTopology,
+  readCluster,
+  readModel,
+  readTopology,
+  topologyCluster,
+  type Cluster,
+  type MoeModel,
+  type Topology,
+} from '@monta/core';
 import {
   CalibrationLookup,
   gemmShareOf,
@@ -19,7 +31,7 @@ import type { Console } from './output/console.js';
 
 /** Whether a person means a file: the text has a folder or an ending that files have, or there is such a file. */
 function meansFile(text: string): boolean {
-  return /[/\\]|\.(?:ya?ml|json)$/iu.test(text) || pathExists(text);
+  return /[/\\]|\.(?:ya?ml|json|xml)$/iu.test(text) || pathExists(text);
 }
 
 /** `mistralai/Mixtral-8x7B-v0.1`: an owner and a name as Hugging Face has them, and no file there. */
@@ -36,11 +48,21 @@ function orFile<T>(text: string, known: ReadonlyMap<string, unknown>, kind: stri
   }
 }
 
-/** Reads a cluster: `a800-2x8`, `h100-16x8`, `cluster.yaml`. Throws `InputError`. */
+/**
+ * Reads a cluster: `a800-2x8`, `h100-16x8`, `cluster.yaml`, or the topology of one node (`nvidia-smi topo -m`, NCCL's
+ * or hwloc's XML) that says which GPU it is. Throws `InputError`.
+ */
 export function loadCluster(nameOrFile: string): Cluster {
-  return meansFile(nameOrFile)
-    ? readCluster(readTextFile(nameOrFile), nameOrFile)
-    : orFile(nameOrFile, clusterPresets, 'cluster', () => getCluster(nameOrFile));
+  if (!meansFile(nameOrFile)) return orFile(nameOrFile, clusterPresets, 'cluster', () => getCluster(nameOrFile));
+  const text = readTextFile(nameOrFile);
+  return looksTopology(text) ? topologyCluster(readTopology(text, nameOrFile)).cluster : readCluster(text, nameOrFile);
+}
+
+/** Reads the topology of a node where `file` is one; undefined for names and for cluster files. Throws `InputError`. */
+export function loadTopology(file: string): Topology | undefined {
+  if (!meansFile(file)) return undefined;
+  const text = readTextFile(file);
+  return looksTopology(text) ? readTopology(text, file) : undefined;
 }
 
 /**

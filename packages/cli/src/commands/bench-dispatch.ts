@@ -11,6 +11,7 @@ import {
 import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
 import { describeBench, renderBench } from '../bench/dispatch-report.js';
 import { overlapOf } from '../config/overlap-config.js';
+import { payloadOf } from '../config/payload-config.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import { loadEmulatedCurves, loadCluster, loadModel } from '../inputs.js';
@@ -35,8 +36,8 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
     const model = loadModel(flags.model);
     const layout = layoutFlag(flags.layout, cluster, { model });
     const strategy = inChunks(namedStrategies.scattered, 1);
-    const { overlapChunks } = flags;
-    const usual = { sequence, sequences, dtype: 'bf16', microBatches: 1, overlapChunks } as const;
+    const travel = { overlapChunks: flags.overlapChunks, ...payloadOf(flags) };
+    const usual = { sequence, sequences, dtype: 'bf16', microBatches: 1, ...travel } as const;
     const shape = moeShape(stepOf(model, layout, usual, strategy));
     return { cluster, shape, name: model.name };
   }
@@ -61,6 +62,7 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
     topK: topk,
     layout,
     dtype: 'bf16',
+    ...payloadOf(flags),
     ...(overlap === undefined ? {} : { overlap }),
   };
   return { cluster, shape, name: `${experts} experts, top-${topk}, hidden ${hidden}` };

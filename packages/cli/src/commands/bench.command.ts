@@ -13,9 +13,10 @@ import {
   sequencesFlag,
 } from './flags.js';
 import { chunksFlag } from '../config/overlap-config.js';
+import { payloadFlags, type PayloadFlags } from '../config/payload-config.js';
 import { routingFlag } from './routing-flag.js';
 
-export interface BenchDispatchFlags {
+export interface BenchDispatchFlags extends PayloadFlags {
   readonly json: boolean;
   readonly cluster: string;
   readonly layout: string;
@@ -94,6 +95,7 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
       sequence: sequenceFlag('Tokens of a sequence of the model (default: 4,096, or what it allows)'),
       sequences: sequencesFlag,
       routing: routingFlag('How tokens spread over experts; drawn token by token'),
+      ...payloadFlags,
       ...chunksFlag,
       chunks: { kind: 'parsed', parse: parseChunks, placeholder: '1,2,4,8', brief: 'Chunk counts', default: '1,2,4,8' },
       only: {

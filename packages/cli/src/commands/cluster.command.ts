@@ -1,4 +1,5 @@
 /** Flags and help of `monta cluster`; what it does is in `cluster.ts`, loaded when it runs. */
+import { countUpTo, limits } from '@monta/core';
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
 import { helpText, jsonFlag, lazy } from './flags.js';
@@ -6,6 +7,9 @@ import { helpText, jsonFlag, lazy } from './flags.js';
 export interface ClusterFlags {
   readonly json: boolean;
   readonly yaml: boolean;
+  readonly nodes?: number;
+  readonly gpu?: string;
+  readonly calibration?: string;
 }
 
 export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaContext>({
@@ -14,6 +18,27 @@ export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaC
     flags: {
       json: jsonFlag,
       yaml: { kind: 'boolean', brief: 'Print the cluster as a file to start from', default: false, withNegated: false },
+      nodes: {
+        kind: 'parsed',
+        parse: countUpTo(limits.ranks),
+        placeholder: 'N',
+        brief: 'Of a topology: how many such nodes there are (default: 1)',
+        optional: true,
+      },
+      gpu: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'h100',
+        brief: 'Of a topology that does not say it: the GPU',
+        optional: true,
+      },
+      calibration: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'calibration.json',
+        brief: 'Say of every tier whether it is measured there',
+        optional: true,
+      },
     },
     positional: {
       kind: 'tuple',
@@ -21,7 +46,7 @@ export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaC
         {
           parse: String,
           placeholder: 'name|file',
-          brief: 'A known cluster, a pattern like h100-16x8, or a cluster file',
+          brief: 'A known cluster, a pattern like h100-16x8, a cluster file, or the topology of a node',
           optional: true,
         },
       ],
@@ -33,13 +58,16 @@ export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaC
       'Shows what the machine is: devices with memory and peak FLOP/s, and the tiers of the network from the ' +
         'inside out with\n' +
         'ports, bandwidth and latency. Without a name it lists the clusters that are known. Every figure cites its ' +
-        'source.',
+        'source.\n' +
+        "Of a node's topology (nvidia-smi topo -m, NCCL's XML, hwloc's XML) it makes a cluster, and says of " +
+        'every\ntier whether its bandwidth is measured (by a calibration), given by the file, or guessed.',
       [
         ['monta cluster', 'all known clusters'],
         ['monta cluster a800-2x8-4nic', '2 nodes of 8 A800 behind 4 NICs each'],
         ['monta cluster h100-16x8', 'any number of nodes, by pattern'],
         ['monta cluster a800-2x8 --yaml > cluster.yaml', 'a file to edit'],
         ['monta cluster cluster.yaml', 'check a file of yours'],
+        ['monta cluster topo.xml --nodes 4 --gpu h100 --yaml > cluster.yaml', 'from the topology of a node'],
         ['monta cluster b200-2x8 --json', 'for scripts'],
       ],
     ),

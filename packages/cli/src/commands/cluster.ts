@@ -8,14 +8,17 @@ import {
   formatInteger,
   formatSeconds,
   toYaml,
+  topologyCluster,
   InputError,
   type Cluster,
+  type TierGround,
 } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import { loadCluster } from '../inputs.js';
+import { loadCluster, loadTopology, readCalibrationFile } from '../inputs.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Console } from '../output/console.js';
 import type { ClusterFlags } from './cluster.command.js';
+import { groundsOf, printTopology } from './cluster-grounds.js';
 
 /** Devices in a unit of every tier, from the inside out: `8 x 2`. */
 const shapeOf = (cluster: Cluster) => cluster.tiers.map((tier) => tier.size).join(' x ');
@@ -52,7 +55,7 @@ function list(console: Console): void {
   console.print('monta cluster <name> shows the tiers and the sources of every figure.');
 }
 
-function show(console: Console, cluster: Cluster): void {
+function show(console: Console, cluster: Cluster, grounds: readonly TierGround[]): void {
   const { device, tiers } = cluster;
   const count = deviceCount(cluster);
   const { bf16, f32, fp8 } = device.flopsPerSecond;
@@ -83,6 +86,7 @@ function show(console: Console, cluster: Cluster): void {
       formatBandwidth(unitBytesPerSecond),
       formatSeconds(tier.latencySeconds),
       tier.railAligned ? `rails, across ÷ ${tier.crossRailSlowdown}` : '–',
+      ...(grounds.length === 0 ? [] : [grounds[index]?.ground ?? '–']),
     ];
     below *= tier.size;
     return row;
@@ -98,6 +102,7 @@ function show(console: Console, cluster: Cluster): void {
         { header: 'per device', align: 'number' },
         { header: 'latency', align: 'number' },
         { header: 'rails' },
+        ...(grounds.length === 0 ? [] : [{ header: 'bandwidth is' }]),
       ],
       rows,
       { style: console.style },
@@ -112,6 +117,26 @@ function show(console: Console, cluster: Cluster): void {
   }
 }
 
+/** The cluster that was asked for, with its topology where a file describes one. */
+function read(flags: ClusterFlags, name: string) {
+  const topology = loadTopology(name);
+  if (topology === undefined) {
+    for (const flag of ['nodes', 'gpu'] as const) {
+      if (flags[flag] !== undefined)
+        throw new InputError(`--${flag} without a topology`, {
+          expected: 'the output of nvidia-smi topo -m, or an XML topology of NCCL or hwloc',
+          hint: 'counts of known clusters are part of their names: h100-16x8',
+        });
+    }
+    return { cluster: loadCluster(name), topology, grounds: [], notes: [] };
+  }
+  const made = topologyCluster(topology, {
+    ...(flags.nodes === undefined ? {} : { nodes: flags.nodes }),
+    ...(flags.gpu === undefined ? {} : { gpu: flags.gpu }),
+  });
+  return { ...made, topology };
+}
+
 /** Runs the command. Throws `InputError` for an unknown name or a bad file. */
 export function runCluster({ console }: MontaContext, flags: ClusterFlags, name?: string): void {
   if (flags.json && flags.yaml) throw new InputError('--json and --yaml exclude each other', { hint: 'choose one' });
@@ -121,10 +146,22 @@ export function runCluster({ console }: MontaContext, flags: ClusterFlags, name?
     else list(console);
     return;
   }
-  const cluster = loadCluster(name);
+  const { cluster, topology, grounds: written, notes } = read(flags, name);
+  const calibration = flags.calibration === undefined ? undefined : readCalibrationFile(flags.calibration);
+  const grounds = groundsOf({ cluster, written, calibration, calibrationFile: flags.calibration ?? '' });
   if (flags.yaml) console.write(toYaml(cluster));
-  else if (flags.json) console.json(describe(cluster));
-  else show(console, cluster);
+  else if (flags.json)
+    console.json({
+      ...describe(cluster),
+      ...(grounds.length === 0 ? {} : { grounds }),
+      ...(topology === undefined ? {} : { topology, notes }),
+    });
+  else {
+    show(console, cluster, grounds);
+    if (topology !== undefined) printTopology(console, topology);
+    for (const { tier, ground, because } of grounds) console.print(`  ${tier}: ${ground}: ${because}`);
+    for (const note of notes) console.warn(note);
+  }
 }
 
 /** The JSON of a cluster: the fields of `Cluster`, and how many devices it has. */

@@ -13,6 +13,7 @@ import {
   type Strategy,
 } from '@monta/core';
 import { overlapFlags, overlapOf, type OverlapFlags } from '../config/overlap-config.js';
+import { payloadFlags, payloadOf, type PayloadFlags } from '../config/payload-config.js';
 import { countFlag, sequenceFlag, sequencesFlag } from './flags.js';
 
 const usualSequence = 4096;
@@ -69,7 +70,7 @@ export const subjectFlags = {
   },
 } as const;
 
-export interface StepFlags extends OverlapFlags {
+export interface StepFlags extends OverlapFlags, PayloadFlags {
   readonly sequence?: number;
   readonly sequences: number;
   readonly dtype: 'bf16' | 'f32';
@@ -106,6 +107,7 @@ export const stepFlags = {
     brief: 'Capacity of an expert over its even share; tokens above it are dropped (default: none are)',
     optional: true,
   },
+  ...payloadFlags,
   ...overlapFlags,
 } as const;
 
@@ -133,5 +135,6 @@ export function stepOf(model: MoeModel, layout: Layout, flags: StepFlags, strate
   const sequence = sequenceOf(flags, model);
   const { sequences, microBatches, dtype, capacityFactor } = flags;
   const capacity = capacityFactor === undefined ? {} : { capacityFactor };
-  return { model, layout, sequence, sequences, microBatches, dtype, strategy, ...capacity, ...overlapOf(flags) };
+  const travel = { ...payloadOf(flags), ...overlapOf(flags) };
+  return { model, layout, sequence, sequences, microBatches, dtype, strategy, ...capacity, ...travel };
 }

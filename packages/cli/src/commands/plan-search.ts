@@ -36,6 +36,11 @@ function problemOf(flags: PlanFlags): PlanProblem {
   const model = loadModel(flags.model);
   if (flags.dtype !== 'bf16')
     throw new InputError(`layouts are priced in bf16, not ${flags.dtype}`, { file: '--dtype', expected: 'bf16' });
+  if (flags.payload !== undefined)
+    throw new InputError('layouts are searched with rows in the type of the layer', {
+      file: '--payload',
+      expected: '--layout beside it',
+    });
   const { globalBatch, compute, precision: states, stack, imbalance, framework } = flags;
   const { sharing, recompute, schedule } = flags;
   return planProblem({

@@ -343,6 +343,7 @@ function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
     calibrationCoverage: coverageOf(workload.model.curves, workload.cluster, best.layout) ?? null,
     microBatches: step.microBatches,
     capacityFactor: step.capacityFactor ?? null,
+    payload: step.payload ?? null,
     inputs: describeCostModel(workload.model),
     unpriced: problem.unpriced,
     memory: problem.fit,

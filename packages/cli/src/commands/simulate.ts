@@ -191,6 +191,7 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<strin
     leftOut: [...summary.leftOut, ...(flags.of === 'layer' ? unpricedInLayer(step.model) : [])],
     microBatches: step.microBatches,
     capacityFactor: step.capacityFactor ?? null,
+    payload: step.payload ?? null,
   };
 }
 

@@ -4,9 +4,10 @@ import { parseCount } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import type { BackendOverrides } from '../config/backend-config.js';
 import { overlapFlags, type OverlapFlags } from '../config/overlap-config.js';
+import { payloadFlags, type PayloadFlags } from '../config/payload-config.js';
 import { calibrationFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
 
-export interface TrainFlags extends BackendOverrides, OverlapFlags {
+export interface TrainFlags extends BackendOverrides, OverlapFlags, PayloadFlags {
   readonly allowCommands: boolean;
   readonly json: boolean;
   readonly plan?: string;
@@ -57,6 +58,7 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
         'factor',
         'Experts take at most factor · k · T / E picks of a replica, the likeliest (default: all)',
       ),
+      ...payloadFlags,
       ...overlapFlags,
       lr: number('rate', 'Peak learning rate'),
       seed: count('number', 'Of weights and data'),

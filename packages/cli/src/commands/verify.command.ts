@@ -1,7 +1,8 @@
 /** Flags and help of `monta verify`; what it does is in `verify.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import { limits } from '@monta/core';
+import { limits, type Payload } from '@monta/core';
 import type { MontaContext } from '../context.js';
+import { payloadFlags } from '../config/payload-config.js';
 import { countFlag, deviceFlag, dtypeFlag, helpText, jsonFlag, lazy } from './flags.js';
 
 export interface VerifyFlags {
@@ -13,6 +14,7 @@ export interface VerifyFlags {
   readonly ranksPerNode?: number;
   readonly device: 'cpu' | 'cuda';
   readonly dtype: 'f32' | 'bf16';
+  readonly payload?: Payload;
 }
 
 export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaContext>({
@@ -53,6 +55,7 @@ export const verifyCommand = buildCommand<VerifyFlags, [folder: string], MontaCo
       },
       device: deviceFlag,
       dtype: dtypeFlag,
+      ...payloadFlags,
       json: jsonFlag,
     },
     positional: {

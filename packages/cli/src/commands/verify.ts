@@ -20,6 +20,7 @@ import {
   type Launcher,
   type Verification,
 } from '@monta/runtime';
+import { payloadOf } from '../config/payload-config.js';
 import type { MontaContext } from '../context.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
@@ -84,7 +85,12 @@ function show(console: Console, folder: string, layout: Layout, results: readonl
   );
 }
 
-function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Launcher {
+function launcherOf({ backend, ranksPerNode, device, dtype, payload }: VerifyFlags): Launcher {
+  if (payload !== undefined && device === 'cuda')
+    throw new InputError('no kernel of the GPU quantises rows yet', {
+      file: '--payload',
+      expected: '--device cpu, or no payload',
+    });
   if (dtype === 'bf16' && (device !== 'cuda' || backend === 'nccl'))
     throw new InputError('bf16 is computed by one rank on a GPU', {
       file: '--dtype',
@@ -133,6 +139,7 @@ export async function runVerify({ console }: MontaContext, flags: VerifyFlags, f
     strategies,
     launcher: launcherOf(flags),
     dtype: flags.dtype,
+    ...payloadOf(flags),
   });
   const passed = results.every((result) => result.passed);
   if (flags.json)
@@ -142,6 +149,7 @@ export async function runVerify({ console }: MontaContext, flags: VerifyFlags, f
       backend: flags.backend,
       device: flags.device,
       dtype: flags.dtype,
+      payload: flags.payload ?? null,
       passed,
       results: results.map(({ strategy, ...rest }) => ({ dispatcher: formatDispatch(strategy), ...rest })),
     });

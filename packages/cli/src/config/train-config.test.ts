@@ -96,6 +96,15 @@ describe('trainConfigFrom', () => {
     });
   });
 
+  it('sends rows in fp8 where the file or the flag says so', () => {
+    const read = (text: string, flags = {}) => trainConfigFrom(text, 'train.yaml', flags);
+    expect(read('layout: tp=4,dp=2,ep=2').payload).toBeUndefined();
+    const config = read('layout: tp=4,dp=2,ep=2\npayload: fp8');
+    expect(stepOf(settingOf(config), sliced).payload).toBe('fp8');
+    expect(read('layout: tp=4,dp=2,ep=2', { payload: 'fp8' }).payload).toBe('fp8');
+    expect(() => read('payload: fp4')).toThrow('"fp4" is no payload');
+  });
+
   it('drops picks in the step only where a capacity is given', () => {
     const capacityOf = (text: string): number | undefined => {
       const setting = settingOf(trainConfigFrom(text, 'train.yaml'));

@@ -42,6 +42,7 @@ import {
 } from './backend-config.js';
 import { cardsCluster, cardsHere } from './cards.js';
 import { overlapDocument, overlapFrom, type OverlapFlags } from './overlap-config.js';
+import { payloadFrom, payloadOf, type PayloadFlags } from './payload-config.js';
 
 /** Tokens of one step over all replicas: what ranks on this machine can hold by far. */
 const mostTokens = limits.tokens;
@@ -71,7 +72,7 @@ export interface OptimizerConfig {
   readonly selectionBiasRate?: number;
 }
 
-export interface TrainConfig {
+export interface TrainConfig extends PayloadFlags {
   readonly model: MoeModel;
   readonly cluster: Cluster;
   /** What the file or flag said, so that the run folder's configuration can be used again. */
@@ -129,7 +130,7 @@ export interface TrainConfig {
 }
 
 /** Command-line flags that stand over the file. Texts are in the forms that the file takes. */
-export interface TrainOverrides extends BackendOverrides, OverlapFlags {
+export interface TrainOverrides extends BackendOverrides, OverlapFlags, PayloadFlags {
   /** Whether the file may say which programs run. */
   readonly allowCommands?: boolean;
   readonly model?: string;
@@ -190,6 +191,7 @@ const keys = [
   'batch',
   'microBatch',
   'capacityFactor',
+  'payload',
   'overlap',
   'optimizer',
   'seed',
@@ -373,6 +375,16 @@ function dtypeOf(
   return dtype;
 }
 
+/** Rows are quantised by the processors' kernels alone. Throws `InputError`. */
+function payloadOn(given: PayloadFlags, backend: BackendConfig): PayloadFlags {
+  if (given.payload !== undefined && onCards(backend))
+    throw new InputError('no kernel of the GPU quantises rows yet', {
+      path: 'payload',
+      expected: 'none on cards: rows travel in the type of the layer',
+    });
+  return given;
+}
+
 const capacityFrom = (field: Field | undefined): number | undefined =>
   field === undefined || field.value === false ? undefined : field.number(capacityRange);
 
@@ -432,6 +444,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
     batch: overrides.batch ?? map?.get('batch')?.integer({ max: limits.sequences }) ?? 16,
     ...(microBatch === undefined ? {} : { microBatch }),
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    ...payloadOn(payloadFrom(map, overrides), backend),
     overlap: overlapFrom(map, overrides),
     optimizer: optimizerOf(map, overrides.lr, model.value),
     seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: limits.seed }) ?? 1,
@@ -475,6 +488,7 @@ export function trainConfigDocument(config: TrainConfig): Record<string, unknown
     batch,
     ...(microBatch === undefined ? {} : { microBatch }),
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    ...payloadOf(config),
     ...overlapDocument(config.overlap),
     optimizer: { ...optimizer, clip: Number.isFinite(optimizer.clip) ? optimizer.clip : false },
     seed,

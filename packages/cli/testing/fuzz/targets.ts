@@ -23,6 +23,7 @@ import { runLint } from '#cli/commands/lint.js';
 import { Console } from '#cli/output/console.js';
 import { pricedTargets } from './priced-targets.js';
 import { profileTargets } from './profile-targets.js';
+import { topologyTargets } from './topology-targets.js';
 
 export interface Target {
   readonly name: string;
@@ -211,6 +212,7 @@ export function makeTargets(folder: string): Target[] {
       sample: file('cluster.yaml', toYaml(getCluster('a800-2x8'))),
       read: (path) => void loadCluster(path),
     },
+    ...topologyTargets(file),
     { name: 'train', sample: file('train.yaml', train), read: (path) => void readTrainConfig(path) },
     { name: 'model', sample: file('model.yaml', model), read: (path) => void loadModel(path) },
     { name: 'config.json', sample: join(huggingFace, 'config.json'), read: (path) => void loadModel(path) },

@@ -4,3 +4,13 @@ export { clusterFrom, readCluster, toYaml } from './read.js';
 export { clusterPresets, getCluster } from './presets.js';
 export { scaledCluster } from './scale.js';
 export { clusterSummary } from './summary.js';
+export {
+  type Ground,
+  looksTopology,
+  nearestNics,
+  readTopology,
+  type TierGround,
+  type Topology,
+  topologyCluster,
+  type TopologyCluster,
+} from './topology/index.js';

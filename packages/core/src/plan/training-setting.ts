@@ -27,6 +27,8 @@ export interface TrainingChoices {
     /** By how much a step moves each expert's selection bias; none when left out. */
     readonly selectionBiasRate?: number;
   };
+  /** As what rows travel to their experts; in `dtype` when left out. */
+  readonly payload?: StepShape['payload'];
   readonly dtype: StepShape['dtype'];
   readonly overlap: Pick<StepShape, 'overlap' | 'reductions'>;
   /** Of initial weights, of the order of data, and of routing that is drawn. */
@@ -95,6 +97,7 @@ export function settingStep(
     ...(config.optimizer.selectionBiasRate === undefined
       ? {}
       : { selectionBiasRate: config.optimizer.selectionBiasRate }),
+    ...(config.payload === undefined ? {} : { payload: config.payload }),
     ...config.overlap,
     strategy,
   };

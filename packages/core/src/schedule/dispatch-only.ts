@@ -47,7 +47,14 @@ function dispatchTemplate(shape: MoeShape, strategy: Strategy, pass: 'forward' |
   );
   const weighs = weighsAtExperts(strategy);
   if (weighs) builder.region(groupRegion(p, 'weights'));
-  emitOutgoing({ p, of, source, into: expertInput, weighted: !forward && !weighs });
+  emitOutgoing({
+    p,
+    of,
+    source,
+    into: expertInput,
+    weighted: !forward && !weighs,
+    payload: forward ? shape.payload : undefined,
+  });
   const returned = emitReturning({
     p,
     of,

@@ -40,6 +40,7 @@ export { dtypeBytes, type MoeShape } from './moe-shape.js';
 export { moeForward } from './moe-forward.js';
 export { moeBackward } from './moe-backward.js';
 export { type Overlap, type OverlapKind, overlapKinds, withOverlap } from './overlap.js';
+export { fp8RowBytes, type Payload, payloads, scaleGroup } from './payload.js';
 export { RoutingBinding } from './routing-binding.js';
 export {
   allHalves,

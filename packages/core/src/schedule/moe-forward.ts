@@ -199,7 +199,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   builder.region(rowsRegion({ id: 'expert.activated', shape, rows: expert, columns: ffn, order: 'blocks' }));
   const life = sumsOnTheWay(strategy) ? 'saved' : 'layer';
   builder.region(rowsRegion({ id: 'expert.output', shape, rows: expert, columns: hiddenSize, order: 'blocks', life }));
-  emitOutgoing({ p, of, source, into: 'expert.input', weighted: false });
+  emitOutgoing({ p, of, source, into: 'expert.input', weighted: false, payload: shape.payload });
   const costs = expertCosts(p);
   const biases = biasShapes(shape);
   const returned = emitReturning({

@@ -14,6 +14,7 @@ import { canonicalRows, groupTokenRows, tokenGather } from './dispatchers/row-la
 import { activationOf, dtypeBytes, expertSize, rowsRegion, type MoeShape } from './moe-shape.js';
 import { overlaps } from './overlap.js';
 import type { Slot } from './parameter.js';
+import type { Payload } from './payload.js';
 import type { SlotShape } from './parameter-regions.js';
 import type { Part } from '../routing/group-routing.js';
 import { sliceRows, type Scope, type Size } from './rows.js';
@@ -182,20 +183,23 @@ export function emitOutgoing({
   source,
   into,
   weighted,
+  payload,
 }: {
   readonly p: Parts;
   readonly of: number;
   readonly source: string;
   readonly into: string;
   readonly weighted: boolean;
+  readonly payload?: Payload | undefined;
 }): void {
   const { builder, shape, activation } = p;
+  const way = payload === undefined ? {} : { payload };
   emitStages(
     of,
     outgoingHalves
       .get(p.strategy.dispatch)
       .stages.map(
-        (stage) => (chunk: number) => stage({ builder, shape, activation, chunk, of, source, weighted, into }),
+        (stage) => (chunk: number) => stage({ builder, shape, activation, chunk, of, source, weighted, into, ...way }),
       ),
     overlaps(shape.overlap, 'chunks'),
   );

@@ -7,6 +7,7 @@ import type { Layout } from '../layout/layout.js';
 import type { ClampedSwiglu } from '../model/model.js';
 import type { SelectionArgument } from './kernels/kernel-spec.js';
 import type { Overlap } from './overlap.js';
+import type { Payload } from './payload.js';
 import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
 import type { Activation, DType, Life, Order, Region } from './schedule.js';
 
@@ -20,6 +21,8 @@ export interface MoeShape {
   readonly layout: Layout;
   /** Type of activations and weights as they are computed with and sent. */
   readonly dtype: DType;
+  /** As what rows travel to their experts in the forward pass; absent: in `dtype`. */
+  readonly payload?: Payload;
   /** Drop tokens beyond ceil(capacityFactor * k * T / E) an expert and replica; absent: dropless. */
   readonly capacityFactor?: number;
   /** Experts that every token visits; absent: none. */

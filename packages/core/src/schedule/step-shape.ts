@@ -4,6 +4,7 @@ import type { MoeModel } from '../model/model.js';
 import type { Strategy } from './dispatchers/strategies.js';
 import type { LayerNumerics, MoeShape } from './moe-shape.js';
 import type { Overlap } from './overlap.js';
+import type { Payload } from './payload.js';
 import type { Recompute } from './recompute.js';
 import type { DType } from './schedule.js';
 import type { StageShape } from './stages.js';
@@ -18,6 +19,8 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
   readonly microBatches: number;
   readonly dtype: DType;
   readonly capacityFactor?: number;
+  /** As what rows travel to their experts in the forward pass; in `dtype` when left out. */
+  readonly payload?: Payload;
   readonly strategy: Strategy;
   /**
    * By how much the update moves each expert's selection bias, up where the step gave it fewer picks than the mean of
@@ -72,7 +75,7 @@ function selectionOf(model: MoeModel): Pick<LayerNumerics, 'selection'> {
 
 /** The MoE layer of a step. */
 export function moeShape(step: StepShape): MoeShape {
-  const { model, layout, dtype, capacityFactor, overlap } = step;
+  const { model, layout, dtype, capacityFactor, payload, overlap } = step;
   return {
     tokens: stepTokens(step),
     hiddenSize: model.hiddenSize,
@@ -90,6 +93,7 @@ export function moeShape(step: StepShape): MoeShape {
       ...(model.clampedSwiglu === undefined ? {} : { clampedSwiglu: model.clampedSwiglu }),
     },
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
+    ...(payload === undefined ? {} : { payload }),
     ...(overlap === undefined ? {} : { overlap }),
     ...(model.expertBias ? { biases: true } : {}),
     ...(model.selectionBias ? { selectionBias: true, countsPicks: step.selectionBiasRate !== undefined } : {}),

@@ -28,6 +28,7 @@ const jobRecordSchema = z.object({
     dtype: name,
     capacityFactor: z.number().optional(),
     selectionBiasRate: z.number().optional(),
+    payload: name.optional(),
     strategy: z.object({
       dispatch: name,
       combine: name,

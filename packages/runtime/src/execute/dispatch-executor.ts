@@ -10,6 +10,7 @@ import type { Endpoint } from '../comm/communicator.js';
 import type { Device } from '../device/device.js';
 import { readFloats, readInts } from '../device/host-array.js';
 import type { View } from '../device/view.js';
+import { roundedRows } from '../moe/fp8-rows.js';
 import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
 import { ArgumentBinder } from './arguments.js';
 import { ProgramRunner, type NodeRegions } from './runner.js';
@@ -81,6 +82,8 @@ export class DispatchExecutor {
   /** Weights of all tokens of the expert group, where they are known. */
   #groupWeights: View | undefined;
   #error = NaN;
+  /** The pass under way. */
+  #pass: 'forward' | 'backward' = 'forward';
   #end = 0;
 
   constructor(options: DispatchOptions) {
@@ -159,6 +162,7 @@ export class DispatchExecutor {
     const { endpoint } = this.#options;
     return this.#passes.map(({ pass, program }, node) => {
       this.#barrier();
+      this.#pass = pass;
       const start = endpoint.now();
       this.#runner.run(program, { step: repetition, firstNode: node });
       return { pass, start, end: this.#end, error: this.#error };
@@ -229,14 +233,22 @@ export class DispatchExecutor {
       const token = first + row;
       let kept = 0;
       for (let j = 0; j < k; j++) kept += this.#picks.weights[(token - this.#firstToken) * k + j];
+      const sent = this.#sentRow(token);
       for (let column = 0; column < h; column++) {
-        const expected = kept * rowElement(token, column);
+        const expected = kept * sent[column];
         const error = Math.abs(rows[row * h + column] / layout.etp - expected);
         // NaN counts as an error.
         if (!(error <= largest)) largest = error;
       }
     }
     return largest;
+  }
+
+  /** A token's row as it arrives: rounded where the pass sends it in fp8. */
+  #sentRow(token: number): Float32Array {
+    const { hiddenSize, payload } = this.#options.shape;
+    const row = Float32Array.from({ length: hiddenSize }, (_, column) => rowElement(token, column));
+    return payload === 'fp8' && this.#pass === 'forward' ? roundedRows(row, hiddenSize) : row;
   }
 
   /** Number, over the job, of the first token of a region of T rows or of this rank's slice. */

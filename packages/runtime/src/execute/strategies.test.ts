@@ -136,8 +136,15 @@ describe('strategies that sum where the token is', () => {
       ...casesOf(layout, '', {}, trained, strategies),
       ...casesOf(layout, 'nothing beside anything', { overlap: apart }, trained, strategies.slice(0, 2)),
     ];
-    const [first, ...others] = await run(4, cases.map(rankCase));
-    expect(others.filter((other) => !isDeepStrictEqual(bits(other), bits(first))).map(({ name }) => name)).toEqual([]);
+    const rounded = casesOf(layout, 'in fp8', { payload: 'fp8' }, trained, strategies);
+    const [first, ...others] = await run(4, [...cases, ...rounded].map(rankCase));
+    const unlike = (some: typeof others, one: typeof first): string[] =>
+      some.filter((other) => !isDeepStrictEqual(bits(other), bits(one))).map(({ name }) => name);
+    expect(unlike(others.slice(0, cases.length - 1), first)).toEqual([]);
+    // Rounding is the same whatever the way, and it is there.
+    const [firstRounded, ...othersRounded] = others.slice(cases.length - 1);
+    expect(unlike(othersRounded, firstRounded)).toEqual([]);
+    expect(unlike([firstRounded], first)).toHaveLength(1);
   });
 });
 
@@ -166,6 +173,8 @@ describe('dispatch alone', () => {
         .flatMap((strategy) => [
           jobOf(shapeOf(layout), strategy),
           jobOf(shapeOf(layout, { capacityFactor: 0.5, tokens: 3 }), strategy),
+          // Rounded as they travel, and not otherwise.
+          jobOf(shapeOf(layout, { payload: 'fp8', tokens: 5 }), strategy),
         ]),
     );
     const measured = await measureDispatch({ jobs });
@@ -205,9 +214,11 @@ describe('dispatch alone', () => {
     ['tp 2, etp 1', placed({ tp: 2, dp: 4, ep: 8, etp: 1, ...sp })],
   ])('puts on every port the bytes that are predicted: %s', async (_, layout) => {
     const jobs = news
-      .map((name) => jobOf(shapeOf(layout), named(name, 2, 3)))
+      .flatMap((name) =>
+        [{}, { payload: 'fp8' as const }].map((more) => jobOf(shapeOf(layout, more), named(name, 2, 3))),
+      )
       .filter(({ shape, strategy }) => unsupportedStrategy(strategy, shape) === undefined);
-    expect(jobs).toHaveLength(4);
+    expect(jobs).toHaveLength(8);
     // What is before the first repetition falls out of the difference; what each job moves counts differently often.
     const more = jobs.map((__, i) => 2 + i);
     const counted = await carried(jobs, more);

@@ -11,7 +11,12 @@ export interface Pairs {
 }
 
 /** fine row = coarse row; other fine rows stay. Rows have `width` elements. */
-export function copyRows({ fine, coarse }: Pairs, width: number, from: Float32Array, to: Float32Array): void {
+export function copyRows<T extends Float32Array | Uint8Array>(
+  { fine, coarse }: Pick<Pairs, 'fine' | 'coarse'>,
+  width: number,
+  from: T,
+  to: T,
+): void {
   for (let i = 0; i < fine.length; i++)
     to.set(from.subarray(coarse[i] * width, (coarse[i] + 1) * width), fine[i] * width);
 }

@@ -188,6 +188,7 @@ function differences(state: TrainingState, job: TrainJob): string[] {
   const [was, is] = [state.job, jobRecord(job)];
   note('capacityFactor', was?.step.capacityFactor, is.step.capacityFactor);
   note('selectionBiasRate', was?.step.selectionBiasRate, is.step.selectionBiasRate);
+  note('payload', was?.step.payload, is.step.payload);
   note('steps', was?.steps, is.steps);
   for (const key of Object.keys(is.optimizer) as (keyof typeof is.optimizer)[])
     note(`optimizer.${key}`, was?.optimizer[key], is.optimizer[key]);

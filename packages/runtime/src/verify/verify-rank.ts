@@ -47,11 +47,12 @@ export function verifyRank(context: RankContext<VerifyJob>): RankComputation[] {
   const { data: job } = context;
   return job.strategies.map((strategy) => {
     const step: StepShape = { ...job.step, layout: job.layout, strategy };
-    if (step.dtype === 'f32') return compute(context, step);
+    if (step.dtype === 'f32' && step.payload === undefined) return compute(context, step);
     const { trajectory: _none, ...first } = job;
     const picks: Int32Array[] = [];
     const recording = { ...context, device: recordingRouting(context.device, picks), data: first };
-    compute(recording, { ...step, dtype: 'f32' });
+    const { payload: _plain, ...plain } = step;
+    compute(recording, { ...plain, dtype: 'f32' });
     return compute({ ...context, device: replayingRouting(context.device, picks), data: first }, step);
   });
 }

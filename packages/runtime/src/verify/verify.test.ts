@@ -147,3 +147,16 @@ describe('a folder that expects something else', () => {
     rmSync(folder, { recursive: true });
   });
 });
+
+describe('rows in fp8', () => {
+  it('are off by what rounding takes, and pass their own tolerances only', async () => {
+    const folder = folderOf('tiny-gpt-oss');
+    const [strategy] = strategiesOf('tp=1').filter(({ dispatch }) => dispatch === 'sliced');
+    const one = { folder, layout: layoutFrom('tp=1'), strategies: strategy ? [strategy] : [] };
+    const [rounded] = await verify({ ...one, payload: 'fp8' });
+    expect(rounded).toMatchObject({ passed: true });
+    const logits = rounded?.quantities.find(({ quantity }) => quantity === 'logits');
+    // Were nothing rounded, it would be as near as f32.
+    expect(logits?.error).toBeGreaterThan(1e-3);
+  }, 60_000);
+});

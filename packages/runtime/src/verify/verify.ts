@@ -1,7 +1,7 @@
 /** Recomputes what a folder expects on given ranks and strategies, and tells the largest error of every quantity. */
-import { checkModelLayout, worldSize, type Layout, type MoeModel, type Strategy } from '@monta/core';
+import { checkModelLayout, worldSize, type Layout, type MoeModel, type Payload, type Strategy } from '@monta/core';
 import { localLauncher, type Launcher } from '../launch/index.js';
-import { compareRounded } from './compare-rounded.js';
+import { compareRounded, fp8Tolerances, roundedTolerances } from './compare-rounded.js';
 import { tolerances, type Quantity, type QuantityError } from './quantity.js';
 import { readExpected, type Expected } from './expected.js';
 import type { Patch, RankComputation, VerifyJob } from './verify-rank.js';
@@ -28,6 +28,11 @@ export interface VerifyOptions {
   readonly launcher?: Launcher;
   /** What the ranks compute in; default f32. In bf16 they take the routing of f32, and `roundedTolerances` hold. */
   readonly dtype?: 'f32' | 'bf16';
+  /**
+   * As what rows travel to their experts; default in f32. In fp8 the ranks take the routing of f32, and `fp8Tolerances`
+   * hold.
+   */
+  readonly payload?: Payload | undefined;
 }
 
 const memoryBytes = 64 * 2 ** 20;
@@ -41,13 +46,14 @@ const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 function jobOf(
   expected: Expected,
   { folder, layout, strategies }: VerifyCase,
-  dtype: 'f32' | 'bf16' = 'f32',
+  { dtype = 'f32', payload }: Pick<VerifyOptions, 'dtype' | 'payload'>,
 ): VerifyJob {
   const { model, batch, sequence, ids, trajectory } = expected;
   const repeats = layout.dp / gcd(batch, layout.dp);
+  const travel = payload === undefined ? {} : { payload };
   return {
     folder,
-    step: { model, sequence, sequences: (batch * repeats) / layout.dp, microBatches: 1, dtype },
+    step: { model, sequence, sequences: (batch * repeats) / layout.dp, microBatches: 1, dtype, ...travel },
     layout,
     strategies,
     ids: ids.map((one) => Int32Array.from({ length: one.length * repeats }, (_, i) => one[i % one.length] ?? 0)),
@@ -77,22 +83,29 @@ export async function verifyAll(cases: readonly VerifyCase[], options: VerifyOpt
     memoryBytes,
     maximumMemoryBytes: 32 * memoryBytes,
     workerModule: new URL('./verify.worker.ts', import.meta.url),
-    workerData: cases.map((one, index) => jobOf(expected[index], one, options.dtype)),
+    workerData: cases.map((one, index) => jobOf(expected[index], one, options)),
     signal: options.signal,
   })) as RankComputation[][][];
   return cases.map(({ strategies }, place) =>
     strategies.map((strategy, index) => {
       const computed = results.flatMap((ofRank) => ofRank[place]?.[index] ?? []);
-      const compareAll = options.dtype === 'bf16' ? compareRounded : compare;
-      const quantities = compareAll(expected[place], computed);
+      const limits = options.payload !== undefined ? fp8Tolerances : roundedTolerances;
+      const exact = options.dtype !== 'bf16' && options.payload === undefined;
+      const quantities = exact ? compare(expected[place], computed) : compareRounded(expected[place], computed, limits);
       return { strategy, quantities, passed: quantities.every(({ passed }) => passed) };
     }),
   );
 }
 
 /** Verifies a folder on one layout, as `verifyAll`. */
-export async function verify({ signal, launcher, dtype, ...one }: VerifyCase & VerifyOptions): Promise<Verification[]> {
-  const [results = []] = await verifyAll([one], { signal, launcher, dtype });
+export async function verify({
+  signal,
+  launcher,
+  dtype,
+  payload,
+  ...one
+}: VerifyCase & VerifyOptions): Promise<Verification[]> {
+  const [results = []] = await verifyAll([one], { signal, launcher, dtype, payload });
   return results;
 }
 

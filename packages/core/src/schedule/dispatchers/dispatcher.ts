@@ -17,6 +17,7 @@ import { expertNodes, isPlaced, worldSize } from '../../layout/mesh.js';
 import type { Activation, Region } from '../schedule.js';
 import { rowsRegion, type MoeShape } from '../moe-shape.js';
 import { sliceRows, type RowOrder, type Scope, type Size } from '../rows.js';
+import type { Payload } from '../payload.js';
 import type { TemplateBuilder } from '../template-builder.js';
 
 export interface ChunkContext {
@@ -25,6 +26,8 @@ export interface ChunkContext {
   readonly activation: Activation;
   readonly chunk: number;
   readonly of: number;
+  /** As what rows travel; absent: in the layer's type. Only on the way out. */
+  readonly payload?: Payload;
 }
 
 export interface OutgoingContext extends ChunkContext {

@@ -1,10 +1,10 @@
 /** Operations of halves whose rows are copies of tokens (`row-layout.ts`). */
-import { dtypeBytes, expertSize } from '../moe-shape.js';
+import { expertSize } from '../moe-shape.js';
 import type { Group } from '../../layout/layout.js';
 import { add, own, read, write } from '../template-builder.js';
 import { memoryWork } from '../work.js';
 import { summedRegion, type ChunkContext, type OutgoingContext, type ReturningContext } from './dispatcher.js';
-import { buffer, exchange, spread } from './emit.js';
+import { buffer, exchange, packBytes, plainBytes, spread, travelBytes } from './emit.js';
 import {
   canonicalRows,
   joined,
@@ -31,9 +31,9 @@ export const copyBuffer = (c: ChunkContext, id: string, layout: RowLayout): Copy
 const part = (layout: RowLayout) => ({ layout, whole: false });
 const canonical = { layout: canonicalRows, whole: true };
 
-/** Rows of the finer side are read and written once. */
-const gathered = ({ shape, chunk, of }: ChunkContext, layout: RowLayout) =>
-  memoryWork('gather', 2 * shape.hiddenSize * dtypeBytes[shape.dtype], {
+/** Rows of the finer side are read and written once: so many bytes of each. */
+const gathered = ({ shape, chunk, of }: ChunkContext, layout: RowLayout, bytes: number) =>
+  memoryWork('gather', bytes, {
     rows: layout === canonicalRows ? expertSize(shape) : layoutSize(layout, shape),
     chunk,
     of,
@@ -48,9 +48,14 @@ interface CopyStep {
   readonly fine: string;
   /** Other fine rows stay as they are. */
   readonly accumulate?: true;
+  /** Bytes of a row that are read and written. */
+  readonly bytes: number;
+  /** Rows are rounded as they would be on their way, which they do not take. */
+  readonly rounded?: boolean;
 }
 
-function copy(c: ChunkContext, { task, pairs, coarse, of: rows, fine, accumulate }: CopyStep): void {
+function copy(c: ChunkContext, step: CopyStep): void {
+  const { task, pairs, coarse, of: rows, fine, accumulate, bytes, rounded = false } = step;
   const { chunk, of } = c;
   const whole = rows === 'own' ? own(read(coarse)) : read(coarse);
   c.builder.kernel({
@@ -60,8 +65,8 @@ function copy(c: ChunkContext, { task, pairs, coarse, of: rows, fine, accumulate
       coarse: rows === undefined ? read(coarse, chunk, of) : whole,
       fine: accumulate === true ? add(fine, chunk, of) : write(fine, chunk, of),
     },
-    arguments: { pairs, accumulate: accumulate === true },
-    work: gathered(c, pairs.fine.layout),
+    arguments: { pairs, accumulate: accumulate === true, ...(rounded ? { rounded } : {}) },
+    work: gathered(c, pairs.fine.layout, bytes),
     lane: 'copy',
   });
 }
@@ -78,6 +83,7 @@ export const packCopies = (c: OutgoingContext, to: CopyBuffer): void =>
     coarse: c.source,
     of: 'own',
     fine: to.region,
+    bytes: packBytes(c),
   });
 
 /** Rows of a buffer copied into another whose blocks ask for fewer experts, or for the same in another order. */
@@ -87,6 +93,7 @@ export const fanOut = (c: ChunkContext, task: string, from: CopyBuffer, to: Copy
     pairs: { fine: part(to.layout), coarse: part(from.layout) },
     coarse: from.region,
     fine: to.region,
+    bytes: 2 * travelBytes(c),
   });
 
 /**
@@ -98,6 +105,7 @@ export const expandCopies = (c: OutgoingContext, from: CopyBuffer, partial?: tru
     pairs: { fine: canonical, coarse: part(from.layout), ...(partial === true ? { partial } : {}) },
     coarse: from.region,
     fine: c.into,
+    bytes: packBytes(c),
   });
 
 /** Canonical rows of the own replica's tokens, which every rank of it holds: beside those that have arrived. */
@@ -109,6 +117,8 @@ export const expandReplica = (c: OutgoingContext): void =>
     of: 'all',
     fine: c.into,
     accumulate: true,
+    bytes: 2 * plainBytes(c),
+    rounded: c.payload === 'fp8',
   });
 
 interface SumStep {
@@ -130,7 +140,7 @@ function sum(c: ChunkContext, { task, pairs, fine, coarse, weighted = false }: S
       coarse: write(coarse, chunk, of),
     },
     arguments: { pairs },
-    work: gathered(c, pairs.fine.layout),
+    work: gathered(c, pairs.fine.layout, 2 * plainBytes(c)),
     lane: 'copy',
   });
 }
@@ -142,6 +152,7 @@ export const packExperts = (c: ReturningContext, to: CopyBuffer): void =>
     pairs: { fine: part(to.layout), coarse: canonical },
     coarse: c.source,
     fine: to.region,
+    bytes: 2 * plainBytes(c),
   });
 
 /** Expert rows summed over a token's picks, weighted in the forward pass. */

@@ -2,6 +2,7 @@
  * The operations that dispatcher halves are made of, one function each, so that a half reads as the list of its steps.
  */
 import { dtypeBytes, rowsRegion } from '../moe-shape.js';
+import { fp8RowBytes } from '../payload.js';
 import type { Group } from '../../layout/layout.js';
 import type { Exchange, RowOrder, Scope, Size } from '../rows.js';
 import type { Lane, Work } from '../schedule.js';
@@ -11,14 +12,27 @@ import type { ChunkContext, OutgoingContext } from './dispatcher.js';
 
 const pieceOf = ({ chunk, of }: ChunkContext, task: string): Piece => ({ task, chunk, of });
 
-/** Declares a communication buffer of expert rows. */
-export const buffer = ({ builder, shape }: ChunkContext, id: string, rows: Size): string =>
-  builder.region(rowsRegion({ id, shape, rows, columns: shape.hiddenSize, order: 'chunks' }));
+/** Declares a communication buffer of expert rows: in fp8 its elements are bytes, scales among them. */
+export const buffer = ({ builder, shape, payload }: ChunkContext, id: string, rows: Size): string =>
+  builder.region(
+    payload === 'fp8'
+      ? { id, dtype: 'fp8', rows, columns: fp8RowBytes(shape.hiddenSize), order: 'chunks', life: 'layer' }
+      : rowsRegion({ id, shape, rows, columns: shape.hiddenSize, order: 'chunks' }),
+  );
 
-/** Moving rows on the copy lane: each is read and written once. */
-function moved({ shape, chunk, of }: ChunkContext, rows: Size): Work {
-  return memoryWork('gather', 2 * shape.hiddenSize * dtypeBytes[shape.dtype], { rows, chunk, of });
-}
+/** Bytes of a row in the layer's type. */
+export const plainBytes = ({ shape }: ChunkContext): number => shape.hiddenSize * dtypeBytes[shape.dtype];
+
+/** Bytes of a row as it travels. */
+export const travelBytes = (c: ChunkContext): number =>
+  c.payload === 'fp8' ? fp8RowBytes(c.shape.hiddenSize) : plainBytes(c);
+
+/** Bytes that are read and written to bring a row into a buffer or out of one. */
+export const packBytes = (c: ChunkContext): number => plainBytes(c) + travelBytes(c);
+
+/** Moving rows between a buffer and the layer's own regions on the copy lane: each is read and written once. */
+const moved = (c: ChunkContext, rows: Size): Work =>
+  memoryWork('gather', packBytes(c), { rows, chunk: c.chunk, of: c.of });
 
 /** Rows of one buffer on their way into another, and the order in which they travel. */
 interface MovedRows {

@@ -2,7 +2,11 @@
 import { adds, mayRead, mayWrite, reads, writes, writesOrAdds, type KernelSpec } from './kernel-spec.js';
 
 export const rowKernels = {
-  /** Rows of tokens into a send buffer, multiplied by their picks' weights where these are given. */
+  /**
+   * Rows of tokens into a send buffer, multiplied by their picks' weights where these are given. A buffer of fp8 holds
+   * quantised rows with their scales behind them (`payload.ts`), here and below: what is brought out of it are the rows
+   * that they stand for.
+   */
   'moe.pack': {
     roles: { source: reads, weights: { ...mayRead, pricedApart: true }, packed: writes },
     fields: { scope: 'scope', order: 'order' },
@@ -28,11 +32,11 @@ export const rowKernels = {
 
   /**
    * Every fine row gets its coarse row (see `dispatchers/row-layout.ts`); rows of others stay as they are with mode
-   * add.
+   * add. `rounded`: as if it had travelled in fp8.
    */
   'rows.copy': {
     roles: { coarse: reads, fine: writesOrAdds },
-    fields: { pairs: 'pairs', accumulate: 'boolean' },
+    fields: { pairs: 'pairs', accumulate: 'boolean', rounded: 'boolean?' },
     bound: ['moves'],
   },
   /**

@@ -1,0 +1,61 @@
+/**
+ * What a description of a node's wiring says (`nvidia-smi topo -m`, NCCL's topology XML, hwloc's XML): its GPUs, its
+ * NICs, how near they are, and NVLink. It is what was written; `topology-cluster.ts` fills gaps.
+ */
+
+/** How near two devices are, nearest first, in the words of `nvidia-smi topo -m`. */
+export const proximities = ['PIX', 'PXB', 'PHB', 'NODE', 'SYS'] as const;
+export type Proximity = (typeof proximities)[number];
+
+export interface TopologyGpu {
+  /** `GPU0`, or the address on the PCI bus. */
+  readonly name: string;
+  /** What it is, in the words of the file or by its PCI id: `H100-SXM5-80GB`; absent where nothing says it. */
+  readonly model?: string;
+  /** Compute capability times ten, as `sm="90"` of NCCL's dumps. */
+  readonly capability?: number;
+  readonly numa?: number;
+}
+
+export interface TopologyNic {
+  /** `mlx5_0`, or the address on the PCI bus. */
+  readonly name: string;
+  readonly model?: string;
+  /** What it sends in one direction, bytes/s; absent where the file does not say it and nothing tells. */
+  readonly bytesPerSecond?: number;
+  /** Whether the file names the speed, or it is that of such a card, or of the PCI slot. */
+  readonly speedGround?: 'given' | 'card' | 'slot';
+  readonly numa?: number;
+}
+
+/** NVLink inside the node. */
+export type NvLinks =
+  /** Every GPU has so many links into a switch that joins all. */
+  | { readonly kind: 'switched'; readonly links: number }
+  /** Links between pairs: `between[a][b]`. */
+  | { readonly kind: 'pairs'; readonly between: readonly (readonly number[])[] }
+  /** The file lists links, and there are none. */
+  | { readonly kind: 'none' }
+  /** The file does not speak of links. */
+  | { readonly kind: 'unsaid' };
+
+export interface Topology {
+  readonly form: 'nvidia-smi topo -m' | 'NCCL topology XML' | 'hwloc XML';
+  /** The file, for messages. */
+  readonly where: string;
+  /** Hosts that it describes: more than one where NVLink joins hosts. */
+  readonly hosts: number;
+  readonly gpus: readonly TopologyGpu[];
+  readonly nics: readonly TopologyNic[];
+  /** Of GPU g to NIC n: `proximity[g][n]`. */
+  readonly proximity: readonly (readonly Proximity[])[];
+  readonly nvlinks: NvLinks;
+}
+
+/** NICs that are nearest to a GPU, by index, in the order of the file. */
+export function nearestNics(topology: Topology, gpu: number): number[] {
+  const row = topology.proximity[gpu] ?? [];
+  const rank = row.map((one) => proximities.indexOf(one));
+  const least = rank.reduce((a, b) => Math.min(a, b), proximities.length);
+  return rank.flatMap((one, nic) => (one === least ? [nic] : []));
+}
