@@ -134,7 +134,7 @@ describe('tokens that are expected to reach a range of experts', () => {
   it.each(kinds)(
     'are those of a count of drawn tokens: %j',
     (kind) => {
-      // Drawing in groups takes ten times as long, and is known to 5 in 1,000 anyway.
+      // Drawing in groups takes ten times as long, and is asked for 2.5 in 1,000 alone.
       const tokens = kind.kind === 'group-limited' ? 100_000 : 1_000_000;
       const ids = sampleIds({ sources: 1, tokensPerSource: tokens, experts, topK, routing: kind, seed: 8 });
       const counted = GroupRouting.fromPicks({ layout, experts }, [{ ids, topK }]);

@@ -21,9 +21,19 @@ export interface RankPlace {
   readonly source: number;
 }
 
+const known = new WeakMap<Layout, Map<number, RankPlace>>();
+
+/** The same object each time for a rank of a layout, so that what follows from it is found but once. */
 export function rankPlace(layout: Layout, rank: number): RankPlace {
-  const { tp, etp, ep } = coordinates(layout, rank);
-  return { rank, layout, tp, etp, ep, source: groupIndex(layout, 'expert', rank) };
+  let ranks = known.get(layout);
+  if (ranks === undefined) known.set(layout, (ranks = new Map()));
+  let place = ranks.get(rank);
+  if (place === undefined) {
+    const { tp, etp, ep } = coordinates(layout, rank);
+    place = { rank, layout, tp, etp, ep, source: groupIndex(layout, 'expert', rank) };
+    ranks.set(rank, place);
+  }
+  return place;
 }
 
 /** A number of rows of a rank. */

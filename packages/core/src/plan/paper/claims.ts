@@ -88,7 +88,7 @@ export interface SpeedUp {
 
 const chunkCounts = [1, 2, 4, 8, 16];
 
-/** One volume over so many NICs a node; : share of NVLink's nominal bandwidth, as the preset when left out. */
+/** One volume over so many NICs a node. nvlink: share of its nominal bandwidth, the preset's when left out. */
 export function speedUp(nics: number, volume: number, nvlink?: number): SpeedUp {
   const workload = workloadOf(shapeOf(volume), nics, nvlink);
   const plain = simulated(workload, { ...namedStrategies.duplicated, chunks: { forward: 1, backward: 1 } });

@@ -132,11 +132,20 @@ export const returnedRegion = (half: RowsHalf, shape: MoeShape, activation: Acti
     life: saved ? 'saved' : 'layer',
   });
 
+type GroupNodes = { readonly nodes: number; readonly ranks: number } | string;
+const knownNodes = new WeakMap<Layout, GroupNodes>();
+
 /**
  * How an expert group lies on nodes, for halves with a hop between nodes and one inside: equally many of its ranks on
  * each, so that rails are whole. Else what is missing, in words.
  */
-export function groupNodes(layout: Layout): { readonly nodes: number; readonly ranks: number } | string {
+export function groupNodes(layout: Layout): GroupNodes {
+  let nodes = knownNodes.get(layout);
+  if (nodes === undefined) knownNodes.set(layout, (nodes = findGroupNodes(layout)));
+  return nodes;
+}
+
+function findGroupNodes(layout: Layout): GroupNodes {
   if (!isPlaced(layout)) return 'it is not known which ranks share a node';
   const ranks = layout.etp * layout.ep;
   const sizes = new Set<number>();
