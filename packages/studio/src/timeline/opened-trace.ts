@@ -5,7 +5,7 @@ import {
   readPerfetto,
   routedBinding,
   simulatePass,
-  type Span,
+  spanLanes,
   type Trace,
 } from '@monta/core';
 import { readLayer, type LayerFields } from '../explore/answer.js';
@@ -25,6 +25,8 @@ export interface OpenedTrace {
   readonly ready: Float64Array;
   readonly end: Float64Array;
   readonly bytes: Float64Array;
+  /** 1: on the critical path, where it is known. */
+  readonly critical: Uint8Array;
   /** Where the spans of each row begin, and the last row's end. */
   readonly starts: Uint32Array;
   readonly seconds: number;
@@ -41,6 +43,7 @@ interface Bar {
   readonly ready: number;
   readonly end: number;
   readonly bytes: number;
+  readonly critical: boolean;
 }
 
 const numbering = (): { readonly names: string[]; readonly of: (name: string) => number } => {
@@ -82,28 +85,38 @@ function opened(title: string, note: string, bars: readonly Bar[]): OpenedTrace 
     ready: Float64Array.from(sorted, ({ ready }) => ready - origin),
     end: Float64Array.from(sorted, ({ end }) => end - origin),
     bytes: Float64Array.from(sorted, ({ bytes }) => bytes),
+    critical: Uint8Array.from(sorted, ({ critical }) => Number(critical)),
     starts,
     seconds: last - origin,
   };
 }
 
-const barOf =
-  (prefix: string) =>
-  ({ rank, lane, task, issued, ready, end, bytes }: Span): Bar => ({
-    row: `${prefix}rank ${rank} · ${lane}`,
-    task,
-    issued,
-    ready,
-    end,
-    bytes,
-  });
+/** Names a span on the critical path. */
+const pathKey = (rank: number, operation: string): string => `${rank} ${operation}`;
 
-function ofTraces(name: string, traces: readonly Trace[]): OpenedTrace {
-  const bars = traces.flatMap((trace) => {
-    const bar = barOf(traces.length > 1 ? `${trace.kind} · ` : '');
-    return trace.spans.map((span) => bar(span));
-  });
-  return opened(name, traces.map(({ kind, source }) => `${kind}: ${source}`).join('; '), bars);
+/**
+ * Traces under one another, lane by lane: of every lane the simulated and the measured one. `path` holds what is on the
+ * critical path.
+ */
+function ofTraces(name: string, traces: readonly Trace[], path: ReadonlySet<string> = new Set()): OpenedTrace {
+  const several = traces.length > 1;
+  const bars = traces.flatMap(({ kind, spans }, trace) =>
+    spans.map((span) => {
+      const { rank, lane, task, operation, issued, ready, end, bytes } = span;
+      const row = `rank ${rank} · ${lane}${several ? ` · ${kind}` : ''}`;
+      const critical = path.has(pathKey(rank, operation));
+      return { rank, lane, trace, bar: { row, task, issued, ready, end, bytes, critical } };
+    }),
+  );
+  const sorted = bars.sort(
+    (a, b) => a.rank - b.rank || spanLanes.indexOf(a.lane) - spanLanes.indexOf(b.lane) || a.trace - b.trace,
+  );
+  const note = traces.map(({ kind, source }) => `${kind}: ${source}`).join('; ');
+  return opened(
+    name,
+    note,
+    sorted.map(({ bar }) => bar),
+  );
 }
 
 interface KinetoEvent {
@@ -131,6 +144,7 @@ function kinetoBars(events: readonly KinetoEvent[]): Bar[] {
       ready: begin,
       end: begin + Number(dur) / 1e6,
       bytes: 0,
+      critical: false,
     };
   });
 }
@@ -180,7 +194,8 @@ export function layerTrace(fields: LayerFields, pass: 'forward' | 'backward'): O
   const chosen = { ...workload, shape: { ...shape, layout: best.layout } };
   const simulated = simulatePass(chosen, best.strategy, pass, routedBinding(chosen.shape, routing, seed));
   if (!simulated.known) throw new InputError(simulated.missing.join('; '), { file: 'cluster' });
-  const { trace } = simulated;
+  const { trace, summary } = simulated;
   const spans = trace.spans.filter(({ rank }) => rank < mostRanks);
-  return ofTraces(`${best.name}, ${pass}`, [{ ...trace, spans }]);
+  const path = new Set(summary.path.map(({ rank, operation }) => pathKey(rank, operation)));
+  return ofTraces(`${best.name}, ${pass}`, [{ ...trace, spans }], path);
 }

@@ -68,6 +68,10 @@ function draw(canvas: HTMLCanvasElement, trace: OpenedTrace, window: Window, fou
       context.fillRect(left, y, Math.max(0.5, ready - left), rowHeight);
       context.globalAlpha = 1;
       context.fillRect(ready, y, Math.max(0.5, right - ready), rowHeight);
+      if (trace.critical[span] === 1) {
+        context.fillStyle = colours.ink;
+        context.fillRect(left, y + rowHeight - 2, Math.max(0.5, right - left), 2);
+      }
       if (span === found) {
         context.strokeStyle = colours.ink;
         context.lineWidth = 2;
@@ -206,7 +210,9 @@ export function TimelineCanvas({ trace }: { readonly trace: OpenedTrace }) {
         />
       </div>
       <p class="said" aria-live="polite">
-        {pointed === undefined ? 'Point at a bar. Pale: waiting for peers.' : spanText(trace, pointed)}
+        {pointed === undefined
+          ? 'Point at a bar. Pale: waiting for peers. Underlined: on the critical path.'
+          : spanText(trace, pointed)}
       </p>
       {trace.rows.length > rows && <p class="muted">{trace.rows.length - rows} more lanes are not drawn.</p>}
       <ul class="legend">

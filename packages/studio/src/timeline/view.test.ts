@@ -35,6 +35,7 @@ function drawn(seed: number, rows: number, spans: number): OpenedTrace {
     ready: Float64Array.from(ready),
     end: Float64Array.from(end),
     bytes: new Float64Array(issued.length),
+    critical: new Uint8Array(issued.length),
     starts: Uint32Array.from(starts),
     seconds: latest,
   };
