@@ -7,7 +7,7 @@ const fields = {
   files: {},
   sliders: { tp: 2, ep: 2, tokens: 512, skew: 0, network: 1, inside: 1 },
 };
-const bytesOf = (text: string): ArrayBuffer => new TextEncoder().encode(text).buffer as ArrayBuffer;
+const bytesOf = (text: string): ArrayBuffer => new TextEncoder().encode(text).buffer;
 
 /** Whether spans of every row follow one another. */
 const inOrder = ({ starts, rows, issued }: OpenedTrace): boolean =>
