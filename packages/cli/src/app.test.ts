@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { clusterPresets, countParameters, getModel, modelPresets, readCluster } from '@monta/core';
 import { monta } from '../testing/run-monta.js';
+import { runMonta } from './app.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-app-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -142,4 +143,16 @@ describe('monta model', () => {
   it.each(['0', '8k', 'many'])('refuses a sequence of %s', async (sequence) => {
     expect(await monta('model', 'mixtral-8x7b', '--sequence', sequence)).toMatchObject({ code: 2, out: '' });
   });
+});
+
+it('says where its results did not get out, with exit code 2', async () => {
+  let told = '';
+  const full = {
+    write(): never {
+      throw Object.assign(new Error('write failed'), { code: 'ENOSPC', syscall: 'write' });
+    },
+  };
+  const stderr = { write: (text: string) => (told += text) };
+  expect(await runMonta(['model', '2x70b', '--json'], '1', { stdout: full, stderr, env: {} })).toBe(2);
+  expect(told).toMatch(/^standard output {2}the disk is full\n/u);
 });

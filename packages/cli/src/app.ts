@@ -31,7 +31,7 @@ import { verifyCommand } from './commands/verify.command.js';
 import { helpText } from './commands/flags.js';
 import { validateCommand } from './commands/validate.command.js';
 import type { MontaContext } from './context.js';
-import { describeFailure } from './errors.js';
+import { describeFailure, fileError } from './errors.js';
 import { Console, type OutputStream } from './output/console.js';
 import { createStyle } from './output/style.js';
 
@@ -151,6 +151,13 @@ export async function runMonta(
     env,
   };
   await run(application, inputs, { process, console, env });
+  // A stream tells of its failure a turn later.
+  await new Promise((resolve) => setImmediate(resolve));
+  if (console.lost !== undefined) {
+    const failure = describeFailure(fileError(console.lost, 'standard output'), console.errorStyle, env);
+    console.printError(`${failure.text}\n`);
+    return failure.exitCode;
+  }
   return exitCodeOf(Number(process.exitCode ?? ExitCode.Success));
 }
 

@@ -1,6 +1,7 @@
 /**
  * Where a command speaks: results on standard output, notes, warnings, errors and progress on standard error. A reader
- * that closes the pipe early (`monta plan | head`) silences that stream and nothing else: a training run goes on.
+ * that closes the pipe early (`monta plan | head`) silences that stream and nothing else: a training run goes on. So it
+ * does where the results' disk is full, and says so at its end (`lost`).
  */
 import { escapeControls } from '@monta/core';
 import { colourWanted, createStyle, type Style } from './style.js';
@@ -13,9 +14,11 @@ export interface OutputStream {
   on?(event: 'error', listener: (error: NodeJS.ErrnoException) => void): unknown;
 }
 
-/** A stream that drops everything once its reader has gone. */
+/** A stream that drops everything once its reader has gone, or once it has failed. */
 class PatientStream {
   private closed = false;
+  /** Why it failed, for another reason than that its reader has gone. */
+  failure: NodeJS.ErrnoException | undefined;
 
   constructor(readonly stream: OutputStream) {
     stream.on?.('error', (error) => this.failed(error));
@@ -31,8 +34,8 @@ class PatientStream {
   }
 
   private failed(error: NodeJS.ErrnoException): void {
-    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') throw error;
     this.closed = true;
+    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') this.failure ??= error;
   }
 }
 
@@ -64,6 +67,11 @@ export class Console {
     this.err = new PatientStream(err);
     this.style = createStyle(colourWanted(out.isTTY === true, env));
     this.errorStyle = createStyle(colourWanted(err.isTTY === true, env));
+  }
+
+  /** Why results did not get out, though somebody reads: a full disk, say. */
+  get lost(): NodeJS.ErrnoException | undefined {
+    return this.out.failure;
   }
 
   /**

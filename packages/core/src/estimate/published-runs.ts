@@ -14,8 +14,8 @@ export interface PublishedRun {
 
 const needed = ['model', 'gpu'] as const;
 
-/** Beyond any collection: runs of one workload are compared in pairs. */
-const mostRuns = 10_000;
+/** Beyond any collection; so many are priced in some seconds. */
+const mostRuns = 2048;
 
 /** Whether the text looks like such a table: its first record has columns of runs, not of collectives. */
 export const looksLikeRuns = (text: string): boolean => {

@@ -156,11 +156,16 @@ function stackOf(row: PublishedRun): Stack {
   return /CUDA graphs|v25\.1[12]/iu.test(text) ? 'graphs' : 'eager';
 }
 
+/** A step shorter or longer than these seconds is a slip, and an error over it would say nothing. */
+const [leastSeconds, mostSeconds] = [1e-6, 1e9];
+
 function measuredSeconds(row: PublishedRun, tokens: number, gpus: number): number {
   const printed = row.number('step_time_s') ?? row.number('derived_step_time_s');
-  if (printed !== undefined && printed > 0) return printed;
   const rate = row.number('tokens_per_s_per_gpu');
-  return rate !== undefined && rate > 0 ? tokens / gpus / rate : unpriced('no time of a step is printed');
+  const seconds =
+    printed !== undefined && printed > 0 ? printed : rate !== undefined && rate > 0 ? tokens / gpus / rate : undefined;
+  if (seconds === undefined) return unpriced('no time of a step is printed');
+  return seconds >= leastSeconds && seconds <= mostSeconds ? seconds : unpriced(`its step takes ${seconds} s`);
 }
 
 function sequenceOf(row: PublishedRun, globalBatch: number, gpus: number): number {

@@ -17,13 +17,15 @@ function yarnSettings(config: HfConfig, map: FieldMap): YarnSettings {
     const field = map.get(key);
     return field === undefined || field.isNothing ? undefined : field.number({ min: 0 });
   };
+  const given = map.get('factor');
+  const factor = given?.isNothing === true ? undefined : given;
   /** 0 means the default, as in transformers. */
   const positive = (key: string): number | undefined => {
     const value = number(key);
     return value === 0 ? undefined : value;
   };
   return {
-    factor: number('factor') ?? (positions ?? originalPositions) / originalPositions,
+    factor: factor?.number({ above: 0 }) ?? (positions ?? originalPositions) / originalPositions,
     originalPositions,
     ...optional('betaFast', positive('beta_fast')),
     ...optional('betaSlow', positive('beta_slow')),

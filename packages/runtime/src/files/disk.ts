@@ -1,5 +1,15 @@
 /** Writing that survives a crash, and the operations of the file system behind it, so that a test can let them fail. */
-import { closeSync, copyFileSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 
 export interface Disk {
@@ -39,12 +49,28 @@ export function writeFileDurably(path: string, content: FileContent, disk: Disk 
   }
 }
 
+/** Writes to what is no file but takes bytes (a device, a pipe): nothing could be put in its place. */
+function writeThrough(path: string, content: FileContent, disk: Disk): void {
+  const descriptor = openSync(path, 'w');
+  try {
+    for (const bytes of bytesOf(content)) writeAll(descriptor, bytes, disk);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
 /**
  * Writes a whole file so that at any moment either the old or the new content is there: written aside, flushed to the
- * disk, renamed. Throws what the system says when it cannot (a full disk, missing rights); what was at `path` is then
- * untouched.
+ * disk, renamed; behind a link, the file that it stands for. A device or a pipe (`/dev/stdout`) takes the bytes as they
+ * come. Throws what the system says when it cannot (a full disk, missing rights); what was at `path` is then untouched.
  */
-export function writeFileAtomically(path: string, content: FileContent, disk: Disk = realDisk): void {
+export function writeFileAtomically(given: string, content: FileContent, disk: Disk = realDisk): void {
+  const found = statSync(given, { throwIfNoEntry: false });
+  if (found !== undefined && !found.isFile() && !found.isDirectory()) {
+    writeThrough(given, content, disk);
+    return;
+  }
+  const path = found === undefined ? given : realpathSync(given);
   const aside = `${path}.writing-${process.pid}`;
   try {
     rmSync(aside, { force: true });

@@ -8,8 +8,13 @@ import type { TrainJob } from '#runtime/train/index.js';
 
 export type Backend = 'local' | 'mpi';
 
-/** A run that has not ended by then hangs. */
+/**
+ * A run that has not ended by then hangs. Time that it waits for a processor does not count, or another program's load
+ * would look like a hang.
+ */
 const mostSeconds = 60;
+/** Of the clock on the wall. */
+const mostWallSeconds = 600;
 /** How long processes of a run that has ended may take to go: ranks over MPI miss their launcher after 5 s. */
 const leaveSeconds = 25;
 
@@ -40,6 +45,22 @@ function marked(mark: string): number[] {
       return [];
     }
   });
+}
+
+/** Seconds that the thread which waited longest for a processor has waited. */
+function waitedSeconds(pids: readonly number[]): number {
+  let most = 0;
+  for (const pid of pids) {
+    try {
+      for (const task of readdirSync(`/proc/${pid}/task`)) {
+        const waited = readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'latin1').split(' ')[1];
+        most = Math.max(most, Number(waited) / 1e9);
+      }
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return most;
 }
 
 function killAll(pids: readonly number[]): void {
@@ -76,12 +97,16 @@ export async function runProcess(
     void ended.then(() => (state.over = true));
     while (!state.over && !out.split('\n').some((one) => one.startsWith(kind))) await pause(10);
   };
-  const watch = setTimeout(() => {
+  let waited = 0;
+  const watch = setInterval(() => {
+    const [running, elapsed] = [marked(mark), (performance.now() - since) / 1000];
+    waited = Math.max(waited, waitedSeconds(running));
+    if (elapsed - waited <= mostSeconds && elapsed <= mostWallSeconds) return;
     hung = true;
-    killAll(marked(mark));
-  }, mostSeconds * 1000);
+    killAll(running);
+  }, 1000);
   await Promise.all([ended, harm({ pid: child.pid ?? 0, processes: () => marked(mark) }, line)]);
-  clearTimeout(watch);
+  clearInterval(watch);
   const seconds = (performance.now() - since) / 1000;
   const until = performance.now() + leaveSeconds * 1000;
   while (marked(mark).length > 0 && performance.now() < until) await pause(100);
