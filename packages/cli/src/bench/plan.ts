@@ -57,36 +57,59 @@ function searchRow(cluster: string, globalBatch: number): string[] {
   ];
 }
 
-/** Distinct settings drawn from the whole space, priced by a model that has priced nothing yet. */
+type Settings = ReturnType<typeof randomSettings>;
+
+const keyOf = ({ layout, virtualStages, microBatch, recompute, ...way }: Settings[number]): string => {
+  const { sharing, dispatcher, schedule, overlap } = way;
+  const degrees = [formatLayout(layout), virtualStages, microBatch, String(recompute)];
+  return [...degrees, sharing, dispatcher, schedule, overlap.ep].join(' ');
+};
+
+/** So many settings drawn from the whole space, none twice. */
+function distinctSettings(problem: PlanProblem, count: number): Settings {
+  const random = new Random(1);
+  const settings = new Map<string, Settings[number]>();
+  while (settings.size < count)
+    for (const setting of randomSettings(problem, count, random))
+      if (settings.size < count) settings.set(keyOf(setting), setting);
+  return [...settings.values()];
+}
+
+/** Settings a second, priced by a model that has priced nothing yet. */
 function pricingRow(
   name: string,
-  count: number,
-  price: (model: EstimateModel, setting: Parameters<EstimateModel['seconds']>[0]) => void,
+  settings: Settings,
+  price: (model: EstimateModel, setting: Settings[number]) => void,
 ): string[] {
-  const settings = randomSettings(problemOf('h800-256x8', 15_360), count, new Random(1));
   const model = new EstimateModel();
   const seconds = processorSeconds(() => {
     for (const setting of settings) price(model, setting);
   });
-  return [name, formatInteger(Math.round(count / seconds))];
+  return [name, formatInteger(Math.round(settings.length / seconds))];
 }
+
+const [fewSettings, manySettings] = [200_000, 1_000_000];
 
 const style = createStyle(false);
 const searched = [searchRow('h800-256x8', 15_360), searchRow('h800-2048x8', 61_440)];
 const columns = ['search', 'processor', 'represented', 'no room', 'no faster', 'priced', 'weighed', 'best'].map(
   (header, index) => ({ header, align: index > 0 && index < 7 ? ('number' as const) : ('left' as const) }),
 );
-process.stdout.write(`${renderTable(columns, searched, { style })}\n\n`);
+process.stdout.write(`${renderTable(columns, searched, { style })}\n`);
+process.stdout.write(`resident memory ${formatInteger(Math.round(process.memoryUsage().rss / 2 ** 20))} MiB\n\n`);
+const settings = distinctSettings(problemOf('h800-256x8', 15_360), manySettings);
+const first = settings.slice(0, fewSettings);
+const both = (model: EstimateModel, setting: Settings[number]): void => {
+  model.seconds(setting);
+  model.memoryBytes(setting);
+};
 const rates = [
-  pricingRow('time of random settings', 200_000, (model, setting) => model.seconds(setting)),
-  pricingRow('time and memory of random settings', 20_000, (model, setting) => {
-    model.seconds(setting);
-    model.memoryBytes(setting);
-  }),
+  pricingRow(`time, ${formatInteger(fewSettings)} settings`, first, (model, setting) => model.seconds(setting)),
+  pricingRow(`time and memory, ${formatInteger(fewSettings)} settings`, first, both),
+  pricingRow(`time and memory, ${formatInteger(manySettings)} settings`, settings, both),
   ['Calculon, published', formatInteger(calculon.published)],
   ['Calculon, measured on one core', formatInteger(calculon.measured)],
 ];
 process.stdout.write(
   `${renderTable([{ header: 'prices' }, { header: 'a second', align: 'number' }], rates, { style })}\n`,
 );
-process.stdout.write(`resident memory ${formatInteger(Math.round(process.memoryUsage().rss / 2 ** 20))} MiB\n`);

@@ -1,6 +1,6 @@
 /** Memory of the fullest stage of a run, in closed form (`memory/closed-form.ts`). */
 import type { Cluster } from '../cluster/cluster.js';
-import { closedTotal, type MemorySetting } from '../memory/index.js';
+import { closedTotal, MemoryTable, type MemoryChoice, type MemorySetting } from '../memory/index.js';
 import { inChunks, namedStrategies, type Recompute, type RecomputeModule } from '../schedule/index.js';
 import { maxOf } from '../units/index.js';
 import { stepConstants } from './constants.js';
@@ -11,6 +11,9 @@ const isModule = (module: string): module is RecomputeModule => module !== 'moe_
 
 const recomputeOf = (recompute: RecomputeSetting): Recompute =>
   typeof recompute === 'string' ? recompute : recompute.filter(isModule);
+
+const computesActivationAgain = (recompute: RecomputeSetting): boolean =>
+  typeof recompute !== 'string' && recompute.includes('moe_act');
 
 /** Run as Megatron-Core keeps it. Throws `InputError` where micro-batches do not divide. */
 export function memorySetting(setting: RunSetting): MemorySetting {
@@ -33,7 +36,7 @@ export function memorySetting(setting: RunSetting): MemorySetting {
     sharing,
     precision: states,
     imbalance: imbalance === 'natural' ? stepConstants.naturalImbalance : imbalance,
-    activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
+    activationAgain: computesActivationAgain(recompute),
   };
 }
 
@@ -62,6 +65,42 @@ export function runOfMemory(memory: MemorySetting, cluster: Cluster, given: Part
         : [...modules, ...(activationAgain ? (['moe_act'] as const) : [])],
     ...given,
   });
+}
+
+/** Memory of very many runs of one problem: as `estimateMemory`, what they share worked out once. */
+export class RunMemory {
+  readonly #table: MemoryTable;
+  readonly #recomputes = new Map<RecomputeSetting, Pick<MemoryChoice, 'recompute' | 'activationAgain'>>();
+
+  /** `setting`: of those to come, which differ in what a search varies. */
+  constructor(setting: RunSetting) {
+    const { layers, multiTokenLayers } = setting.model;
+    this.#table = new MemoryTable(memorySetting(setting), (stages) => evenLayers(layers, stages, multiTokenLayers));
+  }
+
+  /** Bytes of the fullest device. Throws `InputError` where micro-batches do not divide. */
+  totalBytes(setting: RunSetting): number {
+    const { layout, microBatch, virtualStages, layersOfStages, sharing } = setting;
+    const { recompute, activationAgain } = this.#recomputeOf(setting.recompute);
+    return this.#table.totalBytes({
+      layout,
+      sequences: microBatch,
+      microBatches: microBatchesOf(setting),
+      virtualStages,
+      layersOfStages,
+      recompute,
+      activationAgain,
+      sharing,
+    });
+  }
+
+  #recomputeOf(recompute: RecomputeSetting): Pick<MemoryChoice, 'recompute' | 'activationAgain'> {
+    const known = this.#recomputes.get(recompute);
+    if (known !== undefined) return known;
+    const made = { recompute: recomputeOf(recompute), activationAgain: computesActivationAgain(recompute) };
+    this.#recomputes.set(recompute, made);
+    return made;
+  }
 }
 
 /** Bytes of the fullest device. Stages between the ends hold no more than the second. */

@@ -10,7 +10,7 @@ import { isHybrid } from './hybrid-models.js';
 import { hybridFlopsPerToken } from './layer-amounts.js';
 import { isFitted } from './rates.js';
 import type { RunSetting } from './run-setting.js';
-import { StepPrices, type StepParts } from './step-prices.js';
+import { priceStep, type StepParts } from './step-prices.js';
 
 export interface StepEstimate {
   readonly seconds: number;
@@ -27,8 +27,7 @@ export interface StepEstimate {
 
 export function estimateStep(setting: RunSetting, constants: StepConstants = stepConstants): StepEstimate {
   const { model, cluster, layout, sequence, globalBatch, precision } = setting;
-  const prices = new StepPrices(setting, constants);
-  const parts = prices.step(layout, setting);
+  const parts = priceStep(setting, constants);
   const gpus = worldSize(layout);
   const perToken = isHybrid(model)
     ? hybridFlopsPerToken(model, sequence)

@@ -4,7 +4,7 @@
  */
 import type { FittedConstant, StepConstants } from './constants.js';
 import { solveLinear } from '../units/linear-system.js';
-import { StepPrices } from './step-prices.js';
+import { priceStep } from './step-prices.js';
 import type { RunSetting } from './run-setting.js';
 
 export interface TimedRun {
@@ -31,7 +31,7 @@ const noise = 0.05;
 /** Logarithm of predicted over measured seconds. */
 export function logErrors(runs: readonly TimedRun[], constants: StepConstants): Float64Array {
   return Float64Array.from(runs, ({ setting, measuredSeconds }) => {
-    const { seconds } = new StepPrices(setting, constants).step(setting.layout, setting);
+    const { seconds } = priceStep(setting, constants);
     return Math.log(seconds / measuredSeconds);
   });
 }

@@ -1,4 +1,4 @@
-export { estimateMemory, memorySetting, runOfMemory } from './estimate-memory.js';
+export { estimateMemory, memorySetting, RunMemory, runOfMemory } from './estimate-memory.js';
 export { estimateStep, type StepEstimate } from './estimate-step.js';
 export {
   type ComputePrecision,
@@ -15,7 +15,8 @@ export {
   type Stack,
   stacks,
 } from './run-setting.js';
-export { StepPrices, type StepChoice, type StepParts } from './step-prices.js';
+export { priceStep, type StepParts } from './step-prices.js';
+export { StepTable } from './step-table.js';
 export { type FittedConstant, stepConstants, type StepConstants } from './constants.js';
 export { constantPriors } from './constant-priors.js';
 export { fitStepConstants } from './fit-constants.js';

@@ -5,7 +5,7 @@ import { contextSeconds, expertSeconds, tensorSeconds } from './exchange.js';
 import { endAmounts, layerAmounts, type LayerAmounts, type LayerKind, type RankShare } from './layer-amounts.js';
 import type { Links } from './links.js';
 import type { Rates } from './rates.js';
-import type { RecomputeSetting, RunSetting } from './run-setting.js';
+import type { DispatchKind, RecomputeSetting, RunSetting } from './run-setting.js';
 
 /** Forward and backward seconds by what takes them; communication is the part that nothing hides. */
 export interface LayerPrice {
@@ -27,7 +27,7 @@ export interface LayerPrice {
 }
 
 /** Shares of a forward that run again in the backward. */
-interface Again {
+export interface Again {
   readonly projections: number;
   readonly core: number;
   readonly dense: number;
@@ -78,6 +78,16 @@ export interface PriceContext {
 /** Bytes that products move: inputs and results in 16 bits, weights, and sums of gradients in 32 bits. */
 const weightBytes = { forward: 2, backward: 2 + 2 * 4 };
 
+/** Bytes of a weight that passes move; those that do not learn have no gradients. */
+export const movedBytes = (frozen: boolean): { readonly forward: number; readonly backward: number } =>
+  frozen ? { forward: weightBytes.forward, backward: weightBytes.forward } : weightBytes;
+
+/** Shares of communication that nothing hides. */
+export const shownOfTp = ({ overlap }: Pick<RunSetting, 'overlap'>, c: StepConstants): number =>
+  overlap.tp ? c.exposedTp : c.exposedTpPlain;
+export const shownOfEp = ({ overlap, schedule }: Pick<RunSetting, 'overlap' | 'schedule'>, c: StepConstants): number =>
+  overlap.ep || schedule === 'dualpipe' ? c.exposedEpOverlapped : c.exposedEp;
+
 /** Host time of one layer and micro-batch, forward and backward. */
 function hostSeconds(
   { constants: c, grace, fused, setting }: PriceContext,
@@ -98,34 +108,43 @@ function hostSeconds(
 }
 
 /** A layer runs as fast as the slower of host and device; both at once hide one another only in part. */
-const together = (device: number, host: number): number => Math.cbrt(device ** 3 + host ** 3);
+export const together = (device: number, host: number): number =>
+  Math.cbrt(device * device * device + host * host * host);
 
-interface Exchange {
-  readonly tp: number;
-  readonly cp: number;
-  readonly ep: number;
+type Shared = RankShare & { readonly cp: number };
+
+/** Communication of TP in one forward. */
+function tensorExchange({ model, links }: PriceContext, kind: LayerKind, { tp, tokens }: RankShare): number {
+  const once = tensorSeconds(links, tp, tokens, model.hiddenSize);
+  const shared = kind.feedForward === 'moe' && model.sharedExpertFfn > 0;
+  const blocks = Number(kind.mixer !== 'none') + Number(kind.feedForward === 'dense' || shared);
+  return 2 * blocks * once;
 }
 
-/** Communication of one forward. */
-function exchangeOf(context: PriceContext, kind: LayerKind, share: RankShare & { readonly cp: number }): Exchange {
-  const { model, links, constants, setting } = context;
-  const { tp, cp, ep, etp, tokens } = share;
-  const once = tensorSeconds(links, tp, tokens, model.hiddenSize);
-  const moe = kind.feedForward === 'moe';
-  const blocks =
-    Number(kind.mixer !== 'none') + Number(kind.feedForward === 'dense' || (moe && model.sharedExpertFfn > 0));
+/** Communication of CP in one forward: straight in the tokens. */
+export function contextExchange(
+  { model, links }: PriceContext,
+  kind: LayerKind,
+  { tp, cp, tokens }: Pick<Shared, 'tp' | 'cp' | 'tokens'>,
+): number {
+  if (kind.mixer !== 'attention') return 0;
   const latent = model.latentAttention;
   const keyValues =
     latent === undefined
       ? 2 * keyValueWidth(model)
       : model.attentionHeads * (latent.nopeHeadDim + latent.ropeHeadDim + latent.valueHeadDim);
-  return {
-    tp: 2 * blocks * once,
-    cp: kind.mixer === 'attention' ? contextSeconds(links, cp, tp, (tokens * keyValues) / tp) : 0,
-    ep: moe
-      ? 2 * expertSeconds({ model, ep, etp, tokens: tokens / tp, links, dispatcher: setting.dispatcher, constants })
-      : 0,
-  };
+  return contextSeconds(links, cp, tp, (tokens * keyValues) / tp);
+}
+
+/** To the experts and back. */
+export function expertExchange(
+  { model, links, constants }: PriceContext,
+  kind: LayerKind,
+  { tp, ep, etp, tokens }: RankShare,
+  dispatcher: DispatchKind,
+): number {
+  if (kind.feedForward !== 'moe') return 0;
+  return 2 * expertSeconds({ model, ep, etp, tokens: tokens / tp, links, dispatcher, constants });
 }
 
 function computeSeconds(
@@ -144,52 +163,79 @@ function computeSeconds(
   };
 }
 
+/** What one forward of a layer takes, by its parts; each is straight in the tokens, what says so does not grow. */
+export interface LayerWork {
+  readonly projections: number;
+  readonly feedForward: number;
+  readonly grouped: number;
+  readonly elements: number;
+  /** Attention's core, and its own backward. */
+  readonly attention: number;
+  readonly attentionBackward: number;
+  /** Communication of one forward, hidden or not. */
+  readonly tp: number;
+  readonly cp: number;
+  readonly ep: number;
+  /** Parameters on the rank; does not grow. */
+  readonly dense: number;
+  readonly expert: number;
+  /** Host time of forward and backward; does not grow. */
+  readonly launching: number;
+}
+
+/** A layer's work on one rank. */
+export function layerWork(context: PriceContext, kind: LayerKind, share: Shared): LayerWork {
+  const { model, rates, setting } = context;
+  const a = layerAmounts(model, kind, setting.sequence, share);
+  return {
+    ...computeSeconds(context, a),
+    tp: tensorExchange(context, kind, share),
+    cp: contextExchange(context, kind, share),
+    ep: expertExchange(context, kind, share, setting.dispatcher),
+    attention: a.attention / rates.attentionForward,
+    // Five products backward to two forward.
+    attentionBackward: (2.5 * a.attention) / rates.attentionBackward,
+    dense: a.dense,
+    expert: a.expert,
+    launching: hostSeconds(context, kind, model.experts / share.ep),
+  };
+}
+
 /** A layer's price. */
-export function layerPrice(
-  context: PriceContext,
-  kind: LayerKind,
-  share: RankShare & { readonly cp: number },
-): LayerPrice {
+export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared): LayerPrice {
   const { rates, constants: c, setting } = context;
-  const a = layerAmounts(context.model, kind, setting.sequence, share);
-  const once = computeSeconds(context, a);
+  const work = layerWork(context, kind, share);
   const again = runAgain(setting.recompute);
-  const weights = a.dense + a.expert;
+  const weights = work.dense + work.expert;
   // Gradients of inputs, and of weights that learn.
   const learnt = setting.frozen ? 1 : 2;
-  const attentionForward = a.attention / rates.attentionForward;
   const attention = {
-    forward: attentionForward,
-    // Five products backward to two forward.
-    backward: (2.5 * a.attention) / rates.attentionBackward + again.core * attentionForward,
+    forward: work.attention,
+    backward: work.attentionBackward + again.core * work.attention,
   };
   const gemm = {
-    forward: once.projections + once.feedForward,
-    backward: (learnt + again.projections) * once.projections + (learnt + again.dense) * once.feedForward,
+    forward: work.projections + work.feedForward,
+    backward: (learnt + again.projections) * work.projections + (learnt + again.dense) * work.feedForward,
   };
-  const grouped = { forward: once.grouped, backward: (learnt + again.experts) * once.grouped };
+  const grouped = { forward: work.grouped, backward: (learnt + again.experts) * work.grouped };
+  const bytes = movedBytes(setting.frozen);
   const memory = {
-    forward: once.elements + (weights * weightBytes.forward) / rates.memory,
-    backward:
-      (2 + again.elements) * once.elements +
-      (weights * (setting.frozen ? weightBytes.forward : weightBytes.backward)) / rates.memory,
+    forward: work.elements + (weights * bytes.forward) / rates.memory,
+    backward: (2 + again.elements) * work.elements + (weights * bytes.backward) / rates.memory,
   };
-  const exchange = exchangeOf(context, kind, share);
-  const tpOnce = exchange.tp * (setting.overlap.tp ? c.exposedTp : c.exposedTpPlain);
+  const tpOnce = work.tp * shownOfTp(setting, c);
   const tp = { forward: tpOnce, backward: (1 + again.projections) * tpOnce };
   const cp = {
-    forward: Math.max(c.exposedCp * exchange.cp, exchange.cp - attention.forward),
-    backward: Math.max(c.exposedCp * 2 * exchange.cp, 2 * exchange.cp - attention.backward),
+    forward: Math.max(c.exposedCp * work.cp, work.cp - attention.forward),
+    backward: Math.max(c.exposedCp * 2 * work.cp, 2 * work.cp - attention.backward),
   };
-  const epShown = setting.overlap.ep || setting.schedule === 'dualpipe' ? c.exposedEpOverlapped : c.exposedEp;
-  const epOnce = exchange.ep * epShown * context.imbalance;
+  const epOnce = work.ep * shownOfEp(setting, c) * context.imbalance;
   const ep = { forward: epOnce, backward: (1 + again.exchange) * epOnce };
   const sum = (pass: 'forward' | 'backward'): number =>
     gemm[pass] + grouped[pass] + attention[pass] + memory[pass] + tp[pass] + cp[pass] + ep[pass];
   const both = (part: { readonly forward: number; readonly backward: number }): number => part.forward + part.backward;
   const device = sum('forward') + sum('backward');
-  const launching = hostSeconds(context, kind, context.model.experts / share.ep);
-  const host = together(device, launching) - device;
+  const host = together(device, work.launching) - device;
   return {
     gemm: both(gemm),
     grouped: both(grouped),
@@ -202,8 +248,8 @@ export function layerPrice(
     forward: sum('forward') + (host * sum('forward')) / device,
     backward: sum('backward') + (host * sum('backward')) / device,
     weightGradient: setting.frozen ? 0 : gemm.forward + grouped.forward,
-    dense: a.dense,
-    expert: a.expert,
+    dense: work.dense,
+    expert: work.expert,
   };
 }
 

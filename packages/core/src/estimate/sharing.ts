@@ -14,7 +14,7 @@ interface Stage {
 }
 
 /** Bytes of an element of weights and of gradients on the network. */
-const weightBytes = 2;
+export const weightBytes = 2;
 
 /**
  * Seconds that a step shows of gradients' reduction and of weights' gathering, and of the optimizer. Sharded weights

@@ -1,27 +1,66 @@
 /**
- * Memory of very many settings of one model. What the passes of a layer hold is straight in the tokens, the same for
- * every stage, batch and rule of sharing, and for any size of a balanced expert group: it is taken from compiled
- * templates at two token counts, once for every split of a layer, and put together from there.
+ * Memory of very many settings of one model: the same as `closedTotal`, each part worked out once. What passes hold is
+ * the same for every stage, batch and rule of sharing, and for any size of a balanced expert group; it depends on the
+ * degrees that split a block, its recomputation and the tokens.
  */
-import { resolveLayout } from '../layout/resolve.js';
 import type { Layout } from '../layout/layout.js';
-import { maxOf } from '../units/index.js';
-import type { PipelinePass } from '../schedule/pipeline-order.js';
+import { resolveLayout } from '../layout/resolve.js';
+import type { MoeModel } from '../model/model.js';
+import type { Recompute, RecomputeModule } from '../schedule/recompute.js';
+import { blockTemplates, passBlocks, type PassBlock } from '../schedule/step.js';
 import type { StepShape } from '../schedule/step-shape.js';
-import { Costs, orderOf, peakOfPasses, type Cost, type LayerCosts } from './closed-form.js';
-import { memoryStep, stageProgram, timelineOptions, type MemorySetting } from './setting.js';
-import { partElements, stageElements, type PartElements, type StageElements } from './stage-elements.js';
-import { beside, gpuOverheads, heldOf, type Overheads } from './stage-memory.js';
-import type { Elements } from './states.js';
+import { ChunkCosts, passCosts, peakOfPasses } from './closed-form.js';
+import { asConvention, recomputeUnder } from './convention.js';
+import { ChunkKinds, stagePasses, type StagePasses } from './in-flight.js';
+import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from './setting.js';
+import {
+  partElements,
+  stageElements,
+  stageHolding,
+  withExperts,
+  type PartElements,
+  type StageHolding,
+} from './stage-elements.js';
+import { beside, communicators, gpuOverheads, standInsOf, type Overheads } from './stage-memory.js';
+import { precisions, sharingRules, stateRates, type SharingName, type StateRates } from './states.js';
+import { maxOf } from '../units/lists.js';
+import { TemplateLines, type CompiledAt } from './template-lines.js';
 
-/** Sequences of a micro-batch at which templates are compiled. */
+/** What settings of one table have in common: none has weight shards, and rows travel through NCCL. */
+type Common = Omit<MemorySetting, 'weightShards' | 'exchange'>;
+
+/** What settings of one table differ in. */
+export interface MemoryChoice {
+  readonly layout: Layout;
+  readonly sequences: number;
+  readonly microBatches: number;
+  readonly virtualStages?: number | undefined;
+  /** As the table's rule has it when left out. */
+  readonly layersOfStages?: readonly number[] | undefined;
+  readonly recompute?: Recompute | undefined;
+  readonly activationAgain?: boolean | undefined;
+  readonly sharing: SharingName;
+}
+
+/** Sequences at which templates are compiled. */
 const [few, many] = [1, 8];
 
-/** The layout with the fewest ranks that splits a layer in the same way. */
-function smallest({ tp, cp, ep, etp, sequenceParallel }: Layout, experts: number): Layout {
+/** Modules whose recomputation changes a block. */
+const modulesOf: Readonly<Record<PassBlock, readonly RecomputeModule[]>> = {
+  ends: [],
+  attention: ['core_attn', 'layernorm'],
+  moe: ['layernorm', 'moe'],
+  mlp: ['layernorm', 'mlp'],
+};
+
+/** The layout with the fewest ranks that splits a block in the same way. */
+function smallest({ tp, cp, ep, etp, sequenceParallel }: Layout, experts: number, block: PassBlock): Layout {
+  // A micro-batch's share of the tokens apart, cp changes what attention keeps, whatever its size.
+  if (block === 'attention') return resolveLayout({ tp, cp: Math.min(2, cp), dp: 1, sequenceParallel });
+  if (block !== 'moe') return resolveLayout({ tp, dp: 1, sequenceParallel });
   // Rows of a balanced group do not depend on its size, as long as rows are exchanged at all.
   const group = ep > 1 ? (leastDivisor(experts) ?? ep) : 1;
-  return resolveLayout({ tp, cp, dp: etp * group, ep: group, etp, sequenceParallel });
+  return resolveLayout({ tp, dp: etp * group, ep: group, etp, sequenceParallel });
 }
 
 /** The least above 1. */
@@ -30,47 +69,31 @@ function leastDivisor(n: number): number | undefined {
   return undefined;
 }
 
-/** Costs between and beyond two that are known. */
-class StraightCosts implements LayerCosts {
-  readonly #known = new Map<string, Cost>();
-  readonly #share: number;
-  readonly #few: LayerCosts;
-  readonly #many: LayerCosts;
-
-  constructor(sequences: number, [first, second]: readonly [LayerCosts, LayerCosts]) {
-    this.#share = (sequences - few) / (many - few);
-    this.#few = first;
-    this.#many = second;
-  }
-
-  of(name: string): Cost {
-    const known = this.#known.get(name);
-    if (known !== undefined) return known;
-    const [a, b] = [this.#few.of(name), this.#many.of(name)];
-    const cost = { peak: this.#between(a.peak, b.peak), kept: this.#between(a.kept, b.kept) };
-    this.#known.set(name, cost);
-    return cost;
-  }
-
-  shared(id: string): number {
-    return this.#between(this.#few.shared(id), this.#many.shared(id));
-  }
-
-  #between(a: number, b: number): number {
-    return a + (b - a) * this.#share;
-  }
+/** Passes of one split of the layers. */
+interface Entry {
+  readonly blocks: Readonly<Record<PassBlock, TemplateLines>>;
+  readonly whole: boolean;
+  /** By tokens. */
+  readonly passes: Map<number, ChunkCosts>;
+  readonly weights: Weights;
 }
 
-interface Entry {
-  readonly costs: readonly [LayerCosts, LayerCosts];
-  readonly parts: PartElements;
+/** Weights of one split of the layers, by the ranks that share the experts. */
+interface Weights {
+  readonly compiled: PartElements;
   /** Of the layout that was compiled. */
   readonly ep: number;
-  /** By sequences. */
-  readonly straight: Map<number, LayerCosts>;
-  /** By stage and what decides it: the layers that lie there, and for passes the micro-batches. */
-  readonly elements: Map<string, StageElements>;
-  readonly peaks: Map<string, number>;
+  readonly known: Map<number, RankWeights>;
+}
+
+interface RankWeights {
+  readonly parts: PartElements;
+  readonly standInBytes: number;
+}
+
+interface Stage {
+  readonly passes: StagePasses;
+  readonly holding: StageHolding;
 }
 
 /** What a map holds at a key, made where it holds nothing. */
@@ -82,87 +105,157 @@ function keptIn<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   return made;
 }
 
-/** `shared` asks every template: once is enough. */
-class KnownCosts implements LayerCosts {
-  readonly #costs: LayerCosts;
-  readonly #shared = new Map<string, number>();
-
-  constructor(costs: LayerCosts) {
-    this.#costs = costs;
-  }
-
-  of(name: string): Cost {
-    return this.#costs.of(name);
-  }
-
-  shared(id: string): number {
-    return keptIn(this.#shared, id, () => this.#costs.shared(id));
-  }
-}
-
-/** For settings of one model, sequence and type, and one way to dispatch. */
+/** For settings of one model, sequence, type, convention and precision, and one way to dispatch. */
 export class MemoryTable {
-  readonly #entries = new Map<string, Entry>();
-  readonly #orders = new Map<string, readonly PipelinePass[]>();
+  readonly #setting: Common;
+  readonly #layersOf: ((stages: number) => readonly number[]) | undefined;
+  readonly #experts: number;
+  readonly #rates: Readonly<Record<SharingName, StateRates>>;
+  readonly #kinds = new ChunkKinds();
+  /** By recomputation, of which there are few, and whether activations are computed again; then by degrees. */
+  readonly #entries: readonly [Map<Recompute, Map<number, Entry>>, Map<Recompute, Map<number, Entry>>];
+  readonly #blocks = new Map<string, TemplateLines>();
+  readonly #weights = new Map<string, Weights>();
+  /** By pp, then by rounds and virtual stages. */
+  readonly #stages = new Map<number, Map<number, readonly Stage[]>>();
+  readonly #unevenStages = new Map<string, readonly Stage[]>();
+
+  /** `layersOf`: layers of so many virtual stages where a choice does not say; as even as can be when left out. */
+  constructor(setting: Common, layersOf?: (stages: number) => readonly number[]) {
+    this.#setting = setting;
+    this.#layersOf = layersOf;
+    this.#experts = setting.step.model.experts;
+    this.#entries = [new Map(), new Map()];
+    const rates = Object.entries(sharingRules).map(
+      ([name, rule]) => [name, stateRates(precisions[setting.precision], rule)] as const,
+    );
+    this.#rates = Object.fromEntries(rates) as Record<SharingName, StateRates>;
+  }
 
   /** Bytes of the fullest device. Stages between the ends hold no more than the second. Throws `InputError`. */
-  totalBytes(setting: MemorySetting, overheads: Overheads = gpuOverheads): number {
-    const { layout, sequences, virtualStages, layersOfStages } = setting.step;
-    const entry = this.#entryOf(setting);
-    const step = memoryStep(setting);
-    const shape = `${layout.pp} ${virtualStages} ${layersOfStages?.join(' ')}`;
-    const stages = new Set([0, Math.min(1, layout.pp - 1), layout.pp - 1]);
-    return maxOf(
-      [...stages].map((stage) => {
-        const elements = keptIn(entry.elements, `${stage} ${layout.ep} ${shape}`, () =>
-          stageElements(step, stage, withGroup(entry.parts, entry.ep / layout.ep)),
-        );
-        const peak = keptIn(entry.peaks, `${stage} ${sequences} ${step.microBatches} ${shape}`, () =>
-          peakOfPasses(step, stage, straightOf(entry, sequences), this.#orderOf(step, stage)),
-        );
-        return beside(peak, heldOf(setting, elements), setting, overheads).totalBytes;
-      }),
-    );
+  totalBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
+    const { layout, sequences, sharing } = choice;
+    const entry = this.#entryOf(choice);
+    const tokens = (sequences * this.#setting.step.sequence) / layout.cp;
+    const passes = entry.passes.get(tokens) ?? this.#passesOf(entry, tokens);
+    const weights = entry.weights.known.get(layout.ep) ?? this.#weightsOf(entry.weights, layout.ep);
+    const rates = this.#rates[sharing];
+    let most = 0;
+    for (const stage of this.#stagesOf(choice)) {
+      const states = statesOf(stage.holding, weights.parts, layout, rates);
+      most = Math.max(most, states + peakOfPasses(stage.passes, passes));
+    }
+    const communicationBytes = communicators(layout) * overheads.communicatorBytes;
+    return beside({ bytes: most, standInBytes: weights.standInBytes, communicationBytes }, overheads).totalBytes;
   }
 
-  #orderOf(step: StepShape, stage: number): readonly PipelinePass[] {
-    const key = `${step.layout.pp} ${step.virtualStages} ${step.microBatches} ${stage}`;
-    return keptIn(this.#orders, key, () => orderOf(step, stage));
+  #passesOf({ blocks, passes, whole }: Entry, tokens: number): ChunkCosts {
+    const costs = passCosts({
+      of: (name) => blocks[passBlocks.find((block) => name.startsWith(block)) ?? 'ends'].of(name, tokens),
+      shared: (id) => maxOf(passBlocks.map((block) => blocks[block].shared(id, tokens))),
+    });
+    const made = new ChunkCosts(costs, whole);
+    passes.set(tokens, made);
+    return made;
   }
 
-  #entryOf(setting: MemorySetting): Entry {
-    const { step, convention, imbalance, activationAgain = false } = setting;
-    const { tp, cp, ep, etp, sequenceParallel } = step.layout;
-    const again = `${String(step.recompute)} ${convention} ${imbalance} ${activationAgain}`;
-    const key = `${tp} ${cp} ${ep > 1} ${etp} ${sequenceParallel} ${again}`;
-    const known = this.#entries.get(key);
-    if (known !== undefined) return known;
-    const layout = smallest(step.layout, step.model.experts);
-    const at = (sequences: number) => {
-      const { layersOfStages: _, ...whole } = step;
-      const one = { ...setting, step: { ...whole, layout, sequences, microBatches: 1, virtualStages: 1 } };
-      const program = stageProgram(one, 0);
-      return { program, costs: new KnownCosts(new Costs(program, timelineOptions(one))) };
+  #weightsOf({ compiled, ep: compiledEp, known }: Weights, ep: number): RankWeights {
+    const { convention, precision } = this.#setting;
+    const parts = withExperts(compiled, compiledEp / ep);
+    const made = {
+      parts,
+      standInBytes: standInsOf(convention, precisions[precision], parts.kinds, this.#experts / ep),
     };
-    const [first, second] = [at(few), at(many)];
-    const entry = {
-      costs: [first.costs, second.costs] as const,
-      parts: partElements(first.program.templates),
-      ep: layout.ep,
-      straight: new Map<number, LayerCosts>(),
-      elements: new Map<string, StageElements>(),
-      peaks: new Map<string, number>(),
+    known.set(ep, made);
+    return made;
+  }
+
+  #stepOf({ layout, sequences, microBatches, virtualStages = 1, layersOfStages, recompute }: MemoryChoice): StepShape {
+    const layers = layersOfStages ?? this.#layersOf?.(layout.pp * virtualStages);
+    const { layersOfStages: _, ...rest } = this.#setting.step;
+    const step = { ...rest, layout, sequences, microBatches, virtualStages, recompute: recompute ?? 'none' };
+    return layers === undefined ? step : { ...step, layersOfStages: layers };
+  }
+
+  /** The first stage, the second and the last. */
+  #stagesOf(choice: MemoryChoice): readonly Stage[] {
+    const { layout, microBatches, virtualStages = 1, layersOfStages } = choice;
+    const { pp } = layout;
+    const rounds = fewMicroBatches({ pp, virtualStages, microBatches });
+    const make = (): Stage[] => {
+      const step = memoryStep({ ...this.#setting, step: this.#stepOf(choice) });
+      return [...new Set([0, Math.min(1, pp - 1), pp - 1])].map((stage) => ({
+        passes: stagePasses(step, stage, this.#kinds),
+        holding: stageHolding(step, stage),
+      }));
     };
-    this.#entries.set(key, entry);
-    return entry;
+    if (layersOfStages !== undefined)
+      return keptIn(this.#unevenStages, `${rounds} ${virtualStages} ${pp} ${layersOfStages.join(' ')}`, make);
+    const ofPipeline = keptIn(this.#stages, pp, () => new Map<number, readonly Stage[]>());
+    return keptIn(ofPipeline, rounds * 2 ** 12 + virtualStages, make);
+  }
+
+  #entryOf(choice: MemoryChoice): Entry {
+    const { layout, recompute = 'none', activationAgain = false } = choice;
+    const { tp, cp, ep, etp, sequenceParallel } = layout;
+    const entries = keptIn(this.#entries[activationAgain ? 1 : 0], recompute, () => new Map<number, Entry>());
+    const switches = Number(ep > 1) + 2 * Number(cp > 1) + 4 * Number(sequenceParallel);
+    return keptIn(entries, (tp * 2 ** 12 + etp) * 8 + switches, () => this.#newEntry(choice));
+  }
+
+  #newEntry(choice: MemoryChoice): Entry {
+    const { tp, ep, etp, sequenceParallel } = choice.layout;
+    const lines = (block: PassBlock): TemplateLines => this.#blockOf(choice, block);
+    const blocks = { ends: lines('ends'), attention: lines('attention'), moe: lines('moe'), mlp: lines('mlp') };
+    const weights = keptIn(this.#weights, `${tp} ${etp} ${ep > 1} ${sequenceParallel}`, () => {
+      const layout = smallest(choice.layout, this.#experts, 'moe');
+      const templates = Object.fromEntries(passBlocks.flatMap((block) => Object.entries(blocks[block].templates)));
+      return {
+        compiled: partElements({ ...this.#stepOf(choice), layout }, templates),
+        ep: layout.ep,
+        known: new Map<number, RankWeights>(),
+      };
+    });
+    return { blocks, whole: choice.recompute === 'full', passes: new Map(), weights };
+  }
+
+  #blockOf(choice: MemoryChoice, block: PassBlock): TemplateLines {
+    const { convention, step } = this.#setting;
+    const layout = smallest(choice.layout, this.#experts, block);
+    const recompute = ofBlock(recomputeUnder(convention, choice.recompute ?? 'none'), block);
+    const activationAgain = block === 'moe' && choice.activationAgain === true;
+    const { tp, cp, ep, etp, sequenceParallel } = layout;
+    const key = `${block} ${tp} ${cp} ${ep} ${etp} ${sequenceParallel} ${String(recompute)} ${activationAgain}`;
+    const at = (sequences: number): CompiledAt => {
+      const one = { ...this.#stepOf(choice), layout, sequences: sequences * cp, recompute };
+      const templates = hasBlock(step.model, block) ? blockTemplates(one, block) : {};
+      const program = asConvention({ stage: 0, templates, nodes: [] }, convention, one, activationAgain);
+      return { tokens: sequences * step.sequence, templates: program.templates };
+    };
+    return keptIn(this.#blocks, key, () => new TemplateLines([at(few), at(many)], timelineOptions(this.#setting)));
   }
 }
 
-const straightOf = ({ costs, straight }: Entry, sequences: number): LayerCosts =>
-  keptIn(straight, sequences, () => new StraightCosts(sequences, costs));
+/** Bytes of a stage's states. */
+function statesOf(
+  holding: StageHolding,
+  parts: PartElements,
+  { dp, cp, edp }: Layout,
+  { own, shared, gathered }: StateRates,
+): number {
+  const { all, layer } = stageElements(holding, parts);
+  const split = Math.ceil(all.dense / (dp * cp)) + Math.ceil(all.expert / edp);
+  return (all.dense + all.expert) * own + split * shared + (layer.dense + layer.expert) * gathered;
+}
 
-/** Weights where the experts are split over another number of ranks. */
-function withGroup({ moe, mlp, first, last, both, kinds }: PartElements, times: number): PartElements {
-  const scaled = ({ dense, expert }: Elements): Elements => ({ dense, expert: expert * times });
-  return { moe: scaled(moe), mlp, first, last, both, kinds: scaled(kinds) };
+const hasBlock = ({ moeLayers }: MoeModel, block: PassBlock): boolean =>
+  block === 'ends' || block === 'attention' || moeLayers.includes(block === 'moe');
+
+/** What of the recomputation changes a block. */
+function ofBlock(recompute: Recompute, block: PassBlock): Recompute {
+  if (recompute === 'none' || block === 'ends') return 'none';
+  if (recompute === 'full') return recompute;
+  if (recompute === 'selective') return block === 'attention' ? 'selective' : ['layernorm'];
+  const modules = recompute.filter((module) => modulesOf[block].includes(module));
+  return modules.length === 0 ? 'none' : modules;
 }

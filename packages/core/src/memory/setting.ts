@@ -6,6 +6,7 @@ import { moeForward } from '../schedule/moe-forward.js';
 import type { Program } from '../schedule/schedule.js';
 import { stagePasses } from '../schedule/step.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
+import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import type { ExchangeLibrary } from './exchange-buffers.js';
 import { asConvention, recomputeUnder, type Convention } from './convention.js';
@@ -34,8 +35,12 @@ export const timelineOptions = ({ convention, imbalance }: MemorySetting): Timel
 });
 
 /** Passes up to which a pipeline reaches what it ever holds: the warm-up, and a round behind it. */
-function fewMicroBatches({ layout, microBatches, virtualStages = 1 }: StepShape): number {
-  const enough = virtualStages > 1 ? 3 * layout.pp : layout.pp + 2;
+export function fewMicroBatches({
+  pp,
+  virtualStages,
+  microBatches,
+}: Pick<Layout, 'pp'> & Pick<StepShape, 'microBatches'> & { readonly virtualStages: number }): number {
+  const enough = virtualStages > 1 ? 3 * pp : pp + 2;
   return Math.min(microBatches, enough);
 }
 
@@ -44,7 +49,8 @@ function fewMicroBatches({ layout, microBatches, virtualStages = 1 }: StepShape)
  */
 export function memoryStep({ step, convention }: MemorySetting): StepShape {
   const recompute = recomputeUnder(convention, step.recompute ?? 'none');
-  return { ...step, recompute, microBatches: fewMicroBatches(step) };
+  const { layout, microBatches, virtualStages = 1 } = step;
+  return { ...step, recompute, microBatches: fewMicroBatches({ pp: layout.pp, virtualStages, microBatches }) };
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Weights on a rank of a stage. */
 import type { MoeModel } from '../model/model.js';
 import { countParameters, type Parameters } from '../model/parameters.js';
-import type { Program, Template } from '../schedule/schedule.js';
+import type { Program } from '../schedule/schedule.js';
 import { stageChunks } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { minOf } from '../units/index.js';
@@ -39,6 +39,8 @@ export interface PartElements {
   /** Of one layer with experts, and of one without. */
   readonly moe: Elements;
   readonly mlp: Elements;
+  /** Of layers that the program does not compute whole, by layer. */
+  readonly partial: ReadonlyMap<number, Elements>;
   /** What the first and the last stage hold besides, and a stage that is both: embedding and head may be one matrix. */
   readonly first: Elements;
   readonly last: Elements;
@@ -47,45 +49,86 @@ export interface PartElements {
   readonly kinds: Elements;
 }
 
-/** As the templates of a stage's passes name them. */
-export function partElements(templates: Program['templates']): PartElements {
-  const named = (...names: string[]): Template[] => names.flatMap((name) => templates[name] ?? []);
-  const layerOf = (block: string): Template[] =>
-    ['attention', block].flatMap((part) => named(`${part}.forward`, `${part}.backward`));
-  return {
-    moe: templateElements(layerOf('moe')),
-    mlp: templateElements(layerOf('mlp')),
-    first: templateElements(named('embedding.forward')),
-    last: templateElements(named('head.forward')),
-    both: templateElements(named('embedding.forward', 'head.forward')),
-    kinds: templateElements([...layerOf('moe'), ...layerOf('mlp')]),
-  };
-}
-
-/** Weights of the program's layers on a stage, and of embedding and head where it holds them. */
-export function stageElements(step: StepShape, stage: number, parts: PartElements): StageElements {
+/** As the templates of a stage's passes name them, and as the model counts what these do not name. */
+export function partElements(step: StepShape, templates: Program['templates']): PartElements {
   const { model, layout } = step;
-  const partial = partialLayers(step);
-  const chunks = stageChunks(step, stage);
-  let all = noElements;
-  let layer = noElements;
-  for (const { firstLayer, endLayer } of chunks)
-    for (let index = firstLayer; index < endLayer; index++) {
-      const one = partial.has(index)
-        ? countedElements(model, layout, index)
-        : parts[model.moeLayers[index] ? 'moe' : 'mlp'];
-      all = addElements(all, one);
-      if (sizeOf(one) > sizeOf(layer)) layer = one;
-    }
-  const [first, last] = [chunks.some((chunk) => chunk.first), chunks.some((chunk) => chunk.last)];
-  all = addElements(all, first && last ? parts.both : first ? parts.first : last ? parts.last : noElements);
+  const named = (...names: string[]): Elements => templateElements(names.flatMap((name) => templates[name] ?? []));
+  const passesOf = (...blocks: string[]): string[] =>
+    blocks.flatMap((block) => [`${block}.forward`, `${block}.backward`]);
   // Learned positions and biases of the output lie beside what the templates name.
   const { embedding, output } = knownEnds(model);
   const tokens = model.vocabSize * model.hiddenSize;
-  const beside = (first ? embedding - tokens : 0) + (last ? output - (model.tieEmbeddings ? 0 : tokens) : 0);
-  all = addElements(all, { dense: beside, expert: 0 });
-  if (last) all = addElements(all, multiTokenElements(model, layout));
-  return { all, layer, kinds: parts.kinds };
+  const behindFirst = { dense: embedding - tokens, expert: 0 };
+  const modules = multiTokenElements(model, layout);
+  const behindLast = addElements({ dense: output - (model.tieEmbeddings ? 0 : tokens), expert: 0 }, modules);
+  const counted = [...partialLayers(step)].map((layer) => [layer, countedElements(model, layout, layer)] as const);
+  return {
+    moe: named(...passesOf('attention', 'moe')),
+    mlp: named(...passesOf('attention', 'mlp')),
+    partial: new Map(counted),
+    first: addElements(named('embedding.forward'), behindFirst),
+    last: addElements(named('head.forward'), behindLast),
+    both: addElements(addElements(named('embedding.forward', 'head.forward'), behindFirst), behindLast),
+    kinds: named(...passesOf('attention', 'moe', 'mlp')),
+  };
+}
+
+/** The same where experts are split over so many times fewer ranks. */
+export function withExperts(parts: PartElements, times: number): PartElements {
+  const scaled = ({ dense, expert }: Elements): Elements => ({ dense, expert: expert * times });
+  return {
+    moe: scaled(parts.moe),
+    mlp: scaled(parts.mlp),
+    partial: new Map([...parts.partial].map(([layer, elements]) => [layer, scaled(elements)])),
+    first: scaled(parts.first),
+    last: scaled(parts.last),
+    both: scaled(parts.both),
+    kinds: scaled(parts.kinds),
+  };
+}
+
+/** What a stage holds of the model. */
+export interface StageHolding {
+  /** Layers with experts, and without, that the program computes whole. */
+  readonly moe: number;
+  readonly mlp: number;
+  /** The others. */
+  readonly partial: readonly number[];
+  readonly first: boolean;
+  readonly last: boolean;
+}
+
+export function stageHolding(step: StepShape, stage: number): StageHolding {
+  const chunks = stageChunks(step, stage);
+  const partial = partialLayers(step);
+  const layers = chunks.flatMap(({ firstLayer, endLayer }) =>
+    Array.from({ length: endLayer - firstLayer }, (_, index) => firstLayer + index),
+  );
+  const whole = layers.filter((layer) => !partial.has(layer));
+  const moe = whole.filter((layer) => step.model.moeLayers[layer]).length;
+  return {
+    moe,
+    mlp: whole.length - moe,
+    partial: layers.filter((layer) => partial.has(layer)),
+    first: chunks.some((chunk) => chunk.first),
+    last: chunks.some((chunk) => chunk.last),
+  };
+}
+
+/** Weights of the layers on a stage, and of embedding and head where it holds them. */
+export function stageElements({ moe, mlp, partial, first, last }: StageHolding, parts: PartElements): StageElements {
+  const end = first && last ? parts.both : first ? parts.first : last ? parts.last : noElements;
+  let dense = end.dense + moe * parts.moe.dense + mlp * parts.mlp.dense;
+  let expert = end.expert + moe * parts.moe.expert + mlp * parts.mlp.expert;
+  let layer = mlp > 0 ? parts.mlp : noElements;
+  if (moe > 0 && sizeOf(parts.moe) > sizeOf(layer)) layer = parts.moe;
+  for (const index of partial) {
+    const one = parts.partial.get(index) ?? noElements;
+    dense += one.dense;
+    expert += one.expert;
+    if (sizeOf(one) > sizeOf(layer)) layer = one;
+  }
+  return { all: { dense, expert }, layer, kinds: parts.kinds };
 }
 
 /**

@@ -3,7 +3,6 @@
  * framework's tensors.
  */
 import type { Layout } from '../layout/layout.js';
-import { groupSize } from '../layout/mesh.js';
 import { InputError } from '../units/errors.js';
 import {
   compileStage,
@@ -16,8 +15,17 @@ import {
 import { closedPeak } from './closed-form.js';
 import { exchangeBufferBytes } from './exchange-buffers.js';
 import type { Program } from '../schedule/schedule.js';
-import { fewestElements, partElements, stageElements, type StageElements } from './stage-elements.js';
-import { noElements, precisions, sharingRules, standInElements, stateBytes, type StateBytes } from './states.js';
+import { fewestElements, partElements, stageElements, stageHolding, type StageElements } from './stage-elements.js';
+import {
+  noElements,
+  precisions,
+  sharingRules,
+  standInElements,
+  stateBytes,
+  type Elements,
+  type Precision,
+  type StateBytes,
+} from './states.js';
 import { memoryTimeline, type Activity, type MemoryTimeline } from './timeline.js';
 
 const mebi = 2 ** 20;
@@ -51,11 +59,15 @@ export const gpuOverheads: Overheads = {
 /** The embedded runtime takes regions from an arena of its own and has none of these. */
 export const noOverheads: Overheads = { workspaceBytes: 0, allocatorShare: 0, communicatorBytes: 0, contextBytes: 0 };
 
-const communicated = ['tp', 'cp', 'dp', 'pp', 'ep', 'etp', 'edp'] as const;
-
 /** Communicators of a rank: one for every group of several ranks, of groups with the same size on one axis once. */
-export const communicators = (layout: Layout): number =>
-  communicated.filter((group) => groupSize(layout, group) > 1).length;
+export const communicators = ({ tp, cp, dp, pp, ep, etp, edp }: Layout): number =>
+  Number(tp > 1) +
+  Number(cp > 1) +
+  Number(dp > 1) +
+  Number(pp > 1) +
+  Number(ep > 1) +
+  Number(etp > 1) +
+  Number(edp > 1);
 
 export interface StageMemory {
   readonly stage: number;
@@ -91,16 +103,23 @@ export interface Held {
 }
 
 const heldBy = (setting: MemorySetting, stage: number, templates: Program['templates']): Held =>
-  heldOf(setting, stageElements(setting.step, stage, partElements(templates)));
+  heldOf(setting, stageElements(stageHolding(setting.step, stage), partElements(setting.step, templates)));
 
 /** What a stage holds of the weights that are on it. */
-export function heldOf({ step, ...setting }: MemorySetting, { all, layer, kinds }: StageElements): Held {
+function heldOf({ step, convention, ...setting }: MemorySetting, { all, layer, kinds }: StageElements): Held {
   const { layout, model } = step;
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
   const states = stateBytes({ elements: all, layer, layout, precision, sharing, shards: setting.weightShards });
-  const standIns = setting.convention === 'megatron' ? standInElements(kinds, model.experts / layout.ep) : 0;
-  return { states, standInBytes: standIns * precision.weight };
+  return { states, standInBytes: standInsOf(convention, precision, kinds, model.experts / layout.ep) };
 }
+
+/** Stand-ins for gradients that are fused into the main ones, of a rank with so many experts. */
+export const standInsOf = (
+  convention: MemorySetting['convention'],
+  precision: Precision,
+  kinds: Elements,
+  localExperts: number,
+): number => (convention === 'megatron' ? standInElements(kinds, localExperts) : 0) * precision.weight;
 
 export interface Beside {
   readonly allocatedBytes: number;
@@ -111,16 +130,36 @@ export interface Beside {
   readonly totalBytes: number;
 }
 
-/** What lies beside the tensors of passes, and all together. */
-export function beside(tensors: number, held: Held, { step, exchange }: MemorySetting, overheads: Overheads): Beside {
-  const workspaceBytes = overheads.workspaceBytes + held.standInBytes;
-  const allocatedBytes = sumOf(held.states) + tensors + workspaceBytes;
+/** What lies on a device, as far as it was counted apart. */
+export interface Counted {
+  /** States, and tensors of passes. */
+  readonly bytes: number;
+  readonly standInBytes: number;
+  readonly communicationBytes: number;
+}
+
+/** Buffers of communicators and of the library that exchanges experts' rows. */
+const communicationOf = ({ step, exchange }: MemorySetting, { communicatorBytes }: Overheads): number =>
+  communicators(step.layout) * communicatorBytes + exchangeBufferBytes(exchange ?? 'nccl', step);
+
+/** What lies beside states and tensors of passes, and all together. */
+export function beside({ bytes, standInBytes, communicationBytes }: Counted, overheads: Overheads): Beside {
+  const workspaceBytes = overheads.workspaceBytes + standInBytes;
+  const allocatedBytes = bytes + workspaceBytes;
   const allocatorBytes = allocatedBytes * overheads.allocatorShare;
-  const communicationBytes =
-    communicators(step.layout) * overheads.communicatorBytes + exchangeBufferBytes(exchange ?? 'nccl', step);
   const { contextBytes } = overheads;
   const totalBytes = allocatedBytes + allocatorBytes + communicationBytes + contextBytes;
   return { allocatedBytes, workspaceBytes, allocatorBytes, communicationBytes, contextBytes, totalBytes };
+}
+
+function besideHeld(
+  setting: MemorySetting,
+  { states, standInBytes }: Held,
+  tensors: number,
+  overheads: Overheads,
+): Beside {
+  const communicationBytes = communicationOf(setting, overheads);
+  return beside({ bytes: sumOf(states) + tensors, standInBytes, communicationBytes }, overheads);
 }
 
 /** Memory of a stage from its compiled program. */
@@ -137,7 +176,7 @@ export function stageMemory(setting: MemorySetting, stage: number, overheads = g
     stage,
     states: held.states,
     activity,
-    ...beside(bytes, held, setting, overheads),
+    ...besideHeld(setting, held, bytes, overheads),
     peak: { template, layer, microBatch: microBatch % memoryStep(setting).microBatches },
     timeline,
   };
@@ -154,7 +193,7 @@ export function closedStage(setting: MemorySetting, stage: number, overheads = g
   const program = stageProgram(setting, stage);
   const held = heldBy(setting, stage, program.templates);
   const tensorBytes = closedPeak(setting, stage, program);
-  return { states: held.states, tensorBytes, ...beside(tensorBytes, held, setting, overheads) };
+  return { states: held.states, tensorBytes, ...besideHeld(setting, held, tensorBytes, overheads) };
 }
 
 /** The total of `closedStage`, for a search. */

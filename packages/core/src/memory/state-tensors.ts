@@ -1,6 +1,6 @@
 /** Tensors that states are made of on a stage, as Megatron-Core allocates them: to know one by its size. */
 import { stageProgram, type MemorySetting } from './setting.js';
-import { partElements, stageElements } from './stage-elements.js';
+import { partElements, stageElements, stageHolding } from './stage-elements.js';
 import { precisions, sharingRules, type Elements } from './states.js';
 
 export interface StateTensor {
@@ -19,7 +19,7 @@ export function stateTensors(setting: MemorySetting, stage: number): StateTensor
   const { templates } = stageProgram(setting, stage);
   const { layout } = setting.step;
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
-  const { all } = stageElements(setting.step, stage, partElements(templates));
+  const { all } = stageElements(stageHolding(setting.step, stage), partElements(setting.step, templates));
   const slots = new Map<string, number>();
   for (const { regions } of Object.values(templates))
     for (const { id, life, rows, columns } of regions)

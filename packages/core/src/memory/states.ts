@@ -216,3 +216,22 @@ export function stateBytes(request: StateRequest): StateBytes {
     gathered: one * (gathered * weight + gradient),
   };
 }
+
+/** Bytes of an element's states that each rank holds, that ranks share, and of the largest layer's gathered ones. */
+export interface StateRates {
+  readonly own: number;
+  readonly shared: number;
+  readonly gathered: number;
+}
+
+/** `stateBytes` as rates: the sum of its parts, for those who ask very often. */
+export function stateRates(
+  { weight, gradient, main, firstMoment, secondMoment }: Precision,
+  sharing: SharingRule,
+): StateRates {
+  const rates = { own: 0, shared: 0 };
+  rates[sharing.weights ? 'shared' : 'own'] += weight;
+  rates[sharing.gradients ? 'shared' : 'own'] += gradient;
+  rates[sharing.optimizer ? 'shared' : 'own'] += main + firstMoment + secondMoment;
+  return { ...rates, gathered: sharing.gathered === 0 ? 0 : sharing.gathered * weight + gradient };
+}

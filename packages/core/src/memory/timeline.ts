@@ -75,11 +75,13 @@ export interface TimelineOptions {
    * look at them then; or behind the last operation that uses them, as reference counts do.
    */
   readonly freed?: 'node' | 'use';
+  /** Told what lives while each operation runs. */
+  readonly watch?: (bytes: number) => void;
 }
 
 /** Walks a program. */
 export function memoryTimeline(program: CompiledProgram, options: TimelineOptions): MemoryTimeline {
-  const { rowsOf, round = (bytes) => bytes, counts = () => true, freed = 'node' } = options;
+  const { rowsOf, round = (bytes) => bytes, counts = () => true, freed = 'node', watch } = options;
   const opened: number[][] = program.operations.map(() => []);
   const closed: number[][] = program.operations.map(() => []);
   program.regions.forEach(({ region, first, last, ends }, number) => {
@@ -108,6 +110,7 @@ export function memoryTimeline(program: CompiledProgram, options: TimelineOption
     for (let operation = first; operation < first + count; operation++) {
       change(opened[operation], 1);
       most = Math.max(most, bytes);
+      watch?.(bytes);
       if (bytes > peak.bytes) peak = { bytes, activity: { ...live }, operation };
       change(closed[operation], -1);
     }

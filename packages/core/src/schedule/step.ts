@@ -9,6 +9,7 @@ import { embeddingBackward, embeddingForward, headBackward, headForward } from '
 import { mlpBackward, mlpForward } from './mlp-layer.js';
 import { moeBackward } from './moe-backward.js';
 import { moeForward } from './moe-forward.js';
+import type { MoeModel } from '../model/model.js';
 import type { MoeShape } from './moe-shape.js';
 import { pipelineOrder, type PipelinePass } from './pipeline-order.js';
 import type { ModelPart } from './parameters.js';
@@ -28,6 +29,51 @@ function refuse(strategy: Strategy, shape: MoeShape): void {
     throw new InputError(why, { hint: 'choose another dispatcher (scattered serves every layout), or another etp' });
 }
 
+/** What the passes of a stage are made of: layers' parts, and the ends of the model. */
+export const passBlocks = ['ends', 'attention', 'moe', 'mlp'] as const;
+export type PassBlock = (typeof passBlocks)[number];
+
+interface Pair {
+  readonly forward: Template;
+  readonly backward: Template;
+}
+
+/** Whole templates of a layer's part. */
+const layerBlocks: Readonly<Record<Exclude<PassBlock, 'ends'>, (step: StepShape) => Pair>> = {
+  attention: (step) => ({ forward: attentionForward(step), backward: attentionBackward(step) }),
+  moe: (step) => {
+    const shape = moeShape(step);
+    refuse(step.strategy, shape);
+    return { forward: moeForward(shape, step.strategy), backward: moeBackward(shape, step.strategy) };
+  },
+  mlp: (step) => ({ forward: mlpForward(step), backward: mlpBackward(step) }),
+};
+
+/** The parts that a model's layers have. */
+function layerBlocksOf({ moeLayers }: MoeModel): Exclude<PassBlock, 'ends'>[] {
+  return [
+    'attention',
+    ...(moeLayers.includes(true) ? (['moe'] as const) : []),
+    ...(moeLayers.includes(false) ? (['mlp'] as const) : []),
+  ];
+}
+
+const endTemplates = (step: StepShape): Template[] => [
+  embeddingForward(step),
+  headForward(step),
+  headBackward(step),
+  embeddingBackward(step),
+];
+
+const splitTemplates = ({ forward, again }: RecomputedTemplate): Template[] => (again ? [forward, again] : [forward]);
+
+/** Templates of one block, recomputation included: what passes take of memory is the same for every stage. */
+export function blockTemplates(step: StepShape, block: PassBlock): Record<string, Template> {
+  if (block === 'ends') return byName(endTemplates(step));
+  const { forward, backward } = layerBlocks[block](step);
+  return byName([backward, ...splitTemplates(recomputed(forward, step.recompute ?? 'none'))]);
+}
+
 /** Templates of the passes, recomputation included. */
 interface PassTemplates {
   readonly all: readonly Template[];
@@ -36,23 +82,11 @@ interface PassTemplates {
 }
 
 function passTemplates(step: StepShape): PassTemplates {
-  const { model, recompute = 'none' } = step;
-  const moe = moeShape(step);
-  const forward = [attentionForward(step)];
-  const backward = [attentionBackward(step)];
-  if (model.moeLayers.includes(true)) {
-    refuse(step.strategy, moe);
-    forward.push(moeForward(moe, step.strategy));
-    backward.push(moeBackward(moe, step.strategy));
-  }
-  if (model.moeLayers.includes(false)) {
-    forward.push(mlpForward(step));
-    backward.push(mlpBackward(step));
-  }
-  const split = forward.map((template): RecomputedTemplate => recomputed(template, recompute));
-  const ends = [embeddingForward(step), headForward(step), headBackward(step), embeddingBackward(step)];
+  const { recompute = 'none' } = step;
+  const pairs = layerBlocksOf(step.model).map((block) => layerBlocks[block](step));
+  const split = pairs.map(({ forward }): RecomputedTemplate => recomputed(forward, recompute));
   return {
-    all: [...ends, ...backward, ...split.flatMap(({ forward: kept, again }) => (again ? [kept, again] : [kept]))],
+    all: [...endTemplates(step), ...pairs.map(({ backward }) => backward), ...split.flatMap(splitTemplates)],
     again: new Set(split.flatMap(({ again }) => (again ? [again.name] : []))),
   };
 }

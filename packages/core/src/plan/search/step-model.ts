@@ -1,6 +1,6 @@
 /** What a search asks of a model of steps, and the estimate in that role. */
-import { memorySetting, StepPrices, stepConstants, type RunSetting } from '../../estimate/index.js';
-import { MemoryTable, precisions } from '../../memory/index.js';
+import { RunMemory, StepTable, stepConstants, type RunSetting } from '../../estimate/index.js';
+import { precisions } from '../../memory/index.js';
 import { countedElements } from '../../memory/states.js';
 
 /** Prices settings of one model, cluster and batch, which differ in what a search varies. */
@@ -16,50 +16,27 @@ export interface StepModel {
   memoryBytes(setting: RunSetting): number;
 }
 
-/** What settings with one price list have in common beside the problem. */
-type ListKey = Pick<RunSetting, 'sharing' | 'dispatcher' | 'schedule' | 'overlap' | 'recompute'>;
-
-interface PriceList {
-  readonly key: ListKey;
-  readonly prices: StepPrices;
-}
-
-/** The closed form of `estimate/` for one problem, one price list for whatever layouts do not change. */
+/** The closed form of `estimate/` for one problem: settings that differ in what a search varies. */
 export class EstimateModel implements StepModel {
-  /** By recomputation, of which there are few: comparing is faster than making keys. */
-  readonly #lists = new Map<RunSetting['recompute'], PriceList[]>();
-  readonly #memory = new MemoryTable();
+  #times: StepTable | undefined;
+  #memory: RunMemory | undefined;
 
   seconds(setting: RunSetting): number {
-    return this.#pricesOf(setting).seconds(setting.layout, setting);
+    return this.#timesOf(setting).seconds(setting);
   }
 
   floorSeconds(setting: RunSetting): number {
-    return this.#pricesOf(setting).floorSeconds(setting.layout, setting);
+    return this.#timesOf(setting).floorSeconds(setting);
   }
 
   memoryBytes(setting: RunSetting): number {
-    return this.#memory.totalBytes(memorySetting(setting)) + secondCopyBytes(setting);
+    this.#memory ??= new RunMemory(setting);
+    return this.#memory.totalBytes(setting) + secondCopyBytes(setting);
   }
 
-  #pricesOf(setting: RunSetting): StepPrices {
-    const { sharing, dispatcher, schedule, overlap, recompute } = setting;
-    let lists = this.#lists.get(recompute);
-    if (lists === undefined) {
-      lists = [];
-      this.#lists.set(recompute, lists);
-    }
-    for (const { key, prices } of lists)
-      if (
-        key.sharing === sharing &&
-        key.dispatcher === dispatcher &&
-        key.schedule === schedule &&
-        key.overlap.ep === overlap.ep
-      )
-        return prices;
-    const prices = new StepPrices(setting, stepConstants);
-    lists.push({ key: { sharing, dispatcher, schedule, overlap, recompute }, prices });
-    return prices;
+  #timesOf(setting: RunSetting): StepTable {
+    this.#times ??= new StepTable(setting, stepConstants);
+    return this.#times;
   }
 }
 

@@ -1,0 +1,286 @@
+/**
+ * Seconds of steps of very many settings of one problem: the same as `priceStep`, without parts. What depends on few
+ * degrees is worked out once: lines over the tokens for every split of a layer, rings for every layout, stages for
+ * every depth of a pipeline. A test holds it against the plain form.
+ */
+import type { Layout } from '../layout/layout.js';
+import { sharingRules } from '../memory/index.js';
+import type { StepConstants } from './constants.js';
+import { stageSeconds } from './exchange.js';
+import { knownKinds, type LayerKinds } from './layer-amounts.js';
+import {
+  contextExchange,
+  movedBytes,
+  runAgain,
+  shownOfEp,
+  shownOfTp,
+  together,
+  type Again,
+  type PriceContext,
+} from './layer-prices.js';
+import { ringSeconds } from './links.js';
+import { microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
+import { weightBytes } from './sharing.js';
+import { endPlace, place, placeOfDispatcher, splitLines, valuesOfKind, type SplitLines } from './split-lines.js';
+import { knownStages, type StageKind } from './stage-layers.js';
+import { bubbleSeconds, priceContext } from './step-prices.js';
+
+/** A time that is straight in what moves. */
+interface Line {
+  readonly fixed: number;
+  readonly slope: number;
+}
+
+/** What a layout decides. */
+interface LayoutRow {
+  readonly lines: SplitLines;
+  /** Communication of CP a token, by kind of layer. */
+  readonly context: readonly number[];
+  /** Over the ranks that hold the same parameters, by the byte. */
+  readonly denseRing: Line;
+  readonly expertRing: Line;
+  /** From stage to stage, by the token of a rank. */
+  readonly hop: Line;
+  /** Share that the slowest of many ranks adds. */
+  readonly straggling: number;
+}
+
+/** Amounts at which lines are drawn, beside none: far off, so that differences keep their digits. */
+const far = 2 ** 40;
+
+function lineOf(seconds: (amount: number) => number): Line {
+  const fixed = seconds(0);
+  return { fixed, slope: (seconds(far) - fixed) / far };
+}
+
+/** Values of a kind of layer, or of a stage: places in scratch rows. */
+const [forwardAt, backwardAt, weightGradientAt, denseAt, expertAt, width] = [0, 1, 2, 3, 4, 5];
+
+export class StepTable {
+  readonly #setting: RunSetting;
+  readonly #context: PriceContext;
+  readonly #kinds: LayerKinds;
+  readonly #rows = new Map<Layout, LayoutRow>();
+  readonly #lines = new Map<string, SplitLines>();
+  readonly #again = new Map<RecomputeSetting, Again>();
+  readonly #stages = new Map<number, readonly StageKind[]>();
+  readonly #whole: StageKind;
+  /** Passes of each kind of layer, one kind behind the other. */
+  readonly #layers: Float64Array;
+  /** Values at some tokens of one kind. */
+  readonly #values = new Float64Array(valuesOfKind);
+  readonly #ends = new Float64Array(Object.keys(endPlace).length);
+  readonly #stage = new Float64Array(width);
+  #lastLayout: Layout | undefined;
+  #lastRow: LayoutRow | undefined;
+
+  /** `setting`: of those to price, which differ in what a search varies. */
+  constructor(setting: RunSetting, constants: StepConstants) {
+    this.#setting = setting;
+    this.#context = priceContext(setting, constants);
+    this.#kinds = knownKinds(setting.model);
+    this.#layers = new Float64Array(this.#kinds.kinds.length * width);
+    const layers = this.#kinds.kinds.map(() => 0);
+    for (const kind of this.#kinds.kindOf) layers[kind] = (layers[kind] ?? 0) + 1;
+    this.#whole = { layers, first: true, last: true, stages: 1 };
+  }
+
+  /** Seconds of the whole step. */
+  seconds(setting: RunSetting): number {
+    const { layout, sharing, overlap, schedule, virtualStages, microBatch } = setting;
+    const { constants: c, rates } = this.#context;
+    const { frozen, sequence } = this.#setting;
+    const row = this.#rowOf(layout);
+    this.#priceLayers(row, setting);
+    const microBatches = microBatchesOf(setting);
+    const rule = sharingRules[sharing];
+    const { denseRing, expertRing } = row;
+    const ringFixed = denseRing.fixed + expertRing.fixed;
+    const [denseShare, expertShare] = rule.optimizer ? [1 / (layout.dp * layout.cp), 1 / layout.edp] : [1, 1];
+    const hidden = overlap.dp ? 1 : 0;
+    const [hiddenDp, hiddenFsdp] = [hidden * (1 - c.exposedDp), hidden * (1 - c.exposedFsdp)];
+    const stage = this.#stage;
+    let [period, forward, backward, weightGradient, all, exposedDp, optimizer] = [-1, 0, 0, 0, 0, 0, 0];
+    for (const kind of this.#stagesOf(setting)) {
+      this.#addUp(kind);
+      const [stageForward, stageBackward] = [stage[forwardAt] ?? 0, stage[backwardAt] ?? 0];
+      const [dense, expert] = [stage[denseAt] ?? 0, stage[expertAt] ?? 0];
+      const whole = stageForward + stageBackward;
+      all += whole * kind.stages;
+      if (whole > period) {
+        period = whole;
+        forward = stageForward;
+        backward = stageBackward;
+        weightGradient = stage[weightGradientAt] ?? 0;
+      }
+      const perByte = dense * denseRing.slope + expert * expertRing.slope;
+      const gradients = ringFixed + perByte * c.gradientBytes;
+      const weights = ringFixed + perByte * weightBytes;
+      const after = rule.optimizer ? weights : gradients;
+      let shown = frozen
+        ? 0
+        : shownBeside(gradients, hiddenDp, stageBackward) + shownBeside(after, hiddenDp, stageForward);
+      if (rule.weights) {
+        const again = weights + (frozen ? 0 : gradients);
+        const gathered = shownBeside(weights, hiddenFsdp, stageForward) + shownBeside(again, hiddenFsdp, stageBackward);
+        shown = Math.max(shown, microBatches * gathered);
+      }
+      exposedDp = Math.max(exposedDp, shown);
+      const own = frozen ? 0 : dense * denseShare + expert * expertShare;
+      optimizer = Math.max(optimizer, (own * c.optimizerBytes) / rates.memory);
+    }
+    const { pp } = layout;
+    let waiting = 0;
+    if (pp > 1) {
+      const hop = row.hop.fixed + row.hop.slope * ((microBatch * sequence) / layout.cp / layout.tp);
+      const others = all - period;
+      waiting =
+        bubbleSeconds({ schedule, pp, virtualStages, hop, others, forward, backward, weightGradient }) +
+        (hop * c.exposedPp * 2 + c.hostHop) * virtualStages * microBatches;
+    }
+    return (microBatches * period + waiting + exposedDp + optimizer + c.stepSeconds) * (1 + row.straggling);
+  }
+
+  /**
+   * What a step takes at least, however layers lie on the stages: passes of all micro-batches, shared evenly, without a
+   * bubble. Larger micro-batches take no more of it.
+   */
+  floorSeconds(setting: RunSetting): number {
+    this.#priceLayers(this.#rowOf(setting.layout), setting);
+    this.#addUp(this.#whole);
+    const whole = (this.#stage[forwardAt] ?? 0) + (this.#stage[backwardAt] ?? 0);
+    return (microBatchesOf(setting) * whole) / setting.layout.pp;
+  }
+
+  #rowOf(layout: Layout): LayoutRow {
+    // A search prices a layout's settings one after another.
+    if (layout === this.#lastLayout && this.#lastRow !== undefined) return this.#lastRow;
+    const row = this.#rows.get(layout) ?? this.#newRow(layout);
+    this.#lastLayout = layout;
+    this.#lastRow = row;
+    return row;
+  }
+
+  #newRow(layout: Layout): LayoutRow {
+    const { links, model, constants: c } = this.#context;
+    const { tp, cp, dp, pp, ep, etp, edp } = layout;
+    const key = `${tp} ${ep} ${etp}`;
+    const lines = this.#lines.get(key) ?? splitLines(this.#context, this.#kinds, { tp, ep, etp });
+    this.#lines.set(key, lines);
+    const gpusOfStage = tp * cp * dp;
+    const row = {
+      lines,
+      context: this.#kinds.kinds.map((kind) => contextExchange(this.#context, kind, { tp, cp, tokens: 1 })),
+      denseRing: lineOf((bytes) => ringSeconds(links, dp * cp, tp, bytes)),
+      expertRing: lineOf((bytes) => ringSeconds(links, edp, etp * ep, bytes)),
+      hop: lineOf((tokens) => stageSeconds(links, gpusOfStage, tokens, model.hiddenSize)),
+      straggling: c.straggler * Math.log2(Math.max(1, (gpusOfStage * pp) / links.domain)),
+    };
+    this.#rows.set(layout, row);
+    return row;
+  }
+
+  #stagesOf({ layout: { pp }, virtualStages, layersOfStages }: RunSetting): readonly StageKind[] {
+    const { multiTokenLayers } = this.#setting.model;
+    const shape = { pp, virtualStages, multiTokenLayers };
+    if (layersOfStages !== undefined) return knownStages(this.#kinds, { ...shape, layersOfStages });
+    const key = pp * 2 ** 12 + virtualStages;
+    const stages = this.#stages.get(key) ?? knownStages(this.#kinds, shape);
+    this.#stages.set(key, stages);
+    return stages;
+  }
+
+  #againOf(recompute: RecomputeSetting): Again {
+    const again = this.#again.get(recompute) ?? runAgain(recompute);
+    this.#again.set(recompute, again);
+    return again;
+  }
+
+  /** Passes of a micro-batch through a layer of each kind, and the ends. */
+  #priceLayers({ lines, context }: LayoutRow, setting: RunSetting): void {
+    const { constants: c, rates, imbalance } = this.#context;
+    const { frozen, sequence } = this.#setting;
+    const tokens = (setting.microBatch * sequence) / setting.layout.cp;
+    const again = this.#againOf(setting.recompute);
+    const bytes = movedBytes(frozen);
+    const learnt = frozen ? 1 : 2;
+    const shownTp = shownOfTp(setting, c);
+    const shownEp = shownOfEp(setting, c) * imbalance;
+    const exchangeAt = placeOfDispatcher[setting.dispatcher];
+    const [values, layers] = [this.#values, this.#layers];
+    const { at, slope } = lines.layers;
+    for (let kind = 0, from = 0, to = 0; to < layers.length; kind++, from += valuesOfKind, to += width) {
+      for (let value = 0; value < valuesOfKind; value++)
+        values[value] = (at[from + value] ?? 0) + (slope[from + value] ?? 0) * tokens;
+      const projections = values[place.projections] ?? 0;
+      const feedForward = values[place.feedForward] ?? 0;
+      const grouped = values[place.grouped] ?? 0;
+      const elements = values[place.elements] ?? 0;
+      const attention = values[place.attention] ?? 0;
+      const tp = (values[place.tp] ?? 0) * shownTp;
+      const cp = (context[kind] ?? 0) * tokens;
+      const ep = (values[exchangeAt] ?? 0) * shownEp;
+      const dense = values[place.dense] ?? 0;
+      const expert = values[place.expert] ?? 0;
+      const perByte = (dense + expert) / rates.memory;
+      const attentionBackward = (values[place.attentionBackward] ?? 0) + again.core * attention;
+      const forward =
+        projections +
+        feedForward +
+        grouped +
+        attention +
+        elements +
+        perByte * bytes.forward +
+        tp +
+        Math.max(c.exposedCp * cp, cp - attention) +
+        ep;
+      const backward =
+        (learnt + again.projections) * projections +
+        (learnt + again.dense) * feedForward +
+        (learnt + again.experts) * grouped +
+        attentionBackward +
+        (2 + again.elements) * elements +
+        perByte * bytes.backward +
+        (1 + again.projections) * tp +
+        Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
+        (1 + again.exchange) * ep;
+      const device = forward + backward;
+      const slower = together(device, values[place.launching] ?? 0) / device;
+      layers[to + forwardAt] = forward * slower;
+      layers[to + backwardAt] = backward * slower;
+      layers[to + weightGradientAt] = frozen ? 0 : projections + feedForward + grouped;
+      layers[to + denseAt] = dense;
+      layers[to + expertAt] = expert;
+    }
+    for (let end = 0; end < this.#ends.length; end++)
+      this.#ends[end] = (lines.ends.at[end] ?? 0) + (lines.ends.slope[end] ?? 0) * tokens;
+  }
+
+  /** One micro-batch on one kind of stage, and what it holds. */
+  #addUp({ layers, first, last }: StageKind): void {
+    const [stage, ends] = [this.#stage, this.#ends];
+    stage.fill(0);
+    for (let kind = 0; kind < layers.length; kind++) this.#addLayers(kind, layers[kind] ?? 0);
+    if (first) {
+      stage[backwardAt] = (stage[backwardAt] ?? 0) + (ends[endPlace.embedding] ?? 0);
+      stage[denseAt] = (stage[denseAt] ?? 0) + (ends[endPlace.embeddingParameters] ?? 0);
+    }
+    if (!last) return;
+    const modules = this.#setting.model.multiTokenLayers;
+    const head = ((1 + modules) * (ends[endPlace.logits] ?? 0) + modules * (ends[endPlace.multiToken] ?? 0)) / 3;
+    stage[forwardAt] = (stage[forwardAt] ?? 0) + head;
+    stage[backwardAt] = (stage[backwardAt] ?? 0) + 2 * head;
+    stage[denseAt] = (stage[denseAt] ?? 0) + (ends[endPlace.outputParameters] ?? 0);
+    if (modules > 0) for (const kind of this.#kinds.multiToken) this.#addLayers(kind, modules);
+  }
+
+  #addLayers(kind: number, count: number): void {
+    if (count === 0) return;
+    for (let value = 0; value < width; value++)
+      this.#stage[value] = (this.#stage[value] ?? 0) + count * (this.#layers[kind * width + value] ?? 0);
+  }
+}
+
+/** What of communication is seen where a share of it may hide, in a window. */
+const shownBeside = (communication: number, hidden: number, window: number): number =>
+  communication - Math.min(hidden * communication, window);

@@ -1,0 +1,61 @@
+/** The model that searches use against the plain forms of time and memory. */
+import { describe, expect, it } from 'vitest';
+import { getCluster } from '../../cluster/index.js';
+import { estimateMemory, priceStep, stepConstants, type RunSetting } from '../../estimate/index.js';
+import { getModel } from '../../model/index.js';
+import { maxOf, Random } from '../../units/index.js';
+import type { PlanProblem } from '../space/problem.js';
+import { randomSettings } from './random-settings.js';
+import { EstimateModel } from './step-model.js';
+
+const problem = (model: string, cluster: string, given: Partial<PlanProblem> = {}): PlanProblem => ({
+  model: getModel(model),
+  cluster: getCluster(cluster),
+  sequence: 4096,
+  globalBatch: 1536,
+  bounds: {},
+  fixed: {},
+  precision: 'bf16',
+  states: 'mixed',
+  stack: 'graphs',
+  imbalance: 1,
+  ...given,
+});
+
+const problems = [
+  problem('deepseek-v3', 'h800-256x8', { globalBatch: 15_360 }),
+  problem('qwen3-30b-a3b', 'h100-8x8', { stack: 'eager', imbalance: 1.4 }),
+  problem('mixtral-8x7b', 'gb200-1x72', { globalBatch: 576, precision: 'mxfp8', stack: 'fused' }),
+  problem('llama3-8b', 'h100-4x8', { sequence: 8192, states: 'bf16-moments' }),
+  problem('deepseek-v2', 'b200-1x8', { framework: 'deepspeed', globalBatch: 64 }),
+];
+
+const off = (one: number, other: number): number => Math.abs(one / other - 1);
+
+describe('prices of many settings are those of each', () => {
+  it.each(problems.map((asked) => [asked.model.name, asked] as const))('seconds: %s', (_, asked) => {
+    const model = new EstimateModel();
+    const settings = randomSettings(asked, 200, new Random(11));
+    const worst = settings.map((setting) => off(model.seconds(setting), priceStep(setting, stepConstants).seconds));
+    expect(maxOf(worst)).toBeLessThan(1e-12);
+  });
+
+  it.each(problems.map((asked) => [asked.model.name, asked] as const))('memory: %s', (_, asked) => {
+    const model = new EstimateModel();
+    const settings = randomSettings(asked, 12, new Random(12)).filter(({ schedule }) => schedule !== 'dualpipe');
+    const worst = settings.map((setting) => off(model.memoryBytes(setting), estimateMemory(setting)));
+    // Rows of a skewed routing are rounded up to whole ones.
+    expect(maxOf(worst)).toBeLessThan(asked.imbalance === 1 ? 1e-12 : 1e-4);
+  });
+
+  it('stages that somebody set are kept to', () => {
+    const asked = problem('mixtral-8x7b', 'h100-4x8', { bounds: { pp: { min: 4, max: 4 } } });
+    const [even] = randomSettings(asked, 200, new Random(2)).filter(({ virtualStages }) => virtualStages === 1);
+    if (even === undefined) throw new Error('no plain pipeline among the settings');
+    const uneven: RunSetting = { ...even, layersOfStages: [5, 8, 12, 7] };
+    const model = new EstimateModel();
+    expect(off(model.seconds(uneven), priceStep(uneven, stepConstants).seconds)).toBeLessThan(1e-12);
+    expect(off(model.memoryBytes(uneven), estimateMemory(uneven))).toBeLessThan(1e-12);
+    expect(model.seconds(uneven)).toBeGreaterThan(model.seconds(even));
+  });
+});
