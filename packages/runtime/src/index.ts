@@ -2,6 +2,8 @@ export { addressableBytes } from './device/cpu/index.js';
 export { cudaAvailable, firstCard } from './device/cuda/bindings/index.js';
 export {
   builtModule,
+  cardsCluster,
+  cardsHere,
   type Launcher,
   leadMpirun,
   localLauncher,
@@ -34,6 +36,8 @@ export {
 } from './train/index.js';
 export { type DispatchMeasurement, measureInTurns, type RepeatedJob } from './execute/measure-dispatch.js';
 export { measureCollectives } from './bench/collectives.js';
+export { benchLayerDispatch, type ContestFigures, type LayerBench } from './bench/nodes/index.js';
+export { rowTolerance } from './execute/sample-rows.js';
 export { type ExchangeFigure, type LineRates, measureExchanges } from './bench/two-hosts.js';
 export type { Exchange } from './bench/two-hosts-types.js';
 export { loadMpi } from './comm/mpi/index.js';

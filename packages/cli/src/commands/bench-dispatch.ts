@@ -1,13 +1,18 @@
 /** `monta bench dispatch`: measures every way to dispatch, beside prediction and bound. */
 import {
+  dtypeBytes,
   formatLayout,
   inChunks,
   InputError,
   moeShape,
   namedStrategies,
+  parseLayout,
+  worldSize,
   type Cluster,
   type MoeShape,
 } from '@monta/core';
+import { benchLayerDispatch, cardsCluster, ncclLauncher, rowTolerance } from '@monta/runtime';
+import { renderCards } from '../bench/cards-report.js';
 import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
 import { describeBench, renderBench } from '../bench/dispatch-report.js';
 import { overlapOf } from '../config/overlap-config.js';
@@ -25,9 +30,23 @@ export interface BenchSubject {
   readonly name: string;
 }
 
+/** The cards of this host, or the cluster that is emulated. */
+function clusterOf({ backend, ranksPerNode, cluster, layout }: BenchDispatchFlags): Cluster {
+  if (backend !== 'nccl') {
+    if (cluster !== undefined) return loadCluster(cluster);
+    throw new InputError('--cluster is missing', { expected: 'the cluster to emulate, or --backend nccl' });
+  }
+  if (cluster !== undefined)
+    throw new InputError('the network between cards is real, it is not emulated', {
+      file: '--cluster',
+      expected: '--backend nccl without it',
+    });
+  return cardsCluster(worldSize(parseLayout(layout)), ranksPerNode);
+}
+
 /** Reads cluster, layout, and the shape of a model's layer or of four flags. Throws `InputError`. */
 export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
-  const cluster = loadCluster(flags.cluster);
+  const cluster = clusterOf(flags);
   const { tokens, hidden, experts, topk, sequence, sequences } = flags;
   const given = { '--tokens': tokens, '--hidden': hidden, '--experts': experts, '--topk': topk };
   if (flags.model !== undefined) {
@@ -68,8 +87,43 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
   return { cluster, shape, name: `${experts} experts, top-${topk}, hidden ${hidden}` };
 }
 
+/** Over NCCL: the layer at its full size. */
+async function benchCards({ console }: MontaContext, flags: BenchDispatchFlags): Promise<void> {
+  if (flags.emulate !== 'auto' || flags.calibration !== undefined)
+    throw new InputError('the network between cards is real, it is not emulated', {
+      expected: '--backend nccl without --emulate and --calibration',
+    });
+  const { cluster, shape, name } = benchSubject(flags);
+  const { ranksPerNode, routing, seed, only, chunks: chunkCounts, rounds } = flags;
+  const mebibytes = (shape.tokens * shape.topK * shape.hiddenSize * dtypeBytes[shape.dtype]) / 2 ** 20;
+  const bench = await benchLayerDispatch({
+    launcher: ncclLauncher(ranksPerNode === undefined ? {} : { ranksPerNode }),
+    cluster,
+    named: { name, shape, mebibytes, routing, seed, chunkCounts, ...(only === undefined ? {} : { only }) },
+    rounds,
+    onPhase: (what) => console.note(what),
+  });
+  const { deviation } = bench.figures;
+  if (!(deviation < rowTolerance.bf16))
+    throw new Error(`a token's result differs from its closed form by ${deviation}`);
+  const { figures, ground } = bench;
+  if (flags.json) {
+    const { lineRates, modelError, seconds } = ground;
+    console.json({
+      backend: 'nccl',
+      cluster: cluster.name,
+      ...figures,
+      lineRates,
+      modelError,
+      calibrationSeconds: seconds,
+    });
+  } else console.print(renderCards(bench, console.style));
+}
+
 /** Runs the command. Throws `InputError` for bad input; a failed rank or a wrong result fails the run. */
-export async function runBenchDispatch({ console }: MontaContext, flags: BenchDispatchFlags): Promise<void> {
+export async function runBenchDispatch(context: MontaContext, flags: BenchDispatchFlags): Promise<void> {
+  if (flags.backend === 'nccl') return await benchCards(context, flags);
+  const { console } = context;
   const subject = benchSubject(flags);
   if (flags.rounds < 1) throw new InputError('--rounds is 0', { expected: 'at least 1' });
   if (flags.seconds < 1) throw new InputError('--seconds is 0', { expected: 'at least 1' });

@@ -6,6 +6,7 @@ import {
   calibrationFlag,
   countFlag,
   helpText,
+  hostFlags,
   jsonFlag,
   lazy,
   seedFlag,
@@ -18,7 +19,10 @@ import { routingFlag } from './routing-flag.js';
 
 export interface BenchDispatchFlags extends PayloadFlags {
   readonly json: boolean;
-  readonly cluster: string;
+  readonly backend?: 'local' | 'nccl';
+  readonly ranksPerNode?: number;
+  /** Of the local backend. */
+  readonly cluster?: string;
   readonly layout: string;
   readonly model?: string;
   readonly sequence?: number;
@@ -78,8 +82,16 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
         kind: 'parsed',
         parse: String,
         placeholder: 'name|file',
-        brief: 'The cluster whose network is emulated',
+        brief: 'The cluster whose network is emulated; over NCCL the cards of this host are taken',
+        optional: true,
       },
+      backend: {
+        kind: 'enum',
+        values: ['local', 'nccl'],
+        brief: 'Threads over an emulated network, or processes with a card each (default: local)',
+        optional: true,
+      },
+      ranksPerNode: hostFlags.ranksPerNode,
       layout: { kind: 'parsed', parse: String, placeholder: 'tp=8,dp=2,ep=2', brief: 'Parallel degrees' },
       model: {
         kind: 'parsed',
@@ -133,7 +145,9 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
         'this machine can carry\n' +
         'the bytes. Every result is checked against its closed form. Predictions come from the simulator and from ' +
         'probes of this\n' +
-        'machine, never from the measured cases.',
+        'machine, never from the measured cases. Over NCCL the cards of this host run the layer at full size in ' +
+        'bf16, after a\n' +
+        'calibration of their links.',
       [
         [
           'monta bench dispatch --model 2x70b --cluster a800-2x8-1nic --layout tp=8,dp=2,ep=2 --sequence 8192',
@@ -146,6 +160,10 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
           'a shape',
         ],
         ['monta bench dispatch --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2 --json', 'for scripts'],
+        [
+          'monta bench dispatch --model 2x70b --backend nccl --ranks-per-node 2 --layout tp=2,dp=2,ep=2',
+          'the cards of this host, as two nodes',
+        ],
       ],
     ),
   },

@@ -10,6 +10,7 @@ import {
   type Probe,
 } from '@monta/core';
 import {
+  cardsHere,
   easyTimeScale,
   leadMpirun,
   probeNetwork,
@@ -19,7 +20,6 @@ import {
   type NetworkProbeResult,
 } from '@monta/runtime';
 import { backendFrom, launcherOf } from '../config/backend-config.js';
-import { cardsHere } from '../config/cards.js';
 import type { MontaContext } from '../context.js';
 import { loadCluster } from '../inputs.js';
 import type { Console } from '../output/console.js';

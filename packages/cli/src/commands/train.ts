@@ -19,6 +19,7 @@ import {
 } from '@monta/core';
 import {
   addressableBytes,
+  cardsHere,
   firstCard,
   leadMpirun,
   prepareStart,
@@ -30,7 +31,6 @@ import {
 import { memoryError, renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
 import { stringify } from 'yaml';
 import { hasOwnNetwork, launcherOf, onCards } from '../config/backend-config.js';
-import { cardsHere } from '../config/cards.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
 import { plannedTraining } from '../config/planned-run.js';
 import type { MontaContext } from '../context.js';

@@ -28,6 +28,7 @@ import {
   type Strategy,
   worldSize,
 } from '@monta/core';
+import { cardsCluster, cardsHere } from '@monta/runtime';
 import { loadCluster, loadModel } from '../inputs.js';
 import { readTextFile } from '../files.js';
 import {
@@ -40,7 +41,6 @@ import {
   type BackendConfig,
   type BackendOverrides,
 } from './backend-config.js';
-import { cardsCluster, cardsHere } from './cards.js';
 import { overlapDocument, overlapFrom, type OverlapFlags } from './overlap-config.js';
 import { payloadFrom, payloadOf, type PayloadFlags } from './payload-config.js';
 

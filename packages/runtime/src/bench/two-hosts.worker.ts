@@ -2,10 +2,10 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { Endpoint } from '../comm/communicator.js';
-import type { Device, DeviceEvent } from '../device/device.js';
-import { readFloats, readInts } from '../device/host-array.js';
-import { part, type View } from '../device/view.js';
+import type { Device } from '../device/device.js';
+import { readInts } from '../device/host-array.js';
 import { runRank } from '../launch/rank.js';
+import { prepareExchange } from './exchange.js';
 import type { Exchange, ExchangeRun, TwoHostsJob, TwoHostsRankResult } from './two-hosts-types.js';
 
 const ceilingRounds = 6;
@@ -112,18 +112,11 @@ function mpiCeiling({
   return rate;
 }
 
-/** An element tells its sender's host and its place among the replica's rows; exact in float32. */
-const value = (from: number, index: number): number => (from + 1) * 2 ** 23 - 1 - (index % 2 ** 22);
-
-/**
- * A dispatch half without its kernels: each rank holds its replica's rows, half of which belong to the other replica's
- * experts. `duplicated` exchanges all rows with the rank's partner on the other host; else each rank exchanges its
- * slice, and slices are gathered inside the host, in `chunks` pieces on two lanes; or one of the two alone.
- */
+/** Runs an exchange a few times in a row. */
 function runExchange({
   endpoint,
   device,
-  exchange: { strategy, bytes, chunks },
+  exchange,
   repetitions,
   barrier,
 }: {
@@ -133,72 +126,9 @@ function runExchange({
   readonly repetitions: number;
   readonly barrier: () => void;
 }): ExchangeRun {
-  const { rank, size } = endpoint;
-  const tp = size / 2;
-  const [host, place] = [Math.floor(rank / tp), rank % tp];
-  const between = endpoint.communicator('between hosts', [place, place + tp], device.queue('inter'));
-  const inside = endpoint.communicator(
-    'inside host',
-    range(tp).map((i) => host * tp + i),
-    device.queue('intra'),
-  );
-  const elements = bytes / 4;
-  const views = [device.allocate('f32', elements), device.allocate('f32', elements), device.allocate('f32', elements)];
-  const [send, exchanged, gathered] = views;
-  const slice = elements / tp;
-  const piece = slice / chunks;
-  const first = strategy === 'duplicated' ? 0 : place * slice;
-  device.write(
-    send,
-    new Float32Array(elements).map((_, index) => value(host, first + index)),
-  );
-  const arrived = (chunk: number): View => part(exchanged, chunk * piece, piece);
-  const exchange = (chunk: number): DeviceEvent =>
-    between.allToAll(part(send, chunk * piece, piece), arrived(chunk), { label: `exchange ${chunk}` });
-  const gather = (chunk: number, after: readonly DeviceEvent[]): DeviceEvent =>
-    inside.allGather(arrived(chunk), part(gathered, chunk * piece * tp, piece * tp), {
-      after,
-      label: `gather ${chunk}`,
-    });
-  const pieces = range(chunks);
-  const submit: Record<Exchange['strategy'], () => DeviceEvent[]> = {
-    duplicated: () => [between.allToAll(send, exchanged)],
-    sliced: () => pieces.map((chunk) => gather(chunk, [exchange(chunk)])),
-    all_to_all: () => pieces.map(exchange),
-    all_gather: () => pieces.map((chunk) => gather(chunk, [])),
-  };
-  const waitFor = (events: readonly DeviceEvent[]): void => {
-    for (const event of events) device.wait(event);
-  };
-  const times = range(repetitions).map(() => {
-    device.fill(exchanged, 0);
-    device.fill(gathered, 0);
-    if (strategy === 'all_gather') waitFor(submit.all_to_all());
-    barrier();
-    const start = endpoint.now();
-    waitFor(submit[strategy]());
-    return { start, end: endpoint.now() };
-  });
-  /** Element `index` of what an exchange over `length` elements from `start` of the sender's rows brings. */
-  const brought = (start: number, length: number, index: number): number => {
-    const from = index < length / 2 ? 0 : 1;
-    return value(from, start + host * (length / 2) + (index % (length / 2)));
-  };
-  let wrong = 0;
-  const expect = (view: View, expected: (index: number) => number): void =>
-    readFloats(device, view).forEach((got, index) => (wrong += got === expected(index) ? 0 : 1));
-  if (strategy === 'duplicated') {
-    expect(exchanged, (index) => brought(0, elements, index));
-  } else if (strategy === 'all_to_all') {
-    for (const chunk of pieces) expect(arrived(chunk), (index) => brought(first + chunk * piece, piece, index));
-  } else {
-    expect(gathered, (index) => {
-      const chunk = Math.floor(index / (piece * tp));
-      const within = index % (piece * tp);
-      const start = Math.floor(within / piece) * slice + chunk * piece;
-      return brought(start, piece, within % piece);
-    });
-  }
-  for (const view of views) device.free(view);
+  const prepared = prepareExchange(endpoint, device, exchange);
+  const times = range(repetitions).map(() => prepared.run(barrier));
+  const wrong = prepared.wrong();
+  prepared.close();
   return { times, wrong };
 }

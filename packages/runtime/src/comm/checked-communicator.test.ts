@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CpuDevice } from '../device/cpu/cpu-device.js';
 import type { Endpoint } from './communicator.js';
-import { CheckedCommunicator, type SubmittedOperation } from './checked-communicator.js';
+import { CheckedCommunicator, cpuReduces, type SubmittedOperation } from './checked-communicator.js';
 import { Communicators } from './communicators.js';
 
 function communicator(backend: Endpoint['backend'], submitted: SubmittedOperation[] = []): CheckedCommunicator {
@@ -12,6 +12,7 @@ function communicator(backend: Endpoint['backend'], submitted: SubmittedOperatio
     members: [4, 5],
     rank: 5,
     memory: { bytes: () => 1024 },
+    reduces: cpuReduces,
     submit: (operation) => {
       submitted.push(operation);
       return { id: 0 };

@@ -4,7 +4,7 @@
  */
 import type { DeviceEvent } from '../device/device.js';
 import type { Blocks, Communicator, Endpoint, Reduction, Submission } from './communicator.js';
-import { elementBytes, type View } from '../device/view.js';
+import { elementBytes, type ElementType, type View } from '../device/view.js';
 import { at } from './at.js';
 import type { Operation, OperationKind, Extent } from './operation.js';
 
@@ -12,6 +12,9 @@ import type { Operation, OperationKind, Extent } from './operation.js';
 export interface MemorySize {
   bytes(): number;
 }
+
+/** What ranks that add on the CPU take sums of. */
+export const cpuReduces: readonly ElementType[] = ['f32', 'i32'];
 
 /** An operation before the backend gives it an event and a number for its label. */
 export type SubmittedOperation = Omit<Operation, 'event' | 'label'>;
@@ -27,6 +30,8 @@ export interface CheckedCommunicatorOptions {
   readonly rank: number;
   /** To check views against. */
   readonly memory: MemorySize;
+  /** Types of which it can take sums and maxima. */
+  readonly reduces: readonly ElementType[];
   readonly submit: (operation: SubmittedOperation, label: string) => DeviceEvent;
 }
 
@@ -187,11 +192,9 @@ export class CheckedCommunicator implements Communicator {
   }
 
   private checkReducible(kind: OperationKind, view: View): void {
-    this.demand(
-      view.type === 'f32' || view.type === 'i32',
-      kind,
-      `the ${this.options.backend} backend reduces f32 and i32, not ${view.type}`,
-    );
+    const { backend, reduces } = this.options;
+    const known = reduces.includes(view.type);
+    this.demand(known, kind, `the ${backend} backend reduces ${reduces.join(' and ')}, not ${view.type}`);
   }
 
   private checkPeer(kind: OperationKind, peer: number): void {

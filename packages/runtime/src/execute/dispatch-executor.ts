@@ -2,19 +2,19 @@
  * Dispatch and combine alone, on one rank: routing is drawn by the host, experts pass their rows through. Every token's
  * result is then etp times its kept weights times its row, and that is checked in every repetition.
  */
-import { InputError } from '@monta/core/units';
 import { coordinates } from '@monta/core/layout';
 import { dispatchProgram, exchangesPicks, RoutingBinding, routingScope, sliceStart } from '@monta/core/schedule';
 import type { MoeShape, Program, Routing, Scope, Span, Strategy } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device } from '../device/device.js';
-import { readFloats, readInts } from '../device/host-array.js';
-import type { View } from '../device/view.js';
+import { emptyHostArray, readInts } from '../device/host-array.js';
+import { elementBytes, type View } from '../device/view.js';
 import { roundedRows } from '../moe/fp8-rows.js';
 import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
 import { ArgumentBinder } from './arguments.js';
 import { ProgramRunner, type NodeRegions } from './runner.js';
 import { groupPicks, samplePicks, type SampledPicks } from './sample-picks.js';
+import { rowError, RowStore, rowType, type RowType } from './sample-rows.js';
 
 export interface DispatchOptions {
   readonly shape: MoeShape;
@@ -26,6 +26,8 @@ export interface DispatchOptions {
   readonly device: Device;
   /** Record spans; the job must have been launched with `trace`. */
   readonly trace?: boolean;
+  /** Rows that executors of one shape share, closed by their owner; each makes its own unless given. */
+  readonly rows?: RowStore;
 }
 
 /** One pass of one repetition on one rank. */
@@ -36,13 +38,10 @@ export interface DispatchRun {
   readonly end: number;
   /**
    * Largest difference of an element from the closed form on this rank, divided by etp; row elements lie in [-1, 1).
+   * Absent where it was not checked.
    */
-  readonly error: number;
+  readonly error?: number;
 }
-
-/** A value that tells tokens and columns apart, in [-1, 1). */
-const rowElement = (token: number, column: number): number =>
-  (((token + 1) * 7919 + column * 104_729) % 2003) / 1001.5 - 1;
 
 function concatenated<T extends Int32Array | Float32Array>(pieces: readonly T[]): T {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
@@ -76,12 +75,15 @@ export class DispatchExecutor {
   readonly #book = new RoutingBook();
   /** First token of this rank's replica, counted over the job. */
   readonly #firstToken: number;
+  readonly #type: RowType;
+  readonly #store: RowStore;
   /** Rows of the stream or of its gradient, and weights of picks; they stay as they are. */
   readonly #rows: View;
   readonly #weights: View;
   /** Weights of all tokens of the expert group, where they are known. */
   #groupWeights: View | undefined;
-  #error = NaN;
+  #error: number | undefined;
+  #checked = true;
   /** The pass under way. */
   #pass: 'forward' | 'backward' = 'forward';
   #end = 0;
@@ -89,8 +91,9 @@ export class DispatchExecutor {
   constructor(options: DispatchOptions) {
     const { shape, strategy, passes, endpoint, device } = options;
     const { layout, tokens, hiddenSize } = shape;
-    if (shape.dtype !== 'f32') throw new InputError(`the CPU sends f32, not ${shape.dtype}`, { path: 'dtype' });
+    this.#type = rowType(shape.dtype, device);
     this.#options = options;
+    this.#store = options.rows ?? new RowStore(device);
     this.#passes = passes.map((pass) => ({ pass, program: dispatchProgram(shape, strategy, [pass]) }));
     this.#routing = new RoutingShape(shape, endpoint.rank);
     const { dp } = coordinates(layout, endpoint.rank);
@@ -114,7 +117,7 @@ export class DispatchExecutor {
       bind: (body, node) => binder.bind(body, node),
       observe: (_node, regions) => {
         this.#end = endpoint.now();
-        this.#error = this.#errorOf(regions);
+        this.#error = this.#checked ? this.#errorOf(regions) : undefined;
       },
       ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
@@ -124,11 +127,10 @@ export class DispatchExecutor {
     const sliced = layout.sequenceParallel && layout.tp > 1;
     const { start, end } = this.#routing.slice;
     const rows = sliced ? end - start : tokens;
-    this.#rows = device.allocate('f32', rows * hiddenSize);
+    this.#rows = this.#store.rows(this.#type, { first: this.#firstTokenOf(rows), rows, width: hiddenSize });
     const weights = this.#ofScope(this.#picks.weights, scope);
     this.#weights = device.allocate('f32', weights.length);
     device.write(this.#weights, weights);
-    device.write(this.#rows, this.#tokenRows(rows));
     const { regions } = this.#runner;
     regions.place('stream', this.#rows);
     regions.place('gradient', this.#rows);
@@ -157,15 +159,20 @@ export class DispatchExecutor {
     return concatenated(groupPicks(shape, routing, seed, endpoint.rank).map(what));
   }
 
-  /** One repetition. Each pass starts after a barrier; filling and checking are outside its time. */
-  run(repetition = 0): DispatchRun[] {
+  /**
+   * One repetition, whose results are checked unless told otherwise. Each pass starts after a barrier; filling and
+   * checking are outside its time.
+   */
+  run(repetition = 0, { checked = true }: { readonly checked?: boolean } = {}): DispatchRun[] {
     const { endpoint } = this.#options;
+    this.#checked = checked;
     return this.#passes.map(({ pass, program }, node) => {
       this.#barrier();
       this.#pass = pass;
       const start = endpoint.now();
       this.#runner.run(program, { step: repetition, firstNode: node });
-      return { pass, start, end: this.#end, error: this.#error };
+      const error = this.#error;
+      return { pass, start, end: this.#end, ...(error === undefined ? {} : { error }) };
     });
   }
 
@@ -176,13 +183,14 @@ export class DispatchExecutor {
 
   /** Bytes of buffers at the highest point, the tokens' rows among them. */
   get peakBytes(): number {
-    return this.#runner.regions.peakBytes + 4 * (this.#rows.length + this.#weights.length);
+    const own = [this.#rows, this.#weights].map(({ type, length }) => length * elementBytes[type]);
+    return own.reduce((sum, bytes) => sum + bytes, this.#runner.regions.peakBytes);
   }
 
   /** Gives the buffers back. */
   close(): void {
-    for (const view of [this.#rows, this.#weights, this.#groupWeights])
-      if (view !== undefined) this.#options.device.free(view);
+    for (const view of [this.#weights, this.#groupWeights]) if (view !== undefined) this.#options.device.free(view);
+    if (this.#options.rows === undefined) this.#store.close();
   }
 
   #barrier(): void {
@@ -212,43 +220,28 @@ export class DispatchExecutor {
     return scope === 'replica' ? all : (all.subarray(start * k, end * k) as T);
   }
 
-  /** Rows of the stream, or of its gradient. */
-  #tokenRows(count: number): Float32Array {
-    const { hiddenSize: h } = this.#options.shape;
-    const rows = new Float32Array(count * h);
-    const first = this.#firstTokenOf(count);
-    for (let i = 0; i < rows.length; i++) rows[i] = rowElement(first + Math.floor(i / h), i % h);
-    return rows;
-  }
-
   #errorOf(regions: NodeRegions): number {
-    let largest = 0;
     const { device, shape } = this.#options;
-    const { hiddenSize: h, topK: k, layout } = shape;
+    const { hiddenSize: width, topK: k, layout } = shape;
     const id = ['combined.all', 'summed.all', 'combined', 'summed'].find((one) => regions.has(one));
     if (id === undefined) throw new Error('the dispatch has no result');
-    const rows = readFloats(device, regions.view(id));
-    const first = this.#firstTokenOf(rows.length / h);
-    for (let row = 0; row < rows.length / h; row++) {
-      const token = first + row;
-      let kept = 0;
-      for (let j = 0; j < k; j++) kept += this.#picks.weights[(token - this.#firstToken) * k + j];
-      const sent = this.#sentRow(token);
-      for (let column = 0; column < h; column++) {
-        const expected = kept * sent[column];
-        const error = Math.abs(rows[row * h + column] / layout.etp - expected);
-        // NaN counts as an error.
-        if (!(error <= largest)) largest = error;
-      }
-    }
-    return largest;
-  }
-
-  /** A token's row as it arrives: rounded where the pass sends it in fp8. */
-  #sentRow(token: number): Float32Array {
-    const { hiddenSize, payload } = this.#options.shape;
-    const row = Float32Array.from({ length: hiddenSize }, (_, column) => rowElement(token, column));
-    return payload === 'fp8' && this.#pass === 'forward' ? roundedRows(row, hiddenSize) : row;
+    const view = regions.view(id);
+    const rows = view.length / width;
+    const first = this.#firstTokenOf(rows);
+    const weights = this.#picks.weights.subarray((first - this.#firstToken) * k);
+    const found = emptyHostArray(view);
+    device.read(view, found);
+    const rounded = shape.payload === 'fp8' && this.#pass === 'forward';
+    const error = rowError(this.#type, { first, rows, width }, found, {
+      factor: (row) => {
+        let kept = 0;
+        for (let j = 0; j < k; j++) kept += weights[row * k + j];
+        return layout.etp * kept;
+      },
+      // What arrives where the pass sends rows in fp8.
+      ...(rounded ? { arrived: (row: Float32Array) => roundedRows(row, width) } : {}),
+    });
+    return error / layout.etp;
   }
 
   /** Number, over the job, of the first token of a region of T rows or of this rank's slice. */

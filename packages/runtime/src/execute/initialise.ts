@@ -52,3 +52,26 @@ export function initialiseParameters(store: ParameterStore, seed: number): void 
     }
   }
 }
+
+/**
+ * Weights for timing: normal numbers drawn once and handed out from changing places, since a billion of their own would
+ * take minutes; ones for norms, zeros for biases.
+ */
+export function initialiseFromPool(store: ParameterStore, seed: number): void {
+  const random = new Random(seed);
+  const { initializerRange } = store.step.model;
+  const pool = Float32Array.from({ length: 2 * pieceElements }, () => initializerRange * random.normal());
+  let place = 0;
+  for (const { parameter } of store.held()) {
+    const { name, shape } = parameter;
+    const [rows, columns = 1] = shape;
+    const step = Math.max(1, Math.floor(pieceElements / columns));
+    const constant = new Float32Array(step * columns).fill(name.endsWith('bias') ? 0 : 1);
+    for (let row = 0; row < rows; row += step) {
+      const elements = Math.min(step, rows - row) * columns;
+      place = (place + 7919) % pieceElements;
+      const values = shape.length > 1 ? pool.subarray(place, place + elements) : constant.subarray(0, elements);
+      store.writeRows(name, row, values);
+    }
+  }
+}

@@ -4,7 +4,7 @@ import { localLauncher, type Launcher, type LaunchOptions } from '../launch/inde
 import type { DispatchRun } from './dispatch-executor.js';
 
 export interface DispatchJob {
-  /** dtype must be f32. */
+  /** dtype: f32, or bf16 on cards. */
   readonly shape: MoeShape;
   readonly strategy: Strategy;
   readonly passes: readonly ('forward' | 'backward')[];
@@ -29,7 +29,10 @@ export interface DispatchMeasurement {
   readonly seconds: readonly number[];
   /** The same by pass, [pass][repetition]. */
   readonly passSeconds: readonly (readonly number[])[];
-  /** Largest difference from the closed form, of any rank, pass and repetition; row elements lie in [-1, 1). */
+  /**
+   * Largest difference from the closed form, of any rank, pass and repetition that was checked; row elements lie in
+   * [-1, 1).
+   */
   readonly error: number;
   /** By rank: [source][expert] rows of its expert group, to bind a simulation to. */
   readonly counts: readonly Int32Array[];
@@ -113,7 +116,7 @@ export function measurement(job: DispatchJob, ranks: readonly DispatchRankResult
       return maxOf(runs.map(({ end }) => end)) - maxOf(runs.map(({ start }) => start));
     }),
   );
-  const errors = ranks.flatMap(({ repetitions }) => repetitions.flat().map(({ error }) => error));
+  const errors = ranks.flatMap(({ repetitions }) => repetitions.flat().flatMap(({ error }) => error ?? []));
   return {
     job,
     passSeconds,

@@ -49,12 +49,31 @@ function chooserOf(shape: MoeShape, routing: Routing, random: Random): Chooser {
   return byWeights(shape, routing, random);
 }
 
+/** What was drawn for a shape, by replica: many ways to dispatch are measured on the same picks. */
+interface Drawn {
+  readonly routing: Routing;
+  readonly seed: number;
+  readonly ofReplica: Map<number, SampledPicks>;
+}
+const drawnFor = new WeakMap<MoeShape, Drawn>();
+
+/** As `drawPicks`, once for the same shape; nobody writes to them. */
+export function samplePicks(shape: MoeShape, routing: Routing, seed: number, replica: number): SampledPicks {
+  let drawn = drawnFor.get(shape);
+  if (drawn?.routing !== routing || drawn.seed !== seed)
+    drawnFor.set(shape, (drawn = { routing, seed, ofReplica: new Map() }));
+  const known = drawn.ofReplica.get(replica);
+  const picks = known ?? drawPicks(shape, routing, seed, replica);
+  if (known === undefined) drawn.ofReplica.set(replica, picks);
+  return picks;
+}
+
 /**
  * Picks of one replica's T tokens: k different experts by successive draws without replacement in proportion to the
  * routing's weights (Gumbel top-k: Kool, van Hoof and Welling, ICML 2019), limited to groups, or as they were recorded.
  * Seeded per replica, so all its ranks draw the same.
  */
-export function samplePicks(shape: MoeShape, routing: Routing, seed: number, replica: number): SampledPicks {
+function drawPicks(shape: MoeShape, routing: Routing, seed: number, replica: number): SampledPicks {
   const { tokens, topK: k, layout, capacityFactor } = shape;
   const random = new Random(seed, replica);
   const ids = new Int32Array(tokens * k);

@@ -1,4 +1,5 @@
 export { builtModule } from './built-module.js';
+export { cardsCluster, cardsHere } from './cards.js';
 export { RankFailure } from './failure.js';
 export { launchLocal, type LaunchOptions } from './launch-local.js';
 export {

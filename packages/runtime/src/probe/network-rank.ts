@@ -18,6 +18,10 @@ export interface NetworkProbeData {
   readonly emulated: boolean;
   readonly transferSeconds: number;
   readonly maximumBytes: number;
+  /** Time all groups of a shape at once, as the ranks of a layout run them, instead of one group alone. */
+  readonly together: boolean;
+  /** Sizes of collectives, as parts of the size at which a pair's transfer is well above noise. */
+  readonly sizeFactors: readonly number[];
   readonly gemmShapes: readonly (readonly [m: number, n: number, k: number])[];
 }
 
@@ -25,6 +29,8 @@ export interface CollectiveTime {
   readonly op: MeasuredOp;
   readonly ranks: number;
   readonly nodes: number;
+  /** That ran at once, where more than one did. */
+  readonly groups?: number;
   readonly bytes: number;
   readonly seconds: number;
 }
@@ -52,8 +58,6 @@ export interface ProbeProgress {
   readonly done: string;
 }
 
-/** Sizes of collectives, as parts of the size at which a pair's transfer is well above noise. */
-const sizeFactors = [1 / 8, 1 / 2, 1, 2] as const;
 const smallestTotal = 1024;
 
 export function probeNetworkRank(context: RankContext<NetworkProbeData>): NetworkRankResult {
@@ -75,12 +79,14 @@ export function probeNetworkRank(context: RankContext<NetworkProbeData>): Networ
   const hostCopying = timeCopying(context, laboratory, pick);
   say('links');
   if (data.linksOnly) return { links, hostCopying, collectives: [], gemms: [], interference: null };
-  const collectives = groupsOf(tiers).flatMap(({ members, nodes, tier }) =>
-    data.ops.flatMap((op) => {
+  const collectives = groupsOf(tiers).flatMap(({ members, alike, nodes, tier }) =>
+    data.ops.flatMap((op): CollectiveTime[] => {
       const bytes = links.find(({ name }) => name === tier)?.bytes ?? maximumBytes;
-      const times = collectiveTimes({ laboratory, pick, op, members, bytes, maximumBytes });
+      const groups = data.together ? alike : [members];
+      const times = collectiveTimes({ laboratory, pick, op, groups, bytes, data });
       say(`${op} over ${members.length} ranks`);
-      return times.map((time) => ({ op, ranks: members.length, nodes, ...time }));
+      const many = groups.length > 1 ? { groups: groups.length } : {};
+      return times.map((time) => ({ op, ranks: members.length, nodes, ...many, ...time }));
     }),
   );
   const gemms = rank === 0 ? timeGemms(context) : [];
@@ -122,6 +128,8 @@ function machineNumber(): number {
 
 interface Group {
   readonly members: readonly number[];
+  /** All groups of its shape that have room beside each other, itself first. */
+  readonly alike: readonly (readonly number[])[];
   readonly nodes: number;
   /** The outermost tier that is crossed. */
   readonly tier: string;
@@ -134,17 +142,37 @@ interface Group {
 function groupsOf(tiers: NetworkProbeData['tiers']): Group[] {
   const perNode = tiers[0]?.size ?? 1;
   const groups = new Map<string, Group>();
+  const total = tiers.reduce((product, { size }) => product * size, 1);
   let unit = 1;
   for (const [index, { name, size }] of tiers.entries()) {
-    const sets = index === 0 ? [range(2, 1), range(size, 1)] : [range(size, unit), range(size * unit, 1)];
-    for (const members of size > 1 ? sets : []) {
+    const sets: readonly [count: number, step: number][] =
+      index === 0
+        ? [
+            [2, 1],
+            [size, 1],
+          ]
+        : [
+            [size, unit],
+            [size * unit, 1],
+          ];
+    for (const [count, step] of size > 1 ? sets : []) {
+      const alike = translated(total, count, step);
+      const [members = range(count, step)] = alike;
       const nodes = new Set(members.map((member) => Math.floor(member / perNode))).size;
       const key = `${members.length} ${nodes}`;
-      if (!groups.has(key)) groups.set(key, { members, nodes, tier: name });
+      if (!groups.has(key)) groups.set(key, { members, alike, nodes, tier: name });
     }
     unit *= size;
   }
   return [...groups.values()];
+}
+
+/** Every `step`-th of so many devices, and the same moved along until all devices are taken, as far as they go up. */
+function translated(total: number, count: number, step: number): number[][] {
+  const room = Math.floor(total / (count * step));
+  return range(room, count * step).flatMap((base) =>
+    range(step, 1).map((offset) => range(count, step).map((device) => base + offset + device)),
+  );
 }
 
 const range = (count: number, step: number): number[] => Array.from({ length: count }, (_, i) => i * step);
@@ -153,23 +181,24 @@ function collectiveTimes({
   laboratory,
   pick,
   op,
-  members,
+  groups,
   bytes,
-  maximumBytes,
+  data: { maximumBytes, sizeFactors },
 }: {
   readonly laboratory: Laboratory;
   readonly pick: (seconds: readonly number[]) => number;
   readonly op: MeasuredOp;
-  readonly members: readonly number[];
+  readonly groups: readonly (readonly number[])[];
   readonly bytes: number;
-  readonly maximumBytes: number;
+  readonly data: Pick<NetworkProbeData, 'maximumBytes' | 'sizeFactors'>;
 }): { bytes: number; seconds: number }[] {
+  const ranks = groups[0]?.length ?? 1;
   const sizes = [smallestTotal, ...sizeFactors.map((factor) => factor * bytes)].map((size) =>
-    wholeBytes(Math.min(size, maximumBytes - 4 * members.length), members.length),
+    wholeBytes(Math.min(size, maximumBytes - 4 * ranks), ranks),
   );
   return [...new Set(sizes)]
     .sort((a, b) => a - b)
-    .map((size) => ({ bytes: size, seconds: pick(laboratory.run({ op, groups: [members], bytes: size })) }));
+    .map((size) => ({ bytes: size, seconds: pick(laboratory.run({ op, groups, bytes: size })) }));
 }
 
 /** Runs one shape over and over for at least this long. */

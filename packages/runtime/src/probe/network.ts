@@ -49,6 +49,12 @@ const easyBytesPerSecond = 200e6;
 const easyPacketsPerSecond = 12000;
 const [smallestPacket, largestPacket] = [1 << 10, 32 << 10];
 const maximumBytes = 16 << 20;
+/** Of cards, whose links carry as much in a millisecond or less. */
+const cardMaximumBytes = 256 << 20;
+/** Sizes of collectives, as parts of the size at which a pair's transfer is well above noise. */
+const sizeFactors = [1 / 8, 1 / 2, 1, 2];
+/** Of cards, whose layers are cut into chunks far below that size. */
+const cardSizeFactors = [1 / 1024, 1 / 256, 1 / 64, 1 / 16, 1 / 4, 1, 2];
 const mebibyte = 2 ** 20;
 
 const gemmShapes = [
@@ -116,7 +122,9 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
         : hosts === undefined
           ? memoryTransferSeconds
           : hostsTransferSeconds,
-    maximumBytes,
+    maximumBytes: onCards ? cardMaximumBytes : maximumBytes,
+    together: onCards,
+    sizeFactors: onCards ? cardSizeFactors : sizeFactors,
     gemmShapes: onCards ? cardGemmShapes : gemmShapes,
   };
   let report: MoverReport | undefined;

@@ -1,5 +1,6 @@
 /** Conformance cases: every collective gives the right values, for all shapes of counts and groups. */
 import type { Communicator } from '#runtime/comm/communicator.js';
+import { toBfloat16, toFloat16 } from '#runtime/device/half.js';
 import type { ConformanceCase, ConformanceContext } from './conformance-cases.js';
 import {
   background,
@@ -129,6 +130,26 @@ function allReduceCases(context: ConformanceContext): void {
         expectReduced(context, `all_reduce ${reduction} of ${length} ${type}`, buffer, reduction, all);
       }
     }
+  }
+}
+
+/** Small whole numbers, whose sums 16-bit floats hold exactly; only cards take sums of those. */
+function shortSums(context: ConformanceContext): void {
+  if (context.device.kind !== 'cuda') return;
+  const group = world(context);
+  const each = 5;
+  for (const [type, bitsOf] of [['bf16', toBfloat16] as const, ['f16', toFloat16] as const]) {
+    const number = (member: number, index: number): number => member + (index % 7);
+    const bits = (of: (index: number) => number): number[] =>
+      range(each * group.size).map((index) => bitsOf(of(index)));
+    const own = bits((index) => number(group.rank, index));
+    const sums = bits((index) => range(group.size).reduce((total, member) => total + number(member, index), 0));
+    const whole = filled(context, type, own);
+    context.device.wait(group.allReduce(whole));
+    expectEqual(context, `all_reduce of ${type}`, whole, sums);
+    const block = blank(context, type, each);
+    context.device.wait(group.reduceScatter(filled(context, type, own), block));
+    expectEqual(context, `reduce_scatter of ${type}`, block, sums.slice(group.rank * each, (group.rank + 1) * each));
   }
 }
 
@@ -298,6 +319,7 @@ export const collectiveCases: readonly ConformanceCase[] = [
   { name: 'reduce_scatter, sum and max', run: reduceScatterCases },
   { name: 'reduce_scatter in place', run: reduceScatterInPlace },
   { name: 'all_reduce, sum and max', run: allReduceCases },
+  { name: 'sums of 16-bit floats, on cards', run: shortSums },
   { name: 'broadcast from every root', run: broadcastCases },
   { name: 'messages to both neighbours, sent before received', run: messages },
   { name: 'barrier holds until the last has entered', run: barrierHolds },

@@ -6,6 +6,7 @@
 import koffi from 'koffi';
 import { Random } from '@monta/core/units';
 import { nccl, type NcclLibrary } from '#runtime/comm/nccl/bindings.js';
+import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from '#runtime/device/half.js';
 import type { FakeCuda } from '../device/fake-cuda.js';
 
 /** Names of calls that move data. */
@@ -62,7 +63,8 @@ interface Communicator {
   operations: number;
 }
 
-const bytesOf = (type: number): number => (type === nccl.types.u8 ? 1 : 4);
+const { u8, f16, bf16 } = nccl.types;
+const bytesOf = (type: number): number => (type === u8 ? 1 : type === f16 || type === bf16 ? 2 : 4);
 const memory = (address: number, bytes: number): Uint8Array => new Uint8Array(koffi.view(BigInt(address), bytes));
 
 function unused(): never {
@@ -257,20 +259,33 @@ export class FakeNccl {
 
   /** From the last member to the first: in a fixed order, not that of the ranks. */
   #reduce({ to, elements, type, reduction }: Call, same: readonly Call[], offset: number): () => void {
-    const make = type === nccl.types.f32 ? Float32Array : Int32Array;
-    const read = (address: number): Float32Array | Int32Array => {
-      const bytes = memory(address, 4 * elements).slice();
-      return new make(bytes.buffer, 0, elements);
-    };
-    const rows = same.map(({ from }) => read(from + offset)).reverse();
-    const [total = new make(elements), ...others] = rows;
+    const size = bytesOf(type) * elements;
+    const { read, write } = elementsOf(type);
+    const rows = same.map(({ from }) => read(memory(from + offset, size).slice().buffer)).reverse();
+    const [total = [], ...others] = rows;
     for (const row of others)
       for (let i = 0; i < elements; i++) {
         const [a, b] = [total[i] ?? 0, row[i] ?? 0];
         total[i] = reduction === nccl.reductions.max ? Math.max(a, b) : a + b;
       }
-    return () => memory(to, 4 * elements).set(new Uint8Array(total.buffer));
+    return () => memory(to, size).set(new Uint8Array(write(total)));
   }
+}
+
+/** How numbers of a type are read from bytes and rounded to them. */
+function elementsOf(type: number): {
+  readonly read: (bytes: ArrayBuffer) => ArrayLike<number> & { [index: number]: number };
+  readonly write: (values: ArrayLike<number>) => ArrayBuffer;
+} {
+  if (type === f16 || type === bf16) {
+    const [from, to] = type === bf16 ? [fromBfloat16, toBfloat16] : [fromFloat16, toFloat16];
+    return {
+      read: (bytes) => Array.from(new Uint16Array(bytes), from),
+      write: (values) => Uint16Array.from(values, to).buffer,
+    };
+  }
+  const make = type === nccl.types.f32 ? Float32Array : Int32Array;
+  return { read: (bytes) => new make(bytes), write: (values) => make.from(values).buffer };
 }
 
 function join(writes: readonly (() => void)[]): () => void {

@@ -1,6 +1,6 @@
 /**
  * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts
- * checks,shadow,training,…] [--peers] [--shapes M,Q]. Exit code 1 where a check did not pass or a part failed.
+ * checks,shadow,training,…] [--peers] [--shapes M,Q] [--quick]. `nodes` needs two cards. Exit code 1 where a check did not pass or a part failed.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -10,6 +10,7 @@ import { checkNames, runCheck, summarize, type CheckSummary } from '../../device
 import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { measureModel } from './model.js';
+import { measureNodes } from './nodes.js';
 import type { ReportPart } from './report.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
@@ -26,7 +27,12 @@ const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Op
   rates: measureRates,
   attention: measureAttention,
   layer: measureLayers,
+  nodes: (context, { quick, save }) =>
+    measureNodes({ card: context.facts, quick, onReport: (nodes) => save('nodes', nodes) }),
 };
+
+/** Parts that one card can run. */
+const oneCard = (Object.keys(parts) as ReportPart[]).filter((part) => part !== 'nodes');
 
 function isPart(name: string): name is ReportPart {
   return Object.hasOwn(parts, name);
@@ -34,6 +40,10 @@ function isPart(name: string): name is ReportPart {
 
 interface Options {
   readonly peers: boolean;
+  /** Only a minute's worth of the parts that can be cut short. */
+  readonly quick: boolean;
+  /** Writes what a part has so far. */
+  readonly save: (part: ReportPart, result: unknown) => void;
   /** Names of layer shapes. */
   readonly shapes: readonly string[];
 }
@@ -117,12 +127,12 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       out: { type: 'string', default: 'gpu.json' },
-      parts: { type: 'string', default: Object.keys(parts).join(',') },
+      parts: { type: 'string', default: oneCard.join(',') },
       shapes: { type: 'string', default: Object.keys(layerShapes).join(',') },
       peers: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
     },
   });
-  const options = { peers: values.peers, shapes: values.shapes.split(',') };
   const { devices, reason = 'none is installed' } = cudaAvailable();
   if (devices === 0) throw new Error(`no CUDA device here: ${reason}`);
   const context = new CudaContext();
@@ -137,19 +147,23 @@ async function main(): Promise<void> {
   };
   const { name, architecture, driverCuda } = context.facts;
   process.stdout.write(`${name}, ${architecture}, driver ${String(report['driver'])}, CUDA ${driverCuda}\n`);
+  const save: Options['save'] = (part, result) => {
+    report[part] = result;
+    writeFileSync(values.out, `${JSON.stringify(report, undefined, 1)}\n`);
+  };
+  const options = { peers: values.peers, quick: values.quick, shapes: values.shapes.split(','), save };
   for (const part of values.parts.split(',')) {
     if (!isPart(part)) throw new Error(`${part} is no part: ${Object.keys(parts).join(', ')}`);
     const start = performance.now();
     try {
-      report[part] = await parts[part](context, options);
+      save(part, await parts[part](context, options));
     } catch (error) {
       const text = error instanceof Error ? `${error.message}\n${error.stack}` : String(error);
       process.stdout.write(`${part}: ${text}\n`);
-      report[part] = { error: text };
+      save(part, { error: text });
       process.exitCode = 1;
     }
     process.stdout.write(`${part}: ${((performance.now() - start) / 1000).toFixed(1)} s\n`);
-    writeFileSync(values.out, `${JSON.stringify(report, undefined, 1)}\n`);
   }
   context.close();
 }

@@ -19,6 +19,7 @@ import {
 import { LoneEndpoint } from '../../comm/lone-endpoint.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { CudaDevice } from '../../device/cuda/cuda-device.js';
+import { initialiseFromPool } from '../../execute/initialise.js';
 import { ParameterStore } from '../../execute/parameter-store.js';
 import { TrainingExecutor } from '../../execute/training-executor.js';
 import { shiftLabels } from '../../transformer/index.js';
@@ -88,24 +89,6 @@ function tokensOf(steps: number): Int32Array {
   return ids;
 }
 
-/** Normal numbers, drawn once and handed out from changing places: a billion of their own would take minutes. */
-function initialise(store: ParameterStore, deviation: number): void {
-  const random = new Random(1);
-  const pool = Float32Array.from({ length: 1 << 20 }, () => deviation * random.normal());
-  let place = 0;
-  store.load((_name, shape) => {
-    const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
-    if (shape.length === 1) return values.fill(1);
-    place = (place + 7919) % pool.length;
-    for (let at = 0, from = place; at < values.length; from = 0) {
-      const piece = pool.subarray(from, Math.min(pool.length, from + values.length - at));
-      values.set(piece, at);
-      at += piece.length;
-    }
-    return values;
-  });
-}
-
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 function summary(losses: readonly number[], seconds: readonly number[], flops: number, peakBytes: number): ModelRun {
@@ -119,7 +102,7 @@ function runMonta(step: StepShape, ids: Int32Array, flops: number): ModelMeasure
   const context = new CudaContext();
   const device = new CudaDevice(context, { trace: true });
   const store = new ParameterStore(step, 0, device);
-  initialise(store, config.initializer_range);
+  initialiseFromPool(store, 1);
   const parameterBytes = device.allocatedBytes;
   const executor = new TrainingExecutor({ step, endpoint: new LoneEndpoint(), device, parameters: store, trace: true });
   const tokens = sequence * sequences;

@@ -4,6 +4,7 @@ import type { CardFacts } from '../../device/cuda/context.js';
 import type { AttentionMeasurement } from './attention.js';
 import type { LayerMeasurement } from './layer.js';
 import type { ModelMeasurement } from './model.js';
+import type { NodesReport } from '../nodes/index.js';
 import type { Rates } from './rates.js';
 import type { KernelDifference } from './shadow.js';
 import type { TrainingComparison } from './training.js';
@@ -23,10 +24,12 @@ export interface GpuReport {
   readonly shadow?: Readonly<Record<string, readonly KernelDifference[]>>;
   readonly training?: readonly TrainingComparison[];
   readonly model?: ModelMeasurement;
+  /** On two cards. */
+  readonly nodes?: NodesReport;
   readonly rates: Rates;
   readonly attention: readonly AttentionMeasurement[];
   readonly layer: Readonly<Record<string, LayerMeasurement>>;
 }
 
 /** Parts that are measured one by one. */
-export type ReportPart = 'checks' | 'shadow' | 'training' | 'model' | 'rates' | 'attention' | 'layer';
+export type ReportPart = 'checks' | 'shadow' | 'training' | 'model' | 'rates' | 'attention' | 'layer' | 'nodes';

@@ -7,7 +7,7 @@ import type { CpuDevice } from '../../device/cpu/cpu-device.js';
 import type { DeviceEvent, Queue } from '../../device/device.js';
 import { JobAborted, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
 import { at } from '../at.js';
-import { CheckedCommunicator, type SubmittedOperation } from '../checked-communicator.js';
+import { CheckedCommunicator, cpuReduces, type SubmittedOperation } from '../checked-communicator.js';
 import { Communicators } from '../communicators.js';
 import type { Control } from './control.js';
 import { RecordReader } from './records.js';
@@ -49,6 +49,7 @@ export class LocalEndpoint implements Endpoint, Companion {
       this.push({ what: 'communicator', id, name, lane, members });
       return new CheckedCommunicator({
         backend: this.backend,
+        reduces: cpuReduces,
         name,
         id,
         members,

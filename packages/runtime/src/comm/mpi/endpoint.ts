@@ -6,7 +6,7 @@ import type { Companion } from '../../device/cpu/companion.js';
 import type { CpuDevice } from '../../device/cpu/cpu-device.js';
 import type { DeviceEvent, Queue } from '../../device/device.js';
 import { JobAborted, type Communicator, type Endpoint, type TransferRecord } from '../communicator.js';
-import { CheckedCommunicator, type SubmittedOperation } from '../checked-communicator.js';
+import { CheckedCommunicator, cpuReduces, type SubmittedOperation } from '../checked-communicator.js';
 import { CommunicationError } from '../communication-error.js';
 import { Communicators } from '../communicators.js';
 import type { Party } from '../party.js';
@@ -95,6 +95,7 @@ export class MpiEndpoint implements Endpoint, Companion {
       const group = this.groups.make(title, [...members]);
       return new CheckedCommunicator({
         backend: this.backend,
+        reduces: cpuReduces,
         name,
         id: group.number,
         members,

@@ -45,7 +45,7 @@ const calls = {
 /** Values of NCCL's enums. */
 export const nccl = {
   inProgress: 7,
-  types: { u8: 1, i32: 2, f32: 7 },
+  types: { u8: 1, i32: 2, f16: 6, f32: 7, bf16: 9 },
   reductions: { sum: 0, max: 2 },
 } as const;
 

@@ -1,5 +1,5 @@
 /** Operations as calls of NCCL: what only moves goes as bytes, sums and maxima as numbers. */
-import { elementBytes, type View } from '../../device/view.js';
+import { elementBytes, type ElementType, type View } from '../../device/view.js';
 import type { Address } from '../../device/cuda/bindings/index.js';
 import { at } from '../at.js';
 import { starts } from '../blocks.js';
@@ -128,7 +128,11 @@ function point(
   if (extent.length > 0) library[call](extent.byteOffset, bytesOf(type, extent.length), u8, peer, communicator, stream);
 }
 
+/** Of what NCCL takes sums and maxima; those of bf16 and f16 are rounded after every addition. */
+export const numberTypes = ['f32', 'i32', 'bf16', 'f16'] as const satisfies readonly ElementType[];
+
 function numbersOf({ type, kind }: Operation): number {
-  if (type === 'f32' || type === 'i32') return nccl.types[type];
-  throw new RangeError(`${kind} of ${type}`);
+  const known = numberTypes.find((one) => one === type);
+  if (known === undefined) throw new RangeError(`${kind} of ${type}`);
+  return nccl.types[known];
 }

@@ -15,6 +15,7 @@ import { decodeOperation, encodeOperation } from '../operation-words.js';
 import { Patience } from '../patience.js';
 import type { NcclLibrary } from './bindings.js';
 import { NcclChannel } from './channel.js';
+import { numberTypes } from './collective.js';
 import { Mesh } from './mesh.js';
 import type { Message } from './messages.js';
 
@@ -92,6 +93,7 @@ export class NcclEndpoint implements Endpoint, Companion {
       const group = [...members];
       return new CheckedCommunicator({
         backend: this.backend,
+        reduces: numberTypes,
         name,
         id: this.#nextCommunicator++,
         members,

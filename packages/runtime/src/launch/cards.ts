@@ -1,6 +1,6 @@
 /** The cards of this machine as a cluster, for runs that name none. */
 import { getCluster, InputError, type Cluster } from '@monta/core';
-import { cudaAvailable, firstCard } from '@monta/runtime';
+import { cudaAvailable, firstCard } from '../device/cuda/bindings/index.js';
 
 /** Families of core's presets, as they stand in the names of cards: `NVIDIA H100 80GB HBM3`. */
 const families = /\b(A100|A800|H100|H800|H200|H20|B200|B300|GB200|GB300)\b/u;

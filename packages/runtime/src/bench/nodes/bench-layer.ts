@@ -1,0 +1,46 @@
+/** Every way to dispatch one layer on the ranks of a launcher, beside prediction, bound and the plan's choice. */
+import type { Cluster } from '@monta/core';
+import { runContest, type ContestResult } from '../../execute/dispatch-contest.js';
+import type { Launcher } from '../../launch/index.js';
+import type { NamedCase } from './contest-cases.js';
+import { contestFigures, prepareContest, type ContestFigures } from './decide.js';
+import { calibrateGround, type Ground } from './ground.js';
+
+export interface LayerBenchRequest {
+  readonly launcher: Launcher;
+  /** How many nodes there are and how many ranks each has. */
+  readonly cluster: Cluster;
+  readonly named: NamedCase;
+  /** Runs of every way that count. */
+  readonly rounds: number;
+  readonly onPhase: (what: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface LayerBench {
+  readonly ground: Pick<Ground, 'cluster' | 'lineRates' | 'modelError' | 'seconds'>;
+  readonly figures: ContestFigures;
+}
+
+/** Runs of ways that a plan would try. */
+const trialRuns = 4;
+
+/** Calibrates, lets the plan choose, then measures. Rejects with `RankFailure` when a rank fails. */
+export async function benchLayerDispatch(request: LayerBenchRequest): Promise<LayerBench> {
+  const { launcher, cluster, named, rounds, onPhase, signal } = request;
+  const { layout, dtype } = named.shape;
+  const ground = await calibrateGround({ launcher, cluster, layouts: [layout], dtype, onPhase });
+  const prepared = prepareContest(ground, named);
+  onPhase(`measuring ${prepared.variants.length} ways, ${rounds} times each`);
+  const results: ContestResult[] = [];
+  await runContest({
+    job: { cases: [prepared.contest], trialRuns, finalRuns: rounds, finalShare: Infinity, seconds: Infinity },
+    launcher,
+    onResult: (result) => results.push(result),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const [result] = results;
+  if (result === undefined) throw new Error('the ranks told nothing');
+  const figures = contestFigures(prepared, result, { ground, modelError: ground.modelError, predictAll: true });
+  return { ground, figures };
+}

@@ -1,0 +1,213 @@
+/** What a plan takes for a layer before it is measured, and how that compares with all that was measured. */
+import {
+  chooseDispatch,
+  closeCandidates,
+  dispatchVariants,
+  fixedStrategies,
+  formatLayout,
+  halvesName,
+  InputError,
+  judgeWays,
+  layerPasses,
+  median,
+  minOf,
+  placedOn,
+  searchedHalves,
+  strategyLabel,
+  type DispatchVariant,
+  type LayerPass,
+  type Strategy,
+  type TriedPart,
+  type Workload,
+} from '@monta/core';
+import { worstError, type ContestCase, type ContestResult, type ContestWay } from '../../execute/dispatch-contest.js';
+import { benchWorkload, bindingOf, predictPass } from '../../probe/dispatch-predict.js';
+import type { NamedCase } from './contest-cases.js';
+import type { Ground } from './ground.js';
+
+/** A layer, and what is known before it is measured. */
+export interface PreparedContest {
+  readonly named: NamedCase;
+  readonly workload: Workload;
+  readonly variants: readonly DispatchVariant[];
+  /** What predictions take, and what they leave open, itself first. */
+  readonly chosen: Strategy;
+  readonly close: readonly { readonly strategy: Strategy; readonly seconds: Readonly<Record<LayerPass, number>> }[];
+  readonly contest: ContestCase;
+}
+
+/** Lets the plan choose. Throws `InputError` for what cannot be priced. */
+export function prepareContest(ground: Ground, named: NamedCase): PreparedContest {
+  const { cluster, curves, probe } = ground;
+  const { routing, chunkCounts, seed = 1, only } = named;
+  const shape = { ...named.shape, layout: placedOn(named.shape.layout, cluster) };
+  const workload = benchWorkload({ seen: cluster, shape, routing, seed, probe, curves });
+  const halves = searchedHalves().filter((one) => only === undefined || only.includes(halvesName(one)));
+  const planned = chooseDispatch(workload, { chunkCounts, halves });
+  if (!planned.known) throw new InputError(`${named.name} cannot be priced`, { expected: planned.missing.join('; ') });
+  // One of those that run the same operations.
+  const distinct = new Set(planned.candidates.map(({ strategy }) => halvesName(strategy)));
+  const variants = dispatchVariants(shape, chunkCounts).filter(({ name }) => distinct.has(name));
+  const close = closeCandidates(planned).map(({ strategy, forward, backward }) => ({
+    strategy,
+    seconds: { forward: forward.seconds, backward: backward.seconds },
+  }));
+  const placesOf = (strategies: readonly Strategy[]): number[] => [
+    ...new Set(
+      strategies
+        .flatMap((strategy) => layerPasses.map((pass) => placeOf(variants, strategy, pass)))
+        .filter((at) => at >= 0),
+    ),
+  ];
+  const tried = close.length > 1 ? placesOf(close.map(({ strategy }) => strategy)) : [];
+  const kept = placesOf([...close.map(({ strategy }) => strategy), ...fixedStrategies]);
+  const strategies = variants.map(({ strategy }) => strategy);
+  const contest = { shape, routing, seed, strategies, tried, kept };
+  return { named, workload, variants, chosen: planned.best.strategy, close, contest };
+}
+
+/** Place of the variant whose pass is that of a strategy; -1 where it is not measured. */
+const placeOf = (variants: readonly DispatchVariant[], strategy: Strategy, pass: LayerPass): number =>
+  variants.findIndex(
+    ({ name, strategy: { chunks } }) => name === halvesName(strategy) && chunks[pass] === strategy.chunks[pass],
+  );
+
+/** One pass of one way. */
+export interface PassFigure {
+  readonly name: string;
+  readonly chunks: number;
+  readonly pass: LayerPass;
+  /** Of every run that counts. */
+  readonly seconds: readonly number[];
+  readonly medianSeconds: number;
+  /** Whether it was measured to the end. */
+  readonly final: boolean;
+  /** By the calibration, and bytes of the busiest port over its line rate. */
+  readonly predictedSeconds?: number;
+  readonly boundSeconds?: number;
+}
+
+/** A way through both passes, as measured. */
+export interface WayFigure {
+  readonly label: string;
+  readonly seconds: number;
+}
+
+export interface ContestFigures {
+  readonly name: string;
+  readonly layout: string;
+  readonly dtype: string;
+  /** Dispatched bytes of a replica, as its name says them. */
+  readonly mebibytes: number;
+  readonly passes: readonly PassFigure[];
+  /** Largest difference of a token's result from its closed form, of any way. */
+  readonly deviation: number;
+  /** What predictions alone take, and what they and the trials of close ways take. */
+  readonly predicted: WayFigure;
+  readonly plan: WayFigure;
+  readonly tried: number;
+  readonly best: WayFigure;
+  readonly bestFixed: WayFigure;
+  readonly duplicated?: WayFigure;
+}
+
+/** `modelError`: relative error of the ground's predictions; `predictAll`: every pass that was measured is predicted. */
+export function contestFigures(
+  prepared: PreparedContest,
+  { ways }: ContestResult,
+  {
+    ground,
+    modelError,
+    predictAll,
+  }: { readonly ground: Ground; readonly modelError: number; readonly predictAll: boolean },
+): ContestFigures {
+  const { named, workload, variants, chosen, close } = prepared;
+  const passes = variants.flatMap((variant, place) => {
+    const { finals, once } = ways[place];
+    const counted = finals ?? once;
+    return layerPasses.map((pass, index): PassFigure => {
+      const seconds = counted.passSeconds[index];
+      const predicted = predictAll ? predictedPass(ground, workload, ways[place], pass) : {};
+      return {
+        name: variant.name,
+        chunks: variant.strategy.chunks[pass],
+        pass,
+        seconds,
+        medianSeconds: median(seconds),
+        final: finals !== undefined,
+        ...predicted,
+      };
+    });
+  });
+  const wayOf = (strategy: Strategy): WayFigure | undefined => {
+    const parts = layerPasses.map(
+      (pass) => passes[layerPasses.length * placeOf(variants, strategy, pass) + layerPasses.indexOf(pass)],
+    );
+    if (parts.some((one) => one === undefined)) return undefined;
+    return { label: strategyLabel(strategy), seconds: parts.reduce((sum, one) => sum + one.medianSeconds, 0) };
+  };
+  const measuredWay = (strategy: Strategy): WayFigure => {
+    const found = wayOf(strategy);
+    if (found === undefined) throw new RangeError(`${strategyLabel(strategy)} was not measured`);
+    return found;
+  };
+  const fixed = fixedStrategies.flatMap((strategy) => wayOf(strategy) ?? []);
+  const duplicated = fixedStrategies.find((one) => halvesName(one) === 'duplicated');
+  const ofDuplicated = duplicated && wayOf(duplicated);
+  const settled = settledBy(prepared, ways, modelError);
+  return {
+    name: named.name,
+    layout: formatLayout(named.shape.layout),
+    dtype: named.shape.dtype,
+    mebibytes: named.mebibytes,
+    passes,
+    deviation: worstError(ways),
+    predicted: measuredWay(chosen),
+    plan: measuredWay(settled),
+    tried: close.length > 1 ? close.length : 0,
+    best: bestMeasured(passes),
+    bestFixed: fixed.reduce((best, one) => (one.seconds < best.seconds ? one : best)),
+    ...(ofDuplicated === undefined ? {} : { duplicated: ofDuplicated }),
+  };
+}
+
+function predictedPass(ground: Ground, workload: Workload, { strategy, checked }: ContestWay, pass: LayerPass) {
+  const binding = bindingOf(checked);
+  const { seconds, price } = predictPass({ workload, strategy, pass, binding, probe: ground.probe });
+  return { predictedSeconds: seconds, boundSeconds: price.boundSeconds };
+}
+
+/** What trials and predictions take together, as before a training run; the prediction's choice without trials. */
+function settledBy(
+  { variants, close, chosen }: PreparedContest,
+  ways: readonly ContestWay[],
+  modelError: number,
+): Strategy {
+  if (close.length < 2) return chosen;
+  const judged = close.map(({ strategy, seconds }) =>
+    layerPasses.map((pass, index): TriedPart => ({
+      name: `${halvesName(strategy)} ${strategy.chunks[pass]} ${pass}`,
+      predictedSeconds: seconds[pass],
+      measured: ways[placeOf(variants, strategy, pass)].trials?.passSeconds[index] ?? [],
+    })),
+  );
+  return close[judgeWays(judged, modelError).fastest]?.strategy ?? chosen;
+}
+
+/** The fastest of all that were measured to the end: a pair of halves, each pass in its best chunk count. */
+function bestMeasured(passes: readonly PassFigure[]): WayFigure {
+  const finals = passes.filter(({ final }) => final);
+  const names = [...new Set(finals.map(({ name }) => name))];
+  const ways = names.map((name): WayFigure => {
+    const best = layerPasses.map((pass) => {
+      const ofPass = finals.filter((one) => one.name === name && one.pass === pass);
+      const least = minOf(ofPass.map(({ medianSeconds }) => medianSeconds));
+      return { chunks: ofPass.find(({ medianSeconds }) => medianSeconds === least)?.chunks ?? 0, least };
+    });
+    return {
+      label: `${name}, ${best.map(({ chunks }) => chunks).join(' / ')} chunks`,
+      seconds: best.reduce((sum, { least }) => sum + least, 0),
+    };
+  });
+  return ways.reduce((best, one) => (one.seconds < best.seconds ? one : best));
+}

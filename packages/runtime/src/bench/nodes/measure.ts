@@ -1,0 +1,169 @@
+/**
+ * Dispatch over nodes, measured in one run: a calibration, exchanges without kernels, every way and chunk count, the
+ * plan's choice over many layers, and a training step. What is measured is told at once, and what fails does not end
+ * the rest.
+ */
+import type { Cluster, Layout, MoeShape } from '@monta/core';
+import { runContest, type ContestRules } from '../../execute/dispatch-contest.js';
+import type { Launcher } from '../../launch/index.js';
+import type { NamedCase } from './contest-cases.js';
+import { contestFigures, prepareContest, type ContestFigures, type PreparedContest } from './decide.js';
+import { exchangeWays, measureNodeExchanges } from './exchanges.js';
+import { calibrateGround, type Ground } from './ground.js';
+import type { ArrangementReport } from './report.js';
+import { trainingSteps, type StepsRequest } from './step-ways.js';
+
+export interface ArrangementRequest {
+  readonly launcher: Launcher;
+  /** How many nodes there are and how many ranks each has. */
+  readonly cluster: Cluster;
+  readonly dtype: MoeShape['dtype'];
+  /** Layers of which every way is told, and those on which the choice is judged. */
+  readonly strategies: readonly NamedCase[];
+  readonly choices: readonly NamedCase[];
+  /** Dispatched bytes of a replica, of the exchanges without kernels; none: not measured. */
+  readonly volumes: readonly number[];
+  readonly exchangeTurns: number;
+  /** Of a contest: without its seconds, which each of the two lists has. */
+  readonly rules: Omit<ContestRules, 'seconds'>;
+  readonly contestSeconds: number;
+  /** The training step of how many layers at most, on cards of so many bytes; absent: none. */
+  readonly steps?: StepsRequest;
+  readonly say: (text: string) => void;
+  /** Told whenever something was added. */
+  readonly onReport: (report: ArrangementReport) => void;
+}
+
+type Draft = { -readonly [Key in keyof ArrangementReport]: ArrangementReport[Key] };
+
+/** Measures one arrangement of ranks. Never rejects for what a part of it did. */
+export async function measureArrangement(request: ArrangementRequest): Promise<ArrangementReport> {
+  const { launcher, cluster, say, onReport } = request;
+  const [{ size }] = cluster.tiers;
+  const nodes = cluster.tiers[1]?.size ?? 1;
+  const report: Draft = {
+    ranks: `${nodes} ${nodes === 1 ? 'node' : 'nodes'} of ${size} ranks`,
+    exchanges: [],
+    strategies: [],
+    choices: [],
+    problems: [],
+  };
+  const tell = (change: Partial<Draft>): void => onReport(Object.assign(report, change));
+  const attempt = async (what: string, part: () => Promise<void>): Promise<void> => {
+    const start = performance.now();
+    try {
+      await part();
+    } catch (error) {
+      const text = `${what}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+      say(text);
+      tell({ problems: [...report.problems, text] });
+    }
+    say(`${report.ranks}, ${what}: ${((performance.now() - start) / 1e3).toFixed(1)} s`);
+  };
+  let ground: Ground | undefined;
+  await attempt('calibration', async () => {
+    const layouts = layoutsOf([...request.strategies, ...request.choices]);
+    ground = await calibrateGround({ launcher, cluster, layouts, dtype: request.dtype, onPhase: say });
+    tell({ calibration: calibrationOf(ground) });
+  });
+  if (request.volumes.length > 0)
+    await attempt('exchanges', () =>
+      measureNodeExchanges({
+        launcher,
+        tp: size,
+        job: { volumes: request.volumes, ways: exchangeWays([1, 2, 4, 8]), turns: request.exchangeTurns },
+        onVolume: (one) => tell({ exchanges: [...report.exchanges, one] }),
+      }),
+    );
+  if (ground === undefined) return report;
+  const known = ground;
+  const judged = async (cases: readonly NamedCase[], predictAll: boolean, add: (one: ContestFigures) => void) => {
+    const prepared = cases.flatMap((named) => attemptToPrepare(known, named, say));
+    await contest(request, prepared, (one, result) =>
+      add(contestFigures(one, result, { ground: known, modelError: known.modelError, predictAll })),
+    );
+  };
+  await attempt('choices', () =>
+    judged(request.choices, false, (one) => tell({ choices: [...report.choices, summaryOf(one)] })),
+  );
+  await attempt('strategies', () =>
+    judged(request.strategies, true, (one) => tell({ strategies: [...report.strategies, one] })),
+  );
+  const { steps } = request;
+  if (steps !== undefined)
+    await attempt('training step', async () => {
+      tell({ steps: await trainingSteps(known, steps, say) });
+    });
+  return report;
+}
+
+/** Different layouts, in order. */
+function layoutsOf(cases: readonly NamedCase[]): Layout[] {
+  const found = new Map(cases.map(({ shape: { layout } }) => [JSON.stringify(layout), layout]));
+  return [...found.values()];
+}
+
+function calibrationOf({ links, measurements, lineRates, probe, modelError, seconds }: Ground) {
+  return {
+    links,
+    measurements: measurements.map(({ op, ranks, nodes, groups, bytes, seconds: took }) => ({
+      op,
+      ranks,
+      nodes,
+      ...(groups === undefined ? {} : { groups }),
+      bytes,
+      seconds: took,
+    })),
+    lineRates,
+    startSeconds: probe.startSeconds,
+    wakeSeconds: probe.wakeSeconds,
+    modelError,
+    seconds,
+  };
+}
+
+function attemptToPrepare(ground: Ground, named: NamedCase, say: (text: string) => void): PreparedContest[] {
+  try {
+    return [prepareContest(ground, named)];
+  } catch (error) {
+    say(`${named.name}: ${error instanceof Error ? error.message : String(error)}`);
+    return [];
+  }
+}
+
+/** A layer on which a rank failed is left out, and the others go on in another launch. */
+async function contest(
+  { launcher, rules, contestSeconds, say }: ArrangementRequest,
+  prepared: readonly PreparedContest[],
+  onResult: (one: PreparedContest, result: Parameters<Parameters<typeof runContest>[0]['onResult']>[0]) => void,
+): Promise<void> {
+  const start = performance.now();
+  let rest = prepared;
+  while (rest.length > 0) {
+    const seconds = contestSeconds - (performance.now() - start) / 1e3;
+    if (seconds <= 0) return;
+    const here = rest;
+    let done = 0;
+    try {
+      await runContest({
+        job: { ...rules, seconds, cases: here.map(({ contest: one }) => one) },
+        launcher,
+        stuckAfterSeconds: 60,
+        onResult: (result) => {
+          done = result.place + 1;
+          say(`${((performance.now() - start) / 1e3).toFixed(0)} s: ${here[result.place].named.name}`);
+          onResult(here[result.place], result);
+        },
+      });
+      return;
+    } catch (error) {
+      say(`${here[done]?.named.name ?? 'the end'}: ${error instanceof Error ? error.message : String(error)}`);
+      rest = here.slice(done + 1);
+    }
+  }
+}
+
+function summaryOf(figures: ContestFigures): ArrangementReport['choices'][number] {
+  const { passes: _passes, ...summary } = figures;
+  return summary;
+}

@@ -1,0 +1,36 @@
+/** What a run over nodes leaves: plain data, of which the page about GPUs makes tables. */
+import type { Measurement, Probe } from '@monta/core';
+import type { ContestFigures } from './decide.js';
+import type { VolumeExchanges } from './exchanges.js';
+import type { StepFigures } from './steps.js';
+
+/** What was measured on one arrangement of ranks. */
+export interface ArrangementReport {
+  /** As `2 nodes of 2 ranks`. */
+  readonly ranks: string;
+  readonly calibration?: CalibrationReport;
+  readonly exchanges: readonly VolumeExchanges[];
+  /** Layers of which every way and chunk count is told. */
+  readonly strategies: readonly ContestFigures[];
+  /** Layers on which the choice is judged; passes are left out. */
+  readonly choices: readonly Omit<ContestFigures, 'passes'>[];
+  readonly steps?: StepFigures;
+  /** What did not run, and why. */
+  readonly problems: readonly string[];
+}
+
+export interface CalibrationReport {
+  readonly links: Probe;
+  readonly measurements: readonly Pick<Measurement, 'op' | 'ranks' | 'nodes' | 'groups' | 'bytes' | 'seconds'>[];
+  /** By tier, bytes/s of a rank. */
+  readonly lineRates: readonly number[];
+  readonly startSeconds: number;
+  readonly wakeSeconds: number;
+  readonly modelError: number;
+  readonly seconds: number;
+}
+
+export interface NodesReport {
+  readonly between?: ArrangementReport;
+  readonly inside?: ArrangementReport;
+}
