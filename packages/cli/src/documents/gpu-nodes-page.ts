@@ -278,15 +278,23 @@ function arrangementText(one: Arrangement): string {
 /** The section, from a report of the part `nodes`. */
 export function gpuNodesText({ card, driver = 'unknown', date, node, command, nodes }: GpuReport): string {
   if (nodes === undefined) return '';
-  const { between, inside } = nodes;
-  return `# On two GPUs
+  const { cards, between, inside } = nodes;
+  const one = cards === 1;
+  const how = one
+    ? `Four ranks share the card through the multi-process service, TP=2 x EP=2 and others. NCCL takes each for a host of \
+its own, so that all bytes go over the loopback's TCP, those of tensor parallelism too: there is one tier, slicing saves \
+nothing and pays a gather over the same line. What limits all ways is that line, on the host's cores; and the four ranks \
+share the card's multiprocessors, of which each rank's collectives may take four.`
+    : `Four ranks, TP=2 x EP=2 and others, as two nodes of two ranks: NVLink inside a node, the loopback's TCP between. \
+Both nodes are this one host, and each card serves a rank of either node, through the multi-process service.`;
+  return `# ${one ? 'Ranks over NCCL on one GPU' : 'On two GPUs'}
 
 Written from \`docs/gpu-nodes.json\`. Every figure below is from one run:
 
 ${table(
   ['', ''],
   [
-    ['cards', `two ${card.name} of one host, ${card.architecture}`],
+    ['cards', `${one ? 'one' : 'two'} ${card.name}${one ? '' : ' of one host'}, ${card.architecture}`],
     ['driver', driver],
     ['Node', node],
     ['date', date],
@@ -294,15 +302,18 @@ ${table(
   ],
 )}
 
-## Two nodes
+## ${one ? 'Four hosts on one card' : 'Two nodes'}
 
-Four ranks, TP=2 x EP=2 and others, as two nodes of two ranks: NVLink inside a node, the loopback's TCP between. Both \
-nodes are this one host, and each card serves a rank of either node, through the multi-process service.
+${how}
 
 ${between === undefined ? 'Not measured.\n' : arrangementText(between)}
-## One node
+${
+  inside === undefined
+    ? ''
+    : `## One node
 
 Two ranks, EP=2 over NVLink alone.
 
-${inside === undefined ? 'Not measured.\n' : arrangementText(inside)}`;
+${arrangementText(inside)}`
+}`;
 }

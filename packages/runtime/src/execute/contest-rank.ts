@@ -4,28 +4,11 @@ import type { LayerPass, Strategy } from '@monta/core';
 import type { Communicator } from '../comm/communicator.js';
 import { readFloats } from '../device/host-array.js';
 import type { RankContext } from '../launch/rank-context.js';
-import type { ContestCase, ContestJob } from './dispatch-contest.js';
+import type { ContestCase, ContestJob, RankCase, RankWay, Runs } from './dispatch-contest.js';
 import { DispatchExecutor, type DispatchRun } from './dispatch-executor.js';
 import { RowStore } from './sample-rows.js';
 
 const passes = ['forward', 'backward'] as const satisfies readonly LayerPass[];
-
-type Runs = readonly (readonly DispatchRun[])[];
-
-/** What a rank did of one way. */
-interface RankWay {
-  readonly checked: Runs;
-  readonly trials: Runs;
-  readonly once: Runs;
-  readonly finals: Runs;
-  readonly counts: Int32Array;
-  readonly peakBytes: number;
-}
-
-export interface RankCase {
-  readonly place: number;
-  readonly ways: readonly RankWay[];
-}
 
 /** A rank's side; returns how many layers were measured. */
 export function contestOnRank(context: RankContext<ContestJob>): number {

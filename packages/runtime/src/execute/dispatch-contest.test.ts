@@ -31,16 +31,6 @@ describe('a contest', () => {
     }
   });
 
-  it('begins no layer once its time is over', async () => {
-    const shape = dispatchShape({ ...layout, ranksPerNode: 2 });
-    const [{ strategy }] = dispatchVariants(shape, [1]);
-    const one = { shape, routing: { kind: 'uniform' }, seed: 1, strategies: [strategy], tried: [], kept: [] } as const;
-    const results: ContestResult[] = [];
-    const job = { cases: [one], trialRuns: 0, finalRuns: 1, finalShare: 0, seconds: -1 };
-    await runContest({ job, onResult: (result) => results.push(result) });
-    expect(results).toEqual([]);
-  });
-
   it('keeps exactly the ways that no other choice of chunks or halves beats by more than the share', () => {
     const names = ['sliced', 'duplicated', 'scattered'];
     const strategies = names.flatMap((combine) =>

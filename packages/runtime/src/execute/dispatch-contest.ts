@@ -5,7 +5,7 @@
  */
 import { layerPasses, maxOf, worldSize, type MoeShape, type Routing, type Strategy } from '@monta/core';
 import { localLauncher, type Launcher, type LaunchOptions } from '../launch/index.js';
-import type { RankCase } from './contest-rank.js';
+import type { DispatchRun } from './dispatch-executor.js';
 import { measurement, type DispatchMeasurement, type DispatchRankResult } from './measure-dispatch.js';
 
 /** One layer. */
@@ -49,6 +49,24 @@ export interface ContestResult {
   /** Place in the job. */
   readonly place: number;
   readonly ways: readonly ContestWay[];
+}
+
+/** By run and pass. */
+export type Runs = readonly (readonly DispatchRun[])[];
+
+/** What a rank did of one way. */
+export interface RankWay {
+  readonly checked: Runs;
+  readonly trials: Runs;
+  readonly once: Runs;
+  readonly finals: Runs;
+  readonly counts: Int32Array;
+  readonly peakBytes: number;
+}
+
+export interface RankCase {
+  readonly place: number;
+  readonly ways: readonly RankWay[];
 }
 
 const initialMemoryBytes = 64 * 2 ** 20;

@@ -31,6 +31,8 @@ export interface CalibrationReport {
 }
 
 export interface NodesReport {
+  /** Of the host: on one, every rank passes for a host of its own, and all bytes go over the loopback. */
+  readonly cards: number;
   readonly between?: ArrangementReport;
   readonly inside?: ArrangementReport;
 }
