@@ -299,6 +299,7 @@ export {
 } from './simulate/index.js';
 export {
   activityKinds,
+  checkWeightShards,
   closedStage,
   exchangeLibraries,
   type ExchangeLibrary,

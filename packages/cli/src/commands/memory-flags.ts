@@ -1,5 +1,6 @@
 /** What the memory of a device depends on beside model and layout, as flags; and how a fit is told. */
 import {
+  checkWeightShards,
   exchangeLibraries,
   formatBytes,
   formatLayout,
@@ -122,6 +123,8 @@ export const recomputeOf = (flag: RecomputeFlag): Recompute => (typeof flag === 
 /** The memory of a step on GPUs, as Megatron-Core holds it. */
 export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySetting {
   const { sharing, recompute, imbalance, virtualStages, exchange } = flags;
+  const weightShards = { dense: flags.weightShards, expert: flags.expertWeightShards };
+  checkWeightShards(weightShards, step.layout, sharing);
   return {
     step: { ...step, recompute: recomputeOf(recompute), virtualStages },
     convention: 'megatron',
@@ -129,16 +132,20 @@ export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySettin
     precision: flags.precision ?? (step.dtype === 'f32' ? 'full' : 'mixed'),
     imbalance,
     exchange,
-    weightShards: { dense: flags.weightShards, expert: flags.expertWeightShards },
+    weightShards,
     activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
   };
 }
 
-const gibi = (bytes: number): string => (bytes / 2 ** 30).toFixed(bytes < 10 * 2 ** 30 ? 1 : 0);
+const gibi = (bytes: number, digits: number): string => (bytes / 2 ** 30).toFixed(digits);
 
-/** `140 of 80 GiB`. */
-export const ofCapacity = ({ totalBytes, capacityBytes }: MemoryFit): string =>
-  `${gibi(totalBytes)} of ${gibi(capacityBytes)} GiB`;
+/** `140 of 80 GiB`, with as many digits as tell the two apart, up to two. */
+export function ofCapacity({ totalBytes, capacityBytes }: Pick<MemoryFit, 'totalBytes' | 'capacityBytes'>): string {
+  const least = Math.min(totalBytes, capacityBytes) < 10 * 2 ** 30 ? 1 : 0;
+  const apart = [0, 1, 2].find((digits) => gibi(totalBytes, digits) !== gibi(capacityBytes, digits)) ?? 2;
+  const digits = Math.max(least, apart);
+  return `${gibi(totalBytes, digits)} of ${gibi(capacityBytes, digits)} GiB`;
+}
 
 /** Flags of a setting that differ from another's. */
 export function changesText(setting: MemorySetting, from: MemorySetting): string {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { monta } from '../../testing/run-monta.js';
+import { ofCapacity } from './memory-flags.js';
 
 interface Memory {
   readonly fits: boolean;
@@ -25,6 +26,26 @@ describe('monta memory', () => {
     expect(full?.time).toMatch(/^\+\d.* % a token, estimated$/u);
     const changed = JSON.parse((await monta('memory', ...step, '--recompute', 'full', '--json')).out) as Memory;
     expect(changed.totalBytes / (full?.totalBytes ?? 0)).toBeCloseTo(1, 3);
+  });
+
+  it('counts weight shards, and the buffers of the library that exchanges rows', async () => {
+    const partsOf = async (...flags: string[]): Promise<Memory['parts']> =>
+      (JSON.parse((await monta('memory', ...step, ...flags, '--json')).out) as Memory).parts;
+    const [plain, changed] = [await partsOf(), await partsOf('--weight-shards', '4', '--exchange', 'deepep')];
+    expect(changed['weights']).toBeLessThan(plain['weights'] ?? 0);
+    expect(changed['communication buffers'] ?? 0).toBeGreaterThan((plain['communication buffers'] ?? 0) + 1e8);
+    const { err, code } = await monta('memory', ...step, '--expert-weight-shards', '2');
+    expect(err).toContain('2 weight shards of 1 ranks (edp)');
+    expect(code).toBe(2);
+  });
+
+  it('tells needs and room apart however near they are', () => {
+    const text = (total: number, capacity: number): string =>
+      ofCapacity({ totalBytes: total * 2 ** 30, capacityBytes: capacity * 2 ** 30 });
+    expect(text(140.3, 79.6)).toBe('140 of 80 GiB');
+    expect(text(80.2, 79.6)).toBe('80.2 of 79.6 GiB');
+    expect(text(79.62, 79.6)).toBe('79.62 of 79.60 GiB');
+    expect(text(3.96, 4)).toBe('3.96 of 4.00 GiB');
   });
 
   it('draws what is held over the passes, and begins with whether it fits', async () => {

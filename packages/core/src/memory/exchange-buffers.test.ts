@@ -5,7 +5,7 @@ import { inChunks, namedStrategies } from '../schedule/dispatchers/strategies.js
 import type { StepShape } from '../schedule/step-shape.js';
 import { exchangeBufferBytes } from './exchange-buffers.js';
 import { noOverheads, stageMemory } from './stage-memory.js';
-import type { WeightShards } from './states.js';
+import { checkWeightShards, type SharingName, type WeightShards } from './states.js';
 
 const stepOf = (model: string, layout: string, sequence = 4096): StepShape => ({
   model: getModel(model),
@@ -92,8 +92,13 @@ describe('weight shards (GTP)', () => {
   });
 
   it('refuse what ranks do not divide into', () => {
-    expect(() => states({ dense: 3, expert: 1 })).toThrow('3 weight shards of 16 ranks');
-    expect(() => states({ dense: 1, expert: 4 })).toThrow('4 weight shards of 2 ranks (edp)');
-    expect(() => states({ dense: 2, expert: 1 }, 'zero3')).toThrow('split over all ranks already');
+    const check = (dense: number, expert: number, sharing: SharingName) => () =>
+      checkWeightShards({ dense, expert }, parseLayout('dp=16,ep=8'), sharing);
+    expect(check(3, 1, 'none')).toThrow('3 weight shards of 16 ranks');
+    expect(check(1, 4, 'none')).toThrow('4 weight shards of 2 ranks (edp)');
+    expect(check(2, 1, 'zero3')).toThrow('split over all ranks already');
+    check(16, 2, 'distributed-optimizer')();
+    // A search keeps of them what another layout has ranks for.
+    expect(states({ dense: 3, expert: 4 })).toEqual(states({ dense: 1, expert: 2 }));
   });
 });

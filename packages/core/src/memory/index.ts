@@ -10,6 +10,7 @@ export {
 } from './timeline.js';
 export { conventions, megatronModules, type Convention, type MegatronModule } from './convention.js';
 export {
+  checkWeightShards,
   precisions,
   sharingRules,
   type PrecisionName,

@@ -172,11 +172,13 @@ export const noShards: WeightShards = { dense: 1, expert: 1 };
 /** Layers whose weights are gathered at a time: as ZeRO 3, the one at work and the one fetched ahead. */
 const gatheredOfShards = 2;
 
-/** Throws `InputError` for shards that the layout's ranks do not divide into, or that nothing is left to split for. */
-function checkShards({ dense, expert }: WeightShards, layout: Layout, sharing: SharingRule): void {
+/**
+ * Throws `InputError` for shards that the layout's ranks do not divide into, and where all ranks share weights already.
+ */
+export function checkWeightShards({ dense, expert }: WeightShards, layout: Layout, sharing: SharingName): void {
   const wrong = (what: string, expected: string): InputError =>
     new InputError(what, { path: 'weightShards', expected });
-  if (sharing.weights && (dense > 1 || expert > 1))
+  if (sharingRules[sharing].weights && (dense > 1 || expert > 1))
     throw wrong('weights are split over all ranks already', 'no weight shards with zero3 and fsdp');
   const ranks = layout.dp * layout.cp;
   if (ranks % dense !== 0) throw wrong(`${dense} weight shards of ${ranks} ranks (dp·cp)`, `a divisor of ${ranks}`);
@@ -186,6 +188,14 @@ function checkShards({ dense, expert }: WeightShards, layout: Layout, sharing: S
       `a divisor of ${layout.edp}`,
     );
 }
+
+const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
+
+/** As many of the shards as a layout's ranks divide into: a search tries other layouts with the same shards. */
+const shardsOn = ({ dense, expert }: WeightShards, { dp, cp, edp }: Layout): WeightShards => ({
+  dense: greatestCommonDivisor(dense, dp * cp),
+  expert: greatestCommonDivisor(expert, edp),
+});
 
 export interface StateRequest {
   readonly elements: Elements;
@@ -199,8 +209,8 @@ export interface StateRequest {
 
 /** Shares are rounded up to whole elements. */
 export function stateBytes(request: StateRequest): StateBytes {
-  const { elements, layer, layout, precision, sharing, shards = noShards } = request;
-  checkShards(shards, layout, sharing);
+  const { elements, layer, layout, precision, sharing } = request;
+  const shards = shardsOn(request.shards ?? noShards, layout);
   const share = (split: boolean): number => {
     const over = split ? { dense: layout.dp * layout.cp, expert: layout.edp } : shards;
     return Math.ceil(elements.dense / over.dense) + Math.ceil(elements.expert / over.expert);

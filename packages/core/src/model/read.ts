@@ -64,6 +64,8 @@ export function modelFrom(field: Field): MoeModel {
       .map((layer) => layer.integer({ min: 0, max: layers - 1 })) ?? [];
   const slidingWindow = map.get('slidingWindow')?.quantity(countUpTo(limits.sequence));
   const latentAttention = map.get('latentAttention');
+  const scoring = map.get('scoring')?.oneOf(['softmax', 'sigmoid']) ?? 'softmax';
+  const coefficient = map.get('auxLossCoefficient')?.number({ min: 0 });
   const shape: ModelShape = {
     name: map.get('name')?.string() ?? 'model',
     hiddenSize: size('hiddenSize', 'width of the residual stream'),
@@ -75,11 +77,13 @@ export function modelFrom(field: Field): MoeModel {
     expertFfn: size('expertFfn', 'inner width of one expert'),
     moeLayers: Array.from({ length: layers }, (_, i) => !dense.includes(i)),
     ...counts(map, ['keyValueHeads', 'headDim', 'sharedExpertFfn', 'denseFfn']),
-    ...numbers(map, ['rmsNormEps', 'ropeTheta', 'initializerRange'], true),
-    ...numbers(map, ['auxLossCoefficient'], false),
+    ...numbers(map, ['rmsNormEps', 'ropeTheta', 'initializerRange']),
+    ...(coefficient === undefined ? {} : { auxLossCoefficient: coefficient }),
     ...booleans(map, ['normTopK', 'selectionBias', 'gated', 'tieEmbeddings']),
     family: map.get('family')?.oneOf(modelFamilies) ?? 'generic',
-    scoring: map.get('scoring')?.oneOf(['softmax', 'sigmoid']) ?? 'softmax',
+    scoring,
+    // The pooled loss is of softmax probabilities; sigmoid scores are balanced by their bias.
+    ...(scoring === 'sigmoid' && (coefficient ?? 0) === 0 ? { auxLoss: 'none', auxLossCoefficient: 0 } : {}),
     qkNorm: map.get('qkNorm')?.oneOf(['none', 'perHead', 'allHeads']) ?? 'none',
     ...(slidingWindow === undefined
       ? {}
@@ -119,7 +123,7 @@ function present<K extends string, T>(
 
 const counts = <K extends string>(map: FieldMap, keys: readonly K[]): Partial<Record<K, number>> =>
   present(map, keys, (field) => field.quantity(countUpTo(limits.width, 0), false));
-const numbers = <K extends string>(map: FieldMap, keys: readonly K[], positive: boolean): Partial<Record<K, number>> =>
-  present(map, keys, (field) => field.number(positive ? { above: 0 } : { min: 0 }));
+const numbers = <K extends string>(map: FieldMap, keys: readonly K[]): Partial<Record<K, number>> =>
+  present(map, keys, (field) => field.number({ above: 0 }));
 const booleans = <K extends string>(map: FieldMap, keys: readonly K[]): Partial<Record<K, boolean>> =>
   present(map, keys, (field) => field.boolean());

@@ -173,6 +173,16 @@ slidingWindow: 128
     });
   });
 
+  it('with sigmoid scores have no loss of balance unless one is asked for', () => {
+    expect(readModel(`${text}scoring: sigmoid\nselectionBias: true\n`, 'm.yaml')).toMatchObject({
+      scoring: 'sigmoid',
+      selectionBias: true,
+      auxLoss: 'none',
+    });
+    expect(readModel(`${text}scoring: sigmoid\nauxLossCoefficient: 0.1\n`, 'm.yaml').auxLoss).toBe('pooled');
+    expect(readModel(text, 'm.yaml').auxLoss).toBe('pooled');
+  });
+
   it.each([
     ['hiddenSize', 'hidenSize', 'did you mean hiddenSize?'],
     ['topK: 2', 'topK: 20', 'topK: top-20 of 16 experts'],
