@@ -140,6 +140,7 @@ export function exampleReport(): RunReport {
     operationError: 0.046,
     memory: {
       predictedBytes: 31_400_000,
+      skewed: { imbalance: 1.2, predictedBytes: 31_600_000 },
       measuredBytes: Array.from({ length: 8 }, (_, rank) => 31_200_000 + 64_000 * rank),
     },
     expertLoad: [1, 2].map((layer) => ({

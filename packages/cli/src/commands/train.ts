@@ -101,13 +101,17 @@ interface Shown {
 
 /** What the fullest rank held, beside what was predicted. */
 function memoryText(report: RunReport): string {
-  const { predictedBytes, measuredBytes, cardBytes } = report.memory;
-  const error = memoryError(report);
-  const [predicted, measured] = [predictedBytes, maxOf(measuredBytes)].map((bytes) => formatBytes(bytes, 'binary'));
+  const { predictedBytes, skewed, measuredBytes, cardBytes } = report.memory;
+  const predicted = (bytes: number): string => {
+    const error = memoryError(bytes, report.memory);
+    return `${formatBytes(bytes, 'binary')} (${error < 0 ? '−' : '+'}${formatPercent(Math.abs(error))})`;
+  };
   const kernels = cardBytes === undefined ? '' : `; ${formatBytes(cardBytes, 'binary')} with what kernels take`;
-  const sign = error < 0 ? '−' : '+';
-  const off = `${sign}${formatPercent(Math.abs(error))}`;
-  return `${measured} at the most on a rank, ${predicted} predicted (${off})${kernels}`;
+  return (
+    `${formatBytes(maxOf(measuredBytes), 'binary')} at the most on a rank; predicted for even routing ` +
+    `${predicted(predictedBytes)}, for its skew of ${skewed.imbalance.toFixed(2)} ` +
+    `${predicted(skewed.predictedBytes)}${kernels}`
+  );
 }
 
 function showResult(console: Console, { report, folder }: Shown): void {

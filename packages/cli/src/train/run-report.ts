@@ -73,6 +73,14 @@ function ranOnOf({ config: { backend }, ranks }: Setting): string {
   return `${name}, ${backend.kind === 'nccl' ? `${ranks} ranks as processes over NCCL` : 'one rank'}`;
 }
 
+/** Picks of the fullest rank's experts over the mean of ranks. */
+function fullestRank(expertShares: readonly number[], ep: number): number {
+  const own = expertShares.length / ep;
+  const ofRank = (rank: number): number =>
+    expertShares.slice(rank * own, (rank + 1) * own).reduce((sum, share) => sum + share, 0);
+  return ep * maxOf(Array.from({ length: ep }, (_, rank) => ofRank(rank)));
+}
+
 /** The whole report. */
 export function runReport(
   setting: Setting,
@@ -106,6 +114,7 @@ export function runReport(
   const predictionBasis = `kernels timed here, one rank at a time; links ${linkBasis}; overheads of empty messages`;
   const { total, active } = countParameters(model);
   const step = stepOf(setting, plan.chosen.strategy);
+  const imbalance = maxOf([1, ...chosen.result.steps.map(({ expertShares }) => fullestRank(expertShares, layout.ep))]);
   const lost = maxOf(results.map(({ result }) => result.fabricLostSeconds));
   const limits = [
     ...(fabric
@@ -178,6 +187,7 @@ export function runReport(
     ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
     memory: {
       predictedBytes: rankMemory(step).totalBytes,
+      skewed: { imbalance, predictedBytes: rankMemory(step, imbalance).totalBytes },
       measuredBytes: chosen.result.peakBytes,
       ...(chosen.result.peakDeviceBytes === undefined ? {} : { cardBytes: chosen.result.peakDeviceBytes }),
     },

@@ -8,13 +8,12 @@ import { noOverheads, stageMemory, type StageMemory } from './stage-memory.js';
 /** In bf16 the weights that are computed with stand beside those in f32. */
 const precisionOf = ({ dtype }: StepShape) => (dtype === 'bf16' ? 'mixed' : 'full');
 
-/** What a rank of the embedded runtime holds at its highest, without the scratch of its kernels. */
-export const rankMemory = (step: StepShape): StageMemory =>
-  stageMemory(
-    { step, convention: 'monta', sharing: 'none', precision: precisionOf(step), imbalance: 1 },
-    0,
-    noOverheads,
-  );
+/**
+ * What a rank of the embedded runtime holds at its highest, without the scratch of its kernels; `imbalance` is the rows
+ * of the fullest rank's experts over the mean.
+ */
+export const rankMemory = (step: StepShape, imbalance = 1): StageMemory =>
+  stageMemory({ step, convention: 'monta', sharing: 'none', precision: precisionOf(step), imbalance }, 0, noOverheads);
 
 export interface MachineRoom {
   /** Ranks that share a machine's memory, or a card's. */

@@ -54,6 +54,8 @@ export interface OperationTime {
 export interface RunMemory {
   /** From the compiled program, for even routing. */
   readonly predictedBytes: number;
+  /** For the most skewed step that was run: rows of the fullest rank's experts over the mean, of all layers together. */
+  readonly skewed: { readonly imbalance: number; readonly predictedBytes: number };
   /** By rank, counted by the device's memory while training. */
   readonly measuredBytes: readonly number[];
   /** The most that a rank took of its card, with what kernels take for themselves. */
@@ -148,8 +150,8 @@ export function strategyOf(report: RunReport, role: StrategyRun['role']): Strate
   return report.strategies.find((strategy) => strategy.role === role);
 }
 
-/** Error of the predicted memory of the fullest rank, as a share of what was measured. */
-export const memoryError = ({ memory: { predictedBytes, measuredBytes } }: Pick<RunReport, 'memory'>): number =>
+/** Error of memory predicted for the fullest rank, as a share of what was measured. */
+export const memoryError = (predictedBytes: number, { measuredBytes }: RunMemory): number =>
   predictedBytes / maxOf(measuredBytes) - 1;
 
 /** How many times faster the chosen strategy's step is than another's. */
