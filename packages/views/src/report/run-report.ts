@@ -54,7 +54,7 @@ export interface OperationTime {
 export interface RunMemory {
   /** From the compiled program, for even routing. */
   readonly predictedBytes: number;
-  /** For the most skewed step that was run: rows of the fullest rank's experts over the mean, of all layers together. */
+  /** For the most skewed step: rows of the fullest rank's experts over the mean, of all layers together. */
   readonly skewed: { readonly imbalance: number; readonly predictedBytes: number };
   /** By rank, counted by the device's memory while training. */
   readonly measuredBytes: readonly number[];
