@@ -1,14 +1,14 @@
 /** Flags and help of `monta doctor`; what it does is in `doctor.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy, scriptVariablesFlag } from './flags.js';
+import { parseSeconds } from '@monta/core';
+import type { SpeedFlags } from './doctor-speed.js';
+import { helpText, jsonFlag, lazy, amountFlag, scriptVariablesFlag } from './flags.js';
+import { ranFlags, type RanFlags } from './ran-setting.js';
 
-export interface DoctorFlags {
+export interface DoctorFlags extends RanFlags, SpeedFlags {
   readonly json: boolean;
   readonly cluster: string;
-  readonly script?: readonly string[];
-  readonly model?: string;
-  readonly env?: readonly string[];
 }
 
 export const doctorCommand = buildCommand<DoctorFlags, string[], MontaContext>({
@@ -16,45 +16,47 @@ export const doctorCommand = buildCommand<DoctorFlags, string[], MontaContext>({
   parameters: {
     flags: {
       cluster: { kind: 'parsed', parse: String, placeholder: 'name|file', brief: 'Where it ran' },
-      script: {
+      ...ranFlags,
+      stepTime: {
         kind: 'parsed',
-        parse: String,
-        placeholder: 'train.sh',
-        brief: 'Launch script or flags of the run (Megatron-LM); again for files that it sources',
-        optional: true,
-        variadic: true,
-      },
-      model: {
-        kind: 'parsed',
-        parse: String,
-        placeholder: 'name|config.json',
-        brief: 'What was trained (default: what the flags describe)',
+        parse: parseSeconds,
+        placeholder: 'time',
+        brief: 'What a step takes, like 12.4s: where the gap to the prediction may lie',
         optional: true,
       },
+      tokensPerSecond: amountFlag('tokens', 'Measured tokens a second and GPU, in place of the time of a step'),
+      tflops: amountFlag('TFLOP/s', "Measured model TFLOP/s a GPU, in Megatron-LM's convention"),
       env: scriptVariablesFlag,
       json: jsonFlag,
     },
     positional: {
       kind: 'array',
-      minimum: 1,
       parameter: {
         parse: String,
         placeholder: 'log',
-        brief: "Output of the run: PyTorch's out-of-memory message, nccl-tests, NCCL_DEBUG=INFO",
+        brief:
+          "Output of the run: PyTorch's out-of-memory message, steps, nccl-tests, NCCL_DEBUG=INFO, the wiring of " +
+          'a node',
       },
     },
   },
   docs: {
-    brief: 'What went wrong: full memory, or an all_to_all that is slow',
+    brief: 'What went wrong: full memory, a slow step, or an all_to_all that is slow',
     fullDescription: helpText(
       "Out of memory: reads PyTorch's message and the flags of the run, names the tensor that did not fit, the " +
         'stage\nand the cause (too large, pieces, another process, buffers beside PyTorch, skewed experts), and what ' +
         "changes\ncost least. A slow all_to_all: reads nccl-tests and NCCL's log, prints for every tier what to " +
-        'expect and what\nwas reached, and the likely causes, worst first.',
+        'expect and what\nwas reached, and the likely causes, worst first. A slow step: takes its time, tokens/s or ' +
+        'TFLOP/s, or a log\nthat prints them, and says what could explain the gap to the prediction, largest first.',
       [
         ['monta doctor oom.log --script train.sh --cluster h100-8x8', 'memory was full'],
+        ['monta doctor --script train.sh --cluster h100-8x8 --tokens-per-second 4200', 'a step is slow'],
+        ['monta doctor train.log --script train.sh --cluster h100-8x8', 'the same, by its log'],
         ['monta doctor alltoall.log --cluster h100-2x8', 'an all_to_all is slow'],
-        ['monta doctor alltoall.log nccl-debug.log --cluster h100-2x8', "with NCCL's own log beside it"],
+        [
+          'monta doctor alltoall.log nccl-debug.log topo.txt --cluster h100-2x8',
+          "with NCCL's log and nvidia-smi topo -m",
+        ],
       ],
     ),
   },

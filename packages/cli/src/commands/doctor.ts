@@ -12,11 +12,13 @@ import {
   InputError,
   looksNcclLog,
   looksOutOfMemory,
+  looksTopology,
   memoryOfRun,
   modelOfRun,
   peakText,
   readNcclLog,
   readOutOfMemory,
+  readTopology,
   stageOfMessage,
   type AllToAllDiagnosis,
   type Cluster,
@@ -24,6 +26,9 @@ import {
   type MemorySetting,
   type NcclLog,
   type OutOfMemoryExplanation,
+  type RunSetting,
+  type SpeedExplanation,
+  speedOfLog,
 } from '@monta/core';
 import { readMeasurementFile } from '../calibrate/read-measurements.js';
 import type { MontaContext } from '../context.js';
@@ -32,8 +37,10 @@ import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { DoctorFlags } from './doctor.command.js';
+import { explainedSpeed, showSpeed, speedOfFlags } from './doctor-speed.js';
 import { memoryChanges } from './memory-changes.js';
 import { megatronRunOf } from './megatron-script.js';
+import { ranSetting } from './ran-setting.js';
 
 const bytes = (value: number): string => formatBytes(value, 'binary');
 
@@ -191,6 +198,7 @@ function largest(measurements: readonly Measurement[]): Measurement | undefined 
 }
 
 interface Found {
+  readonly speed: { readonly explained: SpeedExplanation; readonly setting: RunSetting } | undefined;
   readonly memory: readonly OutOfMemoryExplanation[];
   readonly ran: Ran | undefined;
   readonly allToAll: AllToAllDiagnosis | undefined;
@@ -200,15 +208,24 @@ function look(flags: DoctorFlags, cluster: Cluster, files: readonly string[]): F
   const texts = files.map((file) => ({ file, text: readTextFile(file) }));
   const messages = texts.flatMap(({ file, text }) => (looksOutOfMemory(text) ? readOutOfMemory(text, file) : []));
   const [log] = texts.filter(({ text }) => looksNcclLog(text)).map(({ text }): NcclLog => readNcclLog(text));
+  const [topology] = texts.filter(({ text }) => looksTopology(text)).map(({ file, text }) => readTopology(text, file));
   const measured = texts
     .filter(({ text }) => /\bbusbw\b/u.test(text))
     .flatMap(({ file }) => readMeasurementFile(file, { gpu: cluster.device.name }).measurements);
   const row = largest(measured);
   const [first] = messages;
-  if (first === undefined && row === undefined)
+  const told = speedOfFlags(flags) ?? texts.map(({ text }) => speedOfLog(text)).find((one) => one !== undefined);
+  const setting = told === undefined || first !== undefined ? undefined : ranSetting(flags, cluster);
+  if (speedOfFlags(flags) !== undefined && setting === undefined)
+    throw new InputError('what ran is not given', { expected: '--script train.sh, or --plan plan.json' });
+  const speed =
+    told === undefined || setting === undefined ? undefined : { explained: explainedSpeed(setting, told), setting };
+  if (first === undefined && row === undefined && speed === undefined)
     throw new InputError('there is nothing here that it knows', {
       file: files[0],
-      expected: "PyTorch's out-of-memory message, or output of alltoall_perf (nccl-tests)",
+      expected:
+        "PyTorch's out-of-memory message, output of alltoall_perf (nccl-tests), or with --script a log that prints " +
+        'the time of steps',
       ...(log === undefined ? {} : { hint: "NCCL's log alone says no time: give the output of alltoall_perf too" }),
     });
   const ran = first === undefined ? undefined : settingOf(flags, cluster);
@@ -217,9 +234,16 @@ function look(flags: DoctorFlags, cluster: Cluster, files: readonly string[]): F
     ran === undefined ? [] : messages.slice(0, mostMessages).map((one) => [stageOfMessage(one, ran.setting), one]),
   );
   return {
+    speed,
     memory: ran === undefined ? [] : [...ofStages.values()].map((one) => explainOutOfMemory(one, ran.setting)),
     ran,
-    allToAll: row === undefined ? undefined : diagnoseAllToAll(row, cluster, log),
+    allToAll:
+      row === undefined
+        ? undefined
+        : diagnoseAllToAll(row, cluster, {
+            ...(log === undefined ? {} : { log }),
+            ...(topology === undefined ? {} : { topology }),
+          }),
   };
 }
 
@@ -228,7 +252,7 @@ const mostMessages = 64;
 /** Runs the command. Throws `InputError` for files that it does not know, and for flags that are missing. */
 export function runDoctor({ console }: MontaContext, flags: DoctorFlags, ...files: string[]): void {
   const cluster = loadCluster(flags.cluster);
-  const { memory, ran, allToAll } = look(flags, cluster, files);
+  const { speed, memory, ran, allToAll } = look(flags, cluster, files);
   if (flags.json) {
     console.json({
       outOfMemory: memory.map(({ message, stage, predicted, candidates, causes, imbalance }) => ({
@@ -243,6 +267,7 @@ export function runDoctor({ console }: MontaContext, flags: DoctorFlags, ...file
       })),
       changes: ran === undefined ? [] : memoryChanges(ran.setting, cluster),
       allToAll: allToAll ?? null,
+      speed: speed === undefined ? null : speed.explained,
     });
     return;
   }
@@ -251,4 +276,5 @@ export function runDoctor({ console }: MontaContext, flags: DoctorFlags, ...file
     showChanges(console, ran.setting, cluster);
   }
   if (allToAll !== undefined) showAllToAll(console, allToAll, cluster);
+  if (speed !== undefined) showSpeed(console, speed.explained, speed.setting);
 }

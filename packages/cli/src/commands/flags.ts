@@ -1,5 +1,5 @@
 /** Flags, help texts and lazy loading that the commands share. */
-import { countUpTo, limits, maxOf } from '@monta/core';
+import { countUpTo, InputError, limits, maxOf, shownValue } from '@monta/core';
 import type { MontaContext } from '../context.js';
 
 /** `--env`: variables that a launch script starts with. */
@@ -35,6 +35,25 @@ const hostText = (placeholder: string, brief: string) =>
 /** A count, from 1 (or `min`) to `max`: whatever is made of it has to fit. */
 export const countFlag = (placeholder: string, brief: string, max: number, min = 1) =>
   ({ kind: 'parsed', parse: countUpTo(max, min), placeholder, brief }) as const;
+
+const leastAmount = 1e-9;
+const mostAmount = 1e15;
+
+/** An amount above 0 that may be left out. */
+export const amountFlag = (placeholder: string, brief: string) =>
+  ({
+    kind: 'parsed',
+    parse: (text: string): number => {
+      const value = text.trim() === '' ? NaN : Number(text);
+      if (value >= leastAmount && value <= mostAmount) return value;
+      throw new InputError(`${shownValue(text)} is no amount`, {
+        expected: `a number from ${leastAmount} to ${mostAmount}`,
+      });
+    },
+    placeholder,
+    brief,
+    optional: true,
+  }) as const;
 
 /** `--sequence`. */
 export const sequenceFlag = (brief: string) =>

@@ -8,6 +8,7 @@ import {
   DeepspeedConfig,
   differencesFrom,
   inOverrides,
+  inPlainFlags,
   InputError,
   MegatronRun,
   overriddenRun,
@@ -85,8 +86,9 @@ function megatronSummary(run: MegatronRun): string {
 function checkedMegatron(run: MegatronRun, launch: FrameworkLaunch, known: Known): CheckedRun {
   const overrides = launch.kind === 'bridge';
   const { model, cluster } = known;
+  const words = !overrides ? same : launch.program?.startsWith('megatron ') === true ? inPlainFlags : inOverrides;
   const findings = [
-    ...(overrides ? checkOverrides(run) : checkMegatron(run)),
+    ...(overrides ? checkOverrides(run, words) : checkMegatron(run)),
     ...(model === undefined ? [] : differencesFrom(model, run)),
   ];
   const name = launch.program ?? (overrides ? 'overrides' : 'flags');
@@ -94,7 +96,7 @@ function checkedMegatron(run: MegatronRun, launch: FrameworkLaunch, known: Known
     title: `${name}   ${megatronSummary(run)}`,
     findings,
     price: cluster === undefined || stops(findings) ? undefined : megatronPrice(run, model, cluster),
-    words: overrides ? inOverrides : same,
+    words,
     about: {
       framework: overrides ? 'bridge' : 'megatron',
       program: launch.program ?? null,
@@ -175,6 +177,6 @@ export function checkLaunch(launch: FrameworkLaunch, known: Known): CheckedRun {
   const run =
     launch.kind === 'bridge'
       ? overriddenRun(assignmentsWith(launch, known), context)
-      : new MegatronRun(readMegatronArguments(launch.arguments), context);
+      : new MegatronRun(readMegatronArguments(launch.arguments, launch.program), context);
   return checkedMegatron(run, launch, known);
 }

@@ -11,6 +11,7 @@ export interface LintFlags {
   readonly cluster?: string;
   readonly model?: string;
   readonly env?: readonly string[];
+  readonly args?: string;
   readonly sequence?: number;
   readonly software?: readonly string[];
 }
@@ -40,6 +41,13 @@ export const lintCommand = buildCommand<LintFlags, [file: string, ...sourced: st
         optional: true,
       },
       env: scriptVariablesFlag,
+      args: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: '"a b c"',
+        brief: 'Arguments of the script ($1 …), between spaces',
+        optional: true,
+      },
       sequence: sequenceFlag('Tokens of a sequence, where neither script nor configuration says it (DeepSpeed)'),
       software: {
         kind: 'parsed',

@@ -1,7 +1,7 @@
 /** `monta lint`: checks what a person's launch script or configuration asks for. */
 import {
   architectureOf,
-  configurationLaunch,
+  configurationLaunches,
   frameworkLaunches,
   lineOf,
   megatronVersion,
@@ -62,6 +62,16 @@ const placed = ({ at, ...finding }: Finding): object => ({
 const assumed = (list: readonly Assumption[]): { text: string; at: string }[] =>
   list.map(({ text, place }) => ({ text: readable(text), at: placeText({ text: '', place }) }));
 
+const shownAssumptions = 12;
+
+function showAssumptions(console: Console, assumptions: readonly Assumption[]): void {
+  const all = assumed(assumptions);
+  for (const { text, at } of all.slice(0, shownAssumptions)) console.note(`assumed: ${text}   ${at}`);
+  if (all.length > shownAssumptions) console.note(`and ${all.length - shownAssumptions} more; --json lists all`);
+  if (all.some(({ text }) => text.startsWith('argument $')))
+    console.note('--args gives the arguments of the script: what depends on them is not known');
+}
+
 function stopOnErrors(findings: readonly Finding[]): void {
   const errors = findings.filter(({ severity }) => severity === 'error').length;
   if (errors > 0) throw new Broken(errors === 1 ? 'the job would stop' : `${errors} things would stop the job`);
@@ -76,9 +86,11 @@ interface Found {
 function runsOf(flags: LintFlags, file: string, sourced: readonly string[]): Found {
   const text = readTextFile(file);
   const environment = flags.env ?? [];
-  const launch = configurationLaunch({ file, text }, variablesOf(environment));
-  if (launch !== undefined) return { launches: [launch], assumptions: [] };
-  const script = launchScriptOf({ file, text, sourced, environment });
+  const configured = configurationLaunches({ file, text }, variablesOf(environment));
+  if (configured?.length === 0) throw noLaunch(file);
+  if (configured !== undefined) return { launches: configured, assumptions: [] };
+  const given = (flags.args ?? '').split(/\s+/u).filter((one) => one !== '');
+  const script = launchScriptOf({ file, text, sourced, environment, arguments: given });
   const launches = frameworkLaunches(script);
   if (launches.length === 0) throw noLaunch(file);
   return { launches, assumptions: script.assumptions };
@@ -115,7 +127,7 @@ export function runLint({ console }: MontaContext, flags: LintFlags, file: strin
   else if (flags.json) console.json({ file, launches: checked.map(described), assumptions: assumed(assumptions) });
   else {
     for (const one of checked) show(console, one);
-    for (const { text, at } of assumed(assumptions)) console.note(`assumed: ${text}   ${at}`);
+    showAssumptions(console, assumptions);
   }
   stopOnErrors(findings);
 }

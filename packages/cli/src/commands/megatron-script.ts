@@ -28,15 +28,18 @@ export interface ScriptFiles {
   readonly sourced: readonly string[];
   /** `NAME=value`. */
   readonly environment: readonly string[];
+  /** $1 and on. */
+  readonly arguments?: readonly string[];
 }
 
 /** Throws `InputError` for what is no script. */
-export function launchScriptOf({ file, text, sourced, environment }: ScriptFiles): LaunchScript {
+export function launchScriptOf({ file, text, sourced, environment, arguments: given = [] }: ScriptFiles): LaunchScript {
   const files = new Map(sourced.map((path) => [basename(path), path]));
   return readLaunchScript(
     { file, text },
     {
       variables: variablesOf(environment),
+      arguments: given,
       readFile: (path) => {
         const known = files.get(basename(path));
         return known === undefined ? undefined : readTextFile(known);

@@ -66,7 +66,11 @@ function outcome(read: () => unknown): unknown {
 it('there are flags of numbers in all commands that count something', () => {
   expect(flags.length).toBeGreaterThan(40);
   expect(new Set(flags.map(({ name }) => name.split(' ')[0]))).toEqual(
-    new Set('cluster train verify plan memory simulate bench calibrate validate model convert lint'.split(' ')),
+    new Set(
+      'train verify plan memory simulate bench calibrate validate model convert lint trace doctor studio cluster'.split(
+        ' ',
+      ),
+    ),
   );
 });
 

@@ -1,11 +1,14 @@
 /** Flags and help of `monta trace`; what it does is in `trace.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
 import type { MontaContext } from '../context.js';
-import { helpText, jsonFlag, lazy } from './flags.js';
+import { limits } from '@monta/core';
+import { countFlag, helpText, jsonFlag, lazy, scriptVariablesFlag } from './flags.js';
+import { ranFlags, type RanFlags } from './ran-setting.js';
 
-export interface TraceFlags {
+export interface TraceFlags extends RanFlags {
   readonly json: boolean;
   readonly cluster?: string;
+  readonly steps?: number;
 }
 
 export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
@@ -18,6 +21,12 @@ export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
         parse: String,
         placeholder: 'name|file',
         brief: 'Where it ran: which ranks share a node, and the names of the tiers',
+        optional: true,
+      },
+      ...ranFlags,
+      env: scriptVariablesFlag,
+      steps: {
+        ...countFlag('count', 'Steps in the traces (default: those that are marked, else 1)', limits.sequences),
         optional: true,
       },
     },
@@ -40,10 +49,13 @@ export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
         'bandwidth, and the time beside\n' +
         'which nothing computed. With the traces of all ranks, waiting for the last one is told from transferring, ' +
         'whatever their clocks.\n' +
-        'What a trace does not say is said.',
+        'What a trace does not say is said. With the plan or the script of what ran, the same step is predicted and ' +
+        'laid beside it,\n' +
+        'part by part, and what would be faster is named.',
       [
         ['monta trace rank0.json.gz', 'one rank'],
         ['monta trace traces/ --cluster h100-2x8', 'all ranks in a folder'],
+        ['monta trace traces/ --script train.sh --cluster h100-2x8', 'beside the step that is predicted'],
         ['monta trace report.sqlite', 'nsys export --type sqlite report.nsys-rep'],
         ['monta trace nccl-inspector-*.log --json', 'records of the NCCL Inspector, as JSON'],
       ],

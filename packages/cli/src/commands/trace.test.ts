@@ -7,6 +7,7 @@ import { createGzip, gzipSync } from 'node:zlib';
 import sqlite from 'node-sqlite3-wasm';
 import { afterAll, expect, it } from 'vitest';
 import { generateTraces, plainJob } from '../../../core/testing/profiles/kineto-generator.js';
+import { writeNsysReport } from '../../testing/fuzz/nsys-report.js';
 import { monta } from '../../testing/run-monta.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'monta-profile-'));
@@ -61,6 +62,38 @@ it('reads a folder of packed and plain traces, and names tiers of the cluster', 
   expect(shown.out).toContain('the 8 with the most exposed time, of 16');
 });
 
+it('lays the same step beside it as it is predicted, and names what would be faster', async () => {
+  const inside = join(folder, 'compared');
+  mkdirSync(inside);
+  for (const [rank, { text }] of generateTraces({ ...plainJob, layers: 2, deepEp: true }).entries())
+    writeFileSync(join(inside, `r${rank}.json`), text);
+  const flags = join(folder, 'flags.txt');
+  writeFileSync(
+    flags,
+    '--num-layers 2 --hidden-size 256 --ffn-hidden-size 512 --moe-ffn-hidden-size 512 --num-attention-heads 4 ' +
+      '--vocab-size 1000 --num-experts 8 --moe-router-topk 2 --expert-model-parallel-size 8 --seq-length 1024 ' +
+      '--expert-tensor-parallel-size 1 --micro-batch-size 1 --global-batch-size 16 --bf16 ' +
+      '--use-distributed-optimizer --moe-token-dispatcher-type flex --swiglu --disable-bias-linear',
+  );
+  const ran = ['--script', flags, '--cluster', 'h100-1x8'];
+  const { code, out } = await monta('trace', inside, ...ran, '--json');
+  expect(code).toBe(0);
+  const { compared, rows } = JSON.parse(out) as {
+    compared: { steps: number; parts: { part: string; measured: number }[]; predicted: number };
+    rows: Row[];
+  };
+  expect(compared.steps).toBe(2);
+  expect(compared.predicted).toBeGreaterThan(0);
+  expect(compared.parts.find(({ part }) => part === 'ep')?.measured).toBeGreaterThan(0);
+  // 1024 tokens to the ranks of their two experts, 256 columns of two bytes: all but the own rank's
+  const dispatch = rows.find(({ op }) => op === 'dispatch');
+  expect(dispatch?.sentBytes).toBeCloseTo((dispatch?.calls ?? 0) * 1024 * 2 * (7 / 8) * 256 * 2, 0);
+  const shown = await monta('trace', inside, ...ran);
+  expect(shown.out).toContain('The same step predicted');
+  expect(shown.out).toContain('Best plan');
+  expect((await monta('trace', inside, '--script', flags)).err).toContain('--cluster beside --script');
+});
+
 it('gives calibrate its measurements', async () => {
   const paths = generateTraces({ ...plainJob, layers: 6, clockOffset: 1 }).map(({ text }, rank) => {
     const path = join(folder, `c${rank}.json.gz`);
@@ -81,23 +114,7 @@ it('gives calibrate its measurements', async () => {
 });
 
 it('reads the SQLite export of Nsight Systems, one rank a device', async () => {
-  const path = join(folder, 'report.sqlite');
-  const database = new sqlite.Database(path);
-  database.exec(`
-    CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE TARGET_INFO_GPU (id INTEGER, name TEXT);
-    CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL
-      (start INT, end INT, deviceId INT, streamId INT, globalPid INT, demangledName INT);
-    CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INT, end INT, deviceId INT, globalPid INT);
-    INSERT INTO StringIds VALUES (1, 'ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<4096ul>)'), (2, 'cutlass_gemm'),
-      (3, 'hybrid_ep::dispatch_kernel<unsigned short>(hybrid_ep::param)');
-    INSERT INTO TARGET_INFO_GPU VALUES (0, 'NVIDIA H100'), (1, 'NVIDIA H100');
-    INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES
-      (1000, 5000, 0, 20, 281474976710656001, 1), (3000, 9000, 0, 7, 281474976710656001, 2),
-      (1000, 2000, 1, 20, 281474976710656002, 3);
-    INSERT INTO CUPTI_ACTIVITY_KIND_MEMCPY VALUES (9000, 9500, 0, 281474976710656001);
-  `);
-  database.close();
+  const path = writeNsysReport(join(folder, 'report.sqlite'));
   const { ranks, rows, notes } = await report(path);
   expect(ranks.map(({ computeSeconds }) => Math.round(computeSeconds * 1e9))).toEqual([6000, 0]);
   expect(ranks.map(({ exposedSeconds }) => Math.round(exposedSeconds * 1e9))).toEqual([2000, 1000]);

@@ -9,6 +9,7 @@ import {
   type CommunicationRow,
   type ProfileReport,
   type RankTime,
+  withExpertBytes,
 } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { loadCluster } from '../inputs.js';
@@ -16,7 +17,9 @@ import type { Console } from '../output/console.js';
 import { Progress } from '../output/progress.js';
 import { renderTable, type Column } from '../output/table.js';
 import { bytesOfFiles, profileFiles, readProfiles, type ProfileReading } from '../trace/read-profiles.js';
+import { ranSetting } from './ran-setting.js';
 import type { TraceFlags } from './trace.command.js';
+import { comparedWith, showComparison } from './trace-compare.js';
 
 const bytesPerStep = 1e6;
 /** Smaller files are read before one could look. */
@@ -121,21 +124,30 @@ function show(console: Console, report: ProfileReport): void {
 /** Runs the command. Throws `InputError` for files that cannot be read. */
 export async function runTrace({ console }: MontaContext, flags: TraceFlags, ...paths: string[]): Promise<void> {
   const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
+  const setting = ranSetting(flags, cluster);
   const { profiles, records, warnings } = await readWithProgress(console, profileFiles(paths));
-  const read = reportProfiles(profiles, cluster);
+  const read = reportProfiles(profiles, cluster ?? setting?.cluster);
+  const compared =
+    setting === undefined || profiles.length === 0
+      ? undefined
+      : comparedWith(read, setting, flags.steps ?? read.steps ?? 1);
   const report: ProfileReport = {
     ...read,
-    rows: [...read.rows, ...inspectorRows(records)],
+    rows: [...(setting === undefined ? read.rows : withExpertBytes(read.rows, setting)), ...inspectorRows(records)],
     notes: [
       ...(profiles.length > 0 ? read.notes : []),
+      ...(compared !== undefined && read.rows.some(({ op }) => op === 'dispatch' || op === 'combine')
+        ? ["bytes of dispatch and combine are the model's own traffic: balanced experts, rows in 16 bits"]
+        : []),
       ...warnings,
       ...(records.length > 0 ? ['the NCCL Inspector times collectives only: what ran beside them is not known'] : []),
     ],
   };
   if (flags.json) {
-    console.json(report);
+    console.json(compared === undefined ? report : { ...report, compared });
     return;
   }
   show(console, report);
+  if (compared !== undefined) showComparison(console, compared);
   for (const note of report.notes) console.note(note);
 }

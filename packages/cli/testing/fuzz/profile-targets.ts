@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
-import sqlite from 'node-sqlite3-wasm';
+import { writeNsysReport } from './nsys-report.js';
 import { exportPlan, exportTargets, InputError } from '@monta/core';
 import { readProfileMeasurements } from '#cli/calibrate/read-profile-measurements.js';
 import { readExportPlan } from '#cli/commands/export.js';
@@ -105,26 +105,6 @@ const plan = `{
 }
 `;
 
-/** A report of Nsight Systems with one kernel of each kind. */
-function writeNsys(path: string): string {
-  const database = new sqlite.Database(path);
-  database.exec(`
-    CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE TARGET_INFO_GPU (id INTEGER, name TEXT);
-    CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL
-      (start INT, end INT, deviceId INT, streamId INT, globalPid INT, demangledName INT);
-    CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INT, end INT, deviceId INT, globalPid INT);
-    INSERT INTO StringIds VALUES (1, 'ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<4096ul>)'), (2, 'cutlass_gemm');
-    INSERT INTO TARGET_INFO_GPU VALUES (0, 'NVIDIA H100'), (1, 'NVIDIA H100');
-    INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES
-      (1000, 5000, 0, 20, 281474976710656001, 1), (3000, 9000, 0, 7, 281474976710656001, 2),
-      (1000, 2000, 1, 20, 281474976710656002, 1);
-    INSERT INTO CUPTI_ACTIVITY_KIND_MEMCPY VALUES (9000, 9500, 0, 281474976710656001);
-  `);
-  database.close();
-  return path;
-}
-
 const silent = { isTTY: false, write: (): boolean => true };
 
 /** What `monta trace` prints of a file, and what `monta calibrate` measures in it. */
@@ -162,7 +142,7 @@ export function profileTargets(folder: string, lint: Target['read']): Target[] {
   return [
     { name: 'kineto', sample: file('kineto.json', kineto), read: profile },
     { name: 'kineto, packed', sample: file('kineto.json.gz', gzipSync(kineto)), read: profile },
-    { name: 'nsys', sample: writeNsys(join(folder, 'report.sqlite')), read: profile },
+    { name: 'nsys', sample: writeNsysReport(join(folder, 'report.sqlite')), read: profile },
     { name: 'deepspeed', sample: file('ds_config.json', deepspeed), read: lint },
     { name: 'plan', sample: file('plan.json', plan), read: exported },
   ];

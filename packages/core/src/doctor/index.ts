@@ -9,3 +9,6 @@ export { looksNcclLog, type NcclLog, readNcclLog } from './nccl-log.js';
 export { looksOutOfMemory, type OutOfMemory, readOutOfMemory } from './out-of-memory.js';
 export { type AllToAllDiagnosis, diagnoseAllToAll } from './slow-all-to-all.js';
 export { type PricedFramework, type PricedSetting, priceRun, type RunChange } from './price-run.js';
+export { compareStep, type StepComparison, withExpertBytes } from './compare-step.js';
+export { explainSpeed, secondsOfSpeed, type SpeedExplanation, type ToldSpeed } from './explain-speed.js';
+export { speedOfLog } from './training-log.js';

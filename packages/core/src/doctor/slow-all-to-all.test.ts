@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { getCluster } from '../cluster/index.js';
+import { getCluster, type Topology } from '../cluster/index.js';
 import type { Measurement } from '../cost/index.js';
 import { InputError } from '../units/index.js';
 import { readNcclLog } from './nccl-log.js';
@@ -32,7 +32,7 @@ const healthy = [
   `${start}Channel 01/1 : 0[0] -> 1[1] via P2P/CUMEM`,
 ];
 const suspects = (lines: readonly string[], seconds = 1): string[] =>
-  diagnoseAllToAll(row(seconds), cluster, readNcclLog(lines.join('\n'))).suspects.map(({ what }) => what);
+  diagnoseAllToAll(row(seconds), cluster, { log: readNcclLog(lines.join('\n')) }).suspects.map(({ what }) => what);
 
 it("NCCL's log is read: version, NICs, channels, ways", () => {
   const log = readNcclLog(healthy.join('\n'));
@@ -104,5 +104,54 @@ describe('an all_to_all', () => {
   it('of more ranks than the cluster has is refused with its line', () => {
     expect(() => diagnoseAllToAll(row(1, { ranks: 64, nodes: 8 }), cluster)).toThrow(InputError);
     expect(() => diagnoseAllToAll(row(1, { op: 'all_gather' }), cluster)).toThrow(/no all_to_all/u);
+  });
+});
+
+describe('the wiring of a node', () => {
+  type Nearness = 'PIX' | 'PXB' | 'PHB' | 'NODE' | 'SYS';
+  const topology = (nics: number, nearness: (gpu: number, nic: number) => Nearness): Topology => ({
+    form: 'nvidia-smi topo -m',
+    where: 'topo.txt',
+    hosts: 1,
+    gpus: Array.from({ length: 8 }, (_, gpu) => ({ name: `GPU${gpu}` })),
+    nics: Array.from({ length: nics }, (_, nic) => ({ name: `mlx5_${nic}` })),
+    proximity: Array.from({ length: 8 }, (_, gpu) => Array.from({ length: nics }, (__, nic) => nearness(gpu, nic))),
+    nvlinks: { kind: 'unsaid' },
+  });
+  const own = (gpu: number, nic: number): Nearness => (gpu === nic ? 'PIX' : gpu >> 2 === nic >> 2 ? 'NODE' : 'SYS');
+  const told = (given: Topology, lines?: readonly string[]): string[] =>
+    diagnoseAllToAll(row(1), cluster, {
+      topology: given,
+      ...(lines === undefined ? {} : { log: readNcclLog(lines.join('\n')) }),
+    }).suspects.map(({ what }) => what);
+
+  it('with a NIC beside each GPU, all of them used, clears them: what is left is guessed', () => {
+    expect(told(topology(8, own), healthy).join()).not.toMatch(/NIC/u);
+    expect(suspects(healthy).join()).toMatch(/far from their NIC/u);
+  });
+
+  it('names the NICs that a log does not use, and the GPUs that are then far from theirs', () => {
+    const half = healthy.map((line) => line.replace(/ \[4\].* \[RO\]/u, ' [RO]'));
+    expect(told(topology(8, own), half)).toEqual([
+      expect.stringContaining('4 of 8 NICs of a node are used'),
+      '4 of 8 NICs carry nothing',
+      '4 of 8 GPUs reach their NIC through the processor',
+    ]);
+  });
+
+  it('says without a log that there are fewer NICs than the cluster has, and which GPUs share one', () => {
+    const behindFirst = topology(4, (gpu, nic) => (nic === (gpu < 5 ? 0 : nic === 3 ? 3 : 1) ? 'PXB' : 'PHB'));
+    expect(told(behindFirst)).toEqual([
+      'the node has 4 NICs, and h100-2x8 8',
+      '5 GPUs share mlx5_0, where 2 would be even',
+    ]);
+    expect(told(topology(8, () => 'SYS'))).toEqual(['8 of 8 GPUs reach their NIC through the processor']);
+  });
+
+  it('says nothing of an exchange inside a node', () => {
+    const { suspects: found } = diagnoseAllToAll(row(1, { ranks: 8, nodes: 1 }), cluster, {
+      topology: topology(4, () => 'SYS'),
+    });
+    expect(found.map(({ what }) => what)).toEqual([expect.stringContaining('peer-to-peer is off')]);
   });
 });

@@ -1,5 +1,6 @@
 /** What an all_to_all should reach on a cluster, tier by tier, what it did, and the likely causes of the difference. */
 import type { Cluster } from '../cluster/cluster.js';
+import type { Topology } from '../cluster/topology/index.js';
 import { deviceCount } from '../cluster/ports.js';
 import {
   busBytesPerSecond,
@@ -12,6 +13,8 @@ import {
 import { fabricOf, type Fabric } from '../traffic/fabric.js';
 import { formatBandwidth, formatPercent, InputError } from '../units/index.js';
 import type { NcclLog } from './nccl-log.js';
+import type { Suspect } from './suspect.js';
+import { topologySuspects } from './topology-suspects.js';
 
 /** One tier's share in a measured all_to_all. */
 export interface TierReach {
@@ -24,13 +27,6 @@ export interface TierReach {
   readonly reachedBytesPerSecond: number;
   /** Seconds that its bytes need at the port's rate. */
   readonly boundSeconds: number;
-}
-
-export interface Suspect {
-  readonly what: string;
-  /** The line of a log or the arithmetic that speaks for it. */
-  readonly evidence: string;
-  readonly mend: string;
 }
 
 export interface AllToAllDiagnosis {
@@ -200,6 +196,8 @@ const rules: readonly ((known: Known) => Suspect | undefined)[] = [
   },
 ];
 
+const distantRanks = 'ranks far from their NIC (affinity)';
+
 /** What figures alone make likely, where no log says more. */
 function byArithmetic(reach: TierReach, cluster: Cluster, nodes: number): Suspect[] {
   const share = reach.reachedBytesPerSecond / reach.expectedBytesPerSecond;
@@ -228,7 +226,7 @@ function byArithmetic(reach: TierReach, cluster: Cluster, nodes: number): Suspec
         mend: 'compare with the same run on two nodes of one leaf, and with NCCL_PXN_DISABLE unset',
       },
       {
-        what: 'ranks far from their NIC (affinity)',
+        what: distantRanks,
         evidence,
         mend: 'nvidia-smi topo -m: GPU and NIC of a rank should be PIX or PXB; bind ranks to cores',
       },
@@ -242,11 +240,22 @@ function byArithmetic(reach: TierReach, cluster: Cluster, nodes: number): Suspec
   return found;
 }
 
+/** What lies beside a measurement. */
+export interface Evidence {
+  readonly log?: NcclLog;
+  /** Of one node. */
+  readonly topology?: Topology;
+}
+
 /**
  * Compares one measured all_to_all with what the cluster file and NCCL's way of moving it lead to expect. Throws
  * `InputError` for another collective, and for ranks that the cluster has no room for.
  */
-export function diagnoseAllToAll(measurement: Measurement, cluster: Cluster, log?: NcclLog): AllToAllDiagnosis {
+export function diagnoseAllToAll(
+  measurement: Measurement,
+  cluster: Cluster,
+  { log, topology }: Evidence = {},
+): AllToAllDiagnosis {
   const { op, ranks, bytes, seconds, source, line } = measurement;
   if (op !== 'all_to_all')
     throw new InputError(`${op} is no all_to_all`, { file: source, line, expected: 'rows of alltoall_perf' });
@@ -264,8 +273,13 @@ export function diagnoseAllToAll(measurement: Measurement, cluster: Cluster, log
   const nodes = new Set(members.map((rank) => fabric.nodeOf(rank))).size;
   const slow = seconds > slowRatio * expected.seconds;
   const reach = tiers[binding];
-  const proved = log === undefined ? [] : rules.flatMap((rule) => rule({ cluster, nodes, log }) ?? []);
-  const guessed = proved.length > 0 || reach === undefined ? [] : byArithmetic(reach, cluster, nodes);
+  const proved = [
+    ...(log === undefined ? [] : rules.flatMap((rule) => rule({ cluster, nodes, log }) ?? [])),
+    ...(topology === undefined || nodes === 1 ? [] : topologySuspects(topology, cluster, log)),
+  ];
+  const guesses = proved.length > 0 || reach === undefined ? [] : byArithmetic(reach, cluster, nodes);
+  // the wiring of a node would have shown it
+  const guessed = topology === undefined ? guesses : guesses.filter(({ what }) => what !== distantRanks);
   const bus = (time: number): number => busBytesPerSecond('all_to_all', ranks, bytes, time);
   return {
     measurement,

@@ -1,7 +1,7 @@
 /** The training run that a configuration describes by itself: YAML, TOML, Python or the JSON of DeepSpeed. */
 import { readDocument } from '../units/document.js';
 import type { Assignment } from './assigned/assignment.js';
-import { pythonAssignments } from './assigned/read-python.js';
+import { pythonParts } from './assigned/read-python.js';
 import { tomlAssignments } from './assigned/read-toml.js';
 import { yamlAssignments, type Variables } from './assigned/read-yaml.js';
 import { looksLikeOverrides } from './bridge/settings.js';
@@ -44,9 +44,9 @@ function environmentOf(assignments: readonly Assignment[]): Map<string, Located>
 }
 
 /** What a configuration's keys are of; undefined for another program's. */
-export function launchOfAssignments(assignments: readonly Assignment[]): FrameworkLaunch | undefined {
+function launchOfAssignments(assignments: readonly Assignment[], name?: string): FrameworkLaunch | undefined {
   const environment = environmentOf(assignments);
-  const about = { program: undefined, ranks: undefined, environment };
+  const about = { program: name, ranks: undefined, environment };
   const flags = assignments.filter(({ key }) => /(?:^|\.)--[a-z]/u.test(key));
   if (flags.length >= 2) return { kind: 'megatron', ...about, arguments: flagsOfKeys(flags) };
   if (looksLikeTorchtitan(assignments)) return { kind: 'torchtitan', ...about, file: undefined, assignments };
@@ -57,7 +57,7 @@ export function launchOfAssignments(assignments: readonly Assignment[]): Framewo
 /** Keys that a configuration sets, by the kind of file that it is; undefined for another. Throws `InputError`. */
 export function assignmentsOf(source: Source, variables: Variables): readonly Assignment[] | undefined {
   const { file, text } = source;
-  if (/\.py$/iu.test(file)) return pythonAssignments(source);
+  if (/\.py$/iu.test(file)) return pythonParts(source).flatMap(({ assignments }) => assignments);
   if (/\.toml$/iu.test(file)) return tomlAssignments(source);
   if (/\.ya?ml$/iu.test(file)) return yamlAssignments(source, variables);
   // without a telling name: a header alone on its line, or a section of Bridge's
@@ -65,14 +65,22 @@ export function assignmentsOf(source: Source, variables: Variables): readonly As
   return /^(?:model|ConfigContainer|MODEL_ARGS):\s*$/mu.test(text) ? yamlAssignments(source, variables) : undefined;
 }
 
-/** The run of a configuration; undefined for what is none, as a shell script. Throws `InputError` for a damaged one. */
-export function configurationLaunch(source: Source, variables: Variables = {}): FrameworkLaunch | undefined {
+/**
+ * The runs of a configuration, of Python one a function; undefined for what is none, as a shell script. Throws
+ * `InputError` for a damaged one.
+ */
+export function configurationLaunches(source: Source, variables: Variables = {}): FrameworkLaunch[] | undefined {
   const { file, text } = source;
   if (/^\s*\{/u.test(text)) {
     const { value } = readDocument(text, file);
     const about = { program: undefined, ranks: undefined, environment: new Map<string, Located>() };
-    return looksLikeDeepspeed(value) ? { kind: 'deepspeed', ...about, file, values: {} } : undefined;
+    return looksLikeDeepspeed(value) ? [{ kind: 'deepspeed', ...about, file, values: {} }] : undefined;
   }
+  if (/\.py$/iu.test(file))
+    return pythonParts(source).flatMap(
+      ({ name, assignments }) => launchOfAssignments(assignments, name === '' ? undefined : name) ?? [],
+    );
   const assignments = assignmentsOf(source, variables);
-  return assignments === undefined ? undefined : launchOfAssignments(assignments);
+  const launch = assignments === undefined ? undefined : launchOfAssignments(assignments);
+  return launch === undefined ? undefined : [launch];
 }

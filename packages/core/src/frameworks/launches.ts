@@ -1,6 +1,6 @@
 /** The training runs that a launch script starts, whatever framework they are of. */
 import type { Assignment } from './assigned/assignment.js';
-import { dottedFlagsOf, overridesOf } from './assigned/read-words.js';
+import { dottedFlagsOf, overridesOf, plainFlagsOf } from './assigned/read-words.js';
 import { looksLikeOverrides } from './bridge/settings.js';
 import type { DeepspeedLaunchValues } from './deepspeed/config.js';
 import { joinedCommands, megatronLaunchOf, type MegatronLaunch } from './megatron/launch.js';
@@ -31,8 +31,15 @@ export type FrameworkLaunch =
   | ({ readonly kind: 'torchtitan' } & Configured)
   | ({ readonly kind: 'deepspeed'; readonly file: string; readonly values: DeepspeedLaunchValues } & Started);
 
-function started({ words, environment, startedBy = [] }: RunCommand): Started {
+/** Place of the script, or of the module behind `-m`; below 0 where there is neither. */
+function programAt(words: readonly Located[]): number {
   const script = words.findIndex(({ text }) => text.endsWith('.py'));
+  const module = words.findIndex(({ text }) => text === '-m');
+  return script >= 0 || module < 0 ? script : module + 1;
+}
+
+function started({ words, environment, startedBy = [] }: RunCommand): Started {
+  const script = programAt(words);
   const front = words.slice(0, Math.max(0, script));
   return { program: words[script]?.text, ranks: startedRanks([...startedBy, ...front]), environment };
 }
@@ -79,8 +86,24 @@ function deepspeedValues(words: readonly Located[]): DeepspeedLaunchValues {
   };
 }
 
+/** A run of ms-swift's `megatron sft`: Megatron's fields as flags with underscores; the model's are read elsewhere. */
+function swiftLaunch({ words, environment }: RunCommand): FrameworkLaunch[] {
+  const [program, kind] = words;
+  if (program?.text !== 'megatron' || !/^(?:sft|pt|rlhf)$/u.test(kind?.text ?? '')) return [];
+  const number = (name: string): number | undefined => {
+    const text = environment.get(name)?.text ?? '';
+    return /^\d+$/u.test(text) ? Number(text) : undefined;
+  };
+  const [each, nodes = 1] = [number('NPROC_PER_NODE'), number('NNODES')];
+  const ranks = each === undefined ? undefined : each * nodes;
+  const called = `megatron ${kind?.text ?? ''}`;
+  return [{ kind: 'bridge', program: called, ranks, environment, file: undefined, assignments: plainFlagsOf(words) }];
+}
+
 function launchOf(command: RunCommand): FrameworkLaunch[] {
   const { words, environment } = command;
+  const swift = swiftLaunch(command);
+  if (swift.length > 0) return swift;
   const json = valueBehind(words, deepspeedFiles);
   if (json?.endsWith('.json') === true)
     return [{ kind: 'deepspeed', ...started(command), file: json, values: deepspeedValues(words) }];

@@ -1,4 +1,4 @@
-/** Every statement of the frameworks about what stops, changes or slows a run: one case that breaks it, one that keeps it. */
+/** Every statement of frameworks about what stops, changes or slows a run: a case that breaks it, one that keeps it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';

@@ -141,8 +141,8 @@ export function bytesOf(
   const inElements = integer(args['In msg nelems']);
   const outElements = integer(args['Out msg nelems']);
   if (type === undefined || inElements === undefined || group === undefined) return {};
-  const whole =
-    op === 'all_gather' ? inElements * group.size : op === 'receive' ? (outElements ?? inElements) : inElements;
+  const gathers = op === 'all_gather' || op === 'gather';
+  const whole = gathers ? inElements * group.size : op === 'receive' ? (outElements ?? inElements) : inElements;
   const bytes = whole * type;
   if (op === 'all_to_all') {
     const splits = numberList(args['In split size']);

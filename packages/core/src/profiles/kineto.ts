@@ -14,6 +14,9 @@ type Json = Readonly<Record<string, unknown>>;
 /** Kinds of events that are parsed; names of 2021 have capitals. */
 const wanted = /"cat"\s*:\s*"(kernel|gpu_memcpy|gpu_memset|memcpy|memset|cpu_op|operator)"/iu;
 
+/** What the profiler puts around a step. */
+const stepMark = /"name"\s*:\s*"ProfilerStep#(\d+)"/u;
+
 interface Kernel {
   readonly kind: CommunicationKernel;
   readonly name: string;
@@ -43,6 +46,7 @@ export class KinetoReader {
   /** What PyTorch's calls said of a collective, by the id that their kernels bear. */
   readonly #calls = new Map<number, Json>();
   readonly #devices = new Set<number>();
+  readonly #steps = new Set<string>();
 
   /** `file` is for messages, and for the rank in its name. */
   constructor(file: string) {
@@ -95,6 +99,7 @@ export class KinetoReader {
       ...(Array.isArray(devices) && devices.length > 0 ? { devicesPerNode: devices.length } : {}),
       library: typeof version === 'string' ? `nccl ${version}` : 'nccl',
       seconds: last - origin,
+      ...(this.#steps.size > 0 ? { steps: this.#steps.size } : {}),
       compute: from(this.#compute),
       copies: from(this.#copies),
       communications: read.communications,
@@ -136,7 +141,11 @@ export class KinetoReader {
 
   #event(text: string, line: number): void {
     const category = wanted.exec(text)?.[1]?.toLowerCase();
-    if (category === undefined) return;
+    if (category === undefined) {
+      const step = stepMark.exec(text)?.[1];
+      if (step !== undefined) this.#steps.add(step);
+      return;
+    }
     if (category === 'cpu_op' || category === 'operator') {
       if (text.includes(collectiveName)) this.#call(this.#parsed(text, line));
       return;

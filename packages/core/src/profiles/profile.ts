@@ -72,6 +72,8 @@ export interface RankProfile {
   readonly library: string;
   /** From the first kernel to the last, seconds. */
   readonly seconds: number;
+  /** Steps that the profiler marked; absent where it marked none. */
+  readonly steps?: number;
   /** When kernels that compute ran: a union. */
   readonly compute: readonly Interval[];
   /** When copies and fills by the copy engines ran: a union. */

@@ -49,11 +49,14 @@ describe.each(jobs)('traces of %s', (_, change) => {
     for (const [place, { truth }] of traces.entries()) {
       const calls = [...truth.calls].sort((a, b) => a.startNs - b.startNs);
       // of more than 30 splits the profiler does not write all
-      const known = calls.map(({ op, sentBytes, members }) => ({
+      const known = calls.map(({ op, sentBytes, bytes, members }) => ({
         op,
+        bytes,
         sentBytes: op === 'all_to_all' && members.length > 30 ? undefined : sentBytes,
       }));
-      expect(profiles[place]?.communications.map(({ op, sentBytes }) => ({ op, sentBytes }))).toEqual(known);
+      expect(profiles[place]?.communications.map(({ op, sentBytes, bytes }) => ({ op, bytes, sentBytes }))).toEqual(
+        known,
+      );
     }
   });
 
@@ -129,6 +132,16 @@ describe('KinetoReader', () => {
       ranks: 8,
       label: 'EXPERT_MODEL_PARALLEL_GROUP',
     });
+  });
+
+  it('knows every operation by its name, and counts the steps that are marked', () => {
+    const { traces, report } = run({ layers: 3, seed: 11 });
+    const told = new Set(traces.flatMap(({ truth }) => truth.calls.map(({ op }) => op)));
+    expect([...told].sort()).toEqual(
+      'all_gather all_reduce all_to_all broadcast gather receive reduce reduce_scatter scatter send'.split(' '),
+    );
+    expect(new Set(report.rows.map(({ op }) => op))).toEqual(told);
+    expect(report.steps).toBe(3);
   });
 
   it('counts nodes by the devices of a host', () => {

@@ -59,6 +59,8 @@ export interface CommunicationRow {
 }
 
 export interface ProfileReport {
+  /** Steps that profilers marked, on the rank with the most; absent where none was marked. */
+  readonly steps?: number;
   readonly ranks: readonly RankTime[];
   /** Largest exposed time first. */
   readonly rows: readonly CommunicationRow[];
@@ -189,7 +191,9 @@ export function reportProfiles(profiles: readonly RankProfile[], cluster?: Clust
       else entry.byRank.set(profile, [communication]);
     }
   const rows = [...gathered.values()].map((one) => rowOf(one, splits));
+  const steps = profiles.reduce((most, profile) => Math.max(most, profile.steps ?? 0), 0);
   return {
+    ...(steps > 0 ? { steps } : {}),
     ranks: profiles.map((profile) => rankTime(profile, offsets.get(profile.rank))).sort((a, b) => a.rank - b.rank),
     rows: rows.sort((a, b) => (b.exposedSeconds ?? 0) - (a.exposedSeconds ?? 0)),
     notes: notesOf(profiles, cluster, devicesPerNode, splits.size),

@@ -53,6 +53,8 @@ export interface TrueCall {
   readonly op: ProfiledOp;
   readonly members: readonly number[];
   readonly sentBytes: number | undefined;
+  /** The whole buffer, as nccl-tests counts it; undefined where the kernel tells none. */
+  readonly bytes: number | undefined;
   readonly startNs: number;
   readonly readyNs: number;
   readonly endNs: number;
@@ -110,6 +112,10 @@ const kernelStem: Partial<Record<ProfiledOp, string>> = {
   all_to_all: 'SendRecv',
   send: 'SendRecv',
   receive: 'SendRecv',
+  // NCCL has no kernels of its own for these
+  gather: 'SendRecv',
+  scatter: 'SendRecv',
+  reduce: 'Reduce',
 };
 
 function kernelName(op: ProfiledOp, style: NameStyle, dtype: string): string {
@@ -117,9 +123,10 @@ function kernelName(op: ProfiledOp, style: NameStyle, dtype: string): string {
   const short = dtype === 'Float' ? 'float' : '__nv_bfloat16';
   if (style === 'before 2.8') return `nccl${stem}RingLLKernel_sum_${dtype === 'Float' ? 'f32' : 'f16'}(ncclColl)`;
   if (style === 'to 2.18') return `ncclKernel_${stem}_RING_LL_Sum_${short}(ncclDevComm*, unsigned long, ncclWork*)`;
+  const sums = stem === 'AllReduce' || stem === 'Reduce' ? 'Sum_bf16_' : '';
   return stem === 'SendRecv'
     ? 'ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<4096ul>)'
-    : `ncclDevKernel_${stem}_${stem === 'AllReduce' ? 'Sum_bf16_' : ''}RING_LL(ncclDevKernelArgsStorage<4096ul>)`;
+    : `ncclDevKernel_${stem}_${sums}RING_LL(ncclDevKernelArgsStorage<4096ul>)`;
 }
 
 /** Operations of one layer, in issue order. */
@@ -153,6 +160,9 @@ function layerOperations({ ranks, expertParallel, deepEp }: TraceJob, random: Ra
     one(deepEp ? 'combine' : 'all_to_all', 'all_to_allv', expert, { uneven: true, beside: true }),
     one('reduce_scatter', '_reduce_scatter_base', tensor, { beside: true }),
     one('broadcast', 'broadcast', world, { dtype: 'Float' }),
+    one('reduce', 'reduce', world, { dtype: 'Float', beside: true }),
+    one('gather', 'gather', data),
+    one('scatter', 'scatter', data, { beside: true }),
     ...(ranks > 1 ? [one('send', 'send', [{ label: 'PIPELINE_MODEL_PARALLEL_GROUP', members: [0, ranks - 1] }])] : []),
   ];
 }
@@ -190,6 +200,10 @@ function sentBytes(op: ProfiledOp, bytes: number, size: number): number | undefi
   return op === 'receive' ? 0 : undefined;
 }
 
+/** The whole buffer of a collective that takes `bytes` of every rank, or gives them. */
+const wholeBytes = (op: ProfiledOp, bytes: number, size: number): number =>
+  op === 'all_gather' || op === 'gather' || op === 'scatter' ? bytes * size : bytes;
+
 /** Rows to each member, adding up to `rows`. */
 function drawSplits(random: Random, rows: number, size: number): number[] {
   const splits = Array.from({ length: size }, () => Math.floor((random.uniform() * rows) / size));
@@ -199,6 +213,11 @@ function drawSplits(random: Random, rows: number, size: number): number[] {
 
 const rowElements = 64;
 const launchGapNs = 1500;
+
+const deepEpNames: Partial<Record<ProfiledOp, string>> = {
+  dispatch: 'void deep_ep::internode::dispatch<false, 8, false, 8, 20, 12>(int4*, float*, long*)',
+  combine: 'void deep_ep::internode::combine<false, 8, __nv_bfloat16, 8, 2, 16, 24>(int4*, float*)',
+};
 
 function runOperation(operation: Operation, states: readonly RankState[], random: Random): void {
   for (const group of operation.groups) {
@@ -233,7 +252,8 @@ function runOperation(operation: Operation, states: readonly RankState[], random
         endNs,
         call: { operation, group, op, splits, elements: operation.elements, sequence },
       });
-      state.calls.push({ op, members: group.members, sentBytes: sent, startNs, readyNs, endNs });
+      const whole = deepEpNames[op] === undefined ? wholeBytes(op, bytes, group.members.length) : undefined;
+      state.calls.push({ op, members: group.members, sentBytes: sent, bytes: whole, startNs, readyNs, endNs });
       state.communicationNs = endNs + launchGapNs;
       if (!operation.beside) state.computeNs = Math.max(state.computeNs, endNs);
     }
@@ -291,11 +311,6 @@ const most = 30;
 const list = (values: readonly number[]): string =>
   values.length > most ? `[${values.slice(0, most).join(', ')}, ...]` : `[${values.join(', ')}]`;
 
-const deepEpNames: Partial<Record<ProfiledOp, string>> = {
-  dispatch: 'void deep_ep::internode::dispatch<false, 8, false, 8, 20, 12>(int4*, float*, long*)',
-  combine: 'void deep_ep::internode::combine<false, 8, __nv_bfloat16, 8, 2, 16, 24>(int4*, float*)',
-};
-
 /** The text of one rank's trace. */
 function written(job: TraceJob, rank: number, pieces: readonly Piece[], clockAhead: number, random: Random): string {
   const groups = new Map<string, Group>();
@@ -314,8 +329,9 @@ function written(job: TraceJob, rank: number, pieces: readonly Piece[], clockAhe
         ? {}
         : {
             'Collective name': call.op === 'receive' ? 'recv' : call.operation.name,
-            'In msg nelems': call.elements,
-            'Out msg nelems': call.elements,
+            // ProcessGroupNCCL tells the root's buffer on every rank
+            'In msg nelems': call.op === 'scatter' ? call.elements * call.group.members.length : call.elements,
+            'Out msg nelems': call.op === 'gather' ? call.elements * call.group.members.length : call.elements,
             'Group size': call.group.members.length,
             dtype: call.operation.dtype,
             'In split size': list(call.splits),
@@ -381,7 +397,16 @@ function written(job: TraceJob, rank: number, pieces: readonly Piece[], clockAhe
       nccl_version: '2.21.5',
     },
   };
-  const body = [noise, ...events.flat()].map((event) => JSON.stringify(event)).join(',\n  ');
+  const steps = Array.from({ length: job.layers }, (_, step) => ({
+    ph: 'X',
+    cat: 'user_annotation',
+    name: `ProfilerStep#${step + 7}`,
+    pid: 4000,
+    tid: 4000,
+    ts: 1,
+    dur: 1,
+  }));
+  const body = [noise, ...steps, ...events.flat()].map((event) => JSON.stringify(event)).join(',\n  ');
   return (
     `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "traceEvents": [\n  ${body}\n  ],\n  "traceName": ` +
     '"x.json"\n}\n'

@@ -1,7 +1,7 @@
 /**
  * What a recipe in Python sets: assignments to attributes (`cfg.model.expert_model_parallel_size = 8`), arguments by
  * name and entries of dictionaries, one a line. Python is not run: a value that is no literal is not known, and of
- * several lines that set one key the last counts.
+ * several lines of a function that set one key the last counts.
  */
 import type { Source } from '../shell/place.js';
 import { valueOfText, type Assignment } from './assignment.js';
@@ -36,11 +36,20 @@ const openings = (text: string): number => {
 /** Key of an argument by name: what is called is not followed. */
 export const argumentSection = 'arguments';
 
-/** Everything that is set, in the order of the text. */
-export function pythonAssignments(source: Source): Assignment[] {
+/** What a function of the file sets, or the file outside of all of them. */
+export interface PythonPart {
+  /** Empty outside of functions. */
+  readonly name: string;
+  readonly assignments: readonly Assignment[];
+}
+
+const definition = /^(?:async\s+)?def\s+(\w+)|^class\s+(\w+)/u;
+
+/** Everything that is set, by the outermost function that it stands in, in the order of the text. */
+export function pythonParts(source: Source): PythonPart[] {
+  const parts: { name: string; assignments: Assignment[] }[] = [{ name: '', assignments: [] }];
   const lines = source.text.split('\n');
   const constants = new Map<string, unknown>();
-  const found: Assignment[] = [];
   let offset = 0;
   const valueFrom = (index: number, text: string): unknown => {
     let whole = text;
@@ -54,9 +63,11 @@ export function pythonAssignments(source: Source): Assignment[] {
     const line = raw.length > mostLength ? '' : withoutComment(raw);
     const start = offset;
     offset += raw.length + 1;
+    const [, called, kind] = definition.exec(line) ?? [];
+    if (called !== undefined || kind !== undefined) parts.push({ name: called ?? kind ?? '', assignments: [] });
     const add = (name: string, key: string, text: string): void => {
       const at = start + raw.indexOf(name);
-      found.push({
+      parts.at(-1)?.assignments.push({
         key,
         value: valueFrom(index, text),
         at: { text: name, place: { source, start: at, end: at + name.length } },
@@ -75,5 +86,5 @@ export function pythonAssignments(source: Source): Assignment[] {
     const [, name, given] = argument.exec(line) ?? entry.exec(line) ?? [];
     if (name !== undefined && given !== undefined && given !== '') add(name, `${argumentSection}.${name}`, given);
   });
-  return found;
+  return parts.filter(({ assignments }) => assignments.length > 0);
 }

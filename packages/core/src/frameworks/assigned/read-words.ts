@@ -1,4 +1,4 @@
-/** Overrides among the words of a command: `model.tensor_model_parallel_size=8`, `--parallelism.tensor_parallel_degree 8`. */
+/** What the words of a command set: `model.expert_model_parallel_size=8`, `--parallelism.tensor_parallel_degree 8`. */
 import type { Located } from '../shell/place.js';
 import { valueOfText, type Assignment } from './assignment.js';
 
@@ -16,7 +16,7 @@ export function overridesOf(words: readonly Located[]): Assignment[] {
 
 const dotted = /^--([A-Za-z_][\w-]*(?:\.[\w-]+)+)(?:=([\s\S]*))?$/u;
 
-/** Flags with dots, as torchtitan takes them; one without a value is a switch, and `no` in front of its name turns it. */
+/** Flags with dots, as torchtitan takes them; one without a value is a switch, which `no` before its name turns. */
 export function dottedFlagsOf(words: readonly Located[]): Assignment[] {
   return words.flatMap(({ text, place }, index): Assignment[] => {
     const [, name, inline] = dotted.exec(text) ?? [];
@@ -28,5 +28,16 @@ export function dottedFlagsOf(words: readonly Located[]): Assignment[] {
     const off = /\.no_([^.]+)$/u.exec(key)?.[1];
     const switched = off === undefined ? key : `${key.slice(0, key.lastIndexOf('.'))}.${off}`;
     return [{ key: switched, value: off === undefined, at: { text, place } }];
+  });
+}
+
+/** Flags with underscores and their values, as ms-swift takes them; several values are a list. */
+export function plainFlagsOf(words: readonly Located[]): Assignment[] {
+  return words.flatMap(({ text, place }, index): Assignment[] => {
+    const [, key] = /^--([a-z]\w*)$/u.exec(text) ?? [];
+    if (key === undefined) return [];
+    const end = words.findIndex((word, at) => at > index && word.text.startsWith('--'));
+    const values = words.slice(index + 1, end < 0 ? undefined : end).map((word) => valueOfText(word.text, 'text'));
+    return [{ key, value: values.length > 1 ? values : (values[0] ?? true), at: { text, place } }];
   });
 }

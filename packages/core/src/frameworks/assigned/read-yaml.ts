@@ -17,8 +17,8 @@ function filled(value: unknown, variables: Variables): unknown {
 }
 
 /**
- * Every key with a value that is no map. Throws `InputError` as `readDocument` does, for text that is no YAML, too large
- * or too deep.
+ * Every key with a value that is no map. Throws `InputError` as `readDocument` does, for text that is no YAML, too
+ * large or too deep.
  */
 export function yamlAssignments(source: Source, variables: Variables = {}): Assignment[] {
   const { document, targets } = parseDocumentText(source.text, source.file, new LineCounter());

@@ -5,7 +5,7 @@ import { checkRules } from '../megatron/check.js';
 import { megatronFlags } from '../megatron/flags.js';
 import { MegatronRun, type RunContext } from '../megatron/run.js';
 import { bridgeRules } from './rules.js';
-import { sectionOfField } from './sections.js';
+import { bridgeSections, sectionOfField } from './sections.js';
 import { bridgeSource, readOverrides } from './settings.js';
 
 /** A run as overrides of a recipe describe it; what they do not say is the recipe's. */
@@ -31,11 +31,19 @@ export const inOverrides = (text: string): string =>
     return value ? `${path}=${next}` : `${path}${rest}`;
   });
 
-/** What is wrong with the overrides, errors first. */
-export const checkOverrides = (run: MegatronRun): Finding[] =>
+const pathPattern = new RegExp(String.raw`\b(?:${bridgeSections.join('|')})\.(\w+)(?:=(\S+?))?(?=[\s,;:]|$)`, 'gu');
+
+/** `--sequence-parallel` as `--sequence_parallel true`: ms-swift's way. */
+export const inPlainFlags = (text: string): string =>
+  inOverrides(text).replaceAll(pathPattern, (_, name: string, value: string | undefined) =>
+    value === undefined ? `--${name}` : `--${name} ${value}`,
+  );
+
+/** What is wrong with the overrides, errors first, in the `words` of the person. */
+export const checkOverrides = (run: MegatronRun, words = inOverrides): Finding[] =>
   checkRules(run, bridgeRules, bridgeSource).map((finding) => ({
     ...finding,
-    message: inOverrides(finding.message),
+    message: words(finding.message),
     consequence: finding.consequence.replace('Megatron stops at start', 'the run stops at start'),
-    mend: inOverrides(finding.mend),
+    mend: words(finding.mend),
   }));

@@ -7,7 +7,7 @@ import { lengthFields } from './fields.js';
 const stops = 'the configuration is refused';
 const mxfp8 = (run: MegatronRun): boolean => run.given('fp8') && run.text('fp8_recipe') === 'mxfp8';
 
-/** Rules of Megatron-LM's argument parser, which a configuration object does not go through; the last: a recipe has them. */
+/** Rules of Megatron-LM's argument parser, which a configuration does not go through; and one that any recipe keeps. */
 const ofParser: readonly string[] = [
   'sequence-parallel-alone',
   'tensor-parallel-overlap',

@@ -34,8 +34,8 @@ export function checkRules(run: MegatronRun, rules: readonly Rule[], source: str
 }
 
 /**
- * Nothing where the rule is kept. Where it is kept under what a recipe may well say beyond the overrides, an error is
- * one that can't be judged, and what is slow or changed is not said.
+ * Nothing where the rule is kept. Where it is kept under what a recipe may well say beyond the overrides, or a script
+ * by words that are not known, an error is one that can't be judged, and what is slow or changed is not said.
  */
 function findingOf(run: MegatronRun, rule: Rule, source: string): Finding[] {
   const { value: found, doubts } = run.observed(() => rule.check(run));
@@ -48,14 +48,15 @@ function findingOf(run: MegatronRun, rule: Rule, source: string): Finding[] {
   const flags = (given.length > 0 ? given : rule.fields.slice(0, 1)).map(
     (field) => run.at(field)?.text ?? megatronFlags.ofField(field).names[0] ?? field,
   );
-  const recipe = (open.length > 0 ? open : doubts).join(', ');
+  const names = (open.length > 0 ? open : doubts).join(', ');
+  const who = run.context.from === 'overrides' ? 'the recipe says' : 'words that are not known here say';
   return [
     {
       severity: doubtful ? 'unknown' : rule.severity,
       rule: rule.id,
       flags,
       ...found,
-      ...(doubtful ? { consequence: `${found.consequence}, unless the recipe says otherwise (${recipe})` } : {}),
+      ...(doubtful ? { consequence: `${found.consequence}, unless ${who} otherwise (${names})` } : {}),
       source,
       ...(at === undefined ? {} : { at }),
     },

@@ -38,7 +38,14 @@ export function megatronLaunchOf({ words, environment, startedBy = [] }: RunComm
   const start = script < 0 ? 0 : script + 1;
   const list = words.slice(start);
   const known = list.filter(({ text }) => megatronFlags.get(text.split('=')[0] ?? '') !== undefined);
-  if (known.length < leastFlags || (script < 0 && !(words[0]?.text.startsWith('--') ?? false))) return [];
+  const flags = list.filter(({ text }) => /^--[a-z]/u.test(text));
+  // Most flags of another trainer are not Megatron's.
+  if (
+    known.length < leastFlags ||
+    2 * known.length < flags.length ||
+    (script < 0 && !(words[0]?.text.startsWith('--') ?? false))
+  )
+    return [];
   const front = words.slice(0, Math.max(0, script));
   return [
     { program: words[script]?.text, arguments: list, environment, ranks: startedRanks([...startedBy, ...front]) },

@@ -25,7 +25,8 @@ export const dispatcherRules: readonly Rule[] = [
       dispatcherType(run) !== 'flex' &&
       run.text('moe_flex_dispatcher_backend') !== 'ncclep'
         ? broken(
-            `--moe-flex-dispatcher-backend ${run.text('moe_flex_dispatcher_backend')} with the dispatcher ${dispatcherType(run)}`,
+            `--moe-flex-dispatcher-backend ${run.text('moe_flex_dispatcher_backend')} with the dispatcher ` +
+              `${dispatcherType(run)}`,
             'add --moe-token-dispatcher-type flex',
             'the backend does nothing',
           )

@@ -113,7 +113,9 @@ export const routerRules: readonly Rule[] = [
         ? broken(
             '--moe-ffn-hidden-size is not given',
             'give it, if only as the same number',
-            `experts are as wide as --ffn-hidden-size${run.given('ffn_hidden_size') ? '' : ', which is not given either'}`,
+            run.given('ffn_hidden_size')
+              ? 'experts are as wide as --ffn-hidden-size'
+              : 'experts are as wide as --ffn-hidden-size, which is not given either',
           )
         : undefined,
   },

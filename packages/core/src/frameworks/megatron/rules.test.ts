@@ -67,3 +67,18 @@ test('a flag is found by each of its spellings, and sets its field', () => {
     for (const name of flag.names) expect(megatronFlags.get(name)?.field).toBe(flag.field);
   expect(megatronFlags.flags.length).toBeGreaterThan(800);
 });
+
+test('where words are not known, what they may be is no error', () => {
+  const flags = '--overlap-param-gather --overlap-grad-reduce --num-attention-heads 6 --tensor-model-parallel-size 4';
+  const severity = (given: string): (readonly string[])[] =>
+    checkMegatron(runOf(given)).map((finding) => [finding.rule, finding.severity]);
+  expect(severity(flags)).toEqual([
+    ['heads-over-tensor-parallel', 'error'],
+    ['parameter-gather', 'error'],
+  ]);
+  // `--bf16 $OPTIMIZER`: nothing, or flags
+  expect(severity(`${flags} --bf16 \uE000$OPTIMIZER\uE001`)).toEqual([
+    ['heads-over-tensor-parallel', 'error'],
+    ['parameter-gather', 'unknown'],
+  ]);
+});

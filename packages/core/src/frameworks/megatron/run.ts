@@ -63,6 +63,7 @@ export class MegatronRun {
 
   /** Whether a field that is not given has the framework's default; else the recipe's: then there is a doubt. */
   #isDefault(field: string): boolean {
+    if (this.settings.open === true) this.#doubts.add(field);
     if (this.context.from !== 'overrides' || leftByRecipes.has(field) || this.settings.nothing?.has(field) === true)
       return true;
     // A configuration that says the model says all of it.

@@ -19,31 +19,43 @@ export interface Settings {
   readonly fields: ReadonlyMap<string, Setting>;
   /** Fields that were set to nothing: they have the framework's default. */
   readonly nothing?: ReadonlySet<string>;
+  /** Some words are not known, and may be flags: what is not given may be given all the same. */
+  readonly open?: boolean;
   readonly findings: readonly Finding[];
 }
 
 const source = 'megatron/training/arguments.py at d98e8a64';
 
+/** Training scripts of Megatron-LM itself: others add flags of their own. */
+const ownPrograms = /(?:^|\/)(?:pretrain|train|finetune)_(?:gpt|mamba|hybrid|bert|t5|ict|retro|vlm|vision\w*|rl)\.py$/u;
+
 /**
  * Reads arguments (without program and script). What is wrong with one of them is a finding; the others are still read.
+ * A flag that only the script named `program` may have is told as such.
  */
-export function readMegatronArguments(words: readonly Located[], table: FlagTable = megatronFlags): Settings {
-  const reader = new Reader(table);
+export function readMegatronArguments(words: readonly Located[], program?: string): Settings {
+  const reader = new Reader(megatronFlags, program === undefined || ownPrograms.test(program) ? undefined : program);
   reader.read(words);
-  return { fields: reader.fields, findings: reader.findings };
+  return { fields: reader.fields, findings: reader.findings, open: reader.open };
 }
 
 class Reader {
   readonly fields = new Map<string, Setting>();
   readonly findings: Finding[] = [];
+  open = false;
 
-  constructor(readonly table: FlagTable) {}
+  constructor(
+    readonly table: FlagTable,
+    /** Another trainer than Megatron-LM's. */
+    readonly other: string | undefined,
+  ) {}
 
   read(words: readonly Located[]): void {
     let at = 0;
     while (at < words.length) {
       const word = words[at];
       at += 1;
+      if (word !== undefined && isUnknown(word.text)) this.open = true;
       if (word === undefined || !word.text.startsWith('--')) continue;
       const equals = word.text.indexOf('=');
       const name = equals < 0 ? word.text : word.text.slice(0, equals);
@@ -73,7 +85,10 @@ class Reader {
 
   #value(name: Located, flag: Flag, values: readonly Located[]): { known: SettingValue | undefined } | undefined {
     if (flag.kind === 'on' || flag.kind === 'off') {
-      if (values.length > 0) this.#wrong(name, `${name.text} takes no value, but ${quoted(values)} follows it`);
+      const known = values.filter(({ text }) => !isUnknown(text));
+      if (known.length < values.length) this.open = true;
+      // What is not known may be nothing, or flags.
+      if (known.length > 0) this.#wrong(name, `${name.text} takes no value, but ${quoted(known)} follows it`);
       return { known: flag.kind === 'on' };
     }
     if (flag.kind === 'onoff') return { known: !name.text.startsWith('--no-') };
@@ -81,9 +96,11 @@ class Reader {
       this.#wrong(name, `${name.text} takes a value, but none follows`);
       return undefined;
     }
-    if (!flag.several && values.length > 1)
+    const further = values.slice(1).filter(({ text }) => !isUnknown(text));
+    if (further.length < values.length - 1) this.open = true;
+    if (!flag.several && further.length > 0)
       this.#wrong(name, `${name.text} takes one value, but ${quoted(values)} follow it`);
-    const texts = values.map(({ text }) => text);
+    const texts = (flag.several ? values : values.slice(0, 1)).map(({ text }) => text);
     if (texts.some(isUnknown)) return { known: undefined };
     const bad = texts.find((text) => !fits(flag, text));
     if (bad !== undefined) {
@@ -111,11 +128,11 @@ class Reader {
   #unknown(name: Located): void {
     const near = nearest(name.text, this.table.names);
     this.findings.push({
-      severity: 'error',
+      severity: this.other === undefined ? 'error' : 'unknown',
       rule: 'unknown-flag',
       flags: [name.text],
       message: `${name.text} is not a flag of Megatron-LM ${megatronVersion}`,
-      consequence: 'the parser stops, unless the script adds flags of its own',
+      consequence: `the parser stops, unless ${this.other ?? 'the script'} adds flags of its own`,
       mend: near === undefined ? 'remove it, or check the version' : `did you mean ${near}?`,
       source,
       at: name,

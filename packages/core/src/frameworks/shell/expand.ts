@@ -2,7 +2,7 @@
  * Expands the words of a launch script: quotes, variables, arrays, arithmetic, and the few commands whose output a text
  * decides.
  */
-import type { DoubleQuotedChild, ParameterExpansionPart, ParsedScript, Word, WordPart } from 'unbash';
+import type { DoubleQuotedChild, HereDocBody, ParameterExpansionPart, ParsedScript, Word, WordPart } from 'unbash';
 import { arithmetic } from './arithmetic.js';
 import { Fields } from './fields.js';
 import type { Located, Place, Source } from './place.js';
@@ -37,6 +37,15 @@ export class Expander {
     const fields = new Fields(this.place(word));
     if (word.parts === undefined) return word.value;
     for (const part of word.parts) this.#part(part, fields, true);
+    fields.end();
+    return fields.list.map(({ text }) => text).join(' ');
+  }
+
+  /** The text behind `<<`, its variables expanded. */
+  here(body: HereDocBody): string {
+    if (body.parts === undefined) return body.text;
+    const fields = new Fields(this.place(body));
+    for (const part of body.parts) this.#part(part, fields, true);
     fields.end();
     return fields.list.map(({ text }) => text).join(' ');
   }

@@ -20,14 +20,18 @@ import {
 import { arithmetic } from './arithmetic.js';
 import { truthOf, truthOfWords, type Truth } from './conditions.js';
 import { assign, declare } from './assign.js';
+import { assignedIn } from './assigned-in.js';
+import { batchVariables, batchWords } from './batch-header.js';
 import { Expander, globExpression } from './expand.js';
 import { knownOutput } from './known-output.js';
 import type { Located, Source } from './place.js';
-import { isUnknown, readable, type DefinedFunction, type ShellState } from './state.js';
+import { readInto } from './read-builtin.js';
+import { isUnknown, readable, unknownText, type DefinedFunction, type ShellState } from './state.js';
 
 const loopLimit = 1000;
 const declarations = new Set(['export', 'declare', 'local', 'readonly', 'typeset']);
 const shells = /(?:^|\/)(?:ba|z|da)?sh$/u;
+const queues = /(?:^|\/)(?:sbatch|qsub|bsub)$/u;
 
 /** Thrown by nothing outside: `break`, `continue`, `return` leave the statements they stand in. */
 type Leave = 'break' | 'continue' | 'return' | 'exit';
@@ -131,17 +135,31 @@ export class Interpreter {
   }
 
   #if(node: If): Truth {
+    const open: CompoundList[] = [];
+    const settle = (list: CompoundList | undefined): Truth => {
+      const status = list === undefined ? true : this.#inside(list);
+      for (const branch of open) this.#leaveUnknown(branch);
+      return status;
+    };
     for (const { clause, then } of [node, ...node.elif]) {
       const truth = this.#statements(clause.commands);
-      if (truth === true) return this.#inside(then);
-      if (truth === undefined)
-        this.state.assume(
-          `the condition "${this.source.text.slice(clause.pos, clause.end).trim()}" depends on the machine: taken ` +
-            'as false',
-          this.#expander.place(clause),
-        );
+      if (truth === true) return settle(then);
+      if (truth !== undefined) continue;
+      open.push(then);
+      this.state.assume(
+        `the condition "${this.source.text.slice(clause.pos, clause.end).trim()}" depends on the machine: taken ` +
+          'as false',
+        this.#expander.place(clause),
+      );
     }
-    return node.else === undefined ? true : this.#inside(node.else);
+    return settle(node.else);
+  }
+
+  /** Variables that a branch would set, of which nothing else says the value: it is not known, rather than empty. */
+  #leaveUnknown(branch: CompoundList): void {
+    for (const { name, node } of assignedIn(branch))
+      if (!this.state.variables.has(name))
+        this.state.setText(name, unknownText(`$${name}`), this.#expander.place(node));
   }
 
   #for(node: For): Truth {
@@ -180,6 +198,7 @@ export class Interpreter {
     const place = this.#expander.place(node.word);
     if (isUnknown(text)) {
       this.state.assume(`case ${readable(text)} depends on the machine: no branch taken`, place);
+      for (const { body } of node.items) this.#leaveUnknown(body);
       return undefined;
     }
     const item = node.items.find(({ pattern }) =>
@@ -202,7 +221,39 @@ export class Interpreter {
       declare(this.#expander, program.text, fields.slice(1), assignments);
       return true;
     }
-    return this.#call(fields, prefix);
+    return this.#read(node, fields, prefix) ?? this.#hereScript(node, fields) ?? this.#call(fields, prefix);
+  }
+
+  /** `IFS=, read -r A B <<< "$TEXT"`. */
+  #read({ redirects }: Command, fields: readonly Located[], prefix: readonly Assignment[]): Truth {
+    const here = redirects.find((redirect) => redirect.type === 'HereString');
+    if (fields[0]?.text !== 'read' || here?.target === undefined) return undefined;
+    const separators = prefix.find(({ name }) => name === 'IFS')?.value;
+    const signs = separators?.type === 'Word' ? this.#expander.text(separators) : undefined;
+    const text = { text: this.#expander.text(here.target), place: this.#expander.place(here.target) };
+    readInto(this.state, fields.slice(1), text, signs);
+    return true;
+  }
+
+  /** A script behind `<<`, given to a shell or to a queue, is followed; the text of others is written down. */
+  #hereScript(node: Command, fields: readonly Located[]): Truth {
+    const here = node.redirects.find((redirect) => redirect.type === 'HereDoc');
+    const { body } = here ?? {};
+    const [program, ...rest] = fields;
+    const takes = queues.test(program?.text ?? '') || shells.test(fields.at(-1)?.text ?? '');
+    if (body === undefined || program === undefined || !takes) return undefined;
+    if (rest.some(({ text }) => /\.\w*sh$/u.test(text))) return undefined;
+    const text = here?.delimiter?.quoted === true ? body.text : this.#expander.here(body);
+    const before = this.state.commands.length;
+    const batch = batchWords({ file: this.source.file, text });
+    const outer = this.state.batch;
+    this.state.batch = batch;
+    for (const [name, value] of Object.entries(batchVariables(batch)))
+      this.state.setText(name, value, this.#expander.place(body));
+    this.#text({ text, place: this.#expander.place(body) });
+    this.state.batch = outer;
+    this.#startedBy(fields, before);
+    return true;
   }
 
   #call(fields: readonly Located[], prefix: readonly Assignment[]): Truth {
@@ -269,15 +320,20 @@ export class Interpreter {
 
   /** A program. A shell with `-c`, whoever starts it, is followed into its text. */
   #external(fields: readonly Located[], prefix: readonly Assignment[]): Truth {
-    const inner = fields.findIndex(
-      ({ text }, index) => /^-\w*c$/u.test(text) && shells.test(fields[index - 1]?.text ?? ''),
-    );
+    const inner = fields.findIndex(({ text }, index) => {
+      // `bash -x -e -c`
+      let shell = index - 1;
+      while (/^-\w+$/u.test(fields[shell]?.text ?? '')) shell -= 1;
+      return /^-\w*c$/u.test(text) && shells.test(fields[shell]?.text ?? '');
+    });
     const script = inner < 0 ? undefined : fields[inner + 1];
     if (script !== undefined) {
       const before = this.state.commands.length;
       // the word behind the text is $0, then come $1 and the others
       this.state.withArguments(fields.slice(inner + 3), () => this.#text(script));
-      this.#startedBy(fields.slice(0, inner - 1), before);
+      const front = fields.slice(0, inner - 1);
+      const queued = /(?:^|\/)srun$/u.test(front[0]?.text ?? '');
+      this.#startedBy(queued ? [...this.state.batch, ...front] : front, before);
       return true;
     }
     if (this.#printed !== undefined) this.#unknownOutput = true;
@@ -285,7 +341,10 @@ export class Interpreter {
     for (const { name, value } of prefix)
       if (value.type === 'Word')
         environment.set(name, { text: this.#expander.text(value), place: this.#expander.place(value) });
-    if (this.#printed === undefined) this.state.commands.push({ words: fields, environment });
+    const { batch } = this.state;
+    const queued = /(?:^|\/)srun$/u.test(fields[0]?.text ?? '') && batch.length > 0;
+    if (this.#printed === undefined)
+      this.state.commands.push({ words: fields, environment, ...(queued ? { startedBy: batch } : {}) });
     return true;
   }
 

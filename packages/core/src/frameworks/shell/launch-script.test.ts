@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readLaunchScript } from './launch-script.js';
 import { lineOf } from './place.js';
+import { startedRanks } from './started-ranks.js';
 import { isUnknown, readable } from './state.js';
 
 const folder = fileURLToPath(new URL('../../../testing/frameworks/launch-scripts/', import.meta.url));
@@ -16,6 +17,7 @@ const scripts = readdirSync(folder).filter((name) => name.endsWith('.sh'));
 const recorder = `#!/bin/bash
 { basename "$0"; printf '%s\\n' "$@"; echo "CONNECTIONS=$CUDA_DEVICE_MAX_CONNECTIONS"; echo ----; } >> "$RECORD"
 while [ $# -gt 2 ]; do
+  if [ "$1" = bash ] && [ "$2" = -x ]; then set -- bash "\${@:3}"; fi
   if [ "$1" = bash ] && [ "$2" = -c ]; then exec bash -c "$3"; fi
   shift
 done
@@ -26,8 +28,9 @@ let stubs = '';
 
 beforeAll(() => {
   stubs = mkdtempSync(join(tmpdir(), 'monta-launch-'));
-  for (const name of ['torchrun', 'python', 'srun']) {
-    writeFileSync(join(stubs, name), recorder);
+  const programs = { torchrun: recorder, python: recorder, srun: recorder, sbatch: '#!/bin/bash\nexec bash\n' };
+  for (const [name, text] of Object.entries(programs)) {
+    writeFileSync(join(stubs, name), text);
     chmodSync(join(stubs, name), 0o755);
   }
 });
@@ -108,6 +111,30 @@ test('variables, arguments and sourced files can be given', () => {
   expect(commands[0]?.words.map(({ text }) => text)).toEqual('python a.py --n 4 --first dir --common yes'.split(' '));
   expect(assumptions).toEqual([]);
   expect(read('source ./missing.sh').assumptions[0]?.text).toMatch(/missing\.sh is not read/u);
+});
+
+test('what a branch that is not decided would set is not known, rather than empty', () => {
+  const { commands } = read(
+    'SIZE=$1\nif [ $SIZE = 7B ]; then\n  LAYERS=32\nelif [ $SIZE = 70B ]; then\n  LAYERS=80\nfi\n' +
+      'case $SIZE in\n  7B) HEADS=32;;\nesac\npython a.py --layers $LAYERS --heads $HEADS --other $NEVER\n',
+  );
+  const words = commands.find(({ words: [first] }) => first?.text === 'python')?.words ?? [];
+  expect(words.map(({ text }) => (isUnknown(text) ? '?' : text))).toEqual(
+    'python a.py --layers ? --heads ? --other'.split(' '),
+  );
+  const given = read('if [ $1 = 7B ]; then LAYERS=32; fi\npython a.py $LAYERS\n', { arguments: ['7B'] });
+  expect(given.commands.at(-1)?.words.map(({ text }) => text)).toEqual(['python', 'a.py', '32']);
+});
+
+test('what a batch script asks Slurm for is told by its variables, and counts the ranks of srun', () => {
+  const { commands } = read(
+    '#!/bin/bash\n#SBATCH --nodes=4 # four\n#SBATCH --ntasks-per-node 8\n#SBATCH --gres=gpu:h100:8\n' +
+      'srun python a.py --nodes $SLURM_NNODES --ranks $SLURM_NTASKS --gpus $SLURM_GPUS_ON_NODE\n',
+  );
+  expect(commands[0]?.words.map(({ text }) => text)).toEqual(
+    'srun python a.py --nodes 4 --ranks 32 --gpus 8'.split(' '),
+  );
+  expect(startedRanks([...(commands[0]?.startedBy ?? []), ...(commands[0]?.words.slice(0, 1) ?? [])])).toBe(32);
 });
 
 test('a loop or a recursion without an end ends', () => {

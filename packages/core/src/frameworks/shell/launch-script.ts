@@ -1,5 +1,6 @@
 /** Reads a launch script: which commands it runs, with which arguments and environment, without running it. */
 import { parse } from 'unbash';
+import { batchVariables, batchWords } from './batch-header.js';
 import { Interpreter } from './interpreter.js';
 import type { Located, Source } from './place.js';
 import { ShellState, type Assumption, type RunCommand } from './state.js';
@@ -27,7 +28,8 @@ export interface LaunchScriptOptions {
 export function readLaunchScript(source: Source, options: LaunchScriptOptions = {}): LaunchScript {
   const state = new ShellState(options.readFile ?? (() => undefined));
   const place = { source: { file: 'the environment given', text: '' }, start: 0, end: 0 };
-  for (const [name, text] of Object.entries(options.variables ?? {})) {
+  state.batch = batchWords(source);
+  for (const [name, text] of Object.entries({ ...batchVariables(state.batch), ...options.variables })) {
     state.setText(name, text, place);
     state.exported.add(name);
   }

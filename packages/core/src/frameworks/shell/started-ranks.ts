@@ -18,8 +18,10 @@ export function startedRanks(words: readonly Located[]): number | undefined {
 const names = (words: readonly Located[], flags: readonly string[]): boolean =>
   words.some(({ text }) => flags.includes(text.split('=')[0] ?? ''));
 
+/** The number behind one of these flags. */
 function count(words: readonly Located[], flags: readonly string[]): number | undefined {
-  const at = words.findIndex(({ text }) => flags.includes(text.split('=')[0] ?? ''));
+  // Of several the last counts: a launcher's own words stand behind those of what starts it.
+  const at = words.findLastIndex(({ text }) => flags.includes(text.split('=')[0] ?? ''));
   if (at < 0) return undefined;
   const [, inline] = (words[at]?.text ?? '').split('=');
   const text = inline ?? words[at + 1]?.text ?? '';

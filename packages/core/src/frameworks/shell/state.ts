@@ -58,6 +58,8 @@ export class ShellState {
   readonly exported = new Set<string>();
   readonly functions = new Map<string, DefinedFunction>();
   readonly commands: RunCommand[] = [];
+  /** Words of the script's header for a batch queue: what srun starts without counts of its own has those. */
+  batch: readonly Located[] = [];
   readonly #assumptions = new Map<string, Assumption>();
   #positional: readonly Located[] = [];
   #statements = 0;

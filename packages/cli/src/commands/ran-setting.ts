@@ -1,0 +1,64 @@
+/** What ran, for commands that compare it with the prediction: by a plan's file, or by the script that started it. */
+import { deviceCount, InputError, modelOfRun, settingOfRun, type Cluster, type RunSetting } from '@monta/core';
+import { loadModel } from '../inputs.js';
+import { megatronRunOf } from './megatron-script.js';
+import { loadPlan } from './plan-file.js';
+
+export interface RanFlags {
+  readonly plan?: string;
+  readonly script?: readonly string[];
+  readonly model?: string;
+  readonly env?: readonly string[];
+}
+
+/** Flags that say what ran; `script` reads launch scripts of Megatron-LM. */
+export const ranFlags = {
+  plan: {
+    kind: 'parsed',
+    parse: String,
+    placeholder: 'plan.json',
+    brief: 'What ran, as a plan that monta plan --output wrote',
+    optional: true,
+  },
+  script: {
+    kind: 'parsed',
+    parse: String,
+    placeholder: 'train.sh',
+    brief: 'Launch script or flags of the run (Megatron-LM); again for files that it sources',
+    optional: true,
+    variadic: true,
+  },
+  model: {
+    kind: 'parsed',
+    parse: String,
+    placeholder: 'name|config.json',
+    brief: 'What was trained (default: what the flags describe)',
+    optional: true,
+  },
+} as const;
+
+/** Undefined where neither plan nor script is given. Throws `InputError` that names what is missing. */
+export function ranSetting(flags: RanFlags, cluster: Cluster | undefined): RunSetting | undefined {
+  if (flags.plan !== undefined) {
+    const { setting } = loadPlan(flags.plan).best;
+    return cluster === undefined ? setting : { ...setting, cluster };
+  }
+  const [file] = flags.script ?? [];
+  if (file === undefined) return undefined;
+  if (cluster === undefined)
+    throw new InputError('where it ran is not given', { expected: '--cluster beside --script' });
+  const run = megatronRunOf(flags.script ?? [], flags.env ?? [], deviceCount(cluster));
+  const described = flags.model === undefined ? modelOfRun(run) : { model: loadModel(flags.model) };
+  if ('missing' in described)
+    throw new InputError(`its flags do not say which model it is: ${described.missing.join(', ')} missing`, {
+      file,
+      expected: '--model name|config.json, or those flags',
+    });
+  const setting = settingOfRun(run, described.model, cluster);
+  if (setting !== undefined) return setting;
+  throw new InputError('its flags do not make a step of these ranks', {
+    file,
+    expected: 'degrees that divide the ranks, --micro-batch-size, --global-batch-size and --seq-length',
+    hint: 'monta lint says what is wrong',
+  });
+}
