@@ -45,8 +45,11 @@ export const overlapNames: readonly string[] = [
   'data_parallel_size',
 ];
 
-/** How long a run is: fields that Megatron-LM has, and NeMo's own. */
-export const lengthFields = ['train_iters', 'train_samples', 'train_epochs'] as const;
+/** How long a run is: fields that Megatron-LM has, and Bridge's own. */
+export const lengthFields = ['train_iters', 'train_samples', 'num_epochs'] as const;
+
+/** Fields that are looked at though no flag of Megatron-LM sets them. */
+export const ownFields: readonly string[] = [...lengthFields, 'packing_buffer_size'];
 
 /** Sections in which an unknown name is looked at: elsewhere stand other programs' names. */
 export const checkedSections: readonly string[] = ['model', 'ddp', 'train', 'comm_overlap', 'strategy'];

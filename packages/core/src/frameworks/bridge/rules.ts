@@ -92,6 +92,20 @@ const own: readonly Rule[] = [
     },
   },
   {
+    id: 'bridge-packing-overlap',
+    severity: 'changed',
+    fields: ['overlap_moe_expert_parallel_comm', 'delay_wgrad_compute'],
+    check: (run) =>
+      run.settings.fields.has('packing_buffer_size') &&
+      (run.on('overlap_moe_expert_parallel_comm') || run.on('delay_wgrad_compute'))
+        ? broken(
+            'the overlap of experts with native packing of sequences (dataset.packing_buffer_size)',
+            'keep one of them',
+            'the overlap and delayed weight gradients are switched off, with a warning',
+          )
+        : undefined,
+  },
+  {
     id: 'bridge-order-with-fsdp',
     severity: 'error',
     fields: ['use_tp_pp_dp_mapping', 'use_megatron_fsdp'],

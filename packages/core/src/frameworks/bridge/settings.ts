@@ -6,7 +6,7 @@ import type { Flag } from '../flag.js';
 import { megatronFlags, renamedMegatronFlags } from '../megatron/flags.js';
 import type { Setting, Settings, SettingValue } from '../megatron/settings.js';
 import { editDistance } from '../../units/nearest.js';
-import { checkedSections, lengthFields, opposites, otherNames, overlapNames, precisionRecipes } from './fields.js';
+import { checkedSections, opposites, otherNames, overlapNames, ownFields, precisionRecipes } from './fields.js';
 
 export const bridgeSource = 'Megatron-Bridge 067f987d (0.6.2), on Megatron-LM d98e8a64';
 
@@ -79,8 +79,7 @@ class Reader {
   #field(assignment: Assignment, field: string): void {
     const { key, value, at } = assignment;
     const flag = megatronFlags.findField(field);
-    const length = (lengthFields as readonly string[]).includes(field);
-    if (flag === undefined && !length) {
+    if (flag === undefined && !ownFields.includes(field)) {
       this.#unknown(assignment);
       return;
     }
