@@ -363,6 +363,8 @@ export {
   judgeWays,
   type TriedPart,
   layerErrors,
+  leftOutOf,
+  leftOutOfStep,
   type LayerPass,
   layerPasses,
   passProgram,

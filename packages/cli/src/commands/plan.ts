@@ -26,6 +26,7 @@ import {
   reasons,
   rivals,
   samePlan,
+  leftOutOfStep,
   unpricedInLayer,
   unpricedInStep,
   withEtp,
@@ -275,6 +276,7 @@ function show({
   }
   if (problem.unpriced.length > 0)
     facts.push(['Step', `not predicted, its program lacks ${problem.unpriced.join('; ')}`]);
+  else for (const part of leftOutOfStep(model)) facts.push(['Left out', `of the step: ${part}`]);
   if (flags.scope === 'layer') for (const part of unpricedInLayer(model)) facts.push(['Left out', part]);
   const coverage = coverageOf(problem.workload.model.curves, cluster, best.layout);
   if (coverage !== undefined) facts.push(['Calibrated', coverageText(coverage)]);

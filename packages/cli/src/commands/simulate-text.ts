@@ -8,10 +8,10 @@ import {
   formatLayout,
   formatPercent,
   formatSeconds,
+  leftOutOf,
   type RunSimulation,
   simulationError,
   type Span,
-  unpricedInLayer,
   maxOf,
   minOf,
 } from '@monta/core';
@@ -208,7 +208,7 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
     ],
     ['Path', pathText(result)],
     ['Rests on', [...collectiveLines(summary.collectives), ...inputLines(result.model, cluster)].join('\n')],
-    ['Left out', [...summary.leftOut, ...(flags.of === 'layer' ? unpricedInLayer(step.model) : [])].join('\n')],
+    ['Left out', [...summary.leftOut, ...leftOutOf(flags.of, step.model)].join('\n')],
   );
   return [
     style.bold(title),

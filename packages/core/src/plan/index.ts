@@ -23,7 +23,7 @@ export { type DispatchVariant, dispatchVariants, layerPasses, probedStrategies }
 export { type EmulationScale, emulationScale, memorySpeedScale } from './emulation-scale.js';
 export { type StepBytes, stepBytes } from './step-bytes.js';
 export { type PickedVariant, type PickedVariants, pickVariants } from './pick-variants.js';
-export { unpricedInLayer, unpricedInStep } from './unpriced.js';
+export { leftOutOf, leftOutOfStep, unpricedInLayer, unpricedInStep } from './unpriced.js';
 export { automaticLayout } from './automatic-layout.js';
 export {
   type MachineOverheads,

@@ -5,8 +5,11 @@ import type { MoeModel } from '../model/model.js';
 export const unpricedInLayer = ({ gated }: MoeModel): string[] =>
   gated ? [] : ['feed-forwards without gates: the program multiplies by three matrices, not two'];
 
-/** Kernels over rows beside the products, in words. */
-function unpricedRows(model: MoeModel): string[] {
+/**
+ * Small parts of a step that its program lacks, in words: passes over rows beside the products, some per cent of a step
+ * together. They are named beside its price.
+ */
+export function leftOutOfStep(model: MoeModel): string[] {
   const { postNorms, clipQkv, learnedPositions, normBias, outputBias, feedForwardBias } = model;
   return [
     ...(postNorms ? ['norms behind attention and feed-forward, before the residual sum'] : []),
@@ -16,7 +19,7 @@ function unpricedRows(model: MoeModel): string[] {
   ];
 }
 
-/** Parts of a training step that its program lacks, in words; empty for a model that is priced whole. */
+/** Parts of a training step without which it has no price, in words; empty for a model whose step is priced. */
 export function unpricedInStep(model: MoeModel): string[] {
   const { multiTokenLayers, window } = model;
   return [
@@ -24,7 +27,12 @@ export function unpricedInStep(model: MoeModel): string[] {
       ? [`attention in chunks of ${window.tokens} tokens: the program's windows slide`]
       : []),
     ...(multiTokenLayers > 0 ? [`${multiTokenLayers} layers of multi-token prediction and their outputs`] : []),
-    ...unpricedRows(model),
     ...unpricedInLayer(model),
   ];
+}
+
+/** What is named beside the price of a part of a run. */
+export function leftOutOf(of: 'layer' | 'dispatch' | 'step', model: MoeModel): string[] {
+  if (of === 'step') return leftOutOfStep(model);
+  return of === 'layer' ? unpricedInLayer(model) : [];
 }
