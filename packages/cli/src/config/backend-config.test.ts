@@ -1,7 +1,8 @@
 import { InputError } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { settingOf, stepOf } from '../train/setting.js';
-import { trainConfigDocument, trainConfigFrom, type TrainOverrides } from './train-config.js';
+import { trainConfigDocument, trainConfigFrom } from './train-config.js';
+import type { TrainOverrides } from './train-overrides.js';
 import { stringify } from 'yaml';
 
 const onOneCard = 'cluster: h200-1x1\nlayout: tp=1\ndevice: cuda\ndtype: bf16\n';

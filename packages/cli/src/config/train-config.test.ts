@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { InputError, type Strategy } from '@monta/core';
-import { readTrainConfig, trainConfigDocument, trainConfigFrom, type TrainOverrides } from './train-config.js';
+import { readTrainConfig, trainConfigDocument, trainConfigFrom } from './train-config.js';
+import type { TrainOverrides } from './train-overrides.js';
 import { settingOf, stepOf } from '../train/setting.js';
 
 function complaint(text: string | undefined, overrides: TrainOverrides = {}): string {

@@ -39,38 +39,11 @@ import {
   hostsCluster,
   onCards,
   type BackendConfig,
-  type BackendOverrides,
 } from './backend-config.js';
-import { overlapDocument, overlapFrom, type OverlapFlags } from './overlap-config.js';
+import { optimizerFrom, type OptimizerConfig } from './optimizer-config.js';
+import { overlapDocument, overlapFrom } from './overlap-config.js';
 import { payloadFrom, payloadOf, type PayloadFlags } from './payload-config.js';
-
-/** Tokens of one step over all replicas: what ranks on this machine can hold by far. */
-const mostTokens = limits.tokens;
-const learningRateRange = { above: 0, max: 1e6 } as const;
-const capacityRange = { min: limits.leastFactor, max: limits.experts } as const;
-const timeScaleRange = { min: limits.leastFactor, max: limits.timeScale } as const;
-
-export interface OptimizerConfig {
-  /** Peak learning rate (default 3e-3). */
-  readonly lr: number;
-  /** Steps of linear warm-up (default 20). */
-  readonly warmup: number;
-  /** Where the cosine ends (default lr / 10). */
-  readonly minLr: number;
-  /** AdamW's decoupled weight decay (default 0.1). */
-  readonly weightDecay: number;
-  /**
-   * Global gradient norm; larger gradients are scaled down to it, Infinity never (default 1; `clip: false` in files).
-   */
-  readonly clip: number;
-  /** AdamW's decay rates (default 0.9 and 0.95). */
-  readonly betas: readonly [number, number];
-  /**
-   * By how much each step moves the selection bias of every expert towards an even load (DeepSeek-V3: 0.001), without
-   * gradient, from picks counted over all ranks. Default: biases stay (also `selectionBiasRate: false` in files).
-   */
-  readonly selectionBiasRate?: number;
-}
+import { capacityRange, checkFlags, mostTokens, timeScaleRange, type TrainOverrides } from './train-overrides.js';
 
 export interface TrainConfig extends PayloadFlags {
   readonly model: MoeModel;
@@ -127,58 +100,6 @@ export interface TrainConfig extends PayloadFlags {
   readonly badSteps: number;
   /** Folder that gets the run folder (default runs). */
   readonly output: string;
-}
-
-/** Command-line flags that stand over the file. Texts are in the forms that the file takes. */
-export interface TrainOverrides extends BackendOverrides, OverlapFlags, PayloadFlags {
-  /** Whether the file may say which programs run. */
-  readonly allowCommands?: boolean;
-  readonly model?: string;
-  readonly cluster?: string;
-  readonly layout?: string;
-  readonly dispatch?: string;
-  readonly text?: string;
-  readonly sequence?: number;
-  readonly steps?: number;
-  readonly batch?: number;
-  readonly microBatch?: number;
-  readonly capacityFactor?: number;
-  readonly lr?: number;
-  readonly seed?: number;
-  readonly dtype?: string;
-  readonly timeScale?: number;
-  readonly trialSteps?: number;
-  readonly output?: string;
-}
-
-/** Bounds of the numbers that flags give; files have theirs where they are read. */
-const flagRanges: readonly (readonly [
-  keyof TrainOverrides,
-  range: { readonly min?: number; readonly max: number; readonly above?: number },
-])[] = [
-  ['sequence', { min: 1, max: mostTokens }],
-  ['steps', { min: 1, max: limits.steps }],
-  ['batch', { min: 1, max: limits.sequences }],
-  ['microBatch', { min: 1, max: limits.sequences }],
-  ['capacityFactor', capacityRange],
-  ['lr', learningRateRange],
-  ['seed', { min: 0, max: limits.seed }],
-  ['timeScale', timeScaleRange],
-  ['trialSteps', { min: 0, max: limits.steps }],
-];
-
-function checkFlags(overrides: TrainOverrides): void {
-  for (const [key, { min = -Infinity, max, above = -Infinity }] of flagRanges) {
-    const value = overrides[key];
-    // NaN, which no text of a number gives, is in no range.
-    if (typeof value !== 'number' || (value >= min && value <= max && value > above && Number.isFinite(value)))
-      continue;
-    const flag = `--${key.replaceAll(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`)}`;
-    throw new InputError(Number.isFinite(value) ? `${value} is out of range` : 'is not a number', {
-      file: flag,
-      expected: above === 0 ? `a number above 0, at most ${max}` : `${min} to ${max}`,
-    });
-  }
 }
 
 const keys = [
@@ -303,39 +224,6 @@ function layoutOf(
   }
 }
 
-/** The rate of a model whose experts are chosen with a bias. */
-function selectionBiasRateFrom(field: Field | undefined, { name, selectionBias }: MoeModel): number | undefined {
-  if (field === undefined || field.value === false) return undefined;
-  if (!selectionBias)
-    throw field.error(`${name} chooses experts without a selection bias`, {
-      expected: 'a model with one: DeepSeek-V3, GLM-4.5 and kin, or selectionBias: true in a model of your own',
-    });
-  return field.number({ above: 0, max: 1 });
-}
-
-function optimizerOf(map: FieldMap | undefined, lrOverride: number | undefined, model: MoeModel): OptimizerConfig {
-  const fields = map
-    ?.get('optimizer')
-    ?.map(['lr', 'warmup', 'minLr', 'weightDecay', 'clip', 'betas', 'selectionBiasRate']);
-  const lr = lrOverride ?? fields?.get('lr')?.number(learningRateRange) ?? 3e-3;
-  const floor = fields?.get('minLr');
-  const minLr = floor?.number({ min: 0, max: learningRateRange.max }) ?? lr / 10;
-  if (floor !== undefined && minLr > lr) throw floor.error(`${minLr} is above lr ${lr}`, { expected: 'at most lr' });
-  const clip = fields?.get('clip');
-  const betas = fields?.get('betas');
-  const selectionBiasRate = selectionBiasRateFrom(fields?.get('selectionBiasRate'), model);
-  const [first, second] = betas?.list(2, 2).map((beta) => beta.number({ min: 0, max: 0.999_999 })) ?? [0.9, 0.95];
-  return {
-    lr,
-    minLr,
-    warmup: fields?.get('warmup')?.integer({ min: 0, max: limits.steps }) ?? 20,
-    weightDecay: fields?.get('weightDecay')?.number({ min: 0, max: 1e6 }) ?? 0.1,
-    clip: clip === undefined ? 1 : clip.value === false ? Infinity : clip.number({ above: 0 }),
-    betas: [first ?? 0.9, second ?? 0.95],
-    ...(selectionBiasRate === undefined ? {} : { selectionBiasRate }),
-  };
-}
-
 function emulateOf(
   map: FieldMap | undefined,
   override: number | undefined,
@@ -446,7 +334,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
     ...payloadOn(payloadFrom(map, overrides), backend),
     overlap: overlapFrom(map, overrides),
-    optimizer: optimizerOf(map, overrides.lr, model.value),
+    optimizer: optimizerFrom(map, overrides.lr, model.value),
     seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: limits.seed }) ?? 1,
     backend,
     dtype: dtypeOf(map, overrides.dtype, backend),

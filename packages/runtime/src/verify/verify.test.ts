@@ -2,7 +2,15 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { searchedHalves, parseLayout, unsupportedStrategy, worldSize, type Layout, type Strategy } from '@monta/core';
+import {
+  halvesName,
+  searchedHalves,
+  parseLayout,
+  unsupportedStrategy,
+  worldSize,
+  type Layout,
+  type Strategy,
+} from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { testsOverMpi } from '../../testing/hosts.js';
 import { mpiLauncher } from '../launch/index.js';
@@ -81,13 +89,19 @@ const shortFolders = new Map(families.map((family) => [family, withSteps(family,
 
 /**
  * All families on all layouts of one size, in one job of ranks: it is the start of ranks that takes time. Every family
- * takes every second strategy, the next family the others.
+ * takes every third strategy, the next two families the others; which of them, and so their chunks, differs by
+ * layout.
  */
+const takenBy = (family: string, text: string): Strategy[] => {
+  const turn = families.indexOf(family) + layouts.indexOf(text);
+  return strategiesOf(text).filter((_, index) => (index + turn) % 3 === 0);
+};
+
 describe.each([1, 2, 4, 8])('verify on %s ranks', (ranks) => {
-  const cases = families.flatMap((family, turn) =>
+  const cases = families.flatMap((family) =>
     (most.has(family) ? layouts : some)
       .filter((text) => worldSize(parseLayout(text)) === ranks)
-      .map((text) => ({ family, text, strategies: strategiesOf(text).filter((_, i) => (i + turn) % 2 === 0) })),
+      .map((text) => ({ family, text, strategies: takenBy(family, text) })),
   );
   let results: readonly Verification[][];
   beforeAll(async () => {
@@ -100,8 +114,15 @@ describe.each([1, 2, 4, 8])('verify on %s ranks', (ranks) => {
     results = cases.map((_, index) => both.slice(2 * index, 2 * index + 2).flat());
   }, 300_000);
 
+  it('takes every dispatcher on every layout', () => {
+    for (const text of new Set(cases.map((one) => one.text))) {
+      const taken = cases.flatMap((one) => (one.text === text ? one.strategies : []));
+      expect(new Set(taken.map(halvesName))).toEqual(new Set(strategiesOf(text).map(halvesName)));
+    }
+  });
+
   it.each(cases.map((one, place) => ({ ...one, place })))(
-    '$family, $text, half of the dispatchers',
+    '$family, $text, a third of the dispatchers',
     ({ text, strategies, place }) => {
       const verified = results[place] ?? [];
       expect(verified.map(({ strategy }) => strategy)).toEqual(strategies);
