@@ -5,6 +5,7 @@ import {
   buildRouteMap,
   ExitCode,
   formatMessageForArgumentScannerError,
+  proposeCompletions,
   run,
   text_en,
   type ApplicationContext,
@@ -15,6 +16,8 @@ import { benchCommand } from './commands/bench.command.js';
 import { compareCommand } from './commands/compare.command.js';
 import { explainCommand } from './commands/explain.command.js';
 import { clusterCommand } from './commands/cluster.command.js';
+import { completionCommand } from './commands/completion.command.js';
+import { askWord } from './commands/completion.js';
 import { convertCommand } from './commands/convert.command.js';
 import { doctorCommand } from './commands/doctor.command.js';
 import { exportCommand } from './commands/export.command.js';
@@ -28,10 +31,10 @@ import { simulateCommand } from './commands/simulate.command.js';
 import { traceCommand } from './commands/trace.command.js';
 import { trainCommand } from './commands/train.command.js';
 import { verifyCommand } from './commands/verify.command.js';
-import { helpText } from './commands/flags.js';
 import { validateCommand } from './commands/validate.command.js';
 import type { MontaContext } from './context.js';
 import { describeFailure, fileError } from './errors.js';
+import { overview, wrapHelp } from './help.js';
 import { Console, type OutputStream } from './output/console.js';
 import { createStyle } from './output/style.js';
 
@@ -56,28 +59,23 @@ export const routes = {
   export: exportCommand,
   trace: traceCommand,
   studio: studioCommand,
+  completion: completionCommand,
 };
 
 type StricliProcess = ApplicationContext['process'];
 
 const root = buildRouteMap({
   routes,
-  docs: {
-    brief: 'Makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest',
-    fullDescription: helpText(
-      'Monta makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest.\n' +
-        'Each command explains itself and gives examples: monta <command> --help.',
-      [
-        ['monta train', 'the main job: plan, train, compare, report'],
-        ['monta plan --model deepseek-v3 --cluster h800-256x8', 'the fastest layout of a run, and why'],
-        ['monta plan --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2', 'how tokens should travel, and why'],
-        ['monta calibrate alltoall.log allgather.log -o cluster.json', 'what the links really give'],
-        ['monta cluster', 'which clusters are known'],
-        ['monta model mixtral-8x7b', 'parameters and FLOPs of a model'],
-      ],
-    ),
-  },
+  docs: { brief: 'Makes Mixture-of-Experts training faster by moving fewer bytes over slow links and hiding the rest' },
 });
+
+/** Whether a person asks for the first page of help. */
+const asksOverview = ([first, ...rest]: readonly string[]): boolean =>
+  rest.length === 0 && (first === undefined || ['help', '--help', '-h'].includes(first));
+
+/** `monta help plan` is `monta plan --help`. */
+const asked = (inputs: readonly string[]): readonly string[] =>
+  inputs[0] === 'help' ? [...inputs.slice(1), '--help'] : inputs;
 
 /** What the application needs of the process it runs in; tests pass their own. */
 export interface Surroundings {
@@ -93,19 +91,20 @@ export async function runMonta(
   { stdout, stderr, env }: Surroundings,
 ): Promise<number> {
   const console = new Console(stdout, stderr, env);
+  if (asksOverview(inputs)) {
+    console.print(overview(Object.fromEntries(Object.entries(routes).map(([name, { brief }]) => [name, { brief }]))));
+    return 0;
+  }
   const describe = (error: unknown, colour: boolean) =>
     describeFailure(error, colour ? console.errorStyle : createStyle(false), env).text;
   const asFlag = (name: string) => `--${name.replace(/^-+/u, '')}`;
   const wrongUsage = (message: string, colour: boolean) =>
-    `${(colour ? console.errorStyle : createStyle(false)).bad(message)}\n  monta <command> --help explains`;
+    `${(colour ? console.errorStyle : createStyle(false)).bad(message)}\n  monta help <command> explains`;
   const application = buildApplication<MontaContext>(root, {
     name: 'monta',
     versionInfo: { currentVersion: version },
     scanner: { caseStyle: 'allow-kebab-for-camel' },
-    documentation: {
-      useAliasInUsageLine: true,
-      disableAnsiColor: env['NO_COLOR'] !== undefined && env['NO_COLOR'] !== '',
-    },
+    documentation: { useAliasInUsageLine: true, onlyRequiredInUsageLine: true, disableAnsiColor: true },
     localization: {
       text: {
         ...text_en,
@@ -146,11 +145,18 @@ export async function runMonta(
     determineExitCode: (error) => describeFailure(error, createStyle(false), env).exitCode,
   });
   const process: StricliProcess = {
-    stdout: { write: (text) => console.write(text) },
+    // Only help and the version come this way: commands print on the console.
+    stdout: { write: (text) => console.write(wrapHelp(text)) },
     stderr: { write: (text) => console.printError(text.endsWith('\n') ? text : `${text}\n`) },
     env,
   };
-  await run(application, inputs, { process, console, env });
+  const context = { process, console, env };
+  if (inputs[0] === askWord) {
+    const found = await proposeCompletions(application, inputs.slice(1), context);
+    console.write(found.map(({ completion }) => `${completion}\n`).join(''));
+    return 0;
+  }
+  await run(application, asked(inputs), context);
   // A stream tells of its failure a turn later.
   await new Promise((resolve) => setImmediate(resolve));
   if (console.lost !== undefined) {

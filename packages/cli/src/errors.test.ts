@@ -294,7 +294,7 @@ describe('bad input', () => {
 });
 
 describe('low limits', () => {
-  const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+  const main = fileURLToPath(new URL('../bin/monta.js', import.meta.url));
   const folder = fileURLToPath(new URL('../../../fixtures/hf/tiny-mixtral', import.meta.url));
 
   it.each([

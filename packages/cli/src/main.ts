@@ -1,34 +1,20 @@
-#!/usr/bin/env node
-/** Starts the command `monta`: the real streams, the exit code, Ctrl-C. */
+/**
+ * Runs the command `monta` in this process: the real streams, the exit code. Ctrl-C ends it at once, as it ends any
+ * program that does not listen for it; commands that have something to wind up listen while they do.
+ */
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
-import type * as App from './app.js';
+import { runMonta } from './app.js';
+import { describeFailure } from './errors.js';
+import { createStyle } from './output/style.js';
 
-// Commands that have something to wind up listen themselves; whatever they do, a second Ctrl-C ends at once.
-let interrupts = 0;
-process.on('SIGINT', () => {
-  interrupts += 1;
-  if (interrupts > 1 || process.listenerCount('SIGINT') === 1) process.exit(130);
+// A stream that fails (a full disk behind `>`) says so behind our back.
+process.on('uncaughtException', (error) => {
+  const { text, exitCode } = describeFailure(error, createStyle(false), process.env);
+  process.stderr.write(`${text}\n`);
+  process.exit(exitCode);
 });
 
-/**
- * Runs the command; loads the rest of it first, whose many files need descriptors, which a low limit may not leave.
- * Returns the exit code.
- */
-async function start(): Promise<number> {
-  let app: typeof App;
-  let version: string;
-  try {
-    const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-    ({ version } = JSON.parse(manifest) as { version: string });
-    app = await import('./app.js');
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && (error.code === 'EMFILE' || error.code === 'ENFILE')))
-      throw error;
-    process.stderr.write('too many open files: monta cannot be loaded\n  raise the limit (ulimit -n)\n');
-    return 2;
-  }
-  return app.runMonta(process.argv.slice(2), version, process);
-}
-
-process.exitCode = await start();
+const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+const { version } = JSON.parse(manifest) as { version: string };
+process.exitCode = await runMonta(process.argv.slice(2), version, process);

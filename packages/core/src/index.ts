@@ -203,6 +203,15 @@ export {
   searchedHalves,
   sliceTokens,
   sourcesOf,
+  blockSeconds,
+  compareTurns,
+  lastTurn,
+  type TimedStep,
+  type Turns,
+  type TurnsComparison,
+  turnsConfidence,
+  turnsOf,
+  wayOfStep,
 } from './schedule/index.js';
 export { type Algorithm, algorithms, fabricOf, type Traffic, traffic } from './traffic/index.js';
 export {
@@ -392,6 +401,7 @@ export {
   simulationError,
   type StepBytes,
   stepBytes,
+  runBytes,
   type StepPrediction,
   stepRatios,
   type TierBytes,

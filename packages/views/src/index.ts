@@ -13,8 +13,8 @@ export { expertLoad } from './report/expert-load.js';
 export { colourRules, themeVariables, withoutStyles } from './svg.js';
 export { renderReport } from './report/render-report.js';
 export {
+  comparisonText,
   memoryError,
-  speedUp,
   strategyOf,
   type OperationTime,
   type Origin,

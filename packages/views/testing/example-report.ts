@@ -9,6 +9,7 @@ import {
   simulatePass,
   type MoeShape,
   type Trace,
+  type TurnsComparison,
 } from '@monta/core';
 import type { RunReport, StrategyRun } from '#views/report/run-report.js';
 import { fallingLoss, settlingLoads } from './example-series.js';
@@ -38,6 +39,17 @@ function disturbed(trace: Trace): Trace {
   return { ...trace, kind: 'measured', spans };
 }
 
+const chosenMilliseconds = 41.9;
+
+/** Of 15 rounds, 2 % to either side. */
+const comparisonOf = (median: number): TurnsComparison => ({
+  median,
+  low: 0.98 * median,
+  high: 1.02 * median,
+  pairs: 15,
+  verdict: 'faster',
+});
+
 function strategy(
   name: string,
   role: StrategyRun['role'],
@@ -63,10 +75,10 @@ function strategy(
       waiting: 2.4e-3,
     },
     bytes: [
-      { tier: 'memory', predictedBytes: 25e6, countedBytes: 25e6 },
-      { tier: 'network', predictedBytes: network * 0.75e6, countedBytes: network * 0.75e6 },
+      { tier: 'memory', predictedBytes: 25e6 },
+      { tier: 'network', predictedBytes: network * 0.75e6 },
     ],
-    lastLoss: 1.98,
+    ...(role === 'chosen' ? {} : { comparison: comparisonOf(milliseconds / chosenMilliseconds) }),
   };
 }
 
@@ -77,7 +89,7 @@ export function exampleReport(): RunReport {
   const trace = simulatedTrace();
   return {
     format: 'monta-run-report',
-    version: 2,
+    version: 3,
     run: '2026-11-24-a',
     started: '2026-11-24T09:30:00+01:00',
     seconds: 74.2,
@@ -124,9 +136,14 @@ export function exampleReport(): RunReport {
       token: 'byte',
     },
     strategies: [
-      strategy('scattered, 4 / 2 chunks', 'chosen', 41.9, 41, 12),
+      strategy('scattered, 4 / 2 chunks', 'chosen', chosenMilliseconds, 41, 12),
       strategy('sliced', 'fixed', 46, 45.1, 13),
       strategy('duplicated', 'baseline', 79.3, 78, 48),
+    ],
+    turns: { stepsOfBlock: 3, confidence: 0.99 },
+    carried: [
+      { tier: 'memory', predictedBytes: 7.5e9, countedBytes: 7.5e9 },
+      { tier: 'network', predictedBytes: 5.5e9, countedBytes: 5.6e9 },
     ],
     operations: Array.from({ length: 60 }, (_, index) => {
       const measuredSeconds = 10 ** (-4.2 + 2 * random.uniform());

@@ -90,7 +90,7 @@ export async function benchOverlap(options: OverlapBenchOptions): Promise<Overla
   const step: StepShape = { ...stepOf(setting, strategy), reductionBytes };
   const prices = settingModel(setting, await probeStepKernels(step, { signal }), overheads);
   const predicted = predictions(setting, step, prices);
-  const job: TrainJob = { ...jobOf(setting, { strategy, role: 'baseline' }), step };
+  const job: TrainJob = { ...jobOf(setting, strategy), step };
   onPhase(`${layout}: comparing losses`);
   const beside = await losses(job, 'beside', setting, signal);
   const behind = await losses(job, 'behind', setting, signal);

@@ -1,6 +1,8 @@
 /** Flags, help texts and lazy loading that the commands share. */
-import { countUpTo, InputError, limits, maxOf, shownValue } from '@monta/core';
+import { countUpTo, InputError, limits, shownValue } from '@monta/core';
 import type { MontaContext } from '../context.js';
+
+export { helpText } from '../help.js';
 
 /** `--env`: variables that a launch script starts with. */
 export const scriptVariablesFlag = {
@@ -85,13 +87,6 @@ export const hostFlags = {
   mpirun: hostText('options', 'Further options of mpirun, over those of Monta, in one word: "--mca btl_tcp_links 2"'),
   network: hostText('10.0.0.0/24', 'The network that carries the bytes, where hosts have several'),
 } as const;
-
-/** The long help of a command: what it prints, then lines to copy. */
-export function helpText(description: string, examples: readonly (readonly [line: string, comment: string])[]): string {
-  const width = maxOf(examples.map(([line]) => line.length)) + 3;
-  const lines = examples.map(([line, comment]) => `  ${line.padEnd(width)}${comment}`.trimEnd());
-  return `${description}\n\nEXAMPLES\n${lines.join('\n')}`;
-}
 
 /** What a command does: gets its surroundings, its flags and its arguments. */
 export type CommandAction<Flags, Arguments extends readonly unknown[]> = (

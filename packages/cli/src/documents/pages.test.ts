@@ -31,7 +31,7 @@ const words = (text: string): string => text.replace(/\s+/gu, ' ').trim();
 /** Runs a line as a shell would: files of the repository are found, what is written goes elsewhere. */
 async function run(command: string, made: Set<string>): Promise<{ out: string; code: number }> {
   const [line = '', target] = command.replace(/\s+#.*$/u, '').split(/\s+>\s+/u);
-  const [program, ...parameters] = line.split(/\s+/u);
+  const [program, ...parameters] = line.replace(/^npx /u, '').split(/\s+/u);
   expect(program).toBe('monta');
   const placed = parameters.map((one, index) => {
     if (parameters[index - 1] === '--output') made.add(one);
@@ -45,17 +45,25 @@ async function run(command: string, made: Set<string>): Promise<{ out: string; c
   return { out, code };
 }
 
-describe.each(['from-megatron-core', 'from-deepspeed', 'does-not-fit', 'slow-all-to-all'])('docs/%s.md', (name) => {
-  const made = new Set<string>();
-  const blocks = blocksOf(readFileSync(join(root, 'docs', `${name}.md`), 'utf8'));
+/** What takes longer than a test may: `npm run docs:follow` runs it, in a shell and an empty clone. */
+const isLong = (command: string): boolean => /^(?:npm|npx monta train) /u.test(command);
 
-  it.each(blocks.map((block) => [block.commands[0] ?? '', block] as const))('%s', async (_, { commands, lines }) => {
-    let printed = '';
-    for (const command of commands) {
-      const { out, code } = await run(command, made);
-      expect(code).toBe(/# .*exit code 1/u.test(command) ? 1 : 0);
-      printed += words(out);
-    }
-    for (const line of lines) expect(printed).toContain(words(line));
-  });
-});
+describe.each(['from-megatron-core', 'from-deepspeed', 'does-not-fit', 'slow-all-to-all', 'tutorial'])(
+  'docs/%s.md',
+  (name) => {
+    const made = new Set<string>();
+    const blocks = blocksOf(readFileSync(join(root, 'docs', `${name}.md`), 'utf8')).filter(
+      ({ commands: [first = ''] }) => !isLong(first),
+    );
+
+    it.each(blocks.map((block) => [block.commands[0] ?? '', block] as const))('%s', async (_, { commands, lines }) => {
+      let printed = '';
+      for (const command of commands) {
+        const { out, code } = await run(command, made);
+        expect(code).toBe(/# .*exit code 1/u.test(command) ? 1 : 0);
+        printed += words(out);
+      }
+      for (const line of lines) expect(printed).toContain(words(line));
+    });
+  },
+);

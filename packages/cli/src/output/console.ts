@@ -65,13 +65,23 @@ export class Console {
   ) {
     this.out = new PatientStream(out);
     this.err = new PatientStream(err);
-    this.style = createStyle(colourWanted(out.isTTY === true, env));
+    this.style = createStyle(colourWanted(out.isTTY === true, env), this.lineColumns());
     this.errorStyle = createStyle(colourWanted(err.isTTY === true, env));
   }
 
   /** Why results did not get out, though somebody reads: a full disk, say. */
   get lost(): NodeJS.ErrnoException | undefined {
     return this.out.failure;
+  }
+
+  /**
+   * Columns that lines of the results should keep to: those of the terminal, or what COLUMNS says; Infinity where
+   * neither does, so that files have every column.
+   */
+  private lineColumns(): number {
+    const asked = Number(this.env['COLUMNS'] ?? '');
+    if (Number.isInteger(asked) && asked > 0) return asked;
+    return this.out.stream.isTTY === true ? (this.out.stream.columns ?? Infinity) : Infinity;
   }
 
   /**

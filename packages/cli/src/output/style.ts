@@ -5,6 +5,8 @@ import { styleText } from 'node:util';
 
 /** Functions that dress a piece of text; all of them return it unchanged when colour is off. */
 export interface Style {
+  /** Columns that lines have, of a terminal; Infinity where there is none. */
+  readonly columns: number;
   readonly bold: (text: string) => string;
   readonly dim: (text: string) => string;
   readonly good: (text: string) => string;
@@ -16,10 +18,11 @@ export interface Style {
 type Format = Parameters<typeof styleText>[0];
 
 /** Dresses text when `enabled`, else leaves it alone. */
-export function createStyle(enabled: boolean): Style {
+export function createStyle(enabled: boolean, columns = Infinity): Style {
   const dress = (format: Format) => (text: string) =>
     enabled && text !== '' ? styleText(format, text, { validateStream: false }) : text;
   return {
+    columns,
     bold: dress('bold'),
     dim: dress('dim'),
     good: dress('green'),

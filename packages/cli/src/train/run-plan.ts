@@ -1,7 +1,7 @@
 /**
  * Before training: time the kernels here, plan by predictions, try what they cannot tell apart, and settle.
  */
-import { inChunks, namedStrategies, openPlan, settlePlan, type RunPlan } from '@monta/core';
+import { inChunks, namedStrategies, openPlan, sameSums, settlePlan, type RunPlan } from '@monta/core';
 import { probeStepKernels } from '@monta/runtime';
 import { settingModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
 import { tryClose, type TrialGround } from './trial.js';
@@ -28,4 +28,15 @@ export async function planRun(setting: Setting, overheads: MachineOverheads, gro
     ...(config.dispatch === 'auto' ? {} : { given: config.dispatch }),
   });
   return settlePlan(open, await tryClose(setting, open, ground), overheads.error);
+}
+
+/**
+ * What a run can be compared to within itself: strategies that sum alike, or its losses would depend on what else took
+ * part.
+ */
+export function comparable({ chosen, compared }: RunPlan, note: (text: string) => void): RunPlan['compared'] {
+  const { dispatch, combine } = chosen.strategy;
+  if (sameSums().some((one) => one.dispatch === dispatch && one.combine === combine)) return compared;
+  note(`${chosen.label} sums on the way, in another order than what it would be compared to: it runs alone`);
+  return [];
 }

@@ -8,23 +8,28 @@ import {
   formatCount,
   formatLayout,
   formatSeconds,
+  maxOf,
+  blockSeconds,
+  compareTurns,
   laneSeconds,
   lastStep,
   ofRank,
   quantile,
   rankMemory,
+  runBytes,
   stepBytes,
   stepTokens,
+  turnsConfidence,
   type RunPlan,
-  maxOf,
+  type StepBytes,
 } from '@monta/core';
 import { firstCard, unigramCrossEntropy, type ByteText } from '@monta/runtime';
 import { hasOwnNetwork, onCards } from '../config/backend-config.js';
 import { trainConfigDocument } from '../config/train-config.js';
 import { expertLoad, type OperationTime, type RunReport, type StrategyRun } from '@monta/views';
-import { stepTimes } from './measurements.js';
+import { stepsOfWay, stepTimes } from './measurements.js';
 import { describeHost, stepOf, type Setting } from './setting.js';
-import type { StrategyResult } from './strategies-run.js';
+import { traceOfWay, type RunResult } from './strategies-run.js';
 
 export interface RunFacts {
   readonly run: string;
@@ -36,30 +41,41 @@ export interface RunFacts {
   readonly evaluationBatches: number;
 }
 
-function strategyRun(setting: Setting, { planned, result }: StrategyResult, evaluationBatches: number): StrategyRun {
-  const step = stepOf(setting, planned.strategy);
-  const times = stepTimes(result);
-  const heldOut = result.evaluations.at(-1)?.crossEntropy;
-  const stepSeconds = quantile(times, 0.5);
-  const tokens = stepTokens(step) * step.microBatches * step.layout.dp;
-  return {
-    name: planned.label,
-    role: planned.role,
-    steps: result.done.steps,
-    stepSeconds,
-    stepSecondsSpread: [quantile(times, 0.1), quantile(times, 0.9)],
-    predictedStepSeconds: planned.predicted.seconds,
-    tokensPerSecond: tokens / stepSeconds,
-    lanes: laneSeconds(result.trace),
-    predictedLanes: laneSeconds(planned.predicted.trace),
-    bytes: stepBytes(setting.config.cluster, step, setting.config.seed, {
-      portBytes: result.portBytes,
-      steps: result.done.steps,
-      evaluationBatches: result.done.evaluations * evaluationBatches,
-    }),
-    lastLoss: result.steps.at(-1)?.loss ?? NaN,
-    ...(heldOut === undefined ? {} : { heldOut }),
-  };
+/** What each way took. */
+function strategyRuns(setting: Setting, run: RunResult): StrategyRun[] {
+  const { ways, turns, result } = run;
+  const blocks = turns === undefined ? [] : blockSeconds(turns, result.turnSteps);
+  return ways.map((planned, way) => {
+    const step = stepOf(setting, planned.strategy);
+    const times = stepTimes(run, way);
+    const stepSeconds = quantile(times, 0.5);
+    const tokens = stepTokens(step) * step.microBatches * step.layout.dp;
+    const comparison = way === 0 ? undefined : compareTurns(blocks, way);
+    return {
+      name: planned.label,
+      role: planned.role,
+      steps: stepsOfWay(run, way),
+      stepSeconds,
+      stepSecondsSpread: [quantile(times, 0.1), quantile(times, 0.9)],
+      ...(comparison === undefined ? {} : { comparison }),
+      predictedStepSeconds: planned.predicted.seconds,
+      tokensPerSecond: tokens / stepSeconds,
+      lanes: laneSeconds(traceOfWay(result.trace, turns, way)),
+      predictedLanes: laneSeconds(planned.predicted.trace),
+      bytes: stepBytes(setting.config.cluster, step, setting.config.seed),
+    };
+  });
+}
+
+/** Bytes of the whole run, evaluation included. */
+function carriedBytes(setting: Setting, run: RunResult, evaluationBatches: number): StepBytes[] {
+  const { cluster, seed } = setting.config;
+  const parts = run.ways.map(({ strategy }, way) => ({
+    step: stepOf(setting, strategy),
+    steps: stepsOfWay(run, way),
+    evaluationBatches: way === 0 ? run.result.done.evaluations * evaluationBatches : 0,
+  }));
+  return runBytes(cluster, parts, seed, run.result.portBytes);
 }
 
 const flat = (value: unknown): string =>
@@ -82,12 +98,7 @@ function fullestRank(expertShares: readonly number[], ep: number): number {
 }
 
 /** The whole report. */
-export function runReport(
-  setting: Setting,
-  plan: RunPlan,
-  results: readonly StrategyResult[],
-  facts: RunFacts,
-): RunReport {
+export function runReport(setting: Setting, plan: RunPlan, run: RunResult, facts: RunFacts): RunReport {
   const { config, layout, fabric } = setting;
   const { model, cluster } = config;
   const { backend } = config;
@@ -98,11 +109,11 @@ export function runReport(
         ? 'measured between pairs before the run'
         : 'as the cluster file says, scaled'
       : 'as the calibration says';
-  const [chosen] = results;
-  if (!chosen) throw new Error('a report needs the chosen strategy');
-  const predicted = chosen.planned.predicted.trace;
-  const measured = lastStep(chosen.result.trace);
-  const comparison = compareTraces(predicted, chosen.result.trace);
+  const { result, turns } = run;
+  const predicted = plan.chosen.predicted.trace;
+  const own = traceOfWay(result.trace, turns, 0);
+  const measured = lastStep(own);
+  const comparison = compareTraces(predicted, own);
   const operations = comparison.operations.map((one): OperationTime => ({
     name: one.operation,
     lane: one.lane,
@@ -114,15 +125,16 @@ export function runReport(
   const predictionBasis = `kernels timed here, one rank at a time; links ${linkBasis}; overheads of empty messages`;
   const { total, active } = countParameters(model);
   const step = stepOf(setting, plan.chosen.strategy);
-  const imbalance = maxOf([1, ...chosen.result.steps.map(({ expertShares }) => fullestRank(expertShares, layout.ep))]);
-  const lost = maxOf(results.map(({ result }) => result.fabricLostSeconds));
+  const imbalance = maxOf([1, ...result.steps.map(({ expertShares }) => fullestRank(expertShares, layout.ep))]);
+  const memoryOf = (skew?: number): number =>
+    maxOf(run.ways.map(({ strategy }) => rankMemory(stepOf(setting, strategy), skew).totalBytes));
   const limits = [
     ...(fabric
       ? [
           `The network is emulated: ${cluster.name} at 1/${fabric.timeScale} of its speed, on ${describeHost()}. ` +
             'Ratios carry over only as far as computing and communicating keep the same proportion there.',
-          `The emulated network stood still for ${formatSeconds(lost)} in the worst job, because this machine had ` +
-            'no processor for it.',
+          `The emulated network stood still for ${formatSeconds(result.fabricLostSeconds)} in all, because this ` +
+            'machine had no processor for it.',
         ]
       : [
           ownNetwork
@@ -137,7 +149,7 @@ export function runReport(
   ];
   return {
     format: 'monta-run-report',
-    version: 2,
+    version: 3,
     run: facts.run,
     started: facts.started.toISOString(),
     seconds: facts.seconds,
@@ -177,21 +189,23 @@ export function runReport(
     },
     plan: { chosen: plan.chosen.label, reasons: plan.reasons },
     loss: {
-      training: chosen.result.steps.map((one): [number, number] => [one.step, one.crossEntropy]),
-      heldOut: chosen.result.evaluations.map((one): [number, number] => [one.step, one.crossEntropy]),
+      training: result.steps.map((one): [number, number] => [one.step, one.crossEntropy]),
+      heldOut: result.evaluations.map((one): [number, number] => [one.step, one.crossEntropy]),
       unigram: unigramCrossEntropy(facts.text),
       token: 'byte',
     },
-    strategies: results.map((result) => strategyRun(setting, result, facts.evaluationBatches)),
+    strategies: strategyRuns(setting, run),
+    ...(turns === undefined ? {} : { turns: { stepsOfBlock: turns.stepsOfBlock, confidence: turnsConfidence } }),
+    carried: carriedBytes(setting, run, facts.evaluationBatches),
     operations,
     ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
     memory: {
-      predictedBytes: rankMemory(step).totalBytes,
-      skewed: { imbalance, predictedBytes: rankMemory(step, imbalance).totalBytes },
-      measuredBytes: chosen.result.peakBytes,
-      ...(chosen.result.peakDeviceBytes === undefined ? {} : { cardBytes: chosen.result.peakDeviceBytes }),
+      predictedBytes: memoryOf(),
+      skewed: { imbalance, predictedBytes: memoryOf(imbalance) },
+      measuredBytes: result.peakBytes,
+      ...(result.peakDeviceBytes === undefined ? {} : { cardBytes: result.peakDeviceBytes }),
     },
-    expertLoad: expertLoad(chosen.result.steps, chosen.result.done.steps),
+    expertLoad: expertLoad(result.steps, result.done.steps),
     timeline: [
       { title: 'predicted', trace: ofRank(predicted, 0), note: predictionBasis },
       { title: 'measured', trace: ofRank(measured, 0), note: `${origin}; ${ranOn}` },

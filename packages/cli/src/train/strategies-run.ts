@@ -1,24 +1,33 @@
 /**
- * Trains with the chosen strategy, then as many steps with what it is compared to, on the same data from the same
- * weights.
+ * Trains in one launch with the chosen strategy and, by turns, with what it is compared to: all compute the same, so a
+ * block of steps in another way continues the same training.
  */
 import { mkdirSync } from 'node:fs';
-import type { PlannedStrategy, RunPlan } from '@monta/core';
+import {
+  lastTurn,
+  turnsOf,
+  wayOfStep,
+  type PlannedStrategy,
+  type RunPlan,
+  type Strategy,
+  type Trace,
+  type Turns,
+} from '@monta/core';
 import { train, type Launcher, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
 import { stepOf, type Setting } from './setting.js';
 
-export interface StrategyResult {
-  readonly planned: PlannedStrategy;
+export interface RunResult {
+  /** The chosen strategy, then those that took turns with it. */
+  readonly ways: readonly [PlannedStrategy, ...PlannedStrategy[]];
+  /** Absent where one strategy ran alone. */
+  readonly turns?: Turns;
   readonly result: TrainResult;
 }
 
 export interface RunProgress {
-  /** A strategy's job is about to start. */
-  starting(planned: PlannedStrategy): void;
   /** What is worth knowing about where a job begins. */
   notes(notes: readonly string[]): void;
   report(planned: PlannedStrategy, report: TrainReport): void;
-  finished(planned: PlannedStrategy, result: TrainResult): void;
 }
 
 /** Micro-batches per replica of one held-out evaluation. */
@@ -26,24 +35,44 @@ const evaluationBatches = 4;
 /** Evaluations in the course of a run. */
 const evaluations = 6;
 
-/** Steps that are traced: a few in the middle, when everything is warm. */
-export const tracedSteps = (steps: number): number[] => [
-  ...new Set([0.4, 0.5, 0.6].map((share) => Math.max(1, Math.round(steps * share)))),
-];
+/** Where in the run steps are traced, when everything is warm. */
+const tracedShares = [0.4, 0.5, 0.6];
+
+/** Steps of a run that are traced: of every way a few in the middle of the steps that it takes part in. */
+export function tracedSteps(steps: number, turns?: Turns): number[] {
+  const ofWay = (way: number): number[] => {
+    const last = way === 0 || turns === undefined ? steps : lastTurn(turns);
+    return tracedShares.flatMap((share) => {
+      for (let step = Math.max(1, Math.round(last * share)); step <= last; step++)
+        if (wayOfStep(turns, step) === way) return [step];
+      return [];
+    });
+  };
+  return [...new Set(Array.from({ length: turns?.ways ?? 1 }, (_, way) => ofWay(way)).flat())].sort((a, b) => a - b);
+}
+
+/** What of a job the configuration does not say. */
+export interface JobSurroundings {
+  /** Gets the checkpoints; made where it is missing. Absent: nothing is saved. */
+  readonly checkpoints?: string;
+  readonly resume?: string;
+  /** Strategies that take turns with the job's own. */
+  readonly others?: readonly Strategy[];
+}
 
 export function jobOf(
   setting: Setting,
-  planned: Pick<PlannedStrategy, 'strategy' | 'role'>,
-  checkpointFolder?: string,
-  resume?: string,
+  strategy: Strategy,
+  { checkpoints, resume, others = [] }: JobSurroundings = {},
 ): TrainJob {
   const { config } = setting;
   const { optimizer, steps, seed, data, checkpoint } = config;
-  const every = Math.max(1, Math.round(steps / evaluations));
-  if (checkpointFolder !== undefined) mkdirSync(checkpointFolder, { recursive: true });
+  const turns = turnsOf(1 + others.length, steps);
+  if (checkpoints !== undefined) mkdirSync(checkpoints, { recursive: true });
   return {
-    step: stepOf(setting, planned.strategy),
+    step: stepOf(setting, strategy),
     steps,
+    ...(turns === undefined ? {} : { turns: { turns, others: others.map((one) => ({ strategy: one })) } }),
     seed,
     text: data.text,
     optimizer: {
@@ -56,16 +85,22 @@ export function jobOf(
       weightDecay: optimizer.weightDecay,
       clip: optimizer.clip,
     },
-    evaluateEvery: planned.role === 'chosen' ? every : 0,
+    evaluateEvery: Math.max(1, Math.round(steps / evaluations)),
     evaluationBatches,
     badSteps: config.badSteps,
-    tracedSteps: tracedSteps(steps),
-    ...(checkpointFolder === undefined ? {} : { checkpoint: { folder: checkpointFolder, ...checkpoint } }),
+    tracedSteps: tracedSteps(steps, turns),
+    ...(checkpoints === undefined ? {} : { checkpoint: { folder: checkpoints, ...checkpoint } }),
     ...(resume === undefined ? {} : { resume }),
   };
 }
 
-/** Runs all strategies of a plan, the chosen one first. */
+/** The spans of the steps that a way took. */
+export const traceOfWay = (trace: Trace, turns: Turns | undefined, way: number): Trace => ({
+  ...trace,
+  spans: trace.spans.filter(({ step }) => wayOfStep(turns, step) === way),
+});
+
+/** Runs a plan: the chosen strategy, and by turns what it is compared to. */
 export async function runStrategies({
   setting,
   launcher,
@@ -80,21 +115,19 @@ export async function runStrategies({
   readonly start: { readonly checkpoints: string; readonly resume?: string };
   readonly progress: RunProgress;
   readonly signal: AbortSignal;
-}): Promise<StrategyResult[]> {
-  const results: StrategyResult[] = [];
-  for (const planned of [plan.chosen, ...plan.compared]) {
-    progress.starting(planned);
-    const result = await train({
-      job:
-        planned.role === 'chosen' ? jobOf(setting, planned, start.checkpoints, start.resume) : jobOf(setting, planned),
-      launcher,
-      fabric: setting.fabric,
-      signal,
-      onStart: ({ notes }) => progress.notes(notes),
-      onReport: (report) => progress.report(planned, report),
-    });
-    progress.finished(planned, result);
-    results.push({ planned, result });
-  }
-  return results;
+}): Promise<RunResult> {
+  const others = plan.compared.map(({ strategy }) => strategy);
+  const job = jobOf(setting, plan.chosen.strategy, { ...start, others });
+  const turns = job.turns?.turns;
+  const ways = [plan.chosen, ...(turns === undefined ? [] : plan.compared)] as const;
+  const result = await train({
+    job,
+    launcher,
+    fabric: setting.fabric,
+    signal,
+    onStart: ({ notes }) => progress.notes(notes),
+    onReport: (report) =>
+      progress.report(ways[report.kind === 'step' ? wayOfStep(turns, report.step) : 0] ?? plan.chosen, report),
+  });
+  return { ways, ...(turns === undefined ? {} : { turns }), result };
 }

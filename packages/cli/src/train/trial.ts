@@ -31,7 +31,7 @@ export async function tryClose(
   );
   return await tryStrategies({
     trial: {
-      job: jobOf(setting, first, undefined, resume),
+      job: jobOf(setting, first.strategy, resume === undefined ? {} : { resume }),
       ways: close.map(({ strategy }) => ({ strategy })),
       warmUps: trialRounds.warmUps,
       turns: rounds,

@@ -50,9 +50,10 @@ const gigabit = 1e9 / 8;
 
 /**
  * A known cluster by name: one of `clusterPresets`, or by pattern `h100-16x8` (16 nodes of 8), `a800-4x8-1nic` (1 NIC a
- * node), `h100-2x8-8nic-200g` (8 NICs of 200 Gb/s). Throws `InputError` for a name that is not known.
+ * node), `h100-2x8-8nic-200g` (8 NICs of 200 Gb/s), in any case. Throws `InputError` for a name that is not known.
  */
-export function getCluster(name: string): Cluster {
+export function getCluster(given: string): Cluster {
+  const name = given.toLowerCase();
   const rack = /^(gb[23]00)-nvl72$/u.exec(name)?.[1];
   const shape = rack === undefined ? name : `${rack}-1x72`;
   const [, familyName = '', nodesText, devicesText, nicsText, gigabits] = pattern.exec(shape) ?? [];

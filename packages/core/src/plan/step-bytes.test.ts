@@ -3,9 +3,9 @@ import { getCluster, portsOf } from '../cluster/index.js';
 import { resolveLayout } from '../layout/index.js';
 import { getModel } from '../model/index.js';
 import { inChunks, namedStrategies, type StepShape } from '../schedule/index.js';
-import { stepBytes } from './step-bytes.js';
+import { runBytes, stepBytes } from './step-bytes.js';
 
-describe('bytes of a step', () => {
+describe('bytes of a run', () => {
   const cluster = getCluster('laptop-2x4');
   const step: StepShape = {
     model: getModel('tiny-bytes'),
@@ -16,40 +16,46 @@ describe('bytes of a step', () => {
     dtype: 'f32',
     strategy: inChunks(namedStrategies.scattered, 2),
   };
-  const predicted = stepBytes(cluster, step, 1);
-  /** A job of four steps whose ports carried `share` of what is predicted, spread over them. */
-  const counted = (share: number, evaluationBatches: number, perBatch: readonly number[]) => {
-    const ports = portsOf(cluster);
-    const portBytes = Float64Array.from(ports, ({ tier, direction }) => {
-      const owners = ports.filter((port) => port.tier === tier && port.direction === 'egress').length;
-      const all = 4 * (predicted[tier]?.predictedBytes ?? 0) + evaluationBatches * (perBatch[tier] ?? 0);
-      return direction === 'egress' ? (share * all) / owners : 1e12;
-    });
-    return stepBytes(cluster, step, 1, { portBytes, steps: 4, evaluationBatches });
-  };
+  const duplicated: StepShape = { ...step, strategy: inChunks(namedStrategies.duplicated, 1) };
+  const ofStep = (one: StepShape) => stepBytes(cluster, one, 1).map(({ predictedBytes }) => predictedBytes);
+  const none = new Float64Array();
 
-  it('are counted on the way out, and per step', () => {
-    expect(predicted.every(({ predictedBytes }) => predictedBytes > 0)).toBe(true);
-    counted(1.1, 0, []).forEach(({ countedBytes, predictedBytes }) =>
-      expect(countedBytes).toBeCloseTo(1.1 * predictedBytes, 3),
+  it('are the sum over its parts', () => {
+    expect(ofStep(step).every((bytes) => bytes > 0)).toBe(true);
+    const run = runBytes(
+      cluster,
+      [
+        { step, steps: 3, evaluationBatches: 0 },
+        { step: duplicated, steps: 2, evaluationBatches: 0 },
+      ],
+      1,
+      none,
     );
-  });
-
-  it('leave out what evaluation moved: the forward pass of one micro-batch', () => {
-    // of two like micro-batches, forward and backward, twice as many move twice as much besides the update
-    const double = stepBytes(cluster, { ...step, microBatches: 4 }, 1);
-    const perMicroBatch = predicted.map(
-      ({ predictedBytes }, tier) => ((double[tier]?.predictedBytes ?? 0) - predictedBytes) / 2,
-    );
-    const batch = perMicroBatch.map((bytes) => bytes / 2);
-    counted(1, 3, batch).forEach(({ countedBytes = 0, predictedBytes }) => {
-      expect(countedBytes / predictedBytes).toBeGreaterThan(0.85);
-      expect(countedBytes / predictedBytes).toBeLessThan(1.15);
+    run.forEach(({ predictedBytes, countedBytes }, tier) => {
+      expect(predictedBytes).toBeCloseTo(3 * (ofStep(step)[tier] ?? NaN) + 2 * (ofStep(duplicated)[tier] ?? NaN), 3);
+      expect(countedBytes).toBeUndefined();
     });
   });
 
-  it('are predicted alone where nothing counted', () => {
-    const none = { portBytes: new Float64Array(), steps: 4, evaluationBatches: 0 };
-    expect(stepBytes(cluster, step, 1, none)).toEqual(predicted);
+  it('have the forward pass of one micro-batch for a batch of evaluation', () => {
+    // Of two like micro-batches, forward and backward, twice as many move twice as much besides the update.
+    const double = ofStep({ ...step, microBatches: 4 });
+    const perMicroBatch = ofStep(step).map((bytes, tier) => ((double[tier] ?? NaN) - bytes) / 2);
+    const batch = runBytes(cluster, [{ step, steps: 0, evaluationBatches: 1 }], 1, none);
+    batch.forEach(({ predictedBytes }, tier) => {
+      const share = predictedBytes / (perMicroBatch[tier] ?? NaN);
+      expect(share).toBeGreaterThan(0.3);
+      expect(share).toBeLessThan(0.7);
+    });
+  });
+
+  it('are counted on the way out', () => {
+    const portBytes = Float64Array.from(portsOf(cluster), ({ tier, direction }) =>
+      direction === 'egress' ? 10 ** (tier + 1) : 1e12,
+    );
+    const egress = (tier: number) =>
+      portsOf(cluster).filter((port) => port.tier === tier && port.direction === 'egress').length;
+    const counted = runBytes(cluster, [], 1, portBytes).map(({ countedBytes }) => countedBytes);
+    expect(counted).toEqual(cluster.tiers.map((_, tier) => egress(tier) * 10 ** (tier + 1)));
   });
 });

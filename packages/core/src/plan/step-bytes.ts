@@ -1,10 +1,10 @@
-/** Bytes of a whole step by tier, predicted and counted. */
+/** Bytes by tier: of a whole step, predicted, and of a run, predicted and counted. */
 import { portsOf, type Cluster } from '../cluster/index.js';
 import { moeShape, trainingStep, type StepShape } from '../schedule/index.js';
 import { traffic } from '../traffic/index.js';
 import { routedBinding } from './workload.js';
 
-/** Bytes that crossed one tier in one step, summed over ranks. */
+/** Bytes that crossed one tier, summed over ranks. */
 export interface StepBytes {
   readonly tier: string;
   readonly predictedBytes: number;
@@ -12,40 +12,57 @@ export interface StepBytes {
   readonly countedBytes?: number;
 }
 
-/** What the ports of a job counted. */
-export interface CountedBytes {
-  /** In the order of `portsOf`; empty where nothing counted. */
-  readonly portBytes: Float64Array;
+/** Bytes by tier of a step's program, or of the forward pass of one micro-batch: what an evaluation batch moves. */
+function sentByTier(cluster: Cluster, step: StepShape, seed: number, part: 'all' | 'evaluation'): number[] {
+  const binding = routedBinding(moeShape(step), { kind: 'uniform' }, seed);
+  const program = trainingStep(step);
+  const nodes =
+    part === 'all'
+      ? program.nodes
+      : program.nodes.filter(({ pass, microBatch }) => pass === 'forward' && microBatch === 0);
+  const { sent } = traffic({ program: { ...program, nodes }, layout: step.layout, cluster, binding });
+  return cluster.tiers.map((_, tier) => sent.reduce((sum, row) => sum + (row[tier] ?? 0), 0));
+}
+
+/** Bytes that cross each tier in one step, over all ranks, predicted for even routing. */
+export function stepBytes(cluster: Cluster, step: StepShape, seed: number): StepBytes[] {
+  const predicted = sentByTier(cluster, step, seed, 'all');
+  return cluster.tiers.map(({ name }, tier) => ({ tier: name, predictedBytes: predicted[tier] ?? 0 }));
+}
+
+/** Steps of a run that were done in one way. */
+export interface RunPart {
+  readonly step: StepShape;
   readonly steps: number;
   readonly evaluationBatches: number;
 }
 
 /**
- * Bytes that cross each tier in one step, over all ranks: predicted for even routing, and counted at the emulated ports
- * over the whole job. Evaluation passes through the same ports, so the count is scaled by the share of predicted bytes
- * that steps have in the job.
+ * Bytes that crossed each tier in a whole run, evaluation included, over all ranks: predicted for even routing, and
+ * counted at the emulated ports (`portBytes`, in the order of `portsOf`; empty where nothing counted).
  */
-export function stepBytes(cluster: Cluster, step: StepShape, seed: number, counted?: CountedBytes): StepBytes[] {
-  const binding = routedBinding(moeShape(step), { kind: 'uniform' }, seed);
-  const program = trainingStep(step);
-  const sumByTier = (onlyForward: boolean): number[] => {
-    const nodes = onlyForward
-      ? program.nodes.filter(({ pass, microBatch }) => pass === 'forward' && microBatch === 0)
-      : program.nodes;
-    const { sent } = traffic({ program: { ...program, nodes }, layout: step.layout, cluster, binding });
-    return cluster.tiers.map((_, tier) => sent.reduce((sum, row) => sum + (row[tier] ?? 0), 0));
-  };
-  const predicted = sumByTier(false);
-  const forward = sumByTier(true);
+export function runBytes(
+  cluster: Cluster,
+  parts: readonly RunPart[],
+  seed: number,
+  portBytes: Float64Array,
+): StepBytes[] {
+  const predicted = cluster.tiers.map(() => 0);
+  for (const { step, steps, evaluationBatches } of parts) {
+    const ofStep = sentByTier(cluster, step, seed, 'all');
+    const ofBatch = sentByTier(cluster, step, seed, 'evaluation');
+    predicted.forEach((_, tier) => {
+      predicted[tier] = (predicted[tier] ?? 0) + steps * (ofStep[tier] ?? 0) + evaluationBatches * (ofBatch[tier] ?? 0);
+    });
+  }
+  const ports = portsOf(cluster);
   return cluster.tiers.map(({ name }, tier) => {
     const predictedBytes = predicted[tier] ?? 0;
-    if (!counted || counted.portBytes.length === 0) return { tier: name, predictedBytes };
-    const all = portsOf(cluster).reduce(
-      (sum, port, index) =>
-        port.tier === tier && port.direction === 'egress' ? sum + (counted.portBytes[index] ?? 0) : sum,
+    if (portBytes.length === 0) return { tier: name, predictedBytes };
+    const countedBytes = ports.reduce(
+      (sum, port, index) => (port.tier === tier && port.direction === 'egress' ? sum + (portBytes[index] ?? 0) : sum),
       0,
     );
-    const expected = counted.steps * predictedBytes + counted.evaluationBatches * (forward[tier] ?? 0);
-    return { tier: name, predictedBytes, countedBytes: expected > 0 ? (all / expected) * predictedBytes : all };
+    return { tier: name, predictedBytes, countedBytes };
   });
 }

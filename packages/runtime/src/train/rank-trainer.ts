@@ -1,10 +1,11 @@
 /** A rank's side of a training job: data in, steps, reports out. */
 import { coordinates } from '@monta/core/layout';
+import { wayOfStep } from '@monta/core/schedule';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import { heldOutBatch, type ByteText } from './data/byte-data.js';
 import { DivergenceWatch } from './divergence.js';
-import type { RankOutcome, TrainJob, TrainReport } from './job.js';
+import type { RankOutcome, StepWay, TrainJob, TrainReport } from './job.js';
 import { textOf, type RankTrainJob } from './rank-job.js';
 import { saveIsDue, saveStep } from './save.js';
 import { loadStart } from './start.js';
@@ -17,13 +18,11 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
   const text = textOf(job);
   const parameters = new ParameterStore(step, rank, device);
   const done = loadStart(job, parameters);
-  const executor = new TrainingExecutor({
-    step,
-    endpoint,
-    device,
-    parameters,
-    trace: job.tracedSteps.length > 0,
-  });
+  const trace = job.tracedSteps.length > 0;
+  const ways: readonly Partial<StepWay>[] = [{}, ...(job.turns?.others ?? [])];
+  const executors = ways.map(
+    (way) => new TrainingExecutor({ step: { ...step, ...way }, endpoint, device, parameters, trace }),
+  );
   const watch = new DivergenceWatch(context, parameters);
   const replica = coordinates(step.layout, rank).dp;
   const report = (message: TrainReport): void => {
@@ -33,6 +32,7 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
   const spans: RankOutcome['spans'][number][] = [];
   for (let number = done + 1; number <= job.steps; number++) {
     const { batches, options } = stepInputs(job, text, rank, number);
+    const executor = executors[wayOfStep(job.turns?.turns, number)];
     const start = endpoint.now();
     const result = executor.trainStep(batches, options);
     const seconds = endpoint.now() - start;
@@ -52,7 +52,7 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
       expertShares: Array.from(result.expertLoads, (load) => load / picks),
     });
     if (number === job.steps || (job.evaluateEvery > 0 && number % job.evaluateEvery === 0))
-      report({ kind: 'evaluation', step: number, crossEntropy: evaluate(executor, job, text, replica) });
+      report({ kind: 'evaluation', step: number, crossEntropy: evaluate(executors[0], job, text, replica) });
     // What follows steps that are not finite must not take the place of a good state.
     if (!watch.after(number, result) || !saveIsDue(job, number)) continue;
     watch.beforeSaving(number);

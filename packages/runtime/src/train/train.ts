@@ -1,7 +1,8 @@
 /** Runs a training job on the ranks of a launcher: threads of this machine, or processes over MPI. */
 import { maxOf } from '@monta/core/units';
 import { worldSize } from '@monta/core/layout';
-import type { Trace } from '@monta/core';
+import { lastTurn } from '@monta/core/schedule';
+import type { TimedStep, Trace } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import type { CheckpointReport, RankOutcome, StepReport, TrainJob, TrainReport } from './job.js';
@@ -36,6 +37,8 @@ export interface TrainResult {
   readonly done: { readonly steps: number; readonly evaluations: number };
   /** Of a long run a few thousand, evenly over it, so that its length takes no memory (`Thinned`). */
   readonly steps: readonly StepReport[];
+  /** Every step up to the last turn of the job's ways; none without turns. */
+  readonly turnSteps: readonly TimedStep[];
   readonly evaluations: readonly { readonly step: number; readonly crossEntropy: number }[];
   readonly checkpoints: readonly CheckpointReport[];
   /** Measured spans of the traced steps. */
@@ -69,6 +72,8 @@ export async function train({
   const steps = new Thinned<StepReport>(keptSteps(job));
   const evaluations = new Thinned<{ step: number; crossEntropy: number }>();
   const checkpoints = new Thinned<CheckpointReport>();
+  const turnSteps: TimedStep[] = [];
+  const turnsEnd = job.turns === undefined ? 0 : lastTurn(job.turns.turns);
   let fabricLostSeconds = 0;
   let portBytes = new Float64Array();
   const outcomes = (await launcher.launch({
@@ -85,8 +90,10 @@ export async function train({
     },
     onMessage: (_rank, message) => {
       const report = message as TrainReport;
-      if (report.kind === 'step') steps.add(report);
-      else if (report.kind === 'checkpoint') checkpoints.add(report);
+      if (report.kind === 'step') {
+        steps.add(report);
+        if (report.step <= turnsEnd) turnSteps.push({ step: report.step, seconds: report.seconds });
+      } else if (report.kind === 'checkpoint') checkpoints.add(report);
       else evaluations.add({ step: report.step, crossEntropy: report.crossEntropy });
       onReport?.(report);
     },
@@ -98,6 +105,7 @@ export async function train({
   return {
     done: { steps: steps.added, evaluations: evaluations.added },
     steps: steps.list(),
+    turnSteps,
     evaluations: evaluations.list(),
     checkpoints: checkpoints.list(),
     trace: {

@@ -4,17 +4,13 @@
  */
 import { appendAll } from '@monta/core/units';
 import { worldSize } from '@monta/core/layout';
-import type { StepShape } from '@monta/core';
 import type { FabricOptions } from '../comm/local/fabric.js';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import { localLauncher, type Launcher, type RankContext } from '../launch/index.js';
-import type { TrainJob } from './job.js';
+import type { StepWay, TrainJob } from './job.js';
 import { rankJob, textOf, trainingMemory, type RankTrainJob } from './rank-job.js';
 import { loadStart, prepareStart } from './start.js';
 import { stepInputs } from './step-inputs.js';
-
-/** What may differ between steps that compute the same. */
-export type StepWay = Pick<StepShape, 'strategy' | 'reductions'>;
 
 export interface StrategyTrial {
   /** Start, data and optimizer of the steps. Its strategy, and where it saves, do not matter. */

@@ -3,8 +3,8 @@ import { formatBytes, formatCount, formatInteger, formatPercent, formatSeconds }
 import { escapeXml as escape } from '../svg.js';
 import { timelineSvg } from '../timeline/timeline.js';
 import { pageStyle } from './page-style.js';
-import { bytesPlot, lanesPlot, loadPlot, lossPlot, operationsPlot, stepsPlot } from './sections.js';
-import { memoryError, speedUp, strategyOf, type RunReport, type StrategyRun } from './run-report.js';
+import { bytesPlot, carriedPlot, lanesPlot, loadPlot, lossPlot, operationsPlot, stepsPlot } from './sections.js';
+import { memoryError, strategyOf, type RunReport, type StrategyRun } from './run-report.js';
 
 /**
  * Widths at which drawings are made, px: for the page's full width, and for phones. Text then has its own size on both.
@@ -24,22 +24,28 @@ function number(value: string, meaning: string, better = false): string {
   return `<div${mark}><strong>${escape(value)}</strong><span>${escape(meaning)}</span></div>`;
 }
 
+/** A strategy beside the chosen one: a factor only where it stands out of the noise. */
+function comparisonNumber({ name, role, comparison }: StrategyRun): string {
+  if (comparison === undefined) return '';
+  const whose = role === 'fixed' ? `the best fixed strategy (${name})` : name;
+  const interval = `${factor(comparison.low)} to ${factor(comparison.high)}`;
+  return comparison.verdict === 'too close to call'
+    ? number('a tie', `with ${whose}: step time over the chosen ${interval}, too close to call`)
+    : number(
+        factor(comparison.median),
+        `step time of ${whose} over the chosen (${interval})`,
+        comparison.verdict === 'faster',
+      );
+}
+
 /** The figures that matter most, each with what it is. */
 function headlines(report: RunReport): string {
   const chosen = strategyOf(report, 'chosen');
-  const fixed = strategyOf(report, 'fixed');
-  const overBaseline = speedUp(report, 'baseline');
-  const overFixed = speedUp(report, 'fixed');
   const [, last] = report.loss.heldOut.at(-1) ?? [];
   const error =
     chosen?.predictedStepSeconds === undefined ? undefined : chosen.predictedStepSeconds / chosen.stepSeconds - 1;
   return [
-    ...(overBaseline === undefined
-      ? []
-      : [number(factor(overBaseline), 'step time of duplicated over the chosen', overBaseline > 1)]),
-    ...(overFixed === undefined || fixed === undefined
-      ? []
-      : [number(factor(overFixed), `the same of the best fixed strategy (${fixed.name})`, overFixed > 1)]),
+    ...report.strategies.map(comparisonNumber),
     ...(chosen === undefined ? [] : [number(formatSeconds(chosen.stepSeconds), `a step, ${report.timing.origin}`)]),
     ...(error === undefined ? [] : [number(signedPercent(error), 'error of the predicted step time')]),
     ...(last === undefined
@@ -80,20 +86,20 @@ const roleNames: Readonly<Record<StrategyRun['role'], string>> = {
 };
 
 /** Columns of the table of strategies; on a phone each cell carries its own. */
-const heads = [
-  'strategy',
-  'steps',
-  'step, 10 – 90 %',
-  'predicted',
-  'tokens/s',
-  'over chosen',
-  'last loss',
-  'held-out',
-] as const;
+const heads = ['strategy', 'steps', 'step, 10 – 90 %', 'predicted', 'tokens/s', 'over the chosen'] as const;
+
+/** A strategy's step over that of the chosen one, and the interval or what it means. */
+function overChosen({ role, comparison }: StrategyRun): readonly [text: string, below?: string] {
+  if (role === 'chosen') return ['1'];
+  if (comparison === undefined) return ['–', 'too few steps'];
+  const interval = `${factor(comparison.low)} – ${factor(comparison.high)}`;
+  return comparison.verdict === 'too close to call'
+    ? [comparison.verdict, interval]
+    : [factor(comparison.median), interval];
+}
 
 /** One row per strategy that was run. */
 function strategyTable(report: RunReport): string {
-  const chosen = strategyOf(report, 'chosen');
   const rows = report.strategies.map((strategy) => {
     const [low, high] = strategy.stepSecondsSpread;
     const cells: (readonly [text: string, below?: string])[] = [
@@ -101,9 +107,7 @@ function strategyTable(report: RunReport): string {
       [formatSeconds(strategy.stepSeconds), `${formatSeconds(low)} – ${formatSeconds(high)}`],
       [strategy.predictedStepSeconds === undefined ? '–' : formatSeconds(strategy.predictedStepSeconds)],
       [formatInteger(strategy.tokensPerSecond)],
-      [chosen === undefined ? '–' : factor(strategy.stepSeconds / chosen.stepSeconds)],
-      [strategy.lastLoss.toFixed(3)],
-      [strategy.heldOut?.toFixed(3) ?? '–'],
+      overChosen(strategy),
     ];
     const role = `<span class="muted">${roleNames[strategy.role]}</span>`;
     const name = `<td class="name">${escape(strategy.name)}<br>${role}</td>`;
@@ -119,6 +123,21 @@ function strategyTable(report: RunReport): string {
   return (
     '<div class="card scroll"><table ' +
     `class="strategies"><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`
+  );
+}
+
+/** How the strategies of the run were compared. */
+function turnsText({ turns, strategies }: RunReport): string {
+  if (turns === undefined) return 'One strategy ran alone.';
+  const pairs = strategies.find(({ comparison }) => comparison !== undefined)?.comparison?.pairs;
+  const steps = `${turns.stepsOfBlock} ${turns.stepsOfBlock === 1 ? 'step' : 'steps'}`;
+  const ratios =
+    pairs === undefined
+      ? ''
+      : ` Ratios are medians of ${pairs} rounds with their ${formatPercent(turns.confidence)} intervals.`;
+  return (
+    `All strategies compute the same, bit for bit. They took turns in one training, ${steps} each, so that what ` +
+    `slowed the machine for a while slowed all of them.${ratios}`
   );
 }
 
@@ -259,8 +278,7 @@ export function renderReport(report: RunReport): string {
     ...opening(report, title),
     `<h2>What is real here</h2>${provenance(report)}`,
     `<h2>The plan</h2><div class="card">${definitions([['Chosen', plan.chosen], ...plan.reasons])}</div>`,
-    '<h2>Result</h2><p>Every strategy below was run in this run, on the same data, for the steps its row says. ' +
-      'Step times are medians after warm-up.</p>',
+    `<h2>Result</h2><p>${turnsText(report)} Step times are medians after warm-up.</p>`,
     strategyTable(report),
     figure(
       (width) => stepsPlot(report, width),
@@ -271,9 +289,12 @@ export function renderReport(report: RunReport): string {
     ...predictionSection(report),
     ...memorySection(report),
     '<h2>Bytes per link</h2>',
+    figure((width) => bytesPlot(report, width), 'Of one step, from shapes and even routing.'),
     figure(
-      (width) => bytesPlot(report, width),
-      'Predicted bytes follow from shapes and routing; counted bytes are those that ranks handed to the network.',
+      (width) => carriedPlot(report, width),
+      'Of the whole run: all steps, each in its own way, and evaluation. Counted bytes are those that ' +
+        'ranks handed to ' +
+        'the network.',
     ),
     ...loadSection(report),
     `<h2>What this does not show</h2><ul>${limits}</ul>`,

@@ -4,7 +4,7 @@
  * token.
  */
 
-import { maxOf, type Lane, type LaneSeconds, type StepBytes } from '@monta/core';
+import { maxOf, type Lane, type LaneSeconds, type StepBytes, type TurnsComparison } from '@monta/core';
 import type { TimelinePanel } from '../timeline/timeline.js';
 
 /** How a number came about. Nothing emulated is ever called measured without saying so. */
@@ -16,7 +16,7 @@ export type Origin =
   /** From the cost model and the simulator. */
   | 'predicted';
 
-/** One way of moving tokens, run for `steps` steps in this very run. */
+/** One way of moving tokens, in which `steps` steps of this very run were done. */
 export interface StrategyRun {
   /** As `scattered, 4 / 2 chunks`. */
   readonly name: string;
@@ -30,16 +30,18 @@ export interface StrategyRun {
   readonly stepSeconds: number;
   /** 10th and 90th percentile of the same steps. */
   readonly stepSecondsSpread: readonly [low: number, high: number];
+  /**
+   * Its step over the chosen one's, by rounds of turns, and whether that stands out of the noise; absent of the chosen
+   * one, and where too few rounds were run.
+   */
+  readonly comparison?: TurnsComparison;
   /** Absent where the cost model had no answer. */
   readonly predictedStepSeconds?: number;
   readonly tokensPerSecond: number;
   readonly lanes: LaneSeconds;
   readonly predictedLanes?: LaneSeconds;
+  /** Of a step, predicted. */
   readonly bytes: readonly StepBytes[];
-  /** Last training loss of its steps, to show that strategies compute the same. */
-  readonly lastLoss: number;
-  /** Held-out cross entropy after the last step, nats a token. */
-  readonly heldOut?: number;
 }
 
 /** What one operation took, predicted and measured; medians over ranks and steps. */
@@ -50,7 +52,7 @@ export interface OperationTime {
   readonly measuredSeconds: number;
 }
 
-/** The most that ranks of the chosen strategy held at a time: weights, gradients, moments, activations, buffers. */
+/** The most that ranks held at a time, whichever strategy it was: weights, gradients, moments, activations, buffers. */
 export interface RunMemory {
   /** From the compiled program, for even routing. */
   readonly predictedBytes: number;
@@ -64,7 +66,7 @@ export interface RunMemory {
 
 export interface RunReport {
   readonly format: 'monta-run-report';
-  readonly version: 2;
+  readonly version: 3;
   /** Name of the run folder, as `2026-11-24-a`. */
   readonly run: string;
   /** ISO 8601 with time zone. */
@@ -111,7 +113,7 @@ export interface RunReport {
   };
 
   readonly loss: {
-    /** Every step of the chosen strategy's run. */
+    /** Every step of the run; of a long one a few thousand. */
     readonly training: readonly (readonly [step: number, nats: number])[];
     readonly heldOut: readonly (readonly [step: number, nats: number])[];
     /** Held-out cross-entropy of the unigram model of the training text. */
@@ -122,6 +124,14 @@ export interface RunReport {
 
   /** The chosen one first. */
   readonly strategies: readonly StrategyRun[];
+  /** How strategies took turns; absent where one ran alone. */
+  readonly turns?: {
+    readonly stepsOfBlock: number;
+    /** Of the intervals of comparisons, as 0.99. */
+    readonly confidence: number;
+  };
+  /** Bytes that crossed each link in the whole run, evaluation included. */
+  readonly carried: readonly StepBytes[];
   readonly operations: readonly OperationTime[];
   /** Median absolute error of the predicted operation times, as a share; absent when nothing was compared. */
   readonly operationError?: number;
@@ -154,9 +164,12 @@ export function strategyOf(report: RunReport, role: StrategyRun['role']): Strate
 export const memoryError = (predictedBytes: number, { measuredBytes }: RunMemory): number =>
   predictedBytes / maxOf(measuredBytes) - 1;
 
-/** How many times faster the chosen strategy's step is than another's. */
-export function speedUp(report: RunReport, over: 'baseline' | 'fixed'): number | undefined {
-  const chosen = strategyOf(report, 'chosen');
-  const other = strategyOf(report, over);
-  return chosen && other ? other.stepSeconds / chosen.stepSeconds : undefined;
+/** A run's step beside the chosen one's, in words: never as a gain or a loss where noise explains it. */
+export function comparisonText({ comparison }: StrategyRun): string {
+  if (comparison === undefined) return 'too few steps to compare';
+  const { low, high, verdict } = comparison;
+  const interval = `${low.toFixed(2)}x to ${high.toFixed(2)}x`;
+  return verdict === 'too close to call'
+    ? `${verdict} (${interval})`
+    : `${comparison.median.toFixed(2)}x (${interval})${verdict === 'slower' ? ', faster than the choice' : ''}`;
 }

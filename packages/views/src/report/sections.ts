@@ -4,7 +4,7 @@ import { barChart } from '../plots/bar-chart.js';
 import { heatMap } from '../plots/heat-map.js';
 import { lineChart, type LineSeries } from '../plots/line-chart.js';
 import { scatter } from '../plots/scatter.js';
-import type { RunReport, StrategyRun } from './run-report.js';
+import type { RunReport } from './run-report.js';
 
 /** Mean over a window of at most `width` values around each, so that the trend shows and the ends are not bent. */
 export function smoothed(points: readonly (readonly [number, number])[], width: number): [number, number][] {
@@ -95,25 +95,32 @@ export function stepsPlot(report: RunReport, width: number): string {
   });
 }
 
-/** Predicted and counted bytes of a tier. */
-function bytesOf(strategy: StrategyRun, tier: string): [number | undefined, number | undefined] {
-  const found = strategy.bytes.find((bytes) => bytes.tier === tier);
-  return [found?.predictedBytes, found?.countedBytes];
-}
-
-/** Bytes per link and step, one row per tier and strategy. */
+/** Predicted bytes per link and step, one row per tier and strategy. */
 export function bytesPlot(report: RunReport, width: number): string {
   const tiers = [...new Set(report.strategies.flatMap((strategy) => strategy.bytes.map(({ tier }) => tier)))];
   return barChart({
     value: { label: 'bytes per step, all ranks', format: (value) => formatBytes(value) },
-    series: ['predicted', 'counted while running'],
+    series: ['predicted'],
     rows: tiers.flatMap((tier) =>
       report.strategies.map((strategy) => ({
         name: `${tier}: ${strategy.name}`,
-        values: bytesOf(strategy, tier),
+        values: [strategy.bytes.find((bytes) => bytes.tier === tier)?.predictedBytes],
         chosen: strategy.role === 'chosen',
       })),
     ),
+    width,
+  });
+}
+
+/** Bytes of the whole run by link, predicted beside counted. */
+export function carriedPlot({ carried }: RunReport, width: number): string {
+  return barChart({
+    value: { label: 'bytes of the run, all ranks', format: (value) => formatBytes(value) },
+    series: ['predicted', 'counted while running'],
+    rows: carried.map(({ tier, predictedBytes, countedBytes }) => ({
+      name: tier,
+      values: [predictedBytes, countedBytes],
+    })),
     width,
   });
 }

@@ -31,15 +31,15 @@ const exchangeText = ({ dispatcher, overlap, layout, model }: RunSetting): strin
 /** Heads of the columns of `planRow`. */
 export const planColumns = [
   { header: 'layout (predicted)' },
-  { header: 'schedule' },
-  { header: 'micro-batch', align: 'number' },
-  { header: "experts' rows" },
-  { header: 'recompute' },
-  { header: 'sharing' },
-  { header: 'step', align: 'number' },
-  { header: 'tokens/s/GPU', align: 'number' },
-  { header: 'MFU', align: 'right' },
-  { header: 'memory', align: 'number' },
+  { header: 'schedule', priority: 8 },
+  { header: 'micro-batch', align: 'number', priority: 6 },
+  { header: "experts' rows", priority: 5 },
+  { header: 'recompute', priority: 7 },
+  { header: 'sharing', priority: 9 },
+  { header: 'step', align: 'number', priority: 1 },
+  { header: 'tokens/s/GPU', align: 'number', priority: 3 },
+  { header: 'MFU', align: 'right', priority: 4 },
+  { header: 'memory', align: 'number', priority: 2 },
 ] as const;
 
 /** A plan, by `planColumns`. */

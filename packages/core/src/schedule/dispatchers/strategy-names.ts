@@ -46,7 +46,7 @@ export const strategyLabel = (strategy: Strategy): string => `${strategyName(str
 const expected = `auto, one of ${names.join(', ')}, halves like sliced+scattered, each with chunks like scattered:4/2`;
 
 function wordIn<T extends string>(words: readonly T[], word: string): T | undefined {
-  return words.find((known) => known === word);
+  return words.find((known) => known.toLowerCase() === word.toLowerCase());
 }
 
 /** Halves of a name or of `outgoing+returning`. */
@@ -65,15 +65,16 @@ function halvesOf(text: string): Halves {
   return { dispatch, combine };
 }
 
-/** Reads the text form: `auto`, `scattered`, `scattered:4/2`, `sliced+duplicated`. Throws `InputError`. */
+/** Reads the text form, in any case: `auto`, `scattered`, `scattered:4/2`, `sliced+duplicated`. Throws `InputError`. */
 export function parseDispatch(text: string): 'auto' | Strategy {
-  if (text === 'auto') return 'auto';
+  if (text.toLowerCase() === 'auto') return 'auto';
   const match = /^([^:]*)(?::([1-9]\d{0,3})(?:\/([1-9]\d{0,3}))?)?$/u.exec(text);
   if (!match) throw new InputError(`"${text}" is not a way to dispatch`, { expected });
   if (match.slice(2).some((count) => Number(count ?? 1) > limits.chunks))
     throw new InputError(`"${text}" has too many chunks`, { expected: `1 to ${limits.chunks}` });
   const [, name = '', forwardText, backwardText] = match;
-  const forward = forwardText === undefined ? (name === 'pipelined' ? pipelinedChunks : 1) : Number(forwardText);
+  const forward =
+    forwardText === undefined ? (name.toLowerCase() === 'pipelined' ? pipelinedChunks : 1) : Number(forwardText);
   return {
     ...halvesOf(name),
     chunks: { forward, backward: backwardText === undefined ? forward : Number(backwardText) },

@@ -1,0 +1,26 @@
+/** Scripts that ask `monta` itself what could stand at the cursor. */
+import type { MontaContext } from '../context.js';
+import type { CompletionFlags, Shell } from './completion.command.js';
+
+/** The hidden first word with which scripts ask; the words of the line follow, the one at the cursor last. */
+export const askWord = '__complete';
+
+const scripts: Readonly<Record<Shell, string>> = {
+  bash: `_monta() {
+  local IFS=$'\\n'
+  COMPREPLY=($(monta ${askWord} "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+}
+complete -o default -F _monta monta`,
+  zsh: `_monta() {
+  local -a found
+  found=("\${(@f)$(monta ${askWord} "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  if (( \${#found[1]} )); then compadd -a found; else _files; fi
+}
+compdef _monta monta`,
+  fish: `complete -c monta -a '(monta ${askWord} (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'`,
+};
+
+/** Runs the command. */
+export function runCompletion({ console }: MontaContext, _flags: CompletionFlags, shell: Shell): void {
+  console.write(`${scripts[shell]}\n`);
+}
