@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {
+  dispatcherPairs,
   fittedOn,
   formatBytes,
   formatPercent,
@@ -17,9 +18,11 @@ import {
   readKernels,
   readMeasuredLayers,
   readMeasuredSteps,
+  readTimedDispatchers,
   stepRatios,
   type KernelError,
   type PresetError,
+  type TimedDispatcher,
 } from '@monta/core';
 import { logs } from './published-measurements.js';
 
@@ -148,7 +151,53 @@ ${rows.join('\n')}
 experts by size besides, which is not priced: its Qwen-like layer is the row farthest off.
 - The H100 rows were timed in short runs with pauses, in which a card holds a higher clock (796 against 678 TFLOP/s \
 for a large product on an H200). Prices are those of sustained work.
-- DeepEP and HybridEP rows of the same test, and fp8, are not compared: those dispatchers' kernels are not modelled.
+- DeepEP and HybridEP rows of the same test, and fp8, are compared by ratios, below.
+`;
+}
+
+const ranOf = ({ dispatcher, what, kind }: TimedDispatcher): string =>
+  kind === 'transfer' ? `${dispatcher} ${what}` : dispatcher;
+const groundOf = ({ cluster, precision, kind, what }: TimedDispatcher): string =>
+  `${cluster.name}, ${kind === 'step' ? 'gpt-oss-120b, EP 64' : kind === 'layer' ? `layer ${what}` : 'transfer'}` +
+  (precision === 'mixed' ? '' : `, ${precision}`);
+
+function dispatchers(): string {
+  const pairs = dispatcherPairs(read('plan/fixtures/dispatchers.csv', readTimedDispatchers));
+  const rows = pairs.map(({ first, second, published, predicted, error, constantRight }) =>
+    row(
+      first.source,
+      groundOf(first),
+      `${ranOf(first)} / ${ranOf(second)}`,
+      published.toFixed(3),
+      predicted.toFixed(3),
+      signed(error),
+      constantRight === undefined ? '' : constantRight ? 'right' : 'wrong',
+    ),
+  );
+  const ordered = pairs.filter(({ constantRight }) => constantRight !== undefined);
+  const right = ordered.filter(({ published, predicted }) => published > 1 === predicted > 1).length;
+  const constant = ordered.filter(({ constantRight }) => constantRight === true).length;
+  const errors = pairs.map(({ error }) => Math.abs(error));
+  return `## Dispatchers against each other
+
+Ratios of times of dispatchers that others timed on the same ground \
+(\`packages/core/src/plan/fixtures/dispatchers.csv\`, each row with its source): ${pairs.length} pairs, the predicted \
+ratio off by ${formatPercent(median(errors))} in the median, ${formatPercent(quantile(errors, 0.9))} in one of ten. \
+Naive: a constant order, HybridEP before DeepEP before all_to_all; it is right in ${constant} of ${ordered.length} \
+pairs of different dispatchers, the prediction in ${right}.
+
+${row('source', 'what', 'pair', 'published', 'predicted', 'error', 'constant order')}
+|---|---|---|--:|--:|--:|---|
+${rows.join('\n')}
+
+- all_to_all is \`sliced+scattered\`, DeepEP and HybridEP are \`deduplicated\` without the row moves that their \
+transfers do on the way (\`packages/core/src/cost/libraries.ts\`): DeepEP reads tokens where they lie and adds up what \
+comes back, HybridEP also places rows by expert and sums them.
+- DeepEP's multiprocessors move 16 GB/s each, read off the transfers of the same source (4 to 24 of them), so the two \
+pairs of its dispatch and NCCL's are no test on rows kept back; HybridEP's 28 GB/s are an assumption: its default of \
+16 fills the NVLink of a Hopper GPU, and not that of a rack, which is why all_to_all comes first for gpt-oss there.
+- A layer's ratio stands for a step of gpt-oss: attention, which is the same for both, is left out, so that a step's \
+own ratio is nearer to 1.
 `;
 }
 
@@ -175,4 +224,4 @@ of the model, and not in the range.
 }
 
 /** All sections. */
-export const pricesPage = (): string => [kernels(), presets(), layers(), steps()].join('\n');
+export const pricesPage = (): string => [kernels(), presets(), layers(), dispatchers(), steps()].join('\n');

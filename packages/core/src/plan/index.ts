@@ -33,6 +33,7 @@ export {
   type TrainingSetting,
 } from './training-setting.js';
 export { layerErrors, readMeasuredLayers } from './measured-layers.js';
+export { dispatcherPairs, readTimedDispatchers, type TimedDispatcher } from './published-dispatchers.js';
 export { publishedStepRatios, readMeasuredSteps, stepRatios } from './measured-steps.js';
 export {
   type Allowed,
