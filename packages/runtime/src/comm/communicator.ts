@@ -82,6 +82,8 @@ export interface Endpoint {
   readonly backend: 'local' | 'mpi' | 'nccl';
   readonly rank: number;
   readonly size: number;
+  /** Bytes sent to each rank so far, without headers, where the backend counts them by peer. */
+  readonly sentBytes?: Float64Array;
   /**
    * The communicator of a group on a queue of the rank's device, made at the first call. All members make it with the
    * same name, lane and members; different lanes progress independently.

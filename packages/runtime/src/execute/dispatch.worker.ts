@@ -8,9 +8,12 @@ runRank<readonly DispatchJob[]>(({ endpoint, device, data: jobs }): DispatchRank
     const executor = new DispatchExecutor({ ...job, endpoint, device });
     for (let i = 0; i < job.warmUps; i++) executor.run(i);
     executor.takeSpans();
+    const before = endpoint.sentBytes?.slice();
     const repetitions = Array.from({ length: job.repetitions }, (_, i) => executor.run(i));
-    const result = { repetitions, spans: executor.takeSpans(), counts: executor.counts, peakBytes: executor.peakBytes };
+    const sentBytes = endpoint.sentBytes?.map((bytes, rank) => bytes - (before?.[rank] ?? 0));
+    const { counts, peakBytes } = executor;
+    const result = { repetitions, spans: executor.takeSpans(), counts, peakBytes };
     executor.close();
-    return result;
+    return sentBytes === undefined ? result : { ...result, sentBytes };
   }),
 );

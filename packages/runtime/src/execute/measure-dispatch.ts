@@ -21,6 +21,8 @@ export interface DispatchRankResult {
   readonly spans: readonly Span[];
   readonly counts: Int32Array;
   readonly peakBytes: number;
+  /** Bytes sent to each rank in all repetitions, where the backend counts them by peer. */
+  readonly sentBytes?: Float64Array;
 }
 
 export interface DispatchMeasurement {

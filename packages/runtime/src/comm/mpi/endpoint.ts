@@ -53,6 +53,7 @@ export class MpiEndpoint implements Endpoint, Companion {
   readonly size: number;
   /** How well the shared clock is known here. */
   readonly clock: ClockOffset;
+  readonly sentBytes: Float64Array;
   private readonly requests: Requests;
   private readonly groups: Groups;
   private readonly engine: Engine;
@@ -71,6 +72,7 @@ export class MpiEndpoint implements Endpoint, Companion {
     this.stuckSeconds = options.stuckAfterSeconds ?? defaultStuckSeconds;
     this.rank = mpi.rank(mpi.world);
     this.size = mpi.size(mpi.world);
+    this.sentBytes = new Float64Array(this.size);
     this.communicators = new Communicators(this.rank, this.size);
     const own: Handle = mpi.duplicate(mpi.world);
     this.requests = new Requests(mpi, own);
@@ -83,6 +85,7 @@ export class MpiEndpoint implements Endpoint, Companion {
       memory: device.memory,
       requests: this.requests,
       staging: new Staging(),
+      sentBytes: this.sentBytes,
       groups: this.groups,
       now: () => this.now(),
       eventDone: (event) => this.device.events.done(event),

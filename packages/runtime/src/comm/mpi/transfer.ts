@@ -25,6 +25,8 @@ export interface TransferHost {
   readonly requests: Requests;
   readonly memory: CpuMemory;
   readonly staging: Staging;
+  /** Bytes that this rank has sent to each rank of the job, headers not counted; grows. */
+  readonly sentBytes: Float64Array;
   now(): number;
 }
 
@@ -234,6 +236,7 @@ export class Transfer {
       this.receiveInto(buffer, peer, kind);
     } else {
       this.bytes += buffer.length;
+      this.host.sentBytes[at(this.group.members, peer)] += buffer.length;
       this.sendFrom(buffer, peer, kind);
     }
   }
