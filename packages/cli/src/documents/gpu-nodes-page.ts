@@ -284,7 +284,8 @@ export function gpuNodesText({ card, driver = 'unknown', date, node, command, no
     ? `Four ranks share the card through the multi-process service, TP=2 x EP=2 and others. NCCL takes each for a host of \
 its own, so that all bytes go over the loopback's TCP, those of tensor parallelism too: there is one tier, slicing saves \
 nothing and pays a gather over the same line. What limits all ways is that line, on the host's cores; and the four ranks \
-share the card's multiprocessors, of which each rank's collectives may take four.`
+share the card's multiprocessors, of which each rank's collectives may take four. A host with two cards was not there for \
+this run: **between two cards, with NVLink inside a node, nothing was measured**. The same command does it there.`
     : `Four ranks, TP=2 x EP=2 and others, as two nodes of two ranks: NVLink inside a node, the loopback's TCP between. \
 Both nodes are this one host, and each card serves a rank of either node, through the multi-process service.`;
   return `# ${one ? 'Ranks over NCCL on one GPU' : 'On two GPUs'}
