@@ -51,7 +51,10 @@ ${number(1e6 * wakeSeconds, 0)} us after the collective that it waits for. Predi
 timed in deviate by ${percent(modelError)} (standard deviation, about a common factor). All groups of a shape run at \
 once. MiB count as in nccl-tests: the whole buffer of a rank.
 
-${table(['collective', 'ranks on nodes', 'groups', '1 KiB', 'about 1 MiB, ms', 'about 16 MiB, ms', 'largest, MiB', 'ms'], rows)}
+${table(
+  ['collective', 'ranks on nodes', 'groups', '1 KiB', 'about 1 MiB, ms', 'about 16 MiB, ms', 'largest, MiB', 'ms'],
+  rows,
+)}
 `;
 }
 
@@ -89,7 +92,8 @@ function exchangesText({ exchanges }: Arrangement): string {
   return `### Exchanges alone
 
 The dispatch half without kernels, float32, ${exchanges[0].ways[0].seconds.length} runs of each in turns, medians, ms. \
-The ceiling is \`duplicated\` over the bare AllToAll of the slice. The best chunk count reaches ${percent(median(shares))} \
+The ceiling is \`duplicated\` over the bare AllToAll of the slice. The best chunk count reaches \
+${percent(median(shares))} \
 of it (median of the volumes; ${percent(minOf(shares))} to ${percent(maxOf(shares))}).
 
 ${table(
@@ -155,9 +159,11 @@ function strategiesText({ strategies }: Arrangement): string {
   return `### Every strategy and chunk count
 
 ${strategies.map(({ name }) => name).join('; ')}; ${strategies[0].dtype}. Dispatch and combine with their kernels, \
-medians in ms, in ${counts} chunks. *predicted*: from the calibration alone. *bound*: the bytes of the busiest port over \
+medians in ms, in ${counts} chunks. *predicted*: from the calibration alone. *bound*: the bytes of the busiest port \
+over \
 its line rate. Ratios are of both passes, each in its best chunk count, to \`duplicated\` in one piece and to the best \
-fixed strategy. Strategies that run the same operations stand once. Over ${errors.length} passes predictions are off by \
+fixed strategy. Strategies that run the same operations stand once. Over ${errors.length} passes predictions are off \
+by \
 ${percent(median(errors))} (median), ${percent(quantile(errors, 0.9))} (nine in ten).
 
 ${table(
@@ -202,8 +208,10 @@ function choicesText({ strategies, choices }: Arrangement): string {
   return `### The choice
 
 ${cases} layers. Predictions alone take the fastest way that was measured, or one within 5 % of it, in \
-${percent(predicted)}; with trials, as \`train\` makes them where predictions are close (in ${tried} of the layers), in \
-${percent(plan)}. Trials are runs of their own, before those that count. ${kinds.size} kinds of strategy are the fastest \
+${percent(predicted)}; with trials, as \`train\` makes them where predictions are close (in ${tried} of the layers), \
+in \
+${percent(plan)}. Trials are runs of their own, before those that count. ${kinds.size} kinds of strategy are the \
+fastest \
 somewhere.
 
 ${table(
@@ -243,10 +251,13 @@ function stepText({ steps }: Arrangement): string {
   const gain = duplicated === undefined ? NaN : 1 - choice.medianSeconds / duplicated.medianSeconds;
   return `### A training step
 
-${layers} layers of the 2x70B (hidden 8192, two experts of 28,672, 64 heads on 8, sequence 8192, ${tokens} tokens a step, \
-bf16, vocabulary of bytes), all there is of a step: attention, experts, gradients, their reduction, clipping and AdamW. A \
+${layers} layers of the 2x70B (hidden 8192, two experts of 28,672, 64 heads on 8, sequence 8192, ${tokens} tokens a \
+step, \
+bf16, vocabulary of bytes), all there is of a step: attention, experts, gradients, their reduction, clipping and \
+AdamW. A \
 rank took ${number(peakBytes / 2 ** 30, 1)} GiB at the most; ${number(plannedBytes / 2 ** 30, 1)} were planned. The \
-choice takes ${percent(gain)} off the step of \`duplicated\`. The paper says 13 % for its 2x70B on 16 A800; these nodes \
+choice takes ${percent(gain)} off the step of \`duplicated\`. The paper says 13 % for its 2x70B on 16 A800; these \
+nodes \
 are slower beside their cards.
 
 ${table(
@@ -281,12 +292,17 @@ export function gpuNodesText({ card, driver = 'unknown', date, node, command, no
   const { cards, between, inside } = nodes;
   const one = cards === 1;
   const how = one
-    ? `Four ranks share the card through the multi-process service, TP=2 x EP=2 and others. NCCL takes each for a host of \
-its own, so that all bytes go over the loopback's TCP, those of tensor parallelism too: there is one tier, slicing saves \
-nothing and pays a gather over the same line. What limits all ways is that line, on the host's cores; and the four ranks \
-share the card's multiprocessors, of which each rank's collectives may take four. A host with two cards was not there for \
+    ? `Four ranks share the card through the multi-process service, TP=2 x EP=2 and others. NCCL takes each for a \
+host of \
+its own, so that all bytes go over the loopback's TCP, those of tensor parallelism too: there is one tier, slicing \
+saves \
+nothing and pays a gather over the same line. What limits all ways is that line, on the host's cores; and the four \
+ranks \
+share the card's multiprocessors, of which each rank's collectives may take four. A host with two cards was not \
+there for \
 this run: **between two cards, with NVLink inside a node, nothing was measured**. The same command does it there.`
-    : `Four ranks, TP=2 x EP=2 and others, as two nodes of two ranks: NVLink inside a node, the loopback's TCP between. \
+    : `Four ranks, TP=2 x EP=2 and others, as two nodes of two ranks: NVLink inside a node, the loopback's TCP \
+between. \
 Both nodes are this one host, and each card serves a rank of either node, through the multi-process service.`;
   return `# ${one ? 'Ranks over NCCL on one GPU' : 'On two GPUs'}
 

@@ -1,14 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { GpuReport } from '@monta/runtime/bench/cuda';
+import { gpuNodesText } from './gpu-nodes-page.js';
 import { gpuPage } from './gpu-page.js';
 
 const docs = new URL('../../../../docs/', import.meta.url);
-const report = JSON.parse(readFileSync(new URL('gpu.json', docs), 'utf8')) as GpuReport;
+const read = (name: string): GpuReport => JSON.parse(readFileSync(new URL(name, docs), 'utf8')) as GpuReport;
+const report = read('gpu.json');
 
 describe('the page about GPUs', () => {
   it('is the one in docs: npm run docs:gpu was run after the last change', () => {
-    expect(gpuPage(report)).toBe(readFileSync(new URL('gpu.md', docs), 'utf8'));
+    const both = `${gpuPage(report)}\n${gpuNodesText(read('gpu-nodes.json'))}`;
+    expect(both).toBe(readFileSync(new URL('gpu.md', docs), 'utf8'));
   });
 
   it('says which card, driver and date, and sets the fastest way beside each peer', () => {

@@ -1,6 +1,6 @@
 /**
- * Writes docs/gpu.md from docs/gpu.json and docs/gpu-nodes.json, which a GPU bundle's `run` wrote on hosts with one card
- * and with two: `npm run docs:gpu`.
+ * Writes docs/gpu.md from docs/gpu.json and docs/gpu-nodes.json, which a GPU bundle's `run` wrote on hosts with one
+ * card and with two: `npm run docs:gpu`.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * The exchange of a dispatch half without its kernels, on the ranks of two hosts or nodes: the AllToAll between them and
- * the AllGather inside, in chunks on two lanes, or one of the two alone.
+ * The exchange of a dispatch half without its kernels, on the ranks of two hosts or nodes: the AllToAll between them
+ * and the AllGather inside, in chunks on two lanes, or one of the two alone.
  */
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device, DeviceEvent } from '../device/device.js';
@@ -29,8 +29,8 @@ export interface PreparedExchange {
 
 /**
  * Each rank holds its replica's rows, half of which belong to the other replica's experts. `duplicated` exchanges all
- * rows with the rank's partner on the other host; else each rank exchanges its slice, and slices are gathered inside the
- * host, in `chunks` pieces on two lanes; or one of the two alone.
+ * rows with the rank's partner on the other host; else each rank exchanges its slice, and slices are gathered inside
+ * the host, in `chunks` pieces on two lanes; or one of the two alone.
  */
 export function prepareExchange(
   endpoint: Endpoint,

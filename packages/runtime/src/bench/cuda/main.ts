@@ -1,6 +1,7 @@
 /**
  * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts
- * checks,shadow,training,…] [--peers] [--shapes M,Q] [--quick]. `nodes` needs two cards. Exit code 1 where a check did not pass or a part failed.
+ * checks,shadow,training,…] [--peers] [--shapes M,Q] [--quick]. `nodes` needs two cards. Exit code 1 where a check
+ * did not pass or a part failed.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';

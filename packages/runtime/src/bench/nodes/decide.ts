@@ -111,7 +111,9 @@ export interface ContestFigures {
   readonly duplicated?: WayFigure;
 }
 
-/** `modelError`: relative error of the ground's predictions; `predictAll`: every pass that was measured is predicted. */
+/**
+ * `modelError`: relative error of the ground's predictions; `predictAll`: every pass that was measured is predicted.
+ */
 export function contestFigures(
   prepared: PreparedContest,
   { ways }: ContestResult,

@@ -1,6 +1,6 @@
 /**
- * What a run over the ranks of a launcher is predicted from: links and collectives of every group of ranks, kernels, and
- * what ranks add to a pass, measured on them before. No layer that is measured afterwards goes into it.
+ * What a run over the ranks of a launcher is predicted from: links and collectives of every group of ranks, kernels,
+ * and what ranks add to a pass, measured on them before. No layer that is measured afterwards goes into it.
  */
 import {
   CalibrationLookup,
@@ -112,8 +112,8 @@ export async function calibrateGround(request: GroundRequest): Promise<Ground> {
 }
 
 /**
- * Layers of next to nothing and of two volumes: all that the first layout allows, and of other layouts what runs kernels
- * that were not timed before.
+ * Layers of next to nothing and of two volumes: all that the first layout allows, and of other layouts what runs
+ * kernels that were not timed before.
  */
 function calibrationJobs(layouts: readonly Layout[], dtype: MoeShape['dtype']): RepeatedJob[] {
   const seen = new Set<string>();
@@ -162,7 +162,9 @@ function modelError(
   return Math.sqrt(logs.reduce((sum, log) => sum + (log - mean) ** 2, 0) / logs.length);
 }
 
-/** Bytes that a rank sends over a tier in a collective of groups of one rank a node, or of one node's ranks, a second. */
+/**
+ * Bytes that a rank sends over a tier in a collective of groups of one rank a node, or of one node's ranks, a second.
+ */
 function lineRate(measurements: readonly Measurement[], { tiers }: Probe, tier: number, ranksPerNode: number): number {
   const rates = measurements.flatMap(({ op, ranks, nodes, bytes, seconds }) => {
     const crosses = tier === 0 ? nodes === 1 && ranks === ranksPerNode : nodes === ranks;
