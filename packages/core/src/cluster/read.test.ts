@@ -130,8 +130,12 @@ describe('presets', () => {
     for (const name of ['b300-2x8', 'gb300-nvl72', 'mi300x-2x8']) expect(clusterPresets.has(name)).toBe(true);
   });
 
+  it('go by any case', () => {
+    expect(getCluster('H100-2x8')).toEqual(getCluster('h100-2x8'));
+    expect(getCluster('GB200-NVL72')).toEqual(getCluster('gb200-nvl72'));
+  });
+
   it.each([
-    ['H100-2x8', /did you mean h100-2x8\?/u],
     ['h010-2x8', /did you mean h100-2x8\?/u],
     ['h100-2x', /did you mean h100-2x8\?/u],
   ])('hints at a slip: %s', (name, hint) =>
