@@ -47,9 +47,9 @@ function calibrationText({ calibration }: Arrangement): string {
   const rates = links.tiers.map(({ name }, tier) => `${name} ${gigabytes(lineRates[tier] ?? NaN)}`).join(', ');
   return `The calibration took ${number(seconds, 0)} s. Line rates of a rank, the most that anything reached in it: \
 ${rates}. The first collective of a pass starts ${number(1e6 * startSeconds, 0)} us after the last rank, a kernel \
-${number(1e6 * wakeSeconds, 0)} us after the collective that it waits for. Predictions of the layers that kernels were \
-timed in deviate by ${percent(modelError)} (standard deviation, about a common factor). All groups of a shape run at \
-once. MiB count as in nccl-tests: the whole buffer of a rank.
+${number(1e6 * wakeSeconds, 0)} us after the collective that it waits for. Predictions of the layers that kernels \
+were timed in deviate by ${percent(modelError)} (standard deviation, about a common factor). All groups of a shape \
+run at once. MiB count as in nccl-tests: the whole buffer of a rank.
 
 ${table(
   ['collective', 'ranks on nodes', 'groups', '1 KiB', 'about 1 MiB, ms', 'about 16 MiB, ms', 'largest, MiB', 'ms'],
@@ -91,10 +91,9 @@ function exchangesText({ exchanges }: Arrangement): string {
   });
   return `### Exchanges alone
 
-The dispatch half without kernels, float32, ${exchanges[0].ways[0].seconds.length} runs of each in turns, medians, ms. \
-The ceiling is \`duplicated\` over the bare AllToAll of the slice. The best chunk count reaches \
-${percent(median(shares))} \
-of it (median of the volumes; ${percent(minOf(shares))} to ${percent(maxOf(shares))}).
+The dispatch half without kernels, float32, ${exchanges[0].ways[0].seconds.length} runs of each in turns, medians, \
+ms. The ceiling is \`duplicated\` over the bare AllToAll of the slice. The best chunk count reaches \
+${percent(median(shares))} of it (median of the volumes; ${percent(minOf(shares))} to ${percent(maxOf(shares))}).
 
 ${table(
   [
@@ -160,11 +159,9 @@ function strategiesText({ strategies }: Arrangement): string {
 
 ${strategies.map(({ name }) => name).join('; ')}; ${strategies[0].dtype}. Dispatch and combine with their kernels, \
 medians in ms, in ${counts} chunks. *predicted*: from the calibration alone. *bound*: the bytes of the busiest port \
-over \
-its line rate. Ratios are of both passes, each in its best chunk count, to \`duplicated\` in one piece and to the best \
-fixed strategy. Strategies that run the same operations stand once. Over ${errors.length} passes predictions are off \
-by \
-${percent(median(errors))} (median), ${percent(quantile(errors, 0.9))} (nine in ten).
+over its line rate. Ratios are of both passes, each in its best chunk count, to \`duplicated\` in one piece and to \
+the best fixed strategy. Strategies that run the same operations stand once. Over ${errors.length} passes \
+predictions are off by ${percent(median(errors))} (median), ${percent(quantile(errors, 0.9))} (nine in ten).
 
 ${table(
   [
@@ -209,10 +206,8 @@ function choicesText({ strategies, choices }: Arrangement): string {
 
 ${cases} layers. Predictions alone take the fastest way that was measured, or one within 5 % of it, in \
 ${percent(predicted)}; with trials, as \`train\` makes them where predictions are close (in ${tried} of the layers), \
-in \
-${percent(plan)}. Trials are runs of their own, before those that count. ${kinds.size} kinds of strategy are the \
-fastest \
-somewhere.
+in ${percent(plan)}. Trials are runs of their own, before those that count. ${kinds.size} kinds of strategy are the \
+fastest somewhere.
 
 ${table(
   [
@@ -252,13 +247,10 @@ function stepText({ steps }: Arrangement): string {
   return `### A training step
 
 ${layers} layers of the 2x70B (hidden 8192, two experts of 28,672, 64 heads on 8, sequence 8192, ${tokens} tokens a \
-step, \
-bf16, vocabulary of bytes), all there is of a step: attention, experts, gradients, their reduction, clipping and \
-AdamW. A \
-rank took ${number(peakBytes / 2 ** 30, 1)} GiB at the most; ${number(plannedBytes / 2 ** 30, 1)} were planned. The \
-choice takes ${percent(gain)} off the step of \`duplicated\`. The paper says 13 % for its 2x70B on 16 A800; these \
-nodes \
-are slower beside their cards.
+step, bf16, vocabulary of bytes), all there is of a step: attention, experts, gradients, their reduction, clipping \
+and AdamW. A rank took ${number(peakBytes / 2 ** 30, 1)} GiB at the most; ${number(plannedBytes / 2 ** 30, 1)} were \
+planned. The choice takes ${percent(gain)} off the step of \`duplicated\`. The paper says 13 % for its 2x70B on 16 \
+A800; these nodes are slower beside their cards.
 
 ${table(
   ['way', 'ms', 'runs', 'duplicated / it'],
@@ -293,17 +285,14 @@ export function gpuNodesText({ card, driver = 'unknown', date, node, command, no
   const one = cards === 1;
   const how = one
     ? `Four ranks share the card through the multi-process service, TP=2 x EP=2 and others. NCCL takes each for a \
-host of \
-its own, so that all bytes go over the loopback's TCP, those of tensor parallelism too: there is one tier, slicing \
-saves \
-nothing and pays a gather over the same line. What limits all ways is that line, on the host's cores; and the four \
-ranks \
-share the card's multiprocessors, of which each rank's collectives may take four. A host with two cards was not \
-there for \
-this run: **between two cards, with NVLink inside a node, nothing was measured**. The same command does it there.`
+host of its own, so that all bytes go over the loopback's TCP, those of tensor parallelism too: there is one tier, \
+and what slicing saves of the exchange a gather pays on the same line. What limits all ways is that line, on the \
+host's cores; and the four ranks share the card's multiprocessors, of which each rank's collectives may take four. A \
+host with two cards was not there for this run: **between two cards, with NVLink inside a node, nothing was \
+measured**. The same command does it there.`
     : `Four ranks, TP=2 x EP=2 and others, as two nodes of two ranks: NVLink inside a node, the loopback's TCP \
-between. \
-Both nodes are this one host, and each card serves a rank of either node, through the multi-process service.`;
+between. Both nodes are this one host, and each card serves a rank of either node, through the multi-process \
+service.`;
   return `# ${one ? 'Ranks over NCCL on one GPU' : 'On two GPUs'}
 
 Written from \`docs/gpu-nodes.json\`. Every figure below is from one run:
