@@ -50,6 +50,10 @@ try {
   if (cloned.status !== 0) throw new Error(cloned.stderr);
   for (const page of pages)
     for (const { command, shown } of stepsOf(readFileSync(join(clone, page), 'utf8'))) {
+      if (/\bnpm test\b/u.test(command)) {
+        process.stdout.write(`left out  ${command}: .ci/run does it\n`);
+        continue;
+      }
       const start = performance.now();
       const { stdout, stderr, status } = spawnSync('bash', ['-c', command], {
         cwd: clone,
