@@ -20,8 +20,8 @@ export default defineConfig({
     setupFiles: ['vitest.setup.ts'],
     pool: 'threads',
     isolate: false,
-    // Many files wait for processes, sleeps and disks: one more than there are processors.
-    maxWorkers: availableParallelism() + 1,
+    // Vitest leaves one processor idle unless told otherwise. One more than there are disturbs what runs in real time.
+    maxWorkers: availableParallelism(),
     // The longest take some 40 s on two quiet cores; a busy machine may need a multiple of that.
     testTimeout: 240_000,
     hookTimeout: 120_000,

@@ -156,7 +156,8 @@ const leisurely = cluster(
 );
 
 describe('probing emulated networks', () => {
-  it('recovers the figures within 5 % in real time', async () => {
+  // Other work on the machine may hold a thread up once; a probe that is wrong misses every time.
+  it('recovers the figures within 5 % in real time', { timeout: 120_000, retry: 2 }, async () => {
     const given = leisurely;
     const timeScale = stretch * easyTimeScale(given);
     const { probe, measurements } = await probeNetwork({
@@ -179,7 +180,7 @@ describe('probing emulated networks', () => {
     expect(Math.abs((pair?.busBytesPerSecond ?? 0) / (given.tiers[0]?.bytesPerSecond ?? 1) - 1)).toBeLessThan(0.05);
     const whole = { ...calibration, probes: [probe] };
     expect(readCalibration(writeCalibration(whole), 'probe.json').probes).toEqual([probe]);
-  }, 120_000);
+  });
 });
 
 describe('what pairs tell on ideal links', () => {
