@@ -2,31 +2,16 @@
 import { buildCommand } from '@stricli/core';
 import { parseCount } from '@monta/core';
 import type { MontaContext } from '../context.js';
-import type { BackendOverrides } from '../config/backend-config.js';
-import { overlapFlags, type OverlapFlags } from '../config/overlap-config.js';
-import { payloadFlags, type PayloadFlags } from '../config/payload-config.js';
+import { overlapFlags } from '../config/overlap-config.js';
+import { payloadFlags } from '../config/payload-config.js';
+import type { TrainOverrides } from '../config/train-overrides.js';
 import { calibrationFlag, helpText, hostFlags, jsonFlag, lazy } from './flags.js';
 
-export interface TrainFlags extends BackendOverrides, OverlapFlags, PayloadFlags {
+/** What stands over the file, and what only the command line says. */
+export interface TrainFlags extends TrainOverrides {
   readonly allowCommands: boolean;
   readonly json: boolean;
   readonly plan?: string;
-  readonly model?: string;
-  readonly cluster?: string;
-  readonly layout?: string;
-  readonly dispatch?: string;
-  readonly text?: string;
-  readonly sequence?: number;
-  readonly steps?: number;
-  readonly batch?: number;
-  readonly microBatch?: number;
-  readonly capacityFactor?: number;
-  readonly lr?: number;
-  readonly seed?: number;
-  readonly dtype?: string;
-  readonly timeScale?: number;
-  readonly trialSteps?: number;
-  readonly output?: string;
   readonly resume?: string;
   readonly compare: boolean;
   readonly calibration?: string;
