@@ -141,8 +141,6 @@ export function choiceOf(workload: Workload): Choice {
 export const nameOf = ({ strategy, layout }: Candidate): string =>
   `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
 
-const percent = (share: number): string => formatPercent(share);
-
 /** Prices every way. Throws `InputError`. */
 export function layerAnswer(fields: LayerFields): LayerAnswer {
   const workload = readLayer(fields);
@@ -179,7 +177,7 @@ export function layerAnswer(fields: LayerFields): LayerAnswer {
       `${nameOf(best)}${held === undefined ? '' : `; ${held.name} binds its forward pass`}.`,
       other === undefined || margin === undefined
         ? 'Nothing else differs from it here.'
-        : `${percent(margin.share)} over ${nameOf(other)}${margin.tie ? ': a tie, only a measurement decides' : ''}.`,
+        : `${formatPercent(margin.share)} over ${nameOf(other)}${margin.tie ? ': a tie, only a measurement decides' : ''}.`,
       `A rank sends ${formatBytes(best.forward.bytes.at(-1)?.perRank ?? 0)} forward over ${tiers.at(-1)}.`,
       'Simulated, not measured.',
     ].join(' '),

@@ -7,7 +7,6 @@ import {
   devicesPerUnit,
   EstimateModel,
   fewerNodes,
-  formatBytes,
   memorySetting,
   noPlan,
   type PlanCandidate,
@@ -164,7 +163,3 @@ function lineOf(plan: PlanCandidate, best: PlanCandidate): PlanLine {
     tie: plan !== best && seconds / best.seconds - 1 < tieShare,
   };
 }
-
-/** `71.2 GiB of 80 GiB`. */
-export const ofCapacity = (bytes: number, capacity: number): string =>
-  `${formatBytes(bytes, 'binary')} of ${formatBytes(capacity, 'binary')}`;
