@@ -177,7 +177,8 @@ export function layerAnswer(fields: LayerFields): LayerAnswer {
       `${nameOf(best)}${held === undefined ? '' : `; ${held.name} binds its forward pass`}.`,
       other === undefined || margin === undefined
         ? 'Nothing else differs from it here.'
-        : `${formatPercent(margin.share)} over ${nameOf(other)}${margin.tie ? ': a tie, only a measurement decides' : ''}.`,
+        : `${formatPercent(margin.share)} over ${nameOf(other)}` +
+          `${margin.tie ? ': a tie, only a measurement decides' : ''}.`,
       `A rank sends ${formatBytes(best.forward.bytes.at(-1)?.perRank ?? 0)} forward over ${tiers.at(-1)}.`,
       'Simulated, not measured.',
     ].join(' '),
