@@ -17,9 +17,12 @@ import { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
 import { benchDispatch } from './dispatch-bench.js';
 import { describeBench, renderBench } from './dispatch-report.js';
+import { benchedKinds, benchOverlaps, renderOverlaps } from './overlap-report.js';
 
 const gemmSeconds = 0.15;
 const collectiveBench = { ranks: [2, 4, 8], bytesPerRank: 4 << 20, rounds: 9 };
+/** Replicas whose gradients are reduced, and experts over two of them. */
+const overlapLayout = 'tp=2,dp=4,ep=2';
 const now = (): number => performance.now() / 1e3;
 const number = (header: string) => ({ header, align: 'number' as const });
 
@@ -58,12 +61,20 @@ async function measure(console: Console) {
     seconds: 12,
     onPhase: (what) => console.note(`dispatch: ${what}`),
   });
-  return { gemm, collectives, simulator, subject, dispatch };
+  const overlaps = await benchOverlaps({
+    kinds: benchedKinds,
+    layouts: [overlapLayout],
+    timeScale: 10,
+    turns: 5,
+    steps: 2,
+    onPhase: (what) => console.note(`overlap: ${what}`),
+  });
+  return { gemm, collectives, simulator, subject, dispatch, overlaps };
 }
 
 type Results = Awaited<ReturnType<typeof measure>>;
 
-function show(console: Console, { gemm, collectives, simulator, subject, dispatch }: Results): void {
+function show(console: Console, { gemm, collectives, simulator, subject, dispatch, overlaps }: Results): void {
   const { style } = console;
   const heading = (text: string): void => console.print(`${style.bold(text)}\n`);
   heading(`Matrix products, float32 · ${gemm.cpu} · Node ${gemm.node}`);
@@ -144,6 +155,8 @@ function show(console: Console, { gemm, collectives, simulator, subject, dispatc
   );
   heading('Dispatch, compared to the prediction, to the line-rate bound and to duplicated');
   console.print(renderBench(subject, dispatch, style));
+  heading('Overlap, steps with a kind compared to steps without, beside the prediction');
+  console.print(renderOverlaps(overlaps));
 }
 
 const console = new Console(process.stdout, process.stderr, process.env);
@@ -154,6 +167,6 @@ if (unknown !== undefined) {
 }
 const results = await measure(console);
 if (process.argv.includes('--json')) {
-  const { gemm, collectives, simulator, subject, dispatch } = results;
-  console.json({ gemm, collectives, simulator, dispatch: describeBench(subject, dispatch) });
+  const { subject, dispatch, ...rest } = results;
+  console.json({ ...rest, dispatch: describeBench(subject, dispatch) });
 } else show(console, results);

@@ -1,6 +1,6 @@
 /**
- * What reductions of gradients beside the backward pass save: the same training steps with reductions beside it and
- * behind it, in turns on real ranks over an emulated network, next to the simulator's prediction.
+ * What each kind of overlap saves: the same training steps with a kind on and off, in turns on real ranks over an
+ * emulated network, next to the simulator's prediction.
  */
 import {
   inChunks,
@@ -11,6 +11,7 @@ import {
   pairedRatio,
   predictStep,
   type CostModel,
+  type OverlapKind,
   type MoeModel,
   type PairedFigure,
   type StepShape,
@@ -21,9 +22,28 @@ import { measureOverheads } from '../train/overheads.js';
 import { settingModel, settingOf, stepOf, type Setting } from '../train/setting.js';
 import { jobOf } from '../train/strategies-run.js';
 
-type Reductions = NonNullable<StepShape['reductions']>;
+/** A kind of overlap inside a layer, or the reduction of gradients beside the backward. */
+export type BenchedOverlap = OverlapKind | 'reductions';
+
+/** A kind alone on or off; all others stay as they are. */
+type Switch = 'on' | 'off';
+
+const wayOf = (kind: BenchedOverlap, to: Switch): Pick<StepShape, 'overlap' | 'reductions'> =>
+  kind === 'reductions'
+    ? { reductions: to === 'on' ? 'beside' : 'behind' }
+    : { reductions: 'behind', overlap: { [kind]: to === 'on' } };
+
+/** Chunks that a kind needs to have something to run beside. */
+const chunksOf: Readonly<Record<BenchedOverlap, number>> = {
+  chunks: 4,
+  experts: 4,
+  shared: 1,
+  weightGradients: 1,
+  reductions: 1,
+};
 
 export interface OverlapBenchOptions {
+  readonly kind: BenchedOverlap;
   readonly model: MoeModel;
   /** As `--layout` takes it; dp of 1 leaves nothing to reduce. */
   readonly layout: string;
@@ -38,20 +58,20 @@ export interface OverlapBenchOptions {
 
 export interface OverlapBench {
   /** Seconds of a step: medians of all that were timed. */
-  readonly measured: Readonly<Record<Reductions, number>>;
-  readonly predicted: Readonly<Record<Reductions, number>>;
-  /** Seconds a step that reductions beside the backward save. */
+  readonly measured: Readonly<Record<Switch, number>>;
+  readonly predicted: Readonly<Record<Switch, number>>;
+  /** Seconds a step that the kind saves. */
   readonly saved: PairedFigure;
   readonly predictedSaved: number;
-  /** Step beside over step behind. */
+  /** Step with it over step without. */
   readonly ratio: PairedFigure;
   /** Steps of both ways whose losses were compared, and whether every bit of them is the same. */
   readonly compared: { readonly steps: number; readonly same: boolean };
 }
 
 /** Each way comes first as often as last, so that a machine that slows down in a turn slows both. */
-const order = ['beside', 'behind', 'behind', 'beside'] as const satisfies readonly Reductions[];
-/** Pairs of `order`: beside, behind. */
+const order = ['on', 'off', 'off', 'on'] as const satisfies readonly Switch[];
+/** Pairs of `order`: on, off. */
 const pairs = [
   [0, 1],
   [3, 2],
@@ -61,42 +81,47 @@ const comparedSteps = 4;
 /** Small, so that every layer's gradients are a reduction of their own. */
 const reductionBytes = 2 ** 18;
 
-async function losses(job: TrainJob, reductions: Reductions, setting: Setting, signal: AbortSignal): Promise<number[]> {
-  const { fabric } = setting;
-  const compared = { ...job, step: { ...job.step, reductions }, steps: comparedSteps, tracedSteps: [] };
+type Way = ReturnType<typeof wayOf>;
+
+async function losses(job: TrainJob, way: Way, { fabric }: Setting, signal: AbortSignal): Promise<number[]> {
+  const compared = { ...job, step: { ...job.step, ...way }, steps: comparedSteps, tracedSteps: [] };
   const { steps } = await train({ job: compared, signal, ...(fabric === undefined ? {} : { fabric }) });
   return steps.map(({ loss }) => loss);
 }
 
-function predictions(setting: Setting, step: StepShape, model: CostModel): Record<Reductions, number> {
-  const seconds = (reductions: Reductions): number => {
-    const { cluster, hostCores } = setting;
-    const workload = { cluster, hostCores, model, routing: { kind: 'uniform' }, seed: setting.config.seed } as const;
-    const prediction = predictStep({ ...workload, step: { ...step, reductions } });
+function predictions(
+  { cluster, hostCores, config }: Setting,
+  step: StepShape,
+  model: CostModel,
+  kind: BenchedOverlap,
+): Record<Switch, number> {
+  const seconds = (to: Switch): number => {
+    const workload = { cluster, hostCores, model, routing: { kind: 'uniform' }, seed: config.seed } as const;
+    const prediction = predictStep({ ...workload, step: { ...step, ...wayOf(kind, to) } });
     if (!prediction.known)
       throw new InputError('the step cannot be priced', { expected: prediction.missing.join('; ') });
     return prediction.seconds;
   };
-  return { beside: seconds('beside'), behind: seconds('behind') };
+  return { on: seconds('on'), off: seconds('off') };
 }
 
 /** Runs it. Throws `InputError` for a layout that the model or the cluster does not allow. */
 export async function benchOverlap(options: OverlapBenchOptions): Promise<OverlapBench> {
-  const { model, layout, timeScale, turns, steps, signal, onPhase } = options;
+  const { kind, model, layout, timeScale, turns, steps, signal, onPhase } = options;
   const config = { ...readTrainConfig(undefined, { layout, timeScale }), model };
-  onPhase(`${layout}: probing the machine`);
+  onPhase(`${kind}, ${layout}: probing the machine`);
   const { setting, overheads } = await measureOverheads(settingOf(config), localLauncher, signal);
-  const strategy = inChunks(namedStrategies.scattered, 1);
+  const strategy = inChunks(namedStrategies.scattered, chunksOf[kind]);
   const step: StepShape = { ...stepOf(setting, strategy), reductionBytes };
   const prices = settingModel(setting, await probeStepKernels(step, { signal }), overheads);
-  const predicted = predictions(setting, step, prices);
+  const predicted = predictions(setting, step, prices, kind);
   const job: TrainJob = { ...jobOf(setting, strategy), step };
-  onPhase(`${layout}: comparing losses`);
-  const beside = await losses(job, 'beside', setting, signal);
-  const behind = await losses(job, 'behind', setting, signal);
-  onPhase(`${layout}: ${turns} turns`);
+  onPhase(`${kind}, ${layout}: comparing losses`);
+  const on = await losses(job, wayOf(kind, 'on'), setting, signal);
+  const off = await losses(job, wayOf(kind, 'off'), setting, signal);
+  onPhase(`${kind}, ${layout}: ${turns} turns`);
   const timed = await tryStrategies({
-    trial: { job, ways: order.map((reductions) => ({ strategy, reductions })), warmUps, turns, steps },
+    trial: { job, ways: order.map((to) => ({ strategy, ...wayOf(kind, to) })), warmUps, turns, steps },
     ...(setting.fabric === undefined ? {} : { fabric: setting.fabric }),
     signal,
   });
@@ -105,13 +130,13 @@ export async function benchOverlap(options: OverlapBenchOptions): Promise<Overla
     Array.from({ length: turns }, (_, turn) => median((timed[way] ?? []).slice(turn * steps, (turn + 1) * steps)));
   const ours = pairs.flatMap(([way]) => ofTurns(way));
   const theirs = pairs.flatMap(([, way]) => ofTurns(way));
-  const all = (reductions: Reductions): number[] => timed.filter((_, way) => order[way] === reductions).flat();
+  const all = (to: Switch): number[] => timed.filter((_, way) => order[way] === to).flat();
   return {
-    measured: { beside: median(all('beside')), behind: median(all('behind')) },
+    measured: { on: median(all('on')), off: median(all('off')) },
     predicted,
     saved: pairedDifference(theirs, ours),
-    predictedSaved: predicted.behind - predicted.beside,
+    predictedSaved: predicted.off - predicted.on,
     ratio: pairedRatio(ours, theirs),
-    compared: { steps: comparedSteps, same: beside.every((loss, index) => Object.is(loss, behind[index])) },
+    compared: { steps: comparedSteps, same: on.every((loss, index) => Object.is(loss, off[index])) },
   };
 }

@@ -25,7 +25,7 @@ export interface CheckpointPlan {
 }
 
 /** What may differ between steps that compute the same. */
-export type StepWay = Pick<StepShape, 'strategy' | 'reductions'>;
+export type StepWay = Pick<StepShape, 'strategy' | 'reductions' | 'overlap'>;
 
 /** Steps done in other ways by turns. They have to compute the same, bit for bit, or the run is another. */
 export interface TurnsPlan {
