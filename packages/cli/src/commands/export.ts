@@ -2,6 +2,7 @@
 import {
   checkModelLayout,
   deviceCount,
+  exportOfSetting,
   exportPlan,
   InputError,
   limits,
@@ -11,8 +12,8 @@ import {
   readDocument,
   isPlanDocument,
   megatronModules,
-  type PlanDocument,
   readPlan,
+  settingOfPlan,
   type ExportPlan,
   type Field,
   type FieldMap,
@@ -59,20 +60,24 @@ function recomputeOf(field: Field | undefined): Pick<ExportPlan, 'recompute'> {
   return { recompute: field.list().map((one) => one.oneOf(megatronModules)) };
 }
 
-/** What a searched plan says beyond a step. Throws `InputError` for what no export can write. */
-function searched(document: PlanDocument, plan: FieldMap): Partial<ExportPlan> {
-  const { schedule, sharing, precision, overlap } = document;
-  if (schedule === 'zero-bubble' || schedule === 'dualpipe') {
-    const expected = 'a plan of 1f1b or interleaved: monta plan --framework megatron';
-    throw plan.need('schedule', expected).error(`${schedule} is not written for any framework`, { expected });
+/** A plan that `monta plan` wrote. Throws `InputError` for what no export can write. */
+function searched(text: string, path: string, flags: Subject): ExportPlan {
+  const plan = readPlan(text, path);
+  const [model, cluster] = [loadModel(flags.model ?? plan.model), loadCluster(flags.cluster ?? plan.cluster)];
+  try {
+    return exportOfSetting(settingOfPlan(plan, model, cluster));
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file: path }) : error;
   }
-  return { sharing, precision, overlapExperts: overlap.ep };
 }
 
+type Subject = Pick<ExportFlags, 'model' | 'cluster'>;
+
 /** Reads a plan. Throws `InputError`. */
-export function readExportPlan(path: string, flags: Pick<ExportFlags, 'model' | 'cluster'>): ExportPlan {
+export function readExportPlan(path: string, flags: Subject): ExportPlan {
   const text = readTextFile(path);
   const document = readDocument(text, path);
+  if (isPlanDocument(document.value)) return searched(text, path, flags);
   const plan = document.map();
   const cluster = loadCluster(flags.cluster ?? plan.need('cluster', 'the name of a cluster, or --cluster').string());
   const model = loadModel(flags.model ?? plan.need('model', 'the name of a model, or --model').string());
@@ -94,7 +99,6 @@ export function readExportPlan(path: string, flags: Pick<ExportFlags, 'model' | 
     dtype: plan.get('dtype')?.oneOf(['bf16', 'f32'] as const) ?? 'bf16',
     virtualStages: count('virtualStages', model.layers),
     ...recomputeOf(plan.get('recompute')),
-    ...(isPlanDocument(document.value) ? searched(readPlan(text, path), plan) : {}),
     ...(stages === undefined
       ? {}
       : { layersOfStages: stages.list().map((one) => one.integer({ min: 0, max: model.layers })) }),

@@ -93,7 +93,11 @@ interface Launch {
   readonly ranks: number;
   readonly plan: { readonly layout: { readonly tp: number; readonly ep: number }; readonly dispatcher?: string };
   readonly findings: readonly { readonly rule: string; readonly line: number; readonly mend: string }[];
-  readonly price: { readonly seconds: number; readonly changes: readonly { readonly flags: string }[] } | null;
+  readonly price: {
+    readonly seconds: number;
+    readonly changes: readonly { readonly flags: string }[];
+    readonly best: { readonly seconds: number } | null;
+  } | null;
 }
 
 async function launchesOf(...given: string[]): Promise<readonly Launch[]> {
@@ -189,4 +193,29 @@ it('reads torchtitan: TOML, flags with dots, and both', async () => {
   );
   const [both] = await launchesOf(launch, toml);
   expect(both).toMatchObject({ ranks: 16, plan: { layout: { tp: 2, ep: 8 } }, findings: [] });
+});
+
+it('prices torchtitan, in TOML and in Python, with the batch in sequences or in tokens', async () => {
+  const toml = script(
+    'priced.toml',
+    '[model]\nname = "qwen3"\nflavor = "30B-A3B"\n\n[training]\nseq_len = 4096\nlocal_batch_size = 2\n\n' +
+      '[parallelism]\npipeline_parallel_degree = 2\npipeline_parallel_schedule = "Interleaved1F1B"\n' +
+      'expert_parallel_degree = 8\nexpert_parallel_comm_backend = "standard"\n\n' +
+      '[activation_checkpoint]\nmode = "full"\n',
+  );
+  const [run] = await launchesOf(toml, '--cluster', 'h100-2x8');
+  expect(run?.price?.seconds).toBeGreaterThan(0);
+  const named = run?.price?.changes.map(({ flags }) => flags).join('\n');
+  expect(named).toContain('parallelism.expert_parallel_comm_backend deepep');
+  expect(run?.price?.best?.seconds).toBeLessThan(run?.price?.seconds ?? 0);
+  const python = script(
+    'config_registry.py',
+    'def qwen3_on_16() -> Trainer.Config:\n    return Trainer.Config(\n        training=TrainingConfig(\n' +
+      '            num_tokens_per_microbatch_per_dp_rank=4096,\n            max_context_length=4096,\n        ),\n' +
+      '        parallelism=ParallelismConfig(\n            pipeline_parallel_degree=2,\n' +
+      '            num_pp_microbatches=2,\n            pipeline_parallel_schedule="Interleaved1F1B",\n' +
+      '            expert_parallel_degree=8,\n        ),\n        activation_checkpoint=FullAC.Config(),\n    )\n',
+  );
+  const [same] = await launchesOf(python, '--cluster', 'h100-2x8', '--model', 'qwen3-30b-a3b');
+  expect(same?.price?.seconds).toBe(run?.price?.seconds);
 });

@@ -1,16 +1,17 @@
 /** `monta lint`: checks what a person's launch script or configuration asks for. */
 import {
   architectureOf,
-  configurationLaunches,
-  frameworkLaunches,
+  checkLaunch,
+  findLaunches,
   lineOf,
   megatronVersion,
   placeText,
   readable,
   sarif,
   type Assumption,
+  type CheckedRun,
   type Finding,
-  type FrameworkLaunch,
+  type KnownBeside,
 } from '@monta/core';
 import { basename } from 'node:path';
 import type { MontaContext } from '../context.js';
@@ -19,8 +20,7 @@ import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import type { LintFlags } from './lint.command.js';
 import { describedPrice, showPrice } from './lint-price.js';
-import { checkLaunch, type CheckedRun, type Known } from './lint-runs.js';
-import { launchScriptOf, noLaunch, variablesOf } from './megatron-script.js';
+import { scriptOptions, variablesOf } from './megatron-script.js';
 import { softwareVersions } from './software-versions.js';
 
 /** Flags with which the job would stop: told, then exit code 1. */
@@ -77,26 +77,7 @@ function stopOnErrors(findings: readonly Finding[]): void {
   if (errors > 0) throw new Broken(errors === 1 ? 'the job would stop' : `${errors} things would stop the job`);
 }
 
-interface Found {
-  readonly launches: readonly FrameworkLaunch[];
-  readonly assumptions: readonly Assumption[];
-}
-
-/** The runs of a configuration, or of a script. Throws `InputError` where there is none. */
-function runsOf(flags: LintFlags, file: string, sourced: readonly string[]): Found {
-  const text = readTextFile(file);
-  const environment = flags.env ?? [];
-  const configured = configurationLaunches({ file, text }, variablesOf(environment));
-  if (configured?.length === 0) throw noLaunch(file);
-  if (configured !== undefined) return { launches: configured, assumptions: [] };
-  const given = (flags.args ?? '').split(/\s+/u).filter((one) => one !== '');
-  const script = launchScriptOf({ file, text, sourced, environment, arguments: given });
-  const launches = frameworkLaunches(script);
-  if (launches.length === 0) throw noLaunch(file);
-  return { launches, assumptions: script.assumptions };
-}
-
-function knownOf(flags: LintFlags, files: readonly string[]): Known {
+function knownOf(flags: LintFlags, files: readonly string[]): KnownBeside {
   const { gpus, sequence } = flags;
   const byName = new Map(files.map((path) => [basename(path), path]));
   const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
@@ -119,7 +100,11 @@ function knownOf(flags: LintFlags, files: readonly string[]): Known {
 
 /** Runs the command. */
 export function runLint({ console }: MontaContext, flags: LintFlags, file: string, ...sourced: string[]): void {
-  const { launches, assumptions } = runsOf(flags, file, sourced);
+  const given = (flags.args ?? '').split(/\s+/u).filter((one) => one !== '');
+  const { launches, assumptions } = findLaunches(
+    { file, text: readTextFile(file) },
+    scriptOptions({ sourced, environment: flags.env ?? [], arguments: given }),
+  );
   const known = knownOf(flags, [file, ...sourced]);
   const checked = launches.map((launch) => checkLaunch(launch, known));
   const findings = checked.flatMap((one) => one.findings);

@@ -3,9 +3,10 @@ import {
   InputError,
   megatronLaunches,
   MegatronRun,
+  noLaunch,
   readLaunchScript,
   readMegatronArguments,
-  type LaunchScript,
+  type LaunchScriptOptions,
 } from '@monta/core';
 import { basename } from 'node:path';
 import { readTextFile } from '../files.js';
@@ -21,9 +22,7 @@ export function variablesOf(list: readonly string[]): Record<string, string> {
   );
 }
 
-export interface ScriptFiles {
-  readonly file: string;
-  readonly text: string;
+interface ScriptFiles {
   /** Files that it sources, found by their names. */
   readonly sourced: readonly string[];
   /** `NAME=value`. */
@@ -32,31 +31,18 @@ export interface ScriptFiles {
   readonly arguments?: readonly string[];
 }
 
-/** Throws `InputError` for what is no script. */
-export function launchScriptOf({ file, text, sourced, environment, arguments: given = [] }: ScriptFiles): LaunchScript {
+/** How a script is read: with the variables and arguments given, and the files that it sources. */
+export function scriptOptions({ sourced, environment, arguments: given = [] }: ScriptFiles): LaunchScriptOptions {
   const files = new Map(sourced.map((path) => [basename(path), path]));
-  return readLaunchScript(
-    { file, text },
-    {
-      variables: variablesOf(environment),
-      arguments: given,
-      readFile: (path) => {
-        const known = files.get(basename(path));
-        return known === undefined ? undefined : readTextFile(known);
-      },
+  return {
+    variables: variablesOf(environment),
+    arguments: given,
+    readFile: (path) => {
+      const known = files.get(basename(path));
+      return known === undefined ? undefined : readTextFile(known);
     },
-  );
+  };
 }
-
-/** Says that a script starts nothing that is known here. */
-export const noLaunch = (file: string): InputError =>
-  new InputError('no training run that is known here in it', {
-    file,
-    expected:
-      'a command that gives a Python script flags of Megatron-LM, overrides of Megatron-Bridge or NeMo, or keys of ' +
-      'torchtitan or DeepSpeed; a file with bare flags; or a configuration of theirs',
-    hint: 'files that the script sources are given behind it: monta lint train.sh common.sh',
-  });
 
 /**
  * The first run of a script, on as many ranks as given where the script does not say. Throws `InputError` where it
@@ -67,7 +53,7 @@ export function megatronRunOf(
   environment: readonly string[],
   ranks: number,
 ): MegatronRun {
-  const script = launchScriptOf({ file, text: readTextFile(file), sourced, environment });
+  const script = readLaunchScript({ file, text: readTextFile(file) }, scriptOptions({ sourced, environment }));
   const [launch] = megatronLaunches(script);
   if (launch === undefined) throw noLaunch(file);
   return new MegatronRun(readMegatronArguments(launch.arguments), {

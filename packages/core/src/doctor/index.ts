@@ -12,3 +12,7 @@ export { type PricedFramework, type PricedSetting, priceRun, type RunChange } fr
 export { compareStep, type StepComparison, withExpertBytes } from './compare-step.js';
 export { explainSpeed, secondsOfSpeed, type SpeedExplanation, type ToldSpeed } from './explain-speed.js';
 export { speedOfLog } from './training-log.js';
+export { checkLaunch, type CheckedRun, type KnownBeside } from './check-launch.js';
+export { findLaunches, type FoundLaunches, noLaunch } from './find-launches.js';
+export type { LaunchPrice } from './price-launch.js';
+export { changedWords, changeTexts, type ChangeText, priceFacts } from './price-text.js';

@@ -1,7 +1,7 @@
 /** What a run's flags cost: its step and memory, single changes that would make it faster, and the best plan beside. */
 import { estimateMemory, estimateStep, type RunSetting, type StepEstimate } from '../estimate/index.js';
 import { EstimateModel, Search, type PlanCandidate } from '../plan/index.js';
-import { deepspeedProposals, megatronProposals, type Proposal } from './proposals.js';
+import { deepspeedProposals, megatronProposals, torchtitanProposals, type Proposal } from './proposals.js';
 import { InputError } from '../units/index.js';
 
 /** One change of flags, and the run with it. */
@@ -29,11 +29,12 @@ export interface PricedSetting {
 const leastGain = 0.005;
 
 /** Frameworks whose changes are known by name. */
-export type PricedFramework = 'megatron' | 'deepspeed';
+export type PricedFramework = 'megatron' | 'deepspeed' | 'torchtitan';
 
 const proposalsOf: Readonly<Record<PricedFramework, (setting: RunSetting) => Proposal[]>> = {
   megatron: megatronProposals,
   deepspeed: deepspeedProposals,
+  torchtitan: torchtitanProposals,
 };
 
 /** The price of a run on its cluster. Throws `InputError` where the cluster's tiers or the layout can't be priced. */
@@ -42,13 +43,21 @@ export function priceRun(setting: RunSetting, framework: PricedFramework = 'mega
   const memoryBytes = estimateMemory(setting);
   const capacity = setting.cluster.device.memoryBytes;
   const changes = proposalsOf[framework](setting)
-    .map(({ flags, setting: changed }): RunChange => {
-      const { seconds } = estimateStep(changed);
-      return { flags, seconds, gain: 1 - seconds / estimate.seconds, memoryBytes: estimateMemory(changed) };
-    })
+    .flatMap((proposal) => changeOf(proposal, estimate.seconds))
     .filter((change) => change.memoryBytes <= capacity && (change.gain > leastGain || memoryBytes > capacity))
     .sort((a, b) => b.gain - a.gain);
   return { setting, estimate, memoryBytes, changes, best: bestOf(setting, framework) };
+}
+
+/** A proposal's price; none for what can't run, as fewer micro-batches than an interleaved pipeline has stages. */
+function changeOf({ flags, setting }: Proposal, before: number): RunChange[] {
+  try {
+    const { seconds } = estimateStep(setting);
+    return [{ flags, seconds, gain: 1 - seconds / before, memoryBytes: estimateMemory(setting) }];
+  } catch (error) {
+    if (error instanceof InputError) return [];
+    throw error;
+  }
 }
 
 function bestOf(setting: RunSetting, framework: PricedFramework): PlanCandidate | undefined {

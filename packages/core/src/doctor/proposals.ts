@@ -124,3 +124,42 @@ export function deepspeedProposals(setting: RunSetting): Proposal[] {
   }
   return found;
 }
+
+/** Changes of keys of a torchtitan configuration, its names with sections. */
+export function torchtitanProposals(setting: RunSetting): Proposal[] {
+  const { layout, model, cluster, microBatch, recompute, dispatcher, overlap, virtualStages } = setting;
+  const found: Proposal[] = [];
+  const add = (flags: string, changed: RunSetting | undefined): void => {
+    if (changed !== undefined) found.push({ flags, setting: changed });
+  };
+  const experts = model.experts > 0;
+  const backend = architectureOf(cluster.device.name) === 'blackwell' ? 'hybridep' : 'deepep';
+  if (experts && layout.ep > 1 && dispatcher !== 'deduplicated')
+    add(`parallelism.expert_parallel_comm_backend ${backend}`, { ...setting, dispatcher: 'deduplicated' });
+  if (!overlap.tp && layout.tp > 1)
+    add('compile.enable_async_tensor_parallel true', { ...setting, overlap: { ...overlap, tp: true } });
+  const modes = { none: 'none', selective: ['layernorm', 'moe_act'], full: 'full' } as const;
+  for (const [mode, changed] of Object.entries(modes))
+    if (String(changed) !== String(recompute))
+      add(`activation_checkpoint.mode ${mode}`, { ...setting, recompute: changed });
+  const sizes: readonly (readonly [key: string, axis: 'ep' | 'tp' | 'cp' | 'pp', possible: boolean])[] = [
+    ['expert', 'ep', experts],
+    ['tensor', 'tp', true],
+    ['context', 'cp', true],
+    ['pipeline', 'pp', virtualStages === 1],
+  ];
+  for (const [key, axis, possible] of sizes)
+    for (const size of [layout[axis] / 2, layout[axis] * 2]) {
+      if (!possible || size < 1) continue;
+      const { layersOfStages: _, ...even } = setting;
+      const from = axis === 'pp' ? even : setting;
+      const changed = { [axis]: size, etp: 1, ...(axis === 'tp' ? { sequenceParallel: size > 1 } : {}) };
+      add(`parallelism.${key}_parallel_degree ${size}`, relaid(from, changed));
+    }
+  for (const batch of [microBatch / 2, microBatch * 2]) {
+    const changed = { ...setting, microBatch: batch };
+    const key = layout.pp > 1 ? 'parallelism.pipeline_parallel_microbatch_size' : 'training.local_batch_size';
+    if (Number.isInteger(batch) && wholeBatches(changed)) add(`${key} ${batch}`, changed);
+  }
+  return found;
+}

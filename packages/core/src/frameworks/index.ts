@@ -23,6 +23,7 @@ export { DeepspeedConfig, type DeepspeedContext } from './deepspeed/config.js';
 export { plannedByDeepspeed, settingOfDeepspeed } from './deepspeed/setting.js';
 export { TorchtitanRun } from './torchtitan/run.js';
 export { checkTorchtitan } from './torchtitan/rules.js';
+export { settingOfTorchtitan, torchtitanModelName } from './torchtitan/setting.js';
 export { memoryOfRun, type RunMemory } from './megatron/run-memory.js';
 export { type DescribedModel, modelOfRun } from './megatron/run-model.js';
 export { settingOfRun } from './megatron/run-setting.js';

@@ -4,7 +4,7 @@ import { exportPlan } from '#core/frameworks/export/export-plan.js';
 import type { ExportPlan, ExportTarget } from '#core/frameworks/export/exported.js';
 import { checkModelLayout, resolveLayout, type Layout } from '#core/layout/index.js';
 import { getModel } from '#core/model/index.js';
-import { searchedHalves, type Strategy } from '#core/schedule/index.js';
+import { halvesName, searchedHalves, type Strategy } from '#core/schedule/index.js';
 import { InputError, type Random } from '#core/units/index.js';
 
 const models = [
@@ -18,8 +18,34 @@ const models = [
 ].map(getModel);
 const clusters = ['h100-1x8', 'h100-2x8', 'h100-8x8', 'a800-2x8', 'b200-4x8', 'h100-16x8'].map(getCluster);
 
+/** What a framework can run at all; a draw from everything would seldom hit it. */
+interface Drawn {
+  readonly cp: readonly number[];
+  readonly pp: readonly number[];
+  readonly wholeExperts: boolean;
+  readonly halves: readonly string[];
+}
+
+const drawnOf: Partial<Record<ExportTarget, Drawn>> = {
+  deepspeed: { cp: [1], pp: [1], wholeExperts: true, halves: ['scattered', 'sliced'] },
+  torchtitan: { cp: [1, 1, 2], pp: [1, 2, 4, 8], wholeExperts: true, halves: ['scattered', 'sliced', 'deduplicated'] },
+};
+
+/** Layers of stages as a person might choose them: some are moved to a neighbour. */
+function movedLayers(random: Random, layers: number, stages: number): number[] {
+  const counts = Array.from({ length: stages }, (_, stage) => Math.floor(((stage + 1) * layers) / stages));
+  const each = counts.map((end, stage) => end - (counts[stage - 1] ?? 0));
+  const from = random.integer(stages - 1);
+  if ((each[from] ?? 0) > 1) {
+    each[from] = (each[from] ?? 0) - 1;
+    each[from + 1] = (each[from + 1] ?? 0) + 1;
+  }
+  return each;
+}
+
 /** A layout that the model and the cluster allow, drawn at random; tries until one is found. */
-export function drawPlan(random: Random): ExportPlan {
+export function drawPlan(random: Random, target?: ExportTarget): ExportPlan {
+  const drawn = target === undefined ? undefined : drawnOf[target];
   const pick = <T>(list: readonly T[]): T => {
     const one = list[random.integer(list.length)];
     if (one === undefined) throw new RangeError('nothing to pick');
@@ -29,9 +55,10 @@ export function drawPlan(random: Random): ExportPlan {
     const [model, cluster] = [pick(models), pick(clusters)];
     const world = cluster.tiers.reduce((product, { size }) => product * size, 1);
     const powers = [1, 2, 4, 8];
-    const [tp, cp, pp] = [pick(powers), pick([1, 1, 2]), pick(powers)];
+    const [tp, cp, pp] = [pick(powers), pick(drawn?.cp ?? [1, 1, 2]), pick(drawn?.pp ?? powers)];
+    const etp = drawn?.wholeExperts === true ? 1 : pick([1, tp]);
     const layout = layoutOr(
-      { tp, cp, pp, ep: pick([1, 2, 4, 8, 16, 32]), etp: pick([1, tp]), sequenceParallel: random.uniform() < 0.8 },
+      { tp, cp, pp, ep: pick([1, 2, 4, 8, 16, 32]), etp, sequenceParallel: random.uniform() < 0.8 },
       world,
     );
     if (layout === undefined) continue;
@@ -42,9 +69,11 @@ export function drawPlan(random: Random): ExportPlan {
       throw error;
     }
     const strategy: Strategy = {
-      ...pick(searchedHalves()),
+      ...pick(searchedHalves().filter((pair) => drawn?.halves.includes(halvesName(pair)) ?? true)),
       chunks: { forward: pick([1, 1, 4]), backward: pick([1, 2]) },
     };
+    const virtualStages = pp > 1 ? pick([1, 1, 2]) : 1;
+    const moved = pp > 1 && random.uniform() < 0.3 && pp * virtualStages <= model.layers;
     return {
       model,
       cluster,
@@ -56,7 +85,8 @@ export function drawPlan(random: Random): ExportPlan {
       dtype: 'bf16',
       recompute: pick(['none', 'selective', 'full', ['core_attn', 'moe']] as const),
       sharing: pick(['distributed-optimizer', 'distributed-optimizer', 'fsdp', 'none'] as const),
-      virtualStages: layout.pp > 1 ? pick([1, 1, 2]) : 1,
+      virtualStages,
+      ...(moved ? { layersOfStages: movedLayers(random, model.layers, pp * virtualStages) } : {}),
     };
   }
 }

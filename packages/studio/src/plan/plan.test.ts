@@ -84,6 +84,6 @@ describe('complaints stand at their input', () => {
   });
 
   it('says what a script lacks', () => {
-    expect(() => scriptAnswer({ ...asked(small), script: 'echo hello' })).toThrow('no launch');
+    expect(() => scriptAnswer({ ...asked(small), script: 'echo hello' })).toThrow('no training run');
   });
 });

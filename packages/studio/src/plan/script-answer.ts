@@ -1,103 +1,57 @@
 /** A launch script checked, priced, and set beside the best plan. */
 import {
-  checkMegatron,
-  type Cluster,
+  architectureOf,
+  changeTexts,
+  type ChangeText,
+  checkLaunch,
   deviceCount,
-  formatBytes,
-  formatInteger,
-  formatPercent,
-  formatSeconds,
-  InputError,
-  layoutText,
-  megatronLaunches,
-  MegatronRun,
-  type MoeModel,
-  priceRun,
-  readLaunchScript,
-  readMegatronArguments,
-  settingOfRun,
-  tieShare,
-  worldSize,
+  type Finding,
+  findLaunches,
+  type LaunchPrice,
+  priceFacts,
 } from '@monta/core';
 import type { PlanFields } from './question.js';
 import { readSubject } from './question.js';
 
-export interface ScriptFinding {
-  readonly severity: string;
-  readonly rule: string;
-  readonly message: string;
-  readonly consequence: string;
-  readonly mend: string;
-}
-
-export interface ScriptChange {
-  readonly flags: string;
-  readonly step: string;
-  readonly change: string;
-  readonly memory: string;
-}
+export type ScriptFinding = Pick<Finding, 'severity' | 'rule' | 'message' | 'consequence' | 'mend'>;
 
 export interface ScriptAnswer {
   readonly program: string;
   readonly findings: readonly ScriptFinding[];
   readonly facts: readonly (readonly [name: string, text: string])[];
-  readonly changes: readonly ScriptChange[];
+  readonly changes: readonly ChangeText[];
 }
 
-/** Throws `InputError` where there is no launch of Megatron-Core in the text. */
+/** The first run of the text. Throws `InputError` where there is none. */
 export function scriptAnswer({ script, ...asked }: PlanFields & { readonly script: string }): ScriptAnswer {
   const { model, cluster } = readSubject(asked);
-  const [launch] = megatronLaunches(readLaunchScript({ file: 'script', text: script }));
-  if (launch === undefined)
-    throw new InputError('no launch of Megatron-Core was found', {
-      file: 'script',
-      expected: 'a shell script that starts pretrain_gpt.py or the like, or its flags',
-    });
-  const gpus = deviceCount(cluster);
-  const run = new MegatronRun(readMegatronArguments(launch.arguments), { environment: launch.environment, gpus });
-  const findings = checkMegatron(run).map(({ severity, rule, message, consequence, mend }) => ({
-    severity,
-    rule,
-    message,
-    consequence,
-    mend,
-  }));
-  const program = launch.program ?? 'flags';
-  if (findings.some(({ severity }) => severity === 'error')) return { program, findings, facts: [], changes: [] };
-  return { program, findings, ...priceOf(run, model, cluster) };
+  const [launch] = findLaunches({ file: 'script', text: script }).launches;
+  if (launch === undefined) throw new RangeError('no launch');
+  const architecture = architectureOf(cluster.device.name);
+  const { findings, price } = checkLaunch(launch, {
+    gpus: deviceCount(cluster),
+    ...(architecture === undefined ? {} : { architecture }),
+    model,
+    cluster,
+    variables: {},
+    readFile: () => undefined,
+  });
+  return {
+    program: launch.program ?? 'flags',
+    findings: findings.map(({ severity, rule, message, consequence, mend }) => ({
+      severity,
+      rule,
+      message,
+      consequence,
+      mend,
+    })),
+    ...shownPrice(price),
+  };
 }
 
-const bytes = (value: number): string => formatBytes(value, 'binary');
-
-function priceOf(run: MegatronRun, model: MoeModel, cluster: Cluster): Pick<ScriptAnswer, 'facts' | 'changes'> {
-  const setting = settingOfRun(run, model, cluster);
-  const why = 'ranks, batch or sequence are not known, or do not divide';
-  if (setting === undefined || worldSize(setting.layout) !== deviceCount(cluster))
-    return { facts: [['Not priced', why]], changes: [] };
-  const { estimate, memoryBytes, changes, best } = priceRun(setting);
-  const capacity = cluster.device.memoryBytes;
-  const faster = best === undefined ? 0 : 1 - best.seconds / estimate.seconds;
-  return {
-    facts: [
-      [
-        'Step',
-        `${formatSeconds(estimate.seconds)} predicted, ${formatInteger(Math.round(estimate.tokensPerSecondPerGpu))} ` +
-          `tokens/s a GPU, MFU ${formatPercent(estimate.mfu)}`,
-      ],
-      ['Memory', `${memoryBytes > capacity ? 'does not fit: ' : ''}${bytes(memoryBytes)} of ${bytes(capacity)}`],
-      [
-        'Best plan',
-        best === undefined || faster <= tieShare
-          ? 'none that is more than a tie faster'
-          : `${layoutText(best.setting)}: ${formatSeconds(best.seconds)}, ${formatPercent(faster)} less, ` +
-            bytes(best.memoryBytes),
-      ],
-    ],
-    changes: changes.map(({ flags, seconds, gain, memoryBytes: memory }) => ({
-      flags,
-      step: formatSeconds(seconds),
-      change: `${gain > 0 ? '−' : '+'}${formatPercent(Math.abs(gain))}`,
-      memory: bytes(memory),
-    })),
-  };
+/** Nothing where findings stop the run. */
+function shownPrice(price: LaunchPrice | undefined): Pick<ScriptAnswer, 'facts' | 'changes'> {
+  if (price === undefined) return { facts: [], changes: [] };
+  if ('why' in price) return { facts: [['Not priced', price.why]], changes: [] };
+  return { facts: priceFacts(price), changes: changeTexts(price.changes) };
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
 import { resolveLayout, worldSize } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
-import { halvesName, namedStrategies, type Strategy } from '../../schedule/index.js';
+import { halvesName, namedStrategies, type StepShape, type Strategy } from '../../schedule/index.js';
 import { maxOf, minOf, Random } from '../../units/index.js';
 import { drawPlan, refusalOf } from '../../../testing/frameworks/drawn-plans.js';
 import { architectureOf } from '../architecture.js';
@@ -23,6 +23,7 @@ import { readLaunchScript } from '../shell/launch-script.js';
 import { exportPlan } from './export-plan.js';
 import { checkTorchtitan } from '../torchtitan/rules.js';
 import { TorchtitanRun } from '../torchtitan/run.js';
+import { settingOfTorchtitan } from '../torchtitan/setting.js';
 import type { ExportPlan, ExportTarget } from './exported.js';
 import { evenStages, stageLayout } from './stage-layout.js';
 
@@ -65,11 +66,27 @@ const plannedAs = (plan: ExportPlan): PlannedRun => ({
   dispatcher: dispatcherOf(plan),
 });
 
+/** Layers of each stage; even where the flags say nothing of them. */
+function stagesOfSetting(step: StepShape | undefined): readonly number[] | undefined {
+  if (step === undefined || step.layersOfStages !== undefined) return step?.layersOfStages;
+  const stages = step.layout.pp * (step.virtualStages ?? 1);
+  return Array.from({ length: stages }, () => step.model.layers / stages);
+}
+
 describe('random plans, of which Megatron runs 300', () => {
   const random = new Random(18);
   const plans = Array.from({ length: 960 }, () => drawPlan(random));
 
   const written = (target: ExportTarget): ExportPlan[] => plans.filter((plan) => refusalOf(plan, target) === undefined);
+  /** 300 plans that the framework can run, from draws of what it knows. */
+  const writtenOf = (target: ExportTarget): ExportPlan[] => {
+    const found: ExportPlan[] = [];
+    while (found.length < 300) {
+      const plan = drawPlan(random, target);
+      if (refusalOf(plan, target) === undefined) found.push(plan);
+    }
+    return found;
+  };
 
   it.each(['megatron', 'torchrun', 'slurm'] as const)('read back from %s as the same plan', (target) => {
     const accepted = written(target);
@@ -80,6 +97,9 @@ describe('random plans, of which Megatron runs 300', () => {
       expect(findings.filter(({ severity }) => severity === 'error')).toEqual([]);
       const memory = memoryOfRun(run, plan.model)?.setting;
       expect(memory?.sharing).toBe(plan.sharing === 'fsdp' ? 'zero3' : plan.sharing);
+      expect(memory?.step.virtualStages).toBe(plan.virtualStages);
+      const stages = stagesOfSetting(memory?.step);
+      expect(stages).toEqual(plan.layersOfStages ?? stages);
       const { tp, sequenceParallel } = plan.layout;
       expect(planned).toEqual(plannedAs(plan));
       expect(notes.some((note) => note.startsWith('sequence parallelism is on'))).toBe(tp > 1 && !sequenceParallel);
@@ -117,9 +137,7 @@ describe('random plans, of which Megatron runs 300', () => {
   });
 
   it('read back from DeepSpeed as the same plan, by its rules', () => {
-    const accepted = written('deepspeed');
-    expect(accepted.length).toBeGreaterThan(5);
-    for (const plan of accepted) {
+    for (const plan of writtenOf('deepspeed')) {
       const { layout, model, cluster, sequence, sequences, microBatches } = plan;
       const { text } = exportPlan(plan, 'deepspeed');
       const context = { gpus: worldSize(layout), model, launch: { sequence } };
@@ -141,10 +159,8 @@ describe('random plans, of which Megatron runs 300', () => {
   });
 
   it('read back from torchtitan as the same plan, by its rules', () => {
-    const accepted = written('torchtitan');
-    expect(accepted.length).toBeGreaterThan(30);
-    for (const plan of accepted) {
-      const { layout, model, sequence, sequences, microBatches } = plan;
+    for (const plan of writtenOf('torchtitan')) {
+      const { layout, model, cluster, sequence, sequences, microBatches, virtualStages = 1, recompute } = plan;
       const assignments = tomlAssignments({ file: 'run.toml', text: exportPlan(plan, 'torchtitan').text });
       const run = new TorchtitanRun(assignments, { gpus: worldSize(layout), model });
       expect(checkTorchtitan(run)).toEqual([]);
@@ -157,6 +173,12 @@ describe('random plans, of which Megatron runs 300', () => {
       });
       const library = plan.cluster.name.startsWith('b200') ? 'hybridep' : 'deepep';
       expect(dispatcher).toBe(halvesName(plan.strategy) === 'deduplicated' ? library : 'alltoall');
+      expect(settingOfTorchtitan(run, model, cluster)).toMatchObject({
+        virtualStages,
+        schedule: virtualStages > 1 ? 'interleaved' : '1f1b',
+        ...(plan.layersOfStages === undefined ? {} : { layersOfStages: plan.layersOfStages }),
+        recompute: recompute === 'none' || recompute === 'full' ? recompute : ['layernorm', 'moe_act'],
+      });
     }
   });
 });

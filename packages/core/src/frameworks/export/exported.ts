@@ -34,7 +34,7 @@ export interface ExportOptions {
   readonly nearest?: boolean;
 }
 
-export type ExportValue = boolean | number | string | readonly string[];
+export type ExportValue = boolean | number | string | readonly string[] | readonly (readonly string[])[];
 
 /** One field of the framework's configuration. */
 export interface ExportSetting {

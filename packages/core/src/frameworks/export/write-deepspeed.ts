@@ -107,6 +107,9 @@ export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportO
       ...(forward > 1 || backward > 1
         ? [`chunks: DeepSpeed does not cut a layer's exchange (the plan: ${forward} forward, ${backward} backward)`]
         : []),
+      ...(plan.overlapExperts === true
+        ? ["the experts' exchange does not run beside another micro-batch, as the plan has it: DeepSpeed has no key"]
+        : []),
       ...(recompute === 'none'
         ? []
         : ['recomputation is asked for in the model: gradient_checkpointing_enable() of Transformers']),

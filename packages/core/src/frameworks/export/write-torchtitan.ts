@@ -1,8 +1,11 @@
-/** A configuration of torchtitan (b5bcd76c, 0.3.0), as TOML. */
+/** A configuration of torchtitan, as the TOML that 0.2 reads; since #2386 its keys are fields of a Python function. */
 import { deviceCount } from '../../cluster/index.js';
 import { halvesName, plainPair } from '../../schedule/index.js';
 import { InputError } from '../../units/errors.js';
+import type { ComputePrecision } from '../../estimate/index.js';
 import { architectureOf } from '../architecture.js';
+import { spreadLayers } from '../torchtitan/stages.js';
+import { evenStages } from './stage-layout.js';
 import type { Exported, ExportOptions, ExportPlan, ExportSetting } from './exported.js';
 
 const refuse = (path: string, message: string, expected: string): InputError =>
@@ -21,9 +24,82 @@ function dispatcherOf({ strategy, cluster, layout }: ExportPlan, { nearest = fal
   return 'alltoall';
 }
 
+const of = (field: string, value: ExportSetting['value'], reason: string): ExportSetting => ({ field, value, reason });
+
+/** Names of the quantising converters of 0.2. */
+function convertersOf(precision: ComputePrecision): readonly string[] {
+  if (precision === 'nvfp4') throw refuse('precision', 'products in nvfp4', 'bf16, fp8 or mxfp8');
+  const kind = precision === 'fp8' ? 'float8' : 'mx';
+  return [`quantize.linear.${kind}`, `quantize.grouped_mm.${kind}`];
+}
+
+/** Modules of each stage, by the names that torchtitan gives them. */
+function modulesOf(counts: readonly number[]): string[][] {
+  let layer = 0;
+  return counts.map((count, stage) => [
+    ...(stage === 0 ? ['tok_embeddings'] : []),
+    ...Array.from({ length: count }, () => `layers.${layer++}`),
+    ...(stage === counts.length - 1 ? ['norm', 'output'] : []),
+  ]);
+}
+
+/** Schedule and stages. Without keys it takes one stage a rank, interleaved two; the ends count as a layer each. */
+function pipelineSettings(plan: ExportPlan): readonly ExportSetting[] {
+  const { layout, model, sequences, virtualStages = 1, layersOfStages } = plan;
+  if (layout.pp === 1) return [];
+  const stages = layout.pp * virtualStages;
+  const own = virtualStages <= 2 ? spreadLayers(model.layers, stages, { first: 1, last: 1 }) : undefined;
+  const counts = layersOfStages ?? own ?? evenStages({ layers: model.layers, multiTokenLayers: 0, stages });
+  const usual = own !== undefined && counts.every((count, stage) => count === own[stage]);
+  return [
+    of('parallelism.pipeline_parallel_microbatch_size', sequences, 'sequences of one micro-batch'),
+    of(
+      'parallelism.pipeline_parallel_schedule',
+      virtualStages > 1 ? 'Interleaved1F1B' : '1F1B',
+      virtualStages > 1 ? `${virtualStages} stages a rank: a smaller bubble` : 'one stage a rank',
+    ),
+    ...(usual
+      ? []
+      : [of('parallelism.module_fqns_per_model_part', modulesOf(counts), `${counts.join(', ')} layers a stage`)]),
+  ];
+}
+
+/** What of the plan is written as something else, or not at all. */
+function notesOf({
+  model,
+  sharing = 'distributed-optimizer',
+  overlapExperts = false,
+  recompute,
+}: ExportPlan): string[] {
+  const parts = typeof recompute === 'object' || recompute === 'selective';
+  return [
+    ...(sharing === 'fsdp' || sharing === 'zero3'
+      ? []
+      : [`torchtitan shards weights, gradients and moments (fully_shard): the plan has ${sharing}`]),
+    ...(overlapExperts
+      ? [
+          "the experts' exchange beside another micro-batch is not written: the nearest is compile.ep_overlap of " +
+            'the graph trainer, which cuts the batch or the sequence',
+        ]
+      : []),
+    ...(parts ? ['selective recomputes what its policy does not save, which are not the modules of the plan'] : []),
+    ...(model.multiTokenLayers > 0 ? ['multi-token prediction is a matter of the flavor: 0.2 has none'] : []),
+  ];
+}
+
 /** Keys as `section.name`. Throws `InputError` for layouts that torchtitan refuses. */
 export function torchtitanSettings(plan: ExportPlan, options: ExportOptions): Exported {
-  const { model, layout, sequence, sequences, microBatches, strategy, recompute = 'none', cluster } = plan;
+  const {
+    model,
+    layout,
+    sequence,
+    sequences,
+    microBatches,
+    strategy,
+    recompute = 'none',
+    cluster,
+    precision = 'bf16',
+  } = plan;
   const { tp, pp, cp, dp, ep, etp } = layout;
   if (model.experts > 0 && etp > 1)
     throw refuse(
@@ -32,11 +108,6 @@ export function torchtitanSettings(plan: ExportPlan, options: ExportOptions): Ex
       'etp=1, with ep up to tp·cp·dp',
     );
   const { forward, backward } = strategy.chunks;
-  const of = (field: string, value: ExportSetting['value'], reason: string): ExportSetting => ({
-    field,
-    value,
-    reason,
-  });
   return {
     settings: [
       of('parallelism.data_parallel_replicate_degree', 1, 'parameters are sharded over all replicas'),
@@ -56,9 +127,7 @@ export function torchtitanSettings(plan: ExportPlan, options: ExportOptions): Ex
         pp,
         pp === 1 ? 'no pipeline' : `${model.layers} layers over ${pp} stages`,
       ),
-      ...(pp > 1
-        ? [of('parallelism.pipeline_parallel_microbatch_size', sequences, 'sequences of one micro-batch')]
-        : []),
+      ...pipelineSettings(plan),
       ...(model.experts > 0
         ? [
             of('parallelism.expert_parallel_degree', ep, `${model.experts} experts, ${model.experts / ep} a rank`),
@@ -83,6 +152,9 @@ export function torchtitanSettings(plan: ExportPlan, options: ExportOptions): Ex
         recompute === 'none' || recompute === 'full' ? recompute : 'selective',
         recompute === 'none' ? 'everything is kept' : 'parts are computed again',
       ),
+      ...(precision === 'bf16'
+        ? []
+        : [of('model.converters', convertersOf(precision), `products in ${precision}; needs torchao`)]),
     ],
     environment: [],
     notes: [
@@ -92,6 +164,7 @@ export function torchtitanSettings(plan: ExportPlan, options: ExportOptions): Ex
               `and ${backward} chunks have no key`,
           ]
         : []),
+      ...notesOf(plan),
       ...(layout.tp > 1 && !layout.sequenceParallel
         ? ['torchtitan runs tensor parallelism with sequence parallelism']
         : []),

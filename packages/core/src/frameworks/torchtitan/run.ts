@@ -12,13 +12,18 @@ export interface TorchtitanContext {
   readonly model?: MoeModel;
 }
 
-/** Keys of `parallelism`, with what they are when left out (torchtitan/config at b5bcd76c, 0.3.0). */
+/**
+ * Keys of `parallelism`, with what they are when left out: of b5bcd76c (0.3.0, configurations in Python), and those
+ * that 0.2 (in TOML) has beside them.
+ */
 export const parallelismDefaults = {
   data_parallel_replicate_degree: 1,
   data_parallel_shard_degree: -1,
   fsdp_reshard_after_forward: 'default',
+  enable_fsdp_symm_mem: false,
   tensor_parallel_degree: 1,
   enable_sequence_parallel: true,
+  spmd_backend: 'spmd_types',
   disable_loss_parallel: false,
   enable_async_tensor_parallel: false,
   pipeline_parallel_degree: 1,
@@ -29,9 +34,11 @@ export const parallelismDefaults = {
   pipeline_parallel_schedule: '1F1B',
   pipeline_parallel_schedule_csv: '',
   pipeline_parallel_microbatch_size: 1,
+  num_pp_microbatches: 1,
   pipeline_parallel_expert_parallel_overlap: true,
   context_parallel_degree: 1,
   context_parallel_load_balancer: 'headtail',
+  context_parallel_ptrr_mask_key: null,
   context_parallel_rotate_method: 'allgather',
   expert_parallel_degree: 1,
   expert_parallel_comm_backend: 'standard',
@@ -44,6 +51,22 @@ export const degreeKeys = [
   'tensor_parallel_degree',
   'pipeline_parallel_degree',
 ] as const;
+
+/** Keys of `training` that say the batch; since 0.3.0 it is counted in tokens. */
+const trainingKeys: readonly string[] = [
+  'local_batch_size',
+  'global_batch_size',
+  'seq_len',
+  'num_tokens_per_microbatch_per_dp_rank',
+  'num_tokens_per_train_step',
+  'max_context_length',
+];
+
+/** Section of an argument by name: `parallelism=ParallelismConfig(tensor_parallel_degree=2)` names none. */
+function sectionOf(name: string): string | undefined {
+  if (name in parallelismDefaults) return 'parallelism';
+  return trainingKeys.includes(name) ? 'training' : undefined;
+}
 
 /** What such a run is as a plan. */
 export interface TorchtitanPlan {
@@ -63,10 +86,10 @@ export class TorchtitanRun {
     readonly context: TorchtitanContext = {},
   ) {
     for (const assignment of assignments) {
-      // `parallelism=ParallelismConfig(tensor_parallel_degree=2)` names no section
       const { key } = assignment;
-      const named = key.startsWith(`${argumentSection}.`) && lastName(key) in parallelismDefaults;
-      this.#byKey.set(named ? `parallelism.${lastName(key)}` : key.replace(/^job_config\.|^config\./u, ''), assignment);
+      const section = key.startsWith(`${argumentSection}.`) ? sectionOf(lastName(key)) : undefined;
+      const plain = key.replace(/^job_config\.|^config\./u, '');
+      this.#byKey.set(section === undefined ? plain : `${section}.${lastName(key)}`, assignment);
     }
   }
 
@@ -90,6 +113,10 @@ export class TorchtitanRun {
   number(key: string): number | undefined {
     const value = this.value(key);
     return typeof value === 'number' ? value : undefined;
+  }
+
+  on(key: string): boolean {
+    return this.value(key) === true;
   }
 
   text(key: string): string | undefined {
@@ -128,7 +155,26 @@ export class TorchtitanRun {
   }
 
   get dispatcher(): string {
-    return this.text('parallelism.expert_parallel_comm_backend') ?? parallelismDefaults.expert_parallel_comm_backend;
+    return (
+      this.text('parallelism.expert_parallel_comm_backend') ??
+      this.text(`${argumentSection}.moe_comm_backend`) ??
+      parallelismDefaults.expert_parallel_comm_backend
+    );
+  }
+
+  get schedule(): string {
+    return this.text('parallelism.pipeline_parallel_schedule') ?? parallelismDefaults.pipeline_parallel_schedule;
+  }
+
+  /** `none`, `selective` or `full`; in Python the class of the policy says it. */
+  get recompute(): string {
+    const mode = this.text('activation_checkpoint.mode');
+    if (mode !== undefined) return mode;
+    const policy = this.#byKey.get(`${argumentSection}.activation_checkpoint`);
+    if (policy === undefined) return 'selective';
+    const { source, end } = policy.at.place;
+    const [written = ''] = source.text.slice(end).split('\n', 1);
+    return written.includes('FullAC') ? 'full' : written.includes('None') ? 'none' : 'selective';
   }
 
   /** Undefined where degrees or ranks are not known, or do not make a layout: the checker says why. */
@@ -149,19 +195,34 @@ export class TorchtitanRun {
   }
 
   #batch(pp: number, data: number): Pick<TorchtitanPlan, 'sequences' | 'microBatches' | 'sequence'> {
+    const tokens = this.#tokens(pp, data);
+    const sequence = this.number('training.seq_len') ?? this.number('training.max_context_length');
+    if (tokens !== undefined) return { ...tokens, sequence };
     const local = this.number('training.local_batch_size');
     const size = this.number('parallelism.pipeline_parallel_microbatch_size') ?? 1;
     const sequences = pp > 1 ? size : local;
     // torchtitan's default: no accumulation
     const global = this.number('training.global_batch_size') ?? (local === undefined ? undefined : local * data);
     const microBatches = global === undefined || sequences === undefined ? undefined : global / (sequences * data);
+    return { sequences, microBatches: whole(microBatches), sequence };
+  }
+
+  /** The batch in tokens, as 0.3.0 counts it: its context length is that of a whole sequence. */
+  #tokens(pp: number, data: number): Pick<TorchtitanPlan, 'sequences' | 'microBatches'> | undefined {
+    const each = this.number('training.num_tokens_per_microbatch_per_dp_rank');
+    const length = this.number('training.max_context_length');
+    if (each === undefined || length === undefined) return undefined;
+    const inPipeline = pp > 1 ? (this.number('parallelism.num_pp_microbatches') ?? 1) : 1;
+    const step = this.number('training.num_tokens_per_train_step') ?? -1;
     return {
-      sequences,
-      microBatches: microBatches !== undefined && Number.isInteger(microBatches) ? microBatches : undefined,
-      sequence: this.number('training.seq_len'),
+      sequences: whole(each / length),
+      microBatches: step === -1 ? inPipeline : whole(step / (each * data)),
     };
   }
 }
+
+const whole = (count: number | undefined): number | undefined =>
+  count !== undefined && Number.isInteger(count) && count > 0 ? count : undefined;
 
 /** Whether assignments are of torchtitan: keys of its parallelism. */
 export const looksLikeTorchtitan = (assignments: readonly Assignment[]): boolean =>

@@ -53,7 +53,9 @@ export const recomputeLadder: readonly RecomputeSetting[] = [
 /** Recomputation that a model has something for. */
 function recomputesOf({ model, fixed, framework }: PlanProblem): readonly RecomputeSetting[] {
   if (fixed.recompute !== undefined) return [fixed.recompute];
-  if (!limitsOf(framework).recomputes) return ['none'];
+  const { recomputes } = limitsOf(framework);
+  if (recomputes === false) return ['none'];
+  if (recomputes !== true) return recomputes;
   return model.moeLayers.includes(true) ? recomputeLadder : ['none', ['layernorm'], ['layernorm', 'mlp'], 'full'];
 }
 

@@ -1,10 +1,16 @@
 /** What a framework can run of the space, each limit with where it is said. */
-import { dispatchKinds, pipelineSchedules, type DispatchKind, type PipelineSchedule } from '../../estimate/index.js';
+import {
+  dispatchKinds,
+  pipelineSchedules,
+  type DispatchKind,
+  type PipelineSchedule,
+  type RecomputeSetting,
+} from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
 import type { SharingName } from '../../memory/states.js';
 import type { AxisName, Degrees } from './bounds.js';
 
-export const frameworkNames = ['megatron', 'deepspeed', 'monta'] as const;
+export const frameworkNames = ['megatron', 'deepspeed', 'torchtitan', 'monta'] as const;
 export type FrameworkName = (typeof frameworkNames)[number];
 
 /** Why a framework refuses a value of an axis, given those before it. */
@@ -22,8 +28,8 @@ export interface FrameworkLimits {
   readonly sharings: readonly SharingName[];
   /** Whether weights that are sharded too go with a pipeline: each micro-batch gathers them anew. */
   readonly shardsInPipelines: boolean;
-  /** False where nothing is computed again. */
-  readonly recomputes: boolean;
+  /** False where nothing is computed again; true for what Megatron-Core can. */
+  readonly recomputes: boolean | readonly RecomputeSetting[];
   readonly dispatchers: readonly DispatchKind[];
   readonly schedules: readonly PipelineSchedule[];
   /** Whether the experts' exchange can run beside the passes of another micro-batch. */
@@ -82,6 +88,17 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     recomputes: true,
     dispatchers: ['all_to_all'],
     schedules: ['1f1b'],
+    overlapsExperts: false,
+  },
+  // torchtitan/config/configs.py, distributed/pipeline_parallel.py and activation_checkpoint.py at b5bcd76c
+  torchtitan: {
+    rules: [only('etp', 'expert tensor parallelism was removed (#3167)')],
+    sequenceParallel: true,
+    sharings: ['fsdp'],
+    shardsInPipelines: true,
+    recomputes: ['none', ['layernorm', 'moe_act'], 'full'],
+    dispatchers: ['all_to_all', 'deduplicated'],
+    schedules: ['1f1b', 'interleaved'],
     overlapsExperts: false,
   },
   monta: {

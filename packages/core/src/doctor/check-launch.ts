@@ -1,4 +1,6 @@
 /** The runs of a script or a configuration, checked by the rules of their framework, and priced. */
+import type { Cluster } from '../cluster/cluster.js';
+import { deviceCount } from '../cluster/ports.js';
 import {
   assignmentsOf,
   checkDeepspeed,
@@ -9,29 +11,27 @@ import {
   differencesFrom,
   inOverrides,
   inPlainFlags,
-  InputError,
   MegatronRun,
   overriddenRun,
   plannedBy,
   plannedByDeepspeed,
-  readDocument,
   readMegatronArguments,
   smallestWorld,
   TorchtitanRun,
-  type Cluster,
   type Finding,
   type FrameworkLaunch,
-  type MoeModel,
   type RunContext,
-} from '@monta/core';
-import { deepspeedPrice, megatronPrice, type LintPrice } from './lint-price.js';
+} from '../frameworks/index.js';
+import type { MoeModel } from '../model/index.js';
+import { InputError, readDocument } from '../units/index.js';
+import { priceDeepspeed, priceMegatron, priceTorchtitan, type LaunchPrice } from './price-launch.js';
 
 export interface CheckedRun {
   /** What it is, and its degrees. */
   readonly title: string;
   readonly findings: readonly Finding[];
   /** Where the machine is known, and nothing stops the job. */
-  readonly price: LintPrice | undefined;
+  readonly price: LaunchPrice | undefined;
   /** Flags in the words in which the person gave them. */
   readonly words: (flags: string) => string;
   /** For scripts, without findings and price. */
@@ -39,7 +39,7 @@ export interface CheckedRun {
 }
 
 /** What is known beside the run. */
-export interface Known extends RunContext {
+export interface KnownBeside extends RunContext {
   readonly model?: MoeModel;
   readonly cluster?: Cluster;
   /** Tokens of a sequence, where nothing else says them. */
@@ -52,8 +52,10 @@ export interface Known extends RunContext {
 const same = (flags: string): string => flags;
 const stops = (findings: readonly Finding[]): boolean => findings.some(({ severity }) => severity === 'error');
 
-function contextOf(known: Known, launch: FrameworkLaunch): RunContext {
-  const { gpus = launch.ranks, architecture, versions } = known;
+function contextOf(known: KnownBeside, launch: FrameworkLaunch): RunContext {
+  const { cluster, architecture, versions } = known;
+  // where neither the person nor the launcher says it, the run has the whole machine
+  const gpus = known.gpus ?? launch.ranks ?? (cluster === undefined ? undefined : deviceCount(cluster));
   return {
     environment: launch.environment,
     ...(gpus === undefined ? {} : { gpus }),
@@ -83,7 +85,7 @@ function megatronSummary(run: MegatronRun): string {
   ].join(' · ');
 }
 
-function checkedMegatron(run: MegatronRun, launch: FrameworkLaunch, known: Known): CheckedRun {
+function checkedMegatron(run: MegatronRun, launch: FrameworkLaunch, known: KnownBeside): CheckedRun {
   const overrides = launch.kind === 'bridge';
   const { model, cluster } = known;
   const words = !overrides ? same : launch.program?.startsWith('megatron ') === true ? inPlainFlags : inOverrides;
@@ -95,7 +97,7 @@ function checkedMegatron(run: MegatronRun, launch: FrameworkLaunch, known: Known
   return {
     title: `${name}   ${megatronSummary(run)}`,
     findings,
-    price: cluster === undefined || stops(findings) ? undefined : megatronPrice(run, model, cluster),
+    price: cluster === undefined || stops(findings) ? undefined : priceMegatron(run, model, cluster),
     words,
     about: {
       framework: overrides ? 'bridge' : 'megatron',
@@ -109,19 +111,21 @@ function checkedMegatron(run: MegatronRun, launch: FrameworkLaunch, known: Known
 }
 
 /** Keys of the file that a command names, then those of the command line. */
-function assignmentsWith(launch: FrameworkLaunch & { readonly kind: 'bridge' | 'torchtitan' }, known: Known) {
+function assignmentsWith(launch: FrameworkLaunch & { readonly kind: 'bridge' | 'torchtitan' }, known: KnownBeside) {
   const { file, assignments } = launch;
   const text = file === undefined ? undefined : known.readFile(file);
   const inFile = file === undefined || text === undefined ? [] : assignmentsOf({ file, text }, known.variables);
   return [...(inFile ?? []), ...assignments];
 }
 
-function checkedTorchtitan(launch: FrameworkLaunch & { readonly kind: 'torchtitan' }, known: Known): CheckedRun {
+function checkedTorchtitan(launch: FrameworkLaunch & { readonly kind: 'torchtitan' }, known: KnownBeside): CheckedRun {
   const { gpus } = contextOf(known, launch);
   const run = new TorchtitanRun(assignmentsWith(launch, known), {
     ...(gpus === undefined ? {} : { gpus }),
     ...(known.model === undefined ? {} : { model: known.model }),
   });
+  const { cluster } = known;
+  const findings = checkTorchtitan(run);
   const { planned } = run;
   const sizes =
     planned === undefined
@@ -129,8 +133,8 @@ function checkedTorchtitan(launch: FrameworkLaunch & { readonly kind: 'torchtita
       : (['tp', 'pp', 'cp', 'ep', 'dp'] as const).map((name) => `${name.toUpperCase()} ${planned.layout[name]}`);
   return {
     title: `${launch.program ?? launch.file ?? 'torchtitan'}   ${[...sizes, worldText(gpus)].join(' · ')}`,
-    findings: checkTorchtitan(run),
-    price: known.cluster === undefined ? undefined : { why: 'runs of torchtitan are checked alone' },
+    findings,
+    price: cluster === undefined || stops(findings) ? undefined : priceTorchtitan(run, cluster),
     words: same,
     about: {
       framework: 'torchtitan',
@@ -142,7 +146,7 @@ function checkedTorchtitan(launch: FrameworkLaunch & { readonly kind: 'torchtita
   };
 }
 
-function checkedDeepspeed(launch: FrameworkLaunch & { readonly kind: 'deepspeed' }, known: Known): CheckedRun {
+function checkedDeepspeed(launch: FrameworkLaunch & { readonly kind: 'deepspeed' }, known: KnownBeside): CheckedRun {
   const { file, values } = launch;
   const text = known.readFile(file);
   if (text === undefined)
@@ -163,14 +167,14 @@ function checkedDeepspeed(launch: FrameworkLaunch & { readonly kind: 'deepspeed'
   return {
     title: `${launch.program ?? file}   configuration of DeepSpeed · ${worldText(gpus)}`,
     findings,
-    price: cluster === undefined || stops(findings) ? undefined : deepspeedPrice(config, cluster),
+    price: cluster === undefined || stops(findings) ? undefined : priceDeepspeed(config, cluster),
     words: same,
     about: { framework: 'deepspeed', program: launch.program ?? null, ranks: gpus ?? null, plan: planned ?? null },
   };
 }
 
 /** Checks one run. Throws `InputError` for a configuration that is not given or can't be read. */
-export function checkLaunch(launch: FrameworkLaunch, known: Known): CheckedRun {
+export function checkLaunch(launch: FrameworkLaunch, known: KnownBeside): CheckedRun {
   if (launch.kind === 'torchtitan') return checkedTorchtitan(launch, known);
   if (launch.kind === 'deepspeed') return checkedDeepspeed(launch, known);
   const context = contextOf(known, launch);
