@@ -56,7 +56,7 @@ describe('monta completion', () => {
     ],
     [
       ['bench', ''],
-      ['dispatch', 'layer'],
+      ['collectives', 'dispatch', 'layer'],
     ],
     [['completion', 'z'], ['zsh']],
   ])('proposes what can follow %j', async (line, expected) => {

@@ -36,6 +36,14 @@ export {
 } from './train/index.js';
 export { type DispatchMeasurement, measureInTurns, type RepeatedJob } from './execute/measure-dispatch.js';
 export { measureCollectives } from './bench/collectives.js';
+export {
+  benchGroupCollectives,
+  type CollectiveTable,
+  groupCollectives,
+  layoutGroups,
+  type RankPlace,
+  sizesBetween,
+} from './bench/group-collectives.js';
 export { benchLayerDispatch, type ContestFigures, type LayerBench } from './bench/nodes/index.js';
 export { rowTolerance } from './execute/sample-rows.js';
 export { type ExchangeFigure, type LineRates, measureExchanges } from './bench/two-hosts.js';

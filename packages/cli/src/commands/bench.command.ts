@@ -1,6 +1,6 @@
 /** Flags and help of `monta bench`; what it does is in `bench-dispatch.ts`, loaded when it runs. */
 import { buildCommand, buildRouteMap } from '@stricli/core';
-import { InputError, limits, type Routing } from '@monta/core';
+import { InputError, limits, parseBytes, type Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import {
   calibrationFlag,
@@ -49,6 +49,18 @@ export interface BenchLayerFlags {
   readonly model?: string;
   readonly tokens: number;
   readonly peers: boolean;
+}
+
+export interface BenchCollectivesFlags {
+  readonly json: boolean;
+  readonly backend: 'local' | 'mpi' | 'nccl';
+  readonly ranksPerNode?: number;
+  readonly layout: string;
+  readonly least: number;
+  readonly most: number;
+  readonly factor: number;
+  readonly rounds: number;
+  readonly seconds: number;
 }
 
 /** `auto`, `off`, or by what factor all times are stretched. */
@@ -213,8 +225,51 @@ const layerCommand = buildCommand<BenchLayerFlags, [], MontaContext>({
   },
 });
 
+const bytesFlag = (brief: string, value: string) =>
+  ({ kind: 'parsed', parse: parseBytes, placeholder: '1 KiB', brief, default: value }) as const;
+
+const collectivesCommand = buildCommand<BenchCollectivesFlags, [], MontaContext>({
+  loader: lazy(async () => (await import('./bench-collectives.js')).runBenchCollectives),
+  parameters: {
+    flags: {
+      layout: { kind: 'parsed', parse: String, placeholder: 'tp=2,dp=2,ep=2', brief: 'Parallel degrees' },
+      backend: {
+        kind: 'enum',
+        values: ['local', 'mpi', 'nccl'],
+        brief: 'Threads at memory speed, processes over Open MPI, or processes with a card each',
+        default: 'local',
+      },
+      ranksPerNode: hostFlags.ranksPerNode,
+      least: bytesFlag('Smallest buffer, as nccl-tests counts it', '1 KiB'),
+      most: bytesFlag('Largest buffer', '16 MiB'),
+      factor: { ...countFlag('n', 'Each size is n times the one before', limits.rounds, 2), default: '4' },
+      rounds: { ...countFlag('count', 'Times that each is measured; the median counts', limits.rounds), default: '11' },
+      seconds: { ...countFlag('seconds', 'No new table is begun after so many', limits.rounds), default: '300' },
+      json: jsonFlag,
+    },
+  },
+  docs: {
+    brief: "Time every collective over every group of a layout, as nccl-tests' tables",
+    fullDescription: helpText(
+      'Runs all_to_all, all_gather, reduce_scatter, all_reduce and broadcast over every kind of group that a layout ' +
+        'has, on the lane of\n' +
+        'its collectives, all groups of a kind at once, as the ranks of a layout do. Every result is checked first. ' +
+        'Times are from the\n' +
+        "last rank's start to the last rank's end. The output is that of nccl-tests: monta calibrate reads it.",
+      [
+        ['monta bench collectives --layout tp=2,dp=2,ep=2', 'threads of this machine'],
+        [
+          "monta bench collectives --backend nccl --ranks-per-node 2 --layout tp=2,dp=2,ep=2 --most '256 MiB' >log",
+          'the cards of this host, as two nodes',
+        ],
+        ['monta calibrate log --output calibration.json', 'curves of what was measured'],
+      ],
+    ),
+  },
+});
+
 export const benchCommand = buildRouteMap({
-  routes: { dispatch: dispatchCommand, layer: layerCommand },
+  routes: { dispatch: dispatchCommand, collectives: collectivesCommand, layer: layerCommand },
   docs: {
     brief: 'Measure on the running backend, beside prediction and bound',
     fullDescription: helpText('Measures on the running backend; the network is emulated unless told otherwise.', [
@@ -222,6 +277,7 @@ export const benchCommand = buildRouteMap({
         'monta bench dispatch --model 2x70b --cluster a800-2x8 --layout tp=8,dp=2,ep=2',
         'every strategy and chunk count',
       ],
+      ['monta bench collectives --backend nccl --layout tp=2,dp=2,ep=2', 'every collective over every group'],
       ['monta bench layer --device cuda --peers', 'a layer of experts on a GPU'],
     ]),
   },

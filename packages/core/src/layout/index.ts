@@ -1,9 +1,13 @@
 export { type Group, type Layout } from './layout.js';
 export {
+  allGroups,
   coordinates,
   etpOfPlace,
+  groupKinds,
   groupMembers,
   groupNumber,
+  isPlaced,
+  nodeOf,
   placedOn,
   replicaIndex,
   sliceIndex,

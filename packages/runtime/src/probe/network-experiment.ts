@@ -9,6 +9,7 @@ import { readFloats } from '../device/host-array.js';
 import { part, type View } from '../device/view.js';
 import type { RankContext } from '../launch/index.js';
 import { maxOf } from '@monta/core/units';
+import { checkOf, countWrong } from './collective-check.js';
 
 /** Collectives that start together. Ranks of no group only take part in the barrier before. */
 export interface Experiment {
@@ -17,6 +18,8 @@ export interface Experiment {
   readonly groups: readonly (readonly number[])[];
   /** Total buffer of each group, as nccl-tests counts it; rounded up to whole elements on every rank. */
   readonly bytes: number;
+  /** That they run on; `inter` unless given. */
+  readonly lane?: string;
 }
 
 const elementBytes = 4;
@@ -106,13 +109,41 @@ export class Laboratory {
     return record === undefined ? undefined : record.end - record.ready;
   }
 
-  /** The largest of every rank's values, on all ranks. */
-  #maximum(values: Float32Array): Float32Array {
+  /** Runs an experiment once on known numbers; how many of the elements looked at are wrong, of all ranks. */
+  wrong(experiment: Experiment): number {
+    const { device, rank } = this.context;
+    const { op, groups, bytes } = experiment;
+    const members = groups.find((one) => one.includes(rank));
+    let wrong = 0;
+    if (members !== undefined) {
+      const size = members.length;
+      const total = wholeBytes(bytes, size) / elementBytes;
+      const check = checkOf(op, { place: members.indexOf(rank), size, total });
+      device.write(part(this.#send, 0, total), check.given);
+      const label = `check ${(this.#count += 1)}`;
+      for (const event of this.#submit(experiment, label, this.#world.barrier())) device.wait(event);
+      const result = check.inPlace ? this.#send : this.#receive;
+      wrong = countWrong(check, (start, length) => readFloats(device, part(result, start, length)));
+    } else device.wait(this.#world.barrier());
+    return this.#agree(Float32Array.of(wrong), 'sum')[0] ?? 0;
+  }
+
+  /** Whether it holds on any rank; the same answer on all. */
+  any(holds: boolean): boolean {
+    return this.#maximum(Float32Array.of(holds ? 1 : 0))[0] === 1;
+  }
+
+  /** Of every rank's values, on all ranks. */
+  #agree(values: Float32Array, reduction: 'max' | 'sum'): Float32Array {
     const { device } = this.context;
     const view = part(this.#times, 0, values.length);
     device.write(view, values);
-    device.wait(this.#world.allReduce(view, { reduction: 'max' }));
+    device.wait(this.#world.allReduce(view, { reduction }));
     return readFloats(device, view);
+  }
+
+  #maximum(values: Float32Array): Float32Array {
+    return this.#agree(values, 'max');
   }
 
   /**
@@ -125,12 +156,12 @@ export class Laboratory {
     return this.#base;
   }
 
-  #submit({ op, groups, bytes }: Experiment, label: string, start: DeviceEvent): DeviceEvent[] {
+  #submit({ op, groups, bytes, lane = 'inter' }: Experiment, label: string, start: DeviceEvent): DeviceEvent[] {
     const { endpoint, device, rank } = this.context;
     return groups
       .filter((members) => members.includes(rank))
       .map((members) => {
-        const group = endpoint.communicator(`probe ${members.join(' ')}`, members, device.queue('inter'));
+        const group = endpoint.communicator(`probe ${members.join(' ')}`, members, device.queue(lane));
         const n = members.length;
         const total = wholeBytes(bytes, n) / elementBytes;
         const share = total / n;

@@ -101,8 +101,13 @@ const settingsOf = (line: string): string[] =>
     ([, name = '', value = '']) => `${name}=${value.replace(/^(["'])(.*)\1$/u, '$2')}`,
   );
 
-/** `nccl 2.29.3` of "NCCL version 2.29.3+cuda13.0" or of `nccl-library=22903`; RCCL's likewise. */
+/**
+ * `nccl 2.29.3` of "NCCL version 2.29.3+cuda13.0" or of `nccl-library=22903`; RCCL's likewise. What `monta bench
+ * collectives` says of other backends stands as it is.
+ */
 function libraryOf(line: string): string | undefined {
+  const own = /\bmonta-library=(\S.*?)\s*$/u.exec(line)?.[1];
+  if (own !== undefined) return own;
   const [, named, version] = /\b([NR]CCL) version\s*:?\s*(\d[\w.]*)/u.exec(line) ?? [];
   if (named !== undefined && version !== undefined) return `${named.toLowerCase()} ${version}`;
   const [, name = '', digits] = /\b([nr]ccl)-library=(\d+)/u.exec(line) ?? [];
