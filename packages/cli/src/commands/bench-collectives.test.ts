@@ -43,7 +43,7 @@ describe('groups of a layout', () => {
 });
 
 describe('monta bench collectives', () => {
-  it('prints tables that monta calibrate reads: all collectives, all groups at once, rates by nccl-tests’ rule', async () => {
+  it('prints tables that monta calibrate reads, of all collectives and groups, rates by nccl-tests’ rule', async () => {
     const { out, code, err } = await monta('bench', 'collectives', '--layout', 'tp=2,dp=2,ep=2', ...short);
     expect([code, err]).toEqual([0, '']);
     const log = join(folder, 'log.txt');
