@@ -147,6 +147,17 @@ function inPieces(way: Way, { forward, backward }: Strategy['chunks']): Candidat
 }
 
 /**
+ * Every second count, then the neighbours of the best of them: time falls with what overlaps and rises with latencies,
+ * so it has one valley.
+ */
+function* worthTrying(counts: readonly number[], best: () => number | undefined): Generator<number> {
+  const sorted = [...counts].sort((a, b) => a - b);
+  yield* sorted.filter((_, index) => index % 2 === 0);
+  const middle = sorted.indexOf(best() ?? 0);
+  yield* sorted.filter((_, index) => index % 2 === 1 && Math.abs(index - middle) === 1);
+}
+
+/**
  * The fastest chunk counts of both passes. Where the forward pass and the bytes of the backward pass take longer than
  * `enough`, the backward pass keeps the chunk count of `whole`.
  */
@@ -158,7 +169,7 @@ function fastestPieces(
 ): Candidate | UnknownEstimate {
   const fastest = (pass: LayerPass): PassPrice | UnknownEstimate => {
     let best: PassPrice | undefined;
-    for (const chunks of counts) {
+    for (const chunks of worthTrying(counts, () => best?.chunks)) {
       const price = way.pricer.price(way.halves, pass, chunks);
       if ('known' in price) return price;
       if (!best || price.seconds < best.seconds) best = price;
@@ -192,12 +203,14 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     if ('known' in candidate) return candidate;
     if (!whole.some((one) => sameTimes(one.candidate, candidate))) whole.push({ way, candidate });
   }
-  // The likely first, so that what cannot be fast is left as it is: its bytes alone take longer than the two fastest
-  // that are known.
+  // The likely first, then those with the least bytes, so that what cannot be fast is left as it is: its bytes alone take
+  // longer than the two fastest that are known.
   whole.sort((a, b) => bySeconds(a.candidate, b.candidate));
+  const [likely, ...others] = whole;
+  others.sort((a, b) => boundOf(a.candidate) - boundOf(b.candidate));
   const candidates: Candidate[] = [];
   let [first, second] = [Infinity, Infinity];
-  for (const { way, candidate } of whole) {
+  for (const { way, candidate } of likely === undefined ? [] : [likely, ...others]) {
     const enough = options.onlyBest ? first : Math.max(second, first * (1 + closeShare));
     const fastest = boundOf(candidate) >= enough ? candidate : fastestPieces(way, counts, candidate, enough);
     if ('known' in fastest) return fastest;

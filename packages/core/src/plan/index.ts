@@ -7,7 +7,6 @@ export {
   routedBinding,
   simulatePass,
   simulationError,
-  type TierBytes,
   type Workload,
 } from './workload.js';
 export { alternativeEtps, type Candidate, type Choice, chooseDispatch, samePlan, withEtp } from './choose.js';
@@ -81,3 +80,4 @@ export {
   settingOfPlan,
 } from './document/index.js';
 export { type RunSimulation, simulateRun } from './simulate-run.js';
+export type { TierBytes } from './tier-bytes.js';

@@ -1,6 +1,5 @@
 /** What a choice is made for: a layer's shape on a cluster, its routing and the costs, and the prices of its passes. */
 import type { Cluster } from '../cluster/cluster.js';
-import { devicesPerUnit, portsOf } from '../cluster/ports.js';
 import { assumedError, errorOf, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
 import { groupNumber, localExperts, sliceIndex } from '../layout/mesh.js';
 import {
@@ -20,7 +19,7 @@ import { RoutingBinding } from '../schedule/routing-binding.js';
 import { sliceLength } from '../schedule/rows.js';
 import type { Binding, Likeness, Program } from '../schedule/schedule.js';
 import { placeOf, simulate, type HostCores, type Simulation, type SimulationSummary } from '../simulate/index.js';
-import { maxOf } from '../units/index.js';
+import { tierBytes, type TierBytes } from './tier-bytes.js';
 
 export interface Workload {
   readonly cluster: Cluster;
@@ -35,16 +34,6 @@ export interface Workload {
 }
 
 export type LayerPass = 'forward' | 'backward';
-
-/** Bytes that cross one tier. */
-export interface TierBytes {
-  readonly tier: number;
-  readonly name: string;
-  /** Sent, mean over ranks. */
-  readonly perRank: number;
-  /** What the busiest port sends, for each rank behind it. */
-  readonly busiest: number;
-}
 
 /** What holds a tier's, lane's or the host's share of the critical path. */
 export interface HeldBy {
@@ -240,38 +229,13 @@ export function simulatePass(
 
 /** Summarizes a simulated pass for a plan. */
 export function passPrice({ summary }: Simulation, cluster: Cluster, chunks: number): PassPrice {
-  const tierOf = new Map(summary.ports.map((port) => [port.id, port.tier]));
-  const sent = cluster.tiers.map(() => 0);
-  const busiest = cluster.tiers.map(() => 0);
-  // Inside a node a device's links count together, outside each NIC with the devices that share it.
-  const byOwner = new Map<string, number>();
-  summary.ports.forEach((port, index) => {
-    if (port.direction !== 'egress') return;
-    const { tier } = port;
-    sent[tier] = (sent[tier] ?? 0) + port.bytes;
-    const owner = `${tier} ${tier === 0 ? portsOf(cluster)[index]?.unit : index}`;
-    byOwner.set(owner, (byOwner.get(owner) ?? 0) + port.bytes);
-    const behind = tier === 0 ? 1 : devicesPerUnit(cluster, tier - 1) / (cluster.tiers[tier]?.ports ?? 1);
-    busiest[tier] = Math.max(busiest[tier] ?? 0, (byOwner.get(owner) ?? 0) / behind);
-  });
-  const held = new Map<string, number>();
-  for (const resource of summary.held) {
-    const tier = tierOf.get(resource.name);
-    const name = tier === undefined ? resource.name : (cluster.tiers[tier]?.name ?? resource.name);
-    held.set(name, (held.get(name) ?? 0) + resource.seconds);
-  }
   return {
     chunks,
     seconds: summary.makespanSeconds,
-    bytes: cluster.tiers.map(({ name }, tier) => ({
-      tier,
-      name,
-      perRank: (sent[tier] ?? 0) / summary.times.ranks.length,
-      busiest: busiest[tier] ?? 0,
-    })),
+    bytes: tierBytes(summary, cluster),
     hiddenShare: Math.max(0, summary.times.hiddenShare),
-    boundSeconds: Math.max(0, maxOf(summary.ports.map((port) => port.utilisation))) * summary.makespanSeconds,
-    held: [...held].map(([name, seconds]) => ({ name, seconds })).sort((a, b) => b.seconds - a.seconds),
+    boundSeconds: summary.portUtilisation.reduce((most, one) => Math.max(most, one), 0) * summary.makespanSeconds,
+    held: summary.held.map(({ name, seconds }) => ({ name, seconds })),
     basis: summary.basis,
     expectedError: simulationError(summary),
     collectives: summary.collectives,

@@ -75,7 +75,7 @@ export class GroupRouting {
   /** Rows before each chunk by expert, [chunk][expert], by source and number of chunks. */
   readonly #begins = new Map<string, Int32Array>();
   /** Copies for a range of experts in each chunk, by source, range and number of chunks. */
-  readonly #copies = new Map<string, Int32Array>();
+  readonly #copies = new Map<number, Int32Array>();
 
   constructor(
     { layout, experts, tokens }: GroupShape,
@@ -138,9 +138,11 @@ export class GroupRouting {
    * Copies that leave when a token of `source` travels once for all its picks among a range of experts. Exact where
    * picks are known, else what is expected; throws where neither is.
    */
-  copies(source: number, range: ExpertRange, { chunk, of }: Part = whole): number {
-    if (range.end - range.start === 1) return this.blockRows(source, range.start, { chunk, of });
-    const key = `${source} ${range.start} ${range.end} ${of}`;
+  copies(source: number, range: ExpertRange, part: Part = whole): number {
+    if (range.end - range.start === 1) return this.blockRows(source, range.start, part);
+    const { chunk, of } = part;
+    const { experts } = this;
+    const key = ((of * this.layout.etp * this.layout.ep + source) * experts + range.start) * (experts + 1) + range.end;
     let copies = this.#copies.get(key);
     if (copies === undefined) this.#copies.set(key, (copies = this.#count(source, range, of)));
     return copies[chunk] ?? 0;

@@ -238,9 +238,10 @@ export function emitReturning({
 }
 
 /** Tokens of the expert group, as a size. */
-const groupTokens = ({ shape: { tokens, layout } }: Parts): Size => {
+const groupTokens = ({ shape }: Parts): Size => {
+  const { tokens, layout } = shape;
   const sources = layout.etp * layout.ep;
-  const rule = groupTokenRows(tokens);
+  const rule = groupTokenRows(shape);
   return { rule, expected: (tokens / layout.tp) * sources, max: Math.ceil(tokens / layout.tp) * sources };
 };
 
@@ -262,7 +263,7 @@ export function gatherPicks(p: Parts, what: 'ids' | 'weights'): void {
   p.builder.collective({
     id: `gather.${what}`,
     lane: 'inter',
-    collective: { name: 'all_gather', group: 'expert', counts: tokenGather(p.shape.tokens) },
+    collective: { name: 'all_gather', group: 'expert', counts: tokenGather(p.shape) },
     operands: { from: own(read(`route.${what}`)), to: write(p.builder.region(groupRegion(p, what))) },
   });
 }

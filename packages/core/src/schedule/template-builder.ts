@@ -68,14 +68,21 @@ function usesOf(operands: Readonly<Record<string, Operand | undefined>>): Use[] 
   return Object.entries(operands).flatMap(([role, operand]) => (operand === undefined ? [] : [{ role, ...operand }]));
 }
 
+const sameRegion = (one: Region, other: Region): boolean =>
+  (Object.keys(one) as (keyof Region)[]).every((key) => one[key] === other[key]) ||
+  JSON.stringify(one) === JSON.stringify(other);
+
 export class TemplateBuilder {
   readonly #regions = new Map<string, Region>();
   readonly #operations: Operation[] = [];
+  readonly #ids = new Set<string>();
+  /** By region, who uses it. */
+  readonly #users = new Map<string, { readonly index: number; readonly use: Use }[]>();
 
   /** Declares a region once; a second declaration under the same id must be equal. */
   region(region: Region): string {
     const before = this.#regions.get(region.id);
-    if (before && JSON.stringify(before) !== JSON.stringify(region))
+    if (before && !sameRegion(before, region))
       throw new Error(`region ${region.id} is declared twice with different shapes`);
     this.#regions.set(region.id, region);
     return region.id;
@@ -139,8 +146,23 @@ export class TemplateBuilder {
     const id = idOf(name);
     for (const use of uses)
       if (!this.#regions.has(use.region)) throw new Error(`operation ${id} uses region ${use.region}, not declared`);
-    if (this.#operations.some((o) => o.id === id)) throw new Error(`operation ${id} is there twice`);
-    const after = this.#operations.filter((o) => o.lane !== lane && usesConflict(o.uses, uses)).map((o) => o.id);
-    this.#operations.push({ id, task, chunk, of, lane, body, uses, after, priority });
+    if (this.#ids.has(id)) throw new Error(`operation ${id} is there twice`);
+    this.#ids.add(id);
+    const after = this.#before(lane, uses).map((index) => this.#operations[index]?.id ?? '');
+    const index = this.#operations.push({ id, task, chunk, of, lane, body, uses, after, priority }) - 1;
+    for (const use of uses) {
+      const users = this.#users.get(use.region);
+      if (users === undefined) this.#users.set(use.region, [{ index, use }]);
+      else users.push({ index, use });
+    }
+  }
+
+  /** Operations of other lanes that touch the same rows, in order. */
+  #before(lane: Lane, uses: readonly Use[]): number[] {
+    const found = new Set<number>();
+    for (const use of uses)
+      for (const { index, use: earlier } of this.#users.get(use.region) ?? [])
+        if (!found.has(index) && this.#operations[index]?.lane !== lane && conflicts(earlier, use)) found.add(index);
+    return [...found].sort((a, b) => a - b);
   }
 }

@@ -6,10 +6,11 @@
 import { scaledCollective, type CostModel } from '../cost/index.js';
 import type { Group } from '../layout/layout.js';
 import type { CollectiveName, Binding, Program, Template } from '../schedule/schedule.js';
-import type { RowRule } from '../schedule/rows.js';
+import type { Exchange, RowRule, Size } from '../schedule/rows.js';
 import { decompose, unitLoad, type Algorithm, type EvenLoad } from '../traffic/flows.js';
 import { collectiveLoad, evenLoad } from '../traffic/load.js';
 import { moved, type Digit, type Fabric, type Symmetry, type World } from '../traffic/index.js';
+import { memoized } from '../units/index.js';
 import type { GroupRanks } from './groups.js';
 
 export interface FoldRequest {
@@ -75,29 +76,54 @@ function sizedAlike(
 
 /** Whether rows and counts are those of the next rank along a digit. */
 function sizesKeep(digit: Digit, template: Template, binding: Binding, { symmetry }: FoldRequest): boolean {
-  const rules = new Set<RowRule>();
-  for (const { rows } of template.regions) if (typeof rows !== 'number') rules.add(rows.rule);
-  for (const { body } of template.operations)
-    if (body.kind === 'kernel' && typeof body.work.rows !== 'number') rules.add(body.work.rows.rule);
-  const { size } = symmetry.world([]);
-  for (const rule of rules) {
-    // where the layout decides all ranks are asked; where routing does, which is alike, one stands for the rule
-    const last = rule.routed ? 1 : size;
-    for (let rank = 0; rank < last; rank++) {
-      const [one, other] = [rank, moved(rank, digit)].map((each) => binding.rows(rule, each, 0, whole));
-      if (one !== other) return false;
-    }
-  }
-  const exchanges = new Set(
-    template.operations.flatMap(({ body }) => (body.kind === 'collective' && body.counts ? [body.counts] : [])),
+  const asked = askedOf(binding)(symmetry);
+  const key = `${digit.stride}x${digit.radix}`;
+  let known = asked.get(key);
+  if (known === undefined) asked.set(key, (known = new Map()));
+  const keeps = (what: RowRule | Exchange, ask: () => boolean): boolean => {
+    let answer = known.get(what);
+    if (answer === undefined) known.set(what, (answer = ask()));
+    return answer;
+  };
+  const rowsKeep = (rows: Size): boolean =>
+    typeof rows === 'number' || keeps(rows.rule, () => rowsAlike(digit, rows.rule, binding, symmetry));
+  return (
+    template.regions.every(({ rows }) => rowsKeep(rows)) &&
+    template.operations.every(({ body }) => {
+      if (body.kind === 'kernel') return rowsKeep(body.work.rows);
+      if (body.kind === 'bind' || body.counts === undefined) return true;
+      const { counts } = body;
+      return keeps(counts, () => countsAlike(digit, counts, binding));
+    })
   );
-  return [...exchanges].every((exchange) => {
-    const [one, other] = [0, moved(0, digit)].map((rank) => {
-      const { send, receive } = binding.counts(exchange, rank, 0, whole);
-      return `${[...send].sort((a, b) => a - b).join()} ${[...receive].sort((a, b) => a - b).join()}`;
-    });
-    return one === other;
+}
+
+/** What was asked of rules and exchanges, by digit. */
+const askedOf = memoized((_: Binding) =>
+  memoized((_of: Symmetry) => new Map<string, Map<RowRule | Exchange, boolean>>()),
+);
+
+/** Where the layout decides all ranks are asked; where routing does, which is alike, one stands for the rule. */
+function rowsAlike(digit: Digit, rule: RowRule, binding: Binding, symmetry: Symmetry): boolean {
+  if (rule.routed) return binding.rows(rule, 0, 0, whole) === binding.rows(rule, moved(0, digit), 0, whole);
+  const rows = rowsOfRanks(binding)(symmetry)(rule);
+  return rows.every((own, rank) => own === rows[moved(rank, digit)]);
+}
+
+const rowsOfRanks = memoized((binding: Binding) =>
+  memoized((symmetry: Symmetry) =>
+    memoized((rule: RowRule) =>
+      Float64Array.from(symmetry.world([]).ranks, (rank) => binding.rows(rule, rank, 0, whole)),
+    ),
+  ),
+);
+
+function countsAlike(digit: Digit, exchange: Exchange, binding: Binding): boolean {
+  const [one, other] = [0, moved(0, digit)].map((rank) => {
+    const { send, receive } = binding.counts(exchange, rank, 0, whole);
+    return `${send.slice().sort().join()} ${receive.slice().sort().join()}`;
   });
+  return one === other;
 }
 
 /** Digits along which all collectives of the programs load ports alike. */
@@ -162,34 +188,69 @@ function keeps(pattern: Pattern, digits: readonly Digit[], request: FoldRequest)
   return answer;
 }
 
+/** Numbers for sequences of small whole numbers, equal ones for equal sequences. */
+class Sequences {
+  readonly #numbers = new Map<number, number>();
+
+  /** Of a sequence (by its number; 0 is the empty one) and what follows it. */
+  followed(by: number, what: number): number {
+    const key = by * 2 ** 26 + what;
+    let number = this.#numbers.get(key);
+    if (number === undefined) this.#numbers.set(key, (number = this.#numbers.size + 1));
+    return number;
+  }
+}
+
 /** Adds up what flows of every kind do to every port and every rank, over all groups. */
 function loadsAlike(pattern: Pattern, digits: readonly Digit[], { symmetry, groups, fabric }: FoldRequest): boolean {
   const { name, group, of, algorithm } = pattern;
   const world = symmetry.world(digits);
-  const loads = new Map<string, Map<number, number>>();
-  const add = (kind: string, at: number): void => {
-    const counts = loads.get(kind) ?? new Map<number, number>();
-    loads.set(kind, counts);
-    counts.set(at, (counts.get(at) ?? 0) + 1);
+  const sequences = new Sequences();
+  const amounts = new Map<number, string>();
+  const texts = new Map<string, number>();
+  /** Equal for amounts that differ by rounding. */
+  const amountOf = (amount: number): number => {
+    let text = amounts.get(amount);
+    if (text === undefined) amounts.set(amount, (text = amount.toPrecision(12)));
+    let number = texts.get(text);
+    if (number === undefined) texts.set(text, (number = texts.size));
+    return number;
+  };
+  const loads = new Map<number, Load>();
+  const add = (kind: number, index: number, load: Pick<Load, 'of' | 'at'>): void => {
+    const key = sequences.followed(kind, index);
+    const known = loads.get(key) ?? { ...load, counts: new Map<number, number>() };
+    loads.set(key, known);
+    known.counts.set(load.at, (known.counts.get(load.at) ?? 0) + 1);
   };
   for (const members of groups.all(group, world.size)) {
     const load = unitLoad(of, members.length);
     const { flows } = decompose({ name, members, load, algorithm, nodeOf: (rank) => fabric.nodeOf(rank) });
     for (const { from, to, bytes } of flows) {
       const { ports, slowdown } = fabric.route(from, to);
-      const kinds = ports.map((port) => world.portPlace[port]);
-      const kind = [world.placeOf[from], world.placeOf[to], bytes.toPrecision(12), slowdown, ...kinds].join();
-      for (const [index, port] of ports.entries()) add(`${kind} port ${index}`, port);
-      add(`${kind} from`, from);
-      add(`${kind} to`, to);
+      let kind = sequences.followed(0, world.placeOf[from] ?? 0);
+      kind = sequences.followed(kind, world.placeOf[to] ?? 0);
+      kind = sequences.followed(kind, amountOf(bytes));
+      kind = sequences.followed(kind, amountOf(slowdown));
+      for (const port of ports) kind = sequences.followed(kind, (world.portPlace[port] ?? -1) + 1);
+      ports.forEach((port, index) => {
+        add(kind, index, { of: 'port', at: port });
+      });
+      add(kind, ports.length, { of: 'rank', at: from });
+      add(kind, ports.length + 1, { of: 'rank', at: to });
     }
   }
-  return [...loads].every(([kind, counts]) => {
-    const [at = 0] = counts.keys();
-    const like = kind.includes('port')
-      ? (world.ports[world.portPlace[at] ?? -1]?.count ?? 0)
-      : world.size / world.ranks.length;
+  return [...loads.values()].every(({ of: what, at, counts }) => {
+    const like =
+      what === 'port' ? (world.ports[world.portPlace[at] ?? -1]?.count ?? 0) : world.size / world.ranks.length;
     const [first] = counts.values();
     return counts.size === like && [...counts.values()].every((count) => count === first);
   });
+}
+
+/** How often flows of a kind load each of the ports, or the ranks, of a kind; `at` is one of them. */
+interface Load {
+  readonly of: 'port' | 'rank';
+  readonly at: number;
+  readonly counts: Map<number, number>;
 }

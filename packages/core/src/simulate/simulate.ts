@@ -75,9 +75,14 @@ export interface BindingResource {
 }
 
 export interface SimulationSummary {
+  /** How many there are. */
+  readonly ranks: number;
   readonly makespanSeconds: number;
   readonly times: LaneTimes;
   readonly ports: readonly PortLoad[];
+  /** The same as numbers, by port of the fabric. */
+  readonly portBytes: Float64Array;
+  readonly portUtilisation: Float64Array;
   readonly path: readonly PathPiece[];
   /** Resources of the critical path, longest first. */
   readonly held: readonly BindingResource[];
@@ -262,19 +267,30 @@ function summarize({ run, trace, world, fabric, model }: Simulated): SimulationS
   const makespanSeconds = times.makespanSeconds;
   const path = criticalPath(run.happenings).map((piece) => atRank(piece, world));
   const held = heldBy(path, fabric, makespanSeconds);
+  const perPort = (of: (place: number) => number): Float64Array =>
+    Float64Array.from(world.portPlace, (place) => (place < 0 ? 0 : of(place)));
+  const portBytes = perPort((place) => (run.portBytes[place] ?? 0) / (world.ports[place]?.count ?? 1));
+  const portUtilisation = perPort((place) =>
+    makespanSeconds > 0 ? (run.portSeconds[place] ?? 0) / makespanSeconds : 0,
+  );
+  let ports: readonly PortLoad[] | undefined;
   return {
+    ranks: world.size,
     makespanSeconds,
     times,
-    ports: fabric.ports.map((port, index) => {
-      const place = world.portPlace[index] ?? -1;
-      return {
-        id: port.id,
-        tier: port.tier,
-        direction: port.direction,
-        bytes: (run.portBytes[place] ?? 0) / (world.ports[place]?.count ?? 1),
-        utilisation: makespanSeconds > 0 ? (run.portSeconds[place] ?? 0) / makespanSeconds : 0,
-      };
-    }),
+    // many, and mostly not asked for
+    get ports() {
+      ports ??= fabric.ports.map(({ id, tier, direction }, index) => ({
+        id,
+        tier,
+        direction,
+        bytes: portBytes[index] ?? 0,
+        utilisation: portUtilisation[index] ?? 0,
+      }));
+      return ports;
+    },
+    portBytes,
+    portUtilisation,
     path,
     held,
     binding: held[0],
@@ -294,9 +310,16 @@ function summarize({ run, trace, world, fabric, model }: Simulated): SimulationS
 /** Times of the ranks that stand for all, written out for all. */
 function everyRank(times: LaneTimes, { ranks: stands, size, placeOf: place }: World): LaneTimes {
   if (stands.length === size) return times;
-  const byRank = new Map(times.ranks.map((one) => [one.rank, one]));
-  const ranks = Array.from({ length: size }, (_, rank) => byRank.get(stands[place[rank] ?? 0] ?? 0));
-  return { ...times, ranks: ranks.flatMap((one, rank) => (one ? [{ ...one, rank }] : [])) };
+  let ranks: LaneTimes['ranks'] | undefined;
+  return {
+    ...times,
+    get ranks() {
+      if (ranks !== undefined) return ranks;
+      const byRank = new Map(times.ranks.map((one) => [one.rank, one]));
+      const all = Array.from({ length: size }, (_, rank) => byRank.get(stands[place[rank] ?? 0] ?? 0));
+      return (ranks = all.flatMap((one, rank) => (one ? [{ ...one, rank }] : [])));
+    },
+  };
 }
 
 /** A piece of the path of a place, on the rank and the port that it stands for. */

@@ -19,3 +19,4 @@ export { Field, FieldMap, readDocument } from './document.js';
 export { limits } from './limits.js';
 export { escapeControls, shortened, shownValue } from './presentable.js';
 export { appendAll, maxOf, minOf } from './lists.js';
+export { memoized } from './memoized.js';

@@ -18,7 +18,7 @@ import {
   scatterSums,
   type CopyBuffer,
 } from './emit-copies.js';
-import { expertsOf, nodePlace, type RowBlock, type RowLayout } from './row-layout.js';
+import { expertsOf, manyBlocks, nodePlace, type RowBlock } from './row-layout.js';
 
 /**
  * Rows of a source for the experts of the rank at a place, which it serves when both have the same etp index: one block
@@ -30,45 +30,45 @@ function rowsFor(at: RankPlace, experts: number, source = -1, place = -1): RowBl
   return Array.from({ length: end - start }, (_, e) => ({ source, start: start + e, end: start + e + 1 }));
 }
 
-const sentNode: RowLayout = {
+const sentNode = manyBlocks({
   name: 'rows for ranks of the node',
   blocks: (at, experts) => {
     const { nodes, node } = nodePlace(at);
     return (nodes[node] ?? []).map((_, mate) => nodes.flatMap((ranks) => rowsFor(at, experts, at.source, ranks[mate])));
   },
-};
+});
 
-const arrivedNode: RowLayout = {
+const arrivedNode = manyBlocks({
   name: 'rows from ranks of the node',
   blocks: (at, experts) => {
     const { nodes, node, mate } = nodePlace(at);
     return (nodes[node] ?? []).map((source) => nodes.flatMap((ranks) => rowsFor(at, experts, source, ranks[mate])));
   },
-};
+});
 
-const sentRail: RowLayout = {
+const sentRail = manyBlocks({
   name: 'rows for nodes',
   blocks: (at, experts) => {
     const { nodes, node, mate } = nodePlace(at);
     return nodes.map((ranks) => (nodes[node] ?? []).flatMap((source) => rowsFor(at, experts, source, ranks[mate])));
   },
-};
+});
 
-const arrivedRail: RowLayout = {
+const arrivedRail = manyBlocks({
   name: 'rows from nodes',
   blocks: (at, experts) => {
     const { nodes } = nodePlace(at);
     return nodes.map((ranks) => ranks.flatMap((source) => rowsFor(at, experts, source, at.source)));
   },
-};
+});
 
-const gathered: RowLayout = {
+const gathered = manyBlocks({
   name: 'rows of the shards',
   blocks: (at, experts) =>
     Array.from({ length: at.layout.etp }, (_, member) =>
       arrivedRail.blocks(rankPlace(at.layout, at.rank - at.etp + member), experts).flat(),
     ),
-};
+});
 
 /** As `sentNode` has the experts: by the rank's place on its node, then by node. */
 const sentOrder: RowOrder = {

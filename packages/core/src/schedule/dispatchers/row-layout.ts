@@ -9,6 +9,7 @@
 import { epOfPlace, expertNodes, sliceOfPlace } from '../../layout/mesh.js';
 import type { ExpertRange, GroupRouting, Part } from '../../routing/group-routing.js';
 import { chunkRows } from '../../routing/group-routing.js';
+import { memoized } from '../../units/index.js';
 import type { MoeShape } from '../moe-shape.js';
 import {
   rankPlace,
@@ -36,34 +37,50 @@ export function sliceTokens(source: number, at: RankPlace, tokens: number | unde
   return sliceLength(tokens, sliceOfPlace(at.layout, at.rank - at.source, source), at.layout.tp);
 }
 
+/** Layouts of many blocks: those of the rank that was asked last are kept, since it is asked chunk by chunk. */
+export function manyBlocks({ name, blocks }: RowLayout): RowLayout {
+  let last: { readonly at: RankPlace; readonly experts: number; readonly of: ReturnType<typeof blocks> } | undefined;
+  return {
+    name,
+    blocks: (at, experts) => {
+      if (last?.at !== at || last.experts !== experts) last = { at, experts, of: blocks(at, experts) };
+      return last.of;
+    },
+  };
+}
+
 const total = (blocks: readonly RowBlock[], at: RankPlace, part: Part, routing: GroupRouting): number =>
   blocks.reduce((rows, block) => rows + blockRows(block, at, part, routing), 0);
 
-/** Rows of all blocks. */
-export const layoutRows = ({ name, blocks }: RowLayout): RowRule => ({
+/** Rows of all blocks; one object for a layout. */
+export const layoutRows = memoized(({ name, blocks }: RowLayout): RowRule => ({
   name,
   routed: true,
   count: (at, part, routing) => {
     const known = routing();
-    return total(blocks(at, known.experts).flat(), at, part, known);
+    return blocks(at, known.experts).reduce((rows, member) => rows + total(member, at, part, known), 0);
   },
-});
+}));
 
-/** What a collective moves from one layout into another, both by members of its group. */
-export const layoutExchange = (from: RowLayout, to: RowLayout): Exchange => ({
-  name: `${from.name} to ${to.name}`,
-  counts: (at, part, routing) => {
-    const rows = ({ blocks }: RowLayout): Int32Array =>
-      Int32Array.from(blocks(at, routing.experts), (member) => total(member, at, part, routing));
-    return { send: rows(from), receive: rows(to) };
-  },
-});
+const exchangesFrom = memoized((from: RowLayout) =>
+  memoized((to: RowLayout): Exchange => ({
+    name: `${from.name} to ${to.name}`,
+    counts: (at, part, routing) => {
+      const rows = ({ blocks }: RowLayout): Int32Array =>
+        Int32Array.from(blocks(at, routing.experts), (member) => total(member, at, part, routing));
+      return { send: rows(from), receive: rows(to) };
+    },
+  })),
+);
+
+/** What a collective moves from one layout into another, both by members of its group; one object for a pair. */
+export const layoutExchange = (from: RowLayout, to: RowLayout): Exchange => exchangesFrom(from)(to);
 
 /** The same rows, of one member. */
-export const joined = ({ name, blocks }: RowLayout): RowLayout => ({
+export const joined = memoized(({ name, blocks }: RowLayout): RowLayout => ({
   name,
   blocks: (at, experts) => [blocks(at, experts).flat()],
-});
+}));
 
 /** Experts of an EP index. */
 export function expertsOf(owner: number, at: Pick<RankPlace, 'layout'>, experts: number): ExpertRange {
@@ -117,21 +134,21 @@ export const ownReplica = (at: RankPlace, source: number): boolean => {
 };
 
 /** Every rank's tokens for all ranks of the expert group, known from the layout alone. */
-export const tokenGather = (tokens: number): Exchange => {
+export const tokenGather = memoized(({ tokens }: MoeShape): Exchange => {
   const fixed = (at: RankPlace, { chunk, of }: Part): ExchangeCounts => {
     const receive = Int32Array.from(sourcesOf(at), (source) => chunkRows(sliceTokens(source, at, tokens), chunk, of));
     return { send: receive.slice(at.source, at.source + 1), receive };
   };
   return { name: 'tokens', counts: fixed, fixed };
-};
+});
 
 /** Tokens of the expert group. */
-export const groupTokenRows = (tokens: number): RowRule => ({
+export const groupTokenRows = memoized(({ tokens }: MoeShape): RowRule => ({
   name: 'tokens of the group',
   routed: false,
   count: (at, { chunk, of }) =>
     sourcesOf(at).reduce((rows, source) => rows + chunkRows(sliceTokens(source, at, tokens), chunk, of), 0),
-});
+}));
 
 /** Place among the ranks of its node, and the nodes of the expert group. */
 export interface NodePlace {
@@ -168,8 +185,15 @@ const reached = (from: number, range: number, picks: number): number => {
   return 1 - missed;
 };
 
-/** Rows of a layout as a size: `expected` when routing is even, `max` when every token could be there. */
-export function layoutSize(layout: RowLayout, { layout: ranks, tokens, topK, experts }: MoeShape): Size {
+const sizesOf = memoized((shape: MoeShape) => memoized((layout: RowLayout) => newSize(layout, shape)));
+
+/**
+ * Rows of a layout as a size: `expected` when routing is even, `max` when every token could be there. One object for a
+ * layout of a shape.
+ */
+export const layoutSize = (layout: RowLayout, shape: MoeShape): Size => sizesOf(shape)(layout);
+
+function newSize(layout: RowLayout, { layout: ranks, tokens, topK, experts }: MoeShape): Size {
   const blocks = layout.blocks(rankPlace(ranks, 0), experts).flat();
   const perSource = new Map<number, number>();
   let expected = 0;
