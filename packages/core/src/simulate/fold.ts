@@ -99,9 +99,8 @@ function sizesKeep(digit: Digit, template: Template, binding: Binding, { symmetr
 }
 
 /** What was asked of rules and exchanges, by digit. */
-const askedOf = memoized((_: Binding) =>
-  memoized((_of: Symmetry) => new Map<string, Map<RowRule | Exchange, boolean>>()),
-);
+const newAnswers = () => new Map<string, Map<RowRule | Exchange, boolean>>();
+const askedOf = memoized<Binding, (symmetry: Symmetry) => ReturnType<typeof newAnswers>>(() => memoized(newAnswers));
 
 /** Where the layout decides all ranks are asked; where routing does, which is alike, one stands for the rule. */
 function rowsAlike(digit: Digit, rule: RowRule, binding: Binding, symmetry: Symmetry): boolean {
