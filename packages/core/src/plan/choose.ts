@@ -203,8 +203,8 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     if ('known' in candidate) return candidate;
     if (!whole.some((one) => sameTimes(one.candidate, candidate))) whole.push({ way, candidate });
   }
-  // The likely first, then those with the least bytes, so that what cannot be fast is left as it is: its bytes alone take
-  // longer than the two fastest that are known.
+  // The likely first, then those with the least bytes, so that what cannot be fast is left as it is: its bytes alone
+  // take longer than the two fastest that are known.
   whole.sort((a, b) => bySeconds(a.candidate, b.candidate));
   const [likely, ...others] = whole;
   others.sort((a, b) => boundOf(a.candidate) - boundOf(b.candidate));
