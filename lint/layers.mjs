@@ -22,6 +22,7 @@ export const coreOrder = [
   'plan',
   'frameworks',
   'doctor',
+  'library',
 ];
 
 /** What the emulated network may not know of core. */

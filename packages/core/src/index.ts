@@ -451,12 +451,15 @@ export {
   sensitivities,
   shownOthers,
   tieShare,
+  comparePlans,
   isPlanDocument,
   planDocument,
   type PlanDocument,
   planJsonSchema,
+  pricedPlan,
+  type PricedPlan,
   readPlan,
-  settingOfPlan,
+  usualSequence,
 } from './plan/index.js';
 export {
   architectureOf,

@@ -11,7 +11,7 @@ const sameShare = 0.001;
 
 /** Runs the command. Throws `InputError` for what is no plan. */
 export function runExplain({ console }: MontaContext, flags: ExplainFlags, file: string): void {
-  const { plan, best, others } = loadPlan(file);
+  const { document: plan, best, others } = loadPlan(file);
   const changes = sensitivities(best, others, () => new EstimateModel());
   if (flags.json) {
     console.json({ plan, seconds: best.seconds, memoryBytes: best.memoryBytes, sensitivities: changes });

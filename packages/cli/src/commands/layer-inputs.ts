@@ -6,6 +6,7 @@ import {
   limits,
   parseLayout,
   placedOn,
+  usualSequence,
   type Cluster,
   type Layout,
   type MoeModel,
@@ -15,8 +16,6 @@ import {
 import { overlapFlags, overlapOf, type OverlapFlags } from '../config/overlap-config.js';
 import { payloadFlags, payloadOf, type PayloadFlags } from '../config/payload-config.js';
 import { countFlag, sequenceFlag, sequencesFlag } from './flags.js';
-
-const usualSequence = 4096;
 
 /**
  * Reads a layout that can be planned, with `pipeline` one of several stages too; a complaint says that it is about the
@@ -116,7 +115,7 @@ export const stepFlags = {
  * none.
  */
 export function sequenceOf(flags: Pick<StepFlags, 'sequence' | 'sequences'>, model: MoeModel): number {
-  const sequence = flags.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence);
+  const sequence = flags.sequence ?? usualSequence(model);
   for (const [flag, value] of [
     ['--sequence', sequence],
     ['--sequences', flags.sequences],

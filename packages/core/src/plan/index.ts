@@ -44,6 +44,7 @@ export {
   type PlanProblem,
   type PlanQuestion,
   planProblem,
+  usualSequence,
 } from './space/index.js';
 export {
   type Candidate as PlanCandidate,
@@ -71,11 +72,15 @@ export {
   tieShare,
 } from './report/index.js';
 export {
+  comparePlans,
   dispatchOf,
   isPlanDocument,
+  type PlanComparison,
   planDocument,
   type PlanDocument,
   planJsonSchema,
+  pricedPlan,
+  type PricedPlan,
   readPlan,
   settingOfPlan,
 } from './document/index.js';

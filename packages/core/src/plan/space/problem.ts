@@ -46,7 +46,11 @@ export interface PlanQuestion extends Pick<PlanProblem, 'model' | 'cluster'> {
   readonly framework?: FrameworkName | undefined;
 }
 
-const [usualSequence, leastBatch] = [4096, 256];
+const [longestUsual, leastBatch] = [4096, 256];
+
+/** Tokens of a sequence where nobody says: 4,096, or what the model allows if that is less. */
+export const usualSequence = ({ maxPositions }: Pick<MoeModel, 'maxPositions'>): number =>
+  Math.min(longestUsual, maxPositions ?? longestUsual);
 
 /** The problem that a question poses, with the defaults that every way of asking shares. */
 export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanProblem {
@@ -56,7 +60,7 @@ export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanPro
   return {
     model,
     cluster,
-    sequence: given.sequence ?? Math.min(usualSequence, model.maxPositions ?? usualSequence),
+    sequence: given.sequence ?? usualSequence(model),
     globalBatch: given.globalBatch ?? devices * Math.ceil(leastBatch / devices),
     bounds: given.bounds ?? {},
     fixed: {
