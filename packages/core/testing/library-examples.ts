@@ -1,4 +1,5 @@
 /** Examples in comments of the library: code that prints, and what it prints. */
+import { runInNewContext } from 'node:vm';
 
 export interface LibraryExample {
   /** Function that it is an example of. */
@@ -6,7 +7,7 @@ export interface LibraryExample {
   readonly code: string;
   readonly printed: readonly string[];
   /** Runs it with the library's names in scope; gives the lines that it printed. */
-  run(library: Readonly<Record<string, unknown>>): string[];
+  readonly run: (library: Readonly<Record<string, unknown>>) => string[];
 }
 
 /** Lines of a comment without their stars. */
@@ -31,9 +32,6 @@ export function examplesIn(source: string): LibraryExample[] {
 function runExample(code: string, library: Readonly<Record<string, unknown>>): string[] {
   const printed: string[] = [];
   const console = { log: (...values: unknown[]) => void printed.push(values.map(String).join(' ')) };
-  const names = Object.keys(library);
-  // The examples are text of this repository.
-  const body = new Function('console', ...names, `'use strict';\n${code}`) as (...values: unknown[]) => void;
-  body(console, ...names.map((name) => library[name]));
+  runInNewContext(`'use strict';\n${code}`, { ...library, console });
   return printed;
 }
