@@ -1,4 +1,4 @@
-/** What the functions of the library are asked about: a model, a cluster, a layout and a workload, named as people name them. */
+/** What the functions of the library are asked about: model, cluster, layout and workload, as people name them. */
 import { deviceCount, getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
 import { checkModelLayout, parseLayout, placedOn, type Layout } from '../layout/index.js';
@@ -22,7 +22,7 @@ export interface Workload {
   readonly sequence?: number;
   /** Sequences of one micro-batch of a replica. Left out: searched by `plan`, 1 elsewhere. */
   readonly microBatch?: number;
-  /** Sequences of a step over all replicas. Left out: 256 or more for `plan`, one micro-batch of each replica elsewhere. */
+  /** Sequences of a step over all replicas. Left out: 256 or more for `plan`, a micro-batch of each replica elsewhere. */
   readonly globalBatch?: number;
 }
 
