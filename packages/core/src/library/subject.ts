@@ -22,7 +22,7 @@ export interface Workload {
   readonly sequence?: number;
   /** Sequences of one micro-batch of a replica. Left out: searched by `plan`, 1 elsewhere. */
   readonly microBatch?: number;
-  /** Sequences of a step over all replicas. Left out: 256 or more for `plan`, a micro-batch of each replica elsewhere. */
+  /** Sequences of a step over all replicas. Left out: 256 or more for `plan`, elsewhere a micro-batch of each. */
   readonly globalBatch?: number;
 }
 
