@@ -459,6 +459,7 @@ export {
   pricedPlan,
   type PricedPlan,
   readPlan,
+  settingOfPlan,
   usualSequence,
 } from './plan/index.js';
 export {
