@@ -321,6 +321,7 @@ export {
   type PrecisionName,
   precisions,
   rankMemory,
+  type RankRouting,
   refuseWhatDoesNotFit,
   type SharingName,
   sharingRules,

@@ -6,6 +6,7 @@ export {
   type Activity,
   type ActivityKind,
   type MemoryTimeline,
+  type RankRouting,
   type TimelineOptions,
 } from './timeline.js';
 export { conventions, megatronModules, type Convention, type MegatronModule } from './convention.js';

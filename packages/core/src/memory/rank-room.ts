@@ -4,16 +4,20 @@ import type { StepShape } from '../schedule/step-shape.js';
 import { formatBytes } from '../units/index.js';
 import { InputError } from '../units/errors.js';
 import { noOverheads, stageMemory, type StageMemory } from './stage-memory.js';
+import type { RankRouting } from './timeline.js';
 
 /** In bf16 the weights that are computed with stand beside those in f32. */
 const precisionOf = ({ dtype }: StepShape) => (dtype === 'bf16' ? 'mixed' : 'full');
 
 /**
- * What a rank of the embedded runtime holds at its highest, without the scratch of its kernels; `imbalance` is the rows
- * of the fullest rank's experts over the mean.
+ * What a rank of the embedded runtime holds at its highest, without the scratch of its kernels; `skew` is the rows of
+ * the fullest rank's experts over the mean, or what was routed.
  */
-export const rankMemory = (step: StepShape, imbalance = 1): StageMemory =>
-  stageMemory({ step, convention: 'monta', sharing: 'none', precision: precisionOf(step), imbalance }, 0, noOverheads);
+export function rankMemory(step: StepShape, skew: number | RankRouting = 1): StageMemory {
+  const rows = typeof skew === 'number' ? { imbalance: skew } : { imbalance: 1, routed: skew };
+  const setting = { step, convention: 'monta', sharing: 'none', precision: precisionOf(step), ...rows } as const;
+  return stageMemory(setting, 0, noOverheads);
+}
 
 export interface MachineRoom {
   /** Ranks that share a machine's memory, or a card's. */

@@ -11,7 +11,7 @@ import type { MoeModel } from '../model/model.js';
 import type { ExchangeLibrary } from './exchange-buffers.js';
 import { asConvention, recomputeUnder, type Convention } from './convention.js';
 import { countedLayer, templateElements, type PrecisionName, type SharingName, type WeightShards } from './states.js';
-import { expectedRows, type TimelineOptions } from './timeline.js';
+import { expectedRows, routedRowsOf, type RankRouting, type TimelineOptions } from './timeline.js';
 
 export interface MemorySetting {
   readonly step: StepShape;
@@ -20,6 +20,8 @@ export interface MemorySetting {
   readonly precision: PrecisionName;
   /** Rows of the fullest rank's experts over the mean; 1 is balanced. */
   readonly imbalance: number;
+  /** What one rank's routing was, in place of what is expected; absent where it is not known. */
+  readonly routed?: RankRouting;
   /** What exchanges experts' rows, for its buffers; nccl when left out. */
   readonly exchange?: ExchangeLibrary;
   /** Over how many of the ranks that hold the same weights each is split beside what `sharing` says; none left out. */
@@ -29,8 +31,8 @@ export interface MemorySetting {
 }
 
 /** How memory comes and goes under a setting. */
-export const timelineOptions = ({ convention, imbalance }: MemorySetting): TimelineOptions => ({
-  rowsOf: expectedRows(imbalance),
+export const timelineOptions = ({ step, convention, imbalance, routed }: MemorySetting): TimelineOptions => ({
+  rowsOf: routed === undefined ? expectedRows(imbalance) : routedRowsOf(step.layout, routed),
   freed: convention === 'monta' ? 'node' : 'use',
 });
 
@@ -47,9 +49,11 @@ export function fewMicroBatches({
 /**
  * The step with the recomputation that the convention makes of it, and no more micro-batches than memory depends on.
  */
-export function memoryStep({ step, convention }: MemorySetting): StepShape {
+export function memoryStep({ step, convention, routed }: MemorySetting): StepShape {
   const recompute = recomputeUnder(convention, step.recompute ?? 'none');
   const { layout, microBatches, virtualStages = 1 } = step;
+  // Each micro-batch has a routing of its own.
+  if (routed !== undefined) return { ...step, recompute };
   return { ...step, recompute, microBatches: fewMicroBatches({ pp: layout.pp, virtualStages, microBatches }) };
 }
 

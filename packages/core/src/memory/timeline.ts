@@ -3,10 +3,12 @@
  * gives it back behind the last operation of its last node, as the executor does. Regions of the step and parameters
  * stand beside.
  */
+import type { Layout } from '../layout/layout.js';
+import { whole, type GroupRouting } from '../routing/group-routing.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
 import type { CompiledProgram, RegionInstance } from '../schedule/compile.js';
-import type { Region } from '../schedule/schedule.js';
-import type { Size } from '../schedule/rows.js';
+import type { ProgramNode, Region } from '../schedule/schedule.js';
+import { rankPlace, type Size } from '../schedule/rows.js';
 import { maxOf } from '../units/index.js';
 
 /** What live regions are of. Parameters and their states are not among them. */
@@ -45,6 +47,18 @@ export const expectedRows =
       : size.rule.routed
         ? Math.min(size.max, Math.ceil(size.expected * imbalance))
         : size.max;
+
+/** What a rank's expert group routed, by layer and micro-batch. */
+export interface RankRouting {
+  readonly rank: number;
+  readonly of: (at: Pick<ProgramNode, 'layer' | 'microBatch'>) => GroupRouting;
+}
+
+/** Rows of a rank whose routing is known: of drops and of copies, which sums do not decide, too. */
+export function routedRowsOf(layout: Layout, { rank, of }: RankRouting): RowsOf {
+  const at = rankPlace(layout, rank);
+  return (size, instance) => (typeof size === 'number' ? size : size.rule.count(at, whole, () => of(instance)));
+}
 
 /** Whether a region takes room while the program runs, and gives it back. */
 export const isTransient = ({ life }: Region): boolean => life !== 'parameter' && life !== 'step';

@@ -1,7 +1,7 @@
 /** Training steps and evaluation on one rank: what the training loop calls. */
 import { worldSize } from '@monta/core/layout';
 import { evaluationStep, isTrained, moeShape, RoutingBinding, stepTokens, trainingStep } from '@monta/core/schedule';
-import type { Program, ProgramNode, Span, StepShape } from '@monta/core';
+import type { GroupRouting, Program, ProgramNode, Span, StepShape } from '@monta/core';
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device, Operand } from '../device/device.js';
 import { readFloats, readInts } from '../device/host-array.js';
@@ -168,6 +168,11 @@ export class TrainingExecutor {
       this.#device.wait(world.allReduce(this.#loss, { label: 'evaluation loss' }));
     }
     return this.#result(readFloats(this.#device, this.#loss));
+  }
+
+  /** What a layer's expert group routed in a micro-batch of the last step. */
+  routing(at: Pick<ProgramNode, 'layer' | 'microBatch'>): GroupRouting {
+    return this.#book.get(at).group;
   }
 
   /** Spans since the last call; empty unless tracing. */
