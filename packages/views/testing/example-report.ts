@@ -157,7 +157,8 @@ export function exampleReport(): RunReport {
     operationError: 0.046,
     memory: {
       predictedBytes: 31_400_000,
-      skewed: { imbalance: 1.2, predictedBytes: 31_600_000 },
+      routedBytes: Array.from({ length: 8 }, (_, rank) => 31_400_000 + 60_000 * rank),
+      imbalance: 1.2,
       measuredBytes: Array.from({ length: 8 }, (_, rank) => 31_200_000 + 64_000 * rank),
     },
     expertLoad: [1, 2].map((layer) => ({

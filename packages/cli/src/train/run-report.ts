@@ -126,8 +126,6 @@ export function runReport(setting: Setting, plan: RunPlan, run: RunResult, facts
   const { total, active } = countParameters(model);
   const step = stepOf(setting, plan.chosen.strategy);
   const imbalance = maxOf([1, ...result.steps.map(({ expertShares }) => fullestRank(expertShares, layout.ep))]);
-  const memoryOf = (skew?: number): number =>
-    maxOf(run.ways.map(({ strategy }) => rankMemory(stepOf(setting, strategy), skew).totalBytes));
   const limits = [
     ...(fabric
       ? [
@@ -200,8 +198,9 @@ export function runReport(setting: Setting, plan: RunPlan, run: RunResult, facts
     operations,
     ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
     memory: {
-      predictedBytes: memoryOf(),
-      skewed: { imbalance, predictedBytes: memoryOf(imbalance) },
+      predictedBytes: maxOf(run.ways.map(({ strategy }) => rankMemory(stepOf(setting, strategy)).totalBytes)),
+      routedBytes: result.foretoldBytes,
+      imbalance,
       measuredBytes: result.peakBytes,
       ...(result.peakDeviceBytes === undefined ? {} : { cardBytes: result.peakDeviceBytes }),
     },

@@ -60,7 +60,7 @@ export interface Shown {
 
 /** What the fullest rank held, beside what was predicted. */
 function memoryText(report: RunReport): string {
-  const { predictedBytes, skewed, measuredBytes, cardBytes } = report.memory;
+  const { predictedBytes, routedBytes, measuredBytes, cardBytes } = report.memory;
   const predicted = (bytes: number): string => {
     const error = memoryError(bytes, report.memory);
     return `${formatBytes(bytes, 'binary')} (${error < 0 ? '−' : '+'}${formatPercent(Math.abs(error))})`;
@@ -68,8 +68,7 @@ function memoryText(report: RunReport): string {
   const kernels = cardBytes === undefined ? '' : `; ${formatBytes(cardBytes, 'binary')} with what kernels take`;
   return (
     `${formatBytes(maxOf(measuredBytes), 'binary')} at the most on a rank; predicted for even routing ` +
-    `${predicted(predictedBytes)}, for its skew of ${skewed.imbalance.toFixed(2)} ` +
-    `${predicted(skewed.predictedBytes)}${kernels}`
+    `${predicted(predictedBytes)}, for what was routed ${predicted(maxOf(routedBytes))}${kernels}`
   );
 }
 

@@ -103,6 +103,8 @@ export interface RankOutcome {
   readonly spans: readonly Span[];
   /** The most that the rank held at a time: weights, gradients, moments, activations and buffers. */
   readonly peakBytes: number;
-  /** The same with what kernels took for themselves, where the device counts it. */
+  /** What is predicted for what was routed when it held the most. */
+  readonly foretoldBytes: number;
+  /** As `peakBytes`, with what kernels took for themselves, where the device counts it. */
   readonly peakDeviceBytes?: number;
 }

@@ -1,10 +1,12 @@
 /** A rank's side of a training job: data in, steps, reports out. */
 import { coordinates } from '@monta/core/layout';
 import { wayOfStep } from '@monta/core/schedule';
+import { maxOf } from '@monta/core/units';
 import { ParameterStore, TrainingExecutor } from '../execute/index.js';
 import type { RankContext } from '../launch/index.js';
 import { heldOutBatch, type ByteText } from './data/byte-data.js';
 import { DivergenceWatch } from './divergence.js';
+import { ForetoldMemory } from './foretold-memory.js';
 import type { RankOutcome, StepWay, TrainJob, TrainReport } from './job.js';
 import { textOf, type RankTrainJob } from './rank-job.js';
 import { saveIsDue, saveStep } from './save.js';
@@ -24,6 +26,7 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
     (way) => new TrainingExecutor({ step: { ...step, ...way }, endpoint, device, parameters, trace }),
   );
   const watch = new DivergenceWatch(context, parameters);
+  const foretold = executors.map((executor) => new ForetoldMemory(executor, rank));
   const replica = coordinates(step.layout, rank).dp;
   const report = (message: TrainReport): void => {
     if (rank === 0) context.report(message);
@@ -32,10 +35,12 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
   const spans: RankOutcome['spans'][number][] = [];
   for (let number = done + 1; number <= job.steps; number++) {
     const { batches, options } = stepInputs(job, text, rank, number);
-    const executor = executors[wayOfStep(job.turns?.turns, number)];
+    const way = wayOfStep(job.turns?.turns, number);
+    const executor = executors[way];
     const start = endpoint.now();
     const result = executor.trainStep(batches, options);
     const seconds = endpoint.now() - start;
+    foretold[way].after();
     const kept = executor.takeSpans();
     if (traced.has(number)) for (const span of kept) spans.push(span);
     const picks = result.expertLoads.reduce((a, b) => a + b, 0);
@@ -63,6 +68,7 @@ export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
   return {
     spans,
     peakBytes: device.peakAllocatedBytes,
+    foretoldBytes: maxOf(foretold.map((one) => one.bytes())),
     ...(peakDeviceBytes === undefined ? {} : { peakDeviceBytes }),
   };
 }

@@ -49,6 +49,8 @@ export interface TrainResult {
   readonly portBytes: Float64Array;
   /** By rank, the most that it held at a time: weights, gradients, moments, activations and buffers. */
   readonly peakBytes: readonly number[];
+  /** By rank, what is predicted for what was routed when it held the most. */
+  readonly foretoldBytes: readonly number[];
   /** The most that a rank took of its card, with what kernels took for themselves. */
   readonly peakDeviceBytes?: number;
 }
@@ -118,6 +120,7 @@ export async function train({
     fabricLostSeconds,
     portBytes,
     peakBytes: outcomes.map(({ peakBytes }) => peakBytes),
+    foretoldBytes: outcomes.map(({ foretoldBytes }) => foretoldBytes),
     ...(taken.length === 0 ? {} : { peakDeviceBytes: maxOf(taken) }),
   };
 }

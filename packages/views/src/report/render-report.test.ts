@@ -107,9 +107,10 @@ describe('renderReport', () => {
     const [, table = ''] = /<h2>Memory<\/h2>.*?<tbody>(.*?)<\/tbody>/su.exec(page) ?? [];
     const rows = [...table.matchAll(/<tr>(.*?)<\/tr>/gu)].map(([, row = '']) => row.match(/(?<=>)[^<>]+/gu));
     expect(rows).toHaveLength(8);
-    expect(rows[0]).toEqual(['rank 7', '29.9 MiB', '30.2 MiB', '−0.78 %']);
+    expect(rows[0]).toEqual(['rank 7', '29.9 MiB', '30.3 MiB', '30.2 MiB', '+0.54 %']);
     const { memory } = exampleReport();
-    const many = { ...memory, measuredBytes: Array.from({ length: 40 }, (_, rank) => 1e6 + rank) };
+    const bytes = Array.from({ length: 40 }, (_, rank) => 1e6 + rank);
+    const many = { ...memory, routedBytes: bytes, measuredBytes: bytes };
     expect(renderReport({ ...exampleReport(), memory: many }).match(/<td>rank \d+<\/td>/gu)).toHaveLength(16);
   });
 

@@ -4,7 +4,7 @@ import { escapeXml as escape } from '../svg.js';
 import { timelineSvg } from '../timeline/timeline.js';
 import { pageStyle } from './page-style.js';
 import { bytesPlot, carriedPlot, lanesPlot, loadPlot, lossPlot, operationsPlot, stepsPlot } from './sections.js';
-import { memoryError, strategyOf, type RunReport, type StrategyRun } from './run-report.js';
+import { strategyOf, type RunReport, type StrategyRun } from './run-report.js';
 
 /**
  * Widths at which drawings are made, px: for the page's full width, and for phones. Text then has its own size on both.
@@ -236,26 +236,25 @@ const listedRanks = 16;
 
 /** What each rank held at its highest, beside what was predicted. */
 function memorySection(report: RunReport): string[] {
-  const { predictedBytes, skewed, measuredBytes, cardBytes } = report.memory;
+  const { predictedBytes, routedBytes, imbalance, measuredBytes, cardBytes } = report.memory;
   const ranks = measuredBytes.map((bytes, rank) => ({ bytes, rank }));
   const shown = [...ranks].sort((a, b) => b.bytes - a.bytes || a.rank - b.rank).slice(0, listedRanks);
   const cell = (text: string): string => `<td class="number">${escape(text)}</td>`;
   const rows = shown.map(({ bytes, rank }) => {
-    const figures = [formatBytes(predictedBytes, 'binary'), formatBytes(bytes, 'binary')];
-    const error = signedPercent(predictedBytes / bytes - 1);
+    const figures = [predictedBytes, routedBytes[rank], bytes].map((one) => formatBytes(one, 'binary'));
+    const error = signedPercent(routedBytes[rank] / bytes - 1);
     return `<tr><td>rank ${rank}</td>${[...figures, error].map(cell).join('')}</tr>`;
   });
-  const heads = ['predicted', 'measured', 'error'].map((text) => `<th class="number">${text}</th>`).join('');
-  const skew =
-    ` For the most skewed step (${factor(skewed.imbalance)} the mean at the fullest rank) ` +
-    `${formatBytes(skewed.predictedBytes, 'binary')} are predicted ` +
-    `(${signedPercent(memoryError(skewed.predictedBytes, report.memory))} of the fullest rank).`;
+  const heads = ['even routing', 'as routed', 'measured', 'error']
+    .map((text) => `<th class="number">${text}</th>`)
+    .join('');
   const kernels = cardBytes === undefined ? '' : ` With what kernels take: ${formatBytes(cardBytes, 'binary')}.`;
   return [
     '<h2>Memory</h2>',
     '<p>The most that a rank held at a time: weights, gradients, moments, activations and buffers. Predicted from ' +
-      'the compiled program, for even routing; measured by the memory that hands them out.' +
-      `${escape(skew)}${kernels}</p>`,
+      'the compiled program, for even routing and for what was routed when the rank held the most ' +
+      `(at most ${factor(imbalance)} the mean at the fullest rank); measured by the memory that hands them out. ` +
+      `The error is that of the second.${kernels}</p>`,
     `<div class="card scroll"><table><thead><tr><th>fullest ranks first</th>${heads}</tr></thead>` +
       `<tbody>${rows.join('')}</tbody></table></div>`,
   ];

@@ -56,8 +56,10 @@ export interface OperationTime {
 export interface RunMemory {
   /** From the compiled program, for even routing. */
   readonly predictedBytes: number;
-  /** For the most skewed step: rows of the fullest rank's experts over the mean, of all layers together. */
-  readonly skewed: { readonly imbalance: number; readonly predictedBytes: number };
+  /** The same for what was routed in the step in which a rank held the most, by rank. */
+  readonly routedBytes: readonly number[];
+  /** Of the most skewed step: rows of the fullest rank's experts over the mean, of all layers together. */
+  readonly imbalance: number;
   /** By rank, counted by the device's memory while training. */
   readonly measuredBytes: readonly number[];
   /** The most that a rank took of its card, with what kernels take for themselves. */
