@@ -104,11 +104,11 @@ ${breakdownTable(deepSeekBreakdown())}
 
 ## The embedded runtime
 
-Its report lists what each rank's arena handed out at its highest beside the same prediction, for even routing and for \
-what the tokens had picked then: buffers of copies and of dropped picks depend on which tokens picked what. A test does \
-so for thirty seeded runs (layouts, any two halves of dispatchers, chunks, micro-batches, drops, skewed and starved \
-routing, recomputation; \`packages/runtime/src/execute/memory.test.ts\`): within 2 % each, passes alone and all \
-together. Before a run only even routing is known, and what a run then needs beyond it is its skew.
+Its report lists what each rank's arena handed out at its highest beside the same prediction, for even routing and \
+for what the tokens had picked then: buffers of copies and of dropped picks depend on which tokens picked what. A test \
+does so for thirty seeded runs (layouts, any two halves of dispatchers, chunks, micro-batches, drops, skewed and \
+starved routing, recomputation; \`packages/runtime/src/execute/memory.test.ts\`): within 2 % each, passes alone and \
+all together. Before a run only even routing is known, and what a run then needs beyond it is its skew.
 
 ## Published, and left out
 
