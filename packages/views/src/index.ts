@@ -12,6 +12,7 @@ export { timelineSvg, type TimelineOptions, type TimelinePanel } from './timelin
 export { expertLoad } from './report/expert-load.js';
 export { colourRules, themeVariables, withoutStyles } from './svg.js';
 export { renderReport } from './report/render-report.js';
+export { renderStepPage, type StepPage, type StepTableText } from './report/step-page.js';
 export {
   comparisonText,
   memoryError,

@@ -23,12 +23,21 @@ export function lettersOf(families: readonly string[]): Map<string, string> {
   return letters;
 }
 
+/** For drawings that are compared. */
+export interface GanttOptions {
+  /** Seconds that the width stands for; up to the last span's end when left out. */
+  readonly until?: number;
+  /** By task; of the spans' own tasks when left out. */
+  readonly letters?: ReadonlyMap<string, string>;
+}
+
+const endOf = (spans: readonly Span[]): number => spans.reduce((latest, span) => Math.max(latest, span.end), 0);
+
 /** Draws the spans of one rank in `columns` columns: a column shows what its lane did longest in it. */
-export function ganttText(spans: readonly Span[], columns: number): string {
-  const end = spans.reduce((latest, span) => Math.max(latest, span.end), 0);
+export function ganttText(spans: readonly Span[], columns: number, options: GanttOptions = {}): string {
+  const { until: end = endOf(spans), letters = lettersOf(spans.map(({ task }) => task)) } = options;
   const width = Math.max(10, columns - labelWidth);
   if (!(end > 0)) return '';
-  const letters = lettersOf(spans.map(({ task }) => task));
   const lines: string[] = [];
   for (const lane of spanLanes) {
     const own = spans.filter((span) => span.lane === lane);
@@ -51,7 +60,8 @@ export function ganttText(spans: readonly Span[], columns: number): string {
   }
   const right = formatSeconds(end);
   lines.push(`${' '.repeat(labelWidth)}0${right.padStart(width - 1)}`);
-  const legend = [...letters].map(([name, letter]) => `${letter} ${name}`);
+  const drawn = new Set(spans.map(({ task }) => task));
+  const legend = [...letters].filter(([name]) => drawn.has(name)).map(([name, letter]) => `${letter} ${name}`);
   legend.push(`${waiting} waiting for peers`);
   return [...lines, ...wrapped(legend, columns)].join('\n');
 }

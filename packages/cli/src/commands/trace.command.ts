@@ -9,6 +9,8 @@ export interface TraceFlags extends RanFlags {
   readonly json: boolean;
   readonly cluster?: string;
   readonly steps?: number;
+  readonly perfetto?: string;
+  readonly html?: string;
 }
 
 export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
@@ -27,6 +29,20 @@ export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
       env: scriptVariablesFlag,
       steps: {
         ...countFlag('count', 'Steps in the traces (default: those that are marked, else 1)', limits.sequences),
+        optional: true,
+      },
+      perfetto: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'file.json',
+        brief: 'Write recorded and predicted step, rank by rank, for ui.perfetto.dev',
+        optional: true,
+      },
+      html: {
+        kind: 'parsed',
+        parse: String,
+        placeholder: 'file.html',
+        brief: 'Write both as one page, on one axis of time',
         optional: true,
       },
     },
@@ -56,6 +72,7 @@ export const traceCommand = buildCommand<TraceFlags, string[], MontaContext>({
         ['monta trace rank0.json.gz', 'one rank'],
         ['monta trace traces/ --cluster h100-2x8', 'all ranks in a folder'],
         ['monta trace traces/ --script train.sh --cluster h100-2x8', 'beside the step that is predicted'],
+        ['monta trace traces/ --plan plan.json --perfetto both.json', 'both, for ui.perfetto.dev'],
         ['monta trace report.sqlite', 'nsys export --type sqlite report.nsys-rep'],
         ['monta trace nccl-inspector-*.log --json', 'records of the NCCL Inspector, as JSON'],
       ],

@@ -79,7 +79,12 @@ it('lays the same step beside it as it is predicted, and names what would be fas
   const { code, out } = await monta('trace', inside, ...ran, '--json');
   expect(code).toBe(0);
   const { compared, rows } = JSON.parse(out) as {
-    compared: { steps: number; parts: { part: string; measured: number }[]; predicted: number };
+    compared: {
+      steps: number;
+      parts: { part: string; measured: number; measuredInAll?: number }[];
+      kinds: { op: string; degree?: string; measured: number; predicted: number }[];
+      predicted: number;
+    };
     rows: Row[];
   };
   expect(compared.steps).toBe(2);
@@ -88,8 +93,29 @@ it('lays the same step beside it as it is predicted, and names what would be fas
   // 1024 tokens to the ranks of their two experts, 256 columns of two bytes: all but the own rank's
   const dispatch = rows.find(({ op }) => op === 'dispatch');
   expect(dispatch?.sentBytes).toBeCloseTo((dispatch?.calls ?? 0) * 1024 * 2 * (7 / 8) * 256 * 2, 0);
-  const shown = await monta('trace', inside, ...ran);
+  // kinds of one degree add up to it, predicted and recorded
+  const ofExperts = compared.kinds.filter(({ degree }) => degree === 'ep');
+  expect(ofExperts.map(({ op }) => op)).toEqual(expect.arrayContaining(['dispatch', 'combine']));
+  expect(ofExperts.reduce((sum, { measured }) => sum + measured, 0)).toBeCloseTo(
+    compared.parts.find(({ part }) => part === 'ep')?.measuredInAll ?? 0,
+    12,
+  );
+  const [both, page] = [join(folder, 'both.json'), join(folder, 'both.html')];
+  const shown = await monta('trace', inside, ...ran, '--perfetto', both, '--html', page);
+  const { metadata, traceEvents } = JSON.parse(readFileSync(both, 'utf8')) as {
+    metadata: { traces: { kind: string; source: string }[] };
+    traceEvents: { ph: string; name: string; pid: number; cat?: string; dur: number; args: { sort_index: number } }[];
+  };
+  expect(metadata.traces.slice(0, 2).map(({ kind }) => kind)).toEqual(['measured', 'simulated']);
+  // every kernel of the exchange stands in it, and the predicted rank beside the recorded one
+  const kernels = traceEvents.filter(({ name, cat }) => name === 'recorded/EP dispatch' && cat !== 'waiting');
+  expect(kernels).toHaveLength((dispatch?.calls ?? 0) * 8);
+  const places = traceEvents.filter(({ name }) => name === 'process_sort_index').map(({ args }) => args.sort_index);
+  expect(new Set(places).size).toBe(places.length);
+  expect(readFileSync(page, 'utf8')).toContain('One over the other');
+  expect((await monta('trace', inside, '--html', page)).err).toContain('no predicted step to lay beside');
   expect(shown.out).toContain('The same step predicted');
+  expect(shown.out).toMatch(/Recorded, rank \d+\ncompute/u);
   expect(shown.out).toContain('Best plan');
   expect((await monta('trace', inside, '--script', flags)).err).toContain('--cluster beside --script');
 });

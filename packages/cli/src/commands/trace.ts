@@ -4,7 +4,9 @@ import {
   formatBytes,
   formatPercent,
   formatSeconds,
+  InputError,
   inspectorRows,
+  perfettoPieces,
   reportProfiles,
   type CommunicationRow,
   type ProfileReport,
@@ -12,6 +14,7 @@ import {
   withExpertBytes,
 } from '@monta/core';
 import type { MontaContext } from '../context.js';
+import { writeFile } from '../files.js';
 import { loadCluster } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { Progress } from '../output/progress.js';
@@ -19,7 +22,7 @@ import { renderTable, type Column } from '../output/table.js';
 import { bytesOfFiles, profileFiles, readProfiles, type ProfileReading } from '../trace/read-profiles.js';
 import { ranSetting } from './ran-setting.js';
 import type { TraceFlags } from './trace.command.js';
-import { comparedWith, showComparison } from './trace-compare.js';
+import { comparedWith, showComparison, stepPage, tracesOf, type Compared } from './trace-compare.js';
 
 const bytesPerStep = 1e6;
 /** Smaller files are read before one could look. */
@@ -121,6 +124,22 @@ function show(console: Console, report: ProfileReport): void {
   );
 }
 
+/** The files that were asked for. Throws `InputError` where there is nothing to lay beside the traces. */
+function writeOverlay(
+  { perfetto, html }: Pick<TraceFlags, 'perfetto' | 'html'>,
+  compared: Compared | undefined,
+  notes: readonly string[],
+): void {
+  if (perfetto === undefined && html === undefined) return;
+  if (compared === undefined)
+    throw new InputError('there is no predicted step to lay beside the traces', {
+      file: perfetto === undefined ? '--html' : '--perfetto',
+      expected: 'what ran: --script train.sh with --cluster, or --plan plan.json; and traces of kernels',
+    });
+  if (perfetto !== undefined) writeFile(perfetto, perfettoPieces(tracesOf(compared)));
+  if (html !== undefined) writeFile(html, stepPage(compared, notes));
+}
+
 /** Runs the command. Throws `InputError` for files that cannot be read. */
 export async function runTrace({ console }: MontaContext, flags: TraceFlags, ...paths: string[]): Promise<void> {
   const cluster = flags.cluster === undefined ? undefined : loadCluster(flags.cluster);
@@ -130,7 +149,7 @@ export async function runTrace({ console }: MontaContext, flags: TraceFlags, ...
   const compared =
     setting === undefined || profiles.length === 0
       ? undefined
-      : comparedWith(read, setting, flags.steps ?? read.steps ?? 1);
+      : comparedWith({ report: read, profiles }, setting, flags.steps ?? read.steps ?? 1);
   const report: ProfileReport = {
     ...read,
     rows: [...(setting === undefined ? read.rows : withExpertBytes(read.rows, setting)), ...inspectorRows(records)],
@@ -143,11 +162,13 @@ export async function runTrace({ console }: MontaContext, flags: TraceFlags, ...
       ...(records.length > 0 ? ['the NCCL Inspector times collectives only: what ran beside them is not known'] : []),
     ],
   };
+  writeOverlay(flags, compared, report.notes);
   if (flags.json) {
-    console.json(compared === undefined ? report : { ...report, compared });
+    console.json(compared === undefined ? report : { ...report, compared: compared.comparison });
     return;
   }
   show(console, report);
   if (compared !== undefined) showComparison(console, compared);
   for (const note of report.notes) console.note(note);
+  for (const file of [flags.perfetto, flags.html]) if (file !== undefined) console.note(`wrote ${file}`);
 }

@@ -6,7 +6,8 @@ import { resolveLayout } from '../layout/index.js';
 import { getModel } from '../model/index.js';
 import { KinetoReader, reportProfiles, type CommunicationRow, type ProfileReport } from '../profiles/index.js';
 import { Random } from '../units/index.js';
-import { compareStep, comparedDegrees, degreeOfRow, withExpertBytes } from './compare-step.js';
+import { compareStep, withExpertBytes } from './compare-step.js';
+import { comparedDegrees, degreeOfRow } from './degree-of-row.js';
 
 const setting: RunSetting = runSetting({
   model: getModel('qwen3-30b-a3b'),

@@ -1,13 +1,9 @@
 /** A step as profilers recorded it beside the same step as it is predicted, part by part. */
-import { estimateStep, type RunSetting } from '../estimate/index.js';
-import { groupMembers, type Layout } from '../layout/index.js';
-import type { AxisGroup } from '../layout/layout.js';
-import type { CommunicationRow, ProfileReport } from '../profiles/index.js';
+import { estimateStep, type RunSetting, type StepEstimate } from '../estimate/index.js';
+import type { CommunicationRow, ProfiledOp, ProfileReport } from '../profiles/index.js';
 import { expectedGroupsPerToken } from '../routing/routing.js';
-
-/** Degrees whose communication is told apart; experts' groups count as ep, whatever cuts them. */
-export const comparedDegrees = ['tp', 'cp', 'ep', 'dp', 'pp'] as const;
-export type ComparedDegree = (typeof comparedDegrees)[number];
+import { comparedDegrees, degreeOfRow, type ComparedDegree } from './degree-of-row.js';
+import { kindsOfDegree } from './predicted-kinds.js';
 
 /** One part of a step. Seconds. */
 export interface ComparedPart {
@@ -20,6 +16,17 @@ export interface ComparedPart {
   readonly measuredInAll?: number;
 }
 
+/** All communication of one kind of collective for one degree, hidden or not. Seconds of a step. */
+export interface ComparedKind {
+  readonly op: ProfiledOp;
+  /** Undefined where the layout has no such group. */
+  readonly degree: ComparedDegree | undefined;
+  readonly predicted: number;
+  readonly measured: number;
+  /** Per step; undefined where none was recorded. */
+  readonly calls: number | undefined;
+}
+
 export interface StepComparison {
   /** Steps in the traces. */
   readonly steps: number;
@@ -27,49 +34,10 @@ export interface StepComparison {
   readonly measured: number;
   /** The part that takes longest beyond the prediction first. */
   readonly parts: readonly ComparedPart[];
+  /** The same communication by kind of collective, the longest first. */
+  readonly kinds: readonly ComparedKind[];
   /** Exposed seconds of communication that belongs to no degree of the layout. */
   readonly unassigned: number;
-}
-
-const ofLabels: readonly (readonly [RegExp, ComparedDegree])[] = [
-  [/expert.*(?:data|dp)|^ep_?dp$/iu, 'dp'],
-  [/expert|^ep$|^ep_tp$/iu, 'ep'],
-  [/context|^cp$/iu, 'cp'],
-  [/pipeline|^pp$/iu, 'pp'],
-  [/data|^dp/iu, 'dp'],
-  [/tensor|^tp$/iu, 'tp'],
-];
-
-const ofGroups: readonly (readonly [AxisGroup, ComparedDegree])[] = [
-  ['tp', 'tp'],
-  ['cp', 'cp'],
-  ['ep', 'ep'],
-  ['etp', 'ep'],
-  ['expert', 'ep'],
-  ['edp', 'dp'],
-  ['dp', 'dp'],
-  ['pp', 'pp'],
-];
-
-const stepOf = ([first = 0, second = first]: readonly number[]): number => second - first;
-
-/** What a row's communication is for: by the name of its group, its kind, or the ranks of the layout's groups. */
-export function degreeOfRow(row: CommunicationRow, layout: Layout): ComparedDegree | undefined {
-  const { op, label, ranks, stride } = row;
-  if (op === 'dispatch' || op === 'combine' || op === 'notify') return 'ep';
-  const named = ofLabels.find(([pattern]) => label !== '' && pattern.test(label))?.[1];
-  if (named !== undefined) return named;
-  if (op === 'send' || op === 'receive') return 'pp';
-  if (ranks === undefined || ranks === 1) return undefined;
-  const fitting = ofGroups.filter(([group]) => {
-    const members = groupMembers(layout, group, 0);
-    return members.length === ranks && (stride === undefined || stepOf(members) === stride);
-  });
-  const degrees = new Set(fitting.map(([, degree]) => degree));
-  if (op === 'all_to_all' && degrees.has('ep')) return 'ep';
-  // gradients are reduced whole or scattered; activations of tensor parallelism are gathered and scattered
-  if (op === 'all_reduce' && degrees.has('dp')) return 'dp';
-  return [...degrees][0];
 }
 
 const mean = (values: readonly number[]): number =>
@@ -118,8 +86,45 @@ export function compareStep(report: ProfileReport, setting: RunSetting, steps: n
     predicted: seconds,
     measured: perStep((rank) => rank.seconds),
     parts: [...compared].sort((a, b) => b.measured - b.predicted - (a.measured - a.predicted)),
+    kinds: kindsOf({ rows, setting, steps, bare }),
     unassigned: (exposed.get(undefined) ?? 0) * share,
   };
+}
+
+/** Programs send in one kernel or in two. */
+const kindOf = (op: ProfiledOp): ProfiledOp => (op === 'send' || op === 'receive' ? 'send_receive' : op);
+
+function kindsOf({
+  rows,
+  setting,
+  steps,
+  bare,
+}: {
+  readonly rows: readonly CommunicationRow[];
+  readonly setting: RunSetting;
+  readonly steps: number;
+  readonly bare: StepEstimate['parts'];
+}): ComparedKind[] {
+  const found = new Map<string, ComparedKind>();
+  const expected = kindsOfDegree(setting);
+  for (const degree of comparedDegrees)
+    for (const { op, share } of expected[degree])
+      if (bare[degree] > 0)
+        found.set(`${degree} ${op}`, { op, degree, predicted: bare[degree] * share, measured: 0, calls: undefined });
+  for (const row of rows) {
+    const [op, degree] = [kindOf(row.op), degreeOfRow(row, setting.layout)];
+    const key = `${degree ?? ''} ${op}`;
+    const { predicted = 0, measured = 0, calls = 0 } = found.get(key) ?? {};
+    found.set(key, {
+      op,
+      degree,
+      predicted,
+      measured: measured + row.seconds / steps,
+      calls: calls + row.calls / steps,
+    });
+  }
+  const longest = ({ predicted, measured }: ComparedKind): number => Math.max(predicted, measured);
+  return [...found.values()].sort((a, b) => longest(b) - longest(a));
 }
 
 const elementBytes = 2;

@@ -10,6 +10,8 @@ export { looksOutOfMemory, type OutOfMemory, readOutOfMemory } from './out-of-me
 export { type AllToAllDiagnosis, diagnoseAllToAll } from './slow-all-to-all.js';
 export { type PricedFramework, type PricedSetting, priceRun, type RunChange } from './price-run.js';
 export { compareStep, type StepComparison, withExpertBytes } from './compare-step.js';
+export { predictedTrace } from './predicted-trace.js';
+export { recordedTrace } from './recorded-trace.js';
 export { explainSpeed, secondsOfSpeed, type SpeedExplanation, type ToldSpeed } from './explain-speed.js';
 export { speedOfLog } from './training-log.js';
 export { checkLaunch, type CheckedRun, type KnownBeside } from './check-launch.js';

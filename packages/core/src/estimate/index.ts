@@ -16,6 +16,7 @@ export {
   stacks,
 } from './run-setting.js';
 export { priceStep, type StepParts } from './step-prices.js';
+export { weightBytes } from './sharing.js';
 export { StepTable } from './step-table.js';
 export { type FittedConstant, stepConstants, type StepConstants } from './constants.js';
 export { constantPriors } from './constant-priors.js';

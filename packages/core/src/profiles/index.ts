@@ -5,3 +5,5 @@ export { reportProfiles, type CommunicationRow, type ProfileReport, type RankTim
 export { inspectorRows } from './inspector-report.js';
 export { profileOfKernels, type DeviceActivities, type DeviceActivity } from './kernels-profile.js';
 export { profileMeasurements, type ProfileMeasurementOptions } from './profile-measurements.js';
+export { placeOfGroup } from './group-place.js';
+export { clockOffsetsOf, meetingsOf, splitsOf } from './meetings.js';

@@ -54,6 +54,9 @@ export function* perfettoPieces(traces: readonly Trace[]): Generator<string> {
 interface Layout {
   readonly trace: Trace;
   readonly head: PerfettoHead;
+  /** Which of how many traces of the file. */
+  readonly place: number;
+  readonly traces: number;
   /** Number of its first arrow. */
   readonly firstArrow: number;
   /** Place of a collective's group among the groups of the head. */
@@ -62,10 +65,11 @@ interface Layout {
 
 function layOut(traces: readonly Trace[]): Layout[] {
   let [firstProcess, firstArrow] = [0, 0];
-  return traces.map((trace) => {
+  return traces.map((trace, place) => {
     const { groups, groupOf } = groupsOf(trace.spans);
     const { spans, ...rest } = trace;
-    const layout = { trace, head: { ...rest, firstProcess, groups }, firstArrow, groupOf };
+    const head = { ...rest, firstProcess, groups };
+    const layout = { trace, head, place, traces: traces.length, firstArrow, groupOf };
     firstProcess += spans.reduce((most, { rank }) => Math.max(most, rank + 1), trace.ranks);
     firstArrow += spans.length;
     return layout;
@@ -120,7 +124,10 @@ function* eventsOf(layout: Layout): Generator<TraceEvent> {
 
 const microseconds = (seconds: number): number => seconds * 1e6;
 
-function* namesOf({ trace, head }: Layout, threadOf: (span: Span, index: number) => number): Generator<TraceEvent> {
+function* namesOf(
+  { trace, head, place, traces }: Layout,
+  threadOf: (span: Span, index: number) => number,
+): Generator<TraceEvent> {
   const threads = new Map<number, Set<number>>();
   for (const [index, span] of trace.spans.entries()) {
     const used = threads.get(span.rank) ?? new Set(spanLanes.map((_, lane) => lane * tracksPerLane));
@@ -129,7 +136,8 @@ function* namesOf({ trace, head }: Layout, threadOf: (span: Span, index: number)
   for (const [rank, used] of [...threads].sort(([a], [b]) => a - b)) {
     const pid = head.firstProcess + rank;
     yield meta('process_name', pid, 0, { name: `${trace.kind} rank ${rank}` });
-    yield meta('process_sort_index', pid, 0, { sort_index: pid });
+    // the same rank of all traces side by side
+    yield meta('process_sort_index', pid, 0, { sort_index: rank * traces + place });
     for (const tid of [...used].sort((a, b) => a - b)) {
       const [lane, track] = [spanLanes[Math.floor(tid / tracksPerLane)] ?? '', tid % tracksPerLane];
       yield meta('thread_name', pid, tid, { name: track === 0 ? lane : `${lane} ${track + 1}` });

@@ -2,19 +2,10 @@
 import { formatBytes, formatCount, formatInteger, formatPercent, formatSeconds } from '@monta/core';
 import { escapeXml as escape } from '../svg.js';
 import { timelineSvg } from '../timeline/timeline.js';
-import { pageStyle } from './page-style.js';
+import { figure } from './figure.js';
+import { htmlPage } from './html-page.js';
 import { bytesPlot, carriedPlot, lanesPlot, loadPlot, lossPlot, operationsPlot, stepsPlot } from './sections.js';
 import { strategyOf, type RunReport, type StrategyRun } from './run-report.js';
-
-/**
- * Widths at which drawings are made, px: for the page's full width, and for phones. Text then has its own size on both.
- */
-const [wide, narrow] = [800, 366];
-
-/** A drawing in both widths, of which the page shows the one that fits. */
-const figure = (draw: (width: number) => string, caption: string) =>
-  `<figure class="card"><div class="wide">${draw(wide)}</div><div ` +
-  `class="narrow">${draw(narrow)}</div><figcaption>${escape(caption)}</figcaption></figure>`;
 
 const signedPercent = (share: number) => `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))}`;
 const factor = (value: number) => `${value.toFixed(2)}×`;
@@ -303,13 +294,5 @@ export function renderReport(report: RunReport): string {
     `<footer>${escape(data.licence === undefined ? data.name : `${data.name}: ${data.licence}`)}. The numbers of ` +
       `this page are in <a href="report.json">report.json</a> beside it.</footer>`,
   ];
-  return [
-    '<!doctype html>',
-    '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">',
-    `<title>${escape(title)}</title><style>${pageStyle}</style></head>`,
-    `<body><main>`,
-    ...sections.filter((section) => section !== ''),
-    '</main></body></html>',
-    '',
-  ].join('\n');
+  return htmlPage(title, sections);
 }
