@@ -6,12 +6,15 @@ export {
   cardsHere,
   type Launcher,
   leadMpirun,
+  leadStarted,
   localLauncher,
   type MpiHost,
   cudaLauncher,
   mpiLauncher,
   ncclLauncher,
   parseHosts,
+  startedPlace,
+  type StartedPlace,
   underMpirun,
 } from './launch/index.js';
 export {

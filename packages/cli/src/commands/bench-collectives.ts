@@ -11,20 +11,20 @@ import {
 import {
   benchGroupCollectives,
   groupCollectives,
-  leadMpirun,
   sizesBetween,
-  underMpirun,
   type CollectiveTable,
   type Launcher,
   type RankPlace,
 } from '@monta/runtime';
 import { collectiveText } from '../bench/collectives-report.js';
 import { backendFrom, launcherOf } from '../config/backend-config.js';
+import { ncclRanksPerNode, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
 import type { BenchCollectivesFlags } from './bench.command.js';
 
 /** The layout on nodes of as many ranks as the flag says, else on one. */
-function placedLayout({ layout: text, ranksPerNode }: BenchCollectivesFlags): Layout {
+function placedLayout({ layout: text, backend, ranksPerNode: given }: BenchCollectivesFlags): Layout {
+  const ranksPerNode = backend === 'nccl' ? ncclRanksPerNode(given) : given;
   const layout = parseLayout(text);
   const ranks = worldSize(layout);
   if (ranks < 2)
@@ -58,9 +58,9 @@ class WrongResults extends Error {
 
 /** Runs the command. Throws `InputError`, and `WrongResults` where a collective left what it must not. */
 export async function runBenchCollectives(context: MontaContext, flags: BenchCollectivesFlags): Promise<void> {
-  const run = (launcher: Launcher): Promise<void> => measure(context, flags, launcher);
-  if (underMpirun() === undefined) await run(launcherOf(backendFrom(undefined, flags)));
-  else await leadMpirun(run);
+  await onStartedRanks(flags, (launcher = launcherOf(backendFrom(undefined, flags))) =>
+    measure(context, flags, launcher),
+  );
 }
 
 async function measure({ console }: MontaContext, flags: BenchCollectivesFlags, launcher: Launcher): Promise<void> {

@@ -11,12 +11,13 @@ import {
   type Cluster,
   type MoeShape,
 } from '@monta/core';
-import { benchLayerDispatch, cardsCluster, ncclLauncher, rowTolerance } from '@monta/runtime';
+import { benchLayerDispatch, cardsCluster, ncclLauncher, rowTolerance, type Launcher } from '@monta/runtime';
 import { renderCards } from '../bench/cards-report.js';
 import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
 import { describeBench, renderBench } from '../bench/dispatch-report.js';
 import { overlapOf } from '../config/overlap-config.js';
 import { payloadOf } from '../config/payload-config.js';
+import { ncclRanksPerNode, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import { loadEmulatedCurves, loadCluster, loadModel } from '../inputs.js';
@@ -41,7 +42,7 @@ function clusterOf({ backend, ranksPerNode, cluster, layout }: BenchDispatchFlag
       file: '--cluster',
       expected: '--backend nccl without it',
     });
-  return cardsCluster(worldSize(parseLayout(layout)), ranksPerNode);
+  return cardsCluster(worldSize(parseLayout(layout)), ncclRanksPerNode(ranksPerNode));
 }
 
 /** Reads cluster, layout, and the shape of a model's layer or of four flags. Throws `InputError`. */
@@ -88,16 +89,20 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
 }
 
 /** Over NCCL: the layer at its full size. */
-async function benchCards({ console }: MontaContext, flags: BenchDispatchFlags): Promise<void> {
+async function benchCards(
+  { console }: MontaContext,
+  flags: BenchDispatchFlags,
+  launcher: Launcher = ncclLauncher(flags.ranksPerNode === undefined ? {} : { ranksPerNode: flags.ranksPerNode }),
+): Promise<void> {
   if (flags.emulate !== 'auto' || flags.calibration !== undefined)
     throw new InputError('the network between cards is real, it is not emulated', {
       expected: '--backend nccl without --emulate and --calibration',
     });
   const { cluster, shape, name } = benchSubject(flags);
-  const { ranksPerNode, routing, seed, only, chunks: chunkCounts, rounds } = flags;
+  const { routing, seed, only, chunks: chunkCounts, rounds } = flags;
   const mebibytes = (shape.tokens * shape.topK * shape.hiddenSize * dtypeBytes[shape.dtype]) / 2 ** 20;
   const bench = await benchLayerDispatch({
-    launcher: ncclLauncher(ranksPerNode === undefined ? {} : { ranksPerNode }),
+    launcher,
     cluster,
     named: { name, shape, mebibytes, routing, seed, chunkCounts, ...(only === undefined ? {} : { only }) },
     rounds,
@@ -122,7 +127,8 @@ async function benchCards({ console }: MontaContext, flags: BenchDispatchFlags):
 
 /** Runs the command. Throws `InputError` for bad input; a failed rank or a wrong result fails the run. */
 export async function runBenchDispatch(context: MontaContext, flags: BenchDispatchFlags): Promise<void> {
-  if (flags.backend === 'nccl') return await benchCards(context, flags);
+  if (flags.backend === 'nccl')
+    return await onStartedRanks({ ...flags, backend: 'nccl' }, (launcher) => benchCards(context, flags, launcher));
   const { console } = context;
   const subject = benchSubject(flags);
   if (flags.rounds < 1) throw new InputError('--rounds is 0', { expected: 'at least 1' });

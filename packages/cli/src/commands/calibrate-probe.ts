@@ -12,14 +12,14 @@ import {
 import {
   cardsHere,
   easyTimeScale,
-  leadMpirun,
   probeNetwork,
-  underMpirun,
+  startedPlace,
   type Launcher,
   type NetworkProbeOptions,
   type NetworkProbeResult,
 } from '@monta/runtime';
 import { backendFrom, launcherOf } from '../config/backend-config.js';
+import { onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
 import { loadCluster } from '../inputs.js';
 import type { Console } from '../output/console.js';
@@ -141,8 +141,7 @@ const defaultRanks = 4;
  * not go together.
  */
 export async function runProbe(context: MontaContext, flags: CalibrateFlags): Promise<void> {
-  if (underMpirun() === undefined) await probeAndWrite(context, flags);
-  else await leadMpirun((launcher) => probeAndWrite(context, flags, launcher));
+  await onStartedRanks({ ...flags, backend: flags.backend }, (launcher) => probeAndWrite(context, flags, launcher));
 }
 
 /** Ranks over MPI or NCCL, where the flags or the person's mpirun say so. */
@@ -158,9 +157,9 @@ function hostsOf(flags: CalibrateFlags, launcher?: Launcher): NetworkProbeOption
       expected: `${backend.kind} without --cluster and --emulate`,
     });
   if (backend.kind === 'nccl') {
-    const ranks = flags.ranks ?? cardsHere();
+    const ranks = flags.ranks ?? startedPlace(process.env)?.size ?? cardsHere();
     const ranksPerHost = backend.ranksPerNode ?? ranks;
-    return { launcher: launcherOf(backend), count: ranks / ranksPerHost, ranksPerHost };
+    return { launcher: launcher ?? launcherOf(backend), count: ranks / ranksPerHost, ranksPerHost };
   }
   const hosts = backend.hosts ?? [{ name: 'localhost', slots: flags.ranks ?? defaultRanks }];
   return { launcher: launcher ?? launcherOf(backend), count: hosts.length, ranksPerHost: hosts[0]?.slots ?? 1 };

@@ -15,10 +15,8 @@ import {
   addressableBytes,
   cardsHere,
   firstCard,
-  leadMpirun,
   prepareStart,
   readByteText,
-  underMpirun,
   type Launcher,
   type TrainReport,
 } from '@monta/runtime';
@@ -27,6 +25,7 @@ import { stringify } from 'yaml';
 import { hasOwnNetwork, launcherOf, onCards } from '../config/backend-config.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
 import { plannedTraining } from '../config/planned-run.js';
+import { askedBackend, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import type { Console } from '../output/console.js';
@@ -76,7 +75,7 @@ function progressOf(console: Console, where: Whereabouts) {
 
 /**
  * Runs the command. Throws `InputError` for bad input, `RankFailure` when a rank fails, `Interrupted` after Ctrl-C.
- * Under an mpirun of the person's own, the process of rank 0 does all that a person sees.
+ * Where a launcher of the person's own started the ranks, the process of rank 0 does all that a person sees.
  */
 export async function runTrain({ console }: MontaContext, flags: TrainFlags, file?: string): Promise<void> {
   const run = (launcher?: Launcher): Promise<void> =>
@@ -86,7 +85,9 @@ export async function runTrain({ console }: MontaContext, flags: TrainFlags, fil
       readTrainConfig(file, { ...(flags.plan === undefined ? {} : plannedTraining(flags.plan)), ...flags }),
       launcher,
     );
-  await (underMpirun() === undefined ? run() : leadMpirun(run));
+  const { ranksPerNode } = flags;
+  const backend = askedBackend(flags.backend, file);
+  await onStartedRanks({ backend, ...(ranksPerNode === undefined ? {} : { ranksPerNode }) }, run);
 }
 
 /**
@@ -100,11 +101,11 @@ function checkResume(setting: Setting, resume: string | undefined): void {
 }
 
 /** The memory that the ranks share: each card's, this machine's, or, over MPI, that of hosts we know nothing of. */
-function roomFor({ config: { backend }, ranks }: Setting): MachineRoom {
+function roomFor({ config: { backend }, ranks }: Setting, { ranksPerCard }: Launcher): MachineRoom {
   if (!onCards(backend))
     return { ranksHere: backend.kind === 'local' ? ranks : 1, bytes: totalmem(), rankBytes: addressableBytes };
   const { bytes = Infinity } = firstCard() ?? {};
-  return { ranksHere: Math.ceil(ranks / cardsHere()), bytes, rankBytes: bytes };
+  return { ranksHere: ranksPerCard ?? Math.ceil(ranks / cardsHere()), bytes, rankBytes: bytes };
 }
 
 async function trainAndReport(
@@ -118,7 +119,7 @@ async function trainAndReport(
     flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);
   const asked: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
   const text = readByteText(config.data.text, config.data.sequence);
-  refuseWhatDoesNotFit(stepOf(asked, inChunks(namedStrategies.scattered, 1)), roomFor(asked));
+  refuseWhatDoesNotFit(stepOf(asked, inChunks(namedStrategies.scattered, 1)), roomFor(asked, launcher));
   checkResume(asked, flags.resume);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));

@@ -21,6 +21,7 @@ import {
   type Verification,
 } from '@monta/runtime';
 import { payloadOf } from '../config/payload-config.js';
+import { ncclRanksPerNode, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
@@ -112,7 +113,7 @@ function launcherOf({ backend, ranksPerNode, device, dtype, payload }: VerifyFla
 }
 
 /** The layout, its ranks on nodes of as many as the flag says: strategies with a hop inside a node know them by it. */
-function placedLayout({ layout: text, ranksPerNode }: VerifyFlags): Layout {
+function placedLayout({ layout: text, backend, ranksPerNode }: VerifyFlags): Layout {
   let layout: Layout;
   try {
     layout = parseLayout(text);
@@ -120,7 +121,7 @@ function placedLayout({ layout: text, ranksPerNode }: VerifyFlags): Layout {
     throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
   }
   const ranks = worldSize(layout);
-  const perNode = ranksPerNode ?? ranks;
+  const perNode = (backend === 'nccl' ? ncclRanksPerNode(ranksPerNode) : ranksPerNode) ?? ranks;
   if (ranks % perNode !== 0)
     throw new InputError(`${ranks} ranks do not fill nodes of ${perNode}`, {
       file: '--ranks-per-node',
@@ -130,14 +131,24 @@ function placedLayout({ layout: text, ranksPerNode }: VerifyFlags): Layout {
 }
 
 /** Runs the command. Throws `InputError`, and `PastTolerance` when a quantity is past its tolerance. */
-export async function runVerify({ console }: MontaContext, flags: VerifyFlags, folder: string): Promise<void> {
+export async function runVerify(context: MontaContext, flags: VerifyFlags, folder: string): Promise<void> {
+  const run = (launcher: Launcher = launcherOf(flags)): Promise<void> => verifyOn(launcher, context, flags, folder);
+  await (flags.backend === 'nccl' ? onStartedRanks(flags, run) : run());
+}
+
+async function verifyOn(
+  launcher: Launcher,
+  { console }: MontaContext,
+  flags: VerifyFlags,
+  folder: string,
+): Promise<void> {
   const layout = placedLayout(flags);
   const strategies = strategiesOf(flags, layout);
   const results = await verify({
     folder,
     layout,
     strategies,
-    launcher: launcherOf(flags),
+    launcher,
     dtype: flags.dtype,
     ...payloadOf(flags),
   });

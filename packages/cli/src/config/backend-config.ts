@@ -13,6 +13,7 @@ import {
   type Launcher,
   type MpiHost,
 } from '@monta/runtime';
+import { ncclRanksPerNode } from './started-run.js';
 
 export type BackendConfig =
   /** Threads of this process, or one of them with this machine's first card. */
@@ -98,22 +99,22 @@ function checkDevice(kind: (typeof kinds)[number], device: (typeof devices)[numb
 
 function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOverrides): BackendConfig {
   const fields = map?.get('nccl')?.map(['ranksPerNode']);
-  const ranksPerNode = given ?? fields?.get('ranksPerNode')?.integer({ max: limits.ranks });
+  const ranksPerNode = ncclRanksPerNode(given ?? fields?.get('ranksPerNode')?.integer({ max: limits.ranks }));
   return { kind: 'nccl', ...(ranksPerNode === undefined ? {} : { ranksPerNode }) };
 }
 
 /**
  * Reads `backend`, `device`, `mpi` and `nccl`, flags over them. Commands are taken from a file only when the person
- * allows it. Under an mpirun of the person's own it is MPI, whatever they say. Throws `InputError`.
+ * allows it. Under an mpirun of the person's own it is MPI, unless they ask for NCCL. Throws `InputError`.
  */
 export function backendFrom(
   map: FieldMap | undefined,
   overrides: BackendOverrides,
   allowCommands = false,
 ): BackendConfig {
-  const started = startedHosts();
-  if (started !== undefined) return { kind: 'mpi', hosts: started };
   const kind = choiceOf(map, 'backend', { override: overrides.backend, words: kinds, what: 'backend' }) ?? 'local';
+  const started = kind === 'nccl' ? undefined : startedHosts();
+  if (started !== undefined) return { kind: 'mpi', hosts: started };
   const device = choiceOf(map, 'device', { override: overrides.device, words: devices, what: 'device' });
   checkDevice(kind, device);
   if (kind !== 'nccl' && overrides.ranksPerNode !== undefined)

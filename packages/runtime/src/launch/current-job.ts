@@ -2,6 +2,7 @@
  * The job that this process is a rank of, where ranks are processes: set by what started it, joined by `runRank`. It
  * knows no library, so that a thread's rank loads none.
  */
+import type { Meeting } from '../comm/nccl/meeting.js';
 import type { PortableError } from './failure.js';
 import type { MpiJobDescription } from './mpi-frames.js';
 import type { NcclJobDescription } from './nccl-place.js';
@@ -25,7 +26,7 @@ export interface NcclJob {
   readonly rank: number;
   readonly size: number;
   readonly gpu: number;
-  readonly folder: string;
+  readonly meeting: Meeting;
   readonly token: string;
   readonly description: NcclJobDescription;
   /** Why the job is over, once it is. */

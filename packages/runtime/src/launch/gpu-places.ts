@@ -2,7 +2,7 @@
  * Which card a rank works on, and which host NCCL takes it for. NCCL refuses two ranks of one communicator on one card
  * of one host; ranks that share a card pass for hosts of their own, and one machine can stand for several nodes.
  */
-import { InputError } from '@monta/core/units';
+import { InputError, minOf } from '@monta/core/units';
 
 export interface GpuPlace {
   /** Number of the card on this machine. */
@@ -42,6 +42,60 @@ export function gpuPlaces({ ranks, gpus, ranksPerNode = ranks }: GpuPlacesOption
     return { gpu, node, host: virtual ? host : undefined };
   });
   return places.map((place) => ({ ...place, sharers: places.filter(({ gpu }) => gpu === place.gpu).length }));
+}
+
+/** A rank that somebody else's launcher started: its host, and the cards that its process sees there. */
+export interface HostedRank {
+  readonly host: string;
+  /** Names of the cards, the same for every process that sees them. */
+  readonly cards: readonly string[];
+}
+
+/**
+ * Places of ranks that somebody else's launcher started, by rank. On one host that shows all cards to all ranks as
+ * `gpuPlaces`; where each rank sees cards of its own, as Slurm binds them, it takes one of those. Throws `InputError`
+ * where ranks of several hosts would share a card, or stand for other nodes than their hosts.
+ */
+export function startedPlaces(
+  ranks: readonly HostedRank[],
+  { localSize, ranksPerNode = localSize }: { readonly localSize: number; readonly ranksPerNode?: number },
+): GpuPlace[] {
+  const none = ranks.findIndex(({ cards }) => cards.length === 0);
+  if (none >= 0)
+    throw new InputError(`rank ${none} on host ${ranks[none]?.host} sees no card that CUDA can use`, {
+      hint: 'see nvidia-smi there, and CUDA_VISIBLE_DEVICES',
+    });
+  const oneHost = localSize === ranks.length;
+  const [first] = ranks;
+  const alike = ranks.every(({ cards }) => cards.join('\n') === first?.cards.join('\n'));
+  if (oneHost && alike) return gpuPlaces({ ranks: ranks.length, gpus: first?.cards.length ?? 0, ranksPerNode });
+  if (!oneHost && ranksPerNode !== localSize)
+    throw new InputError(`nodes of ${ranksPerNode} ranks, where every host has ${localSize}`, {
+      file: '--ranks-per-node',
+      expected: 'none: hosts are nodes',
+    });
+  const takers = new Map<string, number[]>();
+  const nameOf = (rank: number, card: number): string => {
+    const own = ranks[rank];
+    return `${Math.floor(rank / localSize)} ${own?.cards[card] ?? ''}`;
+  };
+  const taken = ranks.map(({ cards }, rank) => {
+    const free = cards.map((_, card) => takers.get(nameOf(rank, card))?.length ?? 0);
+    const gpu = free.indexOf(minOf(free));
+    const name = nameOf(rank, gpu);
+    takers.set(name, [...(takers.get(name) ?? []), rank]);
+    return gpu;
+  });
+  const crowd = [...takers.values()].find(({ length }) => length > 1);
+  if (crowd !== undefined)
+    throw new InputError(`ranks ${crowd.join(' and ')} would share a card of host ${ranks[crowd[0] ?? 0]?.host}`, {
+      expected: 'a card for every rank, where ranks are on several hosts or see cards of their own',
+    });
+  const virtual = oneHost && ranksPerNode < ranks.length;
+  return taken.map((gpu, rank) => {
+    const node = Math.floor(rank / ranksPerNode);
+    return { gpu, node, host: virtual ? `monta-node-${node}` : undefined, sharers: 1 };
+  });
 }
 
 /**

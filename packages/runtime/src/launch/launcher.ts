@@ -16,6 +16,8 @@ export interface Launcher {
   readonly device: DeviceKind;
   /** As it follows "measured on" in labels. */
   readonly place: string;
+  /** Ranks that share a card at the most, where the launcher knows. */
+  readonly ranksPerCard?: number;
   /**
    * Runs a job and returns what each rank returned, by rank. Rejects with `RankFailure` when a rank fails, with
    * `InputError` when the ranks can't be started. A job with `fabric` needs the local backend.
@@ -55,19 +57,24 @@ export type MpiPlace = Pick<
 export const mpiPlace = (hosts: MpiPlace['hosts'] = [{ name: hostname(), slots: 1 }]): string =>
   `${hosts.length > 1 ? 'hosts ' : ''}${hosts.map(({ name }) => name).join(', ')} over Open MPI`;
 
+/** The `launch` of a backend whose network is there: jobs with `fabric` are refused. */
+export const overOwnNetwork =
+  (name: string, run: (options: Omit<LaunchOptions, 'fabric' | 'onFabricReport'>) => Promise<unknown[]>) =>
+  async ({ fabric, onFabricReport: _none, ...options }: LaunchOptions): Promise<unknown[]> => {
+    if (fabric !== undefined)
+      throw new InputError(`${fabric.cluster.name} cannot be emulated over ${name}, whose network is real`, {
+        expected: 'no emulation, or the local backend',
+      });
+    return await run(options);
+  };
+
 /** Ranks are processes that mpirun starts, on the hosts given or on this machine. */
 export function mpiLauncher(where: MpiPlace = {}): Launcher {
   return {
     backend: 'mpi',
     device: 'cpu',
     place: mpiPlace(where.hosts),
-    launch: ({ fabric, onFabricReport: _none, ...options }) => {
-      if (fabric !== undefined)
-        throw new InputError(`${fabric.cluster.name} cannot be emulated over MPI, whose network is real`, {
-          expected: 'no emulation, or the local backend',
-        });
-      return launchMpi({ ...where, ...options });
-    },
+    launch: overOwnNetwork('MPI', (options) => launchMpi({ ...where, ...options })),
   };
 }
 
@@ -79,12 +86,6 @@ export function ncclLauncher(where: NcclPlace = {}): Launcher {
     backend: 'nccl',
     device: 'cuda',
     place: `${hostname()} over NCCL`,
-    launch: ({ fabric, onFabricReport: _none, ...options }) => {
-      if (fabric !== undefined)
-        throw new InputError(`${fabric.cluster.name} cannot be emulated over NCCL, whose network is real`, {
-          expected: 'no emulation, or the local backend',
-        });
-      return launchNccl({ ...where, ...options });
-    },
+    launch: overOwnNetwork('NCCL', (options) => launchNccl({ ...where, ...options })),
   };
 }

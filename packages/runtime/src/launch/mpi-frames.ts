@@ -15,6 +15,11 @@ export interface MpiJobDescription {
   readonly lostAfterSeconds: number;
 }
 
+/** What a rank must know of any job. */
+export interface WatchedJob {
+  readonly lostAfterSeconds: number;
+}
+
 export type FromRank =
   | {
       readonly kind: 'hello';
@@ -26,13 +31,18 @@ export type FromRank =
     }
   | { readonly kind: 'beat' }
   | { readonly kind: 'message'; readonly message: unknown }
+  /** Where the rank listens for the others, `ip:port`. */
+  | { readonly kind: 'listening'; readonly address: string }
   | { readonly kind: 'result'; readonly result: unknown }
   /** `rank`: who caused it, where the rank knows. */
   | { readonly kind: 'failed'; readonly rank: number; readonly error: PortableError };
 
-export type FromLauncher =
-  | { readonly kind: 'welcome'; readonly job: MpiJobDescription }
+export type FromLauncher<Job extends WatchedJob = MpiJobDescription> =
+  | { readonly kind: 'welcome'; readonly job: Job }
   | { readonly kind: 'beat' }
+  | { readonly kind: 'told'; readonly message: unknown }
+  /** Where all ranks listen, by rank. */
+  | { readonly kind: 'peers'; readonly addresses: readonly string[] }
   | { readonly kind: 'abort'; readonly reason: string };
 
 /**
@@ -54,7 +64,7 @@ export function sendToken(socket: Socket, token: string): void {
   socket.write(greetingBytes(token));
 }
 
-export function sendFrame(socket: Socket, frame: FromRank | FromLauncher, sent?: () => void): void {
+export function sendFrame(socket: Socket, frame: FromRank | FromLauncher<WatchedJob>, sent?: () => void): void {
   socket.write(frameBytes(frame), sent);
 }
 
@@ -70,6 +80,8 @@ export function isFromRank(value: unknown): value is FromRank {
   switch (value.kind) {
     case 'hello':
       return areText(frame['host'], frame['version']) && [frame['rank'], frame['size']].every(Number.isSafeInteger);
+    case 'listening':
+      return areText(frame['address']);
     case 'failed': {
       const error = frame['error'] as Partial<PortableError> | null | undefined;
       return Number.isSafeInteger(frame['rank']) && areText(error?.name, error?.message, error?.stack);
@@ -80,5 +92,5 @@ export function isFromRank(value: unknown): value is FromRank {
 }
 
 /** Whether a decoded value is something that a launcher says. */
-export const isFromLauncher = (value: unknown): value is FromLauncher =>
-  hasKind(value) && ['welcome', 'beat', 'abort'].includes(value.kind);
+export const isFromLauncher = (value: unknown): value is FromLauncher<WatchedJob> =>
+  hasKind(value) && ['welcome', 'beat', 'told', 'peers', 'abort'].includes(value.kind);

@@ -11,15 +11,18 @@ import {
   type FromLauncher,
   type FromRank,
   type MpiJobDescription,
+  type WatchedJob,
 } from './mpi-frames.js';
 
-export interface HubOptions {
+export interface HubOptions<Job extends WatchedJob> {
   readonly ranks: number;
+  /** Ranks that do not come: the launcher's own. */
+  readonly absent?: readonly number[];
   /** An address to listen on, or the path of a socket. */
-  readonly address: { readonly host: string } | { readonly path: string };
+  readonly address: { readonly host: string; readonly port?: number } | { readonly path: string };
   readonly token: string;
   readonly version: string;
-  readonly job: MpiJobDescription;
+  readonly job: Job;
   readonly startSeconds: number;
   readonly onMessage?: (rank: number, message: unknown) => void;
   readonly onEvent: (event: HubEvent) => void;
@@ -47,19 +50,21 @@ interface Peer {
 const mostStrangers = 256;
 const introductionMilliseconds = 10_000;
 
-export class Hub {
+export class Hub<Job extends WatchedJob = MpiJobDescription> {
   readonly results: unknown[];
   private readonly server: Server;
   private readonly peers = new Map<number, Peer>();
   private readonly sockets = new Set<Socket>();
   private readonly returned = new Set<number>();
+  /** Where ranks listen, as they say so. */
+  private readonly listening = new Map<number, string>();
   /** Connections that have not shown the token yet. */
   private strangers = 0;
   private timer: NodeJS.Timeout | undefined;
   private readonly began = performance.now();
   private over = false;
 
-  constructor(private readonly options: HubOptions) {
+  constructor(private readonly options: HubOptions<Job>) {
     this.results = Array.from({ length: options.ranks });
     this.server = createServer((socket) => this.admit(socket));
   }
@@ -69,7 +74,7 @@ export class Hub {
     const { address } = this.options;
     await new Promise<void>((resolve, reject) => {
       this.server.once('error', reject);
-      this.server.listen('path' in address ? address : { host: address.host, port: 0 }, resolve);
+      this.server.listen('path' in address ? address : { host: address.host, port: address.port ?? 0 }, resolve);
     });
     this.timer = setInterval(() => this.watch(), beatMilliseconds);
     if ('path' in address) return address.path;
@@ -88,7 +93,13 @@ export class Hub {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  private send(frame: FromLauncher): void {
+  /** To one rank. */
+  tell(rank: number, message: unknown): void {
+    const socket = this.peers.get(rank)?.socket;
+    if (socket?.writable === true) sendFrame(socket, { kind: 'told', message });
+  }
+
+  private send(frame: FromLauncher<Job>): void {
     for (const { socket } of this.peers.values()) if (socket.writable) sendFrame(socket, frame);
   }
 
@@ -144,12 +155,16 @@ export class Hub {
           'version on all hosts',
       );
     }
-    if (size !== ranks || !Number.isInteger(rank) || rank < 0 || rank >= ranks || this.peers.has(rank)) {
+    if (size !== ranks || !Number.isInteger(rank) || rank < 0 || rank >= ranks || !this.awaits(rank)) {
       return refuse(`host ${host} started rank ${rank} of ${size} ranks, expected one of 0..${ranks - 1}, each once`);
     }
     this.peers.set(rank, { socket, host, heard: performance.now() });
     sendFrame(socket, { kind: 'welcome', job });
     return true;
+  }
+
+  private awaits(rank: number): boolean {
+    return !this.peers.has(rank) && !(this.options.absent ?? []).includes(rank);
   }
 
   private hear(rank: number, frame: Exclude<FromRank, { kind: 'hello' }>): void {
@@ -161,10 +176,14 @@ export class Hub {
       case 'message':
         this.options.onMessage?.(rank, frame.message);
         return;
+      case 'listening':
+        this.listening.set(rank, frame.address);
+        this.introduceRanks();
+        return;
       case 'result':
         this.results[rank] = frame.result;
         this.returned.add(rank);
-        if (this.returned.size === this.options.ranks) this.options.onEvent({ kind: 'all returned' });
+        if (this.returned.size === this.expected.length) this.options.onEvent({ kind: 'all returned' });
         return;
       case 'failed': {
         // MPI's own errors are mostly about somebody else's death.
@@ -172,6 +191,18 @@ export class Hub {
         if (frame.error.name !== 'JobAborted') this.failed(frame.rank, frame.error.message, certain, frame.error);
       }
     }
+  }
+
+  /** Once all listen, all are told where. */
+  private introduceRanks(): void {
+    if (this.listening.size < this.expected.length) return;
+    const addresses = Array.from({ length: this.options.ranks }, (_, rank) => this.listening.get(rank) ?? '');
+    this.send({ kind: 'peers', addresses });
+  }
+
+  private get expected(): number[] {
+    const { ranks, absent = [] } = this.options;
+    return Array.from({ length: ranks }, (_, rank) => rank).filter((rank) => !absent.includes(rank));
   }
 
   private watch(): void {
@@ -197,8 +228,8 @@ export class Hub {
       );
       return;
     }
-    if (this.peers.size < this.options.ranks && now - this.began > this.options.startSeconds * 1000) {
-      const absent = this.results.flatMap((_, rank) => (this.peers.has(rank) ? [] : [rank]));
+    if (this.peers.size < this.expected.length && now - this.began > this.options.startSeconds * 1000) {
+      const absent = this.expected.filter((rank) => !this.peers.has(rank));
       const which = absent.length === 1 ? 'it' : `ranks ${absent.join(', ')}`;
       this.failed(absent[0] ?? -1, `${which} did not start within ${this.options.startSeconds} s`, true);
     }

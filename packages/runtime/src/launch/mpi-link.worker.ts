@@ -12,6 +12,7 @@ import {
   sendToken,
   type FromLauncher,
   type FromRank,
+  type WatchedJob,
 } from './mpi-frames.js';
 import type { LinkData, LinkNote } from './mpi-link.js';
 
@@ -21,9 +22,9 @@ const firstPatienceSeconds = 60;
 
 const port = parentPort;
 if (port === null) throw new Error('this module runs in a thread of a rank');
-const { address, token, hello, state, text } = workerData as LinkData;
+const { address, token, hello, endsProcess, state, text } = workerData as LinkData;
 const flag = new Int32Array(state);
-const note = (message: LinkNote): void => port.postMessage(message);
+const note = (message: LinkNote<WatchedJob>): void => port.postMessage(message);
 let heard = performance.now();
 let patienceSeconds = firstPatienceSeconds;
 let ending = false;
@@ -36,6 +37,13 @@ socket.setNoDelay(true);
 sendToken(socket, token);
 sendFrame(socket, hello);
 
+const leave = (): void => {
+  ending = true;
+  clearInterval(timer);
+  socket.end();
+  port.close();
+};
+
 /** Tells the rank's thread, and ends the process if that does not. */
 function end(reason: string): void {
   if (ending) return;
@@ -45,17 +53,19 @@ function end(reason: string): void {
   Atomics.store(flag, 1, bytes.length);
   Atomics.store(flag, 0, 1);
   note({ kind: 'aborted', reason });
-  setTimeout(() => process.kill(process.pid, 'SIGKILL'), graceMilliseconds);
+  if (endsProcess) setTimeout(() => process.kill(process.pid, 'SIGKILL'), graceMilliseconds);
+  else leave();
 }
 
-const reader = new FrameReader<FromLauncher>({
+const reader = new FrameReader<FromLauncher<WatchedJob>>({
   isFrame: isFromLauncher,
   receive: (frame) => {
     heard = performance.now();
     if (frame.kind === 'abort') end(frame.reason);
+    if (frame.kind === 'told' || frame.kind === 'peers') note(frame);
     if (frame.kind !== 'welcome') return;
     patienceSeconds = frame.job.lostAfterSeconds;
-    note({ kind: 'welcome', job: frame.job });
+    note({ kind: 'welcome', job: frame.job, ownAddress: socket.localAddress ?? '' });
   },
   refused: (reason) => end(`the launcher sent ${reason}`),
 });
@@ -74,10 +84,7 @@ const timer = setInterval(() => {
 port.on('message', (message: FromRank | { readonly kind: 'leave' }) => {
   if (message.kind === 'leave') {
     // The rank has left MPI: nothing is lost when the process ends now.
-    ending = true;
-    clearInterval(timer);
-    socket.end();
-    port.close();
+    leave();
     return;
   }
   sendFrame(socket, message, message.kind === 'message' ? undefined : () => note({ kind: 'sent', what: message.kind }));

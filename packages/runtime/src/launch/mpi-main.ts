@@ -13,16 +13,16 @@ const place = underMpirun();
 if (address === undefined || token === undefined || place === undefined) {
   throw new Error(`launchMpi starts this module through mpirun; ${launcherVariable} or ${tokenVariable} is missing`);
 }
-const link = new Link(address, token, {
-  kind: 'hello',
-  ...place,
-  host: hostname(),
-  pid: process.pid,
-  version: montaVersion(),
+const link = new Link({
+  address,
+  token,
+  hello: { kind: 'hello', ...place, host: hostname(), pid: process.pid, version: montaVersion() },
 });
 let result: unknown;
 try {
-  const { workerModule, ...description } = await link.job();
+  const {
+    job: { workerModule, ...description },
+  } = await link.job();
   const job: MpiJob = {
     description,
     aborted: () => link.aborted(),

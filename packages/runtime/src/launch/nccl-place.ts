@@ -1,4 +1,4 @@
-/** What a process of `launchNccl` is told: of itself by its environment, of the job by the launcher. */
+/** What a process of a job over NCCL is told: of itself by its environment, of the job by the launcher. */
 
 /** The job as a rank gets it. */
 export interface NcclJobDescription {
@@ -13,8 +13,8 @@ export interface RankPlace {
   readonly rank: number;
   readonly size: number;
   readonly gpu: number;
-  /** Where the ranks' sockets lie. */
-  readonly folder: string;
+  /** Where the ranks' sockets lie, where all are on one host; else they meet over TCP. */
+  readonly folder?: string;
   readonly multiprocessors: Readonly<Record<string, number>> | undefined;
 }
 

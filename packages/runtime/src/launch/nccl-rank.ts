@@ -11,7 +11,7 @@ import type { RankContext } from './rank-context.js';
 
 /** Runs a body on this process's card. */
 export async function runNcclRank<Data>(job: NcclJob, body: (context: RankContext<Data>) => unknown): Promise<void> {
-  const { rank, size, gpu, folder, token, description } = job;
+  const { rank, size, gpu, meeting, token, description } = job;
   let endpoint: NcclEndpoint | undefined;
   try {
     const { trace, stuckAfterSeconds, multiprocessors, data } = description;
@@ -21,7 +21,7 @@ export async function runNcclRank<Data>(job: NcclJob, body: (context: RankContex
       size,
       device,
       library: loadNccl(rank),
-      folder,
+      meeting,
       token,
       trace,
       aborted: () => job.aborted(),

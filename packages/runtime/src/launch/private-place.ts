@@ -4,11 +4,13 @@
  * INADDR_ANY); in a network namespace of its own nobody can reach it.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const prefix = 'monta-mpi-';
+/** Of a run that somebody else's launcher started: its name says the run, a file in it the process. */
+export const runPrefix = 'monta-run-';
 /** Open MPI's shared memory belongs where files are memory. */
 const sharedMemory = '/dev/shm';
 
@@ -30,10 +32,30 @@ function alive(pid: number): boolean {
   }
 }
 
+const ownerFile = 'pid';
+
+/** Writes into a run's folder which process it belongs to. */
+export function ownRunFolder(folder: string): void {
+  writeFileSync(join(folder, ownerFile), String(process.pid));
+}
+
+function ownerOf(base: string, name: string): string | undefined {
+  if (!name.startsWith(runPrefix)) return undefined;
+  try {
+    return readFileSync(join(base, name, ownerFile), 'utf8');
+  } catch {
+    // Another person's, or one that is just being made.
+    return undefined;
+  }
+}
+
+/** Where folders of jobs lie. */
+export const sharedFolder = (): string => (writable(sharedMemory) ? sharedMemory : tmpdir());
+
 /** Removes folders of launchers that are gone: after a kill nobody else does. Returns their names. */
 export function removeDeadPlaces(base: string): string[] {
   const dead = readdirSync(base).filter((name) => {
-    const pid = new RegExp(`^${prefix}(\\d+)-`).exec(name)?.[1];
+    const pid = new RegExp(`^${prefix}(\\d+)-`).exec(name)?.[1] ?? ownerOf(base, name);
     return pid !== undefined && !alive(Number(pid));
   });
   // Another person's folder cannot be removed, nor need it be.
@@ -51,7 +73,7 @@ export function removeDeadPlaces(base: string): string[] {
  * Makes a folder for one job, which only this user can enter, and removes those of dead launchers. Remove it at the
  * end.
  */
-export function makePlace(base = writable(sharedMemory) ? sharedMemory : tmpdir()): string {
+export function makePlace(base = sharedFolder()): string {
   removeDeadPlaces(base);
   return mkdtempSync(join(base, `${prefix}${process.pid}-`));
 }

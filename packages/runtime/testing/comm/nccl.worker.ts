@@ -1,6 +1,7 @@
 /** A rank with a card and a NCCL of the test's making, that runs the conformance cases, or misbehaves. */
 import { CudaContext } from '#runtime/device/cuda/context.js';
 import { CudaDevice } from '#runtime/device/cuda/cuda-device.js';
+import { meetInFolder } from '#runtime/comm/nccl/meeting.js';
 import { NcclEndpoint } from '#runtime/comm/nccl/endpoint.js';
 import { runRank } from '#runtime/launch/rank.js';
 import { FakeCuda } from '../device/fake-cuda.js';
@@ -29,7 +30,7 @@ runRank<NcclTestJob>(({ rank, size, data, report }) => {
     size,
     device,
     library,
-    folder,
+    meeting: meetInFolder(folder, { rank, size }),
     token: 'test',
     trace,
     stuckAfterSeconds: 60,

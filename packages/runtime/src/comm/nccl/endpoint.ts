@@ -1,6 +1,6 @@
 /**
- * A rank's endpoint over NCCL: every communicator is one of NCCL's, on a stream of its own. Ranks are processes of this
- * machine, which agree over sockets on what runs; the card orders it with its kernels by events.
+ * A rank's endpoint over NCCL: every communicator is one of NCCL's, on a stream of its own. Ranks are processes, which
+ * agree over sockets on what runs; the card orders it with its kernels by events.
  */
 import type { Companion } from '../../device/cpu/companion.js';
 import type { CudaDevice } from '../../device/cuda/cuda-device.js';
@@ -16,6 +16,7 @@ import { Patience } from '../patience.js';
 import type { NcclLibrary } from './bindings.js';
 import { NcclChannel } from './channel.js';
 import { numberTypes } from './collective.js';
+import type { Meeting } from './meeting.js';
 import { Mesh } from './mesh.js';
 import type { Message } from './messages.js';
 
@@ -24,8 +25,8 @@ export interface NcclEndpointOptions {
   readonly size: number;
   readonly device: CudaDevice;
   readonly library: NcclLibrary;
-  /** Of the job, on this machine; nobody else may enter. */
-  readonly folder: string;
+  /** Where the job's ranks meet. */
+  readonly meeting: Meeting;
   readonly token: string;
   readonly trace?: boolean;
   /** Multiprocessors that collectives take at most, by lane; NCCL's choice where a lane has none. */
@@ -63,7 +64,7 @@ export class NcclEndpoint implements Endpoint, Companion {
 
   /** All ranks of the job make theirs together. */
   constructor(options: NcclEndpointOptions) {
-    const { rank, size, device, folder, token } = options;
+    const { rank, size, device, meeting, token, stuckAfterSeconds: startSeconds = defaultStuckSeconds } = options;
     this.#options = options;
     this.rank = rank;
     this.size = size;
@@ -74,7 +75,7 @@ export class NcclEndpoint implements Endpoint, Companion {
     const early: { readonly from: number; readonly message: Message }[] = [];
     let hear = (from: number, message: Message): void => void early.push({ from, message });
     const check = (): void => this.#checkAborted();
-    this.#mesh = new Mesh({ rank, size, folder, token, check }, (from, message) => hear(from, message));
+    this.#mesh = new Mesh({ rank, size, meeting, token, check, startSeconds }, (from, message) => hear(from, message));
     hear = (from, message) => this.#hear(from, message);
     for (const { from, message } of early) hear(from, message);
     if (this.#epoch !== undefined)

@@ -1,21 +1,28 @@
-/** A connection between every two ranks of this machine, over which they agree on what NCCL is to run. */
-import { join } from 'node:path';
+/**
+ * A connection between every two ranks, over which they agree on what NCCL is to run: sockets of this machine, or TCP
+ * where ranks are on several hosts.
+ */
+import { CommunicationError } from '../communication-error.js';
 import { FrameReader, frameBytes, greetingBytes } from '../frames.js';
 import { Patience } from '../patience.js';
 import { isMessage, type Message } from './messages.js';
-import { connectTo, Listener, type Connection } from './sockets.js';
+import type { Meeting } from './meeting.js';
+import { connectTo, type Connection } from './sockets.js';
 
 export interface MeshOptions {
   readonly rank: number;
   readonly size: number;
-  /** Where the ranks' sockets lie; nobody else may enter. */
-  readonly folder: string;
+  readonly meeting: Meeting;
   readonly token: string;
+  /** All must have come by then. */
+  readonly startSeconds: number;
   /** Throws when the job is over. */
   readonly check: () => void;
 }
 
 const bufferBytes = 1 << 16;
+/** Connections that have not shown the token yet; who comes in a crowd is sent away. */
+const mostStrangers = 256;
 
 interface Peer {
   readonly connection: Connection;
@@ -74,28 +81,45 @@ export class Mesh {
 
   /** Connects to the ranks before this one, and is called by those after it. */
   #connect(): void {
-    const { rank, size, folder, token, check } = this.#options;
-    const listener = new Listener(join(folder, `rank-${rank}`));
+    const { rank, size, meeting, token, check, startSeconds } = this.#options;
+    const { listener, addresses } = meeting;
     const patience = new Patience(size);
     const wanted = new Set(Array.from({ length: rank }, (_, other) => other));
+    const end = performance.now() + startSeconds * 1e3;
     try {
       while (this.#peers.size < size - 1) {
         check();
         for (const other of wanted) {
-          const connection = connectTo(join(folder, `rank-${other}`));
+          const connection = connectTo(addresses[other] ?? '');
           if (connection === undefined) continue;
           wanted.delete(other);
           connection.send(Buffer.concat([greetingBytes(token), frameBytes({ kind: 'hello', rank })]));
           this.#add(other, connection, undefined);
         }
-        for (let one = listener.accept(); one !== undefined; one = listener.accept()) this.#introduce(one);
+        for (let one = listener.accept(); one !== undefined; one = listener.accept())
+          if (this.#unknown.size < mostStrangers) this.#introduce(one);
+          else one.close();
         this.#hearStrangers();
         this.poll();
+        if (performance.now() > end) this.#givenUp(startSeconds);
         patience.idle();
       }
     } finally {
       listener.close();
+      for (const connection of this.#unknown.keys()) connection.close();
+      this.#unknown.clear();
     }
+  }
+
+  #givenUp(seconds: number): never {
+    const { rank, size } = this.#options;
+    const absent = Array.from({ length: size }, (_, other) => other).filter(
+      (other) => other !== rank && !this.#peers.has(other),
+    );
+    throw new CommunicationError(
+      absent[0] ?? rank,
+      `${absent.length === 1 ? 'rank' : 'ranks'} ${absent.join(', ')} did not connect to rank ${rank} within ${seconds} s`,
+    );
   }
 
   readonly #unknown = new Map<Connection, FrameReader<Message>>();
@@ -108,24 +132,31 @@ export class Mesh {
       isFrame: isMessage,
       receive: (message) => {
         if (from !== undefined) this.#receive(from, message);
-        else if (message.kind === 'hello') {
+        else if (message.kind === 'hello' && this.#unknown.has(connection) && this.#isAwaited(message.rank)) {
           from = message.rank;
           this.#unknown.delete(connection);
           this.#add(from, connection, reader);
-        }
+        } else this.#sendAway(connection);
       },
-      refused: () => {
-        this.#unknown.delete(connection);
-        connection.close();
-      },
+      refused: () => this.#sendAway(connection),
     });
     this.#unknown.set(connection, reader);
+  }
+
+  /** Ranks after this one call it, each once. */
+  #isAwaited(rank: number): boolean {
+    return Number.isInteger(rank) && rank > this.#options.rank && rank < this.#options.size && !this.#peers.has(rank);
+  }
+
+  /** It may be asked no more: its reader is gone with it. */
+  #sendAway(connection: Connection): void {
+    if (this.#unknown.delete(connection)) connection.close();
   }
 
   #hearStrangers(): void {
     for (const [connection, reader] of this.#unknown) {
       const piece = connection.receive(this.#buffer);
-      if (piece === 'closed') this.#unknown.delete(connection);
+      if (piece === 'closed') this.#sendAway(connection);
       else if (piece !== undefined) reader.push(piece);
     }
   }

@@ -1,27 +1,35 @@
 /**
- * Sockets of this machine that work without an event loop: a rank's thread sends and asks while it waits for its card,
- * and never returns to Node meanwhile. Calls of the C library, none of which blocks.
+ * Sockets that work without an event loop: a rank's thread sends and asks while it waits for its card, and never
+ * returns to Node meanwhile. Calls of the C library, none of which blocks. An address is the path of a socket of this
+ * machine, or `ip:port`.
  */
+import { isIP } from 'node:net';
 import koffi from 'koffi';
 
 const numbers = {
   unixFamily: 1,
+  ipFamily: 2,
+  ip6Family: 10,
   /** SOCK_STREAM, non-blocking, closed in child processes. */
   streamSocket: 1 | 0x800 | 0x80000,
   nonBlocking: 0x800 | 0x80000,
   /** MSG_DONTWAIT and MSG_NOSIGNAL. */
   quietly: 0x40 | 0x4000,
   backlog: 1024,
-  /** Bytes of sockaddr_un's path. */
+  /** Bytes of sockaddr_un's path, of sockaddr_in and of sockaddr_in6. */
   pathBytes: 108,
+  ipBytes: 16,
+  ip6Bytes: 28,
+  /** IPPROTO_TCP and TCP_NODELAY. */
+  tcp: 6,
+  noDelay: 1,
 } as const;
 
 type Native = (...values: readonly unknown[]) => number;
-let functions: Readonly<
-  Record<'socket' | 'bind' | 'listen' | 'accept' | 'connect' | 'send' | 'recv' | 'close', Native>
->;
+const names = ['socket', 'bind', 'listen', 'accept', 'connect', 'send', 'recv', 'close', 'name', 'option'] as const;
+let functions: Readonly<Record<(typeof names)[number], Native>> | undefined;
 
-function libc(): typeof functions {
+function libc(): Readonly<Record<(typeof names)[number], Native>> {
   if (functions === undefined) {
     const library = koffi.load(null);
     const bind = (declaration: string): Native => library.func(declaration) as Native;
@@ -34,20 +42,57 @@ function libc(): typeof functions {
       send: bind('int64_t send(int, const void *, size_t, int)'),
       recv: bind('int64_t recv(int, void *, size_t, int)'),
       close: bind('int close(int)'),
+      name: bind('int getsockname(int, void *, void *)'),
+      option: bind('int setsockopt(int, int, int, const void *, unsigned int)'),
     };
   }
   return functions;
 }
 
+const isError = (...codes: (number | undefined)[]): boolean => codes.includes(koffi.errno());
+
 /** Nothing to do at present, as errno says it. */
-const again = (): boolean => {
-  const code = koffi.errno();
-  return code === koffi.os.errno.EAGAIN || code === koffi.os.errno.EINTR;
-};
+const again = (): boolean => isError(koffi.os.errno.EAGAIN, koffi.os.errno.EINTR);
 
 const failure = (what: string): Error => new Error(`${what}: errno ${koffi.errno()}`);
 
-function addressOf(path: string): Buffer {
+interface NativeAddress {
+  readonly family: number;
+  readonly bytes: Buffer;
+}
+
+function nativeAddress(address: string): NativeAddress {
+  if (address.startsWith('/')) return { family: numbers.unixFamily, bytes: unixAddress(address) };
+  const cut = address.lastIndexOf(':');
+  const [ip, port] = [address.slice(0, cut), Number(address.slice(cut + 1))];
+  const version = isIP(ip);
+  if (version === 0 || !Number.isInteger(port) || port < 0 || port > 0xffff)
+    throw new RangeError(`"${address}" is no path and no ip:port`);
+  const bytes = Buffer.alloc(version === 4 ? numbers.ipBytes : numbers.ip6Bytes);
+  const family = version === 4 ? numbers.ipFamily : numbers.ip6Family;
+  bytes.writeUInt16LE(family);
+  bytes.writeUInt16BE(port, 2);
+  if (version === 4) bytes.set(ip.split('.').map(Number), 4);
+  else bytes.set(ip6Bytes(ip), 8);
+  return { family, bytes };
+}
+
+/** Sixteen bytes of an address that `isIP` takes for version 6. */
+function ip6Bytes(ip: string): number[] {
+  const words = (text: string): number[] =>
+    text === '' ? [] : text.split(':').flatMap((word) => (word.includes('.') ? dotted(word) : [parseInt(word, 16)]));
+  const [head = '', tail] = ip.split('::');
+  const [first, last] = [words(head), tail === undefined ? [] : words(tail)];
+  const zeros = Array.from({ length: 8 - first.length - last.length }, () => 0);
+  return [...first, ...zeros, ...last].flatMap((word) => [word >> 8, word & 0xff]);
+}
+
+function dotted(text: string): number[] {
+  const [a = 0, b = 0, c = 0, d = 0] = text.split('.').map(Number);
+  return [a * 256 + b, c * 256 + d];
+}
+
+function unixAddress(path: string): Buffer {
   const text = Buffer.from(path);
   if (text.length >= numbers.pathBytes)
     throw new RangeError(
@@ -57,6 +102,14 @@ function addressOf(path: string): Buffer {
   address.writeUInt16LE(numbers.unixFamily);
   address.set(text, 2);
   return address;
+}
+
+/** Small messages go at once. */
+function promptly(descriptor: number, family: number): void {
+  if (family === numbers.unixFamily) return;
+  const on = Buffer.alloc(4);
+  on.writeInt32LE(1);
+  libc().option(descriptor, numbers.tcp, numbers.noDelay, on, on.length);
 }
 
 /** One end of a connection. */
@@ -94,36 +147,58 @@ export class Connection {
   }
 }
 
-/** Connects to a listener; undefined when none is there yet. */
-export function connectTo(path: string): Connection | undefined {
-  const descriptor = libc().socket(numbers.unixFamily, numbers.streamSocket, 0);
+/**
+ * Connects to a listener; undefined when none is there yet. Over TCP the connection may still be on its way: it takes
+ * what is sent, and is closed where nobody listens.
+ */
+export function connectTo(address: string): Connection | undefined {
+  const { family, bytes } = nativeAddress(address);
+  const descriptor = libc().socket(family, numbers.streamSocket, 0);
   if (descriptor < 0) throw failure('socket');
-  const address = addressOf(path);
-  if (libc().connect(descriptor, address, address.length) === 0) return new Connection(descriptor);
+  promptly(descriptor, family);
+  if (libc().connect(descriptor, bytes, bytes.length) === 0 || isError(koffi.os.errno.EINPROGRESS))
+    return new Connection(descriptor);
   libc().close(descriptor);
   return undefined;
 }
 
 export class Listener {
   readonly #descriptor: number;
+  readonly #family: number;
+  /** What others connect to: of port 0, the port that was free. */
+  readonly address: string;
 
-  constructor(path: string) {
-    this.#descriptor = libc().socket(numbers.unixFamily, numbers.streamSocket, 0);
+  constructor(address: string) {
+    const { family, bytes } = nativeAddress(address);
+    this.#family = family;
+    this.#descriptor = libc().socket(family, numbers.streamSocket, 0);
     if (this.#descriptor < 0) throw failure('socket');
-    const address = addressOf(path);
-    if (libc().bind(this.#descriptor, address, address.length) !== 0) throw failure(`bind ${path}`);
-    if (libc().listen(this.#descriptor, numbers.backlog) !== 0) throw failure(`listen ${path}`);
+    if (libc().bind(this.#descriptor, bytes, bytes.length) !== 0) throw failure(`bind ${address}`);
+    if (libc().listen(this.#descriptor, numbers.backlog) !== 0) throw failure(`listen ${address}`);
+    this.address = family === numbers.unixFamily ? address : this.#bound(address);
   }
 
   /** Somebody who has connected, if anybody has. */
   accept(): Connection | undefined {
     const descriptor = libc().accept(this.#descriptor, null, null, numbers.nonBlocking);
-    if (descriptor >= 0) return new Connection(descriptor);
-    if (again()) return undefined;
+    if (descriptor >= 0) {
+      promptly(descriptor, this.#family);
+      return new Connection(descriptor);
+    }
+    // Who gave up before being accepted is nobody.
+    if (again() || isError(koffi.os.errno.ECONNABORTED)) return undefined;
     throw failure('accept4');
   }
 
   close(): void {
     libc().close(this.#descriptor);
+  }
+
+  #bound(address: string): string {
+    const own = Buffer.alloc(numbers.ip6Bytes);
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(own.length);
+    if (libc().name(this.#descriptor, own, length) !== 0) throw failure(`getsockname ${address}`);
+    return `${address.slice(0, address.lastIndexOf(':'))}:${own.readUInt16BE(2)}`;
   }
 }

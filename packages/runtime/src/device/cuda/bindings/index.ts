@@ -95,6 +95,21 @@ export function cudaAvailable(): { readonly devices: number; readonly reason?: s
   }
 }
 
+/** As `0000:1a:00.0`. */
+const busIdBytes = 16;
+
+/** Where on the machine's buses the cards lie that this process sees, by number; none where there are none. */
+export function cardIds(): string[] {
+  const { devices } = cudaAvailable();
+  if (devices === 0) return [];
+  const { runtime } = new CudaLibraries();
+  return Array.from({ length: devices }, (_, device) => {
+    const name = Buffer.alloc(busIdBytes);
+    runtime.cudaDeviceGetPCIBusId(name, busIdBytes, device);
+    return name.toString('utf8', 0, name.indexOf(0));
+  });
+}
+
 /** A card as its driver describes it. */
 export interface CardDescription {
   readonly name: string;

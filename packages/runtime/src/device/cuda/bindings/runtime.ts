@@ -9,6 +9,8 @@ export const runtimeName: LibraryName = {
 
 const calls = {
   cudaGetDeviceCount: ['host'],
+  // name, its bytes, device
+  cudaDeviceGetPCIBusId: ['host', 'int', 'int'],
   cudaSetDevice: ['int'],
   cudaDeviceGetAttribute: ['host', 'int', 'int'],
   cudaDeviceGetStreamPriorityRange: ['host', 'host'],

@@ -1,0 +1,37 @@
+/** Commands on ranks that a launcher of somebody else's started: mpirun for MPI; torchrun, mpirun or srun for NCCL. */
+import { leadMpirun, leadStarted, startedPlace, underMpirun, type Launcher } from '@monta/runtime';
+import { parse } from 'yaml';
+import { pathExists, readTextFile } from '../files.js';
+
+export interface Asked {
+  readonly backend: string | undefined;
+  readonly ranksPerNode?: number;
+}
+
+/**
+ * Runs a command: once, without a launcher, where nobody started ranks; else on all of them, of which rank 0 does what a
+ * person sees. Rejects with `InputError` where they do not find each other.
+ */
+export async function onStartedRanks(asked: Asked, run: (launcher?: Launcher) => Promise<void>): Promise<void> {
+  const { backend, ranksPerNode } = asked;
+  if (backend === 'nccl') {
+    const place = startedPlace(process.env);
+    if (place === undefined) await run();
+    else await leadStarted({ place, ...(ranksPerNode === undefined ? {} : { ranksPerNode }) }, run);
+  } else if (underMpirun() === undefined) await run();
+  else await leadMpirun(run);
+}
+
+/** Ranks of a node over NCCL: as given, else those of a host where a launcher started ranks on several. */
+export function ncclRanksPerNode(given: number | undefined): number | undefined {
+  const place = given === undefined ? startedPlace(process.env) : undefined;
+  return place === undefined || place.localSize === place.size ? given : place.localSize;
+}
+
+/** The backend of a configuration, before it is read as a whole: a rank that only serves need not have it. */
+export function askedBackend(flag: string | undefined, file: string | undefined): string | undefined {
+  if (flag !== undefined || file === undefined || !pathExists(file)) return flag;
+  const document: unknown = parse(readTextFile(file));
+  if (typeof document !== 'object' || document === null || !('backend' in document)) return undefined;
+  return typeof document.backend === 'string' ? document.backend : undefined;
+}
