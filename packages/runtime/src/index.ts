@@ -14,7 +14,6 @@ export {
   ncclLauncher,
   parseHosts,
   startedPlace,
-  type StartedPlace,
   underMpirun,
 } from './launch/index.js';
 export {

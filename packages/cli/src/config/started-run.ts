@@ -9,8 +9,8 @@ export interface Asked {
 }
 
 /**
- * Runs a command: once, without a launcher, where nobody started ranks; else on all of them, of which rank 0 does what a
- * person sees. Rejects with `InputError` where they do not find each other.
+ * Runs a command: once, without a launcher, where nobody started ranks; else on all of them, of which rank 0 does what
+ * a person sees. Rejects with `InputError` where they do not find each other.
  */
 export async function onStartedRanks(asked: Asked, run: (launcher?: Launcher) => Promise<void>): Promise<void> {
   const { backend, ranksPerNode } = asked;

@@ -68,7 +68,7 @@ describe('the environment of launchers', () => {
     }
   });
 
-  it('says where rank 0 is: the address given, a port above torchrun’s own store, the first host of a Slurm step', () => {
+  it('says where rank 0 is: as given, a port above torchrun’s store, the first host of a Slurm step', () => {
     const addresses = Object.values(second).map((environment) => startedPlace(environment)?.address);
     expect(addresses).toEqual([{ host: 'node01', port: 29501 }, {}, {}, { host: 'gpu01', port: 24711 }]);
     const given = { MONTA_ADDRESS: '10.0.0.7:5555', MASTER_ADDR: 'other' };

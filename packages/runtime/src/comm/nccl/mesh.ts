@@ -118,7 +118,8 @@ export class Mesh {
     );
     throw new CommunicationError(
       absent[0] ?? rank,
-      `${absent.length === 1 ? 'rank' : 'ranks'} ${absent.join(', ')} did not connect to rank ${rank} within ${seconds} s`,
+      `${absent.length === 1 ? 'rank' : 'ranks'} ${absent.join(', ')} did not connect to rank ${rank} within ` +
+        `${seconds} s`,
     );
   }
 
