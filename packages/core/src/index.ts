@@ -179,6 +179,7 @@ export {
   type Size,
   sliceLength,
   sliceStart,
+  type StepOverlap,
   type StepShape,
   stepTokens,
   type Strategy,

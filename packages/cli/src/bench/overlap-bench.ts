@@ -14,24 +14,28 @@ import {
   type OverlapKind,
   type MoeModel,
   type PairedFigure,
+  type StepOverlap,
   type StepShape,
 } from '@monta/core';
 import { localLauncher, probeStepKernels, train, tryStrategies, type TrainJob } from '@monta/runtime';
 import { readTrainConfig } from '../config/train-config.js';
+import type { TrainOverrides } from '../config/train-overrides.js';
 import { measureOverheads } from '../train/overheads.js';
 import { settingModel, settingOf, stepOf, type Setting } from '../train/setting.js';
 import { jobOf } from '../train/strategies-run.js';
 
-/** A kind of overlap inside a layer, or the reduction of gradients beside the backward. */
-export type BenchedOverlap = OverlapKind | 'reductions';
+/** A kind of overlap inside a layer, or what runs beside the backward: gradients' reduction, another's forward. */
+export type BenchedOverlap = OverlapKind | 'reductions' | 'passes';
 
 /** A kind alone on or off; all others stay as they are. */
 type Switch = 'on' | 'off';
 
-const wayOf = (kind: BenchedOverlap, to: Switch): Pick<StepShape, 'overlap' | 'reductions'> =>
-  kind === 'reductions'
-    ? { reductions: to === 'on' ? 'beside' : 'behind' }
-    : { reductions: 'behind', overlap: { [kind]: to === 'on' } };
+function wayOf(kind: BenchedOverlap, to: Switch): StepOverlap {
+  const way = to === 'on' ? 'beside' : 'behind';
+  if (kind === 'reductions') return { reductions: way };
+  if (kind === 'passes') return { reductions: 'behind', passes: way };
+  return { reductions: 'behind', overlap: { [kind]: to === 'on' } };
+}
 
 /** Chunks that a kind needs to have something to run beside. */
 const chunksOf: Readonly<Record<BenchedOverlap, number>> = {
@@ -40,7 +44,12 @@ const chunksOf: Readonly<Record<BenchedOverlap, number>> = {
   shared: 1,
   weightGradients: 1,
   reductions: 1,
+  passes: 1,
 };
+
+/** Sequences of a step and of a pass: one pass is enough but for what runs beside another's. */
+const batchesOf = (kind: BenchedOverlap): Pick<TrainOverrides, 'batch' | 'microBatch'> =>
+  kind === 'passes' ? { batch: 32, microBatch: 2 } : {};
 
 export interface OverlapBenchOptions {
   readonly kind: BenchedOverlap;
@@ -108,7 +117,7 @@ function predictions(
 /** Runs it. Throws `InputError` for a layout that the model or the cluster does not allow. */
 export async function benchOverlap(options: OverlapBenchOptions): Promise<OverlapBench> {
   const { kind, model, layout, timeScale, turns, steps, signal, onPhase } = options;
-  const config = { ...readTrainConfig(undefined, { layout, timeScale }), model };
+  const config = { ...readTrainConfig(undefined, { layout, timeScale, ...batchesOf(kind) }), model };
   onPhase(`${kind}, ${layout}: probing the machine`);
   const { setting, overheads } = await measureOverheads(settingOf(config), localLauncher, signal);
   const strategy = inChunks(namedStrategies.scattered, chunksOf[kind]);

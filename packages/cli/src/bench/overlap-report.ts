@@ -19,7 +19,14 @@ const shape = {
 const plain = completeModel(shape);
 const withShared = completeModel({ ...shape, name: `${shape.name}, one shared`, sharedExpertFfn: 512 });
 
-export const benchedKinds: readonly BenchedOverlap[] = ['chunks', 'experts', 'shared', 'weightGradients', 'reductions'];
+export const benchedKinds: readonly BenchedOverlap[] = [
+  'chunks',
+  'experts',
+  'shared',
+  'weightGradients',
+  'reductions',
+  'passes',
+];
 
 /** The model that a kind is measured on: only some have experts that every token visits. */
 const modelOf = (kind: BenchedOverlap): MoeModel => (kind === 'shared' ? withShared : plain);

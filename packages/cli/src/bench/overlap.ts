@@ -1,7 +1,7 @@
 /**
- * `npm run bench:overlap -- [--kinds "chunks experts shared weightGradients reductions"] [--turns 20] [--steps 2]
- * [--layouts "tp=2,dp=4,ep=2"] [--time-scale 10] [--json]`: the time that each kind of overlap saves, measured in turns
- * and predicted.
+ * `npm run bench:overlap -- [--kinds "chunks experts shared weightGradients reductions passes"] [--turns 20]
+ * [--steps 2] [--layouts "tp=2,dp=4,ep=2"] [--time-scale 10] [--json]`: the time that each kind of overlap saves,
+ * measured in turns and predicted.
  */
 import { loadavg } from 'node:os';
 import process from 'node:process';

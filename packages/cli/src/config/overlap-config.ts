@@ -1,13 +1,14 @@
 /** What runs beside what, as flags and configurations say it: every kind of overlap has a flag of its own. */
-import { overlapKinds, type FieldMap, type Overlap, type OverlapKind, type StepShape } from '@monta/core';
+import { overlapKinds, type FieldMap, type Overlap, type OverlapKind, type StepOverlap } from '@monta/core';
 
-/** Flags by kind; all are on where nothing is said. */
+/** Flags by kind; all but `overlapPasses`, which takes memory, are on where nothing is said. */
 export interface OverlapFlags {
   readonly overlapChunks?: boolean;
   readonly overlapExperts?: boolean;
   readonly overlapShared?: boolean;
   readonly overlapWeightGradients?: boolean;
   readonly overlapReductions?: boolean;
+  readonly overlapPasses?: boolean;
 }
 
 const onUnlessSaid = (brief: string) => ({ kind: 'boolean', brief, optional: true }) as const;
@@ -24,6 +25,9 @@ export const overlapFlags = {
   overlapShared: onUnlessSaid('The experts that every token visits beside dispatch and combine'),
   overlapWeightGradients: onUnlessSaid("The experts' weight gradients beside the backward of the dispatch"),
   overlapReductions: onUnlessSaid('The reduction of gradients, in slices, beside the backward pass'),
+  overlapPasses: onUnlessSaid(
+    "A micro-batch's forward beside the backward of the one before (off unless said: it keeps one micro-batch more)",
+  ),
 } as const;
 
 const flagOf = {
@@ -34,24 +38,34 @@ const flagOf = {
 } as const satisfies Record<OverlapKind, keyof OverlapFlags>;
 
 /** What a step is told, of what is switched off. */
-export function overlapOf(flags: OverlapFlags): Pick<StepShape, 'overlap' | 'reductions'> {
+export function overlapOf(flags: OverlapFlags): StepOverlap {
   const off = overlapKinds.filter((kind) => flags[flagOf[kind]] === false);
   return {
     ...(off.length === 0 ? {} : { overlap: Object.fromEntries(off.map((kind) => [kind, false])) satisfies Overlap }),
     ...(flags.overlapReductions === false ? { reductions: 'behind' } : {}),
+    ...(flags.overlapPasses === true ? { passes: 'beside' } : {}),
   };
 }
 
-/** Flags over what a file says: `overlap: { chunks: false, reductions: false }`. Throws `InputError`. */
-export function overlapFrom(map: FieldMap | undefined, flags: OverlapFlags): Pick<StepShape, 'overlap' | 'reductions'> {
-  const fields = map?.get('overlap')?.map([...overlapKinds, 'reductions']);
-  const said = (kind: OverlapKind | 'reductions'): boolean | undefined => fields?.get(kind)?.boolean();
-  const given = Object.fromEntries(overlapKinds.map((kind) => [flagOf[kind], flags[flagOf[kind]] ?? said(kind)]));
-  return overlapOf({ ...given, overlapReductions: flags.overlapReductions ?? said('reductions') });
+/** Kinds that are a step's, not a layer's. */
+const stepKinds = { reductions: 'overlapReductions', passes: 'overlapPasses' } as const;
+
+/** Flags over what a file says: `overlap: { chunks: false, passes: true }`. Throws `InputError`. */
+export function overlapFrom(map: FieldMap | undefined, flags: OverlapFlags): StepOverlap {
+  const names = { ...flagOf, ...stepKinds };
+  const fields = map?.get('overlap')?.map(Object.keys(names));
+  const given = Object.entries(names).map(([kind, flag]) => [flag, flags[flag] ?? fields?.get(kind)?.boolean()]);
+  return overlapOf(Object.fromEntries(given) as OverlapFlags);
 }
 
 /** As a file has it. */
-export const overlapDocument = ({ overlap, reductions }: Pick<StepShape, 'overlap' | 'reductions'>) =>
-  overlap === undefined && reductions === undefined
+export const overlapDocument = ({ overlap, reductions, passes }: StepOverlap) =>
+  overlap === undefined && reductions === undefined && passes === undefined
     ? {}
-    : { overlap: { ...overlap, ...(reductions === 'behind' ? { reductions: false } : {}) } };
+    : {
+        overlap: {
+          ...overlap,
+          ...(reductions === 'behind' ? { reductions: false } : {}),
+          ...(passes === 'beside' ? { passes: true } : {}),
+        },
+      };

@@ -24,7 +24,7 @@ import {
   parseLayout,
   readDocument,
   resolveLayout,
-  type StepShape,
+  type StepOverlap,
   type Strategy,
   worldSize,
 } from '@monta/core';
@@ -71,8 +71,8 @@ export interface TrainConfig extends PayloadFlags {
    * likeliest; the rest are dropped. Default: none are (also `capacityFactor: false` in files).
    */
   readonly capacityFactor?: number;
-  /** What does not run beside what (`overlap: { chunks: false }` in files); nothing is switched off by default. */
-  readonly overlap: Pick<StepShape, 'overlap' | 'reductions'>;
+  /** What runs beside what (`overlap: { chunks: false, passes: true }` in files); all but `passes` by default. */
+  readonly overlap: StepOverlap;
   readonly optimizer: OptimizerConfig;
   /** Of initial weights and of the order of data (default 1). */
   readonly seed: number;

@@ -186,6 +186,7 @@ const files: readonly FileKind[] = [
           shared: [onUnlessFalse, 'experts that every token visits beside dispatch and combine'],
           weightGradients: [onUnlessFalse, "experts' weight gradients beside the backward of the dispatch"],
           reductions: [onUnlessFalse, 'reduction of gradients beside the backward pass'],
+          passes: ['true or false', "a micro-batch's forward beside the backward of the one before; off unless true"],
         },
       },
       {

@@ -34,12 +34,13 @@ const step: StepShape = {
 };
 
 describe('predicted step', () => {
-  it('is the simulation of the whole program', () => {
+  it.each(['behind', 'beside'] as const)('is the simulation of the whole program, other forwards %s', (passes) => {
     const costs = costModel(cluster.device);
-    const predicted = predictStep({ cluster, step, routing: { kind: 'uniform' }, seed: 1, model: costs });
+    const given: StepShape = { ...step, passes };
+    const predicted = predictStep({ cluster, step: given, routing: { kind: 'uniform' }, seed: 1, model: costs });
     const whole = simulate({
       place: placeOf(step.layout, cluster),
-      programs: [trainingStep(step)],
+      programs: [trainingStep(given)],
       bindings: [routedBinding(moeShape(step), { kind: 'uniform' }, 1)],
       model: costs,
     });

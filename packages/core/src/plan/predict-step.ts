@@ -72,7 +72,8 @@ function run(workload: StepWorkload, step: StepShape, part: keyof typeof parts):
  * Predicts a step; `unknown` when the cost model can't price a kernel. All layers see the same routing. With n layers
  * with experts, d without, b micro-batches, P the time of one micro-batch's passes and R of the last one's, reductions
  * beside them, and the update U: U + R + (n-1) (R(2, 0) - R) + d (R(1, 1) - R) + (b-1) (P(1, 0, 2) - P + (n-1) (P(2, 0)
- * - P) + d (P(1, 1) - P)), where nothing else is said of (1, 0) layers and one micro-batch.
+ * - P) + d (P(1, 1) - P)), where nothing else is said of (1, 0) layers and one micro-batch. Where a forward runs beside
+ * another micro-batch's backward, a further micro-batch is Q = P(2 micro-batches) - P(1), and linear in layers as P is.
  */
 export function predictStep(given: StepWorkload): StepPrediction | UnknownEstimate {
   const step = { ...given.step, layout: placedOn(given.step.layout, given.cluster) };
@@ -96,10 +97,10 @@ export function predictStep(given: StepWorkload): StepPrediction | UnknownEstima
   const at = (part: 'passes' | 'reduced', m: number, d: number, b: number): Simulation | UnknownEstimate =>
     run(workload, { ...step, model: shallow(model, m, d), microBatches: b }, part);
   /** Seconds of a part at the least depth, and with all layers. */
-  const extended = (part: 'passes' | 'reduced'): Extended | UnknownEstimate => {
-    const one = at(part, 1, 0, 1);
-    const two = at(part, 2, 0, 1);
-    const mixed = dense > 0 ? at(part, 1, 1, 1) : one;
+  const extended = (part: 'passes' | 'reduced', batches = 1): Extended | UnknownEstimate => {
+    const one = at(part, 1, 0, batches);
+    const two = at(part, 2, 0, batches);
+    const mixed = dense > 0 ? at(part, 1, 1, batches) : one;
     if (!one.known) return one;
     if (!two.known) return two;
     if (!mixed.known) return mixed;
@@ -114,8 +115,14 @@ export function predictStep(given: StepWorkload): StepPrediction | UnknownEstima
   const behind = last.whole + update.summary.makespanSeconds;
   if (microBatches === 1) return result(behind, last.simulation, true);
   const others = extended('passes');
-  const repeated = at('passes', 1, 0, 2);
   if (!others.known) return others;
+  if (step.passes === 'beside') {
+    const pairs = extended('passes', 2);
+    return pairs.known
+      ? result(behind + (microBatches - 1) * (pairs.whole - others.whole), last.simulation, true)
+      : pairs;
+  }
+  const repeated = at('passes', 1, 0, 2);
   if (!repeated.known) return repeated;
   const again = repeated.summary.makespanSeconds - others.least + (others.whole - others.least);
   return result(behind + (microBatches - 1) * again, last.simulation, true);

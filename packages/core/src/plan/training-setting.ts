@@ -6,7 +6,7 @@ import { scaledCluster, type Cluster } from '../cluster/index.js';
 import { machineModel, type CollectiveCurves, type CostModel, type KernelRate } from '../cost/index.js';
 import { formatLayout, placedOn, worldSize, type Layout } from '../layout/index.js';
 import type { MoeModel } from '../model/index.js';
-import type { StepShape, Strategy } from '../schedule/index.js';
+import type { StepOverlap, StepShape, Strategy } from '../schedule/index.js';
 import type { HostCores } from '../simulate/index.js';
 import { InputError } from '../units/index.js';
 import { automaticLayout } from './automatic-layout.js';
@@ -30,7 +30,7 @@ export interface TrainingChoices {
   /** As what rows travel to their experts; in `dtype` when left out. */
   readonly payload?: StepShape['payload'];
   readonly dtype: StepShape['dtype'];
-  readonly overlap: Pick<StepShape, 'overlap' | 'reductions'>;
+  readonly overlap: StepOverlap;
   /** Of initial weights, of the order of data, and of routing that is drawn. */
   readonly seed: number;
   /** How far the network is slowed: a factor, chosen for the machine, or not emulated. */

@@ -52,7 +52,7 @@ export interface RegionInstance {
   /** Layer that a parameter region belongs to; that of its first node for others. */
   readonly layer: number;
   readonly microBatch: number;
-  /** Node that uses it first: its rows are those of this node. */
+  /** Node that uses it first, of several parts the first: its rows are those of this node. */
   readonly node: number;
   /** First operation that uses it. */
   readonly first: number;
@@ -186,6 +186,14 @@ interface Instance {
   readonly ends: Map<number, number>;
 }
 
+/** A template's operations at one node, or at several that are parts of it. */
+interface Whole {
+  /** The node, or the first of them: regions of life `layer` are its own. */
+  readonly node: number;
+  /** Index of each operation that has been compiled, by its place in the template. */
+  readonly numbers: number[];
+}
+
 /** Works through a program node by node. */
 class Compilation {
   readonly operations: (CompiledOperation & { readonly dependents: number[] })[] = [];
@@ -199,6 +207,8 @@ class Compilation {
   readonly #touches = new Map<string, Touch[]>();
   /** Last operations of each node; those of what it waits for where it has none. */
   readonly #sinks: number[][] = [];
+  /** By template, layer, micro-batch and pass, those of which parts are to come. */
+  readonly #wholes = new Map<string, Whole>();
 
   constructor(program: Program) {
     this.#program = program;
@@ -232,13 +242,18 @@ class Compilation {
   #node(node: ProgramNode, index: number): void {
     const plan = this.#plans.get(node.template);
     if (!plan) return;
-    const first = this.operations.length;
     const { operations } = plan.template;
+    const { first: from = 0, end = operations.length } = node.part ?? {};
+    const whole = this.#whole(node, index);
+    const first = this.operations.length;
     const awaited = [...new Set(node.after.flatMap((before) => this.#sinks[before] ?? []))];
-    operations.forEach((operation, place) => {
-      const number = first + place;
+    for (let place = from; place < end; place++) {
+      const operation = operations[place];
+      if (operation === undefined) break;
+      const number = this.operations.length;
+      whole.numbers.push(number);
       const queue = this.#queueOf.get(plan.queues[place] ?? '') ?? 0;
-      const after = new Set((plan.after[place] ?? []).map((other) => first + other));
+      const after = new Set((plan.after[place] ?? []).map((other) => whole.numbers[other] ?? number));
       if (plan.roots.includes(place))
         for (const other of awaited) if (this.operations[other]?.queue !== queue) after.add(other);
       const instances = operation.uses.map((use) => {
@@ -248,7 +263,7 @@ class Compilation {
             expected: `one of its template's: ${[...plan.regions.keys()].join(', ')}`,
           });
         this.#follow({ region, use, node, number, queue, after });
-        return this.#instance({ region, node, index, operation: number, queue });
+        return this.#instance({ region, node, index: whole.node, operation: number, queue });
       });
       for (const other of after) this.operations[other]?.dependents.push(number);
       this.operations.push({
@@ -262,15 +277,33 @@ class Compilation {
         dependents: [],
         instances,
       });
-    });
-    const end = first + operations.length - 1;
-    for (const region of plan.regions.values()) {
-      const known = this.#byKey.get(instanceKey(region.id, region.life, node, index));
-      const instance = known === undefined ? undefined : this.instances[known];
-      if (instance) instance.last = end;
     }
-    this.nodes.push({ first, count: operations.length });
-    this.#sinks.push(operations.length === 0 ? awaited : plan.sinks.map((sink) => first + sink));
+    for (const region of plan.regions.values()) {
+      const known = this.#byKey.get(instanceKey(region.id, region.life, node, whole.node));
+      const instance = known === undefined ? undefined : this.instances[known];
+      if (instance) instance.last = this.operations.length - 1;
+    }
+    this.nodes.push({ first, count: end - from });
+    const sinks = plan.sinks.flatMap((sink) => whole.numbers[sink] ?? []);
+    this.#sinks.push(sinks.length === 0 ? awaited : sinks);
+  }
+
+  /** What a node is a part of, itself where it is all of its template. Throws `InputError` for parts out of order. */
+  #whole(node: ProgramNode, index: number): Whole {
+    const { template, layer, microBatch, pass, part } = node;
+    if (part === undefined) return { node: index, numbers: [] };
+    const count = this.#plans.get(template)?.template.operations.length ?? 0;
+    const key = `${template}/${layer}/${microBatch}/${pass}`;
+    const begun = this.#wholes.get(key);
+    const next = begun?.numbers.length ?? 0;
+    if (part.first !== next || part.end <= part.first || part.end > count)
+      throw new InputError(`node ${index} has operations ${part.first} to ${part.end} of ${template}`, {
+        expected: `a run of its ${count} operations that begins at ${next}`,
+      });
+    const whole = begun ?? { node: index, numbers: [] };
+    if (part.end === count) this.#wholes.delete(key);
+    else this.#wholes.set(key, whole);
+    return whole;
   }
 
   /** The instance of a region at a node, now used by an operation. */

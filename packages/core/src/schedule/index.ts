@@ -63,7 +63,7 @@ export {
   parseDispatch,
   strategyLabel,
 } from './dispatchers/strategy-names.js';
-export { headsPerRank, moeShape, type StepShape, stepTokens } from './step-shape.js';
+export { headsPerRank, moeShape, type StepOverlap, type StepShape, stepTokens } from './step-shape.js';
 export { compile, type CompiledOperation, type CompiledProgram, type RegionInstance } from './compile.js';
 export { isTrained, type Parameter } from './parameter.js';
 export { holdsParameter, parameterCopies, parameters, shardElements, shardRange } from './parameters.js';

@@ -172,6 +172,11 @@ export interface ProgramNode {
   readonly layer: number;
   readonly microBatch: number;
   readonly pass: Pass;
+  /**
+   * Of the template's operations only those from `first` to before `end`. Such nodes of one pass over a layer follow
+   * one another in order and are one: they share the regions that live as long as a node. All of them when left out.
+   */
+  readonly part?: { readonly first: number; readonly end: number };
   /** Indices of nodes that must have ended before this one starts, beyond what the regions that both use demand. */
   readonly after: readonly number[];
 }
@@ -181,6 +186,12 @@ export interface Program {
   readonly stage: number;
   readonly templates: Readonly<Record<string, Template>>;
   readonly nodes: readonly ProgramNode[];
+}
+
+/** The operations of a node: its template's, or those of them that it is. */
+export function operationsOf({ templates }: Program, { template, part }: ProgramNode): readonly Operation[] {
+  const operations = templates[template]?.operations ?? [];
+  return part === undefined ? operations : operations.slice(part.first, part.end);
 }
 
 export type Likeness = 'ranks' | 'groups';

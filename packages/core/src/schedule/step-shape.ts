@@ -35,6 +35,12 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
    */
   readonly reductions?: 'beside' | 'behind';
   /**
+   * Whether a micro-batch's forward is issued in turns with the backward of the one so many before it that are in
+   * flight, so that either computes while the other communicates, or behind all of it; behind when left out. Beside
+   * keeps the activations of one micro-batch more.
+   */
+  readonly passes?: 'beside' | 'behind';
+  /**
    * Micro-batches whose forward is issued before the first backward; 1 when left out. Gradients are summed in the same
    * order.
    */
@@ -44,6 +50,9 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
   /** What the forward pass does not keep and the backward computes again; nothing when left out. */
   readonly recompute?: Recompute;
 }
+
+/** What of a step runs beside what. */
+export type StepOverlap = Pick<StepShape, 'overlap' | 'reductions' | 'passes'>;
 
 /** Tokens of a micro-batch that one TP group holds: under context parallelism its share of every sequence. */
 export const stepTokens = ({

@@ -3,6 +3,8 @@
  * choosing a dispatcher).
  */
 import { InputError } from '../units/errors.js';
+import { appendAll } from '../units/lists.js';
+import { besidePasses } from './beside-passes.js';
 import { attentionBackward, attentionForward } from './attention-layer.js';
 import { unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
 import { embeddingBackward, embeddingForward, headBackward, headForward } from './ends.js';
@@ -152,6 +154,16 @@ class Nodes {
     if (first) this.#behind(microBatch, -1);
   }
 
+  /** Two passes of different micro-batches in turns; both push what they are. */
+  beside(backward: () => void, forward: () => void, templates: readonly Template[]): void {
+    const start = this.list.length;
+    backward();
+    const ours = this.list.splice(start);
+    forward();
+    const theirs = this.list.splice(start);
+    appendAll(this.list, besidePasses(ours, theirs, new Map(templates.map((one) => [one.name, one]))));
+  }
+
   #layerBackward(layer: number, microBatch: number): void {
     const block = this.#block(layer);
     const again = (name: string): void => {
@@ -176,7 +188,7 @@ class Nodes {
  * completes it, unless the step puts them behind. Needs pp = cp = 1.
  */
 export function trainingStep(step: StepShape): Program {
-  const { layout, microBatches, reductions = 'beside', inFlight = 1 } = step;
+  const { layout, microBatches, reductions = 'beside', passes = 'behind', inFlight = 1 } = step;
   if (!Number.isInteger(inFlight) || inFlight < 1)
     throw new InputError(`${inFlight} micro-batches in flight`, { expected: 'a whole number from 1 on' });
   if (layout.pp > 1 || layout.cp > 1)
@@ -192,9 +204,17 @@ export function trainingStep(step: StepShape): Program {
   });
   const [whole] = stageChunks(step, 0);
   if (whole !== undefined)
-    for (let slot = 0; slot < microBatches + inFlight - 1; slot++) {
-      if (slot < microBatches) nodes.forward(whole, slot);
-      if (slot >= inFlight - 1) nodes.backward(whole, slot - inFlight + 1);
+    for (let slot = 0; slot < microBatches + inFlight; slot++) {
+      const backward = (): void => nodes.backward(whole, slot - inFlight);
+      const forward = (): void => nodes.forward(whole, slot);
+      if (slot < Math.min(inFlight, microBatches)) forward();
+      else if (slot < inFlight) continue;
+      else if (slot >= microBatches) backward();
+      else if (passes === 'beside') nodes.beside(backward, forward, all);
+      else {
+        backward();
+        forward();
+      }
     }
   if (reductions === 'behind')
     for (const { template } of reduced) nodes.pushBehind(template.name, microBatches - 1, 'reduce');
@@ -233,8 +253,12 @@ function stagePart(step: StepShape, stage: number): ModelPart {
  * of its chunks, and the update, which waits for the norm over all stages. With one stage, `trainingStep`.
  */
 export function stageStep(step: StepShape, stage: number): Program {
-  const { layout, microBatches, reductions = 'beside' } = step;
+  const { layout, microBatches, reductions = 'beside', passes } = step;
   if (layout.pp === 1) return trainingStep(step);
+  if (passes === 'beside')
+    throw new InputError(`the forward beside another micro-batch's backward with pp ${layout.pp}`, {
+      expected: 'pp = 1: a pipeline orders its passes itself',
+    });
   const { all, again } = passTemplates(step);
   const part = stagePart(step, stage);
   const reduced = reductionTemplates(step, part);

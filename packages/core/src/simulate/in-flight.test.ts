@@ -9,7 +9,8 @@ import { costModel } from '../cost/index.js';
 import { completeModel } from '../model/index.js';
 import { routedBinding } from '../plan/workload.js';
 import { compile } from '../schedule/compile.js';
-import { trainingStep } from '../schedule/step.js';
+import { inChunks } from '../schedule/dispatchers/strategies.js';
+import { stageStep, trainingStep } from '../schedule/step.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
 import { placeOf, simulate } from './simulate.js';
 
@@ -82,6 +83,35 @@ describe('micro-batches in flight', () => {
     expect(times(two, 'forward', 2)[0]).toBeGreaterThan(firstBackward);
     expect(times(alone, 'forward', 1)[0]).toBeGreaterThanOrEqual(times(alone, 'backward', 0)[0]);
     expect(two.seconds / alone.seconds).toBeCloseTo(1, 2);
+  });
+});
+
+describe('a forward beside the backward of another micro-batch', () => {
+  it('communicates while the other computes, and takes no longer than apart, nor less than either alone', () => {
+    const whole = { ...step, strategy: inChunks(step.strategy, 1) };
+    const apart = simulated(whole).seconds;
+    const beside = simulated({ ...whole, passes: 'beside' });
+    expect(beside.seconds).toBeLessThan(0.97 * apart);
+    const [forward, backward] = [times(beside, 'forward', 1), times(beside, 'backward', 0)];
+    expect(forward[0]).toBeLessThan(backward[1]);
+    expect(backward[0]).toBeLessThan(forward[1]);
+    const kernels = beside.spans.filter(({ rank, lane }) => rank === 0 && lane === 'compute');
+    expect(beside.seconds).toBeGreaterThan(kernels.reduce((sum, { ready, end }) => sum + end - ready, 0));
+  });
+
+  it('is the same work: every operation once, in parts that follow one another', () => {
+    const [apart, beside] = (['behind', 'beside'] as const).map((passes) => compile(trainingStep({ ...step, passes })));
+    const keys = (of: typeof apart) =>
+      of?.operations
+        .map(({ name, node }) => `${name}/${of.program.nodes[node]?.layer}/${of.program.nodes[node]?.microBatch}`)
+        .sort();
+    expect(beside?.nodes.length).toBeGreaterThan(apart?.nodes.length ?? NaN);
+    expect(keys(beside)).toEqual(keys(apart));
+  });
+
+  it('is refused in a pipeline, which orders its passes itself', () => {
+    const layout = { ...layoutOf({ tp: 2, dp: 4, ep: 2 }), pp: 2 };
+    expect(() => stageStep({ ...step, layout, passes: 'beside' }, 0)).toThrow('pp 2');
   });
 });
 

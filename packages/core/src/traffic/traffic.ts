@@ -5,7 +5,7 @@
 import type { Cluster } from '../cluster/cluster.js';
 import type { Layout } from '../layout/layout.js';
 import { coordinates, groupMembers, placedOn, worldSize } from '../layout/mesh.js';
-import type { Binding, CollectiveName, Pass, Program } from '../schedule/schedule.js';
+import { operationsOf, type Binding, type CollectiveName, type Pass, type Program } from '../schedule/schedule.js';
 import { peerOf } from '../schedule/transfers.js';
 import { decompose, type Algorithm, type CollectiveLoad } from './flows.js';
 import { fabricOf } from './fabric.js';
@@ -59,9 +59,10 @@ export function traffic({ program, layout, cluster, binding, algorithm = 'direct
   const sent = Array.from({ length: ranks }, () => new Float64Array(tiers));
   const ports = new Float64Array(fabric.ports.length);
   const operations: OperationTraffic[] = [];
-  program.nodes.forEach(({ template: name, pass }, node) => {
+  program.nodes.forEach((one, node) => {
+    const { template: name, pass } = one;
     const template = program.templates[name];
-    for (const operation of template?.operations ?? []) {
+    for (const operation of operationsOf(program, one)) {
       const { body } = operation;
       if (!template || body.kind !== 'collective') continue;
       const byTier = new Float64Array(tiers);

@@ -1,6 +1,6 @@
 /**
- * Micro-batches in flight and reductions beside or behind the backward, on real ranks: the same bits, whatever the
- * order of issue.
+ * Micro-batches in flight, and reductions and other forwards beside or behind the backward, on real ranks: the same
+ * bits, whatever the order of issue.
  */
 import type { StepShape } from '@monta/core';
 import { describe, expect, it } from 'vitest';
@@ -14,6 +14,8 @@ const ways = [
   { inFlight: 2, reductions: 'beside' },
   { inFlight: 3, reductions: 'behind' },
   { inFlight: 5, reductions: 'beside' },
+  { inFlight: 1, reductions: 'beside', passes: 'beside' },
+  { inFlight: 2, reductions: 'behind', passes: 'beside' },
 ] as const;
 
 /** Few bytes at a time, so that there are many reductions. */

@@ -1,5 +1,5 @@
 /** What a training job is asked to do and what it tells: plain data that crosses threads and processes. */
-import type { Span, StepShape, Turns } from '@monta/core';
+import type { Span, StepOverlap, StepShape, Turns } from '@monta/core';
 
 export interface OptimizerPlan {
   /** Peak learning rate, reached after `warmup` steps; then a cosine down to `minimumLearningRate`. */
@@ -25,7 +25,7 @@ export interface CheckpointPlan {
 }
 
 /** What may differ between steps that compute the same. */
-export type StepWay = Pick<StepShape, 'strategy' | 'reductions' | 'overlap'>;
+export type StepWay = Pick<StepShape, 'strategy' | keyof StepOverlap>;
 
 /** Steps done in other ways by turns. They have to compute the same, bit for bit, or the run is another. */
 export interface TurnsPlan {
