@@ -229,6 +229,8 @@ export {
   type CostModelOptions,
   curveOf,
   describeCostModel,
+  productWays,
+  type ProductWay,
   describeCoverage,
   describeKey,
   errorOf,

@@ -12,11 +12,13 @@ import {
   InputError,
   limits,
   parseSeconds,
+  productWays,
   type Algorithm,
   type Cluster,
   type CostInputs,
   type CostModel,
   type LibraryName,
+  type ProductWay,
 } from '@monta/core';
 import { loadCalibration } from '../inputs.js';
 import { countFlag } from './flags.js';
@@ -26,6 +28,7 @@ export interface CostFlags {
   readonly dtype: 'bf16' | 'f32';
   readonly calibration?: string;
   readonly gemmEfficiency?: number;
+  readonly expertProducts?: readonly ProductWay[];
   readonly latency?: string;
   readonly hostTime?: number;
   readonly algorithm: Algorithm | 'nccl';
@@ -43,6 +46,16 @@ function parseShare(text: string): number {
   return share;
 }
 
+/** `grouped,batched`. */
+function parseProducts(text: string): ProductWay[] {
+  return text.split(',').map((word) => {
+    const way = productWays.find((one) => one === word.trim());
+    if (way === undefined)
+      throw new InputError(`"${word}" is no way of the products of experts`, { expected: productWays.join(', ') });
+    return way;
+  });
+}
+
 /** The flags, to be spread into a command's. */
 export const costFlags = {
   gemmEfficiency: {
@@ -50,6 +63,13 @@ export const costFlags = {
     parse: parseShare,
     placeholder: 'share',
     brief: 'Share of the peak that matrix products reach (default: by shape, from kernels timed on an H200)',
+    optional: true,
+  },
+  expertProducts: {
+    kind: 'parsed',
+    parse: parseProducts,
+    placeholder: 'ways',
+    brief: `How products of experts can run, the fastest counts: ${productWays.join(', ')} (default: grouped,loop)`,
     optional: true,
   },
   latency: {
@@ -119,6 +139,7 @@ export function costsOf(flags: CostFlags, cluster: Cluster): CostModel {
     computeType: flags.dtype,
     ...measured.inputs,
     ...(flags.gemmEfficiency === undefined ? {} : { gemmEfficiency: flags.gemmEfficiency }),
+    ...(flags.expertProducts === undefined ? {} : { expertProducts: flags.expertProducts }),
     ...(flags.hostTime === undefined ? {} : { hostOverheadSeconds: flags.hostTime }),
     ...(flags.algorithm === 'nccl' ? {} : { algorithm: flags.algorithm }),
     ...(flags.multiprocessors === undefined
@@ -131,6 +152,7 @@ export function costsOf(flags: CostFlags, cluster: Cluster): CostModel {
   const sources: Partial<Record<keyof CostInputs, string>> = {
     computeType: '--dtype',
     gemmEfficiency: flags.gemmEfficiency === undefined ? measured.inputSource : '--gemm-efficiency',
+    expertProducts: '--expert-products',
     hostOverheadSeconds: '--host-time',
     algorithm: '--algorithm',
     multiprocessorsPerCollective: flags.multiprocessors === undefined ? library?.source : '--multiprocessors',
@@ -145,6 +167,7 @@ export function costsOf(flags: CostFlags, cluster: Cluster): CostModel {
 export function inputLines(model: CostModel, cluster: Cluster): string[] {
   const shown: readonly (keyof CostInputs)[] = [
     'gemmEfficiency',
+    'expertProducts',
     'algorithm',
     'multiprocessorsPerCollective',
     'hostOverheadSeconds',

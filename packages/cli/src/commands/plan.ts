@@ -68,6 +68,13 @@ interface Problem {
 /** Flags of a plan whose layout is given. */
 type LayoutFlags = PlanFlags & { readonly layout: string };
 
+/** In what rows of a layout with tp=1 differ. */
+const oneRankReplicas = ({ etp, ep }: Candidate['layout']): string =>
+  'a replica is one rank: duplicated, sliced, scattered and pipelined are one program, shown with its best chunks; ' +
+  (etp * ep === 1
+    ? 'nothing travels, rows differ in how often kernels copy a token'
+    : 'rows differ in which copies of a token travel and where its picks are summed');
+
 /** One number of virtual stages: a layout is given whole. */
 function virtualStagesOf({ virtualStages }: PlanFlags): number {
   if (virtualStages === undefined) return 1;
@@ -228,7 +235,7 @@ function show({
     `  bytes: sent by a rank in the forward pass, mean over ranks${skewed ? ' and at the busiest port' : ''}; ` +
       `hidden: share of its communication${
         best.forward.range ? '; times: median of several draws of the hot experts (fastest to slowest)' : ''
-      }\n`,
+      }${best.layout.tp === 1 ? `\n  ${oneRankReplicas(best.layout)}` : ''}\n`,
   );
 
   const facts: [string, string][] = [['Why', reasons(choice).join('\n')]];

@@ -75,6 +75,7 @@ export {
 } from './calibration/index.js';
 export { type PresetError, presetErrors } from './preset-collectives.js';
 export { fittedOn } from './kernels/coefficients.js';
+export { productWays, type ProductWay } from './kernels/price.js';
 export { type KernelError, leaveShapesOut } from './kernels/leave-out.js';
 export { readKernels } from './kernels/measured.js';
 export { communicationLibraries, type CommunicationLibrary, type LibraryName } from './libraries.js';

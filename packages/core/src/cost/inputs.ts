@@ -3,6 +3,7 @@
  * where it comes from; `describeInputs` lists them for the person.
  */
 import type { Algorithm } from '../traffic/flows.js';
+import type { ProductWay } from './kernels/price.js';
 import { nccl } from './libraries.js';
 
 export interface CostInputs {
@@ -15,6 +16,8 @@ export interface CostInputs {
   readonly gemmEfficiency?: number;
   readonly attentionEfficiency?: number;
   readonly memoryEfficiency?: number;
+  /** Ways in which products of experts can run, where they are priced by shape: the fastest counts for each. */
+  readonly expertProducts: readonly ProductWay[];
   /** From one kernel's end to the next one's start on a busy lane, seconds. */
   readonly kernelOverheadSeconds: number;
   /** What the host spends on issuing one operation, seconds. */
@@ -40,6 +43,7 @@ interface InputDescription {
 
 export const defaultCostInputs: CostInputs = {
   computeType: 'bf16',
+  expertProducts: ['grouped', 'loop'],
   kernelOverheadSeconds: 2e-6,
   hostOverheadSeconds: 5e-6,
   hostRunsKernels: false,
@@ -77,6 +81,11 @@ const descriptions: { readonly [K in keyof CostInputs]-?: InputDescription } = {
   gemmEfficiency: { unit: 'of peak', meaning: 'matrix products', source: fittedSource },
   attentionEfficiency: { unit: 'of peak', meaning: 'attention', source: fittedSource },
   memoryEfficiency: { unit: 'of peak', meaning: 'memory-bound kernels', source: fittedSource },
+  expertProducts: {
+    unit: '',
+    meaning: 'products of experts, the fastest of',
+    source: 'what Megatron-Core and transformers run; batched by padded size is faster for many small experts',
+  },
   kernelOverheadSeconds: { unit: 's', meaning: 'gap between kernels on a lane', source: 'assumption' },
   hostOverheadSeconds: {
     unit: 's',
@@ -114,7 +123,7 @@ export function describeInputs(
 ): ShownInput[] {
   return (Object.keys(descriptions) as (keyof CostInputs)[]).map((name) => ({
     name,
-    value: inputs[name] === undefined ? 'fitted' : String(inputs[name]),
+    value: inputs[name] === undefined ? 'fitted' : [inputs[name]].flat().join(', '),
     unit: descriptions[name].unit,
     meaning: descriptions[name].meaning,
     source: given[name] ?? descriptions[name].source,

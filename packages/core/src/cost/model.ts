@@ -6,7 +6,7 @@ import { InputError } from '../units/index.js';
 import { knownEstimate, unknownEstimate, weakestBasis } from './estimate.js';
 import type { Basis, Estimate } from './estimate.js';
 import { defaultCostInputs, describeInputs, processorEfficiencies } from './inputs.js';
-import { expertSeconds, fittedDetail, shapedSeconds } from './kernels/price.js';
+import { expertSeconds, fittedDetail, productWays, shapedSeconds } from './kernels/price.js';
 import { kernelShapes } from './kernels/shapes.js';
 import type { CostInputs, ShownInput } from './inputs.js';
 
@@ -72,6 +72,8 @@ export function costModel(device: Device, options: CostModelOptions = {}): CostM
       });
     }
   }
+  if (inputs.expertProducts.length === 0)
+    throw new InputError('no way of the products of experts', { expected: productWays.join(', ') });
   for (const name of [
     'kernelOverheadSeconds',
     'hostOverheadSeconds',
@@ -147,7 +149,7 @@ export function kernelSeconds(model: CostModel, kernel: PricedKernel): Estimate 
     for (const shape of kernelShapes(parts, rows)) {
       const grouped = shape.kind === 'grouped';
       const one = grouped
-        ? expertSeconds(device, computeType, shape, kernelOverheadSeconds)
+        ? expertSeconds({ device, computeType, shape, overheadSeconds: kernelOverheadSeconds }, inputs.expertProducts)
         : shapedSeconds(device, computeType, shape);
       if (!one.known) return one;
       seconds += one.seconds + (grouped ? 0 : kernelOverheadSeconds);

@@ -10,20 +10,8 @@ const elementBytes = 2;
 /** Parts of `parts` that the experts of a token touch, experts drawn without preference. */
 const touched = (parts: number, topK: number): number => parts * (1 - (1 - 1 / parts) ** topK);
 
-/**
- * One way of the experts' exchange, `tokens` of the rank. Inside a domain a token goes to every rank with one of its
- * experts; between domains once to each domain (deduplicated) or once an expert (all_to_all). Both overlap, so the
- * slower one counts.
- */
-export function expertSeconds({
-  model,
-  ep,
-  etp,
-  tokens,
-  links,
-  dispatcher,
-  constants,
-}: {
+/** A layer's exchange with its experts, of so many tokens of the rank. */
+export interface ExpertExchange {
   readonly model: MoeModel;
   readonly ep: number;
   readonly etp: number;
@@ -31,8 +19,37 @@ export function expertSeconds({
   readonly links: Links;
   readonly dispatcher: DispatchKind;
   readonly constants: StepConstants;
-}): number {
-  const row = rowWidth(model) * elementBytes;
+}
+
+/** Bytes of a count, of an expert's number and of a probability. */
+const numberBytes = 4;
+
+/**
+ * What travels beside the rows, as the programs send it. To the experts: counts of rows an expert, gathered over all
+ * ranks that exchange rows; or, where a row serves several picks, numbers and probabilities of every token's picks. On
+ * the way back of the gradients, those of such probabilities, one a row.
+ */
+export function routeSeconds(exchange: ExpertExchange): { readonly forward: number; readonly backward: number } {
+  const { model, ep, etp, tokens, links, dispatcher } = exchange;
+  const group = ep * etp;
+  if (dispatcher === 'all_to_all')
+    return { forward: ringSeconds(links, group, 1, group * model.experts * numberBytes), backward: 0 };
+  const picks = group * tokens * model.topK * 2 * numberBytes;
+  return {
+    forward: ringSeconds(links, group, 1, picks),
+    backward: rowsSeconds({ ...exchange, dispatcher: 'all_to_all' }, numberBytes),
+  };
+}
+
+/** One way of the rows. */
+export const expertSeconds = (exchange: ExpertExchange): number =>
+  rowsSeconds(exchange, rowWidth(exchange.model) * elementBytes);
+
+/**
+ * One way of rows of so many bytes. Inside a domain a token goes to every rank with one of its experts; between domains
+ * once to each domain (deduplicated) or once an expert (all_to_all). Both overlap, so the slower one counts.
+ */
+function rowsSeconds({ model, ep, etp, tokens, links, dispatcher, constants }: ExpertExchange, row: number): number {
   // Ranks that split an expert gather one another's rows.
   const split = etp > 1 ? ringSeconds(links, etp, 1, tokens * model.topK * row * etp) : 0;
   if (ep <= 1) return split;

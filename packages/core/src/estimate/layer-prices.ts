@@ -1,7 +1,7 @@
 /** Seconds of one layer of each kind, and of the ends of the model, for one micro-batch on one rank. */
 import { keyValueWidth, type MoeModel } from '../model/model.js';
 import type { StepConstants } from './constants.js';
-import { contextSeconds, expertSeconds, tensorSeconds } from './exchange.js';
+import { contextSeconds, expertSeconds, routeSeconds, tensorSeconds } from './exchange.js';
 import { endAmounts, layerAmounts, type LayerAmounts, type LayerKind, type RankShare } from './layer-amounts.js';
 import type { Links } from './links.js';
 import type { Rates } from './rates.js';
@@ -136,15 +136,18 @@ export function contextExchange(
   return contextSeconds(links, cp, tp, (tokens * keyValues) / tp);
 }
 
-/** To the experts and back. */
+/** To the experts and back, in a forward pass and in a backward pass. */
 export function expertExchange(
   { model, links, constants }: PriceContext,
   kind: LayerKind,
   { tp, ep, etp, tokens }: RankShare,
   dispatcher: DispatchKind,
-): number {
-  if (kind.feedForward !== 'moe') return 0;
-  return 2 * expertSeconds({ model, ep, etp, tokens: tokens / tp, links, dispatcher, constants });
+): { readonly forward: number; readonly backward: number } {
+  if (kind.feedForward !== 'moe') return { forward: 0, backward: 0 };
+  const exchange = { model, ep, etp, tokens: tokens / tp, links, dispatcher, constants };
+  const rows = 2 * expertSeconds(exchange);
+  const route = routeSeconds(exchange);
+  return { forward: rows + route.forward, backward: rows + route.backward };
 }
 
 function computeSeconds(
@@ -176,6 +179,8 @@ export interface LayerWork {
   readonly tp: number;
   readonly cp: number;
   readonly ep: number;
+  /** Of the experts' exchange in one backward. */
+  readonly epBackward: number;
   /** Parameters on the rank; does not grow. */
   readonly dense: number;
   readonly expert: number;
@@ -187,11 +192,13 @@ export interface LayerWork {
 export function layerWork(context: PriceContext, kind: LayerKind, share: Shared): LayerWork {
   const { model, rates, setting } = context;
   const a = layerAmounts(model, kind, setting.sequence, share);
+  const exchange = expertExchange(context, kind, share, setting.dispatcher);
   return {
     ...computeSeconds(context, a),
     tp: tensorExchange(context, kind, share),
     cp: contextExchange(context, kind, share),
-    ep: expertExchange(context, kind, share, setting.dispatcher),
+    ep: exchange.forward,
+    epBackward: exchange.backward,
     attention: a.attention / rates.attentionForward,
     // Five products backward to two forward.
     attentionBackward: (2.5 * a.attention) / rates.attentionBackward,
@@ -229,8 +236,8 @@ export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared
     forward: Math.max(c.exposedCp * work.cp, work.cp - attention.forward),
     backward: Math.max(c.exposedCp * 2 * work.cp, 2 * work.cp - attention.backward),
   };
-  const epOnce = work.ep * shownOfEp(setting, c) * context.imbalance;
-  const ep = { forward: epOnce, backward: (1 + again.exchange) * epOnce };
+  const shownEp = shownOfEp(setting, c) * context.imbalance;
+  const ep = { forward: work.ep * shownEp, backward: (again.exchange * work.ep + work.epBackward) * shownEp };
   const sum = (pass: 'forward' | 'backward'): number =>
     gemm[pass] + grouped[pass] + attention[pass] + memory[pass] + tp[pass] + cp[pass] + ep[pass];
   const both = (part: { readonly forward: number; readonly backward: number }): number => part.forward + part.backward;

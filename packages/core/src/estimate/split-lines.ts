@@ -24,7 +24,7 @@ const growing = [
   'tp',
 ] as const satisfies readonly (keyof LayerWork)[];
 
-/** Places of a kind's values in `layers`; the exchange of experts' rows lies behind them, one place a way. */
+/** Places of a kind's values in `layers`; the experts' exchange lies behind them, two places a way: both passes. */
 export const place = {
   projections: 0,
   feedForward: 1,
@@ -38,14 +38,15 @@ export const place = {
   launching: 9,
 } as const satisfies Partial<Record<keyof LayerWork, number>>;
 
+/** Of a forward pass; that of a backward pass comes next. */
 export const placeOfDispatcher: Readonly<Record<DispatchKind, number>> = {
   all_to_all: 10,
-  deduplicated: 11,
-  gathered: 12,
+  deduplicated: 12,
+  gathered: 14,
 };
 
 /** Values of a kind. */
-export const valuesOfKind = 13;
+export const valuesOfKind = 16;
 
 /** Places of the ends' values in `ends`. */
 export const endPlace = {
@@ -84,8 +85,11 @@ function layerValues(context: PriceContext, { kinds }: LayerKinds, split: Split,
     const share = { ...split, cp: 1, tokens };
     const work = layerWork(context, kind, share);
     for (const name of [...growing, 'dense', 'expert', 'launching'] as const) values[first + place[name]] = work[name];
-    for (const dispatcher of dispatchKinds)
-      values[first + placeOfDispatcher[dispatcher]] = expertExchange(context, kind, share, dispatcher);
+    for (const dispatcher of dispatchKinds) {
+      const { forward, backward } = expertExchange(context, kind, share, dispatcher);
+      values[first + placeOfDispatcher[dispatcher]] = forward;
+      values[first + placeOfDispatcher[dispatcher] + 1] = backward;
+    }
   });
   return values;
 }

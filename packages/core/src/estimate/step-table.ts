@@ -220,6 +220,7 @@ export class StepTable {
       const tp = (values[place.tp] ?? 0) * shownTp;
       const cp = (context[kind] ?? 0) * tokens;
       const ep = (values[exchangeAt] ?? 0) * shownEp;
+      const epBackward = (values[exchangeAt + 1] ?? 0) * shownEp;
       const dense = values[place.dense] ?? 0;
       const expert = values[place.expert] ?? 0;
       const perByte = (dense + expert) / rates.memory;
@@ -243,7 +244,8 @@ export class StepTable {
         perByte * bytes.backward +
         (1 + again.projections) * tp +
         Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
-        (1 + again.exchange) * ep;
+        again.exchange * ep +
+        epBackward;
       const device = forward + backward;
       const slower = together(device, values[place.launching] ?? 0) / device;
       layers[to + forwardAt] = forward * slower;

@@ -128,16 +128,22 @@ describe('forty plans over half of the pairs of halves, drawn', () => {
     expect(single.length).toBeGreaterThan(2);
     for (const { choice } of single) {
       const plain = choice.candidates.filter(({ strategy }) => plainPair(strategy));
-      expect(new Set(plain.map(({ program }) => program)).size).toBe(1);
+      expect(plain.length).toBeLessThanOrEqual(1);
+      const programs = choice.candidates.map(({ program }) => program);
+      expect(new Set(programs).size).toBe(programs.length);
     }
   });
 
-  it('flip where they say (every fifth): there the choice is the other one, just before still the present one', () => {
+  it('flip where they say: there the choice is the other one, just before still the present one', () => {
     let flipped = 0;
     let steady = 0;
-    // Every figure of a plan costs several searches and as many brute forces.
-    for (const { workload, halves, choice } of planned.filter((_, i) => i % 5 === 0)) {
-      const search: FlipSearch = findFlips(workload, choice.best, optionsOf(workload, halves));
+    for (const { workload, halves: many } of planned) {
+      // Every figure of a plan costs a dozen searches, so they go through a few pairs only.
+      const halves = many.slice(0, 3);
+      const options = { ...optionsOf(workload, halves), onlyBest: true };
+      const choice = chooseDispatch(workload, options);
+      if (!choice.known) throw new Error(choice.missing.join());
+      const search: FlipSearch = findFlips(workload, choice.best, options);
       const present = choiceName(choice.best);
       const winnersAt = (figure: string, value: number): readonly string[] => {
         const found = figuresOf(workload).find((one) => one.figure === figure);

@@ -39,7 +39,8 @@ export interface Choice {
   readonly known: true;
   /**
    * One for each program, with its best chunk counts where it may be among the two fastest, and the fixed ones; fastest
-   * first. The others stand with one chunk. Only the best where all are one program.
+   * first. The others stand with one chunk. Where a replica is one rank, what is fixed by name is a program among them,
+   * and nothing is added. Only the best where all are one program.
    */
   readonly candidates: readonly Candidate[];
   /** Those within a share of the best's seconds, in every pair of chunk counts that was priced, fastest first. */
@@ -64,7 +65,7 @@ export interface ChoiceOptions {
   readonly halves?: readonly Halves[];
   /** Draws of random routing that are priced; their median counts. */
   readonly draws?: number;
-  /** Only `best` matters: whatever cannot be it keeps the price of one chunk. */
+  /** Only `best` matters: whatever cannot be it keeps the price of one chunk, and `bestFixed` is not looked for. */
   readonly onlyBest?: boolean;
 }
 
@@ -222,7 +223,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     way.pricer.pairs(way.halves).map(([one, other]) => candidateOf(way, one, other)),
   );
   const fixed: Candidate[] = [];
-  for (const { way, chunks } of fixedWays) {
+  for (const { way, chunks } of options.onlyBest ? [] : fixedWays) {
     const candidate = inPieces(way, chunks);
     if ('known' in candidate) return candidate;
     fixed.push(candidate);
@@ -230,7 +231,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   candidates.sort(bySeconds);
   fixed.sort(bySeconds);
   const best = candidates[0];
-  const bestFixed = fixed[0];
+  const bestFixed = fixed[0] ?? (options.onlyBest ? best : undefined);
   if (!best || !bestFixed)
     throw new InputError('no dispatcher serves this layout', {
       expected: refused.map(({ name, why }) => `${name}: ${why}`).join('; '),
@@ -238,7 +239,9 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   const shown = [...candidates];
   // Where all are one program (tp=1), so are the fixed ones, whatever they are called: there is nothing to compare.
   const alone = [...candidates, ...fixed].every(({ program }) => program === best.program);
-  for (const one of alone ? [] : fixed) if (!shown.some((other) => samePlan(one, other))) shown.push(one);
+  const single = workload.shape.layout.tp === 1;
+  for (const one of alone ? [] : fixed)
+    if (!shown.some((other) => samePlan(one, other) || (single && one.program === other.program))) shown.push(one);
   return {
     known: true,
     candidates: shown.sort(bySeconds),

@@ -2,10 +2,11 @@
 import { getCluster } from '../cluster/presets.js';
 import type { Cluster } from '../cluster/cluster.js';
 import { deviceCount } from '../cluster/ports.js';
-import { costModel } from '../cost/index.js';
+import { costModel, productWays, type ProductWay } from '../cost/index.js';
 import { parseLayout } from '../layout/index.js';
 import { inChunks, namedStrategies } from '../schedule/dispatchers/strategies.js';
 import { moeLayerProgram } from '../schedule/step.js';
+import type { GradientStore } from '../schedule/work.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { placeOf, simulate } from '../simulate/index.js';
 import type { Trace } from '../trace/index.js';
@@ -24,21 +25,33 @@ export interface MeasuredLayer {
   readonly shape: MoeShape;
   readonly pass: TimedPass;
   readonly seconds: number;
+  /** Ways in which its products of experts ran. */
+  readonly products: readonly ProductWay[];
+}
+
+const gradientStores = ['added', 'written'] as const satisfies readonly GradientStore[];
+
+function oneOf<Word extends string>(text: string, words: readonly Word[], fileName: string): Word {
+  const found = words.find((one) => one === text);
+  if (found === undefined) throw new InputError(`"${text}" is unknown`, { file: fileName, expected: words.join(', ') });
+  return found;
 }
 
 /** Reads `fixtures/moe-layers.csv`. Throws `InputError`. */
 export function readMeasuredLayers(text: string, fileName: string): MeasuredLayer[] {
   return tableRows(text, fileName).map((row) => {
     const cluster = getCluster(row.text('cluster'));
-    const pass = passes.find((one) => one === row.text('pass'));
-    if (!pass)
-      throw new InputError(`"${row.text('pass')}" is no pass`, { file: fileName, expected: passes.join(', ') });
+    const pass = oneOf(row.text('pass'), passes, fileName);
     return {
       label: row.text('label'),
       source: row.text('source'),
       cluster,
       pass,
       seconds: row.number('ms') * 1e-3,
+      products: row
+        .text('products')
+        .split(' ')
+        .map((word) => oneOf(word, productWays, fileName)),
       shape: {
         tokens: row.number('tokens'),
         hiddenSize: row.number('hidden'),
@@ -47,6 +60,7 @@ export function readMeasuredLayers(text: string, fileName: string): MeasuredLaye
         topK: row.number('top_k'),
         layout: parseLayout(row.text('layout'), deviceCount(cluster)),
         dtype: 'bf16',
+        gradients: oneOf(row.text('gradients'), gradientStores, fileName),
       },
     };
   });
@@ -76,13 +90,13 @@ export const layerErrors = (layers: readonly MeasuredLayer[]): LayerError[] =>
     };
   });
 
-function predicted({ cluster, shape, pass }: MeasuredLayer): number {
+function predicted({ cluster, shape, pass, products }: MeasuredLayer): number {
   const strategy = inChunks(namedStrategies.scattered, 1);
   const simulation = simulate({
     place: placeOf(shape.layout, cluster),
     programs: [moeLayerProgram(shape, strategy)],
     bindings: [routedBinding(shape, { kind: 'uniform' }, 1)],
-    model: costModel(cluster.device),
+    model: costModel(cluster.device, { inputs: { expertProducts: products } }),
   });
   if (!simulation.known) throw new RangeError(`no price: ${simulation.missing.join(', ')}`);
   const end = (template: string, task: string): number => lastEnd(simulation.trace, template, task);

@@ -1,6 +1,7 @@
 /** Prices of the passes of one shape, each worked out once: by halves, pass and chunk count. */
 import type { UnknownEstimate } from '../cost/index.js';
 import { inChunks, plainPair, type Halves } from '../schedule/dispatchers/strategies.js';
+import type { MoeShape } from '../schedule/moe-shape.js';
 import type { Binding } from '../schedule/schedule.js';
 import {
   passPrice,
@@ -17,18 +18,31 @@ const usualDraws = 5;
 
 type Prices = Readonly<Record<LayerPass, Map<number, PassPrice>>>;
 
+/** What halves come to, by their names, and programs of the halves that stand for all that come to the same. */
+interface Programs {
+  readonly names: Map<string, string>;
+  readonly texts: Map<string, string>;
+}
+
+/** By what programs depend on: what they cost on which cluster is another matter. */
+const programsOf: Readonly<Record<Workload['scope'], WeakMap<MoeShape, Programs>>> = {
+  layer: new WeakMap(),
+  dispatch: new WeakMap(),
+};
+
 export class Pricer {
   readonly #workload: Workload;
   readonly #bindings: readonly Binding[];
   readonly #prices = new Map<string, Prices>();
-  readonly #programs = new Map<string, string>();
-  /** Programs of the halves that stand for all that come to the same. */
-  readonly #texts = new Map<string, string>();
+  readonly #programs: Programs;
 
   /** `draws`: of skewed routing, whose hot experts fall on random ranks. */
   constructor(workload: Workload, draws = usualDraws) {
     const { shape, routing, seed } = workload;
     this.#workload = workload;
+    const known = programsOf[workload.scope];
+    this.#programs = known.get(shape) ?? { names: new Map(), texts: new Map() };
+    known.set(shape, this.#programs);
     this.#bindings = Array.from({ length: routing.kind === 'zipf' ? draws : 1 }, (_, draw) =>
       routedBinding(shape, routing, seed + draw),
     );
@@ -68,7 +82,8 @@ export class Pricer {
     // between the same ranks.
     if (this.#workload.shape.layout.tp === 1 && plainPair({ dispatch, combine })) return 'one rank a replica';
     const key = `${dispatch} ${combine}`;
-    const known = this.#programs.get(key);
+    const { names, texts } = this.#programs;
+    const known = names.get(key);
     if (known !== undefined) return known;
     const strategy = inChunks({ dispatch, combine }, 1);
     const text = JSON.stringify(
@@ -77,13 +92,13 @@ export class Pricer {
       ),
     );
     // The first halves that came to it stand for it: texts are long.
-    for (const [name, other] of this.#texts)
+    for (const [name, other] of texts)
       if (other === text) {
-        this.#programs.set(key, name);
+        names.set(key, name);
         return name;
       }
-    this.#texts.set(key, text);
-    this.#programs.set(key, key);
+    texts.set(key, text);
+    names.set(key, key);
     return key;
   }
 

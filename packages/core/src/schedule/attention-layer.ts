@@ -111,7 +111,7 @@ function emitCoreBackward(s: SetUp, source: string): void {
       fixedBytes: 3 * hiddenSize * contextColumns * bytes,
       parts: [
         { kind: 'product', columns: contextColumns, depth: hiddenSize },
-        { kind: 'product', columns: hiddenSize, depth: contextColumns, gradient: true },
+        { kind: 'product', columns: hiddenSize, depth: contextColumns, gradient: 'added' },
       ],
     }),
   });

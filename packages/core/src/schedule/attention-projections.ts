@@ -136,7 +136,7 @@ export function emitProjectionBackward(s: SetUp): void {
       fixedBytes: 3 * hiddenSize * qkvColumns * bytes,
       parts: [
         { kind: 'product', columns: hiddenSize, depth: qkvColumns },
-        { kind: 'product', columns: qkvColumns, depth: hiddenSize, gradient: true },
+        { kind: 'product', columns: qkvColumns, depth: hiddenSize, gradient: 'added' },
       ],
     }),
   });

@@ -292,7 +292,7 @@ export function headBackward(step: StepShape): Template {
       fixedBytes: 3 * hiddenSize * vocabulary * bytes,
       parts: [
         { kind: 'product', columns: hiddenSize, depth: vocabulary },
-        { kind: 'product', columns: vocabulary, depth: hiddenSize, gradient: true },
+        { kind: 'product', columns: vocabulary, depth: hiddenSize, gradient: 'added' },
       ],
     }),
   });

@@ -120,7 +120,7 @@ function backwardWork(f: FeedForwardBlock): Work {
       ...(f.tokenGate === true
         ? ([
             { kind: 'product', columns: hiddenSize, depth: 1 },
-            { kind: 'product', columns: 1, depth: hiddenSize, gradient: true },
+            { kind: 'product', columns: 1, depth: hiddenSize, gradient: 'added' },
           ] as const)
         : []),
     ],

@@ -60,7 +60,7 @@ function productWork(s: SetUp, parts: readonly ProductPart[], pass: 'forward' | 
     parts:
       pass === 'forward'
         ? parts
-        : parts.flatMap((part) => [product(part.depth, part.columns), { ...part, gradient: true as const }]),
+        : parts.flatMap((part) => [product(part.depth, part.columns), { ...part, gradient: 'added' as const }]),
   });
 }
 

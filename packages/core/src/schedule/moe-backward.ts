@@ -138,7 +138,7 @@ function emitRouter(p: Parts): void {
       parts: [
         { kind: 'loss', bytesPerRow: 12 * experts },
         { kind: 'product', columns: hiddenSize, depth: experts },
-        { kind: 'product', columns: experts, depth: hiddenSize, gradient: true },
+        { kind: 'product', columns: experts, depth: hiddenSize, gradient: 'added' },
       ],
     }),
   });

@@ -100,6 +100,7 @@ export const expertFeedForward = ({ shape, elementBytes }: Parts): FeedForward &
   ffn: shape.expertFfn / shape.layout.etp,
   groups: shape.experts / shape.layout.ep,
   elementBytes,
+  gradients: shape.gradients,
 });
 
 /** FLOPs of one pass over a row, bytes that it moves beside the weights, and the weights themselves. */

@@ -10,6 +10,7 @@ import type { Overlap } from './overlap.js';
 import type { Payload } from './payload.js';
 import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
 import type { Activation, DType, Life, Order, Region } from './schedule.js';
+import type { GradientStore } from './work.js';
 
 export interface MoeShape {
   /** T. */
@@ -33,6 +34,8 @@ export interface MoeShape {
   readonly selectionBias?: boolean;
   /** Whether the backward counts every expert's picks, by which the selection bias is then moved; absent: not. */
   readonly countsPicks?: boolean;
+  /** How the experts' gradients are left; absent: added in f32, as over micro-batches. */
+  readonly gradients?: GradientStore;
   /** What runs beside what; absent: all that can. */
   readonly overlap?: Overlap;
   /** What the layer computes with beside its sizes; no price depends on it. Absent: `usualNumerics`. */

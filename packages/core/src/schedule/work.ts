@@ -11,9 +11,12 @@ import type { Size } from './rows.js';
 export const memoryKinds = ['copy', 'add', 'gather', 'norm', 'activation', 'loss', 'update'] as const;
 export type MemoryKind = (typeof memoryKinds)[number];
 
+/** Gradients of weights: added to what is there, in f32, or written once in the type of the products' operands. */
+export type GradientStore = 'added' | 'written';
+
 /**
  * The kernel's R rows x `depth` times `depth` x `columns`; or, with `gradient`, the product over those rows: `columns`
- * x R times R x `depth`, added to gradients in f32. With `groups` one call makes one such product an expert, over which
+ * x R times R x `depth`, as `GradientStore` says. With `groups` one call makes one such product an expert, over which
  * the R rows are spread.
  */
 export interface ProductPart {
@@ -21,7 +24,7 @@ export interface ProductPart {
   readonly columns: number;
   readonly depth: number;
   readonly groups?: number;
-  readonly gradient?: true;
+  readonly gradient?: GradientStore;
 }
 
 /**
@@ -104,6 +107,8 @@ export interface FeedForward {
   readonly ffn: number;
   readonly groups?: number;
   readonly elementBytes: number;
+  /** `added` when left out. */
+  readonly gradients?: GradientStore;
 }
 
 const product = ({ groups }: FeedForward, columns: number, depth: number): ProductPart => ({
@@ -132,6 +137,6 @@ export const inputGradientParts = (f: FeedForward): WorkPart[] => [
 
 /** The gradients of gate and up, and of down. */
 export const weightGradientParts = (f: FeedForward): WorkPart[] => [
-  { ...product(f, 2 * f.ffn, f.hiddenSize), gradient: true },
-  { ...product(f, f.hiddenSize, f.ffn), gradient: true },
+  { ...product(f, 2 * f.ffn, f.hiddenSize), gradient: f.gradients ?? 'added' },
+  { ...product(f, f.hiddenSize, f.ffn), gradient: f.gradients ?? 'added' },
 ];

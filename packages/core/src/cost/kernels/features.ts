@@ -4,23 +4,25 @@
  * each amount occupies.
  */
 
-import type { MemoryKind } from '../../schedule/work.js';
+import type { GradientStore, MemoryKind } from '../../schedule/work.js';
 
-/** One matrix product of `rows` x `depth` by `depth` x `columns`. */
+/** One matrix product of `rows` x `depth` by `depth` x `columns`, or `batch` of them in one call. */
 export interface GemmShape {
   readonly kind: 'gemm';
   readonly rows: number;
   readonly columns: number;
   readonly depth: number;
-  /** The result is added to gradients in f32. */
-  readonly gradient?: true;
+  /** The result is gradients of weights. */
+  readonly gradient?: GradientStore;
+  /** 1 when left out. */
+  readonly batch?: number;
 }
 
 /**
  * A product for each of `groups` experts in one call; `rows` are those of all of them. With `gradient`, one over its
  * rows for each: see `ProductPart`.
  */
-export interface GroupedShape extends Omit<GemmShape, 'kind'> {
+export interface GroupedShape extends Omit<GemmShape, 'kind' | 'batch'> {
   readonly kind: 'grouped';
   readonly groups: number;
 }
@@ -64,7 +66,9 @@ const elementBytes = 2;
 const addedBytes = 2 * 4 - elementBytes;
 /** Bytes of a product's operands and result in bf16 (`results` elements in f32 where they are added to), GB. */
 const productBytes = (groups: number, results: number, { rows, columns, depth, gradient }: Omit<GemmShape, 'kind'>) =>
-  (elementBytes * (groups * columns * depth + rows * (columns + depth)) + (gradient ? addedBytes * results : 0)) / 1e9;
+  (elementBytes * (groups * columns * depth + rows * (columns + depth)) +
+    (gradient === 'added' ? addedBytes * results : 0)) /
+  1e9;
 
 /**
  * FLOPs of causal attention, counted over the keys that a token sees: two products forward, five backward (Dao et al.,
@@ -92,12 +96,13 @@ const mostSeen = ({ sequence, window = sequence }: AttentionShape): number => Ma
 export function amounts(shape: KernelShape, multiprocessors: number): Amount[] {
   switch (shape.kind) {
     case 'gemm': {
-      const tiles = Math.ceil(shape.rows / tileRows) * Math.ceil(shape.columns / tileColumns);
+      const { rows, columns, depth, batch = 1 } = shape;
+      const tiles = batch * Math.ceil(rows / tileRows) * Math.ceil(columns / tileColumns);
       return [
         { resource: 'call', of: 1 },
-        { resource: 'compute', of: (2 * shape.rows * shape.columns * shape.depth) / 1e12 },
+        { resource: 'compute', of: (2 * batch * rows * columns * depth) / 1e12 },
         { resource: 'call', of: Math.ceil(tiles / multiprocessors) },
-        { resource: 'memory', of: productBytes(1, shape.rows * shape.columns, shape) },
+        { resource: 'memory', of: batch * productBytes(1, rows * columns, shape) },
       ];
     }
     case 'grouped':

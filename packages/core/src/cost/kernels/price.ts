@@ -5,7 +5,7 @@
 import type { Device } from '../../cluster/cluster.js';
 import { knownEstimate, unknownEstimate, type Estimate } from '../estimate.js';
 import { fittedOn, kernelCoefficients } from './coefficients.js';
-import { amounts, type GroupedShape, type KernelShape, type KernelResource } from './features.js';
+import { amounts, type GemmShape, type GroupedShape, type KernelShape, type KernelResource } from './features.js';
 import { productOfGroup } from './shapes.js';
 
 export type ComputeType = 'bf16' | 'f32' | 'fp8';
@@ -56,19 +56,53 @@ export function shapedSeconds(device: Device, computeType: ComputeType, shape: K
 const hostSecondsPerCall = 8e-6;
 
 /**
- * Products of all experts, by the faster of two ways: one grouped call, or a loop of a product an expert (Monta's CUDA
- * device takes the faster of such ways for each product; TransformerEngine's grouped linear layer is a loop).
- * `overheadSeconds` comes on top of every call.
+ * How the products of all experts can run: one grouped call (`torch._grouped_mm`); a call an expert (TransformerEngine's
+ * grouped linear layer); or counts padded to a multiple of `bucketRows`, and one batched call for all experts of a size
+ * (Monta's layer on one GPU).
  */
-export function expertSeconds(
-  device: Device,
-  computeType: ComputeType,
-  shape: GroupedShape,
-  overheadSeconds: number,
-): Estimate {
-  const grouped = shapedSeconds(device, computeType, shape);
-  const single = shapedSeconds(device, computeType, productOfGroup(shape));
-  if (!grouped.known || !single.known) return grouped;
-  const loop = shape.groups * Math.max(hostSecondsPerCall, single.seconds + overheadSeconds);
-  return { ...grouped, seconds: Math.min(grouped.seconds + overheadSeconds, loop) };
+export const productWays = ['grouped', 'loop', 'batched'] as const;
+export type ProductWay = (typeof productWays)[number];
+
+/** Half of it is padded in the mean. */
+const bucketRows = 64;
+
+/** Sizes that counts padded to `bucketRows` have: evenly drawn, they keep within two deviations of their mean. */
+const paddedSizes = ({ rows, groups }: GroupedShape): number =>
+  Math.min(groups, 1 + (4 * Math.sqrt(rows / groups)) / bucketRows);
+
+/** Products of experts on a device. */
+interface Products {
+  readonly device: Device;
+  readonly computeType: ComputeType;
+  readonly shape: GroupedShape;
+  /** Comes on top of every call. */
+  readonly overheadSeconds: number;
+}
+
+/** So many calls of `batch` products each, no faster than their bytes move. */
+function callsSeconds({ device, computeType, overheadSeconds }: Products, calls: number, shape: GemmShape): Estimate {
+  const call = shapedSeconds(device, computeType, shape);
+  if (!call.known) return call;
+  const bytes = amounts(shape, 1).reduce((sum, { resource, of }) => sum + (resource === 'memory' ? of : 0), 0);
+  const moved = bytes * (kernelCoefficients.copy[0] ?? 0) * ratios(device, computeType).memory;
+  const seconds = Math.max(hostSecondsPerCall, Math.max(call.seconds, moved) + overheadSeconds);
+  return { ...call, seconds: calls * seconds };
+}
+
+function waySeconds(products: Products, way: ProductWay): Estimate {
+  const { device, computeType, shape, overheadSeconds } = products;
+  if (way === 'loop') return callsSeconds(products, shape.groups, productOfGroup(shape));
+  if (way === 'batched') {
+    const sizes = paddedSizes(shape);
+    const padded = { ...shape, rows: shape.rows + (shape.groups * bucketRows) / 2 };
+    return callsSeconds(products, sizes, { ...productOfGroup(padded), batch: shape.groups / sizes });
+  }
+  const call = shapedSeconds(device, computeType, shape);
+  return call.known ? { ...call, seconds: call.seconds + overheadSeconds } : call;
+}
+
+/** Products of all experts, by the fastest of the ways that there are. */
+export function expertSeconds(products: Products, ways: readonly ProductWay[]): Estimate {
+  const priced = ways.map((way) => waySeconds(products, way));
+  return priced.reduce((best, one) => (one.known && best.known && one.seconds < best.seconds ? one : best));
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/presets.js';
 import { parseLayout } from '../../layout/index.js';
@@ -5,6 +6,7 @@ import { getModel } from '../../model/index.js';
 import { trainingStep } from '../../schedule/step.js';
 import type { StepShape } from '../../schedule/step-shape.js';
 import type { Work } from '../../schedule/work.js';
+import { median, quantile } from '../../units/quantiles.js';
 import { attentionFlops, type GroupedShape, type KernelShape } from './features.js';
 import { expertSeconds, shapedSeconds } from './price.js';
 import { kernelShapes } from './shapes.js';
@@ -65,7 +67,7 @@ describe('shapes of the schedule', () => {
     const { hiddenSize, vocabSize } = getModel('qwen3-30b-a3b');
     expect(kernelShapes(parts, 192)).toEqual([
       { kind: 'gemm', rows: 192, columns: hiddenSize, depth: vocabSize / 2 },
-      { kind: 'gemm', rows: vocabSize / 2, columns: hiddenSize, depth: 192, gradient: true },
+      { kind: 'gemm', rows: vocabSize / 2, columns: hiddenSize, depth: 192, gradient: 'added' },
     ]);
   });
 
@@ -95,7 +97,10 @@ describe('shapes of the schedule', () => {
 describe('products of all experts', () => {
   const { device } = getCluster('h200-1x8');
   const price = (shape: GroupedShape): { readonly seconds: number; readonly grouped: number } => {
-    const [best, grouped] = [expertSeconds(device, 'bf16', shape, 2e-6), shapedSeconds(device, 'bf16', shape)];
+    const [best, grouped] = [
+      expertSeconds({ device, computeType: 'bf16', shape, overheadSeconds: 2e-6 }, ['grouped', 'loop']),
+      shapedSeconds(device, 'bf16', shape),
+    ];
     return {
       seconds: best.known ? best.seconds : Number.NaN,
       grouped: grouped.known ? grouped.seconds + 2e-6 : Number.NaN,
@@ -110,6 +115,58 @@ describe('products of all experts', () => {
     expect(seconds).toBeLessThan(grouped);
     expect(rate(shape, seconds)).toBeGreaterThan(650e12);
     expect(rate(shape, seconds)).toBeLessThan(700e12);
+  });
+
+  /** Pieces of a layer on one H200, each way alone (docs/gpu.json). */
+  interface Timed {
+    readonly shape: Readonly<Record<'tokens' | 'hidden' | 'ffn' | 'experts' | 'picks', number>>;
+    readonly monta: readonly { readonly name: string; readonly pieces: readonly Piece[] }[];
+  }
+  interface Piece {
+    readonly piece: string;
+    readonly milliseconds: number;
+    readonly flops?: number;
+  }
+
+  it('batched by size, take what they took on an H200: median within 8 %, 90th percentile within 20 %', () => {
+    const text = readFileSync(new URL('../../../../../docs/gpu.json', import.meta.url), 'utf8');
+    const { layer } = JSON.parse(text) as { layer: Record<string, Timed> };
+    const errors = Object.values(layer).flatMap(({ shape: { tokens, hidden, ffn, experts, picks }, monta }) =>
+      monta
+        .filter(({ name }) => name.includes('batched'))
+        .flatMap(({ pieces }) => pieces.filter(({ flops }) => flops !== undefined))
+        .map(({ piece, milliseconds }) => {
+          const wide = (piece.startsWith('gate') ? 2 : 1) * ffn;
+          const gradient = piece.includes('weight') ? ({ gradient: 'written' } as const) : {};
+          const outward = piece.startsWith('gate') !== piece.includes('input');
+          const [columns, depth] = outward ? [wide, hidden] : [hidden, wide];
+          const shape = {
+            kind: 'grouped',
+            groups: experts,
+            rows: tokens * picks,
+            columns,
+            depth,
+            ...gradient,
+          } as const;
+          const priced = expertSeconds({ device, computeType: 'bf16', shape, overheadSeconds: 2e-6 }, ['batched']);
+          return priced.known ? Math.abs((priced.seconds * 1e3) / milliseconds - 1) : Infinity;
+        }),
+    );
+    expect(errors).toHaveLength(24);
+    expect(median(errors)).toBeLessThan(0.08);
+    expect(quantile(errors, 0.9)).toBeLessThan(0.2);
+  });
+
+  it('move their bytes however few FLOPs there are: gradients added in f32 over few rows wait for memory', () => {
+    const shape = { kind: 'grouped', groups: 128, rows: 4096, columns: 1536, depth: 2048 } as const;
+    const seconds = (gradient: 'added' | 'written'): number => {
+      const products = { device, computeType: 'bf16', shape: { ...shape, gradient }, overheadSeconds: 0 } as const;
+      const priced = expertSeconds(products, ['batched']);
+      return priced.known ? priced.seconds : Number.NaN;
+    };
+    const bytes = 128 * 1536 * 2048;
+    expect(seconds('added')).toBeGreaterThan((8 * bytes) / device.memoryBytesPerSecond);
+    expect(seconds('written')).toBeLessThan(0.6 * seconds('added'));
   });
 
   it('of many small ones are one call: a loop of 128 is held up by the host', () => {
