@@ -149,8 +149,8 @@ ${rows.join('\n')}
 
 - Products of experts are priced as each implementation runs them: one grouped call (transformers), a call an expert, \
 or a batched call for all experts of a padded size (Monta's layer on one GPU). \`plan\` and \`simulate\` take the \
-faster of the first two, \`--expert-products\` says otherwise. Gradients are written in bf16 on one GPU, added in f32 on \
-the H100s.
+faster of the first two, \`--expert-products\` says otherwise. Gradients are written in bf16 on one GPU, added in f32 \
+on the H100s.
 - The H100 rows were timed in short runs with pauses, in which a card holds a higher clock (796 against 678 TFLOP/s \
 for a large product on an H200). Prices are those of sustained work.
 - DeepEP and HybridEP rows of the same test, and fp8, are compared by ratios, below.

@@ -56,9 +56,9 @@ export function shapedSeconds(device: Device, computeType: ComputeType, shape: K
 const hostSecondsPerCall = 8e-6;
 
 /**
- * How the products of all experts can run: one grouped call (`torch._grouped_mm`); a call an expert (TransformerEngine's
- * grouped linear layer); or counts padded to a multiple of `bucketRows`, and one batched call for all experts of a size
- * (Monta's layer on one GPU).
+ * How the products of all experts can run: one grouped call (`torch._grouped_mm`); a call an expert
+ * (TransformerEngine's grouped linear layer); or counts padded to a multiple of `bucketRows`, and one batched call for
+ * all experts of a size (Monta's layer on one GPU).
  */
 export const productWays = ['grouped', 'loop', 'batched'] as const;
 export type ProductWay = (typeof productWays)[number];
