@@ -1,5 +1,6 @@
 /** Seconds of the communication that every micro-batch of a layer does. */
 import type { MoeModel } from '../model/model.js';
+import { wholePower } from '../units/same-everywhere.js';
 import { rowWidth } from './hybrid-models.js';
 import type { StepConstants } from './constants.js';
 import { ranksInDomain, ringSeconds, type Links } from './links.js';
@@ -8,7 +9,7 @@ import type { DispatchKind } from './run-setting.js';
 const elementBytes = 2;
 
 /** Parts of `parts` that the experts of a token touch, experts drawn without preference. */
-const touched = (parts: number, topK: number): number => parts * (1 - (1 - 1 / parts) ** topK);
+export const touched = (parts: number, topK: number): number => parts * (1 - wholePower(1 - 1 / parts, topK));
 
 /** A layer's exchange with its experts, of so many tokens of the rank. */
 export interface ExpertExchange {

@@ -1,5 +1,6 @@
 /** Seconds of one layer of each kind, and of the ends of the model, for one micro-batch on one rank. */
 import { keyValueWidth, type MoeModel } from '../model/model.js';
+import { cubicSum } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
 import { contextSeconds, expertSeconds, routeSeconds, tensorSeconds } from './exchange.js';
 import { endAmounts, layerAmounts, type LayerAmounts, type LayerKind, type RankShare } from './layer-amounts.js';
@@ -109,7 +110,7 @@ function hostSeconds(
 
 /** A layer runs as fast as the slower of host and device; both at once hide one another only in part. */
 export const together = (device: number, host: number): number =>
-  Math.cbrt(device * device * device + host * host * host);
+  cubicSum(device, host);
 
 type Shared = RankShare & { readonly cp: number };
 

@@ -1,5 +1,6 @@
 /** Rates of the links that a group of ranks communicates over, by how many of them a domain of links joins. */
 import { reachedBytesPerSecond, type Cluster } from '../cluster/cluster.js';
+import { binaryLogarithm } from '../units/same-everywhere.js';
 
 /** Two levels: links inside a domain (NVLink), and one device's share of the network between domains. */
 export interface Links {
@@ -46,5 +47,5 @@ export function ringSeconds(links: Links, ranks: number, stride: number, bytes: 
   const moved = (bytes * (ranks - 1)) / ranks;
   if (inside >= ranks) return moved / links.innerBytesPerSecond + (ranks - 1) * links.innerLatency;
   const rate = Math.min(links.innerBytesPerSecond, inside * links.outerBytesPerSecond);
-  return moved / rate + Math.log2(ranks) * links.outerLatency;
+  return moved / rate + binaryLogarithm(ranks) * links.outerLatency;
 }

@@ -1,6 +1,7 @@
 /** The price of a step, part by part: the plain form, which `StepTable` is held against. */
 import { memorySharing } from './sharing.js';
 import type { MoeModel } from '../model/model.js';
+import { binaryLogarithm } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
 import { knownKinds, type LayerKinds } from './layer-amounts.js';
 import { endPrice, layerPrice, type EndPrice, type LayerPrice, type PriceContext } from './layer-prices.js';
@@ -111,7 +112,7 @@ function runOf(context: PriceContext, setting: RunSetting): Run {
   const between = pp > 1 ? (hop * c.exposedPp * 2 + c.hostHop) * virtualStages * microBatches : 0;
   const nodes = Math.max(1, (gpusOfStage * pp) / links.domain);
   const beforeLast = microBatches * period + filling + between + exposedDp + optimizer + c.stepSeconds;
-  const straggler = beforeLast * c.straggler * Math.log2(nodes);
+  const straggler = beforeLast * c.straggler * binaryLogarithm(nodes);
   return {
     kind,
     pieces,

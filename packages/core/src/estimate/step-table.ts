@@ -5,6 +5,7 @@
  */
 import type { Layout } from '../layout/layout.js';
 import { sharingRules } from '../memory/index.js';
+import { binaryLogarithm } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
 import { stageSeconds } from './exchange.js';
 import { knownKinds, type LayerKinds } from './layer-amounts.js';
@@ -174,7 +175,7 @@ export class StepTable {
       denseRing: lineOf((bytes) => ringSeconds(links, dp * cp, tp, bytes)),
       expertRing: lineOf((bytes) => ringSeconds(links, edp, etp * ep, bytes)),
       hop: lineOf((tokens) => stageSeconds(links, gpusOfStage, tokens, model.hiddenSize)),
-      straggling: c.straggler * Math.log2(Math.max(1, (gpusOfStage * pp) / links.domain)),
+      straggling: c.straggler * binaryLogarithm(Math.max(1, (gpusOfStage * pp) / links.domain)),
     };
     this.#rows.set(layout, row);
     return row;

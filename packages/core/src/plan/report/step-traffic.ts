@@ -4,6 +4,7 @@
  */
 import { deviceCount } from '../../cluster/ports.js';
 import type { RunSetting } from '../../estimate/index.js';
+import { touched } from '../../estimate/exchange.js';
 import { microBatchesOf } from '../../estimate/index.js';
 import { sharingRules } from '../../memory/index.js';
 import { countedElements } from '../../memory/states.js';
@@ -24,9 +25,6 @@ export interface DimensionTraffic {
 
 /** Of activations and weights in 16 bits; gradients are reduced in 32. */
 const [halfBytes, gradientBytes] = [2, 4];
-
-/** Parts of `parts` that the experts of a token touch, drawn without preference. */
-const touched = (parts: number, topK: number): number => parts * (1 - (1 - 1 / parts) ** topK);
 
 /** The outermost tier that a group of `ranks` devices, `stride` apart, crosses; and its ranks inside one unit below. */
 function reach({ cluster }: RunSetting, ranks: number, stride: number): { tier: string; inside: number } {
