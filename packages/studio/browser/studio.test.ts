@@ -33,12 +33,15 @@ const monta = (...parameters: string[]): string =>
   });
 
 describe('the page of plans', () => {
-  it.each([
+  it.each<Readonly<Record<string, string>>>([
     { model: 'mixtral-8x22b', cluster: 'h100-16x8' },
     { model: 'deepseek-v3', cluster: 'h800-256x8' },
     { model: 'qwen3-30b-a3b', cluster: 'h100-4x8', sequence: '8192', framework: 'megatron' },
   ])('shows the plan that the command prints, to the last digit: $model', async (question) => {
-    const { page, faults } = await openPage(browser, `${studio.address}#/plan?${new URLSearchParams(question)}`);
+    const { page, faults } = await openPage(
+      browser,
+      `${studio.address}#/plan?${new URLSearchParams(question).toString()}`,
+    );
     await page.getByText('plan.json of the best').waitFor();
     const [download] = await Promise.all([
       page.waitForEvent('download'),
@@ -90,6 +93,7 @@ describe('the page of plans', () => {
     expect(await rows.count()).toBe(0);
     await page.getByLabel('Show only plans with these words').fill('');
     expect(await rows.count()).toBe(all);
+    await page.getByLabel('framework', { exact: true }).last().selectOption('megatron');
     await page.getByLabel('Flags').waitFor();
     expect(await page.getByLabel('Flags').innerText()).toContain('--tensor-model-parallel-size');
   });

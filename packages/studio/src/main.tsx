@@ -9,3 +9,5 @@ const place = document.getElementById('studio');
 if (place === null) throw new Error('the page has no place for the studio');
 followAddress();
 render(<App />, place);
+// Where a browser keeps no pages (not over plain http, not in private windows) this one needs its host.
+navigator.serviceWorker?.register('./offline.js').catch(() => undefined);

@@ -7,6 +7,7 @@ import {
   formatFlops,
   formatInteger,
   formatSeconds,
+  groundsOf,
   toYaml,
   topologyCluster,
   InputError,
@@ -18,7 +19,7 @@ import { loadCluster, loadTopology, readCalibrationFile } from '../inputs.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import type { Console } from '../output/console.js';
 import type { ClusterFlags } from './cluster.command.js';
-import { groundsOf, printTopology } from './cluster-grounds.js';
+import { printTopology } from './cluster-topology.js';
 
 /** Devices in a unit of every tier, from the inside out: `8 x 2`. */
 const shapeOf = (cluster: Cluster) => cluster.tiers.map((tier) => tier.size).join(' x ');

@@ -109,8 +109,7 @@ function hostSeconds(
 }
 
 /** A layer runs as fast as the slower of host and device; both at once hide one another only in part. */
-export const together = (device: number, host: number): number =>
-  cubicSum(device, host);
+export const together = (device: number, host: number): number => cubicSum(device, host);
 
 type Shared = RankShare & { readonly cp: number };
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { assert, constant, double, integer, oneof, property } from 'fast-check';
 import { expect, it } from 'vitest';
 import { binaryLogarithm, cubicSum, wholePower } from './same-everywhere.js';
 
@@ -7,8 +7,8 @@ const close = (value: number, reference: number): boolean =>
   Math.abs(value - reference) <= 1e-15 * Math.max(1, Math.abs(reference));
 
 it('powers are those of the engine', () => {
-  fc.assert(
-    fc.property(fc.double({ min: 0, max: 1, noNaN: true }), fc.integer({ min: 0, max: 64 }), (base, exponent) =>
+  assert(
+    property(double({ min: 0, max: 1, noNaN: true }), integer({ min: 0, max: 64 }), (base, exponent) =>
       close(wholePower(base, exponent), base ** exponent),
     ),
   );
@@ -16,9 +16,9 @@ it('powers are those of the engine', () => {
 });
 
 it('roots of two cubes are those of the engine, whatever their scale', () => {
-  const seconds = fc.oneof(fc.constant(0), fc.double({ min: 1e-12, max: 100, noNaN: true }));
-  fc.assert(
-    fc.property(seconds, seconds, (a, b) => {
+  const seconds = oneof(constant(0), double({ min: 1e-12, max: 100, noNaN: true }));
+  assert(
+    property(seconds, seconds, (a, b) => {
       const root = cubicSum(a, b);
       const scale = Math.max(a, b) || 1;
       return close(root / scale, Math.cbrt((a / scale) ** 3 + (b / scale) ** 3));
@@ -29,10 +29,8 @@ it('roots of two cubes are those of the engine, whatever their scale', () => {
 });
 
 it('logarithms are those of the engine, and exact for powers of two', () => {
-  fc.assert(
-    fc.property(fc.double({ min: 1, max: 1e9, noNaN: true }), (value) =>
-      close(binaryLogarithm(value), Math.log2(value)),
-    ),
+  assert(
+    property(double({ min: 1, max: 1e9, noNaN: true }), (value) => close(binaryLogarithm(value), Math.log2(value))),
   );
   for (let power = 0; power <= 40; power++) expect(binaryLogarithm(2 ** power)).toBe(power);
   expect(() => binaryLogarithm(0.5)).toThrow(RangeError);

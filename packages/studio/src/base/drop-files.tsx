@@ -5,17 +5,18 @@ import { useRef, useState } from 'preact/hooks';
 interface DropProps {
   readonly label: string;
   readonly accept?: string;
+  /** Several at once may be given, each told by itself. */
+  readonly multiple?: boolean;
   readonly onFile: (file: File) => void;
   readonly children?: ComponentChildren;
 }
 
 /** A place to drop a file, which also opens the browser's chooser. */
-export function DropFile({ label, accept, onFile, children }: DropProps) {
+export function DropFile({ label, accept, multiple = false, onFile, children }: DropProps) {
   const chooser = useRef<HTMLInputElement>(null);
   const [over, setOver] = useState(false);
   const take = (files: FileList | null | undefined): void => {
-    const file = files?.[0];
-    if (file !== undefined) onFile(file);
+    for (const file of [...(files ?? [])].slice(0, multiple ? undefined : 1)) onFile(file);
   };
   return (
     <div
@@ -39,6 +40,7 @@ export function DropFile({ label, accept, onFile, children }: DropProps) {
         type="file"
         hidden
         accept={accept}
+        multiple={multiple}
         aria-label={label}
         onChange={({ currentTarget }) => {
           take(currentTarget.files);

@@ -19,7 +19,7 @@ import {
   type Workload,
 } from '@monta/core';
 import { about } from '../base/shown-error.js';
-import { readSubject, type PlanFields } from '../plan/question.js';
+import type { Subject, SubjectFields } from '../subject/subject.js';
 
 /** What the sliders say; what is absent is the model's or the cluster's own. */
 export interface LayerSliders {
@@ -37,7 +37,7 @@ export interface LayerSliders {
   readonly ports?: number;
 }
 
-export interface LayerFields extends PlanFields {
+export interface LayerFields extends SubjectFields {
   readonly sliders: LayerSliders;
 }
 
@@ -99,8 +99,7 @@ function changedCluster(cluster: Cluster, { network, inside, ports }: LayerSlide
 }
 
 /** The layer and its machine. Throws `InputError` that names its slider. */
-export function readLayer({ sliders, ...asked }: LayerFields): Workload {
-  const { model: whole, cluster: own } = readSubject(asked);
+export function readLayer(sliders: LayerSliders, { model: whole, cluster: own }: Subject): Workload {
   const { tp, ep, tokens, skew, experts = whole.experts, topK = whole.topK } = sliders;
   if (!whole.moeLayers.includes(true))
     throw new InputError(`${whole.name} has no experts`, { file: 'model', expected: 'a Mixture-of-Experts model' });
@@ -142,9 +141,9 @@ export const nameOf = ({ strategy, layout }: Candidate): string =>
   `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
 
 /** Prices every way. Throws `InputError`. */
-export function layerAnswer(fields: LayerFields): LayerAnswer {
-  const workload = readLayer(fields);
-  const { model, cluster } = readSubject(fields);
+export function layerAnswer(sliders: LayerSliders, subject: Subject): LayerAnswer {
+  const workload = readLayer(sliders, subject);
+  const { model, cluster } = subject;
   const { best, candidates, refused } = choiceOf(workload);
   const tiers = workload.cluster.tiers.map(({ name }) => name);
   const ways = candidates.map((one): LayerWay => {
@@ -186,16 +185,12 @@ export function layerAnswer(fields: LayerFields): LayerAnswer {
 }
 
 /** The map, cell by cell, those near the middle first. Throws `InputError`. */
-export function* mapCells(fields: LayerFields): Generator<MapCell> {
+export function* mapCells(sliders: LayerSliders, subject: Subject): Generator<MapCell> {
   const places = mapColumns.flatMap((_, column) => mapRows.map((__, row) => ({ column, row })));
   const far = ({ column, row }: { column: number; row: number }): number => Math.abs(column - 3) + Math.abs(row - 2);
   for (const { column, row } of places.sort((a, b) => far(a) - far(b))) {
-    const sliders = {
-      ...fields.sliders,
-      network: fields.sliders.network * (mapColumns[column] ?? 1),
-      tokens: mapRows[row] ?? 1,
-    };
-    const { best, candidates } = choiceOf(readLayer({ ...fields, sliders }));
+    const moved = { ...sliders, network: sliders.network * (mapColumns[column] ?? 1), tokens: mapRows[row] ?? 1 };
+    const { best, candidates } = choiceOf(readLayer(moved, subject));
     const other = candidates.find((one) => nameOf(one) !== nameOf(best) && one.program !== best.program);
     const { share, tie } = other === undefined ? { share: 0, tie: false } : marginOver(best, other);
     yield { column, row, name: nameOf(best), margin: share, tie };

@@ -20,6 +20,7 @@ import {
   tieShare,
   worldSize,
 } from '@monta/core';
+import type { EvidenceRow } from '../subject/dropped-subject.js';
 import type { AskedPlan } from './question.js';
 
 export interface PlanProgress {
@@ -43,6 +44,9 @@ export interface PlanAnswer {
   readonly lines: readonly PlanLine[];
   readonly counts: string;
   readonly document: PlanDocument;
+  /** Of a topology or logs that were dropped. */
+  readonly evidence?: readonly EvidenceRow[];
+  readonly doubts?: readonly string[];
 }
 
 /** What takes a device's memory on one stage, bytes. */

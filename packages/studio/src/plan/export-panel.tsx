@@ -1,6 +1,7 @@
-/** The plan that is looked at as flags of a framework, to copy or to keep. */
+/** The plan that is looked at as flags of a framework, to copy or to keep; written when asked for. */
 import { type ExportTarget, exportTargets } from '@monta/core';
 import { useEffect, useState } from 'preact/hooks';
+import { params, setParams } from '../base/location.js';
 import { Complaint, Field } from '../base/field.js';
 import type { ShownError } from '../base/shown-error.js';
 import { ask } from '../worker/client.js';
@@ -32,12 +33,14 @@ interface ExportPanelProps {
 }
 
 export function ExportPanel({ answer, index }: ExportPanelProps) {
-  const [to, setTo] = useState<ExportTarget>('megatron');
+  const to = exportTargets.find((target) => target === params.value.get('export'));
   const [shown, setShown] = useState<ExportAnswer | ShownError | undefined>(undefined);
   const [copied, setCopied] = useState(false);
   useEffect(() => {
     let current = true;
     setCopied(false);
+    setShown(undefined);
+    if (to === undefined) return undefined;
     ask('export', { index, to }).then(
       (value) => current && setShown(value),
       (error: unknown) => current && setShown(complaintOf(error)),
@@ -53,9 +56,9 @@ export function ExportPanel({ answer, index }: ExportPanelProps) {
         <h2>In a framework's words</h2>
         <Field
           label="framework"
-          value={to}
-          options={exportTargets.map((value) => ({ value, label: value }))}
-          onChange={(value) => setTo(value as ExportTarget)}
+          value={to ?? ''}
+          options={[{ value: '', label: 'choose one' }, ...exportTargets.map((value) => ({ value, label: value }))]}
+          onChange={(value) => setParams({ export: value })}
         />
         <button
           type="button"
@@ -64,7 +67,11 @@ export function ExportPanel({ answer, index }: ExportPanelProps) {
         >
           {copied ? 'copied' : 'copy'}
         </button>
-        <button type="button" disabled={text === undefined} onClick={() => keep(fileNames[to], text ?? '')}>
+        <button
+          type="button"
+          disabled={text === undefined}
+          onClick={() => to !== undefined && keep(fileNames[to], text ?? '')}
+        >
           download
         </button>
         <button type="button" onClick={() => keep('plan.json', `${JSON.stringify(answer.document, null, 2)}\n`)}>

@@ -3,7 +3,17 @@ import { clusterPresets, computePrecisions, frameworkNames, modelPresets } from 
 import { DropFile } from '../base/drop-files.js';
 import { Field } from '../base/field.js';
 import { setParams } from '../base/location.js';
-import { errorOf, fields, type FieldName, files, plan, setFile } from './plan-state.js';
+import {
+  addLog,
+  asksForNodes,
+  errorOf,
+  fields,
+  type FieldName,
+  files,
+  plan,
+  removeLog,
+  setFile,
+} from './plan-state.js';
 import { boundedAxes } from './question.js';
 
 const models = [...modelPresets.keys()];
@@ -27,14 +37,20 @@ interface SubjectProps {
   readonly kind: 'model' | 'cluster';
   readonly names: readonly string[];
   readonly what: string;
+  readonly accept: string;
 }
 
+/** What nccl-tests print above their columns. */
+const looksLog = (text: string): boolean => /\bbusbw\b|"busbw"|nccl-tests/iu.test(text);
+
 /** A preset by its name, or a file in its place. */
-function Subject({ kind, names, what }: SubjectProps) {
+function Subject({ kind, names, what, accept }: SubjectProps) {
   const file = files.value[kind];
   const error = errorOf(kind);
-  const drop = async (dropped: File): Promise<void> => {
-    setFile(kind, { name: dropped.name, text: await dropped.text() });
+  const drop = async ({ name, text }: { name: string; text: Promise<string> }): Promise<void> => {
+    const dropped = { name, text: await text };
+    if (kind === 'cluster' && looksLog(dropped.text)) addLog(dropped);
+    else setFile(kind, dropped);
     planSoon();
   };
   return (
@@ -48,8 +64,37 @@ function Subject({ kind, names, what }: SubjectProps) {
         change(kind, value);
       }}
     >
-      <DropFile label={what} accept=".json,.yaml,.yml" onFile={(dropped) => void drop(dropped)} />
+      <DropFile
+        label={what}
+        accept={accept}
+        multiple={kind === 'cluster'}
+        onFile={(dropped) => void drop({ name: dropped.name, text: dropped.text() })}
+      />
+      {kind === 'cluster' && <Logs />}
     </Field>
+  );
+}
+
+/** Logs of nccl-tests that were dropped; each can be taken away again. */
+function Logs() {
+  const { logs = [] } = files.value;
+  return (
+    <>
+      {logs.map(({ name }) => (
+        <p key={name} class="dropped">
+          {name}{' '}
+          <button
+            type="button"
+            onClick={() => {
+              removeLog(name);
+              planSoon();
+            }}
+          >
+            remove
+          </button>
+        </p>
+      ))}
+    </>
   );
 }
 
@@ -89,8 +134,19 @@ const Choice = ({ name, label, none, values }: ChoiceProps) => (
 export function PlanForm() {
   return (
     <form class="card form" aria-label="What is planned" onSubmit={(event) => event.preventDefault()}>
-      <Subject kind="model" names={models} what="or a config.json" />
-      <Subject kind="cluster" names={clusters} what="or a cluster.yaml" />
+      <Subject kind="model" names={models} what="or a config.json" accept=".json,.yaml,.yml" />
+      <Subject
+        kind="cluster"
+        names={clusters}
+        what="or a cluster.yaml, a topology, logs of nccl-tests"
+        accept=".yaml,.yml,.json,.xml,.txt,.log,.out"
+      />
+      {asksForNodes.value && (
+        <>
+          <Text name="nodes" label="nodes" placeholder="1 such node" />
+          <Text name="gpu" label="GPU" placeholder="as the file says, or h100" />
+        </>
+      )}
       <Text name="sequence" label="sequence" placeholder="4096 tokens" />
       <Text name="batch" label="global batch" placeholder="sequences of a step" />
       <Choice name="framework" label="framework" none="whatever is priced" values={frameworkNames} />

@@ -2,6 +2,7 @@
 import { useEffect } from 'preact/hooks';
 import { formatSeconds } from '@monta/core';
 import { Complaint } from '../base/field.js';
+import { ClusterEvidence } from './cluster-evidence.js';
 import { ExportPanel } from './export-panel.js';
 import { MemoryBars } from './memory-bars.js';
 import { PlanForm } from './plan-form.js';
@@ -67,6 +68,7 @@ function Found() {
           </div>
         </div>
       )}
+      <ClusterEvidence answer={found} />
       <ExportPanel answer={found} index={chosen.value} />
     </>
   );

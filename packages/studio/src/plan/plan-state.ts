@@ -4,9 +4,10 @@ import { params } from '../base/location.js';
 import { shownError, type ShownError } from '../base/shown-error.js';
 import { ask, WorkerComplaint } from '../worker/client.js';
 import type { PlanAnswer, PlanDetail, PlanProgress } from './answer.js';
-import { boundedAxes, type DroppedFile, type PlanFields, usualSubject } from './question.js';
+import { type DroppedFile, type SubjectFiles, usualSubject } from '../subject/subject.js';
+import { boundedAxes } from './question.js';
 
-export const files = signal<PlanFields['files']>({});
+export const files = signal<SubjectFiles>({});
 export const answer = signal<PlanAnswer | undefined>(undefined);
 export const progress = signal<PlanProgress | undefined>(undefined);
 export const complaint = signal<ShownError | undefined>(undefined);
@@ -16,7 +17,17 @@ export const changes = signal<string>('');
 export const chosen = signal(0);
 export const detail = signal<PlanDetail | undefined>(undefined);
 
-const named = ['model', 'cluster', 'sequence', 'batch', 'framework', 'precision', ...boundedAxes] as const;
+const named = [
+  'model',
+  'cluster',
+  'nodes',
+  'gpu',
+  'sequence',
+  'batch',
+  'framework',
+  'precision',
+  ...boundedAxes,
+] as const;
 export type FieldName = (typeof named)[number];
 
 /** The fields as they stand in the address. */
@@ -30,30 +41,35 @@ export const fields = computed(
     ) as Record<FieldName, string>,
 );
 
-/** Whom a complaint is about; files stand for their field. */
-export const errorOf = (field: string): ShownError | undefined => {
-  const { value } = complaint;
-  if (value === undefined) return undefined;
-  const { model, cluster } = files.value;
-  const own = field === 'model' ? model?.name : field === 'cluster' ? cluster?.name : undefined;
-  return value.field === field || (own !== undefined && value.field === own) ? value : undefined;
-};
+/** The complaint about an input, if there is one. */
+export const errorOf = (field: string): ShownError | undefined =>
+  complaint.value?.field === field ? complaint.value : undefined;
 
 /** A complaint that belongs to no input. */
 export const generalError = computed((): ShownError | undefined => {
   const { value } = complaint;
-  return value === undefined ||
-    [...named, files.value.model?.name, files.value.cluster?.name].includes(value.field ?? '')
-    ? undefined
-    : value;
+  return named.some((name) => name === value?.field) ? undefined : value;
 });
 
+/** Puts a file in the place of a model or a cluster, or the name in the place of the file again. */
 export function setFile(kind: 'model' | 'cluster', file: DroppedFile | undefined): void {
-  const next = { ...files.value };
-  if (file === undefined) delete next[kind];
-  else next[kind] = file;
-  files.value = next;
+  const { [kind]: _, ...others } = files.value;
+  files.value = file === undefined ? others : { ...others, [kind]: file };
 }
+
+export const addLog = (log: DroppedFile): void => {
+  const { logs = [] } = files.value;
+  files.value = { ...files.value, logs: [...logs.filter(({ name }) => name !== log.name), log] };
+};
+
+export const removeLog = (name: string): void => {
+  files.value = { ...files.value, logs: (files.value.logs ?? []).filter((log) => log.name !== name) };
+};
+
+/** Whether the cluster is a file that says nothing of tiers: the topology of one node. */
+export const asksForNodes = computed(
+  (): boolean => files.value.cluster !== undefined && !/\btiers\b/u.test(files.value.cluster.text),
+);
 
 export const complaintOf = (error: unknown): ShownError =>
   error instanceof WorkerComplaint ? error.shown : shownError(error);

@@ -2,33 +2,36 @@
 import { EstimateModel, getCluster, getModel, maxOf, planDocument, planProblem, Search } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { shownError } from '../base/shown-error.js';
+import { readSubject } from '../subject/subject.js';
 import { PlanQuest } from './answer.js';
 import { exportAnswer } from './export-answer.js';
 import { readQuestion } from './question.js';
 import { scriptAnswer } from './script-answer.js';
 
-const asked = (fields: Readonly<Record<string, string>>) => ({ fields, files: {} });
 const small = { model: 'mixtral-8x7b', cluster: 'h100-2x8' };
 const bounded = { ...small, sequence: '8192', framework: 'megatron', pp: '1', tp: '2,4' };
 
-function questOf(fields: Readonly<Record<string, string>>): PlanQuest {
-  const quest = new PlanQuest(readQuestion(asked(fields)));
+async function questOf(fields: Readonly<Record<string, string>>): Promise<PlanQuest> {
+  const asked = { fields, files: {} };
+  const quest = new PlanQuest(readQuestion(asked, await readSubject(asked)));
   for (const _ of quest.run());
   return quest;
 }
 
 /** The complaint about some fields. */
-function complaint(fields: Readonly<Record<string, string>>): ReturnType<typeof shownError> {
+async function complaint(fields: Readonly<Record<string, string>>): Promise<ReturnType<typeof shownError>> {
   try {
-    questOf(fields).answer();
+    (await questOf(fields)).answer();
   } catch (error) {
     return shownError(error);
   }
   throw new Error('no complaint');
 }
 
-describe('a plan of the page', () => {
-  const quest = questOf(bounded);
+const subject = await readSubject({ fields: small, files: {} });
+
+describe('a plan of the page', async () => {
+  const quest = await questOf(bounded);
 
   it('is the plan of the search', () => {
     const problem = planProblem({
@@ -62,7 +65,7 @@ describe('a plan of the page', () => {
     const { layout } = quest.plans[0]?.setting ?? {};
     expect(text).toContain(`--tensor-model-parallel-size ${layout?.tp}`);
     expect(text).toContain(`--expert-model-parallel-size ${layout?.ep}`);
-    expect(scriptAnswer({ ...asked(small), script: text }).findings).toEqual([]);
+    expect(scriptAnswer(text, subject).findings).toEqual([]);
   });
 });
 
@@ -73,17 +76,17 @@ describe('complaints stand at their input', () => {
     ['sequence', { sequence: '0' }],
     ['tp', { tp: '0..2' }],
     ['framework', { framework: 'jax' }],
-  ])('%s', (field, fields) => {
-    expect(complaint({ ...small, ...fields }).field).toBe(field);
+  ])('%s', async (field, fields) => {
+    expect((await complaint({ ...small, ...fields })).field).toBe(field);
   });
 
-  it('names the nearest that fits where nothing does', () => {
-    const { message, hint } = complaint({ model: 'deepseek-v3', cluster: 'h100-2x8' });
+  it('names the nearest that fits where nothing does', async () => {
+    const { message, hint } = await complaint({ model: 'deepseek-v3', cluster: 'h100-2x8' });
     expect(message).toContain('fits on');
     expect(hint).toContain('the nearest that fits');
   });
 
   it('says what a script lacks', () => {
-    expect(() => scriptAnswer({ ...asked(small), script: 'echo hello' })).toThrow('no training run');
+    expect(() => scriptAnswer('echo hello', subject)).toThrow('no training run');
   });
 });

@@ -10,8 +10,7 @@ import {
   type LaunchPrice,
   priceFacts,
 } from '@monta/core';
-import type { PlanFields } from './question.js';
-import { readSubject } from './question.js';
+import type { Subject } from '../subject/subject.js';
 
 export type ScriptFinding = Pick<Finding, 'severity' | 'rule' | 'message' | 'consequence' | 'mend'>;
 
@@ -23,8 +22,7 @@ export interface ScriptAnswer {
 }
 
 /** The first run of the text. Throws `InputError` where there is none. */
-export function scriptAnswer({ script, ...asked }: PlanFields & { readonly script: string }): ScriptAnswer {
-  const { model, cluster } = readSubject(asked);
+export function scriptAnswer(script: string, { model, cluster }: Subject): ScriptAnswer {
   const [launch] = findLaunches({ file: 'script', text: script }).launches;
   if (launch === undefined) throw new RangeError('no launch');
   const architecture = architectureOf(cluster.device.name);

@@ -1,12 +1,10 @@
 import { writePerfetto, type Trace } from '@monta/core';
 import { describe, expect, it } from 'vitest';
+import { readSubject } from '../subject/subject.js';
 import { layerTrace, openTrace, type OpenedTrace } from './opened-trace.js';
 
-const fields = {
-  fields: { model: '2x70b', cluster: 'a800-2x8' },
-  files: {},
-  sliders: { tp: 2, ep: 2, tokens: 512, skew: 0, network: 1, inside: 1 },
-};
+const subject = await readSubject({ fields: { model: '2x70b', cluster: 'a800-2x8' }, files: {} });
+const sliders = { tp: 2, ep: 2, tokens: 512, skew: 0, network: 1, inside: 1 };
 const bytesOf = (text: string): ArrayBuffer => new TextEncoder().encode(text).buffer;
 
 /** Whether spans of every row follow one another. */
@@ -17,7 +15,7 @@ const inOrder = ({ starts, rows, issued }: OpenedTrace): boolean =>
   });
 
 describe('a simulated layer', () => {
-  const layer = layerTrace(fields, 'forward');
+  const layer = layerTrace(sliders, subject, 'forward');
 
   it('has a critical path that fills the time of the pass', () => {
     const on = [...layer.critical.keys()].filter((span) => layer.critical[span] === 1);

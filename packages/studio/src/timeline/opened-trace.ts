@@ -1,14 +1,7 @@
 /** A trace as columns of numbers, which a worker hands over without copying and a canvas draws fast. */
-import {
-  chooseDispatch,
-  InputError,
-  readPerfetto,
-  routedBinding,
-  simulatePass,
-  spanLanes,
-  type Trace,
-} from '@monta/core';
-import { readLayer, type LayerFields } from '../explore/answer.js';
+import { InputError, readPerfetto, routedBinding, simulatePass, spanLanes, type Trace } from '@monta/core';
+import { choiceOf, nameOf, readLayer, type LayerSliders } from '../explore/answer.js';
+import type { Subject } from '../subject/subject.js';
 
 export interface OpenedTrace {
   readonly title: string;
@@ -185,11 +178,9 @@ function eventsOf(text: string, name: string, notOurs: InputError): readonly Kin
 }
 
 /** The layer of the sliders, by its best way, of the ranks of one node. Throws `InputError`. */
-export function layerTrace(fields: LayerFields, pass: 'forward' | 'backward'): OpenedTrace {
-  const workload = readLayer(fields);
-  const choice = chooseDispatch(workload, { chunkCounts: [1, 4], onlyBest: true });
-  if (!choice.known) throw new InputError(choice.missing.join('; '), { file: 'cluster' });
-  const { best } = choice;
+export function layerTrace(sliders: LayerSliders, subject: Subject, pass: 'forward' | 'backward'): OpenedTrace {
+  const workload = readLayer(sliders, subject);
+  const { best } = choiceOf(workload);
   const { shape, routing, seed } = workload;
   const chosen = { ...workload, shape: { ...shape, layout: best.layout } };
   const simulated = simulatePass(chosen, best.strategy, pass, routedBinding(chosen.shape, routing, seed));
@@ -197,5 +188,5 @@ export function layerTrace(fields: LayerFields, pass: 'forward' | 'backward'): O
   const { trace, summary } = simulated;
   const spans = trace.spans.filter(({ rank }) => rank < mostRanks);
   const path = new Set(summary.path.map(({ rank, operation }) => pathKey(rank, operation)));
-  return ofTraces(`${best.name}, ${pass}`, [{ ...trace, spans }], path);
+  return ofTraces(`${nameOf(best)}, ${pass}`, [{ ...trace, spans }], path);
 }

@@ -1,6 +1,7 @@
 import { getCluster, passProgram, routedBinding, traffic } from '@monta/core';
 import { expect, it } from 'vitest';
 import { choiceOf, readLayer } from '../explore/answer.js';
+import { readSubject } from '../subject/subject.js';
 import { sentBy, trafficAnswer } from './answer.js';
 
 const fields = {
@@ -8,10 +9,11 @@ const fields = {
   files: {},
   sliders: { tp: 8, ep: 2, tokens: 512, skew: 0.5, network: 1, inside: 1 },
 };
+const subject = await readSubject(fields);
 
 it.each(['forward', 'backward'] as const)('adds up to the bytes of the whole pass, port by port: %s', (pass) => {
-  const played = trafficAnswer({ ...fields, pass, way: 1 });
-  const workload = readLayer(fields);
+  const played = trafficAnswer({ ...fields, pass, way: 1 }, subject);
+  const workload = readLayer(fields.sliders, subject);
   const chosen = choiceOf(workload).candidates[1];
   if (chosen === undefined) throw new Error('one way alone');
   const shape = { ...workload.shape, layout: chosen.layout };

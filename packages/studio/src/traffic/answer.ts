@@ -13,6 +13,7 @@ import {
   type Program,
 } from '@monta/core';
 import { choiceOf, nameOf, readLayer, type LayerFields } from '../explore/answer.js';
+import type { Subject } from '../subject/subject.js';
 
 export interface TrafficFields extends LayerFields {
   readonly pass: 'forward' | 'backward';
@@ -70,8 +71,8 @@ const sendingPorts = (cluster: Cluster): readonly (SendingPort & { readonly at: 
   );
 
 /** Throws `InputError`. */
-export function trafficAnswer({ pass, way, ...fields }: TrafficFields): TrafficAnswer {
-  const workload = readLayer(fields);
+export function trafficAnswer({ pass, way, sliders }: TrafficFields, subject: Subject): TrafficAnswer {
+  const workload = readLayer(sliders, subject);
   const { candidates } = choiceOf(workload);
   const chosen = candidates[way] ?? candidates[0];
   if (chosen === undefined) throw new InputError('there is no way', { file: 'model' });

@@ -4,18 +4,18 @@ import type { ExportTarget } from '@monta/core';
 import type { LayerAnswer, LayerFields, MapCell } from '../explore/answer.js';
 import type { PlanAnswer, PlanDetail, PlanProgress } from '../plan/answer.js';
 import type { ExportAnswer } from '../plan/export-answer.js';
-import type { PlanFields } from '../plan/question.js';
+import type { SubjectFields } from '../subject/subject.js';
 import type { ScriptAnswer } from '../plan/script-answer.js';
 import type { OpenedTrace } from '../timeline/opened-trace.js';
 import type { TrafficAnswer, TrafficFields } from '../traffic/answer.js';
 
 /** Requests by kind: what is asked, what is told meanwhile, what is answered. */
 export interface Exchanges {
-  plan: { ask: PlanFields; progress: PlanProgress; answer: PlanAnswer };
+  plan: { ask: SubjectFields; progress: PlanProgress; answer: PlanAnswer };
   detail: { ask: { readonly index: number }; progress: never; answer: PlanDetail };
   changes: { ask: Record<string, never>; progress: never; answer: string };
   export: { ask: { readonly index: number; readonly to: ExportTarget }; progress: never; answer: ExportAnswer };
-  script: { ask: PlanFields & { readonly script: string }; progress: never; answer: ScriptAnswer };
+  script: { ask: SubjectFields & { readonly script: string }; progress: never; answer: ScriptAnswer };
   layer: { ask: LayerFields; progress: never; answer: LayerAnswer };
   map: { ask: LayerFields; progress: MapCell; answer: null };
   trace: { ask: { readonly name: string; readonly text: ArrayBuffer }; progress: never; answer: OpenedTrace };

@@ -5,6 +5,7 @@
 import { shownError } from '../base/shown-error.js';
 import { PlanQuest } from '../plan/answer.js';
 import { readQuestion } from '../plan/question.js';
+import { readSubject } from '../subject/subject.js';
 import type { Exchanges, FromWorker, Kind, Request, ToWorker } from './messages.js';
 
 /** How long work runs between looks at what the page says, milliseconds. */
@@ -57,25 +58,32 @@ const progressOf =
 
 const handlers: Handlers = {
   plan: async (fields, id) => {
-    const next = new PlanQuest(readQuestion(fields));
+    const subject = await readSubject(fields);
+    const next = new PlanQuest(readQuestion(fields, subject));
     await inTurns(id, next.run(), progressOf(id));
     const answer = next.answer();
     quest = next;
-    return answer;
+    const { evidence } = subject;
+    if (evidence === undefined) return answer;
+    const { evidenceRows } = await import('../subject/dropped-subject.js');
+    return { ...answer, evidence: evidenceRows(subject.cluster, evidence), doubts: evidence.notes };
   },
   detail: ({ index }) => theQuest().detail(index),
   changes: () => theQuest().changes(),
   export: async ({ index, to }) => (await import('../plan/export-answer.js')).exportAnswer(theQuest(), index, to),
-  script: async (asked) => (await import('../plan/script-answer.js')).scriptAnswer(asked),
-  layer: async (fields) => (await import('../explore/answer.js')).layerAnswer(fields),
-  map: async (fields, id) => {
+  script: async ({ script, ...asked }) =>
+    (await import('../plan/script-answer.js')).scriptAnswer(script, await readSubject(asked)),
+  layer: async ({ sliders, ...asked }) =>
+    (await import('../explore/answer.js')).layerAnswer(sliders, await readSubject(asked)),
+  map: async ({ sliders, ...asked }, id) => {
     const { mapCells } = await import('../explore/answer.js');
-    await inTurns(id, mapCells(fields), progressOf(id));
+    await inTurns(id, mapCells(sliders, await readSubject(asked)), progressOf(id));
     return null;
   },
   trace: async ({ name, text }) => (await import('../timeline/opened-trace.js')).openTrace(name, text),
-  traffic: async (fields) => (await import('../traffic/answer.js')).trafficAnswer(fields),
-  layerTrace: async ({ pass, ...fields }) => (await import('../timeline/opened-trace.js')).layerTrace(fields, pass),
+  traffic: async (fields) => (await import('../traffic/answer.js')).trafficAnswer(fields, await readSubject(fields)),
+  layerTrace: async ({ pass, sliders, ...asked }) =>
+    (await import('../timeline/opened-trace.js')).layerTrace(sliders, await readSubject(asked), pass),
 };
 
 async function handle<K extends Kind>({ id, kind, ask }: Request & { readonly kind: K }): Promise<void> {

@@ -18,6 +18,7 @@ export type { Series, SeriesKey } from './series.js';
 export { mergeCalibrations, readCalibration, writeCalibration } from './calibration.js';
 export type { Calibration } from './calibration.js';
 export { findNonsense, fitCalibration } from './fit.js';
+export { groundsOf, seriesOfTier } from './grounds.js';
 export type { Fit, Nonsense, SeriesFit } from './fit.js';
 export { describeCoverage } from './coverage.js';
 export type { Coverage } from './coverage.js';

@@ -1,0 +1,48 @@
+/** What the first page takes, and that it needs no network afterwards. */
+import { gzipSync } from 'node:zlib';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { launch, openPage, startStudio, type Studio } from './studio-page.js';
+
+/** Gzipped scripts until a plan is shown. */
+const mostBytes = 145_000;
+
+let browser: Browser;
+let studio: Studio;
+
+beforeAll(async () => {
+  [browser, studio] = await Promise.all([launch(), startStudio()]);
+});
+
+afterAll(async () => {
+  studio.stop();
+  await browser.close();
+});
+
+it('shows a plan with less than 145 kB of gzipped script', async () => {
+  const page = await browser.newPage();
+  const scripts = new Map<string, Promise<Buffer>>();
+  page.on('response', (response) => {
+    if (/javascript/u.test(response.headers()['content-type'] ?? '')) scripts.set(response.url(), response.body());
+  });
+  await page.goto(`${studio.address}#/plan?model=mixtral-8x7b&cluster=h100-2x8`);
+  await page.getByRole('region', { name: 'Table of plans' }).waitFor();
+  await page.waitForLoadState('networkidle');
+  const bodies = await Promise.all(scripts.values());
+  expect([...scripts.keys()].some((url) => url.includes('studio-worker'))).toBe(true);
+  expect(bodies.reduce((sum, body) => sum + gzipSync(body, { level: 9 }).length, 0)).toBeLessThan(mostBytes);
+});
+
+it('opens again and plans without a network', async () => {
+  const { page, faults } = await openPage(browser, `${studio.address}#/plan?model=mixtral-8x7b&cluster=h100-2x8`);
+  await page.getByRole('region', { name: 'Table of plans' }).waitFor();
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.ready;
+  });
+  await page.context().setOffline(true);
+  await page.reload();
+  await page.getByRole('region', { name: 'Table of plans' }).waitFor();
+  await page.getByRole('link', { name: 'Explore' }).click();
+  await page.locator('.verdict').waitFor();
+  expect(faults).toEqual([]);
+});
