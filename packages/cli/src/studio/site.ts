@@ -1,16 +1,16 @@
 /** Where the built page lies. */
 import { InputError } from '@monta/core';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 
 /** Throws `InputError` where it was not built. */
 export function siteFolder(): string {
-  const folder = fileURLToPath(new URL('../../../studio/dist/', import.meta.url));
-  if (!existsSync(join(folder, 'index.html')))
+  try {
+    return dirname(createRequire(import.meta.url).resolve('@monta/studio/index.html'));
+  } catch {
     throw new InputError('the page of the studio is not built', {
-      expected: 'packages/studio/dist/index.html',
+      expected: 'dist/index.html of the package @monta/studio',
       hint: 'npm run build:studio',
     });
-  return folder;
+  }
 }

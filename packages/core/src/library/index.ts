@@ -3,11 +3,11 @@
  * predicted; each result says what it rests on.
  */
 export {
-  compare,
-  explain,
-  exportPlan,
   plan,
   readPlan,
+  explain,
+  compare,
+  exportPlan,
   type ExportedPlan,
   type Fact,
   type PlanQuestion,
@@ -27,8 +27,8 @@ export {
 } from './layer.js';
 export { memory, type MemoryQuestion, type StepMemory } from './memory.js';
 export {
-  calibrate,
   lint,
+  calibrate,
   type CalibrationResult,
   type LintedLaunch,
   type LintFinding,
