@@ -73,9 +73,8 @@ try {
   const asked = ['plan', '--model', 'olmoe-1b-7b', '--cluster', 'h100-1x8', '--dp', '8', '--ep', '8'];
   check('npx monta plan', 'npx', ['--no-install', 'monta', ...asked], /dp=8,ep=8/u);
   check('npx monta --version', 'npx', ['--no-install', 'monta', '--version'], /^\d+\.\d+\.\d+/u);
-  check('monta verify, which starts ranks', 'npx', [
-    ...['--no-install', 'monta', 'verify', join(root, 'fixtures/hf/tiny-mixtral'), '--layout', 'dp=2,ep=2'],
-  ]);
+  const verified = ['verify', join(root, 'fixtures/hf/tiny-mixtral'), '--layout', 'dp=2,ep=2'];
+  check('npx monta verify, which starts ranks', 'npx', ['--no-install', 'monta', ...verified]);
   check(
     'the page of the studio lies where monta studio looks',
     process.execPath,
