@@ -1,6 +1,7 @@
 /**
  * Writes docs/library.md from the sources: every function of the library with its comment, signature and examples, and
- * the types that they take and give. `npm run docs:library`; with `--check` only says whether the page is as it would be.
+ * the types that they take and give. `npm run docs:library`; with `--check` it only says whether the page is as it
+ * would be.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
@@ -81,13 +82,17 @@ function interfaceText({ name, node, text }) {
 const text = [
   '# The library',
   '',
-  'What the command answers, as functions of plain data. They run in Node and in browsers. This page is made from the sources by `npm run docs:library`; every example on it is a test, in Node and in Chromium, and prints what its comments say.',
+  'What the command answers, as functions of plain data. They run in Node and in browsers. This page is made from ' +
+    'the sources by `npm run docs:library`; every example on it is a test, in Node and in Chromium, and prints what ' +
+    'its comments say.',
   '',
   '```js',
   "import { plan } from 'monta'; // or from '@monta/core/library', which brings no command",
   '```',
   '',
-  'Bad input throws `InputError`: `file`, `line` and `path` say where, `expected` what would do, `hint` what to try. All times are seconds, all sizes bytes, all rates bytes or FLOPs a second. Nothing is measured: every result says what it rests on.',
+  'Bad input throws `InputError`: `file`, `line` and `path` say where, `expected` what would do, `hint` what to try. ' +
+    'All times are seconds, all sizes bytes, all rates bytes or FLOPs a second. Nothing is measured: every result ' +
+    'says what it rests on.',
   '',
   '| function | what it answers |',
   '|---|---|',
