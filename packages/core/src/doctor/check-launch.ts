@@ -15,6 +15,7 @@ import {
   overriddenRun,
   plannedBy,
   plannedByDeepspeed,
+  readable,
   readMegatronArguments,
   smallestWorld,
   TorchtitanRun,
@@ -85,12 +86,19 @@ function megatronSummary(run: MegatronRun): string {
   ].join(' · ');
 }
 
+/** ms-swift's fields go through Megatron's parser, which switches off what a configuration of Bridge refuses. */
+const byParser = (finding: Finding): Finding =>
+  finding.rule === 'bridge-sequence-parallel-alone'
+    ? { ...finding, severity: 'changed', rule: 'sequence-parallel-alone', consequence: 'it is switched off' }
+    : finding;
+
 function checkedMegatron(run: MegatronRun, launch: FrameworkLaunch, known: KnownBeside): CheckedRun {
   const overrides = launch.kind === 'bridge';
   const { model, cluster } = known;
-  const words = !overrides ? same : launch.program?.startsWith('megatron ') === true ? inPlainFlags : inOverrides;
+  const swift = overrides && launch.program?.startsWith('megatron ') === true;
+  const words = !overrides ? same : swift ? inPlainFlags : inOverrides;
   const findings = [
-    ...(overrides ? checkOverrides(run, words) : checkMegatron(run)),
+    ...(overrides ? checkOverrides(run, words).map((one) => (swift ? byParser(one) : one)) : checkMegatron(run)),
     ...(model === undefined ? [] : differencesFrom(model, run)),
   ];
   const name = launch.program ?? (overrides ? 'overrides' : 'flags');
@@ -146,11 +154,25 @@ function checkedTorchtitan(launch: FrameworkLaunch & { readonly kind: 'torchtita
   };
 }
 
+const missingConfiguration = (file: string): Finding => ({
+  severity: 'unknown',
+  rule: 'deepspeed-configuration',
+  flags: ['--deepspeed_config'],
+  message: `the DeepSpeed configuration ${readable(file)} is not given`,
+  consequence: 'what it says of batch, ZeRO and precision is not checked',
+  mend: 'give its path behind the script: monta lint train.sh ds_config.json',
+  source: 'the launch line',
+});
+
 function checkedDeepspeed(launch: FrameworkLaunch & { readonly kind: 'deepspeed' }, known: KnownBeside): CheckedRun {
-  const { file, values } = launch;
-  const text = known.readFile(file);
+  const { file, values, megatron, text = known.readFile(file) } = launch;
+  if (text === undefined && megatron !== undefined) {
+    const run = new MegatronRun(readMegatronArguments(megatron.arguments, megatron.program), contextOf(known, launch));
+    const checked = checkedMegatron(run, { kind: 'megatron', ...megatron }, known);
+    return { ...checked, findings: [...checked.findings, missingConfiguration(file)] };
+  }
   if (text === undefined)
-    throw new InputError(`names the configuration ${file}, which is not given`, {
+    throw new InputError(`names the configuration ${readable(file)}, which is not given`, {
       expected: `its path behind the script: monta lint train.sh ${file}`,
     });
   const { gpus } = contextOf(known, launch);

@@ -151,3 +151,42 @@ it.each(['def f(', 'a.b.c = [', 'x = ((((', '"""', 'cfg.model.a = "', 'def f():\
     expect(() => configurationLaunches({ file: 'x.py', text: `${text}\n`.repeat(50) })).not.toThrow();
   },
 );
+
+describe('trainers that build on Megatron-LM', () => {
+  it('under Ray: ranks are the actors of training, the environment is that of the job', () => {
+    const [run] = launches(
+      'ENVIRONMENT="{\\"env_vars\\": {\\"CUDA_DEVICE_MAX_CONNECTIONS\\": \\"1\\"}}"\n' +
+        'ray job submit --address=http://127.0.0.1:8265 --runtime-env-json="${ENVIRONMENT}" -- python3 train.py \\\n' +
+        '  --actor-num-nodes 2 --actor-num-gpus-per-node 8 --colocate --rollout-batch-size 32 --rm-type math \\\n' +
+        '  --n-samples-per-prompt 8 --eps-clip 0.2 --tensor-model-parallel-size 4 --expert-model-parallel-size 8\n',
+    );
+    expect([run?.kind, run?.ranks]).toEqual(['megatron', 16]);
+    expect(run?.environment.get('CUDA_DEVICE_MAX_CONNECTIONS')?.text).toBe('1');
+    expect(degrees(run)).toEqual([4, 1, 1, 8]);
+  });
+
+  it('with a configuration of DeepSpeed that the script writes itself', () => {
+    const [run] = launches(
+      'CONFIG=out/ds.json\nSTAGE=2\ncat <<CONFIGURATION > $CONFIG\n' +
+        '{"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": $STAGE}}\nCONFIGURATION\n' +
+        'deepspeed --num_gpus 8 pretrain_gpt.py --deepspeed --deepspeed_config $CONFIG \\\n' +
+        '  --tensor-model-parallel-size 2 --num-layers 4 --hidden-size 64\n',
+    );
+    if (run?.kind !== 'deepspeed') throw new Error('another kind');
+    expect(run.ranks).toBe(8);
+    expect(JSON.parse(run.text ?? '')).toMatchObject({ zero_optimization: { stage: 2 } });
+    expect(run.megatron?.arguments.map(({ text }) => text)).toContain('--tensor-model-parallel-size');
+  });
+
+  it('as a fork, of which nothing that only it has is an error', () => {
+    const read = (flags: string) => {
+      const [run] = launches(`torchrun --nproc_per_node 8 pretrain_gpt.py --num-layers 4 --hidden-size 64 ${flags}\n`);
+      if (run?.kind !== 'megatron') throw new Error('another kind');
+      return readMegatronArguments(run.arguments, run.program);
+    };
+    const own = read('--moe-num-experts=64 --moe-top-k 2 --position-embedding-type rotary');
+    expect(own.fork).toBe('MegaBlocks');
+    expect(own.findings.map(({ severity }) => severity)).toEqual(['unknown', 'unknown', 'unknown']);
+    expect(read('--moe-top-kk 2').findings.map(({ severity }) => severity)).toEqual(['error']);
+  });
+});

@@ -25,11 +25,21 @@ interface Configured extends Started {
   readonly assignments: readonly Assignment[];
 }
 
+export interface DeepspeedLaunch extends Started {
+  readonly kind: 'deepspeed';
+  readonly file: string;
+  /** The configuration, where the script writes it itself. */
+  readonly text?: string;
+  readonly values: DeepspeedLaunchValues;
+  /** The same command by its flags of Megatron-LM, as forks of it have them. */
+  readonly megatron?: MegatronLaunch;
+}
+
 export type FrameworkLaunch =
   | ({ readonly kind: 'megatron' } & MegatronLaunch)
   | ({ readonly kind: 'bridge' } & Configured)
   | ({ readonly kind: 'torchtitan' } & Configured)
-  | ({ readonly kind: 'deepspeed'; readonly file: string; readonly values: DeepspeedLaunchValues } & Started);
+  | DeepspeedLaunch;
 
 /** Place of the script, or of the module behind `-m`; below 0 where there is neither. */
 function programAt(words: readonly Located[]): number {
@@ -86,6 +96,11 @@ function deepspeedValues(words: readonly Located[]): DeepspeedLaunchValues {
   };
 }
 
+/** Flags of ms-swift's own that bear the name of a field of Megatron's. */
+const ofSwift: readonly string[] = ['loss_scale'];
+const swiftFlags = (words: readonly Located[]): Assignment[] =>
+  plainFlagsOf(words).filter(({ key }) => !ofSwift.includes(key));
+
 /** A run of ms-swift's `megatron sft`: Megatron's fields as flags with underscores; the model's are read elsewhere. */
 function swiftLaunch({ words, environment }: RunCommand): FrameworkLaunch[] {
   const [program, kind] = words;
@@ -97,18 +112,29 @@ function swiftLaunch({ words, environment }: RunCommand): FrameworkLaunch[] {
   const [each, nodes = 1] = [number('NPROC_PER_NODE'), number('NNODES')];
   const ranks = each === undefined ? undefined : each * nodes;
   const called = `megatron ${kind?.text ?? ''}`;
-  return [{ kind: 'bridge', program: called, ranks, environment, file: undefined, assignments: plainFlagsOf(words) }];
+  return [{ kind: 'bridge', program: called, ranks, environment, file: undefined, assignments: swiftFlags(words) }];
 }
 
-function launchOf(command: RunCommand): FrameworkLaunch[] {
+function launchOf(command: RunCommand, written: ReadonlyMap<string, string>): FrameworkLaunch[] {
   const { words, environment } = command;
   const swift = swiftLaunch(command);
   if (swift.length > 0) return swift;
   const json = valueBehind(words, deepspeedFiles);
-  if (json?.endsWith('.json') === true)
-    return [{ kind: 'deepspeed', ...started(command), file: json, values: deepspeedValues(words) }];
-  const megatron = megatronLaunchOf(command).map((launch) => ({ kind: 'megatron', ...launch }) as const);
-  if (megatron.length > 0) return megatron;
+  const [megatron] = megatronLaunchOf(command);
+  if (json?.endsWith('.json') === true) {
+    const text = written.get(json);
+    return [
+      {
+        kind: 'deepspeed',
+        ...started(command),
+        file: json,
+        ...(text === undefined ? {} : { text }),
+        values: deepspeedValues(words),
+        ...(megatron === undefined ? {} : { megatron }),
+      },
+    ];
+  }
+  if (megatron !== undefined) return [{ kind: 'megatron', ...megatron }];
   const flags = dottedFlagsOf(words);
   const toml =
     valueBehind(words, ['--job.config_file', '--job.config-file']) ??
@@ -122,5 +148,5 @@ function launchOf(command: RunCommand): FrameworkLaunch[] {
 }
 
 /** All runs in a script, in the order in which it starts them. */
-export const frameworkLaunches = ({ commands }: LaunchScript): FrameworkLaunch[] =>
-  joinedCommands(commands).flatMap(launchOf);
+export const frameworkLaunches = ({ commands, written = new Map() }: LaunchScript): FrameworkLaunch[] =>
+  joinedCommands(commands).flatMap((command) => launchOf(command, written));

@@ -43,6 +43,9 @@ const kindText = ({ kind, several, choices }: Flag): string => {
   return several ? 'a list' : kind === 'integer' ? 'a whole number' : kind === 'number' ? 'a number' : 'text';
 };
 
+/** Sections of programs that train by rollouts (verl): what serves the rollouts has fields of the same names. */
+const ofInference = /(?:^|\.)(?:rollout|engine_kwargs|vllm|sglang)\./u;
+
 class Reader {
   readonly fields = new Map<string, Setting>();
   readonly nothing = new Set<string>();
@@ -56,6 +59,7 @@ class Reader {
 
   read(assignment: Assignment): void {
     const { key, value } = assignment;
+    if (ofInference.test(key)) return;
     const name = lastName(key);
     if (sectionOf(key) === 'trainer' && typeof value === 'number') {
       if (name === 'devices') this.#devices = value;
@@ -132,6 +136,8 @@ class Reader {
     const [section, name] = [sectionOf(key), lastName(key)];
     if (!checkedSections.includes(section)) return;
     const near = section === 'comm_overlap' ? nearMiss(name, overlapNames, Infinity) : nearMiss(name, knownNames(), 2);
+    // a shorter name of another program's, as verl's model.lora_rank
+    if (near?.endsWith(`_${name}`) === true) return;
     if (near === undefined || (section === 'comm_overlap' && overlapNames.includes(name))) return;
     this.findings.push({
       severity: 'error',

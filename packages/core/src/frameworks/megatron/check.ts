@@ -25,7 +25,17 @@ const ruleSource = 'Megatron-LM d98e8a64 (core 0.20.0 dev)';
 const order: readonly Severity[] = ['error', 'changed', 'slow', 'unknown'];
 
 /** What is wrong with the flags, errors first, in the order of the rules. */
-export const checkMegatron = (run: MegatronRun): Finding[] => checkRules(run, megatronRules, ruleSource);
+export function checkMegatron(run: MegatronRun): Finding[] {
+  const findings = checkRules(run, megatronRules, ruleSource);
+  const { fork } = run.settings;
+  return fork === undefined ? findings : findings.map((one) => ofFork(one, fork));
+}
+
+/** Rules are those of Megatron-LM: what a fork makes of its own flags is not known. */
+const ofFork = (finding: Finding, fork: string): Finding =>
+  finding.severity === 'error'
+    ? { ...finding, severity: 'unknown', consequence: `${finding.consequence}, unless ${fork} does otherwise` }
+    : finding;
 
 /** What rules and reader say of a run. */
 export function checkRules(run: MegatronRun, rules: readonly Rule[], source: string): Finding[] {

@@ -1,10 +1,11 @@
 /** A person's Megatron flags as settings of the configuration's fields. */
-import type { Finding } from '../finding.js';
+import type { Finding, Severity } from '../finding.js';
 import type { Flag, FlagTable } from '../flag.js';
 import type { Located } from '../shell/place.js';
 import { isUnknown, readable } from '../shell/state.js';
 import { nearest } from '../../units/nearest.js';
 import { megatronFlags, megatronVersion, renamedMegatronFlags } from './flags.js';
+import { forkOf } from './forks.js';
 
 export type SettingValue = boolean | number | string | readonly string[];
 
@@ -22,6 +23,8 @@ export interface Settings {
   /** Some words are not known, and may be flags: what is not given may be given all the same. */
   readonly open?: boolean;
   readonly findings: readonly Finding[];
+  /** The fork of Megatron-LM that the flags are for. */
+  readonly fork?: string;
 }
 
 const source = 'megatron/training/arguments.py at d98e8a64';
@@ -31,12 +34,15 @@ const ownPrograms = /(?:^|\/)(?:pretrain|train|finetune)_(?:gpt|mamba|hybrid|ber
 
 /**
  * Reads arguments (without program and script). What is wrong with one of them is a finding; the others are still read.
- * A flag that only the script named `program` may have is told as such.
+ * A flag that only the script named `program`, or a fork of Megatron-LM, may have is told as such.
  */
 export function readMegatronArguments(words: readonly Located[], program?: string): Settings {
-  const reader = new Reader(megatronFlags, program === undefined || ownPrograms.test(program) ? undefined : program);
+  const fork = forkOf(words.map(({ text }) => text.split('=')[0] ?? ''));
+  const other = program === undefined || ownPrograms.test(program) ? undefined : program;
+  const reader = new Reader(megatronFlags, { other: fork ?? other, fork });
   reader.read(words);
-  return { fields: reader.fields, findings: reader.findings, open: reader.open };
+  const { fields, findings, open } = reader;
+  return { fields, findings, open, ...(fork === undefined ? {} : { fork }) };
 }
 
 class Reader {
@@ -46,8 +52,8 @@ class Reader {
 
   constructor(
     readonly table: FlagTable,
-    /** Another trainer than Megatron-LM's. */
-    readonly other: string | undefined,
+    /** Another trainer than Megatron-LM's; and the fork that it is, which may take other values. */
+    readonly of: { readonly other: string | undefined; readonly fork: string | undefined },
   ) {}
 
   read(words: readonly Located[]): void {
@@ -76,6 +82,7 @@ class Reader {
     const flag = this.table.get(name.text);
     if (renamed !== undefined) this.#renamed(name, renamed.now, renamed.accepted && flag !== undefined);
     if (flag === undefined) {
+      if (values.some(({ text }) => isUnknown(text))) this.open = true;
       if (renamed === undefined) this.#unknown(name);
       return;
     }
@@ -104,7 +111,9 @@ class Reader {
     if (texts.some(isUnknown)) return { known: undefined };
     const bad = texts.find((text) => !fits(flag, text));
     if (bad !== undefined) {
-      this.#wrong(name, `${name.text} ${bad} is not ${expected(flag)}`);
+      // another trainer may have choices of its own
+      const severity = flag.choices !== undefined && this.of.other !== undefined ? 'unknown' : 'error';
+      this.#wrong(name, `${name.text} ${bad} is not ${expected(flag)}`, severity);
       return undefined;
     }
     if (flag.several) return { known: texts };
@@ -114,11 +123,11 @@ class Reader {
 
   #renamed(name: Located, now: string, accepted: boolean): void {
     this.findings.push({
-      severity: accepted ? 'changed' : 'error',
+      severity: accepted ? 'changed' : this.of.fork === undefined ? 'error' : 'unknown',
       rule: 'renamed-flag',
       flags: [name.text],
       message: `${name.text} is of an older version`,
-      consequence: accepted ? 'it is still taken, with a warning' : 'the parser stops',
+      consequence: accepted ? 'it is still taken, with a warning' : this.#stops(),
       mend: `write ${now}`,
       source,
       at: name,
@@ -128,24 +137,29 @@ class Reader {
   #unknown(name: Located): void {
     const near = nearest(name.text, this.table.names);
     this.findings.push({
-      severity: this.other === undefined ? 'error' : 'unknown',
+      severity: this.of.other === undefined ? 'error' : 'unknown',
       rule: 'unknown-flag',
       flags: [name.text],
       message: `${name.text} is not a flag of Megatron-LM ${megatronVersion}`,
-      consequence: `the parser stops, unless ${this.other ?? 'the script'} adds flags of its own`,
+      consequence: `the parser stops, unless ${this.of.other ?? 'the script'} adds flags of its own`,
       mend: near === undefined ? 'remove it, or check the version' : `did you mean ${near}?`,
       source,
       at: name,
     });
   }
 
-  #wrong(name: Located, message: string): void {
+  #stops(): string {
+    const { fork } = this.of;
+    return fork === undefined ? 'the parser stops' : `the parser of Megatron-LM stops; ${fork} may take it`;
+  }
+
+  #wrong(name: Located, message: string, severity: Severity = 'error'): void {
     this.findings.push({
-      severity: 'error',
+      severity: this.of.fork === undefined ? severity : 'unknown',
       rule: 'flag-value',
       flags: [name.text],
       message: readable(message),
-      consequence: 'the parser stops',
+      consequence: this.#stops(),
       mend: 'give it the value that it takes',
       source,
       at: name,

@@ -18,19 +18,23 @@ function ofNode(node: PipelineNode | AndOr): AssignedName[] {
       return node.commands.flatMap(ofNode);
     case 'Redirected':
       return ofNode(node.command);
+    case 'Case':
+      return node.items.flatMap(({ body }) => assignedIn(body));
+    case 'ArithmeticFor':
     case 'BraceGroup':
     case 'For':
     case 'While':
       return assignedIn(node.body);
     case 'If':
-      return [node, ...node.elif].flatMap(({ then }) => assignedIn(then));
+      return [
+        ...[node, ...node.elif].flatMap(({ then }) => assignedIn(then)),
+        ...(node.else === undefined ? [] : assignedIn(node.else)),
+      ];
     case 'Command':
       return node.name === undefined
         ? node.prefix.flatMap((part) => (part.type === 'Assignment' ? [{ name: part.name, node: part }] : []))
         : [];
     case 'ArithmeticCommand':
-    case 'ArithmeticFor':
-    case 'Case':
     case 'Coproc':
     case 'Function':
     case 'Select':

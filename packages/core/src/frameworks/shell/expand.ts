@@ -168,8 +168,9 @@ export class Expander {
     readonly quoted: boolean;
   }): void {
     if (name === '@' || name === '*' || index === '@' || index === '*') {
-      const values = this.#all(name) ?? [];
-      if (index === '*' && quoted) fields.join(values.map(({ text }) => text).join(' '));
+      const values = this.#all(name) ?? this.#elsewhere(name, node);
+      if ((index === '*' || name === '*') && quoted)
+        fields.join(values.map(({ text }) => text).join(this.#lookUp('IFS', undefined)?.text.charAt(0) ?? ' '));
       else fields.elements(values, quoted);
       return;
     }
@@ -182,7 +183,7 @@ export class Expander {
     const place = { source: this.source, start: 0, end: 0 };
     if (name === '#') return { text: String(this.state.positional.length), place };
     if (name === '?') return { text: '0', place };
-    if (name === '0') return { text: this.source.file, place };
+    if (name === '0' || name === 'BASH_SOURCE') return { text: this.source.file, place };
     if (name === '$' || name === '!') return { text: unknownText(`$${name}`), place };
     return undefined;
   }
@@ -196,8 +197,19 @@ export class Expander {
     }
     if (/^(?:SLURM|OMPI|PMI|PBS|LSB)_|^(?:HOSTNAME|HOME|USER|PWD|TMPDIR|RANDOM|PATH|LD_LIBRARY_PATH)$/u.test(name))
       return { text: unknownText(`$${name}`), place };
+    const [elsewhere] = this.#elsewhere(name, node);
+    if (elsewhere !== undefined) return elsewhere;
     this.state.assume(`$${name} is not set by the script: taken as empty`, place);
     return { text: '', place };
+  }
+
+  /** What a sourced file that is not at hand may have set; nothing where there is none. */
+  #elsewhere(name: string, node: { pos: number; end: number }): readonly Located[] {
+    const { unread } = this.state;
+    if (unread === undefined) return [];
+    const place = this.place(node);
+    this.state.assume(`$${name} may be set by ${unread}, which is not read: not known here`, place);
+    return [{ text: unknownText(`$${name}`), place }];
   }
 
   #parameter(part: ParameterExpansionPart, fields: Fields, quoted: boolean): void {
@@ -217,6 +229,15 @@ export class Expander {
     }
     if (operation === undefined) {
       this.#expansion({ name, node: part, index, fields, quoted });
+      return;
+    }
+    if (operation.type === 'Slice' && (name === '@' || index === '@')) {
+      const all = this.#all(name) ?? [];
+      const start = this.number(this.text(operation.offset)) ?? 0;
+      const length = operation.length && this.number(this.text(operation.length));
+      // arguments count from 1, elements of a list from 0
+      const from = Math.max(0, name === '@' ? start - 1 : start);
+      fields.elements(all.slice(from, length === undefined ? undefined : from + length), quoted);
       return;
     }
     if (index === '@' || index === '*') {

@@ -4,6 +4,8 @@
  */
 import {
   parse,
+  type ArithmeticExpression,
+  type ArithmeticFor,
   type Assignment,
   type Case,
   type Command,
@@ -25,12 +27,15 @@ import { batchVariables, batchWords } from './batch-header.js';
 import { Expander, globExpression } from './expand.js';
 import { knownOutput } from './known-output.js';
 import type { Located, Source } from './place.js';
+import { withoutPlaceholders } from './placeholders.js';
 import { readInto } from './read-builtin.js';
 import { isUnknown, readable, unknownText, type DefinedFunction, type ShellState } from './state.js';
 
 const loopLimit = 1000;
 const declarations = new Set(['export', 'declare', 'local', 'readonly', 'typeset']);
 const shells = /(?:^|\/)(?:ba|z|da)?sh$/u;
+/** Files that set up a machine or a container, and no flags. */
+const ofTheMachine = /conda|profile|bashrc|activate|setvars|set_env|modules?\b/iu;
 const queues = /(?:^|\/)(?:sbatch|qsub|bsub)$/u;
 
 /** Thrown by nothing outside: `break`, `continue`, `return` leave the statements they stand in. */
@@ -97,13 +102,7 @@ export class Interpreter {
       case 'TestCommand':
         return truthOf(node.expression, this.#expander);
       case 'ArithmeticCommand': {
-        const value =
-          node.expression &&
-          arithmetic(
-            node.expression,
-            (text) => this.#expander.number(text),
-            (name, result) => this.state.setText(name, String(result), this.#expander.place(node)),
-          );
+        const value = this.#calculate(node.expression, node);
         return value === undefined ? undefined : value !== 0;
       }
       case 'Redirected':
@@ -112,6 +111,7 @@ export class Interpreter {
         this.state.functions.set(node.name.value, { node, source: this.source });
         return true;
       case 'ArithmeticFor':
+        return this.#countedFor(node);
       case 'Select':
       case 'Coproc':
         this.state.assume(`the ${node.type} at this place is not followed`, this.#expander.place(node));
@@ -164,6 +164,8 @@ export class Interpreter {
 
   #for(node: For): Truth {
     const values = node.wordlist === undefined ? this.state.positional : this.#expander.fields(node.wordlist);
+    const list = node.wordlist?.map(({ text }) => text).join(' ') ?? '$@';
+    if (values.length === 0 && /\$[@*]|\$\{[@*]/u.test(list)) this.#leaveUnknown(node.body);
     for (const value of values.slice(0, loopLimit)) {
       this.state.set(node.name.value, { kind: 'text', value });
       this.#inside(node.body);
@@ -172,9 +174,35 @@ export class Interpreter {
     return true;
   }
 
+  #calculate(expression: ArithmeticExpression | undefined, node: { pos: number; end: number }): number | undefined {
+    if (expression === undefined) return undefined;
+    const place = this.#expander.place(node);
+    return arithmetic(
+      expression,
+      (text) => this.#expander.number(text),
+      (name, result) => this.state.setText(name, String(result), place),
+    );
+  }
+
+  /** `for ((i = 0; i < 8; i++))`. */
+  #countedFor(node: ArithmeticFor): Truth {
+    this.#calculate(node.initialize, node);
+    for (let turn = 0; turn < loopLimit; turn++) {
+      const truth = node.test === undefined ? 1 : this.#calculate(node.test, node);
+      if (truth === undefined || truth === 0) break;
+      this.#inside(node.body);
+      if (this.#left('break')) break;
+      this.#calculate(node.update, node);
+    }
+    return true;
+  }
+
   #while(node: While): Truth {
     for (let turn = 0; turn < loopLimit; turn++) {
       const truth = this.#statements(node.clause.commands);
+      // a loop over arguments that are not given: they may set what it sets
+      const asked = this.source.text.slice(node.clause.pos, node.clause.end);
+      if (turn === 0 && this.state.positional.length === 0 && asked.includes('$#')) this.#leaveUnknown(node.body);
       if (truth === undefined || truth === (node.kind === 'until')) break;
       this.#inside(node.body);
       if (this.#left('break')) break;
@@ -240,6 +268,14 @@ export class Interpreter {
     const here = node.redirects.find((redirect) => redirect.type === 'HereDoc');
     const { body } = here ?? {};
     const [program, ...rest] = fields;
+    const into = node.redirects
+      .filter((one) => one.type === 'Redirect')
+      .find(({ operator }) => operator === '>')?.target;
+    if (body !== undefined && into !== undefined && program?.text === 'cat') {
+      const file = this.#expander.text(into);
+      this.state.written.set(file, here?.delimiter?.quoted === true ? body.text : this.#expander.here(body));
+      return true;
+    }
     const takes = queues.test(program?.text ?? '') || shells.test(fields.at(-1)?.text ?? '');
     if (body === undefined || program === undefined || !takes) return undefined;
     if (rest.some(({ text }) => /\.\w*sh$/u.test(text))) return undefined;
@@ -296,6 +332,7 @@ export class Interpreter {
         return true;
       case 'echo':
       case 'printf':
+        if (texts[0] === '-v') return this.#printInto(texts, place);
         this.#print(program, texts);
         return true;
       case 'source':
@@ -374,13 +411,25 @@ export class Interpreter {
 
   #sourceFile([file]: readonly Located[]): Truth {
     if (file === undefined) return true;
-    const text = isUnknown(file.text) ? undefined : this.state.readFile(file.text);
+    // of a folder that only the machine knows the rest of the path is enough
+    const path = file.text.slice(file.text.lastIndexOf('\uE001') + 1);
+    const text = path === '' ? undefined : this.state.readFile(path);
     if (text === undefined) {
       this.state.assume(`${readable(file.text)} is not read: give it too if it sets flags`, file.place);
+      if (!ofTheMachine.test(file.text)) this.state.unread = readable(file.text).split('/').at(-1);
       return undefined;
     }
     const inner = new Interpreter(this.state, { file: file.text, text });
-    this.state.withArguments(this.state.positional, () => inner.run(parse(text)));
+    this.state.withArguments(this.state.positional, () => inner.run(parse(withoutPlaceholders(text))));
+    return true;
+  }
+
+  /** `printf -v NAME "[%s]" text`: only places for text are filled in. */
+  #printInto([, name = '', form = '', ...values]: readonly string[], place: Located['place']): Truth {
+    const rest = [...values];
+    const plain = !/%(?![sd%])/u.test(form);
+    const text = form.replaceAll(/%[sd%]/gu, (mark) => (mark === '%%' ? '%' : (rest.shift() ?? '')));
+    this.state.setText(name, plain && rest.length === 0 ? text : unknownText(`printf ${form}`), place);
     return true;
   }
 
@@ -401,7 +450,11 @@ export class Interpreter {
     this.#unknownOutput = false;
     this.#nesting += 1;
     const lines = this.#printed;
+    const separators = this.state.variables.get('IFS');
     this.#statements(script.commands);
+    // what runs in a shell of its own sets no separators here
+    if (separators === undefined) this.state.variables.delete('IFS');
+    else this.state.set('IFS', separators);
     const failed = this.#unknownOutput || lines.length === 0;
     this.#nesting -= 1;
     this.#printed = printed;

@@ -113,6 +113,45 @@ test('variables, arguments and sourced files can be given', () => {
   expect(read('source ./missing.sh').assumptions[0]?.text).toMatch(/missing\.sh is not read/u);
 });
 
+test('what a sourced file that is not given may set is not known; files of the machine set no flags', () => {
+  const texts = (script: string) =>
+    read(script)
+      .commands.at(-1)
+      ?.words.map(({ text }) => (isUnknown(text) ? '?' : text));
+  const script = 'source models/$1.sh\npython a.py ${MODEL_ARGS[@]} --size $SIZE\n';
+  expect(texts(script)).toEqual('python a.py ? --size ?'.split(' '));
+  expect(texts(script.replace('models/$1.sh', '/opt/conda/etc/profile.d/conda.sh'))).toEqual(
+    'python a.py --size'.split(' '),
+  );
+  // of a folder that only the machine knows the rest of the path is asked for
+  const { commands } = read('D=$(cd .. && pwd)\nsource "$D/models/a.sh"\npython a.py $SIZE\n', {
+    readFile: (path: string) => (path === '/models/a.sh' ? 'SIZE=8\n' : undefined),
+  });
+  expect(commands.at(-1)?.words.at(-1)?.text).toBe('8');
+});
+
+test('loops over arguments that are not given may set what they set', () => {
+  const loops = [
+    'while [[ $# -gt 0 ]]; do case $1 in --tp) TP=$2; shift 2;; esac; done',
+    'for one in "$@"; do TP=${one#--tp=}; done',
+  ];
+  for (const loop of loops) {
+    const script = `${loop}\npython a.py --tp $TP\n`;
+    expect(isUnknown(read(script).commands.at(-1)?.words.at(-1)?.text ?? '')).toBe(true);
+    const given = read(script, { arguments: loop.startsWith('for') ? ['--tp=4'] : ['--tp', '4'] });
+    expect(given.commands.at(-1)?.words.at(-1)?.text).toBe('4');
+  }
+});
+
+test('a place for people to fill in is one word, and a redirection is none', () => {
+  const { commands } = read(
+    'DATA=<path to the data>_text\npython a.py --data-path $DATA --save <your folder> < in.txt > out.txt\n',
+  );
+  expect(commands[0]?.words.map(({ text }) => text)).toEqual(
+    'python a.py --data-path path_to_the_data_text --save your_folder'.split(' '),
+  );
+});
+
 test('what a branch that is not decided would set is not known, rather than empty', () => {
   const { commands } = read(
     'SIZE=$1\nif [ $SIZE = 7B ]; then\n  LAYERS=32\nelif [ $SIZE = 70B ]; then\n  LAYERS=80\nfi\n' +

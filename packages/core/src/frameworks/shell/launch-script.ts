@@ -3,6 +3,7 @@ import { parse } from 'unbash';
 import { batchVariables, batchWords } from './batch-header.js';
 import { Interpreter } from './interpreter.js';
 import type { Located, Source } from './place.js';
+import { withoutPlaceholders } from './placeholders.js';
 import { ShellState, type Assumption, type RunCommand } from './state.js';
 
 export interface LaunchScript {
@@ -10,6 +11,8 @@ export interface LaunchScript {
   readonly commands: readonly RunCommand[];
   /** What was taken for granted, because only a running machine knows it. */
   readonly assumptions: readonly Assumption[];
+  /** Texts of files that the script writes itself, by their paths. */
+  readonly written?: ReadonlyMap<string, string>;
 }
 
 export interface LaunchScriptOptions {
@@ -33,10 +36,10 @@ export function readLaunchScript(source: Source, options: LaunchScriptOptions = 
     state.setText(name, text, place);
     state.exported.add(name);
   }
-  const script = parse(source.text);
+  const script = parse(withoutPlaceholders(source.text));
   for (const { message, pos } of script.errors ?? [])
     state.assume(`not shell syntax: ${message}`, { source, start: pos, end: pos + 1 });
   const list: Located[] = (options.arguments ?? []).map((text) => ({ text, place }));
   state.withArguments(list, () => new Interpreter(state, source).run(script));
-  return { commands: state.commands, assumptions: state.assumptions };
+  return { commands: state.commands, assumptions: state.assumptions, written: state.written };
 }

@@ -58,6 +58,10 @@ export class ShellState {
   readonly exported = new Set<string>();
   readonly functions = new Map<string, DefinedFunction>();
   readonly commands: RunCommand[] = [];
+  /** Texts that the script writes to files itself, by their paths. */
+  readonly written = new Map<string, string>();
+  /** A file that it sources and that is not at hand: what nothing sets may be set there. */
+  unread: string | undefined;
   /** Words of the script's header for a batch queue: what srun starts without counts of its own has those. */
   batch: readonly Located[] = [];
   readonly #assumptions = new Map<string, Assumption>();
@@ -65,8 +69,13 @@ export class ShellState {
   #statements = 0;
   #depth = 0;
 
-  /** `readFile` gives the text of a file that the script sources, or undefined. */
-  constructor(readonly readFile: (path: string) => string | undefined) {}
+  /** `given` has the text of a file that the script sources, or undefined. */
+  constructor(readonly given: (path: string) => string | undefined) {}
+
+  /** The text of a file: what the script wrote itself, or what was given. */
+  readFile(path: string): string | undefined {
+    return this.written.get(path) ?? this.given(path);
+  }
 
   get assumptions(): readonly Assumption[] {
     return [...this.#assumptions.values()];
