@@ -10,6 +10,7 @@ export interface OutOfMemory {
   readonly requestedBytes: number;
   /** Half of the last digit that was printed of the request. */
   readonly precisionBytes: number;
+  /** Of the device, or what this process is allowed of it. */
   readonly capacityBytes: number;
   readonly freeBytes: number;
   /** Of this process, with what is not PyTorch's; undefined in old messages. */
@@ -23,30 +24,65 @@ const units: Readonly<Record<string, number>> = { bytes: 1, kib: 2 ** 10, mib: 2
 
 /** `2.50 GiB`, as c10's `format_size` prints it. */
 const size = String.raw`(\d+(?:\.\d+)?)\s*(bytes|[KMGT]iB)`;
-const start = new RegExp(String.raw`(?:CUDA|HIP|XPU) out of memory\. Tried to allocate ${size}`, 'iu');
+
+/** A log may break lines anywhere between words. */
+const wording = (text: string): RegExp => new RegExp(text.replaceAll(' ', String.raw`\s+`), 'iu');
+
+/**
+ * How messages begin: c10/cuda/CUDACachingAllocator.cpp, with the same words for other devices; and
+ * CUDAMallocAsyncAllocator.cpp (PYTORCH_CUDA_ALLOC_CONF=backend:cudaMallocAsync).
+ */
+const start = wording(
+  `(?:CUDA|HIP|XPU|NPU) out of memory[.!]? Tried to allocate ${size}|` +
+    String.raw`Allocation on device (?:\d+ )?would exceed allowed memory\. \(out of memory\)`,
+);
 const patterns = {
+  requested: [wording(String.raw`Requested\s*: ${size}`)],
   // "capacty" is PyTorch 2.0's spelling.
-  capacity: [new RegExp(`total capaci?ty of ${size}`, 'iu'), new RegExp(`${size} total capaci?ty`, 'iu')],
-  free: [new RegExp(`of which ${size} is free`, 'iu'), new RegExp(`${size} free`, 'iu')],
-  process: [
-    new RegExp(`this process has ${size} memory in use`, 'iu'),
-    new RegExp(String.raw`Process \d+ has ${size} memory in use`, 'iu'),
+  capacity: [
+    wording(`total capaci?ty of ${size}`),
+    wording(`${size} total capaci?ty`),
+    wording(String.raw`Device limit\s*: ${size}`),
   ],
-  allocated: [new RegExp(`${size} is allocated by PyTorch`, 'iu'), new RegExp(`${size} already allocated`, 'iu')],
-  unallocated: [new RegExp(`${size} is reserved by PyTorch but unallocated`, 'iu')],
-  reserved: [new RegExp(`${size} reserved in total by PyTorch`, 'iu')],
+  /** torch.cuda.set_per_process_memory_fraction. */
+  allowed: [wording(`${size} allowed`), wording(String.raw`PyTorch limit \([^)]*\)\s*: ${size}`)],
+  free: [
+    wording(`of which ${size} is free`),
+    wording(`${size} free`),
+    wording(String.raw`Free \(according to \w+\)\s*: ${size}`),
+  ],
+  process: [
+    wording(`this process has ${size} memory in use`),
+    wording(String.raw`Process \d+ has ${size} memory in use`),
+  ],
+  allocated: [
+    wording(`${size} is allocated by PyTorch`),
+    wording(`${size} already allocated`),
+    wording(String.raw`Currently allocated\s*: ${size}`),
+  ],
+  // "cached" up to PyTorch 1.3
+  unallocated: [wording(`${size} is reserved by PyTorch but unallocated`), wording(`${size} cached`)],
+  reserved: [wording(`${size} reserved in total by PyTorch`)],
 } as const;
 
-function bytesOf(match: RegExpExecArray | null): number | undefined {
-  const [, digits, unit] = match ?? [];
-  const factor = units[(unit ?? '').toLowerCase()];
-  return digits === undefined || factor === undefined ? undefined : Number(digits) * factor;
+/** A figure, and half of its last digit. */
+interface Size {
+  readonly bytes: number;
+  readonly precision: number;
 }
 
-function figure(text: string, name: keyof typeof patterns): number | undefined {
+function sizeOf(match: RegExpMatchArray | null): Size | undefined {
+  const [, digits, unit] = match ?? [];
+  const factor = units[(unit ?? '').toLowerCase()];
+  if (digits === undefined || factor === undefined) return undefined;
+  const decimals = digits.split('.')[1]?.length ?? 0;
+  return { bytes: Number(digits) * factor, precision: (0.5 * factor) / 10 ** decimals };
+}
+
+function figure(text: string, name: keyof typeof patterns): Size | undefined {
   for (const pattern of patterns[name]) {
-    const bytes = bytesOf(pattern.exec(text));
-    if (bytes !== undefined) return bytes;
+    const found = sizeOf(pattern.exec(text));
+    if (found !== undefined) return found;
   }
   return undefined;
 }
@@ -68,55 +104,50 @@ export const looksOutOfMemory = (text: string): boolean => start.test(text);
  */
 export function readOutOfMemory(text: string, file: string): OutOfMemory[] {
   const found: OutOfMemory[] = [];
-  let [offset, line] = [0, 1];
-  for (const row of text.split('\n')) {
-    const match = start.exec(row);
-    if (match) found.push(message(text.slice(offset, offset + messageLength), { match, row, line, file }));
-    offset += row.length + 1;
-    line += 1;
+  let [before, line] = [0, 1];
+  for (const match of text.matchAll(new RegExp(start, 'giu'))) {
+    line += linesIn(text.slice(before, match.index));
+    before = match.index;
+    const behind = text.slice(match.index, match.index + messageLength);
+    const next = behind.slice(match[0].length).search(start);
+    const row = text.slice(text.lastIndexOf('\n', match.index) + 1, match.index);
+    const end = next < 0 ? messageLength : match[0].length + next;
+    found.push(message(behind.slice(0, end), { match, row, line, file }));
   }
   return found;
 }
 
+const linesIn = (text: string): number => text.split('\n').length - 1;
+
 interface Place {
-  readonly match: RegExpExecArray;
+  readonly match: RegExpMatchArray;
+  /** What stands before it on its line. */
   readonly row: string;
   readonly line: number;
   readonly file: string;
 }
 
-function message(following: string, { match, row, line, file }: Place): OutOfMemory {
-  const next = following.slice(match.index + match[0].length).search(start);
-  const text = next < 0 ? following : following.slice(0, match.index + match[0].length + next);
-  const requestedBytes = bytesOf(match);
-  const capacityBytes = figure(text, 'capacity');
-  const allocatedBytes = figure(text, 'allocated');
-  const freeBytes = figure(text, 'free');
-  const reserved = figure(text, 'reserved');
-  if (
-    requestedBytes === undefined ||
-    capacityBytes === undefined ||
-    allocatedBytes === undefined ||
-    freeBytes === undefined
-  )
+function message(text: string, { match, row, line, file }: Place): OutOfMemory {
+  const requested = match[1] === undefined ? figure(text, 'requested') : sizeOf(match);
+  const [capacity, allocated, free] = [figure(text, 'capacity'), figure(text, 'allocated'), figure(text, 'free')];
+  if (requested === undefined || capacity === undefined || allocated === undefined || free === undefined)
     throw new InputError('a message of full memory without all of its figures', {
       file,
       line,
       expected: "PyTorch's whole message: total capacity, free, allocated by PyTorch, reserved but unallocated",
       hint: 'paste the message whole, to "… reserved by PyTorch but unallocated"',
     });
-  const decimals = match[1]?.split('.')[1]?.length ?? 0;
-  const unit = units[(match[2] ?? '').toLowerCase()] ?? 1;
+  const reserved = figure(text, 'reserved') ?? allocated;
   return {
     line,
     rank: rankOf(row),
-    requestedBytes,
-    precisionBytes: (0.5 * unit) / 10 ** decimals,
-    capacityBytes,
-    freeBytes,
-    processBytes: figure(text, 'process'),
-    allocatedBytes,
-    unallocatedBytes: figure(text, 'unallocated') ?? Math.max(0, (reserved ?? allocatedBytes) - allocatedBytes),
+    requestedBytes: requested.bytes,
+    precisionBytes: requested.precision,
+    capacityBytes: Math.min(capacity.bytes, figure(text, 'allowed')?.bytes ?? Infinity),
+    freeBytes: free.bytes,
+    processBytes: figure(text, 'process')?.bytes,
+    allocatedBytes: allocated.bytes,
+    unallocatedBytes: figure(text, 'unallocated')?.bytes ?? Math.max(0, reserved.bytes - allocated.bytes),
   };
 }
 
