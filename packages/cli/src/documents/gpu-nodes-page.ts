@@ -84,11 +84,7 @@ function exchangesText({ exchanges }: Arrangement): string {
       String(wrong),
     ];
   });
-  const shares = exchanges.map(({ ways }) => {
-    const of = (strategy: string): number =>
-      minOf(ways.flatMap((way) => (way.strategy === strategy ? [way.medianSeconds] : [])));
-    return of('all_to_all') / of('sliced');
-  });
+  const shares = exchanges.map((one) => reachedCeiling([one]));
   return `### Exchanges alone
 
 The dispatch half without kernels, float32, ${exchanges[0].ways[0].seconds.length} runs of each in turns, medians, \
@@ -238,6 +234,62 @@ ${table(
 `;
 }
 
+/** What the work on several cards is measured by. */
+const bars = { ceiling: 0.97, cases: 40, choices: 0.9, overBound: 1.1 };
+
+/** Of the exchanges: the bare AllToAll of the slice over the best sliced one, median of the volumes. */
+export function reachedCeiling(exchanges: Arrangement['exchanges']): number {
+  return median(
+    exchanges.map(({ ways }) => {
+      const of = (strategy: string): number =>
+        minOf(ways.flatMap((way) => (way.strategy === strategy ? [way.medianSeconds] : [])));
+      return of('all_to_all') / of('sliced');
+    }),
+  );
+}
+
+/** The plan's way over the bytes of its busiest port at the line rate, both passes, median of the volumes. */
+function overBound({ strategies }: Arrangement): number {
+  return median(
+    strategies.map(({ plan, passes }) => {
+      const [name] = plan.label.split(',', 1);
+      const bounds = ['forward', 'backward'].map(
+        (pass) => passes.find((one) => one.name === name && one.pass === pass)?.boundSeconds ?? NaN,
+      );
+      return plan.seconds / bounds.reduce((sum, bound) => sum + bound, 0);
+    }),
+  );
+}
+
+function barsText(one: Arrangement): string {
+  const all: readonly Choice[] = [...one.choices, ...one.strategies];
+  const { cases, plan } = choiceSummary(all);
+  const reached = one.exchanges.length === 0 ? NaN : reachedCeiling(one.exchanges);
+  const over = one.strategies.length === 0 ? NaN : overBound(one);
+  const met = (holds: boolean): string => (holds ? 'yes' : 'no');
+  return `### The bars
+
+${table(
+  ['bar', 'asked', 'this run', 'met'],
+  [
+    [
+      'the best exchange reaches its ceiling',
+      percent(bars.ceiling).replace('.0', ''),
+      percent(reached),
+      met(reached >= bars.ceiling),
+    ],
+    [
+      "the plan's choice is the fastest or within 5 %",
+      `${percent(bars.choices).replace('.0', '')} of ${bars.cases} layers`,
+      `${percent(plan)} of ${cases}`,
+      met(cases >= bars.cases && plan >= bars.choices),
+    ],
+    ["the plan's choice over its bound", `at most ${ratio(bars.overBound)}`, ratio(over), met(over <= bars.overBound)],
+  ],
+)}
+`;
+}
+
 function stepText({ steps }: Arrangement): string {
   if (steps === undefined) return '';
   const { layers, tokens, ways, peakBytes, plannedBytes } = steps;
@@ -264,9 +316,10 @@ ${table(
 `;
 }
 
-function arrangementText(one: Arrangement): string {
+function arrangementText(one: Arrangement, withBars = false): string {
   const problems = one.problems.map((text) => `- Did not run: ${text.split('\n', 1)[0]}`).join('\n');
   return [
+    withBars ? barsText(one) : '',
     calibrationText(one),
     exchangesText(one),
     strategiesText(one),
@@ -281,7 +334,7 @@ function arrangementText(one: Arrangement): string {
 /** The section, from a report of the part `nodes`. */
 export function gpuNodesText({ card, driver = 'unknown', date, node, command, nodes }: GpuReport): string {
   if (nodes === undefined) return '';
-  const { cards, between, inside } = nodes;
+  const { cards, between, narrower = [], inside } = nodes;
   const one = cards === 1;
   const how = one
     ? `Four ranks share the card through the multi-process service, TP=2 x EP=2 and others. NCCL takes each for a \
@@ -290,17 +343,17 @@ and what slicing saves of the exchange a gather pays on the same line. What limi
 host's cores; and the four ranks share the card's multiprocessors, of which each rank's collectives may take four. A \
 host with two cards was not there for this run: **between two cards, with NVLink inside a node, nothing was \
 measured**. The same command does it there.`
-    : `Four ranks, TP=2 x EP=2 and others, as two nodes of two ranks: NVLink inside a node, the loopback's TCP \
-between. Both nodes are this one host, and each card serves a rank of either node, through the multi-process \
+    : `TP x EP=2 and others, as two nodes (${between?.ranks ?? 'not measured'}): NVLink inside a node, the loopback's \
+TCP between. Both nodes are this one host, and each card serves a rank of either node, through the multi-process \
 service.`;
-  return `# ${one ? 'Ranks over NCCL on one GPU' : 'On two GPUs'}
+  return `# ${one ? 'Ranks over NCCL on one GPU' : `On ${cards} GPUs`}
 
 Written from \`docs/gpu-nodes.json\`. Every figure below is from one run:
 
 ${table(
   ['', ''],
   [
-    ['cards', `${one ? 'one' : 'two'} ${card.name}${one ? '' : ' of one host'}, ${card.architecture}`],
+    ['cards', `${one ? 'one' : cards} ${card.name}${one ? '' : ' of one host'}, ${card.architecture}`],
     ['driver', driver],
     ['Node', node],
     ['date', date],
@@ -312,14 +365,14 @@ ${table(
 
 ${how}
 
-${between === undefined ? 'Not measured.\n' : arrangementText(between)}
-${
-  inside === undefined
-    ? ''
-    : `## One node
+${between === undefined ? 'Not measured.\n' : arrangementText(between, !one)}
+${narrower.map((fewer) => `## The same as ${fewer.ranks}\n\n${arrangementText(fewer)}\n`).join('')}${
+    inside === undefined
+      ? ''
+      : `## One node
 
-Two ranks, EP=2 over NVLink alone.
+EP over NVLink alone: ${inside.ranks}.
 
 ${arrangementText(inside)}`
-}`;
+  }`;
 }

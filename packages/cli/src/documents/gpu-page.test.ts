@@ -1,8 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { GpuReport } from '@monta/runtime/bench/cuda';
+import { gpuDocument } from './gpu-document.js';
 import { gpuNodesText } from './gpu-nodes-page.js';
 import { gpuPage } from './gpu-page.js';
+import { gpuRunsText } from './gpu-runs-page.js';
 
 const docs = new URL('../../../../docs/', import.meta.url);
 const read = (name: string): GpuReport => JSON.parse(readFileSync(new URL(name, docs), 'utf8')) as GpuReport;
@@ -10,8 +12,8 @@ const report = read('gpu.json');
 
 describe('the page about GPUs', () => {
   it('is the one in docs: npm run docs:gpu was run after the last change', () => {
-    const both = `${gpuPage(report)}\n${gpuNodesText(read('gpu-nodes.json'))}`;
-    expect(both).toBe(readFileSync(new URL('gpu.md', docs), 'utf8'));
+    const document = gpuDocument((name) => (existsSync(new URL(name, docs)) ? read(name) : undefined));
+    expect(document).toBe(readFileSync(new URL('gpu.md', docs), 'utf8'));
   });
 
   it('says which card, driver and date, and sets the fastest way beside each peer', () => {
@@ -30,5 +32,39 @@ describe('the page about GPUs', () => {
     expect(page).toContain('| Q | fast | theirs | 1.50 |');
     expect(page).toContain('- Q: absent did not run: no module');
     expect(page).not.toContain('| Q | absent |');
+  });
+
+  it('has a section of every run of its own, and says what no card has run', () => {
+    const place = { ranks: 2, asked: 100, done: 40, failed: [], medianSeconds: 3, slowestSeconds: 4 };
+    const left = { processes: [], services: ['7 mps'], files: [], cardBytes: 2 ** 21 };
+    const compared = { predictedSeconds: 0.011, measuredSeconds: 0.01 };
+    const kernels = [{ kernel: 'moe.forward experts', ...compared }];
+    const rows = [{ bytes: 2 ** 21, seconds: 1e-3, wrong: 0 }];
+    const table = { kind: 'tp', lane: 'intra', groups: [[0, 1]], nodes: 1, op: 'all_gather', rows } as const;
+    const text = gpuRunsText({
+      starts: { ...report, command: ['--parts', 'starts'], starts: { ...place, left } },
+      predicted: {
+        ...report,
+        predicted: { layers: 6, tokens: 8, probeSeconds: 9, step: compared, layer: compared, kernels },
+      },
+      links: { ...report, links: { cards: 2, layout: 'tp=2', tables: [table], tablesNotBegun: 3 } },
+    });
+    expect(text).toContain('| 2 | 100 | 40 | 0 | 3.00 | 4.00 | service 7 mps; 2 MiB of cards |');
+    expect(text).toContain('| the step | 11.00 | 10.00 | 10.0 % |');
+    expect(text).toContain('| all_gather | 1 x tp of 2 on 1, intra | 2 | 1.00 | 2.10 | 1.05 | 0 |');
+    expect(text).toContain('3 tables were cut off by time.');
+    expect(text).toMatch(/No card has run them.*--parts verified --seconds 400.*--parts sanitizer/su);
+    const failed = { ...report, sanitizer: { error: 'no driver\nat' } as unknown as GpuReport['sanitizer'] };
+    expect(gpuRunsText({ sanitizer: failed })).toContain('It did not run: no driver');
+  });
+
+  it('computes the bars of several cards from their run', () => {
+    const { nodes, ...rest } = read('gpu-nodes.json');
+    const text = gpuNodesText({ ...rest, nodes: { ...nodes, cards: 2 } });
+    expect(text).toContain('# On 2 GPUs');
+    expect(text).toMatch(/\| the best exchange reaches its ceiling \| 97 % \| 54\.1 % \| no \|/u);
+    expect(text).toMatch(
+      /\| the plan's choice is the fastest or within 5 % \| 90 % of 40 layers \| 76\.5 % of 17 \| no \|/u,
+    );
   });
 });

@@ -2,6 +2,7 @@
 import { minOf } from '@monta/core/units';
 import type { LayerPass, Strategy } from '@monta/core';
 import type { Communicator } from '../comm/communicator.js';
+import type { Device } from '../device/device.js';
 import { readFloats } from '../device/host-array.js';
 import type { RankContext } from '../launch/rank-context.js';
 import type { ContestCase, ContestJob, RankCase, RankWay, Runs } from './dispatch-contest.js';
@@ -19,8 +20,7 @@ export function contestOnRank(context: RankContext<ContestJob>): number {
   const start = endpoint.now();
   let done = 0;
   for (const [place, one] of job.cases.entries()) {
-    const [elapsed] = largest(context, world, Float32Array.of(endpoint.now() - start));
-    if (elapsed > job.seconds) break;
+    if (largest(device, world, endpoint.now() - start) > job.seconds) break;
     context.report({ place, ways: contestOf(context, world, rows, one) } satisfies RankCase);
     done += 1;
   }
@@ -29,7 +29,10 @@ export function contestOnRank(context: RankContext<ContestJob>): number {
 }
 
 /** The largest of every rank's numbers, on all ranks. */
-function largest({ device }: RankContext<ContestJob>, world: Communicator, values: Float32Array): Float32Array {
+export const largest = (device: Device, world: Communicator, value: number): number =>
+  largestOf(device, world, Float32Array.of(value))[0] ?? value;
+
+function largestOf(device: Device, world: Communicator, values: Float32Array): Float32Array {
   if (world.size === 1) return values;
   const view = device.allocate('f32', values.length);
   device.write(view, values);
@@ -57,11 +60,12 @@ function contestOf(
     return all;
   };
   const every = [...strategies.keys()];
-  const checked = executors.map((executor) => [executor.run()]);
+  const { checkedRows } = job;
+  const checked = executors.map((executor) => [executor.run(0, checkedRows === undefined ? {} : { checkedRows })]);
   const trials = inTurns(tried, job.trialRuns);
   const once = inTurns(every, 1);
   const own = Float32Array.from(once.flatMap(([run]) => run.map(({ start, end }) => end - start)));
-  const agreed = largest(context, world, own);
+  const agreed = largestOf(device, world, own);
   const seconds = every.map((place) => passes.map((_, pass) => agreed[passes.length * place + pass]));
   const near = nearFastest(strategies, seconds, job.finalShare);
   const finals = inTurns([...new Set([...near, ...kept])], job.finalRuns);

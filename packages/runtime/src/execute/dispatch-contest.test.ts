@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { dispatchShape } from '../../testing/execute/dispatch-jobs.js';
 import { nearFastest } from './contest-rank.js';
 import { runContest, type ContestCase, type ContestResult } from './dispatch-contest.js';
-import { rowError, sampleRows } from './sample-rows.js';
+import { rowError, sampleRows, spreadRuns } from './sample-rows.js';
 
 const layout = { tp: 2, cp: 1, dp: 2, pp: 1, etp: 2, ep: 2, edp: 1, sequenceParallel: false } as const;
 
@@ -14,7 +14,7 @@ describe('a contest', () => {
     const shape = dispatchShape({ ...layout, ranksPerNode: 2 });
     const strategies = dispatchVariants(shape, [1, 2]).map(({ strategy }) => strategy);
     const one: ContestCase = { shape, routing: { kind: 'uniform' }, seed: 1, strategies, tried: [1, 3], kept: [0] };
-    const job = { cases: [one, one], trialRuns: 2, finalRuns: 3, finalShare: 0, seconds: 60 };
+    const job = { cases: [one, one], trialRuns: 2, finalRuns: 3, finalShare: 0, checkedRows: 3, seconds: 60 };
     const results: ContestResult[] = [];
     await runContest({ job, onResult: (result) => results.push(result) });
     expect(results.map(({ place }) => place)).toEqual([0, 1]);
@@ -76,5 +76,21 @@ describe('rows of a benchmark', () => {
     expect(rowError(type, { ...range, first: 6 }, rows, { factor: () => 1 })).toBeGreaterThan(0.5);
     expect(rowError(type, range, rows.slice().reverse() as typeof rows, { factor: () => 1 })).toBeGreaterThan(0.5);
     expect(rowError(type, range, rows, { factor: (row) => (row === 2 ? 0.9 : 1) })).toBeGreaterThan(0.05);
+  });
+
+  it('looks at as many rows as it was told, from the first to the last, or at all', () => {
+    assert(
+      property(integer({ min: 1, max: 5000 }), integer({ min: 2, max: 300 }), (rows, wanted) => {
+        const runs = spreadRuns(rows, wanted);
+        const looked = runs.reduce((sum, { count }) => sum + count, 0);
+        expect(looked).toBeLessThanOrEqual(wanted);
+        expect(looked).toBeGreaterThan(Math.min(rows, wanted) / 2);
+        expect(runs[0]?.start).toBe(0);
+        const last = runs.at(-1);
+        expect((last?.start ?? 0) + (last?.count ?? 0)).toBe(rows);
+        runs.slice(1).forEach(({ start }, at) => expect(start).toBeGreaterThanOrEqual(runs[at].start + runs[at].count));
+      }),
+    );
+    expect(spreadRuns(7, Infinity)).toEqual([{ start: 0, count: 7 }]);
   });
 });

@@ -27,6 +27,8 @@ export interface ContestRules {
   readonly finalRuns: number;
   /** Whatever one run showed to be no slower than the fastest by more than this share is measured to the end. */
   readonly finalShare: number;
+  /** Rows of every result that are looked at, spread over it; all unless given. */
+  readonly checkedRows?: number;
   /** No new layer is begun after so many seconds. */
   readonly seconds: number;
 }

@@ -8,13 +8,13 @@ import type { MoeShape, Program, Routing, Scope, Span, Strategy } from '@monta/c
 import type { Endpoint } from '../comm/communicator.js';
 import type { Device } from '../device/device.js';
 import { emptyHostArray, readInts } from '../device/host-array.js';
-import { elementBytes, type View } from '../device/view.js';
+import { elementBytes, part, type View } from '../device/view.js';
 import { roundedRows } from '../moe/fp8-rows.js';
 import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
 import { ArgumentBinder } from './arguments.js';
 import { ProgramRunner, type NodeRegions } from './runner.js';
 import { groupPicks, samplePicks, type SampledPicks } from './sample-picks.js';
-import { rowError, RowStore, rowType, type RowType } from './sample-rows.js';
+import { rowError, RowStore, rowType, type RowType, spreadRuns } from './sample-rows.js';
 
 export interface DispatchOptions {
   readonly shape: MoeShape;
@@ -83,7 +83,8 @@ export class DispatchExecutor {
   /** Weights of all tokens of the expert group, where they are known. */
   #groupWeights: View | undefined;
   #error: number | undefined;
-  #checked = true;
+  /** Rows of a result that are looked at. */
+  #checkedRows = Infinity;
   /** The pass under way. */
   #pass: 'forward' | 'backward' = 'forward';
   #end = 0;
@@ -117,7 +118,7 @@ export class DispatchExecutor {
       bind: (body, node) => binder.bind(body, node),
       observe: (_node, regions) => {
         this.#end = endpoint.now();
-        this.#error = this.#checked ? this.#errorOf(regions) : undefined;
+        this.#error = this.#checkedRows > 0 ? this.#errorOf(regions) : undefined;
       },
       ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
@@ -160,12 +161,15 @@ export class DispatchExecutor {
   }
 
   /**
-   * One repetition, whose results are checked unless told otherwise. Each pass starts after a barrier; filling and
-   * checking are outside its time.
+   * One repetition, whose results are checked unless told otherwise, as a whole or so many rows of them. Each pass
+   * starts after a barrier; filling and checking are outside its time.
    */
-  run(repetition = 0, { checked = true }: { readonly checked?: boolean } = {}): DispatchRun[] {
+  run(
+    repetition = 0,
+    { checked = true, checkedRows = Infinity }: { readonly checked?: boolean; readonly checkedRows?: number } = {},
+  ): DispatchRun[] {
     const { endpoint } = this.#options;
-    this.#checked = checked;
+    this.#checkedRows = checked ? checkedRows : 0;
     return this.#passes.map(({ pass, program }, node) => {
       this.#barrier();
       this.#pass = pass;
@@ -229,19 +233,23 @@ export class DispatchExecutor {
     const rows = view.length / width;
     const first = this.#firstTokenOf(rows);
     const weights = this.#picks.weights.subarray((first - this.#firstToken) * k);
-    const found = emptyHostArray(view);
-    device.read(view, found);
     const rounded = shape.payload === 'fp8' && this.#pass === 'forward';
-    const error = rowError(this.#type, { first, rows, width }, found, {
-      factor: (row) => {
-        let kept = 0;
-        for (let j = 0; j < k; j++) kept += weights[row * k + j];
-        return layout.etp * kept;
-      },
-      // What arrives where the pass sends rows in fp8.
-      ...(rounded ? { arrived: (row: Float32Array) => roundedRows(row, width) } : {}),
+    const errors = spreadRuns(rows, this.#checkedRows).map(({ start, count }) => {
+      const looked = part(view, start * width, count * width);
+      const found = emptyHostArray(looked);
+      device.read(looked, found);
+      return rowError(this.#type, { first: first + start, rows: count, width }, found, {
+        factor: (row) => {
+          let kept = 0;
+          for (let j = 0; j < k; j++) kept += weights[(start + row) * k + j];
+          return layout.etp * kept;
+        },
+        // What arrives where the pass sends rows in fp8.
+        ...(rounded ? { arrived: (row: Float32Array) => roundedRows(row, width) } : {}),
+      });
     });
-    return error / layout.etp;
+    // NaN is an error: a comparison with it would lose it.
+    return errors.reduce((worst, error) => (error <= worst ? worst : error), 0) / layout.etp;
   }
 
   /** Number, over the job, of the first token of a region of T rows or of this rank's slice. */

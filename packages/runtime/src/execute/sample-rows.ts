@@ -56,6 +56,21 @@ export function sampleRows(type: RowType, { first, rows, width }: RowRange): Hos
   return values;
 }
 
+/** Runs of rows that `spreadRuns` takes. */
+const mostRuns = 16;
+
+/** So many of some rows, in runs spread evenly from the first to the last; all where there are no more. */
+export function spreadRuns(rows: number, wanted: number): { readonly start: number; readonly count: number }[] {
+  if (rows <= wanted) return [{ start: 0, count: rows }];
+  const runs = Math.max(1, Math.min(mostRuns, Math.floor(wanted)));
+  const count = Math.max(1, Math.floor(wanted / runs));
+  if (runs === 1) return [{ start: 0, count }];
+  return Array.from({ length: runs }, (_, run) => ({
+    start: Math.round((run * (rows - count)) / (runs - 1)),
+    count,
+  }));
+}
+
 /** What a row should be, beside the token's own. */
 export interface ExpectedRow {
   readonly factor: (row: number) => number;

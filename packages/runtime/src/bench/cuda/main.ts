@@ -1,10 +1,12 @@
 /**
- * Tests and measures on this machine's first card, and writes one JSON: node main.js --out FILE [--parts
- * checks,shadow,training,…] [--peers] [--shapes M,Q] [--quick]. `nodes` needs two cards. Exit code 1 where a check
- * did not pass or a part failed.
+ * Tests and measures on this machine's cards, and writes one JSON: node main.js --out FILE [--parts
+ * checks,shadow,training,…] [--peers] [--shapes M,Q] [--quick] [--seconds 400]. Parts that may take longer are cut at
+ * so many seconds, and leave what they have. `nodes` means most on two cards or more. Exit code 1 where a check did not
+ * pass or a part failed.
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { strategyLabel } from '@monta/core';
 import { checkNames, runCheck, summarize, type CheckSummary } from '../../device/cuda/checks/index.js';
@@ -12,7 +14,13 @@ import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { measureModel } from './model.js';
 import { measureNodes } from './nodes.js';
+import { measureLinks } from './links.js';
+import { measurePredicted, type PredictedReport } from './predicted.js';
 import type { ReportPart } from './report.js';
+import { runSanitizer, type SanitizerReport, type SanitizerRun } from './sanitizer.js';
+import { isNothing, lookAtHost, measureStarts, type StartsReport } from './starts.js';
+import { measureVerified, type VerifiedModel } from './verified.js';
+import { ncclLauncher } from '../../launch/launcher.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
 import { followSteps, type KernelDifference } from './shadow.js';
@@ -28,12 +36,19 @@ const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Op
   rates: measureRates,
   attention: measureAttention,
   layer: measureLayers,
-  nodes: (context, { quick, save }) =>
-    measureNodes({ card: context.facts, quick, onReport: (nodes) => save('nodes', nodes) }),
+  nodes: (context, { quick, seconds, save }) =>
+    measureNodes({ card: context.facts, quick, seconds, onReport: (nodes) => save('nodes', nodes) }),
+  starts: runStarts,
+  links: (_context, { seconds, save }) => measureLinks({ seconds, say, onReport: (links) => save('links', links) }),
+  verified: runVerified,
+  sanitizer: runTools,
+  predicted: runPredicted,
 };
 
-/** Parts that one card can run. */
-const oneCard = (Object.keys(parts) as ReportPart[]).filter((part) => part !== 'nodes');
+/** Without `--parts`: what one card runs within some ten minutes. */
+const usualParts: readonly ReportPart[] = ['checks', 'shadow', 'training', 'model', 'rates', 'attention', 'layer'];
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
 function isPart(name: string): name is ReportPart {
   return Object.hasOwn(parts, name);
@@ -47,6 +62,78 @@ interface Options {
   readonly save: (part: ReportPart, result: unknown) => void;
   /** Names of layer shapes. */
   readonly shapes: readonly string[];
+  /** For parts that can be cut. */
+  readonly seconds: number;
+  /** Checkpoints with what they must give. */
+  readonly fixtures: string;
+}
+
+/** As many as are asked for of jobs over NCCL. */
+const [startsAsked, startRanks, settleSeconds] = [100, 2, 15];
+
+async function runStarts(_context: CudaContext, { seconds }: Options): Promise<StartsReport> {
+  const report = await measureStarts({
+    launcher: ncclLauncher(),
+    ranks: startRanks,
+    count: startsAsked,
+    seconds: seconds - settleSeconds,
+    look: lookAtHost,
+    settleSeconds,
+    onStart: (done) => done % 10 === 0 && say(`${done} starts and stops`),
+  });
+  const { done, failed, left, medianSeconds } = report;
+  say(`${done} starts and stops of ${startRanks} ranks, ${medianSeconds.toFixed(2)} s each, ${failed.length} failed`);
+  say(isNothing(left) ? 'nothing is left' : `left: ${JSON.stringify(left)}`);
+  if (failed.length > 0 || !isNothing(left)) process.exitCode = 1;
+  return report;
+}
+
+async function runVerified(
+  _context: CudaContext,
+  { seconds, fixtures, save }: Options,
+): Promise<readonly VerifiedModel[]> {
+  return await measureVerified(fixtures, {
+    seconds,
+    onModel: (all) => {
+      save('verified', all);
+      const one = all.at(-1);
+      if (one === undefined) return;
+      const { model, dtype, passed, worst } = one;
+      const { quantity, error, tolerance } = worst;
+      say(`${model}, ${dtype}: ${passed ? 'passed' : 'FAILED'}, ${quantity} ${error.toExponential(1)} of ${tolerance}`);
+      if (!passed) process.exitCode = 1;
+    },
+  });
+}
+
+/** The checks of kernels once more, under each tool, in a process of their own. */
+function runTools(_context: CudaContext, { seconds, save }: Options): SanitizerReport {
+  const own = fileURLToPath(import.meta.url);
+  const command = [process.execPath, own, '--parts', 'checks', '--out', '/dev/null'];
+  const runs: SanitizerRun[] = [];
+  const report = runSanitizer(command, seconds, (run) => {
+    runs.push(run);
+    save('sanitizer', { runs });
+    say(
+      `${run.tool}: ${run.errors === undefined ? 'no summary' : `${run.errors} errors`}, ${run.seconds.toFixed(0)} s`,
+    );
+  });
+  if (report.program === undefined) say('compute-sanitizer is not here');
+  if (runs.some(({ errors }) => errors !== 0)) process.exitCode = 1;
+  return report;
+}
+
+async function runPredicted(): Promise<PredictedReport> {
+  const report = await measurePredicted();
+  for (const what of ['step', 'layer'] as const) {
+    const { predictedSeconds, measuredSeconds } = report[what];
+    const off = 100 * (predictedSeconds / measuredSeconds - 1);
+    say(
+      `${what}: ${(1e3 * predictedSeconds).toFixed(2)} ms predicted, ${(1e3 * measuredSeconds).toFixed(2)} ms ` +
+        `measured, ${off.toFixed(1)} %`,
+    );
+  }
+  return report;
 }
 
 async function measureLayers(
@@ -114,6 +201,8 @@ function runTraining(): TrainingComparison[] {
   });
 }
 
+const isPlace = (option: string): boolean => option === '--out' || option === '--fixtures';
+
 function driverVersion(): string | undefined {
   try {
     return execFileSync('nvidia-smi', ['--query-gpu=driver_version', '--format=csv,noheader'], { encoding: 'utf8' })
@@ -128,10 +217,12 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       out: { type: 'string', default: 'gpu.json' },
-      parts: { type: 'string', default: oneCard.join(',') },
+      parts: { type: 'string', default: usualParts.join(',') },
       shapes: { type: 'string', default: Object.keys(layerShapes).join(',') },
       peers: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
+      seconds: { type: 'string', default: '400' },
+      fixtures: { type: 'string', default: fileURLToPath(new URL('../../../../../fixtures/hf', import.meta.url)) },
     },
   });
   const { devices, reason = 'none is installed' } = cudaAvailable();
@@ -142,8 +233,8 @@ async function main(): Promise<void> {
     driver: driverVersion(),
     node: process.version,
     date: new Date().toISOString(),
-    // Without the file's place, which says nothing.
-    command: process.argv.slice(2).filter((part, at, all) => part !== '--out' && all[at - 1] !== '--out'),
+    // Without the places of files, which say nothing.
+    command: process.argv.slice(2).filter((part, at, all) => !isPlace(part) && !isPlace(all[at - 1] ?? '')),
     cudnn: context.libraries.cudnn.version,
   };
   const { name, architecture, driverCuda } = context.facts;
@@ -152,7 +243,10 @@ async function main(): Promise<void> {
     report[part] = result;
     writeFileSync(values.out, `${JSON.stringify(report, undefined, 1)}\n`);
   };
-  const options = { peers: values.peers, quick: values.quick, shapes: values.shapes.split(','), save };
+  const seconds = Number(values.seconds);
+  if (!(seconds > 0)) throw new Error(`--seconds ${values.seconds}: a number above 0 is expected`);
+  const { peers, quick, fixtures } = values;
+  const options = { peers, quick, seconds, fixtures, shapes: values.shapes.split(','), save };
   for (const part of values.parts.split(',')) {
     if (!isPart(part)) throw new Error(`${part} is no part: ${Object.keys(parts).join(', ')}`);
     const start = performance.now();

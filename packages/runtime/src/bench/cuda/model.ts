@@ -78,7 +78,7 @@ const warmUps = 10;
  * Tokens of all steps: each follows from the one before by a fixed rule, but for one in four, so that there is
  * something to learn.
  */
-function tokensOf(steps: number): Int32Array {
+export function tokensOf(steps: number): Int32Array {
   const random = new Random(7);
   const count = steps * sequence * sequences;
   const ids = new Int32Array(count);
@@ -98,7 +98,8 @@ function summary(losses: readonly number[], seconds: readonly number[], flops: n
   return { losses, secondsPerStep, tokensPerSecond, teraflops, peakBytes };
 }
 
-function runMonta(step: StepShape, ids: Int32Array, flops: number): ModelMeasurement['monta'] {
+/** Trains on the tokens, a step's worth after another; the last step is traced. `flops`: of a token, for the rate. */
+export function runMonta(step: StepShape, ids: Int32Array, flops: number): ModelMeasurement['monta'] {
   const context = new CudaContext();
   const device = new CudaDevice(context, { trace: true });
   const store = new ParameterStore(step, 0, device);
@@ -106,9 +107,10 @@ function runMonta(step: StepShape, ids: Int32Array, flops: number): ModelMeasure
   const parameterBytes = device.allocatedBytes;
   const executor = new TrainingExecutor({ step, endpoint: new LoneEndpoint(), device, parameters: store, trace: true });
   const tokens = sequence * sequences;
+  const steps = ids.length / tokens;
   const [losses, seconds]: [number[], number[]] = [[], []];
   const kernels: Record<string, number> = {};
-  for (let number = 1; number <= montaSteps; number++) {
+  for (let number = 1; number <= steps; number++) {
     const own = ids.subarray((number - 1) * tokens, number * tokens);
     const targets = new Int32Array(tokens);
     const counted = shiftLabels(own, sequences, sequence, targets);
@@ -117,7 +119,7 @@ function runMonta(step: StepShape, ids: Int32Array, flops: number): ModelMeasure
     seconds.push((performance.now() - start) / 1000);
     losses.push(crossEntropy);
     const spans = executor.takeSpans();
-    if (number === montaSteps)
+    if (number === steps)
       for (const { template, task, ready, end } of spans) {
         const name = `${template} ${task}`;
         kernels[name] = (kernels[name] ?? 0) + end - ready;
@@ -159,10 +161,11 @@ function runPeer(folder: string, compiled: boolean, flops: number): ModelRun | {
   }
 }
 
-export function measureModel(peers: boolean): ModelMeasurement {
-  const model = readHfConfig(JSON.stringify(config), 'a Mixtral of 1.3 billion parameters');
-  const step: StepShape = {
-    model,
+/** A step of the model, or of some of its layers. */
+export function modelStep(layers = config.num_hidden_layers): StepShape {
+  const text = JSON.stringify({ ...config, num_hidden_layers: layers });
+  return {
+    model: readHfConfig(text, 'a Mixtral of 1.3 billion parameters'),
     layout,
     sequence,
     sequences,
@@ -170,6 +173,11 @@ export function measureModel(peers: boolean): ModelMeasurement {
     dtype: 'bf16',
     strategy: inChunks(namedStrategies.scattered, 1),
   };
+}
+
+export function measureModel(peers: boolean): ModelMeasurement {
+  const step = modelStep();
+  const { model } = step;
   const flopsPerToken = trainingFlopsPerToken(model, sequence);
   const ids = tokensOf(montaSteps);
   const monta = runMonta(step, ids, flopsPerToken);

@@ -3,11 +3,16 @@ import type { CheckSummary } from '../../device/cuda/checks/index.js';
 import type { CardFacts } from '../../device/cuda/context.js';
 import type { AttentionMeasurement } from './attention.js';
 import type { LayerMeasurement } from './layer.js';
+import type { LinksReport } from './links.js';
 import type { ModelMeasurement } from './model.js';
 import type { NodesReport } from '../nodes/index.js';
+import type { PredictedReport } from './predicted.js';
 import type { Rates } from './rates.js';
+import type { SanitizerReport } from './sanitizer.js';
 import type { KernelDifference } from './shadow.js';
+import type { StartsReport } from './starts.js';
 import type { TrainingComparison } from './training.js';
+import type { VerifiedModel } from './verified.js';
 
 export interface GpuReport {
   readonly card: CardFacts;
@@ -26,10 +31,28 @@ export interface GpuReport {
   readonly model?: ModelMeasurement;
   /** On two cards. */
   readonly nodes?: NodesReport;
+  readonly starts?: StartsReport;
+  readonly links?: LinksReport;
+  readonly verified?: readonly VerifiedModel[];
+  readonly sanitizer?: SanitizerReport;
+  readonly predicted?: PredictedReport;
   readonly rates: Rates;
   readonly attention: readonly AttentionMeasurement[];
   readonly layer: Readonly<Record<string, LayerMeasurement>>;
 }
 
 /** Parts that are measured one by one. */
-export type ReportPart = 'checks' | 'shadow' | 'training' | 'model' | 'rates' | 'attention' | 'layer' | 'nodes';
+export type ReportPart =
+  | 'checks'
+  | 'shadow'
+  | 'training'
+  | 'model'
+  | 'rates'
+  | 'attention'
+  | 'layer'
+  | 'nodes'
+  | 'starts'
+  | 'links'
+  | 'verified'
+  | 'sanitizer'
+  | 'predicted';

@@ -48,16 +48,13 @@ export function namedCase(words: CaseWords, dtype: 'f32' | 'bf16'): NamedCase {
   };
 }
 
-const twoByTwo = parseLayout('tp=2,dp=2,ep=2');
-
-/** The table of strategies: the layer of the 2x70B, whose both experts every token visits, at six volumes. */
-export const strategyCases = (dtype: 'f32' | 'bf16', mebibytes: readonly number[]): NamedCase[] =>
-  mebibytes.map((size) =>
-    namedCase(
-      { layout: twoByTwo, mebibytes: size, hiddenSize: 8192, experts: 2, topK: 2, chunkCounts: allChunks },
-      dtype,
-    ),
+/** The table of strategies: the layer of the 2x70B, whose both experts every token visits, on two nodes of TP ranks. */
+export function strategyCases(dtype: 'f32' | 'bf16', mebibytes: readonly number[], tp = 2): NamedCase[] {
+  const layout = parseLayout(`tp=${tp},dp=2,ep=2`);
+  return mebibytes.map((size) =>
+    namedCase({ layout, mebibytes: size, hiddenSize: 8192, experts: 2, topK: 2, chunkCounts: allChunks }, dtype),
   );
+}
 
 /** Experts and picks a token: few large ones, Mixtral's, and many small ones. */
 const kinds = [
@@ -69,15 +66,17 @@ const kinds = [
   { experts: 128, topK: 8, hiddenSize: 2048 },
 ] as const;
 
-/** Layers of four ranks on two nodes. */
-export function choiceCases(dtype: 'f32' | 'bf16'): NamedCase[] {
-  const layouts = ['tp=2,dp=2,ep=2', 'tp=2,dp=2,ep=2,sp', 'tp=1,dp=4,ep=4', 'tp=2,dp=2,ep=4,etp=1'].map((text) =>
-    parseLayout(text),
-  );
+/** Layers of two nodes of TP ranks. */
+export function choiceCases(dtype: 'f32' | 'bf16', tp = 2): NamedCase[] {
+  const ranks = 2 * tp;
+  const layouts = [
+    `tp=${tp},dp=2,ep=2`,
+    `tp=${tp},dp=2,ep=2,sp`,
+    `tp=1,dp=${ranks},ep=${ranks}`,
+    `tp=${tp},dp=2,ep=${ranks},etp=1`,
+  ].map((text) => parseLayout(text));
   const everywhere = layouts.flatMap((layout) =>
-    kinds
-      .filter(({ experts }) => experts >= layout.ep)
-      .map((kind, place) => ({ layout, mebibytes: place % 2 === 0 ? 32 : 16, ...kind })),
+    kinds.map((kind, place) => ({ layout, mebibytes: place % 2 === 0 ? 32 : 16, ...kind })),
   );
   const [plain, , wide] = layouts;
   const more = [
@@ -88,7 +87,8 @@ export function choiceCases(dtype: 'f32' | 'bf16'): NamedCase[] {
     ),
     ...[kinds[1], kinds[2], kinds[4]].map((kind) => ({ layout: plain, mebibytes: 48, chunkCounts: [1], ...kind })),
   ];
-  return mixed([...everywhere, ...more]).map((words) => namedCase(words, dtype));
+  const fitting = [...everywhere, ...more].filter(({ experts, layout }) => experts % layout.ep === 0);
+  return mixed(fitting).map((words) => namedCase(words, dtype));
 }
 
 /** In an order in which neighbours differ, so that a list that time cuts short still holds some of all kinds. */
@@ -100,10 +100,13 @@ function mixed<Item>(items: readonly Item[]): Item[] {
     .map(({ item }) => item);
 }
 
-/** Layers of two ranks on one node. */
-export const insideCases = (dtype: 'f32' | 'bf16'): NamedCase[] =>
+/** Layers of the ranks of one node: EP over all of them. */
+export const insideCases = (dtype: 'f32' | 'bf16', ranks = 2): NamedCase[] =>
   [32, 256].flatMap((mebibytes) =>
     [kinds[2], kinds[5]].map((kind) =>
-      namedCase({ layout: parseLayout('tp=1,dp=2,ep=2'), mebibytes, chunkCounts: allChunks, ...kind }, dtype),
+      namedCase(
+        { layout: parseLayout(`tp=1,dp=${ranks},ep=${ranks}`), mebibytes, chunkCounts: allChunks, ...kind },
+        dtype,
+      ),
     ),
   );

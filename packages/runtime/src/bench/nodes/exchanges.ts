@@ -14,6 +14,8 @@ export interface ExchangesJob {
   readonly volumes: readonly number[];
   readonly ways: readonly ExchangeWay[];
   readonly turns: number;
+  /** No new volume is begun after so many. */
+  readonly seconds: number;
 }
 
 /** What a rank tells of one volume. */

@@ -26,13 +26,19 @@ export interface ArrangementRequest {
   readonly exchangeTurns: number;
   /** Of a contest: without its seconds, which each of the two lists has. */
   readonly rules: Omit<ContestRules, 'seconds'>;
-  readonly contestSeconds: number;
+  /** Of all parts together. Single layers are not cut short, and a step takes what it needs. */
+  readonly seconds: number;
   /** The training step of how many layers at most, on cards of so many bytes; absent: none. */
   readonly steps?: StepsRequest;
   readonly say: (text: string) => void;
   /** Told whenever something was added. */
   readonly onReport: (report: ArrangementReport) => void;
 }
+
+/** Shares of what is left: after the calibration for exchanges, then for the choices. Strategies have the rest. */
+const shares = { exchanges: 0.15, choices: 0.6 };
+/** Kept back for the step, and for the layer that is under way when time is over. */
+const kept = { step: 60, layer: 15 };
 
 type Draft = { -readonly [Key in keyof ArrangementReport]: ArrangementReport[Key] };
 
@@ -60,6 +66,9 @@ export async function measureArrangement(request: ArrangementRequest): Promise<A
     }
     say(`${report.ranks}, ${what}: ${((performance.now() - start) / 1e3).toFixed(1)} s`);
   };
+  const end = performance.now() + request.seconds * 1e3;
+  const left = (): number =>
+    (end - performance.now()) / 1e3 - (request.steps === undefined ? 0 : kept.step) - kept.layer;
   let ground: Ground | undefined;
   await attempt('calibration', async () => {
     const layouts = layoutsOf([...request.strategies, ...request.choices]);
@@ -71,23 +80,36 @@ export async function measureArrangement(request: ArrangementRequest): Promise<A
       measureNodeExchanges({
         launcher,
         tp: size,
-        job: { volumes: request.volumes, ways: exchangeWays([1, 2, 4, 8]), turns: request.exchangeTurns },
+        job: {
+          volumes: request.volumes,
+          ways: exchangeWays([1, 2, 4, 8]),
+          turns: request.exchangeTurns,
+          seconds: shares.exchanges * left(),
+        },
         onVolume: (one) => tell({ exchanges: [...report.exchanges, one] }),
       }),
     );
   if (ground === undefined) return report;
   const known = ground;
-  const judged = async (cases: readonly NamedCase[], predictAll: boolean, add: (one: ContestFigures) => void) => {
+  const judged = async (
+    cases: readonly NamedCase[],
+    { predictAll, seconds }: { readonly predictAll: boolean; readonly seconds: number },
+    add: (one: ContestFigures) => void,
+  ) => {
     const prepared = cases.flatMap((named) => attemptToPrepare(known, named, say));
-    await contest(request, prepared, (one, result) =>
+    await contest(request, prepared, seconds, (one, result) =>
       add(contestFigures(one, result, { ground: known, modelError: known.modelError, predictAll })),
     );
   };
   await attempt('choices', () =>
-    judged(request.choices, false, (one) => tell({ choices: [...report.choices, summaryOf(one)] })),
+    judged(request.choices, { predictAll: false, seconds: shares.choices * left() }, (one) =>
+      tell({ choices: [...report.choices, summaryOf(one)] }),
+    ),
   );
   await attempt('strategies', () =>
-    judged(request.strategies, true, (one) => tell({ strategies: [...report.strategies, one] })),
+    judged(request.strategies, { predictAll: true, seconds: left() }, (one) =>
+      tell({ strategies: [...report.strategies, one] }),
+    ),
   );
   const { steps } = request;
   if (steps !== undefined)
@@ -133,8 +155,9 @@ function attemptToPrepare(ground: Ground, named: NamedCase, say: (text: string) 
 
 /** A layer on which a rank failed is left out, and the others go on in another launch. */
 async function contest(
-  { launcher, rules, contestSeconds, say }: ArrangementRequest,
+  { launcher, rules, say }: ArrangementRequest,
   prepared: readonly PreparedContest[],
+  contestSeconds: number,
   onResult: (one: PreparedContest, result: Parameters<Parameters<typeof runContest>[0]['onResult']>[0]) => void,
 ): Promise<void> {
   const start = performance.now();

@@ -85,14 +85,19 @@ describe('the choice over nodes', () => {
     }
   });
 
-  it('stands over more than 40 layers of one number of ranks, in different words', () => {
-    const cases = choiceCases('bf16');
-    expect(cases.length).toBeGreaterThanOrEqual(40);
+  it.each([
+    [2, 40],
+    [4, 40],
+    [8, 30],
+  ])('stands over layers of two nodes of %i ranks, %i or more, in different words', (tp, least) => {
+    const cases = choiceCases('bf16', tp);
+    expect(cases.length).toBeGreaterThanOrEqual(least);
     expect(new Set(cases.map(({ name, chunkCounts }) => `${name} ${chunkCounts.join()}`)).size).toBe(cases.length);
     for (const { shape, mebibytes } of cases) {
       const { tokens, topK, hiddenSize, layout } = shape;
       expect((tokens * topK * hiddenSize * 2) / 2 ** 20 / mebibytes).toBeCloseTo(1, 1);
-      expect(layout.tp * layout.dp).toBe(4);
+      expect(layout.tp * layout.dp).toBe(2 * tp);
+      expect(shape.experts % layout.ep).toBe(0);
     }
   });
 });
@@ -101,7 +106,7 @@ describe('exchanges over nodes', () => {
   it('bring every element where it belongs, in all ways', async () => {
     const told: VolumeExchanges[] = [];
     const volumes = [2 ** 12, 2 ** 14];
-    const job = { volumes, ways: exchangeWays([1, 2]), turns: 2 };
+    const job = { volumes, ways: exchangeWays([1, 2]), turns: 2, seconds: 60 };
     await measureNodeExchanges({ launcher: localLauncher, tp: 2, job, onVolume: (one) => told.push(one) });
     expect(told.map(({ bytes, wrong }) => [bytes, wrong])).toEqual(volumes.map((bytes) => [bytes, 0]));
     for (const { ways } of told) {

@@ -34,5 +34,7 @@ export interface NodesReport {
   /** Of the host: on one, every rank passes for a host of its own, and all bytes go over the loopback. */
   readonly cards: number;
   readonly between?: ArrangementReport;
+  /** Of fewer ranks a node. */
+  readonly narrower?: readonly ArrangementReport[];
   readonly inside?: ArrangementReport;
 }

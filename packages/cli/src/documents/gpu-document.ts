@@ -1,0 +1,14 @@
+/** docs/gpu.md as a whole, from the reports that lie beside it. */
+import type { GpuReport } from '@monta/runtime/bench/cuda';
+import { gpuNodesText } from './gpu-nodes-page.js';
+import { gpuPage } from './gpu-page.js';
+import { gpuRunsText, runParts, type RunReports } from './gpu-runs-page.js';
+
+/** `read` gives a report by the name of its file, or undefined. Throws where there is no report of a card at all. */
+export function gpuDocument(read: (name: string) => GpuReport | undefined): string {
+  const card = read('gpu.json');
+  if (card === undefined) throw new Error('docs/gpu.json is missing: ./run gpu.json in the bundle writes it');
+  const nodes = read('gpu-nodes.json');
+  const runs: RunReports = Object.fromEntries(runParts.map((part) => [part, read(`gpu-${part}.json`)]));
+  return [gpuPage(card), ...(nodes === undefined ? [] : [gpuNodesText(nodes)]), gpuRunsText(runs)].join('\n');
+}

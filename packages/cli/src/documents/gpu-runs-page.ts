@@ -1,0 +1,175 @@
+/** The part of the GPU page about runs of their own: `./run gpu-PART.json --parts PART`, one table each. */
+import type { GpuReport } from '@monta/runtime/bench/cuda';
+import { busBytesPerSecond } from '@monta/core';
+
+/** In the order of the page. */
+export const runParts = ['verified', 'sanitizer', 'starts', 'links', 'predicted'] as const;
+export type RunPart = (typeof runParts)[number];
+export type RunReports = { readonly [Part in RunPart]?: GpuReport | undefined };
+
+const about: { readonly [Part in RunPart]: readonly [title: string, what: string] } = {
+  verified: ['verify on the card', 'all models of the fixtures, every dispatcher of one rank, in bf16 and in f32'],
+  sanitizer: ['compute-sanitizer', 'all checks of kernels under its four tools, where the host has it'],
+  starts: ['A hundred starts and stops', 'two ranks over NCCL, and what they leave on the host'],
+  links: [
+    'Collectives and dispatch over NCCL',
+    'every collective over every group of two nodes of two ranks; a layer after a calibration',
+  ],
+  predicted: [
+    'Predicted and measured',
+    'a step of 1.3B parameters in six layers: kernels timed in one layer, the step predicted, then measured',
+  ],
+};
+
+const commandOf = (part: RunPart): string => `./run gpu-${part}.json --parts ${part} --seconds 400`;
+const mebibyte = 2 ** 20;
+const fixed = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : '–');
+const ms = (seconds: number): string => fixed(1e3 * seconds, 2);
+const off = ({ predictedSeconds, measuredSeconds }: { predictedSeconds: number; measuredSeconds: number }): string =>
+  `${fixed(100 * (predictedSeconds / measuredSeconds - 1), 1)} %`;
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map((_, at) => (at === 0 ? '---' : '--:'))), ...rows.map(line)].join('\n');
+}
+
+/** What a part left, or why it did not run: a part that failed leaves its error. */
+const bodies: { readonly [Part in RunPart]: (report: GpuReport) => string } = {
+  verified: ({ verified = [] }) =>
+    table(
+      ['model', 'computed in', 'dispatchers', 'nearest to its tolerance', 'error', 'tolerance', 'passed', 's'],
+      verified.map(({ model, dtype, strategies, worst, passed, seconds }) => [
+        model,
+        dtype,
+        String(strategies.length),
+        worst.quantity,
+        worst.error.toExponential(1),
+        String(worst.tolerance),
+        passed ? 'yes' : '**no**',
+        fixed(seconds, 0),
+      ]),
+    ),
+  sanitizer: ({ sanitizer }) =>
+    sanitizer === undefined || sanitizer.runs.length === 0
+      ? 'The host has none.'
+      : `${sanitizer.version ?? ''}\n\n${table(
+          ['tool', 'errors', 's'],
+          sanitizer.runs.map(({ tool, errors, seconds }) => [
+            tool,
+            errors === undefined ? 'not told: its time was over, or it failed' : String(errors),
+            fixed(seconds, 0),
+          ]),
+        )}`,
+  starts: ({ starts }) => {
+    if (starts === undefined) return '';
+    const { ranks, asked, done, failed, medianSeconds, slowestSeconds, left } = starts;
+    const what = [
+      ...left.processes.map((one) => `process ${one}`),
+      ...left.services.map((one) => `service ${one}`),
+      ...left.files.map((one) => `/dev/shm/${one}`),
+      ...(left.cardBytes > 0 ? [`${fixed(left.cardBytes / mebibyte, 0)} MiB of cards`] : []),
+    ];
+    return table(
+      ['ranks', 'asked', 'done', 'failed', 'median s', 'slowest s', 'left'],
+      [
+        [
+          String(ranks),
+          String(asked),
+          String(done),
+          failed.length === 0 ? '0' : `${failed.length}: ${failed[0]}`,
+          fixed(medianSeconds, 2),
+          fixed(slowestSeconds, 2),
+          what.length === 0 ? 'nothing' : what.join('; '),
+        ],
+      ],
+    );
+  },
+  links: ({ links }) => {
+    if (links === undefined) return '';
+    const { cards, layout, tables, tablesNotBegun, dispatch } = links;
+    const rows = tables.flatMap(({ op, kind, groups, nodes, lane, rows: sizes }) => {
+      const ranks = groups[0]?.length ?? 1;
+      return sizes
+        .filter(({ bytes }) => bytes >= mebibyte)
+        .map(({ bytes, seconds, wrong }) => [
+          op,
+          `${groups.length} x ${kind} of ${ranks} on ${nodes}, ${lane}`,
+          fixed(bytes / mebibyte, 0),
+          ms(seconds),
+          fixed(bytes / seconds / 1e9, 2),
+          fixed(busBytesPerSecond(op, ranks, bytes, seconds) / 1e9, 2),
+          String(wrong),
+        ]);
+    });
+    const left = tablesNotBegun === 0 ? '' : ` ${tablesNotBegun} tables were cut off by time.`;
+    const layer =
+      dispatch === undefined
+        ? 'The layer was cut off by time.'
+        : `A layer of 8 experts, top-2, hidden 4096, ${dispatch.mebibytes} MiB: the plan takes ${dispatch.plan.label}, \
+${ms(dispatch.plan.seconds)} ms; the fastest is ${dispatch.best.label}, ${ms(dispatch.best.seconds)} ms; the best fixed \
+${dispatch.bestFixed.label}, ${ms(dispatch.bestFixed.seconds)} ms. The calibration before took \
+${fixed(dispatch.calibrationSeconds, 0)} s; its predictions deviate by ${fixed(100 * dispatch.modelError, 1)} %.`;
+    return `${layout} as two nodes on ${cards} ${cards === 1 ? 'card' : 'cards'}; from 1 MiB on.${left}
+
+${table(['collective', 'groups, nodes, lane', 'MiB', 'ms', 'algbw GB/s', 'busbw GB/s', 'wrong'], rows)}
+
+${layer}`;
+  },
+  predicted: ({ predicted }) => {
+    if (predicted === undefined) return '';
+    const { layers, tokens, probeSeconds, step, layer, kernels } = predicted;
+    const shown = 16;
+    return `${layers} layers, ${tokens} tokens, bf16; the probe took ${fixed(probeSeconds, 0)} s.
+
+${table(
+  ['what', 'predicted ms', 'measured ms', 'off by'],
+  [
+    ['the step', ms(step.predictedSeconds), ms(step.measuredSeconds), off(step)],
+    ['kernels of a MoE layer', ms(layer.predictedSeconds), ms(layer.measuredSeconds), off(layer)],
+    ...kernels.slice(0, shown).map((one) => [one.kernel, ms(one.predictedSeconds), ms(one.measuredSeconds), off(one)]),
+  ],
+)}`;
+  },
+};
+
+const errorOf = (report: GpuReport, part: RunPart): string | undefined => {
+  const found: unknown = report[part];
+  const error = typeof found === 'object' && found !== null && 'error' in found ? found.error : undefined;
+  return typeof error === 'string' ? error.split('\n', 1)[0] : undefined;
+};
+
+function section(part: RunPart, report: GpuReport): string {
+  const [title, what] = about[part];
+  const { card, driver = 'unknown', date, command } = report;
+  const error = errorOf(report, part);
+  return `## ${title}
+
+${card.name}, driver ${driver}, ${date}, \`./run gpu-${part}.json ${command.join(' ')}\`: ${what}.
+
+${error === undefined ? bodies[part](report) : `It did not run: ${error}`}
+`;
+}
+
+/** The sections, and what has not been run. */
+export function gpuRunsText(reports: RunReports): string {
+  const there = runParts.flatMap((part) => {
+    const report = reports[part];
+    return report?.[part] === undefined ? [] : [{ part, report }];
+  });
+  const absent = runParts.filter((part) => !there.some((one) => one.part === part));
+  const missing =
+    absent.length === 0
+      ? ''
+      : `## Not run on a card
+
+These parts of the bundle are written and have been tested without a card. No card has run them: there is no figure.
+
+${table(
+  ['what', 'of', 'command'],
+  absent.map((part) => [about[part][0], about[part][1], `\`${commandOf(part)}\``]),
+)}
+`;
+  return `# Single runs
+
+${[...there.map(({ part, report }) => section(part, report)), missing].filter((text) => text !== '').join('\n')}`;
+}
