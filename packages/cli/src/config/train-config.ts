@@ -28,7 +28,7 @@ import {
   type Strategy,
   worldSize,
 } from '@monta/core';
-import { cardsCluster, cardsHere } from '@monta/runtime';
+import { cardsCluster, cardsHere, startedPlace } from '@monta/runtime';
 import { loadCluster, loadModel } from '../inputs.js';
 import { readTextFile } from '../files.js';
 import {
@@ -154,7 +154,7 @@ function cardRanks({ map }: Source, layout: string | undefined, backend: Backend
   if (backend.kind === 'local') return 1;
   const field = layout === undefined ? map?.get('layout') : undefined;
   const given = layout === undefined ? field?.parsed(() => layoutFrom(field)) : parsedLayout(layout);
-  return given === undefined || given === 'auto' ? cardsHere() : worldSize(given);
+  return given === undefined || given === 'auto' ? (startedPlace(process.env)?.size ?? cardsHere()) : worldSize(given);
 }
 
 function clusterOf(

@@ -106,8 +106,8 @@ const bodies: { readonly [Part in RunPart]: (report: GpuReport) => string } = {
       dispatch === undefined
         ? 'The layer was cut off by time.'
         : `A layer of 8 experts, top-2, hidden 4096, ${dispatch.mebibytes} MiB: the plan takes ${dispatch.plan.label}, \
-${ms(dispatch.plan.seconds)} ms; the fastest is ${dispatch.best.label}, ${ms(dispatch.best.seconds)} ms; the best fixed \
-${dispatch.bestFixed.label}, ${ms(dispatch.bestFixed.seconds)} ms. The calibration before took \
+${ms(dispatch.plan.seconds)} ms; the fastest is ${dispatch.best.label}, ${ms(dispatch.best.seconds)} ms; the best \
+fixed ${dispatch.bestFixed.label}, ${ms(dispatch.bestFixed.seconds)} ms. The calibration before took \
 ${fixed(dispatch.calibrationSeconds, 0)} s; its predictions deviate by ${fixed(100 * dispatch.modelError, 1)} %.`;
     return `${layout} as two nodes on ${cards} ${cards === 1 ? 'card' : 'cards'}; from 1 MiB on.${left}
 

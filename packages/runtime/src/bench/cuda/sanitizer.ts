@@ -36,7 +36,7 @@ export function findSanitizer(
   return folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
 }
 
-/** `========= ERROR SUMMARY: 0 errors`, or racecheck's `RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)`. */
+/** Of `ERROR SUMMARY: 0 errors`, or racecheck's `RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)`. */
 export function errorsIn(text: string): number | undefined {
   const [, errors, hazards] = /ERROR SUMMARY: (\d+) errors?|RACECHECK SUMMARY: (\d+) hazards?/u.exec(text) ?? [];
   return errors === undefined && hazards === undefined ? undefined : Number(errors ?? hazards);

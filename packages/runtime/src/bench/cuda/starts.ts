@@ -106,7 +106,7 @@ export const isNothing = ({ processes, services, files, cardBytes }: StartsRepor
 const mebibyte = 2 ** 20;
 const sharedMemory = '/dev/shm';
 
-/** Looks at this host: at processes of this program's ranks and of the service, files, and cards as nvidia-smi tells. */
+/** Looks at this host: processes of this program's ranks and of the service, files, cards as nvidia-smi tells. */
 export function lookAtHost(): HostTraces {
   const commands = readdirSync('/proc')
     .filter((name) => /^\d+$/u.test(name))
