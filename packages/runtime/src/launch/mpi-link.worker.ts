@@ -28,6 +28,7 @@ const note = (message: LinkNote<WatchedJob>): void => port.postMessage(message);
 let heard = performance.now();
 let patienceSeconds = firstPatienceSeconds;
 let ending = false;
+let welcomed = false;
 
 const cut = address.lastIndexOf(':');
 const socket = address.startsWith('/')
@@ -64,6 +65,7 @@ const reader = new FrameReader<FromLauncher<WatchedJob>>({
     if (frame.kind === 'abort') end(frame.reason);
     if (frame.kind === 'told' || frame.kind === 'peers') note(frame);
     if (frame.kind !== 'welcome') return;
+    welcomed = true;
     patienceSeconds = frame.job.lostAfterSeconds;
     note({ kind: 'welcome', job: frame.job, ownAddress: socket.localAddress ?? '' });
   },
@@ -71,7 +73,10 @@ const reader = new FrameReader<FromLauncher<WatchedJob>>({
 });
 socket.on('data', (piece) => reader.push(piece));
 socket.on('error', (error) => end(`the connection to the launcher at ${address} failed: ${error.message}`));
-socket.on('close', () => end('the launcher closed the connection'));
+socket.on('close', () => {
+  const before = welcomed ? '' : ' before it let this rank in: is the token the same on all hosts?';
+  end(`the launcher closed the connection${before}`);
+});
 
 const beat: FromRank = { kind: 'beat' };
 const timer = setInterval(() => {

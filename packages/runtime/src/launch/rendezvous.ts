@@ -34,6 +34,8 @@ export interface RendezvousOptions {
 /** Shorter tokens can be guessed. */
 const leastToken = 16;
 const lookMilliseconds = 50;
+/** A host that says nothing at all is asked again. */
+const answerMilliseconds = 2000;
 
 const onOneHost = ({ size, localSize }: StartedPlace): boolean => size === localSize;
 const socketOf = (folder: string): string => join(folder, 'launcher');
@@ -111,6 +113,7 @@ function answers(address: string): Promise<boolean> {
       socket.destroy();
       resolve(there);
     };
+    socket.setTimeout(answerMilliseconds, () => told(false));
     socket.once('connect', () => told(true));
     socket.once('error', () => told(false));
   });

@@ -163,6 +163,15 @@ describe('strangers', () => {
     expect((await run)[0]).toHaveLength(2);
   });
 
+  it('are told what may be wrong where a rank shows another token', async () => {
+    const run = failureOf(lead({ size: 2, hosts: 2, run: 'token', missing: [1], startSeconds: 0.5 }));
+    const environment = { ...environmentOf(1, 2, 2, 'token'), MONTA_TOKEN: token.replace('a', 'b') };
+    const place = startedPlace(environment)!;
+    const other = leadStarted({ place, environment, base, main, cards: () => ['card'] }, () => Promise.resolve());
+    await expect(other).rejects.toThrow('is the token the same on all hosts?');
+    expect((await run).message).toMatch(/rank 1 failed: it did not start/u);
+  });
+
   it('of another version end the run, both versions named', async () => {
     const run = failureOf(lead({ size: 2, hosts: 2, run: 'version', missing: [1] }));
     await call((socket) => {
