@@ -15,6 +15,7 @@ import {
   scaledCurves,
   worldSize,
   dispatchVariants,
+  type Workload,
   emulationScale,
   memorySpeedScale,
   type EmulationScale,
@@ -50,6 +51,8 @@ export interface DispatchBench extends PickedVariants<DispatchCase> {
   readonly moverBytesPerSecond: number;
   readonly probe: MachineProbe;
   readonly cases: readonly DispatchCase[];
+  /** What predictions were made for. */
+  readonly workload: Workload;
   /** Seconds for which the emulated network stood still for want of a processor; of the whole job. */
   readonly lostSeconds: number;
   readonly jobSeconds: number;
@@ -124,14 +127,14 @@ export async function benchDispatch(options: DispatchBenchOptions): Promise<Disp
       ),
     ...(signal === undefined ? {} : { signal }),
   });
-  const { workload, ...rest } = measured;
+  const { workload } = measured;
   return {
     scale,
     emulated,
     ranks,
     moverBytesPerSecond,
-    ...rest,
-    ...pickVariants(rest.cases, workload, variants, options.chunkCounts),
+    ...measured,
+    ...pickVariants(measured.cases, workload, variants, options.chunkCounts),
     loadBefore,
   };
 }
