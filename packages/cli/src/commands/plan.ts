@@ -200,8 +200,6 @@ function show({
   const title =
     `${model.name} · ${deviceCount(cluster)} x ${cluster.device.name} (${network}) · ` +
     `${formatLayout(layout)} · ${tokens}`;
-  if (!problem.fit.fits)
-    console.print(`does not fit: ${ofCapacity(problem.fit)}\n${nearestText(problem.setting, cluster)}\n`);
   console.print(`${console.style.bold(title)}\n`);
   const what = flags.scope === 'layer' ? 'one MoE layer' : 'dispatch + combine, one layer';
   const skewed = flags.routing.kind !== 'uniform';
@@ -253,6 +251,7 @@ function show({
     ]);
   }
   if (flips) facts.push(['Flips', flipText(flips)]);
+  else if (flags.flips) facts.push(['Flips', 'not looked for, as it does not fit']);
   if (steps.best) {
     const compared = choice.candidates.length > 1;
     const against = [
@@ -326,19 +325,23 @@ export async function runPlan(context: MontaContext, flags: PlanFlags): Promise<
 
 function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
   const problem = problemOf(flags);
+  const { fit, setting, workload } = problem;
+  // Known at once, while prices of a large layout take a while.
+  if (!fit.fits && !flags.json)
+    console.print(`does not fit: ${ofCapacity(fit)}\n${nearestText(setting, workload.cluster)}\n`);
   const options = { expertTensorParallel: fittingEtps(problem) };
-  const choice = chooseDispatch(problem.workload, options);
+  const choice = chooseDispatch(workload, options);
   if (!choice.known) {
     throw new InputError('this cannot be priced', { file: flags.cluster, expected: choice.missing.join('; ') });
   }
   const steps = stepsOf(problem, choice);
-  const flips = flags.flips ? findFlips(problem.workload, choice.best, options) : undefined;
+  const flips = flags.flips && fit.fits ? findFlips(workload, choice.best, options) : undefined;
   if (!flags.json) {
     show({ console, flags, problem, choice, steps, flips });
     return;
   }
   const { best, baseline, bestFixed, runnerUp } = choice;
-  const { workload, step } = problem;
+  const { step } = problem;
   console.json({
     cluster: workload.cluster.name,
     model: step.model.name,
