@@ -54,6 +54,9 @@ function scalingOf(config: HfConfig, type: string, map: FieldMap): RopeScaling |
         lowFactor: map.need('low_freq_factor').number(above),
         highFactor: map.need('high_freq_factor').number(above),
       };
+    // Rescales sequences longer than the model's positions alone, which are refused where they are computed.
+    case 'dynamic':
+      return config.find('max_position_embeddings') === undefined ? undefined : { kind: 'linear', factor: 1 };
     default:
       return undefined;
   }

@@ -177,6 +177,33 @@ describe('files of transformers 4', () => {
     expect(readHfConfig(JSON.stringify(dbrx), 'm/config.json')).toEqual({ ...getModel('dbrx'), name: 'm' });
   });
 
+  it.each([
+    ['mixtral', [true, true, true, true]],
+    ['qwen3_moe', [true, true, true, true]],
+    ['qwen2_moe', [true, false, true, false]],
+    ['qwen3', [false, false, false, true]],
+  ])('give %s windows where its configuration class does, unless layer_types say it', (type, layers) => {
+    const config = {
+      model_type: type,
+      hidden_size: 32,
+      num_hidden_layers: 4,
+      num_attention_heads: 4,
+      vocab_size: 29,
+      num_experts: 4,
+      num_experts_per_tok: 2,
+      intermediate_size: 16,
+      moe_intermediate_size: 16,
+      shared_expert_intermediate_size: 16,
+      sliding_window: 3,
+      use_sliding_window: true,
+      max_window_layers: 3,
+    };
+    const window = (more: object) => readHfConfig(JSON.stringify({ ...config, ...more }), 'm').window?.layers;
+    expect(window({})).toEqual(layers);
+    const types = ['full_attention', 'sliding_attention', 'full_attention', 'full_attention'];
+    expect(window({ layer_types: types })).toEqual([false, true, false, false]);
+  });
+
   it('read gpt-oss with alternate windows, and Llama 4 under text_config', () => {
     const oss = {
       model_type: 'gpt_oss',

@@ -68,16 +68,29 @@ function windowOf(config: HfConfig, family: ModelFamily, layers: number): Attent
       layers: perLayer(layers, (i) => (types === undefined ? (i + 1) % 4 !== 0 : types[i] === 'chunked_attention')),
     };
   }
+  const qwen = family.startsWith('qwen');
   const tokens = config.find('sliding_window')?.integer({ ...positions, min: 0 }) ?? 0;
-  const off = family.startsWith('qwen') && !config.booleanOr(false, 'use_sliding_window');
+  const off = qwen && !config.booleanOr(false, 'use_sliding_window');
   if (tokens === 0 || off) return undefined;
-  const from = family.startsWith('qwen') ? config.countOr(0, 'max_window_layers') : 0;
-  const byFamily = (i: number): boolean => (family === 'gpt_oss' ? i % 2 === 0 : i >= from);
+  const byFamily = windowedLayer(config, family);
   return {
     kind: 'sliding',
     tokens,
     layers: perLayer(layers, (i) => (types === undefined ? byFamily(i) : types[i] === 'sliding_attention')),
   };
+}
+
+/** Which layers have a window where no `layer_types` say it, as the configuration classes of transformers 5 fill in. */
+function windowedLayer(config: HfConfig, family: ModelFamily): (layer: number) => boolean {
+  if (family === 'gpt_oss') return (layer) => layer % 2 === 0;
+  if (family === 'qwen2_moe') {
+    const end = config.countOr(28, 'max_window_layers');
+    return (layer) => layer % 2 === 0 && layer < end;
+  }
+  // Of Qwen's, the dense ones alone look at max_window_layers.
+  const dense = family === 'qwen2' || family === 'qwen3';
+  const from = dense ? config.countOr(28, 'max_window_layers') : 0;
+  return (layer) => layer >= from;
 }
 
 interface Decoder {

@@ -17,6 +17,11 @@ export function checkExecutable(step: StepShape, kind: string): void {
   const types = computeTypes[kind] ?? ['f32'];
   const refusals: Refusal[] = [
     [model.clipQkv !== undefined && model.qkNorm === 'none', 'clipped queries without a norm of them', 'a query norm'],
+    [
+      model.ropeType === 'dynamic' && step.sequence > (model.maxPositions ?? Infinity),
+      `${step.sequence} positions of dynamic rescaling`,
+      `at most ${model.maxPositions}, up to which nothing is rescaled`,
+    ],
     [!types.includes(step.dtype), `computing in ${step.dtype}`, `${types.join(' or ')} on ${kind}`],
     [
       step.selectionBiasRate !== undefined && kind === 'cuda',
