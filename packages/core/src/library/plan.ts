@@ -97,8 +97,8 @@ export function plan(question: PlanQuestion): PricedPlan {
  * @example
  * const found = plan({ model: 'olmoe-1b-7b', cluster: 'h100-1x8', layout: 'dp=8,ep=8' });
  * const written = JSON.stringify(found.document);
- * console.log(readPlan(written).best.seconds === found.best.seconds);
- * // true
+ * console.log(readPlan(written).best.setting.layout.ep);
+ * // 8
  */
 export function readPlan(text: string, subject: Partial<Subject> = {}): PricedPlan {
   const document = readDocument(text, 'plan');
