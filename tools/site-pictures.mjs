@@ -1,6 +1,6 @@
 /**
- * Pages of the built docs site in Chromium at 1280 and 420 px, in light and dark. Nothing is wider than the screen. Text
- * stands out from its ground. Title, column, bar and list lie where they lay when somebody looked: site/boxes.json,
+ * Pages of the built docs site in Chromium at 1280 and 420 px, in light and dark. Nothing is wider than the screen, and
+ * text stands out from its ground. Title, column, bar and list lie where they lay when seen last: site/boxes.json,
  * which `UPDATE_PICTURES=1` writes anew, with pictures in /tmp/monta-pictures. Runs behind `npm run docs:site`.
  */
 import { createServer } from 'node:http';
