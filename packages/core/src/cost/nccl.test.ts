@@ -9,6 +9,7 @@ import { collectiveAlgorithm, collectiveSeconds, priceCollective } from './colle
 import { costModel } from './model.js';
 import type { CostInputs } from './inputs.js';
 import { ncclAlgorithms } from './nccl.js';
+import { busFactor } from './calibration/measurement.js';
 import { balanced, presetErrors, presetSeconds } from './preset-collectives.js';
 
 const fixture = new URL('./calibration/fixtures/nccl-tests-logs.csv', import.meta.url);
@@ -79,6 +80,22 @@ describe('collectives of NCCL on presets', () => {
   it('carry an all_to_all of 1 GiB over two H200 nodes at 45.5 GB/s a NIC, within 15 %', () => {
     // NCCL 2.30.4 on two p5en (EFA, 16 x 200 Gb/s a node): 91 GB/s of algorithm bandwidth
     expect(Math.abs(gibi / presetSeconds('h200-2x8', 'all_to_all', 16, gibi) / 91e9 - 1)).toBeLessThan(0.15);
+  });
+
+  it('carry an all_to_all of 256 MiB and more over two B300 nodes within a fifth, gathers and reductions of 1 GiB too', () => {
+    // GB/s of bus bandwidth, NCCL 2.31.2 on two p6-b300 (EFA, 16 x 400 Gb/s a node)
+    const measured = [
+      ['all_to_all', gibi / 4, 152],
+      ['all_to_all', gibi, 172.5],
+      ['all_to_all', 8 * gibi, 179.5],
+      ['all_gather', gibi, 690.2],
+      ['reduce_scatter', gibi, 691.2],
+      ['all_reduce', gibi, 770.6],
+    ] as const;
+    for (const [op, bytes, busRate] of measured) {
+      const seconds = (bytes * busFactor(op, 16)) / (busRate * 1e9);
+      expect(Math.abs(presetSeconds('b300-2x8', op, 16, bytes) / seconds - 1), `${op} ${bytes}`).toBeLessThan(0.21);
+    }
   });
 
   it('take 29 to 56 us when small and over two nodes of 8, and more with more ranks', () => {

@@ -115,7 +115,14 @@ describe('rank lines that are not all there', () => {
     const run = { program: 'all_reduce_perf', kind: 'reduce', hosts: 64, perHost: 8 } as const;
     expect(shapeOf(log({ ...run, keepRank: (r) => r < 2 || r > 509 }))).toMatchObject({ ranks: 512, nodes: 64 });
     // what follows the dots is not there: nobody knows how many there were
-    expect(refusalOf(log({ ...run, keepRank: (r) => r < 2 }))).toMatch(/cannot tell how many ranks/u);
+    expect(refusalOf(log({ ...run, keepRank: (r) => r < 2 }))).toMatch(
+      /cannot tell how many ranks took part: 2 rank lines .* "\.\.\." at line \d+ stands for some of them/u,
+    );
+  });
+
+  it('that are all rank 0 ran each alone, whatever their rows say: nccl-tests was built without MPI', () => {
+    const alone = log({ hosts: 2, perHost: 8 }).replace(/Rank \d+/gu, 'Rank 0');
+    expect(refusalOf(alone)).toMatch(/16 processes are all rank 0 \(lines 4-19\): each of them ran alone/u);
   });
 
   it('stop a log whose rows are of fewer ranks than the last line names', () => {

@@ -96,9 +96,10 @@ export function groupOf({
   }
   const found = ranks ?? asNumber(ranksFor(op, { rows, listing, bandwidths, fileName, options }));
   if (found === undefined) {
-    return new InputError('cannot tell how many ranks took part', {
+    const why = listing === undefined ? '' : `: ${listing.says}`;
+    return new InputError(`cannot tell how many ranks took part${why}`, {
       ...at,
-      expected: 'lines "# Rank 0 ..." above the table, or the number in the file name (2node_16gpu)',
+      expected: 'all lines "# Rank 0 ..." above the table, or the number in the file name (2node_16gpu)',
       hint: 'give the number, as --ranks 16',
     });
   }
@@ -258,6 +259,13 @@ function listingOf({ heading }: Table, file: string): Listing | undefined {
   const ranks = new Set(devices.map((d) => d.rank));
   const most = maxOf(ranks) + 1;
   const range = `lines ${devices[0]?.line ?? 0}-${devices.at(-1)?.line ?? 0}`;
+  if (ranks.size === 1 && most === 1 && devices.length > 1 && new Set(devices.map((d) => d.group)).size === 1)
+    throw new InputError(`${devices.length} processes are all rank 0 (${range}): each of them ran alone`, {
+      file,
+      line: devices[0]?.line,
+      expected: 'ranks that are numbered through',
+      hint: 'build nccl-tests with MPI=1, and start it with the MPI that it was built with',
+    });
   const perHost = maxOf(devices.map((d) => d.device)) + 1;
   if (elided !== undefined || ranks.size !== most) {
     const regular = devices.every((d) => d.device === d.rank % perHost) && most % perHost === 0;
