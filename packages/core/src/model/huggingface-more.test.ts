@@ -223,6 +223,11 @@ denseLayers: [0]
 });
 
 describe('architectures that cannot be described', () => {
+  it('a config.json without model_type is told so, and not taken for a shape in YAML', () => {
+    const config = { architectures: ['MixtralForCausalLM'], hidden_size: 64, num_hidden_layers: 2 };
+    expect(() => readModel(JSON.stringify(config), 'config.json')).toThrow(/"model_type" is missing/u);
+  });
+
   it.each([...unsupportedTypes])('%s: what is missing is said', (type, missing) => {
     expect(refusal({ ...llama, model_type: type })).toContain(`model_type "${type}" is not supported: ${missing}`);
   });

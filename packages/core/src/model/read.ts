@@ -36,15 +36,14 @@ const shapeKeys = [
   'initializerRange',
 ];
 
-/**
- * Reads either form and tells them apart by Hugging Face's `model_type` (or `text_config`). Throws `InputError`.
- */
+/** Keys of a Hugging Face configuration that no shape in YAML has. */
+const configKeys = ['model_type', 'text_config', 'architectures', 'hidden_size'];
+
+/** Reads either form and tells them apart by the keys of Hugging Face's. Throws `InputError`. */
 export function readModel(text: string, fileName: string): MoeModel {
   const document = readDocument(text, fileName);
   const keys = document.keys();
-  return keys.includes('model_type') || keys.includes('text_config')
-    ? readHfConfig(text, fileName)
-    : modelFrom(document);
+  return configKeys.some((key) => keys.includes(key)) ? readHfConfig(text, fileName) : modelFrom(document);
 }
 
 /**
