@@ -82,7 +82,7 @@ describe('collectives of NCCL on presets', () => {
     expect(Math.abs(gibi / presetSeconds('h200-2x8', 'all_to_all', 16, gibi) / 91e9 - 1)).toBeLessThan(0.15);
   });
 
-  it('carry an all_to_all of 256 MiB and more over two B300 nodes within a fifth, gathers and reductions of 1 GiB too', () => {
+  it('carry large collectives over two B300 nodes within a fifth', () => {
     // GB/s of bus bandwidth, NCCL 2.31.2 on two p6-b300 (EFA, 16 x 400 Gb/s a node)
     const measured = [
       ['all_to_all', gibi / 4, 152],

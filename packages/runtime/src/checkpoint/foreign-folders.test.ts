@@ -2,7 +2,7 @@
  * Folders as others leave them: quantized, with parts of other models, with a config that says something else, not
  * fetched, not computed here.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { completeModel, type MoeModel } from '@monta/core';
@@ -261,6 +261,14 @@ describe('a config that says something else', () => {
     expect(configuredType(readFileSync(join(out, 'config.json'), 'utf8'))).toBe('BF16');
     expect(weights(out)).toEqual(weights(folder));
     expect(inspected(out).notes).toEqual([]);
+    const wide = new Map(
+      [...plainTensors()].map(([name, { shape, bytes }]): [string, Stored] => {
+        return [name, { dtype: 'F32', shape, bytes: new Uint8Array(2 * bytes.length) }];
+      }),
+    );
+    expect(inspected(folderOf(wide)).notes?.join()).toMatch(/config\.json says bfloat16, the files hold F32/);
+    expect(inspected(folderOf(wide, huggingFaceConfig(model, 'F32'))).notes).toEqual([]);
+    expect(inspected(folderOf(plainTensors(), huggingFaceConfig(model, 'F32'))).notes?.join()).toMatch(/says float32/);
   });
 
   it('of the output matrix: refused, and what may be meant', () => {
@@ -275,6 +283,13 @@ describe('a config that says something else', () => {
 });
 
 describe('files', () => {
+  it('in several without an index are told so', () => {
+    const folder = folderOf(plainTensors());
+    for (const part of [1, 2]) cpSync(join(folder, 'model.safetensors'), join(folder, `part-${part}.safetensors`));
+    rmSync(join(folder, 'model.safetensors'));
+    expect(inspected(folder).problem).toMatch(/holds 2 of its files, but no model\.safetensors\.index\.json/);
+  });
+
   it('may have null for metadata, or none', () => {
     for (const metadata of [null, { format: 'pt' }])
       expect(inspected(folderOf(plainTensors(), undefined, metadata)).complete).toBe(true);
@@ -327,6 +342,14 @@ describe('a model that is not computed here', () => {
     const file = join(folder, 'model.safetensors');
     writeFileSync(file, readFileSync(file).subarray(0, -3));
     expect(inspected(folder)).toMatchObject({ complete: false, problem: expect.stringMatching(/truncated/) as string });
+  });
+
+  it('for a type of floats that is not: whole all the same', () => {
+    const tensors = plainTensors();
+    const { shape } = tensors.get('lm_head.weight') ?? { shape: [] };
+    tensors.set('lm_head.weight', { dtype: 'F8_E5M2', shape, bytes: new Uint8Array(32 * 16) });
+    const found = inspected(folderOf(tensors));
+    expect(found).toMatchObject({ complete: true, notComputed: 'tensor "lm_head.weight" is of type F8_E5M2' });
   });
 
   it('of an architecture that nobody can describe: its tensors are', () => {

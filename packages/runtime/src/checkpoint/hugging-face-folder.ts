@@ -126,9 +126,10 @@ export class HuggingFaceFolder implements TensorSource {
   /** What is odd about the types, in words; undefined when config and files agree. */
   typeNote(): string | undefined {
     const configured = configuredType(this.config);
-    const stored = this.storedTypes().find((type) => type !== 'F8_E4M3' && type !== 'F32');
-    if (configured === undefined || configured === 'F32' || stored === undefined || stored === configured)
-      return undefined;
+    const plain = this.storedTypes().filter((type) => type !== 'F8_E4M3');
+    // Some tensors are F32 in files of half precision.
+    const stored = plain.find((type) => type !== 'F32') ?? plain[0];
+    if (configured === undefined || stored === undefined || stored === configured) return undefined;
     return (
       `config.json says ${torchNames[configured]}, the files hold ${stored}: they are read as ${stored}; ` +
       'monta convert writes a config that agrees'

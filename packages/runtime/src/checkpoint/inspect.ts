@@ -120,10 +120,23 @@ function modelIn(path: string): Contents {
     if (described.notComputed !== undefined) return contents;
     const absent = absentParts(described.model, weights);
     if (absent.length > 0) return { ...contents, notComputed: absentText(absent) };
+    const odd = oddFloat(described.model, weights);
+    if (odd !== undefined) return { ...contents, notComputed: odd };
     return { ...contents, ...parametersIn(path, contents.notes ?? []) };
   } finally {
     weights.close();
   }
+}
+
+/** A parameter whose floats are of a type that nothing here computes with, in words. */
+function oddFloat(model: MoeModel | undefined, weights: SafetensorsFolder): string | undefined {
+  if (model === undefined) return undefined;
+  const odd = modelParameters(model)
+    .flatMap((parameter) => tensorPlaces(parameter, model))
+    .filter(({ tensor }) => weights.has(tensor))
+    .map(({ tensor }) => weights.info(tensor))
+    .find(({ type }) => type === 'F64' || type === 'F8_E5M2');
+  return odd && `tensor ${JSON.stringify(odd.name)} is of type ${odd.type}`;
 }
 
 /** Parts that models of a family come with and without, by the names of their tensors. */

@@ -1,5 +1,5 @@
 /** A Hugging Face model folder's weights: `model.safetensors`, or shards named by `model.safetensors.index.json`. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { InputError, isRecord, shownValue } from '@monta/core/units';
 import { lfsPointerError } from './lfs-pointer.js';
@@ -39,6 +39,13 @@ function readIndex(path: string): Map<string, string> {
   );
 }
 
+/** What is wrong with a folder that has neither one file of weights nor an index. */
+function withoutWeights(folder: string): InputError {
+  const shards = readdirSync(folder).filter((name) => name.endsWith('.safetensors'));
+  const what = shards.length === 0 ? 'holds no weights' : `holds ${shards.length} of its files, but no ${indexName}`;
+  return new InputError(what, { file: folder, expected: `${singleName} or ${indexName} in it` });
+}
+
 /** Reads tensors of a folder by name, whichever file they lie in. Shards stay open until `close`. */
 export class SafetensorsFolder {
   readonly #files = new Map<string, SafetensorsFile>();
@@ -69,8 +76,7 @@ export class SafetensorsFolder {
       }
       return opened;
     }
-    if (!existsSync(single))
-      throw new InputError('holds no weights', { file: folder, expected: `${singleName} or ${indexName} in it` });
+    if (!existsSync(single)) throw withoutWeights(folder);
     const opened = new SafetensorsFolder(single);
     const file = SafetensorsFile.open(single);
     opened.#files.set(singleName, file);
