@@ -82,7 +82,7 @@ export class TrainingExecutor {
   readonly #routing: RoutingShape;
   readonly #book = new RoutingBook();
   readonly #training: Program;
-  readonly #evaluation: Program;
+  #evaluation: Program | undefined;
   readonly #paddingId: number | undefined;
   readonly #loss: View;
   readonly #loads: View;
@@ -99,7 +99,6 @@ export class TrainingExecutor {
     this.#device = device;
     this.#paddingId = options.paddingId;
     this.#training = trainingStep(step);
-    this.#evaluation = evaluationStep(step);
     this.#program = this.#training;
     this.#routing = new RoutingShape(moeShape(step), parameters.rank);
     const held = parameters.held();
@@ -162,6 +161,7 @@ export class TrainingExecutor {
 
   /** Loss of one micro-batch per replica, without gradients. */
   evaluate(batch: MicroBatch): EvaluationResult {
+    this.#evaluation ??= evaluationStep(this.step);
     this.#run(this.#evaluation, [batch], 1, 0);
     if (worldSize(this.step.layout) > 1) {
       const world = this.#runner.collectives.communicator('world', 'inter world');

@@ -1,7 +1,7 @@
 /**
  * Starts a job on this machine: one thread per rank and one that moves bytes between them; watches them, and cleans up.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { at } from '../comm/at.js';
 import { Control, createControl } from '../comm/local/control.js';
 import type { FabricOptions } from '../comm/local/fabric.js';
@@ -10,7 +10,8 @@ import { InputError } from '@monta/core/units';
 import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored, type PortableError } from './failure.js';
-import type { DeviceKind, RankMessage, RankWorkerData } from './rank.js';
+import { leaveThread, takeThread } from './kept-threads.js';
+import type { DeviceKind, RankMessage, ThreadJob } from './rank.js';
 
 export interface LaunchOptions {
   readonly ranks: number;
@@ -44,13 +45,17 @@ export interface LaunchOptions {
   readonly stuckAfterSeconds?: number;
 }
 
+/** What the threads of a job run. */
+const moverEntry = builtModule('../comm/local/mover.worker.js', import.meta.url);
+const rankEntry = builtModule('./rank.worker.js', import.meta.url);
+
 /** How long threads have to leave by themselves when the job ends badly. */
 const graceMilliseconds = 1000;
 
 /**
  * Runs a job of `ranks` threads and returns what each rank's body returned, by rank. When a rank throws, exits or is
  * terminated, or when the ranks misuse the communicators, all are stopped and the promise rejects with `RankFailure`,
- * which names the rank that caused it. No thread is left running either way.
+ * which names the rank that caused it. No thread is left running either way (`keepThreads`: idle ones are left).
  */
 export async function launchLocal(options: LaunchOptions): Promise<unknown[]> {
   const { ranks, signal } = options;
@@ -78,9 +83,7 @@ class LocalJob {
   private readonly results: unknown[];
   private readonly returned: boolean[];
   private readonly errors = new Map<number, PortableError>();
-  private readonly workers: Worker[] = [];
-  private readonly exits: Promise<void>[] = [];
-  private moverExit: Promise<void> = Promise.resolve();
+  private readonly threads: JobThread[] = [];
   private settle: () => void = () => undefined;
 
   constructor(private readonly options: LaunchOptions) {
@@ -102,18 +105,18 @@ class LocalJob {
       this.settle = resolve;
     });
     try {
-      this.startMover();
+      const mover = this.startMover();
       for (let rank = 0; rank < this.options.ranks; rank++) this.startRank(rank);
       await over;
       // Operations that ranks submitted but did not wait for still complete; the mover ends after them.
       this.control.requestStop();
-      if (!this.control.aborted()) await this.moverExit;
+      if (!this.control.aborted()) await mover.over;
       if (!this.control.aborted()) return this.results;
-      await Promise.race([Promise.all(this.exits), pause(graceMilliseconds)]);
+      await Promise.race([Promise.all(this.threads.map((thread) => thread.over)), pause(graceMilliseconds)]);
       throw this.failure();
     } finally {
       this.control.abort(-1, 'the launcher ended');
-      await Promise.all(this.workers.map((worker) => worker.terminate()));
+      await Promise.all(this.threads.map((thread) => thread.leave()));
     }
   }
 
@@ -126,49 +129,58 @@ class LocalJob {
     return new RankFailure(rank, reason, cause === undefined ? undefined : { cause });
   }
 
-  private startMover(): void {
-    const workerData: MoverData = {
+  private startMover(): JobThread {
+    const job: MoverData = {
       control: this.control.shared,
       devices: this.devices,
       stuckAfterSeconds: this.options.stuckAfterSeconds ?? 600,
       ...(this.options.fabric === undefined ? {} : { fabric: this.options.fabric }),
     };
-    const worker = new Worker(builtModule('../comm/local/mover.worker.js', import.meta.url), {
-      workerData,
-      name: 'mover',
+    const mover = this.startThread(moverEntry, () => {
+      if (this.control.aborted()) this.settle();
+      else if (!this.control.stopRequested()) this.fail(-1, 'it ended');
     });
-    worker.on('message', (report: MoverReport) => this.options.onFabricReport?.(report));
-    worker.on('error', (error) =>
+    mover.worker.on('error', (error) =>
       this.fail(-1, error instanceof Error ? (error.stack ?? error.message) : String(error)),
     );
-    this.moverExit = this.watch(worker, () => {
-      if (this.control.aborted()) this.settle();
-      else if (!this.control.stopRequested()) this.fail(-1, 'it exited');
+    mover.worker.on('message', (report: MoverReport) => {
+      this.options.onFabricReport?.(report);
+      mover.end();
     });
+    mover.worker.postMessage(job);
+    return mover;
   }
 
   private startRank(rank: number): void {
-    const given: RankWorkerData = {
-      montaRank: {
-        rank,
-        control: this.control.shared,
-        device: this.options.device === 'cuda' ? 'cuda' : at(this.devices, rank),
-        data: this.options.workerData,
-      },
+    const { device, workerModule, workerData } = this.options;
+    const job: ThreadJob = {
+      module: builtModule(workerModule).href,
+      rank,
+      control: this.control.shared,
+      device: device === 'cuda' ? 'cuda' : at(this.devices, rank),
+      data: workerData,
     };
-    const worker = new Worker(builtModule(this.options.workerModule), { workerData: given, name: `rank ${rank}` });
-    worker.on('message', (message: RankMessage) => this.receive(rank, message));
-    worker.on('messageerror', (error) => this.fail(rank, `a message could not be read: ${error.message}`));
-    worker.on('error', (error: unknown) => {
+    const thread = this.startThread(rankEntry, (code) => {
+      if (this.returned[rank] || this.errors.has(rank)) return;
+      this.fail(rank, `its thread exited with code ${code} before it returned`);
+    });
+    thread.worker.on('message', (message: RankMessage) => {
+      this.receive(rank, message);
+      if (message.kind !== 'message') thread.end();
+    });
+    thread.worker.on('messageerror', (error) => this.fail(rank, `a message could not be read: ${error.message}`));
+    thread.worker.on('error', (error: unknown) => {
       const known = error instanceof Error ? error : new Error(String(error));
       this.errors.set(rank, { name: known.name, message: known.message, stack: known.stack ?? known.message });
       this.fail(rank, known.message);
     });
-    void this.watch(worker, (code) => {
-      if (this.returned[rank] || this.errors.has(rank)) return;
-      const advice = code === 0 ? ' (does the module call runRank?)' : '';
-      this.fail(rank, `its thread exited with code ${code} before it returned${advice}`);
-    });
+    thread.worker.postMessage(job);
+  }
+
+  private startThread(entry: URL, onEnd: (code: number) => void): JobThread {
+    const thread = new JobThread(entry, onEnd);
+    this.threads.push(thread);
+    return thread;
   }
 
   private receive(rank: number, message: RankMessage): void {
@@ -192,17 +204,45 @@ class LocalJob {
     this.control.abort(rank, reason);
     this.settle();
   }
+}
 
-  private watch(worker: Worker, onExit: (code: number) => void): Promise<void> {
-    this.workers.push(worker);
-    const exit = new Promise<void>((resolve) => {
-      worker.once('exit', (code) => {
-        onExit(code);
-        resolve();
-      });
+/** A thread of one job. */
+class JobThread {
+  readonly worker: Worker;
+  /** Resolved when it has done its part, or is gone. */
+  readonly over: Promise<void>;
+  #idle = false;
+  #resolve: () => void = () => undefined;
+
+  /** `onEnd` is called with code 0, or with that of its exit. */
+  constructor(
+    private readonly entry: URL,
+    private readonly onEnd: (code: number) => void,
+  ) {
+    this.worker = takeThread(entry);
+    this.over = new Promise((resolve) => {
+      this.#resolve = resolve;
     });
-    this.exits.push(exit);
-    return exit;
+    this.worker.once('exit', (code) => {
+      if (!this.#idle) this.#over(code);
+    });
+  }
+
+  /** It has said its last word, and could do another job. */
+  end(): void {
+    this.#idle = true;
+    this.#over(0);
+  }
+
+  /** A thread that still runs is stopped. */
+  async leave(): Promise<void> {
+    if (this.#idle) await leaveThread(this.entry, this.worker);
+    else await this.worker.terminate();
+  }
+
+  #over(code: number): void {
+    this.onEnd(code);
+    this.#resolve();
   }
 }
 

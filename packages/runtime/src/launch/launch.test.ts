@@ -1,5 +1,6 @@
 import { builtTesting } from '../../testing/built.js';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
+import { keepThreads } from './kept-threads.js';
 import type { TransferRecord } from '../comm/communicator.js';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { RankFailure } from './failure.js';
@@ -133,5 +134,36 @@ describe('launchLocal', () => {
     const idle = new URL('data:text/javascript,0');
     const failure = await failureOf(launchLocal({ ranks: 1, memoryBytes: 1024, workerModule: idle }));
     expect(failure.reason).toMatch(/does the module call runRank/);
+  });
+});
+
+describe('keepThreads', () => {
+  const usual = 8;
+  afterEach(() => keepThreads(usual));
+
+  /** Runs a job; the ids of its ranks' threads. */
+  async function threadsOf(behaviour: 'return' | 'throw', ranks: number): Promise<ReadonlySet<number>> {
+    const threads = new Set<number>();
+    const onMessage = (_rank: number, message: unknown): void =>
+      void threads.add((message as { readonly thread: number }).thread);
+    const job = launch(behaviour, ranks, 0, { onMessage });
+    await (behaviour === 'throw' ? failureOf(job) : job);
+    return threads;
+  }
+
+  it('gives the threads of a job to the next one, also when a rank threw', async () => {
+    keepThreads(0);
+    keepThreads(3);
+    const first = await threadsOf('return', 3);
+    expect(await threadsOf('throw', 3)).toEqual(first);
+    const more = await threadsOf('return', 4);
+    expect([...first].every((thread) => more.has(thread))).toBe(true);
+  });
+
+  it('leaves none when none is to be kept', async () => {
+    keepThreads(0);
+    const first = await threadsOf('return', 2);
+    const second = await threadsOf('return', 2);
+    expect([...second].filter((thread) => first.has(thread))).toEqual([]);
   });
 });

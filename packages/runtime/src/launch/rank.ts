@@ -1,5 +1,4 @@
 /** A rank's side of a job: what the module given to a launcher calls. */
-import { parentPort, workerData } from 'node:worker_threads';
 import { JobAborted } from '../comm/communicator.js';
 import { Control, type SharedControl } from '../comm/local/control.js';
 import { LocalEndpoint } from '../comm/local/endpoint.js';
@@ -13,14 +12,14 @@ import { portable, type PortableError } from './failure.js';
 export type DeviceKind = 'cpu' | 'cuda';
 
 /** What the launcher gives a rank's thread. */
-export interface RankWorkerData {
-  readonly montaRank: {
-    readonly rank: number;
-    readonly control: SharedControl;
-    /** The CPU's memory, or the kind of another device. */
-    readonly device: CpuDeviceHandle | 'cuda';
-    readonly data: unknown;
-  };
+export interface ThreadJob {
+  /** The URL of the module that gives `runRank` the body. */
+  readonly module: string;
+  readonly rank: number;
+  readonly control: SharedControl;
+  /** The CPU's memory, or the kind of another device. */
+  readonly device: CpuDeviceHandle | 'cuda';
+  readonly data: unknown;
 }
 
 export type RankMessage =
@@ -28,10 +27,17 @@ export type RankMessage =
   | { readonly kind: 'result'; readonly result: unknown }
   | { readonly kind: 'failed'; readonly error: PortableError };
 
+type RankBody = (context: RankContext<never>) => unknown;
+
+/** Bodies of the modules that this thread has run, by URL. */
+const bodies = new Map<string, RankBody>();
+/** Takes the body of the module that this thread is loading. */
+let take: ((body: RankBody) => void) | undefined;
+
 /**
  * Runs `body` as this thread's rank, or as this process's where ranks are processes. Its result (structured clone)
  * becomes the rank's result in the launcher; an error ends the job on all ranks. Call it once, at the top level of the
- * worker module.
+ * worker module: a thread that is kept for another job runs the body again, without the module's top level.
  */
 export function runRank<Data = unknown>(body: (context: RankContext<Data>) => unknown): void {
   const joined = joinProcessJob();
@@ -39,35 +45,46 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
     void runProcessRank(joined, body);
     return;
   }
-  const port = parentPort;
-  const given = (workerData as Partial<RankWorkerData> | null)?.montaRank;
-  if (port === null || given === undefined) {
+  if (take === undefined) {
     const advice = underMpirun() === undefined ? '' : '; a program under mpirun starts the module with leadMpirun';
     throw new Error(`runRank works only in a module started by launchLocal, launchMpi or launchNccl${advice}`);
   }
-  const post = (message: RankMessage): void => port.postMessage(message);
-  const control = new Control(given.control);
-  const run = async (): Promise<void> => {
-    try {
-      const place = await placeOf(given.device, control, given.rank);
-      const result = await body({
-        rank: given.rank,
-        size: control.size,
-        ...place,
-        data: given.data as Data,
-        report: (message) => post({ kind: 'message', message }),
-      });
-      place.device.close();
-      place.endpoint.close();
-      post({ kind: 'result', result });
-    } catch (error) {
-      const described = portable(error);
-      // The peers learn of it at once, not only when the launcher has read the message.
-      if (!(error instanceof JobAborted)) control.abort(given.rank, described.message);
-      post({ kind: 'failed', error: described });
-    }
-  };
-  void run();
+  take(body);
+}
+
+/** Runs a job on this thread, and sends what came of it. */
+export async function runThreadRank(job: ThreadJob, post: (message: RankMessage) => void): Promise<void> {
+  const control = new Control(job.control);
+  try {
+    const body = await bodyOf(job.module);
+    const place = await placeOf(job.device, control, job.rank);
+    const result = await body({
+      rank: job.rank,
+      size: control.size,
+      ...place,
+      data: job.data as never,
+      report: (message) => post({ kind: 'message', message }),
+    });
+    place.device.close();
+    place.endpoint.close();
+    post({ kind: 'result', result });
+  } catch (error) {
+    const described = portable(error);
+    // The peers learn of it at once, not only when the launcher has read the message.
+    if (!(error instanceof JobAborted)) control.abort(job.rank, described.message);
+    post({ kind: 'failed', error: described });
+  }
+}
+
+async function bodyOf(module: string): Promise<RankBody> {
+  if (!bodies.has(module)) {
+    take = (body) => bodies.set(module, body);
+    await import(module);
+    take = undefined;
+  }
+  const body = bodies.get(module);
+  if (body === undefined) throw new Error(`${module} gave no body (does the module call runRank?)`);
+  return body;
 }
 
 /** Loads what this kind of rank needs, and nothing else. */
@@ -82,7 +99,7 @@ async function runProcessRank<Data>(joined: ProcessJob, body: (context: RankCont
 
 /** A rank's device, and its part in the job. Threads of a CPU's job load nothing of cards. */
 async function placeOf(
-  given: RankWorkerData['montaRank']['device'],
+  given: ThreadJob['device'],
   control: Control,
   rank: number,
 ): Promise<Pick<RankContext, 'device' | 'endpoint'>> {

@@ -45,16 +45,21 @@ export interface RankComputation {
 /** Verifies on one rank; every rank of the job calls it. */
 export function verifyRank(context: RankContext<VerifyJob>): RankComputation[] {
   const { data: job } = context;
-  return job.strategies.map((strategy) => {
-    const step: StepShape = { ...job.step, layout: job.layout, strategy };
-    if (step.dtype === 'f32' && step.payload === undefined) return compute(context, step);
-    const { trajectory: _none, ...first } = job;
-    const picks: Int32Array[] = [];
-    const recording = { ...context, device: recordingRouting(context.device, picks), data: first };
-    const { payload: _plain, ...plain } = step;
-    compute(recording, { ...plain, dtype: 'f32' });
-    return compute({ ...context, device: replayingRouting(context.device, picks), data: first }, step);
-  });
+  const folder = HuggingFaceFolder.open(job.folder, { verify: false });
+  try {
+    return job.strategies.map((strategy) => {
+      const step: StepShape = { ...job.step, layout: job.layout, strategy };
+      if (step.dtype === 'f32' && step.payload === undefined) return compute(context, step, folder);
+      const { trajectory: _none, ...first } = job;
+      const picks: Int32Array[] = [];
+      const recording = { ...context, device: recordingRouting(context.device, picks), data: first };
+      const { payload: _plain, ...plain } = step;
+      compute(recording, { ...plain, dtype: 'f32' }, folder);
+      return compute({ ...context, device: replayingRouting(context.device, picks), data: first }, step, folder);
+    });
+  } finally {
+    folder.close();
+  }
 }
 
 function batchOf(job: VerifyJob, step: StepShape, rank: number, batch: number): MicroBatch {
@@ -66,20 +71,16 @@ function batchOf(job: VerifyJob, step: StepShape, rank: number, batch: number): 
   return { ids, targets };
 }
 
-function compute({ rank, endpoint, device, data: job }: RankContext<VerifyJob>, step: StepShape): RankComputation {
+function compute(
+  { rank, endpoint, device, data: job }: RankContext<VerifyJob>,
+  step: StepShape,
+  folder: HuggingFaceFolder,
+): RankComputation {
   const store = new ParameterStore(step, rank, device);
   const { layout, model } = step;
   // A target for every token but the last of each sequence.
   const targets = layout.dp * step.sequences * (step.sequence - 1);
-  const load = (): void => {
-    const folder = HuggingFaceFolder.open(job.folder, { verify: false });
-    try {
-      loadShards(store, folder);
-    } finally {
-      folder.close();
-    }
-  };
-  load();
+  loadShards(store, folder);
   const captured = new Capture(step, rank, device);
   const executor = new TrainingExecutor({
     step,

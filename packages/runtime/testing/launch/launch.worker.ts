@@ -1,6 +1,6 @@
 /** A rank that does what the launch tests ask for. */
 import { once } from 'node:events';
-import { MessageChannel } from 'node:worker_threads';
+import { MessageChannel, threadId } from 'node:worker_threads';
 import { readFloats } from '#runtime/device/host-array.js';
 import { runRank } from '#runtime/launch/rank.js';
 
@@ -32,7 +32,7 @@ runRank<LaunchTestData>(async ({ rank, size, endpoint, device, data, report }) =
   const buffer = device.allocate('f32', 16);
   device.fill(buffer, rank);
   device.wait(world.barrier());
-  report({ ready: rank });
+  report({ ready: rank, thread: threadId });
   const together = (): void => {
     for (;;) device.wait(world.allReduce(buffer, { label: 'step' }));
   };

@@ -1,6 +1,6 @@
-/** Entry of the mover's thread. */
+/** Entry of the mover's thread: moves the bytes of the jobs that it is given, one after another. */
 import { setPriority } from 'node:os';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { Bytes } from '../../device/cpu/bytes.js';
 import type { CpuDeviceHandle } from '../../device/cpu/cpu-device.js';
 import { EventTable } from '../../device/cpu/event-table.js';
@@ -26,21 +26,22 @@ export interface MoverReport {
   readonly portBytes: Float64Array;
 }
 
-const { control: shared, devices, stuckAfterSeconds, fabric } = workerData as MoverData;
-const control = new Control(shared);
-const bytes = devices.map(({ memory }) => Bytes.ofMemory(memory.memory));
-const events = devices.map((device) => new EventTable(device.events));
-const emulated = fabric === undefined ? undefined : await emulate(fabric);
+const port = parentPort;
+if (port === null) throw new Error('mover.worker is a thread that a launcher starts');
 preferThisThread();
-new Mover(control, emulated ?? new MemoryEngine(bytes), { events, stuckAfterSeconds }).run();
-const report: MoverReport = {
-  lostSeconds: emulated?.lostSeconds ?? 0,
-  portBytes: emulated?.portBytes ?? new Float64Array(),
-};
-parentPort?.postMessage(report);
+port.on('message', (job: MoverData) => void moveFor(job).then((report) => port.postMessage(report)));
+
+async function moveFor({ control: shared, devices, stuckAfterSeconds, fabric }: MoverData): Promise<MoverReport> {
+  const control = new Control(shared);
+  const bytes = devices.map(({ memory }) => Bytes.ofMemory(memory.memory));
+  const events = devices.map((device) => new EventTable(device.events));
+  const emulated = fabric === undefined ? undefined : await emulate(fabric, bytes);
+  new Mover(control, emulated ?? new MemoryEngine(bytes), { events, stuckAfterSeconds }).run();
+  return { lostSeconds: emulated?.lostSeconds ?? 0, portBytes: emulated?.portBytes ?? new Float64Array() };
+}
 
 /** Loaded only when asked for: it needs all of the core, which a job at memory speed should not have to wait for. */
-async function emulate(options: FabricOptions): Promise<FabricEngine> {
+async function emulate(options: FabricOptions, bytes: readonly Bytes[]): Promise<FabricEngine> {
   const { FabricEngine } = await import('./fabric.js');
   return new FabricEngine(bytes, options);
 }
