@@ -1,8 +1,35 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const packages = fileURLToPath(new URL('./packages', import.meta.url));
+
+/** Files that take longest. One that began at the end would run alone while other processors have nothing to do. */
+const longest = [
+  'verify/verify.test.ts',
+  'two-hosts/two-hosts.test.ts',
+  'execute/multi-rank.test.ts',
+  'commands/train-mpi.test.ts',
+  'execute/strategies.test.ts',
+  'train/resume.test.ts',
+  'launch/mpi-launch.test.ts',
+  'probe/communication-cost.test.ts',
+  'failures/failures.test.ts',
+  'commands/plan.test.ts',
+  'probe/network.test.ts',
+  'fuzz/fuzz.test.ts',
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification): number => {
+      const found = longest.findIndex((name) => moduleId.endsWith(name));
+      return found < 0 ? longest.length : found;
+    };
+    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b));
+  }
+}
 
 export default defineConfig({
   resolve: {
@@ -22,6 +49,7 @@ export default defineConfig({
     isolate: false,
     // Vitest leaves one processor idle unless told otherwise. One more than there are disturbs what runs in real time.
     maxWorkers: availableParallelism(),
+    sequence: { sequencer: LongestFirst },
     // The longest take some 40 s on two quiet cores; a busy machine may need a multiple of that.
     testTimeout: 240_000,
     hookTimeout: 120_000,

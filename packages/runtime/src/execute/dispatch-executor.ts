@@ -12,7 +12,7 @@ import { elementBytes, part, type View } from '../device/view.js';
 import { roundedRows } from '../moe/fp8-rows.js';
 import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.js';
 import { ArgumentBinder } from './arguments.js';
-import { ProgramRunner, type NodeRegions } from './runner.js';
+import { ProgramRunner, type NodeObserver, type NodeRegions } from './runner.js';
 import { groupPicks, samplePicks, type SampledPicks } from './sample-picks.js';
 import { rowError, RowStore, rowType, type RowType, spreadRuns } from './sample-rows.js';
 
@@ -116,10 +116,6 @@ export class DispatchExecutor {
       slice: this.#routing.slice,
       parameters: () => undefined,
       bind: (body, node) => binder.bind(body, node),
-      observe: (_node, regions) => {
-        this.#end = endpoint.now();
-        this.#error = this.#checkedRows > 0 ? this.#errorOf(regions) : undefined;
-      },
       ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
     this.counts = this.#exchangeCounts();
@@ -174,7 +170,11 @@ export class DispatchExecutor {
       this.#barrier();
       this.#pass = pass;
       const start = endpoint.now();
-      this.#runner.run(program, { step: repetition, firstNode: node });
+      const observe: NodeObserver = (_node, regions) => {
+        this.#end = endpoint.now();
+        this.#error = this.#checkedRows > 0 ? this.#errorOf(regions) : undefined;
+      };
+      this.#runner.run(program, { step: repetition, firstNode: node, observe });
       const error = this.#error;
       return { pass, start, end: this.#end, ...(error === undefined ? {} : { error }) };
     });

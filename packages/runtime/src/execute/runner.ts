@@ -47,19 +47,19 @@ export interface RunnerOptions {
   bind(body: KernelBody, node: ProgramNode): Readonly<Record<string, unknown>>;
   /** What a `bind` reads has arrived, by role. */
   bound?(node: ProgramNode, operands: Readonly<Record<string, Operand>>): void;
-  /** Makes the runner wait for the end of every node. */
-  readonly observe?: NodeObserver;
   /** Record a span for every operation; device and endpoint must trace too. */
   readonly trace?: boolean;
 }
 
 export type KernelBody = Extract<CompiledOperation['operation']['body'], { kind: 'kernel' }>;
 
-/** Numbers for spans. */
-export interface RunNumbers {
+export interface RunOptions {
+  /** For spans. */
   readonly step?: number;
-  /** Added to the number of every node. */
+  /** Added to the number of every node, for spans. */
   readonly firstNode?: number;
+  /** Makes the runner wait for the end of every node. */
+  readonly observe?: NodeObserver | undefined;
 }
 
 export class ProgramRunner {
@@ -85,7 +85,7 @@ export class ProgramRunner {
   }
 
   /** Runs a program to its end. */
-  run(program: Program, { step = 0, firstNode = 0 }: RunNumbers = {}): void {
+  run(program: Program, { step = 0, firstNode = 0, observe }: RunOptions = {}): void {
     const compiled = this.#compile(program);
     this.#events = [];
     this.#ended = new Uint8Array(compiled.operations.length);
@@ -99,7 +99,10 @@ export class ProgramRunner {
       for (let index = first; index < first + count; index++) {
         const operation = compiled.operations[index];
         this.#issue(operation, program.nodes[node]);
-        if (index + 1 === first + count) this.#observe(node, program.nodes[node], first);
+        if (observe !== undefined && index + 1 === first + count) {
+          this.#wait(first);
+          observe(program.nodes[node], this.#regionsOf(node, program.nodes[node]));
+        }
         this.regions.issued(operation);
       }
       this.#spans?.collect();
@@ -217,20 +220,17 @@ export class ProgramRunner {
     }
   }
 
-  #observe(index: number, node: ProgramNode, first: number): void {
-    const { observe } = this.#options;
-    if (observe === undefined) return;
-    this.#wait(first);
+  #regionsOf(index: number, node: ProgramNode): NodeRegions {
     const find = (id: string) => {
       const found = this.regions.ofNode(index, id);
       if (found === undefined) throw new Error(`${node.template}: region ${id} is not used`);
       return found;
     };
-    observe(node, {
+    return {
       has: (id) => this.regions.ofNode(index, id) !== undefined,
       region: (id) => find(id).region,
       view: (id) => find(id).view,
-    });
+    };
   }
 
   #bytes({ fixedBytes, bytesPerRow, rows, chunk, of }: Work, node: number): number {

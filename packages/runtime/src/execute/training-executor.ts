@@ -22,11 +22,6 @@ export interface ExecutorOptions {
   readonly parameters: ParameterStore;
   /** Token whose embedding takes no gradient (`pad_token_id`). */
   readonly paddingId?: number;
-  /**
-   * Called after every node has run, while its memory still stands: for looking at what it computed. Nodes then run one
-   * after another.
-   */
-  readonly observe?: NodeObserver;
   /** Record spans; the job must have been launched with `trace`. */
   readonly trace?: boolean;
 }
@@ -49,6 +44,11 @@ export interface StepOptions {
   readonly number: number;
   /** Absent: gradients are computed and reduced, weights stay. */
   readonly optimizer?: OptimizerSettings;
+  /**
+   * Called after every node has run, while its memory still stands: for looking at what it computed. Nodes then run one
+   * after another.
+   */
+  readonly observe?: NodeObserver;
 }
 
 export interface EvaluationResult {
@@ -119,7 +119,6 @@ export class TrainingExecutor {
       parameters: (region, layer) => parameters.view(region, layer),
       bind: (body, node) => this.#arguments.bind(body, node),
       bound: (node, operands) => this.#bound(node, operands),
-      ...(options.observe === undefined ? {} : { observe: options.observe }),
       ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
     this.#loss = device.allocate('f32', lossElements);
@@ -148,7 +147,8 @@ export class TrainingExecutor {
       optimizer: options.optimizer,
       paddingId: this.#paddingId,
     };
-    this.#run(this.#training, batches, this.step.microBatches, options.number);
+    const { number, observe } = options;
+    this.#run(this.#training, batches, { expected: this.step.microBatches, number, observe });
     const loss = readFloats(this.#device, this.#loss);
     const gradientNorm = Math.sqrt(loss[lossSlot.squares]);
     return {
@@ -162,7 +162,7 @@ export class TrainingExecutor {
   /** Loss of one micro-batch per replica, without gradients. */
   evaluate(batch: MicroBatch): EvaluationResult {
     this.#evaluation ??= evaluationStep(this.step);
-    this.#run(this.#evaluation, [batch], 1, 0);
+    this.#run(this.#evaluation, [batch], { expected: 1, number: 0 });
     if (worldSize(this.step.layout) > 1) {
       const world = this.#runner.collectives.communicator('world', 'inter world');
       this.#device.wait(world.allReduce(this.#loss, { label: 'evaluation loss' }));
@@ -185,7 +185,11 @@ export class TrainingExecutor {
     for (const view of [this.#loss, this.#loads, ...this.#tokens]) this.#device.free(view);
   }
 
-  #run(program: Program, batches: readonly MicroBatch[], expected: number, number: number): void {
+  #run(
+    program: Program,
+    batches: readonly MicroBatch[],
+    { expected, number, observe }: Pick<StepOptions, 'number' | 'observe'> & { readonly expected: number },
+  ): void {
     const tokens = stepTokens(this.step);
     if (batches.length !== expected)
       throw new RangeError(`${batches.length} micro-batches given, expected ${expected}`);
@@ -200,7 +204,7 @@ export class TrainingExecutor {
     this.#program = program;
     this.#book.clear();
     this.#device.fill(this.#loss, 0);
-    this.#runner.run(program, { step: number });
+    this.#runner.run(program, { step: number, observe });
   }
 
   #bound(node: ProgramNode, { ids, ...known }: Readonly<Record<string, Operand>>): void {

@@ -87,10 +87,10 @@ function compute(
     endpoint,
     device,
     parameters: store,
-    observe: captured.observe,
     ...(model.padTokenId === undefined ? {} : { paddingId: model.padTokenId }),
   });
-  const result = executor.trainStep([batchOf(job, step, rank, 0)], { targets, number: 1 });
+  const { observe } = captured;
+  const result = executor.trainStep([batchOf(job, step, rank, 0)], { targets, number: 1, observe });
   const { logits, probabilities } = captured.take();
   const full = store.gather(
     store.list.filter(isTrained).map(({ name }) => name),
@@ -122,7 +122,6 @@ function compute(
 class Capture {
   #logits: Patch | undefined;
   readonly #probabilities = new Map<number, Patch>();
-  #done = false;
 
   constructor(
     private readonly step: StepShape,
@@ -131,7 +130,7 @@ class Capture {
   ) {}
 
   readonly observe: NodeObserver = (node, storage) => {
-    if (this.#done || node.pass !== 'forward') return;
+    if (node.pass !== 'forward') return;
     const { layout, model, sequences, sequence } = this.step;
     const tokens = sequences * sequence;
     const { dp, tp } = coordinates(layout, this.rank);
@@ -151,7 +150,6 @@ class Capture {
   };
 
   take(): { logits: Patch; probabilities: ReadonlyMap<number, Patch> } {
-    this.#done = true;
     if (!this.#logits) throw new Error('the step computed no logits');
     return { logits: this.#logits, probabilities: this.#probabilities };
   }
