@@ -1,6 +1,6 @@
 /**
- * Threads that stay when they have done their part of a job, for the next job of this process. What a new thread spends on
- * loading modules and compiling them is far more than a short job itself: who starts many of these keeps threads.
+ * Threads that stay when they have done their part of a job, for the next job of this process. What a new thread spends
+ * on loading modules and compiling them is far more than a short job itself: who starts many of these keeps threads.
  */
 import { Worker } from 'node:worker_threads';
 
