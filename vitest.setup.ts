@@ -5,4 +5,4 @@ import { keepThreads } from './packages/runtime/src/launch/kept-threads.js';
 fc.configureGlobal({ seed: 1 });
 
 // Most jobs of tests are shorter than the start of their threads: eight ranks and a mover stay for the next job.
-keepThreads(8);
+keepThreads(9);

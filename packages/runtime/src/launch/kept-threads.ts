@@ -4,38 +4,57 @@
  */
 import { Worker } from 'node:worker_threads';
 
-let limit = 0;
-const idle = new Map<string, Worker[]>();
-
-/** Keeps up to `count` idle threads of each kind; at first none is kept. Idle threads do not keep the process alive. */
-export function keepThreads(count: number): void {
-  limit = count;
-  for (const workers of idle.values()) for (const worker of workers.splice(count)) void worker.terminate();
+/** What a thread runs: a module of Monta, and the one that this loads. Threads of another purpose never mix. */
+export interface Purpose {
+  readonly entry: URL;
+  readonly module?: URL;
 }
 
-/** A thread that runs the module `entry`, which takes its jobs as messages: a kept one or a new one. */
-export function takeThread(entry: URL): Worker {
-  const worker = idle.get(entry.href)?.pop() ?? new Worker(entry);
+interface Kept {
+  readonly purpose: string;
+  readonly worker: Worker;
+}
+
+const named = ({ entry, module }: Purpose): string => `${entry.href} ${module?.href ?? ''}`;
+
+let limit = 0;
+/** The one that was left last comes last. */
+const idle: Kept[] = [];
+
+/** Keeps up to `count` idle threads; at first none is kept. Idle threads do not keep the process alive. */
+export function keepThreads(count: number): void {
+  limit = count;
+  endBeyondLimit();
+}
+
+/** A kept thread of this purpose, or a new one. It takes its jobs as messages. */
+export function takeThread(purpose: Purpose): Worker {
+  const place = idle.findLastIndex((kept) => kept.purpose === named(purpose));
+  const worker = place < 0 ? new Worker(purpose.entry) : idle.splice(place, 1)[0].worker;
   worker.removeAllListeners();
   worker.ref();
   return worker;
 }
 
-/** Ends a thread that has done its job, or keeps it for another. */
-export async function leaveThread(entry: URL, worker: Worker): Promise<void> {
-  const kept = idle.get(entry.href) ?? [];
-  idle.set(entry.href, kept);
-  if (kept.length >= limit) {
+/** Ends a thread that has done its job, or keeps it for another; those that have been idle longest make room. */
+export async function leaveThread(purpose: Purpose, worker: Worker): Promise<void> {
+  if (limit === 0) {
     await worker.terminate();
     return;
   }
-  worker.removeAllListeners();
+  const kept = { purpose: named(purpose), worker };
   const forget = (): void => {
-    const place = kept.indexOf(worker);
-    if (place >= 0) kept.splice(place, 1);
+    const place = idle.indexOf(kept);
+    if (place >= 0) idle.splice(place, 1);
   };
+  worker.removeAllListeners();
   worker.on('error', forget);
   worker.on('exit', forget);
   worker.unref();
-  kept.push(worker);
+  idle.push(kept);
+  endBeyondLimit();
+}
+
+function endBeyondLimit(): void {
+  for (const { worker } of idle.splice(0, Math.max(0, idle.length - limit))) void worker.terminate();
 }

@@ -10,7 +10,7 @@ import { InputError } from '@monta/core/units';
 import { CpuDevice, type CpuDeviceHandle } from '../device/cpu/cpu-device.js';
 import { builtModule } from './built-module.js';
 import { RankFailure, restored, type PortableError } from './failure.js';
-import { leaveThread, takeThread } from './kept-threads.js';
+import { leaveThread, takeThread, type Purpose } from './kept-threads.js';
 import type { DeviceKind, RankMessage, ThreadJob } from './rank.js';
 
 export interface LaunchOptions {
@@ -46,7 +46,7 @@ export interface LaunchOptions {
 }
 
 /** What the threads of a job run. */
-const moverEntry = builtModule('../comm/local/mover.worker.js', import.meta.url);
+const mover: Purpose = { entry: builtModule('../comm/local/mover.worker.js', import.meta.url) };
 const rankEntry = builtModule('./rank.worker.js', import.meta.url);
 
 /** How long threads have to leave by themselves when the job ends badly. */
@@ -105,12 +105,12 @@ class LocalJob {
       this.settle = resolve;
     });
     try {
-      const mover = this.startMover();
+      const moving = this.startMover();
       for (let rank = 0; rank < this.options.ranks; rank++) this.startRank(rank);
       await over;
       // Operations that ranks submitted but did not wait for still complete; the mover ends after them.
       this.control.requestStop();
-      if (!this.control.aborted()) await mover.over;
+      if (!this.control.aborted()) await moving.over;
       if (!this.control.aborted()) return this.results;
       await Promise.race([Promise.all(this.threads.map((thread) => thread.over)), pause(graceMilliseconds)]);
       throw this.failure();
@@ -136,31 +136,32 @@ class LocalJob {
       stuckAfterSeconds: this.options.stuckAfterSeconds ?? 600,
       ...(this.options.fabric === undefined ? {} : { fabric: this.options.fabric }),
     };
-    const mover = this.startThread(moverEntry, () => {
+    const thread = this.startThread(mover, () => {
       if (this.control.aborted()) this.settle();
       else if (!this.control.stopRequested()) this.fail(-1, 'it ended');
     });
-    mover.worker.on('error', (error) =>
+    thread.worker.on('error', (error) =>
       this.fail(-1, error instanceof Error ? (error.stack ?? error.message) : String(error)),
     );
-    mover.worker.on('message', (report: MoverReport) => {
+    thread.worker.on('message', (report: MoverReport) => {
       this.options.onFabricReport?.(report);
-      mover.end();
+      thread.end();
     });
-    mover.worker.postMessage(job);
-    return mover;
+    thread.worker.postMessage(job);
+    return thread;
   }
 
   private startRank(rank: number): void {
     const { device, workerModule, workerData } = this.options;
+    const module = builtModule(workerModule);
     const job: ThreadJob = {
-      module: builtModule(workerModule).href,
+      module: module.href,
       rank,
       control: this.control.shared,
       device: device === 'cuda' ? 'cuda' : at(this.devices, rank),
       data: workerData,
     };
-    const thread = this.startThread(rankEntry, (code) => {
+    const thread = this.startThread({ entry: rankEntry, module }, (code) => {
       if (this.returned[rank] || this.errors.has(rank)) return;
       this.fail(rank, `its thread exited with code ${code} before it returned`);
     });
@@ -177,8 +178,8 @@ class LocalJob {
     thread.worker.postMessage(job);
   }
 
-  private startThread(entry: URL, onEnd: (code: number) => void): JobThread {
-    const thread = new JobThread(entry, onEnd);
+  private startThread(purpose: Purpose, onEnd: (code: number) => void): JobThread {
+    const thread = new JobThread(purpose, onEnd);
     this.threads.push(thread);
     return thread;
   }
@@ -216,10 +217,10 @@ class JobThread {
 
   /** `onEnd` is called with code 0, or with that of its exit. */
   constructor(
-    private readonly entry: URL,
+    private readonly purpose: Purpose,
     private readonly onEnd: (code: number) => void,
   ) {
-    this.worker = takeThread(entry);
+    this.worker = takeThread(purpose);
     this.over = new Promise((resolve) => {
       this.#resolve = resolve;
     });
@@ -236,7 +237,7 @@ class JobThread {
 
   /** A thread that still runs is stopped. */
   async leave(): Promise<void> {
-    if (this.#idle) await leaveThread(this.entry, this.worker);
+    if (this.#idle) await leaveThread(this.purpose, this.worker);
     else await this.worker.terminate();
   }
 

@@ -138,7 +138,7 @@ describe('launchLocal', () => {
 });
 
 describe('keepThreads', () => {
-  const usual = 8;
+  const usual = 9;
   afterEach(() => keepThreads(usual));
 
   /** Runs a job; the ids of its ranks' threads. */
@@ -153,7 +153,7 @@ describe('keepThreads', () => {
 
   it('gives the threads of a job to the next one, also when a rank threw', async () => {
     keepThreads(0);
-    keepThreads(3);
+    keepThreads(4);
     const first = await threadsOf('return', 3);
     expect(await threadsOf('throw', 3)).toEqual(first);
     const more = await threadsOf('return', 4);

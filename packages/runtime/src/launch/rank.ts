@@ -29,10 +29,9 @@ export type RankMessage =
 
 type RankBody = (context: RankContext<never>) => unknown;
 
-/** Bodies of the modules that this thread has run, by URL. */
-const bodies = new Map<string, RankBody>();
-/** Takes the body of the module that this thread is loading. */
-let take: ((body: RankBody) => void) | undefined;
+/** What the module of this thread's jobs gave `runRank`. */
+let bodyOfThread: RankBody | undefined;
+let loading = false;
 
 /**
  * Runs `body` as this thread's rank, or as this process's where ranks are processes. Its result (structured clone)
@@ -45,11 +44,11 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
     void runProcessRank(joined, body);
     return;
   }
-  if (take === undefined) {
+  if (!loading) {
     const advice = underMpirun() === undefined ? '' : '; a program under mpirun starts the module with leadMpirun';
     throw new Error(`runRank works only in a module started by launchLocal, launchMpi or launchNccl${advice}`);
   }
-  take(body);
+  bodyOfThread = body;
 }
 
 /** Runs a job on this thread, and sends what came of it. */
@@ -76,15 +75,15 @@ export async function runThreadRank(job: ThreadJob, post: (message: RankMessage)
   }
 }
 
+/** Jobs of a thread are all of one module. */
 async function bodyOf(module: string): Promise<RankBody> {
-  if (!bodies.has(module)) {
-    take = (body) => bodies.set(module, body);
+  if (bodyOfThread === undefined) {
+    loading = true;
     await import(module);
-    take = undefined;
+    loading = false;
   }
-  const body = bodies.get(module);
-  if (body === undefined) throw new Error(`${module} gave no body (does the module call runRank?)`);
-  return body;
+  if (bodyOfThread === undefined) throw new Error(`${module} gave no body (does the module call runRank?)`);
+  return bodyOfThread;
 }
 
 /** Loads what this kind of rank needs, and nothing else. */
