@@ -16,12 +16,14 @@ import {
   type PairedFigure,
   type StepOverlap,
   type StepShape,
+  settingModel,
+  settingStep,
 } from '@monta/core';
 import { localLauncher, probeStepKernels, train, tryStrategies, type TrainJob } from '@monta/runtime';
 import { readTrainConfig } from '../config/train-config.js';
 import type { TrainOverrides } from '../config/train-overrides.js';
 import { measureOverheads } from '../train/overheads.js';
-import { settingModel, settingOf, stepOf, type Setting } from '../train/setting.js';
+import { settingOf, type Setting } from '../train/setting.js';
 import { jobOf } from '../train/strategies-run.js';
 
 /** A kind of overlap inside a layer, or what runs beside the backward: gradients' reduction, another's forward. */
@@ -121,18 +123,19 @@ export async function benchOverlap(options: OverlapBenchOptions): Promise<Overla
   onPhase(`${kind}, ${layout}: probing the machine`);
   const { setting, overheads } = await measureOverheads(settingOf(config), localLauncher, signal);
   const strategy = inChunks(namedStrategies.scattered, chunksOf[kind]);
-  const step: StepShape = { ...stepOf(setting, strategy), reductionBytes };
+  const step: StepShape = { ...settingStep(setting, strategy), reductionBytes };
   const prices = settingModel(setting, await probeStepKernels(step, { signal }), overheads);
   const predicted = predictions(setting, step, prices, kind);
   const job: TrainJob = { ...jobOf(setting, strategy), step };
   onPhase(`${kind}, ${layout}: comparing losses`);
   const on = await losses(job, wayOf(kind, 'on'), setting, signal);
   const off = await losses(job, wayOf(kind, 'off'), setting, signal);
-  onPhase(`${kind}, ${layout}: ${turns} turns`);
+  onPhase(`${kind}, ${layout}: ${turns} turns of four runs`);
   const timed = await tryStrategies({
     trial: { job, ways: order.map((to) => ({ strategy, ...wayOf(kind, to) })), warmUps, turns, steps },
     ...(setting.fabric === undefined ? {} : { fabric: setting.fabric }),
     signal,
+    onTurn: (done) => onPhase(`${kind}, ${layout}: ${done} of ${turns} turns`),
   });
   /** A way's median of each turn. */
   const ofTurns = (way: number): number[] =>

@@ -10,6 +10,7 @@ import {
   type PlannedStrategy,
   refuseWhatDoesNotFit,
   type RunPlan,
+  settingStep,
 } from '@monta/core';
 import {
   addressableBytes,
@@ -38,7 +39,7 @@ import { comparable, planRun } from '../train/run-plan.js';
 import { runReport } from '../train/run-report.js';
 import { showJob, showPlan, showResult } from '../train/run-text.js';
 import { loadEmulatedCurves } from '../inputs.js';
-import { settingOf, stepOf, type Setting } from '../train/setting.js';
+import { settingOf, type Setting } from '../train/setting.js';
 import { jobOf, runStrategies, traceOfWay } from '../train/strategies-run.js';
 import type { TrialGround } from '../train/trial.js';
 import type { TrainFlags } from './train.command.js';
@@ -119,7 +120,7 @@ async function trainAndReport(
     flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);
   const asked: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
   const text = readByteText(config.data.text, config.data.sequence);
-  refuseWhatDoesNotFit(stepOf(asked, inChunks(namedStrategies.scattered, 1)), roomFor(asked, launcher));
+  refuseWhatDoesNotFit(settingStep(asked, inChunks(namedStrategies.scattered, 1)), roomFor(asked, launcher));
   checkResume(asked, flags.resume);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));

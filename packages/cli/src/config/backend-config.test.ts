@@ -1,6 +1,6 @@
-import { InputError } from '@monta/core';
+import { InputError, settingStep } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { settingOf, stepOf } from '../train/setting.js';
+import { settingOf } from '../train/setting.js';
 import { trainConfigDocument, trainConfigFrom } from './train-config.js';
 import type { TrainOverrides } from './train-overrides.js';
 import { stringify } from 'yaml';
@@ -31,7 +31,7 @@ describe('runs on cards', () => {
   it('compute in what they were told', () => {
     const setting = settingOf(trainConfigFrom(onOneCard, 'train.yaml'));
     const strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } } as const;
-    expect(stepOf(setting, strategy).dtype).toBe('bf16');
+    expect(settingStep(setting, strategy).dtype).toBe('bf16');
   });
 
   it('can be asked for by flags', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { InputError, type Strategy } from '@monta/core';
+import { InputError, type Strategy, settingStep } from '@monta/core';
 import { readTrainConfig, trainConfigDocument, trainConfigFrom } from './train-config.js';
 import type { TrainOverrides } from './train-overrides.js';
-import { settingOf, stepOf } from '../train/setting.js';
+import { settingOf } from '../train/setting.js';
 
 function complaint(text: string | undefined, overrides: TrainOverrides = {}): string {
   try {
@@ -101,7 +101,7 @@ describe('trainConfigFrom', () => {
     const read = (text: string, flags = {}) => trainConfigFrom(text, 'train.yaml', flags);
     expect(read('layout: tp=4,dp=2,ep=2').payload).toBeUndefined();
     const config = read('layout: tp=4,dp=2,ep=2\npayload: fp8');
-    expect(stepOf(settingOf(config), sliced).payload).toBe('fp8');
+    expect(settingStep(settingOf(config), sliced).payload).toBe('fp8');
     expect(read('layout: tp=4,dp=2,ep=2', { payload: 'fp8' }).payload).toBe('fp8');
     expect(() => read('payload: fp4')).toThrow('"fp4" is no payload');
   });
@@ -109,7 +109,7 @@ describe('trainConfigFrom', () => {
   it('drops picks in the step only where a capacity is given', () => {
     const capacityOf = (text: string): number | undefined => {
       const setting = settingOf(trainConfigFrom(text, 'train.yaml'));
-      return stepOf(setting, sliced).capacityFactor;
+      return settingStep(setting, sliced).capacityFactor;
     };
     expect(capacityOf('layout: tp=4,dp=2,ep=2\ncapacityFactor: 1.25')).toBe(1.25);
     expect(capacityOf('layout: tp=4,dp=2,ep=2\ncapacityFactor: false')).toBeUndefined();
@@ -122,7 +122,7 @@ describe('trainConfigFrom', () => {
     const file = (optimizer: string): string =>
       `model: ${model} scoring: sigmoid, selectionBias: true }\nlayout: tp=4,dp=2,ep=2\n${optimizer}`;
     const rateOf = (text: string): number | undefined =>
-      stepOf(settingOf(trainConfigFrom(text, 'train.yaml')), sliced).selectionBiasRate;
+      settingStep(settingOf(trainConfigFrom(text, 'train.yaml')), sliced).selectionBiasRate;
     expect(rateOf(file('optimizer: { selectionBiasRate: 1e-3 }'))).toBe(1e-3);
     expect(rateOf(file('optimizer: { selectionBiasRate: false }'))).toBeUndefined();
     expect(rateOf(file(''))).toBeUndefined();

@@ -1,8 +1,8 @@
 /** What this machine adds to every collective and kernel of a run, measured on dispatches before it. */
-import { inChunks, namedStrategies, unsupportedStrategy } from '@monta/core';
+import { inChunks, namedStrategies, unsupportedStrategy, type MachineOverheads } from '@monta/core';
 import { probeCommunication, withCost, withoutLatencies, type CommunicationProbe, type Launcher } from '@monta/runtime';
 import { hasOwnNetwork } from '../config/backend-config.js';
-import type { MachineOverheads, Setting } from './setting.js';
+import type { Setting } from './setting.js';
 
 const [turns, repetitions] = [3, 3];
 /** Each process compiles its code for itself. */

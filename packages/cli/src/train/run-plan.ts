@@ -1,9 +1,19 @@
 /**
  * Before training: time the kernels here, plan by predictions, try what they cannot tell apart, and settle.
  */
-import { inChunks, namedStrategies, openPlan, sameSums, settlePlan, type RunPlan } from '@monta/core';
+import {
+  inChunks,
+  namedStrategies,
+  openPlan,
+  sameSums,
+  settlePlan,
+  type RunPlan,
+  settingModel,
+  settingStep,
+  type MachineOverheads,
+} from '@monta/core';
 import { probeStepKernels } from '@monta/runtime';
-import { settingModel, stepOf, type MachineOverheads, type Setting } from './setting.js';
+import type { Setting } from './setting.js';
 import { tryClose, type TrialGround } from './trial.js';
 
 /**
@@ -13,7 +23,7 @@ import { tryClose, type TrialGround } from './trial.js';
 export async function planRun(setting: Setting, overheads: MachineOverheads, ground: TrialGround): Promise<RunPlan> {
   const { config, cluster, hostCores, ranks } = setting;
   const halves = config.dispatch === 'auto' ? namedStrategies.scattered : config.dispatch;
-  const step = stepOf(setting, inChunks(halves, 1));
+  const step = settingStep(setting, inChunks(halves, 1));
   const open = openPlan({
     cluster,
     hostCores,

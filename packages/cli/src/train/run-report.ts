@@ -4,7 +4,6 @@ import {
   compareTraces,
   countParameters,
   deviceCount,
-  formatBytes,
   formatCount,
   formatLayout,
   formatSeconds,
@@ -22,13 +21,14 @@ import {
   turnsConfidence,
   type RunPlan,
   type StepBytes,
+  settingStep,
 } from '@monta/core';
 import { firstCard, unigramCrossEntropy, type ByteText } from '@monta/runtime';
 import { hasOwnNetwork, onCards } from '../config/backend-config.js';
 import { trainConfigDocument } from '../config/train-config.js';
 import { expertLoad, type OperationTime, type RunReport, type StrategyRun } from '@monta/views';
 import { stepsOfWay, stepTimes } from './measurements.js';
-import { describeHost, stepOf, type Setting } from './setting.js';
+import { describeHost, type Setting } from './setting.js';
 import { traceOfWay, type RunResult } from './strategies-run.js';
 
 export interface RunFacts {
@@ -46,7 +46,7 @@ function strategyRuns(setting: Setting, run: RunResult): StrategyRun[] {
   const { ways, turns, result } = run;
   const blocks = turns === undefined ? [] : blockSeconds(turns, result.turnSteps);
   return ways.map((planned, way) => {
-    const step = stepOf(setting, planned.strategy);
+    const step = settingStep(setting, planned.strategy);
     const times = stepTimes(run, way);
     const stepSeconds = quantile(times, 0.5);
     const tokens = stepTokens(step) * step.microBatches * step.layout.dp;
@@ -71,7 +71,7 @@ function strategyRuns(setting: Setting, run: RunResult): StrategyRun[] {
 function carriedBytes(setting: Setting, run: RunResult, evaluationBatches: number): StepBytes[] {
   const { cluster, seed } = setting.config;
   const parts = run.ways.map(({ strategy }, way) => ({
-    step: stepOf(setting, strategy),
+    step: settingStep(setting, strategy),
     steps: stepsOfWay(run, way),
     evaluationBatches: way === 0 ? run.result.done.evaluations * evaluationBatches : 0,
   }));
@@ -124,7 +124,7 @@ export function runReport(setting: Setting, plan: RunPlan, run: RunResult, facts
   const ranOn = ranOnOf(setting);
   const predictionBasis = `kernels timed here, one rank at a time; links ${linkBasis}; overheads of empty messages`;
   const { total, active } = countParameters(model);
-  const step = stepOf(setting, plan.chosen.strategy);
+  const step = settingStep(setting, plan.chosen.strategy);
   const imbalance = maxOf([1, ...result.steps.map(({ expertShares }) => fullestRank(expertShares, layout.ep))]);
   const limits = [
     ...(fabric
@@ -198,7 +198,7 @@ export function runReport(setting: Setting, plan: RunPlan, run: RunResult, facts
     operations,
     ...(comparison.medianAbsoluteError === undefined ? {} : { operationError: comparison.medianAbsoluteError }),
     memory: {
-      predictedBytes: maxOf(run.ways.map(({ strategy }) => rankMemory(stepOf(setting, strategy)).totalBytes)),
+      predictedBytes: maxOf(run.ways.map(({ strategy }) => rankMemory(settingStep(setting, strategy)).totalBytes)),
       routedBytes: result.foretoldBytes,
       imbalance,
       measuredBytes: result.peakBytes,
@@ -213,15 +213,4 @@ export function runReport(setting: Setting, plan: RunPlan, run: RunResult, facts
     configuration: Object.entries(trainConfigDocument(config)).map(([key, value]) => [key, flat(value)] as const),
     limits,
   };
-}
-
-/** Bytes that a rank sends over the outermost tier in a step, for the plan's line. */
-export function networkShare(setting: Setting, plan: RunPlan): string | undefined {
-  const baseline = plan.compared.find(({ role }) => role === 'baseline');
-  if (!baseline) return undefined;
-  const outer = (strategy: typeof baseline.strategy): number =>
-    stepBytes(setting.config.cluster, stepOf(setting, strategy), setting.config.seed).at(-1)?.predictedBytes ?? 0;
-  const [own, theirs] = [outer(plan.chosen.strategy), outer(baseline.strategy)];
-  if (own === 0) return undefined;
-  return `network ${formatBytes(own)} a step, ${(theirs / own).toFixed(1)}x less than duplicated`;
 }

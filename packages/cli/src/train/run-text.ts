@@ -7,6 +7,7 @@ import {
   formatPercent,
   formatSeconds,
   maxOf,
+  networkShare,
   turnsConfidence,
   type RunPlan,
 } from '@monta/core';
@@ -15,7 +16,6 @@ import { hasOwnNetwork } from '../config/backend-config.js';
 import type { Console } from '../output/console.js';
 import { renderFacts } from '../output/table.js';
 import type { RunFolder } from '../run-folder.js';
-import { networkShare } from './run-report.js';
 import type { Setting } from './setting.js';
 
 /** What is known before anything is measured. */

@@ -4,8 +4,6 @@ import { trainingSetting, type TrainingSetting } from '@monta/core';
 import { hasOwnNetwork } from '../config/backend-config.js';
 import type { TrainConfig } from '../config/train-config.js';
 
-export { type MachineOverheads, settingModel, settingStep as stepOf } from '@monta/core';
-
 export type Setting = TrainingSetting<TrainConfig>;
 
 /** Resolves a configuration on this machine. Throws `InputError` where it contradicts itself. */

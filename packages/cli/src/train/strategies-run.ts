@@ -12,9 +12,10 @@ import {
   type Strategy,
   type Trace,
   type Turns,
+  settingStep,
 } from '@monta/core';
 import { train, type Launcher, type TrainJob, type TrainReport, type TrainResult } from '@monta/runtime';
-import { stepOf, type Setting } from './setting.js';
+import type { Setting } from './setting.js';
 
 export interface RunResult {
   /** The chosen strategy, then those that took turns with it. */
@@ -70,7 +71,7 @@ export function jobOf(
   const turns = turnsOf(1 + others.length, steps);
   if (checkpoints !== undefined) mkdirSync(checkpoints, { recursive: true });
   return {
-    step: stepOf(setting, strategy),
+    step: settingStep(setting, strategy),
     steps,
     ...(turns === undefined ? {} : { turns: { turns, others: others.map((one) => ({ strategy: one })) } }),
     seed,

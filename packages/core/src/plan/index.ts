@@ -20,7 +20,7 @@ export { openPlan, type OpenPlan, type PlannedStrategy, type RunPlan, settlePlan
 export { predictStep, type StepPrediction } from './predict-step.js';
 export { type DispatchVariant, dispatchVariants, layerPasses, probedStrategies } from './dispatch-variants.js';
 export { type EmulationScale, emulationScale, memorySpeedScale } from './emulation-scale.js';
-export { runBytes, type StepBytes, stepBytes } from './step-bytes.js';
+export { networkShare, runBytes, type StepBytes, stepBytes } from './step-bytes.js';
 export { type PickedVariant, type PickedVariants, pickVariants } from './pick-variants.js';
 export { leftOutOf, leftOutOfStep, unpricedInLayer, unpricedInStep } from './unpriced.js';
 export { automaticLayout } from './automatic-layout.js';

@@ -2,6 +2,9 @@
 import { portsOf, type Cluster } from '../cluster/index.js';
 import { moeShape, trainingStep, type StepShape } from '../schedule/index.js';
 import { traffic } from '../traffic/index.js';
+import { formatBytes } from '../units/index.js';
+import type { RunPlan } from './run-plan.js';
+import { settingStep, type TrainingSetting } from './training-setting.js';
 import { routedBinding } from './workload.js';
 
 /** Bytes that crossed one tier, summed over ranks. */
@@ -28,6 +31,21 @@ function sentByTier(cluster: Cluster, step: StepShape, seed: number, part: 'all'
 export function stepBytes(cluster: Cluster, step: StepShape, seed: number): StepBytes[] {
   const predicted = sentByTier(cluster, step, seed, 'all');
   return cluster.tiers.map(({ name }, tier) => ({ tier: name, predictedBytes: predicted[tier] ?? 0 }));
+}
+
+/**
+ * Bytes of all ranks that cross the outermost tier in a step of a run's plan, and how many times fewer they are than
+ * with the baseline, in words; undefined where none cross it, or where no baseline was compared.
+ */
+export function networkShare(setting: TrainingSetting, { chosen, compared }: RunPlan): string | undefined {
+  const { cluster, seed } = setting.config;
+  const baseline = compared.find(({ role }) => role === 'baseline');
+  if (baseline === undefined) return undefined;
+  const [own, theirs] = [chosen, baseline].map(
+    ({ strategy }) => stepBytes(cluster, settingStep(setting, strategy), seed).at(-1)?.predictedBytes ?? 0,
+  );
+  if (own === undefined || theirs === undefined || own === 0) return undefined;
+  return `network ${formatBytes(own)} a step, ${(theirs / own).toFixed(1)}x less than duplicated`;
 }
 
 /** Steps of a run that were done in one way. */

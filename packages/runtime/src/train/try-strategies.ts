@@ -34,13 +34,20 @@ export interface TryOptions {
   readonly launcher?: Launcher;
   readonly fabric?: FabricOptions;
   readonly signal?: AbortSignal;
+  /** Called after every turn, with how many are done. */
+  readonly onTurn?: (done: number) => void;
 }
 
 /**
  * Seconds of every timed step on rank 0, by way. Rejects with `InputError` when the job cannot start where it should,
  * with `RankFailure` when a rank fails, and with the signal's reason when stopped.
  */
-export async function tryStrategies({ trial, launcher = localLauncher, ...options }: TryOptions): Promise<number[][]> {
+export async function tryStrategies({
+  trial,
+  launcher = localLauncher,
+  onTurn,
+  ...options
+}: TryOptions): Promise<number[][]> {
   const { checkpoint: _, ...unsaved } = trial.job;
   const { job } = prepareStart(unsaved);
   const results = (await launcher.launch({
@@ -49,13 +56,14 @@ export async function tryStrategies({ trial, launcher = localLauncher, ...option
     workerModule: new URL('./try-strategies.worker.ts', import.meta.url),
     workerData: { ...trial, job: rankJob(job, launcher) } satisfies RankTrial,
     trace: false,
+    onMessage: (_rank, done) => onTurn?.(done as number),
     ...options,
   })) as number[][][];
   return results[0];
 }
 
 /** A rank's side. Each turn of a way has the memory for itself, so that trying many takes no more than running one. */
-export function tryOnRank({ rank, endpoint, device, data: trial }: RankContext<RankTrial>): number[][] {
+export function tryOnRank({ rank, endpoint, device, data: trial, report }: RankContext<RankTrial>): number[][] {
   const { job, ways, warmUps, turns, steps } = trial;
   const text = textOf(job);
   const parameters = new ParameterStore(job.step, rank, device);
@@ -75,7 +83,9 @@ export function tryOnRank({ rank, endpoint, device, data: trial }: RankContext<R
   };
   run(ways[0], warmUps);
   const timed = ways.map((): number[] => []);
-  for (let turn = 0; turn < turns; turn++)
+  for (let turn = 0; turn < turns; turn++) {
     ways.forEach((way, index) => appendAll(timed[index], run(way, 1 + steps).slice(1)));
+    if (rank === 0) report(turn + 1);
+  }
   return timed;
 }
