@@ -1,5 +1,13 @@
 /** Drives a search, shows the best so far on a terminal, and ends at once when it is interrupted. */
-import { formatLayout, formatSeconds, type Search, type SearchProgress } from '@monta/core';
+import {
+  formatLayout,
+  formatSeconds,
+  type JudgedPlan,
+  judgePlans,
+  type PlanCandidate,
+  type Search,
+  type SearchProgress,
+} from '@monta/core';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Console } from '../output/console.js';
 import { renderBar } from '../output/progress.js';
@@ -42,5 +50,29 @@ export async function drive(search: Search, console: Console): Promise<boolean> 
   } finally {
     process.off('SIGINT', stop);
     if (visible) console.printError('\r\u001B[2K');
+  }
+}
+
+/** Simulates the first so many plans; those that were, where it is interrupted. */
+export async function judge(
+  plans: readonly PlanCandidate[],
+  count: number,
+  options: { readonly exact: boolean },
+): Promise<JudgedPlan[]> {
+  const judged: JudgedPlan[] = [];
+  let stopped = false;
+  const stop = (): void => {
+    stopped = true;
+  };
+  process.once('SIGINT', stop);
+  try {
+    for (const one of judgePlans(plans.slice(0, count), options)) {
+      judged.push(one);
+      await nextTurn();
+      if (stopped) break;
+    }
+    return judged;
+  } finally {
+    process.off('SIGINT', stop);
   }
 }

@@ -45,6 +45,18 @@ describe('monta plan without a layout', () => {
     expect(read.search.complete).toBe(true);
   });
 
+  it('judges those that are programs by simulation, and says what is fastest', async () => {
+    const flags = ['--pp', '1', '--global-batch', '16', '--judge', '2'];
+    const { out } = await plan(...flags, '--no-flips');
+    expect(out).toMatch(/^Judged +of 2 simulated, /mu);
+    const { judged = [] } = readPlan((await plan(...flags, '--json')).out, 'out');
+    expect(judged).toHaveLength(2);
+    for (const { simulatedSeconds = 0, estimatedSeconds } of judged)
+      expect(Math.abs(Math.log(simulatedSeconds / estimatedSeconds))).toBeLessThan(1);
+    const refused = readPlan((await plan(...flags, '--cp', '2', '--json')).out, 'out').judged ?? [];
+    expect(refused[0]?.why).toContain('context parallelism');
+  });
+
   it.each([
     [['--tp', '3'], 2, 'has tp=3'],
     [['--dtype', 'f32'], 2, '--dtype'],

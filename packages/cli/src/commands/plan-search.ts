@@ -6,6 +6,11 @@ import {
   fewerNodes,
   formatPercent,
   InputError,
+  judgedColumns,
+  judgedDocument,
+  type JudgedPlan,
+  judgedRow,
+  judgement,
   noPlan,
   planDocument,
   planFacts,
@@ -16,17 +21,18 @@ import {
   type SearchResult,
   sensitivities,
   shownOthers,
+  usuallyJudged,
 } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import { writeFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
-import { renderFacts } from '../output/table.js';
+import { renderFacts, renderTable } from '../output/table.js';
 import { withLatencies } from './cost-flags.js';
 import { sequenceOf } from './layer-inputs.js';
 import type { PlanFlags } from './plan.command.js';
-import { drive } from './plan-progress.js';
+import { drive, judge } from './plan-progress.js';
 import { planTable } from './plan-text.js';
 import { boundsOf } from './search-flags.js';
 
@@ -67,11 +73,34 @@ export async function runPlanSearch({ console }: MontaContext, flags: PlanFlags)
   const { best } = result;
   if (best === undefined)
     throw complete ? noPlan(problem, () => new EstimateModel()) : new Interrupted('interrupted: no plan was found yet');
-  const document = planDocument(problem, best, result, { model: flags.model, cluster: flags.cluster });
+  const wanted = judgedPlans(flags);
+  const judged =
+    wanted > 0 && complete ? await judge(await havingPrograms(problem, result, console), wanted, flags) : [];
+  const document = {
+    ...planDocument(problem, best, result, { model: flags.model, cluster: flags.cluster }),
+    ...(judged.length === 0 ? {} : { judged: judgedDocument(judged) }),
+  };
   if (flags.output !== undefined) writeFile(flags.output, `${JSON.stringify(document, null, 2)}\n`);
   if (flags.json) console.json(document);
-  else show({ console, flags, problem, result, best });
+  else show({ console, flags, problem, result, best, judged });
   if (!complete) throw new Interrupted(`interrupted: the best of ${formatPercent(doneShare(result))} of the space`);
+}
+
+/** How many plans are judged. */
+const judgedPlans = ({ judge: wanted, exact }: PlanFlags): number => wanted ?? (exact ? usuallyJudged : 0);
+
+/** The best of those whose step can be simulated; where there are none the best, which says why it cannot be. */
+async function havingPrograms(problem: PlanProblem, { best, others }: SearchResult, console: Console) {
+  const search = new Search({ ...problem, programs: true }, new EstimateModel());
+  const found = await drive(search, console).then(
+    () => search.result,
+    (error: unknown) => {
+      if (error instanceof InputError) return undefined;
+      throw error;
+    },
+  );
+  const plans = found?.best === undefined ? [best, ...others] : [found.best, ...found.others];
+  return plans.filter((plan) => plan !== undefined);
 }
 
 const doneShare = ({ counts }: SearchResult): number =>
@@ -83,17 +112,20 @@ function show({
   problem,
   result,
   best,
+  judged,
 }: {
   readonly console: Console;
   readonly flags: PlanFlags;
   readonly problem: PlanProblem;
   readonly result: SearchResult;
   readonly best: Candidate;
+  readonly judged: readonly JudgedPlan[];
 }): void {
   const { style } = console;
   const others = shownOthers(result.others);
   console.print(`${style.bold(planTitle(problem))}\n`);
   console.print(`${planTable([best, ...others], style, 0)}\n`);
+  if (judged.length > 0) console.print(`${renderTable(judgedColumns, judged.map(judgedRow), { style })}\n`);
   const changes =
     flags.flips && result.complete
       ? [
@@ -102,6 +134,7 @@ function show({
         ]
       : [];
   const facts = planFacts(best, others, changes);
+  if (judged.length > 0) facts.push(['Judged', judgement(judged)]);
   facts.push(['Searched', countsText(result)]);
   facts.push([
     'Rests on',

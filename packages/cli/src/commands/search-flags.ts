@@ -31,6 +31,8 @@ export interface SearchFlags {
   readonly compute?: ComputePrecision;
   readonly stack?: Stack;
   readonly output?: string;
+  readonly judge?: number;
+  readonly exact: boolean;
 }
 
 const bound = (brief: string) =>
@@ -79,6 +81,15 @@ export const searchFlags = {
     placeholder: 'plan.json',
     brief: 'Searched: write the plan',
     optional: true,
+  },
+  judge: {
+    ...countFlag('count', 'Searched: simulate the steps of so many of the best plans, one rank of every kind', 64),
+    optional: true,
+  },
+  exact: {
+    kind: 'boolean',
+    brief: 'Searched: simulate judged steps in one, not pass by pass (of 20 plans, where --judge says no number)',
+    default: false,
   },
 } as const;
 

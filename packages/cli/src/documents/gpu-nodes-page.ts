@@ -1,6 +1,7 @@
 /** The part of the GPU page about two cards: one host as two nodes, and one node. */
 import type { GpuReport } from '@monta/runtime/bench/cuda';
 import { maxOf, median, minOf, quantile } from '@monta/core';
+import { markdownTable } from './markdown-table.js';
 
 type Nodes = NonNullable<GpuReport['nodes']>;
 type Arrangement = NonNullable<Nodes['between']>;
@@ -17,11 +18,6 @@ const ms = (seconds: number): string => number(1e3 * seconds, seconds < 0.1 ? 2 
 const ratio = (value: number): string => `${number(value, 2)}x`;
 const percent = (share: number): string => `${number(100 * share, 1)} %`;
 const gigabytes = (bytesPerSecond: number): string => `${number(bytesPerSecond / 1e9, 2)} GB/s`;
-
-function table(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map((_, place) => (place < left ? '---' : '--:'))), ...rows.map(line)].join('\n');
-}
 
 function calibrationText({ calibration }: Arrangement): string {
   if (calibration === undefined) return 'The calibration did not run.\n';
@@ -51,7 +47,7 @@ ${number(1e6 * wakeSeconds, 0)} us after the collective that it waits for. Predi
 were timed in deviate by ${percent(modelError)} (standard deviation, about a common factor). All groups of a shape \
 run at once. MiB count as in nccl-tests: the whole buffer of a rank.
 
-${table(
+${markdownTable(
   ['collective', 'ranks on nodes', 'groups', '1 KiB', 'about 1 MiB, ms', 'about 16 MiB, ms', 'largest, MiB', 'ms'],
   rows,
 )}
@@ -91,7 +87,7 @@ The dispatch half without kernels, float32, ${exchanges[0].ways[0].seconds.lengt
 ms. The ceiling is \`duplicated\` over the bare AllToAll of the slice. The best chunk count reaches \
 ${percent(median(shares))} of it (median of the volumes; ${percent(minOf(shares))} to ${percent(maxOf(shares))}).
 
-${table(
+${markdownTable(
   [
     'V, MiB',
     'duplicated',
@@ -159,7 +155,7 @@ over its line rate. Ratios are of both passes, each in its best chunk count, to 
 the best fixed strategy. Strategies that run the same operations stand once. Over ${errors.length} passes \
 predictions are off by ${percent(median(errors))} (median), ${percent(quantile(errors, 0.9))} (nine in ten).
 
-${table(
+${markdownTable(
   [
     'V, MiB',
     'strategy',
@@ -205,7 +201,7 @@ ${percent(predicted)}; with trials, as \`train\` makes them where predictions ar
 in ${percent(plan)}. Trials are runs of their own, before those that count. ${kinds.size} kinds of strategy are the \
 fastest somewhere.
 
-${table(
+${markdownTable(
   [
     'layer',
     'predicted',
@@ -304,7 +300,7 @@ and AdamW. A rank took ${number(peakBytes / 2 ** 30, 1)} GiB at the most; ${numb
 planned. The choice takes ${percent(gain)} off the step of \`duplicated\`. The paper says 13 % for its 2x70B on 16 \
 A800; these nodes are slower beside their cards.
 
-${table(
+${markdownTable(
   ['way', 'ms', 'runs', 'duplicated / it'],
   ways.map(({ label, medianSeconds, seconds }) => [
     label,
@@ -350,7 +346,7 @@ service.`;
 
 Written from \`docs/gpu-nodes.json\`. Every figure below is from one run:
 
-${table(
+${markdownTable(
   ['', ''],
   [
     ['cards', `${one ? 'one' : cards} ${card.name}${one ? '' : ' of one host'}, ${card.architecture}`],

@@ -26,6 +26,8 @@ export interface StepConstants {
   readonly quantisedRowBytesFused: number;
   /** Bytes of logits a token and vocabulary entry: logits and gradient in 16 and 32 bits, statistics. */
   readonly logitBytes: number;
+  /** Share of the time of products beside which they move weights, and sums of their gradients. */
+  readonly weightsBeside: number;
   /** Share of the memory bandwidth that kernels reach. */
   readonly memoryShare: number;
   /** Rates that B200 and GB300 sustain over those of GB200, each against its own datasheet. */
@@ -46,10 +48,14 @@ export interface StepConstants {
   /** Share of the link rate that the experts' exchange reaches inside and between domains of links. */
   readonly epInner: number;
   readonly epOuter: number;
+  /** The same of ranks that split an expert and gather one another's rows. */
+  readonly epSplit: number;
   /** Seconds of the host to launch a layer's kernels of one micro-batch, eager: dense, MoE, and each local expert. */
   readonly hostDense: number;
   readonly hostMoe: number;
   readonly hostExpert: number;
+  /** Host time of a forward that runs again, over that of the layer. */
+  readonly hostAgain: number;
   /** Host time in lower precisions over bf16: kernels that quantise. */
   readonly hostQuantised: number;
   /** Host time of a MoE layer whose experts' rows are padded to a capacity, over one that waits for their counts. */
@@ -76,7 +82,8 @@ export interface StepConstants {
 }
 
 /** Those that are counted from what kernels and collectives do, or taken from datasheets; the others are fitted. */
-export type CountedConstant = 'gradientBytes' | 'memoryShare' | 'optimizerBytes';
+export type CountedConstant =
+  'gradientBytes' | 'memoryShare' | 'optimizerBytes' | 'weightsBeside' | 'epSplit' | 'hostAgain';
 export type FittedConstant = Exclude<keyof StepConstants, CountedConstant>;
 
 /** The fitted ones are as `npm run fit:steps` prints them. */
@@ -97,6 +104,7 @@ export const stepConstants: StepConstants = {
   quantisedRowBytes: 25.016,
   quantisedRowBytesFused: 2.3112,
   logitBytes: 49.888,
+  weightsBeside: 0,
   memoryShare: 0.85,
   sustainedB200: 0.93235,
   sustainedGb300: 1.3203,
@@ -111,9 +119,11 @@ export const stepConstants: StepConstants = {
   exposedEpOverlapped: 0.15205,
   epInner: 1,
   epOuter: 0.49778,
+  epSplit: 1,
   hostDense: 0.0032787,
   hostMoe: 0.0062042,
   hostExpert: 0.00015644,
+  hostAgain: 0,
   hostQuantised: 1.2,
   hostCapacity: 0.4675,
   hostGraphs: 0.79292,

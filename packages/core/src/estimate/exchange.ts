@@ -51,14 +51,18 @@ export const expertSeconds = (exchange: ExpertExchange): number =>
  * once to each domain (deduplicated) or once an expert (all_to_all). Both overlap, so the slower one counts.
  */
 function rowsSeconds({ model, ep, etp, tokens, links, dispatcher, constants }: ExpertExchange, row: number): number {
+  const { topK } = model;
+  if (dispatcher === 'gathered')
+    return (
+      ringSeconds(links, etp, 1, tokens * ep * etp * row) / constants.epSplit +
+      ringSeconds(links, ep, etp, tokens * ep * row)
+    );
+  const copies = dispatcher === 'deduplicated' ? touched(ep, topK) : topK;
   // Ranks that split an expert gather one another's rows.
-  const split = etp > 1 ? ringSeconds(links, etp, 1, tokens * model.topK * row * etp) : 0;
+  const split = etp > 1 ? ringSeconds(links, etp, 1, tokens * topK * row * etp) / constants.epSplit : 0;
   if (ep <= 1) return split;
-  if (dispatcher === 'gathered') return split + ringSeconds(links, ep, etp, tokens * ep * row);
   const inside = ranksInDomain(links, ep, etp);
   const domains = Math.ceil(ep / inside);
-  const { topK } = model;
-  const copies = dispatcher === 'deduplicated' ? touched(ep, topK) : topK;
   const inner = (tokens * row * copies * (inside - 1)) / inside / (links.innerBytesPerSecond * constants.epInner);
   const crossing = dispatcher === 'deduplicated' ? touched(domains, topK) : topK;
   const outer = (tokens * row * crossing * (domains - 1)) / domains / (links.outerBytesPerSecond * constants.epOuter);

@@ -22,6 +22,8 @@ export interface Prior {
   readonly source: string;
 }
 export type Priors = Readonly<Record<FittedConstant, Prior>>;
+/** Of those that a fit moves. */
+type SomePriors = Readonly<Partial<Record<keyof StepConstants, Prior>>>;
 
 /** Errors far beyond this, in logarithms, hardly count: rows that contradict themselves, stacks that are not known. */
 const softness = 0.12;
@@ -39,16 +41,16 @@ export function logErrors(runs: readonly TimedRun[], constants: StepConstants): 
 const softSquare = (error: number): number => softness ** 2 * Math.log1p((error / softness) ** 2);
 
 class Problem {
-  readonly names: readonly FittedConstant[];
+  readonly names: readonly (keyof StepConstants)[];
   readonly #runs: readonly TimedRun[];
-  readonly #priors: Priors;
+  readonly #priors: SomePriors;
   readonly #start: StepConstants;
 
-  constructor(runs: readonly TimedRun[], priors: Priors, start: StepConstants) {
+  constructor(runs: readonly TimedRun[], priors: SomePriors, start: StepConstants) {
     this.#runs = runs;
     this.#priors = priors;
     this.#start = start;
-    this.names = Object.keys(priors) as FittedConstant[];
+    this.names = Object.keys(priors) as (keyof StepConstants)[];
   }
 
   constants(logs: readonly number[]): StepConstants {
@@ -99,7 +101,7 @@ class Problem {
 
 export interface FitRequest {
   readonly runs: readonly TimedRun[];
-  readonly priors: Priors;
+  readonly priors: SomePriors;
   readonly start: StepConstants;
   /** Steps at most; it ends before where nothing improves. */
   readonly iterations: number;

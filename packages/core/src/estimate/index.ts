@@ -20,7 +20,15 @@ export { weightBytes } from './sharing.js';
 export { StepTable } from './step-table.js';
 export { type FittedConstant, stepConstants, type StepConstants } from './constants.js';
 export { constantPriors } from './constant-priors.js';
+export { type SimulationConstant, simulationConstants, simulationPriors } from './simulation-constants.js';
 export { fitStepConstants } from './fit-constants.js';
 export { type FamilyLeftOut, leaveFamiliesOut } from './leave-family-out.js';
 export { looksLikeRuns, type PublishedRun, readPublishedRuns } from './published-runs.js';
-export { type PricedRun, type RunErrors, type RunsValidation, summariseErrors, validateRuns } from './validate-runs.js';
+export {
+  type PricedRun,
+  type RunErrors,
+  type RunsValidation,
+  spearman,
+  summariseErrors,
+  validateRuns,
+} from './validate-runs.js';

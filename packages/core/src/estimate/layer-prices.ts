@@ -83,6 +83,14 @@ const weightBytes = { forward: 2, backward: 2 + 2 * 4 };
 export const movedBytes = (frozen: boolean): { readonly forward: number; readonly backward: number } =>
   frozen ? { forward: weightBytes.forward, backward: weightBytes.forward } : weightBytes;
 
+/** Host time of a layer that launches parts of its forward again; most of a layer's kernels are the experts'. */
+export const launchedAgain = (launching: number, again: Again, { hostAgain }: StepConstants): number =>
+  launching * (1 + (hostAgain * (again.projections + 2 * again.exchange)) / 3);
+
+/** What is seen of the time in which products move weights: a share of the products' own time runs beside it. */
+export const shownWeights = (moving: number, products: number, { weightsBeside }: StepConstants): number =>
+  Math.max(0, moving - weightsBeside * products);
+
 /** Shares of communication that nothing hides. */
 export const shownOfTp = ({ overlap }: Pick<RunSetting, 'overlap'>, c: StepConstants): number =>
   overlap.tp ? c.exposedTp : c.exposedTpPlain;
@@ -213,7 +221,6 @@ export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared
   const { rates, constants: c, setting } = context;
   const work = layerWork(context, kind, share);
   const again = runAgain(setting.recompute);
-  const weights = work.dense + work.expert;
   // Gradients of inputs, and of weights that learn.
   const learnt = setting.frozen ? 1 : 2;
   const attention = {
@@ -226,9 +233,12 @@ export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared
   };
   const grouped = { forward: work.grouped, backward: (learnt + again.experts) * work.grouped };
   const bytes = movedBytes(setting.frozen);
+  const weights = (pass: 'forward' | 'backward'): number =>
+    shownWeights((work.dense * bytes[pass]) / rates.memory, gemm[pass], c) +
+    shownWeights((work.expert * bytes[pass]) / rates.memory, grouped[pass], c);
   const memory = {
-    forward: work.elements + (weights * bytes.forward) / rates.memory,
-    backward: (2 + again.elements) * work.elements + (weights * bytes.backward) / rates.memory,
+    forward: work.elements + weights('forward'),
+    backward: (2 + again.elements) * work.elements + weights('backward'),
   };
   const tpOnce = work.tp * shownOfTp(setting, c);
   const tp = { forward: tpOnce, backward: (1 + again.projections) * tpOnce };
@@ -242,7 +252,7 @@ export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared
     gemm[pass] + grouped[pass] + attention[pass] + memory[pass] + tp[pass] + cp[pass] + ep[pass];
   const both = (part: { readonly forward: number; readonly backward: number }): number => part.forward + part.backward;
   const device = sum('forward') + sum('backward');
-  const host = together(device, work.launching) - device;
+  const host = together(device, launchedAgain(work.launching, again, c)) - device;
   return {
     gemm: both(gemm),
     grouped: both(grouped),

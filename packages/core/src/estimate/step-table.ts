@@ -11,10 +11,12 @@ import { stageSeconds } from './exchange.js';
 import { knownKinds, type LayerKinds } from './layer-amounts.js';
 import {
   contextExchange,
+  launchedAgain,
   movedBytes,
   runAgain,
   shownOfEp,
   shownOfTp,
+  shownWeights,
   together,
   type Again,
   type PriceContext,
@@ -224,31 +226,34 @@ export class StepTable {
       const epBackward = (values[exchangeAt + 1] ?? 0) * shownEp;
       const dense = values[place.dense] ?? 0;
       const expert = values[place.expert] ?? 0;
-      const perByte = (dense + expert) / rates.memory;
+      const [denseByte, expertByte] = [dense / rates.memory, expert / rates.memory];
+      const products = projections + feedForward;
+      const denseBackward = (learnt + again.projections) * projections + (learnt + again.dense) * feedForward;
+      const expertsBackward = (learnt + again.experts) * grouped;
       const attentionBackward = (values[place.attentionBackward] ?? 0) + again.core * attention;
       const forward =
-        projections +
-        feedForward +
+        products +
         grouped +
         attention +
         elements +
-        perByte * bytes.forward +
+        shownWeights(denseByte * bytes.forward, products, c) +
+        shownWeights(expertByte * bytes.forward, grouped, c) +
         tp +
         Math.max(c.exposedCp * cp, cp - attention) +
         ep;
       const backward =
-        (learnt + again.projections) * projections +
-        (learnt + again.dense) * feedForward +
-        (learnt + again.experts) * grouped +
+        denseBackward +
+        expertsBackward +
         attentionBackward +
         (2 + again.elements) * elements +
-        perByte * bytes.backward +
+        shownWeights(denseByte * bytes.backward, denseBackward, c) +
+        shownWeights(expertByte * bytes.backward, expertsBackward, c) +
         (1 + again.projections) * tp +
         Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
         again.exchange * ep +
         epBackward;
       const device = forward + backward;
-      const slower = together(device, values[place.launching] ?? 0) / device;
+      const slower = together(device, launchedAgain(values[place.launching] ?? 0, again, c)) / device;
       layers[to + forwardAt] = forward * slower;
       layers[to + backwardAt] = backward * slower;
       layers[to + weightGradientAt] = frozen ? 0 : projections + feedForward + grouped;

@@ -57,6 +57,12 @@ export {
 export {
   countsText,
   fewerNodes,
+  judgedDocument,
+  type JudgedPlan,
+  judgedColumns,
+  judgedRow,
+  judgement,
+  judgePlans,
   layoutText,
   noPlan,
   partNames,
@@ -70,6 +76,7 @@ export {
   shownOthers,
   stepTraffic,
   tieShare,
+  usuallyJudged,
 } from './report/index.js';
 export {
   comparePlans,
@@ -86,3 +93,12 @@ export {
 } from './document/index.js';
 export { type RunSimulation, simulateRun } from './simulate-run.js';
 export type { TierBytes } from './tier-bytes.js';
+export { type NotSimulated, simulateSetting, stepOfSetting } from './simulated-setting.js';
+export {
+  type AgainstSimulation,
+  againstSimulation,
+  drawnSettings,
+  fitToSimulation,
+  type SimulatedSetting,
+  simulateDrawn,
+} from './against-simulation.js';

@@ -34,17 +34,21 @@ export function fittedDetail(device: Device, computeType: ComputeType): string {
 }
 
 /**
- * Time of a kernel by its shape. `fitted` on the device that was measured, `scaled` elsewhere. Unknown when the
- * datasheet lacks the peak of the compute type.
+ * Time of a kernel by its shape, no less than its bytes take at the datasheet's bandwidth: few rows by many weights,
+ * whose gradients are added to in f32, lie beyond what was timed. `fitted` on the device that was measured, `scaled`
+ * elsewhere. Unknown when the datasheet lacks the peak of the compute type.
  */
 export function shapedSeconds(device: Device, computeType: ComputeType, shape: KernelShape): Estimate {
   const coefficients =
     shape.kind === 'gemm' && computeType === 'fp8' ? kernelCoefficients.gemmFp8 : kernelCoefficients[shape.kind];
   const ratio = ratios(device, computeType);
-  const seconds = amounts(shape, device.multiprocessors ?? fittedOn.multiprocessors).reduce(
+  const parts = amounts(shape, device.multiprocessors ?? fittedOn.multiprocessors);
+  const fitted = parts.reduce(
     (sum, { resource, of }, index) => sum + of * (coefficients[index] ?? 0) * ratio[resource],
     0,
   );
+  const gigabytes = parts.reduce((sum, { resource, of }) => sum + (resource === 'memory' ? of : 0), 0);
+  const seconds = Math.max(fitted, (gigabytes * 1e9) / device.memoryBytesPerSecond);
   if (Number.isNaN(seconds)) return unknownEstimate(`peak ${computeType} FLOP/s of ${device.name}`);
   return knownEstimate(seconds, isFitted(device, computeType) ? 'fitted' : 'scaled', fittedDetail(device, computeType));
 }

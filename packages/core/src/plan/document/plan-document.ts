@@ -70,6 +70,19 @@ export const planSchema = z
       priced: amount,
       complete: z.boolean().describe('False where the search was ended early'),
     }),
+    judged: z
+      .array(
+        z.strictObject({
+          layout: z.string(),
+          schedule: z.enum(pipelineSchedules),
+          estimatedSeconds: amount,
+          simulatedSeconds: amount.optional(),
+          why: z.string().optional().describe('Why it was not simulated'),
+        }),
+      )
+      .max(mostRunnersUp)
+      .optional()
+      .describe('Plans whose steps were simulated, in the order of the estimate'),
     sources: z.array(z.string()),
   })
   .meta({ title: 'Plan of a training run, by monta plan' });

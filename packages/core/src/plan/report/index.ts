@@ -15,3 +15,12 @@ export {
 export { rankGrid } from './rank-grid.js';
 export { oneNodeFewer, sensitivities, type Sensitivity, twiceTheNodes } from './sensitivity.js';
 export { type Dimension, type DimensionTraffic, stepTraffic } from './step-traffic.js';
+export {
+  judgedDocument,
+  type JudgedPlan,
+  judgedColumns,
+  judgedRow,
+  judgement,
+  judgePlans,
+  usuallyJudged,
+} from './judged-plans.js';

@@ -16,12 +16,12 @@ export class Bounds {
   readonly #sharings: readonly SharingName[];
 
   constructor(problem: PlanProblem) {
-    const { model, framework, fixed } = problem;
+    const { model, fixed } = problem;
     const { experts, attention, dense, sharedExperts } = countParameters(model);
     this.#problem = problem;
     this.#experts = experts;
     this.#others = attention + dense + sharedExperts;
-    this.#sharings = fixed.sharing === undefined ? limitsOf(framework).sharings : [fixed.sharing];
+    this.#sharings = fixed.sharing === undefined ? limitsOf(problem).sharings : [fixed.sharing];
   }
 
   /**

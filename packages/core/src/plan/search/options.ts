@@ -51,17 +51,19 @@ export const recomputeLadder: readonly RecomputeSetting[] = [
 ];
 
 /** Recomputation that a model has something for. */
-function recomputesOf({ model, fixed, framework }: PlanProblem): readonly RecomputeSetting[] {
+function recomputesOf(problem: PlanProblem): readonly RecomputeSetting[] {
+  const { model, fixed } = problem;
   if (fixed.recompute !== undefined) return [fixed.recompute];
-  const { recomputes } = limitsOf(framework);
+  const { recomputes } = limitsOf(problem);
   if (recomputes === false) return ['none'];
   if (recomputes !== true) return recomputes;
   return model.moeLayers.includes(true) ? recomputeLadder : ['none', ['layernorm'], ['layernorm', 'mlp'], 'full'];
 }
 
-function sharingsOf({ framework, fixed }: PlanProblem, { layout }: SpacePoint): readonly SharingName[] {
+function sharingsOf(problem: PlanProblem, { layout }: SpacePoint): readonly SharingName[] {
+  const { fixed } = problem;
   if (fixed.sharing !== undefined) return [fixed.sharing];
-  const { sharings, shardsInPipelines } = limitsOf(framework);
+  const { sharings, shardsInPipelines } = limitsOf(problem);
   const { dp, cp, pp, edp } = layout;
   // Where nobody else holds the same parameters, all rules of sharing say the same.
   if (dp * cp === 1 && edp === 1) return sharings.slice(0, 1);
@@ -69,19 +71,20 @@ function sharingsOf({ framework, fixed }: PlanProblem, { layout }: SpacePoint): 
 }
 
 /** Empty where the schedule that a person fixed does not go with the stages. */
-function schedulesOf({ framework, fixed }: PlanProblem, { layout, virtualStages }: SpacePoint): PipelineSchedule[] {
+function schedulesOf(problem: PlanProblem, { layout, virtualStages }: SpacePoint): PipelineSchedule[] {
   const possible: readonly PipelineSchedule[] =
     virtualStages > 1
       ? ['interleaved']
       : layout.pp === 1
         ? ['1f1b']
-        : limitsOf(framework).schedules.filter((schedule) => schedule !== 'interleaved');
-  return possible.filter((schedule) => fixed.schedule === undefined || schedule === fixed.schedule);
+        : limitsOf(problem).schedules.filter((schedule) => schedule !== 'interleaved');
+  return possible.filter((schedule) => problem.fixed.schedule === undefined || schedule === problem.fixed.schedule);
 }
 
 /** How rows can travel; all ways are one where a rank holds all experts whole. */
-function dispatchersOf({ model, framework, fixed }: PlanProblem, { layout }: SpacePoint): readonly DispatchKind[] {
-  const { dispatchers } = limitsOf(framework);
+function dispatchersOf(problem: PlanProblem, { layout }: SpacePoint): readonly DispatchKind[] {
+  const { model, fixed } = problem;
+  const { dispatchers } = limitsOf(problem);
   if (!exchanges(model, layout)) return dispatchers.slice(0, 1);
   return fixed.dispatcher === undefined ? dispatchers : [fixed.dispatcher];
 }
@@ -92,7 +95,7 @@ const exchanges = ({ moeLayers }: MoeModel, { ep, etp }: Layout): boolean => ep 
 function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
   const { layout, virtualStages, microBatches } = point;
   const hides =
-    limitsOf(problem.framework).overlapsExperts &&
+    limitsOf(problem).overlapsExperts &&
     exchanges(problem.model, layout) &&
     microBatches > 1 &&
     (layout.pp === 1 || virtualStages > 1);

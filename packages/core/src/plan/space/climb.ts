@@ -16,7 +16,7 @@ const lastOfLayout = axisNames.indexOf('ep');
  * less is kept.
  */
 export function layoutOf({ tp, cp, dp, pp, etp, ep }: Degrees, problem: Pick<PlanProblem, 'framework'>): Layout {
-  const sequenceParallel = tp > 1 && limitsOf(problem.framework).sequenceParallel;
+  const sequenceParallel = tp > 1 && limitsOf(problem).sequenceParallel;
   return { tp, cp, dp, pp, ep, etp, edp: (tp * cp * dp) / (etp * ep), sequenceParallel };
 }
 

@@ -7,7 +7,7 @@ import {
   type RecomputeSetting,
 } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
-import type { SharingName } from '../../memory/states.js';
+import { sharingRules, type SharingName } from '../../memory/states.js';
 import type { AxisName, Degrees } from './bounds.js';
 
 export const frameworkNames = ['megatron', 'deepspeed', 'torchtitan', 'monta'] as const;
@@ -117,5 +117,21 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
   },
 };
 
-export const limitsOf = (framework: FrameworkName | undefined): FrameworkLimits =>
-  framework === undefined ? unlimited : frameworkLimits[framework];
+/** Of what is asked: what a framework can run, and where that is wanted only what there are programs of. */
+export function limitsOf({ framework, programs = false }: LimitedBy): FrameworkLimits {
+  const limits = framework === undefined ? unlimited : frameworkLimits[framework];
+  if (!programs) return limits;
+  const sharings = limits.sharings.filter((name) => !sharingRules[name].weights);
+  return {
+    ...limits,
+    rules: [...limits.rules, only('cp', 'programs have no context parallelism')],
+    sharings: sharings.length > 0 ? sharings : ['distributed-optimizer'],
+    schedules: limits.schedules.filter((name) => name === '1f1b' || name === 'interleaved'),
+    overlapsExperts: false,
+  };
+}
+
+interface LimitedBy {
+  readonly framework?: FrameworkName;
+  readonly programs?: boolean;
+}

@@ -25,6 +25,8 @@ export interface PlanProblem {
   readonly imbalance: number;
   /** What has to run the plan; anything that Monta can price when left out. */
   readonly framework?: FrameworkName;
+  /** Whether only plans are wanted whose step can be simulated; all when left out. */
+  readonly programs?: boolean;
 }
 
 /** What a person asks; what is left out has a default. */

@@ -77,7 +77,7 @@ function wordsOf(axis: AxisName, at: Degrees, problem: PlanProblem): Words | und
     ];
   const words = brokenRule(axis, at, problem);
   if (words !== undefined) return words;
-  const limit = limitsOf(problem.framework).rules.find((rule) => rule.axis === axis && !rule.holds(at, problem.model));
+  const limit = limitsOf(problem).rules.find((rule) => rule.axis === axis && !rule.holds(at, problem.model));
   if (limit === undefined) return undefined;
   return [`${axis}=${at[axis]} is nothing for ${problem.framework}: ${limit.why}`, limit.expected];
 }
