@@ -427,7 +427,6 @@ export {
   drawnSettings,
   fitToSimulation,
   simulateDrawn,
-  simulateSetting,
   judgedColumns,
   judgedDocument,
   type JudgedPlan,

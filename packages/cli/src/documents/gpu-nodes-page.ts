@@ -265,7 +265,7 @@ function barsText(one: Arrangement): string {
   const met = (holds: boolean): string => (holds ? 'yes' : 'no');
   return `### The bars
 
-${table(
+${markdownTable(
   ['bar', 'asked', 'this run', 'met'],
   [
     [
