@@ -39,7 +39,7 @@ import { renderFacts, renderTable } from '../output/table.js';
 import type { DoctorFlags } from './doctor.command.js';
 import { explainedSpeed, showSpeed, speedOfFlags } from './doctor-speed.js';
 import { memoryChanges } from './memory-changes.js';
-import { megatronRunOf } from './megatron-script.js';
+import { runOfScript } from './megatron-script.js';
 import { ranSetting } from './ran-setting.js';
 
 const bytes = (value: number): string => formatBytes(value, 'binary');
@@ -56,7 +56,7 @@ function settingOf(flags: DoctorFlags, cluster: Cluster): Ran {
     throw new InputError('the flags of the run are not given', {
       expected: '--script train.sh: what the run was started with',
     });
-  const run = megatronRunOf(flags.script ?? [], flags.env ?? [], deviceCount(cluster));
+  const run = runOfScript(flags.script ?? [], flags.env ?? [], deviceCount(cluster));
   const described = flags.model === undefined ? modelOfRun(run) : { model: loadModel(flags.model) };
   if ('missing' in described)
     throw new InputError(`its flags do not say which model it is: ${described.missing.join(', ')} missing`, {

@@ -219,3 +219,19 @@ it('prices torchtitan, in TOML and in Python, with the batch in sequences or in 
   const [same] = await launchesOf(python, '--cluster', 'h100-2x8', '--model', 'qwen3-30b-a3b');
   expect(same?.price?.seconds).toBe(run?.price?.seconds);
 });
+
+it('reads overrides for doctor too, and says what it does not', async () => {
+  const overrides = script(
+    'ran.yaml',
+    'model:\n  tensor_model_parallel_size: 1\n  pipeline_model_parallel_size: 1\n  context_parallel_size: 1\n' +
+      '  expert_model_parallel_size: 8\n  expert_tensor_parallel_size: 1\n  seq_length: 4096\n' +
+      '  recompute_granularity: full\ntrain:\n  global_batch_size: 256\n  micro_batch_size: 1\n',
+  );
+  const { out, code } = await monta('doctor', '--script', overrides, ...priced, '--tokens-per-second', '500');
+  expect(code).toBe(0);
+  expect(out).toContain('Layout     dp=16,ep=8');
+  const toml = script('ran.toml', '[parallelism]\ntensor_parallel_degree = 2\n');
+  expect((await monta('doctor', '--script', toml, ...priced, '--tokens-per-second', '500')).err).toContain(
+    'starts a run of torchtitan',
+  );
+});

@@ -1,13 +1,5 @@
-/** A launch script of Megatron-LM with the files it sources, read as the shell would. */
-import {
-  InputError,
-  megatronLaunches,
-  MegatronRun,
-  noLaunch,
-  readLaunchScript,
-  readMegatronArguments,
-  type LaunchScriptOptions,
-} from '@monta/core';
+/** What started a run of Megatron-Core: a launch script with the files it sources, flags, or a configuration. */
+import { findLaunches, InputError, megatronRunOf, type LaunchScriptOptions, type MegatronRun } from '@monta/core';
 import { basename } from 'node:path';
 import { readTextFile } from '../files.js';
 
@@ -45,19 +37,22 @@ export function scriptOptions({ sourced, environment, arguments: given = [] }: S
 }
 
 /**
- * The first run of a script, on as many ranks as given where the script does not say. Throws `InputError` where it
- * starts none.
+ * The first run of a script or a configuration, of Megatron-LM, Megatron-Bridge, NeMo or ms-swift, on as many ranks as
+ * given. Throws `InputError` where there is none.
  */
-export function megatronRunOf(
+export function runOfScript(
   [file = '', ...sourced]: readonly string[],
   environment: readonly string[],
   ranks: number,
 ): MegatronRun {
-  const script = readLaunchScript({ file, text: readTextFile(file) }, scriptOptions({ sourced, environment }));
-  const [launch] = megatronLaunches(script);
-  if (launch === undefined) throw noLaunch(file);
-  return new MegatronRun(readMegatronArguments(launch.arguments), {
-    gpus: ranks,
-    environment: launch.environment,
+  const options = scriptOptions({ sourced, environment });
+  const { variables = {}, readFile = () => undefined } = options;
+  const [launch] = findLaunches({ file, text: readTextFile(file) }, options).launches;
+  const run = launch === undefined ? undefined : megatronRunOf(launch, { gpus: ranks, variables, readFile });
+  if (run !== undefined) return run;
+  throw new InputError(`starts a run of ${launch?.kind ?? 'nothing'}`, {
+    file,
+    expected: 'flags of Megatron-LM, or overrides of Megatron-Bridge, NeMo or ms-swift',
+    hint: 'monta lint reads and prices runs of DeepSpeed and torchtitan',
   });
 }

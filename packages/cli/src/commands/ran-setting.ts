@@ -1,7 +1,7 @@
 /** What ran, for commands that compare it with the prediction: by a plan's file, or by the script that started it. */
 import { deviceCount, InputError, modelOfRun, settingOfRun, type Cluster, type RunSetting } from '@monta/core';
 import { loadModel } from '../inputs.js';
-import { megatronRunOf } from './megatron-script.js';
+import { runOfScript } from './megatron-script.js';
 import { loadPlan } from './plan-file.js';
 
 export interface RanFlags {
@@ -11,7 +11,7 @@ export interface RanFlags {
   readonly env?: readonly string[];
 }
 
-/** Flags that say what ran; `script` reads launch scripts of Megatron-LM. */
+/** Flags that say what ran; `script` reads what starts a run of Megatron-Core. */
 export const ranFlags = {
   plan: {
     kind: 'parsed',
@@ -24,7 +24,7 @@ export const ranFlags = {
     kind: 'parsed',
     parse: String,
     placeholder: 'train.sh',
-    brief: 'Launch script or flags of the run (Megatron-LM); again for files that it sources',
+    brief: 'Script, flags or overrides of the run (Megatron-LM, Bridge); again for files that it sources',
     optional: true,
     variadic: true,
   },
@@ -47,7 +47,7 @@ export function ranSetting(flags: RanFlags, cluster: Cluster | undefined): RunSe
   if (file === undefined) return undefined;
   if (cluster === undefined)
     throw new InputError('where it ran is not given', { expected: '--cluster beside --script' });
-  const run = megatronRunOf(flags.script ?? [], flags.env ?? [], deviceCount(cluster));
+  const run = runOfScript(flags.script ?? [], flags.env ?? [], deviceCount(cluster));
   const described = flags.model === undefined ? modelOfRun(run) : { model: loadModel(flags.model) };
   if ('missing' in described)
     throw new InputError(`its flags do not say which model it is: ${described.missing.join(', ')} missing`, {

@@ -195,14 +195,20 @@ function checkedDeepspeed(launch: FrameworkLaunch & { readonly kind: 'deepspeed'
   };
 }
 
+/** Flags or overrides as a run of Megatron-Core; undefined for a launch of another framework. */
+export function megatronRunOf(launch: FrameworkLaunch, known: KnownBeside): MegatronRun | undefined {
+  const context = contextOf(known, launch);
+  if (launch.kind === 'bridge') return overriddenRun(assignmentsWith(launch, known), context);
+  return launch.kind === 'megatron'
+    ? new MegatronRun(readMegatronArguments(launch.arguments, launch.program), context)
+    : undefined;
+}
+
 /** Checks one run. Throws `InputError` for a configuration that is not given or can't be read. */
 export function checkLaunch(launch: FrameworkLaunch, known: KnownBeside): CheckedRun {
   if (launch.kind === 'torchtitan') return checkedTorchtitan(launch, known);
   if (launch.kind === 'deepspeed') return checkedDeepspeed(launch, known);
-  const context = contextOf(known, launch);
-  const run =
-    launch.kind === 'bridge'
-      ? overriddenRun(assignmentsWith(launch, known), context)
-      : new MegatronRun(readMegatronArguments(launch.arguments, launch.program), context);
+  const run = megatronRunOf(launch, known);
+  if (run === undefined) throw new RangeError(launch.kind);
   return checkedMegatron(run, launch, known);
 }
