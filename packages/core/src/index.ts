@@ -337,6 +337,7 @@ export {
   type Candidate,
   type Choice,
   chooseDispatch,
+  dispatchSearch,
   closeShare,
   type DispatchVariant,
   dispatchVariants,

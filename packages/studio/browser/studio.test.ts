@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { kinetoTrace } from './made-trace.js';
 import { launch, openPage, root, startStudio, type Studio } from './studio-page.js';
 
 /** A machine that does much besides may be slow. */
@@ -146,15 +147,19 @@ describe('the page of timelines', () => {
 
 describe('a training that goes on', () => {
   it('is followed', async () => {
-    writeFileSync(join(folder, 'metrics.jsonl'), '{"kind":"step","step":1,"loss":5.5,"seconds":0.5}\n');
-    const served = await startStudio(folder);
+    const run = mkdtempSync(join(folder, 'run-'));
+    const step = (number: number, loss: number): string =>
+      `${JSON.stringify({ kind: 'step', step: number, loss, seconds: 0.5, tokens: 64, expertShares: [0.75, 0.25] })}\n`;
+    writeFileSync(join(run, 'metrics.jsonl'), step(1, 5.5));
+    const served = await startStudio(run);
     try {
       const { page, faults } = await openPage(browser, served.address);
       await page.getByText('step 1: loss 5.500').waitFor();
-      writeFileSync(join(folder, 'metrics.jsonl'), '{"kind":"step","step":2,"loss":4.25,"seconds":0.5}\n', {
-        flag: 'a',
-      });
+      writeFileSync(join(run, 'metrics.jsonl'), step(2, 4.25), { flag: 'a' });
       await page.getByText('step 2: loss 4.250').waitFor();
+      await page.getByText('Load of experts').waitFor();
+      writeFileSync(join(run, 'trace.json'), kinetoTrace(64, 2));
+      await page.getByRole('heading', { name: 'recorded steps' }).waitFor();
       expect(faults).toEqual([]);
     } finally {
       served.stop();

@@ -32,7 +32,8 @@ function servedOf(path: string | undefined): { readonly served: Served; readonly
   } catch (error) {
     throw fileError(error, path);
   }
-  if (folder) return { served: { metrics: join(path, 'metrics.jsonl') }, start: '#/run' };
+  if (folder)
+    return { served: { metrics: join(path, 'metrics.jsonl'), trace: join(path, 'trace.json') }, start: '#/run' };
   // A trace may be larger than a text that is read whole: what it is stands at its head.
   let head = '';
   for (const piece of readTextPieces(path)) {

@@ -1,4 +1,5 @@
 /** Follows a file that grows by lines. */
+import { existsSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -14,6 +15,17 @@ export async function followLines(path: string, tell: (line: string) => void, si
   const lines = new GrowingLines(path, tell);
   while (!signal.aborted) {
     await lines.read();
+    await pause(look, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Tells once that a file is there, until the signal. */
+export async function whenThere(path: string, tell: () => void, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    if (existsSync(path)) {
+      tell();
+      return;
+    }
     await pause(look, undefined, { signal }).catch(() => undefined);
   }
 }

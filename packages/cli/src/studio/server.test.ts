@@ -14,7 +14,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'monta-studio-'));
   writeFileSync(join(folder, 'index.html'), '<p>page</p>');
   writeFileSync(join(folder, 'metrics.jsonl'), '{"kind":"step","step":1}\n');
-  server = new StudioServer(folder, { metrics: join(folder, 'metrics.jsonl') });
+  server = new StudioServer(folder, { metrics: join(folder, 'metrics.jsonl'), trace: join(folder, 'trace.json') });
   address = await server.listen(0);
 });
 
@@ -78,5 +78,8 @@ it('streams the lines that are there, and those that come', async () => {
   appendFileSync(join(folder, 'metrics.jsonl'), '"step":2}\n');
   await until('data: {"kind":"step","step":2}\n\n');
   expect(text.match(/^data: /gmu)).toHaveLength(2);
+  writeFileSync(join(folder, 'trace.json'), '{}');
+  await until('event: trace\n');
+  expect(await (await fetch(`${address}opened`)).text()).toBe('{}');
   await reader?.cancel();
 });

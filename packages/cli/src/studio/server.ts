@@ -8,12 +8,13 @@ import { once } from 'node:events';
 import { createReadStream, existsSync, readdirSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import { followLines } from './follow-lines.js';
+import { followLines, whenThere } from './follow-lines.js';
 
 /** What is served beside the page. */
 export interface Served {
   /** Lines of a training, which may still grow. */
   readonly metrics?: string;
+  /** A trace, or where a training will write one. */
   readonly trace?: string;
 }
 
@@ -97,7 +98,7 @@ export class StudioServer {
     const [, token = '', name] = /^\/([^/?]*)\/([^?]*)/u.exec(request.url ?? '') ?? [];
     if (!this.#isToken(token) || name === undefined) return refuse(404);
     const { metrics, trace } = this.#served;
-    if (name === 'events' && metrics !== undefined) return this.#stream(metrics, response);
+    if (name === 'events' && metrics !== undefined) return this.#stream(metrics, trace, response);
     if (name === 'opened' && trace !== undefined) return this.#send(trace, 'application/json', response);
     const file = name === '' ? 'index.html' : name;
     if (!this.#files.has(file)) return refuse(404);
@@ -121,13 +122,14 @@ export class StudioServer {
       .pipe(response);
   }
 
-  /** Lines as server-sent events, the old ones first. */
-  #stream(path: string, response: ServerResponse): void {
+  /** Lines as server-sent events, the old ones first; an event of its own once there is a trace. */
+  #stream(path: string, trace: string | undefined, response: ServerResponse): void {
     response.writeHead(200, { ...headers, 'content-type': 'text/event-stream' });
     response.flushHeaders();
     const gone = new AbortController();
     response.on('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, this.#ending.signal]);
     void followLines(path, (line) => response.write(`data: ${line}\n\n`), signal);
+    if (trace !== undefined) void whenThere(trace, () => response.write('event: trace\ndata: {}\n\n'), signal);
   }
 }

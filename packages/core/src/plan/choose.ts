@@ -195,6 +195,18 @@ const boundOf = ({ forward, backward }: Candidate): number => forward.boundSecon
  * `InputError` when no strategy serves the layout.
  */
 export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}): Choice | UnknownEstimate {
+  const search = dispatchSearch(workload, options);
+  for (;;) {
+    const { done, value } = search.next();
+    if (done === true) return value;
+  }
+}
+
+/** The same in pieces: every way that was priced is a good moment to look whether the answer is still wanted. */
+export function* dispatchSearch(
+  workload: Workload,
+  options: ChoiceOptions = {},
+): Generator<Candidate, Choice | UnknownEstimate> {
   const counts = options.chunkCounts ?? defaultChunkCounts;
   const { ways, fixedWays, refused } = waysOf(workload, options);
   const [leastChunks = 1] = counts;
@@ -202,6 +214,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
   for (const way of ways) {
     const candidate = inPieces(way, { forward: leastChunks, backward: leastChunks });
     if ('known' in candidate) return candidate;
+    yield candidate;
     if (!whole.some((one) => sameTimes(one.candidate, candidate))) whole.push({ way, candidate });
   }
   // The likely first, then those with the least bytes, so that what cannot be fast is left as it is: its bytes alone
@@ -215,6 +228,7 @@ export function chooseDispatch(workload: Workload, options: ChoiceOptions = {}):
     const enough = options.onlyBest ? first : Math.max(second, first * (1 + closeShare));
     const fastest = boundOf(candidate) >= enough ? candidate : fastestPieces(way, counts, candidate, enough);
     if ('known' in fastest) return fastest;
+    yield fastest;
     candidates.push(fastest);
     [first = Infinity, second = Infinity] = [first, second, fastest.seconds].sort((a, b) => a - b);
   }

@@ -9,7 +9,15 @@ export {
   simulationError,
   type Workload,
 } from './workload.js';
-export { alternativeEtps, type Candidate, type Choice, chooseDispatch, samePlan, withEtp } from './choose.js';
+export {
+  alternativeEtps,
+  type Candidate,
+  type Choice,
+  chooseDispatch,
+  dispatchSearch,
+  samePlan,
+  withEtp,
+} from './choose.js';
 export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
 export { fitOf, fitsClosed, nearestFit, type MemoryFit } from './fit.js';
 export { findFlips, type FlipSearch } from './flips.js';

@@ -75,11 +75,13 @@ interface SliderProps {
   /** What is said beside it. */
   readonly shown: string;
   readonly onChange: (at: number) => void;
+  readonly error?: ShownError | undefined;
 }
 
 /** A slider over listed values. */
-export function Slider({ label, at, values, shown, onChange }: SliderProps) {
+export function Slider({ label, at, values, shown, onChange, error }: SliderProps) {
   const id = useId();
+  const described = error === undefined ? {} : { 'aria-invalid': true, 'aria-describedby': `${id}-error` };
   return (
     <div class="slider">
       <label for={id}>{label}</label>
@@ -93,7 +95,9 @@ export function Slider({ label, at, values, shown, onChange }: SliderProps) {
         value={at}
         aria-valuetext={shown}
         onInput={({ currentTarget }) => onChange(Number(currentTarget.value))}
+        {...described}
       />
+      {error !== undefined && <Complaint error={error} id={`${id}-error`} />}
     </div>
   );
 }

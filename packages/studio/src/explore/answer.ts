@@ -3,11 +3,14 @@ import {
   alternativeEtps,
   type Candidate,
   type Choice,
-  chooseDispatch,
+  dispatchSearch,
+  CalibrationLookup,
   type Cluster,
+  type CollectiveCurves,
   costModel,
   formatBytes,
   formatPercent,
+  formatSeconds,
   halvesName,
   InputError,
   marginOver,
@@ -65,15 +68,21 @@ export interface LayerAnswer {
   /** Why the best wins, by how much, and that nothing is measured. */
   readonly verdict: string;
   readonly refused: readonly { readonly name: string; readonly why: string }[];
+  /** Who wins; undefined while not every way is priced. */
+  readonly cell: Winner | undefined;
 }
 
-/** One cell of the map. */
-export interface MapCell {
-  readonly column: number;
-  readonly row: number;
+/** Who wins at a place of the map. */
+export interface Winner {
   readonly name: string;
   readonly margin: number;
   readonly tie: boolean;
+}
+
+/** One cell of the map. */
+export interface MapCell extends Winner {
+  readonly column: number;
+  readonly row: number;
 }
 
 /** What the map varies: the network's rate across, tokens of a replica down. */
@@ -98,13 +107,25 @@ function changedCluster(cluster: Cluster, { network, inside, ports }: LayerSlide
   };
 }
 
+/** Measured curves, of the cluster as it is: no slider has changed its links. */
+function curvesOf(
+  evidence: Subject['evidence'],
+  { name, device }: Cluster,
+  { network, inside, ports }: LayerSliders,
+): CollectiveCurves | undefined {
+  const calibration = evidence?.calibration;
+  if (calibration === undefined || network !== 1 || inside !== 1 || ports !== undefined) return undefined;
+  return new CalibrationLookup(calibration, { gpu: device.name, system: name });
+}
+
 /** The layer and its machine. Throws `InputError` that names its slider. */
-export function readLayer(sliders: LayerSliders, { model: whole, cluster: own }: Subject): Workload {
+export function readLayer(sliders: LayerSliders, { model: whole, cluster: own, evidence }: Subject): Workload {
   const { tp, ep, tokens, skew, experts = whole.experts, topK = whole.topK } = sliders;
   if (!whole.moeLayers.includes(true))
     throw new InputError(`${whole.name} has no experts`, { file: 'model', expected: 'a Mixture-of-Experts model' });
   if (topK > experts) throw new InputError(`${topK} picks of ${experts} experts`, { file: 'topK' });
   const cluster = changedCluster(own, sliders);
+  const curves = curvesOf(evidence, cluster, sliders);
   const model = { ...whole, experts, topK };
   // As many replicas as expert groups, as the paper lays them out.
   const layout = about('ep', () => placedOn(parseLayout(`tp=${tp},dp=${ep},ep=${ep}`), cluster));
@@ -122,54 +143,85 @@ export function readLayer(sliders: LayerSliders, { model: whole, cluster: own }:
     shape,
     routing: skew > 0 ? { kind: 'zipf', exponent: skew } : { kind: 'uniform' },
     seed: 1,
-    model: costModel(cluster.device),
+    model: costModel(cluster.device, curves === undefined ? {} : { curves }),
     scope: 'layer',
   };
 }
 
-/** Every way, priced. Throws `InputError`. */
-export function choiceOf(workload: Workload): Choice {
+/** Every way, priced one after another. Throws `InputError`. */
+export function* choiceInSteps(workload: Workload): Generator<Candidate, Choice> {
   const { shape } = workload;
   const etps = alternativeEtps(shape).filter((etp) => etp === 1 || etp === shape.layout.etp);
-  const choice = chooseDispatch(workload, { chunkCounts, expertTensorParallel: etps, draws: 1 });
+  const choice = yield* dispatchSearch(workload, { chunkCounts, expertTensorParallel: etps, draws: 1 });
   if (!choice.known) throw new InputError(choice.missing.join('; '), { file: 'cluster' });
   return choice;
 }
 
+/** The same at once. */
+export function choiceOf(workload: Workload): Choice {
+  const steps = choiceInSteps(workload);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
 /** As `deduplicated, etp 1`. */
-export const nameOf = ({ strategy, layout }: Candidate): string =>
+export const nameOf = ({ strategy, layout }: Pick<Candidate, 'strategy' | 'layout'>): string =>
   `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
 
-/** Prices every way. Throws `InputError`. */
-export function layerAnswer(sliders: LayerSliders, subject: Subject): LayerAnswer {
-  const workload = readLayer(sliders, subject);
-  const { model, cluster } = subject;
-  const { best, candidates, refused } = choiceOf(workload);
+/** What the page shows of a way. */
+function shownWay(one: Candidate, best: Candidate, tiers: number): LayerWay {
+  const { forward, backward, strategy, seconds } = one;
+  const bytes = [...forward.bytes, ...backward.bytes];
+  return {
+    name: nameOf(one),
+    chunks: `${strategy.chunks.forward}/${strategy.chunks.backward}`,
+    forwardSeconds: forward.seconds,
+    backwardSeconds: backward.seconds,
+    tierBytes: Array.from({ length: tiers }, (_, tier) =>
+      bytes.reduce((sum, one) => sum + (one.tier === tier ? one.perRank : 0), 0),
+    ),
+    hiddenShare: (forward.hiddenShare * forward.seconds + backward.hiddenShare * backward.seconds) / seconds,
+    tie: one !== best && marginOver(best, one).tie,
+  };
+}
+
+/** What model and cluster have themselves. */
+const ownOf = ({ model, cluster }: Subject): OwnValues => ({
+  experts: model.experts,
+  topK: model.topK,
+  ports: cluster.tiers[1]?.ports ?? 1,
+});
+
+/** Ways that were priced so far, the fastest first; which wins is not known yet. */
+export function firstAnswer(priced: readonly Candidate[], workload: Workload, subject: Subject): LayerAnswer {
+  const ways = [...priced].sort((a, b) => a.seconds - b.seconds);
+  const [best] = ways;
+  if (best === undefined) throw new RangeError('no way was priced');
   const tiers = workload.cluster.tiers.map(({ name }) => name);
-  const ways = candidates.map((one): LayerWay => {
-    const { forward, backward, strategy } = one;
-    const hidden = (forward.hiddenShare * forward.seconds + backward.hiddenShare * backward.seconds) / one.seconds;
-    return {
-      name: nameOf(one),
-      chunks: `${strategy.chunks.forward}/${strategy.chunks.backward}`,
-      forwardSeconds: forward.seconds,
-      backwardSeconds: backward.seconds,
-      tierBytes: tiers.map((_, tier) =>
-        [...forward.bytes, ...backward.bytes].reduce(
-          (sum, bytes) => sum + (bytes.tier === tier ? bytes.perRank : 0),
-          0,
-        ),
-      ),
-      hiddenShare: hidden,
-      tie: one !== best && marginOver(best, one).tie,
-    };
-  });
+  return {
+    own: ownOf(subject),
+    ways: ways.map((one) => shownWay(one, best, tiers.length)),
+    tiers,
+    refused: [],
+    verdict:
+      ways.map((one) => `${nameOf(one)} takes ${formatSeconds(one.seconds)}`).join(', ') +
+      '. The other ways are being priced.',
+    cell: undefined,
+  };
+}
+
+/** What is said of every way. */
+export function layerAnswer(choice: Choice, workload: Workload, subject: Subject): LayerAnswer {
+  const { best, candidates, refused } = choice;
+  const tiers = workload.cluster.tiers.map(({ name }) => name);
   const other = candidates.find((one) => one.program !== best.program);
   const held = [...best.forward.held].sort((a, b) => b.seconds - a.seconds)[0];
   const margin = other === undefined ? undefined : marginOver(best, other);
   return {
-    own: { experts: model.experts, topK: model.topK, ports: cluster.tiers[1]?.ports ?? 1 },
-    ways,
+    own: ownOf(subject),
+    ways: candidates.map((one) => shownWay(one, best, tiers.length)),
     tiers,
     refused,
     verdict: [
@@ -179,20 +231,38 @@ export function layerAnswer(sliders: LayerSliders, subject: Subject): LayerAnswe
         : `${formatPercent(margin.share)} over ${nameOf(other)}` +
           `${margin.tie ? ': a tie, only a measurement decides' : ''}.`,
       `A rank sends ${formatBytes(best.forward.bytes.at(-1)?.perRank ?? 0)} forward over ${tiers.at(-1)}.`,
-      'Simulated, not measured.',
+      workload.model.curves === undefined ? 'Simulated, not measured.' : 'Simulated with the curves of the logs.',
     ].join(' '),
+    cell: winnerOf(choice),
   };
 }
 
-/** The map, cell by cell, those near the middle first. Throws `InputError`. */
-export function* mapCells(sliders: LayerSliders, subject: Subject): Generator<MapCell> {
+/** The best of a cell of the map, and how far the next way is. */
+function winnerOf({ best, candidates }: Choice): Winner {
+  const other = candidates.find((one) => nameOf(one) !== nameOf(best) && one.program !== best.program);
+  const { share, tie } = other === undefined ? { share: 0, tie: false } : marginOver(best, other);
+  return { name: nameOf(best), margin: share, tie };
+}
+
+/** Where the sliders themselves stand on the map: that cell is part of the answer, and priced there. */
+export const ownCell = ({ tokens }: LayerSliders): { readonly column: number; readonly row: number } => ({
+  column: mapColumns.indexOf(1),
+  row: mapRows.indexOf(tokens),
+});
+
+/** The other cells of the map, those near the middle first; null between ways. Throws `InputError`. */
+export function* mapCells(sliders: LayerSliders, subject: Subject): Generator<MapCell | null> {
+  const own = ownCell(sliders);
   const places = mapColumns.flatMap((_, column) => mapRows.map((__, row) => ({ column, row })));
   const far = ({ column, row }: { column: number; row: number }): number => Math.abs(column - 3) + Math.abs(row - 2);
   for (const { column, row } of places.sort((a, b) => far(a) - far(b))) {
+    if (column === own.column && row === own.row) continue;
     const moved = { ...sliders, network: sliders.network * (mapColumns[column] ?? 1), tokens: mapRows[row] ?? 1 };
-    const { best, candidates } = choiceOf(readLayer(moved, subject));
-    const other = candidates.find((one) => nameOf(one) !== nameOf(best) && one.program !== best.program);
-    const { share, tie } = other === undefined ? { share: 0, tie: false } : marginOver(best, other);
-    yield { column, row, name: nameOf(best), margin: share, tie };
+    const steps = choiceInSteps(readLayer(moved, subject));
+    for (;;) {
+      const { done, value } = steps.next();
+      yield done === true ? { column, row, ...winnerOf(value) } : null;
+      if (done === true) break;
+    }
   }
 }

@@ -5,12 +5,13 @@ import { signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Drawing } from '../base/drawing.js';
 import { Complaint, Field, Slider } from '../base/field.js';
-import { params, setParams } from '../base/location.js';
+import { setParams } from '../base/location.js';
 import type { ShownError } from '../base/shown-error.js';
 import { complaintOf } from '../plan/plan-state.js';
 import { ask } from '../worker/client.js';
-import { type LayerAnswer, type MapCell, mapColumns, mapRows } from './answer.js';
-import { layerFields, own, placeOf, type SliderName, steps, valueOf } from './layer-fields.js';
+import { type LayerAnswer, type MapCell, mapColumns, mapRows, ownCell } from './answer.js';
+import { PaperFigures } from './paper-figures.js';
+import { layerFields, own as ownValues, placeOf, type SliderName, steps, valueOf } from './layer-fields.js';
 
 const labels: Readonly<Record<SliderName, string>> = {
   tp: 'tensor parallel',
@@ -27,42 +28,61 @@ const labels: Readonly<Record<SliderName, string>> = {
 const answer = signal<LayerAnswer | undefined>(undefined);
 const error = signal<ShownError | undefined>(undefined);
 const cells = signal<readonly MapCell[]>([]);
-let mapping: AbortController | undefined;
-let asked = 0;
+/** Inputs that a complaint can stand at. */
+const atInputs: readonly string[] = ['model', 'cluster', ...Object.keys(steps)];
+const errorOf = (field: string): ShownError | undefined => (error.value?.field === field ? error.value : undefined);
 
+let running: AbortController | undefined;
+
+/** Asks for the layer, and for the map around it; what was asked before is dropped. */
 async function refresh(): Promise<void> {
-  mapping?.abort();
-  const ending = new AbortController();
-  mapping = ending;
-  asked += 1;
-  const number = asked;
-  try {
-    const found = await ask('layer', layerFields());
-    if (number !== asked) return;
+  running?.abort();
+  const own = new AbortController();
+  running = own;
+  const { signal } = own;
+  const show = (found: LayerAnswer): void => {
+    if (running !== own) return;
     answer.value = found;
-    own.value = found.own;
+    ownValues.value = found.own;
     error.value = undefined;
-    cells.value = [];
-    await ask('map', layerFields(), {
-      signal: ending.signal,
-      onProgress: (cell) => number === asked && (cells.value = [...cells.value, cell]),
+  };
+  try {
+    const fields = layerFields();
+    const found = await ask('layer', fields, { signal, onProgress: show });
+    if (found === null || running !== own) return;
+    show(found);
+    const { cell } = found;
+    cells.value = cell === undefined ? [] : [{ ...ownCell(fields.sliders), ...cell }];
+    await ask('map', fields, {
+      signal,
+      onProgress: (one) => running === own && (cells.value = [...cells.value, one]),
     });
   } catch (thrown) {
-    if (number !== asked) return;
+    if (running !== own) return;
     error.value = complaintOf(thrown);
     answer.value = undefined;
   }
 }
 
 export function ExplorePage() {
-  const address = params.value.toString();
-  useEffect(() => void refresh(), [address]);
+  const asked = JSON.stringify(layerFields());
+  useEffect(() => void refresh(), [asked]);
   const { model, cluster } = layerFields().fields;
   return (
     <div class="columns">
       <form class="card sliders" aria-label="The layer" onSubmit={(event) => event.preventDefault()}>
-        <Field label="model" value={model ?? ''} onChange={(value) => setParams({ model: value })} />
-        <Field label="cluster" value={cluster ?? ''} onChange={(value) => setParams({ cluster: value })} />
+        <Field
+          label="model"
+          value={model ?? ''}
+          error={errorOf('model')}
+          onChange={(value) => setParams({ model: value })}
+        />
+        <Field
+          label="cluster"
+          value={cluster ?? ''}
+          error={errorOf('cluster')}
+          onChange={(value) => setParams({ cluster: value })}
+        />
         {(Object.keys(steps) as SliderName[]).map((name) => (
           <Slider
             key={name}
@@ -70,14 +90,16 @@ export function ExplorePage() {
             at={placeOf(name)}
             values={steps[name]}
             shown={String(valueOf(name))}
+            error={errorOf(name)}
             onChange={(at) => setParams({ [name]: String(steps[name][at]) })}
           />
         ))}
       </form>
       <div>
-        {error.value !== undefined && <Complaint error={error.value} />}
+        {error.value !== undefined && !atInputs.includes(error.value.field ?? '') && <Complaint error={error.value} />}
         {answer.value !== undefined && <Ways answer={answer.value} />}
         <WinnerMap />
+        <PaperFigures />
       </div>
     </div>
   );

@@ -22,6 +22,7 @@ export function MemoryBars({ detail }: { readonly detail: PlanDetail }) {
     value: { label: 'GiB', format: (value) => value.toPrecision(3) },
     arrangement: 'stacked',
     series: memoryParts.map((part) => names[part]),
+    limit: { name: `limit ${bytes(capacityBytes)}`, value: capacityBytes / 2 ** 30 },
     rows: stages.map(({ stage, parts }) => ({ name: `stage ${stage}`, values: parts.map((one) => one / 2 ** 30) })),
     width: 520,
   });

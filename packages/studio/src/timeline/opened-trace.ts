@@ -126,12 +126,20 @@ interface KinetoEvent {
 function kinetoBars(events: readonly KinetoEvent[]): Bar[] {
   const spans = events.filter(({ ph, ts, dur }) => ph === 'X' && typeof ts === 'number' && typeof dur === 'number');
   const device = spans.filter(({ cat }) => cat === 'kernel' || cat === 'gpu_memcpy' || cat === 'gpu_memset');
-  return (device.length > 0 ? device : spans).map(({ name, pid, tid, ts, dur }) => {
+  const shown = (device.length > 0 ? device : spans).sort((a, b) => Number(a.ts) - Number(b.ts));
+  const depths = new Map<string, number[]>();
+  return shown.map(({ name, pid, tid, ts, dur }) => {
     const begin = Number(ts) / 1e6;
     const where =
       device.length > 0 ? `device ${String(pid)} · stream ${String(tid)}` : `${String(pid)} · ${String(tid)}`;
+    // Calls within calls, and kernels that run beside one another on a stream, have a lane each.
+    const ends = depths.get(where) ?? [];
+    depths.set(where, ends);
+    const free = ends.findIndex((end) => end <= Number(ts));
+    const depth = free < 0 ? ends.length : free;
+    ends[depth] = Number(ts) + Number(dur);
     return {
-      row: where,
+      row: depth === 0 ? where : `${where} · ${depth + 1}`,
       task: String(name),
       issued: begin,
       ready: begin,

@@ -2,89 +2,10 @@
 import { formatBytes, formatSeconds } from '@monta/core';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { OpenedTrace } from './opened-trace.js';
-import { barsOf, nextWith, panned, spanAt, type Window, zoomed } from './view.js';
-
-const [rowHeight, rowGap, axisHeight] = [18, 3, 22];
-/** Most rows that are drawn; the rest is said. */
-export const mostRows = 128;
+import { axisHeight, drawTimeline, mostRows, rowGap, rowHeight } from './draw-timeline.js';
+import { nextWith, panned, spanAt, type Window, zoomed } from './view.js';
 
 const help = 'arrows move, + and - zoom, 0 shows all';
-
-interface Colours {
-  readonly series: readonly string[];
-  readonly ink: string;
-  readonly muted: string;
-  readonly grid: string;
-}
-
-function coloursOf(element: Element): Colours {
-  const style = getComputedStyle(element);
-  const of = (name: string): string => style.getPropertyValue(`--plot-${name}`).trim();
-  return {
-    series: [...Array(8).keys()].map((index) => of(`s${index}`)),
-    ink: of('ink'),
-    muted: of('muted'),
-    grid: of('grid'),
-  };
-}
-
-/** Moments worth a mark, at least 80 pixels apart. */
-function ticks({ from, to }: Window, pixels: number): number[] {
-  const least = ((to - from) * 80) / pixels;
-  const power = 10 ** Math.floor(Math.log10(least));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= least) ?? 10 * power;
-  const first = Math.ceil(from / step);
-  return Array.from({ length: Math.max(0, Math.floor(to / step) - first + 1) }, (_, i) => (first + i) * step);
-}
-
-function draw(canvas: HTMLCanvasElement, trace: OpenedTrace, window: Window, found: number | undefined): void {
-  const context = canvas.getContext('2d');
-  if (context === null) return;
-  const ratio = devicePixelRatio;
-  const { clientWidth: width, clientHeight: height } = canvas;
-  if (canvas.width !== width * ratio || canvas.height !== height * ratio) {
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-  }
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.clearRect(0, 0, width, height);
-  const colours = coloursOf(canvas);
-  context.font = '11px system-ui, sans-serif';
-  context.fillStyle = colours.muted;
-  context.strokeStyle = colours.grid;
-  for (const moment of ticks(window, width)) {
-    const x = ((moment - window.from) * width) / (window.to - window.from);
-    context.beginPath();
-    context.moveTo(x, axisHeight - 6);
-    context.lineTo(x, height);
-    context.stroke();
-    context.fillText(formatSeconds(moment), x + 3, 12);
-  }
-  for (let row = 0; row < Math.min(trace.rows.length, mostRows); row++) {
-    const y = axisHeight + row * (rowHeight + rowGap);
-    for (const { span, left, ready, right } of barsOf(trace, row, window, width)) {
-      context.fillStyle = colours.series[(trace.task[span] ?? 0) % 8] ?? colours.ink;
-      context.globalAlpha = 0.3;
-      context.fillRect(left, y, Math.max(0.5, ready - left), rowHeight);
-      context.globalAlpha = 1;
-      context.fillRect(ready, y, Math.max(0.5, right - ready), rowHeight);
-      if (trace.critical[span] === 1) {
-        context.fillStyle = colours.ink;
-        context.fillRect(left, y + rowHeight - 2, Math.max(0.5, right - left), 2);
-      }
-      if (span === found) {
-        context.strokeStyle = colours.ink;
-        context.lineWidth = 2;
-        context.strokeRect(left, y, Math.max(2, right - left), rowHeight);
-        context.lineWidth = 1;
-      }
-      if (right - left > 60) {
-        context.fillStyle = '#fff';
-        context.fillText(trace.tasks[trace.task[span] ?? 0] ?? '', left + 4, y + 13, right - left - 8);
-      }
-    }
-  }
-}
 
 const spanText = (trace: OpenedTrace, span: number): string => {
   const [issued, ready, end] = [trace.issued[span] ?? 0, trace.ready[span] ?? 0, trace.end[span] ?? 0];
@@ -99,7 +20,15 @@ const spanText = (trace: OpenedTrace, span: number): string => {
   ].join(' · ');
 };
 
-export function TimelineCanvas({ trace }: { readonly trace: OpenedTrace }) {
+interface TimelineProps {
+  readonly trace: OpenedTrace;
+  /** Another text: another picture, which is shown whole at first. */
+  readonly fitTo: string;
+  /** Lays the simulated lanes so that they begin at a moment. */
+  readonly onBegin?: (moment: number) => void;
+}
+
+export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [window, setWindow] = useState<Window>({ from: 0, to: trace.seconds });
   const [pointed, setPointed] = useState<number | undefined>(undefined);
@@ -108,12 +37,12 @@ export function TimelineCanvas({ trace }: { readonly trace: OpenedTrace }) {
   useEffect(() => {
     setWindow({ from: 0, to: trace.seconds });
     setPointed(undefined);
-  }, [trace]);
+  }, [fitTo]);
   useEffect(() => {
     const element = canvas.current;
     if (element === null) return undefined;
-    const frame = requestAnimationFrame(() => draw(element, trace, window, pointed));
-    const observer = new ResizeObserver(() => draw(element, trace, window, pointed));
+    const frame = requestAnimationFrame(() => drawTimeline({ canvas: element, trace, window, found: pointed }));
+    const observer = new ResizeObserver(() => drawTimeline({ canvas: element, trace, window, found: pointed }));
     observer.observe(element);
     return () => {
       cancelAnimationFrame(frame);
@@ -171,6 +100,11 @@ export function TimelineCanvas({ trace }: { readonly trace: OpenedTrace }) {
             {name}
           </button>
         ))}
+        {onBegin !== undefined && (
+          <button type="button" onClick={() => onBegin(window.from)}>
+            simulated begins at the left edge
+          </button>
+        )}
       </div>
       <p class="muted">{trace.note}</p>
       <div class="timeline">
@@ -211,7 +145,7 @@ export function TimelineCanvas({ trace }: { readonly trace: OpenedTrace }) {
       </div>
       <p class="said" aria-live="polite">
         {pointed === undefined
-          ? 'Point at a bar. Pale: waiting for peers. Underlined: on the critical path.'
+          ? 'Point at a bar. Pale: waiting for peers. Underlined: on the critical path of what is simulated.'
           : spanText(trace, pointed)}
       </p>
       {trace.rows.length > rows && <p class="muted">{trace.rows.length - rows} more lanes are not drawn.</p>}

@@ -42,24 +42,32 @@ function drawn(seed: number, rows: number, spans: number): OpenedTrace {
 }
 
 describe('which bars are drawn', () => {
-  it('has every span of the window where each is wide enough', () => {
+  it('has every span of the window where each is wide enough, where it is', () => {
     const trace = drawn(1, 3, 40);
     const window = { from: 10, to: 30 };
+    const pixels = 1e6;
     for (let row = 0; row < 3; row++) {
       const wanted = [...trace.issued.keys()].filter(
         (span) => trace.row[span] === row && (trace.end[span] ?? 0) > 10 && (trace.issued[span] ?? 0) < 30,
       );
-      expect(barsOf(trace, row, window, 1e6).map(({ span }) => span)).toEqual(wanted);
+      const bars = [...barsOf(trace, row, window, pixels)];
+      expect(bars.map(({ span }) => span)).toEqual(wanted);
+      for (const { span, left, ready, right } of bars) {
+        const at = (moment: number | undefined): number =>
+          Math.min(pixels, Math.max(0, (((moment ?? 0) - 10) / 20) * pixels));
+        expect(Math.abs(left - at(trace.issued[span]))).toBeLessThanOrEqual(1);
+        expect(Math.abs(ready - at(trace.ready[span]))).toBeLessThanOrEqual(2);
+        expect(Math.abs(right - at(trace.end[span]))).toBeLessThanOrEqual(1);
+      }
     }
   });
 
-  it('has no more bars than twice the pixels, and leaves no covered pixel empty', () => {
+  it('has no more bars than pixels, one after another, and leaves no covered pixel empty', () => {
     const trace = drawn(2, 1, 20_000);
     const pixels = 500;
-    const bars = barsOf(trace, 0, { from: 0, to: trace.seconds }, pixels);
-    expect(bars.length).toBeLessThanOrEqual(2 * pixels);
-    const lit = new Set(bars.flatMap(({ left, right }) => [Math.floor(left), Math.floor(right)]));
-    expect(lit.size).toBeGreaterThan(0.95 * pixels);
+    const bars = [...barsOf(trace, 0, { from: 0, to: trace.seconds }, pixels)];
+    expect(bars.every(({ left }, index) => left >= (bars[index - 1]?.right ?? 0))).toBe(true);
+    expect(bars.reduce((sum, { left, right }) => sum + right - left, 0)).toBeGreaterThan(0.98 * pixels);
   });
 });
 

@@ -35,8 +35,8 @@ export function firstEndingAfter({ starts, end }: OpenedTrace, row: number, mome
   return low;
 }
 
-/** A bar as wide as it is drawn: pixels from the left edge. */
-export interface DrawnBar {
+/** A bar in whole pixels from the left edge: pale from `left`, full from `ready`, until `right`. */
+export interface Bar {
   readonly span: number;
   readonly left: number;
   readonly ready: number;
@@ -44,24 +44,25 @@ export interface DrawnBar {
 }
 
 /**
- * Bars of a row in a window `pixels` wide. Spans too narrow to see are drawn as one, so that there are never more bars
- * than pixels.
+ * Bars of a row in a window `pixels` wide, from the left. A span too narrow to see takes a whole pixel, and stands for
+ * the others that end in it: what is drawn and how long that takes goes by the pixels, however many spans there are.
  */
-export function barsOf(trace: OpenedTrace, row: number, { from, to }: Window, pixels: number): DrawnBar[] {
+export function* barsOf(trace: OpenedTrace, row: number, { from, to }: Window, pixels: number): Generator<Bar> {
   const scale = pixels / (to - from);
   const last = trace.starts[row + 1] ?? 0;
-  const bars: DrawnBar[] = [];
-  let covered = -1;
-  for (let span = firstEndingAfter(trace, row, from); span < last; span++) {
-    const issued = trace.issued[span] ?? 0;
-    if (issued >= to) break;
-    const right = Math.min(pixels, ((trace.end[span] ?? 0) - from) * scale);
-    if (right - covered < 0.5) continue;
-    const left = Math.max(0, (issued - from) * scale);
-    bars.push({ span, left, ready: Math.max(left, Math.min(right, ((trace.ready[span] ?? 0) - from) * scale)), right });
-    covered = right;
+  let span = firstEndingAfter(trace, row, from);
+  let drawn = 0;
+  while (span < last && (trace.issued[span] ?? 0) < to) {
+    const start = Math.max(drawn, Math.floor(((trace.issued[span] ?? 0) - from) * scale));
+    const end = Math.ceil(((trace.end[span] ?? 0) - from) * scale);
+    const right = Math.min(pixels, Math.max(start + 1, end));
+    if (start >= pixels) break;
+    const begins = Math.round(((trace.ready[span] ?? 0) - from) * scale);
+    yield { span, left: start, ready: Math.max(start, Math.min(right - 1, begins)), right };
+    drawn = right;
+    const moment = from + drawn / scale;
+    span = (trace.end[span + 1] ?? 0) > moment ? span + 1 : Math.max(span + 1, firstEndingAfter(trace, row, moment));
   }
-  return bars;
 }
 
 /** The span at a moment of a row, or undefined. */

@@ -19,13 +19,16 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-let worker: Worker | undefined;
+/** Long work beside what people wait for has a worker of its own. */
+const beside: readonly Kind[] = ['map', 'paper'];
+const workers = new Map<boolean, Worker>();
 let lastId = 0;
 const waiting = new Map<number, Waiting>();
 
-function theWorker(): Worker {
-  if (worker !== undefined) return worker;
-  worker = new Worker(new URL('./studio-worker.ts', import.meta.url), { type: 'module' });
+function workerFor(kind: Kind): Worker {
+  const known = workers.get(beside.includes(kind));
+  if (known !== undefined) return known;
+  const worker = new Worker(new URL('./studio-worker.ts', import.meta.url), { type: 'module' });
   worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
     const one = waiting.get(data.id);
     if (data.kind === 'progress') one?.progress(data.value);
@@ -39,6 +42,7 @@ function theWorker(): Worker {
     for (const one of waiting.values()) one.reject(new Error(message));
     waiting.clear();
   });
+  workers.set(beside.includes(kind), worker);
   return worker;
 }
 
@@ -59,13 +63,14 @@ export function ask<K extends Kind>(
   const id = lastId;
   const { onProgress, signal, transfer = [] } = options;
   const stop = { id, kind: 'stop' } satisfies ToWorker;
-  signal?.addEventListener('abort', () => worker?.postMessage(stop), { once: true });
+  const worker = workerFor(kind);
+  signal?.addEventListener('abort', () => worker.postMessage(stop), { once: true });
   return new Promise((resolve, reject) => {
     waiting.set(id, {
       progress: (value) => onProgress?.(value as Exchanges[K]['progress']),
       resolve: (value) => resolve(value as Exchanges[K]['answer']),
       reject,
     });
-    theWorker().postMessage({ id, kind, ask: what }, [...transfer]);
+    worker.postMessage({ id, kind, ask: what }, [...transfer]);
   });
 }

@@ -4,6 +4,8 @@ import type { ExportTarget } from '@monta/core';
 import type { LayerAnswer, LayerFields, MapCell } from '../explore/answer.js';
 import type { PlanAnswer, PlanDetail, PlanProgress } from '../plan/answer.js';
 import type { ExportAnswer } from '../plan/export-answer.js';
+import type { SpeedUp, StepGain } from '@monta/core/plan/paper';
+import type { PaperFields } from '../explore/paper-answer.js';
 import type { SubjectFields } from '../subject/subject.js';
 import type { ScriptAnswer } from '../plan/script-answer.js';
 import type { OpenedTrace } from '../timeline/opened-trace.js';
@@ -16,7 +18,10 @@ export interface Exchanges {
   changes: { ask: Record<string, never>; progress: never; answer: string };
   export: { ask: { readonly index: number; readonly to: ExportTarget }; progress: never; answer: ExportAnswer };
   script: { ask: SubjectFields & { readonly script: string }; progress: never; answer: ScriptAnswer };
-  layer: { ask: LayerFields; progress: never; answer: LayerAnswer };
+  /** First the ways that led before, then all; null where another question came between. */
+  layer: { ask: LayerFields; progress: LayerAnswer; answer: LayerAnswer | null };
+  /** Null where another question came between. */
+  paper: { ask: PaperFields; progress: SpeedUp; answer: StepGain | null };
   map: { ask: LayerFields; progress: MapCell; answer: null };
   trace: { ask: { readonly name: string; readonly text: ArrayBuffer }; progress: never; answer: OpenedTrace };
   traffic: { ask: TrafficFields; progress: never; answer: TrafficAnswer };

@@ -26,17 +26,18 @@ function nextTurn(): Promise<void> {
   });
 }
 
-/** Runs a generator in turns; false where it was told to stop. */
-async function inTurns<T>(id: number, steps: Iterable<T>, tell: (value: T) => void): Promise<boolean> {
+/** Runs a generator in turns; what it returns, or undefined where it was told to stop. */
+async function inTurns<T, R>(id: number, steps: Iterator<T, R>, tell: (value: T) => void): Promise<R | undefined> {
   let turned = performance.now();
-  for (const value of steps) {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
     tell(value);
     if (performance.now() - turned < turn) continue;
     await nextTurn();
-    if (stopped.delete(id)) return false;
+    if (stopped.delete(id)) return undefined;
     turned = performance.now();
   }
-  return true;
 }
 
 function theQuest(): PlanQuest {
@@ -73,12 +74,22 @@ const handlers: Handlers = {
   export: async ({ index, to }) => (await import('../plan/export-answer.js')).exportAnswer(theQuest(), index, to),
   script: async ({ script, ...asked }) =>
     (await import('../plan/script-answer.js')).scriptAnswer(script, await readSubject(asked)),
-  layer: async ({ sliders, ...asked }) =>
-    (await import('../explore/answer.js')).layerAnswer(sliders, await readSubject(asked)),
+  layer: async ({ sliders, ...asked }, id) => {
+    const { layerInSteps } = await import('../explore/layer-quest.js');
+    const tell = progressOf(id);
+    const steps = layerInSteps(sliders, await readSubject(asked));
+    const whole = await inTurns(id, steps, (early) => early !== undefined && tell(early));
+    return whole ?? null;
+  },
   map: async ({ sliders, ...asked }, id) => {
     const { mapCells } = await import('../explore/answer.js');
-    await inTurns(id, mapCells(sliders, await readSubject(asked)), progressOf(id));
+    const tell = progressOf(id);
+    await inTurns(id, mapCells(sliders, await readSubject(asked)), (cell) => cell !== null && tell(cell));
     return null;
+  },
+  paper: async (fields, id) => {
+    const { paperFigures } = await import('../explore/paper-answer.js');
+    return (await inTurns(id, paperFigures(fields), progressOf(id))) ?? null;
   },
   trace: async ({ name, text }) => (await import('../timeline/opened-trace.js')).openTrace(name, text),
   traffic: async (fields) => (await import('../traffic/answer.js')).trafficAnswer(fields, await readSubject(fields)),

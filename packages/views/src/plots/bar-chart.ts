@@ -32,6 +32,8 @@ export interface BarChart {
   readonly rows: readonly BarRow[];
   /** grouped (default): bars of a row under each other; stacked: one after the other, with the sum at the end. */
   readonly arrangement?: 'grouped' | 'stacked';
+  /** A value that bars are held against, as a line through all of them. */
+  readonly limit?: { readonly name: string; readonly value: number };
   /** px; the width of all drawings when left out. The height follows the number of rows. */
   readonly width?: number;
 }
@@ -45,9 +47,18 @@ const nameWidth = (row: BarRow): number => estimateTextWidth(row.name) * (row.ch
 const known = (row: BarRow) => row.values.filter((value) => value !== undefined);
 const sum = (row: BarRow) => known(row).reduce((total, value) => total + value, 0);
 
+/** A dashed line with its name above. */
+const limitMark = (
+  { name }: NonNullable<BarChart['limit']>,
+  at: number,
+  { top, bottom }: { readonly top: number; readonly bottom: number },
+): string =>
+  line({ x1: at, y1: top - 2, x2: at, y2: bottom, role: 'ink', extra: { 'stroke-dasharray': '4 3' } }) +
+  label(at, top - 6, name, { anchor: 'end', role: 'ink' });
+
 /** Draws the chart as an SVG document. */
 export function barChart(chart: BarChart): string {
-  const { width = defaultWidth, rows, series } = chart;
+  const { width = defaultWidth, rows, series, limit } = chart;
   const stacked = chart.arrangement === 'stacked';
   const format = formatOf(chart.value);
   const barHeight = stacked || series.length === 1 ? 18 : 14;
@@ -57,7 +68,7 @@ export function barChart(chart: BarChart): string {
   const barsTop = above ? 16 : 0;
   const rowHeight = barsTop + barHeight * (stacked ? 1 : series.length);
   const head = heading(width, chart.title, chart.subtitle, series.length > 1 ? legendOf(series, 'box') : []);
-  const top = head.height + 4;
+  const top = head.height + (limit === undefined ? 4 : 20);
   const bottom = top + rows.length * (rowHeight + gap) + gap / 2;
   const height = bottom + horizontalAxisHeight;
 
@@ -67,7 +78,7 @@ export function barChart(chart: BarChart): string {
   const right = width - plotMargin - valueRoom - 6;
   const x = makeScale({
     axis: chart.value,
-    values: extents,
+    values: limit === undefined ? extents : [...extents, limit.value],
     range: [left, right],
     tickCount: Math.max(2, Math.round((right - left) / 90)),
     fromZero: true,
@@ -139,5 +150,6 @@ export function barChart(chart: BarChart): string {
     horizontalAxis(frame, x, chart.value, top),
     line({ x1: x(0), y1: top, x2: x(0), y2: bottom, role: 'axis' }),
     ...marks,
+    ...(limit === undefined ? [] : [limitMark(limit, x(limit.value), { top, bottom })]),
   );
 }

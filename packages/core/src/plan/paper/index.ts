@@ -3,8 +3,11 @@ export {
   nicCounts,
   nvlinkReached,
   type SpeedUp,
+  speedUp,
   speedUps,
+  type StepAssumptions,
   type StepGain,
+  stepGain,
   stepGains,
   volumes,
 } from './claims.js';
