@@ -1,0 +1,26 @@
+/** What a kind of device cannot compute yet is refused before a rank starts, and only there. */
+import type { StepShape } from '@monta/core';
+import { describe, expect, it } from 'vitest';
+import { olmoe, layoutOf, strategyOf } from '../../testing/execute/rank-cases.js';
+import { checkExecutable } from './check-model.js';
+
+const step: StepShape = {
+  model: olmoe,
+  layout: layoutOf({ dp: 2, ep: 2 }),
+  sequence: 8,
+  sequences: 1,
+  microBatches: 1,
+  dtype: 'f32',
+  strategy: strategyOf('sliced', 'scattered', 1, 1),
+};
+
+describe('steps that cannot be executed', () => {
+  it.each([
+    [{ capacityFactor: 1.25 }, 'capacity'],
+    [{ selectionBiasRate: 0.001 }, 'selection biases'],
+  ] as const)('are refused on cards and taken by processors: %o', (change, named) => {
+    expect(() => checkExecutable({ ...step, ...change }, 'cpu')).not.toThrow();
+    expect(() => checkExecutable({ ...step, ...change }, 'cuda')).toThrow(named);
+    expect(() => checkExecutable(step, 'cuda')).not.toThrow();
+  });
+});
