@@ -212,6 +212,9 @@ denseLayers: [0]
     expect(counts({ ...llama, model_type: 'qwen2' }).total - counts(llama).total).toBe(32 * (4096 + 2 * 1024));
     // 32 layers: norms of width 128 on queries and keys
     expect(counts({ ...llama, model_type: 'qwen3' }).total - counts(llama).total).toBe(32 * 2 * 128);
+    // Phi-3-mini, 3.8B by its card (arXiv 2404.14219): 32 layers of 3072, all heads with keys of their own
+    const phi = { hidden_size: 3072, intermediate_size: 8192, vocab_size: 32_064, num_key_value_heads: 32 };
+    expect(counts({ ...llama, ...phi, model_type: 'phi3' }).total / 1e9).toBeCloseTo(3.82, 2);
   });
 
   it('Hunyuan: lists over layers, if they say one thing', () => {

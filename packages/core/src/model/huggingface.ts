@@ -51,6 +51,8 @@ const aliases: Readonly<Record<string, string>> = {
   qwen3_vl: 'qwen3',
   qwen3_vl_text: 'qwen3',
   'grok-1': 'grok',
+  // Mistral's decoder, with its projections in fused tensors.
+  phi3: 'mistral',
 };
 
 function windowOf(config: HfConfig, family: ModelFamily, layers: number): AttentionWindow | undefined {
