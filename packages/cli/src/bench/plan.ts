@@ -13,6 +13,7 @@ import {
 } from '@monta/core';
 import { renderTable } from '../output/table.js';
 import { createStyle } from '../output/style.js';
+import { simulatedRows } from './simulated-speed.js';
 
 /** Configurations a second of Calculon: published, and measured on one core (its validation set; early refusals). */
 const calculon = { published: 103, measured: 743 };
@@ -113,3 +114,5 @@ const rates = [
 process.stdout.write(
   `${renderTable([{ header: 'prices' }, { header: 'a second', align: 'number' }], rates, { style })}\n`,
 );
+const headers = [{ header: 'simulated' }, { header: 'processor', align: 'number' as const }, { header: 'result' }];
+process.stdout.write(`\n${renderTable(headers, simulatedRows(processorSeconds), { style })}\n`);
