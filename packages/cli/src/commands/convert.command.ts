@@ -76,10 +76,10 @@ export const convertCommand = buildCommand<ConvertFlags, [input: string, output:
       [
         ['monta convert runs/2026-11-24-a/checkpoints model --dtype bf16', 'what a run has learned, for transformers'],
         [
-          'monta convert runs/2026-11-24-a/checkpoints model --like Mixtral-8x7B-v0.1',
+          'monta convert runs/2026-11-24-a/checkpoints like-mixtral --like Mixtral-8x7B-v0.1',
           'with its tokenizer and token ids',
         ],
-        ['monta convert Mixtral-8x7B-v0.1 state --layout tp=2,dp=4,ep=8', 'a model to train on, sharded'],
+        ['monta convert Mixtral-8x7B-v0.1 state --layout tp=2,dp=4,ep=4', 'a model to train on, sharded'],
         [
           'monta convert runs/2026-11-24-a/checkpoints/step-000300 wide --layout dp=8,ep=8',
           'another layout, nothing lost',

@@ -48,11 +48,11 @@ export const exportCommand = buildCommand<ExportFlags, [plan: string], MontaCont
         'sequence, sequences,\n' +
         'microBatches, and if wanted dispatch, recompute, virtualStages and layersOfStages.',
       [
+        ['monta plan --model mixtral-8x7b --cluster h100-2x8 --layout dp=16,ep=8 --json > plan.json', 'makes a plan'],
         ['monta export plan.json --to torchrun > train.sh', 'a script for Megatron-LM'],
         ['monta export plan.json --to slurm > job.sh', 'a Slurm job'],
         ['monta export plan.json --to bridge > overrides.yaml', 'for Megatron-Bridge'],
         ['monta export plan.json --to deepspeed > ds_config.json', 'for DeepSpeed'],
-        ['monta plan --model mixtral-8x7b --cluster h100-2x8 --layout dp=16,ep=8 --json > plan.json', 'makes a plan'],
       ],
     ),
   },
