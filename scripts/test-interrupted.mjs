@@ -79,15 +79,18 @@ const long = [
 ];
 const startSeconds = 1.5;
 
-const lossesOf = (runs) => {
-  const [name] = readdirSync(runs);
-  const lines = readFileSync(join(runs, name, 'metrics.jsonl'), 'utf8')
-    .trim()
-    .split('\n');
+/** Losses by step of all runs in a folder; steps behind the last checkpoint were done twice. */
+function lossesOf(runs) {
+  const lines = readdirSync(runs)
+    .sort()
+    .flatMap((name) =>
+      readFileSync(join(runs, name, 'metrics.jsonl'), 'utf8')
+        .trim()
+        .split('\n'),
+    );
   const steps = lines.map((line) => JSON.parse(line)).filter(({ kind }) => kind === 'step');
-  // A step that was done again after the last checkpoint stands twice.
   return Object.fromEntries(steps.map(({ step, loss }) => [step, loss]));
-};
+}
 
 /** `npm start`, smaller: without trials and comparisons, which time decides. */
 const smaller = ['--steps', '24', '--batch', '8', '--sequence', '64', '--trial-steps', '0', '--no-compare'];
