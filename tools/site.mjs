@@ -44,7 +44,7 @@ function problemOf(page, link) {
 
 let followed = 0;
 const problems = pages.flatMap((page) =>
-  [...textOf.get(page).matchAll(/\s(?:href|src)="([^"]*)"/gu)]
+  [...textOf.get(page).matchAll(/\s(?:href|src|srcset)="([^"]*)"/gu)]
     .map(([, link]) => link.replaceAll('&amp;', '&'))
     .filter((link) => !/^(?:[a-z]+:|\/\/)/u.test(link))
     .flatMap((link) => {

@@ -22,6 +22,8 @@ export default {
   rewrites: { 'README.md': 'index.md' },
   markdown: { theme: { light: 'github-light', dark: 'github-dark' } },
   lastUpdated: false,
+  // Pictures stay files beside the pages: tools/site.mjs copies what pages show and link to.
+  vue: { template: { transformAssetUrls: false } },
   // Files of the repository that pages link to are copied, and all links followed, behind the build: tools/site.mjs.
   ignoreDeadLinks: [(link) => !/(?:\/|\.md|\.html)$/u.test(link)],
   themeConfig: {
@@ -37,6 +39,7 @@ export default {
           page('Planning', '/docs/planning'),
           page('Which way wins where', '/docs/choices'),
           page('Accuracy', '/docs/accuracy'),
+          page('The estimate of a step', '/docs/estimate'),
           page("The paper's figures", '/docs/paper'),
         ],
       },
