@@ -28,10 +28,18 @@ export function ncclRanksPerNode(given: number | undefined): number | undefined 
   return place === undefined || place.localSize === place.size ? given : place.localSize;
 }
 
-/** The backend of a configuration, before it is read as a whole: a rank that only serves need not have it. */
+/**
+ * The backend of a configuration, before it is read as a whole: a rank that only serves need not have it. Undefined for
+ * a file that cannot be read, which is told where it is read whole.
+ */
 export function askedBackend(flag: string | undefined, file: string | undefined): string | undefined {
   if (flag !== undefined || file === undefined || !pathExists(file)) return flag;
-  const document: unknown = parse(readTextFile(file));
+  let document: unknown;
+  try {
+    document = parse(readTextFile(file));
+  } catch {
+    return undefined;
+  }
   if (typeof document !== 'object' || document === null || !('backend' in document)) return undefined;
   return typeof document.backend === 'string' ? document.backend : undefined;
 }

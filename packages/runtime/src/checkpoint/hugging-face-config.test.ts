@@ -26,7 +26,7 @@ describe('config.json', () => {
     ['qwen3_moe', { family: 'generic', qkNorm: 'perHead', moeLayers: [true, false, true], denseFfn: 12 }],
     [
       'qwen3_moe',
-      { family: 'qwen3_moe', qkNorm: 'perHead', window: { kind: 'sliding', tokens: 4, layers: [false, true, true] } },
+      { family: 'qwen3_moe', qkNorm: 'perHead', window: { kind: 'sliding', tokens: 4, layers: [true, true, true] } },
     ],
     ['olmoe', { family: 'olmoe', qkNorm: 'allHeads', normTopK: false, clipQkv: 8 }],
     ['olmoe', { family: 'generic', qkNorm: 'allHeads', rmsNormEps: 1e-6, ropeTheta: 5e5, maxPositions: 99 }],
@@ -54,6 +54,10 @@ describe('config.json', () => {
     ['its query and key norm', { family: 'mixtral', qkNorm: 'perHead' }],
     ['layers without experts', { family: 'generic', moeLayers: [true, false, true], denseFfn: 4 }],
     ['qwen2_moe', { family: 'qwen2_moe' }],
+    [
+      'a window of some layers',
+      { family: 'qwen3_moe', qkNorm: 'perHead', window: { kind: 'sliding', tokens: 4, layers: [false, true, true] } },
+    ],
   ])('is refused where no family computes the same: %s', (_, more) => {
     expect(() => huggingFaceConfig(completeModel({ ...shape, ...more }), 'F32')).toThrow(
       /can't be written as a Hugging Face/,

@@ -52,11 +52,8 @@ function mismatch(model: MoeModel, family: ExportedFamily): string | undefined {
   if (family === 'olmoe' && headDim * attentionHeads !== hiddenSize) return 'its head width is not hidden size / heads';
   if (window === undefined) return undefined;
   if (family === 'olmoe') return 'its attention has a window';
-  const from = window.layers.indexOf(true);
-  const fits = window.layers.every((sees, layer) => sees === layer >= from);
-  return window.kind !== 'sliding' || !fits || (family === 'mixtral' && from !== 0)
-    ? 'the layers of its attention window'
-    : undefined;
+  // Neither looks at the layers that a configuration names: the window is that of all.
+  return window.kind === 'sliding' && window.layers.every(Boolean) ? undefined : 'the layers of its attention window';
 }
 
 /**
@@ -101,7 +98,7 @@ function familyKeys(model: MoeModel, family: ExportedFamily): Record<string, Val
         decoder_sparse_step: 1,
         head_dim: headDim,
         intermediate_size: model.denseFfn > 0 ? model.denseFfn : expertFfn,
-        max_window_layers: model.window === undefined ? model.layers : model.window.layers.indexOf(true),
+        max_window_layers: model.window === undefined ? model.layers : 0,
         mlp_only_layers: model.moeLayers.flatMap((moe, layer) => (moe ? [] : [layer])),
         moe_intermediate_size: expertFfn,
         norm_topk_prob: normTopK,
