@@ -49,8 +49,8 @@ export interface LaunchOptions {
 const mover: Purpose = { entry: builtModule('../comm/local/mover.worker.js', import.meta.url) };
 const rankEntry = builtModule('./rank.worker.js', import.meta.url);
 
-/** How long threads have to leave by themselves when the job ends badly. */
-const graceMilliseconds = 1000;
+/** How long threads have to leave by themselves when the job ends badly, and when a person stops it. */
+const graceMilliseconds = { failed: 1000, stopped: 300 };
 
 /**
  * Runs a job of `ranks` threads and returns what each rank's body returned, by rank. When a rank throws, exits or is
@@ -112,7 +112,8 @@ class LocalJob {
       this.control.requestStop();
       if (!this.control.aborted()) await moving.over;
       if (!this.control.aborted()) return this.results;
-      await Promise.race([Promise.all(this.threads.map((thread) => thread.over)), pause(graceMilliseconds)]);
+      const grace = graceMilliseconds[this.options.signal?.aborted === true ? 'stopped' : 'failed'];
+      await Promise.race([Promise.all(this.threads.map((thread) => thread.over)), pause(grace)]);
       throw this.failure();
     } finally {
       this.control.abort(-1, 'the launcher ended');

@@ -54,8 +54,8 @@ const probedQuickly: ProbedDispatches = {
   mebibytes: [0.5, 2],
   chunkCounts: [1, 2],
   turns: 2,
-  repetitions: 3,
-  warmUps: 4,
+  repetitions: 2,
+  warmUps: 2,
 };
 
 /** Measures links, and what communication costs. */
