@@ -1,6 +1,6 @@
 /** Lanes of a trace on a canvas: pale while peers are waited for, full while something runs. */
 import { formatBytes, formatSeconds } from '@monta/core';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { OpenedTrace } from './opened-trace.js';
 import { axisHeight, drawTimeline, mostRows, rowGap, rowHeight } from './draw-timeline.js';
 import { nextWith, panned, spanAt, type Window, zoomed } from './view.js';
@@ -38,17 +38,23 @@ export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
     setWindow({ from: 0, to: trace.seconds });
     setPointed(undefined);
   }, [fitTo]);
+  /** What is shown, for a drawing that something else than a change of it asks for. */
+  const shown = useRef({ trace, window, found: pointed });
+  shown.current = { trace, window, found: pointed };
+  useLayoutEffect(() => {
+    const draw = (): void => {
+      if (canvas.current !== null) drawTimeline({ canvas: canvas.current, ...shown.current });
+    };
+    const frame = requestAnimationFrame(draw);
+    return () => cancelAnimationFrame(frame);
+  }, [trace, window, pointed]);
   useEffect(() => {
     const element = canvas.current;
     if (element === null) return undefined;
-    const frame = requestAnimationFrame(() => drawTimeline({ canvas: element, trace, window, found: pointed }));
-    const observer = new ResizeObserver(() => drawTimeline({ canvas: element, trace, window, found: pointed }));
+    const observer = new ResizeObserver(() => drawTimeline({ canvas: element, ...shown.current }));
     observer.observe(element);
-    return () => {
-      cancelAnimationFrame(frame);
-      observer.disconnect();
-    };
-  }, [trace, window, pointed]);
+    return () => observer.disconnect();
+  }, []);
   const momentOf = (event: MouseEvent): number => {
     const width = canvas.current?.clientWidth ?? 1;
     return window.from + (event.offsetX / width) * (window.to - window.from);
