@@ -151,7 +151,9 @@ describe('keepThreads', () => {
     return threads;
   }
 
-  it('gives the threads of a job to the next one, also when a rank threw', async () => {
+  // A thread that gets no processor for a second when its job has failed is ended, not kept: on a busy machine that may
+  // happen, though hardly ever again and again.
+  it('gives the threads of a job to the next one, also when a rank threw', { retry: 4 }, async () => {
     keepThreads(0);
     keepThreads(4);
     const first = await threadsOf('return', 3);
