@@ -154,12 +154,16 @@ class Nodes {
     if (first) this.#behind(microBatch, -1);
   }
 
-  /** Two passes of different micro-batches in turns; both push what they are. */
-  beside(backward: () => void, forward: () => void, templates: readonly Template[]): void {
+  /** The backward of one micro-batch and the forward of another, in turns. */
+  beside(
+    chunk: Chunk,
+    microBatch: Readonly<Record<'backward' | 'forward', number>>,
+    templates: readonly Template[],
+  ): void {
     const start = this.list.length;
-    backward();
+    this.backward(chunk, microBatch.backward);
     const ours = this.list.splice(start);
-    forward();
+    this.forward(chunk, microBatch.forward);
     const theirs = this.list.splice(start);
     appendAll(this.list, besidePasses(ours, theirs, new Map(templates.map((one) => [one.name, one]))));
   }
@@ -203,19 +207,17 @@ export function trainingStep(step: StepShape): Program {
       if (reduction.stage === stage) nodes.push(template.name, -1, microBatch, 'reduce');
   });
   const [whole] = stageChunks(step, 0);
-  if (whole !== undefined)
-    for (let slot = 0; slot < microBatches + inFlight; slot++) {
-      const backward = (): void => nodes.backward(whole, slot - inFlight);
-      const forward = (): void => nodes.forward(whole, slot);
-      if (slot < Math.min(inFlight, microBatches)) forward();
-      else if (slot < inFlight) continue;
-      else if (slot >= microBatches) backward();
-      else if (passes === 'beside') nodes.beside(backward, forward, all);
+  if (whole !== undefined) {
+    for (let ahead = 0; ahead < Math.min(inFlight, microBatches); ahead++) nodes.forward(whole, ahead);
+    for (let microBatch = 0; microBatch < microBatches; microBatch++) {
+      const next = microBatch + inFlight;
+      if (next < microBatches && passes === 'beside') nodes.beside(whole, { backward: microBatch, forward: next }, all);
       else {
-        backward();
-        forward();
+        nodes.backward(whole, microBatch);
+        if (next < microBatches) nodes.forward(whole, next);
       }
     }
+  }
   if (reductions === 'behind')
     for (const { template } of reduced) nodes.pushBehind(template.name, microBatches - 1, 'reduce');
   nodes.push('update', -1, 0, 'update');
