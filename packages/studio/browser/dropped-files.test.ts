@@ -1,20 +1,10 @@
 /** Files as people drop them, and keys as people press them. */
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { kinetoTrace } from './made-trace.js';
-import { launch, openPage, startStudio, type Studio } from './studio-page.js';
+import { openPage } from './studio-page.js';
+import { browser, studio, withStudio } from './test-studio.js';
 
-let browser: Browser;
-let studio: Studio;
-
-beforeAll(async () => {
-  [browser, studio] = await Promise.all([launch(), startStudio()]);
-});
-
-afterAll(async () => {
-  studio.stop();
-  await browser.close();
-});
+withStudio();
 
 const textFile = (name: string, lines: readonly string[]) => ({
   name,

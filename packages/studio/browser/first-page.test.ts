@@ -1,23 +1,13 @@
 /** What the first page takes, and that it needs no network afterwards. */
 import { gzipSync } from 'node:zlib';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { launch, openPage, startStudio, type Studio } from './studio-page.js';
+import { expect, it } from 'vitest';
+import { openPage } from './studio-page.js';
+import { browser, studio, withStudio } from './test-studio.js';
 
 /** Gzipped scripts until a plan is shown. */
 const mostBytes = 145_000;
 
-let browser: Browser;
-let studio: Studio;
-
-beforeAll(async () => {
-  [browser, studio] = await Promise.all([launch(), startStudio()]);
-});
-
-afterAll(async () => {
-  studio.stop();
-  await browser.close();
-});
+withStudio();
 
 it('shows a plan with less than 145 kB of gzipped script', async () => {
   const page = await browser.newPage();

@@ -2,27 +2,18 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { framesPerSecond, openingMilliseconds, sliderMilliseconds } from './measures.js';
-import { launch, openPage, startStudio, type Studio } from './studio-page.js';
+import { openPage } from './studio-page.js';
+import { browser, studio, withStudio } from './test-studio.js';
 
 /** On a machine that does nothing besides: 1. The bounds grow with what else runs. */
 const slack = Math.max(1, (2 * (loadavg()[0] ?? 0)) / availableParallelism());
 
-let browser: Browser;
-let studio: Studio;
+withStudio();
 const folder = mkdtempSync(join(tmpdir(), 'monta-speed-'));
 
-beforeAll(async () => {
-  [browser, studio] = await Promise.all([launch(), startStudio()]);
-});
-
-afterAll(async () => {
-  studio.stop();
-  await browser.close();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => rmSync(folder, { recursive: true }));
 
 it.each<Readonly<Record<string, string>>>([
   { model: '2x70b', cluster: 'a800-2x8' },

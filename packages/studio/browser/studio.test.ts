@@ -4,27 +4,18 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { kinetoTrace } from './made-trace.js';
-import { launch, openPage, root, startStudio, type Studio } from './studio-page.js';
+import { openPage, root, startStudio } from './studio-page.js';
+import { browser, studio, withStudio } from './test-studio.js';
 
 /** A machine that does much besides may be slow. */
 const patient = { timeout: 90_000 };
 
-let browser: Browser;
-let studio: Studio;
+withStudio();
 const folder = mkdtempSync(join(tmpdir(), 'monta-studio-'));
 
-beforeAll(async () => {
-  [browser, studio] = await Promise.all([launch(), startStudio()]);
-});
-
-afterAll(async () => {
-  studio.stop();
-  await browser.close();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => rmSync(folder, { recursive: true }));
 
 const monta = (...parameters: string[]): string =>
   execFileSync(process.execPath, [join(root, 'packages/cli/dist/main.js'), ...parameters], {
