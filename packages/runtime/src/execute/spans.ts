@@ -16,7 +16,8 @@ export interface SpanSubject {
 export class SpanRecorder {
   readonly #endpoint: Endpoint;
   readonly #device: Device;
-  readonly #submitted = new Map<number, SpanSubject>();
+  /** A record may come in a later step than its work. */
+  readonly #submitted = new Map<number, SpanSubject & { readonly step: number; readonly start: number }>();
   #spans: Span[] = [];
   #start = 0;
   #step = 0;
@@ -33,7 +34,7 @@ export class SpanRecorder {
 
   /** Notes a launch or a collective, by the event of its end. */
   submitted(event: DeviceEvent, what: SpanSubject): void {
-    this.#submitted.set(event.id, what);
+    this.#submitted.set(event.id, { ...what, step: this.#step, start: this.#start });
   }
 
   /** Takes over the records, for which there is limited room. What is not the program's is left out. */
@@ -68,16 +69,16 @@ export class SpanRecorder {
     const submitted = this.#submitted.get(event);
     if (submitted === undefined) return;
     this.#submitted.delete(event);
-    const { label, node, collective, bytes = 0 } = submitted;
+    const { label, node, collective, bytes = 0, step, start } = submitted;
     this.#spans.push({
-      step: this.#step,
+      step,
       rank: this.#endpoint.rank,
       node,
       ...label,
       collective,
-      issued: issued - this.#start,
-      ready: ready - this.#start,
-      end: end - this.#start,
+      issued: issued - start,
+      ready: ready - start,
+      end: end - start,
       bytes: sent ?? bytes,
     });
   }

@@ -49,8 +49,9 @@ runRank<NcclTestJob>(({ rank, size, data, report }) => {
     const { release, ...access } = hostAccess(device);
     runConformanceCases({ endpoint, sumsInRankOrder: false, ...access }, report, release);
   }
-  const records = endpoint.takeRecords();
+  const early = endpoint.takeRecords();
   endpoint.close();
+  const records = [...early, ...endpoint.takeRecords()];
   device.close();
   const left = { memory: cuda.memory.size, streams: cuda.streams.size - 1, events: cuda.events.size, open: nccl.open };
   return { cases: conformanceCases.length, left, records };

@@ -138,12 +138,13 @@ export class NcclEndpoint implements Endpoint, Companion {
     return machineSeconds() - (this.#epoch ?? 0);
   }
 
+  /** Those of operations of which every member has told when it started: after `close`, of all. */
   takeRecords(): TransferRecord[] {
     if (this.#options.trace !== true) return [];
-    for (const [title, channel] of this.#channels)
-      for (const { sequence, seconds } of channel.takeStarts())
-        this.#tell(channel.members, { kind: 'started', channel: title, sequence, seconds });
-    this.#mesh.poll();
+    if (!this.#closing) {
+      this.#tellStarts();
+      this.#mesh.poll();
+    }
     return [...this.#channels.values()].flatMap((channel) => channel.takeRecords());
   }
 
@@ -157,6 +158,7 @@ export class NcclEndpoint implements Endpoint, Companion {
     const channels = [...this.#channels.values()];
     this.waitUntil(() => channels.every(({ idle }) => idle));
     this.#options.device.finish();
+    if (this.#options.trace === true) this.#tellStarts();
     this.#tell(this.#everyone, { kind: 'leaving' });
     this.waitUntil(() => this.#left.size === this.size - 1 && this.#mesh.quiet);
     this.waitUntil(() => channels.map((channel) => channel.leave()).every(Boolean));
@@ -170,6 +172,12 @@ export class NcclEndpoint implements Endpoint, Companion {
 
   get #everyone(): number[] {
     return Array.from({ length: this.size }, (_, other) => other);
+  }
+
+  #tellStarts(): void {
+    for (const [title, channel] of this.#channels)
+      for (const { sequence, seconds } of channel.takeStarts())
+        this.#tell(channel.members, { kind: 'started', channel: title, sequence, seconds });
   }
 
   #tell(members: readonly number[], message: Message): void {

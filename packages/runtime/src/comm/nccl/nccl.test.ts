@@ -48,7 +48,8 @@ describe('on cards and a NCCL of the test’s making', () => {
     const [first, second] = await run(2, { trace: true });
     expect(first?.records.length).toBeGreaterThan(50);
     for (const { issued, ready, end } of first?.records ?? []) expect(issued <= ready && ready <= end).toBe(true);
-    expect(second?.records.length).toBeGreaterThan(50);
+    // Messages between two ranks aside, both take part in everything.
+    expect(second?.records.length).toBe(first?.records.length);
   });
 
   it.each([
