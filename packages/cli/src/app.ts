@@ -37,6 +37,7 @@ import { describeFailure, fileError } from './errors.js';
 import { overview, wrapHelp } from './help.js';
 import { Console, type OutputStream } from './output/console.js';
 import { createStyle } from './output/style.js';
+import { asTyped } from './output/typed-command.js';
 
 /** All sub-commands, by name. */
 export const routes = {
@@ -82,15 +83,18 @@ export interface Surroundings {
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What the person types to start it, in messages that tell them to (`typedCommand`); default: `monta`. */
+  readonly command?: string;
 }
 
 /** Runs one command line (without `node` and the script) and returns the exit code: 0, 1, 2 or 130. */
 export async function runMonta(
   inputs: readonly string[],
   version: string,
-  { stdout, stderr, env }: Surroundings,
+  { stdout, stderr, env, command = 'monta' }: Surroundings,
 ): Promise<number> {
-  const console = new Console(stdout, stderr, env);
+  const names = Object.keys(routes);
+  const console = new Console(stdout, stderr, env, (text) => asTyped(text, { command, names }));
   if (asksOverview(inputs)) {
     console.print(overview(Object.fromEntries(Object.entries(routes).map(([name, { brief }]) => [name, { brief }]))));
     return 0;
@@ -111,8 +115,8 @@ export async function runMonta(
         noCommandRegisteredForInput: ({ input, ansiColor }) =>
           describe(
             new InputError(`there is no command "${input}"`, {
-              expected: `one of ${Object.keys(routes).join(', ')}`,
-              hint: didYouMean(input, Object.keys(routes)),
+              expected: `one of ${names.join(', ')}`,
+              hint: didYouMean(input, names),
             }),
             ansiColor,
           ),
@@ -147,7 +151,7 @@ export async function runMonta(
   const process: StricliProcess = {
     // Only help and the version come this way: commands print on the console.
     stdout: { write: (text) => console.write(wrapHelp(text)) },
-    stderr: { write: (text) => console.printError(text.endsWith('\n') ? text : `${text}\n`) },
+    stderr: { write: (text) => console.printError(console.typed(text.endsWith('\n') ? text : `${text}\n`)) },
     env,
   };
   const context = { process, console, env };

@@ -7,6 +7,7 @@ import process from 'node:process';
 import { runMonta } from './app.js';
 import { describeFailure } from './errors.js';
 import { createStyle } from './output/style.js';
+import { typedCommand } from './output/typed-command.js';
 
 // A stream that fails (a full disk behind `>`) says so behind our back.
 process.on('uncaughtException', (error) => {
@@ -17,4 +18,6 @@ process.on('uncaughtException', (error) => {
 
 const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
 const { version } = JSON.parse(manifest) as { version: string };
-process.exitCode = await runMonta(process.argv.slice(2), version, process);
+const { stdout, stderr, env, argv } = process;
+const command = typedCommand({ env, script: argv[1] ?? 'monta', folder: process.cwd() });
+process.exitCode = await runMonta(argv.slice(2), version, { stdout, stderr, env, command });

@@ -90,6 +90,6 @@ export function showSpeed(console: Console, explained: SpeedExplanation, setting
     );
   for (const { cause, evidence, mend } of causes) {
     console.print(`\n  ${style.bad(cause)}  seen by: ${evidence}`);
-    console.print(`    → ${mend}`);
+    console.print(`    → ${console.typed(mend)}`);
   }
 }

@@ -80,7 +80,7 @@ function showMemory(console: Console, explained: OutOfMemoryExplanation, { setti
   console.print(style.bold(`${first?.why ?? ''}\n`));
   for (const { cause, why, mend } of causes) {
     console.print(`  ${style.bad(cause)}  ${why}`);
-    console.print(`    → ${mend}`);
+    console.print(`    → ${console.typed(mend)}`);
   }
   const several = setting.step.layout.pp > 1;
   const facts: [string, string][] = [
@@ -181,7 +181,7 @@ function showAllToAll(console: Console, diagnosis: AllToAllDiagnosis, cluster: C
   );
   suspects.forEach(({ what, evidence, mend }, index) => {
     console.print(`\n  ${index + 1}. ${what}   ${style.dim(evidence)}`);
-    console.print(`     → ${mend}`);
+    console.print(`     → ${console.typed(mend)}`);
   });
 }
 

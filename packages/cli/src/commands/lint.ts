@@ -43,7 +43,7 @@ function showFindings(console: Console, findings: readonly Finding[]): void {
     const mark = severity === 'error' ? style.bad('error') : severity;
     console.print(`\n  ${mark}  ${message}${at === undefined ? '' : `   ${placeText(at)}`}`);
     console.print(`         ${consequence}`);
-    console.print(`         → ${mend}   [${rule}]`);
+    console.print(`         → ${console.typed(mend)}   [${rule}]`);
   }
   console.print('');
 }

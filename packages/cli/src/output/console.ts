@@ -62,6 +62,8 @@ export class Console {
     out: OutputStream,
     err: OutputStream,
     readonly env: Readonly<Record<string, string | undefined>>,
+    /** Commands that a text names, as the person types them (`asTyped`). */
+    readonly typed: (text: string) => string = (text) => text,
   ) {
     this.out = new PatientStream(out);
     this.err = new PatientStream(err);
@@ -115,12 +117,12 @@ export class Console {
 
   /** Something worth knowing that is not the result. */
   note(text: string): void {
-    this.err.write(`${this.errorStyle.dim('note')}  ${harmless(text)}\n`);
+    this.err.write(`${this.errorStyle.dim('note')}  ${harmless(this.typed(text))}\n`);
   }
 
   /** Something that may make the result mean less than it seems. */
   warn(text: string): void {
-    this.err.write(`${this.errorStyle.caution('warning')}  ${harmless(text)}\n`);
+    this.err.write(`${this.errorStyle.caution('warning')}  ${harmless(this.typed(text))}\n`);
   }
 
   /** Text for standard error as it is: errors, and the progress line. */

@@ -1,5 +1,6 @@
 /** Runs that are stopped: where they were, and the command that goes on from there. */
 import { Interrupted } from '../errors.js';
+import { quoted } from '../output/typed-command.js';
 import type { RunFolder } from '../run-folder.js';
 
 /** How far a run has come, for whoever stops it. */
@@ -16,7 +17,7 @@ export class Whereabouts {
   get goOn(): string | undefined {
     if (this.saved === 0) return undefined;
     const { folder } = this;
-    return `monta train ${folder.file('config.yaml')} --resume ${folder.file('checkpoints')}`;
+    return `monta train ${quoted(folder.file('config.yaml'))} --resume ${quoted(folder.file('checkpoints'))}`;
   }
 
   toString(): string {
