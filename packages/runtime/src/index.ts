@@ -12,6 +12,7 @@ export {
   cudaLauncher,
   mpiLauncher,
   ncclLauncher,
+  type CardLanes,
   parseHosts,
   startedPlace,
   underMpirun,

@@ -23,7 +23,7 @@ import {
 } from '@monta/runtime';
 import { renderReport } from '@monta/views';
 import { stringify } from 'yaml';
-import { hasOwnNetwork, launcherOf, onCards } from '../config/backend-config.js';
+import { hasOwnNetwork, launcherOf, onCards, withLanesOf } from '../config/backend-config.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
 import { plannedTraining } from '../config/planned-run.js';
 import { askedBackend, onStartedRanks } from '../config/started-run.js';
@@ -113,8 +113,9 @@ async function trainAndReport(
   console: Console,
   flags: TrainFlags,
   config: TrainConfig,
-  launcher: Launcher = launcherOf(config.backend),
+  given: Launcher = launcherOf(config.backend),
 ): Promise<void> {
+  const launcher = withLanesOf(given, config.backend);
   const started = new Date();
   const curves =
     flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);

@@ -3,10 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { settingOf } from '../train/setting.js';
 import { trainConfigDocument, trainConfigFrom } from './train-config.js';
 import type { TrainOverrides } from './train-overrides.js';
+import { localLauncher, type Launcher } from '@monta/runtime';
+import { withLanesOf } from './backend-config.js';
 import { stringify } from 'yaml';
 
 const onOneCard = 'cluster: h200-1x1\nlayout: tp=1\ndevice: cuda\ndtype: bf16\n';
 const onFourCards = 'cluster: h200-2x2\nlayout: tp=2,dp=2,ep=2\nbackend: nccl\nnccl: { ranksPerNode: 2 }\n';
+
+const onLanes = onFourCards.replace(' }', ', multiprocessors: { inter: 8 }, priorities: { intra: 4, copy: 0 } }');
 
 function complaint(text: string, overrides: TrainOverrides = {}): string {
   try {
@@ -19,7 +23,7 @@ function complaint(text: string, overrides: TrainOverrides = {}): string {
 }
 
 describe('runs on cards', () => {
-  it.each([onOneCard, onFourCards])('are read back as they were written, without emulation', (text) => {
+  it.each([onOneCard, onFourCards, onLanes])('are read back as they were written, without emulation', (text) => {
     const config = trainConfigFrom(text, 'train.yaml');
     expect(config.emulate).toBe(false);
     expect(settingOf(config).fabric).toBeUndefined();
@@ -44,7 +48,21 @@ describe('runs on cards', () => {
     expect({ backend, dtype }).toEqual({ backend: { kind: 'nccl', ranksPerNode: 4 }, dtype: 'bf16' });
   });
 
+  it('hand lanes on to their launcher, also to one that is there', () => {
+    const { backend } = trainConfigFrom(onLanes, 'train.yaml');
+    const lanes = { multiprocessors: { inter: 8 }, priorities: { copy: 0, intra: 4 } };
+    expect(backend).toEqual({ kind: 'nccl', ranksPerNode: 2, lanes });
+    const there: Launcher = {
+      ...localLauncher,
+      withLanes: (given) => ({ ...localLauncher, place: JSON.stringify(given) }),
+    };
+    expect(withLanesOf(there, backend).place).toBe(JSON.stringify(lanes));
+    expect(withLanesOf(localLauncher, backend)).toBe(localLauncher);
+  });
+
   it('say what does not go together', () => {
+    expect(complaint(onLanes.replace('copy', 'copies'))).toMatch(/unknown key "copies".*copy/su);
+    expect(complaint(onLanes.replace('inter: 8', 'inter: 0'))).toMatch(/nccl\.multiprocessors\.inter.*from 1 to/su);
     expect(complaint('backend: mpi\ndevice: cuda\n')).toMatch(/host memory.*backend nccl/su);
     expect(complaint('backend: nccl\ndevice: cpu\n')).toMatch(/NCCL carries bytes between cards/u);
     expect(complaint('device: gpu\n')).toMatch(/train\.yaml.*"gpu" is not a device.*cpu or cuda/su);

@@ -2,7 +2,7 @@
  * Which ranks a run is made of, as its configuration says: `backend: mpi`, and under `mpi` the hosts and how to reach
  * them; `backend: nccl`, and under `nccl` how they lie on cards; `device: cuda`.
  */
-import { getCluster, InputError, limits, type Cluster, type FieldMap } from '@monta/core';
+import { getCluster, InputError, limits, type Cluster, type Field, type FieldMap } from '@monta/core';
 import {
   cudaLauncher,
   localLauncher,
@@ -10,6 +10,7 @@ import {
   ncclLauncher,
   parseHosts,
   underMpirun,
+  type CardLanes,
   type Launcher,
   type MpiHost,
 } from '@monta/runtime';
@@ -23,6 +24,7 @@ export type BackendConfig =
       readonly kind: 'nccl';
       /** This machine stands for nodes of so many ranks; absent: for one. */
       readonly ranksPerNode?: number;
+      readonly lanes?: CardLanes;
     }
   | {
       readonly kind: 'mpi';
@@ -98,9 +100,40 @@ function checkDevice(kind: (typeof kinds)[number], device: (typeof devices)[numb
 }
 
 function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOverrides): BackendConfig {
-  const fields = map?.get('nccl')?.map(['ranksPerNode']);
+  const fields = map?.get('nccl')?.map(['ranksPerNode', 'multiprocessors', 'priorities']);
   const ranksPerNode = ncclRanksPerNode(given ?? fields?.get('ranksPerNode')?.integer({ max: limits.ranks }));
-  return { kind: 'nccl', ...(ranksPerNode === undefined ? {} : { ranksPerNode }) };
+  const [multiprocessors, priorities] = [
+    byLane(fields?.get('multiprocessors'), { min: 1, max: limits.multiprocessors }),
+    byLane(fields?.get('priorities'), { min: 0, max: highestPriority }),
+  ];
+  const lanes = {
+    ...(multiprocessors === undefined ? {} : { multiprocessors }),
+    ...(priorities === undefined ? {} : { priorities }),
+  };
+  return {
+    kind: 'nccl',
+    ...(ranksPerNode === undefined ? {} : { ranksPerNode }),
+    ...(Object.keys(lanes).length === 0 ? {} : { lanes }),
+  };
+}
+
+/** Lanes whose streams and collectives have settings. */
+const laneNames = ['compute', 'shared', 'copy', 'intra', 'inter'];
+/** Cards have fewer levels; what is above theirs is their highest. */
+const highestPriority = 10;
+
+function byLane(
+  field: Field | undefined,
+  range: { readonly min: number; readonly max: number },
+): Record<string, number> | undefined {
+  const map = field?.map(laneNames);
+  if (map === undefined) return undefined;
+  return Object.fromEntries(
+    laneNames.flatMap((lane) => {
+      const value = map.get(lane)?.integer(range);
+      return value === undefined ? [] : [[lane, value]];
+    }),
+  );
 }
 
 /**
@@ -204,19 +237,26 @@ export function hostsCluster(hosts: readonly MpiHost[]): Cluster {
 export function launcherOf(backend: BackendConfig): Launcher {
   if (backend.kind === 'local') return backend.device === 'cuda' ? cudaLauncher() : localLauncher;
   if (backend.kind === 'nccl') {
-    const { ranksPerNode } = backend;
-    return ncclLauncher(ranksPerNode === undefined ? {} : { ranksPerNode });
+    const { kind: _kind, ...where } = backend;
+    return ncclLauncher(where);
   }
   const { kind: _kind, ...where } = backend;
   return mpiLauncher(where);
+}
+
+/** A launcher that is there already, with what a configuration says of lanes. */
+export function withLanesOf(launcher: Launcher, backend: BackendConfig): Launcher {
+  if (backend.kind !== 'nccl' || backend.lanes === undefined) return launcher;
+  return launcher.withLanes?.(backend.lanes) ?? launcher;
 }
 
 /** The keys of the configuration that `backendFrom` reads back. */
 export function backendDocument(backend: BackendConfig): Record<string, unknown> {
   if (backend.kind === 'local') return backend.device === undefined ? {} : { device: backend.device };
   if (backend.kind === 'nccl') {
-    const { ranksPerNode } = backend;
-    return { backend: 'nccl', ...(ranksPerNode === undefined ? {} : { nccl: { ranksPerNode } }) };
+    const { ranksPerNode, lanes } = backend;
+    const nccl = { ...(ranksPerNode === undefined ? {} : { ranksPerNode }), ...lanes };
+    return { backend: 'nccl', ...(Object.keys(nccl).length === 0 ? {} : { nccl }) };
   }
   const { kind, hosts, mpirunOptions, ...rest } = backend;
   return {

@@ -206,7 +206,17 @@ const files: readonly FileKind[] = [
       {
         title: 'nccl',
         asked: (unknown) => ({ ...train, backend: 'nccl', emulate: false, nccl: unknown }),
-        keys: { ranksPerNode: ['whole number', 'this machine stands for nodes of so many ranks'] },
+        keys: {
+          ranksPerNode: ['whole number', 'this machine stands for nodes of so many ranks'],
+          multiprocessors: [
+            'map of lanes',
+            'what collectives of `inter` or `intra` take at most; left out: what NCCL takes',
+          ],
+          priorities: [
+            'map of lanes',
+            'of streams, 0 is the lowest; left out: inter 3, intra 2, copy 1, shared and compute 0',
+          ],
+        },
       },
     ],
   },

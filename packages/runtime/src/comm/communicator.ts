@@ -95,6 +95,11 @@ export interface Endpoint {
   now(): number;
   /** Records of collectives that ended since the last call; empty unless tracing is on. */
   takeRecords(): TransferRecord[];
+  /**
+   * Waits until records of all that this rank has submitted can be taken, where that needs others' word: ranks call it
+   * together. Absent: they can be once their events are done.
+   */
+  completeRecords?(): void;
   close(): void;
 }
 

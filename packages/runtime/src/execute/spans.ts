@@ -45,8 +45,9 @@ export class SpanRecorder {
       this.#push({ event, issued, ready, end, sent: bytes });
   }
 
-  /** Spans since the last call, by their end. */
+  /** All spans since the last call, by their end. Ranks call it together, with nothing under way. */
   take(): Span[] {
+    this.#endpoint.completeRecords?.();
     this.collect();
     const spans = this.#spans;
     this.#spans = [];

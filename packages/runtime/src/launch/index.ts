@@ -13,6 +13,7 @@ export {
 } from './launcher.js';
 export { leadMpirun } from './mpi-direct.js';
 export { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
+export type { CardLanes } from './nccl-place.js';
 export { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
 export { parseHosts, type MpiHost } from './mpi-options.js';
 export { underMpirun } from './current-job.js';

@@ -8,6 +8,7 @@ import { cudaAvailable } from '../device/cuda/bindings/index.js';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
 import type { DeviceKind } from './rank.js';
+import type { CardLanes } from './nccl-place.js';
 import { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
 
 export interface Launcher {
@@ -23,6 +24,8 @@ export interface Launcher {
    * `InputError` when the ranks can't be started. A job with `fabric` needs the local backend.
    */
   readonly launch: (options: LaunchOptions) => Promise<unknown[]>;
+  /** The same over other lanes of cards; absent where ranks have none. */
+  readonly withLanes?: (lanes: CardLanes) => Launcher;
 }
 
 /**
@@ -78,7 +81,7 @@ export function mpiLauncher(where: MpiPlace = {}): Launcher {
   };
 }
 
-export type NcclPlace = Pick<NcclLaunchOptions, 'ranksPerNode' | 'gpus' | 'multiprocessors' | 'lostAfterSeconds'>;
+export type NcclPlace = Pick<NcclLaunchOptions, 'ranksPerNode' | 'gpus' | 'lanes' | 'lostAfterSeconds'>;
 
 /** Ranks are processes on this machine's cards. */
 export function ncclLauncher(where: NcclPlace = {}): Launcher {
@@ -87,5 +90,6 @@ export function ncclLauncher(where: NcclPlace = {}): Launcher {
     device: 'cuda',
     place: `${hostname()} over NCCL`,
     launch: overOwnNetwork('NCCL', (options) => launchNccl({ ...where, ...options })),
+    withLanes: (lanes) => ncclLauncher({ ...where, lanes }),
   };
 }

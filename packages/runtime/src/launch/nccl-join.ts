@@ -19,7 +19,7 @@ export async function joinJob(run: (job: NcclJob, workerModule: string) => Promi
       `launchNccl starts this module; ${launcherVariable}, ${tokenVariable} or ${placeVariable} is missing`,
     );
   const place = JSON.parse(text) as RankPlace;
-  const { rank, size, gpu, multiprocessors } = place;
+  const { rank, size, gpu, lanes } = place;
   const hello = { kind: 'hello', rank, size, host: hostname(), pid: process.pid, version: montaVersion() } as const;
   const link = new Link({ address, token, hello });
   try {
@@ -32,7 +32,7 @@ export async function joinJob(run: (job: NcclJob, workerModule: string) => Promi
       gpu,
       meeting,
       token,
-      description: { data, trace, stuckAfterSeconds, multiprocessors },
+      description: { data, trace, stuckAfterSeconds, lanes },
       aborted: () => link.aborted(),
       message: (message) => link.post({ kind: 'message', message }),
       returned: async (result) => {

@@ -6,7 +6,7 @@ import { builtModule } from './built-module.js';
 import { gpuPlaces, ncclEnvironment } from './gpu-places.js';
 import { launcherVariable, tokenVariable } from './mpi-frames.js';
 import { startMps } from './mps.js';
-import { placeVariable, type RankPlace } from './nccl-place.js';
+import { placeVariable, type CardLanes, type RankPlace } from './nccl-place.js';
 import { makePlace } from './private-place.js';
 import { runProcessJob, type ProcessJobOptions } from './process-job.js';
 import { spawnRank } from './rank-process.js';
@@ -16,8 +16,7 @@ export interface NcclLaunchOptions extends ProcessJobOptions {
   readonly ranksPerNode?: number;
   /** Cards to use; all of this machine unless given. */
   readonly gpus?: number;
-  /** Multiprocessors that collectives take at most, by lane. */
-  readonly multiprocessors?: Readonly<Record<string, number>>;
+  readonly lanes?: CardLanes;
 }
 
 /** What a rank's process of a job over NCCL runs. */
@@ -28,7 +27,7 @@ export const ncclMain = (): URL => builtModule('./nccl-main.js', import.meta.url
  * All processes have ended either way. Throws `InputError` where there is no card, or ranks do not fill the nodes.
  */
 export async function launchNccl(options: NcclLaunchOptions): Promise<unknown[]> {
-  const { ranks, signal, ranksPerNode, gpus = cudaAvailable().devices, multiprocessors } = options;
+  const { ranks, signal, ranksPerNode, gpus = cudaAvailable().devices, lanes } = options;
   if (!Number.isInteger(ranks) || ranks < 1)
     throw new RangeError(`ranks must be a whole number of at least 1, not ${ranks}`);
   signal?.throwIfAborted();
@@ -40,7 +39,7 @@ export async function launchNccl(options: NcclLaunchOptions): Promise<unknown[]>
       meet: { folder },
       start: (rank, { address, token }) => {
         const place = at(places, rank);
-        const told: RankPlace = { rank, size: ranks, gpu: place.gpu, folder, multiprocessors };
+        const told: RankPlace = { rank, size: ranks, gpu: place.gpu, folder, lanes };
         return spawnRank(ncclMain(), {
           ...ncclEnvironment(place),
           ...service?.environment,

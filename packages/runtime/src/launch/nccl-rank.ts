@@ -14,8 +14,8 @@ export async function runNcclRank<Data>(job: NcclJob, body: (context: RankContex
   const { rank, size, gpu, meeting, token, description } = job;
   let endpoint: NcclEndpoint | undefined;
   try {
-    const { trace, stuckAfterSeconds, multiprocessors, data } = description;
-    const device = new CudaDevice(new CudaContext({ device: gpu, rank }), { trace });
+    const { trace, stuckAfterSeconds, lanes: { multiprocessors, priorities } = {}, data } = description;
+    const device = new CudaDevice(new CudaContext({ device: gpu, rank }), { trace, priorities });
     endpoint = new NcclEndpoint({
       rank,
       size,

@@ -17,7 +17,7 @@ import { Hub, type HubEvent } from './mpi-hub.js';
 import { Link } from './mpi-link.js';
 import { startMps } from './mps.js';
 import { ncclMain } from './nccl-launch.js';
-import { placeVariable, type RankPlace } from './nccl-place.js';
+import { placeVariable, type CardLanes, type RankPlace } from './nccl-place.js';
 import { makePlace } from './private-place.js';
 import { runProcessJob, type ProcessJobOptions } from './process-job.js';
 import { spawnRank, type ProcessEnd, type RankProcess } from './rank-process.js';
@@ -169,7 +169,7 @@ class Leader {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  launcher(): Launcher {
+  launcher(lanes: CardLanes | undefined = this.#options.lanes): Launcher {
     const hosts = [...new Set([...this.#here.values()].map(({ host }) => host))];
     const places = this.#places();
     return {
@@ -177,7 +177,8 @@ class Leader {
       device: 'cuda',
       place: `${hosts.length > 1 ? 'hosts ' : ''}${hosts.join(', ')} over NCCL`,
       ranksPerCard: places.reduce((most, { sharers }) => Math.max(most, sharers), 1),
-      launch: overOwnNetwork('NCCL', (options) => this.#launch(options)),
+      launch: overOwnNetwork('NCCL', (options) => this.#launch(options, lanes)),
+      withLanes: (other) => this.launcher(other),
     };
   }
 
@@ -197,8 +198,8 @@ class Leader {
     return startedPlaces(ranks, { localSize, ...(ranksPerNode === undefined ? {} : { ranksPerNode }) });
   }
 
-  async #launch(options: ProcessJobOptions): Promise<unknown[]> {
-    const { place, multiprocessors, lostAfterSeconds } = this.#options;
+  async #launch(options: ProcessJobOptions, lanes: CardLanes | undefined): Promise<unknown[]> {
+    const { place, lostAfterSeconds } = this.#options;
     const { size, launcher, starts } = place;
     if (options.ranks !== size)
       throw new InputError(`the job has ${options.ranks} ranks, but ${launcher} started ${size} processes`, {
@@ -222,7 +223,7 @@ class Leader {
               rank,
               size,
               gpu: own.gpu,
-              multiprocessors,
+              lanes,
               ...(folder === undefined ? {} : { folder }),
             };
             return this.#start(rank, {

@@ -19,6 +19,8 @@ interface RecordedEvent {
   milliseconds: number;
 }
 
+/** As many as cards of these years have. */
+const priorityLevels = 6;
 const outOfMemory = 2;
 const notReady = 600;
 
@@ -31,6 +33,8 @@ export class FakeCuda {
   readonly memory = new Map<number, Uint8Array>();
   readonly events = new Map<number, RecordedEvent>();
   readonly streams = new Map<number, Work[]>([[0, []]]);
+  /** Of streams, in the order in which they were made; the smallest goes first. */
+  readonly priorities: number[] = [];
   /** Kernels launched so far. */
   launches = 0;
   readonly #random: Random;
@@ -67,8 +71,12 @@ export class FakeCuda {
     cuMemsetD8Async: this.#set(1),
     cuMemsetD16Async: this.#set(2),
     cuMemsetD32Async: this.#set(4),
-    cudaStreamCreateWithPriority: (cell: BigUint64Array) => {
+    cudaDeviceGetStreamPriorityRange: (least: Int32Array, greatest: Int32Array) => {
+      [least[0], greatest[0]] = [0, 1 - priorityLevels];
+    },
+    cudaStreamCreateWithPriority: (cell: BigUint64Array, _flags: number, priority: number) => {
       this.streams.set(this.#next, []);
+      this.priorities.push(priority);
       cell[0] = BigInt(this.#next++);
     },
     cudaStreamDestroy: (stream: number) => void this.streams.delete(stream),

@@ -55,8 +55,8 @@ export class NcclChannel {
   readonly #heard = new Map<number, Party[]>();
   /** On the stream, not known to be done, by event. */
   readonly #running = new Map<number, Running>();
-  /** When members started, by place in the order; only when tracing. */
-  readonly #starts = new Map<number, number[]>();
+  /** When members started, by place in the order and rank; only when tracing. */
+  readonly #starts = new Map<number, Map<number, number>>();
   readonly #unready: Running[] = [];
   #identity: Uint8Array | undefined;
   #communicator: number | undefined;
@@ -157,16 +157,26 @@ export class NcclChannel {
       running.span = { start, end };
       this.#unready.push(running);
       const { sequence } = running.party.operation;
-      this.hearStart(sequence, start);
+      this.hearStart(this.#options.rank, { sequence, seconds: start });
       return [{ sequence, seconds: start }];
     });
   }
 
   /** When a member's part of an operation started on its card. */
-  hearStart(sequence: number, seconds: number): void {
+  hearStart(rank: number, { sequence, seconds }: { readonly sequence: number; readonly seconds: number }): void {
     const known = this.#starts.get(sequence);
-    if (known === undefined) this.#starts.set(sequence, [seconds]);
-    else known.push(seconds);
+    if (known === undefined) this.#starts.set(sequence, new Map([[rank, seconds]]));
+    else known.set(rank, seconds);
+  }
+
+  /** Members without whose word a record is missing of what was submitted; this rank while something is under way. */
+  untold(): number[] {
+    const { members, rank } = this.#options;
+    if (this.#entries.length > 0 || this.#running.size > 0) return [rank];
+    return this.#unready.flatMap(({ party }) => {
+      const starts = this.#starts.get(party.operation.sequence);
+      return members.filter((member) => starts?.has(member) !== true);
+    });
   }
 
   /** Records of operations of which all members have told when they started. */
@@ -175,17 +185,14 @@ export class NcclChannel {
     const records: TransferRecord[] = [];
     for (const running of this.#unready.splice(0)) {
       const { operation, label } = running.party;
-      const starts = this.#starts.get(operation.sequence) ?? [];
-      if (running.span === undefined || starts.length < length) {
+      const starts = this.#starts.get(operation.sequence);
+      if (running.span === undefined || starts === undefined || starts.size < length) {
         this.#unready.push(running);
         continue;
       }
       this.#starts.delete(operation.sequence);
       const { start, end } = running.span;
-      const ready = Math.min(
-        end,
-        starts.reduce((a, b) => Math.max(a, b), start),
-      );
+      const ready = Math.min(end, Math.max(start, ...starts.values()));
       records.push({ event: running.event.id, label, issued: start, ready, end, bytes: this.#bytes(operation) });
     }
     return records;

@@ -4,6 +4,7 @@
  */
 import type { Companion } from '../../device/cpu/companion.js';
 import type { CudaDevice } from '../../device/cuda/cuda-device.js';
+import { ofLane } from '../../device/cuda/lane-priorities.js';
 import type { DeviceEvent, Queue } from '../../device/device.js';
 import type { View } from '../../device/view.js';
 import { CheckedCommunicator, type SubmittedOperation } from '../checked-communicator.js';
@@ -138,7 +139,10 @@ export class NcclEndpoint implements Endpoint, Companion {
     return machineSeconds() - (this.#epoch ?? 0);
   }
 
-  /** Those of operations of which every member has told when it started: after `close`, of all. */
+  /**
+   * Those of operations of which every member has told when it started: after `completeRecords` and after `close`, of
+   * all.
+   */
   takeRecords(): TransferRecord[] {
     if (this.#options.trace !== true) return [];
     if (!this.#closing) {
@@ -146,6 +150,23 @@ export class NcclEndpoint implements Endpoint, Companion {
       this.#mesh.poll();
     }
     return [...this.#channels.values()].flatMap((channel) => channel.takeRecords());
+  }
+
+  completeRecords(): void {
+    if (this.#options.trace !== true || this.#closing) return;
+    const { stuckAfterSeconds = defaultStuckSeconds } = this.#options;
+    const begun = this.now();
+    this.waitUntil(() => {
+      this.#tellStarts();
+      const untold = new Set([...this.#channels.values()].flatMap((channel) => channel.untold()));
+      if (untold.size > 0 && this.now() - begun > stuckAfterSeconds)
+        throw new CommunicationError(
+          [...untold][0] ?? this.rank,
+          `a trace waits for when collectives started: ${untold.size === 1 ? 'rank' : 'ranks'} ` +
+            `${[...untold].join(', ')} did not say, awaited by rank ${this.rank}`,
+        );
+      return untold.size === 0;
+    });
   }
 
   /**
@@ -221,13 +242,13 @@ export class NcclEndpoint implements Endpoint, Companion {
     const known = this.#channels.get(title);
     if (known !== undefined) return known;
     const { device, library, trace = false, multiprocessors } = this.#options;
-    const maximumMultiprocessors = multiprocessors?.[lane];
+    const maximumMultiprocessors = ofLane(multiprocessors, lane);
     const channel = new NcclChannel({
       title,
       members,
       rank: this.rank,
       library,
-      stream: device.transferStream(title),
+      stream: device.transferStream(title, lane),
       scratch: this.#scratch,
       settings: maximumMultiprocessors === undefined ? {} : { maximumMultiprocessors },
       trace,
@@ -264,7 +285,7 @@ export class NcclEndpoint implements Endpoint, Companion {
         channel.learn(message.identity);
         return;
       case 'started':
-        channel.hearStart(message.sequence, message.seconds);
+        channel.hearStart(from, message);
     }
   }
 

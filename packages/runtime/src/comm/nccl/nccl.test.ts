@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Span } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { builtTesting } from '../../../testing/built.js';
 import { describeConformance } from '../../../testing/comm/conformance.js';
@@ -13,6 +14,8 @@ import type { TransferRecord } from '../communicator.js';
 interface Returned {
   readonly left: Readonly<Record<'memory' | 'streams' | 'events' | 'open', number>>;
   readonly records: readonly TransferRecord[];
+  /** By step. */
+  readonly spans: readonly (readonly Span[])[];
 }
 
 async function run(
@@ -50,6 +53,16 @@ describe('on cards and a NCCL of the test’s making', () => {
     for (const { issued, ready, end } of first?.records ?? []) expect(issued <= ready && ready <= end).toBe(true);
     // Messages between two ranks aside, both take part in everything.
     expect(second?.records.length).toBe(first?.records.length);
+  });
+
+  it('leaves no span of a step for later, whoever asks first', async () => {
+    for (const { spans, records } of await run(2, { trace: true, steps: 3 })) {
+      expect(spans.map((ofStep) => ofStep.map(({ step }) => step))).toEqual(
+        [0, 1, 2].map((step) => Array.from({ length: 10 }, () => step)),
+      );
+      for (const ofStep of spans) expect(new Set(ofStep.map(({ operation }) => operation)).size).toBe(10);
+      expect(records).toEqual([]);
+    }
   });
 
   it.each([

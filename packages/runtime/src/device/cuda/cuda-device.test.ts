@@ -3,7 +3,7 @@ import { copyOf, describeDevice, fillOf } from '../../../testing/device/conforma
 import { FakeCuda } from '../../../testing/device/fake-cuda.js';
 import { cudaAvailable } from './bindings/index.js';
 import { CudaContext } from './context.js';
-import { CudaDevice } from './cuda-device.js';
+import { CudaDevice, type CudaDeviceOptions } from './cuda-device.js';
 
 const capacity = 2 ** 26;
 
@@ -58,6 +58,23 @@ describe('cuda device', () => {
     device.complete(gate);
     device.wait(held);
     device.close();
+  });
+
+  it('lets streams go first for which others wait, unless told otherwise', () => {
+    const prioritiesOf = (options: CudaDeviceOptions): number[] => {
+      const fake = new FakeCuda(1, capacity);
+      const device = new CudaDevice(new CudaContext({ libraries: fake.libraries(0) }), options);
+      for (const lane of ['compute', 'copy', 'intra etp', 'inter ep']) device.queue(lane);
+      device.transferStream('sums of gradients', 'inter dp');
+      device.transferStream('exchanges', 'inter ep');
+      device.close();
+      return fake.priorities.map((level) => 0 - level);
+    };
+    const [compute, copy, intra, inter, sums, exchanges] = prioritiesOf({});
+    expect([compute < copy, copy < intra, intra < inter, sums < intra, exchanges === inter]).not.toContain(false);
+    expect(prioritiesOf({ priorities: { intra: 4, 'inter dp': 2 } })).toEqual([compute, copy, 4, inter, 2, exchanges]);
+    // A card has six levels. What is given for a lane is of all its queues.
+    expect(prioritiesOf({ priorities: { inter: 100 } })).toEqual([compute, copy, intra, 5, 5, 5]);
   });
 
   it('names the rank in the errors of CUDA', () => {

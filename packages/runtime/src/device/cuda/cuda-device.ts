@@ -16,6 +16,7 @@ import { copyView, fillView } from './catalogue/memory-kernels.js';
 import type { CudaContext } from './context.js';
 import { LtGemm } from './gemm.js';
 import { CudaEventPool } from './cuda-event-pool.js';
+import { lanePriority, type LanePriorities } from './lane-priorities.js';
 import { LaunchClock } from './launch-clock.js';
 import { DeviceMemory } from './memory.js';
 
@@ -24,6 +25,8 @@ export interface CudaDeviceOptions {
   readonly trace?: boolean;
   /** Default: all that the card has. */
   readonly kernels?: CudaKernels;
+  /** Of streams, over the usual ones. */
+  readonly priorities?: LanePriorities | undefined;
 }
 
 interface Waiting {
@@ -74,9 +77,6 @@ export interface TransferStream {
   takeRecords(): LaunchRecord[];
 }
 
-/** Beside that of products, 0. */
-const transferPriority = 1;
-
 /** Issued launches of a lane beyond which those that are done are looked for: bounds the events in use. */
 const lookedAfter = 256;
 
@@ -91,6 +91,7 @@ export class CudaDevice implements Device {
   readonly #kernels: CudaKernels;
   readonly #events: CudaEventPool;
   readonly #trace: boolean;
+  readonly #priorities: LanePriorities | undefined;
   #clock: LaunchClock | undefined;
   readonly #lanes = new Map<string, Lane>();
   /**
@@ -105,12 +106,13 @@ export class CudaDevice implements Device {
   #peakAllocatedBytes = 0;
 
   /** The context belongs to the device, which closes it. */
-  constructor(context: CudaContext, { trace = false, kernels = cudaKernels }: CudaDeviceOptions = {}) {
+  constructor(context: CudaContext, { trace = false, kernels = cudaKernels, priorities }: CudaDeviceOptions = {}) {
     this.#context = context;
     this.#memory = new DeviceMemory(context.libraries.runtime);
     this.#kernels = kernels;
     this.#events = new CudaEventPool(context, trace);
     this.#trace = trace;
+    this.#priorities = priorities;
     this.#clock = this.#newClock();
   }
 
@@ -120,9 +122,9 @@ export class CudaDevice implements Device {
     this.#clock = this.#newClock();
   }
 
-  /** A stream of its own for the collectives of one communicator. */
-  transferStream(name: string): TransferStream {
-    const lane = this.#addLane(`transfers ${name}`, transferPriority, this.#newClock());
+  /** A stream of its own for the collectives of one communicator, with the priority of its queue. */
+  transferStream(name: string, queue: string): TransferStream {
+    const lane = this.#addLane(`transfers ${name}`, lanePriority(queue, this.#priorities), this.#newClock());
     let start: Address | undefined;
     return {
       stream: lane.stream,
@@ -202,8 +204,7 @@ export class CudaDevice implements Device {
 
   queue(name: string): Queue {
     const known = this.#lanes.get(name);
-    // Transfers and small copies go before large products: they are what others wait for.
-    const lane = known ?? this.#addLane(name, name === 'compute' ? 0 : transferPriority, this.#clock);
+    const lane = known ?? this.#addLane(name, lanePriority(name, this.#priorities), this.#clock);
     return lane.queue;
   }
 
