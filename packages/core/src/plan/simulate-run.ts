@@ -9,12 +9,13 @@ import type { Cluster } from '../cluster/cluster.js';
 import { weakestBasis, type Basis, type CostModel, type UnknownEstimate } from '../cost/index.js';
 import { placedOn } from '../layout/mesh.js';
 import type { Routing } from '../routing/index.js';
-import type { Binding, Program } from '../schedule/schedule.js';
+import type { Program } from '../schedule/schedule.js';
 import { pipelineStep } from '../schedule/step.js';
 import { moeShape, stepTokens, type StepShape } from '../schedule/step-shape.js';
-import { placeOf, simulate } from '../simulate/index.js';
+import { placeOf } from '../simulate/index.js';
 import { PassPrices, type PartOfStep } from './pass-prices.js';
 import { runPipeline } from './pipeline-recurrence.js';
+import { simulateWhole } from './whole-step.js';
 import { routedBinding } from './workload.js';
 
 export interface RunRequest {
@@ -62,35 +63,53 @@ const operationsOf = ({ nodes, templates }: Program): number =>
 export function simulateRun(request: RunRequest): RunSimulation | UnknownEstimate {
   const { cluster, routing, seed, model } = request;
   const step = { ...request.step, layout: placedOn(request.step.layout, cluster) };
-  const programs = pipelineStep(step);
   const place = placeOf(step.layout, cluster);
-  const binding: Binding = routedBinding(moeShape(step), routing, seed);
-  const job = { place, programs, bindings: [binding], model };
+  const bindings = [routedBinding(moeShape(step), routing, seed)];
   const ranks = place.ranks > exactUpTo ? 'kinds' : 'alike';
+  const tokens = stepTokens(step) * step.microBatches * step.layout.dp * step.layout.cp;
+  const programs = request.depth === 'whole' ? [] : pipelineStep(step);
+  const small = programs.reduce((total, program) => total + operationsOf(program), 0) <= wholeUpTo;
+  if (request.depth === 'whole' || (request.depth === undefined && small)) {
+    const whole = simulateWhole(step, (every) => ({ place, programs: every, bindings, model, ranks }));
+    if (!whole.known) return whole;
+    const { seconds, beforeUpdateSeconds, busySeconds, basis } = whole;
+    const stages = stageTimes(busySeconds, beforeUpdateSeconds);
+    const updateSeconds = seconds - beforeUpdateSeconds;
+    return { known: true, depth: 'whole', seconds, tokensPerSecond: tokens / seconds, basis, ...stages, updateSeconds };
+  }
   const part: PartOfStep = (nodesOf) => ({
-    ...job,
+    place,
+    bindings,
+    model,
     ranks,
     programs: programs.map((program, stage) => ({ ...program, nodes: nodesOf(stage, program) })),
   });
   const prices = new PassPrices(step, part);
   const timed = runPipeline(step, prices);
   if (prices.missing.length > 0) return { known: false, missing: prices.missing };
-  const tokens = stepTokens(step) * step.microBatches * step.layout.dp * step.layout.cp;
   const { updateSeconds, basis } = prices;
-  const before = timed.finishSeconds;
-  const stages = timed.busySeconds.map((busySeconds): StageTime => ({
-    busySeconds,
-    bubbleSeconds: Math.max(0, before - busySeconds),
+  const stages = stageTimes(timed.busySeconds, timed.finishSeconds);
+  const seconds = timed.finishSeconds + updateSeconds;
+  return {
+    known: true,
+    depth: 'passes',
+    seconds,
+    tokensPerSecond: tokens / seconds,
+    basis: weakestBasis([...basis]),
+    ...stages,
+    updateSeconds,
+  };
+}
+
+/** What stages are busy, and what they wait of the time before the update. */
+function stageTimes(
+  busySeconds: readonly number[],
+  beforeUpdate: number,
+): Pick<RunSimulation, 'stages' | 'bubbleShare'> {
+  const stages = busySeconds.map((busy): StageTime => ({
+    busySeconds: busy,
+    bubbleSeconds: Math.max(0, beforeUpdate - busy),
   }));
-  const bubbleShare = stages.reduce((total, { bubbleSeconds }) => total + bubbleSeconds, 0) / (before * stages.length);
-  const result = { known: true, stages, bubbleShare, updateSeconds } as const;
-  const small = programs.reduce((total, program) => total + operationsOf(program), 0) <= wholeUpTo;
-  if (request.depth === 'whole' || (request.depth === undefined && small)) {
-    const whole = simulate(job);
-    if (!whole.known) return whole;
-    const seconds = whole.summary.makespanSeconds;
-    return { ...result, depth: 'whole', seconds, tokensPerSecond: tokens / seconds, basis: whole.summary.basis };
-  }
-  const seconds = before + updateSeconds;
-  return { ...result, depth: 'passes', seconds, tokensPerSecond: tokens / seconds, basis: weakestBasis([...basis]) };
+  const idle = stages.reduce((total, { bubbleSeconds }) => total + bubbleSeconds, 0);
+  return { stages, bubbleShare: idle / (beforeUpdate * stages.length) };
 }

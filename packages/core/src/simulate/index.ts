@@ -4,3 +4,4 @@ export type { CollectiveBasis } from './prices.js';
 export type { HostCores } from './host.js';
 export type { PathPiece, Resource } from './critical-path.js';
 export { benchSimulator, simulatorBenchShapes } from './bench.js';
+export { type Period, periodOf, stageWork, type StageWork } from './steady.js';

@@ -23,6 +23,7 @@ import type { Members } from './groups.js';
 import type { HostCores } from './host.js';
 import type { CollectiveBasis } from './prices.js';
 import { simulatedTrace, spreadTrace } from './simulated-trace.js';
+import type { Steps } from './steady.js';
 
 /** Which ranks there are, and how they are joined. */
 export interface Place {
@@ -103,6 +104,8 @@ export interface Simulation {
   readonly known: true;
   readonly trace: Trace;
   readonly summary: SimulationSummary;
+  /** What happened, by rank that stands for others. */
+  readonly steps: Steps;
 }
 
 const places = new WeakMap<Cluster, Map<string, Place>>();
@@ -179,6 +182,7 @@ export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
       return trace;
     },
     summary: summarize({ run, trace: kinds, world, fabric, model }),
+    steps: { happenings: run.happenings, programs, programOf },
   };
 }
 
