@@ -252,6 +252,7 @@ export {
   laneSeconds,
   lastStep,
   ofRank,
+  ofWay,
   perfettoPieces,
   readPerfetto,
   readTraceMeasurements,

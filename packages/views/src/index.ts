@@ -9,8 +9,9 @@ export { lineChart, type LineChart, type LineSeries } from './plots/line-chart.j
 export { scatter, type Scatter, type ScatterSeries } from './plots/scatter.js';
 export { fitPlots, type FitPlot } from './calibration/fit-plots.js';
 export { timelineSvg, type TimelineOptions, type TimelinePanel } from './timeline/timeline.js';
-export { expertLoad } from './report/expert-load.js';
 export { colourRules, themeVariables, withoutStyles } from './svg.js';
+export { expertLoad } from './report/expert-load.js';
+export { fillReport, type RealNetwork, type RunFacts, type RunRecord, type TrainedRun } from './report/fill-report.js';
 export { renderReport } from './report/render-report.js';
 export { renderStepPage, type StepPage, type StepTableText } from './report/step-page.js';
 export {

@@ -3,10 +3,9 @@ import { totalmem } from 'node:os';
 import {
   formatLayout,
   inChunks,
-  lastStep,
+  type MachineOverheads,
   type MachineRoom,
   namedStrategies,
-  perfettoPieces,
   type PlannedStrategy,
   refuseWhatDoesNotFit,
   type RunPlan,
@@ -21,7 +20,6 @@ import {
   type Launcher,
   type TrainReport,
 } from '@monta/runtime';
-import { renderReport } from '@monta/views';
 import { stringify } from 'yaml';
 import { hasOwnNetwork, launcherOf, onCards, withLanesOf } from '../config/backend-config.js';
 import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
@@ -36,11 +34,11 @@ import { interruptible, Whereabouts } from '../train/interruption.js';
 import { withMeasuredNetwork } from '../train/measured-network.js';
 import { measureOverheads } from '../train/overheads.js';
 import { comparable, planRun } from '../train/run-plan.js';
-import { runReport } from '../train/run-report.js';
+import { writeReport } from '../train/run-report.js';
 import { showJob, showPlan, showResult } from '../train/run-text.js';
 import { loadEmulatedCurves } from '../inputs.js';
 import { settingOf, type Setting } from '../train/setting.js';
-import { jobOf, runStrategies, traceOfWay } from '../train/strategies-run.js';
+import { jobOf, runStrategies } from '../train/strategies-run.js';
 import type { TrialGround } from '../train/trial.js';
 import type { TrainFlags } from './train.command.js';
 
@@ -109,6 +107,41 @@ function roomFor({ config: { backend }, ranks }: Setting, { ranksPerCard }: Laun
   return { ranksHere: ranksPerCard ?? Math.ceil(ranks / cardsHere()), bytes, rankBytes: bytes };
 }
 
+/** What `plan.json` holds: the choice, its prediction, and what it rests on. */
+const planDocument = ({ layout }: Setting, plan: RunPlan, overheads: MachineOverheads) => ({
+  strategy: plan.chosen.strategy,
+  layout: formatLayout(layout),
+  predictedStepSeconds: plan.chosen.predicted.seconds,
+  compared: plan.compared.map(({ label, role, predicted }) => ({
+    label,
+    role,
+    predictedStepSeconds: predicted.seconds,
+  })),
+  reasons: plan.reasons,
+  tried: plan.tried,
+  overheads,
+  kernels: Object.fromEntries(plan.model.kernels ?? []),
+  candidates: plan.choice?.candidates ?? [],
+});
+
+/** The setting with what links, collectives and kernels take here, measured before the plan. */
+async function measuredHere(
+  console: Console,
+  asked: Setting,
+  { launcher, signal }: Pick<TrialGround, 'launcher' | 'signal'>,
+): ReturnType<typeof measureOverheads> {
+  const between = hasOwnNetwork(asked.config.backend) && asked.ranks > 1;
+  const linked = between ? await withMeasuredNetwork(asked, launcher, signal) : asked;
+  console.note('timing collectives and kernels here, for the plan');
+  return measureOverheads(linked, launcher, signal);
+}
+
+const trialGround = (console: Console, ground: Omit<TrialGround, 'onTrial'>): TrialGround => ({
+  ...ground,
+  onTrial: (labels, steps) =>
+    console.note(`${labels.join(', ')} are predicted close to each other: trying ${steps} steps of each`),
+});
+
 async function trainAndReport(
   console: Console,
   flags: TrainFlags,
@@ -127,70 +160,21 @@ async function trainAndReport(
   folder.write('config.yaml', stringify(trainConfigDocument(config)));
   if (!flags.json) showJob(console, asked, folder);
   const where = new Whereabouts(config.steps, folder);
-  await interruptible(where, async (signal) => {
-    const linked =
-      hasOwnNetwork(config.backend) && asked.ranks > 1 ? await withMeasuredNetwork(asked, launcher, signal) : asked;
-    console.note('timing collectives and kernels here, for the plan');
-    const { setting, overheads } = await measureOverheads(linked, launcher, signal);
-    const ground: TrialGround = {
-      launcher,
-      resume: flags.resume,
-      signal,
-      onTrial: (labels, steps) =>
-        console.note(`${labels.join(', ')} are predicted close to each other: trying ${steps} steps of each`),
-    };
-    const full = await planRun(setting, overheads, ground);
-    const plan: RunPlan = { ...full, compared: flags.compare ? comparable(full, (text) => console.note(text)) : [] };
-    folder.writeJson('plan.json', {
-      strategy: plan.chosen.strategy,
-      layout: formatLayout(setting.layout),
-      predictedStepSeconds: plan.chosen.predicted.seconds,
-      compared: full.compared.map(({ label, role, predicted }) => ({
-        label,
-        role,
-        predictedStepSeconds: predicted.seconds,
-      })),
-      reasons: plan.reasons,
-      tried: plan.tried,
-      overheads,
-      kernels: Object.fromEntries(plan.model.kernels ?? []),
-      candidates: plan.choice?.candidates ?? [],
-    });
+  const runUntilReported = async (signal: AbortSignal): Promise<void> => {
+    const ground = { launcher, signal, resume: flags.resume };
+    const { setting, overheads } = await measuredHere(console, asked, ground);
+    const full = await planRun(setting, overheads, trialGround(console, ground));
+    const plan: RunPlan = { ...full, compared: flags.compare ? comparable(full, (line) => console.note(line)) : [] };
+    folder.writeJson('plan.json', planDocument(setting, full, overheads));
     if (!flags.json) showPlan(console, setting, plan);
     const progress = progressOf(console, where);
-    const run = await runStrategies({
-      setting,
-      launcher,
-      plan,
-      start: { checkpoints: folder.file('checkpoints'), resume: flags.resume },
-      progress,
-      signal,
-    }).finally(progress.close);
-    const measured = lastStep(traceOfWay(run.result.trace, run.turns, 0));
-    const { timeScale } = measured;
-    folder.write('trace.json', perfettoPieces([{ ...plan.chosen.predicted.trace, timeScale }, measured]));
-    const { evaluationBatches } = jobOf(setting, plan.chosen.strategy);
-    const report = runReport(setting, plan, run, {
-      run: folder.name,
-      started,
-      seconds: (Date.now() - started.getTime()) / 1e3,
-      command: ['monta', 'train', ...process.argv.slice(3)].join(' '),
-      text,
-      evaluationBatches,
-      files: [
-        { path: 'config.yaml', purpose: 'everything that was set; monta train config.yaml repeats the run' },
-        { path: 'plan.json', purpose: 'the choice, its prediction, and what it rests on' },
-        { path: 'metrics.jsonl', purpose: 'every step and evaluation, with the strategy of the step' },
-        { path: 'trace.json', purpose: 'one step, predicted and measured, for ui.perfetto.dev' },
-        { path: 'checkpoints', purpose: 'the trained model and the state to go on from' },
-        { path: 'report.json', purpose: 'the figures of this page' },
-      ],
-    });
-    folder.writeJson('report.json', report);
-    folder.write('report.html', renderReport(report));
+    const start = { checkpoints: folder.file('checkpoints'), resume: flags.resume };
+    const run = await runStrategies({ setting, launcher, plan, start, progress, signal }).finally(progress.close);
+    const report = writeReport({ setting, plan, run, text, started, folder });
     if (flags.json) console.json(report);
     else showResult(console, { report, folder });
-  }).catch((error: unknown) => {
+  };
+  await interruptible(where, runUntilReported).catch((error: unknown) => {
     if (where.goOn !== undefined && !(error instanceof Interrupted))
       console.note(`step ${where.saved} was saved; go on from there with\n  ${where.goOn}`);
     throw error;

@@ -10,7 +10,6 @@ import {
   type PlannedStrategy,
   type RunPlan,
   type Strategy,
-  type Trace,
   type Turns,
   settingStep,
 } from '@monta/core';
@@ -94,12 +93,6 @@ export function jobOf(
     ...(resume === undefined ? {} : { resume }),
   };
 }
-
-/** The spans of the steps that a way took. */
-export const traceOfWay = (trace: Trace, turns: Turns | undefined, way: number): Trace => ({
-  ...trace,
-  spans: trace.spans.filter(({ step }) => wayOfStep(turns, step) === way),
-});
 
 /** Runs a plan: the chosen strategy, and by turns what it is compared to. */
 export async function runStrategies({

@@ -1,6 +1,6 @@
 export { type Span, type SpanCollective, type Trace } from './span.js';
 export { type LaneSeconds, laneSeconds, type LaneTimes, laneTimes, spanLanes } from './lane-times.js';
-export { lastStep, ofRank } from './select.js';
+export { lastStep, ofRank, ofWay } from './select.js';
 export { clockOffsets } from './clocks.js';
 export { perfettoPieces, writePerfetto } from './perfetto-write.js';
 export { readPerfetto, readPerfettoPieces, type SpanSink, type TraceHead } from './perfetto-read.js';
