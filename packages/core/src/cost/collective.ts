@@ -7,7 +7,8 @@ import type { Algorithm, CollectiveLoad, EvenLoad } from '../traffic/flows.js';
 import type { CostModel } from './model.js';
 import { nodesOf } from './nccl.js';
 import { maxOf } from '../units/index.js';
-import { busiestPort, fastestWay, unitMove, type MoveRequest, type PricedFlow, type Way } from './ways.js';
+import { busiestPort, fastestWay, unitMove } from './ways.js';
+import type { Move, MoveRequest, PricedFlow, Way } from './ways.js';
 
 export type { PricedFlow } from './ways.js';
 
@@ -38,9 +39,8 @@ export interface CollectiveEstimate extends KnownEstimate {
 
 /** A price whose flows have yet to be multiplied. */
 export interface ScaledCollective extends Omit<PricedCollective, 'flows'> {
-  readonly algorithm: Algorithm;
-  /** One and the same array for even loads of a group, whatever their bytes. */
-  readonly flows: readonly PricedFlow[];
+  /** One and the same for even loads of a group, whatever their bytes. */
+  readonly move: Move;
   readonly bytesScale: number;
   readonly workScale: number;
 }
@@ -55,12 +55,12 @@ export interface ScaledCollective extends Omit<PricedCollective, 'flows'> {
  * and skew counts as without them.
  */
 export function priceCollective(request: CollectiveRequest): PricedCollective {
-  const { flows, bytesScale, workScale, latencySeconds, basis, detail, expectedError } = scaledCollective(request);
+  const { move, bytesScale, workScale, latencySeconds, basis, detail, expectedError } = scaledCollective(request);
   return {
     flows:
       bytesScale === 0
         ? []
-        : flows.map((flow) => ({ ...flow, bytes: flow.bytes * bytesScale, work: flow.work * workScale })),
+        : move.flows.map((flow) => ({ ...flow, bytes: flow.bytes * bytesScale, work: flow.work * workScale })),
     latencySeconds,
     basis,
     detail,
@@ -74,7 +74,7 @@ export function scaledCollective(request: CollectiveRequest): ScaledCollective {
   const { collectiveOverheadSeconds, algorithm: given } = model.inputs;
   const way = fastestWay(request, load, given);
   const { move, bytesScale, workScale, latencies, detail } = way;
-  const scaled = { algorithm: move.algorithm, flows: move.flows, bytesScale };
+  const scaled = { move, bytesScale };
   const measured = fromCurves(request, way);
   if (!measured || 'uncovered' in measured) {
     const why = measured ? `; not calibrated: ${measured.uncovered}` : '';

@@ -29,6 +29,7 @@ export {
   scaledCollective,
   type ScaledCollective,
 } from './collective.js';
+export type { Move } from './ways.js';
 export { nodesOf } from './nccl.js';
 export {
   busBytesPerSecond,

@@ -12,7 +12,7 @@ import {
   type EvenLoad,
   type Flow,
 } from '../traffic/flows.js';
-import { maxOf } from '../units/index.js';
+import { maxOf, memoized } from '../units/index.js';
 import { ncclAlgorithms, pairwiseSeconds, plainHops, protocolsOf, ringSeconds, treeSeconds } from './nccl.js';
 import type { Protocol } from './nccl.js';
 
@@ -26,6 +26,8 @@ export interface PricedFlow extends Flow {
 /** How an algorithm moves a load. */
 export interface Move {
   readonly algorithm: Algorithm;
+  /** Where so many ranks before move the same in the same way: their move, and how far they are. */
+  readonly like?: { readonly move: Move; readonly members: readonly number[]; readonly ranks: number };
   readonly flows: readonly PricedFlow[];
   readonly rings: readonly (readonly number[])[];
   readonly rounds: number;
@@ -98,8 +100,48 @@ export function unitMove(request: MoveRequest, of: EvenLoad['of'], algorithm: Al
   if (moves === undefined) groups.set(members, (moves = new Map()));
   const key = `${request.name} ${of} ${algorithm}`;
   let move = moves.get(key);
-  if (move === undefined) moves.set(key, (move = moveOf(request, unitLoad(of, members.length), algorithm)));
+  if (move === undefined) {
+    const origin = originOf(fabric)(members);
+    move = origin === members ? moveOf(request, unitLoad(of, members.length), algorithm) : undefined;
+    move ??= movedFrom(unitMove({ ...request, members: origin }, of, algorithm), origin, request);
+    moves.set(key, move);
+  }
   return move;
+}
+
+/** The first group that was asked for of those that are the same but for where they begin in the network. */
+const originOf = memoized((fabric: Fabric) => {
+  const origins = new Map<string, readonly number[]>();
+  return (members: readonly number[]): readonly number[] => {
+    const [first = 0] = members;
+    const key = `${first % fabric.repeats} ${members.map((rank) => rank - first).join()}`;
+    const origin = origins.get(key) ?? members;
+    origins.set(key, origin);
+    return origin;
+  };
+});
+
+/** The move of a group as that of another, whose flows are those of the other between other ranks. */
+function movedFrom(move: Move, from: readonly number[], { fabric, members }: MoveRequest): Move {
+  const ranks = (members[0] ?? 0) - (from[0] ?? 0);
+  const { algorithm, rounds, portSeconds, latencies } = move;
+  let flows: readonly PricedFlow[] | undefined;
+  return {
+    algorithm,
+    rounds,
+    portSeconds,
+    latencies,
+    like: { move, members: from, ranks },
+    rings: move.rings.map((ring) => ring.map((rank) => rank + ranks)),
+    // many, and mostly not asked for
+    get flows() {
+      flows ??= move.flows.map((flow) => {
+        const [sender, receiver] = [flow.from + ranks, flow.to + ranks];
+        return { ...flow, from: sender, to: receiver, route: fabric.route(sender, receiver) };
+      });
+      return flows;
+    },
+  };
 }
 
 /** The fastest of the ways that an algorithm allows; `nccl` chooses among several. */
@@ -113,7 +155,7 @@ export function fastestWay(request: MoveRequest, load: CollectiveLoad | EvenLoad
     const even = load.kind === 'even';
     const move = even ? unitMove(request, load.of, algorithm) : moveOf(request, load, algorithm);
     const scale = even ? load.bytes : 1;
-    const moving = name === 'barrier' || (scale > 0 && move.flows.length > 0);
+    const moving = name === 'barrier' || (scale > 0 && (move.like?.move ?? move).flows.length > 0);
     const port = move.portSeconds * scale;
     if (given !== 'nccl' || algorithm === 'direct' || !moving) {
       const latencies = moving ? plainLatencies(request, move, given === 'nccl') : new Float64Array(members.length);

@@ -2,7 +2,7 @@
 import type { Cluster } from '../cluster/cluster.js';
 import { devicesPerUnit, portsOf } from '../cluster/ports.js';
 import type { SimulationSummary } from '../simulate/index.js';
-import { memoized } from '../units/index.js';
+import { maxOf } from '../units/index.js';
 
 /** Bytes that cross one tier. */
 export interface TierBytes {
@@ -14,42 +14,24 @@ export interface TierBytes {
   readonly busiest: number;
 }
 
-/** Who sends: inside a node a device, whose links count together, outside each NIC with the devices that share it. */
-interface Senders {
-  /** By port of the cluster; -1 for those that receive. */
-  readonly ofPort: Int32Array;
-  /** By sender. */
-  readonly tiers: readonly number[];
-}
-
-const sendersOf = memoized((cluster: Cluster): Senders => {
-  const numbers = new Map<string, number>();
-  const tiers: number[] = [];
-  const ofPort = Int32Array.from(portsOf(cluster), ({ tier, unit, direction }, port) => {
-    if (direction === 'ingress') return -1;
-    const key = `${tier} ${tier === 0 ? unit : port}`;
-    let number = numbers.get(key);
-    if (number === undefined) numbers.set(key, (number = tiers.push(tier) - 1));
-    return number;
-  });
-  return { ofPort, tiers };
-});
-
-export function tierBytes({ portBytes, ranks }: SimulationSummary, cluster: Cluster): TierBytes[] {
-  const { ofPort, tiers } = sendersOf(cluster);
-  const bySender = new Float64Array(tiers.length);
-  ofPort.forEach((sender, port) => {
-    if (sender >= 0) bySender[sender] = (bySender[sender] ?? 0) + (portBytes[port] ?? 0);
-  });
+/**
+ * What a rank sends, and what the busiest sender does. Inside a node a device sends, over all its links together;
+ * outside each NIC, for the devices that share it.
+ */
+export function tierBytes({ portKinds, ranks }: SimulationSummary, cluster: Cluster): TierBytes[] {
+  const ports = portsOf(cluster);
   const sent = new Float64Array(cluster.tiers.length);
-  const most = new Float64Array(cluster.tiers.length);
-  tiers.forEach((tier, sender) => {
-    const bytes = bySender[sender] ?? 0;
-    sent[tier] = (sent[tier] ?? 0) + bytes;
-    most[tier] = Math.max(most[tier] ?? 0, bytes);
-  });
-  return cluster.tiers.map(({ name, ports }, tier) => {
-    const behind = tier === 0 ? 1 : devicesPerUnit(cluster, tier - 1) / ports;
-    return { tier, name, perRank: (sent[tier] ?? 0) / ranks, busiest: (most[tier] ?? 0) / behind };
+  const bySender = cluster.tiers.map(() => new Map<number, number>());
+  for (const { port, count, bytes } of portKinds) {
+    const { tier, unit, direction } = ports[port] ?? {};
+    if (tier === undefined || unit === undefined || direction === 'ingress') continue;
+    sent[tier] = (sent[tier] ?? 0) + count * bytes;
+    const sender = tier === 0 ? unit : port;
+    bySender[tier]?.set(sender, (bySender[tier].get(sender) ?? 0) + bytes);
+  }
+  return cluster.tiers.map(({ name, ports: each }, tier) => {
+    const behind = tier === 0 ? 1 : devicesPerUnit(cluster, tier - 1) / each;
+    const busiest = Math.max(0, maxOf([...(bySender[tier]?.values() ?? [])]));
+    return { tier, name, perRank: (sent[tier] ?? 0) / ranks, busiest: busiest / behind };
   });
 }

@@ -234,7 +234,7 @@ export function passPrice({ summary }: Simulation, cluster: Cluster, chunks: num
     seconds: summary.makespanSeconds,
     bytes: tierBytes(summary, cluster),
     hiddenShare: Math.max(0, summary.times.hiddenShare),
-    boundSeconds: summary.portUtilisation.reduce((most, one) => Math.max(most, one), 0) * summary.makespanSeconds,
+    boundSeconds: summary.portKinds.reduce((most, { busySeconds }) => Math.max(most, busySeconds), 0),
     held: summary.held.map(({ name, seconds }) => ({ name, seconds })),
     basis: summary.basis,
     expectedError: simulationError(summary),

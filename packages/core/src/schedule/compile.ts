@@ -12,6 +12,7 @@
  */
 import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
+import { memoized } from '../units/memoized.js';
 import type { Lane, Life, Operation, Program, ProgramNode, Region, Template, Use } from './schedule.js';
 import { chunksOverlap, usesConflict } from './template-builder.js';
 
@@ -118,7 +119,7 @@ interface TemplatePlan {
   readonly regions: ReadonlyMap<string, Region>;
 }
 
-function planTemplate(template: Template): TemplatePlan {
+const planTemplate = memoized((template: Template): TemplatePlan => {
   const { operations } = template;
   const place = new Map<string, number>();
   const queues = operations.map(queueId);
@@ -140,7 +141,7 @@ function planTemplate(template: Template): TemplatePlan {
   const sinks = operations.map((_, index) => index).filter((index) => followed[index] === 0);
   const names = operations.map(({ id }) => `${template.name}/${id}`);
   return { template, names, queues, after, roots, sinks, regions: new Map(template.regions.map((r) => [r.id, r])) };
-}
+});
 
 /** Places of the operations that the one at `index` waits for, within its template. */
 function predecessors(template: Template, index: number, place: ReadonlyMap<string, number>): Set<number> {

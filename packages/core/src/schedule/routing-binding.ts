@@ -7,6 +7,9 @@ import type { GroupRouting, Part } from '../routing/group-routing.js';
 import { rankPlace, type Exchange, type ExchangeCounts, type RankPlace, type RowRule } from './rows.js';
 import type { Binding, Likeness } from './schedule.js';
 
+/** Chunk counts that answers are kept for are below it. */
+const mostChunks = 1024;
+
 /** Routing of the expert group of `rank` at `node`. */
 export type RoutingOf = (rank: number, node: number) => GroupRouting;
 
@@ -14,6 +17,8 @@ export class RoutingBinding implements Binding {
   readonly #layout: Layout;
   readonly #routingOf: RoutingOf;
   readonly #places: RankPlace[] = [];
+  readonly #counts = new WeakMap<Exchange, Map<number, ExchangeCounts>>();
+  readonly #rows = new WeakMap<RowRule, Map<number, number>>();
 
   readonly alike?: Likeness;
 
@@ -25,12 +30,33 @@ export class RoutingBinding implements Binding {
   }
 
   counts(exchange: Exchange, rank: number, node: number, part: Part): ExchangeCounts {
-    const at = this.#place(rank);
-    return exchange.fixed?.(at, part) ?? exchange.counts(at, part, this.#routingOf(rank, node));
+    return this.#once(this.#counts, exchange, rank, part, () => {
+      const at = this.#place(rank);
+      return exchange.fixed?.(at, part) ?? exchange.counts(at, part, this.#routingOf(rank, node));
+    });
   }
 
   rows(rule: RowRule, rank: number, node: number, part: Part): number {
-    return rule.count(this.#place(rank), part, () => this.#routingOf(rank, node));
+    return this.#once(this.#rows, rule, rank, part, () =>
+      rule.count(this.#place(rank), part, () => this.#routingOf(rank, node)),
+    );
+  }
+
+  /** Nodes where ranks are alike have the same routing: what it comes to is worked out once for all of them. */
+  #once<Of extends object, Value>(
+    answers: WeakMap<Of, Map<number, Value>>,
+    of: Of,
+    rank: number,
+    { chunk, of: chunks }: Part,
+    ask: () => Value,
+  ): Value {
+    if (this.alike === undefined || chunks >= mostChunks) return ask();
+    let known = answers.get(of);
+    if (known === undefined) answers.set(of, (known = new Map()));
+    const key = (rank * mostChunks + chunk) * mostChunks + chunks;
+    let answer = known.get(key);
+    if (answer === undefined) known.set(key, (answer = ask()));
+    return answer;
   }
 
   #place(rank: number): RankPlace {

@@ -4,6 +4,7 @@
  */
 import { InputError } from '../units/errors.js';
 import { appendAll } from '../units/lists.js';
+import { memoized } from '../units/memoized.js';
 import { besidePasses } from './beside-passes.js';
 import { attentionBackward, attentionForward } from './attention-layer.js';
 import { unsupportedStrategy, type Strategy } from './dispatchers/strategies.js';
@@ -83,7 +84,8 @@ interface PassTemplates {
   readonly again: ReadonlySet<string>;
 }
 
-function passTemplates(step: StepShape): PassTemplates {
+/** Of all stages, which share them. */
+const passTemplates = memoized((step: StepShape): PassTemplates => {
   const { recompute = 'none' } = step;
   const pairs = layerBlocksOf(step.model).map((block) => layerBlocks[block](step));
   const split = pairs.map(({ forward }): RecomputedTemplate => recomputed(forward, recompute));
@@ -91,7 +93,7 @@ function passTemplates(step: StepShape): PassTemplates {
     all: [...endTemplates(step), ...pairs.map(({ backward }) => backward), ...split.flatMap(splitTemplates)],
     again: new Set(split.flatMap(({ again }) => (again ? [again.name] : []))),
   };
-}
+});
 
 type Behind = (microBatch: number, layer: number) => void;
 

@@ -4,6 +4,7 @@ import { statisticsRegion, streamRegion } from './moe-parts.js';
 import type { Pass, Template } from './schedule.js';
 import { moeShape, type StepShape } from './step-shape.js';
 import { read, TemplateBuilder, write } from './template-builder.js';
+import { memoized } from '../units/memoized.js';
 import { memoryWork } from './work.js';
 
 /**
@@ -19,13 +20,16 @@ export function peerOf(
   return members[(members.indexOf(rank) + step + members.length) % members.length] ?? rank;
 }
 
-/** `receive.forward`, `send.forward`, `receive.backward` and `send.backward`; none without a pipeline. */
-export function transferTemplates(step: StepShape): Template[] {
+/**
+ * `receive.forward`, `send.forward`, `receive.backward` and `send.backward`, which all stages share; none without a
+ * pipeline.
+ */
+export const transferTemplates = memoized((step: StepShape): Template[] => {
   if (step.layout.pp === 1) return [];
   return (['forward', 'backward'] as const).flatMap((pass) =>
     (['receive', 'send'] as const).map((name) => transfer(step, name, pass)),
   );
-}
+});
 
 function transfer(step: StepShape, name: 'receive' | 'send', pass: 'forward' | 'backward'): Template {
   const shape = moeShape(step);

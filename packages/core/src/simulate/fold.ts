@@ -7,7 +7,7 @@ import { scaledCollective, type CostModel } from '../cost/index.js';
 import type { Group } from '../layout/layout.js';
 import type { CollectiveName, Binding, Program, Template } from '../schedule/schedule.js';
 import type { Exchange, RowRule, Size } from '../schedule/rows.js';
-import { decompose, unitLoad, type Algorithm, type EvenLoad } from '../traffic/flows.js';
+import { decompose, unitLoad, type Algorithm, type EvenLoad, type Flow } from '../traffic/flows.js';
 import { collectiveLoad, evenLoad } from '../traffic/load.js';
 import { moved, type Digit, type Fabric, type Symmetry, type World } from '../traffic/index.js';
 import { memoized } from '../units/index.js';
@@ -164,7 +164,7 @@ function patternsOf(digits: readonly Digit[], request: FoldRequest): Pattern[] {
           const key = load.kind === 'even' ? `${body.name} ${body.group} ${members[0]} ${load.bytes}` : '';
           if (priced.has(key)) continue;
           if (key !== '') priced.add(key);
-          const { algorithm } = scaledCollective({ model, fabric, name: body.name, members, load });
+          const { algorithm } = scaledCollective({ model, fabric, name: body.name, members, load }).move;
           if (algorithm === 'direct' && body.name !== 'broadcast') continue;
           const pattern = { name: body.name, group: body.group, of: 'blocks', algorithm } as const;
           found.set(Object.values(pattern).join(), pattern);
@@ -200,10 +200,32 @@ class Sequences {
   }
 }
 
+/** Flows of a pattern over all groups. */
+function flowsOf({ name, group, of, algorithm }: Pattern, { symmetry, groups, fabric }: FoldRequest): Flow[] {
+  const nodeOf = (rank: number): number => fabric.nodeOf(rank);
+  return groups.all(group, symmetry.world([]).size).flatMap((members) => {
+    const load = unitLoad(of, members.length);
+    return [...decompose({ name, members, load, algorithm, nodeOf }).flows];
+  });
+}
+
+/** Whether flows are the same flows when all ranks have moved along a digit: then loads are alike besides. */
+function keptByMoving(flows: readonly Flow[], digits: readonly Digit[], ranks: number): boolean {
+  const bytesOf = new Map(flows.map(({ from, to, bytes }) => [from * ranks + to, bytes]));
+  return digits.every((digit) =>
+    flows.every(({ from, to, bytes }) => {
+      const other = bytesOf.get(moved(from, digit) * ranks + moved(to, digit)) ?? 0;
+      return Math.abs(other - bytes) <= 1e-12 * bytes;
+    }),
+  );
+}
+
 /** Adds up what flows of every kind do to every port and every rank, over all groups. */
-function loadsAlike(pattern: Pattern, digits: readonly Digit[], { symmetry, groups, fabric }: FoldRequest): boolean {
-  const { name, group, of, algorithm } = pattern;
+function loadsAlike(pattern: Pattern, digits: readonly Digit[], request: FoldRequest): boolean {
+  const { symmetry, fabric } = request;
   const world = symmetry.world(digits);
+  const flows = flowsOf(pattern, request);
+  if (keptByMoving(flows, digits, world.size)) return true;
   const sequences = new Sequences();
   const amounts = new Map<number, string>();
   const texts = new Map<string, number>();
@@ -222,22 +244,18 @@ function loadsAlike(pattern: Pattern, digits: readonly Digit[], { symmetry, grou
     loads.set(key, known);
     known.counts.set(load.at, (known.counts.get(load.at) ?? 0) + 1);
   };
-  for (const members of groups.all(group, world.size)) {
-    const load = unitLoad(of, members.length);
-    const { flows } = decompose({ name, members, load, algorithm, nodeOf: (rank) => fabric.nodeOf(rank) });
-    for (const { from, to, bytes } of flows) {
-      const { ports, slowdown } = fabric.route(from, to);
-      let kind = sequences.followed(0, world.placeOf[from] ?? 0);
-      kind = sequences.followed(kind, world.placeOf[to] ?? 0);
-      kind = sequences.followed(kind, amountOf(bytes));
-      kind = sequences.followed(kind, amountOf(slowdown));
-      for (const port of ports) kind = sequences.followed(kind, (world.portPlace[port] ?? -1) + 1);
-      ports.forEach((port, index) => {
-        add(kind, index, { of: 'port', at: port });
-      });
-      add(kind, ports.length, { of: 'rank', at: from });
-      add(kind, ports.length + 1, { of: 'rank', at: to });
-    }
+  for (const { from, to, bytes } of flows) {
+    const { ports, slowdown } = fabric.route(from, to);
+    let kind = sequences.followed(0, world.placeOf[from] ?? 0);
+    kind = sequences.followed(kind, world.placeOf[to] ?? 0);
+    kind = sequences.followed(kind, amountOf(bytes));
+    kind = sequences.followed(kind, amountOf(slowdown));
+    for (const port of ports) kind = sequences.followed(kind, (world.portPlace[port] ?? -1) + 1);
+    ports.forEach((port, index) => {
+      add(kind, index, { of: 'port', at: port });
+    });
+    add(kind, ports.length, { of: 'rank', at: from });
+    add(kind, ports.length + 1, { of: 'rank', at: to });
   }
   return [...loads.values()].every(({ of: what, at, counts }) => {
     const like =

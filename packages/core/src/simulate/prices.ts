@@ -1,6 +1,6 @@
 /** Prices of a job's operations, and what they rest on. */
 import { kernelSeconds, nodesOf, pricedKernel, scaledCollective, weakestBasis } from '../cost/index.js';
-import type { Basis, CostModel, PricedFlow, ScaledCollective } from '../cost/index.js';
+import type { Basis, CostModel, Move, PricedFlow, ScaledCollective } from '../cost/index.js';
 import type { Fabric, World } from '../traffic/index.js';
 import { priceKey } from '../schedule/kernels.js';
 import type { Group } from '../layout/layout.js';
@@ -11,6 +11,7 @@ import type { Channel } from './groups.js';
 import type { HostCores } from './host.js';
 import type { CollectiveLoad, EvenLoad } from '../traffic/flows.js';
 import { collectiveLoad, evenLoad, rowsOf } from '../traffic/load.js';
+import { memoized } from '../units/index.js';
 import { bundle, type Bundled } from './bundles.js';
 
 export interface Job {
@@ -64,8 +65,8 @@ export interface MeetingPrice extends Bundled {
   readonly key: string;
 }
 
-/** Bundles of even loads: by world and channel's ranks, by the flows of a unit. */
-const unitBundles = new WeakMap<World, WeakMap<readonly PricedFlow[], Bundled>>();
+/** Bundles of even loads, by world and by how a unit moves. */
+const unitBundles = memoized((_: World) => new WeakMap<Move, Bundled>());
 
 export class Prices {
   readonly #job: Job;
@@ -74,8 +75,8 @@ export class Prices {
   readonly #fixed = new Map<CompiledOperation['operation'], Map<number, MeetingPrice>>();
   /** Of even loads, by what they move on which channel. */
   readonly #even = new Map<string, MeetingPrice>();
-  /** Of kernels that run alike on all ranks. */
-  readonly #kernels = new Map<CompiledOperation['operation'], KernelPrice>();
+  /** Of kernels that run alike on all ranks that see the same routing. */
+  readonly #kernels = new Map<Binding, Map<CompiledOperation['operation'], KernelPrice>>();
   readonly #collectives = new Map<string, CollectiveBasis>();
   readonly #nodes = new Map<number, number>();
   /** Of kernels, and of collectives. */
@@ -92,10 +93,13 @@ export class Prices {
    * asks before.
    */
   kernel(place: number, flat: CompiledOperation, body: KernelBody): KernelPrice {
-    const alike = typeof body.work.rows === 'number' || this.#binding(place).alike === 'ranks';
+    const binding = this.#binding(place);
+    const alike = typeof body.work.rows === 'number' || binding.alike === 'ranks';
     if (!alike) return this.#kernel(place, flat, body);
-    let price = this.#kernels.get(flat.operation);
-    if (price === undefined) this.#kernels.set(flat.operation, (price = this.#kernel(place, flat, body)));
+    let known = this.#kernels.get(binding);
+    if (known === undefined) this.#kernels.set(binding, (known = new Map()));
+    let price = known.get(flat.operation);
+    if (price === undefined) known.set(flat.operation, (price = this.#kernel(place, flat, body)));
     return price;
   }
 
@@ -159,7 +163,7 @@ export class Prices {
     const { ranks, members } = channel;
     const scaled = scaledCollective({ model, fabric, name: body.name, members: ranks, load });
     const bundled =
-      load.kind === 'even' ? this.#unitBundles(channel, scaled.flows) : this.#bundle(channel, scaled.flows);
+      load.kind === 'even' ? this.#unitBundles(channel, scaled.move) : this.#bundle(channel, scaled.move.flows);
     const { bytesScale, workScale, basis, latencySeconds: latencies } = scaled;
     // members stand for ranks of their kind, whose latency is theirs
     const latencySeconds = Float64Array.from(members, (member) => latencies[this.#rankAt(channel, member)] ?? 0);
@@ -176,14 +180,26 @@ export class Prices {
     return ranks.findIndex((rank) => placeOf[rank] === member);
   }
 
-  #unitBundles(channel: Channel, flows: readonly PricedFlow[]): Bundled {
-    if (this.#hostOf) return this.#bundle(channel, flows);
-    const { world } = this.#job;
-    let known = unitBundles.get(world);
-    if (known === undefined) unitBundles.set(world, (known = new WeakMap()));
-    let bundled = known.get(flows);
-    if (bundled === undefined) known.set(flows, (bundled = this.#bundle(channel, flows)));
+  #unitBundles(channel: Channel, move: Move): Bundled {
+    if (this.#hostOf) return this.#bundle(channel, move.flows);
+    const known = unitBundles(this.#job.world);
+    let bundled = known.get(move);
+    if (bundled === undefined)
+      known.set(move, (bundled = this.#likeAnother(channel, move) ?? this.#bundle(channel, move.flows)));
     return bundled;
+  }
+
+  /** Bundles of a group that moves as another does: those of the other, on its own ports. */
+  #likeAnother(channel: Channel, { like }: Move): Bundled | undefined {
+    const { world, fabric } = this.#job;
+    if (like === undefined) return undefined;
+    const members = [...new Set(like.members.map((rank) => world.placeOf[rank] ?? 0))];
+    if (members.length !== channel.members.length) return undefined;
+    const { bundles, ...rest } = this.#unitBundles({ ...channel, members, ranks: like.members }, like.move);
+    const placeOf = (port: number): number =>
+      world.portPlace[fabric.moved(world.ports[port]?.port ?? 0, like.ranks)] ?? -1;
+    const own = bundles.map((one) => ({ ...one, ports: one.ports.map(placeOf) }));
+    return own.every(({ ports }) => !ports.includes(-1)) ? { ...rest, bundles: own } : undefined;
   }
 
   #bundle(channel: Channel, flows: readonly PricedFlow[]): Bundled {

@@ -7,10 +7,10 @@ import type { Layout } from '../layout/layout.js';
 import { coordinates, groupMembers, placedOn, worldSize } from '../layout/mesh.js';
 import { compile, type CompiledProgram } from '../schedule/compile.js';
 import { priceKey } from '../schedule/kernels.js';
-import type { Binding, Program } from '../schedule/schedule.js';
+import type { Binding, Program, Template } from '../schedule/schedule.js';
 import { laneTimes } from '../trace/index.js';
 import type { LaneTimes, Trace } from '../trace/index.js';
-import { InputError } from '../units/index.js';
+import { InputError, memoized } from '../units/index.js';
 import { flatten } from './rank-state.js';
 import { criticalPath } from './critical-path.js';
 import type { PathPiece, Resource } from './critical-path.js';
@@ -63,6 +63,17 @@ export interface PortLoad {
   readonly utilisation: number;
 }
 
+/** Ports that do the same. */
+export interface PortKind {
+  /** One of them, as the fabric counts ports. */
+  readonly port: number;
+  readonly count: number;
+  /** Of each. */
+  readonly bytes: number;
+  /** Seconds for which each would have been busy at its full bandwidth. */
+  readonly busySeconds: number;
+}
+
 /** What held the critical path longest. */
 export interface BindingResource {
   /** A tier of the network, a lane on which kernels ran, `latency` or `host`. */
@@ -81,9 +92,10 @@ export interface SimulationSummary {
   readonly makespanSeconds: number;
   readonly times: LaneTimes;
   readonly ports: readonly PortLoad[];
-  /** The same as numbers, by port of the fabric. */
+  /** Bytes as numbers, by port of the fabric. */
   readonly portBytes: Float64Array;
-  readonly portUtilisation: Float64Array;
+  /** Ports that do the same, as those that a simulation knows. */
+  readonly portKinds: readonly PortKind[];
   readonly path: readonly PathPiece[];
   /** Resources of the critical path, longest first. */
   readonly held: readonly BindingResource[];
@@ -230,23 +242,22 @@ function compiled(program: Program): CompiledProgram {
   return known;
 }
 
-const pricedPrograms = new WeakMap<CostModel, WeakSet<Program>>();
+const pricedTemplates = memoized((_: CostModel) => new WeakSet<Template>());
 
 function unpriced(programs: readonly Program[], model: CostModel): string[] {
   const missing = new Set<string>();
-  const known = pricedPrograms.get(model) ?? new WeakSet();
-  pricedPrograms.set(model, known);
-  for (const program of programs) {
-    if (known.has(program)) continue;
-    for (const template of new Set(program.nodes.map((node) => node.template))) {
-      for (const { body, uses } of program.templates[template]?.operations ?? []) {
+  const known = pricedTemplates(model);
+  for (const program of programs)
+    for (const name of new Set(program.nodes.map(({ template }) => template))) {
+      const template = program.templates[name];
+      if (template === undefined || known.has(template)) continue;
+      for (const { body, uses } of template.operations) {
         if (body.kind !== 'kernel') continue;
         const price = kernelSeconds(model, pricedKernel(priceKey(body.name, uses), body.work, 1));
         if (!price.known) for (const what of price.missing) missing.add(what);
       }
+      if (missing.size === 0) known.add(template);
     }
-    if (missing.size === 0) known.add(program);
-  }
   return [...missing];
 }
 
@@ -271,30 +282,31 @@ function summarize({ run, trace, world, fabric, model }: Simulated): SimulationS
   const makespanSeconds = times.makespanSeconds;
   const path = criticalPath(run.happenings).map((piece) => atRank(piece, world));
   const held = heldBy(path, fabric, makespanSeconds);
-  const perPort = (of: (place: number) => number): Float64Array =>
-    Float64Array.from(world.portPlace, (place) => (place < 0 ? 0 : of(place)));
-  const portBytes = perPort((place) => (run.portBytes[place] ?? 0) / (world.ports[place]?.count ?? 1));
-  const portUtilisation = perPort((place) =>
-    makespanSeconds > 0 ? (run.portSeconds[place] ?? 0) / makespanSeconds : 0,
-  );
+  const portKinds = world.ports.map(({ port, count }, place): PortKind => ({
+    port,
+    count,
+    bytes: (run.portBytes[place] ?? 0) / count,
+    busySeconds: run.portSeconds[place] ?? 0,
+  }));
+  // many, and mostly not asked for
+  let portBytes: Float64Array | undefined;
   let ports: readonly PortLoad[] | undefined;
   return {
     ranks: world.size,
     makespanSeconds,
     times,
-    // many, and mostly not asked for
     get ports() {
-      ports ??= fabric.ports.map(({ id, tier, direction }, index) => ({
-        id,
-        tier,
-        direction,
-        bytes: portBytes[index] ?? 0,
-        utilisation: portUtilisation[index] ?? 0,
-      }));
+      ports ??= fabric.ports.map(({ id, tier, direction }, index) => {
+        const { bytes = 0, busySeconds = 0 } = portKinds[world.portPlace[index] ?? -1] ?? {};
+        return { id, tier, direction, bytes, utilisation: makespanSeconds > 0 ? busySeconds / makespanSeconds : 0 };
+      });
       return ports;
     },
-    portBytes,
-    portUtilisation,
+    get portBytes() {
+      portBytes ??= Float64Array.from(world.portPlace, (place) => portKinds[place]?.bytes ?? 0);
+      return portBytes;
+    },
+    portKinds,
     path,
     held,
     binding: held[0],

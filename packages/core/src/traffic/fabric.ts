@@ -2,7 +2,7 @@
  * The network as prices see it: numbered ports with capacities, and for each pair of ranks the ports that a message
  * occupies.
  */
-import { deviceCount, portsOf, route, unitOf } from '../cluster/ports.js';
+import { deviceCount, devicesPerUnit, portId, portsOf, route, unitOf } from '../cluster/ports.js';
 import type { Port } from '../cluster/ports.js';
 import type { Cluster } from '../cluster/cluster.js';
 
@@ -36,6 +36,10 @@ export interface Fabric {
   readonly reducingBytesPerSecond?: number;
   /** Unit of tier 0 (the node, or the NVLink domain) in which a rank sits. */
   nodeOf(rank: number): number;
+  /** Ranks after which the network is the same again: those below its outermost tier. */
+  readonly repeats: number;
+  /** The port that is to other ranks what `port` is to those so many before, a multiple of `repeats`. */
+  moved(port: number, ranks: number): number;
 }
 
 const known = new WeakMap<Cluster, Fabric>();
@@ -53,9 +57,10 @@ export function fabricOf(cluster: Cluster): Fabric {
 function newFabric(cluster: Cluster): Fabric {
   const ranks = deviceCount(cluster);
   const routes = new Map<number, FabricRoute>();
+  const ports = portsOf(cluster);
   return {
     ranks,
-    ports: portsOf(cluster).map((port) => ({
+    ports: ports.map((port) => ({
       id: portName(cluster, port),
       bytesPerSecond: port.bytesPerSecond,
       tier: port.tier,
@@ -67,8 +72,8 @@ function newFabric(cluster: Cluster): Fabric {
       let found = routes.get(key);
       if (!found) {
         const { tier, egress, ingress, latencySeconds, slowdown } = route(cluster, from, to);
-        const ports = [...egress, ...ingress];
-        found = { tier, ports, key: ports.join(), latencySeconds, slowdown };
+        const both = [...egress, ...ingress];
+        found = { tier, ports: both, key: both.join(), latencySeconds, slowdown };
         routes.set(key, found);
       }
       return found;
@@ -77,6 +82,16 @@ function newFabric(cluster: Cluster): Fabric {
       ? {}
       : { reducingBytesPerSecond: cluster.tiers[0].reducingBytesPerSecond }),
     nodeOf: (rank) => unitOf(cluster, 0, rank),
+    repeats: cluster.tiers.length < 2 ? ranks : devicesPerUnit(cluster, cluster.tiers.length - 2),
+    moved(port, by) {
+      const own = ports[port];
+      if (own === undefined) throw new RangeError(`there is no port ${port}`);
+      return portId({
+        cluster,
+        ...own,
+        unit: own.unit + by / (own.tier === 0 ? 1 : devicesPerUnit(cluster, own.tier - 1)),
+      });
+    },
   };
 }
 
