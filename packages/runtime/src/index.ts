@@ -4,6 +4,7 @@ export {
   builtModule,
   cardsCluster,
   cardsHere,
+  keepThreads,
   type Launcher,
   leadMpirun,
   leadStarted,
@@ -47,7 +48,7 @@ export {
   type RankPlace,
   sizesBetween,
 } from './bench/group-collectives.js';
-export { benchLayerDispatch, type ContestFigures, type LayerBench } from './bench/nodes/index.js';
+export { benchEmulatedLayer, benchLayerDispatch, type ContestFigures, type LayerBench } from './bench/nodes/index.js';
 export { rowTolerance } from './execute/sample-rows.js';
 export { type ExchangeFigure, type LineRates, measureExchanges } from './bench/two-hosts.js';
 export type { Exchange } from './bench/two-hosts-types.js';

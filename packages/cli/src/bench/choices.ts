@@ -1,24 +1,16 @@
 /**
- * `npm run bench:choices -- [--layers N] [--seconds S] [--json]`: over layers and clusters with different winners, the
- * plan's way to dispatch beside the fastest that was measured, over a network emulated to scale.
+ * `npm run bench:choices -- [--layers N] [--minutes M] [--json] [--page FILE]`: over layers and clusters with different
+ * winners, the plan's way to dispatch beside the fastest that was measured, over a network emulated to scale.
  */
+import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import {
-  formatPercent,
-  formatSeconds,
-  getCluster,
-  parseLayout,
-  type Layout,
-  type MoeShape,
-  type Routing,
-} from '@monta/core';
+import { getCluster, parseLayout, type Layout, type MoeShape, type Routing } from '@monta/core';
+import { benchEmulatedLayer, keepThreads, probeMover } from '@monta/runtime';
 import { Console } from '../output/console.js';
-import { renderTable } from '../output/table.js';
 import { describeHost } from '../train/setting.js';
-import { benchDispatch } from './dispatch-bench.js';
-import { judgedRounds, judgeLayer, type JudgedLayer } from './judged-layer.js';
+import { choicesPage, renderChoices, type JudgedChoices, type JudgedLayer } from './choices-report.js';
 
 interface Layer {
   readonly name: string;
@@ -39,7 +31,11 @@ const kinds = [
   { experts: 128, topK: 8, hiddenSize: 2048 },
 ];
 const chunkCounts = [1, 2, 4];
+/** Runs of ways that a plan tries, and of those near the fastest that judge. */
+const [trialRuns, finalRuns] = [2, 5];
 const tokensOfReplica = [2048, 16384];
+/** Of a token's result from its closed form, in float32. */
+const tolerance = 1e-5;
 /** Of all combinations every so-manieth, so that neighbours differ and a shorter list still has some of every kind. */
 const stride = 37;
 
@@ -72,63 +68,57 @@ function layers(count: number): Layer[] {
 const { values: flags } = parseArgs({
   options: {
     layers: { type: 'string', default: '42' },
-    seconds: { type: 'string', default: '10' },
+    minutes: { type: 'string', default: '12' },
     json: { type: 'boolean', default: false },
+    page: { type: 'string' },
   },
 });
 const console = new Console(process.stdout, process.stderr, process.env);
-const over = ({ seconds }: { seconds: number }, { best }: JudgedLayer): number => seconds / best.seconds - 1;
+const now = (): number => performance.now() / 1e3;
 const loadBefore = loadavg()[0] ?? 0;
-const judged: { readonly layer: Layer; readonly result: JudgedLayer }[] = [];
-for (const layer of layers(Number(flags.layers))) {
-  const bench = await benchDispatch({
-    cluster: getCluster(layer.cluster),
-    shape: layer.shape,
-    routing: layer.routing,
+const list = layers(Number(flags.layers));
+const start = now();
+const end = start + Number(flags.minutes) * 60;
+// those of ranks that measure, of ranks that are probed, of the kernels' probe, and of the mover
+keepThreads(10);
+const moverBytesPerSecond = await probeMover();
+const judged: JudgedLayer[] = [];
+/** Seconds that layers were given and took: probes and starts are on top of what they were given. */
+const asked = { given: 0, took: 0 };
+const leastSeconds = 1;
+for (const { name, cluster, shape, routing } of list) {
+  const before = now();
+  const share = (end - before) / (list.length - judged.length);
+  const longer = asked.given === 0 ? 1.5 : asked.took / asked.given;
+  const seconds = Math.max(leastSeconds, share / longer);
+  const { figures, scale } = await benchEmulatedLayer({
+    cluster: getCluster(cluster),
+    name,
+    shape,
+    routing,
     seed: 1,
     chunkCounts,
-    emulate: 'auto',
-    rounds: judgedRounds.trials + judgedRounds.judging,
-    seconds: Number(flags.seconds),
+    trialRuns,
+    finalRuns,
+    seconds,
+    moverBytesPerSecond,
   });
-  judged.push({ layer, result: judgeLayer(bench, chunkCounts) });
-  console.note(`${judged.length}: ${layer.name}`);
+  if (!(figures.deviation < tolerance))
+    throw new Error(`${name}: a token's result differs from its closed form by ${figures.deviation}`);
+  judged.push({ figures, timeScale: scale.timeScale });
+  asked.given += seconds;
+  asked.took += now() - before;
+  console.note(`${judged.length} of ${list.length}, ${Math.round(now() - start)} s: ${name}`);
 }
-const within = (limit: number, of: (one: JudgedLayer) => number): number =>
-  judged.filter(({ result }) => of(result) <= limit).length;
-const plan = within(0.05, (one) => over(one.plan, one));
-const alone = within(0.1, (one) => over(one.predicted, one));
-const winners = [...new Set(judged.map(({ result }) => result.best.name.split(' ')[0]))].sort();
-if (flags.json)
-  console.json({ layers: judged.map(({ layer: { name }, result }) => ({ name, ...result })), plan, alone, winners });
-else
-  console.print(
-    [
-      `The plan's way to dispatch beside the fastest measured · ${describeHost()}, load before ` +
-        loadBefore.toFixed(1),
-      renderTable(
-        [
-          { header: 'layer' },
-          { header: 'fastest measured' },
-          { header: 'takes', align: 'right' },
-          { header: 'plan' },
-          { header: 'over', align: 'right' },
-          { header: 'predictions alone' },
-          { header: 'over', align: 'right' },
-        ],
-        judged.map(({ layer, result }) => [
-          layer.name,
-          result.best.name,
-          formatSeconds(result.best.seconds),
-          result.plan.name,
-          formatPercent(over(result.plan, result)),
-          result.predicted.name,
-          formatPercent(over(result.predicted, result)),
-        ]),
-      ),
-      `  plan within 5 % of the fastest: ${plan} of ${judged.length}; predictions alone within 10 %: ${alone} of ` +
-        `${judged.length}; winners: ${winners.join(', ')}`,
-      `  ${judgedRounds.trials} rounds are the plan's trials, ${judgedRounds.judging} others judge; links emulated ` +
-        'to scale\n',
-    ].join('\n'),
-  );
+const choices: JudgedChoices = {
+  host: describeHost(),
+  loadBefore,
+  loadAfter: loadavg()[0] ?? 0,
+  seconds: now() - start,
+  trialRuns,
+  finalRuns,
+  layers: judged,
+};
+if (flags.page !== undefined) writeFileSync(flags.page, choicesPage(choices));
+if (flags.json) console.json(choices);
+else console.print(renderChoices(choices));

@@ -22,7 +22,7 @@ export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
 export { fitOf, fitsClosed, nearestFit, type MemoryFit } from './fit.js';
 export { findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
-export { closeCandidates, judgeWays, trialRounds, trialSize, type TriedPart } from './trials.js';
+export { closeCandidates, closePieces, judgeWays, trialRounds, trialSize, type TriedPart } from './trials.js';
 export type { TriedStrategy } from './decision-reasons.js';
 export { openPlan, type OpenPlan, type PlannedStrategy, type RunPlan, settlePlan } from './run-plan.js';
 export { predictStep, type StepPrediction } from './predict-step.js';

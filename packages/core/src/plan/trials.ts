@@ -23,6 +23,15 @@ export const trialRounds = {
 export const closeCandidates = ({ candidates, best }: Choice): Candidate[] =>
   candidates.filter(({ seconds }) => seconds <= best.seconds * (1 + closeShare)).slice(0, mostTried);
 
+/**
+ * Where both passes are tried apart from each other: the close ways in every pair of chunk counts that was priced and
+ * is close too, best first. Trials of a pass serve all pairs that it is part of.
+ */
+export function closePieces(choice: Choice): Candidate[] {
+  const programs = new Set(closeCandidates(choice).map(({ program }) => program));
+  return choice.within(closeShare).filter(({ program }) => programs.has(program));
+}
+
 /** A training run for which ways could be tried. */
 export interface TrialRun {
   readonly ranks: number;

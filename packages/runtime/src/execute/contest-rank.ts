@@ -60,14 +60,21 @@ function contestOf(
     return all;
   };
   const every = [...strategies.keys()];
-  const { checkedRows } = job;
+  const { checkedRows, onceShare = Infinity } = job;
   const checked = executors.map((executor) => [executor.run(0, checkedRows === undefined ? {} : { checkedRows })]);
   const trials = inTurns(tried, job.trialRuns);
-  const once = inTurns(every, 1);
-  const own = Float32Array.from(once.flatMap(([run]) => run.map(({ start, end }) => end - start)));
-  const agreed = largestOf(device, world, own);
-  const seconds = every.map((place) => passes.map((_, pass) => agreed[passes.length * place + pass]));
-  const near = nearFastest(strategies, seconds, job.finalShare);
+  const agreedSeconds = (runs: readonly Runs[]): number[][] => {
+    const own = Float32Array.from(runs.flatMap(([run]) => run.map(({ start, end }) => end - start)));
+    const agreed = largestOf(device, world, own);
+    return every.map((place) => passes.map((_, pass) => agreed[passes.length * place + pass]));
+  };
+  const again = onceShare === Infinity ? every : nearFastest(strategies, agreedSeconds(checked), onceShare);
+  const once = inTurns(again, 1);
+  const near = nearFastest(
+    strategies,
+    agreedSeconds(once.map((runs, place) => (runs.length > 0 ? runs : checked[place]))),
+    job.finalShare,
+  );
   const finals = inTurns([...new Set([...near, ...kept])], job.finalRuns);
   const ways = executors.map(({ counts, peakBytes }, place) => ({
     checked: checked[place],

@@ -31,6 +31,20 @@ describe('a contest', () => {
     }
   });
 
+  it('does not run again what was far slower once, whose time stands', async () => {
+    const shape = dispatchShape({ ...layout, ranksPerNode: 2 });
+    const strategies = dispatchVariants(shape, [1, 2]).map(({ strategy }) => strategy);
+    const one: ContestCase = { shape, routing: { kind: 'uniform' }, seed: 1, strategies, tried: [], kept: [] };
+    const job = { cases: [one], trialRuns: 0, finalRuns: 1, finalShare: 0, onceShare: 0, seconds: 60 };
+    const results: ContestResult[] = [];
+    await runContest({ job, onResult: (result) => results.push(result) });
+    const [{ ways }] = results;
+    const stands = ways.filter(({ once, checked }) => once.seconds.join() === checked.seconds.join());
+    expect(stands.length).toBeGreaterThan(0);
+    expect(stands.length).toBeLessThan(ways.length);
+    expect(ways.some(({ finals }) => finals?.seconds.length === 1)).toBe(true);
+  });
+
   it('keeps exactly the ways that no other choice of chunks or halves beats by more than the share', () => {
     const names = ['sliced', 'duplicated', 'scattered'];
     const strategies = names.flatMap((combine) =>

@@ -22,6 +22,11 @@ export interface ContestCase {
 }
 
 export interface ContestRules {
+  /**
+   * A way whose checked run was slower than the fastest's by more than this share is not run again: its time is that of
+   * the checked run. All are unless given.
+   */
+  readonly onceShare?: number;
   /** Runs of each that is tried, and of each that is measured to the end. */
   readonly trialRuns: number;
   readonly finalRuns: number;
@@ -122,11 +127,11 @@ function resultOf(one: ContestCase, ranks: readonly RankCase[]): ContestResult {
       const job = { shape, strategy, passes: layerPasses, routing, seed, warmUps: 0, repetitions, trace: false };
       return measurement(job, results);
     };
-    const has = (part: 'trials' | 'finals'): boolean => ranks[0].ways[way][part].length > 0;
+    const has = (part: 'trials' | 'once' | 'finals'): boolean => ranks[0].ways[way][part].length > 0;
     return {
       strategy,
       checked: of('checked'),
-      once: of('once'),
+      once: of(has('once') ? 'once' : 'checked'),
       ...(has('trials') ? { trials: of('trials') } : {}),
       ...(has('finals') ? { finals: of('finals') } : {}),
     };

@@ -1,9 +1,11 @@
 export { builtModule } from './built-module.js';
 export { cardsCluster, cardsHere } from './cards.js';
 export { RankFailure } from './failure.js';
+export { keepThreads } from './kept-threads.js';
 export { launchLocal, type LaunchOptions } from './launch-local.js';
 export {
   cudaLauncher,
+  emulatingLauncher,
   localLauncher,
   mpiLauncher,
   ncclLauncher,

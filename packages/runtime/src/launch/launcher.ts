@@ -4,6 +4,7 @@
  */
 import { hostname } from 'node:os';
 import { InputError } from '@monta/core/units';
+import type { FabricOptions } from '../comm/local/fabric.js';
 import { cudaAvailable } from '../device/cuda/bindings/index.js';
 import { launchLocal, type LaunchOptions } from './launch-local.js';
 import { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
@@ -50,6 +51,13 @@ export const localLauncher: Launcher = {
   place: 'this machine',
   launch: launchLocal,
 };
+
+/** Ranks are threads of this process, over an emulated network. */
+export const emulatingLauncher = (fabric: FabricOptions): Launcher => ({
+  ...localLauncher,
+  place: `this machine, ${fabric.cluster.name} emulated`,
+  launch: (options) => launchLocal({ ...options, fabric }),
+});
 
 export type MpiPlace = Pick<
   MpiLaunchOptions,

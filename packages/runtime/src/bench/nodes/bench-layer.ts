@@ -1,10 +1,10 @@
 /** Every way to dispatch one layer on the ranks of a launcher, beside prediction, bound and the plan's choice. */
 import type { Cluster } from '@monta/core';
-import { runContest, type ContestResult } from '../../execute/dispatch-contest.js';
+import { runContest, type ContestResult, type ContestRules } from '../../execute/dispatch-contest.js';
 import type { Launcher } from '../../launch/index.js';
 import type { NamedCase } from './contest-cases.js';
 import { contestFigures, prepareContest, type ContestFigures } from './decide.js';
-import { calibrateGround, type Ground } from './ground.js';
+import { calibrateGround, type CalibratedGround, type Ground } from './ground.js';
 
 export interface LayerBenchRequest {
   readonly launcher: Launcher;
@@ -18,7 +18,7 @@ export interface LayerBenchRequest {
 }
 
 export interface LayerBench {
-  readonly ground: Pick<Ground, 'cluster' | 'lineRates' | 'modelError' | 'seconds'>;
+  readonly ground: Pick<CalibratedGround, 'cluster' | 'lineRates' | 'modelError' | 'seconds'>;
   readonly figures: ContestFigures;
 }
 
@@ -30,17 +30,32 @@ export async function benchLayerDispatch(request: LayerBenchRequest): Promise<La
   const { launcher, cluster, named, rounds, onPhase, signal } = request;
   const { layout, dtype } = named.shape;
   const ground = await calibrateGround({ launcher, cluster, layouts: [layout], dtype, onPhase });
+  const rules = { trialRuns, finalRuns: rounds, finalShare: Infinity };
+  const figures = await measureLayer({ ground, named, rules, onPhase, ...(signal === undefined ? {} : { signal }) });
+  return { ground, figures };
+}
+
+/** Lets the plan choose on a ground, then measures every way of one layer. */
+export async function measureLayer({
+  ground,
+  named,
+  rules,
+  onPhase,
+  signal,
+}: Pick<LayerBenchRequest, 'named' | 'onPhase' | 'signal'> & {
+  readonly ground: Ground;
+  readonly rules: Omit<ContestRules, 'seconds'>;
+}): Promise<ContestFigures> {
   const prepared = prepareContest(ground, named);
-  onPhase(`measuring ${prepared.variants.length} ways, ${rounds} times each`);
+  onPhase(`measuring ${prepared.variants.length} ways, those near the fastest ${rules.finalRuns} times each`);
   const results: ContestResult[] = [];
   await runContest({
-    job: { cases: [prepared.contest], trialRuns, finalRuns: rounds, finalShare: Infinity, seconds: Infinity },
-    launcher,
+    job: { ...rules, cases: [prepared.contest], seconds: Infinity },
+    launcher: ground.launcher,
     onResult: (result) => results.push(result),
     ...(signal === undefined ? {} : { signal }),
   });
   const [result] = results;
   if (result === undefined) throw new Error('the ranks told nothing');
-  const figures = contestFigures(prepared, result, { ground, modelError: ground.modelError, predictAll: true });
-  return { ground, figures };
+  return contestFigures(prepared, result, { ground, predictAll: true });
 }

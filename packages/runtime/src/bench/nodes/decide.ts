@@ -1,7 +1,7 @@
 /** What a plan takes for a layer before it is measured, and how that compares with all that was measured. */
 import {
   chooseDispatch,
-  closeCandidates,
+  closePieces,
   dispatchVariants,
   fixedStrategies,
   formatLayout,
@@ -39,16 +39,23 @@ export interface PreparedContest {
 /** Lets the plan choose. Throws `InputError` for what cannot be priced. */
 export function prepareContest(ground: Ground, named: NamedCase): PreparedContest {
   const { cluster, curves, probe } = ground;
-  const { routing, chunkCounts, seed = 1, only } = named;
+  const { routing, chunkCounts, seed = 1, only, keepFixed = true } = named;
   const shape = { ...named.shape, layout: placedOn(named.shape.layout, cluster) };
-  const workload = benchWorkload({ seen: cluster, shape, routing, seed, probe, curves });
+  const workload = benchWorkload({
+    seen: cluster,
+    shape,
+    routing,
+    seed,
+    probe,
+    ...(curves === undefined ? {} : { curves }),
+  });
   const halves = searchedHalves().filter((one) => only === undefined || only.includes(halvesName(one)));
   const planned = chooseDispatch(workload, { chunkCounts, halves });
   if (!planned.known) throw new InputError(`${named.name} cannot be priced`, { expected: planned.missing.join('; ') });
   // One of those that run the same operations.
   const distinct = new Set(planned.candidates.map(({ strategy }) => halvesName(strategy)));
   const variants = dispatchVariants(shape, chunkCounts).filter(({ name }) => distinct.has(name));
-  const close = closeCandidates(planned).map(({ strategy, forward, backward }) => ({
+  const close = closePieces(planned).map(({ strategy, forward, backward }) => ({
     strategy,
     seconds: { forward: forward.seconds, backward: backward.seconds },
   }));
@@ -60,7 +67,7 @@ export function prepareContest(ground: Ground, named: NamedCase): PreparedContes
     ),
   ];
   const tried = close.length > 1 ? placesOf(close.map(({ strategy }) => strategy)) : [];
-  const kept = placesOf([...close.map(({ strategy }) => strategy), ...fixedStrategies]);
+  const kept = placesOf([...close.map(({ strategy }) => strategy), ...(keepFixed ? fixedStrategies : [])]);
   const strategies = variants.map(({ strategy }) => strategy);
   const contest = { shape, routing, seed, strategies, tried, kept };
   return { named, workload, variants, chosen: planned.best.strategy, close, contest };
@@ -105,25 +112,20 @@ export interface ContestFigures {
   /** What predictions alone take, and what they and the trials of close ways take. */
   readonly predicted: WayFigure;
   readonly plan: WayFigure;
+  /** Ways, chunk counts told apart, that were tried. */
   readonly tried: number;
   readonly best: WayFigure;
   readonly bestFixed: WayFigure;
   readonly duplicated?: WayFigure;
 }
 
-/**
- * `modelError`: relative error of the ground's predictions; `predictAll`: every pass that was measured is predicted.
- */
+/** `predictAll`: every pass that was measured is predicted. */
 export function contestFigures(
   prepared: PreparedContest,
   { ways }: ContestResult,
-  {
-    ground,
-    modelError,
-    predictAll,
-  }: { readonly ground: Ground; readonly modelError: number; readonly predictAll: boolean },
+  { ground, predictAll }: { readonly ground: Ground; readonly predictAll: boolean },
 ): ContestFigures {
-  const { named, workload, variants, chosen, close } = prepared;
+  const { named, workload, variants, chosen, contest } = prepared;
   const passes = variants.flatMap((variant, place) => {
     const { finals, once } = ways[place];
     const counted = finals ?? once;
@@ -156,7 +158,7 @@ export function contestFigures(
   const fixed = fixedStrategies.flatMap((strategy) => wayOf(strategy) ?? []);
   const duplicated = fixedStrategies.find((one) => halvesName(one) === 'duplicated');
   const ofDuplicated = duplicated && wayOf(duplicated);
-  const settled = settledBy(prepared, ways, modelError);
+  const settled = settledBy(prepared, ways, ground.modelError);
   return {
     name: named.name,
     layout: formatLayout(named.shape.layout),
@@ -166,8 +168,8 @@ export function contestFigures(
     deviation: worstError(ways),
     predicted: measuredWay(chosen),
     plan: measuredWay(settled),
-    tried: close.length > 1 ? close.length : 0,
-    best: bestMeasured(passes),
+    tried: contest.tried.length,
+    best: bestMeasured(passes, variants),
     bestFixed: fixed.reduce((best, one) => (one.seconds < best.seconds ? one : best)),
     ...(ofDuplicated === undefined ? {} : { duplicated: ofDuplicated }),
   };
@@ -197,7 +199,7 @@ function settledBy(
 }
 
 /** The fastest of all that were measured to the end: a pair of halves, each pass in its best chunk count. */
-function bestMeasured(passes: readonly PassFigure[]): WayFigure {
+function bestMeasured(passes: readonly PassFigure[], variants: readonly DispatchVariant[]): WayFigure {
   const finals = passes.filter(({ final }) => final);
   const names = [...new Set(finals.map(({ name }) => name))];
   const ways = names.map((name): WayFigure => {
@@ -206,8 +208,10 @@ function bestMeasured(passes: readonly PassFigure[]): WayFigure {
       const least = minOf(ofPass.map(({ medianSeconds }) => medianSeconds));
       return { chunks: ofPass.find(({ medianSeconds }) => medianSeconds === least)?.chunks ?? 0, least };
     });
+    const halves = variants.find((variant) => variant.name === name)?.strategy ?? variants[0].strategy;
+    const [forward, backward] = best.map(({ chunks }) => chunks);
     return {
-      label: `${name}, ${best.map(({ chunks }) => chunks).join(' / ')} chunks`,
+      label: strategyLabel({ ...halves, chunks: { forward, backward } }),
       seconds: best.reduce((sum, { least }) => sum + least, 0),
     };
   });

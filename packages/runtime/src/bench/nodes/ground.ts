@@ -42,16 +42,22 @@ export interface GroundRequest {
 
 export interface Ground {
   readonly launcher: Launcher;
-  /** With links as measured. */
+  /** With links as they are, measured or emulated. */
   readonly cluster: Cluster;
-  readonly curves: CollectiveCurves;
+  /** Of collectives that were measured; without them links say what they take. */
+  readonly curves?: CollectiveCurves;
   readonly probe: MachineProbe;
+  /** Relative deviation of predictions from what is measured here, about a common factor. */
+  readonly modelError: number;
+}
+
+/** Over a network whose links and collectives were measured. */
+export interface CalibratedGround extends Ground {
+  readonly curves: CollectiveCurves;
   readonly links: Probe;
   readonly measurements: readonly Measurement[];
   /** By tier, from the inside out: the most that anything reached from a rank in the calibration, bytes/s. */
   readonly lineRates: readonly number[];
-  /** Relative deviation of predictions from what was measured here, about a common factor: of the kernels' layers. */
-  readonly modelError: number;
   readonly seconds: number;
 }
 
@@ -68,7 +74,7 @@ const [turns, warmUps] = [2, 1];
 const tiny = { rowElements: 8, tokensOfRank: 4 };
 
 /** Measures. Takes some 20 seconds on cards, and two launches. */
-export async function calibrateGround(request: GroundRequest): Promise<Ground> {
+export async function calibrateGround(request: GroundRequest): Promise<CalibratedGround> {
   const { launcher, cluster, layouts, dtype, onPhase = () => undefined } = request;
   const start = performance.now();
   const [inner, outer] = cluster.tiers;
@@ -121,11 +127,9 @@ function calibrationJobs(layouts: readonly Layout[], dtype: MoeShape['dtype']): 
   return layouts.flatMap((layout, place) => {
     const shape: MoeShape = { ...probed, tokens: 0, expertFfn: 1, layout, dtype };
     const sized = probedBytes.map((bytes) => ({ ...shape, tokens: Math.round(bytes / rowBytes) }));
-    const strategies = probedStrategies(dispatchVariants(shape, probedChunks)).filter((strategy) => {
-      const kernels = kernelsOf(sized[0], strategy).filter((key) => !seen.has(key));
-      for (const key of kernels) seen.add(key);
-      return place === 0 || kernels.length > 0;
-    });
+    const all = probedStrategies(dispatchVariants(shape, probedChunks));
+    const needed = strategiesOfKernels(sized[0], all, seen);
+    const strategies = place === 0 ? all : needed;
     const nothing = { ...shape, hiddenSize: tiny.rowElements, tokens: tiny.tokensOfRank * layout.tp };
     return (place === 0 ? [nothing, ...sized] : sized).flatMap((of) =>
       strategies.map((strategy): RepeatedJob => ({
@@ -133,6 +137,15 @@ function calibrationJobs(layouts: readonly Layout[], dtype: MoeShape['dtype']): 
         turns,
       })),
     );
+  });
+}
+
+/** Of strategies those, in their order, whose dispatches together have every kernel that any has. */
+export function strategiesOfKernels(shape: MoeShape, strategies: readonly Strategy[], seen = new Set<string>()) {
+  return strategies.filter((strategy) => {
+    const kernels = kernelsOf(shape, strategy).filter((key) => !seen.has(key));
+    for (const key of kernels) seen.add(key);
+    return kernels.length > 0;
   });
 }
 

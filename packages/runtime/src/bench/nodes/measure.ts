@@ -9,7 +9,7 @@ import type { Launcher } from '../../launch/index.js';
 import type { NamedCase } from './contest-cases.js';
 import { contestFigures, prepareContest, type ContestFigures, type PreparedContest } from './decide.js';
 import { exchangeWays, measureNodeExchanges } from './exchanges.js';
-import { calibrateGround, type Ground } from './ground.js';
+import { calibrateGround, type CalibratedGround, type Ground } from './ground.js';
 import type { ArrangementReport } from './report.js';
 import { trainingSteps, type StepsRequest } from './step-ways.js';
 
@@ -69,7 +69,7 @@ export async function measureArrangement(request: ArrangementRequest): Promise<A
   const end = performance.now() + request.seconds * 1e3;
   const left = (): number =>
     (end - performance.now()) / 1e3 - (request.steps === undefined ? 0 : kept.step) - kept.layer;
-  let ground: Ground | undefined;
+  let ground: CalibratedGround | undefined;
   await attempt('calibration', async () => {
     const layouts = layoutsOf([...request.strategies, ...request.choices]);
     ground = await calibrateGround({ launcher, cluster, layouts, dtype: request.dtype, onPhase: say });
@@ -98,7 +98,7 @@ export async function measureArrangement(request: ArrangementRequest): Promise<A
   ) => {
     const prepared = cases.flatMap((named) => attemptToPrepare(known, named, say));
     await contest(request, prepared, seconds, (one, result) =>
-      add(contestFigures(one, result, { ground: known, modelError: known.modelError, predictAll })),
+      add(contestFigures(one, result, { ground: known, predictAll })),
     );
   };
   await attempt('choices', () =>
@@ -125,7 +125,7 @@ function layoutsOf(cases: readonly NamedCase[]): Layout[] {
   return [...found.values()];
 }
 
-function calibrationOf({ links, measurements, lineRates, probe, modelError, seconds }: Ground) {
+function calibrationOf({ links, measurements, lineRates, probe, modelError, seconds }: CalibratedGround) {
   return {
     links,
     measurements: measurements.map(({ op, ranks, nodes, groups, bytes, seconds: took }) => ({

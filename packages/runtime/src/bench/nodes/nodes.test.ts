@@ -43,20 +43,7 @@ const ground: Ground = {
     wakeSeconds: 0,
     startSeconds: 0,
   },
-  links: {
-    gpu: '',
-    system: '',
-    library: '',
-    emulatedTimeScale: null,
-    tiers: [],
-    computeDevice: '',
-    gemms: [],
-    interference: null,
-  },
-  measurements: [],
-  lineRates: [1e10, 1e9],
   modelError: 0.1,
-  seconds: 0,
 };
 
 describe('the choice over nodes', () => {
@@ -73,7 +60,7 @@ describe('the choice over nodes', () => {
       job: { cases: [prepared.contest], trialRuns: 2, finalRuns: 3, finalShare: 0.2, seconds: 60 },
       onResult: (result) => results.push(result),
     });
-    const figures = contestFigures(prepared, results[0], { ground, modelError: 0.1, predictAll: true });
+    const figures = contestFigures(prepared, results[0], { ground, predictAll: true });
     expect(figures.deviation).toBeLessThan(1e-6);
     const { best, plan, predicted, bestFixed, duplicated } = figures;
     for (const way of [plan, predicted, bestFixed, duplicated])

@@ -1,0 +1,166 @@
+/** One layer over an emulated network, to scale: the ground is what probes of this machine tell, then a contest. */
+import { availableParallelism } from 'node:os';
+import {
+  chooseDispatch,
+  costModel,
+  dispatchVariants,
+  dtypeBytes,
+  emulationScale,
+  halvesName,
+  hostInputs,
+  InputError,
+  layerPasses,
+  placedOn,
+  probedStrategies,
+  worldSize,
+  type Cluster,
+  type DispatchVariant,
+  type EmulationScale,
+  type MoeShape,
+  type RecordedRouting,
+  type Routing,
+} from '@monta/core';
+import { measureInTurns } from '../../execute/measure-dispatch.js';
+import { samplePicks } from '../../execute/sample-picks.js';
+import { emulatingLauncher } from '../../launch/index.js';
+import { probeDispatchKernels } from '../../probe/dispatch-kernels.js';
+import { readHost } from '../../probe/dispatch-predict.js';
+import { measureLayer } from './bench-layer.js';
+import type { ContestFigures } from './decide.js';
+import { strategiesOfKernels, type Ground } from './ground.js';
+
+export interface EmulatedLayerRequest {
+  readonly cluster: Cluster;
+  readonly name: string;
+  /** At full size, in the model's type. */
+  readonly shape: MoeShape;
+  readonly routing: Routing;
+  readonly seed: number;
+  readonly chunkCounts: readonly number[];
+  /** Runs of ways that are tried, and of ways near the fastest that count. */
+  readonly trialRuns: number;
+  readonly finalRuns: number;
+  /** What all runs may take on the emulated clock, seconds, about. */
+  readonly seconds: number;
+  /** Bytes a second that the machine's mover carries (`probeMover`). */
+  readonly moverBytesPerSecond: number;
+  readonly onPhase?: (what: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface EmulatedLayer {
+  readonly scale: EmulationScale;
+  readonly ground: Ground;
+  readonly figures: ContestFigures;
+}
+
+/**
+ * Small packets share ports evenly even when messages are short; the mover makes up for so much lateness, seconds.
+ */
+export const contestScheduler = { packetBytes: 1024, catchUpSeconds: 0.05 };
+/** Share of what the mover can carry that the emulation asks of it: the machine's own work is then small beside it. */
+const moverShare = 0.01;
+/** What was slower than the fastest by more than these shares is not run again, or not to the end. */
+const [onceShare, finalShare] = [0.75, 0.2];
+/** Share of the time that the first run of all ways takes: the others of the near ones take the rest. */
+const firstRuns = 0.4;
+/** Relative error of predictions about a common factor where links are given and kernels were timed here. */
+const modelError = 0.1;
+/** Runs of programs that move next to nothing: warm, and timed in turns. */
+const tiny = { warmUps: 2, turns: 3 };
+
+/** Measures a layer. Rejects with `InputError` for what cannot be priced, with `RankFailure` when a rank fails. */
+export async function benchEmulatedLayer(request: EmulatedLayerRequest): Promise<EmulatedLayer> {
+  const { cluster, name, routing, seed, chunkCounts, onPhase = () => undefined, signal } = request;
+  const full: MoeShape = { ...request.shape, layout: placedOn(request.shape.layout, cluster) };
+  const variants = distinctVariants(request, full);
+  const scale = emulationScale({
+    cluster,
+    shape: full,
+    routing,
+    seed,
+    variants,
+    roundSeconds: request.seconds * firstRuns,
+    bytesPerSecond: request.moverBytesPerSecond * moverShare,
+  });
+  const { shape } = scale;
+  const known = recordedDraw(shape, routing, seed);
+  const stop = signal === undefined ? {} : { signal };
+  onPhase('timing kernels and what ranks add');
+  const ground = await emulatedGround(request, { scale, variants, routing: known });
+  const mebibytes = (shape.tokens * shape.topK * shape.hiddenSize * dtypeBytes[shape.dtype]) / 2 ** 20;
+  const only = [...new Set(variants.map((variant) => variant.name))];
+  const figures = await measureLayer({
+    ground,
+    named: { name, shape, mebibytes, routing: known, seed, chunkCounts, only, keepFixed: false },
+    rules: { trialRuns: request.trialRuns, finalRuns: request.finalRuns, finalShare, onceShare },
+    onPhase,
+    ...stop,
+  });
+  return { scale, ground, figures };
+}
+
+/** One pair of halves for each program that the layout allows, in all chunk counts. */
+function distinctVariants(
+  { cluster, routing, seed, chunkCounts }: EmulatedLayerRequest,
+  shape: MoeShape,
+): DispatchVariant[] {
+  const device = { ...cluster.device, memoryBytesPerSecond: Number.MAX_VALUE };
+  const model = costModel(device, { inputs: hostInputs(0) });
+  const workload = { cluster, shape, routing, seed, model, scope: 'dispatch' } as const;
+  const choice = chooseDispatch(workload, { chunkCounts: [1], draws: 1 });
+  if (!choice.known) throw new InputError('this cannot be priced', { expected: choice.missing.join('; ') });
+  const names = new Set(choice.candidates.map(({ strategy }) => halvesName(strategy)));
+  return dispatchVariants(shape, chunkCounts).filter((variant) => names.has(variant.name));
+}
+
+/** Links as emulated; kernels as timed on a rank alone, and what ranks add, read off programs without bytes. */
+async function emulatedGround(
+  { seed, moverBytesPerSecond, signal }: EmulatedLayerRequest,
+  {
+    scale,
+    variants,
+    routing,
+  }: { readonly scale: EmulationScale; readonly variants: readonly DispatchVariant[]; readonly routing: Routing },
+): Promise<Ground> {
+  const { shape, seen, emulated, timeScale } = scale;
+  const launcher = emulatingLauncher({ cluster: emulated, timeScale, scheduler: contestScheduler });
+  // The same in one piece and in many: sizes that tell a kernel's rate from its overhead.
+  const halves = strategiesOfKernels(
+    shape,
+    variants.map(({ strategy }) => strategy),
+  ).map(({ dispatch, combine }) => halvesName({ dispatch, combine }));
+  const strategies = probedStrategies(variants.filter((one) => halves.includes(one.name)));
+  const kernels = await probeDispatchKernels({ shape, strategies, routing, seed }, signal);
+  const nothing: MoeShape = { ...shape, tokens: shape.layout.tp, hiddenSize: 1 };
+  const job = { shape: nothing, passes: layerPasses, routing: uniform, seed, repetitions: 1, trace: true } as const;
+  const probes = await measureInTurns(
+    strategies.map((strategy) => ({ job: { ...job, strategy, warmUps: tiny.warmUps }, turns: tiny.turns })),
+    { launcher, ...(signal === undefined ? {} : { signal }) },
+  );
+  const hostCores = {
+    cores: availableParallelism(),
+    ranksPerHost: worldSize(shape.layout),
+    movers: { threads: 1, bytesPerSecond: moverBytesPerSecond },
+  };
+  return { launcher, cluster: seen, probe: readHost(probes.flat(), seen, { hostCores, kernels }), modelError };
+}
+
+const uniform: Routing = { kind: 'uniform' };
+
+/** A draw of the routing as a recording, so that what is planned for is what is run. */
+function recordedDraw(shape: MoeShape, routing: Routing, seed: number): RecordedRouting {
+  const { tokens, topK, experts, layout } = shape;
+  const { tp, dp } = layout;
+  if (tokens % tp !== 0) throw new RangeError(`${tokens} tokens are no whole number for each of ${tp} ranks`);
+  const ofSlice = (tokens / tp) * topK;
+  const choices = Array.from({ length: dp }, (_, replica) => samplePicks(shape, routing, seed, replica).ids).flatMap(
+    (ids) => Array.from({ length: tp }, (_, slice) => ids.slice(slice * ofSlice, (slice + 1) * ofSlice)),
+  );
+  const counts = choices.map((ids) => {
+    const rows = Array.from({ length: experts }, () => 0);
+    for (const id of ids) rows[id] += 1;
+    return rows;
+  });
+  return { kind: 'recorded', experts, topK, counts, choices };
+}
