@@ -50,6 +50,7 @@ function problemOf(flags: MemoryCommandFlags): Problem {
 
 const activityNames: Readonly<Record<(typeof activityKinds)[number], string>> = {
   saved: 'activations kept for the backward',
+  gathered: 'whole weights and gradients of layers at work',
   dispatch: 'buffers of dispatch and combine',
   logits: 'head and logits',
   working: 'working memory of the layer at the peak',
@@ -62,7 +63,6 @@ function partsOf(memory: StageMemory): (readonly [name: string, bytes: number])[
     ['weights', states.weights],
     ['gradients', states.gradients],
     ['optimizer states', states.optimizer],
-    ['weights gathered of layers at work', states.gathered],
     ...activityKinds.map((kind) => [activityNames[kind], activity[kind]] as const),
     ['work space, stand-ins of fused gradients', memory.workspaceBytes],
     ["allocator's margin", memory.allocatorBytes],

@@ -48,6 +48,12 @@ const counted: readonly (readonly [what: string, from: string])[] = [
       '`--weight-shards` (GTP)',
   ],
   [
+    'weights and gradients that are whole only while their layer is at work (ZeRO 2 and 3, FSDP, GTP)',
+    'lifetimes of what the nodes `gather` and `scatter` of the same program hand out ([schedule](schedule.md)): ' +
+      'weights of two layers (the one at work, the one fetched ahead), gradients of the layer at work and of the one ' +
+      'before, the embedding and the head alike',
+  ],
+  [
     'activations, buffers of dispatch and combine, logits',
     'lifetimes of the compiled program of the stage, with its micro-batches in flight; experts at `--imbalance` ' +
       'times the mean, which is also what a rank capacity factor reserves',
@@ -109,6 +115,9 @@ for what the tokens had picked then: buffers of copies and of dropped picks depe
 does so for thirty seeded runs (layouts, any two halves of dispatchers, chunks, micro-batches, drops, skewed and \
 starved routing, recomputation; \`packages/runtime/src/execute/memory.test.ts\`): within 2 % each, passes alone and \
 all together. Before a run only even routing is known, and what a run then needs beyond it is its skew.
+
+It keeps all states on every rank: \`--sharing\` beyond \`none\` is planned and simulated, and \`monta train\` refuses \
+a plan that has it.
 
 ## Published, and left out
 

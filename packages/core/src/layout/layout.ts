@@ -21,6 +21,7 @@ export interface Layout {
  * Named groups of ranks.
  *   tp, cp, dp, pp: along one axis of the attention mapping;   etp, ep, edp: along one axis of the expert mapping
  *   expert: all etp x ep ranks that hold one full set of experts (they exchange routing counts)
+ *   data: the cp x dp ranks that hold the same weights, those of experts apart
  *   dense: all tp x dp x cp ranks of a stage;   world: every rank
  *   replica: the tp x cp ranks that hold the same tokens' work together
  *   node: ranks of one expert group that are on one node;
@@ -29,4 +30,5 @@ export interface Layout {
 export type Group = AxisGroup | 'node' | 'rail';
 
 /** Groups that the degrees alone decide; `node` and `rail` need a placed layout. */
-export type AxisGroup = 'tp' | 'cp' | 'dp' | 'pp' | 'etp' | 'ep' | 'edp' | 'expert' | 'replica' | 'dense' | 'world';
+export type AxisGroup =
+  'tp' | 'cp' | 'dp' | 'pp' | 'etp' | 'ep' | 'edp' | 'expert' | 'replica' | 'data' | 'dense' | 'world';

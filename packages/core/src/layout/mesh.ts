@@ -21,6 +21,7 @@ const spans: Readonly<Record<AxisGroup, { readonly mapping: readonly Axis[]; rea
   edp: { mapping: experts, axes: ['edp'] },
   expert: { mapping: experts, axes: ['etp', 'ep'] },
   replica: { mapping: attention, axes: ['tp', 'cp'] },
+  data: { mapping: attention, axes: ['cp', 'dp'] },
   dense: { mapping: attention, axes: ['tp', 'cp', 'dp'] },
   world: { mapping: attention, axes: attention },
 };

@@ -9,7 +9,7 @@ import { Random } from '../units/random.js';
 import { conventions } from './convention.js';
 import type { MemorySetting } from './setting.js';
 import { closedTotal, noOverheads, stageMemory } from './stage-memory.js';
-import { precisions, sharingRules, type PrecisionName, type SharingName } from './states.js';
+import { checkWeightShards, precisions, sharingRules, type PrecisionName, type SharingName } from './states.js';
 
 const models = ['mixtral-8x7b', 'qwen3-30b-a3b', 'llama3-8b', 'olmoe-1b-7b', 'qwen2-57b-a14b', 'deepseek-v2'].flatMap(
   (name) => [12, 15].map((layers) => getModel(`${name} truncated to ${layers} layers`)),
@@ -32,6 +32,11 @@ function settingOf(random: Random): MemorySetting {
   });
   checkModelLayout(model, layout);
   const virtualStages = pp > 1 ? pick([1, 2, 3]) : 1;
+  const sharing = pick(Object.keys(sharingRules) as SharingName[]);
+  const weightShards = sharingRules[sharing].weights
+    ? { dense: 1, expert: 1 }
+    : { dense: pick([1, 1, 2]), expert: pick([1, 1, 2]) };
+  checkWeightShards(weightShards, layout, sharing);
   return {
     step: {
       model,
@@ -49,7 +54,8 @@ function settingOf(random: Random): MemorySetting {
       recompute: pick(recomputes),
     },
     convention: pick(conventions),
-    sharing: pick(Object.keys(sharingRules) as SharingName[]),
+    sharing,
+    weightShards,
     precision: pick(Object.keys(precisions) as PrecisionName[]),
     imbalance: 1 + 2 * random.uniform(),
     activationAgain: random.uniform() < 0.3,
@@ -59,7 +65,7 @@ function settingOf(random: Random): MemorySetting {
 describe('closed form', () => {
   it('agrees with the compiled program within 1 % on 500 seeded layouts', () => {
     const random = new Random(15);
-    let [layouts, worst, worstOfPasses, recomputed, piped] = [0, 0, 0, 0, 0];
+    let [layouts, worst, worstOfPasses, recomputed, piped, gathered] = [0, 0, 0, 0, 0, 0];
     while (layouts < 500) {
       let setting: MemorySetting;
       try {
@@ -72,6 +78,7 @@ describe('closed form', () => {
         worst = Math.max(worst, Math.abs(closed / whole.totalBytes - 1));
         worstOfPasses = Math.max(worstOfPasses, Math.abs((closed - states) / (whole.totalBytes - states) - 1));
         recomputed += Number(setting.step.recompute !== 'none');
+        gathered += Number(whole.activity.gathered > 0);
         piped += Number(setting.step.layout.pp > 1);
         layouts++;
       } catch (error) {
@@ -80,6 +87,6 @@ describe('closed form', () => {
     }
     expect(worst).toBeLessThan(0.01);
     expect(worstOfPasses).toBeLessThan(0.01);
-    expect(Math.min(recomputed, piped)).toBeGreaterThan(100);
+    expect(Math.min(recomputed, piped, gathered)).toBeGreaterThan(100);
   });
 });

@@ -143,89 +143,159 @@ interface ChunkCost {
   readonly backward: number;
 }
 
+/** Bytes of one unit's weights and gradients, whole, where ranks share them; 0 where each holds them all. */
+export interface WholeBytes {
+  readonly weights: number;
+  readonly gradients: number;
+}
+
+/** By unit (`schedule/shared-states.ts`). */
+export type GatheredBytes = Readonly<Record<'embedding' | 'moe' | 'mlp' | 'head', WholeBytes>>;
+
+const nothing: WholeBytes = { weights: 0, gradients: 0 };
+export const noneGathered: GatheredBytes = { embedding: nothing, moe: nothing, mlp: nothing, head: nothing };
+
+/** What chunks are made of. `whole`: layers are computed again from their input. */
+export interface ChunkParts {
+  readonly costs: PassCosts;
+  readonly whole: boolean;
+  readonly gathered: GatheredBytes;
+}
+
+function chunkCost(kind: ChunkKind, parts: ChunkParts): ChunkCost {
+  const { held, forward } = chunkForward(kind, parts);
+  return { held, forward, backward: chunkBackward(kind, parts) };
+}
+
 /**
- * `whole`: layers are computed again from their input. Layers of a run are alike, so that the first or the last of them
- * is where most is held.
+ * Weights of the unit at work and of the one behind it are whole. Layers of a run are alike, so that most is held at
+ * the last of them, or at the one before, behind which another of its sort is gathered.
  */
-function chunkCost({ first, last, runs }: ChunkKind, costs: PassCosts, whole: boolean): ChunkCost {
-  const { stream, gradient, attention, head, embedding } = costs;
-  let held = (first || last ? costs.tokens : 0) + costs.statistics;
-  let forward = held + (first ? embedding.forward.peak : stream);
-  for (const { block, layers } of runs) {
-    const feedForward = costs[block].forward;
-    const before = held + (layers - 1) * (attention.forward.kept + feedForward.kept);
-    const between = before + attention.forward.kept;
-    forward = Math.max(forward, before + stream + attention.forward.peak, between + stream + feedForward.peak);
-    held = between + feedForward.kept;
-  }
-  if (last) {
-    forward = Math.max(forward, held + stream + head.forward.peak);
-    held += head.forward.kept;
-  }
-  // Below, bytes relative to `held`.
-  let backward = last ? head.backward.peak : gradient;
-  let now = gradient - (last ? head.forward.kept : 0);
-  for (let index = runs.length - 1; index >= 0; index--) {
+function chunkForward(
+  { first, last, runs }: ChunkKind,
+  { costs, gathered }: ChunkParts,
+): Pick<ChunkCost, 'held' | 'forward'> {
+  const { stream, attention, head, embedding } = costs;
+  const weightsOf = (index: number): number => {
     const run = runs[index];
-    if (run === undefined) continue;
+    return run === undefined ? (last ? gathered.head.weights : 0) : gathered[run.block].weights;
+  };
+  let held = (first || last ? costs.tokens : 0) + costs.statistics;
+  let forward = held + (first ? embedding.forward.peak + gathered.embedding.weights + weightsOf(0) : stream);
+  runs.forEach(({ block, layers }, index) => {
+    const feedForward = costs[block].forward;
+    const kept = attention.forward.kept + feedForward.kept;
+    const own = gathered[block].weights;
+    const peakAt = (layer: number, whole: number): void => {
+      const before = held + layer * kept + stream + whole;
+      forward = Math.max(forward, before + attention.forward.peak, before + attention.forward.kept + feedForward.peak);
+    };
+    peakAt(layers - 1, own + weightsOf(index + 1));
+    if (layers > 1) peakAt(layers - 2, 2 * own);
+    held += layers * kept;
+  });
+  if (!last) return { held, forward };
+  forward = Math.max(forward, held + stream + head.forward.peak + gathered.head.weights);
+  return { held: held + head.forward.kept, forward };
+}
+
+/**
+ * Relative to what is held. Besides the weights, gradients of the unit at work are whole from where its backward
+ * begins, and those of the one before it until its end. Most is held at an end of a run of layers, or beside it.
+ */
+function chunkBackward({ first, last, runs }: ChunkKind, { costs, whole, gathered }: ChunkParts): number {
+  const { gradient, head, embedding } = costs;
+  const order = [...runs].reverse();
+  const weightsOf = (index: number): number => {
+    const run = order[index];
+    return run === undefined ? (first ? gathered.embedding.weights : 0) : gathered[run.block].weights;
+  };
+  const headWhole = gathered.head.weights + gathered.head.gradients + weightsOf(0);
+  let backward = last ? head.backward.peak + headWhole : gradient;
+  let now = gradient - (last ? head.forward.kept : 0);
+  let gradientsBefore = last ? gathered.head.gradients : 0;
+  order.forEach((run, index) => {
     const one = layerBackward(costs[run.block], costs, whole);
-    backward = Math.max(backward, now + one.peak, now + one.peak + (run.layers - 1) * one.change);
+    const own = gathered[run.block];
+    const end = run.layers - 1;
+    for (const layer of new Set([0, Math.min(1, end), Math.max(0, end - 1), end])) {
+      const whole = own.weights + (layer < end ? own.weights : weightsOf(index + 1));
+      const before = now + layer * one.change + whole + (layer > 0 ? own.gradients : gradientsBefore);
+      backward = Math.max(backward, before + one.again, before + own.gradients + one.peak);
+    }
     now += run.layers * one.change;
-  }
-  if (first) backward = Math.max(backward, now + embedding.backward.peak);
-  return { held, forward, backward };
+    gradientsBefore = own.gradients;
+  });
+  if (!first) return backward;
+  const ends = gathered.embedding.weights + gathered.embedding.gradients + gradientsBefore;
+  return Math.max(backward, now + embedding.backward.peak + ends);
 }
 
 /** Backward of one layer, relative to what is held before it. */
-function layerBackward(
-  block: BlockCosts,
-  { attention, again }: PassCosts,
-  whole: boolean,
-): { readonly peak: number; readonly change: number } {
-  let [now, peak] = [0, 0];
+interface LayerBackward {
+  /** At its highest before gradients of weights are made: while it is computed again. */
+  readonly again: number;
+  readonly peak: number;
+  readonly change: number;
+}
+
+function layerBackward(block: BlockCosts, { attention, again: stream }: PassCosts, whole: boolean): LayerBackward {
+  let [now, again] = [0, 0];
   if (whole) {
-    peak = attention.recompute.peak;
+    again = attention.recompute.peak;
     now += attention.recompute.kept;
   }
-  peak = Math.max(peak, now + block.recompute.peak);
+  again = Math.max(again, now + block.recompute.peak);
   // The stream that attention computes again is there until the feed-forward has been computed again.
-  now += block.recompute.kept - (whole ? again : 0);
-  peak = Math.max(peak, now + block.backward.peak);
+  now += block.recompute.kept - (whole ? stream : 0);
+  let peak = now + block.backward.peak;
   now -= block.recompute.kept + block.forward.kept;
   if (!whole) {
     peak = Math.max(peak, now + attention.recompute.peak);
     now += attention.recompute.kept;
   }
   peak = Math.max(peak, now + attention.backward.peak);
-  now -= attention.recompute.kept - (whole ? again : 0) + attention.forward.kept;
-  return { peak, change: now };
+  now -= attention.recompute.kept - (whole ? stream : 0) + attention.forward.kept;
+  return { again, peak, change: now };
 }
 
-/** What passes take, by kind of chunk, worked out as they are asked for. `whole`: as `chunkCost`. */
+/** What passes take, by kind of chunk, worked out as they are asked for. */
 export class ChunkCosts {
-  readonly #costs: PassCosts;
-  readonly #whole: boolean;
+  readonly #parts: ChunkParts;
   readonly #known: ChunkCost[] = [];
 
-  constructor(costs: PassCosts, whole: boolean) {
-    this.#costs = costs;
-    this.#whole = whole;
+  constructor(parts: ChunkParts) {
+    this.#parts = parts;
   }
 
   of(kind: ChunkKind): ChunkCost {
     const known = this.#known[kind.number];
     if (known !== undefined) return known;
-    const cost = chunkCost(kind, this.#costs, this.#whole);
+    const cost = chunkCost(kind, this.#parts);
     this.#known[kind.number] = cost;
     return cost;
   }
+}
+
+/** What a program's templates gather, and scatter. */
+function gatheredIn({ templates }: Program): GatheredBytes {
+  const bytesOf = (name: string): number =>
+    (templates[name]?.regions ?? [])
+      .filter(({ life }) => life === 'pass')
+      .reduce((sum, { rows, dtype }) => sum + (typeof rows === 'number' ? rows : rows.max) * dtypeBytes[dtype], 0);
+  const unit = (name: keyof GatheredBytes): WholeBytes => ({
+    weights: bytesOf(`gather.${name}`),
+    gradients: bytesOf(`scatter.${name}`),
+  });
+  return { embedding: unit('embedding'), moe: unit('moe'), mlp: unit('mlp'), head: unit('head') };
 }
 
 /** The most bytes that the passes of a stage hold at a time; states are beside. */
 export function closedPeak(setting: MemorySetting, stage: number, program = stageProgram(setting, stage)): number {
   const step = memoryStep(setting);
   const costs = passCosts(new Costs(program.templates, timelineOptions(setting)));
-  return peakOfPasses(stagePasses(step, stage), new ChunkCosts(costs, step.recompute === 'full'));
+  const parts = { costs, whole: step.recompute === 'full', gathered: gatheredIn(program) };
+  return peakOfPasses(stagePasses(step, stage), new ChunkCosts(parts));
 }
 
 /** The same from what is known. */

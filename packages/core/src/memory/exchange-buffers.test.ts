@@ -52,7 +52,7 @@ describe('buffers of exchange libraries', () => {
 });
 
 describe('weight shards (GTP)', () => {
-  const states = (weightShards: WeightShards, sharing: 'none' | 'distributed-optimizer' | 'zero3' = 'none') =>
+  const memoryOf = (weightShards: WeightShards, sharing: 'none' | 'distributed-optimizer' | 'zero3' = 'none') =>
     stageMemory(
       {
         step: stepOf('qwen3-30b-a3b', 'dp=16,ep=8'),
@@ -64,7 +64,8 @@ describe('weight shards (GTP)', () => {
       },
       0,
       noOverheads,
-    ).states;
+    );
+  const states = (...given: Parameters<typeof memoryOf>) => memoryOf(...given).states;
 
   it('split weights and gradients, and gather a layer', () => {
     const [none, dense, both] = [
@@ -77,11 +78,14 @@ describe('weight shards (GTP)', () => {
     expect(both.weights / none.weights).toBeLessThan(0.5);
     expect(both.gradients / none.gradients).toBeCloseTo(both.weights / none.weights, 9);
     expect(both.optimizer / none.optimizer).toBeCloseTo(both.weights / none.weights, 9);
-    expect(none.gathered).toBe(0);
-    expect(dense.gathered).toBeGreaterThan(0);
-    expect(both.gathered).toBeGreaterThan(dense.gathered);
+    const gathered = (dense: number, expert: number): number => memoryOf({ dense, expert }).activity.gathered;
+    expect(gathered(1, 1)).toBe(0);
+    expect(gathered(4, 1)).toBeGreaterThan(0);
+    expect(gathered(4, 2)).toBeGreaterThan(gathered(4, 1));
     // Split over all ranks with the same weights they are ZeRO 3.
-    expect(states({ dense: 16, expert: 2 })).toEqual(states({ dense: 1, expert: 1 }, 'zero3'));
+    const all = memoryOf({ dense: 16, expert: 2 });
+    const third = memoryOf({ dense: 1, expert: 1 }, 'zero3');
+    expect([all.states, all.activity]).toEqual([third.states, third.activity]);
   });
 
   it('leave the states that a distributed optimizer splits further as they are', () => {

@@ -9,7 +9,14 @@ import type { MoeModel } from '../model/model.js';
 import type { Recompute, RecomputeModule } from '../schedule/recompute.js';
 import { blockTemplates, passBlocks, type PassBlock } from '../schedule/step.js';
 import type { StepShape } from '../schedule/step-shape.js';
-import { ChunkCosts, passCosts, peakOfPasses } from './closed-form.js';
+import {
+  ChunkCosts,
+  noneGathered,
+  passCosts,
+  peakOfPasses,
+  type GatheredBytes,
+  type PassCosts,
+} from './closed-form.js';
 import { asConvention, recomputeUnder } from './convention.js';
 import { ChunkKinds, stagePasses, type StagePasses } from './in-flight.js';
 import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from './setting.js';
@@ -22,7 +29,8 @@ import {
   type StageHolding,
 } from './stage-elements.js';
 import { beside, communicators, gpuOverheads, standInsOf, type Overheads } from './stage-memory.js';
-import { precisions, sharingRules, stateRates, type SharingName, type StateRates } from './states.js';
+import { precisions, sharingRules, stateRates, type Precision, type SharingName, type StateRates } from './states.js';
+import type { Elements } from '../schedule/template-elements.js';
 import { maxOf } from '../units/lists.js';
 import { TemplateLines, type CompiledAt } from './template-lines.js';
 
@@ -74,7 +82,9 @@ interface Entry {
   readonly blocks: Readonly<Record<PassBlock, TemplateLines>>;
   readonly whole: boolean;
   /** By tokens. */
-  readonly passes: Map<number, ChunkCosts>;
+  readonly costs: Map<number, PassCosts>;
+  /** By tokens, and what is gathered. */
+  readonly passes: Map<string | number, ChunkCosts>;
   readonly weights: Weights;
 }
 
@@ -137,8 +147,8 @@ export class MemoryTable {
     const { layout, sequences, sharing } = choice;
     const entry = this.#entryOf(choice);
     const tokens = (sequences * this.#setting.step.sequence) / layout.cp;
-    const passes = entry.passes.get(tokens) ?? this.#passesOf(entry, tokens);
     const weights = entry.weights.known.get(layout.ep) ?? this.#weightsOf(entry.weights, layout.ep);
+    const passes = this.#passesOf(entry, tokens, { layout, sharing, parts: weights.parts });
     const rates = this.#rates[sharing];
     let most = 0;
     for (const stage of this.#stagesOf(choice)) {
@@ -149,13 +159,14 @@ export class MemoryTable {
     return beside({ bytes: most, standInBytes: weights.standInBytes, communicationBytes }, overheads).totalBytes;
   }
 
-  #passesOf({ blocks, passes, whole }: Entry, tokens: number): ChunkCosts {
-    const costs = passCosts({
-      of: (name) => blocks[passBlocks.find((block) => name.startsWith(block)) ?? 'ends'].of(name, tokens),
-      shared: (id) => maxOf(passBlocks.map((block) => blocks[block].shared(id, tokens))),
-    });
-    const made = new ChunkCosts(costs, whole);
-    passes.set(tokens, made);
+  #passesOf(entry: Entry, tokens: number, choice: GatheringChoice): ChunkCosts {
+    const { whole, passes } = entry;
+    const key = gatheringKey(choice, tokens);
+    const known = passes.get(key);
+    if (known !== undefined) return known;
+    const costs = keptIn(entry.costs, tokens, () => costsOf(entry, tokens));
+    const made = new ChunkCosts({ costs, whole, gathered: gatheredBytes(choice, precisions[this.#setting.precision]) });
+    passes.set(key, made);
     return made;
   }
 
@@ -216,7 +227,7 @@ export class MemoryTable {
         known: new Map<number, RankWeights>(),
       };
     });
-    return { blocks, whole: choice.recompute === 'full', passes: new Map(), weights };
+    return { blocks, whole: choice.recompute === 'full', costs: new Map(), passes: new Map(), weights };
   }
 
   #blockOf(choice: MemoryChoice, block: PassBlock): TemplateLines {
@@ -236,16 +247,51 @@ export class MemoryTable {
   }
 }
 
+function costsOf({ blocks }: Entry, tokens: number): PassCosts {
+  return passCosts({
+    of: (name) => blocks[passBlocks.find((block) => name.startsWith(block)) ?? 'ends'].of(name, tokens),
+    shared: (id) => maxOf(passBlocks.map((block) => blocks[block].shared(id, tokens))),
+  });
+}
+
+/** What decides which weights and gradients are whole only while their layer is at work. */
+interface GatheringChoice {
+  readonly layout: Layout;
+  readonly sharing: SharingName;
+  readonly parts: PartElements;
+}
+
+/** Alike where the same is gathered; with nothing gathered, the tokens alone. */
+function gatheringKey({ layout, sharing }: GatheringChoice, tokens: number): string | number {
+  const { dp, cp, edp, ep } = layout;
+  const { weights, gradients } = sharingRules[sharing];
+  if (!weights && !gradients) return tokens;
+  return `${tokens} ${weights} ${dp * cp > 1} ${edp > 1} ${ep}`;
+}
+
+function gatheredBytes({ layout, sharing, parts }: GatheringChoice, precision: Precision): GatheredBytes {
+  const { weights, gradients } = sharingRules[sharing];
+  if (!weights && !gradients) return noneGathered;
+  const shared = ({ dense, expert }: Elements): number =>
+    (layout.dp * layout.cp > 1 ? dense : 0) + (layout.edp > 1 ? expert : 0);
+  const unit = (elements: Elements): GatheredBytes['moe'] => ({
+    weights: weights ? shared(elements) * precision.weight : 0,
+    gradients: gradients ? shared(elements) * precision.gradient : 0,
+  });
+  const { ends, moe, mlp } = parts;
+  return { embedding: unit(ends.embedding), head: unit(ends.head), moe: unit(moe), mlp: unit(mlp) };
+}
+
 /** Bytes of a stage's states. */
 function statesOf(
   holding: StageHolding,
   parts: PartElements,
   { dp, cp, edp }: Layout,
-  { own, shared, gathered }: StateRates,
+  { own, shared }: StateRates,
 ): number {
-  const { all, layer } = stageElements(holding, parts);
+  const { all } = stageElements(holding, parts);
   const split = Math.ceil(all.dense / (dp * cp)) + Math.ceil(all.expert / edp);
-  return (all.dense + all.expert) * own + split * shared + (layer.dense + layer.expert) * gathered;
+  return (all.dense + all.expert) * own + split * shared;
 }
 
 const hasBlock = ({ moeLayers }: MoeModel, block: PassBlock): boolean =>

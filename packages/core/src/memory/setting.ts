@@ -6,11 +6,22 @@ import { moeForward } from '../schedule/moe-forward.js';
 import type { Program } from '../schedule/schedule.js';
 import { stagePasses } from '../schedule/step.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
+import { templateElements } from '../schedule/template-elements.js';
 import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import type { ExchangeLibrary } from './exchange-buffers.js';
 import { asConvention, recomputeUnder, type Convention } from './convention.js';
-import { countedLayer, templateElements, type PrecisionName, type SharingName, type WeightShards } from './states.js';
+import {
+  countedLayer,
+  noShards,
+  precisions,
+  shardsOn,
+  sharingRules,
+  stateSharing,
+  type PrecisionName,
+  type SharingName,
+  type WeightShards,
+} from './states.js';
 import { expectedRows, routedRowsOf, type RankRouting, type TimelineOptions } from './timeline.js';
 
 export interface MemorySetting {
@@ -47,14 +58,18 @@ export function fewMicroBatches({
 }
 
 /**
- * The step with the recomputation that the convention makes of it, and no more micro-batches than memory depends on.
+ * The step with the recomputation that the convention makes of it, with what is shared, and no more micro-batches than
+ * memory depends on.
  */
-export function memoryStep({ step, convention, routed }: MemorySetting): StepShape {
+export function memoryStep({ step, convention, routed, ...setting }: MemorySetting): StepShape {
   const recompute = recomputeUnder(convention, step.recompute ?? 'none');
   const { layout, microBatches, virtualStages = 1 } = step;
+  const shards = shardsOn(setting.weightShards ?? noShards, layout);
+  const shared = stateSharing(sharingRules[setting.sharing], precisions[setting.precision], shards);
+  const known = { ...step, recompute, stateSharing: shared };
   // Each micro-batch has a routing of its own.
-  if (routed !== undefined) return { ...step, recompute };
-  return { ...step, recompute, microBatches: fewMicroBatches({ pp: layout.pp, virtualStages, microBatches }) };
+  if (routed !== undefined) return known;
+  return { ...known, microBatches: fewMicroBatches({ pp: layout.pp, virtualStages, microBatches }) };
 }
 
 /**

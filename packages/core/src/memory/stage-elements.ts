@@ -6,24 +6,14 @@ import { stageChunks } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { minOf } from '../units/index.js';
 import { partialLayers } from './setting.js';
-import {
-  addElements,
-  countedElements,
-  multiTokenElements,
-  noElements,
-  templateElements,
-  type Elements,
-} from './states.js';
+import { noElements, templateElements, type Elements } from '../schedule/template-elements.js';
+import { addElements, countedElements, multiTokenElements } from './states.js';
 
 export interface StageElements {
   readonly all: Elements;
-  /** Of the largest layer. */
-  readonly layer: Elements;
   /** Of one layer of each kind: attention, and either feed-forward. */
   readonly kinds: Elements;
 }
-
-const sizeOf = ({ dense, expert }: Elements): number => dense + expert;
 
 const ends = new WeakMap<MoeModel, Pick<Parameters, 'embedding' | 'output'>>();
 
@@ -45,6 +35,8 @@ export interface PartElements {
   readonly first: Elements;
   readonly last: Elements;
   readonly both: Elements;
+  /** What the passes of the ends use: embedding and head may be one matrix. */
+  readonly ends: Readonly<Record<'embedding' | 'head', Elements>>;
   /** Of one layer of each kind: attention, and either feed-forward. */
   readonly kinds: Elements;
 }
@@ -69,6 +61,7 @@ export function partElements(step: StepShape, templates: Program['templates']): 
     first: addElements(named('embedding.forward'), behindFirst),
     last: addElements(named('head.forward'), behindLast),
     both: addElements(addElements(named('embedding.forward', 'head.forward'), behindFirst), behindLast),
+    ends: { embedding: named('embedding.forward'), head: named('head.forward') },
     kinds: named(...passesOf('attention', 'moe', 'mlp')),
   };
 }
@@ -83,6 +76,7 @@ export function withExperts(parts: PartElements, times: number): PartElements {
     first: scaled(parts.first),
     last: scaled(parts.last),
     both: scaled(parts.both),
+    ends: parts.ends,
     kinds: scaled(parts.kinds),
   };
 }
@@ -120,15 +114,12 @@ export function stageElements({ moe, mlp, partial, first, last }: StageHolding, 
   const end = first && last ? parts.both : first ? parts.first : last ? parts.last : noElements;
   let dense = end.dense + moe * parts.moe.dense + mlp * parts.mlp.dense;
   let expert = end.expert + moe * parts.moe.expert + mlp * parts.mlp.expert;
-  let layer = mlp > 0 ? parts.mlp : noElements;
-  if (moe > 0 && sizeOf(parts.moe) > sizeOf(layer)) layer = parts.moe;
   for (const index of partial) {
     const one = parts.partial.get(index) ?? noElements;
     dense += one.dense;
     expert += one.expert;
-    if (sizeOf(one) > sizeOf(layer)) layer = one;
   }
-  return { all: { dense, expert }, layer, kinds: parts.kinds };
+  return { all: { dense, expert }, kinds: parts.kinds };
 }
 
 /**

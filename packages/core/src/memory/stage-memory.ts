@@ -15,17 +15,9 @@ import {
 import { closedPeak } from './closed-form.js';
 import { exchangeBufferBytes } from './exchange-buffers.js';
 import type { Program } from '../schedule/schedule.js';
+import type { Elements } from '../schedule/template-elements.js';
 import { fewestElements, partElements, stageElements, stageHolding, type StageElements } from './stage-elements.js';
-import {
-  noElements,
-  precisions,
-  sharingRules,
-  standInElements,
-  stateBytes,
-  type Elements,
-  type Precision,
-  type StateBytes,
-} from './states.js';
+import { precisions, sharingRules, standInElements, stateBytes, type Precision, type StateBytes } from './states.js';
 import { memoryTimeline, type Activity, type MemoryTimeline } from './timeline.js';
 
 const mebi = 2 ** 20;
@@ -92,8 +84,7 @@ export interface PeakPlace {
   readonly microBatch: number;
 }
 
-const sumOf = ({ weights, gradients, optimizer, gathered }: StateBytes): number =>
-  weights + gradients + optimizer + gathered;
+const sumOf = ({ weights, gradients, optimizer }: StateBytes): number => weights + gradients + optimizer;
 
 /** States of a device of a stage, and what lies beside them whatever runs. */
 export interface Held {
@@ -106,10 +97,10 @@ const heldBy = (setting: MemorySetting, stage: number, templates: Program['templ
   heldOf(setting, stageElements(stageHolding(setting.step, stage), partElements(setting.step, templates)));
 
 /** What a stage holds of the weights that are on it. */
-function heldOf({ step, convention, ...setting }: MemorySetting, { all, layer, kinds }: StageElements): Held {
+function heldOf({ step, convention, ...setting }: MemorySetting, { all, kinds }: StageElements): Held {
   const { layout, model } = step;
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
-  const states = stateBytes({ elements: all, layer, layout, precision, sharing, shards: setting.weightShards });
+  const states = stateBytes({ elements: all, layout, precision, sharing, shards: setting.weightShards });
   return { states, standInBytes: standInsOf(convention, precision, kinds, model.experts / layout.ep) };
 }
 
@@ -205,7 +196,7 @@ export function leastStates({ step, ...setting }: MemorySetting): number {
   const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
   const elements = fewestElements(step);
   const { layout } = step;
-  return sumOf(stateBytes({ elements, layer: noElements, layout, precision, sharing, shards: setting.weightShards }));
+  return sumOf(stateBytes({ elements, layout, precision, sharing, shards: setting.weightShards }));
 }
 
 /** Memory of the fullest stage. */

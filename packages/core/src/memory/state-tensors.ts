@@ -1,7 +1,8 @@
 /** Tensors that states are made of on a stage, as Megatron-Core allocates them: to know one by its size. */
 import { stageProgram, type MemorySetting } from './setting.js';
 import { partElements, stageElements, stageHolding } from './stage-elements.js';
-import { precisions, sharingRules, type Elements } from './states.js';
+import { precisions, sharingRules } from './states.js';
+import type { Elements } from '../schedule/template-elements.js';
 
 export interface StateTensor {
   readonly what: string;

@@ -3,35 +3,14 @@ import type { Layout } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
 import { layerParameters, countParameters, type LayerParameters } from '../model/parameters.js';
 import type { MoeModel } from '../model/model.js';
-import type { Template } from '../schedule/schedule.js';
+import type { DType } from '../schedule/schedule.js';
+import type { SharedUpTo, StateSharing } from '../schedule/shared-states.js';
+import { noElements, type Elements } from '../schedule/template-elements.js';
 
-/** Elements on one rank by whom they are shared with: dense ones over dp x cp, those of experts over edp. */
-export interface Elements {
-  readonly dense: number;
-  readonly expert: number;
-}
-
-export const noElements: Elements = { dense: 0, expert: 0 };
 export const addElements = (a: Elements, b: Elements): Elements => ({
   dense: a.dense + b.dense,
   expert: a.expert + b.expert,
 });
-
-const prefix = 'weights/';
-
-/** Weights of one layer that templates name, each slot once. */
-export function templateElements(templates: readonly Template[]): Elements {
-  const seen = new Map<string, number>();
-  for (const { regions } of templates)
-    for (const { id, life, rows, columns } of regions)
-      if (life === 'parameter' && id.startsWith(prefix))
-        seen.set(id.slice(prefix.length), (typeof rows === 'number' ? rows : rows.max) * columns);
-  let [dense, expert] = [0, 0];
-  for (const [slot, elements] of seen)
-    if (slot.startsWith('experts.')) expert += elements;
-    else dense += elements;
-  return { dense, expert };
-}
 
 /** Weights that every TP rank holds whole where a layer's attention is latent: both down projections. */
 const latentWhole = ({ latentAttention, hiddenSize }: MoeModel): number =>
@@ -103,46 +82,39 @@ export interface SharingRule {
   readonly weights: boolean;
   readonly gradients: boolean;
   readonly optimizer: boolean;
-  /** Layers whose weights are gathered at a time: the one at work and the one fetched ahead. */
-  readonly gathered: number;
   readonly source: string;
 }
 
 export const sharingRules = {
-  none: { weights: false, gradients: false, optimizer: false, gathered: 0, source: 'every rank keeps all' },
+  none: { weights: false, gradients: false, optimizer: false, source: 'every rank keeps all' },
   'distributed-optimizer': {
     weights: false,
     gradients: false,
     optimizer: true,
-    gathered: 0,
     source: 'Megatron-Core --use-distributed-optimizer: 6 + 12/d bytes a parameter (theoretical_memory_usage.py)',
   },
   zero1: {
     weights: false,
     gradients: false,
     optimizer: true,
-    gathered: 0,
     source: 'ZeRO stage 1 (Rajbhandari et al., arXiv 1910.02054, 5.1)',
   },
   zero2: {
     weights: false,
     gradients: true,
     optimizer: true,
-    gathered: 0,
     source: 'ZeRO stage 2 (arXiv 1910.02054, 5.2)',
   },
   zero3: {
     weights: true,
     gradients: true,
     optimizer: true,
-    gathered: 2,
     source: 'ZeRO stage 3 (arXiv 1910.02054, 5.3); a layer is gathered while the one before runs',
   },
   fsdp: {
     weights: true,
     gradients: true,
     optimizer: true,
-    gathered: 2,
     source: 'PyTorch FSDP2 (fully_shard): sharded weights, gradients and states, one layer gathered ahead',
   },
 } as const satisfies Record<string, SharingRule>;
@@ -154,8 +126,6 @@ export interface StateBytes {
   readonly gradients: number;
   /** Main weights and moments. */
   readonly optimizer: number;
-  /** Weights gathered, and gradients not yet split, of the layers at work. */
-  readonly gathered: number;
 }
 
 /**
@@ -168,9 +138,6 @@ export interface WeightShards {
 }
 
 export const noShards: WeightShards = { dense: 1, expert: 1 };
-
-/** Layers whose weights are gathered at a time: as ZeRO 3, the one at work and the one fetched ahead. */
-const gatheredOfShards = 2;
 
 /**
  * Throws `InputError` for shards that the layout's ranks do not divide into, and where all ranks share weights already.
@@ -189,18 +156,39 @@ export function checkWeightShards({ dense, expert }: WeightShards, layout: Layou
     );
 }
 
+const upToOf = ({ weights, gradients, optimizer }: SharingRule): SharedUpTo =>
+  weights ? 'weights' : gradients ? 'gradients' : optimizer ? 'optimizer' : 'none';
+
+const typeOfBytes = (bytes: number): DType => (bytes === 4 ? 'f32' : 'bf16');
+
+/**
+ * What ranks share under a rule, for the program. Weight shards gather as ZeRO 3 does, over a part of the ranks: what
+ * is whole at a time is the same, what travels is less than the program says.
+ */
+export function stateSharing(
+  sharing: SharingRule,
+  { weight, gradient }: Precision,
+  { dense, expert }: WeightShards = noShards,
+): StateSharing {
+  const upTo = upToOf(sharing);
+  return {
+    dense: dense > 1 ? 'weights' : upTo,
+    expert: expert > 1 ? 'weights' : upTo,
+    weightType: typeOfBytes(weight),
+    gradientType: typeOfBytes(gradient),
+  };
+}
+
 const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
 
 /** As many of the shards as a layout's ranks divide into: a search tries other layouts with the same shards. */
-const shardsOn = ({ dense, expert }: WeightShards, { dp, cp, edp }: Layout): WeightShards => ({
+export const shardsOn = ({ dense, expert }: WeightShards, { dp, cp, edp }: Layout): WeightShards => ({
   dense: greatestCommonDivisor(dense, dp * cp),
   expert: greatestCommonDivisor(expert, edp),
 });
 
 export interface StateRequest {
   readonly elements: Elements;
-  /** The largest layer's. */
-  readonly layer: Elements;
   readonly layout: Layout;
   readonly precision: Precision;
   readonly sharing: SharingRule;
@@ -209,29 +197,24 @@ export interface StateRequest {
 
 /** Shares are rounded up to whole elements. */
 export function stateBytes(request: StateRequest): StateBytes {
-  const { elements, layer, layout, precision, sharing } = request;
+  const { elements, layout, precision, sharing } = request;
   const shards = shardsOn(request.shards ?? noShards, layout);
   const share = (split: boolean): number => {
     const over = split ? { dense: layout.dp * layout.cp, expert: layout.edp } : shards;
     return Math.ceil(elements.dense / over.dense) + Math.ceil(elements.expert / over.expert);
   };
   const { weight, gradient, main, firstMoment, secondMoment } = precision;
-  const sharded = (kind: keyof Elements): boolean => sharing.gathered > 0 || shards[kind] > 1;
-  const one = (sharded('dense') ? layer.dense : 0) + (sharded('expert') ? layer.expert : 0);
-  const gathered = sharing.gathered > 0 ? sharing.gathered : gatheredOfShards;
   return {
     weights: share(sharing.weights) * weight,
     gradients: share(sharing.gradients) * gradient,
     optimizer: share(sharing.optimizer) * (main + firstMoment + secondMoment),
-    gathered: one * (gathered * weight + gradient),
   };
 }
 
-/** Bytes of an element's states that each rank holds, that ranks share, and of the largest layer's gathered ones. */
+/** Bytes of an element's states that each rank holds, and that ranks share. */
 export interface StateRates {
   readonly own: number;
   readonly shared: number;
-  readonly gathered: number;
 }
 
 /** `stateBytes` as rates: the sum of its parts, for those who ask very often. */
@@ -243,5 +226,5 @@ export function stateRates(
   rates[sharing.weights ? 'shared' : 'own'] += weight;
   rates[sharing.gradients ? 'shared' : 'own'] += gradient;
   rates[sharing.optimizer ? 'shared' : 'own'] += main + firstMoment + secondMoment;
-  return { ...rates, gathered: sharing.gathered === 0 ? 0 : sharing.gathered * weight + gradient };
+  return rates;
 }

@@ -12,21 +12,23 @@ import { rankPlace, type Size } from '../schedule/rows.js';
 import { maxOf } from '../units/index.js';
 
 /** What live regions are of. Parameters and their states are not among them. */
-export const activityKinds = ['saved', 'dispatch', 'logits', 'working'] as const;
+export const activityKinds = ['saved', 'gathered', 'dispatch', 'logits', 'working'] as const;
 /**
- * saved: what a forward pass keeps for the backward; dispatch: buffers in which rows travel to experts and back;
+ * saved: what a forward pass keeps for the backward; gathered: weights and gradients of the layers at work, whole where
+ * ranks share them; dispatch: buffers in which rows travel to experts and back;
  * logits: all of the head; working: what an operation needs while a layer runs
  */
 export type ActivityKind = (typeof activityKinds)[number];
 
 export type Activity = Readonly<Record<ActivityKind, number>>;
 
-export const noActivity: Activity = { saved: 0, dispatch: 0, logits: 0, working: 0 };
+export const noActivity: Activity = { saved: 0, gathered: 0, dispatch: 0, logits: 0, working: 0 };
 
 export const activityBytes = (activity: Activity): number =>
   activityKinds.reduce((sum, kind) => sum + activity[kind], 0);
 
 export function activityKind({ id, life, order }: Region): ActivityKind {
+  if (life === 'pass') return 'gathered';
   if (id.startsWith('head.')) return 'logits';
   if (life === 'saved') return 'saved';
   return order === 'rows' ? 'working' : 'dispatch';

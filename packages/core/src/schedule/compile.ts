@@ -87,6 +87,8 @@ function instanceKey(id: string, life: Life, node: ProgramNode, index: number): 
       return `${index}/${id}`;
     case 'saved':
       return `${node.layer}/${node.microBatch}/${id}`;
+    case 'pass':
+      return `${node.layer}/${node.microBatch}/${node.pass === 'forward' ? 'forward' : 'backward'}/${id}`;
     case 'microBatch':
       return `/${node.microBatch}/${id}`;
     case 'parameter':

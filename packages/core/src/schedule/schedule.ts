@@ -46,10 +46,12 @@ export interface Region {
 /**
  * How long a region lives, and who shares it under its id.
  *   layer: until its node ends;   saved: from a layer's forward until its backward has ended
+ *   pass: one for each layer and micro-batch in either direction (recomputation counts as backward), from its first
+ *     use to its last
  *   microBatch: one for every micro-batch, from its first use to its last;   step: one for the whole step
  *   parameter: longer than a step, one for every layer: weights, gradients, moments
  */
-export type Life = 'layer' | 'saved' | 'microBatch' | 'step' | 'parameter';
+export type Life = 'layer' | 'saved' | 'pass' | 'microBatch' | 'step' | 'parameter';
 
 /** A parameter region of a layer; -1 for those of no layer. */
 export interface PartRegion {

@@ -7,6 +7,7 @@ import type { Overlap } from './overlap.js';
 import type { Payload } from './payload.js';
 import type { Recompute } from './recompute.js';
 import type { DType } from './schedule.js';
+import type { StateSharing } from './shared-states.js';
 import type { StageShape } from './stages.js';
 
 export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfStages'> {
@@ -49,6 +50,8 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
   readonly overlap?: Overlap;
   /** What the forward pass does not keep and the backward computes again; nothing when left out. */
   readonly recompute?: Recompute;
+  /** How ranks that hold the same parameters share them and their states; not at all when left out. */
+  readonly stateSharing?: StateSharing;
 }
 
 /** What of a step runs beside what. */

@@ -18,6 +18,7 @@ import { pipelineOrder, type PipelinePass } from './pipeline-order.js';
 import type { ModelPart } from './parameters.js';
 import { recomputed, type RecomputedTemplate } from './recompute.js';
 import type { Pass, Program, ProgramNode, Template } from './schedule.js';
+import { sharedStates } from './shared-states.js';
 import { stageChunks, type Chunk } from './stages.js';
 import { moeShape, type StepShape } from './step-shape.js';
 import { transferTemplates } from './transfers.js';
@@ -224,7 +225,7 @@ export function trainingStep(step: StepShape): Program {
     for (const { template } of reduced) nodes.pushBehind(template.name, microBatches - 1, 'reduce');
   nodes.push('update', -1, 0, 'update');
   const templates = [...all, ...reduced.map(({ template }) => template), updateTemplate(step)];
-  return { stage: 0, templates: byName(templates), nodes: nodes.list };
+  return sharedStates({ stage: 0, templates: byName(templates), nodes: nodes.list }, step);
 }
 
 /**
@@ -237,7 +238,7 @@ export function stagePasses(step: StepShape, stage: number): Program {
   const { all, again } = passTemplates(step);
   const nodes = new Nodes(step, again);
   pushPasses(nodes, step, stage);
-  return { stage, templates: byName([...all, ...transferTemplates(step)]), nodes: nodes.list };
+  return sharedStates({ stage, templates: byName([...all, ...transferTemplates(step)]), nodes: nodes.list }, step);
 }
 
 /** What a stage holds of the model. */
@@ -281,7 +282,8 @@ export function stageStep(step: StepShape, stage: number): Program {
     if (!issued.has(template)) nodes.pushBehind(template.name, microBatches - 1, 'reduce');
   nodes.push('update', -1, 0, 'update');
   const templates = [...all, ...transferTemplates(step), ...reduced.map(({ template }) => template)];
-  return { stage, templates: byName([...templates, updateTemplate(step, part)]), nodes: nodes.list };
+  const program = { stage, templates: byName([...templates, updateTemplate(step, part)]), nodes: nodes.list };
+  return sharedStates(program, step);
 }
 
 /** The programs of all stages. */

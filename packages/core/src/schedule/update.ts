@@ -11,8 +11,9 @@ import { gradientId, weightId } from './parameter-regions.js';
 import { bucketGroups } from './parameter.js';
 import type { ModelPart } from './parameters.js';
 import type { DType, Region, Template } from './schedule.js';
+import { bucketSharedUpTo, optimizerRanks } from './shared-states.js';
 import type { StepShape } from './step-shape.js';
-import { add, read, TemplateBuilder } from './template-builder.js';
+import { add, read, TemplateBuilder, write } from './template-builder.js';
 import { memoryWork } from './work.js';
 
 /**
@@ -43,41 +44,67 @@ function declarer(builder: TemplateBuilder, runs: readonly FlatRun[], compute: D
   };
 }
 
+/** A rank's share of a reduction's gradients. */
+const ownRegion = (step: StepShape, { bucket, region }: Reduction, { run }: FlatRun): Region => ({
+  id: `${region}.own`,
+  dtype: 'f32',
+  rows: Math.ceil(run.length / optimizerRanks(step, bucket)),
+  columns: 1,
+  order: 'rows',
+  life: 'parameter',
+});
+
 /**
  * Templates of the reductions of the model or of a part of it, by their regions' names; each is one all_reduce over
- * the ranks that hold the same parameters.
+ * the ranks that hold the same parameters, or a reduce_scatter where each of them steps its share alone. Gradients that
+ * are shared are added up behind every backward (`shared-states.ts`).
  */
 export function reductionTemplates(
   step: StepShape,
   part?: ModelPart,
 ): { readonly reduction: Reduction; readonly template: Template }[] {
   const activation = activationOf(step.layout);
-  const all = reductions(step, part);
+  const all = reductions(step, part).filter(({ bucket }) => {
+    const upTo = bucketSharedUpTo(step, bucket);
+    return upTo === 'none' || upTo === 'optimizer';
+  });
   const runs = flatRuns(statedLayout(step, part), all);
   return all.map((reduction) => {
     const builder = new TemplateBuilder();
     const group = bucketGroups[reduction.bucket];
     const region = declarer(builder, runs, step.dtype)(reduction.region);
-    builder.collective({
-      id: 'reduce',
-      lane: 'inter',
-      collective: { name: 'all_reduce', group },
-      operands: { buffer: add(region) },
-    });
+    const run = runs.find((one) => one.region === region);
+    // What TP ranks have a part of each is little: all of them take all of it.
+    if (run !== undefined && reduction.bucket !== 'partial' && bucketSharedUpTo(step, reduction.bucket) === 'optimizer')
+      builder.collective({
+        id: 'scatter',
+        lane: 'inter',
+        collective: { name: 'reduce_scatter', group },
+        operands: { from: read(region), to: write(builder.region(ownRegion(step, reduction, run))) },
+      });
+    else
+      builder.collective({
+        id: 'reduce',
+        lane: 'inter',
+        collective: { name: 'all_reduce', group },
+        operands: { buffer: add(region) },
+      });
     return { reduction, template: builder.build(`reduce.${reduction.region}`, activation, activation) };
   });
 }
 
 /**
- * The norm of all gradients and the step of AdamW, of the whole model or of the part that a stage holds; then that of
- * the selection biases.
+ * The norm of all gradients and the step of AdamW, of the whole model or of the part that a stage holds, by each rank
+ * of its share where ranks share the optimizer; then that of the selection biases.
  */
 export function updateTemplate(step: StepShape, part?: ModelPart): Template {
   const { layout, dtype, selectionBiasRate } = step;
   const builder = new TemplateBuilder();
   const parameters = statedLayout(step, part);
   const declare = declarer(builder, flatRuns(parameters, []), dtype);
-  const elements = parameters.slots.reduce((sum, { length }) => sum + length, 0);
+  const elements = Math.ceil(
+    parameters.slots.reduce((sum, { length, bucket }) => sum + length / optimizerRanks(step, bucket), 0),
+  );
   const [gradients, weights] = [declare('gradients'), declare('weights')];
   const [firstMoments, secondMoments] = [declare('firstMoments'), declare('secondMoments')];
   builder.region(lossRegion);

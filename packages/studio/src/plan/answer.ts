@@ -127,11 +127,11 @@ export class PlanQuest {
       capacityBytes: cluster.device.memoryBytes,
       stages: shown.map((stage) => {
         const { states, tensorBytes, totalBytes } = closedStage(memory, stage);
-        const { weights, gradients, optimizer, gathered } = states;
-        const known = weights + gathered + gradients + optimizer + tensorBytes;
+        const { weights, gradients, optimizer } = states;
+        const known = weights + gradients + optimizer + tensorBytes;
         return {
           stage,
-          parts: [weights + gathered, gradients, optimizer, tensorBytes, totalBytes - known],
+          parts: [weights, gradients, optimizer, tensorBytes, totalBytes - known],
           totalBytes,
         };
       }),
