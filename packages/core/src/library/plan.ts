@@ -120,7 +120,7 @@ export interface Fact {
  * @example
  * const facts = explain(plan({ model: 'olmoe-1b-7b', cluster: 'h100-1x8', layout: 'dp=8,ep=8' }));
  * console.log(facts.map(({ name }) => name).join(' '));
- * // Why Overlap Bytes Memory Bounds Margin If Ranks
+ * // Why Overlap Bytes Memory Bounds If Ranks
  */
 export function explain({ best, others }: PricedPlan): Fact[] {
   const prices = (): EstimateModel => new EstimateModel();
