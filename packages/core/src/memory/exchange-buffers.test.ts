@@ -68,11 +68,7 @@ describe('weight shards (GTP)', () => {
   const states = (...given: Parameters<typeof memoryOf>) => memoryOf(...given).states;
 
   it('split weights and gradients, and gather a layer', () => {
-    const [none, dense, both] = [
-      { dense: 1, expert: 1 },
-      { dense: 4, expert: 1 },
-      { dense: 4, expert: 2 },
-    ].map((shards) => states(shards));
+    const [none, both] = [states({ dense: 1, expert: 1 }), states({ dense: 4, expert: 2 })];
     // Experts are most of this model: with both split in two, all states shrink to between a half and a quarter.
     expect(both.weights / none.weights).toBeGreaterThan(0.25);
     expect(both.weights / none.weights).toBeLessThan(0.5);
