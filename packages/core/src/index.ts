@@ -320,6 +320,8 @@ export {
   looksLikeRuns,
   memorySetting,
   type PipelineSchedule,
+  dispatchKinds,
+  type DispatchKind,
   pipelineSchedules,
   type PricedRun,
   type PublishedRun,

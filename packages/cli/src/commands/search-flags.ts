@@ -5,8 +5,11 @@ import {
   type Bounds,
   type ComputePrecision,
   computePrecisions,
+  type DispatchKind,
+  dispatchKinds,
   type FrameworkName,
   frameworkNames,
+  InputError,
   limits,
   parseAllowed,
   type PipelineSchedule,
@@ -26,9 +29,12 @@ export interface SearchFlags {
   readonly ep?: Allowed;
   readonly etp?: Allowed;
   readonly virtualStages?: Allowed;
+  readonly firstStageLayers?: Allowed;
+  readonly lastStageLayers?: Allowed;
   readonly microBatch?: Allowed;
-  readonly schedule?: PipelineSchedule;
-  readonly compute?: ComputePrecision;
+  readonly schedule?: readonly PipelineSchedule[];
+  readonly dispatcher?: DispatchKind;
+  readonly compute?: readonly ComputePrecision[];
   readonly stack?: Stack;
   readonly output?: string;
   readonly judge?: number;
@@ -37,6 +43,32 @@ export interface SearchFlags {
 
 const bound = (brief: string) =>
   ({ kind: 'parsed', parse: parseAllowed, placeholder: '4|1..8|2,4', brief, optional: true }) as const;
+
+const ends = (brief: string) =>
+  ({
+    kind: 'parsed',
+    parse: (text: string) => parseAllowed(text, 0),
+    placeholder: '4|0..4|2,4',
+    brief,
+    optional: true,
+  }) as const;
+
+/** One of some names, or several after commas. */
+const among = <T extends string>(values: readonly T[], brief: string) =>
+  ({
+    kind: 'parsed',
+    parse: (text: string): readonly T[] => text.split(',').map((name) => oneOf(values, name)),
+    placeholder: values.join('|'),
+    brief,
+    optional: true,
+  }) as const;
+
+function oneOf<T extends string>(values: readonly T[], name: string): T {
+  const found = values.find((value) => value === name);
+  if (found === undefined)
+    throw new InputError(`"${name}" is none of them`, { expected: `some of ${values.join(', ')}, after commas` });
+  return found;
+}
 
 /** The flags, to be spread into a command's. */
 export const searchFlags = {
@@ -61,14 +93,17 @@ export const searchFlags = {
   ep: bound('Searched: expert parallel sizes'),
   etp: bound('Searched: expert tensor parallel sizes'),
   virtualStages: bound('Virtual stages that each stage of the pipeline holds (interleaved schedule); 1 with a layout'),
+  firstStageLayers: ends('Searched: layers of the first virtual stage, which holds the embedding'),
+  lastStageLayers: ends('Searched: layers of the last virtual stage, which holds output and multi-token prediction'),
   microBatch: bound('Searched: sequences of a micro-batch of one replica'),
-  schedule: { kind: 'enum', values: pipelineSchedules, brief: "Searched: the pipeline's schedule", optional: true },
-  compute: {
+  schedule: among(pipelineSchedules, "Searched: the pipeline's schedules"),
+  dispatcher: {
     kind: 'enum',
-    values: computePrecisions,
-    brief: 'Searched: type that matrix products run in (default: bf16)',
+    values: dispatchKinds,
+    brief: "Searched: how experts' rows travel",
     optional: true,
   },
+  compute: among(computePrecisions, 'Searched: types that matrix products may run in (default: bf16)'),
   stack: {
     kind: 'enum',
     values: stacks,
@@ -101,6 +136,8 @@ const axes = [
   'ep',
   'etp',
   'virtualStages',
+  'firstStageLayers',
+  'lastStageLayers',
   'microBatch',
 ] as const satisfies readonly AxisName[];
 

@@ -1,6 +1,6 @@
 /** Memory of the fullest stage of a run, in closed form (`memory/closed-form.ts`). */
 import type { Cluster } from '../cluster/cluster.js';
-import { closedTotal, MemoryTable, type MemoryChoice, type MemorySetting } from '../memory/index.js';
+import { closedTotal, fullStages, MemoryTable, type MemoryChoice, type MemorySetting } from '../memory/index.js';
 import { inChunks, namedStrategies, type Recompute, type RecomputeModule } from '../schedule/index.js';
 import { maxOf } from '../units/index.js';
 import { stepConstants } from './constants.js';
@@ -80,7 +80,7 @@ export class RunMemory {
 
   /** Bytes of the fullest device. Throws `InputError` where micro-batches do not divide. */
   totalBytes(setting: RunSetting): number {
-    const { layout, microBatch, virtualStages, layersOfStages, sharing } = setting;
+    const { layout, microBatch, virtualStages, layersOfStages, sharing, schedule } = setting;
     const { recompute, activationAgain } = this.#recomputeOf(setting.recompute);
     return this.#table.totalBytes({
       layout,
@@ -88,6 +88,7 @@ export class RunMemory {
       microBatches: microBatchesOf(setting),
       virtualStages,
       layersOfStages,
+      folded: schedule === 'dualpipe-v',
       recompute,
       activationAgain,
       sharing,
@@ -103,10 +104,9 @@ export class RunMemory {
   }
 }
 
-/** Bytes of the fullest device. Stages between the ends hold no more than the second. */
+/** Bytes of the fullest device. */
 export function estimateMemory(setting: RunSetting): number {
+  if (setting.schedule === 'dualpipe-v') return new RunMemory(setting).totalBytes(setting);
   const memory = memorySetting(setting);
-  const { pp } = setting.layout;
-  const stages = [...new Set([0, Math.min(1, pp - 1), pp - 1])];
-  return maxOf(stages.map((stage) => closedTotal(memory, stage)));
+  return maxOf(fullStages(memory.step).map((stage) => closedTotal(memory, stage)));
 }

@@ -5,6 +5,7 @@ export {
   computePrecisions,
   type DispatchKind,
   dispatchKinds,
+  isDual,
   microBatchesOf,
   type Overlap,
   type PipelineSchedule,
@@ -16,6 +17,7 @@ export {
   stacks,
 } from './run-setting.js';
 export { priceStep, type StepParts } from './step-prices.js';
+export { evenLayers } from './stage-layers.js';
 export { weightBytes } from './sharing.js';
 export { StepTable } from './step-table.js';
 export { type FittedConstant, stepConstants, type StepConstants } from './constants.js';

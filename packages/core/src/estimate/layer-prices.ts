@@ -6,7 +6,7 @@ import { contextSeconds, expertSeconds, routeSeconds, tensorSeconds } from './ex
 import { endAmounts, layerAmounts, type LayerAmounts, type LayerKind, type RankShare } from './layer-amounts.js';
 import type { Links } from './links.js';
 import type { Rates } from './rates.js';
-import type { DispatchKind, RecomputeSetting, RunSetting } from './run-setting.js';
+import { isDual, type DispatchKind, type RecomputeSetting, type RunSetting } from './run-setting.js';
 
 /** Forward and backward seconds by what takes them; communication is the part that nothing hides. */
 export interface LayerPrice {
@@ -95,7 +95,7 @@ export const shownWeights = (moving: number, products: number, { weightsBeside }
 export const shownOfTp = ({ overlap }: Pick<RunSetting, 'overlap'>, c: StepConstants): number =>
   overlap.tp ? c.exposedTp : c.exposedTpPlain;
 export const shownOfEp = ({ overlap, schedule }: Pick<RunSetting, 'overlap' | 'schedule'>, c: StepConstants): number =>
-  overlap.ep || schedule === 'dualpipe' ? c.exposedEpOverlapped : c.exposedEp;
+  overlap.ep || isDual(schedule) ? c.exposedEpOverlapped : c.exposedEp;
 
 /** Host time of one layer and micro-batch, forward and backward. */
 function hostSeconds(

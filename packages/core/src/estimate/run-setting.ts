@@ -8,9 +8,15 @@ import type { MoeModel } from '../model/model.js';
 export const computePrecisions = ['bf16', 'fp8', 'mxfp8', 'nvfp4'] as const;
 export type ComputePrecision = (typeof computePrecisions)[number];
 
-/** dualpipe: forward and backward of two micro-batches run beside one another, so the exchange of experts hides. */
-export const pipelineSchedules = ['1f1b', 'interleaved', 'zero-bubble', 'dualpipe'] as const;
+/**
+ * dualpipe: forward and backward of two micro-batches run beside one another, so the exchange of experts hides.
+ * dualpipe-v: the same with one copy of the weights, a device holding two stages, those as far from either end.
+ */
+export const pipelineSchedules = ['1f1b', 'interleaved', 'zero-bubble', 'dualpipe', 'dualpipe-v'] as const;
 export type PipelineSchedule = (typeof pipelineSchedules)[number];
+
+/** Whether forward and backward of two micro-batches run beside one another. */
+export const isDual = (schedule: PipelineSchedule): boolean => schedule === 'dualpipe' || schedule === 'dualpipe-v';
 
 /**
  * How rows reach their experts. all_to_all: every row of every token (NCCL). deduplicated: a token crosses once to each

@@ -18,8 +18,9 @@ export const weightBytes = 2;
 
 /**
  * Seconds that a step shows of gradients' reduction and of weights' gathering, and of the optimizer. Sharded weights
- * are gathered twice for every micro-batch (ZeRO-3, FSDP), beside the passes; else both run once a step, beside the
- * last micro-batch's backward and the first one's forward.
+ * are gathered twice for every micro-batch (ZeRO-3, FSDP), beside the passes; gradients that are split are reduced for
+ * every micro-batch (ZeRO-2); else both run once a step, beside the last micro-batch's backward and the first one's
+ * forward.
  */
 export function memorySharing({
   setting,
@@ -48,7 +49,7 @@ export function memorySharing({
     communication - Math.min((setting.overlap.dp ? 1 - exposed : 0) * communication, window);
   const once = setting.frozen
     ? 0
-    : beside(c.exposedDp, gradients, stage.backward) +
+    : (rule.gradients && !rule.weights ? microBatches : 1) * beside(c.exposedDp, gradients, stage.backward) +
       beside(c.exposedDp, rule.optimizer ? weights : gradients, stage.forward);
   const again = weights + (setting.frozen ? 0 : gradients);
   const sharded =

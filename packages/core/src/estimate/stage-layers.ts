@@ -38,11 +38,17 @@ export function evenLayers(layers: number, stages: number, multiTokenLayers = 0)
   return counts;
 }
 
-export function stageKinds({ kinds, kindOf }: LayerKinds, pp: number, layersOfStages: readonly number[]): StageKind[] {
+/** `folded`: stages lie in a V, so that a device holds those as far from either end. */
+export function stageKinds(
+  { kinds, kindOf }: LayerKinds,
+  pp: number,
+  layersOfStages: readonly number[],
+  folded = false,
+): StageKind[] {
   const counts = Array.from({ length: pp }, () => kinds.map(() => 0));
   let layer = 0;
   layersOfStages.forEach((held, place) => {
-    const stage = counts[place % pp] ?? [];
+    const stage = counts[folded && place >= pp ? 2 * pp - 1 - place : place % pp] ?? [];
     for (const end = layer + held; layer < end; layer++) {
       const kind = kindOf[layer] ?? 0;
       stage[kind] = (stage[kind] ?? 0) + 1;
@@ -50,7 +56,7 @@ export function stageKinds({ kinds, kindOf }: LayerKinds, pp: number, layersOfSt
   });
   const alike = new Map<string, StageKind>();
   counts.forEach((layers, stage) => {
-    const [first, last] = [stage === 0, stage === pp - 1];
+    const [first, last] = [stage === 0, stage === (folded ? 0 : pp - 1)];
     const key = `${layers.join(' ')} ${first} ${last}`;
     alike.set(key, { layers, first, last, stages: (alike.get(key)?.stages ?? 0) + 1 });
   });
@@ -65,18 +71,20 @@ export interface PipelineShape {
   readonly virtualStages: number;
   readonly layersOfStages?: readonly number[];
   readonly multiTokenLayers: number;
+  /** As `stageKinds`. */
+  readonly folded?: boolean;
 }
 
 /** `stageKinds`, kept. */
 export function knownStages(kinds: LayerKinds, shape: PipelineShape): readonly StageKind[] {
-  const { pp, virtualStages, layersOfStages, multiTokenLayers } = shape;
+  const { pp, virtualStages, layersOfStages, multiTokenLayers, folded = false } = shape;
   const ofModel = known.get(kinds) ?? new Map<string, readonly StageKind[]>();
   known.set(kinds, ofModel);
-  const key = `${pp} ${virtualStages} ${layersOfStages?.join(' ') ?? multiTokenLayers}`;
+  const key = `${pp} ${virtualStages} ${folded} ${layersOfStages?.join(' ') ?? multiTokenLayers}`;
   const found = ofModel.get(key);
   if (found !== undefined) return found;
   const layers = layersOfStages ?? evenLayers(kinds.kindOf.length, pp * virtualStages, multiTokenLayers);
-  const stages = stageKinds(kinds, pp, layers);
+  const stages = stageKinds(kinds, pp, layers, folded);
   ofModel.set(key, stages);
   return stages;
 }

@@ -87,7 +87,12 @@ function runOf(context: PriceContext, setting: RunSetting): Run {
   const { pp } = layout;
   const kinds = knownKinds(model);
   const pieces = piecesOf(context, kinds, setting);
-  const stages = knownStages(kinds, { ...setting, pp, multiTokenLayers: model.multiTokenLayers });
+  const stages = knownStages(kinds, {
+    ...setting,
+    pp,
+    multiTokenLayers: model.multiTokenLayers,
+    folded: schedule === 'dualpipe-v',
+  });
   const microBatches = microBatchesOf(setting);
   let slowest: { kind: StageKind; price: StagePrice } | undefined;
   let all = 0;
@@ -209,5 +214,8 @@ export function bubbleSeconds(waiting: Waiting): number {
       return Math.max(0, others - 2 * (pp - 1) * weightGradient) + hops;
     case 'dualpipe':
       return Math.max(0, pp / 2 - 1) * Math.max(0, forward + 2 * backward - 3 * weightGradient) + hops;
+    // As many stages again, of half the layers each (deepseek-ai/DualPipe, README).
+    case 'dualpipe-v':
+      return ((pp - 1) / 2) * Math.max(0, forward + 2 * backward - 3 * weightGradient) + 2 * hops;
   }
 }

@@ -67,6 +67,7 @@ export class StepTable {
   readonly #lines = new Map<string, SplitLines>();
   readonly #again = new Map<RecomputeSetting, Again>();
   readonly #stages = new Map<number, readonly StageKind[]>();
+  readonly #unevenStages = new Map<readonly number[], Map<number, readonly StageKind[]>>();
   readonly #whole: StageKind;
   /** Passes of each kind of layer, one kind behind the other. */
   readonly #layers: Float64Array;
@@ -120,9 +121,10 @@ export class StepTable {
       const gradients = ringFixed + perByte * c.gradientBytes;
       const weights = ringFixed + perByte * weightBytes;
       const after = rule.optimizer ? weights : gradients;
+      const reductions = rule.gradients && !rule.weights ? microBatches : 1;
       let shown = frozen
         ? 0
-        : shownBeside(gradients, hiddenDp, stageBackward) + shownBeside(after, hiddenDp, stageForward);
+        : reductions * shownBeside(gradients, hiddenDp, stageBackward) + shownBeside(after, hiddenDp, stageForward);
       if (rule.weights) {
         const again = weights + (frozen ? 0 : gradients);
         const gathered = shownBeside(weights, hiddenFsdp, stageForward) + shownBeside(again, hiddenFsdp, stageBackward);
@@ -183,14 +185,22 @@ export class StepTable {
     return row;
   }
 
-  #stagesOf({ layout: { pp }, virtualStages, layersOfStages }: RunSetting): readonly StageKind[] {
-    const { multiTokenLayers } = this.#setting.model;
-    const shape = { pp, virtualStages, multiTokenLayers };
-    if (layersOfStages !== undefined) return knownStages(this.#kinds, { ...shape, layersOfStages });
-    const key = pp * 2 ** 12 + virtualStages;
-    const stages = this.#stages.get(key) ?? knownStages(this.#kinds, shape);
-    this.#stages.set(key, stages);
+  #stagesOf({ layout: { pp }, virtualStages, layersOfStages, schedule }: RunSetting): readonly StageKind[] {
+    const folded = schedule === 'dualpipe-v';
+    const known = layersOfStages === undefined ? this.#stages : this.#unevenOf(layersOfStages);
+    const key = (pp * 2 ** 12 + virtualStages) * 2 + Number(folded);
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const shape = { pp, virtualStages, multiTokenLayers: this.#setting.model.multiTokenLayers, folded };
+    const stages = knownStages(this.#kinds, layersOfStages === undefined ? shape : { ...shape, layersOfStages });
+    known.set(key, stages);
     return stages;
+  }
+
+  #unevenOf(layersOfStages: readonly number[]): Map<number, readonly StageKind[]> {
+    const known = this.#unevenStages.get(layersOfStages) ?? new Map<number, readonly StageKind[]>();
+    this.#unevenStages.set(layersOfStages, known);
+    return known;
   }
 
   #againOf(recompute: RecomputeSetting): Again {

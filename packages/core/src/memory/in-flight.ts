@@ -74,6 +74,34 @@ function addState(states: InFlight[], state: InFlight): void {
   states.push(state);
 }
 
+/**
+ * The passes of a device whose two stages lie as far from either end of the pipeline (DualPipeV). A stage keeps as many
+ * micro-batches as stages follow it, itself among them: one more than stages on both together.
+ */
+export function foldedPasses(step: StepShape, device: number, known = new ChunkKinds()): StagePasses {
+  const { model, layout, microBatches } = step;
+  const all = 2 * layout.pp;
+  const places = [device, all - 1 - device];
+  const pipeline = { ...step, layout: { ...layout, pp: all }, virtualStages: 1 };
+  const chunks = places.map((place) => known.of(model, single(stageChunks(pipeline, place))));
+  const kinds = [...new Set(chunks)];
+  const kept = kinds.map(() => 0);
+  chunks.forEach((kind, index) => {
+    const place = kinds.indexOf(kind);
+    kept[place] = (kept[place] ?? 0) + Math.min(microBatches, all - (places[index] ?? 0));
+  });
+  const states = kinds.flatMap((kind, place): InFlight[] => [
+    { pass: 'forward', kind, kept: kept.map((count, index) => count - Number(index === place)) },
+    { pass: 'backward', kind, kept },
+  ]);
+  return { kinds, states };
+}
+
+function single<T>([one]: readonly T[]): T {
+  if (one === undefined) throw new RangeError('nothing where one is expected');
+  return one;
+}
+
 /** Throws `InputError` for stages or micro-batches that do not divide. */
 export function stagePasses(step: StepShape, stage: number, known = new ChunkKinds()): StagePasses {
   const { model, layout, microBatches, virtualStages = 1 } = step;

@@ -35,6 +35,7 @@ export {
 } from './stage-memory.js';
 export { type MachineRoom, rankMemory, refuseWhatDoesNotFit } from './rank-room.js';
 export { MemoryTable, type MemoryChoice } from './memory-table.js';
+export { fullStages } from './stage-elements.js';
 export { stateTensors, type StateTensor } from './state-tensors.js';
 export { exchangeLibraries, type ExchangeLibrary } from './exchange-buffers.js';
 export { publishedPeaks, type PublishedPeak } from './published-peaks.js';

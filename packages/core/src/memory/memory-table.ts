@@ -18,9 +18,11 @@ import {
   type PassCosts,
 } from './closed-form.js';
 import { asConvention, recomputeUnder } from './convention.js';
-import { ChunkKinds, stagePasses, type StagePasses } from './in-flight.js';
+import { ChunkKinds, foldedPasses, stagePasses, type StagePasses } from './in-flight.js';
 import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from './setting.js';
 import {
+  foldedHolding,
+  fullStages,
   partElements,
   stageElements,
   stageHolding,
@@ -45,6 +47,8 @@ export interface MemoryChoice {
   readonly virtualStages?: number | undefined;
   /** As the table's rule has it when left out. */
   readonly layersOfStages?: readonly number[] | undefined;
+  /** Two virtual stages a device, as far from either end (DualPipeV). */
+  readonly folded?: boolean | undefined;
   readonly recompute?: Recompute | undefined;
   readonly activationAgain?: boolean | undefined;
   readonly sharing: SharingName;
@@ -101,6 +105,11 @@ interface RankWeights {
   readonly standInBytes: number;
 }
 
+interface Holding {
+  readonly stage: number;
+  readonly holding: StageHolding;
+}
+
 interface Stage {
   readonly passes: StagePasses;
   readonly holding: StageHolding;
@@ -128,7 +137,9 @@ export class MemoryTable {
   readonly #weights = new Map<string, Weights>();
   /** By pp, then by rounds and virtual stages. */
   readonly #stages = new Map<number, Map<number, readonly Stage[]>>();
-  readonly #unevenStages = new Map<string, readonly Stage[]>();
+  /** By the split of the layers, then by stages. */
+  readonly #holdings = new Map<readonly number[] | undefined, Map<number, readonly Holding[]>>();
+  readonly #unevenStages = new Map<readonly number[], Map<number, Map<number, readonly Stage[]>>>();
 
   /** `layersOf`: layers of so many virtual stages where a choice does not say; as even as can be when left out. */
   constructor(setting: Common, layersOf?: (stages: number) => readonly number[]) {
@@ -142,7 +153,7 @@ export class MemoryTable {
     this.#rates = Object.fromEntries(rates) as Record<SharingName, StateRates>;
   }
 
-  /** Bytes of the fullest device. Stages between the ends hold no more than the second. Throws `InputError`. */
+  /** Bytes of the fullest device. Throws `InputError`. */
   totalBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
     const { layout, sequences, sharing } = choice;
     const entry = this.#entryOf(choice);
@@ -188,22 +199,28 @@ export class MemoryTable {
     return layers === undefined ? step : { ...step, layersOfStages: layers };
   }
 
-  /** The first stage, the second and the last. */
   #stagesOf(choice: MemoryChoice): readonly Stage[] {
-    const { layout, microBatches, virtualStages = 1, layersOfStages } = choice;
+    const { layout, microBatches, virtualStages = 1, layersOfStages, folded = false } = choice;
     const { pp } = layout;
     const rounds = fewMicroBatches({ pp, virtualStages, microBatches });
-    const make = (): Stage[] => {
-      const step = memoryStep({ ...this.#setting, step: this.#stepOf(choice) });
-      return [...new Set([0, Math.min(1, pp - 1), pp - 1])].map((stage) => ({
-        passes: stagePasses(step, stage, this.#kinds),
-        holding: stageHolding(step, stage),
-      }));
-    };
-    if (layersOfStages !== undefined)
-      return keptIn(this.#unevenStages, `${rounds} ${virtualStages} ${pp} ${layersOfStages.join(' ')}`, make);
-    const ofPipeline = keptIn(this.#stages, pp, () => new Map<number, readonly Stage[]>());
-    return keptIn(ofPipeline, rounds * 2 ** 12 + virtualStages, make);
+    const known =
+      layersOfStages === undefined
+        ? this.#stages
+        : keptIn(this.#unevenStages, layersOfStages, () => new Map<number, Map<number, readonly Stage[]>>());
+    const ofPipeline = keptIn(known, pp, () => new Map<number, readonly Stage[]>());
+    return keptIn(ofPipeline, (rounds * 2 ** 12 + virtualStages) * 2 + Number(folded), () => this.#newStages(choice));
+  }
+
+  #newStages(choice: MemoryChoice): Stage[] {
+    const { layout, virtualStages = 1, layersOfStages, folded = false } = choice;
+    const step = memoryStep({ ...this.#setting, step: this.#stepOf(choice) });
+    const ofSplit = keptIn(this.#holdings, layersOfStages, () => new Map<number, readonly Holding[]>());
+    const holdings = keptIn(ofSplit, (layout.pp * 2 ** 12 + virtualStages) * 2 + Number(folded), () => {
+      const holding = folded ? foldedHolding : stageHolding;
+      return fullStages(step, holding).map((stage) => ({ stage, holding: holding(step, stage) }));
+    });
+    const passes = folded ? foldedPasses : stagePasses;
+    return holdings.map(({ stage, holding }) => ({ passes: passes(step, stage, this.#kinds), holding }));
   }
 
   #entryOf(choice: MemoryChoice): Entry {

@@ -2,7 +2,7 @@
 import type { MoeModel } from '../model/model.js';
 import { countParameters, type Parameters } from '../model/parameters.js';
 import type { Program } from '../schedule/schedule.js';
-import { stageChunks } from '../schedule/stages.js';
+import { stageChunks, type Chunk } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { minOf } from '../units/index.js';
 import { partialLayers } from './setting.js';
@@ -92,8 +92,41 @@ export interface StageHolding {
   readonly last: boolean;
 }
 
-export function stageHolding(step: StepShape, stage: number): StageHolding {
-  const chunks = stageChunks(step, stage);
+export const stageHolding = (step: StepShape, stage: number): StageHolding =>
+  chunksHolding(step, stageChunks(step, stage));
+
+/** Of a device with stages as far from either end (DualPipeV). */
+export function foldedHolding(step: StepShape, device: number): StageHolding {
+  const all = 2 * step.layout.pp;
+  const pipeline = { ...step, layout: { ...step.layout, pp: all }, virtualStages: 1 };
+  return chunksHolding(
+    step,
+    [device, all - 1 - device].flatMap((place) => stageChunks(pipeline, place)),
+  );
+}
+
+/**
+ * Stages among which the fullest is: the first, the second and the last, and of those between the first of each sort
+ * that holds more of anything than the second. Passes in flight grow fewer from stage to stage.
+ */
+export function fullStages(step: StepShape, holding = stageHolding): number[] {
+  const { pp } = step.layout;
+  const stages = [...new Set([0, Math.min(1, pp - 1), pp - 1])];
+  const seen: StageHolding[] = [holding(step, Math.min(1, pp - 1))];
+  for (let stage = 2; stage < pp - 1; stage++) {
+    const held = holding(step, stage);
+    if (seen.some((one) => holdsAsMuch(one, held))) continue;
+    seen.push(held);
+    stages.push(stage);
+  }
+  return stages;
+}
+
+/** Whether a stage between the ends holds as many layers of every sort. */
+const holdsAsMuch = (one: StageHolding, other: StageHolding): boolean =>
+  one.moe >= other.moe && one.mlp >= other.mlp && other.partial.length <= one.partial.length;
+
+function chunksHolding(step: StepShape, chunks: readonly Chunk[]): StageHolding {
   const partial = partialLayers(step);
   const layers = chunks.flatMap(({ firstLayer, endLayer }) =>
     Array.from({ length: endLayer - firstLayer }, (_, index) => firstLayer + index),

@@ -2,7 +2,7 @@
  * A setting of a search as the program of its step, simulated: what the estimate is judged by. Programs have tensor,
  * expert and pipeline parallelism; what they lack is said instead of guessed.
  */
-import { memorySetting, type RunSetting } from '../estimate/index.js';
+import { isDual, memorySetting, type RunSetting } from '../estimate/index.js';
 import { costModel, type CostInputs } from '../cost/index.js';
 import { placedOn } from '../layout/mesh.js';
 import { sharingRules } from '../memory/index.js';
@@ -21,8 +21,9 @@ export interface NotSimulated {
 /** What of a setting the program of a step does not do. */
 function lacking({ layout, schedule, sharing, overlap, precision }: RunSetting): string | undefined {
   if (layout.cp > 1) return 'programs have no context parallelism';
-  if (schedule === 'zero-bubble' || schedule === 'dualpipe') return `programs have no ${schedule}`;
+  if (schedule === 'zero-bubble' || isDual(schedule)) return `programs have no ${schedule}`;
   if (sharingRules[sharing].weights) return 'programs gather no weights';
+  if (sharingRules[sharing].gradients) return 'programs split no gradients';
   if (overlap.ep) return "programs exchange experts' rows beside no other micro-batch";
   if (precision !== 'bf16' && precision !== 'fp8') return `kernels have no prices in ${precision}`;
   return undefined;

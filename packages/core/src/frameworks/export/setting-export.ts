@@ -1,5 +1,5 @@
 /** What is exported of a searched plan. */
-import { microBatchesOf, type RunSetting } from '../../estimate/index.js';
+import { isDual, microBatchesOf, type RunSetting } from '../../estimate/index.js';
 import { dispatchOf } from '../../plan/index.js';
 import { inChunks, namedStrategies } from '../../schedule/index.js';
 import { InputError } from '../../units/index.js';
@@ -9,7 +9,7 @@ import type { ExportPlan } from './exported.js';
 export function exportOfSetting(setting: RunSetting): ExportPlan {
   const { schedule, microBatch, layersOfStages, dispatcher, overlap, ...rest } = setting;
   const { cluster, model, layout, sequence, virtualStages, recompute, sharing, precision } = rest;
-  if (schedule === 'zero-bubble' || schedule === 'dualpipe')
+  if (schedule === 'zero-bubble' || isDual(schedule))
     throw new InputError(`${schedule} is not written for any framework`, {
       path: 'schedule',
       expected: 'a plan of 1f1b or interleaved, as a search for Megatron-Core gives',

@@ -62,7 +62,15 @@ export const planSchema = z
       basis: z.string().describe('What the figures rest on'),
       parts: z.record(z.string(), z.number()).describe('Seconds of a step by what takes them'),
     }),
-    runnersUp: z.array(z.strictObject({ ...chosen, expected })).max(mostRunnersUp),
+    runnersUp: z
+      .array(
+        z.strictObject({
+          ...chosen,
+          precision: z.enum(computePrecisions).optional().describe("The plan's own when left out"),
+          expected,
+        }),
+      )
+      .max(mostRunnersUp),
     search: z.strictObject({
       represented: amount,
       prunedByMemory: amount,

@@ -66,13 +66,17 @@ export function planDocument(
     sequence: problem.sequence,
     globalBatch: problem.globalBatch,
     dtype: 'bf16',
-    precision: problem.precision,
+    precision: best.setting.precision,
     states: problem.states,
     stack: problem.stack,
     imbalance: problem.imbalance,
     ...chosenOf(best.setting),
     expected: { ...expectedOf(best), boundSeconds, basis, parts },
-    runnersUp: result.others.map((other) => ({ ...chosenOf(other.setting), expected: expectedOf(other) })),
+    runnersUp: result.others.map((other) => ({
+      ...chosenOf(other.setting),
+      ...(other.setting.precision === best.setting.precision ? {} : { precision: other.setting.precision }),
+      expected: expectedOf(other),
+    })),
     search: { represented, prunedByMemory, prunedByTime, priced, complete: result.complete },
     sources: [...problem.cluster.sources],
   };
@@ -111,7 +115,7 @@ export function settingOfPlan(
   cluster: Cluster,
   chosen: Chosen = plan,
 ): RunSetting {
-  const { sequence, globalBatch, precision, states, stack, imbalance } = plan;
+  const { sequence, globalBatch, states, stack, imbalance } = plan;
   const { virtualStages, layersOfStages, sequences, schedule, dispatcher, sharing, recompute, overlap } = chosen;
   const layout = parseLayout(chosen.layout, deviceCount(cluster));
   checkChosen(plan, chosen, model, layout);
@@ -124,7 +128,7 @@ export function settingOfPlan(
     sequence,
     microBatch: sequences,
     globalBatch,
-    precision,
+    precision: chosen.precision ?? plan.precision,
     states,
     stack,
     imbalance,

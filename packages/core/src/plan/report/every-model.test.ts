@@ -1,7 +1,7 @@
 /** Every model that is known by name gets a plan, or hears what would do. */
 import { describe, expect, it } from 'vitest';
 import { deviceCount, getCluster } from '../../cluster/index.js';
-import { estimateMemory, estimateStep } from '../../estimate/index.js';
+import { estimateMemory, estimateStep, evenLayers } from '../../estimate/index.js';
 import { checkModelLayout } from '../../layout/index.js';
 import { countParameters, getModel, modelPresets } from '../../model/index.js';
 import { EstimateModel, Search } from '../search/index.js';
@@ -36,9 +36,10 @@ describe('every model', () => {
     const { layout, model, virtualStages, microBatch, globalBatch, cluster } = setting;
     // Judged by what the search does not use: the rules from the first to the last, the program's memory, FLOPs.
     checkModelLayout(model, layout);
-    expect(
-      firstRefusal({ ...layout, virtualStages, microBatch }, { ...problem, cluster, globalBatch }),
-    ).toBeUndefined();
+    const held = setting.layersOfStages ?? evenLayers(model.layers, layout.pp * virtualStages, model.multiTokenLayers);
+    const [firstStageLayers = 0, lastStageLayers = 0] = [held[0], held.at(-1)];
+    const degrees = { ...layout, virtualStages, firstStageLayers, lastStageLayers, microBatch };
+    expect(firstRefusal(degrees, { ...problem, cluster, globalBatch })).toBeUndefined();
     expect(estimateMemory(setting)).toBeLessThan(memoryBytes * 1.01);
     const { seconds, boundSeconds } = estimateStep(setting);
     expect(seconds).toBeGreaterThan(boundSeconds);

@@ -1,8 +1,8 @@
 /** What a searched plan says to people: the plan and its runners-up as rows, and facts about it. */
 import { deviceCount } from '../../cluster/index.js';
-import { estimateStep, memorySetting, type RunSetting } from '../../estimate/index.js';
+import { estimateStep, isDual, memorySetting, type RunSetting } from '../../estimate/index.js';
 import { formatLayout } from '../../layout/index.js';
-import { closedTotal } from '../../memory/index.js';
+import { closedTotal, fullStages } from '../../memory/index.js';
 import { formatBandwidth, formatBytes, formatInteger, formatPercent, formatSeconds } from '../../units/index.js';
 import type { Candidate, SearchResult } from '../search/search.js';
 import type { PlanProblem } from '../space/problem.js';
@@ -20,8 +20,25 @@ const recomputeText = ({ recompute }: RunSetting): string =>
   typeof recompute === 'string' ? recompute : recompute.join('+');
 
 /** `tp=2,dp=8,pp=4, 2 virtual stages`. */
-export const layoutText = ({ layout, virtualStages }: Pick<RunSetting, 'layout' | 'virtualStages'>): string =>
-  `${formatLayout(layout)}${virtualStages > 1 ? ` vp=${virtualStages}` : ''}`;
+export const layoutText = ({
+  layout,
+  virtualStages,
+  layersOfStages,
+}: Pick<RunSetting, 'layout' | 'virtualStages' | 'layersOfStages'>): string =>
+  formatLayout(layout) +
+  (virtualStages > 1 ? ` vp=${virtualStages}` : '') +
+  (layersOfStages === undefined ? '' : ` layers ${runsText(layersOfStages)}`);
+
+/** `3|14x4|2`: a stage of three layers, fourteen of four, one of two. */
+function runsText(layersOfStages: readonly number[]): string {
+  const runs: { readonly layers: number; stages: number }[] = [];
+  for (const layers of layersOfStages) {
+    const last = runs.at(-1);
+    if (last?.layers === layers) last.stages += 1;
+    else runs.push({ layers, stages: 1 });
+  }
+  return runs.map(({ layers, stages }) => (stages > 1 ? `${stages}x${layers}` : String(layers))).join('|');
+}
 
 const exchangeText = ({ dispatcher, overlap, layout, model }: RunSetting): string =>
   layout.ep * layout.etp === 1 || !model.moeLayers.includes(true)
@@ -60,12 +77,13 @@ export function planRow({ setting, seconds, memoryBytes }: Candidate): string[] 
 }
 
 /** What a plan answers. */
-export type Asked = Pick<PlanProblem, 'model' | 'cluster' | 'globalBatch' | 'sequence' | 'precision'> & {
+export type Asked = Pick<PlanProblem, 'model' | 'cluster' | 'globalBatch' | 'sequence' | 'precision' | 'precisions'> & {
   readonly framework?: PlanProblem['framework'] | undefined;
 };
 
 /** One line: model, devices and links, tokens of a step, precision. */
-export function planTitle({ model, cluster, globalBatch, sequence, precision, framework }: Asked): string {
+export function planTitle(asked: Asked): string {
+  const { model, cluster, globalBatch, sequence, precision, precisions = [precision], framework } = asked;
   const network = cluster.tiers
     .map(
       ({ name, ports, bytesPerSecond }) =>
@@ -74,7 +92,7 @@ export function planTitle({ model, cluster, globalBatch, sequence, precision, fr
     .join(', ');
   return (
     `${model.name} · ${formatInteger(deviceCount(cluster))} x ${cluster.device.name} (${network}) · ` +
-    `${formatInteger(globalBatch)} x ${formatInteger(sequence)} tokens a step · ${precision}` +
+    `${formatInteger(globalBatch)} x ${formatInteger(sequence)} tokens a step · ${precisions.join(' or ')}` +
     (framework === undefined ? '' : ` · ${framework}`)
   );
 }
@@ -152,12 +170,14 @@ function boundsText({ setting, seconds }: Candidate): string {
   ].join('\n');
 }
 
-function memoryText(setting: RunSetting): string {
+function memoryText({ setting, memoryBytes }: Candidate): string {
   const { pp } = setting.layout;
-  const memory = memorySetting(setting);
-  const stages = [...new Set([0, Math.min(1, pp - 1), pp - 1])];
   const capacity = setting.cluster.device.memoryBytes;
-  const of = stages.map(
+  // A device holds two stages there.
+  if (isDual(setting.schedule))
+    return `${formatBytes(memoryBytes, 'binary')} of ${formatBytes(capacity, 'binary')} on the fullest device`;
+  const memory = memorySetting(setting);
+  const of = fullStages(memory.step).map(
     (stage) => `${pp > 1 ? `stage ${stage} ` : ''}${formatBytes(closedTotal(memory, stage), 'binary')}`,
   );
   return `${of.join(', ')} of ${formatBytes(capacity, 'binary')}`;
@@ -209,7 +229,7 @@ export function planFacts(
     ['Why', whyText(setting)],
     ...(hidden === undefined ? [] : [['Overlap', hidden] satisfies [string, string]]),
     ...(traffic === '' ? [] : [['Bytes', traffic] satisfies [string, string]]),
-    ['Memory', memoryText(setting)],
+    ['Memory', memoryText(best)],
     ['Bounds', boundsText(best)],
     ...(margin === undefined ? [] : [['Margin', margin] satisfies [string, string]]),
     ...(sensitivities.length === 0 ? [] : [['If', sensitivityText(sensitivities)] satisfies [string, string]]),

@@ -51,11 +51,14 @@ export class Bounds {
    * Bytes of activations on the first stage under full recomputation: the input of each of its layers for every
    * micro-batch that it holds at a time.
    */
-  activationBytes({ tp, cp, pp }: Layout, { virtualStages, microBatch, microBatches }: Batching): number {
+  activationBytes(
+    { tp, cp, pp }: Layout,
+    { virtualStages, microBatch, microBatches, layersOfStages }: Batching,
+  ): number {
     const { model, sequence } = this.#problem;
     const held = Math.min(microBatches * virtualStages, pp * virtualStages) / virtualStages;
     // Stages at the ends may hold fewer layers than the others.
-    const layers = Math.max(0, Math.floor(model.layers / (pp * virtualStages)) - 2) * virtualStages;
-    return (layers * held * microBatch * sequence * model.hiddenSize * activationBytes) / (cp * tp);
+    const fewest = layersOfStages?.[0] ?? Math.max(0, Math.floor(model.layers / (pp * virtualStages)) - 2);
+    return (fewest * virtualStages * held * microBatch * sequence * model.hiddenSize * activationBytes) / (cp * tp);
   }
 }

@@ -1,6 +1,6 @@
 /** What a point of the space leaves open: how experts' rows travel, the pipeline's schedule, who keeps what. */
-import { sharingRules, type SharingName } from '../../memory/index.js';
-import type { DispatchKind, PipelineSchedule, RecomputeSetting } from '../../estimate/index.js';
+import { sharingRules, type MegatronModule, type SharingName } from '../../memory/index.js';
+import type { ComputePrecision, DispatchKind, PipelineSchedule, RecomputeSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import type { MoeModel } from '../../model/model.js';
 import { limitsOf } from '../space/frameworks.js';
@@ -12,6 +12,8 @@ export interface Way {
   readonly schedule: PipelineSchedule;
   /** Whether the experts' exchange runs beside the passes of another micro-batch. */
   readonly overlapsExperts: boolean;
+  /** Of matrix products. */
+  readonly precision: ComputePrecision;
 }
 
 /** What is kept, and by whom: more time for less memory. */
@@ -39,25 +41,35 @@ export interface Options {
 }
 
 /**
- * Recomputation from nothing to everything, each step of which frees more. Attention's core is not among it: kernels
- * that keep no scores leave nothing to drop.
+ * Recomputation from nothing to everything, module by module. Attention's core is not among it: kernels that keep no
+ * scores leave nothing to drop.
  */
-export const recomputeLadder: readonly RecomputeSetting[] = [
-  'none',
-  ['moe_act'],
-  ['layernorm', 'moe_act'],
-  ['layernorm', 'mlp', 'moe'],
-  'full',
-];
+const known = new WeakMap<MoeModel, readonly RecomputeSetting[]>();
 
-/** Recomputation that a model has something for. */
+function recomputesOfModel(model: MoeModel): readonly RecomputeSetting[] {
+  const found = known.get(model);
+  if (found !== undefined) return found;
+  const choices: readonly (readonly (readonly MegatronModule[])[])[] = [
+    [[], ['layernorm']],
+    ...(model.moeLayers.includes(false) ? [[[], ['mlp']] as const] : []),
+    // Experts that run again have nothing left to keep of their activation.
+    ...(model.moeLayers.includes(true) ? [[[], ['moe_act'], ['moe']] as const] : []),
+  ];
+  let sets: readonly (readonly MegatronModule[])[] = [[]];
+  for (const choice of choices) sets = sets.flatMap((set) => choice.map((modules) => [...set, ...modules]));
+  const [, ...some] = [...sets].sort((a, b) => a.length - b.length);
+  const all: readonly RecomputeSetting[] = ['none', ...some, 'full'];
+  known.set(model, all);
+  return all;
+}
+
+/** Recomputation that a model has something for: nothing first, everything last. */
 function recomputesOf(problem: PlanProblem): readonly RecomputeSetting[] {
   const { model, fixed } = problem;
   if (fixed.recompute !== undefined) return [fixed.recompute];
   const { recomputes } = limitsOf(problem);
   if (recomputes === false) return ['none'];
-  if (recomputes !== true) return recomputes;
-  return model.moeLayers.includes(true) ? recomputeLadder : ['none', ['layernorm'], ['layernorm', 'mlp'], 'full'];
+  return recomputes === true ? recomputesOfModel(model) : recomputes;
 }
 
 function sharingsOf(problem: PlanProblem, { layout }: SpacePoint): readonly SharingName[] {
@@ -67,18 +79,36 @@ function sharingsOf(problem: PlanProblem, { layout }: SpacePoint): readonly Shar
   const { dp, cp, pp, edp } = layout;
   // Where nobody else holds the same parameters, all rules of sharing say the same.
   if (dp * cp === 1 && edp === 1) return sharings.slice(0, 1);
-  return sharings.filter((name) => pp === 1 || shardsInPipelines || !sharingRules[name].weights);
+  return sharings.filter((name) => pp === 1 || shardsInPipelines || !sharingRules[name].gradients);
 }
 
-/** Empty where the schedule that a person fixed does not go with the stages. */
-function schedulesOf(problem: PlanProblem, { layout, virtualStages }: SpacePoint): PipelineSchedule[] {
-  const possible: readonly PipelineSchedule[] =
-    virtualStages > 1
-      ? ['interleaved']
-      : layout.pp === 1
-        ? ['1f1b']
-        : limitsOf(problem).schedules.filter((schedule) => schedule !== 'interleaved');
-  return possible.filter((schedule) => problem.fixed.schedule === undefined || schedule === problem.fixed.schedule);
+/** Whether a schedule goes with the stages and micro-batches of a point. */
+export function runsAs(
+  schedule: PipelineSchedule,
+  { layout: { pp }, virtualStages, microBatches }: SpacePoint,
+): boolean {
+  switch (schedule) {
+    case '1f1b':
+      return virtualStages === 1;
+    case 'zero-bubble':
+      return pp > 1 && virtualStages === 1;
+    case 'interleaved':
+      return virtualStages > 1;
+    // Micro-batches enter from both ends, two for every stage at least (deepseek-ai/DualPipe, dualpipe.py).
+    case 'dualpipe':
+      return virtualStages === 1 && pp > 1 && pp % 2 === 0 && microBatches % 2 === 0 && microBatches >= 2 * pp;
+    // A device holds a stage of either half (deepseek-ai/DualPipe, dualpipev.py).
+    case 'dualpipe-v':
+      return virtualStages === 2 && microBatches >= 2 * pp;
+  }
+}
+
+/** Empty where the schedules that a person fixed do not go with the stages. */
+function schedulesOf(problem: PlanProblem, point: SpacePoint): PipelineSchedule[] {
+  const { schedule: fixed } = problem.fixed;
+  const wanted = fixed === undefined ? undefined : typeof fixed === 'string' ? [fixed] : fixed;
+  const { schedules } = limitsOf(problem);
+  return schedules.filter((schedule) => runsAs(schedule, point) && wanted?.includes(schedule) !== false);
 }
 
 /** How rows can travel; all ways are one where a rank holds all experts whole. */
@@ -91,6 +121,10 @@ function dispatchersOf(problem: PlanProblem, { layout }: SpacePoint): readonly D
 
 const exchanges = ({ moeLayers }: MoeModel, { ep, etp }: Layout): boolean => ep * etp > 1 && moeLayers.includes(true);
 
+/** Precisions to choose from. */
+export const precisionsOf = ({ precision, precisions }: PlanProblem): readonly ComputePrecision[] =>
+  precisions ?? [precision];
+
 /** Ways of a point: experts' exchange can hide beside another micro-batch, interleaved where there is a pipeline. */
 function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
   const { layout, virtualStages, microBatches } = point;
@@ -99,18 +133,23 @@ function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
     exchanges(problem.model, layout) &&
     microBatches > 1 &&
     (layout.pp === 1 || virtualStages > 1);
-  return dispatchersOf(problem, point).flatMap((dispatcher) =>
-    schedulesOf(problem, point).flatMap((schedule): Way[] => {
-      const plain = { dispatcher, schedule, overlapsExperts: false };
-      return hides && dispatcher !== 'gathered' ? [{ ...plain, overlapsExperts: true }, plain] : [plain];
-    }),
+  const schedules = schedulesOf(problem, point);
+  const [dispatchers, precisions] = [dispatchersOf(problem, point), precisionsOf(problem)];
+  return dispatchers.flatMap((dispatcher) =>
+    schedules.flatMap((schedule) =>
+      precisions.flatMap((precision): Way[] => {
+        const plain = { dispatcher, schedule, precision, overlapsExperts: false };
+        return hides && dispatcher !== 'gathered' ? [{ ...plain, overlapsExperts: true }, plain] : [plain];
+      }),
+    ),
   );
 }
 
 /** All that a point leaves open. */
 export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
   const sharings = sharingsOf(problem, point);
-  const keepings = recomputesOf(problem).flatMap((recompute) => sharings.map((sharing) => ({ sharing, recompute })));
+  const recomputes = recomputesOf(problem);
+  const keepings = sharings.flatMap((sharing) => recomputes.map((recompute) => ({ sharing, recompute })));
   const ways = waysOf(problem, point).filter((way) => keepings.some((keeping) => goTogether(way, keeping)));
   const branches = ways.map((way): Branch => {
     const legal = keepings.filter((keeping) => goTogether(way, keeping));
@@ -128,6 +167,7 @@ export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
 const outdoes = (way: Way, other: Way): boolean =>
   way !== other &&
   way.schedule === other.schedule &&
+  way.precision === other.precision &&
   (way.dispatcher === other.dispatcher || (way.dispatcher === 'deduplicated' && other.dispatcher === 'all_to_all')) &&
   (way.overlapsExperts || !other.overlapsExperts);
 

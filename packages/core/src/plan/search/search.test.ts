@@ -41,6 +41,14 @@ function* everySetting(asked: PlanProblem): Generator<RunSetting> {
   }
 }
 
+/** Whether one recomputes all that the other does, and more. */
+const frees = (more: RunSetting['recompute'], less: RunSetting['recompute']): boolean =>
+  less === 'none' ||
+  more === 'full' ||
+  (typeof more !== 'string' &&
+    typeof less !== 'string' &&
+    less.every((module) => more.includes(module) || (module === 'moe_act' && more.includes('moe'))));
+
 const short = (name: string, layers: number) => getModel(`${name} truncated to ${layers} layers`);
 
 describe('the search of a plan', () => {
@@ -92,12 +100,19 @@ describe('the search of a plan', () => {
       const prices = new EstimateModel();
       const [point] = [...spacePoints(asked)].slice(-1);
       const ladder = point === undefined ? [] : optionsOf(asked, point).keepings;
-      expect(ladder.length).toBeGreaterThan(3);
+      const recomputes = ladder.flatMap(({ sharing, recompute }) =>
+        sharing === ladder[0]?.sharing ? [recompute] : [],
+      );
+      expect(recomputes.length).toBeGreaterThan(3);
       for (const setting of randomSettings(asked, 100, new Random(3))) {
-        const bytes = ladder
-          .filter(({ sharing }) => sharing === ladder[0]?.sharing)
-          .map(({ recompute }) => prices.memoryBytes({ ...setting, recompute }));
-        expect(bytes).toEqual([...bytes].sort((a, b) => b - a));
+        const bytes = recomputes.map((recompute) => prices.memoryBytes({ ...setting, recompute }));
+        const [most, full] = bytes.slice(-2);
+        expect(full).toBeLessThanOrEqual(most ?? 0);
+        for (const [index, one] of recomputes.entries())
+          for (const [other, more] of recomputes.entries())
+            if (frees(more, one)) expect(bytes[other]).toBeLessThanOrEqual(bytes[index] ?? 0);
+        // The largest set of modules frees most: the search asks it alone.
+        expect(Math.min(...bytes.slice(0, -1))).toBe(most);
       }
     },
   );

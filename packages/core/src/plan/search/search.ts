@@ -3,13 +3,13 @@
  * steps, the most promising layouts first, and only what would win is asked for its memory. Nothing is dropped on a
  * guess: of all settings of the space, none that fits is faster by the model.
  */
-import type { RunSetting } from '../../estimate/index.js';
+import { isDual, pipelineSchedules, type RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import { maxOf } from '../../units/lists.js';
 import { legalBatchings, legalLayouts, whyEmpty, type Batching } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import { Bounds } from './bounds.js';
-import { optionsOf, type Keeping, type Options, type Way } from './options.js';
+import { optionsOf, runsAs, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, settingOf } from './settings.js';
 import type { StepModel } from './step-model.js';
 
@@ -51,27 +51,43 @@ export interface SearchResult {
   readonly complete: boolean;
 }
 
-/**
- * Batchings of a layout with the same virtual stages, micro-batches ascending, and the settings that they leave
- * open.
- */
+/** Points of layouts with as many stages and replicas, and with the same dimensions: what they leave open is the same. */
+interface Shared {
+  readonly groups: readonly Group[];
+  /** Of all groups. */
+  readonly settings: number;
+  /** The largest micro-batch of a legal point. */
+  readonly microBatch: number;
+  /** Of the first point that leaves anything open. */
+  readonly first: Options | undefined;
+  /** Exchanges of rows, and precisions, of the ways of any point. */
+  readonly exchanges: readonly Pick<Way, 'dispatcher' | 'precision'>[];
+}
+
+/** Batchings with the same virtual stages and layers on them, micro-batches ascending. */
 interface Group {
   readonly batchings: readonly Batching[];
   readonly options: readonly Options[];
-  readonly settings: number;
 }
 
 interface Entry {
   readonly layout: Layout;
-  readonly groups: readonly Group[];
+  readonly shared: Shared;
   /** Least time that a step of the layout takes. */
   readonly floorSeconds: number;
 }
 
-/** Memory of what a point keeps: known once asked for. */
-type Weights = (number | undefined)[];
+/** What of a point is known of its memory: bytes by keeping, and whether a sort of schedule has room at all. */
+interface Weights {
+  readonly bytes: Map<Keeping, number>[];
+  readonly room: (boolean | undefined)[];
+}
 
-const fills = ({ schedule }: Way): boolean => schedule === 'zero-bubble' || schedule === 'dualpipe';
+const fills = ({ schedule }: Way): boolean => schedule === 'zero-bubble' || isDual(schedule);
+
+/** Sorts of schedules, by what a stage keeps. */
+const sortOf = ({ schedule }: Way): number => (schedule === 'dualpipe' ? 1 : schedule === 'dualpipe-v' ? 2 : 0);
+const sorts = [0, 1, 2] as const;
 
 /** Layouts that are priced between two reports, and those that are looked at for a runner-up of a kind. */
 const [between, layoutsOfKind] = [16, 4];
@@ -84,7 +100,8 @@ export class Search {
   readonly #bounds: Bounds;
   readonly #capacity: number;
   readonly #kinds = new Map<string, Candidate>();
-  readonly #optionSets = new Map<number, Options>();
+  readonly #shared = new Map<number, Shared>();
+  readonly #optionSets = new Map<string, Options>();
   readonly #counts = { represented: 0, prunedByMemory: 0, prunedByTime: 0, priced: 0, weighed: 0, floors: 0 };
   #best: Candidate | undefined;
   /** What a price has to beat: the best, or behind the search the best of a kind. */
@@ -115,9 +132,8 @@ export class Search {
     if (this.#counts.represented === 0) throw whyEmpty(this.#problem);
     for (const [index, entry] of entries.entries()) {
       if (index % between === 0) yield { done: index / entries.length, counts: { ...this.#counts }, best: this.#best };
-      for (const group of entry.groups)
-        if (entry.floorSeconds >= this.#beaten) this.#counts.prunedByTime += group.settings;
-        else this.#searchGroup(entry, group);
+      if (entry.floorSeconds >= this.#beaten) this.#counts.prunedByTime += entry.shared.settings;
+      else this.#searchLayout(entry);
     }
     this.#complete = true;
     const { counts } = this.result;
@@ -133,57 +149,53 @@ export class Search {
   #searchKind(entries: readonly Entry[]): void {
     this.#beaten = (this.#best?.seconds ?? Infinity) * worthShowing;
     for (const entry of entries.slice(0, layoutsOfKind))
-      if (entry.floorSeconds < this.#beaten) for (const group of entry.groups) this.#searchGroup(entry, group);
+      if (entry.floorSeconds < this.#beaten) this.#searchLayout(entry);
   }
 
-  /** Layouts that may fit, the most promising first. */
+  /** Layouts whose states may fit, the most promising first. */
   #entries(): Entry[] {
-    const batchings = new Map<string, Batching[][]>();
     const entries: Entry[] = [];
     for (const layout of legalLayouts(this.#problem)) {
-      const key = `${layout.pp} ${layout.dp}`;
-      const found = batchings.get(key) ?? byVirtualStages(legalBatchings(this.#problem, layout));
-      batchings.set(key, found);
-      const groups = this.#groupsOf(layout, found);
-      if (groups.length > 0) entries.push({ layout, groups, floorSeconds: this.#floorOf(layout, groups) });
+      const shared = this.#sharedOf(layout);
+      this.#counts.represented += shared.settings;
+      if (this.#bounds.stateBytes(layout) > this.#capacity) this.#counts.prunedByMemory += shared.settings;
+      else if (shared.settings > 0) entries.push({ layout, shared, floorSeconds: this.#floorOf(layout, shared) });
     }
     return entries.sort((a, b) => a.floorSeconds - b.floorSeconds);
   }
 
-  /** Counts what a layout stands for, and leaves out what cannot fit. */
-  #groupsOf(layout: Layout, found: readonly (readonly Batching[])[]): Group[] {
-    const room = this.#capacity - this.#bounds.stateBytes(layout);
-    return found.flatMap((batchings): Group[] => {
-      const kept: Batching[] = [];
-      const options: Options[] = [];
-      let settings = 0;
-      for (const batching of batchings) {
-        const open = this.#optionsOf(layout, batching);
-        const count = open.settings;
-        this.#counts.represented += count;
-        if (this.#bounds.activationBytes(layout, batching) > room) this.#counts.prunedByMemory += count;
-        else if (count > 0) {
-          settings += count;
-          kept.push(batching);
-          options.push(open);
-        }
-      }
-      return kept.length > 0 ? [{ batchings: kept, options, settings }] : [];
+  /** Options are the same for points that have the same dimensions, stages and micro-batches. */
+  #sharedOf(layout: Layout): Shared {
+    const { dp, cp, pp, ep, etp, edp } = layout;
+    const splits = Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(ep * etp > 1);
+    const key = (pp * 2 ** 20 + dp) * 8 + splits;
+    const known = this.#shared.get(key);
+    if (known !== undefined) return known;
+    const batchings = legalBatchings(this.#problem, layout);
+    const groups = byStages(batchings).map((ofStages) => {
+      const options = ofStages.map((batching) => this.#optionsOf({ layout, ...batching }));
+      return { batchings: ofStages, options };
     });
+    const all = groups.flatMap(({ options }) => options).filter(({ settings }) => settings > 0);
+    const exchanges = new Map<string, Way>();
+    for (const { ways } of all) for (const way of ways) exchanges.set(`${way.dispatcher} ${way.precision}`, way);
+    const made = {
+      groups,
+      settings: all.reduce((sum, { settings }) => sum + settings, 0),
+      microBatch: maxOf([1, ...batchings.map(({ microBatch }) => microBatch)]),
+      first: all[0],
+      exchanges: [...exchanges.values()],
+    };
+    this.#shared.set(key, made);
+    return made;
   }
 
-  /** Options are the same for points that have the same dimensions. */
-  #optionsOf(layout: Layout, { virtualStages, microBatches, microBatch }: Batching): Options {
-    const { dp, cp, pp, ep, etp, edp } = layout;
-    const key =
-      Number(dp * cp > 1) +
-      2 * Number(edp > 1) +
-      4 * Number(pp > 1) +
-      8 * Number(ep * etp > 1) +
-      16 * Number(virtualStages > 1) +
-      32 * Number(microBatches > 1);
-    const known =
-      this.#optionSets.get(key) ?? optionsOf(this.#problem, { layout, virtualStages, microBatches, microBatch });
+  /** What a point leaves open depends on which dimensions it splits, and on which schedules its stages have. */
+  #optionsOf(point: SpacePoint): Options {
+    const { dp, cp, pp, ep, etp, edp } = point.layout;
+    const schedules = pipelineSchedules.filter((schedule) => runsAs(schedule, point)).join(' ');
+    const key = `${schedules} ${dp * cp > 1} ${edp > 1} ${pp > 1} ${ep * etp > 1} ${point.microBatches > 1}`;
+    const known = this.#optionSets.get(key) ?? optionsOf(this.#problem, point);
     this.#optionSets.set(key, known);
     return known;
   }
@@ -192,118 +204,113 @@ export class Search {
    * What a step of a layout takes at least: with its largest micro-batch, without a bubble, with the least
    * recomputation, and with the experts' exchange beside other work whether it can be there or not.
    */
-  #floorOf(layout: Layout, groups: readonly Group[]): number {
-    const microBatch = maxOf(groups.map(({ batchings }) => batchings.at(-1)?.microBatch ?? 1));
-    const open = groups[0]?.options[0];
-    const keeping = open?.keepings[0];
-    if (open === undefined || keeping === undefined) return Infinity;
-    const batching = {
-      virtualStages: 1,
-      microBatch,
-      microBatches: this.#problem.globalBatch / (layout.dp * microBatch),
-    };
+  #floorOf(layout: Layout, { first, exchanges, microBatch }: Shared): number {
+    const keeping = first?.keepings[0];
+    if (keeping === undefined) return Infinity;
+    const microBatches = this.#problem.globalBatch / (layout.dp * microBatch);
     let least = Infinity;
-    const dispatchers = new Set(open.ways.map((way) => way.dispatcher));
-    // A token that crosses once a domain takes no longer than one that crosses once an expert.
-    if (dispatchers.has('deduplicated')) dispatchers.delete('all_to_all');
-    for (const dispatcher of dispatchers) {
+    const has = new Set(exchanges.map(({ dispatcher }) => dispatcher));
+    for (const { dispatcher, precision } of exchanges) {
+      // A token that crosses once a domain takes no longer than one that crosses once an expert.
+      if (dispatcher === 'all_to_all' && has.has('deduplicated')) continue;
       this.#counts.floors += 1;
-      const way: Way = { dispatcher, schedule: '1f1b', overlapsExperts: true };
-      const setting = settingOf(this.#problem, { layout, ...batching }, way, keeping);
+      const way: Way = { dispatcher, precision, schedule: '1f1b', overlapsExperts: true };
+      const setting = settingOf(this.#problem, { layout, virtualStages: 1, microBatch, microBatches }, way, keeping);
       least = Math.min(least, this.#model.floorSeconds(setting));
     }
     return least;
   }
 
-  #searchGroup({ layout, floorSeconds }: Entry, { batchings, options }: Group): void {
-    let full = false;
-    for (const [index, batching] of batchings.entries()) {
-      const open = options[index];
-      if (open === undefined) continue;
-      if (full) {
-        this.#counts.prunedByMemory += open.settings;
-        continue;
+  #searchLayout({ layout, shared, floorSeconds }: Entry): void {
+    const room = this.#capacity - this.#bounds.stateBytes(layout);
+    for (const { batchings, options } of shared.groups) {
+      let full = false;
+      for (const [index, batching] of batchings.entries()) {
+        const open = options[index];
+        if (open === undefined) continue;
+        full ||= this.#bounds.activationBytes(layout, batching) > room;
+        if (full) {
+          this.#counts.prunedByMemory += open.settings;
+          continue;
+        }
+        // While a pipeline fills and drains, a stage waits for one micro-batch on all others.
+        const waiting = (layout.pp - 1) / (batching.virtualStages * batching.microBatches);
+        const bound = floorSeconds * (open.ways.some(fills) ? 1 : 1 + waiting);
+        if (bound >= this.#beaten) this.#counts.prunedByTime += open.settings;
+        else full = !this.#searchPoint({ layout, ...batching }, open);
       }
-      // While a pipeline fills and drains, a stage waits for one micro-batch on all others.
-      const waiting = (layout.pp - 1) / (batching.virtualStages * batching.microBatches);
-      const bound = floorSeconds * (open.ways.some(fills) ? 1 : 1 + waiting);
-      if (bound >= this.#beaten) this.#counts.prunedByTime += open.settings;
-      else full = !this.#searchPoint({ layout, ...batching }, open);
     }
   }
 
   /** Prices what may be the fastest of a point. False where nothing of it fits. */
   #searchPoint(point: SpacePoint, options: Options): boolean {
-    const weights: Weights = [];
-    let left = options.settings;
+    const weights: Weights = { bytes: sorts.map(() => new Map<Keeping, number>()), room: [] };
     for (const { way, keepings: open, settings } of options.branches) {
-      left -= settings;
       this.#counts.prunedByTime += settings - open.length;
       const [first] = open;
       if (first === undefined) continue;
-      const relaxed = this.#seconds(point, way, first);
-      if (relaxed >= this.#beaten) {
-        this.#counts.prunedByTime += open.length - 1;
+      if (weights.room[sortOf(way)] === false) {
+        this.#counts.prunedByMemory += open.length;
         continue;
       }
-      if (this.#searchKeepings({ point, way, options, weights, open, relaxed })) continue;
-      // What a stage's passes keep does not depend on how rows travel, but DualPipe keeps two stages.
-      if (way.schedule === 'dualpipe' || this.#hasRoom(point, way, options, weights)) continue;
-      this.#counts.prunedByMemory += left;
-      return false;
+      const relaxed = this.#seconds(point, way, first);
+      if (relaxed >= this.#beaten) this.#counts.prunedByTime += open.length - 1;
+      else if (this.#bytes({ point, way, keeping: first }, weights) <= this.#capacity) {
+        this.#counts.prunedByTime += open.length - 1;
+        this.#take({ point, way, keeping: first, seconds: relaxed }, weights);
+      } else if (this.#hasRoom(point, way, options, weights)) this.#searchKeepings({ point, way, weights, open });
+      else this.#counts.prunedByMemory += open.length - 1;
     }
-    return true;
+    return options.branches.length === 0 || options.branches.some(({ way }) => weights.room[sortOf(way)] !== false);
   }
 
   /** Whether a point fits with everything computed again, under any rule of sharing. */
   #hasRoom(point: SpacePoint, way: Way, { keepings }: Options, weights: Weights): boolean {
+    const sort = sortOf(way);
     const last = keepings.at(-1)?.recompute;
-    return keepings.some(
-      (keeping, place) =>
-        keeping.recompute === last && this.#bytes({ point, way, keeping }, weights, place) <= this.#capacity,
+    // What a stage's passes keep does not depend on how rows travel.
+    weights.room[sort] ??= keepings.some(
+      (keeping) => keeping.recompute === last && this.#bytes({ point, way, keeping }, weights) <= this.#capacity,
     );
+    return weights.room[sort] === true;
   }
 
-  /** Takes the fastest of what may be kept that fits; false where none of the faster ones does. */
+  /**
+   * Takes the fastest of what may be kept that fits. The first of `open`, which is no slower than any other, does not.
+   * Those of one rule of sharing lie together: the first costs least time, the last takes least memory.
+   */
   #searchKeepings({
     point,
     way,
-    options,
     weights,
     open,
-    relaxed,
   }: {
     readonly point: SpacePoint;
     readonly way: Way;
-    readonly options: Options;
     readonly weights: Weights;
     readonly open: readonly Keeping[];
-    readonly relaxed: number;
-  }): boolean {
-    const faster = open
-      .map((keeping, index) => ({ keeping, seconds: index === 0 ? relaxed : this.#seconds(point, way, keeping) }))
-      .filter(({ seconds }) => seconds < this.#beaten);
-    const fits = (keeping: Keeping): boolean =>
-      this.#bytes({ point, way, keeping }, weights, options.keepings.indexOf(keeping)) <= this.#capacity;
-    // Further along recomputation less is kept: where the last of a rule of sharing has no room, none has.
-    const full = new Set<Keeping['sharing']>();
-    for (const sharing of new Set(faster.map(({ keeping }) => keeping.sharing))) {
-      const last = faster.findLast(({ keeping }) => keeping.sharing === sharing);
-      if (last !== undefined && !fits(last.keeping)) full.add(sharing);
+  }): void {
+    const fits = (keeping: Keeping): boolean => this.#bytes({ point, way, keeping }, weights) <= this.#capacity;
+    const found: { readonly keeping: Keeping; readonly seconds: number }[] = [];
+    for (const [index, alike] of bySharing(open).entries()) {
+      const [least] = alike;
+      const last = alike.at(-1);
+      if (least === undefined || last === undefined) continue;
+      if (!fits(last)) {
+        this.#counts.prunedByMemory += alike.length - Number(index === 0);
+        continue;
+      }
+      const seconds = index === 0 ? 0 : this.#seconds(point, way, least);
+      if (seconds >= this.#beaten) {
+        this.#counts.prunedByTime += alike.length - 1;
+        continue;
+      }
+      if (index > 0) found.push({ keeping: least, seconds });
+      for (const keeping of alike.slice(1)) found.push({ keeping, seconds: this.#seconds(point, way, keeping) });
     }
-    const found = faster
-      .filter(({ keeping }) => !full.has(keeping.sharing))
-      .sort((a, b) => a.seconds - b.seconds)
-      .find(({ keeping }) => fits(keeping));
-    if (found === undefined) return false;
-    const setting = settingOf(this.#problem, point, way, found.keeping);
-    const memoryBytes = this.#bytes(
-      { point, way, keeping: found.keeping },
-      weights,
-      options.keepings.indexOf(found.keeping),
-    );
-    this.#take({ setting, seconds: found.seconds, memoryBytes });
-    return true;
+    found.sort((a, b) => a.seconds - b.seconds);
+    const best = found.find(({ keeping, seconds }) => seconds < this.#beaten && fits(keeping));
+    if (best !== undefined) this.#take({ point, way, ...best }, weights);
   }
 
   #seconds(point: SpacePoint, way: Way, keeping: Keeping): number {
@@ -311,30 +318,50 @@ export class Search {
     return this.#model.seconds(settingOf(this.#problem, point, way, keeping));
   }
 
-  /** Memory of the keeping at a place, asked for once a point; DualPipe's apart. */
+  /** Memory of a keeping, asked for once a point and sort of schedule. */
   #bytes(
     { point, way, keeping }: { readonly point: SpacePoint; readonly way: Way; readonly keeping: Keeping },
-    weights: Weights,
-    place: number,
+    { bytes }: Weights,
   ): number {
-    const at = 2 * place + Number(way.schedule === 'dualpipe');
-    const known = weights[at];
-    if (known !== undefined) return known;
+    const known = bytes[sortOf(way)];
+    const found = known?.get(keeping);
+    if (found !== undefined) return found;
     this.#counts.weighed += 1;
-    const bytes = this.#model.memoryBytes(settingOf(this.#problem, point, way, keeping));
-    weights[at] = bytes;
-    return bytes;
+    const weighed = this.#model.memoryBytes(settingOf(this.#problem, point, way, keeping));
+    known?.set(keeping, weighed);
+    return weighed;
   }
 
   /** A setting that fits and beats what was to be beaten. */
-  #take(candidate: Candidate): void {
-    const { setting, seconds } = candidate;
+  #take(
+    taken: { readonly point: SpacePoint; readonly way: Way; readonly keeping: Keeping; readonly seconds: number },
+    weights: Weights,
+  ): void {
+    const { point, way, keeping, seconds } = taken;
+    const setting = settingOf(this.#problem, point, way, keeping);
+    const candidate = { setting, seconds, memoryBytes: this.#bytes(taken, weights) };
     const faster = (than: Candidate | undefined): boolean => than === undefined || seconds < than.seconds;
     this.#beaten = seconds;
     if (faster(this.#best)) this.#best = candidate;
     const kind = kindOf(setting);
     if (faster(this.#kinds.get(kind))) this.#kinds.set(kind, candidate);
   }
+}
+
+const sharedKeepings = new WeakMap<readonly Keeping[], readonly (readonly Keeping[])[]>();
+
+/** Keepings that differ in recomputation alone, which lie together. */
+function bySharing(keepings: readonly Keeping[]): readonly (readonly Keeping[])[] {
+  const known = sharedKeepings.get(keepings);
+  if (known !== undefined) return known;
+  const alike: Keeping[][] = [];
+  for (const keeping of keepings) {
+    const last = alike.at(-1);
+    if (last?.[0]?.sharing === keeping.sharing) last.push(keeping);
+    else alike.push([keeping]);
+  }
+  sharedKeepings.set(keepings, alike);
+  return alike;
 }
 
 /** Layouts by the dimensions that they split, the most promising first. */
@@ -350,11 +377,13 @@ function byDimensions(entries: readonly Entry[]): Entry[][] {
   return [...kinds.values()];
 }
 
-function byVirtualStages(batchings: readonly Batching[]): Batching[][] {
-  const groups = new Map<number, Batching[]>();
+/** Batchings with the same virtual stages and layers on them. */
+function byStages(batchings: readonly Batching[]): Batching[][] {
+  const groups = new Map<readonly number[] | number, Batching[]>();
   for (const batching of batchings) {
-    const group = groups.get(batching.virtualStages) ?? [];
-    groups.set(batching.virtualStages, group);
+    const key = batching.layersOfStages ?? batching.virtualStages;
+    const group = groups.get(key) ?? [];
+    groups.set(key, group);
     group.push(batching);
   }
   return [...groups.values()];

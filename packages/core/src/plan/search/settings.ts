@@ -12,7 +12,7 @@ const [overlapping, apart] = [
 /** Communication of tensor and data parallelism and of the pipeline runs beside computation, where it can. */
 export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, keeping: Keeping): RunSetting {
   // Field by field: copies of whole objects take longer than the price.
-  return {
+  const setting = {
     model: problem.model,
     cluster: problem.cluster,
     layout: point.layout,
@@ -20,7 +20,7 @@ export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, kee
     sequence: problem.sequence,
     microBatch: point.microBatch,
     globalBatch: problem.globalBatch,
-    precision: problem.precision,
+    precision: way.precision,
     states: problem.states,
     recompute: keeping.recompute,
     sharing: keeping.sharing,
@@ -32,6 +32,8 @@ export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, kee
     capacity: false,
     frozen: false,
   };
+  const { layersOfStages } = point;
+  return layersOfStages === undefined ? setting : { ...setting, layersOfStages };
 }
 
 const usage = (setting: RunSetting): string[] => {

@@ -1,7 +1,7 @@
 /** The model that searches use against the plain forms of time and memory. */
 import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
-import { estimateMemory, priceStep, stepConstants, type RunSetting } from '../../estimate/index.js';
+import { estimateMemory, isDual, priceStep, stepConstants, type RunSetting } from '../../estimate/index.js';
 import { getModel } from '../../model/index.js';
 import { maxOf, Random } from '../../units/index.js';
 import type { PlanProblem } from '../space/problem.js';
@@ -42,7 +42,7 @@ describe('prices of many settings are those of each', () => {
 
   it.each(problems.map((asked) => [asked.model.name, asked] as const))('memory: %s', (_, asked) => {
     const model = new EstimateModel();
-    const settings = randomSettings(asked, 12, new Random(12)).filter(({ schedule }) => schedule !== 'dualpipe');
+    const settings = randomSettings(asked, 12, new Random(12)).filter(({ schedule }) => !isDual(schedule));
     const worst = settings.map((setting) => off(model.memoryBytes(setting), estimateMemory(setting)));
     // Rows of a skewed routing are rounded up to whole ones.
     expect(maxOf(worst)).toBeLessThan(asked.imbalance === 1 ? 1e-12 : 1e-4);
@@ -50,12 +50,51 @@ describe('prices of many settings are those of each', () => {
 
   it('stages that somebody set are kept to', () => {
     const asked = problem('mixtral-8x7b', 'h100-4x8', { bounds: { pp: { min: 4, max: 4 } } });
-    const [even] = randomSettings(asked, 200, new Random(2)).filter(({ virtualStages }) => virtualStages === 1);
+    const [even] = randomSettings(asked, 400, new Random(2)).filter(
+      ({ schedule, layersOfStages }) => schedule === '1f1b' && layersOfStages === undefined,
+    );
     if (even === undefined) throw new Error('no plain pipeline among the settings');
     const uneven: RunSetting = { ...even, layersOfStages: [5, 8, 12, 7] };
     const model = new EstimateModel();
     expect(off(model.seconds(uneven), priceStep(uneven, stepConstants).seconds)).toBeLessThan(1e-12);
     expect(off(model.memoryBytes(uneven), estimateMemory(uneven))).toBeLessThan(1e-12);
     expect(model.seconds(uneven)).toBeGreaterThan(model.seconds(even));
+  });
+
+  const pipeline = (given: Partial<RunSetting>): RunSetting => {
+    const asked = problem('deepseek-v3', 'h800-256x8', { bounds: { pp: { min: 16, max: 16 } } });
+    const [setting] = randomSettings(asked, 400, new Random(5)).filter(
+      ({ schedule, layout, microBatch, globalBatch }) =>
+        schedule === '1f1b' && layout.ep > 8 && globalBatch / (layout.dp * microBatch) >= 32,
+    );
+    if (setting === undefined) throw new Error('no pipeline with enough micro-batches');
+    const { layersOfStages: _, ...even } = setting;
+    return { ...even, recompute: 'none', sharing: 'distributed-optimizer', ...given };
+  };
+
+  it('DualPipe in a V needs no second copy of the weights, and keeps one micro-batch more than 1F1B', () => {
+    const model = new EstimateModel();
+    const folded = pipeline({ schedule: 'dualpipe-v', virtualStages: 2 });
+    const [v, dual, plain] = [folded, pipeline({ schedule: 'dualpipe' }), pipeline({})].map((one) =>
+      model.memoryBytes(one),
+    );
+    const { seconds: priced } = priceStep(folded, stepConstants);
+    expect(off(model.seconds(folded), priced)).toBeLessThan(1e-12);
+    expect(v).toBeLessThan(dual ?? 0);
+    expect(off(v ?? 0, plain ?? 1)).toBeLessThan(0.25);
+    // Fewer stages wait than in 1F1B, and exchanges hide.
+    expect(priced).toBeLessThan(priceStep(pipeline({}), stepConstants).seconds);
+  });
+
+  it('gradients that are split are reduced for every micro-batch: slower, and smaller', () => {
+    const model = new EstimateModel();
+    const [whole, split] = (['distributed-optimizer', 'zero2'] as const).map((sharing) => pipeline({ sharing }));
+    if (whole === undefined || split === undefined) throw new Error('two settings');
+    expect(model.memoryBytes(split)).toBeLessThan(model.memoryBytes(whole));
+    expect(model.seconds(split)).toBeGreaterThan(model.seconds(whole));
+    const single = { ...whole, globalBatch: whole.layout.dp * whole.microBatch };
+    expect(priceStep({ ...single, sharing: 'zero2' }, stepConstants).seconds).toBe(
+      priceStep(single, stepConstants).seconds,
+    );
   });
 });

@@ -1,5 +1,5 @@
 /** What a search asks of a model of steps, and the estimate in that role. */
-import { RunMemory, StepTable, stepConstants, type RunSetting } from '../../estimate/index.js';
+import { RunMemory, StepTable, stepConstants, type ComputePrecision, type RunSetting } from '../../estimate/index.js';
 import { precisions } from '../../memory/index.js';
 import { countedElements } from '../../memory/states.js';
 
@@ -18,7 +18,7 @@ export interface StepModel {
 
 /** The closed form of `estimate/` for one problem: settings that differ in what a search varies. */
 export class EstimateModel implements StepModel {
-  #times: StepTable | undefined;
+  readonly #times = new Map<ComputePrecision, StepTable>();
   #memory: RunMemory | undefined;
 
   seconds(setting: RunSetting): number {
@@ -35,8 +35,9 @@ export class EstimateModel implements StepModel {
   }
 
   #timesOf(setting: RunSetting): StepTable {
-    this.#times ??= new StepTable(setting, stepConstants);
-    return this.#times;
+    const known = this.#times.get(setting.precision) ?? new StepTable(setting, stepConstants);
+    this.#times.set(setting.precision, known);
+    return known;
   }
 }
 

@@ -6,8 +6,20 @@ import { allowedText, axisNames, isAllowed, type AxisName, type Degrees } from '
 import { limitsOf } from './frameworks.js';
 import type { PlanProblem, SpacePoint } from './problem.js';
 import { candidatesOf, isLegal, refusalOf, type MutableDegrees } from './rules.js';
+import { splitOf } from './stage-splits.js';
 
-const none: Degrees = { tp: 1, cp: 1, pp: 1, dp: 1, etp: 1, ep: 1, virtualStages: 1, microBatch: 1 };
+const none: Degrees = {
+  tp: 1,
+  cp: 1,
+  pp: 1,
+  dp: 1,
+  etp: 1,
+  ep: 1,
+  virtualStages: 1,
+  firstStageLayers: 1,
+  lastStageLayers: 1,
+  microBatch: 1,
+};
 
 const lastOfLayout = axisNames.indexOf('ep');
 
@@ -50,16 +62,18 @@ export function legalLayouts(problem: PlanProblem): Layout[] {
   return layouts;
 }
 
-/** Virtual stages and micro-batches that go with a layout: they depend on pp and dp alone. */
+/** Virtual stages, their layers and micro-batches that go with a layout: they depend on pp and dp alone. */
 export type Batching = Omit<SpacePoint, 'layout'>;
 
-/** All legal virtual stages and micro-batches for pp stages and dp replicas. */
+/** All legal virtual stages, splits of the layers and micro-batches for pp stages and dp replicas. */
 export function legalBatchings(problem: PlanProblem, { pp, dp }: Pick<Layout, 'pp' | 'dp'>): Batching[] {
   const batchings: Batching[] = [];
   const degrees = { ...none, pp, dp };
   climb(problem, degrees, [lastOfLayout + 1, axisNames.length - 1], () => {
     const { virtualStages, microBatch } = degrees;
-    batchings.push({ virtualStages, microBatch, microBatches: problem.globalBatch / (dp * microBatch) });
+    const batching = { virtualStages, microBatch, microBatches: problem.globalBatch / (dp * microBatch) };
+    const layersOfStages = splitOf(problem.model, degrees)?.layersOfStages;
+    batchings.push(layersOfStages === undefined ? batching : { ...batching, layersOfStages });
   });
   return batchings;
 }

@@ -26,7 +26,7 @@ export interface FrameworkLimits {
   /** Whether TP ranks hold slices of the tokens outside attention and experts. */
   readonly sequenceParallel: boolean;
   readonly sharings: readonly SharingName[];
-  /** Whether weights that are sharded too go with a pipeline: each micro-batch gathers them anew. */
+  /** Whether weights or gradients that are sharded go with a pipeline: each micro-batch moves them anew. */
   readonly shardsInPipelines: boolean;
   /** False where nothing is computed again; true for what Megatron-Core can. */
   readonly recomputes: boolean | readonly RecomputeSetting[];
@@ -47,7 +47,7 @@ const only = (axis: AxisName, why: string): FrameworkRule => ({
 export const unlimited: FrameworkLimits = {
   rules: [],
   sequenceParallel: true,
-  sharings: ['distributed-optimizer', 'fsdp'],
+  sharings: ['distributed-optimizer', 'zero2', 'fsdp'],
   shardsInPipelines: true,
   recomputes: true,
   dispatchers: dispatchKinds,
@@ -60,7 +60,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
   megatron: {
     rules: [],
     sequenceParallel: true,
-    sharings: ['distributed-optimizer', 'fsdp'],
+    sharings: ['distributed-optimizer', 'zero2', 'fsdp'],
     shardsInPipelines: false,
     recomputes: true,
     dispatchers: dispatchKinds,
@@ -121,7 +121,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
 export function limitsOf({ framework, programs = false }: LimitedBy): FrameworkLimits {
   const limits = framework === undefined ? unlimited : frameworkLimits[framework];
   if (!programs) return limits;
-  const sharings = limits.sharings.filter((name) => !sharingRules[name].weights);
+  const sharings = limits.sharings.filter((name) => !sharingRules[name].gradients);
   return {
     ...limits,
     rules: [...limits.rules, only('cp', 'programs have no context parallelism')],

@@ -1,7 +1,7 @@
 /** What a search is about: what is trained where, on how much at a time, and what a person has fixed. */
 import { deviceCount, type Cluster } from '../../cluster/index.js';
 import type { Layout } from '../../layout/layout.js';
-import type { ComputePrecision, RunSetting, Stack } from '../../estimate/index.js';
+import type { ComputePrecision, PipelineSchedule, RunSetting, Stack } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
 import type { Bounds } from './bounds.js';
 import type { FrameworkName } from './frameworks.js';
@@ -15,9 +15,14 @@ export interface PlanProblem {
   readonly globalBatch: number;
   readonly bounds: Bounds;
   /** What a person fixes beside the degrees; searched when left out. */
-  readonly fixed: Partial<Pick<RunSetting, 'sharing' | 'recompute' | 'dispatcher' | 'schedule'>>;
+  readonly fixed: Partial<Pick<RunSetting, 'sharing' | 'recompute' | 'dispatcher'>> & {
+    /** One, or those to choose from. */
+    readonly schedule?: PipelineSchedule | readonly PipelineSchedule[];
+  };
   /** Of matrix products. */
   readonly precision: ComputePrecision;
+  /** Those to choose from; `precision` alone when left out. */
+  readonly precisions?: readonly ComputePrecision[];
   /** Of weights, gradients and the optimizer's states. */
   readonly states: RunSetting['states'];
   readonly stack: Stack;
@@ -37,8 +42,8 @@ export interface PlanQuestion extends Pick<PlanProblem, 'model' | 'cluster'> {
   readonly globalBatch?: number | undefined;
   readonly bounds?: Bounds | undefined;
   readonly fixed?: { readonly [K in keyof PlanProblem['fixed']]: PlanProblem['fixed'][K] | undefined } | undefined;
-  /** Left out: bf16. */
-  readonly precision?: ComputePrecision | undefined;
+  /** One, or those to choose from; left out: bf16. */
+  readonly precision?: ComputePrecision | readonly ComputePrecision[] | undefined;
   /** Left out: mixed. */
   readonly states?: RunSetting['states'] | undefined;
   /** Left out: fused. */
@@ -58,7 +63,8 @@ export const usualSequence = ({ maxPositions }: Pick<MoeModel, 'maxPositions'>):
 export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanProblem {
   const devices = deviceCount(cluster);
   const { sharing, recompute, dispatcher, schedule } = given.fixed ?? {};
-  const { framework } = given;
+  const { framework, precision = 'bf16' } = given;
+  const precisions = typeof precision === 'string' ? [precision] : precision;
   return {
     model,
     cluster,
@@ -71,7 +77,8 @@ export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanPro
       ...(dispatcher === undefined ? {} : { dispatcher }),
       ...(schedule === undefined ? {} : { schedule }),
     },
-    precision: given.precision ?? 'bf16',
+    precision: precisions[0] ?? 'bf16',
+    ...(precisions.length > 1 ? { precisions } : {}),
     states: given.states ?? 'mixed',
     stack: given.stack ?? 'fused',
     imbalance: given.imbalance ?? 1,
@@ -84,6 +91,8 @@ export interface SpacePoint {
   readonly layout: Layout;
   /** Chunks of the model that a stage holds (interleaved pipeline); 1 is plain. */
   readonly virtualStages: number;
+  /** Layers of each virtual stage; as the estimate balances them when left out. */
+  readonly layersOfStages?: readonly number[];
   /** Sequences of a micro-batch of one replica. */
   readonly microBatch: number;
   /** Micro-batches of a step of one replica. */

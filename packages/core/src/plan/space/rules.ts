@@ -9,6 +9,7 @@ import { InputError } from '../../units/errors.js';
 import { axisNames, isAllowed, allowedText, type AxisName, type Degrees } from './bounds.js';
 import { limitsOf } from './frameworks.js';
 import type { PlanProblem } from './problem.js';
+import { stageSplits } from './stage-splits.js';
 
 export type MutableDegrees = { -readonly [K in AxisName]: number };
 
@@ -60,6 +61,10 @@ export function candidatesOf(axis: AxisName, at: Degrees, problem: PlanProblem):
       return experts ? divisorsOf(model.experts) : [1];
     case 'virtualStages':
       return virtualStageCounts(model.layers, at.pp);
+    case 'firstStageLayers':
+      return [...new Set(stageSplits(model, at).map(({ first }) => first))];
+    case 'lastStageLayers':
+      return stageSplits(model, at).flatMap(({ first, last }) => (first === at.firstStageLayers ? [last] : []));
     case 'microBatch':
       return divisorsOf(globalBatch / at.dp);
   }
@@ -115,6 +120,9 @@ function brokenRule(axis: AxisName, at: Degrees, problem: PlanProblem): Words | 
         ? undefined
         : [`${at.dp} replicas do not divide ${globalBatch} sequences`, `a batch of a multiple of ${at.dp}`];
     case 'virtualStages':
+      return undefined;
+    case 'firstStageLayers':
+    case 'lastStageLayers':
       return undefined;
     case 'microBatch': {
       const microBatches = globalBatch / (at.dp * at.microBatch);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
+import { evenLayers } from '../../estimate/index.js';
 import { resolveLayout } from '../../layout/index.js';
 import { getModel, type MoeModel } from '../../model/index.js';
 import { InputError } from '../../units/index.js';
@@ -11,8 +12,27 @@ import type { PlanProblem, SpacePoint } from './problem.js';
 import { divisorsOf } from './rules.js';
 
 const mixtral = getModel('mixtral-8x7b');
-const keyOf = ({ layout, virtualStages, microBatch }: SpacePoint): string =>
-  [layout.tp, layout.cp, layout.pp, layout.dp, layout.etp, layout.ep, virtualStages, microBatch].join(' ');
+const keyOf = ({ layout, virtualStages, microBatch, layersOfStages: held }: SpacePoint): string => {
+  const { tp, cp, pp, dp, etp, ep } = layout;
+  const ends = held === undefined ? 'even' : `${held[0]}-${held.at(-1)}`;
+  return [tp, cp, pp, dp, etp, ep, virtualStages, microBatch, ends].join(' ');
+};
+
+/** Ends with fewer layers than all stages between them, at most four fewer, that are not what balancing gives. */
+function unevenEnds(layers: number, stages: number): string[] {
+  const upTo = (n: number): number[] => Array.from({ length: n + 1 }, (_, i) => i);
+  const even = evenLayers(layers, stages);
+  const uneven = upTo(layers).flatMap((first) =>
+    upTo(layers).flatMap((last) => {
+      const each = stages > 2 ? (layers - first - last) / (stages - 2) : Math.max(first, last);
+      const whole = stages > 2 ? Number.isInteger(each) : first + last === layers;
+      const ends = [first, last].every((held) => held <= each && held >= each - 4);
+      const balanced = first === even[0] && last === even.at(-1);
+      return stages > 1 && whole && ends && first >= 1 && !balanced ? [`${first}-${last}`] : [];
+    }),
+  );
+  return ['even', ...uneven];
+}
 
 /** What may be said of a split, written down a second time from the constraints, value by value. */
 function isLegal({ model, sequence, globalBatch }: PlanProblem, world: number, key: string): boolean {
@@ -50,8 +70,9 @@ function everything(model: MoeModel, world: number, globalBatch: number): string
           for (const etp of divisorsOf(tp))
             for (const ep of upTo(model.experts))
               for (const virtual of upTo(model.layers))
-                for (const microBatch of upTo(globalBatch))
-                  keys.push([tp, cp, pp, dp, etp, ep, virtual, microBatch].join(' '));
+                for (const ends of unevenEnds(model.layers, pp * virtual))
+                  for (const microBatch of upTo(globalBatch))
+                    keys.push([tp, cp, pp, dp, etp, ep, virtual, microBatch, ends].join(' '));
         }
   return keys;
 }
@@ -77,6 +98,19 @@ describe('the space of layouts', () => {
     for (const layout of layouts) expect(layout).toEqual(resolveLayout({ ...layout }, 16));
     expect(layouts[0]).toMatchObject({ tp: 1, etp: 1 });
     expect(layouts.some(({ tp, etp }) => tp === 8 && etp === 1)).toBe(true);
+  });
+
+  it('has the published stages of DeepSeek-V3 beside others, none of which lacks a layer', () => {
+    const bounds = { pp: parseAllowed('16'), firstStageLayers: parseAllowed('2..4') };
+    const asked = problem({ model: getModel('deepseek-v3'), cluster: getCluster('h800-256x8'), bounds });
+    const held = [...spacePoints(asked)].flatMap(({ virtualStages, layersOfStages }) =>
+      virtualStages === 1 && layersOfStages !== undefined ? [layersOfStages] : [],
+    );
+    // 4, fourteen times 4, 1 is what balancing gives.
+    expect(new Set(held.map((layers) => `${layers[0]} ${layers[1]} ${layers.at(-1)}`))).toEqual(
+      new Set(['2 4 3', '3 4 2']),
+    );
+    for (const layers of held) expect(layers.reduce((a, b) => a + b, 0)).toBe(61);
   });
 
   it('keeps to what a person fixes, and what follows from it', () => {
