@@ -51,7 +51,7 @@ export interface SearchResult {
   readonly complete: boolean;
 }
 
-/** Points of layouts with as many stages and replicas, and with the same dimensions: what they leave open is the same. */
+/** Points of layouts with as many stages and replicas, and the same dimensions: what they leave open is the same. */
 interface Shared {
   readonly groups: readonly Group[];
   /** Of all groups. */
