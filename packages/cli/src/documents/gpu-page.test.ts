@@ -54,8 +54,10 @@ describe('the page about GPUs', () => {
     expect(text).toContain('| all_gather | 1 x tp of 2 on 1, intra | 2 | 1.00 | 2.10 | 1.05 | 0 |');
     expect(text).toContain('3 tables were cut off by time.');
     expect(text).toMatch(/No card has run them.*--parts verified --seconds 400.*--parts sanitizer/su);
-    const failed = { ...report, sanitizer: { error: 'no driver\nat' } as unknown as GpuReport['sanitizer'] };
-    expect(gpuRunsText({ sanitizer: failed })).toContain('It did not run: no driver');
+    const errors = { sanitizer: 'no driver\nat', starts: 'it was late' };
+    expect(gpuRunsText({ sanitizer: { ...report, errors } })).toContain('It did not run to its end: no driver');
+    const cut = gpuRunsText({ starts: { ...report, errors, starts: { ...place, left } } });
+    expect(cut).toMatch(/\| 2 \| 100 \| 40 \|.*It did not run to its end: it was late/su);
   });
 
   it('computes the bars of several cards from their run', () => {

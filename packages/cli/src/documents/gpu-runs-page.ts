@@ -33,18 +33,18 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), line(head.map((_, at) => (at === 0 ? '---' : '--:'))), ...rows.map(line)].join('\n');
 }
 
-/** What a part left, or why it did not run: a part that failed leaves its error. */
+/** What a part left. */
 const bodies: { readonly [Part in RunPart]: (report: GpuReport) => string } = {
   verified: ({ verified = [] }) =>
     table(
       ['model', 'computed in', 'dispatchers', 'nearest to its tolerance', 'error', 'tolerance', 'passed', 's'],
-      verified.map(({ model, dtype, strategies, worst, passed, seconds }) => [
+      verified.map(({ model, dtype, strategies, worst, problem = '–', passed, seconds }) => [
         model,
         dtype,
         String(strategies.length),
-        worst.quantity,
-        worst.error.toExponential(1),
-        String(worst.tolerance),
+        worst?.quantity ?? problem.split('\n', 1)[0],
+        worst?.error.toExponential(1) ?? '–',
+        String(worst?.tolerance ?? '–'),
         passed ? 'yes' : '**no**',
         fixed(seconds, 0),
       ]),
@@ -132,11 +132,7 @@ ${table(
   },
 };
 
-const errorOf = (report: GpuReport, part: RunPart): string | undefined => {
-  const found: unknown = report[part];
-  const error = typeof found === 'object' && found !== null && 'error' in found ? found.error : undefined;
-  return typeof error === 'string' ? error.split('\n', 1)[0] : undefined;
-};
+const errorOf = ({ errors }: GpuReport, part: RunPart): string | undefined => errors?.[part]?.split('\n', 1)[0];
 
 function section(part: RunPart, report: GpuReport): string {
   const [title, what] = about[part];
@@ -146,7 +142,10 @@ function section(part: RunPart, report: GpuReport): string {
 
 ${card.name}, driver ${driver}, ${date}, \`./run gpu-${part}.json ${command.join(' ')}\`: ${what}.
 
-${error === undefined ? bodies[part](report) : `It did not run: ${error}`}
+${[
+  ...(report[part] === undefined ? [] : [bodies[part](report)]),
+  ...(error === undefined ? [] : [`It did not run to its end: ${error}`]),
+].join('\n\n')}
 `;
 }
 
@@ -154,7 +153,7 @@ ${error === undefined ? bodies[part](report) : `It did not run: ${error}`}
 export function gpuRunsText(reports: RunReports): string {
   const there = runParts.flatMap((part) => {
     const report = reports[part];
-    return report?.[part] === undefined ? [] : [{ part, report }];
+    return report === undefined || (report[part] ?? report.errors?.[part]) === undefined ? [] : [{ part, report }];
   });
   const absent = runParts.filter((part) => !there.some((one) => one.part === part));
   const missing =

@@ -79,6 +79,9 @@ export interface Device {
   /** The most that was taken at a time, with what kernels took for themselves, where the device counts it. */
   readonly peakBytes?: number;
 
+  /** Gives back to the system what was kept for later allocations. What was launched must have ended. */
+  trim?(): void;
+
   /** Copies a view's elements to the host. `into` is as long, and of the view's type, or bytes. */
   read(view: View, into: HostArray): void;
   /** Copies elements from the host. `from` is as long, and of the view's type, or bytes. */

@@ -85,6 +85,8 @@ function contestOf(
     peakBytes,
   }));
   for (const executor of executors) executor.close();
+  // The next layer has blocks of other sizes, and ranks may share a card.
+  device.trim?.();
   return ways;
 }
 

@@ -15,6 +15,7 @@ export {
 } from './launcher.js';
 export { leadMpirun } from './mpi-direct.js';
 export { launchMpi, type MpiLaunchOptions } from './mpi-launch.js';
+export { boundedLauncher, OutOfTime } from './bounded-launcher.js';
 export type { CardLanes } from './nccl-place.js';
 export { launchNccl, type NcclLaunchOptions } from './nccl-launch.js';
 export { parseHosts, type MpiHost } from './mpi-options.js';

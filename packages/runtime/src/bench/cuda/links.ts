@@ -3,6 +3,7 @@
  * NCCL: four ranks as two nodes, on as many cards as there are.
  */
 import { formatLayout, parseLayout } from '@monta/core';
+import { boundedLauncher } from '../../launch/bounded-launcher.js';
 import { cardsCluster, cardsHere } from '../../launch/cards.js';
 import { ncclLauncher } from '../../launch/launcher.js';
 import { benchGroupCollectives, groupCollectives, sizesBetween, type CollectiveTable } from '../group-collectives.js';
@@ -41,7 +42,8 @@ export async function measureLinks({
   readonly onReport: (report: LinksReport) => void;
 }): Promise<LinksReport> {
   const begun = performance.now();
-  const launcher = ncclLauncher({ ranksPerNode });
+  const end = begun + seconds * 1e3;
+  const launcher = boundedLauncher(ncclLauncher({ ranksPerNode }), { end, stuckAfterSeconds: 60 });
   const tables: CollectiveTable[] = [];
   let report: LinksReport = { cards: cardsHere(), layout: formatLayout(layout), tables, tablesNotBegun: 0 };
   const tablesNotBegun = await benchGroupCollectives({
@@ -59,7 +61,8 @@ export async function measureLinks({
     },
   });
   report = { ...report, tablesNotBegun };
-  if (performance.now() - begun > seconds * 1e3) return report;
+  onReport(report);
+  if (performance.now() > end) return report;
   const { ground, figures } = await benchLayerDispatch({
     launcher,
     cluster: cardsCluster(4, ranksPerNode),

@@ -5,7 +5,6 @@
  * pass or a part failed.
  */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { strategyLabel } from '@monta/core';
@@ -13,7 +12,7 @@ import { checkNames, runCheck, summarize, type CheckSummary } from '../../device
 import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
 import { measureModel } from './model.js';
-import { measureNodes } from './nodes.js';
+import { cardsHost, measureNodes } from './nodes.js';
 import { measureLinks } from './links.js';
 import { measurePredicted, type PredictedReport } from './predicted.js';
 import type { ReportPart } from './report.js';
@@ -25,6 +24,7 @@ import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
 import { followSteps, type KernelDifference } from './shadow.js';
 import { otherStrategies, smallModels } from './small-models.js';
+import { writeWhole } from './whole-file.js';
 import { compareTraining, type TrainingComparison } from './training.js';
 import { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 
@@ -37,7 +37,13 @@ const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Op
   attention: measureAttention,
   layer: measureLayers,
   nodes: (context, { quick, seconds, save }) =>
-    measureNodes({ card: context.facts, quick, seconds, onReport: (nodes) => save('nodes', nodes) }),
+    measureNodes({
+      host: cardsHost(context.facts.totalBytes),
+      quick,
+      seconds,
+      say,
+      onReport: (nodes) => save('nodes', nodes),
+    }),
   starts: runStarts,
   links: (_context, { seconds, save }) => measureLinks({ seconds, say, onReport: (links) => save('links', links) }),
   verified: runVerified,
@@ -71,7 +77,7 @@ interface Options {
 /** As many as are asked for of jobs over NCCL. */
 const [startsAsked, startRanks, settleSeconds] = [100, 2, 15];
 
-async function runStarts(_context: CudaContext, { seconds }: Options): Promise<StartsReport> {
+async function runStarts(_context: CudaContext, { seconds, save }: Options): Promise<StartsReport> {
   const report = await measureStarts({
     launcher: ncclLauncher(),
     ranks: startRanks,
@@ -79,7 +85,10 @@ async function runStarts(_context: CudaContext, { seconds }: Options): Promise<S
     seconds: seconds - settleSeconds,
     look: lookAtHost,
     settleSeconds,
-    onStart: (done) => done % 10 === 0 && say(`${done} starts and stops`),
+    onReport: (soFar) => {
+      save('starts', soFar);
+      say(`${soFar.done} starts and stops`);
+    },
   });
   const { done, failed, left, medianSeconds } = report;
   say(`${done} starts and stops of ${startRanks} ranks, ${medianSeconds.toFixed(2)} s each, ${failed.length} failed`);
@@ -98,9 +107,9 @@ async function runVerified(
       save('verified', all);
       const one = all.at(-1);
       if (one === undefined) return;
-      const { model, dtype, passed, worst } = one;
-      const { quantity, error, tolerance } = worst;
-      say(`${model}, ${dtype}: ${passed ? 'passed' : 'FAILED'}, ${quantity} ${error.toExponential(1)} of ${tolerance}`);
+      const { model, dtype, passed, worst, problem } = one;
+      const far = worst && `${worst.quantity} ${worst.error.toExponential(1)} of ${worst.tolerance}`;
+      say(`${model}, ${dtype}: ${passed ? 'passed' : 'FAILED'}, ${far ?? problem ?? ''}`);
       if (!passed) process.exitCode = 1;
     },
   });
@@ -222,9 +231,16 @@ async function main(): Promise<void> {
       peers: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       seconds: { type: 'string', default: '400' },
+      help: { type: 'boolean', default: false },
       fixtures: { type: 'string', default: fileURLToPath(new URL('../../../../../fixtures/hf', import.meta.url)) },
     },
   });
+  if (values.help) {
+    say(`node ${process.version}; parts: ${Object.keys(parts).join(', ')}; usual: ${usualParts.join(', ')}`);
+    return;
+  }
+  const seconds = Number(values.seconds);
+  if (!(seconds > 0)) throw new Error(`--seconds ${values.seconds}: a number above 0 is expected`);
   const { devices, reason = 'none is installed' } = cudaAvailable();
   if (devices === 0) throw new Error(`no CUDA device here: ${reason}`);
   const context = new CudaContext();
@@ -239,12 +255,14 @@ async function main(): Promise<void> {
   };
   const { name, architecture, driverCuda } = context.facts;
   process.stdout.write(`${name}, ${architecture}, driver ${String(report['driver'])}, CUDA ${driverCuda}\n`);
+  const write = (): void => {
+    writeWhole(values.out, `${JSON.stringify(report, undefined, 1)}\n`);
+  };
   const save: Options['save'] = (part, result) => {
     report[part] = result;
-    writeFileSync(values.out, `${JSON.stringify(report, undefined, 1)}\n`);
+    write();
   };
-  const seconds = Number(values.seconds);
-  if (!(seconds > 0)) throw new Error(`--seconds ${values.seconds}: a number above 0 is expected`);
+  const errors: Partial<Record<ReportPart, string>> = {};
   const { peers, quick, fixtures } = values;
   const options = { peers, quick, seconds, fixtures, shapes: values.shapes.split(','), save };
   for (const part of values.parts.split(',')) {
@@ -255,7 +273,10 @@ async function main(): Promise<void> {
     } catch (error) {
       const text = error instanceof Error ? `${error.message}\n${error.stack}` : String(error);
       process.stdout.write(`${part}: ${text}\n`);
-      save(part, { error: text });
+      // Beside what it had saved by then.
+      errors[part] = text;
+      report['errors'] = errors;
+      write();
       process.exitCode = 1;
     }
     process.stdout.write(`${part}: ${((performance.now() - start) / 1000).toFixed(1)} s\n`);
@@ -264,3 +285,5 @@ async function main(): Promise<void> {
 }
 
 await main();
+// Whatever a part has left open.
+process.exit();

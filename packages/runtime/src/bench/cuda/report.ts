@@ -24,6 +24,8 @@ export interface GpuReport {
   readonly command: readonly string[];
   /** 91900 is 9.19.0. */
   readonly cudnn: number;
+  /** Why parts did not run to their end. */
+  readonly errors?: Readonly<Partial<Record<ReportPart, string>>>;
   readonly checks: readonly CheckSummary[];
   /** By model: every kernel of a training step beside the CPU's. */
   readonly shadow?: Readonly<Record<string, readonly KernelDifference[]>>;

@@ -23,6 +23,8 @@ export interface SanitizerReport {
 
 const name = 'compute-sanitizer';
 const keptLines = 6;
+/** Bytes that a tool may say before it is ended. */
+const mostSaid = 2 ** 26;
 
 /** The program on the path, or beside a CUDA toolkit. */
 export function findSanitizer(
@@ -55,8 +57,13 @@ export function runSanitizer(
   const runs = sanitizerTools.map((tool, place) => {
     const start = performance.now();
     const timeout = Math.max(1, (end - start) / (sanitizerTools.length - place));
-    const { stdout, stderr } = spawnSync(program, ['--tool', tool, ...command], { encoding: 'utf8', timeout });
-    const text = `${stdout}\n${stderr}`;
+    const { stdout, stderr, error } = spawnSync(program, ['--tool', tool, ...command], {
+      encoding: 'utf8',
+      timeout,
+      killSignal: 'SIGKILL',
+      maxBuffer: mostSaid,
+    });
+    const text = `${stdout}\n${stderr}\n${error?.message ?? ''}`;
     const errors = errorsIn(text);
     const run = {
       tool,

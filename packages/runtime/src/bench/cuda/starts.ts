@@ -45,16 +45,28 @@ export interface StartsOptions {
   readonly look: () => HostTraces;
   /** How long things may take to be gone after the last job. */
   readonly settleSeconds: number;
-  readonly onStart: (done: number) => void;
+  /** Told after every tenth. */
+  readonly onReport: (soFar: StartsReport) => void;
 }
+
+const toldEvery = 10;
 
 /** Starts, stops, and looks. A job that fails is counted, and does not end the rest. */
 export async function measureStarts(options: StartsOptions): Promise<StartsReport> {
-  const { launcher, ranks, count, seconds, look, settleSeconds, onStart } = options;
+  const { launcher, ranks, count, seconds, look, settleSeconds, onReport } = options;
   const before = look();
   const begun = performance.now();
   const times: number[] = [];
   const failed: string[] = [];
+  const reportOf = (left: StartsReport['left']): StartsReport => ({
+    ranks,
+    asked: count,
+    done: times.length,
+    failed: [...failed],
+    medianSeconds: median(times),
+    slowestSeconds: maxOf(times),
+    left,
+  });
   for (let start = 0; start < count && performance.now() - begun < seconds * 1e3; start++) {
     const from = performance.now();
     try {
@@ -68,22 +80,14 @@ export async function measureStarts(options: StartsOptions): Promise<StartsRepor
       failed.push(error instanceof Error ? error.message : String(error));
     }
     times.push((performance.now() - from) / 1e3);
-    onStart(times.length);
+    if (times.length % toldEvery === 0) onReport(reportOf(leftBehind(before, look())));
   }
   let left = leftBehind(before, look());
   for (const end = performance.now() + settleSeconds * 1e3; !isNothing(left) && performance.now() < end;) {
     await delay(200);
     left = leftBehind(before, look());
   }
-  return {
-    ranks,
-    asked: count,
-    done: times.length,
-    failed,
-    medianSeconds: median(times),
-    slowestSeconds: maxOf(times),
-    left,
-  };
+  return reportOf(left);
 }
 
 const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);

@@ -51,11 +51,14 @@ export function namedCase(words: CaseWords, dtype: 'f32' | 'bf16'): NamedCase {
 }
 
 /** The table of strategies: the layer of the 2x70B, whose both experts every token visits, on two nodes of TP ranks. */
-export function strategyCases(dtype: 'f32' | 'bf16', mebibytes: readonly number[], tp = 2): NamedCase[] {
+export function strategyCases(
+  dtype: 'f32' | 'bf16',
+  mebibytes: readonly number[],
+  { tp = 2, smaller = 1 }: { readonly tp?: number; readonly smaller?: number } = {},
+): NamedCase[] {
   const layout = parseLayout(`tp=${tp},dp=2,ep=2`);
-  return mebibytes.map((size) =>
-    namedCase({ layout, mebibytes: size, hiddenSize: 8192, experts: 2, topK: 2, chunkCounts: allChunks }, dtype),
-  );
+  const words = { layout, hiddenSize: 8192 / smaller, experts: 2, topK: 2, chunkCounts: allChunks };
+  return mebibytes.map((size) => namedCase({ ...words, mebibytes: size }, dtype));
 }
 
 /** Experts and picks a token: few large ones, Mixtral's, and many small ones. */
@@ -68,8 +71,8 @@ const kinds = [
   { experts: 128, topK: 8, hiddenSize: 2048 },
 ] as const;
 
-/** Layers of two nodes of TP ranks. */
-export function choiceCases(dtype: 'f32' | 'bf16', tp = 2): NamedCase[] {
+/** Layers of two nodes of TP ranks; widths and volumes are divided by `smaller`. */
+export function choiceCases(dtype: 'f32' | 'bf16', tp = 2, smaller = 1): NamedCase[] {
   const ranks = 2 * tp;
   const layouts = [
     `tp=${tp},dp=2,ep=2`,
@@ -90,8 +93,14 @@ export function choiceCases(dtype: 'f32' | 'bf16', tp = 2): NamedCase[] {
     ...[kinds[1], kinds[2], kinds[4]].map((kind) => ({ layout: plain, mebibytes: 48, chunkCounts: [1], ...kind })),
   ];
   const fitting = [...everywhere, ...more].filter(({ experts, layout }) => experts % layout.ep === 0);
-  return mixed(fitting).map((words) => namedCase(words, dtype));
+  return mixed(fitting).map((words) => namedCase(scaled(words, smaller), dtype));
 }
+
+const scaled = (words: CaseWords, smaller: number): CaseWords => ({
+  ...words,
+  hiddenSize: words.hiddenSize / smaller,
+  mebibytes: words.mebibytes / smaller,
+});
 
 /** In an order in which neighbours differ, so that a list that time cuts short still holds some of all kinds. */
 function mixed<Item>(items: readonly Item[]): Item[] {
@@ -103,11 +112,14 @@ function mixed<Item>(items: readonly Item[]): Item[] {
 }
 
 /** Layers of the ranks of one node: EP over all of them. */
-export const insideCases = (dtype: 'f32' | 'bf16', ranks = 2): NamedCase[] =>
+export const insideCases = (dtype: 'f32' | 'bf16', ranks = 2, smaller = 1): NamedCase[] =>
   [32, 256].flatMap((mebibytes) =>
     [kinds[2], kinds[5]].map((kind) =>
       namedCase(
-        { layout: parseLayout(`tp=1,dp=${ranks},ep=${ranks}`), mebibytes, chunkCounts: allChunks, ...kind },
+        scaled(
+          { layout: parseLayout(`tp=1,dp=${ranks},ep=${ranks}`), mebibytes, chunkCounts: allChunks, ...kind },
+          smaller,
+        ),
         dtype,
       ),
     ),

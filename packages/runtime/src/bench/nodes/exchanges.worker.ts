@@ -21,6 +21,7 @@ runRank<ExchangesJob>((context) => {
     const times = prepared.map((): ExchangeTime[] => []);
     for (let turn = 0; turn < turns; turn++) prepared.forEach((one, way) => times[way].push(one.run(barrier)));
     for (const one of prepared) one.close();
+    device.trim?.();
     report({ place, wrong, times } satisfies RankExchanges);
   }
 });

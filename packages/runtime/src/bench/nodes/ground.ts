@@ -37,6 +37,8 @@ export interface GroundRequest {
   readonly layouts: readonly Layout[];
   /** In which rows travel. */
   readonly dtype: MoeShape['dtype'];
+  /** What the layers that kernels are timed in are divided by, in width and volume; 1 unless given. */
+  readonly smaller?: number | undefined;
   readonly onPhase?: (what: string) => void;
 }
 
@@ -75,7 +77,7 @@ const tiny = { rowElements: 8, tokensOfRank: 4 };
 
 /** Measures. Takes some 20 seconds on cards, and two launches. */
 export async function calibrateGround(request: GroundRequest): Promise<CalibratedGround> {
-  const { launcher, cluster, layouts, dtype, onPhase = () => undefined } = request;
+  const { launcher, cluster, layouts, dtype, smaller = 1, onPhase = () => undefined } = request;
   const start = performance.now();
   const [inner, outer] = cluster.tiers;
   const count = outer?.size ?? 1;
@@ -86,7 +88,7 @@ export async function calibrateGround(request: GroundRequest): Promise<Calibrate
   const seen = asMeasured(cluster, network.probe, lineRates);
   const jobs = calibrationJobs(
     layouts.map((layout) => placedOn(layout, cluster)),
-    dtype,
+    { dtype, smaller },
   );
   onPhase(`timing kernels in ${jobs.length} layers`);
   const measured = await measureInTurns(jobs, { launcher });
@@ -121,12 +123,16 @@ export async function calibrateGround(request: GroundRequest): Promise<Calibrate
  * Layers of next to nothing and of two volumes: all that the first layout allows, and of other layouts what runs
  * kernels that were not timed before.
  */
-function calibrationJobs(layouts: readonly Layout[], dtype: MoeShape['dtype']): RepeatedJob[] {
+function calibrationJobs(
+  layouts: readonly Layout[],
+  { dtype, smaller }: { readonly dtype: MoeShape['dtype']; readonly smaller: number },
+): RepeatedJob[] {
   const seen = new Set<string>();
-  const rowBytes = probed.topK * probed.hiddenSize * dtypeBytes[dtype];
+  const hiddenSize = probed.hiddenSize / smaller;
+  const rowBytes = probed.topK * hiddenSize * dtypeBytes[dtype];
   return layouts.flatMap((layout, place) => {
-    const shape: MoeShape = { ...probed, tokens: 0, expertFfn: 1, layout, dtype };
-    const sized = probedBytes.map((bytes) => ({ ...shape, tokens: Math.round(bytes / rowBytes) }));
+    const shape: MoeShape = { ...probed, hiddenSize, tokens: 0, expertFfn: 1, layout, dtype };
+    const sized = probedBytes.map((bytes) => ({ ...shape, tokens: Math.round(bytes / smaller / rowBytes) }));
     const all = probedStrategies(dispatchVariants(shape, probedChunks));
     const needed = strategiesOfKernels(sized[0], all, seen);
     const strategies = place === 0 ? all : needed;

@@ -5,7 +5,7 @@
  */
 import type { Cluster, Layout, MoeShape } from '@monta/core';
 import { runContest, type ContestRules } from '../../execute/dispatch-contest.js';
-import type { Launcher } from '../../launch/index.js';
+import { boundedLauncher, OutOfTime, type Launcher } from '../../launch/index.js';
 import type { NamedCase } from './contest-cases.js';
 import { contestFigures, prepareContest, type ContestFigures, type PreparedContest } from './decide.js';
 import { exchangeWays, measureNodeExchanges } from './exchanges.js';
@@ -18,6 +18,8 @@ export interface ArrangementRequest {
   /** How many nodes there are and how many ranks each has. */
   readonly cluster: Cluster;
   readonly dtype: MoeShape['dtype'];
+  /** What layers of the calibration are divided by; 1 unless given. */
+  readonly smaller?: number;
   /** Layers of which every way is told, and those on which the choice is judged. */
   readonly strategies: readonly NamedCase[];
   readonly choices: readonly NamedCase[];
@@ -26,8 +28,10 @@ export interface ArrangementRequest {
   readonly exchangeTurns: number;
   /** Of a contest: without its seconds, which each of the two lists has. */
   readonly rules: Omit<ContestRules, 'seconds'>;
-  /** Of all parts together. Single layers are not cut short, and a step takes what it needs. */
+  /** Of all parts together; a layer that was begun is measured to its end. */
   readonly seconds: number;
+  /** When everything ends that still runs, on `performance.now`'s clock, ms. */
+  readonly deadline: number;
   /** The training step of how many layers at most, on cards of so many bytes; absent: none. */
   readonly steps?: StepsRequest;
   readonly say: (text: string) => void;
@@ -37,14 +41,18 @@ export interface ArrangementRequest {
 
 /** Shares of what is left: after the calibration for exchanges, then for the choices. Strategies have the rest. */
 const shares = { exchanges: 0.15, choices: 0.6 };
-/** Kept back for the step, and for the layer that is under way when time is over. */
-const kept = { step: 60, layer: 15 };
+/** Kept back for the layer that is under way when time is over; and for the step what it may take, and its end. */
+const kept = { layer: 15, step: 20 };
+
+/** Far more than any operation takes. */
+const stuckAfterSeconds = 60;
 
 type Draft = { -readonly [Key in keyof ArrangementReport]: ArrangementReport[Key] };
 
 /** Measures one arrangement of ranks. Never rejects for what a part of it did. */
 export async function measureArrangement(request: ArrangementRequest): Promise<ArrangementReport> {
-  const { launcher, cluster, say, onReport } = request;
+  const { cluster, say, onReport, steps } = request;
+  const launcher = boundedLauncher(request.launcher, { end: request.deadline, stuckAfterSeconds });
   const [{ size }] = cluster.tiers;
   const nodes = cluster.tiers[1]?.size ?? 1;
   const report: Draft = {
@@ -68,11 +76,12 @@ export async function measureArrangement(request: ArrangementRequest): Promise<A
   };
   const end = performance.now() + request.seconds * 1e3;
   const left = (): number =>
-    (end - performance.now()) / 1e3 - (request.steps === undefined ? 0 : kept.step) - kept.layer;
+    (end - performance.now()) / 1e3 - (steps === undefined ? 0 : steps.seconds + kept.step) - kept.layer;
   let ground: CalibratedGround | undefined;
   await attempt('calibration', async () => {
     const layouts = layoutsOf([...request.strategies, ...request.choices]);
-    ground = await calibrateGround({ launcher, cluster, layouts, dtype: request.dtype, onPhase: say });
+    const { dtype, smaller } = request;
+    ground = await calibrateGround({ launcher, cluster, layouts, dtype, smaller, onPhase: say });
     tell({ calibration: calibrationOf(ground) });
   });
   if (request.volumes.length > 0)
@@ -97,7 +106,7 @@ export async function measureArrangement(request: ArrangementRequest): Promise<A
     add: (one: ContestFigures) => void,
   ) => {
     const prepared = cases.flatMap((named) => attemptToPrepare(known, named, say));
-    await contest(request, prepared, seconds, (one, result) =>
+    await contest({ ...request, launcher }, prepared, seconds, (one, result) =>
       add(contestFigures(one, result, { ground: known, predictAll })),
     );
   };
@@ -111,11 +120,10 @@ export async function measureArrangement(request: ArrangementRequest): Promise<A
       tell({ strategies: [...report.strategies, one] }),
     ),
   );
-  const { steps } = request;
   if (steps !== undefined)
-    await attempt('training step', async () => {
-      tell({ steps: await trainingSteps(known, steps, say) });
-    });
+    await attempt('training step', () =>
+      trainingSteps(known, steps, { say, onFigures: (figures) => tell({ steps: figures }) }),
+    );
   return report;
 }
 
@@ -171,7 +179,6 @@ async function contest(
       await runContest({
         job: { ...rules, seconds, cases: here.map(({ contest: one }) => one) },
         launcher,
-        stuckAfterSeconds: 60,
         onResult: (result) => {
           done = result.place + 1;
           say(`${((performance.now() - start) / 1e3).toFixed(0)} s: ${here[result.place].named.name}`);
@@ -180,6 +187,7 @@ async function contest(
       });
       return;
     } catch (error) {
+      if (error instanceof OutOfTime) throw error;
       say(`${here[done]?.named.name ?? 'the end'}: ${error instanceof Error ? error.message : String(error)}`);
       rest = here.slice(done + 1);
     }

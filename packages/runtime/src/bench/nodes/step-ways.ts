@@ -2,7 +2,6 @@
 import {
   chooseDispatch,
   fixedStrategies,
-  getModel,
   halvesName,
   inChunks,
   InputError,
@@ -10,6 +9,7 @@ import {
   namedStrategies,
   placedOn,
   type Layout,
+  type MoeModel,
   type StepShape,
 } from '@monta/core';
 import { noOverheads, stageMemory } from '@monta/core/memory';
@@ -18,44 +18,55 @@ import type { Ground } from './ground.js';
 import { measureSteps, type StepFigures, type StepsJob } from './steps.js';
 
 export interface StepsRequest {
+  /** Of which layers are taken. */
+  readonly model: MoeModel;
   readonly layout: Layout;
+  readonly dtype: 'f32' | 'bf16';
   readonly sequence: number;
   readonly mostLayers: number;
   /** Room of a rank. */
   readonly bytes: number;
   readonly turns: number;
   readonly steps: number;
+  /** No way begins another turn after so many. */
+  readonly seconds: number;
 }
 
-/** As many layers of the 2x70B as fit, in the plan's way, `duplicated` and the best fixed strategy. */
+/**
+ * As many layers as fit, in the plan's way, `duplicated` and the best fixed strategy; what is there is
+ * told turn by turn.
+ */
 export async function trainingSteps(
   ground: Ground,
   request: StepsRequest,
-  say: (text: string) => void,
-): Promise<StepFigures> {
+  { say, onFigures }: { readonly say: (text: string) => void; readonly onFigures: (one: StepFigures) => void },
+): Promise<void> {
   const { launcher, cluster } = ground;
-  const { sequence, mostLayers, bytes, turns, steps } = request;
+  const { model, dtype, sequence, mostLayers, bytes, turns, steps, seconds } = request;
   const layout = placedOn(request.layout, cluster);
   const stepOfLayers = (layers: number): StepShape => ({
     // Its tokens are bytes, so that embedding and head, which no dispatcher touches, leave the room to layers.
-    model: { ...getModel('2x70b'), layers, moeLayers: Array.from({ length: layers }, () => true), vocabSize: 256 },
+    model: { ...model, layers, moeLayers: Array.from({ length: layers }, () => true), vocabSize: 256 },
     layout,
     sequence,
     sequences: 1,
     microBatches: 1,
-    dtype: 'bf16',
+    dtype,
     strategy: inChunks(namedStrategies.scattered, 1),
   });
   const takes = (step: StepShape): number =>
-    stageMemory({ step, convention: 'monta', sharing: 'none', precision: 'mixed', imbalance: 1 }, 0, noOverheads)
-      .totalBytes;
+    stageMemory(
+      { step, convention: 'monta', sharing: 'none', precision: dtype === 'bf16' ? 'mixed' : 'full', imbalance: 1 },
+      0,
+      noOverheads,
+    ).totalBytes;
   let layers = mostLayers;
   while (layers > 1 && takes(stepOfLayers(layers)) > bytes) layers -= 1;
   const step = stepOfLayers(layers);
   const ways = waysOfStep(ground, step);
   say(`a step of ${layers} layers, ${(takes(step) / 2 ** 30).toFixed(1)} GiB a rank planned`);
-  const measured = await measureSteps(launcher, { step, ways, turns, steps });
-  return { ...measured, plannedBytes: takes(step) };
+  const plannedBytes = takes(step);
+  await measureSteps(launcher, { step, ways, turns, steps, seconds }, (one) => onFigures({ ...one, plannedBytes }));
 }
 
 /** The plan's way, `duplicated`, and the fixed strategy that is predicted the fastest, each once. */

@@ -1,5 +1,5 @@
 /** A training step of some layers of a large model, in the plan's way and in others, in turns on the same ranks. */
-import { maxOf, median, strategyLabel, worldSize, type StepShape, type Strategy } from '@monta/core';
+import { median, strategyLabel, worldSize, type StepShape, type Strategy } from '@monta/core';
 import type { Launcher } from '../../launch/index.js';
 
 export interface StepsJob {
@@ -9,12 +9,15 @@ export interface StepsJob {
   readonly turns: number;
   /** Timed steps of a way in a turn; one that is not timed comes before them. */
   readonly steps: number;
+  /** No way begins another turn after so many, weights and all. */
+  readonly seconds: number;
 }
 
-/** What a rank tells, by way and timed step. */
+/** What a rank tells of a turn of a way: its timed steps. */
 export interface RankSteps {
-  readonly seconds: readonly (readonly number[])[];
-  readonly losses: readonly (readonly number[])[];
+  readonly way: number;
+  readonly seconds: readonly number[];
+  readonly losses: readonly number[];
   readonly peakBytes: number;
 }
 
@@ -34,26 +37,46 @@ export interface StepFigures {
   readonly plannedBytes: number;
 }
 
-export async function measureSteps(launcher: Launcher, job: StepsJob): Promise<Omit<StepFigures, 'plannedBytes'>> {
-  const results = (await launcher.launch({
-    ranks: worldSize(job.step.layout),
+/** Trains; what is there is told after every turn of a way. A way of which no step was timed is left out. */
+export async function measureSteps(
+  launcher: Launcher,
+  job: StepsJob,
+  onFigures: (figures: Omit<StepFigures, 'plannedBytes'>) => void,
+): Promise<void> {
+  const { step, ways } = job;
+  const told = ways.map((): RankSteps[] => []);
+  let peakBytes = 0;
+  await launcher.launch({
+    ranks: worldSize(step.layout),
     memoryBytes: 64 * 2 ** 20,
     maximumMemoryBytes: 2 ** 30,
     workerModule: new URL('./step.worker.ts', import.meta.url),
     workerData: job,
     trace: false,
-  })) as RankSteps[];
-  const [first] = results;
-  const { step, ways } = job;
-  return {
-    layers: step.model.layers,
-    tokens: step.sequence * step.sequences * step.layout.dp,
-    ways: ways.map(({ strategy }, way) => ({
+    onMessage: (rank, message) => {
+      const one = message as RankSteps;
+      peakBytes = Math.max(peakBytes, one.peakBytes);
+      if (rank !== 0) return;
+      told[one.way].push(one);
+      onFigures({
+        layers: step.model.layers,
+        tokens: step.sequence * step.sequences * step.layout.dp,
+        ways: ways.flatMap(({ strategy }, way) => figureOf(strategy, told[way])),
+        peakBytes,
+      });
+    },
+  });
+}
+
+function figureOf(strategy: Strategy, turns: readonly RankSteps[]): StepFigure[] {
+  if (turns.length === 0) return [];
+  const seconds = turns.flatMap((one) => one.seconds);
+  return [
+    {
       label: strategyLabel(strategy),
-      seconds: first.seconds[way],
-      medianSeconds: median(first.seconds[way]),
-      losses: first.losses[way],
-    })),
-    peakBytes: maxOf(results.map(({ peakBytes }) => peakBytes)),
-  };
+      seconds,
+      medianSeconds: median(seconds),
+      losses: turns.flatMap(({ losses }) => losses),
+    },
+  ];
 }

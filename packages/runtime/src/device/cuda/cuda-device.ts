@@ -182,6 +182,11 @@ export class CudaDevice implements Device {
     this.#bytes.delete(byteOffset);
   }
 
+  trim(): void {
+    this.#memory.trim();
+    this.#context.memory.trim();
+  }
+
   read(view: View, into: HostArray): void {
     checkHostArray(view, into);
     this.#memory.read(view.byteOffset, bytesOf(into));

@@ -1,17 +1,19 @@
-/** Starts and stops on threads, on a host of the test's making; what tools say. */
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+/** Parts of a run on cards, on threads and on a host of the test's making. */
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { localLauncher } from '../../launch/index.js';
 import { tpOfCards } from './nodes.js';
 import { errorsIn, findSanitizer } from './sanitizer.js';
+import { measureVerified, type VerifiedModel } from './verified.js';
+import { writeWhole } from './whole-file.js';
 import { isNothing, leftBehind, measureStarts, type HostTraces } from './starts.js';
 
 const empty: HostTraces = { processes: ['1 other'], services: [], files: ['somebody'], cardBytes: [5, 6] };
 /** Its jobs take no time. */
 const quick = { ...localLauncher, launch: () => Promise.resolve([]) };
-const options = { launcher: quick, ranks: 2, seconds: 60, settleSeconds: 0.3, onStart: () => undefined };
+const options = { launcher: quick, ranks: 2, seconds: 60, settleSeconds: 0.3, onReport: () => undefined };
 
 describe('starts and stops', () => {
   it('leave nothing where everything is gone soon after the last', async () => {
@@ -40,6 +42,9 @@ describe('starts and stops', () => {
     };
     const report = await measureStarts({ ...options, launcher, count: 3, look: () => empty });
     expect(report).toMatchObject({ done: 3, failed: ['no luck'] });
+    const told: number[] = [];
+    await measureStarts({ ...options, count: 25, look: () => empty, onReport: ({ done }) => told.push(done) });
+    expect(told).toEqual([10, 20]);
     expect((await measureStarts({ ...options, count: 9, seconds: 0, look: () => empty })).done).toBe(0);
   });
 });
@@ -59,6 +64,40 @@ describe('compute-sanitizer', () => {
     writeFileSync(file, '');
     chmodSync(file, 0o755);
     expect(findSanitizer(`/nowhere:${folder}`, [])).toBe(file);
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe('models on a card', () => {
+  it('are verified one after another until time is over, those that fail too', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'monta-verified-'));
+    for (const model of ['a', 'b']) mkdirSync(join(folder, model));
+    const told: number[] = [];
+    const onModel = (all: readonly VerifiedModel[]): void => void told.push(all.length);
+    const there = { onModel, launcher: localLauncher, dtypes: ['f32'] } as const;
+    const all = await measureVerified(folder, { ...there, seconds: 60 });
+    expect(all.map(({ model, passed }) => [model, passed])).toEqual([
+      ['a', false],
+      ['b', false],
+    ]);
+    expect(all.every(({ problem = '' }) => problem !== '')).toBe(true);
+    expect(told).toEqual([1, 2]);
+    expect(await measureVerified(folder, { ...there, seconds: 0 })).toEqual([]);
+    rmSync(folder, { recursive: true });
+  });
+});
+
+describe('a report', () => {
+  it('is whole at any time, and goes to what is no file as it is', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'monta-report-'));
+    const file = join(folder, 'report.json');
+    for (const text of ['{"a":1}', '{}']) {
+      writeWhole(file, text);
+      expect(readFileSync(file, 'utf8')).toBe(text);
+    }
+    expect(readdirSync(folder)).toEqual(['report.json']);
+    writeWhole('/dev/null', 'x');
+    expect(statSync('/dev/null').isCharacterDevice()).toBe(true);
     rmSync(folder, { recursive: true });
   });
 });
