@@ -31,7 +31,7 @@ const words = {
 /** Pages by hand: those that a command writes say so in their first lines, but for some. */
 const pagesByHand = () =>
   readdirSync(docs)
-    .filter((name) => name.endsWith('.md') && !['glossary.md', 'library.md', 'two-hosts.md'].includes(name))
+    .filter((name) => name.endsWith('.md') && !['glossary.md', 'library.md', 'json.md', 'two-hosts.md'].includes(name))
     .map((name) => ({ name, text: readFileSync(join(docs, name), 'utf8') }))
     .filter(({ text }) => !/^(?:Written|Made|Measured) by `npm run/mu.test(text));
 

@@ -177,7 +177,7 @@ export {
   type RowSide,
   sameSums,
   searchedHalves,
-  blockSeconds,
+  roundSeconds,
   compareTurns,
   lastTurn,
   type TimedStep,

@@ -17,6 +17,7 @@ export {
   parseHosts,
   startedPlace,
   underMpirun,
+  whileKeepingThreads,
 } from './launch/index.js';
 export {
   type Conversion,

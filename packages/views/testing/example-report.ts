@@ -89,7 +89,7 @@ export function exampleReport(): RunReport {
   const trace = simulatedTrace();
   return {
     format: 'monta-run-report',
-    version: 3,
+    version: 4,
     run: '2026-11-24-a',
     started: '2026-11-24T09:30:00+01:00',
     seconds: 74.2,
@@ -140,7 +140,7 @@ export function exampleReport(): RunReport {
       strategy('sliced', 'fixed', 46, 45.1, 13),
       strategy('duplicated', 'baseline', 79.3, 78, 48),
     ],
-    turns: { stepsOfBlock: 3, confidence: 0.99 },
+    turns: { confidence: 0.99 },
     carried: [
       { tier: 'memory', predictedBytes: 7.5e9, countedBytes: 7.5e9 },
       { tier: 'network', predictedBytes: 5.5e9, countedBytes: 5.6e9 },

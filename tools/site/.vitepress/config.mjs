@@ -65,6 +65,7 @@ export default {
         items: [
           page('Keys of every file', '/docs/keys'),
           page('The library', '/docs/library'),
+          page('What --json prints', '/docs/json'),
           page('Dispatchers', '/docs/dispatchers'),
           page('What lint checks', '/docs/lint'),
           page('Memory', '/docs/memory'),

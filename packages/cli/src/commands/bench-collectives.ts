@@ -98,7 +98,7 @@ function document(
     ranks,
     left,
   }: { readonly tables: readonly CollectiveTable[]; readonly ranks: readonly RankPlace[]; readonly left: number },
-): Record<string, unknown> {
+) {
   return {
     backend,
     layout: formatLayout(layout),

@@ -16,6 +16,7 @@ import {
   type Measurement,
   type SeriesFit,
 } from '@monta/core';
+import type { NetworkProbeResult } from '@monta/runtime';
 import { fitPlots } from '@monta/views';
 import { isCalibration, readMeasurementFiles } from '../calibrate/read-measurements.js';
 import { readProfileMeasurements } from '../calibrate/read-profile-measurements.js';
@@ -172,6 +173,9 @@ const describeFit = (fit: SeriesFit) => {
   };
 };
 
+/** What a probe of this machine adds to the JSON. */
+type MeasuredHere = Pick<NetworkProbeResult, 'probe' | 'lostSeconds' | 'wallSeconds'>;
+
 /** What a finished calibration does besides being written: merging, plots, table or JSON. */
 export function finish({
   console,
@@ -184,7 +188,7 @@ export function finish({
   readonly flags: CalibrateFlags;
   readonly fit: Fit;
   readonly warnings: readonly string[];
-  readonly more?: { readonly show?: () => void; readonly json?: Readonly<Record<string, unknown>> };
+  readonly more?: { readonly show?: () => void; readonly json?: MeasuredHere };
 }): void {
   const earlier: Calibration[] = (flags.merge ?? []).map(readCalibrationFile);
   const calibration = mergeCalibrations([...earlier, fit.calibration]);

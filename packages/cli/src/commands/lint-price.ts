@@ -37,8 +37,20 @@ export function showPrice(console: Console, price: LaunchPrice, words = (flags: 
   console.print('');
 }
 
-/** For scripts. */
-export const describedPrice = (price: LaunchPrice): object =>
+/** A price for scripts; `why` alone where there is none. */
+type DescribedPrice =
+  | { readonly why: string }
+  | (Pick<PricedLaunch['estimate'], 'seconds' | 'tokensPerSecondPerGpu' | 'mfu' | 'parts'> &
+      Pick<PricedLaunch, 'memoryBytes' | 'changes'> & {
+        /** Of a device. */
+        readonly capacityBytes: number;
+        /** The fastest plan for the same job; null where none was found. */
+        readonly best: { readonly layout: string; readonly seconds: number; readonly memoryBytes: number } | null;
+      });
+
+type PricedLaunch = Exclude<LaunchPrice, { readonly why: string }>;
+
+export const describedPrice = (price: LaunchPrice): DescribedPrice =>
   'why' in price
     ? { why: price.why }
     : {

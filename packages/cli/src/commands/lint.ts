@@ -48,13 +48,13 @@ function showFindings(console: Console, findings: readonly Finding[]): void {
   console.print('');
 }
 
-const described = ({ about, findings, price }: CheckedRun): object => ({
+const described = ({ about, findings, price }: CheckedRun) => ({
   ...about,
   findings: findings.map(placed),
   price: price === undefined ? null : describedPrice(price),
 });
 
-const placed = ({ at, ...finding }: Finding): object => ({
+const placed = ({ at, ...finding }: Finding) => ({
   ...finding,
   ...(at === undefined ? {} : { file: at.place.source.file, ...lineOf(at) }),
 });

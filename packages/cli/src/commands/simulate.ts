@@ -152,7 +152,7 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
   };
 }
 
-function describe(flags: SimulateFlags, result: SimulatedTimeline): Record<string, unknown> {
+function describe(flags: SimulateFlags, result: SimulatedTimeline) {
   const { cluster, step, simulation, sent, wholeStep, run, model } = result;
   const { summary, trace } = simulation;
   return {

@@ -19,6 +19,7 @@ import {
   readByteText,
   type Launcher,
   type TrainReport,
+  whileKeepingThreads,
 } from '@monta/runtime';
 import { stringify } from 'yaml';
 import { hasOwnNetwork, launcherOf, onCards, withLanesOf } from '../config/backend-config.js';
@@ -174,7 +175,10 @@ async function trainAndReport(
     if (flags.json) console.json(report);
     else showResult(console, { report, folder });
   };
-  await interruptible(where, runUntilReported).catch((error: unknown) => {
+  // Probes, trials and the training run the same code: threads that have compiled it do all of them.
+  const onKeptThreads = (signal: AbortSignal): Promise<void> =>
+    whileKeepingThreads(asked.ranks + 1, () => runUntilReported(signal));
+  await interruptible(where, onKeptThreads).catch((error: unknown) => {
     if (where.goOn !== undefined && !(error instanceof Interrupted))
       console.note(`step ${where.saved} was saved; go on from there with\n  ${where.goOn}`);
     throw error;

@@ -99,7 +99,7 @@ export function showResult(console: Console, { report, folder }: Shown): void {
   if (turns !== undefined && pairs !== undefined)
     facts.push([
       '',
-      `ratios: medians of ${pairs} rounds of ${turns.stepsOfBlock} steps each, by turns, and their ` +
+      `ratios: medians of ${pairs} rounds of a step each, by turns, and their ` +
         `${formatPercent(turnsConfidence)} intervals`,
     ]);
   facts.push(

@@ -36,8 +36,28 @@ export interface CheckedRun {
   /** Flags in the words in which the person gave them. */
   readonly words: (flags: string) => string;
   /** For scripts, without findings and price. */
-  readonly about: object;
+  readonly about: AboutRun;
 }
+
+/** What a launch asks for, for scripts. */
+export interface AboutRun {
+  readonly framework: 'megatron' | 'bridge' | 'torchtitan' | 'deepspeed';
+  /** The script or module that is started. */
+  readonly program: string | null;
+  /** GPUs of the job; null where nothing says it. */
+  readonly ranks: number | null;
+  /** The least number of GPUs that the degrees need; null where they are not known. */
+  readonly smallestWorld?: number | null;
+  /** The run in terms of a plan; null where it cannot be said. */
+  readonly plan: RunAsPlanned | null;
+  /** Settings of the framework as they are read, by its own names. */
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
+/** Degrees and settings of a run that a plan has too. */
+type RunAsPlanned = NonNullable<
+  ReturnType<typeof plannedBy> | ReturnType<typeof plannedByDeepspeed> | TorchtitanRun['planned']
+>;
 
 /** What is known beside the run. */
 export interface KnownBeside extends RunContext {

@@ -83,7 +83,7 @@ export { dispatchProgram, expertInput } from './dispatch-only.js';
 export { feedersOf } from './feeders.js';
 export { blockRows, sliceTokens, sourcesOf } from './dispatchers/row-layout.js';
 export {
-  blockSeconds,
+  roundSeconds,
   compareTurns,
   lastTurn,
   type TimedStep,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import * as fc from 'fast-check';
 import { Random } from '../units/index.js';
-import { blockSeconds, compareTurns, lastTurn, turnsOf, wayOfStep, type Turns } from './turns.js';
+import { roundSeconds, compareTurns, lastTurn, turnsOf, wayOfStep, type Turns } from './turns.js';
 
 const mainJob = turnsOf(3, 150);
 if (mainJob === undefined) throw new Error('150 steps have room for turns');
@@ -14,7 +14,7 @@ const steps = (turns: Turns, seconds: readonly number[], from: number, to: numbe
   }));
 
 describe('turns', () => {
-  it('give every way as many steps, in blocks of one way, and the rest to the run itself', () => {
+  it('give every way as many steps, one after another, and the rest to the run itself', () => {
     fc.assert(
       fc.property(fc.integer({ min: 2, max: 4 }), fc.integer({ min: 1, max: 400 }), (ways, count) => {
         const turns = turnsOf(ways, count);
@@ -22,11 +22,9 @@ describe('turns', () => {
         expect(lastTurn(turns)).toBeLessThanOrEqual(count);
         const all = Array.from({ length: count }, (_, index) => wayOfStep(turns, index + 1));
         const within = all.slice(turns.warmUps, lastTurn(turns));
-        for (let way = 0; way < ways; way++)
-          expect(within.filter((one) => one === way)).toHaveLength(turns.rounds * turns.stepsOfBlock);
+        for (let way = 0; way < ways; way++) expect(within.filter((one) => one === way)).toHaveLength(turns.rounds);
         expect([...all.slice(0, turns.warmUps), ...all.slice(lastTurn(turns))].every((way) => way === 0)).toBe(true);
-        for (let at = 0; at < within.length; at += turns.stepsOfBlock)
-          expect(new Set(within.slice(at, at + turns.stepsOfBlock)).size).toBe(1);
+        within.forEach((way, index) => expect(way).not.toBe(within[index + 1]));
       }),
     );
   });
@@ -38,21 +36,20 @@ describe('turns', () => {
   });
 });
 
-describe('blocks', () => {
-  it('are medians, of rounds after each way was run once', () => {
-    const blocks = blockSeconds(mainJob, steps(mainJob, [1, 2, 3], 1, 150));
-    expect(blocks.map((one) => [...new Set(one)])).toEqual([[1], [2], [3]]);
-    expect(blocks[0]).toHaveLength(mainJob.rounds - 1);
+describe('rounds', () => {
+  it('count after each way was run once', () => {
+    const rounds = roundSeconds(mainJob, steps(mainJob, [1, 2, 3], 1, 150));
+    expect(rounds.map((one) => [...new Set(one)])).toEqual([[1], [2], [3]]);
+    expect(rounds[0]).toHaveLength(mainJob.rounds - 1);
   });
 
   it('of a resumed run leave out its own first steps and the round that it begins in', () => {
-    for (const from of [2, 40, 60]) {
-      const resumed = blockSeconds(mainJob, steps(mainJob, [1, 2, 3], from, 150))[0]?.length ?? 0;
-      const roundLength = mainJob.ways * mainJob.stepsOfBlock;
-      const left = lastTurn(mainJob) - (from - 1) - mainJob.warmUps - roundLength;
-      expect(resumed).toBe(Math.floor(left / roundLength));
+    for (const from of [2, 20, 40, 60]) {
+      const resumed = roundSeconds(mainJob, steps(mainJob, [1, 2, 3], from, 150))[0]?.length ?? 0;
+      const left = lastTurn(mainJob) - (from - 1) - mainJob.warmUps - mainJob.ways;
+      expect(resumed).toBe(Math.max(0, Math.floor(left / mainJob.ways)));
     }
-    expect(blockSeconds(mainJob, steps(mainJob, [1, 2, 3], 149, 150))).toEqual([[], [], []]);
+    expect(roundSeconds(mainJob, steps(mainJob, [1, 2, 3], 149, 150))).toEqual([[], [], []]);
   });
 });
 
@@ -60,7 +57,7 @@ describe('a comparison', () => {
   it('calls a difference only where it stands out of the noise', () => {
     const verdictOf = (factor: number, noise: number, seed: number) => {
       const random = new Random(seed, 3);
-      const noisy = (mean: number) => Array.from({ length: 8 }, () => mean * Math.exp(noise * random.normal()));
+      const noisy = (mean: number) => Array.from({ length: 18 }, () => mean * Math.exp(noise * random.normal()));
       return compareTurns([noisy(1), noisy(factor)], 1)?.verdict;
     };
     expect(verdictOf(1.7, 0.05, 1)).toBe('faster');

@@ -1,26 +1,24 @@
 /**
- * Ways compared while a run trains. They compute the same, so a block of steps in another way goes on with the same
- * training: ways take turns, a block of steps each (A B C A B C), and what disturbs the machine for a while disturbs
- * all of them. Which way a step takes follows from its number alone, so a run that is resumed keeps to it.
+ * Ways compared while a run trains. They compute the same, so a step in another way goes on with the same training:
+ * ways take turns, a step each (A B C A B C), and what disturbs the machine for a while disturbs all of them. Every
+ * timed step follows one of another way, so what a switch costs counts alike. Which way a step takes follows from its
+ * number alone, so a run that is resumed keeps to it.
  */
-import { median, pairedRatio, type PairedFigure } from '../units/index.js';
+import { pairedRatio, type PairedFigure } from '../units/index.js';
 
 export interface Turns {
   /** Way 0 is the run's own; it also takes the steps before and after the turns. */
   readonly ways: number;
   /** Steps before the first turn: each rank compiles its code, and touches memory for the first time. */
   readonly warmUps: number;
-  readonly stepsOfBlock: number;
-  /** Rounds of one block of each way. */
+  /** Rounds of one step of each way. */
   readonly rounds: number;
 }
 
 /** Of a long run: comparing longer tells no more, and only costs time. The first is not judged. */
-const mostRounds = 9;
+const mostRounds = 19;
 /** Judged rounds below which an interval says nothing: of 5 like pairs, chance puts all on one side 1 time in 16. */
 const fewestRounds = 6;
-/** Odd, so that the median leaves out a first step that a switch of ways may slow. */
-const blockLengths = [3, 1] as const;
 const mostWarmUps = 6;
 /** Of the interval that a ratio is given with. */
 export const turnsConfidence = 0.99;
@@ -29,21 +27,17 @@ export const turnsConfidence = 0.99;
 export function turnsOf(ways: number, steps: number): Turns | undefined {
   if (ways < 2) return undefined;
   const warmUps = Math.min(mostWarmUps, Math.floor(steps / 10));
-  const roundsOf = (length: number): number => Math.min(mostRounds, Math.floor((steps - warmUps) / (ways * length)));
-  const stepsOfBlock = blockLengths.find((length) => roundsOf(length) > fewestRounds) ?? 1;
-  const rounds = roundsOf(stepsOfBlock);
-  return rounds < 2 ? undefined : { ways, warmUps, stepsOfBlock, rounds };
+  const rounds = Math.min(mostRounds, Math.floor((steps - warmUps) / ways));
+  return rounds < 2 ? undefined : { ways, warmUps, rounds };
 }
 
-const stepsOfRound = ({ ways, stepsOfBlock }: Turns): number => ways * stepsOfBlock;
-
 /** The last step of the last turn. */
-export const lastTurn = (turns: Turns): number => turns.warmUps + turns.rounds * stepsOfRound(turns);
+export const lastTurn = (turns: Turns): number => turns.warmUps + turns.rounds * turns.ways;
 
 /** The way that step `number`, from 1, is done in. */
 export function wayOfStep(turns: Turns | undefined, number: number): number {
   if (turns === undefined || number <= turns.warmUps || number > lastTurn(turns)) return 0;
-  return Math.floor((number - 1 - turns.warmUps) / turns.stepsOfBlock) % turns.ways;
+  return (number - 1 - turns.warmUps) % turns.ways;
 }
 
 /** A step, and how long it took. */
@@ -53,22 +47,19 @@ export interface TimedStep {
 }
 
 /**
- * Median seconds of every way's block, by way and round: of the rounds that are whole and begin when each way has been
- * run once since the first of the steps.
+ * Seconds of every way's steps, by way and round: of the rounds that are whole and begin when each way has been run
+ * once since the first of the steps.
  */
-export function blockSeconds(turns: Turns, steps: readonly TimedStep[]): number[][] {
+export function roundSeconds(turns: Turns, steps: readonly TimedStep[]): number[][] {
   const seconds = new Map(steps.map((one) => [one.step, one.seconds]));
-  const length = stepsOfRound(turns);
-  const from = (steps[0]?.step ?? 1) + turns.warmUps + length;
-  const found = Array.from({ length: turns.ways }, (): number[] => []);
-  for (let round = 0; round < turns.rounds; round++) {
-    const first = turns.warmUps + 1 + round * length;
-    const all = Array.from({ length }, (_, index) => seconds.get(first + index));
+  const { ways, warmUps, rounds } = turns;
+  const from = (steps[0]?.step ?? 1) + warmUps + ways;
+  const found = Array.from({ length: ways }, (): number[] => []);
+  for (let round = 0; round < rounds; round++) {
+    const first = warmUps + 1 + round * ways;
+    const all = Array.from({ length: ways }, (_, way) => seconds.get(first + way));
     if (first < from || all.includes(undefined)) continue;
-    found.forEach((blocks, way) => {
-      const block = all.slice(way * turns.stepsOfBlock, (way + 1) * turns.stepsOfBlock);
-      blocks.push(median(block.flatMap((one) => one ?? [])));
-    });
+    found.forEach((ofWay, way) => ofWay.push(all[way] ?? NaN));
   }
   return found;
 }
@@ -82,9 +73,9 @@ export interface TurnsComparison extends PairedFigure {
 }
 
 /** Compares a way with way 0; undefined where too few rounds were whole for an interval. */
-export function compareTurns(blocks: readonly (readonly number[])[], way: number): TurnsComparison | undefined {
-  const own = blocks[0] ?? [];
-  const theirs = blocks[way] ?? [];
+export function compareTurns(rounds: readonly (readonly number[])[], way: number): TurnsComparison | undefined {
+  const own = rounds[0] ?? [];
+  const theirs = rounds[way] ?? [];
   if (own.length < fewestRounds) return undefined;
   const ratio = pairedRatio(theirs, own, 1, turnsConfidence);
   return { ...ratio, verdict: ratio.low > 1 ? 'faster' : ratio.high < 1 ? 'slower' : 'too close to call' };

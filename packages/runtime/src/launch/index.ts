@@ -1,4 +1,5 @@
 export { builtModule } from './built-module.js';
+export { whileKeepingThreads } from './kept-threads.js';
 export { cardsCluster, cardsHere } from './cards.js';
 export { RankFailure } from './failure.js';
 export { keepThreads } from './kept-threads.js';

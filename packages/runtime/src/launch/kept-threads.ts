@@ -4,7 +4,10 @@
  */
 import { Worker } from 'node:worker_threads';
 
-/** What a thread runs: a module of Monta, and the one that this loads. Threads of another purpose never mix. */
+/**
+ * What a thread runs: a module of Monta, and the one that this loads. Threads of another purpose never mix; those whose
+ * module is one of this package's own have one purpose, since these set up nothing but what ranks run.
+ */
 export interface Purpose {
   readonly entry: URL;
   readonly module?: URL;
@@ -15,7 +18,10 @@ interface Kept {
   readonly worker: Worker;
 }
 
-const named = ({ entry, module }: Purpose): string => `${entry.href} ${module?.href ?? ''}`;
+function named({ entry, module }: Purpose): string {
+  const own = new URL('..', entry).href;
+  return module === undefined || module.href.startsWith(own) ? entry.href : `${entry.href} ${module.href}`;
+}
 
 let limit = 0;
 /** The one that was left last comes last. */
@@ -25,6 +31,17 @@ const idle: Kept[] = [];
 export function keepThreads(count: number): void {
   limit = count;
   endBeyondLimit();
+}
+
+/** Keeps as many while `body` runs, or more where more are kept anyway: for jobs that follow each other. */
+export async function whileKeepingThreads<T>(count: number, body: () => Promise<T>): Promise<T> {
+  const before = limit;
+  keepThreads(Math.max(before, count));
+  try {
+    return await body();
+  } finally {
+    keepThreads(before);
+  }
 }
 
 /** A kept thread of this purpose, or a new one. It takes its jobs as messages. */

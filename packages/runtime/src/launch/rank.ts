@@ -29,9 +29,9 @@ export type RankMessage =
 
 type RankBody = (context: RankContext<never>) => unknown;
 
-/** What the module of this thread's jobs gave `runRank`. */
-let bodyOfThread: RankBody | undefined;
-let loading = false;
+/** What the modules of this thread's jobs gave `runRank`, by module, and the one that is being loaded. */
+const bodies = new Map<string, RankBody>();
+let loading: string | undefined;
 
 /**
  * Runs `body` as this thread's rank, or as this process's where ranks are processes. Its result (structured clone)
@@ -44,11 +44,11 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
     void runProcessRank(joined, body);
     return;
   }
-  if (!loading) {
+  if (loading === undefined) {
     const advice = underMpirun() === undefined ? '' : '; a program under mpirun starts the module with leadMpirun';
     throw new Error(`runRank works only in a module started by launchLocal, launchMpi or launchNccl${advice}`);
   }
-  bodyOfThread = body;
+  bodies.set(loading, body);
 }
 
 /** Runs a job on this thread, and sends what came of it. */
@@ -75,15 +75,16 @@ export async function runThreadRank(job: ThreadJob, post: (message: RankMessage)
   }
 }
 
-/** Jobs of a thread are all of one module. */
+/** A thread does its jobs one after another. */
 async function bodyOf(module: string): Promise<RankBody> {
-  if (bodyOfThread === undefined) {
-    loading = true;
+  if (!bodies.has(module)) {
+    loading = module;
     await import(module);
-    loading = false;
+    loading = undefined;
   }
-  if (bodyOfThread === undefined) throw new Error(`${module} gave no body (does the module call runRank?)`);
-  return bodyOfThread;
+  const body = bodies.get(module);
+  if (body === undefined) throw new Error(`${module} gave no body (does the module call runRank?)`);
+  return body;
 }
 
 /** Loads what this kind of rank needs, and nothing else. */

@@ -1,6 +1,6 @@
 /** Fills the report of a run from its setting, plan and what it measured. */
 import {
-  blockSeconds,
+  roundSeconds,
   clusterSummary,
   compareTraces,
   compareTurns,
@@ -97,12 +97,12 @@ const tokensOf = (step: StepShape): number => stepTokens(step) * step.microBatch
 /** What each way took. */
 function strategyRuns({ setting, run }: RunRecord): StrategyRun[] {
   const { ways, turns, result } = run;
-  const blocks = turns === undefined ? [] : blockSeconds(turns, result.turnSteps);
+  const rounds = turns === undefined ? [] : roundSeconds(turns, result.turnSteps);
   return ways.map((planned, way) => {
     const step = settingStep(setting, planned.strategy);
     const times = stepTimes(run, way);
     const stepSeconds = quantile(times, 0.5);
-    const comparison = way === 0 ? undefined : compareTurns(blocks, way);
+    const comparison = way === 0 ? undefined : compareTurns(rounds, way);
     return {
       name: planned.label,
       role: planned.role,
@@ -244,7 +244,7 @@ export function fillReport(record: RunRecord): RunReport {
   const { operations, timeline, ...error } = comparedTraces(record, timing);
   return {
     format: 'monta-run-report',
-    version: 3,
+    version: 4,
     run: facts.run,
     started: facts.started.toISOString(),
     seconds: facts.seconds,
@@ -266,7 +266,7 @@ export function fillReport(record: RunRecord): RunReport {
       token: 'byte',
     },
     strategies: strategyRuns(record),
-    ...(turns === undefined ? {} : { turns: { stepsOfBlock: turns.stepsOfBlock, confidence: turnsConfidence } }),
+    ...(turns === undefined ? {} : { turns: { confidence: turnsConfidence } }),
     carried: carriedBytes(record),
     operations,
     ...error,

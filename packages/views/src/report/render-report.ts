@@ -121,13 +121,12 @@ function strategyTable(report: RunReport): string {
 function turnsText({ turns, strategies }: RunReport): string {
   if (turns === undefined) return 'One strategy ran alone.';
   const pairs = strategies.find(({ comparison }) => comparison !== undefined)?.comparison?.pairs;
-  const steps = `${turns.stepsOfBlock} ${turns.stepsOfBlock === 1 ? 'step' : 'steps'}`;
   const ratios =
     pairs === undefined
       ? ''
       : ` Ratios are medians of ${pairs} rounds with their ${formatPercent(turns.confidence)} intervals.`;
   return (
-    `All strategies compute the same, bit for bit. They took turns in one training, ${steps} each, so that what ` +
+    `All strategies compute the same, bit for bit. They took turns in one training, a step each, so that what ` +
     `slowed the machine for a while slowed all of them.${ratios}`
   );
 }

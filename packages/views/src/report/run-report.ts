@@ -68,7 +68,7 @@ export interface RunMemory {
 
 export interface RunReport {
   readonly format: 'monta-run-report';
-  readonly version: 3;
+  readonly version: 4;
   /** Name of the run folder, as `2026-11-24-a`. */
   readonly run: string;
   /** ISO 8601 with time zone. */
@@ -128,7 +128,6 @@ export interface RunReport {
   readonly strategies: readonly StrategyRun[];
   /** How strategies took turns; absent where one ran alone. */
   readonly turns?: {
-    readonly stepsOfBlock: number;
     /** Of the intervals of comparisons, as 0.99. */
     readonly confidence: number;
   };
