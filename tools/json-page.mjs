@@ -427,7 +427,8 @@ types.sort((a, b) => a.name.localeCompare(b.name, 'en'));
 const text = [
   '# What `--json` prints',
   '',
-  'Every command that answers prints its answer as one JSON document with `--json`, on standard output; notes stay on ' +
+  'Every command that answers prints its answer as one JSON document with `--json`, on standard output; notes ' +
+    'stay on ' +
     'standard error. `npm run docs:json` makes this page from the types in the sources, and CI checks that it is so. ' +
     'The file that `plan --output` writes has a JSON Schema: [plan.schema.json](plan.schema.json). That of ' +
     '`lint --sarif` is SARIF 2.1.0.',
