@@ -1,6 +1,7 @@
 /** What the passes of a pipeline's stages take, each distinct one simulated once, with all layers of its chunk. */
 import type { Basis } from '../cost/index.js';
 import type { Program, ProgramNode } from '../schedule/schedule.js';
+import { gathersOnce } from '../schedule/shared-states.js';
 import { stageChunks, type Chunk } from '../schedule/stages.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { simulate, type SimulationJob } from '../simulate/index.js';
@@ -12,6 +13,8 @@ export type PartOfStep = (nodes: (stage: number, program: Program) => readonly P
 /** Passes of one chunk, seconds. */
 export interface ChunkSeconds {
   readonly forward: number;
+  /** Of the first micro-batch, where a rank gathers weights that others stepped; as the others when left out. */
+  readonly first?: number;
   readonly backward: number;
   /** Backward of the last micro-batch until its gradients are reduced. */
   readonly reduced: number;
@@ -88,7 +91,8 @@ export class PassPrices {
       node.microBatch === of && node.pass === 'forward';
     const backwardOf = (of: number | undefined) => (node: ProgramNode) =>
       node.microBatch === of && backwards.includes(node.pass);
-    const forward = run(forwardOf(one));
+    const first = run(forwardOf(one));
+    const forward = microBatches > 1 && gathersOnce(this.#step) ? run(forwardOf(two)) : first;
     const once = run(forwardOf(one), backwardOf(one));
     // behind another micro-batch's passes, whose ends run beside it
     const again = microBatches > 1 ? run(forwardOf(one), backwardOf(one), forwardOf(two), backwardOf(two)) : 2 * once;
@@ -96,12 +100,12 @@ export class PassPrices {
       forwardOf(end),
       (node) => backwardOf(end)(node) || (node.pass === 'reduce' && node.microBatch === end),
     );
-    return { forward, backward: again - once - forward, reduced: reduced - forward };
+    const before = microBatches > 1 ? forward : first;
+    return { first, forward, backward: again - once - before, reduced: reduced - before };
   }
 
   #simulate(nodesOf: (stage: number, program: Program) => readonly ProgramNode[]): number {
-    const bare = (nodes: readonly ProgramNode[]): ProgramNode[] => nodes.map((node) => ({ ...node, after: [] }));
-    const simulation = simulate(this.#part((stage, program) => bare(nodesOf(stage, program))));
+    const simulation = simulate(this.#part((stage, program) => alone(nodesOf(stage, program), program)));
     if (!simulation.known) {
       appendAll(this.missing, simulation.missing);
       return 0;
@@ -109,4 +113,16 @@ export class PassPrices {
     this.basis.add(simulation.summary.basis);
     return simulation.summary.makespanSeconds;
   }
+}
+
+/** Some of a program's nodes as a program: they wait for one another as they did, and for no other. */
+function alone(chosen: readonly ProgramNode[], { nodes }: Program): ProgramNode[] {
+  const placeOf = new Map(chosen.map((node, place) => [node, place]));
+  return chosen.map((node, place) => {
+    const after = node.after.flatMap((index) => {
+      const awaited = nodes[index];
+      return (awaited === undefined ? undefined : placeOf.get(awaited)) ?? [];
+    });
+    return { ...node, after: after.filter((before) => before < place) };
+  });
 }

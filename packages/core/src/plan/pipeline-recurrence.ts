@@ -67,10 +67,11 @@ export function runPipeline(
         if (one === undefined || ready === undefined) break;
         const price = seconds.chunk(stage, one.chunk);
         const start = Math.max(free[stage] ?? 0, ready);
-        const end = start + price[one.pass];
+        const takes = one.pass === 'forward' && one.microBatch === 0 ? (price.first ?? price.forward) : price[one.pass];
+        const end = start + takes;
         ends.set(one.chunk * pp + stage, one, end);
         free[stage] = end;
-        busy[stage] = (busy[stage] ?? 0) + price[one.pass];
+        busy[stage] = (busy[stage] ?? 0) + takes;
         const last = one.pass === 'backward' && one.microBatch === microBatches - 1;
         finish[stage] = Math.max(finish[stage] ?? 0, last ? start + price.reduced : end);
         next[stage] = (next[stage] ?? 0) + 1;

@@ -86,6 +86,10 @@ interface Shared {
 const sharesAny = (step: StepShape, upTo: readonly SharedUpTo[]): boolean =>
   kinds.some((kind) => upTo.includes(sharedUpTo(step, kind)));
 
+/** Whether weights are gathered once a step, in front of its first forward. */
+export const gathersOnce = (step: StepShape): boolean =>
+  !sharesAny(step, ['weights']) && sharesAny(step, ['optimizer', 'gradients']);
+
 /** A unit's weights or gradients of a kind, whole. */
 function wholeRegion(shared: Shared, unit: Unit, what: 'weights' | 'gradients', kind: Kind): Region | undefined {
   const { step, sharing, elements } = shared;
@@ -304,7 +308,7 @@ function insertVisits(insertion: Insertion, visits: readonly Visit[], step: Step
   const [{ pass, microBatch } = { pass: undefined, microBatch: 0 }] = visits;
   const gathersAlways = sharesAny(step, ['weights']);
   const first = pass === 'forward' && microBatch % step.microBatches === 0;
-  const gathers = gathersAlways || (first && sharesAny(step, ['optimizer', 'gradients']));
+  const gathers = gathersAlways || (first && gathersOnce(step));
   const scatters = pass === 'backward' && sharesAny(step, ['gradients', 'weights']);
   visits.forEach((visit, place) => {
     const at = visits[Math.max(0, place - 1)]?.nodes[0];
