@@ -5,6 +5,8 @@ import {
   type Candidate,
   type Choice,
   chooseDispatch,
+  chooseOverlap,
+  chooseStepOverlap,
   chunksText,
   deviceCount,
   findFlips,
@@ -22,6 +24,7 @@ import {
   marginOver,
   moeShape,
   namedStrategies,
+  type OverlapVerdict,
   predictStep,
   reasons,
   rivals,
@@ -39,6 +42,7 @@ import {
   minOf,
 } from '@monta/core';
 import { collectiveLines, coverageOf, coverageText } from '../calibrate/coverage-facts.js';
+import { givenKinds } from '../config/overlap-config.js';
 import type { MontaContext } from '../context.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
@@ -46,6 +50,7 @@ import { renderFacts, renderTable } from '../output/table.js';
 import { costsOf, inputLines, withLatencies } from './cost-flags.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 import { memorySetting, nearestText, ofCapacity } from './memory-flags.js';
+import { overlapText } from './overlap-text.js';
 import { stackText } from './step-text.js';
 import type { PlanFlags } from './plan.command.js';
 
@@ -119,20 +124,40 @@ function problemOf(flags: LayoutFlags): Problem {
 
 interface Steps {
   readonly best?: StepPrediction;
+  /** What of the best step runs beside what. */
+  readonly verdicts: readonly OverlapVerdict[];
   readonly baseline?: StepPrediction;
   readonly bestFixed?: StepPrediction;
 }
 
-function stepsOf({ workload, step, unpriced }: Problem, choice: Choice): Steps {
-  if (unpriced.length > 0) return {};
+function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Steps {
+  const { workload, step, unpriced, setting, fit } = problem;
+  if (unpriced.length > 0) return { verdicts: [] };
+  const { cluster, routing, seed, model } = workload;
+  const workloadOf = ({ layout, strategy, overlap = step.overlap }: Candidate) => ({
+    cluster,
+    routing,
+    seed,
+    model,
+    step: { ...step, layout, strategy, ...(overlap === undefined ? {} : { overlap }) },
+  });
   const predict = (candidate: Candidate | undefined) => {
-    if (candidate === undefined) return undefined;
-    const { cluster, routing, seed, model } = workload;
-    const { layout, strategy } = candidate;
-    const prediction = predictStep({ cluster, routing, seed, model, step: { ...step, layout, strategy } });
-    return prediction.known ? prediction : undefined;
+    const prediction = candidate && predictStep(workloadOf(candidate));
+    return prediction?.known === true ? prediction : undefined;
   };
-  return { best: predict(choice.best), baseline: predict(choice.baseline), bestFixed: predict(choice.bestFixed) };
+  const { layout, microBatches } = step;
+  const twice = { ...setting, step: { ...setting.step, sequences: 2 * step.sequences } };
+  const best = chooseStepOverlap(workloadOf(choice.best), {
+    given: givenKinds(flags).step,
+    // bounds it from above: all that a micro-batch needs, twice
+    roomForPasses: layout.pp === 1 && microBatches > 1 && fit.fits && fitsClosed(twice, cluster),
+  });
+  return {
+    ...(best.known ? { best: best.prediction } : {}),
+    verdicts: best.known ? best.verdicts : [],
+    baseline: predict(choice.baseline),
+    bestFixed: predict(choice.bestFixed),
+  };
 }
 
 /** Change of a time against another, `−17 %`. */
@@ -178,6 +203,7 @@ function show({
   problem,
   choice,
   steps,
+  verdicts,
   flips,
 }: {
   readonly console: Console;
@@ -185,6 +211,7 @@ function show({
   readonly problem: Problem;
   readonly choice: Choice;
   readonly steps: Steps;
+  readonly verdicts: readonly OverlapVerdict[];
   readonly flips?: FlipSearch;
 }): void {
   const { cluster } = problem.workload;
@@ -250,6 +277,7 @@ function show({
         .join('\n'),
     ]);
   }
+  facts.push(['Overlap', overlapText(verdicts)]);
   if (flips) facts.push(['Flips', flipText(flips)]);
   else if (flags.flips) facts.push(['Flips', 'not looked for, as it does not fit']);
   if (steps.best) {
@@ -330,14 +358,18 @@ function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
   if (!fit.fits && !flags.json)
     console.print(`does not fit: ${ofCapacity(fit)}\n${nearestText(setting, workload.cluster)}\n`);
   const options = { expertTensorParallel: fittingEtps(problem) };
-  const choice = chooseDispatch(workload, options);
-  if (!choice.known) {
-    throw new InputError('this cannot be priced', { file: flags.cluster, expected: choice.missing.join('; ') });
+  const dispatch = chooseDispatch(workload, options);
+  const chosen = dispatch.known ? chooseOverlap(workload, dispatch, { given: givenKinds(flags).layer }) : dispatch;
+  if (!chosen.known || !dispatch.known) {
+    const missing = chosen.known ? [] : chosen.missing;
+    throw new InputError('this cannot be priced', { file: flags.cluster, expected: missing.join('; ') });
   }
-  const steps = stepsOf(problem, choice);
-  const flips = flags.flips && fit.fits ? findFlips(workload, choice.best, options) : undefined;
+  const { choice } = chosen;
+  const steps = stepsOf(problem, choice, flags);
+  const verdicts = [...chosen.verdicts, ...steps.verdicts];
+  const flips = flags.flips && fit.fits ? findFlips(workload, dispatch.best, options) : undefined;
   if (!flags.json) {
-    show({ console, flags, problem, choice, steps, flips });
+    show({ console, flags, problem, choice, steps, verdicts, flips });
     return;
   }
   const { best, baseline, bestFixed, runnerUp } = choice;
@@ -367,6 +399,7 @@ function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
     refused: choice.refused,
     reasons: reasons(choice),
     margins: rivals(choice).map((other) => marginOver(best, other)),
+    overlap: verdicts,
     flips: flips ?? null,
     step: {
       best: describeStep(steps.best),

@@ -37,6 +37,12 @@ const flagOf = {
   weightGradients: 'overlapWeightGradients',
 } as const satisfies Record<OverlapKind, keyof OverlapFlags>;
 
+/** Kinds whose flag was given, on or off: they are not for a plan to choose. */
+export const givenKinds = (flags: OverlapFlags) => ({
+  layer: overlapKinds.filter((kind) => flags[flagOf[kind]] !== undefined),
+  step: (['reductions', 'passes'] as const).filter((kind) => flags[stepKinds[kind]] !== undefined),
+});
+
 /** What a step is told, of what is switched off. */
 export function overlapOf(flags: OverlapFlags): StepOverlap {
   const off = overlapKinds.filter((kind) => flags[flagOf[kind]] === false);

@@ -18,6 +18,7 @@ import {
   type Strategy,
 } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
+import type { Overlap } from '../schedule/overlap.js';
 import { closeShare } from './judge.js';
 import { Pricer } from './pricer.js';
 import type { LayerPass, PassPrice, Workload } from './workload.js';
@@ -31,6 +32,8 @@ export interface Candidate {
   readonly program: string;
   readonly forward: PassPrice;
   readonly backward: PassPrice;
+  /** What is switched off of what would run beside, where that was chosen; else as the workload's shape says. */
+  readonly overlap?: Overlap;
   /** Of both passes; the median over draws where routing is drawn at random. */
   readonly seconds: number;
 }
@@ -124,22 +127,34 @@ export const samePlan = (a: Candidate, b: Candidate): boolean =>
   (a.program === b.program || sameTimes(a, b));
 
 /** Halves on a layout, and the pricer that knows what they take. */
-interface Way {
+export interface Way {
   readonly pricer: Pricer;
   readonly layout: Layout;
   readonly halves: Halves;
   readonly program: string;
   readonly suffix: string;
+  readonly overlap?: Overlap;
 }
 
-function candidateOf({ layout, halves, program, suffix }: Way, forward: PassPrice, backward: PassPrice): Candidate {
+function candidateOf(
+  { layout, halves, program, suffix, overlap }: Way,
+  forward: PassPrice,
+  backward: PassPrice,
+): Candidate {
   const strategy = { ...halves, chunks: { forward: forward.chunks, backward: backward.chunks } };
   const name = `${strategyName(strategy)}${suffix}`;
-  return { name, layout, strategy, program, forward, backward, seconds: forward.seconds + backward.seconds };
+  const seconds = forward.seconds + backward.seconds;
+  return { name, layout, strategy, program, forward, backward, seconds, ...(overlap === undefined ? {} : { overlap }) };
 }
 
+/** Chunk counts of a candidate. */
+export const chunksOf = ({ forward, backward }: Candidate): Strategy['chunks'] => ({
+  forward: forward.chunks,
+  backward: backward.chunks,
+});
+
 /** Both passes in so many chunks each. */
-function inPieces(way: Way, { forward, backward }: Strategy['chunks']): Candidate | UnknownEstimate {
+export function inPieces(way: Way, { forward, backward }: Strategy['chunks']): Candidate | UnknownEstimate {
   const first = way.pricer.price(way.halves, 'forward', forward);
   if ('known' in first) return first;
   const second = way.pricer.price(way.halves, 'backward', backward);
@@ -162,7 +177,7 @@ function* worthTrying(counts: readonly number[], best: () => number | undefined)
  * The fastest chunk counts of both passes. Where the forward pass and the bytes of the backward pass take longer than
  * `enough`, the backward pass keeps the chunk count of `whole`.
  */
-function fastestPieces(
+export function fastestPieces(
   way: Way,
   counts: readonly number[],
   whole: Candidate,

@@ -22,6 +22,8 @@ export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
 export { fitOf, fitsClosed, nearestFit, type MemoryFit } from './fit.js';
 export { findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
+export { chooseStepOverlap } from './choose-step-overlap.js';
+export { chooseOverlap, type OverlapVerdict } from './choose-overlap.js';
 export { closeCandidates, closePieces, judgeWays, trialRounds, trialSize, type TriedPart } from './trials.js';
 export type { TriedStrategy } from './decision-reasons.js';
 export { openPlan, type OpenPlan, type PlannedStrategy, type RunPlan, settlePlan } from './run-plan.js';

@@ -1,0 +1,175 @@
+/**
+ * What of a layer runs beside what, chosen together with how tokens travel: the close ways of a choice are simulated
+ * with kinds of overlap switched off, in other chunk counts where that comes near. More overlap is not always faster:
+ * transfers take multiprocessors from the GEMMs beside them.
+ */
+import type { UnknownEstimate } from '../cost/index.js';
+import { placedOn } from '../layout/mesh.js';
+import type { MoeShape } from '../schedule/moe-shape.js';
+import { overlapKinds, overlaps, type Overlap, type OverlapKind } from '../schedule/overlap.js';
+import {
+  chunksOf,
+  defaultChunkCounts,
+  fastestPieces,
+  inPieces,
+  withEtp,
+  type Candidate,
+  type Choice,
+  type Way,
+} from './choose.js';
+import { layerPasses } from './dispatch-variants.js';
+import { Pricer } from './pricer.js';
+import { closeCandidates } from './trials.js';
+import { passProgram, type Workload } from './workload.js';
+
+/** A kind of overlap in the way that was chosen. */
+export interface OverlapVerdict {
+  readonly kind: OverlapKind | 'reductions' | 'passes';
+  readonly on: boolean;
+  /** Whether a person fixed it. */
+  readonly given: boolean;
+  /**
+   * The chosen way takes so many seconds more with this kind the other way: negative only where it was given, or where
+   * passes beside each other had no room. Absent where the kind changes nothing here.
+   */
+  readonly otherwiseSeconds?: number;
+}
+
+export interface OverlapChoice {
+  readonly known: true;
+  /** With `best` as it is with overlap chosen too; among the candidates where that differs. */
+  readonly choice: Choice;
+  readonly verdicts: readonly OverlapVerdict[];
+}
+
+export interface OverlapOptions {
+  /** Kinds that a person fixed, as the workload's shape has them. */
+  readonly given?: readonly OverlapKind[];
+  readonly chunkCounts?: readonly number[];
+  readonly draws?: number;
+}
+
+/** With a kind the other way, other chunk counts are tried where the same ones come as near as this share. */
+const nearShare = 0.05;
+/** Less is rounding. */
+const leastGain = 1e-9;
+
+class OverlapSearch {
+  readonly #ways = new Map<string, Way>();
+  readonly #shapes = new Map<string, MoeShape>();
+  readonly #counts: readonly number[];
+
+  constructor(
+    private readonly workload: Workload,
+    private readonly options: OverlapOptions,
+  ) {
+    this.#counts = options.chunkCounts ?? defaultChunkCounts;
+  }
+
+  overlapOf(candidate: Candidate): Overlap {
+    return candidate.overlap ?? this.workload.shape.overlap ?? {};
+  }
+
+  /** The candidate with a kind the other way; undefined where that is the same program. */
+  flipped(candidate: Candidate, kind: OverlapKind): Candidate | UnknownEstimate | undefined {
+    const now = this.overlapOf(candidate);
+    const way = this.#way(candidate, { ...now, [kind]: !overlaps(now, kind) });
+    if (this.#waits(this.#way(candidate, now), candidate) === this.#waits(way, candidate)) return undefined;
+    const same = inPieces(way, chunksOf(candidate));
+    if ('known' in same || same.seconds > candidate.seconds * (1 + nearShare)) return same;
+    const other = fastestPieces(way, this.#counts, same, Infinity);
+    return 'known' in other || other.seconds < same.seconds ? other : same;
+  }
+
+  /** Kind after kind is switched off as long as that is faster. */
+  descend(candidate: Candidate): Candidate | UnknownEstimate {
+    let best = candidate;
+    for (let improved = true; improved;) {
+      improved = false;
+      for (const kind of overlapKinds) {
+        if (this.options.given?.includes(kind) || !overlaps(this.overlapOf(best), kind)) continue;
+        const other = this.flipped(best, kind);
+        if (other === undefined) continue;
+        if ('known' in other) return other;
+        if (other.seconds >= best.seconds * (1 - leastGain)) continue;
+        best = other;
+        improved = true;
+      }
+    }
+    return best;
+  }
+
+  #way({ layout, strategy, program, name }: Candidate, overlap: Overlap): Way {
+    const { dispatch, combine } = strategy;
+    const off = overlapKinds.filter((kind) => !overlaps(overlap, kind));
+    const key = `${layout.etp} ${off.join(' ')}`;
+    const id = `${key} ${dispatch} ${combine}`;
+    let way = this.#ways.get(id);
+    if (way !== undefined) return way;
+    const { cluster, shape } = this.workload;
+    const { ranksPerNode } = placedOn(shape.layout, cluster);
+    const placed = this.#shapes.get(key) ?? { ...withEtp(shape, layout.etp, ranksPerNode), overlap };
+    this.#shapes.set(key, placed);
+    const etp = / etp \d+/u.exec(name)?.[0] ?? '';
+    way = {
+      pricer: new Pricer({ ...this.workload, shape: placed }, this.options.draws),
+      layout,
+      halves: { dispatch, combine },
+      program: `${program.split(' apart ')[0]}${off.length > 0 ? ` apart ${off.join(' ')}` : ''}`,
+      suffix: `${etp}${off.length > 0 ? ` (${off.map((kind) => overlapNames[kind]).join(', ')} apart)` : ''}`,
+      overlap,
+    };
+    this.#ways.set(id, way);
+    return way;
+  }
+
+  /** What waits for what in both passes. */
+  #waits({ layout, halves, overlap }: Way, { strategy: { chunks } }: Candidate): string {
+    const off = overlapKinds.filter((kind) => !overlaps(overlap, kind));
+    const shape = this.#shapes.get(`${layout.etp} ${off.join(' ')}`) ?? this.workload.shape;
+    return layerPasses
+      .flatMap((pass) => Object.values(passProgram({ ...this.workload, shape }, { ...halves, chunks }, pass).templates))
+      .flatMap(({ operations }) => operations.map(({ after }) => after.join()))
+      .join('\n');
+  }
+}
+
+/** Kinds as people read them. */
+const overlapNames: Readonly<Record<OverlapVerdict['kind'], string>> = {
+  chunks: 'chunks',
+  experts: 'experts',
+  shared: 'shared experts',
+  weightGradients: 'weight gradients',
+  reductions: 'reductions',
+  passes: 'passes',
+};
+
+/** Chooses kinds of overlap for the close ways of a choice. `unknown` when something has no price. */
+export function chooseOverlap(
+  workload: Workload,
+  choice: Choice,
+  options: OverlapOptions = {},
+): OverlapChoice | UnknownEstimate {
+  const search = new OverlapSearch(workload, options);
+  let { best } = choice;
+  for (const candidate of closeCandidates(choice)) {
+    const found = search.descend(candidate);
+    if ('known' in found) return found;
+    if (found.seconds < best.seconds * (1 - leastGain)) best = found;
+  }
+  const verdicts: OverlapVerdict[] = [];
+  for (const kind of overlapKinds) {
+    const other = search.flipped(best, kind);
+    if (other !== undefined && 'known' in other) return other;
+    verdicts.push({
+      kind,
+      on: overlaps(search.overlapOf(best), kind),
+      given: options.given?.includes(kind) ?? false,
+      ...(other === undefined ? {} : { otherwiseSeconds: other.seconds - best.seconds }),
+    });
+  }
+  const candidates = choice.candidates.includes(best)
+    ? choice.candidates
+    : [...choice.candidates, best].sort((a, b) => a.seconds - b.seconds);
+  return { known: true, choice: { ...choice, candidates, best }, verdicts };
+}
