@@ -236,3 +236,112 @@ extern "C" __global__ void count_picks(const int *ids, int *counts, int picks) {
   count = (int)blockSum((float)count);
   if (threadIdx.x == 0) counts[blockIdx.x] = count;
 }
+
+// Capacity: of an expert's picks, all but the `capacity` of the largest gates are dropped, the earlier of equal ones
+// staying. A block of dropThreads threads an expert; blocks see each other's marks, which name no expert.
+constexpr int dropThreads = 256;
+
+template <class Picks> __device__ void dropBeyond(Picks picks, int count, int capacity, int expert) {
+  __shared__ int counts[256];
+  __shared__ int found[2];
+  __shared__ int parts[dropThreads / 32];
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  // The gate of the last that stays, digit by digit: the bits of gates, none of which is negative, order as they do.
+  unsigned last = 0, known = 0;
+  int wanted = capacity;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    counts[threadIdx.x] = 0;
+    __syncthreads();
+    for (int pick = threadIdx.x; pick < count; pick += dropThreads)
+      if (picks.expert(pick) == expert) {
+        const unsigned gate = __float_as_uint(picks.gate(pick, expert));
+        if ((gate & known) == last) atomicAdd(&counts[gate >> shift & 255], 1);
+      }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      int digit = 255, above = 0;
+      while (digit >= 0 && above + counts[digit] <= wanted) above += counts[digit--];
+      found[0] = digit;
+      found[1] = wanted - above;
+    }
+    __syncthreads();
+    const int digit = found[0];
+    wanted = found[1];
+    // Only at the first digit: all of them fit.
+    if (digit < 0) return;
+    last |= (unsigned)digit << shift;
+    known |= 255u << shift;
+  }
+  int before = 0;
+  for (int first = 0; first < count; first += dropThreads) {
+    const int pick = first + threadIdx.x;
+    const bool own = pick < count && picks.expert(pick) == expert;
+    const unsigned gate = own ? __float_as_uint(picks.gate(pick, expert)) : 0;
+    const bool equal = own && gate == last;
+    const unsigned votes = __ballot_sync(allLanes, equal);
+    if (lane == 0) parts[warp] = __popc(votes);
+    __syncthreads();
+    int rank = before + __popc(votes & ((1u << lane) - 1));
+    for (int other = 0; other < dropThreads / 32; other++) {
+      if (other < warp) rank += parts[other];
+      before += parts[other];
+    }
+    if (own && (gate < last || (equal && rank >= wanted))) picks.drop(pick);
+    __syncthreads();
+  }
+}
+
+// Picks and probabilities of all tokens.
+struct RoutedPicks {
+  const float *probabilities;
+  int *ids;
+  float *weights;
+  int experts, picks;
+  __device__ int expert(int pick) const { return ids[pick]; }
+  __device__ float gate(int pick, int expert) const {
+    return probabilities[(size_t)(pick / picks) * experts + expert];
+  }
+  __device__ void drop(int pick) const {
+    ids[pick] = ~ids[pick];
+    weights[pick] = 0;
+  }
+};
+
+// Picks of all tokens as `note_picks` leaves them; those from `first` to `end` are this rank's, which alone it marks.
+struct GatheredPicks {
+  const float *noted;
+  int *ids;
+  float *weights;
+  int picks, first, end;
+  __device__ const float *at(int pick) const { return noted + (size_t)(pick / picks) * 2 * picks + pick % picks; }
+  __device__ int expert(int pick) const { return (int)*at(pick); }
+  __device__ float gate(int pick, int) const { return at(pick)[picks]; }
+  __device__ void drop(int pick) const {
+    if (pick < first || pick >= end) return;
+    ids[pick - first] = ~ids[pick - first];
+    weights[pick - first] = 0;
+  }
+};
+
+// ids, weights: tokens x picks. A dropped pick becomes ~id and its weight 0.
+extern "C" __global__ void drop_routed(const float *probabilities, int *ids, float *weights, int count, int experts,
+                                       int picks, int capacity) {
+  dropBeyond(RoutedPicks{probabilities, ids, weights, experts, picks}, count, capacity, blockIdx.x);
+}
+
+// The same of picks noted by several ranks: count in all, of which first to end are those of ids and weights.
+extern "C" __global__ void drop_gathered(const float *noted, int *ids, float *weights, int count, int picks,
+                                         int capacity, int first, int end) {
+  dropBeyond(GatheredPicks{noted, ids, weights, picks, first, end}, count, capacity, blockIdx.x);
+}
+
+// noted, tokens x 2 x picks: the picks of a token as numbers, then their probabilities.
+extern "C" __global__ void note_picks(const float *probabilities, const int *ids, float *noted, int count, int experts,
+                                      int picks) {
+  const int pick = blockIdx.x * blockDim.x + threadIdx.x;
+  if (pick >= count) return;
+  const int token = pick / picks, id = ids[pick];
+  float *to = noted + (size_t)token * 2 * picks + pick % picks;
+  to[0] = (float)id;
+  to[picks] = probabilities[(size_t)token * experts + id];
+}

@@ -15,12 +15,11 @@ const step: StepShape = {
 };
 
 describe('steps that cannot be executed', () => {
-  it.each([
-    [{ capacityFactor: 1.25 }, 'capacity'],
-    [{ selectionBiasRate: 0.001 }, 'selection biases'],
-  ] as const)('are refused on cards and taken by processors: %o', (change, named) => {
-    expect(() => checkExecutable({ ...step, ...change }, 'cpu')).not.toThrow();
-    expect(() => checkExecutable({ ...step, ...change }, 'cuda')).toThrow(named);
-    expect(() => checkExecutable(step, 'cuda')).not.toThrow();
+  it('are refused on cards and taken by processors', () => {
+    const balanced = { ...step, selectionBiasRate: 0.001 };
+    expect(() => checkExecutable(balanced, 'cpu')).not.toThrow();
+    expect(() => checkExecutable(balanced, 'cuda')).toThrow('selection biases');
+    for (const one of [step, { ...step, capacityFactor: 1.25 }])
+      expect(() => checkExecutable(one, 'cuda')).not.toThrow();
   });
 });

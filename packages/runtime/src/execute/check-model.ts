@@ -28,11 +28,6 @@ export function checkExecutable(step: StepShape, kind: string): void {
       'selection biases that follow the load',
       'no selectionBiasRate on cards, or the CPU',
     ],
-    [
-      step.capacityFactor !== undefined && kind === 'cuda',
-      `experts of a capacity (factor ${step.capacityFactor})`,
-      'no capacityFactor on cards, which drop nothing yet, or the CPU',
-    ],
     [!Number.isInteger(query), `${model.attentionHeads} heads over tp ${layout.tp}`, 'a tp that divides the heads'],
     [
       !Number.isInteger(keyValue) || (model.keyValueHeads < layout.tp && layout.tp % model.keyValueHeads !== 0),

@@ -7,7 +7,6 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { strategyLabel } from '@monta/core';
 import { checkNames, runCheck, summarize, type CheckSummary } from '../../device/cuda/checks/index.js';
 import { cudaAvailable } from '../../device/cuda/bindings/index.js';
 import { CudaContext } from '../../device/cuda/context.js';
@@ -23,7 +22,7 @@ import { ncclLauncher } from '../../launch/launcher.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
 import { followSteps, type KernelDifference } from './shadow.js';
-import { otherStrategies, smallModels } from './small-models.js';
+import { otherSteps, smallModels } from './small-models.js';
 import { writeWhole } from './whole-file.js';
 import { compareTraining, type TrainingComparison } from './training.js';
 import { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
@@ -179,9 +178,9 @@ const kernelBound = 1e-4;
 function runShadow(): Record<string, KernelDifference[]> {
   const runs = [
     ...smallModels.map((model) => ({ name: model.name, differences: followSteps(model, 2) })),
-    ...otherStrategies.map((strategy) => ({
-      name: `${smallModels[0].name}, ${strategyLabel(strategy)}`,
-      differences: followSteps(smallModels[0], 2, strategy),
+    ...Object.entries(otherSteps).map(([name, changes]) => ({
+      name: `${smallModels[0].name}, ${name}`,
+      differences: followSteps(smallModels[0], 2, changes),
     })),
   ];
   for (const { name, differences } of runs) {

@@ -2,7 +2,7 @@
  * Every launch of a training step twice: on the CPU, and from the same operands and arguments on the card. Which kernel
  * differs shows at once, before errors of one become inputs of the next.
  */
-import { kernels, type KernelName, type MoeModel, type Strategy } from '@monta/core';
+import { kernels, type KernelName, type MoeModel } from '@monta/core';
 import { CpuDevice } from '../../device/cpu/index.js';
 import { cpuKernels } from '../../device/cpu/kernels/index.js';
 import type { CpuKernelCall, CpuKernels } from '../../device/cpu/kernel-call.js';
@@ -13,6 +13,7 @@ import { CudaDevice } from '../../device/cuda/cuda-device.js';
 import type { Operand } from '../../device/device.js';
 import { emptyHostArray } from '../../device/host-array.js';
 import { part, type View } from '../../device/view.js';
+import type { StepChanges } from './small-models.js';
 import { trainSteps } from './training.js';
 
 export interface KernelDifference {
@@ -112,10 +113,10 @@ class Shadow {
 }
 
 /** Trains on the CPU for some steps and follows it on the card. */
-export function followSteps(model: MoeModel, steps: number, strategy?: Strategy): KernelDifference[] {
+export function followSteps(model: MoeModel, steps: number, changes?: StepChanges): KernelDifference[] {
   const shadow = new Shadow();
   const device = CpuDevice.create({ bytes: 2 ** 28, kernels: shadow.kernels() });
-  trainSteps(model, device, steps, strategy);
+  trainSteps(model, device, steps, changes);
   device.close();
   shadow.close();
   return [...shadow.differences].map(([kernel, worst]) => ({ kernel, ...worst }));

@@ -1,5 +1,5 @@
 /** Small models of every family, for what is compared between the CPU and a card. */
-import { inChunks, namedStrategies, readHfConfig, type MoeModel, type Strategy } from '@monta/core';
+import { inChunks, namedStrategies, readHfConfig, strategyLabel, type MoeModel, type StepShape } from '@monta/core';
 
 const sizes = {
   vocab_size: 1024,
@@ -127,8 +127,14 @@ export const smallModels: readonly MoeModel[] = [
   ),
 ];
 
-/** Strategies whose kernels the usual one does not launch. */
-export const otherStrategies: readonly Strategy[] = [
-  inChunks(namedStrategies['deduplicated-gathered'], 2),
-  inChunks(namedStrategies.gathered, 1),
-];
+/** What a step of such a model may have beside. */
+export type StepChanges = Partial<Pick<StepShape, 'strategy' | 'capacityFactor'>>;
+
+/** Steps whose kernels the usual one does not launch, by name. */
+export const otherSteps: Readonly<Record<string, StepChanges>> = Object.fromEntries([
+  ...[inChunks(namedStrategies['deduplicated-gathered'], 2), inChunks(namedStrategies.gathered, 1)].map((strategy) => [
+    strategyLabel(strategy),
+    { strategy },
+  ]),
+  ['capacity factor 0.75', { capacityFactor: 0.75 }],
+]);

@@ -12,7 +12,7 @@ import { initialiseParameters } from '../../execute/initialise.js';
 import { ParameterStore } from '../../execute/parameter-store.js';
 import { TrainingExecutor } from '../../execute/training-executor.js';
 import { shiftLabels } from '../../transformer/index.js';
-import { smallModels } from './small-models.js';
+import { smallModels, type StepChanges } from './small-models.js';
 
 export interface TrainingComparison {
   readonly model: string;
@@ -44,7 +44,7 @@ const optimizer = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, 
 const usual: Strategy = { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 2, backward: 1 } };
 
 /** Trains from the seed; the same inputs whatever the device. */
-export function trainSteps(model: MoeModel, device: Device, count = steps, strategy = usual): Curve {
+export function trainSteps(model: MoeModel, device: Device, count = steps, changes: StepChanges = {}): Curve {
   const step: StepShape = {
     model,
     layout,
@@ -52,7 +52,8 @@ export function trainSteps(model: MoeModel, device: Device, count = steps, strat
     sequences,
     microBatches: 1,
     dtype: 'f32',
-    strategy,
+    strategy: usual,
+    ...changes,
   };
   const parameters = new ParameterStore(step, 0, device);
   initialiseParameters(parameters, 1);

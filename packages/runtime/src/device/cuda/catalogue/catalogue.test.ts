@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { kernels } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FakeCuda } from '../../../../testing/device/fake-cuda.js';
-import { otherStrategies, smallModels } from '../../../bench/cuda/small-models.js';
+import { otherSteps, smallModels } from '../../../bench/cuda/small-models.js';
 import { trainSteps } from '../../../bench/cuda/training.js';
 import { cacheVariable } from '../compile.js';
 import { CudaContext } from '../context.js';
@@ -37,6 +37,8 @@ function noting(names: Set<string>): CudaKernels {
   );
 }
 
+const overRanks = ['gemm', 'moe.picks', 'moe.capacity.gathered', 'moe.take'];
+
 describe("the catalogue's kernels on a card", () => {
   it('are named as the catalogue names them', () => {
     expect(Object.keys(cudaKernels).filter((name) => !Object.hasOwn(kernels, name))).toEqual([]);
@@ -49,10 +51,10 @@ describe("the catalogue's kernels on a card", () => {
     const context = new CudaContext({ libraries: fake.libraries(0) });
     const device = new CudaDevice(context, { kernels: noting(names) });
     for (const model of smallModels) trainSteps(model, device, 1);
-    for (const strategy of otherStrategies) trainSteps(smallModels[0], device, 1, strategy);
+    for (const changes of Object.values(otherSteps)) trainSteps(smallModels[0], device, 1, changes);
     device.close();
-    // `gemm` is for timing, `moe.take` belongs to expert tensor parallelism.
-    expect(Object.keys(cudaKernels).filter((name) => !names.has(name))).toEqual(['gemm', 'moe.take']);
+    // `gemm` is for timing; others belong to tensor parallelism.
+    expect(Object.keys(cudaKernels).filter((name) => !names.has(name))).toEqual(overRanks);
     expect(fake.launches).toBeGreaterThan(100);
     expect(fake.memory.size).toBe(0);
   });

@@ -2,14 +2,25 @@
 import type { KernelName } from '@monta/core';
 import { linear, linearInputGradient, linearWeightGradient, sumOfRows } from './linear.js';
 import { addBias } from '../operations/matrix.js';
-import { routerChoose, routerGradient, routerSelect } from '../operations/router.js';
+import { expertCapacity } from '../../../moe/index.js';
+import {
+  dropGathered,
+  dropRouted,
+  notePicks,
+  routerChoose,
+  routerGradient,
+  routerSelect,
+} from '../operations/router.js';
 import { clampedBackward, clampedForward, swigluBackward, swigluForward } from '../operations/swiglu.js';
 import type { Address } from '../bindings/index.js';
 import type { Storage } from '../kernel-source.js';
 import { elementSize } from '../operations/launcher.js';
 import type { CudaCallOf, CudaCatalogue } from './call.js';
 
-type MoeKernel = Extract<KernelName, 'moe.count' | `moe.router${string}` | `moe.experts${string}`>;
+type MoeKernel = Extract<
+  KernelName,
+  'moe.count' | 'moe.picks' | `moe.capacity${string}` | `moe.router${string}` | `moe.experts${string}`
+>;
 
 /** Of T tokens, those of this rank's slice; all where only the slice is there. */
 const ownTokens = (tokens: number, scope: 'slice' | 'replica', slice: { start: number; end: number }) =>
@@ -68,6 +79,24 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
         picks,
       },
     );
+  },
+  'moe.picks': (call) => {
+    const [tokens, picks, experts] = [call.rows('ids'), call.columns('ids'), call.columns('probabilities')];
+    const [probabilities, ids, noted] = [call.f32('probabilities'), call.i32('ids'), call.f32('picks')];
+    notePicks(call.on, { tokens, experts, picks }, { probabilities, ids, noted });
+  },
+  'moe.capacity': (call) => {
+    const [tokens, picks, experts] = [call.rows('ids'), call.columns('ids'), call.columns('probabilities')];
+    const capacity = expertCapacity(call.arguments.factor, tokens, picks, experts);
+    const [probabilities, ids, weights] = [call.f32('probabilities'), call.i32('ids'), call.f32('weights')];
+    dropRouted(call.on, { tokens, experts, picks, capacity }, { probabilities, ids, weights });
+  },
+  'moe.capacity.gathered': (call) => {
+    const { factor, experts, slice } = call.arguments;
+    const [tokens, picks] = [call.rows('picks'), call.columns('ids')];
+    const capacity = expertCapacity(factor, tokens, picks, experts);
+    const to = { noted: call.f32('picks'), ids: call.i32('ids'), weights: call.f32('weights') };
+    dropGathered(call.on, { tokens, experts, picks, capacity, slice }, to);
   },
   'moe.count': (call) => {
     const picks = call.operand('ids').view.length;

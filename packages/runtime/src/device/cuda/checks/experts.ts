@@ -4,6 +4,8 @@ import {
   combineRowGrad,
   combineRows,
   combineWeightGrad,
+  dropByProbability,
+  expertCapacity,
   expertActivation,
   expertActivationGrad,
   packTokens,
@@ -13,7 +15,7 @@ import {
   type RouterShape,
 } from '../../../moe/index.js';
 import { elementSize } from '../operations/launcher.js';
-import { routerGradient, routerSelect } from '../operations/router.js';
+import { dropGathered, dropRouted, notePicks, routerGradient, routerSelect } from '../operations/router.js';
 import {
   buildCudaPermutation,
   combine,
@@ -60,6 +62,7 @@ export function checkRouter(bench: CheckBench): void {
       bench.expect(`${of}: picks`, bench.ints(on.ids, ids.length), ids, 0);
       bench.expect(`${of}: weights`, bench.floats(on.weights, weights.length), weights, narrow);
       checkRouterBackward(bench, of, shape, { probabilities, ids });
+      checkCapacity(bench, of, shape, { probabilities, ids, weights });
     }
   }
 }
@@ -87,6 +90,47 @@ function checkRouterBackward(
   });
   bench.expect(`${of}: dlogits`, bench.floats(dlogits, expected.length), expected, narrow);
   bench.expect(`${of}: dlogits, rounded`, bench.stored(rounded, expected.length), expected);
+}
+
+/** Half of the picks' share and twice it, of all tokens at once and of a slice of what others noted. */
+function checkCapacity(
+  bench: CheckBench,
+  of: string,
+  shape: RouterShape,
+  routed: { readonly probabilities: Float32Array; readonly ids: Int32Array; readonly weights: Float32Array },
+): void {
+  const { tokens, experts, picks } = shape;
+  const { ids } = routed;
+  // Coarse gates, so that many are equal: the earlier must stay.
+  const probabilities = routed.probabilities.map((gate) => Math.ceil(gate * 64) / 64);
+  for (const factor of [0.5, 2]) {
+    const capacity = expertCapacity(factor, tokens, picks, experts);
+    const drop = { tokens, experts, picks, capacity };
+    const [kept, weights] = [new Uint8Array(ids.length), routed.weights.slice()];
+    dropByProbability({ shape, capacity, probabilities, ids, kept, weights });
+    const marked = ids.map((id, pick) => (kept[pick] === 1 ? id : ~id));
+    const to = {
+      probabilities: bench.upload(probabilities),
+      ids: bench.upload(ids),
+      weights: bench.upload(routed.weights),
+    };
+    const noted = bench.poisoned(8 * ids.length);
+    notePicks(bench.on, drop, { ...to, noted });
+    const slice = { start: 100, end: 300 };
+    const [first, end] = [slice.start * picks, slice.end * picks];
+    const own = {
+      ids: bench.upload(ids.slice(first, end)),
+      weights: bench.upload(routed.weights.slice(first, end)),
+    };
+    dropGathered(bench.on, { ...drop, slice }, { noted, ...own });
+    dropRouted(bench.on, drop, to);
+    const what = `${of}, capacity ${capacity}`;
+    bench.expect(`${what}: picks`, bench.ints(to.ids, ids.length), marked, 0);
+    bench.expect(`${what}: weights`, bench.floats(to.weights, ids.length), weights, 0);
+    bench.expect(`${what}: picks of a slice`, bench.ints(own.ids, end - first), marked.slice(first, end), 0);
+    const ofSlice = bench.floats(own.weights, end - first);
+    bench.expect(`${what}: weights of a slice`, ofSlice, weights.slice(first, end), 0);
+  }
 }
 
 /** Random routing with some picks dropped: what the card built, and what the CPU builds. */

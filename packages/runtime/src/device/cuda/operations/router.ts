@@ -94,3 +94,48 @@ export function routerChoose(
   const arrays = { scores: probabilities, bias, ids, weights };
   on.launch('router', 'router_choose', { ...grid, sharedBytes }, { ...arrays, ...parameters, ...ofGroups, scaling });
 }
+
+const dropThreads = 256;
+
+interface Drop {
+  /** Of all tokens that share the capacity. */
+  readonly tokens: number;
+  readonly experts: number;
+  readonly picks: number;
+  /** Picks that an expert keeps. */
+  readonly capacity: number;
+}
+
+const dropGrid = ({ experts }: Drop) => ({ blocks: experts, threads: dropThreads });
+
+/** Marks picks beyond the capacity: see `dropByProbability` of the CPU. ids: int32, weights: fp32, tokens x picks. */
+export function dropRouted(
+  on: Launcher,
+  drop: Drop,
+  to: { readonly probabilities: Address; readonly ids: Address; readonly weights: Address },
+): void {
+  const { tokens, experts, picks, capacity } = drop;
+  on.launch('router', 'drop_routed', dropGrid(drop), { ...to, count: tokens * picks, experts, picks, capacity });
+}
+
+/** The same of picks that several ranks noted: ids and weights are of the tokens of `slice`. */
+export function dropGathered(
+  on: Launcher,
+  drop: Drop & { readonly slice: { readonly start: number; readonly end: number } },
+  to: { readonly noted: Address; readonly ids: Address; readonly weights: Address },
+): void {
+  const { tokens, picks, capacity, slice } = drop;
+  const range = { first: slice.start * picks, end: slice.end * picks };
+  on.launch('router', 'drop_gathered', dropGrid(drop), { ...to, count: tokens * picks, picks, capacity, ...range });
+}
+
+/** noted: fp32, tokens x 2 x picks: a token's picks as numbers, then their probabilities. */
+export function notePicks(
+  on: Launcher,
+  { tokens, experts, picks }: Omit<Drop, 'capacity'>,
+  to: { readonly probabilities: Address; readonly ids: Address; readonly noted: Address },
+): void {
+  const count = tokens * picks;
+  const grid = { blocks: Math.ceil(count / dropThreads), threads: dropThreads };
+  on.launch('router', 'note_picks', grid, { ...to, count, experts, picks });
+}
