@@ -4,8 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { TrainReport } from '@monta/runtime';
+import { inChunks, namedStrategies } from '@monta/core';
+import { train, type TrainReport } from '@monta/runtime';
 import { readTrainConfig, trainConfigDocument, trainConfigFrom } from '../config/train-config.js';
+import { settingOf } from '../train/setting.js';
+import { jobOf } from '../train/strategies-run.js';
 import { testsOverMpi } from '../../../runtime/testing/hosts.js';
 import { stringify } from 'yaml';
 
@@ -30,21 +33,25 @@ function losses(command: string, arguments_: readonly string[], output: string):
     .flatMap((report) => (report.kind === 'step' ? [report.loss] : []));
 }
 
+/** The same job on threads of this process: nothing of it needs a plan. */
+async function lossesOfThreads(): Promise<number[]> {
+  const setting = settingOf(
+    readTrainConfig(undefined, { layout: 'dp=2,ep=2', cluster: 'laptop-2x1', sequence: 32, batch: 4, steps: 3 }),
+  );
+  const { steps } = await train({ job: jobOf(setting, inChunks(namedStrategies.scattered, 2)) });
+  return steps.map(({ loss }) => loss);
+}
+
 const mpirun = ['--allow-run-as-root', '--oversubscribe', '-n', '2', process.execPath, main, 'train'];
 
 describe.runIf(testsOverMpi)('monta train over MPI', () => {
-  it('learns the same as threads do, launched here or by a person', { timeout: 750_000 }, () => {
+  it('learns the same as threads do, launched here or by a person', { timeout: 750_000 }, async () => {
     const dispatch = ['--dispatch', 'scattered:2'];
-    const cluster = ['--cluster', 'laptop-2x1'];
-    const threads = losses(
-      process.execPath,
-      [main, 'train', ...job, ...dispatch, ...cluster, '--time-scale', '1'],
-      'threads',
-    );
+    const threads = await lossesOfThreads();
     expect(threads).toHaveLength(3);
     const launched = losses(
       process.execPath,
-      [main, 'train', '--backend', 'mpi', ...cluster, ...job, ...dispatch],
+      [main, 'train', '--backend', 'mpi', '--cluster', 'laptop-2x1', ...job, ...dispatch],
       'launched',
     );
     const own = losses('mpirun', [...mpirun, ...job, ...dispatch], 'own');
