@@ -12,9 +12,9 @@
  */
 import type { Group } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
-import { memoized } from '../units/memoized.js';
 import type { Lane, Life, Operation, Program, ProgramNode, Region, Template, Use } from './schedule.js';
-import { chunksOverlap, usesConflict } from './template-builder.js';
+import { chunksOverlap } from './template-builder.js';
+import { planTemplate, type TemplatePlan } from './template-plan.js';
 
 export const lanes: readonly Lane[] = ['compute', 'inter', 'intra', 'copy', 'shared'];
 
@@ -96,80 +96,6 @@ function instanceKey(id: string, life: Life, node: ProgramNode, index: number): 
     case 'step':
       return id;
   }
-}
-
-/**
- * Queue of an operation, by its id. Sends and receives of either direction are queues of their own: one that waits for
- * its peer must not hold up what the peer waits for.
- */
-function queueId({ lane, task, body }: Operation): string {
-  if (body.kind !== 'collective') return lane;
-  const paired = body.name === 'send' || body.name === 'receive';
-  return paired ? `${lane} ${body.group} ${task}` : `${lane} ${body.group}`;
-}
-
-/** What all nodes of a template have in common. */
-interface TemplatePlan {
-  readonly template: Template;
-  readonly names: readonly string[];
-  readonly queues: readonly string[];
-  /** Places in the template that each operation waits for, other queues only. */
-  readonly after: readonly (readonly number[])[];
-  /** Operations with nothing before them, and with nothing behind them, in the template. */
-  readonly roots: readonly number[];
-  readonly sinks: readonly number[];
-  readonly regions: ReadonlyMap<string, Region>;
-}
-
-const planTemplate = memoized((template: Template): TemplatePlan => {
-  const { operations } = template;
-  const place = new Map<string, number>();
-  const queues = operations.map(queueId);
-  const followed = new Uint8Array(operations.length);
-  const roots: number[] = [];
-  const lastOf = new Map<string, number>();
-  const after = operations.map((operation, index) => {
-    if (place.has(operation.id))
-      throw new InputError(`${template.name} has two operations "${operation.id}"`, { expected: 'ids that differ' });
-    place.set(operation.id, index);
-    const before = predecessors(template, index, place);
-    const previous = lastOf.get(queues[index] ?? '');
-    if (before.size === 0 && previous === undefined) roots.push(index);
-    for (const other of before) followed[other] = 1;
-    if (previous !== undefined) followed[previous] = 1;
-    lastOf.set(queues[index] ?? '', index);
-    return [...before].filter((other) => queues[other] !== queues[index]);
-  });
-  const sinks = operations.map((_, index) => index).filter((index) => followed[index] === 0);
-  const names = operations.map(({ id }) => `${template.name}/${id}`);
-  return { template, names, queues, after, roots, sinks, regions: new Map(template.regions.map((r) => [r.id, r])) };
-});
-
-/** Places of the operations that the one at `index` waits for, within its template. */
-function predecessors(template: Template, index: number, place: ReadonlyMap<string, number>): Set<number> {
-  const { operations } = template;
-  const before = new Set<number>();
-  const operation = operations[index];
-  if (!operation) return before;
-  for (const id of operation.after) {
-    const other = place.get(id);
-    if (other === undefined || other === index)
-      throw new InputError(`${template.name}/${operation.id} waits for "${id}"`, {
-        expected: 'the id of an operation before it in the same template',
-      });
-    before.add(other);
-  }
-  // Builders order operations of different lanes; those of one lane may still be on different queues.
-  for (let other = 0; other < index; other++) {
-    const earlier = operations[other];
-    if (earlier?.lane === operation.lane && queueId(earlier) !== queueId(operation)) {
-      if (usesConflict(earlier.uses, operation.uses)) before.add(other);
-    }
-  }
-  // Without anything to wait for, a bind waits for all that its node issued before.
-  if (operation.body.kind === 'bind' && before.size === 0)
-    for (let other = 0; other < index; other++) before.add(other);
-  return before;
 }
 
 /** A use that later ones may have to wait for. */

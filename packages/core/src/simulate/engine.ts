@@ -10,6 +10,7 @@ import { Processors } from './host.js';
 import type { RunningKernel } from './host.js';
 import { FluidNetwork, heldLongest, instant } from './network.js';
 import type { Bundle } from './network.js';
+import { PortTotals } from './port-totals.js';
 import { Prices } from './prices.js';
 import type { CollectiveBasis, Job, MeetingPrice } from './prices.js';
 import { causes, nextBlock, rankState } from './rank-state.js';
@@ -66,10 +67,7 @@ export class Engine {
    */
   readonly #meetings = new Map<number, Meeting>();
   readonly #prices: Prices;
-  /** Of all ports of a kind together, bytes/s. */
-  readonly #capacities: readonly number[];
-  readonly #portBytes: Float64Array;
-  readonly #portSeconds: Float64Array;
+  readonly #ports: PortTotals;
   #now = 0;
   #events = 0;
 
@@ -78,9 +76,7 @@ export class Engine {
     const ports = job.world.ports.map(
       ({ port, count }) => count * (job.fabric.ports[port]?.bytesPerSecond ?? Infinity),
     );
-    this.#capacities = ports;
-    this.#portBytes = new Float64Array(ports.length);
-    this.#portSeconds = new Float64Array(ports.length);
+    this.#ports = new PortTotals(ports);
     const { device, inputs } = job.model;
     const taxed = device.multiprocessors !== undefined && inputs.multiprocessorsPerCollective > 0;
     const total = taxed ? (device.multiprocessors ?? Infinity) : Infinity;
@@ -110,8 +106,8 @@ export class Engine {
     return {
       happenings: this.#ranks.map((state) => state.happenings),
       ended: this.#ranks.map((state) => state.ended),
-      portBytes: this.#portBytes,
-      portSeconds: this.#portSeconds,
+      portBytes: this.#ports.bytes,
+      portSeconds: this.#ports.seconds,
       bases: this.#prices.bases,
       collectiveBases: this.#prices.collectiveBases,
       events: this.#events,
@@ -148,7 +144,7 @@ export class Engine {
     const { hostCores } = this.#job;
     if (hostCores?.movers) {
       this.#moverCapacities().forEach((capacity, host) => {
-        this.#network.setCapacity(this.#capacities.length + host, capacity);
+        this.#network.setCapacity(this.#ports.kinds + host, capacity);
       });
     }
     this.#network.settle(this.#now, (bundle, end) => {
@@ -157,7 +153,7 @@ export class Engine {
     if (hostCores?.movers) {
       const hosts = this.#hosts();
       for (let host = 0; host < hosts; host++) {
-        this.#processors.setMoving(host, this.#network.load(this.#capacities.length + host));
+        this.#processors.setMoving(host, this.#network.load(this.#ports.kinds + host));
       }
     }
     this.#processors.settle(this.#now, (kernel, end) => {
@@ -289,12 +285,7 @@ export class Engine {
       happening.lastOperation = flat.index;
     });
     for (const bundle of bytesScale === 0 ? [] : price.bundles) {
-      for (const port of bundle.ports) {
-        this.#portBytes[port] = (this.#portBytes[port] ?? 0) + bundle.count * bundle.bytes * bytesScale;
-        this.#portSeconds[port] =
-          (this.#portSeconds[port] ?? 0) +
-          (bundle.count * bundle.work * workScale) / (this.#capacities[port] ?? Infinity);
-      }
+      this.#ports.carry(bundle, price);
       for (const member of bundle.touches) meeting.flowing[member] = (meeting.flowing[member] ?? 0) + 1;
       this.#network.add({
         meeting,
@@ -327,7 +318,7 @@ export class Engine {
     // movers copy the bytes themselves, not what slowdowns make of them
     const carried = work > 0 ? (weight * bytes * bytesScale) / (work * workScale) : weight;
     return {
-      ports: [...own, ...hosts.map((host) => this.#capacities.length + host)],
+      ports: [...own, ...hosts.map((host) => this.#ports.kinds + host)],
       weights: [...own.map(() => 1), ...hosts.map(() => carried)],
     };
   }

@@ -6,32 +6,10 @@
 import { Random } from '#core/units/random.js';
 import type { ProfiledOp } from '#core/profiles/profile.js';
 import { maxOf } from '#core/units/index.js';
+import { keyOf, type Group, type Operation, type Piece, type TraceJob } from './kineto-pieces.js';
+import { deepEpNames, traceText } from './kineto-text.js';
 
-export type NameStyle = 'before 2.8' | 'to 2.18' | 'since 2.19';
-
-export interface TraceJob {
-  readonly ranks: number;
-  readonly ranksPerNode: number;
-  /** Ranks of an expert-parallel group. */
-  readonly expertParallel: number;
-  readonly layers: number;
-  readonly seed: number;
-  readonly names: NameStyle;
-  /**
-   * Where PyTorch writes what it knows of a collective: since 2.2 in the kernel itself, before in the call on the CPU.
-   */
-  readonly arguments: 'kernel' | 'call';
-  /** Each rank numbers its groups in an order of its own. */
-  readonly renamedGroups: boolean;
-  /** Largest offset between two ranks' clocks, seconds. */
-  readonly clockOffset: number;
-  /** PyTorch counts collectives of a group. */
-  readonly numbered: boolean;
-  /** Collectives that the profiler of a rank missed at the beginning, at most. */
-  readonly missed: number;
-  /** DeepEP in place of NCCL for the exchange of tokens. */
-  readonly deepEp: boolean;
-}
+export type { NameStyle, TraceJob } from './kineto-pieces.js';
 
 export const plainJob: TraceJob = {
   ranks: 8,
@@ -75,25 +53,6 @@ export interface GeneratedTrace {
   readonly truth: TrueRank;
 }
 
-interface Group {
-  readonly label: string;
-  readonly members: readonly number[];
-}
-
-const keyOf = ({ label, members }: Group): string => `${label} ${members.join(' ')}`;
-
-interface Operation {
-  readonly op: ProfiledOp;
-  /** As PyTorch calls it. */
-  readonly name: string;
-  readonly groups: readonly Group[];
-  /** Elements that a rank of a group hands in, by place; and what it sends of it. */
-  readonly elements: number;
-  readonly dtype: 'BFloat16' | 'Float';
-  readonly uneven: boolean;
-  readonly beside: boolean;
-}
-
 const bytesOfType = { BFloat16: 2, Float: 4 } as const;
 
 const blocks = (ranks: number, size: number): number[][] =>
@@ -103,31 +62,6 @@ const strided = (ranks: number, size: number): number[][] =>
   Array.from({ length: ranks / size }, (_, first) =>
     Array.from({ length: size }, (__, place) => first + (place * ranks) / size),
   );
-
-const kernelStem: Partial<Record<ProfiledOp, string>> = {
-  all_reduce: 'AllReduce',
-  all_gather: 'AllGather',
-  reduce_scatter: 'ReduceScatter',
-  broadcast: 'Broadcast',
-  all_to_all: 'SendRecv',
-  send: 'SendRecv',
-  receive: 'SendRecv',
-  // NCCL has no kernels of its own for these
-  gather: 'SendRecv',
-  scatter: 'SendRecv',
-  reduce: 'Reduce',
-};
-
-function kernelName(op: ProfiledOp, style: NameStyle, dtype: string): string {
-  const stem = kernelStem[op] ?? 'AllReduce';
-  const short = dtype === 'Float' ? 'float' : '__nv_bfloat16';
-  if (style === 'before 2.8') return `nccl${stem}RingLLKernel_sum_${dtype === 'Float' ? 'f32' : 'f16'}(ncclColl)`;
-  if (style === 'to 2.18') return `ncclKernel_${stem}_RING_LL_Sum_${short}(ncclDevComm*, unsigned long, ncclWork*)`;
-  const sums = stem === 'AllReduce' || stem === 'Reduce' ? 'Sum_bf16_' : '';
-  return stem === 'SendRecv'
-    ? 'ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<4096ul>)'
-    : `ncclDevKernel_${stem}_${sums}RING_LL(ncclDevKernelArgsStorage<4096ul>)`;
-}
 
 /** Operations of one layer, in issue order. */
 function layerOperations({ ranks, expertParallel, deepEp }: TraceJob, random: Random): Operation[] {
@@ -167,22 +101,6 @@ function layerOperations({ ranks, expertParallel, deepEp }: TraceJob, random: Ra
   ];
 }
 
-interface Piece {
-  readonly name: string;
-  readonly category: 'kernel' | 'gpu_memcpy';
-  readonly stream: number;
-  readonly startNs: number;
-  readonly endNs: number;
-  readonly call?: {
-    readonly operation: Operation;
-    readonly group: Group;
-    readonly op: ProfiledOp;
-    readonly splits: readonly number[];
-    readonly elements: number;
-    readonly sequence: number;
-  };
-}
-
 interface RankState {
   computeNs: number;
   communicationNs: number;
@@ -213,11 +131,6 @@ function drawSplits(random: Random, rows: number, size: number): number[] {
 
 const rowElements = 64;
 const launchGapNs = 1500;
-
-const deepEpNames: Partial<Record<ProfiledOp, string>> = {
-  dispatch: 'void deep_ep::internode::dispatch<false, 8, false, 8, 20, 12>(int4*, float*, long*)',
-  combine: 'void deep_ep::internode::combine<false, 8, __nv_bfloat16, 8, 2, 16, 24>(int4*, float*)',
-};
 
 function runOperation(operation: Operation, states: readonly RankState[], random: Random): void {
   for (const group of operation.groups) {
@@ -307,112 +220,6 @@ function measured(pieces: readonly Piece[]): Pick<TrueRank, 'exposedNs' | 'commu
   return total;
 }
 
-const most = 30;
-const list = (values: readonly number[]): string =>
-  values.length > most ? `[${values.slice(0, most).join(', ')}, ...]` : `[${values.join(', ')}]`;
-
-/** The text of one rank's trace. */
-function written(job: TraceJob, rank: number, pieces: readonly Piece[], clockAhead: number, random: Random): string {
-  const groups = new Map<string, Group>();
-  for (const { call } of pieces) if (call !== undefined) groups.set(keyOf(call.group), call.group);
-  const keys = [...groups.keys()];
-  if (job.renamedGroups) keys.sort(() => random.uniform() - 0.5);
-  const nameOf = (group: Group): string =>
-    job.renamedGroups ? `${1000 * rank + keys.indexOf(keyOf(group))}` : String(keys.indexOf(keyOf(group)));
-  const time = (ns: number): string => (ns / 1e3 + 5e9 + clockAhead * 1e6).toFixed(3);
-  const events = pieces.map((piece, index) => {
-    const { category, stream, startNs, endNs, call } = piece;
-    const expert = call === undefined ? undefined : deepEpNames[call.op];
-    const name = call === undefined ? piece.name : (expert ?? kernelName(call.op, job.names, call.operation.dtype));
-    const about: Record<string, unknown> =
-      call === undefined || expert !== undefined
-        ? {}
-        : {
-            'Collective name': call.op === 'receive' ? 'recv' : call.operation.name,
-            // ProcessGroupNCCL tells the root's buffer on every rank
-            'In msg nelems': call.op === 'scatter' ? call.elements * call.group.members.length : call.elements,
-            'Out msg nelems': call.op === 'gather' ? call.elements * call.group.members.length : call.elements,
-            'Group size': call.group.members.length,
-            dtype: call.operation.dtype,
-            'In split size': list(call.splits),
-            'Out split size': list(call.splits),
-            'Process Group Name': nameOf(call.group),
-            'Process Group Description': job.renamedGroups ? 'undefined' : call.group.label,
-            'Process Group Ranks': list(call.group.members),
-            ...(job.numbered ? { Seq: call.sequence } : {}),
-          };
-    const base = {
-      ph: 'X',
-      cat: category,
-      name,
-      pid: rank % 8,
-      tid: stream,
-      ts: Number(time(startNs)),
-      dur: (endNs - startNs) / 1e3,
-    };
-    const kernel = {
-      ...base,
-      args: {
-        'External id': index + 1,
-        device: rank % 8,
-        stream,
-        correlation: index + 9000,
-        ...(job.arguments === 'kernel' ? about : {}),
-      },
-    };
-    const announced = {
-      ph: 'X',
-      cat: 'cpu_op',
-      name: 'record_param_comms',
-      pid: 4000,
-      tid: 4000,
-      ts: Number(time(startNs - 900)),
-      dur: 80,
-      args: { 'External id': index + 1, ...about },
-    };
-    return call === undefined || job.arguments === 'kernel' || expert !== undefined ? [kernel] : [announced, kernel];
-  });
-  const noise = {
-    ph: 'X',
-    cat: 'python_function',
-    name: 'torch/nn/modules/module.py(1532): _call_impl "}]',
-    pid: 4000,
-    tid: 4000,
-    ts: 1,
-    dur: 1,
-  };
-  const head = {
-    schemaVersion: 1,
-    deviceProperties: Array.from({ length: job.ranksPerNode }, (_, id) => ({ id, name: 'NVIDIA H100 80GB HBM3' })),
-    distributedInfo: {
-      backend: 'nccl',
-      rank,
-      world_size: job.ranks,
-      pg_config: [...groups.values()].map((group) => ({
-        pg_name: nameOf(group),
-        pg_desc: group.label,
-        pg_size: group.members.length,
-        ranks: group.members,
-      })),
-      nccl_version: '2.21.5',
-    },
-  };
-  const steps = Array.from({ length: job.layers }, (_, step) => ({
-    ph: 'X',
-    cat: 'user_annotation',
-    name: `ProfilerStep#${step + 7}`,
-    pid: 4000,
-    tid: 4000,
-    ts: 1,
-    dur: 1,
-  }));
-  const body = [noise, ...steps, ...events.flat()].map((event) => JSON.stringify(event)).join(',\n  ');
-  return (
-    `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "traceEvents": [\n  ${body}\n  ],\n  "traceName": ` +
-    '"x.json"\n}\n'
-  );
-}
-
 /**
  * Traces of all ranks of a job, with what is true of them. Collectives that a rank's profiler missed are in neither.
  */
@@ -437,7 +244,7 @@ export function generateTraces(job: TraceJob): GeneratedTrace[] {
     const calls = state.calls.filter(({ startNs }) => startNs >= fromNs);
     const clockAhead = rank === 0 ? 0 : (random.uniform() - 0.5) * 2 * job.clockOffset;
     return {
-      text: written(job, rank, pieces, clockAhead, random),
+      text: traceText({ job, rank, pieces, clockAhead, random }),
       truth: { rank, calls, ...measured(pieces), clockAhead },
     };
   });

@@ -1,12 +1,16 @@
 /** Megatron's flags as one table, and those that older versions had. */
 import { FlagTable, parseFlagRows } from '../flag.js';
+import { dataFlagRows } from './flag-rows-data.js';
 import { modelFlagRows } from './flag-rows-model.js';
-import { runFlagRows } from './flag-rows-run.js';
+import { serviceFlagRows } from './flag-rows-service.js';
+import { trainingFlagRows } from './flag-rows-training.js';
 
 /** The version that the table was read off. */
 export const megatronVersion = '0.20.0';
 
-export const megatronFlags = new FlagTable([...parseFlagRows(modelFlagRows), ...parseFlagRows(runFlagRows)]);
+export const megatronFlags = new FlagTable(
+  [modelFlagRows, trainingFlagRows, dataFlagRows, serviceFlagRows].flatMap((rows) => parseFlagRows(rows)),
+);
 
 /** A flag of another name: what took its place, and whether the parser still takes the old one. */
 export interface RenamedFlag {

@@ -20,7 +20,7 @@ import {
   type Word,
 } from 'unbash';
 import { arithmetic } from './arithmetic.js';
-import { truthOf, truthOfWords, type Truth } from './conditions.js';
+import { truthOf, type Truth } from './conditions.js';
 import { assign, declare } from './assign.js';
 import { assignedIn } from './assigned-in.js';
 import { batchVariables, batchWords } from './batch-header.js';
@@ -28,12 +28,15 @@ import { Expander, globExpression } from './expand.js';
 import { knownOutput } from './known-output.js';
 import type { Located, Source } from './place.js';
 import { withoutPlaceholders } from './placeholders.js';
+import { innerShell, noteCommand, queuedBy, shells, startedBy } from './outside-command.js';
+import { plainBuiltin } from './plain-builtins.js';
+import { Printed } from './printed.js';
+import { printInto } from './printf-builtin.js';
 import { readInto } from './read-builtin.js';
 import { isUnknown, readable, unknownText, type DefinedFunction, type ShellState } from './state.js';
 
 const loopLimit = 1000;
 const declarations = new Set(['export', 'declare', 'local', 'readonly', 'typeset']);
-const shells = /(?:^|\/)(?:ba|z|da)?sh$/u;
 /** Files that set up a machine or a container, and no flags. */
 const ofTheMachine = /conda|profile|bashrc|activate|setvars|set_env|modules?\b/iu;
 const queues = /(?:^|\/)(?:sbatch|qsub|bsub)$/u;
@@ -43,9 +46,7 @@ type Leave = 'break' | 'continue' | 'return' | 'exit';
 
 export class Interpreter {
   readonly #expander: Expander;
-  /** What commands inside `$(…)` print; undefined outside of one. */
-  #printed: string[] | undefined;
-  #unknownOutput = false;
+  readonly #printed = new Printed();
   #leaving: Leave | undefined;
   /** Conditions, loops and functions around the statement at hand. */
   #nesting = 0;
@@ -288,7 +289,7 @@ export class Interpreter {
       this.state.setText(name, value, this.#expander.place(body));
     this.#text({ text, place: this.#expander.place(body) });
     this.state.batch = outer;
-    this.#startedBy(fields, before);
+    startedBy(this.state, fields, before);
     return true;
   }
 
@@ -297,27 +298,9 @@ export class Interpreter {
     const texts = rest.map(({ text }) => text);
     const defined = this.state.functions.get(program);
     if (defined !== undefined) return this.#callFunction(defined, rest);
+    const known = plainBuiltin(this.state, program, rest);
+    if (known !== undefined) return known.status;
     switch (program) {
-      case '[':
-        return truthOfWords(texts.slice(0, -1), (name) => this.state.variables.has(name));
-      case 'test':
-        return truthOfWords(texts, (name) => this.state.variables.has(name));
-      case 'true':
-      case ':':
-      case 'set':
-        if (texts.includes('--')) this.state.setPositional(rest.slice(texts.indexOf('--') + 1));
-        return true;
-      case 'shopt':
-      case 'ulimit':
-      case 'trap':
-      case 'wait':
-      case 'cd':
-        return true;
-      case 'false':
-        return false;
-      case 'shift':
-        this.state.shift(Number(texts[0] ?? 1));
-        return true;
       case 'break':
       case 'continue':
       case 'return':
@@ -327,13 +310,10 @@ export class Interpreter {
         if (this.#nesting === 0) this.#leaving = 'exit';
         else this.state.assume('the script would end here with what is given: read on all the same', place);
         return true;
-      case 'unset':
-        for (const name of texts) this.state.variables.delete(name);
-        return true;
       case 'echo':
       case 'printf':
-        if (texts[0] === '-v') return this.#printInto(texts, place);
-        this.#print(program, texts);
+        if (texts[0] === '-v') printInto(this.state, texts, place);
+        else this.#printed.print(program, texts);
         return true;
       case 'source':
       case '.':
@@ -357,39 +337,13 @@ export class Interpreter {
 
   /** A program. A shell with `-c`, whoever starts it, is followed into its text. */
   #external(fields: readonly Located[], prefix: readonly Assignment[]): Truth {
-    const inner = fields.findIndex(({ text }, index) => {
-      // `bash -x -e -c`
-      let shell = index - 1;
-      while (/^-\w+$/u.test(fields[shell]?.text ?? '')) shell -= 1;
-      return /^-\w*c$/u.test(text) && shells.test(fields[shell]?.text ?? '');
-    });
-    const script = inner < 0 ? undefined : fields[inner + 1];
-    if (script !== undefined) {
+    const shell = innerShell(fields);
+    if (shell !== undefined) {
       const before = this.state.commands.length;
-      // the word behind the text is $0, then come $1 and the others
-      this.state.withArguments(fields.slice(inner + 3), () => this.#text(script));
-      const front = fields.slice(0, inner - 1);
-      const queued = /(?:^|\/)srun$/u.test(front[0]?.text ?? '');
-      this.#startedBy(queued ? [...this.state.batch, ...front] : front, before);
-      return true;
-    }
-    if (this.#printed !== undefined) this.#unknownOutput = true;
-    const environment = this.state.environment();
-    for (const { name, value } of prefix)
-      if (value.type === 'Word')
-        environment.set(name, { text: this.#expander.text(value), place: this.#expander.place(value) });
-    const { batch } = this.state;
-    const queued = /(?:^|\/)srun$/u.test(fields[0]?.text ?? '') && batch.length > 0;
-    if (this.#printed === undefined)
-      this.state.commands.push({ words: fields, environment, ...(queued ? { startedBy: batch } : {}) });
+      this.state.withArguments(shell.list, () => this.#text(shell.script));
+      startedBy(this.state, [...queuedBy(this.state, shell.front), ...shell.front], before);
+    } else if (!this.#printed.byProgram()) noteCommand(this.#expander, this.state, fields, prefix);
     return true;
-  }
-
-  /** Commands of an inner shell are started by what starts the shell: a launcher that counts ranks, say. */
-  #startedBy(words: readonly Located[], from: number): void {
-    for (const [index, command] of this.state.commands.entries())
-      if (index >= from && words.length > 0)
-        this.state.commands[index] = { ...command, startedBy: [...words, ...(command.startedBy ?? [])] };
   }
 
   /** A text that is a script itself. */
@@ -424,41 +378,19 @@ export class Interpreter {
     return true;
   }
 
-  /** `printf -v NAME "[%s]" text`: only places for text are filled in. */
-  #printInto([, name = '', form = '', ...values]: readonly string[], place: Located['place']): Truth {
-    const rest = [...values];
-    const plain = !/%(?![sd%])/u.test(form);
-    const text = form.replaceAll(/%[sd%]/gu, (mark) => (mark === '%%' ? '%' : (rest.shift() ?? '')));
-    this.state.setText(name, plain && rest.length === 0 ? text : unknownText(`printf ${form}`), place);
-    return true;
-  }
-
-  #print(program: string, texts: readonly string[]): void {
-    if (this.#printed === undefined) return;
-    const words = texts.filter((text, index) => !(program === 'echo' && index === 0 && /^-[neE]+$/u.test(text)));
-    if (program === 'printf' && words.length > 1) this.#unknownOutput = true;
-    this.#printed.push(words.join(' '));
-  }
-
   /** What `$(…)` prints: echo, and a few programs whose output their arguments decide. */
   #substitute(script: ParsedScript): string | undefined {
     const only = script.commands.length === 1 ? script.commands[0]?.command : undefined;
     const known = only?.type === 'Command' ? knownOutput(this.#expander, only) : undefined;
     if (known !== undefined) return known;
-    const [printed, unknownOutput] = [this.#printed, this.#unknownOutput];
-    this.#printed = [];
-    this.#unknownOutput = false;
-    this.#nesting += 1;
-    const lines = this.#printed;
-    const separators = this.state.variables.get('IFS');
-    this.#statements(script.commands);
-    // what runs in a shell of its own sets no separators here
-    if (separators === undefined) this.state.variables.delete('IFS');
-    else this.state.set('IFS', separators);
-    const failed = this.#unknownOutput || lines.length === 0;
-    this.#nesting -= 1;
-    this.#printed = printed;
-    this.#unknownOutput = unknownOutput;
-    return failed ? undefined : lines.join('\n');
+    return this.#printed.capture(() => {
+      this.#nesting += 1;
+      const separators = this.state.variables.get('IFS');
+      this.#statements(script.commands);
+      // what runs in a shell of its own sets no separators here
+      if (separators === undefined) this.state.variables.delete('IFS');
+      else this.state.set('IFS', separators);
+      this.#nesting -= 1;
+    });
   }
 }

@@ -2,100 +2,28 @@
  * Kernels of the attention layer. Operands of queries, keys and values are planar: all queries [T, heads * headDim],
  * then keys, then values [T, kvHeads * headDim] each.
  */
-import type { HeadArguments, KernelName } from '@monta/core';
+import type { KernelName } from '@monta/core';
 import {
   addBias,
   attentionBackward,
   attentionForward,
   attentionScratch,
   biasGrad,
-  clampBackward,
   clampForward,
-  headShare,
   linearForward,
   linearInputGrad,
   linearWeightGrad,
-  rmsNormBackward,
-  rmsNormForward,
-  ropeBackward,
   ropeForward,
-  ropeTable,
   sinksGradient,
-  splitNormApply,
-  splitNormBackward,
   splitNormDot,
   splitNormSquares,
   type AttentionShape,
-  type HeadShare,
-  type RopeRows,
-  type RopeTable,
-  type SplitNormShape,
 } from '../../../transformer/index.js';
 import type { CatalogueKernels, CpuCallOf } from '../kernel-call.js';
+import { geometry, normed, ownHeads, projections, type Geometry } from './attention-geometry.js';
+import { normBackward, normPart, normalise, rotary, rotation, splitShape, unrotate } from './attention-rotary.js';
 
 type AttentionKernel = Extract<KernelName, `attention.${string}`>;
-/** Kernels around rotation and query/key norm. */
-type RotaryKernel = 'attention.rotate' | 'attention.dots.backward' | 'attention.rotate.backward';
-
-interface Planes {
-  readonly query: Float32Array;
-  readonly key: Float32Array;
-  readonly value: Float32Array;
-}
-
-type Projection = 'query' | 'key' | 'value';
-const projections = ['query', 'key', 'value'] as const;
-const normed = ['query', 'key'] as const;
-
-/** Heads and columns of this rank. */
-interface Geometry {
-  readonly tokens: number;
-  readonly headDim: number;
-  readonly heads: HeadArguments;
-  readonly share: HeadShare;
-  columns(projection: Projection): number;
-  /** Planes of a region; raw queries and keys have no values. */
-  planes(region: Float32Array): Planes;
-}
-
-function geometry(tokens: number, heads: HeadArguments, tp: { index: number; size: number }): Geometry {
-  const { headDim } = heads;
-  const share = headShare(heads.attentionHeads, heads.keyValueHeads, tp.size, tp.index);
-  const [queryColumns, keyColumns] = [share.heads * headDim, share.kvHeads * headDim];
-  return {
-    tokens,
-    headDim,
-    heads,
-    share,
-    columns: (projection) => (projection === 'query' ? queryColumns : keyColumns),
-    planes: (region) => {
-      const key = tokens * queryColumns;
-      const value = key + tokens * keyColumns;
-      return { query: region.subarray(0, key), key: region.subarray(key, value), value: region.subarray(value) };
-    },
-  };
-}
-
-/** What of a parameter belongs to this rank's heads; replicated key/value weights hold them all. */
-function ownHeads(all: Float32Array, g: Geometry, projection: Projection, elementsPerHead: number): Float32Array {
-  const { kvReplicas, firstKvHead, kvHeads } = g.share;
-  if (projection === 'query' || kvReplicas === 1) return all;
-  return all.subarray(firstKvHead * elementsPerHead, (firstKvHead + kvHeads) * elementsPerHead);
-}
-
-const tables = new Map<string, RopeTable>();
-
-/** What angles depend on beside the width. */
-type RotaryArguments = Pick<CpuCallOf<RotaryKernel>['arguments'], 'sequence' | 'theta' | 'scaling'>;
-
-/** The angles of a sequence, worked out once. */
-export function angles({ sequence, theta, scaling }: RotaryArguments, width: number): RopeTable {
-  const key = JSON.stringify([sequence, width, theta, scaling]);
-  let table = tables.get(key);
-  if (table === undefined) tables.set(key, (table = ropeTable(sequence, width, theta, scaling)));
-  return table;
-}
-
 function attentionShape(
   call: CpuCallOf<'attention.core'> | CpuCallOf<'attention.core.backward'>,
   { tokens, headDim, share }: Geometry,
@@ -112,86 +40,6 @@ function attentionShape(
     ...(window?.layers[layer] === true ? { window: window.tokens } : {}),
     ...(call.has('sinks') ? { sinks: call.f32('sinks') } : {}),
   };
-}
-
-function splitShape(g: Geometry, projection: 'query' | 'key', epsilon: number): SplitNormShape {
-  const query = projection === 'query';
-  return {
-    rows: g.tokens,
-    width: g.columns(projection),
-    fullWidth: (query ? g.heads.attentionHeads : g.heads.keyValueHeads) * g.headDim,
-    epsilon,
-    share: query ? 1 : 1 / g.share.kvReplicas,
-  };
-}
-
-/** A norm over every head: rows are heads of tokens. */
-function headShape(g: Geometry, projection: 'query' | 'key', epsilon: number) {
-  const rows = g.tokens * (projection === 'query' ? g.share.heads : g.share.kvHeads);
-  return { rows, width: g.headDim, epsilon };
-}
-
-const rotary = (call: CpuCallOf<RotaryKernel>, tokens: number): Geometry =>
-  geometry(tokens, call.arguments.heads, call.arguments.tp);
-
-/**
- * This rank's heads of a query or key norm, or of its gradient: a norm over all heads has a weight for each, one over a
- * head the same for all.
- */
-function normPart(
-  call: CpuCallOf<RotaryKernel>,
-  g: Geometry,
-  projection: 'query' | 'key',
-  all: Float32Array,
-): Float32Array {
-  return call.has('squares') ? ownHeads(all, g, projection, g.headDim) : all;
-}
-
-/** Queries or keys before clipping and rotation, into `out`. */
-function normalise(call: CpuCallOf<RotaryKernel>, g: Geometry, projection: 'query' | 'key', out: Float32Array): void {
-  const { epsilon } = call.arguments;
-  const raw = g.planes(call.f32('raw'))[projection];
-  const weight = normPart(call, g, projection, call.f32(`${projection}Norm`));
-  if (!call.has('squares')) {
-    const shape = headShape(g, projection, epsilon);
-    rmsNormForward({ shape, x: raw, weight, y: out, inverseRms: new Float32Array(shape.rows) });
-    return;
-  }
-  const all = call.f32('squares');
-  const squares = projection === 'query' ? all.subarray(0, g.tokens) : all.subarray(g.tokens);
-  splitNormApply({
-    shape: splitShape(g, projection, epsilon),
-    x: raw,
-    weight,
-    squares,
-    y: out,
-    inverseRms: new Float32Array(g.tokens),
-  });
-}
-
-/** The angles, and how the rows of queries and keys lie. */
-function rotation(call: CpuCallOf<RotaryKernel>, g: Geometry): { table: RopeTable; query: RopeRows; key: RopeRows } {
-  const { sequence, rotaryDim = g.headDim, interleaved } = call.arguments;
-  const rows = { rows: g.tokens, sequence, stride: g.headDim, interleaved };
-  return {
-    table: angles(call.arguments, rotaryDim),
-    query: { ...rows, heads: g.share.heads },
-    key: { ...rows, heads: g.share.kvHeads },
-  };
-}
-
-/** Takes rotation, and clipping before it, out of the gradient of queries and keys. */
-function unrotate(call: CpuCallOf<RotaryKernel>, g: Geometry, d: Planes): void {
-  const { clip } = call.arguments;
-  const { table, query, key } = rotation(call, g);
-  ropeBackward(table, d.query, query);
-  ropeBackward(table, d.key, key);
-  if (clip === undefined) return;
-  for (const projection of normed)
-    call.scratch(d[projection].length, (before) => {
-      normalise(call, g, projection, before);
-      clampBackward(before, clip, d[projection], d[projection]);
-    });
 }
 
 /**
@@ -362,44 +210,5 @@ const backward: CatalogueKernels<Exclude<AttentionKernel, keyof typeof forward>>
     }
   },
 };
-
-/** Arrays of one projection in the norm's backward; `index` is its place in the statistics of both. */
-interface NormBackward {
-  readonly projection: 'query' | 'key';
-  readonly index: number;
-  readonly x: Float32Array;
-  readonly dy: Float32Array;
-  readonly weight: Float32Array;
-  readonly gradient: Float32Array;
-}
-
-function normBackward(
-  call: CpuCallOf<'attention.rotate.backward'>,
-  g: Geometry,
-  { projection, index, x, dy, weight, gradient }: NormBackward,
-): void {
-  const { epsilon } = call.arguments;
-  if (call.has('squares')) {
-    const shape = splitShape(g, projection, epsilon);
-    const part = (of: Float32Array): Float32Array => of.subarray(index * g.tokens, (index + 1) * g.tokens);
-    const squares = part(call.f32('squares'));
-    const inverse = squares.map((sum) => 1 / Math.sqrt((sum * shape.share) / shape.fullWidth + shape.epsilon));
-    splitNormBackward({
-      shape,
-      x,
-      weight,
-      inverseRms: inverse,
-      dots: part(call.f32('dots')),
-      dy,
-      dx: dy,
-      dweight: gradient,
-    });
-    return;
-  }
-  const shape = headShape(g, projection, epsilon);
-  const inverse = new Float32Array(shape.rows);
-  call.scratch(x.length, (y) => rmsNormForward({ shape, x, weight, y, inverseRms: inverse }));
-  rmsNormBackward({ shape, x, weight, inverseRms: inverse, dy, dx: dy, dweight: gradient });
-}
 
 export const attentionKernels: CatalogueKernels<AttentionKernel> = { ...forward, ...backward };

@@ -17,7 +17,7 @@ import {
   type LinearShape,
 } from '../../../transformer/index.js';
 import type { CatalogueKernels, CpuCallOf } from '../kernel-call.js';
-import { angles } from './attention.js';
+import { angles } from './attention-rotary.js';
 
 type LatentKernel = Extract<KernelName, `latent.${string}`>;
 type ExpandCall = CpuCallOf<'latent.expand'> | CpuCallOf<'latent.expand.backward'>;
