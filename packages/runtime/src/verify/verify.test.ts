@@ -84,8 +84,8 @@ const strategiesOf = (layoutText: string): Strategy[] => {
 };
 
 /**
- * Steps of the trajectory that all strategies are followed for. On every layout one is followed to the end, each time in
- * another family of those that take the layout.
+ * Steps of the trajectory that all strategies are followed for. On every layout one is followed to the end, in families
+ * by turns.
  */
 const fewSteps = 3;
 const isFollowed = (family: string, text: string): boolean => {
