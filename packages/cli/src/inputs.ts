@@ -14,6 +14,7 @@ import {
 } from '@monta/core';
 import {
   CalibrationLookup,
+  cardShares,
   gemmShareOf,
   gpuKey,
   InputError,
@@ -22,6 +23,7 @@ import {
   readCalibration,
   type Calibration,
   type CollectiveCurves,
+  type ProbedCard,
   type CostInputs,
   type CostModelOptions,
 } from '@monta/core';
@@ -101,7 +103,9 @@ export function loadCalibration(
   const usable = calibration.series.some(
     ({ op, ranks, nodes }) => !('unknown' in curves.find({ op, ranks, nodes: nodes ?? 1, bytes: size })),
   );
-  if (!usable) {
+  const probe = calibration.probes?.find((one) => gpuKey(one.computeDevice) === gpuKey(cluster.device.name));
+  const card = probe?.card;
+  if (!usable && card === undefined) {
     const devices = [...new Set(calibration.series.map((s) => s.gpu || 'unnamed device'))];
     throw new InputError(`says nothing about ${cluster.device.name}`, {
       file: path,
@@ -109,12 +113,39 @@ export function loadCalibration(
       hint: 'monta calibrate --gpu names the device of logs that do not say',
     });
   }
-  const probe = calibration.probes?.find((one) => gpuKey(one.computeDevice) === gpuKey(cluster.device.name));
   const peak = cluster.device.flopsPerSecond[computeType];
+  if (card !== undefined) return cardInputs(card, cluster, { path, ...(usable ? { curves } : {}) });
   const gemmEfficiency = probe === undefined || peak === undefined ? undefined : gemmShareOf(probe, peak);
   return gemmEfficiency === undefined
     ? { curves }
     : { curves, inputs: { gemmEfficiency }, inputSource: `matrix products probed, ${path}` };
+}
+
+/** Of a probed card: its shares of the datasheet where kernels run in what it was probed in. */
+function cardInputs(
+  card: ProbedCard,
+  { device }: Cluster,
+  { path, curves }: { readonly path: string; readonly curves?: CollectiveCurves },
+): Pick<CostModelOptions, 'curves' | 'inputs' | 'inputSource'> {
+  const { bf16 } = device.flopsPerSecond;
+  const shares =
+    bf16 === undefined
+      ? undefined
+      : cardShares(card, { flopsPerSecond: bf16, memoryBytesPerSecond: device.memoryBytesPerSecond });
+  return {
+    ...(curves === undefined ? {} : { curves }),
+    inputs: {
+      hostOverheadSeconds: card.hostLaunchSeconds,
+      ...(shares === undefined
+        ? {}
+        : {
+            gemmEfficiency: shares.gemm,
+            memoryEfficiency: shares.memory,
+            ...(shares.attention === undefined ? {} : { attentionEfficiency: shares.attention }),
+          }),
+    },
+    inputSource: `one card probed, ${path}${curves === undefined ? '; links of the datasheet' : ''}`,
+  };
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   InputError,
   type Cluster,
   type Probe,
+  type ProbedGemm,
 } from '@monta/core';
 import {
   cardsHere,
@@ -88,11 +89,7 @@ export function showProbe(console: Console, probe: Probe, cluster?: Cluster): vo
   console.print(
     renderTable(
       [{ header: 'm x n x k' }, { header: 'time', ...number }, { header: 'rate', ...number }],
-      probe.gemms.map(({ m, n, k, seconds }) => [
-        `${m} x ${n} x ${k}`,
-        formatSeconds(seconds),
-        formatFlops((2 * m * n * k) / seconds),
-      ]),
+      productRows(probe.gemms),
       { style, indent: 2 },
     ),
   );
@@ -147,10 +144,7 @@ export async function runProbe(context: MontaContext, flags: CalibrateFlags): Pr
 /** Ranks over MPI or NCCL, where the flags or the person's mpirun say so. */
 function hostsOf(flags: CalibrateFlags, launcher?: Launcher): NetworkProbeOptions['hosts'] {
   const backend = backendFrom(undefined, flags);
-  if (backend.kind === 'local') {
-    if (backend.device === undefined) return undefined;
-    throw new InputError('one card has no links', { file: '--device', expected: '--backend nccl, and --ranks' });
-  }
+  if (backend.kind === 'local') return undefined;
   if (flags.cluster !== undefined || flags.emulate !== undefined)
     throw new InputError(`the network of a job over ${backend.kind} is real, it is not emulated`, {
       file: '--backend',
@@ -165,7 +159,78 @@ function hostsOf(flags: CalibrateFlags, launcher?: Launcher): NetworkProbeOption
   return { launcher: launcher ?? launcherOf(backend), count: hosts.length, ranksPerHost: hosts[0]?.slots ?? 1 };
 }
 
+/** One card: no links, so that a plan takes those of the datasheet. Throws `InputError` where there is none. */
+async function probeOneCard(console: Console, flags: CalibrateFlags): Promise<void> {
+  if (flags.cluster !== undefined || flags.emulate !== undefined || (flags.ranks ?? 1) > 1)
+    throw new InputError('one card has no links', {
+      file: '--device',
+      expected: '--probe --device cuda alone, or --backend nccl and --ranks for the links of several',
+    });
+  cardsHere();
+  console.note('timing products, attention, copies and launches on the card');
+  const { probeCard } = await import('@monta/runtime/bench/cuda');
+  finishCard(console, flags, probeCard());
+}
+
+/** Writes what was found of a card. */
+export function finishCard(console: Console, flags: CalibrateFlags, probe: Probe): void {
+  finish({
+    console,
+    flags,
+    fit: {
+      calibration: { series: [], notes: ['one card: its links were not measured'], probes: [probe] },
+      fits: [],
+      warnings: [],
+    },
+    warnings: ['one card has no links: plans take those of the cluster file'],
+    more: { show: () => showCard(console, probe), json: { probe } },
+  });
+}
+
+function showCard(console: Console, { computeDevice, card }: Probe): void {
+  if (card === undefined) return;
+  const { style } = console;
+  console.print(style.bold(`Matrix products on ${computeDevice}, bf16, measured`));
+  console.print(
+    renderTable(
+      [{ header: 'm x n x k' }, { header: 'time', ...number }, { header: 'rate', ...number }],
+      productRows(card.gemms),
+      { style, indent: 2 },
+    ),
+  );
+  const attention = card.attention.map(({ sequence, heads, kvHeads, headDim, forwardSeconds, backwardSeconds }) => [
+    `${sequence}, ${heads} heads on ${kvHeads} of ${headDim}`,
+    formatSeconds(forwardSeconds),
+    formatSeconds(backwardSeconds),
+  ]);
+  console.print(
+    renderTable(
+      [{ header: 'causal attention' }, { header: 'forward', ...number }, { header: 'backward', ...number }],
+      attention,
+      { style, indent: 2 },
+    ),
+  );
+  console.print(
+    renderFacts(
+      [
+        ['Memory', formatBandwidth(card.memoryBytesPerSecond)],
+        ['A launch', `${formatSeconds(card.launchSeconds)}, of the host ${formatSeconds(card.hostLaunchSeconds)}`],
+      ],
+      style,
+    ),
+  );
+}
+
+const productRows = (gemms: readonly ProbedGemm[]): string[][] =>
+  gemms.map(({ m, n, k, seconds }) => [
+    `${m} x ${n} x ${k}`,
+    formatSeconds(seconds),
+    formatFlops((2 * m * n * k) / seconds),
+  ]);
+
 async function probeAndWrite({ console }: MontaContext, flags: CalibrateFlags, launcher?: Launcher): Promise<void> {
+  const backend = backendFrom(undefined, flags);
+  if (backend.kind === 'local' && backend.device !== undefined) return await probeOneCard(console, flags);
   const hosts = hostsOf(flags, launcher);
   if (flags.emulate !== undefined && flags.cluster === undefined) {
     throw new InputError('--emulate needs the cluster that is emulated', { expected: '--cluster' });

@@ -174,7 +174,8 @@ const describeFit = (fit: SeriesFit) => {
 };
 
 /** What a probe of this machine adds to the JSON. */
-type MeasuredHere = Pick<NetworkProbeResult, 'probe' | 'lostSeconds' | 'wallSeconds'>;
+type MeasuredHere = Pick<NetworkProbeResult, 'probe'> &
+  Partial<Pick<NetworkProbeResult, 'lostSeconds' | 'wallSeconds'>>;
 
 /** What a finished calibration does besides being written: merging, plots, table or JSON. */
 export function finish({
@@ -205,7 +206,7 @@ export function finish({
     });
     return;
   }
-  showFits(console, fit.fits);
+  if (fit.fits.length > 0) showFits(console, fit.fits);
   more.show?.();
   console.print();
   const merged = earlier.length === 0 ? '' : ` (put together with ${(flags.merge ?? []).join(', ')})`;

@@ -6,7 +6,8 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readPerfetto, type Span } from '@monta/core';
+import { getCluster, readPerfetto, writeCalibration, type Span } from '@monta/core';
+import { loadCalibration } from '../inputs.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { monta } from '../../testing/run-monta.js';
 
@@ -147,6 +148,30 @@ function expectNear(predicted: number, expected: number, most: number): void {
   expect(predicted).toBeGreaterThan(expected * 0.999);
   expect(predicted).toBeLessThan(expected * most);
 }
+
+describe('a calibration of one card', () => {
+  it('gives what kernels reach, and leaves links to the cluster file', async () => {
+    const one = { sequence: 8192, heads: 32, kvHeads: 32, headDim: 128, valueDim: 128 };
+    const card = {
+      gemms: [{ m: 8192, n: 8192, k: 8192, seconds: (2 * 8192 ** 3) / 600e12 }],
+      attention: [{ ...one, forwardSeconds: 1e-3, backwardSeconds: 2.8e-3 }],
+      memoryBytesPerSecond: 4e12,
+      launchSeconds: 2e-6,
+      hostLaunchSeconds: 4e-6,
+    };
+    const key = { gpu: 'NVIDIA H200', system: '', library: 'monta cuda', computeDevice: 'NVIDIA H200' };
+    const probe = { ...key, emulatedTimeScale: null, tiers: [], gemms: [], interference: null, card };
+    writeFileSync(file('card.json'), writeCalibration({ series: [], notes: [], probes: [probe] }));
+    const cluster = getCluster('h200-1x8');
+    const { curves, inputs, inputSource } = loadCalibration(file('card.json'), cluster);
+    expect(curves).toBeUndefined();
+    expect(inputSource).toMatch(/one card probed, .*card\.json; links of the datasheet/u);
+    const peak = cluster.device.flopsPerSecond.bf16 ?? NaN;
+    expect(inputs?.gemmEfficiency).toBeCloseTo(600e12 / peak, 6);
+    expect(inputs?.memoryEfficiency).toBeCloseTo(4e12 / cluster.device.memoryBytesPerSecond, 6);
+    expect(() => loadCalibration(file('card.json'), getCluster('a800-2x8'))).toThrow(/says nothing about A800/u);
+  });
+});
 
 describe('monta bench dispatch --calibration', () => {
   it('predicts the measured times on the slowed clock, and warns that other links run', async () => {

@@ -113,6 +113,10 @@ export class FakeCuda {
     cublasLtMatmulAlgoGetHeuristic: (...values: unknown[]) => {
       (values[9] as Int32Array)[0] = 1;
     },
+    // One engine is proposed, and whatever is asked for is there once.
+    cudnnBackendGetAttribute: (_from: number, _attribute: number, _type: number, _room: number, found: unknown) => {
+      if (found instanceof BigInt64Array || found instanceof BigUint64Array) found[0] = 1n;
+    },
     cudaEventElapsedTime: (cell: Float32Array, start: number, end: number) => {
       cell[0] = this.#event(end).milliseconds - this.#event(start).milliseconds;
     },

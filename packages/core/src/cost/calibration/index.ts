@@ -31,6 +31,6 @@ export { summarize, validate } from './validate.js';
 export type { ErrorGroup, ErrorSummary, Validation, ValidationRow } from './validate.js';
 export { paperTestbed } from './testbed.js';
 export type { Testbed, TestbedOptions } from './testbed.js';
-export { gemmShareOf } from './probe.js';
-export type { Interference, Probe, ProbedGemm, ProbedTier } from './probe.js';
+export { cardShares, gemmShareOf } from './probe.js';
+export type { Interference, Probe, ProbedCard, ProbedGemm, ProbedTier } from './probe.js';
 export { busBytesPerSecond } from './measurement.js';

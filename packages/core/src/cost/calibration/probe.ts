@@ -40,6 +40,29 @@ export interface Interference {
   readonly communicationSlowdown: number;
 }
 
+/** Causal attention of one sequence in bf16. */
+export interface ProbedAttention {
+  readonly sequence: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly forwardSeconds: number;
+  readonly backwardSeconds: number;
+}
+
+/** What one card gives, sustained. */
+export interface ProbedCard {
+  /** In bf16 on random data. */
+  readonly gemms: readonly ProbedGemm[];
+  readonly attention: readonly ProbedAttention[];
+  /** Of a copy within the card, bytes read and written. */
+  readonly memoryBytesPerSecond: number;
+  /** Of a kernel that does next to nothing: on its stream, and of the host. */
+  readonly launchSeconds: number;
+  readonly hostLaunchSeconds: number;
+}
+
 /** One probe of one backend. */
 export interface Probe {
   /** The device of the cluster, and the cluster; the keys of the series measured with it. */
@@ -56,6 +79,8 @@ export interface Probe {
   readonly computeDevice: string;
   readonly gemms: readonly ProbedGemm[];
   readonly interference: Interference | null;
+  /** Of a probe of one card, which has no tiers. */
+  readonly card?: ProbedCard;
 }
 
 const tierKeys = [
@@ -79,8 +104,10 @@ export function readProbe(field: Field): Probe {
     'computeDevice',
     'gemms',
     'interference',
+    'card',
   ]);
   const interference = map.get('interference')?.map(['computeSlowdown', 'communicationSlowdown']);
+  const card = map.get('card');
   return {
     gpu: text(map.need('gpu')),
     system: text(map.need('system')),
@@ -102,14 +129,7 @@ export function readProbe(field: Field): Probe {
         };
       }),
     computeDevice: text(map.need('computeDevice')),
-    gemms: map
-      .need('gemms')
-      .list()
-      .map((entry) => {
-        const gemm = entry.map(['m', 'n', 'k', 'seconds']);
-        const size = (name: 'm' | 'n' | 'k'): number => gemm.need(name).integer({ max: limits.sequence });
-        return { m: size('m'), n: size('n'), k: size('k'), seconds: gemm.need('seconds').number({ above: 0 }) };
-      }),
+    gemms: map.need('gemms').list().map(readGemm),
     interference:
       interference === undefined
         ? null
@@ -117,13 +137,50 @@ export function readProbe(field: Field): Probe {
             computeSlowdown: interference.need('computeSlowdown').number({ above: 0 }),
             communicationSlowdown: interference.need('communicationSlowdown').number({ above: 0 }),
           },
+    ...(card === undefined ? {} : { card: readCard(card) }),
+  };
+}
+
+function readGemm(entry: Field): ProbedGemm {
+  const gemm = entry.map(['m', 'n', 'k', 'seconds']);
+  const size = (name: 'm' | 'n' | 'k'): number => gemm.need(name).integer({ max: limits.sequence });
+  return { m: size('m'), n: size('n'), k: size('k'), seconds: gemm.need('seconds').number({ above: 0 }) };
+}
+
+const attentionSizes = ['sequence', 'heads', 'kvHeads', 'headDim', 'valueDim'] as const;
+
+function readCard(field: Field): ProbedCard {
+  const map = field.map(['gemms', 'attention', 'memoryBytesPerSecond', 'launchSeconds', 'hostLaunchSeconds']);
+  const above = { above: 0 };
+  return {
+    gemms: map.need('gemms').list(1).map(readGemm),
+    attention: map
+      .need('attention')
+      .list()
+      .map((entry) => {
+        const one = entry.map([...attentionSizes, 'forwardSeconds', 'backwardSeconds']);
+        const size = (name: (typeof attentionSizes)[number]): number =>
+          one.need(name).integer({ max: limits.sequence });
+        return {
+          sequence: size('sequence'),
+          heads: size('heads'),
+          kvHeads: size('kvHeads'),
+          headDim: size('headDim'),
+          valueDim: size('valueDim'),
+          forwardSeconds: one.need('forwardSeconds').number(above),
+          backwardSeconds: one.need('backwardSeconds').number(above),
+        };
+      }),
+    memoryBytesPerSecond: map.need('memoryBytesPerSecond').number(above),
+    launchSeconds: map.need('launchSeconds').number(above),
+    hostLaunchSeconds: map.need('hostLaunchSeconds').number({ min: 0 }),
   };
 }
 
 const text = (field: Field): string => (field.value === '' ? '' : field.string());
 
 /** Share of a peak, FLOP/s, that the larger half of the matrix products reached; undefined without any. */
-export function gemmShareOf(probe: Probe, peakFlopsPerSecond: number): number | undefined {
+export function gemmShareOf(probe: Pick<Probe, 'gemms'>, peakFlopsPerSecond: number): number | undefined {
   const rates = probe.gemms
     .map(({ m, n, k, seconds }) => ({ flops: 2 * m * n * k, rate: (2 * m * n * k) / seconds }))
     .sort((a, b) => b.flops - a.flops)
@@ -132,4 +189,31 @@ export function gemmShareOf(probe: Probe, peakFlopsPerSecond: number): number | 
     .sort((a, b) => a - b);
   const middle = rates[Math.floor(rates.length / 2)];
   return middle === undefined ? undefined : Math.min(1, middle / peakFlopsPerSecond);
+}
+
+/** Attention's backward against its forward pass, in products. */
+const backwardFlops = 2.5;
+
+/** FLOPs of a forward pass: half of all pairs of positions, each a product of queries and keys and one of values. */
+const attentionFlops = ({ sequence, heads, headDim, valueDim }: ProbedAttention): number =>
+  sequence * (sequence + 1) * heads * (headDim + valueDim);
+
+/**
+ * Shares of a device's datasheet that a probed card reached: of its peak in bf16 by the larger half of the products and
+ * by attention, median of both passes; of its memory by a copy. At most 1 each.
+ */
+export function cardShares(
+  card: ProbedCard,
+  { flopsPerSecond, memoryBytesPerSecond }: { readonly flopsPerSecond: number; readonly memoryBytesPerSecond: number },
+): { readonly gemm: number; readonly attention?: number; readonly memory: number } {
+  const shares = card.attention
+    .map((one) => (attentionFlops(one) * (1 + backwardFlops)) / (one.forwardSeconds + one.backwardSeconds))
+    .map((rate) => Math.min(1, rate / flopsPerSecond))
+    .sort((a, b) => a - b);
+  const attention = shares[Math.floor(shares.length / 2)];
+  return {
+    gemm: gemmShareOf(card, flopsPerSecond) ?? 1,
+    ...(attention === undefined ? {} : { attention }),
+    memory: Math.min(1, card.memoryBytesPerSecond / memoryBytesPerSecond),
+  };
 }

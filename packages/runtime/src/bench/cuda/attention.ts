@@ -19,10 +19,14 @@ export const attentionShapes: readonly CudaAttentionShape[] = [
   { ...heads, sequence: 8192, kvHeads: 4 },
 ];
 
-export function measureAttention(context: CudaContext): AttentionMeasurement[] {
+export function measureAttention(
+  context: CudaContext,
+  shapes: readonly CudaAttentionShape[] = attentionShapes,
+  runMilliseconds?: number,
+): AttentionMeasurement[] {
   const attention = new CudaAttention(context);
   const stream = context.createStream();
-  return attentionShapes.map((shape) => {
+  return shapes.map((shape) => {
     const { batch, sequence, kvHeads, headDim, valueDim } = shape;
     const rows = batch * sequence;
     const allocated: number[] = [];
@@ -40,8 +44,9 @@ export function measureAttention(context: CudaContext): AttentionMeasurement[] {
     const buffers = { q: room(queries), k: room(keys), v: room(values), o: room(outputs), statistics };
     const gradients = { dO: room(outputs), dQ: room(queries), dK: room(keys), dV: room(values) };
     context.synchronize();
-    const forward = timeOnStream(context, stream, () => attention.forward(stream, shape, buffers));
-    const backward = timeOnStream(context, stream, () => attention.backward(stream, shape, buffers, gradients));
+    const forward = timeOnStream(context, stream, () => attention.forward(stream, shape, buffers), runMilliseconds);
+    const goBack = (): void => attention.backward(stream, shape, buffers, gradients);
+    const backward = timeOnStream(context, stream, goBack, runMilliseconds);
     context.synchronize();
     for (const address of allocated) context.memory.free(address);
     return { shape, forward, backward };

@@ -1,5 +1,6 @@
 /** Measurements on a card of this host. */
 export { cudaAvailable } from '../../device/cuda/bindings/index.js';
+export { probeCard } from './card-probe.js';
 export { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
 export { type MoeLayerShape } from '../../device/cuda/layer/moe-layer.js';
 export { type WayMeasurement } from './layer.js';

@@ -32,8 +32,8 @@ const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Op
   shadow: runShadow,
   training: runTraining,
   model: (_context, { peers }) => measureModel(peers),
-  rates: measureRates,
-  attention: measureAttention,
+  rates: (context) => measureRates(context),
+  attention: (context) => measureAttention(context),
   layer: measureLayers,
   nodes: (context, { quick, seconds, save }) =>
     measureNodes({

@@ -13,11 +13,25 @@ export interface Rates {
   readonly launch: Timing;
 }
 
-const side = 8192;
-const copyBytes = 2 ** 32;
-const sustainedMilliseconds = 2000;
+export interface RateSizes {
+  /** Of the product. */
+  readonly side: number;
+  readonly copyBytes: number;
+  /** Of a run of products. */
+  readonly sustainedMilliseconds: number;
+  /** Of a run of copies, or of launches. */
+  readonly runMilliseconds: number;
+}
 
-export function measureRates(context: CudaContext): Rates {
+export const usualSizes: RateSizes = {
+  side: 8192,
+  copyBytes: 2 ** 32,
+  sustainedMilliseconds: 2000,
+  runMilliseconds: 100,
+};
+
+export function measureRates(context: CudaContext, sizes: RateSizes = usualSizes): Rates {
+  const { side, copyBytes, sustainedMilliseconds, runMilliseconds } = sizes;
   const stream = context.createStream();
   const { memory, libraries } = context;
   const matrices = [1, 2, 3].map((seed) => {
@@ -33,13 +47,12 @@ export function measureRates(context: CudaContext): Rates {
   const multiply = (): void =>
     gemm.multiply(stream, { m: side, n: side, k: side, a, b, d, transposeB: true, storage: 'bf16' });
   const product = timeOnStream(context, stream, multiply, sustainedMilliseconds);
-  const copy = timeOnStream(context, stream, () =>
-    libraries.runtime.cudaMemcpyAsync(to, from, copyBytes, cuda.copyAnyWay, stream),
-  );
+  const copyOnce = (): void => void libraries.runtime.cudaMemcpyAsync(to, from, copyBytes, cuda.copyAnyWay, stream);
+  const copy = timeOnStream(context, stream, copyOnce, runMilliseconds);
   const kernel = context.kernels.get('random', 'bf16', 'fill_random');
-  const launch = timeOnStream(context, stream, () =>
-    kernel.launch(stream, { blocks: 1, threads: 32 }, { values: d, count: 1, scale: 1, seed: 1 }),
-  );
+  const launchOnce = (): void =>
+    kernel.launch(stream, { blocks: 1, threads: 32 }, { values: d, count: 1, scale: 1, seed: 1 });
+  const launch = timeOnStream(context, stream, launchOnce, runMilliseconds);
   for (const address of [...matrices, from, to]) memory.free(address);
   memory.trim();
   return {
