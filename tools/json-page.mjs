@@ -355,7 +355,7 @@ function rowsOf(type, at, prefix = '', done = new Map(), planRoot = isPlan(type)
       else {
         if (object.getProperties().length === 0) throw new Error(`${place} has no keys: ${at.getText()}`);
         done.set(object, place);
-        inside.push(...rowsOf(object, at, `${place}.`, done, planRoot));
+        for (const row of rowsOf(object, at, `${place}.`, done, planRoot)) inside.push(row);
       }
     });
     // Of another form of the object.

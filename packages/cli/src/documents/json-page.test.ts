@@ -68,7 +68,7 @@ it.each<readonly [string, readonly string[]]>([
 ])('%s prints what the page says', async (title, inputs) => {
   const paths = inputs.map((word) => (/^(?:fixtures|examples)\//u.test(word) ? `${root}${word}` : word));
   const { out, err } = await monta(...paths, '--json');
-  expect(out, err).not.toBe('');
+  expect({ out, err }).not.toHaveProperty('out', '');
   const printed: unknown = JSON.parse(out);
   expect(Object.keys(printed as object).length).toBeGreaterThan(1);
   expect([...new Set(unsaid(printed, startOf(title)))]).toEqual([]);

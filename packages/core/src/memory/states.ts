@@ -4,7 +4,7 @@ import { InputError } from '../units/errors.js';
 import { layerParameters, countParameters, type LayerParameters } from '../model/parameters.js';
 import type { MoeModel } from '../model/model.js';
 import type { DType } from '../schedule/schedule.js';
-import type { SharedUpTo, StateSharing } from '../schedule/shared-states.js';
+import type { SharedUpTo, StateSharing } from '../schedule/state-sharing.js';
 import { noElements, type Elements } from '../schedule/template-elements.js';
 
 export const addElements = (a: Elements, b: Elements): Elements => ({

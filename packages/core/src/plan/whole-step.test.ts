@@ -28,7 +28,7 @@ const modelOf = (layers: number, dense: number) =>
 const layouts = ['tp=1,dp=8,ep=8', 'tp=1,dp=4,ep=4,pp=2', 'tp=2,dp=2,ep=4,etp=1,pp=2'];
 
 function drawn(random: Random): { step: StepShape; jobOf: (programs: SimulationJob['programs']) => SimulationJob } {
-  const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)] ?? (list[0] as T);
+  const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)] ?? list[0];
   const layout = parseLayout(pick(layouts));
   const virtualStages = layout.pp > 1 ? 1 + random.integer(2) : 1;
   const layers = layout.pp * virtualStages + random.integer(2);

@@ -30,24 +30,31 @@ export class RoutingBinding implements Binding {
   }
 
   counts(exchange: Exchange, rank: number, node: number, part: Part): ExchangeCounts {
-    return this.#once(this.#counts, exchange, rank, part, () => {
+    return this.#once({ answers: this.#counts, of: exchange, rank, part }, () => {
       const at = this.#place(rank);
       return exchange.fixed?.(at, part) ?? exchange.counts(at, part, this.#routingOf(rank, node));
     });
   }
 
   rows(rule: RowRule, rank: number, node: number, part: Part): number {
-    return this.#once(this.#rows, rule, rank, part, () =>
+    return this.#once({ answers: this.#rows, of: rule, rank, part }, () =>
       rule.count(this.#place(rank), part, () => this.#routingOf(rank, node)),
     );
   }
 
   /** Nodes where ranks are alike have the same routing: what it comes to is worked out once for all of them. */
   #once<Of extends object, Value>(
-    answers: WeakMap<Of, Map<number, Value>>,
-    of: Of,
-    rank: number,
-    { chunk, of: chunks }: Part,
+    {
+      answers,
+      of,
+      rank,
+      part: { chunk, of: chunks },
+    }: {
+      readonly answers: WeakMap<Of, Map<number, Value>>;
+      readonly of: Of;
+      readonly rank: number;
+      readonly part: Part;
+    },
     ask: () => Value,
   ): Value {
     if (this.alike === undefined || chunks >= mostChunks) return ask();

@@ -1,11 +1,12 @@
 /** Nodes that gather weights and scatter gradients, against what ZeRO's stages say of memory, traffic and order. */
 import { describe, expect, it } from 'vitest';
+import { maxOf } from '../units/index.js';
 import { parseLayout } from '../layout/resolve.js';
 import { countParameters } from '../model/parameters.js';
 import { getModel } from '../model/names.js';
 import { compile, type CompiledOperation, type CompiledProgram } from './compile.js';
 import { parameters, shardElements } from './parameters.js';
-import type { SharedUpTo } from './shared-states.js';
+import type { SharedUpTo } from './state-sharing.js';
 import { pipelineStep, trainingStep } from './step.js';
 import type { StepShape } from './step-shape.js';
 
@@ -90,7 +91,7 @@ describe('weights shared over the ranks that hold them alike', () => {
     for (const { region, first, last } of compiled.regions)
       if (region.life === 'pass' && region.id.endsWith('.weights'))
         for (let at = first; at <= last; at++) units.set(at, (units.get(at) ?? 0) + 1);
-    expect(Math.max(...units.values())).toBe(2);
+    expect(maxOf([...units.values()])).toBe(2);
   });
 
   it('are gathered once the unit before the last has ended, and gradients scattered once they are complete', () => {

@@ -21,22 +21,11 @@ import { activationOf } from './moe-shape.js';
 import type { Bucket } from './parameter.js';
 import { layerParameters, sharing as bucketsOf } from './layer-parameters.js';
 import { shardElements } from './parameters.js';
-import type { DType, Life, Operation, Pass, Program, ProgramNode, Region, Template } from './schedule.js';
+import type { Life, Operation, Pass, Program, ProgramNode, Region, Template } from './schedule.js';
+import type { SharedUpTo, StateSharing } from './state-sharing.js';
 import type { StepShape } from './step-shape.js';
 import { add, read, TemplateBuilder, write } from './template-builder.js';
 import { templateElements, type Elements } from './template-elements.js';
-
-/** How far ranks share: nothing, the optimizer, gradients besides, or weights too. */
-export type SharedUpTo = 'none' | 'optimizer' | 'gradients' | 'weights';
-
-export interface StateSharing {
-  /** Of what dp x cp ranks hold alike, and of experts, which edp ranks do. */
-  readonly dense: SharedUpTo;
-  readonly expert: SharedUpTo;
-  /** Types in which weights and gradients travel, and are whole. */
-  readonly weightType: DType;
-  readonly gradientType: DType;
-}
 
 type Kind = keyof Elements;
 const kinds: readonly Kind[] = ['dense', 'expert'];

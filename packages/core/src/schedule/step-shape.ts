@@ -7,7 +7,7 @@ import type { Overlap } from './overlap.js';
 import type { Payload } from './payload.js';
 import type { Recompute } from './recompute.js';
 import type { DType } from './schedule.js';
-import type { StateSharing } from './shared-states.js';
+import type { StateSharing } from './state-sharing.js';
 import type { StageShape } from './stages.js';
 
 export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfStages'> {

@@ -66,7 +66,7 @@ export interface MeetingPrice extends Bundled {
 }
 
 /** Bundles of even loads, by world and by how a unit moves. */
-const unitBundles = memoized((_: World) => new WeakMap<Move, Bundled>());
+const unitBundles = memoized<World, WeakMap<Move, Bundled>>(() => new WeakMap());
 
 export class Prices {
   readonly #job: Job;

@@ -242,7 +242,7 @@ function compiled(program: Program): CompiledProgram {
   return known;
 }
 
-const pricedTemplates = memoized((_: CostModel) => new WeakSet<Template>());
+const pricedTemplates = memoized<CostModel, WeakSet<Template>>(() => new WeakSet<Template>());
 
 function unpriced(programs: readonly Program[], model: CostModel): string[] {
   const missing = new Set<string>();
@@ -297,8 +297,15 @@ function summarize({ run, trace, world, fabric, model }: Simulated): SimulationS
     times,
     get ports() {
       ports ??= fabric.ports.map(({ id, tier, direction }, index) => {
-        const { bytes = 0, busySeconds = 0 } = portKinds[world.portPlace[index] ?? -1] ?? {};
-        return { id, tier, direction, bytes, utilisation: makespanSeconds > 0 ? busySeconds / makespanSeconds : 0 };
+        const load: PortKind | undefined = portKinds[world.portPlace[index] ?? -1];
+        const busySeconds = load?.busySeconds ?? 0;
+        return {
+          id,
+          tier,
+          direction,
+          bytes: load?.bytes ?? 0,
+          utilisation: makespanSeconds > 0 ? busySeconds / makespanSeconds : 0,
+        };
       });
       return ports;
     },

@@ -5,7 +5,7 @@
  */
 import type { CompiledProgram } from '../schedule/compile.js';
 import type { ProgramNode } from '../schedule/schedule.js';
-import { lengthOf, unionOf, type Interval } from '../units/index.js';
+import { lengthOf, minOf, unionOf, type Interval } from '../units/index.js';
 import { causes, type FlatProgram, type Happening } from './rank-state.js';
 
 /** What happened in a step, by place in its world. */
@@ -49,7 +49,7 @@ export function periodOf(steps: Steps, { microBatches, every }: Repetition): Per
     if (program === undefined) throw new RangeError(`place ${place} has no program`);
     return { which, program, list: happenings[place] ?? [], earlier: earlierNodes(program, { microBatches, every }) };
   });
-  const until = Math.min(...places.map((place) => sameUntil(place, { microBatches, every })));
+  const until = minOf(places.map((place) => sameUntil(place, { microBatches, every })));
   const seconds = shiftBefore(places[0], until);
   if (!(seconds > 0)) return undefined;
   // between events, so that none lies on the end of a period

@@ -1,11 +1,10 @@
 import { turnsOf, wayOfStep } from '@monta/core';
-import fc from 'fast-check';
+import { assert, integer, property, record } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { stepsOfWay, stepTimes } from './ways.js';
 
-const runs = fc
-  .record({ ways: fc.integer({ min: 1, max: 4 }), steps: fc.integer({ min: 1, max: 300 }) })
-  .map(({ ways, steps }) => {
+const runs = record({ ways: integer({ min: 1, max: 4 }), steps: integer({ min: 1, max: 300 }) }).map(
+  ({ ways, steps }) => {
     const turns = turnsOf(ways, steps);
     // A step's time names the way that it was done in.
     const all = Array.from({ length: steps }, (_, i) => ({ step: i + 1, seconds: wayOfStep(turns, i + 1) }));
@@ -15,12 +14,13 @@ const runs = fc
       steps,
       run: { ...(turns ? { turns } : {}), result: { done: { steps }, steps: all, turnSteps } },
     };
-  });
+  },
+);
 
 describe('ways of a run', () => {
   it('have taken all its steps together', () => {
-    fc.assert(
-      fc.property(runs, ({ ways, steps, run }) => {
+    assert(
+      property(runs, ({ ways, steps, run }) => {
         const taken = Array.from({ length: ways }, (_, way) => stepsOfWay(run, way));
         expect(taken.reduce((sum, one) => sum + one, 0)).toBe(steps);
       }),
@@ -29,8 +29,8 @@ describe('ways of a run', () => {
   });
 
   it('are timed by their own steps, and by some wherever they have any', () => {
-    fc.assert(
-      fc.property(runs, ({ ways, run }) => {
+    assert(
+      property(runs, ({ ways, run }) => {
         for (let way = 0; way < ways; way++) {
           const times = stepTimes(run, way);
           expect(times.length).toBeGreaterThan(0);

@@ -37,7 +37,8 @@ describe('every model', () => {
     // Judged by what the search does not use: the rules from the first to the last, the program's memory, FLOPs.
     checkModelLayout(model, layout);
     const held = setting.layersOfStages ?? evenLayers(model.layers, layout.pp * virtualStages, model.multiTokenLayers);
-    const [firstStageLayers = 0, lastStageLayers = 0] = [held[0], held.at(-1)];
+    const firstStageLayers = held[0] ?? 0;
+    const lastStageLayers = held.at(-1) ?? 0;
     const degrees = { ...layout, virtualStages, firstStageLayers, lastStageLayers, microBatch };
     expect(firstRefusal(degrees, { ...problem, cluster, globalBatch })).toBeUndefined();
     expect(estimateMemory(setting)).toBeLessThan(memoryBytes * 1.01);

@@ -272,7 +272,7 @@ export class Search {
     weights.room[sort] ??= keepings.some(
       (keeping) => keeping.recompute === last && this.#bytes({ point, way, keeping }, weights) <= this.#capacity,
     );
-    return weights.room[sort] === true;
+    return weights.room[sort];
   }
 
   /**

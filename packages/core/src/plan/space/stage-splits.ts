@@ -42,7 +42,8 @@ export function stageSplits(model: MoeModel, { pp, virtualStages }: Shape): read
 function splitsOf({ layers, multiTokenLayers }: MoeModel, stages: number): StageSplit[] {
   if (stages === 1) return [{ first: layers, last: layers }];
   const even = evenLayers(layers, stages, multiTokenLayers);
-  const [evenFirst = 0, evenLast = 0] = [even[0], even.at(-1)];
+  const evenFirst = even[0] ?? 0;
+  const evenLast = even.at(-1) ?? 0;
   const splits: StageSplit[] = [{ first: evenFirst, last: evenLast }];
   const between = stages - 2;
   const fewer = { first: leastFewer, last: leastFewer + fewerOfModule * multiTokenLayers };

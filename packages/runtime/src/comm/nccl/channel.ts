@@ -2,6 +2,7 @@
  * The operations of one communicator, in order. NCCL hangs when members disagree; so they first tell each other what
  * they have submitted, and an operation goes to the card only when all members have, and agree.
  */
+import { maxOf } from '@monta/core/units';
 import type { TransferStream } from '../../device/cuda/cuda-device.js';
 import type { DeviceEvent } from '../../device/device.js';
 import type { View } from '../../device/view.js';
@@ -192,7 +193,7 @@ export class NcclChannel {
       }
       this.#starts.delete(operation.sequence);
       const { start, end } = running.span;
-      const ready = Math.min(end, Math.max(start, ...starts.values()));
+      const ready = Math.min(end, maxOf([start, ...starts.values()]));
       records.push({ event: running.event.id, label, issued: start, ready, end, bytes: this.#bytes(operation) });
     }
     return records;
