@@ -98,6 +98,8 @@ export function renderChoices(choices: JudgedChoices): string {
   return [table, ...sentences(choices).map((line) => `  ${line}`), ''].join('\n');
 }
 
+const formatScale = (scale = 1): string => scale.toPrecision(2);
+
 /** docs/emulated.md. */
 export function choicesPage(choices: JudgedChoices): string {
   const { trialRuns, finalRuns } = choices;
@@ -112,11 +114,12 @@ export function choicesPage(choices: JudgedChoices): string {
     '',
     'Volumes and bandwidths are scaled down by one factor, and all times are stretched by another, so that the ' +
       "machine's own work is small beside the network's. Ratios of times are those of the full size. Here a second " +
-      `of the cluster took ${formatInteger(scales[0] ?? 1)} to ${formatInteger(scales.at(-1) ?? 1)} seconds.`,
+      `of the cluster took ${formatScale(scales[0])} to ${formatScale(scales.at(-1))} seconds.`,
     '',
-    'Every pair of halves that makes a program of its own runs in 1, 2 and 4 chunks a pass, and every result is ' +
-      `checked against its closed form. What is near the fastest runs ${finalRuns} times more, in turns; medians of ` +
-      'these judge. *Predictions alone* know the links, the routing of the layer, and what probes of this machine ' +
+    'Every pair of halves that makes a program of its own runs in 1, 2 and 4 chunks a pass, unless its bytes alone ' +
+      'take longer on the busiest port than the fastest took. Every result is checked against its closed form. What ' +
+      `is near the fastest runs ${finalRuns} times more, in turns; medians of these judge. *Predictions alone* know ` +
+      'the links, the routing of the layer, and what probes of this machine ' +
       `tell before. *The plan* has tried what they find close, ${trialRuns} runs each, as \`monta train\` does ` +
       'before a run; those runs do not judge.',
     '',

@@ -4,6 +4,7 @@ import { assumedError, errorOf, type Basis, type CostModel, type UnknownEstimate
 import { groupNumber, localExperts, sliceIndex } from '../layout/mesh.js';
 import {
   balancedCounts,
+  expectedKeptReach,
   expectedReach,
   GroupRouting,
   sampleCounts,
@@ -64,8 +65,8 @@ export interface PassPrice {
  * Rows that each token slice sends to each expert, one matrix per expert group: even for uniform routing, limited to
  * groups or not (above 32 slices in a group the same for all of them, `evenedCounts`), sampled with the seed for skewed
  * routing, whose hot experts the seed spreads over the ranks too. Capacity drops what exceeds ceil(cf*k*T/E) an expert
- * and replica, taken from its slices in proportion. Picks are drawn where they are asked for: those that were counted,
- * or for uniform routing a draw beside the even counts.
+ * and replica, taken from its slices in proportion; copies are those of tokens with a kept pick, as expected. Picks are
+ * drawn where they are asked for: those that were counted, or for uniform routing a draw beside the even counts.
  */
 export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
   const { layout } = shape;
@@ -75,16 +76,25 @@ export function routedBinding(shape: MoeShape, routing: Routing, seed: number): 
   const routingOf = (group: number): GroupRouting => {
     const known = cache.get(group);
     if (known) return known;
-    const counts = evenedCounts(shape, routing) ?? countsOf({ shape, routing, seed, group });
+    const wanted = evenedCounts(shape, routing) ?? countsOf({ shape, routing, seed, group });
+    const counts = wanted.slice();
     capAt(counts, shape);
     // Capacity takes its share of sums, and does not say of which tokens.
     const picks = (source: number): Int32Array => sampleIds(drawOf({ shape, routing, seed, group, source }));
     const dropless = shape.capacityFactor === undefined;
+    const keptOf = expectedKeptReach(shape, spreadOf(routing, seed), (source, expert) => {
+      const place = (source % sources) * shape.experts + expert;
+      return wanted[place] ? (counts[place] ?? 0) / wanted[place] : 1;
+    });
     const routed = new GroupRouting(
       shape,
       counts,
       (source) => (dropless ? { ids: picks(source), topK: shape.topK } : undefined),
-      { reach: (source, range) => reach(group * sources + source, range) },
+      {
+        reach: dropless
+          ? (source, range) => reach(group * sources + source, range)
+          : (source, range) => keptOf(group * sources + source, range),
+      },
     );
     cache.set(group, routed);
     return routed;

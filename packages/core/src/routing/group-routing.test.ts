@@ -8,7 +8,14 @@ import { GroupRouting, whole, type SourcePicks } from './group-routing.js';
 import { InputError } from '../units/errors.js';
 import { Random } from '../units/random.js';
 import { groupLimitedExperts } from './group-limited.js';
-import { expectedGroupsPerToken, expectedReach, sampleCounts, sampleIds, type Routing } from './routing.js';
+import {
+  expectedGroupsPerToken,
+  expectedKeptReach,
+  expectedReach,
+  sampleCounts,
+  sampleIds,
+  type Routing,
+} from './routing.js';
 
 const layout = { ...layoutOf({ tp: 4, dp: 4, ep: 8, etp: 2 }), ranksPerNode: 4 };
 const ranks = worldSize(layout);
@@ -149,6 +156,20 @@ describe('tokens that are expected to reach a range of experts', () => {
         const found = sum((range) => counted.copies(0, range)) / tokens;
         expect(sum((range) => expected(0, range)) / found).toBeCloseTo(1, kind.kind === 'group-limited' ? 2.3 : 2.7);
       }
+      // Two thirds of the mean rows an expert are kept, whichever picks they are.
+      const rows = Array.from({ length: experts }, (_, e) => counted.counts[e]);
+      const kept = rows.map((of) => Math.min(1, ((2 / 3) * tokens * topK) / experts / of));
+      const random = new Random(9);
+      const dropped = ids.map((id) => (random.uniform() < kept[id] ? id : ~id));
+      const left = GroupRouting.fromPicks({ layout, experts }, [{ ids: dropped, topK }]);
+      const expectedLeft = expectedKeptReach({ experts, topK }, kind, (_, e) => kept[e]);
+      const quarters = [0, 8, 16, 24].map((start) => ({ start, end: start + 8 }));
+      const sum = (count: (range: { start: number; end: number }) => number): number =>
+        quarters.reduce((total, range) => total + count(range), 0);
+      expect(sum((range) => expectedLeft(0, range)) / sum((range) => left.copies(0, range) / tokens)).toBeCloseTo(
+        1,
+        2.3,
+      );
     },
     240_000,
   );

@@ -1,5 +1,6 @@
 export {
   balancedCounts,
+  expectedKeptReach,
   expectedReach,
   expertProbabilities,
   type Routing,

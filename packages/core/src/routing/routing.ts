@@ -7,7 +7,7 @@ import { Random } from '../units/random.js';
 import { drawPicks } from './draw.js';
 import { checkGroupLimit, groupLimitedPicks, groupLimitedReach, type GroupLimit } from './group-limited.js';
 import { recordedPicks, recordedReach, recordedSource, type RecordedRouting } from './recorded.js';
-import { inclusionProbabilities, missProbability, weightsForInclusion } from './successive.js';
+import { inclusionProbabilities, meanProduct, missProbability, weightsForInclusion } from './successive.js';
 import { maxOf } from '../units/index.js';
 
 /**
@@ -263,6 +263,49 @@ export function expectedReach(
     let reached = known.get(key);
     if (reached === undefined) known.set(key, (reached = share(row, range)));
     return reached;
+  };
+}
+
+/** Chance that a pick of an expert by a source is kept, where capacity drops the rest. */
+export type KeptShare = (source: number, expert: number) => number;
+
+/**
+ * Share of a source's tokens that have a kept pick among experts [start, end), as expected where capacity drops picks:
+ * each pick of an expert is kept with the same chance, whatever else its token picked. Exact under that for uniform and
+ * skewed routing, recorded choices and (by weights that give back their shares) recorded counts; for routing limited to
+ * groups of a draw of 32,768 tokens.
+ */
+export function expectedKeptReach(
+  { experts, topK }: Pick<RoutingShape, 'experts' | 'topK'>,
+  routing: Routing,
+  kept: KeptShare,
+): (source: number, range: { readonly start: number; readonly end: number }) => number {
+  let drawn: Int32Array | undefined;
+  const picksOfSource = (source: number): Int32Array | undefined => {
+    if (routing.kind === 'recorded') return routing.choices?.[recordedSource(routing, source)];
+    if (routing.kind !== 'group-limited') return undefined;
+    const tokens = 32_768;
+    return (drawn ??= groupLimitedPicks({ experts, topK, limit: routing, tokens }, new Random(1)));
+  };
+  const missedOf = (source: number, start: number, end: number): number => {
+    const factors = new Float64Array(experts).fill(1);
+    for (let expert = start; expert < end; expert++) factors[expert] = 1 - kept(source, expert);
+    const ids = picksOfSource(source);
+    if (ids === undefined) return meanProduct(expertProbabilities(routing, experts, source), topK, factors);
+    let missed = 0;
+    for (let first = 0; first < ids.length; first += topK) {
+      let product = 1;
+      for (let pick = first; pick < first + topK; pick++) product *= factors[ids[pick] ?? 0] ?? 1;
+      missed += product;
+    }
+    return (missed * topK) / ids.length;
+  };
+  const known = new Map<string, number>();
+  return (source, { start, end }) => {
+    const key = `${source} ${start} ${end}`;
+    let missed = known.get(key);
+    if (missed === undefined) known.set(key, (missed = missedOf(source, start, end)));
+    return 1 - missed;
   };
 }
 

@@ -120,3 +120,60 @@ export function missProbability(weights: Float64Array, k: number, start: number,
   }
   return Math.min(1, missed);
 }
+
+/**
+ * Mean over k successive draws of the product of `factors` of the items that were drawn: with 1 - (chance that a pick
+ * of i is kept) for some items and 1 for the others, the probability that none of the former is kept. With exponential
+ * clocks: integral over t of sum over j of w_j exp(-w_j t) f_j [z^(k-1)] prod over i other than j of (P(i has not rung
+ * by t) + z P(i has rung) f_i), j being the k-th to ring.
+ */
+export function meanProduct(weights: Float64Array, k: number, factors: Float64Array): number {
+  const total = weights.reduce((a, b) => a + b, 0);
+  const possible = [...weights.keys()].filter((i) => weights[i] > 0);
+  const rates = possible.map((i) => weights[i] / total);
+  const f = possible.map((i) => factors[i]);
+  if (k === 0) return 1;
+  if (possible.length <= k) return f.reduce((a, b) => a * b, 1);
+  const latest = 60 / minOf(rates);
+  const n = rates.length;
+  const [stay, ring] = [new Float64Array(n), new Float64Array(n)];
+  let mean = 0;
+  for (let x = Math.log(earliest); x < Math.log(latest); x += step) {
+    const t = Math.exp(x);
+    for (let i = 0; i < n; i++) {
+      stay[i] = Math.exp(-rates[i] * t);
+      ring[i] = -Math.expm1(-rates[i] * t) * f[i];
+    }
+    const all = coefficients(stay, ring, k);
+    for (let j = 0; j < n; j++) {
+      const density = rates[j] * t * stay[j] * f[j];
+      if (density > 0) mean += step * density * lastWithout(all, { stay, ring }, k, j);
+    }
+  }
+  return Math.min(1, mean);
+}
+
+/** Coefficients of z^0 to z^(k-1) of the product of stay + z ring, all but `skip`. */
+function coefficients(stay: Float64Array, ring: Float64Array, k: number, skip = -1): Float64Array {
+  const found = new Float64Array(k);
+  found[0] = 1;
+  for (let i = 0; i < stay.length; i++) {
+    if (i === skip) continue;
+    for (let m = k - 1; m > 0; m--) found[m] = found[m] * stay[i] + found[m - 1] * ring[i];
+    found[0] *= stay[i];
+  }
+  return found;
+}
+
+/** The last of them without item j: undoes it, or multiplies afresh where that loses digits. */
+function lastWithout(
+  all: Float64Array,
+  { stay, ring }: { readonly stay: Float64Array; readonly ring: Float64Array },
+  k: number,
+  j: number,
+): number {
+  if (ring[j] > stay[j]) return coefficients(stay, ring, k, j)[k - 1];
+  let before = 0;
+  for (let m = 0; m < k; m++) before = (all[m] - ring[j] * before) / stay[j];
+  return before;
+}

@@ -11,7 +11,7 @@ export interface NamedCase {
   readonly seed?: number;
   /** Names of halves to measure; all that the layout allows when left out. */
   readonly only?: readonly string[];
-  /** Whether the fixed strategies are measured to the end, however slow; they are unless this is false. */
+  /** Whether the fixed strategies are measured, to the end, however slow; they are unless this is false. */
   readonly keepFixed?: boolean;
   /** Chunk counts that are measured, and among which the plan chooses. */
   readonly chunkCounts: readonly number[];

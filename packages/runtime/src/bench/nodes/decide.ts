@@ -54,7 +54,9 @@ export function prepareContest(ground: Ground, named: NamedCase): PreparedContes
   if (!planned.known) throw new InputError(`${named.name} cannot be priced`, { expected: planned.missing.join('; ') });
   // One of those that run the same operations.
   const distinct = new Set(planned.candidates.map(({ strategy }) => halvesName(strategy)));
-  const variants = dispatchVariants(shape, chunkCounts).filter(({ name }) => distinct.has(name));
+  const variants = dispatchVariants(shape, chunkCounts).filter(
+    ({ name }) => distinct.has(name) && (only === undefined || only.includes(name) || keepFixed),
+  );
   const close = closePieces(planned).map(({ strategy, forward, backward }) => ({
     strategy,
     seconds: { forward: forward.seconds, backward: backward.seconds },
@@ -115,6 +117,7 @@ export interface ContestFigures {
   /** Ways, chunk counts told apart, that were tried. */
   readonly tried: number;
   readonly best: WayFigure;
+  /** The fastest of all where no fixed way was measured. */
   readonly bestFixed: WayFigure;
   readonly duplicated?: WayFigure;
 }
@@ -159,6 +162,7 @@ export function contestFigures(
   const duplicated = fixedStrategies.find((one) => halvesName(one) === 'duplicated');
   const ofDuplicated = duplicated && wayOf(duplicated);
   const settled = settledBy(prepared, ways, ground.modelError);
+  const best = bestMeasured(passes, variants);
   return {
     name: named.name,
     layout: formatLayout(named.shape.layout),
@@ -169,8 +173,8 @@ export function contestFigures(
     predicted: measuredWay(chosen),
     plan: measuredWay(settled),
     tried: contest.tried.length,
-    best: bestMeasured(passes, variants),
-    bestFixed: fixed.reduce((best, one) => (one.seconds < best.seconds ? one : best)),
+    best,
+    bestFixed: fixed.reduce((fastest, one) => (one.seconds < fastest.seconds ? one : fastest), fixed[0] ?? best),
     ...(ofDuplicated === undefined ? {} : { duplicated: ofDuplicated }),
   };
 }

@@ -64,28 +64,56 @@ const moverShare = 0.01;
 const [onceShare, finalShare] = [0.75, 0.2];
 /** Share of the time that the first run of all ways takes: the others of the near ones take the rest. */
 const firstRuns = 0.4;
+/** Bytes that alone take so many times what the fastest should take in one piece are not sent. */
+const surelySlower = 1.15;
+/** What a way takes in both passes, on average at most, seconds: longer ones tell no more. */
+const longestWay = 0.8;
 /** Relative error of predictions about a common factor where links are given and kernels were timed here. */
 const modelError = 0.1;
 /** Runs of programs that move next to nothing: warm, and timed in turns. */
 const tiny = { warmUps: 2, turns: 3 };
 
-/** Measures a layer. Rejects with `InputError` for what cannot be priced, with `RankFailure` when a rank fails. */
+/** A pair of halves whose bytes alone take longer than the fastest takes. */
+interface Slower {
+  readonly name: string;
+  /** Both passes at full size, of its bytes on the busiest port. */
+  readonly boundSeconds: number;
+}
+
+/**
+ * Measures a layer. Rejects with `InputError` for what cannot be priced, with `RankFailure` when a rank fails. Ways
+ * whose bytes alone should take longer than the fastest are not run; where the fastest turns out to be slower than
+ * that, all are run.
+ */
 export async function benchEmulatedLayer(request: EmulatedLayerRequest): Promise<EmulatedLayer> {
+  const full: MoeShape = { ...request.shape, layout: placedOn(request.shape.layout, request.cluster) };
+  const { variants, slower } = distinctVariants(request, full);
+  const few = await measureVariants(
+    request,
+    full,
+    variants.filter(({ name }) => slower.every((one) => one.name !== name)),
+  );
+  const best = few.figures.best.seconds / few.scale.timeScale;
+  return slower.every(({ boundSeconds }) => boundSeconds > best) ? few : await measureVariants(request, full, variants);
+}
+
+async function measureVariants(
+  request: EmulatedLayerRequest,
+  full: MoeShape,
+  variants: readonly DispatchVariant[],
+): Promise<EmulatedLayer> {
   const { cluster, name, routing, seed, chunkCounts, onPhase = () => undefined, signal } = request;
-  const full: MoeShape = { ...request.shape, layout: placedOn(request.shape.layout, cluster) };
-  const variants = distinctVariants(request, full);
   const scale = emulationScale({
     cluster,
     shape: full,
     routing,
     seed,
     variants,
-    roundSeconds: request.seconds * firstRuns,
+    roundSeconds: Math.min(request.seconds * firstRuns, longestWay * variants.length),
     bytesPerSecond: request.moverBytesPerSecond * moverShare,
   });
   const { shape } = scale;
   const known = recordedDraw(shape, routing, seed);
-  const stop = signal === undefined ? {} : { signal };
   onPhase('timing kernels and what ranks add');
   const ground = await emulatedGround(request, { scale, variants, routing: known });
   const mebibytes = (shape.tokens * shape.topK * shape.hiddenSize * dtypeBytes[shape.dtype]) / 2 ** 20;
@@ -95,23 +123,31 @@ export async function benchEmulatedLayer(request: EmulatedLayerRequest): Promise
     named: { name, shape, mebibytes, routing: known, seed, chunkCounts, only, keepFixed: false },
     rules: { trialRuns: request.trialRuns, finalRuns: request.finalRuns, finalShare, onceShare },
     onPhase,
-    ...stop,
+    ...(signal === undefined ? {} : { signal }),
   });
   return { scale, ground, figures };
 }
 
-/** One pair of halves for each program that the layout allows, in all chunk counts. */
+/** One pair of halves for each program that the layout allows, in all chunk counts; and which of them are slower. */
 function distinctVariants(
   { cluster, routing, seed, chunkCounts }: EmulatedLayerRequest,
   shape: MoeShape,
-): DispatchVariant[] {
+): { readonly variants: DispatchVariant[]; readonly slower: readonly Slower[] } {
   const device = { ...cluster.device, memoryBytesPerSecond: Number.MAX_VALUE };
   const model = costModel(device, { inputs: hostInputs(0) });
   const workload = { cluster, shape, routing, seed, model, scope: 'dispatch' } as const;
   const choice = chooseDispatch(workload, { chunkCounts: [1], draws: 1 });
   if (!choice.known) throw new InputError('this cannot be priced', { expected: choice.missing.join('; ') });
   const names = new Set(choice.candidates.map(({ strategy }) => halvesName(strategy)));
-  return dispatchVariants(shape, chunkCounts).filter((variant) => names.has(variant.name));
+  return {
+    variants: dispatchVariants(shape, chunkCounts).filter((variant) => names.has(variant.name)),
+    slower: choice.candidates
+      .map(({ strategy, forward, backward }) => ({
+        name: halvesName(strategy),
+        boundSeconds: forward.boundSeconds + backward.boundSeconds,
+      }))
+      .filter(({ boundSeconds }) => boundSeconds > choice.best.seconds * surelySlower),
+  };
 }
 
 /** Links as emulated; kernels as timed on a rank alone, and what ranks add, read off programs without bytes. */
