@@ -56,8 +56,8 @@ const shortened = [
 const quick = process.argv.includes('--quick');
 // Where the answer flips takes as long as all the rest of such a plan.
 if (quick) shortened.push([/^monta plan .*--layout/u, ' --no-flips']);
-/** What trains or measures: npm start, verify and probes have tests of their own, and pages that are followed. */
-const slow = /monta (?:train|bench|verify)\b|--probe/u;
+/** What trains, measures or draws routings: these have tests of their own, and pages that are followed. */
+const slow = /monta (?:train|bench|verify)\b|--probe|--routing/u;
 
 /** Examples that need what is not here, and what they then say. */
 const refused = [
@@ -248,9 +248,10 @@ async function makeRun() {
   cpSync(join(states, state), join(states, 'step-000300'), { recursive: true });
 }
 
-/** Files that what ran before made, and others of the same name. */
-function copyPlans() {
+/** Files that what ran before made, and others of the same name; a plan of one stage can be simulated, too. */
+async function copyPlans() {
   copy(join(folder, 'plan.json'), 'a.json', 'b.json');
+  await run('monta plan --model olmoe-1b-7b --cluster h100-1x8 --framework monta --output plan.json');
   const [made] = readdirSync(join(folder, 'made'));
   copy(join(folder, 'made', made, 'trace.json'), 'trace.json');
 }
@@ -265,7 +266,7 @@ async function makeAll() {
   await makeRun();
   await run('monta plan --model mixtral-8x22b --cluster h100-16x8 --framework megatron --output plan.json');
   await run('monta calibrate all_gather.log alltoall.log -o cluster.json');
-  copyPlans();
+  await copyPlans();
   otherLogs();
 }
 

@@ -99,6 +99,9 @@ const subjects = [
     content: `<!doctype html><style>body{margin:0}svg{display:block;width:100%;height:auto}</style>${body}`,
   })),
 ];
+/** px of letters that can still be read, and of a page's margins on a narrow screen. */
+const [readable, margins] = [9, 48];
+
 const screens = [1280, 420].flatMap((width) =>
   (['light', 'dark'] as const).map((colorScheme) => ({ width, colorScheme })),
 );
@@ -128,12 +131,23 @@ describe.each(screens)('at $width px in $colorScheme', ({ width, colorScheme }) 
           .map((text) => text.textContent);
       }),
     }));
+    const letters = await page.evaluate((lost) => {
+      const sizes = [...document.querySelectorAll('svg')].flatMap((svg) => {
+        const shown = svg.getBoundingClientRect().width;
+        // A drawing alone has the whole screen here, and less of it on a page.
+        const scale = (shown - (shown === document.documentElement.clientWidth ? lost : 0)) / svg.viewBox.baseVal.width;
+        const texts = shown === 0 ? [] : [...svg.querySelectorAll('text')];
+        return texts.map((text) => Number.parseFloat(getComputedStyle(text).fontSize) * scale);
+      });
+      return Math.min(...sizes);
+    }, margins);
     await context.close();
     const key = `${name} ${width} ${colorScheme}`;
     const grid = await gridOf(png);
     made[key] = grid;
     if (update) writeFileSync(join(folder, `${key.replaceAll(' ', '-')}.png`), png);
     expect(cut).toEqual({ wide: width, texts: [] });
+    expect(letters).toBeGreaterThanOrEqual(readable);
     const apart = distance(update ? grid : (known[key] ?? ''), grid);
     for (const measure of ['mean', 'farShare', 'height'] as const)
       expect({ measure, apart: apart[measure] <= most[measure] }).toEqual({ measure, apart: true });

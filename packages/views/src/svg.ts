@@ -108,10 +108,10 @@ const styleSheet = [
 ].join('');
 
 export const fontFamily = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
-/** px. Drawings are up to 640 px wide, so that text is still 8 px high on a screen of 420. */
+/** px. Drawings are up to 480 px wide, so that text is still 9 px high on a page of a screen of 420. */
 export const fontSize = 12;
 /** Width of a drawing when nothing else is asked for, px. */
-export const defaultWidth = 600;
+export const defaultWidth = 480;
 
 /** Width of a text in px, from mean character widths of common sans-serif fonts, on the wide side. */
 export function estimateTextWidth(text: string, size = fontSize): number {

@@ -108,7 +108,7 @@ export const simulateCommand = buildCommand<AskedSimulateFlags, [], MontaContext
             'step.json',
           'a whole step',
         ],
-        ['monta simulate --of step --plan plan.json', 'the step of a searched plan'],
+        ['monta simulate --of step --plan plan.json', 'the step of a plan of one stage (plan --framework monta)'],
       ],
     ),
   },

@@ -44,12 +44,9 @@ function panel(title: string, strategy: Strategy): TimelinePanel {
 const chunks = (count: number) => ({ forward: count, backward: count });
 writeFileSync(
   fileURLToPath(new URL('../../../../docs/overlap.svg', import.meta.url)),
-  timelineSvg(
-    [
-      panel('duplicated', { ...namedStrategies.duplicated, chunks: chunks(1) }),
-      panel('sliced', { ...namedStrategies.sliced, chunks: chunks(1) }),
-      panel('scattered, 4 chunks', { ...namedStrategies.scattered, chunks: chunks(4) }),
-    ],
-    { width: 600 },
-  ),
+  timelineSvg([
+    panel('duplicated', { ...namedStrategies.duplicated, chunks: chunks(1) }),
+    panel('sliced', { ...namedStrategies.sliced, chunks: chunks(1) }),
+    panel('scattered, 4 chunks', { ...namedStrategies.scattered, chunks: chunks(4) }),
+  ]),
 );

@@ -33,7 +33,7 @@ export interface RunProgress {
 /** Micro-batches per replica of one held-out evaluation. */
 const evaluationBatches = 4;
 /** Evaluations in the course of a run. */
-const evaluations = 6;
+const evaluations = 3;
 
 /** Where in the run steps are traced, when everything is warm. */
 const tracedShares = [0.4, 0.5, 0.6];

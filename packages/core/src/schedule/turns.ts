@@ -16,7 +16,7 @@ export interface Turns {
 }
 
 /** Of a long run: comparing longer tells no more, and only costs time. The first is not judged. */
-const mostRounds = 19;
+const mostRounds = 17;
 /** Judged rounds below which an interval says nothing: of 5 like pairs, chance puts all on one side 1 time in 16. */
 const fewestRounds = 6;
 const mostWarmUps = 6;

@@ -83,7 +83,6 @@ export function fitPlots(fits: readonly SeriesFit[]): FitPlot[] {
       x: { label: 'total buffer', scale: 'log', format: (bytes) => formatBytes(bytes) },
       y: { label: 'bus bandwidth', scale: 'log', format: formatBandwidth },
       series: members.flatMap((fit, index) => seriesOf(fit, index)),
-      width: 640,
       height: 420,
     }),
   }));

@@ -5,6 +5,7 @@
 import { formatBytes, formatSeconds, spanLanes, type Span, type Trace } from '@monta/core';
 import { heading, plotMargin, type LegendItem } from '../plots/axes.js';
 import {
+  defaultWidth,
   drawing,
   element,
   escapeXml,
@@ -32,7 +33,7 @@ export interface TimelineOptions {
   readonly to?: number;
   /** Step to draw; the first one of each trace when left out. */
   readonly step?: number;
-  /** px; 640 when left out, so that text is still 8 px high on a screen of 420. */
+  /** px; `defaultWidth` when left out. */
   readonly width?: number;
 }
 
@@ -66,7 +67,7 @@ interface TimeAxis {
  * the same for all its chunks and in all panels. Every bar tells its times when pointed at.
  */
 export function timelineSvg(panels: readonly TimelinePanel[], options: TimelineOptions = {}): string {
-  const width = options.width ?? 640;
+  const width = options.width ?? defaultWidth;
   const drawn = panels.map((panel) => ({ ...panel, spans: selected(panel.trace, options) }));
   const from = options.from ?? 0;
   const to = options.to ?? drawn.reduce((end, { spans }) => Math.max(end, latest(spans)), 0);
