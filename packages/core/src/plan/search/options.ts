@@ -1,6 +1,13 @@
 /** What a point of the space leaves open: how experts' rows travel, the pipeline's schedule, who keeps what. */
 import { sharingRules, type MegatronModule, type SharingName } from '../../memory/index.js';
-import type { ComputePrecision, DispatchKind, PipelineSchedule, RecomputeSetting } from '../../estimate/index.js';
+import {
+  computePrecisions,
+  dispatchKinds,
+  type ComputePrecision,
+  type DispatchKind,
+  type PipelineSchedule,
+  type RecomputeSetting,
+} from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import type { MoeModel } from '../../model/model.js';
 import { limitsOf } from '../space/frameworks.js';
@@ -25,6 +32,8 @@ export interface Keeping {
 /** A way, and what may be kept under it. */
 export interface Branch {
   readonly way: Way;
+  /** `exchangeOf` of the way. */
+  readonly exchange: number;
   /** Without those that another way outdoes. */
   readonly keepings: readonly Keeping[];
   /** Legal settings of the way, outdone ones too. */
@@ -85,7 +94,8 @@ function sharingsOf(problem: PlanProblem, { layout }: SpacePoint): readonly Shar
 /** Whether a schedule goes with the stages and micro-batches of a point. */
 export function runsAs(
   schedule: PipelineSchedule,
-  { layout: { pp }, virtualStages, microBatches }: SpacePoint,
+  pp: number,
+  { virtualStages, microBatches }: Pick<SpacePoint, 'virtualStages' | 'microBatches'>,
 ): boolean {
   switch (schedule) {
     case '1f1b':
@@ -108,7 +118,7 @@ function schedulesOf(problem: PlanProblem, point: SpacePoint): PipelineSchedule[
   const { schedule: fixed } = problem.fixed;
   const wanted = fixed === undefined ? undefined : typeof fixed === 'string' ? [fixed] : fixed;
   const { schedules } = limitsOf(problem);
-  return schedules.filter((schedule) => runsAs(schedule, point) && wanted?.includes(schedule) !== false);
+  return schedules.filter((schedule) => runsAs(schedule, point.layout.pp, point) && wanted?.includes(schedule) !== false);
 }
 
 /** How rows can travel; all ways are one where a rank holds all experts whole. */
@@ -145,6 +155,10 @@ function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
   );
 }
 
+/** A number for how rows travel in which precision: what bounds of a layout tell apart. */
+export const exchangeOf = ({ dispatcher, precision }: Pick<Way, 'dispatcher' | 'precision'>): number =>
+  dispatchKinds.indexOf(dispatcher) * computePrecisions.length + computePrecisions.indexOf(precision);
+
 /** All that a point leaves open. */
 export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
   const sharings = sharingsOf(problem, point);
@@ -155,7 +169,7 @@ export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
     const legal = keepings.filter((keeping) => goTogether(way, keeping));
     const better = ways.filter((other) => outdoes(other, way));
     const open = legal.filter((keeping) => !better.some((other) => goTogether(other, keeping)));
-    return { way, keepings: open, settings: legal.length };
+    return { way, exchange: exchangeOf(way), keepings: open, settings: legal.length };
   });
   return { ways, keepings, branches, settings: branches.reduce((sum, { settings }) => sum + settings, 0) };
 }

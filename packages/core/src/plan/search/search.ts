@@ -5,11 +5,11 @@
  */
 import { isDual, pipelineSchedules, type RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
-import { maxOf } from '../../units/lists.js';
+import { maxOf, minOf } from '../../units/lists.js';
 import { legalBatchings, legalLayouts, whyEmpty, type Batching } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import { Bounds } from './bounds.js';
-import { optionsOf, runsAs, type Keeping, type Options, type Way } from './options.js';
+import { exchangeOf, optionsOf, runsAs, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, settingOf } from './settings.js';
 import type { StepModel } from './step-model.js';
 
@@ -73,8 +73,15 @@ interface Group {
 interface Entry {
   readonly layout: Layout;
   readonly shared: Shared;
-  /** Least time that a step of the layout takes. */
+  /** Least time that a step of the layout takes, by `exchangeOf`; and of all of them. */
+  readonly floors: readonly (number | undefined)[];
   readonly floorSeconds: number;
+}
+
+/** Least times of a layout, and how many times those take without what fills the bubble. */
+interface Floors {
+  readonly floors: Entry['floors'];
+  readonly waiting: number;
 }
 
 /** What of a point is known of its memory: bytes by keeping, and whether a sort of schedule has room at all. */
@@ -82,6 +89,8 @@ interface Weights {
   readonly bytes: Map<Keeping, number>[];
   readonly room: (boolean | undefined)[];
 }
+
+const crossesOnce = ({ dispatcher }: Pick<Way, 'dispatcher'>): boolean => dispatcher === 'deduplicated';
 
 const fills = ({ schedule }: Way): boolean => schedule === 'zero-bubble' || isDual(schedule);
 
@@ -101,7 +110,8 @@ export class Search {
   readonly #capacity: number;
   readonly #kinds = new Map<string, Candidate>();
   readonly #shared = new Map<number, Shared>();
-  readonly #optionSets = new Map<string, Options>();
+  readonly #batchings = new Map<number, Batching[][]>();
+  readonly #optionSets = new Map<number, Options>();
   readonly #counts = { represented: 0, prunedByMemory: 0, prunedByTime: 0, priced: 0, weighed: 0, floors: 0 };
   #best: Candidate | undefined;
   /** What a price has to beat: the best, or behind the search the best of a kind. */
@@ -159,7 +169,10 @@ export class Search {
       const shared = this.#sharedOf(layout);
       this.#counts.represented += shared.settings;
       if (this.#bounds.stateBytes(layout) > this.#capacity) this.#counts.prunedByMemory += shared.settings;
-      else if (shared.settings > 0) entries.push({ layout, shared, floorSeconds: this.#floorOf(layout, shared) });
+      else if (shared.settings > 0) {
+        const floors = this.#floorsOf(layout, shared);
+        entries.push({ layout, shared, floors, floorSeconds: minOf(floors.filter((one) => one !== undefined)) });
+      }
     }
     return entries.sort((a, b) => a.floorSeconds - b.floorSeconds);
   }
@@ -171,19 +184,26 @@ export class Search {
     const key = (pp * 2 ** 20 + dp) * 8 + splits;
     const known = this.#shared.get(key);
     if (known !== undefined) return known;
-    const batchings = legalBatchings(this.#problem, layout);
-    const groups = byStages(batchings).map((ofStages) => {
-      const options = ofStages.map((batching) => this.#optionsOf({ layout, ...batching }));
+    const place = pp * 2 ** 20 + dp;
+    const batchings = this.#batchings.get(place) ?? byStages(legalBatchings(this.#problem, layout));
+    this.#batchings.set(place, batchings);
+    let settings = 0;
+    const kinds = new Set<Options>();
+    const groups = batchings.map((ofStages) => {
+      const options = ofStages.map((batching) => this.#optionsOf(layout, batching));
+      for (const open of options) {
+        settings += open.settings;
+        if (open.settings > 0) kinds.add(open);
+      }
       return { batchings: ofStages, options };
     });
-    const all = groups.flatMap(({ options }) => options).filter(({ settings }) => settings > 0);
-    const exchanges = new Map<string, Way>();
-    for (const { ways } of all) for (const way of ways) exchanges.set(`${way.dispatcher} ${way.precision}`, way);
+    const exchanges = new Map<number, Way>();
+    for (const { branches } of kinds) for (const { way, exchange } of branches) exchanges.set(exchange, way);
     const made = {
       groups,
-      settings: all.reduce((sum, { settings }) => sum + settings, 0),
-      microBatch: maxOf([1, ...batchings.map(({ microBatch }) => microBatch)]),
-      first: all[0],
+      settings,
+      microBatch: maxOf([1, ...batchings.map((ofStages) => ofStages.at(-1)?.microBatch ?? 1)]),
+      first: [...kinds][0],
       exchanges: [...exchanges.values()],
     };
     this.#shared.set(key, made);
@@ -191,11 +211,12 @@ export class Search {
   }
 
   /** What a point leaves open depends on which dimensions it splits, and on which schedules its stages have. */
-  #optionsOf(point: SpacePoint): Options {
-    const { dp, cp, pp, ep, etp, edp } = point.layout;
-    const schedules = pipelineSchedules.filter((schedule) => runsAs(schedule, point)).join(' ');
-    const key = `${schedules} ${dp * cp > 1} ${edp > 1} ${pp > 1} ${ep * etp > 1} ${point.microBatches > 1}`;
-    const known = this.#optionSets.get(key) ?? optionsOf(this.#problem, point);
+  #optionsOf(layout: Layout, batching: Batching): Options {
+    const { dp, cp, pp, ep, etp, edp } = layout;
+    let key = Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(pp > 1) + 8 * Number(ep * etp > 1);
+    key = 2 * key + Number(batching.microBatches > 1);
+    for (const schedule of pipelineSchedules) key = 2 * key + Number(runsAs(schedule, pp, batching));
+    const known = this.#optionSets.get(key) ?? optionsOf(this.#problem, { layout, ...batching });
     this.#optionSets.set(key, known);
     return known;
   }
@@ -204,24 +225,27 @@ export class Search {
    * What a step of a layout takes at least: with its largest micro-batch, without a bubble, with the least
    * recomputation, and with the experts' exchange beside other work whether it can be there or not.
    */
-  #floorOf(layout: Layout, { first, exchanges, microBatch }: Shared): number {
+  #floorsOf(layout: Layout, { first, exchanges, microBatch }: Shared): (number | undefined)[] {
+    const floors: (number | undefined)[] = [];
     const keeping = first?.keepings[0];
-    if (keeping === undefined) return Infinity;
+    if (keeping === undefined) return floors;
     const microBatches = this.#problem.globalBatch / (layout.dp * microBatch);
-    let least = Infinity;
-    const has = new Set(exchanges.map(({ dispatcher }) => dispatcher));
-    for (const { dispatcher, precision } of exchanges) {
+    const point = { layout, virtualStages: 1, microBatch, microBatches };
+    for (const { dispatcher: own, precision } of exchanges) {
       // A token that crosses once a domain takes no longer than one that crosses once an expert.
-      if (dispatcher === 'all_to_all' && has.has('deduplicated')) continue;
-      this.#counts.floors += 1;
-      const way: Way = { dispatcher, precision, schedule: '1f1b', overlapsExperts: true };
-      const setting = settingOf(this.#problem, { layout, virtualStages: 1, microBatch, microBatches }, way, keeping);
-      least = Math.min(least, this.#model.floorSeconds(setting));
+      const dispatcher = own === 'all_to_all' && exchanges.some(crossesOnce) ? 'deduplicated' : own;
+      const at = exchangeOf({ dispatcher, precision });
+      if (floors[at] === undefined) {
+        this.#counts.floors += 1;
+        const way: Way = { dispatcher, precision, schedule: '1f1b', overlapsExperts: true };
+        floors[at] = this.#model.floorSeconds(settingOf(this.#problem, point, way, keeping));
+      }
+      floors[exchangeOf({ dispatcher: own, precision })] = floors[at];
     }
-    return least;
+    return floors;
   }
 
-  #searchLayout({ layout, shared, floorSeconds }: Entry): void {
+  #searchLayout({ layout, shared, floors, floorSeconds }: Entry): void {
     const room = this.#capacity - this.#bounds.stateBytes(layout);
     for (const { batchings, options } of shared.groups) {
       let full = false;
@@ -237,20 +261,24 @@ export class Search {
         const waiting = (layout.pp - 1) / (batching.virtualStages * batching.microBatches);
         const bound = floorSeconds * (open.ways.some(fills) ? 1 : 1 + waiting);
         if (bound >= this.#beaten) this.#counts.prunedByTime += open.settings;
-        else full = !this.#searchPoint({ layout, ...batching }, open);
+        else full = !this.#searchPoint({ layout, ...batching }, open, { floors, waiting: 1 + waiting });
       }
     }
   }
 
   /** Prices what may be the fastest of a point. False where nothing of it fits. */
-  #searchPoint(point: SpacePoint, options: Options): boolean {
+  #searchPoint(point: SpacePoint, options: Options, { floors, waiting }: Floors): boolean {
     const weights: Weights = { bytes: sorts.map(() => new Map<Keeping, number>()), room: [] };
-    for (const { way, keepings: open, settings } of options.branches) {
+    for (const { way, exchange, keepings: open, settings } of options.branches) {
       this.#counts.prunedByTime += settings - open.length;
       const [first] = open;
       if (first === undefined) continue;
       if (weights.room[sortOf(way)] === false) {
         this.#counts.prunedByMemory += open.length;
+        continue;
+      }
+      if ((floors[exchange] ?? 0) * (fills(way) ? 1 : waiting) >= this.#beaten) {
+        this.#counts.prunedByTime += open.length;
         continue;
       }
       const relaxed = this.#seconds(point, way, first);

@@ -12,7 +12,7 @@ const [overlapping, apart] = [
 /** Communication of tensor and data parallelism and of the pipeline runs beside computation, where it can. */
 export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, keeping: Keeping): RunSetting {
   // Field by field: copies of whole objects take longer than the price.
-  const setting = {
+  const setting: { -readonly [K in keyof RunSetting]: RunSetting[K] } = {
     model: problem.model,
     cluster: problem.cluster,
     layout: point.layout,
@@ -32,8 +32,8 @@ export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, kee
     capacity: false,
     frozen: false,
   };
-  const { layersOfStages } = point;
-  return layersOfStages === undefined ? setting : { ...setting, layersOfStages };
+  if (point.layersOfStages !== undefined) setting.layersOfStages = point.layersOfStages;
+  return setting;
 }
 
 const usage = (setting: RunSetting): string[] => {
