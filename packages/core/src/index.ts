@@ -325,6 +325,8 @@ export {
   dispatchKinds,
   type DispatchKind,
   pipelineSchedules,
+  rankOrders,
+  type RankOrder,
   type PricedRun,
   type PublishedRun,
   readPublishedRuns,

@@ -48,14 +48,14 @@ function problemOf(flags: PlanFlags): PlanProblem {
       expected: '--layout beside it',
     });
   const { globalBatch, compute, precision: states, stack, imbalance, framework } = flags;
-  const { sharing, recompute, schedule, dispatcher } = flags;
+  const { sharing, recompute, schedule, dispatcher, rankOrder, hostStates } = flags;
   return planProblem({
     model,
     cluster,
     sequence: sequenceOf(flags, model),
     globalBatch,
     bounds: boundsOf(flags),
-    fixed: { sharing, recompute, schedule, dispatcher },
+    fixed: { sharing, recompute, schedule, dispatcher, rankOrder, hostStates },
     precision: compute,
     states,
     stack,

@@ -14,6 +14,8 @@ import {
   parseAllowed,
   type PipelineSchedule,
   pipelineSchedules,
+  type RankOrder,
+  rankOrders,
   type Stack,
   stacks,
 } from '@monta/core';
@@ -34,6 +36,8 @@ export interface SearchFlags {
   readonly microBatch?: Allowed;
   readonly schedule?: readonly PipelineSchedule[];
   readonly dispatcher?: DispatchKind;
+  readonly rankOrder?: RankOrder;
+  readonly hostStates?: boolean;
   readonly compute?: readonly ComputePrecision[];
   readonly stack?: Stack;
   readonly output?: string;
@@ -101,6 +105,17 @@ export const searchFlags = {
     kind: 'enum',
     values: dispatchKinds,
     brief: "Searched: how experts' rows travel",
+    optional: true,
+  },
+  rankOrder: {
+    kind: 'enum',
+    values: rankOrders,
+    brief: 'Searched: replicas inside stages (dp-pp), or stages inside replicas (pp-dp)',
+    optional: true,
+  },
+  hostStates: {
+    kind: 'boolean',
+    brief: "Searched: the optimizer's states in the host's memory, or not",
     optional: true,
   },
   compute: among(computePrecisions, 'Searched: types that matrix products may run in (default: bf16)'),

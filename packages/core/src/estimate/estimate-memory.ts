@@ -18,6 +18,7 @@ const computesActivationAgain = (recompute: RecomputeSetting): boolean =>
 /** Run as Megatron-Core keeps it. Throws `InputError` where micro-batches do not divide. */
 export function memorySetting(setting: RunSetting): MemorySetting {
   const { model, layout, sequence, microBatch, virtualStages, recompute, sharing, states, imbalance } = setting;
+  const { hostStates } = setting;
   return {
     step: {
       model,
@@ -37,6 +38,7 @@ export function memorySetting(setting: RunSetting): MemorySetting {
     precision: states,
     imbalance: imbalance === 'natural' ? stepConstants.naturalImbalance : imbalance,
     activationAgain: computesActivationAgain(recompute),
+    ...(hostStates === undefined ? {} : { hostStates }),
   };
 }
 
@@ -45,7 +47,7 @@ export function memorySetting(setting: RunSetting): MemorySetting {
  * that compute again no module but the experts' activation name that one alone.
  */
 export function runOfMemory(memory: MemorySetting, cluster: Cluster, given: Partial<RunSetting> = {}): RunSetting {
-  const { step, sharing, precision, imbalance, activationAgain = false } = memory;
+  const { step, sharing, precision, imbalance, activationAgain = false, hostStates } = memory;
   const { model, layout, sequence, sequences, microBatches, recompute = 'none', virtualStages = 1 } = step;
   const modules = typeof recompute === 'string' ? [] : recompute;
   return runSetting({
@@ -58,6 +60,7 @@ export function runOfMemory(memory: MemorySetting, cluster: Cluster, given: Part
     globalBatch: sequences * microBatches * layout.dp,
     states: precision,
     sharing,
+    ...(hostStates === undefined ? {} : { hostStates }),
     imbalance,
     recompute:
       typeof recompute === 'string' && !activationAgain
@@ -80,7 +83,7 @@ export class RunMemory {
 
   /** Bytes of the fullest device. Throws `InputError` where micro-batches do not divide. */
   totalBytes(setting: RunSetting): number {
-    const { layout, microBatch, virtualStages, layersOfStages, sharing, schedule } = setting;
+    const { layout, microBatch, virtualStages, layersOfStages, sharing, schedule, hostStates } = setting;
     const { recompute, activationAgain } = this.#recomputeOf(setting.recompute);
     return this.#table.totalBytes({
       layout,
@@ -92,6 +95,7 @@ export class RunMemory {
       recompute,
       activationAgain,
       sharing,
+      hostStates,
     });
   }
 

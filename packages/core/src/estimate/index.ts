@@ -16,6 +16,8 @@ export {
   type Stack,
   stacks,
 } from './run-setting.js';
+export { canOrder, rankOrders, type RankOrder } from './rank-order.js';
+export { hostOf } from './host-states.js';
 export { priceStep, type StepParts } from './step-prices.js';
 export { evenLayers } from './stage-layers.js';
 export { weightBytes } from './sharing.js';

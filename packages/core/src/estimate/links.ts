@@ -41,9 +41,12 @@ export const ranksInDomain = (links: Links, ranks: number, stride: number): numb
  * Seconds of an all_gather or a reduce_scatter whose whole buffer is `bytes`: a ring moves (n-1)/n of it over every
  * link. Between domains it leaves through the NICs of all ranks that the domain holds of the group (NCCL's channels).
  */
-export function ringSeconds(links: Links, ranks: number, stride: number, bytes: number): number {
+export const ringSeconds = (links: Links, ranks: number, stride: number, bytes: number): number =>
+  ringWithin(links, ranks, ranksInDomain(links, ranks, stride), bytes);
+
+/** The same of a group of which a domain holds `inside`. */
+export function ringWithin(links: Links, ranks: number, inside: number, bytes: number): number {
   if (ranks <= 1) return 0;
-  const inside = ranksInDomain(links, ranks, stride);
   const moved = (bytes * (ranks - 1)) / ranks;
   if (inside >= ranks) return moved / links.innerBytesPerSecond + (ranks - 1) * links.innerLatency;
   const rate = Math.min(links.innerBytesPerSecond, inside * links.outerBytesPerSecond);

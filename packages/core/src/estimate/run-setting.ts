@@ -3,6 +3,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import type { Layout } from '../layout/layout.js';
 import type { MegatronModule, PrecisionName, SharingName } from '../memory/index.js';
 import type { MoeModel } from '../model/model.js';
+import type { RankOrder } from './rank-order.js';
 
 /** Types that matrix products run in. mxfp8 and nvfp4: scaled by blocks, on Blackwell. */
 export const computePrecisions = ['bf16', 'fp8', 'mxfp8', 'nvfp4'] as const;
@@ -53,6 +54,10 @@ export interface RunSetting {
   readonly virtualStages: number;
   /** Layers of each virtual stage, in the order in which a token passes them; balanced with the ends when left out. */
   readonly layersOfStages?: readonly number[];
+  /** How stages and replicas follow one another on the devices; replicas inside stages when left out. */
+  readonly rankOrder?: RankOrder;
+  /** Whether the optimizer's states lie in the host's memory and are updated there; no when left out. */
+  readonly hostStates?: boolean;
   /** Tokens of a sequence. */
   readonly sequence: number;
   /** Sequences of one micro-batch of one replica. */

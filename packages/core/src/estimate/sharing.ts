@@ -2,7 +2,9 @@
 import type { Layout } from '../layout/layout.js';
 import { sharingRules } from '../memory/index.js';
 import type { StepConstants } from './constants.js';
-import { ringSeconds, type Links } from './links.js';
+import { hostUpdateSeconds } from './host-states.js';
+import { ringWithin, type Links } from './links.js';
+import { sharersInDomain } from './rank-order.js';
 import type { Rates } from './rates.js';
 import type { RunSetting } from './run-setting.js';
 
@@ -31,7 +33,7 @@ export function memorySharing({
   stage,
   microBatches,
 }: {
-  readonly setting: Pick<RunSetting, 'sharing' | 'overlap' | 'frozen'>;
+  readonly setting: Pick<RunSetting, 'sharing' | 'overlap' | 'frozen' | 'cluster' | 'rankOrder' | 'hostStates'>;
   readonly layout: Layout;
   readonly links: Links;
   readonly rates: Pick<Rates, 'memory'>;
@@ -39,10 +41,12 @@ export function memorySharing({
   readonly stage: Stage;
   readonly microBatches: number;
 }): { dp: number; optimizer: number } {
-  const { tp, cp, dp, etp, ep, edp } = layout;
+  const { cp, dp, edp } = layout;
   const rule = sharingRules[setting.sharing];
+  const inside = sharersInDomain(links, layout, setting.rankOrder ?? 'dp-pp');
   const ring = (bytes: number): number =>
-    ringSeconds(links, dp * cp, tp, stage.dense * bytes) + ringSeconds(links, edp, etp * ep, stage.expert * bytes);
+    ringWithin(links, dp * cp, inside.dense, stage.dense * bytes) +
+    ringWithin(links, edp, inside.expert, stage.expert * bytes);
   const gradients = ring(c.gradientBytes);
   const weights = ring(weightBytes);
   const beside = (exposed: number, communication: number, window: number): number =>
@@ -58,5 +62,7 @@ export function memorySharing({
   const shared = rule.weights ? Math.max(once, sharded) : once;
   if (setting.frozen) return { dp: shared, optimizer: 0 };
   const own = rule.optimizer ? stage.dense / (dp * cp) + stage.expert / edp : stage.dense + stage.expert;
-  return { dp: shared, optimizer: (own * c.optimizerBytes) / rates.memory };
+  const update =
+    setting.hostStates === true ? hostUpdateSeconds(setting.cluster.device) : c.optimizerBytes / rates.memory;
+  return { dp: shared, optimizer: own * update };
 }

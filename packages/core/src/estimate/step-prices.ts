@@ -7,6 +7,7 @@ import { knownKinds, type LayerKinds } from './layer-amounts.js';
 import { endPrice, layerPrice, type EndPrice, type LayerPrice, type PriceContext } from './layer-prices.js';
 import { stageSeconds } from './exchange.js';
 import { linksOfCluster } from './links.js';
+import { nextStage } from './rank-order.js';
 import { generationOf, hasGrace, ratesOf } from './rates.js';
 import { microBatchesOf, type RunSetting } from './run-setting.js';
 import { knownStages, type StageKind } from './stage-layers.js';
@@ -112,7 +113,8 @@ function runOf(context: PriceContext, setting: RunSetting): Run {
   const period = price.forward + price.backward;
   const tokens = (microBatch * sequence) / layout.cp / layout.tp;
   const gpusOfStage = layout.tp * layout.cp * layout.dp;
-  const hop = pp > 1 ? stageSeconds(links, gpusOfStage, tokens, model.hiddenSize) : 0;
+  const hop =
+    pp > 1 ? stageSeconds(links, nextStage(links, layout, setting.rankOrder ?? 'dp-pp'), tokens, model.hiddenSize) : 0;
   const filling = bubbleSeconds({ ...price, schedule, pp, virtualStages, hop, others: all - period });
   const between = pp > 1 ? (hop * c.exposedPp * 2 + c.hostHop) * virtualStages * microBatches : 0;
   const nodes = Math.max(1, (gpusOfStage * pp) / links.domain);

@@ -21,7 +21,9 @@ import {
   type Again,
   type PriceContext,
 } from './layer-prices.js';
-import { ringSeconds } from './links.js';
+import { hostUpdateSeconds } from './host-states.js';
+import { ringWithin } from './links.js';
+import { nextStage, sharersInDomain, type RankOrder } from './rank-order.js';
 import { microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
 import { weightBytes } from './sharing.js';
 import { endPlace, place, placeOfDispatcher, splitLines, valuesOfKind, type SplitLines } from './split-lines.js';
@@ -63,7 +65,7 @@ export class StepTable {
   readonly #setting: RunSetting;
   readonly #context: PriceContext;
   readonly #kinds: LayerKinds;
-  readonly #rows = new Map<Layout, LayoutRow>();
+  readonly #rows: Readonly<Record<RankOrder, Map<Layout, LayoutRow>>> = { 'dp-pp': new Map(), 'pp-dp': new Map() };
   readonly #lines = new Map<string, SplitLines>();
   readonly #again = new Map<RecomputeSetting, Again>();
   readonly #stages = new Map<number, readonly StageKind[]>();
@@ -76,13 +78,16 @@ export class StepTable {
   readonly #ends = new Float64Array(Object.keys(endPlace).length);
   readonly #stage = new Float64Array(width);
   #lastLayout: Layout | undefined;
+  #lastOrder: RankOrder = 'dp-pp';
   #lastRow: LayoutRow | undefined;
+  readonly #hostUpdate: number;
 
   /** `setting`: of those to price, which differ in what a search varies. */
   constructor(setting: RunSetting, constants: StepConstants) {
     this.#setting = setting;
     this.#context = priceContext(setting, constants);
     this.#kinds = knownKinds(setting.model);
+    this.#hostUpdate = hostUpdateSeconds(setting.cluster.device);
     this.#layers = new Float64Array(this.#kinds.kinds.length * width);
     const layers = this.#kinds.kinds.map(() => 0);
     for (const kind of this.#kinds.kindOf) layers[kind] = (layers[kind] ?? 0) + 1;
@@ -91,10 +96,10 @@ export class StepTable {
 
   /** Seconds of the whole step. */
   seconds(setting: RunSetting): number {
-    const { layout, sharing, overlap, schedule, virtualStages, microBatch } = setting;
+    const { layout, sharing, overlap, schedule, virtualStages, microBatch, hostStates = false } = setting;
     const { constants: c, rates } = this.#context;
     const { frozen, sequence } = this.#setting;
-    const row = this.#rowOf(layout);
+    const row = this.#rowOf(setting);
     this.#priceLayers(row, setting);
     const microBatches = microBatchesOf(setting);
     const rule = sharingRules[sharing];
@@ -103,6 +108,7 @@ export class StepTable {
     const [denseShare, expertShare] = rule.optimizer ? [1 / (layout.dp * layout.cp), 1 / layout.edp] : [1, 1];
     const hidden = overlap.dp ? 1 : 0;
     const [hiddenDp, hiddenFsdp] = [hidden * (1 - c.exposedDp), hidden * (1 - c.exposedFsdp)];
+    const update = hostStates ? this.#hostUpdate : c.optimizerBytes / rates.memory;
     const stage = this.#stage;
     let [period, forward, backward, weightGradient, all, exposedDp, optimizer] = [-1, 0, 0, 0, 0, 0, 0];
     for (const kind of this.#stagesOf(setting)) {
@@ -132,7 +138,7 @@ export class StepTable {
       }
       exposedDp = Math.max(exposedDp, shown);
       const own = frozen ? 0 : dense * denseShare + expert * expertShare;
-      optimizer = Math.max(optimizer, (own * c.optimizerBytes) / rates.memory);
+      optimizer = Math.max(optimizer, own * update);
     }
     const { pp } = layout;
     let waiting = 0;
@@ -151,37 +157,40 @@ export class StepTable {
    * bubble. Larger micro-batches take no more of it.
    */
   floorSeconds(setting: RunSetting): number {
-    this.#priceLayers(this.#rowOf(setting.layout), setting);
+    this.#priceLayers(this.#rowOf(setting), setting);
     this.#addUp(this.#whole);
     const whole = (this.#stage[forwardAt] ?? 0) + (this.#stage[backwardAt] ?? 0);
     return (microBatchesOf(setting) * whole) / setting.layout.pp;
   }
 
-  #rowOf(layout: Layout): LayoutRow {
+  #rowOf({ layout, rankOrder = 'dp-pp' }: RunSetting): LayoutRow {
     // A search prices a layout's settings one after another.
-    if (layout === this.#lastLayout && this.#lastRow !== undefined) return this.#lastRow;
-    const row = this.#rows.get(layout) ?? this.#newRow(layout);
+    if (layout === this.#lastLayout && rankOrder === this.#lastOrder && this.#lastRow !== undefined)
+      return this.#lastRow;
+    const row = this.#rows[rankOrder].get(layout) ?? this.#newRow(layout, rankOrder);
     this.#lastLayout = layout;
+    this.#lastOrder = rankOrder;
     this.#lastRow = row;
     return row;
   }
 
-  #newRow(layout: Layout): LayoutRow {
+  #newRow(layout: Layout, order: RankOrder): LayoutRow {
     const { links, model, constants: c } = this.#context;
     const { tp, cp, dp, pp, ep, etp, edp } = layout;
     const key = `${tp} ${ep} ${etp}`;
     const lines = this.#lines.get(key) ?? splitLines(this.#context, this.#kinds, { tp, ep, etp });
     this.#lines.set(key, lines);
     const gpusOfStage = tp * cp * dp;
+    const [inside, next] = [sharersInDomain(links, layout, order), nextStage(links, layout, order)];
     const row = {
       lines,
       context: this.#kinds.kinds.map((kind) => contextExchange(this.#context, kind, { tp, cp, tokens: 1 })),
-      denseRing: lineOf((bytes) => ringSeconds(links, dp * cp, tp, bytes)),
-      expertRing: lineOf((bytes) => ringSeconds(links, edp, etp * ep, bytes)),
-      hop: lineOf((tokens) => stageSeconds(links, gpusOfStage, tokens, model.hiddenSize)),
+      denseRing: lineOf((bytes) => ringWithin(links, dp * cp, inside.dense, bytes)),
+      expertRing: lineOf((bytes) => ringWithin(links, edp, inside.expert, bytes)),
+      hop: lineOf((tokens) => stageSeconds(links, next, tokens, model.hiddenSize)),
       straggling: c.straggler * binaryLogarithm(Math.max(1, (gpusOfStage * pp) / links.domain)),
     };
-    this.#rows.set(layout, row);
+    this.#rows[order].set(layout, row);
     return row;
   }
 

@@ -31,13 +31,21 @@ import {
   type StageHolding,
 } from './stage-elements.js';
 import { beside, communicators, gpuOverheads, standInsOf, type Overheads } from './stage-memory.js';
-import { precisions, sharingRules, stateRates, type Precision, type SharingName, type StateRates } from './states.js';
+import {
+  onDevice,
+  precisions,
+  sharingRules,
+  stateRates,
+  type Precision,
+  type SharingName,
+  type StateRates,
+} from './states.js';
 import type { Elements } from '../schedule/template-elements.js';
 import { maxOf } from '../units/lists.js';
 import { TemplateLines, type CompiledAt } from './template-lines.js';
 
 /** What settings of one table have in common: none has weight shards, and rows travel through NCCL. */
-type Common = Omit<MemorySetting, 'weightShards' | 'exchange'>;
+type Common = Omit<MemorySetting, 'weightShards' | 'exchange' | 'hostStates'>;
 
 /** What settings of one table differ in. */
 export interface MemoryChoice {
@@ -52,6 +60,8 @@ export interface MemoryChoice {
   readonly recompute?: Recompute | undefined;
   readonly activationAgain?: boolean | undefined;
   readonly sharing: SharingName;
+  /** Whether the optimizer's states lie in the host's memory. */
+  readonly hostStates?: boolean | undefined;
 }
 
 /** Sequences at which templates are compiled. */
@@ -129,7 +139,7 @@ export class MemoryTable {
   readonly #setting: Common;
   readonly #layersOf: ((stages: number) => readonly number[]) | undefined;
   readonly #experts: number;
-  readonly #rates: Readonly<Record<SharingName, StateRates>>;
+  readonly #rates: Readonly<Record<'device' | 'host', Readonly<Record<SharingName, StateRates>>>>;
   readonly #kinds = new ChunkKinds();
   /** By recomputation, of which there are few, and whether activations are computed again; then by degrees. */
   readonly #entries: readonly [Map<Recompute, Map<number, Entry>>, Map<Recompute, Map<number, Entry>>];
@@ -147,20 +157,24 @@ export class MemoryTable {
     this.#layersOf = layersOf;
     this.#experts = setting.step.model.experts;
     this.#entries = [new Map(), new Map()];
-    const rates = Object.entries(sharingRules).map(
-      ([name, rule]) => [name, stateRates(precisions[setting.precision], rule)] as const,
-    );
-    this.#rates = Object.fromEntries(rates) as Record<SharingName, StateRates>;
+    const rates = (hostStates: boolean): Record<SharingName, StateRates> =>
+      Object.fromEntries(
+        Object.entries(sharingRules).map(([name, rule]) => [
+          name,
+          stateRates(onDevice(setting.precision, hostStates), rule),
+        ]),
+      ) as Record<SharingName, StateRates>;
+    this.#rates = { device: rates(false), host: rates(true) };
   }
 
   /** Bytes of the fullest device. Throws `InputError`. */
   totalBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
-    const { layout, sequences, sharing } = choice;
+    const { layout, sequences, sharing, hostStates = false } = choice;
     const entry = this.#entryOf(choice);
     const tokens = (sequences * this.#setting.step.sequence) / layout.cp;
     const weights = entry.weights.known.get(layout.ep) ?? this.#weightsOf(entry.weights, layout.ep);
     const passes = this.#passesOf(entry, tokens, { layout, sharing, parts: weights.parts });
-    const rates = this.#rates[sharing];
+    const rates = this.#rates[hostStates ? 'host' : 'device'][sharing];
     let most = 0;
     for (const stage of this.#stagesOf(choice)) {
       const states = statesOf(stage.holding, weights.parts, layout, rates);

@@ -37,6 +37,8 @@ export interface MemorySetting {
   readonly exchange?: ExchangeLibrary;
   /** Over how many of the ranks that hold the same weights each is split beside what `sharing` says; none left out. */
   readonly weightShards?: WeightShards;
+  /** Whether the optimizer's states lie in the host's memory; on the device when left out. */
+  readonly hostStates?: boolean;
   /** Megatron-Core's `moe_act`: experts' activations are computed again. */
   readonly activationAgain?: boolean;
 }

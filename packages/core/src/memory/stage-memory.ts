@@ -17,7 +17,7 @@ import { exchangeBufferBytes } from './exchange-buffers.js';
 import type { Program } from '../schedule/schedule.js';
 import type { Elements } from '../schedule/template-elements.js';
 import { fewestElements, partElements, stageElements, stageHolding, type StageElements } from './stage-elements.js';
-import { precisions, sharingRules, standInElements, stateBytes, type Precision, type StateBytes } from './states.js';
+import { onDevice, sharingRules, standInElements, stateBytes, type Precision, type StateBytes } from './states.js';
 import { memoryTimeline, type Activity, type MemoryTimeline } from './timeline.js';
 
 const mebi = 2 ** 20;
@@ -99,7 +99,8 @@ const heldBy = (setting: MemorySetting, stage: number, templates: Program['templ
 /** What a stage holds of the weights that are on it. */
 function heldOf({ step, convention, ...setting }: MemorySetting, { all, kinds }: StageElements): Held {
   const { layout, model } = step;
-  const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
+  const precision = onDevice(setting.precision, setting.hostStates);
+  const sharing = sharingRules[setting.sharing];
   const states = stateBytes({ elements: all, layout, precision, sharing, shards: setting.weightShards });
   return { states, standInBytes: standInsOf(convention, precision, kinds, model.experts / layout.ep) };
 }
@@ -193,7 +194,8 @@ export const closedTotal = (setting: MemorySetting, stage: number, overheads = g
 
 /** States that a device has at least: for a first sieve of a search. */
 export function leastStates({ step, ...setting }: MemorySetting): number {
-  const [precision, sharing] = [precisions[setting.precision], sharingRules[setting.sharing]];
+  const precision = onDevice(setting.precision, setting.hostStates);
+  const sharing = sharingRules[setting.sharing];
   const elements = fewestElements(step);
   const { layout } = step;
   return sumOf(stateBytes({ elements, layout, precision, sharing, shards: setting.weightShards }));

@@ -77,6 +77,10 @@ export const precisions = {
 } as const satisfies Record<string, Precision>;
 export type PrecisionName = keyof typeof precisions;
 
+/** What of an element lies on the device: all, or all but the optimizer's states. */
+export const onDevice = (name: PrecisionName, hostStates = false): Precision =>
+  hostStates ? { ...precisions[name], main: 0, firstMoment: 0, secondMoment: 0 } : precisions[name];
+
 /** Which states are split over the ranks that hold the same parameters. */
 export interface SharingRule {
   readonly weights: boolean;

@@ -25,6 +25,10 @@ export interface ExportPlan extends Pick<
   readonly sharing?: SharingName;
   /** Whether the experts' exchange runs beside the passes of another micro-batch. */
   readonly overlapExperts?: boolean;
+  /** Stages inside replicas; replicas inside stages when left out. */
+  readonly stagesInside?: boolean;
+  /** Whether the optimizer's states lie in the host's memory. */
+  readonly hostStates?: boolean;
   /** Of matrix products; bf16 when left out. */
   readonly precision?: ComputePrecision;
 }

@@ -14,11 +14,12 @@ const when = (condition: boolean, ...settings: readonly ExportSetting[]): readon
   condition ? settings : [];
 
 /** Degrees of parallelism. */
-function layoutSettings({ layout, model, sequence }: ExportPlan): readonly ExportSetting[] {
+function layoutSettings({ layout, model, sequence, stagesInside = false }: ExportPlan): readonly ExportSetting[] {
   const { tp, pp, cp, ep, etp, sequenceParallel } = layout;
   return [
     of('tensor_model_parallel_size', tp, `${model.attentionHeads} heads over ${tp}`),
     of('pipeline_model_parallel_size', pp, pp === 1 ? 'no pipeline' : `${model.layers} layers over ${pp} stages`),
+    ...when(stagesInside, of('use_tp_pp_dp_mapping', true, 'stages lie inside replicas')),
     of('context_parallel_size', cp, cp === 1 ? 'sequences stay whole' : `${sequence} tokens over ${cp}`),
     ...when(
       model.experts > 0,
@@ -214,6 +215,11 @@ function memorySettings(plan: ExportPlan): readonly ExportSetting[] {
     ...when(dtype === 'bf16', of('bf16', true, 'weights and activations in bfloat16')),
     ...quantised[precision],
     ...sharingSettings(plan),
+    ...when(
+      plan.hostStates === true,
+      of('optimizer_cpu_offload', true, "main weights and moments in the host's memory"),
+      of('use_precision_aware_optimizer', true, 'what offloading asks for'),
+    ),
     ...when(
       overlapExperts,
       of('overlap_moe_expert_parallel_comm', true, "the experts' exchange runs beside another micro-batch"),

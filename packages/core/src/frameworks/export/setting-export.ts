@@ -29,5 +29,7 @@ export function exportOfSetting(setting: RunSetting): ExportPlan {
     sharing,
     precision,
     overlapExperts: overlap.ep,
+    ...(setting.rankOrder === 'pp-dp' ? { stagesInside: true } : {}),
+    ...(setting.hostStates === true ? { hostStates: true } : {}),
   };
 }

@@ -125,11 +125,14 @@ export function memoryOfRun(run: MegatronRun, model: MoeModel, imbalance = 1): R
       exchange: exchangeOf(run),
       weightShards: { dense: run.weightShards ?? 1, expert: run.expertWeightShards ?? 1 },
       activationAgain: activation,
+      ...(run.on('optimizer_cpu_offload') ? { hostStates: true } : {}),
     },
     leftOut: [
       ...unknown.map((module) => `recompute of ${module}`),
       ...(run.quantized ? ['copies of weights and activations in fp8 or fp4'] : []),
-      ...(run.on('optimizer_cpu_offload') ? ['optimizer states in host memory'] : []),
+      ...(run.on('optimizer_cpu_offload') && run.number('optimizer_offload_fraction') !== 1
+        ? ['optimizer states that stay on the device']
+        : []),
       ...(run.number('cpu_offloading_num_layers') ? ['activations in host memory'] : []),
       ...(run.on('moe_paged_stash') ? ['pages of the stash for activations'] : []),
       ...(run.given('pipeline_model_parallel_layout') && layersOfStages === undefined

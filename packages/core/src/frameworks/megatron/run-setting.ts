@@ -39,5 +39,6 @@ export function settingOfRun(run: MegatronRun, model: MoeModel, cluster: Cluster
     },
     stack: run.text('cuda_graph_impl') === 'none' || run.text('cuda_graph_impl') === undefined ? 'eager' : 'graphs',
     capacity: run.given('moe_expert_capacity_factor'),
+    ...(run.on('use_tp_pp_dp_mapping') ? { rankOrder: 'pp-dp' } : {}),
   });
 }

@@ -3,7 +3,7 @@
  * one description of it: types follow from it, `docs/plan.schema.json` is written from it, and files are checked by it.
  */
 import { z } from 'zod';
-import { computePrecisions, dispatchKinds, pipelineSchedules, stacks } from '../../estimate/index.js';
+import { computePrecisions, dispatchKinds, pipelineSchedules, rankOrders, stacks } from '../../estimate/index.js';
 import { megatronModules, precisions, sharingRules } from '../../memory/index.js';
 import { InputError } from '../../units/errors.js';
 import { readDocument } from '../../units/document.js';
@@ -30,6 +30,8 @@ const chosen = {
   schedule: z.enum(pipelineSchedules),
   dispatcher: z.enum(dispatchKinds).describe('How rows reach their experts'),
   dispatch: z.string().describe('The same as monta train --dispatch takes it'),
+  rankOrder: z.enum(rankOrders).optional().describe('Replicas inside stages (dp-pp) when left out'),
+  hostStates: z.boolean().optional().describe("Whether the optimizer's states lie in the host's memory"),
   sharing: z.enum(Object.keys(sharingRules) as [keyof typeof sharingRules]),
   recompute: z.union([z.enum(['none', 'selective', 'full']), z.array(z.enum(megatronModules))]),
   overlap: z.strictObject({ tp: z.boolean(), ep: z.boolean(), dp: z.boolean(), pp: z.boolean() }),

@@ -21,6 +21,7 @@ type Chosen = Omit<PlanDocument['runnersUp'][number], 'expected'>;
 function chosenOf(setting: RunSetting): Chosen {
   const { layout, virtualStages, layersOfStages, microBatch, schedule, dispatcher, sharing, recompute, overlap } =
     setting;
+  const { rankOrder, hostStates } = setting;
   return {
     layout: formatLayout(layout),
     virtualStages,
@@ -30,6 +31,8 @@ function chosenOf(setting: RunSetting): Chosen {
     schedule,
     dispatcher,
     dispatch: dispatchOf[dispatcher],
+    ...(rankOrder === undefined ? {} : { rankOrder }),
+    ...(hostStates === undefined ? {} : { hostStates }),
     sharing,
     recompute: typeof recompute === 'string' ? recompute : [...recompute],
     overlap,
@@ -119,11 +122,14 @@ export function settingOfPlan(
   const { virtualStages, layersOfStages, sequences, schedule, dispatcher, sharing, recompute, overlap } = chosen;
   const layout = parseLayout(chosen.layout, deviceCount(cluster));
   checkChosen(plan, chosen, model, layout);
+  const { rankOrder, hostStates } = chosen;
   return runSetting({
     model,
     cluster,
     layout,
     ...(layersOfStages === undefined ? {} : { layersOfStages }),
+    ...(rankOrder === undefined ? {} : { rankOrder }),
+    ...(hostStates === undefined ? {} : { hostStates }),
     virtualStages,
     sequence,
     microBatch: sequences,

@@ -24,9 +24,11 @@ export const layoutText = ({
   layout,
   virtualStages,
   layersOfStages,
-}: Pick<RunSetting, 'layout' | 'virtualStages' | 'layersOfStages'>): string =>
+  rankOrder = 'dp-pp',
+}: Pick<RunSetting, 'layout' | 'virtualStages' | 'layersOfStages' | 'rankOrder'>): string =>
   formatLayout(layout) +
   (virtualStages > 1 ? ` vp=${virtualStages}` : '') +
+  (rankOrder === 'dp-pp' ? '' : ', stages inside replicas') +
   (layersOfStages === undefined ? '' : ` layers ${runsText(layersOfStages)}`);
 
 /** `3|14x4|2`: a stage of three layers, fourteen of four, one of two. */
@@ -68,7 +70,7 @@ export function planRow({ setting, seconds, memoryBytes }: Candidate): string[] 
     String(microBatch),
     exchangeText(setting),
     recomputeText(setting),
-    sharing,
+    setting.hostStates === true ? `${sharing}, states on hosts` : sharing,
     formatSeconds(seconds),
     formatInteger(Math.round((globalBatch * sequence) / seconds / deviceCount(cluster))),
     formatPercent(estimateStep(setting).mfu),
@@ -225,6 +227,7 @@ export function planFacts(
   const hidden = hiddenText(setting);
   const margin = marginText(best, others);
   const traffic = trafficText(setting);
+  const grid = rankGrid(setting.layout, setting.cluster, setting.rankOrder);
   return [
     ['Why', whyText(setting)],
     ...(hidden === undefined ? [] : [['Overlap', hidden] satisfies [string, string]]),
@@ -233,10 +236,7 @@ export function planFacts(
     ['Bounds', boundsText(best)],
     ...(margin === undefined ? [] : [['Margin', margin] satisfies [string, string]]),
     ...(sensitivities.length === 0 ? [] : [['If', sensitivityText(sensitivities)] satisfies [string, string]]),
-    [
-      'Ranks',
-      `t, c, d, e, x: places along tp, cp, dp, ep, etp\n${rankGrid(setting.layout, setting.cluster).join('\n')}`,
-    ],
+    ['Ranks', ['t, c, d, e, x: places along tp, cp, dp, ep, etp', ...grid].join('\n')],
   ];
 }
 

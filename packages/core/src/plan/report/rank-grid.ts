@@ -3,6 +3,7 @@ import type { Cluster } from '../../cluster/cluster.js';
 import { devicesPerUnit } from '../../cluster/ports.js';
 import { coordinates, worldSize } from '../../layout/mesh.js';
 import type { Layout } from '../../layout/layout.js';
+import type { RankOrder } from '../../estimate/index.js';
 
 /** Nodes and devices of a node that are drawn. */
 const [mostNodes, mostDevices] = [2, 8];
@@ -23,11 +24,19 @@ function axesOf({ tp, cp, dp, ep, etp }: Layout): ['tp' | 'cp' | 'dp' | 'etp' | 
  * A line for each of the first nodes of the first stage, and for the first of the last stage: `stage 0  node 0  t0·d0
  * t1·d0 …`. t, c, d, e, x: places along tp, cp, dp, ep, etp.
  */
-export function rankGrid(layout: Layout, cluster: Cluster): string[] {
+export function rankGrid(layout: Layout, cluster: Cluster, order: RankOrder = 'dp-pp'): string[] {
   const perNode = Math.min(devicesPerUnit(cluster, 0), worldSize(layout));
   const nodes = Math.ceil(worldSize(layout) / perNode);
   const axes = axesOf(layout);
-  const ofStage = Math.max(1, Math.floor(nodes / layout.pp));
+  const { tp, cp, dp, pp } = layout;
+  const ofStage = order === 'dp-pp' ? Math.max(1, Math.floor(nodes / pp)) : nodes;
+  const replica = tp * cp;
+  // The rank with the same place where replicas lie inside stages.
+  const usual = (rank: number): number => {
+    if (order === 'dp-pp') return rank;
+    const [stage, index] = [Math.floor(rank / replica) % pp, Math.floor(rank / (replica * pp))];
+    return (rank % replica) + replica * (index + dp * stage);
+  };
   const shown = [
     ...Array(Math.min(mostNodes, ofStage)).keys(),
     ...(layout.pp > 1 && nodes > mostNodes ? [nodes - ofStage] : []),
@@ -35,11 +44,13 @@ export function rankGrid(layout: Layout, cluster: Cluster): string[] {
   return [...new Set(shown)].map((node) => {
     const ranks = Array.from({ length: Math.min(perNode, mostDevices) }, (_, i) => node * perNode + i);
     const cells = ranks.map((rank) => {
-      const at = coordinates(layout, rank);
+      const at = coordinates(layout, usual(rank));
       return axes.map(([axis, letter]) => `${letter}${at[axis]}`).join('·') || `r${rank}`;
     });
-    const { pp } = coordinates(layout, node * perNode);
+    const first = coordinates(layout, usual(node * perNode)).pp;
+    const last = coordinates(layout, usual(Math.min(worldSize(layout), (node + 1) * perNode) - 1)).pp;
+    const stages = order === 'dp-pp' || first === last ? `stage ${first}` : `stages ${first} to ${last}`;
     const more = perNode > mostDevices ? ' …' : '';
-    return `${layout.pp > 1 ? `stage ${pp}  ` : ''}node ${node}  ${cells.join('  ')}${more}`;
+    return `${pp > 1 ? `${stages}  ` : ''}node ${node}  ${cells.join('  ')}${more}`;
   });
 }

@@ -66,6 +66,7 @@ export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
   const { model, layout, sequence, microBatch, recompute, virtualStages, sharing } = setting;
   const { tp, cp, dp, pp, ep, edp } = layout;
   const microBatches = microBatchesOf(setting);
+  const inside = setting.rankOrder === 'pp-dp';
   const layers = Math.ceil(model.layers / pp);
   const moe = Math.ceil(model.moeLayers.filter(Boolean).length / pp);
   const tokens = (microBatch * sequence) / cp;
@@ -91,7 +92,7 @@ export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
     ...of('TP', tp, 1, microBatches * passes * blocks * 2 * slice * (tp - 1)),
     ...of('CP', cp, tp, microBatches * (passes + 1) * layers * (cp - 1) * ((tokens * keyValues) / tp) * halfBytes),
     ...(ep > 1 && moe > 0 ? [expertTraffic(setting, microBatches * passes * moe * 2 * slice)] : []),
-    ...of('DP', dp * cp, tp, shared(dp * cp, dense) + (edp > 1 ? shared(edp, expert) : 0)),
-    ...of('PP', pp, tp * cp * dp, microBatches * 2 * virtualStages * slice),
+    ...of('DP', dp * cp, inside ? tp * pp : tp, shared(dp * cp, dense) + (edp > 1 ? shared(edp, expert) : 0)),
+    ...of('PP', pp, inside ? tp * cp : tp * cp * dp, microBatches * 2 * virtualStages * slice),
   ];
 }

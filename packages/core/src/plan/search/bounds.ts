@@ -1,4 +1,5 @@
 /** What a step needs at least, whatever is left open: cheap enough for every point of a space. */
+import { hostOf } from '../../estimate/index.js';
 import { precisions, sharingRules, type SharingName } from '../../memory/index.js';
 import { countParameters } from '../../model/parameters.js';
 import type { Layout } from '../../layout/layout.js';
@@ -14,9 +15,13 @@ export class Bounds {
   readonly #experts: number;
   readonly #others: number;
   readonly #sharings: readonly SharingName[];
+  /** Rules under which the optimizer's states may lie in the host's memory. */
+  readonly #hosts: readonly SharingName[];
 
   constructor(problem: PlanProblem) {
-    const { model, fixed } = problem;
+    const { model, fixed, cluster } = problem;
+    const hosts = fixed.hostStates !== false && hostOf(cluster.device) !== undefined;
+    this.#hosts = hosts ? limitsOf(problem).hostStates : [];
     const { experts, attention, dense, sharedExperts } = countParameters(model);
     this.#problem = problem;
     this.#experts = experts;
@@ -41,7 +46,7 @@ export class Bounds {
       const bytes =
         of(rule.weights) * weight +
         of(rule.gradients) * gradient +
-        of(rule.optimizer) * (main + firstMoment + secondMoment);
+        (this.#hosts.includes(name) ? 0 : of(rule.optimizer) * (main + firstMoment + secondMoment));
       least = Math.min(least, bytes);
     }
     return least;

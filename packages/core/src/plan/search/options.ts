@@ -1,11 +1,15 @@
 /** What a point of the space leaves open: how experts' rows travel, the pipeline's schedule, who keeps what. */
 import { sharingRules, type MegatronModule, type SharingName } from '../../memory/index.js';
 import {
+  canOrder,
   computePrecisions,
   dispatchKinds,
+  hostOf,
+  rankOrders,
   type ComputePrecision,
   type DispatchKind,
   type PipelineSchedule,
+  type RankOrder,
   type RecomputeSetting,
 } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
@@ -21,12 +25,15 @@ export interface Way {
   readonly overlapsExperts: boolean;
   /** Of matrix products. */
   readonly precision: ComputePrecision;
+  readonly rankOrder: RankOrder;
 }
 
 /** What is kept, and by whom: more time for less memory. */
 export interface Keeping {
   readonly sharing: SharingName;
   readonly recompute: RecomputeSetting;
+  /** Whether the optimizer's states lie in the host's memory. */
+  readonly hostStates: boolean;
 }
 
 /** A way, and what may be kept under it. */
@@ -91,6 +98,13 @@ function sharingsOf(problem: PlanProblem, { layout }: SpacePoint): readonly Shar
   return sharings.filter((name) => pp === 1 || shardsInPipelines || !sharingRules[name].gradients);
 }
 
+/** Where the optimizer's states may lie: on the device first. */
+function hostStatesOf(problem: PlanProblem, sharing: SharingName): readonly boolean[] {
+  const { fixed, cluster } = problem;
+  const can = limitsOf(problem).hostStates.includes(sharing) && hostOf(cluster.device) !== undefined;
+  return [false, true].filter((host) => (host ? can : true) && (fixed.hostStates ?? host) === host);
+}
+
 /** Whether a schedule goes with the stages and micro-batches of a point. */
 export function runsAs(
   schedule: PipelineSchedule,
@@ -118,7 +132,9 @@ function schedulesOf(problem: PlanProblem, point: SpacePoint): PipelineSchedule[
   const { schedule: fixed } = problem.fixed;
   const wanted = fixed === undefined ? undefined : typeof fixed === 'string' ? [fixed] : fixed;
   const { schedules } = limitsOf(problem);
-  return schedules.filter((schedule) => runsAs(schedule, point.layout.pp, point) && wanted?.includes(schedule) !== false);
+  return schedules.filter(
+    (schedule) => runsAs(schedule, point.layout.pp, point) && wanted?.includes(schedule) !== false,
+  );
 }
 
 /** How rows can travel; all ways are one where a rank holds all experts whole. */
@@ -145,12 +161,20 @@ function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
     (layout.pp === 1 || virtualStages > 1);
   const schedules = schedulesOf(problem, point);
   const [dispatchers, precisions] = [dispatchersOf(problem, point), precisionsOf(problem)];
+  const orders = rankOrders.filter(
+    (order) =>
+      canOrder(layout, order) &&
+      limitsOf(problem).rankOrders.includes(order) &&
+      (problem.fixed.rankOrder ?? order) === order,
+  );
   return dispatchers.flatMap((dispatcher) =>
     schedules.flatMap((schedule) =>
-      precisions.flatMap((precision): Way[] => {
-        const plain = { dispatcher, schedule, precision, overlapsExperts: false };
-        return hides && dispatcher !== 'gathered' ? [{ ...plain, overlapsExperts: true }, plain] : [plain];
-      }),
+      precisions.flatMap((precision) =>
+        orders.flatMap((rankOrder): Way[] => {
+          const plain = { dispatcher, schedule, precision, rankOrder, overlapsExperts: false };
+          return hides && dispatcher !== 'gathered' ? [{ ...plain, overlapsExperts: true }, plain] : [plain];
+        }),
+      ),
     ),
   );
 }
@@ -163,7 +187,11 @@ export const exchangeOf = ({ dispatcher, precision }: Pick<Way, 'dispatcher' | '
 export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
   const sharings = sharingsOf(problem, point);
   const recomputes = recomputesOf(problem);
-  const keepings = sharings.flatMap((sharing) => recomputes.map((recompute) => ({ sharing, recompute })));
+  const keepings = sharings.flatMap((sharing) =>
+    hostStatesOf(problem, sharing).flatMap((hostStates) =>
+      recomputes.map((recompute) => ({ sharing, hostStates, recompute })),
+    ),
+  );
   const ways = waysOf(problem, point).filter((way) => keepings.some((keeping) => goTogether(way, keeping)));
   const branches = ways.map((way): Branch => {
     const legal = keepings.filter((keeping) => goTogether(way, keeping));
@@ -182,6 +210,7 @@ const outdoes = (way: Way, other: Way): boolean =>
   way !== other &&
   way.schedule === other.schedule &&
   way.precision === other.precision &&
+  way.rankOrder === other.rankOrder &&
   (way.dispatcher === other.dispatcher || (way.dispatcher === 'deduplicated' && other.dispatcher === 'all_to_all')) &&
   (way.overlapsExperts || !other.overlapsExperts);
 

@@ -3,7 +3,7 @@
  * steps, the most promising layouts first, and only what would win is asked for its memory. Nothing is dropped on a
  * guess: of all settings of the space, none that fits is faster by the model.
  */
-import { isDual, pipelineSchedules, type RunSetting } from '../../estimate/index.js';
+import { canOrder, isDual, pipelineSchedules, type RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import { maxOf, minOf } from '../../units/lists.js';
 import { legalBatchings, legalLayouts, whyEmpty, type Batching } from '../space/climb.js';
@@ -181,7 +181,7 @@ export class Search {
   #sharedOf(layout: Layout): Shared {
     const { dp, cp, pp, ep, etp, edp } = layout;
     const splits = Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(ep * etp > 1);
-    const key = (pp * 2 ** 20 + dp) * 8 + splits;
+    const key = (pp * 2 ** 20 + dp) * 16 + splits + 8 * Number(canOrder(layout, 'pp-dp'));
     const known = this.#shared.get(key);
     if (known !== undefined) return known;
     const place = pp * 2 ** 20 + dp;
@@ -213,7 +213,12 @@ export class Search {
   /** What a point leaves open depends on which dimensions it splits, and on which schedules its stages have. */
   #optionsOf(layout: Layout, batching: Batching): Options {
     const { dp, cp, pp, ep, etp, edp } = layout;
-    let key = Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(pp > 1) + 8 * Number(ep * etp > 1);
+    let key =
+      Number(dp * cp > 1) +
+      16 * Number(canOrder(layout, 'pp-dp')) +
+      2 * Number(edp > 1) +
+      4 * Number(pp > 1) +
+      8 * Number(ep * etp > 1);
     key = 2 * key + Number(batching.microBatches > 1);
     for (const schedule of pipelineSchedules) key = 2 * key + Number(runsAs(schedule, pp, batching));
     const known = this.#optionSets.get(key) ?? optionsOf(this.#problem, { layout, ...batching });
@@ -237,7 +242,7 @@ export class Search {
       const at = exchangeOf({ dispatcher, precision });
       if (floors[at] === undefined) {
         this.#counts.floors += 1;
-        const way: Way = { dispatcher, precision, schedule: '1f1b', overlapsExperts: true };
+        const way: Way = { dispatcher, precision, schedule: '1f1b', rankOrder: 'dp-pp', overlapsExperts: true };
         floors[at] = this.#model.floorSeconds(settingOf(this.#problem, point, way, keeping));
       }
       floors[exchangeOf({ dispatcher: own, precision })] = floors[at];
@@ -385,7 +390,8 @@ function bySharing(keepings: readonly Keeping[]): readonly (readonly Keeping[])[
   const alike: Keeping[][] = [];
   for (const keeping of keepings) {
     const last = alike.at(-1);
-    if (last?.[0]?.sharing === keeping.sharing) last.push(keeping);
+    const like = last?.[0];
+    if (like?.sharing === keeping.sharing && like.hostStates === keeping.hostStates) last?.push(keeping);
     else alike.push([keeping]);
   }
   sharedKeepings.set(keepings, alike);

@@ -32,6 +32,8 @@ export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, kee
     capacity: false,
     frozen: false,
   };
+  if (way.rankOrder !== 'dp-pp') setting.rankOrder = way.rankOrder;
+  if (keeping.hostStates) setting.hostStates = true;
   if (point.layersOfStages !== undefined) setting.layersOfStages = point.layersOfStages;
   return setting;
 }

@@ -2,8 +2,10 @@
 import {
   dispatchKinds,
   pipelineSchedules,
+  rankOrders,
   type DispatchKind,
   type PipelineSchedule,
+  type RankOrder,
   type RecomputeSetting,
 } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
@@ -26,6 +28,9 @@ export interface FrameworkLimits {
   /** Whether TP ranks hold slices of the tokens outside attention and experts. */
   readonly sequenceParallel: boolean;
   readonly sharings: readonly SharingName[];
+  /** Rules under which the optimizer's states can lie in the host's memory. */
+  readonly hostStates: readonly SharingName[];
+  readonly rankOrders: readonly RankOrder[];
   /** Whether weights or gradients that are sharded go with a pipeline: each micro-batch moves them anew. */
   readonly shardsInPipelines: boolean;
   /** False where nothing is computed again; true for what Megatron-Core can. */
@@ -48,6 +53,8 @@ export const unlimited: FrameworkLimits = {
   rules: [],
   sequenceParallel: true,
   sharings: ['distributed-optimizer', 'zero2', 'fsdp'],
+  hostStates: ['distributed-optimizer', 'zero1', 'zero2', 'zero3', 'fsdp'],
+  rankOrders,
   shardsInPipelines: true,
   recomputes: true,
   dispatchers: dispatchKinds,
@@ -61,6 +68,9 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     rules: [],
     sequenceParallel: true,
     sharings: ['distributed-optimizer', 'zero2', 'fsdp'],
+    // --optimizer-cpu-offload goes with the precision-aware optimizer, which is a distributed one
+    hostStates: ['distributed-optimizer'],
+    rankOrders,
     shardsInPipelines: false,
     recomputes: true,
     dispatchers: dispatchKinds,
@@ -84,6 +94,8 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     sequenceParallel: false,
     // beside tensor parallelism AutoEP takes stage 2 at most
     sharings: ['zero1', 'zero2'],
+    hostStates: [],
+    rankOrders: ['dp-pp'],
     shardsInPipelines: false,
     recomputes: true,
     dispatchers: ['all_to_all'],
@@ -95,6 +107,8 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     rules: [only('etp', 'expert tensor parallelism was removed (#3167)')],
     sequenceParallel: true,
     sharings: ['fsdp'],
+    hostStates: [],
+    rankOrders: ['dp-pp'],
     shardsInPipelines: true,
     recomputes: ['none', ['layernorm', 'moe_act'], 'full'],
     dispatchers: ['all_to_all', 'deduplicated'],
@@ -109,6 +123,8 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     ],
     sequenceParallel: true,
     sharings: ['none'],
+    hostStates: [],
+    rankOrders: ['dp-pp'],
     shardsInPipelines: false,
     recomputes: false,
     dispatchers: ['all_to_all'],
@@ -128,6 +144,8 @@ export function limitsOf({ framework, programs = false }: LimitedBy): FrameworkL
     sharings: sharings.length > 0 ? sharings : ['distributed-optimizer'],
     schedules: limits.schedules.filter((name) => name === '1f1b' || name === 'interleaved'),
     overlapsExperts: false,
+    hostStates: [],
+    rankOrders: ['dp-pp'],
   };
 }
 
