@@ -217,3 +217,20 @@ const outdoes = (way: Way, other: Way): boolean =>
 /** Exchanges that run beside another micro-batch leave no room for computing a whole layer again (Megatron-Core). */
 export const goTogether = ({ overlapsExperts }: Way, { recompute }: Keeping): boolean =>
   !(overlapsExperts && recompute === 'full');
+
+const sharedKeepings = new WeakMap<readonly Keeping[], readonly (readonly Keeping[])[]>();
+
+/** Keepings that differ in recomputation alone, which lie together. */
+export function bySharing(keepings: readonly Keeping[]): readonly (readonly Keeping[])[] {
+  const known = sharedKeepings.get(keepings);
+  if (known !== undefined) return known;
+  const alike: Keeping[][] = [];
+  for (const keeping of keepings) {
+    const last = alike.at(-1);
+    const like = last?.[0];
+    if (like?.sharing === keeping.sharing && like.hostStates === keeping.hostStates) last?.push(keeping);
+    else alike.push([keeping]);
+  }
+  sharedKeepings.set(keepings, alike);
+  return alike;
+}

@@ -6,7 +6,7 @@ import { InputError, maxOf, minOf, Random } from '../../units/index.js';
 import { parseAllowed } from '../space/bounds.js';
 import { spacePoints } from '../space/climb.js';
 import type { PlanProblem } from '../space/problem.js';
-import { goTogether, optionsOf } from './options.js';
+import { bySharing, goTogether, optionsOf } from './options.js';
 import { randomSettings } from './random-settings.js';
 import { Search, type SearchResult } from './search.js';
 import { settingOf } from './settings.js';
@@ -100,9 +100,7 @@ describe('the search of a plan', () => {
       const prices = new EstimateModel();
       const [point] = [...spacePoints(asked)].slice(-1);
       const ladder = point === undefined ? [] : optionsOf(asked, point).keepings;
-      const recomputes = ladder.flatMap(({ sharing, recompute }) =>
-        sharing === ladder[0]?.sharing ? [recompute] : [],
-      );
+      const recomputes = bySharing(ladder)[0]?.map(({ recompute }) => recompute) ?? [];
       expect(recomputes.length).toBeGreaterThan(3);
       for (const setting of randomSettings(asked, 100, new Random(3))) {
         const bytes = recomputes.map((recompute) => prices.memoryBytes({ ...setting, recompute }));

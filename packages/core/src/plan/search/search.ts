@@ -9,7 +9,7 @@ import { maxOf, minOf } from '../../units/lists.js';
 import { legalBatchings, legalLayouts, whyEmpty, type Batching } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import { Bounds } from './bounds.js';
-import { exchangeOf, optionsOf, runsAs, type Keeping, type Options, type Way } from './options.js';
+import { bySharing, exchangeOf, optionsOf, runsAs, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, settingOf } from './settings.js';
 import type { StepModel } from './step-model.js';
 
@@ -379,23 +379,6 @@ export class Search {
     const kind = kindOf(setting);
     if (faster(this.#kinds.get(kind))) this.#kinds.set(kind, candidate);
   }
-}
-
-const sharedKeepings = new WeakMap<readonly Keeping[], readonly (readonly Keeping[])[]>();
-
-/** Keepings that differ in recomputation alone, which lie together. */
-function bySharing(keepings: readonly Keeping[]): readonly (readonly Keeping[])[] {
-  const known = sharedKeepings.get(keepings);
-  if (known !== undefined) return known;
-  const alike: Keeping[][] = [];
-  for (const keeping of keepings) {
-    const last = alike.at(-1);
-    const like = last?.[0];
-    if (like?.sharing === keeping.sharing && like.hostStates === keeping.hostStates) last?.push(keeping);
-    else alike.push([keeping]);
-  }
-  sharedKeepings.set(keepings, alike);
-  return alike;
 }
 
 /** Layouts by the dimensions that they split, the most promising first. */
