@@ -65,7 +65,8 @@ describe('where nothing fits', () => {
     const model = getModel('mixtral-8x7b');
     const fixed = nearestPlan({ ...problem, model, fixed: { sharing: 'none' } }, () => new EstimateModel());
     expect(fixed?.change).toBe('nothing is fixed');
-    const more = nearestPlan({ ...problem, model, cluster: getCluster('h100-1x8') }, () => new EstimateModel());
+    const large = getModel('mixtral-8x22b');
+    const more = nearestPlan({ ...problem, model: large, cluster: getCluster('h100-1x8') }, () => new EstimateModel());
     expect([more?.change, more === undefined ? 0 : deviceCount(more.cluster)]).toEqual(['more devices', 16]);
   });
 });
