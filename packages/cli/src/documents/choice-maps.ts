@@ -2,6 +2,7 @@
 import {
   alternativeEtps,
   chooseDispatch,
+  chooseOverlap,
   costModel,
   formatInteger,
   getCluster,
@@ -11,6 +12,8 @@ import {
   marginOver,
   moeShape,
   namedStrategies,
+  overlapKinds,
+  type OverlapKind,
   parseLayout,
   placedOn,
   type Candidate,
@@ -27,6 +30,8 @@ export interface Won {
   readonly name: string;
   /** `4/1`, forward and backward; empty for one piece. */
   readonly chunks: string;
+  /** What of the layer does not run beside the rest. */
+  readonly apart: readonly OverlapKind[];
   /** The best of another kind; absent where there is none. */
   readonly over?: string;
   /** Its seconds over the winner's, minus 1. */
@@ -39,17 +44,23 @@ const chunkCounts = [1, 4];
 const kindOf = ({ strategy, layout }: Candidate): string =>
   `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
 
-/** The whole search at a point, etp of 1 and of the layout. Throws `RangeError` where something has no price. */
+/**
+ * The whole search at a point, etp of 1 and of the layout, and what runs beside what. Throws `RangeError` where
+ * something has no price.
+ */
 export function choiceAt({ cluster, shape, routing }: Point): Won {
   const etps = alternativeEtps(shape).filter((etp) => etp === 1 || etp === shape.layout.etp);
-  const choice = chooseDispatch(
-    { cluster, shape, routing, seed: 1, model: costModel(cluster.device), scope: 'layer' },
-    { chunkCounts, expertTensorParallel: etps, draws: 3 },
-  );
-  if (!choice.known) throw new RangeError(choice.missing.join('; '));
-  const { best, candidates } = choice;
+  const workload: Workload = { cluster, shape, routing, seed: 1, model: costModel(cluster.device), scope: 'layer' };
+  const choice = chooseDispatch(workload, { chunkCounts, expertTensorParallel: etps, draws: 3 });
+  const chosen = choice.known ? chooseOverlap(workload, choice, { chunkCounts, draws: 3 }) : choice;
+  if (!chosen.known) throw new RangeError(chosen.missing.join('; '));
+  const { best, candidates } = chosen.choice;
   const { forward, backward } = best.strategy.chunks;
-  const won = { name: kindOf(best), chunks: forward === 1 && backward === 1 ? '' : `${forward}/${backward}` };
+  const won = {
+    name: kindOf(best),
+    chunks: forward === 1 && backward === 1 ? '' : `${forward}/${backward}`,
+    apart: overlapKinds.filter((kind) => best.overlap?.[kind] === false),
+  };
   const other = candidates.find((one) => kindOf(one) !== kindOf(best) && one.program !== best.program);
   if (other === undefined) return { ...won, margin: 0, tie: false };
   const { share, tie } = marginOver(best, other);

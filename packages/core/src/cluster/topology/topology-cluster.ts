@@ -5,7 +5,7 @@ import { limits } from '../../units/limits.js';
 import type { Cluster, Device, Tier } from '../cluster.js';
 import { families, type Family } from '../families.js';
 import { deviceFamilyIn } from './read-topology.js';
-import { nearestNics, proximities, type NvLinks, type Topology, type TopologyNic } from './topology.js';
+import { linksBetween, nearestNics, proximities, type NvLinks, type Topology, type TopologyNic } from './topology.js';
 
 /** What a tier's bandwidth and ports rest on; `measured` is for calibrations, a topology measures nothing. */
 export type Ground = 'measured' | 'given' | 'guessed';
@@ -47,11 +47,11 @@ export function topologyCluster(topology: Topology, { nodes = 1, gpu }: Topology
     });
   const [name, family] = familyOf(topology, gpu);
   const notes: string[] = [];
-  const inner = innerTier({ topology, family, name, notes });
+  const inner = innerTiers({ topology, family, name, notes });
   const outer = nodes === 1 ? undefined : outerTier({ topology, family, nodes, notes });
-  const tiers = [inner, ...(outer === undefined ? [] : [outer])];
+  const tiers = [...inner, ...(outer === undefined ? [] : [outer])];
   const grounds = tiers.map(({ tier, ground, because }) => ({ tier: tier.name, ground, because }));
-  const device = deviceOf(topology, family.device);
+  const device = gpu === undefined ? deviceOf(topology, family.device) : family.device;
   const said = topology.gpus.some(({ model }) => model !== undefined) && gpu === undefined;
   const cluster = {
     name: fileName(where),
@@ -105,17 +105,62 @@ const deviceOf = (topology: Topology, device: Device): Device =>
     ? { ...device, ...smallAmpere }
     : device;
 
-function innerTier({
-  topology,
-  family,
-  name,
-  notes,
-}: {
+/** A node's wiring, and whose figures stand for what the file does not say. */
+interface InnerRequest {
   readonly topology: Topology;
   readonly family: Family;
   readonly name: string;
   readonly notes: string[];
-}): GroundedTier {
+}
+
+/** GPUs that NVLink joins, directly or through others: equal runs of several, of which there are several. */
+function islandsOf(links: NvLinks): number[][] | undefined {
+  if (links.kind !== 'pairs') return undefined;
+  const islands: number[][] = [];
+  for (const gpu of links.between.keys()) {
+    if (islands.some((island) => island.includes(gpu))) continue;
+    const island = [gpu];
+    for (const one of island)
+      for (const [other, count] of (links.between[one] ?? []).entries())
+        if (count > 0 && !island.includes(other)) island.push(other);
+    islands.push(island.sort((a, b) => a - b));
+  }
+  const [first = []] = islands;
+  const size = first.length;
+  const runs = islands.every((island, place) => island.every((gpu, at) => gpu === place * size + at));
+  return islands.length > 1 && size > 1 && runs ? islands : undefined;
+}
+
+/** NVLink, or PCIe; where NVLink joins parts of the node, both. */
+function innerTiers(request: InnerRequest): GroundedTier[] {
+  const { topology, family } = request;
+  const islands = islandsOf(topology.nvlinks);
+  const [first] = islands ?? [];
+  if (islands === undefined || first === undefined || topology.nvlinks.kind !== 'pairs') return [innerTier(request)];
+  const { between } = topology.nvlinks;
+  const nvlinks = linksBetween(first.map((a) => first.map((b) => between[a]?.[b] ?? 0)));
+  const gpus = first.flatMap((gpu) => topology.gpus[gpu] ?? []);
+  const { reducingBytesPerSecond: _, ...base } = family.inner;
+  const pcie: Tier = {
+    ...base,
+    name: 'pcie',
+    size: islands.length,
+    ports: first.length,
+    bytesPerSecond: pcieBytesPerSecond,
+    railAligned: false,
+    crossRailSlowdown: 1,
+  };
+  return [
+    innerTier({ ...request, topology: { ...topology, gpus, nvlinks } }),
+    {
+      tier: pcie,
+      ground: 'guessed',
+      because: `NVLink joins ${first.length} GPUs each: PCIe 4.0 x16 between them, the file says no speed`,
+    },
+  ];
+}
+
+function innerTier({ topology, family, name, notes }: InnerRequest): GroundedTier {
   const size = topology.gpus.length;
   const base = { ...family.inner, size, ports: family.links ?? 1, railAligned: false, crossRailSlowdown: 1 };
   const rate = linkBytesPerSecond(name);

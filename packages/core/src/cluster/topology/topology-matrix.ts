@@ -1,9 +1,9 @@
 /** `nvidia-smi topo -m`: a matrix of GPUs and NICs, with a legend of the NICs' names under it. */
 import { InputError } from '../../units/errors.js';
-import { proximities, type NvLinks, type Proximity, type Topology } from './topology.js';
+import { linksBetween, proximities, type Proximity, type Topology } from './topology.js';
 
-/** Colours and underlines of a terminal. */
-const escapes = new RegExp(`${String.fromCodePoint(27)}\\[[0-9;]*m`, 'gu');
+/** Colours and underlines of a terminal, also where copying has lost their first character. */
+const escapes = new RegExp(`${String.fromCodePoint(27)}?\\[[0-9;]*m`, 'gu');
 /** Drivers before NIC0 name the NICs themselves. */
 const column = /^(?:GPU\d+|NIC\d+|mlx\d+_\w+|rdmap\w+|rocep\w+|ibp\w+|bnxt_\w+|irdma\w+)$/u;
 const cell = /^(?:X|SYS|NODE|PHB|PXB|PIX|PXN|NV\d+|OK|NS|CNS|TNS|DR|N\/A|-)$/u;
@@ -36,24 +36,6 @@ function headerOf(lines: readonly string[]): { readonly at: number; readonly nam
   }
   return undefined;
 }
-
-/** NVLink of the matrix: `counts[a][b]`, 0 where a pair has none. */
-function linksOf(counts: readonly (readonly number[])[]): NvLinks {
-  const pairs = counts.flatMap((row, a) => row.filter((_, b) => a !== b));
-  const most = pairs.reduce((a, b) => Math.max(a, b), 0);
-  if (most === 0) return { kind: 'none' };
-  const [first] = pairs;
-  // Behind a switch every pair has all links of a GPU; direct links are shared out over the peers.
-  const uniform = pairs.every((one) => one === first);
-  const peers = counts.length - 1;
-  return uniform && (most >= leastSwitched || most * peers > mostDirect)
-    ? { kind: 'switched', links: most }
-    : { kind: 'pairs', between: counts.map((row, a) => row.map((one, b) => (a === b ? 0 : one))) };
-}
-
-/** GPUs without a switch have at most 12 links to share out (HGX A100 of four); H100 and later have 18 and a switch. */
-const mostDirect = 12;
-const leastSwitched = 18;
 
 /** Reads the matrix, whatever stands around it. Throws `InputError` that says which line is wrong. */
 export function readTopologyMatrix(
@@ -120,6 +102,6 @@ export function readTopologyMatrix(
         return isProximity(said) ? said : 'SYS';
       }),
     ),
-    nvlinks: linksOf(counts),
+    nvlinks: linksBetween(counts),
   };
 }

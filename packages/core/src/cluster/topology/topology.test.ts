@@ -214,8 +214,35 @@ describe('nvidia-smi topo -m', () => {
       proximity: () => 'SYS',
     });
     const pairs = topologyCluster(readTopology(bridged, 'pairs.txt'), { gpu: 'a100' });
-    expect(pairs.grounds[0]?.ground).toBe('guessed');
-    expect(pairs.notes.join(' ')).toContain('more links than others');
+    expect(pairs.cluster.tiers.map(({ name, size }) => [name, size])).toEqual([
+      ['nvlink', 2],
+      ['pcie', 2],
+    ]);
+    expect(pairs.cluster.tiers[0]?.bytesPerSecond).toBe(300e9);
+    expect(pairs.grounds.map(({ ground }) => ground)).toEqual(['given', 'guessed']);
+    // Two boards of four H100, each behind switches of its own.
+    const boards = matrix({
+      gpus: 8,
+      nics: 8,
+      link: (a, b) => (a >> 2 === b >> 2 ? 'NV18' : 'SYS'),
+      proximity: (gpu, nic) => (gpu === nic ? 'PIX' : 'SYS'),
+    });
+    const islands = topologyCluster(readTopology(boards, 'boards.txt'), { gpu: 'h100', nodes: 2 });
+    expect(islands.cluster.tiers.map(({ size, ports, bytesPerSecond }) => [size, ports, bytesPerSecond])).toEqual([
+      [4, 1, 450e9],
+      [2, 4, 31.5e9],
+      [2, 8, 50e9],
+    ]);
+    // Two links to one neighbour, one to the others: all reach each other.
+    const mesh = matrix({
+      gpus: 4,
+      nics: 0,
+      link: (a, b) => (a >> 1 === b >> 1 ? 'NV2' : 'NV1'),
+      proximity: () => 'SYS',
+    });
+    const unequal = topologyCluster(readTopology(mesh, 'mesh.txt'), { gpu: 'a100' });
+    expect(unequal.grounds[0]?.ground).toBe('guessed');
+    expect(unequal.notes.join(' ')).toContain('more links than others');
     const pcie = matrix({ gpus: 2, nics: 0, link: () => 'PHB', proximity: () => 'SYS' });
     expect(topologyCluster(readTopology(pcie, 'pcie.txt'), { gpu: 'a100' }).cluster.tiers[0]?.name).toBe('pcie');
   });

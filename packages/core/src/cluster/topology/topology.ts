@@ -59,3 +59,21 @@ export function nearestNics(topology: Topology, gpu: number): number[] {
   const least = rank.reduce((a, b) => Math.min(a, b), proximities.length);
   return rank.flatMap((one, nic) => (one === least ? [nic] : []));
 }
+
+/** NVLink as a matrix tells it: `counts[a][b]`, 0 where a pair has none. */
+export function linksBetween(counts: readonly (readonly number[])[]): NvLinks {
+  const pairs = counts.flatMap((row, a) => row.filter((_, b) => a !== b));
+  const most = pairs.reduce((a, b) => Math.max(a, b), 0);
+  if (most === 0) return { kind: 'none' };
+  const [first] = pairs;
+  // Behind a switch every pair has all links of a GPU; direct links are shared out over the peers.
+  const uniform = pairs.every((one) => one === first);
+  const peers = counts.length - 1;
+  return uniform && (most >= leastSwitched || most * peers > mostDirect)
+    ? { kind: 'switched', links: most }
+    : { kind: 'pairs', between: counts.map((row, a) => row.map((one, b) => (a === b ? 0 : one))) };
+}
+
+/** GPUs without a switch have at most 12 links to share out (HGX A100 of four); H100 and later have 18 and a switch. */
+const mostDirect = 12;
+const leastSwitched = 18;
