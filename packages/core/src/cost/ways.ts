@@ -83,7 +83,8 @@ function moveOf({ fabric, name, members }: MoveRequest, load: CollectiveLoad, al
   const { flows: parts, rings, rounds } = decompose({ name, members, load, algorithm, nodeOf });
   const flows = parts.map((flow) => {
     const route = fabric.route(flow.from, flow.to);
-    return { ...flow, route, work: flow.bytes * slowdownOf(fabric, algorithm, route) };
+    const { from, to, bytes } = flow;
+    return { from, to, bytes, route, work: bytes * slowdownOf(fabric, algorithm, route) };
   });
   return { algorithm, flows, rings, rounds, portSeconds: busiestPort(fabric, flows).seconds, latencies: new Map() };
 }

@@ -183,7 +183,7 @@ class Compilation {
       whole.numbers.push(number);
       const queue = this.#queueOf.get(plan.queues[place] ?? '') ?? 0;
       const after = new Set((plan.after[place] ?? []).map((other) => whole.numbers[other] ?? number));
-      if (plan.roots.includes(place))
+      if (plan.roots.has(place))
         for (const other of awaited) if (this.operations[other]?.queue !== queue) after.add(other);
       const instances = operation.uses.map((use) => {
         const region = plan.regions.get(use.region);

@@ -22,7 +22,7 @@ export interface TemplatePlan {
   /** Places in the template that each operation waits for, other queues only. */
   readonly after: readonly (readonly number[])[];
   /** Operations with nothing before them, and with nothing behind them, in the template. */
-  readonly roots: readonly number[];
+  readonly roots: ReadonlySet<number>;
   readonly sinks: readonly number[];
   readonly regions: ReadonlyMap<string, Region>;
 }
@@ -33,15 +33,15 @@ export const planTemplate = memoized((template: Template): TemplatePlan => {
   const place = new Map<string, number>();
   const queues = operations.map(queueId);
   const followed = new Uint8Array(operations.length);
-  const roots: number[] = [];
+  const roots = new Set<number>();
   const lastOf = new Map<string, number>();
   const after = operations.map((operation, index) => {
     if (place.has(operation.id))
       throw new InputError(`${template.name} has two operations "${operation.id}"`, { expected: 'ids that differ' });
     place.set(operation.id, index);
-    const before = predecessors(template, index, place);
+    const before = predecessors({ template, index, place, queues });
     const previous = lastOf.get(queues[index] ?? '');
-    if (before.size === 0 && previous === undefined) roots.push(index);
+    if (before.size === 0 && previous === undefined) roots.add(index);
     for (const other of before) followed[other] = 1;
     if (previous !== undefined) followed[previous] = 1;
     lastOf.set(queues[index] ?? '', index);
@@ -53,15 +53,24 @@ export const planTemplate = memoized((template: Template): TemplatePlan => {
 });
 
 /** Places of the operations that the one at `index` waits for, within its template. */
-function predecessors(template: Template, index: number, place: ReadonlyMap<string, number>): Set<number> {
-  const { operations } = template;
+function predecessors({
+  template: { name, operations },
+  index,
+  place,
+  queues,
+}: {
+  readonly template: Template;
+  readonly index: number;
+  readonly place: ReadonlyMap<string, number>;
+  readonly queues: readonly string[];
+}): Set<number> {
   const before = new Set<number>();
   const operation = operations[index];
   if (!operation) return before;
   for (const id of operation.after) {
     const other = place.get(id);
     if (other === undefined || other === index)
-      throw new InputError(`${template.name}/${operation.id} waits for "${id}"`, {
+      throw new InputError(`${name}/${operation.id} waits for "${id}"`, {
         expected: 'the id of an operation before it in the same template',
       });
     before.add(other);
@@ -69,7 +78,7 @@ function predecessors(template: Template, index: number, place: ReadonlyMap<stri
   // Builders order operations of different lanes; those of one lane may still be on different queues.
   for (let other = 0; other < index; other++) {
     const earlier = operations[other];
-    if (earlier?.lane === operation.lane && queueId(earlier) !== queueId(operation)) {
+    if (earlier?.lane === operation.lane && queues[other] !== queues[index]) {
       if (usesConflict(earlier.uses, operation.uses)) before.add(other);
     }
   }

@@ -19,8 +19,6 @@ export interface FabricPort {
 export interface FabricRoute {
   /** Indices into `Fabric.ports`, each once. */
   readonly ports: readonly number[];
-  /** Equal for routes over the same ports. */
-  readonly key: string;
   readonly tier: number;
   readonly latencySeconds: number;
   /** A byte on this route takes the place of so many on its ports (cross-rail traffic); >= 1. */
@@ -72,8 +70,7 @@ function newFabric(cluster: Cluster): Fabric {
       let found = routes.get(key);
       if (!found) {
         const { tier, egress, ingress, latencySeconds, slowdown } = route(cluster, from, to);
-        const both = [...egress, ...ingress];
-        found = { tier, ports: both, key: both.join(), latencySeconds, slowdown };
+        found = { tier, ports: [...egress, ...ingress], latencySeconds, slowdown };
         routes.set(key, found);
       }
       return found;
