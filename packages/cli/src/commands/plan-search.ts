@@ -2,6 +2,7 @@
 import {
   type PlanCandidate as Candidate,
   countsText,
+  estimatedAnew,
   EstimateModel,
   fewerNodes,
   formatPercent,
@@ -16,8 +17,10 @@ import {
   planFacts,
   planProblem,
   type PlanProblem,
+  plansToJudge,
   planTitle,
   Search,
+  searchToJudge,
   type SearchResult,
   sensitivities,
   shownOthers,
@@ -75,7 +78,9 @@ export async function runPlanSearch({ console }: MontaContext, flags: PlanFlags)
     throw complete ? noPlan(problem, () => new EstimateModel()) : new Interrupted('interrupted: no plan was found yet');
   const wanted = judgedPlans(flags);
   const judged =
-    wanted > 0 && complete ? await judge(await havingPrograms(problem, result, console), wanted, flags) : [];
+    wanted > 0 && complete
+      ? await judge(await havingPrograms(problem, result, { count: wanted, console }), wanted, flags)
+      : [];
   const document = {
     ...planDocument(problem, best, result, { model: flags.model, cluster: flags.cluster }),
     ...(judged.length === 0 ? {} : { judged: judgedDocument(judged) }),
@@ -89,9 +94,13 @@ export async function runPlanSearch({ console }: MontaContext, flags: PlanFlags)
 /** How many plans are judged. */
 const judgedPlans = ({ judge: wanted, exact }: PlanFlags): number => wanted ?? (exact ? usuallyJudged : 0);
 
-/** The best of those whose step can be simulated; where there are none the best, which says why it cannot be. */
-async function havingPrograms(problem: PlanProblem, { best, others }: SearchResult, console: Console) {
-  const search = new Search({ ...problem, programs: true }, new EstimateModel());
+/** So many whose step can be simulated; where there are none the best, which says why it cannot be. */
+async function havingPrograms(
+  problem: PlanProblem,
+  { best, others }: SearchResult,
+  { count, console }: { readonly count: number; readonly console: Console },
+) {
+  const search = searchToJudge(problem, count);
   const found = await drive(search, console).then(
     () => search.result,
     (error: unknown) => {
@@ -99,8 +108,8 @@ async function havingPrograms(problem: PlanProblem, { best, others }: SearchResu
       throw error;
     },
   );
-  const plans = found?.best === undefined ? [best, ...others] : [found.best, ...found.others];
-  return plans.filter((plan) => plan !== undefined);
+  if (found?.best !== undefined) return estimatedAnew(problem, plansToJudge(problem, found, count));
+  return [best, ...others].filter((plan) => plan !== undefined);
 }
 
 const doneShare = ({ counts }: SearchResult): number =>

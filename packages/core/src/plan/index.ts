@@ -112,3 +112,5 @@ export {
   type SimulatedSetting,
   simulateDrawn,
 } from './against-simulation.js';
+export { againstAll, againstRandom, type HeldAgainst, type SmallSpace } from './against-random.js';
+export { estimatedAnew, plansToJudge, searchToJudge } from './judged-search.js';

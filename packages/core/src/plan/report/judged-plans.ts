@@ -33,6 +33,7 @@ export const judgedColumns = [
   { header: 'layout' },
   { header: 'schedule', priority: 5 },
   { header: 'sharing', priority: 6 },
+  { header: "experts' rows", priority: 7 },
   { header: 'estimated', align: 'number', priority: 1 },
   { header: 'simulated', align: 'number', priority: 2 },
   { header: 'closed form at its prices', align: 'number', priority: 4 },
@@ -41,11 +42,11 @@ export const judgedColumns = [
 
 /** A judged plan, by `judgedColumns`. */
 export function judgedRow({ candidate: { setting, seconds }, simulated, closedSeconds }: JudgedPlan): string[] {
-  const { schedule, sharing } = setting;
+  const { schedule, sharing, dispatcher } = setting;
   const known = simulated.known
     ? [formatSeconds(simulated.seconds), formatSeconds(closedSeconds), formatPercent(simulated.bubbleShare)]
     : ['-', '-', '-'];
-  return [layoutText(setting), schedule, sharing, formatSeconds(seconds), ...known];
+  return [layoutText(setting), schedule, sharing, dispatcher, formatSeconds(seconds), ...known];
 }
 
 /** In words: which is the fastest by simulation, and what could not be simulated. */

@@ -1,8 +1,8 @@
-/** Settings drawn from a space, for benchmarks and for holding a plan against. */
+/** Settings of a space, drawn from it or all, for benchmarks and for holding a plan against. */
 import type { RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
 import type { Random } from '../../units/random.js';
-import { legalBatchings, legalLayouts, type Batching } from '../space/climb.js';
+import { legalBatchings, legalLayouts, spacePoints, type Batching } from '../space/climb.js';
 import type { PlanProblem } from '../space/problem.js';
 import { goTogether, optionsOf } from './options.js';
 import { settingOf } from './settings.js';
@@ -49,4 +49,13 @@ function pointsOf(problem: PlanProblem): (random: Random) => Batching & { readon
     if (layout === undefined || batching === undefined) throw new RangeError('a space without points');
     return { layout, ...batching };
   };
+}
+
+/** Every setting of a space, one after another; whether they fit is not asked. */
+export function* everySetting(problem: PlanProblem): Generator<RunSetting> {
+  for (const point of spacePoints(problem)) {
+    const { ways, keepings } = optionsOf(problem, point);
+    for (const way of ways)
+      for (const keeping of keepings) if (goTogether(way, keeping)) yield settingOf(problem, point, way, keeping);
+  }
 }

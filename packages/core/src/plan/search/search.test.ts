@@ -6,10 +6,9 @@ import { InputError, maxOf, minOf, Random } from '../../units/index.js';
 import { parseAllowed } from '../space/bounds.js';
 import { spacePoints } from '../space/climb.js';
 import type { PlanProblem } from '../space/problem.js';
-import { bySharing, goTogether, optionsOf } from './options.js';
-import { randomSettings } from './random-settings.js';
+import { bySharing, optionsOf } from './options.js';
+import { everySetting, randomSettings } from './random-settings.js';
 import { Search, type SearchResult } from './search.js';
-import { settingOf } from './settings.js';
 import { EstimateModel } from './step-model.js';
 
 const gibi = 2 ** 30;
@@ -30,15 +29,6 @@ function searched(asked: PlanProblem): SearchResult {
   const search = new Search(asked, new EstimateModel());
   for (const { done } of search.run()) expect(done).toBeLessThanOrEqual(1);
   return search.result;
-}
-
-/** Every setting of a space, one after another. */
-function* everySetting(asked: PlanProblem): Generator<RunSetting> {
-  for (const point of spacePoints(asked)) {
-    const { ways, keepings } = optionsOf(asked, point);
-    for (const way of ways)
-      for (const keeping of keepings) if (goTogether(way, keeping)) yield settingOf(asked, point, way, keeping);
-  }
 }
 
 /** Whether one recomputes all that the other does, and more. */

@@ -46,6 +46,8 @@ export interface SearchResult {
   readonly best: Candidate | undefined;
   /** The fastest of every other kind that was found, fastest first. */
   readonly others: readonly Candidate[];
+  /** As many of the fastest as were asked for, whatever their kind, each with another layout, batching or way. */
+  readonly fastest: readonly Candidate[];
   readonly counts: SearchCounts;
   /** Whether the whole space was searched. */
   readonly complete: boolean;
@@ -113,13 +115,17 @@ export class Search {
   readonly #batchings = new Map<number, Batching[][]>();
   readonly #optionSets = new Map<number, Options>();
   readonly #counts = { represented: 0, prunedByMemory: 0, prunedByTime: 0, priced: 0, weighed: 0, floors: 0 };
+  readonly #kept: number;
   #best: Candidate | undefined;
-  /** What a price has to beat: the best, or behind the search the best of a kind. */
+  #fastest: readonly Candidate[] = [];
+  /** What a price has to beat: the last of the fastest, or behind the search the best of a kind. */
   #beaten = Infinity;
   #complete = false;
 
-  constructor(problem: PlanProblem, model: StepModel) {
+  /** `kept`: how many of the fastest are wanted. */
+  constructor(problem: PlanProblem, model: StepModel, kept = 1) {
     this.#problem = problem;
+    this.#kept = kept;
     this.#model = model;
     this.#bounds = new Bounds(problem);
     this.#capacity = problem.cluster.device.memoryBytes;
@@ -131,6 +137,7 @@ export class Search {
     return {
       best: this.#best,
       others: others.sort((a, b) => a.seconds - b.seconds),
+      fastest: this.#fastest,
       counts: { ...this.#counts },
       complete: this.#complete,
     };
@@ -375,6 +382,10 @@ export class Search {
     const candidate = { setting, seconds, memoryBytes: this.#bytes(taken, weights) };
     const faster = (than: Candidate | undefined): boolean => than === undefined || seconds < than.seconds;
     this.#beaten = seconds;
+    if (!this.#complete) {
+      this.#fastest = [...this.#fastest, candidate].sort((a, b) => a.seconds - b.seconds).slice(0, this.#kept);
+      this.#beaten = this.#fastest.length < this.#kept ? Infinity : (this.#fastest.at(-1)?.seconds ?? Infinity);
+    }
     if (faster(this.#best)) this.#best = candidate;
     const kind = kindOf(setting);
     if (faster(this.#kinds.get(kind))) this.#kinds.set(kind, candidate);

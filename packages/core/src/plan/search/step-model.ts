@@ -1,5 +1,6 @@
 /** What a search asks of a model of steps, and the estimate in that role. */
-import { RunMemory, StepTable, stepConstants, type ComputePrecision, type RunSetting } from '../../estimate/index.js';
+import { RunMemory, StepTable, stepConstants } from '../../estimate/index.js';
+import type { ComputePrecision, RunSetting, StepConstants } from '../../estimate/index.js';
 import { precisions } from '../../memory/index.js';
 import { countedElements } from '../../memory/states.js';
 
@@ -20,6 +21,12 @@ export interface StepModel {
 export class EstimateModel implements StepModel {
   readonly #times = new Map<ComputePrecision, StepTable>();
   #memory: RunMemory | undefined;
+  readonly #constants: StepConstants;
+
+  /** `constants`: those of published runs when left out. */
+  constructor(constants: StepConstants = stepConstants) {
+    this.#constants = constants;
+  }
 
   seconds(setting: RunSetting): number {
     return this.#timesOf(setting).seconds(setting);
@@ -35,7 +42,7 @@ export class EstimateModel implements StepModel {
   }
 
   #timesOf(setting: RunSetting): StepTable {
-    const known = this.#times.get(setting.precision) ?? new StepTable(setting, stepConstants);
+    const known = this.#times.get(setting.precision) ?? new StepTable(setting, this.#constants);
     this.#times.set(setting.precision, known);
     return known;
   }
