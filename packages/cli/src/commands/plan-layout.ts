@@ -1,0 +1,134 @@
+/** What `monta plan` asks about a given layout: the workload, whether it fits, and steps of what was chosen. */
+import {
+  alternativeEtps,
+  type Candidate,
+  type Choice,
+  chooseStepOverlap,
+  fitOf,
+  fitsClosed,
+  inChunks,
+  InputError,
+  moeShape,
+  namedStrategies,
+  type OverlapVerdict,
+  predictStep,
+  unpricedInStep,
+  withEtp,
+  type MemoryFit,
+  type MemorySetting,
+  type StepPrediction,
+  type StepShape,
+  type Workload,
+} from '@monta/core';
+import { givenKinds } from '../config/overlap-config.js';
+import { loadCluster, loadModel } from '../inputs.js';
+import { costsOf, withLatencies } from './cost-flags.js';
+import { layoutFlag, stepOf } from './layer-inputs.js';
+import { memorySetting } from './memory-flags.js';
+import type { PlanFlags } from './plan.command.js';
+
+export interface Problem {
+  readonly workload: Workload;
+  readonly step: StepShape;
+  /** What the model has and the step's program lacks: then no step is predicted. */
+  readonly unpriced: readonly string[];
+  readonly setting: MemorySetting;
+  readonly fit: MemoryFit;
+}
+
+/** Flags of a plan whose layout is given. */
+export type LayoutFlags = PlanFlags & { readonly layout: string };
+
+/** One number of virtual stages: a layout is given whole. */
+function virtualStagesOf({ virtualStages }: PlanFlags): number {
+  if (virtualStages === undefined) return 1;
+  if (virtualStages.min === virtualStages.max) return virtualStages.min;
+  throw new InputError('several numbers of virtual stages', {
+    file: '--virtual-stages',
+    expected: 'one number beside --layout',
+  });
+}
+
+/** Throws `InputError` for flags that bound a search, beside a layout that leaves nothing to search. */
+function refuseBounds(flags: LayoutFlags): void {
+  const { tp, cp, pp, dp, ep, etp, microBatch, globalBatch, framework, schedule, compute, stack, output } = flags;
+  const bounds = { tp, cp, pp, dp, ep, etp, microBatch, globalBatch, framework, schedule, compute, stack, output };
+  const given = Object.entries(bounds).find(([, value]) => value !== undefined);
+  if (given === undefined) return;
+  const flag = given[0].replace(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`);
+  throw new InputError('bounds a search, and --layout leaves none', {
+    file: `--${flag}`,
+    expected: 'either --layout or bounds of one',
+  });
+}
+
+/** Reads the layout; a complaint says that it is about the flag. */
+export function problemOf(flags: LayoutFlags): Problem {
+  refuseBounds(flags);
+  const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
+  const model = loadModel(flags.model);
+  const layout = layoutFlag(flags.layout, cluster, { model });
+  const { sharing = 'distributed-optimizer', recompute = 'none' } = flags;
+  const setting = memorySetting(stepOf(model, layout, flags, inChunks(namedStrategies.scattered, 1)), {
+    ...flags,
+    sharing,
+    recompute,
+    virtualStages: virtualStagesOf(flags),
+  });
+  const { step } = setting;
+  const { routing, seed, scope } = flags;
+  const workload = { cluster, shape: moeShape(step), routing, seed, model: costsOf(flags, cluster), scope };
+  return { step, workload, unpriced: unpricedInStep(model), setting, fit: fitOf(setting, cluster) };
+}
+
+/** Predicted steps. */
+export interface Steps {
+  readonly best?: StepPrediction;
+  /** What of the best step runs beside what. */
+  readonly verdicts: readonly OverlapVerdict[];
+  readonly baseline?: StepPrediction;
+  readonly bestFixed?: StepPrediction;
+}
+
+/** Steps with what was chosen, and with what it is compared to. */
+export function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Steps {
+  const { workload, step, unpriced, setting, fit } = problem;
+  if (unpriced.length > 0) return { verdicts: [] };
+  const { cluster, routing, seed, model } = workload;
+  const workloadOf = ({ layout, strategy, overlap = step.overlap }: Candidate) => ({
+    cluster,
+    routing,
+    seed,
+    model,
+    step: { ...step, layout, strategy, ...(overlap === undefined ? {} : { overlap }) },
+  });
+  const predict = (candidate: Candidate | undefined) => {
+    const prediction = candidate && predictStep(workloadOf(candidate));
+    return prediction?.known === true ? prediction : undefined;
+  };
+  const { layout, microBatches } = step;
+  const twice = { ...setting, step: { ...setting.step, sequences: 2 * step.sequences } };
+  const best = chooseStepOverlap(workloadOf(choice.best), {
+    given: givenKinds(flags).step,
+    // bounds it from above: all that a micro-batch needs, twice
+    roomForPasses: layout.pp === 1 && microBatches > 1 && fit.fits && fitsClosed(twice, cluster),
+  });
+  return {
+    ...(best.known ? { best: best.prediction } : {}),
+    verdicts: best.known ? best.verdicts : [],
+    baseline: predict(choice.baseline),
+    bestFixed: predict(choice.bestFixed),
+  };
+}
+
+/** Alternatives to the layout's etp, only such as fit where the layout itself does. */
+export function fittingEtps({ workload: { cluster, shape }, setting, fit }: Problem): number[] {
+  const all = alternativeEtps(shape);
+  if (!fit.fits) return all;
+  const { layout } = setting.step;
+  return all.filter(
+    (etp) =>
+      etp === layout.etp ||
+      fitsClosed({ ...setting, step: { ...setting.step, layout: withEtp(shape, etp).layout } }, cluster),
+  );
+}
