@@ -32,6 +32,20 @@ export default {
       excludeFiles: ['**/*.test.ts'],
       rules: { 'max-params': ['error', { max: 4 }] },
     },
+    {
+      files: ['packages/**/*.ts', 'packages/**/*.tsx'],
+      rules: { 'max-lines': ['error', { max: 400 }] },
+    },
+    // What core passes on: a list of names, and nothing else.
+    {
+      files: ['packages/core/src/index.ts'],
+      rules: { 'max-lines': 'off' },
+    },
+    {
+      files: ['packages/*/src/**/*.ts', 'packages/*/src/**/*.tsx'],
+      excludeFiles: ['**/*.test.ts'],
+      rules: { 'max-lines-per-function': ['error', { max: 95, skipBlankLines: true, skipComments: true }] },
+    },
     ...layers,
   ],
 };

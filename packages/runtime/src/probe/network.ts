@@ -104,29 +104,31 @@ const cardGemmShapes = [
   [4096, 4096, 14336],
 ] as const;
 
-/** Measures links, collectives, matrix products and interference. Takes seconds to minutes. */
-export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<NetworkProbeResult> {
+/** What every rank of the probe is told. */
+function probeData(options: NetworkProbeOptions): NetworkProbeData {
   const { emulated, hosts, linksOnly = false, ops = defaultOps, repetitions = 5 } = options;
-  const tiers = tiersOf(options);
-  const ranks = tiers.reduce((product, { size }) => product * size, 1);
   const onCards = hosts?.launcher.device === 'cuda';
-  const data: NetworkProbeData = {
-    tiers,
+  const transferSeconds = hosts === undefined ? memoryTransferSeconds : hostsTransferSeconds;
+  return {
+    tiers: tiersOf(options),
     linksOnly,
     ops,
     repetitions,
     emulated: emulated !== undefined,
-    transferSeconds:
-      emulated !== undefined
-        ? emulatedTransferSeconds
-        : hosts === undefined
-          ? memoryTransferSeconds
-          : hostsTransferSeconds,
+    transferSeconds: emulated === undefined ? transferSeconds : emulatedTransferSeconds,
     maximumBytes: onCards ? cardMaximumBytes : maximumBytes,
     together: onCards,
     sizeFactors: onCards ? cardSizeFactors : sizeFactors,
     gemmShapes: onCards ? cardGemmShapes : gemmShapes,
   };
+}
+
+/** Measures links, collectives, matrix products and interference. Takes seconds to minutes. */
+export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<NetworkProbeResult> {
+  const { emulated, hosts } = options;
+  const data = probeData(options);
+  const ranks = data.tiers.reduce((product, { size }) => product * size, 1);
+  const onCards = hosts?.launcher.device === 'cuda';
   let report: MoverReport | undefined;
   const started = performance.now();
   const [result] = (await (hosts?.launcher ?? localLauncher).launch({

@@ -179,6 +179,66 @@ export function sinksGradient(
   }
 }
 
+/**
+ * Of a tile's scores to probabilities, and of gradients of these to gradients of scores, both in place. `out` and `dout`
+ * begin at the tile's first row.
+ */
+function scoreGradients({
+  shape,
+  tile,
+  out,
+  dout,
+  logSum,
+  probability,
+  gradient,
+}: {
+  readonly shape: AttentionShape;
+  readonly tile: Tile;
+  readonly out: Float32Array;
+  readonly dout: Float32Array;
+  readonly logSum: Float32Array;
+  readonly probability: Float32Array;
+  readonly gradient: Float32Array;
+}): void {
+  const { sequence, heads, headDim, valueDim = headDim } = shape;
+  const { keys, queries } = tile;
+  const stride = heads * valueDim;
+  const scale = scoreScale(shape);
+  for (let row = 0; row < queries; row++) {
+    const from = row * keys;
+    const [first, end] = visible(shape, tile, row);
+    const log = logSum[(tile.batchIndex * heads + tile.head) * sequence + tile.query + row];
+    // sum over keys of P * dP equals the dot product of out and dout of this row
+    let dot = 0;
+    for (let i = row * stride; i < row * stride + valueDim; i++) dot += out[i] * dout[i];
+    probability.fill(0, from, from + first);
+    gradient.fill(0, from, from + first);
+    for (let i = from + first; i < from + end; i++) {
+      const p = exponential(probability[i] - log);
+      probability[i] = p;
+      gradient[i] = p * (gradient[i] - dot) * scale;
+    }
+    probability.fill(0, from + end, from + keys);
+    gradient.fill(0, from + end, from + keys);
+  }
+}
+
+/** What the backward of attention reads, and where it writes. */
+export interface AttentionBackward {
+  readonly gemm: Gemm;
+  readonly shape: AttentionShape;
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly out: Float32Array;
+  readonly logSum: Float32Array;
+  readonly dout: Float32Array;
+  readonly dq: Float32Array;
+  readonly dk: Float32Array;
+  readonly dv: Float32Array;
+  readonly scratch: Float32Array;
+}
+
 /** dq, dk and dv are overwritten; dk and dv sum over the query heads of their group. */
 export function attentionBackward({
   gemm,
@@ -193,25 +253,11 @@ export function attentionBackward({
   dk,
   dv,
   scratch,
-}: {
-  readonly gemm: Gemm;
-  readonly shape: AttentionShape;
-  readonly q: Float32Array;
-  readonly k: Float32Array;
-  readonly v: Float32Array;
-  readonly out: Float32Array;
-  readonly logSum: Float32Array;
-  readonly dout: Float32Array;
-  readonly dq: Float32Array;
-  readonly dk: Float32Array;
-  readonly dv: Float32Array;
-  readonly scratch: Float32Array;
-}): void {
+}: AttentionBackward): void {
   const { batch, sequence, heads, kvHeads, headDim, valueDim = headDim } = shape;
   const keyRows = batch * sequence * kvHeads;
   dk.fill(0, 0, keyRows * headDim);
   dv.fill(0, 0, keyRows * valueDim);
-  const scale = scoreScale(shape);
   const half = scratch.length >> 1;
   const probability = scratch.subarray(0, half);
   const gradient = scratch.subarray(half);
@@ -238,23 +284,15 @@ export function attentionBackward({
       lda: ldo,
       ldb: ldv,
     });
-    for (let row = 0; row < queries; row++) {
-      const from = row * keys;
-      const [first, end] = visible(shape, tile, row);
-      const log = logSum[(tile.batchIndex * heads + tile.head) * sequence + tile.query + row];
-      // sum over keys of P * dP equals the dot product of out and dout of this row
-      let dot = 0;
-      for (let i = outAt + row * ldo; i < outAt + row * ldo + valueDim; i++) dot += out[i] * dout[i];
-      probability.fill(0, from, from + first);
-      gradient.fill(0, from, from + first);
-      for (let i = from + first; i < from + end; i++) {
-        const p = exponential(probability[i] - log);
-        probability[i] = p;
-        gradient[i] = p * (gradient[i] - dot) * scale;
-      }
-      probability.fill(0, from + end, from + keys);
-      gradient.fill(0, from + end, from + keys);
-    }
+    scoreGradients({
+      shape,
+      tile,
+      out: out.subarray(outAt),
+      dout: dout.subarray(outAt),
+      logSum,
+      probability,
+      gradient,
+    });
     gemm({
       m: queries,
       n: headDim,

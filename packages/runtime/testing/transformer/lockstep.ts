@@ -14,33 +14,8 @@ import { rmsNormBackward, rmsNormForward } from '#runtime/transformer/rms-norm.j
 import { ropeBackward, ropeForward, ropeTable } from '#runtime/transformer/rope.js';
 import { splitNormApply, splitNormBackward, splitNormDot, splitNormSquares } from '#runtime/transformer/split-norm.js';
 import { maxOf } from '@monta/core';
-
-const floats = (length: number): Float32Array => new Float32Array(length).fill(NaN);
-
-function addTo(sum: Float32Array, part: ArrayLike<number>): void {
-  for (let i = 0; i < sum.length; i++) sum[i] += part[i];
-}
-
-/** all_reduce of one array per rank. */
-function total(parts: readonly Float32Array[]): Float32Array {
-  const sum = new Float32Array(parts[0].length);
-  for (const part of parts) addTo(sum, part);
-  return sum;
-}
-
-/** Copies of blocks of `count` of every `period` elements, from `from`. */
-function take(values: Float32Array, period: number, from: number, count: number): Float32Array {
-  return Float32Array.from(
-    { length: (values.length / period) * count },
-    (_, i) => values[Math.floor(i / count) * period + from + (i % count)],
-  );
-}
-
-function give(part: Float32Array, values: Float32Array, period: number, from: number, count: number): void {
-  part.forEach((value, i) => {
-    values[Math.floor(i / count) * period + from + (i % count)] += value;
-  });
-}
+import { lockstepExperts, type LockstepExperts } from './lockstep-experts.js';
+import { addTo, floats, give, take, total, value, type Value } from './lockstep-values.js';
 
 export class Lockstep {
   readonly gradients = new Map<string, Float32Array>();
@@ -244,76 +219,10 @@ export class Lockstep {
     return y;
   }
 
-  /** SwiGLU experts (or one dense MLP) of which every rank holds a share of the inner width; `counts` rows each. */
-  #experts(x: Float32Array, dx: Float32Array, counts: Int32Array, gateUp: Shared, down: Shared, ffn: number): Value {
-    const { tp, model } = this;
-    const hidden = model.hiddenSize;
-    const n = counts.length;
-    const shape = { hidden, ffn: ffn / tp };
-    const rows = x.length / hidden;
-    const y = value(x.length);
-    const half = shape.ffn * hidden;
-    const forwardChunks = [0, 1, 2].map((chunk) =>
-      moe.chunkSegments({ counts, localExperts: n, sources: 1, chunk, of: 3 }),
-    );
-    const all = moe.chunkSegments({ counts, localExperts: n, sources: 1, chunk: 0, of: 1 });
-    const saved = this.#ranks.map((rank) => {
-      const weights = {
-        gateUp: take(gateUp.w, ffn * hidden, rank * half, half),
-        down: take(down.w, ffn, rank * shape.ffn, shape.ffn),
-      };
-      const [gateUpRows, activated, out] = [floats(rows * 2 * shape.ffn), floats(rows * shape.ffn), floats(x.length)];
-      for (const segments of forwardChunks) {
-        moe.expertGateUp({ gemm: this.gemm, expertShape: shape, segments, x, gateUp: weights.gateUp, gateUpRows });
-        moe.expertActivation(shape, segments, gateUpRows, activated);
-        moe.expertDown({ gemm: this.gemm, expertShape: shape, segments, activated, down: weights.down, y: out });
-      }
-      addTo(y.v, out);
-      return { ...weights, gateUpRows, activated };
-    });
-    this.#backwards.push(() => {
-      saved.forEach((local, rank) => {
-        const [dactivated, part] = [floats(rows * shape.ffn), floats(x.length)];
-        moe.expertDownInputGrad({
-          gemm: this.gemm,
-          expertShape: shape,
-          segments: all,
-          dy: y.d,
-          down: local.down,
-          dactivated,
-        });
-        moe.expertActivationGrad({
-          expertShape: shape,
-          segments: all,
-          gateUpRows: local.gateUpRows,
-          dactivated,
-          dgateUpRows: local.gateUpRows,
-        });
-        moe.expertGateUpInputGrad({
-          gemm: this.gemm,
-          expertShape: shape,
-          segments: all,
-          dgateUpRows: local.gateUpRows,
-          gateUp: local.gateUp,
-          dx: part,
-        });
-        addTo(dx, part);
-        const [dgateUp, ddown] = [new Float32Array(local.gateUp.length), new Float32Array(local.down.length)];
-        moe.expertWeightGrad({
-          gemm: this.gemm,
-          expertShape: shape,
-          segments: all,
-          x,
-          dgateUpRows: local.gateUpRows,
-          activated: local.activated,
-          dy: y.d,
-          dgateUp,
-          ddown,
-        });
-        give(dgateUp, gateUp.dw, ffn * hidden, rank * half, half);
-        give(ddown, down.dw, ffn, rank * shape.ffn, shape.ffn);
-      });
-    });
+  #experts(given: Omit<LockstepExperts, 'gemm' | 'tp' | 'hidden'>): Value {
+    const { gemm, tp, model } = this;
+    const { y, backward } = lockstepExperts({ gemm, tp, hidden: model.hiddenSize, ...given });
+    this.#backwards.push(backward);
     return y;
   }
 
@@ -348,7 +257,8 @@ export class Lockstep {
       });
     });
     const [gateUp, down] = [this.#pair(`${prefix}.experts.gate_up_proj`), this.#pair(`${prefix}.experts.down_proj`)];
-    const out = this.#experts(rows, drows, order.counts, gateUp, down, model.expertFfn);
+    const ffn = model.expertFfn;
+    const out = this.#experts({ x: rows, dx: drows, counts: order.counts, gateUp, down, ffn });
     moe.combineRows({ permutation: order, tokens, picks, width: hidden, rows: out.v, weights, y: y.v });
     this.#backwards.push(() => {
       const [dweights, dlogits] = [floats(tokens * picks), floats(tokens * experts)];
@@ -370,7 +280,8 @@ export class Lockstep {
       addTo(up.dw, fused.dw.subarray(ffn * hidden));
     });
     const counts = Int32Array.of(this.ids.length);
-    return this.#experts(x.v, x.d, counts, fused, this.#pair(`${prefix}.down_proj.weight`), ffn);
+    const down = this.#pair(`${prefix}.down_proj.weight`);
+    return this.#experts({ x: x.v, dx: x.d, counts, gateUp: fused, down, ffn });
   }
 
   /** Logits (gathered) and loss; fills `gradients`. */
@@ -476,13 +387,3 @@ export class Lockstep {
     return { logits: gathered, loss, auxiliaryLoss: auxiliary };
   }
 }
-
-interface Value {
-  readonly v: Float32Array;
-  readonly d: Float32Array;
-}
-interface Shared {
-  readonly w: Float32Array;
-  readonly dw: Float32Array;
-}
-const value = (length: number): Value => ({ v: new Float32Array(length), d: new Float32Array(length) });

@@ -20,6 +20,78 @@ const spanText = (trace: OpenedTrace, span: number): string => {
   ].join(' · ');
 };
 
+interface Shown {
+  readonly trace: OpenedTrace;
+  readonly window: Window;
+  /** The span that is pointed at. */
+  readonly found: number | undefined;
+}
+
+/** Draws what is shown on a canvas: once a frame when it changes, and when the canvas gets another size. */
+function useDrawing(canvas: { readonly current: HTMLCanvasElement | null }, now: Shown): void {
+  /** For a drawing that something else than a change asks for. */
+  const shown = useRef(now);
+  shown.current = now;
+  useLayoutEffect(() => {
+    const draw = (): void => {
+      if (canvas.current !== null) drawTimeline({ canvas: canvas.current, ...shown.current });
+    };
+    const frame = requestAnimationFrame(draw);
+    return () => cancelAnimationFrame(frame);
+  }, [now.trace, now.window, now.found]);
+  useEffect(() => {
+    const element = canvas.current;
+    if (element === null) return undefined;
+    const observer = new ResizeObserver(() => drawTimeline({ canvas: element, ...shown.current }));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+}
+
+/** Names of the lanes, beside the canvas. */
+const Lanes = ({ names }: { readonly names: readonly string[] }) => (
+  <ol class="rows" aria-hidden="true">
+    {names.map((name) => (
+      <li key={name} title={name}>
+        {name}
+      </li>
+    ))}
+  </ol>
+);
+
+/** Which colour is which operation. */
+const Legend = ({ tasks }: { readonly tasks: readonly string[] }) => (
+  <ul class="legend">
+    {tasks.slice(0, 24).map((name, index) => (
+      <li key={name}>
+        <span class={`swatch b-s${index % 8}`} /> {name}
+      </li>
+    ))}
+  </ul>
+);
+
+/** A search for operations by their names. */
+function FindBox({ onFind }: { readonly onFind: (wanted: string) => void }) {
+  const [wanted, setWanted] = useState('');
+  return (
+    <input
+      type="search"
+      aria-label="Find an operation"
+      placeholder="find: all_to_all"
+      value={wanted}
+      onInput={({ currentTarget }) => setWanted(currentTarget.value)}
+      onKeyDown={({ key }) => key === 'Enter' && onFind(wanted)}
+    />
+  );
+}
+
+/** A window in which a span is seen well. */
+function around(trace: OpenedTrace, span: number): Window {
+  const begin = trace.issued[span] ?? 0;
+  const width = Math.max(((trace.end[span] ?? 0) - begin) * 8, trace.seconds * 1e-5);
+  return panned({ from: 0, to: Math.min(width, trace.seconds) }, begin - width / 2, trace.seconds);
+}
+
 interface TimelineProps {
   readonly trace: OpenedTrace;
   /** Another text: another picture, which is shown whole at first. */
@@ -32,29 +104,12 @@ export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [window, setWindow] = useState<Window>({ from: 0, to: trace.seconds });
   const [pointed, setPointed] = useState<number | undefined>(undefined);
-  const [wanted, setWanted] = useState('');
   const dragged = useRef<number | undefined>(undefined);
   useEffect(() => {
     setWindow({ from: 0, to: trace.seconds });
     setPointed(undefined);
   }, [fitTo]);
-  /** What is shown, for a drawing that something else than a change of it asks for. */
-  const shown = useRef({ trace, window, found: pointed });
-  shown.current = { trace, window, found: pointed };
-  useLayoutEffect(() => {
-    const draw = (): void => {
-      if (canvas.current !== null) drawTimeline({ canvas: canvas.current, ...shown.current });
-    };
-    const frame = requestAnimationFrame(draw);
-    return () => cancelAnimationFrame(frame);
-  }, [trace, window, pointed]);
-  useEffect(() => {
-    const element = canvas.current;
-    if (element === null) return undefined;
-    const observer = new ResizeObserver(() => drawTimeline({ canvas: element, ...shown.current }));
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, []);
+  useDrawing(canvas, { trace, window, found: pointed });
   const momentOf = (event: MouseEvent): number => {
     const width = canvas.current?.clientWidth ?? 1;
     return window.from + (event.offsetX / width) * (window.to - window.from);
@@ -79,28 +134,17 @@ export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
     '-': () => zoomed(window, 2, middle, trace.seconds),
     '0': () => ({ from: 0, to: trace.seconds }),
   };
-  const find = (): void => {
+  const find = (wanted: string): void => {
     const span = wanted === '' ? undefined : nextWith(trace, wanted, pointed ?? -1);
     setPointed(span);
-    if (span === undefined) return;
-    const width = Math.max(((trace.end[span] ?? 0) - (trace.issued[span] ?? 0)) * 8, trace.seconds * 1e-5);
-    setWindow(
-      panned({ from: 0, to: Math.min(width, trace.seconds) }, (trace.issued[span] ?? 0) - width / 2, trace.seconds),
-    );
+    if (span !== undefined) setWindow(around(trace, span));
   };
   const rows = Math.min(trace.rows.length, mostRows);
   return (
     <section class="card" aria-label="Timeline">
       <div class="bar">
         <h2>{trace.title}</h2>
-        <input
-          type="search"
-          aria-label="Find an operation"
-          placeholder="find: all_to_all"
-          value={wanted}
-          onInput={({ currentTarget }) => setWanted(currentTarget.value)}
-          onKeyDown={({ key }) => key === 'Enter' && find()}
-        />
+        <FindBox onFind={find} />
         {Object.entries({ '+': 'zoom in', '-': 'zoom out', '0': 'everything' }).map(([key, name]) => (
           <button key={key} type="button" onClick={() => setWindow(keys[key]?.() ?? window)}>
             {name}
@@ -114,13 +158,7 @@ export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
       </div>
       <p class="muted">{trace.note}</p>
       <div class="timeline">
-        <ol class="rows" aria-hidden="true">
-          {trace.rows.slice(0, rows).map((name) => (
-            <li key={name} title={name}>
-              {name}
-            </li>
-          ))}
-        </ol>
+        <Lanes names={trace.rows.slice(0, rows)} />
         <canvas
           ref={canvas}
           style={{ height: `${axisHeight + rows * (rowHeight + rowGap)}px` }}
@@ -155,13 +193,7 @@ export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
           : spanText(trace, pointed)}
       </p>
       {trace.rows.length > rows && <p class="muted">{trace.rows.length - rows} more lanes are not drawn.</p>}
-      <ul class="legend">
-        {trace.tasks.slice(0, 24).map((name, index) => (
-          <li key={name}>
-            <span class={`swatch b-s${index % 8}`} /> {name}
-          </li>
-        ))}
-      </ul>
+      <Legend tasks={trace.tasks} />
     </section>
   );
 }

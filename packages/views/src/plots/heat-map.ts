@@ -10,7 +10,7 @@ import {
   type Axis,
 } from './axes.js';
 import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line } from '../svg.js';
-import { appendAll, maxOf } from '@monta/core';
+import { maxOf } from '@monta/core';
 
 export interface HeatMap {
   readonly title?: string;
@@ -38,6 +38,41 @@ function shade(value: number, low: number, middle: number, high: number): Shadin
   return value < middle
     ? { role: 'low', opacity: middle > low ? Math.min(1, (middle - value) / (middle - low)) : 0 }
     : { role: 'high', opacity: high > middle ? Math.min(1, (value - middle) / (high - middle)) : 0 };
+}
+
+const keyCells = 24;
+const keyWidth = 144;
+
+/** What the colours mean: from the lowest to the highest value, with the middle marked. */
+function colourKey(key: {
+  readonly left: number;
+  readonly top: number;
+  readonly low: number;
+  readonly middle: number;
+  readonly high: number;
+  readonly format: (value: number) => string;
+}): string[] {
+  const { left, top, low, middle, high, format } = key;
+  const cells = Array.from({ length: keyCells }, (_, cell) => {
+    const { role, opacity } = shade(low + ((cell + 0.5) / keyCells) * (high - low), low, middle, high);
+    return element('rect', {
+      x: left + (cell * keyWidth) / keyCells,
+      y: top,
+      width: keyWidth / keyCells,
+      height: 9,
+      ...fill(role),
+      'fill-opacity': opacity,
+    });
+  });
+  const frame = { x: left, y: top, width: keyWidth, height: 9, fill: 'none', class: 't-grid', stroke: '#e6eaee' };
+  const marks = [low, middle, high].map((value) => {
+    const x = left + ((value - low) / (high - low)) * keyWidth;
+    return (
+      line({ x1: x, y1: top + 9, x2: x, y2: top + 12, role: 'axis' }) +
+      label(x, top + 25, format(value), { anchor: 'middle' })
+    );
+  });
+  return [...cells, element('rect', frame), ...marks];
 }
 
 /**
@@ -75,41 +110,10 @@ export function heatMap(map: HeatMap): string {
     tickCount: Math.round((right - left) / 80),
   });
 
-  const key: string[] = [];
-  const keyCells = 24;
-  const keyWidth = 144;
-  for (let cell = 0; cell < keyCells; cell++) {
-    const value = low + ((cell + 0.5) / keyCells) * (high - low);
-    const { role, opacity } = shade(value, low, middle, high);
-    key.push(
-      element('rect', {
-        x: left + (cell * keyWidth) / keyCells,
-        y: keyTop,
-        width: keyWidth / keyCells,
-        height: 9,
-        ...fill(role),
-        'fill-opacity': opacity,
-      }),
-    );
-  }
-  const keyX = (value: number) => left + ((value - low) / (high - low)) * keyWidth;
-  appendAll(key, [
-    element('rect', {
-      x: left,
-      y: keyTop,
-      width: keyWidth,
-      height: 9,
-      fill: 'none',
-      class: 't-grid',
-      stroke: '#e6eaee',
-    }),
-    ...[low, middle, high].map(
-      (value) =>
-        line({ x1: keyX(value), y1: keyTop + 9, x2: keyX(value), y2: keyTop + 12, role: 'axis' }) +
-        label(keyX(value), keyTop + 25, format(value), { anchor: 'middle' }),
-    ),
-    ...quantity.map((text, index) => label(plotMargin, head.height + 8 + 16 * index, text, { role: 'ink' })),
-  ]);
+  const key = colourKey({ left, top: keyTop, low, middle, high, format });
+  const quantityLines = quantity.map((text, index) =>
+    label(plotMargin, head.height + 8 + 16 * index, text, { role: 'ink' }),
+  );
   // Labels every so many rows, so that they never touch.
   const labelEvery = Math.ceil(13 / rowHeight);
   const cells = rows.flatMap((row, rowIndex) => {
@@ -140,7 +144,7 @@ export function heatMap(map: HeatMap): string {
     height,
     map.title ?? map.quantity,
     head.markup,
-    key.join(''),
+    [...key, ...quantityLines].join(''),
     cells.join(''),
     horizontalAxis(frame, x, map.x),
   );

@@ -9,13 +9,12 @@ import type { Device, DeviceEvent, Launch, LaunchRecord, Queue, HostArray } from
 import { checkHostArray } from '../host-array.js';
 import { elementBytes, type ElementType, type View } from '../view.js';
 import type { Address } from './bindings/index.js';
-import { CudaAttention } from './attention/attention.js';
-import { CudaKernelCall, type CudaKernels, type StreamTools } from './catalogue/call.js';
+import { CudaKernelCall, type CudaKernels } from './catalogue/call.js';
 import { cudaKernels } from './catalogue/index.js';
 import { copyView, fillView } from './catalogue/memory-kernels.js';
 import type { CudaContext } from './context.js';
-import { LtGemm } from './gemm.js';
 import { CudaEventPool } from './cuda-event-pool.js';
+import { streamTools, type Issued, type Lane } from './cuda-lane.js';
 import { lanePriority, type LanePriorities } from './lane-priorities.js';
 import { LaunchClock } from './launch-clock.js';
 import { DeviceMemory } from './memory.js';
@@ -27,36 +26,6 @@ export interface CudaDeviceOptions {
   readonly kernels?: CudaKernels;
   /** Of streams, over the usual ones. */
   readonly priorities?: LanePriorities | undefined;
-}
-
-interface Waiting {
-  readonly id: number;
-  readonly launch: Launch;
-  readonly after: readonly DeviceEvent[];
-}
-
-/** A launch that is on its stream. */
-interface Issued {
-  readonly id: number;
-  readonly lane: string;
-  /** CUDA's events behind it, and before it when tracing. */
-  readonly end: Address;
-  readonly start?: Address;
-  /** Memory that the kernel took for itself. */
-  readonly temporaries: readonly Address[];
-}
-
-interface Lane {
-  readonly name: string;
-  readonly stream: Address;
-  readonly queue: Queue;
-  readonly tools: StreamTools;
-  /** Notes when its work ran. */
-  readonly clock: LaunchClock | undefined;
-  /** Not on the stream yet, in order. */
-  readonly waiting: Waiting[];
-  /** On the stream and not known to be done, in order. */
-  readonly issued: Issued[];
 }
 
 /**
@@ -382,22 +351,6 @@ export class CudaDevice implements Device {
       if (first.id === id) return;
     }
   }
-}
-
-/** Products of a stream have a workspace of their own, made with the first of them. */
-function streamTools(context: CudaContext, stream: Address): StreamTools {
-  let gemm: LtGemm | undefined;
-  let attention: CudaAttention | undefined;
-  return {
-    context,
-    stream,
-    get gemm(): LtGemm {
-      return (gemm ??= new LtGemm(context));
-    },
-    get attention(): CudaAttention {
-      return (attention ??= new CudaAttention(context));
-    },
-  };
 }
 
 function bytesOf(array: HostArray): Uint8Array {
