@@ -180,8 +180,8 @@ export function sinksGradient(
 }
 
 /**
- * Of a tile's scores to probabilities, and of gradients of these to gradients of scores, both in place. `out` and `dout`
- * begin at the tile's first row.
+ * From a tile's scores to probabilities, and from gradients of these to gradients of scores, both in place. `out` and
+ * `dout` begin at the tile's first row.
  */
 function scoreGradients({
   shape,

@@ -5,6 +5,7 @@ import type { OpenedTrace } from './opened-trace.js';
 import { axisHeight, drawTimeline, mostRows, rowGap, rowHeight } from './draw-timeline.js';
 import { nextWith, panned, spanAt, type Window, zoomed } from './view.js';
 
+const howToRead = 'Point at a bar. Pale: waiting for peers. Underlined: on the critical path of what is simulated.';
 const help = 'arrows move, + and - zoom, 0 shows all';
 
 const spanText = (trace: OpenedTrace, span: number): string => {
@@ -188,9 +189,7 @@ export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
         />
       </div>
       <p class="said" aria-live="polite">
-        {pointed === undefined
-          ? 'Point at a bar. Pale: waiting for peers. Underlined: on the critical path of what is simulated.'
-          : spanText(trace, pointed)}
+        {pointed === undefined ? howToRead : spanText(trace, pointed)}
       </p>
       {trace.rows.length > rows && <p class="muted">{trace.rows.length - rows} more lanes are not drawn.</p>}
       <Legend tasks={trace.tasks} />
