@@ -85,7 +85,7 @@ export function writeBundle(root: string, to: string, note: (text: string) => vo
     const target = join(modules, name === 'cli' ? 'monta' : `@monta/${name}`);
     mkdirSync(target, { recursive: true });
     copyFileSync(join(place, 'package.json'), join(target, 'package.json'));
-    for (const part of ['dist', 'kernels', 'peers'])
+    for (const part of ['bin', 'dist', 'kernels', 'peers'])
       if (existsSync(join(place, part))) copyTree(join(place, part), join(target, part), () => true);
   }
   copyTree(join(root, 'fixtures'), join(to, 'fixtures'), () => true);

@@ -1,9 +1,9 @@
 /** The part of the GPU page about runs of their own: `./run gpu-PART.json --parts PART`, one table each. */
 import type { GpuReport } from '@monta/runtime/bench/cuda';
-import { busBytesPerSecond } from '@monta/core';
+import { busBytesPerSecond, maxOf, minOf } from '@monta/core';
 
 /** In the order of the page. */
-export const runParts = ['verified', 'sanitizer', 'starts', 'links', 'predicted'] as const;
+export const runParts = ['verified', 'sanitizer', 'starts', 'links', 'predicted', 'parallel'] as const;
 export type RunPart = (typeof runParts)[number];
 export type RunReports = { readonly [Part in RunPart]?: GpuReport | undefined };
 
@@ -18,6 +18,10 @@ const about: { readonly [Part in RunPart]: readonly [title: string, what: string
   predicted: [
     'Predicted and measured',
     'a step of 1.3B parameters in six layers: kernels timed in one layer, the step predicted, then measured',
+  ],
+  parallel: [
+    'Experts over all cards beside PyTorch',
+    'a layer of Qwen3-30B-A3B, 8,192 tokens a card, forward and backward in bf16, each in turns',
   ],
 };
 
@@ -130,7 +134,28 @@ ${table(
   ],
 )}`;
   },
+  parallel: (report) => parallelText(report),
 };
+
+/** Monta's ways and the peer, the fastest of Monta first. */
+function parallelText({ parallel }: GpuReport): string {
+  if (parallel === undefined) return '';
+  const { ranks, tokens, model, monta, peer, problem } = parallel;
+  const own = [...monta].sort((a, b) => a.medianSeconds - b.medianSeconds);
+  const rows = [...own, ...(peer === undefined ? [] : [peer])].map(({ name, seconds, medianSeconds }) => [
+    name,
+    ms(medianSeconds),
+    `${ms(minOf(seconds))} to ${ms(maxOf(seconds))}`,
+    peer === undefined ? '–' : fixed(peer.medianSeconds / medianSeconds, 2),
+  ]);
+  const versus = peer === undefined ? '' : `, PyTorch ${peer.torch}`;
+  return `${model} over EP=${ranks}, ${tokens} tokens a card${versus}. Monta's layer lies in a training step and \
+counts from its first start to its last end, norm and residual with it; PyTorch's stands alone.
+
+${table(['way', 'ms, median', 'least to most', 'PyTorch / it'], rows)}${
+    problem === undefined ? '' : `\n\nPyTorch did not run: ${problem.split('\n', 1)[0]}`
+  }`;
+}
 
 const errorOf = ({ errors }: GpuReport, part: RunPart): string | undefined => errors?.[part]?.split('\n', 1)[0];
 

@@ -13,12 +13,13 @@ import { CudaContext } from '../../device/cuda/context.js';
 import { measureModel } from './model.js';
 import { cardsHost, measureNodes } from './nodes.js';
 import { measureLinks } from './links.js';
+import { measureParallel, type ParallelReport } from './parallel.js';
 import { measurePredicted, type PredictedReport } from './predicted.js';
 import type { ReportPart } from './report.js';
 import { runSanitizer, type SanitizerReport, type SanitizerRun } from './sanitizer.js';
 import { isNothing, lookAtHost, measureStarts, type StartsReport } from './starts.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
-import { ncclLauncher } from '../../launch/launcher.js';
+import { boundedLauncher, cardsHere, ncclLauncher } from '../../launch/index.js';
 import { measureAttention } from './attention.js';
 import { measureRates } from './rates.js';
 import { followSteps, type KernelDifference } from './shadow.js';
@@ -48,6 +49,7 @@ const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Op
   verified: runVerified,
   sanitizer: runTools,
   predicted: runPredicted,
+  parallel: runParallel,
 };
 
 /** Without `--parts`: what one card runs within some ten minutes. */
@@ -142,6 +144,24 @@ async function runPredicted(): Promise<PredictedReport> {
     );
   }
   return report;
+}
+
+/** Over all cards of the host: each a rank of one expert group. */
+async function runParallel(_context: CudaContext, { seconds, save }: Options): Promise<ParallelReport> {
+  const end = performance.now() + seconds * 1e3;
+  const ranks = 2 ** Math.floor(Math.log2(cardsHere()));
+  return await measureParallel({
+    launcher: boundedLauncher(ncclLauncher(), { end, stuckAfterSeconds: 60 }),
+    ranks,
+    dtype: 'bf16',
+    seconds,
+    onReport: (soFar) => {
+      save('parallel', soFar);
+      for (const { name, medianSeconds } of [...soFar.monta, ...(soFar.peer === undefined ? [] : [soFar.peer])])
+        say(`${name}: ${(1e3 * medianSeconds).toFixed(2)} ms`);
+      if (soFar.problem !== undefined) say(`PyTorch: ${soFar.problem}`);
+    },
+  });
 }
 
 async function measureLayers(

@@ -3,7 +3,9 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, s
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { localLauncher } from '../../launch/index.js';
+import type { Span } from '@monta/core';
+import { localLauncher, type Launcher } from '../../launch/index.js';
+import { layerSeconds, measureParallel, type ParallelJob, type PeerTimes } from './parallel.js';
 import { tpOfCards } from './nodes.js';
 import { errorsIn, findSanitizer } from './sanitizer.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
@@ -84,6 +86,48 @@ describe('models on a card', () => {
     expect(told).toEqual([1, 2]);
     expect(await measureVerified(folder, { ...there, seconds: 0 })).toEqual([]);
     rmSync(folder, { recursive: true });
+  });
+});
+
+describe('a layer over all cards', () => {
+  const span = (template: string, node: number, issued: number, end: number): Span => ({
+    ...{ step: 1, rank: 0, operation: '', task: '', chunk: 0, of: 1, lane: 'compute', bytes: 0 },
+    ...{ template, node, issued, ready: issued, end },
+  });
+
+  it('counts from the first start of a pass to its last end, and nothing else of a step', () => {
+    const spans = [
+      span('moe.forward', 1, 2, 3),
+      span('moe.forward', 1, 1, 2.5),
+      span('attention.forward', 2, 0, 9),
+      span('moe.backward', 7, 10, 14),
+    ];
+    expect(layerSeconds(spans, 2)).toBe((2 + 4) / 2);
+  });
+
+  it('takes turns with its peer, keeps all runs, and goes on where the peer fails', async () => {
+    const order: string[] = [];
+    const launcher: Launcher = {
+      ...localLauncher,
+      launch: ({ onMessage, workerData }) => {
+        order.push('monta');
+        const { strategies } = workerData as ParallelJob;
+        for (const way of strategies.keys()) onMessage?.(0, { way, seconds: [way + 1, way + 2] });
+        return Promise.resolve([]);
+      },
+    };
+    const request = { launcher, ranks: 2, dtype: 'f32', seconds: 60, onReport: () => undefined } as const;
+    const askPeer = (): Promise<PeerTimes> => {
+      order.push('peer');
+      return Promise.resolve({ milliseconds: [3000, 5000], torch: '2' });
+    };
+    const report = await measureParallel({ ...request, askPeer });
+    expect(order).toEqual(['monta', 'peer', 'monta', 'peer']);
+    expect(report.monta[0].seconds).toEqual([1, 2, 1, 2]);
+    expect(report.peer).toMatchObject({ seconds: [3, 5, 3, 5], medianSeconds: 4, torch: '2' });
+    const failing = (): Promise<PeerTimes> => Promise.reject(new Error('no module named torch'));
+    const alone = await measureParallel({ ...request, askPeer: failing });
+    expect([alone.monta[0].seconds.length, alone.peer, alone.problem]).toEqual([4, undefined, 'no module named torch']);
   });
 });
 

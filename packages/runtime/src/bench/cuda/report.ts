@@ -6,6 +6,7 @@ import type { LayerMeasurement } from './layer.js';
 import type { LinksReport } from './links.js';
 import type { ModelMeasurement } from './model.js';
 import type { NodesReport } from '../nodes/index.js';
+import type { ParallelReport } from './parallel.js';
 import type { PredictedReport } from './predicted.js';
 import type { Rates } from './rates.js';
 import type { SanitizerReport } from './sanitizer.js';
@@ -38,6 +39,7 @@ export interface GpuReport {
   readonly verified?: readonly VerifiedModel[];
   readonly sanitizer?: SanitizerReport;
   readonly predicted?: PredictedReport;
+  readonly parallel?: ParallelReport;
   readonly rates: Rates;
   readonly attention: readonly AttentionMeasurement[];
   readonly layer: Readonly<Record<string, LayerMeasurement>>;
@@ -57,4 +59,5 @@ export type ReportPart =
   | 'links'
   | 'verified'
   | 'sanitizer'
-  | 'predicted';
+  | 'predicted'
+  | 'parallel';
