@@ -88,3 +88,13 @@ export interface FamilyReader {
 /** One answer a layer. */
 export const perLayer = (layers: number, moe: (layer: number) => boolean): boolean[] =>
   Array.from({ length: layers }, (_, i) => moe(i));
+
+/** `partial_rotary_factor` of a head's width. */
+export function rotaryDimOf(config: HfConfig, usual: number): Pick<FamilyPart, 'rotaryDim'> {
+  const share =
+    config.find('partial_rotary_factor') ?? config.find('rope_parameters')?.map().get('partial_rotary_factor');
+  const heads = config.integer('num_attention_heads');
+  const headDim =
+    config.find('head_dim')?.integer({ min: 1, max: limits.width }) ?? config.integer('hidden_size') / heads;
+  return { rotaryDim: Math.floor(headDim * (share?.number({ above: 0, max: 1 }) ?? usual)) };
+}

@@ -4,9 +4,10 @@
  * those of the family's configuration class in transformers.
  */
 import { limits } from '../units/limits.js';
-import { anyStep, perLayer } from './huggingface-config.js';
+import { anyStep, perLayer, rotaryDimOf } from './huggingface-config.js';
 import type { FamilyPart, FamilyReader, HfConfig } from './huggingface-config.js';
 import { scoreScalingOf } from './huggingface-rope.js';
+import { denseFamilies } from './huggingface-dense.js';
 import { moreFamilies } from './huggingface-more.js';
 
 const expertNames = ['num_local_experts', 'num_experts', 'n_routed_experts'];
@@ -112,15 +113,16 @@ function latent(config: HfConfig, layers: number): FamilyPart {
   };
 }
 
-/** `partial_rotary_factor` of a head's width. */
-function rotaryDimOf(config: HfConfig, usual: number): Pick<FamilyPart, 'rotaryDim'> {
-  const share =
-    config.find('partial_rotary_factor') ?? config.find('rope_parameters')?.map().get('partial_rotary_factor');
-  const heads = config.integer('num_attention_heads');
-  const headDim =
-    config.find('head_dim')?.integer({ min: 1, max: limits.width }) ?? config.integer('hidden_size') / heads;
-  return { rotaryDim: Math.floor(headDim * (share?.number({ above: 0, max: 1 }) ?? usual)) };
-}
+/** dots.llm1: DeepSeek-V3's router on layers with keys and values for every head. */
+const dots = (config: HfConfig, layers: number): FamilyPart => ({ ...deepseek(config, layers), qkNorm: 'perHead' });
+
+/** DeepSeekMoE (arXiv 2401.06066): a softmax, no groups and no bias of selection. */
+const firstDeepseek = (config: HfConfig, layers: number): FamilyPart => ({
+  ...deepseek(config, layers),
+  scoring: config.find('scoring_func')?.oneOf(['softmax', 'sigmoid']) ?? 'softmax',
+  normTopK: config.booleanOr(false, 'norm_topk_prob'),
+  selectionBias: false,
+});
 
 function dbrx(config: HfConfig): FamilyPart {
   const [ffn, attention] = [config.nested('ffn_config'), config.nested('attn_config')];
@@ -186,6 +188,8 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
     ropeTheta: 10_000,
     read: (c, layers) => ({ ...qwen(c, layers), qkNorm: 'perHead' }),
   },
+  deepseek: { family: 'deepseek', ropeTheta: 10_000, read: firstDeepseek },
+  dots1: { family: 'dots1', ropeTheta: 10_000, read: dots },
   deepseek_v2: { family: 'deepseek_v2', ropeTheta: 10_000, read: latent },
   deepseek_v3: { family: 'deepseek_v3', ropeTheta: 10_000, read: latent },
   kimi_k2: { family: 'kimi_k2', ropeTheta: 10_000, read: latent },
@@ -201,6 +205,7 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
   },
   glm4_moe_lite: { family: 'glm4_moe_lite', ropeTheta: 1e6, read: latent },
   ...moreFamilies,
+  ...denseFamilies,
   dbrx: { family: 'dbrx', ropeTheta: 10_000, read: dbrx },
   gpt_oss: {
     family: 'gpt_oss',

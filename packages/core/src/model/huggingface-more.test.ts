@@ -235,7 +235,7 @@ describe('architectures that cannot be described', () => {
     expect(refusal({ ...llama, model_type: type })).toContain(`model_type "${type}" is not supported: ${missing}`);
   });
 
-  it.each(['glm5_moe', 'glm4_moe_x', 'qwen4_moe', 'deepseek_v5', 'mixtral_next', 'bailing_moe', 'llama5'])(
+  it.each(['glm5_moe', 'glm4_moe_x', 'qwen4_moe', 'deepseek_v5', 'mixtral_next', 'bailing_moe_v9', 'llama5'])(
     '%s: no other architecture is suggested',
     (type) => expect(refusal({ ...llama, model_type: type })).not.toMatch(/did you mean/u),
   );

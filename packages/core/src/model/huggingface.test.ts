@@ -259,7 +259,7 @@ describe('files of transformers 4', () => {
 
 describe('refused files', () => {
   it.each([
-    [{ ...qwen, model_type: 'dots1' }, 'm/config.json:2:16  model_type: model_type "dots1" is no family that is known'],
+    [{ ...qwen, model_type: 'orion' }, 'm/config.json:2:16  model_type: model_type "orion" is no family that is known'],
     [{ ...qwen, model_type: 'qwen3_mo' }, 'did you mean qwen3_moe?'],
     [
       { ...qwen, model_type: 'qwen3_next' },

@@ -4,6 +4,7 @@
  */
 import { readDocument } from '../units/document.js';
 import type { Field } from '../units/document.js';
+import type { InputError } from '../units/errors.js';
 import { limits } from '../units/limits.js';
 import { didYouMeanAlike } from '../units/nearest.js';
 import { completeModel } from './model.js';
@@ -12,7 +13,7 @@ import { HfConfig, perLayer } from './huggingface-config.js';
 import type { FamilyReader } from './huggingface-config.js';
 import { ropeOf } from './huggingface-rope.js';
 import { familyReaders } from './huggingface-families.js';
-import { unsupportedTypes } from './unsupported.js';
+import { missingBySigns, unsupportedTypes } from './unsupported.js';
 
 const positions = { min: 1, max: limits.sequence } as const;
 
@@ -51,8 +52,29 @@ const aliases: Readonly<Record<string, string>> = {
   qwen3_vl: 'qwen3',
   qwen3_vl_text: 'qwen3',
   'grok-1': 'grok',
+  qwen3_omni_moe_text: 'qwen3_moe',
+  sdar_moe: 'qwen3_moe',
+  qwen2_vl: 'qwen2',
+  qwen2_vl_text: 'qwen2',
+  qwen2_5_vl: 'qwen2',
+  qwen2_5_vl_text: 'qwen2',
+  qwen2_5_omni_text: 'qwen2',
+  glm4v_moe_text: 'glm4_moe',
+  glm4v_text: 'glm4',
+  // Llama's decoder under other names.
+  llava: 'llama',
+  aquila: 'llama',
+  xverse: 'llama',
+  yi: 'llama',
+  Yi: 'llama',
+  cwm: 'llama',
+  ministral: 'mistral',
+  ministral3: 'mistral',
+  stablelm_epoch: 'stablelm',
   // Mistral's decoder, with its projections in fused tensors.
   phi3: 'mistral',
+  phi3_v: 'mistral',
+  phi4mm: 'mistral',
 };
 
 function windowOf(config: HfConfig, family: ModelFamily, layers: number): AttentionWindow | undefined {
@@ -72,7 +94,7 @@ function windowOf(config: HfConfig, family: ModelFamily, layers: number): Attent
   }
   const qwen = family.startsWith('qwen');
   const tokens = config.find('sliding_window')?.integer({ ...positions, min: 0 }) ?? 0;
-  const off = qwen && !config.booleanOr(false, 'use_sliding_window');
+  const off = !config.booleanOr(!qwen, 'use_sliding_window');
   if (tokens === 0 || off) return undefined;
   const byFamily = windowedLayer(config, family);
   return {
@@ -89,9 +111,9 @@ function windowedLayer(config: HfConfig, family: ModelFamily): (layer: number) =
     const end = config.countOr(28, 'max_window_layers');
     return (layer) => layer % 2 === 0 && layer < end;
   }
-  // Of Qwen's, the dense ones alone look at max_window_layers.
-  const dense = family === 'qwen2' || family === 'qwen3';
-  const from = dense ? config.countOr(28, 'max_window_layers') : 0;
+  // Of Qwen's, the dense ones alone look at max_window_layers; so does dots.llm1.
+  const dense = family === 'qwen2' || family === 'qwen3' || family === 'dots1';
+  const from = dense ? config.countOr(family === 'dots1' ? 62 : 28, 'max_window_layers') : 0;
   return (layer) => layer >= from;
 }
 
@@ -102,10 +124,67 @@ interface Decoder {
   readonly tied: boolean | undefined;
 }
 
+/** Under what wrappers keep their decoder; Qwen's omni models have two, one in the other. */
+const wrapped = ['text_config', 'llm_config', 'language_config', 'thinker_config'];
+
+function innerOf(field: Field): Field | undefined {
+  const map = field.map();
+  for (const name of wrapped) {
+    const inner = map.get(name);
+    if (inner !== undefined) return innerOf(inner) ?? inner;
+  }
+  return undefined;
+}
+
+/** A shape of one's own with what an unknown file says, to be gone over. */
+function shapeText(field: Field): string {
+  const config = new HfConfig(field, '');
+  const known = [
+    ['hiddenSize', 'hidden_size'],
+    ['layers', 'num_hidden_layers'],
+    ['attentionHeads', 'num_attention_heads'],
+    ['keyValueHeads', 'num_key_value_heads'],
+    ['vocabSize', 'vocab_size'],
+    ['experts', 'num_experts'],
+    ['experts', 'n_routed_experts'],
+    ['experts', 'num_local_experts'],
+    ['topK', 'num_experts_per_tok'],
+    ['expertFfn', 'moe_intermediate_size'],
+    ['denseFfn', 'intermediate_size'],
+  ].flatMap(([ours = '', theirs = '']) => {
+    const value = config.find(theirs)?.value;
+    return typeof value === 'number' ? [`${ours}: ${value}`] : [];
+  });
+  return known.length === 0 ? 'hiddenSize, layers, experts, topK, …' : known.join(', ');
+}
+
+function unknownType(field: Field, place: Field, type: string): InputError {
+  const known = Object.keys(familyReaders);
+  const expected = `one of ${known.join(', ')}`;
+  const sign = missingBySigns(Object.entries(field.value as Readonly<Record<string, unknown>>));
+  if (sign !== undefined)
+    return place.error(
+      `model_type "${type}" is not known here, and its "${sign.key}" says that it has ${sign.missing}, ` +
+        'which no shape here describes',
+      { expected },
+    );
+  return place.error(
+    `model_type "${type}" is no family that is known here: which norms and biases it has, and what its experts' keys ` +
+      'mean, is missing',
+    {
+      expected,
+      hint:
+        didYouMeanAlike(type, known) ??
+        'nothing is taken for a family that it only resembles; a shape of your own can be written in YAML: ' +
+          shapeText(field),
+    },
+  );
+}
+
 /** The part of the document that describes the decoder, and which reader fits. */
 function decoder(document: Field): Decoder {
   const root = document.map();
-  const inner = root.get('text_config');
+  const inner = innerOf(document);
   const field = inner ?? document;
   const type = (field.map().get('model_type') ?? root.get('model_type'))?.string();
   const known = Object.keys(familyReaders);
@@ -121,13 +200,7 @@ function decoder(document: Field): Decoder {
   }
   const name = Object.hasOwn(aliases, type) ? aliases[type] : type;
   if (!Object.hasOwn(familyReaders, name)) {
-    throw place.error(`model_type "${type}" is no family that is known here`, {
-      expected: `one of ${known.join(', ')}`,
-      hint:
-        didYouMeanAlike(type, known) ??
-        'nothing is taken for a family that it only resembles; a shape of your own can be written in YAML: ' +
-          'hiddenSize, layers, experts, topK, …',
-    });
+    throw unknownType(field, place, type);
   }
   const tied = inner === undefined ? undefined : root.get('tie_word_embeddings')?.boolean();
   return { config: new HfConfig(field, name), reader: familyReaders[name], tied };
@@ -140,32 +213,43 @@ function decoder(document: Field): Decoder {
 export function readHfConfig(json: string, fileName: string): MoeModel {
   const document = readDocument(json, fileName);
   const { config, reader, tied } = decoder(document);
-  const layers = config.need('num_hidden_layers', 'n_layers').integer({ min: 1, max: limits.layers });
-  const maxPositions = config.find('max_position_embeddings', 'max_seq_len')?.integer(positions);
+  const layers = config
+    .need('num_hidden_layers', 'n_layers', 'num_layers', 'n_layer')
+    .integer({ min: 1, max: limits.layers });
+  const maxPositions = config.find('max_position_embeddings', 'max_seq_len', 'n_positions')?.integer(positions);
   const clipQkv = config.find('clip_qkv')?.number({ above: 0 });
-  const headDim = config.find('head_dim')?.integer({ min: 1, max: limits.width });
-  const padTokenId = config.find('pad_token_id')?.integer({ min: 0, max: limits.vocabulary });
+  const headDim = config.find('head_dim', 'attention_head_dim')?.integer({ min: 1, max: limits.width });
+  // The first Llama files say -1 for none.
+  const padTokenId = config.find('pad_token_id')?.integer({ min: -1, max: limits.vocabulary });
   const window = windowOf(config, reader.family, layers);
   const mlpTypes = config.find('mlp_layer_types')?.list(0, limits.layers);
   const shape: ModelShape = {
     name: config.find('_name_or_path')?.string() ?? folderName(fileName) ?? reader.family,
     family: reader.family,
-    hiddenSize: config.integer('hidden_size', 'd_model'),
+    hiddenSize: config.integer('hidden_size', 'd_model', 'n_embd'),
     layers,
-    attentionHeads: config.integer('num_attention_heads', 'n_heads'),
+    attentionHeads: config.integer('num_attention_heads', 'n_heads', 'n_head'),
     keyValueHeads: config.find('num_key_value_heads')?.integer({ min: 1, max: limits.width }),
-    vocabSize: config.integer('vocab_size'),
-    activation: config.find('hidden_act')?.oneOf(activations) ?? 'silu',
+    vocabSize: config.integer('padded_vocab_size', 'vocab_size'),
+    activation: config.find('hidden_act', 'activation_function')?.oneOf(activations) ?? 'silu',
     attentionBias: config.booleanOr(false, 'attention_bias') ? 'all' : 'none',
     tieEmbeddings: config.booleanOr(tied ?? reader.tied ?? false, 'tie_word_embeddings'),
-    rmsNormEps: config.positiveOr(1e-5, 'rms_norm_eps', 'layer_norm_eps'),
+    rmsNormEps: config.positiveOr(
+      1e-5,
+      'rms_norm_eps',
+      'layer_norm_eps',
+      'layernorm_epsilon',
+      'layer_norm_epsilon',
+      'norm_epsilon',
+      'norm_eps',
+    ),
     initializerRange: config.numberOr(0.02, 'initializer_range'),
     ropeTheta: reader.ropeTheta,
     ...ropeOf(config),
     ...(headDim === undefined ? {} : { headDim }),
     ...(maxPositions === undefined ? {} : { maxPositions }),
     ...(clipQkv === undefined ? {} : { clipQkv }),
-    ...(padTokenId === undefined ? {} : { padTokenId }),
+    ...(padTokenId === undefined || padTokenId < 0 ? {} : { padTokenId }),
     ...(window === undefined ? {} : { window }),
     ...reader.read(config, layers),
     ...(mlpTypes === undefined

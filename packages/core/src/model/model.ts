@@ -21,6 +21,9 @@ export const modelFamilies = [
   'phimoe',
   'granitemoe',
   'hunyuan_v1_moe',
+  'bailing_moe',
+  'dots1',
+  'deepseek',
   'grok',
   // without experts
   'llama',
@@ -29,6 +32,8 @@ export const modelFamilies = [
   'qwen3',
   'nemotron',
   'gpt',
+  // decoders without experts of other families, which are planned with
+  'dense',
   'generic',
 ] as const;
 export type ModelFamily = (typeof modelFamilies)[number];

@@ -18,6 +18,9 @@ export const unsupportedTypes: ReadonlyMap<string, string> = new Map([
   ['minimax_text_01', linear],
   ['kimi_linear', linear],
   ['bailing_moe_linear', linear],
+  ['bailing_moe_linear_v2', linear],
+  ['bailing_moe_v2_5', linear],
+  ['bailing_hybrid', linear],
   ['rwkv', linear],
   ['glm_moe_dsa', indexer],
   ['deepseek_v32', indexer],
@@ -50,6 +53,35 @@ export const unsupportedTypes: ReadonlyMap<string, string> = new Map([
   ['gemma3_text', 'norms and embeddings that are scaled in its own way'],
   ['gemma4', 'experts beside a dense feed-forward in every layer'],
   ['gemma4_text', 'experts beside a dense feed-forward in every layer'],
+  ['gemma3n', 'embeddings of every layer'],
+  ['gemma3n_text', 'embeddings of every layer'],
+  ['exaone4', 'norms behind attention and feed-forward only'],
+  ['exaone_moe', 'norms behind attention and feed-forward only'],
+  ['step3', 'attention whose queries share a low-rank projection'],
+  ['step3_text', 'attention whose queries share a low-rank projection'],
+  ['step3_vl', 'attention whose queries share a low-rank projection'],
+  ['arctic', 'a dense feed-forward beside the experts of every layer'],
+  ['afmoe', "a gate on attention's output"],
+  ['jetmoe', 'experts of attention heads'],
+  ['mimo_v2_flash', 'heads that differ between layers with a window and without'],
+  ['ernie4_5_moe_vl', 'experts of two kinds, for text and for images'],
+  ['ernie4_5_vl_moe', 'experts of two kinds, for text and for images'],
+  ['ernie4_5_vl_moe_text', 'experts of two kinds, for text and for images'],
+  ['mllama', 'cross-attention to images among its layers'],
+  ['mllama_text_model', 'cross-attention to images among its layers'],
+  ['deci', 'layers that differ from one another'],
+  ['nemotron-nas', 'layers that differ from one another'],
+  ['openelm', 'layers that differ from one another'],
+  ['phi3small', 'block-sparse attention'],
+  ['bloom', 'positions as slopes on the scores (ALiBi)'],
+  ['mpt', 'positions as slopes on the scores (ALiBi)'],
+  ['bert', 'an encoder without a decoder'],
+  ['roberta', 'an encoder without a decoder'],
+  ['xlm-roberta', 'an encoder without a decoder'],
+  ['clip_vision_model', 'an encoder without a decoder'],
+  ['siglip_vision_model', 'an encoder without a decoder'],
+  ['gptj', 'attention and feed-forward side by side'],
+  ['codegen', 'attention and feed-forward side by side'],
   ['phi', 'attention and feed-forward side by side'],
   ['cohere', 'attention and feed-forward side by side'],
   ['cohere2', 'attention and feed-forward side by side'],
@@ -72,3 +104,28 @@ const unsupportedNames: readonly (readonly [pattern: RegExp, missing: string])[]
 /** What is missing to describe the model of this name; undefined when nothing is known against it. */
 export const missingFor = (key: string): string | undefined =>
   unsupportedNames.find(([pattern]) => pattern.test(key))?.[1];
+
+/** Keys of a config.json by which an architecture shows that it has something a shape of ours cannot describe. */
+const signs: readonly (readonly [pattern: RegExp, missing: string])[] = [
+  [/^(?:mamba|ssm|state_size|conv_kernel|expand$)/u, mamba],
+  [/^(?:linear_(?:num|key|value|conv|attn)|layer_group_size|attn_type_list|kda_)/u, linear],
+  [/^index_(?:n_heads|head_dim|topk)/u, indexer],
+  [/^(?:use_parallel_residual|parallel_attn|parallel_residual)$/u, 'attention and feed-forward side by side'],
+  [/^(?:alibi|use_alibi)/u, 'positions as slopes on the scores (ALiBi)'],
+  [/^(?:is_encoder_decoder|encoder_layers|num_decoder_layers)$/u, 'an encoder beside its decoder'],
+  [/^cross_attention_layers$/u, 'cross-attention among its layers'],
+  [/^(?:hidden_size_per_layer_input|vocab_size_per_layer_input)$/u, 'embeddings of every layer'],
+  [/^(?:use_cla|cla_share_factor|num_kv_shared_layers)$/u, 'keys and values that layers share'],
+];
+
+/** What keys that are set, and not to false, say is missing, with the first of them. */
+export function missingBySigns(
+  entries: Iterable<readonly [key: string, value: unknown]>,
+): { readonly key: string; readonly missing: string } | undefined {
+  for (const [key, value] of entries) {
+    if (value === null || value === false || value === 0) continue;
+    const found = signs.find(([pattern]) => pattern.test(key));
+    if (found !== undefined) return { key, missing: found[1] };
+  }
+  return undefined;
+}

@@ -11,9 +11,13 @@ const planned: readonly MoeModel['family'][] = [
   'phimoe',
   'granitemoe',
   'hunyuan_v1_moe',
+  'bailing_moe',
+  'dots1',
+  'deepseek',
   'grok',
   'nemotron',
   'gpt',
+  'dense',
 ];
 
 /**
