@@ -490,6 +490,7 @@ export {
   modelOfRun,
   placeText,
   readable,
+  type FrameworkLaunch,
   type LaunchScriptOptions,
   sarif,
   settingOfRun,
@@ -529,4 +530,5 @@ export {
   type StepComparison,
   type ToldSpeed,
   withExpertBytes,
+  settingOfLaunch,
 } from './doctor/index.js';

@@ -232,6 +232,6 @@ it('reads overrides for doctor too, and says what it does not', async () => {
   expect(out).toContain('Layout     dp=16,ep=8');
   const toml = script('ran.toml', '[parallelism]\ntensor_parallel_degree = 2\n');
   expect((await monta('doctor', '--script', toml, ...priced, '--tokens-per-second', '500')).err).toContain(
-    'starts a run of torchtitan',
+    'degrees, ranks, batch or sequence are not known, or do not divide',
   );
 });

@@ -1,5 +1,13 @@
 /** What started a run of Megatron-Core: a launch script with the files it sources, flags, or a configuration. */
-import { findLaunches, InputError, megatronRunOf, type LaunchScriptOptions, type MegatronRun } from '@monta/core';
+import {
+  findLaunches,
+  InputError,
+  megatronRunOf,
+  type FrameworkLaunch,
+  type KnownBeside,
+  type LaunchScriptOptions,
+  type MegatronRun,
+} from '@monta/core';
 import { basename } from 'node:path';
 import { readTextFile } from '../files.js';
 
@@ -36,19 +44,27 @@ export function scriptOptions({ sourced, environment, arguments: given = [] }: S
   };
 }
 
+/** The first run that a script or a configuration starts, on as many ranks as given, and what is known beside it. */
+export function launchOfScript(
+  [file = '', ...sourced]: readonly string[],
+  environment: readonly string[],
+  gpus: number,
+): { readonly launch: FrameworkLaunch | undefined; readonly known: KnownBeside } {
+  const options = scriptOptions({ sourced, environment });
+  const [launch] = findLaunches({ file, text: readTextFile(file) }, options).launches;
+  // A configuration that was given alone is the file that its run names.
+  const { variables = {}, readFile = () => undefined } = scriptOptions({ sourced: [file, ...sourced], environment });
+  return { launch, known: { gpus, variables, readFile } };
+}
+
 /**
  * The first run of a script or a configuration, of Megatron-LM, Megatron-Bridge, NeMo or ms-swift, on as many ranks as
  * given. Throws `InputError` where there is none.
  */
-export function runOfScript(
-  [file = '', ...sourced]: readonly string[],
-  environment: readonly string[],
-  ranks: number,
-): MegatronRun {
-  const options = scriptOptions({ sourced, environment });
-  const { variables = {}, readFile = () => undefined } = options;
-  const [launch] = findLaunches({ file, text: readTextFile(file) }, options).launches;
-  const run = launch === undefined ? undefined : megatronRunOf(launch, { gpus: ranks, variables, readFile });
+export function runOfScript(script: readonly string[], environment: readonly string[], ranks: number): MegatronRun {
+  const [file = ''] = script;
+  const { launch, known } = launchOfScript(script, environment, ranks);
+  const run = launch === undefined ? undefined : megatronRunOf(launch, known);
   if (run !== undefined) return run;
   throw new InputError(`starts a run of ${launch?.kind ?? 'nothing'}`, {
     file,

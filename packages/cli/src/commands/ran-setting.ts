@@ -1,7 +1,15 @@
 /** What ran, for commands that compare it with the prediction: by a plan's file, or by the script that started it. */
-import { deviceCount, InputError, modelOfRun, settingOfRun, type Cluster, type RunSetting } from '@monta/core';
+import {
+  deviceCount,
+  InputError,
+  modelOfRun,
+  settingOfLaunch,
+  settingOfRun,
+  type Cluster,
+  type RunSetting,
+} from '@monta/core';
 import { loadModel } from '../inputs.js';
-import { runOfScript } from './megatron-script.js';
+import { launchOfScript, runOfScript } from './megatron-script.js';
 import { loadPlan } from './plan-file.js';
 
 export interface RanFlags {
@@ -11,7 +19,7 @@ export interface RanFlags {
   readonly env?: readonly string[];
 }
 
-/** Flags that say what ran; `script` reads what starts a run of Megatron-Core. */
+/** Flags that say what ran; `script` reads what starts a run. */
 export const ranFlags = {
   plan: {
     kind: 'parsed',
@@ -24,7 +32,7 @@ export const ranFlags = {
     kind: 'parsed',
     parse: String,
     placeholder: 'train.sh',
-    brief: 'Script, flags or overrides of the run (Megatron-LM, Bridge); again for files that it sources',
+    brief: 'Script, flags or configuration of the run; again for files that it sources',
     optional: true,
     variadic: true,
   },
@@ -47,6 +55,13 @@ export function ranSetting(flags: RanFlags, cluster: Cluster | undefined): RunSe
   if (file === undefined) return undefined;
   if (cluster === undefined)
     throw new InputError('where it ran is not given', { expected: '--cluster beside --script' });
+  const { launch, known } = launchOfScript(flags.script ?? [], flags.env ?? [], deviceCount(cluster));
+  if (launch?.kind === 'deepspeed' || launch?.kind === 'torchtitan') {
+    const model = flags.model === undefined ? {} : { model: loadModel(flags.model) };
+    const setting = settingOfLaunch(launch, { ...known, ...model, cluster });
+    if (!('why' in setting)) return setting;
+    throw new InputError(setting.why, { file, hint: 'monta lint says what is wrong' });
+  }
   const run = runOfScript(flags.script ?? [], flags.env ?? [], deviceCount(cluster));
   const described = flags.model === undefined ? modelOfRun(run) : { model: loadModel(flags.model) };
   if ('missing' in described)

@@ -25,7 +25,15 @@ import {
 } from '../frameworks/index.js';
 import type { MoeModel } from '../model/index.js';
 import { InputError, readDocument } from '../units/index.js';
-import { priceDeepspeed, priceMegatron, priceTorchtitan, type LaunchPrice } from './price-launch.js';
+import {
+  deepspeedSetting,
+  priceDeepspeed,
+  priceMegatron,
+  priceTorchtitan,
+  torchtitanSetting,
+  type LaunchPrice,
+  type LaunchSetting,
+} from './price-launch.js';
 
 export interface CheckedRun {
   /** What it is, and its degrees. */
@@ -146,12 +154,20 @@ function assignmentsWith(launch: FrameworkLaunch & { readonly kind: 'bridge' | '
   return [...(inFile ?? []), ...assignments];
 }
 
-function checkedTorchtitan(launch: FrameworkLaunch & { readonly kind: 'torchtitan' }, known: KnownBeside): CheckedRun {
+type TorchtitanLaunch = FrameworkLaunch & { readonly kind: 'torchtitan' };
+type DeepspeedLaunch = FrameworkLaunch & { readonly kind: 'deepspeed' };
+
+function torchtitanRunOf(launch: TorchtitanLaunch, known: KnownBeside): TorchtitanRun {
   const { gpus } = contextOf(known, launch);
-  const run = new TorchtitanRun(assignmentsWith(launch, known), {
+  return new TorchtitanRun(assignmentsWith(launch, known), {
     ...(gpus === undefined ? {} : { gpus }),
     ...(known.model === undefined ? {} : { model: known.model }),
   });
+}
+
+function checkedTorchtitan(launch: TorchtitanLaunch, known: KnownBeside): CheckedRun {
+  const { gpus } = contextOf(known, launch);
+  const run = torchtitanRunOf(launch, known);
   const { cluster } = known;
   const findings = checkTorchtitan(run);
   const { planned } = run;
@@ -184,26 +200,33 @@ const missingConfiguration = (file: string): Finding => ({
   source: 'the launch line',
 });
 
-function checkedDeepspeed(launch: FrameworkLaunch & { readonly kind: 'deepspeed' }, known: KnownBeside): CheckedRun {
-  const { file, values, megatron, text = known.readFile(file) } = launch;
-  if (text === undefined && megatron !== undefined) {
-    const run = new MegatronRun(readMegatronArguments(megatron.arguments, megatron.program), contextOf(known, launch));
-    const checked = checkedMegatron(run, { kind: 'megatron', ...megatron }, known);
-    return { ...checked, findings: [...checked.findings, missingConfiguration(file)] };
-  }
+/** Its configuration and the text of it. Throws `InputError` where that is not given. */
+function deepspeedConfigOf(launch: DeepspeedLaunch, known: KnownBeside) {
+  const { file, values, text = known.readFile(file) } = launch;
   if (text === undefined)
     throw new InputError(`names the configuration ${readable(file)}, which is not given`, {
       expected: `its path behind the script: monta lint train.sh ${file}`,
     });
   const { gpus } = contextOf(known, launch);
-  const { model, cluster, sequence = values.sequence } = known;
+  const { model, sequence = values.sequence } = known;
   const context = {
     ...(gpus === undefined ? {} : { gpus }),
     ...(model === undefined ? {} : { model }),
     launch: { ...values, ...(sequence === undefined ? {} : { sequence }) },
   };
-  const root = readDocument(text, file).value;
-  const config = new DeepspeedConfig(root, context);
+  return { text, gpus, config: new DeepspeedConfig(readDocument(text, file).value, context) };
+}
+
+function checkedDeepspeed(launch: DeepspeedLaunch, known: KnownBeside): CheckedRun {
+  const { file, megatron } = launch;
+  const given = launch.text ?? known.readFile(file);
+  if (given === undefined && megatron !== undefined) {
+    const run = new MegatronRun(readMegatronArguments(megatron.arguments, megatron.program), contextOf(known, launch));
+    const checked = checkedMegatron(run, { kind: 'megatron', ...megatron }, known);
+    return { ...checked, findings: [...checked.findings, missingConfiguration(file)] };
+  }
+  const { text, gpus, config } = deepspeedConfigOf(launch, known);
+  const { cluster } = known;
   const findings = checkDeepspeed(config, { file, text });
   const planned = plannedByDeepspeed(config);
   return {
@@ -222,6 +245,19 @@ export function megatronRunOf(launch: FrameworkLaunch, known: KnownBeside): Mega
   return launch.kind === 'megatron'
     ? new MegatronRun(readMegatronArguments(launch.arguments, launch.program), context)
     : undefined;
+}
+
+/**
+ * The step of a run of DeepSpeed or torchtitan on a cluster, or why there is none. Throws `InputError` for a
+ * configuration that is not given or can't be read.
+ */
+export function settingOfLaunch(
+  launch: DeepspeedLaunch | TorchtitanLaunch,
+  known: KnownBeside & { readonly cluster: Cluster },
+): LaunchSetting {
+  return launch.kind === 'torchtitan'
+    ? torchtitanSetting(torchtitanRunOf(launch, known), known.cluster)
+    : deepspeedSetting(deepspeedConfigOf(launch, known).config, known.cluster);
 }
 
 /** Checks one run. Throws `InputError` for a configuration that is not given or can't be read. */

@@ -14,7 +14,7 @@ export { predictedTrace } from './predicted-trace.js';
 export { recordedTrace } from './recorded-trace.js';
 export { explainSpeed, secondsOfSpeed, type SpeedExplanation, type ToldSpeed } from './explain-speed.js';
 export { speedOfLog } from './training-log.js';
-export { checkLaunch, type CheckedRun, type KnownBeside, megatronRunOf } from './check-launch.js';
+export { checkLaunch, type CheckedRun, type KnownBeside, megatronRunOf, settingOfLaunch } from './check-launch.js';
 export { findLaunches, type FoundLaunches, noLaunch } from './find-launches.js';
 export type { LaunchPrice } from './price-launch.js';
 export { changedWords, changeTexts, type ChangeText, priceFacts } from './price-text.js';

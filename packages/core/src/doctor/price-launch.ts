@@ -20,10 +20,11 @@ import { priceRun, type PricedFramework, type PricedSetting } from './price-run.
 /** A price, or why there is none. */
 export type LaunchPrice = (PricedSetting & { readonly framework: PricedFramework }) | { readonly why: string };
 
-type Setting = RunSetting | { readonly why: string };
+/** A run as the step model takes it, or why it cannot. */
+export type LaunchSetting = RunSetting | { readonly why: string };
 
 /** Prices what nothing stops. */
-function priced(framework: PricedFramework, cluster: Cluster, settingOf: () => Setting): LaunchPrice {
+function priced(framework: PricedFramework, cluster: Cluster, settingOf: () => LaunchSetting): LaunchPrice {
   try {
     const setting = settingOf();
     if ('why' in setting) return setting;
@@ -50,22 +51,28 @@ export const priceMegatron = (run: MegatronRun, given: MoeModel | undefined, clu
     );
   });
 
+/** The step of a DeepSpeed configuration. */
+export function deepspeedSetting(config: DeepspeedConfig, cluster: Cluster): LaunchSetting {
+  const { model, launch, gpus } = config.context;
+  if (model === undefined) return { why: 'the configuration does not say the model: --model' };
+  if (launch?.sequence === undefined)
+    return { why: 'the tokens of a sequence are not known: --sequence, or the launch script' };
+  if (gpus === undefined) return { why: 'the ranks are not known: --gpus' };
+  return settingOfDeepspeed(config, model, cluster) ?? { why: 'the batch is not known, or does not divide' };
+}
+
 /** The price of a DeepSpeed configuration. */
 export const priceDeepspeed = (config: DeepspeedConfig, cluster: Cluster): LaunchPrice =>
-  priced('deepspeed', cluster, () => {
-    const { model, launch, gpus } = config.context;
-    if (model === undefined) return { why: 'the configuration does not say the model: --model' };
-    if (launch?.sequence === undefined)
-      return { why: 'the tokens of a sequence are not known: --sequence, or the launch script' };
-    if (gpus === undefined) return { why: 'the ranks are not known: --gpus' };
-    return settingOfDeepspeed(config, model, cluster) ?? { why: 'the batch is not known, or does not divide' };
-  });
+  priced('deepspeed', cluster, () => deepspeedSetting(config, cluster));
 
-/** The price of a torchtitan configuration; without a model, of the one that `model.flavor` names. */
+/** The step of a torchtitan configuration; without a model, of the one that `model.flavor` names. */
+export function torchtitanSetting(run: TorchtitanRun, cluster: Cluster): LaunchSetting {
+  const name = torchtitanModelName(run);
+  const model = run.context.model ?? (name === undefined ? undefined : getModel(name));
+  if (model === undefined) return { why: 'the configuration names no model that is known: --model' };
+  return settingOfTorchtitan(run, model, cluster);
+}
+
+/** The price of a torchtitan configuration. */
 export const priceTorchtitan = (run: TorchtitanRun, cluster: Cluster): LaunchPrice =>
-  priced('torchtitan', cluster, () => {
-    const name = torchtitanModelName(run);
-    const model = run.context.model ?? (name === undefined ? undefined : getModel(name));
-    if (model === undefined) return { why: 'the configuration names no model that is known: --model' };
-    return settingOfTorchtitan(run, model, cluster);
-  });
+  priced('torchtitan', cluster, () => torchtitanSetting(run, cluster));
