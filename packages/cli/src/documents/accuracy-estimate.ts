@@ -50,7 +50,8 @@ export function estimatePage(): string {
 Published training runs (\`packages/core/src/estimate/fixtures/${name}\`, each row with its source) against the \
 estimate that searches rank layouts by: \`monta validate ${name}\`. ${result.rows} of ${result.read} rows say enough \
 to be priced; the others are named with the reason. ${fitted} constants are fitted to these rows (\`npm run \
-fit:steps\`), the same for all sources, models and layouts; each is held near what is known of it. Rows of one \
+fit:steps\`), the same for all sources, models and layouts; each is held near what is known of it. How near, and the \
+form, were chosen looking at all families, so that families left out of the fit are no rows kept back. Rows of one \
 configuration differ by 2 to 4 % in the median and 10 to 38 % in one of ten between software releases.
 
 ${row('steps', 'rows', 'median error', '90th percentile')}

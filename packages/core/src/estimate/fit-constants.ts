@@ -26,7 +26,7 @@ export type Priors = Readonly<Record<FittedConstant, Prior>>;
 type SomePriors = Readonly<Partial<Record<keyof StepConstants, Prior>>>;
 
 /** Errors far beyond this, in logarithms, hardly count: rows that contradict themselves, stacks that are not known. */
-const softness = 0.12;
+const softness = 0.08;
 /** Deviation of a run from another of the same configuration (median 2 to 3 %). */
 const noise = 0.05;
 

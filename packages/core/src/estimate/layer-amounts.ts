@@ -160,7 +160,10 @@ function mambaAmounts({ model, share }: Place & { readonly model: HybridModel })
   };
 }
 
-/** A gated activation reads and writes 3f, another 2f; rows are permuted to experts and back, 2h each a row. */
+/**
+ * A gated activation reads and writes 3f, another 2f; rows are permuted to experts and back, 2h each a row. Biases of
+ * experts differ by row, so no product adds them: what it wrote is read and written again.
+ */
 function feedForwardAmounts({ model, layer, sequence, share }: Place, moe: boolean): LayerAmounts {
   const { tp, ep, etp, tokens } = share;
   const own = tokens / tp;
@@ -169,6 +172,7 @@ function feedForwardAmounts({ model, layer, sequence, share }: Place, moe: boole
   const { dense, sharedExperts, experts, router } = layerParameters(model, layer);
   const activated = model.gated ? 3 : 2;
   const width = rowWidth(model);
+  const biased = model.expertBias ? 2 * ((activated - 1) * (model.expertFfn / etp) + width) : 0;
   const inner = moe ? model.sharedExpertFfn : model.denseFfn;
   const rows = moe ? own * model.topK * etp : 0;
   // To the experts' narrower rows and back.
@@ -177,7 +181,8 @@ function feedForwardAmounts({ model, layer, sequence, share }: Place, moe: boole
     ...nothing,
     feedForward: (flops.dense + flops.sharedExperts + flops.router + 2 * narrowing) * own,
     grouped: (flops.experts * own * width) / h,
-    elements: own * (aroundBlock * h + activated * inner) + rows * (4 * width + (activated * model.expertFfn) / etp),
+    elements:
+      own * (aroundBlock * h + activated * inner) + rows * (4 * width + (activated * model.expertFfn) / etp + biased),
     inputs: own * (h + inner),
     rowInputs: rows * (width + model.expertFfn / etp),
     dense: (dense + sharedExperts + narrowing) / tp + router,

@@ -65,14 +65,22 @@ export interface PriceContext {
   readonly links: Links;
   readonly rates: Rates;
   readonly constants: StepConstants;
-  readonly grace: boolean;
   /** Whether the experts' kernels and the step's graph are those of the `fused` stack. */
   readonly fused: boolean;
   /** Rows of the fullest rank's experts over the mean. */
   readonly imbalance: number;
   readonly setting: Pick<
     RunSetting,
-    'sequence' | 'precision' | 'recompute' | 'dispatcher' | 'overlap' | 'stack' | 'frozen' | 'capacity' | 'schedule'
+    | 'sequence'
+    | 'precision'
+    | 'recompute'
+    | 'dispatcher'
+    | 'overlap'
+    | 'stack'
+    | 'kernels'
+    | 'frozen'
+    | 'capacity'
+    | 'schedule'
   >;
 }
 
@@ -98,11 +106,7 @@ export const shownOfEp = ({ overlap, schedule }: Pick<RunSetting, 'overlap' | 's
   overlap.ep || isDual(schedule) ? c.exposedEpOverlapped : c.exposedEp;
 
 /** Host time of one layer and micro-batch, forward and backward. */
-function hostSeconds(
-  { constants: c, grace, fused, setting }: PriceContext,
-  kind: LayerKind,
-  localExperts: number,
-): number {
+function hostSeconds({ constants: c, fused, setting }: PriceContext, kind: LayerKind, localExperts: number): number {
   const { stack, precision } = setting;
   if (stack === 'compiled') return 0;
   const ofExperts = (c.hostMoe + c.hostExpert * localExperts) * (setting.capacity ? c.hostCapacity : 1);
@@ -111,8 +115,7 @@ function hostSeconds(
   return (
     launched *
     (precision === 'bf16' ? 1 : c.hostQuantised) *
-    (stack === 'eager' ? 1 : fused ? c.hostFused : c.hostGraphs) *
-    (grace ? c.hostGrace : 1)
+    (stack === 'eager' ? 1 : fused ? c.hostFused : c.hostGraphs)
   );
 }
 
@@ -163,6 +166,8 @@ function computeSeconds(
   a: LayerAmounts,
 ): Record<'projections' | 'feedForward' | 'grouped' | 'elements', number> {
   const { rates, constants: c, setting } = context;
+  // What a fused kernel keeps in registers is written and read again.
+  const elementBytes = c.elementBytes * (setting.kernels === 'native' ? 2 : 1);
   // The fused kernels activate by SwiGLU (cuDNN's grouped products).
   const rowBytes = context.fused && context.model.gated ? c.quantisedRowBytesFused : c.quantisedRowBytes;
   const quantised = setting.precision === 'bf16' ? 0 : a.inputs * c.quantisedBytes + a.rowInputs * rowBytes;
@@ -170,8 +175,21 @@ function computeSeconds(
     projections: a.projections / rates.gemm,
     feedForward: a.feedForward / rates.gemm,
     grouped: (a.grouped / rates.grouped) * context.imbalance,
-    elements: (2 * (a.elements * c.elementBytes + a.scanElements * c.scanBytes) + quantised) / rates.memory,
+    elements: (2 * (a.elements * elementBytes + a.scanElements * c.scanBytes) + quantised) / rates.memory,
   };
+}
+
+/**
+ * Rate of attention's core over that of heads of 128: a score takes an exponential and some sums beside its products,
+ * as long as products of 64 elements do (FlashAttention-3, arXiv 2407.08608, figures 5 and 6: heads of 64 reach three
+ * quarters of the rate of heads of 128). FlashAttention-2 comes to half of that on GPUs after Ampere (same paper), and
+ * so does FlexAttention, which heads with sinks run in.
+ */
+function attentionShare({ model, setting, rates }: PriceContext): number {
+  const { latentAttention: latent, headDim, attentionSinks } = model;
+  const width = latent === undefined ? headDim : (latent.nopeHeadDim + latent.ropeHeadDim + latent.valueHeadDim) / 2;
+  const older = rates.generation !== 'ampere' && (attentionSinks || setting.kernels !== 'engine');
+  return (width / (width + 64)) * 1.5 * (older ? 0.5 : 1);
 }
 
 /** What one forward of a layer takes, by its parts; each is straight in the tokens, what says so does not grow. */
@@ -201,15 +219,16 @@ export function layerWork(context: PriceContext, kind: LayerKind, share: Shared)
   const { model, rates, setting } = context;
   const a = layerAmounts(model, kind, setting.sequence, share);
   const exchange = expertExchange(context, kind, share, setting.dispatcher);
+  const ofHead = attentionShare(context);
   return {
     ...computeSeconds(context, a),
     tp: tensorExchange(context, kind, share),
     cp: contextExchange(context, kind, share),
     ep: exchange.forward,
     epBackward: exchange.backward,
-    attention: a.attention / rates.attentionForward,
+    attention: a.attention / (rates.attentionForward * ofHead),
     // Five products backward to two forward.
-    attentionBackward: (2.5 * a.attention) / rates.attentionBackward,
+    attentionBackward: (2.5 * a.attention) / (rates.attentionBackward * ofHead),
     dense: a.dense,
     expert: a.expert,
     launching: hostSeconds(context, kind, model.experts / share.ep),

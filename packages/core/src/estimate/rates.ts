@@ -5,8 +5,9 @@ import { InputError } from '../units/errors.js';
 import type { StepConstants } from './constants.js';
 import type { ComputePrecision } from './run-setting.js';
 
-/** FLOP/s and bytes/s. */
+/** FLOP/s and bytes/s, and of what generation. */
 export interface Rates {
+  readonly generation: Generation;
   readonly gemm: number;
   readonly grouped: number;
   /** The output layer and the router run in bf16 under every precision. */
@@ -25,11 +26,14 @@ function sustained(gpu: string, { sustainedB200: b200, sustainedGb300: gb300 }: 
   return known[gpu] ?? 1;
 }
 
-/** FLOP/s of nvfp4, dense: NVIDIA's datasheets of HGX B200 and B300 (an eighth), of GB200 and GB300 NVL72 (a 72nd). */
-const fp4Peaks: Readonly<Record<string, number>> = { B200: 9e15, B300: 13.5e15, GB200: 10e15, GB300: 15e15 };
+/**
+ * FLOP/s of nvfp4, dense: NVIDIA's datasheets of HGX B200 (an eighth) and of GB200 NVL72 (a 72nd). Those of B300 and
+ * GB300 are half as much again; products of a run are held by power, not by them, and gain what `sustained` says.
+ */
+const fp4Peaks: Readonly<Record<string, number>> = { B200: 9e15, B300: 9e15, GB200: 10e15, GB300: 10e15 };
 
-/** Generations that the constants cover. */
-const generations = ['ampere', 'hopper', 'blackwell'] as const;
+/** Generations that the constants cover, in their order. */
+export const generations = ['ampere', 'hopper', 'blackwell'] as const;
 export type Generation = (typeof generations)[number];
 
 /** What is not listed counts as Hopper, by its own datasheet. */
@@ -46,7 +50,7 @@ function productShare(generation: Generation, precision: ComputePrecision, c: St
   if (generation === 'ampere') return c.gemmAmpere;
   if (precision === 'bf16') return generation === 'hopper' ? c.gemmHopper : c.gemmBlackwell;
   if (generation === 'hopper') return c.gemmHopperFp8;
-  return { fp8: c.gemmBlackwellFp8, mxfp8: c.gemmMxfp8, nvfp4: c.gemmNvfp4 }[precision];
+  return precision === 'nvfp4' ? c.gemmNvfp4 : c.gemmBlackwellFp8;
 }
 
 /** Throws `InputError` for a precision whose peak the device lacks. */
@@ -60,6 +64,7 @@ export function ratesOf(device: Device, precision: ComputePrecision, c: StepCons
   const power = sustained(gpu, c);
   const gemm = peak * productShare(generation, precision, c) * power;
   return {
+    generation,
     gemm,
     grouped: gemm * c.groupedShare,
     logits: bf16 * productShare(generation, 'bf16', c) * power,

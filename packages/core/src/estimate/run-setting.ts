@@ -43,6 +43,13 @@ export interface Overlap {
 export const stacks = ['eager', 'graphs', 'fused', 'compiled'] as const;
 export type Stack = (typeof stacks)[number];
 
+/**
+ * engine: Transformer Engine or its like, with fused norms and activations and the newest attention. native: PyTorch's
+ * own, FlashAttention-2 and an operation a kernel; compiled: the same with `torch.compile`.
+ */
+export const kernelKinds = ['engine', 'native', 'compiled'] as const;
+export type KernelKind = (typeof kernelKinds)[number];
+
 /** Modules that run again in the backward, by Megatron-Core's names; selective: attention's core. */
 export type RecomputeSetting = 'none' | 'selective' | 'full' | readonly MegatronModule[];
 
@@ -73,6 +80,7 @@ export interface RunSetting {
   readonly dispatcher: DispatchKind;
   readonly overlap: Overlap;
   readonly stack: Stack;
+  readonly kernels: KernelKind;
   /** Rows of the fullest rank's experts over the mean, 1 balanced; natural: as routing comes early in training. */
   readonly imbalance: number | 'natural';
   /** Experts' rows are padded or cut to a capacity, so that the host knows their number without waiting. */
@@ -96,6 +104,7 @@ export function runSetting(given: Pick<RunSetting, Given> & Partial<RunSetting>)
     dispatcher: 'deduplicated',
     overlap: { tp: true, ep: false, dp: true, pp: true },
     stack: 'fused',
+    kernels: 'engine',
     imbalance: 1,
     capacity: false,
     frozen: false,

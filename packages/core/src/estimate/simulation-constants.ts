@@ -74,7 +74,6 @@ export const simulationConstants: StepConstants = {
   ...stepConstants,
   hostGraphs: 1,
   hostFused: 1,
-  hostGrace: 1,
   hostCapacity: 1,
   straggler: 0,
   ...fitted,

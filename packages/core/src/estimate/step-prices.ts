@@ -8,7 +8,7 @@ import { endPrice, layerPrice, type EndPrice, type LayerPrice, type PriceContext
 import { stageSeconds } from './exchange.js';
 import { linksOfCluster } from './links.js';
 import { nextStage } from './rank-order.js';
-import { generationOf, hasGrace, ratesOf } from './rates.js';
+import { generationOf, ratesOf } from './rates.js';
 import { microBatchesOf, type RunSetting } from './run-setting.js';
 import { knownStages, type StageKind } from './stage-layers.js';
 
@@ -69,7 +69,6 @@ export function priceContext(setting: RunSetting, constants: StepConstants): Pri
     links: linksOfCluster(cluster),
     rates: ratesOf(cluster.device, precision, constants),
     constants,
-    grace: hasGrace(cluster.device),
     fused: stack === 'fused' && generationOf(cluster.device) === 'blackwell',
     imbalance: imbalance === 'natural' ? constants.naturalImbalance : imbalance,
     setting,

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { estimateStep } from './estimate-step.js';
 import { looksLikeRuns, readPublishedRuns } from './published-runs.js';
 import { runOfRow } from './run-of-row.js';
 import { spearman, validateRuns } from './validate-runs.js';
@@ -69,6 +70,62 @@ describe('reading a row', () => {
   });
 
   it.each([
+    [
+      { tp: 'TP4', pp: 'pp=2' },
+      { tp: 4, pp: 2, dp: 2 },
+    ],
+    [
+      { tp: '4.0', gpus: '16 GPUs' },
+      { tp: 4, dp: 4 },
+    ],
+    [
+      { tp: 'N/A', pp: 4 },
+      { tp: 1, pp: 4, dp: 4 },
+    ],
+    [{ layout: 'DP2 TP4 PP2' }, { tp: 4, pp: 2, dp: 2 }],
+    [{ parallelism: 'TP=2 CP=2' }, { tp: 2, cp: 2, dp: 4 }],
+    [{ dp: 16 }, { tp: 1, dp: 16 }],
+  ])('reads the layout of %j', (columns, layout) => {
+    const run = row({ ...plain, ...columns });
+    if (!run.known) throw new Error(run.why);
+    expect(run.setting.layout).toMatchObject(layout);
+  });
+
+  it.each([
+    ['seq_len', '8k', 'sequence', 8192],
+    ['fsdp', 'FSDP2', 'sharding', 'fsdp'],
+    ['dispatcher', 'all-to-all', 'dispatcher', 'all_to_all'],
+    ['dispatcher', 'AllGather', 'dispatcher', 'gathered'],
+    ['dispatcher', 'HybridEP', 'dispatcher', 'deduplicated'],
+  ])('takes %s %j', (column, text, key, value) => {
+    const run = row({ ...plain, tp: 1, [column]: text });
+    if (!run.known) throw new Error(run.why);
+    expect({ ...run.setting, sharding: run.setting.sharing }).toHaveProperty(key, value);
+  });
+
+  it("takes longer with PyTorch's own kernels, and under a power limit", () => {
+    const seconds = (columns: Record<string, string>): number => {
+      const run = row({ ...plain, tp: 1, ...columns });
+      if (!run.known) throw new Error(run.why);
+      return estimateStep(run.setting).seconds;
+    };
+    const engine = seconds({});
+    const compiled = seconds({ source: 'pytorch/torchtitan', notes: 'torch.compile' });
+    const native = seconds({ source: 'pytorch/torchtitan' });
+    expect(compiled).toBeGreaterThan(engine);
+    expect(native).toBeGreaterThan(compiled);
+    expect(seconds({ notes: '500W power limit' })).toBeGreaterThan(engine);
+    expect(seconds({ notes: '700 W' })).toBe(engine);
+  });
+
+  it('reads a time in milliseconds, and columns in any case', () => {
+    const csv = 'Model,GPU,GPUs,Seq_len,GBS,MBS,TP,Step_time_s\nllama 3 8B,H100,8,8192,128,1,1,1340 ms\n';
+    expect(looksLikeRuns(csv)).toBe(true);
+    const [run] = readPublishedRuns(csv, 'runs.csv').map(runOfRow);
+    expect(run).toMatchObject({ known: true, measuredSeconds: 1.34 });
+  });
+
+  it.each([
     [{ tp: 3 }, /do not divide/u],
     [{}, /no parallel layout/u],
     [{ tp: 1, mbs: '' }, /no micro-batch/u],
@@ -77,6 +134,12 @@ describe('reading a row', () => {
     [{ tp: 1, step_time_s: '' }, /no time/u],
     [{ tp: 1, gpu: 'TPUv5' }, /not known/u],
     [{ tp: 1, model: 'Nonesuch-7B' }, /not a known model/u],
+    [{ tp: '8x' }, /tp is "8x": a number is expected/u],
+    [{ tp: 1, gpu: 'MI300X' }, /"MI300X" is not priced: .*H100/u],
+    [{ tp: 1, gpu: 'A100-SXM4-40GB' }, /A100 of 80 GB are/u],
+    [{ tp: 1, precision: 'nvfp4' }, /H100.* no products in nvfp4/u],
+    [{ tp: 1, gpu: 'A100', precision: 'fp8' }, /A100.* no products in fp8/u],
+    [{ tp: 1, precision: 'int8' }, /"int8" is not priced: bf16/u],
     [{ tp: 0.5 }, /tp is .*0\.5.* a whole number from 1/u],
     [{ tp: -1 }, /tp is .*-1/u],
     [{ tp: 100.5, gpus: 100.5, gpu: 'GB200' }, /tp is .*100\.5/u],

@@ -74,6 +74,9 @@ describe('variants', () => {
     const whole = countParameters(getModel('llama3_70b'));
     const cut = countParameters(getModel('llama3_70b truncated to 12 layers'));
     expect((whole.total - cut.total) / 68).toBe((cut.total - cut.embedding - cut.output - 8192) / 12);
+    expect(getModel('Llama 3 70B (truncated to 12 layers)')).toEqual(
+      expect.objectContaining({ layers: 12, hiddenSize: 8192 }),
+    );
     expect(refusal('llama3_8b truncated to 40 layers')).toMatch(/has 40 layers, llama-3-8b has 32/u);
   });
 

@@ -15,6 +15,8 @@ const aliases: ReadonlyMap<string, string> = new Map([
   ['deepseekv3.1', 'deepseek-v3'],
   ['deepseekr1', 'deepseek-v3'],
   ['deepseekv2236b', 'deepseek-v2'],
+  ['qwen330b', 'qwen3-30b-a3b'],
+  ['qwen3235b', 'qwen3-235b-a22b'],
   ['qwen3moe30b', 'qwen3-30b-a3b'],
   ['qwen3moe235b', 'qwen3-235b-a22b'],
   ['qwen257b', 'qwen2.5-7b'],
@@ -87,7 +89,7 @@ function said(text: string): Said {
   const inBrackets = [...text.matchAll(/\(([^)]*)\)/gu)].map(([, inside = '']) => inside).join(' ');
   const plain = text.replaceAll(/\([^)]*\)/gu, ' ').trim();
   const head = /^(.*?)(?:\s+truncated\s+to\b|\s+architecture\s*,|\s+proxy\s*:|\s*,)/iu.exec(plain)?.[1] ?? plain;
-  const rest = plain.slice(head.length);
+  const rest = `${plain.slice(head.length)} ${inBrackets}`;
   const withoutMtp = /w\/o\s*MTP|without\s+MTP/iu.test(inBrackets);
   const mtp = withoutMtp
     ? 0

@@ -28,6 +28,7 @@ export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, kee
     dispatcher: way.dispatcher,
     overlap: way.overlapsExperts ? overlapping : apart,
     stack: problem.stack,
+    kernels: 'engine',
     imbalance: problem.imbalance,
     capacity: false,
     frozen: false,
