@@ -10,6 +10,7 @@ import {
   hostInputs,
   InputError,
   layerPasses,
+  maxOf,
   placedOn,
   probedStrategies,
   worldSize,
@@ -73,6 +74,9 @@ const modelError = 0.1;
 /** Runs of programs that move next to nothing: warm, and timed in turns. */
 const tiny = { warmUps: 2, turns: 3 };
 
+/** Placed on its cluster, with what every token picks. */
+type RecordedLayer = EmulatedLayerRequest & { readonly routing: RecordedRouting };
+
 /** A pair of halves whose bytes alone take longer than the fastest takes. */
 interface Slower {
   readonly name: string;
@@ -87,22 +91,22 @@ interface Slower {
  */
 export async function benchEmulatedLayer(request: EmulatedLayerRequest): Promise<EmulatedLayer> {
   const full: MoeShape = { ...request.shape, layout: placedOn(request.shape.layout, request.cluster) };
-  const { variants, slower } = distinctVariants(request, full);
+  const { cluster, routing, seed, chunkCounts } = request;
+  // How many tokens are run does not depend on time: a draw of these is what all that follows is about.
+  const [most] = dispatchVariants(full, [maxOf(chunkCounts)]);
+  const tokens = { cluster, shape: full, routing, seed, variants: [most], roundSeconds: 1, bytesPerSecond: 1 };
+  const layer = { ...request, shape: full, routing: recordedDraw(emulationScale(tokens).shape, routing, seed) };
+  const { variants, slower } = distinctVariants(layer);
   const few = await measureVariants(
-    request,
-    full,
+    layer,
     variants.filter(({ name }) => slower.every((one) => one.name !== name)),
   );
   const best = few.figures.best.seconds / few.scale.timeScale;
-  return slower.every(({ boundSeconds }) => boundSeconds > best) ? few : await measureVariants(request, full, variants);
+  return slower.every(({ boundSeconds }) => boundSeconds > best) ? few : await measureVariants(layer, variants);
 }
 
-async function measureVariants(
-  request: EmulatedLayerRequest,
-  full: MoeShape,
-  variants: readonly DispatchVariant[],
-): Promise<EmulatedLayer> {
-  const { cluster, name, routing, seed, chunkCounts, onPhase = () => undefined, signal } = request;
+async function measureVariants(request: RecordedLayer, variants: readonly DispatchVariant[]): Promise<EmulatedLayer> {
+  const { cluster, name, shape: full, routing, seed, chunkCounts, onPhase = () => undefined, signal } = request;
   const scale = emulationScale({
     cluster,
     shape: full,
@@ -113,14 +117,13 @@ async function measureVariants(
     bytesPerSecond: request.moverBytesPerSecond * moverShare,
   });
   const { shape } = scale;
-  const known = recordedDraw(shape, routing, seed);
   onPhase('timing kernels and what ranks add');
-  const ground = await emulatedGround(request, { scale, variants, routing: known });
+  const ground = await emulatedGround(request, { scale, variants });
   const mebibytes = (shape.tokens * shape.topK * shape.hiddenSize * dtypeBytes[shape.dtype]) / 2 ** 20;
   const only = [...new Set(variants.map((variant) => variant.name))];
   const figures = await measureLayer({
     ground,
-    named: { name, shape, mebibytes, routing: known, seed, chunkCounts, only, keepFixed: false },
+    named: { name, shape, mebibytes, routing, seed, chunkCounts, only, keepFixed: false },
     rules: { trialRuns: request.trialRuns, finalRuns: request.finalRuns, finalShare, onceShare },
     onPhase,
     ...(signal === undefined ? {} : { signal }),
@@ -129,10 +132,10 @@ async function measureVariants(
 }
 
 /** One pair of halves for each program that the layout allows, in all chunk counts; and which of them are slower. */
-function distinctVariants(
-  { cluster, routing, seed, chunkCounts }: EmulatedLayerRequest,
-  shape: MoeShape,
-): { readonly variants: DispatchVariant[]; readonly slower: readonly Slower[] } {
+function distinctVariants({ cluster, shape, routing, seed, chunkCounts }: RecordedLayer): {
+  readonly variants: DispatchVariant[];
+  readonly slower: readonly Slower[];
+} {
   const device = { ...cluster.device, memoryBytesPerSecond: Number.MAX_VALUE };
   const model = costModel(device, { inputs: hostInputs(0) });
   const workload = { cluster, shape, routing, seed, model, scope: 'dispatch' } as const;
@@ -152,12 +155,8 @@ function distinctVariants(
 
 /** Links as emulated; kernels as timed on a rank alone, and what ranks add, read off programs without bytes. */
 async function emulatedGround(
-  { seed, moverBytesPerSecond, signal }: EmulatedLayerRequest,
-  {
-    scale,
-    variants,
-    routing,
-  }: { readonly scale: EmulationScale; readonly variants: readonly DispatchVariant[]; readonly routing: Routing },
+  { routing, seed, moverBytesPerSecond, signal }: RecordedLayer,
+  { scale, variants }: { readonly scale: EmulationScale; readonly variants: readonly DispatchVariant[] },
 ): Promise<Ground> {
   const { shape, seen, emulated, timeScale } = scale;
   const launcher = emulatingLauncher({ cluster: emulated, timeScale, scheduler: contestScheduler });
