@@ -36,6 +36,7 @@ export interface MemoryFlags {
   readonly exchange: ExchangeLibrary;
   readonly weightShards: number;
   readonly expertWeightShards: number;
+  readonly pagedStash?: number;
 }
 
 export const sharingNames = Object.keys(sharingRules) as SharingName[];
@@ -112,6 +113,14 @@ export const memoryFlags = {
     ...countFlag('count', "The same of experts' weights, beside etp", limits.ranks),
     default: '1',
   },
+  pagedStash: {
+    kind: 'parsed',
+    parse: parseImbalance,
+    placeholder: 'factor',
+    brief:
+      "Pool of Megatron's paged stash over what balanced routing keeps, as 1.1; --imbalance is the rank's capacity",
+    optional: true,
+  },
 } as const;
 
 const isMonta = (module: MegatronModule): module is RecomputeModule =>
@@ -133,6 +142,7 @@ export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySettin
     imbalance,
     exchange,
     weightShards,
+    ...(flags.pagedStash === undefined ? {} : { pagedStash: flags.pagedStash }),
     activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
   };
 }

@@ -45,7 +45,7 @@ import { maxOf } from '../units/lists.js';
 import { TemplateLines, type CompiledAt } from './template-lines.js';
 
 /** What settings of one table have in common: none has weight shards, and rows travel through NCCL. */
-type Common = Omit<MemorySetting, 'weightShards' | 'exchange' | 'hostStates'>;
+type Common = Omit<MemorySetting, 'weightShards' | 'exchange' | 'hostStates' | 'pagedStash'>;
 
 /** What settings of one table differ in. */
 export interface MemoryChoice {

@@ -11,6 +11,7 @@ import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import type { ExchangeLibrary } from './exchange-buffers.js';
 import { asConvention, recomputeUnder, type Convention } from './convention.js';
+import { pagedRows, withPagedStash } from './paged-stash.js';
 import {
   countedLayer,
   noShards,
@@ -39,15 +40,23 @@ export interface MemorySetting {
   readonly weightShards?: WeightShards;
   /** Whether the optimizer's states lie in the host's memory; on the device when left out. */
   readonly hostStates?: boolean;
+  /**
+   * Factor of the paged stash's pool over what balanced routing keeps; `imbalance` is then the rank's capacity. No
+   * stash when left out.
+   */
+  readonly pagedStash?: number;
   /** Megatron-Core's `moe_act`: experts' activations are computed again. */
   readonly activationAgain?: boolean;
 }
 
 /** How memory comes and goes under a setting. */
-export const timelineOptions = ({ step, convention, imbalance, routed }: MemorySetting): TimelineOptions => ({
-  rowsOf: routed === undefined ? expectedRows(imbalance) : routedRowsOf(step.layout, routed),
-  freed: convention === 'monta' ? 'node' : 'use',
-});
+export function timelineOptions({ step, convention, imbalance, routed, pagedStash }: MemorySetting): TimelineOptions {
+  const rowsOf = routed === undefined ? expectedRows(imbalance) : routedRowsOf(step.layout, routed);
+  return {
+    rowsOf: pagedStash === undefined ? rowsOf : pagedRows(rowsOf, pagedStash),
+    freed: convention === 'monta' ? 'node' : 'use',
+  };
+}
 
 /** Passes up to which a pipeline reaches what it ever holds: the warm-up, and a round behind it. */
 export function fewMicroBatches({
@@ -79,7 +88,8 @@ export function memoryStep({ step, convention, routed, ...setting }: MemorySetti
  */
 export function stageProgram(setting: MemorySetting, stage: number): Program {
   const step = memoryStep(setting);
-  return asConvention(stagePasses(step, stage), setting.convention, step, setting.activationAgain);
+  const program = asConvention(stagePasses(step, stage), setting.convention, step, setting.activationAgain);
+  return setting.pagedStash === undefined ? program : withPagedStash(program);
 }
 
 export const compileStage = (setting: MemorySetting, stage: number): CompiledProgram =>
