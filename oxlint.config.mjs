@@ -34,7 +34,7 @@ export default {
     },
     {
       files: ['packages/**/*.ts', 'packages/**/*.tsx'],
-      rules: { 'max-lines': ['error', { max: 400 }] },
+      rules: { 'max-lines': ['error', { max: 450 }] },
     },
     // What core passes on: a list of names, and nothing else.
     {
