@@ -4,11 +4,17 @@ import { gpuNodesText } from './gpu-nodes-page.js';
 import { gpuPage } from './gpu-page.js';
 import { gpuRunsText, runParts, type RunReports } from './gpu-runs-page.js';
 
+/** Of hosts with so many cards; the most first. */
+const nodesFiles = ['gpu-nodes-8.json', 'gpu-nodes-4.json', 'gpu-nodes-2.json', 'gpu-nodes.json'];
+
 /** `read` gives a report by the name of its file, or undefined. Throws where there is no report of a card at all. */
 export function gpuDocument(read: (name: string) => GpuReport | undefined): string {
   const card = read('gpu.json');
   if (card === undefined) throw new Error('docs/gpu.json is missing: ./run gpu.json in the bundle writes it');
-  const nodes = read('gpu-nodes.json');
+  const nodes = nodesFiles.flatMap((file) => {
+    const report = read(file);
+    return report === undefined ? [] : [gpuNodesText(report, file)];
+  });
   const runs: RunReports = Object.fromEntries(runParts.map((part) => [part, read(`gpu-${part}.json`)]));
-  return [gpuPage(card), ...(nodes === undefined ? [] : [gpuNodesText(nodes)]), gpuRunsText(runs)].join('\n');
+  return [gpuPage(card), ...nodes, gpuRunsText(runs)].join('\n');
 }

@@ -328,10 +328,13 @@ function arrangementText(one: Arrangement, withBars = false): string {
 }
 
 /** The section, from a report of the part `nodes`. */
-export function gpuNodesText({ card, driver = 'unknown', date, node, command, nodes }: GpuReport): string {
+export function gpuNodesText(report: GpuReport, file = 'gpu-nodes.json'): string {
+  const { card, driver = 'unknown', date, node, command, nodes, errors } = report;
   if (nodes === undefined) return '';
   const { cards, between, narrower = [], inside } = nodes;
   const one = cards === 1;
+  const error = errors?.nodes?.split('\n', 1)[0];
+  const cut = error === undefined ? '' : `It did not run to its end: ${error}\n\n`;
   const how = one
     ? `Four ranks share the card through the multi-process service, TP=2 x EP=2 and others. NCCL takes each for a \
 host of its own, so that all bytes go over the loopback's TCP, those of tensor parallelism too: there is one tier, \
@@ -344,7 +347,7 @@ TCP between. Both nodes are this one host, and each card serves a rank of either
 service.`;
   return `# ${one ? 'Ranks over NCCL on one GPU' : `On ${cards} GPUs`}
 
-Written from \`docs/gpu-nodes.json\`. Every figure below is from one run:
+Written from \`docs/${file}\`. Every figure below is from one run:
 
 ${markdownTable(
   ['', ''],
@@ -353,11 +356,11 @@ ${markdownTable(
     ['driver', driver],
     ['Node', node],
     ['date', date],
-    ['command', `\`./run gpu-nodes.json ${command.join(' ')}\` in the folder that \`npm run bundle:gpu\` writes`],
+    ['command', `\`./run ${file} ${command.join(' ')}\` in the folder that \`npm run bundle:gpu\` writes`],
   ],
 )}
 
-## ${one ? 'Four hosts on one card' : 'Two nodes'}
+${cut}## ${one ? 'Four hosts on one card' : 'Two nodes'}
 
 ${how}
 

@@ -56,6 +56,14 @@ describe('the page about GPUs', () => {
     expect(text).toMatch(/No card has run them.*--parts verified --seconds 400.*--parts sanitizer/su);
     const errors = { sanitizer: 'no driver\nat', starts: 'it was late' };
     expect(gpuRunsText({ sanitizer: { ...report, errors } })).toContain('It did not run to its end: no driver');
+    const way = (name: string, seconds: number) => ({ name, seconds: [seconds, 2 * seconds], medianSeconds: seconds });
+    const parallel = { ranks: 2, tokens: 8192, model: 'm', monta: [way('slow', 0.004), way('fast', 0.002)] };
+    const beside = gpuRunsText({
+      parallel: { ...report, parallel: { ...parallel, peer: { ...way('theirs', 0.003), torch: '2.11' } } },
+    });
+    expect(beside).toMatch(/\| fast \| 2\.00 \| 2\.00 to 4\.00 \| 1\.50 \|\n\| slow .*\| 0\.75 \|\n\| theirs /u);
+    const alone = gpuRunsText({ parallel: { ...report, parallel: { ...parallel, problem: 'no torch\nat' } } });
+    expect(alone).toMatch(/\| fast \| 2\.00 \| 2\.00 to 4\.00 \| – \|.*PyTorch did not run: no torch\n/su);
     const cut = gpuRunsText({ starts: { ...report, errors, starts: { ...place, left } } });
     expect(cut).toMatch(/\| 2 \| 100 \| 40 \|.*It did not run to its end: it was late/su);
   });
@@ -64,6 +72,7 @@ describe('the page about GPUs', () => {
     const { nodes, ...rest } = read('gpu-nodes.json');
     const text = gpuNodesText({ ...rest, nodes: { ...nodes, cards: 2 } });
     expect(text).toContain('# On 2 GPUs');
+    expect(gpuNodesText({ ...rest, nodes }, 'gpu-nodes-8.json')).toContain('`./run gpu-nodes-8.json --parts');
     expect(text).toMatch(/\| the best exchange reaches its ceiling \| 97 % \| 54\.1 % \| no \|/u);
     expect(text).toMatch(
       /\| the plan's choice is the fastest or within 5 % \| 90 % of 40 layers \| 76\.5 % of 17 \| no \|/u,

@@ -1,6 +1,6 @@
 /**
- * Writes docs/gpu.md from docs/gpu.json, docs/gpu-nodes.json and docs/gpu-PART.json, which a GPU bundle's `run` wrote
- * on hosts with cards: `npm run docs:gpu`.
+ * Writes docs/gpu.md from docs/gpu.json, docs/gpu-nodes.json (of one card; gpu-nodes-2.json of two, and so on) and
+ * docs/gpu-PART.json, which a GPU bundle's `run` wrote on hosts with cards: `npm run docs:gpu`.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
