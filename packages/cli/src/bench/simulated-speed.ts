@@ -42,14 +42,14 @@ function choice(name: string): string {
   return found.known ? found.best.name : found.missing.join();
 }
 
-/** 61 layers on 16 stages, 120 micro-batches. */
-function wholeStep(name: string): string {
+/** 61 layers on 16 stages, 120 micro-batches: in one, or pass by pass. */
+function wholeStep(name: string, depth: 'whole' | 'passes'): string {
   const cluster = getCluster(name);
   const step = {
     ...stepOf({ pp: 16, dp: deviceCount(cluster) / 16, ep: 64 }, 120),
     layersOfStages: [...Array.from({ length: 15 }, () => 4), 1],
   };
-  const run = simulateRun({ cluster, step, routing: uniform, seed: 1, model: costModel(cluster.device) });
+  const run = simulateRun({ cluster, step, routing: uniform, seed: 1, model: costModel(cluster.device), depth });
   return run.known ? `${formatSeconds(run.seconds)}, ${run.depth}` : run.missing.join();
 }
 
@@ -66,6 +66,8 @@ export function simulatedRows(processorSeconds: (action: () => void) => number):
     ...[64, 1024, 64, 1024].map((gpus) =>
       row(`choose a dispatch, EP 64 on ${formatInteger(gpus)} GPUs`, () => choice(`h100-${gpus / 8}x8`)),
     ),
-    row('a step, PP 16, 120 micro-batches, 2,048 GPUs', () => wholeStep('h100-256x8')),
+    ...(['whole', 'passes'] as const).map((depth) =>
+      row('a step, PP 16, 120 micro-batches, 2,048 GPUs', () => wholeStep('h100-256x8', depth)),
+    ),
   ];
 }

@@ -13,6 +13,7 @@ import {
   type SimulationJob,
   type StageWork,
 } from '../simulate/index.js';
+import { likePrograms } from './like-programs.js';
 
 export interface WholeStep extends StageWork {
   readonly known: true;
@@ -47,7 +48,10 @@ export function simulateWhole(
   // interleaved stages take micro-batches in rounds of as many as there are stages
   const every = (step.virtualStages ?? 1) > 1 ? step.layout.pp : 1;
   for (const microBatches of microBatchesToTry(step, every)) {
-    const simulation = simulate(jobOf(pipelineStep({ ...step, microBatches })));
+    const job = jobOf(pipelineStep({ ...step, microBatches }));
+    // where ranks are alike, so are nodes: routing asks for neither layer nor micro-batch
+    const anywhere = job.bindings.every(({ alike }) => alike !== undefined);
+    const simulation = simulate(anywhere ? { ...job, programs: likePrograms(job.programs) } : job);
     if (!simulation.known) return simulation;
     const { summary, steps } = simulation;
     const { busySeconds, beforeUpdateSeconds } = stageWork(steps);
