@@ -1,13 +1,16 @@
 /**
  * Every way tokens can travel over MPI: results against the closed form, and the bytes of every message against those
- * that are predicted, port by port. `npm run test:strategies` runs all pairs of halves on 16 ranks.
+ * that are predicted, port by port. `npm run test:strategies` runs all pairs of halves on 16 ranks, trains with each,
+ * and prints what was counted.
  */
 import {
   allHalves,
   dispatchProgram,
   exchangesPicks,
+  formatLayout,
   getCluster,
   GroupRouting,
+  maxOf,
   placedOn,
   RoutingBinding,
   traffic,
@@ -18,7 +21,16 @@ import {
 import { route } from '@monta/core/cluster';
 import { describe, expect, it } from 'vitest';
 import { dispatchJob, dispatchShape } from '../../testing/execute/dispatch-jobs.js';
-import { layoutOf, strategyOf } from '../../testing/execute/rank-cases.js';
+import {
+  aloneCase,
+  casesOf,
+  compare,
+  layoutOf,
+  rankCase,
+  run,
+  strategyOf,
+  twinKey,
+} from '../../testing/execute/rank-cases.js';
 import { testsOverMpi } from '../../testing/hosts.js';
 import { launchMpi } from '../launch/index.js';
 import type { DispatchJob, DispatchRankResult } from './measure-dispatch.js';
@@ -88,8 +100,43 @@ describe.runIf(testsOverMpi)('every strategy over MPI', () => {
         );
         expect(ports.some((bytes) => bytes > 0)).toBe(true);
         expect({ label, carried }).toEqual({ label, carried: Float64Array.from(ports) });
+        if (every)
+          process.stdout.write(
+            `| ${formatLayout(layout)} | ${label} | ${carried.filter((bytes) => bytes > 0).length} | ` +
+              `${maxOf(carried)} | ${maxOf(ports)} |\n`,
+          );
       });
     },
     600_000,
   );
+});
+
+/** Two steps with every pair of halves. */
+const trained = (layout: Layout) =>
+  casesOf(
+    layout,
+    'over MPI',
+    {},
+    {
+      steps: 2,
+      optimizer: { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-6, weightDecay: 0.1, maxNorm: 0.5 },
+    },
+    halves.map(({ dispatch, combine }, i) => strategyOf(dispatch, combine, 1 + (i % 3), 3 - (i % 3))),
+  );
+
+/** Processes may start slowly where a machine has few cores for 16. */
+const startSeconds = 300;
+
+describe.runIf(testsOverMpi && every)('training on 16 ranks over MPI', () => {
+  it('equals one rank with every pair of halves', async () => {
+    const layout = { ...layoutOf({ tp: 2, dp: 8, ep: 8 }), ranksPerNode: 4 };
+    const given = trained(layout).map(rankCase);
+    expect(given.length).toBeGreaterThan(20);
+    const twins = new Map(given.map((one) => [twinKey(one), aloneCase(one)]));
+    const alone = await run(1, [...twins.values()]);
+    const results = await run(16, given, { launch: (options) => launchMpi({ ...options, startSeconds }) });
+    const places = [...twins.keys()];
+    expect(results).toHaveLength(given.length);
+    expect(results.flatMap((one, i) => compare(one, alone[places.indexOf(twinKey(given[i]))]))).toEqual([]);
+  }, 900_000);
 });

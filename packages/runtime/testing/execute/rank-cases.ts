@@ -236,16 +236,18 @@ export interface RunOptions {
   /** Of each rank. */
   readonly maximumMemoryBytes?: number;
   readonly workerModule?: URL;
+  /** Threads of this process unless given. */
+  readonly launch?: typeof launchLocal;
 }
 
 /** Runs cases one after another in one job; what rank 0 returned. */
 export async function run(
   ranks: number,
   cases: readonly RankCase[],
-  { maximumMemoryBytes = 1 << 30, workerModule = usualWorker }: RunOptions = {},
+  { maximumMemoryBytes = 1 << 30, workerModule = usualWorker, launch = launchLocal }: RunOptions = {},
 ): Promise<CaseResult[]> {
   const memory = { memoryBytes: Math.min(8 << 20, maximumMemoryBytes), maximumMemoryBytes };
-  const [first] = await launchLocal({ ranks, ...memory, workerModule, workerData: { cases } });
+  const [first] = await launch({ ranks, ...memory, workerModule, workerData: { cases } });
   return first as CaseResult[];
 }
 
