@@ -69,10 +69,13 @@ export function problemOf(flags: LayoutFlags): Problem {
   const model = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, { model });
   const { sharing = 'distributed-optimizer', recompute = 'none' } = flags;
+  const { weightShards = 1, expertWeightShards = 1 } = flags;
   const setting = memorySetting(stepOf(model, layout, flags, inChunks(namedStrategies.scattered, 1)), {
     ...flags,
     sharing,
     recompute,
+    weightShards,
+    expertWeightShards,
     virtualStages: virtualStagesOf(flags),
   });
   const { step } = setting;

@@ -52,13 +52,17 @@ function problemOf(flags: PlanFlags): PlanProblem {
     });
   const { globalBatch, compute, precision: states, stack, imbalance, framework } = flags;
   const { sharing, recompute, schedule, dispatcher, rankOrder, hostStates } = flags;
+  const weightShards =
+    flags.weightShards === undefined && flags.expertWeightShards === undefined
+      ? undefined
+      : { dense: flags.weightShards ?? 1, expert: flags.expertWeightShards ?? 1 };
   return planProblem({
     model,
     cluster,
     sequence: sequenceOf(flags, model),
     globalBatch,
     bounds: boundsOf(flags),
-    fixed: { sharing, recompute, schedule, dispatcher, rankOrder, hostStates },
+    fixed: { sharing, recompute, schedule, dispatcher, rankOrder, hostStates, weightShards },
     precision: compute,
     states,
     stack,

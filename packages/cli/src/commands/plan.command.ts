@@ -1,9 +1,9 @@
 /** Flags and help of `monta plan`; what it does is in `plan.ts`, loaded when it runs. */
 import { buildCommand } from '@stricli/core';
-import type { Routing } from '@monta/core';
+import { limits, type Routing } from '@monta/core';
 import type { MontaContext } from '../context.js';
 import { costFlags, type CostFlags } from './cost-flags.js';
-import { calibrationFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
+import { calibrationFlag, countFlag, helpText, jsonFlag, lazy, seedFlag } from './flags.js';
 import { stepFlags, subjectFlags, type StepFlags, type SubjectFlags } from './layer-inputs.js';
 import { memoryFlags, type MemoryFlags, parseRecompute, sharingNames } from './memory-flags.js';
 import { searchFlags, type SearchFlags } from './search-flags.js';
@@ -15,12 +15,14 @@ export interface PlanFlags
     Omit<SubjectFlags, 'layout'>,
     CostFlags,
     StepFlags,
-    Omit<MemoryFlags, 'sharing' | 'recompute' | 'virtualStages'>,
+    Omit<MemoryFlags, 'sharing' | 'recompute' | 'virtualStages' | 'weightShards' | 'expertWeightShards'>,
     SearchFlags {
   readonly json: boolean;
   readonly layout?: string;
   readonly sharing?: MemoryFlags['sharing'];
   readonly recompute?: MemoryFlags['recompute'];
+  readonly weightShards?: number;
+  readonly expertWeightShards?: number;
   readonly routing: Routing;
   readonly scope: 'dispatch' | 'layer';
   readonly seed: number;
@@ -41,6 +43,18 @@ export const planCommand = buildCommand<PlanFlags, [], MontaContext>({
       },
       ...stepFlags,
       ...memoryFlags,
+      weightShards: {
+        ...countFlag(
+          'count',
+          'Ranks that each dense weight is split over beside tp (searched; with a layout 1)',
+          limits.ranks,
+        ),
+        optional: true,
+      },
+      expertWeightShards: {
+        ...countFlag('count', "The same of experts' weights, beside etp", limits.ranks),
+        optional: true,
+      },
       sharing: {
         kind: 'enum',
         values: sharingNames,

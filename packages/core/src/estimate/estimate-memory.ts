@@ -18,7 +18,7 @@ const computesActivationAgain = (recompute: RecomputeSetting): boolean =>
 /** Run as Megatron-Core keeps it. Throws `InputError` where micro-batches do not divide. */
 export function memorySetting(setting: RunSetting): MemorySetting {
   const { model, layout, sequence, microBatch, virtualStages, recompute, sharing, states, imbalance } = setting;
-  const { hostStates } = setting;
+  const { hostStates, weightShards } = setting;
   return {
     step: {
       model,
@@ -39,6 +39,7 @@ export function memorySetting(setting: RunSetting): MemorySetting {
     imbalance: imbalance === 'natural' ? stepConstants.naturalImbalance : imbalance,
     activationAgain: computesActivationAgain(recompute),
     ...(hostStates === undefined ? {} : { hostStates }),
+    ...(weightShards === undefined ? {} : { weightShards }),
   };
 }
 
@@ -47,7 +48,7 @@ export function memorySetting(setting: RunSetting): MemorySetting {
  * that compute again no module but the experts' activation name that one alone.
  */
 export function runOfMemory(memory: MemorySetting, cluster: Cluster, given: Partial<RunSetting> = {}): RunSetting {
-  const { step, sharing, precision, imbalance, activationAgain = false, hostStates } = memory;
+  const { step, sharing, precision, imbalance, activationAgain = false, hostStates, weightShards } = memory;
   const { model, layout, sequence, sequences, microBatches, recompute = 'none', virtualStages = 1 } = step;
   const modules = typeof recompute === 'string' ? [] : recompute;
   return runSetting({
@@ -61,6 +62,7 @@ export function runOfMemory(memory: MemorySetting, cluster: Cluster, given: Part
     states: precision,
     sharing,
     ...(hostStates === undefined ? {} : { hostStates }),
+    ...(weightShards === undefined || weightShards.dense * weightShards.expert === 1 ? {} : { weightShards }),
     imbalance,
     recompute:
       typeof recompute === 'string' && !activationAgain
@@ -83,7 +85,7 @@ export class RunMemory {
 
   /** Bytes of the fullest device. Throws `InputError` where micro-batches do not divide. */
   totalBytes(setting: RunSetting): number {
-    const { layout, microBatch, virtualStages, layersOfStages, sharing, schedule, hostStates } = setting;
+    const { layout, microBatch, virtualStages, layersOfStages, sharing, schedule, hostStates, weightShards } = setting;
     const { recompute, activationAgain } = this.#recomputeOf(setting.recompute);
     return this.#table.totalBytes({
       layout,
@@ -96,6 +98,7 @@ export class RunMemory {
       activationAgain,
       sharing,
       hostStates,
+      weightShards,
     });
   }
 

@@ -1,7 +1,7 @@
 /** What one training run is, as far as the time of its step depends on it. */
 import type { Cluster } from '../cluster/cluster.js';
 import type { Layout } from '../layout/layout.js';
-import type { MegatronModule, PrecisionName, SharingName } from '../memory/index.js';
+import type { MegatronModule, PrecisionName, SharingName, WeightShards } from '../memory/index.js';
 import type { MoeModel } from '../model/model.js';
 import type { RankOrder } from './rank-order.js';
 
@@ -65,6 +65,8 @@ export interface RunSetting {
   readonly rankOrder?: RankOrder;
   /** Whether the optimizer's states lie in the host's memory and are updated there; no when left out. */
   readonly hostStates?: boolean;
+  /** Beside a rule that keeps weights whole; none when left out. */
+  readonly weightShards?: WeightShards;
   /** Tokens of a sequence. */
   readonly sequence: number;
   /** Sequences of one micro-batch of one replica. */

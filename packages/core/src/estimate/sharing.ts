@@ -1,12 +1,13 @@
 /** What ranks that hold the same parameters do together: gradients, weights and the optimizer's states. */
 import type { Layout } from '../layout/layout.js';
-import { sharingRules } from '../memory/index.js';
+import { sharingRules, type WeightShards } from '../memory/index.js';
 import type { StepConstants } from './constants.js';
 import { hostUpdateSeconds } from './host-states.js';
 import { ringWithin, type Links } from './links.js';
 import { sharersInDomain } from './rank-order.js';
 import type { Rates } from './rates.js';
 import type { RunSetting } from './run-setting.js';
+import { shardRings } from './weight-shards.js';
 
 interface Stage {
   readonly forward: number;
@@ -33,7 +34,10 @@ export function memorySharing({
   stage,
   microBatches,
 }: {
-  readonly setting: Pick<RunSetting, 'sharing' | 'overlap' | 'frozen' | 'cluster' | 'rankOrder' | 'hostStates'>;
+  readonly setting: Pick<
+    RunSetting,
+    'sharing' | 'overlap' | 'frozen' | 'cluster' | 'rankOrder' | 'hostStates' | 'weightShards'
+  >;
   readonly layout: Layout;
   readonly links: Links;
   readonly rates: Pick<Rates, 'memory'>;
@@ -55,11 +59,29 @@ export function memorySharing({
     ? 0
     : (rule.gradients && !rule.weights ? microBatches : 1) * beside(c.exposedDp, gradients, stage.backward) +
       beside(c.exposedDp, rule.optimizer ? weights : gradients, stage.forward);
+  const shardsSeconds = (shards: WeightShards): number => {
+    const rings = shardRings(links, layout, shards);
+    const [dense, expert] = [shards.dense > 1 ? stage.dense : 0, shards.expert > 1 ? stage.expert : 0];
+    const gather = rings.gather(dense * weightBytes, expert * weightBytes);
+    const reduce = setting.frozen ? 0 : rings.gather(dense * c.gradientBytes, expert * c.gradientBytes);
+    const replicas = (bytes: number): number =>
+      setting.frozen ? 0 : rings.replicas(stage.dense * bytes, stage.expert * bytes);
+    return (
+      beside(c.exposedDp, replicas(c.gradientBytes), stage.backward) +
+      beside(c.exposedDp, replicas(weightBytes), stage.forward) +
+      microBatches *
+        (beside(c.exposedFsdp, gather, stage.forward) + beside(c.exposedFsdp, gather + reduce, stage.backward))
+    );
+  };
   const again = weights + (setting.frozen ? 0 : gradients);
   const sharded =
     microBatches * (beside(c.exposedFsdp, weights, stage.forward) + beside(c.exposedFsdp, again, stage.backward));
   // Sharded weights take all that others take, and more.
-  const shared = rule.weights ? Math.max(once, sharded) : once;
+  const shared = rule.weights
+    ? Math.max(once, sharded)
+    : setting.weightShards === undefined
+      ? once
+      : Math.max(once, shardsSeconds(setting.weightShards));
   if (setting.frozen) return { dp: shared, optimizer: 0 };
   const own = rule.optimizer ? stage.dense / (dp * cp) + stage.expert / edp : stage.dense + stage.expert;
   const update =

@@ -4,7 +4,7 @@
  * every depth of a pipeline. A test holds it against the plain form.
  */
 import type { Layout } from '../layout/layout.js';
-import { sharingRules } from '../memory/index.js';
+import { sharingRules, type WeightShards } from '../memory/index.js';
 import { binaryLogarithm } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
 import { stageSeconds } from './exchange.js';
@@ -29,6 +29,7 @@ import { weightBytes } from './sharing.js';
 import { endPlace, place, placeOfDispatcher, splitLines, valuesOfKind, type SplitLines } from './split-lines.js';
 import { knownStages, type StageKind } from './stage-layers.js';
 import { bubbleSeconds, priceContext } from './step-prices.js';
+import { shardRings } from './weight-shards.js';
 
 /** A time that is straight in what moves. */
 interface Line {
@@ -46,8 +47,16 @@ interface LayoutRow {
   readonly expertRing: Line;
   /** From stage to stage, by the token of a rank. */
   readonly hop: Line;
+  /** Of weight shards, as they are asked for. */
+  readonly shards: Map<WeightShards, ShardLines>;
   /** Share that the slowest of many ranks adds. */
   readonly straggling: number;
+}
+
+/** Rings over the shards of weights, and over their replicas, by the byte of either. */
+interface ShardLines {
+  readonly gather: readonly [dense: Line, expert: Line];
+  readonly replicas: readonly [dense: Line, expert: Line];
 }
 
 /** Amounts at which lines are drawn, beside none: far off, so that differences keep their digits. */
@@ -96,7 +105,7 @@ export class StepTable {
 
   /** Seconds of the whole step. */
   seconds(setting: RunSetting): number {
-    const { layout, sharing, overlap, schedule, virtualStages, microBatch, hostStates = false } = setting;
+    const { layout, sharing, overlap, schedule, virtualStages, microBatch, hostStates = false, weightShards } = setting;
     const { constants: c, rates } = this.#context;
     const { frozen, sequence } = this.#setting;
     const row = this.#rowOf(setting);
@@ -104,6 +113,7 @@ export class StepTable {
     const microBatches = microBatchesOf(setting);
     const rule = sharingRules[sharing];
     const { denseRing, expertRing } = row;
+    const shardLines = weightShards === undefined ? undefined : this.#shardsOf(row, layout, weightShards);
     const ringFixed = denseRing.fixed + expertRing.fixed;
     const [denseShare, expertShare] = rule.optimizer ? [1 / (layout.dp * layout.cp), 1 / layout.edp] : [1, 1];
     const hidden = overlap.dp ? 1 : 0;
@@ -135,6 +145,19 @@ export class StepTable {
         const again = weights + (frozen ? 0 : gradients);
         const gathered = shownBeside(weights, hiddenFsdp, stageForward) + shownBeside(again, hiddenFsdp, stageBackward);
         shown = Math.max(shown, microBatches * gathered);
+      }
+      if (shardLines !== undefined && weightShards !== undefined) {
+        const [ofDense, ofExpert] = [weightShards.dense > 1 ? dense : 0, weightShards.expert > 1 ? expert : 0];
+        const [gather, reduce] = [weightBytes, frozen ? 0 : c.gradientBytes].map((bytes) =>
+          bytes === 0 ? 0 : bothLines(shardLines.gather, ofDense * bytes, ofExpert * bytes),
+        ) as [number, number];
+        const [last, next] = [c.gradientBytes, weightBytes].map((bytes) =>
+          frozen ? 0 : bothLines(shardLines.replicas, dense * bytes, expert * bytes),
+        ) as [number, number];
+        const every =
+          shownBeside(gather, hiddenFsdp, stageForward) + shownBeside(gather + reduce, hiddenFsdp, stageBackward);
+        const once = shownBeside(last, hiddenDp, stageBackward) + shownBeside(next, hiddenDp, stageForward);
+        shown = Math.max(shown, once + microBatches * every);
       }
       exposedDp = Math.max(exposedDp, shown);
       const own = frozen ? 0 : dense * denseShare + expert * expertShare;
@@ -174,6 +197,18 @@ export class StepTable {
     return row;
   }
 
+  #shardsOf({ shards }: LayoutRow, layout: Layout, weightShards: WeightShards): ShardLines {
+    const found = shards.get(weightShards);
+    if (found !== undefined) return found;
+    const { gather, replicas } = shardRings(this.#context.links, layout, weightShards);
+    const made: ShardLines = {
+      gather: [lineOf((bytes) => gather(bytes, 0)), lineOf((bytes) => gather(0, bytes))],
+      replicas: [lineOf((bytes) => replicas(bytes, 0)), lineOf((bytes) => replicas(0, bytes))],
+    };
+    shards.set(weightShards, made);
+    return made;
+  }
+
   #newRow(layout: Layout, order: RankOrder): LayoutRow {
     const { links, model, constants: c } = this.#context;
     const { tp, cp, dp, pp, ep, etp, edp } = layout;
@@ -188,6 +223,7 @@ export class StepTable {
       denseRing: lineOf((bytes) => ringWithin(links, dp * cp, inside.dense, bytes)),
       expertRing: lineOf((bytes) => ringWithin(links, edp, inside.expert, bytes)),
       hop: lineOf((tokens) => stageSeconds(links, next, tokens, model.hiddenSize)),
+      shards: new Map<WeightShards, ShardLines>(),
       straggling: c.straggler * binaryLogarithm(Math.max(1, (gpusOfStage * pp) / links.domain)),
     };
     this.#rows[order].set(layout, row);
@@ -311,3 +347,7 @@ export class StepTable {
 /** What of communication is seen where a share of it may hide, in a window. */
 const shownBeside = (communication: number, hidden: number, window: number): number =>
   communication - Math.min(hidden * communication, window);
+
+/** Latencies of both are in either line's fixed part: no bytes of one kind leave its own. */
+const bothLines = ([dense, expert]: ShardLines['gather'], denseBytes: number, expertBytes: number): number =>
+  dense.fixed + dense.slope * denseBytes + expert.slope * expertBytes;

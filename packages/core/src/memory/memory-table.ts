@@ -32,13 +32,15 @@ import {
 } from './stage-elements.js';
 import { beside, communicators, gpuOverheads, standInsOf, type Overheads } from './stage-memory.js';
 import {
+  type Precision,
+  type SharingName,
+  type StateRates,
+  type WeightShards,
+  noShards,
   onDevice,
   precisions,
   sharingRules,
   stateRates,
-  type Precision,
-  type SharingName,
-  type StateRates,
 } from './states.js';
 import type { Elements } from '../schedule/template-elements.js';
 import { maxOf } from '../units/lists.js';
@@ -62,6 +64,8 @@ export interface MemoryChoice {
   readonly sharing: SharingName;
   /** Whether the optimizer's states lie in the host's memory. */
   readonly hostStates?: boolean | undefined;
+  /** Beside a rule that keeps weights whole. */
+  readonly weightShards?: WeightShards | undefined;
 }
 
 /** Sequences at which templates are compiled. */
@@ -169,15 +173,15 @@ export class MemoryTable {
 
   /** Bytes of the fullest device. Throws `InputError`. */
   totalBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
-    const { layout, sequences, sharing, hostStates = false } = choice;
+    const { layout, sequences, sharing, hostStates = false, weightShards = noShards } = choice;
     const entry = this.#entryOf(choice);
     const tokens = (sequences * this.#setting.step.sequence) / layout.cp;
     const weights = entry.weights.known.get(layout.ep) ?? this.#weightsOf(entry.weights, layout.ep);
-    const passes = this.#passesOf(entry, tokens, { layout, sharing, parts: weights.parts });
+    const passes = this.#passesOf(entry, tokens, { layout, sharing, weightShards, parts: weights.parts });
     const rates = this.#rates[hostStates ? 'host' : 'device'][sharing];
     let most = 0;
     for (const stage of this.#stagesOf(choice)) {
-      const states = statesOf(stage.holding, weights.parts, layout, rates);
+      const states = statesOf({ holding: stage.holding, parts: weights.parts, layout, rates, weightShards });
       most = Math.max(most, states + peakOfPasses(stage.passes, passes));
     }
     const communicationBytes = communicators(layout) * overheads.communicatorBytes;
@@ -289,22 +293,28 @@ function costsOf({ blocks }: Entry, tokens: number): PassCosts {
 interface GatheringChoice {
   readonly layout: Layout;
   readonly sharing: SharingName;
+  readonly weightShards: WeightShards;
   readonly parts: PartElements;
 }
 
 /** Alike where the same is gathered; with nothing gathered, the tokens alone. */
-function gatheringKey({ layout, sharing }: GatheringChoice, tokens: number): string | number {
+function gatheringKey({ layout, sharing, weightShards }: GatheringChoice, tokens: number): string | number {
   const { dp, cp, edp, ep } = layout;
   const { weights, gradients } = sharingRules[sharing];
-  if (!weights && !gradients) return tokens;
+  if (!weights && !gradients)
+    return weightShards === noShards
+      ? tokens
+      : `${tokens} shards ${weightShards.dense > 1} ${weightShards.expert > 1} ${ep}`;
   return `${tokens} ${weights} ${dp * cp > 1} ${edp > 1} ${ep}`;
 }
 
-function gatheredBytes({ layout, sharing, parts }: GatheringChoice, precision: Precision): GatheredBytes {
-  const { weights, gradients } = sharingRules[sharing];
+function gatheredBytes({ layout, sharing, weightShards, parts }: GatheringChoice, precision: Precision): GatheredBytes {
+  const rule = sharingRules[sharing];
+  const sharded = weightShards.dense > 1 || weightShards.expert > 1;
+  const [weights, gradients] = sharded ? [true, true] : [rule.weights, rule.gradients];
   if (!weights && !gradients) return noneGathered;
-  const shared = ({ dense, expert }: Elements): number =>
-    (layout.dp * layout.cp > 1 ? dense : 0) + (layout.edp > 1 ? expert : 0);
+  const over = sharded ? weightShards : { dense: layout.dp * layout.cp, expert: layout.edp };
+  const shared = ({ dense, expert }: Elements): number => (over.dense > 1 ? dense : 0) + (over.expert > 1 ? expert : 0);
   const unit = (elements: Elements): GatheredBytes['moe'] => ({
     weights: weights ? shared(elements) * precision.weight : 0,
     gradients: gradients ? shared(elements) * precision.gradient : 0,
@@ -314,15 +324,23 @@ function gatheredBytes({ layout, sharing, parts }: GatheringChoice, precision: P
 }
 
 /** Bytes of a stage's states. */
-function statesOf(
-  holding: StageHolding,
-  parts: PartElements,
-  { dp, cp, edp }: Layout,
-  { own, shared }: StateRates,
-): number {
+function statesOf({
+  holding,
+  parts,
+  layout: { dp, cp, edp },
+  rates: { own, shared },
+  weightShards,
+}: {
+  readonly holding: StageHolding;
+  readonly parts: PartElements;
+  readonly layout: Layout;
+  readonly rates: StateRates;
+  readonly weightShards: WeightShards;
+}): number {
   const { all } = stageElements(holding, parts);
   const split = Math.ceil(all.dense / (dp * cp)) + Math.ceil(all.expert / edp);
-  return (all.dense + all.expert) * own + split * shared;
+  const whole = Math.ceil(all.dense / weightShards.dense) + Math.ceil(all.expert / weightShards.expert);
+  return whole * own + split * shared;
 }
 
 const hasBlock = ({ moeLayers }: MoeModel, block: PassBlock): boolean =>

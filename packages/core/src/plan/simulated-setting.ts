@@ -19,10 +19,19 @@ export interface NotSimulated {
 }
 
 /** What of a setting the program of a step does not do. */
-function lacking({ layout, schedule, overlap, precision, rankOrder, hostStates }: RunSetting): string | undefined {
+function lacking({
+  layout,
+  schedule,
+  overlap,
+  precision,
+  rankOrder,
+  hostStates,
+  weightShards,
+}: RunSetting): string | undefined {
   if (layout.cp > 1) return 'programs have no context parallelism';
   if (schedule === 'zero-bubble' || isDual(schedule)) return `programs have no ${schedule}`;
   if (rankOrder === 'pp-dp') return 'programs have stages outside replicas';
+  if (weightShards !== undefined) return 'programs of a search have no weight shards';
   if (hostStates === true) return 'programs keep states on the device';
   if (overlap.ep) return "programs exchange experts' rows beside no other micro-batch";
   if (precision !== 'bf16' && precision !== 'fp8') return `kernels have no prices in ${precision}`;

@@ -1,7 +1,7 @@
 /** What is exported, and what comes out: settings with their reasons, in the framework's own fields. */
 import type { Cluster } from '../../cluster/index.js';
 import type { ComputePrecision } from '../../estimate/index.js';
-import type { MegatronModule, SharingName } from '../../memory/index.js';
+import type { MegatronModule, SharingName, WeightShards } from '../../memory/index.js';
 import type { Recompute, StepShape } from '../../schedule/index.js';
 
 /** A step and the machine it is for. */
@@ -25,6 +25,8 @@ export interface ExportPlan extends Pick<
   readonly sharing?: SharingName;
   /** Whether the experts' exchange runs beside the passes of another micro-batch. */
   readonly overlapExperts?: boolean;
+  /** Over how many ranks weights are split beside tp and etp. */
+  readonly weightShards?: WeightShards;
   /** Stages inside replicas; replicas inside stages when left out. */
   readonly stagesInside?: boolean;
   /** Whether the optimizer's states lie in the host's memory. */

@@ -13,12 +13,38 @@ const of = (field: string, value: ExportValue, reason: string): ExportSetting =>
 const when = (condition: boolean, ...settings: readonly ExportSetting[]): readonly ExportSetting[] =>
   condition ? settings : [];
 
+/** Weight shards count the ranks of tensor parallelism too. */
+const shardSettings = (
+  { tp, etp }: ExportPlan['layout'],
+  shards: ExportPlan['weightShards'],
+): readonly ExportSetting[] =>
+  shards === undefined
+    ? []
+    : [
+        ...when(
+          shards.dense > 1,
+          of('tensor_parallel_num_weight_shards', tp * shards.dense, `weights over ${shards.dense} ranks beside tp`),
+        ),
+        ...when(
+          shards.expert > 1,
+          of('expert_tensor_parallel_num_weight_shards', etp * shards.expert, "the same of experts' weights"),
+        ),
+        of('ckpt_format', 'torch_dist', 'what weight shards take'),
+      ];
+
 /** Degrees of parallelism. */
-function layoutSettings({ layout, model, sequence, stagesInside = false }: ExportPlan): readonly ExportSetting[] {
+function layoutSettings({
+  layout,
+  model,
+  sequence,
+  stagesInside = false,
+  weightShards,
+}: ExportPlan): readonly ExportSetting[] {
   const { tp, pp, cp, ep, etp, sequenceParallel } = layout;
   return [
     of('tensor_model_parallel_size', tp, `${model.attentionHeads} heads over ${tp}`),
     of('pipeline_model_parallel_size', pp, pp === 1 ? 'no pipeline' : `${model.layers} layers over ${pp} stages`),
+    ...shardSettings(layout, weightShards),
     ...when(stagesInside, of('use_tp_pp_dp_mapping', true, 'stages lie inside replicas')),
     of('context_parallel_size', cp, cp === 1 ? 'sequences stay whole' : `${sequence} tokens over ${cp}`),
     ...when(

@@ -30,6 +30,7 @@ export function exportOfSetting(setting: RunSetting): ExportPlan {
     precision,
     overlapExperts: overlap.ep,
     ...(setting.rankOrder === 'pp-dp' ? { stagesInside: true } : {}),
+    ...(setting.weightShards === undefined ? {} : { weightShards: setting.weightShards }),
     ...(setting.hostStates === true ? { hostStates: true } : {}),
   };
 }

@@ -31,6 +31,10 @@ const chosen = {
   dispatcher: z.enum(dispatchKinds).describe('How rows reach their experts'),
   dispatch: z.string().describe('The same as monta train --dispatch takes it'),
   rankOrder: z.enum(rankOrders).optional().describe('Replicas inside stages (dp-pp) when left out'),
+  weightShards: z
+    .strictObject({ dense: count(limits.ranks), expert: count(limits.ranks) })
+    .optional()
+    .describe('Ranks that each dense weight, and each weight of an expert, is split over beside tp and etp'),
   hostStates: z.boolean().optional().describe("Whether the optimizer's states lie in the host's memory"),
   sharing: z.enum(Object.keys(sharingRules) as [keyof typeof sharingRules]),
   recompute: z.union([z.enum(['none', 'selective', 'full']), z.array(z.enum(megatronModules))]),

@@ -3,6 +3,7 @@ import type { Cluster } from '../../cluster/cluster.js';
 import { deviceCount } from '../../cluster/ports.js';
 import { estimateStep, microBatchesOf, runSetting, type DispatchKind, type RunSetting } from '../../estimate/index.js';
 import { checkModelLayout, formatLayout, parseLayout, type Layout } from '../../layout/index.js';
+import { checkWeightShards } from '../../memory/index.js';
 import type { MoeModel } from '../../model/model.js';
 import type { Candidate, SearchResult } from '../search/search.js';
 import { InputError } from '../../units/errors.js';
@@ -21,7 +22,7 @@ type Chosen = Omit<PlanDocument['runnersUp'][number], 'expected'>;
 function chosenOf(setting: RunSetting): Chosen {
   const { layout, virtualStages, layersOfStages, microBatch, schedule, dispatcher, sharing, recompute, overlap } =
     setting;
-  const { rankOrder, hostStates } = setting;
+  const { rankOrder, hostStates, weightShards } = setting;
   return {
     layout: formatLayout(layout),
     virtualStages,
@@ -33,6 +34,7 @@ function chosenOf(setting: RunSetting): Chosen {
     dispatch: dispatchOf[dispatcher],
     ...(rankOrder === undefined ? {} : { rankOrder }),
     ...(hostStates === undefined ? {} : { hostStates }),
+    ...(weightShards === undefined ? {} : { weightShards }),
     sharing,
     recompute: typeof recompute === 'string' ? recompute : [...recompute],
     overlap,
@@ -122,7 +124,8 @@ export function settingOfPlan(
   const { virtualStages, layersOfStages, sequences, schedule, dispatcher, sharing, recompute, overlap } = chosen;
   const layout = parseLayout(chosen.layout, deviceCount(cluster));
   checkChosen(plan, chosen, model, layout);
-  const { rankOrder, hostStates } = chosen;
+  const { rankOrder, hostStates, weightShards } = chosen;
+  if (weightShards !== undefined) checkWeightShards(weightShards, layout, sharing);
   return runSetting({
     model,
     cluster,
@@ -130,6 +133,7 @@ export function settingOfPlan(
     ...(layersOfStages === undefined ? {} : { layersOfStages }),
     ...(rankOrder === undefined ? {} : { rankOrder }),
     ...(hostStates === undefined ? {} : { hostStates }),
+    ...(weightShards === undefined ? {} : { weightShards }),
     virtualStages,
     sequence,
     microBatch: sequences,

@@ -47,6 +47,11 @@ const exchangeText = ({ dispatcher, overlap, layout, model }: RunSetting): strin
     ? '-'
     : `${dispatcher}${overlap.ep ? ', hidden' : ''}`;
 
+function sharingText({ sharing, hostStates, weightShards }: RunSetting): string {
+  const shards = weightShards === undefined ? '' : `, weights over ${weightShards.dense}/${weightShards.expert}`;
+  return `${sharing}${shards}${hostStates === true ? ', states on hosts' : ''}`;
+}
+
 /** Heads of the columns of `planRow`. */
 export const planColumns = [
   { header: 'layout (predicted)' },
@@ -63,14 +68,14 @@ export const planColumns = [
 
 /** A plan, by `planColumns`. */
 export function planRow({ setting, seconds, memoryBytes }: Candidate): string[] {
-  const { globalBatch, sequence, cluster, schedule, microBatch, sharing } = setting;
+  const { globalBatch, sequence, cluster, schedule, microBatch } = setting;
   return [
     layoutText(setting),
     schedule,
     String(microBatch),
     exchangeText(setting),
     recomputeText(setting),
-    setting.hostStates === true ? `${sharing}, states on hosts` : sharing,
+    sharingText(setting),
     formatSeconds(seconds),
     formatInteger(Math.round((globalBatch * sequence) / seconds / deviceCount(cluster))),
     formatPercent(estimateStep(setting).mfu),

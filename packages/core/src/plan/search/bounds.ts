@@ -10,6 +10,9 @@ import type { Batching } from '../space/climb.js';
 /** Bytes of an element of activations in 16 bits. */
 const activationBytes = 2;
 
+/** Ranks that weights are split over at most where they are not split over all. */
+const mostShards = 8;
+
 export class Bounds {
   readonly #problem: PlanProblem;
   readonly #experts: number;
@@ -38,14 +41,16 @@ export class Bounds {
     const dense = this.#others / (tp * pp);
     const expert = this.#experts / (ep * etp * pp);
     const { weight, gradient, main, firstMoment, secondMoment } = precisions[this.#problem.states];
+    const { weightShards: shards } = limitsOf(this.#problem);
+    const sharded = dense / Math.min(mostShards, dp * cp) + expert / Math.min(mostShards, edp);
     let least = Infinity;
     for (const name of this.#sharings) {
       const rule = sharingRules[name];
       const shared = dense / (dp * cp) + expert / edp;
       const of = (split: boolean): number => (split ? shared : dense + expert);
       const bytes =
-        of(rule.weights) * weight +
-        of(rule.gradients) * gradient +
+        (shards.includes(name) ? sharded : of(rule.weights)) * weight +
+        (shards.includes(name) ? sharded : of(rule.gradients)) * gradient +
         (this.#hosts.includes(name) ? 0 : of(rule.optimizer) * (main + firstMoment + secondMoment));
       least = Math.min(least, bytes);
     }

@@ -1,11 +1,12 @@
 /** What a point of the space leaves open: how experts' rows travel, the pipeline's schedule, who keeps what. */
-import { sharingRules, type MegatronModule, type SharingName } from '../../memory/index.js';
+import { sharingRules, type MegatronModule, type SharingName, type WeightShards } from '../../memory/index.js';
 import {
   canOrder,
   computePrecisions,
   dispatchKinds,
   hostOf,
   rankOrders,
+  shardsOf,
   type ComputePrecision,
   type DispatchKind,
   type PipelineSchedule,
@@ -34,6 +35,7 @@ export interface Keeping {
   readonly recompute: RecomputeSetting;
   /** Whether the optimizer's states lie in the host's memory. */
   readonly hostStates: boolean;
+  readonly weightShards: WeightShards | undefined;
 }
 
 /** A way, and what may be kept under it. */
@@ -103,6 +105,24 @@ function hostStatesOf(problem: PlanProblem, sharing: SharingName): readonly bool
   const { fixed, cluster } = problem;
   const can = limitsOf(problem).hostStates.includes(sharing) && hostOf(cluster.device) !== undefined;
   return [false, true].filter((host) => (host ? can : true) && (fixed.hostStates ?? host) === host);
+}
+
+/** Precisions whose weights Megatron-Core gathers as shards without more being asked. */
+const gathered: readonly ComputePrecision[] = ['bf16', 'fp8'];
+
+/** Weight shards under a rule that splits the optimizer alone: none first. */
+function weightShardsOf(
+  problem: PlanProblem,
+  layout: Layout,
+  sharing: SharingName,
+): readonly (WeightShards | undefined)[] {
+  const { model, fixed } = problem;
+  const can =
+    limitsOf(problem).weightShards.includes(sharing) && precisionsOf(problem).every((one) => gathered.includes(one));
+  const all = can ? shardsOf(layout, model.moeLayers.includes(true)) : [undefined];
+  const { weightShards: wanted } = fixed;
+  if (wanted === undefined) return all;
+  return all.filter((one) => (one?.dense ?? 1) === wanted.dense && (one?.expert ?? 1) === wanted.expert);
 }
 
 /** Whether a schedule goes with the stages and micro-batches of a point. */
@@ -189,14 +209,28 @@ export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
   const recomputes = recomputesOf(problem);
   const keepings = sharings.flatMap((sharing) =>
     hostStatesOf(problem, sharing).flatMap((hostStates) =>
-      recomputes.map((recompute) => ({ sharing, hostStates, recompute })),
+      weightShardsOf(problem, point.layout, sharing).flatMap((weightShards) =>
+        recomputes.map((recompute) => ({ sharing, hostStates, weightShards, recompute })),
+      ),
     ),
   );
   const ways = waysOf(problem, point).filter((way) => keepings.some((keeping) => goTogether(way, keeping)));
+  // Of many ways the same may be kept: lists are made once.
+  const lists = new Map<string, readonly Keeping[]>();
+  const listOf = (key: string, of: readonly Keeping[], holds: (keeping: Keeping) => boolean): readonly Keeping[] => {
+    const known = lists.get(key) ?? of.filter(holds);
+    lists.set(key, known);
+    return known;
+  };
+  const sortOf = ({ overlapsExperts, rankOrder }: Way): string => `${overlapsExperts} ${rankOrder}`;
   const branches = ways.map((way): Branch => {
-    const legal = keepings.filter((keeping) => goTogether(way, keeping));
+    const legal = listOf(sortOf(way), keepings, (keeping) => goTogether(way, keeping));
     const better = ways.filter((other) => outdoes(other, way));
-    const open = legal.filter((keeping) => !better.some((other) => goTogether(other, keeping)));
+    const sorts = [...new Set(better.map(sortOf))].sort().join(', ');
+    const open =
+      better.length === 0
+        ? legal
+        : listOf(`${sortOf(way)} but ${sorts}`, legal, (one) => !better.some((other) => goTogether(other, one)));
     return { way, exchange: exchangeOf(way), keepings: open, settings: legal.length };
   });
   return { ways, keepings, branches, settings: branches.reduce((sum, { settings }) => sum + settings, 0) };
@@ -215,8 +249,8 @@ const outdoes = (way: Way, other: Way): boolean =>
   (way.overlapsExperts || !other.overlapsExperts);
 
 /** Exchanges that run beside another micro-batch leave no room for computing a whole layer again (Megatron-Core). */
-export const goTogether = ({ overlapsExperts }: Way, { recompute }: Keeping): boolean =>
-  !(overlapsExperts && recompute === 'full');
+export const goTogether = ({ overlapsExperts, rankOrder }: Way, { recompute, weightShards }: Keeping): boolean =>
+  !(overlapsExperts && recompute === 'full') && !(rankOrder === 'pp-dp' && weightShards !== undefined);
 
 const sharedKeepings = new WeakMap<readonly Keeping[], readonly (readonly Keeping[])[]>();
 
@@ -228,7 +262,12 @@ export function bySharing(keepings: readonly Keeping[]): readonly (readonly Keep
   for (const keeping of keepings) {
     const last = alike.at(-1);
     const like = last?.[0];
-    if (like?.sharing === keeping.sharing && like.hostStates === keeping.hostStates) last?.push(keeping);
+    if (
+      like?.sharing === keeping.sharing &&
+      like.hostStates === keeping.hostStates &&
+      like.weightShards === keeping.weightShards
+    )
+      last?.push(keeping);
     else alike.push([keeping]);
   }
   sharedKeepings.set(keepings, alike);

@@ -75,20 +75,22 @@ interface Group {
 interface Entry {
   readonly layout: Layout;
   readonly shared: Shared;
-  /** Least time that a step of the layout takes, by `exchangeOf`; and of all of them. */
-  readonly floors: readonly (number | undefined)[];
+  /** Least time that a step of the layout takes. */
   readonly floorSeconds: number;
 }
 
-/** Least times of a layout, and how many times those take without what fills the bubble. */
+/**
+ * Least times of a layout at a micro-batch, by `exchangeOf`, and how many times those take without what fills the
+ * bubble.
+ */
 interface Floors {
-  readonly floors: Entry['floors'];
+  readonly floors: readonly (number | undefined)[];
   readonly waiting: number;
 }
 
 /** What of a point is known of its memory: bytes by keeping, and whether a sort of schedule has room at all. */
 interface Weights {
-  readonly bytes: Map<Keeping, number>[];
+  readonly bytes: (Map<Keeping, number> | undefined)[];
   readonly room: (boolean | undefined)[];
 }
 
@@ -98,8 +100,6 @@ const fills = ({ schedule }: Way): boolean => schedule === 'zero-bubble' || isDu
 
 /** Sorts of schedules, by what a stage keeps. */
 const sortOf = ({ schedule }: Way): number => (schedule === 'dualpipe' ? 1 : schedule === 'dualpipe-v' ? 2 : 0);
-const sorts = [0, 1, 2] as const;
-
 /** Layouts that are priced between two reports, and those that are looked at for a runner-up of a kind. */
 const [between, layoutsOfKind] = [16, 4];
 /** Times the best's seconds up to which a runner-up is worth showing. */
@@ -177,8 +177,8 @@ export class Search {
       this.#counts.represented += shared.settings;
       if (this.#bounds.stateBytes(layout) > this.#capacity) this.#counts.prunedByMemory += shared.settings;
       else if (shared.settings > 0) {
-        const floors = this.#floorsOf(layout, shared);
-        entries.push({ layout, shared, floors, floorSeconds: minOf(floors.filter((one) => one !== undefined)) });
+        const floors = this.#floorsOf(layout, shared, shared.microBatch);
+        entries.push({ layout, shared, floorSeconds: minOf(floors.filter((one) => one !== undefined)) });
       }
     }
     return entries.sort((a, b) => a.floorSeconds - b.floorSeconds);
@@ -188,7 +188,8 @@ export class Search {
   #sharedOf(layout: Layout): Shared {
     const { dp, cp, pp, ep, etp, edp } = layout;
     const splits = Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(ep * etp > 1);
-    const key = (pp * 2 ** 20 + dp) * 16 + splits + 8 * Number(canOrder(layout, 'pp-dp'));
+    const own = 16 * shardsKey(layout) + 8 * Number(canOrder(layout, 'pp-dp')) + splits;
+    const key = (pp * 2 ** 20 + dp) * 256 + own;
     const known = this.#shared.get(key);
     if (known !== undefined) return known;
     const place = pp * 2 ** 20 + dp;
@@ -234,10 +235,10 @@ export class Search {
   }
 
   /**
-   * What a step of a layout takes at least: with its largest micro-batch, without a bubble, with the least
+   * What a step of a layout takes at least with a micro-batch, by `exchangeOf`: without a bubble, with the least
    * recomputation, and with the experts' exchange beside other work whether it can be there or not.
    */
-  #floorsOf(layout: Layout, { first, exchanges, microBatch }: Shared): (number | undefined)[] {
+  #floorsOf(layout: Layout, { first, exchanges }: Shared, microBatch: number): (number | undefined)[] {
     const floors: (number | undefined)[] = [];
     const keeping = first?.keepings[0];
     if (keeping === undefined) return floors;
@@ -257,8 +258,9 @@ export class Search {
     return floors;
   }
 
-  #searchLayout({ layout, shared, floors, floorSeconds }: Entry): void {
+  #searchLayout({ layout, shared, floorSeconds }: Entry): void {
     const room = this.#capacity - this.#bounds.stateBytes(layout);
+    const known = new Map<number, (number | undefined)[]>();
     for (const { batchings, options } of shared.groups) {
       let full = false;
       for (const [index, batching] of batchings.entries()) {
@@ -269,18 +271,23 @@ export class Search {
           this.#counts.prunedByMemory += open.settings;
           continue;
         }
+        const { microBatch, microBatches, virtualStages } = batching;
         // While a pipeline fills and drains, a stage waits for one micro-batch on all others.
-        const waiting = (layout.pp - 1) / (batching.virtualStages * batching.microBatches);
-        const bound = floorSeconds * (open.ways.some(fills) ? 1 : 1 + waiting);
-        if (bound >= this.#beaten) this.#counts.prunedByTime += open.settings;
-        else full = !this.#searchPoint({ layout, ...batching }, open, { floors, waiting: 1 + waiting });
+        const waiting = 1 + (layout.pp - 1) / (virtualStages * microBatches);
+        if (floorSeconds * (open.ways.some(fills) ? 1 : waiting) >= this.#beaten) {
+          this.#counts.prunedByTime += open.settings;
+          continue;
+        }
+        const floors = known.get(microBatch) ?? this.#floorsOf(layout, shared, microBatch);
+        known.set(microBatch, floors);
+        full = !this.#searchPoint({ layout, ...batching }, open, { floors, waiting });
       }
     }
   }
 
   /** Prices what may be the fastest of a point. False where nothing of it fits. */
   #searchPoint(point: SpacePoint, options: Options, { floors, waiting }: Floors): boolean {
-    const weights: Weights = { bytes: sorts.map(() => new Map<Keeping, number>()), room: [] };
+    const weights: Weights = { bytes: [], room: [] };
     for (const { way, exchange, keepings: open, settings } of options.branches) {
       this.#counts.prunedByTime += settings - open.length;
       const [first] = open;
@@ -309,9 +316,11 @@ export class Search {
     const sort = sortOf(way);
     const last = keepings.at(-1)?.recompute;
     // What a stage's passes keep does not depend on how rows travel.
-    weights.room[sort] ??= keepings.some(
-      (keeping) => keeping.recompute === last && this.#bytes({ point, way, keeping }, weights) <= this.#capacity,
-    );
+    // Those that share most come last, and have room most often.
+    weights.room[sort] ??=
+      keepings.findLast(
+        (keeping) => keeping.recompute === last && this.#bytes({ point, way, keeping }, weights) <= this.#capacity,
+      ) !== undefined;
     return weights.room[sort];
   }
 
@@ -336,13 +345,13 @@ export class Search {
       const [least] = alike;
       const last = alike.at(-1);
       if (least === undefined || last === undefined) continue;
-      if (!fits(last)) {
-        this.#counts.prunedByMemory += alike.length - Number(index === 0);
-        continue;
-      }
       const seconds = index === 0 ? 0 : this.#seconds(point, way, least);
       if (seconds >= this.#beaten) {
         this.#counts.prunedByTime += alike.length - 1;
+        continue;
+      }
+      if (!fits(last)) {
+        this.#counts.prunedByMemory += alike.length - 1;
         continue;
       }
       if (index > 0) found.push({ keeping: least, seconds });
@@ -363,12 +372,12 @@ export class Search {
     { point, way, keeping }: { readonly point: SpacePoint; readonly way: Way; readonly keeping: Keeping },
     { bytes }: Weights,
   ): number {
-    const known = bytes[sortOf(way)];
-    const found = known?.get(keeping);
+    const known = (bytes[sortOf(way)] ??= new Map<Keeping, number>());
+    const found = known.get(keeping);
     if (found !== undefined) return found;
     this.#counts.weighed += 1;
     const weighed = this.#model.memoryBytes(settingOf(this.#problem, point, way, keeping));
-    known?.set(keeping, weighed);
+    known.set(keeping, weighed);
     return weighed;
   }
 
@@ -391,6 +400,10 @@ export class Search {
     if (faster(this.#kinds.get(kind))) this.#kinds.set(kind, candidate);
   }
 }
+
+/** A number below 16 for the weight shards that a layout has ranks for: powers of two up to eight. */
+const shardsKey = ({ dp, cp, edp }: Layout): number => 4 * powersOfTwo(dp * cp) + powersOfTwo(edp);
+const powersOfTwo = (n: number): number => (n % 8 === 0 ? 3 : n % 4 === 0 ? 2 : n % 2 === 0 ? 1 : 0);
 
 /** Layouts by the dimensions that they split, the most promising first. */
 function byDimensions(entries: readonly Entry[]): Entry[][] {

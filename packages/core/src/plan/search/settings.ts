@@ -35,6 +35,7 @@ export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, kee
   };
   if (way.rankOrder !== 'dp-pp') setting.rankOrder = way.rankOrder;
   if (keeping.hostStates) setting.hostStates = true;
+  if (keeping.weightShards !== undefined) setting.weightShards = keeping.weightShards;
   if (point.layersOfStages !== undefined) setting.layersOfStages = point.layersOfStages;
   return setting;
 }

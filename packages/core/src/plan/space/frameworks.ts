@@ -31,6 +31,8 @@ export interface FrameworkLimits {
   /** Rules under which the optimizer's states can lie in the host's memory. */
   readonly hostStates: readonly SharingName[];
   readonly rankOrders: readonly RankOrder[];
+  /** Rules beside which weights can be split into shards. */
+  readonly weightShards: readonly SharingName[];
   /** Whether weights or gradients that are sharded go with a pipeline: each micro-batch moves them anew. */
   readonly shardsInPipelines: boolean;
   /** False where nothing is computed again; true for what Megatron-Core can. */
@@ -55,6 +57,7 @@ export const unlimited: FrameworkLimits = {
   sharings: ['distributed-optimizer', 'zero2', 'fsdp'],
   hostStates: ['distributed-optimizer', 'zero1', 'zero2', 'zero3', 'fsdp'],
   rankOrders,
+  weightShards: ['distributed-optimizer'],
   shardsInPipelines: true,
   recomputes: true,
   dispatchers: dispatchKinds,
@@ -71,6 +74,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     // --optimizer-cpu-offload goes with the precision-aware optimizer, which is a distributed one
     hostStates: ['distributed-optimizer'],
     rankOrders,
+    weightShards: ['distributed-optimizer'],
     shardsInPipelines: false,
     recomputes: true,
     dispatchers: dispatchKinds,
@@ -96,6 +100,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     sharings: ['zero1', 'zero2'],
     hostStates: [],
     rankOrders: ['dp-pp'],
+    weightShards: [],
     shardsInPipelines: false,
     recomputes: true,
     dispatchers: ['all_to_all'],
@@ -109,6 +114,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     sharings: ['fsdp'],
     hostStates: [],
     rankOrders: ['dp-pp'],
+    weightShards: [],
     shardsInPipelines: true,
     recomputes: ['none', ['layernorm', 'moe_act'], 'full'],
     dispatchers: ['all_to_all', 'deduplicated'],
@@ -125,6 +131,7 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
     sharings: ['none'],
     hostStates: [],
     rankOrders: ['dp-pp'],
+    weightShards: [],
     shardsInPipelines: false,
     recomputes: false,
     dispatchers: ['all_to_all'],
@@ -146,6 +153,7 @@ export function limitsOf({ framework, programs = false }: LimitedBy): FrameworkL
     overlapsExperts: false,
     hostStates: [],
     rankOrders: ['dp-pp'],
+    weightShards: [],
   };
 }
 

@@ -15,7 +15,9 @@ export interface PlanProblem {
   readonly globalBatch: number;
   readonly bounds: Bounds;
   /** What a person fixes beside the degrees; searched when left out. */
-  readonly fixed: Partial<Pick<RunSetting, 'sharing' | 'recompute' | 'dispatcher' | 'rankOrder' | 'hostStates'>> & {
+  readonly fixed: Partial<
+    Pick<RunSetting, 'sharing' | 'recompute' | 'dispatcher' | 'rankOrder' | 'hostStates' | 'weightShards'>
+  > & {
     /** One, or those to choose from. */
     readonly schedule?: PipelineSchedule | readonly PipelineSchedule[];
   };
@@ -62,7 +64,7 @@ export const usualSequence = ({ maxPositions }: Pick<MoeModel, 'maxPositions'>):
 /** The problem that a question poses, with the defaults that every way of asking shares. */
 export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanProblem {
   const devices = deviceCount(cluster);
-  const { sharing, recompute, dispatcher, schedule, rankOrder, hostStates } = given.fixed ?? {};
+  const { sharing, recompute, dispatcher, schedule, rankOrder, hostStates, weightShards } = given.fixed ?? {};
   const { framework, precision = 'bf16' } = given;
   const precisions = typeof precision === 'string' ? [precision] : precision;
   return {
@@ -78,6 +80,7 @@ export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanPro
       ...(schedule === undefined ? {} : { schedule }),
       ...(rankOrder === undefined ? {} : { rankOrder }),
       ...(hostStates === undefined ? {} : { hostStates }),
+      ...(weightShards === undefined ? {} : { weightShards }),
     },
     precision: precisions[0] ?? 'bf16',
     ...(precisions.length > 1 ? { precisions } : {}),
