@@ -221,12 +221,8 @@ export class Search {
   /** What a point leaves open depends on which dimensions it splits, and on which schedules its stages have. */
   #optionsOf(layout: Layout, batching: Batching): Options {
     const { dp, cp, pp, ep, etp, edp } = layout;
-    let key =
-      Number(dp * cp > 1) +
-      16 * Number(canOrder(layout, 'pp-dp')) +
-      2 * Number(edp > 1) +
-      4 * Number(pp > 1) +
-      8 * Number(ep * etp > 1);
+    let key = Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(pp > 1) + 8 * Number(ep * etp > 1);
+    key += 16 * Number(canOrder(layout, 'pp-dp')) + 32 * shardsKey(layout);
     key = 2 * key + Number(batching.microBatches > 1);
     for (const schedule of pipelineSchedules) key = 2 * key + Number(runsAs(schedule, pp, batching));
     const known = this.#optionSets.get(key) ?? optionsOf(this.#problem, { layout, ...batching });
