@@ -139,7 +139,7 @@ describe.each(screens)('at $width px in $colorScheme', ({ width, colorScheme }) 
         const texts = shown === 0 ? [] : [...svg.querySelectorAll('text')];
         return texts.map((text) => Number.parseFloat(getComputedStyle(text).fontSize) * scale);
       });
-      return Math.min(...sizes);
+      return sizes.reduce((least, one) => Math.min(least, one), Infinity);
     }, margins);
     await context.close();
     const key = `${name} ${width} ${colorScheme}`;

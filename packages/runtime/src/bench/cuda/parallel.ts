@@ -5,6 +5,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { appendAll } from '@monta/core/units';
 import {
   getModel,
   inChunks,
@@ -122,7 +123,7 @@ export async function measureParallel(options: ParallelOptions): Promise<Paralle
       trace: true,
       onMessage: (_, message) => {
         const one = message as RankLayers;
-        own[one.way].push(...one.seconds);
+        appendAll(own[one.way], one.seconds);
       },
     });
     reported();
@@ -131,7 +132,10 @@ export async function measureParallel(options: ParallelOptions): Promise<Paralle
     try {
       const { hiddenSize: hidden, expertFfn: ffn, experts, topK: picks } = model;
       const answer = await askPeer({ ranks, tokens, hidden, ffn, experts, picks, steps }, left);
-      theirs.push(...answer.milliseconds.map((one) => one / 1e3));
+      appendAll(
+        theirs,
+        answer.milliseconds.map((one) => one / 1e3),
+      );
       ({ torch } = answer);
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);

@@ -91,8 +91,19 @@ describe('models on a card', () => {
 
 describe('a layer over all cards', () => {
   const span = (template: string, node: number, issued: number, end: number): Span => ({
-    ...{ step: 1, rank: 0, operation: '', task: '', chunk: 0, of: 1, lane: 'compute', bytes: 0 },
-    ...{ template, node, issued, ready: issued, end },
+    step: 1,
+    rank: 0,
+    operation: '',
+    task: '',
+    chunk: 0,
+    of: 1,
+    lane: 'compute',
+    bytes: 0,
+    template,
+    node,
+    issued,
+    ready: issued,
+    end,
   });
 
   it('counts from the first start of a pass to its last end, and nothing else of a step', () => {

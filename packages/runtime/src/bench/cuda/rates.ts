@@ -47,7 +47,7 @@ export function measureRates(context: CudaContext, sizes: RateSizes = usualSizes
   const multiply = (): void =>
     gemm.multiply(stream, { m: side, n: side, k: side, a, b, d, transposeB: true, storage: 'bf16' });
   const product = timeOnStream(context, stream, multiply, sustainedMilliseconds);
-  const copyOnce = (): void => void libraries.runtime.cudaMemcpyAsync(to, from, copyBytes, cuda.copyAnyWay, stream);
+  const copyOnce = (): void => libraries.runtime.cudaMemcpyAsync(to, from, copyBytes, cuda.copyAnyWay, stream);
   const copy = timeOnStream(context, stream, copyOnce, runMilliseconds);
   const kernel = context.kernels.get('random', 'bf16', 'fill_random');
   const launchOnce = (): void =>
