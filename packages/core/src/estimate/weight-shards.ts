@@ -32,13 +32,13 @@ export function shardRings(
 const sizes = [2, 4, 8] as const;
 
 /** Shards that a layout has ranks for: of dense weights, of experts', of both. None first. */
-export function shardsOf({ dp, cp, edp }: Layout, experts: boolean): readonly (WeightShards | undefined)[] {
+export function shardsOf({ dp, edp }: Layout, experts: boolean): readonly (WeightShards | undefined)[] {
   return [
     undefined,
     ...sizes.flatMap((size) => [
-      ...((dp * cp) % size === 0 ? [shardsKept(size, 1)] : []),
+      ...(dp % size === 0 ? [shardsKept(size, 1)] : []),
       ...(experts && edp % size === 0 ? [shardsKept(1, size)] : []),
-      ...(experts && (dp * cp) % size === 0 && edp % size === 0 ? [shardsKept(size, size)] : []),
+      ...(experts && dp % size === 0 && edp % size === 0 ? [shardsKept(size, size)] : []),
     ]),
   ];
 }

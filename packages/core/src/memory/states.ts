@@ -151,8 +151,9 @@ export function checkWeightShards({ dense, expert }: WeightShards, layout: Layou
     new InputError(what, { path: 'weightShards', expected });
   if (sharingRules[sharing].weights && (dense > 1 || expert > 1))
     throw wrong('weights are split over all ranks already', 'no weight shards with zero3 and fsdp');
-  const ranks = layout.dp * layout.cp;
-  if (ranks % dense !== 0) throw wrong(`${dense} weight shards of ${ranks} ranks (dp·cp)`, `a divisor of ${ranks}`);
+  // Megatron's world is a multiple of T·P·C·G: ranks of one sequence's parts (cp) are none to split over.
+  if (layout.dp % dense !== 0)
+    throw wrong(`${dense} weight shards of ${layout.dp} ranks (dp)`, `a divisor of ${layout.dp}`);
   if (layout.edp % expert !== 0)
     throw wrong(
       `${expert} weight shards of ${layout.edp} ranks (edp) with the same experts`,

@@ -42,7 +42,7 @@ export class Bounds {
     const expert = this.#experts / (ep * etp * pp);
     const { weight, gradient, main, firstMoment, secondMoment } = precisions[this.#problem.states];
     const { weightShards: shards } = limitsOf(this.#problem);
-    const sharded = dense / Math.min(mostShards, dp * cp) + expert / Math.min(mostShards, edp);
+    const sharded = dense / Math.min(mostShards, dp) + expert / Math.min(mostShards, edp);
     let least = Infinity;
     for (const name of this.#sharings) {
       const rule = sharingRules[name];

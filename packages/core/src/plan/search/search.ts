@@ -398,7 +398,7 @@ export class Search {
 }
 
 /** A number below 16 for the weight shards that a layout has ranks for: powers of two up to eight. */
-const shardsKey = ({ dp, cp, edp }: Layout): number => 4 * powersOfTwo(dp * cp) + powersOfTwo(edp);
+const shardsKey = ({ dp, edp }: Layout): number => 4 * powersOfTwo(dp) + powersOfTwo(edp);
 const powersOfTwo = (n: number): number => (n % 8 === 0 ? 3 : n % 4 === 0 ? 2 : n % 2 === 0 ? 1 : 0);
 
 /** Layouts by the dimensions that they split, the most promising first. */
