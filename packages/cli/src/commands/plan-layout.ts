@@ -26,6 +26,7 @@ import { costsOf, withLatencies } from './cost-flags.js';
 import { layoutFlag, stepOf } from './layer-inputs.js';
 import { memorySetting } from './memory-flags.js';
 import type { PlanFlags } from './plan.command.js';
+import { searchFlags, type SearchFlags } from './search-flags.js';
 
 export interface Problem {
   readonly workload: Workload;
@@ -49,13 +50,16 @@ function virtualStagesOf({ virtualStages }: PlanFlags): number {
   });
 }
 
+const searchDefaults: Partial<Record<keyof SearchFlags, unknown>> = { exact: false };
+
+/** All flags of a search but the one that a layout has too. */
+const searchOnly = (Object.keys(searchFlags) as (keyof SearchFlags)[]).filter((key) => key !== 'virtualStages');
+
 /** Throws `InputError` for flags that bound a search, beside a layout that leaves nothing to search. */
 function refuseBounds(flags: LayoutFlags): void {
-  const { tp, cp, pp, dp, ep, etp, microBatch, globalBatch, framework, schedule, compute, stack, output } = flags;
-  const bounds = { tp, cp, pp, dp, ep, etp, microBatch, globalBatch, framework, schedule, compute, stack, output };
-  const given = Object.entries(bounds).find(([, value]) => value !== undefined);
+  const given = searchOnly.find((key) => flags[key] !== undefined && flags[key] !== searchDefaults[key]);
   if (given === undefined) return;
-  const flag = given[0].replace(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`);
+  const flag = given.replace(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`);
   throw new InputError('bounds a search, and --layout leaves none', {
     file: `--${flag}`,
     expected: 'either --layout or bounds of one',

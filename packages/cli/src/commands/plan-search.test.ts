@@ -60,7 +60,16 @@ describe('monta plan without a layout', () => {
   it.each([
     [['--tp', '3'], 2, 'has tp=3'],
     [['--dtype', 'f32'], 2, '--dtype'],
-    [['--layout', 'dp=16,ep=8', '--pp', '2'], 2, 'either --layout or bounds'],
+    ...[
+      ['--pp', '2'],
+      ['--host-states'],
+      ['--dispatcher', 'gathered'],
+      ['--rank-order', 'pp-dp'],
+      ['--first-stage-layers', '3'],
+      ['--judge', '3'],
+      ['--exact'],
+    ].map((bound) => [['--layout', 'dp=16,ep=8', ...bound], 2, 'either --layout or bounds'] as const),
+    [['--imbalance', '2', '--paged-stash', '1.1'], 2, '--paged-stash'],
     [['--global-batch', '7', '--dp', '16'], 2, 'no layout'],
   ] as const)('refuses %j in words', async (flags, code, words) => {
     const refused = await plan(...flags);

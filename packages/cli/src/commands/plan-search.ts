@@ -50,6 +50,11 @@ function problemOf(flags: PlanFlags): PlanProblem {
       file: '--payload',
       expected: '--layout beside it',
     });
+  if (flags.pagedStash !== undefined)
+    throw new InputError('layouts are searched without a paged stash', {
+      file: '--paged-stash',
+      expected: '--layout beside it',
+    });
   const { globalBatch, compute, precision: states, stack, imbalance, framework } = flags;
   const { sharing, recompute, schedule, dispatcher, rankOrder, hostStates } = flags;
   const weightShards =

@@ -187,8 +187,8 @@ export function stateSharing(
 const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
 
 /** As many of the shards as a layout's ranks divide into: a search tries other layouts with the same shards. */
-export const shardsOn = ({ dense, expert }: WeightShards, { dp, cp, edp }: Layout): WeightShards => ({
-  dense: greatestCommonDivisor(dense, dp * cp),
+export const shardsOn = ({ dense, expert }: WeightShards, { dp, edp }: Layout): WeightShards => ({
+  dense: greatestCommonDivisor(dense, dp),
   expert: greatestCommonDivisor(expert, edp),
 });
 

@@ -79,10 +79,11 @@ export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
       ? 2 * keyValueWidth(model)
       : model.attentionHeads * (latent.nopeHeadDim + latent.ropeHeadDim + latent.valueHeadDim);
   const { dense, expert } = countedElements(model, layout, model.layers - 1);
-  const { weights } = sharingRules[sharing];
+  const { weights, gradients } = sharingRules[sharing];
   const gathers = weights ? 2 * microBatches : 1;
   const shared = (ranks: number, elements: number): number =>
-    ((elements * layers * (ranks - 1)) / ranks) * ((weights ? microBatches : 1) * gradientBytes + gathers * halfBytes);
+    ((elements * layers * (ranks - 1)) / ranks) *
+    ((gradients ? microBatches : 1) * gradientBytes + gathers * halfBytes);
   const of = (dimension: Dimension, ranks: number, stride: number, bytes: number): DimensionTraffic[] => {
     if (ranks <= 1 || bytes === 0) return [];
     const { tier, inside } = reach(setting, ranks, stride);

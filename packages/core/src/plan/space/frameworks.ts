@@ -148,7 +148,7 @@ export function limitsOf({ framework, programs = false }: LimitedBy): FrameworkL
   return {
     ...limits,
     rules: [...limits.rules, only('cp', 'programs have no context parallelism')],
-    sharings: sharings.length > 0 ? sharings : ['distributed-optimizer'],
+    sharings: sharings.length > 0 ? sharings : limits.sharings,
     schedules: limits.schedules.filter((name) => name === '1f1b' || name === 'interleaved'),
     overlapsExperts: false,
     hostStates: [],

@@ -115,7 +115,7 @@ function checkCapacity(
       weights: bench.upload(routed.weights),
     };
     const noted = bench.poisoned(8 * ids.length);
-    notePicks(bench.on, drop, { ...to, noted });
+    notePicks(bench.on, drop, { probabilities: to.probabilities, ids: to.ids, noted });
     const slice = { start: 100, end: 300 };
     const [first, end] = [slice.start * picks, slice.end * picks];
     const own = {
