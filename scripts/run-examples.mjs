@@ -30,6 +30,8 @@ const env = {
   ...process.env,
   OMPI_ALLOW_RUN_AS_ROOT: '1',
   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1',
+  // More ranks than processors.
+  OMPI_MCA_rmaps_base_oversubscribe: '1',
   PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}`,
   HOME: folder,
 };
@@ -49,7 +51,9 @@ const rows = [
 
 /** Flags behind an example that would take minutes. */
 const shortened = [
-  [/monta train(?!.*--(?:backend nccl|device|hosts))/u, ' --steps 2 --trial-steps 0'],
+  [/monta train(?!.*--(?:backend nccl|device|hosts|resume))/u, ' --steps 2 --trial-steps 0'],
+  // What is resumed has two steps done.
+  [/monta train.*--resume/u, ' --steps 4 --trial-steps 0'],
   [/^monta bench dispatch(?!.*nccl)/u, ' --only scattered --chunks 1 --rounds 1 --seconds 1'],
 ];
 
