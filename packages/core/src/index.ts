@@ -59,6 +59,7 @@ export {
   forwardFlopsPerToken,
   getModel,
   modelFrom,
+  furtherModels,
   modelPresets,
   type ModelShape,
   type MoeModel,

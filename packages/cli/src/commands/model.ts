@@ -6,6 +6,7 @@ import {
   formatInteger,
   formatPercent,
   forwardFlopsPerToken,
+  furtherModels,
   InputError,
   modelPresets,
   trainingFlopsPerToken,
@@ -49,6 +50,8 @@ function list(console: Console): void {
       { style: console.style },
     ),
   );
+  const further = [...furtherModels.keys()].sort((a, b) => a.localeCompare(b, 'en'));
+  console.print(`\nKnown by name too: ${further.join(', ')}.`);
   console.print('\nAny Hugging Face config.json of these families works too: monta model path/to/config.json.');
 }
 

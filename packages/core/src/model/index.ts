@@ -9,7 +9,7 @@ export {
 export { countParameters } from './parameters.js';
 export { computedConvention, forwardFlopsPerToken, trainingFlopsPerToken } from './flops.js';
 export { yarnScaling } from './rope-scaling.js';
-export { modelPresets } from './presets.js';
+export { furtherModels, modelPresets } from './presets.js';
 export { getModel } from './names.js';
 export { readHfConfig } from './huggingface.js';
 export { modelFrom, readModel } from './read.js';

@@ -95,9 +95,17 @@ describe('variants', () => {
 });
 
 describe('unknown names', () => {
-  it.each(['llama-3-7b', 'qwen3-32b', 'mixtral-8x9b', 'deepseek-v5', 'gpt-oss-60b', 'kimi-k3'])(
-    '%s: nothing of another size or architecture is suggested',
-    (name) => expect(refusal(name)).toMatch(/is not a known model(?!(?:.|\n)*did you mean)/u),
+  it.each([
+    'llama-3-7b',
+    'qwen3-33b',
+    'llama-70b',
+    'llama-3-3b',
+    'mixtral-8x9b',
+    'deepseek-v5',
+    'gpt-oss-60b',
+    'kimi-k3',
+  ])('%s: nothing of another size or architecture is suggested', (name) =>
+    expect(refusal(name)).toMatch(/is not a known model(?!(?:.|\n)*did you mean)/u),
   );
 
   it.each([

@@ -4,9 +4,12 @@
  */
 import type { ModelShape } from './model.js';
 
-type DenseShape = Omit<ModelShape, 'experts' | 'topK' | 'expertFfn' | 'moeLayers'> & { readonly denseFfn: number };
+export type DenseShape = Omit<ModelShape, 'experts' | 'topK' | 'expertFfn' | 'moeLayers'> & {
+  readonly denseFfn: number;
+};
 
-const dense = (shape: DenseShape): ModelShape => ({
+/** A decoder without experts. */
+export const dense = (shape: DenseShape): ModelShape => ({
   ...shape,
   experts: 0,
   topK: 0,
@@ -44,7 +47,7 @@ const nemotron: Pick<DenseShape, 'family' | 'vocabSize' | 'gated' | 'activation'
  * GPT-3's kind as Megatron trains it: GELU without a gate, biases everywhere, learned positions, output tied to the
  * embedding.
  */
-const gpt = {
+export const gpt = {
   family: 'gpt',
   gated: false,
   activation: 'gelu',
@@ -54,7 +57,7 @@ const gpt = {
   tieEmbeddings: true,
 } as const;
 
-interface GptSize {
+export interface GptSize {
   readonly name: string;
   readonly hiddenSize: number;
   readonly layers: number;
@@ -64,7 +67,7 @@ interface GptSize {
 }
 
 /** The feed-forward is four times the hidden size. */
-const gptOf = ({ positions, ...size }: GptSize): ModelShape =>
+export const gptOf = ({ positions, ...size }: GptSize): ModelShape =>
   dense({ ...gpt, ...size, denseFfn: 4 * size.hiddenSize, learnedPositions: positions, maxPositions: positions });
 
 /**

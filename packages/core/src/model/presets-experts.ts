@@ -5,7 +5,9 @@
 import type { ModelShape } from './model.js';
 import { yarnScaling, yarnScoreScaling } from './rope-scaling.js';
 
-const first = (dense: number, layers: number): boolean[] => Array.from({ length: layers }, (_, i) => i >= dense);
+/** By layer, whether it has experts: all but the first `dense`. */
+export const firstDense = (dense: number, layers: number): boolean[] =>
+  Array.from({ length: layers }, (_, i) => i >= dense);
 
 /** 0.707 in the file, which is not the root of a half. */
 const halved = 707 / 1000;
@@ -18,7 +20,7 @@ const deepseekV2: Partial<ModelShape> = {
 const kimiYarn = { factor: 32, originalPositions: 4096, betaFast: 1, mscale: 1, mscaleAllDim: 1 };
 
 /** What DeepSeek-V3's descendants share. */
-const deepseekLike: Partial<ModelShape> & Pick<ModelShape, 'topK'> = {
+export const deepseekLike: Partial<ModelShape> & Pick<ModelShape, 'topK'> = {
   topK: 8,
   scoring: 'sigmoid',
   selectionBias: true,
@@ -41,7 +43,7 @@ export const expertShapes: readonly ModelShape[] = [
     expertFfn: 1536,
     sharedExpertFfn: 2 * 1536,
     denseFfn: 12_288,
-    moeLayers: first(1, 60),
+    moeLayers: firstDense(1, 60),
     normTopK: false,
     routedScaling: 16,
     auxLossCoefficient: 0.001,
@@ -66,7 +68,7 @@ export const expertShapes: readonly ModelShape[] = [
     expertFfn: 1408,
     sharedExpertFfn: 2 * 1408,
     denseFfn: 10_944,
-    moeLayers: first(1, 27),
+    moeLayers: firstDense(1, 27),
     normTopK: false,
     auxLossCoefficient: 0.001,
     rmsNormEps: 1e-6,
@@ -89,7 +91,7 @@ export const expertShapes: readonly ModelShape[] = [
     expertFfn: 2048,
     sharedExpertFfn: 2048,
     denseFfn: 18_432,
-    moeLayers: first(1, 61),
+    moeLayers: firstDense(1, 61),
     routedScaling: 2.827,
     ropeTheta: 50_000,
     ropeType: 'yarn',
@@ -113,7 +115,7 @@ export const expertShapes: readonly ModelShape[] = [
     expertFfn: 1408,
     sharedExpertFfn: 1408,
     denseFfn: 10_944,
-    moeLayers: first(1, 46),
+    moeLayers: firstDense(1, 46),
     attentionBias: 'queryKeyValue',
     rmsNormEps: 1e-5,
     ropeTheta: 1e6,
@@ -135,7 +137,7 @@ export const expertShapes: readonly ModelShape[] = [
     expertFfn: 1536,
     sharedExpertFfn: 1536,
     denseFfn: 12_288,
-    moeLayers: first(3, 92),
+    moeLayers: firstDense(3, 92),
     routedScaling: 2.5,
     attentionBias: 'queryKeyValue',
     qkNorm: 'perHead',

@@ -4,11 +4,11 @@
  */
 import { completeModel } from './model.js';
 import type { ModelShape, MoeModel } from './model.js';
+import { furtherDense } from './further-dense.js';
+import { furtherExperts } from './further-experts.js';
 import { denseShapes } from './presets-dense.js';
-import { expertShapes } from './presets-experts.js';
+import { expertShapes, firstDense } from './presets-experts.js';
 import { yarnScaling, yarnScoreScaling } from './rope-scaling.js';
-
-const first = (dense: number, layers: number): boolean[] => Array.from({ length: layers }, (_, i) => i >= dense);
 
 const shapes: readonly ModelShape[] = [
   {
@@ -105,7 +105,7 @@ const shapes: readonly ModelShape[] = [
     expertFfn: 2048,
     sharedExpertFfn: 2048,
     denseFfn: 18_432,
-    moeLayers: first(3, 61),
+    moeLayers: firstDense(3, 61),
     scoring: 'sigmoid',
     routedScaling: 2.5,
     // Weight of the sequence-wise balance loss: DeepSeek-V3 report, arXiv 2412.19437, 4.2.
@@ -197,7 +197,11 @@ const shapes: readonly ModelShape[] = [
   },
 ];
 
+const byName = (all: readonly ModelShape[]): ReadonlyMap<string, MoeModel> =>
+  new Map(all.map((shape) => [shape.name, completeModel(shape)]));
+
 /** Known models by name. */
-export const modelPresets: ReadonlyMap<string, MoeModel> = new Map(
-  [...shapes, ...expertShapes, ...denseShapes].map((shape) => [shape.name, completeModel(shape)]),
-);
+export const modelPresets: ReadonlyMap<string, MoeModel> = byName([...shapes, ...expertShapes, ...denseShapes]);
+
+/** Further models and sizes by name, which lists leave out. */
+export const furtherModels: ReadonlyMap<string, MoeModel> = byName([...furtherDense, ...furtherExperts]);

@@ -4,6 +4,7 @@
  */
 const linear = 'layers of linear attention among its attention layers';
 const mamba = 'state-space (Mamba) layers among its attention layers';
+const besides = 'attention and feed-forward side by side';
 const indexer = 'an indexer that chooses the keys of its sparse attention';
 
 /** By `model_type` of a config.json. */
@@ -80,17 +81,18 @@ export const unsupportedTypes: ReadonlyMap<string, string> = new Map([
   ['xlm-roberta', 'an encoder without a decoder'],
   ['clip_vision_model', 'an encoder without a decoder'],
   ['siglip_vision_model', 'an encoder without a decoder'],
-  ['gptj', 'attention and feed-forward side by side'],
-  ['codegen', 'attention and feed-forward side by side'],
-  ['phi', 'attention and feed-forward side by side'],
-  ['cohere', 'attention and feed-forward side by side'],
-  ['cohere2', 'attention and feed-forward side by side'],
-  ['falcon', 'attention and feed-forward side by side'],
-  ['gpt_neox', 'attention and feed-forward side by side'],
+  ['gptj', besides],
+  ['codegen', besides],
+  ['phi', besides],
+  ['cohere', besides],
+  ['cohere2', besides],
+  ['falcon', besides],
+  ['gpt_neox', besides],
 ]);
 
 /** By name, letters, digits and dots only: what people call such models. */
 const unsupportedNames: readonly (readonly [pattern: RegExp, missing: string])[] = [
+  [/llama.*nemotron.*(?:super|ultra|51b|49b|253b)/u, 'layers that differ from one another'],
   [/nemotron(?:v)?\d?[._]?\d?.*(?:nano|super|ultra|lightning)|nemotronh|(?:nano|super|ultra).*nemotron/u, mamba],
   [/qwen3(?:next|\.5)/u, linear],
   [/minimax(?:text)?(?:01|m1)|kimilinear|ring.*linear|rwkv/u, linear],
@@ -99,6 +101,16 @@ const unsupportedNames: readonly (readonly [pattern: RegExp, missing: string])[]
   [/jamba|zamba|bamba|falcon.?h1|^mamba|granite4|hymba/u, mamba],
   [/recurrentgemma|griffin/u, 'recurrent layers among its attention layers'],
   [/lfm2/u, 'convolution layers among its attention layers'],
+  [/^(?:code)?gemma/u, 'norms and embeddings that are scaled in its own way'],
+  [/^(?:falcon|palm|gptj|gptneox|pythia|codegen|commandr|c4ai|aya|phi(?:1|1\.5|2)(?!\d))/u, besides],
+  [/arctic/u, 'a dense feed-forward beside the experts of every layer'],
+  [/^olmo(?:1b|7b|\.)/u, 'norms without weights'],
+  [/^olmo[23]/u, 'norms behind attention and feed-forward only'],
+  [/^hunyuan(?:large|389b)/u, 'keys and values that layers share (cross-layer attention)'],
+  [/longcat/u, 'two attentions a layer and experts that do nothing'],
+  [/^(?:t5|flant5|ul2|switch|nllb|bart)/u, 'an encoder beside its decoder'],
+  [/^(?:bert|roberta|megatronbert)/u, 'an encoder without a decoder'],
+  [/^llama3\.2(?:vision)?(?:11b|90b)/u, 'cross-attention to images among its layers'],
 ];
 
 /** What is missing to describe the model of this name; undefined when nothing is known against it. */
@@ -110,7 +122,7 @@ const signs: readonly (readonly [pattern: RegExp, missing: string])[] = [
   [/^(?:mamba|ssm|state_size|conv_kernel|expand$)/u, mamba],
   [/^(?:linear_(?:num|key|value|conv|attn)|layer_group_size|attn_type_list|kda_)/u, linear],
   [/^index_(?:n_heads|head_dim|topk)/u, indexer],
-  [/^(?:use_parallel_residual|parallel_attn|parallel_residual)$/u, 'attention and feed-forward side by side'],
+  [/^(?:use_parallel_residual|parallel_attn|parallel_residual)$/u, besides],
   [/^(?:alibi|use_alibi)/u, 'positions as slopes on the scores (ALiBi)'],
   [/^(?:is_encoder_decoder|encoder_layers|num_decoder_layers)$/u, 'an encoder beside its decoder'],
   [/^cross_attention_layers$/u, 'cross-attention among its layers'],
