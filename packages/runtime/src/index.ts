@@ -76,4 +76,4 @@ export {
   withCost,
   withoutLatencies,
 } from './probe/index.js';
-export { type Verification, verify } from './verify/index.js';
+export { type Verification, type VerifyCase, verify, verifyAll } from './verify/index.js';

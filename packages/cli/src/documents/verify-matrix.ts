@@ -1,37 +1,21 @@
 /**
  * Verifies folders on layouts of 1, 2, 4 and 8 ranks with every dispatcher that serves them, and writes the table of
- * docs/verify.md: `npm run docs:verify -- --ranks 1,2`. What was verified is kept in docs/verify.json, so that pieces
- * add up; `--folders` names the folder of folders, `--only` some of them.
+ * docs/verify.md: `npm run docs:verify -- --ranks 1,2`. What was verified is kept in docs/verify.json with the commit
+ * of its sources, so that pieces add up; `--missing` leaves out what was run of these sources, `--folders` names the
+ * folder of folders, `--only` some of them.
  */
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { halvesName, InputError, parseLayout, searchedHalves, unsupportedStrategy, worldSize } from '@monta/core';
-import { verify } from '@monta/runtime';
+import { verifyAll, type Verification, type VerifyCase } from '@monta/runtime';
+import { matrixLayouts, ranksOf, verifyTable, withRows, type VerifyRow } from './verify-table.js';
 
 const repository = new URL('../../../../', import.meta.url);
 const marks = ['<!-- matrix -->', '<!-- end of matrix -->'] as const;
 const at = (name: string): string => fileURLToPath(new URL(name, repository));
-
-/** TP, EP, ETP, DP and mixtures, sequence parallelism on and off. */
-const layouts = [
-  'tp=1',
-  'tp=2',
-  'tp=2,sp',
-  'dp=2,ep=2',
-  'tp=2,etp=1,ep=2',
-  'tp=4',
-  'tp=2,dp=2,ep=2',
-  'tp=2,dp=2,ep=2,sp',
-  'dp=4,ep=2',
-  'tp=4,dp=2,ep=2',
-  'tp=4,dp=2,ep=2,sp',
-  'tp=2,dp=4,ep=4,etp=2',
-  'tp=4,dp=2,ep=4,etp=2',
-  'tp=4,dp=2,ep=8,etp=1,sp',
-  'dp=8,ep=8',
-];
 
 /** Chunks forward and backward, spread over the dispatchers. */
 const chunks = [
@@ -40,33 +24,30 @@ const chunks = [
   { forward: 3, backward: 1 },
 ];
 
-/** One folder on one layout. */
-interface Row {
-  readonly folder: string;
-  readonly layout: string;
-  readonly dispatchers: number;
-  /** Of all quantities, and how many of them were past their tolerance. */
-  readonly quantities: number;
-  readonly past: number;
-  /** The largest error, as a share of its tolerance, and what it is of. */
-  readonly worst: number;
-  readonly of: string;
+/** The last commit of what computes, with a plus where it was changed since. */
+function sourceCommit(): string {
+  const git = (...words: string[]): string => execFileSync('git', words, { cwd: at('.'), encoding: 'utf8' }).trim();
+  const sources = ['--', 'packages/core/src', 'packages/runtime/src'];
+  const changed = git('status', '--porcelain', ...sources);
+  return `${git('log', '-1', '--format=%h', '--abbrev=8', ...sources)}${changed === '' ? '' : '+'}`;
 }
 
-async function verifiedRow(folder: string, path: string, text: string): Promise<Row> {
+function caseOf(folder: string, text: string): VerifyCase {
   const parsed = parseLayout(text);
   const layout = { ...parsed, ranksPerNode: Math.ceil(worldSize(parsed) / 2) };
   const strategies = searchedHalves()
     .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
     .map((halves, index) => ({ ...halves, chunks: chunks[index % chunks.length] ?? { forward: 1, backward: 1 } }));
-  const found = await verify({ folder: path, layout, strategies });
+  return { folder, layout, strategies };
+}
+
+function rowOf(found: readonly Verification[], place: Pick<VerifyRow, 'folder' | 'layout' | 'commit'>): VerifyRow {
   const all = found.flatMap(({ strategy, quantities }) =>
     quantities.map((one) => ({ ...one, name: halvesName(strategy), share: one.error / one.tolerance })),
   );
   const worst = all.reduce((a, b) => (b.share > a.share ? b : a));
   return {
-    folder,
-    layout: text,
+    ...place,
     dispatchers: found.length,
     quantities: all.length,
     past: all.filter(({ passed }) => !passed).length,
@@ -75,27 +56,13 @@ async function verifiedRow(folder: string, path: string, text: string): Promise<
   };
 }
 
-/** By folder and number of ranks. */
-function table(rows: readonly Row[]): string {
-  const folders = [...new Set(rows.map(({ folder }) => folder))].sort();
-  const lines = folders.flatMap((folder) =>
-    [1, 2, 4, 8].flatMap((ranks) => {
-      const those = rows.filter((row) => row.folder === folder && worldSize(parseLayout(row.layout)) === ranks);
-      if (those.length === 0) return [];
-      const sum = (key: 'dispatchers' | 'quantities' | 'past'): number =>
-        those.reduce((total, row) => total + row[key], 0);
-      const worst = those.reduce((a, b) => (b.worst > a.worst ? b : a));
-      return [
-        `| ${folder} | ${ranks} | ${those.length} | ${sum('dispatchers')} | ${sum('quantities') - sum('past')} of ` +
-          `${sum('quantities')} | ${(100 * worst.worst).toPrecision(2)} % (${worst.of}, \`${worst.layout}\`) |`,
-      ];
-    }),
-  );
-  return [
-    '| folder | ranks | layouts | dispatchers run | quantities within tolerance | largest error, of its tolerance |',
-    '|---|--:|--:|--:|--:|---|',
-    ...lines,
-  ].join('\n');
+function writeTable(rows: readonly VerifyRow[]): void {
+  const page = at('docs/verify.md');
+  const text = readFileSync(page, 'utf8');
+  const [start, end] = marks.map((mark) => text.indexOf(mark)) as [number, number];
+  if (start < 0 || end < start)
+    throw new InputError('has no place for the table', { file: 'docs/verify.md', expected: marks.join(' … ') });
+  writeFileSync(page, `${text.slice(0, start + marks[0].length)}\n\n${verifyTable(rows)}\n\n${text.slice(end)}`);
 }
 
 const { values } = parseArgs({
@@ -103,31 +70,31 @@ const { values } = parseArgs({
     ranks: { type: 'string', default: '1,2,4,8' },
     folders: { type: 'string', default: at('fixtures/hf') },
     only: { type: 'string' },
+    missing: { type: 'boolean', default: false },
   },
 });
 const ranks = new Set(values.ranks.split(',').map(Number));
+const commit = sourceCommit();
 const kept = at('docs/verify.json');
-let rows: Row[] = existsSync(kept) ? (JSON.parse(readFileSync(kept, 'utf8')) as Row[]) : [];
+let rows = existsSync(kept) ? withRows(JSON.parse(readFileSync(kept, 'utf8')) as VerifyRow[], []) : [];
 const folders = readdirSync(values.folders).filter(
   (name) =>
     existsSync(join(values.folders, name, 'expected.safetensors')) &&
     (values.only === undefined || values.only.split(',').includes(name)),
 );
-for (const text of layouts.filter((one) => ranks.has(worldSize(parseLayout(one)))))
-  for (const folder of folders) {
-    const row = await verifiedRow(folder, join(values.folders, folder), text);
-    process.stdout.write(`${folder} ${text}: ${row.quantities - row.past} of ${row.quantities}\n`);
-    const place = (one: Row): string => `${one.folder} ${String(layouts.indexOf(one.layout)).padStart(2, '0')}`;
-    rows = [...rows.filter((one) => one.folder !== folder || one.layout !== text), row].sort((a, b) =>
-      place(a) < place(b) ? -1 : 1,
-    );
-    writeFileSync(kept, `${JSON.stringify(rows, undefined, 2)}\n`);
-  }
-const page = at('docs/verify.md');
-const text = readFileSync(page, 'utf8');
-const [start, end] = marks.map((mark) => text.indexOf(mark)) as [number, number];
-if (start < 0 || end < start)
-  throw new InputError('has no place for the table', { file: 'docs/verify.md', expected: marks.join(' … ') });
-writeFileSync(page, `${text.slice(0, start + marks[0].length)}\n\n${table(rows)}\n\n${text.slice(end)}`);
+const done = (folder: string, layout: string): boolean =>
+  values.missing && rows.some((row) => row.folder === folder && row.layout === layout && row.commit === commit);
+// Folders of one layout share a start of ranks.
+for (const layout of matrixLayouts.filter((one) => ranks.has(ranksOf(one)))) {
+  const those = folders.filter((folder) => !done(folder, layout));
+  if (those.length === 0) continue;
+  const found = await verifyAll(those.map((folder) => caseOf(join(values.folders, folder), layout)));
+  const later = found.map((one, place) => rowOf(one, { folder: those[place] ?? '', layout, commit }));
+  for (const { folder, quantities, past } of later)
+    process.stdout.write(`${layout} ${folder}: ${quantities - past} of ${quantities}\n`);
+  rows = withRows(rows, later);
+  writeFileSync(kept, `${JSON.stringify(rows, undefined, 2)}\n`);
+}
+writeTable(rows);
 process.stdout.write('wrote docs/verify.md\n');
 if (rows.some(({ past }) => past > 0)) process.exitCode = 1;

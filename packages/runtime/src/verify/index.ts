@@ -1,2 +1,2 @@
-export { type Verification, verify } from './verify.js';
+export { type Verification, type VerifyCase, verify, verifyAll } from './verify.js';
 export { verifyRank, type RankComputation, type VerifyJob } from './verify-rank.js';
