@@ -319,6 +319,7 @@ export {
   estimateStep,
   type FittedConstant,
   fitStepConstants,
+  isDual,
   leaveFamiliesOut,
   looksLikeRuns,
   memorySetting,

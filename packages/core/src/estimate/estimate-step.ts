@@ -8,7 +8,7 @@ import { worldSize } from '../layout/mesh.js';
 import { stepConstants, type StepConstants } from './constants.js';
 import { isHybrid } from './hybrid-models.js';
 import { hybridFlopsPerToken } from './layer-amounts.js';
-import { isFitted } from './rates.js';
+import { isFitted, peakOf } from './rates.js';
 import type { RunSetting } from './run-setting.js';
 import { priceStep, type StepParts } from './step-prices.js';
 
@@ -33,14 +33,14 @@ export function estimateStep(setting: RunSetting, constants: StepConstants = ste
     ? hybridFlopsPerToken(model, sequence)
     : trainingFlopsPerToken(model, sequence, megatronConvention);
   const flops = (perToken * globalBatch * sequence) / gpus;
-  const { bf16, fp8 = bf16 } = cluster.device.flopsPerSecond;
+  const { bf16 } = cluster.device.flopsPerSecond;
   return {
     seconds: parts.seconds,
     parts,
     tokensPerSecondPerGpu: (globalBatch * sequence) / gpus / parts.seconds,
     modelFlopsPerGpu: flops / parts.seconds,
     mfu: flops / parts.seconds / bf16,
-    boundSeconds: flops / (precision === 'bf16' ? bf16 : fp8),
+    boundSeconds: flops / (peakOf(cluster.device, precision) ?? bf16),
     basis: isFitted(cluster.device) ? 'fitted' : 'scaled',
   };
 }

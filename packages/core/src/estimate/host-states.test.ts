@@ -35,6 +35,14 @@ describe("the optimizer's states on hosts", () => {
     expect(optimizer).toBeGreaterThan(20 * priceStep(setting, stepConstants).optimizer);
   });
 
+  it('have a Grace of their own beside a GH200, and half of one beside a GB200', () => {
+    const { device } = getCluster('gb200-1x72');
+    const [pair, own] = [device, { ...device, name: 'GH200-96GB' }].map(hostUpdateSeconds);
+    // NVIDIA's datasheets: 900 GB/s of NVLink-C2C both ways, 512 GB/s of LPDDR5X a Grace
+    expect(own).toBeCloseTo(6 / 450e9 + 30 / 512e9, 15);
+    expect((pair ?? 0) / (own ?? 1)).toBeCloseTo(2, 9);
+  });
+
   it('are no matter of devices without a known port', () => {
     const { device } = getCluster('h100-1x8');
     expect(hostOf({ ...device, name: 'something' })).toBeUndefined();

@@ -27,12 +27,15 @@ const hostMemory: readonly (readonly [portBytesPerSecond: number, bytesPerSecond
 ];
 const gpusOfHost = 8;
 
-/** GB200: NVLink-C2C 900 GB/s in both directions, LPDDR5X up to 512 GB/s, for two GPUs (NVIDIA's datasheet). */
-const grace: Host = { linkBytesPerSecond: 225e9, memoryBytesPerSecond: 256e9 };
+/**
+ * A Grace: NVLink-C2C 900 GB/s in both directions, LPDDR5X up to 512 GB/s (NVIDIA's datasheets of GH200 and GB200). Two
+ * GPUs of GB200 share one.
+ */
+const graceOf = (gpus: number): Host => ({ linkBytesPerSecond: 450e9 / gpus, memoryBytesPerSecond: 512e9 / gpus });
 
 /** Undefined where no port to a host is known. */
 export function hostOf(device: Device): Host | undefined {
-  if (hasGrace(device)) return grace;
+  if (hasGrace(device)) return graceOf(device.name.startsWith('GH') ? 1 : 2);
   const port = linksOf(device.name)?.hostBytesPerSecond;
   if (port === undefined) return undefined;
   const memory = hostMemory.find(([most]) => port <= most)?.[1] ?? 0;

@@ -21,8 +21,10 @@ const needed = ['model', 'gpu'] as const;
 /** Ways to print none. */
 const none = /^(?:|[-\u2010-\u2015]+|n\/?a|nan|none|null)$/iu;
 
-/** Units of counts, and of seconds. */
-const units: Readonly<Record<string, number>> = { k: 1024, ms: 1e-3 };
+/** Units of counts, and of seconds. A sequence of 8k is one of 8,192 tokens. */
+const units: Readonly<Record<string, number>> = { k: 1000, ms: 1e-3 };
+const unitOf = (unit: string, column: string): number =>
+  unit === 'k' && column === 'seq_len' ? 1024 : (units[unit] ?? 1);
 
 /** A number with its column's name before it or a unit behind it. */
 function numberIn(text: string, column: string): number | undefined {
@@ -30,7 +32,7 @@ function numberIn(text: string, column: string): number | undefined {
   if (plain !== '' && Number.isFinite(Number(plain))) return Number(plain);
   const own = plain.startsWith(column) ? plain.slice(column.length).replace(/^\s*[=:]?\s*/u, '') : plain;
   const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)\s*(k|ms|s|sec|seconds|gpus?)?$/u.exec(own) ?? [];
-  return digits === undefined ? undefined : Number(digits) * (units[unit] ?? 1);
+  return digits === undefined ? undefined : Number(digits) * unitOf(unit, column);
 }
 
 /** Beyond any collection; so many are priced in some seconds. */

@@ -27,10 +27,24 @@ function sustained(gpu: string, { sustainedB200: b200, sustainedGb300: gb300 }: 
 }
 
 /**
- * FLOP/s of nvfp4, dense: NVIDIA's datasheets of HGX B200 (an eighth) and of GB200 NVL72 (a 72nd). Those of B300 and
- * GB300 are half as much again; products of a run are held by power, not by them, and gain what `sustained` says.
+ * FLOP/s of nvfp4 over those of bf16, dense: NVIDIA's datasheets of HGX B200 (72 of 18 PFLOPS), GB200 NVL72 (720 of
+ * 180), HGX B300 (108 of 18) and GB300 NVL72 (1,080 of 180).
  */
-const fp4Peaks: Readonly<Record<string, number>> = { B200: 9e15, B300: 9e15, GB200: 10e15, GB300: 10e15 };
+const fp4Shares: Readonly<Record<string, number>> = { B200: 4, B300: 6, GB200: 4, GB300: 6 };
+
+/** What is priced: products of a run are held by power, not by the peaks of B300 and GB300 (`sustained` says more). */
+const mostFp4Share = 4;
+
+/** FLOP/s of a precision, dense: a device that is slowed is slowed in all. Undefined for one that it lacks. */
+export function peakOf(
+  { name, flopsPerSecond: { bf16, fp8 } }: Device,
+  precision: ComputePrecision,
+): number | undefined {
+  if (precision === 'bf16') return bf16;
+  if (precision !== 'nvfp4') return fp8;
+  const share = fp4Shares[linksOf(name)?.name ?? ''];
+  return share === undefined ? undefined : share * bf16;
+}
 
 /** Generations that the constants cover, in their order. */
 export const generations = ['ampere', 'hopper', 'blackwell'] as const;
@@ -55,11 +69,12 @@ function productShare(generation: Generation, precision: ComputePrecision, c: St
 
 /** Throws `InputError` for a precision whose peak the device lacks. */
 export function ratesOf(device: Device, precision: ComputePrecision, c: StepConstants): Rates {
-  const { bf16, fp8 } = device.flopsPerSecond;
+  const { bf16 } = device.flopsPerSecond;
   const gpu = linksOf(device.name)?.name ?? '';
-  const peak = { bf16, fp8, mxfp8: fp8, nvfp4: fp4Peaks[gpu] }[precision];
-  if (peak === undefined)
+  const datasheet = peakOf(device, precision);
+  if (datasheet === undefined)
     throw new InputError(`${device.name} has no ${precision}`, { path: 'precision', expected: 'bf16' });
+  const peak = precision === 'nvfp4' ? Math.min(datasheet, mostFp4Share * bf16) : datasheet;
   const generation = generationOf(device);
   const power = sustained(gpu, c);
   const gemm = peak * productShare(generation, precision, c) * power;

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { stepConstants } from './constants.js';
 import { estimateStep } from './estimate-step.js';
 import { looksLikeRuns, readPublishedRuns } from './published-runs.js';
+import { ratesOf } from './rates.js';
 import { runOfRow } from './run-of-row.js';
 import { spearman, validateRuns } from './validate-runs.js';
 
@@ -56,6 +58,13 @@ describe('reading a row', () => {
     expect(run.measuredSeconds).toBe(8);
   });
 
+  it('takes a thousand for the k of rates and batches, 1,024 for that of sequences', () => {
+    const run = row({ ...plain, tp: 1, step_time_s: '', seq_len: '8k', gbs: '1.024k', tokens_per_s_per_gpu: '12.5k' });
+    if (!run.known) throw new Error(run.why);
+    expect(run.setting).toMatchObject({ sequence: 8192, globalBatch: 1024 });
+    expect(run.measuredSeconds).toBeCloseTo((1024 * 8192) / 16 / 12_500, 9);
+  });
+
   it.each([
     ['FP8-CS', 'H100', 'fp8'],
     ['fp8_mx', 'GB200', 'mxfp8'],
@@ -101,6 +110,16 @@ describe('reading a row', () => {
     const run = row({ ...plain, tp: 1, [column]: text });
     if (!run.known) throw new Error(run.why);
     expect({ ...run.setting, sharding: run.setting.sharing }).toHaveProperty(key, value);
+  });
+
+  it.each(['BF16', 'FP8', 'NVFP4'])('slows the products of %s under a power limit', (precision) => {
+    const products = (notes: string): number => {
+      const run = row({ ...plain, tp: 1, gpu: 'GB200', gpus: 72, dp: 72, gbs: 144, precision, notes });
+      if (!run.known) throw new Error(run.why);
+      return ratesOf(run.setting.cluster.device, run.setting.precision, stepConstants).gemm;
+    };
+    // half of 1,200 W
+    expect(products('') / products('600 W')).toBeCloseTo(Math.SQRT2, 9);
   });
 
   it("takes longer with PyTorch's own kernels, and under a power limit", () => {

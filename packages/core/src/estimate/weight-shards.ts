@@ -1,7 +1,9 @@
 /**
  * Weight shards (Megatron-Core's GTP): so many of the ranks that hold the same weights keep a share each. They gather
  * them in front of either pass of every micro-batch and reduce the gradients behind its backward, inside the shards;
- * once a step, replicas of the shards reduce what is left. Replicas lie inside stages.
+ * once a step, replicas of the shards reduce what is left. Replicas lie inside stages. Shards of dense weights are next
+ * to each other behind tp, in front of cp; those of experts behind ep (`_inject_gtp_remat_axis` in Megatron-Core's
+ * parallel_state.py: orders tp-gtp_remat-cp-ep-dp-pp and tp-cp-ep-gtp_remat-dp-pp).
  */
 import type { Layout } from '../layout/layout.js';
 import type { WeightShards } from '../memory/index.js';

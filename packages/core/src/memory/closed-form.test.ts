@@ -33,7 +33,7 @@ function settingOf(random: Random): MemorySetting {
   checkModelLayout(model, layout);
   const virtualStages = pp > 1 ? pick([1, 2, 3]) : 1;
   const sharing = pick(Object.keys(sharingRules) as SharingName[]);
-  const weightShards = sharingRules[sharing].weights
+  const weightShards = sharingRules[sharing].gradients
     ? { dense: 1, expert: 1 }
     : { dense: pick([1, 1, 2]), expert: pick([1, 1, 2]) };
   checkWeightShards(weightShards, layout, sharing);

@@ -10,7 +10,7 @@ import { Random } from '../units/random.js';
 import { MemoryTable } from './memory-table.js';
 import type { MemorySetting } from './setting.js';
 import { closedTotal } from './stage-memory.js';
-import { sharingRules, type SharingName } from './states.js';
+import { checkWeightShards, noShards, sharingRules, shardsOn, type SharingName } from './states.js';
 
 const recomputes: readonly Recompute[] = ['none', ['layernorm'], ['layernorm', 'mlp', 'moe'], 'full'];
 
@@ -29,6 +29,9 @@ function settingOf(random: Random, name: string): MemorySetting {
   });
   checkModelLayout(model, layout);
   const virtualStages = pp > 1 ? pick([1, 2, 3]) : 1;
+  const sharing = pick(Object.keys(sharingRules) as SharingName[]);
+  const weightShards = sharingRules[sharing].gradients ? noShards : { dense: pick([1, 2]), expert: pick([1, 2]) };
+  checkWeightShards(weightShards, layout, sharing);
   return {
     step: {
       model,
@@ -42,7 +45,8 @@ function settingOf(random: Random, name: string): MemorySetting {
       recompute: pick(recomputes),
     },
     convention: 'megatron',
-    sharing: pick(Object.keys(sharingRules) as SharingName[]),
+    sharing,
+    weightShards,
     precision: 'mixed',
     imbalance: 1,
     activationAgain: random.uniform() < 0.3,
@@ -60,12 +64,30 @@ describe('memory of many settings', () => {
         const { pp } = setting.step.layout;
         const stages = Array.from({ length: pp }, (_, stage) => closedTotal(setting, stage));
         table ??= new MemoryTable(setting);
-        const { sharing, activationAgain, step } = setting;
-        errors.push(Math.abs(table.totalBytes({ ...step, sharing, activationAgain }) / maxOf(stages) - 1));
+        const { sharing, activationAgain, weightShards, step } = setting;
+        const choice = { ...step, sharing, activationAgain, weightShards };
+        errors.push(Math.abs(table.totalBytes(choice) / maxOf(stages) - 1));
       } catch (error) {
         if (!(error instanceof InputError)) throw error;
       }
     }
     expect(maxOf(errors)).toBeLessThan(1e-12);
+  });
+
+  it('shards carried to another layout are such as it can have', () => {
+    const random = new Random(6);
+    const pick = (): number => 2 ** random.integer(5);
+    for (let draw = 0; draw < 300; draw++) {
+      const [tp, cp, dp] = [pick(), pick(), pick()];
+      const layout = resolveLayout({ tp, cp, dp, ep: Math.min(pick(), tp * cp * dp), etp: 1 });
+      const shards = shardsOn({ dense: pick(), expert: pick() }, layout);
+      expect(() => checkWeightShards(shards, layout, 'distributed-optimizer')).not.toThrow();
+    }
+  });
+
+  it('weights or gradients that all ranks share have no shards besides', () => {
+    const layout = resolveLayout({ dp: 8 });
+    for (const sharing of ['zero2', 'zero3', 'fsdp'] as const)
+      expect(() => checkWeightShards({ dense: 2, expert: 1 }, layout, sharing)).toThrow('split over all ranks already');
   });
 });

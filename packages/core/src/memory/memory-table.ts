@@ -64,7 +64,7 @@ export interface MemoryChoice {
   readonly sharing: SharingName;
   /** Whether the optimizer's states lie in the host's memory. */
   readonly hostStates?: boolean | undefined;
-  /** Beside a rule that keeps weights whole. */
+  /** Beside a rule that keeps weights and gradients whole. */
   readonly weightShards?: WeightShards | undefined;
 }
 

@@ -144,13 +144,18 @@ export interface WeightShards {
 export const noShards: WeightShards = { dense: 1, expert: 1 };
 
 /**
- * Throws `InputError` for shards that the layout's ranks do not divide into, and where all ranks share weights already.
+ * Throws `InputError` for shards that the layout's ranks do not divide into, and beside rules that split weights or
+ * gradients over all ranks already.
  */
 export function checkWeightShards({ dense, expert }: WeightShards, layout: Layout, sharing: SharingName): void {
   const wrong = (what: string, expected: string): InputError =>
     new InputError(what, { path: 'weightShards', expected });
-  if (sharingRules[sharing].weights && (dense > 1 || expert > 1))
-    throw wrong('weights are split over all ranks already', 'no weight shards with zero3 and fsdp');
+  const { weights, gradients } = sharingRules[sharing];
+  if ((weights || gradients) && (dense > 1 || expert > 1))
+    throw wrong(
+      `${weights ? 'weights' : 'gradients'} are split over all ranks already`,
+      'no weight shards with zero2, zero3 and fsdp',
+    );
   // Megatron's world is a multiple of T·P·C·G: ranks of one sequence's parts (cp) are none to split over.
   if (layout.dp % dense !== 0)
     throw wrong(`${dense} weight shards of ${layout.dp} ranks (dp)`, `a divisor of ${layout.dp}`);

@@ -146,6 +146,20 @@ describe('what is shared up to', () => {
     expect(compiled.regions.some(({ region }) => region.life === 'pass')).toBe(false);
   });
 
+  it('each kind by itself: dense weights travel with every pass, experts once a step', () => {
+    const states = { dense: 'weights', expert: 'optimizer', weightType: 'bf16', gradientType: 'f32' } as const;
+    const step = stepOf('weights', 'dp=4,ep=2', { stateSharing: states });
+    const compiled = compile(trainingStep(step));
+    const held = heldElements(step);
+    expect(moved(compiled, 'all_gather', 'data')).toBe(2 * 2 * held.dense);
+    expect(moved(compiled, 'all_gather', 'edp')).toBe(held.expert);
+    expect(compiled.program.nodes.some(({ template }) => template === 'gather.once.mlp')).toBe(false);
+    const other = { ...states, dense: 'optimizer', expert: 'weights' } as const;
+    const turned = compile(trainingStep({ ...step, stateSharing: other }));
+    expect(moved(turned, 'all_gather', 'data')).toBe(held.dense);
+    expect(moved(turned, 'all_gather', 'edp')).toBe(2 * 2 * held.expert);
+  });
+
   it('weights, in a pipeline: every stage gathers its own', () => {
     const step = stepOf('weights', 'dp=4,pp=3,ep=2', { microBatches: 3 });
     const programs = pipelineStep(step).map((program) => compile(program));

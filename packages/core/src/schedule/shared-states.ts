@@ -12,8 +12,10 @@
  * runs, as FSDP2 gives its input back (`reduce_scatter_state`). This is done for every micro-batch.
  *
  * optimizer and gradients: weights are whole, but each rank steps its share of them: the others' are gathered, in
- * place, beside the forward of the next step's first micro-batch (Megatron-Core's `--overlap-param-gather`); it stands
- * in front of that forward in every step.
+ * place, beside the forward of the next step's first micro-batch (Megatron-Core's `--overlap-param-gather`);
+ * `gather.once.<unit>` stands in front of that forward in every step.
+ *
+ * Dense weights and experts' may be shared up to different things: each kind is gathered as its own says.
  */
 import type { AxisGroup } from '../layout/layout.js';
 import { groupSize } from '../layout/mesh.js';
@@ -75,9 +77,8 @@ interface Shared {
 const sharesAny = (step: StepShape, upTo: readonly SharedUpTo[]): boolean =>
   kinds.some((kind) => upTo.includes(sharedUpTo(step, kind)));
 
-/** Whether weights are gathered once a step, in front of its first forward. */
-export const gathersOnce = (step: StepShape): boolean =>
-  !sharesAny(step, ['weights']) && sharesAny(step, ['optimizer', 'gradients']);
+/** Whether weights, or some of them, are gathered once a step, in front of its first forward. */
+export const gathersOnce = (step: StepShape): boolean => sharesAny(step, ['optimizer', 'gradients']);
 
 /** A unit's weights or gradients of a kind, whole. */
 function wholeRegion(shared: Shared, unit: Unit, what: 'weights' | 'gradients', kind: Kind): Region | undefined {
@@ -109,12 +110,16 @@ function partialElements({ model, layout }: StepShape, unit: Unit): number {
     .reduce((sum, parameter) => sum + shardElements(parameter, layout, 0), 0);
 }
 
-function gatherTemplate(shared: Shared, unit: Unit): Template {
+/** In front of every pass, or of a step's first forward alone. */
+type Gather = 'gather' | 'gather.once';
+
+/** Of kinds that are gathered so. */
+function gatherTemplate(shared: Shared, unit: Unit, gather: Gather): Template {
   const { layout } = shared.step;
   const builder = new TemplateBuilder();
   for (const kind of kinds) {
     const region = wholeRegion(shared, unit, 'weights', kind);
-    if (region === undefined) continue;
+    if (region === undefined || (region.life === 'pass') !== (gather === 'gather')) continue;
     const group = sharingGroups[kind];
     builder.collective({
       id: `gather.${kind}`,
@@ -126,7 +131,7 @@ function gatherTemplate(shared: Shared, unit: Unit): Template {
       },
     });
   }
-  return builder.build(`gather.${unit}`, activationOf(layout), activationOf(layout));
+  return builder.build(`${gather}.${unit}`, activationOf(layout), activationOf(layout));
 }
 
 function scatterTemplate(shared: Shared, unit: Unit): Template {
@@ -269,13 +274,17 @@ export function sharedStates(program: Program, step: StepShape): Program {
   const { templates } = program;
   const entries = units.map((unit) => [unit, unitElements(templates, unit)] as const);
   const shared: Shared = { step, sharing, elements: Object.fromEntries(entries) as Record<Unit, Elements> };
-  const insertion = new Insertion();
-  for (const visits of visitsOf(program, step)) insertVisits(insertion, visits, step);
-  const nodes = insertion.into(program.nodes);
-  const named = new Set(nodes.map(({ template }) => template));
   const added = units
-    .flatMap((unit) => [gatherTemplate(shared, unit), scatterTemplate(shared, unit)])
-    .filter(({ name }) => named.has(name));
+    .flatMap((unit) => [
+      gatherTemplate(shared, unit, 'gather'),
+      gatherTemplate(shared, unit, 'gather.once'),
+      scatterTemplate(shared, unit),
+    ])
+    .filter(({ operations }) => operations.length > 0);
+  const names = new Set(added.map(({ name }) => name));
+  const insertion = new Insertion();
+  for (const visits of visitsOf(program, step)) insertVisits({ insertion, visits, step, names });
+  const nodes = insertion.into(program.nodes);
   // The larger of the two sorts stands for attention's.
   const layer = unitOfLayers(shared);
   const changed = Object.entries(templates).map(([name, template]): [string, Template] => {
@@ -293,19 +302,32 @@ export function sharedStates(program: Program, step: StepShape): Program {
 const unitOfLayers = ({ elements: { moe, mlp } }: Shared): Unit =>
   moe.dense + moe.expert > mlp.dense + mlp.expert ? 'moe' : 'mlp';
 
-function insertVisits(insertion: Insertion, visits: readonly Visit[], step: StepShape): void {
+/** Puts in those of the templates that have something to move. */
+function insertVisits({
+  insertion,
+  visits,
+  step,
+  names,
+}: {
+  readonly insertion: Insertion;
+  readonly visits: readonly Visit[];
+  readonly step: StepShape;
+  readonly names: ReadonlySet<string>;
+}): void {
   const [{ pass, microBatch } = { pass: undefined, microBatch: 0 }] = visits;
-  const gathersAlways = sharesAny(step, ['weights']);
   const first = pass === 'forward' && microBatch % step.microBatches === 0;
-  const gathers = gathersAlways || (first && gathersOnce(step));
-  const scatters = pass === 'backward' && sharesAny(step, ['gradients', 'weights']);
   visits.forEach((visit, place) => {
     const at = visits[Math.max(0, place - 1)]?.nodes[0];
-    const behind = gathersAlways ? visits[place - 2] : undefined;
-    if (gathers && at !== undefined)
-      insertion.before(at, { template: `gather.${visit.unit}`, visit, ...(behind === undefined ? {} : { behind }) });
+    const gather = (name: Gather, behind?: Visit): void => {
+      const template = `${name}.${visit.unit}`;
+      if (at === undefined || !names.has(template)) return;
+      insertion.before(at, { template, visit, ...(behind === undefined ? {} : { behind }) });
+    };
+    if (first) gather('gather.once');
+    gather('gather', visits[place - 2]);
+    const scatter = `scatter.${visit.unit}`;
     const end = (visits[place + 1] ?? visit).nodes.at(-1);
-    if (scatters && end !== undefined)
-      insertion.behind(end, { template: `scatter.${visit.unit}`, visit, behind: visit });
+    if (pass === 'backward' && end !== undefined && names.has(scatter))
+      insertion.behind(end, { template: scatter, visit, behind: visit });
   });
 }

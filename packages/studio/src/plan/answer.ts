@@ -7,6 +7,7 @@ import {
   devicesPerUnit,
   EstimateModel,
   fewerNodes,
+  isDual,
   memorySetting,
   noPlan,
   type PlanCandidate,
@@ -49,14 +50,16 @@ export interface PlanAnswer {
   readonly doubts?: readonly string[];
 }
 
-/** What takes a device's memory on one stage, bytes. */
-export interface StageBar {
-  readonly stage: number;
+/** What takes the memory of a device, bytes. */
+export interface MemoryBar {
+  /** `stage 3`, or which device. */
+  readonly name: string;
+  /** By `PlanDetail.memoryParts`. */
   readonly parts: readonly number[];
   readonly totalBytes: number;
 }
 
-export const memoryParts = ['weights', 'gradients', 'optimizer', 'activations', 'beside'] as const;
+const memoryParts = ['weights', 'gradients', 'optimizer', 'activations and buffers', 'beside tensors'] as const;
 
 /** Where a rank lies and what it holds. */
 export interface GridRank {
@@ -66,7 +69,8 @@ export interface GridRank {
 
 export interface PlanDetail {
   readonly facts: readonly (readonly [name: string, text: string])[];
-  readonly stages: readonly StageBar[];
+  readonly memoryParts: readonly string[];
+  readonly bars: readonly MemoryBar[];
   readonly capacityBytes: number;
   readonly grid: { readonly perNode: number; readonly ranks: readonly GridRank[]; readonly world: number };
 }
@@ -117,24 +121,11 @@ export class PlanQuest {
     if (plan === undefined) throw new RangeError(`there is no plan ${index}`);
     const { setting } = plan;
     const { layout, cluster } = setting;
-    const memory = memorySetting(setting);
     const world = worldSize(layout);
-    const shown = [...Array(layout.pp).keys()].filter(
-      (stage) => layout.pp <= mostStages || stage < mostStages - 1 || stage === layout.pp - 1,
-    );
     return {
       facts: planFacts(plan, index === 0 ? this.plans.slice(1) : [], []),
       capacityBytes: cluster.device.memoryBytes,
-      stages: shown.map((stage) => {
-        const { states, tensorBytes, totalBytes } = closedStage(memory, stage);
-        const { weights, gradients, optimizer } = states;
-        const known = weights + gradients + optimizer + tensorBytes;
-        return {
-          stage,
-          parts: [weights, gradients, optimizer, tensorBytes, totalBytes - known],
-          totalBytes,
-        };
-      }),
+      ...memoryBars(plan),
       grid: {
         perNode: Math.min(devicesPerUnit(cluster, 0), world),
         ranks: Array.from({ length: Math.min(world, mostRanks) }, (_, rank) => ({
@@ -154,6 +145,25 @@ export class PlanQuest {
     const found = [...sensitivities(best, others, model), ...fewerNodes(this.asked.problem, best, model)];
     return planFacts(best, others, found).find(([name]) => name === 'If')?.[1] ?? '';
   }
+}
+
+/** Stage by stage; the fullest device whole where devices hold two stages. */
+function memoryBars({ setting, memoryBytes }: PlanCandidate): Pick<PlanDetail, 'memoryParts' | 'bars'> {
+  if (isDual(setting.schedule))
+    return {
+      memoryParts: ['weights, states and activations'],
+      bars: [{ name: 'fullest device', parts: [memoryBytes], totalBytes: memoryBytes }],
+    };
+  const memory = memorySetting(setting);
+  const { pp } = setting.layout;
+  const shown = [...Array(pp).keys()].filter((stage) => pp <= mostStages || stage < mostStages - 1 || stage === pp - 1);
+  const bars = shown.map((stage): MemoryBar => {
+    const { states, tensorBytes, totalBytes } = closedStage(memory, stage);
+    const { weights, gradients, optimizer } = states;
+    const beside = totalBytes - (weights + gradients + optimizer + tensorBytes);
+    return { name: `stage ${stage}`, parts: [weights, gradients, optimizer, tensorBytes, beside], totalBytes };
+  });
+  return { memoryParts, bars };
 }
 
 function lineOf(plan: PlanCandidate, best: PlanCandidate): PlanLine {

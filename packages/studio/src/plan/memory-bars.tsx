@@ -2,28 +2,20 @@
 import { formatBytes } from '@monta/core';
 import { barChart } from '@monta/views';
 import { Drawing } from '../base/drawing.js';
-import { memoryParts, type PlanDetail } from './answer.js';
-
-const names: Readonly<Record<(typeof memoryParts)[number], string>> = {
-  weights: 'weights',
-  gradients: 'gradients',
-  optimizer: 'optimizer',
-  activations: 'activations and buffers',
-  beside: 'beside tensors',
-};
+import type { PlanDetail } from './answer.js';
 
 export function MemoryBars({ detail }: { readonly detail: PlanDetail }) {
-  const { stages, capacityBytes } = detail;
+  const { bars, memoryParts, capacityBytes } = detail;
   const bytes = (value: number): string => formatBytes(value, 'binary');
-  const fullest = stages.reduce((most, one) => (one.totalBytes > most.totalBytes ? one : most));
+  const fullest = bars.reduce((most, one) => (one.totalBytes > most.totalBytes ? one : most));
   const svg = barChart({
     title: 'Memory of a device',
-    subtitle: `${bytes(fullest.totalBytes)} of ${bytes(capacityBytes)} on the fullest stage`,
+    subtitle: `${bytes(fullest.totalBytes)} of ${bytes(capacityBytes)} on the fullest device`,
     value: { label: 'GiB', format: (value) => value.toPrecision(3) },
     arrangement: 'stacked',
-    series: memoryParts.map((part) => names[part]),
+    series: [...memoryParts],
     limit: { name: `limit ${bytes(capacityBytes)}`, value: capacityBytes / 2 ** 30 },
-    rows: stages.map(({ stage, parts }) => ({ name: `stage ${stage}`, values: parts.map((one) => one / 2 ** 30) })),
+    rows: bars.map(({ name, parts }) => ({ name, values: parts.map((one) => one / 2 ** 30) })),
     width: 520,
   });
   return (

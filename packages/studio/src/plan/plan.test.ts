@@ -52,12 +52,25 @@ describe('a plan of the page', async () => {
   it('has bars that add up to the memory of its row, and every rank once', () => {
     const [best] = quest.plans;
     for (const index of quest.plans.keys()) {
-      const { stages, grid } = quest.detail(index);
-      for (const { parts, totalBytes } of stages)
+      const { bars, grid, memoryParts } = quest.detail(index);
+      for (const { parts, totalBytes } of bars) {
+        expect(parts.length).toBe(memoryParts.length);
         expect(parts.reduce((sum, one) => sum + one, 0)).toBeCloseTo(totalBytes, -2);
+      }
       expect(grid.ranks.map(({ rank }) => rank)).toEqual([...Array(16).keys()]);
     }
-    expect(maxOf(quest.detail(0).stages.map(({ totalBytes }) => totalBytes))).toBeCloseTo(best?.memoryBytes ?? 0, -2);
+    expect(maxOf(quest.detail(0).bars.map(({ totalBytes }) => totalBytes))).toBeCloseTo(best?.memoryBytes ?? 0, -2);
+  });
+
+  it('has a bar of the memory of its row where devices hold two stages', () => {
+    const asked = readQuestion({ fields: small, files: {} }, subject);
+    const { problem } = asked;
+    const bounds = { pp: { min: 2, max: 2 }, microBatch: { min: 1, max: 1 } };
+    const dual = new PlanQuest({ ...asked, problem: { ...problem, bounds, fixed: { schedule: 'dualpipe-v' } } });
+    for (const _ of dual.run());
+    const bars = dual.detail(0).bars.map(({ totalBytes }) => totalBytes);
+    expect(dual.plans[0]?.setting.schedule).toBe('dualpipe-v');
+    expect(bars).toEqual([dual.plans[0]?.memoryBytes]);
   });
 
   it('reads its own export back as the same degrees', () => {

@@ -28,6 +28,7 @@ function made(): { plan: PlanDocument; seconds: number } {
 describe('a plan as a file', () => {
   const { plan, seconds } = made();
   const text = JSON.stringify(plan);
+  const replicas = { layout: 'dp=16,ep=8', sequences: 1, microBatches: plan.globalBatch / 16, virtualStages: 1 };
 
   it('is read back, and its setting takes as long as it says', () => {
     const read = readPlan(text, 'plan.json');
@@ -62,11 +63,26 @@ describe('a plan as a file', () => {
     ['another number of layers', { layersOfStages: [31] }, 'layersOfStages'],
     ['micro-batches that are not the batch', { microBatches: plan.microBatches + 1 }, 'microBatches'],
     ['a layout that does not divide the experts', { layout: 'tp=1,dp=16,ep=16' }, 'ep'],
+    ['two stages a device and virtual stages of one', { schedule: 'dualpipe-v', virtualStages: 1 }, 'schedule'],
+    ['stages on a device and a schedule without them', { schedule: '1f1b', virtualStages: 2 }, 'schedule'],
+    ['DualPipe on one stage', { ...replicas, schedule: 'dualpipe' }, 'schedule'],
+    ['stages inside replicas that are not there', { ...replicas, schedule: '1f1b', rankOrder: 'pp-dp' }, 'rankOrder'],
+    ['shards of gradients that are split', { sharing: 'zero2', weightShards: { dense: 2, expert: 1 } }, 'weightShards'],
   ])('makes no setting with %s', (_, change, path) => {
     const read = readPlan(JSON.stringify({ ...plan, ...change }), 'plan.json');
     const made = () => settingOfPlan(read, getModel(plan.model), getCluster(plan.cluster));
     expect(made).toThrow(InputError);
     expect(made).toThrow(expect.objectContaining({ path }));
+  });
+
+  it('makes no setting with states on hosts that no port is known to', () => {
+    const cluster = getCluster(plan.cluster);
+    const unknown = { ...cluster, device: { ...cluster.device, name: 'something' } };
+    const read = readPlan(JSON.stringify({ ...plan, hostStates: true }), 'plan.json');
+    expect(() => settingOfPlan(read, getModel(plan.model), unknown)).toThrow(
+      expect.objectContaining({ path: 'hostStates' }),
+    );
+    expect(settingOfPlan(read, getModel(plan.model), cluster).hostStates).toBe(true);
   });
 
   it.each([

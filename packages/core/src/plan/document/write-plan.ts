@@ -1,10 +1,20 @@
 /** From a search to the file of its plan, and from the file back to the setting of a run. */
-import type { Cluster } from '../../cluster/cluster.js';
+import type { Cluster, Device } from '../../cluster/cluster.js';
 import { deviceCount } from '../../cluster/ports.js';
-import { estimateStep, microBatchesOf, runSetting, type DispatchKind, type RunSetting } from '../../estimate/index.js';
+import {
+  canOrder,
+  estimateStep,
+  hostOf,
+  microBatchesOf,
+  runSetting,
+  type DispatchKind,
+  type PipelineSchedule,
+  type RunSetting,
+} from '../../estimate/index.js';
 import { checkModelLayout, formatLayout, parseLayout, type Layout } from '../../layout/index.js';
 import { checkWeightShards } from '../../memory/index.js';
 import type { MoeModel } from '../../model/model.js';
+import { runsAs } from '../search/options.js';
 import type { Candidate, SearchResult } from '../search/search.js';
 import { InputError } from '../../units/errors.js';
 import type { PlanProblem } from '../space/problem.js';
@@ -87,9 +97,23 @@ export function planDocument(
   };
 }
 
+/** What a schedule asks of a pipeline. */
+const scheduleNeeds: Readonly<Record<PipelineSchedule, string>> = {
+  '1f1b': 'one stage a device',
+  interleaved: 'more stages than one a device',
+  'zero-bubble': 'pp above 1, one stage a device',
+  dualpipe: 'an even pp, one stage a device, and an even number of micro-batches, twice the stages at least',
+  'dualpipe-v': 'two stages a device, and twice as many micro-batches as pp at least',
+};
+
 /** Throws `InputError` where the numbers of a plan, each by itself a count, do not go together. */
-function checkChosen({ globalBatch }: PlanDocument, chosen: Chosen, model: MoeModel, layout: Layout): void {
-  const { virtualStages, layersOfStages, sequences, microBatches } = chosen;
+function checkChosen(
+  { globalBatch }: PlanDocument,
+  chosen: Chosen,
+  { model, layout, device }: { readonly model: MoeModel; readonly layout: Layout; readonly device: Device },
+): void {
+  const { virtualStages, layersOfStages, sequences, microBatches, schedule, sharing } = chosen;
+  const { rankOrder = 'dp-pp', hostStates, weightShards } = chosen;
   checkModelLayout(model, layout);
   const stages = layout.pp * virtualStages;
   if (stages > model.layers + model.multiTokenLayers)
@@ -108,11 +132,28 @@ function checkChosen({ globalBatch }: PlanDocument, chosen: Chosen, model: MoeMo
       `${microBatches} micro-batches of ${sequences} sequences on ${layout.dp} replicas are no batch of ${globalBatch}`,
       { path: 'microBatches', expected: `${globalBatch} / (${sequences} x ${layout.dp})` },
     );
+  if (!runsAs(schedule, layout.pp, { virtualStages, microBatches }))
+    throw new InputError(
+      `${schedule} does not go with pp=${layout.pp}, virtualStages=${virtualStages}, microBatches=${microBatches}`,
+      { path: 'schedule', expected: scheduleNeeds[schedule] },
+    );
+  if (!canOrder(layout, rankOrder))
+    throw new InputError(`stages inside replicas do not go with ${formatLayout(layout)}`, {
+      path: 'rankOrder',
+      expected: 'pp and dp above 1, and as many ranks with the same experts as replicas',
+    });
+  if (hostStates === true && hostOf(device) === undefined)
+    throw new InputError(`no port of ${device.name} to a host is known`, {
+      path: 'hostStates',
+      expected: 'states on the device',
+    });
+  if (weightShards !== undefined) checkWeightShards(weightShards, layout, sharing);
 }
 
 /**
  * The setting of a plan, or of one of its runners-up. Throws `InputError` where the layout does not fill the cluster or
- * divide the model, and where stages or micro-batches are not those of the layout.
+ * divide the model, and where the plan says what no search does: stages, micro-batches, a schedule, an order of ranks,
+ * states on hosts or weight shards that do not go with the layout or the device.
  */
 export function settingOfPlan(
   plan: PlanDocument,
@@ -123,9 +164,8 @@ export function settingOfPlan(
   const { sequence, globalBatch, states, stack, imbalance } = plan;
   const { virtualStages, layersOfStages, sequences, schedule, dispatcher, sharing, recompute, overlap } = chosen;
   const layout = parseLayout(chosen.layout, deviceCount(cluster));
-  checkChosen(plan, chosen, model, layout);
+  checkChosen(plan, chosen, { model, layout, device: cluster.device });
   const { rankOrder, hostStates, weightShards } = chosen;
-  if (weightShards !== undefined) checkWeightShards(weightShards, layout, sharing);
   return runSetting({
     model,
     cluster,

@@ -54,6 +54,24 @@ describe('bytes of a step by dimension and tier', () => {
     expect(tierBytes).toBe(bytes / 8);
   });
 
+  it('reduces split gradients for every micro-batch, and gathers shards twice in each', () => {
+    const bytes = (given: Partial<RunSetting>): number =>
+      trafficOf({ dp: 16, ep: 1 }, { globalBatch: 512, ...given }).get('DP')?.bytes ?? 0;
+    // An element of 16 ranks, 32 micro-batches: (32 x 4 + 2) 15/16 bytes in place of (4 + 2) 15/16.
+    expect(bytes({ sharing: 'zero2' }) / bytes({})).toBeCloseTo(130 / 6, 9);
+    // Over four shards 32 x (4 + 2 x 2) 3/4, a quarter of it over four replicas of them (4 + 2) 3/4.
+    const shards = trafficOf({ dp: 16, ep: 1 }, { globalBatch: 512, weightShards: { dense: 4, expert: 4 } }).get('DP');
+    expect((shards?.bytes ?? 0) / bytes({})).toBeCloseTo((256 * (3 / 4) + (6 / 4) * (3 / 4)) / (6 * (15 / 16)), 9);
+    // Shards lie in a node: what crosses is the replicas', two of which a node holds of either kind.
+    expect(shards?.tierBytes).toBeCloseTo((bytes({}) * ((6 / 4) * (3 / 4))) / (6 * (15 / 16)) / 2, -3);
+  });
+
+  it('counts what experts share by their own ranks: one a node sends all of it over the network', () => {
+    const { bytes = 0, tierBytes = 0 } = trafficOf({ dp: 16, ep: 8 }).get('DP') ?? {};
+    const experts = model.layers * 3 * 4096 * 14336 * 6 * (1 / 2);
+    expect(tierBytes).toBeCloseTo(experts + (bytes - experts) / 8, -3);
+  });
+
   it('says nothing of dimensions that are not there', () => {
     expect([...trafficOf({ dp: 16, ep: 8 }).keys()].sort()).toEqual(['DP', 'EP']);
     expect([...trafficOf({ tp: 2, cp: 2, pp: 2, dp: 2 }, { globalBatch: 4 }).keys()]).toEqual(['TP', 'CP', 'DP', 'PP']);

@@ -7,7 +7,7 @@ import type { RunSetting } from '../../estimate/index.js';
 import { touched } from '../../estimate/exchange.js';
 import { microBatchesOf } from '../../estimate/index.js';
 import { sharingRules } from '../../memory/index.js';
-import { countedElements } from '../../memory/states.js';
+import { countedElements, noShards } from '../../memory/states.js';
 import { keyValueWidth } from '../../model/model.js';
 
 export type Dimension = 'TP' | 'CP' | 'EP' | 'DP' | 'PP';
@@ -61,10 +61,57 @@ function expertTraffic(setting: RunSetting, bytes: number): DimensionTraffic {
   return { dimension: 'EP', ranks: ep, tier, bytes: bytes * (within + crossing), tierBytes };
 }
 
+function ringTraffic(
+  setting: RunSetting,
+  { dimension, ranks, stride, bytes }: Pick<DimensionTraffic, 'dimension' | 'ranks' | 'bytes'> & { stride: number },
+): DimensionTraffic {
+  const { tier, inside } = reach(setting, ranks, stride);
+  return { dimension, ranks, tier, bytes, tierBytes: bytes * leaving(ranks, inside) };
+}
+
+/**
+ * Gradients and weights of those that hold the same: by rings over all of them, or over each one's weight shards for
+ * every micro-batch and over replicas of the shards once a step.
+ */
+function sharingTraffic(setting: RunSetting, layers: number, microBatches: number): DimensionTraffic[] {
+  const { model, layout, sharing, weightShards = noShards, rankOrder } = setting;
+  const { tp, cp, dp, pp, ep, etp, edp } = layout;
+  const { weights, gradients } = sharingRules[sharing];
+  const elements = countedElements(model, layout, model.layers - 1);
+  const perStep = (gradients ? microBatches : 1) * gradientBytes + (weights ? 2 * microBatches : 1) * halfBytes;
+  const perShard = microBatches * (gradientBytes + 2 * halfBytes);
+  const between = rankOrder === 'pp-dp' ? pp : 1;
+  const kinds = [
+    { ranks: dp * cp, stride: tp, shards: weightShards.dense, of: elements.dense },
+    { ranks: edp, stride: etp * ep, shards: weightShards.expert, of: elements.expert },
+  ];
+  const rings = kinds.flatMap(({ ranks, stride, shards, of }) => {
+    const moved = (over: number, held: number, rate: number) => (held * layers * rate * (over - 1)) / over;
+    return [
+      { ranks: shards, stride, bytes: moved(shards, of, perShard) },
+      { ranks: ranks / shards, stride: stride * shards * between, bytes: moved(ranks / shards, of / shards, perStep) },
+    ];
+  });
+  const sent = rings.filter(({ bytes }) => bytes > 0).map((ring) => ringTraffic(setting, { dimension: 'DP', ...ring }));
+  const order = setting.cluster.tiers.map(({ name }) => name);
+  const tier = sent.map((one) => one.tier).sort((a, b) => order.indexOf(b) - order.indexOf(a))[0];
+  if (tier === undefined) return [];
+  const sum = (of: readonly number[]): number => of.reduce((total, one) => total + one, 0);
+  return [
+    {
+      dimension: 'DP',
+      ranks: Math.max(dp * cp, edp),
+      tier,
+      bytes: sum(sent.map(({ bytes }) => bytes)),
+      tierBytes: sum(sent.map((one) => (one.tier === tier ? one.tierBytes : 0))),
+    },
+  ];
+}
+
 /** Balanced routing; forward, backward and what is computed again. */
 export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
-  const { model, layout, sequence, microBatch, recompute, virtualStages, sharing } = setting;
-  const { tp, cp, dp, pp, ep, edp } = layout;
+  const { model, layout, sequence, microBatch, recompute, virtualStages } = setting;
+  const { tp, cp, dp, pp, ep } = layout;
   const microBatches = microBatchesOf(setting);
   const inside = setting.rankOrder === 'pp-dp';
   const layers = Math.ceil(model.layers / pp);
@@ -78,22 +125,13 @@ export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
     latent === undefined
       ? 2 * keyValueWidth(model)
       : model.attentionHeads * (latent.nopeHeadDim + latent.ropeHeadDim + latent.valueHeadDim);
-  const { dense, expert } = countedElements(model, layout, model.layers - 1);
-  const { weights, gradients } = sharingRules[sharing];
-  const gathers = weights ? 2 * microBatches : 1;
-  const shared = (ranks: number, elements: number): number =>
-    ((elements * layers * (ranks - 1)) / ranks) *
-    ((gradients ? microBatches : 1) * gradientBytes + gathers * halfBytes);
-  const of = (dimension: Dimension, ranks: number, stride: number, bytes: number): DimensionTraffic[] => {
-    if (ranks <= 1 || bytes === 0) return [];
-    const { tier, inside } = reach(setting, ranks, stride);
-    return [{ dimension, ranks, tier, bytes, tierBytes: bytes * leaving(ranks, inside) }];
-  };
+  const of = (dimension: Dimension, ranks: number, stride: number, bytes: number): DimensionTraffic[] =>
+    ranks <= 1 || bytes === 0 ? [] : [ringTraffic(setting, { dimension, ranks, stride, bytes })];
   return [
     ...of('TP', tp, 1, microBatches * passes * blocks * 2 * slice * (tp - 1)),
     ...of('CP', cp, tp, microBatches * (passes + 1) * layers * (cp - 1) * ((tokens * keyValues) / tp) * halfBytes),
     ...(ep > 1 && moe > 0 ? [expertTraffic(setting, microBatches * passes * moe * 2 * slice)] : []),
-    ...of('DP', dp * cp, inside ? tp * pp : tp, shared(dp * cp, dense) + (edp > 1 ? shared(edp, expert) : 0)),
+    ...sharingTraffic(setting, layers, microBatches),
     ...of('PP', pp, inside ? tp * cp : tp * cp * dp, microBatches * 2 * virtualStages * slice),
   ];
 }

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
 import { estimateMemory, isDual, priceStep, stepConstants, type RunSetting } from '../../estimate/index.js';
+import { resolveLayout } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
 import { maxOf, Random } from '../../units/index.js';
 import type { PlanProblem } from '../space/problem.js';
@@ -84,6 +85,31 @@ describe('prices of many settings are those of each', () => {
     expect(off(v ?? 0, plain ?? 1)).toBeLessThan(0.25);
     // Fewer stages wait than in 1F1B, and exchanges hide.
     expect(priced).toBeLessThan(priceStep(pipeline({}), stepConstants).seconds);
+  });
+
+  it('the second copy of DualPipe is split over ranks as the first', () => {
+    const model = new EstimateModel();
+    const layout = resolveLayout({ dp: 128, pp: 16, ep: 32 });
+    const second = (given: Partial<RunSetting>): number => {
+      const [dual, plain] = (['dualpipe', '1f1b'] as const).map((schedule) =>
+        pipeline({ layout, microBatch: 1, ...given, schedule }),
+      );
+      return dual === undefined || plain === undefined ? 0 : model.memoryBytes(dual) - model.memoryBytes(plain);
+    };
+    const { dp, edp } = layout;
+    // DeepSeek-V3: 256 experts of three products of 7,168 x 2,048 in each of 61 layers; allocators keep a share beside.
+    const experts = ((3 * 7168 * 2048 * 256) / 32) * (61 / 16);
+    const whole = second({});
+    expect(whole / (6 * experts)).toBeGreaterThan(1);
+    // Elements of experts are the more: the share of the whole that a rule leaves lies between that of either kind.
+    const between = (bytes: number, ...shares: number[]): void => {
+      expect(bytes / whole).toBeGreaterThanOrEqual(Math.min(...shares) * 0.999);
+      expect(bytes / whole).toBeLessThanOrEqual(Math.max(...shares) * 1.001);
+    };
+    expect(edp).toBe(4);
+    between(second({ sharing: 'fsdp' }), 1 / dp, 1 / edp);
+    between(second({ sharing: 'zero2' }), (2 + 4 / dp) / 6, (2 + 4 / edp) / 6);
+    between(second({ weightShards: { dense: 2, expert: 2 } }), 1 / 2);
   });
 
   it('gradients that are split are reduced for every micro-batch: slower, and smaller', () => {

@@ -1,8 +1,8 @@
 /** What a search asks of a model of steps, and the estimate in that role. */
 import { RunMemory, StepTable, stepConstants } from '../../estimate/index.js';
 import type { ComputePrecision, RunSetting, StepConstants } from '../../estimate/index.js';
-import { precisions } from '../../memory/index.js';
-import { countedElements } from '../../memory/states.js';
+import { precisions, sharingRules } from '../../memory/index.js';
+import { countedElements, stateBytes } from '../../memory/states.js';
 
 /** Prices settings of one model, cluster and batch, which differ in what a search varies. */
 export interface StepModel {
@@ -48,10 +48,20 @@ export class EstimateModel implements StepModel {
   }
 }
 
-/** DualPipe keeps the weights of two stages on a device, and their gradients (DeepSeek-V3, table 2). */
-function secondCopyBytes({ schedule, model, layout, states }: RunSetting): number {
+/**
+ * DualPipe keeps the weights of two stages on a device, and their gradients (DeepSeek-V3, table 2): what ranks share of
+ * the first copy they share of the second.
+ */
+function secondCopyBytes({ schedule, model, layout, states, sharing, weightShards: shards }: RunSetting): number {
   if (schedule !== 'dualpipe' || layout.pp === 1) return 0;
-  const { weight, gradient } = precisions[states];
   const { dense, expert } = countedElements(model, layout, model.layers - 1);
-  return (dense + expert) * (model.layers / layout.pp) * (weight + gradient);
+  const layers = model.layers / layout.pp;
+  const { weights, gradients } = stateBytes({
+    elements: { dense: dense * layers, expert: expert * layers },
+    layout,
+    precision: precisions[states],
+    sharing: sharingRules[sharing],
+    shards,
+  });
+  return weights + gradients;
 }

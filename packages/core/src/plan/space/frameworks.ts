@@ -9,7 +9,7 @@ import {
   type RecomputeSetting,
 } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
-import { sharingRules, type SharingName } from '../../memory/states.js';
+import type { SharingName } from '../../memory/states.js';
 import type { AxisName, Degrees } from './bounds.js';
 
 export const frameworkNames = ['megatron', 'deepspeed', 'torchtitan', 'monta'] as const;
@@ -144,11 +144,9 @@ export const frameworkLimits: Readonly<Record<FrameworkName, FrameworkLimits>> =
 export function limitsOf({ framework, programs = false }: LimitedBy): FrameworkLimits {
   const limits = framework === undefined ? unlimited : frameworkLimits[framework];
   if (!programs) return limits;
-  const sharings = limits.sharings.filter((name) => !sharingRules[name].gradients);
   return {
     ...limits,
     rules: [...limits.rules, only('cp', 'programs have no context parallelism')],
-    sharings: sharings.length > 0 ? sharings : limits.sharings,
     schedules: limits.schedules.filter((name) => name === '1f1b' || name === 'interleaved'),
     overlapsExperts: false,
     hostStates: [],
