@@ -76,4 +76,12 @@ export {
   withCost,
   withoutLatencies,
 } from './probe/index.js';
-export { type Verification, type VerifyCase, verify, verifyAll } from './verify/index.js';
+export {
+  onTwoNodes,
+  type Verification,
+  verifiedLayouts,
+  verifiedStrategies,
+  type VerifyCase,
+  verify,
+  verifyAll,
+} from './verify/index.js';

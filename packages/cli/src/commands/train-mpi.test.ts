@@ -72,7 +72,8 @@ describe.runIf(testsOverMpi)('monta train over MPI', () => {
 describe('the MPI backend of a configuration', () => {
   const complaint = (text: string | undefined, overrides: Parameters<typeof readTrainConfig>[1]): string => {
     try {
-      trainConfigFrom(text, 'train.yaml', overrides);
+      if (text === undefined) readTrainConfig(undefined, overrides);
+      else trainConfigFrom(text, 'train.yaml', overrides);
     } catch (error) {
       return (error as Error & { format(): string }).format();
     }

@@ -23,7 +23,8 @@ import {
 } from '@monta/runtime';
 import { stringify } from 'yaml';
 import { hasOwnNetwork, launcherOf, onCards, withLanesOf } from '../config/backend-config.js';
-import { readTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
+import { configFile } from '../config/config-file.js';
+import { takeTrainConfig, trainConfigDocument, type TrainConfig } from '../config/train-config.js';
 import { plannedTraining } from '../config/planned-run.js';
 import { askedBackend, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
@@ -77,12 +78,13 @@ function progressOf(console: Console, where: Whereabouts) {
  * Runs the command. Throws `InputError` for bad input, `RankFailure` when a rank fails, `Interrupted` after Ctrl-C.
  * Where a launcher of the person's own started the ranks, the process of rank 0 does all that a person sees.
  */
-export async function runTrain({ console }: MontaContext, flags: TrainFlags, file?: string): Promise<void> {
+export async function runTrain({ console }: MontaContext, flags: TrainFlags, path?: string): Promise<void> {
+  const file = path === undefined ? undefined : configFile(path);
   const run = (launcher?: Launcher): Promise<void> =>
     trainAndReport(
       console,
       flags,
-      readTrainConfig(file, { ...(flags.plan === undefined ? {} : plannedTraining(flags.plan)), ...flags }),
+      takeTrainConfig(file, { ...(flags.plan === undefined ? {} : plannedTraining(flags.plan)), ...flags }),
       launcher,
     );
   const { ranksPerNode } = flags;

@@ -1,7 +1,7 @@
 import { InputError, settingStep } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { settingOf } from '../train/setting.js';
-import { trainConfigDocument, trainConfigFrom } from './train-config.js';
+import { readTrainConfig, trainConfigDocument, trainConfigFrom } from './train-config.js';
 import type { TrainOverrides } from './train-overrides.js';
 import { localLauncher, type Launcher } from '@monta/runtime';
 import { withLanesOf } from './backend-config.js';
@@ -39,7 +39,7 @@ describe('runs on cards', () => {
   });
 
   it('can be asked for by flags', () => {
-    const { backend, dtype } = trainConfigFrom(undefined, 'defaults', {
+    const { backend, dtype } = readTrainConfig(undefined, {
       backend: 'nccl',
       ranksPerNode: 4,
       cluster: 'h200-2x4',

@@ -1,7 +1,8 @@
 /** Commands on ranks that a launcher of somebody else's started: mpirun for MPI; torchrun, mpirun or srun for NCCL. */
+import { InputError } from '@monta/core';
+import { isRecord } from '@monta/core/units';
 import { leadMpirun, leadStarted, startedPlace, underMpirun, type Launcher } from '@monta/runtime';
-import { parse } from 'yaml';
-import { pathExists, readTextFile } from '../files.js';
+import type { ConfigFile } from './config-file.js';
 
 export interface Asked {
   readonly backend: string | undefined;
@@ -29,17 +30,16 @@ export function ncclRanksPerNode(given: number | undefined): number | undefined 
 }
 
 /**
- * The backend of a configuration, before it is read as a whole: a rank that only serves need not have it. Undefined for
- * a file that cannot be read, which is told where it is read whole.
+ * The backend of a configuration, before it is taken as a whole: a rank that only serves need not have it. Undefined
+ * for a file that cannot be read, which is told where it is taken as a whole.
  */
-export function askedBackend(flag: string | undefined, file: string | undefined): string | undefined {
-  if (flag !== undefined || file === undefined || !pathExists(file)) return flag;
-  let document: unknown;
+export function askedBackend(flag: string | undefined, file: ConfigFile | undefined): string | undefined {
+  if (flag !== undefined || file === undefined) return flag;
   try {
-    document = parse(readTextFile(file));
-  } catch {
-    return undefined;
+    const { value } = file.document();
+    return isRecord(value) && typeof value.backend === 'string' ? value.backend : undefined;
+  } catch (error) {
+    if (error instanceof InputError) return undefined;
+    throw error;
   }
-  if (typeof document !== 'object' || document === null || !('backend' in document)) return undefined;
-  return typeof document.backend === 'string' ? document.backend : undefined;
 }

@@ -6,7 +6,8 @@ import { settingOf } from '../train/setting.js';
 
 function complaint(text: string | undefined, overrides: TrainOverrides = {}): string {
   try {
-    trainConfigFrom(text, 'train.yaml', overrides);
+    if (text === undefined) readTrainConfig(undefined, overrides);
+    else trainConfigFrom(text, 'train.yaml', overrides);
   } catch (error) {
     if (error instanceof InputError) return error.format();
     throw error;

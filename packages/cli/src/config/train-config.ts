@@ -22,7 +22,6 @@ import {
   type MoeModel,
   parseDispatch,
   parseLayout,
-  readDocument,
   resolveLayout,
   type StepOverlap,
   type Strategy,
@@ -30,7 +29,6 @@ import {
 } from '@monta/core';
 import { cardsCluster, cardsHere, startedPlace } from '@monta/runtime';
 import { loadCluster, loadModel } from '../inputs.js';
-import { readTextFile } from '../files.js';
 import {
   backendDocument,
   backendFrom,
@@ -40,6 +38,7 @@ import {
   onCards,
   type BackendConfig,
 } from './backend-config.js';
+import { configFile, type ConfigFile } from './config-file.js';
 import { optimizerFrom, type OptimizerConfig } from './optimizer-config.js';
 import { overlapDocument, overlapFrom } from './overlap-config.js';
 import { payloadFrom, payloadOf, type PayloadFlags } from './payload-config.js';
@@ -297,14 +296,12 @@ function checkBatch(config: TrainConfig, at: (key: string) => Field | undefined)
   }
 }
 
-/**
- * Reads a configuration from text; `file` names it in messages, and its folder is where its paths start. Throws
- * `InputError`.
- */
-export function trainConfigFrom(text: string | undefined, file: string, overrides: TrainOverrides = {}): TrainConfig {
+/** Takes a configuration file, whose folder is where its paths start, or the main job. Throws `InputError`. */
+export function takeTrainConfig(given: ConfigFile | undefined, overrides: TrainOverrides = {}): TrainConfig {
   checkFlags(overrides);
-  const map = text === undefined ? undefined : readDocument(text, file).map(keys);
-  const source: Source = { map, file, folder: text === undefined ? undefined : dirname(resolve(file)) };
+  const map = given?.document().map(keys);
+  const folder = given === undefined ? undefined : dirname(resolve(given.path));
+  const source: Source = { map, file: given?.path ?? 'defaults', folder };
   const model = modelOf(source, overrides.model);
   const backend = backendFrom(map, overrides, overrides.allowCommands);
   const cluster = clusterOf(source, overrides, backend);
@@ -357,10 +354,16 @@ export function trainConfigFrom(text: string | undefined, file: string, override
   return config;
 }
 
-/** Reads a configuration file, or the main job where there is none. Throws `InputError`. */
-export function readTrainConfig(path: string | undefined, overrides: TrainOverrides = {}): TrainConfig {
-  return trainConfigFrom(path === undefined ? undefined : readTextFile(path), path ?? 'defaults', overrides);
-}
+/** The same of text; `file` names it in messages. */
+export const trainConfigFrom = (text: string, file: string, overrides: TrainOverrides = {}): TrainConfig =>
+  takeTrainConfig(
+    configFile(file, () => text),
+    overrides,
+  );
+
+/** The same of a path, or the main job where there is none. */
+export const readTrainConfig = (path: string | undefined, overrides: TrainOverrides = {}): TrainConfig =>
+  takeTrainConfig(path === undefined ? undefined : configFile(path), overrides);
 
 /** A given name or path that means the same in any folder; shapes written out stay as they are. */
 const absolute = (given: unknown) => (typeof given === 'string' ? besideFile(given, process.cwd()) : given);

@@ -9,9 +9,16 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { halvesName, InputError, parseLayout, searchedHalves, unsupportedStrategy, worldSize } from '@monta/core';
-import { verifyAll, type Verification, type VerifyCase } from '@monta/runtime';
-import { matrixLayouts, ranksOf, verifyTable, withRows, type VerifyRow } from './verify-table.js';
+import { halvesName, InputError } from '@monta/core';
+import {
+  onTwoNodes,
+  verifiedLayouts,
+  verifiedStrategies,
+  verifyAll,
+  type Verification,
+  type VerifyCase,
+} from '@monta/runtime';
+import { ranksOf, verifyTable, withRows, type VerifyRow } from './verify-table.js';
 
 const repository = new URL('../../../../', import.meta.url);
 const marks = ['<!-- matrix -->', '<!-- end of matrix -->'] as const;
@@ -33,12 +40,8 @@ function sourceCommit(): string {
 }
 
 function caseOf(folder: string, text: string): VerifyCase {
-  const parsed = parseLayout(text);
-  const layout = { ...parsed, ranksPerNode: Math.ceil(worldSize(parsed) / 2) };
-  const strategies = searchedHalves()
-    .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
-    .map((halves, index) => ({ ...halves, chunks: chunks[index % chunks.length] ?? { forward: 1, backward: 1 } }));
-  return { folder, layout, strategies };
+  const layout = onTwoNodes(text);
+  return { folder, layout, strategies: verifiedStrategies(layout, chunks) };
 }
 
 function rowOf(found: readonly Verification[], place: Pick<VerifyRow, 'folder' | 'layout' | 'commit'>): VerifyRow {
@@ -85,7 +88,7 @@ const folders = readdirSync(values.folders).filter(
 const done = (folder: string, layout: string): boolean =>
   values.missing && rows.some((row) => row.folder === folder && row.layout === layout && row.commit === commit);
 // Folders of one layout share a start of ranks.
-for (const layout of matrixLayouts.filter((one) => ranks.has(ranksOf(one)))) {
+for (const layout of verifiedLayouts.filter((one) => ranks.has(ranksOf(one)))) {
   const those = folders.filter((folder) => !done(folder, layout));
   if (those.length === 0) continue;
   const found = await verifyAll(those.map((folder) => caseOf(join(values.folders, folder), layout)));

@@ -1,24 +1,6 @@
 /** The table of docs/verify.md: what was verified of every folder on 1, 2, 4 and 8 ranks, and at which commit. */
 import { parseLayout, worldSize } from '@monta/core';
-
-/** TP, EP, ETP, DP and mixtures, sequence parallelism on and off. */
-export const matrixLayouts: readonly string[] = [
-  'tp=1',
-  'tp=2',
-  'tp=2,sp',
-  'dp=2,ep=2',
-  'tp=2,etp=1,ep=2',
-  'tp=4',
-  'tp=2,dp=2,ep=2',
-  'tp=2,dp=2,ep=2,sp',
-  'dp=4,ep=2',
-  'tp=4,dp=2,ep=2',
-  'tp=4,dp=2,ep=2,sp',
-  'tp=2,dp=4,ep=4,etp=2',
-  'tp=4,dp=2,ep=4,etp=2',
-  'tp=4,dp=2,ep=8,etp=1,sp',
-  'dp=8,ep=8',
-];
+import { verifiedLayouts } from '@monta/runtime';
 
 export const ranksOf = (layout: string): number => worldSize(parseLayout(layout));
 
@@ -41,8 +23,8 @@ export interface VerifyRow {
 export function withRows(rows: readonly VerifyRow[], later: readonly VerifyRow[]): VerifyRow[] {
   const key = ({ folder, layout }: VerifyRow): string => `${folder} ${layout}`;
   const all = new Map([...rows, ...later].map((row) => [key(row), row]));
-  const known = [...all.values()].filter(({ layout }) => matrixLayouts.includes(layout));
-  const place = ({ layout }: VerifyRow): number => matrixLayouts.indexOf(layout);
+  const known = [...all.values()].filter(({ layout }) => verifiedLayouts.includes(layout));
+  const place = ({ layout }: VerifyRow): number => verifiedLayouts.indexOf(layout);
   return known.sort((a, b) => (a.folder === b.folder ? place(a) - place(b) : a.folder < b.folder ? -1 : 1));
 }
 
@@ -51,7 +33,7 @@ export function verifyTable(rows: readonly VerifyRow[]): string {
   const folders = [...new Set(rows.map(({ folder }) => folder))];
   const lines = folders.flatMap((folder) =>
     [1, 2, 4, 8].map((ranks) => {
-      const of = matrixLayouts.filter((layout) => ranksOf(layout) === ranks).length;
+      const of = verifiedLayouts.filter((layout) => ranksOf(layout) === ranks).length;
       const those = rows.filter((row) => row.folder === folder && ranksOf(row.layout) === ranks);
       const [first] = those;
       if (first === undefined) return `| ${folder} | ${ranks} | 0 of ${of} | 0 | not run | | |`;

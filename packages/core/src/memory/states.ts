@@ -1,5 +1,6 @@
 /** Parameters, gradients and optimizer states of a rank, and the rules by which ranks share them. */
 import type { Layout } from '../layout/layout.js';
+import { greatestCommonDivisor } from '../units/divisors.js';
 import { InputError } from '../units/errors.js';
 import { layerParameters, countParameters, type LayerParameters } from '../model/parameters.js';
 import type { MoeModel } from '../model/model.js';
@@ -188,8 +189,6 @@ export function stateSharing(
     gradientType: typeOfBytes(gradient),
   };
 }
-
-const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
 
 /** As many of the shards as a layout's ranks divide into: a search tries other layouts with the same shards. */
 export const shardsOn = ({ dense, expert }: WeightShards, { dp, edp }: Layout): WeightShards => ({

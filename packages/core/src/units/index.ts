@@ -14,6 +14,7 @@ export { Random } from './random.js';
 export { type PairedFigure, pairedDifference, pairedRatio } from './paired-ratio.js';
 export { median, quantile } from './quantiles.js';
 export { type Interval, lengthOf, overlapOf, unionOf } from './intervals.js';
+export { greatestCommonDivisor } from './divisors.js';
 export { isRecord } from './record.js';
 export { Field, FieldMap, readDocument } from './document.js';
 export { limits } from './limits.js';

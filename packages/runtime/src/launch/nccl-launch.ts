@@ -8,7 +8,7 @@ import { launcherVariable, tokenVariable } from './mpi-frames.js';
 import { startMps } from './mps.js';
 import { placeVariable, type CardLanes, type RankPlace } from './nccl-place.js';
 import { makePlace } from './private-place.js';
-import { runProcessJob, type ProcessJobOptions } from './process-job.js';
+import { rankByRank, runProcessJob, type ProcessJobOptions } from './process-job.js';
 import { spawnRank } from './rank-process.js';
 
 export interface NcclLaunchOptions extends ProcessJobOptions {
@@ -37,7 +37,7 @@ export async function launchNccl(options: NcclLaunchOptions): Promise<unknown[]>
   try {
     return await runProcessJob(options, {
       meet: { folder },
-      start: (rank, { address, token }) => {
+      start: rankByRank(ranks, (rank, { address, token }) => {
         const place = at(places, rank);
         const told: RankPlace = { rank, size: ranks, gpu: place.gpu, folder, lanes };
         return spawnRank(ncclMain(), {
@@ -47,7 +47,7 @@ export async function launchNccl(options: NcclLaunchOptions): Promise<unknown[]>
           [tokenVariable]: token,
           [placeVariable]: JSON.stringify(told),
         });
-      },
+      }),
     });
   } finally {
     service?.stop();

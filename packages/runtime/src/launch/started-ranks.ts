@@ -19,7 +19,7 @@ import { startMps } from './mps.js';
 import { ncclMain } from './nccl-launch.js';
 import { placeVariable, type CardLanes, type RankPlace } from './nccl-place.js';
 import { makePlace } from './private-place.js';
-import { runProcessJob, type ProcessJobOptions } from './process-job.js';
+import { rankByRank, runProcessJob, type ProcessJobOptions } from './process-job.js';
 import { spawnRank, type ProcessEnd, type RankProcess } from './rank-process.js';
 import { findRendezvous, makeRendezvous, type Rendezvous } from './rendezvous.js';
 import type { Environment, StartedPlace } from './started-place.js';
@@ -217,7 +217,7 @@ class Leader {
         { ...options, ...(lostAfterSeconds === undefined ? {} : { lostAfterSeconds }) },
         {
           meet: folder === undefined ? { host: address.slice(0, address.lastIndexOf(':')) } : { folder },
-          start: (rank, { address: hub, token }) => {
+          start: rankByRank(size, (rank, { address: hub, token }) => {
             const own = at(places, rank);
             const told: RankPlace = {
               rank,
@@ -233,7 +233,7 @@ class Leader {
               [tokenVariable]: token,
               [placeVariable]: JSON.stringify(told),
             });
-          },
+          }),
         },
       );
     } finally {

@@ -2,18 +2,11 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import {
-  halvesName,
-  searchedHalves,
-  parseLayout,
-  unsupportedStrategy,
-  worldSize,
-  type Layout,
-  type Strategy,
-} from '@monta/core';
+import { halvesName, parseLayout, worldSize, type Strategy } from '@monta/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { testsOverMpi } from '../../testing/hosts.js';
 import { mpiLauncher } from '../launch/index.js';
+import { onTwoNodes, verifiedLayouts, verifiedStrategies } from './matrix.js';
 import { verify, verifyAll, type Verification } from './verify.js';
 
 const folderOf = (name: string): string => fileURLToPath(new URL(`../../../../fixtures/hf/${name}`, import.meta.url));
@@ -37,25 +30,6 @@ function withSteps(name: string, change: (steps: Steps['loss_and_grad_norm']) =>
 
 const families = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe', 'tiny-qwen2-moe', 'tiny-gpt-oss', 'tiny-deepseek-v3'];
 
-/** Layouts of 1, 2, 4 and 8 ranks: TP, EP, ETP, DP and mixtures, sequence parallelism on and off. */
-const layouts = [
-  'tp=1',
-  'tp=2',
-  'dp=2,ep=2',
-  'tp=2,sp',
-  'tp=2,etp=1,ep=2',
-  'tp=4',
-  'tp=2,dp=2,ep=2',
-  'tp=2,dp=2,ep=2,sp',
-  'dp=4,ep=2',
-  'tp=4,dp=2,ep=2',
-  'tp=4,dp=2,ep=2,sp',
-  'tp=2,dp=4,ep=4,etp=2',
-  'tp=4,dp=2,ep=4,etp=2',
-  'tp=4,dp=2,ep=8,etp=1,sp',
-  'dp=8,ep=8',
-];
-
 /**
  * Families that the whole matrix is run with, and layouts that the others are: each of their parts is split in one of
  * these.
@@ -70,18 +44,7 @@ const chunks = [
   { forward: 3, backward: 1 },
 ];
 
-/** On two nodes, where there are as many ranks. */
-const layoutFrom = (text: string): Layout => {
-  const layout = parseLayout(text);
-  return { ...layout, ranksPerNode: Math.ceil(worldSize(layout) / 2) };
-};
-
-const strategiesOf = (layoutText: string): Strategy[] => {
-  const layout = layoutFrom(layoutText);
-  return searchedHalves()
-    .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
-    .map((halves, index) => ({ ...halves, chunks: chunks[index % chunks.length] ?? { forward: 1, backward: 1 } }));
-};
+const strategiesOf = (text: string): Strategy[] => verifiedStrategies(onTwoNodes(text), chunks);
 
 /**
  * Steps of the trajectory that all strategies are followed for. On every layout one is followed to the end, in families
@@ -90,7 +53,7 @@ const strategiesOf = (layoutText: string): Strategy[] => {
 const fewSteps = 3;
 const isFollowed = (family: string, text: string): boolean => {
   const takers = families.filter((one) => most.has(one) || some.includes(text));
-  const turns = some.includes(text) ? some : layouts;
+  const turns = some.includes(text) ? some : verifiedLayouts;
   return takers[turns.indexOf(text) % takers.length] === family;
 };
 const shortFolders = new Map(families.map((family) => [family, withSteps(family, (all) => all.slice(0, fewSteps))]));
@@ -101,19 +64,19 @@ const shortFolders = new Map(families.map((family) => [family, withSteps(family,
  * layout.
  */
 const takenBy = (family: string, text: string): Strategy[] => {
-  const turn = families.indexOf(family) + layouts.indexOf(text);
+  const turn = families.indexOf(family) + verifiedLayouts.indexOf(text);
   return strategiesOf(text).filter((_, index) => (index + turn) % 3 === 0);
 };
 
 it('follows a training to the end on every layout, and in every family', () => {
-  const followed = layouts.map((text) => families.filter((family) => isFollowed(family, text)));
-  expect(followed.map(({ length }) => length)).toEqual(layouts.map(() => 1));
+  const followed = verifiedLayouts.map((text) => families.filter((family) => isFollowed(family, text)));
+  expect(followed.map(({ length }) => length)).toEqual(verifiedLayouts.map(() => 1));
   expect(new Set(followed.flat())).toEqual(new Set(families));
 });
 
 describe.each([1, 2, 4, 8])('verify on %s ranks', (ranks) => {
   const cases = families.flatMap((family) =>
-    (most.has(family) ? layouts : some)
+    (most.has(family) ? verifiedLayouts : some)
       .filter((text) => worldSize(parseLayout(text)) === ranks)
       .map((text) => ({ family, text, strategies: takenBy(family, text) })),
   );
@@ -123,8 +86,8 @@ describe.each([1, 2, 4, 8])('verify on %s ranks', (ranks) => {
       cases.flatMap(({ family, text, strategies }) => {
         const long = isFollowed(family, text) ? 1 : 0;
         return [
-          { folder: folderOf(family), layout: layoutFrom(text), strategies: strategies.slice(0, long) },
-          { folder: shortFolders.get(family) ?? '', layout: layoutFrom(text), strategies: strategies.slice(long) },
+          { folder: folderOf(family), layout: onTwoNodes(text), strategies: strategies.slice(0, long) },
+          { folder: shortFolders.get(family) ?? '', layout: onTwoNodes(text), strategies: strategies.slice(long) },
         ];
       }),
     );
@@ -170,7 +133,7 @@ describe.runIf(testsOverMpi)('verify over MPI', () => {
     const strategies: Strategy[] = [{ dispatch: 'sliced', combine: 'scattered', chunks: of }];
     const cases = families.map((family) => ({
       folder: shortFolders.get(family) ?? '',
-      layout: layoutFrom(text),
+      layout: onTwoNodes(text),
       strategies,
     }));
     const overMpi = await verifyAll(cases, { launcher: mpiLauncher() });
@@ -209,7 +172,7 @@ describe('rows in fp8', () => {
   it('are off by what rounding takes, and pass their own tolerances only', async () => {
     const folder = folderOf('tiny-gpt-oss');
     const [strategy] = strategiesOf('tp=1').filter(({ dispatch }) => dispatch === 'sliced');
-    const one = { folder, layout: layoutFrom('tp=1'), strategies: strategy ? [strategy] : [] };
+    const one = { folder, layout: onTwoNodes('tp=1'), strategies: strategy ? [strategy] : [] };
     const [rounded] = await verify({ ...one, payload: 'fp8' });
     expect(rounded).toMatchObject({ passed: true });
     const logits = rounded?.quantities.find(({ quantity }) => quantity === 'logits');

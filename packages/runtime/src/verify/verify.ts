@@ -1,5 +1,6 @@
 /** Recomputes what a folder expects on given ranks and strategies, and tells the largest error of every quantity. */
 import { checkModelLayout, worldSize, type Layout, type MoeModel, type Payload, type Strategy } from '@monta/core';
+import { greatestCommonDivisor } from '@monta/core/units';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import { compareRounded, fp8Tolerances, roundedTolerances } from './compare-rounded.js';
 import { tolerances, type Quantity, type QuantityError } from './quantity.js';
@@ -37,8 +38,6 @@ export interface VerifyOptions {
 
 const memoryBytes = 64 * 2 ** 20;
 
-const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
-
 /**
  * The job for a layout. The batch is repeated until its sequences divide among the replicas: means over it, and so
  * losses and gradients, are the same.
@@ -49,7 +48,7 @@ function jobOf(
   { dtype = 'f32', payload }: Pick<VerifyOptions, 'dtype' | 'payload'>,
 ): VerifyJob {
   const { model, batch, sequence, ids, trajectory } = expected;
-  const repeats = layout.dp / gcd(batch, layout.dp);
+  const repeats = layout.dp / greatestCommonDivisor(batch, layout.dp);
   const travel = payload === undefined ? {} : { payload };
   return {
     folder,

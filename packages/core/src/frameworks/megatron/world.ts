@@ -1,10 +1,6 @@
 /** How many ranks a Megatron layout needs, and which numbers of ranks and expert degrees are legal. */
-import { limits } from '../../units/index.js';
+import { greatestCommonDivisor, limits } from '../../units/index.js';
 import type { MegatronRun } from './run.js';
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
-}
 
 const leastCommonMultiple = (a: number, b: number): number => (a / greatestCommonDivisor(a, b)) * b;
 
