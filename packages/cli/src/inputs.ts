@@ -89,7 +89,7 @@ export function readCalibrationFile(path: string): Calibration {
 /**
  * What a calibration file says of a cluster, for `costModel`: curves of collectives (of the series that are named like
  * the cluster, else of its device, else carried), and, where a probe timed matrix products on this very device, the
- * share of its peak that they reached. Throws `InputError` for a bad file, and when it holds nothing that helps with
+ * share of its peak that they reached; all that a probe of its card found, where there is one. Throws `InputError` for a bad file, and when it holds nothing that helps with
  * this cluster's device.
  */
 export function loadCalibration(
@@ -103,8 +103,9 @@ export function loadCalibration(
   const usable = calibration.series.some(
     ({ op, ranks, nodes }) => !('unknown' in curves.find({ op, ranks, nodes: nodes ?? 1, bytes: size })),
   );
-  const probe = calibration.probes?.find((one) => gpuKey(one.computeDevice) === gpuKey(cluster.device.name));
-  const card = probe?.card;
+  const probes = (calibration.probes ?? []).filter((one) => gpuKey(one.computeDevice) === gpuKey(cluster.device.name));
+  const card = probes.find((one) => one.card !== undefined)?.card;
+  const probe = probes.find(({ gemms }) => gemms.length > 0);
   if (!usable && card === undefined) {
     const devices = [...new Set(calibration.series.map((s) => s.gpu || 'unnamed device'))];
     throw new InputError(`says nothing about ${cluster.device.name}`, {

@@ -495,7 +495,9 @@ export {
   type FrameworkLaunch,
   type LaunchScriptOptions,
   sarif,
+  type NotPriced,
   settingOfRun,
+  whyNoStep,
   softwareNames,
   type SoftwareName,
 } from './frameworks/index.js';

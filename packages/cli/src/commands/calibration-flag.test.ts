@@ -170,6 +170,16 @@ describe('a calibration of one card', () => {
     expect(inputs?.gemmEfficiency).toBeCloseTo(600e12 / peak, 6);
     expect(inputs?.memoryEfficiency).toBeCloseTo(4e12 / cluster.device.memoryBytesPerSecond, 6);
     expect(() => loadCalibration(file('card.json'), getCluster('a800-2x8'))).toThrow(/says nothing about A800/u);
+    // beside a probe of the links, which timed products too, in whatever order files were merged
+    const gemms = [{ m: 4096, n: 4096, k: 4096, seconds: (2 * 4096 ** 3) / 300e12 }];
+    const { card: _, ...ofLinks } = { ...probe, library: 'nccl 2.28', gemms };
+    for (const probes of [
+      [ofLinks, probe],
+      [probe, ofLinks],
+    ]) {
+      writeFileSync(file('both.json'), writeCalibration({ series: [], notes: [], probes }));
+      expect(loadCalibration(file('both.json'), cluster).inputs).toEqual(inputs);
+    }
   });
 });
 

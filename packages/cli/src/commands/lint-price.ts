@@ -9,7 +9,9 @@ const shownChanges = 6;
 export function showPrice(console: Console, price: LaunchPrice, words = (flags: string): string => flags): void {
   const { style } = console;
   if ('why' in price) {
-    console.note(`not priced: ${price.why}`);
+    const { why, missing = [] } = price;
+    const flag = missing.includes('--seq-length in the launch script') ? ': --sequence, or the launch script' : '';
+    console.note(`not priced: ${why}${flag}`);
     return;
   }
   const { memoryBytes, changes, setting, framework } = price;

@@ -49,6 +49,30 @@ it('reads a configuration of torchtitan', () => {
   expect(setting?.layout).toMatchObject({ ep: 8, tp: 1 });
 });
 
+it.each([
+  ['bare.sh', 'deepspeed --num_gpus 8 train.py --deepspeed_config ds_config.json\n', [config], '--seq-length'],
+  ['bare.toml', '[training]\nseq_len = 4096\n[parallelism]\nexpert_parallel_degree = 8\n', [], 'local_batch_size'],
+  [
+    'sequence.sh',
+    'torchrun --nproc-per-node 8 pretrain_gpt.py --tensor-model-parallel-size 1 --micro-batch-size 1\n',
+    [],
+    '--global-batch-size',
+  ],
+])('names what %s leaves out, by flags that the command has', (name, text, more, missing) => {
+  const asked = () => ranSetting({ script: [written(name, text), ...more], model }, cluster);
+  expect(asked).toThrow(expect.objectContaining({ expected: expect.stringContaining(missing), hint: undefined }));
+  expect(asked).not.toThrow(/--sequence\b/u);
+});
+
+it('leaves to the checker what does not fit together', () => {
+  const toml = written(
+    'odd.toml',
+    '[training]\nlocal_batch_size = 2\nglobal_batch_size = 7\nseq_len = 4096\n[parallelism]\n' +
+      'expert_parallel_degree = 8\n',
+  );
+  expect(() => ranSetting({ script: [toml], model }, cluster)).toThrow('the batch does not divide');
+});
+
 it('says what is missing', async () => {
   const speed = ['--cluster', 'h100-1x8', '--tokens-per-second', '4200'];
   const { code, err } = await monta('doctor', '--script', script, '--script', config, ...speed);

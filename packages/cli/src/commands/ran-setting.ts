@@ -5,7 +5,9 @@ import {
   modelOfRun,
   settingOfLaunch,
   settingOfRun,
+  whyNoStep,
   type Cluster,
+  type NotPriced,
   type RunSetting,
 } from '@monta/core';
 import { loadModel } from '../inputs.js';
@@ -60,7 +62,7 @@ export function ranSetting(flags: RanFlags, cluster: Cluster | undefined): RunSe
     const model = flags.model === undefined ? {} : { model: loadModel(flags.model) };
     const setting = settingOfLaunch(launch, { ...known, ...model, cluster });
     if (!('why' in setting)) return setting;
-    throw new InputError(setting.why, { file, hint: 'monta lint says what is wrong' });
+    throw notRan(setting, file);
   }
   const run = runOfScript(flags.script ?? [], flags.env ?? [], deviceCount(cluster));
   const described = flags.model === undefined ? modelOfRun(run) : { model: loadModel(flags.model) };
@@ -71,9 +73,14 @@ export function ranSetting(flags: RanFlags, cluster: Cluster | undefined): RunSe
     });
   const setting = settingOfRun(run, described.model, cluster);
   if (setting !== undefined) return setting;
-  throw new InputError('its flags do not make a step of these ranks', {
-    file,
-    expected: 'degrees that divide the ranks, --micro-batch-size, --global-batch-size and --seq-length',
-    hint: 'monta lint says what is wrong',
-  });
+  throw notRan(whyNoStep(run), file);
 }
+
+/** What is missing by its name; what does not fit together is for the checker to say. */
+const notRan = ({ why, missing }: NotPriced, file: string): InputError =>
+  new InputError(
+    why,
+    missing === undefined
+      ? { file, hint: 'monta lint says what is wrong' }
+      : { file, expected: `values for ${missing.join(', ')}` },
+  );

@@ -67,3 +67,22 @@ describe.each(['from-megatron-core', 'from-deepspeed', 'does-not-fit', 'slow-all
     });
   },
 );
+
+describe('README.md', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const [, accuracy = ''] = readFileSync(join(root, 'docs', 'accuracy.md'), 'utf8').split('## Steps in closed form');
+
+  it('says of the closed form what docs/accuracy.md says', () => {
+    const [limit = ''] = readme.split('\n').filter((line) => line.includes('closed form whose constants'));
+    const said = [...limit.matchAll(/(\d+(?:\.\d+)?) %/gu)].map(([, figure]) => Number(figure));
+    const rowOf = (name: string): number[] =>
+      accuracy
+        .split('\n')
+        .filter((line) => line.startsWith(`| ${name} |`))
+        .flatMap((line) => [...line.matchAll(/(\d+(?:\.\d+)?) %/gu)].map(([, figure]) => Number(figure)));
+    const [all, dense, experts] = ['all', 'dense, the family left out of the fit', 'with experts, the family left out'];
+    const [[median], [ofDense, mostDense], [ofExperts, mostExperts]] = [all, dense, experts].map(rowOf);
+    expect(said).toEqual([median, ofDense, ofExperts, mostDense, mostExperts]);
+    expect(limit).toContain(/\| all \| (\d+) \|/u.exec(accuracy)?.[1] ?? 'rows');
+  });
+});

@@ -8,8 +8,10 @@ import {
   settingOfRun,
   settingOfTorchtitan,
   torchtitanModelName,
+  whyNoStep,
   type DeepspeedConfig,
   type MegatronRun,
+  type NotPriced,
   type TorchtitanRun,
 } from '../frameworks/index.js';
 import { worldSize } from '../layout/index.js';
@@ -18,10 +20,10 @@ import { formatInteger, InputError } from '../units/index.js';
 import { priceRun, type PricedFramework, type PricedSetting } from './price-run.js';
 
 /** A price, or why there is none. */
-export type LaunchPrice = (PricedSetting & { readonly framework: PricedFramework }) | { readonly why: string };
+export type LaunchPrice = (PricedSetting & { readonly framework: PricedFramework }) | NotPriced;
 
 /** A run as the step model takes it, or why it cannot. */
-export type LaunchSetting = RunSetting | { readonly why: string };
+export type LaunchSetting = RunSetting | NotPriced;
 
 /** Prices what nothing stops. */
 function priced(framework: PricedFramework, cluster: Cluster, settingOf: () => LaunchSetting): LaunchPrice {
@@ -44,11 +46,7 @@ export const priceMegatron = (run: MegatronRun, given: MoeModel | undefined, clu
     const described = given === undefined ? modelOfRun(run) : { model: given };
     if ('missing' in described)
       return { why: `the flags do not say the model (${described.missing.join(', ')}): --model` };
-    return (
-      settingOfRun(run, described.model, cluster) ?? {
-        why: 'degrees, ranks, batch or sequence are not known, or do not divide',
-      }
-    );
+    return settingOfRun(run, described.model, cluster) ?? whyNoStep(run);
   });
 
 /** The step of a DeepSpeed configuration. */
@@ -56,7 +54,7 @@ export function deepspeedSetting(config: DeepspeedConfig, cluster: Cluster): Lau
   const { model, launch, gpus } = config.context;
   if (model === undefined) return { why: 'the configuration does not say the model: --model' };
   if (launch?.sequence === undefined)
-    return { why: 'the tokens of a sequence are not known: --sequence, or the launch script' };
+    return { why: 'the tokens of a sequence are not known', missing: ['--seq-length in the launch script'] };
   if (gpus === undefined) return { why: 'the ranks are not known: --gpus' };
   return settingOfDeepspeed(config, model, cluster) ?? { why: 'the batch is not known, or does not divide' };
 }

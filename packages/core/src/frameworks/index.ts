@@ -26,4 +26,5 @@ export { checkTorchtitan } from './torchtitan/rules.js';
 export { settingOfTorchtitan, torchtitanModelName } from './torchtitan/setting.js';
 export { memoryOfRun, type RunMemory } from './megatron/run-memory.js';
 export { type DescribedModel, modelOfRun } from './megatron/run-model.js';
-export { settingOfRun } from './megatron/run-setting.js';
+export { settingOfRun, whyNoStep } from './megatron/run-setting.js';
+export type { NotPriced } from './not-priced.js';

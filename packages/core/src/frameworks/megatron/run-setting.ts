@@ -2,6 +2,8 @@
 import type { Cluster } from '../../cluster/cluster.js';
 import { runOfMemory, type ComputePrecision, type DispatchKind, type RunSetting } from '../../estimate/index.js';
 import type { MoeModel } from '../../model/model.js';
+import { notTold, type NotPriced } from '../not-priced.js';
+import { plannedBy } from './planned-run.js';
 import { memoryOfRun } from './run-memory.js';
 import type { MegatronRun } from './run.js';
 
@@ -42,3 +44,17 @@ export function settingOfRun(run: MegatronRun, model: MoeModel, cluster: Cluster
     ...(run.on('use_tp_pp_dp_mapping') ? { rankOrder: 'pp-dp' } : {}),
   });
 }
+
+/** Fields that a step needs, by their flags. */
+const needed = {
+  micro_batch_size: '--micro-batch-size',
+  global_batch_size: '--global-batch-size',
+  seq_length: '--seq-length',
+} as const;
+
+/** Why flags make no step (`settingOfRun`). */
+export const whyNoStep = (run: MegatronRun): NotPriced =>
+  notTold(Object.entries(needed).flatMap(([field, flag]) => (run.number(field) === undefined ? [flag] : []))) ??
+  (plannedBy(run) === undefined
+    ? { why: 'degrees and ranks are not known, or make no layout' }
+    : { why: 'the batch does not divide into micro-batches of all replicas' });

@@ -9,6 +9,7 @@ import {
 } from '../../estimate/index.js';
 import { checkModelLayout } from '../../layout/index.js';
 import type { MoeModel } from '../../model/model.js';
+import { notTold, type NotPriced } from '../not-priced.js';
 import type { TorchtitanRun } from './run.js';
 import { stagesOf } from './stages.js';
 
@@ -45,16 +46,23 @@ const recomputes: Readonly<Record<string, RecomputeSetting>> = {
   selective: ['layernorm', 'moe_act'],
 };
 
+/** Why degrees, batch and sequence make no step. */
+function whyNone(run: TorchtitanRun): NotPriced {
+  const tokens = run.given('training.num_tokens_per_microbatch_per_dp_rank');
+  const needed = tokens ? ['training.max_context_length'] : ['training.local_batch_size', 'training.seq_len'];
+  const missing = notTold(needed.filter((key) => !run.given(key)));
+  if (missing !== undefined) return missing;
+  return run.planned === undefined
+    ? { why: 'degrees and ranks are not known, or make no layout' }
+    : { why: 'the batch does not divide into micro-batches of all replicas' };
+}
+
 /** Reads the setting, or says why there is none. Throws `InputError` for a model that the degrees do not divide. */
-export function settingOfTorchtitan(
-  run: TorchtitanRun,
-  model: MoeModel,
-  cluster: Cluster,
-): RunSetting | { readonly why: string } {
+export function settingOfTorchtitan(run: TorchtitanRun, model: MoeModel, cluster: Cluster): RunSetting | NotPriced {
   const { planned } = run;
   const { layout, sequences, microBatches, sequence } = planned ?? {};
   if (layout === undefined || sequences === undefined || microBatches === undefined || sequence === undefined)
-    return { why: 'degrees, ranks, batch or sequence are not known, or do not divide' };
+    return whyNone(run);
   if ((run.degree('data_parallel_replicate_degree') ?? 1) > 1 && (run.shards ?? 1) > 1)
     return { why: 'replicas of shards (HSDP) have no price' };
   const stages = stagesOf(run, model.layers);
