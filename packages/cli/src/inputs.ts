@@ -89,8 +89,8 @@ export function readCalibrationFile(path: string): Calibration {
 /**
  * What a calibration file says of a cluster, for `costModel`: curves of collectives (of the series that are named like
  * the cluster, else of its device, else carried), and, where a probe timed matrix products on this very device, the
- * share of its peak that they reached; all that a probe of its card found, where there is one. Throws `InputError` for a bad file, and when it holds nothing that helps with
- * this cluster's device.
+ * share of its peak that they reached; all that a probe of its card found, where there is one. Throws `InputError` for
+ * a bad file, and when it holds nothing that helps with this cluster's device.
  */
 export function loadCalibration(
   path: string,

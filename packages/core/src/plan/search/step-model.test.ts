@@ -4,7 +4,7 @@ import { getCluster } from '../../cluster/index.js';
 import { estimateMemory, isDual, priceStep, stepConstants, type RunSetting } from '../../estimate/index.js';
 import { resolveLayout } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
-import { maxOf, Random } from '../../units/index.js';
+import { maxOf, minOf, Random } from '../../units/index.js';
 import type { PlanProblem } from '../space/problem.js';
 import { randomSettings } from './random-settings.js';
 import { EstimateModel } from './step-model.js';
@@ -103,8 +103,8 @@ describe('prices of many settings are those of each', () => {
     expect(whole / (6 * experts)).toBeGreaterThan(1);
     // Elements of experts are the more: the share of the whole that a rule leaves lies between that of either kind.
     const between = (bytes: number, ...shares: number[]): void => {
-      expect(bytes / whole).toBeGreaterThanOrEqual(Math.min(...shares) * 0.999);
-      expect(bytes / whole).toBeLessThanOrEqual(Math.max(...shares) * 1.001);
+      expect(bytes / whole).toBeGreaterThanOrEqual(minOf(shares) * 0.999);
+      expect(bytes / whole).toBeLessThanOrEqual(maxOf(shares) * 1.001);
     };
     expect(edp).toBe(4);
     between(second({ sharing: 'fsdp' }), 1 / dp, 1 / edp);
