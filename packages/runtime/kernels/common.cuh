@@ -40,6 +40,11 @@ __device__ __forceinline__ void storeVector(Element *to, const Vector &value) {
   *reinterpret_cast<Vector *>(to) = value;
 }
 
+// Four values of one access.
+template <class Value> struct alignas(4 * sizeof(Value)) Four {
+  Value values[4];
+};
+
 __device__ __forceinline__ float warpSum(float value) {
   for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(allLanes, value, offset);
   return value;

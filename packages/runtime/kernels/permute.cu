@@ -2,6 +2,7 @@
 // host. Integer arithmetic only, so the order is exact. A pick is token * k + j. Each expert's rows begin at a multiple
 // of `padding`; rows in between hold zeros.
 #include "common.cuh"
+#include "moves.cuh"
 
 constexpr int threads = 256;
 constexpr int rounds = 4;
@@ -176,22 +177,14 @@ extern "C" __global__ void move_rows(const Element *from, Element *to, const int
     storeVector(target + column, loadVector(source + column));
 }
 
-// Follows moves [canonical row, packed row, rows], of which move m begins with row starts[m] of all. Packs where `pack`
-// says so: to[packed row] = weight * from[token of the canonical row], or of the canonical row itself where rowToken is
-// null; weight[row] = weights[rowPick[row]], or 1 where weights are null. Else to[canonical row] = from[packed row]. A
-// block a row.
+// Follows moves (moves.cuh). Packs where `pack` says so: to[packed row] = weight * from[token of the canonical row], or
+// of the canonical row itself where rowToken is null; weight[row] = weights[rowPick[row]], or 1 where weights are null.
+// Else to[canonical row] = from[packed row]. A block a row.
 extern "C" __global__ void follow_moves(const Element *from, Element *to, const int *moves, const int *starts,
                                         int count, const int *rowToken, const int *rowPick,
                                         const float *weights, int pack, int width) {
-  const int row = blockIdx.x;
-  int first = 0, end = count;
-  while (end - first > 1) {
-    const int middle = (first + end) / 2;
-    if (starts[middle] <= row) first = middle;
-    else end = middle;
-  }
-  const int within = row - starts[first];
-  const int canonical = moves[3 * first] + within, packed = moves[3 * first + 1] + within;
+  const MovedRow row = movedRow(moves, starts, count, blockIdx.x);
+  const int canonical = row.canonical, packed = row.packed;
   const size_t here = pack ? (rowToken == NULLPTR ? canonical : rowToken[canonical]) : packed;
   const Element *source = from + here * width;
   Element *target = to + (size_t)(pack ? packed : canonical) * width;

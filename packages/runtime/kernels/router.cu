@@ -110,7 +110,7 @@ __device__ __forceinline__ int warpLargest(const float *values, int count, int l
 // Picks by scores plus bias (null: none), among the experts of the `chosen` best of `groups` groups (0: of all), which
 // are judged by the sum of their `judges` best. Weights are the scores themselves, renormalised or not, times scaling.
 // At most 64 groups. A warp a token; dynamic shared memory: experts + groups floats a warp.
-extern "C" __global__ void router_choose(const float *scores, const Element *bias, int *ids, float *weights, int tokens,
+extern "C" __global__ void router_choose(const float *scores, const float *bias, int *ids, float *weights, int tokens,
                                          int experts, int picks, int renormalise, int groups, int chosen, int judges,
                                          float scaling) {
   extern __shared__ float room[];
@@ -120,7 +120,7 @@ extern "C" __global__ void router_choose(const float *scores, const Element *bia
   const float *row = scores + (size_t)token * experts;
   int *own = ids + (size_t)token * picks;
   for (int expert = lane; expert < experts; expert += 32)
-    values[expert] = row[expert] + (bias == NULLPTR ? 0.0f : toFloat(bias[expert]));
+    values[expert] = row[expert] + (bias == NULLPTR ? 0.0f : bias[expert]);
   __syncwarp();
   if (groups > 0) {
     const int size = experts / groups;
@@ -227,6 +227,17 @@ extern "C" __global__ void auxiliary_gradient(const float *counts, float *gradie
   for (int expert = threadIdx.x; expert < experts; expert += blockDim.x)
     gradient[expert] =
         pooledTokens > 0 ? coefficient * experts * counts[expert] / pooledTokens / pooledTokens : 0.0f;
+}
+
+// picks[expert] += its picks of all, dropped or not. A block an expert.
+extern "C" __global__ void add_picks(const int *ids, float *picks, int count) {
+  float sum = 0;
+  for (int pick = threadIdx.x; pick < count; pick += blockDim.x) {
+    const int id = ids[pick];
+    sum += (id < 0 ? ~id : id) == (int)blockIdx.x;
+  }
+  sum = blockSum(sum);
+  if (threadIdx.x == 0) picks[blockIdx.x] += sum;
 }
 
 // counts[expert]: kept picks. A block an expert.

@@ -12,11 +12,6 @@ __device__ __forceinline__ void step(const AdamW &by, float gradient, float &mas
   master = master * by.keep - by.stepSize * first / (sqrtf(second) / by.correction + by.epsilon);
 }
 
-// Four values of one access.
-template <class Value> struct alignas(4 * sizeof(Value)) Four {
-  Value values[4];
-};
-
 template <class Value> __device__ __forceinline__ bool wholeFours(const Value *at) {
   return (size_t)at % sizeof(Four<Value>) == 0;
 }
@@ -116,6 +111,22 @@ extern "C" __global__ void store_share(const double *sum, float *out, float shar
 extern "C" __global__ void clipping_factor_narrow(const float *squares, float *factor, double maxNorm) {
   const double norm = sqrt((double)*squares);
   *factor = norm < infinity ? (float)fmin(1.0, maxNorm / (norm + 1e-6)) : __int_as_float(0x7fffffff);
+}
+
+// The bias of an expert, by which it is chosen, goes up by `rate` where it had fewer picks than the mean, and down
+// where it had more; all stay where the squares of the gradients are not finite. One block of one layer's experts.
+extern "C" __global__ void balance_bias(float *bias, const float *picks, const float *squares, int experts,
+                                        double rate) {
+  if (!(*squares < infinity)) return;
+  double all = 0;
+  for (int expert = threadIdx.x; expert < experts; expert += blockDim.x) all += picks[expert];
+  all = blockSum(all);
+  for (int expert = threadIdx.x; expert < experts; expert += blockDim.x) {
+    // Against the mean in whole numbers, so that equal loads are equal.
+    const double missing = all - (double)picks[expert] * experts;
+    const double sign = missing > 0 ? 1.0 : missing < 0 ? -1.0 : 0.0;
+    bias[expert] = (float)(bias[expert] + rate * sign);
+  }
 }
 
 // to = from, rounded.

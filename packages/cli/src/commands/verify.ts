@@ -86,12 +86,7 @@ function show(console: Console, folder: string, layout: Layout, results: readonl
   );
 }
 
-function launcherOf({ backend, ranksPerNode, device, dtype, payload }: VerifyFlags): Launcher {
-  if (payload !== undefined && device === 'cuda')
-    throw new InputError('no kernel of the GPU quantises rows yet', {
-      file: '--payload',
-      expected: '--device cpu, or no payload',
-    });
+function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Launcher {
   if (dtype === 'bf16' && (device !== 'cuda' || backend === 'nccl'))
     throw new InputError('bf16 is computed by one rank on a GPU', {
       file: '--dtype',

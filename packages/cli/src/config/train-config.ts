@@ -262,16 +262,6 @@ function dtypeOf(
   return dtype;
 }
 
-/** Rows are quantised by the processors' kernels alone. Throws `InputError`. */
-function payloadOn(given: PayloadFlags, backend: BackendConfig): PayloadFlags {
-  if (given.payload !== undefined && onCards(backend))
-    throw new InputError('no kernel of the GPU quantises rows yet', {
-      path: 'payload',
-      expected: 'none on cards: rows travel in the type of the layer',
-    });
-  return given;
-}
-
 const capacityFrom = (field: Field | undefined): number | undefined =>
   field === undefined || field.value === false ? undefined : field.number(capacityRange);
 
@@ -333,7 +323,7 @@ export function takeTrainConfig(given: ConfigFile | undefined, overrides: TrainO
     batch: overrides.batch ?? map?.get('batch')?.integer({ max: limits.sequences }) ?? 16,
     ...(microBatch === undefined ? {} : { microBatch }),
     ...(capacityFactor === undefined ? {} : { capacityFactor }),
-    ...payloadOn(payloadFrom(map, overrides), backend),
+    ...payloadFrom(map, overrides),
     overlap: overlapFrom(map, overrides),
     optimizer: optimizerFrom(map, overrides.lr, model.value),
     seed: overrides.seed ?? map?.get('seed')?.integer({ min: 0, max: limits.seed }) ?? 1,

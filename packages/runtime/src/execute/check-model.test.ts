@@ -15,11 +15,11 @@ const step: StepShape = {
 };
 
 describe('steps that cannot be executed', () => {
-  it('are refused on cards and taken by processors', () => {
-    const balanced = { ...step, selectionBiasRate: 0.001 };
-    expect(() => checkExecutable(balanced, 'cpu')).not.toThrow();
-    expect(() => checkExecutable(balanced, 'cuda')).toThrow('selection biases');
-    for (const one of [step, { ...step, capacityFactor: 1.25 }])
+  it('are refused on processors and taken by cards', () => {
+    const rounded: StepShape = { ...step, dtype: 'bf16' };
+    expect(() => checkExecutable(rounded, 'cpu')).toThrow('computing in bf16');
+    const others = [{ capacityFactor: 1.25 }, { selectionBiasRate: 0.001 }, { payload: 'fp8' } as const];
+    for (const one of [rounded, step, ...others.map((changes) => ({ ...step, ...changes }))])
       expect(() => checkExecutable(one, 'cuda')).not.toThrow();
   });
 });

@@ -23,11 +23,6 @@ export function checkExecutable(step: StepShape, kind: string): void {
       `at most ${model.maxPositions}, up to which nothing is rescaled`,
     ],
     [!types.includes(step.dtype), `computing in ${step.dtype}`, `${types.join(' or ')} on ${kind}`],
-    [
-      step.selectionBiasRate !== undefined && kind === 'cuda',
-      'selection biases that follow the load',
-      'no selectionBiasRate on cards, or the CPU',
-    ],
     [!Number.isInteger(query), `${model.attentionHeads} heads over tp ${layout.tp}`, 'a tp that divides the heads'],
     [
       !Number.isInteger(keyValue) || (model.keyValueHeads < layout.tp && layout.tp % model.keyValueHeads !== 0),

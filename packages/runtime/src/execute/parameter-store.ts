@@ -71,7 +71,9 @@ export class ParameterStore {
       if (state !== undefined) this.#regions.set(key, part(state, offset, length));
     };
     for (const { slot, layer, ...run } of slots) {
-      place(`${layer} ${weightId(slot)}`, this.#compute ?? this.#states.weight, run);
+      // A bias moves by steps that bf16 would round away: kernels read it in f32.
+      const computed = slot === 'selectionBias' ? undefined : this.#compute;
+      place(`${layer} ${weightId(slot)}`, computed ?? this.#states.weight, run);
       place(`${layer} ${gradientId(slot)}`, this.#states.gradient, run);
     }
     for (const { region, state, run } of flatRuns(this.#layout, reductions(step)))

@@ -4,7 +4,7 @@
  * issued may run later: whoever gets the room next waits for the operations that used it before. A rank whose memory is
  * full throws `DeviceMemoryError`, which ends the job on all ranks.
  */
-import { InputError, appendAll } from '@monta/core/units';
+import { appendAll } from '@monta/core/units';
 import { chunkRows } from '@monta/core/routing';
 import type { Binding, CompiledOperation, CompiledProgram, Region, RegionInstance, Size, Use } from '@monta/core';
 import type { Device, Operand } from '../device/device.js';
@@ -177,14 +177,8 @@ export class Regions {
   }
 
   /** Rows in fp8 are bytes to all that only move them. */
-  #typeOf({ id, dtype }: Region): ElementType {
-    if (dtype !== 'fp8') return dtype;
-    if (this.#options.device.kind === 'cuda')
-      throw new InputError(`region ${id} is in fp8`, {
-        expected: 'f32, bf16, f16 or i32: no kernel of the GPU quantises rows yet',
-        hint: 'leave --payload out, or train on CPUs',
-      });
-    return 'u8';
+  #typeOf({ dtype }: Region): ElementType {
+    return dtype === 'fp8' ? 'u8' : dtype;
   }
 
   /** Operations under way that used the room of a view. */

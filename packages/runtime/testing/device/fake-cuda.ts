@@ -24,17 +24,15 @@ const priorityLevels = 6;
 const outOfMemory = 2;
 const notReady = 600;
 
-function at(address: number, bytes: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(koffi.view(BigInt(address), bytes));
-}
-
 export class FakeCuda {
   /** Memory that was taken and not given back: address and the array that keeps it. */
-  readonly memory = new Map<number, Uint8Array>();
+  readonly memory = new Map<number, Uint8Array<ArrayBuffer>>();
   readonly events = new Map<number, RecordedEvent>();
   readonly streams = new Map<number, Work[]>([[0, []]]);
   /** Of streams, in the order in which they were made; the smallest goes first. */
   readonly priorities: number[] = [];
+  /** What events are dated by, ms. */
+  clock: () => number = () => performance.now();
   /** Kernels launched so far. */
   launches = 0;
   readonly #random: Random;
@@ -67,7 +65,7 @@ export class FakeCuda {
     cudaFree: (address: number) => this.#give(address),
     cudaFreeHost: (address: number) => this.#give(address),
     cudaMemcpyAsync: (to: number, from: number, bytes: number, _way: number, stream: number) =>
-      this.#append(stream, () => at(to, bytes).set(at(from, bytes).slice())),
+      this.#append(stream, () => this.#at(to, bytes).set(this.#at(from, bytes).slice())),
     cuMemsetD8Async: this.#set(1),
     cuMemsetD16Async: this.#set(2),
     cuMemsetD32Async: this.#set(4),
@@ -92,7 +90,7 @@ export class FakeCuda {
       const generation = ++state.recorded;
       this.#append(stream, () => {
         state.happened = generation;
-        state.milliseconds = performance.now();
+        state.milliseconds = this.clock();
       });
     },
     cudaStreamWaitEvent: (stream: number, event: number) => {
@@ -125,10 +123,19 @@ export class FakeCuda {
   #take(cell: BigUint64Array, bytes: number): number {
     const used = [...this.memory.values()].reduce((sum, { length }) => sum + length, 0);
     if (used + bytes > this.#capacity) return outOfMemory;
-    const array = new Uint8Array(new ArrayBuffer(bytes)).fill(this.#lying);
+    const array = new Uint8Array(new ArrayBuffer(bytes));
+    if (this.#lying !== 0) array.fill(this.#lying);
     cell[0] = koffi.address(array);
     this.memory.set(Number(cell[0]), array);
     return 0;
+  }
+
+  /** Bytes of one block. Throws where they are not all in it. */
+  #at(address: number, bytes: number): Uint8Array<ArrayBuffer> {
+    for (const [base, block] of this.memory)
+      if (base <= address && address + bytes <= base + block.length)
+        return block.subarray(address - base, address - base + bytes);
+    throw new Error(`${bytes} bytes at ${address} are not in a block that was taken`);
   }
 
   /** Null may be freed, as in C. */
@@ -139,7 +146,7 @@ export class FakeCuda {
   #set(width: 1 | 2 | 4) {
     return (address: number, value: number, count: number, stream: number): void =>
       this.#append(stream, () => {
-        const bytes = at(address, width * count);
+        const bytes = this.#at(address, width * count);
         const make = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[width];
         new make(bytes.buffer, bytes.byteOffset, count).fill(value);
       });

@@ -198,9 +198,9 @@ const kernelBound = 1e-4;
 function runShadow(): Record<string, KernelDifference[]> {
   const runs = [
     ...smallModels.map((model) => ({ name: model.name, differences: followSteps(model, 2) })),
-    ...Object.entries(otherSteps).map(([name, changes]) => ({
-      name: `${smallModels[0].name}, ${name}`,
-      differences: followSteps(smallModels[0], 2, changes),
+    ...otherSteps.map(({ model, name, changes }) => ({
+      name: `${model.name}, ${name}`,
+      differences: followSteps(model, 2, changes),
     })),
   ];
   for (const { name, differences } of runs) {

@@ -76,11 +76,10 @@ class Shadow {
     for (const [role, { modes }] of roles) {
       if (!modes.some((mode) => mode !== 'read')) continue;
       const { view, bytes } = call.operand(role);
-      const got = new Uint8Array(bytes.length);
+      const [got, expected] = [emptyHostArray(view), emptyHostArray(view)];
       device.read(operands[role].view, got);
-      const make = view.type === 'i32' ? Int32Array : Float32Array;
-      const error = difference(new make(got.buffer), new make(bytes.slice().buffer));
-      this.#note(name, role, error);
+      new Uint8Array(expected.buffer).set(bytes);
+      this.#note(name, role, difference(got, expected));
     }
     const known = this.differences.get(name);
     if (known !== undefined) known.launches++;

@@ -128,13 +128,32 @@ export const smallModels: readonly MoeModel[] = [
 ];
 
 /** What a step of such a model may have beside. */
-export type StepChanges = Partial<Pick<StepShape, 'strategy' | 'capacityFactor'>>;
+export type StepChanges = Partial<Pick<StepShape, 'strategy' | 'capacityFactor' | 'payload' | 'selectionBiasRate'>>;
 
-/** Steps whose kernels the usual one does not launch, by name. */
-export const otherSteps: Readonly<Record<string, StepChanges>> = Object.fromEntries([
-  ...[inChunks(namedStrategies['deduplicated-gathered'], 2), inChunks(namedStrategies.gathered, 1)].map((strategy) => [
-    strategyLabel(strategy),
-    { strategy },
-  ]),
-  ['capacity factor 0.75', { capacityFactor: 0.75 }],
-]);
+export interface OtherStep {
+  readonly model: MoeModel;
+  readonly name: string;
+  readonly changes: StepChanges;
+}
+
+const [mixtral] = smallModels;
+const withoutDuplicates = inChunks(namedStrategies['deduplicated-gathered'], 2);
+
+/** Steps whose kernels the usual one does not launch. */
+export const otherSteps: readonly OtherStep[] = [
+  ...[withoutDuplicates, inChunks(namedStrategies.gathered, 1)].map((strategy) => ({
+    model: mixtral,
+    name: strategyLabel(strategy),
+    changes: { strategy },
+  })),
+  { model: mixtral, name: 'capacity factor 0.75', changes: { capacityFactor: 0.75 } },
+  { model: mixtral, name: 'rows in fp8', changes: { payload: 'fp8' } },
+  {
+    model: mixtral,
+    name: `rows in fp8, ${strategyLabel(withoutDuplicates)}`,
+    changes: { payload: 'fp8', strategy: withoutDuplicates },
+  },
+  ...smallModels
+    .filter(({ selectionBias }) => selectionBias)
+    .map((model) => ({ model, name: 'moving selection biases', changes: { selectionBiasRate: 0.001 } })),
+];

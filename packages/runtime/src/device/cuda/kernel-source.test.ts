@@ -1,3 +1,4 @@
+import { scaleGroup } from '@monta/core';
 import { describe, expect, it } from 'vitest';
 import { kernelParameters, kernelSources, readKernelSource } from './kernel-source.js';
 
@@ -17,6 +18,11 @@ describe('kernel sources', () => {
     });
     expect(new Set(kernels).size).toBe(kernels.length);
     expect(kernels).toContain('router_select');
+  });
+
+  it('groups rows in fp8 as plans count their bytes', () => {
+    const [, group] = /scaleGroup = (\d+);/u.exec(readKernelSource('fp8').text) ?? [];
+    expect(Number(group)).toBe(scaleGroup);
   });
 
   it('takes parameters from the text: comments apart, aligned as C aligns them', () => {

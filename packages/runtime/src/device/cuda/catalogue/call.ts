@@ -102,6 +102,11 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
     return this.#at(role, 'i32') + elementBytes.i32 * element;
   }
 
+  /** Address of a role's bytes: rows in fp8. */
+  u8(role: Role): Address {
+    return this.#at(role, 'u8');
+  }
+
   /** Room for the launch's own purposes, in elements of 4 bytes: enough for as many of any type. */
   scratch(elements: number): Address {
     const address = this.context.memory.allocate(elements * elementBytes.f32);

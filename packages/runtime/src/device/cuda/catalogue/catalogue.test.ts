@@ -51,7 +51,7 @@ describe("the catalogue's kernels on a card", () => {
     const context = new CudaContext({ libraries: fake.libraries(0) });
     const device = new CudaDevice(context, { kernels: noting(names) });
     for (const model of smallModels) trainSteps(model, device, 1);
-    for (const changes of Object.values(otherSteps)) trainSteps(smallModels[0], device, 1, changes);
+    for (const { model, changes } of otherSteps) trainSteps(model, device, 1, changes);
     device.close();
     // `gemm` is for timing; others belong to tensor parallelism.
     expect(Object.keys(cudaKernels).filter((name) => !names.has(name))).toEqual(overRanks);

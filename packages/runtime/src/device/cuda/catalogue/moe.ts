@@ -4,6 +4,7 @@ import { linear, linearInputGradient, linearWeightGradient, sumOfRows } from './
 import { addBias } from '../operations/matrix.js';
 import { expertCapacity } from '../../../moe/index.js';
 import {
+  addPicks,
   dropGathered,
   dropRouted,
   notePicks,
@@ -62,7 +63,7 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
     const shape = { tokens, experts, picks, renormalise };
     if (selection === undefined) routerSelect(call.on, shape, routes);
     else {
-      const bias = call.has('selectionBias') ? { bias: call.real('selectionBias') } : {};
+      const bias = call.has('selectionBias') ? { bias: call.f32('selectionBias') } : {};
       routerChoose(call.on, { ...shape, selection }, { ...routes, ...bias });
     }
     const { start, end } = ownTokens(tokens, scope, slice);
@@ -144,10 +145,17 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
         dweight: call.f32('weightGradient'),
       },
     );
-    if (!call.has('biasGradient')) return;
-    const own = { x: rowAt('f32', dlogits, start, experts), out: call.f32('biasGradient') };
-    const scratch = (elements: number): Address => call.scratch(elements);
-    sumOfRows({ on: call.launcher('f32'), scratch }, { rows: end - start, width: experts }, own);
+    if (call.has('biasGradient')) {
+      const own = { x: rowAt('f32', dlogits, start, experts), out: call.f32('biasGradient') };
+      const scratch = (elements: number): Address => call.scratch(elements);
+      sumOfRows({ on: call.launcher('f32'), scratch }, { rows: end - start, width: experts }, own);
+    }
+    if (call.has('picks'))
+      addPicks(
+        call.on,
+        { ids: call.i32('ids', start * picks), picks: call.f32('picks') },
+        { count: (end - start) * picks, experts },
+      );
   },
   'moe.experts': (call) => {
     const [hidden, ffn] = [call.columns('input'), call.columns('activated')];

@@ -1,11 +1,12 @@
 /** Rows on their way to experts and back. Plans of row moves are arguments: they go to the card for the launch. */
-import type { KernelName } from '@monta/core';
+import { fp8RowBytes, type KernelName } from '@monta/core';
+import { convertRows, dequantiseMoves, moveFp8, quantiseMoves } from '../operations/fp8.js';
 import { combine, combineWeightGradient } from '../operations/rows.js';
 import type { Address } from '../bindings/index.js';
 import { nullAddress, warp } from '../operations/launcher.js';
-import type { CudaCatalogue, CudaKernelCall } from './call.js';
+import type { CudaCallOf, CudaCatalogue, CudaKernelCall } from './call.js';
 import { copyView } from './memory-kernels.js';
-import { part } from '../../view.js';
+import { elementBytes, part } from '../../view.js';
 
 type RowKernel = Extract<
   KernelName,
@@ -16,6 +17,10 @@ const threads = 256;
 
 /** A thread an element. */
 const elements = (count: number) => ({ blocks: Math.ceil(count / threads), threads });
+
+/** Whether an operand holds rows in fp8: bytes, with scales behind the elements. */
+const isFp8 = <Role extends string>(call: CudaKernelCall<Role, unknown>, role: Role): boolean =>
+  call.operand(role).view.type === 'u8';
 
 /** Arrays of rows on the card. */
 interface Ends {
@@ -35,21 +40,25 @@ interface Followed {
   readonly weights?: { readonly values: Address; readonly rowPick: Int32Array };
 }
 
+/** A plan of moves on the card, with the row at which each begins, and how many rows move. */
+function uploadMoves(call: CudaKernelCall<never, unknown>, moves: Int32Array) {
+  const count = moves.length / 3;
+  const starts = new Int32Array(count + 1);
+  for (let move = 0; move < count; move++) starts[move + 1] = starts[move] + moves[3 * move + 2];
+  return { rows: starts[count], plan: { moves: call.upload(moves), starts: call.upload(starts), count } };
+}
+
 /** Moves rows as a plan says; the card finds each row's place. */
 function follow(
   call: CudaKernelCall<never, unknown>,
   { moves, width, to, rowToken, weights }: Followed,
   ends: Ends,
 ): void {
-  const count = moves.length / 3;
-  const starts = new Int32Array(count + 1);
-  for (let move = 0; move < count; move++) starts[move + 1] = starts[move] + moves[3 * move + 2];
-  const grid = { blocks: starts[count], threads: Math.min(threads, warp * Math.ceil(width / call.on.lanes / warp)) };
+  const { rows, plan } = uploadMoves(call, moves);
+  const grid = { blocks: rows, threads: Math.min(threads, warp * Math.ceil(width / call.on.lanes / warp)) };
   call.on.launch('permute', 'follow_moves', grid, {
     ...ends,
-    moves: call.upload(moves),
-    starts: call.upload(starts),
-    count,
+    ...plan,
     rowToken: rowToken === undefined ? nullAddress : call.upload(rowToken),
     rowPick: weights === undefined ? nullAddress : call.upload(weights.rowPick),
     weights: weights?.values ?? nullAddress,
@@ -76,15 +85,51 @@ function byCoarseRow(
   return { starts, fine: sortedFine, picks: sortedPicks };
 }
 
+/** `rows.copy` where rows are in fp8 before or after, or as if they had been in between. */
+function copyFp8(call: CudaCallOf<'rows.copy'>): void {
+  const { fine, coarse } = call.arguments.moves;
+  const [fromRow, toRow, rows] = [call.upload(coarse), call.upload(fine), fine.length];
+  const [packed, unpacked] = [isFp8(call, 'coarse'), !isFp8(call, 'fine')];
+  const width = packed ? call.columns('fine') : call.columns('coarse');
+  if (packed && !unpacked) {
+    const ends = { from: call.u8('coarse'), to: call.u8('fine') };
+    moveFp8(call.on, { rows, bytes: call.columns('coarse'), ...ends, fromRow, toRow });
+    return;
+  }
+  const from = packed ? call.u8('coarse') : call.real('coarse');
+  const to = unpacked ? call.real('fine') : call.u8('fine');
+  if (packed || !unpacked) {
+    convertRows(call.on, packed ? 'dequantise' : 'quantise', { rows, width, from, to, fromRow, toRow });
+    return;
+  }
+  const between = call.scratch(Math.ceil((rows * fp8RowBytes(width)) / elementBytes.f32));
+  convertRows(call.on, 'quantise', { rows, width, from, to: between, fromRow });
+  convertRows(call.on, 'dequantise', { rows, width, from: between, to, toRow });
+}
+
 export const rowKernels: CudaCatalogue<RowKernel> = {
   'moe.pack': (call) => {
     const { permutation, moves } = call.arguments.send;
     const { rowToken, rowPick } = permutation;
+    if (isFp8(call, 'packed')) {
+      const { rows, plan } = uploadMoves(call, moves);
+      const ends = { from: call.real('source'), to: call.u8('packed') };
+      const weighed = call.has('weights') ? { weights: call.f32('weights'), rowPick: call.upload(rowPick) } : {};
+      const source = { rowToken: call.upload(rowToken), ...weighed };
+      quantiseMoves(call.on, { ...plan, ...ends, rows, width: call.columns('source') }, source);
+      return;
+    }
     const weights = call.has('weights') ? { weights: { values: call.f32('weights'), rowPick } } : {};
     const followed = { moves, width: call.columns('source'), to: 'packed', rowToken, ...weights } as const;
     follow(call, followed, { from: call.real('source'), to: call.real('packed') });
   },
   'moe.place': (call) => {
+    if (isFp8(call, 'arrived')) {
+      const { rows, plan } = uploadMoves(call, call.arguments.arrived);
+      const ends = { from: call.u8('arrived'), to: call.real('canonical') };
+      dequantiseMoves(call.on, { ...plan, ...ends, rows, width: call.columns('canonical') });
+      return;
+    }
     const followed = { moves: call.arguments.arrived, width: call.columns('arrived'), to: 'canonical' } as const;
     follow(call, followed, { from: call.real('arrived'), to: call.real('canonical') });
   },
@@ -129,6 +174,10 @@ export const rowKernels: CudaCatalogue<RowKernel> = {
   },
   'rows.copy': (call) => {
     const { fine: toRow, coarse: fromRow } = call.arguments.moves;
+    if (isFp8(call, 'coarse') || isFp8(call, 'fine') || call.arguments.rounded === true) {
+      copyFp8(call);
+      return;
+    }
     const width = call.columns('coarse');
     const ends = { from: call.real('coarse'), to: call.real('fine') };
     const arrays = { ...ends, fromRow: call.upload(fromRow), toRow: call.upload(toRow) };

@@ -1,14 +1,14 @@
 /**
  * The update: this rank's share of the gradients' norm, then AdamW with the gradients clipped by the norm over all
- * ranks.
+ * ranks, and the selection biases by what was picked.
  */
 import { lossSlot } from '../../loss-slots.js';
-import { cudaAdamW, cudaSumOfSquares, squaresScratch } from '../operations/update.js';
+import { cudaAdamW, cudaBalanceBias, cudaSumOfSquares, squaresScratch } from '../operations/update.js';
 import type { CudaCatalogue } from './call.js';
 
 const single = { blocks: 1, threads: 1 };
 
-export const updateKernels: CudaCatalogue<'update.norm' | 'update.adamw'> = {
+export const updateKernels: CudaCatalogue<'update.norm' | 'update.adamw' | 'update.selectionBias'> = {
   'update.norm': (call) => {
     // fp64: two elements of 4 bytes each.
     const [sum, scratch] = [call.scratch(2), call.scratch(2 * squaresScratch)];
@@ -42,6 +42,16 @@ export const updateKernels: CudaCatalogue<'update.norm' | 'update.adamw'> = {
         ...(call.has('computeWeights') ? { wide: true, parameter: call.real('computeWeights', offset) } : {}),
       };
       cudaAdamW({ on: call.on, state, adamWSettings: optimizer, step: number, gradientScale: factor });
+    }
+  },
+  'update.selectionBias': (call) => {
+    const { rate, step, selectionBiases } = call.arguments;
+    // The biases stay where the weights do.
+    if (step.optimizer === undefined) return;
+    const squares = call.f32('loss', lossSlot.squares);
+    for (const { offset, length: experts } of selectionBiases) {
+      const state = { bias: call.f32('weights', offset), picks: call.f32('picks', offset), squares };
+      cudaBalanceBias(call.on, state, { experts, rate });
     }
   },
 };

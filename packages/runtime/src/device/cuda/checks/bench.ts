@@ -17,6 +17,8 @@ export interface CheckResult {
   readonly error: number;
   readonly bound: number;
   readonly passed: boolean;
+  /** What it threw, where it did. */
+  readonly problem?: string;
 }
 
 /** Largest error that rounding explains: fp32 sums in another order; bf16 outputs and intermediates. */
@@ -40,20 +42,39 @@ export function difference(actual: ArrayLike<number>, expected: ArrayLike<number
   return size === 0 ? Math.sqrt(apart) : Math.sqrt(apart / size);
 }
 
-/** A card, a storage type and a seed; collects results. Everything allocated is given back by `close`. */
+/** Where a check runs, and on what. */
+export interface CheckPlace {
+  readonly context: CudaContext;
+  readonly storage: Storage;
+  readonly seed: number;
+  /** What numbers of rows are divided by, where it does not matter what is computed. */
+  readonly smaller?: number;
+}
+
+/** A card, a storage type and a seed; adds results to a list. Everything allocated is given back by `close`. */
 export class CheckBench {
   readonly on: Launcher;
-  readonly results: CheckResult[] = [];
   readonly random: Random;
   readonly #allocated: Address[] = [];
 
+  readonly context: CudaContext;
+  readonly storage: Storage;
+  readonly #smaller: number;
+
   constructor(
-    readonly context: CudaContext,
-    readonly storage: Storage,
-    seed: number,
+    { context, storage, seed, smaller = 1 }: CheckPlace,
+    readonly results: CheckResult[],
   ) {
+    this.context = context;
+    this.storage = storage;
+    this.#smaller = smaller;
     this.random = new Random(seed);
     this.on = new Launcher(context.kernels, storage, context.createStream());
+  }
+
+  /** So many, or fewer where inputs are to be small: a multiple. */
+  of(count: number, multiple = 1): number {
+    return multiple * Math.ceil(count / this.#smaller / multiple);
   }
 
   /** Uniform in [-scale, scale), rounded to the storage type, on the card. */

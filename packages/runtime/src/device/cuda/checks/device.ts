@@ -9,13 +9,11 @@ import type { CheckBench } from './bench.js';
 
 const lanes = ['compute', 'copy', 'inter', 'intra'];
 const buffers = 6;
-const steps = 500;
-/** Large enough that a launch takes longer than issuing the next ones. */
-const elements = 2 ** 22;
-
 export function checkDevice(bench: CheckBench): void {
+  // Large enough that a launch takes longer than issuing the next ones.
+  const [elements, steps] = [bench.of(2 ** 22), bench.of(500)];
   const draw = (below: number): number => Math.floor(bench.random.uniform() * below);
-  const device = new CudaDevice(new CudaContext(), { trace: true });
+  const device = new CudaDevice(new CudaContext({ libraries: bench.context.libraries }), { trace: true });
   const views = Array.from({ length: buffers }, () => device.allocate('f32', elements));
   const expected = new Float32Array(buffers);
   for (const view of views) device.fill(view, 0);

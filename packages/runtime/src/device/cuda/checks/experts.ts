@@ -39,7 +39,7 @@ export function checkRouter(bench: CheckBench): void {
     [128, 8],
     [512, 10],
   ]) {
-    const tokens = 517;
+    const tokens = bench.of(517);
     for (const renormalise of [true, false]) {
       const shape: RouterShape = { tokens, experts, picks, renormalise };
       const of = `router ${experts} experts, top ${picks}${renormalise ? ', renormalised' : ''}`;
@@ -116,7 +116,7 @@ function checkCapacity(
     };
     const noted = bench.poisoned(8 * ids.length);
     notePicks(bench.on, drop, { probabilities: to.probabilities, ids: to.ids, noted });
-    const slice = { start: 100, end: 300 };
+    const slice = { start: Math.floor(tokens / 5), end: Math.floor(tokens / 2) };
     const [first, end] = [slice.start * picks, slice.end * picks];
     const own = {
       ids: bench.upload(ids.slice(first, end)),
@@ -182,12 +182,12 @@ function spread(rows: Float32Array, places: Int32Array, capacity: number, width:
 }
 
 export function checkRows(bench: CheckBench): void {
-  for (const [tokens, picks, experts, padding] of [
+  for (const [count, picks, experts, padding] of [
     [1000, 2, 8, 1],
     [777, 8, 128, 64],
     [300, 4, 300, 8],
   ]) {
-    const width = 264;
+    const [tokens, width] = [bench.of(count), bench.of(264, 8)];
     const of = `rows of ${experts} experts, padded to ${padding}`;
     const shape = { tokens, picks, experts, padding };
     const { expected, built, capacity } = permuted(bench, shape);
@@ -273,7 +273,9 @@ function checkMoves(bench: CheckBench, of: string, one: MoveCase): void {
 }
 
 export function checkSwiglu(bench: CheckBench): void {
-  const [rows, ffn, total] = [300, 776, 290];
+  const [rows, ffn] = [bench.of(300), 776];
+  // Rows behind stay as they are.
+  const total = Math.ceil(0.95 * rows) - 1;
   const gateUp = bench.sample(rows * 2 * ffn, 3);
   const upstream = bench.sample(rows * ffn);
   const onTotal = bench.upload(Int32Array.of(total));
@@ -316,10 +318,11 @@ interface SwigluCase {
   readonly onTotal: number;
 }
 
-/** With the combine's weights folded in, against the CPU's plain one times the weights; row 7 is padding. */
+/** With the combine's weights folded in, against the CPU's plain one times the weights; one row is padding. */
 function checkWeightedSwiglu(bench: CheckBench, one: SwigluCase): void {
   const { rows, ffn, total, gateUp, upstream, plain, dgateUp, onTotal } = one;
-  const rowPick = Int32Array.from({ length: rows }, (_, row) => (row === 7 ? -1 : rows - 1 - row));
+  const padding = Math.min(7, total - 1);
+  const rowPick = Int32Array.from({ length: rows }, (_, row) => (row === padding ? -1 : rows - 1 - row));
   const weights = Float32Array.from({ length: rows }, () => bench.random.uniform());
   const weightOf = (row: number): number => (rowPick[row] < 0 ? 0 : weights[rowPick[row]]);
   const scaled = (values: Float32Array, width: number): Float32Array =>
@@ -334,7 +337,7 @@ function checkWeightedSwiglu(bench: CheckBench, one: SwigluCase): void {
   const folded = { rows, ffn, total: onTotal, weights: bench.upload(weights), rowPick: bench.upload(rowPick) };
   // Rows of padding hold whatever lay there: NaN here, which must not reach a sum.
   const rowBytes = 2 * ffn * elementSize(bench.storage);
-  bench.context.memory.write(gateUp.address + 7 * rowBytes, new Uint8Array(rowBytes).fill(0xff));
+  bench.context.memory.write(gateUp.address + padding * rowBytes, new Uint8Array(rowBytes).fill(0xff));
   const forward = bench.room(rows * ffn);
   swigluForward(bench.on, folded, gateUp.address, forward);
   bench.expect('swiglu, weighted', bench.stored(forward, plain.length), scaled(plain, ffn));

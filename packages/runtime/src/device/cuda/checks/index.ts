@@ -4,6 +4,8 @@ import type { Storage } from '../kernel-source.js';
 import { CheckBench, type CheckResult } from './bench.js';
 import { checkDevice } from './device.js';
 import { checkRouter, checkRows, checkSwiglu } from './experts.js';
+import { checkFp8 } from './fp8.js';
+import { checkSelectionBias } from './selection-bias.js';
 import { checkLayer } from './layer.js';
 import { checkAttention, checkBatchedGemm, checkGemm } from './products.js';
 import { checkCrossEntropy, checkEmbedding, checkNorm, checkRope, checkUpdate } from './transformer.js';
@@ -12,6 +14,8 @@ export { type CheckResult } from './bench.js';
 
 export const checks: Readonly<Record<string, (bench: CheckBench) => void>> = {
   router: checkRouter,
+  'selection bias': checkSelectionBias,
+  'rows in fp8': checkFp8,
   rows: checkRows,
   swiglu: checkSwiglu,
   norm: checkNorm,
@@ -35,7 +39,8 @@ export interface CheckSummary {
 }
 
 export function summarize(name: string, results: readonly CheckResult[]): CheckSummary {
-  const share = ({ error, bound }: CheckResult): number => (error === 0 ? 0 : error / bound);
+  const share = ({ error, bound }: CheckResult): number =>
+    Number.isNaN(error) ? Infinity : error === 0 ? 0 : error / bound;
   return {
     name,
     storages: [...new Set(results.map(({ storage }) => storage))],
@@ -45,18 +50,27 @@ export function summarize(name: string, results: readonly CheckResult[]): CheckS
   };
 }
 
-/** Runs a check in both storage types; attention in bf16 alone. What throws is a result that did not pass. */
-export function runCheck(context: CudaContext, name: string, seed: number): CheckResult[] {
+/**
+ * Runs a check in both storage types; attention in bf16 alone. What throws is a result that did not pass. smaller: what
+ * numbers of rows are divided by.
+ */
+export function runCheck(context: CudaContext, name: string, seed: number, smaller = 1): CheckResult[] {
   const run = name === attention ? checkAttention : checks[name];
   const storages: readonly Storage[] = name === attention ? ['bf16'] : ['f32', 'bf16'];
   return storages.flatMap((storage) => {
-    const bench = new CheckBench(context, storage, seed);
+    const results: CheckResult[] = [];
     try {
-      run(bench);
-      return bench.results;
-    } finally {
-      bench.close();
+      const bench = new CheckBench({ context, storage, seed, smaller }, results);
+      try {
+        run(bench);
+      } finally {
+        bench.close();
+      }
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      results.push({ check: 'ran to its end', storage, error: NaN, bound: 0, passed: false, problem });
     }
+    return results;
   });
 }
 

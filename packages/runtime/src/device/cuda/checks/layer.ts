@@ -100,9 +100,12 @@ export function checkLayer(bench: CheckBench): void {
     [40, 64, 4, false],
     [100, 2, 2, true],
   ];
-  for (const [tokens, experts, picks, renormalise] of cases)
+  const [hidden, ffn] = [bench.of(128, 32), bench.of(192, 32)];
+  for (const [count, most, picks, renormalise] of cases) {
+    const [tokens, experts] = [bench.of(count), Math.min(most, bench.of(most, 8))];
     for (const way of ['loop', 'batched', 'measured'] as const)
-      checkOne(bench, { tokens, experts, picks, renormalise, hidden: 128, ffn: 192 }, way);
+      checkOne(bench, { tokens, experts, picks, renormalise, hidden, ffn }, way);
+  }
 }
 
 function checkOne(bench: CheckBench, shape: MoeLayerShape, way: ExpertWay): void {

@@ -20,7 +20,7 @@ function cpuGemm(): Gemm {
 export function checkGemm(bench: CheckBench): void {
   const lt = new LtGemm(bench.context);
   const cpu = cpuGemm();
-  const [m, n, k] = [200, 328, 264];
+  const [m, n, k] = [bench.of(200, 8), bench.of(328, 8), bench.of(264, 8)];
   for (const transposeA of [false, true])
     for (const transposeB of [false, true]) {
       const [a, b] = [bench.sample(m * k), bench.sample(k * n)];
@@ -51,7 +51,7 @@ export function checkGemm(bench: CheckBench): void {
 export function checkBatchedGemm(bench: CheckBench): void {
   const batched = new BatchedGemm(bench.context);
   const cpu = cpuGemm();
-  const [m, n, k, batch] = [64, 136, 200, 5];
+  const [m, n, k, batch] = [bench.of(64, 8), bench.of(136, 8), bench.of(200, 8), 5];
   for (const transposeA of [false, true])
     for (const transposeB of [false, true]) {
       const [a, b] = [bench.sample(batch * m * k), bench.sample(batch * k * n)];
@@ -93,8 +93,8 @@ export function checkAttention(bench: CheckBench): void {
   const attention = new CudaAttention(bench.context);
   const cpu = cpuGemm();
   for (const shape of [
-    { batch: 1, sequence: 512, heads: 4, kvHeads: 4, headDim: 128 },
-    { batch: 2, sequence: 200, heads: 4, kvHeads: 2, headDim: 64 },
+    { batch: 1, sequence: bench.of(512), heads: 4, kvHeads: 4, headDim: 128 },
+    { batch: 2, sequence: bench.of(200), heads: 4, kvHeads: 2, headDim: 64 },
   ] satisfies AttentionShape[]) {
     const { batch, sequence, heads, kvHeads, headDim } = shape;
     const of = `attention ${batch} x ${sequence}, ${heads} heads on ${kvHeads}`;

@@ -32,11 +32,12 @@ import type { CheckBench } from './bench.js';
 const narrow = 1e-5;
 
 export function checkNorm(bench: CheckBench): void {
-  for (const [rows, width] of [
+  for (const [count, width] of [
     [700, 1096],
     [2100, 128],
     [5, 8192],
   ]) {
+    const rows = bench.of(count);
     const shape = { rows, width, epsilon: 1e-5 };
     const of = `norm ${rows} x ${width}`;
     const [x, weight, dy] = [bench.sample(rows * width), bench.sample(width), bench.sample(rows * width)];
@@ -73,7 +74,7 @@ export function checkNorm(bench: CheckBench): void {
 }
 
 export function checkRope(bench: CheckBench): void {
-  const [sequence, heads, turning] = [300, 5, 128];
+  const [sequence, heads, turning] = [bench.of(300), 5, 128];
   const rows = 2 * sequence;
   const table = ropeTable(sequence, turning, 1_000_000);
   const angles = { cosine: bench.upload(table.cosine), sine: bench.upload(table.sine) };
@@ -92,7 +93,7 @@ export function checkRope(bench: CheckBench): void {
 }
 
 export function checkEmbedding(bench: CheckBench): void {
-  const [tokens, hidden, paddingId] = [1500, 520, 13];
+  const [tokens, hidden, paddingId] = [bench.of(1500), 520, 13];
   const share = { first: 10, count: 90 };
   // Few ids, so that most come many times; some are held elsewhere.
   const ids = Int32Array.from({ length: tokens }, () => Math.floor(bench.random.uniform() * 120));
@@ -114,7 +115,7 @@ export function checkEmbedding(bench: CheckBench): void {
 }
 
 export function checkCrossEntropy(bench: CheckBench): void {
-  const rows = 67;
+  const rows = bench.of(67);
   const shape = { rows, first: 1000, count: 4999 };
   const logits = bench.sample(rows * shape.count, 5);
   const targets = Int32Array.from({ length: rows }, (_, row) =>
@@ -143,7 +144,7 @@ export function checkCrossEntropy(bench: CheckBench): void {
 }
 
 export function checkUpdate(bench: CheckBench): void {
-  const count = 100_003;
+  const count = bench.of(100_003);
   const settings = { learningRate: 1e-3, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 };
   const gradient = bench.sample(count);
   const random = (scale: number) => Float32Array.from({ length: count }, () => scale * bench.random.uniform());

@@ -63,23 +63,24 @@ const sigmoidThreads = 256;
 /** The kernel keeps the chosen groups in the bits of a number. */
 const mostGroups = 64;
 
+interface Chosen {
+  readonly logits: Address;
+  readonly probabilities: Address;
+  readonly bias?: Address;
+  readonly ids: Address;
+  readonly weights: Address;
+}
+
 /**
  * Scores and picks where experts are not scored by softmax and chosen by the largest: see `moe/selection.ts`. logits,
- * probabilities: fp32, may be one array; bias in the storage type.
+ * probabilities: fp32, may be one array; bias: fp32.
  */
 export function routerChoose(
   on: Launcher,
   shape: RouterShape & { readonly selection: SelectionArgument },
-  to: {
-    readonly logits: Address;
-    readonly probabilities: Address;
-    readonly bias?: Address;
-    readonly ids: Address;
-    readonly weights: Address;
-  },
+  to: Chosen,
 ): void {
-  const { grid, parameters } = router(shape);
-  const { scoring, scaling, groups } = shape.selection;
+  const { scoring } = shape.selection;
   const { logits, probabilities, bias = nullAddress, ids, weights } = to;
   const count = shape.tokens * shape.experts;
   if (scoring === 'softmax') routerSelect(on, shape, { logits, probabilities, ids, weights });
@@ -87,12 +88,32 @@ export function routerChoose(
     const all = { blocks: Math.ceil(count / sigmoidThreads), threads: sigmoidThreads };
     on.launch('router', 'router_sigmoid', all, { logits, probabilities, count });
   }
+  chooseByScores(on, shape, { scores: probabilities, bias, ids, weights });
+}
+
+/** The second half: picks by scores that are there. */
+export function chooseByScores(
+  on: Launcher,
+  shape: RouterShape & { readonly selection: SelectionArgument },
+  { bias = nullAddress, ...to }: Omit<Chosen, 'logits' | 'probabilities'> & { readonly scores: Address },
+): void {
+  const { grid, parameters } = router(shape);
+  const { scaling, groups } = shape.selection;
   const { groups: number = 0, chosen = 0, by = 'largest' } = groups ?? {};
   if (number > mostGroups) throw new RangeError(`${number} groups of experts: at most ${mostGroups} on a GPU`);
   const sharedBytes = 4 * tokensPerBlock * (shape.experts + number);
   const ofGroups = { groups: number, chosen, judges: by === 'largest' ? 1 : 2 };
-  const arrays = { scores: probabilities, bias, ids, weights };
-  on.launch('router', 'router_choose', { ...grid, sharedBytes }, { ...arrays, ...parameters, ...ofGroups, scaling });
+  const launched = { ...to, bias, ...parameters, ...ofGroups, scaling };
+  on.launch('router', 'router_choose', { ...grid, sharedBytes }, launched);
+}
+
+/** picks (fp32, by expert) += how often each is among `count` ids, dropped or not. See `addPicks` of the CPU. */
+export function addPicks(
+  on: Launcher,
+  to: { readonly ids: Address; readonly picks: Address },
+  { count, experts }: { readonly count: number; readonly experts: number },
+): void {
+  on.launch('router', 'add_picks', { blocks: experts, threads: dropThreads }, { ...to, count });
 }
 
 const dropThreads = 256;

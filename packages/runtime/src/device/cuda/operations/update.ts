@@ -83,3 +83,15 @@ export function cudaSumOfSquares(
 export function cudaClippingFactor(on: Launcher, squares: Address, factor: Address, maxNorm: number): void {
   on.launch('update', 'clipping_factor', { blocks: 1, threads: 1 }, { squares, factor, maxNorm });
 }
+
+/**
+ * Moves the selection biases of a layer (fp32, one an expert) by `rate` towards balance, as `balanceBias` of the CPU
+ * does; they stay where `squares` (fp32) is not finite.
+ */
+export function cudaBalanceBias(
+  on: Launcher,
+  state: { readonly bias: Address; readonly picks: Address; readonly squares: Address },
+  { experts, rate }: { readonly experts: number; readonly rate: number },
+): void {
+  on.launch('update', 'balance_bias', { blocks: 1, threads }, { ...state, experts, rate });
+}

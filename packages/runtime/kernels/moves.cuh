@@ -1,0 +1,19 @@
+// Moves of rows between canonical and packed order: triples [canonical row, packed row, rows], of which move m begins
+// with row starts[m] of all.
+#pragma once
+
+struct MovedRow {
+  int canonical, packed;
+};
+
+// Both places of row `row` of all that `count` moves move.
+__device__ __forceinline__ MovedRow movedRow(const int *moves, const int *starts, int count, int row) {
+  int first = 0, end = count;
+  while (end - first > 1) {
+    const int middle = (first + end) / 2;
+    if (starts[middle] <= row) first = middle;
+    else end = middle;
+  }
+  const int within = row - starts[first];
+  return {moves[3 * first] + within, moves[3 * first + 1] + within};
+}
