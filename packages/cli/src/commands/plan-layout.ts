@@ -16,6 +16,7 @@ import {
   withEtp,
   type MemoryFit,
   type MemorySetting,
+  type StepOverlap,
   type StepPrediction,
   type StepShape,
   type Workload,
@@ -97,22 +98,23 @@ export interface Steps {
   readonly bestFixed?: StepPrediction;
 }
 
+const stepKindsOf = ({ reductions, passes }: StepShape): StepOverlap => ({
+  ...(reductions === undefined ? {} : { reductions }),
+  ...(passes === undefined ? {} : { passes }),
+});
+
 /** Steps with what was chosen, and with what it is compared to. */
 export function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Steps {
   const { workload, step, unpriced, setting, fit } = problem;
   if (unpriced.length > 0) return { verdicts: [] };
   const { cluster, routing, seed, model } = workload;
-  const workloadOf = ({ layout, strategy, overlap = step.overlap }: Candidate) => ({
+  const workloadOf = ({ layout, strategy, overlap = step.overlap }: Candidate, kinds: StepOverlap = {}) => ({
     cluster,
     routing,
     seed,
     model,
-    step: { ...step, layout, strategy, ...(overlap === undefined ? {} : { overlap }) },
+    step: { ...step, ...kinds, layout, strategy, ...(overlap === undefined ? {} : { overlap }) },
   });
-  const predict = (candidate: Candidate | undefined) => {
-    const prediction = candidate && predictStep(workloadOf(candidate));
-    return prediction?.known === true ? prediction : undefined;
-  };
   const { layout, microBatches } = step;
   const twice = { ...setting, step: { ...setting.step, sequences: 2 * step.sequences } };
   const best = chooseStepOverlap(workloadOf(choice.best), {
@@ -120,6 +122,12 @@ export function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Ste
     // bounds it from above: all that a micro-batch needs, twice
     roomForPasses: layout.pp === 1 && microBatches > 1 && fit.fits && fitsClosed(twice, cluster),
   });
+  // the same steps but for how tokens travel: reductions and passes as in the best
+  const kinds = best.known ? stepKindsOf(best.step) : {};
+  const predict = (candidate: Candidate | undefined) => {
+    const prediction = candidate && predictStep(workloadOf(candidate, kinds));
+    return prediction?.known === true ? prediction : undefined;
+  };
   return {
     ...(best.known ? { best: best.prediction } : {}),
     verdicts: best.known ? best.verdicts : [],

@@ -45,15 +45,15 @@ function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
     console.print(`does not fit: ${ofCapacity(fit)}\n${nearestText(setting, workload.cluster)}\n`);
   const options = { expertTensorParallel: fittingEtps(problem) };
   const dispatch = chooseDispatch(workload, options);
-  const chosen = dispatch.known ? chooseOverlap(workload, dispatch, { given: givenKinds(flags).layer }) : dispatch;
-  if (!chosen.known || !dispatch.known) {
-    const missing = chosen.known ? [] : chosen.missing;
-    throw new InputError('this cannot be priced', { file: flags.cluster, expected: missing.join('; ') });
-  }
+  const given = givenKinds(flags).layer;
+  const chosen = dispatch.known ? chooseOverlap(workload, dispatch, { given }) : dispatch;
+  if (!chosen.known)
+    throw new InputError('this cannot be priced', { file: flags.cluster, expected: chosen.missing.join('; ') });
   const { choice } = chosen;
   const steps = stepsOf(problem, choice, flags);
   const verdicts = [...chosen.verdicts, ...steps.verdicts];
-  const flips = flags.flips && fit.fits ? findFlips(workload, dispatch.best, options) : undefined;
+  const flips =
+    flags.flips && fit.fits ? findFlips(workload, choice.best, { ...options, overlapGiven: given }) : undefined;
   if (!flags.json) {
     showLayoutPlan(console, { flags, problem, choice, steps, verdicts, flips });
     return;

@@ -7,9 +7,12 @@ import { namedStrategies } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { overlapKinds, type Overlap } from '../schedule/overlap.js';
 import { minOf } from '../units/index.js';
-import { alternativeEtps, chooseDispatch, withEtp } from './choose.js';
-import { chooseOverlap } from './choose-overlap.js';
+import { alternativeEtps, chooseDispatch, withEtp, type Choice } from './choose.js';
+import { chooseOverlap, withOverlap } from './choose-overlap.js';
 import { layerPasses } from './dispatch-variants.js';
+import { rivals } from './explain.js';
+import { choiceName, figuresOf, findFlips } from './flips.js';
+import { closePieces } from './trials.js';
 import { routedBinding, simulatePass, type Workload } from './workload.js';
 
 const cluster = getCluster('a800-2x2');
@@ -35,8 +38,9 @@ const workloadOf = (held: number, fixed?: Overlap): Workload => ({
   scope: 'layer',
 });
 
+const options = { chunkCounts, halves, expertTensorParallel: alternativeEtps(shape) };
+
 function chosen(workload: Workload, given: Parameters<typeof chooseOverlap>[2] = {}) {
-  const options = { chunkCounts, halves, expertTensorParallel: alternativeEtps(shape) };
   const choice = chooseDispatch(workload, options);
   if (!choice.known) throw new Error(choice.missing.join());
   const found = chooseOverlap(workload, choice, { ...given, chunkCounts });
@@ -83,6 +87,41 @@ describe('overlap in the choice', () => {
     expect(choice.best.seconds).toBeLessThanOrEqual(before.seconds);
     // two collectives at a time take twice the multiprocessors: chunks are better sent one after another
     expect(choice.best.name.includes('apart')).toBe(apart);
+  });
+
+  it('stands among the close ways, and the runner-up is another way, not the same with more beside it', () => {
+    const { choice, before } = chosen(workloadOf(16));
+    const { best, candidates, runnerUp } = choice;
+    const wayOf = ({ program }: typeof best) => program.split(' apart ')[0];
+    expect(best.seconds).toBeLessThan(before.seconds);
+    expect(choice.within(0)).toEqual([best]);
+    expect(closePieces(choice)).toContain(best);
+    const others = candidates.filter((one) => wayOf(one) !== wayOf(best));
+    expect(runnerUp?.seconds).toBe(minOf(others.map(({ seconds }) => seconds)));
+    expect(rivals(choice).map(wayOf)).not.toContain(wayOf(best));
+  });
+
+  it('flips where the plan with overlap chosen is another one, and not before', () => {
+    const workload = workloadOf(16);
+    const few = { chunkCounts: [1, 2], halves: [namedStrategies.deduplicated, namedStrategies.gathered] };
+    const planOf = (there: Workload): Choice => {
+      const choice = chooseDispatch(there, few);
+      const found = choice.known ? withOverlap(there, choice, few) : choice;
+      if (!found.known) throw new Error(found.missing.join());
+      return found;
+    };
+    const { best } = planOf(workload);
+    expect(best.name).toContain('apart');
+    const { flips } = findFlips(workload, best, { ...few, overlapGiven: [] });
+    expect(flips.length).toBeGreaterThan(0);
+    for (const { figure, at, until, to } of flips) {
+      const figureOf = figuresOf(workload).find((one) => one.figure === figure);
+      const winnerAt = (value: number) => {
+        const there = figureOf?.at(value / figureOf.now).workload;
+        return there && choiceName(planOf(there).best);
+      };
+      expect([winnerAt(at), winnerAt(until)]).toEqual([to, choiceName(best)]);
+    }
   });
 
   it('leaves what was given, and says what it costs', () => {

@@ -8,6 +8,7 @@ import { placedOn } from '../layout/mesh.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { overlapKinds, overlaps, type Overlap, type OverlapKind } from '../schedule/overlap.js';
 import {
+  bySeconds,
   chunksOf,
   defaultChunkCounts,
   fastestPieces,
@@ -37,7 +38,7 @@ export interface OverlapVerdict {
 
 export interface OverlapChoice {
   readonly known: true;
-  /** With `best` as it is with overlap chosen too; among the candidates where that differs. */
+  /** With overlap chosen too: ways that are faster with kinds apart stand among the candidates, beside themselves. */
   readonly choice: Choice;
   readonly verdicts: readonly OverlapVerdict[];
 }
@@ -51,6 +52,8 @@ export interface OverlapOptions {
 
 /** With a kind the other way, other chunk counts are tried where the same ones come as near as this share. */
 const nearShare = 0.05;
+/** In a program's name, before the kinds that are switched off. */
+const apart = ' apart ';
 /** Less is rounding. */
 const leastGain = 1e-9;
 
@@ -115,7 +118,7 @@ class OverlapSearch {
       pricer: new Pricer({ ...this.workload, shape: placed }, this.options.draws),
       layout,
       halves: { dispatch, combine },
-      program: `${program.split(' apart ')[0]}${off.length > 0 ? ` apart ${off.join(' ')}` : ''}`,
+      program: `${program.split(apart)[0]}${off.length > 0 ? `${apart}${off.join(' ')}` : ''}`,
       suffix: `${etp}${off.length > 0 ? ` (${off.map((kind) => overlapNames[kind]).join(', ')} apart)` : ''}`,
       overlap,
     };
@@ -144,19 +147,19 @@ const overlapNames: Readonly<Record<OverlapVerdict['kind'], string>> = {
   passes: 'passes',
 };
 
-/** Chooses kinds of overlap for the close ways of a choice. `unknown` when something has no price. */
+/**
+ * Chooses kinds of overlap for the close ways of a choice, and says what each kind of the chosen one is worth.
+ * `unknown` when something has no price.
+ */
 export function chooseOverlap(
   workload: Workload,
   choice: Choice,
   options: OverlapOptions = {},
 ): OverlapChoice | UnknownEstimate {
   const search = new OverlapSearch(workload, options);
-  let { best } = choice;
-  for (const candidate of closeCandidates(choice)) {
-    const found = search.descend(candidate);
-    if ('known' in found) return found;
-    if (found.seconds < best.seconds * (1 - leastGain)) best = found;
-  }
+  const chosen = descended(search, choice);
+  if (!chosen.known) return chosen;
+  const { best } = chosen;
   const verdicts: OverlapVerdict[] = [];
   for (const kind of overlapKinds) {
     const other = search.flipped(best, kind);
@@ -168,8 +171,39 @@ export function chooseOverlap(
       ...(other === undefined ? {} : { otherwiseSeconds: other.seconds - best.seconds }),
     });
   }
-  const candidates = choice.candidates.includes(best)
-    ? choice.candidates
-    : [...choice.candidates, best].sort((a, b) => a.seconds - b.seconds);
-  return { known: true, choice: { ...choice, candidates, best }, verdicts };
+  return { known: true, choice: chosen, verdicts };
+}
+
+/** The choice alone. `unknown` when something has no price. */
+export const withOverlap = (
+  workload: Workload,
+  choice: Choice,
+  options: OverlapOptions = {},
+): Choice | UnknownEstimate => descended(new OverlapSearch(workload, options), choice);
+
+/** A way, whatever of it runs beside what. */
+const wayOf = ({ program }: Candidate): string | undefined => program.split(apart)[0];
+
+function descended(search: OverlapSearch, choice: Choice): Choice | UnknownEstimate {
+  const faster: Candidate[] = [];
+  for (const candidate of closeCandidates(choice)) {
+    const found = search.descend(candidate);
+    if ('known' in found) return found;
+    if (found !== candidate) faster.push(found);
+  }
+  if (faster.length === 0) return choice;
+  const candidates = [...choice.candidates, ...faster].sort(bySeconds);
+  const [fastest] = [choice.best, ...faster].sort(bySeconds);
+  const best = fastest ?? choice.best;
+  return {
+    ...choice,
+    candidates,
+    best,
+    within: (share) => {
+      const most = best.seconds * (1 + share);
+      const before = choice.within(most / choice.best.seconds - 1);
+      return [...before, ...faster.filter(({ seconds }) => seconds <= most)].sort(bySeconds);
+    },
+    runnerUp: candidates.find((one) => wayOf(one) !== wayOf(best)),
+  };
 }

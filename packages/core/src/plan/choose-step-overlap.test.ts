@@ -52,6 +52,18 @@ describe("overlap of a step's passes and reductions", () => {
     expect(prediction.seconds).toBe(minOf(all.map((one) => one.seconds)));
   });
 
+  it.each([true, false])('says what the chosen step takes with each kind the other way, room %s', (roomForPasses) => {
+    const { step: taken, prediction, verdicts } = chosen(step, { roomForPasses });
+    const now = { reductions: taken.reductions ?? 'beside', passes: taken.passes ?? 'behind' } as const;
+    const other = { beside: 'behind', behind: 'beside' } as const;
+    const otherwise = [
+      seconds(other[now.reductions], now.passes) - prediction.seconds,
+      seconds(now.reductions, other[now.passes]) - prediction.seconds,
+    ];
+    expect(verdicts.map(({ otherwiseSeconds }) => otherwiseSeconds)).toEqual(otherwise);
+    expect(verdicts.map(({ on }) => on)).toEqual([now.reductions === 'beside', now.passes === 'beside']);
+  });
+
   it('keeps passes one after another without room, and what was given in any case', () => {
     const apart = chosen(step, { roomForPasses: false });
     const behind = all.filter(({ passes }) => passes === 'behind').map((one) => one.seconds);

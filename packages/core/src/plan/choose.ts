@@ -53,7 +53,7 @@ export interface Choice {
   readonly baseline?: Candidate;
   /** The fastest of the strategies that need no choosing (`fixedStrategies`): in one piece, pipelined in 4 chunks. */
   readonly bestFixed: Candidate;
-  /** The fastest candidate of another program than the best. */
+  /** The fastest candidate of another program than the best, whatever of it runs beside what. */
   readonly runnerUp?: Candidate;
   /** Strategies that the layout forbids, and why. */
   readonly refused: readonly { readonly name: string; readonly why: string }[];
@@ -199,7 +199,7 @@ export function fastestPieces(
   return 'known' in backward ? backward : candidateOf(way, forward, backward);
 }
 
-const bySeconds = (a: Candidate, b: Candidate): number => a.seconds - b.seconds;
+export const bySeconds = (a: Candidate, b: Candidate): number => a.seconds - b.seconds;
 /**
  * Bytes on the busiest port do not depend on chunks, and larger messages are no slower: no chunk count is below this.
  */

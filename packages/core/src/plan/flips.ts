@@ -3,7 +3,9 @@
  */
 import type { Cluster } from '../cluster/cluster.js';
 import { halvesName } from '../schedule/dispatchers/strategy-names.js';
+import type { OverlapKind } from '../schedule/overlap.js';
 import { chooseDispatch, type Candidate, type ChoiceOptions } from './choose.js';
+import { withOverlap } from './choose-overlap.js';
 import type { Workload } from './workload.js';
 import { appendAll } from '../units/index.js';
 
@@ -81,18 +83,36 @@ export function figuresOf(workload: Workload): Figure[] {
   ];
 }
 
+/** How a plan was made that flips are searched of. */
+export interface FlipOptions extends ChoiceOptions {
+  /** Overlap is chosen too, but for these kinds; it is not when left out. */
+  readonly overlapGiven?: readonly OverlapKind[];
+}
+
+function bestOf(workload: Workload, { overlapGiven, ...options }: FlipOptions): Candidate | undefined {
+  const choice = chooseDispatch(workload, { ...options, onlyBest: overlapGiven === undefined });
+  if (!choice.known || overlapGiven === undefined) return choice.known ? choice.best : undefined;
+  const { chunkCounts, draws } = options;
+  const chosen = withOverlap(workload, choice, {
+    given: overlapGiven,
+    ...(chunkCounts === undefined ? {} : { chunkCounts }),
+    ...(draws === undefined ? {} : { draws }),
+  });
+  return chosen.known ? chosen.best : undefined;
+}
+
 /**
  * Varies tokens and every tier's bandwidth by factors of 2 up to 16 either way and plans anew with the same options;
  * the place of a flip is narrowed down to 4 %. What lies between the values tried was not looked at.
  */
-export function findFlips(workload: Workload, best: Candidate, options: ChoiceOptions): FlipSearch {
+export function findFlips(workload: Workload, best: Candidate, options: FlipOptions): FlipSearch {
   const present = choiceName(best);
   const flips: Flip[] = [];
   const steady: { figure: string; tried: number[] }[] = [];
   for (const { figure, now, at } of figuresOf(workload)) {
     const winner = (factor: number): string | undefined => {
-      const choice = chooseDispatch(at(factor).workload, { ...options, onlyBest: true });
-      return choice.known ? choiceName(choice.best) : undefined;
+      const there = bestOf(at(factor).workload, options);
+      return there && choiceName(there);
     };
     const tried: number[] = [];
     const found = (['down', 'up'] as const).flatMap((direction): Flip[] => {
