@@ -48,8 +48,8 @@ const stride = 37;
 const surelySlower = 1.15;
 
 /**
- * So many layers, all different, spread evenly over clusters, layouts, kinds of experts, sizes and routing. Left out are
- * those whose bytes leave one pair of halves only.
+ * So many layers, all different, spread evenly over clusters, layouts, kinds of experts, sizes and routing. Left out
+ * are those whose bytes leave one pair of halves only.
  */
 export function choiceLayers(count: number): ChoiceLayer[] {
   const all = clusters.flatMap((cluster) =>

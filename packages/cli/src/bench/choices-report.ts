@@ -11,6 +11,8 @@ export interface JudgedLayer {
 
 export interface JudgedChoices {
   readonly host: string;
+  /** As 2026-11-29. */
+  readonly date: string;
   /** Runnable threads of the machine in the last minute, before and at the end. */
   readonly loadBefore: number;
   readonly loadAfter: number;
@@ -85,8 +87,8 @@ function sentences(choices: JudgedChoices): string[] {
     `Fastest: ${winners.map((one) => `${one.name} ${one.layers}`).join(', ')}.`,
     `Predictions of ${formatInteger(errors.length)} passes measured to the end: ` +
       `${formatPercent(median(errors.map(Math.abs)))} off in the median.`,
-    `${choices.host}, load ${choices.loadBefore.toFixed(1)} before and ${choices.loadAfter.toFixed(1)} at the end, ` +
-      `${formatInteger(choices.seconds)} s in all.`,
+    `${choices.date}, ${choices.host}, load ${choices.loadBefore.toFixed(1)} before and ` +
+      `${choices.loadAfter.toFixed(1)} at the end, ${formatInteger(choices.seconds)} s in all.`,
   ];
 }
 
@@ -108,20 +110,28 @@ export function choicesPage(choices: JudgedChoices): string {
   return [
     '# The choice on the emulated fabric',
     '',
-    'Written by `npm run bench:choices -- --page docs/emulated.md`. Everything here is **measured**: four ranks are ' +
-      'threads of this machine, and a packet scheduler lets their bytes through ports with the bandwidths and ' +
-      'latencies of a cluster, to scale ([emulated network](glossary.md#emulated-network)).',
+    'Written by `npm run docs:emulated`. Everything here is **measured**. Four ranks are threads of this machine. A ' +
+      'packet scheduler lets their bytes through ports with the bandwidths and latencies of a cluster, to scale ' +
+      '([emulated network](glossary.md#emulated-network)). It shares no code with the simulator.',
     '',
     'Volumes and bandwidths are scaled down by one factor, and all times are stretched by another, so that the ' +
-      "machine's own work is small beside the network's. Ratios of times are those of the full size. Here a second " +
-      `of the cluster took ${formatScale(scales[0])} to ${formatScale(scales.at(-1))} seconds.`,
+      "machine's own work is small beside the network's. Ratios of times are those of the full size. A second of the " +
+      `cluster took ${formatScale(scales[0])} to ${formatScale(scales.at(-1))} seconds here.`,
     '',
-    'Every pair of halves that makes a program of its own runs in 1, 2 and 4 chunks a pass, unless its bytes alone ' +
-      'take longer on the busiest port than the fastest took. Every result is checked against its closed form. What ' +
-      `is near the fastest runs ${finalRuns} times more, in turns; medians of these judge. *Predictions alone* know ` +
-      'the links, the routing of the layer, and what probes of this machine ' +
-      `tell before. *The plan* has tried what they find close, ${trialRuns} runs each, as \`monta train\` does ` +
-      'before a run; those runs do not judge.',
+    '| word | meaning |',
+    '|:--|:--|',
+    '| layer | a cluster, a layout, experts, tokens of a replica and routing; left out are those whose bytes leave ' +
+      'one pair of halves only |',
+    '| fastest measured | of every pair of halves that makes a program of its own, in 1, 2 and 4 chunks a pass; left ' +
+      'out are those whose bytes alone take longer on the busiest port than the fastest took |',
+    `| takes | forward and backward; medians of ${finalRuns} runs, in turns with all that is near the fastest |`,
+    '| predictions alone | what the links, the routing of the layer and probes of this machine predict to be the ' +
+      'fastest |',
+    `| plan | the same after ${trialRuns} runs of what predictions find close, weighed by how far predictions were ` +
+      'off in the layers before, as `monta train` does before a run; these runs do not judge |',
+    '| over | its measured time over that of the fastest, minus one |',
+    '',
+    'Every result is checked against its closed form. What runs on a busy machine says little: the load stands below.',
     '',
     ...sentences(choices).flatMap((line) => [line, '']),
     row(columns),

@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
+import { median } from '@monta/core';
 import { benchEmulatedLayer, keepThreads, probeMover } from '@monta/runtime';
 import { Console } from '../output/console.js';
 import { describeHost } from '../train/setting.js';
@@ -15,8 +16,20 @@ import { choicesPage, renderChoices, type JudgedChoices, type JudgedLayer } from
 const chunkCounts = [1, 2, 4];
 /** Runs of ways that a plan tries, and of those near the fastest that judge. */
 const [trialRuns, finalRuns] = [2, 5];
+/** Of predictions, about a common factor, before a layer has shown it. */
+const firstModelError = 0.1;
 /** Of a token's result from its closed form, in float32. */
 const tolerance = 1e-5;
+
+/** Standard deviation of log(predicted / measured) over the passes of a layer that were measured to the end. */
+function errorOf({ figures: { passes } }: JudgedLayer): number {
+  const logs = passes.flatMap(({ final, predictedSeconds, medianSeconds }) =>
+    final && predictedSeconds !== undefined ? [Math.log(predictedSeconds / medianSeconds)] : [],
+  );
+  const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
+  return Math.sqrt(logs.reduce((sum, log) => sum + (log - mean) ** 2, 0) / logs.length);
+}
+
 const { values: flags } = parseArgs({
   options: {
     layers: { type: 'string', default: '42' },
@@ -54,6 +67,7 @@ for (const { name, cluster, shape, routing } of list) {
     finalRuns,
     seconds,
     moverBytesPerSecond,
+    modelError: judged.length === 0 ? firstModelError : median(judged.map(errorOf)),
   });
   if (!(figures.deviation < tolerance))
     throw new Error(`${name}: a token's result differs from its closed form by ${figures.deviation}`);
@@ -64,6 +78,7 @@ for (const { name, cluster, shape, routing } of list) {
 }
 const choices: JudgedChoices = {
   host: describeHost(),
+  date: new Date().toISOString().slice(0, 10),
   loadBefore,
   loadAfter: loadavg()[0] ?? 0,
   seconds: now() - start,

@@ -45,6 +45,8 @@ export interface EmulatedLayerRequest {
   readonly seconds: number;
   /** Bytes a second that the machine's mover carries (`probeMover`). */
   readonly moverBytesPerSecond: number;
+  /** Relative error of predictions about a common factor, as other layers showed it. */
+  readonly modelError: number;
   readonly onPhase?: (what: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -62,15 +64,13 @@ export const contestScheduler = { packetBytes: 1024, catchUpSeconds: 0.05 };
 /** Share of what the mover can carry that the emulation asks of it: the machine's own work is then small beside it. */
 const moverShare = 0.01;
 /** What was slower than the fastest by more than these shares is not run again, or not to the end. */
-const [onceShare, finalShare] = [0.75, 0.2];
+const [onceShare, finalShare] = [0.5, 0.15];
 /** Share of the time that the first run of all ways takes: the others of the near ones take the rest. */
 const firstRuns = 0.4;
 /** Bytes that alone take so many times what the fastest should take in one piece are not sent. */
 const surelySlower = 1.15;
 /** What a way takes in both passes, on average at most, seconds: longer ones tell no more. */
 const longestWay = 0.8;
-/** Relative error of predictions about a common factor where links are given and kernels were timed here. */
-const modelError = 0.1;
 /** Runs of programs that move next to nothing: warm, and timed in turns. */
 const tiny = { warmUps: 2, turns: 3 };
 
@@ -155,7 +155,7 @@ function distinctVariants({ cluster, shape, routing, seed, chunkCounts }: Record
 
 /** Links as emulated; kernels as timed on a rank alone, and what ranks add, read off programs without bytes. */
 async function emulatedGround(
-  { routing, seed, moverBytesPerSecond, signal }: RecordedLayer,
+  { routing, seed, moverBytesPerSecond, modelError, signal }: RecordedLayer,
   { scale, variants }: { readonly scale: EmulationScale; readonly variants: readonly DispatchVariant[] },
 ): Promise<Ground> {
   const { shape, seen, emulated, timeScale } = scale;
