@@ -15,15 +15,13 @@ export interface Run {
 
 /** Chunks of a kind take the same memory. */
 export interface ChunkKind {
-  /** Among the kinds that are known together. */
-  readonly number: number;
   /** Holds the embedding, and the head. */
   readonly first: boolean;
   readonly last: boolean;
   readonly runs: readonly Run[];
 }
 
-/** Kinds, numbered as they are met. */
+/** Kinds, each once. */
 export class ChunkKinds {
   readonly #known = new Map<string, ChunkKind>();
 
@@ -31,7 +29,7 @@ export class ChunkKinds {
     const { first, last } = chunk;
     const runs = runsOf(moeLayers, chunk);
     const key = `${first} ${last} ${runs.map(({ block, layers }) => `${block} ${layers}`).join(' ')}`;
-    const known = this.#known.get(key) ?? { number: this.#known.size, first, last, runs };
+    const known = this.#known.get(key) ?? { first, last, runs };
     this.#known.set(key, known);
     return known;
   }

@@ -9,16 +9,10 @@ import type { MoeModel } from '../model/model.js';
 import type { Recompute, RecomputeModule } from '../schedule/recompute.js';
 import { blockTemplates, passBlocks, type PassBlock } from '../schedule/step.js';
 import type { StepShape } from '../schedule/step-shape.js';
-import {
-  ChunkCosts,
-  noneGathered,
-  passCosts,
-  peakOfPasses,
-  type GatheredBytes,
-  type PassCosts,
-} from './closed-form.js';
 import { asConvention, recomputeUnder } from './convention.js';
-import { ChunkKinds, foldedPasses, stagePasses, type StagePasses } from './in-flight.js';
+import { ChunkKinds, foldedPasses, stagePasses } from './in-flight.js';
+import { gatheredAt } from './pass-costs.js';
+import { inOneRow, PassPeaks, type StagesPasses } from './pass-peaks.js';
 import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from './setting.js';
 import {
   foldedHolding,
@@ -32,7 +26,6 @@ import {
 } from './stage-elements.js';
 import { beside, communicators, gpuOverheads, standInsOf, type Overheads } from './stage-memory.js';
 import {
-  type Precision,
   type SharingName,
   type StateRates,
   type WeightShards,
@@ -43,8 +36,7 @@ import {
   stateRates,
 } from './states.js';
 import type { Elements } from '../schedule/template-elements.js';
-import { maxOf } from '../units/lists.js';
-import { TemplateLines, type CompiledAt } from './template-lines.js';
+import { CostLines, templateLines, type CompiledAt, type TemplateLines } from './template-lines.js';
 
 /** What settings of one table have in common: none has weight shards, and rows travel through NCCL. */
 type Common = Omit<MemorySetting, 'weightShards' | 'exchange' | 'hostStates' | 'pagedStash'>;
@@ -97,12 +89,8 @@ function leastDivisor(n: number): number | undefined {
 
 /** Passes of one split of the layers. */
 interface Entry {
-  readonly blocks: Readonly<Record<PassBlock, TemplateLines>>;
+  readonly costs: CostLines;
   readonly whole: boolean;
-  /** By tokens. */
-  readonly costs: Map<number, PassCosts>;
-  /** By tokens, and what is gathered. */
-  readonly passes: Map<string | number, ChunkCosts>;
   readonly weights: Weights;
 }
 
@@ -124,9 +112,10 @@ interface Holding {
   readonly holding: StageHolding;
 }
 
-interface Stage {
-  readonly passes: StagePasses;
-  readonly holding: StageHolding;
+/** Stages among which the fullest is. */
+interface Stages {
+  readonly passes: StagesPasses;
+  readonly holdings: readonly StageHolding[];
 }
 
 /** What a map holds at a key, made where it holds nothing. */
@@ -145,15 +134,16 @@ export class MemoryTable {
   readonly #experts: number;
   readonly #rates: Readonly<Record<'device' | 'host', Readonly<Record<SharingName, StateRates>>>>;
   readonly #kinds = new ChunkKinds();
+  readonly #peaks = new PassPeaks();
   /** By recomputation, of which there are few, and whether activations are computed again; then by degrees. */
   readonly #entries: readonly [Map<Recompute, Map<number, Entry>>, Map<Recompute, Map<number, Entry>>];
   readonly #blocks = new Map<string, TemplateLines>();
   readonly #weights = new Map<string, Weights>();
   /** By pp, then by rounds and virtual stages. */
-  readonly #stages = new Map<number, Map<number, readonly Stage[]>>();
+  readonly #stages = new Map<number, Map<number, Stages>>();
   /** By the split of the layers, then by stages. */
   readonly #holdings = new Map<readonly number[] | undefined, Map<number, readonly Holding[]>>();
-  readonly #unevenStages = new Map<readonly number[], Map<number, Map<number, readonly Stage[]>>>();
+  readonly #unevenStages = new Map<readonly number[], Map<number, Map<number, Stages>>>();
 
   /** `layersOf`: layers of so many virtual stages where a choice does not say; as even as can be when left out. */
   constructor(setting: Common, layersOf?: (stages: number) => readonly number[]) {
@@ -174,29 +164,49 @@ export class MemoryTable {
   /** Bytes of the fullest device. Throws `InputError`. */
   totalBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
     const { layout, sequences, sharing, hostStates = false, weightShards = noShards } = choice;
-    const entry = this.#entryOf(choice);
-    const tokens = (sequences * this.#setting.step.sequence) / layout.cp;
-    const weights = entry.weights.known.get(layout.ep) ?? this.#weightsOf(entry.weights, layout.ep);
-    const passes = this.#passesOf(entry, tokens, { layout, sharing, weightShards, parts: weights.parts });
-    const rates = this.#rates[hostStates ? 'host' : 'device'][sharing];
+    const { costs, whole, weights: ofSplit } = this.#entryOf(choice);
+    const { parts, standInBytes } = ofSplit.known.get(layout.ep) ?? this.#weightsOf(ofSplit, layout.ep);
+    const peaks = this.#peaks;
+    costs.write(peaks.costs, (sequences * this.#setting.step.sequence) / layout.cp);
+    this.#writeGathered(layout, sharing, weightShards, parts);
+    const { passes, holdings } = this.#stagesOf(choice);
+    peaks.begin(passes, whole);
+    const { own, shared } = this.#rates[hostStates ? 'host' : 'device'][sharing];
+    const sharers = layout.dp * layout.cp;
     let most = 0;
-    for (const stage of this.#stagesOf(choice)) {
-      const states = statesOf({ holding: stage.holding, parts: weights.parts, layout, rates, weightShards });
-      most = Math.max(most, states + peakOfPasses(stage.passes, passes));
+    for (const holding of holdings) {
+      const { dense, expert } = stageElements(holding, parts).all;
+      const kept = Math.ceil(dense / weightShards.dense) + Math.ceil(expert / weightShards.expert);
+      const split = Math.ceil(dense / sharers) + Math.ceil(expert / layout.edp);
+      most = Math.max(most, kept * own + split * shared + peaks.next());
     }
     const communicationBytes = communicators(layout) * overheads.communicatorBytes;
-    return beside({ bytes: most, standInBytes: weights.standInBytes, communicationBytes }, overheads).totalBytes;
+    return beside({ bytes: most, standInBytes, communicationBytes }, overheads).totalBytes;
   }
 
-  #passesOf(entry: Entry, tokens: number, choice: GatheringChoice): ChunkCosts {
-    const { whole, passes } = entry;
-    const key = gatheringKey(choice, tokens);
-    const known = passes.get(key);
-    if (known !== undefined) return known;
-    const costs = keptIn(entry.costs, tokens, () => costsOf(entry, tokens));
-    const made = new ChunkCosts({ costs, whole, gathered: gatheredBytes(choice, precisions[this.#setting.precision]) });
-    passes.set(key, made);
-    return made;
+  /** What weights and gradients are whole only while their layer is at work. */
+  #writeGathered(layout: Layout, sharing: SharingName, weightShards: WeightShards, parts: PartElements): void {
+    const row = this.#peaks.gathered;
+    const rule = sharingRules[sharing];
+    const sharded = weightShards.dense > 1 || weightShards.expert > 1;
+    if (!sharded && !rule.gradients) {
+      row.fill(0);
+      return;
+    }
+    const [denseRanks, expertRanks] = sharded
+      ? [weightShards.dense, weightShards.expert]
+      : [layout.dp * layout.cp, layout.edp];
+    const { weight, gradient } = precisions[this.#setting.precision];
+    const weightBytes = sharded || rule.weights ? weight : 0;
+    const write = (place: number, { dense, expert }: Elements): void => {
+      const elements = (denseRanks > 1 ? dense : 0) + (expertRanks > 1 ? expert : 0);
+      row[place] = elements * weightBytes;
+      row[place + 1] = elements * gradient;
+    };
+    write(gatheredAt.embedding, parts.ends.embedding);
+    write(gatheredAt.head, parts.ends.head);
+    write(gatheredAt.moe, parts.moe);
+    write(gatheredAt.mlp, parts.mlp);
   }
 
   #weightsOf({ compiled, ep: compiledEp, known }: Weights, ep: number): RankWeights {
@@ -217,19 +227,19 @@ export class MemoryTable {
     return layers === undefined ? step : { ...step, layersOfStages: layers };
   }
 
-  #stagesOf(choice: MemoryChoice): readonly Stage[] {
+  #stagesOf(choice: MemoryChoice): Stages {
     const { layout, microBatches, virtualStages = 1, layersOfStages, folded = false } = choice;
     const { pp } = layout;
     const rounds = fewMicroBatches({ pp, virtualStages, microBatches });
     const known =
       layersOfStages === undefined
         ? this.#stages
-        : keptIn(this.#unevenStages, layersOfStages, () => new Map<number, Map<number, readonly Stage[]>>());
-    const ofPipeline = keptIn(known, pp, () => new Map<number, readonly Stage[]>());
+        : keptIn(this.#unevenStages, layersOfStages, () => new Map<number, Map<number, Stages>>());
+    const ofPipeline = keptIn(known, pp, () => new Map<number, Stages>());
     return keptIn(ofPipeline, (rounds * 2 ** 12 + virtualStages) * 2 + Number(folded), () => this.#newStages(choice));
   }
 
-  #newStages(choice: MemoryChoice): Stage[] {
+  #newStages(choice: MemoryChoice): Stages {
     const { layout, virtualStages = 1, layersOfStages, folded = false } = choice;
     const step = memoryStep({ ...this.#setting, step: this.#stepOf(choice) });
     const ofSplit = keptIn(this.#holdings, layersOfStages, () => new Map<number, readonly Holding[]>());
@@ -238,7 +248,10 @@ export class MemoryTable {
       return fullStages(step, holding).map((stage) => ({ stage, holding: holding(step, stage) }));
     });
     const passes = folded ? foldedPasses : stagePasses;
-    return holdings.map(({ stage, holding }) => ({ passes: passes(step, stage, this.#kinds), holding }));
+    return {
+      passes: inOneRow(holdings.map(({ stage }) => passes(step, stage, this.#kinds))),
+      holdings: holdings.map(({ holding }) => holding),
+    };
   }
 
   #entryOf(choice: MemoryChoice): Entry {
@@ -262,7 +275,7 @@ export class MemoryTable {
         known: new Map<number, RankWeights>(),
       };
     });
-    return { blocks, whole: choice.recompute === 'full', costs: new Map(), passes: new Map(), weights };
+    return { costs: new CostLines(Object.values(blocks)), whole: choice.recompute === 'full', weights };
   }
 
   #blockOf(choice: MemoryChoice, block: PassBlock): TemplateLines {
@@ -278,69 +291,8 @@ export class MemoryTable {
       const program = asConvention({ stage: 0, templates, nodes: [] }, convention, one, activationAgain);
       return { tokens: sequences * step.sequence, templates: program.templates };
     };
-    return keptIn(this.#blocks, key, () => new TemplateLines([at(few), at(many)], timelineOptions(this.#setting)));
+    return keptIn(this.#blocks, key, () => templateLines(block, [at(few), at(many)], timelineOptions(this.#setting)));
   }
-}
-
-function costsOf({ blocks }: Entry, tokens: number): PassCosts {
-  return passCosts({
-    of: (name) => blocks[passBlocks.find((block) => name.startsWith(block)) ?? 'ends'].of(name, tokens),
-    shared: (id) => maxOf(passBlocks.map((block) => blocks[block].shared(id, tokens))),
-  });
-}
-
-/** What decides which weights and gradients are whole only while their layer is at work. */
-interface GatheringChoice {
-  readonly layout: Layout;
-  readonly sharing: SharingName;
-  readonly weightShards: WeightShards;
-  readonly parts: PartElements;
-}
-
-/** Alike where the same is gathered; with nothing gathered, the tokens alone. */
-function gatheringKey({ layout, sharing, weightShards }: GatheringChoice, tokens: number): string | number {
-  const { dp, cp, edp, ep } = layout;
-  const { weights, gradients } = sharingRules[sharing];
-  if (!weights && !gradients)
-    return weightShards === noShards
-      ? tokens
-      : `${tokens} shards ${weightShards.dense > 1} ${weightShards.expert > 1} ${ep}`;
-  return `${tokens} ${weights} ${dp * cp > 1} ${edp > 1} ${ep}`;
-}
-
-function gatheredBytes({ layout, sharing, weightShards, parts }: GatheringChoice, precision: Precision): GatheredBytes {
-  const rule = sharingRules[sharing];
-  const sharded = weightShards.dense > 1 || weightShards.expert > 1;
-  const [weights, gradients] = sharded ? [true, true] : [rule.weights, rule.gradients];
-  if (!weights && !gradients) return noneGathered;
-  const over = sharded ? weightShards : { dense: layout.dp * layout.cp, expert: layout.edp };
-  const shared = ({ dense, expert }: Elements): number => (over.dense > 1 ? dense : 0) + (over.expert > 1 ? expert : 0);
-  const unit = (elements: Elements): GatheredBytes['moe'] => ({
-    weights: weights ? shared(elements) * precision.weight : 0,
-    gradients: gradients ? shared(elements) * precision.gradient : 0,
-  });
-  const { ends, moe, mlp } = parts;
-  return { embedding: unit(ends.embedding), head: unit(ends.head), moe: unit(moe), mlp: unit(mlp) };
-}
-
-/** Bytes of a stage's states. */
-function statesOf({
-  holding,
-  parts,
-  layout: { dp, cp, edp },
-  rates: { own, shared },
-  weightShards,
-}: {
-  readonly holding: StageHolding;
-  readonly parts: PartElements;
-  readonly layout: Layout;
-  readonly rates: StateRates;
-  readonly weightShards: WeightShards;
-}): number {
-  const { all } = stageElements(holding, parts);
-  const split = Math.ceil(all.dense / (dp * cp)) + Math.ceil(all.expert / edp);
-  const whole = Math.ceil(all.dense / weightShards.dense) + Math.ceil(all.expert / weightShards.expert);
-  return whole * own + split * shared;
 }
 
 const hasBlock = ({ moeLayers }: MoeModel, block: PassBlock): boolean =>

@@ -3,7 +3,9 @@
  * what lives while each operation runs; a template's peak is the highest of these lines.
  */
 import type { Program } from '../schedule/schedule.js';
-import { Costs, type Cost } from './closed-form.js';
+import type { PassBlock } from '../schedule/step.js';
+import { Costs } from './closed-form.js';
+import { costAt, partAt, partsOf, sharedRegions } from './pass-costs.js';
 import type { TimelineOptions } from './timeline.js';
 
 /** Bytes at no tokens, and for each. */
@@ -12,14 +14,12 @@ interface Line {
   readonly slope: number;
 }
 
-interface CostLines {
-  /** Only those that no other line lies above at every number of tokens. */
-  readonly peaks: readonly Line[];
-  readonly kept: Line;
+/** A line of a place of a row of costs. */
+interface PlacedLine extends Line {
+  readonly place: number;
 }
 
-const valueOf = ({ at, slope }: Line, tokens: number): number => at + slope * tokens;
-
+/** Only those that no other line lies above at every number of tokens. */
 function highest(lines: readonly Line[]): Line[] {
   const kept: Line[] = [];
   for (const line of [...lines].sort((a, b) => b.at - a.at || b.slope - a.slope))
@@ -34,45 +34,63 @@ export interface CompiledAt {
 }
 
 /** Templates of one block. */
-export class TemplateLines {
+export interface TemplateLines {
   readonly templates: Program['templates'];
-  readonly #tokens: readonly [number, number];
-  readonly #costs: readonly [Costs, Costs];
-  readonly #lines = new Map<string, CostLines>();
-  readonly #shared = new Map<string, Line>();
+  readonly lines: readonly PlacedLine[];
+}
 
-  constructor([few, many]: readonly [CompiledAt, CompiledAt], options: TimelineOptions) {
-    this.templates = few.templates;
-    this.#tokens = [few.tokens, many.tokens];
-    this.#costs = [new Costs(few.templates, options), new Costs(many.templates, options)];
+export function templateLines(
+  block: PassBlock,
+  [few, many]: readonly [CompiledAt, CompiledAt],
+  options: TimelineOptions,
+): TemplateLines {
+  const [ofFew, ofMany] = [new Costs(few.templates, options), new Costs(many.templates, options)];
+  const between = (a: number, b: number): Line => {
+    const slope = (b - a) / (many.tokens - few.tokens);
+    return { at: a - slope * few.tokens, slope };
+  };
+  const peaks = (name: string): Line[] => {
+    const most = ofMany.whileRunning(name);
+    return ofFew.whileRunning(name).map((bytes, operation) => between(bytes, most[operation] ?? 0));
+  };
+  const kept = (name: string): Line => between(ofFew.kept(name), ofMany.kept(name));
+  const placed = (place: number, lines: readonly Line[]): PlacedLine[] =>
+    highest(lines).map((line) => ({ place, ...line }));
+  const lines = [
+    ...sharedRegions.flatMap(([place, id]) => placed(place, [between(ofFew.shared(id), ofMany.shared(id))])),
+    ...partsOf[block].flatMap((part) => [
+      ...placed(costAt[part] + partAt.forwardPeak, peaks(`${part}.forward`)),
+      ...placed(costAt[part] + partAt.forwardKept, [kept(`${part}.forward`)]),
+      ...placed(costAt[part] + partAt.againPeak, peaks(`${part}.recompute`)),
+      ...placed(costAt[part] + partAt.againKept, [kept(`${part}.recompute`)]),
+      ...placed(costAt[part] + partAt.backwardPeak, peaks(`${part}.backward`)),
+    ]),
+  ];
+  return { templates: few.templates, lines: lines.filter(({ at, slope }) => at !== 0 || slope !== 0) };
+}
+
+/** Lines of all blocks, as rows of costs at so many tokens: each place holds the highest of its lines. */
+export class CostLines {
+  readonly #places: Uint8Array;
+  readonly #at: Float64Array;
+  readonly #slopes: Float64Array;
+
+  constructor(blocks: readonly TemplateLines[]) {
+    const byPlace = new Map<number, Line[]>();
+    for (const { place, ...line } of blocks.flatMap(({ lines }) => lines))
+      byPlace.set(place, [...(byPlace.get(place) ?? []), line]);
+    const lines = [...byPlace].flatMap(([place, all]) => highest(all).map((line) => ({ place, ...line })));
+    this.#places = Uint8Array.from(lines, ({ place }) => place);
+    this.#at = Float64Array.from(lines, ({ at }) => at);
+    this.#slopes = Float64Array.from(lines, ({ slope }) => slope);
   }
 
-  of(name: string, tokens: number): Cost {
-    const lines = this.#lines.get(name) ?? this.#linesOf(name);
-    this.#lines.set(name, lines);
-    let peak = 0;
-    for (const line of lines.peaks) peak = Math.max(peak, valueOf(line, tokens));
-    return { peak, kept: valueOf(lines.kept, tokens) };
-  }
-
-  /** Of a region of the micro-batch; nothing where no template declares it. */
-  shared(id: string, tokens: number): number {
-    const [few, many] = this.#costs;
-    const line = this.#shared.get(id) ?? this.#between(few.shared(id), many.shared(id));
-    this.#shared.set(id, line);
-    return valueOf(line, tokens);
-  }
-
-  #linesOf(name: string): CostLines {
-    const [few, many] = this.#costs;
-    const most = many.whileRunning(name);
-    const peaks = few.whileRunning(name).map((bytes, operation) => this.#between(bytes, most[operation] ?? 0));
-    return { peaks: highest(peaks), kept: this.#between(few.kept(name), many.kept(name)) };
-  }
-
-  #between(a: number, b: number): Line {
-    const [few, many] = this.#tokens;
-    const slope = (b - a) / (many - few);
-    return { at: a - slope * few, slope };
+  write(row: Float64Array, tokens: number): void {
+    row.fill(0);
+    for (let line = 0; line < this.#places.length; line++) {
+      const place = this.#places[line] ?? 0;
+      const bytes = (this.#at[line] ?? 0) + (this.#slopes[line] ?? 0) * tokens;
+      if (bytes > (row[place] ?? 0)) row[place] = bytes;
+    }
   }
 }
