@@ -180,7 +180,7 @@ function describe(type, at, inner) {
   return [...texts].join(' or ');
 }
 
-/** Fields that need no comment where the code has none. */
+/** What a name means wherever it stands, for fields that need no comment where the code has none. */
 const common = {
   assumptions: 'What was assumed of variables that the script does not set.',
   at: 'Where: file and line.',
@@ -192,7 +192,6 @@ const common = {
   basis: 'What the figure rests on.',
   best: 'The fastest.',
   bestFixed: 'The fastest strategy that does not depend on the layer.',
-  bytes: 'Bytes moved or held.',
   bytesPerRank: 'By rank.',
   calibration: 'The calibration file given; null without one.',
   candidates: 'All that were priced.',
@@ -216,13 +215,11 @@ const common = {
   exponent: 'Of the law: 0 is even.',
   family: 'Family of architectures.',
   file: 'The file that was read.',
-  files: 'Files read or written.',
   findings: 'What is wrong or doubtful, worst first.',
   fits: 'Whether it fits.',
   flips: 'What would change the answer; null with `--no-flips`.',
   folder: 'The folder that was read.',
   forward: 'Forward pass.',
-  from: 'Where it starts.',
   groups: 'How many groups.',
   headDim: 'Elements of a head.',
   held: 'What holds the critical path up.',
@@ -262,7 +259,6 @@ const common = {
   parameters: 'How many parameters.',
   parts: 'What it is made of.',
   passed: 'Whether all are within tolerance.',
-  path: 'Path of the file, or the critical path.',
   payload: 'Type that rows travel in; null: as computed.',
   pipeline: 'Of a step in stages; null without any.',
   plots: 'Drawings that were written.',
@@ -272,7 +268,7 @@ const common = {
   predictedBytes: 'As predicted.',
   price: 'What a step takes; null without a cluster.',
   rank: 'Global rank.',
-  ranks: 'How many ranks, or each of them.',
+  ranks: 'How many ranks.',
   reason: 'Why.',
   reasons: 'Why the best is the best.',
   resource: 'Link, port or processor.',
@@ -280,7 +276,7 @@ const common = {
   rmsNormEps: 'Added to the variance.',
   ropeTheta: 'Base of rotary embeddings.',
   routing: 'How tokens spread over experts.',
-  rows: 'One for each line of the table.',
+  rows: 'How many rows.',
   rule: 'Name of the rule.',
   runnerUp: 'The next after the best.',
   schedule: 'Order of passes in the pipeline.',
@@ -299,15 +295,12 @@ const common = {
   stack: 'Software that prices assume.',
   stage: 'Pipeline stage.',
   stages: 'By pipeline stage.',
-  states: 'How optimizer states are kept.',
-  step: 'Number of the step, or its prediction.',
   strategy: 'Dispatch and combine half, with chunks.',
   template: 'Kind of node: which pass of which kind of layer.',
   text: 'In words.',
   tieEmbeddings: 'Whether the output layer is the embedding.',
   tier: 'Level of the network, from the inside.',
   tiers: 'Levels of the network, from the inside out.',
-  to: 'Where it ends, or the form asked for.',
   tokens: 'How many tokens.',
   tokensPerSecond: 'Of the whole job.',
   totalBytes: 'Of a device, all parts.',
@@ -315,17 +308,142 @@ const common = {
   type: 'Its type.',
   unpriced: 'What could not be priced, and why.',
   updateSeconds: 'Optimizer update.',
-  value: 'As shown to people.',
   version: 'Version of the form.',
   virtualStages: 'Stages of a rank.',
   vocabSize: 'Tokens of the vocabulary.',
   warnings: 'What may make the answer mean less than it seems.',
-  what: 'What is changed or meant.',
   wholeStep: 'The step of all layers; null where one layer was asked for.',
   why: 'In words.',
   window: 'Attention that looks back so far only.',
 };
 
+/** What a key means in a section, or under an object, where the code writes it without a declaration. */
+const meanings = {
+  'ClampedSwiglu: alpha': 'Factor inside the sigmoid.',
+  'ClampedSwiglu: limit': 'Bound of gates, and of ups on both sides.',
+  'LaneSeconds: compute': 'Other kernels, s.',
+  'LaneSeconds: copy': 'Kernels that move rows, s.',
+  'LaneSeconds: inter': "Experts' exchanges and sums over replicas, s.",
+  'LaneSeconds: intra': 'Collectives of tensor parallelism, s.',
+  'LaneSeconds: shared': 'Kernels of shared experts, s.',
+  'LayerMeasurement: monta': "Monta's ways.",
+  'LayerMeasurement: peers': 'Other programs, for the same layer.',
+  'LayerMeasurement: shape': 'The layer that was measured.',
+  'PassFigure: boundSeconds': 'Bytes of the busiest port over its line rate.',
+  'PassFigure: medianSeconds': 'Median of `seconds`.',
+  'PassFigure: pass': 'Which pass of the layer.',
+  'PieceTime: piece': 'Part of the layer.',
+  'RunReport: cluster.summary': 'In words.',
+  'RankPlace: pid': 'Of the process.',
+  'TraceComparison: best': 'The fastest plan of the framework, predicted; null where none was found.',
+  'TraceComparison: best.gain': 'Share of the predicted step that it saves.',
+  'TraceComparison: changes[].flags': 'What would be set.',
+  'TraceComparison: changes[].gain': 'Share of the predicted step that it saves.',
+  'WayFigure: label': 'The way, as shown to people.',
+  'WayMeasurement: choices': 'What was chosen for each part of it.',
+  'WayMeasurement: error': 'Why it did not run.',
+  'WayMeasurement: peakBytes': 'The most that it held on the card.',
+  'WayMeasurement: pieces': 'Where its time goes.',
+  'WayMeasurement: runs': 'All runs, milliseconds a step.',
+  'bench collectives: ranks': 'Where each rank ran.',
+  'bench collectives: rounds': 'How often each size was timed.',
+  'bench collectives: tables': 'One for each collective and group.',
+  'bench collectives: tablesNotBegun': 'Tables for which time was over.',
+  'bench dispatch: calibrationSeconds': 'What calibrating links before took.',
+  'bench dispatch: duplicated': '`duplicated`, for comparison.',
+  'bench dispatch: passes': 'Every way, forward and backward.',
+  'bench dispatch: plan': 'What predictions take together with trials of close ways.',
+  'bench dispatch: subject': 'Name of the layer.',
+  'cluster: grounds': 'What each level of the network rests on.',
+  'cluster: topology': 'The file of the node, as it was read.',
+  'compare: differences.asked': 'In what was asked for.',
+  'compare: differences.chosen': 'In what was chosen.',
+  'compare: plans': 'Both plans, as priced here.',
+  'doctor: allToAll': 'The exchange of the log; null without one.',
+  'doctor: outOfMemory': 'One for each message of the logs.',
+  'doctor: outOfMemory[].imbalance':
+    'Rows of the fullest rank over the mean at which the prediction reaches the message; null where none does.',
+  'doctor: speed': 'Why the run takes what it takes; null where no speed is known.',
+  'export: text': 'The file, as it is to be written.',
+  'export: to': 'The framework.',
+  'lint: assumptions[].text': 'The variable and what it was taken for.',
+  'memory: partialLayers': 'Layers whose passes are not computed whole, so that their activations are a lower bound.',
+  'model: flopsConvention': 'What of attention and router counts.',
+  'model: forwardFlopsPerToken': 'FLOPs of one token by part, summed over layers.',
+  'model: trainingFlopsPerToken': 'FLOPs of one token in training: three times the forward pass.',
+  'plan, with a layout: best.overlap.chunks':
+    "Whether stages of a chunk's exchange run beside those of its neighbours.",
+  'plan, with a layout: best.overlap.experts': "Whether a chunk's expert products run beside exchanges of others.",
+  'plan, with a layout: best.overlap.shared': 'Whether exchanges run beside shared experts.',
+  'plan, with a layout: best.overlap.weightGradients':
+    "Whether the experts' weight gradients run beside the way back of their inputs' gradients.",
+  'plan, with a layout: calibrationCoverage':
+    "What the calibration says of the layout's collectives; null without a calibration.",
+  'plan, with a layout: overlap': 'What each kind of overlap is worth.',
+  'plan, with a layout: step': 'The training step, with the best and with those beside it.',
+  'simulate: path': 'The critical path.',
+  'trace: compared': 'The recorded step beside the predicted one.',
+  'validate: details[].naiveError': 'Relative error of the datasheet alone; null where it says nothing.',
+  'validate: details[].predictedSeconds': 'By the calibration.',
+  'validate: details[].restsOn': 'Curves that were used.',
+  'validate: unpricedRows': 'Rows without a prediction.',
+  'validate, of whole runs: pairs.compared': 'How many.',
+  'validate, of whole runs: pairs.right': 'How many of them the estimate orders as measured.',
+  'validate, of whole runs: spearman[].gpu': 'The GPU.',
+  'validate, of whole runs: spearman[].value': 'From -1 to 1: 1 is the same order.',
+  'verify: results[].dispatcher': 'Dispatcher, as `--dispatch` takes it.',
+  'coverage.from': 'Curves that it is carried from.',
+  'coverage.series': 'The curve.',
+  'coverage.sources': 'Files, with lines.',
+  'causes[].cause': 'What explains it.',
+  'details[].id': "Of the row, by the table's column `id`.",
+  'expertLoad[].experts': 'By expert, then by span of steps: 1 is balanced.',
+  'files[].path': 'From the report.',
+  'files[].purpose': 'What it is for.',
+  'flopsPerSecond.bf16': 'Bfloat16.',
+  'flopsPerSecond.f32': 'Float32.',
+  'flopsPerSecond.fp8': 'Of 8 bits.',
+  'findings[].column': 'From 1.',
+  'nvlinks.between': 'Links between GPU a and GPU b: `between[a][b]`.',
+  'nvlinks.links': 'Of each GPU into the switch.',
+  'resource.port': 'Index of the port.',
+  'ropeScaling.attentionFactor': 'Factor on cosines and sines.',
+  'ropeScaling.betaFast': 'Turns over the first training above which frequencies are kept.',
+  'ropeScaling.betaSlow': 'Turns over the first training below which frequencies are divided.',
+  'ropeScaling.factor': 'What frequencies are divided by.',
+  'ropeScaling.highFactor': 'Turns over the first training above which frequencies are kept.',
+  'ropeScaling.lowFactor': 'Turns over the first training below which frequencies are divided.',
+  'ropeScaling.originalPositions': 'Tokens of a sequence in the first training.',
+  'series[].extrapolationErrorAbove': 'Likely relative error above `largestBytes`.',
+  'series[].extrapolationErrorBelow': 'Likely relative error below `smallestBytes`.',
+  'series[].largestBytes': 'Largest size measured.',
+  'series[].leftOut': 'Rows that lie off the curve and are no part of it.',
+  'series[].points': 'Sizes that the curve has.',
+  'series[].smallestBytes': 'Smallest size measured.',
+  'steady[].figure': 'The figure.',
+  'steady[].tried': 'Its values.',
+  'tables[].group': 'Kind of the group.',
+  'tables[].rows': 'One for each size.',
+  'tables[].rows[].algorithmBytesPerSecond': 'Bytes of the buffer over the time.',
+  'tables[].rows[].busBytesPerSecond': 'The same as nccl-tests counts bus bandwidth.',
+  'tensors[].shape': 'Elements along each dimension.',
+  'unpriced[].id': "Of the row, by the table's column `id`.",
+};
+
+/** The meaning of a key by itself, or by its last parts. */
+function meaningOf(section, path) {
+  const parts = path.split('.');
+  const tails = parts.map((_, from) => parts.slice(from).join('.'));
+  const name = parts.at(-1);
+  const key = [`${section}: ${path}`, ...tails.filter((tail) => tail !== name)].find((one) => one in meanings);
+  if (key === undefined) return common[name] ?? '';
+  unused.delete(key);
+  return meanings[key];
+}
+
+/** Keys without a meaning, and meanings without a key: a page has neither. */
+const unexplained = new Set();
+const unused = new Set(Object.keys(meanings));
 /** Meanings of a plan's keys, from its schema. */
 function schemaMeanings(schema, prefix = '') {
   const here = schema.anyOf?.find((one) => one.properties ?? one.items) ?? schema;
@@ -341,7 +459,7 @@ const ofPlan = new Map(schemaMeanings(JSON.parse(readFileSync(`${root}docs/plan.
  * Rows of a type's fields, those of objects without a name behind them. `done` has the objects that stand above
  * already, by where.
  */
-function rowsOf(type, at, prefix = '', done = new Map(), planRoot = isPlan(type)) {
+function rowsOf(section, type, at, prefix = '', done = new Map(), planRoot = isPlan(type)) {
   return type.getProperties().flatMap((property) => {
     const [declaration] = property.getDeclarations();
     const of = property.getTypeAtLocation(at);
@@ -355,7 +473,7 @@ function rowsOf(type, at, prefix = '', done = new Map(), planRoot = isPlan(type)
       else {
         if (object.getProperties().length === 0) throw new Error(`${place} has no keys: ${at.getText()}`);
         done.set(object, place);
-        for (const row of rowsOf(object, at, `${place}.`, done, planRoot)) inside.push(row);
+        for (const row of rowsOf(section, object, at, `${place}.`, done, planRoot)) inside.push(row);
       }
     });
     // Of another form of the object.
@@ -364,7 +482,9 @@ function rowsOf(type, at, prefix = '', done = new Map(), planRoot = isPlan(type)
     const optional = property.isOptional() || parts(of).absent ? '?' : '';
     const said = declaration === undefined ? '' : commentOf(declaration) || commentOfSource(declaration);
     const planned = planRoot ? (ofPlan.get(`${prefix}${name}`) ?? '') : '';
-    const meaning = [said || planned || (text === 'boolean' ? '' : (common[name] ?? '')), ...above].join(' ').trim();
+    const found = said || planned || meaningOf(section, `${prefix}${name}`);
+    if (found === '') unexplained.add(`${section}: ${prefix}${name}`);
+    const meaning = [found, ...above].join(' ').trim();
     const unit = /number/u.test(text) ? unitOf(name) : '';
     return [`| \`${prefix}${name}${optional}\` | ${cell(text)} | ${unit} | ${cell(meaning)} |`, ...inside];
   });
@@ -381,7 +501,7 @@ const head = ['| key | type | unit | meaning |', '|---|---|---|---|'];
 const unique = (rows) => [...new Set(rows)];
 
 /** What a call of `console.json` prints. */
-function documentText(call) {
+function documentText(section, call) {
   const [value] = call.getArguments();
   const type = value.getType();
   const { kept } = parts(type);
@@ -390,7 +510,8 @@ function documentText(call) {
     const name = nameOf(object);
     const index = object.getStringIndexType();
     if (index !== undefined) return [`An object of ${describe(index, value, () => undefined)}, by name.`, ''];
-    if (name === undefined) return [...(isPlan(object) ? planText : []), ...head, ...unique(rowsOf(object, value)), ''];
+    if (name === undefined)
+      return [...(isPlan(object) ? planText : []), ...head, ...unique(rowsOf(section, object, value)), ''];
     shared.set(name, object);
     return [`[${name}](#${name.toLowerCase()}), below.`, ''];
   });
@@ -411,7 +532,7 @@ for (const name of printing.keys())
 const sections = Object.entries(commands).flatMap(([file, command]) => {
   const calls = printing.get(file) ?? [];
   if (calls.length === 0) throw new Error(`${file}.ts prints no JSON`);
-  const bodies = calls.map((call) => documentText(call));
+  const bodies = calls.map((call) => documentText(command, call));
   const texts = bodies.map((body, index) => (bodies.length > 1 ? [`${cases[file][index]}:`, '', ...body] : body));
   return [`## ${command}`, '', ...texts.flat()];
 });
@@ -419,9 +540,16 @@ const sections = Object.entries(commands).flatMap(([file, command]) => {
 const types = [];
 for (const [name, type] of shared) {
   const [declaration] = (type.getAliasSymbol() ?? type.getSymbol()).getDeclarations();
-  const rows = unique(rowsOf(type, declaration));
+  const rows = unique(rowsOf(name, type, declaration));
   types.push({ name, text: [`### ${name}`, '', commentOf(declaration), '', ...head, ...rows, ''] });
 }
+if (unexplained.size > 0)
+  throw new Error(
+    ['keys without a meaning: a comment at the declaration, or a line of tools/json-page.mjs', ...unexplained].join(
+      '\n  ',
+    ),
+  );
+if (unused.size > 0) throw new Error(`meanings of no key: ${[...unused].join(', ')}`);
 types.sort((a, b) => a.name.localeCompare(b.name, 'en'));
 
 const text = [

@@ -14,6 +14,7 @@ import {
 } from '@monta/core';
 
 export interface MemoryChange {
+  /** The flag that would change. */
   readonly what: string;
   readonly totalBytes: number;
   /** `+12 % a token, estimated`. */

@@ -109,8 +109,11 @@ const descriptions: { readonly [K in keyof CostInputs]-?: InputDescription } = {
 /** One input as a person is shown it. */
 export interface ShownInput {
   readonly name: keyof CostInputs;
+  /** As shown to people, in `unit`. */
   readonly value: string;
+  /** Unit of `value`; empty for a share. */
   readonly unit: string;
+  /** What it is, in words. */
   readonly meaning: string;
   /** Where the value comes from; `given` when it is not the default. */
   readonly source: string;

@@ -49,6 +49,7 @@ export interface CheckedRun {
 
 /** What a launch asks for, for scripts. */
 export interface AboutRun {
+  /** Whose flags or keys they are. */
   readonly framework: 'megatron' | 'bridge' | 'torchtitan' | 'deepspeed';
   /** The script or module that is started. */
   readonly program: string | null;

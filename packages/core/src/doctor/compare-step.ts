@@ -7,12 +7,15 @@ import { kindsOfDegree } from './predicted-kinds.js';
 
 /** One part of a step. Seconds. */
 export interface ComparedPart {
+  /** Degree whose communication it is, `computing`, or `idle`. */
   readonly part: 'computing' | 'idle' | ComparedDegree;
   /** Of communication: what nothing hides. */
   readonly predicted: number;
+  /** As measured, of the same. */
   readonly measured: number;
   /** Of communication: hidden or not. */
   readonly predictedInAll?: number;
+  /** As measured, of the same. */
   readonly measuredInAll?: number;
 }
 

@@ -16,7 +16,9 @@ import { allocatorRequest, type OutOfMemory } from './out-of-memory.js';
 
 /** A tensor of the step whose size is that of the request. */
 export interface Candidate {
+  /** The tensor, in words. */
   readonly what: string;
+  /** Its size. */
   readonly bytes: number;
 }
 
@@ -103,6 +105,7 @@ type Explained = OutOfMemoryExplanation['causes'][number];
 function tooLarge({ message, predicted }: Compared): Explained | undefined {
   if (predicted.totalBytes <= message.capacityBytes) return undefined;
   return {
+    /** What explains it. */
     cause: 'too-large',
     why: `the setting needs ${bytes(predicted.totalBytes)} of ${bytes(message.capacityBytes)} at its peak`,
     mend: 'one of the changes below',

@@ -3,7 +3,9 @@ import { estimateStep, type RunSetting, type StepEstimate, type StepParts } from
 import { InputError } from '../units/index.js';
 
 export interface SpeedCause {
+  /** What could explain it. */
   readonly cause: 'exchange' | 'overlap' | 'host' | 'skew' | 'clocks' | 'recompute' | 'stages';
+  /** The same in words. */
   readonly what: string;
   /** Seconds that it would add to the predicted step. */
   readonly seconds: number;
@@ -13,6 +15,7 @@ export interface SpeedCause {
 }
 
 export interface SpeedExplanation {
+  /** The predicted step. */
   readonly estimate: StepEstimate;
   readonly measuredSeconds: number;
   /** Below 0 where the run is faster than predicted. */

@@ -12,9 +12,11 @@ export interface OutOfMemory {
   readonly precisionBytes: number;
   /** Of the device, or what this process is allowed of it. */
   readonly capacityBytes: number;
+  /** Of the device, when the request failed. */
   readonly freeBytes: number;
   /** Of this process, with what is not PyTorch's; undefined in old messages. */
   readonly processBytes: number | undefined;
+  /** Handed out by PyTorch's allocator. */
   readonly allocatedBytes: number;
   /** Held by PyTorch's allocator beyond what it has handed out. */
   readonly unallocatedBytes: number;

@@ -21,18 +21,24 @@ export interface TierReach {
   readonly name: string;
   /** Bytes through its busiest port in one direction. */
   readonly bytes: number;
-  /** Of one port: what long messages reach; what is to be expected of this exchange; what was reached. */
+  /** Of one port: what long messages reach. */
   readonly portBytesPerSecond: number;
+  /** Of one port: what is to be expected of this exchange. */
   readonly expectedBytesPerSecond: number;
+  /** Of one port: what this exchange reached. */
   readonly reachedBytesPerSecond: number;
   /** Seconds that its bytes need at the port's rate. */
   readonly boundSeconds: number;
 }
 
 export interface AllToAllDiagnosis {
+  /** The exchange that was looked at. */
   readonly measurement: Measurement;
+  /** By the cluster. */
   readonly expectedSeconds: number;
+  /** By the cluster, as nccl-tests counts bus bandwidth. */
   readonly expectedBusBytesPerSecond: number;
+  /** As measured, counted alike. */
   readonly measuredBusBytesPerSecond: number;
   /** Innermost first; only those that bytes cross. */
   readonly tiers: readonly TierReach[];

@@ -14,7 +14,9 @@ import { priceStep, type StepParts } from './step-prices.js';
 
 export interface StepEstimate {
   readonly seconds: number;
+  /** What the step is made of. */
   readonly parts: StepParts;
+  /** Tokens of the batch over the step and the GPUs. */
   readonly tokensPerSecondPerGpu: number;
   /** FLOPs a GPU and second that the model needs, without recomputation, in Megatron-LM's convention. */
   readonly modelFlopsPerGpu: number;

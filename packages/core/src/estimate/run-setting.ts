@@ -28,9 +28,13 @@ export type DispatchKind = (typeof dispatchKinds)[number];
 
 /** Communication that runs beside computation. */
 export interface Overlap {
+  /** Whether tensor parallelism's runs beside products. */
   readonly tp: boolean;
+  /** Whether experts' exchanges run beside another micro-batch. */
   readonly ep: boolean;
+  /** Whether gradients and weights travel beside the passes. */
   readonly dp: boolean;
+  /** Whether stages' transfers run beside the passes. */
   readonly pp: boolean;
 }
 
@@ -54,7 +58,9 @@ export type KernelKind = (typeof kernelKinds)[number];
 export type RecomputeSetting = 'none' | 'selective' | 'full' | readonly MegatronModule[];
 
 export interface RunSetting {
+  /** What is trained. */
   readonly model: MoeModel;
+  /** What it is trained on. */
   readonly cluster: Cluster;
   readonly layout: Layout;
   /** Interleaved stages of a rank; 1 for none. */
@@ -73,15 +79,20 @@ export interface RunSetting {
   readonly microBatch: number;
   /** Sequences of a step over all replicas. */
   readonly globalBatch: number;
+  /** Of matrix products. */
   readonly precision: ComputePrecision;
   /** Of weights, gradients and the optimizer's states. */
   readonly states: PrecisionName;
+  /** What runs again in the backward. */
   readonly recompute: RecomputeSetting;
   readonly sharing: SharingName;
   readonly schedule: PipelineSchedule;
+  /** How rows reach their experts. */
   readonly dispatcher: DispatchKind;
+  /** What communication runs beside computation. */
   readonly overlap: Overlap;
   readonly stack: Stack;
+  /** Whose kernels run. */
   readonly kernels: KernelKind;
   /** Rows of the fullest rank's experts over the mean, 1 balanced; natural: as routing comes early in training. */
   readonly imbalance: number | 'natural';

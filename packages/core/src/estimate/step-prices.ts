@@ -14,22 +14,33 @@ import { knownStages, type StageKind } from './stage-layers.js';
 
 /** Where a step's seconds go, on the slowest stage. */
 export interface StepParts {
+  /** Of the whole step. */
   readonly seconds: number;
+  /** Matrix products but those of experts, s. */
   readonly gemm: number;
+  /** Experts' products, s. */
   readonly grouped: number;
+  /** Attention's core, s. */
   readonly attention: number;
-  /** Kernels that memory bounds, and the ends of the model. */
+  /** Kernels that memory bounds, and the ends of the model, s. */
   readonly memory: number;
-  /** Communication that nothing hides. */
+  /** Communication of tensor parallelism that nothing hides, s. */
   readonly tp: number;
+  /** Communication of context parallelism that nothing hides, s. */
   readonly cp: number;
+  /** Experts' exchanges that nothing hides, s. */
   readonly ep: number;
+  /** Gradients and weights between replicas that nothing hides, s. */
   readonly dp: number;
+  /** Transfers between stages that nothing hides, s. */
   readonly pp: number;
+  /** Stages that wait for one another, s. */
   readonly bubble: number;
+  /** The optimizer's update, s. */
   readonly optimizer: number;
+  /** What the host takes to launch beyond what kernels take, s. */
   readonly host: number;
-  /** What the slowest rank of many adds. */
+  /** What the slowest rank of many adds, s. */
   readonly straggler: number;
 }
 

@@ -12,16 +12,20 @@ export interface PricedRun {
   readonly row: PublishedRun;
   readonly setting: RunSetting;
   readonly measuredSeconds: number;
+  /** Of a step. */
   readonly predictedSeconds: number;
   /** Relative to the measured seconds, with its sign. */
   readonly error: number;
   /** FLOP/s a GPU in Megatron-LM's convention, from either time. */
   readonly measuredFlopsPerGpu: number;
+  /** The same, predicted. */
   readonly predictedFlopsPerGpu: number;
 }
 
 export interface RunErrors {
+  /** How many rows were priced. */
   readonly rows: number;
+  /** Of absolute relative errors. */
   readonly medianAbsoluteError: number;
   readonly p90AbsoluteError: number;
 }
@@ -31,6 +35,7 @@ export interface RunsValidation extends RunErrors {
   readonly read: number;
   readonly unpriced: readonly { readonly row: PublishedRun; readonly why: string }[];
   readonly details: readonly PricedRun[];
+  /** Errors of each model. */
   readonly byModel: readonly (RunErrors & { readonly name: string })[];
   /** Rank correlation of FLOP/s a GPU; GPUs with three rows and more. */
   readonly spearman: readonly { readonly gpu: string; readonly rows: number; readonly value: number }[];

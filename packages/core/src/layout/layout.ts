@@ -5,11 +5,13 @@
  */
 export interface Layout {
   readonly tp: number;
+  /** Context-parallel degree. */
   readonly cp: number;
   readonly dp: number;
   readonly pp: number;
   readonly ep: number;
   readonly etp: number;
+  /** Ranks that hold the same experts. */
   readonly edp: number;
   /** Megatron's sequence parallelism: outside attention and experts, every TP rank holds its slice of the tokens. */
   readonly sequenceParallel: boolean;

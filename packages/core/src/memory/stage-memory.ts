@@ -80,7 +80,9 @@ export interface StageMemory {
 
 export interface PeakPlace {
   readonly template: string;
+  /** Index of the layer, from 0. */
   readonly layer: number;
+  /** Index of the micro-batch, from 0. */
   readonly microBatch: number;
 }
 

@@ -138,7 +138,9 @@ export interface StateBytes {
  * and its gradient are split over so many ranks that compute with different tokens, and gathered where a layer uses it.
  */
 export interface WeightShards {
+  /** Ranks that a weight outside the experts is split over, beside tp. */
   readonly dense: number;
+  /** Ranks that a weight of an expert is split over, beside etp. */
   readonly expert: number;
 }
 

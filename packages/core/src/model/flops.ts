@@ -22,18 +22,23 @@ export const computedConvention: FlopsConvention = { attention: 'causal', router
 
 /** FLOPs of one token's forward pass by part, summed over layers. */
 export interface ForwardFlops {
+  /** Projections of queries, keys, values and output. */
   readonly attentionProjections: number;
   /** Scores and weighted values; grows with the sequence. */
   readonly attentionCore: number;
+  /** Feed-forwards of layers without experts. */
   readonly dense: number;
+  /** Experts that every token visits. */
   readonly sharedExperts: number;
   /** The topK experts that the token visits. */
   readonly experts: number;
+  /** Scores of the experts. */
   readonly router: number;
   /** Output projection to the vocabulary. */
   readonly logits: number;
   /** Multi-token prediction modules, each with a layer, a 2h to h projection and logits. */
   readonly multiToken: number;
+  /** All of it. */
   readonly total: number;
 }
 

@@ -42,11 +42,13 @@ export type ModelFamily = (typeof modelFamilies)[number];
 export interface LatentAttention {
   /** Rank of the query's low-rank projection; absent: queries are projected in full. */
   readonly queryRank?: number;
+  /** Rank of the projection that keys and values share. */
   readonly keyValueRank: number;
   /** Width per head of the part of query and key without position. */
   readonly nopeHeadDim: number;
   /** Width per head of the part with rotary position; keys share one across heads. */
   readonly ropeHeadDim: number;
+  /** Width per head of the values. */
   readonly valueHeadDim: number;
 }
 
@@ -145,6 +147,7 @@ export interface MoeModel {
    * (DeepSeek-V3).
    */
   readonly selectionBias: boolean;
+  /** Groups that limit the choice of experts; absent: none. */
   readonly expertGroups?: ExpertGroups;
   /** RMS norm on queries and keys: none, over each head (Qwen3), or over all heads together (OLMoE). */
   readonly qkNorm: 'none' | 'perHead' | 'allHeads';
@@ -168,6 +171,7 @@ export interface MoeModel {
   readonly learnedPositions: number;
   /** Queries, keys and values are clipped to [-clipQkv, clipQkv]. */
   readonly clipQkv?: number;
+  /** Whether the output layer is the embedding. */
   readonly tieEmbeddings: boolean;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
@@ -181,6 +185,7 @@ export interface MoeModel {
   readonly rotaryDim?: number;
   /** Factor on attention's scores beside 1 / sqrt(width of a key). */
   readonly scoreScaling: number;
+  /** Latent attention; absent: heads of keys and values. */
   readonly latentAttention?: LatentAttention;
   readonly window?: AttentionWindow;
   /**

@@ -26,6 +26,7 @@ import { passProgram, type Workload } from './workload.js';
 /** A kind of overlap in the way that was chosen. */
 export interface OverlapVerdict {
   readonly kind: OverlapKind | 'reductions' | 'passes';
+  /** Whether it runs beside the rest. */
   readonly on: boolean;
   /** Whether a person fixed it. */
   readonly given: boolean;

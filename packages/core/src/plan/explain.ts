@@ -10,6 +10,7 @@ export interface Margin {
   readonly over: string;
   /** Seconds of the other over seconds of the choice, minus 1. */
   readonly share: number;
+  /** The model's own relative error on the two. */
   readonly modelError: number;
   /** Closer than the model's own error. */
   readonly tie: boolean;

@@ -9,6 +9,7 @@ import { InputError } from '../units/errors.js';
 import { maxOf, minOf } from '../units/index.js';
 
 export interface MemoryFit {
+  /** Whether the fullest device's bytes are within its capacity. */
   readonly fits: boolean;
   readonly capacityBytes: number;
   /** Of the fullest stage's devices. */

@@ -18,6 +18,7 @@ export interface Flip {
   readonly at: number;
   /** Planned with this value, nearer to the present one, it is still the present choice. */
   readonly until: number;
+  /** What is chosen there. */
   readonly to: string;
 }
 

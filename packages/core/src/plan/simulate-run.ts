@@ -29,8 +29,9 @@ export interface RunRequest {
 }
 
 export interface StageTime {
-  /** What its passes take, and what it waits for others until the last gradient is reduced. */
+  /** What its passes take. */
   readonly busySeconds: number;
+  /** For which it waits for others until the last gradient is reduced. */
   readonly bubbleSeconds: number;
 }
 

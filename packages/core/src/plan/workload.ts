@@ -47,6 +47,7 @@ export interface PassPrice {
   readonly seconds: number;
   /** Fastest and slowest of several draws of the routing, of which `seconds` and the rest are the median. */
   readonly range?: readonly [number, number];
+  /** Through each level of the network. */
   readonly bytes: readonly TierBytes[];
   /** Share of communication time that ran beside other work. */
   readonly hiddenShare: number;

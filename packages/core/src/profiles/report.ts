@@ -8,8 +8,11 @@ import type { Communication, ProfiledOp, RankProfile } from './profile.js';
 
 export interface RankTime {
   readonly rank: number;
+  /** The trace. */
   readonly file: string;
+  /** From its first to its last event. */
   readonly seconds: number;
+  /** Union of all kernels that compute. */
   readonly computeSeconds: number;
   /** Union of all communication. */
   readonly communicationSeconds: number;
@@ -39,7 +42,9 @@ export interface CommunicationRow {
   readonly nodes?: number;
   /** Name of the slowest tier that it crosses, with a cluster given. */
   readonly tier?: string;
+  /** How often, a rank. */
   readonly calls: number;
+  /** For which it ran. */
   readonly seconds: number;
   /** Seconds of it beside which no kernel computed; absent where no other kernels were recorded. */
   readonly exposedSeconds?: number;

@@ -5,7 +5,9 @@ import { limits } from '../units/limits.js';
 
 export interface RecordedRouting {
   readonly kind: 'recorded';
+  /** How many experts there are to choose from. */
   readonly experts: number;
+  /** Experts of a token. */
   readonly topK: number;
   /** Rows by source (or one row for all) and expert. */
   readonly counts: readonly (readonly number[])[];

@@ -69,6 +69,7 @@ export type Verdict = 'faster' | 'slower' | 'too close to call';
 
 /** A way's step over that of the run's own way, by rounds. */
 export interface TurnsComparison extends PairedFigure {
+  /** Whether the interval leaves 1 out, and on which side. */
   readonly verdict: Verdict;
 }
 

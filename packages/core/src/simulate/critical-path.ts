@@ -14,13 +14,18 @@ export type Resource =
 
 export interface PathPiece {
   readonly rank: number;
+  /** Index of the program node. */
   readonly node: number;
   /** The operation; for host time the one that was issued at its end. */
   readonly operation: string;
   readonly template: string;
+  /** What of the work it is. */
   readonly task: string;
+  /** From the beginning of the trace. */
   readonly start: number;
+  /** From the beginning of the trace. */
   readonly end: number;
+  /** What it was spent on. */
   readonly resource: Resource;
 }
 

@@ -55,9 +55,12 @@ export interface SimulationJob {
 }
 
 export interface PortLoad {
+  /** Name of the port. */
   readonly id: string;
   readonly tier: number;
+  /** Whether bytes leave or enter by it. */
   readonly direction: 'egress' | 'ingress';
+  /** What crossed it. */
   readonly bytes: number;
   /** Share of the makespan for which its full bandwidth would have been needed. */
   readonly utilisation: number;

@@ -17,6 +17,7 @@ export interface SpanCollective {
 
 /** One operation of one rank on the time line. Times in seconds from the step's start. */
 export interface Span extends SpanLabel {
+  /** Number of the step. */
   readonly step: number;
   readonly rank: number;
   /** Index of the program node. */
@@ -30,6 +31,7 @@ export interface Span extends SpanLabel {
    * ready.
    */
   readonly ready: number;
+  /** When it was done. */
   readonly end: number;
   /** Bytes this rank sent (collectives) or moved through memory (kernels). */
   readonly bytes: number;
@@ -45,5 +47,6 @@ export interface Trace {
   readonly ranks: number;
   /** Seconds of this trace for one of the cluster: above 1 where the network was emulated so many times slower. */
   readonly timeScale: number;
+  /** Operations of all ranks. */
   readonly spans: readonly Span[];
 }

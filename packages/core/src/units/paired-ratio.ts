@@ -4,9 +4,13 @@ import { Random } from './random.js';
 
 /** A median over pairs with the interval that holds it in 95 of 100 resamples, or in as many as were asked for. */
 export interface PairedFigure {
+  /** Median over the pairs. */
   readonly median: number;
+  /** Lower end of the interval. */
   readonly low: number;
+  /** Upper end of the interval. */
   readonly high: number;
+  /** How many pairs were compared. */
   readonly pairs: number;
 }
 

@@ -33,9 +33,11 @@ export interface ConvertOptions {
 }
 
 export interface Conversion {
+  /** Form of what was read. */
   readonly from: CheckpointForm;
   /** What was read: the step folder when a folder of several was given. */
   readonly input: string;
+  /** Form of what was written. */
   readonly to: CheckpointForm;
   readonly output: string;
   /** Steps done, of a training state. */

@@ -18,14 +18,18 @@ import { stepFolderName, type DataPosition } from './training-state.js';
 
 export interface InspectedFile {
   readonly name: string;
+  /** Size of the file. */
   readonly bytes: number;
 }
 
 /** A model folder or a training state. */
 export interface InspectedCheckpoint {
   readonly kind: 'hf' | 'state';
+  /** Path of the folder. */
   readonly path: string;
+  /** Files that belong to it. */
   readonly files: readonly InspectedFile[];
+  /** Of all files. */
   readonly bytes: number;
   /** Whether every file is there, whole and, as far as digests tell, undamaged. */
   readonly complete: boolean;
@@ -42,17 +46,23 @@ export interface InspectedCheckpoint {
   readonly parameters?: ReturnType<typeof countParameters>;
   /** Element types, most frequent first. */
   readonly types?: readonly string[];
+  /** Every tensor, with `--tensors`. */
   readonly tensors?: readonly { readonly name: string; readonly shape: readonly number[]; readonly type?: string }[];
+  /** What tensors of the optimizer there are. */
   readonly states?: readonly StateKind[];
+  /** Steps trained when it was written. */
   readonly step?: number;
   readonly layout?: Layout;
+  /** Where the data stood. */
   readonly data?: DataPosition;
 }
 
 /** A folder of training states. */
 export interface InspectedRun {
   readonly kind: 'run';
+  /** Path of the folder. */
   readonly path: string;
+  /** Those of the run, the oldest first. */
   readonly checkpoints: readonly InspectedCheckpoint[];
 }
 

@@ -27,11 +27,13 @@ export interface NetworkProbeOptions {
 }
 
 export interface NetworkProbeResult {
+  /** What was measured of links and products. */
   readonly probe: Probe;
   readonly measurements: readonly Measurement[];
   readonly hostCopying: HostCopying;
-  /** Seconds for which the emulated network stood still for want of a processor, and of the whole job. */
+  /** Seconds for which the emulated network stood still for want of a processor, in the whole job. */
   readonly lostSeconds: number;
+  /** Of the whole job. */
   readonly wallSeconds: number;
 }
 

@@ -17,9 +17,13 @@ export const tolerances = {
 export type Quantity = keyof typeof tolerances;
 
 export interface QuantityError {
+  /** What was compared. */
   readonly quantity: Quantity;
+  /** The largest, absolute for some and relative for others, as docs/verify.md says. */
   readonly error: number;
+  /** What `error` may be. */
   readonly tolerance: number;
+  /** Whether the error is within the tolerance. */
   readonly passed: boolean;
   /** Where the largest error is. */
   readonly where: string;

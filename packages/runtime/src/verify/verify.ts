@@ -12,7 +12,9 @@ const absoluteGradient = 1e-6;
 
 export interface Verification {
   readonly strategy: Strategy;
+  /** What was compared, each with its largest error. */
   readonly quantities: readonly QuantityError[];
+  /** Whether all are within tolerance. */
   readonly passed: boolean;
 }
 

@@ -25,6 +25,7 @@ export interface StrategyRun {
    * comparison.
    */
   readonly role: 'chosen' | 'baseline' | 'fixed' | 'other';
+  /** Steps that it ran. */
   readonly steps: number;
   /** Median of the steps after warm-up. */
   readonly stepSeconds: number;
@@ -39,6 +40,7 @@ export interface StrategyRun {
   readonly predictedStepSeconds?: number;
   readonly tokensPerSecond: number;
   readonly lanes: LaneSeconds;
+  /** The same, predicted; absent where there was no answer. */
   readonly predictedLanes?: LaneSeconds;
   /** Of a step, predicted. */
   readonly bytes: readonly StepBytes[];
@@ -48,6 +50,7 @@ export interface StrategyRun {
 export interface OperationTime {
   readonly name: string;
   readonly lane: Lane;
+  /** As predicted, of the same. */
   readonly predictedSeconds: number;
   readonly measuredSeconds: number;
 }
@@ -67,6 +70,7 @@ export interface RunMemory {
 }
 
 export interface RunReport {
+  /** What kind of file it is. */
   readonly format: 'monta-run-report';
   readonly version: 4;
   /** Name of the run folder, as `2026-11-24-a`. */
@@ -79,24 +83,32 @@ export interface RunReport {
   /** Set for data made up to show the page: the page then says so on top. */
   readonly invented?: boolean;
 
+  /** What it ran on, by its description. */
   readonly cluster: { readonly name: string; readonly devices: number; readonly summary: string };
+  /** What was trained. */
   readonly model: {
     readonly name: string;
     readonly parameters: number;
+    /** Parameters that a token visits. */
     readonly active: number;
+    /** In words. */
     readonly summary: string;
   };
   /** As `tp=4,dp=2,ep=2`. */
   readonly layout: string;
+  /** What it was trained on. */
   readonly data: {
     readonly name: string;
+    /** Of the text. */
     readonly licence?: string;
     readonly sequence: number;
+    /** Of all replicas. */
     readonly tokensPerStep: number;
   };
 
   /** How times came about, and what stood behind them. */
   readonly timing: {
+    /** Whether the network is emulated. */
     readonly origin: Exclude<Origin, 'predicted'>;
     /** The hardware and backend that ran, as `2 x AMD EPYC, 8 worker threads`. */
     readonly ranOn: string;
@@ -108,15 +120,19 @@ export interface RunReport {
     readonly predictionBasis: string;
   };
 
+  /** What was chosen, and why. */
   readonly plan: {
+    /** The strategy, as `scattered, 4 / 2 chunks`. */
     readonly chosen: string;
     /** Label and sentence, as `['Why', 'the NIC binds …']`, in the order to be shown. */
     readonly reasons: readonly (readonly [label: string, text: string])[];
   };
 
+  /** Cross-entropy by step, nats a token. */
   readonly loss: {
     /** Every step of the run; of a long one a few thousand. */
     readonly training: readonly (readonly [step: number, nats: number])[];
+    /** Of the held-out text. */
     readonly heldOut: readonly (readonly [step: number, nats: number])[];
     /** Held-out cross-entropy of the unigram model of the training text. */
     readonly unigram: number;
@@ -137,11 +153,14 @@ export interface RunReport {
   /** Median absolute error of the predicted operation times, as a share; absent when nothing was compared. */
   readonly operationError?: number;
 
+  /** What ranks held. */
   readonly memory: RunMemory;
 
   /** Share of tokens per expert relative to a balanced load, per layer or over all; columns are spans of steps. */
   readonly expertLoad: readonly {
+    /** Index of the layer, or all of them. */
     readonly layer: number | 'all';
+    /** First step of every column, and the end of the last. */
     readonly stepEdges: readonly number[];
     readonly experts: readonly (readonly number[])[];
   }[];

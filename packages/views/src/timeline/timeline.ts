@@ -19,7 +19,9 @@ import {
 } from '../svg.js';
 
 export interface TimelinePanel {
+  /** Above the panel. */
   readonly title: string;
+  /** What it shows. */
   readonly trace: Trace;
   /** What its times rest on; the trace's kind and source when left out. */
   readonly note?: string;

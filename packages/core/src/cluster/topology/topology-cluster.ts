@@ -12,6 +12,7 @@ export type Ground = 'measured' | 'given' | 'guessed';
 
 export interface TierGround {
   readonly tier: string;
+  /** Whether a measurement or the file says it, or it is guessed. */
   readonly ground: Ground;
   /** Why, in a few words. */
   readonly because: string;

@@ -40,15 +40,19 @@ export type NvLinks =
   | { readonly kind: 'unsaid' };
 
 export interface Topology {
+  /** What program wrote the file. */
   readonly form: 'nvidia-smi topo -m' | 'NCCL topology XML' | 'hwloc XML';
   /** The file, for messages. */
   readonly where: string;
   /** Hosts that it describes: more than one where NVLink joins hosts. */
   readonly hosts: number;
+  /** GPUs, in the order of the file. */
   readonly gpus: readonly TopologyGpu[];
+  /** Network cards, in the order of the file. */
   readonly nics: readonly TopologyNic[];
   /** Of GPU g to NIC n: `proximity[g][n]`. */
   readonly proximity: readonly (readonly Proximity[])[];
+  /** NVLink between the GPUs. */
   readonly nvlinks: NvLinks;
 }
 

@@ -11,10 +11,12 @@ import type { CalibrationLookup } from './lookup.js';
 import type { MeasuredOp } from './measurement.js';
 
 export interface GroupCoverage {
+  /** Ranks that hold the collective together. */
   readonly group: Group;
   readonly op: MeasuredOp;
   readonly ranks: number;
   readonly nodes: number;
+  /** What of the calibration says it. */
   readonly coverage: Coverage;
 }
 

@@ -27,8 +27,11 @@ export interface ProbedTier {
 
 /** One timed matrix product, row-major float32. */
 export interface ProbedGemm {
+  /** Rows of the product. */
   readonly m: number;
+  /** Columns of the product. */
   readonly n: number;
+  /** Length of the sums. */
   readonly k: number;
   readonly seconds: number;
 }
@@ -43,11 +46,17 @@ export interface Interference {
 /** Causal attention of one sequence in bf16. */
 export interface ProbedAttention {
   readonly sequence: number;
+  /** Query heads. */
   readonly heads: number;
+  /** Heads of keys and values. */
   readonly kvHeads: number;
+  /** Elements of a head of queries and keys. */
   readonly headDim: number;
+  /** Elements of a head of values. */
   readonly valueDim: number;
+  /** Of the forward pass. */
   readonly forwardSeconds: number;
+  /** Of the backward pass. */
   readonly backwardSeconds: number;
 }
 
@@ -55,11 +64,13 @@ export interface ProbedAttention {
 export interface ProbedCard {
   /** In bf16 on random data. */
   readonly gemms: readonly ProbedGemm[];
+  /** cuDNN's, causal. */
   readonly attention: readonly ProbedAttention[];
   /** Of a copy within the card, bytes read and written. */
   readonly memoryBytesPerSecond: number;
   /** Of a kernel that does next to nothing: on its stream, and of the host. */
   readonly launchSeconds: number;
+  /** For which the host is busy with a launch. */
   readonly hostLaunchSeconds: number;
 }
 
@@ -67,6 +78,7 @@ export interface ProbedCard {
 export interface Probe {
   /** The device of the cluster, and the cluster; the keys of the series measured with it. */
   readonly gpu: string;
+  /** Name of the cluster. */
   readonly system: string;
   readonly library: string;
   /**
@@ -77,7 +89,9 @@ export interface Probe {
   readonly tiers: readonly ProbedTier[];
   /** The device that computed. */
   readonly computeDevice: string;
+  /** Matrix products of `computeDevice`. */
   readonly gemms: readonly ProbedGemm[];
+  /** Products beside a collective against products alone; null where it was not measured. */
   readonly interference: Interference | null;
   /** Of a probe of one card, which has no tiers. */
   readonly card?: ProbedCard;

@@ -7,6 +7,7 @@ import type { MeasuredOp } from './measurement.js';
 
 /** Which ranks: hardware, library, collective, and shape of the group. */
 export interface SeriesKey {
+  /** Device, as the logs name it. */
   readonly gpu: string;
   /** Cluster or fabric; empty when there is only one. */
   readonly system: string;

@@ -40,9 +40,11 @@ export interface Validation extends ErrorSummary {
   readonly unpricedRows: readonly { readonly measurement: Measurement; readonly why: string }[];
   /** Totals from 1 MiB, and below. */
   readonly large: ErrorSummary;
+  /** Totals below 1 MiB. */
   readonly small: ErrorSummary;
   /** Where predictions come from: measured, interpolated, extrapolated, carried. */
   readonly byKind: readonly ErrorGroup[];
+  /** By curve of the calibration. */
   readonly bySeries: readonly ErrorGroup[];
   readonly details: readonly ValidationRow[];
 }

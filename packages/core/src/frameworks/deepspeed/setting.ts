@@ -11,6 +11,7 @@ const sharings: readonly SharingName[] = ['none', 'zero1', 'zero2', 'zero3'];
 
 export interface DeepspeedPlan {
   readonly layout: Layout;
+  /** Of a micro-batch. */
   readonly sequences: number | undefined;
   readonly microBatches: number | undefined;
 }

@@ -44,19 +44,24 @@ export type ExportValue = boolean | number | string | readonly string[] | readon
 
 /** One field of the framework's configuration. */
 export interface ExportSetting {
+  /** Name in the configuration. */
   readonly field: string;
+  /** What it is set to. */
   readonly value: ExportValue;
   readonly reason: string;
 }
 
 export interface ExportVariable {
   readonly name: string;
+  /** What it is set to. */
   readonly value: string;
   readonly reason: string;
 }
 
 export interface Exported {
+  /** Fields of the framework's configuration. */
   readonly settings: readonly ExportSetting[];
+  /** Variables of the environment. */
   readonly environment: readonly ExportVariable[];
   /** What of the plan the framework can't do, with what was written instead; and what is left to the person. */
   readonly notes: readonly string[];

@@ -71,6 +71,7 @@ function sectionOf(name: string): string | undefined {
 /** What such a run is as a plan. */
 export interface TorchtitanPlan {
   readonly layout: Layout;
+  /** Of a micro-batch. */
   readonly sequences: number | undefined;
   readonly microBatches: number | undefined;
   readonly sequence: number | undefined;

@@ -22,6 +22,7 @@ export const comparedFields = {
 } as const satisfies Readonly<Record<string, readonly (keyof PlanDocument)[]>>;
 
 export interface PlanDifference {
+  /** What differs. */
   readonly field: string;
   /** Of the first and of the second plan, as text; `-` for nothing. */
   readonly values: readonly [string, string];

@@ -27,23 +27,37 @@ const chosen = {
     .describe('Layers of each virtual stage; even when left out'),
   sequences: count(limits.sequences).describe('Sequences of one micro-batch of a replica'),
   microBatches: count(limits.sequences).describe('Micro-batches of a step of a replica'),
-  schedule: z.enum(pipelineSchedules),
+  schedule: z.enum(pipelineSchedules).describe('Order of passes in the pipeline'),
   dispatcher: z.enum(dispatchKinds).describe('How rows reach their experts'),
   dispatch: z.string().describe('The same as monta train --dispatch takes it'),
   rankOrder: z.enum(rankOrders).optional().describe('Replicas inside stages (dp-pp) when left out'),
   weightShards: z
-    .strictObject({ dense: count(limits.ranks), expert: count(limits.ranks) })
+    .strictObject({
+      dense: count(limits.ranks).describe('Ranks that a weight outside the experts is split over'),
+      expert: count(limits.ranks).describe('Ranks that a weight of an expert is split over'),
+    })
     .optional()
     .describe('Ranks that each dense weight, and each weight of an expert, is split over beside tp and etp'),
   hostStates: z.boolean().optional().describe("Whether the optimizer's states lie in the host's memory"),
-  sharing: z.enum(Object.keys(sharingRules) as [keyof typeof sharingRules]),
-  recompute: z.union([z.enum(['none', 'selective', 'full']), z.array(z.enum(megatronModules))]),
-  overlap: z.strictObject({ tp: z.boolean(), ep: z.boolean(), dp: z.boolean(), pp: z.boolean() }),
+  sharing: z
+    .enum(Object.keys(sharingRules) as [keyof typeof sharingRules])
+    .describe('What ranks share of weights, gradients and moments'),
+  recompute: z
+    .union([z.enum(['none', 'selective', 'full']), z.array(z.enum(megatronModules))])
+    .describe('What runs again in the backward'),
+  overlap: z
+    .strictObject({
+      tp: z.boolean().describe("Tensor parallelism's, beside products"),
+      ep: z.boolean().describe("Experts' exchanges, beside another micro-batch"),
+      dp: z.boolean().describe('Gradients and weights, beside the passes'),
+      pp: z.boolean().describe("Stages' transfers, beside the passes"),
+    })
+    .describe('Communication that runs beside computation'),
 };
 
 const expected = z.strictObject({
   seconds: amount.describe('Of a step'),
-  tokensPerSecondPerGpu: amount,
+  tokensPerSecondPerGpu: amount.describe('Tokens of the batch over the step and the GPUs'),
   mfu: amount.describe("Model FLOPs utilisation in Megatron-LM's convention, over the bf16 peak"),
   memoryBytes: amount.describe('Of the fullest device'),
 });
@@ -59,45 +73,52 @@ export const planSchema = z
     globalBatch: count(limits.sequences).describe('Sequences of a step over all replicas'),
     dtype: z.literal('bf16').describe('Of activations'),
     precision: z.enum(computePrecisions).describe('Of matrix products'),
-    states: z.enum(Object.keys(precisions) as [keyof typeof precisions]),
+    states: z
+      .enum(Object.keys(precisions) as [keyof typeof precisions])
+      .describe('Bytes of weights, gradients and moments'),
     stack: z.enum(stacks).describe('The software that launches kernels'),
     imbalance: z.number().min(1).max(limits.experts).describe("Rows of the fullest rank's experts over the mean"),
     ...chosen,
-    expected: expected.extend({
-      boundSeconds: amount.describe('FLOPs of the model over the peak: no plan takes less'),
-      basis: z.string().describe('What the figures rest on'),
-      parts: z.record(z.string(), z.number()).describe('Seconds of a step by what takes them'),
-    }),
+    expected: expected
+      .extend({
+        boundSeconds: amount.describe('FLOPs of the model over the peak: no plan takes less'),
+        basis: z.string().describe('What the figures rest on'),
+        parts: z.record(z.string(), z.number()).describe('Seconds of a step by what takes them'),
+      })
+      .describe('What the plan is predicted to take'),
     runnersUp: z
       .array(
         z.strictObject({
           ...chosen,
           precision: z.enum(computePrecisions).optional().describe("The plan's own when left out"),
-          expected,
+          expected: expected.describe('What it is predicted to take'),
         }),
       )
-      .max(mostRunnersUp),
-    search: z.strictObject({
-      represented: amount,
-      prunedByMemory: amount,
-      prunedByTime: amount,
-      priced: amount,
-      complete: z.boolean().describe('False where the search was ended early'),
-    }),
+      .max(mostRunnersUp)
+      .describe('The next best plans, fastest first'),
+    search: z
+      .strictObject({
+        represented: amount.describe('Settings of the space'),
+        prunedByMemory: amount.describe('Left out because they have no room'),
+        prunedByTime: amount.describe('Left out because they cannot be the fastest'),
+        priced: amount.describe('Priced one by one'),
+        complete: z.boolean().describe('False where the search was ended early'),
+      })
+      .describe('How many settings were looked at'),
     judged: z
       .array(
         z.strictObject({
-          layout: z.string(),
-          schedule: z.enum(pipelineSchedules),
-          estimatedSeconds: amount,
-          simulatedSeconds: amount.optional(),
+          layout: z.string().describe('Parallel degrees'),
+          schedule: z.enum(pipelineSchedules).describe('Order of passes in the pipeline'),
+          estimatedSeconds: amount.describe('Of a step, in closed form'),
+          simulatedSeconds: amount.optional().describe('Of a step, simulated'),
           why: z.string().optional().describe('Why it was not simulated'),
         }),
       )
       .max(mostRunnersUp)
       .optional()
       .describe('Plans whose steps were simulated, in the order of the estimate'),
-    sources: z.array(z.string()),
+    sources: z.array(z.string()).describe('What the cluster rests on'),
   })
   .meta({ title: 'Plan of a training run, by monta plan' });
 

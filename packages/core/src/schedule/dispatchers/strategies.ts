@@ -35,8 +35,9 @@ export const returningHalves = new HalfList<ReturningHalf>('combine half', [
 
 /** How a layer's tokens travel: the two halves, and into how many chunks each pass is cut. */
 export interface Strategy {
-  /** Names in `outgoingHalves` and `returningHalves`. */
+  /** The half that sends rows to their experts, of `outgoingHalves`. */
   readonly dispatch: string;
+  /** The half that brings rows back, of `returningHalves`. */
   readonly combine: string;
   readonly chunks: { readonly forward: number; readonly backward: number };
 }

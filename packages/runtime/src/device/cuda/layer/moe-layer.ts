@@ -23,11 +23,16 @@ import { swigluBackward, swigluForward } from '../operations/swiglu.js';
 import { makeExpertProducts, type ExpertMatrix, type ExpertProducts, type ExpertWay } from './expert-products.js';
 
 export interface MoeLayerShape {
+  /** Of one pass. */
   readonly tokens: number;
+  /** Elements of a token. */
   readonly hidden: number;
+  /** Inner width of an expert. */
   readonly ffn: number;
   readonly experts: number;
+  /** Experts of a token. */
   readonly picks: number;
+  /** Whether a token's weights are scaled to sum to one. */
   readonly renormalise: boolean;
 }
 
