@@ -89,10 +89,13 @@ export interface FamilyReader {
 export const perLayer = (layers: number, moe: (layer: number) => boolean): boolean[] =>
   Array.from({ length: layers }, (_, i) => moe(i));
 
-/** `partial_rotary_factor` of a head's width. */
+/**
+ * `partial_rotary_factor` of a head's width. That of `rope_parameters` comes first, as in transformers 5, which also
+ * writes the family's default beside it.
+ */
 export function rotaryDimOf(config: HfConfig, usual: number): Pick<FamilyPart, 'rotaryDim'> {
   const share =
-    config.find('partial_rotary_factor') ?? config.find('rope_parameters')?.map().get('partial_rotary_factor');
+    config.find('rope_parameters')?.map().get('partial_rotary_factor') ?? config.find('partial_rotary_factor');
   const heads = config.integer('num_attention_heads');
   const headDim =
     config.find('head_dim')?.integer({ min: 1, max: limits.width }) ?? config.integer('hidden_size') / heads;

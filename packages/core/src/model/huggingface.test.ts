@@ -151,6 +151,26 @@ describe('files of transformers 4', () => {
     expect(model.denseFfn).toBe(6144);
   });
 
+  it('take the rotated part of a head from rope_parameters, and the key beside it where it has none', () => {
+    const glm = {
+      model_type: 'glm4_moe',
+      hidden_size: 32,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      head_dim: 16,
+      vocab_size: 96,
+      intermediate_size: 32,
+      moe_intermediate_size: 8,
+      n_routed_experts: 8,
+      num_experts_per_tok: 2,
+      partial_rotary_factor: 0.5,
+    };
+    const rotaryDim = (config: unknown): number | undefined =>
+      readHfConfig(JSON.stringify(config), 'g/config.json').rotaryDim;
+    expect(rotaryDim({ ...glm, rope_parameters: { rope_theta: 1e4, partial_rotary_factor: 0.25 } })).toBe(4);
+    expect(rotaryDim({ ...glm, rope_parameters: { rope_theta: 1e4 } })).toBe(8);
+  });
+
   it('may have no low rank for queries', () => {
     const model = readHfConfig(JSON.stringify({ ...deepseek, model_type: 'deepseek_v2', q_lora_rank: null }), 'm');
     expect(model.latentAttention).not.toHaveProperty('queryRank');
