@@ -176,8 +176,8 @@ function describe(type, at, inner) {
       inner(one, '');
     } else texts.add(plainText(one, at));
   }
-  if (orNull) texts.add('null');
-  return [...texts].join(' or ');
+  // The compiler's order of a union changes with code elsewhere.
+  return [...[...texts].sort(), ...(orNull ? ['null'] : [])].join(' or ');
 }
 
 /** What a name means wherever it stands, for fields that need no comment where the code has none. */

@@ -7,15 +7,36 @@ import { monta } from '../../testing/run-monta.js';
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 const page = readFileSync(`${root}docs/json.md`, 'utf8');
 
-/** Types by key, of every section. */
+interface Row {
+  readonly key: string;
+  /** Whether it may be missing. */
+  readonly optional: boolean;
+  /** The column of types, with `|` as it stands in types. */
+  readonly type: string;
+  readonly meaning: string;
+}
+
+/** Columns of a row of a table: the `|` of types are escaped. */
+const columnsOf = (line: string): string[] =>
+  line
+    .split(/(?<!\\)\|/u)
+    .slice(1, -1)
+    .map((column) => column.trim().replaceAll(String.raw`\|`, '|'));
+
+function rowOf(line: string): Row {
+  const [name = '', type = '', , meaning = ''] = columnsOf(line);
+  const key = name.replaceAll('`', '');
+  return { key: key.replace(/\?$/u, ''), optional: key.endsWith('?'), type, meaning };
+}
+
+/** Rows of every section. */
 const sections = new Map(
   page
     .split(/^#{2,3} /mu)
     .slice(1)
     .map((text) => {
-      const [title = ''] = text.split('\n', 1);
-      const rows = [...text.matchAll(/^\| `([^`]+?)\??` \| (.*) \|$/gmu)];
-      return [title, { text, types: rows.map(([, key = '', type = '']) => ({ key, type })) }] as const;
+      const [title = '', ...lines] = text.split('\n');
+      return [title, { text, rows: lines.filter((line) => line.startsWith('| `')).map(rowOf) }] as const;
     }),
 );
 const sectionOf = (title: string) => {
@@ -24,32 +45,49 @@ const sectionOf = (title: string) => {
   return found;
 };
 
-const kindOf = (value: unknown): string =>
-  value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value === 'string' ? 'string' : typeof value;
+/** Whether a type, as the page writes it, is that of a value: a literal is the value itself. */
+function isOf(type: string, value: unknown): boolean {
+  const literals = [...type.matchAll(/`([^`]+)`/gu)].map(([, literal]) => literal);
+  // What JSON cannot hold of numbers is null.
+  if (value === null) return /\bnull\b/u.test(type) || /\bnumber\b/u.test(type);
+  if (Array.isArray(value)) return /\barray of\b|^\[(?!plan\])/u.test(type);
+  if (typeof value === 'object') return /\bobject\b|\]\(#/u.test(type);
+  return literals.includes(JSON.stringify(value)) || new RegExp(String.raw`\b${typeof value}\b`, 'u').test(plain(type));
+}
 
-/** What of a value the section does not say, as paths. */
-function unsaid(value: unknown, title: string, prefix = ''): string[] {
-  if (Array.isArray(value)) return value.flatMap((one) => unsaid(one, title, prefix));
+/** Without literals and links, whose words are no types. */
+const plain = (type: string): string => type.replaceAll(/`[^`]*`|\[[\w ]+\]\([^)]*\)/gu, '');
+
+/** Where a value is not what the section says: keys unsaid, of another type, or missing. */
+function wrong(value: unknown, title: string, prefix = ''): string[] {
+  if (Array.isArray(value)) return value.flatMap((one) => wrong(one, title, prefix));
   if (typeof value !== 'object' || value === null) return [];
-  const { types } = sectionOf(title);
-  return Object.entries(value).flatMap(([key, inner]) => {
+  const { rows } = sectionOf(title);
+  const inside = rows.filter(({ key }) => key.startsWith(prefix) && !/[.[]/u.test(key.slice(prefix.length)));
+  // A key that stands there twice is of one form of several.
+  const forms = new Set(inside.map(({ key }) => key).filter((key, at, all) => all.indexOf(key) !== at));
+  const missing =
+    forms.size > 0 ? [] : inside.filter(({ key, optional }) => !optional && !(key.slice(prefix.length) in value));
+  const printed = Object.entries(value).flatMap(([key, inner]) => {
     const path = `${prefix}${key}`;
-    const own = types.filter((row) => row.key === path).map(({ type }) => type);
-    if (own.length === 0) return [`${title}: ${path}`];
-    const said = own.join(' or ');
+    const own = rows.filter((row) => row.key === path);
+    if (own.length === 0) return [`${title}: ${path} is not said`];
+    const fitting = own.filter(({ type }) => isOf(type, inner));
+    if (fitting.length === 0)
+      return [`${title}: ${path} is ${JSON.stringify(inner)}, not ${own.map(({ type }) => type).join(' or ')}`];
+    const said = fitting.map(({ type }) => type).join(' or ');
     const links = [...said.matchAll(/\]\(#([\w-]+)\)/gu)].map(([, name = '']) => name);
-    const kind = kindOf(inner);
-    const literal = said.includes('`');
-    const named = kind === 'object' ? said.includes('object') || links.length > 0 : said.includes(kind) || literal;
-    if (!named && !(kind === 'null' && said.includes('number'))) return [`${title}: ${path} is ${kind}, not ${said}`];
-    if (links.length > 0 && (kind === 'object' || kind === 'array')) {
-      const tried = links.map((link) => unsaid(inner, link.startsWith('plan-') ? 'plan, without a layout' : link));
-      return tried.reduce((least, one) => (one.length < least.length ? one : least));
-    }
     if (said.includes('object of') || /array of (?:string|number)/u.test(said)) return [];
-    const [above] = own.flatMap((type) => /Keys as of `([^`]+)`/u.exec(type)?.[1] ?? []);
-    return unsaid(inner, title, `${above ?? `${path}${kind === 'array' ? '[]' : ''}`}.`);
+    const [above] = fitting.flatMap(({ meaning }) => /Keys as of `([^`]+)`/u.exec(meaning)?.[1] ?? []);
+    const here = (): string[] => wrong(inner, title, `${above ?? `${path}${Array.isArray(inner) ? '[]' : ''}`}.`);
+    if (links.length === 0 || typeof inner !== 'object' || inner === null) return here();
+    const tried = [
+      ...links.map((link) => wrong(inner, link.startsWith('plan-') ? 'plan, without a layout' : link)),
+      ...(/\bobject\b/u.test(said) ? [here()] : []),
+    ];
+    return tried.reduce((least, one) => (one.length < least.length ? one : least));
   });
+  return [...missing.map(({ key }) => `${title}: ${key} is not printed`), ...printed];
 }
 
 /** The section that a command's part names, where it only does that. */
@@ -71,5 +109,22 @@ it.each<readonly [string, readonly string[]]>([
   expect({ out, err }).not.toHaveProperty('out', '');
   const printed: unknown = JSON.parse(out);
   expect(Object.keys(printed as object).length).toBeGreaterThan(1);
-  expect([...new Set(unsaid(printed, startOf(title)))]).toEqual([]);
+  expect([...new Set(wrong(printed, startOf(title)))]).toEqual([]);
+});
+
+it('tells another type, another literal and a key that is missing', () => {
+  const coverage = { group: 'ep', op: 'all_to_all', ranks: 8, nodes: 1, coverage: { kind: 'none', why: 'x' } };
+  expect(wrong(coverage, 'GroupCoverage')).toEqual([]);
+  expect(wrong({ ...coverage, group: 8 }, 'GroupCoverage')).toHaveLength(1);
+  expect(wrong({ ...coverage, group: 'none' }, 'GroupCoverage')).toHaveLength(1);
+  expect(wrong({ ...coverage, ranks: '8' }, 'GroupCoverage')).toHaveLength(1);
+  const { ranks: _, ...without } = coverage;
+  expect(wrong(without, 'GroupCoverage')).toEqual(['GroupCoverage: ranks is not printed']);
+});
+
+it('has a meaning for every key', () => {
+  const unexplained = [...sections].flatMap(([title, { rows }]) =>
+    rows.filter(({ meaning }) => meaning === '').map(({ key }) => `${title}: ${key}`),
+  );
+  expect(unexplained).toEqual([]);
 });
