@@ -113,6 +113,7 @@ function roomFor({ config: { backend }, ranks }: Setting, { ranksPerCard }: Laun
 /** What `plan.json` holds: the choice, its prediction, and what it rests on. */
 const planDocument = ({ layout }: Setting, plan: RunPlan, overheads: MachineOverheads) => ({
   strategy: plan.chosen.strategy,
+  overlap: plan.chosen.overlap,
   layout: formatLayout(layout),
   predictedStepSeconds: plan.chosen.predicted.seconds,
   compared: plan.compared.map(({ label, role, predicted }) => ({

@@ -43,13 +43,16 @@ export const givenKinds = (flags: OverlapFlags) => ({
   step: (['reductions', 'passes'] as const).filter((kind) => flags[stepKinds[kind]] !== undefined),
 });
 
-/** What a step is told, of what is switched off. */
+/** What a step is told: the kinds that were given, on or off. */
 export function overlapOf(flags: OverlapFlags): StepOverlap {
-  const off = overlapKinds.filter((kind) => flags[flagOf[kind]] === false);
+  const { layer } = givenKinds(flags);
+  const { overlapReductions, overlapPasses } = flags;
   return {
-    ...(off.length === 0 ? {} : { overlap: Object.fromEntries(off.map((kind) => [kind, false])) satisfies Overlap }),
-    ...(flags.overlapReductions === false ? { reductions: 'behind' } : {}),
-    ...(flags.overlapPasses === true ? { passes: 'beside' } : {}),
+    ...(layer.length === 0
+      ? {}
+      : { overlap: Object.fromEntries(layer.map((kind) => [kind, flags[flagOf[kind]]])) satisfies Overlap }),
+    ...(overlapReductions === undefined ? {} : { reductions: overlapReductions ? 'beside' : 'behind' }),
+    ...(overlapPasses === undefined ? {} : { passes: overlapPasses ? 'beside' : 'behind' }),
   };
 }
 
@@ -71,7 +74,7 @@ export const overlapDocument = ({ overlap, reductions, passes }: StepOverlap) =>
     : {
         overlap: {
           ...overlap,
-          ...(reductions === 'behind' ? { reductions: false } : {}),
-          ...(passes === 'beside' ? { passes: true } : {}),
+          ...(reductions === undefined ? {} : { reductions: reductions === 'beside' }),
+          ...(passes === undefined ? {} : { passes: passes === 'beside' }),
         },
       };

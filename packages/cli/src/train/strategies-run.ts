@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import {
   lastTurn,
+  type Overlap,
   turnsOf,
   wayOfStep,
   type PlannedStrategy,
@@ -51,28 +52,34 @@ export function tracedSteps(steps: number, turns?: Turns): number[] {
   return [...new Set(Array.from({ length: turns?.ways ?? 1 }, (_, way) => ofWay(way)).flat())].sort((a, b) => a - b);
 }
 
+type Way = Pick<PlannedStrategy, 'strategy' | 'overlap'>;
+
 /** What of a job the configuration does not say. */
 export interface JobSurroundings {
   /** Gets the checkpoints; made where it is missing. Absent: nothing is saved. */
   readonly checkpoints?: string;
   readonly resume?: string;
-  /** Strategies that take turns with the job's own. */
-  readonly others?: readonly Strategy[];
+  /** What a layer overlaps; as the configuration says when left out. */
+  readonly overlap?: Overlap;
+  /** Ways that take turns with the job's own. */
+  readonly others?: readonly Way[];
 }
+
+const wayOf = ({ strategy, overlap }: Way): Way => ({ strategy, overlap });
 
 export function jobOf(
   setting: Setting,
   strategy: Strategy,
-  { checkpoints, resume, others = [] }: JobSurroundings = {},
+  { checkpoints, resume, overlap, others = [] }: JobSurroundings = {},
 ): TrainJob {
   const { config } = setting;
   const { optimizer, steps, seed, data, checkpoint } = config;
   const turns = turnsOf(1 + others.length, steps);
   if (checkpoints !== undefined) mkdirSync(checkpoints, { recursive: true });
   return {
-    step: settingStep(setting, strategy),
+    step: settingStep(setting, strategy, overlap),
     steps,
-    ...(turns === undefined ? {} : { turns: { turns, others: others.map((one) => ({ strategy: one })) } }),
+    ...(turns === undefined ? {} : { turns: { turns, others: others.map(wayOf) } }),
     seed,
     text: data.text,
     optimizer: {
@@ -110,8 +117,8 @@ export async function runStrategies({
   readonly progress: RunProgress;
   readonly signal: AbortSignal;
 }): Promise<RunResult> {
-  const others = plan.compared.map(({ strategy }) => strategy);
-  const job = jobOf(setting, plan.chosen.strategy, { ...start, others });
+  const { strategy, overlap } = plan.chosen;
+  const job = jobOf(setting, strategy, { ...start, overlap, others: plan.compared });
   const turns = job.turns?.turns;
   const ways = [plan.chosen, ...(turns === undefined ? [] : plan.compared)] as const;
   const result = await train({

@@ -32,7 +32,7 @@ export async function tryClose(
   return await tryStrategies({
     trial: {
       job: jobOf(setting, first.strategy, resume === undefined ? {} : { resume }),
-      ways: close.map(({ strategy }) => ({ strategy })),
+      ways: close.map(({ strategy, overlap }) => ({ strategy, overlap })),
       warmUps: trialRounds.warmUps,
       turns: rounds,
       steps: stepsOfTurn,

@@ -120,7 +120,7 @@ class OverlapSearch {
       layout,
       halves: { dispatch, combine },
       program: `${program.split(apart)[0]}${off.length > 0 ? `${apart}${off.join(' ')}` : ''}`,
-      suffix: `${etp}${off.length > 0 ? ` (${off.map((kind) => overlapNames[kind]).join(', ')} apart)` : ''}`,
+      suffix: `${etp}${apartText(overlap)}`,
       overlap,
     };
     this.#ways.set(id, way);
@@ -139,14 +139,18 @@ class OverlapSearch {
 }
 
 /** Kinds as people read them. */
-const overlapNames: Readonly<Record<OverlapVerdict['kind'], string>> = {
+const overlapNames: Readonly<Record<OverlapKind, string>> = {
   chunks: 'chunks',
   experts: 'experts',
   shared: 'shared experts',
   weightGradients: 'weight gradients',
-  reductions: 'reductions',
-  passes: 'passes',
 };
+
+/** Behind a way's name: ` (chunks apart)`; nothing where all that can runs beside. */
+export function apartText(overlap: Overlap | undefined): string {
+  const off = overlapKinds.filter((kind) => !overlaps(overlap, kind));
+  return off.length === 0 ? '' : ` (${off.map((kind) => overlapNames[kind]).join(', ')} apart)`;
+}
 
 /**
  * Chooses kinds of overlap for the close ways of a choice, and says what each kind of the chosen one is worth.

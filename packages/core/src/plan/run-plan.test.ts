@@ -1,10 +1,10 @@
 /** Reasons of a decision: each says what the figures it was decided from say. */
 import { describe, expect, it } from 'vitest';
 import { getCluster } from '../cluster/index.js';
-import { costModel } from '../cost/index.js';
+import { costModel, hostInputs } from '../cost/index.js';
 import { parseLayout } from '../layout/index.js';
-import { modelPresets } from '../model/index.js';
-import { namedStrategies, sameSums, strategyLabel } from '../schedule/index.js';
+import { completeModel, modelPresets } from '../model/index.js';
+import { namedStrategies, sameSums, strategyLabel, type Overlap, type StepShape } from '../schedule/index.js';
 import { chooseDispatch, type Choice } from './choose.js';
 import { decisionReasons } from './decision-reasons.js';
 import { judgeStrategies, openPlan, settlePlan, type PlannedStrategy, type PlanRequest } from './run-plan.js';
@@ -38,6 +38,7 @@ const planned = (label: string, seconds: number): PlannedStrategy => ({
   label,
   role: 'chosen',
   strategy: { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } },
+  overlap: {},
   predicted: {
     known: true,
     seconds,
@@ -136,5 +137,37 @@ describe('a run', () => {
     const plan = settlePlan(open, [], 0.1);
     expect(plan.chosen.label).toBe(strategyLabel(given));
     expect(plan.reasons[0]?.[0]).toBe('Given');
+  });
+
+  it('chooses what of a layer runs beside what, but for what the configuration names', () => {
+    const a800 = getCluster('a800-2x2');
+    const shape = { name: 'small', hiddenSize: 2048, layers: 1, attentionHeads: 16, vocabSize: 512 };
+    const step: StepShape = {
+      model: completeModel({ ...shape, experts: 16, topK: 4, expertFfn: 1408 }),
+      layout: parseLayout('tp=2,dp=2,ep=2', 4),
+      sequence: 4096,
+      sequences: 1,
+      microBatches: 1,
+      dtype: 'bf16',
+      strategy,
+    };
+    // of 108 multiprocessors, taken from the kernels beside a collective
+    const held = costModel(a800.device, { inputs: { ...hostInputs(5e-6), multiprocessorsPerCollective: 80 } });
+    const planOf = (overlap: Overlap) =>
+      openPlan({
+        cluster: a800,
+        hostCores: { cores: 4, ranksPerHost: 4 },
+        step: { ...step, overlap },
+        seed: 1,
+        model: held,
+        run: { ranks: 4, steps: 10 },
+      });
+    const { choice, planned } = planOf({});
+    expect(choice.best.overlap).toEqual({ experts: false });
+    expect(planned('chosen', choice.best)).toMatchObject({
+      label: expect.stringMatching(/ \(experts apart\)$/u) as unknown,
+      overlap: { experts: false },
+    });
+    expect(planOf({ experts: true }).choice.best.overlap?.experts).not.toBe(false);
   });
 });

@@ -5,10 +5,12 @@ import type { Cluster } from '../cluster/cluster.js';
 import type { CostModel } from '../cost/index.js';
 import { sameSums, type Strategy } from '../schedule/dispatchers/strategies.js';
 import { strategyLabel } from '../schedule/dispatchers/strategy-names.js';
+import { overlapKinds, type Overlap } from '../schedule/overlap.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
 import type { HostCores } from '../simulate/index.js';
 import { InputError } from '../units/index.js';
-import { chooseDispatch, type Choice } from './choose.js';
+import { chooseDispatch, type Candidate, type Choice } from './choose.js';
+import { apartText, withOverlap } from './choose-overlap.js';
 import { decisionReasons, type Reason, type TriedStrategy } from './decision-reasons.js';
 import { moeShare, predictStep, type StepPrediction } from './predict-step.js';
 import { closeCandidates, judgeWays, trialSize, type TrialRun } from './trials.js';
@@ -20,6 +22,8 @@ export interface PlannedStrategy {
   readonly label: string;
   readonly role: 'chosen' | 'baseline' | 'fixed';
   readonly strategy: Strategy;
+  /** What of its layer runs beside what. */
+  readonly overlap: Overlap;
   readonly predicted: StepPrediction;
 }
 
@@ -86,23 +90,30 @@ export interface OpenPlan {
   /** Timed steps of each. */
   readonly trialSteps: number;
   /** Predicts the step of a strategy, each once. */
-  readonly planned: (role: PlannedStrategy['role'], strategy: Strategy) => PlannedStrategy;
+  readonly planned: (role: PlannedStrategy['role'], way: PlannedWay) => PlannedStrategy;
 }
+
+/** A strategy, and what was chosen of overlap with it; else as the step says. */
+type PlannedWay = Pick<Candidate, 'strategy' | 'overlap'>;
+
+/** As `scattered, 4 chunks`, with the kinds of overlap that a plan switched off. */
+const labelOf = ({ strategy, overlap }: PlannedWay): string => `${strategyLabel(strategy)}${apartText(overlap)}`;
 
 function predictor({ cluster, hostCores, step, seed, model }: PlanRequest): OpenPlan['planned'] {
   const predictions = new Map<string, StepPrediction>();
-  const predict = (strategy: Strategy): StepPrediction => {
+  const predict = (strategy: Strategy, overlap: Overlap): StepPrediction => {
     const routing = { kind: 'uniform' } as const;
-    const prediction = predictStep({ cluster, hostCores, step: { ...step, strategy }, routing, seed, model });
+    const prediction = predictStep({ cluster, hostCores, step: { ...step, strategy, overlap }, routing, seed, model });
     if (!prediction.known)
       throw new InputError('the step cannot be priced', { expected: prediction.missing.join('; ') });
     return prediction;
   };
-  return (role, strategy) => {
-    const label = strategyLabel(strategy);
-    const predicted = predictions.get(label) ?? predict(strategy);
+  return (role, way) => {
+    const { strategy, overlap = step.overlap ?? {} } = way;
+    const label = labelOf(way);
+    const predicted = predictions.get(label) ?? predict(strategy, overlap);
     predictions.set(label, predicted);
-    return { label, role, strategy, predicted };
+    return { label, role, strategy, overlap, predicted };
   };
 }
 
@@ -115,12 +126,15 @@ export function openPlan(request: PlanRequest): OpenPlan {
   const shape = moeShape(step);
   const workload: Workload = { cluster, shape, routing: { kind: 'uniform' }, seed, model, hostCores, scope: 'layer' };
   // What is taken may rest on times of this machine, and must not show in the losses.
-  const choice = chooseDispatch(workload, { halves: sameSums() });
+  const dispatch = chooseDispatch(workload, { halves: sameSums() });
+  // the kinds that the step names were given
+  const fixed = overlapKinds.filter((kind) => step.overlap?.[kind] !== undefined);
+  const choice = dispatch.known ? withOverlap(workload, dispatch, { given: fixed }) : dispatch;
   if (!choice.known) throw new InputError('the dispatch cannot be priced', { expected: choice.missing.join('; ') });
   const planned = predictor(request);
   const candidates = given === undefined ? closeCandidates(choice) : [];
   const { strategies, steps: trialSteps } = trialSize(run, candidates.length);
-  const close = candidates.slice(0, strategies).map(({ strategy }) => planned('chosen', strategy));
+  const close = candidates.slice(0, strategies).map((way) => planned('chosen', way));
   return { request, workload, choice, close, trialSteps, planned };
 }
 
@@ -138,10 +152,10 @@ export function settlePlan(
   const share = first === undefined ? 1 : moeShare(step, choice.best.seconds, first.predicted.seconds);
   const { tried, fastest } = judgeStrategies(close, measured, layerError * share);
   const taken: Choice = { ...choice, best: closeCandidates(choice)[fastest] ?? choice.best };
-  const chosen = planned('chosen', given ?? taken.best.strategy);
+  const chosen = planned('chosen', given === undefined ? taken.best : { strategy: given });
   const compared = [
-    ...(choice.baseline ? [planned('baseline', choice.baseline.strategy)] : []),
-    ...(choice.bestFixed !== choice.baseline ? [planned('fixed', choice.bestFixed.strategy)] : []),
+    ...(choice.baseline ? [planned('baseline', choice.baseline)] : []),
+    ...(choice.bestFixed !== choice.baseline ? [planned('fixed', choice.bestFixed)] : []),
   ].filter((one) => one.label !== chosen.label);
   const named = given === undefined ? {} : { given: chosen.label };
   const reasons = decisionReasons({ workload, choice, taken, tried, ...named });

@@ -42,7 +42,8 @@ export function networkShare(setting: TrainingSetting, { chosen, compared }: Run
   const baseline = compared.find(({ role }) => role === 'baseline');
   if (baseline === undefined) return undefined;
   const [own, theirs] = [chosen, baseline].map(
-    ({ strategy }) => stepBytes(cluster, settingStep(setting, strategy), seed).at(-1)?.predictedBytes ?? 0,
+    ({ strategy, overlap }) =>
+      stepBytes(cluster, settingStep(setting, strategy, overlap), seed).at(-1)?.predictedBytes ?? 0,
   );
   if (own === undefined || theirs === undefined || own === 0) return undefined;
   return `network ${formatBytes(own)} a step, ${(theirs / own).toFixed(1)}x less than duplicated`;

@@ -6,7 +6,7 @@ import { scaledCluster, type Cluster } from '../cluster/index.js';
 import { machineModel, type CollectiveCurves, type CostModel, type KernelRate } from '../cost/index.js';
 import { formatLayout, placedOn, worldSize, type Layout } from '../layout/index.js';
 import type { MoeModel } from '../model/index.js';
-import type { StepOverlap, StepShape, Strategy } from '../schedule/index.js';
+import type { Overlap, StepOverlap, StepShape, Strategy } from '../schedule/index.js';
 import type { HostCores } from '../simulate/index.js';
 import { InputError } from '../units/index.js';
 import { automaticLayout } from './automatic-layout.js';
@@ -30,6 +30,7 @@ export interface TrainingChoices {
   /** As what rows travel to their experts; in `dtype` when left out. */
   readonly payload?: StepShape['payload'];
   readonly dtype: StepShape['dtype'];
+  /** Kinds that are named are so; those of a layer that are not named are for a plan to choose. */
   readonly overlap: StepOverlap;
   /** Of initial weights, of the order of data, and of routing that is drawn. */
   readonly seed: number;
@@ -79,10 +80,11 @@ export function trainingSetting<Config extends TrainingChoices>(
   return { config, layout, ranks, fabric, cluster: scaledCluster(cluster, timeScale), hostCores };
 }
 
-/** The step of a run under a strategy. */
+/** The step of a run under a strategy, with what a layer overlaps where that was chosen with it. */
 export function settingStep(
   { config, layout }: Pick<TrainingSetting, 'config' | 'layout'>,
   strategy: Strategy,
+  overlap?: Overlap,
 ): StepShape {
   const share = config.batch / layout.dp;
   const sequences = config.microBatch ?? share;
@@ -99,6 +101,7 @@ export function settingStep(
       : { selectionBiasRate: config.optimizer.selectionBiasRate }),
     ...(config.payload === undefined ? {} : { payload: config.payload }),
     ...config.overlap,
+    ...(overlap === undefined ? {} : { overlap }),
     strategy,
   };
 }

@@ -1,26 +1,11 @@
 /**
  * Every way tokens can travel over MPI: results against the closed form, and the bytes of every message against those
- * that are predicted, port by port. `npm run test:strategies` runs all pairs of halves on 16 ranks, trains with each,
- * and prints what was counted.
+ * that are predicted, port by port. `npm run test:strategies` runs all pairs of halves on 16 ranks, and trains with
+ * each; `npm run docs:bytes` writes what was counted into docs/bytes.md.
  */
-import {
-  allHalves,
-  dispatchProgram,
-  exchangesPicks,
-  formatLayout,
-  getCluster,
-  GroupRouting,
-  maxOf,
-  placedOn,
-  RoutingBinding,
-  traffic,
-  unsupportedStrategy,
-  worldSize,
-  type Layout,
-} from '@monta/core';
-import { route } from '@monta/core/cluster';
+import { allHalves, type Layout } from '@monta/core';
 import { describe, expect, it } from 'vitest';
-import { dispatchJob, dispatchShape } from '../../testing/execute/dispatch-jobs.js';
+import { bytesOverMpi, everyPlace, type Place } from '../../testing/execute/port-bytes.js';
 import {
   aloneCase,
   casesOf,
@@ -33,79 +18,26 @@ import {
 } from '../../testing/execute/rank-cases.js';
 import { testsOverMpi } from '../../testing/hosts.js';
 import { launchMpi } from '../launch/index.js';
-import type { DispatchJob, DispatchRankResult } from './measure-dispatch.js';
-import { groupPicks } from './sample-picks.js';
 
 const every = process.env.MONTA_STRATEGIES === 'all';
-
-/** Nodes of the ranks, and the layout. */
-const places: readonly (readonly [cluster: string, layout: Partial<Layout>])[] = every
-  ? [
-      ['laptop-4x4', { tp: 4, dp: 4, ep: 4 }],
-      ['laptop-4x4', { tp: 2, dp: 8, ep: 16, etp: 1, sequenceParallel: true }],
-    ]
-  : [['laptop-2x2', { tp: 2, dp: 2, ep: 2 }]];
+const places: readonly Place[] = every ? everyPlace : [['laptop-2x2', { tp: 2, dp: 2, ep: 2 }]];
 
 /** All pairs, or each half with itself. */
 const halves = allHalves().filter(({ dispatch, combine }) => every || dispatch === combine);
-
-/** Rows so wide that sums of them are exchanged in blocks, as large ones are. */
-const shapeOf = (layout: Layout) => dispatchShape(layout, { hiddenSize: 192, experts: 16 });
-
-const jobsOf = (layout: Layout): DispatchJob[] =>
-  halves
-    .map(({ dispatch, combine }, i) => dispatchJob(shapeOf(layout), strategyOf(dispatch, combine, 1 + (i % 2), 1)))
-    .flatMap((job) => [job, { ...job, shape: { ...job.shape, payload: 'fp8' as const } }])
-    .filter(({ shape, strategy }) => unsupportedStrategy(strategy, shape) === undefined);
-
-/** The routing of every expert group, as the ranks draw it. */
-function routed({ shape, routing, seed, strategy }: DispatchJob): RoutingBinding {
-  const cut = exchangesPicks(strategy) ? 'tokens' : 'rows';
-  return new RoutingBinding(shape.layout, (rank) => {
-    const ofGroup = groupPicks(shape, routing, seed, rank).map(({ ids }) => ({ ids, topK: shape.topK }));
-    return GroupRouting.fromPicks(shape, ofGroup, { cut });
-  });
-}
 
 describe.runIf(testsOverMpi)('every strategy over MPI', () => {
   it.each(places)(
     'on %s, %j: right rows, and on every port the bytes that are predicted',
     async (name, part) => {
-      const cluster = getCluster(name);
-      const layout = placedOn(layoutOf(part), cluster);
-      const jobs = jobsOf(layout);
-      expect(new Set(jobs.map(({ strategy }) => strategy.dispatch)).size).toBeGreaterThan(4);
-      const results = (await launchMpi({
-        ranks: worldSize(layout),
-        memoryBytes: 8 << 20,
-        workerModule: new URL('./dispatch.worker.ts', import.meta.url),
-        workerData: jobs,
-      })) as DispatchRankResult[][];
-      jobs.forEach((job, index) => {
-        const { dispatch, combine } = job.strategy;
-        const label = `${dispatch}+${combine}${job.shape.payload === undefined ? '' : ' in fp8'}`;
-        const ofRanks = results.map((ofRank) => ofRank[index]);
-        const runs = ofRanks.flatMap((one) => one?.repetitions.flat() ?? []);
-        const errors = runs.map(({ error = NaN }) => error);
-        expect(runs).toHaveLength(2 * ofRanks.length);
-        expect({ label, wrong: errors.filter((error) => !(error < 1e-5)) }).toEqual({ label, wrong: [] });
-        const program = dispatchProgram(job.shape, job.strategy, job.passes);
-        const { ports } = traffic({ program, layout, cluster, binding: routed(job) });
-        const carried = new Float64Array(ports.length);
-        ofRanks.forEach((one, from) =>
-          one?.sentBytes?.forEach((bytes, to) => {
-            const way = route(cluster, from, to);
-            for (const port of [...way.egress, ...way.ingress]) carried[port] = (carried[port] ?? 0) + bytes;
-          }),
-        );
-        expect(ports.some((bytes) => bytes > 0)).toBe(true);
-        expect({ label, carried }).toEqual({ label, carried: Float64Array.from(ports) });
-        if (every)
-          process.stdout.write(
-            `| ${formatLayout(layout)} | ${label} | ${carried.filter((bytes) => bytes > 0).length} | ` +
-              `${maxOf(carried)} | ${maxOf(ports)} |\n`,
-          );
-      });
+      const all = await bytesOverMpi([name, part], halves);
+      expect(new Set(all.map((one) => one.halves)).size).toBeGreaterThan(4);
+      for (const one of all) {
+        const label = `${one.halves} ${one.payload}`;
+        expect(one.errors).toHaveLength(2 * one.layout.tp * one.layout.dp);
+        expect({ label, wrong: one.errors.filter((error) => !(error < 1e-5)) }).toEqual({ label, wrong: [] });
+        expect(one.predicted.some((bytes) => bytes > 0)).toBe(true);
+        expect({ label, carried: one.carried }).toEqual({ label, carried: one.predicted });
+      }
     },
     600_000,
   );

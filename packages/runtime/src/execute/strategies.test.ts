@@ -5,12 +5,9 @@
 import {
   allHalves,
   dispatchProgram,
-  exchangesPicks,
   getCluster,
-  GroupRouting,
   placedOn,
   Random,
-  RoutingBinding,
   sameSums,
   traffic,
   unsupportedStrategy,
@@ -35,8 +32,8 @@ import {
   twinKey,
   type Named,
 } from '../../testing/execute/rank-cases.js';
+import { routed } from '../../testing/execute/port-bytes.js';
 import { launchLocal } from '../launch/index.js';
-import { groupPicks } from './sample-picks.js';
 import { measureDispatch, type DispatchJob } from './measure-dispatch.js';
 
 const news = ['deduplicated', 'deduplicated-gathered', 'hierarchical', 'gathered'];
@@ -198,15 +195,6 @@ describe('dispatch alone', () => {
       },
     });
     return bytes;
-  }
-
-  /** The routing of every expert group, as the ranks draw it. */
-  function routed({ shape, routing, seed, strategy }: DispatchJob): RoutingBinding {
-    const cut = exchangesPicks(strategy) ? 'tokens' : 'rows';
-    return new RoutingBinding(shape.layout, (rank) => {
-      const ofGroup = groupPicks(shape, routing, seed, rank).map(({ ids }) => ({ ids, topK: shape.topK }));
-      return GroupRouting.fromPicks(shape, ofGroup, { cut });
-    });
   }
 
   it.each([

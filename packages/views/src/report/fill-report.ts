@@ -99,7 +99,7 @@ function strategyRuns({ setting, run }: RunRecord): StrategyRun[] {
   const { ways, turns, result } = run;
   const rounds = turns === undefined ? [] : roundSeconds(turns, result.turnSteps);
   return ways.map((planned, way) => {
-    const step = settingStep(setting, planned.strategy);
+    const step = settingStep(setting, planned.strategy, planned.overlap);
     const times = stepTimes(run, way);
     const stepSeconds = quantile(times, 0.5);
     const comparison = way === 0 ? undefined : compareTurns(rounds, way);
@@ -122,8 +122,8 @@ function strategyRuns({ setting, run }: RunRecord): StrategyRun[] {
 /** Bytes of the whole run, evaluation included. */
 function carriedBytes({ setting, run, facts }: RunRecord): StepBytes[] {
   const { cluster, seed } = setting.config;
-  const parts = run.ways.map(({ strategy }, way) => ({
-    step: settingStep(setting, strategy),
+  const parts = run.ways.map(({ strategy, overlap }, way) => ({
+    step: settingStep(setting, strategy, overlap),
     steps: stepsOfWay(run, way),
     evaluationBatches: way === 0 ? run.result.done.evaluations * facts.evaluationBatches : 0,
   }));
@@ -206,7 +206,9 @@ function fullestRank(expertShares: readonly number[], ep: number): number {
 function memoryOf({ setting, run: { ways, result } }: RunRecord): RunReport['memory'] {
   const { ep } = setting.layout;
   return {
-    predictedBytes: maxOf(ways.map(({ strategy }) => rankMemory(settingStep(setting, strategy)).totalBytes)),
+    predictedBytes: maxOf(
+      ways.map(({ strategy, overlap }) => rankMemory(settingStep(setting, strategy, overlap)).totalBytes),
+    ),
     routedBytes: result.foretoldBytes,
     imbalance: maxOf([1, ...result.steps.map(({ expertShares }) => fullestRank(expertShares, ep))]),
     measuredBytes: result.peakBytes,
@@ -256,7 +258,7 @@ export function fillReport(record: RunRecord): RunReport {
     },
     model: modelOf(model),
     layout: formatLayout(setting.layout),
-    data: dataOf(record, settingStep(setting, plan.chosen.strategy)),
+    data: dataOf(record, settingStep(setting, plan.chosen.strategy, plan.chosen.overlap)),
     timing,
     plan: { chosen: plan.chosen.label, reasons: plan.reasons },
     loss: {
