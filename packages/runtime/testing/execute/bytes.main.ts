@@ -37,7 +37,7 @@ function tableOf(all: readonly PortBytes[]): string[] {
   ];
 }
 
-const sections: string[] = [];
+const sections: string[][] = [];
 let wrong = 0;
 for (const place of everyPlace) {
   const all = await bytesOverMpi(place, allHalves());
@@ -45,7 +45,7 @@ for (const place of everyPlace) {
   const different = all.reduce((count, one) => count + differs(one), 0);
   const inexact = all.flatMap(({ errors }) => errors).filter((error) => !(error < 1e-5)).length;
   wrong += different + inexact;
-  sections.push(
+  sections.push([
     '',
     `## ${place[0]}, \`${formatLayout(layout)}\``,
     '',
@@ -53,7 +53,7 @@ for (const place of everyPlace) {
       `carried other bytes than predicted, ${inexact} results were wrong.`,
     '',
     ...tableOf(all),
-  );
+  ]);
 }
 writeFileSync(
   page,
@@ -61,12 +61,12 @@ writeFileSync(
     '# Bytes of every way to dispatch, port by port',
     '',
     'Written by `npm run docs:bytes`. Each pair of halves moves one MoE layer, forward and backward, on 16 processes ' +
-      'over MPI: 37 tokens a replica, 16 experts, top-3, rows of 192 elements, skewed routing, one or two chunks. The ' +
-      'bytes of every message are counted where it is sent, and laid onto the ports of its way: NICs and links inside ' +
-      'a node, in and out. Predicted bytes are those that the simulator prices, of the same routing.',
+      'over MPI: 37 tokens a replica, 16 experts, top-3, rows of 192 elements, skewed routing, one or two chunks. ' +
+      'The bytes of every message are counted where it is sent, and laid onto the ports of its way: NICs and links ' +
+      'inside a node, in and out. Predicted bytes are those that the simulator prices, of the same routing.',
     '',
     'The table shows the busiest port and the sum over all ports, bytes. Every port is compared.',
-    ...sections,
+    ...sections.flat(),
     '',
   ].join('\n'),
 );

@@ -1,6 +1,5 @@
 /** Dispatches over MPI: what is wrong in their rows, and the bytes of every port, of their messages and predicted. */
 import {
-  allHalves,
   dispatchProgram,
   exchangesPicks,
   getCluster,
@@ -12,6 +11,7 @@ import {
   unsupportedStrategy,
   worldSize,
   type Layout,
+  type Strategy,
 } from '@monta/core';
 import { route } from '@monta/core/cluster';
 import type { DispatchJob, DispatchRankResult } from '#runtime/execute/measure-dispatch.js';
@@ -19,6 +19,8 @@ import { groupPicks } from '#runtime/execute/sample-picks.js';
 import { launchMpi } from '#runtime/launch/index.js';
 import { dispatchJob, dispatchShape } from './dispatch-jobs.js';
 import { layoutOf, strategyOf } from './rank-cases.js';
+
+type Halves = Pick<Strategy, 'dispatch' | 'combine'>;
 
 /** Nodes of the ranks, and the layout. */
 export type Place = readonly [cluster: string, layout: Partial<Layout>];
@@ -43,7 +45,7 @@ export interface PortBytes {
 /** Rows so wide that sums of them are exchanged in blocks, as large ones are. */
 const shapeOf = (layout: Layout) => dispatchShape(layout, { hiddenSize: 192, experts: 16 });
 
-const jobsOf = (layout: Layout, halves: ReturnType<typeof allHalves>): DispatchJob[] =>
+const jobsOf = (layout: Layout, halves: readonly Halves[]): DispatchJob[] =>
   halves
     .map(({ dispatch, combine }, i) => dispatchJob(shapeOf(layout), strategyOf(dispatch, combine, 1 + (i % 2), 1)))
     .flatMap((job) => [job, { ...job, shape: { ...job.shape, payload: 'fp8' as const } }])
@@ -59,7 +61,7 @@ export function routed({ shape, routing, seed, strategy }: DispatchJob): Routing
 }
 
 /** Forward and backward of pairs of halves, f32 and fp8, on processes over MPI. */
-export async function bytesOverMpi([name, part]: Place, halves: ReturnType<typeof allHalves>): Promise<PortBytes[]> {
+export async function bytesOverMpi([name, part]: Place, halves: readonly Halves[]): Promise<PortBytes[]> {
   const cluster = getCluster(name);
   const layout = placedOn(layoutOf(part), cluster);
   const jobs = jobsOf(layout, halves);
