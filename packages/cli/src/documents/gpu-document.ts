@@ -1,5 +1,5 @@
 /** docs/gpu.md as a whole, from the reports that lie beside it. */
-import type { GpuReport } from '@monta/runtime/bench/cuda';
+import { checkNames, type GpuReport } from '@monta/runtime/bench/cuda';
 import { gpuNodesText } from './gpu-nodes-page.js';
 import { gpuPage } from './gpu-page.js';
 import { gpuRunsText, runParts, type RunReports } from './gpu-runs-page.js';
@@ -11,10 +11,12 @@ const nodesFiles = ['gpu-nodes-8.json', 'gpu-nodes-4.json', 'gpu-nodes-2.json', 
 export function gpuDocument(read: (name: string) => GpuReport | undefined): string {
   const card = read('gpu.json');
   if (card === undefined) throw new Error('docs/gpu.json is missing: ./run gpu.json in the bundle writes it');
-  const nodes = nodesFiles.flatMap((file) => {
+  const there = nodesFiles.flatMap((file) => {
     const report = read(file);
-    return report === undefined ? [] : [gpuNodesText(report, file)];
+    return report?.nodes === undefined ? [] : [{ file, report }];
   });
+  const several = there.some(({ report }) => (report.nodes?.cards ?? 1) > 1);
+  const nodes = there.map(({ file, report }) => gpuNodesText(report, { file, several }));
   const runs: RunReports = Object.fromEntries(runParts.map((part) => [part, read(`gpu-${part}.json`)]));
-  return [gpuPage(card), ...nodes, gpuRunsText(runs)].join('\n');
+  return [gpuPage(card), ...nodes, gpuRunsText(runs, { card, checkNames })].join('\n');
 }

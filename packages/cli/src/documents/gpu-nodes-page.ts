@@ -248,11 +248,14 @@ export function reachedCeiling(exchanges: Arrangement['exchanges']): number {
 function overBound({ strategies }: Arrangement): number {
   return median(
     strategies.map(({ plan, passes }) => {
-      const [name] = plan.label.split(',', 1);
-      const bounds = ['forward', 'backward'].map(
-        (pass) => passes.find((one) => one.name === name && one.pass === pass)?.boundSeconds ?? NaN,
+      // Labels have names of their own for chunks (`pipelined`): a way is known by the passes that it is the sum of.
+      const [forward, backward] = ['forward', 'backward'].map((pass) => passes.filter((one) => one.pass === pass));
+      const bounds = forward.flatMap((out) =>
+        backward
+          .filter(({ name, medianSeconds }) => name === out.name && out.medianSeconds + medianSeconds === plan.seconds)
+          .map(({ boundSeconds = NaN }) => (out.boundSeconds ?? NaN) + boundSeconds),
       );
-      return plan.seconds / bounds.reduce((sum, bound) => sum + bound, 0);
+      return plan.seconds / (bounds[0] ?? NaN);
     }),
   );
 }
@@ -327,8 +330,11 @@ function arrangementText(one: Arrangement, withBars = false): string {
     .join('\n');
 }
 
-/** The section, from a report of the part `nodes`. */
-export function gpuNodesText(report: GpuReport, file = 'gpu-nodes.json'): string {
+/** The section, from a report of the part `nodes`. several: the page has a section of several cards too. */
+export function gpuNodesText(
+  report: GpuReport,
+  { file = 'gpu-nodes.json', several = false }: { readonly file?: string; readonly several?: boolean } = {},
+): string {
   const { card, driver = 'unknown', date, node, command, nodes, errors } = report;
   if (nodes === undefined) return '';
   const { cards, between, narrower = [], inside } = nodes;
@@ -339,9 +345,12 @@ export function gpuNodesText(report: GpuReport, file = 'gpu-nodes.json'): string
     ? `Four ranks share the card through the multi-process service, TP=2 x EP=2 and others. NCCL takes each for a \
 host of its own, so that all bytes go over the loopback's TCP, those of tensor parallelism too: there is one tier, \
 and what slicing saves of the exchange a gather pays on the same line. What limits all ways is that line, on the \
-host's cores; and the four ranks share the card's multiprocessors, of which each rank's collectives may take four. A \
-host with two cards was not there for this run: **between two cards, with NVLink inside a node, nothing was \
-measured**. The same command does it there.`
+host's cores; and the four ranks share the card's multiprocessors, of which each rank's collectives may take four. ${
+        several
+          ? 'Between cards, with NVLink inside a node, the section above was measured.'
+          : 'A host with two cards was not there for this run: **between two cards, with NVLink inside a node, \
+nothing was measured**. The same command does it there.'
+      }`
     : `TP x EP=2 and others, as two nodes (${between?.ranks ?? 'not measured'}): NVLink inside a node, the loopback's \
 TCP between. Both nodes are this one host, and each card serves a rank of either node, through the multi-process \
 service.`;

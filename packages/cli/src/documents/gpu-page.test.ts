@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { GpuReport } from '@monta/runtime/bench/cuda';
+import { checkNames, type GpuReport } from '@monta/runtime/bench/cuda';
 import { gpuDocument } from './gpu-document.js';
 import { gpuNodesText } from './gpu-nodes-page.js';
 import { gpuPage } from './gpu-page.js';
@@ -68,12 +68,51 @@ describe('the page about GPUs', () => {
     expect(cut).toMatch(/\| 2 \| 100 \| 40 \|.*It did not run to its end: it was late/su);
   });
 
+  it('says of one card what stands on the page, by the reports that are there', () => {
+    const reports: Record<string, GpuReport> = {
+      'gpu.json': report,
+      'gpu-nodes.json': read('gpu-nodes.json'),
+    };
+    const page = (): string => gpuDocument((name) => reports[name]);
+    expect(page()).toContain('**between two cards, with NVLink inside a node, nothing was measured**');
+    expect(page()).toMatch(/## Checks that no card has run\n\n.*rows in fp8/u);
+    expect(page()).toMatch(/No card has run them.*--parts starts/su);
+    const nodes = { ...read('gpu-nodes.json').nodes, cards: 2 } as GpuReport['nodes'];
+    reports['gpu-nodes-2.json'] = { ...read('gpu-nodes.json'), nodes };
+    const [first] = report.checks;
+    const failed = [{ ...first.worst, passed: false, problem: 'no such kernel\nat line 1' }];
+    const checks = checkNames.map((name) => ({ ...first, name, failed: name === 'rows in fp8' ? failed : [] }));
+    // As JSON keeps what is not a number.
+    const kept = JSON.parse(JSON.stringify([{ ...first, worst: { ...first.worst, error: NaN } }, ...checks])) as never;
+    reports['gpu-checks.json'] = { ...report, command: ['--parts', 'checks,shadow'], checks: kept };
+    expect(page()).toContain('Between cards, with NVLink inside a node, the section above was measured.');
+    expect(page()).not.toMatch(/nothing was measured|no card has run/u);
+    expect(page()).toContain('- Failed: rows in fp8, ');
+    expect(page()).toContain(': no such kernel\n');
+    expect(page()).toContain('| not a number |');
+    expect(page()).toMatch(/## Kernels beside the CPU\n\n.*`\.\/run gpu-checks\.json --parts checks,shadow`/u);
+  });
+
   it('computes the bars of several cards from their run', () => {
     const { nodes, ...rest } = read('gpu-nodes.json');
     const text = gpuNodesText({ ...rest, nodes: { ...nodes, cards: 2 } });
     expect(text).toContain('# On 2 GPUs');
-    expect(gpuNodesText({ ...rest, nodes }, 'gpu-nodes-8.json')).toContain('`./run gpu-nodes-8.json --parts');
+    expect(gpuNodesText({ ...rest, nodes }, { file: 'gpu-nodes-8.json' })).toContain('`./run gpu-nodes-8.json --parts');
     expect(text).toMatch(/\| the best exchange reaches its ceiling \| 97 % \| 54\.1 % \| no \|/u);
+    // Where the choice is called by its chunks too.
+    const [layer] = nodes?.between?.strategies ?? [];
+    const pass = (name: 'forward' | 'backward', chunks: number, medianSeconds: number, boundSeconds: number) => ({
+      ...layer.passes[0],
+      pass: name,
+      name: 'sliced',
+      chunks,
+      medianSeconds,
+      boundSeconds,
+    });
+    const passes = [pass('forward', 1, 5, 9), pass('forward', 4, 3, 2), pass('backward', 1, 4, 3), ...layer.passes];
+    const strategies = [{ ...layer, passes, plan: { label: 'pipelined, 4 / 1 chunks', seconds: 7 } }];
+    const pipelined = { ...nodes, cards: 2, between: { ...nodes?.between, strategies } } as GpuReport['nodes'];
+    expect(gpuNodesText({ ...rest, nodes: pipelined })).toContain('| at most 1.10x | 1.40x | no |');
     expect(text).toMatch(
       /\| the plan's choice is the fastest or within 5 % \| 90 % of 40 layers \| 76\.5 % of 17 \| no \|/u,
     );

@@ -19,20 +19,25 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return [line(head), line(head.map((_, place) => (place === 0 ? '---' : '--:'))), ...rows.map(line)].join('\n');
 }
 
-function checksTable({ checks }: GpuReport): string {
+/** Of every check; what is not a number was kept as null. */
+export function checksTable(checks: GpuReport['checks']): string {
   return table(
     ['kernels', 'storage', 'outputs compared', 'failed', 'nearest to its bound', 'error', 'bound'],
-    checks.map(({ name, storages, compared, failed, worst }) => [
+    checks.map(({ name, storages, compared, failed, worst }): string[] => [
       name,
       storages.join(', '),
       String(compared),
       String(failed.length),
       `${worst.check} (${worst.storage})`,
-      worst.error.toExponential(1),
+      exponential(worst.error),
       String(worst.bound),
     ]),
   );
 }
+
+/** NaN stands as null in JSON. */
+const exponential = (error: number | null): string =>
+  error === null || Number.isNaN(error) ? 'not a number' : error.toExponential(1);
 
 function attentionTable({ attention }: GpuReport): string {
   return table(
@@ -141,12 +146,12 @@ function trainingText({ training }: GpuReport): string {
 }
 
 /** Launches of training steps followed on the card, and the kernel furthest from the CPU's. */
-function shadowText({ shadow }: GpuReport): string {
+export function shadowText({ shadow }: Pick<GpuReport, 'shadow'>): string {
   if (shadow === undefined) return '';
   const rows = Object.entries(shadow).map(([model, kernels]) => {
     const [first] = [...kernels].sort((a, b) => b.worst - a.worst);
     const launches = kernels.reduce((sum, one) => sum + one.launches, 0);
-    return [model, String(kernels.length), String(launches), first.worst.toExponential(1), first.kernel];
+    return [model, String(kernels.length), String(launches), exponential(first.worst), first.kernel];
   });
   const said =
     'Every launch of two training steps on the CPU, repeated on the card from the same operands. Nothing is written \
@@ -243,7 +248,7 @@ Each kernel beside the CPU's on fresh random inputs. Outputs are poisoned before
 difference over the norm of what was expected. fp32 runs without TF32. No kernel adds floats by atomics; layer and \
 attention are run twice and leave the same bits.
 
-${checksTable(report)}
+${checksTable(report.checks)}
 
 ${shadowText(report)}${trainingText(report)}
 

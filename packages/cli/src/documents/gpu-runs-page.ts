@@ -1,13 +1,15 @@
 /** The part of the GPU page about runs of their own: `./run gpu-PART.json --parts PART`, one table each. */
 import type { GpuReport } from '@monta/runtime/bench/cuda';
 import { busBytesPerSecond, maxOf, minOf } from '@monta/core';
+import { checksTable, shadowText } from './gpu-page.js';
 
 /** In the order of the page. */
-export const runParts = ['verified', 'sanitizer', 'starts', 'links', 'predicted', 'parallel'] as const;
+export const runParts = ['checks', 'verified', 'sanitizer', 'starts', 'links', 'predicted', 'parallel'] as const;
 export type RunPart = (typeof runParts)[number];
 export type RunReports = { readonly [Part in RunPart]?: GpuReport | undefined };
 
 const about: { readonly [Part in RunPart]: readonly [title: string, what: string] } = {
+  checks: ['Kernels beside the CPU', 'every kernel on fresh random inputs, and every launch of training steps'],
   verified: ['verify on the card', 'all models of the fixtures, every dispatcher of one rank, in bf16 and in f32'],
   sanitizer: ['compute-sanitizer', 'all checks of kernels under its four tools, where the host has it'],
   starts: ['A hundred starts and stops', 'two ranks over NCCL, and what they leave on the host'],
@@ -25,7 +27,10 @@ const about: { readonly [Part in RunPart]: readonly [title: string, what: string
   ],
 };
 
-const commandOf = (part: RunPart): string => `./run gpu-${part}.json --parts ${part} --seconds 400`;
+const commandOf = (part: RunPart): string =>
+  part === 'checks'
+    ? './run gpu-checks.json --parts checks,shadow'
+    : `./run gpu-${part}.json --parts ${part} --seconds 400`;
 const mebibyte = 2 ** 20;
 const fixed = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : '–');
 const ms = (seconds: number): string => fixed(1e3 * seconds, 2);
@@ -39,6 +44,16 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 /** What a part left. */
 const bodies: { readonly [Part in RunPart]: (report: GpuReport) => string } = {
+  checks: ({ checks, shadow }) => {
+    const failed = checks.flatMap((one) => one.failed.map((result) => ({ name: one.name, ...result })));
+    const lines = failed.map(
+      ({ name, storage, check, problem }) =>
+        `- Failed: ${name}, ${check} (${storage})${problem === undefined ? '' : `: ${problem.split('\n', 1)[0]}`}`,
+    );
+    return [checksTable(checks), ...(lines.length === 0 ? [] : [lines.join('\n')]), shadowText({ shadow }).trim()]
+      .filter((text) => text !== '')
+      .join('\n\n');
+  },
   verified: ({ verified = [] }) =>
     table(
       ['model', 'computed in', 'dispatchers', 'nearest to its tolerance', 'error', 'tolerance', 'passed', 's'],
@@ -174,13 +189,32 @@ ${[
 `;
 }
 
-/** The sections, and what has not been run. */
-export function gpuRunsText(reports: RunReports): string {
+/** Names of checks that exist and that none of the reports has. */
+const unchecked = (names: readonly string[], reports: readonly (GpuReport | undefined)[]): string[] =>
+  names.filter((name) => !reports.some((report) => report?.checks?.some((one) => one.name === name)));
+
+/**
+ * The sections, and what has not been run. card: the report of everything on one card, whose checks count too;
+ * checkNames: all that there are.
+ */
+export function gpuRunsText(
+  reports: RunReports,
+  { card, checkNames = [] }: { readonly card?: GpuReport; readonly checkNames?: readonly string[] } = {},
+): string {
   const there = runParts.flatMap((part) => {
     const report = reports[part];
     return report === undefined || (report[part] ?? report.errors?.[part]) === undefined ? [] : [{ part, report }];
   });
-  const absent = runParts.filter((part) => !there.some((one) => one.part === part));
+  const inCard = (part: RunPart): boolean => card?.[part] !== undefined;
+  const absent = runParts.filter((part) => !inCard(part) && !there.some((one) => one.part === part));
+  const names = unchecked(checkNames, [card, reports.checks]);
+  const later =
+    names.length === 0
+      ? ''
+      : `## Checks that no card has run
+
+Written later than the runs on this page: ${names.join(', ')}. \`${commandOf('checks')}\` runs them.
+`;
   const missing =
     absent.length === 0
       ? ''
@@ -193,7 +227,8 @@ ${table(
   absent.map((part) => [about[part][0], about[part][1], `\`${commandOf(part)}\``]),
 )}
 `;
+  const sections = [...there.map(({ part, report }) => section(part, report)), later, missing];
   return `# Single runs
 
-${[...there.map(({ part, report }) => section(part, report)), missing].filter((text) => text !== '').join('\n')}`;
+${sections.filter((text) => text !== '').join('\n')}`;
 }

@@ -1,4 +1,5 @@
 /** Measurements on a card of this host. */
+export { checkNames } from '../../device/cuda/checks/index.js';
 export { cudaAvailable } from '../../device/cuda/bindings/index.js';
 export { probeCard } from './card-probe.js';
 export { layerShapes, layerTable, measureLayer, type LayerMeasurement } from './layer.js';
