@@ -11,6 +11,8 @@ import {
   makeScale,
   plotMargin,
   type Axis,
+  type Frame,
+  type Scale,
 } from './axes.js';
 import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line, seriesRole } from '../svg.js';
 import { maxOf } from '@monta/core';
@@ -56,10 +58,22 @@ const limitMark = (
   line({ x1: at, y1: top - 2, x2: at, y2: bottom, role: 'ink', extra: { 'stroke-dasharray': '4 3' } }) +
   label(at, top - 6, name, { anchor: 'end', role: 'ink' });
 
-/** Draws the chart as an SVG document. */
-export function barChart(chart: BarChart): string {
+/** Where bars lie on the drawing. */
+interface Field {
+  readonly x: Scale;
+  readonly frame: Frame;
+  readonly barHeight: number;
+  readonly rowHeight: number;
+  /** Of a row, above its first bar: room for a long name. */
+  readonly barsTop: number;
+}
+
+const isStacked = ({ arrangement }: BarChart): boolean => arrangement === 'stacked';
+
+/** The field below a heading that ends at `head`. */
+function fieldOf(chart: BarChart, head: number): Field {
   const { width = defaultWidth, rows, series, limit } = chart;
-  const stacked = chart.arrangement === 'stacked';
+  const stacked = isStacked(chart);
   const format = formatOf(chart.value);
   const barHeight = stacked || series.length === 1 ? 18 : 14;
   const nameRoom = rows.reduce((most, row) => Math.max(most, nameWidth(row)), 0);
@@ -67,11 +81,8 @@ export function barChart(chart: BarChart): string {
   const above = nameRoom > mostNameShare * width;
   const barsTop = above ? 16 : 0;
   const rowHeight = barsTop + barHeight * (stacked ? 1 : series.length);
-  const head = heading(width, chart.title, chart.subtitle, series.length > 1 ? legendOf(series, 'box') : []);
-  const top = head.height + (limit === undefined ? 4 : 20);
+  const top = head + (limit === undefined ? 4 : 20);
   const bottom = top + rows.length * (rowHeight + gap) + gap / 2;
-  const height = bottom + horizontalAxisHeight;
-
   const extents = rows.flatMap((row) => (stacked ? [sum(row)] : known(row)));
   const valueRoom = Math.max(0, maxOf(extents.map((value) => estimateTextWidth(format(value)))));
   const left = above ? plotMargin : plotMargin + nameRoom + 10;
@@ -83,73 +94,76 @@ export function barChart(chart: BarChart): string {
     tickCount: Math.max(2, Math.round((right - left) / 90)),
     fromZero: true,
   });
-  const frame = { left, right, top, bottom };
+  return { x, frame: { left, right, top, bottom }, barHeight, rowHeight, barsTop };
+}
 
-  const bar = ({
-    row,
-    index,
-    from,
-    to,
-    y,
-  }: {
-    readonly row: BarRow;
-    readonly index: number;
-    readonly from: number;
-    readonly to: number;
-    readonly y: number;
-  }): string => {
-    const value = row.values[index] ?? 0;
-    const title = [row.name, series[index], format(value)]
-      .filter((part) => part !== undefined && part !== '')
-      .join(', ');
-    return element(
-      'rect',
-      {
-        x: x(from),
-        y,
-        width: Math.max(0, x(to) - x(from)),
-        height: barHeight - (stacked ? 0 : 1),
-        ...fill(seriesRole(index)),
-      },
-      `<title>${escapeXml(title)}</title>`,
-    );
-  };
-  // The value behind its bar; a dash where nothing is known.
-  const after = (value: number | undefined, at: number) =>
-    label(x(value ?? 0) + 5, at + barHeight / 2 + 4, value === undefined ? '–' : format(value), { role: 'ink' });
-  const marks = rows.map((row, rowIndex) => {
-    const y = top + gap / 2 + rowIndex * (rowHeight + gap);
-    const name = { role: 'ink', bold: row.chosen === true } as const;
-    const parts = [
-      above
-        ? label(plotMargin, y + 11, row.name, name)
-        : label(left - 8, y + rowHeight / 2 + 4, row.name, { ...name, anchor: 'end' }),
-    ];
-    if (stacked) {
-      let start = 0;
-      for (const [index, value] of row.values.entries()) {
-        if (value === undefined) continue;
-        parts.push(bar({ row, index, from: start, to: start + value, y: y + barsTop }));
-        start += value;
-      }
-      parts.push(after(known(row).length === 0 ? undefined : start, y + barsTop));
-    } else {
-      for (const [index, value] of row.values.entries()) {
-        const at = y + barsTop + index * barHeight;
-        if (value !== undefined) parts.push(bar({ row, index, from: 0, to: value, y: at }));
-        parts.push(after(value, at));
-      }
-    }
-    return parts.join('');
-  });
+/** Draws the chart as an SVG document. */
+export function barChart(chart: BarChart): string {
+  const { width = defaultWidth, rows, series, limit } = chart;
+  const head = heading(width, chart.title, chart.subtitle, series.length > 1 ? legendOf(series, 'box') : []);
+  const field = fieldOf(chart, head.height);
+  const { x, frame, rowHeight } = field;
+  const { top, bottom } = frame;
   return drawing(
     width,
-    height,
+    bottom + horizontalAxisHeight,
     chart.title ?? chart.value.label,
     head.markup,
     horizontalAxis(frame, x, chart.value, top),
     line({ x1: x(0), y1: top, x2: x(0), y2: bottom, role: 'axis' }),
-    ...marks,
+    ...rows.map((row, index) => rowMark(chart, field, row, top + gap / 2 + index * (rowHeight + gap))),
     ...(limit === undefined ? [] : [limitMark(limit, x(limit.value), { top, bottom })]),
+  );
+}
+
+/** A row's name, its bars and their values. */
+function rowMark(chart: BarChart, field: Field, row: BarRow, y: number): string {
+  const { x, frame, barHeight, rowHeight, barsTop } = field;
+  const name = { role: 'ink', bold: row.chosen === true } as const;
+  // The value behind its bar; a dash where nothing is known.
+  const after = (value: number | undefined, at: number): string => {
+    const text = value === undefined ? '–' : formatOf(chart.value)(value);
+    return label(x(value ?? 0) + 5, at + barHeight / 2 + 4, text, { role: 'ink' });
+  };
+  const parts = [
+    barsTop > 0
+      ? label(plotMargin, y + 11, row.name, name)
+      : label(frame.left - 8, y + rowHeight / 2 + 4, row.name, { ...name, anchor: 'end' }),
+  ];
+  let start = 0;
+  for (const [index, value] of row.values.entries()) {
+    const at = y + barsTop + (isStacked(chart) ? 0 : index * barHeight);
+    if (value !== undefined) parts.push(bar(chart, field, { row, index, from: start, to: start + value, y: at }));
+    if (isStacked(chart)) start += value ?? 0;
+    else parts.push(after(value, at));
+  }
+  if (isStacked(chart)) parts.push(after(known(row).length === 0 ? undefined : start, y + barsTop));
+  return parts.join('');
+}
+
+interface Bar {
+  readonly row: BarRow;
+  /** Of the series. */
+  readonly index: number;
+  readonly from: number;
+  readonly to: number;
+  /** px */
+  readonly y: number;
+}
+
+function bar(chart: BarChart, { x, barHeight }: Field, { row, index, from, to, y }: Bar): string {
+  const title = [row.name, chart.series[index], formatOf(chart.value)(row.values[index] ?? 0)]
+    .filter((part) => part !== undefined && part !== '')
+    .join(', ');
+  return element(
+    'rect',
+    {
+      x: x(from),
+      y,
+      width: Math.max(0, x(to) - x(from)),
+      height: barHeight - (isStacked(chart) ? 0 : 1),
+      ...fill(seriesRole(index)),
+    },
+    `<title>${escapeXml(title)}</title>`,
   );
 }

@@ -8,6 +8,7 @@ import {
   plotMargin,
   wrap,
   type Axis,
+  type Scale,
 } from './axes.js';
 import { defaultWidth, drawing, element, escapeXml, estimateTextWidth, fill, label, line } from '../svg.js';
 import { maxOf } from '@monta/core';
@@ -28,13 +29,19 @@ export interface HeatMap {
   readonly width?: number;
 }
 
+interface Range {
+  readonly low: number;
+  readonly middle: number;
+  readonly high: number;
+}
+
 interface Shading {
   readonly role: 'low' | 'high';
   readonly opacity: number;
 }
 
 /** Colour of a value: how far it is from the middle, as a share of the farthest value on its side. */
-function shade(value: number, low: number, middle: number, high: number): Shading {
+function shade(value: number, { low, middle, high }: Range): Shading {
   return value < middle
     ? { role: 'low', opacity: middle > low ? Math.min(1, (middle - value) / (middle - low)) : 0 }
     : { role: 'high', opacity: high > middle ? Math.min(1, (value - middle) / (high - middle)) : 0 };
@@ -44,17 +51,12 @@ const keyCells = 24;
 const keyWidth = 144;
 
 /** What the colours mean: from the lowest to the highest value, with the middle marked. */
-function colourKey(key: {
-  readonly left: number;
-  readonly top: number;
-  readonly low: number;
-  readonly middle: number;
-  readonly high: number;
-  readonly format: (value: number) => string;
-}): string[] {
+function colourKey(
+  key: Range & { readonly left: number; readonly top: number; readonly format: (value: number) => string },
+): string[] {
   const { left, top, low, middle, high, format } = key;
   const cells = Array.from({ length: keyCells }, (_, cell) => {
-    const { role, opacity } = shade(low + ((cell + 0.5) / keyCells) * (high - low), low, middle, high);
+    const { role, opacity } = shade(low + ((cell + 0.5) / keyCells) * (high - low), key);
     return element('rect', {
       x: left + (cell * keyWidth) / keyCells,
       y: top,
@@ -75,23 +77,50 @@ function colourKey(key: {
   return [...cells, element('rect', frame), ...marks];
 }
 
+/** As far from the middle to either side as the farthest value, but no lower than zero where the middle is above it. */
+function rangeOf({ rows, middle }: HeatMap): Range {
+  const values = rows.flatMap((row) => row.values).filter((value) => Number.isFinite(value));
+  const reach = values.reduce((most, value) => Math.max(most, Math.abs(value - middle)), 1e-12);
+  return { low: middle > 0 ? Math.max(0, middle - reach) : middle - reach, middle, high: middle + reach };
+}
+
+interface RowPlace {
+  readonly x: Scale;
+  /** px */
+  readonly y: number;
+  readonly height: number;
+  readonly range: Range;
+  readonly format: (value: number) => string;
+}
+
+function rowCells(map: HeatMap, row: HeatMap['rows'][number], { x, y, height, range, format }: RowPlace): string {
+  const cells = row.values.map((value, column) => {
+    if (!Number.isFinite(value)) return '';
+    const { role, opacity } = shade(value, range);
+    const [start, end] = [map.edges[column] ?? 0, map.edges[column + 1] ?? 0];
+    const text = `${row.name}, ${map.x.label} ${formatOf(map.x)(start)}: ${format(value)}`;
+    return element(
+      'rect',
+      { x: x(start), y, width: x(end) - x(start), height, ...fill(role), 'fill-opacity': opacity },
+      `<title>${escapeXml(text)}</title>`,
+    );
+  });
+  return cells.join('');
+}
+
 /**
  * Draws the map as an SVG document. Both sides of the middle are drawn to one scale, that of the farthest value, unless
  * the low side would pass zero.
  */
 export function heatMap(map: HeatMap): string {
-  const { width = defaultWidth, rows, edges, middle } = map;
+  const { width = defaultWidth, rows, edges } = map;
   const format = map.format ?? ((value: number) => String(Math.round(value * 100) / 100));
   for (const row of rows) {
     if (row.values.length + 1 !== edges.length) {
       throw new RangeError(`${row.name} has ${row.values.length} values for ${edges.length - 1} columns`);
     }
   }
-  const values = rows.flatMap((row) => row.values).filter((value) => Number.isFinite(value));
-  const reach = values.reduce((most, value) => Math.max(most, Math.abs(value - middle)), 1e-12);
-  const low = middle > 0 ? Math.max(0, middle - reach) : middle - reach;
-  const high = middle + reach;
-
+  const range = rangeOf(map);
   const head = heading(width, map.title, map.subtitle, []);
   const rowHeight = rows.length <= 16 ? 18 : rows.length <= 64 ? 8 : 4;
   // what the values are, above the key
@@ -110,33 +139,17 @@ export function heatMap(map: HeatMap): string {
     tickCount: Math.round((right - left) / 80),
   });
 
-  const key = colourKey({ left, top: keyTop, low, middle, high, format });
+  const key = colourKey({ left, top: keyTop, ...range, format });
   const quantityLines = quantity.map((text, index) =>
     label(plotMargin, head.height + 8 + 16 * index, text, { role: 'ink' }),
   );
   // Labels every so many rows, so that they never touch.
   const labelEvery = Math.ceil(13 / rowHeight);
-  const cells = rows.flatMap((row, rowIndex) => {
-    const y = top + rowIndex * rowHeight;
-    const name =
-      rowIndex % labelEvery === 0
-        ? [label(left - 6, y + rowHeight / 2 + 4, row.name, { anchor: 'end', role: 'ink' })]
-        : [];
-    const marks = row.values.flatMap((value, column) => {
-      if (!Number.isFinite(value)) return [];
-      const { role, opacity } = shade(value, low, middle, high);
-      const from = x(edges[column] ?? 0);
-      const to = x(edges[column + 1] ?? 0);
-      const text = `${row.name}, ${map.x.label} ${formatOf(map.x)(edges[column] ?? 0)}: ${format(value)}`;
-      return [
-        element(
-          'rect',
-          { x: from, y, width: to - from, height: rowHeight - 1, ...fill(role), 'fill-opacity': opacity },
-          `<title>${escapeXml(text)}</title>`,
-        ),
-      ];
-    });
-    return [...name, ...marks];
+  const cells = rows.map((row, index) => {
+    const y = top + index * rowHeight;
+    const name = { anchor: 'end', role: 'ink' } as const;
+    const text = index % labelEvery === 0 ? label(left - 6, y + rowHeight / 2 + 4, row.name, name) : '';
+    return text + rowCells(map, row, { x, y, height: rowHeight - 1, range, format });
   });
   const frame = { left, right, top, bottom };
   return drawing(

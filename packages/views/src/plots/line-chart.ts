@@ -10,7 +10,9 @@ import {
   tickRoom,
   verticalAxis,
   type Axis,
+  type Frame,
   type LegendItem,
+  type Scale,
 } from './axes.js';
 import {
   defaultWidth,
@@ -23,6 +25,7 @@ import {
   line,
   seriesRole,
   stroke,
+  type Role,
 } from '../svg.js';
 
 export interface LineSeries {
@@ -38,20 +41,63 @@ export interface LineSeries {
   readonly dots?: boolean;
 }
 
+export interface LevelLine {
+  readonly name: string;
+  readonly value: number;
+  /** The value as shown, by default as on the axis. */
+  readonly text?: string;
+}
+
 export interface LineChart {
   readonly title?: string;
   readonly subtitle?: string;
   readonly x: Axis;
   readonly y: Axis;
   readonly series: readonly LineSeries[];
-  /**
-   * Level lines with their names, as the unigram entropy under a loss; `text` is the value as shown, by default as on
-   * the axis.
-   */
-  readonly levels?: readonly { readonly name: string; readonly value: number; readonly text?: string }[];
+  /** Level lines with their names, as the unigram entropy under a loss. */
+  readonly levels?: readonly LevelLine[];
   /** px; the width of all drawings by 320 when left out. */
   readonly width?: number;
   readonly height?: number;
+}
+
+/** Where values lie on the drawing. */
+interface Field {
+  readonly x: Scale;
+  readonly y: Scale;
+  readonly frame: Frame;
+}
+
+/** The scales of a chart whose heading ends at `head`. */
+function fieldOf(
+  chart: LineChart,
+  head: number,
+  { width, height }: { readonly width: number; readonly height: number },
+): Field {
+  const { series, levels = [] } = chart;
+  const top = head + 24;
+  const bottom = height - horizontalAxisHeight;
+  const right = width - plotMargin - 6;
+  const y = makeScale({
+    axis: chart.y,
+    values: [...series.flatMap(({ points }) => points.map(([, at]) => at)), ...levels.map(({ value }) => value)],
+    range: [bottom, top],
+    tickCount: Math.max(3, Math.round((bottom - top) / 42)),
+  });
+  const left = plotMargin + tickRoom(y, formatOf(chart.y));
+  const xs = series.flatMap(({ points }) => points.map(([at]) => at));
+  const reach = xs.reduce(([low, high], at) => [Math.min(low, at), Math.max(high, at)] as const, [
+    Infinity,
+    -Infinity,
+  ] as const);
+  const domain = chart.x.domain ?? (chart.x.scale === 'log' || xs.length < 2 ? undefined : reach);
+  const x = makeScale({
+    axis: domain === undefined ? chart.x : { ...chart.x, domain },
+    values: xs,
+    range: [left, right],
+    tickCount: Math.round((right - left) / 80),
+  });
+  return { x, y, frame: { left, right, top, bottom } };
 }
 
 /** Draws the chart as an SVG document. */
@@ -65,88 +111,58 @@ export function lineChart(chart: LineChart): string {
     }))
     .filter(({ name }) => name !== '');
   const head = heading(width, chart.title, chart.subtitle, legend.length > 1 ? legend : []);
-  const top = head.height + 24;
-  const bottom = height - horizontalAxisHeight;
-  const right = width - plotMargin - 6;
-  const ys = [
-    ...chart.series.flatMap((series) => series.points.map(([, y]) => y)),
-    ...levels.map(({ value }) => value),
-  ];
-  const y = makeScale({
-    axis: chart.y,
-    values: ys,
-    range: [bottom, top],
-    tickCount: Math.max(3, Math.round((bottom - top) / 42)),
-  });
-  const left = plotMargin + tickRoom(y, formatOf(chart.y));
-  const xs = chart.series.flatMap((series) => series.points.map(([x]) => x));
-  const reach = xs.reduce(([low, high], at) => [Math.min(low, at), Math.max(high, at)] as const, [
-    Infinity,
-    -Infinity,
-  ] as const);
-  const domain = chart.x.domain ?? (chart.x.scale === 'log' || xs.length < 2 ? undefined : reach);
-  const x = makeScale({
-    axis: domain === undefined ? chart.x : { ...chart.x, domain },
-    values: xs,
-    range: [left, right],
-    tickCount: Math.round((right - left) / 80),
-  });
-  const frame = { left, right, top, bottom };
-
-  const drawLine = lineShape<readonly [number, number]>()
-    .defined(([px, py]) => Number.isFinite(x(px)) && Number.isFinite(y(py)))
-    .x(([px]) => x(px))
-    .y(([, py]) => y(py))
-    .digits(2);
-  const marks = chart.series.map((series, index) => {
-    const role = seriesRole(series.colour ?? index);
-    const path = element('path', {
-      d: drawLine(series.points) ?? '',
-      ...stroke(role),
-      'stroke-width': series.look === 'faint' ? 1 : 2,
-      'stroke-opacity': series.look === 'faint' ? 0.45 : undefined,
-      'stroke-dasharray': series.look === 'dashed' ? '5 3' : undefined,
-      'stroke-linejoin': 'round',
-    });
-    if (!series.dots) return path;
-    const describePoint = (px: number, py: number) =>
-      `${series.name === '' ? '' : `${series.name}: `}${formatOf(chart.x)(px)}, ${formatOf(chart.y)(py)}`;
-    const dots = series.points
-      .filter(([px, py]) => Number.isFinite(x(px)) && Number.isFinite(y(py)))
-      .map(([px, py]) =>
-        element(
-          'circle',
-          { cx: x(px), cy: y(py), r: 3, ...fill(role) },
-          `<title>${escapeXml(describePoint(px, py))}</title>`,
-        ),
-      );
-    return path + dots.join('');
-  });
-  const levelMarks = levels.map(({ name, value, text: shown }) => {
-    const at = y(value);
-    const text = `${name} ${shown ?? formatOf(chart.y)(value)}`;
-    const end = right - 4;
-    return (
-      line({ x1: left, y1: at, x2: right, y2: at, role: 'muted', extra: { 'stroke-dasharray': '2 3' } }) +
-      element('rect', {
-        x: end - estimateTextWidth(text) - 2,
-        y: at - 16,
-        width: estimateTextWidth(text) + 4,
-        height: 14,
-        ...fill('surface'),
-        'fill-opacity': 0.8,
-      }) +
-      label(end, at - 5, text, { anchor: 'end' })
-    );
-  });
+  const field = fieldOf(chart, head.height, { width, height });
   return drawing(
     width,
     height,
     chart.title ?? `${chart.y.label} over ${chart.x.label}`,
     head.markup,
-    verticalAxis(frame, y, chart.y),
-    horizontalAxis(frame, x, chart.x),
-    ...marks,
-    ...levelMarks,
+    verticalAxis(field.frame, field.y, chart.y),
+    horizontalAxis(field.frame, field.x, chart.x),
+    ...chart.series.map((series, index) => seriesMark(chart, field, series, seriesRole(series.colour ?? index))),
+    ...levels.map((level) => levelMark(chart, field, level)),
+  );
+}
+
+function seriesMark(chart: LineChart, { x, y }: Field, series: LineSeries, role: Role): string {
+  const drawn = ([px, py]: readonly [number, number]): boolean => Number.isFinite(x(px)) && Number.isFinite(y(py));
+  const drawLine = lineShape<readonly [number, number]>()
+    .defined(drawn)
+    .x(([px]) => x(px))
+    .y(([, py]) => y(py))
+    .digits(2);
+  const path = element('path', {
+    d: drawLine(series.points) ?? '',
+    ...stroke(role),
+    'stroke-width': series.look === 'faint' ? 1 : 2,
+    'stroke-opacity': series.look === 'faint' ? 0.45 : undefined,
+    'stroke-dasharray': series.look === 'dashed' ? '5 3' : undefined,
+    'stroke-linejoin': 'round',
+  });
+  if (!series.dots) return path;
+  const name = series.name === '' ? '' : `${series.name}: `;
+  const dots = series.points.filter(drawn).map(([px, py]) => {
+    const title = `${name}${formatOf(chart.x)(px)}, ${formatOf(chart.y)(py)}`;
+    return element('circle', { cx: x(px), cy: y(py), r: 3, ...fill(role) }, `<title>${escapeXml(title)}</title>`);
+  });
+  return path + dots.join('');
+}
+
+/** A level line with its name on a veil, so that it can be read over the series. */
+function levelMark(chart: LineChart, { y, frame: { left, right } }: Field, level: LevelLine): string {
+  const at = y(level.value);
+  const text = `${level.name} ${level.text ?? formatOf(chart.y)(level.value)}`;
+  const end = right - 4;
+  return (
+    line({ x1: left, y1: at, x2: right, y2: at, role: 'muted', extra: { 'stroke-dasharray': '2 3' } }) +
+    element('rect', {
+      x: end - estimateTextWidth(text) - 2,
+      y: at - 16,
+      width: estimateTextWidth(text) + 4,
+      height: 14,
+      ...fill('surface'),
+      'fill-opacity': 0.8,
+    }) +
+    label(end, at - 5, text, { anchor: 'end' })
   );
 }

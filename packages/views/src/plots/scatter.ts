@@ -12,8 +12,9 @@ import {
   tickRoom,
   verticalAxis,
   type LegendItem,
+  type Scale,
 } from './axes.js';
-import { drawing, element, escapeXml, fill, label, line, seriesRole } from '../svg.js';
+import { drawing, element, escapeXml, fill, label, line, seriesRole, type Role } from '../svg.js';
 
 export interface ScatterSeries {
   readonly name: string;
@@ -63,42 +64,7 @@ export function scatter(plot: Scatter): string {
   });
   const frame = { left, right, top, bottom };
   const [low, high] = y.domain;
-
-  const band: string[] = [];
-  if (tolerance !== undefined) {
-    // The band is cut off where it leaves the frame; its edges are straight lines on linear and logarithmic axes alike.
-    const edge = (factor: number): [number, number][] => {
-      const clampedStart = Math.min(high, Math.max(low, low / factor));
-      const clampedEnd = Math.max(low, Math.min(high, high / factor));
-      return [
-        [x(clampedStart), y(clampedStart * factor)],
-        [x(clampedEnd), y(clampedEnd * factor)],
-      ];
-    };
-    const upper = edge(1 + tolerance);
-    const lower = edge(1 - tolerance);
-    const corners = [
-      ...(low > 0 ? [[x(low), y(low)] as [number, number]] : []),
-      ...upper,
-      [x(high), y(high)] as [number, number],
-      ...lower.reverse(),
-    ];
-    band.push(element('path', { d: `${pathOf(corners)}Z`, ...fill('s7'), 'fill-opacity': 0.16 }));
-  }
-  const marks = plot.series.flatMap((series, index) =>
-    series.points
-      .filter(({ measured, predicted }) => Number.isFinite(x(measured)) && Number.isFinite(y(predicted)))
-      .map((point) => {
-        const text =
-          `${point.name ?? series.name}: measured ${formatOf(measuredAxis)(point.measured)}, predicted ` +
-          formatOf(measuredAxis)(point.predicted);
-        return element(
-          'circle',
-          { cx: x(point.measured), cy: y(point.predicted), r: 4, ...fill(seriesRole(index)), 'fill-opacity': 0.8 },
-          `<title>${escapeXml(text)}</title>`,
-        );
-      }),
-  );
+  const format = formatOf(measuredAxis);
   return drawing(
     width,
     height,
@@ -106,11 +72,50 @@ export function scatter(plot: Scatter): string {
     head.markup,
     verticalAxis(frame, y, predictedAxis),
     horizontalAxis(frame, x, measuredAxis),
-    ...band,
+    tolerance === undefined ? '' : bandMark(x, y, tolerance),
     line({ x1: x(low), y1: y(low), x2: x(high), y2: y(high), role: 'muted', extra: { 'stroke-dasharray': '4 3' } }),
-    ...marks,
+    ...plot.series.flatMap((series, index) => dots(x, y, series, { role: seriesRole(index), format })),
     tolerance === undefined
       ? ''
       : label(right - 4, bottom - 8, `band ±${Math.round(tolerance * 100)} %`, { anchor: 'end' }),
   );
+}
+
+/** The band around the diagonal. */
+function bandMark(x: Scale, y: Scale, tolerance: number): string {
+  const [low, high] = y.domain;
+  // The band is cut off where it leaves the frame; its edges are straight lines on linear and logarithmic axes alike.
+  const edge = (factor: number): [number, number][] => {
+    const clampedStart = Math.min(high, Math.max(low, low / factor));
+    const clampedEnd = Math.max(low, Math.min(high, high / factor));
+    return [
+      [x(clampedStart), y(clampedStart * factor)],
+      [x(clampedEnd), y(clampedEnd * factor)],
+    ];
+  };
+  const corners = [
+    ...(low > 0 ? [[x(low), y(low)] as [number, number]] : []),
+    ...edge(1 + tolerance),
+    [x(high), y(high)] as [number, number],
+    ...edge(1 - tolerance).reverse(),
+  ];
+  return element('path', { d: `${pathOf(corners)}Z`, ...fill('s7'), 'fill-opacity': 0.16 });
+}
+
+function dots(
+  x: Scale,
+  y: Scale,
+  series: ScatterSeries,
+  { role, format }: { readonly role: Role; readonly format: (value: number) => string },
+): string[] {
+  return series.points
+    .filter(({ measured, predicted }) => Number.isFinite(x(measured)) && Number.isFinite(y(predicted)))
+    .map(({ measured, predicted, name = series.name }) => {
+      const text = `${name}: measured ${format(measured)}, predicted ${format(predicted)}`;
+      return element(
+        'circle',
+        { cx: x(measured), cy: y(predicted), r: 4, ...fill(role), 'fill-opacity': 0.8 },
+        `<title>${escapeXml(text)}</title>`,
+      );
+    });
 }
