@@ -22,8 +22,30 @@ export function checkModelLayout(
   layout: Layout,
   { replicateKeyValues = true }: { readonly replicateKeyValues?: boolean } = {},
 ): void {
-  const { tp, pp, ep, etp } = layout;
-  const { attentionHeads: heads, keyValueHeads: keyValues, experts, expertFfn, name } = model;
+  checkHeads(model, layout, replicateKeyValues);
+  checkExperts(model, layout);
+  const { tp, pp } = layout;
+  for (const [width, what] of [
+    [model.sharedExpertFfn, "shared experts' width"],
+    [model.moeLayers.includes(false) ? model.denseFfn : 0, "dense layers' width"],
+  ] as const) {
+    must({
+      holds: width % tp === 0,
+      path: 'tp',
+      message: `tp=${tp} does not divide the ${what} ${width} of ${model.name}`,
+      expected: `a divisor of ${width}`,
+    });
+  }
+  must({
+    holds: pp <= model.layers,
+    path: 'pp',
+    message: `pp=${pp} stages for the ${model.layers} layers of ${model.name}`,
+    expected: `at most ${model.layers} stages, one layer each`,
+  });
+}
+
+function checkHeads(model: MoeModel, { tp }: Layout, replicateKeyValues: boolean): void {
+  const { attentionHeads: heads, keyValueHeads: keyValues, name } = model;
   must({
     holds: heads % tp === 0,
     path: 'tp',
@@ -44,6 +66,10 @@ export function checkModelLayout(
     expected: `a divisor of ${keyValues}`,
     hint: `tp can be ${divisorsOf(keyValues)}`,
   });
+}
+
+function checkExperts(model: MoeModel, { tp, ep, etp }: Layout): void {
+  const { experts, expertFfn, name } = model;
   must({
     holds: etp <= tp,
     path: 'etp',
@@ -58,37 +84,19 @@ export function checkModelLayout(
     expected: `a divisor of tp`,
     hint: `etp can be ${divisorsOf(tp)}`,
   });
-  if (model.moeLayers.includes(true)) {
-    must({
-      holds: experts % ep === 0,
-      path: 'ep',
-      message: `ep=${ep} does not divide the ${experts} experts of ${name}`,
-      expected: `a divisor of ${experts}`,
-      hint: `ep can be ${divisorsOf(experts)}`,
-    });
-    must({
-      holds: expertFfn % etp === 0,
-      path: 'etp',
-      message: `etp=${etp} does not divide the experts' width ${expertFfn} of ${name}`,
-      expected: `a divisor of ${expertFfn}`,
-    });
-  }
-  for (const [width, what] of [
-    [model.sharedExpertFfn, "shared experts' width"],
-    [model.moeLayers.includes(false) ? model.denseFfn : 0, "dense layers' width"],
-  ] as const) {
-    must({
-      holds: width % tp === 0,
-      path: 'tp',
-      message: `tp=${tp} does not divide the ${what} ${width} of ${name}`,
-      expected: `a divisor of ${width}`,
-    });
-  }
+  if (!model.moeLayers.includes(true)) return;
   must({
-    holds: pp <= model.layers,
-    path: 'pp',
-    message: `pp=${pp} stages for the ${model.layers} layers of ${name}`,
-    expected: `at most ${model.layers} stages, one layer each`,
+    holds: experts % ep === 0,
+    path: 'ep',
+    message: `ep=${ep} does not divide the ${experts} experts of ${name}`,
+    expected: `a divisor of ${experts}`,
+    hint: `ep can be ${divisorsOf(experts)}`,
+  });
+  must({
+    holds: expertFfn % etp === 0,
+    path: 'etp',
+    message: `etp=${etp} does not divide the experts' width ${expertFfn} of ${name}`,
+    expected: `a divisor of ${expertFfn}`,
   });
 }
 

@@ -211,8 +211,63 @@ export type ModelShape = Pick<MoeModel, Given> & Partial<Omit<MoeModel, Given>>;
  */
 export function completeModel(shape: ModelShape): MoeModel {
   checkSizes(shape);
-  const { hiddenSize, layers, attentionHeads, keyValueHeads = attentionHeads, experts, topK } = shape;
+  const { hiddenSize, layers, attentionHeads, keyValueHeads = attentionHeads } = shape;
   const headDim = shape.headDim ?? hiddenSize / attentionHeads;
+  checkHeads(shape, { headDim, keyValueHeads });
+  const moeLayers = Array.from({ length: layers }, () => true);
+  const model: MoeModel = { ...usual, moeLayers, ...shape, keyValueHeads, headDim };
+  if (model.moeLayers.length !== layers || (model.window !== undefined && model.window.layers.length !== layers)) {
+    throw wrong(
+      'layers',
+      `${layers} layers, but another number of them is described`,
+      `${layers} entries, one per layer`,
+    );
+  }
+  if (model.moeLayers.includes(true)) checkExperts(model);
+  if (model.moeLayers.includes(false) && model.denseFfn < 1) {
+    throw wrong('denseFfn', 'layers without experts have no feed-forward width', 'at least 1');
+  }
+  return model;
+}
+
+/** Of what most models do alike. */
+const usual = {
+  family: 'generic',
+  sharedExpertFfn: 0,
+  sharedExpertGate: false,
+  denseFfn: 0,
+  gated: true,
+  activation: 'silu',
+  scoring: 'softmax',
+  normTopK: true,
+  routedScaling: 1,
+  auxLossCoefficient: 0.01,
+  auxLoss: 'pooled',
+  selectionBias: false,
+  ropeInterleaved: false,
+  scoreScaling: 1,
+  qkNorm: 'none',
+  attentionBias: 'none',
+  expertBias: false,
+  attentionSinks: false,
+  feedForwardBias: false,
+  normBias: false,
+  postNorms: false,
+  outputBias: false,
+  learnedPositions: 0,
+  tieEmbeddings: false,
+  rmsNormEps: 1e-5,
+  ropeTheta: 10_000,
+  ropeType: 'default',
+  multiTokenLayers: 0,
+  initializerRange: 0.02,
+} as const;
+
+/** Throws `InputError` for heads that do not divide. */
+function checkHeads(
+  { hiddenSize, attentionHeads }: ModelShape,
+  { headDim, keyValueHeads }: Pick<MoeModel, 'headDim' | 'keyValueHeads'>,
+): void {
   if (!Number.isInteger(headDim)) {
     throw wrong(
       'headDim',
@@ -227,74 +282,28 @@ export function completeModel(shape: ModelShape): MoeModel {
       'a divisor of the number of heads',
     );
   }
-  const model: MoeModel = {
-    family: 'generic',
-    sharedExpertFfn: 0,
-    sharedExpertGate: false,
-    denseFfn: 0,
-    moeLayers: Array.from({ length: layers }, () => true),
-    gated: true,
-    activation: 'silu',
-    scoring: 'softmax',
-    normTopK: true,
-    routedScaling: 1,
-    auxLossCoefficient: 0.01,
-    auxLoss: 'pooled',
-    selectionBias: false,
-    ropeInterleaved: false,
-    scoreScaling: 1,
-    qkNorm: 'none',
-    attentionBias: 'none',
-    expertBias: false,
-    attentionSinks: false,
-    feedForwardBias: false,
-    normBias: false,
-    postNorms: false,
-    outputBias: false,
-    learnedPositions: 0,
-    tieEmbeddings: false,
-    rmsNormEps: 1e-5,
-    ropeTheta: 10_000,
-    ropeType: 'default',
-    multiTokenLayers: 0,
-    initializerRange: 0.02,
-    ...shape,
-    keyValueHeads,
-    headDim,
-  };
-  if (model.moeLayers.length !== layers || (model.window !== undefined && model.window.layers.length !== layers)) {
-    throw wrong(
-      'layers',
-      `${layers} layers, but another number of them is described`,
-      `${layers} entries, one per layer`,
-    );
-  }
-  const moe = model.moeLayers.includes(true);
-  if (moe && (topK < 1 || topK > experts)) {
+}
+
+/** Throws `InputError` for experts, picks and groups of experts that contradict each other. */
+function checkExperts({ experts, topK, expertFfn, expertGroups }: MoeModel): void {
+  if (topK < 1 || topK > experts) {
     throw wrong('topK', `top-${topK} of ${experts} experts`, `a number from 1 to ${experts}`);
   }
-  if (moe && model.expertFfn < 1) throw wrong('expertFfn', 'the experts have no width', 'at least 1');
-  const { expertGroups } = model;
-  if (
-    moe &&
-    expertGroups !== undefined &&
-    (experts % expertGroups.groups !== 0 || expertGroups.chosen > expertGroups.groups)
-  )
+  if (expertFfn < 1) throw wrong('expertFfn', 'the experts have no width', 'at least 1');
+  if (expertGroups === undefined) return;
+  const { groups, chosen } = expertGroups;
+  if (experts % groups !== 0 || chosen > groups)
     throw wrong(
       'expertGroups',
-      `${expertGroups.chosen} of ${expertGroups.groups} groups of ${experts} experts`,
+      `${chosen} of ${groups} groups of ${experts} experts`,
       'groups that divide the experts, and no more chosen than there are',
     );
-  if (moe && expertGroups !== undefined && (experts / expertGroups.groups) * expertGroups.chosen < topK)
+  if ((experts / groups) * chosen < topK)
     throw wrong(
       'expertGroups',
-      `top-${topK} of ${expertGroups.chosen} groups of ${experts / expertGroups.groups} experts`,
+      `top-${topK} of ${chosen} groups of ${experts / groups} experts`,
       'no more picks than the chosen groups have experts',
     );
-  if (model.moeLayers.includes(false) && model.denseFfn < 1) {
-    throw wrong('denseFfn', 'layers without experts have no feed-forward width', 'at least 1');
-  }
-  return model;
 }
 
 const { layers, experts, width, vocabulary } = limits;

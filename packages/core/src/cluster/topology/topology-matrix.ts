@@ -25,8 +25,14 @@ const isProximity = (text: string): text is Proximity => proximities.some((one) 
 /** Whether a text holds such a matrix. */
 export const looksTopologyMatrix = (text: string): boolean => headerOf(text.split('\n')) !== undefined;
 
+interface Header {
+  /** Index of its line. */
+  readonly at: number;
+  readonly names: readonly string[];
+}
+
 /** The line that names the columns: GPU0 first, and a row GPU0 under it. */
-function headerOf(lines: readonly string[]): { readonly at: number; readonly names: readonly string[] } | undefined {
+function headerOf(lines: readonly string[]): Header | undefined {
   for (const [at, line] of lines.entries()) {
     const words = wordsOf(line);
     if (words[0] !== 'GPU0' || words.some((word) => cell.test(word) && word !== '-')) continue;
@@ -35,6 +41,46 @@ function headerOf(lines: readonly string[]): { readonly at: number; readonly nam
     if (names.every((name) => column.test(name))) return { at, names };
   }
   return undefined;
+}
+
+/** What stands in the lines of a matrix. */
+interface Lines {
+  readonly rows: readonly Row[];
+  /** Names of devices by those of the columns. */
+  readonly legend: ReadonlyMap<string, string>;
+  /** Lines that are no rows. */
+  readonly beside: readonly string[];
+}
+
+/** Sorts the lines around and below a header. Throws `InputError` for a row with other words, or that is cut off. */
+function linesOf(lines: readonly string[], { at, names }: Header, where: string): Lines {
+  const rows: Row[] = [];
+  const legend = new Map<string, string>();
+  const beside: string[] = lines.slice(0, at);
+  for (const [offset, line] of lines.slice(at + 1).entries()) {
+    const words = wordsOf(line);
+    const [name = ''] = words;
+    if (rows.length < names.length && name === names[rows.length]) {
+      const cells = words.slice(1, names.length + 1);
+      checkRow({ name, cells }, names, { file: where, line: at + offset + 2 });
+      rows.push({ name, cells });
+      continue;
+    }
+    const [, nic, device] = /^\s*(NIC\d+):\s*(\S+)\s*$/u.exec(line.replace(escapes, '')) ?? [];
+    if (nic !== undefined && device !== undefined) legend.set(nic, device);
+    beside.push(line);
+  }
+  return { rows, legend, beside };
+}
+
+function checkRow({ name, cells }: Row, names: readonly string[], at: { file: string; line: number }): void {
+  const bad = cells.findIndex((one) => !cell.test(one));
+  if (bad < 0 && cells.length >= names.length) return;
+  const wrong = bad >= 0 ? `has "${cells[bad] ?? ''}" for ${names[bad] ?? ''}` : 'is cut off';
+  throw new InputError(`row ${name} ${wrong}`, {
+    ...at,
+    expected: `${names.length} entries like NV18, PIX, NODE or SYS`,
+  });
 }
 
 /** Reads the matrix, whatever stands around it. Throws `InputError` that says which line is wrong. */
@@ -51,31 +97,7 @@ export function readTopologyMatrix(
       expected: 'a line GPU0 GPU1 …, as nvidia-smi topo -m prints',
     });
   const { names } = header;
-  const rows: Row[] = [];
-  const legend = new Map<string, string>();
-  const beside: string[] = lines.slice(0, header.at);
-  for (const [offset, line] of lines.slice(header.at + 1).entries()) {
-    const words = wordsOf(line);
-    const [name = ''] = words;
-    if (rows.length < names.length && name === names[rows.length]) {
-      const cells = words.slice(1, names.length + 1);
-      const bad = cells.findIndex((one) => !cell.test(one));
-      if (bad >= 0 || cells.length < names.length)
-        throw new InputError(
-          `row ${name} ${bad >= 0 ? `has "${cells[bad] ?? ''}" for ${names[bad] ?? ''}` : 'is cut off'}`,
-          {
-            file: where,
-            line: header.at + offset + 2,
-            expected: `${names.length} entries like NV18, PIX, NODE or SYS`,
-          },
-        );
-      rows.push({ name, cells });
-      continue;
-    }
-    const [, nic, device] = /^\s*(NIC\d+):\s*(\S+)\s*$/u.exec(line.replace(escapes, '')) ?? [];
-    if (nic !== undefined && device !== undefined) legend.set(nic, device);
-    beside.push(line);
-  }
+  const { rows, legend, beside } = linesOf(lines, header, where);
   const isGpu = (name: string): boolean => name.startsWith('GPU');
   const gpuAt = names.flatMap((name, index) => (isGpu(name) ? [index] : []));
   const nicAt = names.flatMap((name, index) => (isGpu(name) ? [] : [index]));

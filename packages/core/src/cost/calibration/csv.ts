@@ -6,7 +6,7 @@
  */
 import { InputError } from '../../units/index.js';
 import { parseOp } from './measurement.js';
-import type { Measurement } from './measurement.js';
+import type { MeasuredOp, Measurement } from './measurement.js';
 import type { Reading } from './nccl-tests.js';
 
 export interface CsvReading extends Reading {
@@ -14,15 +14,17 @@ export interface CsvReading extends Reading {
   readonly skipped: number;
 }
 
+/** `line` is that of its first character. */
+export interface CsvRecord {
+  readonly line: number;
+  readonly fields: readonly string[];
+}
+
 /**
- * Splits CSV text into records; quotes as in RFC 4180; lines that start with `#` are notes. `line` is that of the
- * record's first character. Throws `InputError` for a quote that is never closed: it would swallow all records after
- * it.
+ * Splits CSV text into records; quotes as in RFC 4180; lines that start with `#` are notes. Throws
+ * `InputError` for a quote that is never closed: it would swallow all records after it.
  */
-export function csvRecords(
-  text: string,
-  fileName: string,
-): { readonly line: number; readonly fields: readonly string[] }[] {
+export function csvRecords(text: string, fileName: string): CsvRecord[] {
   const records: { line: number; fields: string[] }[] = [];
   let fields: string[] = [];
   let field = '';
@@ -69,28 +71,68 @@ export function csvRecords(
 /** Rows that are named one by one. */
 const doubtsShown = 20;
 
+/** The names of the columns, of which those that are needed are there. Throws `InputError`. */
+function columnsOf(header: CsvRecord | undefined, file: string): string[] {
+  const names = header?.fields.map((name) => name.trim()) ?? [];
+  const missing = ['op', 'size_bytes', 'time_us'].filter((name) => !names.includes(name));
+  if (!names.includes('ranks') && !names.includes('gpus')) missing.push('ranks');
+  if (missing.length > 0)
+    throw new InputError(`columns ${missing.join(', ')} are missing`, {
+      file,
+      line: header?.line ?? 1,
+      expected: 'a first line like op,ranks,nodes,gpu,size_bytes,time_us',
+    });
+  return names;
+}
+
+/** The text of a column in a row; empty where there is none. */
+type Cells = (name: string) => string;
+
+/** A row that claims to be a measurement. Throws `InputError` for a number that is none. */
+function measurementOf(
+  op: MeasuredOp,
+  get: Cells,
+  at: { readonly file: string; readonly line: number; readonly ranksName: 'ranks' | 'gpus' },
+): Measurement {
+  const { file, line, ranksName } = at;
+  const number = (name: string): number => {
+    const value = get(name) === '' ? Number.NaN : Number(get(name));
+    if (Number.isFinite(value)) return value;
+    throw new InputError(`"${get(name)}" is not a number`, { file, line, path: name, expected: 'a number' });
+  };
+  const version = /NCCL (\d[\w.]*)/u.exec(get('notes'))?.[1];
+  const inPlace = get('in_place_us') === '' ? undefined : number('in_place_us');
+  const groups = get('groups') === '' ? 1 : number('groups');
+  return {
+    source: file,
+    line,
+    origin: get('source'),
+    gpu: get('gpu'),
+    system: get('system'),
+    library: get('library') || (version === undefined ? 'nccl' : `nccl ${version}`),
+    op,
+    ranks: number(ranksName),
+    nodes: get('nodes') === '' ? null : number('nodes'),
+    ...(groups > 1 ? { groups } : {}),
+    bytes: number('size_bytes'),
+    seconds: number('time_us') * 1e-6,
+    ...(inPlace === undefined ? {} : { inPlaceSeconds: inPlace * 1e-6 }),
+  };
+}
+
 /**
  * Reads the CSV form; warns of rows that are cut. Throws `InputError` for missing columns and, with its line, for a
  * number that is none in a row that claims to be a measurement.
  */
 export function readMeasurementsCsv(text: string, fileName: string): CsvReading {
   const [header, ...records] = csvRecords(text, fileName);
-  const names = header?.fields.map((name) => name.trim()) ?? [];
-  const missing = ['op', 'size_bytes', 'time_us'].filter((name) => !names.includes(name));
+  const names = columnsOf(header, fileName);
   const ranksName = names.includes('ranks') ? 'ranks' : 'gpus';
-  if (!names.includes(ranksName)) missing.push('ranks');
-  if (header === undefined || missing.length > 0) {
-    throw new InputError(`columns ${missing.join(', ')} are missing`, {
-      file: fileName,
-      line: header?.line ?? 1,
-      expected: 'a first line like op,ranks,nodes,gpu,size_bytes,time_us',
-    });
-  }
   const measurements: Measurement[] = [];
   const doubts: string[] = [];
   let skipped = 0;
   for (const { line, fields } of records) {
-    const get = (name: string): string => (fields[names.indexOf(name)] ?? '').trim();
+    const get: Cells = (name) => (fields[names.indexOf(name)] ?? '').trim();
     const op = parseOp(get('op'));
     if (op === undefined || get('size_bytes') === '' || get('time_us') === '') {
       skipped++;
@@ -104,34 +146,7 @@ export function readMeasurementsCsv(text: string, fileName: string): CsvReading 
     if (fields.length !== names.length) {
       doubts.push(`${fileName}:${line}: row has ${fields.length} columns, the header ${names.length}; it is used`);
     }
-    const number = (name: string): number => {
-      const value = get(name) === '' ? Number.NaN : Number(get(name));
-      if (Number.isFinite(value)) return value;
-      throw new InputError(`"${get(name)}" is not a number`, {
-        file: fileName,
-        line,
-        path: name,
-        expected: 'a number',
-      });
-    };
-    const version = /NCCL (\d[\w.]*)/u.exec(get('notes'))?.[1];
-    const inPlace = names.includes('in_place_us') && get('in_place_us') !== '' ? number('in_place_us') : undefined;
-    const groups = names.includes('groups') && get('groups') !== '' ? number('groups') : 1;
-    measurements.push({
-      source: fileName,
-      line,
-      origin: get('source'),
-      gpu: get('gpu'),
-      system: get('system'),
-      library: get('library') || (version === undefined ? 'nccl' : `nccl ${version}`),
-      op,
-      ranks: number(ranksName),
-      nodes: get('nodes') === '' ? null : number('nodes'),
-      ...(groups > 1 ? { groups } : {}),
-      bytes: number('size_bytes'),
-      seconds: number('time_us') * 1e-6,
-      ...(inPlace === undefined ? {} : { inPlaceSeconds: inPlace * 1e-6 }),
-    });
+    measurements.push(measurementOf(op, get, { file: fileName, line, ranksName }));
   }
   const more = doubts.length - doubtsShown;
   const warnings = doubts.slice(0, doubtsShown);

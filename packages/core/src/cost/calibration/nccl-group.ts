@@ -76,33 +76,14 @@ export function groupOf({
   const fitting = tried.find(({ verdict }) => typeof verdict === 'number' || verdict === undefined);
   const [first] = tried;
   const at = { file, line: table.line };
-  if (fitting === undefined && first !== undefined) {
-    const conflict = typeof first.verdict === 'string' ? first.verdict : '';
-    throw new InputError(`contradicts itself: ${conflict}`, {
-      ...at,
-      expected: 'rank lines, size / count, busbw / algbw and command that agree',
-      hint: 'say which is right with --ranks and --nodes, or --op, if lines were taken out or pasted from another run',
-    });
-  }
+  if (fitting === undefined && first !== undefined)
+    throw contradiction(typeof first.verdict === 'string' ? first.verdict : '', at);
   const ranks = typeof fitting?.verdict === 'number' ? fitting.verdict : undefined;
   const op =
     fitting?.op.op ?? opOfRows({ table, rows, evidence: { listing, bandwidths, fileName, options }, file, warnings });
-  if (op === undefined) {
-    return new InputError('cannot tell which collective this table is of', {
-      ...at,
-      expected: 'a command line above it (all_gather_perf ...), or its name in the file name',
-      hint: 'give the collective, as --op all_gather',
-    });
-  }
+  if (op === undefined) return unknownCollective(at);
   const found = ranks ?? asNumber(ranksFor(op, { rows, listing, bandwidths, fileName, options }));
-  if (found === undefined) {
-    const why = listing === undefined ? '' : `: ${listing.says}`;
-    return new InputError(`cannot tell how many ranks took part${why}`, {
-      ...at,
-      expected: 'all lines "# Rank 0 ..." above the table, or the number in the file name (2node_16gpu)',
-      hint: 'give the number, as --ranks 16',
-    });
-  }
+  if (found === undefined) return unknownRanks(listing, at);
   if (first !== undefined && fitting !== undefined && first !== fitting) {
     warnings.push(
       `${file}:${table.line}: ${first.op.says} says ${first.op.op}, but ${String(first.verdict)}; read as ${op}, ` +
@@ -115,6 +96,32 @@ export function groupOf({
   const nodes = options.nodes ?? nodesOf(listing, found, fileName.nodes);
   return { op, ranks: found, nodes, groups: listing?.groups ?? 1 };
 }
+
+interface At {
+  readonly file: string;
+  readonly line: number;
+}
+
+const contradiction = (conflict: string, at: At): InputError =>
+  new InputError(`contradicts itself: ${conflict}`, {
+    ...at,
+    expected: 'rank lines, size / count, busbw / algbw and command that agree',
+    hint: 'say which is right with --ranks and --nodes, or --op, if lines were taken out or pasted from another run',
+  });
+
+const unknownCollective = (at: At): InputError =>
+  new InputError('cannot tell which collective this table is of', {
+    ...at,
+    expected: 'a command line above it (all_gather_perf ...), or its name in the file name',
+    hint: 'give the collective, as --op all_gather',
+  });
+
+const unknownRanks = (listing: Listing | undefined, at: At): InputError =>
+  new InputError(`cannot tell how many ranks took part${listing === undefined ? '' : `: ${listing.says}`}`, {
+    ...at,
+    expected: 'all lines "# Rank 0 ..." above the table, or the number in the file name (2node_16gpu)',
+    hint: 'give the number, as --ranks 16',
+  });
 
 const asNumber = (verdict: number | string | undefined): number | undefined =>
   typeof verdict === 'number' ? verdict : undefined;

@@ -29,10 +29,11 @@ function stageOf({ sharing = 'distributed-optimizer', layout, model }: ExportPla
   return stage;
 }
 
-/** Keys with dots for what lies inside. Throws `InputError` for layouts that AutoEP refuses. */
-export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportOptions): Exported {
-  const { model, layout, sequences, microBatches, strategy, recompute = 'none' } = plan;
-  const { tp, pp, cp, ep, etp, dp } = layout;
+const of = (field: string, value: ExportSetting['value'], reason: string): ExportSetting => ({ field, value, reason });
+
+/** Throws `InputError` for layouts, models and precisions that AutoEP refuses. */
+function checkPlan({ model, layout, precision = 'bf16' }: ExportPlan): void {
+  const { tp, pp, cp, ep, etp } = layout;
   if (pp > 1)
     throw refuse(
       'layout.pp',
@@ -43,78 +44,97 @@ export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportO
     throw refuse('layout.cp', `context parallel size ${cp}: AutoEP runs without sequence parallelism`, 'cp=1');
   if (model.experts > 0 && etp > 1)
     throw refuse('layout.etp', `expert tensor parallel size ${etp}: only 1 is taken`, 'etp=1, with ep up to tp·dp');
-  const preset = presets[model.family];
-  if (model.experts > 0 && ep > 1 && preset === undefined)
+  if (model.experts > 0 && ep > 1 && presets[model.family] === undefined)
     throw refuse(
       'model',
       `AutoEP has no preset for ${model.family}`,
       `one of ${Object.keys(presets).join(', ')}, or name patterns written by hand`,
     );
-  if (model.latentAttention === undefined && layout.tp > 1 && model.keyValueHeads % tp !== 0)
+  if (model.latentAttention === undefined && tp > 1 && model.keyValueHeads % tp !== 0)
     throw refuse(
       'layout.tp',
       `${model.keyValueHeads} heads of keys and values do not divide over ${tp}`,
       'a divisor of them',
     );
+  if (precision !== 'bf16') throw refuse('precision', `products in ${precision}`, 'bf16');
+}
+
+/** Throws `InputError` for a dispatcher that is not AutoEP's, unless the nearest will do. */
+function checkDispatcher({ layout, strategy }: ExportPlan, nearest: boolean): void {
   const name = halvesName(strategy);
-  const plain = tp === 1 ? plainPair(strategy) : name === 'sliced' || name === 'scattered';
-  if (!plain && !nearest)
-    throw new InputError(`DeepSpeed has no dispatcher like ${name}`, {
-      path: 'strategy',
-      expected: 'sliced or scattered',
-      hint: "--nearest writes AutoEP's own",
-    });
-  const of = (field: string, value: ExportSetting['value'], reason: string): ExportSetting => ({
-    field,
-    value,
-    reason,
+  const plain = layout.tp === 1 ? plainPair(strategy) : name === 'sliced' || name === 'scattered';
+  if (plain || nearest) return;
+  throw new InputError(`DeepSpeed has no dispatcher like ${name}`, {
+    path: 'strategy',
+    expected: 'sliced or scattered',
+    hint: "--nearest writes AutoEP's own",
   });
-  if (plan.precision !== undefined && plan.precision !== 'bf16')
-    throw refuse('precision', `products in ${plan.precision}`, 'bf16');
+}
+
+const batchSettings = ({ sequences, microBatches, layout: { dp } }: ExportPlan): ExportSetting[] => [
+  of(
+    'train_batch_size',
+    sequences * microBatches * dp,
+    `${sequences} x ${microBatches} micro-batches x ${dp} replicas`,
+  ),
+  of('train_micro_batch_size_per_gpu', sequences, 'sequences of one micro-batch'),
+  of('gradient_accumulation_steps', microBatches, 'micro-batches of a step'),
+];
+
+const zeroSettings = (plan: ExportPlan): ExportSetting[] => [
+  of(
+    'zero_optimization.stage',
+    stageOf(plan),
+    `${sharedAt[stageOf(plan)]} over the replicas; beside tensor parallelism AutoEP takes stage 2 at most`,
+  ),
+  of(
+    'zero_optimization.overlap_comm',
+    true,
+    'gradients are reduced beside the backward pass; the default only at stage 3',
+  ),
+];
+
+const expertSettings = ({ model, layout: { ep } }: ExportPlan): ExportSetting[] =>
+  model.experts > 0 && ep > 1
+    ? [
+        of('expert_parallel.enabled', true, 'AutoEP'),
+        of('expert_parallel.autoep_size', ep, `${model.experts} experts, ${model.experts / ep} a rank`),
+        of('expert_parallel.expert_tensor_parallel_size', 1, 'the only size that is taken'),
+        of('expert_parallel.preset_model', presets[model.family] ?? '', 'where the experts are in the model'),
+      ]
+    : [];
+
+function notesOf({ strategy, overlapExperts, recompute = 'none' }: ExportPlan): string[] {
   const { forward, backward } = strategy.chunks;
+  return [
+    ...(forward > 1 || backward > 1
+      ? [`chunks: DeepSpeed does not cut a layer's exchange (the plan: ${forward} forward, ${backward} backward)`]
+      : []),
+    ...(overlapExperts === true
+      ? ["the experts' exchange does not run beside another micro-batch, as the plan has it: DeepSpeed has no key"]
+      : []),
+    ...(recompute === 'none'
+      ? []
+      : ['recomputation is asked for in the model: gradient_checkpointing_enable() of Transformers']),
+    "sequence length, data and optimizer are the training script's",
+  ];
+}
+
+/** Keys with dots for what lies inside. Throws `InputError` for layouts that AutoEP refuses. */
+export function deepspeedSettings(plan: ExportPlan, { nearest = false }: ExportOptions): Exported {
+  checkPlan(plan);
+  checkDispatcher(plan, nearest);
+  const { tp } = plan.layout;
   return {
     settings: [
-      of(
-        'train_batch_size',
-        sequences * microBatches * dp,
-        `${sequences} x ${microBatches} micro-batches x ${dp} replicas`,
-      ),
-      of('train_micro_batch_size_per_gpu', sequences, 'sequences of one micro-batch'),
-      of('gradient_accumulation_steps', microBatches, 'micro-batches of a step'),
+      ...batchSettings(plan),
       of('bf16.enabled', true, 'weights and activations in bfloat16'),
-      of(
-        'zero_optimization.stage',
-        stageOf(plan),
-        `${sharedAt[stageOf(plan)]} over the replicas; beside tensor parallelism AutoEP takes stage 2 at most`,
-      ),
-      of(
-        'zero_optimization.overlap_comm',
-        true,
-        'gradients are reduced beside the backward pass; the default only at stage 3',
-      ),
-      ...(model.experts > 0 && ep > 1
-        ? [
-            of('expert_parallel.enabled', true, 'AutoEP'),
-            of('expert_parallel.autoep_size', ep, `${model.experts} experts, ${model.experts / ep} a rank`),
-            of('expert_parallel.expert_tensor_parallel_size', 1, 'the only size that is taken'),
-            of('expert_parallel.preset_model', preset ?? '', 'where the experts are in the model'),
-          ]
-        : []),
-      ...(tp > 1 ? [of('tensor_parallel.autotp_size', tp, `${model.attentionHeads} heads over ${tp}`)] : []),
+      ...zeroSettings(plan),
+      ...expertSettings(plan),
+      ...(tp > 1 ? [of('tensor_parallel.autotp_size', tp, `${plan.model.attentionHeads} heads over ${tp}`)] : []),
     ],
     environment: [],
-    notes: [
-      ...(forward > 1 || backward > 1
-        ? [`chunks: DeepSpeed does not cut a layer's exchange (the plan: ${forward} forward, ${backward} backward)`]
-        : []),
-      ...(plan.overlapExperts === true
-        ? ["the experts' exchange does not run beside another micro-batch, as the plan has it: DeepSpeed has no key"]
-        : []),
-      ...(recompute === 'none'
-        ? []
-        : ['recomputation is asked for in the model: gradient_checkpointing_enable() of Transformers']),
-      "sequence length, data and optimizer are the training script's",
-    ],
+    notes: notesOf(plan),
   };
 }
 

@@ -87,75 +87,73 @@ function notesOf({
   ];
 }
 
+function degreeSettings(plan: ExportPlan, options: ExportOptions): ExportSetting[] {
+  const { model, layout, sequence, cluster } = plan;
+  const { tp, pp, cp, dp, ep } = layout;
+  return [
+    of('parallelism.data_parallel_replicate_degree', 1, 'parameters are sharded over all replicas'),
+    of(
+      'parallelism.data_parallel_shard_degree',
+      dp,
+      `${dp} replicas; the product of all degrees is ${deviceCount(cluster)}`,
+    ),
+    of('parallelism.context_parallel_degree', cp, cp === 1 ? 'sequences stay whole' : `${sequence} tokens over ${cp}`),
+    of('parallelism.tensor_parallel_degree', tp, `${model.attentionHeads} heads over ${tp}`),
+    of(
+      'parallelism.pipeline_parallel_degree',
+      pp,
+      pp === 1 ? 'no pipeline' : `${model.layers} layers over ${pp} stages`,
+    ),
+    ...pipelineSettings(plan),
+    ...(model.experts > 0
+      ? [
+          of('parallelism.expert_parallel_degree', ep, `${model.experts} experts, ${model.experts / ep} a rank`),
+          of('parallelism.expert_parallel_comm_backend', dispatcherOf(plan, options), 'how tokens travel to experts'),
+        ]
+      : []),
+  ];
+}
+
+function trainingSettings(plan: ExportPlan): ExportSetting[] {
+  const { layout, sequence, sequences, microBatches, recompute = 'none', precision = 'bf16' } = plan;
+  const { pp, dp } = layout;
+  return [
+    of('training.seq_len', sequence, 'tokens of a sequence'),
+    of(
+      'training.local_batch_size',
+      pp > 1 ? sequences * microBatches : sequences,
+      pp > 1
+        ? 'sequences of a replica in a step, cut into micro-batches by the pipeline'
+        : 'sequences of one micro-batch',
+    ),
+    of(
+      'training.global_batch_size',
+      sequences * microBatches * dp,
+      `${sequences} x ${microBatches} micro-batches x ${dp} replicas`,
+    ),
+    of(
+      'activation_checkpoint.mode',
+      recompute === 'none' || recompute === 'full' ? recompute : 'selective',
+      recompute === 'none' ? 'everything is kept' : 'parts are computed again',
+    ),
+    ...(precision === 'bf16'
+      ? []
+      : [of('model.converters', convertersOf(precision), `products in ${precision}; needs torchao`)]),
+  ];
+}
+
 /** Keys as `section.name`. Throws `InputError` for layouts that torchtitan refuses. */
 export function torchtitanSettings(plan: ExportPlan, options: ExportOptions): Exported {
-  const {
-    model,
-    layout,
-    sequence,
-    sequences,
-    microBatches,
-    strategy,
-    recompute = 'none',
-    cluster,
-    precision = 'bf16',
-  } = plan;
-  const { tp, pp, cp, dp, ep, etp } = layout;
-  if (model.experts > 0 && etp > 1)
+  const { model, layout, strategy } = plan;
+  if (model.experts > 0 && layout.etp > 1)
     throw refuse(
       'layout.etp',
-      `expert tensor parallel size ${etp}: it was removed (#3167)`,
+      `expert tensor parallel size ${layout.etp}: it was removed (#3167)`,
       'etp=1, with ep up to tp·cp·dp',
     );
   const { forward, backward } = strategy.chunks;
   return {
-    settings: [
-      of('parallelism.data_parallel_replicate_degree', 1, 'parameters are sharded over all replicas'),
-      of(
-        'parallelism.data_parallel_shard_degree',
-        dp,
-        `${dp} replicas; the product of all degrees is ${deviceCount(cluster)}`,
-      ),
-      of(
-        'parallelism.context_parallel_degree',
-        cp,
-        cp === 1 ? 'sequences stay whole' : `${sequence} tokens over ${cp}`,
-      ),
-      of('parallelism.tensor_parallel_degree', tp, `${model.attentionHeads} heads over ${tp}`),
-      of(
-        'parallelism.pipeline_parallel_degree',
-        pp,
-        pp === 1 ? 'no pipeline' : `${model.layers} layers over ${pp} stages`,
-      ),
-      ...pipelineSettings(plan),
-      ...(model.experts > 0
-        ? [
-            of('parallelism.expert_parallel_degree', ep, `${model.experts} experts, ${model.experts / ep} a rank`),
-            of('parallelism.expert_parallel_comm_backend', dispatcherOf(plan, options), 'how tokens travel to experts'),
-          ]
-        : []),
-      of('training.seq_len', sequence, 'tokens of a sequence'),
-      of(
-        'training.local_batch_size',
-        pp > 1 ? sequences * microBatches : sequences,
-        pp > 1
-          ? 'sequences of a replica in a step, cut into micro-batches by the pipeline'
-          : 'sequences of one micro-batch',
-      ),
-      of(
-        'training.global_batch_size',
-        sequences * microBatches * dp,
-        `${sequences} x ${microBatches} micro-batches x ${dp} replicas`,
-      ),
-      of(
-        'activation_checkpoint.mode',
-        recompute === 'none' || recompute === 'full' ? recompute : 'selective',
-        recompute === 'none' ? 'everything is kept' : 'parts are computed again',
-      ),
-      ...(precision === 'bf16'
-        ? []
-        : [of('model.converters', convertersOf(precision), `products in ${precision}; needs torchao`)]),
-    ],
+    settings: [...degreeSettings(plan, options), ...trainingSettings(plan)],
     environment: [],
     notes: [
       ...(forward > 1 || backward > 1
