@@ -18,7 +18,7 @@ import { matrixWork, memoryWork } from './work.js';
 /** Forward: adds attention's output to `stream`. */
 export function attentionForward(step: StepShape): Template {
   const s = setUp(step);
-  const { builder, shape, activation, rows, hiddenSize, bytes, qkvColumns, contextColumns } = s;
+  const { builder, shape, activation, rows, hiddenSize, bytes } = s;
   builder.region(streamRegion('stream', shape));
   const sliced = activation === 'sequence';
   const normed = sliced
@@ -41,6 +41,20 @@ export function attentionForward(step: StepShape): Template {
     emitProjection(s);
     emitRotation(s, step.layout.tp);
   } else emitLatentProjection(s);
+  emitCore(s);
+  const output = reducePartial(builder, shape, 'attention.output', 'reduce');
+  builder.kernel({
+    id: 'residual',
+    kernel: 'residual.add',
+    operands: { from: read(output), to: add('stream') },
+    work: memoryWork('add', 3 * hiddenSize * bytes, { rows }),
+  });
+  return builder.build('attention.forward', activation, activation);
+}
+
+/** Attention over the projected rows, and the projection of what it found. */
+function emitCore(s: SetUp): void {
+  const { builder, shape, hiddenSize, bytes, qkvColumns, contextColumns } = s;
   builder.kernel({
     id: 'core',
     kernel: 'attention.core',
@@ -77,14 +91,6 @@ export function attentionForward(step: StepShape): Template {
       parts: [{ kind: 'product', columns: hiddenSize, depth: contextColumns }],
     }),
   });
-  const output = reducePartial(builder, shape, 'attention.output', 'reduce');
-  builder.kernel({
-    id: 'residual',
-    kernel: 'residual.add',
-    operands: { from: read(output), to: add('stream') },
-    work: memoryWork('add', 3 * hiddenSize * bytes, { rows }),
-  });
-  return builder.build('attention.forward', activation, activation);
 }
 
 function emitCoreBackward(s: SetUp, source: string): void {

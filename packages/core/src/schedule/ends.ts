@@ -188,12 +188,8 @@ export function headForward(step: StepShape): Template {
   return builder.build('head.forward', activation, activation);
 }
 
-/** Cross entropy over the shares of the vocabulary, and the auxiliary loss from the statistics of all ranks. */
-function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShape): void {
-  const { layout, model } = step;
-  const { tp, dp, cp, pp } = layout;
-  builder.region(lossRegion);
-  builder.region(statisticsRegion(model.experts));
+/** Each token's largest logit and sum of exponentials, over the shares of the vocabulary. */
+function emitSums({ builder, shape, vocabulary, cut }: HeadSetUp, tp: number): void {
   builder.kernel({
     id: 'max',
     kernel: 'head.max',
@@ -227,6 +223,16 @@ function emitLoss({ builder, shape, vocabulary, cut }: HeadSetUp, step: StepShap
       collective: { name: 'all_reduce', group: 'tp' },
       operands: { buffer: add('head.sums') },
     });
+}
+
+/** Cross entropy over the shares of the vocabulary, and the auxiliary loss from the statistics of all ranks. */
+function emitLoss(s: HeadSetUp, step: StepShape): void {
+  const { builder, shape } = s;
+  const { layout, model } = step;
+  const { tp, dp, cp, pp } = layout;
+  builder.region(lossRegion);
+  builder.region(statisticsRegion(model.experts));
+  emitSums(s, layout.tp);
   // Every rank counts its own slice's picks, so the dense group's sum counts each token once.
   if (tp * dp * cp > 1)
     builder.collective({

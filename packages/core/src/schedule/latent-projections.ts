@@ -146,12 +146,18 @@ function gradientRegions(s: SetUp) {
 
 /** From the gradient of the planes to that of the normed input, a partial sum over TP. */
 export function emitLatentProjectionBackward(s: SetUp): void {
+  const d = gradientRegions(s);
+  emitExpandBackward(s, d);
+  emitLowNormBackward(s, d);
+  emitCompressBackward(s, d);
+}
+
+type GradientRegions = ReturnType<typeof gradientRegions>;
+
+function emitExpandBackward(s: SetUp, d: GradientRegions): void {
   const { builder, weightOf, gradientOf } = s;
   const of = shapes(s);
-  const d = gradientRegions(s);
   const low = d.queryLow !== undefined;
-  const biased = s.model.attentionBias !== 'none';
-  const { down, up } = products(s);
   builder.kernel({
     id: 'expand',
     kernel: 'latent.expand.backward',
@@ -168,8 +174,14 @@ export function emitLatentProjectionBackward(s: SetUp): void {
       keyValueUpGradient: gradientOf(of.keyValueUp),
     },
     arguments: s.fields.latent,
-    work: productWork(s, up, 'backward'),
+    work: productWork(s, products(s).up, 'backward'),
   });
+}
+
+function emitLowNormBackward(s: SetUp, d: GradientRegions): void {
+  const { builder, weightOf, gradientOf } = s;
+  const of = shapes(s);
+  const low = d.queryLow !== undefined;
   builder.kernel({
     id: 'lowNorm',
     kernel: 'latent.norm.backward',
@@ -189,6 +201,13 @@ export function emitLatentProjectionBackward(s: SetUp): void {
     arguments: { epsilon: lowRankEpsilon },
     work: memoryWork('norm', 4 * normColumns(s) * s.bytes, { rows: s.shape.tokens }),
   });
+}
+
+function emitCompressBackward(s: SetUp, d: GradientRegions): void {
+  const { builder, weightOf, gradientOf } = s;
+  const of = shapes(s);
+  const low = d.queryLow !== undefined;
+  const biased = s.model.attentionBias !== 'none';
   builder.kernel({
     id: 'compress',
     kernel: 'latent.compress.backward',
@@ -206,6 +225,6 @@ export function emitLatentProjectionBackward(s: SetUp): void {
       keyValueDownBiasGradient: biased ? gradientOf(of.keyValueDownBias) : undefined,
     },
     arguments: { accumulate: !low },
-    work: productWork(s, down, 'backward'),
+    work: productWork(s, products(s).down, 'backward'),
   });
 }

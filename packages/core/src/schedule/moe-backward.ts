@@ -153,7 +153,6 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
   const { builder, activation, elementBytes } = p;
   const { hiddenSize, layout, numerics = usualNumerics } = shape;
   const of = strategy.chunks.backward;
-  const expert = expertSize(shape);
   declareRegions(p);
   const outgoing = outgoingHalves.get(strategy.dispatch);
   let gathered: string | undefined;
@@ -170,8 +169,6 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     emitWeights(p);
     emitRouter(p);
   }
-  const costs = expertCosts(p);
-  const biases = biasShapes(shape);
   const returned = emitReturning({
     p,
     of,
@@ -179,46 +176,13 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     saved: false,
     compute: (chunk) => {
       if (weighs) weighGradients(p, 'expert.outputGradient', { chunk, of }, sums ? 'expert.output' : undefined);
-      builder.kernel({
-        id: { task: 'experts', chunk, of },
-        kernel: 'moe.experts.inputGradient',
-        operands: {
-          outputGradient: read('expert.outputGradient', chunk, of),
-          gateUpRows: read('expert.gateUp', chunk, of),
-          gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
-          down: weight(builder, shape.dtype, downShape(shape)),
-          activated: write('expert.activated', chunk, of),
-          gateUpGradient: write('expert.gateUpGradient', chunk, of),
-          inputGradient: write('expert.inputGradient', chunk, of),
-        },
-        arguments: { clamp: numerics.clampedSwiglu },
-        work: matrixWork({ ...costs, rows: expert, chunk, of, parts: inputGradientParts(expertFeedForward(p)) }),
-      });
+      emitExpertsBackward(p, { chunk, of });
     },
   });
   const late = overlaps(shape.overlap, 'weightGradients');
   if (sums && !late) emitPickGradients(p);
   // Weight gradients need no communication: they fill the compute lane while the last chunks travel.
-  builder.kernel({
-    id: 'experts.weights',
-    kernel: 'moe.experts.weightGradient',
-    operands: {
-      input: read('expert.input'),
-      activated: read('expert.activated'),
-      gateUpGradient: read('expert.gateUpGradient'),
-      outputGradient: read('expert.outputGradient'),
-      gateUpWeightGradient: gradient(builder, gateUpShape(shape)),
-      downWeightGradient: gradient(builder, downShape(shape)),
-      gateUpBiasGradient: biases.gateUp && gradient(builder, biases.gateUp),
-      downBiasGradient: biases.down && gradient(builder, biases.down),
-    },
-    work: matrixWork({
-      ...costs,
-      rows: expert,
-      fixedBytes: 2 * costs.fixedBytes,
-      parts: weightGradientParts(expertFeedForward(p)),
-    }),
-  });
+  emitExpertWeights(p);
   if (sums && late) emitPickGradients(p);
   if (sums) emitRouter(p);
   sumReturned(p, of, returned);
@@ -239,6 +203,54 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
     work: memoryWork('norm', 5 * hiddenSize * elementBytes, { rows: streamRows(shape.tokens, shape) }),
   });
   return withOverlap(builder.build('moe.backward', activation, activation), shape.overlap);
+}
+
+/** A chunk's gradient of the experts' inputs, and of what lies between. */
+function emitExpertsBackward(p: Parts, { chunk, of }: { readonly chunk: number; readonly of: number }): void {
+  const { builder, shape } = p;
+  const rows = expertSize(shape);
+  builder.kernel({
+    id: { task: 'experts', chunk, of },
+    kernel: 'moe.experts.inputGradient',
+    operands: {
+      outputGradient: read('expert.outputGradient', chunk, of),
+      gateUpRows: read('expert.gateUp', chunk, of),
+      gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
+      down: weight(builder, shape.dtype, downShape(shape)),
+      activated: write('expert.activated', chunk, of),
+      gateUpGradient: write('expert.gateUpGradient', chunk, of),
+      inputGradient: write('expert.inputGradient', chunk, of),
+    },
+    arguments: { clamp: (shape.numerics ?? usualNumerics).clampedSwiglu },
+    work: matrixWork({ ...expertCosts(p), rows, chunk, of, parts: inputGradientParts(expertFeedForward(p)) }),
+  });
+}
+
+/** Gradients of the experts' weights, of all rows. */
+function emitExpertWeights(p: Parts): void {
+  const { builder, shape } = p;
+  const costs = expertCosts(p);
+  const biases = biasShapes(shape);
+  builder.kernel({
+    id: 'experts.weights',
+    kernel: 'moe.experts.weightGradient',
+    operands: {
+      input: read('expert.input'),
+      activated: read('expert.activated'),
+      gateUpGradient: read('expert.gateUpGradient'),
+      outputGradient: read('expert.outputGradient'),
+      gateUpWeightGradient: gradient(builder, gateUpShape(shape)),
+      downWeightGradient: gradient(builder, downShape(shape)),
+      gateUpBiasGradient: biases.gateUp && gradient(builder, biases.gateUp),
+      downBiasGradient: biases.down && gradient(builder, biases.down),
+    },
+    work: matrixWork({
+      ...costs,
+      rows: expertSize(shape),
+      fixedBytes: 2 * costs.fixedBytes,
+      parts: weightGradientParts(expertFeedForward(p)),
+    }),
+  });
 }
 
 /** Adds the gradients of the tokens' rows to what came through the router. */

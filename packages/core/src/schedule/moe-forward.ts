@@ -161,12 +161,8 @@ function emitCounts(p: Parts): void {
   builder.bind('bind', { counts: read(counts), ids: read('route.ids') });
 }
 
-/** Forward of one MoE layer: adds the layer's output to `stream`. */
-export function moeForward(shape: MoeShape, strategy: Strategy): Template {
-  const p = parts(shape, strategy);
-  const { builder, activation, elementBytes } = p;
-  const { hiddenSize, layout, numerics = usualNumerics } = shape;
-  const of = strategy.chunks.forward;
+function emitNorm({ builder, shape, elementBytes }: Parts): void {
+  const { hiddenSize, numerics = usualNumerics } = shape;
   const rows = streamRows(shape.tokens, shape);
   builder.region(streamRegion('stream', shape));
   builder.region(rowsRegion({ id: 'moe.input', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
@@ -183,11 +179,10 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
     arguments: { epsilon: numerics.normEpsilon },
     work: memoryWork('norm', 3 * hiddenSize * elementBytes, { rows }),
   });
-  // Issued before the host waits for counts, so that it runs beside all that follows.
-  const shared = emitShared(p);
-  const source = p.routing === 'replica' ? gatheredTokens(p, 'gather.tokens', 'moe.normed') : 'moe.normed';
-  emitRouting(p, source);
+}
 
+function declareExpertRegions({ builder, shape, strategy }: Parts): void {
+  const { hiddenSize, layout } = shape;
   const expert = expertSize(shape);
   const ffn = shape.expertFfn / layout.etp;
   builder.region(
@@ -199,31 +194,49 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
   builder.region(rowsRegion({ id: 'expert.activated', shape, rows: expert, columns: ffn, order: 'blocks' }));
   const life = sumsOnTheWay(strategy) ? 'saved' : 'layer';
   builder.region(rowsRegion({ id: 'expert.output', shape, rows: expert, columns: hiddenSize, order: 'blocks', life }));
-  emitOutgoing({ p, of, source, into: 'expert.input', weighted: false, payload: shape.payload });
-  const costs = expertCosts(p);
+}
+
+/** A chunk's experts. */
+function emitExperts(p: Parts, { chunk, of }: { readonly chunk: number; readonly of: number }): void {
+  const { builder, shape } = p;
+  const rows = expertSize(shape);
   const biases = biasShapes(shape);
+  builder.kernel({
+    id: { task: 'experts', chunk, of },
+    kernel: 'moe.experts',
+    operands: {
+      input: read('expert.input', chunk, of),
+      gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
+      down: weight(builder, shape.dtype, downShape(shape)),
+      gateUpBias: biases.gateUp && weight(builder, shape.dtype, biases.gateUp),
+      downBias: biases.down && weight(builder, shape.dtype, biases.down),
+      gateUpRows: write('expert.gateUp', chunk, of),
+      activated: write('expert.activated', chunk, of),
+      output: write('expert.output', chunk, of),
+    },
+    arguments: { clamp: (shape.numerics ?? usualNumerics).clampedSwiglu },
+    work: matrixWork({ ...expertCosts(p), rows, chunk, of, parts: feedForwardParts(expertFeedForward(p)) }),
+  });
+}
+
+/** Forward of one MoE layer: adds the layer's output to `stream`. */
+export function moeForward(shape: MoeShape, strategy: Strategy): Template {
+  const p = parts(shape, strategy);
+  const { builder, activation, elementBytes } = p;
+  const of = strategy.chunks.forward;
+  emitNorm(p);
+  // Issued before the host waits for counts, so that it runs beside all that follows.
+  const shared = emitShared(p);
+  const source = p.routing === 'replica' ? gatheredTokens(p, 'gather.tokens', 'moe.normed') : 'moe.normed';
+  emitRouting(p, source);
+  declareExpertRegions(p);
+  emitOutgoing({ p, of, source, into: 'expert.input', weighted: false, payload: shape.payload });
   const returned = emitReturning({
     p,
     of,
     source: 'expert.output',
     saved: true,
-    compute: (chunk) =>
-      builder.kernel({
-        id: { task: 'experts', chunk, of },
-        kernel: 'moe.experts',
-        operands: {
-          input: read('expert.input', chunk, of),
-          gateUp: weight(builder, shape.dtype, gateUpShape(shape)),
-          down: weight(builder, shape.dtype, downShape(shape)),
-          gateUpBias: biases.gateUp && weight(builder, shape.dtype, biases.gateUp),
-          downBias: biases.down && weight(builder, shape.dtype, biases.down),
-          gateUpRows: write('expert.gateUp', chunk, of),
-          activated: write('expert.activated', chunk, of),
-          output: write('expert.output', chunk, of),
-        },
-        arguments: { clamp: numerics.clampedSwiglu },
-        work: matrixWork({ ...costs, rows: expert, chunk, of, parts: feedForwardParts(expertFeedForward(p)) }),
-      }),
+    compute: (chunk) => emitExperts(p, { chunk, of }),
   });
   const combined = combineReturned(p, of, returned);
   const output = gatheredCombined(p, combined, 'gather.output');
@@ -231,7 +244,7 @@ export function moeForward(shape: MoeShape, strategy: Strategy): Template {
     id: 'residual',
     kernel: 'residual.add',
     operands: { from: read(output), to: add('stream') },
-    work: memoryWork('add', 3 * hiddenSize * elementBytes, { rows }),
+    work: memoryWork('add', 3 * shape.hiddenSize * elementBytes, { rows: streamRows(shape.tokens, shape) }),
   });
   addShared(p, shared, 'stream');
   return withOverlap(builder.build('moe.forward', activation, activation), shape.overlap);
