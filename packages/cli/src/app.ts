@@ -8,6 +8,7 @@ import {
   proposeCompletions,
   run,
   text_en,
+  type Application,
   type ApplicationContext,
 } from '@stricli/core';
 import { InputError, didYouMean } from '@monta/core';
@@ -87,6 +88,58 @@ export interface Surroundings {
   readonly command?: string;
 }
 
+const asFlag = (name: string): string => `--${name.replace(/^-+/u, '')}`;
+
+/** What is wrong with flags and arguments. */
+const usageProblem = (error: ArgumentScannerError): string =>
+  formatMessageForArgumentScannerError(error, {
+    FlagNotFoundError: ({ input, corrections }) =>
+      `there is no flag ${asFlag(input)}` +
+      (corrections.length === 0 ? '' : `, did you mean ${corrections.map(asFlag).join(' or ')}?`),
+    EnumValidationError: ({ externalFlagName, input, values }) =>
+      `--${externalFlagName}: "${input}" is not one of ${values.join(', ')}`,
+    ArgumentParseError: ({ externalFlagNameOrPlaceholder, exception }) =>
+      `--${externalFlagNameOrPlaceholder}: ` +
+      (exception instanceof InputError
+        ? exception.format()
+        : exception instanceof Error
+          ? exception.message
+          : String(exception)),
+  });
+
+/** The commands, and what they say when they fail. */
+function applicationOf(console: Console, version: string, env: Surroundings['env']): Application<MontaContext> {
+  const names = Object.keys(routes);
+  const styleOf = (colour: boolean) => (colour ? console.errorStyle : createStyle(false));
+  const describe = (error: unknown, colour: boolean) => describeFailure(error, styleOf(colour), env).text;
+  const noCommand = (input: string): InputError =>
+    new InputError(`there is no command "${input}"`, {
+      expected: `one of ${names.join(', ')}`,
+      hint: didYouMean(input, names),
+    });
+  return buildApplication<MontaContext>(root, {
+    name: 'monta',
+    versionInfo: { currentVersion: version },
+    scanner: { caseStyle: 'allow-kebab-for-camel' },
+    documentation: { useAliasInUsageLine: true, onlyRequiredInUsageLine: true, disableAnsiColor: true },
+    localization: {
+      text: {
+        ...text_en,
+        noCommandRegisteredForInput: ({ input, ansiColor }) => describe(noCommand(input), ansiColor),
+        exceptionWhileParsingArguments: (error, ansiColor) =>
+          error instanceof ArgumentScannerError
+            ? `${styleOf(ansiColor).bad(usageProblem(error))}\n  monta help <command> explains`
+            : describe(error, ansiColor),
+        exceptionWhileLoadingCommandFunction: describe,
+        exceptionWhileLoadingCommandContext: describe,
+        exceptionWhileRunningCommand: describe,
+        commandErrorResult: describe,
+      },
+    },
+    determineExitCode: (error) => describeFailure(error, createStyle(false), env).exitCode,
+  });
+}
+
 /** Runs one command line (without `node` and the script) and returns the exit code: 0, 1, 2 or 130. */
 export async function runMonta(
   inputs: readonly string[],
@@ -99,55 +152,7 @@ export async function runMonta(
     console.print(overview(Object.fromEntries(Object.entries(routes).map(([name, { brief }]) => [name, { brief }]))));
     return 0;
   }
-  const describe = (error: unknown, colour: boolean) =>
-    describeFailure(error, colour ? console.errorStyle : createStyle(false), env).text;
-  const asFlag = (name: string) => `--${name.replace(/^-+/u, '')}`;
-  const wrongUsage = (message: string, colour: boolean) =>
-    `${(colour ? console.errorStyle : createStyle(false)).bad(message)}\n  monta help <command> explains`;
-  const application = buildApplication<MontaContext>(root, {
-    name: 'monta',
-    versionInfo: { currentVersion: version },
-    scanner: { caseStyle: 'allow-kebab-for-camel' },
-    documentation: { useAliasInUsageLine: true, onlyRequiredInUsageLine: true, disableAnsiColor: true },
-    localization: {
-      text: {
-        ...text_en,
-        noCommandRegisteredForInput: ({ input, ansiColor }) =>
-          describe(
-            new InputError(`there is no command "${input}"`, {
-              expected: `one of ${names.join(', ')}`,
-              hint: didYouMean(input, names),
-            }),
-            ansiColor,
-          ),
-        exceptionWhileParsingArguments: (error, ansiColor) =>
-          error instanceof ArgumentScannerError
-            ? wrongUsage(
-                formatMessageForArgumentScannerError(error, {
-                  FlagNotFoundError: ({ input, corrections }) =>
-                    `there is no flag ${asFlag(input)}` +
-                    (corrections.length === 0 ? '' : `, did you mean ${corrections.map(asFlag).join(' or ')}?`),
-                  EnumValidationError: ({ externalFlagName, input, values }) =>
-                    `--${externalFlagName}: "${input}" is not one of ${values.join(', ')}`,
-                  ArgumentParseError: ({ externalFlagNameOrPlaceholder, exception }) =>
-                    `--${externalFlagNameOrPlaceholder}: ` +
-                    (exception instanceof InputError
-                      ? exception.format()
-                      : exception instanceof Error
-                        ? exception.message
-                        : String(exception)),
-                }),
-                ansiColor,
-              )
-            : describe(error, ansiColor),
-        exceptionWhileLoadingCommandFunction: describe,
-        exceptionWhileLoadingCommandContext: describe,
-        exceptionWhileRunningCommand: describe,
-        commandErrorResult: describe,
-      },
-    },
-    determineExitCode: (error) => describeFailure(error, createStyle(false), env).exitCode,
-  });
+  const application = applicationOf(console, version, env);
   const process: StricliProcess = {
     // Only help and the version come this way: commands print on the console.
     stdout: { write: (text) => console.write(wrapHelp(text)) },

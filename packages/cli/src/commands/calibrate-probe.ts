@@ -39,18 +39,8 @@ const beside = (found: string, measured: number, given: number | undefined): str
     ? found
     : `${found} (${measured >= given ? '+' : '−'}${formatPercent(Math.abs(measured / given - 1))})`;
 
-/** Tiers as measured; against the file when its network was emulated. */
-export function showProbe(console: Console, probe: Probe, cluster?: Cluster): void {
+function showTiers(console: Console, probe: Probe, cluster: Cluster | undefined): void {
   const { style } = console;
-  const scale = probe.emulatedTimeScale;
-  console.print(
-    style.bold(
-      scale === null
-        ? `Links of ${probe.system === 'memory' ? 'threads of this machine' : probe.system}, measured`
-        : `Links of ${probe.system}, measured on its emulated network (1/${scale} of its speed, in its own time; ` +
-            'in brackets: against the cluster file)',
-    ),
-  );
   const rows = probe.tiers.map((tier) => {
     const given = cluster?.tiers.find(({ name }) => name === tier.name);
     const rate = formatBandwidth(tier.bytesPerSecond);
@@ -85,6 +75,21 @@ export function showProbe(console: Console, probe: Probe, cluster?: Cluster): vo
     '  ports: of one unit of the tier below; all at once: all its pairs together over one pair alone; other rail: ' +
       'changing the port number\n',
   );
+}
+
+/** Tiers as measured; against the file when its network was emulated. */
+export function showProbe(console: Console, probe: Probe, cluster?: Cluster): void {
+  const { style } = console;
+  const scale = probe.emulatedTimeScale;
+  console.print(
+    style.bold(
+      scale === null
+        ? `Links of ${probe.system === 'memory' ? 'threads of this machine' : probe.system}, measured`
+        : `Links of ${probe.system}, measured on its emulated network (1/${scale} of its speed, in its own time; ` +
+            'in brackets: against the cluster file)',
+    ),
+  );
+  showTiers(console, probe, cluster);
   console.print(style.bold(`Matrix products on ${probe.computeDevice}, float32, measured`));
   console.print(
     renderTable(

@@ -57,7 +57,7 @@ function list(console: Console): void {
 }
 
 function show(console: Console, cluster: Cluster, grounds: readonly TierGround[]): void {
-  const { device, tiers } = cluster;
+  const { device } = cluster;
   const count = deviceCount(cluster);
   const { bf16, f32, fp8 } = device.flopsPerSecond;
   const peaks = [
@@ -76,6 +76,17 @@ function show(console: Console, cluster: Cluster, grounds: readonly TierGround[]
       console.style,
     ),
   );
+  showTiers(console, cluster, grounds);
+  console.print(
+    '\nPorts are those of one device (first tier) or of one unit of the tier below; bandwidth is one direction.',
+  );
+  if (cluster.sources.length > 0) {
+    console.print(`\n${console.style.bold('Sources')}`);
+    for (const source of cluster.sources) console.print(`  ${source}`);
+  }
+}
+
+function showTiers(console: Console, { tiers }: Cluster, grounds: readonly TierGround[]): void {
   let below = 1;
   const rows = tiers.map((tier, index) => {
     const unitBytesPerSecond = (tier.bytesPerSecond * tier.ports) / below;
@@ -109,13 +120,6 @@ function show(console: Console, cluster: Cluster, grounds: readonly TierGround[]
       { style: console.style },
     ),
   );
-  console.print(
-    '\nPorts are those of one device (first tier) or of one unit of the tier below; bandwidth is one direction.',
-  );
-  if (cluster.sources.length > 0) {
-    console.print(`\n${console.style.bold('Sources')}`);
-    for (const source of cluster.sources) console.print(`  ${source}`);
-  }
 }
 
 /** The cluster that was asked for, with its topology where a file describes one. */

@@ -24,6 +24,7 @@ import { lineChart } from '@monta/views';
 import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
+import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import { stepOf } from './layer-inputs.js';
 import { memoryChanges } from './memory-changes.js';
@@ -89,41 +90,54 @@ function drawing(memory: StageMemory, fit: MemoryFit, title: string): string {
   });
 }
 
+/** What the command finds. */
+interface MemoryResult {
+  readonly setting: MemorySetting;
+  readonly cluster: Cluster;
+  readonly fit: MemoryFit;
+  /** By stage, and the fullest of them. */
+  readonly stages: readonly StageMemory[];
+  readonly memory: StageMemory;
+  readonly changes: ReturnType<typeof memoryChanges>;
+}
+
 /** Runs the command. Throws `InputError` for bad input. */
 export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags): void {
   const { cluster, setting } = problemOf(flags);
   const { model, layout } = setting.step;
   const fit = fitOf(setting, cluster);
-  const { capacityBytes } = fit;
   const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage));
   const memory = stages.reduce((fullest, one) => (one.totalBytes > fullest.totalBytes ? one : fullest));
   const title = `${model.name} on ${deviceCount(cluster)} x ${cluster.device.name}, ${formatLayout(layout)}`;
   if (flags.svg !== undefined) writeFile(flags.svg, drawing(memory, fit, title));
-  const changes = memoryChanges(setting, cluster);
-  if (flags.json) {
-    console.json({
-      model: model.name,
-      cluster: cluster.name,
-      layout: formatLayout(layout),
-      fits: fit.fits,
-      capacityBytes,
-      stage: memory.stage,
-      totalBytes: memory.totalBytes,
-      allocatedBytes: memory.allocatedBytes,
-      parts: Object.fromEntries(partsOf(memory)),
-      peak: memory.peak,
-      stages: stages.map(({ totalBytes }) => totalBytes),
-      changes: changes.map(({ what, totalBytes, time }) => ({ what, totalBytes, time })),
-      partialLayers: memoryLacks(setting),
-    });
-    return;
-  }
-  const headroom = capacityBytes - memory.totalBytes;
+  const result = { setting, cluster, fit, stages, memory, changes: memoryChanges(setting, cluster) };
+  if (flags.json) console.json(describe(result));
+  else show(console, result, title);
+}
+
+const describe = ({ setting, cluster, fit, stages, memory, changes }: MemoryResult) => ({
+  model: setting.step.model.name,
+  cluster: cluster.name,
+  layout: formatLayout(setting.step.layout),
+  fits: fit.fits,
+  capacityBytes: fit.capacityBytes,
+  stage: memory.stage,
+  totalBytes: memory.totalBytes,
+  allocatedBytes: memory.allocatedBytes,
+  parts: Object.fromEntries(partsOf(memory)),
+  peak: memory.peak,
+  stages: stages.map(({ totalBytes }) => totalBytes),
+  changes: changes.map(({ what, totalBytes, time }) => ({ what, totalBytes, time })),
+  partialLayers: memoryLacks(setting),
+});
+
+function show(console: Console, result: MemoryResult, title: string): void {
+  const { setting, cluster, fit, memory, changes } = result;
   console.print(fit.fits ? `fits: ${ofCapacity(fit)}` : `does not fit: ${ofCapacity(fit)}`);
   if (!fit.fits) console.print(nearestText(setting, cluster));
   console.print(`\n${console.style.bold(title)}\n`);
   const columns = [
-    { header: layout.pp > 1 ? `stage ${memory.stage}, the fullest` : 'every device' },
+    { header: setting.step.layout.pp > 1 ? `stage ${memory.stage}, the fullest` : 'every device' },
     { header: 'memory', align: 'number' as const },
     { header: 'share', align: 'right' as const },
   ];
@@ -142,31 +156,40 @@ export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags):
     ),
   );
   console.print('');
+  console.print(renderFacts(factsOf(result), console.style));
+}
+
+function factsOf({ setting, fit, stages, memory }: MemoryResult): (readonly [string, string])[] {
+  const { model, layout } = setting.step;
+  const headroom = fit.capacityBytes - memory.totalBytes;
   const partial = memoryLacks(setting);
-  const facts: [string, string][] = [
-    ['Peak', `${formatBytes(memory.allocatedBytes, 'binary')} allocated, in ${peakText(memory)}`],
-    ['Room', headroom >= 0 ? formatBytes(headroom, 'binary') : `none, ${formatBytes(-headroom, 'binary')} too much`],
+  const fact = (name: string, text: string): readonly [string, string] => [name, text];
+  return [
+    fact('Peak', `${formatBytes(memory.allocatedBytes, 'binary')} allocated, in ${peakText(memory)}`),
+    fact(
+      'Room',
+      headroom >= 0 ? formatBytes(headroom, 'binary') : `none, ${formatBytes(-headroom, 'binary')} too much`,
+    ),
     ...(layout.pp > 1
-      ? [['Stages', stages.map(({ totalBytes }) => formatBytes(totalBytes, 'binary')).join(', ')] as [string, string]]
+      ? [fact('Stages', stages.map(({ totalBytes }) => formatBytes(totalBytes, 'binary')).join(', '))]
       : []),
-    ['Rests on', `what Megatron-Core with TransformerEngine keeps; ${sharingRules[setting.sharing].source}`],
+    fact('Rests on', `what Megatron-Core with TransformerEngine keeps; ${sharingRules[setting.sharing].source}`),
     ...(partial > 0
       ? [
-          [
+          fact(
             'Left out',
             `${partial} layers have parts that programs do not compute yet: their states are whole, their ` +
               'activations those of what is computed',
-          ] as [string, string],
+          ),
         ]
       : []),
     ...(model.multiTokenLayers > 0
       ? [
-          [
+          fact(
             'Left out',
             `activations of ${model.multiTokenLayers} layers of multi-token prediction; their states are counted`,
-          ] as [string, string],
+          ),
         ]
       : []),
   ];
-  console.print(renderFacts(facts, console.style));
 }

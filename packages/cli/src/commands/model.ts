@@ -91,14 +91,10 @@ function shapeFacts(model: MoeModel): [string, string][] {
   ];
 }
 
-function show(console: Console, model: MoeModel, sequence: number): void {
+/** Parameters and operations of each part that there is, and of all. */
+function partRows(model: MoeModel, sequence: number): string[][] {
   const parameters = countParameters(model);
   const flops = forwardFlopsPerToken(model, sequence);
-  console.print(
-    `${console.style.bold(model.name)} · ${formatCount(parameters.total)} parameters, ` +
-      `${formatCount(parameters.active)} active · ${model.family}\n`,
-  );
-  console.print(renderFacts(shapeFacts(model), console.style));
   const flopParts: Readonly<Record<string, number | undefined>> = {
     attention: flops.attentionProjections + flops.attentionCore,
     dense: flops.dense,
@@ -140,6 +136,17 @@ function show(console: Console, model: MoeModel, sequence: number): void {
     formatCount(flops.total),
     '',
   ]);
+  return rows;
+}
+
+function show(console: Console, model: MoeModel, sequence: number): void {
+  const parameters = countParameters(model);
+  console.print(
+    `${console.style.bold(model.name)} · ${formatCount(parameters.total)} parameters, ` +
+      `${formatCount(parameters.active)} active · ${model.family}\n`,
+  );
+  console.print(renderFacts(shapeFacts(model), console.style));
+  const rows = partRows(model, sequence);
   console.print();
   console.print(
     renderTable(

@@ -2,7 +2,9 @@
 import {
   alternativeEtps,
   chooseDispatch,
+  type Cluster,
   collectiveAlgorithm,
+  type CostModel,
   describeCostModel,
   dispatchProgram,
   formatDispatch,
@@ -83,9 +85,8 @@ function sentBy(stages: readonly Traffic[]): readonly Float64Array[] {
 const unpriced = (flags: SimulateFlags, missing: readonly string[]): InputError =>
   new InputError('this cannot be priced', { file: flags.cluster, expected: missing.join('; ') });
 
-/** Simulates what the flags ask for. Throws `InputError`. */
-export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
-  const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
+/** The step that the flags ask for, with the dispatcher that was chosen. Throws `InputError`. */
+function askedStep(flags: SimulateFlags, cluster: Cluster, model: CostModel): StepShape {
   const moe = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, { model: moe, pipeline: flags.of === 'step' });
   const unpricedParts = flags.of === 'step' ? unpricedInStep(moe) : [];
@@ -95,17 +96,19 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
       expected: 'a model whose step is computed whole',
       hint: 'its MoE layer can be simulated: --of layer, or --of dispatch',
     });
-  const { routing, seed } = flags;
-  const model = costsOf(flags, cluster);
-  let step = stepOf(moe, layout, flags, flags.dispatch === 'auto' ? unchosen : flags.dispatch);
-  if (flags.dispatch === 'auto') {
-    const scope = flags.of === 'dispatch' ? 'dispatch' : 'layer';
-    const shape = moeShape(step);
-    const options = { expertTensorParallel: alternativeEtps(shape) };
-    const choice = chooseDispatch({ cluster, shape, routing, seed, model, scope }, options);
-    if (!choice.known) throw unpriced(flags, choice.missing);
-    step = { ...step, layout: choice.best.layout, strategy: choice.best.strategy };
-  }
+  const { routing, seed, dispatch } = flags;
+  if (dispatch !== 'auto') return stepOf(moe, layout, flags, dispatch);
+  const step = stepOf(moe, layout, flags, unchosen);
+  const scope = flags.of === 'dispatch' ? 'dispatch' : 'layer';
+  const shape = moeShape(step);
+  const options = { expertTensorParallel: alternativeEtps(shape) };
+  const choice = chooseDispatch({ cluster, shape, routing, seed, model, scope }, options);
+  if (!choice.known) throw unpriced(flags, choice.missing);
+  return { ...step, layout: choice.best.layout, strategy: choice.best.strategy };
+}
+
+/** Throws `InputError` for a dispatcher that the layout refuses, and for a rank that there is not. */
+function checkStep(step: StepShape, { rank }: SimulateFlags): void {
   const refusal = unsupportedStrategy(step.strategy, step);
   if (refusal !== undefined)
     throw new InputError(`${formatDispatch(step.strategy)} cannot run with ${formatLayout(step.layout)}: ${refusal}`, {
@@ -113,14 +116,23 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
       expected: 'a way to dispatch that serves the layout',
       hint: '--dispatch auto takes the fastest that does',
     });
-  if (flags.rank >= worldSize(layout)) {
-    throw new InputError(`there is no rank ${flags.rank}`, { expected: `0 to ${worldSize(layout) - 1}` });
-  }
+  const ranks = worldSize(step.layout);
+  if (rank >= ranks) throw new InputError(`there is no rank ${rank}`, { expected: `0 to ${ranks - 1}` });
+}
+
+/** Simulates what the flags ask for. Throws `InputError`. */
+export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
+  const { routing, seed } = flags;
+  const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
+  const model = costsOf(flags, cluster);
+  const step = askedStep(flags, cluster, model);
+  checkStep(step, flags);
+  const { layout, model: moe } = step;
   const deep = flags.of === 'step' && moe.layers > Math.max(layersInFull, layout.pp);
   const shown = deep ? { ...step, model: shallow(moe, layout) } : step;
   const programs = programsOf(flags.of, shown);
   const binding = routedBinding(moeShape(step), routing, seed);
-  const place = placeOf(step.layout, cluster);
+  const place = placeOf(layout, cluster);
   const ranks = flags.exact ? 'all' : 'alike';
   const simulation = simulate({ place, programs, bindings: [binding], model, ranks });
   const program = programs[place.stageOf(flags.rank)];
@@ -130,7 +142,7 @@ export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
   const stages = programs.map((one) =>
     traffic({
       program: one,
-      layout: step.layout,
+      layout,
       cluster,
       binding,
       algorithm: (name, members, load) => collectiveAlgorithm({ model, fabric, name, members, load }),

@@ -73,6 +73,41 @@ export function prepareExchange(
   const waitFor = (events: readonly DeviceEvent[]): void => {
     for (const event of events) device.wait(event);
   };
+  return {
+    run: (barrier) => {
+      device.fill(exchanged, 0);
+      device.fill(gathered, 0);
+      if (strategy === 'all_gather') waitFor(submit.all_to_all());
+      barrier();
+      const start = endpoint.now();
+      waitFor(submit[strategy]());
+      return { start, end: endpoint.now() };
+    },
+    wrong: () => wrongElements({ device, exchanged, gathered }, { strategy, host, first, elements, slice, chunks }),
+    close: () => {
+      for (const view of views) device.free(view);
+    },
+  };
+}
+
+/** Which rows a rank has sent, and to where. */
+interface Sent {
+  readonly strategy: Exchange['strategy'];
+  readonly host: number;
+  /** Of its replica's elements, the first that this rank sends. */
+  readonly first: number;
+  readonly elements: number;
+  /** Elements of a rank of the replica. */
+  readonly slice: number;
+  readonly chunks: number;
+}
+
+/** Elements that are not what their sender put there. */
+function wrongElements(
+  { device, exchanged, gathered }: { readonly device: Device; readonly exchanged: View; readonly gathered: View },
+  { strategy, host, first, elements, slice, chunks }: Sent,
+): number {
+  const piece = slice / chunks;
   /** Element `index` of what an exchange over `length` elements from `start` of the sender's rows brings. */
   const brought = (start: number, length: number, index: number): number => {
     const from = index < length / 2 ? 0 : 1;
@@ -84,32 +119,18 @@ export function prepareExchange(
     for (let index = 0; index < got.length; index++) if (got[index] !== expected(index)) wrong += 1;
     return wrong;
   };
-  return {
-    run: (barrier) => {
-      device.fill(exchanged, 0);
-      device.fill(gathered, 0);
-      if (strategy === 'all_gather') waitFor(submit.all_to_all());
-      barrier();
-      const start = endpoint.now();
-      waitFor(submit[strategy]());
-      return { start, end: endpoint.now() };
-    },
-    wrong: () => {
-      if (strategy === 'duplicated') return differing(exchanged, (index) => brought(0, elements, index));
-      if (strategy === 'all_to_all')
-        return pieces.reduce(
-          (sum, chunk) => sum + differing(arrived(chunk), (index) => brought(first + chunk * piece, piece, index)),
-          0,
-        );
-      return differing(gathered, (index) => {
-        const chunk = Math.floor(index / (piece * tp));
-        const within = index % (piece * tp);
-        const start = Math.floor(within / piece) * slice + chunk * piece;
-        return brought(start, piece, within % piece);
-      });
-    },
-    close: () => {
-      for (const view of views) device.free(view);
-    },
-  };
+  if (strategy === 'duplicated') return differing(exchanged, (index) => brought(0, elements, index));
+  if (strategy === 'all_to_all') {
+    const arrived = (chunk: number): View => part(exchanged, chunk * piece, piece);
+    const wrong = (chunk: number): number =>
+      differing(arrived(chunk), (index) => brought(first + chunk * piece, piece, index));
+    return range(chunks).reduce((sum, chunk) => sum + wrong(chunk), 0);
+  }
+  const across = elements / chunks;
+  return differing(gathered, (index) => {
+    const chunk = Math.floor(index / across);
+    const within = index % across;
+    const start = Math.floor(within / piece) * slice + chunk * piece;
+    return brought(start, piece, within % piece);
+  });
 }

@@ -35,19 +35,8 @@ function multiply(call: GemmCall): void {
   }
 }
 
-/** One 4 x 4 block of C; 16 sums in local variables, which V8 keeps in registers as far as it has them. */
-function block({
-  a,
-  startA,
-  lda,
-  b,
-  startB,
-  ldb,
-  c,
-  startC,
-  ldc,
-  k,
-}: {
+/** Operands, where the block begins in them, and from row to row. */
+interface Block {
   readonly a: Float32Array;
   readonly startA: number;
   readonly lda: number;
@@ -58,23 +47,14 @@ function block({
   readonly startC: number;
   readonly ldc: number;
   readonly k: number;
-}): void {
-  let s00 = 0;
-  let s01 = 0;
-  let s02 = 0;
-  let s03 = 0;
-  let s10 = 0;
-  let s11 = 0;
-  let s12 = 0;
-  let s13 = 0;
-  let s20 = 0;
-  let s21 = 0;
-  let s22 = 0;
-  let s23 = 0;
-  let s30 = 0;
-  let s31 = 0;
-  let s32 = 0;
-  let s33 = 0;
+}
+
+/** One 4 x 4 block of C; 16 sums in local variables, which V8 keeps in registers as far as it has them. */
+function block({ a, startA, lda, b, startB, ldb, c, startC, ldc, k }: Block): void {
+  let [s00, s01, s02, s03] = [0, 0, 0, 0];
+  let [s10, s11, s12, s13] = [0, 0, 0, 0];
+  let [s20, s21, s22, s23] = [0, 0, 0, 0];
+  let [s30, s31, s32, s33] = [0, 0, 0, 0];
   const row1 = startA + lda;
   const row2 = row1 + lda;
   const row3 = row2 + lda;

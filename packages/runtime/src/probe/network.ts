@@ -125,12 +125,21 @@ function probeData(options: NetworkProbeOptions): NetworkProbeData {
   };
 }
 
+/** The emulated network of a probe; its mover makes up for time without a processor, so that rates stay exact. */
+const fabricOf = (emulated: NonNullable<NetworkProbeOptions['emulated']>) => ({
+  ...emulated,
+  scheduler: {
+    packetBytes: packetBytes(emulated.cluster, emulated.timeScale),
+    coalesceSeconds: 0,
+    catchUpSeconds: 0.25,
+  },
+});
+
 /** Measures links, collectives, matrix products and interference. Takes seconds to minutes. */
 export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<NetworkProbeResult> {
   const { emulated, hosts } = options;
   const data = probeData(options);
   const ranks = data.tiers.reduce((product, { size }) => product * size, 1);
-  const onCards = hosts?.launcher.device === 'cuda';
   let report: MoverReport | undefined;
   const started = performance.now();
   const [result] = (await (hosts?.launcher ?? localLauncher).launch({
@@ -140,19 +149,7 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
     workerModule: new URL('./network.worker.ts', import.meta.url),
     workerData: data,
     trace: true,
-    ...(emulated === undefined
-      ? {}
-      : {
-          fabric: {
-            ...emulated,
-            scheduler: {
-              packetBytes: packetBytes(emulated.cluster, emulated.timeScale),
-              coalesceSeconds: 0,
-              // A mover that got no processor for a while makes up for it, so that rates stay exact.
-              catchUpSeconds: 0.25,
-            },
-          },
-        }),
+    ...(emulated === undefined ? {} : { fabric: fabricOf(emulated) }),
     onFabricReport: (given) => {
       report = given;
     },
@@ -160,19 +157,35 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
     signal: options.signal,
   })) as NetworkRankResult[];
   if (result === undefined) throw new Error('the probe returned nothing');
-  const slower = emulated?.timeScale ?? 1;
-  const processor = (onCards ? firstCard()?.name : undefined) ?? processorName();
-  const gpu = emulated?.cluster.device.name ?? processor;
-  const key = {
-    gpu,
-    system: emulated?.cluster.name ?? (hosts === undefined ? 'memory' : hosts.launcher.place),
-    library:
-      emulated !== undefined
-        ? 'monta local, emulated network'
-        : hosts === undefined
-          ? 'monta local, memory'
-          : `monta ${hosts.launcher.backend}`,
+  return {
+    ...figuresOf(options, result),
+    hostCopying: result.hostCopying,
+    lostSeconds: report?.lostSeconds ?? 0,
+    wallSeconds: (performance.now() - started) / 1e3,
   };
+}
+
+/** What ranks computed on, over which network, by which library. */
+function keyOf({ emulated, hosts }: NetworkProbeOptions, processor: string) {
+  if (emulated !== undefined) {
+    const { cluster } = emulated;
+    return { gpu: cluster.device.name, system: cluster.name, library: 'monta local, emulated network' };
+  }
+  if (hosts === undefined) return { gpu: processor, system: 'memory', library: 'monta local, memory' };
+  const { place, backend } = hosts.launcher;
+  return { gpu: processor, system: place, library: `monta ${backend}` };
+}
+
+/** What a rank measured, as of a network that is not slowed. */
+function figuresOf(
+  options: NetworkProbeOptions,
+  result: NetworkRankResult,
+): Pick<NetworkProbeResult, 'probe' | 'measurements'> {
+  const { emulated, hosts } = options;
+  const slower = emulated?.timeScale ?? 1;
+  const onCards = hosts?.launcher.device === 'cuda';
+  const processor = (onCards ? firstCard()?.name : undefined) ?? processorName();
+  const key = keyOf(options, processor);
   const probe: Probe = {
     ...key,
     emulatedTimeScale: emulated?.timeScale ?? null,
@@ -197,13 +210,7 @@ export async function probeNetwork(options: NetworkProbeOptions = {}): Promise<N
     line: index + 1,
     origin: key.library,
   }));
-  return {
-    probe,
-    measurements,
-    hostCopying: result.hostCopying,
-    lostSeconds: report?.lostSeconds ?? 0,
-    wallSeconds: (performance.now() - started) / 1e3,
-  };
+  return { probe, measurements };
 }
 
 /** As the operating system calls the processor. */

@@ -71,11 +71,7 @@ export async function train({
   const { job, start } = prepareStart(asked);
   onStart?.(start);
   const ranks = worldSize(job.step.layout);
-  const steps = new Thinned<StepReport>(keptSteps(job));
-  const evaluations = new Thinned<{ step: number; crossEntropy: number }>();
-  const checkpoints = new Thinned<CheckpointReport>();
-  const turnSteps: TimedStep[] = [];
-  const turnsEnd = job.turns === undefined ? 0 : lastTurn(job.turns.turns);
+  const kept = new KeptReports(job);
   let fabricLostSeconds = 0;
   let portBytes = new Float64Array();
   const outcomes = (await launcher.launch({
@@ -92,11 +88,7 @@ export async function train({
     },
     onMessage: (_rank, message) => {
       const report = message as TrainReport;
-      if (report.kind === 'step') {
-        steps.add(report);
-        if (report.step <= turnsEnd) turnSteps.push({ step: report.step, seconds: report.seconds });
-      } else if (report.kind === 'checkpoint') checkpoints.add(report);
-      else evaluations.add({ step: report.step, crossEntropy: report.crossEntropy });
+      kept.add(report);
       onReport?.(report);
     },
   })) as RankOutcome[];
@@ -104,23 +96,46 @@ export async function train({
   const source = fabric
     ? `measured on this machine; network emulated: ${fabric.cluster.name} at 1/${fabric.timeScale} of its speed`
     : `measured on ${launcher.place}${launcher === localLauncher ? '; ranks exchange at memory speed' : ''}`;
+  const spans = outcomes.flatMap((outcome) => outcome.spans);
   return {
-    done: { steps: steps.added, evaluations: evaluations.added },
-    steps: steps.list(),
-    turnSteps,
-    evaluations: evaluations.list(),
-    checkpoints: checkpoints.list(),
-    trace: {
-      kind: 'measured',
-      source,
-      ranks,
-      timeScale: fabric?.timeScale ?? 1,
-      spans: outcomes.flatMap((outcome) => outcome.spans),
-    },
+    ...kept.lists(),
+    trace: { kind: 'measured', source, ranks, timeScale: fabric?.timeScale ?? 1, spans },
     fabricLostSeconds,
     portBytes,
     peakBytes: outcomes.map(({ peakBytes }) => peakBytes),
     foretoldBytes: outcomes.map(({ foretoldBytes }) => foretoldBytes),
     ...(taken.length === 0 ? {} : { peakDeviceBytes: maxOf(taken) }),
   };
+}
+
+/** What a run reports, thinned where it is long. */
+class KeptReports {
+  readonly #steps: Thinned<StepReport>;
+  readonly #evaluations = new Thinned<{ step: number; crossEntropy: number }>();
+  readonly #checkpoints = new Thinned<CheckpointReport>();
+  readonly #turnSteps: TimedStep[] = [];
+  readonly #turnsEnd: number;
+
+  constructor(job: TrainJob) {
+    this.#steps = new Thinned<StepReport>(keptSteps(job));
+    this.#turnsEnd = job.turns === undefined ? 0 : lastTurn(job.turns.turns);
+  }
+
+  add(report: TrainReport): void {
+    if (report.kind === 'step') {
+      this.#steps.add(report);
+      if (report.step <= this.#turnsEnd) this.#turnSteps.push({ step: report.step, seconds: report.seconds });
+    } else if (report.kind === 'checkpoint') this.#checkpoints.add(report);
+    else this.#evaluations.add({ step: report.step, crossEntropy: report.crossEntropy });
+  }
+
+  lists(): Pick<TrainResult, 'done' | 'steps' | 'turnSteps' | 'evaluations' | 'checkpoints'> {
+    return {
+      done: { steps: this.#steps.added, evaluations: this.#evaluations.added },
+      steps: this.#steps.list(),
+      turnSteps: this.#turnSteps,
+      evaluations: this.#evaluations.list(),
+      checkpoints: this.#checkpoints.list(),
+    };
+  }
 }

@@ -240,94 +240,105 @@ export interface AttentionBackward {
 }
 
 /** dq, dk and dv are overwritten; dk and dv sum over the query heads of their group. */
-export function attentionBackward({
-  gemm,
-  shape,
-  q,
-  k,
-  v,
-  out,
-  logSum,
-  dout,
-  dq,
-  dk,
-  dv,
-  scratch,
-}: AttentionBackward): void {
-  const { batch, sequence, heads, kvHeads, headDim, valueDim = headDim } = shape;
+export function attentionBackward(of: AttentionBackward): void {
+  const { shape, dk, dv, scratch } = of;
+  const { batch, sequence, kvHeads, headDim, valueDim = headDim } = shape;
   const keyRows = batch * sequence * kvHeads;
   dk.fill(0, 0, keyRows * headDim);
   dv.fill(0, 0, keyRows * valueDim);
   const half = scratch.length >> 1;
-  const probability = scratch.subarray(0, half);
-  const gradient = scratch.subarray(half);
-  const ldq = heads * headDim;
-  const ldk = kvHeads * headDim;
-  const ldo = heads * valueDim;
-  const ldv = kvHeads * valueDim;
+  const squares = { probability: scratch.subarray(0, half), gradient: scratch.subarray(half) };
   forEachTile(shape, (tile) => {
-    const { keys, queries } = tile;
-    const queryRow = (tile.batchIndex * sequence + tile.query) * heads + tile.head;
-    const keyRow = (tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead;
-    const [queryAt, outAt] = [queryRow * headDim, queryRow * valueDim];
-    const [keyAt, valueAt] = [keyRow * headDim, keyRow * valueDim];
-    scores({ gemm, shape, tile, q, k, out: probability });
-    // dP = dO V^T
-    gemm({
-      m: queries,
-      n: keys,
-      k: valueDim,
-      a: dout.subarray(outAt),
-      b: v.subarray(valueAt),
-      c: gradient,
-      transposeB: true,
-      lda: ldo,
-      ldb: ldv,
-    });
-    scoreGradients({
-      shape,
-      tile,
-      out: out.subarray(outAt),
-      dout: dout.subarray(outAt),
-      logSum,
-      probability,
-      gradient,
-    });
-    gemm({
-      m: queries,
-      n: headDim,
-      k: keys,
-      a: gradient,
-      b: k.subarray(keyAt),
-      c: dq.subarray(queryAt),
-      ldb: ldk,
-      ldc: ldq,
-    });
-    gemm({
-      m: keys,
-      n: headDim,
-      k: queries,
-      a: gradient,
-      b: q.subarray(queryAt),
-      c: dk.subarray(keyAt),
-      transposeA: true,
-      lda: keys,
-      ldb: ldq,
-      ldc: ldk,
-      beta: 1,
-    });
-    gemm({
-      m: keys,
-      n: valueDim,
-      k: queries,
-      a: probability,
-      b: dout.subarray(outAt),
-      c: dv.subarray(valueAt),
-      transposeA: true,
-      lda: keys,
-      ldb: ldo,
-      ldc: ldv,
-      beta: 1,
-    });
+    fillSquares(of, tile, squares);
+    addTileGradients(of, tile, squares);
+  });
+}
+
+/** A tile's probabilities and the gradients of its scores, [query][key]. */
+interface Squares {
+  readonly probability: Float32Array;
+  readonly gradient: Float32Array;
+}
+
+/** Where a tile's rows begin in queries, outputs, keys and values. */
+function tileStarts({ sequence, heads, kvHeads, headDim, valueDim = headDim }: AttentionShape, tile: Tile) {
+  const queryRow = (tile.batchIndex * sequence + tile.query) * heads + tile.head;
+  const keyRow = (tile.batchIndex * sequence + tile.key) * kvHeads + tile.kvHead;
+  return {
+    query: queryRow * headDim,
+    out: queryRow * valueDim,
+    key: keyRow * headDim,
+    value: keyRow * valueDim,
+  };
+}
+
+function fillSquares(
+  { gemm, shape, q, k, v, out, logSum, dout }: AttentionBackward,
+  tile: Tile,
+  squares: Squares,
+): void {
+  const { heads, kvHeads, headDim, valueDim = headDim } = shape;
+  const { probability, gradient } = squares;
+  const starts = tileStarts(shape, tile);
+  scores({ gemm, shape, tile, q, k, out: probability });
+  // dP = dO V^T
+  gemm({
+    m: tile.queries,
+    n: tile.keys,
+    k: valueDim,
+    a: dout.subarray(starts.out),
+    b: v.subarray(starts.value),
+    c: gradient,
+    transposeB: true,
+    lda: heads * valueDim,
+    ldb: kvHeads * valueDim,
+  });
+  scoreGradients({
+    shape,
+    tile,
+    out: out.subarray(starts.out),
+    dout: dout.subarray(starts.out),
+    logSum,
+    probability,
+    gradient,
+  });
+}
+
+function addTileGradients(
+  { gemm, shape, q, k, dout, dq, dk, dv }: AttentionBackward,
+  tile: Tile,
+  { probability, gradient }: Squares,
+): void {
+  const { heads, kvHeads, headDim, valueDim = headDim } = shape;
+  const { keys, queries } = tile;
+  const starts = tileStarts(shape, tile);
+  gemm({
+    m: queries,
+    n: headDim,
+    k: keys,
+    a: gradient,
+    b: k.subarray(starts.key),
+    c: dq.subarray(starts.query),
+    ldb: kvHeads * headDim,
+    ldc: heads * headDim,
+  });
+  const overQueries = { m: keys, k: queries, transposeA: true, lda: keys, beta: 1 } as const;
+  gemm({
+    ...overQueries,
+    n: headDim,
+    a: gradient,
+    b: q.subarray(starts.query),
+    c: dk.subarray(starts.key),
+    ldb: heads * headDim,
+    ldc: kvHeads * headDim,
+  });
+  gemm({
+    ...overQueries,
+    n: valueDim,
+    a: probability,
+    b: dout.subarray(starts.out),
+    c: dv.subarray(starts.value),
+    ldb: heads * valueDim,
+    ldc: kvHeads * valueDim,
   });
 }

@@ -49,82 +49,109 @@ const stuckAfterSeconds = 60;
 
 type Draft = { -readonly [Key in keyof ArrangementReport]: ArrangementReport[Key] };
 
-/** Measures one arrangement of ranks. Never rejects for what a part of it did. */
-export async function measureArrangement(request: ArrangementRequest): Promise<ArrangementReport> {
-  const { cluster, say, onReport, steps } = request;
-  const launcher = boundedLauncher(request.launcher, { end: request.deadline, stuckAfterSeconds });
-  const [{ size }] = cluster.tiers;
-  const nodes = cluster.tiers[1]?.size ?? 1;
-  const report: Draft = {
-    ranks: `${nodes} ${nodes === 1 ? 'node' : 'nodes'} of ${size} ranks`,
-    exchanges: [],
-    strategies: [],
-    choices: [],
-    problems: [],
-  };
-  const tell = (change: Partial<Draft>): void => onReport(Object.assign(report, change));
-  const attempt = async (what: string, part: () => Promise<void>): Promise<void> => {
+/** A report in the making. */
+class Telling {
+  readonly report: Draft;
+  readonly #request: ArrangementRequest;
+
+  constructor(request: ArrangementRequest) {
+    this.#request = request;
+    const [{ size }, { size: nodes } = { size: 1 }] = request.cluster.tiers;
+    this.report = {
+      ranks: `${nodes} ${nodes === 1 ? 'node' : 'nodes'} of ${size} ranks`,
+      exchanges: [],
+      strategies: [],
+      choices: [],
+      problems: [],
+    };
+  }
+
+  tell(change: Partial<Draft>): void {
+    this.#request.onReport(Object.assign(this.report, change));
+  }
+
+  /** Runs a part; what it throws is told as a problem. */
+  async attempt(what: string, part: () => Promise<void>): Promise<void> {
+    const { say } = this.#request;
     const start = performance.now();
     try {
       await part();
     } catch (error) {
       const text = `${what}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
       say(text);
-      tell({ problems: [...report.problems, text] });
+      this.tell({ problems: [...this.report.problems, text] });
     }
-    say(`${report.ranks}, ${what}: ${((performance.now() - start) / 1e3).toFixed(1)} s`);
-  };
+    say(`${this.report.ranks}, ${what}: ${((performance.now() - start) / 1e3).toFixed(1)} s`);
+  }
+}
+
+/** Measures one arrangement of ranks. Never rejects for what a part of it did. */
+export async function measureArrangement(request: ArrangementRequest): Promise<ArrangementReport> {
+  const { cluster, say, steps, dtype, smaller } = request;
+  const launcher = boundedLauncher(request.launcher, { end: request.deadline, stuckAfterSeconds });
+  const telling = new Telling(request);
   const end = performance.now() + request.seconds * 1e3;
   const left = (): number =>
     (end - performance.now()) / 1e3 - (steps === undefined ? 0 : steps.seconds + kept.step) - kept.layer;
   let ground: CalibratedGround | undefined;
-  await attempt('calibration', async () => {
+  await telling.attempt('calibration', async () => {
     const layouts = layoutsOf([...request.strategies, ...request.choices]);
-    const { dtype, smaller } = request;
     ground = await calibrateGround({ launcher, cluster, layouts, dtype, smaller, onPhase: say });
-    tell({ calibration: calibrationOf(ground) });
+    telling.tell({ calibration: calibrationOf(ground) });
   });
   if (request.volumes.length > 0)
-    await attempt('exchanges', () =>
+    await telling.attempt('exchanges', () =>
       measureNodeExchanges({
         launcher,
-        tp: size,
+        tp: cluster.tiers[0].size,
         job: {
           volumes: request.volumes,
           ways: exchangeWays([1, 2, 4, 8]),
           turns: request.exchangeTurns,
           seconds: shares.exchanges * left(),
         },
-        onVolume: (one) => tell({ exchanges: [...report.exchanges, one] }),
+        onVolume: (one) => telling.tell({ exchanges: [...telling.report.exchanges, one] }),
       }),
     );
-  if (ground === undefined) return report;
-  const known = ground;
+  if (ground !== undefined) await measureLayers({ ...request, launcher }, { ground, telling, left });
+  return telling.report;
+}
+
+/** What stands on a calibration: choices, strategies and a step. `left`: seconds until they have to end. */
+async function measureLayers(
+  request: ArrangementRequest,
+  {
+    ground,
+    telling,
+    left,
+  }: { readonly ground: CalibratedGround; readonly telling: Telling; readonly left: () => number },
+): Promise<void> {
+  const { say, steps } = request;
+  const { report } = telling;
   const judged = async (
     cases: readonly NamedCase[],
     { predictAll, seconds }: { readonly predictAll: boolean; readonly seconds: number },
     add: (one: ContestFigures) => void,
   ) => {
-    const prepared = cases.flatMap((named) => attemptToPrepare(known, named, say));
-    await contest({ ...request, launcher }, prepared, seconds, (one, result) =>
-      add(contestFigures(one, result, { ground: known, predictAll })),
+    const prepared = cases.flatMap((named) => attemptToPrepare(ground, named, say));
+    await contest(request, prepared, seconds, (one, result) =>
+      add(contestFigures(one, result, { ground, predictAll })),
     );
   };
-  await attempt('choices', () =>
+  await telling.attempt('choices', () =>
     judged(request.choices, { predictAll: false, seconds: shares.choices * left() }, (one) =>
-      tell({ choices: [...report.choices, summaryOf(one)] }),
+      telling.tell({ choices: [...report.choices, summaryOf(one)] }),
     ),
   );
-  await attempt('strategies', () =>
+  await telling.attempt('strategies', () =>
     judged(request.strategies, { predictAll: true, seconds: left() }, (one) =>
-      tell({ strategies: [...report.strategies, one] }),
+      telling.tell({ strategies: [...report.strategies, one] }),
     ),
   );
   if (steps !== undefined)
-    await attempt('training step', () =>
-      trainingSteps(known, steps, { say, onFigures: (figures) => tell({ steps: figures }) }),
+    await telling.attempt('training step', () =>
+      trainingSteps(ground, steps, { say, onFigures: (figures) => telling.tell({ steps: figures }) }),
     );
-  return report;
 }
 
 /** Different layouts, in order. */

@@ -26,81 +26,87 @@ export function partner(from: number, step: number, members: number): number {
 /** Moves that end the operation (or, after a reduction, spread its results). Parts of 0 bytes are left out. */
 export function finalParts(operations: readonly Operation[]): Part[] {
   const first = at(operations, 0);
-  const type = first.type;
-  const parts: Part[] = [];
-  const add = ({
-    from,
-    to,
-    source,
-    target,
-    elements,
-  }: {
-    readonly from: number;
-    readonly to: number;
-    readonly source: number;
-    readonly target: number;
-    readonly elements: number;
-  }): void => {
-    if (elements > 0) parts.push({ from, to, source, target, bytes: bytesOf(type, elements) });
-  };
-  const members = operations.length;
-  switch (first.kind) {
-    case 'all_to_all': {
-      const receiveStarts = operations.map((operation) => starts(operation.receiveCounts));
-      for (const [from, operation] of operations.entries()) {
-        const sendStarts = starts(operation.counts);
-        for (let step = 0; step < members; step++) {
-          const to = partner(from, step, members);
-          const source = operation.send.byteOffset + bytesOf(type, at(sendStarts, to));
-          const target = at(operations, to).receive.byteOffset + bytesOf(type, at(at(receiveStarts, to), from));
-          add({ from, to, source, target, elements: at(operation.counts, to) });
-        }
-      }
-      break;
-    }
-    case 'all_gather':
-    case 'all_reduce': {
-      const inPlace = first.kind === 'all_reduce';
-      const counts = inPlace ? reductionBlocks(first.send.length, members) : first.counts;
-      const blockStarts = starts(counts);
-      for (const [from, operation] of operations.entries()) {
-        const start = bytesOf(type, at(blockStarts, from));
-        for (let step = 0; step < members; step++) {
-          const to = partner(from, step, members);
-          const source = operation.send.byteOffset + (inPlace ? start : 0);
-          if (inPlace && to === from) continue;
-          add({ from, to, source, target: at(operations, to).receive.byteOffset + start, elements: at(counts, from) });
-        }
-      }
-      break;
-    }
-    case 'broadcast':
-      for (const [to, operation] of operations.entries()) {
-        if (to === first.peer) continue;
-        add({
-          from: first.peer,
-          to,
-          source: at(operations, first.peer).send.byteOffset,
-          target: operation.receive.byteOffset,
-          elements: first.send.length,
-        });
-      }
-      break;
-    case 'reduce_scatter':
-    case 'barrier':
-      break;
-    case 'send':
-    case 'receive': // of one pair: sender, then receiver
-      add({
-        from: 0,
-        to: 1,
-        source: first.send.byteOffset,
-        target: at(operations, 1).receive.byteOffset,
-        elements: first.send.length,
-      });
-      break;
-  }
-  return parts;
+  const moves = movesOf[first.kind](operations);
+  return moves.flatMap(({ elements, ...place }) =>
+    elements > 0 ? [{ ...place, bytes: bytesOf(first.type, elements) }] : [],
+  );
+}
+
+interface Move extends Omit<Part, 'bytes'> {
+  readonly elements: number;
+}
+
+const movesOf: Readonly<Record<Operation['kind'], (operations: readonly Operation[]) => Move[]>> = {
+  all_to_all: exchangeMoves,
+  all_gather: (operations) => {
+    const { counts } = at(operations, 0);
+    return spreadMoves(operations, counts, (from) => at(operations, from).send.byteOffset);
+  },
+  all_reduce: (operations) => {
+    const { send, type } = at(operations, 0);
+    const counts = reductionBlocks(send.length, operations.length);
+    const own = starts(counts);
+    const moves = spreadMoves(
+      operations,
+      counts,
+      (from) => at(operations, from).send.byteOffset + bytesOf(type, at(own, from)),
+    );
+    return moves.filter(({ from, to }) => from !== to);
+  },
+  broadcast: (operations) => {
+    const { peer, send } = at(operations, 0);
+    const source = at(operations, peer).send.byteOffset;
+    return operations.flatMap(({ receive }, to) =>
+      to === peer ? [] : [{ from: peer, to, source, target: receive.byteOffset, elements: send.length }],
+    );
+  },
+  reduce_scatter: () => [],
+  barrier: () => [],
+  send: pairMoves,
+  receive: pairMoves,
+};
+
+/** Every member's block for every other. */
+function exchangeMoves(operations: readonly Operation[]): Move[] {
+  const { type } = at(operations, 0);
+  const receiveStarts = operations.map((operation) => starts(operation.receiveCounts));
+  return operations.flatMap((operation, from) => {
+    const sendStarts = starts(operation.counts);
+    return operations.map((_, step): Move => {
+      const to = partner(from, step, operations.length);
+      return {
+        from,
+        to,
+        source: operation.send.byteOffset + bytesOf(type, at(sendStarts, to)),
+        target: at(operations, to).receive.byteOffset + bytesOf(type, at(at(receiveStarts, to), from)),
+        elements: at(operation.counts, to),
+      };
+    });
+  });
+}
+
+/** Every member's block to all. */
+function spreadMoves(operations: readonly Operation[], counts: Int32Array, sourceOf: (from: number) => number): Move[] {
+  const { type } = at(operations, 0);
+  const blockStarts = starts(counts);
+  return operations.flatMap((_, from) =>
+    operations.map((__, step): Move => {
+      const to = partner(from, step, operations.length);
+      return {
+        from,
+        to,
+        source: sourceOf(from),
+        target: at(operations, to).receive.byteOffset + bytesOf(type, at(blockStarts, from)),
+        elements: at(counts, from),
+      };
+    }),
+  );
+}
+
+/** Of one pair: sender, then receiver. */
+function pairMoves(operations: readonly Operation[]): Move[] {
+  const [{ send }, { receive }] = [at(operations, 0), at(operations, 1)];
+  return [{ from: 0, to: 1, source: send.byteOffset, target: receive.byteOffset, elements: send.length }];
 }
 
 /**

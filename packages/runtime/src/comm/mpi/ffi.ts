@@ -133,81 +133,96 @@ function text(read: (buffer: Uint8Array, length: Int32Array) => number): string 
   return new TextDecoder().decode(buffer.subarray(0, Math.min(length[0] ?? 0, zero < 0 ? Infinity : zero))).trim();
 }
 
-function bind(library: Library): Mpi {
-  const declare = (definition: string): Call => library.func(definition);
-  const symbol = (name: string): Handle => BigInt(library.symbol(name) as bigint | number);
-  const world = symbol('ompi_mpi_comm_world');
-  const bytes = symbol('ompi_mpi_byte');
-  const errorsReturn = symbol('ompi_mpi_errors_return');
-  const initThread = declare('int MPI_Init_thread(void *argc, void *argv, int required, void *provided)');
-  const finalize = declare('int MPI_Finalize()');
-  const abort = declare('int MPI_Abort(void *comm, int code)');
-  const commRank = declare('int MPI_Comm_rank(void *comm, void *rank)');
-  const commSize = declare('int MPI_Comm_size(void *comm, void *size)');
-  const commDup = declare('int MPI_Comm_dup(void *comm, void *made)');
-  const setErrhandler = declare('int MPI_Comm_set_errhandler(void *comm, void *handler)');
-  const errorString = declare('int MPI_Error_string(int code, void *text, void *length)');
-  const libraryVersion = declare('int MPI_Get_library_version(void *text, void *length)');
-  const message = '(void *buffer, int count, void *type, int peer, int tag, void *comm, void *request)';
-  const isend = declare(`int MPI_Isend${message}`);
-  const irecv = declare(`int MPI_Irecv${message}`);
-  const testsome = declare('int MPI_Testsome(int count, void *requests, void *done, void *places, void *statuses)');
-  const cancel = declare('int MPI_Cancel(void *request)');
-  const wait = declare('int MPI_Wait(void *request, void *status)');
-  // Resolved in the C library, on which MPI's depends.
-  const memcpy = library.func('void *memcpy(void *target, void *source, size_t bytes)') as Call;
+const messageParameters = '(void *buffer, int count, void *type, int peer, int tag, void *comm, void *request)';
 
-  const errorText = (code: number): string => text((buffer, length) => errorString(code, buffer, length));
-  const check = (call: string, code: number): void => {
-    if (code !== 0) throw new MpiError(call, code, errorText(code));
+/** MPI's functions, and memcpy of the C library on which it depends. */
+function functionsOf(library: Library) {
+  const declare = (definition: string): Call => library.func(definition);
+  return {
+    initThread: declare('int MPI_Init_thread(void *argc, void *argv, int required, void *provided)'),
+    finalize: declare('int MPI_Finalize()'),
+    abort: declare('int MPI_Abort(void *comm, int code)'),
+    commRank: declare('int MPI_Comm_rank(void *comm, void *rank)'),
+    commSize: declare('int MPI_Comm_size(void *comm, void *size)'),
+    commDup: declare('int MPI_Comm_dup(void *comm, void *made)'),
+    setErrhandler: declare('int MPI_Comm_set_errhandler(void *comm, void *handler)'),
+    errorString: declare('int MPI_Error_string(int code, void *text, void *length)'),
+    libraryVersion: declare('int MPI_Get_library_version(void *text, void *length)'),
+    isend: declare(`int MPI_Isend${messageParameters}`),
+    irecv: declare(`int MPI_Irecv${messageParameters}`),
+    testsome: declare('int MPI_Testsome(int count, void *requests, void *done, void *places, void *statuses)'),
+    cancel: declare('int MPI_Cancel(void *request)'),
+    wait: declare('int MPI_Wait(void *request, void *status)'),
+    memcpy: declare('void *memcpy(void *target, void *source, size_t bytes)'),
   };
+}
+
+/** Throws `MpiError` for codes other than 0, with MPI's own text. */
+type Check = (call: string, code: number) => void;
+
+/** What a rank does at the start and the end, and with communicators. */
+function jobCalls(mpi: ReturnType<typeof functionsOf>, symbol: (name: string) => Handle, check: Check) {
+  const world = symbol('ompi_mpi_comm_world');
+  const errorsReturn = symbol('ompi_mpi_errors_return');
   const number = (call: string, read: (cell: Int32Array) => number): number => {
     const cell = new Int32Array(1);
     check(call, read(cell));
     return cell[0] ?? 0;
   };
   const returnErrors = (communicator: Handle): void =>
-    check('MPI_Comm_set_errhandler', setErrhandler(communicator, errorsReturn));
-  const done = new Int32Array(1);
-
+    check('MPI_Comm_set_errhandler', mpi.setErrhandler(communicator, errorsReturn));
   return {
     world,
-    nullRequest: symbol('ompi_request_null'),
-    version: text(libraryVersion).split('\n', 1).join(''),
-    initialise: () => {
-      const provided = number('MPI_Init_thread', (cell) => initThread(null, null, threadMultiple, cell));
+    initialise: (): void => {
+      const provided = number('MPI_Init_thread', (cell) => mpi.initThread(null, null, threadMultiple, cell));
       // Open MPI's TCP thread works inside the library while this thread calls it.
       if (provided < threadMultiple) throw new Error(`this Open MPI has no thread support (level ${provided} of 3)`);
       returnErrors(world);
     },
-    finalise: () => check('MPI_Finalize', finalize()),
-    abort: (code) => check('MPI_Abort', abort(world, code)),
-    rank: (communicator) => number('MPI_Comm_rank', (cell) => commRank(communicator, cell)),
-    size: (communicator) => number('MPI_Comm_size', (cell) => commSize(communicator, cell)),
-    duplicate: (communicator) => {
+    finalise: (): void => check('MPI_Finalize', mpi.finalize()),
+    abort: (code: number): void => check('MPI_Abort', mpi.abort(world, code)),
+    rank: (communicator: Handle): number => number('MPI_Comm_rank', (cell) => mpi.commRank(communicator, cell)),
+    size: (communicator: Handle): number => number('MPI_Comm_size', (cell) => mpi.commSize(communicator, cell)),
+    duplicate: (communicator: Handle): Handle => {
       const cell = new BigUint64Array(1);
-      check('MPI_Comm_dup', commDup(communicator, cell));
+      check('MPI_Comm_dup', mpi.commDup(communicator, cell));
       const made = cell[0] ?? 0n;
       returnErrors(made);
       return made;
     },
+  };
+}
+
+function bind(library: Library): Mpi {
+  const mpi = functionsOf(library);
+  const symbol = (name: string): Handle => BigInt(library.symbol(name) as bigint | number);
+  const bytes = symbol('ompi_mpi_byte');
+  const errorText = (code: number): string => text((buffer, length) => mpi.errorString(code, buffer, length));
+  const check: Check = (call, code) => {
+    if (code !== 0) throw new MpiError(call, code, errorText(code));
+  };
+  const done = new Int32Array(1);
+  return {
+    ...jobCalls(mpi, symbol, check),
+    nullRequest: symbol('ompi_request_null'),
+    version: text(mpi.libraryVersion).split('\n', 1).join(''),
     send: ({ buffer, peer, tag, communicator }, cell) =>
-      check('MPI_Isend', isend(buffer, buffer.length, bytes, peer, tag, communicator, cell)),
+      check('MPI_Isend', mpi.isend(buffer, buffer.length, bytes, peer, tag, communicator, cell)),
     receive: ({ buffer, peer, tag, communicator }, cell) =>
-      check('MPI_Irecv', irecv(buffer, buffer.length, bytes, peer, tag, communicator, cell)),
+      check('MPI_Irecv', mpi.irecv(buffer, buffer.length, bytes, peer, tag, communicator, cell)),
     testSome: (count, requests, places, statuses) => {
-      const code = testsome(count, requests, done, places, statuses);
+      const code = mpi.testsome(count, requests, done, places, statuses);
       if (code !== errInStatus) check('MPI_Testsome', code);
       // MPI_UNDEFINED, a negative number, when nothing is under way.
       return { done: Math.max(0, done[0] ?? 0), failed: code === errInStatus };
     },
     cancel: (cell) => {
-      check('MPI_Cancel', cancel(cell));
-      check('MPI_Wait', wait(cell, null));
+      check('MPI_Cancel', mpi.cancel(cell));
+      check('MPI_Wait', mpi.wait(cell, null));
     },
     errorText,
     copy: (target, source) => {
-      if (source.length > 0) memcpy(target, source, source.length);
+      if (source.length > 0) mpi.memcpy(target, source, source.length);
     },
   };
 }

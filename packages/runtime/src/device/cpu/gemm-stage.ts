@@ -7,114 +7,104 @@ const blockM = 128;
 const blockN = 512;
 const floatBytes = 4;
 
-/**
- * Calls `multiply` for blocks whose operands all lie in the memory. `blockK` is the driver's own cut of k, so the sums
- * are formed in the same order as without staging. The stage must hold one block of each operand.
- */
-export function stageGemm({
-  memory,
-  stage,
-  call,
-  size,
-  blockK,
-  multiply,
-}: {
+/** A product that is staged. */
+export interface StagedGemm {
   readonly memory: CpuMemory;
   readonly stage: { readonly byteOffset: number; readonly bytes: number };
   readonly call: GemmCall;
   readonly size: CheckedGemm;
+  /** The driver's own cut of k. */
   readonly blockK: number;
   readonly multiply: (call: GemmCall) => void;
-}): void {
-  const { m, n, k, alpha, beta, transposeA, transposeB } = size;
-  const room = (after: number, length: number): Float32Array => new Float32Array(memory.buffer, after, length);
-  const stageA = room(stage.byteOffset, blockM * blockK);
-  const stageB = room(stageA.byteOffset + stageA.byteLength, blockK * blockN);
-  const stageC = room(stageB.byteOffset + stageB.byteLength, blockM * blockN);
-  if ((stageA.length + stageB.length + stageC.length) * floatBytes > stage.bytes) {
-    throw new RangeError(`gemm: the stage of ${stage.bytes} bytes is too small`);
-  }
+}
+
+/** Room for one block of each operand. */
+type Stages = Readonly<Record<'a' | 'b' | 'c', Float32Array>>;
+
+/** A block of C. */
+interface Block {
+  readonly row: number;
+  readonly column: number;
+  readonly mc: number;
+  readonly nc: number;
+}
+
+/**
+ * Calls `multiply` for blocks whose operands all lie in the memory. k is cut as the driver cuts it, so the sums are
+ * formed in the same order as without staging. The stage must hold one block of each operand.
+ */
+export function stageGemm(staged: StagedGemm): void {
+  const { call, size } = staged;
+  const { m, n, ldc } = size;
+  const stages = stagesIn(staged);
   for (let row = 0; row < m; row += blockM) {
     for (let column = 0; column < n; column += blockN) {
-      const mc = Math.min(blockM, m - row);
-      const nc = Math.min(blockN, n - column);
-      copyBlock({
-        source: call.c,
-        start: row * size.ldc + column,
-        stride: size.ldc,
-        target: stageC,
-        targetStart: 0,
-        targetStride: nc,
-        rows: mc,
-        columns: nc,
-      });
-      // k = 0 still has to clear or keep C.
-      for (let from = 0; from < Math.max(k, 1); from += Math.max(blockK, 1)) {
-        const kc = Math.min(blockK, k - from);
-        const [rowsA, columnsA, startA] = transposeA
-          ? [kc, mc, from * size.lda + row]
-          : [mc, kc, row * size.lda + from];
-        const [rowsB, columnsB, startB] = transposeB
-          ? [nc, kc, column * size.ldb + from]
-          : [kc, nc, from * size.ldb + column];
-        copyBlock({
-          source: call.a,
-          start: startA,
-          stride: size.lda,
-          target: stageA,
-          targetStart: 0,
-          targetStride: columnsA,
-          rows: rowsA,
-          columns: columnsA,
-        });
-        copyBlock({
-          source: call.b,
-          start: startB,
-          stride: size.ldb,
-          target: stageB,
-          targetStart: 0,
-          targetStride: columnsB,
-          rows: rowsB,
-          columns: columnsB,
-        });
-        const sum = from === 0 ? beta : 1;
-        multiply({ m: mc, n: nc, k: kc, a: stageA, b: stageB, c: stageC, transposeA, transposeB, alpha, beta: sum });
-      }
-      copyBlock({
-        source: stageC,
-        start: 0,
-        stride: nc,
-        target: call.c,
-        targetStart: row * size.ldc + column,
-        targetStride: size.ldc,
-        rows: mc,
-        columns: nc,
-      });
+      const [mc, nc] = [Math.min(blockM, m - row), Math.min(blockN, n - column)];
+      const whole = { array: call.c, start: row * ldc + column, stride: ldc };
+      const block = { array: stages.c, start: 0, stride: nc };
+      copyBlock({ from: whole, to: block, rows: mc, columns: nc });
+      multiplyBlock(staged, stages, { row, column, mc, nc });
+      copyBlock({ from: block, to: whole, rows: mc, columns: nc });
     }
   }
 }
 
+function stagesIn({ memory, stage, blockK }: StagedGemm): Stages {
+  const room = (after: number, length: number): Float32Array => new Float32Array(memory.buffer, after, length);
+  const a = room(stage.byteOffset, blockM * blockK);
+  const b = room(a.byteOffset + a.byteLength, blockK * blockN);
+  const c = room(b.byteOffset + b.byteLength, blockM * blockN);
+  if ((a.length + b.length + c.length) * floatBytes > stage.bytes) {
+    throw new RangeError(`gemm: the stage of ${stage.bytes} bytes is too small`);
+  }
+  return { a, b, c };
+}
+
+/** Adds up a block of C, which lies in its stage, over blocks of k. */
+function multiplyBlock({ call, size, blockK, multiply }: StagedGemm, { a, b, c }: Stages, block: Block): void {
+  const { k, lda, ldb, alpha, beta, transposeA, transposeB } = size;
+  const { row, column, mc, nc } = block;
+  // k = 0 still has to clear or keep C.
+  for (let at = 0; at < Math.max(k, 1); at += Math.max(blockK, 1)) {
+    const kc = Math.min(blockK, k - at);
+    const [rowsA, columnsA, startA] = transposeA ? [kc, mc, at * lda + row] : [mc, kc, row * lda + at];
+    const [rowsB, columnsB, startB] = transposeB ? [nc, kc, column * ldb + at] : [kc, nc, at * ldb + column];
+    copyBlock({
+      from: { array: call.a, start: startA, stride: lda },
+      to: { array: a, start: 0, stride: columnsA },
+      rows: rowsA,
+      columns: columnsA,
+    });
+    copyBlock({
+      from: { array: call.b, start: startB, stride: ldb },
+      to: { array: b, start: 0, stride: columnsB },
+      rows: rowsB,
+      columns: columnsB,
+    });
+    multiply({ m: mc, n: nc, k: kc, a, b, c, transposeA, transposeB, alpha, beta: at === 0 ? beta : 1 });
+  }
+}
+
+/** A part of a matrix: its first element, and from row to row. */
+interface Place {
+  readonly array: Float32Array;
+  readonly start: number;
+  readonly stride: number;
+}
+
 function copyBlock({
-  source,
-  start,
-  stride,
-  target,
-  targetStart,
-  targetStride,
+  from,
+  to,
   rows,
   columns,
 }: {
-  readonly source: Float32Array;
-  readonly start: number;
-  readonly stride: number;
-  readonly target: Float32Array;
-  readonly targetStart: number;
-  readonly targetStride: number;
+  readonly from: Place;
+  readonly to: Place;
   readonly rows: number;
   readonly columns: number;
 }): void {
   for (let row = 0; row < rows; row++) {
-    const from = start + row * stride;
-    target.set(source.subarray(from, from + columns), targetStart + row * targetStride);
+    const at = from.start + row * from.stride;
+    to.array.set(from.array.subarray(at, at + columns), to.start + row * to.stride);
   }
 }

@@ -44,10 +44,13 @@ function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
 }
 
-function buildTileKernel({ x: formX, y: formY, store, height }: TileVariant): FunctionBuilder {
+/** Of the kernel, in order. */
+const [x, y, c, tiles, panels, kc] = [0, 1, 2, 3, 4, 5];
+const [strideX, tileStrideX, strideY, panelStrideY, strideC, accumulate, alpha] = [6, 7, 8, 9, 10, 11, 12];
+
+/** The function and its locals. */
+function tileLocals({ x: formX, height }: TileVariant) {
   const f = new FunctionBuilder('tiles', [...i32s(12), 'f32']);
-  const [x, y, c, tiles, panels, kc] = [0, 1, 2, 3, 4, 5];
-  const [strideX, tileStrideX, strideY, panelStrideY, strideC, accumulate, alpha] = [6, 7, 8, 9, 10, 11, 12];
   const [tileAddress, tileC, tileCount, steps, row] = i32s(5).map((type) => f.local(type)) as [
     Local,
     Local,
@@ -59,78 +62,102 @@ function buildTileKernel({ x: formX, y: formY, store, height }: TileVariant): Fu
   const pointerY = f.local('i32');
   const [zero, factor, low, high, spread] = range(5).map(() => f.local('v128')) as [Local, Local, Local, Local, Local];
   const sums = range(height).map(() => [f.local('v128'), f.local('v128')] as const);
+  return { f, tileAddress, tileC, tileCount, steps, row, pointersX, pointerY, zero, factor, low, high, spread, sums };
+}
 
-  // Not unrolled: V8 (11.3 at least) spills accumulators in longer bodies, which costs a third of the speed.
-  const multiplyStep = (): void => {
-    f.get(pointerY).memory('v128.load').set(low).get(pointerY).memory('v128.load', vectorBytes).set(high);
-    sums.forEach(([sumLow, sumHigh], index) => {
-      if (formX === 'rows') f.get(pointersX[index] ?? 0).memory('v128.load32_splat');
-      else f.get(pointersX[0] ?? 0).memory('v128.load32_splat', index * floatBytes);
-      f.set(spread);
-      f.get(sumLow).get(spread).get(low).op('f32x4.mul', 'f32x4.add').set(sumLow);
-      f.get(sumHigh).get(spread).get(high).op('f32x4.mul', 'f32x4.add').set(sumHigh);
-    });
-    for (const pointer of pointersX) f.advance(pointer, floatBytes * (formX === 'rows' ? 1 : tileX));
-    if (formY === 'packed') f.advance(pointerY, tileY * floatBytes);
-    else f.advanceBy(pointerY, strideY);
-  };
-  /** C at `row` + offset = value, or += value; the value is on the stack by `push`. */
-  const storeVector = (push: () => void, offset: number): void => {
-    f.when(
-      accumulate,
-      () => {
-        f.get(row).get(row).memory('v128.load', offset);
-        push();
-        f.op('f32x4.add').memory('v128.store', offset);
-      },
-      () => {
-        f.get(row);
-        push();
-        f.memory('v128.store', offset);
-      },
+type TileLocals = ReturnType<typeof tileLocals>;
+
+/**
+ * One step of k: all products of a tile. Not unrolled: V8 (11.3 at least) spills accumulators in longer bodies, which
+ * costs a third of the speed.
+ */
+function multiplyStep({ f, pointersX, pointerY, low, high, spread, sums }: TileLocals, variant: TileVariant): void {
+  f.get(pointerY).memory('v128.load').set(low).get(pointerY).memory('v128.load', vectorBytes).set(high);
+  sums.forEach(([sumLow, sumHigh], index) => {
+    if (variant.x === 'rows') f.get(pointersX[index] ?? 0).memory('v128.load32_splat');
+    else f.get(pointersX[0] ?? 0).memory('v128.load32_splat', index * floatBytes);
+    f.set(spread);
+    f.get(sumLow).get(spread).get(low).op('f32x4.mul', 'f32x4.add').set(sumLow);
+    f.get(sumHigh).get(spread).get(high).op('f32x4.mul', 'f32x4.add').set(sumHigh);
+  });
+  for (const pointer of pointersX) f.advance(pointer, floatBytes * (variant.x === 'rows' ? 1 : tileX));
+  if (variant.y === 'packed') f.advance(pointerY, tileY * floatBytes);
+  else f.advanceBy(pointerY, strideY);
+}
+
+/** C at `row` + offset = value, or += value; the value is on the stack by `push`. */
+function storeVector({ f, row }: TileLocals, push: () => void, offset: number): void {
+  f.when(
+    accumulate,
+    () => {
+      f.get(row).get(row).memory('v128.load', offset);
+      push();
+      f.op('f32x4.add').memory('v128.store', offset);
+    },
+    () => {
+      f.get(row);
+      push();
+      f.memory('v128.store', offset);
+    },
+  );
+}
+
+function storePlain(locals: TileLocals): void {
+  const { f, row, factor, sums } = locals;
+  sums.forEach(([sumLow, sumHigh], index) => {
+    if (index > 0) f.advanceBy(row, strideC);
+    storeVector(locals, () => f.get(sumLow).get(factor).op('f32x4.mul'), 0);
+    storeVector(locals, () => f.get(sumHigh).get(factor).op('f32x4.mul'), vectorBytes);
+  });
+}
+
+function storeTransposed(locals: TileLocals): void {
+  const { f, row, factor, zero, low, high, spread, sums } = locals;
+  for (const half of [0, 1]) {
+    const columns = transpose4(
+      f,
+      sums.map((pair) => pair[half] ?? zero),
+      [low, high, spread, zero],
     );
-  };
-  const storePlain = (): void => {
-    sums.forEach(([sumLow, sumHigh], index) => {
-      if (index > 0) f.advanceBy(row, strideC);
-      storeVector(() => f.get(sumLow).get(factor).op('f32x4.mul'), 0);
-      storeVector(() => f.get(sumHigh).get(factor).op('f32x4.mul'), vectorBytes);
+    columns.forEach((push, index) => {
+      if (half + index > 0) f.advanceBy(row, strideC);
+      const pushScaled = (): void => {
+        push();
+        f.get(factor).op('f32x4.mul');
+      };
+      storeVector(locals, pushScaled, 0);
     });
-  };
-  const storeTransposed = (): void => {
-    for (const half of [0, 1]) {
-      const columns = transpose4(
-        f,
-        sums.map((pair) => pair[half] ?? zero),
-        [low, high, spread, zero],
-      );
-      columns.forEach((push, index) => {
-        if (half + index > 0) f.advanceBy(row, strideC);
-        storeVector(() => {
-          push();
-          f.get(factor).op('f32x4.mul');
-        }, 0);
-      });
-    }
-  };
+  }
+}
 
+/** Points at the first k of a tile's X rows and of the panel's Y, and clears the sums. */
+function startTile({ f, tileAddress, pointersX, pointerY, sums }: TileLocals): void {
+  pointersX.forEach((pointer, index) => {
+    if (index === 0) f.get(tileAddress).set(pointer);
+    else
+      f.get(pointersX[index - 1] ?? x)
+        .get(strideX)
+        .op('i32.add')
+        .set(pointer);
+  });
+  f.get(y).set(pointerY);
+  for (const sum of sums.flat()) f.f32x4(0).set(sum);
+}
+
+function buildTileKernel(variant: TileVariant): FunctionBuilder {
+  const locals = tileLocals(variant);
+  const { f, tileAddress, tileC, tileCount, steps, row, factor } = locals;
+  const { store, height } = variant;
   f.repeat(panels, () => {
     f.get(x).set(tileAddress).get(c).set(tileC).get(tiles).set(tileCount);
     f.repeat(tileCount, () => {
-      pointersX.forEach((pointer, index) => {
-        if (index === 0) f.get(tileAddress).set(pointer);
-        else
-          f.get(pointersX[index - 1] ?? x)
-            .get(strideX)
-            .op('i32.add')
-            .set(pointer);
-      });
-      f.get(y).set(pointerY);
-      for (const sum of sums.flat()) f.f32x4(0).set(sum);
-      f.get(kc).set(steps).repeat(steps, multiplyStep);
+      startTile(locals);
+      f.get(kc)
+        .set(steps)
+        .repeat(steps, () => multiplyStep(locals, variant));
       f.get(tileC).set(row).get(alpha).op('f32x4.splat').set(factor);
-      if (store === 'plain') storePlain();
-      else storeTransposed();
+      if (store === 'plain') storePlain(locals);
+      else storeTransposed(locals);
       f.advanceBy(tileAddress, tileStrideX);
       if (store === 'plain') f.get(strideC).i32(height).op('i32.mul').get(tileC).op('i32.add').set(tileC);
       else f.advance(tileC, tileX * floatBytes);

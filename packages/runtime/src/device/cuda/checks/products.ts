@@ -88,10 +88,24 @@ export function checkBatchedGemm(bench: CheckBench): void {
     }
 }
 
+type Sample = ReturnType<CheckBench['sample']>;
+
+/** Attention as processors compute it: output, statistics and gradients. */
+function attentionHere(shape: AttentionShape, { q, k, v, dO }: Readonly<Record<'q' | 'k' | 'v' | 'dO', Sample>>) {
+  const queries = (): Float32Array => new Float32Array(q.values.length);
+  const keys = (): Float32Array => new Float32Array(k.values.length);
+  const [out, dq, dk, dv] = [queries(), queries(), keys(), keys()];
+  const logSum = new Float32Array(shape.batch * shape.sequence * shape.heads);
+  const scratch = new Float32Array(attentionScratch(shape));
+  const of = { gemm: cpuGemm(), shape, q: q.values, k: k.values, v: v.values, out, logSum, scratch };
+  attentionForward(of);
+  attentionBackward({ ...of, dout: dO.values, dq, dk, dv });
+  return { out, dq, dk, dv, logSum };
+}
+
 /** bf16 only: cuDNN has no such engine for fp32. */
 export function checkAttention(bench: CheckBench): void {
   const attention = new CudaAttention(bench.context);
-  const cpu = cpuGemm();
   for (const shape of [
     { batch: 1, sequence: bench.of(512), heads: 4, kvHeads: 4, headDim: 128 },
     { batch: 2, sequence: bench.of(200), heads: 4, kvHeads: 2, headDim: 64 },
@@ -101,26 +115,7 @@ export function checkAttention(bench: CheckBench): void {
     const rows = batch * sequence;
     const [q, dO] = [bench.sample(rows * heads * headDim, 2), bench.sample(rows * heads * headDim)];
     const [k, v] = [bench.sample(rows * kvHeads * headDim, 2), bench.sample(rows * kvHeads * headDim)];
-    const queries = (): Float32Array => new Float32Array(q.values.length);
-    const keys = (): Float32Array => new Float32Array(k.values.length);
-    const [out, dq, dk, dv] = [queries(), queries(), keys(), keys()];
-    const logSum = new Float32Array(rows * heads);
-    const scratch = new Float32Array(attentionScratch(shape));
-    attentionForward({ gemm: cpu, shape, q: q.values, k: k.values, v: v.values, out, logSum, scratch });
-    attentionBackward({
-      gemm: cpu,
-      shape,
-      q: q.values,
-      k: k.values,
-      v: v.values,
-      out,
-      logSum,
-      dout: dO.values,
-      dq,
-      dk,
-      dv,
-      scratch,
-    });
+    const { out, dq, dk, dv, logSum } = attentionHere(shape, { q, k, v, dO });
     const full = { ...shape, valueDim: headDim };
     const buffers = {
       q: q.address,
@@ -135,8 +130,11 @@ export function checkAttention(bench: CheckBench): void {
       dK: bench.room(dk.length),
       dV: bench.room(dv.length),
     };
-    attention.forward(bench.on.stream, full, buffers);
-    attention.backward(bench.on.stream, full, buffers, gradients);
+    const run = (): void => {
+      attention.forward(bench.on.stream, full, buffers);
+      attention.backward(bench.on.stream, full, buffers, gradients);
+    };
+    run();
     bench.expect(`${of}: output`, bench.stored(buffers.o, out.length), out, attentionBound);
     bench.expect(`${of}: statistics`, bench.floats(buffers.statistics, logSum.length), logSum, 1e-5);
     bench.expect(`${of}: dq`, bench.stored(gradients.dQ, dq.length), dq, attentionBound);
@@ -145,8 +143,7 @@ export function checkAttention(bench: CheckBench): void {
     const results = [buffers.o, gradients.dQ, gradients.dK, gradients.dV];
     const bytes = (): Buffer[] => results.map((at, i) => Buffer.from(bench.bytes(at, 2 * [out, dq, dk, dv][i].length)));
     const first = bytes();
-    attention.forward(bench.on.stream, full, buffers);
-    attention.backward(bench.on.stream, full, buffers, gradients);
+    run();
     const differing = bytes().filter((again, place) => !again.equals(first[place])).length;
     bench.expect(`${of}: the same bits again`, [differing], [0], 0);
   }

@@ -87,6 +87,29 @@ interface Matrices {
   readonly downGradient: ExpertMatrix;
 }
 
+/** What the experts' products read and write; rows by expert lie in buffers that `rows` makes. */
+function matricesOf(
+  {
+    weights,
+    gradients,
+    hidden,
+    ffn,
+  }: Pick<MoeLayerOperands, 'weights' | 'gradients'> & Pick<MoeLayerShape, 'hidden' | 'ffn'>,
+  rows: (columns: number) => ExpertMatrix,
+): Matrices {
+  return {
+    x: rows(hidden),
+    gateUp: rows(2 * ffn),
+    activated: rows(ffn),
+    dactivated: rows(ffn),
+    rows: rows(hidden),
+    gateUpWeights: { base: weights.gateUp, columns: hidden, weightRows: 2 * ffn },
+    downWeights: { base: weights.down, columns: ffn, weightRows: hidden },
+    gateUpGradient: { base: gradients.gateUp, columns: hidden, weightRows: 2 * ffn },
+    downGradient: { base: gradients.down, columns: ffn, weightRows: hidden },
+  };
+}
+
 /** A layer and its buffers, for one micro-batch at a time. */
 export class CudaMoeLayer {
   readonly #context: CudaContext;
@@ -139,21 +162,10 @@ export class CudaMoeLayer {
       pickRow: ints(tokens * picks),
       scratch: ints(permutationScratch(this.#permutationShape)),
     };
-    const rows = (columns: number): ExpertMatrix => ({
+    this.#matrices = matricesOf({ weights, gradients, hidden, ffn }, (columns) => ({
       base: memory.allocate(capacity * columns * elementSize(storage)),
       columns,
-    });
-    this.#matrices = {
-      x: rows(hidden),
-      gateUp: rows(2 * ffn),
-      activated: rows(ffn),
-      dactivated: rows(ffn),
-      rows: rows(hidden),
-      gateUpWeights: { base: weights.gateUp, columns: hidden, weightRows: 2 * ffn },
-      downWeights: { base: weights.down, columns: ffn, weightRows: hidden },
-      gateUpGradient: { base: gradients.gateUp, columns: hidden, weightRows: 2 * ffn },
-      downGradient: { base: gradients.down, columns: ffn, weightRows: hidden },
-    };
+    }));
     this.#small = {
       probabilities: ints(tokens * experts),
       ids: ints(tokens * picks),
