@@ -215,8 +215,8 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
       expertBias: true,
       attentionSinks: true,
       attentionBias: c.booleanOr(true, 'attention_bias') ? 'all' : 'none',
-      // Constants of transformers' GptOssExperts.
-      clampedSwiglu: { alpha: 1.702, limit: c.positiveOr(7, 'swiglu_limit') },
+      // Constants of transformers' GptOssExperts, which reads no swiglu_limit.
+      clampedSwiglu: { alpha: 1.702, limit: 7 },
       auxLossCoefficient: c.numberOr(0.9, 'router_aux_loss_coef'),
     }),
   },

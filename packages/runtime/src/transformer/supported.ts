@@ -2,23 +2,22 @@
 import { InputError } from '@monta/core/units';
 import type { MoeModel } from '@monta/core';
 
-/** Families of which sizes are known, and not all that they compute. */
-const planned: readonly MoeModel['family'][] = [
-  'dbrx',
-  'llama4',
-  'minimax_m2',
-  'ernie4_5_moe',
-  'phimoe',
-  'granitemoe',
-  'hunyuan_v1_moe',
-  'bailing_moe',
-  'dots1',
-  'deepseek',
-  'grok',
-  'nemotron',
-  'gpt',
-  'dense',
-];
+/** Families of which sizes are known, and not all that they compute: what is missing. */
+const missing: Partial<Record<MoeModel['family'], string>> = {
+  dbrx: 'LayerNorms and experts in fused tensors',
+  llama4: 'scores that scale rows before their experts, and layers without positions',
+  minimax_m2: 'a selection bias and a partial rotation under names of its own',
+  ernie4_5_moe: 'a selection bias beside softmax scores',
+  phimoe: "SparseMixer's choice of experts",
+  granitemoe: 'multipliers of embeddings, attention, residuals and logits',
+  hunyuan_v1_moe: 'norms of queries and keys behind their rotation',
+  bailing_moe: 'queries, keys and values in one fused tensor',
+  deepseek: 'a code of its own outside transformers',
+  grok: 'a cap on attention scores, and multipliers',
+  nemotron: 'norms that add one to their weights',
+  gpt: 'LayerNorms',
+  dense: 'layers of which the sizes alone are known',
+};
 
 /**
  * Throws InputError for a model with something that the kernels don't compute, naming all of it: such a model can be
@@ -29,7 +28,8 @@ export function checkSupported(model: MoeModel): void {
   if (model.window?.kind === 'chunked') reasons.push('chunked attention');
   if (!model.gated) reasons.push('experts without a gate projection');
   if (model.activation !== 'silu') reasons.push(`activation ${model.activation}`);
-  if (planned.includes(model.family)) reasons.push('an architecture that is planned with only');
+  const lacking = missing[model.family];
+  if (lacking !== undefined) reasons.push(lacking);
   if (model.scoring !== 'softmax' && model.auxLoss !== 'none')
     reasons.push(`an auxiliary loss of ${model.scoring} scores`);
   if (model.feedForwardBias) reasons.push('biases in feed-forwards');
@@ -40,9 +40,10 @@ export function checkSupported(model: MoeModel): void {
   if (model.ropeType !== 'default' && model.ropeScaling === undefined) reasons.push(`rope type ${model.ropeType}`);
   if (reasons.length > 0)
     throw new InputError(
-      `model ${model.name} (${model.family}) has ${reasons.join(', ')}, which is not computed here`,
+      `model ${model.name} (${model.family}) has ${reasons.join(', ')}, which is not computed here: ` +
+        'it can be planned with only',
       {
-        expected: 'a model of the Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, gpt-oss, DeepSeek or GLM-4.5 kind',
+        expected: 'a model of the Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, gpt-oss, DeepSeek, dots.llm1 or GLM-4.5 kind',
       },
     );
 }

@@ -1,0 +1,19 @@
+import { getModel } from '@monta/core';
+import { expect, it } from 'vitest';
+import { checkSupported } from './supported.js';
+
+it.each([
+  ['ernie-4.5-21b-a3b', 'a selection bias beside softmax scores'],
+  ['phi-3.5-moe', "SparseMixer's choice of experts, norms with biases, a bias of the output matrix"],
+  ['hunyuan-a13b', 'norms of queries and keys behind their rotation'],
+  ['llama-4-maverick', 'chunked attention, scores that scale rows before their experts'],
+])('%s is refused with what is missing', (name, missing) => {
+  expect(() => checkSupported(getModel(name))).toThrow(missing);
+});
+
+it.each(['deepseek-v3', 'qwen3-30b-a3b', 'gpt-oss-20b', 'mixtral-8x7b', 'glm-4.5', 'dots.llm1'])(
+  '%s is computed',
+  (name) => {
+    expect(() => checkSupported(getModel(name))).not.toThrow();
+  },
+);
