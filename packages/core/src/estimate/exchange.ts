@@ -3,7 +3,7 @@ import type { MoeModel } from '../model/model.js';
 import { wholePower } from '../units/same-everywhere.js';
 import { rowWidth } from './hybrid-models.js';
 import type { StepConstants } from './constants.js';
-import { ranksInDomain, ringSeconds, type Links } from './links.js';
+import { ranksInDomain, ringSeconds, type Line, type Links } from './links.js';
 import type { DispatchKind } from './run-setting.js';
 
 const elementBytes = 2;
@@ -80,9 +80,15 @@ export function contextSeconds(links: Links, cp: number, tp: number, keyValueEle
   return ((cp - 1) * keyValueElements * elementBytes) / rate;
 }
 
-/** Hidden states from one stage to the next. */
-export function stageSeconds(links: Links, gpusOfStage: number, tokens: number, hiddenSize: number): number {
+/** Hidden states from one stage to the next, by the token. */
+export function stageLine(links: Links, gpusOfStage: number, hiddenSize: number): Line {
   const crosses = gpusOfStage >= links.domain;
   const rate = crosses ? links.outerBytesPerSecond : links.innerBytesPerSecond;
-  return (tokens * hiddenSize * elementBytes) / rate + (crosses ? links.outerLatency : links.innerLatency);
+  return { fixed: crosses ? links.outerLatency : links.innerLatency, slope: (hiddenSize * elementBytes) / rate };
+}
+
+/** Seconds of so many tokens. */
+export function stageSeconds(links: Links, gpusOfStage: number, tokens: number, hiddenSize: number): number {
+  const { fixed, slope } = stageLine(links, gpusOfStage, hiddenSize);
+  return fixed + slope * tokens;
 }

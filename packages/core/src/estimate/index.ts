@@ -17,7 +17,7 @@ export {
   stacks,
 } from './run-setting.js';
 export { canOrder, rankOrders, type RankOrder } from './rank-order.js';
-export { shardsOf } from './weight-shards.js';
+export { shardSizes, shardsOf } from './weight-shards.js';
 export { hostOf } from './host-states.js';
 export { priceStep, type StepParts } from './step-prices.js';
 export { evenLayers } from './stage-layers.js';

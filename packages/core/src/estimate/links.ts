@@ -44,11 +44,25 @@ export const ranksInDomain = (links: Links, ranks: number, stride: number): numb
 export const ringSeconds = (links: Links, ranks: number, stride: number, bytes: number): number =>
   ringWithin(links, ranks, ranksInDomain(links, ranks, stride), bytes);
 
-/** The same of a group of which a domain holds `inside`. */
-export function ringWithin(links: Links, ranks: number, inside: number, bytes: number): number {
-  if (ranks <= 1) return 0;
-  const moved = (bytes * (ranks - 1)) / ranks;
-  if (inside >= ranks) return moved / links.innerBytesPerSecond + (ranks - 1) * links.innerLatency;
+/** A time that is straight in what moves. */
+export interface Line {
+  readonly fixed: number;
+  readonly slope: number;
+}
+
+const noTime: Line = { fixed: 0, slope: 0 };
+
+/** Of a ring of a group of which a domain holds `inside`: seconds whatever it moves, and by the byte. */
+export function ringLine(links: Links, ranks: number, inside: number): Line {
+  if (ranks <= 1) return noTime;
+  const share = (ranks - 1) / ranks;
+  if (inside >= ranks) return { fixed: (ranks - 1) * links.innerLatency, slope: share / links.innerBytesPerSecond };
   const rate = Math.min(links.innerBytesPerSecond, inside * links.outerBytesPerSecond);
-  return moved / rate + binaryLogarithm(ranks) * links.outerLatency;
+  return { fixed: binaryLogarithm(ranks) * links.outerLatency, slope: share / rate };
+}
+
+/** Seconds of such a ring. */
+export function ringWithin(links: Links, ranks: number, inside: number, bytes: number): number {
+  const { fixed, slope } = ringLine(links, ranks, inside);
+  return fixed + slope * bytes;
 }

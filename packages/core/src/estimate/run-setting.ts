@@ -66,13 +66,13 @@ export interface RunSetting {
   /** Interleaved stages of a rank; 1 for none. */
   readonly virtualStages: number;
   /** Layers of each virtual stage, in the order in which a token passes them; balanced with the ends when left out. */
-  readonly layersOfStages?: readonly number[];
+  readonly layersOfStages?: readonly number[] | undefined;
   /** How stages and replicas follow one another on the devices; replicas inside stages when left out. */
-  readonly rankOrder?: RankOrder;
+  readonly rankOrder?: RankOrder | undefined;
   /** Whether the optimizer's states lie in the host's memory and are updated there; no when left out. */
-  readonly hostStates?: boolean;
+  readonly hostStates?: boolean | undefined;
   /** Beside a rule that keeps weights whole; none when left out. */
-  readonly weightShards?: WeightShards;
+  readonly weightShards?: WeightShards | undefined;
   /** Tokens of a sequence. */
   readonly sequence: number;
   /** Sequences of one micro-batch of one replica. */

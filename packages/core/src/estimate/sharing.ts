@@ -7,7 +7,7 @@ import { ringWithin, type Links } from './links.js';
 import { sharersInDomain } from './rank-order.js';
 import type { Rates } from './rates.js';
 import type { RunSetting } from './run-setting.js';
-import { shardRings } from './weight-shards.js';
+import { bothSeconds, shardRings } from './weight-shards.js';
 
 interface Stage {
   readonly forward: number;
@@ -62,10 +62,10 @@ export function memorySharing({
   const shardsSeconds = (shards: WeightShards): number => {
     const rings = shardRings(links, layout, shards);
     const [dense, expert] = [shards.dense > 1 ? stage.dense : 0, shards.expert > 1 ? stage.expert : 0];
-    const gather = rings.gather(dense * weightBytes, expert * weightBytes);
-    const reduce = setting.frozen ? 0 : rings.gather(dense * c.gradientBytes, expert * c.gradientBytes);
+    const gather = bothSeconds(rings.gather, dense * weightBytes, expert * weightBytes);
+    const reduce = setting.frozen ? 0 : bothSeconds(rings.gather, dense * c.gradientBytes, expert * c.gradientBytes);
     const replicas = (bytes: number): number =>
-      setting.frozen ? 0 : rings.replicas(stage.dense * bytes, stage.expert * bytes);
+      setting.frozen ? 0 : bothSeconds(rings.replicas, stage.dense * bytes, stage.expert * bytes);
     return (
       beside(c.exposedDp, replicas(c.gradientBytes), stage.backward) +
       beside(c.exposedDp, replicas(weightBytes), stage.forward) +

@@ -7,7 +7,7 @@ import type { Layout } from '../layout/layout.js';
 import { sharingRules, type WeightShards } from '../memory/index.js';
 import { binaryLogarithm } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
-import { stageSeconds } from './exchange.js';
+import { stageLine } from './exchange.js';
 import { knownKinds, type LayerKinds } from './layer-amounts.js';
 import {
   contextExchange,
@@ -22,24 +22,24 @@ import {
   type PriceContext,
 } from './layer-prices.js';
 import { hostUpdateSeconds } from './host-states.js';
-import { ringWithin } from './links.js';
+import { ringLine, type Line } from './links.js';
 import { nextStage, sharersInDomain, type RankOrder } from './rank-order.js';
-import { microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
+import { isDual, microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
 import { weightBytes } from './sharing.js';
 import { endPlace, place, placeOfDispatcher, splitLines, valuesOfKind, type SplitLines } from './split-lines.js';
 import { knownStages, type StageKind } from './stage-layers.js';
 import { bubbleSeconds, priceContext } from './step-prices.js';
-import { shardRings } from './weight-shards.js';
+import { bothSeconds, shardRings, type ShardRings } from './weight-shards.js';
 
-/** A time that is straight in what moves. */
-interface Line {
-  readonly fixed: number;
-  readonly slope: number;
+/** What tp, ep and etp decide. */
+interface KnownSplit {
+  readonly lines: SplitLines;
+  /** Seconds of a micro-batch through all layers, by recomputation, then by what else they depend on. */
+  readonly wholes: Map<RecomputeSetting, Map<number, number>>;
 }
 
 /** What a layout decides. */
-interface LayoutRow {
-  readonly lines: SplitLines;
+interface LayoutRow extends KnownSplit {
   /** Communication of CP a token, by kind of layer. */
   readonly context: readonly number[];
   /** Over the ranks that hold the same parameters, by the byte. */
@@ -48,23 +48,9 @@ interface LayoutRow {
   /** From stage to stage, by the token of a rank. */
   readonly hop: Line;
   /** Of weight shards, as they are asked for. */
-  readonly shards: Map<WeightShards, ShardLines>;
+  readonly shards: Map<WeightShards, ShardRings>;
   /** Share that the slowest of many ranks adds. */
   readonly straggling: number;
-}
-
-/** Rings over the shards of weights, and over their replicas, by the byte of either. */
-interface ShardLines {
-  readonly gather: readonly [dense: Line, expert: Line];
-  readonly replicas: readonly [dense: Line, expert: Line];
-}
-
-/** Amounts at which lines are drawn, beside none: far off, so that differences keep their digits. */
-const far = 2 ** 40;
-
-function lineOf(seconds: (amount: number) => number): Line {
-  const fixed = seconds(0);
-  return { fixed, slope: (seconds(far) - fixed) / far };
 }
 
 /** Values of a kind of layer, or of a stage: places in scratch rows. */
@@ -75,7 +61,7 @@ export class StepTable {
   readonly #context: PriceContext;
   readonly #kinds: LayerKinds;
   readonly #rows: Readonly<Record<RankOrder, Map<Layout, LayoutRow>>> = { 'dp-pp': new Map(), 'pp-dp': new Map() };
-  readonly #lines = new Map<string, SplitLines>();
+  readonly #splits = new Map<number, KnownSplit>();
   readonly #again = new Map<RecomputeSetting, Again>();
   readonly #stages = new Map<number, readonly StageKind[]>();
   readonly #unevenStages = new Map<readonly number[], Map<number, readonly StageKind[]>>();
@@ -119,6 +105,7 @@ export class StepTable {
     const hidden = overlap.dp ? 1 : 0;
     const [hiddenDp, hiddenFsdp] = [hidden * (1 - c.exposedDp), hidden * (1 - c.exposedFsdp)];
     const update = hostStates ? this.#hostUpdate : c.optimizerBytes / rates.memory;
+    const learning = frozen ? 0 : 1;
     const stage = this.#stage;
     let [period, forward, backward, weightGradient, all, exposedDp, optimizer] = [-1, 0, 0, 0, 0, 0, 0];
     for (const kind of this.#stagesOf(setting)) {
@@ -148,12 +135,11 @@ export class StepTable {
       }
       if (shardLines !== undefined && weightShards !== undefined) {
         const [ofDense, ofExpert] = [weightShards.dense > 1 ? dense : 0, weightShards.expert > 1 ? expert : 0];
-        const [gather, reduce] = [weightBytes, frozen ? 0 : c.gradientBytes].map((bytes) =>
-          bytes === 0 ? 0 : bothLines(shardLines.gather, ofDense * bytes, ofExpert * bytes),
-        ) as [number, number];
-        const [last, next] = [c.gradientBytes, weightBytes].map((bytes) =>
-          frozen ? 0 : bothLines(shardLines.replicas, dense * bytes, expert * bytes),
-        ) as [number, number];
+        const { gather: gathers, replicas } = shardLines;
+        const gather = bothSeconds(gathers, ofDense * weightBytes, ofExpert * weightBytes);
+        const reduce = bothSeconds(gathers, ofDense * c.gradientBytes, ofExpert * c.gradientBytes) * learning;
+        const last = bothSeconds(replicas, dense * c.gradientBytes, expert * c.gradientBytes) * learning;
+        const next = bothSeconds(replicas, dense * weightBytes, expert * weightBytes) * learning;
         const every =
           shownBeside(gather, hiddenFsdp, stageForward) + shownBeside(gather + reduce, hiddenFsdp, stageBackward);
         const once = shownBeside(last, hiddenDp, stageBackward) + shownBeside(next, hiddenDp, stageForward);
@@ -177,13 +163,25 @@ export class StepTable {
 
   /**
    * What a step takes at least, however layers lie on the stages: passes of all micro-batches, shared evenly, without a
-   * bubble. Larger micro-batches take no more of it.
+   * bubble, and the slowest of all ranks. Larger micro-batches take no more of it.
    */
   floorSeconds(setting: RunSetting): number {
-    this.#priceLayers(this.#rowOf(setting), setting);
+    const row = this.#rowOf(setting);
+    const { layout, microBatch, dispatcher, overlap, schedule } = setting;
+    const shown = Number(overlap.ep || isDual(schedule));
+    const key = ((layout.cp * 2 ** 24 + microBatch) * valuesOfKind + placeOfDispatcher[dispatcher]) * 2 + shown;
+    const ofSplit = row.wholes.get(setting.recompute) ?? new Map<number, number>();
+    row.wholes.set(setting.recompute, ofSplit);
+    const whole = ofSplit.get(key) ?? this.#wholeSeconds(row, setting);
+    ofSplit.set(key, whole);
+    return ((microBatchesOf(setting) * whole) / layout.pp) * (1 + row.straggling);
+  }
+
+  /** One micro-batch through all layers. */
+  #wholeSeconds(row: LayoutRow, setting: RunSetting): number {
+    this.#priceLayers(row, setting);
     this.#addUp(this.#whole);
-    const whole = (this.#stage[forwardAt] ?? 0) + (this.#stage[backwardAt] ?? 0);
-    return (microBatchesOf(setting) * whole) / setting.layout.pp;
+    return (this.#stage[forwardAt] ?? 0) + (this.#stage[backwardAt] ?? 0);
   }
 
   #rowOf({ layout, rankOrder = 'dp-pp' }: RunSetting): LayoutRow {
@@ -197,14 +195,10 @@ export class StepTable {
     return row;
   }
 
-  #shardsOf({ shards }: LayoutRow, layout: Layout, weightShards: WeightShards): ShardLines {
+  #shardsOf({ shards }: LayoutRow, layout: Layout, weightShards: WeightShards): ShardRings {
     const found = shards.get(weightShards);
     if (found !== undefined) return found;
-    const { gather, replicas } = shardRings(this.#context.links, layout, weightShards);
-    const made: ShardLines = {
-      gather: [lineOf((bytes) => gather(bytes, 0)), lineOf((bytes) => gather(0, bytes))],
-      replicas: [lineOf((bytes) => replicas(bytes, 0)), lineOf((bytes) => replicas(0, bytes))],
-    };
+    const made = shardRings(this.#context.links, layout, weightShards);
     shards.set(weightShards, made);
     return made;
   }
@@ -212,18 +206,21 @@ export class StepTable {
   #newRow(layout: Layout, order: RankOrder): LayoutRow {
     const { links, model, constants: c } = this.#context;
     const { tp, cp, dp, pp, ep, etp, edp } = layout;
-    const key = `${tp} ${ep} ${etp}`;
-    const lines = this.#lines.get(key) ?? splitLines(this.#context, this.#kinds, { tp, ep, etp });
-    this.#lines.set(key, lines);
+    const key = (tp * 2 ** 16 + ep) * 2 ** 16 + etp;
+    const split = this.#splits.get(key) ?? {
+      lines: splitLines(this.#context, this.#kinds, { tp, ep, etp }),
+      wholes: new Map<RecomputeSetting, Map<number, number>>(),
+    };
+    this.#splits.set(key, split);
     const gpusOfStage = tp * cp * dp;
     const [inside, next] = [sharersInDomain(links, layout, order), nextStage(links, layout, order)];
     const row = {
-      lines,
+      ...split,
       context: this.#kinds.kinds.map((kind) => contextExchange(this.#context, kind, { tp, cp, tokens: 1 })),
-      denseRing: lineOf((bytes) => ringWithin(links, dp * cp, inside.dense, bytes)),
-      expertRing: lineOf((bytes) => ringWithin(links, edp, inside.expert, bytes)),
-      hop: lineOf((tokens) => stageSeconds(links, next, tokens, model.hiddenSize)),
-      shards: new Map<WeightShards, ShardLines>(),
+      denseRing: ringLine(links, dp * cp, inside.dense),
+      expertRing: ringLine(links, edp, inside.expert),
+      hop: stageLine(links, next, model.hiddenSize),
+      shards: new Map<WeightShards, ShardRings>(),
       straggling: c.straggler * binaryLogarithm(Math.max(1, (gpusOfStage * pp) / links.domain)),
     };
     this.#rows[order].set(layout, row);
@@ -347,7 +344,3 @@ export class StepTable {
 /** What of communication is seen where a share of it may hide, in a window. */
 const shownBeside = (communication: number, hidden: number, window: number): number =>
   communication - Math.min(hidden * communication, window);
-
-/** Latencies of both are in either line's fixed part: no bytes of one kind leave its own. */
-const bothLines = ([dense, expert]: ShardLines['gather'], denseBytes: number, expertBytes: number): number =>
-  dense.fixed + dense.slope * denseBytes + expert.slope * expertBytes;

@@ -7,37 +7,53 @@
  */
 import type { Layout } from '../layout/layout.js';
 import type { WeightShards } from '../memory/index.js';
-import { ringSeconds, type Links } from './links.js';
+import { ranksInDomain, ringLine, type Line, type Links } from './links.js';
 
-/** Seconds of rings over so many bytes of a rank's dense weights, and of its experts'. */
+/** Rings over the shards of weights, and over their replicas, by the byte that a rank computes with. */
 export interface ShardRings {
-  readonly gather: (dense: number, expert: number) => number;
-  readonly replicas: (dense: number, expert: number) => number;
+  readonly gather: SortedLines;
+  readonly replicas: SortedLines;
 }
 
+/** Of dense weights, and of the experts'. */
+interface SortedLines {
+  readonly dense: Line;
+  readonly expert: Line;
+}
+
+/** Seconds of both rings over so many bytes. */
+export const bothSeconds = ({ dense, expert }: SortedLines, denseBytes: number, expertBytes: number): number =>
+  dense.fixed + dense.slope * denseBytes + expert.fixed + expert.slope * expertBytes;
+
+/** Replicas reduce their shard of the bytes. */
 export function shardRings(
   links: Links,
   { tp, cp, dp, ep, etp, edp }: Layout,
   { dense: denseShards, expert: expertShards }: WeightShards,
 ): ShardRings {
   const [denseStride, expertStride] = [tp, etp * ep];
+  const ring = (ranks: number, stride: number): Line => ringLine(links, ranks, ranksInDomain(links, ranks, stride));
+  const replicas = (ranks: number, stride: number, shards: number): Line => {
+    const { fixed, slope } = ring(ranks / shards, stride * shards);
+    return { fixed, slope: slope / shards };
+  };
   return {
-    gather: (dense, expert) =>
-      ringSeconds(links, denseShards, denseStride, dense) + ringSeconds(links, expertShards, expertStride, expert),
-    replicas: (dense, expert) =>
-      ringSeconds(links, (dp * cp) / denseShards, denseStride * denseShards, dense / denseShards) +
-      ringSeconds(links, edp / expertShards, expertStride * expertShards, expert / expertShards),
+    gather: { dense: ring(denseShards, denseStride), expert: ring(expertShards, expertStride) },
+    replicas: {
+      dense: replicas(dp * cp, denseStride, denseShards),
+      expert: replicas(edp, expertStride, expertShards),
+    },
   };
 }
 
-/** Shards up to a node's ranks. */
-const sizes = [2, 4, 8] as const;
+/** Shards up to a node's ranks, each a multiple of the one before. */
+export const shardSizes = [2, 4, 8] as const;
 
 /** Shards that a layout has ranks for: of dense weights, of experts', of both. None first. */
 export function shardsOf({ dp, edp }: Layout, experts: boolean): readonly (WeightShards | undefined)[] {
   return [
     undefined,
-    ...sizes.flatMap((size) => [
+    ...shardSizes.flatMap((size) => [
       ...(dp % size === 0 ? [shardsKept(size, 1)] : []),
       ...(experts && edp % size === 0 ? [shardsKept(1, size)] : []),
       ...(experts && dp % size === 0 && edp % size === 0 ? [shardsKept(size, size)] : []),

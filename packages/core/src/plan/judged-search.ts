@@ -16,6 +16,7 @@ export const searchToJudge = (problem: PlanProblem, count: number): Search =>
 /**
  * So many plans to judge of those that a search found. Behind one whose tokens cross once a domain comes the same with
  * tokens that cross once an expert: the closed form finds that no faster, and leaves it out, the simulator may differ.
+ * Both count: where every plan has experts' rows to exchange, half as many layouts are looked at.
  */
 export function plansToJudge(problem: PlanProblem, { fastest }: SearchResult, count: number): Candidate[] {
   const { fixed, programs: _, ...limits } = problem;

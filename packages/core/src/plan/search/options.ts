@@ -6,6 +6,7 @@ import {
   dispatchKinds,
   hostOf,
   rankOrders,
+  shardSizes,
   shardsOf,
   type ComputePrecision,
   type DispatchKind,
@@ -58,12 +59,12 @@ export interface Options {
   readonly settings: number;
 }
 
+const known = new WeakMap<MoeModel, readonly RecomputeSetting[]>();
+
 /**
  * Recomputation from nothing to everything, module by module. Attention's core is not among it: kernels that keep no
  * scores leave nothing to drop.
  */
-const known = new WeakMap<MoeModel, readonly RecomputeSetting[]>();
-
 function recomputesOfModel(model: MoeModel): readonly RecomputeSetting[] {
   const found = known.get(model);
   if (found !== undefined) return found;
@@ -118,11 +119,27 @@ function weightShardsOf(
 ): readonly (WeightShards | undefined)[] {
   const { model, fixed } = problem;
   const can =
-    limitsOf(problem).weightShards.includes(sharing) && precisionsOf(problem).every((one) => gathered.includes(one));
-  const all = can ? shardsOf(layout, model.moeLayers.includes(true)) : [undefined];
+    limitsOf(problem).weightShards.includes(sharing) && precisionsOf(problem).some((one) => gathered.includes(one));
   const { weightShards: wanted } = fixed;
-  if (wanted === undefined) return all;
-  return all.filter((one) => (one?.dense ?? 1) === wanted.dense && (one?.expert ?? 1) === wanted.expert);
+  if (wanted === undefined) return can ? shardsOf(layout, model.moeLayers.includes(true)) : [undefined];
+  if (wanted.dense === 1 && wanted.expert === 1) return [undefined];
+  return can && hasRanksFor(wanted, layout) ? [wanted] : [];
+}
+
+const hasRanksFor = ({ dense, expert }: WeightShards, { dp, edp }: Layout): boolean =>
+  dp % dense === 0 && edp % expert === 0;
+
+/** Below `shardsKeys`, and the same for layouts that have ranks for the same shards. */
+export function shardsKey({ fixed: { weightShards: wanted } }: PlanProblem, layout: Layout): number {
+  if (wanted !== undefined) return Number(hasRanksFor(wanted, layout));
+  return sizesDividing(layout.dp) * (shardSizes.length + 1) + sizesDividing(layout.edp);
+}
+export const shardsKeys = (shardSizes.length + 1) ** 2;
+
+function sizesDividing(ranks: number): number {
+  let count = 0;
+  for (const size of shardSizes) if (ranks % size === 0) count += 1;
+  return count;
 }
 
 /** Whether a schedule goes with the stages and micro-batches of a point. */
@@ -222,7 +239,8 @@ export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
     lists.set(key, known);
     return known;
   };
-  const sortOf = ({ overlapsExperts, rankOrder }: Way): string => `${overlapsExperts} ${rankOrder}`;
+  const sortOf = ({ overlapsExperts, rankOrder, precision }: Way): string =>
+    `${overlapsExperts} ${rankOrder} ${gathered.includes(precision)}`;
   const branches = ways.map((way): Branch => {
     const legal = listOf(sortOf(way), keepings, (keeping) => goTogether(way, keeping));
     const better = ways.filter((other) => outdoes(other, way));
@@ -248,9 +266,16 @@ const outdoes = (way: Way, other: Way): boolean =>
   (way.dispatcher === other.dispatcher || (way.dispatcher === 'deduplicated' && other.dispatcher === 'all_to_all')) &&
   (way.overlapsExperts || !other.overlapsExperts);
 
-/** Exchanges that run beside another micro-batch leave no room for computing a whole layer again (Megatron-Core). */
-export const goTogether = ({ overlapsExperts, rankOrder }: Way, { recompute, weightShards }: Keeping): boolean =>
-  !(overlapsExperts && recompute === 'full') && !(rankOrder === 'pp-dp' && weightShards !== undefined);
+/**
+ * Exchanges that run beside another micro-batch leave no room for computing a whole layer again (Megatron-Core); weight
+ * shards lie inside stages, and are gathered in few precisions.
+ */
+export const goTogether = (
+  { overlapsExperts, rankOrder, precision }: Way,
+  { recompute, weightShards }: Keeping,
+): boolean =>
+  !(overlapsExperts && recompute === 'full') &&
+  (weightShards === undefined || (rankOrder === 'dp-pp' && gathered.includes(precision)));
 
 const sharedKeepings = new WeakMap<readonly Keeping[], readonly (readonly Keeping[])[]>();
 

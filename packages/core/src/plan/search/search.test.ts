@@ -141,6 +141,27 @@ describe('the search of a plan', () => {
     expect(() => [...new Search(odd, new EstimateModel()).run()]).toThrow(InputError);
   });
 
+  it('takes weight shards of any size that ranks divide into, and says so where none do', () => {
+    const fixed = { weightShards: { dense: 16, expert: 1 } };
+    const asked = problem({ model: short('mixtral-8x7b', 4), cluster: clusterOf('h100-2x8'), fixed });
+    expect(searched(asked).best?.setting).toMatchObject(fixed);
+    const odd = new Search({ ...asked, fixed: { weightShards: { dense: 3, expert: 1 } } }, new EstimateModel());
+    expect(() => odd.run().next()).toThrow(expect.objectContaining({ path: 'weightShards' }));
+  });
+
+  it('leaves a precision what it has alone where there are more to choose from', () => {
+    const alone = problem({
+      model: short('mixtral-8x7b', 4),
+      cluster: clusterOf('b200-1x8'),
+      globalBatch: 8,
+      bounds: { tp: parseAllowed('1'), pp: parseAllowed('1'), cp: parseAllowed('1') },
+    });
+    const both = [...everySetting({ ...alone, precisions: ['bf16', 'mxfp8'] })];
+    const sharded = both.filter(({ weightShards }) => weightShards !== undefined);
+    expect(both.filter(({ precision }) => precision === 'bf16')).toEqual([...everySetting(alone)]);
+    expect(new Set(sharded.map(({ precision }) => precision))).toEqual(new Set(['bf16']));
+  });
+
   it('shows plans of several kinds, none faster than the best', () => {
     const { best, others } = searched(problem({ model: getModel('mixtral-8x7b'), cluster: clusterOf('h100-2x8') }));
     expect(others.length).toBeGreaterThan(2);

@@ -3,15 +3,17 @@
  * steps, the most promising layouts first, and only what would win is asked for its memory. Nothing is dropped on a
  * guess: of all settings of the space, none that fits is faster by the model.
  */
-import { canOrder, isDual, pipelineSchedules, type RunSetting } from '../../estimate/index.js';
+import { isDual, type RunSetting } from '../../estimate/index.js';
 import type { Layout } from '../../layout/layout.js';
-import { maxOf, minOf } from '../../units/lists.js';
-import { legalBatchings, legalLayouts, whyEmpty, type Batching } from '../space/climb.js';
+import { minOf } from '../../units/lists.js';
+import { legalLayouts } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import { Bounds } from './bounds.js';
-import { bySharing, exchangeOf, optionsOf, runsAs, type Keeping, type Options, type Way } from './options.js';
+import { bySharing, exchangeOf, type Keeping, type Options, type Way } from './options.js';
 import { kindOf, settingOf } from './settings.js';
+import { SharedOptions, type Shared } from './shared-options.js';
 import type { StepModel } from './step-model.js';
+import { whyNothing } from './why-nothing.js';
 
 /** A setting with what it is predicted to take. */
 export interface Candidate {
@@ -53,25 +55,6 @@ export interface SearchResult {
   readonly complete: boolean;
 }
 
-/** Points of layouts with as many stages and replicas, and the same dimensions: what they leave open is the same. */
-interface Shared {
-  readonly groups: readonly Group[];
-  /** Of all groups. */
-  readonly settings: number;
-  /** The largest micro-batch of a legal point. */
-  readonly microBatch: number;
-  /** Of the first point that leaves anything open. */
-  readonly first: Options | undefined;
-  /** Exchanges of rows, and precisions, of the ways of any point. */
-  readonly exchanges: readonly Pick<Way, 'dispatcher' | 'precision'>[];
-}
-
-/** Batchings with the same virtual stages and layers on them, micro-batches ascending. */
-interface Group {
-  readonly batchings: readonly Batching[];
-  readonly options: readonly Options[];
-}
-
 interface Entry {
   readonly layout: Layout;
   readonly shared: Shared;
@@ -111,9 +94,7 @@ export class Search {
   readonly #bounds: Bounds;
   readonly #capacity: number;
   readonly #kinds = new Map<string, Candidate>();
-  readonly #shared = new Map<number, Shared>();
-  readonly #batchings = new Map<number, Batching[][]>();
-  readonly #optionSets = new Map<number, Options>();
+  readonly #shared: SharedOptions;
   readonly #counts = { represented: 0, prunedByMemory: 0, prunedByTime: 0, priced: 0, weighed: 0, floors: 0 };
   readonly #kept: number;
   #best: Candidate | undefined;
@@ -128,6 +109,7 @@ export class Search {
     this.#kept = kept;
     this.#model = model;
     this.#bounds = new Bounds(problem);
+    this.#shared = new SharedOptions(problem);
     this.#capacity = problem.cluster.device.memoryBytes;
   }
 
@@ -146,7 +128,7 @@ export class Search {
   /** Searches, and reports now and then. Throws `InputError` where the space is empty. */
   *run(): Generator<SearchProgress, SearchResult> {
     const entries = this.#entries();
-    if (this.#counts.represented === 0) throw whyEmpty(this.#problem);
+    if (this.#counts.represented === 0) throw whyNothing(this.#problem);
     for (const [index, entry] of entries.entries()) {
       if (index % between === 0) yield { done: index / entries.length, counts: { ...this.#counts }, best: this.#best };
       if (entry.floorSeconds >= this.#beaten) this.#counts.prunedByTime += entry.shared.settings;
@@ -173,7 +155,7 @@ export class Search {
   #entries(): Entry[] {
     const entries: Entry[] = [];
     for (const layout of legalLayouts(this.#problem)) {
-      const shared = this.#sharedOf(layout);
+      const shared = this.#shared.of(layout);
       this.#counts.represented += shared.settings;
       if (this.#bounds.stateBytes(layout) > this.#capacity) this.#counts.prunedByMemory += shared.settings;
       else if (shared.settings > 0) {
@@ -182,52 +164,6 @@ export class Search {
       }
     }
     return entries.sort((a, b) => a.floorSeconds - b.floorSeconds);
-  }
-
-  /** Options are the same for points that have the same dimensions, stages and micro-batches. */
-  #sharedOf(layout: Layout): Shared {
-    const { dp, cp, pp, ep, etp, edp } = layout;
-    const splits = Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(ep * etp > 1);
-    const own = 16 * shardsKey(layout) + 8 * Number(canOrder(layout, 'pp-dp')) + splits;
-    const key = (pp * 2 ** 20 + dp) * 256 + own;
-    const known = this.#shared.get(key);
-    if (known !== undefined) return known;
-    const place = pp * 2 ** 20 + dp;
-    const batchings = this.#batchings.get(place) ?? byStages(legalBatchings(this.#problem, layout));
-    this.#batchings.set(place, batchings);
-    let settings = 0;
-    const kinds = new Set<Options>();
-    const groups = batchings.map((ofStages) => {
-      const options = ofStages.map((batching) => this.#optionsOf(layout, batching));
-      for (const open of options) {
-        settings += open.settings;
-        if (open.settings > 0) kinds.add(open);
-      }
-      return { batchings: ofStages, options };
-    });
-    const exchanges = new Map<number, Way>();
-    for (const { branches } of kinds) for (const { way, exchange } of branches) exchanges.set(exchange, way);
-    const made = {
-      groups,
-      settings,
-      microBatch: maxOf([1, ...batchings.map((ofStages) => ofStages.at(-1)?.microBatch ?? 1)]),
-      first: [...kinds][0],
-      exchanges: [...exchanges.values()],
-    };
-    this.#shared.set(key, made);
-    return made;
-  }
-
-  /** What a point leaves open depends on which dimensions it splits, and on which schedules its stages have. */
-  #optionsOf(layout: Layout, batching: Batching): Options {
-    const { dp, cp, pp, ep, etp, edp } = layout;
-    let key = Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(pp > 1) + 8 * Number(ep * etp > 1);
-    key += 16 * Number(canOrder(layout, 'pp-dp')) + 32 * shardsKey(layout);
-    key = 2 * key + Number(batching.microBatches > 1);
-    for (const schedule of pipelineSchedules) key = 2 * key + Number(runsAs(schedule, pp, batching));
-    const known = this.#optionSets.get(key) ?? optionsOf(this.#problem, { layout, ...batching });
-    this.#optionSets.set(key, known);
-    return known;
   }
 
   /**
@@ -255,9 +191,11 @@ export class Search {
   }
 
   #searchLayout({ layout, shared, floorSeconds }: Entry): void {
-    const room = this.#capacity - this.#bounds.stateBytes(layout);
     const known = new Map<number, (number | undefined)[]>();
     for (const { batchings, options } of shared.groups) {
+      const [anyBatching] = batchings;
+      if (anyBatching === undefined) continue;
+      const room = this.#capacity - this.#bounds.firstStateBytes(layout, anyBatching);
       let full = false;
       for (const [index, batching] of batchings.entries()) {
         const open = options[index];
@@ -397,10 +335,6 @@ export class Search {
   }
 }
 
-/** A number below 16 for the weight shards that a layout has ranks for: powers of two up to eight. */
-const shardsKey = ({ dp, edp }: Layout): number => 4 * powersOfTwo(dp) + powersOfTwo(edp);
-const powersOfTwo = (n: number): number => (n % 8 === 0 ? 3 : n % 4 === 0 ? 2 : n % 2 === 0 ? 1 : 0);
-
 /** Layouts by the dimensions that they split, the most promising first. */
 function byDimensions(entries: readonly Entry[]): Entry[][] {
   const kinds = new Map<string, Entry[]>();
@@ -412,16 +346,4 @@ function byDimensions(entries: readonly Entry[]): Entry[][] {
     kind.push(entry);
   }
   return [...kinds.values()];
-}
-
-/** Batchings with the same virtual stages and layers on them. */
-function byStages(batchings: readonly Batching[]): Batching[][] {
-  const groups = new Map<readonly number[] | number, Batching[]>();
-  for (const batching of batchings) {
-    const key = batching.layersOfStages ?? batching.virtualStages;
-    const group = groups.get(key) ?? [];
-    groups.set(key, group);
-    group.push(batching);
-  }
-  return [...groups.values()];
 }

@@ -11,12 +11,17 @@ const [overlapping, apart] = [
 
 /** Communication of tensor and data parallelism and of the pipeline runs beside computation, where it can. */
 export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, keeping: Keeping): RunSetting {
-  // Field by field: copies of whole objects take longer than the price.
-  const setting: { -readonly [K in keyof RunSetting]: RunSetting[K] } = {
+  // Field by field, and always the same fields: copies of whole objects, and objects of many shapes, take longer than
+  // the price.
+  return {
     model: problem.model,
     cluster: problem.cluster,
     layout: point.layout,
     virtualStages: point.virtualStages,
+    layersOfStages: point.layersOfStages,
+    rankOrder: way.rankOrder === 'dp-pp' ? undefined : way.rankOrder,
+    hostStates: keeping.hostStates ? true : undefined,
+    weightShards: keeping.weightShards,
     sequence: problem.sequence,
     microBatch: point.microBatch,
     globalBatch: problem.globalBatch,
@@ -33,11 +38,6 @@ export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, kee
     capacity: false,
     frozen: false,
   };
-  if (way.rankOrder !== 'dp-pp') setting.rankOrder = way.rankOrder;
-  if (keeping.hostStates) setting.hostStates = true;
-  if (keeping.weightShards !== undefined) setting.weightShards = keeping.weightShards;
-  if (point.layersOfStages !== undefined) setting.layersOfStages = point.layersOfStages;
-  return setting;
 }
 
 const usage = (setting: RunSetting): string[] => {

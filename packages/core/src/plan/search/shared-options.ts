@@ -1,0 +1,106 @@
+/**
+ * What layouts leave open, worked out once for all that leave the same: virtual stages, splits of the layers and
+ * micro-batches follow from stages and replicas, the rest from which dimensions a layout splits.
+ */
+import { canOrder, pipelineSchedules } from '../../estimate/index.js';
+import type { Layout } from '../../layout/layout.js';
+import { maxOf } from '../../units/lists.js';
+import { legalBatchings, type Batching } from '../space/climb.js';
+import type { PlanProblem } from '../space/problem.js';
+import { optionsOf, runsAs, shardsKey, shardsKeys, type Options, type Way } from './options.js';
+
+/** Points of layouts with as many stages and replicas, and the same dimensions: what they leave open is the same. */
+export interface Shared {
+  readonly groups: readonly Group[];
+  /** Of all groups. */
+  readonly settings: number;
+  /** The largest micro-batch of a legal point. */
+  readonly microBatch: number;
+  /** Of the first point that leaves anything open. */
+  readonly first: Options | undefined;
+  /** Exchanges of rows, and precisions, of the ways of any point. */
+  readonly exchanges: readonly Pick<Way, 'dispatcher' | 'precision'>[];
+}
+
+/** Batchings with the same virtual stages and layers on them, micro-batches ascending. */
+export interface Group {
+  readonly batchings: readonly Batching[];
+  readonly options: readonly Options[];
+}
+
+/** Which dimensions a layout splits, as bits. */
+const splitsOf = ({ dp, cp, ep, etp, edp }: Layout): number =>
+  Number(dp * cp > 1) + 2 * Number(edp > 1) + 4 * Number(ep * etp > 1);
+const splitKeys = 8;
+
+export class SharedOptions {
+  readonly #problem: PlanProblem;
+  readonly #shared = new Map<number, Shared>();
+  readonly #batchings = new Map<number, Batching[][]>();
+  readonly #options = new Map<number, Options>();
+
+  constructor(problem: PlanProblem) {
+    this.#problem = problem;
+  }
+
+  of(layout: Layout): Shared {
+    const place = layout.pp * 2 ** 20 + layout.dp;
+    const key = place * 2 * splitKeys * shardsKeys + this.#keyOf(layout);
+    const known = this.#shared.get(key);
+    if (known !== undefined) return known;
+    const batchings = this.#batchings.get(place) ?? byStages(legalBatchings(this.#problem, layout));
+    this.#batchings.set(place, batchings);
+    const made = this.#sharedOf(layout, batchings);
+    this.#shared.set(key, made);
+    return made;
+  }
+
+  #sharedOf(layout: Layout, batchings: readonly Batching[][]): Shared {
+    let settings = 0;
+    const kinds = new Set<Options>();
+    const groups = batchings.map((ofStages) => {
+      const options = ofStages.map((batching) => this.#optionsOf(layout, batching));
+      for (const open of options) {
+        settings += open.settings;
+        if (open.settings > 0) kinds.add(open);
+      }
+      return { batchings: ofStages, options };
+    });
+    const exchanges = new Map<number, Way>();
+    for (const { branches } of kinds) for (const { way, exchange } of branches) exchanges.set(exchange, way);
+    return {
+      groups,
+      settings,
+      microBatch: maxOf([1, ...batchings.map((ofStages) => ofStages.at(-1)?.microBatch ?? 1)]),
+      first: [...kinds][0],
+      exchanges: [...exchanges.values()],
+    };
+  }
+
+  /** What of a layout decides what its points leave open, beside their stages and micro-batches. */
+  #keyOf(layout: Layout): number {
+    const order = Number(canOrder(layout, 'pp-dp'));
+    return (shardsKey(this.#problem, layout) * 2 + order) * splitKeys + splitsOf(layout);
+  }
+
+  /** What a point leaves open depends on which dimensions it splits, and on which schedules its stages have. */
+  #optionsOf(layout: Layout, batching: Batching): Options {
+    let key = (2 * this.#keyOf(layout) + Number(layout.pp > 1)) * 2 + Number(batching.microBatches > 1);
+    for (const schedule of pipelineSchedules) key = 2 * key + Number(runsAs(schedule, layout.pp, batching));
+    const known = this.#options.get(key) ?? optionsOf(this.#problem, { layout, ...batching });
+    this.#options.set(key, known);
+    return known;
+  }
+}
+
+/** Batchings with the same virtual stages and layers on them. */
+function byStages(batchings: readonly Batching[]): Batching[][] {
+  const groups = new Map<readonly number[] | number, Batching[]>();
+  for (const batching of batchings) {
+    const key = batching.layersOfStages ?? batching.virtualStages;
+    const group = groups.get(key) ?? [];
+    groups.set(key, group);
+    group.push(batching);
+  }
+  return [...groups.values()];
+}
