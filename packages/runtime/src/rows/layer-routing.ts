@@ -10,7 +10,7 @@
 import { etpOfPlace } from '@monta/core/layout';
 import { GroupRouting } from '@monta/core/routing';
 import { rankPlace, sliceStart, sliceTokens, sourcesOf } from '@monta/core/schedule';
-import type { MoeShape, ProgramNode, RankPlace, RowOrder, RowPairs, Scope } from '@monta/core';
+import type { MoeShape, ProgramNode, RankPlace, RowOrder, RowPairs, RowSide, Scope } from '@monta/core';
 import {
   buildPermutation,
   chunkMoves,
@@ -87,6 +87,8 @@ export class LayerRouting {
   readonly #arrived: CutBlocks;
   readonly #tokens = new Map<Scope, RoutedTokens>();
   readonly #returned = new Map<string, Permutation>();
+  /** What was planned for pairs of row layouts, of which a pass asks several times; see `forgetMoves`. */
+  #moves: { readonly pairs: RowPairs; readonly chunk: number; readonly of: number; readonly moves: RowMoves }[] = [];
 
   /** Whether the picks of all tokens of the group are known. */
   readonly #weighted: boolean;
@@ -128,9 +130,20 @@ export class LayerRouting {
 
   /** Chunk `chunk` of `of` of rows that move between two row layouts. */
   moves(pairs: RowPairs, chunk: number, of: number): RowMoves {
+    const known = this.#moves.find(
+      (one) => one.chunk === chunk && one.of === of && (one.pairs === pairs || samePairs(one.pairs, pairs)),
+    );
+    if (known !== undefined) return known.moves;
     const { place } = this.#shape;
     const firstPick = this.#weighted ? { firstPick: (source: number) => this.#shape.firstPick(source) } : {};
-    return rowMoves({ pairs, part: { chunk, of }, at: place, routing: this.group, ...firstPick });
+    const moves = rowMoves({ pairs, part: { chunk, of }, at: place, routing: this.group, ...firstPick });
+    this.#moves.push({ pairs, chunk, of, moves });
+    return moves;
+  }
+
+  /** Gives the room of planned moves back: twelve bytes a row, which the layer's next pass plans anew. */
+  forgetMoves(): void {
+    this.#moves = [];
   }
 
   /**
@@ -271,11 +284,21 @@ export class LayerRouting {
   }
 }
 
+const sameSide = (a: RowSide, b: RowSide): boolean => a.layout === b.layout && a.whole === b.whole;
+
+const samePairs = (a: RowPairs, b: RowPairs): boolean =>
+  sameSide(a.fine, b.fine) && sameSide(a.coarse, b.coarse) && a.partial === b.partial;
+
 type OfLayer = Pick<ProgramNode, 'layer' | 'microBatch'>;
+
+/** Layers that are under way at a time: a forward beside a backward. */
+const underWay = 2;
 
 /** Routings by layer and micro-batch. */
 export class RoutingBook {
   readonly #routings = new Map<string, LayerRouting>();
+  /** Those that were asked for last, which keep what they planned. */
+  #recent: LayerRouting[] = [];
 
   set({ layer, microBatch }: OfLayer, routing: LayerRouting): void {
     this.#routings.set(`${layer}/${microBatch}`, routing);
@@ -284,10 +307,15 @@ export class RoutingBook {
   get({ layer, microBatch }: OfLayer): LayerRouting {
     const routing = this.#routings.get(`${layer}/${microBatch}`);
     if (routing === undefined) throw new Error(`layer ${layer}, micro-batch ${microBatch}: counts are not known yet`);
+    if (this.#recent[0] !== routing) {
+      this.#recent = [routing, ...this.#recent.filter((other) => other !== routing)];
+      for (const other of this.#recent.splice(underWay)) other.forgetMoves();
+    }
     return routing;
   }
 
   clear(): void {
     this.#routings.clear();
+    this.#recent = [];
   }
 }

@@ -47,11 +47,24 @@ const same = (a: RowBlock, b: RowBlock): boolean => a.start === b.start && a.end
 const holds = (coarse: RowBlock, fine: RowBlock): boolean =>
   coarse.every === true || (fine.every !== true && coarse.start <= fine.start && fine.end <= coarse.end);
 
+/** Rows of a block's chunk in order: the token of each, and the pick where the block is of one expert. */
+interface BlockTokens {
+  readonly tokens: Int32Array;
+  readonly picks?: Int32Array;
+}
+
+/** A source's picks of a chunk, sorted by expert: those of expert e stand from starts[e] on, in token order. */
+interface SortedPicks {
+  readonly starts: Int32Array;
+  readonly tokens: Int32Array;
+  readonly picks: Int32Array;
+}
+
 /** The tokens of every source that have a row in a block, in order. */
 class TokenLists {
   readonly #routing: GroupRouting;
   readonly #part: Part;
-  readonly #byExpert = new Map<number, number[][]>();
+  readonly #sorted = new Map<number, SortedPicks>();
 
   constructor(routing: GroupRouting, part: Part) {
     this.#routing = routing;
@@ -59,48 +72,49 @@ class TokenLists {
   }
 
   /** Tokens of the chunk of a block. */
-  of(block: RowBlock): readonly number[] {
-    if (block.every !== true && block.end - block.start === 1) return this.#single(block.source)[block.start];
-    const { start, end, ids, topK } = this.#chunk(block.source);
-    const tokens: number[] = [];
+  of(block: RowBlock): BlockTokens {
+    if (block.every !== true && block.end - block.start === 1) {
+      const { starts, tokens, picks } = this.#sort(block.source);
+      const [from, to] = [starts[block.start], starts[block.end]];
+      return { tokens: tokens.subarray(from, to), picks: picks.subarray(from, to) };
+    }
+    const { start, end, ids, topK } = this.chunk(block.source);
+    const tokens = new Int32Array(end - start);
+    let count = 0;
     for (let token = start; token < end; token++)
-      if (block.every === true || reachesRange(ids, topK, token, block)) tokens.push(token);
-    return tokens;
+      if (block.every === true || reachesRange(ids, topK, token, block)) tokens[count++] = token;
+    return { tokens: tokens.subarray(0, count) };
   }
 
-  /** Pick of a token that goes to an expert. */
-  pick(source: number, token: number, expert: number): number {
-    const { ids, topK } = this.#known(source);
-    return token * topK + ids.subarray(token * topK, (token + 1) * topK).indexOf(expert);
-  }
-
-  /** First token of the chunk among those of a source. */
-  first(source: number): number {
-    return this.#chunk(source).start;
-  }
-
-  #single(source: number): number[][] {
-    let lists = this.#byExpert.get(source);
-    if (lists !== undefined) return lists;
-    lists = Array.from({ length: this.#routing.experts }, () => []);
-    const { start, end, ids, topK } = this.#chunk(source);
-    for (let token = start; token < end; token++)
-      for (let pick = token * topK; pick < (token + 1) * topK; pick++) if (ids[pick] >= 0) lists[ids[pick]].push(token);
-    this.#byExpert.set(source, lists);
-    return lists;
-  }
-
-  #chunk(source: number): { start: number; end: number; ids: Int32Array; topK: number } {
+  /** Tokens [start, end) of a source that are the chunk's, and all its picks. */
+  chunk(source: number): { start: number; end: number; ids: Int32Array; topK: number } {
     const { chunk, of } = this.#part;
-    const { ids, topK } = this.#known(source);
+    const picks = this.#routing.picks(source);
+    if (picks === undefined) throw new Error(`the picks of source ${source} are not known`);
+    const { ids, topK } = picks;
     const tokens = ids.length / topK;
     return { start: chunkStart(tokens, chunk, of), end: chunkStart(tokens, chunk + 1, of), ids, topK };
   }
 
-  #known(source: number): { ids: Int32Array; topK: number } {
-    const picks = this.#routing.picks(source);
-    if (picks === undefined) throw new Error(`the picks of source ${source} are not known`);
-    return picks;
+  #sort(source: number): SortedPicks {
+    let sorted = this.#sorted.get(source);
+    if (sorted !== undefined) return sorted;
+    const { start, end, ids, topK } = this.chunk(source);
+    const starts = new Int32Array(this.#routing.experts + 1);
+    for (let pick = start * topK; pick < end * topK; pick++) if (ids[pick] >= 0) starts[ids[pick] + 1]++;
+    for (let expert = 0; expert < this.#routing.experts; expert++) starts[expert + 1] += starts[expert];
+    const next = starts.slice();
+    const rows = starts[this.#routing.experts];
+    sorted = { starts, tokens: new Int32Array(rows), picks: new Int32Array(rows) };
+    for (let token = start, pick = start * topK; token < end; token++)
+      for (const last = pick + topK; pick < last; pick++) {
+        if (ids[pick] < 0) continue;
+        const row = next[ids[pick]]++;
+        sorted.tokens[row] = token;
+        sorted.picks[row] = pick;
+      }
+    this.#sorted.set(source, sorted);
+    return sorted;
   }
 }
 
@@ -126,7 +140,7 @@ export function rowMoves({ pairs, part, at, routing, firstPick }: MoveRequest): 
   }
   const total = fineBlocks.reduce((sum, { rows }) => sum + rows, 0);
   const moves = { fine: new Int32Array(total), coarse: new Int32Array(total), picks: new Int32Array(total).fill(-1) };
-  const rowOf = rowFinder(lists);
+  const placesOf = rowFinder(lists);
   let count = 0;
   for (const { block, first, rows } of fineBlocks) {
     if (rows === 0) continue;
@@ -135,15 +149,22 @@ export function rowMoves({ pairs, part, at, routing, firstPick }: MoveRequest): 
       if (pairs.partial === true) continue;
       throw new Error(`rows of source ${block.source} are asked for, and ${pairs.coarse.layout.name} has none`);
     }
-    const alike = same(from.block, block);
+    for (let i = 0; i < rows; i++) moves.fine[count + i] = first + i;
     const single = firstPick !== undefined && block.every !== true && block.end - block.start === 1;
-    const tokens = alike && !single ? undefined : lists.of(block);
-    for (let i = 0; i < rows; i++, count++) {
-      moves.fine[count] = first + i;
-      moves.coarse[count] = from.first + (alike || tokens === undefined ? i : rowOf(from.block, tokens[i]));
-      if (single && tokens !== undefined)
-        moves.picks[count] = firstPick(block.source) + lists.pick(block.source, tokens[i], block.start);
+    if (same(from.block, block)) {
+      for (let i = 0; i < rows; i++) moves.coarse[count + i] = from.first + i;
+      if (single) notePicks(moves.picks, count, firstPick(block.source), lists.of(block).picks);
+    } else {
+      const { tokens, picks } = lists.of(block);
+      const { places, start } = placesOf(from.block);
+      for (let i = 0; i < rows; i++) {
+        const place = places[tokens[i] - start];
+        if (place < 0) throw new Error(`token ${tokens[i]} of source ${block.source} is not in its block`);
+        moves.coarse[count + i] = from.first + place;
+      }
+      if (single) notePicks(moves.picks, count, firstPick(block.source), picks);
     }
+    count += rows;
   }
   return {
     fine: moves.fine.subarray(0, count),
@@ -152,15 +173,27 @@ export function rowMoves({ pairs, part, at, routing, firstPick }: MoveRequest): 
   };
 }
 
-/** Finds the place of a token's row in a block's chunk. */
-function rowFinder(lists: TokenLists): (block: RowBlock, token: number) => number {
-  const known = new Map<RowBlock, Map<number, number>>();
-  return (block, token) => {
-    if (block.every === true) return token - lists.first(block.source);
-    let places = known.get(block);
-    if (places === undefined) known.set(block, (places = new Map(lists.of(block).map((one, place) => [one, place]))));
-    const place = places.get(token);
-    if (place === undefined) throw new Error(`token ${token} of source ${block.source} is not in its block`);
-    return place;
+function notePicks(into: Int32Array, at: number, first: number, picks: Int32Array | undefined): void {
+  if (picks !== undefined) for (let i = 0; i < picks.length; i++) into[at + i] = first + picks[i];
+}
+
+/** Place of every token of a block's chunk in the block, counted from the chunk's first token. */
+interface Places {
+  readonly places: Int32Array;
+  readonly start: number;
+}
+
+function rowFinder(lists: TokenLists): (block: RowBlock) => Places {
+  const known = new Map<RowBlock, Places>();
+  return (block) => {
+    let found = known.get(block);
+    if (found === undefined) {
+      const { start, end } = lists.chunk(block.source);
+      found = { places: new Int32Array(end - start).fill(-1), start };
+      const { tokens } = lists.of(block);
+      for (let place = 0; place < tokens.length; place++) found.places[tokens[place] - start] = place;
+      known.set(block, found);
+    }
+    return found;
   };
 }
