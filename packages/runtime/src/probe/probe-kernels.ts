@@ -21,7 +21,9 @@ export interface KernelProbe {
   readonly step: StepShape;
   /** Chunk counts at which kernels are timed, so that rates and overheads can be told apart. */
   readonly chunkCounts: readonly number[];
-  /** Timed steps for each, after one that is not timed. */
+  /** Steps for each that are not timed. Default: 1. */
+  readonly warmSteps?: number;
+  /** Timed steps for each. */
   readonly repetitions: number;
 }
 
@@ -79,7 +81,8 @@ function timeSteps(probe: KernelProbe, chunks: number, own: Device): TimedKernel
   );
   const batch = { ids, targets: ids };
   const spans: TimedKernels['spans'][number][] = [];
-  for (let repetition = 0; repetition <= probe.repetitions; repetition++) {
+  const { warmSteps = 1 } = probe;
+  for (let repetition = 0; repetition < warmSteps + probe.repetitions; repetition++) {
     executor.trainStep(
       Array.from({ length: step.microBatches }, () => batch),
       {
@@ -89,7 +92,7 @@ function timeSteps(probe: KernelProbe, chunks: number, own: Device): TimedKernel
       },
     );
     const taken = executor.takeSpans();
-    if (repetition > 0) for (const span of taken) spans.push(span);
+    if (repetition >= warmSteps) for (const span of taken) spans.push(span);
   }
   executor.close();
   parameters.close();
@@ -132,8 +135,14 @@ export async function probeKernels(
   return rates;
 }
 
-/** Chunk counts and steps with which the kernels of a run are timed. */
-const ofRun = { chunkCounts: [1, 4], repetitions: 3 } as const;
+/**
+ * Chunk counts and steps with which the kernels of a run are timed. A card's first steps look up how to multiply each
+ * new row count, 75 to 370 us a size: it is timed once it has seen most.
+ */
+const ofRun: Readonly<Record<DeviceKind, Pick<KernelProbe, 'chunkCounts' | 'warmSteps' | 'repetitions'>>> = {
+  cpu: { chunkCounts: [1, 4], warmSteps: 1, repetitions: 3 },
+  cuda: { chunkCounts: [1, 4], warmSteps: 16, repetitions: 8 },
+};
 
 /**
  * Rates of the kernels of a step, whichever halves a run may choose (`sameSums`), or its own. Kernels differ between
@@ -150,9 +159,10 @@ export async function probeStepKernels(
   const supported = [...named, ...(own ? [] : [step.strategy])].filter(
     (one) => unsupportedStrategy(one, shape) === undefined,
   );
-  const probes = strategiesToTime(step, supported, ofRun.chunkCounts).map((strategy): KernelProbe => ({
+  const settings = ofRun[options.device ?? 'cpu'];
+  const probes = strategiesToTime(step, supported, settings.chunkCounts).map((strategy): KernelProbe => ({
     step: { ...step, strategy },
-    ...ofRun,
+    ...settings,
   }));
   // A card takes seconds to start; a thread takes none, and gives the memory of its steps back when it ends.
   const turns = options.device === 'cuda' ? [probes] : probes.map((probe) => [probe]);

@@ -36,14 +36,8 @@ const parts: { readonly [Part in ReportPart]: (context: CudaContext, options: Op
   rates: (context) => measureRates(context),
   attention: (context) => measureAttention(context),
   layer: measureLayers,
-  nodes: (context, { quick, seconds, save }) =>
-    measureNodes({
-      host: cardsHost(context.facts.totalBytes),
-      quick,
-      seconds,
-      say,
-      onReport: (nodes) => save('nodes', nodes),
-    }),
+  nodes: (context, options) => runNodes('nodes', context, options),
+  choices: (context, options) => runNodes('choices', context, options),
   starts: runStarts,
   links: (_context, { seconds, save }) => measureLinks({ seconds, say, onReport: (links) => save('links', links) }),
   verified: runVerified,
@@ -74,6 +68,16 @@ interface Options {
   /** Checkpoints with what they must give. */
   readonly fixtures: string;
 }
+
+const runNodes = (part: 'nodes' | 'choices', context: CudaContext, { quick, seconds, save }: Options) =>
+  measureNodes({
+    host: cardsHost(context.facts.totalBytes),
+    quick,
+    choicesAlone: part === 'choices',
+    seconds,
+    say,
+    onReport: (nodes) => save(part, nodes),
+  });
 
 /** As many as are asked for of jobs over NCCL. */
 const [startsAsked, startRanks, settleSeconds] = [100, 2, 15];

@@ -17,6 +17,8 @@ export interface NodesOptions {
   readonly host: NodesHost;
   /** A minute's worth, to see whether it runs. */
   readonly quick: boolean;
+  /** Between the nodes only the plan's choice over many layers, and nothing else. */
+  readonly choicesAlone?: boolean;
   /** Of all parts together, calibrations among them; what still runs then is ended. */
   readonly seconds: number;
   /** Told whenever something was added. */
@@ -151,6 +153,12 @@ function insideNode(run: Run, ranks: number, seconds: number): Arranged {
   };
 }
 
+/** Of that, the calibration and the choices. */
+function choicesAlone(run: Run, tp: number, seconds: number): Arranged {
+  const { steps: _steps, ...whole } = betweenNodes(run, tp, seconds);
+  return { ...whole, strategies: [], volumes: [] };
+}
+
 /** The widest TP that a node of so many cards has; on one card two ranks share it. */
 export const tpOfCards = (cards: number): number => Math.min(widestTp, 2 ** Math.max(1, Math.floor(Math.log2(cards))));
 
@@ -166,6 +174,10 @@ export async function measureNodes(options: NodesOptions): Promise<NodesReport> 
     options.onReport(report);
   };
   const tp = tpOfCards(cards);
+  if (options.choicesAlone === true) {
+    await measureArrangement({ ...choicesAlone(run, tp, seconds), onReport: (between) => add({ between }) });
+    return report;
+  }
   const narrow = tp > 2 ? [tp / 2, tp / 4].filter((one) => one > 1) : [];
   const first = cards === 1 ? share.one : narrow.length > 0 ? share.more : share.two;
   await measureArrangement({

@@ -34,6 +34,8 @@ export interface GpuReport {
   readonly model?: ModelMeasurement;
   /** On two cards. */
   readonly nodes?: NodesReport;
+  /** The plan's choice between the nodes, measured alone. */
+  readonly choices?: NodesReport;
   readonly starts?: StartsReport;
   readonly links?: LinksReport;
   readonly verified?: readonly VerifiedModel[];
@@ -55,6 +57,7 @@ export type ReportPart =
   | 'attention'
   | 'layer'
   | 'nodes'
+  | 'choices'
   | 'starts'
   | 'links'
   | 'verified'

@@ -138,8 +138,9 @@ async function measureLayers(
       add(contestFigures(one, result, { ground, predictAll })),
     );
   };
+  const choicesShare = request.strategies.length === 0 ? 1 : shares.choices;
   await telling.attempt('choices', () =>
-    judged(request.choices, { predictAll: false, seconds: shares.choices * left() }, (one) =>
+    judged(request.choices, { predictAll: false, seconds: choicesShare * left() }, (one) =>
       telling.tell({ choices: [...report.choices, summaryOf(one)] }),
     ),
   );
