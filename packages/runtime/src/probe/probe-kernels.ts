@@ -12,6 +12,7 @@ import type { KernelRate, StepShape } from '@monta/core';
 import { CpuDevice } from '../device/cpu/index.js';
 import type { Device } from '../device/device.js';
 import { initialiseParameters, ParameterStore, TrainingExecutor } from '../execute/index.js';
+import { initialiseFromPool } from '../execute/initialise.js';
 import type { DeviceKind, RankContext } from '../launch/index.js';
 import { launchLocal } from '../launch/launch-local.js';
 import { fitKernelRates, type TimedKernels } from './kernel-rates.js';
@@ -69,7 +70,9 @@ function timeSteps(probe: KernelProbe, chunks: number, own: Device): TimedKernel
   const device = deviceFor(own);
   const endpoint = new SoloEndpoint(0, worldSize(step.layout), device);
   const parameters = new ParameterStore(step, 0, device);
-  initialiseParameters(parameters, 1);
+  // A card's models are large: weights of their own took most of a probe's time.
+  const initialise = device.kind === 'cpu' ? initialiseParameters : initialiseFromPool;
+  initialise(parameters, 1);
   const executor = new TrainingExecutor({ step, endpoint, device, parameters, trace: true });
   const tokens = step.sequence * step.sequences;
   const { vocabSize } = step.model;
@@ -141,7 +144,7 @@ export async function probeKernels(
  */
 const ofRun: Readonly<Record<DeviceKind, Pick<KernelProbe, 'chunkCounts' | 'warmSteps' | 'repetitions'>>> = {
   cpu: { chunkCounts: [1, 4], warmSteps: 1, repetitions: 3 },
-  cuda: { chunkCounts: [1, 4], warmSteps: 16, repetitions: 8 },
+  cuda: { chunkCounts: [1, 4], warmSteps: 12, repetitions: 6 },
 };
 
 /**
