@@ -103,8 +103,8 @@ function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOve
   const fields = map?.get('nccl')?.map(['ranksPerNode', 'multiprocessors', 'priorities']);
   const ranksPerNode = ncclRanksPerNode(given ?? fields?.get('ranksPerNode')?.integer({ max: limits.ranks }));
   const [multiprocessors, priorities] = [
-    byLane(fields?.get('multiprocessors'), { min: 1, max: limits.multiprocessors }),
-    byLane(fields?.get('priorities'), { min: 0, max: highestPriority }),
+    byLane(fields?.get('multiprocessors'), collectiveLanes, { min: 1, max: limits.multiprocessors }),
+    byLane(fields?.get('priorities'), streamLanes, { min: 0, max: highestPriority }),
   ];
   const lanes = {
     ...(multiprocessors === undefined ? {} : { multiprocessors }),
@@ -117,19 +117,22 @@ function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOve
   };
 }
 
-/** Lanes whose streams and collectives have settings. */
-const laneNames = ['compute', 'shared', 'copy', 'intra', 'inter'];
+/** Lanes of collectives. */
+const collectiveLanes = ['intra', 'inter'];
+/** Lanes with a stream, and the sums of gradients in `inter` by the group that they are over. */
+const streamLanes = ['compute', 'shared', 'copy', ...collectiveLanes, 'inter dense', 'inter dp', 'inter edp'];
 /** Cards have fewer levels; what is above theirs is their highest. */
 const highestPriority = 10;
 
 function byLane(
   field: Field | undefined,
+  lanes: readonly string[],
   range: { readonly min: number; readonly max: number },
 ): Record<string, number> | undefined {
-  const map = field?.map(laneNames);
+  const map = field?.map(lanes);
   if (map === undefined) return undefined;
   return Object.fromEntries(
-    laneNames.flatMap((lane) => {
+    lanes.flatMap((lane) => {
       const value = map.get(lane)?.integer(range);
       return value === undefined ? [] : [[lane, value]];
     }),
