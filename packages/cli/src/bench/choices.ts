@@ -48,14 +48,14 @@ const end = start + Number(flags.minutes) * 60;
 keepThreads(10);
 const moverBytesPerSecond = await probeMover();
 const judged: JudgedLayer[] = [];
-/** Seconds that layers were given and took: probes and starts are on top of what they were given. */
-const asked = { given: 0, took: 0 };
-const leastSeconds = 1;
+/** Of what layers took the share that they were given: probes and starts are on top, in the first one most. */
+const givenShares: number[] = [];
+const [leastSeconds, firstGivenShare] = [1, 0.6];
 for (const { name, cluster, shape, routing } of list) {
   const before = now();
   const share = (end - before) / (list.length - judged.length);
-  const longer = asked.given === 0 ? 1.5 : asked.took / asked.given;
-  const seconds = Math.max(leastSeconds, share / longer);
+  const given = givenShares.length === 0 ? firstGivenShare : Math.min(1, median(givenShares));
+  const seconds = Math.max(leastSeconds, share * given);
   const { figures, scale } = await benchEmulatedLayer({
     cluster,
     name,
@@ -72,8 +72,7 @@ for (const { name, cluster, shape, routing } of list) {
   if (!(figures.deviation < tolerance))
     throw new Error(`${name}: a token's result differs from its closed form by ${figures.deviation}`);
   judged.push({ figures, timeScale: scale.timeScale });
-  asked.given += seconds;
-  asked.took += now() - before;
+  givenShares.push(seconds / (now() - before));
   console.note(`${judged.length} of ${list.length}, ${Math.round(now() - start)} s: ${name}`);
 }
 const choices: JudgedChoices = {
