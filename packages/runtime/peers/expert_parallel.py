@@ -4,7 +4,8 @@
                                  "steps": 10}'
 
 A process a card, forward and backward in bf16; tokens are those of one rank. Prints one line of JSON: milliseconds of
-every step, the slowest rank's. Where there is no card, processes compute by loops over gloo: only to see that it runs.
+every step, the slowest rank's, and what computed: where there is no card, processes compute by loops over gloo, only to
+see that it runs.
 """
 
 import json
@@ -157,7 +158,8 @@ def run(rank, request, port, parent):
         if number >= WARM_STEPS:
             milliseconds.append(float(took))
     if rank == 0:
-        print(json.dumps({"milliseconds": milliseconds, "torch": torch.__version__}), flush=True)
+        answer = {"milliseconds": milliseconds, "torch": torch.__version__, "device": device.type}
+        print(json.dumps(answer), flush=True)
     dist.destroy_process_group()
 
 

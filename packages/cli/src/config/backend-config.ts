@@ -104,7 +104,7 @@ function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOve
   const ranksPerNode = ncclRanksPerNode(given ?? fields?.get('ranksPerNode')?.integer({ max: limits.ranks }));
   const [multiprocessors, priorities] = [
     byLane(fields?.get('multiprocessors'), collectiveLanes, { min: 1, max: limits.multiprocessors }),
-    byLane(fields?.get('priorities'), streamLanes, { min: 0, max: highestPriority }),
+    byLane(fields?.get('priorities'), laneNames, { min: 0, max: highestPriority }),
   ];
   const lanes = {
     ...(multiprocessors === undefined ? {} : { multiprocessors }),
@@ -117,10 +117,9 @@ function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOve
   };
 }
 
-/** Lanes of collectives. */
+/** Lanes of collectives, and all whose streams have a priority. */
 const collectiveLanes = ['intra', 'inter'];
-/** Lanes with a stream, and the sums of gradients in `inter` by the group that they are over. */
-const streamLanes = ['compute', 'shared', 'copy', ...collectiveLanes, 'inter dense', 'inter dp', 'inter edp'];
+const laneNames = ['compute', 'shared', 'copy', ...collectiveLanes];
 /** Cards have fewer levels; what is above theirs is their highest. */
 const highestPriority = 10;
 
@@ -129,7 +128,7 @@ function byLane(
   lanes: readonly string[],
   range: { readonly min: number; readonly max: number },
 ): Record<string, number> | undefined {
-  const map = field?.map(lanes);
+  const map = field?.map([...lanes]);
   if (map === undefined) return undefined;
   return Object.fromEntries(
     lanes.flatMap((lane) => {

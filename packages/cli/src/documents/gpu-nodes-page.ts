@@ -1,6 +1,7 @@
 /** The part of the GPU page about two cards: one host as two nodes, and one node. */
 import type { GpuReport } from '@monta/runtime/bench/cuda';
 import { maxOf, median, minOf, quantile } from '@monta/core';
+import { multicastText } from './gpu-page.js';
 import { markdownTable } from './markdown-table.js';
 
 type Nodes = NonNullable<GpuReport['nodes']>;
@@ -364,6 +365,7 @@ ${markdownTable(
     ['cards', `${one ? 'one' : cards} ${card.name}${one ? '' : ' of one host'}, ${card.architecture}`],
     ['driver', driver],
     ['Node', node],
+    ['NVLink multicast', multicastText(report)],
     ['date', date],
     ['command', `\`./run ${file} ${command.join(' ')}\` in the folder that \`npm run bundle:gpu\` writes`],
   ],

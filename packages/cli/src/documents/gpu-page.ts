@@ -203,6 +203,10 @@ ${table(
 `;
 }
 
+/** Bundles run with it off unless the host says otherwise; NCCL, of peers too, chooses by it. */
+export const multicastText = ({ multicast = false }: Pick<GpuReport, 'multicast'>): string =>
+  multicast ? 'may be used' : 'off';
+
 /** The whole page. */
 export function gpuPage(report: GpuReport): string {
   const { card, driver = 'unknown', date, node, command, cudnn, rates, layer } = report;

@@ -1,7 +1,7 @@
 /** The part of the GPU page about runs of their own: `./run gpu-PART.json --parts PART`, one table each. */
 import type { GpuReport } from '@monta/runtime/bench/cuda';
 import { busBytesPerSecond, maxOf, minOf } from '@monta/core';
-import { checksTable, shadowText } from './gpu-page.js';
+import { checksTable, multicastText, shadowText } from './gpu-page.js';
 
 /** In the order of the page. */
 export const runParts = ['checks', 'verified', 'sanitizer', 'starts', 'links', 'predicted', 'parallel'] as const;
@@ -27,10 +27,10 @@ const about: { readonly [Part in RunPart]: readonly [title: string, what: string
   ],
 };
 
+/** Options beside the part: what time bounds has a time. */
+const optionsOf: { readonly [Part in RunPart]?: string } = { checks: ',shadow', predicted: '' };
 const commandOf = (part: RunPart): string =>
-  part === 'checks'
-    ? './run gpu-checks.json --parts checks,shadow'
-    : `./run gpu-${part}.json --parts ${part} --seconds 400`;
+  `./run gpu-${part}.json --parts ${part}${optionsOf[part] ?? ' --seconds 400'}`;
 const mebibyte = 2 ** 20;
 const fixed = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : '–');
 const ms = (seconds: number): string => fixed(1e3 * seconds, 2);
@@ -155,7 +155,7 @@ ${table(
 /** Monta's ways and the peer, the fastest of Monta first. */
 function parallelText({ parallel }: GpuReport): string {
   if (parallel === undefined) return '';
-  const { ranks, tokens, model, monta, peer, problem } = parallel;
+  const { ranks, tokens, model, monta, peer, problem, cut = false } = parallel;
   const own = [...monta].sort((a, b) => a.medianSeconds - b.medianSeconds);
   const rows = [...own, ...(peer === undefined ? [] : [peer])].map(({ name, seconds, medianSeconds }) => [
     name,
@@ -169,8 +169,10 @@ counts from its first start to its last end, norm and residual with it; PyTorch'
 
 ${table(['way', 'ms, median', 'least to most', 'PyTorch / it'], rows)}${
     problem === undefined ? '' : `\n\nPyTorch did not run: ${problem.split('\n', 1)[0]}`
-  }`;
+  }${cut ? '\n\nThe last turn was cut off by time.' : ''}`;
 }
+
+const overCards: ReadonlySet<RunPart> = new Set(['starts', 'links', 'parallel']);
 
 const errorOf = ({ errors }: GpuReport, part: RunPart): string | undefined => errors?.[part]?.split('\n', 1)[0];
 
@@ -178,9 +180,11 @@ function section(part: RunPart, report: GpuReport): string {
   const [title, what] = about[part];
   const { card, driver = 'unknown', date, command } = report;
   const error = errorOf(report, part);
+  // What only one card ran has no use for it.
+  const multicast = overCards.has(part) ? `, NVLink multicast ${multicastText(report)}` : '';
   return `## ${title}
 
-${card.name}, driver ${driver}, ${date}, \`./run gpu-${part}.json ${command.join(' ')}\`: ${what}.
+${card.name}, driver ${driver}, ${date}${multicast}, \`./run gpu-${part}.json ${command.join(' ')}\`: ${what}.
 
 ${[
   ...(report[part] === undefined ? [] : [bodies[part](report)]),

@@ -19,6 +19,17 @@ export class OutOfTime extends Error {
   }
 }
 
+/** Waits for work of a bounded launcher; false where its time was over. Rejects as the work does otherwise. */
+export async function withinTime(work: Promise<unknown>): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (error) {
+    if (error instanceof OutOfTime) return false;
+    throw error;
+  }
+}
+
 /** Jobs of `launcher` end at `end` at the latest: they reject with `OutOfTime`, or the signal's reason. */
 export function boundedLauncher(launcher: Launcher, bound: Bound): Launcher {
   const { end, stuckAfterSeconds, signal } = bound;

@@ -220,7 +220,7 @@ function timeGemms({ device, data, endpoint }: RankContext<NetworkProbeData>): P
   });
 }
 
-/** A product of an m x k and a k x n matrix on the device. */
+/** A product of an m x k and a k x n matrix on the device, in what plans are priced in: bf16 on cards. */
 class Product {
   readonly #launch: Launch;
 
@@ -230,8 +230,9 @@ class Product {
     n: number,
     k: number,
   ) {
+    const type = device.kind === 'cuda' ? 'bf16' : 'f32';
     const matrix = (rows: number, columns: number, value: number): Operand => {
-      const view = device.allocate('f32', rows * columns);
+      const view = device.allocate(type, rows * columns);
       device.fill(view, value);
       return { view, rows, columns };
     };

@@ -19,6 +19,7 @@ import {
   type StepShape,
   type Strategy,
 } from '@monta/core';
+import { withinTime } from '../../launch/bounded-launcher.js';
 import type { Launcher } from '../../launch/index.js';
 
 export interface ParallelJob {
@@ -51,6 +52,8 @@ export interface ParallelReport {
   readonly peer?: ParallelWay & { readonly torch: string };
   /** Why the peer did not run. */
   readonly problem?: string;
+  /** Turns that time ended before they were whole. */
+  readonly cut?: true;
 }
 
 /** The same distance from `src/bench/cuda` and from `dist/bench/cuda`. */
@@ -102,6 +105,7 @@ export async function measureParallel(options: ParallelOptions): Promise<Paralle
   const theirs: number[] = [];
   let torch = '';
   let problem: string | undefined;
+  let cut = false;
   const reported = (): ParallelReport => {
     const report = {
       ranks,
@@ -110,12 +114,13 @@ export async function measureParallel(options: ParallelOptions): Promise<Paralle
       monta: strategies.flatMap((strategy, way) => wayOf(strategyLabel(strategy), own[way])),
       ...(theirs.length === 0 ? {} : { peer: { ...wayOf('PyTorch, all_to_all_single', theirs)[0], torch } }),
       ...(problem === undefined ? {} : { problem }),
+      ...(cut ? { cut } : {}),
     };
     onReport(report);
     return report;
   };
   for (let turn = 0; turn < turns && performance.now() < end; turn++) {
-    await launcher.launch({
+    const ran = launcher.launch({
       ranks,
       memoryBytes: 64 * 2 ** 20,
       maximumMemoryBytes: 2 ** 30,
@@ -127,7 +132,9 @@ export async function measureParallel(options: ParallelOptions): Promise<Paralle
         appendAll(own[one.way], one.seconds);
       },
     });
+    cut = !(await withinTime(ran));
     reported();
+    if (cut) break;
     const left = (end - performance.now()) / 1e3;
     if (problem !== undefined || left <= 0) continue;
     try {
@@ -163,15 +170,35 @@ export function layerSeconds(spans: readonly Span[], count: number): number {
 
 const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';
 
+/** Of a process that failed, as `execFile` rejects. */
+interface Ended {
+  readonly killed?: boolean;
+  readonly code?: string | number | null;
+  readonly stderr?: string;
+}
+
+/** Why a peer did not answer, in words that name no place on this machine. */
+export function whyNoAnswer({ killed = false, code, stderr = '' }: Ended, seconds: number): string {
+  if (killed) return `not done in ${seconds.toFixed(0)} s`;
+  if (code === 'ENOENT') return 'no python3 on PATH';
+  const said = lastLine(stderr);
+  return said === '' ? `python3 ended with ${String(code)}` : said;
+}
+
+/** What a peer printed last. Throws where it computed on processors. */
+export function peerAnswer(printed: string): PeerTimes {
+  const { device, ...times } = JSON.parse(lastLine(printed)) as PeerTimes & { readonly device: string };
+  if (device !== 'cuda') throw new Error('PyTorch here sees no card');
+  return times;
+}
+
 /** Runs the peer; rejects with what python3 said where it could not run. */
 async function askPython(request: object, seconds: number): Promise<PeerTimes> {
   const timeout = Math.max(1, Math.round(seconds * 1e3));
   const settings = { timeout, killSignal: 'SIGKILL' } as const;
-  try {
-    const { stdout } = await promisify(execFile)('python3', [script, JSON.stringify(request)], settings);
-    return JSON.parse(lastLine(stdout)) as PeerTimes;
-  } catch (error) {
-    const said = error instanceof Error && 'stderr' in error ? lastLine(String(error.stderr)) : '';
-    throw said === '' ? error : new Error(said, { cause: error });
-  }
+  const run = promisify(execFile)('python3', [script, JSON.stringify(request)], settings);
+  const { stdout } = await run.catch((error: unknown) => {
+    throw new Error(whyNoAnswer(error as Ended, seconds), { cause: error });
+  });
+  return peerAnswer(stdout);
 }

@@ -2,10 +2,19 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { Span } from '@monta/core';
+import { OutOfTime } from '../../launch/bounded-launcher.js';
 import { localLauncher, type Launcher } from '../../launch/index.js';
-import { layerSeconds, measureParallel, type ParallelJob, type PeerTimes } from './parallel.js';
+import {
+  layerSeconds,
+  measureParallel,
+  peerAnswer,
+  whyNoAnswer,
+  type ParallelJob,
+  type PeerTimes,
+} from './parallel.js';
 import { tpOfCards } from './nodes.js';
 import { errorsIn, findSanitizer } from './sanitizer.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
@@ -86,6 +95,14 @@ describe('models on a card', () => {
     expect(told).toEqual([1, 2]);
     expect(await measureVerified(folder, { ...there, seconds: 0 })).toEqual([]);
     rmSync(folder, { recursive: true });
+    // A job that would never end by itself.
+    const hanging: Launcher = {
+      ...localLauncher,
+      launch: ({ signal }) =>
+        new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error))),
+    };
+    const fixtures = fileURLToPath(new URL('../../../../../fixtures/hf', import.meta.url));
+    expect(await measureVerified(fixtures, { ...there, launcher: hanging, seconds: 0.2 })).toEqual([]);
   });
 });
 
@@ -139,6 +156,24 @@ describe('a layer over all cards', () => {
     const failing = (): Promise<PeerTimes> => Promise.reject(new Error('no module named torch'));
     const alone = await measureParallel({ ...request, askPeer: failing });
     expect([alone.monta[0].seconds.length, alone.peer, alone.problem]).toEqual([4, undefined, 'no module named torch']);
+    let turn = 0;
+    const late: Launcher = {
+      ...launcher,
+      launch: (options) => (turn++ === 0 ? launcher.launch(options) : Promise.reject(new OutOfTime())),
+    };
+    const cut = await measureParallel({ ...request, launcher: late, askPeer });
+    expect(cut).toMatchObject({ cut: true, monta: [{ seconds: [1, 2] }, {}, {}, {}], peer: { seconds: [3, 5] } });
+    expect(report.cut).toBeUndefined();
+  });
+
+  it('does not take processors for cards, and says why a peer did not answer without a place on this machine', () => {
+    const answer = (device: string): string => `a warning\n{"milliseconds":[1],"torch":"2","device":"${device}"}\n`;
+    expect(peerAnswer(answer('cuda'))).toEqual({ milliseconds: [1], torch: '2' });
+    expect(() => peerAnswer(answer('cpu'))).toThrow('PyTorch here sees no card');
+    expect(whyNoAnswer({ killed: true, stderr: 'a warning of NCCL' }, 61.2)).toBe('not done in 61 s');
+    expect(whyNoAnswer({ code: 'ENOENT', stderr: '' }, 9)).toBe('no python3 on PATH');
+    expect(whyNoAnswer({ code: 1, stderr: 'Traceback\nImportError: no torch\n' }, 9)).toBe('ImportError: no torch');
+    expect(whyNoAnswer({ code: 3, stderr: '\n' }, 9)).toBe('python3 ended with 3');
   });
 });
 

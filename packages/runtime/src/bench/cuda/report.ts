@@ -25,6 +25,8 @@ export interface GpuReport {
   readonly command: readonly string[];
   /** 91900 is 9.19.0. */
   readonly cudnn: number;
+  /** Whether NCCL may use NVLink multicast; reports without it ran with it off. */
+  readonly multicast?: boolean;
   /** Why parts did not run to their end. */
   readonly errors?: Readonly<Partial<Record<ReportPart, string>>>;
   readonly checks: readonly CheckSummary[];

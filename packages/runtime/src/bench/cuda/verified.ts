@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { inChunks, searchedHalves, strategyLabel, unsupportedStrategy } from '@monta/core';
+import { boundedLauncher, OutOfTime } from '../../launch/bounded-launcher.js';
 import { cudaLauncher, type Launcher } from '../../launch/launcher.js';
 import { verify } from '../../verify/index.js';
 
@@ -36,6 +37,7 @@ export async function measureVerified(
   },
 ): Promise<readonly VerifiedModel[]> {
   const end = performance.now() + seconds * 1e3;
+  const bounded = boundedLauncher(launcher, { end, stuckAfterSeconds: 60 });
   const strategies = searchedHalves()
     .filter((halves) => unsupportedStrategy(halves, { layout }) === undefined)
     .map((halves) => inChunks(halves, 1));
@@ -44,7 +46,9 @@ export async function measureVerified(
     for (const model of readdirSync(folder).sort()) {
       const begun = performance.now();
       if (begun >= end) return all;
-      const outcome = await outcomeOf({ folder: join(folder, model), layout, strategies, launcher, dtype });
+      const verified = verify({ folder: join(folder, model), layout, strategies, launcher: bounded, dtype });
+      const outcome = await outcomeOf(verified);
+      if (outcome === undefined) return all;
       const seconds = (performance.now() - begun) / 1e3;
       all.push({ model, dtype, strategies: strategies.map(strategyLabel), ...outcome, seconds });
       onModel(all);
@@ -52,18 +56,19 @@ export async function measureVerified(
   return all;
 }
 
-/** A model that fails does not end the rest. */
+/** A model that fails does not end the rest; undefined where time was over. */
 async function outcomeOf(
-  options: Parameters<typeof verify>[0],
-): Promise<Pick<VerifiedModel, 'passed' | 'worst' | 'problem'>> {
+  verified: ReturnType<typeof verify>,
+): Promise<Pick<VerifiedModel, 'passed' | 'worst' | 'problem'> | undefined> {
   try {
-    const results = await verify(options);
+    const results = await verified;
     const quantities = results.flatMap(({ quantities: of }) => of);
     const [worst] = quantities.sort((a, b) => b.error / b.tolerance - a.error / a.tolerance);
     if (worst === undefined) throw new Error('nothing was compared');
     const { quantity, error, tolerance } = worst;
     return { passed: results.every(({ passed }) => passed), worst: { quantity, error, tolerance } };
   } catch (error) {
+    if (error instanceof OutOfTime) return undefined;
     return { passed: false, problem: error instanceof Error ? error.message : String(error) };
   }
 }
