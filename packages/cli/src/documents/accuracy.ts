@@ -26,6 +26,7 @@ import {
   type TestbedCurve,
 } from '@monta/core/cost/calibration/left-out';
 import { estimatePage } from './accuracy-estimate.js';
+import { memoryAccuracy } from './accuracy-memory.js';
 import { pricesPage } from './accuracy-prices.js';
 import { inside, logs } from './published-measurements.js';
 
@@ -176,6 +177,7 @@ they have a sign. A naive predictor stands beside every figure.
 
 ${pricesPage()}
 ${estimatePage()}
+${memoryAccuracy()}
 # Collectives with a calibration
 
 Everything measured here was **measured by others**: NCCL collectives inside one node on \

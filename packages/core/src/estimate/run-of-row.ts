@@ -61,7 +61,7 @@ const degree = (row: PublishedRun, column: string): number => printedDegree(row,
 
 /** Weights sharded over the replicas: a number of shards, or the word. */
 const isSharded = (row: PublishedRun): boolean =>
-  /^(?:on|yes|true|h?fsdp[ -]?\d?|zero-?3|[1-9]\d*)$/iu.test(row.text('fsdp'));
+  /^(?:on|yes|true|h?fsdp[ -]?\d?|(?:full|hybrid)[ _-]shard|zero-?3|[1-9]\d*)$/iu.test(row.text('fsdp'));
 
 function modelOf(row: PublishedRun): MoeModel {
   const text = row.text('model');
@@ -134,7 +134,10 @@ const pricedGpus: readonly string[] = ['A100', 'A800', 'H100', 'H200', 'H800', '
 
 /** Devices of one domain of links that a run on so many GPUs uses: whole racks or nodes, none wider than the domain. */
 function clusterOf(row: PublishedRun, gpus: number): Cluster {
-  const printed = row.text('gpu').replaceAll('_', ' ');
+  const printed = row
+    .text('gpu')
+    .replaceAll('_', ' ')
+    .replace(/^\d+ ?[x\u00d7] ?/iu, '');
   const links = linksOf(printed);
   if (links === undefined) return unpriced(`GPU "${row.text('gpu')}" is not known`);
   if (!pricedGpus.includes(links.name))
@@ -170,9 +173,10 @@ function expertParallel(row: PublishedRun, { experts }: MoeModel, ofStage: numbe
 
 function layoutOf(row: PublishedRun, model: MoeModel): { layout: Layout; gpus: number } {
   const printed = printedDegree(row, 'dp');
-  const says = ['tp', 'pp'].some((column) => printedDegree(row, column) !== undefined);
+  const degrees = ['tp', 'pp', model.experts > 0 ? 'ep' : 'cp'];
+  const says = degrees.some((column) => printedDegree(row, column) !== undefined);
   if (!says && printed === undefined && !isSharded(row))
-    return unpriced('no parallel layout is printed: none of the columns tp, pp, dp, fsdp and layout');
+    return unpriced(`no parallel layout is printed: none of the columns ${degrees.join(', ')}, dp, fsdp and layout`);
   const [tp, pp, cp] = [degree(row, 'tp'), degree(row, 'pp'), degree(row, 'cp')];
   const stage = tp * cp;
   const gpus =
@@ -221,7 +225,7 @@ function stackOf(row: PublishedRun): Stack {
 function kernelsOf(row: PublishedRun): KernelKind {
   const text = `${row.text('model')} ${row.text('source')} ${row.text('notes')}`;
   if (/SDPA/u.test(text)) return 'compiled';
-  if (!/TorchTitan|fms-fsdp|DeepSpeed/iu.test(text)) return 'engine';
+  if (!/TorchTitan|fms-fsdp|DeepSpeed|llm-foundry|Composer/iu.test(text)) return 'engine';
   return /compile/iu.test(text) ? 'compiled' : 'native';
 }
 
@@ -262,6 +266,14 @@ const interleaved = (row: PublishedRun): number => {
   return counted(row, 'vp', limits.layers) ?? (noted === undefined ? 1 : Number(noted));
 };
 
+/** A schedule that a row names; else by its interleaved stages. */
+function scheduleOf(row: PublishedRun): Partial<Pick<RunSetting, 'schedule'>> {
+  const text = `${row.text('schedule')} ${row.text('overlap')} ${row.text('notes')}`;
+  if (/dualpipe-?v/iu.test(text)) return { schedule: 'dualpipe-v' };
+  if (/dualpipe/iu.test(text)) return { schedule: 'dualpipe' };
+  return /zero[ -]?bubble|\bzb-?[h1v]/iu.test(text) ? { schedule: 'zero-bubble' } : {};
+}
+
 /** Natural where the row says so; verification cards train on real data, but for their performance items. */
 const isNatural = (row: PublishedRun): boolean =>
   row.text('routing').startsWith('natural') ||
@@ -282,6 +294,15 @@ function neededRecompute(row: PublishedRun, setting: RunSetting): RecomputeSetti
     return recompute;
   if (!Number.isInteger(globalBatch / (layout.dp * microBatch))) return recompute;
   return estimateMemory(setting) > surelyTooMuch * cluster.device.memoryBytes ? 'full' : recompute;
+}
+
+/** Degrees that are left blank are 1, unless so the run fits by far not whatever it computes again. */
+function checkBlanks(setting: RunSetting): void {
+  const { cluster, layout, microBatch, globalBatch } = setting;
+  if (isHybrid(setting.model) || !Number.isInteger(globalBatch / (layout.dp * microBatch))) return;
+  const needed = estimateMemory({ ...setting, recompute: 'full' }) / cluster.device.memoryBytes;
+  if (needed > surelyTooMuch)
+    unpriced(`tp, pp and dp are left blank, and with 1 its ranks need ${needed.toFixed(1)} times their memory`);
 }
 
 function readRow(row: PublishedRun): RunOfRow {
@@ -325,7 +346,10 @@ function readRow(row: PublishedRun): RunOfRow {
     imbalance: isNatural(row) ? 'natural' : 1,
     capacity: /drop(?!less)|capacity/u.test(row.text('routing')),
     frozen: /lora|peft/iu.test(row.text('task')),
+    ...(layout.pp > 1 ? scheduleOf(row) : {}),
   });
+  if (['tp', 'pp', 'dp'].every((column) => printedDegree(row, column) === undefined) && !isSharded(row))
+    checkBlanks(setting);
   const run = { ...setting, recompute: neededRecompute(row, setting) };
   return { known: true, setting: run, measuredSeconds: measuredSeconds(row, globalBatch * sequence, gpus) };
 }

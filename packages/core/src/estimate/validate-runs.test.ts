@@ -103,6 +103,8 @@ describe('reading a row', () => {
   it.each([
     ['seq_len', '8k', 'sequence', 8192],
     ['fsdp', 'FSDP2', 'sharding', 'fsdp'],
+    ['fsdp', 'FULL_SHARD', 'sharding', 'fsdp'],
+    ['gpu', '8x H100', 'cluster.device.name', 'H100-SXM5-80GB'],
     ['dispatcher', 'all-to-all', 'dispatcher', 'all_to_all'],
     ['dispatcher', 'AllGather', 'dispatcher', 'gathered'],
     ['dispatcher', 'HybridEP', 'dispatcher', 'deduplicated'],
@@ -120,6 +122,25 @@ describe('reading a row', () => {
     };
     // half of 1,200 W
     expect(products('') / products('600 W')).toBeCloseTo(Math.SQRT2, 9);
+  });
+
+  it('takes ep and cp alone for a layout where the rest can be 1, and else says what does not fit', () => {
+    const mixtral = row({ ...plain, model: 'Mixtral-8x7B', gpus: 64, seq_len: 4096, ep: 8 });
+    if (!mixtral.known) throw new Error(mixtral.why);
+    expect(mixtral.setting.layout).toMatchObject({ tp: 1, pp: 1, dp: 64, ep: 8, edp: 8 });
+    expect(row({ ...plain, cp: 2 }).known).toBe(true);
+    const none = row({ ...plain, model: 'DeepSeek-V3', gpus: 64, ep: 8 });
+    expect(none.known ? '' : none.why).toMatch(/left blank, and with 1 its ranks need \d+\.\d times their memory/u);
+  });
+
+  it.each([
+    ['DualPipe', 'dualpipe'],
+    ['zero-bubble', 'zero-bubble'],
+    ['release 25.09', 'interleaved'],
+  ])('reads the schedule of "%s"', (notes, schedule) => {
+    const run = row({ ...plain, pp: 4, vp: 2, notes });
+    if (!run.known) throw new Error(run.why);
+    expect(run.setting.schedule).toBe(schedule);
   });
 
   it("takes longer with PyTorch's own kernels, and under a power limit", () => {

@@ -37,31 +37,50 @@ interface Rules {
 export const megatronModules = [...recomputeModules, 'moe_act'] as const;
 export type MegatronModule = (typeof megatronModules)[number];
 
+/** Rules of Megatron-Core that hold or do not, each alone; `megatronRules` says what they are. */
+export const megatronRuleNames = ['slices', 'activations', 'rotation', 'probabilities', 'gradients'] as const;
+export type MegatronRule = (typeof megatronRuleNames)[number];
+
+/** What of a convention a run has otherwise. */
+export interface ConventionChanges {
+  /** `moe_act` is computed again. */
+  readonly activationAgain?: boolean | undefined;
+  /** Rules of Megatron-Core that do not hold: of an older version, or to see what each is worth. */
+  readonly withoutRules?: readonly MegatronRule[] | undefined;
+}
+
 /**
  * Megatron-Core with TransformerEngine (megatron/core/transformer, core_v0.14 on):
- * - linear layers keep their input and no gathered copy of it: under sequence parallelism the slice is gathered again
+ * - slices: linear layers keep their input and no gathered copy of it: under sequence parallelism the slice is gathered again
  * in the backward
  *   (`LayerNormColumnParallelLinear`), so that the gathered rows are there only while a layer runs
- * - SwiGLU keeps its input, and the second linear layer its output (`moe_act` computes it again)
- * - rotated queries and keys are tensors of their own, while values stay a view of the projection, which keeps all of
- * it alive
- * - probabilities are multiplied in with the experts' activation (`weighted_bias_swiglu_impl`), so that returned rows
- * are not kept
+ * - activations: SwiGLU keeps its input, and the second linear layer its output (`moe_act` computes it again)
+ * - rotation: rotated queries and keys are tensors of their own, while values stay a view of the projection, which
+ * keeps all of it alive; latent attention puts queries and keys together anew and copies its values
+ * (`MLASelfAttention.get_query_key_value_tensors`: `contiguous`), so that nothing holds the projections
+ * - probabilities: they are multiplied in with the experts' activation (`weighted_bias_swiglu_impl`), so that returned
+ * rows are not kept
  * - context parallelism by all_to_all keeps what it has exchanged, in place of that view
  * - logits and their gradient are in 16 bits each (the fused cross entropy of TransformerEngine): 4 bytes together
- * - the output's gradient is a tensor in 16 bits that stands in for the fused main gradient
+ * - gradients: the output's gradient is a tensor in 16 bits that stands in for the fused main gradient
  * (`linear_with_grad_accumulation_and_async_allreduce`),
  *   the embedding's one before it is added to the main gradient
  */
-function megatronRules(step: StepShape, activationAgain: boolean): Rules {
+function megatronRules(step: StepShape, { activationAgain = false, withoutRules = [] }: ConventionChanges): Rules {
   const { model, layout, dtype } = step;
   const shape = moeShape(step);
   const { query, keyValue } = headsPerRank(model, layout.tp);
-  const sliced = activationOf(layout) === 'sequence';
+  const has = (rule: MegatronRule): boolean => !withoutRules.includes(rule);
+  const sliced = has('slices') && activationOf(layout) === 'sequence';
   const all = (id: string, columns: number, life: Region['life']): Region =>
     rowsRegion({ id, shape, rows: shape.tokens, columns, order: 'rows', life });
   const normed = ['attention.normed', 'mlp.normed', 'shared.normed', 'head.normed'];
-  const rotates = model.learnedPositions === 0 && model.qkNorm === 'none' && layout.cp === 1;
+  const rotates =
+    has('rotation') &&
+    model.learnedPositions === 0 &&
+    model.qkNorm === 'none' &&
+    model.latentAttention === undefined &&
+    layout.cp === 1;
   const gradientOf = (slot: Slot): Beside => ({
     of: gradientId(slot),
     region: {
@@ -74,8 +93,10 @@ function megatronRules(step: StepShape, activationAgain: boolean): Rules {
     },
   });
   return {
-    kept: new Set(['mlp.activated', ...(activationAgain ? [] : ['expert.activated', 'shared.activated'])]),
-    absent: new Set(['returned.forward']),
+    kept: new Set(
+      has('activations') ? ['mlp.activated', ...(activationAgain ? [] : ['expert.activated', 'shared.activated'])] : [],
+    ),
+    absent: new Set(has('probabilities') ? ['returned.forward'] : []),
     sliced: new Set(sliced ? normed : []),
     beside: [
       ...(sliced ? normed.map((of) => ({ of, region: all(`${of}.gathered`, model.hiddenSize, 'layer') })) : []),
@@ -87,8 +108,8 @@ function megatronRules(step: StepShape, activationAgain: boolean): Rules {
             },
           ]
         : []),
-      gradientOf('embedding'),
-      ...(model.tieEmbeddings ? [] : [gradientOf('head')]),
+      ...(has('gradients') ? [gradientOf('embedding')] : []),
+      ...(has('gradients') && !model.tieEmbeddings ? [gradientOf('head')] : []),
     ],
   };
 }
@@ -127,10 +148,10 @@ export function asConvention(
   program: Program,
   convention: Convention,
   step: StepShape,
-  activationAgain = false,
+  changes: ConventionChanges = {},
 ): Program {
   if (convention === 'monta') return program;
-  const rules = megatronRules(step, activationAgain);
+  const rules = megatronRules(step, changes);
   const templates = Object.fromEntries(
     Object.entries(program.templates).map(([name, template]) => [name, applied(template, rules, step)]),
   );

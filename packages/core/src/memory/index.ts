@@ -39,5 +39,6 @@ export { fullStages } from './stage-elements.js';
 export { stateTensors, type StateTensor } from './state-tensors.js';
 export { exchangeLibraries, type ExchangeLibrary } from './exchange-buffers.js';
 export { publishedPeaks, type PublishedPeak } from './published-peaks.js';
+export { familyOfPeak, leaveRulesOut, type RulesLeftOut } from './leave-rules-out.js';
 export { deepSeekBreakdown, type BreakdownPart } from './published-breakdown.js';
 export { predictPublished, type PredictedPeak } from './predict-published.js';

@@ -17,6 +17,7 @@ import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from
 import {
   foldedHolding,
   fullStages,
+  kindsHeld,
   partElements,
   stageElements,
   stageHolding,
@@ -104,7 +105,8 @@ interface Weights {
 
 interface RankWeights {
   readonly parts: PartElements;
-  readonly standInBytes: number;
+  /** By the kinds of layers that a stage holds. */
+  readonly standInBytes: Readonly<Record<ReturnType<typeof kindsHeld>, number>>;
 }
 
 interface Holding {
@@ -178,10 +180,10 @@ export class MemoryTable {
       const { dense, expert } = stageElements(holding, parts).all;
       const kept = Math.ceil(dense / weightShards.dense) + Math.ceil(expert / weightShards.expert);
       const split = Math.ceil(dense / sharers) + Math.ceil(expert / layout.edp);
-      most = Math.max(most, kept * own + split * shared + peaks.next());
+      most = Math.max(most, kept * own + split * shared + standInBytes[kindsHeld(holding)] + peaks.next());
     }
     const communicationBytes = communicators(layout) * overheads.communicatorBytes;
-    return beside({ bytes: most, standInBytes, communicationBytes }, overheads).totalBytes;
+    return beside({ bytes: most, standInBytes: 0, communicationBytes }, overheads).totalBytes;
   }
 
   /** What weights and gradients are whole only while their layer is at work. */
@@ -212,9 +214,11 @@ export class MemoryTable {
   #weightsOf({ compiled, ep: compiledEp, known }: Weights, ep: number): RankWeights {
     const { convention, precision } = this.#setting;
     const parts = withExperts(compiled, compiledEp / ep);
+    const standIns = (kinds: Elements): number =>
+      standInsOf(convention, precisions[precision], kinds, this.#experts / ep);
     const made = {
       parts,
-      standInBytes: standInsOf(convention, precisions[precision], parts.kinds, this.#experts / ep),
+      standInBytes: { moe: standIns(parts.moe), mlp: standIns(parts.mlp), mixed: standIns(parts.mixed) },
     };
     known.set(ep, made);
     return made;
@@ -288,7 +292,7 @@ export class MemoryTable {
     const at = (sequences: number): CompiledAt => {
       const one = { ...this.#stepOf(choice), layout, sequences: sequences * cp, recompute };
       const templates = hasBlock(step.model, block) ? blockTemplates(one, block) : {};
-      const program = asConvention({ stage: 0, templates, nodes: [] }, convention, one, activationAgain);
+      const program = asConvention({ stage: 0, templates, nodes: [] }, convention, one, { activationAgain });
       return { tokens: sequences * step.sequence, templates: program.templates };
     };
     return keptIn(this.#blocks, key, () => templateLines(block, [at(few), at(many)], timelineOptions(this.#setting)));

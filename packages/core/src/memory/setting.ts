@@ -10,7 +10,7 @@ import { templateElements } from '../schedule/template-elements.js';
 import type { Layout } from '../layout/layout.js';
 import type { MoeModel } from '../model/model.js';
 import type { ExchangeLibrary } from './exchange-buffers.js';
-import { asConvention, recomputeUnder, type Convention } from './convention.js';
+import { asConvention, recomputeUnder, type Convention, type ConventionChanges } from './convention.js';
 import { pagedRows, withPagedStash } from './paged-stash.js';
 import {
   countedLayer,
@@ -25,7 +25,7 @@ import {
 } from './states.js';
 import { expectedRows, routedRowsOf, type RankRouting, type TimelineOptions } from './timeline.js';
 
-export interface MemorySetting {
+export interface MemorySetting extends ConventionChanges {
   readonly step: StepShape;
   readonly convention: Convention;
   readonly sharing: SharingName;
@@ -45,8 +45,6 @@ export interface MemorySetting {
    * stash when left out.
    */
   readonly pagedStash?: number;
-  /** Megatron-Core's `moe_act`: experts' activations are computed again. */
-  readonly activationAgain?: boolean;
 }
 
 /** How memory comes and goes under a setting. */
@@ -88,7 +86,7 @@ export function memoryStep({ step, convention, routed, ...setting }: MemorySetti
  */
 export function stageProgram(setting: MemorySetting, stage: number): Program {
   const step = memoryStep(setting);
-  const program = asConvention(stagePasses(step, stage), setting.convention, step, setting.activationAgain);
+  const program = asConvention(stagePasses(step, stage), setting.convention, step, setting);
   return setting.pagedStash === undefined ? program : withPagedStash(program);
 }
 

@@ -11,7 +11,7 @@ import { addElements, countedElements, multiTokenElements } from './states.js';
 
 export interface StageElements {
   readonly all: Elements;
-  /** Of one layer of each kind: attention, and either feed-forward. */
+  /** Of one layer of each kind that it holds: attention, and either feed-forward. */
   readonly kinds: Elements;
 }
 
@@ -37,8 +37,8 @@ export interface PartElements {
   readonly both: Elements;
   /** What the passes of the ends use: embedding and head may be one matrix. */
   readonly ends: Readonly<Record<'embedding' | 'head', Elements>>;
-  /** Of one layer of each kind: attention, and either feed-forward. */
-  readonly kinds: Elements;
+  /** Of one layer of each kind, where a stage holds both: attention, and either feed-forward. */
+  readonly mixed: Elements;
 }
 
 /** As the templates of a stage's passes name them, and as the model counts what these do not name. */
@@ -62,7 +62,7 @@ export function partElements(step: StepShape, templates: Program['templates']): 
     last: addElements(named('head.forward'), behindLast),
     both: addElements(addElements(named('embedding.forward', 'head.forward'), behindFirst), behindLast),
     ends: { embedding: named('embedding.forward'), head: named('head.forward') },
-    kinds: named(...passesOf('attention', 'moe', 'mlp')),
+    mixed: named(...passesOf('attention', 'moe', 'mlp')),
   };
 }
 
@@ -77,7 +77,7 @@ export function withExperts(parts: PartElements, times: number): PartElements {
     last: scaled(parts.last),
     both: scaled(parts.both),
     ends: parts.ends,
-    kinds: scaled(parts.kinds),
+    mixed: scaled(parts.mixed),
   };
 }
 
@@ -142,6 +142,14 @@ function chunksHolding(step: StepShape, chunks: readonly Chunk[]): StageHolding 
   };
 }
 
+/** Which kinds of layers a stage holds; of those that are not computed whole either may be. */
+export const kindsHeld = ({
+  moe,
+  mlp,
+  partial,
+}: Pick<StageHolding, 'moe' | 'mlp' | 'partial'>): 'moe' | 'mlp' | 'mixed' =>
+  partial.length > 0 || (moe > 0 && mlp > 0) ? 'mixed' : mlp > 0 ? 'mlp' : 'moe';
+
 /** Weights of the layers on a stage, and of embedding and head where it holds them. */
 export function stageElements({ moe, mlp, partial, first, last }: StageHolding, parts: PartElements): StageElements {
   const end = first && last ? parts.both : first ? parts.first : last ? parts.last : noElements;
@@ -152,7 +160,7 @@ export function stageElements({ moe, mlp, partial, first, last }: StageHolding, 
     dense += one.dense;
     expert += one.expert;
   }
-  return { all: { dense, expert }, kinds: parts.kinds };
+  return { all: { dense, expert }, kinds: parts[kindsHeld({ moe, mlp, partial })] };
 }
 
 /**
