@@ -51,9 +51,8 @@ export interface ConventionChanges {
 
 /**
  * Megatron-Core with TransformerEngine (megatron/core/transformer, core_v0.14 on):
- * - slices: linear layers keep their input and no gathered copy of it: under sequence parallelism the slice is gathered again
- * in the backward
- *   (`LayerNormColumnParallelLinear`), so that the gathered rows are there only while a layer runs
+ * - slices: linear layers keep their input and no gathered copy of it: under sequence parallelism the slice is gathered
+ * again in the backward (`LayerNormColumnParallelLinear`), so that the gathered rows are there only while a layer runs
  * - activations: SwiGLU keeps its input, and the second linear layer its output (`moe_act` computes it again)
  * - rotation: rotated queries and keys are tensors of their own, while values stay a view of the projection, which
  * keeps all of it alive; latent attention puts queries and keys together anew and copies its values
