@@ -34,7 +34,7 @@ export default {
     },
     {
       files: ['packages/**/*.ts', 'packages/**/*.tsx'],
-      rules: { 'max-lines': ['error', { max: 450 }] },
+      rules: { 'max-lines': ['error', { max: 430 }] },
     },
     // What core passes on: a list of names, and nothing else.
     {
@@ -44,6 +44,16 @@ export default {
     {
       files: ['packages/*/src/**/*.ts', 'packages/*/src/**/*.tsx'],
       excludeFiles: ['**/*.test.ts'],
+      rules: { 'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }] },
+    },
+    // Loops over every layout or turn, with what they share.
+    {
+      files: ['packages/core/src/estimate/{step-table,sharing}.ts', 'packages/runtime/src/bench/cuda/layer.ts'],
+      rules: { 'max-lines-per-function': ['error', { max: 75, skipBlankLines: true, skipComments: true }] },
+    },
+    // Pages: text with figures.
+    {
+      files: ['packages/cli/src/documents/{gpu-page,paper}.ts'],
       rules: { 'max-lines-per-function': ['error', { max: 95, skipBlankLines: true, skipComments: true }] },
     },
     ...layers,

@@ -74,10 +74,7 @@ async function measure(console: Console) {
 
 type Results = Awaited<ReturnType<typeof measure>>;
 
-function show(console: Console, { gemm, collectives, simulator, subject, dispatch, overlaps }: Results): void {
-  const { style } = console;
-  const heading = (text: string): void => console.print(`${style.bold(text)}\n`);
-  heading(`Matrix products, float32 · ${gemm.cpu} · Node ${gemm.node}`);
+function showProducts(console: Console, { gemm }: Results): void {
   console.print(
     renderTable(
       [
@@ -100,7 +97,9 @@ function show(console: Console, { gemm, collectives, simulator, subject, dispatc
     `  calibration: two threads together do ${gemm.scalingOfTwo.toFixed(2)}x of one in the first-level cache ` +
       `(2.00x with a core each); a call costs ${gemm.wasmCallMicroseconds.toFixed(2)} µs\n`,
   );
-  heading('Collectives at memory speed, compared to one thread copying as many bytes');
+}
+
+function showCollectives(console: Console, { collectives }: Results): void {
   console.print(
     renderTable(
       [
@@ -125,7 +124,9 @@ function show(console: Console, { gemm, collectives, simulator, subject, dispatc
   );
   const barriers = collectives.barriers.map(({ ranks, seconds }) => `${ranks} ranks ${formatSeconds(seconds)}`);
   console.print(`  barriers: ${barriers.join(', ')}\n`);
-  heading('Simulator, compared to running: see the dispatch below');
+}
+
+function showSimulator(console: Console, { simulator, dispatch }: Results): void {
   console.print(
     renderTable(
       [
@@ -153,6 +154,18 @@ function show(console: Console, { gemm, collectives, simulator, subject, dispatc
     `  a run of a dispatch case below took ${formatSeconds(dispatch.jobSeconds / runs)}, a simulation of one layer ` +
       `above ${formatSeconds(simulator[0]?.seconds ?? NaN)}\n`,
   );
+}
+
+function show(console: Console, results: Results): void {
+  const { gemm, subject, dispatch, overlaps } = results;
+  const { style } = console;
+  const heading = (text: string): void => console.print(`${style.bold(text)}\n`);
+  heading(`Matrix products, float32 · ${gemm.cpu} · Node ${gemm.node}`);
+  showProducts(console, results);
+  heading('Collectives at memory speed, compared to one thread copying as many bytes');
+  showCollectives(console, results);
+  heading('Simulator, compared to running: see the dispatch below');
+  showSimulator(console, results);
   heading('Dispatch, compared to the prediction, to the line-rate bound and to duplicated');
   console.print(renderBench(subject, dispatch, style));
   heading('Overlap, steps with a kind compared to steps without, beside the prediction');

@@ -65,23 +65,27 @@ const scheduler = { packetBytes: 4096, catchUpSeconds: 0.05 };
 /** Share of what the mover can carry that the emulation may ask of it. */
 const moverShare = 0.05;
 
-/** Runs it. Throws `InputError` for layouts that no dispatcher serves, and when results are wrong. */
-export async function benchDispatch(options: DispatchBenchOptions): Promise<DispatchBench> {
-  const { cluster, routing, seed, signal, rounds, emulate, onPhase = () => undefined } = options;
-  const ranks = worldSize(options.shape.layout);
-  const all = dispatchVariants(options.shape, options.chunkCounts);
+/** The ways that are timed. Throws `InputError` for names that are none, and where none is left. */
+function variantsOf({ shape, chunkCounts, only }: DispatchBenchOptions): ReturnType<typeof dispatchVariants> {
+  const all = dispatchVariants(shape, chunkCounts);
   const names = new Set(all.map(({ name }) => name));
-  const unknown = options.only?.find((name) => !names.has(name));
+  const unknown = only?.find((name) => !names.has(name));
   if (unknown !== undefined) {
     throw new InputError(`"${unknown}" is no strategy that this layout allows`, {
       expected: [...names].join(', '),
       hint: didYouMean(unknown, [...names]),
     });
   }
-  const variants = all.filter(
-    ({ name }) => options.only === undefined || name === 'duplicated' || options.only.includes(name),
-  );
+  const variants = all.filter(({ name }) => only === undefined || name === 'duplicated' || only.includes(name));
   if (variants.length === 0) throw new InputError('no dispatcher that was asked for serves this layout');
+  return variants;
+}
+
+/** Runs it. Throws `InputError` for layouts that no dispatcher serves, and when results are wrong. */
+export async function benchDispatch(options: DispatchBenchOptions): Promise<DispatchBench> {
+  const { cluster, routing, seed, signal, rounds, emulate, onPhase = () => undefined } = options;
+  const ranks = worldSize(options.shape.layout);
+  const variants = variantsOf(options);
   const loadBefore = loadavg()[0] ?? 0;
   onPhase('probing the machine');
   const emulated = emulate !== 'off';

@@ -60,9 +60,16 @@ describe('runs on cards', () => {
     expect(withLanesOf(localLauncher, backend)).toBe(localLauncher);
   });
 
+  it('give sums of gradients a priority of their own', () => {
+    const { backend } = trainConfigFrom(onLanes.replace('copy: 0', 'inter dp: 2, inter: 3'), 'train.yaml');
+    const priorities = { inter: 3, 'inter dp': 2, intra: 4 };
+    expect(backend).toMatchObject({ lanes: { priorities } });
+  });
+
   it('say what does not go together', () => {
+    // What a stream of products takes is no setting of NCCL's.
+    expect(complaint(onLanes.replace('inter: 8', 'copy: 8'))).toMatch(/unknown key "copy".*intra/su);
     expect(complaint(onLanes.replace('copy', 'copies'))).toMatch(/unknown key "copies".*copy/su);
-    expect(complaint(onLanes.replace('inter: 8', 'compute: 8'))).toMatch(/compute.*intra, inter/su);
     expect(complaint(onLanes.replace('inter: 8', 'inter: 0'))).toMatch(/nccl\.multiprocessors\.inter.*from 1 to/su);
     expect(complaint('backend: mpi\ndevice: cuda\n')).toMatch(/host memory.*backend nccl/su);
     expect(complaint('backend: nccl\ndevice: cpu\n')).toMatch(/NCCL carries bytes between cards/u);

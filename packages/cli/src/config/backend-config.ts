@@ -104,7 +104,7 @@ function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOve
   const ranksPerNode = ncclRanksPerNode(given ?? fields?.get('ranksPerNode')?.integer({ max: limits.ranks }));
   const [multiprocessors, priorities] = [
     byLane(fields?.get('multiprocessors'), collectiveLanes, { min: 1, max: limits.multiprocessors }),
-    byLane(fields?.get('priorities'), laneNames, { min: 0, max: highestPriority }),
+    byLane(fields?.get('priorities'), streamLanes, { min: 0, max: highestPriority }),
   ];
   const lanes = {
     ...(multiprocessors === undefined ? {} : { multiprocessors }),
@@ -117,9 +117,10 @@ function ncclFrom(map: FieldMap | undefined, { ranksPerNode: given }: BackendOve
   };
 }
 
-/** Lanes of collectives, and all whose streams have a priority. */
+/** Lanes of collectives. */
 const collectiveLanes = ['intra', 'inter'];
-const laneNames = ['compute', 'shared', 'copy', ...collectiveLanes];
+/** Lanes with a stream, and the sums of gradients in `inter` by the group that they are over. */
+const streamLanes = ['compute', 'shared', 'copy', ...collectiveLanes, 'inter dense', 'inter dp', 'inter edp'];
 /** Cards have fewer levels; what is above theirs is their highest. */
 const highestPriority = 10;
 
@@ -128,7 +129,7 @@ function byLane(
   lanes: readonly string[],
   range: { readonly min: number; readonly max: number },
 ): Record<string, number> | undefined {
-  const map = field?.map([...lanes]);
+  const map = field?.map(lanes);
   if (map === undefined) return undefined;
   return Object.fromEntries(
     lanes.flatMap((lane) => {

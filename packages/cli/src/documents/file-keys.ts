@@ -193,7 +193,9 @@ export const fileKinds: readonly FileKind[] = [
           ],
           priorities: [
             'map of lanes',
-            'of streams, 0 is the lowest; left out: inter 3 (sums of gradients 1), intra 2, copy 1, others 0',
+            'of streams, 0 is the lowest; left out: inter 3, intra 2, copy 1, shared and compute 0; a value of ' +
+              '`inter` is of its sums of gradients too, which have 1 where neither they (`inter dense`, `inter dp`, ' +
+              '`inter edp`) nor `inter` are given',
           ],
         },
       },

@@ -36,8 +36,14 @@ describe('the order of replicas and stages', () => {
       const inDomain = placesOf(layout, order).slice(0, links.domain);
       const dense = inDomain.filter(({ place, stage }) => place % layout.tp === 0 && stage === 0).length;
       expect(sharersInDomain(links, layout, order).dense).toBe(dense);
-      const next = placesOf(layout, order).findIndex(({ stage, replica }) => stage === 1 && replica === 0);
-      const crosses = next >= links.domain || (order === 'pp-dp' && layout.tp * layout.cp * layout.pp > links.domain);
+      const places = placesOf(layout, order);
+      const domainOf = (rank: number): number => Math.floor(rank / links.domain);
+      const crosses = places.some(({ place, replica, stage }, rank) => {
+        const next = places.findIndex(
+          (one) => one.place === place && one.replica === replica && one.stage === stage + 1,
+        );
+        return next >= 0 && domainOf(next) !== domainOf(rank);
+      });
       expect(nextStage(links, layout, order) >= links.domain).toBe(crosses);
     },
   );

@@ -62,11 +62,11 @@ describe('a simulated setting', () => {
     // gathered and scattered again with every micro-batch: each costs more than one of whole weights
     expect(four.fsdp - one.fsdp).toBeGreaterThan(four.none - one.none);
     // but for what the passes hide: 3 x (2 gathers in bf16 and a scatter in f32) of what a rank's ports take in 450
-    // GB/s
+    // GB/s, and half as much again, since messages of this size do not reach that
     const { dense, expert } = countedElements(settingOf().model, layout, 0);
     const layers = 2 * ((dense * 7) / 8 + expert / 2);
     const ends = 2 * 50304 * 2048 * (7 / 8);
-    expect(four.fsdp - one.fsdp - (four.none - one.none)).toBeLessThan((3 * 8 * (layers + ends)) / 300e9);
+    expect(four.fsdp - one.fsdp - (four.none - one.none)).toBeLessThan((1.5 * 3 * 8 * (layers + ends)) / 450e9);
   });
 
   it.each(['zero2', 'fsdp'] as const)('passes of %s one by one come near the whole', (sharing) => {

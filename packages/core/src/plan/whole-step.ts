@@ -23,7 +23,10 @@ export interface WholeStep extends StageWork {
   readonly simulatedMicroBatches: number;
 }
 
-/** Beyond twice the stages, micro-batches of the first try: two periods to compare, the one before, and a start. */
+/**
+ * Beyond those that fill the pipeline, micro-batches of the first try: two periods to compare, the one before, and a
+ * start.
+ */
 const beyondFilled = 4;
 
 /** Numbers of micro-batches that are tried, the last all of them: a multiple of `every` fewer, more each time. */

@@ -106,7 +106,7 @@ export function ExplorePage() {
 }
 
 function Ways({ answer: found }: { readonly answer: LayerAnswer }) {
-  const { ways, tiers, verdict, refused } = found;
+  const { ways, verdict, refused } = found;
   const svg = barChart({
     title: 'One MoE layer, forward and backward',
     subtitle: 'simulated',
@@ -126,44 +126,50 @@ function Ways({ answer: found }: { readonly answer: LayerAnswer }) {
         {verdict}
       </p>
       <Drawing svg={svg} />
-      <div class="scroll" tabIndex={0} role="region" aria-label="Bytes by tier">
-        <table>
-          <thead>
-            <tr>
-              <th>way, pieces forward/backward</th>
-              <th class="number">both passes</th>
-              {tiers.map((tier) => (
-                <th key={tier} class="number">
-                  {tier}, a rank
-                </th>
-              ))}
-              <th class="number">hidden</th>
-            </tr>
-          </thead>
-          <tbody>
-            {ways.map(({ name, chunks, forwardSeconds, backwardSeconds, tierBytes, hiddenShare, tie }) => (
-              <tr key={`${name} ${chunks}`}>
-                <td>
-                  {name} {chunks} {tie && <span class="tag">tie</span>}
-                </td>
-                <td class="number">{formatSeconds(forwardSeconds + backwardSeconds)}</td>
-                {tierBytes.map((bytes, tier) => (
-                  <td key={tiers[tier]} class="number">
-                    {formatBytes(bytes)}
-                  </td>
-                ))}
-                <td class="number">{formatPercent(hiddenShare)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <WayTable answer={found} />
       {refused.map(({ name, why }) => (
         <p key={name} class="muted">
           {name}: {why}
         </p>
       ))}
     </section>
+  );
+}
+
+function WayTable({ answer: { ways, tiers } }: { readonly answer: LayerAnswer }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Bytes by tier">
+      <table>
+        <thead>
+          <tr>
+            <th>way, pieces forward/backward</th>
+            <th class="number">both passes</th>
+            {tiers.map((tier) => (
+              <th key={tier} class="number">
+                {tier}, a rank
+              </th>
+            ))}
+            <th class="number">hidden</th>
+          </tr>
+        </thead>
+        <tbody>
+          {ways.map(({ name, chunks, forwardSeconds, backwardSeconds, tierBytes, hiddenShare, tie }) => (
+            <tr key={`${name} ${chunks}`}>
+              <td>
+                {name} {chunks} {tie && <span class="tag">tie</span>}
+              </td>
+              <td class="number">{formatSeconds(forwardSeconds + backwardSeconds)}</td>
+              {tierBytes.map((bytes, tier) => (
+                <td key={tiers[tier]} class="number">
+                  {formatBytes(bytes)}
+                </td>
+              ))}
+              <td class="number">{formatPercent(hiddenShare)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 

@@ -101,46 +101,90 @@ interface TimelineProps {
   readonly onBegin?: (moment: number) => void;
 }
 
-export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const [window, setWindow] = useState<Window>({ from: 0, to: trace.seconds });
-  const [pointed, setPointed] = useState<number | undefined>(undefined);
-  const dragged = useRef<number | undefined>(undefined);
-  useEffect(() => {
-    setWindow({ from: 0, to: trace.seconds });
-    setPointed(undefined);
-  }, [fitTo]);
-  useDrawing(canvas, { trace, window, found: pointed });
-  const momentOf = (event: MouseEvent): number => {
-    const width = canvas.current?.clientWidth ?? 1;
-    return window.from + (event.offsetX / width) * (window.to - window.from);
-  };
-  const move = (event: MouseEvent): void => {
-    const width = canvas.current?.clientWidth ?? 1;
-    const last = dragged.current;
-    if (last !== undefined) {
-      dragged.current = event.clientX;
-      setWindow(panned(window, ((last - event.clientX) * (window.to - window.from)) / width, trace.seconds));
-      return;
-    }
-    const row = Math.floor((event.offsetY - axisHeight) / (rowHeight + rowGap));
-    setPointed(row < 0 ? undefined : spanAt(trace, row, momentOf(event)));
-  };
+/** The windows that keys ask for. */
+function windowsByKey(trace: OpenedTrace, window: Window): Readonly<Record<string, () => Window>> {
   const middle = (window.from + window.to) / 2;
   const step = (window.to - window.from) / 4;
-  const keys: Readonly<Record<string, () => Window>> = {
+  return {
     ArrowLeft: () => panned(window, -step, trace.seconds),
     ArrowRight: () => panned(window, step, trace.seconds),
     '+': () => zoomed(window, 0.5, middle, trace.seconds),
     '-': () => zoomed(window, 2, middle, trace.seconds),
     '0': () => ({ from: 0, to: trace.seconds }),
   };
+}
+
+const rowsDrawn = (trace: OpenedTrace): number => Math.min(trace.rows.length, mostRows);
+
+interface PictureProps {
+  readonly trace: OpenedTrace;
+  readonly window: Window;
+  readonly pointed: number | undefined;
+  readonly onWindow: (window: Window) => void;
+  readonly onPointed: (span: number | undefined) => void;
+}
+
+/** The lanes; the wheel zooms, dragging and keys move. */
+function Picture({ trace, window, pointed, onWindow, onPointed }: PictureProps) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const dragged = useRef<number | undefined>(undefined);
+  useDrawing(canvas, { trace, window, found: pointed });
+  const width = (): number => canvas.current?.clientWidth ?? 1;
+  const momentOf = (event: MouseEvent): number => window.from + (event.offsetX / width()) * (window.to - window.from);
+  const move = (event: MouseEvent): void => {
+    const last = dragged.current;
+    if (last !== undefined) {
+      dragged.current = event.clientX;
+      onWindow(panned(window, ((last - event.clientX) * (window.to - window.from)) / width(), trace.seconds));
+      return;
+    }
+    const row = Math.floor((event.offsetY - axisHeight) / (rowHeight + rowGap));
+    onPointed(row < 0 ? undefined : spanAt(trace, row, momentOf(event)));
+  };
+  const drop = (): void => {
+    dragged.current = undefined;
+  };
+  return (
+    <canvas
+      ref={canvas}
+      style={{ height: `${axisHeight + rowsDrawn(trace) * (rowHeight + rowGap)}px` }}
+      tabIndex={0}
+      role="img"
+      aria-label={`Timeline of ${trace.rows.length} lanes over ${formatSeconds(trace.seconds)}; ${help}`}
+      onWheel={(event) => {
+        event.preventDefault();
+        onWindow(zoomed(window, event.deltaY > 0 ? 1.25 : 0.8, momentOf(event), trace.seconds));
+      }}
+      onMouseDown={({ clientX }) => {
+        dragged.current = clientX;
+      }}
+      onMouseUp={drop}
+      onMouseLeave={drop}
+      onMouseMove={move}
+      onKeyDown={(event) => {
+        const next = windowsByKey(trace, window)[event.key];
+        if (next === undefined) return;
+        event.preventDefault();
+        onWindow(next());
+      }}
+    />
+  );
+}
+
+export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
+  const [window, setWindow] = useState<Window>({ from: 0, to: trace.seconds });
+  const [pointed, setPointed] = useState<number | undefined>(undefined);
+  useEffect(() => {
+    setWindow({ from: 0, to: trace.seconds });
+    setPointed(undefined);
+  }, [fitTo]);
+  const keys = windowsByKey(trace, window);
   const find = (wanted: string): void => {
     const span = wanted === '' ? undefined : nextWith(trace, wanted, pointed ?? -1);
     setPointed(span);
     if (span !== undefined) setWindow(around(trace, span));
   };
-  const rows = Math.min(trace.rows.length, mostRows);
+  const rows = rowsDrawn(trace);
   return (
     <section class="card" aria-label="Timeline">
       <div class="bar">
@@ -160,33 +204,7 @@ export function TimelineCanvas({ trace, fitTo, onBegin }: TimelineProps) {
       <p class="muted">{trace.note}</p>
       <div class="timeline">
         <Lanes names={trace.rows.slice(0, rows)} />
-        <canvas
-          ref={canvas}
-          style={{ height: `${axisHeight + rows * (rowHeight + rowGap)}px` }}
-          tabIndex={0}
-          role="img"
-          aria-label={`Timeline of ${trace.rows.length} lanes over ${formatSeconds(trace.seconds)}; ${help}`}
-          onWheel={(event) => {
-            event.preventDefault();
-            setWindow(zoomed(window, event.deltaY > 0 ? 1.25 : 0.8, momentOf(event), trace.seconds));
-          }}
-          onMouseDown={({ clientX }) => {
-            dragged.current = clientX;
-          }}
-          onMouseUp={() => {
-            dragged.current = undefined;
-          }}
-          onMouseLeave={() => {
-            dragged.current = undefined;
-          }}
-          onMouseMove={move}
-          onKeyDown={(event) => {
-            const next = keys[event.key];
-            if (next === undefined) return;
-            event.preventDefault();
-            setWindow(next());
-          }}
-        />
+        <Picture trace={trace} window={window} pointed={pointed} onWindow={setWindow} onPointed={setPointed} />
       </div>
       <p class="said" aria-live="polite">
         {pointed === undefined ? howToRead : spanText(trace, pointed)}
