@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { checkSupported } from './supported.js';
 
 it.each([
-  ['ernie-4.5-21b-a3b', 'a selection bias beside softmax scores'],
+  ['ernie-4.5-21b-a3b', 'a selection bias beside softmax scores, and an auxiliary loss over picks without it'],
   ['phi-3.5-moe', "SparseMixer's choice of experts, norms with biases, a bias of the output matrix"],
   ['hunyuan-a13b', 'norms of queries and keys behind their rotation'],
   ['llama-4-maverick', 'chunked attention, scores that scale rows before their experts'],

@@ -7,7 +7,7 @@ const missing: Partial<Record<MoeModel['family'], string>> = {
   dbrx: 'LayerNorms and experts in fused tensors',
   llama4: 'scores that scale rows before their experts, and layers without positions',
   minimax_m2: 'a selection bias and a partial rotation under names of its own',
-  ernie4_5_moe: 'a selection bias beside softmax scores',
+  ernie4_5_moe: 'a selection bias beside softmax scores, and an auxiliary loss over picks without it',
   phimoe: "SparseMixer's choice of experts",
   granitemoe: 'multipliers of embeddings, attention, residuals and logits',
   hunyuan_v1_moe: 'norms of queries and keys behind their rotation',
