@@ -58,9 +58,10 @@ export interface EmulatedLayer {
 }
 
 /**
- * Small packets share ports evenly even when messages are short; the mover makes up for so much lateness, seconds.
+ * Packets far smaller than messages share ports as fluids would: in messages of 3 kB, packets of 1 kB make a skewed
+ * exchange up to a third longer. The mover makes up for so much lateness, seconds.
  */
-export const contestScheduler = { packetBytes: 1024, catchUpSeconds: 0.05 };
+const contestScheduler = { packetBytes: 512, catchUpSeconds: 0.05 };
 /** Share of what the mover can carry that the emulation asks of it: the machine's own work is then small beside it. */
 const moverShare = 0.01;
 /** What was slower than the fastest by more than these shares is not run again, or not to the end. */
@@ -68,7 +69,7 @@ const [onceShare, finalShare] = [0.5, 0.15];
 /** Share of the time that the first run of all ways takes: the others of the near ones take the rest. */
 const firstRuns = 0.4;
 /** Bytes that alone take so many times what the fastest should take in one piece are not sent. */
-const surelySlower = 1.15;
+const surelySlower = 1.25;
 /** What a way takes in both passes, on average at most, seconds: longer ones tell no more. */
 const longestWay = 0.8;
 /** Runs of programs that move next to nothing: warm, and timed in turns. */
