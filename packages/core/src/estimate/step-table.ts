@@ -39,7 +39,8 @@ interface KnownSplit {
 }
 
 /** What a layout decides. */
-interface LayoutRow extends KnownSplit {
+interface LayoutRow {
+  readonly lines: SplitLines;
   /** Communication of CP a token, by kind of layer. */
   readonly context: readonly number[];
   /** Over the ranks that hold the same parameters, by the byte. */
@@ -49,8 +50,6 @@ interface LayoutRow extends KnownSplit {
   readonly hop: Line;
   /** Of weight shards, as they are asked for. */
   readonly shards: Map<WeightShards, ShardRings>;
-  /** Share that the slowest of many ranks adds. */
-  readonly straggling: number;
 }
 
 /** Values of a kind of layer, or of a stage: places in scratch rows. */
@@ -72,6 +71,8 @@ export class StepTable {
   readonly #values = new Float64Array(valuesOfKind);
   readonly #ends = new Float64Array(Object.keys(endPlace).length);
   readonly #stage = new Float64Array(width);
+  #ranks = 0;
+  #stragglingOfRanks = 0;
   #lastLayout: Layout | undefined;
   #lastOrder: RankOrder = 'dp-pp';
   #lastRow: LayoutRow | undefined;
@@ -158,7 +159,7 @@ export class StepTable {
         bubbleSeconds({ schedule, pp, virtualStages, hop, others, forward, backward, weightGradient }) +
         (hop * c.exposedPp * 2 + c.hostHop) * virtualStages * microBatches;
     }
-    return (microBatches * period + waiting + exposedDp + optimizer + c.stepSeconds) * (1 + row.straggling);
+    return (microBatches * period + waiting + exposedDp + optimizer + c.stepSeconds) * (1 + this.#straggling(layout));
   }
 
   /**
@@ -166,22 +167,51 @@ export class StepTable {
    * bubble, and the slowest of all ranks. Larger micro-batches take no more of it.
    */
   floorSeconds(setting: RunSetting): number {
-    const row = this.#rowOf(setting);
     const { layout, microBatch, dispatcher, overlap, schedule } = setting;
+    const { wholes } = this.#splitOf(layout);
     const shown = Number(overlap.ep || isDual(schedule));
     const key = ((layout.cp * 2 ** 24 + microBatch) * valuesOfKind + placeOfDispatcher[dispatcher]) * 2 + shown;
-    const ofSplit = row.wholes.get(setting.recompute) ?? new Map<number, number>();
-    row.wholes.set(setting.recompute, ofSplit);
-    const whole = ofSplit.get(key) ?? this.#wholeSeconds(row, setting);
+    const ofSplit = wholes.get(setting.recompute) ?? new Map<number, number>();
+    wholes.set(setting.recompute, ofSplit);
+    const whole = ofSplit.get(key) ?? this.#wholeSeconds(setting);
     ofSplit.set(key, whole);
-    return ((microBatchesOf(setting) * whole) / layout.pp) * (1 + row.straggling);
+    return ((microBatchesOf(setting) * whole) / layout.pp) * (1 + this.#straggling(layout));
   }
 
   /** One micro-batch through all layers. */
-  #wholeSeconds(row: LayoutRow, setting: RunSetting): number {
-    this.#priceLayers(row, setting);
+  #wholeSeconds(setting: RunSetting): number {
+    const { layout } = setting;
+    this.#priceLayers({ lines: this.#splitOf(layout).lines, context: this.#contextOf(layout) }, setting);
     this.#addUp(this.#whole);
     return (this.#stage[forwardAt] ?? 0) + (this.#stage[backwardAt] ?? 0);
+  }
+
+  #splitOf({ tp, ep, etp }: Layout): KnownSplit {
+    const key = (tp * 2 ** 16 + ep) * 2 ** 16 + etp;
+    const known = this.#splits.get(key);
+    if (known !== undefined) return known;
+    const made = {
+      lines: splitLines(this.#context, this.#kinds, { tp, ep, etp }),
+      wholes: new Map<RecomputeSetting, Map<number, number>>(),
+    };
+    this.#splits.set(key, made);
+    return made;
+  }
+
+  /** Communication of CP a token, by kind of layer. */
+  #contextOf({ tp, cp }: Layout): number[] {
+    return this.#kinds.kinds.map((kind) => contextExchange(this.#context, kind, { tp, cp, tokens: 1 }));
+  }
+
+  /** Share that the slowest of many ranks adds: the same for all layouts of as many ranks. */
+  #straggling({ tp, cp, dp, pp }: Layout): number {
+    const ranks = tp * cp * dp * pp;
+    if (ranks !== this.#ranks) {
+      const { constants, links } = this.#context;
+      this.#ranks = ranks;
+      this.#stragglingOfRanks = constants.straggler * binaryLogarithm(Math.max(1, ranks / links.domain));
+    }
+    return this.#stragglingOfRanks;
   }
 
   #rowOf({ layout, rankOrder = 'dp-pp' }: RunSetting): LayoutRow {
@@ -204,24 +234,16 @@ export class StepTable {
   }
 
   #newRow(layout: Layout, order: RankOrder): LayoutRow {
-    const { links, model, constants: c } = this.#context;
-    const { tp, cp, dp, pp, ep, etp, edp } = layout;
-    const key = (tp * 2 ** 16 + ep) * 2 ** 16 + etp;
-    const split = this.#splits.get(key) ?? {
-      lines: splitLines(this.#context, this.#kinds, { tp, ep, etp }),
-      wholes: new Map<RecomputeSetting, Map<number, number>>(),
-    };
-    this.#splits.set(key, split);
-    const gpusOfStage = tp * cp * dp;
+    const { links, model } = this.#context;
+    const { cp, dp, edp } = layout;
     const [inside, next] = [sharersInDomain(links, layout, order), nextStage(links, layout, order)];
     const row = {
-      ...split,
-      context: this.#kinds.kinds.map((kind) => contextExchange(this.#context, kind, { tp, cp, tokens: 1 })),
+      lines: this.#splitOf(layout).lines,
+      context: this.#contextOf(layout),
       denseRing: ringLine(links, dp * cp, inside.dense),
       expertRing: ringLine(links, edp, inside.expert),
       hop: stageLine(links, next, model.hiddenSize),
       shards: new Map<WeightShards, ShardRings>(),
-      straggling: c.straggler * binaryLogarithm(Math.max(1, (gpusOfStage * pp) / links.domain)),
     };
     this.#rows[order].set(layout, row);
     return row;
@@ -252,7 +274,7 @@ export class StepTable {
   }
 
   /** Passes of a micro-batch through a layer of each kind, and the ends. */
-  #priceLayers({ lines, context }: LayoutRow, setting: RunSetting): void {
+  #priceLayers({ lines, context }: Pick<LayoutRow, 'lines' | 'context'>, setting: RunSetting): void {
     const { constants: c, rates, imbalance } = this.#context;
     const { frozen, sequence } = this.#setting;
     const tokens = (setting.microBatch * sequence) / setting.layout.cp;

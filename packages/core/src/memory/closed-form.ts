@@ -44,15 +44,26 @@ export class Costs implements NamedCosts {
   }
 
   /** Bytes while each operation of a template runs. */
-  whileRunning(name: string): number[] {
+  whileRunning(name: string): readonly number[] {
+    return this.whileRunningOf(name, [this])[0] ?? [];
+  }
+
+  /** The same of each of several that differ in rows alone: the template is compiled once. */
+  whileRunningOf(name: string, others: readonly Costs[]): (readonly number[])[] {
     const template = this.#templates[name];
-    if (template === undefined) return [];
+    if (template === undefined) return others.map(() => []);
     const node = { template: name, layer: 0, microBatch: 0, pass: 'forward', after: [] } as const;
     const compiled = compile({ stage: 0, templates: { [name]: template }, nodes: [node] });
-    const bytes: number[] = [];
     const counts = freshRegions(template, this.#templates);
-    memoryTimeline(compiled, { ...this.#options, counts, watch: (live) => bytes.push(live) });
-    return bytes;
+    return others.map((other) => {
+      const bytes: number[] = [];
+      const { rowsOf } = other.#options;
+      const regions = new Map(other.#templates[name]?.regions.map((region) => [region.id, region]));
+      const ownRows: TimelineOptions['rowsOf'] = (rows, instance) =>
+        rowsOf(regions.get(instance.region.id)?.rows ?? rows, instance);
+      memoryTimeline(compiled, { ...other.#options, rowsOf: ownRows, counts, watch: (live) => bytes.push(live) });
+      return bytes;
+    });
   }
 
   kept(name: string): number {

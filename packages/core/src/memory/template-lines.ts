@@ -50,8 +50,8 @@ export function templateLines(
     return { at: a - slope * few.tokens, slope };
   };
   const peaks = (name: string): Line[] => {
-    const most = ofMany.whileRunning(name);
-    return ofFew.whileRunning(name).map((bytes, operation) => between(bytes, most[operation] ?? 0));
+    const [least = [], most = []] = ofFew.whileRunningOf(name, [ofFew, ofMany]);
+    return least.map((bytes, operation) => between(bytes, most[operation] ?? 0));
   };
   const kept = (name: string): Line => between(ofFew.kept(name), ofMany.kept(name));
   const placed = (place: number, lines: readonly Line[]): PlacedLine[] =>
