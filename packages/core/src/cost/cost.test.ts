@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Cluster, Device } from '../cluster/cluster.js';
+import { a800Testbed } from '../../testing/a800-testbed.js';
 import { collectiveSeconds, concurrentSeconds, priceCollective } from './collective.js';
 import { busiestPort } from './ways.js';
 import { knownEstimate, unknownEstimate, weakestBasis } from './estimate.js';
@@ -7,43 +7,8 @@ import { fabricOf } from '../traffic/fabric.js';
 import { costModel, describeCostModel, kernelSeconds } from './model.js';
 import type { CollectiveCurves, CostModelOptions } from './model.js';
 
-const device: Device = {
-  name: 'A800',
-  memoryBytes: 80e9,
-  flopsPerSecond: { bf16: 312e12 },
-  memoryBytesPerSecond: 2e12,
-  multiprocessors: 108,
-};
-
-/**
- * The testbed of the byte tables in moe-communication.md 2.2: 2 nodes of 8, NVLink 160 GB/s, one 25 GB/s NIC per
- * device.
- */
-const cluster: Cluster = {
-  name: 'a800-2x8',
-  device,
-  tiers: [
-    {
-      name: 'nvlink',
-      size: 8,
-      bytesPerSecond: 160e9,
-      latencySeconds: 3e-6,
-      ports: 1,
-      railAligned: false,
-      crossRailSlowdown: 1,
-    },
-    {
-      name: 'network',
-      size: 2,
-      bytesPerSecond: 25e9,
-      latencySeconds: 6e-6,
-      ports: 8,
-      railAligned: true,
-      crossRailSlowdown: 2.2,
-    },
-  ],
-  sources: ['test'],
-};
+const cluster = a800Testbed;
+const { device } = cluster;
 const fabric = fabricOf(cluster);
 const exact = (options: CostModelOptions = {}): CostModelOptions => ({
   ...options,

@@ -24,6 +24,7 @@ export {
   type Binding,
   type Body,
   type CollectiveName,
+  collectiveNames,
   collectiveUses,
   type Lane,
   type Operation,

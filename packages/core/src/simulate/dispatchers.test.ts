@@ -1,7 +1,6 @@
 /** Real templates through the simulator. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Cluster } from '../cluster/cluster.js';
 import { costModel } from '../cost/index.js';
 import { GroupRouting } from '../routing/group-routing.js';
 import { RoutingBinding } from '../schedule/routing-binding.js';
@@ -11,6 +10,7 @@ import type { StrategyName } from '../schedule/dispatchers/strategies.js';
 import type { MoeShape } from '../schedule/moe-shape.js';
 import { placeOf, simulate } from './simulate.js';
 import type { Simulation } from './simulate.js';
+import { a800Testbed } from '../../testing/a800-testbed.js';
 import {
   collective,
   kernel,
@@ -35,37 +35,7 @@ const shape: MoeShape = {
   dtype: 'bf16',
 };
 
-const cluster: Cluster = {
-  name: '2x8',
-  device: {
-    name: 'device',
-    memoryBytes: 80e9,
-    flopsPerSecond: { bf16: 312e12 },
-    memoryBytesPerSecond: 2e12,
-    multiprocessors: 108,
-  },
-  tiers: [
-    {
-      name: 'nvlink',
-      size: 8,
-      bytesPerSecond: 160e9,
-      latencySeconds: 3e-6,
-      ports: 1,
-      railAligned: false,
-      crossRailSlowdown: 1,
-    },
-    {
-      name: 'network',
-      size: 2,
-      bytesPerSecond: 25e9,
-      latencySeconds: 6e-6,
-      ports: 8,
-      railAligned: true,
-      crossRailSlowdown: 2.2,
-    },
-  ],
-  sources: ['test'],
-};
+const cluster = a800Testbed;
 
 function run(name: StrategyName, sequenceParallel: boolean, chunks = 1): Simulation {
   const layered = { ...shape, layout: { ...shape.layout, sequenceParallel } };

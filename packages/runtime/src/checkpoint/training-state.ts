@@ -153,12 +153,22 @@ function parseModel(model: unknown, bad: Complaint, file: string): MoeModel {
 }
 
 function parseLayoutOf(layout: unknown, bad: Complaint): Layout {
-  const degrees = ['tp', 'cp', 'dp', 'pp', 'ep', 'etp', 'edp'] as const;
   if (!isRecord(layout)) throw bad('is not a layout', 'the degrees tp, cp, dp, pp, ep, etp, edp', 'layout');
-  for (const key of degrees)
-    if (!isCount(layout[key]) || layout[key] === 0) throw bad('is not a degree', 'at least 1', `layout.${key}`);
-  const { tp, cp, dp, pp, ep, etp, edp } = layout as unknown as Layout;
-  const typed: Layout = { tp, cp, dp, pp, ep, etp, edp, sequenceParallel: layout['sequenceParallel'] === true };
+  const degree = (key: Exclude<keyof Layout, 'sequenceParallel'>): number => {
+    const value = layout[key];
+    if (isCount(value) && value > 0) return value;
+    throw bad('is not a degree', 'at least 1', `layout.${key}`);
+  };
+  const typed: Layout = {
+    tp: degree('tp'),
+    cp: degree('cp'),
+    dp: degree('dp'),
+    pp: degree('pp'),
+    ep: degree('ep'),
+    etp: degree('etp'),
+    edp: degree('edp'),
+    sequenceParallel: layout['sequenceParallel'] === true,
+  };
   if (worldSize(typed) > limits.ranks) throw bad(`has ${worldSize(typed)} ranks`, `at most ${limits.ranks}`, 'layout');
   if (worldSize(typed) !== typed.etp * typed.ep * typed.edp * typed.pp)
     throw bad('its products differ', 'tp·cp·dp = etp·ep·edp', 'layout');

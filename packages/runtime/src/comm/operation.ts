@@ -2,20 +2,13 @@
  * What a rank submits to a communicator, in the terms that all backends share; its form in 32-bit words is in
  * `operation-words.ts`.
  */
+import { collectiveNames, type CollectiveName } from '@monta/core/schedule';
 import type { Reduction } from './communicator.js';
 import { elementBytes, type ElementType } from '../device/view.js';
 
-export const operationKinds = [
-  'all_to_all',
-  'all_gather',
-  'reduce_scatter',
-  'all_reduce',
-  'broadcast',
-  'send',
-  'receive',
-  'barrier',
-] as const;
-export type OperationKind = (typeof operationKinds)[number];
+/** Those of programs. */
+export const operationKinds = collectiveNames;
+export type OperationKind = CollectiveName;
 
 /** A range of a rank's memory. */
 export interface Extent {

@@ -27,7 +27,7 @@ export type RankMessage =
   | { readonly kind: 'result'; readonly result: unknown }
   | { readonly kind: 'failed'; readonly error: PortableError };
 
-type RankBody = (context: RankContext<never>) => unknown;
+type RankBody = (context: RankContext) => unknown;
 
 /** What the modules of this thread's jobs gave `runRank`, by module, and the one that is being loaded. */
 const bodies = new Map<string, RankBody>();
@@ -48,7 +48,7 @@ export function runRank<Data = unknown>(body: (context: RankContext<Data>) => un
     const advice = underMpirun() === undefined ? '' : '; a program under mpirun starts the module with leadMpirun';
     throw new Error(`runRank works only in a module started by launchLocal, launchMpi or launchNccl${advice}`);
   }
-  bodies.set(loading, body);
+  bodies.set(loading, (context) => body(context as RankContext<Data>));
 }
 
 /** Runs a job on this thread, and sends what came of it. */
@@ -61,7 +61,7 @@ export async function runThreadRank(job: ThreadJob, post: (message: RankMessage)
       rank: job.rank,
       size: control.size,
       ...place,
-      data: job.data as never,
+      data: job.data,
       report: (message) => post({ kind: 'message', message }),
     });
     place.device.close();
