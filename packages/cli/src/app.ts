@@ -89,13 +89,15 @@ export interface Surroundings {
 }
 
 const asFlag = (name: string): string => `--${name.replace(/^-+/u, '')}`;
+/** A flag as help writes it, of the name that it has in the code. */
+const asWritten = (name: string): string => asFlag(name).replaceAll(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`);
 
 /** What is wrong with flags and arguments. */
 const usageProblem = (error: ArgumentScannerError): string =>
   formatMessageForArgumentScannerError(error, {
     FlagNotFoundError: ({ input, corrections }) =>
       `there is no flag ${asFlag(input)}` +
-      (corrections.length === 0 ? '' : `, did you mean ${corrections.map(asFlag).join(' or ')}?`),
+      (corrections.length === 0 ? '' : `, did you mean ${corrections.map(asWritten).join(' or ')}?`),
     EnumValidationError: ({ externalFlagName, input, values }) =>
       `--${externalFlagName}: "${input}" is not one of ${values.join(', ')}`,
     ArgumentParseError: ({ externalFlagNameOrPlaceholder, exception }) =>

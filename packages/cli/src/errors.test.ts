@@ -213,6 +213,7 @@ describe('bad input', () => {
     ['a binary configuration', ['train', 'binary.yaml'], /binary\.yaml {2}is not a text file\n {2}expected UTF-8 text/],
     ['a folder as configuration', ['train', 'folder'], /folder {2}is a folder, a file was expected\n {2}name a file/],
     ['an unknown key', ['train', 'unknown.yaml'], /unknown\.yaml:2:1 {2}stpes: unknown key[^]*did you mean steps\?/],
+    ['a flag of two words', ['memory', '--microbatches', '3'], /did you mean --micro-batches\?/],
     ['an unknown flag', [...train, '--stpes', '2'], /there is no flag --stpes, did you mean --steps\?/],
     ['no number for a number', [...train, '--lr', 'high'], /^--lr {2}is not a number\n {2}expected a number above 0/],
     ['a negative rate', [...train, '--lr=-1'], /^--lr {2}-1 is out of range/],

@@ -13,6 +13,7 @@ import {
   sharingRules,
   type Cluster,
   type ExchangeLibrary,
+  type Layout,
   type MegatronModule,
   type MemoryFit,
   type MemorySetting,
@@ -129,11 +130,23 @@ const isMonta = (module: MegatronModule): module is RecomputeModule =>
 /** Recomputation as programs know it; `moe_act` is said beside. */
 export const recomputeOf = (flag: RecomputeFlag): Recompute => (typeof flag === 'string' ? flag : flag.filter(isMonta));
 
+/** Complains about the flag that is wrong. */
+function checkShards({ weightShards: dense, expertWeightShards: expert, sharing }: MemoryFlags, layout: Layout): void {
+  const asked = { '--weight-shards': { dense, expert: 1 }, '--expert-weight-shards': { dense: 1, expert } };
+  for (const [file, shards] of Object.entries(asked)) {
+    try {
+      checkWeightShards(shards, layout, sharing);
+    } catch (error) {
+      throw error instanceof InputError ? new InputError(error.message, { file, expected: error.expected }) : error;
+    }
+  }
+}
+
 /** The memory of a step on GPUs, as Megatron-Core holds it. */
 export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySetting {
   const { sharing, recompute, imbalance, virtualStages, exchange } = flags;
   const weightShards = { dense: flags.weightShards, expert: flags.expertWeightShards };
-  checkWeightShards(weightShards, step.layout, sharing);
+  checkShards(flags, step.layout);
   return {
     step: { ...step, recompute: recomputeOf(recompute), virtualStages },
     convention: 'megatron',

@@ -69,7 +69,16 @@ describe('monta plan without a layout', () => {
       ['--judge', '3'],
       ['--exact'],
     ].map((bound) => [['--layout', 'dp=16,ep=8', ...bound], 2, 'either --layout or bounds'] as const),
-    [['--imbalance', '2', '--paged-stash', '1.1'], 2, '--paged-stash'],
+    ...[
+      ['--paged-stash', '1.1', '--imbalance', '2'],
+      ['--exchange', 'deepep'],
+      ['--calibration', 'links.json'],
+      ['--routing', 'zipf:1'],
+      ['--sequences', '2'],
+      ['--capacity-factor', '1.25'],
+      ['--gemm-efficiency', '0.5'],
+      ['--payload', 'fp8'],
+    ].map((flags) => [flags, 2, `${flags[0]}  is of one layout`] as const),
     [['--global-batch', '7', '--dp', '16'], 2, 'no layout'],
   ] as const)('refuses %j in words', async (flags, code, words) => {
     const refused = await plan(...flags);

@@ -32,12 +32,45 @@ import { writeFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import { withLatencies } from './cost-flags.js';
-import { sequenceOf } from './layer-inputs.js';
+import { costFlags, withLatencies } from './cost-flags.js';
+import { sequenceOf, stepFlags } from './layer-inputs.js';
 import type { PlanFlags } from './plan.command.js';
 import { drive, judge } from './plan-progress.js';
 import { planTable } from './plan-text.js';
 import { boundsOf } from './search-flags.js';
+
+const { latency: _latency, ...priceFlags } = costFlags;
+const { sequence: _sequence, ...layerFlags } = stepFlags;
+const besides = ['exchange', 'pagedStash', 'routing', 'scope', 'seed', 'calibration'] as const;
+
+/** Flags of one layer under a layout, which a search does not follow. */
+const ofLayout = [
+  ...(Object.keys(priceFlags) as (keyof typeof priceFlags)[]),
+  ...(Object.keys(layerFlags) as (keyof typeof layerFlags)[]),
+  ...besides,
+];
+
+/** What they are when nobody gives them; undefined for the others. */
+const usual: Partial<PlanFlags> = {
+  algorithm: 'nccl',
+  library: 'nccl',
+  sequences: 1,
+  microBatches: 1,
+  exchange: 'nccl',
+  routing: { kind: 'uniform' },
+  scope: 'layer',
+  seed: 1,
+};
+
+/** Throws `InputError` for flags of one layer, beside no layout. */
+function refuseOfLayout(flags: PlanFlags): void {
+  const given = ofLayout.find((key) => JSON.stringify(flags[key]) !== JSON.stringify(usual[key]));
+  if (given === undefined) return;
+  throw new InputError('is of one layout, and a search does not follow it', {
+    file: `--${given.replaceAll(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`)}`,
+    expected: '--layout beside it',
+  });
+}
 
 /** Reads what is searched. Throws `InputError`. */
 function problemOf(flags: PlanFlags): PlanProblem {
@@ -45,16 +78,7 @@ function problemOf(flags: PlanFlags): PlanProblem {
   const model = loadModel(flags.model);
   if (flags.dtype !== 'bf16')
     throw new InputError(`layouts are priced in bf16, not ${flags.dtype}`, { file: '--dtype', expected: 'bf16' });
-  if (flags.payload !== undefined)
-    throw new InputError('layouts are searched with rows in the type of the layer', {
-      file: '--payload',
-      expected: '--layout beside it',
-    });
-  if (flags.pagedStash !== undefined)
-    throw new InputError('layouts are searched without a paged stash', {
-      file: '--paged-stash',
-      expected: '--layout beside it',
-    });
+  refuseOfLayout(flags);
   const { globalBatch, compute, precision: states, stack, imbalance, framework } = flags;
   const { sharing, recompute, schedule, dispatcher, rankOrder, hostStates } = flags;
   const weightShards =

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { getCluster } from '../../cluster/index.js';
+import { deviceCount, getCluster } from '../../cluster/index.js';
 import { resolveLayout, worldSize } from '../../layout/index.js';
+import { estimateMemory, priceStep, runSetting, stepConstants } from '../../estimate/index.js';
 import { getModel } from '../../model/index.js';
 import { halvesName, namedStrategies, type StepShape, type Strategy } from '../../schedule/index.js';
 import { maxOf, minOf, Random } from '../../units/index.js';
@@ -18,6 +19,7 @@ import { megatronLaunches } from '../megatron/launch.js';
 import { plannedBy, type PlannedRun } from '../megatron/planned-run.js';
 import { MegatronRun } from '../megatron/run.js';
 import { memoryOfRun } from '../megatron/run-memory.js';
+import { settingOfRun } from '../megatron/run-setting.js';
 import { readMegatronArguments } from '../megatron/settings.js';
 import { readLaunchScript } from '../shell/launch-script.js';
 import { exportPlan } from './export-plan.js';
@@ -25,7 +27,8 @@ import { checkTorchtitan } from '../torchtitan/rules.js';
 import { TorchtitanRun } from '../torchtitan/run.js';
 import { settingOfTorchtitan } from '../torchtitan/setting.js';
 import type { ExportPlan, ExportTarget } from './exported.js';
-import { evenStages, stageLayout } from './stage-layout.js';
+import { exportOfSetting } from './setting-export.js';
+import { stageLayout } from './stage-layout.js';
 
 const scattered: Strategy = { ...namedStrategies.scattered, chunks: { forward: 1, backward: 1 } };
 
@@ -343,11 +346,39 @@ describe('stageLayout', () => {
   });
 
   it('keeps the ends lighter, and no stage more than one layer above another but for them', () => {
-    const counts = evenStages({ layers: 94, multiTokenLayers: 0, stages: 32 });
+    const text = stageLayout({ layers: 94, multiTokenLayers: 0, stages: 32 });
+    const counts = text.split('|').map((stage) => stage.match(/t/gu)?.length ?? 0);
     expect(counts.reduce((a, b) => a + b)).toBe(94);
     const middle = counts.slice(1, -1);
     expect(maxOf(middle) - minOf(middle)).toBeLessThanOrEqual(1);
     expect(counts.at(-1)).toBeLessThan(maxOf(middle));
+  });
+});
+
+describe('a searched plan', () => {
+  it.each([
+    ['deepseek-v3', 'h800-64x8', { tp: 2, cp: 2, pp: 8, ep: 32, etp: 1, sequenceParallel: true }, 3],
+    ['deepseek-v3', 'h800-64x8', { pp: 16, ep: 32 }, 1],
+    ['qwen3-235b-a22b', 'h100-16x8', { tp: 2, pp: 8, ep: 8, etp: 1, sequenceParallel: true }, 5],
+    ['qwen3-30b-a3b', 'h100-4x8', { tp: 2, pp: 4, ep: 8, etp: 1, sequenceParallel: true }, 1],
+  ] as const)('costs what it was priced with, read back: %s on %s, %j', (name, place, degrees, virtualStages) => {
+    const [model, cluster] = [getModel(name), getCluster(place)];
+    const setting = runSetting({
+      model,
+      cluster,
+      layout: resolveLayout(degrees, deviceCount(cluster)),
+      virtualStages,
+      sequence: 4096,
+      microBatch: 1,
+      globalBatch: 2048,
+      stack: 'eager',
+    });
+    const plan = exportOfSetting(setting);
+    const { run } = readBack(plan, exportPlan(plan, 'megatron').text);
+    const read = settingOfRun(run, model, cluster);
+    if (read === undefined) throw new Error('no step');
+    expect(estimateMemory(read)).toBe(estimateMemory(setting));
+    expect(priceStep(read, stepConstants)).toEqual(priceStep(setting, stepConstants));
   });
 });
 

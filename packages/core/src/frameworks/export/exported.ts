@@ -25,6 +25,10 @@ export interface ExportPlan extends Pick<
   readonly sharing?: SharingName;
   /** Whether the experts' exchange runs beside the passes of another micro-batch. */
   readonly overlapExperts?: boolean;
+  /** Whether communication of tensor parallelism runs beside products. */
+  readonly overlapTensor?: boolean;
+  /** Whether the plan's step was priced with kernels launched from CUDA graphs. */
+  readonly graphs?: boolean;
   /** Over how many ranks weights are split beside tp and etp. */
   readonly weightShards?: WeightShards;
   /** Stages inside replicas; replicas inside stages when left out. */

@@ -234,7 +234,7 @@ const quantised: Readonly<Record<ComputePrecision, readonly ExportSetting[]>> = 
 };
 
 function memorySettings(plan: ExportPlan): readonly ExportSetting[] {
-  const { recompute = 'none', dtype, precision = 'bf16', overlapExperts = false } = plan;
+  const { recompute = 'none', dtype, precision = 'bf16', overlapExperts = false, overlapTensor = false } = plan;
   const modules =
     recompute === 'selective' ? ['core_attn', 'layernorm'] : typeof recompute === 'string' ? [] : [...recompute];
   return [
@@ -249,6 +249,10 @@ function memorySettings(plan: ExportPlan): readonly ExportSetting[] {
     ...when(
       overlapExperts,
       of('overlap_moe_expert_parallel_comm', true, "the experts' exchange runs beside another micro-batch"),
+    ),
+    ...when(
+      overlapTensor && plan.layout.tp > 1 && plan.layout.sequenceParallel,
+      of('tp_comm_overlap', true, 'tensor parallelism sends beside products (userbuffers of TransformerEngine)'),
     ),
     ...when(
       recompute === 'full',
@@ -316,6 +320,12 @@ export function megatronSettings(plan: ExportPlan, options: ExportOptions & { re
           ]
         : []),
       ...dispatch.notes,
+      ...(taken.graphs === true
+        ? [
+            "the plan's step was priced with CUDA graphs, which are not written: --cuda-graph-impl " +
+              'transformer_engine with --cuda-graph-modules, or --stack eager for a plan without',
+          ]
+        : []),
       ...(nodes > 1
         ? [
             `tokens cross ${nodes} nodes: NCCL_MAX_P2P_NCHANNELS and NCCL_NCHANNELS_PER_NET_PEER bind all_to_all, ` +

@@ -1,4 +1,5 @@
 /** Layers of pipeline stages that are not all alike, as Megatron's --pipeline-model-parallel-layout writes them. */
+import { evenLayers } from '../../estimate/index.js';
 
 export interface StagesGiven {
   readonly layers: number;
@@ -11,25 +12,11 @@ export interface StagesGiven {
 }
 
 /**
- * Layers a stage, as even as can be; of what is left over the middle stages get one each, since the ends hold embedding
- * and loss.
+ * `Et|tt|tt|tmL`: E embedding, t decoder layer, m multi-token layer, L loss, `|` between stages. Layers that are not
+ * chosen lie as plans are priced.
  */
-export function evenStages({ layers, multiTokenLayers, stages }: Omit<StagesGiven, 'layersOfStages'>): number[] {
-  const counts = Array.from({ length: stages }, () => 0);
-  // cost of a stage in layers: embedding is light, the loss about one layer
-  const load = counts.map((_, stage) => (stage === stages - 1 ? 1 + multiTokenLayers : stage === 0 ? 0.5 : 0));
-  for (let layer = 0; layer < layers; layer++) {
-    let lightest = 0;
-    for (const [stage, held] of load.entries()) if (held < (load[lightest] ?? 0)) lightest = stage;
-    counts[lightest] = (counts[lightest] ?? 0) + 1;
-    load[lightest] = (load[lightest] ?? 0) + 1;
-  }
-  return counts;
-}
-
-/** `Et|tt|tt|tmL`: E embedding, t decoder layer, m multi-token layer, L loss, `|` between stages. */
 export function stageLayout(given: StagesGiven): string {
-  const counts = given.layersOfStages ?? evenStages(given);
+  const counts = given.layersOfStages ?? evenLayers(given.layers, given.stages, given.multiTokenLayers);
   return counts
     .map((count, stage) => {
       const first = stage === 0 ? 'E' : '';

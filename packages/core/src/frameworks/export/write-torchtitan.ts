@@ -2,10 +2,9 @@
 import { deviceCount } from '../../cluster/index.js';
 import { halvesName, plainPair } from '../../schedule/index.js';
 import { InputError } from '../../units/errors.js';
-import type { ComputePrecision } from '../../estimate/index.js';
+import { evenLayers, type ComputePrecision } from '../../estimate/index.js';
 import { architectureOf } from '../architecture.js';
 import { spreadLayers } from '../torchtitan/stages.js';
-import { evenStages } from './stage-layout.js';
 import type { Exported, ExportOptions, ExportPlan, ExportSetting } from './exported.js';
 
 const refuse = (path: string, message: string, expected: string): InputError =>
@@ -49,7 +48,7 @@ function pipelineSettings(plan: ExportPlan): readonly ExportSetting[] {
   if (layout.pp === 1) return [];
   const stages = layout.pp * virtualStages;
   const own = virtualStages <= 2 ? spreadLayers(model.layers, stages, { first: 1, last: 1 }) : undefined;
-  const counts = layersOfStages ?? own ?? evenStages({ layers: model.layers, multiTokenLayers: 0, stages });
+  const counts = layersOfStages ?? own ?? evenLayers(model.layers, stages);
   const usual = own !== undefined && counts.every((count, stage) => count === own[stage]);
   return [
     of('parallelism.pipeline_parallel_microbatch_size', sequences, 'sequences of one micro-batch'),

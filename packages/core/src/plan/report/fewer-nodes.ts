@@ -17,9 +17,9 @@ export function fewerNodes(problem: PlanProblem, best: Candidate, stepModel: () 
     for (const _ of search.run());
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
+    return [{ name: `${name}, where heads, experts and batch do not divide`, speed: 0, fits: false }];
   }
   const found = search.result.best;
-  if (found === undefined)
-    return [{ name: `${name}: no layout; heads, experts and batch do not divide`, speed: 0, fits: false }];
+  if (found === undefined) return [{ name, speed: 0, fits: false }];
   return [{ name, speed: best.seconds / found.seconds, fits: true, flipsTo: found.setting }];
 }
