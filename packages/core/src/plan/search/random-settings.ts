@@ -6,15 +6,17 @@ import { legalBatchings, legalLayouts, spacePoints, type Batching } from '../spa
 import type { PlanProblem } from '../space/problem.js';
 import { goTogether, optionsOf } from './options.js';
 import { settingOf } from './settings.js';
+import { SharedOptions } from './shared-options.js';
 
 /** So many settings, points drawn evenly and then what they leave open; whether they fit is not asked. */
 export function randomSettings(problem: PlanProblem, count: number, random: Random): RunSetting[] {
   const drawPoint = pointsOf(problem);
+  const known = new SharedOptions(problem);
   const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)];
   const settings: RunSetting[] = [];
   while (settings.length < count) {
     const point = drawPoint(random);
-    const { ways, keepings } = optionsOf(problem, point);
+    const { ways, keepings } = known.optionsOf(point.layout, point);
     if (ways.length === 0) continue;
     const [way, keeping] = [pick(ways), pick(keepings)];
     if (goTogether(way, keeping)) settings.push(settingOf(problem, point, way, keeping));

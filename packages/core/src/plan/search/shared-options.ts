@@ -59,7 +59,7 @@ export class SharedOptions {
     let settings = 0;
     const kinds = new Set<Options>();
     const groups = batchings.map((ofStages) => {
-      const options = ofStages.map((batching) => this.#optionsOf(layout, batching));
+      const options = ofStages.map((batching) => this.optionsOf(layout, batching));
       for (const open of options) {
         settings += open.settings;
         if (open.settings > 0) kinds.add(open);
@@ -84,7 +84,7 @@ export class SharedOptions {
   }
 
   /** What a point leaves open depends on which dimensions it splits, and on which schedules its stages have. */
-  #optionsOf(layout: Layout, batching: Batching): Options {
+  optionsOf(layout: Layout, batching: Batching): Options {
     let key = (2 * this.#keyOf(layout) + Number(layout.pp > 1)) * 2 + Number(batching.microBatches > 1);
     for (const schedule of pipelineSchedules) key = 2 * key + Number(runsAs(schedule, layout.pp, batching));
     const known = this.#options.get(key) ?? optionsOf(this.#problem, { layout, ...batching });
