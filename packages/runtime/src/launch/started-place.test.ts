@@ -68,6 +68,11 @@ describe('the environment of launchers', () => {
     }
   });
 
+  it('takes a list of the job where the step has none', () => {
+    const { SLURM_STEP_NODELIST: list, ...job } = second['Slurm'];
+    expect(startedPlace({ ...job, SLURM_JOB_NODELIST: list })?.address.host).toBe('gpu01');
+  });
+
   it('says where rank 0 is: as given, a port above torchrun’s store, the first host of a Slurm step', () => {
     const addresses = Object.values(second).map((environment) => startedPlace(environment)?.address);
     expect(addresses).toEqual([{ host: 'node01', port: 29501 }, {}, {}, { host: 'gpu01', port: 24711 }]);
@@ -143,6 +148,8 @@ describe('the environment of launchers', () => {
     ['node7', 'node7'],
     ['a-b[3,9]-ib,c', 'a-b3-ib'],
     ['x1,x2', 'x1'],
+    ['rack[0-3]_blade[5-9,11],x', 'rack0_blade5'],
+    ['n[007]', 'n007'],
     ['', undefined],
     ['[1-2]', undefined],
   ])('lists hosts as %s: the first is %s', (list, host) => {

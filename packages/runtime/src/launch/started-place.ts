@@ -175,8 +175,11 @@ function addressOf(reader: Reader): StartedPlace['address'] {
   };
 }
 
-/** The first of Slurm's hosts: `node[01-04,07],gpu3` begins with node01. Undefined for what it does not write. */
+/**
+ * The first of Slurm's hosts: `node[01-04,07],gpu3` begins with node01, `rack[0-3]_blade[5-9]` with rack0_blade5.
+ * Undefined for what it does not write.
+ */
 export function firstHost(list: string): string | undefined {
-  const [, name, range, rest] = /^([\w.-]+)(?:\[(\d+)[^\]]*\]([\w.-]*))?(?:,|$)/u.exec(list.trim()) ?? [];
-  return name === undefined ? undefined : `${name}${range ?? ''}${rest ?? ''}`;
+  const [first] = /^[\w.-](?:[\w.-]|\[\d[\d,-]*\])*(?=,|$)/u.exec(list.trim()) ?? [];
+  return first?.replace(/\[(\d+)[^\]]*\]/gu, '$1');
 }

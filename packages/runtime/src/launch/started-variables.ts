@@ -89,7 +89,7 @@ export const launcherVariables: readonly LauncherVariables[] = [
     tasksPerHost: ['SLURM_STEP_TASKS_PER_NODE', 'SLURM_TASKS_PER_NODE'],
     run: ['SLURM_JOB_ID', 'SLURM_STEP_ID', 'SLURM_RESTART_COUNT'],
     address: ['MASTER_ADDR'],
-    hosts: ['SLURM_STEP_NODELIST', 'SLURM_NODELIST'],
+    hosts: ['SLURM_STEP_NODELIST', 'SLURM_JOB_NODELIST', 'SLURM_NODELIST'],
     port: ['MASTER_PORT'],
     portOffset: 0,
     starts: (ranks) => `srun --ntasks ${ranks}`,
