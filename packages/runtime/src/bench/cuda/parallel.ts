@@ -86,21 +86,26 @@ export interface PeerTimes {
   readonly torch: string;
 }
 
+/** Layers of a model with one rank an expert's place, and a vocabulary of bytes: what is not timed is small. */
+const stepOf = (
+  model: MoeModel,
+  { ranks, tokens, dtype }: { readonly ranks: number; readonly tokens: number; readonly dtype: StepShape['dtype'] },
+): StepShape => ({
+  model: { ...model, layers, moeLayers: Array.from({ length: layers }, () => true), vocabSize: 256 },
+  layout: { ...parseLayout(`dp=${ranks},ep=${ranks}`), ranksPerNode: ranks },
+  sequence: tokens,
+  sequences: 1,
+  microBatches: 1,
+  dtype,
+  strategy: strategies[0],
+});
+
 /** Measures; what is there is told after every part of a turn. */
 export async function measureParallel(options: ParallelOptions): Promise<ParallelReport> {
   const { launcher, ranks, dtype, seconds, onReport, askPeer = askPython } = options;
   const { model = getModel('qwen3-30b-a3b'), tokens = 8192 } = options;
   const end = performance.now() + seconds * 1e3;
-  const step: StepShape = {
-    // A vocabulary of bytes: what is not timed is small.
-    model: { ...model, layers, moeLayers: Array.from({ length: layers }, () => true), vocabSize: 256 },
-    layout: { ...parseLayout(`dp=${ranks},ep=${ranks}`), ranksPerNode: ranks },
-    sequence: tokens,
-    sequences: 1,
-    microBatches: 1,
-    dtype,
-    strategy: strategies[0],
-  };
+  const step = stepOf(model, { ranks, tokens, dtype });
   const own = strategies.map((): number[] => []);
   const theirs: number[] = [];
   let torch = '';
