@@ -13,7 +13,6 @@ import {
   sharingRules,
   type Cluster,
   type ExchangeLibrary,
-  type Layout,
   type MegatronModule,
   type MemoryFit,
   type MemorySetting,
@@ -131,7 +130,12 @@ const isMonta = (module: MegatronModule): module is RecomputeModule =>
 export const recomputeOf = (flag: RecomputeFlag): Recompute => (typeof flag === 'string' ? flag : flag.filter(isMonta));
 
 /** Complains about the flag that is wrong. */
-function checkShards({ weightShards: dense, expertWeightShards: expert, sharing }: MemoryFlags, layout: Layout): void {
+function checkShards(
+  { weightShards: dense, expertWeightShards: expert, sharing }: MemoryFlags,
+  { layout, model }: StepShape,
+): void {
+  if (expert > 1 && model.experts === 0)
+    throw new InputError(`${model.name} has no experts`, { file: '--expert-weight-shards', expected: '1' });
   const asked = { '--weight-shards': { dense, expert: 1 }, '--expert-weight-shards': { dense: 1, expert } };
   for (const [file, shards] of Object.entries(asked)) {
     try {
@@ -146,7 +150,7 @@ function checkShards({ weightShards: dense, expertWeightShards: expert, sharing 
 export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySetting {
   const { sharing, recompute, imbalance, virtualStages, exchange } = flags;
   const weightShards = { dense: flags.weightShards, expert: flags.expertWeightShards };
-  checkShards(flags, step.layout);
+  checkShards(flags, step);
   return {
     step: { ...step, recompute: recomputeOf(recompute), virtualStages },
     convention: 'megatron',

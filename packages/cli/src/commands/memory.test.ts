@@ -37,6 +37,9 @@ describe('monta memory', () => {
     const { err, code } = await monta('memory', ...step, '--expert-weight-shards', '2');
     expect(err).toMatch(/^--expert-weight-shards  2 weight shards of 1 ranks \(edp\)/u);
     expect(code).toBe(2);
+    const dense = ['--model', 'llama-3-8b', '--cluster', 'h100-2x8', '--layout', 'dp=16'];
+    const refused = await monta('memory', ...dense, '--expert-weight-shards', '2');
+    expect(refused).toMatchObject({ code: 2, err: expect.stringContaining('llama-3-8b has no experts') });
   });
 
   it('tells needs and room apart however near they are', () => {
