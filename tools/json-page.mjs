@@ -177,7 +177,7 @@ function describe(type, at, inner) {
     } else texts.add(plainText(one, at));
   }
   // The compiler's order of a union changes with code elsewhere.
-  return [...[...texts].sort(), ...(orNull ? ['null'] : [])].join(' or ');
+  return [...[...texts].sort((a, b) => a.localeCompare(b, 'en')), ...(orNull ? ['null'] : [])].join(' or ');
 }
 
 /** What a name means wherever it stands, for fields that need no comment where the code has none. */
