@@ -44,6 +44,18 @@ describe('published training runs', () => {
   });
 });
 
+describe('runs of a source that no constant was fitted on', () => {
+  it('take about the seconds that were measured', () => {
+    const file = 'held-out-runs.csv';
+    const rows = readPublishedRuns(readFileSync(new URL(`./fixtures/${file}`, import.meta.url), 'utf8'), file);
+    const result = validateRuns(rows);
+    expect(result.unpriced).toEqual([]);
+    expect(result.rows).toBe(40);
+    expect(result.medianAbsoluteError).toBeLessThan(0.1);
+    expect(result.p90AbsoluteError).toBeLessThan(0.2);
+  });
+});
+
 describe('reading a row', () => {
   it('fills in what tables leave out: dp in place of GPUs, 1 for degrees, the batch from accumulation', () => {
     const run = row({ ...plain, gpus: '', dp: 4, tp: 2, pp: 2, gbs: '', ga: 8 });
