@@ -14,6 +14,7 @@ const layouts = [
   resolveLayout({ tp: 2, cp: 2, dp: 2, pp: 4, ep: 4, etp: 1 }),
   resolveLayout({ tp: 1, cp: 4, dp: 4, pp: 2, ep: 4, etp: 1 }),
   resolveLayout({ tp: 4, dp: 8, pp: 8, ep: 4, etp: 1 }),
+  resolveLayout({ tp: 2, dp: 2, pp: 4, ep: 1, etp: 2 }),
 ];
 
 /** Of each rank: its place in the replica, its replica and its stage. */

@@ -20,9 +20,8 @@ export function sharersInDomain(links: Links, layout: Layout, order: RankOrder):
 
 /** Devices that lie between a rank and the same rank of the next stage, where that is the furthest. */
 export function nextStage({ domain }: Links, { tp, cp, dp, pp }: Layout, order: RankOrder): number {
-  const replica = tp * cp;
-  if (order === 'dp-pp') return replica * dp;
-  return replica * pp > domain ? Math.max(domain, replica) : replica;
+  const apart = order === 'dp-pp' ? tp * cp * dp : tp * cp;
+  return apart * pp > domain ? Math.max(domain, apart) : apart;
 }
 
 /** Both mappings have to have the same stages: with stages inside, experts are shared by as many ranks as replicas. */
