@@ -67,7 +67,7 @@ export class PassPeaks {
       this.#passes = new Float64Array(4 * kinds.length);
     }
     for (let place = 0; place < kinds.length; place++) {
-      const kind = kinds[place] as ChunkKind;
+      const kind = kinds[place];
       this.#chunkForward(kind, place);
       this.#passes[2 * place + 1] = this.#chunkBackward(kind);
     }
@@ -108,7 +108,7 @@ export class PassPeaks {
           weightsAt(gathered, runs, 0, headWeights))
       : held + stream;
     for (let index = 0; index < runs.length; index++) {
-      const { block, layers } = runs[index] as Run;
+      const { block, layers } = runs[index];
       const feedForwardPeak = read(costs, costAt[block] + partAt.forwardPeak);
       const kept = attentionKept + read(costs, costAt[block] + partAt.forwardKept);
       const own = weightsOf(gathered, block);
@@ -144,7 +144,7 @@ export class PassPeaks {
     let now = gradient - (last ? read(costs, costAt.head + partAt.forwardKept) : 0);
     let gradientsBefore = headGradients;
     for (let index = runs.length - 1; index >= 0; index--) {
-      const { block, layers } = runs[index] as Run;
+      const { block, layers } = runs[index];
       const at = blockAt[block];
       const change = read(this.#layers, at + changeAt);
       const [end, next] = [layers - 1, weightsAt(gathered, runs, index - 1, embeddingWeights)];
