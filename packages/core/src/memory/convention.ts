@@ -24,8 +24,8 @@ interface Beside {
 }
 
 interface Rules {
-  /** Regions that live until the backward has ended, though the program computes them again there. */
-  readonly kept: ReadonlySet<string>;
+  /** Regions that live until the backward has ended, though the program computes them again from another; by which. */
+  readonly kept: ReadonlyMap<string, string>;
   /** Regions that the framework does without. */
   readonly absent: ReadonlySet<string>;
   /** Regions of which only the own slice of the tokens is kept. */
@@ -92,8 +92,10 @@ function megatronRules(step: StepShape, { activationAgain = false, withoutRules 
     },
   });
   return {
-    kept: new Set(
-      has('activations') ? ['mlp.activated', ...(activationAgain ? [] : ['expert.activated', 'shared.activated'])] : [],
+    kept: new Map(
+      has('activations')
+        ? ['mlp', ...(activationAgain ? [] : ['expert', 'shared'])].map((of) => [`${of}.activated`, `${of}.gateUp`])
+        : [],
     ),
     absent: new Set(has('probabilities') ? ['returned.forward'] : []),
     sliced: new Set(sliced ? normed : []),
@@ -116,9 +118,11 @@ function megatronRules(step: StepShape, { activationAgain = false, withoutRules 
 function applied(template: Template, { kept, absent, sliced, beside }: Rules, step: StepShape): Template {
   const rows = streamRows(moeShape(step).tokens, { layout: step.layout });
   const backward = template.name.endsWith('.backward');
+  // What is computed again is kept no longer than what it is computed from.
+  const saved = new Set(template.regions.filter(({ life }) => life === 'saved').map(({ id }) => id));
   const regions = template.regions.flatMap((region): Region[] => {
     if (absent.has(region.id)) return backward ? [] : [{ ...region, life: 'layer' }];
-    if (kept.has(region.id)) return [{ ...region, life: 'saved' }];
+    if (saved.has(kept.get(region.id) ?? '')) return [{ ...region, life: 'saved' }];
     return [sliced.has(region.id) && region.life === 'saved' ? { ...region, rows } : region];
   });
   const declared = new Set(regions.map(({ id }) => id));
@@ -126,7 +130,7 @@ function applied(template: Template, { kept, absent, sliced, beside }: Rules, st
     const uses = operation.uses.filter(({ region }) => declared.has(region));
     const more = beside.filter(({ of, region }) => {
       if (!uses.some((use) => use.region === of)) return false;
-      if (!declared.has(region.id)) regions.push(region);
+      if (!declared.has(region.id)) regions.push(saved.has(of) ? region : { ...region, life: 'layer' });
       declared.add(region.id);
       return true;
     });

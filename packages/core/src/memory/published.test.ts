@@ -3,6 +3,7 @@ import { parseLayout } from '../layout/resolve.js';
 import { getModel } from '../model/names.js';
 import { countParameters } from '../model/parameters.js';
 import { quantile } from '../units/quantiles.js';
+import type { Recompute } from '../schedule/recompute.js';
 import type { ConventionChanges } from './convention.js';
 import { predictPublished, settingOfPeak } from './predict-published.js';
 import { deepSeekBreakdown } from './published-breakdown.js';
@@ -40,6 +41,21 @@ describe('what Megatron-Core keeps', () => {
     expect(saved('deepseek-v2')).toBe(saved('deepseek-v2', rotation));
     // Two layers of 4,096 tokens with 32 heads of queries and 8 of keys, in 16 bits.
     expect(saved('llama3-8b') - saved('llama3-8b', rotation)).toBe(2 * 4096 * (32 + 8) * 128 * 2);
+  });
+
+  it('of layers that are computed again are their inputs alone, activations of experts and of dense layers too', () => {
+    const saved = (model: string, layers: number, recompute: Recompute): number => {
+      const setting = settingOfPeak({ ...peak, model: `${model} truncated to ${layers} layers` });
+      return stageMemory({ ...setting, step: { ...setting.step, recompute } }, 0).activity.saved;
+    };
+    // A layer more: 4,096 tokens of 4,096 elements in 16 bits, and what routing decided.
+    const more = (model: string, recompute: Recompute): number =>
+      saved(model, 3, recompute) - saved(model, 2, recompute);
+    for (const model of ['mixtral-8x7b', 'llama3-8b'])
+      expect(more(model, 'full') / (4096 * 4096 * 2)).toBeCloseTo(1, 1);
+    // Of a layer whose experts are computed again, none of the rows of their width: two picks a token.
+    const kept = more('mixtral-8x7b', 'none') - more('mixtral-8x7b', ['moe']);
+    expect(kept).toBeGreaterThanOrEqual(2 * 4096 * 3 * 14_336 * 2);
   });
 
   it('stands in for gradients of the kinds of layers that a stage holds, not of those on others', () => {
