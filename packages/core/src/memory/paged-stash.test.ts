@@ -1,23 +1,17 @@
 import { expect, it } from 'vitest';
-import { parseLayout } from '../layout/resolve.js';
-import { getModel } from '../model/names.js';
+import { settingOfPeak } from './predict-published.js';
 import type { MemorySetting } from './setting.js';
 import { closedTotal, noOverheads, stageMemory } from './stage-memory.js';
 
 const settingOf = (change: Partial<MemorySetting>): MemorySetting => ({
-  step: {
-    model: getModel('qwen3-30b-a3b truncated to 8 layers'),
-    layout: parseLayout('dp=8,ep=8'),
+  ...settingOfPeak({
+    source: 'made',
+    model: 'qwen3-30b-a3b truncated to 8 layers',
+    layout: 'dp=8,ep=8',
     sequence: 4096,
-    sequences: 1,
-    microBatches: 2,
-    dtype: 'bf16',
-    strategy: { dispatch: 'sliced', combine: 'scattered', chunks: { forward: 1, backward: 1 } },
-  },
-  convention: 'megatron',
-  sharing: 'distributed-optimizer',
-  precision: 'mixed',
-  imbalance: 1,
+    microBatches: [2],
+    allocatedGib: 0,
+  }),
   ...change,
 });
 

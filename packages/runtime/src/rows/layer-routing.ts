@@ -130,9 +130,7 @@ export class LayerRouting {
 
   /** Chunk `chunk` of `of` of rows that move between two row layouts. */
   moves(pairs: RowPairs, chunk: number, of: number): RowMoves {
-    const known = this.#moves.find(
-      (one) => one.chunk === chunk && one.of === of && (one.pairs === pairs || samePairs(one.pairs, pairs)),
-    );
+    const known = this.#moves.find((one) => one.chunk === chunk && one.of === of && samePairs(one.pairs, pairs));
     if (known !== undefined) return known.moves;
     const { place } = this.#shape;
     const firstPick = this.#weighted ? { firstPick: (source: number) => this.#shape.firstPick(source) } : {};
