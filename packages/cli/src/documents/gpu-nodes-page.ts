@@ -189,15 +189,15 @@ export function choiceSummary(choices: readonly Choice[]): ChoiceSummary {
   return { cases: choices.length, predicted: good('predicted'), plan: good('plan') };
 }
 
-function choicesText({ strategies, choices }: Arrangement): string {
+/** How good the plan's choice is, with a row for every layer. */
+export function choicesText({ strategies, choices, runs }: Arrangement): string {
   const all: readonly Choice[] = [...choices, ...strategies];
   if (all.length === 0) return '';
   const { cases, predicted, plan } = choiceSummary(all);
   const kinds = new Set(all.map(({ best }) => best.label.split(',')[0]));
   const tried = all.filter((one) => one.tried > 0).length;
-  return `### The choice
-
-${cases} layers. Predictions alone take the fastest way that was measured, or one within 5 % of it, in \
+  const medians = runs === undefined ? '' : `: medians of ${runs.final} runs, ${runs.trial} a trial`;
+  return `${cases} layers, all ways in turns${medians}. Predictions alone take the fastest way that was measured, or one within 5 % of it, in \
 ${percent(predicted)}; with trials, as \`train\` makes them where predictions are close (in ${tried} of the layers), \
 in ${percent(plan)}. Trials are runs of their own, before those that count. ${kinds.size} kinds of strategy are the \
 fastest somewhere.
@@ -317,13 +317,14 @@ ${markdownTable(
 }
 
 function arrangementText(one: Arrangement, withBars = false): string {
+  const choices = choicesText(one);
   const problems = one.problems.map((text) => `- Did not run: ${text.split('\n', 1)[0]}`).join('\n');
   return [
     withBars ? barsText(one) : '',
     calibrationText(one),
     exchangesText(one),
     strategiesText(one),
-    choicesText(one),
+    choices === '' ? '' : `### The choice\n\n${choices}`,
     stepText(one),
     problems === '' ? '' : `${problems}\n`,
   ]

@@ -1,10 +1,20 @@
 /** The part of the GPU page about runs of their own: `./run gpu-PART.json --parts PART`, one table each. */
 import type { GpuReport } from '@monta/runtime/bench/cuda';
 import { busBytesPerSecond, maxOf, minOf } from '@monta/core';
+import { choicesText } from './gpu-nodes-page.js';
 import { checksTable, multicastText, shadowText } from './gpu-page.js';
 
 /** In the order of the page. */
-export const runParts = ['checks', 'verified', 'sanitizer', 'starts', 'links', 'predicted', 'parallel'] as const;
+export const runParts = [
+  'checks',
+  'verified',
+  'sanitizer',
+  'starts',
+  'links',
+  'predicted',
+  'parallel',
+  'choices',
+] as const;
 export type RunPart = (typeof runParts)[number];
 export type RunReports = { readonly [Part in RunPart]?: GpuReport | undefined };
 
@@ -24,6 +34,10 @@ const about: { readonly [Part in RunPart]: readonly [title: string, what: string
   parallel: [
     'Experts over all cards beside PyTorch',
     'a layer of Qwen3-30B-A3B, 8,192 tokens a card, forward and backward in bf16, each in turns',
+  ],
+  choices: [
+    "The plan's choice",
+    'a calibration, then many layers on two nodes of as many ranks as there are cards, every way measured',
   ],
 };
 
@@ -150,6 +164,7 @@ ${table(
 )}`;
   },
   parallel: (report) => parallelText(report),
+  choices: ({ choices }) => (choices?.between === undefined ? '' : choicesText(choices.between).trim()),
 };
 
 /** Monta's ways and the peer, the fastest of Monta first. */
@@ -172,7 +187,7 @@ ${table(['way', 'ms, median', 'least to most', 'PyTorch / it'], rows)}${
   }${cut ? '\n\nThe last turn was cut off by time.' : ''}`;
 }
 
-const overCards: ReadonlySet<RunPart> = new Set(['starts', 'links', 'parallel']);
+const overCards: ReadonlySet<RunPart> = new Set(['starts', 'links', 'parallel', 'choices']);
 
 const errorOf = ({ errors }: GpuReport, part: RunPart): string | undefined => errors?.[part]?.split('\n', 1)[0];
 

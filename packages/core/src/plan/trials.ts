@@ -7,8 +7,8 @@ import { closeShare, likelySeconds, type Trial } from './judge.js';
 
 /** More candidates than this are not tried, however close. */
 const mostTried = 4;
-/** Timed steps of each; fewer than the least say nothing. */
-const [fewestSteps, mostSteps] = [4, 12];
+/** Timed steps of each; fewer say nothing. */
+const fewestSteps = 4;
 /** Of the run's steps, what trials may take in all, unless a number is given. */
 const shareOfRun = 0.16;
 
@@ -17,6 +17,8 @@ export const trialRounds = {
   turns: 2,
   /** Code is compiled while they run, and the first ways tried would seem slow. */
   warmUps: 6,
+  /** Timed steps of each way in a run that is long enough. */
+  mostSteps: 12,
 } as const;
 
 /** The candidates worth trying, best first; the best alone where nothing else is close. */
@@ -52,7 +54,7 @@ export function trialSize(
   const none = { strategies: 0, steps: 0 };
   if (ranks === 1 || close < 2) return none;
   if (trialSteps !== undefined) return trialSteps === 0 ? none : { strategies: close, steps: trialSteps };
-  const { turns, warmUps } = trialRounds;
+  const { turns, warmUps, mostSteps } = trialRounds;
   for (let strategies = close; strategies >= 2; strategies--) {
     // one more of each in every turn is not timed
     const steps = Math.floor((ofRun * shareOfRun - warmUps) / strategies) - turns;

@@ -2,7 +2,7 @@
  * The part of a GPU run that needs several cards of one host: TP over all of them (eight at most) x EP=2 as two virtual
  * nodes, links of the cards inside and the loopback between; narrower TP beside it; and EP inside one node.
  */
-import { getModel, parseLayout, type Cluster, type MoeModel } from '@monta/core';
+import { getModel, parseLayout, trialRounds, type Cluster, type MoeModel } from '@monta/core';
 import {
   choiceCases,
   insideCases,
@@ -65,6 +65,8 @@ const widestTp = 8;
 
 /** Rows looked at in a result: enough to see one that went astray, few enough not to be what takes the time. */
 const rules = { trialRuns: 4, finalRuns: 5, finalShare: 0.12, checkedRows: 256 };
+/** Of choices alone: trials as long as a training run makes them, and medians that the best of many cannot lean on. */
+const choiceRules = { ...rules, trialRuns: trialRounds.mostSteps, finalRuns: 11, finalShare: 0.1 };
 const quickRules = { trialRuns: 1, finalRuns: 2, finalShare: 0.1, checkedRows: 64 };
 
 /** Of the time: the rest is for ranks of one node, and for narrower TP where there are more cards. */
@@ -156,7 +158,7 @@ function insideNode(run: Run, ranks: number, seconds: number): Arranged {
 /** Of that, the calibration and the choices. */
 function choicesAlone(run: Run, tp: number, seconds: number): Arranged {
   const { steps: _steps, ...whole } = betweenNodes(run, tp, seconds);
-  return { ...whole, strategies: [], volumes: [] };
+  return { ...whole, strategies: [], volumes: [], rules: run.options.quick ? quickRules : choiceRules };
 }
 
 /** The widest TP that a node of so many cards has; on one card two ranks share it. */

@@ -62,6 +62,7 @@ class Telling {
       exchanges: [],
       strategies: [],
       choices: [],
+      runs: { trial: request.rules.trialRuns, final: request.rules.finalRuns },
       problems: [],
     };
   }

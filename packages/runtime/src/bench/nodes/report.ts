@@ -14,6 +14,8 @@ export interface ArrangementReport {
   readonly strategies: readonly ContestFigures[];
   /** Layers on which the choice is judged; passes are left out. */
   readonly choices: readonly Omit<ContestFigures, 'passes'>[];
+  /** Runs of each way that a plan would try, and of each that is near the fastest. */
+  readonly runs?: { readonly trial: number; readonly final: number };
   readonly steps?: StepFigures;
   /** What did not run, and why. */
   readonly problems: readonly string[];
