@@ -306,6 +306,7 @@ const common = {
   totalBytes: 'Of a device, all parts.',
   tp: 'Tensor-parallel degree.',
   type: 'Its type.',
+  part: 'Where devices are idle, what of the cluster the layout occupies; null: all of it.',
   unpriced: 'What could not be priced, and why.',
   updateSeconds: 'Optimizer update.',
   version: 'Version of the form.',

@@ -8,6 +8,7 @@ import {
   limits,
   namedStrategies,
   parseDispatch,
+  occupiedBy,
   parseLayout,
   readDocument,
   isPlanDocument,
@@ -79,10 +80,11 @@ export function readExportPlan(path: string, flags: Subject): ExportPlan {
   const document = readDocument(text, path);
   if (isPlanDocument(document.value)) return searched(text, path, flags);
   const plan = document.map();
-  const cluster = loadCluster(flags.cluster ?? plan.need('cluster', 'the name of a cluster, or --cluster').string());
+  const whole = loadCluster(flags.cluster ?? plan.need('cluster', 'the name of a cluster, or --cluster').string());
   const model = loadModel(flags.model ?? plan.need('model', 'the name of a model, or --model').string());
   const way = chosen(plan);
   const layoutField = plan.need('layout', 'degrees like tp=8,dp=2,ep=2');
+  const cluster = layoutField.parsed(() => occupiedBy(layoutField.string(), whole));
   const layout = layoutField.parsed(() => parseLayout(way.layout ?? layoutField.string(), deviceCount(cluster)));
   layoutField.parsed(() => checkModelLayout(model, layout));
   const count = (name: string, most: number): number => plan.get(name)?.integer({ min: 1, max: most }) ?? 1;

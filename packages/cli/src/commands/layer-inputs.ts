@@ -4,6 +4,7 @@ import {
   deviceCount,
   InputError,
   limits,
+  occupiedBy,
   parseLayout,
   placedOn,
   usualSequence,
@@ -16,6 +17,22 @@ import {
 import { overlapFlags, overlapOf, type OverlapFlags } from '../config/overlap-config.js';
 import { payloadFlags, payloadOf, type PayloadFlags } from '../config/payload-config.js';
 import { countFlag, sequenceFlag, sequencesFlag } from './flags.js';
+
+/**
+ * The cluster, or what of it a layout of fewer ranks occupies; a complaint about the layout says that it is about the
+ * flag.
+ */
+export function clusterUnder(layout: string, cluster: Cluster): Cluster {
+  try {
+    return occupiedBy(layout, cluster);
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
+  }
+}
+
+/** Which devices of the cluster are used, where some are idle: a row of facts, or none. */
+export const usedDevices = ({ part }: Cluster): (readonly [string, string])[] =>
+  part === undefined ? [] : [['Devices', `${part.used}; the others are idle`]];
 
 /**
  * Reads a layout that can be planned, with `pipeline` one of several stages too; a complaint says that it is about the

@@ -3,6 +3,7 @@ import {
   activityKinds,
   checkModelLayout,
   deviceCount,
+  devicesText,
   fitOf,
   formatBytes,
   formatLayout,
@@ -26,7 +27,7 @@ import { writeFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
-import { stepOf } from './layer-inputs.js';
+import { clusterUnder, stepOf, usedDevices } from './layer-inputs.js';
 import { memoryChanges } from './memory-changes.js';
 import { memorySetting, nearestText, ofCapacity } from './memory-flags.js';
 import type { MemoryCommandFlags } from './memory.command.js';
@@ -37,7 +38,7 @@ interface Problem {
 }
 
 function problemOf(flags: MemoryCommandFlags): Problem {
-  const cluster = loadCluster(flags.cluster);
+  const cluster = clusterUnder(flags.layout, loadCluster(flags.cluster));
   const model = loadModel(flags.model);
   try {
     const layout = parseLayout(flags.layout, deviceCount(cluster));
@@ -108,7 +109,7 @@ export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags):
   const fit = fitOf(setting, cluster);
   const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage));
   const memory = stages.reduce((fullest, one) => (one.totalBytes > fullest.totalBytes ? one : fullest));
-  const title = `${model.name} on ${deviceCount(cluster)} x ${cluster.device.name}, ${formatLayout(layout)}`;
+  const title = `${model.name} on ${devicesText(cluster)} x ${cluster.device.name}, ${formatLayout(layout)}`;
   if (flags.svg !== undefined) writeFile(flags.svg, drawing(memory, fit, title));
   const result = { setting, cluster, fit, stages, memory, changes: memoryChanges(setting, cluster) };
   if (flags.json) console.json(describe(result));
@@ -118,7 +119,9 @@ export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags):
 const describe = ({ setting, cluster, fit, stages, memory, changes }: MemoryResult) => ({
   model: setting.step.model.name,
   cluster: cluster.name,
-  layout: formatLayout(setting.step.layout),
+  devices: deviceCount(cluster),
+  part: cluster.part ?? null,
+  layout: formatLayout(setting.step.layout, cluster),
   fits: fit.fits,
   capacityBytes: fit.capacityBytes,
   stage: memory.stage,
@@ -159,12 +162,13 @@ function show(console: Console, result: MemoryResult, title: string): void {
   console.print(renderFacts(factsOf(result), console.style));
 }
 
-function factsOf({ setting, fit, stages, memory }: MemoryResult): (readonly [string, string])[] {
+function factsOf({ setting, cluster, fit, stages, memory }: MemoryResult): (readonly [string, string])[] {
   const { model, layout } = setting.step;
   const headroom = fit.capacityBytes - memory.totalBytes;
   const partial = memoryLacks(setting);
   const fact = (name: string, text: string): readonly [string, string] => [name, text];
   return [
+    ...usedDevices(cluster),
     fact('Peak', `${formatBytes(memory.allocatedBytes, 'binary')} allocated, in ${peakText(memory)}`),
     fact(
       'Room',

@@ -3,7 +3,7 @@ import {
   type Candidate,
   type Choice,
   chunksText,
-  deviceCount,
+  devicesText,
   type FlipSearch,
   formatBandwidth,
   formatBytes,
@@ -25,6 +25,7 @@ import { collectiveLines, coverageOf, coverageText } from '../calibrate/coverage
 import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import { inputLines } from './cost-flags.js';
+import { usedDevices } from './layer-inputs.js';
 import { overlapText } from './overlap-text.js';
 import { stackText } from './step-text.js';
 import type { PlanFlags } from './plan.command.js';
@@ -102,7 +103,7 @@ function titleOf({ workload: { cluster }, step }: Problem): string {
     .join(', ');
   const tokens = `${sequences > 1 ? `${sequences} x ` : ''}${count(sequence, 'token', 'tokens')}`;
   return (
-    `${model.name} · ${deviceCount(cluster)} x ${cluster.device.name} (${network}) · ` +
+    `${model.name} · ${devicesText(cluster)} x ${cluster.device.name} (${network}) · ` +
     `${formatLayout(layout)} · ${tokens}`
   );
 }
@@ -225,6 +226,7 @@ export function showLayoutPlan(console: Console, plan: LayoutPlan): void {
   console.print(`${style.bold(titleOf(problem))}\n`);
   console.print(candidatesText(plan, style));
   const facts: Fact[] = [
+    ...usedDevices(problem.workload.cluster),
     ['Why', reasons(choice).join('\n')],
     ...marginFacts(choice),
     ['Overlap', overlapText(verdicts)],

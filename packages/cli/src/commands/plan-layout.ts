@@ -24,7 +24,7 @@ import {
 import { givenKinds } from '../config/overlap-config.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import { costsOf, withLatencies } from './cost-flags.js';
-import { layoutFlag, stepOf } from './layer-inputs.js';
+import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 import { memorySetting } from './memory-flags.js';
 import type { PlanFlags } from './plan.command.js';
 import { searchFlags, type SearchFlags } from './search-flags.js';
@@ -70,7 +70,7 @@ function refuseBounds(flags: LayoutFlags): void {
 /** Reads the layout; a complaint says that it is about the flag. */
 export function problemOf(flags: LayoutFlags): Problem {
   refuseBounds(flags);
-  const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
+  const cluster = withLatencies(clusterUnder(flags.layout, loadCluster(flags.cluster)), flags.latency);
   const model = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, { model });
   const { sharing = 'distributed-optimizer', recompute = 'none' } = flags;

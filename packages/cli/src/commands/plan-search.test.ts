@@ -140,7 +140,7 @@ describe('plans from files', () => {
   it.each([
     ['a plan of another version', (text: string) => text.replace('"version": 1', '"version": 9'), 'version'],
     ['no plan at all', () => '{ "model": "x" }', 'kind'],
-    ['a layout of other devices', (text: string) => text.replace('h100-2x8', 'h100-4x8'), 'tp·cp·dp·pp'],
+    ['a layout of other devices', (text: string) => text.replace('h100-2x8', 'h100-1x8'), 'tp·cp·dp·pp'],
   ])('are refused in words: %s', async (_, change, words) => {
     const file = join(folder, 'changed.json');
     writeFileSync(file, change(readFileSync(first, 'utf8')));

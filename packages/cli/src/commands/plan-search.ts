@@ -1,6 +1,7 @@
 /** `monta plan` without a layout: searches the whole space, and says why, and what would change the answer. */
 import {
   type PlanCandidate as Candidate,
+  type Cluster,
   countsText,
   estimatedAnew,
   EstimateModel,
@@ -13,6 +14,7 @@ import {
   judgedRow,
   judgement,
   noPlan,
+  occupiedCluster,
   planDocument,
   planFacts,
   planProblem,
@@ -72,9 +74,20 @@ function refuseOfLayout(flags: PlanFlags): void {
   });
 }
 
+/** The cluster, or as many of its devices as are to be used. Throws `InputError`. */
+function searchedCluster({ cluster: name, latency, devices }: PlanFlags): Cluster {
+  const cluster = withLatencies(loadCluster(name), latency);
+  if (devices === undefined) return cluster;
+  try {
+    return occupiedCluster(cluster, devices);
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file: '--devices' }) : error;
+  }
+}
+
 /** Reads what is searched. Throws `InputError`. */
 function problemOf(flags: PlanFlags): PlanProblem {
-  const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
+  const cluster = searchedCluster(flags);
   const model = loadModel(flags.model);
   if (flags.dtype !== 'bf16')
     throw new InputError(`layouts are priced in bf16, not ${flags.dtype}`, { file: '--dtype', expected: 'bf16' });

@@ -4,6 +4,7 @@ import {
   type Candidate,
   chooseDispatch,
   chooseOverlap,
+  deviceCount,
   findFlips,
   formatLayout,
   InputError,
@@ -62,8 +63,10 @@ function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
   const { step } = problem;
   console.json({
     cluster: workload.cluster.name,
+    devices: deviceCount(workload.cluster),
+    part: workload.cluster.part ?? null,
     model: step.model.name,
-    layout: formatLayout(step.layout),
+    layout: formatLayout(step.layout, workload.cluster),
     sequence: step.sequence,
     sequences: step.sequences,
     routing: flags.routing,

@@ -22,6 +22,7 @@ import {
 import { countFlag } from './flags.js';
 
 export interface SearchFlags {
+  readonly devices?: number;
   readonly globalBatch?: number;
   readonly framework?: FrameworkName;
   readonly tp?: Allowed;
@@ -76,6 +77,10 @@ function oneOf<T extends string>(values: readonly T[], name: string): T {
 
 /** The flags, to be spread into a command's. */
 export const searchFlags = {
+  devices: {
+    ...countFlag('count', 'Searched: leave the other devices of the cluster idle (default: none are)', limits.ranks),
+    optional: true,
+  },
   globalBatch: {
     ...countFlag(
       'count',

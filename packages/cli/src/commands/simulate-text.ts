@@ -1,6 +1,6 @@
 /** A simulated timeline as text. */
 import {
-  deviceCount,
+  devicesText,
   formatBandwidth,
   formatBytes,
   formatDispatch,
@@ -21,6 +21,7 @@ import { stackText } from './step-text.js';
 import { collectiveLines } from '../calibrate/coverage-facts.js';
 import { renderFacts, renderTable, type Column } from '../output/table.js';
 import { inputLines } from './cost-flags.js';
+import { usedDevices } from './layer-inputs.js';
 import { ganttText } from './simulate-gantt.js';
 import type { SimulatedTimeline } from './simulated-timeline.js';
 import type { SimulateFlags } from './simulate.command.js';
@@ -179,11 +180,12 @@ export function renderSimulation(flags: SimulateFlags, result: SimulatedTimeline
   const { style } = console;
   const what = { layer: 'MoE layer', dispatch: 'dispatch + combine of a layer', step: 'training step' }[flags.of];
   const title =
-    `${step.model.name} · ${what} · ${deviceCount(cluster)} x ${cluster.device.name}, ${cluster.name} ` +
+    `${step.model.name} · ${what} · ${devicesText(cluster)} x ${cluster.device.name}, ${cluster.name} ` +
     `· ${formatLayout(step.layout)} · ${formatDispatch(step.strategy)}${chosen ? ' (chosen)' : ''} · ` +
     `${formatInteger(step.sequence * step.sequences)} ${step.sequence * step.sequences === 1 ? 'token' : 'tokens'}`;
   const spans = trace.spans.filter(({ rank }) => rank === flags.rank);
-  const facts: [string, string][] = [
+  const facts: (readonly [string, string])[] = [
+    ...usedDevices(cluster),
     [
       'Time',
       `${formatSeconds(summary.makespanSeconds)} predicted, rests on ${summary.basis}, within about ` +

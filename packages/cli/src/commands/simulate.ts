@@ -6,6 +6,7 @@ import {
   collectiveAlgorithm,
   type CostModel,
   describeCostModel,
+  deviceCount,
   dispatchProgram,
   formatDispatch,
   fabricOf,
@@ -41,7 +42,7 @@ import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
 import { costsOf, withLatencies } from './cost-flags.js';
-import { layoutFlag, stepOf } from './layer-inputs.js';
+import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
 import { plannedSubject } from '../config/planned-run.js';
 import type { AskedSimulateFlags, SimulateFlags } from './simulate.command.js';
@@ -123,7 +124,7 @@ function checkStep(step: StepShape, { rank }: SimulateFlags): void {
 /** Simulates what the flags ask for. Throws `InputError`. */
 export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
   const { routing, seed } = flags;
-  const cluster = withLatencies(loadCluster(flags.cluster), flags.latency);
+  const cluster = withLatencies(clusterUnder(flags.layout, loadCluster(flags.cluster)), flags.latency);
   const model = costsOf(flags, cluster);
   const step = askedStep(flags, cluster, model);
   checkStep(step, flags);
@@ -171,8 +172,10 @@ function describe(flags: SimulateFlags, result: SimulatedTimeline) {
     kind: 'simulated',
     of: flags.of,
     cluster: cluster.name,
+    devices: deviceCount(cluster),
+    part: cluster.part ?? null,
     model: step.model.name,
-    layout: formatLayout(step.layout),
+    layout: formatLayout(step.layout, cluster),
     dispatch: formatDispatch(step.strategy),
     chosen: result.chosen,
     sequence: step.sequence,

@@ -154,7 +154,7 @@ describe('trainConfigFrom', () => {
     ['optimizer: { lr: 1e-3, minLr: 1 }', /optimizer\.minLr: 1 is above lr/u],
     ['model: mixtral-8x7', /^train\.yaml:1:8 {2}model: [^]*did you mean mixtral-8x7b\?/u],
     ['cluster: laptop-2x5x', /^train\.yaml:1:10 {2}cluster/u],
-    ['layout: { tp: 3, dp: 2 }', /^train\.yaml:1:9 {2}layout: tp·cp·dp·pp = /u],
+    ['layout: { tp: 3, dp: 3 }', /^train\.yaml:1:9 {2}layout: tp·cp·dp·pp = /u],
     ['layout: { tp: 8, dp: 1, ep: 1, etp: 3 }', /^train\.yaml:1:9/u],
     ['layout: tp=1,dp=8,ep=3', /ep/u],
     ['dispatch: scatered', /^train\.yaml:1:11 {2}dispatch: [^]*did you mean scattered\?/u],

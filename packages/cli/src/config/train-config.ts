@@ -21,7 +21,9 @@ import {
   modelFrom,
   type MoeModel,
   parseDispatch,
+  occupiedBy,
   parseLayout,
+  type PartialLayout,
   resolveLayout,
   type StepOverlap,
   type Strategy,
@@ -152,8 +154,10 @@ function modelOf({ map, folder }: Source, override: string | undefined): { value
 function cardRanks({ map }: Source, layout: string | undefined, backend: BackendConfig): number {
   if (backend.kind === 'local') return 1;
   const field = layout === undefined ? map?.get('layout') : undefined;
-  const given = layout === undefined ? field?.parsed(() => layoutFrom(field)) : parsedLayout(layout);
-  return given === undefined || given === 'auto' ? (startedPlace(process.env)?.size ?? cardsHere()) : worldSize(given);
+  const given = layout ?? (field === undefined ? 'auto' : degreesFrom(field));
+  if (given === 'auto') return startedPlace(process.env)?.size ?? cardsHere();
+  const ranks = () => worldSize(typeof given === 'string' ? parseLayout(given) : resolveLayout(given));
+  return field === undefined ? ranks() : field.parsed(ranks);
 }
 
 function clusterOf(
@@ -175,49 +179,49 @@ function clusterOf(
   return { value: field === undefined ? loadCluster(name) : field.parsed(() => loadCluster(name)), given: name };
 }
 
-const parsedLayout = (text: string, world?: number): 'auto' | Layout =>
-  text === 'auto' ? 'auto' : parseLayout(text, world);
-
-function layoutFrom(field: Field, world?: number): 'auto' | Layout {
-  if (!field.isMap) {
-    const text = field.string();
-    return field.parsed(() => parsedLayout(text, world));
-  }
-  const map = field.map(['tp', 'cp', 'dp', 'pp', 'ep', 'etp', 'sequenceParallel']);
-  const degree = (key: string) => map.get(key)?.integer({ max: limits.ranks });
-  return field.parsed(() =>
-    resolveLayout(
-      {
-        tp: degree('tp'),
-        cp: degree('cp'),
-        dp: degree('dp'),
-        pp: degree('pp'),
-        ep: degree('ep'),
-        etp: degree('etp'),
-        sequenceParallel: map.get('sequenceParallel')?.boolean(),
-      },
-      world,
-    ),
-  );
+/** A layout, and the cluster or what of it the layout occupies. */
+interface Placed {
+  readonly layout: 'auto' | Layout;
+  readonly cluster: Cluster;
 }
 
-/** The layout from flag, file or default; a complaint names where it was given. */
+/** `spare`: whether fewer ranks than devices may run. */
+function placedOf(given: string | PartialLayout, whole: Cluster, spare: boolean): Placed {
+  if (given === 'auto') return { layout: 'auto', cluster: whole };
+  const cluster = spare ? occupiedBy(given, whole) : whole;
+  const world = deviceCount(cluster);
+  return { layout: typeof given === 'string' ? parseLayout(given, world) : resolveLayout(given, world), cluster };
+}
+
+/** Degrees as the file has them. */
+function degreesFrom(field: Field): string | PartialLayout {
+  if (!field.isMap) return field.string();
+  const map = field.map(['tp', 'cp', 'dp', 'pp', 'ep', 'etp', 'sequenceParallel']);
+  const given = (['tp', 'cp', 'dp', 'pp', 'ep', 'etp'] as const).flatMap((key) => {
+    const degree = map.get(key)?.integer({ max: limits.ranks });
+    return degree === undefined ? [] : [[key, degree] as const];
+  });
+  const sequenceParallel = map.get('sequenceParallel')?.boolean();
+  return { ...Object.fromEntries(given), ...(sequenceParallel === undefined ? {} : { sequenceParallel }) };
+}
+
+/** The layout from flag, file or default, on what it occupies; a complaint names where it was given. */
 function layoutOf(
   { map, file }: Source,
   override: string | undefined,
-  model: MoeModel,
-  cluster: Cluster,
-): 'auto' | Layout {
-  const world = deviceCount(cluster);
+  { model, cluster, backend }: { readonly model: MoeModel; readonly cluster: Cluster; readonly backend: BackendConfig },
+): Placed {
+  const spare = backend.kind === 'local';
   const field = map?.get('layout');
-  const check = (layout: 'auto' | Layout) => {
-    if (layout !== 'auto') checkModelLayout(model, layout);
-    return layout;
+  const check = (placed: Placed) => {
+    if (placed.layout !== 'auto') checkModelLayout(model, placed.layout);
+    return placed;
   };
-  if (override === undefined && field !== undefined) return field.parsed(() => check(layoutFrom(field, world)));
+  if (override === undefined && field !== undefined)
+    return field.parsed(() => check(placedOf(degreesFrom(field), cluster, spare)));
   const text = override ?? (map === undefined && cluster.name === mainJob.cluster ? mainJob.layout : 'auto');
   try {
-    return check(parsedLayout(text, world));
+    return check(placedOf(text, cluster, spare));
   } catch (error) {
     throw error instanceof InputError ? error.at({ file: override === undefined ? file : '--layout' }) : error;
   }
@@ -306,9 +310,8 @@ export function takeTrainConfig(given: ConfigFile | undefined, overrides: TrainO
   const steps = overrides.steps ?? map?.get('steps')?.integer({ max: limits.steps }) ?? 150;
   const config: TrainConfig = {
     model: model.value,
-    cluster: cluster.value,
+    ...layoutOf(source, overrides.layout, { model: model.value, cluster: cluster.value, backend }),
     given: { model: model.given, cluster: cluster.given },
-    layout: layoutOf(source, overrides.layout, model.value, cluster.value),
     dispatch:
       overrides.dispatch !== undefined
         ? parseDispatch(overrides.dispatch)
@@ -366,7 +369,7 @@ export function trainConfigDocument(config: TrainConfig): Record<string, unknown
   return {
     model: absolute(given.model),
     ...(given.cluster === undefined ? {} : { cluster: absolute(given.cluster) }),
-    layout: layout === 'auto' ? 'auto' : formatLayout(layout),
+    layout: layout === 'auto' ? 'auto' : formatLayout(layout, config.cluster),
     dispatch: formatDispatch(dispatch),
     data: { ...data, text: absolute(data.text) },
     steps,

@@ -59,6 +59,16 @@ export interface Cluster {
   readonly tiers: readonly Tier[];
   /** Where the figures come from: datasheets, measurements, or the file that was read. */
   readonly sources: readonly string[];
+  /** Where a job leaves devices idle: these tiers are what it occupies of a larger cluster. */
+  readonly part?: ClusterPart;
+}
+
+/** What of a cluster a job occupies. */
+export interface ClusterPart {
+  /** Devices of the whole cluster. */
+  readonly ofDevices: number;
+  /** Which of them are used, in words. */
+  readonly used: string;
 }
 
 /** Bandwidth that long messages reach through one port in one direction, bytes/s. */

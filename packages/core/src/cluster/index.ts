@@ -1,5 +1,6 @@
 export { type Cluster, type Tier } from './cluster.js';
 export { deviceCount, devicesPerUnit, portsOf, type Route, route, unitOf } from './ports.js';
+export { devicesText, occupiedCluster } from './occupied.js';
 export { clusterFrom, readCluster, toYaml } from './read.js';
 export { clusterPresets, getCluster } from './presets.js';
 export { scaledCluster } from './scale.js';

@@ -13,5 +13,5 @@ export {
   sliceIndex,
   worldSize,
 } from './mesh.js';
-export { formatLayout, parseLayout, type PartialLayout, resolveLayout } from './resolve.js';
+export { formatLayout, occupiedBy, parseLayout, type PartialLayout, resolveLayout } from './resolve.js';
 export { checkModelLayout } from './check.js';

@@ -2,7 +2,9 @@
 import { InputError } from '../units/errors.js';
 import { limits } from '../units/limits.js';
 import { didYouMean } from '../units/nearest.js';
+import { deviceCount, occupiedCluster, type Cluster } from '../cluster/index.js';
 import type { Layout } from './layout.js';
+import { worldSize } from './mesh.js';
 
 /** Degrees as people give them: what is left out is filled in. */
 export type PartialLayout = Partial<Omit<Layout, 'edp'>>;
@@ -74,11 +76,8 @@ function fillDp(tp: number, cp: number, pp: number, world?: number): number {
   });
 }
 
-/**
- * Reads `tp=8,dp=2,ep=2` (any of tp, cp, dp, pp, ep, etp, and `sp` or `sp=false` for sequence parallelism), then
- * resolves it. Throws InputError.
- */
-export function parseLayout(text: string, world?: number): Layout {
+/** Degrees as they are written, none filled in. Throws InputError. */
+function readDegrees(text: string): PartialLayout {
   const expected = 'degrees like tp=8,dp=2,ep=2 (and sp for sequence parallelism)';
   const partial: { -readonly [K in keyof PartialLayout]: PartialLayout[K] } = {};
   const seen = new Set<string>();
@@ -106,13 +105,35 @@ export function parseLayout(text: string, world?: number): Layout {
     }
   }
   if (seen.size === 0) throw new InputError('the layout is empty', { path: 'layout', expected });
-  return resolveLayout(partial, world);
+  return partial;
 }
 
-/** The shortest text that `parseLayout` reads back: degrees of 1 and what follows from others are left out. */
-export function formatLayout(layout: Layout): string {
+/**
+ * Reads `tp=8,dp=2,ep=2` (any of tp, cp, dp, pp, ep, etp, and `sp` or `sp=false` for sequence parallelism), then
+ * resolves it. Throws InputError.
+ */
+export const parseLayout = (text: string, world?: number): Layout => resolveLayout(readDegrees(text), world);
+
+/**
+ * What a layout, as `parseLayout` reads it, occupies of a cluster: all of it where dp is left out, since dp then fills
+ * it; where all degrees are given, as many devices as ranks, tensor parallel ones on one node where that can be
+ * (`occupiedCluster`). Throws InputError.
+ */
+export function occupiedBy(given: string | PartialLayout, cluster: Cluster): Cluster {
+  const degrees = typeof given === 'string' ? readDegrees(given) : given;
+  if (degrees.dp === undefined) return cluster;
+  const layout = resolveLayout(degrees);
+  const ranks = worldSize(layout);
+  return ranks < deviceCount(cluster) ? occupiedCluster(cluster, ranks, layout.tp) : cluster;
+}
+
+/**
+ * The shortest text that `parseLayout` reads back: degrees of 1 and what follows from others are left out; beside a
+ * cluster of which it occupies a part dp is not, so that `occupiedBy` finds the same part.
+ */
+export function formatLayout(layout: Layout, cluster?: Cluster): string {
   const parts = degrees
-    .filter((key) => (key === 'etp' ? layout.etp !== layout.tp : layout[key] !== 1))
+    .filter((key) => (key === 'etp' ? layout.etp !== layout.tp : layout[key] !== 1 || (key === 'dp' && cluster?.part)))
     .map((key) => `${key}=${layout[key]}`);
   if (parts.length === 0) parts.push('tp=1');
   if (layout.sequenceParallel) parts.push('sp');

@@ -1,7 +1,7 @@
 /** What the functions of the library are asked about: model, cluster, layout and workload, as people name them. */
 import { deviceCount, getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
-import { checkModelLayout, parseLayout, placedOn, type Layout } from '../layout/index.js';
+import { checkModelLayout, occupiedBy, parseLayout, placedOn, type Layout } from '../layout/index.js';
 import { getModel, type MoeModel } from '../model/index.js';
 import { usualSequence, type Workload as LayerWorkload } from '../plan/index.js';
 import type { Routing } from '../routing/index.js';
@@ -44,8 +44,14 @@ export interface LayerQuestion extends Subject {
 export const modelOf = ({ model }: Pick<Subject, 'model'>): MoeModel =>
   typeof model === 'string' ? getModel(model) : model;
 
-export const clusterOf = ({ cluster }: Pick<Subject, 'cluster'>): Cluster =>
-  typeof cluster === 'string' ? getCluster(cluster) : cluster;
+/** The cluster; under a layout of fewer ranks, what of it they occupy. */
+export function clusterOf({
+  cluster: given,
+  layout,
+}: Pick<Subject, 'cluster'> & { readonly layout?: string | undefined }): Cluster {
+  const cluster = typeof given === 'string' ? getCluster(given) : given;
+  return layout === undefined ? cluster : occupiedBy(layout, cluster);
+}
 
 /** What a plan's file calls them. */
 export const namesOf = ({ model, cluster }: Subject): { readonly model: string; readonly cluster: string } => ({

@@ -11,7 +11,7 @@ import {
   type PipelineSchedule,
   type RunSetting,
 } from '../../estimate/index.js';
-import { checkModelLayout, formatLayout, parseLayout, type Layout } from '../../layout/index.js';
+import { checkModelLayout, formatLayout, occupiedBy, parseLayout, type Layout } from '../../layout/index.js';
 import { checkWeightShards } from '../../memory/index.js';
 import type { MoeModel } from '../../model/model.js';
 import { runsAs } from '../search/options.js';
@@ -34,7 +34,7 @@ function chosenOf(setting: RunSetting): Chosen {
     setting;
   const { rankOrder, hostStates, weightShards } = setting;
   return {
-    layout: formatLayout(layout),
+    layout: formatLayout(layout, setting.cluster),
     virtualStages,
     ...(layersOfStages === undefined ? {} : { layersOfStages: [...layersOfStages] }),
     sequences: microBatch,
@@ -155,12 +155,8 @@ function checkChosen(
  * divide the model, and where the plan says what no search does: stages, micro-batches, a schedule, an order of ranks,
  * states on hosts or weight shards that do not go with the layout or the device.
  */
-export function settingOfPlan(
-  plan: PlanDocument,
-  model: MoeModel,
-  cluster: Cluster,
-  chosen: Chosen = plan,
-): RunSetting {
+export function settingOfPlan(plan: PlanDocument, model: MoeModel, whole: Cluster, chosen: Chosen = plan): RunSetting {
+  const cluster = occupiedBy(chosen.layout, whole);
   const { sequence, globalBatch, states, stack, imbalance } = plan;
   const { virtualStages, layersOfStages, sequences, schedule, dispatcher, sharing, recompute, overlap } = chosen;
   const layout = parseLayout(chosen.layout, deviceCount(cluster));

@@ -1,5 +1,5 @@
 /** What a searched plan says to people: the plan and its runners-up as rows, and facts about it. */
-import { deviceCount } from '../../cluster/index.js';
+import { deviceCount, devicesText } from '../../cluster/index.js';
 import { estimateStep, isDual, memorySetting, type RunSetting } from '../../estimate/index.js';
 import { formatLayout } from '../../layout/index.js';
 import { closedTotal, fullStages } from '../../memory/index.js';
@@ -98,7 +98,7 @@ export function planTitle(asked: Asked): string {
     )
     .join(', ');
   return (
-    `${model.name} · ${formatInteger(deviceCount(cluster))} x ${cluster.device.name} (${network}) · ` +
+    `${model.name} · ${devicesText(cluster)} x ${cluster.device.name} (${network}) · ` +
     `${formatInteger(globalBatch)} x ${formatInteger(sequence)} tokens a step · ${precisions.join(' or ')}` +
     (framework === undefined ? '' : ` · ${framework}`)
   );
@@ -233,7 +233,9 @@ export function planFacts(
   const margin = marginText(best, others);
   const traffic = trafficText(setting);
   const grid = rankGrid(setting.layout, setting.cluster, setting.rankOrder);
+  const { part } = setting.cluster;
   return [
+    ...(part === undefined ? [] : [['Devices', `${part.used}; the others are idle`] satisfies [string, string]]),
     ['Why', whyText(setting)],
     ...(hidden === undefined ? [] : [['Overlap', hidden] satisfies [string, string]]),
     ...(traffic === '' ? [] : [['Bytes', traffic] satisfies [string, string]]),
