@@ -16,7 +16,8 @@ export function gpuDocument(read: (name: string) => GpuReport | undefined): stri
     return report?.nodes === undefined ? [] : [{ file, report }];
   });
   const several = there.some(({ report }) => (report.nodes?.cards ?? 1) > 1);
-  const nodes = there.map(({ file, report }) => gpuNodesText(report, { file, several }));
+  const choices = read('gpu-choices.json')?.choices;
+  const nodes = there.map(({ file, report }) => gpuNodesText(report, { file, several, choices }));
   const runs: RunReports = Object.fromEntries(runParts.map((part) => [part, read(`gpu-${part}.json`)]));
   return [gpuPage(card), ...nodes, gpuRunsText(runs, { card, checkNames })].join('\n');
 }

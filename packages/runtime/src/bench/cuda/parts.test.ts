@@ -16,7 +16,7 @@ import {
   type PeerTimes,
 } from './parallel.js';
 import { tpOfCards } from './nodes.js';
-import { errorsIn, findSanitizer } from './sanitizer.js';
+import { errorsIn, findSanitizer, runSanitizer, sanitizerTools } from './sanitizer.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
 import { writeWhole } from './whole-file.js';
 import { isNothing, leftBehind, measureStarts, type HostTraces } from './starts.js';
@@ -75,6 +75,22 @@ describe('compute-sanitizer', () => {
     writeFileSync(file, '');
     chmodSync(file, 0o755);
     expect(findSanitizer(`/nowhere:${folder}`, [])).toBe(file);
+    rmSync(folder, { recursive: true });
+  });
+
+  it('runs a command under every tool, each within its share of the time', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'monta-sanitizer-'));
+    const program = join(folder, 'compute-sanitizer');
+    writeFileSync(
+      program,
+      '#!/bin/sh\necho "$2 $3"\n[ "$2" = initcheck ] && exec sleep 60\necho "ERROR SUMMARY: 2 errors"',
+    );
+    chmodSync(program, 0o755);
+    const { runs } = runSanitizer(['checks'], 0.9, () => undefined, program);
+    expect(runs.map(({ tool, errors }) => [tool, errors])).toEqual(
+      sanitizerTools.map((tool) => [tool, tool === 'initcheck' ? undefined : 2]),
+    );
+    expect(runs[0].said).toContain('memcheck checks');
     rmSync(folder, { recursive: true });
   });
 });

@@ -49,14 +49,14 @@ export function runSanitizer(
   command: readonly string[],
   seconds: number,
   onRun: (run: SanitizerRun) => void,
+  program = findSanitizer(),
 ): SanitizerReport {
-  const program = findSanitizer();
   if (program === undefined) return { runs: [] };
   const version = spawnSync(program, ['--version'], { encoding: 'utf8' }).stdout.trim().split('\n').at(-1) ?? '';
   const end = performance.now() + seconds * 1e3;
   const runs = sanitizerTools.map((tool, place) => {
     const start = performance.now();
-    const timeout = Math.max(1, (end - start) / (sanitizerTools.length - place));
+    const timeout = Math.max(1, Math.floor((end - start) / (sanitizerTools.length - place)));
     const { stdout, stderr, error } = spawnSync(program, ['--tool', tool, ...command], {
       encoding: 'utf8',
       timeout,
