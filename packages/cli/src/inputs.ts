@@ -52,12 +52,16 @@ function orFile<T>(text: string, known: ReadonlyMap<string, unknown>, kind: stri
 
 /**
  * Reads a cluster: `a800-2x8`, `h100-16x8`, `cluster.yaml`, or the topology of one node (`nvidia-smi topo -m`, NCCL's
- * or hwloc's XML) that says which GPU it is. Throws `InputError`.
+ * or hwloc's XML) that says which GPU it is. What of a topology is guessed or left out goes to the console. Throws
+ * `InputError`.
  */
-export function loadCluster(nameOrFile: string): Cluster {
+export function loadCluster(nameOrFile: string, console?: Pick<Console, 'warn'>): Cluster {
   if (!meansFile(nameOrFile)) return orFile(nameOrFile, clusterPresets, 'cluster', () => getCluster(nameOrFile));
   const text = readTextFile(nameOrFile);
-  return looksTopology(text) ? topologyCluster(readTopology(text, nameOrFile)).cluster : readCluster(text, nameOrFile);
+  if (!looksTopology(text)) return readCluster(text, nameOrFile);
+  const { cluster, notes } = topologyCluster(readTopology(text, nameOrFile));
+  for (const note of notes) console?.warn(note);
+  return cluster;
 }
 
 /** Reads the topology of a node where `file` is one; undefined for names and for cluster files. Throws `InputError`. */

@@ -51,6 +51,7 @@ export {
   type TierGround,
   type Topology,
   topologyCluster,
+  topologyContradictions,
   toYaml,
 } from './cluster/index.js';
 export {

@@ -9,6 +9,7 @@ export interface ClusterFlags {
   readonly yaml: boolean;
   readonly nodes?: number;
   readonly gpu?: string;
+  readonly nvlinkDomain?: number;
   readonly calibration?: string;
 }
 
@@ -30,6 +31,13 @@ export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaC
         parse: String,
         placeholder: 'h100',
         brief: 'Of a topology that does not say it: the GPU',
+        optional: true,
+      },
+      nvlinkDomain: {
+        kind: 'parsed',
+        parse: countUpTo(limits.ranks),
+        placeholder: '72',
+        brief: 'Of the topology of a tray: GPUs that NVLink joins over several trays (of --nodes)',
         optional: true,
       },
       calibration: {
@@ -68,6 +76,7 @@ export const clusterCommand = buildCommand<ClusterFlags, [name?: string], MontaC
         ['monta cluster a800-2x8 --yaml > cluster.yaml', 'a file to edit'],
         ['monta cluster cluster.yaml', 'check a file of yours'],
         ['monta cluster topo.xml --nodes 4 --gpu h100 --yaml > cluster.yaml', 'from the topology of a node'],
+        ['monta cluster tray.txt --gpu gb200 --nodes 18 --nvlink-domain 72', '18 trays of a rack'],
         ['monta cluster b200-2x8 --json', 'for scripts'],
       ],
     ),

@@ -126,8 +126,12 @@ function showTiers(console: Console, { tiers }: Cluster, grounds: readonly TierG
 function read(flags: ClusterFlags, name: string) {
   const topology = loadTopology(name);
   if (topology === undefined) {
-    for (const flag of ['nodes', 'gpu'] as const) {
-      if (flags[flag] !== undefined)
+    for (const [key, flag] of [
+      ['nodes', 'nodes'],
+      ['gpu', 'gpu'],
+      ['nvlinkDomain', 'nvlink-domain'],
+    ] as const) {
+      if (flags[key] !== undefined)
         throw new InputError(`--${flag} without a topology`, {
           expected: 'the output of nvidia-smi topo -m, or an XML topology of NCCL or hwloc',
           hint: 'counts of known clusters are part of their names: h100-16x8',
@@ -138,6 +142,7 @@ function read(flags: ClusterFlags, name: string) {
   const made = topologyCluster(topology, {
     ...(flags.nodes === undefined ? {} : { nodes: flags.nodes }),
     ...(flags.gpu === undefined ? {} : { gpu: flags.gpu }),
+    ...(flags.nvlinkDomain === undefined ? {} : { domain: flags.nvlinkDomain }),
   });
   return { ...made, topology };
 }
@@ -165,8 +170,8 @@ export function runCluster({ console }: MontaContext, flags: ClusterFlags, name?
     show(console, cluster, grounds);
     if (topology !== undefined) printTopology(console, topology);
     for (const { tier, ground, because } of grounds) console.print(`  ${tier}: ${ground}: ${because}`);
-    for (const note of notes) console.warn(note);
   }
+  if (!flags.json) for (const note of notes) console.warn(note);
 }
 
 /** The JSON of a cluster: the fields of `Cluster`, and how many devices it has. */

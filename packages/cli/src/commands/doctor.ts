@@ -19,6 +19,8 @@ import {
   readNcclLog,
   readOutOfMemory,
   readTopology,
+  type Topology,
+  topologyContradictions,
   stageOfMessage,
   type AllToAllDiagnosis,
   type Cluster,
@@ -197,6 +199,12 @@ function largest(measurements: readonly Measurement[]): Measurement | undefined 
   );
 }
 
+/** The files that were given, and where to warn. */
+interface Asked {
+  readonly files: readonly string[];
+  readonly console: Console;
+}
+
 interface Found {
   readonly speed: { readonly explained: SpeedExplanation; readonly setting: RunSetting } | undefined;
   readonly memory: readonly OutOfMemoryExplanation[];
@@ -204,11 +212,17 @@ interface Found {
   readonly allToAll: AllToAllDiagnosis | undefined;
 }
 
-function look(flags: DoctorFlags, cluster: Cluster, files: readonly string[]): Found {
+/** Warns of what a node's wiring says and the cluster has not. */
+function warnOfTopology(console: Console, topology: Topology, cluster: Cluster): void {
+  for (const one of topologyContradictions(topology, cluster)) console.warn(`${one} ${cluster.name} is taken.`);
+}
+
+function look(flags: DoctorFlags, cluster: Cluster, { files, console }: Asked): Found {
   const texts = files.map((file) => ({ file, text: readTextFile(file) }));
   const messages = texts.flatMap(({ file, text }) => (looksOutOfMemory(text) ? readOutOfMemory(text, file) : []));
   const [log] = texts.filter(({ text }) => looksNcclLog(text)).map(({ text }): NcclLog => readNcclLog(text));
   const [topology] = texts.filter(({ text }) => looksTopology(text)).map(({ file, text }) => readTopology(text, file));
+  if (topology !== undefined) warnOfTopology(console, topology, cluster);
   const measured = texts
     .filter(({ text }) => /\bbusbw\b/u.test(text))
     .flatMap(({ file }) => readMeasurementFile(file, { gpu: cluster.device.name }).measurements);
@@ -251,8 +265,8 @@ const mostMessages = 64;
 
 /** Runs the command. Throws `InputError` for files that it does not know, and for flags that are missing. */
 export function runDoctor({ console }: MontaContext, flags: DoctorFlags, ...files: string[]): void {
-  const cluster = loadCluster(flags.cluster);
-  const { speed, memory, ran, allToAll } = look(flags, cluster, files);
+  const cluster = loadCluster(flags.cluster, console);
+  const { speed, memory, ran, allToAll } = look(flags, cluster, { files, console });
   if (flags.json) {
     console.json({
       outOfMemory: memory.map(({ message, stage, predicted, candidates, causes, imbalance }) => ({

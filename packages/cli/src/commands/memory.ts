@@ -37,8 +37,8 @@ interface Problem {
   readonly setting: MemorySetting;
 }
 
-function problemOf(flags: MemoryCommandFlags): Problem {
-  const cluster = clusterUnder(flags.layout, loadCluster(flags.cluster));
+function problemOf(flags: MemoryCommandFlags, console: Console): Problem {
+  const cluster = clusterUnder(flags.layout, loadCluster(flags.cluster, console));
   const model = loadModel(flags.model);
   try {
     const layout = parseLayout(flags.layout, deviceCount(cluster));
@@ -104,7 +104,7 @@ interface MemoryResult {
 
 /** Runs the command. Throws `InputError` for bad input. */
 export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags): void {
-  const { cluster, setting } = problemOf(flags);
+  const { cluster, setting } = problemOf(flags, console);
   const { model, layout } = setting.step;
   const fit = fitOf(setting, cluster);
   const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage));

@@ -23,6 +23,7 @@ import {
 } from '@monta/core';
 import { givenKinds } from '../config/overlap-config.js';
 import { loadCluster, loadModel } from '../inputs.js';
+import type { Console } from '../output/console.js';
 import { costsOf, withLatencies } from './cost-flags.js';
 import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 import { memorySetting } from './memory-flags.js';
@@ -68,9 +69,9 @@ function refuseBounds(flags: LayoutFlags): void {
 }
 
 /** Reads the layout; a complaint says that it is about the flag. */
-export function problemOf(flags: LayoutFlags): Problem {
+export function problemOf(flags: LayoutFlags, console: Console): Problem {
   refuseBounds(flags);
-  const cluster = withLatencies(clusterUnder(flags.layout, loadCluster(flags.cluster)), flags.latency);
+  const cluster = withLatencies(clusterUnder(flags.layout, loadCluster(flags.cluster, console)), flags.latency);
   const model = loadModel(flags.model);
   const layout = layoutFlag(flags.layout, cluster, { model });
   const { sharing = 'distributed-optimizer', recompute = 'none' } = flags;

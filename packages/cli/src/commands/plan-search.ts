@@ -75,8 +75,8 @@ function refuseOfLayout(flags: PlanFlags): void {
 }
 
 /** The cluster, or as many of its devices as are to be used. Throws `InputError`. */
-function searchedCluster({ cluster: name, latency, devices }: PlanFlags): Cluster {
-  const cluster = withLatencies(loadCluster(name), latency);
+function searchedCluster({ cluster: name, latency, devices }: PlanFlags, console: Console): Cluster {
+  const cluster = withLatencies(loadCluster(name, console), latency);
   if (devices === undefined) return cluster;
   try {
     return occupiedCluster(cluster, devices);
@@ -86,8 +86,8 @@ function searchedCluster({ cluster: name, latency, devices }: PlanFlags): Cluste
 }
 
 /** Reads what is searched. Throws `InputError`. */
-function problemOf(flags: PlanFlags): PlanProblem {
-  const cluster = searchedCluster(flags);
+function problemOf(flags: PlanFlags, console: Console): PlanProblem {
+  const cluster = searchedCluster(flags, console);
   const model = loadModel(flags.model);
   if (flags.dtype !== 'bf16')
     throw new InputError(`layouts are priced in bf16, not ${flags.dtype}`, { file: '--dtype', expected: 'bf16' });
@@ -115,7 +115,7 @@ function problemOf(flags: PlanFlags): PlanProblem {
 
 /** Runs the command. Throws `InputError` for bad input and where nothing fits, `Interrupted` behind the best so far. */
 export async function runPlanSearch({ console }: MontaContext, flags: PlanFlags): Promise<void> {
-  const problem = problemOf(flags);
+  const problem = problemOf(flags, console);
   const search = new Search(problem, new EstimateModel());
   const complete = await drive(search, console);
   const { result } = search;

@@ -39,7 +39,7 @@ export async function runPlan(context: MontaContext, flags: PlanFlags): Promise<
 }
 
 function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
-  const problem = problemOf(flags);
+  const problem = problemOf(flags, console);
   const { fit, setting, workload } = problem;
   // Known at once, while prices of a large layout take a while.
   if (!fit.fits && !flags.json)

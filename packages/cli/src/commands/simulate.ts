@@ -41,6 +41,7 @@ import { timelineSvg } from '@monta/views';
 import type { MontaContext } from '../context.js';
 import { writeFile } from '../files.js';
 import { loadCluster, loadModel } from '../inputs.js';
+import type { Console } from '../output/console.js';
 import { costsOf, withLatencies } from './cost-flags.js';
 import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 import { renderSimulation } from './simulate-text.js';
@@ -122,9 +123,9 @@ function checkStep(step: StepShape, { rank }: SimulateFlags): void {
 }
 
 /** Simulates what the flags ask for. Throws `InputError`. */
-export function simulateTimeline(flags: SimulateFlags): SimulatedTimeline {
+export function simulateTimeline(flags: SimulateFlags, console: Console): SimulatedTimeline {
   const { routing, seed } = flags;
-  const cluster = withLatencies(clusterUnder(flags.layout, loadCluster(flags.cluster)), flags.latency);
+  const cluster = withLatencies(clusterUnder(flags.layout, loadCluster(flags.cluster, console)), flags.latency);
   const model = costsOf(flags, cluster);
   const step = askedStep(flags, cluster, model);
   checkStep(step, flags);
@@ -231,7 +232,7 @@ function resolvedFlags(asked: AskedSimulateFlags): SimulateFlags {
 /** Runs the command. Throws `InputError` for bad input and for files that cannot be written. */
 export function runSimulate({ console }: MontaContext, asked: AskedSimulateFlags): void {
   const flags = resolvedFlags(asked);
-  const result = simulateTimeline(flags);
+  const result = simulateTimeline(flags, console);
   const { trace } = result.simulation;
   if (flags.perfetto !== undefined) writeFile(flags.perfetto, perfettoPieces([trace]));
   if (flags.svg !== undefined) {

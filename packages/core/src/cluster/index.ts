@@ -13,5 +13,6 @@ export {
   type TierGround,
   type Topology,
   topologyCluster,
+  topologyContradictions,
   type TopologyCluster,
 } from './topology/index.js';

@@ -1,3 +1,4 @@
+export { topologyContradictions } from './contradictions.js';
 export { looksTopology, readTopology } from './read-topology.js';
-export { nearestNics, type Topology, type TopologyGpu, type TopologyNic } from './topology.js';
-export { type Ground, type TierGround, topologyCluster, type TopologyCluster } from './topology-cluster.js';
+export { type Ground, nearestNics, type Topology, type TopologyGpu, type TopologyNic } from './topology.js';
+export { type TierGround, topologyCluster, type TopologyCluster } from './topology-cluster.js';

@@ -43,11 +43,17 @@ function nicFrom(place: XmlElement, net: XmlElement | undefined): TopologyNic {
   const pci = place.name === 'pci' ? place : undefined;
   const { vendor = '', device = '', link_speed: speed = '', link_width: width = '' } = pci?.attributes ?? {};
   const card = nicOfPci(vendor, device);
-  const slot = nicOfSlot(slotBytesPerSecond(speed, width) ?? 0);
+  const carried = slotBytesPerSecond(speed, width);
+  const slot = nicOfSlot(carried ?? 0);
   const given = Number(net?.attributes['speed'] ?? Number.NaN) * megabit;
   const found =
     given > 0
-      ? { bytesPerSecond: given, speedGround: 'given' as const }
+      ? {
+          bytesPerSecond: given,
+          speedGround: 'given' as const,
+          ...(carried === undefined ? {} : { slotBytesPerSecond: carried }),
+          ...(card === undefined ? {} : { cardBytesPerSecond: card.bytesPerSecond }),
+        }
       : card !== undefined
         ? { bytesPerSecond: card.bytesPerSecond, speedGround: 'card' as const }
         : slot !== undefined

@@ -66,6 +66,9 @@ export const nicOfSlot = (slotBytesPerSecond: number): number | undefined => {
   return speed === undefined ? undefined : speed * gigabit;
 };
 
+/** A slot of PCIe 4.0 x16, bytes/s in one direction. */
+export const pcieBytesPerSecond = 31.5e9;
+
 /** Payload of a PCIe slot by its speed ("32.0 GT/s PCIe", "16 GT/s") and width, bytes/s in one direction. */
 export function slotBytesPerSecond(speed: string, width: string): number | undefined {
   const [transfers, lanes] = [Number.parseFloat(speed), Number.parseInt(width, 10)];

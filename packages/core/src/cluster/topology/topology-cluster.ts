@@ -5,10 +5,19 @@ import { limits } from '../../units/limits.js';
 import type { Cluster, Device, Tier } from '../cluster.js';
 import { families, type Family } from '../families.js';
 import { deviceFamilyIn } from './read-topology.js';
-import { linksBetween, nearestNics, proximities, type NvLinks, type Topology, type TopologyNic } from './topology.js';
-
-/** What a tier's bandwidth and ports rest on; `measured` is for calibrations, a topology measures nothing. */
-export type Ground = 'measured' | 'given' | 'guessed';
+import { deviceContradictions, linkContradictions, nicContradictions } from './contradictions.js';
+import { nvLinkDomain, type NvLinkDomain } from './nvlink-domain.js';
+import { pcieBytesPerSecond } from './pci-ids.js';
+import {
+  linkBytesPerSecond,
+  linksBetween,
+  nearestNics,
+  trainingNics,
+  type Ground,
+  type NvLinks,
+  type Topology,
+  type TopologyNic,
+} from './topology.js';
 
 export interface TierGround {
   readonly tier: string;
@@ -30,16 +39,18 @@ export interface TopologyClusterOptions {
   readonly nodes?: number;
   /** Family of the GPU as in the names of clusters (`h100`), where the file does not say it. */
   readonly gpu?: string;
+  /** GPUs that one NVLink domain joins, where it joins several trays: a file describes one. */
+  readonly domain?: number;
 }
-
-/** One link of NVLink in one direction, bytes/s: 25 GB/s up to generation 4, 50 GB/s with generation 5. */
-const linkBytesPerSecond = (family: string): number => (/^g?b[23]00$/u.test(family) ? 50e9 : 25e9);
 
 /**
  * The cluster of `nodes` nodes that a topology describes. Devices, latencies and the share of a rate that is reached
  * are those of the GPU's family. Throws `InputError` where the GPU is not known.
  */
-export function topologyCluster(topology: Topology, { nodes = 1, gpu }: TopologyClusterOptions = {}): TopologyCluster {
+export function topologyCluster(
+  topology: Topology,
+  { nodes = 1, gpu, domain: asked }: TopologyClusterOptions = {},
+): TopologyCluster {
   const { where } = topology;
   if (nodes > limits.ranks / topology.gpus.length)
     throw new InputError(`${nodes} nodes of ${topology.gpus.length} GPUs`, {
@@ -47,12 +58,20 @@ export function topologyCluster(topology: Topology, { nodes = 1, gpu }: Topology
       expected: `at most ${limits.ranks} GPUs`,
     });
   const [name, family] = familyOf(topology, gpu);
-  const notes: string[] = [];
-  const inner = innerTiers({ topology, family, name, notes });
-  const outer = nodes === 1 ? undefined : outerTier({ topology, family, nodes, notes });
+  const device = gpu === undefined ? deviceOf(topology, family.device) : family.device;
+  const contradictions = [
+    ...deviceContradictions(topology, device),
+    ...linkContradictions(topology, name, family.inner.bytesPerSecond),
+  ];
+  const notes = [...contradictions.map((one) => `${one} ${device.name} is taken.`), ...nicContradictions(topology)];
+  const domain = nvLinkDomain(topology, family, { trays: nodes, asked });
+  if (domain?.ground === 'guessed') notes.push(domainNote(topology, family, domain));
+  const [tray, ...others] = innerTiers({ topology, family, name, notes });
+  const inner = [...(tray === undefined ? [] : [joined(tray, domain)]), ...others];
+  const units = domain ?? { count: nodes, trays: 1 };
+  const outer = units.count === 1 ? undefined : outerTier({ topology, family, units, notes });
   const tiers = [...inner, ...(outer === undefined ? [] : [outer])];
   const grounds = tiers.map(({ tier, ground, because }) => ({ tier: tier.name, ground, because }));
-  const device = gpu === undefined ? deviceOf(topology, family.device) : family.device;
   const said = topology.gpus.some(({ model }) => model !== undefined) && gpu === undefined;
   const cluster = {
     name: fileName(where),
@@ -61,12 +80,36 @@ export function topologyCluster(topology: Topology, { nodes = 1, gpu }: Topology
     sources: [
       `${topology.form} of ${topology.hosts === 1 ? 'one node' : `${topology.hosts} hosts`}: ${where}`,
       `device: ${device.name}, ${said ? 'as the file says' : 'as was asked for'}; its figures as of ${name}-1x8`,
+      ...contradictions,
       ...grounds.map((one) => `${one.tier}: ${one.ground}: ${one.because}`),
       'latencies, shares that are reached, and rails: those of the family, as its presets cite them',
     ],
   };
   return { cluster, grounds, notes };
 }
+
+/** What was read and what is guessed where a tray's file does not say how far NVLink reaches. */
+const domainNote = (
+  { gpus, nvlinks, where }: Topology,
+  { domain, device }: Family,
+  { count, gpus: taken }: NvLinkDomain,
+): string =>
+  `${where} shows ${gpus.length} GPUs${nvlinks.kind === 'switched' ? ` with ${nvlinks.links} links each into switches` : ''}` +
+  `; NVLink of ${device.name} joins up to ${domain} over several trays, and a tray does not know how many. Taken, as a ` +
+  `guess: ${count === 1 ? 'one domain' : `${count} domains`} of ${taken} GPUs. --nvlink-domain says it, --nodes ` +
+  'counts trays.';
+
+/** NVLink of a tray as one of several trays of a domain. */
+const joined = ({ tier, ground, because }: GroundedTier, domain: NvLinkDomain | undefined): GroundedTier =>
+  domain === undefined
+    ? { tier, ground, because }
+    : {
+        tier: { ...tier, size: domain.gpus },
+        ground: domain.ground === 'guessed' ? 'guessed' : ground,
+        because:
+          `${because}; that it joins ${domain.gpus} GPUs over ${domain.trays} ` +
+          `${domain.trays === 1 ? 'tray' : 'trays'} is ${domain.ground}`,
+      };
 
 interface GroundedTier {
   readonly tier: Tier;
@@ -193,9 +236,6 @@ function innerTier({ topology, family, name, notes }: InnerRequest): GroundedTie
   }
 }
 
-/** PCIe 4.0 x16. */
-const pcieBytesPerSecond = 31.5e9;
-
 /** Links between pairs: equal ones are ports of their own; unequal ones are taken as if a switch joined all. */
 function pairedTier({
   between,
@@ -239,40 +279,26 @@ function pairedTier({
   };
 }
 
-/** NICs that carry training traffic: those next to a GPU where any is, and of these the fastest. */
-function trainingNics({ nics, proximity }: Topology): number[] {
-  const least = proximity
-    .flat()
-    .map((one) => proximities.indexOf(one))
-    .reduce((a, b) => Math.min(a, b), proximities.length);
-  // A switch next to some GPUs makes all that are behind switches near; else the nearest there are.
-  const reach = Math.max(least, proximities.indexOf('PXB'));
-  const near = nics.flatMap((_, nic) =>
-    proximity.some((row) => proximities.indexOf(row[nic] ?? 'SYS') <= reach) ? [nic] : [],
-  );
-  const fastest = near.reduce((most, nic) => Math.max(most, nics[nic]?.bytesPerSecond ?? 0), 0);
-  return near.filter((nic) => (nics[nic]?.bytesPerSecond ?? 0) === fastest);
-}
-
 function outerTier({
   topology,
   family,
-  nodes,
+  units,
   notes,
 }: {
   readonly topology: Topology;
   readonly family: Family;
-  readonly nodes: number;
+  /** What the tier joins, and how many trays, as the file describes one, are in each. */
+  readonly units: { readonly count: number; readonly trays: number };
   readonly notes: string[];
 }): GroundedTier {
   const used = trainingNics(topology);
   const gpus = topology.gpus.length;
   const [first] = used;
   const nic: TopologyNic | undefined = first === undefined ? undefined : topology.nics[first];
-  const network = { ...family.outer, name: 'network', size: nodes };
+  const network = { ...family.outer, name: 'network', size: units.count };
   if (nic === undefined)
     return {
-      tier: { ...network, ports: family.nics(gpus) },
+      tier: { ...network, ports: units.trays * family.nics(gpus) },
       ground: 'guessed',
       because: 'the file lists no NIC: as many and as fast as the presets of the family have',
     };
@@ -283,7 +309,7 @@ function outerTier({
   const ports = Math.min(used.length, gpus);
   const each = nic.bytesPerSecond ?? family.outer.bytesPerSecond;
   // More NICs than GPUs: each GPU has the joint bandwidth of several.
-  const tier = { ...network, ports, bytesPerSecond: (each * used.length) / ports };
+  const tier = { ...network, ports: units.trays * ports, bytesPerSecond: (each * used.length) / ports };
   if (!nearIsOwn({ topology, used, ports }))
     notes.push(
       'The NIC next to a GPU is not the one that equal runs of GPUs would share, which is how it is modelled.',

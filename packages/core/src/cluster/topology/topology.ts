@@ -25,8 +25,15 @@ export interface TopologyNic {
   readonly bytesPerSecond?: number;
   /** Whether the file names the speed, or it is that of such a card, or of the PCI slot. */
   readonly speedGround?: 'given' | 'card' | 'slot';
+  /** What its PCIe slot carries, where the file names slot and speed. */
+  readonly slotBytesPerSecond?: number;
+  /** What such a card sends, where the file names card and speed. */
+  readonly cardBytesPerSecond?: number;
   readonly numa?: number;
 }
+
+/** What a tier's bandwidth and ports rest on; `measured` is for calibrations, a topology measures nothing. */
+export type Ground = 'measured' | 'given' | 'guessed';
 
 /** NVLink inside the node. */
 export type NvLinks =
@@ -81,3 +88,21 @@ export function linksBetween(counts: readonly (readonly number[])[]): NvLinks {
 /** GPUs without a switch have at most 12 links to share out (HGX A100 of four); H100 and later have 18 and a switch. */
 const mostDirect = 12;
 const leastSwitched = 18;
+
+/** One link of NVLink in one direction, bytes/s: 25 GB/s up to generation 4, 50 GB/s with generation 5. */
+export const linkBytesPerSecond = (family: string): number => (/^g?b[23]00$/u.test(family) ? 50e9 : 25e9);
+
+/** NICs that carry training traffic: those next to a GPU where any is, and of these the fastest. */
+export function trainingNics({ nics, proximity }: Topology): number[] {
+  const least = proximity
+    .flat()
+    .map((one) => proximities.indexOf(one))
+    .reduce((a, b) => Math.min(a, b), proximities.length);
+  // A switch next to some GPUs makes all that are behind switches near; else the nearest there are.
+  const reach = Math.max(least, proximities.indexOf('PXB'));
+  const near = nics.flatMap((_, nic) =>
+    proximity.some((row) => proximities.indexOf(row[nic] ?? 'SYS') <= reach) ? [nic] : [],
+  );
+  const fastest = near.reduce((most, nic) => Math.max(most, nics[nic]?.bytesPerSecond ?? 0), 0);
+  return near.filter((nic) => (nics[nic]?.bytesPerSecond ?? 0) === fastest);
+}
