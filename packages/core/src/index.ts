@@ -416,6 +416,7 @@ export {
   unpricedInStep,
   withEtp,
   type Workload,
+  oneBehindAnother,
   openPlan,
   type PickedVariant,
   type PickedVariants,

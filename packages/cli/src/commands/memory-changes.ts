@@ -6,6 +6,7 @@ import {
   fitOf,
   formatPercent,
   InputError,
+  oneBehindAnother,
   resolveLayout,
   runOfMemory,
   type Cluster,
@@ -24,6 +25,8 @@ export interface MemoryChange {
 interface Proposal {
   readonly what: string;
   readonly setting: MemorySetting;
+  /** Whether the closed form of a step's time knows nothing of it. */
+  readonly untimed?: boolean;
 }
 
 /** Another layout of the same devices, where the model can be split so. */
@@ -35,10 +38,8 @@ function relaid(setting: MemorySetting, cluster: Cluster, change: Partial<Layout
     const { microBatches, layout: before } = setting.step;
     // As many tokens a step as before, where each stage then has a micro-batch.
     const same = Math.ceil((microBatches * before.dp) / layout.dp);
-    return {
-      ...setting,
-      step: { ...setting.step, layout, microBatches: Math.max(same, layout.pp), virtualStages: 1 },
-    };
+    const step = layout.pp > 1 ? oneBehindAnother(setting.step) : setting.step;
+    return { ...setting, step: { ...step, layout, microBatches: Math.max(same, layout.pp), virtualStages: 1 } };
   } catch (error) {
     if (error instanceof InputError) return undefined;
     throw error;
@@ -59,6 +60,8 @@ function proposals(setting: MemorySetting, cluster: Cluster): Proposal[] {
     add('--recompute layernorm,mlp,moe', { ...setting, step: { ...step, recompute: ['layernorm', 'mlp', 'moe'] } });
     add('--recompute full', { ...setting, step: { ...step, recompute: 'full' } });
   }
+  if (step.passes === 'beside' && microBatches > 1)
+    found.push({ what: '--no-overlap-passes', setting: { ...setting, step: oneBehindAnother(step) }, untimed: true });
   if (layout.tp > 1 && !layout.sequenceParallel)
     add('sequence parallelism (sp)', relaid(setting, cluster, { sequenceParallel: true }));
   const node = cluster.tiers[0]?.size ?? 1;
@@ -83,7 +86,8 @@ export function memoryChanges(setting: MemorySetting, cluster: Cluster): MemoryC
     .map((proposal) => ({ ...proposal, totalBytes: fitOf(proposal.setting, cluster).totalBytes }))
     .filter(({ totalBytes }) => totalBytes < now)
     .sort((a, b) => a.totalBytes - b.totalBytes)
-    .map(({ what, setting: changed, totalBytes }): MemoryChange => {
+    .map(({ what, setting: changed, totalBytes, untimed = false }): MemoryChange => {
+      if (untimed) return { what, totalBytes, time: 'not estimated: monta plan --layout simulates it' };
       const share = before / rate(changed) - 1;
       const text = `${share < 0 ? '−' : '+'}${formatPercent(Math.abs(share))} a token, estimated`;
       return { what, totalBytes, time: Math.abs(share) < 5e-4 ? 'none to speak of' : text };

@@ -151,6 +151,11 @@ export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySettin
   const { sharing, recompute, imbalance, virtualStages, exchange } = flags;
   const weightShards = { dense: flags.weightShards, expert: flags.expertWeightShards };
   checkShards(flags, step);
+  if (step.passes === 'beside' && step.layout.pp > 1)
+    throw new InputError(`a forward beside another micro-batch's backward with pp=${step.layout.pp}`, {
+      file: '--overlap-passes',
+      expected: 'pp=1: a pipeline orders its passes itself',
+    });
   return {
     step: { ...step, recompute: recomputeOf(recompute), virtualStages },
     convention: 'megatron',
@@ -186,6 +191,7 @@ export function changesText(setting: MemorySetting, from: MemorySetting): string
       ? []
       : [`--recompute ${typeof recompute === 'string' ? recompute : recompute.join(',')}`]),
     ...(step.microBatches === from.step.microBatches ? [] : [`--micro-batches ${step.microBatches}`]),
+    ...(step.passes === from.step.passes ? [] : ['--no-overlap-passes']),
   ].join(' ');
 }
 

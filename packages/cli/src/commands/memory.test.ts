@@ -42,6 +42,22 @@ describe('monta memory', () => {
     expect(refused).toMatchObject({ code: 2, err: expect.stringContaining('llama-3-8b has no experts') });
   });
 
+  it("counts a forward beside another micro-batch's backward, and refuses it in a pipeline", async () => {
+    const mixtral = ['--model', 'mixtral-8x7b', '--cluster', 'h100-2x8', '--micro-batches', '4'];
+    const memoryOf = async (...flags: string[]): Promise<Memory> =>
+      JSON.parse((await monta('memory', ...mixtral, ...flags, '--json')).out) as Memory;
+    const [behind, beside] = [
+      await memoryOf('--layout', 'dp=16,ep=8'),
+      await memoryOf('--layout', 'dp=16,ep=8', '--overlap-passes'),
+    ];
+    expect(beside.totalBytes).toBeGreaterThan(behind.totalBytes + 32 * 2 ** 20);
+    const without = beside.changes.find(({ what }) => what === '--no-overlap-passes');
+    expect(without?.totalBytes).toBeCloseTo(behind.totalBytes, -1);
+    const { err, code } = await monta('memory', ...mixtral, '--layout', 'dp=8,ep=8,pp=2', '--overlap-passes');
+    expect(err).toMatch(/^--overlap-passes  .*pp=2/u);
+    expect(code).toBe(2);
+  });
+
   it('tells needs and room apart however near they are', () => {
     const text = (total: number, capacity: number): string =>
       ofCapacity({ totalBytes: total * 2 ** 30, capacityBytes: capacity * 2 ** 30 });

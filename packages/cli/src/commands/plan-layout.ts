@@ -93,6 +93,8 @@ export function problemOf(flags: LayoutFlags, console: Console): Problem {
 /** Predicted steps. */
 export interface Steps {
   readonly best?: StepPrediction;
+  /** Of the step that was chosen: passes beside each other hold more. */
+  readonly fit: MemoryFit;
   /** What of the best step runs beside what. */
   readonly verdicts: readonly OverlapVerdict[];
   readonly baseline?: StepPrediction;
@@ -107,7 +109,7 @@ const stepKindsOf = ({ reductions, passes }: StepShape): StepOverlap => ({
 /** Steps with what was chosen, and with what it is compared to. */
 export function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Steps {
   const { workload, step, unpriced, setting, fit } = problem;
-  if (unpriced.length > 0) return { verdicts: [] };
+  if (unpriced.length > 0) return { fit, verdicts: [] };
   const { cluster, routing, seed, model } = workload;
   const workloadOf = ({ layout, strategy, overlap = step.overlap }: Candidate, kinds: StepOverlap = {}) => ({
     cluster,
@@ -117,11 +119,10 @@ export function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Ste
     step: { ...step, ...kinds, layout, strategy, ...(overlap === undefined ? {} : { overlap }) },
   });
   const { layout, microBatches } = step;
-  const twice = { ...setting, step: { ...setting.step, sequences: 2 * step.sequences } };
+  const paired = { ...setting, step: { ...setting.step, passes: 'beside' as const } };
   const best = chooseStepOverlap(workloadOf(choice.best), {
     given: givenKinds(flags).step,
-    // bounds it from above: all that a micro-batch needs, twice
-    roomForPasses: layout.pp === 1 && microBatches > 1 && fit.fits && fitsClosed(twice, cluster),
+    roomForPasses: layout.pp === 1 && microBatches > 1 && fit.fits && fitsClosed(paired, cluster),
   });
   // the same steps but for how tokens travel: reductions and passes as in the best
   const kinds = best.known ? stepKindsOf(best.step) : {};
@@ -129,8 +130,10 @@ export function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Ste
     const prediction = candidate && predictStep(workloadOf(candidate, kinds));
     return prediction?.known === true ? prediction : undefined;
   };
+  const differs = best.known && best.step.passes === 'beside' && step.passes !== 'beside';
   return {
     ...(best.known ? { best: best.prediction } : {}),
+    fit: differs ? fitOf(paired, cluster) : fit,
     verdicts: best.known ? best.verdicts : [],
     baseline: predict(choice.baseline),
     bestFixed: predict(choice.bestFixed),

@@ -79,7 +79,7 @@ function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
     payload: step.payload ?? null,
     inputs: describeCostModel(workload.model),
     unpriced: problem.unpriced,
-    memory: problem.fit,
+    memory: steps.fit,
     best: describeCandidate(best),
     baseline: describeCandidate(baseline),
     bestFixed: describeCandidate(bestFixed),

@@ -26,7 +26,7 @@ export const overlapFlags = {
   overlapWeightGradients: onUnlessSaid("The experts' weight gradients beside the backward of the dispatch"),
   overlapReductions: onUnlessSaid('The reduction of gradients, in slices, beside the backward pass'),
   overlapPasses: onUnlessSaid(
-    "A micro-batch's forward beside the backward of the one before (off unless said: it keeps one micro-batch more)",
+    "A micro-batch's forward beside the backward of the one before (off unless said: two layers work at a time)",
   ),
 } as const;
 

@@ -7,6 +7,7 @@ import { compile } from '../schedule/compile.js';
 import { dtypeBytes } from '../schedule/moe-shape.js';
 import { streamAgain } from '../schedule/recompute.js';
 import type { Program, Region, Template } from '../schedule/schedule.js';
+import type { StepShape } from '../schedule/step-shape.js';
 import { maxOf } from '../units/index.js';
 import { stagePasses } from './in-flight.js';
 import { costsRow, gatheredAt, type Cost, type NamedCosts } from './pass-costs.js';
@@ -102,9 +103,17 @@ function writeGathered(row: Float64Array, { templates }: Program): void {
   }
 }
 
-/** The most bytes that the passes of a stage hold at a time; states are beside. */
+/** Whether micro-batches wait for each other in an order that the closed form does not know. */
+const hasOwnOrder = ({ microBatches, passes, inFlight = 1 }: StepShape): boolean =>
+  microBatches > 1 && (passes === 'beside' || inFlight > 1);
+
+/**
+ * The most bytes that the passes of a stage hold at a time; states are beside. A step that orders its passes itself is
+ * compiled: no search asks for one.
+ */
 export function closedPeak(setting: MemorySetting, stage: number, program = stageProgram(setting, stage)): number {
   const step = memoryStep(setting);
+  if (hasOwnOrder(step)) return memoryTimeline(compile(program), timelineOptions(setting)).peak.bytes;
   const peaks = new PassPeaks();
   peaks.costs.set(costsRow(new Costs(program.templates, timelineOptions(setting))));
   writeGathered(peaks.gathered, program);

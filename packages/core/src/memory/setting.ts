@@ -61,8 +61,9 @@ export function fewMicroBatches({
   pp,
   virtualStages,
   microBatches,
-}: Pick<Layout, 'pp'> & Pick<StepShape, 'microBatches'> & { readonly virtualStages: number }): number {
-  const enough = virtualStages > 1 ? 3 * pp : pp + 2;
+  inFlight = 1,
+}: Pick<Layout, 'pp'> & Pick<StepShape, 'microBatches' | 'inFlight'> & { readonly virtualStages: number }): number {
+  const enough = (virtualStages > 1 ? 3 * pp : pp + 2) + inFlight - 1;
   return Math.min(microBatches, enough);
 }
 
@@ -72,13 +73,13 @@ export function fewMicroBatches({
  */
 export function memoryStep({ step, convention, routed, ...setting }: MemorySetting): StepShape {
   const recompute = recomputeUnder(convention, step.recompute ?? 'none');
-  const { layout, microBatches, virtualStages = 1 } = step;
+  const { layout, microBatches, inFlight, virtualStages = 1 } = step;
   const shards = shardsOn(setting.weightShards ?? noShards, layout);
   const shared = stateSharing(sharingRules[setting.sharing], precisions[setting.precision], shards);
   const known = { ...step, recompute, stateSharing: shared };
   // Each micro-batch has a routing of its own.
   if (routed !== undefined) return known;
-  return { ...known, microBatches: fewMicroBatches({ pp: layout.pp, virtualStages, microBatches }) };
+  return { ...known, microBatches: fewMicroBatches({ pp: layout.pp, virtualStages, microBatches, inFlight }) };
 }
 
 /**

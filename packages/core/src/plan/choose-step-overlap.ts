@@ -7,7 +7,7 @@ import { predictStep, type StepPrediction, type StepWorkload } from './predict-s
 export interface StepOverlapOptions {
   /** Kinds that a person fixed, as the step has them. */
   readonly given?: readonly OverlapVerdict['kind'][];
-  /** Whether the activations of one micro-batch more fit, which passes beside each other keep. */
+  /** Whether a step whose passes run beside each other fits. */
   readonly roomForPasses: boolean;
 }
 

@@ -53,6 +53,22 @@ describe('fit', () => {
     expect(leastBytes).toBeLessThan(fitOf(setting, cluster).totalBytes);
   });
 
+  it('counts a forward beside another backward: what fits one behind the other alone is told so, and what is near', () => {
+    const cluster = getCluster('h100-2x8');
+    const behind = settingOf('mixtral-8x7b truncated to 8 layers', 'dp=16,ep=8');
+    const { step } = behind;
+    const beside = { ...behind, step: { ...step, passes: 'beside' as const } };
+    const [least, most] = [fitOf(behind, cluster).totalBytes, fitOf(beside, cluster).totalBytes];
+    // Both layers at work, and no second micro-batch whole: one's activations come as the other's go.
+    expect(most - least).toBeGreaterThan(100 * 2 ** 20);
+    expect(most).toBeLessThan(fitOf({ ...behind, step: { ...step, sequences: 2 } }, cluster).totalBytes);
+    const between = { ...cluster, device: { ...cluster.device, memoryBytes: (least + most) / 2 } };
+    expect(fitOf(behind, between).fits).toBe(true);
+    expect(fitOf(beside, between).fits).toBe(false);
+    const nearest = nearestFit(beside, between).setting;
+    expect(nearest?.step).toEqual({ ...step, passes: 'behind', virtualStages: 1, recompute: 'none' });
+  });
+
   it('says that what was trained by others fits', () => {
     expect(fitOf(settingOf('qwen3-30b-a3b', 'dp=16,ep=16'), getCluster('h100-2x8')).fits).toBe(true);
   });

@@ -5,6 +5,7 @@ import { checkModelLayout } from '../layout/check.js';
 import { resolveLayout } from '../layout/resolve.js';
 import { closedTotal, leastStates, type MemorySetting } from '../memory/index.js';
 import type { Recompute } from '../schedule/recompute.js';
+import type { StepShape } from '../schedule/step-shape.js';
 import { InputError } from '../units/errors.js';
 import { maxOf, minOf } from '../units/index.js';
 
@@ -52,7 +53,11 @@ const doublings = (a: number, b: number): number => Math.abs(Math.log2(a / b));
  * Further away what costs more time: full recomputation, then states that change numerics or are gathered in every
  * layer.
  */
-const changed = { selective: 0.5, full: 1.5, sharing: 1, moments: 2, pipeline: 1.5 };
+const changed = { selective: 0.5, full: 1.5, sharing: 1, moments: 2, pipeline: 1.5, passes: 0.25 };
+
+/** The step with no forward beside another micro-batch's backward: as a pipeline, which orders its passes itself. */
+export const oneBehindAnother = (step: StepShape): StepShape =>
+  step.passes === 'beside' ? { ...step, passes: 'behind' } : step;
 
 /** Layouts of the same devices, attention and experts mapped apart. */
 function layoutVariants(setting: MemorySetting, cluster: Cluster): Variant[] {
@@ -68,7 +73,12 @@ function layoutVariants(setting: MemorySetting, cluster: Cluster): Variant[] {
           try {
             const other = resolveLayout({ tp, cp: layout.cp, pp, ep, etp, sequenceParallel }, world);
             checkModelLayout(model, other);
-            const step = { ...setting.step, layout: other, virtualStages: 1, microBatches: Math.max(microBatches, pp) };
+            const step = {
+              ...(pp > 1 ? oneBehindAnother(setting.step) : setting.step),
+              layout: other,
+              virtualStages: 1,
+              microBatches: Math.max(microBatches, pp),
+            };
             const distance =
               doublings(tp, layout.tp) +
               doublings(ep, layout.ep) +
@@ -81,6 +91,14 @@ function layoutVariants(setting: MemorySetting, cluster: Cluster): Variant[] {
         }
   return found;
 }
+
+/** The setting, and where a forward runs beside another micro-batch's backward the same without. */
+const passVariants = ({ setting, distance }: Variant): Variant[] => [
+  { setting, distance },
+  ...(setting.step.passes === 'beside'
+    ? [{ setting: { ...setting, step: oneBehindAnother(setting.step) }, distance: distance + changed.passes }]
+    : []),
+];
 
 function stateVariants({ setting, distance }: Variant): Variant[] {
   const sharings = setting.sharing === 'none' ? (['none', 'distributed-optimizer'] as const) : [setting.sharing];
@@ -118,6 +136,7 @@ const tried = 8;
 export function nearestFit(setting: MemorySetting, cluster: Cluster): NearestFit {
   const variants = layoutVariants(setting, cluster)
     .flatMap(stateVariants)
+    .flatMap(passVariants)
     .map((variant) => ({ ...variant, states: leastStates(variant.setting) }));
   const near = variants
     .filter(({ states }) => states <= cluster.device.memoryBytes)

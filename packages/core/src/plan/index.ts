@@ -19,7 +19,7 @@ export {
   withEtp,
 } from './choose.js';
 export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
-export { fitOf, fitsClosed, nearestFit, type MemoryFit } from './fit.js';
+export { fitOf, fitsClosed, nearestFit, oneBehindAnother, type MemoryFit } from './fit.js';
 export { findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
 export { chooseStepOverlap } from './choose-step-overlap.js';

@@ -38,7 +38,8 @@ export interface StepShape extends Pick<StageShape, 'virtualStages' | 'layersOfS
   /**
    * Whether a micro-batch's forward is issued in turns with the backward of the one so many before it that are in
    * flight, so that either computes while the other communicates, or behind all of it; behind when left out. Beside
-   * keeps the activations of one micro-batch more.
+   * holds what both layers at work need: as the backward gives the activations of a layer back, the forward makes those
+   * of one.
    */
   readonly passes?: 'beside' | 'behind';
   /**

@@ -195,9 +195,7 @@ class Nodes {
  * completes it, unless the step puts them behind. Needs pp = cp = 1.
  */
 export function trainingStep(step: StepShape): Program {
-  const { layout, microBatches, reductions = 'beside', passes = 'behind', inFlight = 1 } = step;
-  if (!Number.isInteger(inFlight) || inFlight < 1)
-    throw new InputError(`${inFlight} micro-batches in flight`, { expected: 'a whole number from 1 on' });
+  const { layout, microBatches, reductions = 'beside' } = step;
   if (layout.pp > 1 || layout.cp > 1)
     throw new InputError(`a step with pp ${layout.pp} and cp ${layout.cp} can't be scheduled`, {
       expected: 'pp = 1 and cp = 1',
@@ -209,18 +207,7 @@ export function trainingStep(step: StepShape): Program {
     for (const { reduction, template } of reduced)
       if (reduction.stage === stage) nodes.push(template.name, -1, microBatch, 'reduce');
   });
-  const [whole] = stageChunks(step, 0);
-  if (whole !== undefined) {
-    for (let ahead = 0; ahead < Math.min(inFlight, microBatches); ahead++) nodes.forward(whole, ahead);
-    for (let microBatch = 0; microBatch < microBatches; microBatch++) {
-      const next = microBatch + inFlight;
-      if (next < microBatches && passes === 'beside') nodes.beside(whole, { backward: microBatch, forward: next }, all);
-      else {
-        nodes.backward(whole, microBatch);
-        if (next < microBatches) nodes.forward(whole, next);
-      }
-    }
-  }
+  pushWhole(nodes, step, all);
   if (reductions === 'behind')
     for (const { template } of reduced) nodes.pushBehind(template.name, microBatches - 1, 'reduce');
   nodes.push('update', -1, 0, 'update');
@@ -230,14 +217,16 @@ export function trainingStep(step: StepShape): Program {
 
 /**
  * Forward and backward passes of one stage of a pipeline, in the order of 1F1B, interleaved over virtual stages where
- * there are any; with transfers between stages, and without reductions and update. Micro-batches of later chunks are
- * numbered behind those of the first, so that each pass has regions of its own. Throws `InputError` for stages or
- * micro-batches that do not divide.
+ * there are any, and of a step without a pipeline in the order that it says; with transfers between stages, and without
+ * reductions and update. Micro-batches of later chunks are numbered behind those of the first, so that each pass has
+ * regions of its own. Throws `InputError` for stages or micro-batches that do not divide, and for an order of its own
+ * beside a pipeline's.
  */
 export function stagePasses(step: StepShape, stage: number): Program {
   const { all, again } = passTemplates(step);
   const nodes = new Nodes(step, again);
-  pushPasses(nodes, step, stage);
+  if (step.layout.pp === 1 && (step.virtualStages ?? 1) === 1) pushWhole(nodes, step, all);
+  else pushPasses(nodes, step, stage);
   return sharedStates({ stage, templates: byName([...all, ...transferTemplates(step)]), nodes: nodes.list }, step);
 }
 
@@ -258,12 +247,8 @@ function stagePart(step: StepShape, stage: number): ModelPart {
  * of its chunks, and the update, which waits for the norm over all stages. With one stage, `trainingStep`.
  */
 export function stageStep(step: StepShape, stage: number): Program {
-  const { layout, microBatches, reductions = 'beside', passes } = step;
+  const { layout, microBatches, reductions = 'beside' } = step;
   if (layout.pp === 1) return trainingStep(step);
-  if (passes === 'beside')
-    throw new InputError(`the forward beside another micro-batch's backward with pp ${layout.pp}`, {
-      expected: 'pp = 1: a pipeline orders its passes itself',
-    });
   const { all, again } = passTemplates(step);
   const part = stagePart(step, stage);
   const reduced = reductionTemplates(step, part);
@@ -290,8 +275,31 @@ export function stageStep(step: StepShape, stage: number): Program {
 export const pipelineStep = (step: StepShape): Program[] =>
   Array.from({ length: step.layout.pp }, (_, stage) => stageStep(step, stage));
 
+/** Passes of all layers, so many micro-batches in flight as the step says, and beside each other where it says so. */
+function pushWhole(nodes: Nodes, step: StepShape, templates: readonly Template[]): void {
+  const { microBatches, passes = 'behind', inFlight = 1 } = step;
+  if (!Number.isInteger(inFlight) || inFlight < 1)
+    throw new InputError(`${inFlight} micro-batches in flight`, { expected: 'a whole number from 1 on' });
+  const [whole] = stageChunks(step, 0);
+  if (whole === undefined) return;
+  for (let ahead = 0; ahead < Math.min(inFlight, microBatches); ahead++) nodes.forward(whole, ahead);
+  for (let microBatch = 0; microBatch < microBatches; microBatch++) {
+    const next = microBatch + inFlight;
+    if (next < microBatches && passes === 'beside') {
+      nodes.beside(whole, { backward: microBatch, forward: next }, templates);
+      continue;
+    }
+    nodes.backward(whole, microBatch);
+    if (next < microBatches) nodes.forward(whole, next);
+  }
+}
+
 function pushPasses(nodes: Nodes, step: StepShape, stage: number): void {
-  const { layout, microBatches, virtualStages = 1 } = step;
+  const { layout, microBatches, virtualStages = 1, passes } = step;
+  if (passes === 'beside')
+    throw new InputError(`the forward beside another micro-batch's backward with pp ${layout.pp}`, {
+      expected: 'pp = 1: a pipeline orders its passes itself',
+    });
   const chunks = stageChunks(step, stage);
   const number = ({ chunk, microBatch }: PipelinePass): number => chunk * microBatches + microBatch;
   for (const one of pipelineOrder({ stages: layout.pp, virtual: virtualStages, microBatches }, stage)) {

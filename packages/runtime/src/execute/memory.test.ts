@@ -78,6 +78,8 @@ function drawn(random: Random, layout: Layout): RankCase {
     model: pick(models),
     sequence: 16 + random.integer(48),
     microBatches: 1 + random.integer(3),
+    passes: pick(['behind', 'behind', 'beside']),
+    inFlight: pick([1, 1, 1, 2]),
     recompute: pick(recomputes),
     ...(random.uniform() < 0.3 ? { capacityFactor: 0.5 + random.uniform() } : {}),
   };
@@ -109,7 +111,7 @@ function imbalanceOf({ step: { layout, model: of } }: RankCase, held: readonly H
 it('is what thirty varied runs hold, within 2 %', async () => {
   const random = new Random(23);
   const wrong: string[] = [];
-  let [runs, skewed, dropped] = [0, 0, 0];
+  let [runs, skewed, dropped, paired] = [0, 0, 0, 0];
   for (const [ranks, count, given] of layouts) {
     // In the order of what they need, so that the highest so far is each one's own.
     const cases = Array.from({ length: count }, (_, i) => drawn(random, given[i % given.length])).sort(
@@ -138,12 +140,14 @@ it('is what thirty varied runs hold, within 2 %', async () => {
         if (!(Math.abs(error) < 0.02))
           wrong.push(`${one.name} ${one.step.model.name}: ${what} ${(100 * error).toFixed(2)} %`);
       runs++;
+      paired += Number(one.step.microBatches > 1 && one.step.passes === 'beside');
       skewed += Number(imbalanceOf(one, here) > 1.2);
       dropped += Number(here.some(({ ids }) => ids.flat().some((picks) => picks.some((id) => id < 0))));
     }
   }
   expect(wrong).toEqual([]);
   expect(runs).toBe(30);
+  expect(paired).toBeGreaterThan(3);
   expect(skewed).toBeGreaterThan(3);
   expect(dropped).toBeGreaterThan(3);
 });
