@@ -58,6 +58,17 @@ describe('monta memory', () => {
     expect(code).toBe(2);
   });
 
+  it('says that layers are not computed whole of those alone of which it is true', async () => {
+    const leftOut = async (model: string, cluster: string, layout: string): Promise<number> => {
+      const { out } = await monta('memory', '--model', model, '--cluster', cluster, '--layout', layout, '--json');
+      return (JSON.parse(out) as { readonly partialLayers: number }).partialLayers;
+    };
+    // Selection biases are computed; feed-forwards without gates are not.
+    expect(await leftOut('moonlight-16b-a3b', 'h100-2x8', 'dp=16,ep=16')).toBe(0);
+    expect(await leftOut('glm-4.5-air', 'h100-8x8', 'dp=64,ep=64')).toBe(0);
+    expect(await leftOut('nemotron-3-8b', 'h100-1x8', 'dp=8')).toBe(32);
+  });
+
   it('tells needs and room apart however near they are', () => {
     const text = (total: number, capacity: number): string =>
       ofCapacity({ totalBytes: total * 2 ** 30, capacityBytes: capacity * 2 ** 30 });

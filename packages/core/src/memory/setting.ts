@@ -118,7 +118,9 @@ export function partialLayers(step: StepShape): ReadonlySet<number> {
   const elements = { moe: has.moe ? elementsOf(true) : 0, mlp: has.mlp ? elementsOf(false) : 0 };
   const partial = new Set<number>();
   model.moeLayers.forEach((moe, layer) => {
-    if (countedLayer(model, layer) !== elements[moe ? 'moe' : 'mlp']) partial.add(layer);
+    // Selection biases are named by the template and are no parameters: no gradient trains them.
+    const biases = moe && model.selectionBias ? model.experts : 0;
+    if (countedLayer(model, layer) + biases !== elements[moe ? 'moe' : 'mlp']) partial.add(layer);
   });
   known.set(model, partial);
   return partial;
