@@ -69,6 +69,24 @@ describe('monta memory', () => {
     expect(await leftOut('nemotron-3-8b', 'h100-1x8', 'dp=8')).toBe(32);
   });
 
+  it('bounds rows of experts by their capacity', async () => {
+    const mixtral = ['--model', 'mixtral-8x7b', '--cluster', 'h100-2x8', '--layout', 'dp=16,ep=8', '--json'];
+    const saved = async (...flags: string[]): Promise<number> =>
+      (JSON.parse((await monta('memory', ...mixtral, ...flags)).out) as Memory).parts[
+        'activations kept for the backward'
+      ] ?? 0;
+    const skewed = await saved('--imbalance', '4');
+    const bounded = await saved('--imbalance', '4', '--capacity-factor', '1.5');
+    expect(bounded).toBeLessThan(skewed);
+    expect(bounded).toBe(await saved('--imbalance', '1.5'));
+    // Rows that are dropped in balanced routing too: half of them.
+    const [all, half] = [await saved(), await saved('--capacity-factor', '0.5')];
+    const shares = (await saved('--imbalance', '2')) - all;
+    expect((all - half) / (shares / 2)).toBeCloseTo(1, 1);
+    const { out } = await monta('memory', ...mixtral.slice(0, -1), '--capacity-factor', '1.25');
+    expect(out).toMatch(/Experts +at most 1.25 times an even share each.*--imbalance/u);
+  });
+
   it('tells needs and room apart however near they are', () => {
     const text = (total: number, capacity: number): string =>
       ofCapacity({ totalBytes: total * 2 ** 30, capacityBytes: capacity * 2 ** 30 });

@@ -162,6 +162,15 @@ function show(console: Console, result: MemoryResult, title: string): void {
   console.print(renderFacts(factsOf(result), console.style));
 }
 
+/** What of experts' rows was not left to the routing. */
+function rowsFacts({ step, imbalance }: MemorySetting): (readonly [string, string])[] {
+  const { capacityFactor } = step;
+  if (capacityFactor === undefined) return [];
+  const most = `at most ${capacityFactor} times an even share each, what is above it is dropped`;
+  const below = `${imbalance === 1 ? 'balanced rows are' : `${imbalance} times the mean is`} below it: --imbalance sets them`;
+  return [['Experts', imbalance < capacityFactor ? `${most}; ${below}` : most]];
+}
+
 function factsOf({ setting, cluster, fit, stages, memory }: MemoryResult): (readonly [string, string])[] {
   const { model, layout } = setting.step;
   const headroom = fit.capacityBytes - memory.totalBytes;
@@ -174,6 +183,7 @@ function factsOf({ setting, cluster, fit, stages, memory }: MemoryResult): (read
       'Room',
       headroom >= 0 ? formatBytes(headroom, 'binary') : `none, ${formatBytes(-headroom, 'binary')} too much`,
     ),
+    ...rowsFacts(setting),
     ...(layout.pp > 1
       ? [fact('Stages', stages.map(({ totalBytes }) => formatBytes(totalBytes, 'binary')).join(', '))]
       : []),

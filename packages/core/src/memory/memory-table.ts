@@ -1,6 +1,6 @@
 /**
  * Memory of very many settings of one model: the same as `closedTotal`, each part worked out once. What passes hold is
- * the same for every stage, batch and rule of sharing, and for any size of a balanced expert group; it depends on the
+ * the same for every stage, batch and rule of sharing, and for most sizes of an expert group; it depends on the
  * degrees that split a block, its recomputation and the tokens.
  */
 import type { Layout } from '../layout/layout.js';
@@ -72,20 +72,22 @@ const modulesOf: Readonly<Record<PassBlock, readonly RecomputeModule[]>> = {
   mlp: ['layernorm', 'mlp'],
 };
 
-/** The layout with the fewest ranks that splits a block in the same way. */
-function smallest({ tp, cp, ep, etp, sequenceParallel }: Layout, experts: number, block: PassBlock): Layout {
+/**
+ * The fewest ranks whose experts' rows are those of `ep`: rows of a group do not depend on its size, as long as rows are
+ * exchanged at all, and as the fullest rank's, an imbalance times the mean, are no more than could come.
+ */
+function groupLike(ep: number, { experts, topK }: MoeModel, imbalance: number): number {
+  const most = (group: number): number => (Math.min(topK, experts / group) * group) / topK;
+  for (let group = 2; group < ep; group++) if (experts % group === 0 && most(group) >= imbalance) return group;
+  return ep;
+}
+
+/** The layout with the fewest ranks that splits a block in the same way, with a group of so many for the experts. */
+function smallest({ tp, cp, etp, sequenceParallel }: Layout, group: number, block: PassBlock): Layout {
   // A micro-batch's share of the tokens apart, cp changes what attention keeps, whatever its size.
   if (block === 'attention') return resolveLayout({ tp, cp: Math.min(2, cp), dp: 1, sequenceParallel });
   if (block !== 'moe') return resolveLayout({ tp, dp: 1, sequenceParallel });
-  // Rows of a balanced group do not depend on its size, as long as rows are exchanged at all.
-  const group = ep > 1 ? (leastDivisor(experts) ?? ep) : 1;
   return resolveLayout({ tp, dp: etp * group, ep: group, etp, sequenceParallel });
-}
-
-/** The least above 1. */
-function leastDivisor(n: number): number | undefined {
-  for (let d = 2; d <= n; d++) if (n % d === 0) return d;
-  return undefined;
 }
 
 /** Passes of one split of the layers. */
@@ -134,6 +136,8 @@ export class MemoryTable {
   readonly #setting: Common;
   readonly #layersOf: ((stages: number) => readonly number[]) | undefined;
   readonly #experts: number;
+  /** By the ranks that share the experts, the fewest that have as many rows. */
+  readonly #groups: number[] = [];
   readonly #rates: Readonly<Record<'device' | 'host', Readonly<Record<SharingName, StateRates>>>>;
   readonly #kinds = new ChunkKinds();
   readonly #peaks = new PassPeaks();
@@ -262,16 +266,25 @@ export class MemoryTable {
     const { layout, recompute = 'none', activationAgain = false } = choice;
     const { tp, cp, ep, etp, sequenceParallel } = layout;
     const entries = keptIn(this.#entries[activationAgain ? 1 : 0], recompute, () => new Map<number, Entry>());
-    const switches = Number(ep > 1) + 2 * Number(cp > 1) + 4 * Number(sequenceParallel);
-    return keptIn(entries, (tp * 2 ** 12 + etp) * 8 + switches, () => this.#newEntry(choice));
+    const key = ((tp * 2 ** 12 + etp) * 2 ** 16 + this.#groupOf(ep)) * 4;
+    return keptIn(entries, key + Number(cp > 1) + 2 * Number(sequenceParallel), () => this.#newEntry(choice));
+  }
+
+  #groupOf(ep: number): number {
+    const known = this.#groups[ep];
+    if (known !== undefined) return known;
+    const made = groupLike(ep, this.#setting.step.model, this.#setting.imbalance);
+    this.#groups[ep] = made;
+    return made;
   }
 
   #newEntry(choice: MemoryChoice): Entry {
     const { tp, ep, etp, sequenceParallel } = choice.layout;
+    const group = this.#groupOf(ep);
     const lines = (block: PassBlock): TemplateLines => this.#blockOf(choice, block);
     const blocks = { ends: lines('ends'), attention: lines('attention'), moe: lines('moe'), mlp: lines('mlp') };
-    const weights = keptIn(this.#weights, `${tp} ${etp} ${ep > 1} ${sequenceParallel}`, () => {
-      const layout = smallest(choice.layout, this.#experts, 'moe');
+    const weights = keptIn(this.#weights, `${tp} ${etp} ${group} ${sequenceParallel}`, () => {
+      const layout = smallest(choice.layout, group, 'moe');
       const templates = Object.fromEntries(passBlocks.flatMap((block) => Object.entries(blocks[block].templates)));
       return {
         compiled: partElements({ ...this.#stepOf(choice), layout }, templates),
@@ -284,7 +297,7 @@ export class MemoryTable {
 
   #blockOf(choice: MemoryChoice, block: PassBlock): TemplateLines {
     const { convention, step } = this.#setting;
-    const layout = smallest(choice.layout, this.#experts, block);
+    const layout = smallest(choice.layout, this.#groupOf(choice.layout.ep), block);
     const recompute = ofBlock(recomputeUnder(convention, choice.recompute ?? 'none'), block);
     const activationAgain = block === 'moe' && choice.activationAgain === true;
     const { tp, cp, ep, etp, sequenceParallel } = layout;

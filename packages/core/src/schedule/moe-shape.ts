@@ -82,26 +82,49 @@ const expectedSent = (shape: MoeShape): number => (kept(shape) * shape.topK * sh
 /** Picks of one token that can lie with one rank's experts. */
 const picksOfRank = ({ topK, experts, layout }: MoeShape): number => Math.min(topK, experts / layout.ep);
 
+/** Rows that so many experts take of one replica's tokens at most: no bound where none are dropped. */
+const capacityOf = ({ capacityFactor, topK, tokens, experts }: MoeShape, of: number): number =>
+  capacityFactor === undefined ? Infinity : of * Math.ceil((capacityFactor * topK * tokens) / experts);
+
+/** Rows that a rank's experts take at most of all replicas that have tokens in the expert group. */
+function capacityOfRank(shape: MoeShape): number {
+  const { tp, etp, ep } = shape.layout;
+  return Math.ceil((etp * ep) / tp) * capacityOf(shape, shape.experts / ep);
+}
+
 /** Rows by a rule of routing: what is expected of them, and the most they can be. */
 export const routedRows = (rule: RowRule, expected: number, max: number): Size => ({ rule, expected, max });
 
 /** Rows of this rank's own slice: k a token, fewer only by capacity. */
 export const sentSize = (shape: MoeShape): Size =>
-  routedRows(sentRows, expectedSent(shape), shape.topK * longestSlice(shape));
+  routedRows(
+    sentRows,
+    expectedSent(shape),
+    Math.min(shape.topK * longestSlice(shape), capacityOf(shape, shape.experts)),
+  );
 
 /** Rows that the slice-wise all_to_all brings. */
 export const receivedSize = (shape: MoeShape): Size =>
-  routedRows(receivedRows, expectedSent(shape), picksOfRank(shape) * longestSlice(shape) * shape.layout.ep);
+  routedRows(
+    receivedRows,
+    expectedSent(shape),
+    Math.min(picksOfRank(shape) * longestSlice(shape) * shape.layout.ep, capacityOfRank(shape)),
+  );
 
 /** Rows of this rank's experts. */
 export function expertSize(shape: MoeShape): Size {
   const { etp, ep } = shape.layout;
-  return routedRows(expertRows, expectedSent(shape) * etp, picksOfRank(shape) * longestSlice(shape) * etp * ep);
+  const picked = picksOfRank(shape) * longestSlice(shape) * etp * ep;
+  return routedRows(expertRows, expectedSent(shape) * etp, Math.min(picked, capacityOfRank(shape)));
 }
 
 /** Rows of all slices of this rank's replica. */
 export const replicaSize = (shape: MoeShape): Size =>
-  routedRows(replicaRows, kept(shape) * shape.topK * shape.tokens, shape.topK * shape.tokens);
+  routedRows(
+    replicaRows,
+    kept(shape) * shape.topK * shape.tokens,
+    Math.min(shape.topK * shape.tokens, capacityOf(shape, shape.experts)),
+  );
 
 /** A region of token rows or of expert rows in the layer's activation type. */
 export const rowsRegion = ({
