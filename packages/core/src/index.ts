@@ -74,6 +74,7 @@ export {
 } from './model/index.js';
 export {
   checkModelLayout,
+  checkRunLayout,
   coordinates,
   formatLayout,
   type Group,

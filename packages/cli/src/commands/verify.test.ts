@@ -97,12 +97,25 @@ describe('monta verify', () => {
     expect(JSON.parse(json.out)).toMatchObject({ passed: false });
   });
 
+  it('says where there are more chunks than rows', async () => {
+    const flags = [fixture('tiny-olmoe'), '--dispatcher', 'sliced', '--chunks'];
+    expect(await verify(...flags, '200/1')).toMatchObject({
+      code: 0,
+      err: expect.stringMatching(/200 chunks, and no expert gets more than \d+ rows of a slice/) as string,
+    });
+    expect(await verify(...flags, '3/2')).toMatchObject({ code: 0, err: '' });
+  });
+
   const olmoe = fixture('tiny-olmoe');
   it.each<[string, string[], RegExp]>([
     ['a layout of unknown degrees', [olmoe, '--layout', 'xp=2'], /--layout.*xp/],
     ['more TP than heads', [fixture('tiny-mixtral'), '--layout', 'tp=3'], /tp=3 does not divide/],
     ['EP that does not divide the experts', [olmoe, '--layout', 'dp=3,ep=3'], /ep=3/],
     ['chunks that are none', [olmoe, '--chunks', '0'], /--chunks +"0" are no chunk counts\n +expected/],
+    ['more chunks than any run has', [olmoe, '--chunks', '1000'], /--chunks +"1000" are no .*\n +expected .*1 to 256/],
+    ['more backward chunks', [olmoe, '--chunks', '2/257'], /--chunks +"2\/257" are no chunk counts/],
+    ['a pipeline', [olmoe, '--layout', 'pp=2'], /--layout +pp: pp=2: .*not run\n +expected pp=1/],
+    ['context parallelism', [olmoe, '--layout', 'cp=2'], /--layout +cp: cp=2: .*not run\n +expected cp=1/],
     ['a dispatcher that is none', [olmoe, '--dispatcher', 'teleported'], /teleported/],
     ['auto', [olmoe, '--dispatcher', 'auto'], /--dispatcher +auto chooses by speed/],
     ['a backend that is none', [olmoe, '--backend', 'gloo'], /^--backend: "gloo" is not one of local, mpi, nccl/],

@@ -1,10 +1,12 @@
 /** `monta verify`: every quantity's largest error beside its tolerance. */
 import {
+  checkRunLayout,
   searchedHalves,
   formatDispatch,
   formatLayout,
   InputError,
   type Layout,
+  limits,
   parseDispatch,
   parseLayout,
   type Strategy,
@@ -35,13 +37,15 @@ class PastTolerance extends Error {
 
 function chunksOf(text: string | undefined): Strategy['chunks'] {
   if (text === undefined) return { forward: 1, backward: 1 };
-  const match = /^([1-9]\d{0,3})(?:\/([1-9]\d{0,3}))?$/u.exec(text);
-  if (!match)
+  const [forward, backward = forward, ...more] = text.split('/').map((count) => (/^\d+$/u.test(count) ? +count : NaN));
+  const isCount = (count: number | undefined): count is number =>
+    count !== undefined && count >= 1 && count <= limits.chunks;
+  if (!isCount(forward) || !isCount(backward) || more.length > 0)
     throw new InputError(`"${text}" are no chunk counts`, {
       file: '--chunks',
-      expected: 'a count, or forward/backward like 3/2',
+      expected: `a count from 1 to ${limits.chunks}, or forward/backward like 3/2`,
     });
-  return { forward: Number(match[1]), backward: Number(match[2] ?? match[1]) };
+  return { forward, backward };
 }
 
 /** The strategies asked for: one, or all that serve the layout. */
@@ -86,6 +90,19 @@ function show(console: Console, folder: string, layout: Layout, results: readonl
   );
 }
 
+/** Says where there were more chunks than rows to cut. */
+function noteEmptyChunks(console: Console, results: readonly Verification[]): void {
+  const [wide] = results.filter(
+    ({ strategy: { chunks }, sliceTokens }) => Math.max(chunks.forward, chunks.backward) > sliceTokens,
+  );
+  if (wide === undefined) return;
+  const { forward, backward } = wide.strategy.chunks;
+  console.note(
+    `${Math.max(forward, backward)} chunks, and no expert gets more than ${wide.sliceTokens} rows of a slice: ` +
+      'the chunks beyond were run without rows',
+  );
+}
+
 function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Launcher {
   if (dtype === 'bf16' && (device !== 'cuda' || backend === 'nccl'))
     throw new InputError('bf16 is computed by one rank on a GPU', {
@@ -112,6 +129,7 @@ function placedLayout({ layout: text, backend, ranksPerNode }: VerifyFlags): Lay
   let layout: Layout;
   try {
     layout = parseLayout(text);
+    checkRunLayout(layout);
   } catch (error) {
     throw error instanceof InputError ? error.at({ file: '--layout' }) : error;
   }
@@ -148,6 +166,7 @@ async function verifyOn(
     ...payloadOf(flags),
   });
   const passed = results.every((result) => result.passed);
+  if (!flags.json) noteEmptyChunks(console, results);
   if (flags.json)
     console.json({
       folder,
@@ -157,7 +176,11 @@ async function verifyOn(
       dtype: flags.dtype,
       payload: flags.payload ?? null,
       passed,
-      results: results.map(({ strategy, ...rest }) => ({ dispatcher: formatDispatch(strategy), ...rest })),
+      results: results.map(({ strategy, quantities, passed: within }) => ({
+        dispatcher: formatDispatch(strategy),
+        quantities,
+        passed: within,
+      })),
     });
   else show(console, folder, layout, results);
   if (!passed) throw new PastTolerance(`${folder} is not computed as expected on ${formatLayout(layout)}`);

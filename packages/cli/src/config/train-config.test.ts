@@ -157,6 +157,8 @@ describe('trainConfigFrom', () => {
     ['layout: { tp: 3, dp: 3 }', /^train\.yaml:1:9 {2}layout: tp·cp·dp·pp = /u],
     ['layout: { tp: 8, dp: 1, ep: 1, etp: 3 }', /^train\.yaml:1:9/u],
     ['layout: tp=1,dp=8,ep=3', /ep/u],
+    ['layout: tp=2,dp=2,pp=2', /^train\.yaml:1:9 {2}pp: pp=2: .*not run\n {2}expected pp=1/u],
+    ['layout: { tp: 2, dp: 2, cp: 2 }', /^train\.yaml:1:9 {2}cp: cp=2: .*not run\n {2}expected cp=1/u],
     ['dispatch: scatered', /^train\.yaml:1:11 {2}dispatch: [^]*did you mean scattered\?/u],
     ['dispatch: { dispatch: sliced }', /"combine" is missing/u],
     ['dispatch: { strategy: sliced, combine: sliced }', /either strategy, or/u],

@@ -6,6 +6,7 @@
 import { dirname, isAbsolute, resolve } from 'node:path';
 import {
   checkModelLayout,
+  checkRunLayout,
   type Cluster,
   clusterFrom,
   countUpTo,
@@ -214,7 +215,9 @@ function layoutOf(
   const spare = backend.kind === 'local';
   const field = map?.get('layout');
   const check = (placed: Placed) => {
-    if (placed.layout !== 'auto') checkModelLayout(model, placed.layout);
+    if (placed.layout === 'auto') return placed;
+    checkRunLayout(placed.layout);
+    checkModelLayout(model, placed.layout);
     return placed;
   };
   if (override === undefined && field !== undefined)

@@ -44,6 +44,24 @@ export function checkModelLayout(
   });
 }
 
+/** Throws `InputError` for pipelines and context parallelism, which are planned and priced, and not run here. */
+export function checkRunLayout({ pp, cp }: Layout): void {
+  must({
+    holds: pp === 1,
+    path: 'pp',
+    message: `pp=${pp}: stages of a pipeline are planned here, not run`,
+    expected: 'pp=1',
+    hint: 'leave pp out; more tp, ep or dp use the same ranks',
+  });
+  must({
+    holds: cp === 1,
+    path: 'cp',
+    message: `cp=${cp}: context parallelism is planned here, not run`,
+    expected: 'cp=1',
+    hint: 'leave cp out; tp with sp splits what a sequence keeps',
+  });
+}
+
 function checkHeads(model: MoeModel, { tp }: Layout, replicateKeyValues: boolean): void {
   const { attentionHeads: heads, keyValueHeads: keyValues, name } = model;
   must({

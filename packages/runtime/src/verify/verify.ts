@@ -1,5 +1,13 @@
 /** Recomputes what a folder expects on given ranks and strategies, and tells the largest error of every quantity. */
-import { checkModelLayout, worldSize, type Layout, type MoeModel, type Payload, type Strategy } from '@monta/core';
+import {
+  checkModelLayout,
+  checkRunLayout,
+  worldSize,
+  type Layout,
+  type MoeModel,
+  type Payload,
+  type Strategy,
+} from '@monta/core';
 import { greatestCommonDivisor } from '@monta/core/units';
 import { localLauncher, type Launcher } from '../launch/index.js';
 import { compareRounded, fp8Tolerances, roundedTolerances } from './compare-rounded.js';
@@ -16,6 +24,8 @@ export interface Verification {
   readonly quantities: readonly QuantityError[];
   /** Whether all are within tolerance. */
   readonly passed: boolean;
+  /** Tokens of the longest slice of a replica: no expert gets more rows of one. */
+  readonly sliceTokens: number;
 }
 
 /** What is verified: a folder, on a layout, with strategies. */
@@ -70,6 +80,7 @@ function jobOf(
 export async function verifyAll(cases: readonly VerifyCase[], options: VerifyOptions = {}): Promise<Verification[][]> {
   const expected = cases.map(({ folder, layout }) => {
     const read = readExpected(folder);
+    checkRunLayout(layout);
     checkModelLayout(read.model, layout);
     return read;
   });
@@ -79,21 +90,24 @@ export async function verifyAll(cases: readonly VerifyCase[], options: VerifyOpt
   if (others.length > 0)
     throw new RangeError(`cases of ${[...sizes].join(' and ')} ranks do not fit into one job of ranks`);
   const { launch } = options.launcher ?? localLauncher;
+  const jobs = cases.map((one, index) => jobOf(expected[index], one, options));
   const results = (await launch({
     ranks,
     memoryBytes,
     maximumMemoryBytes: 32 * memoryBytes,
     workerModule: new URL('./verify.worker.ts', import.meta.url),
-    workerData: cases.map((one, index) => jobOf(expected[index], one, options)),
+    workerData: jobs,
     signal: options.signal,
   })) as RankComputation[][][];
-  return cases.map(({ strategies }, place) =>
+  return cases.map(({ layout, strategies }, place) =>
     strategies.map((strategy, index) => {
       const computed = results.flatMap((ofRank) => ofRank[place]?.[index] ?? []);
       const limits = options.payload !== undefined ? fp8Tolerances : roundedTolerances;
       const exact = options.dtype !== 'bf16' && options.payload === undefined;
       const quantities = exact ? compare(expected[place], computed) : compareRounded(expected[place], computed, limits);
-      return { strategy, quantities, passed: quantities.every(({ passed }) => passed) };
+      const { sequence, sequences } = jobs[place].step;
+      const sliceTokens = Math.ceil((sequence * sequences) / layout.tp);
+      return { strategy, quantities, passed: quantities.every(({ passed }) => passed), sliceTokens };
     }),
   );
 }
