@@ -60,12 +60,17 @@ export function memorySharing({
     : (rule.gradients && !rule.weights ? microBatches : 1) * beside(c.exposedDp, gradients, stage.backward) +
       beside(c.exposedDp, rule.optimizer ? weights : gradients, stage.forward);
   const shardsSeconds = (shards: WeightShards): number => {
-    const rings = shardRings(links, layout, shards);
+    const [ofDense, ofExpert] = [
+      shardRings(links, layout, 'dense', shards.dense),
+      shardRings(links, layout, 'expert', shards.expert),
+    ];
     const [dense, expert] = [shards.dense > 1 ? stage.dense : 0, shards.expert > 1 ? stage.expert : 0];
-    const gather = bothSeconds(rings.gather, dense * weightBytes, expert * weightBytes);
-    const reduce = setting.frozen ? 0 : bothSeconds(rings.gather, dense * c.gradientBytes, expert * c.gradientBytes);
+    const gather = bothSeconds(ofDense.gather, ofExpert.gather, dense * weightBytes, expert * weightBytes);
+    const reduce = setting.frozen
+      ? 0
+      : bothSeconds(ofDense.gather, ofExpert.gather, dense * c.gradientBytes, expert * c.gradientBytes);
     const replicas = (bytes: number): number =>
-      setting.frozen ? 0 : bothSeconds(rings.replicas, stage.dense * bytes, stage.expert * bytes);
+      setting.frozen ? 0 : bothSeconds(ofDense.replicas, ofExpert.replicas, stage.dense * bytes, stage.expert * bytes);
     return (
       beside(c.exposedDp, replicas(c.gradientBytes), stage.backward) +
       beside(c.exposedDp, replicas(weightBytes), stage.forward) +

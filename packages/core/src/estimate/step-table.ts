@@ -4,7 +4,7 @@
  * every depth of a pipeline. A test holds it against the plain form.
  */
 import type { Layout } from '../layout/layout.js';
-import { sharingRules, type WeightShards } from '../memory/index.js';
+import { sharingRules } from '../memory/index.js';
 import { binaryLogarithm } from '../units/same-everywhere.js';
 import type { StepConstants } from './constants.js';
 import { stageLine } from './exchange.js';
@@ -22,14 +22,14 @@ import {
   type PriceContext,
 } from './layer-prices.js';
 import { hostUpdateSeconds } from './host-states.js';
-import { ringLine, type Line } from './links.js';
+import { ringLine } from './links.js';
 import { nextStage, sharersInDomain, type RankOrder } from './rank-order.js';
 import { isDual, microBatchesOf, type RecomputeSetting, type RunSetting } from './run-setting.js';
 import { weightBytes } from './sharing.js';
 import { endPlace, place, placeOfDispatcher, splitLines, valuesOfKind, type SplitLines } from './split-lines.js';
 import { knownStages, type StageKind } from './stage-layers.js';
 import { bubbleSeconds, priceContext } from './step-prices.js';
-import { bothSeconds, shardRings, type ShardRings } from './weight-shards.js';
+import { shardRings, type WeightSort } from './weight-shards.js';
 
 /** What tp, ep and etp decide. */
 interface KnownSplit {
@@ -41,16 +41,25 @@ interface KnownSplit {
 /** What a layout decides. */
 interface LayoutRow {
   readonly lines: SplitLines;
-  /** Communication of CP a token, by kind of layer. */
-  readonly context: readonly number[];
-  /** Over the ranks that hold the same parameters, by the byte. */
-  readonly denseRing: Line;
-  readonly expertRing: Line;
-  /** From stage to stage, by the token of a rank. */
-  readonly hop: Line;
-  /** Of weight shards, as they are asked for. */
-  readonly shards: Map<WeightShards, ShardRings>;
+  /**
+   * Fixed seconds and slopes over the bytes of rings over the ranks that hold the same parameters; the same from stage
+   * to stage, by the token of a rank; then communication of CP a token, by kind of layer.
+   */
+  readonly values: Float64Array;
+  /** Of weight shards, by how many there are, as they are asked for: rings that gather, and those of replicas. */
+  readonly denseShards: (Float64Array | undefined)[];
+  readonly expertShards: (Float64Array | undefined)[];
 }
+
+/** Places in `values`. */
+const [denseRingAt, expertRingAt, hopAt, contextAt] = [0, 2, 4, 6];
+
+/** Places in a row of shards. */
+const [gatherAt, replicasAt] = [0, 2];
+
+/** Seconds of a line of a row over so many bytes. */
+const lineAt = (row: Float64Array, place: number, bytes: number): number =>
+  (row[place] ?? 0) + (row[place + 1] ?? 0) * bytes;
 
 /** Values of a kind of layer, or of a stage: places in scratch rows. */
 const [forwardAt, backwardAt, weightGradientAt, denseAt, expertAt, width] = [0, 1, 2, 3, 4, 5];
@@ -96,12 +105,16 @@ export class StepTable {
     const { constants: c, rates } = this.#context;
     const { frozen, sequence } = this.#setting;
     const row = this.#rowOf(setting);
-    this.#priceLayers(row, setting);
+    this.#priceLayers(row.lines, row.values, setting);
     const microBatches = microBatchesOf(setting);
     const rule = sharingRules[sharing];
-    const { denseRing, expertRing } = row;
-    const shardLines = weightShards === undefined ? undefined : this.#shardsOf(row, layout, weightShards);
-    const ringFixed = denseRing.fixed + expertRing.fixed;
+    const { values } = row;
+    const denseShards =
+      weightShards === undefined ? undefined : this.#shardsOf(row, layout, 'dense', weightShards.dense);
+    const expertShards =
+      weightShards === undefined ? undefined : this.#shardsOf(row, layout, 'expert', weightShards.expert);
+    const ringFixed = (values[denseRingAt] ?? 0) + (values[expertRingAt] ?? 0);
+    const [denseSlope, expertSlope] = [values[denseRingAt + 1] ?? 0, values[expertRingAt + 1] ?? 0];
     const [denseShare, expertShare] = rule.optimizer ? [1 / (layout.dp * layout.cp), 1 / layout.edp] : [1, 1];
     const hidden = overlap.dp ? 1 : 0;
     const [hiddenDp, hiddenFsdp] = [hidden * (1 - c.exposedDp), hidden * (1 - c.exposedFsdp)];
@@ -121,7 +134,7 @@ export class StepTable {
         backward = stageBackward;
         weightGradient = stage[weightGradientAt] ?? 0;
       }
-      const perByte = dense * denseRing.slope + expert * expertRing.slope;
+      const perByte = dense * denseSlope + expert * expertSlope;
       const gradients = ringFixed + perByte * c.gradientBytes;
       const weights = ringFixed + perByte * weightBytes;
       const after = rule.optimizer ? weights : gradients;
@@ -134,13 +147,14 @@ export class StepTable {
         const gathered = shownBeside(weights, hiddenFsdp, stageForward) + shownBeside(again, hiddenFsdp, stageBackward);
         shown = Math.max(shown, microBatches * gathered);
       }
-      if (shardLines !== undefined && weightShards !== undefined) {
+      if (denseShards !== undefined && expertShards !== undefined && weightShards !== undefined) {
         const [ofDense, ofExpert] = [weightShards.dense > 1 ? dense : 0, weightShards.expert > 1 ? expert : 0];
-        const { gather: gathers, replicas } = shardLines;
-        const gather = bothSeconds(gathers, ofDense * weightBytes, ofExpert * weightBytes);
-        const reduce = bothSeconds(gathers, ofDense * c.gradientBytes, ofExpert * c.gradientBytes) * learning;
-        const last = bothSeconds(replicas, dense * c.gradientBytes, expert * c.gradientBytes) * learning;
-        const next = bothSeconds(replicas, dense * weightBytes, expert * weightBytes) * learning;
+        const both = (at: number, denseBytes: number, expertBytes: number): number =>
+          lineAt(denseShards, at, denseBytes) + (expertShards[at] ?? 0) + (expertShards[at + 1] ?? 0) * expertBytes;
+        const gather = both(gatherAt, ofDense * weightBytes, ofExpert * weightBytes);
+        const reduce = both(gatherAt, ofDense * c.gradientBytes, ofExpert * c.gradientBytes) * learning;
+        const last = both(replicasAt, dense * c.gradientBytes, expert * c.gradientBytes) * learning;
+        const next = both(replicasAt, dense * weightBytes, expert * weightBytes) * learning;
         const every =
           shownBeside(gather, hiddenFsdp, stageForward) + shownBeside(gather + reduce, hiddenFsdp, stageBackward);
         const once = shownBeside(last, hiddenDp, stageBackward) + shownBeside(next, hiddenDp, stageForward);
@@ -153,7 +167,7 @@ export class StepTable {
     const { pp } = layout;
     let waiting = 0;
     if (pp > 1) {
-      const hop = row.hop.fixed + row.hop.slope * ((microBatch * sequence) / layout.cp / layout.tp);
+      const hop = lineAt(values, hopAt, (microBatch * sequence) / layout.cp / layout.tp);
       const others = all - period;
       waiting =
         bubbleSeconds({ schedule, pp, virtualStages, hop, others, forward, backward, weightGradient }) +
@@ -181,7 +195,8 @@ export class StepTable {
   /** One micro-batch through all layers. */
   #wholeSeconds(setting: RunSetting): number {
     const { layout } = setting;
-    this.#priceLayers({ lines: this.#splitOf(layout).lines, context: this.#contextOf(layout) }, setting);
+    const context = [...new Float64Array(contextAt), ...this.#contextOf(layout)];
+    this.#priceLayers(this.#splitOf(layout).lines, Float64Array.from(context), setting);
     this.#addUp(this.#whole);
     return (this.#stage[forwardAt] ?? 0) + (this.#stage[backwardAt] ?? 0);
   }
@@ -225,25 +240,27 @@ export class StepTable {
     return row;
   }
 
-  #shardsOf({ shards }: LayoutRow, layout: Layout, weightShards: WeightShards): ShardRings {
-    const found = shards.get(weightShards);
+  #shardsOf(row: LayoutRow, layout: Layout, sort: WeightSort, shards: number): Float64Array {
+    const known = sort === 'dense' ? row.denseShards : row.expertShards;
+    const found = known[shards];
     if (found !== undefined) return found;
-    const made = shardRings(this.#context.links, layout, weightShards);
-    shards.set(weightShards, made);
-    return made;
+    const { gather, replicas } = shardRings(this.#context.links, layout, sort, shards);
+    return (known[shards] = Float64Array.of(gather.fixed, gather.slope, replicas.fixed, replicas.slope));
   }
 
   #newRow(layout: Layout, order: RankOrder): LayoutRow {
     const { links, model } = this.#context;
     const { cp, dp, edp } = layout;
     const [inside, next] = [sharersInDomain(links, layout, order), nextStage(links, layout, order)];
-    const row = {
+    const dense = ringLine(links, dp * cp, inside.dense);
+    const expert = ringLine(links, edp, inside.expert);
+    const hop = stageLine(links, next, model.hiddenSize);
+    const rings = [dense, expert, hop].flatMap(({ fixed, slope }) => [fixed, slope]);
+    const row: LayoutRow = {
       lines: this.#splitOf(layout).lines,
-      context: this.#contextOf(layout),
-      denseRing: ringLine(links, dp * cp, inside.dense),
-      expertRing: ringLine(links, edp, inside.expert),
-      hop: stageLine(links, next, model.hiddenSize),
-      shards: new Map<WeightShards, ShardRings>(),
+      values: Float64Array.from([...rings, ...this.#contextOf(layout)]),
+      denseShards: [],
+      expertShards: [],
     };
     this.#rows[order].set(layout, row);
     return row;
@@ -273,8 +290,8 @@ export class StepTable {
     return again;
   }
 
-  /** Passes of a micro-batch through a layer of each kind, and the ends. */
-  #priceLayers({ lines, context }: Pick<LayoutRow, 'lines' | 'context'>, setting: RunSetting): void {
+  /** Passes of a micro-batch through a layer of each kind, and the ends. `ofLayout`: as `LayoutRow.values`. */
+  #priceLayers(lines: SplitLines, ofLayout: Float64Array, setting: RunSetting): void {
     const { constants: c, rates, imbalance } = this.#context;
     const { frozen, sequence } = this.#setting;
     const tokens = (setting.microBatch * sequence) / setting.layout.cp;
@@ -295,7 +312,7 @@ export class StepTable {
       const elements = values[place.elements] ?? 0;
       const attention = values[place.attention] ?? 0;
       const tp = (values[place.tp] ?? 0) * shownTp;
-      const cp = (context[kind] ?? 0) * tokens;
+      const cp = (ofLayout[contextAt + kind] ?? 0) * tokens;
       const ep = (values[exchangeAt] ?? 0) * shownEp;
       const epBackward = (values[exchangeAt + 1] ?? 0) * shownEp;
       const dense = values[place.dense] ?? 0;

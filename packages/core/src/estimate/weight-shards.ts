@@ -11,40 +11,29 @@ import { ranksInDomain, ringLine, type Line, type Links } from './links.js';
 
 /** Rings over the shards of weights, and over their replicas, by the byte that a rank computes with. */
 export interface ShardRings {
-  readonly gather: SortedLines;
-  readonly replicas: SortedLines;
+  readonly gather: Line;
+  readonly replicas: Line;
 }
 
 /** Of dense weights, and of the experts'. */
-interface SortedLines {
-  readonly dense: Line;
-  readonly expert: Line;
-}
+export type WeightSort = 'dense' | 'expert';
 
-/** Seconds of both rings over so many bytes. */
-export const bothSeconds = ({ dense, expert }: SortedLines, denseBytes: number, expertBytes: number): number =>
-  dense.fixed + dense.slope * denseBytes + expert.fixed + expert.slope * expertBytes;
-
-/** Replicas reduce their shard of the bytes. */
+/** Over so many shards of weights of a sort. Replicas reduce their shard of the bytes. */
 export function shardRings(
   links: Links,
   { tp, cp, dp, ep, etp, edp }: Layout,
-  { dense: denseShards, expert: expertShards }: WeightShards,
+  sort: WeightSort,
+  shards: number,
 ): ShardRings {
-  const [denseStride, expertStride] = [tp, etp * ep];
-  const ring = (ranks: number, stride: number): Line => ringLine(links, ranks, ranksInDomain(links, ranks, stride));
-  const replicas = (ranks: number, stride: number, shards: number): Line => {
-    const { fixed, slope } = ring(ranks / shards, stride * shards);
-    return { fixed, slope: slope / shards };
-  };
-  return {
-    gather: { dense: ring(denseShards, denseStride), expert: ring(expertShards, expertStride) },
-    replicas: {
-      dense: replicas(dp * cp, denseStride, denseShards),
-      expert: replicas(edp, expertStride, expertShards),
-    },
-  };
+  const [ranks, stride] = sort === 'dense' ? [dp * cp, tp] : [edp, etp * ep];
+  const ring = (over: number, apart: number): Line => ringLine(links, over, ranksInDomain(links, over, apart));
+  const { fixed, slope } = ring(ranks / shards, stride * shards);
+  return { gather: ring(shards, stride), replicas: { fixed, slope: slope / shards } };
 }
+
+/** Seconds of the rings of both sorts over so many bytes. */
+export const bothSeconds = (dense: Line, expert: Line, denseBytes: number, expertBytes: number): number =>
+  dense.fixed + dense.slope * denseBytes + expert.fixed + expert.slope * expertBytes;
 
 /** Shards up to a node's ranks, each a multiple of the one before. */
 export const shardSizes = [2, 4, 8] as const;

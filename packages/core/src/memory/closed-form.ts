@@ -11,8 +11,9 @@ import type { StepShape } from '../schedule/step-shape.js';
 import { maxOf } from '../units/index.js';
 import { stagePasses } from './in-flight.js';
 import { costsRow, gatheredAt, type Cost, type NamedCosts } from './pass-costs.js';
-import { inOneRow, PassPeaks } from './pass-peaks.js';
+import { inOneRow, PassPeaks, writeBackwards } from './pass-peaks.js';
 import { memoryStep, stageProgram, timelineOptions, type MemorySetting } from './setting.js';
+import { bytesWhileRunning, templateLifetimes } from './template-lifetimes.js';
 import { isTransient, memoryTimeline, type TimelineOptions } from './timeline.js';
 
 /** Templates that start a micro-batch's stream, or its gradient. */
@@ -49,22 +50,12 @@ export class Costs implements NamedCosts {
     return this.whileRunningOf(name, [this])[0] ?? [];
   }
 
-  /** The same of each of several that differ in rows alone: the template is compiled once. */
+  /** The same of each of several that differ in rows alone: lifetimes are worked out once. */
   whileRunningOf(name: string, others: readonly Costs[]): (readonly number[])[] {
     const template = this.#templates[name];
     if (template === undefined) return others.map(() => []);
-    const node = { template: name, layer: 0, microBatch: 0, pass: 'forward', after: [] } as const;
-    const compiled = compile({ stage: 0, templates: { [name]: template }, nodes: [node] });
-    const counts = freshRegions(template, this.#templates);
-    return others.map((other) => {
-      const bytes: number[] = [];
-      const { rowsOf } = other.#options;
-      const regions = new Map(other.#templates[name]?.regions.map((region) => [region.id, region]));
-      const ownRows: TimelineOptions['rowsOf'] = (rows, instance) =>
-        rowsOf(regions.get(instance.region.id)?.rows ?? rows, instance);
-      memoryTimeline(compiled, { ...other.#options, rowsOf: ownRows, counts, watch: (live) => bytes.push(live) });
-      return bytes;
-    });
+    const lifetimes = templateLifetimes(template, freshRegions(template, this.#templates), this.#options.freed);
+    return others.map((other) => bytesWhileRunning(lifetimes, other.#templates[name]?.regions ?? [], other.#options));
   }
 
   kept(name: string): number {
@@ -116,7 +107,8 @@ export function closedPeak(setting: MemorySetting, stage: number, program = stag
   if (hasOwnOrder(step)) return memoryTimeline(compile(program), timelineOptions(setting)).peak.bytes;
   const peaks = new PassPeaks();
   peaks.costs.set(costsRow(new Costs(program.templates, timelineOptions(setting))));
+  writeBackwards(peaks.costs, step.recompute === 'full');
   writeGathered(peaks.gathered, program);
-  peaks.begin(inOneRow([stagePasses(step, stage)]), step.recompute === 'full');
+  peaks.begin(inOneRow([stagePasses(step, stage)]));
   return peaks.next();
 }

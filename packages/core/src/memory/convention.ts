@@ -126,7 +126,9 @@ function applied(template: Template, { kept, absent, sliced, beside }: Rules, st
     return [sliced.has(region.id) && region.life === 'saved' ? { ...region, rows } : region];
   });
   const declared = new Set(regions.map(({ id }) => id));
+  const accompanied = new Set(beside.map(({ of }) => of));
   const operations = template.operations.map((operation): Operation => {
+    if (operation.uses.every(({ region }) => declared.has(region) && !accompanied.has(region))) return operation;
     const uses = operation.uses.filter(({ region }) => declared.has(region));
     const more = beside.filter(({ of, region }) => {
       if (!uses.some((use) => use.region === of)) return false;

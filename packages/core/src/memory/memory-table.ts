@@ -7,19 +7,19 @@ import type { Layout } from '../layout/layout.js';
 import { resolveLayout } from '../layout/resolve.js';
 import type { MoeModel } from '../model/model.js';
 import type { Recompute, RecomputeModule } from '../schedule/recompute.js';
-import { blockTemplates, passBlocks, type PassBlock } from '../schedule/step.js';
+import type { Template } from '../schedule/schedule.js';
+import { blockTemplates, passBlocks, wholeTemplates, type PassBlock } from '../schedule/step.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { asConvention, recomputeUnder } from './convention.js';
 import { ChunkKinds, foldedPasses, stagePasses } from './in-flight.js';
+import { elementsAt, holdingRow, partRow } from './element-rows.js';
 import { gatheredAt } from './pass-costs.js';
-import { inOneRow, PassPeaks, type StagesPasses } from './pass-peaks.js';
+import { inOneRow, PassPeaks, read, type StagesPasses } from './pass-peaks.js';
 import { fewMicroBatches, memoryStep, timelineOptions, type MemorySetting } from './setting.js';
 import {
   foldedHolding,
   fullStages,
-  kindsHeld,
   partElements,
-  stageElements,
   stageHolding,
   withExperts,
   type PartElements,
@@ -93,7 +93,6 @@ function smallest({ tp, cp, etp, sequenceParallel }: Layout, group: number, bloc
 /** Passes of one split of the layers. */
 interface Entry {
   readonly costs: CostLines;
-  readonly whole: boolean;
   readonly weights: Weights;
 }
 
@@ -107,8 +106,14 @@ interface Weights {
 
 interface RankWeights {
   readonly parts: PartElements;
-  /** By the kinds of layers that a stage holds. */
-  readonly standInBytes: Readonly<Record<ReturnType<typeof kindsHeld>, number>>;
+  /** `partRow`, with what stands in for fused gradients. */
+  readonly row: Float64Array;
+}
+
+/** Templates of a block that keep all they make, and the step whose they are. */
+interface WholeBlock {
+  readonly step: StepShape;
+  readonly templates: readonly Template[];
 }
 
 interface Holding {
@@ -119,7 +124,8 @@ interface Holding {
 /** Stages among which the fullest is. */
 interface Stages {
   readonly passes: StagesPasses;
-  readonly holdings: readonly StageHolding[];
+  /** `holdingRow` of each. */
+  readonly holdings: Int32Array;
 }
 
 /** What a map holds at a key, made where it holds nothing. */
@@ -144,6 +150,8 @@ export class MemoryTable {
   /** By recomputation, of which there are few, and whether activations are computed again; then by degrees. */
   readonly #entries: readonly [Map<Recompute, Map<number, Entry>>, Map<Recompute, Map<number, Entry>>];
   readonly #blocks = new Map<string, TemplateLines>();
+  /** By what splits a block: its templates before recomputation, at both numbers of sequences. */
+  readonly #wholes = new Map<string, readonly [WholeBlock, WholeBlock]>();
   readonly #weights = new Map<string, Weights>();
   /** By pp, then by rounds and virtual stages. */
   readonly #stages = new Map<number, Map<number, Stages>>();
@@ -170,21 +178,31 @@ export class MemoryTable {
   /** Bytes of the fullest device. Throws `InputError`. */
   totalBytes(choice: MemoryChoice, overheads: Overheads = gpuOverheads): number {
     const { layout, sequences, sharing, hostStates = false, weightShards = noShards } = choice;
-    const { costs, whole, weights: ofSplit } = this.#entryOf(choice);
-    const { parts, standInBytes } = ofSplit.known.get(layout.ep) ?? this.#weightsOf(ofSplit, layout.ep);
+    const { costs, weights: ofSplit } = this.#entryOf(choice);
+    const { parts, row: ofRank } = ofSplit.known.get(layout.ep) ?? this.#weightsOf(ofSplit, layout.ep);
     const peaks = this.#peaks;
     costs.write(peaks.costs, (sequences * this.#setting.step.sequence) / layout.cp);
     this.#writeGathered(layout, sharing, weightShards, parts);
     const { passes, holdings } = this.#stagesOf(choice);
-    peaks.begin(passes, whole);
+    peaks.begin(passes);
     const { own, shared } = this.#rates[hostStates ? 'host' : 'device'][sharing];
     const sharers = layout.dp * layout.cp;
     let most = 0;
-    for (const holding of holdings) {
-      const { dense, expert } = stageElements(holding, parts).all;
+    for (let at = 0; at < holdings.length;) {
+      const [moe, mlp, end] = [read(holdings, at), read(holdings, at + 1), read(holdings, at + 2)];
+      let dense = read(ofRank, end) + moe * read(ofRank, elementsAt.moe) + mlp * read(ofRank, elementsAt.mlp);
+      let expert =
+        read(ofRank, end + 1) + moe * read(ofRank, elementsAt.moe + 1) + mlp * read(ofRank, elementsAt.mlp + 1);
+      const standInBytes = read(ofRank, read(holdings, at + 3));
+      const next = at + 5 + read(holdings, at + 4);
+      for (at += 5; at < next; at++) {
+        const place = read(holdings, at);
+        dense += read(ofRank, place);
+        expert += read(ofRank, place + 1);
+      }
       const kept = Math.ceil(dense / weightShards.dense) + Math.ceil(expert / weightShards.expert);
       const split = Math.ceil(dense / sharers) + Math.ceil(expert / layout.edp);
-      most = Math.max(most, kept * own + split * shared + standInBytes[kindsHeld(holding)] + peaks.next());
+      most = Math.max(most, kept * own + split * shared + standInBytes + peaks.next());
     }
     const communicationBytes = communicators(layout) * overheads.communicatorBytes;
     return beside({ bytes: most, standInBytes: 0, communicationBytes }, overheads).totalBytes;
@@ -220,10 +238,8 @@ export class MemoryTable {
     const parts = withExperts(compiled, compiledEp / ep);
     const standIns = (kinds: Elements): number =>
       standInsOf(convention, precisions[precision], kinds, this.#experts / ep);
-    const made = {
-      parts,
-      standInBytes: { moe: standIns(parts.moe), mlp: standIns(parts.mlp), mixed: standIns(parts.mixed) },
-    };
+    const standInBytes = { moe: standIns(parts.moe), mlp: standIns(parts.mlp), mixed: standIns(parts.mixed) };
+    const made = { parts, row: partRow(parts, standInBytes) };
     known.set(ep, made);
     return made;
   }
@@ -258,7 +274,7 @@ export class MemoryTable {
     const passes = folded ? foldedPasses : stagePasses;
     return {
       passes: inOneRow(holdings.map(({ stage }) => passes(step, stage, this.#kinds))),
-      holdings: holdings.map(({ holding }) => holding),
+      holdings: holdingRow(holdings.map(({ holding }) => holding)),
     };
   }
 
@@ -292,7 +308,7 @@ export class MemoryTable {
         known: new Map<number, RankWeights>(),
       };
     });
-    return { costs: new CostLines(Object.values(blocks)), whole: choice.recompute === 'full', weights };
+    return { costs: new CostLines(Object.values(blocks), choice.recompute === 'full'), weights };
   }
 
   #blockOf(choice: MemoryChoice, block: PassBlock): TemplateLines {
@@ -301,14 +317,23 @@ export class MemoryTable {
     const recompute = ofBlock(recomputeUnder(convention, choice.recompute ?? 'none'), block);
     const activationAgain = block === 'moe' && choice.activationAgain === true;
     const { tp, cp, ep, etp, sequenceParallel } = layout;
-    const key = `${block} ${tp} ${cp} ${ep} ${etp} ${sequenceParallel} ${String(recompute)} ${activationAgain}`;
-    const at = (sequences: number): CompiledAt => {
-      const one = { ...this.#stepOf(choice), layout, sequences: sequences * cp, recompute };
-      const templates = hasBlock(step.model, block) ? blockTemplates(one, block) : {};
-      const program = asConvention({ stage: 0, templates, nodes: [] }, convention, one, { activationAgain });
-      return { tokens: sequences * step.sequence, templates: program.templates };
-    };
-    return keptIn(this.#blocks, key, () => templateLines(block, [at(few), at(many)], timelineOptions(this.#setting)));
+    const degrees = `${block} ${tp} ${cp} ${ep} ${etp} ${sequenceParallel}`;
+    return keptIn(this.#blocks, `${degrees} ${String(recompute)} ${activationAgain}`, () => {
+      const [ofFew, ofMany] = keptIn(this.#wholes, degrees, () => {
+        const at = (sequences: number): WholeBlock => {
+          const one = { ...this.#stepOf(choice), layout, sequences: sequences * cp };
+          return { step: one, templates: hasBlock(step.model, block) ? wholeTemplates(one, block) : [] };
+        };
+        return [at(few), at(many)] as const;
+      });
+      const compiledAt = (sequences: number, { step: one, templates: whole }: WholeBlock): CompiledAt => {
+        const templates = blockTemplates(whole, block, recompute);
+        const program = asConvention({ stage: 0, templates, nodes: [] }, convention, one, { activationAgain });
+        return { tokens: sequences * step.sequence, templates: program.templates };
+      };
+      const both = [compiledAt(few, ofFew), compiledAt(many, ofMany)] as const;
+      return templateLines(block, both, timelineOptions(this.#setting));
+    });
   }
 }
 

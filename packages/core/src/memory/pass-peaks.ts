@@ -5,11 +5,15 @@
 import type { ChunkKind, Run, StagePasses } from './in-flight.js';
 import { costAt, costsWidth, gatheredAt, gatheredWidth, partAt } from './pass-costs.js';
 
-/** Bytes of one layer's backward, relative to what is held before it; one block behind the other. */
-const blockAt = { moe: 0, mlp: 3 } as const;
+/** Bytes of one layer's backward, relative to what is held before it, behind a row's costs; one block after the other. */
+const blockAt = { moe: costsWidth, mlp: costsWidth + 3 } as const;
 const [againAt, peakAt, changeAt] = [0, 1, 2];
 
-const read = (row: Float64Array, place: number): number => row[place] ?? 0;
+/** Numbers behind a row's costs. */
+const backwardsWidth = 6;
+
+/** A number of a row. */
+export const read = (row: Float64Array | Int32Array, place: number): number => row[place] ?? 0;
 
 /** Weights of a unit that are whole while it is at work. */
 const weightsOf = (gathered: Float64Array, unit: keyof typeof gatheredAt): number => read(gathered, gatheredAt[unit]);
@@ -46,21 +50,17 @@ export function inOneRow(stages: readonly StagePasses[]): StagesPasses {
 
 /** Rows are written by who asks, then `begin` is called, then each stage is asked for in turn. */
 export class PassPeaks {
-  /** As `costAt` says. */
-  readonly costs = new Float64Array(costsWidth);
+  /** As `costAt` says, with what `writeBackwards` writes. */
+  readonly costs = new Float64Array(costsWidth + backwardsWidth);
   /** As `gatheredAt` says. */
   readonly gathered = new Float64Array(gatheredWidth);
-  readonly #layers = new Float64Array(6);
   /** By the place of a kind: what is held behind its forward, and what its passes need. */
   #held = new Float64Array(0);
   #passes = new Float64Array(0);
   #stages: StagesPasses = { kinds: [], row: new Int32Array(0) };
   #read = 0;
 
-  /** `whole`: layers are computed again from their input. */
-  begin(stages: StagesPasses, whole: boolean): void {
-    this.#layerBackward('moe', whole);
-    this.#layerBackward('mlp', whole);
+  begin(stages: StagesPasses): void {
     const { kinds } = stages;
     if (kinds.length > this.#held.length) {
       this.#held = new Float64Array(2 * kinds.length);
@@ -78,12 +78,13 @@ export class PassPeaks {
   /** The most bytes that the passes of the next stage hold at a time. */
   next(): number {
     const { kinds, row } = this.#stages;
+    const [passes, held, count] = [this.#passes, this.#held, kinds.length];
     let peak = 0;
     let at = this.#read;
-    const states = row[at++] ?? 0;
+    const states = read(row, at++);
     for (let state = 0; state < states; state++) {
-      let bytes = read(this.#passes, row[at++] ?? 0);
-      for (let place = 0; place < kinds.length; place++) bytes += (row[at++] ?? 0) * read(this.#held, place);
+      let bytes = read(passes, read(row, at++));
+      for (let place = 0; place < count; place++) bytes += read(row, at++) * read(held, place);
       if (bytes > peak) peak = bytes;
     }
     this.#read = at;
@@ -146,7 +147,7 @@ export class PassPeaks {
     for (let index = runs.length - 1; index >= 0; index--) {
       const { block, layers } = runs[index];
       const at = blockAt[block];
-      const change = read(this.#layers, at + changeAt);
+      const change = read(costs, at + changeAt);
       const [end, next] = [layers - 1, weightsAt(gathered, runs, index - 1, embeddingWeights)];
       const weights = weightsOf(gathered, block);
       const gradients = gradientsOf(gathered, block);
@@ -154,7 +155,7 @@ export class PassPeaks {
       let most = weights + gradientsBefore + (end === 0 ? next : weights);
       if (end > 0) most = Math.max(most, end * change + weights + next + gradients);
       if (end > 1) most = Math.max(most, Math.max(change, (end - 1) * change) + 2 * weights + gradients);
-      const beyond = Math.max(read(this.#layers, at + againAt), gradients + read(this.#layers, at + peakAt));
+      const beyond = Math.max(read(costs, at + againAt), gradients + read(costs, at + peakAt));
       backward = Math.max(backward, now + most + beyond);
       now += layers * change;
       gradientsBefore = gradients;
@@ -163,33 +164,38 @@ export class PassPeaks {
     const ends = embeddingWeights + gradientsOf(gathered, 'embedding') + gradientsBefore;
     return Math.max(backward, now + read(costs, costAt.embedding + partAt.backwardPeak) + ends);
   }
+}
 
-  /** A layer's highest before gradients of weights are made (while it is computed again), its peak, what it leaves. */
-  #layerBackward(block: Run['block'], whole: boolean): void {
-    const { costs } = this;
-    const { attention } = costAt;
-    const own = costAt[block];
-    // The stream that attention computes again is there until the feed-forward has been computed again.
-    const stream = whole ? read(costs, costAt.again) : 0;
-    const attentionAgain = read(costs, attention + partAt.againKept);
-    const blockAgain = read(costs, own + partAt.againKept);
-    let [now, again] = [0, 0];
-    if (whole) {
-      again = read(costs, attention + partAt.againPeak);
-      now += attentionAgain;
-    }
-    again = Math.max(again, now + read(costs, own + partAt.againPeak));
-    now += blockAgain - stream;
-    let peak = now + read(costs, own + partAt.backwardPeak);
-    now -= blockAgain + read(costs, own + partAt.forwardKept);
-    if (!whole) {
-      peak = Math.max(peak, now + read(costs, attention + partAt.againPeak));
-      now += attentionAgain;
-    }
-    peak = Math.max(peak, now + read(costs, attention + partAt.backwardPeak));
-    now -= attentionAgain - stream + read(costs, attention + partAt.forwardKept);
-    this.#layers[blockAt[block] + againAt] = again;
-    this.#layers[blockAt[block] + peakAt] = peak;
-    this.#layers[blockAt[block] + changeAt] = now;
+/** Writes what layers' backwards hold behind a row's costs. `whole`: layers are computed again from their input. */
+export function writeBackwards(costs: Float64Array, whole: boolean): void {
+  writeBackward(costs, 'moe', whole);
+  writeBackward(costs, 'mlp', whole);
+}
+
+/** A layer's highest before gradients of weights are made (while it is computed again), its peak, what it leaves. */
+function writeBackward(costs: Float64Array, block: Run['block'], whole: boolean): void {
+  const { attention } = costAt;
+  const own = costAt[block];
+  // The stream that attention computes again is there until the feed-forward has been computed again.
+  const stream = whole ? read(costs, costAt.again) : 0;
+  const attentionAgain = read(costs, attention + partAt.againKept);
+  const blockAgain = read(costs, own + partAt.againKept);
+  let [now, again] = [0, 0];
+  if (whole) {
+    again = read(costs, attention + partAt.againPeak);
+    now += attentionAgain;
   }
+  again = Math.max(again, now + read(costs, own + partAt.againPeak));
+  now += blockAgain - stream;
+  let peak = now + read(costs, own + partAt.backwardPeak);
+  now -= blockAgain + read(costs, own + partAt.forwardKept);
+  if (!whole) {
+    peak = Math.max(peak, now + read(costs, attention + partAt.againPeak));
+    now += attentionAgain;
+  }
+  peak = Math.max(peak, now + read(costs, attention + partAt.backwardPeak));
+  now -= attentionAgain - stream + read(costs, attention + partAt.forwardKept);
+  costs[blockAt[block] + againAt] = again;
+  costs[blockAt[block] + peakAt] = peak;
+  costs[blockAt[block] + changeAt] = now;
 }

@@ -6,6 +6,7 @@ import type { Program } from '../schedule/schedule.js';
 import type { PassBlock } from '../schedule/step.js';
 import { Costs } from './closed-form.js';
 import { costAt, partAt, partsOf, sharedRegions } from './pass-costs.js';
+import { writeBackwards } from './pass-peaks.js';
 import type { TimelineOptions } from './timeline.js';
 
 /** Bytes at no tokens, and for each. */
@@ -74,23 +75,26 @@ export class CostLines {
   readonly #places: Uint8Array;
   readonly #at: Float64Array;
   readonly #slopes: Float64Array;
+  readonly #whole: boolean;
 
-  constructor(blocks: readonly TemplateLines[]) {
-    const byPlace = new Map<number, Line[]>();
-    for (const { place, ...line } of blocks.flatMap(({ lines }) => lines))
-      byPlace.set(place, [...(byPlace.get(place) ?? []), line]);
-    const lines = [...byPlace].flatMap(([place, all]) => highest(all).map((line) => ({ place, ...line })));
+  /** `whole`: layers are computed again from their input. */
+  constructor(blocks: readonly TemplateLines[], whole: boolean) {
+    const lines = blocks.flatMap((block) => block.lines);
     this.#places = Uint8Array.from(lines, ({ place }) => place);
     this.#at = Float64Array.from(lines, ({ at }) => at);
     this.#slopes = Float64Array.from(lines, ({ slope }) => slope);
+    this.#whole = whole;
   }
 
+  /** Costs, and what layers' backwards hold behind them. */
   write(row: Float64Array, tokens: number): void {
     row.fill(0);
-    for (let line = 0; line < this.#places.length; line++) {
-      const place = this.#places[line] ?? 0;
-      const bytes = (this.#at[line] ?? 0) + (this.#slopes[line] ?? 0) * tokens;
+    const [places, ats, slopes] = [this.#places, this.#at, this.#slopes];
+    for (let line = 0; line < places.length; line++) {
+      const place = places[line] ?? 0;
+      const bytes = (ats[line] ?? 0) + (slopes[line] ?? 0) * tokens;
       if (bytes > (row[place] ?? 0)) row[place] = bytes;
     }
+    writeBackwards(row, this.#whole);
   }
 }

@@ -6,7 +6,7 @@
  */
 import { dtypeBytes } from './moe-shape.js';
 import type { Operation, Region, Template, Use } from './schedule.js';
-import { usesConflict } from './template-builder.js';
+import { conflicts } from './template-builder.js';
 import { memoryWork } from './work.js';
 
 /**
@@ -138,11 +138,19 @@ function copyInput({ regions }: Template, input: string): Operation {
 }
 
 /** Operations that wait for those of other lanes before them whose rows they touch. */
-const ordered = (operations: readonly Operation[]): Operation[] =>
-  operations.map((operation, index) => ({
-    ...operation,
-    after: operations
-      .slice(0, index)
-      .filter(({ lane, uses }) => lane !== operation.lane && usesConflict(uses, operation.uses))
-      .map(({ id }) => id),
-  }));
+function ordered(operations: readonly Operation[]): Operation[] {
+  const users = new Map<string, { readonly operation: Operation; readonly use: Use }[]>();
+  return operations.map((operation) => {
+    const before = new Set<Operation>();
+    for (const use of operation.uses)
+      for (const { operation: earlier, use: other } of users.get(use.region) ?? [])
+        if (earlier.lane !== operation.lane && conflicts(other, use)) before.add(earlier);
+    for (const use of operation.uses) {
+      const known = users.get(use.region);
+      if (known === undefined) users.set(use.region, [{ operation, use }]);
+      else known.push({ operation, use });
+    }
+    const after = before.size === 0 ? [] : operations.filter((one) => before.has(one)).map(({ id }) => id);
+    return { ...operation, after };
+  });
+}

@@ -16,7 +16,7 @@ import type { MoeModel } from '../model/model.js';
 import type { MoeShape } from './moe-shape.js';
 import { pipelineOrder, type PipelinePass } from './pipeline-order.js';
 import type { ModelPart } from './parameters.js';
-import { recomputed, type RecomputedTemplate } from './recompute.js';
+import { recomputed, type Recompute, type RecomputedTemplate } from './recompute.js';
 import type { Pass, Program, ProgramNode, Template } from './schedule.js';
 import { sharedStates } from './shared-states.js';
 import { stageChunks, type Chunk } from './stages.js';
@@ -71,11 +71,26 @@ const endTemplates = (step: StepShape): Template[] => [
 
 const splitTemplates = ({ forward, again }: RecomputedTemplate): Template[] => (again ? [forward, again] : [forward]);
 
-/** Templates of one block, recomputation included: what passes take of memory is the same for every stage. */
-export function blockTemplates(step: StepShape, block: PassBlock): Record<string, Template> {
-  if (block === 'ends') return byName(endTemplates(step));
+/** Templates of one block that keep all they make: its backward and its forward, or those of both ends. */
+export function wholeTemplates(step: StepShape, block: PassBlock): readonly Template[] {
+  if (block === 'ends') return endTemplates(step);
   const { forward, backward } = layerBlocks[block](step);
-  return byName([backward, ...splitTemplates(recomputed(forward, step.recompute ?? 'none'))]);
+  return [backward, forward];
+}
+
+/** The same with recomputation: what passes take of memory is the same for every stage. */
+export function blockTemplates(
+  whole: readonly Template[],
+  block: PassBlock,
+  recompute: Recompute,
+): Record<string, Template> {
+  if (block === 'ends') return byName(whole);
+  const forward = `${block}.forward`;
+  return byName(
+    whole.flatMap((template) =>
+      template.name === forward ? splitTemplates(recomputed(template, recompute)) : [template],
+    ),
+  );
 }
 
 /** Templates of the passes, recomputation included. */

@@ -29,12 +29,13 @@ export type Used = Pick<Use, 'region' | 'chunk' | 'of' | 'mode'>;
 export const chunksOverlap = (a: Pick<Use, 'chunk' | 'of'>, b: Pick<Use, 'chunk' | 'of'>): boolean =>
   a.chunk * b.of < (b.chunk + 1) * a.of && b.chunk * a.of < (a.chunk + 1) * b.of;
 
-const conflicts = (earlier: Used, later: Used): boolean =>
+/** Whether two uses touch the same rows and at least one of them writes them, so that their order matters. */
+export const conflicts = (earlier: Used, later: Used): boolean =>
   earlier.region === later.region &&
   !(earlier.mode === 'read' && later.mode === 'read') &&
   chunksOverlap(earlier, later);
 
-/** Whether two operations touch the same rows and at least one of them writes them, so that their order matters. */
+/** The same of all that two operations use. */
 export const usesConflict = (earlier: readonly Used[], later: readonly Used[]): boolean =>
   earlier.some((a) => later.some((b) => conflicts(a, b)));
 
