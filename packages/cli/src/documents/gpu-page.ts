@@ -1,6 +1,13 @@
 /** The page about GPUs: every figure from one run's report, with the card, the driver and the date beside it. */
-import type { GpuReport, LayerMeasurement, PieceTime, WayMeasurement } from '@monta/runtime/bench/cuda';
+import {
+  modelStep,
+  type GpuReport,
+  type LayerMeasurement,
+  type PieceTime,
+  type WayMeasurement,
+} from '@monta/runtime/bench/cuda';
 import { maxOf, minOf } from '@monta/core';
+import { stageMemory } from '@monta/core/memory';
 
 const gibibyte = 2 ** 30;
 const number = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : '–');
@@ -159,6 +166,13 @@ behind an operand.';
   return `${said}\n\n${table(['model', 'kernels', 'launches', 'largest error', 'of'], rows)}\n\n`;
 }
 
+/** What a plan says of the model's step: regions, states, workspace and the allocator's margin. */
+function plannedBytes(): number {
+  const setting = { convention: 'monta', sharing: 'none', precision: 'mixed', imbalance: 1 } as const;
+  const { totalBytes, contextBytes } = stageMemory({ step: modelStep(), ...setting }, 0);
+  return totalBytes - contextBytes;
+}
+
 /** A model of more than a billion parameters, and what peers take for it. */
 function modelText({ model }: GpuReport): string {
   if (model === undefined) return '';
@@ -177,7 +191,8 @@ function modelText({ model }: GpuReport): string {
   const kernels = Object.entries(monta.kernels)
     .sort(([, a], [, b]) => b - a)
     .slice(0, 12);
-  const planned = monta.parameterBytes + monta.regionBytes;
+  const regions = monta.parameterBytes + monta.regionBytes;
+  const planned = plannedBytes();
   const last = monta.losses.at(-1) ?? NaN;
   return `## A model
 
@@ -191,8 +206,9 @@ ${table(
   runs.map(([name, run]) => row(name, run)),
 )}
 
-Monta's peak is ${number(monta.peakBytes / planned, 2)} times what its program's regions and states take \
-(${number(planned / gibibyte, 1)} GiB): the rest is scratch of kernels and rounding of allocations. The peers keep \
+The plan of this step, as \`monta memory\` makes it without the card's own context, is ${number(planned / gibibyte, 1)} \
+GiB: Monta's peak is ${number(monta.peakBytes / planned, 2)} times that. Its program's regions and states took \
+${number(regions / gibibyte, 1)} GiB of it; the rest is scratch of kernels and rounding of allocations. The peers keep \
 weights, gradients and moments in bf16, 8 bytes a parameter where Monta has 18: they move less and hold less.
 
 ${table(
