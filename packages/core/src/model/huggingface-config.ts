@@ -2,6 +2,7 @@
 import type { Field, FieldMap } from '../units/document.js';
 import { limits } from '../units/limits.js';
 import { didYouMean } from '../units/nearest.js';
+import { shownValue } from '../units/presentable.js';
 import type { ModelFamily, ModelShape } from './model.js';
 
 /** A config's keys, each asked for by all its spellings. */
@@ -31,6 +32,31 @@ export class HfConfig {
       expected: `the key in a config.json of model_type ${this.modelType}`,
       hint: didYouMean(names[0], this.#map.keys()),
     });
+  }
+
+  /**
+   * Throws `InputError` for keys that are null, which is not the same as absent, where the family's class in
+   * transformers has a default and no meaning for null.
+   */
+  refuseNull(names: readonly string[], expected: string): void {
+    for (const name of names) {
+      const field = this.#map.nothingAt(name);
+      if (field !== undefined)
+        throw field.error(`is null, with which transformers computes no ${this.modelType}`, { expected });
+    }
+  }
+
+  /** Throws `InputError` for a key that says anything but what transformers computes whatever it says. */
+  refuseOther(name: string, computed: string | number, why: string): void {
+    const field = this.find(name);
+    if (field !== undefined && field.value !== computed)
+      throw field.error(`${shownValue(field.value)} is not what transformers computes for ${this.modelType}: ${why}`, {
+        expected: `${computed}, or no "${name}"`,
+      });
+  }
+
+  isAbsent(name: string): boolean {
+    return !this.#map.keys().includes(name);
   }
 
   /** A size that has to be there. */
@@ -82,6 +108,8 @@ export interface FamilyReader {
   readonly ropeTheta: number;
   /** Whether the output is the embedding when the file does not say. */
   readonly tied?: boolean;
+  /** Heads of keys and values where the file does not name the key: as many as of queries when left out. */
+  readonly keyValueHeads?: number;
   readonly read: (config: HfConfig, layers: number) => FamilyPart;
 }
 

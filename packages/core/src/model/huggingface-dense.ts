@@ -140,7 +140,11 @@ const withoutGate: Change = (config) => ({ gated: false, ...llama(config, 0) });
 
 export const denseFamilies = {
   llama: { family: 'llama', ropeTheta: 10_000, read: changed(llama) },
-  mistral: { family: 'mistral', ropeTheta: 10_000, read: changed((c) => partlyRotated(c, 1)) },
+  mistral: {
+    family: 'mistral',
+    ropeTheta: 10_000,
+    read: changed((c) => ({ ...partlyRotated(c, 1), attentionBias: 'none' })),
+  },
   qwen: { family: 'dense', ropeTheta: 10_000, read: firstQwen },
   qwen2: { family: 'qwen2', ropeTheta: 10_000, read: changed(() => ({ attentionBias: 'queryKeyValue' })) },
   qwen3: { family: 'qwen3', ropeTheta: 10_000, read: changed(() => ({ qkNorm: 'perHead' })) },

@@ -7,6 +7,7 @@ import { limits } from '../units/limits.js';
 import { anyStep, perLayer, rotaryDimOf } from './huggingface-config.js';
 import type { FamilyPart, FamilyReader, HfConfig } from './huggingface-config.js';
 import { scoreScalingOf } from './huggingface-rope.js';
+import { yarnScaling } from './rope-scaling.js';
 import { denseFamilies } from './huggingface-dense.js';
 import { moreFamilies } from './huggingface-more.js';
 
@@ -43,6 +44,8 @@ interface DeepSeekDefaults {
   readonly chosen: number;
   readonly scaling: number;
   readonly epsilon: number;
+  /** Whether weights are scaled to sum to one; they are when left out. */
+  readonly normed?: boolean;
 }
 
 const noGroups = { groups: 1, chosen: 1 } as const;
@@ -52,26 +55,53 @@ const deepseekDefaults: Readonly<Record<string, DeepSeekDefaults>> = {
   deepseek_v2: { shared: 2, dense: 0, ...noGroups, scaling: 1, epsilon: 1e-6 },
   deepseek_v3: { shared: 1, dense: 3, groups: 8, chosen: 4, scaling: 2.5, epsilon: 1e-6 },
   glm4_moe: { shared: 1, dense: 1, ...noGroups, scaling: 1, epsilon: 1e-5 },
+  dots1: { shared: 0, dense: 0, ...noGroups, scaling: 1, epsilon: 1e-6, normed: false },
   glm4_moe_lite: { shared: 1, dense: 1, ...noGroups, scaling: 1.8, epsilon: 1e-5 },
 };
 const otherDefaults: DeepSeekDefaults = { shared: 0, dense: 0, ...noGroups, scaling: 1, epsilon: 1e-6 };
+
+/** Methods of choosing experts that transformers' DeepSeek-V2 has. */
+const secondMethods = ['greedy', 'group_limited_greedy'] as const;
 
 /** DeepSeek-V2 has groups with one method of choosing only; a single group is none. */
 function groupsOf(config: HfConfig, usual: DeepSeekDefaults): Pick<FamilyPart, 'expertGroups'> {
   const [groups, chosen] = [config.countOr(usual.groups, 'n_group'), config.countOr(usual.chosen, 'topk_group')];
   const second = config.modelType === 'deepseek_v2';
-  const method = config.find('topk_method')?.string() ?? 'greedy';
+  const method = second ? (config.find('topk_method')?.oneOf(secondMethods) ?? 'greedy') : '';
   if (groups <= 1 || (second && method !== 'group_limited_greedy')) return {};
   return { expertGroups: { groups, chosen, by: second ? 'largest' : 'twoLargest' } };
+}
+
+/** Families that come with code of their own, which looks at keys that transformers' classes leave out. */
+const ownCode = new Set(['deepseek', 'kimi_k2']);
+
+/**
+ * Refuses what would be computed otherwise than it is written: transformers has one way to score for each of these
+ * families, no step between layers with experts, and no place for null.
+ */
+function checkDeepseek(config: HfConfig): 'softmax' | 'sigmoid' {
+  const scoring = config.modelType === 'deepseek_v2' || config.modelType === 'deepseek' ? 'softmax' : 'sigmoid';
+  config.refuseOther('scoring_func', scoring, `experts are always scored by ${scoring}`);
+  const numbers = ['first_k_dense_replace', 'routed_scaling_factor', 'num_experts_per_tok'];
+  config.refuseNull(numbers, 'a number');
+  if (ownCode.has(config.modelType)) return scoring;
+  config.refuseNull(['n_shared_experts'], 'a number of experts that every token visits, from 0 on');
+  // The files of dots.llm1 themselves have null for no groups.
+  if (config.modelType !== 'deepseek_v2' && config.modelType !== 'dots1') {
+    config.refuseNull(['n_group', 'topk_group'], 'a number of groups, 1 for none');
+    config.refuseNull(['norm_topk_prob'], 'true or false');
+  }
+  config.refuseOther('moe_layer_freq', 1, 'every layer behind the dense ones has experts');
+  return scoring;
 }
 
 /** DeepSeek's: the first layers dense, shared experts beside the routed ones. */
 function deepseek(config: HfConfig, layers: number): FamilyPart {
   const usual = deepseekDefaults[config.modelType] ?? otherDefaults;
+  const scoring = checkDeepseek(config);
   const dense = config.countOr(usual.dense, 'first_k_dense_replace');
   const step = config.find('moe_layer_freq')?.integer(anyStep) ?? 1;
   const expertFfn = config.integer('moe_intermediate_size');
-  const scoring = config.find('scoring_func')?.oneOf(['softmax', 'sigmoid']);
   return {
     experts: config.integer(...expertNames),
     topK: config.integer('num_experts_per_tok'),
@@ -79,9 +109,9 @@ function deepseek(config: HfConfig, layers: number): FamilyPart {
     sharedExpertFfn: config.countOr(usual.shared, 'n_shared_experts') * expertFfn,
     denseFfn: dense > 0 || step > 1 ? config.integer('intermediate_size') : config.countOr(0, 'intermediate_size'),
     moeLayers: perLayer(layers, (i) => i >= dense && i % step === 0),
-    scoring: scoring ?? (config.modelType === 'deepseek_v2' ? 'softmax' : 'sigmoid'),
+    scoring,
     // transformers' DeepSeek-V2 does not look at norm_topk_prob.
-    normTopK: config.modelType !== 'deepseek_v2' && config.booleanOr(true, 'norm_topk_prob'),
+    normTopK: config.modelType !== 'deepseek_v2' && config.booleanOr(usual.normed ?? true, 'norm_topk_prob'),
     routedScaling: config.positiveOr(usual.scaling, 'routed_scaling_factor'),
     auxLossCoefficient: config.numberOr(0, 'aux_loss_alpha', 'router_aux_loss_coef'),
     auxLoss: 'none',
@@ -114,12 +144,14 @@ function latent(config: HfConfig, layers: number): FamilyPart {
 }
 
 /** dots.llm1: DeepSeek-V3's router on layers with keys and values for every head. */
-const dots = (config: HfConfig, layers: number): FamilyPart => ({ ...deepseek(config, layers), qkNorm: 'perHead' });
+function dots(config: HfConfig, layers: number): FamilyPart {
+  config.need('n_shared_experts');
+  return { ...deepseek(config, layers), qkNorm: 'perHead' };
+}
 
 /** DeepSeekMoE (arXiv 2401.06066): a softmax, no groups and no bias of selection. */
 const firstDeepseek = (config: HfConfig, layers: number): FamilyPart => ({
   ...deepseek(config, layers),
-  scoring: config.find('scoring_func')?.oneOf(['softmax', 'sigmoid']) ?? 'softmax',
   normTopK: config.booleanOr(false, 'norm_topk_prob'),
   selectionBias: false,
 });
@@ -157,11 +189,40 @@ function llama4(config: HfConfig, layers: number): FamilyPart {
   };
 }
 
+/** Constants of transformers' GptOssExperts. Later versions read them from the file, earlier ones do not. */
+const clampedSwiglu = { alpha: 1.702, limit: 7 } as const;
+
+/** Rotation of gpt-oss where the file says nothing of it. */
+const gptOssRope = { factor: 32, originalPositions: 4096, betaFast: 32, betaSlow: 1, truncate: false } as const;
+
+function gptOss(config: HfConfig): FamilyPart {
+  const { alpha, limit } = clampedSwiglu;
+  const versions = 'its versions differ, and those up to 5.17 do not read it';
+  config.refuseOther('swiglu_alpha', alpha, versions);
+  config.refuseOther('swiglu_limit', limit, versions);
+  const rotates = config.find('rope_parameters', 'rope_scaling') !== undefined;
+  return {
+    ...plain(config),
+    headDim: config.countOr(64, 'head_dim'),
+    expertBias: true,
+    attentionSinks: true,
+    attentionBias: config.booleanOr(true, 'attention_bias') ? 'all' : 'none',
+    clampedSwiglu,
+    auxLossCoefficient: config.numberOr(0.9, 'router_aux_loss_coef'),
+    ...(rotates ? {} : { ropeType: 'yarn', ropeScaling: yarnScaling(gptOssRope) }),
+  };
+}
+
 export const familyReaders: Readonly<Record<string, FamilyReader>> = {
   mixtral: {
     family: 'mixtral',
     ropeTheta: 1e6,
-    read: (c) => ({ ...plain(c), auxLossCoefficient: c.numberOr(0.001, 'router_aux_loss_coef') }),
+    keyValueHeads: 8,
+    read: (c) => ({
+      ...plain(c),
+      attentionBias: 'none',
+      auxLossCoefficient: c.numberOr(0.001, 'router_aux_loss_coef'),
+    }),
   },
   olmoe: {
     family: 'olmoe',
@@ -176,6 +237,7 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
   qwen2_moe: {
     family: 'qwen2_moe',
     ropeTheta: 10_000,
+    keyValueHeads: 16,
     read: (c, layers) => ({
       ...qwen(c, layers),
       sharedExpertFfn: c.integer('shared_expert_intermediate_size'),
@@ -186,16 +248,18 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
   qwen3_moe: {
     family: 'qwen3_moe',
     ropeTheta: 10_000,
+    keyValueHeads: 4,
     read: (c, layers) => ({ ...qwen(c, layers), qkNorm: 'perHead' }),
   },
   deepseek: { family: 'deepseek', ropeTheta: 10_000, read: firstDeepseek },
-  dots1: { family: 'dots1', ropeTheta: 10_000, read: dots },
+  dots1: { family: 'dots1', ropeTheta: 10_000, keyValueHeads: 32, read: dots },
   deepseek_v2: { family: 'deepseek_v2', ropeTheta: 10_000, read: latent },
   deepseek_v3: { family: 'deepseek_v3', ropeTheta: 10_000, read: latent },
   kimi_k2: { family: 'kimi_k2', ropeTheta: 10_000, read: latent },
   glm4_moe: {
     family: 'glm4_moe',
     ropeTheta: 10_000,
+    keyValueHeads: 8,
     read: (c, layers) => ({
       ...deepseek(c, layers),
       qkNorm: c.booleanOr(false, 'use_qk_norm') ? 'perHead' : 'none',
@@ -210,17 +274,10 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
   gpt_oss: {
     family: 'gpt_oss',
     ropeTheta: 150_000,
-    read: (c) => ({
-      ...plain(c),
-      expertBias: true,
-      attentionSinks: true,
-      attentionBias: c.booleanOr(true, 'attention_bias') ? 'all' : 'none',
-      // Constants of transformers' GptOssExperts, which reads no swiglu_limit.
-      clampedSwiglu: { alpha: 1.702, limit: 7 },
-      auxLossCoefficient: c.numberOr(0.9, 'router_aux_loss_coef'),
-    }),
+    keyValueHeads: 8,
+    read: gptOss,
   },
-  llama4: { family: 'llama4', ropeTheta: 500_000, read: llama4 },
+  llama4: { family: 'llama4', ropeTheta: 500_000, keyValueHeads: 8, read: llama4 },
   minimax_m2: {
     family: 'minimax_m2',
     ropeTheta: 5_000_000,

@@ -135,6 +135,56 @@ const deepseek = {
   },
 };
 
+const secondDeepseek = { ...deepseek, model_type: 'deepseek_v2', scoring_func: 'softmax', topk_method: 'greedy' };
+
+const oss = {
+  model_type: 'gpt_oss',
+  hidden_size: 128,
+  num_hidden_layers: 2,
+  num_attention_heads: 8,
+  vocab_size: 96,
+  intermediate_size: 32,
+  num_local_experts: 8,
+  num_experts_per_tok: 2,
+};
+
+describe('keys as the classes of transformers take them', () => {
+  const read = (config: object) => readHfConfig(JSON.stringify(config), 'm/config.json');
+
+  it('no shared experts are written as 0; files with code of their own may say null, and may have a step', () => {
+    expect(read({ ...deepseek, n_shared_experts: 0 }).sharedExpertFfn).toBe(0);
+    const kimi = read({ ...deepseek, model_type: 'kimi_k2', n_shared_experts: null, moe_layer_freq: 2 });
+    expect(kimi.sharedExpertFfn).toBe(0);
+    expect(kimi.moeLayers.slice(0, 6)).toEqual([false, false, false, false, true, false]);
+  });
+
+  it('gpt-oss has a window, heads and a rotation of its own where the file says nothing', () => {
+    expect(read(oss)).toMatchObject({
+      headDim: 64,
+      keyValueHeads: 8,
+      window: { tokens: 128, layers: [true, false] },
+      ropeScaling: { kind: 'yarn', factor: 32, originalPositions: 4096, truncate: false },
+    });
+    expect(read({ ...oss, rope_parameters: { rope_type: 'default', rope_theta: 1e4 } }).ropeType).toBe('default');
+  });
+
+  it('keys that a class leaves out change nothing, and those that it fills in are filled in', () => {
+    const mixtral = { ...qwen, model_type: 'mixtral' };
+    const plain = read(mixtral);
+    expect(read({ ...mixtral, attention_bias: true, clip_qkv: 1 })).toEqual(plain);
+    const olmoe = { ...mixtral, model_type: 'olmoe' };
+    expect(read({ ...olmoe, sliding_window: 4 }).window).toBeUndefined();
+    expect(read({ ...olmoe, clip_qkv: 1 }).clipQkv).toBe(1);
+    // Eight heads of keys in Mixtral's class; null is as many as of queries.
+    expect(read({ ...mixtral, num_key_value_heads: undefined }).keyValueHeads).toBe(8);
+    expect(read({ ...mixtral, num_key_value_heads: null }).keyValueHeads).toBe(32);
+    // Biases of two down projections and the output.
+    const more =
+      countParameters(read({ ...deepseek, attention_bias: true })).total - countParameters(read(deepseek)).total;
+    expect(more).toBe(61 * (1536 + 512 + 64 + 7168));
+  });
+});
+
 describe('files of transformers 4', () => {
   it('read as the presets', () => {
     const same = { ...getModel('qwen3-30b-a3b'), name: 'm', denseFfn: 6144 };
@@ -172,7 +222,7 @@ describe('files of transformers 4', () => {
   });
 
   it('may have no low rank for queries', () => {
-    const model = readHfConfig(JSON.stringify({ ...deepseek, model_type: 'deepseek_v2', q_lora_rank: null }), 'm');
+    const model = readHfConfig(JSON.stringify({ ...secondDeepseek, q_lora_rank: null }), 'm');
     expect(model.latentAttention).not.toHaveProperty('queryRank');
     expect(model.family).toBe('deepseek_v2');
   });
@@ -294,6 +344,18 @@ describe('refused files', () => {
     [{ ...qwen, num_experts_per_tok: 129 }, 'topK: top-129 of 128 experts'],
     [{ ...qwen, num_key_value_heads: 5 }, '5 key-value heads do not divide 32 heads'],
     [{ ...deepseek, kv_lora_rank: null }, '"kv_lora_rank" is missing'],
+    // Taken otherwise by transformers' DeepSeek-V3, which has sigmoids and no step, and cannot be built with null.
+    [{ ...deepseek, scoring_func: 'softmax' }, 'scoring_func: "softmax" is not what transformers computes'],
+    [{ ...deepseek, moe_layer_freq: 2 }, 'moe_layer_freq: 2 is not what transformers computes for deepseek_v3'],
+    [{ ...deepseek, n_shared_experts: null }, 'n_shared_experts: is null'],
+    [{ ...deepseek, n_group: null }, 'n_group: is null'],
+    [{ ...deepseek, norm_topk_prob: null }, 'norm_topk_prob: is null'],
+    [{ ...secondDeepseek, scoring_func: 'sigmoid' }, 'experts are always scored by softmax'],
+    [{ ...secondDeepseek, topk_method: 'noaux_tc' }, 'topk_method: "noaux_tc"'],
+    [{ ...oss, layer_types: ['full_attention'] }, 'layer_types: 1 types for 2 layers'],
+    [{ ...oss, layer_types: ['full_attention', 'linear_attention'] }, 'layer_types[1]: "linear_attention"'],
+    [{ ...oss, sliding_window: null }, 'sliding_window: is null'],
+    [{ ...oss, swiglu_limit: 9 }, 'swiglu_limit: 9 is not what transformers computes for gpt_oss'],
     ['{"model_type": "mixtral"', 'cannot be read as JSON'],
     ['[]', 'a list is not a map'],
   ])('%#', (config, part) => expect(message(config)).toContain(part));

@@ -77,11 +77,42 @@ const aliases: Readonly<Record<string, string>> = {
   phi4mm: 'mistral',
 };
 
+/**
+ * As many as of queries where the key is null, and where the class's own default, for models of the family's usual
+ * size, does not go with the heads.
+ */
+function keyValueHeadsOf(config: HfConfig, { keyValueHeads }: FamilyReader, heads: number): number | undefined {
+  if (keyValueHeads !== undefined && heads % keyValueHeads === 0 && config.isAbsent('num_key_value_heads'))
+    return keyValueHeads;
+  return config.find('num_key_value_heads')?.integer({ min: 1, max: limits.width });
+}
+
+/** Families in whose classes no mask is a window, whatever the file says. */
+const windowless: ReadonlySet<ModelFamily> = new Set<ModelFamily>([
+  'olmoe',
+  'llama',
+  'deepseek',
+  'deepseek_v2',
+  'deepseek_v3',
+  'kimi_k2',
+  'glm4_moe',
+  'glm4_moe_lite',
+]);
+
+/** What attention each layer has, where the file says it for all of them. */
+function layerTypesOf(config: HfConfig, family: ModelFamily, layers: number): readonly string[] | undefined {
+  const field = config.find('layer_types');
+  if (field === undefined) return undefined;
+  const local = family === 'llama4' ? 'chunked_attention' : 'sliding_attention';
+  const types = field.list(0, limits.layers).map((type) => type.oneOf(['full_attention', local]));
+  if (types.length !== layers)
+    throw field.error(`${types.length} types for ${layers} layers`, { expected: 'one for each of num_hidden_layers' });
+  return types;
+}
+
 function windowOf(config: HfConfig, family: ModelFamily, layers: number): AttentionWindow | undefined {
-  const types = config
-    .find('layer_types')
-    ?.list(0, limits.layers)
-    .map((type) => type.string());
+  const types = layerTypesOf(config, family, layers);
+  if (windowless.has(family)) return undefined;
   if (family === 'llama4') {
     const tokens = config.find('attention_chunk_size')?.integer(positions);
     if (tokens === undefined) return undefined;
@@ -93,7 +124,10 @@ function windowOf(config: HfConfig, family: ModelFamily, layers: number): Attent
     };
   }
   const qwen = family.startsWith('qwen');
-  const tokens = config.find('sliding_window')?.integer({ ...positions, min: 0 }) ?? 0;
+  // gpt-oss alone has a window where the file says nothing of it.
+  const usual = family === 'gpt_oss' ? 128 : 0;
+  if (usual > 0) config.refuseNull(['sliding_window'], 'the tokens of the window that every other layer has');
+  const tokens = config.find('sliding_window')?.integer({ ...positions, min: usual > 0 ? 1 : 0 }) ?? usual;
   const off = !config.booleanOr(!qwen, 'use_sliding_window');
   if (tokens === 0 || off) return undefined;
   const byFamily = windowedLayer(config, family);
@@ -217,10 +251,12 @@ export function readHfConfig(json: string, fileName: string): MoeModel {
     .need('num_hidden_layers', 'n_layers', 'num_layers', 'n_layer')
     .integer({ min: 1, max: limits.layers });
   const maxPositions = config.find('max_position_embeddings', 'max_seq_len', 'n_positions')?.integer(positions);
-  const clipQkv = config.find('clip_qkv')?.number({ above: 0 });
+  // Others' classes leave the key out.
+  const clipQkv = reader.family === 'olmoe' ? config.find('clip_qkv')?.number({ above: 0 }) : undefined;
   const headDim = config.find('head_dim', 'attention_head_dim')?.integer({ min: 1, max: limits.width });
   // The first Llama files say -1 for none.
   const padTokenId = config.find('pad_token_id')?.integer({ min: -1, max: limits.vocabulary });
+  const attentionHeads = config.integer('num_attention_heads', 'n_heads', 'n_head');
   const window = windowOf(config, reader.family, layers);
   const mlpTypes = config.find('mlp_layer_types')?.list(0, limits.layers);
   const shape: ModelShape = {
@@ -228,8 +264,8 @@ export function readHfConfig(json: string, fileName: string): MoeModel {
     family: reader.family,
     hiddenSize: config.integer('hidden_size', 'd_model', 'n_embd'),
     layers,
-    attentionHeads: config.integer('num_attention_heads', 'n_heads', 'n_head'),
-    keyValueHeads: config.find('num_key_value_heads')?.integer({ min: 1, max: limits.width }),
+    attentionHeads,
+    keyValueHeads: keyValueHeadsOf(config, reader, attentionHeads),
     vocabSize: config.integer('padded_vocab_size', 'vocab_size'),
     activation: config.find('hidden_act', 'activation_function')?.oneOf(activations) ?? 'silu',
     attentionBias: config.booleanOr(false, 'attention_bias') ? 'all' : 'none',

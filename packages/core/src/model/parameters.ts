@@ -44,7 +44,9 @@ function attentionParameters(model: MoeModel): { projections: number; norms: num
     const down = h * (keyValueRank + ropeHeadDim);
     const up = keyValueRank * model.attentionHeads * (nopeHeadDim + valueHeadDim);
     const output = model.attentionHeads * valueHeadDim * h;
-    return { projections: query + down + up + output, norms: (queryRank ?? 0) + keyValueRank };
+    // Of the down projections and the output (`attention_bias` of DeepSeek's classes).
+    const bias = model.attentionBias === 'none' ? 0 : (queryRank ?? 0) + keyValueRank + ropeHeadDim + h;
+    return { projections: query + down + up + output + bias, norms: (queryRank ?? 0) + keyValueRank };
   }
   const kv = keyValueWidth(model);
   const bias = model.attentionBias === 'none' ? 0 : q + 2 * kv + (model.attentionBias === 'all' ? h : 0);

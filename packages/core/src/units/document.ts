@@ -211,6 +211,12 @@ export class FieldMap {
     return field === undefined || field.isNothing ? undefined : field;
   }
 
+  /** A key that is there with null or nothing behind it, which `get` takes for absent. */
+  nothingAt(key: string): Field | undefined {
+    const field = this.#fields.get(key);
+    return field?.isNothing === true ? field : undefined;
+  }
+
   /** The value of a key that has to be there. `expected` says what to write. */
   need(key: string, expected?: string): Field {
     const field = this.get(key);
