@@ -294,6 +294,7 @@ export {
   simulatorBenchShapes,
 } from './simulate/index.js';
 export {
+  checkImbalance,
   activityKinds,
   checkWeightShards,
   closedStage,

@@ -1,5 +1,6 @@
 /** What the memory of a device depends on beside model and layout, as flags; and how a fit is told. */
 import {
+  checkImbalance,
   checkWeightShards,
   exchangeLibraries,
   formatBytes,
@@ -16,6 +17,7 @@ import {
   type MegatronModule,
   type MemoryFit,
   type MemorySetting,
+  type MoeModel,
   type PrecisionName,
   type Recompute,
   type RecomputeModule,
@@ -146,11 +148,23 @@ function checkShards(
   }
 }
 
+/** Complains about `--imbalance` where the model's routing cannot have it. */
+export function checkImbalanceOf({ imbalance }: Pick<MemoryFlags, 'imbalance'>, model: MoeModel): void {
+  try {
+    checkImbalance(imbalance, model);
+  } catch (error) {
+    throw error instanceof InputError
+      ? new InputError(error.message, { file: '--imbalance', expected: error.expected })
+      : error;
+  }
+}
+
 /** The memory of a step on GPUs, as Megatron-Core holds it. */
 export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySetting {
   const { sharing, recompute, imbalance, virtualStages, exchange } = flags;
   const weightShards = { dense: flags.weightShards, expert: flags.expertWeightShards };
   checkShards(flags, step);
+  checkImbalanceOf(flags, step.model);
   if (step.passes === 'beside' && step.layout.pp > 1)
     throw new InputError(`a forward beside another micro-batch's backward with pp=${step.layout.pp}`, {
       file: '--overlap-passes',

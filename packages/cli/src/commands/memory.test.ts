@@ -118,6 +118,7 @@ describe('monta memory', () => {
   it.each([
     [['--recompute', 'everything'], 'none, selective, full'],
     [['--imbalance', '0.5'], 'at least 1'],
+    [['--imbalance', '100'], '--imbalance  100 times the mean'],
     [['--sequence', '100000000'], '--sequence'],
     [['--layout', 'tp=3'], 'tp'],
   ])('refuses %j', async (flags, part) => {

@@ -60,6 +60,7 @@ describe('monta plan without a layout', () => {
   it.each([
     [['--tp', '3'], 2, 'has tp=3'],
     [['--dtype', 'f32'], 2, '--dtype'],
+    [['--imbalance', '100'], 2, '--imbalance  100 times the mean'],
     ...[
       ['--pp', '2'],
       ['--host-states'],

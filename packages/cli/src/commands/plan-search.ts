@@ -36,6 +36,7 @@ import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import { costFlags, withLatencies } from './cost-flags.js';
 import { sequenceOf, stepFlags } from './layer-inputs.js';
+import { checkImbalanceOf } from './memory-flags.js';
 import type { PlanFlags } from './plan.command.js';
 import { drive, judge } from './plan-progress.js';
 import { planTable } from './plan-text.js';
@@ -92,6 +93,7 @@ function problemOf(flags: PlanFlags, console: Console): PlanProblem {
   if (flags.dtype !== 'bf16')
     throw new InputError(`layouts are priced in bf16, not ${flags.dtype}`, { file: '--dtype', expected: 'bf16' });
   refuseOfLayout(flags);
+  checkImbalanceOf(flags, model);
   const { globalBatch, compute, precision: states, stack, imbalance, framework } = flags;
   const { sharing, recompute, schedule, dispatcher, rankOrder, hostStates } = flags;
   const weightShards =

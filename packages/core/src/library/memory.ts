@@ -1,5 +1,6 @@
 /** Whether a step fits, and what takes the memory. */
 import {
+  checkImbalance,
   megatronModules,
   stageMemory,
   type MegatronModule,
@@ -44,6 +45,7 @@ function settingOf(question: MemoryQuestion): MemorySetting {
       expected: `none, selective, full, or some of ${megatronModules.join(', ')}`,
     });
   const step = stepOf(question);
+  checkImbalance(imbalance, step.model);
   return {
     step: {
       ...step,

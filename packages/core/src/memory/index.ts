@@ -9,6 +9,7 @@ export {
   type RankRouting,
   type TimelineOptions,
 } from './timeline.js';
+export { checkImbalance } from './imbalance.js';
 export { conventions, megatronModules, type Convention, type MegatronModule } from './convention.js';
 export {
   checkWeightShards,

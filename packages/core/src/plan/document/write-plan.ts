@@ -12,12 +12,12 @@ import {
   type RunSetting,
 } from '../../estimate/index.js';
 import { checkModelLayout, formatLayout, occupiedBy, parseLayout, type Layout } from '../../layout/index.js';
-import { checkWeightShards } from '../../memory/index.js';
+import { checkImbalance, checkWeightShards } from '../../memory/index.js';
 import type { MoeModel } from '../../model/model.js';
-import { runsAs } from '../search/options.js';
 import type { Candidate, SearchResult } from '../search/search.js';
 import { InputError } from '../../units/errors.js';
 import type { PlanProblem } from '../space/problem.js';
+import { runsAs } from '../space/schedules.js';
 import { planVersion, type PlanDocument } from './plan-document.js';
 
 /** Halves that move rows as a kind says. */
@@ -100,7 +100,7 @@ export function planDocument(
 /** What a schedule asks of a pipeline. */
 const scheduleNeeds: Readonly<Record<PipelineSchedule, string>> = {
   '1f1b': 'one stage a device',
-  interleaved: 'more stages than one a device',
+  interleaved: 'more stages than one a device, and a multiple of pp micro-batches',
   'zero-bubble': 'pp above 1, one stage a device',
   dualpipe: 'an even pp, one stage a device, and an even number of micro-batches, twice the stages at least',
   'dualpipe-v': 'two stages a device, and twice as many micro-batches as pp at least',
@@ -158,6 +158,7 @@ function checkChosen(
 export function settingOfPlan(plan: PlanDocument, model: MoeModel, whole: Cluster, chosen: Chosen = plan): RunSetting {
   const cluster = occupiedBy(chosen.layout, whole);
   const { sequence, globalBatch, states, stack, imbalance } = plan;
+  checkImbalance(imbalance, model);
   const { virtualStages, layersOfStages, sequences, schedule, dispatcher, sharing, recompute, overlap } = chosen;
   const layout = parseLayout(chosen.layout, deviceCount(cluster));
   checkChosen(plan, chosen, { model, layout, device: cluster.device });

@@ -18,6 +18,7 @@ import type { Layout } from '../../layout/layout.js';
 import type { MoeModel } from '../../model/model.js';
 import { limitsOf } from '../space/frameworks.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
+import { runsAs, wantedSchedules } from '../space/schedules.js';
 
 /** How passes run; memory hardly depends on it. */
 export interface Way {
@@ -142,37 +143,9 @@ function sizesDividing(ranks: number): number {
   return count;
 }
 
-/** Whether a schedule goes with the stages and micro-batches of a point. */
-export function runsAs(
-  schedule: PipelineSchedule,
-  pp: number,
-  { virtualStages, microBatches }: Pick<SpacePoint, 'virtualStages' | 'microBatches'>,
-): boolean {
-  switch (schedule) {
-    case '1f1b':
-      return virtualStages === 1;
-    case 'zero-bubble':
-      return pp > 1 && virtualStages === 1;
-    case 'interleaved':
-      return virtualStages > 1;
-    // Micro-batches enter from both ends, two for every stage at least (deepseek-ai/DualPipe, dualpipe.py).
-    case 'dualpipe':
-      return virtualStages === 1 && pp > 1 && pp % 2 === 0 && microBatches % 2 === 0 && microBatches >= 2 * pp;
-    // A device holds a stage of either half (deepseek-ai/DualPipe, dualpipev.py).
-    case 'dualpipe-v':
-      return virtualStages === 2 && microBatches >= 2 * pp;
-  }
-}
-
 /** Empty where the schedules that a person fixed do not go with the stages. */
-function schedulesOf(problem: PlanProblem, point: SpacePoint): PipelineSchedule[] {
-  const { schedule: fixed } = problem.fixed;
-  const wanted = fixed === undefined ? undefined : typeof fixed === 'string' ? [fixed] : fixed;
-  const { schedules } = limitsOf(problem);
-  return schedules.filter(
-    (schedule) => runsAs(schedule, point.layout.pp, point) && wanted?.includes(schedule) !== false,
-  );
-}
+const schedulesOf = (problem: PlanProblem, point: SpacePoint): PipelineSchedule[] =>
+  wantedSchedules(problem).filter((schedule) => runsAs(schedule, point.layout.pp, point));
 
 /** How rows can travel; all ways are one where a rank holds all experts whole. */
 function dispatchersOf(problem: PlanProblem, { layout }: SpacePoint): readonly DispatchKind[] {

@@ -7,7 +7,8 @@ import type { Layout } from '../../layout/layout.js';
 import { maxOf } from '../../units/lists.js';
 import { legalBatchings, type Batching } from '../space/climb.js';
 import type { PlanProblem } from '../space/problem.js';
-import { optionsOf, runsAs, shardsKey, shardsKeys, type Options, type Way } from './options.js';
+import { runsAs } from '../space/schedules.js';
+import { optionsOf, shardsKey, shardsKeys, type Options, type Way } from './options.js';
 
 /** Points of layouts with as many stages and replicas, and the same dimensions: what they leave open is the same. */
 export interface Shared {

@@ -2,6 +2,7 @@
 import { deviceCount, type Cluster } from '../../cluster/index.js';
 import type { Layout } from '../../layout/layout.js';
 import type { ComputePrecision, PipelineSchedule, RunSetting, Stack } from '../../estimate/index.js';
+import { checkImbalance } from '../../memory/index.js';
 import type { MoeModel } from '../../model/model.js';
 import type { Bounds } from './bounds.js';
 import type { FrameworkName } from './frameworks.js';
@@ -61,9 +62,10 @@ const [longestUsual, leastBatch] = [4096, 256];
 export const usualSequence = ({ maxPositions }: Pick<MoeModel, 'maxPositions'>): number =>
   Math.min(longestUsual, maxPositions ?? longestUsual);
 
-/** The problem that a question poses, with the defaults that every way of asking shares. */
+/** The problem that a question poses, with the defaults that every way of asking shares. Throws `InputError`. */
 export function planProblem({ model, cluster, ...given }: PlanQuestion): PlanProblem {
   const devices = deviceCount(cluster);
+  checkImbalance(given.imbalance ?? 1, model);
   const { sharing, recompute, dispatcher, schedule, rankOrder, hostStates, weightShards } = given.fixed ?? {};
   const { framework, precision = 'bf16' } = given;
   const precisions = typeof precision === 'string' ? [precision] : precision;

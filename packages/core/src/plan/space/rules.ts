@@ -8,6 +8,7 @@ import type { MoeModel } from '../../model/model.js';
 import { InputError } from '../../units/errors.js';
 import { axisNames, isAllowed, allowedText, type AxisName, type Degrees } from './bounds.js';
 import { limitsOf } from './frameworks.js';
+import { runsAs, wantedSchedules } from './schedules.js';
 import type { PlanProblem } from './problem.js';
 import { stageSplits } from './stage-splits.js';
 
@@ -126,9 +127,11 @@ function brokenRule(axis: AxisName, at: Degrees, problem: PlanProblem): Words | 
       return undefined;
     case 'microBatch': {
       const microBatches = globalBatch / (at.dp * at.microBatch);
-      return at.virtualStages === 1 || microBatches % at.pp === 0
-        ? undefined
-        : [`${microBatches} micro-batches in an interleaved pipeline of ${at.pp} stages`, `a multiple of ${at.pp}`];
+      const point = { virtualStages: at.virtualStages, microBatches };
+      if (at.virtualStages === 1 || microBatches % at.pp === 0) return undefined;
+      // The one schedule of several stages a device that is not interleaved in rounds.
+      if (wantedSchedules(problem).includes('dualpipe-v') && runsAs('dualpipe-v', at.pp, point)) return undefined;
+      return [`${microBatches} micro-batches in an interleaved pipeline of ${at.pp} stages`, `a multiple of ${at.pp}`];
     }
   }
 }

@@ -35,9 +35,10 @@ function unevenEnds(layers: number, stages: number): string[] {
 }
 
 /** What may be said of a split, written down a second time from the constraints, value by value. */
+const divides = (part: number, whole: number): boolean => whole % part === 0;
+
 function isLegal({ model, sequence, globalBatch }: PlanProblem, world: number, key: string): boolean {
   const [tp = 0, cp = 0, pp = 0, dp = 0, etp = 0, ep = 0, virtual = 0, microBatch = 0] = key.split(' ').map(Number);
-  const divides = (part: number, whole: number): boolean => whole % part === 0;
   const { attentionHeads, keyValueHeads, experts, expertFfn, layers } = model;
   const chunk = (stages: number): number => Math.ceil(layers / (pp * stages));
   return (
@@ -54,9 +55,13 @@ function isLegal({ model, sequence, globalBatch }: PlanProblem, world: number, k
     (pp > 1 || virtual === 1) &&
     (virtual === 1 || chunk(virtual) < chunk(virtual - 1)) &&
     divides(dp * microBatch, globalBatch) &&
-    (virtual === 1 || divides(pp, globalBatch / (dp * microBatch)))
+    runs(virtual, pp, globalBatch / (dp * microBatch))
   );
 }
+
+/** Rounds of as many micro-batches as stages; in a V (two stages a device) two for every stage, in any number. */
+const runs = (virtual: number, pp: number, microBatches: number): boolean =>
+  virtual === 1 || divides(pp, microBatches) || (virtual === 2 && microBatches >= 2 * pp);
 
 function everything(model: MoeModel, world: number, globalBatch: number): string[] {
   const keys: string[] = [];
