@@ -364,6 +364,7 @@ export {
   type EmulationScale,
   emulationScale,
   expectedErrorOf,
+  choiceName,
   findFlips,
   fitOf,
   fitsClosed,

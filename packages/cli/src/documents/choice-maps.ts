@@ -7,7 +7,7 @@ import {
   formatInteger,
   getCluster,
   getModel,
-  halvesName,
+  choiceName,
   inChunks,
   marginOver,
   moeShape,
@@ -16,7 +16,6 @@ import {
   type OverlapKind,
   parseLayout,
   placedOn,
-  type Candidate,
   type Cluster,
   type MoeShape,
   type Routing,
@@ -41,9 +40,6 @@ export interface Won {
 
 const chunkCounts = [1, 4];
 
-const kindOf = ({ strategy, layout }: Candidate): string =>
-  `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
-
 /**
  * The whole search at a point, etp of 1 and of the layout, and what runs beside what. Throws `RangeError` where
  * something has no price.
@@ -57,14 +53,14 @@ export function choiceAt({ cluster, shape, routing }: Point): Won {
   const { best, candidates } = chosen.choice;
   const { forward, backward } = best.strategy.chunks;
   const won = {
-    name: kindOf(best),
+    name: choiceName(best),
     chunks: forward === 1 && backward === 1 ? '' : `${forward}/${backward}`,
     apart: overlapKinds.filter((kind) => best.overlap?.[kind] === false),
   };
-  const other = candidates.find((one) => kindOf(one) !== kindOf(best) && one.program !== best.program);
+  const other = candidates.find((one) => choiceName(one) !== choiceName(best) && one.program !== best.program);
   if (other === undefined) return { ...won, margin: 0, tie: false };
   const { share, tie } = marginOver(best, other);
-  return { ...won, over: kindOf(other), margin: share, tie };
+  return { ...won, over: choiceName(other), margin: share, tie };
 }
 
 /** A model on a cluster, with what is varied. */

@@ -114,7 +114,7 @@ class OverlapSearch {
     const { ranksPerNode } = placedOn(shape.layout, cluster);
     const placed = this.#shapes.get(key) ?? { ...withEtp(shape, layout.etp, ranksPerNode), overlap };
     this.#shapes.set(key, placed);
-    const etp = / etp \d+/u.exec(name)?.[0] ?? '';
+    const etp = / etp \d+ ep \d+/u.exec(name)?.[0] ?? '';
     way = {
       pricer: new Pricer({ ...this.workload, shape: placed }, this.options.draws),
       layout,

@@ -146,7 +146,7 @@ describe('the choice', () => {
       expertTensorParallel: alternativeEtps(manyExperts),
     });
     expect(choice.best.layout.etp).toBe(1);
-    expect(choice.refused.map(({ name }) => name)).toContain('duplicated etp 1');
+    expect(choice.refused.map(({ name }) => name)).toContain('duplicated etp 1 ep 16');
   });
 
   it('stands beside the baseline and the best fixed strategy, never behind them', () => {

@@ -24,7 +24,7 @@ import { Pricer } from './pricer.js';
 import type { LayerPass, PassPrice, Workload } from './workload.js';
 
 export interface Candidate {
-  /** As `scattered`, or `scattered etp 1` where etp is not the layout's own. */
+  /** As `scattered`, or `scattered etp 1 ep 16` where they are not the layout's own. */
   readonly name: string;
   readonly layout: Layout;
   readonly strategy: Strategy;
@@ -298,7 +298,7 @@ function waysOf(workload: Workload, options: ChoiceOptions): Ways {
   const { ranksPerNode } = placedOn(workload.shape.layout, workload.cluster);
   for (const etp of options.expertTensorParallel ?? [own]) {
     const shape = withEtp(workload.shape, etp, ranksPerNode);
-    const suffix = etp === own ? '' : ` etp ${etp}`;
+    const suffix = etp === own ? '' : ` etp ${etp} ep ${shape.layout.ep}`;
     const pricer = new Pricer({ ...workload, shape }, options.draws);
     const wayOf = (halves: Halves): Way => {
       const program = `etp ${etp} ${pricer.programOf(halves)}`;

@@ -33,9 +33,12 @@ const scanFactors = [1 / 2, 1 / 4, 1 / 8, 1 / 16] as const;
 /** Narrows a factor of 2 down to 4 %. */
 const bisections = 4;
 
-/** Names a choice by its program: chunk counts drift with every figure and are no change of mind. */
+/**
+ * Names a choice by its program, as `deduplicated`, or `deduplicated, etp 1, ep 16` where experts are not sliced as
+ * attention is: chunk counts drift with every figure and are no change of mind.
+ */
 export const choiceName = ({ strategy, layout }: Pick<Candidate, 'strategy' | 'layout'>): string =>
-  `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
+  `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}, ep ${layout.ep}` : ''}`;
 
 function scaledTier(cluster: Cluster, tier: number, factor: number): Cluster {
   return {

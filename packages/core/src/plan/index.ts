@@ -20,7 +20,7 @@ export {
 } from './choose.js';
 export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
 export { fitOf, fitsClosed, nearestFit, oneBehindAnother, type MemoryFit } from './fit.js';
-export { findFlips, type FlipSearch } from './flips.js';
+export { choiceName, findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
 export { chooseStepOverlap } from './choose-step-overlap.js';
 export { chooseOverlap, type OverlapVerdict } from './choose-overlap.js';

@@ -1,5 +1,6 @@
 /** One MoE layer under sliders: every way that tokens can travel, and a map of which wins where. */
 import {
+  choiceName,
   alternativeEtps,
   type Candidate,
   type Choice,
@@ -11,7 +12,6 @@ import {
   formatBytes,
   formatPercent,
   formatSeconds,
-  halvesName,
   InputError,
   marginOver,
   moeShape,
@@ -166,16 +166,12 @@ export function choiceOf(workload: Workload): Choice {
   }
 }
 
-/** As `deduplicated, etp 1`. */
-export const nameOf = ({ strategy, layout }: Pick<Candidate, 'strategy' | 'layout'>): string =>
-  `${halvesName(strategy)}${layout.etp < layout.tp ? `, etp ${layout.etp}` : ''}`;
-
 /** What the page shows of a way. */
 function shownWay(one: Candidate, best: Candidate, tiers: number): LayerWay {
   const { forward, backward, strategy, seconds } = one;
   const bytes = [...forward.bytes, ...backward.bytes];
   return {
-    name: nameOf(one),
+    name: choiceName(one),
     chunks: `${strategy.chunks.forward}/${strategy.chunks.backward}`,
     forwardSeconds: forward.seconds,
     backwardSeconds: backward.seconds,
@@ -206,7 +202,7 @@ export function firstAnswer(priced: readonly Candidate[], workload: Workload, su
     tiers,
     refused: [],
     verdict:
-      ways.map((one) => `${nameOf(one)} takes ${formatSeconds(one.seconds)}`).join(', ') +
+      ways.map((one) => `${choiceName(one)} takes ${formatSeconds(one.seconds)}`).join(', ') +
       '. The other ways are being priced.',
     cell: undefined,
   };
@@ -225,10 +221,10 @@ export function layerAnswer(choice: Choice, workload: Workload, subject: Subject
     tiers,
     refused,
     verdict: [
-      `${nameOf(best)}${held === undefined ? '' : `; ${held.name} binds its forward pass`}.`,
+      `${choiceName(best)}${held === undefined ? '' : `; ${held.name} binds its forward pass`}.`,
       other === undefined || margin === undefined
         ? 'Nothing else differs from it here.'
-        : `${formatPercent(margin.share)} over ${nameOf(other)}` +
+        : `${formatPercent(margin.share)} over ${choiceName(other)}` +
           `${margin.tie ? ': a tie, only a measurement decides' : ''}.`,
       `A rank sends ${formatBytes(best.forward.bytes.at(-1)?.perRank ?? 0)} forward over ${tiers.at(-1)}.`,
       workload.model.curves === undefined ? 'Simulated, not measured.' : 'Simulated with the curves of the logs.',
@@ -239,9 +235,9 @@ export function layerAnswer(choice: Choice, workload: Workload, subject: Subject
 
 /** The best of a cell of the map, and how far the next way is. */
 function winnerOf({ best, candidates }: Choice): Winner {
-  const other = candidates.find((one) => nameOf(one) !== nameOf(best) && one.program !== best.program);
+  const other = candidates.find((one) => choiceName(one) !== choiceName(best) && one.program !== best.program);
   const { share, tie } = other === undefined ? { share: 0, tie: false } : marginOver(best, other);
-  return { name: nameOf(best), margin: share, tie };
+  return { name: choiceName(best), margin: share, tie };
 }
 
 /** Where the sliders themselves stand on the map: that cell is part of the answer, and priced there. */

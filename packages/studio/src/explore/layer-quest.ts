@@ -3,6 +3,7 @@
  * remembers which led.
  */
 import {
+  choiceName,
   type Candidate,
   namedStrategies,
   passPrice,
@@ -14,15 +15,7 @@ import {
   type Workload,
 } from '@monta/core';
 import type { Subject } from '../subject/subject.js';
-import {
-  choiceInSteps,
-  firstAnswer,
-  layerAnswer,
-  type LayerAnswer,
-  type LayerSliders,
-  nameOf,
-  readLayer,
-} from './answer.js';
+import { choiceInSteps, firstAnswer, layerAnswer, type LayerAnswer, type LayerSliders, readLayer } from './answer.js';
 
 /** A way that led; `whole`: experts are not split over TP. */
 interface Leader {
@@ -53,7 +46,7 @@ function priced(workload: Workload, { strategy, whole }: Leader): Candidate | un
   const seconds = forward.seconds + backward.seconds;
   const { layout: placed } = shape;
   return {
-    name: nameOf({ strategy, layout: placed }),
+    name: choiceName({ strategy, layout: placed }),
     program: '',
     strategy,
     layout: placed,

@@ -1,6 +1,6 @@
 /** A trace as columns of numbers, which a worker hands over without copying and a canvas draws fast. */
-import { InputError, readPerfetto, routedBinding, simulatePass, spanLanes, type Trace } from '@monta/core';
-import { choiceOf, nameOf, readLayer, type LayerSliders } from '../explore/answer.js';
+import { choiceName, InputError, readPerfetto, routedBinding, simulatePass, spanLanes, type Trace } from '@monta/core';
+import { choiceOf, readLayer, type LayerSliders } from '../explore/answer.js';
 import type { Subject } from '../subject/subject.js';
 
 export interface OpenedTrace {
@@ -196,5 +196,5 @@ export function layerTrace(sliders: LayerSliders, subject: Subject, pass: 'forwa
   const { trace, summary } = simulated;
   const spans = trace.spans.filter(({ rank }) => rank < mostRanks);
   const path = new Set(summary.path.map(({ rank, operation }) => pathKey(rank, operation)));
-  return ofTraces(`${nameOf(best)}, ${pass}`, [{ ...trace, spans }], path);
+  return ofTraces(`${choiceName(best)}, ${pass}`, [{ ...trace, spans }], path);
 }

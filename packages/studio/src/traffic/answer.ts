@@ -1,5 +1,6 @@
 /** Bytes of one pass of a layer by port, operation by operation, with when each runs: to be drawn and played. */
 import {
+  choiceName,
   InputError,
   minOf,
   maxOf,
@@ -12,7 +13,7 @@ import {
   type Cluster,
   type Program,
 } from '@monta/core';
-import { choiceOf, nameOf, readLayer, type LayerFields } from '../explore/answer.js';
+import { choiceOf, readLayer, type LayerFields } from '../explore/answer.js';
 import type { Subject } from '../subject/subject.js';
 
 export interface TrafficFields extends LayerFields {
@@ -62,7 +63,7 @@ function alone(program: Program, operation: string): Program {
 }
 
 const wayText = (one: Candidate): string =>
-  `${nameOf(one)} ${one.strategy.chunks.forward}/${one.strategy.chunks.backward}`;
+  `${choiceName(one)} ${one.strategy.chunks.forward}/${one.strategy.chunks.backward}`;
 
 /** Ports that send, in the order of the cluster's. */
 const sendingPorts = (cluster: Cluster): readonly (SendingPort & { readonly at: number })[] =>
