@@ -44,15 +44,21 @@ export interface OverlapRequest {
   readonly turns: number;
   readonly steps: number;
   readonly onPhase: (what: string) => void;
+  /** A kind that has been measured, while the others have not. */
+  readonly onRow?: (row: OverlapRow) => void;
 }
 
 /** Measures every kind on every layout, one after another. */
-export async function benchOverlaps({ kinds, layouts, ...rest }: OverlapRequest): Promise<OverlapRow[]> {
+export async function benchOverlaps({ kinds, layouts, onRow, ...rest }: OverlapRequest): Promise<OverlapRow[]> {
   const rows: OverlapRow[] = [];
   const { signal } = new AbortController();
   for (const layout of layouts)
-    for (const kind of kinds)
-      rows.push({ kind, layout, bench: await benchOverlap({ kind, layout, model: modelOf(kind), signal, ...rest }) });
+    for (const kind of kinds) {
+      const bench = await benchOverlap({ kind, layout, model: modelOf(kind), signal, ...rest });
+      const row = { kind, layout, bench };
+      rows.push(row);
+      onRow?.(row);
+    }
   return rows;
 }
 

@@ -1,8 +1,8 @@
 /**
  * `npm run bench:overlap -- [--kinds "chunks experts shared weightGradients reductions passes"] [--turns 16]
  * [--steps 1] [--layouts "tp=2,dp=4,ep=2 tp=4,dp=2,ep=1"] [--time-scale 10] [--json]`: the time that kinds of overlap
- * save, measured in turns and predicted. As it stands some four minutes on two processors; each further kind and
- * layout takes as long again.
+ * save, measured in turns and predicted, each as soon as it has been. As it stands some four minutes on two processors;
+ * each further kind and layout takes as long again.
  */
 import { loadavg } from 'node:os';
 import process from 'node:process';
@@ -31,6 +31,12 @@ if (kinds.length < asked.length) {
   process.exit(2);
 }
 const loadBefore = loadavg()[0] ?? 0;
+if (!flags.json)
+  console.print(
+    `Steps with a kind of overlap and without · ${describeHost()}, load before ${loadBefore.toFixed(1)} · network ` +
+      `emulated at 1/${flags['time-scale']} of its speed\n` +
+      `  ${flags.turns} turns of four runs (on, off, off, on), ${flags.steps} timed steps each\n`,
+  );
 const results = await benchOverlaps({
   kinds,
   layouts: flags.layouts.split(' '),
@@ -38,12 +44,9 @@ const results = await benchOverlaps({
   turns: Number(flags.turns),
   steps: Number(flags.steps),
   onPhase: (what) => console.note(what),
+  // a run that is cut short has told what it knew
+  onRow: (row) => (flags.json ? undefined : console.print(`${renderOverlaps([row])}\n`)),
 });
 if (flags.json) console.json(results.map(({ kind, layout, bench }) => ({ kind, layout, ...bench })));
-else
-  console.print(
-    `Steps with a kind of overlap and without · ${describeHost()}, load before ${loadBefore.toFixed(1)} · network ` +
-      `emulated at 1/${flags['time-scale']} of its speed\n${renderOverlaps(results)}\n` +
-      `  ${flags.turns} turns of four runs (on, off, off, on), ${flags.steps} timed steps each\n`,
-  );
+else if (results.length > 1) console.print(renderOverlaps(results));
 if (results.some(({ bench }) => !bench.compared.same)) process.exitCode = 1;

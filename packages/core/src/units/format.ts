@@ -16,12 +16,14 @@ type Scale = readonly (readonly [name: string, size: number])[];
 /** In the largest unit in which the rounded value is at least one, so that 999.9 MB reads 1.00 GB. */
 function inScale(value: number, scale: Scale, gap = ' '): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? '?' : value > 0 ? '∞' : '-∞';
-  const magnitude = Math.abs(value);
+  const smallest = scale.at(-1)?.[1] ?? 1;
+  // what three decimals of the smallest unit do not show, as differences of equal sums leave it
+  const magnitude = Math.abs(value) < smallest / 2000 ? 0 : Math.abs(value);
   const [name, size] =
     scale.find(([, size]) => (magnitude === 0 ? size === 1 : Number((magnitude / size).toPrecision(3)) >= 1)) ??
     scale.at(-1) ??
     (['', 1] as const);
-  const digits = significant(value / size);
+  const digits = significant(magnitude === 0 ? 0 : value / size);
   return name === '' ? digits : `${digits}${gap}${name}`;
 }
 
