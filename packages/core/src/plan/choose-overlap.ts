@@ -146,10 +146,14 @@ const overlapNames: Readonly<Record<OverlapKind, string>> = {
   weightGradients: 'weight gradients',
 };
 
+/** Kinds that are switched off, as people read them. */
+export const apartNames = (overlap: Overlap | undefined): string[] =>
+  overlapKinds.filter((kind) => !overlaps(overlap, kind)).map((kind) => overlapNames[kind]);
+
 /** Behind a way's name: ` (chunks apart)`; nothing where all that can runs beside. */
 export function apartText(overlap: Overlap | undefined): string {
-  const off = overlapKinds.filter((kind) => !overlaps(overlap, kind));
-  return off.length === 0 ? '' : ` (${off.map((kind) => overlapNames[kind]).join(', ')} apart)`;
+  const off = apartNames(overlap);
+  return off.length === 0 ? '' : ` (${off.join(', ')} apart)`;
 }
 
 /**

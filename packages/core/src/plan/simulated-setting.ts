@@ -3,13 +3,14 @@
  * expert and pipeline parallelism; what they lack is said instead of guessed.
  */
 import { isDual, memorySetting, type RunSetting } from '../estimate/index.js';
-import { costModel, type CostInputs } from '../cost/index.js';
+import { costModel, type CostModel, type UnknownEstimate } from '../cost/index.js';
 import { placedOn } from '../layout/mesh.js';
 import { precisions, sharingRules } from '../memory/index.js';
 import { stateSharing } from '../memory/states.js';
 import { inChunks, namedStrategies, unsupportedStrategy } from '../schedule/dispatchers/strategies.js';
 import { moeShape, type StepShape } from '../schedule/step-shape.js';
 import { dispatchOf } from './document/write-plan.js';
+import type { PlanOverlap, PlanOverlaps } from './plan-overlap.js';
 import { simulateRun, type RunSimulation } from './simulate-run.js';
 
 /** A setting that cannot be simulated, and why. */
@@ -60,15 +61,29 @@ export function stepOfSetting(setting: RunSetting): StepShape | NotSimulated {
 export function simulateSetting(setting: RunSetting, { exact = false } = {}): RunSimulation | NotSimulated {
   const step = stepOfSetting(setting);
   if ('known' in step) return step;
-  const computeType: CostInputs['computeType'] = setting.precision === 'fp8' ? 'fp8' : 'bf16';
   const run = simulateRun({
     cluster: setting.cluster,
     step,
     routing: { kind: 'uniform' },
     seed: 1,
-    model: costModel(setting.cluster.device, { inputs: { computeType } }),
+    model: pricesOf(setting),
     ...(exact ? { depth: 'whole' } : {}),
   });
-  if (!run.known) return { known: false, why: `no price for ${run.missing.join(', ')}` };
-  return run;
+  return run.known ? run : unknownPrice(run);
+}
+
+const pricesOf = ({ cluster, precision }: RunSetting): CostModel =>
+  costModel(cluster.device, { inputs: { computeType: precision === 'fp8' ? 'fp8' : 'bf16' } });
+
+const unknownPrice = ({ missing }: UnknownEstimate): NotSimulated => ({
+  known: false,
+  why: `no price for ${missing.join(', ')}`,
+});
+
+/** The same with its chunks, and with what runs beside what, as is fastest (`PlanOverlaps`). */
+export function simulateOverlapped(setting: RunSetting, overlaps: PlanOverlaps): PlanOverlap | NotSimulated {
+  const step = stepOfSetting(setting);
+  if ('known' in step) return step;
+  const chosen = overlaps.choose(step, pricesOf(setting), memorySetting(setting));
+  return 'step' in chosen ? chosen : unknownPrice(chosen);
 }

@@ -113,6 +113,18 @@ export const planSchema = z
           estimatedSeconds: amount.describe('Of a step, in closed form'),
           simulatedSeconds: amount.optional().describe('Of a step, simulated'),
           why: z.string().optional().describe('Why it was not simulated'),
+          dispatch: z.string().optional().describe('How rows travel in what was simulated, with chunks'),
+          overlap: z
+            .strictObject({
+              chunks: z.boolean().describe("A chunk's stages, beside those of others"),
+              experts: z.boolean().describe("A chunk's expert GEMMs, beside the transfers of others"),
+              shared: z.boolean().describe('Experts that every token visits, beside dispatch and combine'),
+              weightGradients: z.boolean().describe("Experts' weight gradients, beside the way back"),
+              reductions: z.boolean().describe('Reductions of gradients, beside the backward'),
+              passes: z.boolean().describe("A forward, beside another micro-batch's backward"),
+            })
+            .optional()
+            .describe('What of the step ran beside what in the simulation: the fastest that was found'),
         }),
       )
       .max(mostRunnersUp)
