@@ -85,10 +85,13 @@ const bodies: { readonly [Part in RunPart]: (report: GpuReport) => string } = {
   sanitizer: ({ sanitizer }) =>
     sanitizer === undefined || sanitizer.runs.length === 0
       ? 'The host has none.'
-      : `${sanitizer.version ?? ''}\n\n${table(
-          ['tool', 'errors', 's'],
-          sanitizer.runs.map(({ tool, errors, seconds }) => [
+      : `${sanitizer.version ?? ''} initcheck does not see what libraries' products write by the tensor memory \
+accelerator, so that kernels which read it would seem to err; in synccheck warps of cuDNN's attention go ways of their \
+own.\n\n${table(
+          ['tool', 'checks', 'errors', 's'],
+          sanitizer.runs.map(({ tool, without, errors, seconds }) => [
             tool,
+            without.length === 0 ? 'all' : `all but ${without.join(', ')}`,
             errors === undefined ? 'not told: its time was over, or it failed' : String(errors),
             fixed(seconds, 0),
           ]),

@@ -1,6 +1,6 @@
 /**
  * Tests and measures on this machine's cards, and writes one JSON: node main.js --out FILE [--parts
- * checks,shadow,training,…] [--peers] [--shapes M,Q] [--quick] [--seconds 400]. Parts over several ranks, `verified`
+ * checks,shadow,training,…] [--peers] [--checks router,…] [--shapes M,Q] [--quick] [--seconds 400]. Parts over several ranks, `verified`
  * and `sanitizer` are cut at so many seconds each, and leave what they have; others run to their end. `nodes` means
  * most on two cards or more. Exit code 1 where a check did not pass or a part failed; being cut is no failure.
  */
@@ -62,6 +62,8 @@ interface Options {
   readonly quick: boolean;
   /** Writes what a part has so far. */
   readonly save: (part: ReportPart, result: unknown) => void;
+  /** Names of checks of kernels. */
+  readonly checks: readonly string[];
   /** Names of layer shapes. */
   readonly shapes: readonly string[];
   /** For parts that can be cut. */
@@ -121,17 +123,22 @@ async function runVerified(
   });
 }
 
-/** The checks of kernels once more, under each tool, in a process of their own. */
-function runTools(_context: CudaContext, { seconds, save }: Options): SanitizerReport {
+/** The checks of kernels once more, under each tool, in processes of their own. */
+async function runTools(_context: CudaContext, { seconds, save }: Options): Promise<SanitizerReport> {
   const own = fileURLToPath(import.meta.url);
-  const command = [process.execPath, own, '--parts', 'checks', '--out', '/dev/null'];
   const runs: SanitizerRun[] = [];
-  const report = runSanitizer(command, seconds, (run) => {
-    runs.push(run);
-    save('sanitizer', { runs });
-    say(
-      `${run.tool}: ${run.errors === undefined ? 'no summary' : `${run.errors} errors`}, ${run.seconds.toFixed(0)} s`,
-    );
+  const report = await runSanitizer({
+    command: (without) => {
+      const names = checkNames.filter((name) => !without.includes(name)).join(',');
+      return [process.execPath, own, '--parts', 'checks', '--checks', names, '--out', '/dev/null'];
+    },
+    seconds,
+    onRun: (run) => {
+      runs.push(run);
+      save('sanitizer', { runs });
+      const errors = run.errors === undefined ? 'no summary' : `${run.errors} errors`;
+      say(`${run.tool}: ${errors}, ${run.seconds.toFixed(0)} s`);
+    },
   });
   if (report.program === undefined) say('compute-sanitizer is not here');
   if (runs.some(({ errors }) => errors !== 0)) process.exitCode = 1;
@@ -181,11 +188,11 @@ async function measureLayers(
   return measured;
 }
 
-function runChecks(context: CudaContext): CheckSummary[] {
+function runChecks(context: CudaContext, { checks }: Options): CheckSummary[] {
   // A seed of its own in every run: inputs are fresh, and the output says which.
   const seed = Date.now() % 2 ** 31;
   process.stdout.write(`checks with seed ${seed}\n`);
-  return checkNames.map((name) => {
+  return checks.map((name) => {
     const summary = summarize(name, runCheck(context, name, seed));
     const { compared, failed } = summary;
     process.stdout.write(`${name}: ${compared - failed.length} of ${compared} passed\n`);
@@ -246,11 +253,12 @@ function driverVersion(): string | undefined {
   }
 }
 
-async function main(): Promise<void> {
+function readArguments() {
   const { values } = parseArgs({
     options: {
       out: { type: 'string', default: 'gpu.json' },
       parts: { type: 'string', default: usualParts.join(',') },
+      checks: { type: 'string', default: checkNames.join(',') },
       shapes: { type: 'string', default: Object.keys(layerShapes).join(',') },
       peers: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
@@ -259,6 +267,19 @@ async function main(): Promise<void> {
       fixtures: { type: 'string', default: fileURLToPath(new URL('../../../../../fixtures/hf', import.meta.url)) },
     },
   });
+  return values;
+}
+
+/** Of `--checks`. Throws on a name that is none. */
+function knownChecks(text: string): string[] {
+  const names = text.split(',');
+  const unknown = names.filter((name) => !checkNames.includes(name));
+  if (unknown.length > 0) throw new Error(`--checks ${unknown.join(',')}: known are ${checkNames.join(', ')}`);
+  return names;
+}
+
+async function main(): Promise<void> {
+  const values = readArguments();
   if (values.help) {
     say(`node ${process.version}; parts: ${Object.keys(parts).join(', ')}; usual: ${usualParts.join(', ')}`);
     say('NVLink multicast is off unless NCCL_NVLS_ENABLE is set.');
@@ -290,7 +311,15 @@ async function main(): Promise<void> {
   };
   const errors: Partial<Record<ReportPart, string>> = {};
   const { peers, quick, fixtures } = values;
-  const options = { peers, quick, seconds, fixtures, shapes: values.shapes.split(','), save };
+  const options = {
+    peers,
+    quick,
+    seconds,
+    fixtures,
+    checks: knownChecks(values.checks),
+    shapes: values.shapes.split(','),
+    save,
+  };
   for (const part of values.parts.split(',')) {
     if (!isPart(part)) throw new Error(`${part} is no part: ${Object.keys(parts).join(', ')}`);
     const start = performance.now();

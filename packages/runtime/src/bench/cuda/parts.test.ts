@@ -16,7 +16,7 @@ import {
   type PeerTimes,
 } from './parallel.js';
 import { tpOfCards } from './nodes.js';
-import { errorsIn, findSanitizer, runSanitizer, sanitizerTools } from './sanitizer.js';
+import { errorsIn, findSanitizer, runSanitizer } from './sanitizer.js';
 import { measureVerified, type VerifiedModel } from './verified.js';
 import { writeWhole } from './whole-file.js';
 import { isNothing, leftBehind, measureStarts, type HostTraces } from './starts.js';
@@ -78,19 +78,22 @@ describe('compute-sanitizer', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('runs a command under every tool, each within its share of the time', () => {
+  it('runs its tools at once, each on its checks, until time is over', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'monta-sanitizer-'));
     const program = join(folder, 'compute-sanitizer');
-    writeFileSync(
-      program,
-      '#!/bin/sh\necho "$2 $3"\n[ "$2" = initcheck ] && exec sleep 60\necho "ERROR SUMMARY: 2 errors"',
-    );
+    const slow = '[ "$2" = racecheck ] && exec sleep 60';
+    writeFileSync(program, `#!/bin/sh\necho "$2 $3"\n${slow}\necho "ERROR SUMMARY: 2 errors"`);
     chmodSync(program, 0o755);
-    const { runs } = runSanitizer(['checks'], 0.9, () => undefined, program);
-    expect(runs.map(({ tool, errors }) => [tool, errors])).toEqual(
-      sanitizerTools.map((tool) => [tool, tool === 'initcheck' ? undefined : 2]),
-    );
-    expect(runs[0].said).toContain('memcheck checks');
+    const command = (without: readonly string[]): string[] => [`all but ${without.join(' and ')}`];
+    const { runs } = await runSanitizer({ command, seconds: 2, onRun: () => undefined, program });
+    expect(runs.map(({ tool, errors }) => [tool, errors])).toEqual([
+      ['memcheck', 2],
+      ['racecheck', undefined],
+      ['initcheck', 2],
+      ['synccheck', 2],
+    ]);
+    expect(runs[3].said).toContain('synccheck all but attention');
+    expect(runs[1].said).toContain('its time was over');
     rmSync(folder, { recursive: true });
   });
 });
