@@ -303,6 +303,7 @@ export {
   type MegatronModule,
   megatronModules,
   memoryLacks,
+  overheadsOf,
   type MachineRoom,
   type MemorySetting,
   type PrecisionName,

@@ -60,7 +60,7 @@ function parseImbalance(text: string): number {
   const value = Number(text);
   if (!(value >= 1 && value <= limits.experts))
     throw new InputError(`"${text}" is no imbalance`, {
-      expected: 'at least 1: rows of the fullest rank over the mean',
+      expected: `a number from 1 to ${limits.experts}: rows of the fullest rank over the mean`,
     });
   return value;
 }
@@ -148,8 +148,12 @@ function checkShards(
   }
 }
 
+const withoutExperts = ({ name }: MoeModel, file: string): InputError =>
+  new InputError(`${name} has no experts`, { file, expected: 'not this flag' });
+
 /** Complains about `--imbalance` where the model's routing cannot have it. */
 export function checkImbalanceOf({ imbalance }: Pick<MemoryFlags, 'imbalance'>, model: MoeModel): void {
+  if (model.experts === 0 && imbalance !== 1) throw withoutExperts(model, '--imbalance');
   try {
     checkImbalance(imbalance, model);
   } catch (error) {
@@ -159,12 +163,24 @@ export function checkImbalanceOf({ imbalance }: Pick<MemoryFlags, 'imbalance'>, 
   }
 }
 
+/** Throws `InputError` for flags about experts where the model has none: they would change nothing. */
+function refuseOfExperts({ model, capacityFactor }: StepShape, { exchange, pagedStash }: MemoryFlags): void {
+  if (model.experts > 0) return;
+  const given = [
+    ['--capacity-factor', capacityFactor !== undefined],
+    ['--exchange', exchange !== 'nccl'],
+    ['--paged-stash', pagedStash !== undefined],
+  ] as const;
+  for (const [file, isGiven] of given) if (isGiven) throw withoutExperts(model, file);
+}
+
 /** The memory of a step on GPUs, as Megatron-Core holds it. */
 export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySetting {
   const { sharing, recompute, imbalance, virtualStages, exchange } = flags;
   const weightShards = { dense: flags.weightShards, expert: flags.expertWeightShards };
   checkShards(flags, step);
   checkImbalanceOf(flags, step.model);
+  refuseOfExperts(step, flags);
   if (step.passes === 'beside' && step.layout.pp > 1)
     throw new InputError(`a forward beside another micro-batch's backward with pp=${step.layout.pp}`, {
       file: '--overlap-passes',
@@ -187,7 +203,8 @@ const gibi = (bytes: number, digits: number): string => (bytes / 2 ** 30).toFixe
 
 /** `140 of 80 GiB`, with as many digits as tell the two apart, up to two. */
 export function ofCapacity({ totalBytes, capacityBytes }: Pick<MemoryFit, 'totalBytes' | 'capacityBytes'>): string {
-  const least = Math.min(totalBytes, capacityBytes) < 10 * 2 ** 30 ? 1 : 0;
+  const smaller = Math.min(totalBytes, capacityBytes) / 2 ** 30;
+  const least = smaller < 0.1 ? 2 : smaller < 10 ? 1 : 0;
   const apart = [0, 1, 2].find((digits) => gibi(totalBytes, digits) !== gibi(capacityBytes, digits)) ?? 2;
   const digits = Math.max(least, apart);
   return `${gibi(totalBytes, digits)} of ${gibi(capacityBytes, digits)} GiB`;

@@ -87,6 +87,27 @@ describe('monta memory', () => {
     expect(out).toMatch(/Experts +at most 1.25 times an even share each.*--imbalance/u);
   });
 
+  it.each([
+    ['--imbalance', '2'],
+    ['--capacity-factor', '2'],
+    ['--exchange', 'deepep'],
+    ['--paged-stash', '1.1'],
+  ])('refuses %s of a model without experts', async (flag, value) => {
+    const dense = ['--model', 'llama-3-8b', '--cluster', 'h100-2x8', '--layout', 'dp=16'];
+    const { err, code } = await monta('memory', ...dense, flag, value);
+    expect({ code, err }).toMatchObject({ code: 2, err: expect.stringContaining('llama-3-8b has no experts') });
+    expect(err.startsWith(flag)).toBe(true);
+  });
+
+  it('counts no driver and no libraries of GPUs on shares of a processor, where the main job runs', async () => {
+    const main = ['--model', 'tiny-bytes', '--cluster', 'laptop-2x4', '--layout', 'tp=4,dp=2,ep=2'];
+    const { out } = await monta('memory', ...main, '--json');
+    const { fits, totalBytes, parts } = JSON.parse(out) as Memory;
+    expect(fits).toBe(true);
+    expect(totalBytes).toBeLessThan(64 * 2 ** 20);
+    expect(Object.keys(parts)).not.toContain("driver's context");
+  });
+
   it('tells needs and room apart however near they are', () => {
     const text = (total: number, capacity: number): string =>
       ofCapacity({ totalBytes: total * 2 ** 30, capacityBytes: capacity * 2 ** 30 });
@@ -94,6 +115,7 @@ describe('monta memory', () => {
     expect(text(80.2, 79.6)).toBe('80.2 of 79.6 GiB');
     expect(text(79.62, 79.6)).toBe('79.62 of 79.60 GiB');
     expect(text(3.96, 4)).toBe('3.96 of 4.00 GiB');
+    expect(text(0.0113, 1)).toBe('0.01 of 1.00 GiB');
   });
 
   it('draws what is held over the passes, and begins with whether it fits', async () => {
@@ -117,7 +139,8 @@ describe('monta memory', () => {
 
   it.each([
     [['--recompute', 'everything'], 'none, selective, full'],
-    [['--imbalance', '0.5'], 'at least 1'],
+    [['--imbalance', '0.5'], 'from 1 to 65536'],
+    [['--imbalance', '1e9'], 'from 1 to 65536'],
     [['--imbalance', '100'], '--imbalance  100 times the mean'],
     [['--sequence', '100000000'], '--sequence'],
     [['--layout', 'tp=3'], 'tp'],

@@ -11,6 +11,7 @@ import {
   inChunks,
   InputError,
   memoryLacks,
+  overheadsOf,
   namedStrategies,
   parseLayout,
   peakText,
@@ -107,7 +108,8 @@ export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags):
   const { cluster, setting } = problemOf(flags, console);
   const { model, layout } = setting.step;
   const fit = fitOf(setting, cluster);
-  const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage));
+  const overheads = overheadsOf(cluster.device);
+  const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage, overheads));
   const memory = stages.reduce((fullest, one) => (one.totalBytes > fullest.totalBytes ? one : fullest));
   const title = `${model.name} on ${devicesText(cluster)} x ${cluster.device.name}, ${formatLayout(layout)}`;
   if (flags.svg !== undefined) writeFile(flags.svg, drawing(memory, fit, title));

@@ -1,6 +1,13 @@
 /** Memory of the fullest stage of a run, in closed form (`memory/closed-form.ts`). */
 import type { Cluster } from '../cluster/cluster.js';
-import { closedTotal, fullStages, MemoryTable, type MemoryChoice, type MemorySetting } from '../memory/index.js';
+import {
+  closedTotal,
+  fullStages,
+  MemoryTable,
+  overheadsOf,
+  type MemoryChoice,
+  type MemorySetting,
+} from '../memory/index.js';
 import { inChunks, namedStrategies, type Recompute, type RecomputeModule } from '../schedule/index.js';
 import { maxOf } from '../units/index.js';
 import { stepConstants } from './constants.js';
@@ -87,7 +94,7 @@ export class RunMemory {
   totalBytes(setting: RunSetting): number {
     const { layout, microBatch, virtualStages, layersOfStages, sharing, schedule, hostStates, weightShards } = setting;
     const { recompute, activationAgain } = this.#recomputeOf(setting.recompute);
-    return this.#table.totalBytes({
+    const choice = {
       layout,
       sequences: microBatch,
       microBatches: microBatchesOf(setting),
@@ -99,7 +106,8 @@ export class RunMemory {
       sharing,
       hostStates,
       weightShards,
-    });
+    };
+    return this.#table.totalBytes(choice, overheadsOf(setting.cluster.device));
   }
 
   #recomputeOf(recompute: RecomputeSetting): Pick<MemoryChoice, 'recompute' | 'activationAgain'> {
@@ -115,5 +123,5 @@ export class RunMemory {
 export function estimateMemory(setting: RunSetting): number {
   if (setting.schedule === 'dualpipe-v') return new RunMemory(setting).totalBytes(setting);
   const memory = memorySetting(setting);
-  return maxOf(fullStages(memory.step).map((stage) => closedTotal(memory, stage)));
+  return maxOf(fullStages(memory.step).map((stage) => closedTotal(memory, stage, overheadsOf(setting.cluster.device))));
 }

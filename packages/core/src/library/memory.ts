@@ -2,6 +2,7 @@
 import {
   checkImbalance,
   megatronModules,
+  overheadsOf,
   stageMemory,
   type MegatronModule,
   type MemorySetting,
@@ -72,6 +73,8 @@ function settingOf(question: MemoryQuestion): MemorySetting {
  */
 export function memory(question: MemoryQuestion): StepMemory {
   const setting = settingOf(question);
-  const stages = Array.from({ length: setting.step.layout.pp }, (_, stage) => stageMemory(setting, stage));
-  return { ...fitOf(setting, clusterOf(question)), stages };
+  const cluster = clusterOf(question);
+  const overheads = overheadsOf(cluster.device);
+  const stages = Array.from({ length: setting.step.layout.pp }, (_, stage) => stageMemory(setting, stage, overheads));
+  return { ...fitOf(setting, cluster), stages };
 }

@@ -30,6 +30,7 @@ export {
   leastStates,
   memoryLacks,
   noOverheads,
+  overheadsOf,
   stageMemory,
   type Overheads,
   type StageMemory,

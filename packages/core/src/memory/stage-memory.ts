@@ -2,6 +2,7 @@
  * Memory of a device of one pipeline stage: states, what passes hold at the worst moment, and what lies beside the
  * framework's tensors.
  */
+import type { Device } from '../cluster/cluster.js';
 import type { Layout } from '../layout/layout.js';
 import { InputError } from '../units/errors.js';
 import {
@@ -50,6 +51,10 @@ export const gpuOverheads: Overheads = {
 
 /** The embedded runtime takes regions from an arena of its own and has none of these. */
 export const noOverheads: Overheads = { workspaceBytes: 0, allocatorShare: 0, communicatorBytes: 0, contextBytes: 0 };
+
+/** Of a cluster's device: one without multiprocessors is a share of a processor, on which the embedded runtime runs. */
+export const overheadsOf = ({ multiprocessors }: Pick<Device, 'multiprocessors'>): Overheads =>
+  multiprocessors === undefined ? noOverheads : gpuOverheads;
 
 /** Communicators of a rank: one for every group of several ranks, of groups with the same size on one axis once. */
 export const communicators = ({ tp, cp, dp, pp, ep, etp, edp }: Layout): number =>

@@ -3,7 +3,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import { deviceCount } from '../cluster/ports.js';
 import { checkModelLayout } from '../layout/check.js';
 import { resolveLayout } from '../layout/resolve.js';
-import { closedTotal, leastStates, type MemorySetting } from '../memory/index.js';
+import { closedTotal, leastStates, overheadsOf, type MemorySetting } from '../memory/index.js';
 import type { Recompute } from '../schedule/recompute.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { InputError } from '../units/errors.js';
@@ -17,13 +17,14 @@ export interface MemoryFit {
   readonly totalBytes: number;
 }
 
-const fullest = (setting: MemorySetting): number =>
-  maxOf(Array.from({ length: setting.step.layout.pp }, (_, stage) => closedTotal(setting, stage)));
+const fullest = (setting: MemorySetting, { device }: Cluster): number =>
+  maxOf(Array.from({ length: setting.step.layout.pp }, (_, stage) => closedTotal(setting, stage, overheadsOf(device))));
 
 /** The fullest device beside what there is, in closed form. */
-export function fitOf(setting: MemorySetting, { device }: Cluster): MemoryFit {
-  const totalBytes = fullest(setting);
-  return { fits: totalBytes <= device.memoryBytes, capacityBytes: device.memoryBytes, totalBytes };
+export function fitOf(setting: MemorySetting, cluster: Cluster): MemoryFit {
+  const totalBytes = fullest(setting, cluster);
+  const capacityBytes = cluster.device.memoryBytes;
+  return { fits: totalBytes <= capacityBytes, capacityBytes, totalBytes };
 }
 
 /** Whether it fits: for searches, which need no more. */
@@ -31,7 +32,8 @@ export function fitsClosed(setting: MemorySetting, { device }: Cluster): boolean
   const { pp } = setting.step.layout;
   // The first stage holds most passes, the last one the logits: most that does not fit fails there.
   const stages = new Set([0, pp - 1, ...Array.from({ length: pp }, (_, stage) => stage)]);
-  return [...stages].every((stage) => closedTotal(setting, stage) <= device.memoryBytes);
+  const overheads = overheadsOf(device);
+  return [...stages].every((stage) => closedTotal(setting, stage, overheads) <= device.memoryBytes);
 }
 
 /** A setting and how far it is from the one that was asked for. */
@@ -142,11 +144,11 @@ export function nearestFit(setting: MemorySetting, cluster: Cluster): NearestFit
     .filter(({ states }) => states <= cluster.device.memoryBytes)
     .sort((a, b) => a.distance - b.distance)
     .find((variant) => fitsClosed(variant.setting, cluster))?.setting;
-  if (near !== undefined) return { setting: near, leastBytes: fullest(near) };
+  if (near !== undefined) return { setting: near, leastBytes: fullest(near, cluster) };
   // Where states decide, whatever has the fewest of them, with everything computed again.
   const smallest = variants
     .filter(({ setting: { step } }) => step.recompute === 'full')
     .sort((a, b) => a.states - b.states)
     .slice(0, tried);
-  return { setting: undefined, leastBytes: minOf(smallest.map((variant) => fullest(variant.setting))) };
+  return { setting: undefined, leastBytes: minOf(smallest.map((variant) => fullest(variant.setting, cluster))) };
 }

@@ -2,7 +2,7 @@
 import { deviceCount, devicesText } from '../../cluster/index.js';
 import { estimateStep, isDual, memorySetting, type RunSetting } from '../../estimate/index.js';
 import { formatLayout } from '../../layout/index.js';
-import { closedTotal, fullStages } from '../../memory/index.js';
+import { closedTotal, fullStages, overheadsOf } from '../../memory/index.js';
 import { formatBandwidth, formatBytes, formatInteger, formatPercent, formatSeconds } from '../../units/index.js';
 import type { Candidate, SearchResult } from '../search/search.js';
 import type { PlanProblem } from '../space/problem.js';
@@ -184,8 +184,9 @@ function memoryText({ setting, memoryBytes }: Candidate): string {
   if (isDual(setting.schedule))
     return `${formatBytes(memoryBytes, 'binary')} of ${formatBytes(capacity, 'binary')} on the fullest device`;
   const memory = memorySetting(setting);
+  const overheads = overheadsOf(setting.cluster.device);
   const of = fullStages(memory.step).map(
-    (stage) => `${pp > 1 ? `stage ${stage} ` : ''}${formatBytes(closedTotal(memory, stage), 'binary')}`,
+    (stage) => `${pp > 1 ? `stage ${stage} ` : ''}${formatBytes(closedTotal(memory, stage, overheads), 'binary')}`,
   );
   return `${of.join(', ')} of ${formatBytes(capacity, 'binary')}`;
 }
