@@ -202,6 +202,19 @@ extern "C" __global__ void follow_moves(const Element *from, Element *to, const 
   }
 }
 
+// Moves (moves.cuh) of which move m has the rows of `to` from blocks[m] to blocks[m + 1]: those that it names hold its rows
+// of `from`, others zeros. A block a row of `to`.
+extern "C" __global__ void pad_rows(const Element *from, Element *to, const int *moves, const int *blocks, int count,
+                                    int width) {
+  const int row = blockIdx.x, move = lastFrom(blocks, count, row);
+  const int within = row - moves[3 * move + 1];
+  const bool holds = within >= 0 && within < moves[3 * move + 2];
+  const Element *source = from + (size_t)(holds ? moves[3 * move] + within : 0) * width;
+  Element *target = to + (size_t)row * width;
+  for (int column = threadIdx.x * lanes; column < width; column += blockDim.x * lanes)
+    storeVector(target + column, holds ? loadVector(source + column) : Vector{});
+}
+
 // coarse[row] = the sum of its fine rows, in the order of their pairs, each times its pick's weight (weights null: 1).
 // Row r has the pairs starts[r] to starts[r + 1]. A block a coarse row.
 extern "C" __global__ void sum_rows(const Element *fine, Element *coarse, const int *starts, const int *fineRow,

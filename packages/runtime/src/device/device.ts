@@ -79,6 +79,12 @@ export interface Device {
   /** The most that was taken at a time, with what kernels took for themselves, where the device counts it. */
   readonly peakBytes?: number;
 
+  /**
+   * Names a folder, of a run say, where the device finds and keeps what it has chosen by measuring: a run that goes on
+   * from there computes the same bits. Call it before anything is launched.
+   */
+  keepChoices?(folder: string): void;
+
   /** Gives back to the system what was kept for later allocations. What was launched must have ended. */
   trim?(): void;
 

@@ -53,14 +53,3 @@ export function pickedIds(encoded: Int32Array): Int32Array {
   for (let pick = 0; pick < ids.length; pick++) ids[pick] = encoded[pick] < 0 ? ~encoded[pick] : encoded[pick];
   return ids;
 }
-
-/** 1 for kept picks; undefined when none was dropped. */
-export function keptPicks(encoded: Int32Array): Uint8Array | undefined {
-  const kept = new Uint8Array(encoded.length);
-  let dropped = 0;
-  for (let pick = 0; pick < kept.length; pick++) {
-    kept[pick] = encoded[pick] < 0 ? 0 : 1;
-    dropped += 1 - kept[pick];
-  }
-  return dropped === 0 ? undefined : kept;
-}

@@ -3,7 +3,7 @@ export { routerBackward, type RouterShape, routerSoftmax, routerTopK } from './r
 export { routerSigmoid, selectExperts } from './selection.js';
 export { addAuxiliaryStatistics, addPicks, auxiliaryGradient, auxiliaryLoss } from './auxiliary-loss.js';
 export { balanceBias } from './balance-bias.js';
-export { dropByProbability, expertCapacity, keptPicks, pickedIds } from './capacity.js';
+export { dropByProbability, expertCapacity, pickedIds } from './capacity.js';
 export {
   buildPermutation,
   combineRowGrad,

@@ -17,7 +17,7 @@ export interface Permutation {
   readonly pickRow: Int32Array;
 }
 
-/** ids: tokens x picks; kept as from `dropByProbability`, or undefined when nothing is dropped. */
+/** ids: tokens x picks, below 0 where dropped; kept as from `dropByProbability`, or undefined when it drops nothing. */
 export function buildPermutation({
   ids,
   kept,
@@ -35,7 +35,7 @@ export function buildPermutation({
   const pickRow = new Int32Array(tokens * picks).fill(-1);
   for (let pick = 0; pick < tokens * picks; pick++) {
     const expert = ids[pick];
-    if (kept === undefined || kept[pick] === 1) counts[expert] = counts[expert] + 1;
+    if (expert >= 0 && (kept === undefined || kept[pick] === 1)) counts[expert] = counts[expert] + 1;
   }
   const next = new Int32Array(experts);
   let rows = 0;
@@ -47,8 +47,8 @@ export function buildPermutation({
   const rowPick = new Int32Array(rows);
   for (let token = 0, pick = 0; token < tokens; token++)
     for (const end = pick + picks; pick < end; pick++) {
-      if (kept !== undefined && kept[pick] !== 1) continue;
       const expert = ids[pick];
+      if (expert < 0 || (kept !== undefined && kept[pick] !== 1)) continue;
       const row = next[expert];
       next[expert] = row + 1;
       rowToken[row] = token;

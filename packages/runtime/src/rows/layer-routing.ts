@@ -16,8 +16,6 @@ import {
   chunkMoves,
   chunkSegments,
   chunkTotal,
-  keptPicks,
-  pickedIds,
   type CutBlocks,
   type Moves,
   type Permutation,
@@ -257,13 +255,7 @@ export class LayerRouting {
     const { layout, topK: k, experts } = this.#shape.shape;
     const encoded = this.#picked(scope);
     const tokens = encoded.length / k;
-    const permutation = buildPermutation({
-      ids: pickedIds(encoded),
-      kept: keptPicks(encoded),
-      tokens,
-      picks: k,
-      experts,
-    });
+    const permutation = buildPermutation({ ids: encoded, kept: undefined, tokens, picks: k, experts });
     const { place } = this.#shape;
     if (scope === 'slice' || layout.tp === 1) {
       const begin: CutBlocks['begin'] = (expert, chunk, of) => this.group.blockBegin(place.source, expert, chunk, of);

@@ -1,4 +1,5 @@
 /** A rank's side of a training job: data in, steps, reports out. */
+import { join } from 'node:path';
 import { coordinates } from '@monta/core/layout';
 import { wayOfStep } from '@monta/core/schedule';
 import { maxOf } from '@monta/core/units';
@@ -13,10 +14,14 @@ import { saveIsDue, saveStep } from './save.js';
 import { loadStart } from './start.js';
 import { microBatchOf, stepInputs } from './step-inputs.js';
 
+/** Beside the folders of a run's states: what a card has chosen by measuring. */
+const choicesFolder = 'choices';
+
 /** Trains; every rank of the job calls it with the same job. */
 export function trainRank(context: RankContext<RankTrainJob>): RankOutcome {
   const { rank, endpoint, device, data: job } = context;
   const { step } = job;
+  if (job.checkpoint !== undefined) device.keepChoices?.(join(job.checkpoint.folder, choicesFolder));
   const text = textOf(job);
   const parameters = new ParameterStore(step, rank, device);
   const done = loadStart(job, parameters);

@@ -19,6 +19,9 @@ interface RecordedEvent {
   milliseconds: number;
 }
 
+/** By the name of CUDA's function. */
+export type FakeCalls = Readonly<Record<string, (...values: never[]) => unknown>>;
+
 /** As many as cards of these years have. */
 const priorityLevels = 6;
 const outOfMemory = 2;
@@ -38,11 +41,18 @@ export class FakeCuda {
   readonly #random: Random;
   readonly #capacity: number;
   readonly #lying: number;
+  readonly #more: FakeCalls;
   #next = 1;
 
-  /** lying: the byte that new memory is full of. */
-  constructor(seed: number, capacityBytes: number, lying = 0xab) {
+  /** lying: the byte that new memory is full of. more: calls that do more, with what puts work on a stream. */
+  constructor(
+    seed: number,
+    capacityBytes: number,
+    lying = 0xab,
+    more: (append: (stream: number, run: () => void) => void) => FakeCalls = () => ({}),
+  ) {
     this.#lying = lying;
+    this.#more = more((stream, run) => this.#append(stream, run));
     this.#random = new Random(seed);
     this.#capacity = capacityBytes;
   }
@@ -52,13 +62,13 @@ export class FakeCuda {
       file: name.files[0],
       func: (declaration: string): NativeFunction => {
         const call = /(\w+)\(/.exec(declaration)?.[1] ?? '';
-        const known = this.#calls[call];
+        const known = this.#more[call] ?? this.#calls[call];
         return (...values) => (known === undefined ? 0 : (known(...(values as never[])) ?? 0));
       },
     }));
   }
 
-  readonly #calls: Readonly<Record<string, (...values: never[]) => unknown>> = {
+  readonly #calls: FakeCalls = {
     cudaGetErrorString: (code: number) => (code === outOfMemory ? 'out of memory' : `error ${code}`),
     cudaMalloc: (cell: BigUint64Array, bytes: number) => this.#take(cell, bytes),
     cudaMallocHost: (cell: BigUint64Array, bytes: number) => this.#take(cell, bytes),

@@ -13,6 +13,10 @@ export interface BatchedGemmCall {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly storage: Storage;
+  /** Type of D; that of A and B unless given. */
+  readonly output?: Storage;
+  /** Whether D is added to; overwritten unless given. */
+  readonly add?: boolean;
   /** Products; the arrays below, in the card's memory, hold one address for each. */
   readonly batch: number;
   readonly a: Address;
@@ -24,7 +28,7 @@ const workspaceBytes = 32 * 2 ** 20;
 const one = Float32Array.of(1);
 const zero = Float32Array.of(0);
 
-/** Row-major D = op(A) * op(B) for a batch, fp32 accumulation. */
+/** Row-major D = op(A) * op(B), or D + op(A) * op(B), for a batch, fp32 accumulation. */
 export class BatchedGemm {
   readonly #context: CudaContext;
   readonly #handle: Address;
@@ -42,7 +46,7 @@ export class BatchedGemm {
   }
 
   multiply(stream: Address, call: BatchedGemmCall): void {
-    const { m, n, k, transposeA = false, transposeB = false, storage, batch, a, b, d } = call;
+    const { m, n, k, transposeA = false, transposeB = false, storage, output = storage, batch, a, b, d } = call;
     if (m === 0 || n === 0 || batch === 0) return;
     const { cublas: library } = this.#context.libraries;
     const type = cublas.types[storage];
@@ -64,9 +68,9 @@ export class BatchedGemm {
       a,
       type,
       transposeA ? m : k,
-      zero,
+      call.add === true ? one : zero,
       d,
-      type,
+      cublas.types[output],
       n,
       batch,
       cublas.compute32,

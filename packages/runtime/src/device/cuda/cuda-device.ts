@@ -119,6 +119,10 @@ export class CudaDevice implements Device {
     };
   }
 
+  keepChoices(folder: string): void {
+    this.#context.choicesFolder = folder;
+  }
+
   get allocatedBytes(): number {
     return this.#allocatedBytes;
   }
@@ -324,9 +328,14 @@ export class CudaDevice implements Device {
     if (before === undefined) return false;
     lane.waiting.shift();
     this.#follow(lane, before);
-    const start = lane.clock === undefined ? undefined : this.#events.record(lane.stream);
-    const call = new CudaKernelCall(lane.tools, head.launch);
+    let start: Address | undefined;
+    const begin = (): void => {
+      start = lane.clock === undefined ? undefined : this.#events.record(lane.stream);
+    };
+    // What the host works out, plans of row moves say, is no time of the kernel: the card waits for it or does not.
+    const call = new CudaKernelCall(lane.tools, { ...head.launch, arguments: { ...head.launch.arguments } }, begin);
     this.#kernels[head.launch.kernel](call);
+    call.begin();
     const { temporaries } = call;
     this.#issued(lane, { id: head.id, lane: lane.name, end: this.#events.record(lane.stream), start, temporaries });
     return true;

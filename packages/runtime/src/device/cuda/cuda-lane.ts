@@ -3,9 +3,11 @@ import type { DeviceEvent, Launch, Queue } from '../device.js';
 import { CudaAttention } from './attention/attention.js';
 import type { Address } from './bindings/index.js';
 import type { StreamTools } from './catalogue/call.js';
+import { LaneExperts } from './catalogue/lane-experts.js';
 import type { CudaContext } from './context.js';
 import { LtGemm } from './gemm.js';
 import type { LaunchClock } from './launch-clock.js';
+import { StreamUploads } from './stream-uploads.js';
 
 /** A launch that waits for its turn. */
 interface Waiting {
@@ -43,6 +45,8 @@ export interface Lane {
 export function streamTools(context: CudaContext, stream: Address): StreamTools {
   let gemm: LtGemm | undefined;
   let attention: CudaAttention | undefined;
+  let experts: LaneExperts | undefined;
+  const uploads = new StreamUploads(context, stream);
   return {
     context,
     stream,
@@ -51,6 +55,10 @@ export function streamTools(context: CudaContext, stream: Address): StreamTools 
     },
     get attention(): CudaAttention {
       return (attention ??= new CudaAttention(context));
+    },
+    uploads,
+    get experts(): LaneExperts {
+      return (experts ??= new LaneExperts(context, { stream, gemm: this.gemm, uploads }));
     },
   };
 }

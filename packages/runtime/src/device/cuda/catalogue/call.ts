@@ -9,7 +9,10 @@ import type { CudaContext } from '../context.js';
 import type { CudaAttention } from '../attention/attention.js';
 import type { LtGemm } from '../gemm.js';
 import type { Storage } from '../kernel-source.js';
+import type { ExpertMatrix } from '../layer/expert-products.js';
 import { elementSize, Launcher } from '../operations/launcher.js';
+import type { StreamUploads } from '../stream-uploads.js';
+import type { LaneExperts, LaunchProducts } from './lane-experts.js';
 
 /** What the launches of a stream share. */
 export interface StreamTools {
@@ -19,6 +22,9 @@ export interface StreamTools {
   readonly gemm: LtGemm;
   /** Made at the first attention in bf16. */
   readonly attention: CudaAttention;
+  readonly uploads: StreamUploads;
+  /** Made at the first product of experts. */
+  readonly experts: LaneExperts;
 }
 
 /** A launch as its kernel sees it. */
@@ -30,9 +36,14 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
   readonly storage: Storage;
   readonly on: Launcher;
 
-  constructor(tools: StreamTools, launch: Launch) {
+  readonly #begin: () => void;
+  #begun = false;
+
+  /** begin: called once, before the first work of the launch itself goes to the stream; plans may have gone before. */
+  constructor(tools: StreamTools, launch: Launch, begin: () => void) {
     this.#tools = tools;
     this.#launch = launch;
+    this.#begin = begin;
     this.storage = Object.values(launch.operands).some(({ view }) => view.type === 'bf16') ? 'bf16' : 'f32';
     this.on = this.launcher(this.storage);
   }
@@ -41,21 +52,44 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
     return this.#tools.context;
   }
 
+  /** To put work on. */
   get stream(): Address {
+    this.begin();
     return this.#tools.stream;
   }
 
   get gemm(): LtGemm {
+    this.begin();
     return this.#tools.gemm;
   }
 
   get attention(): CudaAttention {
+    this.begin();
     return this.#tools.attention;
   }
 
+  /**
+   * Products of experts, which hold `elements` elements of the role's weights each, on the launch's segments.
+   * `matrices`: all that the launch multiplies.
+   */
+  expertProducts(elements: number, role: Role, matrices: readonly ExpertMatrix[]): LaunchProducts {
+    const { segments } = this.#launch.arguments as unknown as KernelArguments<'moe.experts'>;
+    const experts = this.operand(role).view.length / elements;
+    const products = this.#tools.experts.prepare(this.storage, { segments, experts }, matrices);
+    this.begin();
+    return products;
+  }
+
+  /** The launch's own work begins, if it has not yet. */
+  readonly begin = (): void => {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#begin();
+  };
+
   /** Kernels of one storage type, on the launch's stream. */
   launcher(storage: Storage): Launcher {
-    return new Launcher(this.context.kernels, storage, this.stream);
+    return new Launcher(this.context.kernels, storage, this.#tools.stream, this.begin);
   }
 
   get arguments(): Arguments {
@@ -114,10 +148,10 @@ export class CudaKernelCall<Role extends string = string, Arguments = Launch['ar
     return address;
   }
 
-  /** Integers on the card, for the time of the launch. */
+  /** Integers on the card, for the time of the launch; they are there when what follows on the stream begins. */
   upload(values: Int32Array): Address {
     const address = this.scratch(values.length);
-    this.context.memory.write(address, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    this.#tools.uploads.copy(address, values);
     return address;
   }
 

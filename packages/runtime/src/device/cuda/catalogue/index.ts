@@ -5,6 +5,7 @@ import { endKernels } from './ends.js';
 import { latentKernels } from './latent.js';
 import { memoryKernels } from './memory-kernels.js';
 import { mlpKernels } from './mlp.js';
+import { expertKernels } from './experts.js';
 import { moeKernels } from './moe.js';
 import { rowKernels } from './rows.js';
 import { updateKernels } from './update.js';
@@ -16,6 +17,7 @@ const all = {
   ...latentKernels,
   ...mlpKernels,
   ...moeKernels,
+  ...expertKernels,
   ...rowKernels,
   ...updateKernels,
 };

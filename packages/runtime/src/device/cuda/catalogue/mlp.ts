@@ -33,7 +33,7 @@ export const mlpKernels: CudaCatalogue<'mlp' | 'mlp.backward'> = {
       const to = { address: call.real('gateUp', part * ffn), width: 2 * ffn };
       copyColumns(call, { from: activated, to }, half);
     }
-    swigluForward(call.on, rows, call.real('gateUp'), activated.address);
+    swigluForward(call.on, rows, { gateUp: call.real('gateUp'), activated: activated.address });
     linear(call, narrow, { x: activated.address, weight: call.real('down'), y: call.real('output') });
     if (!call.has('tokenGate')) return;
     const scale = call.f32('scale');
@@ -51,14 +51,14 @@ export const mlpKernels: CudaCatalogue<'mlp' | 'mlp.backward'> = {
     const dsum = gated ? call.scratch(tokens) : 0;
     if (gated) {
       const unscaled = call.scratch((tokens * ffn * elementSize(call.storage)) / 4);
-      swigluForward(call.on, rows, gateUp, unscaled);
+      swigluForward(call.on, rows, { gateUp, activated: unscaled });
       const scale = call.f32('scale');
       const dots = { a: activated, b: unscaled, scale, dsum, width: ffn };
       call.on.launch('rows', 'token_gate_gradient', { blocks: tokens, threads: gateThreads }, dots);
       scaleRows(call.on, ofActivated, activated, scale);
     }
     swigluBackward(call.on, rows, { gateUp, dactivated: activated, dgateUp });
-    swigluForward(call.on, rows, gateUp, activated);
+    swigluForward(call.on, rows, { gateUp, activated });
     if (gated) scaleRows(call.on, ofActivated, activated, call.f32('scale'));
     linearWeightGradient(call, narrow, { dy, x: activated, dweight: call.f32('downGradient') });
     for (const [part, name] of parts) {

@@ -1,4 +1,4 @@
-/** Router and experts. */
+/** Router. */
 import type { KernelName } from '@monta/core';
 import { linear, linearInputGradient, linearWeightGradient, sumOfRows } from './linear.js';
 import { addBias } from '../operations/matrix.js';
@@ -12,16 +12,12 @@ import {
   routerGradient,
   routerSelect,
 } from '../operations/router.js';
-import { clampedBackward, clampedForward, swigluBackward, swigluForward } from '../operations/swiglu.js';
 import type { Address } from '../bindings/index.js';
 import type { Storage } from '../kernel-source.js';
 import { elementSize } from '../operations/launcher.js';
-import type { CudaCallOf, CudaCatalogue } from './call.js';
+import type { CudaCatalogue } from './call.js';
 
-type MoeKernel = Extract<
-  KernelName,
-  'moe.count' | 'moe.picks' | `moe.capacity${string}` | `moe.router${string}` | `moe.experts${string}`
->;
+type MoeKernel = Extract<KernelName, 'moe.count' | 'moe.picks' | `moe.capacity${string}` | `moe.router${string}`>;
 
 /** Of T tokens, those of this rank's slice; all where only the slice is there. */
 const ownTokens = (tokens: number, scope: 'slice' | 'replica', slice: { start: number; end: number }) =>
@@ -29,24 +25,9 @@ const ownTokens = (tokens: number, scope: 'slice' | 'replica', slice: { start: n
 
 const threads = 256;
 
-/** Calls `visit` for every run of rows of an expert. */
-function forEachSegment(segments: Int32Array, visit: (expert: number, row: number, rows: number) => void): void {
-  for (let i = 0; i < segments.length; i += 3) visit(segments[i], segments[i + 1], segments[i + 2]);
-}
-
 /** Address of row `row` of `columns` elements. */
 const rowAt = (storage: Storage, base: Address, row: number, columns: number): Address =>
   base + elementSize(storage) * row * columns;
-
-type ExpertCall = CudaCallOf<'moe.experts'> | CudaCallOf<'moe.experts.inputGradient'>;
-
-/** The activation of a run of rows, in place of the CPU's `expertActivation`. */
-function activate(call: ExpertCall, ffn: number, row: number, rows: number): void {
-  const { clamp } = call.arguments;
-  const [gateUp, activated] = [call.real('gateUpRows', row * 2 * ffn), call.real('activated', row * ffn)];
-  if (clamp === undefined) swigluForward(call.on, { rows, ffn }, gateUp, activated);
-  else clampedForward(call.on, { rows, ffn }, clamp, { gateUp, activated });
-}
 
 export const moeKernels: CudaCatalogue<MoeKernel> = {
   'moe.router': (call) => {
@@ -156,81 +137,5 @@ export const moeKernels: CudaCatalogue<MoeKernel> = {
         { ids: call.i32('ids', start * picks), picks: call.f32('picks') },
         { count: (end - start) * picks, experts },
       );
-  },
-  'moe.experts': (call) => {
-    const [hidden, ffn] = [call.columns('input'), call.columns('activated')];
-    forEachSegment(call.arguments.segments, (expert, row, rows) => {
-      const wide = { rows, inputs: hidden, outputs: 2 * ffn };
-      linear(call, wide, {
-        x: call.real('input', row * hidden),
-        weight: call.real('gateUp', expert * 2 * ffn * hidden),
-        y: call.real('gateUpRows', row * 2 * ffn),
-      });
-      if (call.has('gateUpBias')) {
-        const bias = call.real('gateUpBias', expert * 2 * ffn);
-        addBias(call.on, { rows, width: 2 * ffn }, { y: call.real('gateUpRows', row * 2 * ffn), bias });
-      }
-      activate(call, ffn, row, rows);
-      const narrow = { rows, inputs: ffn, outputs: hidden };
-      linear(call, narrow, {
-        x: call.real('activated', row * ffn),
-        weight: call.real('down', expert * hidden * ffn),
-        y: call.real('output', row * hidden),
-      });
-      // Outputs are summed over ETP: one of its ranks adds the bias.
-      if (!call.has('downBias') || call.arguments.etp.index !== 0) return;
-      const bias = call.real('downBias', expert * hidden);
-      addBias(call.on, { rows, width: hidden }, { y: call.real('output', row * hidden), bias });
-    });
-  },
-  'moe.experts.inputGradient': (call) => {
-    const [hidden, ffn] = [call.columns('outputGradient'), call.columns('activated')];
-    forEachSegment(call.arguments.segments, (expert, row, rows) => {
-      const dactivated = call.real('activated', row * ffn);
-      const narrow = { rows, inputs: ffn, outputs: hidden };
-      linearInputGradient(call, narrow, {
-        dy: call.real('outputGradient', row * hidden),
-        weight: call.real('down', expert * hidden * ffn),
-        dx: dactivated,
-      });
-      const gateUp = call.real('gateUpRows', row * 2 * ffn);
-      const dgateUp = call.real('gateUpGradient', row * 2 * ffn);
-      const { clamp } = call.arguments;
-      if (clamp === undefined) swigluBackward(call.on, { rows, ffn }, { gateUp, dactivated, dgateUp });
-      else clampedBackward(call.on, { rows, ffn }, clamp, { gateUp, dactivated, dgateUp });
-      activate(call, ffn, row, rows);
-      const wide = { rows, inputs: hidden, outputs: 2 * ffn };
-      linearInputGradient(call, wide, {
-        dy: dgateUp,
-        weight: call.real('gateUp', expert * 2 * ffn * hidden),
-        dx: call.real('inputGradient', row * hidden),
-      });
-    });
-  },
-  'moe.experts.weightGradient': (call) => {
-    const [hidden, ffn] = [call.columns('input'), call.columns('activated')];
-    forEachSegment(call.arguments.segments, (expert, row, rows) => {
-      const wide = { rows, inputs: hidden, outputs: 2 * ffn };
-      linearWeightGradient(call, wide, {
-        dy: call.real('gateUpGradient', row * 2 * ffn),
-        x: call.real('input', row * hidden),
-        dweight: call.f32('gateUpWeightGradient', expert * 2 * ffn * hidden),
-      });
-      const narrow = { rows, inputs: ffn, outputs: hidden };
-      linearWeightGradient(call, narrow, {
-        dy: call.real('outputGradient', row * hidden),
-        x: call.real('activated', row * ffn),
-        dweight: call.f32('downWeightGradient', expert * hidden * ffn),
-      });
-      const biases = [
-        ['gateUpBiasGradient', 'gateUpGradient', 2 * ffn],
-        ['downBiasGradient', 'outputGradient', hidden],
-      ] as const;
-      for (const [bias, gradient, width] of biases)
-        if (call.has(bias)) {
-          const arrays = { x: call.real(gradient, row * width), out: call.f32(bias, expert * width) };
-          sumOfRows(call, { rows, width }, arrays);
-        }
-    });
   },
 };

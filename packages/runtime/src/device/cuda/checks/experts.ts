@@ -284,7 +284,7 @@ export function checkSwiglu(bench: CheckBench): void {
   expertActivation({ hidden: 0, ffn }, segments, gateUp.values, plain);
   const shape = { rows, ffn, total: onTotal };
   const activated = bench.room(rows * ffn);
-  swigluForward(bench.on, shape, gateUp.address, activated);
+  swigluForward(bench.on, shape, { gateUp: gateUp.address, activated });
   bench.expect('swiglu', bench.stored(activated, plain.length), plain);
   const size = elementSize(bench.storage);
   const after = bench.bytes(activated + size * plain.length, size * ffn);
@@ -339,7 +339,7 @@ function checkWeightedSwiglu(bench: CheckBench, one: SwigluCase): void {
   const rowBytes = 2 * ffn * elementSize(bench.storage);
   bench.context.memory.write(gateUp.address + padding * rowBytes, new Uint8Array(rowBytes).fill(0xff));
   const forward = bench.room(rows * ffn);
-  swigluForward(bench.on, folded, gateUp.address, forward);
+  swigluForward(bench.on, folded, { gateUp: gateUp.address, activated: forward });
   bench.expect('swiglu, weighted', bench.stored(forward, plain.length), scaled(plain, ffn));
   const arrays = { toDgateUp: bench.room(rows * 2 * ffn), again: bench.room(rows * ffn) };
   const toDweights = bench.upload(new Float32Array(rows));

@@ -4,6 +4,7 @@ import type { Storage } from '../kernel-source.js';
 import { CheckBench, type CheckResult } from './bench.js';
 import { checkDevice } from './device.js';
 import { checkRouter, checkRows, checkSwiglu } from './experts.js';
+import { checkExpertProducts } from './expert-products.js';
 import { checkFp8 } from './fp8.js';
 import { checkSelectionBias } from './selection-bias.js';
 import { checkLayer } from './layer.js';
@@ -25,6 +26,7 @@ export const checks: Readonly<Record<string, (bench: CheckBench) => void>> = {
   update: checkUpdate,
   products: checkGemm,
   'batched products': checkBatchedGemm,
+  "experts' products": checkExpertProducts,
   layer: checkLayer,
   device: checkDevice,
 };

@@ -1,71 +1,84 @@
 /**
- * The six products of an expert layer, over all experts of the card, in the two ways that are fastest on an H200: see
- * `ExpertProducts`.
+ * Products over all experts of a card, in the two ways that are fastest on an H200, and the faster of both as measured:
+ * see `ExpertProducts`.
  */
-import { cuda, type Address } from '../bindings/index.js';
+import type { Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
 import { BatchedGemm } from '../batched-gemm.js';
 import type { LtGemm } from '../gemm.js';
 import type { Storage } from '../kernel-source.js';
 import { elementSize } from '../operations/launcher.js';
-import { bucketsOf, type Bucket, type ExpertRanges } from './expert-rows.js';
+import type { StreamUploads } from '../stream-uploads.js';
+import { bucketsOf, type Bucket, type ExpertRun, type ExpertRuns } from './expert-rows.js';
 import { maxOf, minOf } from '@monta/core';
 
-/** A matrix for each expert: rows of a row buffer, or the expert's weights. */
+/** A matrix for each run of rows: rows of a buffer, or the weights of the run's expert. */
 export interface ExpertMatrix {
   readonly base: Address;
   /** Of a row. */
   readonly columns: number;
-  /** Rows of one expert's weights; absent for a row buffer, whose rows are the expert's range. */
+  /** Rows of one expert's weights; absent for a buffer of rows. */
   readonly weightRows?: number;
+  /** A padded buffer: rows lie as `ExpertRun.padded` says. */
+  readonly padded?: true;
+  /** Type of its elements, where it is not that of all. */
+  readonly storage?: Storage;
 }
 
 /**
- * Which product, for every expert with rows: `forward`: d = a * b^T; `input`: d = a * b, with rows a and d and weights
- * b; `weight`: d = a^T * b, with rows a and b and weights d.
+ * Which product, for every run of rows: `forward`: d = a * b^T; `input`: d = a * b, with rows a and d and weights b;
+ * `weight`: d = a^T * b, with rows a and b and weights d.
  */
 export interface ExpertProduct {
   readonly kind: 'forward' | 'input' | 'weight';
   readonly a: ExpertMatrix;
   readonly b: ExpertMatrix;
   readonly d: ExpertMatrix;
+  /** Whether weights d are added to; an expert has one run then at most. */
+  readonly add?: boolean;
+  /** Whether rows d may stay in a padded buffer, till the next product. */
+  readonly anywhere?: boolean;
 }
 
-/** A way to multiply. `prepare` is called once when the ranges are known, with all products that will follow. */
+/** A way to multiply. `prepare` is called once the runs are known, with all matrices of the products that follow. */
 export interface ExpertProducts {
   readonly name: string;
   /** Rows of an expert begin at a multiple of it. */
   readonly padding: number;
   /** Which way each product took, where they differ. */
   readonly choices?: Readonly<Record<string, string>>;
-  prepare(stream: Address, ranges: ExpertRanges, matrices: readonly ExpertMatrix[]): void;
-  multiply(stream: Address, product: ExpertProduct): void;
+  prepare(stream: Address, runs: ExpertRuns, matrices: readonly ExpertMatrix[]): void;
+  /** Returns where the product's rows lie: d, but with `anywhere` perhaps a padded buffer. */
+  multiply(stream: Address, product: ExpertProduct): ExpertMatrix;
+  /** Gives room back that only its products need. */
+  release?(): void;
 }
 
 /** measured: the faster of both for each product, found when it is first multiplied. */
 export type ExpertWay = 'loop' | 'batched' | 'measured';
 
+/** Products of a layer whose rows are padded where they lie. */
 export function makeExpertProducts({
   context,
   gemm,
+  uploads,
   storage,
   way,
-  experts,
 }: {
   readonly context: CudaContext;
   readonly gemm: LtGemm;
+  readonly uploads: StreamUploads;
   readonly storage: Storage;
   readonly way: ExpertWay;
-  readonly experts: number;
 }): ExpertProducts {
   if (way === 'loop') return new LoopedProducts(context, gemm, storage);
-  const batched = new BatchedProducts(context, storage, experts);
+  const batched = new BatchedProducts(context, uploads, storage);
   return way === 'batched'
     ? batched
     : new MeasuredProducts(context, [batched, new LoopedProducts(context, gemm, storage)]);
 }
 
-/** Sizes of one expert's product. */
+/** Sizes of one run's product. */
 function sizes({ kind, a, b, d }: ExpertProduct, rows: number): { m: number; n: number; k: number } {
   if (kind === 'forward') return { m: rows, n: d.columns, k: a.columns };
   if (kind === 'input') return { m: rows, n: b.columns, k: a.columns };
@@ -76,41 +89,43 @@ function transposes(kind: ExpertProduct['kind']): { transposeA: boolean; transpo
   return { transposeA: kind === 'weight', transposeB: kind === 'forward' };
 }
 
-/** Where an expert's matrix begins. */
-function addressOf(matrix: ExpertMatrix, expert: number, ranges: ExpertRanges, storage: Storage): Address {
-  const row = matrix.weightRows === undefined ? ranges.offsets[expert] : expert * matrix.weightRows;
-  return matrix.base + row * matrix.columns * elementSize(storage);
-}
+/** Bytes of a matrix's row. */
+const rowBytes = ({ columns, storage }: ExpertMatrix, usual: Storage): number =>
+  columns * elementSize(storage ?? usual);
 
-/** Weights' gradients of experts that no token chose are zeros. */
+/** The row of a buffer, or of all experts' weights, at which a run's matrix begins. */
+const firstRow = ({ weightRows, padded }: ExpertMatrix, run: ExpertRun, ofBuffer: number): number =>
+  weightRows === undefined ? (padded === true ? run.padded : ofBuffer) : run.expert * weightRows;
+
+/** Weights' gradients of experts that no token chose are zeros, where they are not added to. */
 function clearIdle({
   context,
   stream,
-  expertProduct: { kind, d },
-  ranges,
+  expertProduct: { kind, d, add = false },
+  runs: { experts, runs },
   storage,
 }: {
   readonly context: CudaContext;
   readonly stream: Address;
   readonly expertProduct: ExpertProduct;
-  readonly ranges: ExpertRanges;
+  readonly runs: ExpertRuns;
   readonly storage: Storage;
 }): void {
-  if (kind !== 'weight') return;
-  const bytes = (d.weightRows ?? 0) * d.columns * elementSize(storage);
-  for (let expert = 0; expert < ranges.experts; expert++)
-    if (ranges.counts[expert] === 0)
-      context.libraries.runtime.cudaMemsetAsync(d.base + expert * bytes, 0, bytes, stream);
+  if (kind !== 'weight' || add) return;
+  const bytes = (d.weightRows ?? 0) * rowBytes(d, storage);
+  const busy = new Set(runs.map(({ expert }) => expert));
+  for (let expert = 0; expert < experts; expert++)
+    if (!busy.has(expert)) context.libraries.runtime.cudaMemsetAsync(d.base + expert * bytes, 0, bytes, stream);
 }
 
-/** One product an expert by cuBLASLt, on exactly its rows: for few large experts. */
-class LoopedProducts implements ExpertProducts {
+/** One product a run by cuBLASLt, on exactly its rows: for few large experts. */
+export class LoopedProducts implements ExpertProducts {
   readonly name = 'cublasLt loop';
   readonly padding = 1;
   readonly #context: CudaContext;
   readonly #gemm: LtGemm;
   readonly #storage: Storage;
-  #ranges: ExpertRanges | undefined;
+  #runs: ExpertRuns | undefined;
 
   constructor(context: CudaContext, gemm: LtGemm, storage: Storage) {
     this.#context = context;
@@ -118,130 +133,172 @@ class LoopedProducts implements ExpertProducts {
     this.#storage = storage;
   }
 
-  prepare(_stream: Address, ranges: ExpertRanges): void {
-    this.#ranges = ranges;
+  prepare(_stream: Address, runs: ExpertRuns): void {
+    this.#runs = runs;
   }
 
-  multiply(stream: Address, product: ExpertProduct): void {
-    const ranges = prepared(this.#ranges);
+  multiply(stream: Address, product: ExpertProduct): ExpertMatrix {
+    const runs = prepared(this.#runs);
     const storage = this.#storage;
-    clearIdle({ context: this.#context, stream, expertProduct: product, ranges, storage });
-    for (let expert = 0; expert < ranges.experts; expert++) {
-      const rows = ranges.counts[expert];
-      if (rows === 0) continue;
+    clearIdle({ context: this.#context, stream, expertProduct: product, runs, storage });
+    const { kind, a, b, d, add = false } = product;
+    const at = (matrix: ExpertMatrix, run: ExpertRun): Address =>
+      matrix.base + firstRow(matrix, run, run.row) * rowBytes(matrix, storage);
+    for (const run of runs.runs)
       this.#gemm.multiply(stream, {
-        ...sizes(product, rows),
-        ...transposes(product.kind),
+        ...sizes(product, run.rows),
+        ...transposes(kind),
         storage,
-        a: addressOf(product.a, expert, ranges, storage),
-        b: addressOf(product.b, expert, ranges, storage),
-        d: addressOf(product.d, expert, ranges, storage),
+        output: d.storage ?? storage,
+        beta: Number(add),
+        a: at(a, run),
+        b: at(b, run),
+        d: at(d, run),
       });
-    }
+    return d;
   }
 }
 
 /** Rows of experts are padded to it, so that many have the same count. */
-const bucketRows = 64;
-/** Matrices that one layer multiplies. */
-const mostMatrices = 16;
+export const bucketRows = 64;
 
 /** One batched product for each padded row count by cuBLAS: for many small experts. */
-class BatchedProducts implements ExpertProducts {
+export class BatchedProducts implements ExpertProducts {
   readonly name = 'batched buckets';
   readonly padding = bucketRows;
   readonly #context: CudaContext;
+  readonly #uploads: StreamUploads;
   readonly #gemm: BatchedGemm;
   readonly #storage: Storage;
-  readonly #experts: number;
-  /** Addresses of every expert's matrices in bucket order, [matrix][experts]: in the card's memory, and pinned here. */
-  readonly #pointers: Address;
-  readonly #pinned: { readonly address: Address; readonly bytes: Uint8Array };
+  /** Addresses of every run's matrices in bucket order, [matrix][runs], in the card's memory; room for so many bytes. */
+  #pointers: { readonly address: Address; readonly bytes: number } | undefined;
   #prepared:
-    | { readonly ranges: ExpertRanges; readonly buckets: readonly Bucket[]; readonly places: Map<ExpertMatrix, number> }
+    | { readonly runs: ExpertRuns; readonly buckets: readonly Bucket[]; readonly places: Map<ExpertMatrix, number> }
     | undefined;
 
-  constructor(context: CudaContext, storage: Storage, experts: number) {
+  constructor(context: CudaContext, uploads: StreamUploads, storage: Storage) {
     this.#context = context;
+    this.#uploads = uploads;
     this.#storage = storage;
-    this.#experts = experts;
     this.#gemm = new BatchedGemm(context);
-    const bytes = 8 * experts * mostMatrices;
-    this.#pointers = context.memory.allocate(bytes);
-    this.#pinned = context.memory.allocatePinned(bytes);
     context.onClose(() => {
-      context.memory.free(this.#pointers);
-      context.memory.freePinned(this.#pinned);
+      if (this.#pointers !== undefined) context.memory.free(this.#pointers.address);
     });
   }
 
-  prepare(stream: Address, ranges: ExpertRanges, matrices: readonly ExpertMatrix[]): void {
-    if (matrices.length > mostMatrices) throw new RangeError(`${matrices.length} matrices, at most ${mostMatrices}`);
-    const { order, buckets } = bucketsOf(ranges);
-    const { buffer, byteOffset, length } = this.#pinned.bytes;
-    const words = new Uint32Array(buffer, byteOffset, length / 4);
-    // The card has only the packing of rows to do meanwhile: plain loops, two words an address.
-    for (let place = 0; place < matrices.length; place++) {
-      const { base, columns, weightRows } = matrices[place];
-      const rowBytes = columns * elementSize(this.#storage);
-      let word = 2 * place * this.#experts;
-      for (const expert of order) {
-        const row = weightRows === undefined ? ranges.offsets[expert] : expert * weightRows;
-        const address = base + row * rowBytes;
+  prepare(stream: Address, runs: ExpertRuns, matrices: readonly ExpertMatrix[]): void {
+    const { order, buckets } = bucketsOf(runs);
+    const words = new Uint32Array(2 * order.length * matrices.length);
+    // The card has little to do meanwhile: plain loops, two words an address.
+    let word = 0;
+    for (const matrix of matrices) {
+      const bytes = rowBytes(matrix, this.#storage);
+      for (const run of order) {
+        const address = matrix.base + firstRow(matrix, run, run.window) * bytes;
         words[word++] = address % 2 ** 32;
         words[word++] = Math.floor(address / 2 ** 32);
       }
     }
-    const bytes = 8 * this.#experts * matrices.length;
-    const { runtime } = this.#context.libraries;
-    runtime.cudaMemcpyAsync(this.#pointers, this.#pinned.address, bytes, cuda.copyAnyWay, stream);
-    this.#prepared = { ranges, buckets, places: new Map(matrices.map((matrix, place) => [matrix, place])) };
+    this.#uploads.copy(this.#room(stream, words.byteLength), words);
+    this.#prepared = { runs, buckets, places: new Map(matrices.map((matrix, place) => [matrix, place])) };
   }
 
-  multiply(stream: Address, product: ExpertProduct): void {
-    const { ranges, buckets, places } = prepared(this.#prepared);
-    clearIdle({ context: this.#context, stream, expertProduct: product, ranges, storage: this.#storage });
+  multiply(stream: Address, product: ExpertProduct): ExpertMatrix {
+    const { runs, buckets, places } = prepared(this.#prepared);
+    const base = this.#pointers?.address ?? 0;
+    const storage = this.#storage;
+    clearIdle({ context: this.#context, stream, expertProduct: product, runs, storage });
+    const { kind, a, b, d, add = false } = product;
     const pointers = (matrix: ExpertMatrix, { start }: Bucket): Address => {
       const place = places.get(matrix);
       if (place === undefined) throw new Error('a product of a matrix that was not prepared');
-      return this.#pointers + 8 * (place * this.#experts + start);
+      return base + 8 * (place * runs.runs.length + start);
     };
     for (const bucket of buckets)
       this.#gemm.multiply(stream, {
         ...sizes(product, bucket.rows),
-        ...transposes(product.kind),
-        storage: this.#storage,
+        ...transposes(kind),
+        storage,
+        output: d.storage ?? storage,
+        add,
         batch: bucket.count,
-        a: pointers(product.a, bucket),
-        b: pointers(product.b, bucket),
-        d: pointers(product.d, bucket),
+        a: pointers(a, bucket),
+        b: pointers(b, bucket),
+        d: pointers(d, bucket),
       });
+    return d;
+  }
+
+  /** Room on the card for so many bytes of addresses: more than was there only once the stream is done with that. */
+  #room(stream: Address, bytes: number): Address {
+    if (this.#pointers === undefined || this.#pointers.bytes < bytes) {
+      const { memory, libraries } = this.#context;
+      if (this.#pointers !== undefined) {
+        libraries.runtime.cudaStreamSynchronize(stream);
+        memory.free(this.#pointers.address);
+      }
+      this.#pointers = { address: memory.allocate(2 * bytes), bytes: 2 * bytes };
+    }
+    return this.#pointers.address;
   }
 }
 
-function prepared<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error('products before their ranges are known');
+export function prepared<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('products before their rows are known');
   return value;
 }
 
-/** How long a way is timed: long enough for the power limit to be felt. */
-const timedMilliseconds = 50;
+/** How long a way is timed: long enough for the power limit to be felt; but not in more calls than that. */
+const [timedMilliseconds, timedCalls] = [50, 64];
+
+/** Names of ways that were chosen, by product. */
+export interface ExpertChoices {
+  get(product: string): string | undefined;
+  /** Keeps a choice and returns the one that holds, which may be another's who was first. */
+  keep(product: string, way: string): string;
+}
+
+/** Choices of one object alone. */
+function ownChoices(): ExpertChoices {
+  const kept = new Map<string, string>();
+  return {
+    get: (product) => kept.get(product),
+    keep: (product, way) => {
+      kept.set(product, way);
+      return way;
+    },
+  };
+}
+
+/** Of a product where sizes of its runs do not matter. */
+const plainKey = ({ kind, a, d }: ExpertProduct): string => `${kind} ${a.columns} to ${d.columns}`;
 
 /**
  * Each product in the way that was faster when it first came up, on the rows of that time. Which one stays for good:
  * results keep their bits.
  */
-class MeasuredProducts implements ExpertProducts {
+export class MeasuredProducts implements ExpertProducts {
   readonly name = 'the faster way for each product';
   readonly padding: number;
   readonly #context: CudaContext;
   readonly #ways: readonly ExpertProducts[];
+  readonly #kept: ExpertChoices;
+  readonly #key: (product: ExpertProduct, runs: ExpertRuns) => string;
   readonly #chosen = new Map<string, ExpertProducts>();
   readonly #clock: readonly [Address, Address];
+  #prepared: { readonly runs: ExpertRuns; readonly matrices: readonly ExpertMatrix[] } | undefined;
+  #pending = new Set<ExpertProducts>();
 
-  constructor(context: CudaContext, ways: readonly ExpertProducts[]) {
+  constructor(
+    context: CudaContext,
+    ways: readonly ExpertProducts[],
+    kept: ExpertChoices = ownChoices(),
+    key: (product: ExpertProduct, runs: ExpertRuns) => string = plainKey,
+  ) {
     this.#context = context;
     this.#ways = ways;
+    this.#kept = kept;
+    this.#key = key;
     this.padding = maxOf(ways.map(({ padding }) => padding));
     this.#clock = [context.createEvent(true), context.createEvent(true)];
   }
@@ -250,24 +307,52 @@ class MeasuredProducts implements ExpertProducts {
     return Object.fromEntries([...this.#chosen].map(([product, { name }]) => [product, name]));
   }
 
-  prepare(stream: Address, ranges: ExpertRanges, matrices: readonly ExpertMatrix[]): void {
-    for (const way of this.#ways) way.prepare(stream, ranges, matrices);
+  prepare(_stream: Address, runs: ExpertRuns, matrices: readonly ExpertMatrix[]): void {
+    this.#prepared = { runs, matrices };
+    this.#pending = new Set(this.#ways);
   }
 
-  multiply(stream: Address, product: ExpertProduct): void {
-    const key = `${product.kind} ${product.a.columns} to ${product.d.columns}`;
+  multiply(stream: Address, product: ExpertProduct): ExpertMatrix {
+    const key = this.#key(product, prepared(this.#prepared).runs);
     let way = this.#chosen.get(key);
     if (way === undefined) {
-      const times = this.#ways.map((way) => this.#time(stream, product, way));
-      way = this.#ways[times.indexOf(minOf(times))];
+      const named = this.#kept.get(key) ?? this.#kept.keep(key, this.#fastest(stream, product).name);
+      way = this.#ways.find(({ name }) => name === named) ?? this.#ways[0];
       this.#chosen.set(key, way);
     }
-    way.multiply(stream, product);
+    return this.#ready(stream, way).multiply(stream, product);
   }
 
-  /**
-   * Milliseconds of a call. A product may be made again: it overwrites its result, and reads what it does not write.
-   */
+  /** Ways are prepared when they are first needed: most layers need one of them. */
+  #ready(stream: Address, way: ExpertProducts): ExpertProducts {
+    if (!this.#pending.delete(way)) return way;
+    const { runs, matrices } = prepared(this.#prepared);
+    way.prepare(stream, runs, matrices);
+    return way;
+  }
+
+  #fastest(stream: Address, product: ExpertProduct): ExpertProducts {
+    const { memory } = this.#context;
+    const { runs, matrices } = prepared(this.#prepared);
+    const { d, add } = product;
+    // A product that overwrites its result may be made again. One that adds to it is timed on a result of its own, the
+    // same for all experts.
+    const bytes = (d.weightRows ?? 0) * rowBytes(d, d.storage ?? 'f32');
+    const trial = add === true ? { ...d, base: memory.allocate(bytes), weightRows: 0 } : d;
+    const all = add === true ? [...matrices, trial] : matrices;
+    const times = this.#ways.map((way) => {
+      way.prepare(stream, runs, all);
+      // Rows that may stay in a padded buffer are brought to their place later: that is counted here.
+      return this.#time(stream, { ...product, d: trial, anywhere: false }, way);
+    });
+    this.#pending = new Set(this.#ways);
+    if (add === true) memory.free(trial.base);
+    const fastest = this.#ways[times.indexOf(minOf(times))];
+    for (const way of this.#ways) if (way !== fastest) way.release?.();
+    return fastest;
+  }
+
+  /** Milliseconds of a call. */
   #time(stream: Address, product: ExpertProduct, way: ExpertProducts): number {
     const { runtime } = this.#context.libraries;
     const [start, end] = this.#clock;
@@ -279,6 +364,6 @@ class MeasuredProducts implements ExpertProducts {
       return this.#context.milliseconds(start, end) / calls;
     };
     run(1);
-    return run(Math.ceil(timedMilliseconds / run(1)));
+    return run(Math.max(1, Math.min(timedCalls, Math.ceil(timedMilliseconds / run(1)))));
   }
 }

@@ -20,7 +20,9 @@ import {
   type PermutationShape,
 } from '../operations/rows.js';
 import { swigluBackward, swigluForward } from '../operations/swiglu.js';
+import { StreamUploads } from '../stream-uploads.js';
 import { makeExpertProducts, type ExpertMatrix, type ExpertProducts, type ExpertWay } from './expert-products.js';
+import { runsOfRanges } from './expert-rows.js';
 
 export interface MoeLayerShape {
   /** Of one pass. */
@@ -151,7 +153,13 @@ export class CudaMoeLayer {
     this.#mark = onPiece ?? ((): void => undefined);
     this.#on = new Launcher(context.kernels, storage, stream);
     this.#gemm = new LtGemm(context, candidates);
-    this.#products = makeExpertProducts({ context, gemm: this.#gemm, storage, way, experts });
+    this.#products = makeExpertProducts({
+      context,
+      gemm: this.#gemm,
+      uploads: new StreamUploads(context, stream),
+      storage,
+      way,
+    });
     this.#permutationShape = { tokens, picks, experts, padding: this.#products.padding };
     const capacity = rowCapacity(this.#permutationShape);
     const ints = (count: number): Address => memory.allocate(4 * count);
@@ -215,16 +223,16 @@ export class CudaMoeLayer {
     this.#pack(x, xRows);
     this.#mark('pack');
     runtime.cudaEventSynchronize(this.#counted);
-    const ranges = {
+    const runs = runsOfRanges({
       experts,
       counts: this.#fetched.subarray(0, experts),
       offsets: this.#fetched.subarray(experts, 2 * experts + 1),
-    };
-    this.#rows = ranges.offsets[experts];
-    this.#products.prepare(stream, ranges, Object.values<ExpertMatrix>({ ...this.#matrices }));
+    });
+    this.#rows = runs.paddedTotal;
+    this.#products.prepare(stream, runs, Object.values<ExpertMatrix>({ ...this.#matrices }));
     this.#products.multiply(stream, { kind: 'forward', a: xRows, b: gateUpWeights, d: gateUp });
     this.#mark('gate and up');
-    swigluForward(on, this.#expertRows(), gateUp.base, activated.base);
+    swigluForward(on, this.#expertRows(), { gateUp: gateUp.base, activated: activated.base });
     this.#mark('swiglu');
     this.#products.multiply(stream, { kind: 'forward', a: activated, b: downWeights, d: rows });
     this.#mark('down');

@@ -6,16 +6,21 @@ import type { Grid, KernelLibrary, Parameters } from '../kernels.js';
 /** Kernels of one storage type on one stream. */
 export class Launcher {
   readonly #kernels: KernelLibrary;
+  readonly #before: (() => void) | undefined;
 
+  /** before: called before each launch. */
   constructor(
     kernels: KernelLibrary,
     readonly storage: Storage,
     readonly stream: Address,
+    before?: () => void,
   ) {
     this.#kernels = kernels;
+    this.#before = before;
   }
 
   launch(source: string, kernel: string, grid: Grid, parameters: Parameters): void {
+    this.#before?.();
     this.#kernels.get(source, this.storage, kernel).launch(this.stream, grid, parameters);
   }
 

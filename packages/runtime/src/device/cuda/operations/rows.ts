@@ -157,3 +157,38 @@ export function combineWeightGradient(
   const grid = { blocks: Math.ceil(allPicks / warpsPerBlock), threads: 32 * warpsPerBlock };
   on.launch('permute', 'combine_weight_gradient', grid, { rows, pickRow, dy, dweights, allPicks, picks, width });
 }
+
+/** `moves.cuh`, on the card: where rows lie in a buffer and in a padded one. */
+export interface MovesPlan {
+  /** Triples [row, padded row, rows]. */
+  readonly moves: Address;
+  /** With which row of all each move begins, and their number. */
+  readonly starts: Address;
+  /** The first row of each move's block in the padded buffer, and the rows of all. */
+  readonly blocks: Address;
+  /** Moves. */
+  readonly count: number;
+  readonly rows: number;
+  /** Rows of the padded buffer. */
+  readonly padded: number;
+}
+
+/** Rows of `width` elements, and where they come from and go to. */
+export interface PlannedRows extends MovesPlan {
+  readonly width: number;
+  readonly from: Address;
+  readonly to: Address;
+}
+
+/** Brings rows of a padded buffer to their places. */
+export function followMoves(on: Launcher, { moves, starts, count, rows, width, from, to }: PlannedRows): void {
+  const plain = { rowToken: nullAddress, rowPick: nullAddress, weights: nullAddress, pack: 0 };
+  const grid = { blocks: rows, threads: on.rowThreads(width) };
+  on.launch('permute', 'follow_moves', grid, { from, to, moves, starts, count, width, ...plain });
+}
+
+/** Fills a padded buffer: rows from their places, and zeros between them. */
+export function padRows(on: Launcher, { moves, blocks, count, padded, width, from, to }: PlannedRows): void {
+  const grid = { blocks: padded, threads: on.rowThreads(width) };
+  on.launch('permute', 'pad_rows', grid, { from, to, moves, blocks, count, width });
+}

@@ -2,6 +2,7 @@
 import type { ClampedSwiglu } from '@monta/core';
 import type { Address } from '../bindings/index.js';
 import { nullAddress, warp, type Launcher } from './launcher.js';
+import type { MovesPlan } from './rows.js';
 
 /** Rows of a block of the backward: a warp each. */
 const warpsPerBlock = 8;
@@ -15,13 +16,32 @@ export interface ExpertRows {
   /** The combine's weights, fp32 by pick, and the pick of each row: folded into the activation. Absent: all 1. */
   readonly weights?: Address;
   readonly rowPick?: Address;
+  /** Where the rows lie that products left in a padded buffer; absent: at their own places. */
+  readonly moved?: Pick<MovesPlan, 'moves' | 'starts' | 'count'>;
 }
 
-/** activated [rows, ffn] = weight * silu(gate) * up; gateUp [rows, 2 * ffn]. */
-export function swigluForward(on: Launcher, shape: ExpertRows, gateUp: Address, activated: Address): void {
+const unmoved = { moves: nullAddress, starts: nullAddress, count: 0 };
+
+/** What the kernels know of moved rows. */
+const movesOf = ({ moved = unmoved }: ExpertRows) => ({
+  moves: moved.moves,
+  starts: moved.starts,
+  count: moved.count,
+});
+
+/** activated [rows, ffn] = weight * silu(gate) * up; gateUp [rows, 2 * ffn], copied to `kept` where given. */
+export function swigluForward(
+  on: Launcher,
+  shape: ExpertRows,
+  {
+    kept = nullAddress,
+    ...required
+  }: { readonly gateUp: Address; readonly activated: Address; readonly kept?: Address },
+): void {
   const { rows: blocks, ffn, total = nullAddress, weights = nullAddress, rowPick = nullAddress } = shape;
   const grid = { blocks, threads: on.rowThreads(ffn) };
-  on.launch('swiglu', 'swiglu_forward', grid, { gateUp, weights, rowPick, total, activated, ffn });
+  const arrays = { ...required, weights, rowPick, total, kept, ffn };
+  on.launch('swiglu', 'swiglu_forward', grid, { ...arrays, ...movesOf(shape) });
 }
 
 /** dgateUp (may be gateUp), activated again where asked, and dweights by pick where asked. */
@@ -43,6 +63,7 @@ export function swigluBackward(
   const grid = { blocks: Math.ceil(rows / warpsPerBlock), threads: warp * warpsPerBlock };
   on.launch('swiglu', 'swiglu_backward', grid, {
     ...required,
+    ...movesOf(shape),
     activated,
     dweights,
     weights,
