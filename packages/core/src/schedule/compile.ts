@@ -80,11 +80,11 @@ export interface CompiledProgram {
   readonly regions: readonly RegionInstance[];
 }
 
-/** Which node's, layer's or micro-batch's region an id means at a node. */
-function instanceKey(id: string, life: Life, node: ProgramNode, index: number): string {
+/** Which layer's or micro-batch's region an id means at a node; those of life `layer` are the node's own. */
+function instanceKey(id: string, life: Life, node: ProgramNode): string {
   switch (life) {
     case 'layer':
-      return `${index}/${id}`;
+      return '';
     case 'saved':
       return `${node.layer}/${node.microBatch}/${id}`;
     case 'pass':
@@ -111,8 +111,8 @@ interface Instance {
   readonly node: number;
   readonly first: number;
   last: number;
-  /** By queue, the last use. */
-  readonly ends: Map<number, number>;
+  /** The last use on every queue. */
+  readonly ends: number[];
 }
 
 /** A template's operations at one node, or at several that are parts of it. */
@@ -121,6 +121,13 @@ interface Whole {
   readonly node: number;
   /** Index of each operation that has been compiled, by its place in the template. */
   readonly numbers: number[];
+  /** By place of a region in the template, its instance here. */
+  readonly instances: (number | undefined)[];
+}
+
+/** Uses of a region that outlives its node, which a later one may conflict with. */
+interface Touched {
+  list: readonly Touch[];
 }
 
 /** Works through a program node by node. */
@@ -132,8 +139,10 @@ class Compilation {
   readonly #plans = new Map<string, TemplatePlan>();
   readonly #queueOf: ReadonlyMap<string, number>;
   readonly #byKey = new Map<string, number>();
-  /** By key of a region that outlives its node, the uses that a later one may conflict with. */
-  readonly #touches = new Map<string, Touch[]>();
+  /** Of every instance, the queues of its `ends`. */
+  readonly #endQueues: number[][] = [];
+  /** By key of a region that outlives its node. */
+  readonly #touches = new Map<string, Touched>();
   /** Last operations of each node; those of what it waits for where it has none. */
   readonly #sinks: number[][] = [];
   /** By template, layer, micro-batch and pass, those of which parts are to come. */
@@ -176,23 +185,27 @@ class Compilation {
     const whole = this.#whole(node, index);
     const first = this.operations.length;
     const awaited = [...new Set(node.after.flatMap((before) => this.#sinks[before] ?? []))];
+    const touched: (readonly Touched[] | undefined)[] = [];
     for (let place = from; place < end; place++) {
       const operation = operations[place];
       if (operation === undefined) break;
       const number = this.operations.length;
       whole.numbers.push(number);
       const queue = this.#queueOf.get(plan.queues[place] ?? '') ?? 0;
-      const after = new Set((plan.after[place] ?? []).map((other) => whole.numbers[other] ?? number));
+      const after: number[] = [];
+      for (const other of plan.after[place] ?? []) include(after, whole.numbers[other] ?? number);
       if (plan.roots.has(place))
-        for (const other of awaited) if (this.operations[other]?.queue !== queue) after.add(other);
-      const instances = operation.uses.map((use) => {
-        const region = plan.regions.get(use.region);
-        if (!region)
-          throw new InputError(`${plan.template.name}/${operation.id} uses the region "${use.region}"`, {
-            expected: `one of its template's: ${[...plan.regions.keys()].join(', ')}`,
-          });
-        this.#follow({ region, use, node, number, queue, after });
-        return this.#instance({ region, node, index: whole.node, operation: number, queue });
+        for (const other of awaited) if (this.operations[other]?.queue !== queue) include(after, other);
+      const instances = (plan.uses[place] ?? []).map((used, which) => {
+        const [region, use] = [plan.regions[used], operation.uses[which]];
+        if (region === undefined || use === undefined) throw new RangeError(`use ${which} of ${operation.id}`);
+        if (region.life !== 'layer') {
+          const known = (touched[used] ??= this.#touchedBy(region, node));
+          for (const one of known) follow(one, { use, number, queue, after });
+        }
+        const instance = (whole.instances[used] ??= this.#instance({ region, node, whole, operation: number }));
+        this.#ends(instance, number, queue);
+        return instance;
       });
       for (const other of after) this.operations[other]?.dependents.push(number);
       this.operations.push({
@@ -202,16 +215,16 @@ class Compilation {
         operation,
         name: plan.names[place] ?? '',
         queue,
-        after: [...after],
+        after,
         dependents: [],
         instances,
       });
     }
-    for (const region of plan.regions.values()) {
-      const known = this.#byKey.get(instanceKey(region.id, region.life, node, whole.node));
+    plan.regions.forEach((region, place) => {
+      const known = whole.instances[place] ?? this.#byKey.get(instanceKey(region.id, region.life, node));
       const instance = known === undefined ? undefined : this.instances[known];
       if (instance) instance.last = this.operations.length - 1;
-    }
+    });
     this.nodes.push({ first, count: end - from });
     const sinks = plan.sinks.flatMap((sink) => whole.numbers[sink] ?? []);
     this.#sinks.push(sinks.length === 0 ? awaited : sinks);
@@ -220,7 +233,7 @@ class Compilation {
   /** What a node is a part of, itself where it is all of its template. Throws `InputError` for parts out of order. */
   #whole(node: ProgramNode, index: number): Whole {
     const { template, layer, microBatch, pass, part } = node;
-    if (part === undefined) return { node: index, numbers: [] };
+    if (part === undefined) return { node: index, numbers: [], instances: [] };
     const count = this.#plans.get(template)?.template.operations.length ?? 0;
     const key = `${template}/${layer}/${microBatch}/${pass}`;
     const begun = this.#wholes.get(key);
@@ -229,74 +242,80 @@ class Compilation {
       throw new InputError(`node ${index} has operations ${part.first} to ${part.end} of ${template}`, {
         expected: `a run of its ${count} operations that begins at ${next}`,
       });
-    const whole = begun ?? { node: index, numbers: [] };
+    const whole = begun ?? { node: index, numbers: [], instances: [] };
     if (part.end === count) this.#wholes.delete(key);
     else this.#wholes.set(key, whole);
     return whole;
   }
 
-  /** The instance of a region at a node, now used by an operation. */
+  /** The instance of a region at a node that an operation is the first to use. */
   #instance({
     region,
     node,
-    index,
+    whole,
     operation,
-    queue,
   }: {
     readonly region: Region;
     readonly node: ProgramNode;
-    readonly index: number;
+    readonly whole: Whole;
     readonly operation: number;
-    readonly queue: number;
   }): number {
-    const key = instanceKey(region.id, region.life, node, index);
-    let number = this.#byKey.get(key);
-    if (number === undefined) {
-      number = this.instances.length;
-      this.#byKey.set(key, number);
-      const { layer, microBatch } = node;
-      this.instances.push({
-        region,
-        layer,
-        microBatch,
-        node: index,
-        first: operation,
-        last: operation,
-        ends: new Map(),
-      });
-    }
-    this.instances[number]?.ends.set(queue, operation);
+    const key = instanceKey(region.id, region.life, node);
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known;
+    const number = this.instances.length;
+    // Those of life `layer` are known to their own template's nodes alone.
+    if (region.life !== 'layer') this.#byKey.set(key, number);
+    const { layer, microBatch } = node;
+    const [first, last] = [operation, operation];
+    this.instances.push({ region, layer, microBatch, node: whole.node, first, last, ends: [] });
+    this.#endQueues.push([]);
     return number;
   }
 
-  /**
-   * Adds the operations that a use of a region that outlives its node has to wait for to `after`, and notes the use for
-   * later ones. A flat region is all of its parts, so operations that name them differently are kept apart too.
-   */
-  #follow(step: {
-    readonly region: Region;
-    readonly use: Use;
-    readonly node: ProgramNode;
-    readonly number: number;
-    readonly queue: number;
-    readonly after: Set<number>;
-  }): void {
-    const { region, use, node, number, queue, after } = step;
-    if (region.life === 'layer') return;
+  /** Notes that an operation of a queue uses an instance. */
+  #ends(instance: number, operation: number, queue: number): void {
+    const [ends, queues] = [this.instances[instance]?.ends ?? [], this.#endQueues[instance] ?? []];
+    const before = queues.indexOf(queue);
+    if (before < 0) queues.push(queue);
+    ends[before < 0 ? ends.length : before] = operation;
+  }
+
+  /** Uses so far of a region that outlives its node. A flat region is all of its parts. */
+  #touchedBy(region: Region, node: ProgramNode): Touched[] {
     const keys = region.parts
       ? region.parts.map((part) => `${part.layer}//${part.region}`)
-      : [instanceKey(region.id, region.life, node, -1)];
-    const { chunk, of, mode } = use;
-    for (const key of keys) {
-      const touches = this.#touches.get(key) ?? [];
-      for (const touch of touches)
-        if (touch.operation < number && touch.queue !== queue && conflict(touch, use)) after.add(touch.operation);
-      this.#touches.set(key, [
-        ...touches.filter((touch) => !replaces(use, queue, touch)),
-        { operation: number, queue, chunk, of, mode },
-      ]);
-    }
+      : [instanceKey(region.id, region.life, node)];
+    return keys.map((key) => {
+      let touched = this.#touches.get(key);
+      if (touched === undefined) this.#touches.set(key, (touched = { list: [] }));
+      return touched;
+    });
   }
+}
+
+/**
+ * Adds the operations that a use of a region that outlives its node has to wait for to `after`, and notes the use for
+ * later ones. Operations that name parts of a flat region differently are kept apart too.
+ */
+function follow(
+  touched: Touched,
+  step: { readonly use: Use; readonly number: number; readonly queue: number; readonly after: number[] },
+): void {
+  const { use, number, queue, after } = step;
+  const { chunk, of, mode } = use;
+  const list: Touch[] = [];
+  for (const touch of touched.list) {
+    if (touch.operation < number && touch.queue !== queue && conflict(touch, use)) include(after, touch.operation);
+    if (!replaces(use, queue, touch)) list.push(touch);
+  }
+  list.push({ operation: number, queue, chunk, of, mode });
+  touched.list = list;
+}
+
+/** Adds a number to a short list unless it is there. */
+function include(numbers: number[], number: number): void {
+  if (!numbers.includes(number)) numbers.push(number);
 }
 
 const conflict = (earlier: Touch, use: Use): boolean =>
@@ -327,6 +346,5 @@ export function compile(program: Program): CompiledProgram {
     const [lane, group] = id.split(' ') as [Lane, Group | undefined];
     return { id, lane, operations: inQueue[queue] ?? [], ...(group === undefined ? {} : { group }) };
   });
-  const regions = instances.map(({ ends, ...instance }): RegionInstance => ({ ...instance, ends: [...ends.values()] }));
-  return { program, queues, operations, nodes, regions };
+  return { program, queues, operations, nodes, regions: instances };
 }

@@ -141,7 +141,8 @@ function sharedExperts(model: MoeModel, layout: Layout, prefix: string): Part[] 
   ];
 }
 
-function experts(model: MoeModel, layout: Layout, prefix: string): Part[] {
+/** `held`: the experts that are asked for. */
+function experts(model: MoeModel, layout: Layout, prefix: string, held: (number: number) => boolean): Part[] {
   const moe = `${prefix}${expertNames(model.family).block}.`;
   // Every rank contributes its own slice's tokens, whoever else differentiates them: the sum then has one order for all
   // dispatchers.
@@ -162,13 +163,18 @@ function experts(model: MoeModel, layout: Layout, prefix: string): Part[] {
           } as const,
         ]
       : []),
-    ...Array.from({ length: model.experts }, (_, number) => expert(model, moe, number)).flat(),
+    ...Array.from({ length: model.experts }, (_, number) => (held(number) ? expert(model, moe, number) : [])).flat(),
     ...sharedExperts(model, layout, moe),
   ];
 }
 
-/** All parameters of layer `layer`, in checkpoint order. */
-export function layerParameters(model: MoeModel, layout: Layout, layer: number): Parameter[] {
+/** All parameters of layer `layer`, in checkpoint order; of experts those alone that are `held`. */
+export function layerParameters(
+  model: MoeModel,
+  layout: Layout,
+  layer: number,
+  held: (expert: number) => boolean = () => true,
+): Parameter[] {
   const { hiddenSize: h, denseFfn, latentAttention: latent } = model;
   const prefix = `model.layers.${layer}.`;
   const bucket = sharing(layout).norms;
@@ -178,7 +184,9 @@ export function layerParameters(model: MoeModel, layout: Layout, layer: number):
       ? attention(model, layout, `${prefix}self_attn.`)
       : latentAttention(model, latent, layout, `${prefix}self_attn.`)),
     { slot: 'feedForward.norm', name: `${prefix}post_attention_layernorm.weight`, shape: [h], bucket },
-    ...(model.moeLayers[layer] ? experts(model, layout, prefix) : feedForward('mlp', `${prefix}mlp.`, h, denseFfn)),
+    ...(model.moeLayers[layer]
+      ? experts(model, layout, prefix, held)
+      : feedForward('mlp', `${prefix}mlp.`, h, denseFfn)),
   ];
   return list.map((part) => ({ ...part, layer }));
 }

@@ -5,7 +5,7 @@
  */
 import { groupSize, worldSize } from '../layout/mesh.js';
 import { bucketGroups, buckets, type Bucket, type Parameter, type Slot } from './parameter.js';
-import { holdsParameter, parameters, shardElements, type ModelPart } from './parameters.js';
+import { parameters, shardElements, type ModelPart } from './parameters.js';
 import type { StepShape } from './step-shape.js';
 
 /** A run of elements. */
@@ -47,8 +47,7 @@ export function parameterLayout(
 ): ParameterLayout {
   const { model, layout } = step;
   const bySlot = new Map<string, Parameter[]>();
-  for (const parameter of parameters(model, layout, part)) {
-    if (!holdsParameter(parameter, model, layout, rank)) continue;
+  for (const parameter of parameters(model, layout, part, rank)) {
     const key = `${parameter.layer} ${parameter.slot}`;
     const alike = bySlot.get(key);
     if (alike === undefined) bySlot.set(key, [parameter]);
@@ -78,8 +77,17 @@ export function parameterLayout(
  * The layout on the last rank, whose shards are the longest or equal: what a program that all ranks share states as
  * sizes.
  */
-export const statedLayout = (step: Pick<StepShape, 'model' | 'layout'>, part?: ModelPart): ParameterLayout =>
-  parameterLayout(step, worldSize(step.layout) - 1, part);
+export function statedLayout(step: Pick<StepShape, 'model' | 'layout'>, part?: ModelPart): ParameterLayout {
+  const { model, layout } = step;
+  const known = part && knownLayouts.get(part);
+  if (known?.model === model && known.layout === layout) return known.made;
+  const made = parameterLayout(step, worldSize(layout) - 1, part);
+  if (part !== undefined) knownLayouts.set(part, { model, layout, made });
+  return made;
+}
+
+/** Of a part of a model, which is asked for its reductions, their runs and its update: the last layout of each. */
+const knownLayouts = new WeakMap<ModelPart, Pick<StepShape, 'model' | 'layout'> & { readonly made: ParameterLayout }>();
 
 /** Runs of a flat state that regions of their own name. */
 export interface FlatRun {

@@ -16,8 +16,8 @@ export interface ModelPart {
   readonly head: boolean;
 }
 
-/** All parameters of a model, or of a part of it, in checkpoint order. */
-export function parameters(model: MoeModel, layout: Layout, part?: ModelPart): Parameter[] {
+/** All parameters of a model, or of a part of it, in checkpoint order; those alone that a rank holds, where one is given. */
+export function parameters(model: MoeModel, layout: Layout, part?: ModelPart, rank?: number): Parameter[] {
   const { hiddenSize: h, vocabSize } = model;
   const matrix = { shape: [vocabSize, h], shard: { axis: 0, over: 'tp' }, bucket: 'dense', layer: -1 } as const;
   const { layers, embedding, head } = part ?? {
@@ -25,13 +25,14 @@ export function parameters(model: MoeModel, layout: Layout, part?: ModelPart): P
     embedding: true,
     head: true,
   };
+  const held = (expert: number): boolean => rank === undefined || holdsExpert(layout, model.experts, rank, expert);
   const tied = model.tieEmbeddings;
   const norms = sharing(layout).norms;
   return [
     ...(embedding || (head && tied)
       ? [{ name: 'model.embed_tokens.weight', ...matrix, slot: 'embedding' } as const]
       : []),
-    ...layers.flatMap((layer) => layerParameters(model, layout, layer)),
+    ...layers.flatMap((layer) => layerParameters(model, layout, layer, held)),
     ...(head ? [{ name: 'model.norm.weight', shape: [h], bucket: norms, layer: -1, slot: 'final.norm' } as const] : []),
     ...(head && !tied ? [{ name: 'lm_head.weight', ...matrix, slot: 'head' } as const] : []),
   ];

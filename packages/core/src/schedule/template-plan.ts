@@ -24,10 +24,15 @@ export interface TemplatePlan {
   /** Operations with nothing before them, and with nothing behind them, in the template. */
   readonly roots: ReadonlySet<number>;
   readonly sinks: readonly number[];
-  readonly regions: ReadonlyMap<string, Region>;
+  readonly regions: readonly Region[];
+  /** By operation, places in `regions` of what it uses. */
+  readonly uses: readonly (readonly number[])[];
 }
 
-/** Throws `InputError` for ids that repeat, and for operations that wait for themselves or for later ones. */
+/**
+ * Throws `InputError` for ids that repeat, for regions that are not declared, and for operations that wait for
+ * themselves or for later ones.
+ */
 export const planTemplate = memoized((template: Template): TemplatePlan => {
   const { operations } = template;
   const place = new Map<string, number>();
@@ -49,8 +54,23 @@ export const planTemplate = memoized((template: Template): TemplatePlan => {
   });
   const sinks = operations.map((_, index) => index).filter((index) => followed[index] === 0);
   const names = operations.map(({ id }) => `${template.name}/${id}`);
-  return { template, names, queues, after, roots, sinks, regions: new Map(template.regions.map((r) => [r.id, r])) };
+  const regions = [...new Map(template.regions.map((region) => [region.id, region])).values()];
+  const uses = placesOfUses(template, regions);
+  return { template, names, queues, after, roots, sinks, regions, uses };
 });
+
+function placesOfUses({ name, operations }: Template, regions: readonly Region[]): number[][] {
+  const places = new Map(regions.map(({ id }, index) => [id, index]));
+  return operations.map(({ id, uses }) =>
+    uses.map(({ region }) => {
+      const known = places.get(region);
+      if (known !== undefined) return known;
+      throw new InputError(`${name}/${id} uses the region "${region}"`, {
+        expected: `one of its template's: ${[...places.keys()].join(', ')}`,
+      });
+    }),
+  );
+}
 
 /** Places of the operations that the one at `index` waits for, within its template. */
 function predecessors({

@@ -187,14 +187,13 @@ export function simulate(job: SimulationJob): Simulation | UnknownEstimate {
   const stuck = deadlock(programs, programOf, channels, run);
   if (stuck) throw stuck;
   const traced = { run, world, programOf, channels, groups, source: sourceOf(run, job), nodeNumbers };
-  const kinds = simulatedTrace(traced);
+  const kinds = once(() => simulatedTrace(traced));
   const whole = world.ranks.length === world.size;
-  let trace = whole ? kinds : undefined;
+  const trace = once(() => (whole ? kinds() : spreadTrace(kinds(), traced)));
   return {
     known: true,
     get trace() {
-      trace ??= spreadTrace(kinds, traced);
-      return trace;
+      return trace();
     },
     summary: summarize({ run, trace: kinds, world, fabric, model }),
     steps: { happenings: run.happenings, programs, programOf },
@@ -274,52 +273,54 @@ const weakestOf = ({ bases }: Run): Basis => weakestBasis([...bases.kernels, ...
 interface Simulated {
   readonly run: Run;
   /** Of the ranks that stand for all. */
-  readonly trace: Trace;
+  readonly trace: () => Trace;
   readonly world: World;
   readonly fabric: Fabric;
   readonly model: CostModel;
 }
 
 function summarize({ run, trace, world, fabric, model }: Simulated): SimulationSummary {
-  const times = everyRank(laneTimes(trace), world);
-  const makespanSeconds = times.makespanSeconds;
-  const path = criticalPath(run.happenings).map((piece) => atRank(piece, world));
-  const held = heldBy(path, fabric, makespanSeconds);
+  const makespanSeconds = run.happenings.reduce((last, list) => lastEnd(list, last), 0);
+  // of a whole step they are long, and mostly not asked for
+  const times = once(() => everyRank(laneTimes(trace()), world));
+  const path = once(() => criticalPath(run.happenings).map((piece) => atRank(piece, world)));
+  const held = once(() => heldBy(path(), fabric, makespanSeconds));
   const portKinds = world.ports.map(({ port, count }, place): PortKind => ({
     port,
     count,
     bytes: (run.portBytes[place] ?? 0) / count,
     busySeconds: run.portSeconds[place] ?? 0,
   }));
-  // many, and mostly not asked for
-  let portBytes: Float64Array | undefined;
-  let ports: readonly PortLoad[] | undefined;
+  const portBytes = once(() => Float64Array.from(world.portPlace, (place) => portKinds[place]?.bytes ?? 0));
+  const ports = once(() =>
+    fabric.ports.map(({ id, tier, direction }, index): PortLoad => {
+      const load: PortKind | undefined = portKinds[world.portPlace[index] ?? -1];
+      const utilisation = makespanSeconds > 0 ? (load?.busySeconds ?? 0) / makespanSeconds : 0;
+      return { id, tier, direction, bytes: load?.bytes ?? 0, utilisation };
+    }),
+  );
   return {
     ranks: world.size,
     makespanSeconds,
-    times,
+    get times() {
+      return times();
+    },
     get ports() {
-      ports ??= fabric.ports.map(({ id, tier, direction }, index) => {
-        const load: PortKind | undefined = portKinds[world.portPlace[index] ?? -1];
-        const busySeconds = load?.busySeconds ?? 0;
-        return {
-          id,
-          tier,
-          direction,
-          bytes: load?.bytes ?? 0,
-          utilisation: makespanSeconds > 0 ? busySeconds / makespanSeconds : 0,
-        };
-      });
-      return ports;
+      return ports();
     },
     get portBytes() {
-      portBytes ??= Float64Array.from(world.portPlace, (place) => portKinds[place]?.bytes ?? 0);
-      return portBytes;
+      return portBytes();
     },
     portKinds,
-    path,
-    held,
-    binding: held[0],
+    get path() {
+      return path();
+    },
+    get held() {
+      return held();
+    },
+    get binding() {
+      return held()[0];
+    },
     basis: weakestOf(run),
     kernelBasis: weakestBasis(run.bases.kernels),
     collectives: run.collectiveBases,
@@ -331,6 +332,18 @@ function summarize({ run, trace, world, fabric, model }: Simulated): SimulationS
     ],
     events: run.events,
   };
+}
+
+/** What is worked out where it is asked for, once. */
+function once<T extends object>(work: () => T): () => T {
+  let done: T | undefined;
+  return () => (done ??= work());
+}
+
+function lastEnd(list: Run['happenings'][number], before: number): number {
+  let last = before;
+  for (const one of list) if (one !== undefined && one.end > last) last = one.end;
+  return last;
 }
 
 /** Times of the ranks that stand for all, written out for all. */

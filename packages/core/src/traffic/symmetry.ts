@@ -58,28 +58,41 @@ export function digitsOf(layout: Layout, cluster: Cluster): Digit[] {
   return digits;
 }
 
+/** What becomes of things that are moved: the same of each, and of no two the same. */
+class Moves<Thing extends string | number> {
+  readonly #there = new Map<Thing, Thing>();
+  readonly #back = new Map<Thing, Thing>();
+
+  /** Whether `to` may be what becomes of `from`, after all that was said before. */
+  same(from: Thing, to: Thing): boolean {
+    if (!this.#there.has(from)) this.#there.set(from, to);
+    if (!this.#back.has(to)) this.#back.set(to, from);
+    return this.#there.get(from) === to && this.#back.get(to) === from;
+  }
+}
+
+/** Above the ports of a unit. */
+const mostPorts = 2 ** 20;
+
 /** Whether ports that ranks share are shared still when all ranks have moved along a digit. */
 function keepsPorts(digit: Digit, ranks: number, cluster: Cluster): boolean {
-  const [there, back] = [new Map<string, string>(), new Map<string, string>()];
-  const same = (from: string, to: string): boolean => {
-    if (!there.has(from)) there.set(from, to);
-    if (!back.has(to)) back.set(to, from);
-    return there.get(from) === to && back.get(to) === from;
-  };
+  // rails of the same number stay so
+  const rails = cluster.tiers.map(() => new Moves<number>());
+  const units = cluster.tiers.map(() => new Moves<number>());
+  const links = new Moves<string>();
   for (let rank = 0; rank < ranks; rank++) {
     const next = moved(rank, digit);
     for (let tier = 1; tier < cluster.tiers.length; tier++) {
-      const [one, other] = [rank, next].map((each) => portNumber(cluster, tier, each));
-      const [unit, later] = [rank, next].map((each) => unitOf(cluster, tier - 1, each));
-      // rails of the same number stay so
-      if (!same(`rail ${tier} ${one}`, `rail ${tier} ${other}`)) return false;
-      if (!same(`${tier} ${unit} ${one}`, `${tier} ${later} ${other}`)) return false;
+      const [one, other] = [portNumber(cluster, tier, rank), portNumber(cluster, tier, next)];
+      const [unit, later] = [unitOf(cluster, tier - 1, rank), unitOf(cluster, tier - 1, next)];
+      if (!(rails[tier]?.same(one, other) ?? true)) return false;
+      if (!(units[tier]?.same(unit * mostPorts + one, later * mostPorts + other) ?? true)) return false;
     }
     for (const peer of linkedPeers(rank, ranks, cluster)) {
       const after = moved(peer, digit);
       const [one, other] = [route(cluster, rank, peer), route(cluster, next, after)];
-      if (!same(`port ${one.egress.join()}`, `port ${other.egress.join()}`)) return false;
-      if (!same(`port ${one.ingress.join()}`, `port ${other.ingress.join()}`)) return false;
+      if (!links.same(one.egress.join(), other.egress.join())) return false;
+      if (!links.same(one.ingress.join(), other.ingress.join())) return false;
     }
   }
   return true;
