@@ -84,4 +84,5 @@ export {
   type VerifyCase,
   verify,
   verifyAll,
+  verifyRankBytes,
 } from './verify/index.js';

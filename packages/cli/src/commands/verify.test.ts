@@ -114,6 +114,7 @@ describe('monta verify', () => {
     ['chunks that are none', [olmoe, '--chunks', '0'], /--chunks +"0" are no chunk counts\n +expected/],
     ['more chunks than any run has', [olmoe, '--chunks', '1000'], /--chunks +"1000" are no .*\n +expected .*1 to 256/],
     ['more backward chunks', [olmoe, '--chunks', '2/257'], /--chunks +"2\/257" are no chunk counts/],
+    ['more ranks than memory', [olmoe, '--layout', 'dp=65536'], /--layout +65536 ranks of 64 MiB on this machine's/],
     ['a pipeline', [olmoe, '--layout', 'pp=2'], /--layout +pp: pp=2: .*not run\n +expected pp=1/],
     ['context parallelism', [olmoe, '--layout', 'cp=2'], /--layout +cp: cp=2: .*not run\n +expected cp=1/],
     ['a dispatcher that is none', [olmoe, '--dispatcher', 'teleported'], /teleported/],

@@ -1,7 +1,9 @@
 /** `monta verify`: every quantity's largest error beside its tolerance. */
+import { totalmem } from 'node:os';
 import {
   checkRunLayout,
   searchedHalves,
+  formatBytes,
   formatDispatch,
   formatLayout,
   InputError,
@@ -19,6 +21,7 @@ import {
   mpiLauncher,
   ncclLauncher,
   verify,
+  verifyRankBytes,
   type Launcher,
   type Verification,
 } from '@monta/runtime';
@@ -140,6 +143,12 @@ function placedLayout({ layout: text, backend, ranksPerNode }: VerifyFlags): Lay
       file: '--ranks-per-node',
       expected: `a divisor of ${ranks}`,
     });
+  if (backend === 'local' && ranks * verifyRankBytes > totalmem())
+    throw new InputError(
+      `${ranks} ranks of ${formatBytes(verifyRankBytes, 'binary')} on this machine's ` +
+        formatBytes(totalmem(), 'binary'),
+      { file: '--layout', expected: `at most ${Math.floor(totalmem() / verifyRankBytes)} ranks` },
+    );
   return { ...layout, ranksPerNode: perNode };
 }
 
@@ -176,11 +185,10 @@ async function verifyOn(
       dtype: flags.dtype,
       payload: flags.payload ?? null,
       passed,
-      results: results.map(({ strategy, quantities, passed: within }) => ({
-        dispatcher: formatDispatch(strategy),
-        quantities,
-        passed: within,
-      })),
+      results: results.map((result) => {
+        const { strategy, sliceTokens: _, ...rest } = result;
+        return { dispatcher: formatDispatch(strategy), ...rest };
+      }),
     });
   else show(console, folder, layout, results);
   if (!passed) throw new PastTolerance(`${folder} is not computed as expected on ${formatLayout(layout)}`);

@@ -48,7 +48,8 @@ export interface VerifyOptions {
   readonly payload?: Payload | undefined;
 }
 
-const memoryBytes = 64 * 2 ** 20;
+/** What a rank takes of its machine's memory to begin with, bytes. */
+export const verifyRankBytes = 64 * 2 ** 20;
 
 /**
  * The job for a layout. The batch is repeated until its sequences divide among the replicas: means over it, and so
@@ -93,8 +94,8 @@ export async function verifyAll(cases: readonly VerifyCase[], options: VerifyOpt
   const jobs = cases.map((one, index) => jobOf(expected[index], one, options));
   const results = (await launch({
     ranks,
-    memoryBytes,
-    maximumMemoryBytes: 32 * memoryBytes,
+    memoryBytes: verifyRankBytes,
+    maximumMemoryBytes: 32 * verifyRankBytes,
     workerModule: new URL('./verify.worker.ts', import.meta.url),
     workerData: jobs,
     signal: options.signal,
