@@ -81,28 +81,42 @@ function variantsOf({ shape, chunkCounts, only }: DispatchBenchOptions): ReturnT
   return variants;
 }
 
+/** Products in float32 of one core, FLOP/s: what its kernels are probed at later, near enough to size them. */
+const coreFlopsPerSecond = 5e9;
+
+/** At what share of its size the dispatch runs here. */
+function scaleOf(
+  { cluster, shape, routing, seed, emulate, rounds, seconds }: DispatchBenchOptions,
+  variants: ReturnType<typeof dispatchVariants>,
+  moverBytesPerSecond: number,
+): EmulationScale {
+  const ranks = worldSize(shape.layout);
+  const request = {
+    cluster,
+    shape,
+    routing,
+    seed,
+    variants,
+    roundSeconds: seconds / (rounds + 1),
+    bytesPerSecond: moverBytesPerSecond * moverShare,
+    flopsPerSecond: (coreFlopsPerSecond * Math.min(ranks, availableParallelism())) / ranks,
+    ...(typeof emulate === 'number' ? { timeScale: emulate } : {}),
+  };
+  return emulate === 'off'
+    ? memorySpeedScale({ ...request, bytesPerSecond: moverBytesPerSecond })
+    : emulationScale(request);
+}
+
 /** Runs it. Throws `InputError` for layouts that no dispatcher serves, and when results are wrong. */
 export async function benchDispatch(options: DispatchBenchOptions): Promise<DispatchBench> {
-  const { cluster, routing, seed, signal, rounds, emulate, onPhase = () => undefined } = options;
+  const { routing, seed, signal, rounds, emulate, onPhase = () => undefined } = options;
   const ranks = worldSize(options.shape.layout);
   const variants = variantsOf(options);
   const loadBefore = loadavg()[0] ?? 0;
   onPhase('probing the machine');
   const emulated = emulate !== 'off';
   const moverBytesPerSecond = await probeMover(emulated ? scheduler : undefined, signal);
-  const request = {
-    cluster,
-    shape: options.shape,
-    routing,
-    seed,
-    variants,
-    roundSeconds: options.seconds / (rounds + 1),
-    bytesPerSecond: moverBytesPerSecond * moverShare,
-    ...(typeof emulate === 'number' ? { timeScale: emulate } : {}),
-  };
-  const scale = emulated
-    ? emulationScale(request)
-    : memorySpeedScale({ ...request, bytesPerSecond: moverBytesPerSecond });
+  const scale = scaleOf(options, variants, moverBytesPerSecond);
   const { volumeShare, timeScale } = scale;
   const { curves } = options;
   const measured = await measureVariants({

@@ -24,6 +24,25 @@ import type { DispatchBench } from './dispatch-bench.js';
 
 type Variant = PickedVariant<DispatchCase>;
 
+const computedNames: Readonly<Record<NonNullable<MoeShape['computes']>[number], string>> = {
+  experts: "experts' products",
+  weightGradients: "gradients of experts' weights",
+  shared: 'experts that every token visits',
+};
+
+/** What is computed, each beside what travels or apart from it. */
+const computedText = ({ computes = [], overlap = {} }: MoeShape): string =>
+  computes
+    .map((kind) => `${computedNames[kind]} ${overlap[kind] === false ? 'apart from' : 'beside'} what travels`)
+    .join(', ');
+
+/** Inner widths of what is computed. */
+const widthsText = ({ computes = [], expertFfn, shared }: MoeShape): string =>
+  [
+    ...(computes.some((kind) => kind !== 'shared') ? [`experts ${formatInteger(expertFfn)}`] : []),
+    ...(computes.includes('shared') ? [`shared experts ${formatInteger(shared?.ffn ?? 0)}`] : []),
+  ].join(', ');
+
 interface Subject {
   readonly cluster: Cluster;
   readonly shape: MoeShape;
@@ -162,6 +181,13 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
         `ranks ${formatSeconds(probe.startSeconds)}; ${probe.kernels.size} kernels timed alone`,
     ],
   ];
+  if (scale.computeShare !== undefined)
+    facts.push([
+      'Computes',
+      `${computedText(scale.shape)}; weights are zero, so that results keep their closed form\n` +
+        `widths here: ${widthsText(scale.shape)}; products take about ${formatPercent(Math.min(1, scale.computeShare))} ` +
+        'of the share of time that they take on the cluster',
+    ]);
   if (result.loadBefore > probe.hostCores.cores * 0.75) {
     facts.push([
       'Noise',
@@ -275,6 +301,8 @@ export function describeBench({ cluster, shape }: Subject, result: DispatchBench
       tokens: scale.shape.tokens,
       hiddenSize: scale.shape.hiddenSize,
       rowBytes: scale.shape.hiddenSize * dtypeBytes.f32,
+      computes: scale.shape.computes ?? [],
+      computeShare: scale.computeShare ?? null,
     },
     machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: probe.hostCores.cores, loadBefore: result.loadBefore },
     probe: { ...probe, kernels: Object.fromEntries(probe.kernels) },

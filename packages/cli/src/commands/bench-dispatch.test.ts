@@ -94,6 +94,34 @@ describe('monta bench dispatch', () => {
     expect({ out, code }).toEqual({ out: '', code: 2 });
     expect(err).toMatch(message);
   });
+
+  it('computes what a flag of overlap asks for, beside what travels or apart, with the same results', async () => {
+    const model = ['--model', 'deepseek-v2-lite', '--cluster', 'laptop-2x2', '--layout', 'dp=4,ep=4'];
+    const quick = ['--rounds', '1', '--seconds', '1', '--chunks', '2', '--only', 'scattered'];
+    const kinds = ['--overlap-shared', '--no-overlap-experts', '--overlap-weight-gradients'];
+    const { out, code } = await bench(...model, ...quick, ...kinds, '--json');
+    expect(code).toBe(0);
+    const { cases, scale, probe } = JSON.parse(out) as Result & {
+      readonly scale: { readonly computes: readonly string[]; readonly computeShare: number };
+      readonly probe: { readonly kernels: Readonly<Record<string, unknown>> };
+    };
+    expect(scale.computes).toEqual(['experts', 'weightGradients', 'shared']);
+    expect(scale.computeShare).toBeGreaterThan(0);
+    for (const { deviation } of cases) expect(deviation).toBeLessThan(1e-5);
+    const timed = Object.keys(probe.kernels).join();
+    for (const kernel of ['moe.experts', 'moe.experts.weightGradient', 'mlp', 'mlp.backward'])
+      expect(timed).toContain(kernel);
+  }, 60_000);
+
+  it.each([
+    [['--no-overlap-reductions'], /^--overlap-reductions .*\n.*\n.*monta train --overlap-reductions/u],
+    [['--overlap-passes'], /^--overlap-passes .*\n.*\n.*monta train --overlap-passes/u],
+    [['--overlap-shared'], /^--overlap-shared {2}4 experts, top-2, hidden 32 has no experts that every token visits/u],
+  ])('refuses %j with the reason and what to do', async (flags, words) => {
+    const { code, err } = await bench(...shape, ...place, ...short, ...flags);
+    expect(code).toBe(2);
+    expect(err).toMatch(words);
+  });
 });
 
 it('reads chunk counts and ways to emulate', () => {

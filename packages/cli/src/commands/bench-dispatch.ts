@@ -15,7 +15,7 @@ import { benchLayerDispatch, cardsCluster, ncclLauncher, rowTolerance, type Laun
 import { renderCards } from '../bench/cards-report.js';
 import { benchDispatch, type DispatchBench } from '../bench/dispatch-bench.js';
 import { describeBench, renderBench } from '../bench/dispatch-report.js';
-import { overlapOf } from '../config/overlap-config.js';
+import { givenKinds, overlapOf } from '../config/overlap-config.js';
 import { payloadOf } from '../config/payload-config.js';
 import { ncclRanksPerNode, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
@@ -45,6 +45,50 @@ function clusterOf({ backend, ranksPerNode, cluster, layout }: BenchDispatchFlag
   return cardsCluster(worldSize(parseLayout(layout)), ncclRanksPerNode(ranksPerNode));
 }
 
+/** What a dispatch alone cannot hold, and why. */
+const ofSteps = [
+  ['overlapReductions', '--overlap-reductions', 'gradients are reduced once in a training step'],
+  ['overlapPasses', '--overlap-passes', 'two micro-batches pass each other in a training step'],
+] as const;
+
+/** Kinds of overlap whose computation a dispatch can hold. */
+const computed = ['experts', 'weightGradients', 'shared'] as const;
+
+/**
+ * What runs beside what, and what is computed so that it can: experts, their weight gradients and shared experts where
+ * their flag is given, on or off. Throws `InputError` for kinds that need a training step, and on cards.
+ */
+function overlapIn(flags: BenchDispatchFlags): Pick<MoeShape, 'overlap' | 'computes'> {
+  for (const [key, flag, why] of ofSteps)
+    if (flags[key] !== undefined)
+      throw new InputError(`${why}: a dispatch alone has nothing to run beside`, {
+        file: flag,
+        expected: 'the kinds of a layer: --overlap-chunks, -experts, -shared, -weight-gradients',
+        hint: `monta train ${flag} and monta train --no-${flag.slice(2)} measure steps with it and without`,
+      });
+  const { layer } = givenKinds(flags);
+  const computes = computed.filter((kind) => layer.includes(kind));
+  if (computes.length > 0 && flags.backend === 'nccl')
+    throw new InputError('what is computed beside a dispatch is measured on threads', {
+      file: '--backend',
+      expected: 'local, with --cluster',
+      hint: 'monta train --backend nccl runs whole layers on cards, with the same flags',
+    });
+  const { overlap } = overlapOf(flags);
+  return { ...(overlap === undefined ? {} : { overlap }), ...(computes.length === 0 ? {} : { computes }) };
+}
+
+/** The shape with them. Throws `InputError` where no expert is visited by every token. */
+function overlapped(shape: MoeShape, flags: BenchDispatchFlags, name: string): MoeShape {
+  const kinds = overlapIn(flags);
+  if (kinds.computes?.includes('shared') === true && shape.shared === undefined)
+    throw new InputError(`${name} has no experts that every token visits`, {
+      file: '--overlap-shared',
+      expected: 'a model with shared experts, like --model deepseek-v3',
+    });
+  return { ...shape, ...kinds };
+}
+
 /** Reads cluster, layout, and the shape of a model's layer or of four flags. Throws `InputError`. */
 export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
   const cluster = clusterOf(flags);
@@ -56,10 +100,9 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
     const model = loadModel(flags.model);
     const layout = layoutFlag(flags.layout, cluster, { model });
     const strategy = inChunks(namedStrategies.scattered, 1);
-    const travel = { overlapChunks: flags.overlapChunks, ...payloadOf(flags) };
-    const usual = { sequence, sequences, dtype: 'bf16', microBatches: 1, ...travel } as const;
+    const usual = { sequence, sequences, dtype: 'bf16', microBatches: 1, ...payloadOf(flags) } as const;
     const shape = moeShape(stepOf(model, layout, usual, strategy));
-    return { cluster, shape, name: model.name };
+    return { cluster, shape: overlapped(shape, flags, model.name), name: model.name };
   }
   const missing = Object.entries(given).flatMap(([flag, value]) => (value === undefined ? [flag] : []));
   if (tokens === undefined || hidden === undefined || experts === undefined || topk === undefined) {
@@ -73,7 +116,7 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
   if (experts % layout.ep !== 0) {
     throw new InputError(`${experts} experts over ep=${layout.ep}`, { expected: 'as many on every rank' });
   }
-  const { overlap } = overlapOf(flags);
+  const name = `${experts} experts, top-${topk}, hidden ${hidden}`;
   const shape: MoeShape = {
     tokens,
     hiddenSize: hidden,
@@ -83,9 +126,8 @@ export function benchSubject(flags: BenchDispatchFlags): BenchSubject {
     layout,
     dtype: 'bf16',
     ...payloadOf(flags),
-    ...(overlap === undefined ? {} : { overlap }),
   };
-  return { cluster, shape, name: `${experts} experts, top-${topk}, hidden ${hidden}` };
+  return { cluster, shape: overlapped(shape, flags, name), name };
 }
 
 /** Over NCCL: the layer at its full size. */

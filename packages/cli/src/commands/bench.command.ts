@@ -13,11 +13,11 @@ import {
   sequenceFlag,
   sequencesFlag,
 } from './flags.js';
-import { chunksFlag } from '../config/overlap-config.js';
+import { overlapFlags, type OverlapFlags } from '../config/overlap-config.js';
 import { payloadFlags, type PayloadFlags } from '../config/payload-config.js';
 import { routingFlag } from './routing-flag.js';
 
-export interface BenchDispatchFlags extends PayloadFlags {
+export interface BenchDispatchFlags extends PayloadFlags, OverlapFlags {
   readonly json: boolean;
   readonly backend?: 'local' | 'nccl';
   readonly ranksPerNode?: number;
@@ -32,7 +32,6 @@ export interface BenchDispatchFlags extends PayloadFlags {
   readonly experts?: number;
   readonly topk?: number;
   readonly routing: Routing;
-  readonly overlapChunks?: boolean;
   readonly chunks: readonly number[];
   readonly only?: readonly string[];
   readonly emulate: 'auto' | 'off' | number;
@@ -120,7 +119,7 @@ const dispatchCommand = buildCommand<BenchDispatchFlags, [], MontaContext>({
       sequences: sequencesFlag,
       routing: routingFlag('How tokens spread over experts; drawn token by token'),
       ...payloadFlags,
-      ...chunksFlag,
+      ...overlapFlags,
       chunks: { kind: 'parsed', parse: parseChunks, placeholder: '1,2,4,8', brief: 'Chunk counts', default: '1,2,4,8' },
       only: {
         kind: 'parsed',

@@ -13,14 +13,9 @@ export interface OverlapFlags {
 
 const onUnlessSaid = (brief: string) => ({ kind: 'boolean', brief, optional: true }) as const;
 
-/** Stages of chunks: the only kind that dispatch and combine alone have. */
-export const chunksFlag = {
-  overlapChunks: onUnlessSaid("A chunk's all_gather beside its neighbours' all_to_all (on unless --no-overlap-chunks)"),
-} as const;
-
 /** The flags, to be spread into a command's. */
 export const overlapFlags = {
-  ...chunksFlag,
+  overlapChunks: onUnlessSaid("A chunk's all_gather beside its neighbours' all_to_all (on unless --no-overlap-chunks)"),
   overlapExperts: onUnlessSaid("A chunk's expert GEMMs beside the transfers of others"),
   overlapShared: onUnlessSaid('The experts that every token visits beside dispatch and combine'),
   overlapWeightGradients: onUnlessSaid("The experts' weight gradients beside the backward of the dispatch"),

@@ -19,6 +19,11 @@ export interface EmulationScale {
   readonly timeScale: number;
   /** In float32, fewer and narrower rows. */
   readonly shape: MoeShape;
+  /**
+   * Where the shape computes: of the time that its products should take beside what travels, so many times as much as
+   * on the cluster, the share that they are wide enough for; memory bounds their width.
+   */
+  readonly computeShare?: number;
   /** The cluster with bandwidths times `volumeShare`: the fabric stretches its times. */
   readonly emulated: Cluster;
   /** The cluster as the ranks see it: bandwidths times volumeShare / timeScale, latencies times timeScale. */
@@ -41,6 +46,8 @@ export interface EmulationRequest {
   readonly bytesPerSecond: number;
   /** Chosen when left out. */
   readonly timeScale?: number;
+  /** Matrix products of a rank on this machine, FLOP/s, where the shape computes beside what travels. */
+  readonly flopsPerSecond?: number;
 }
 
 /**
@@ -101,19 +108,60 @@ export function emulationScale(request: EmulationRequest): EmulationScale {
 
 const elements = (of: MoeShape): number => of.tokens * of.hiddenSize * dtypeBytes[of.dtype];
 
+/** Bytes of a rank that weights, their gradients and inner rows of what is computed may take. */
+const mostComputeBytes = 64 * 2 ** 20;
+/** Of a GPU's peak, what its products reach. */
+const shareOfPeak = 0.6;
+
+/**
+ * Widths of what is computed: its products take on this machine, beside what travels here, what they take on the
+ * cluster beside what travels there, as far as memory lets them.
+ */
+function widened(
+  { cluster: { device }, shape, flopsPerSecond = 0 }: EmulationRequest,
+  narrow: MoeShape,
+  timeScale: number,
+): { readonly here: MoeShape; readonly computeShare?: number } {
+  const { computes = [], layout, shared } = shape;
+  if (computes.length === 0 || flopsPerSecond === 0) return { here: narrow };
+  const there = device.flopsPerSecond.bf16 * shareOfPeak;
+  const factor = ((elementsOf(shape) / elementsOf(narrow)) * timeScale * flopsPerSecond) / there;
+  const { hiddenSize, tokens } = narrow;
+  const rows = (narrow.tokens * narrow.topK) / layout.ep;
+  const expertsHere = narrow.experts / layout.ep;
+  const width = (wanted: number, of: number, bytesOfColumn: number): number =>
+    of * Math.max(1, Math.round(Math.min(wanted, (of * mostComputeBytes) / bytesOfColumn) / of));
+  const bytes = dtypeBytes.f32;
+  const expertFfn = width(factor * shape.expertFfn, layout.etp, bytes * (6 * expertsHere * hiddenSize + 6 * rows));
+  const sharedFfn =
+    shared === undefined ? undefined : width(factor * shared.ffn, layout.tp, bytes * (6 * hiddenSize + 6 * tokens));
+  const here = {
+    ...narrow,
+    expertFfn,
+    ...(shared === undefined || sharedFfn === undefined ? {} : { shared: { ...shared, ffn: sharedFfn } }),
+  };
+  const [had, have] = computes.includes('shared') ? [shared?.ffn ?? 1, sharedFfn ?? 1] : [shape.expertFfn, expertFfn];
+  return { here, computeShare: have / (had * factor) };
+}
+
+const elementsOf = ({ tokens, hiddenSize }: MoeShape): number => tokens * hiddenSize;
+
 /** The scale whose volume share is nearest to `wanted`: fewer tokens first, then narrower rows. */
-function scaled({ cluster, shape, variants }: EmulationRequest, wanted: number, timeScale: number): EmulationScale {
+function scaled(request: EmulationRequest, wanted: number, timeScale: number): EmulationScale {
+  const { cluster, shape, variants } = request;
   const rowElements = (wanted * shape.tokens * shape.hiddenSize * dtypeBytes[shape.dtype]) / dtypeBytes.f32;
   const chunks = maxOf(variants.map(({ strategy }) => Math.max(strategy.chunks.forward, strategy.chunks.backward)));
   const perRank = Math.max(fewestTokens, Math.ceil((rowsOfChunk * chunks * shape.experts) / shape.topK));
   const tokens = Math.min(shape.tokens, shape.layout.tp * perRank);
   const hiddenSize = Math.max(narrowest, Math.min(shape.hiddenSize, Math.round(rowElements / tokens)));
-  const here: MoeShape = { ...shape, tokens, hiddenSize, dtype: 'f32' };
+  const narrow: MoeShape = { ...shape, tokens, hiddenSize, dtype: 'f32' };
+  const { here, computeShare } = widened(request, narrow, timeScale);
   const volumeShare = elements(here) / elements(shape);
   return {
     volumeShare,
     timeScale,
     shape: here,
+    ...(computeShare === undefined ? {} : { computeShare }),
     emulated: withTiers(cluster, volumeShare, 1),
     seen: withTiers(cluster, volumeShare / timeScale, timeScale),
   };

@@ -40,25 +40,18 @@ import type { Template } from './schedule.js';
 import { add, own, read, write } from './template-builder.js';
 import { inputGradientParts, matrixWork, memoryWork, weightGradientParts } from './work.js';
 
-function declareRegions(p: Parts): void {
-  const { builder, shape } = p;
-  const { hiddenSize, topK, experts, layout } = shape;
+/** Regions of the experts' backward between dispatch and combine, and what their forward kept. */
+export function declareExpertGradients({ builder, shape, strategy }: Parts): void {
+  const { hiddenSize, layout } = shape;
   const expert = expertSize(shape);
   const ffn = shape.expertFfn / layout.etp;
-  const rows = streamRows(shape.tokens, shape);
-  const combinedRows = p.scopeRows(p.combined);
-  builder.region(streamRegion('gradient', shape));
-  builder.region(rowsRegion({ id: 'moe.input', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
-  builder.region(rowsRegion({ id: 'moe.normed', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
-  for (const region of routeRegions(shape, p.scopeRows(p.routing))) builder.region(region);
-  builder.region(statisticsRegion(experts));
   builder.region(
     rowsRegion({ id: 'expert.input', shape, rows: expert, columns: hiddenSize, order: 'blocks', life: 'saved' }),
   );
   builder.region(
     rowsRegion({ id: 'expert.gateUp', shape, rows: expert, columns: 2 * ffn, order: 'blocks', life: 'saved' }),
   );
-  if (sumsOnTheWay(p.strategy))
+  if (sumsOnTheWay(strategy))
     builder.region(
       rowsRegion({ id: 'expert.output', shape, rows: expert, columns: hiddenSize, order: 'blocks', life: 'saved' }),
     );
@@ -68,6 +61,19 @@ function declareRegions(p: Parts): void {
   builder.region(rowsRegion({ id: 'expert.activated', shape, rows: expert, columns: ffn, order: 'blocks' }));
   builder.region(rowsRegion({ id: 'expert.gateUpGradient', shape, rows: expert, columns: 2 * ffn, order: 'blocks' }));
   builder.region(rowsRegion({ id: 'expert.inputGradient', shape, rows: expert, columns: hiddenSize, order: 'blocks' }));
+}
+
+function declareRegions(p: Parts): void {
+  const { builder, shape } = p;
+  const { hiddenSize, topK, experts } = shape;
+  const rows = streamRows(shape.tokens, shape);
+  const combinedRows = p.scopeRows(p.combined);
+  builder.region(streamRegion('gradient', shape));
+  builder.region(rowsRegion({ id: 'moe.input', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
+  builder.region(rowsRegion({ id: 'moe.normed', shape, rows, columns: hiddenSize, order: 'rows', life: 'saved' }));
+  for (const region of routeRegions(shape, p.scopeRows(p.routing))) builder.region(region);
+  builder.region(statisticsRegion(experts));
+  declareExpertGradients(p);
   builder.region(rowsRegion({ id: 'normed.gradient', shape, rows: combinedRows, columns: hiddenSize, order: 'rows' }));
   builder.region({
     id: 'route.gradient',
@@ -206,7 +212,7 @@ export function moeBackward(shape: MoeShape, strategy: Strategy): Template {
 }
 
 /** A chunk's gradient of the experts' inputs, and of what lies between. */
-function emitExpertsBackward(p: Parts, { chunk, of }: { readonly chunk: number; readonly of: number }): void {
+export function emitExpertsBackward(p: Parts, { chunk, of }: { readonly chunk: number; readonly of: number }): void {
   const { builder, shape } = p;
   const rows = expertSize(shape);
   builder.kernel({
@@ -227,7 +233,7 @@ function emitExpertsBackward(p: Parts, { chunk, of }: { readonly chunk: number; 
 }
 
 /** Gradients of the experts' weights, of all rows. */
-function emitExpertWeights(p: Parts): void {
+export function emitExpertWeights(p: Parts): void {
   const { builder, shape } = p;
   const costs = expertCosts(p);
   const biases = biasShapes(shape);

@@ -181,7 +181,8 @@ function emitNorm({ builder, shape, elementBytes }: Parts): void {
   });
 }
 
-function declareExpertRegions({ builder, shape, strategy }: Parts): void {
+/** Regions of the experts between dispatch and combine. */
+export function declareExpertRegions({ builder, shape, strategy }: Parts): void {
   const { hiddenSize, layout } = shape;
   const expert = expertSize(shape);
   const ffn = shape.expertFfn / layout.etp;
@@ -197,7 +198,7 @@ function declareExpertRegions({ builder, shape, strategy }: Parts): void {
 }
 
 /** A chunk's experts. */
-function emitExperts(p: Parts, { chunk, of }: { readonly chunk: number; readonly of: number }): void {
+export function emitExperts(p: Parts, { chunk, of }: { readonly chunk: number; readonly of: number }): void {
   const { builder, shape } = p;
   const rows = expertSize(shape);
   const biases = biasShapes(shape);

@@ -6,7 +6,7 @@
 import type { Layout } from '../layout/layout.js';
 import type { ClampedSwiglu } from '../model/model.js';
 import type { SelectionArgument } from './kernels/kernel-spec.js';
-import type { Overlap } from './overlap.js';
+import type { Overlap, OverlapKind } from './overlap.js';
 import type { Payload } from './payload.js';
 import { expertRows, receivedRows, replicaRows, sentRows, type RowRule, type Size } from './rows.js';
 import type { Activation, DType, Life, Order, Region } from './schedule.js';
@@ -38,9 +38,17 @@ export interface MoeShape {
   readonly gradients?: GradientStore;
   /** What runs beside what; absent: all that can. */
   readonly overlap?: Overlap;
+  /** What dispatch and combine alone compute too, so that something runs beside them; absent: nothing. */
+  readonly computes?: readonly ComputedBeside[];
   /** What the layer computes with beside its sizes; no price depends on it. Absent: `usualNumerics`. */
   readonly numerics?: LayerNumerics;
 }
+
+/**
+ * Computation of a layer that its dispatch and combine alone may hold: experts' products between them; those and the
+ * gradients of their weights; experts that every token visits.
+ */
+export type ComputedBeside = Extract<OverlapKind, 'experts' | 'weightGradients' | 'shared'>;
 
 /** Experts that every token visits. */
 export interface SharedExperts {

@@ -14,6 +14,7 @@ import { LayerRouting, RoutingBook, RoutingShape } from '../rows/layer-routing.j
 import { ArgumentBinder } from './arguments.js';
 import { ProgramRunner, type NodeObserver, type NodeRegions } from './runner.js';
 import { groupPicks, samplePicks, type SampledPicks } from './sample-picks.js';
+import { ZeroedRegions } from './zeroed-regions.js';
 import { rowError, RowStore, rowType, type RowType, spreadRuns } from './sample-rows.js';
 
 export interface DispatchOptions {
@@ -79,6 +80,8 @@ export class DispatchExecutor {
   readonly #store: RowStore;
   /** Rows of the stream or of its gradient, and weights of picks; they stay as they are. */
   readonly #rows: View;
+  /** Weights and what is kept of them, where the dispatch computes too. */
+  readonly #zeroed: ZeroedRegions;
   readonly #weights: View;
   /** Weights of all tokens of the expert group, where they are known. */
   #groupWeights: View | undefined;
@@ -96,6 +99,10 @@ export class DispatchExecutor {
     this.#options = options;
     this.#store = options.rows ?? new RowStore(device);
     this.#passes = passes.map((pass) => ({ pass, program: dispatchProgram(shape, strategy, [pass]) }));
+    this.#zeroed = new ZeroedRegions(
+      device,
+      this.#passes.map(({ program }) => program),
+    );
     this.#routing = new RoutingShape(shape, endpoint.rank);
     const { dp } = coordinates(layout, endpoint.rank);
     this.#firstToken = dp * tokens;
@@ -114,7 +121,7 @@ export class DispatchExecutor {
       device,
       binding: new RoutingBinding(layout, () => this.#book.get(layer).group),
       slice: this.#routing.slice,
-      parameters: () => undefined,
+      parameters: (id) => this.#zeroed.parameter(id, this.#runner.regions),
       bind: (body, node) => binder.bind(body, node),
       ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
@@ -131,6 +138,10 @@ export class DispatchExecutor {
     const { regions } = this.#runner;
     regions.place('stream', this.#rows);
     regions.place('gradient', this.#rows);
+    if (shape.computes !== undefined) {
+      regions.place('moe.normed', this.#rows);
+      this.#zeroed.place(regions);
+    }
     regions.place('route.weights', this.#weights);
     if (exchangesPicks(strategy)) {
       const groupWeights = this.#ofGroup(({ weights }) => weights);
@@ -194,6 +205,7 @@ export class DispatchExecutor {
   /** Gives the buffers back. */
   close(): void {
     for (const view of [this.#weights, this.#groupWeights]) if (view !== undefined) this.#options.device.free(view);
+    this.#zeroed.close();
     if (this.#options.rows === undefined) this.#store.close();
   }
 
