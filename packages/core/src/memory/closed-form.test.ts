@@ -52,6 +52,8 @@ function settingOf(random: Random): MemorySetting {
         chunks: { forward: 1 + random.integer(3), backward: 1 + random.integer(3) },
       },
       recompute: pick(recomputes),
+      ...pick([{}, {}, { capacityFactor: 0.5 }, { capacityFactor: 1.25 }]),
+      ...(pp === 1 ? pick([{}, {}, { passes: 'beside' as const }, { inFlight: 2 }]) : {}),
     },
     convention: pick(conventions),
     sharing,

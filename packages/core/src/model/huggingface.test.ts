@@ -353,6 +353,7 @@ describe('refused files', () => {
     [{ ...secondDeepseek, scoring_func: 'sigmoid' }, 'experts are always scored by softmax'],
     [{ ...secondDeepseek, topk_method: 'noaux_tc' }, 'topk_method: "noaux_tc"'],
     [{ ...oss, layer_types: ['full_attention'] }, 'layer_types: 1 types for 2 layers'],
+    [{ ...qwen, mlp_layer_types: ['sparse'] }, 'mlp_layer_types: 1 types for 48 layers'],
     [{ ...oss, layer_types: ['full_attention', 'linear_attention'] }, 'layer_types[1]: "linear_attention"'],
     [{ ...oss, sliding_window: null }, 'sliding_window: is null'],
     [{ ...oss, swiglu_limit: 9 }, 'swiglu_limit: 9 is not what transformers computes for gpt_oss'],

@@ -99,15 +99,18 @@ const windowless: ReadonlySet<ModelFamily> = new Set<ModelFamily>([
   'glm4_moe_lite',
 ]);
 
+/** A list with an entry for each layer, where there is one. Throws `InputError` for one of another length. */
+function ofEveryLayer(field: Field | undefined, layers: number): Field[] | undefined {
+  const types = field?.list(0, limits.layers);
+  if (field === undefined || types === undefined || types.length === layers) return types;
+  throw field.error(`${types.length} types for ${layers} layers`, { expected: 'one for each of num_hidden_layers' });
+}
+
 /** What attention each layer has, where the file says it for all of them. */
 function layerTypesOf(config: HfConfig, family: ModelFamily, layers: number): readonly string[] | undefined {
-  const field = config.find('layer_types');
-  if (field === undefined) return undefined;
   const local = family === 'llama4' ? 'chunked_attention' : 'sliding_attention';
-  const types = field.list(0, limits.layers).map((type) => type.oneOf(['full_attention', local]));
-  if (types.length !== layers)
-    throw field.error(`${types.length} types for ${layers} layers`, { expected: 'one for each of num_hidden_layers' });
-  return types;
+  const types = ofEveryLayer(config.find('layer_types'), layers);
+  return types?.map((type) => type.oneOf(['full_attention', local]));
 }
 
 function windowOf(config: HfConfig, family: ModelFamily, layers: number): AttentionWindow | undefined {
@@ -258,7 +261,7 @@ export function readHfConfig(json: string, fileName: string): MoeModel {
   const padTokenId = config.find('pad_token_id')?.integer({ min: -1, max: limits.vocabulary });
   const attentionHeads = config.integer('num_attention_heads', 'n_heads', 'n_head');
   const window = windowOf(config, reader.family, layers);
-  const mlpTypes = config.find('mlp_layer_types')?.list(0, limits.layers);
+  const mlpTypes = ofEveryLayer(config.find('mlp_layer_types'), layers);
   const shape: ModelShape = {
     name: config.find('_name_or_path')?.string() ?? folderName(fileName) ?? reader.family,
     family: reader.family,

@@ -89,6 +89,16 @@ function checkTokens(sequences: number, sequence: number): void {
     });
 }
 
+/** Rows over the mean where every expert's input is padded to its capacity; undefined where none is. */
+function paddedTo(
+  run: MegatronRun,
+  { experts, topK }: MoeModel,
+  capacityFactor: number | undefined,
+): number | undefined {
+  if (capacityFactor === undefined || experts === 0 || !run.on('moe_pad_expert_input_to_capacity')) return undefined;
+  return Math.max(1, Math.min(capacityFactor, experts / topK));
+}
+
 /**
  * Undefined where degrees, ranks, batch or sequence are not known. Throws `InputError` for a model that the degrees do
  * not divide, and for more tokens than any run has.
@@ -121,7 +131,7 @@ export function memoryOfRun(run: MegatronRun, model: MoeModel, imbalance = 1): R
       convention: 'megatron',
       sharing: sharingOf(run),
       precision,
-      imbalance,
+      imbalance: paddedTo(run, model, capacityFactor) ?? imbalance,
       exchange: exchangeOf(run),
       weightShards: { dense: run.weightShards ?? 1, expert: run.expertWeightShards ?? 1 },
       activationAgain: activation,

@@ -104,6 +104,14 @@ describe('the memory setting of a run', () => {
     expect(stages?.setting.step).toMatchObject({ virtualStages: 4, microBatches: 16 });
   });
 
+  it('has rows up to the capacity where experts are padded to it, and balanced ones elsewhere', () => {
+    const factor = '--moe-expert-capacity-factor 1.5';
+    expect(run(factor)?.setting).toMatchObject({ imbalance: 1, step: { capacityFactor: 1.5 } });
+    expect(run(`${factor} --moe-pad-expert-input-to-capacity`)?.setting.imbalance).toBe(1.5);
+    const few = '--moe-expert-capacity-factor 0.5 --moe-pad-expert-input-to-capacity';
+    expect(run(few)?.setting).toMatchObject({ imbalance: 1, step: { capacityFactor: 0.5 } });
+  });
+
   it('is not made up where the batch is unknown', () => {
     expect(memoryOfRun(runOf(qwen), getModel('qwen3-30b-a3b'))).toBeUndefined();
   });
