@@ -193,20 +193,40 @@ function waysOf(problem: PlanProblem, point: SpacePoint): Way[] {
 export const exchangeOf = ({ dispatcher, precision }: Pick<Way, 'dispatcher' | 'precision'>): number =>
   dispatchKinds.indexOf(dispatcher) * computePrecisions.length + computePrecisions.indexOf(precision);
 
-/** All that a point leaves open. */
-export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
-  const sharings = sharingsOf(problem, point);
+/** What may be kept, and those of it that are chosen from, by what chooses them. */
+interface Keepings {
+  readonly all: readonly Keeping[];
+  readonly lists: Map<string, readonly Keeping[]>;
+}
+
+const knownKeepings = new WeakMap<PlanProblem, Map<string, Keepings>>();
+
+/** Of a point: the same lists for all points that leave the same open, of which there are few. */
+function keepingsOf(problem: PlanProblem, point: SpacePoint): Keepings {
+  const { dp, cp, pp, edp } = point.layout;
+  const ofProblem = knownKeepings.get(problem) ?? new Map<string, Keepings>();
+  knownKeepings.set(problem, ofProblem);
+  const key = `${dp * cp === 1 && edp === 1} ${pp === 1} ${shardsKey(problem, point.layout)}`;
+  const found = ofProblem.get(key);
+  if (found !== undefined) return found;
   const recomputes = recomputesOf(problem);
-  const keepings = sharings.flatMap((sharing) =>
+  const all = sharingsOf(problem, point).flatMap((sharing) =>
     hostStatesOf(problem, sharing).flatMap((hostStates) =>
       weightShardsOf(problem, point.layout, sharing).flatMap((weightShards) =>
         recomputes.map((recompute) => ({ sharing, hostStates, weightShards, recompute })),
       ),
     ),
   );
+  const made = { all, lists: new Map<string, readonly Keeping[]>() };
+  ofProblem.set(key, made);
+  return made;
+}
+
+/** All that a point leaves open. */
+export function optionsOf(problem: PlanProblem, point: SpacePoint): Options {
+  const { all: keepings, lists } = keepingsOf(problem, point);
   const ways = waysOf(problem, point).filter((way) => keepings.some((keeping) => goTogether(way, keeping)));
   // Of many ways the same may be kept: lists are made once.
-  const lists = new Map<string, readonly Keeping[]>();
   const listOf = (key: string, of: readonly Keeping[], holds: (keeping: Keeping) => boolean): readonly Keeping[] => {
     const known = lists.get(key) ?? of.filter(holds);
     lists.set(key, known);

@@ -10,7 +10,7 @@ import { legalLayouts } from '../space/climb.js';
 import type { PlanProblem, SpacePoint } from '../space/problem.js';
 import { Bounds } from './bounds.js';
 import { bySharing, exchangeOf, type Keeping, type Options, type Way } from './options.js';
-import { kindOf, settingOf } from './settings.js';
+import { kindOf, passingSettings, settingOf } from './settings.js';
 import { SharedOptions, type Shared } from './shared-options.js';
 import type { StepModel } from './step-model.js';
 import { whyNothing } from './why-nothing.js';
@@ -93,6 +93,7 @@ export class Search {
   readonly #model: StepModel;
   readonly #bounds: Bounds;
   readonly #capacity: number;
+  readonly #passing: ReturnType<typeof passingSettings>;
   readonly #kinds = new Map<string, Candidate>();
   readonly #shared: SharedOptions;
   readonly #counts = { represented: 0, prunedByMemory: 0, prunedByTime: 0, priced: 0, weighed: 0, floors: 0 };
@@ -109,6 +110,7 @@ export class Search {
     this.#kept = kept;
     this.#model = model;
     this.#bounds = new Bounds(problem);
+    this.#passing = passingSettings(problem);
     this.#shared = new SharedOptions(problem);
     this.#capacity = problem.cluster.device.memoryBytes;
   }
@@ -183,7 +185,7 @@ export class Search {
       if (floors[at] === undefined) {
         this.#counts.floors += 1;
         const way: Way = { dispatcher, precision, schedule: '1f1b', rankOrder: 'dp-pp', overlapsExperts: true };
-        floors[at] = this.#model.floorSeconds(settingOf(this.#problem, point, way, keeping));
+        floors[at] = this.#model.floorSeconds(this.#passing(point, way, keeping));
       }
       floors[exchangeOf({ dispatcher: own, precision })] = floors[at];
     }
@@ -298,7 +300,7 @@ export class Search {
 
   #seconds(point: SpacePoint, way: Way, keeping: Keeping): number {
     this.#counts.priced += 1;
-    return this.#model.seconds(settingOf(this.#problem, point, way, keeping));
+    return this.#model.seconds(this.#passing(point, way, keeping));
   }
 
   /** Memory of a keeping, asked for once a point and sort of schedule. */
@@ -310,7 +312,7 @@ export class Search {
     const found = known.get(keeping);
     if (found !== undefined) return found;
     this.#counts.weighed += 1;
-    const weighed = this.#model.memoryBytes(settingOf(this.#problem, point, way, keeping));
+    const weighed = this.#model.memoryBytes(this.#passing(point, way, keeping));
     known.set(keeping, weighed);
     return weighed;
   }

@@ -40,6 +40,28 @@ export function settingOf(problem: PlanProblem, point: SpacePoint, way: Way, kee
   };
 }
 
+/** Settings for who looks at one at a time and keeps none: always the same object, with what a search varies anew. */
+export function passingSettings(problem: PlanProblem): (point: SpacePoint, way: Way, keeping: Keeping) => RunSetting {
+  let passing: { -readonly [Field in keyof RunSetting]: RunSetting[Field] } | undefined;
+  return (point, way, keeping) => {
+    if (passing === undefined) return (passing = settingOf(problem, point, way, keeping));
+    passing.layout = point.layout;
+    passing.virtualStages = point.virtualStages;
+    passing.layersOfStages = point.layersOfStages;
+    passing.rankOrder = way.rankOrder === 'dp-pp' ? undefined : way.rankOrder;
+    passing.hostStates = keeping.hostStates ? true : undefined;
+    passing.weightShards = keeping.weightShards;
+    passing.microBatch = point.microBatch;
+    passing.precision = way.precision;
+    passing.recompute = keeping.recompute;
+    passing.sharing = keeping.sharing;
+    passing.schedule = way.schedule;
+    passing.dispatcher = way.dispatcher;
+    passing.overlap = way.overlapsExperts ? overlapping : apart;
+    return passing;
+  };
+}
+
 const usage = (setting: RunSetting): string[] => {
   const { layout, schedule, sharing, model } = setting;
   const experts = model.moeLayers.includes(true);

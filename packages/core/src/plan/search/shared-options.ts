@@ -37,7 +37,7 @@ const splitKeys = 8;
 export class SharedOptions {
   readonly #problem: PlanProblem;
   readonly #shared = new Map<number, Shared>();
-  readonly #batchings = new Map<number, Batching[][]>();
+  readonly #batchings = new Map<number, readonly Stages[]>();
   readonly #options = new Map<number, Options>();
 
   constructor(problem: PlanProblem) {
@@ -49,30 +49,33 @@ export class SharedOptions {
     const key = place * 2 * splitKeys * shardsKeys + this.#keyOf(layout);
     const known = this.#shared.get(key);
     if (known !== undefined) return known;
-    const batchings = this.#batchings.get(place) ?? byStages(legalBatchings(this.#problem, layout));
+    const batchings = this.#batchings.get(place) ?? byStages(legalBatchings(this.#problem, layout), layout.pp);
     this.#batchings.set(place, batchings);
     const made = this.#sharedOf(layout, batchings);
     this.#shared.set(key, made);
     return made;
   }
 
-  #sharedOf(layout: Layout, batchings: readonly Batching[][]): Shared {
+  #sharedOf(layout: Layout, stages: readonly Stages[]): Shared {
     let settings = 0;
     const kinds = new Set<Options>();
-    const groups = batchings.map((ofStages) => {
-      const options = ofStages.map((batching) => this.optionsOf(layout, batching));
-      for (const open of options) {
+    const ofLayout = this.#keyOf(layout) * sortKeys;
+    const groups = stages.map(({ batchings, sorts }): Group => {
+      const options = batchings.map((batching, index) => {
+        const sort = sorts[index] ?? 0;
+        const open = this.#options.get(ofLayout + sort) ?? this.#newOptions(layout, batching, ofLayout + sort);
         settings += open.settings;
         if (open.settings > 0) kinds.add(open);
-      }
-      return { batchings: ofStages, options };
+        return open;
+      });
+      return { batchings, options };
     });
     const exchanges = new Map<number, Way>();
     for (const { branches } of kinds) for (const { way, exchange } of branches) exchanges.set(exchange, way);
     return {
       groups,
       settings,
-      microBatch: maxOf([1, ...batchings.map((ofStages) => ofStages.at(-1)?.microBatch ?? 1)]),
+      microBatch: maxOf([1, ...stages.map(({ batchings }) => batchings.at(-1)?.microBatch ?? 1)]),
       first: [...kinds][0],
       exchanges: [...exchanges.values()],
     };
@@ -86,16 +89,32 @@ export class SharedOptions {
 
   /** What a point leaves open depends on which dimensions it splits, and on which schedules its stages have. */
   optionsOf(layout: Layout, batching: Batching): Options {
-    let key = (2 * this.#keyOf(layout) + Number(layout.pp > 1)) * 2 + Number(batching.microBatches > 1);
-    for (const schedule of pipelineSchedules) key = 2 * key + Number(runsAs(schedule, layout.pp, batching));
-    const known = this.#options.get(key) ?? optionsOf(this.#problem, { layout, ...batching });
-    this.#options.set(key, known);
-    return known;
+    const key = this.#keyOf(layout) * sortKeys + sortOf(layout.pp, batching);
+    return this.#options.get(key) ?? this.#newOptions(layout, batching, key);
+  }
+
+  #newOptions(layout: Layout, batching: Batching, key: number): Options {
+    const made = optionsOf(this.#problem, { layout, ...batching });
+    this.#options.set(key, made);
+    return made;
   }
 }
 
-/** Batchings with the same virtual stages and layers on them. */
-function byStages(batchings: readonly Batching[]): Batching[][] {
+/** What of stages and micro-batches decides what a point leaves open, as bits: which schedules they have. */
+function sortOf(pp: number, batching: Batching): number {
+  let sort = 2 * Number(pp > 1) + Number(batching.microBatches > 1);
+  for (const schedule of pipelineSchedules) sort = 2 * sort + Number(runsAs(schedule, pp, batching));
+  return sort;
+}
+const sortKeys = 2 ** (2 + pipelineSchedules.length);
+
+/** Batchings with the same virtual stages and layers on them, and the sort of each. */
+interface Stages {
+  readonly batchings: readonly Batching[];
+  readonly sorts: readonly number[];
+}
+
+function byStages(batchings: readonly Batching[], pp: number): Stages[] {
   const groups = new Map<readonly number[] | number, Batching[]>();
   for (const batching of batchings) {
     const key = batching.layersOfStages ?? batching.virtualStages;
@@ -103,5 +122,8 @@ function byStages(batchings: readonly Batching[]): Batching[][] {
     groups.set(key, group);
     group.push(batching);
   }
-  return [...groups.values()];
+  return [...groups.values()].map((group) => ({
+    batchings: group,
+    sorts: group.map((batching) => sortOf(pp, batching)),
+  }));
 }

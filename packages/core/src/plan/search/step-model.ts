@@ -4,7 +4,7 @@ import type { ComputePrecision, RunSetting, StepConstants } from '../../estimate
 import { precisions, sharingRules } from '../../memory/index.js';
 import { countedElements, stateBytes } from '../../memory/states.js';
 
-/** Prices settings of one model, cluster and batch, which differ in what a search varies. */
+/** Prices settings of one model, cluster and batch, which differ in what a search varies; none is kept: it changes. */
 export interface StepModel {
   /** Of a step. More recomputation, and weights that are sharded, are never faster. */
   seconds(setting: RunSetting): number;
@@ -42,9 +42,11 @@ export class EstimateModel implements StepModel {
   }
 
   #timesOf(setting: RunSetting): StepTable {
-    const known = this.#times.get(setting.precision) ?? new StepTable(setting, this.#constants);
-    this.#times.set(setting.precision, known);
-    return known;
+    const known = this.#times.get(setting.precision);
+    if (known !== undefined) return known;
+    const made = new StepTable({ ...setting }, this.#constants);
+    this.#times.set(setting.precision, made);
+    return made;
   }
 }
 
