@@ -5,6 +5,7 @@
  */
 import type { UnknownEstimate } from '../cost/index.js';
 import { InputError } from '../units/errors.js';
+import { Recent } from '../units/recent.js';
 import type { Layout } from '../layout/layout.js';
 import { placedOn } from '../layout/mesh.js';
 import { strategyName } from '../schedule/dispatchers/strategy-names.js';
@@ -90,6 +91,9 @@ export function alternativeEtps(shape: MoeShape): number[] {
 
 const variants = new WeakMap<MoeShape, Map<string, MoeShape>>();
 
+/** Shapes whose programs are found again by whoever comes with an equal one: programs depend on nothing else. */
+const recentShapes = new Recent<MoeShape>(8);
+
 /**
  * The shape with another etp, its expert groups staying the same ranks, and with so many ranks a node where that is
  * said. One object for the same question, so that what was worked out for it is found again.
@@ -103,7 +107,9 @@ export function withEtp(shape: MoeShape, etp: number, ranksPerNode = shape.layou
     const { layout } = shape;
     const placed = ranksPerNode === undefined ? {} : { ranksPerNode };
     const ep = (layout.etp * layout.ep) / etp;
-    known.set(key, (variant = { ...shape, layout: { ...layout, etp, ep, ...placed } }));
+    const made = { ...shape, layout: { ...layout, etp, ep, ...placed } };
+    variant = recentShapes.of(JSON.stringify(made), () => made);
+    known.set(key, variant);
   }
   return variant;
 }

@@ -20,6 +20,7 @@ import { RoutingBinding } from '../schedule/routing-binding.js';
 import { sliceLength } from '../schedule/rows.js';
 import type { Binding, Likeness, Program } from '../schedule/schedule.js';
 import { placeOf, simulate, type HostCores, type Simulation, type SimulationSummary } from '../simulate/index.js';
+import { memoized, Recent } from '../units/index.js';
 import { tierBytes, type TierBytes } from './tier-bytes.js';
 
 export interface Workload {
@@ -70,6 +71,21 @@ export interface PassPrice {
  * drawn where they are asked for: those that were counted, or for uniform routing a draw beside the even counts.
  */
 export function routedBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
+  const { layout, tokens, experts, topK, capacityFactor } = shape;
+  // Recordings are long: one is told from another by itself.
+  const recorded = routing.kind === 'recorded';
+  const key = JSON.stringify([layout, tokens, experts, topK, String(capacityFactor), seed, recorded ? '' : routing]);
+  const recent = recorded ? recordedBindings(routing) : drawnBindings;
+  return recent.of(key, () => newBinding(shape, routing, seed));
+}
+
+/** Those of the shapes, draws and seeds that were asked for last: a choice asks for the same again. */
+const mostBindings = 8;
+const newRecent = (): Recent<Binding> => new Recent(mostBindings);
+const drawnBindings = newRecent();
+const recordedBindings = memoized<Routing, Recent<Binding>>(newRecent);
+
+function newBinding(shape: MoeShape, routing: Routing, seed: number): Binding {
   const { layout } = shape;
   const sources = layout.etp * layout.ep;
   const cache = new Map<number, GroupRouting>();

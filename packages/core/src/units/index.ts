@@ -21,3 +21,4 @@ export { limits } from './limits.js';
 export { escapeControls, shortened, shownValue } from './presentable.js';
 export { appendAll, maxOf, minOf } from './lists.js';
 export { memoized } from './memoized.js';
+export { Recent } from './recent.js';
