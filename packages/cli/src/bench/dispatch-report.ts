@@ -157,7 +157,7 @@ function tableOf(result: DispatchBench): string {
   );
 }
 
-function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string][] {
+function scaleFacts({ cluster, shape }: Subject, result: DispatchBench): [string, string][] {
   const { scale, probe, emulated } = result;
   const here = scale.shape;
   const volume =
@@ -165,6 +165,9 @@ function scaleFacts({ shape }: Subject, result: DispatchBench): [string, string]
     `${formatInteger(shape.tokens)} x ${formatInteger(shape.hiddenSize)} in ${shape.dtype}: ` +
     `1/${formatInteger(1 / scale.volumeShare)} of the bytes`;
   const facts: [string, string][] = [
+    ...(cluster.part === undefined
+      ? []
+      : [['Devices', `${cluster.part.used}; the others are idle`] satisfies [string, string]]),
     [
       'Scale',
       emulated
@@ -287,6 +290,7 @@ export function describeBench({ cluster, shape }: Subject, result: DispatchBench
     backend: 'embedded',
     emulated: result.emulated,
     cluster: cluster.name,
+    part: cluster.part ?? null,
     ranks: result.ranks,
     fullSize: {
       tokens: shape.tokens,

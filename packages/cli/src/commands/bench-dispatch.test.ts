@@ -95,6 +95,14 @@ describe('monta bench dispatch', () => {
     expect(err).toMatch(message);
   });
 
+  it('runs on part of a cluster, and says on which devices', async () => {
+    const few = ['--cluster', 'h100-4x4', '--layout', 'tp=2,dp=4,ep=2', '--only', 'sliced', '--chunks', '1'];
+    const { out, code } = await bench(...shape, ...few, '--rounds', '1', '--seconds', '1');
+    expect(code).toBe(0);
+    expect(out).toContain('8 ranks as threads');
+    expect(out).toContain('2 of 4 nodes; all 4 devices of each; the others are idle');
+  }, 30_000);
+
   it('computes what a flag of overlap asks for, beside what travels or apart, with the same results', async () => {
     const model = ['--model', 'deepseek-v2-lite', '--cluster', 'laptop-2x2', '--layout', 'dp=4,ep=4'];
     const quick = ['--rounds', '1', '--seconds', '1', '--chunks', '2', '--only', 'scattered'];

@@ -22,7 +22,7 @@ import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import { loadEmulatedCurves, loadCluster, loadModel } from '../inputs.js';
 import type { BenchDispatchFlags } from './bench.command.js';
-import { layoutFlag, stepOf } from './layer-inputs.js';
+import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
 
 /** What is measured, at full size, and how people call it. */
 export interface BenchSubject {
@@ -34,7 +34,7 @@ export interface BenchSubject {
 /** The cards of this host, or the cluster that is emulated. */
 function clusterOf({ backend, ranksPerNode, cluster, layout }: BenchDispatchFlags): Cluster {
   if (backend !== 'nccl') {
-    if (cluster !== undefined) return loadCluster(cluster);
+    if (cluster !== undefined) return clusterUnder(layout, loadCluster(cluster));
     throw new InputError('--cluster is missing', { expected: 'the cluster to emulate, or --backend nccl' });
   }
   if (cluster !== undefined)

@@ -8,7 +8,7 @@ import { getCluster } from './presets.js';
 function devicesSaid(whole: Cluster, part: Cluster): number[] {
   const perNode = whole.tiers[0]?.size ?? 1;
   const { used = '' } = part.part ?? {};
-  const [, runs] = /devices ([\d to and]+?)(?: of|$)/u.exec(used) ?? [];
+  const [, runs] = /devices? ([\d to and]+?) of the/u.exec(used) ?? [];
   const local =
     runs === undefined
       ? Array.from({ length: perNode }, (_, device) => device)

@@ -65,6 +65,7 @@ describe('a device that the file contradicts', () => {
   it('is named, by its PCI id, its capability, or its links', () => {
     expect(notes(dump('0x2335', 90), 'a100')).toEqual([
       'dump.xml says that the GPUs are H200-SXM-141GB, not A100-SXM4-80GB. A100-SXM4-80GB is taken.',
+      'dump.xml says sm="90"; A100-SXM4-80GB is sm="80". A100-SXM4-80GB is taken.',
       'dump.xml says 18 links of NVLink a GPU, 450 GB/s; a100 has 300 GB/s. A100-SXM4-80GB is taken.',
     ]);
     expect(notes(dump('0x9999', 90), 'b200')).toContain(
@@ -73,6 +74,9 @@ describe('a device that the file contradicts', () => {
     const twelve = matrix({ gpus: 8, nics: 0, link: () => 'NV12', proximity: () => 'SYS' });
     expect(notes(readTopology(twelve, 'topo.txt'), 'h100')).toEqual([
       'topo.txt says 12 links of NVLink a GPU, 300 GB/s; h100 has 450 GB/s. H100-SXM5-80GB is taken.',
+    ]);
+    expect(notes(readTopology(twelve, 'topo.txt'), 'mi300x')).toEqual([
+      'topo.txt is of nvidia-smi; MI300X-192GB is no GPU of NVIDIA. MI300X-192GB is taken.',
     ]);
     expect(notes(dump('0x2335', 90), 'h200')).toEqual([]);
     expect(notes(dump('0x9999', 90), 'h100')).toEqual([]);
@@ -99,6 +103,7 @@ describe('a device that the file contradicts', () => {
     expect(of('h200-2x8')).toEqual([]);
     expect(of('a800-2x8')).toEqual([
       'dump.xml says that the GPUs are H200-SXM-141GB, not A800-SXM4-80GB.',
+      'dump.xml says sm="90"; A800-SXM4-80GB is sm="80".',
       'dump.xml says 18 links of NVLink a GPU, 450 GB/s; a800 has 200 GB/s.',
       'dump.xml has 8 NICs beside 8 GPUs; a800-2x8 has 4 beside 8.',
       'dump.xml has 400 GB/s out of 8 GPUs; a800-2x8 has 100 GB/s.',

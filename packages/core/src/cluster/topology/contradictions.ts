@@ -33,13 +33,18 @@ export function deviceContradictions(topology: Topology, device: Device): string
   const asked = familyOf(device);
   const said = [...new Set(topology.gpus.flatMap(({ model }) => (model === undefined ? [] : [model])))];
   const others = said.filter((model) => (deviceFamilyIn(model) ?? asked) !== asked || foreign(model));
-  if (others.length > 0)
-    return [`${topology.where} says that the GPUs are ${others.join(' and ')}, not ${device.name}.`];
   const wanted = asked === undefined ? undefined : capabilities[asked];
   const has = topology.gpus.find(({ capability }) => capability !== undefined && capability !== wanted)?.capability;
-  return wanted === undefined || has === undefined
-    ? []
-    : [`${topology.where} says sm="${has}"; ${device.name} is sm="${wanted}".`];
+  const byNvidia = topology.form === 'nvidia-smi topo -m' && wanted === undefined;
+  return [
+    ...(others.length === 0
+      ? []
+      : [`${topology.where} says that the GPUs are ${others.join(' and ')}, not ${device.name}.`]),
+    ...(wanted === undefined || has === undefined
+      ? []
+      : [`${topology.where} says sm="${has}"; ${device.name} is sm="${wanted}".`]),
+    ...(byNvidia ? [`${topology.where} is of nvidia-smi; ${device.name} is no GPU of NVIDIA.`] : []),
+  ];
 }
 
 /** Cards for a PCIe slot: their figures are not those of the family's modules. */

@@ -132,7 +132,9 @@ function familyOf(topology: Topology, asked: string | undefined): readonly [stri
   const expected = `--gpu with one of ${known.join(', ')}`;
   if (asked !== undefined) throw new InputError(`"${asked}" is no known GPU`, { path: '--gpu', expected });
   throw new InputError(
-    models.length === 0 ? 'does not say which GPU it is' : `holds ${models.join(' and ')}, which no preset has`,
+    models.length === 0
+      ? 'does not say which GPU it is'
+      : `holds ${models.join(' and ')}, ${models.length === 1 ? 'which no preset has' : 'and a cluster has one kind of GPU'}`,
     {
       file: topology.where,
       expected,

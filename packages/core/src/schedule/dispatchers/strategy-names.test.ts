@@ -29,6 +29,10 @@ describe('dispatch as text', () => {
     expect(parseDispatch('pipelined:3/2')).toMatchObject({ chunks: { forward: 3, backward: 2 } });
   });
 
+  it('says that auto has no chunks of its own', () => {
+    expect(() => parseDispatch('auto:3')).toThrow('"auto:3": auto chooses the chunks too');
+  });
+
   it.each(['', ':4', 'sliced:', 'sliced:0', 'sliced+sliced+sliced', 'sliced:4/'])('refuses %j', (text) => {
     expect(() => parseDispatch(text)).toThrow(InputError);
   });

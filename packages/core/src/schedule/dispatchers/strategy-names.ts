@@ -73,6 +73,10 @@ export function parseDispatch(text: string): 'auto' | Strategy {
   if (match.slice(2).some((count) => Number(count ?? 1) > limits.chunks))
     throw new InputError(`"${text}" has too many chunks`, { expected: `1 to ${limits.chunks}` });
   const [, name = '', forwardText, backwardText] = match;
+  if (name.toLowerCase() === 'auto')
+    throw new InputError(`"${text}": auto chooses the chunks too`, {
+      expected: 'auto, or a way with chunks of its own',
+    });
   const forward =
     forwardText === undefined ? (name.toLowerCase() === 'pipelined' ? pipelinedChunks : 1) : Number(forwardText);
   return {
