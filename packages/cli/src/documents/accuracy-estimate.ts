@@ -30,9 +30,15 @@ const errorRow = (label: string, { rows, medianAbsoluteError, p90AbsoluteError }
 const isMoe = ({ setting }: Pick<PricedRun, 'setting'>): boolean => setting.model.experts > 0;
 
 function constantsTable(): string {
-  const lines = Object.entries(constantPriors).map(([constant, { middle, factor, source }]) => {
+  const lines = Object.entries(constantPriors).map(([constant, { middle, of, factor, source }]) => {
     const fitted = stepConstants[constant as keyof typeof constantPriors];
-    return row(`\`${constant}\``, fitted.toPrecision(3), middle.toPrecision(3), `${factor}x`, source);
+    return row(
+      `\`${constant}\``,
+      fitted.toPrecision(3),
+      `${middle.toPrecision(3)}${of === undefined ? '' : ` of \`${of}\``}`,
+      `${factor}x`,
+      source,
+    );
   });
   return [row('constant', 'fitted', 'known before', 'one deviation', 'source'), '|---|--:|--:|--:|---|', ...lines].join(
     '\n',

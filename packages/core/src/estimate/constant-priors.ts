@@ -18,9 +18,16 @@ export const constantPriors: Priors = {
     most: 1,
     source: 'products on one H200 (kernels-h200.csv): 0.62 to 0.8 of peak',
   },
-  gemmBlackwellFp8: { middle: 0.65, factor: 1.1, most: 1, source: 'as bf16; scales by tensor or by block' },
+  gemmBlackwellFp8: {
+    middle: 1,
+    of: 'gemmBlackwell',
+    factor: 1.1,
+    most: 1,
+    source: 'as bf16; scales by tensor or by block',
+  },
   gemmNvfp4: {
-    middle: 0.55,
+    middle: 0.85,
+    of: 'gemmBlackwellFp8',
     factor: 1.1,
     most: 1,
     source: 'as fp8, less for Hadamard transforms and scales by 16; assumed',

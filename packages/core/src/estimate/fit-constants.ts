@@ -14,7 +14,9 @@ export interface TimedRun {
 
 /** What is known of a constant before any run: its middle, and by what factor it may be off (one deviation). */
 export interface Prior {
+  /** Of the constant; where it is known beside another one, of its share of that. */
   readonly middle: number;
+  readonly of?: FittedConstant;
   readonly factor: number;
   /** Above which it makes no sense, as 1 for a share. */
   readonly most?: number;
@@ -65,11 +67,20 @@ class Problem {
     return logErrors(this.#runs, this.constants(logs));
   }
 
+  /** Place of the constant beside which one is known; undefined: it is known by itself. */
+  #beside(index: number): number | undefined {
+    const of = this.#priors[this.names[index] ?? 'gemmHopper']?.of;
+    return of === undefined ? undefined : this.names.indexOf(of);
+  }
+
   /** Distance from the prior, in deviations. */
   #distance(logs: readonly number[], index: number): number {
     const name = this.names[index];
     const prior = name === undefined ? undefined : this.#priors[name];
-    return prior === undefined ? 0 : ((logs[index] ?? 0) - Math.log(prior.middle)) / Math.log(prior.factor);
+    if (prior === undefined) return 0;
+    const beside = this.#beside(index);
+    const middle = Math.log(prior.middle) + (beside === undefined ? 0 : (logs[beside] ?? 0));
+    return ((logs[index] ?? 0) - middle) / Math.log(prior.factor);
   }
 
   loss(logs: readonly number[], errors: Float64Array): number {
@@ -91,10 +102,18 @@ class Problem {
     for (let i = 0; i < n; i++) {
       const name = this.names[i];
       const deviation = Math.log((name === undefined ? undefined : this.#priors[name]?.factor) ?? Math.E);
-      const row = matrix[i] ?? [];
-      row[i] = ((row[i] ?? 0) + 1 / deviation ** 2) * (1 + damping);
-      right[i] = (right[i] ?? 0) - this.#distance(logs, i) / deviation;
+      const weight = 1 / deviation ** 2;
+      const pull = this.#distance(logs, i) / deviation;
+      matrix[i][i] += weight;
+      right[i] -= pull;
+      const beside = this.#beside(i);
+      if (beside === undefined) continue;
+      matrix[beside][beside] += weight;
+      matrix[i][beside] -= weight;
+      matrix[beside][i] -= weight;
+      right[beside] += pull;
     }
+    for (let i = 0; i < n; i++) matrix[i][i] *= 1 + damping;
     return solveLinear(matrix, right);
   }
 }
