@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { occupiedCluster } from './occupied.js';
 import { getCluster } from './presets.js';
 import { clusterSummary } from './summary.js';
 
@@ -10,4 +11,10 @@ test('a summary has the devices, and each tier with its ports and latency', () =
   const [inner, outer] = text.split('; ').slice(1);
   expect(inner).toMatch(/ a device, /u);
   expect(outer).toMatch(new RegExp(`, ${cluster.tiers[1]?.ports ?? 0} ports? a node, `, 'u'));
+});
+
+test('a summary of a part says which devices are used', () => {
+  expect(clusterSummary(occupiedCluster(getCluster('laptop-2x4'), 4))).toMatch(
+    /^4 of 8 devices \(1 of 2 nodes; all 4 devices of each\); /u,
+  );
 });
