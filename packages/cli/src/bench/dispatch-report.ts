@@ -188,7 +188,8 @@ function scaleFacts({ cluster, shape }: Subject, result: DispatchBench): [string
     facts.push([
       'Computes',
       `${computedText(scale.shape)}; weights are zero, so that results keep their closed form\n` +
-        `widths here: ${widthsText(scale.shape)}; products take about ${formatPercent(Math.min(1, scale.computeShare))} ` +
+        `widths here: ${widthsText(scale.shape)}; products take about ` +
+        `${formatPercent(Math.min(1, scale.computeShare))} ` +
         'of the share of time that they take on the cluster',
     ]);
   if (result.loadBefore > probe.hostCores.cores * 0.75) {

@@ -57,7 +57,8 @@ function usedText(cluster: Cluster, filling: readonly number[]): string {
   const part =
     inNode === size
       ? `all ${size} devices`
-      : `${inNode === 1 ? 'device' : 'devices'} ${runsText(devicesOfNode(cluster, inNode))} of the ${formatInteger(size)}`;
+      : `${inNode === 1 ? 'device' : 'devices'} ${runsText(devicesOfNode(cluster, inNode))} of the ` +
+        formatInteger(size);
   if (nodes === 1) return `${part} of the one node`;
   const under = outer
     .slice(0, -1)

@@ -65,8 +65,8 @@ export function linkContradictions(topology: Topology, family: string, wanted: n
   return [
     links === 0
       ? `${where} says that no NVLink joins the GPUs; ${family} has ${formatBandwidth(wanted)} of it a GPU.`
-      : `${where} says ${formatInteger(links)} links of NVLink a GPU, ${formatBandwidth(links * rate)}; ${family} has ` +
-        `${formatBandwidth(wanted)}.`,
+      : `${where} says ${formatInteger(links)} links of NVLink a GPU, ${formatBandwidth(links * rate)}; ` +
+        `${family} has ${formatBandwidth(wanted)}.`,
   ];
 }
 

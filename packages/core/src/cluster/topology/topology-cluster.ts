@@ -94,9 +94,10 @@ const domainNote = (
   { domain, device }: Family,
   { count, gpus: taken }: NvLinkDomain,
 ): string =>
-  `${where} shows ${gpus.length} GPUs${nvlinks.kind === 'switched' ? ` with ${nvlinks.links} links each into switches` : ''}` +
-  `; NVLink of ${device.name} joins up to ${domain} over several trays, and a tray does not know how many. Taken, as a ` +
-  `guess: ${count === 1 ? 'one domain' : `${count} domains`} of ${taken} GPUs. --nvlink-domain says it, --nodes ` +
+  `${where} shows ${gpus.length} GPUs` +
+  (nvlinks.kind === 'switched' ? ` with ${nvlinks.links} links each into switches` : '') +
+  `; NVLink of ${device.name} joins up to ${domain} over several trays, and a tray does not know how many. ` +
+  `Taken, as a guess: ${count === 1 ? 'one domain' : `${count} domains`} of ${taken} GPUs. --nvlink-domain says it, --nodes ` +
   'counts trays.';
 
 /** NVLink of a tray as one of several trays of a domain. */
@@ -134,7 +135,8 @@ function familyOf(topology: Topology, asked: string | undefined): readonly [stri
   throw new InputError(
     models.length === 0
       ? 'does not say which GPU it is'
-      : `holds ${models.join(' and ')}, ${models.length === 1 ? 'which no preset has' : 'and a cluster has one kind of GPU'}`,
+      : `holds ${models.join(' and ')}, ` +
+          (models.length === 1 ? 'which no preset has' : 'and a cluster has one kind of GPU'),
     {
       file: topology.where,
       expected,
