@@ -97,8 +97,8 @@ const domainNote = (
   `${where} shows ${gpus.length} GPUs` +
   (nvlinks.kind === 'switched' ? ` with ${nvlinks.links} links each into switches` : '') +
   `; NVLink of ${device.name} joins up to ${domain} over several trays, and a tray does not know how many. ` +
-  `Taken, as a guess: ${count === 1 ? 'one domain' : `${count} domains`} of ${taken} GPUs. --nvlink-domain says it, --nodes ` +
-  'counts trays.';
+  `Taken, as a guess: ${count === 1 ? 'one domain' : `${count} domains`} of ${taken} GPUs. ` +
+  '--nvlink-domain says it, --nodes counts trays.';
 
 /** NVLink of a tray as one of several trays of a domain. */
 const joined = ({ tier, ground, because }: GroundedTier, domain: NvLinkDomain | undefined): GroundedTier =>
