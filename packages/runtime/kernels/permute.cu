@@ -202,8 +202,8 @@ extern "C" __global__ void follow_moves(const Element *from, Element *to, const 
   }
 }
 
-// Moves (moves.cuh) of which move m has the rows of `to` from blocks[m] to blocks[m + 1]: those that it names hold its rows
-// of `from`, others zeros. A block a row of `to`.
+// Moves (moves.cuh) of which move m has the rows of `to` from blocks[m] to blocks[m + 1]: those that it names hold its
+// rows of `from`, others zeros. A block a row of `to`.
 extern "C" __global__ void pad_rows(const Element *from, Element *to, const int *moves, const int *blocks, int count,
                                     int width) {
   const int row = blockIdx.x, move = lastFrom(blocks, count, row);

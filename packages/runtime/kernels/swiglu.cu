@@ -3,8 +3,8 @@
 // from `*total` on (null: none) are left alone. weights, rowPick null: every weight is 1. Rows of padding (pick -1)
 // become zeros.
 //
-// moves, starts, count (moves.cuh; null: every row lies at its own place): rows that products left in a padded buffer are
-// read from their packed row there, and everything else is read from and written to the canonical row.
+// moves, starts, count (moves.cuh; null: every row lies at its own place): rows that products left in a padded buffer
+// are read from their packed row there, and everything else is read from and written to the canonical row.
 #include "common.cuh"
 #include "moves.cuh"
 
@@ -51,8 +51,8 @@ extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *we
 }
 
 // dactivated is the gradient of the weighted rows' output before weighting (dy times the down weights), at the packed
-// rows. Writes dgateUp (may be gateUp itself), activated (may be dactivated where no row is moved) once more where asked (the weight gradient of `down` needs it), and dweights[pick]
-// = <silu(gate) * up, dactivated>. A warp a row.
+// rows. Writes dgateUp (may be gateUp itself), activated (may be dactivated where no row is moved) once more where asked
+// (the weight gradient of `down` needs it), and dweights[pick] = <silu(gate) * up, dactivated>. A warp a row.
 extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element *dactivated, const float *weights,
                                            const int *rowPick, const int *total, const int *moves, const int *starts,
                                            int count, Element *dgateUp, Element *activated, float *dweights, int rows,

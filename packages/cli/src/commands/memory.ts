@@ -169,7 +169,8 @@ function rowsFacts({ step, imbalance }: MemorySetting): (readonly [string, strin
   const { capacityFactor } = step;
   if (capacityFactor === undefined) return [];
   const most = `at most ${capacityFactor} times an even share each, what is above it is dropped`;
-  const below = `${imbalance === 1 ? 'balanced rows are' : `${imbalance} times the mean is`} below it: --imbalance sets them`;
+  const rows = imbalance === 1 ? 'balanced rows are' : `${imbalance} times the mean is`;
+  const below = `${rows} below it: --imbalance sets them`;
   return [['Experts', imbalance < capacityFactor ? `${most}; ${below}` : most]];
 }
 

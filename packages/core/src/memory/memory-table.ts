@@ -73,8 +73,8 @@ const modulesOf: Readonly<Record<PassBlock, readonly RecomputeModule[]>> = {
 };
 
 /**
- * The fewest ranks whose experts' rows are those of `ep`: rows of a group do not depend on its size, as long as rows are
- * exchanged at all, and as the fullest rank's, an imbalance times the mean, are no more than could come.
+ * The fewest ranks whose experts' rows are those of `ep`: rows of a group do not depend on its size, as long as rows
+ * are exchanged at all, and as the fullest rank's, an imbalance times the mean, are no more than could come.
  */
 function groupLike(ep: number, { experts, topK }: MoeModel, imbalance: number): number {
   const most = (group: number): number => (Math.min(topK, experts / group) * group) / topK;

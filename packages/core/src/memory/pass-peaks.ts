@@ -5,7 +5,7 @@
 import type { ChunkKind, Run, StagePasses } from './in-flight.js';
 import { costAt, costsWidth, gatheredAt, gatheredWidth, partAt } from './pass-costs.js';
 
-/** Bytes of one layer's backward, relative to what is held before it, behind a row's costs; one block after the other. */
+/** Bytes of one layer's backward, relative to what is held before it, behind a row's costs; block after block. */
 const blockAt = { moe: costsWidth, mlp: costsWidth + 3 } as const;
 const [againAt, peakAt, changeAt] = [0, 1, 2];
 

@@ -1,7 +1,7 @@
 /**
  * When the regions of one template that runs alone take room and give it back. It says what `compile` and
- * `memoryTimeline` say of a program of this template's one node, without a compiler's work: a search asks for hundreds of
- * templates. A test holds it against them.
+ * `memoryTimeline` say of a program of this template's one node, without a compiler's work: a search asks for hundreds
+ * of templates. A test holds it against them.
  */
 import { dtypeBytes } from '../schedule/moe-shape.js';
 import type { Region, Template } from '../schedule/schedule.js';

@@ -53,7 +53,7 @@ describe('fit', () => {
     expect(leastBytes).toBeLessThan(fitOf(setting, cluster).totalBytes);
   });
 
-  it('counts a forward beside another backward: what fits one behind the other alone is told so, and what is near', () => {
+  it('counts a forward beside another backward: says what fits one behind the other alone, and what is near', () => {
     const cluster = getCluster('h100-2x8');
     const behind = settingOf('mixtral-8x7b truncated to 8 layers', 'dp=16,ep=8');
     const { step } = behind;

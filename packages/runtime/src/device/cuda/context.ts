@@ -30,7 +30,7 @@ export class CudaContext {
   readonly facts: CardFacts;
   readonly memory: DeviceMemory;
   readonly kernels: KernelLibrary;
-  /** Where choices that were measured on the card are kept beside the compiled kernels: with a run, so that it goes on alike. */
+  /** Where choices measured on the card are kept beside the compiled kernels: with a run, so that it goes on alike. */
   choicesFolder: string | undefined;
   readonly #streams: Address[] = [];
   readonly #events: Address[] = [];

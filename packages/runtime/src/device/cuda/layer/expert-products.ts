@@ -170,7 +170,7 @@ export class BatchedProducts implements ExpertProducts {
   readonly #uploads: StreamUploads;
   readonly #gemm: BatchedGemm;
   readonly #storage: Storage;
-  /** Addresses of every run's matrices in bucket order, [matrix][runs], in the card's memory; room for so many bytes. */
+  /** Addresses of every run's matrices in bucket order, [matrix][runs], on the card; room for so many bytes. */
   #pointers: { readonly address: Address; readonly bytes: number } | undefined;
   #prepared:
     | { readonly runs: ExpertRuns; readonly buckets: readonly Bucket[]; readonly places: Map<ExpertMatrix, number> }

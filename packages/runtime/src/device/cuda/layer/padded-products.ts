@@ -61,7 +61,7 @@ class GrowingRoom {
 /** Whether products of these runs can be made in windows: padded rows begin nowhere before the first row. */
 export const fitWindows = ({ runs }: ExpertRuns): boolean => runs.every(({ window }) => window >= 0);
 
-/** Whether rows of all runs follow one another, from the first on, one run an expert: whatever a window holds is known. */
+/** Whether rows of all runs follow one another, from the first on, one run an expert: what a window holds is known. */
 export function closeRuns({ runs }: ExpertRuns): boolean {
   let end = 0;
   const experts = new Set<number>();
