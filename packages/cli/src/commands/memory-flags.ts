@@ -1,21 +1,16 @@
-/** What the memory of a device depends on beside model and layout, as flags; and how a fit is told. */
+/** What the memory of a device depends on beside model and layout, as flags. */
 import {
   checkImbalance,
   checkWeightShards,
   exchangeLibraries,
-  formatBytes,
-  formatLayout,
   InputError,
   limits,
   megatronModules,
-  nearestFit,
   precisions,
   recomputeModules,
   sharingRules,
-  type Cluster,
   type ExchangeLibrary,
   type MegatronModule,
-  type MemoryFit,
   type MemorySetting,
   type MoeModel,
   type PrecisionName,
@@ -197,39 +192,4 @@ export function memorySetting(step: StepShape, flags: MemoryFlags): MemorySettin
     ...(flags.pagedStash === undefined ? {} : { pagedStash: flags.pagedStash }),
     activationAgain: typeof recompute !== 'string' && recompute.includes('moe_act'),
   };
-}
-
-const gibi = (bytes: number, digits: number): string => (bytes / 2 ** 30).toFixed(digits);
-
-/** `140 of 80 GiB`, with as many digits as tell the two apart, up to two. */
-export function ofCapacity({ totalBytes, capacityBytes }: Pick<MemoryFit, 'totalBytes' | 'capacityBytes'>): string {
-  const smaller = Math.min(totalBytes, capacityBytes) / 2 ** 30;
-  const least = smaller < 0.1 ? 2 : smaller < 10 ? 1 : 0;
-  const apart = [0, 1, 2].find((digits) => gibi(totalBytes, digits) !== gibi(capacityBytes, digits)) ?? 2;
-  const digits = Math.max(least, apart);
-  return `${gibi(totalBytes, digits)} of ${gibi(capacityBytes, digits)} GiB`;
-}
-
-/** Flags of a setting that differ from another's. */
-export function changesText(setting: MemorySetting, from: MemorySetting): string {
-  const { step, sharing, precision } = setting;
-  const recompute = step.recompute ?? 'none';
-  return [
-    `--layout ${formatLayout(step.layout)}`,
-    ...(sharing === from.sharing ? [] : [`--sharing ${sharing}`]),
-    ...(precision === from.precision ? [] : [`--precision ${precision}`]),
-    ...(recompute === from.step.recompute
-      ? []
-      : [`--recompute ${typeof recompute === 'string' ? recompute : recompute.join(',')}`]),
-    ...(step.microBatches === from.step.microBatches ? [] : [`--micro-batches ${step.microBatches}`]),
-    ...(step.passes === from.step.passes ? [] : ['--no-overlap-passes']),
-  ].join(' ');
-}
-
-/** What is near and fits, in words. */
-export function nearestText(setting: MemorySetting, cluster: Cluster): string {
-  const { setting: nearest, leastBytes } = nearestFit(setting, cluster);
-  return nearest === undefined
-    ? `nothing near fits on these devices: the least is ${formatBytes(leastBytes, 'binary')} each`
-    : `the nearest that fits: ${changesText(nearest, setting)} (${formatBytes(leastBytes, 'binary')})`;
 }

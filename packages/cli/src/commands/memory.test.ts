@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { monta } from '../../testing/run-monta.js';
-import { ofCapacity } from './memory-flags.js';
+import { ofCapacity } from './fit-text.js';
 
 interface Memory {
   readonly fits: boolean;
@@ -106,6 +106,9 @@ describe('monta memory', () => {
     expect(fits).toBe(true);
     expect(totalBytes).toBeLessThan(64 * 2 ** 20);
     expect(Object.keys(parts)).not.toContain("driver's context");
+    const shown = (await monta('memory', ...main)).out;
+    expect(shown).toMatch(/Rests on +Megatron-Core's rules, without a driver and libraries of GPUs/u);
+    expect((await monta('memory', ...step)).out).toMatch(/Rests on +what Megatron-Core with TransformerEngine keeps/u);
   });
 
   it('tells needs and room apart however near they are', () => {
@@ -135,6 +138,23 @@ describe('monta memory', () => {
     expect(first).toMatch(/^does not fit: \d+ of 80 GiB$/u);
     expect(second).toMatch(/^the nearest that fits: --layout /u);
     expect(readFileSync(svg, 'utf8')).toContain('<svg');
+  });
+
+  it('names all that the nearest changes: virtual stages too, and no layout that weight shards do not divide', async () => {
+    const nearest = async (...flags: string[]): Promise<Memory> => {
+      const [first, second = ''] = (await monta('memory', ...flags)).out.split('\n');
+      expect(first).toMatch(/^does not fit/u);
+      const changes = (/^the nearest that fits: (.*) \(/u.exec(second)?.[1] ?? '').split(' ');
+      const kept = flags.filter((flag, index) => ![flag, flags[index - 1] ?? ''].some((one) => changes.includes(one)));
+      const { out, code } = await monta('memory', ...kept, ...changes, '--json');
+      expect(code).toBe(0);
+      return JSON.parse(out) as Memory;
+    };
+    const deep = ['--model', 'deepseek-v3', '--cluster', 'h100-32x8', '--micro-batches', '8'];
+    const virtual = [...deep, '--virtual-stages', '2', '--layout', 'tp=2,dp=32,ep=32,pp=4'];
+    expect(await nearest(...virtual)).toMatchObject({ fits: true });
+    const sharded = [...deep, '--weight-shards', '64', '--layout', 'tp=1,dp=128,ep=32,pp=2'];
+    expect(await nearest(...sharded)).toMatchObject({ fits: true });
   });
 
   it.each([
@@ -175,5 +195,27 @@ describe('monta plan', () => {
     expect(lines[0]).toMatch(/^does not fit: \d{3} of 80 GiB$/u);
     expect(lines[1]).toContain('the nearest that fits: --layout ');
     expect(out).toContain('▸');
+  });
+
+  it('names what this command takes where that fits, else the command that takes it; each fits when pasted', async () => {
+    const asked = ['--model', '2x70b truncated to 79 layers', '--cluster', 'a800-4x8', '--layout', 'tp=8,dp=4,ep=2'];
+    const { out } = await monta('plan', ...asked, '--no-flips', '--sequence', '2048', '--no-overlap-chunks');
+    const [first, second, command = ''] = out.split('\n');
+    expect(first).toMatch(/^does not fit: /u);
+    expect(second).toMatch(/in one stage; the nearest that fits is a pipeline \((.*)\)/u);
+    const words = Array.from(command.matchAll(/'([^']*)'|(\S+)/gu), ([, quotation, word]) => quotation ?? word ?? '');
+    expect(words.slice(0, 2)).toEqual(['monta', 'memory']);
+    const pasted = await monta(...words.slice(1));
+    expect(pasted).toMatchObject({ code: 0, out: expect.stringMatching(/^fits: /u) as string });
+    expect(pasted.out).toMatch(/pp=2/u);
+
+    // A pipeline is nearer, and fits.
+    const deep = ['--model', 'mixtral-8x22b', '--cluster', 'h100-8x8', '--no-flips'];
+    const near = (await monta('plan', ...deep, '--layout', 'tp=8,dp=8,ep=1')).out.split('\n')[1] ?? '';
+    const flags = (/^the nearest that fits: (.*) \(/u.exec(near)?.[1] ?? '').split(' ');
+    expect(flags.join(' ')).not.toMatch(/pp=/u);
+    const again = await monta('plan', ...deep, ...flags);
+    expect(again.code).toBe(0);
+    expect(again.out).not.toContain('does not fit');
   });
 });

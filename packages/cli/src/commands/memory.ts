@@ -30,7 +30,8 @@ import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import { clusterUnder, stepOf, usedDevices } from './layer-inputs.js';
 import { memoryChanges } from './memory-changes.js';
-import { memorySetting, nearestText, ofCapacity } from './memory-flags.js';
+import { nearestText, ofCapacity } from './fit-text.js';
+import { memorySetting } from './memory-flags.js';
 import type { MemoryCommandFlags } from './memory.command.js';
 
 interface Problem {
@@ -174,6 +175,12 @@ function rowsFacts({ step, imbalance }: MemorySetting): (readonly [string, strin
   return [['Experts', imbalance < capacityFactor ? `${most}; ${below}` : most]];
 }
 
+/** Whose memory it is: on processors no framework of GPUs keeps anything. */
+const keptAs = ({ multiprocessors }: Cluster['device']): string =>
+  multiprocessors === undefined
+    ? "Megatron-Core's rules, without a driver and libraries of GPUs; a report of monta train has what ranks measured"
+    : 'what Megatron-Core with TransformerEngine keeps';
+
 function factsOf({ setting, cluster, fit, stages, memory }: MemoryResult): (readonly [string, string])[] {
   const { model, layout } = setting.step;
   const headroom = fit.capacityBytes - memory.totalBytes;
@@ -190,7 +197,7 @@ function factsOf({ setting, cluster, fit, stages, memory }: MemoryResult): (read
     ...(layout.pp > 1
       ? [fact('Stages', stages.map(({ totalBytes }) => formatBytes(totalBytes, 'binary')).join(', '))]
       : []),
-    fact('Rests on', `what Megatron-Core with TransformerEngine keeps; ${sharingRules[setting.sharing].source}`),
+    fact('Rests on', `${keptAs(cluster.device)}; ${sharingRules[setting.sharing].source}`),
     ...(partial > 0
       ? [
           fact(

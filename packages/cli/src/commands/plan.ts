@@ -16,7 +16,7 @@ import {
 import { coverageOf } from '../calibrate/coverage-facts.js';
 import { givenKinds } from '../config/overlap-config.js';
 import type { MontaContext } from '../context.js';
-import { nearestText, ofCapacity } from './memory-flags.js';
+import { nearestStageText, ofCapacity } from './fit-text.js';
 import type { PlanFlags } from './plan.command.js';
 import { showLayoutPlan } from './plan-layout-text.js';
 import { type LayoutFlags, problemOf, stepsOf, fittingEtps } from './plan-layout.js';
@@ -43,7 +43,7 @@ function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
   const { fit, setting, workload } = problem;
   // Known at once, while prices of a large layout take a while.
   if (!fit.fits && !flags.json)
-    console.print(`does not fit: ${ofCapacity(fit)}\n${nearestText(setting, workload.cluster)}\n`);
+    console.print(`does not fit: ${ofCapacity(fit)}\n${nearestStageText(setting, workload.cluster, flags)}\n`);
   const options = { expertTensorParallel: fittingEtps(problem) };
   const dispatch = chooseDispatch(workload, options);
   const given = givenKinds(flags).layer;

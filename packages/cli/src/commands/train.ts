@@ -30,6 +30,7 @@ import { askedBackend, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
 import { Interrupted } from '../errors.js';
 import type { Console } from '../output/console.js';
+import { emptyChunksNote } from '../output/empty-chunks.js';
 import { Progress, type ProgressState } from '../output/progress.js';
 import { RunFolder } from '../run-folder.js';
 import { interruptible, Whereabouts } from '../train/interruption.js';
@@ -102,6 +103,14 @@ function checkResume(setting: Setting, resume: string | undefined): void {
   prepareStart(jobOf(setting, strategy, { resume }));
 }
 
+/** Says where the configuration's own dispatcher has more chunks than rows to cut. */
+function noteEmptyChunks(console: Console, { config, layout }: Setting): void {
+  if (config.dispatch === 'auto') return;
+  const { sequence, sequences } = settingStep({ config, layout }, config.dispatch);
+  const note = emptyChunksNote(config.dispatch, Math.ceil((sequence * sequences) / layout.tp));
+  if (note !== undefined) console.note(note);
+}
+
 /** The memory that the ranks share: each card's, this machine's, or, over MPI, that of hosts we know nothing of. */
 function roomFor({ config: { backend }, ranks }: Setting, { ranksPerCard }: Launcher): MachineRoom {
   if (!onCards(backend))
@@ -162,7 +171,10 @@ async function trainAndReport(
   checkResume(asked, flags.resume);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));
-  if (!flags.json) showJob(console, asked, folder);
+  if (!flags.json) {
+    showJob(console, asked, folder);
+    noteEmptyChunks(console, asked);
+  }
   const where = new Whereabouts(config.steps, folder);
   const runUntilReported = async (signal: AbortSignal): Promise<void> => {
     const ground = { launcher, signal, resume: flags.resume };

@@ -28,6 +28,7 @@ import {
 import { payloadOf } from '../config/payload-config.js';
 import { ncclRanksPerNode, onStartedRanks } from '../config/started-run.js';
 import type { MontaContext } from '../context.js';
+import { emptyChunksNote } from '../output/empty-chunks.js';
 import type { Console } from '../output/console.js';
 import { renderTable } from '../output/table.js';
 import type { VerifyFlags } from './verify.command.js';
@@ -95,15 +96,8 @@ function show(console: Console, folder: string, layout: Layout, results: readonl
 
 /** Says where there were more chunks than rows to cut. */
 function noteEmptyChunks(console: Console, results: readonly Verification[]): void {
-  const [wide] = results.filter(
-    ({ strategy: { chunks }, sliceTokens }) => Math.max(chunks.forward, chunks.backward) > sliceTokens,
-  );
-  if (wide === undefined) return;
-  const { forward, backward } = wide.strategy.chunks;
-  console.note(
-    `${Math.max(forward, backward)} chunks, and no expert gets more than ${wide.sliceTokens} rows of a slice: ` +
-      'the chunks beyond were run without rows',
-  );
+  const [note] = results.flatMap(({ strategy, sliceTokens }) => emptyChunksNote(strategy, sliceTokens) ?? []);
+  if (note !== undefined) console.note(note);
 }
 
 function launcherOf({ backend, ranksPerNode, device, dtype }: VerifyFlags): Launcher {

@@ -16,7 +16,7 @@ import {
   type SpeedUp,
   type StepGain,
 } from '@monta/core/plan/paper';
-import { changesText, ofCapacity } from '../commands/memory-flags.js';
+import { changesText, ofCapacity } from '../commands/fit-text.js';
 
 const times = (ratio: number): string => `${ratio.toFixed(1)}x`;
 const less = (slow: number, fast: number): string => `${((1 - fast / slow) * 100).toFixed(1)} %`;

@@ -21,9 +21,9 @@ export function typedCommand({ env, script, folder }: Started): string {
   return `node ${quoted(near.startsWith('..') ? script : near)}`;
 }
 
-/** A path as a shell takes it. */
+/** A path or a value of a flag as a shell takes it. */
 export const quoted = (path: string): string =>
-  /^[\w./+-]+$/u.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
+  /^[\w./+=,:-]+$/u.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
 
 /** Commands that a text names, `monta train …`, as the person types them. Paths and package names stay. */
 export function asTyped(text: string, { command, names }: { command: string; names: readonly string[] }): string {

@@ -17,6 +17,17 @@ describe('a trial', () => {
     expect(trialSize({ ranks: setting.ranks, ...setting.config }, 4)).toEqual({ strategies: 3, steps: 4 });
   });
 
+  it('is not for a dispatcher that was named, whose chunks without rows are told', async () => {
+    const sizes = ['--cluster', 'laptop-2x1', '--layout', 'dp=2,ep=2', '--sequence', '16', '--batch', '2'];
+    const flags = ['--steps', '1', '--no-compare', '--output', folder, '--dispatch'];
+    const wide = await monta('train', ...sizes, ...flags, 'scattered:2/32');
+    expect(wide).toMatchObject({
+      code: 0,
+      err: expect.stringMatching(/32 chunks, and no expert gets more than 16 rows of a slice/u) as string,
+    });
+    expect((await monta('train', ...sizes, ...flags, 'scattered:16')).err).not.toContain('rows of a slice');
+  });
+
   it('decides the run, and is told', async () => {
     const sizes = ['--cluster', 'laptop-2x2', '--layout', 'tp=2,dp=2,ep=2', '--sequence', '32', '--batch', '4'];
     const flags = ['--steps', '2', '--trial-steps', '4', '--no-compare', '--output', folder];

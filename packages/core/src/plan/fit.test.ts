@@ -69,6 +69,15 @@ describe('fit', () => {
     expect(nearest?.step).toEqual({ ...step, passes: 'behind', virtualStages: 1, recompute: 'none' });
   });
 
+  it('names no etp of a model without experts, and what is preferred first', () => {
+    const cluster = getCluster('h100-4x8');
+    const setting = settingOf('llama-3-70b', 'tp=2,dp=16');
+    expect(nearestFit(setting, cluster).setting?.step.layout).toMatchObject({ tp: 8, pp: 2, ep: 1, etp: 8 });
+    const whole = nearestFit(setting, cluster, ({ step }) => step.layout.pp === 1).setting;
+    expect(whole?.step.layout.pp).toBe(1);
+    expect(whole && fitOf(whole, cluster).fits).toBe(true);
+  });
+
   it('says that what was trained by others fits', () => {
     expect(fitOf(settingOf('qwen3-30b-a3b', 'dp=16,ep=16'), getCluster('h100-2x8')).fits).toBe(true);
   });

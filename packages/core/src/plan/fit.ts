@@ -3,7 +3,7 @@ import type { Cluster } from '../cluster/cluster.js';
 import { deviceCount } from '../cluster/ports.js';
 import { checkModelLayout } from '../layout/check.js';
 import { resolveLayout } from '../layout/resolve.js';
-import { closedTotal, leastStates, overheadsOf, type MemorySetting } from '../memory/index.js';
+import { checkWeightShards, closedTotal, leastStates, overheadsOf, type MemorySetting } from '../memory/index.js';
 import type { Recompute } from '../schedule/recompute.js';
 import type { StepShape } from '../schedule/step-shape.js';
 import { InputError } from '../units/errors.js';
@@ -70,11 +70,12 @@ function layoutVariants(setting: MemorySetting, cluster: Cluster): Variant[] {
   for (const tp of powersUpTo(node))
     for (const pp of powersUpTo(Math.min(model.layers, world / tp)))
       for (const ep of model.experts > 0 ? powersUpTo(Math.min(model.experts, world)) : [1])
-        for (const etp of new Set([1, tp])) {
+        for (const etp of model.experts > 0 ? new Set([1, tp]) : [tp]) {
           const sequenceParallel = tp > 1 && (layout.sequenceParallel || tp !== layout.tp);
           try {
             const other = resolveLayout({ tp, cp: layout.cp, pp, ep, etp, sequenceParallel }, world);
             checkModelLayout(model, other);
+            if (setting.weightShards !== undefined) checkWeightShards(setting.weightShards, other, setting.sharing);
             const step = {
               ...(pp > 1 ? oneBehindAnother(setting.step) : setting.step),
               layout: other,
@@ -84,7 +85,7 @@ function layoutVariants(setting: MemorySetting, cluster: Cluster): Variant[] {
             const distance =
               doublings(tp, layout.tp) +
               doublings(ep, layout.ep) +
-              0.5 * doublings(etp, layout.etp) +
+              (model.experts > 0 ? 0.5 * doublings(etp, layout.etp) : 0) +
               changed.pipeline * doublings(pp, layout.pp);
             found.push({ setting: { ...setting, step }, distance });
           } catch (error) {
@@ -133,16 +134,20 @@ const tried = 8;
 
 /**
  * The nearest setting on the same devices that fits: other degrees, recomputation, a distributed optimizer, at last
- * moments in 16 bits.
+ * moments in 16 bits. Settings that are `preferred` come before all others.
  */
-export function nearestFit(setting: MemorySetting, cluster: Cluster): NearestFit {
+export function nearestFit(
+  setting: MemorySetting,
+  cluster: Cluster,
+  preferred: (setting: MemorySetting) => boolean = () => true,
+): NearestFit {
   const variants = layoutVariants(setting, cluster)
     .flatMap(stateVariants)
     .flatMap(passVariants)
     .map((variant) => ({ ...variant, states: leastStates(variant.setting) }));
   const near = variants
     .filter(({ states }) => states <= cluster.device.memoryBytes)
-    .sort((a, b) => a.distance - b.distance)
+    .sort((a, b) => Number(preferred(b.setting)) - Number(preferred(a.setting)) || a.distance - b.distance)
     .find((variant) => fitsClosed(variant.setting, cluster))?.setting;
   if (near !== undefined) return { setting: near, leastBytes: fullest(near, cluster) };
   // Where states decide, whatever has the fewest of them, with everything computed again.
