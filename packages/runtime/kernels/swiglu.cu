@@ -51,8 +51,8 @@ extern "C" __global__ void swiglu_forward(const Element *gateUp, const float *we
 }
 
 // dactivated is the gradient of the weighted rows' output before weighting (dy times the down weights), at the packed
-// rows. Writes dgateUp (may be gateUp itself), activated (may be dactivated where no row is moved) once more where asked
-// (the weight gradient of `down` needs it), and dweights[pick] = <silu(gate) * up, dactivated>. A warp a row.
+// rows. Writes dgateUp (may be gateUp itself), activated (may be dactivated where no row is moved) once more where
+// asked (the weight gradient of `down` needs it), and dweights[pick] = <silu(gate) * up, dactivated>. A warp a row.
 extern "C" __global__ void swiglu_backward(const Element *gateUp, const Element *dactivated, const float *weights,
                                            const int *rowPick, const int *total, const int *moves, const int *starts,
                                            int count, Element *dgateUp, Element *activated, float *dweights, int rows,

@@ -16,7 +16,7 @@ export interface ModelPart {
   readonly head: boolean;
 }
 
-/** Parameters of a model, or of a part of it, in checkpoint order; those alone that a rank holds, where one is given. */
+/** Parameters of a model, or of a part of it, in checkpoint order; only those that a rank holds, where one is given. */
 export function parameters(model: MoeModel, layout: Layout, part?: ModelPart, rank?: number): Parameter[] {
   const { hiddenSize: h, vocabSize } = model;
   const matrix = { shape: [vocabSize, h], shard: { axis: 0, over: 'tp' }, bucket: 'dense', layer: -1 } as const;

@@ -34,7 +34,7 @@ function ownPlaces(upload: (values: Int32Array) => Address, { runs }: ExpertRuns
 const placesOf = (call: Forward | Backward, products: LaunchProducts, left: ExpertMatrix): RowPlaces =>
   left.padded === true ? { first: 0, moved: products.plan } : ownPlaces((values) => call.upload(values), products.runs);
 
-/** Gate and up of a launch's rows, as a product left them, activated; and brought to their place if they lie elsewhere. */
+/** Gate and up of a launch's rows, as a product left them, activated; and brought to their place from elsewhere. */
 function activate(call: Forward, products: LaunchProducts, left: ExpertMatrix): void {
   const ffn = call.columns('activated');
   const { first, moved } = placesOf(call, products, left);
