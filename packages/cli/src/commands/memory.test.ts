@@ -140,7 +140,7 @@ describe('monta memory', () => {
     expect(readFileSync(svg, 'utf8')).toContain('<svg');
   });
 
-  it('names all that the nearest changes: virtual stages too, and no layout that weight shards do not divide', async () => {
+  it('names all that the nearest changes: virtual stages too; no layout that weight shards do not divide', async () => {
     const nearest = async (...flags: string[]): Promise<Memory> => {
       const [first, second = ''] = (await monta('memory', ...flags)).out.split('\n');
       expect(first).toMatch(/^does not fit/u);
@@ -197,7 +197,7 @@ describe('monta plan', () => {
     expect(out).toContain('▸');
   });
 
-  it('names what this command takes where that fits, else the command that takes it; each fits when pasted', async () => {
+  it('names what this command takes, else the command that takes it; each fits when pasted', async () => {
     const asked = ['--model', '2x70b truncated to 79 layers', '--cluster', 'a800-4x8', '--layout', 'tp=8,dp=4,ep=2'];
     const { out } = await monta('plan', ...asked, '--no-flips', '--sequence', '2048', '--no-overlap-chunks');
     const [first, second, command = ''] = out.split('\n');

@@ -208,8 +208,9 @@ ${table(
 
 The plan of this step, as \`monta memory\` makes it without the card's own context, is \
 ${number(planned / gibibyte, 1)} GiB: Monta's peak is ${number(monta.peakBytes / planned, 2)} times that. Its \
-program's regions and states took ${number(regions / gibibyte, 1)} GiB of it; the rest is scratch of kernels and rounding of allocations. The peers keep \
-weights, gradients and moments in bf16, 8 bytes a parameter where Monta has 18: they move less and hold less.
+program's regions and states took ${number(regions / gibibyte, 1)} GiB of it; the rest is scratch of kernels and \
+rounding of allocations. The peers keep weights, gradients and moments in bf16, 8 bytes a parameter where Monta has \
+18: they move less and hold less.
 
 ${table(
   ['kernel of one step', 'ms'],

@@ -8,5 +8,6 @@ import type { Strategy } from '@monta/core';
 export function emptyChunksNote({ chunks }: Strategy, sliceTokens: number): string | undefined {
   const most = Math.max(chunks.forward, chunks.backward);
   if (most <= sliceTokens) return undefined;
-  return `${most} chunks, and no expert gets more than ${sliceTokens} rows of a slice: the chunks beyond run without rows`;
+  const rows = `no expert gets more than ${sliceTokens} rows of a slice`;
+  return `${most} chunks, and ${rows}: the chunks beyond run without rows`;
 }

@@ -1,8 +1,9 @@
 /**
  * Tests and measures on this machine's cards, and writes one JSON: node main.js --out FILE [--parts
- * checks,shadow,training,…] [--peers] [--checks router,…] [--shapes M,Q] [--quick] [--seconds 400]. Parts over
- * several ranks, `verified` and `sanitizer` are cut at so many seconds each, and leave what they have; others run to
- * their end. `nodes` means most on two cards or more. Exit code 1 where a check did not pass or a part failed; being cut is no failure.
+ * checks,shadow,training,…] [--peers] [--checks router,…] [--shapes M,Q] [--quick] [--seconds 400]. Parts over several
+ * ranks, `verified` and `sanitizer` are cut at so many seconds each, and leave what they have; others run to their
+ * end. `nodes` means most on two cards or more. Exit code 1 where a check did not pass or a part failed; being cut is
+ * no failure.
  */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
