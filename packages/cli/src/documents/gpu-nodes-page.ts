@@ -199,8 +199,8 @@ export function choicesText({ strategies, choices, runs }: Arrangement): string 
   const medians = runs === undefined ? '' : `: medians of ${runs.final} runs, ${runs.trial} a trial`;
   return `${cases} layers, all ways in turns${medians}. Predictions alone take the fastest way that was measured, or \
 one within 5 % of it, in ${percent(predicted)}; with trials, as \`train\` makes them where predictions are close (in \
-${tried} of the layers), in ${percent(plan)}. Trials are runs of their own, before those that count. ${kinds.size} kinds of \
-strategy are the fastest somewhere.
+${tried} of the layers), in ${percent(plan)}. Trials are runs of their own, before those that count. \
+${kinds.size} kinds of strategy are the fastest somewhere.
 
 ${markdownTable(
   [
