@@ -3,14 +3,17 @@ import {
   checkImbalance,
   checkWeightShards,
   exchangeLibraries,
+  fitOf,
   InputError,
   limits,
   megatronModules,
   precisions,
   recomputeModules,
   sharingRules,
+  type Cluster,
   type ExchangeLibrary,
   type MegatronModule,
+  type MemoryFit,
   type MemorySetting,
   type MoeModel,
   type PrecisionName,
@@ -51,14 +54,17 @@ export function parseRecompute(text: string): RecomputeFlag {
   return known;
 }
 
-function parseImbalance(text: string): number {
-  const value = Number(text);
-  if (!(value >= 1 && value <= limits.experts))
-    throw new InputError(`"${text}" is no imbalance`, {
-      expected: `a number from 1 to ${limits.experts}: rows of the fullest rank over the mean`,
-    });
-  return value;
-}
+/** A factor of at least 1 on what balanced routing has: `what` it is, and `meaning`. */
+const factorParser =
+  (what: string, meaning: string) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!(value >= 1 && value <= limits.experts))
+      throw new InputError(`"${text}" is no ${what}`, {
+        expected: `a number from 1 to ${limits.experts}: ${meaning}`,
+      });
+    return value;
+  };
 
 /** The flags, to be spread into a command's. */
 export const memoryFlags = {
@@ -83,7 +89,7 @@ export const memoryFlags = {
   },
   imbalance: {
     kind: 'parsed',
-    parse: parseImbalance,
+    parse: factorParser('imbalance', 'rows of the fullest rank over the mean'),
     placeholder: 'factor',
     brief: "Rows of the fullest rank's experts over the mean, for the memory that they need",
     default: '1',
@@ -112,7 +118,7 @@ export const memoryFlags = {
   },
   pagedStash: {
     kind: 'parsed',
-    parse: parseImbalance,
+    parse: factorParser('paged stash', 'its pool over what balanced routing keeps'),
     placeholder: 'factor',
     brief:
       "Pool of Megatron's paged stash over what balanced routing keeps, as 1.1; --imbalance is the rank's capacity",
@@ -167,6 +173,22 @@ function refuseOfExperts({ model, capacityFactor }: StepShape, { exchange, paged
     ['--paged-stash', pagedStash !== undefined],
   ] as const;
   for (const [file, isGiven] of given) if (isGiven) throw withoutExperts(model, file);
+}
+
+const flagsOfPipeline: Readonly<Record<string, string>> = {
+  vp: '--virtual-stages',
+  pp: '--virtual-stages',
+  microBatches: '--micro-batches',
+};
+
+/** The fit of a setting; a complaint about virtual stages that its pipeline cannot have is about the flag. */
+export function fitUnderFlags(setting: MemorySetting, cluster: Cluster): MemoryFit {
+  try {
+    return fitOf(setting, cluster);
+  } catch (error) {
+    const file = error instanceof InputError ? flagsOfPipeline[error.path ?? ''] : undefined;
+    throw error instanceof InputError && file !== undefined ? error.at({ file }) : error;
+  }
 }
 
 /** The memory of a step on GPUs, as Megatron-Core holds it. */

@@ -164,6 +164,13 @@ describe('monta memory', () => {
     [['--imbalance', '100'], '--imbalance  100 times the mean'],
     [['--sequence', '100000000'], '--sequence'],
     [['--layout', 'tp=3'], 'tp'],
+    [['--virtual-stages', '4'], '--virtual-stages  vp: 4 virtual stages without a pipeline'],
+    [
+      ['--layout', 'dp=8,pp=2', '--virtual-stages', '64', '--micro-batches', '2'],
+      '--virtual-stages  pp: 128 virtual stages',
+    ],
+    [['--layout', 'dp=8,pp=2', '--virtual-stages', '2'], '--micro-batches  microBatches: 1 micro-batches'],
+    [['--paged-stash', '0.9'], '"0.9" is no paged stash'],
   ])('refuses %j', async (flags, part) => {
     const { err, code } = await monta(
       'memory',

@@ -4,7 +4,6 @@ import {
   checkModelLayout,
   deviceCount,
   devicesText,
-  fitOf,
   formatBytes,
   formatLayout,
   formatPercent,
@@ -31,7 +30,7 @@ import { renderFacts, renderTable } from '../output/table.js';
 import { clusterUnder, stepOf, usedDevices } from './layer-inputs.js';
 import { memoryChanges } from './memory-changes.js';
 import { nearestText, ofCapacity } from './fit-text.js';
-import { memorySetting } from './memory-flags.js';
+import { fitUnderFlags, memorySetting } from './memory-flags.js';
 import type { MemoryCommandFlags } from './memory.command.js';
 
 interface Problem {
@@ -108,7 +107,7 @@ interface MemoryResult {
 export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags): void {
   const { cluster, setting } = problemOf(flags, console);
   const { model, layout } = setting.step;
-  const fit = fitOf(setting, cluster);
+  const fit = fitUnderFlags(setting, cluster);
   const overheads = overheadsOf(cluster.device);
   const stages = Array.from({ length: layout.pp }, (_, stage) => stageMemory(setting, stage, overheads));
   const memory = stages.reduce((fullest, one) => (one.totalBytes > fullest.totalBytes ? one : fullest));

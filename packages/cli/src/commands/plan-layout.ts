@@ -26,7 +26,7 @@ import { loadCluster, loadModel } from '../inputs.js';
 import type { Console } from '../output/console.js';
 import { costsOf, withLatencies } from './cost-flags.js';
 import { clusterUnder, layoutFlag, stepOf } from './layer-inputs.js';
-import { memorySetting } from './memory-flags.js';
+import { fitUnderFlags, memorySetting } from './memory-flags.js';
 import type { PlanFlags } from './plan.command.js';
 import { searchFlags, type SearchFlags } from './search-flags.js';
 
@@ -87,7 +87,7 @@ export function problemOf(flags: LayoutFlags, console: Console): Problem {
   const { step } = setting;
   const { routing, seed, scope } = flags;
   const workload = { cluster, shape: moeShape(step), routing, seed, model: costsOf(flags, cluster), scope };
-  return { step, workload, unpriced: unpricedInStep(model), setting, fit: fitOf(setting, cluster) };
+  return { step, workload, unpriced: unpricedInStep(model), setting, fit: fitUnderFlags(setting, cluster) };
 }
 
 /** Predicted steps. */

@@ -65,7 +65,7 @@ function scalingOf(config: HfConfig, type: string, map: FieldMap): RopeScaling |
 /** The map of either spelling, and the kind of rotation that it names. */
 function parametersOf(config: HfConfig): { readonly map?: FieldMap; readonly type: string } {
   const parameters = config.find('rope_parameters', 'rope_scaling');
-  if (parameters?.isMap !== true) return { type: 'default' };
+  if (parameters === undefined) return { type: 'default' };
   const map = parameters.map();
   return { map, type: (map.get('rope_type') ?? map.get('type'))?.string() ?? 'default' };
 }

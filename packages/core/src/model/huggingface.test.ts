@@ -221,6 +221,12 @@ describe('files of transformers 4', () => {
     expect(rotaryDim({ ...glm, rope_parameters: { rope_theta: 1e4 } })).toBe(8);
   });
 
+  it.each(['rope_parameters', 'rope_scaling'])('refuse %s that is no map', (key) => {
+    for (const value of ['yarn', [4], 0, true])
+      expect(() => readHfConfig(JSON.stringify({ ...qwen, [key]: value }), 'm')).toThrow(/is not a map/u);
+    expect(readHfConfig(JSON.stringify({ ...qwen, [key]: null }), 'm').ropeType).toBe('default');
+  });
+
   it('may have no low rank for queries', () => {
     const model = readHfConfig(JSON.stringify({ ...secondDeepseek, q_lora_rank: null }), 'm');
     expect(model.latentAttention).not.toHaveProperty('queryRank');

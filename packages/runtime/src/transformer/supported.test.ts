@@ -11,6 +11,11 @@ it.each([
   expect(() => checkSupported(getModel(name))).toThrow(missing);
 });
 
+it('heads whose elements do not pair are refused before anything runs', () => {
+  expect(() => checkSupported({ ...getModel('mixtral-8x7b'), headDim: 127 })).toThrow('127 turning elements a head');
+  expect(() => checkSupported({ ...getModel('mixtral-8x7b'), headDim: 127, rotaryDim: 64 })).not.toThrow();
+});
+
 it.each(['deepseek-v3', 'qwen3-30b-a3b', 'gpt-oss-20b', 'mixtral-8x7b', 'glm-4.5', 'dots.llm1'])(
   '%s is computed',
   (name) => {

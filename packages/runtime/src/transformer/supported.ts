@@ -38,6 +38,8 @@ export function checkSupported(model: MoeModel): void {
   if (model.outputBias) reasons.push('a bias of the output matrix');
   if (model.learnedPositions > 0) reasons.push('learned positions');
   if (model.ropeType !== 'default' && model.ropeScaling === undefined) reasons.push(`rope type ${model.ropeType}`);
+  const turning = model.latentAttention?.ropeHeadDim ?? model.rotaryDim ?? model.headDim;
+  if (turning % 2 !== 0) reasons.push(`${turning} turning elements a head, which make no pairs`);
   if (reasons.length > 0)
     throw new InputError(
       `model ${model.name} (${model.family}) has ${reasons.join(', ')}, which is not computed here: ` +
