@@ -72,7 +72,8 @@ export function nearestStageText(
   const known = new Map<string, object>(Object.entries({ ...stepFlags, ...memoryFlags, dtype: { default: 'bf16' } }));
   const given: [string, FlagValue | undefined][] = Object.entries(flags);
   const asked = given.filter(([key, value]) => {
-    const flag = known.get(key);
+    // One stage has no virtual ones: what was said of them is 1.
+    const flag = key === 'virtualStages' ? undefined : known.get(key);
     return flag !== undefined && value !== undefined && !('default' in flag && String(value) === flag.default);
   });
   const { model, cluster: name } = flags;
