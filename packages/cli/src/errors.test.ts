@@ -169,6 +169,8 @@ describe('bad input', () => {
     'negative.yaml': clusterText('-200 GB/s'),
     'nan.yaml': clusterText('.nan'),
     'batch.yaml': 'layout: tp=4,dp=2,ep=2\nbatch: 5\n',
+    'odd.yaml':
+      'model: { hiddenSize: 24, layers: 2, attentionHeads: 8, vocabSize: 256, experts: 8, topK: 2, expertFfn: 32 }\n',
     'cut.json': config.slice(0, 200),
     'keys.json': '{"model_type": "mixtral", "hidden_size": 32}',
     'family.json': '{"model_type": "gpt_neo"}',
@@ -224,6 +226,7 @@ describe('bad input', () => {
     ['replicas that do not divide the batch', ['train', 'batch.yaml'], /batch\.yaml:2:8 {2}batch: 2 replicas/],
     ['micro-batches that do not divide', [...train, '--micro-batch', '3'], /microBatch: 3 does not divide the 8/],
     ['tp that does not divide heads', [...train, '--model', fixture + '/config.json', '--layout', 'tp=8'], /^--layout/],
+    ['heads of odd width, which no rank computes', [...train, 'odd.yaml'], /3 turning elements a head/],
     ['a layout of another cluster', [...train, '--layout', 'tp=4,dp=4'], /^--layout {2}tp·cp·dp·pp[^]*8 ranks[^]*dp=2/],
     ['ep that does not divide experts', [...train, '--layout', 'tp=1,dp=8,ep=3'], /^--layout/],
     [

@@ -28,6 +28,7 @@ export {
   type WeightType,
 } from './checkpoint/index.js';
 export { runGemmBench } from './bench/gemm.js';
+export { checkExecutable } from './execute/index.js';
 export {
   type ByteText,
   prepareStart,

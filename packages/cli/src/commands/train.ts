@@ -14,6 +14,7 @@ import {
 import {
   addressableBytes,
   cardsHere,
+  checkExecutable,
   firstCard,
   prepareStart,
   readByteText,
@@ -167,7 +168,9 @@ async function trainAndReport(
     flags.calibration === undefined ? undefined : loadEmulatedCurves(flags.calibration, config.cluster, console);
   const asked: Setting = { ...settingOf(config), ...(curves === undefined ? {} : { curves }) };
   const text = readByteText(config.data.text, config.data.sequence);
-  refuseWhatDoesNotFit(settingStep(asked, inChunks(namedStrategies.scattered, 1)), roomFor(asked, launcher));
+  const step = settingStep(asked, inChunks(namedStrategies.scattered, 1));
+  refuseWhatDoesNotFit(step, roomFor(asked, launcher));
+  checkExecutable(step, launcher.device);
   checkResume(asked, flags.resume);
   const folder = RunFolder.create(config.output, started);
   folder.write('config.yaml', stringify(trainConfigDocument(config)));
