@@ -30,12 +30,13 @@ describe('a trial', () => {
 
   it('decides the run, and is told', async () => {
     const sizes = ['--cluster', 'laptop-2x2', '--layout', 'tp=2,dp=2,ep=2', '--sequence', '32', '--batch', '4'];
-    const flags = ['--steps', '2', '--trial-steps', '4', '--no-compare', '--output', folder];
+    const runs = join(folder, 'tried');
+    const flags = ['--steps', '2', '--trial-steps', '4', '--no-compare', '--output', runs];
     const { code, err, out } = await monta('train', ...sizes, ...flags);
     expect({ code, err }).toMatchObject({ code: 0 });
     expect(err).toMatch(/predicted close to each other: trying 4 steps of each/u);
     expect(out).toMatch(/Trial +.* \(predicted .*\): medians of 4 steps, weighed with the predictions/u);
-    const plan = JSON.parse(readFileSync(join(folder, readdirSync(folder)[0] ?? '', 'plan.json'), 'utf8')) as {
+    const plan = JSON.parse(readFileSync(join(runs, readdirSync(runs)[0] ?? '', 'plan.json'), 'utf8')) as {
       readonly tried: readonly TriedStrategy[];
     };
     const [fastest] = [...plan.tried].sort((a, b) => a.likelySeconds - b.likelySeconds);

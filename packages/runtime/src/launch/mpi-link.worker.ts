@@ -72,11 +72,16 @@ const reader = new FrameReader<FromLauncher<WatchedJob>>({
   refused: (reason) => end(`the launcher sent ${reason}`),
 });
 socket.on('data', (piece) => reader.push(piece));
-socket.on('error', (error) => end(`the connection to the launcher at ${address} failed: ${error.message}`));
-socket.on('close', () => {
+const closed = (): void => {
   const before = welcomed ? '' : ' before it let this rank in: is the token the same on all hosts?';
   end(`the launcher closed the connection${before}`);
+};
+socket.on('error', ({ message, code }: NodeJS.ErrnoException) => {
+  // What it closes before it has read all that was sent is reset.
+  if (code === 'ECONNRESET' && !welcomed) closed();
+  else end(`the connection to the launcher at ${address} failed: ${message}`);
 });
+socket.on('close', closed);
 
 const beat: FromRank = { kind: 'beat' };
 const timer = setInterval(() => {
