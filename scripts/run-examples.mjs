@@ -200,6 +200,13 @@ function traces() {
 
 const tiny = { hiddenSize: 64, layers: 1, attentionHeads: 4, vocabSize: 256, experts: 8, topK: 2, expertFfn: 64 };
 
+/** What `nvidia-smi topo -m` prints on a tray of four GPUs of a rack. */
+function tray() {
+  const gpus = Array.from({ length: 4 }, (_, gpu) => `GPU${gpu}`);
+  const rows = gpus.map((gpu) => [gpu, ...gpus.map((other) => (other === gpu ? 'X' : 'NV18')), '0-71', '0'].join('\t'));
+  return [['', ...gpus, 'CPU Affinity', 'NUMA Affinity'].join('\t'), ...rows, ''].join('\n');
+}
+
 /** Files of the names that examples use, before any runs. */
 function prepare() {
   symlinkSync(join(root, 'fixtures'), join(folder, 'fixtures'));
@@ -234,6 +241,7 @@ function prepare() {
   nsysReport();
   inspectorLog();
   copy(join(folder, 'topo.xml'), 'topo.txt');
+  write('tray.txt', tray());
   write('train.log', ' iteration 20/ 100 | elapsed time per iteration (ms): 9500.0 | global batch size: 64 |\n');
   write('overrides.yaml', 'model:\n  expert_model_parallel_size: 8\n  num_moe_experts: 64\n');
   write('all_gather.log', `# nccl-tests all_gather_perf\n${ncclLog(8, a800, 2)}`);
