@@ -94,7 +94,7 @@ export class PlanOverlaps {
     return ways;
   }
 
-  /** Whether a micro-batch more fits, which passes in pairs keep. */
+  /** Whether the step fits with passes in pairs, which hold what both layers at work need. */
   #roomForPairs({ layout, microBatches }: StepShape, memory: MemorySetting): boolean {
     const paired = { ...memory, step: { ...memory.step, ...pairsOfPasses } };
     return layout.pp === 1 && microBatches > 1 && fitsClosed(paired, this.cluster);
