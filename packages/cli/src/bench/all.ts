@@ -1,5 +1,9 @@
-/** `npm run bench`: how fast the parts are, each beside what it is compared to. `--json` for scripts. */
+/**
+ * `npm run bench`: how fast the parts are, each beside what it is compared to. `--json` for scripts, `--parts 'gemm
+ * simulator'` for some of them.
+ */
 import process from 'node:process';
+import { parseArgs } from 'node:util';
 import {
   benchSimulator,
   formatBandwidth,
@@ -42,39 +46,47 @@ function dispatchSubject() {
   return { cluster, shape, name: '8 experts, top-2, hidden 1,024' };
 }
 
-async function measure(console: Console) {
-  console.note('matrix products');
-  const gemm = await runGemmBench({ seconds: gemmSeconds });
-  console.note('collectives');
-  const collectives = await measureCollectives(collectiveBench);
-  console.note('simulator');
-  const simulator = simulatorBenchShapes.map((shape) => benchSimulator(shape, now));
-  const subject = dispatchSubject();
-  const dispatch = await benchDispatch({
-    ...subject,
-    routing: { kind: 'uniform' },
-    seed: 1,
-    chunkCounts: [1, 2, 4],
-    only: ['sliced', 'scattered'],
-    emulate: 'auto',
-    rounds: 3,
-    seconds: 12,
-    onPhase: (what) => console.note(`dispatch: ${what}`),
-  });
-  const overlaps = await benchOverlaps({
-    kinds: benchedKinds,
-    layouts: [overlapLayout],
-    timeScale: 10,
-    turns: 5,
-    steps: 2,
-    onPhase: (what) => console.note(`overlap: ${what}`),
-  });
-  return { gemm, collectives, simulator, subject, dispatch, overlaps };
+/** What measures each part, in the order in which they are printed. */
+const measures = {
+  gemm: () => runGemmBench({ seconds: gemmSeconds }),
+  collectives: () => measureCollectives(collectiveBench),
+  simulator: () => Promise.resolve(simulatorBenchShapes.map((shape) => benchSimulator(shape, now))),
+  dispatch: async (console: Console) => {
+    const subject = dispatchSubject();
+    const bench = await benchDispatch({
+      ...subject,
+      routing: { kind: 'uniform' },
+      seed: 1,
+      chunkCounts: [1, 2, 4],
+      only: ['sliced', 'scattered'],
+      emulate: 'auto',
+      rounds: 3,
+      seconds: 12,
+      onPhase: (what) => console.note(`dispatch: ${what}`),
+    });
+    return { subject, bench };
+  },
+  overlap: (console: Console) =>
+    benchOverlaps({
+      kinds: benchedKinds,
+      layouts: [overlapLayout],
+      timeScale: 10,
+      turns: 5,
+      steps: 2,
+      onPhase: (what) => console.note(`overlap: ${what}`),
+    }),
+};
+type Part = keyof typeof measures;
+type Result<P extends Part> = Awaited<ReturnType<(typeof measures)[P]>>;
+const partNames = Object.keys(measures) as Part[];
+const isPart = (name: string): name is Part => Object.hasOwn(measures, name);
+
+function heading(console: Console, text: string): void {
+  console.print(`${console.style.bold(text)}\n`);
 }
 
-type Results = Awaited<ReturnType<typeof measure>>;
-
-function showProducts(console: Console, { gemm }: Results): void {
+function showProducts(console: Console, gemm: Result<'gemm'>): void {
+  heading(console, `Matrix products, float32 · ${gemm.cpu} · Node ${gemm.node}`);
   console.print(
     renderTable(
       [
@@ -99,7 +111,8 @@ function showProducts(console: Console, { gemm }: Results): void {
   );
 }
 
-function showCollectives(console: Console, { collectives }: Results): void {
+function showCollectives(console: Console, collectives: Result<'collectives'>): void {
+  heading(console, 'Collectives at memory speed, compared to one thread copying as many bytes');
   console.print(
     renderTable(
       [
@@ -126,7 +139,8 @@ function showCollectives(console: Console, { collectives }: Results): void {
   console.print(`  barriers: ${barriers.join(', ')}\n`);
 }
 
-function showSimulator(console: Console, { simulator, dispatch }: Results): void {
+function showSimulator(console: Console, simulator: Result<'simulator'>): void {
+  heading(console, 'Simulator');
   console.print(
     renderTable(
       [
@@ -149,37 +163,57 @@ function showSimulator(console: Console, { simulator, dispatch }: Results): void
       ]),
     ),
   );
-  const runs = dispatch.cases.reduce((sum, { measured }) => sum + measured.length, 0);
-  console.print(
-    `  a run of a dispatch case below took ${formatSeconds(dispatch.jobSeconds / runs)}, a simulation of one layer ` +
-      `above ${formatSeconds(simulator[0]?.seconds ?? NaN)}\n`,
-  );
 }
 
-function show(console: Console, results: Results): void {
-  const { gemm, subject, dispatch, overlaps } = results;
-  const { style } = console;
-  const heading = (text: string): void => console.print(`${style.bold(text)}\n`);
-  heading(`Matrix products, float32 · ${gemm.cpu} · Node ${gemm.node}`);
-  showProducts(console, results);
-  heading('Collectives at memory speed, compared to one thread copying as many bytes');
-  showCollectives(console, results);
-  heading('Simulator, compared to running: see the dispatch below');
-  showSimulator(console, results);
-  heading('Dispatch, compared to the prediction, to the line-rate bound and to duplicated');
-  console.print(renderBench(subject, dispatch, style));
-  heading('Overlap, steps with a kind compared to steps without, beside the prediction');
-  console.print(renderOverlaps(overlaps));
+function showDispatch(console: Console, { subject, bench }: Result<'dispatch'>, simulator?: Result<'simulator'>): void {
+  heading(console, 'Dispatch, compared to the prediction, to the line-rate bound and to duplicated');
+  console.print(renderBench(subject, bench, console.style));
+  const runs = bench.cases.reduce((sum, { measured }) => sum + measured.length, 0);
+  const simulated = simulator?.[0];
+  if (simulated !== undefined)
+    console.print(
+      `  a run of a case took ${formatSeconds(bench.jobSeconds / runs)}, a simulation of one layer above ` +
+        `${formatSeconds(simulated.seconds)}\n`,
+    );
+}
+
+/** What was measured; a part that was not asked for is absent. */
+type Results = { readonly [P in Part]?: Result<P> };
+
+function show(console: Console, { gemm, collectives, simulator, dispatch, overlap }: Results): void {
+  if (gemm !== undefined) showProducts(console, gemm);
+  if (collectives !== undefined) showCollectives(console, collectives);
+  if (simulator !== undefined) showSimulator(console, simulator);
+  if (dispatch !== undefined) showDispatch(console, dispatch, simulator);
+  if (overlap !== undefined) {
+    heading(console, 'Overlap, steps with a kind compared to steps without, beside the prediction');
+    console.print(renderOverlaps(overlap));
+  }
 }
 
 const console = new Console(process.stdout, process.stderr, process.env);
-const unknown = process.argv.slice(2).find((argument) => argument !== '--json');
+const { values: flags } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, parts: { type: 'string', default: partNames.join(' ') } },
+});
+const asked = flags.parts.split(' ');
+const unknown = asked.find((name) => !isPart(name));
 if (unknown !== undefined) {
-  console.printError(`there is no argument ${unknown}; only --json\n`);
+  console.printError(`--parts: expected names of ${partNames.join(', ')} with spaces between, got "${unknown}"\n`);
   process.exit(2);
 }
-const results = await measure(console);
-if (process.argv.includes('--json')) {
-  const { subject, dispatch, ...rest } = results;
-  console.json({ ...rest, dispatch: describeBench(subject, dispatch) });
+const measureAsked = async <P extends Part>(part: P): Promise<Result<P> | undefined> => {
+  if (!asked.includes(part)) return undefined;
+  console.note(part);
+  return (await measures[part](console)) as Result<P>;
+};
+const results: Results = {
+  gemm: await measureAsked('gemm'),
+  collectives: await measureAsked('collectives'),
+  simulator: await measureAsked('simulator'),
+  dispatch: await measureAsked('dispatch'),
+  overlap: await measureAsked('overlap'),
+};
+if (flags.json) {
+  const { dispatch, ...rest } = results;
+  console.json({ ...rest, dispatch: dispatch && describeBench(dispatch.subject, dispatch.bench) });
 } else show(console, results);
