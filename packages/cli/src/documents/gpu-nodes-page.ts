@@ -64,7 +64,8 @@ function nearest<Point extends { readonly bytes: number }>(points: readonly Poin
 function exchangesText({ exchanges }: Arrangement): string {
   if (exchanges.length === 0) return '';
   const chunks = exchanges[0].ways.flatMap((way) => (way.strategy === 'sliced' ? [way.chunks] : []));
-  const rows = exchanges.map(({ bytes, ways, wrong }) => {
+  const bySize = [...exchanges].sort((a, b) => a.bytes - b.bytes);
+  const rows = bySize.map(({ bytes, ways, wrong }) => {
     const of = (strategy: string): number =>
       minOf(ways.flatMap((way) => (way.strategy === strategy ? [way.medianSeconds] : [])));
     const [duplicated, bare, best] = [of('duplicated'), of('all_to_all'), of('sliced')];
@@ -85,8 +86,10 @@ function exchangesText({ exchanges }: Arrangement): string {
   return `### Exchanges alone
 
 The dispatch half without kernels, float32, ${exchanges[0].ways[0].seconds.length} runs of each in turns, medians, \
-ms. The ceiling is \`duplicated\` over the bare AllToAll of the slice. The best chunk count reaches \
-${percent(median(shares))} of it (median of the volumes; ${percent(minOf(shares))} to ${percent(maxOf(shares))}).
+ms. The ceiling is \`duplicated\` over the bare AllToAll of the slice.
+
+The best chunk count reaches ${percent(median(shares))} of the ceiling (median of the volumes; \
+${percent(minOf(shares))} to ${percent(maxOf(shares))}).
 
 ${markdownTable(
   [
@@ -148,13 +151,16 @@ function strategiesText({ strategies }: Arrangement): string {
       predictedSeconds === undefined ? [] : [Math.abs(predictedSeconds / medianSeconds - 1)],
     ),
   );
+  // The volume has a column of its own.
+  const layers = new Set(strategies.map(({ name, mebibytes }) => name.replace(`, ${mebibytes} MiB`, '')));
   return `### Every strategy and chunk count
 
-${strategies.map(({ name }) => name).join('; ')}; ${strategies[0].dtype}. Dispatch and combine with their kernels, \
-medians in ms, in ${counts} chunks. *predicted*: from the calibration alone. *bound*: the bytes of the busiest port \
-over its line rate. Ratios are of both passes, each in its best chunk count, to \`duplicated\` in one piece and to \
-the best fixed strategy. Strategies that run the same operations stand once. Over ${errors.length} passes \
-predictions are off by ${percent(median(errors))} (median), ${percent(quantile(errors, 0.9))} (nine in ten).
+${[...layers].join('; ')}; ${strategies[0].dtype}. Dispatch and combine with their kernels, medians in ms, in \
+${counts} chunks. *predicted*: from the calibration alone. *bound*: the bytes of the busiest port over its line rate.
+
+Ratios are of both passes, each in its best chunk count, to \`duplicated\` in one piece and to the best fixed \
+strategy. Strategies that run the same operations stand once. Over ${errors.length} passes predictions are off by \
+${percent(median(errors))} (median), ${percent(quantile(errors, 0.9))} (nine in ten).
 
 ${markdownTable(
   [
@@ -169,7 +175,7 @@ ${markdownTable(
     'duplicated / it',
     'best fixed / it',
   ],
-  strategies.flatMap(strategyRows),
+  [...strategies].sort((a, b) => a.mebibytes - b.mebibytes).flatMap(strategyRows),
   2,
 )}
 `;

@@ -105,6 +105,10 @@ export const shownOfTp = ({ overlap }: Pick<RunSetting, 'overlap'>, c: StepConst
 export const shownOfEp = ({ overlap, schedule }: Pick<RunSetting, 'overlap' | 'schedule'>, c: StepConstants): number =>
   overlap.ep || isDual(schedule) ? c.exposedEpOverlapped : c.exposedEp;
 
+/** Share of an exchange that is seen: no less than what exceeds the work that it could hide behind. */
+export const shownBehind = (shown: number, exchange: number, work: number): number =>
+  exchange > 0 ? Math.max(shown, 1 - work / exchange) : shown;
+
 /** Host time of one layer and micro-batch, forward and backward. */
 function hostSeconds({ constants: c, fused, setting }: PriceContext, kind: LayerKind, localExperts: number): number {
   const { stack, precision } = setting;
@@ -265,10 +269,16 @@ export function layerPrice(context: PriceContext, kind: LayerKind, share: Shared
     forward: Math.max(c.exposedCp * work.cp, work.cp - attention.forward),
     backward: Math.max(c.exposedCp * 2 * work.cp, 2 * work.cp - attention.backward),
   };
-  const shownEp = shownOfEp(setting, c) * context.imbalance;
-  const ep = { forward: work.ep * shownEp, backward: (again.exchange * work.ep + work.epBackward) * shownEp };
-  const sum = (pass: 'forward' | 'backward'): number =>
-    gemm[pass] + grouped[pass] + attention[pass] + memory[pass] + tp[pass] + cp[pass] + ep[pass];
+  const computed = (pass: 'forward' | 'backward'): number =>
+    gemm[pass] + grouped[pass] + attention[pass] + memory[pass];
+  const exchanged = {
+    forward: work.ep * context.imbalance,
+    backward: (again.exchange * work.ep + work.epBackward) * context.imbalance,
+  };
+  const hiders = computed('forward') + computed('backward');
+  const shownEp = shownBehind(shownOfEp(setting, c), exchanged.forward + exchanged.backward, hiders);
+  const ep = { forward: exchanged.forward * shownEp, backward: exchanged.backward * shownEp };
+  const sum = (pass: 'forward' | 'backward'): number => computed(pass) + tp[pass] + cp[pass] + ep[pass];
   const both = (part: { readonly forward: number; readonly backward: number }): number => part.forward + part.backward;
   const device = sum('forward') + sum('backward');
   const host = together(device, launchedAgain(work.launching, again, c)) - device;

@@ -14,6 +14,7 @@ import {
   launchedAgain,
   movedBytes,
   runAgain,
+  shownBehind,
   shownOfEp,
   shownOfTp,
   shownWeights,
@@ -299,7 +300,7 @@ export class StepTable {
     const bytes = movedBytes(frozen);
     const learnt = frozen ? 1 : 2;
     const shownTp = shownOfTp(setting, c);
-    const shownEp = shownOfEp(setting, c) * imbalance;
+    const shownEp = shownOfEp(setting, c);
     const exchangeAt = placeOfDispatcher[setting.dispatcher];
     const [values, layers] = [this.#values, this.#layers];
     const { at, slope } = lines.layers;
@@ -313,8 +314,8 @@ export class StepTable {
       const attention = values[place.attention] ?? 0;
       const tp = (values[place.tp] ?? 0) * shownTp;
       const cp = (ofLayout[contextAt + kind] ?? 0) * tokens;
-      const ep = (values[exchangeAt] ?? 0) * shownEp;
-      const epBackward = (values[exchangeAt + 1] ?? 0) * shownEp;
+      const ep = (values[exchangeAt] ?? 0) * imbalance;
+      const epBackward = again.exchange * ep + (values[exchangeAt + 1] ?? 0) * imbalance;
       const dense = values[place.dense] ?? 0;
       const expert = values[place.expert] ?? 0;
       const [denseByte, expertByte] = [dense / rates.memory, expert / rates.memory];
@@ -322,27 +323,27 @@ export class StepTable {
       const denseBackward = (learnt + again.projections) * projections + (learnt + again.dense) * feedForward;
       const expertsBackward = (learnt + again.experts) * grouped;
       const attentionBackward = (values[place.attentionBackward] ?? 0) + again.core * attention;
-      const forward =
+      const forwardWork =
         products +
         grouped +
         attention +
         elements +
         shownWeights(denseByte * bytes.forward, products, c) +
-        shownWeights(expertByte * bytes.forward, grouped, c) +
-        tp +
-        Math.max(c.exposedCp * cp, cp - attention) +
-        ep;
-      const backward =
+        shownWeights(expertByte * bytes.forward, grouped, c);
+      const backwardWork =
         denseBackward +
         expertsBackward +
         attentionBackward +
         (2 + again.elements) * elements +
         shownWeights(denseByte * bytes.backward, denseBackward, c) +
-        shownWeights(expertByte * bytes.backward, expertsBackward, c) +
+        shownWeights(expertByte * bytes.backward, expertsBackward, c);
+      const shownOfKind = shownBehind(shownEp, ep + epBackward, forwardWork + backwardWork);
+      const forward = forwardWork + tp + Math.max(c.exposedCp * cp, cp - attention) + ep * shownOfKind;
+      const backward =
+        backwardWork +
         (1 + again.projections) * tp +
         Math.max(c.exposedCp * 2 * cp, 2 * cp - attentionBackward) +
-        again.exchange * ep +
-        epBackward;
+        epBackward * shownOfKind;
       const device = forward + backward;
       const slower = together(device, launchedAgain(values[place.launching] ?? 0, again, c)) / device;
       layers[to + forwardAt] = forward * slower;

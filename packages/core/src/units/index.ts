@@ -22,3 +22,4 @@ export { escapeControls, shortened, shownValue } from './presentable.js';
 export { appendAll, maxOf, minOf } from './lists.js';
 export { memoized } from './memoized.js';
 export { Recent } from './recent.js';
+export { countingSort } from './counting-sort.js';

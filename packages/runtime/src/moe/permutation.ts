@@ -2,6 +2,7 @@
  * The canonical order of dispatched rows: by expert, and within an expert by token. Built on the rank that owns the
  * tokens; since token slices are ascending ranges, it is also the order (expert, slice, token).
  */
+import { countingSort } from '@monta/core/units';
 import type { Moves } from './blocks.js';
 
 /** Orders of one token range. A *pick* is t * k + j, the j-th choice of token t. */
@@ -31,30 +32,15 @@ export function buildPermutation({
   readonly picks: number;
   readonly experts: number;
 }): Permutation {
-  const counts = new Int32Array(experts);
-  const pickRow = new Int32Array(tokens * picks).fill(-1);
-  for (let pick = 0; pick < tokens * picks; pick++) {
-    const expert = ids[pick];
-    if (expert >= 0 && (kept === undefined || kept[pick] === 1)) counts[expert] = counts[expert] + 1;
-  }
-  const next = new Int32Array(experts);
-  let rows = 0;
-  for (let expert = 0; expert < experts; expert++) {
-    next[expert] = rows;
-    rows += counts[expert];
-  }
+  const { starts, order: rowPick } = countingSort(ids.subarray(0, tokens * picks), experts, kept);
+  const rows = rowPick.length;
+  const counts = Int32Array.from({ length: experts }, (_, expert) => starts[expert + 1] - starts[expert]);
   const rowToken = new Int32Array(rows);
-  const rowPick = new Int32Array(rows);
-  for (let token = 0, pick = 0; token < tokens; token++)
-    for (const end = pick + picks; pick < end; pick++) {
-      const expert = ids[pick];
-      if (expert < 0 || (kept !== undefined && kept[pick] !== 1)) continue;
-      const row = next[expert];
-      next[expert] = row + 1;
-      rowToken[row] = token;
-      rowPick[row] = pick;
-      pickRow[pick] = row;
-    }
+  const pickRow = new Int32Array(tokens * picks).fill(-1);
+  for (let row = 0; row < rows; row++) {
+    rowToken[row] = Math.floor(rowPick[row] / picks);
+    pickRow[rowPick[row]] = row;
+  }
   return { rows, counts, rowToken, rowPick, pickRow };
 }
 

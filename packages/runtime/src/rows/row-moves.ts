@@ -4,6 +4,7 @@
  */
 import { chunkStart, reachesRange } from '@monta/core/routing';
 import { blockRows } from '@monta/core/schedule';
+import { countingSort } from '@monta/core/units';
 import type { GroupRouting, Part, RankPlace, RowBlock, RowPairs, RowSide } from '@monta/core';
 
 export interface RowMoves {
@@ -100,19 +101,13 @@ class TokenLists {
     let sorted = this.#sorted.get(source);
     if (sorted !== undefined) return sorted;
     const { start, end, ids, topK } = this.chunk(source);
-    const starts = new Int32Array(this.#routing.experts + 1);
-    for (let pick = start * topK; pick < end * topK; pick++) if (ids[pick] >= 0) starts[ids[pick] + 1]++;
-    for (let expert = 0; expert < this.#routing.experts; expert++) starts[expert + 1] += starts[expert];
-    const next = starts.slice();
-    const rows = starts[this.#routing.experts];
-    sorted = { starts, tokens: new Int32Array(rows), picks: new Int32Array(rows) };
-    for (let token = start, pick = start * topK; token < end; token++)
-      for (const last = pick + topK; pick < last; pick++) {
-        if (ids[pick] < 0) continue;
-        const row = next[ids[pick]]++;
-        sorted.tokens[row] = token;
-        sorted.picks[row] = pick;
-      }
+    const { starts, order: picks } = countingSort(ids.subarray(start * topK, end * topK), this.#routing.experts);
+    const tokens = new Int32Array(picks.length);
+    for (let row = 0; row < picks.length; row++) {
+      picks[row] += start * topK;
+      tokens[row] = Math.floor(picks[row] / topK);
+    }
+    sorted = { starts, tokens, picks };
     this.#sorted.set(source, sorted);
     return sorted;
   }

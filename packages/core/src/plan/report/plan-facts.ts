@@ -8,7 +8,7 @@ import type { Candidate, SearchResult } from '../search/search.js';
 import type { PlanProblem } from '../space/problem.js';
 import { rankGrid } from './rank-grid.js';
 import type { Sensitivity } from './sensitivity.js';
-import { stepTraffic } from './step-traffic.js';
+import { stepTraffic, wireBounds } from './step-traffic.js';
 
 /** Plans closer than this are a tie: of published layouts further apart, the estimate orders 85 % right. */
 export const tieShare = 0.05;
@@ -160,16 +160,9 @@ const trafficText = (setting: RunSetting): string =>
 
 function boundsText({ setting, seconds }: Candidate): string {
   const { boundSeconds } = estimateStep(setting);
-  const { cluster } = setting;
-  let devices = 1;
-  const wires = cluster.tiers.flatMap(({ name, ports, size, bytesPerSecond }, index) => {
-    const rate = index === 0 ? bytesPerSecond * ports : (bytesPerSecond * ports) / devices;
-    devices *= size;
-    const bytes = stepTraffic(setting)
-      .filter(({ tier }) => tier === name)
-      .reduce((sum, { tierBytes }) => sum + tierBytes, 0);
-    return bytes > 0 ? [`${formatSeconds(bytes / rate)} bytes over the rate of ${name}`] : [];
-  });
+  const wires = wireBounds(setting.cluster, stepTraffic(setting)).map(
+    ({ tier, seconds: wire }) => `${formatSeconds(wire)} bytes over the rate of ${tier}`,
+  );
   return [
     `${formatSeconds(boundSeconds)} FLOPs of the model over the peak (${formatPercent(boundSeconds / seconds)} of ` +
       'the step)',

@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { getCluster } from '../../cluster/index.js';
-import { runSetting, type RunSetting } from '../../estimate/index.js';
-import { resolveLayout, type PartialLayout } from '../../layout/index.js';
+import { estimateStep, runSetting, type RunSetting } from '../../estimate/index.js';
+import { formatLayout, resolveLayout, type PartialLayout } from '../../layout/index.js';
 import { getModel } from '../../model/index.js';
-import { stepTraffic, type DimensionTraffic } from './step-traffic.js';
+import { maxOf, Random } from '../../units/index.js';
+import { randomSettings } from '../search/random-settings.js';
+import { planProblem } from '../space/problem.js';
+import { stepTraffic, wireBounds, type DimensionTraffic } from './step-traffic.js';
 
 const model = getModel('mixtral-8x7b');
 const [tokens, row] = [4096, model.hiddenSize * 2];
@@ -72,8 +75,43 @@ describe('bytes of a step by dimension and tier', () => {
     expect(tierBytes).toBeCloseTo(experts + (bytes - experts) / 8, -3);
   });
 
+  it('gathers rows of all ranks by a ring, which a node enters and leaves once', () => {
+    const sent = trafficOf({ ep: 8, tp: 2, etp: 2 }, { dispatcher: 'gathered' });
+    const once = 4 * model.layers * (tokens / 2) * row;
+    expect(sent.get('EP')?.bytes).toBeCloseTo(once * 7, -3);
+    // Two ranks of an expert side by side: four of the eight in a node.
+    expect(sent.get('EP')?.tierBytes).toBeCloseTo((once * 7) / 4, -3);
+    // Each then has what the other gathered.
+    expect(sent.get('ETP')).toMatchObject({ ranks: 2, tier: 'nvlink' });
+    expect(sent.get('ETP')?.bytes).toBeCloseTo(once * 8, -3);
+  });
+
+  it.each([
+    ['deepseek-v3', 'h100-32x8', 2048],
+    ['mixtral-8x7b', 'a100-8x8', 256],
+    ['gpt-oss-120b', 'gb200-nvl72', 288],
+  ])('needs no longer at line rate than the step takes: %s on %s', (name, clusterName, globalBatch) => {
+    const problem = planProblem({ model: getModel(name), cluster: getCluster(clusterName), globalBatch });
+    // The closed form lets dimensions that share a port hide behind one another: each alone is held against the step.
+    for (const setting of randomSettings(problem, 400, new Random(3))) {
+      const seconds = maxOf([
+        0,
+        ...stepTraffic(setting).map((one) => wireBounds(setting.cluster, [one])[0]?.seconds ?? 0),
+      ]);
+      expect({ layout: formatLayout(setting.layout), share: seconds / estimateStep(setting).seconds }).toSatisfy(
+        ({ share }: { share: number }) => share <= 1,
+      );
+    }
+  });
+
   it('says nothing of dimensions that are not there', () => {
     expect([...trafficOf({ dp: 16, ep: 8 }).keys()].sort()).toEqual(['DP', 'EP']);
-    expect([...trafficOf({ tp: 2, cp: 2, pp: 2, dp: 2 }, { globalBatch: 4 }).keys()]).toEqual(['TP', 'CP', 'DP', 'PP']);
+    expect([...trafficOf({ tp: 2, cp: 2, pp: 2, dp: 2 }, { globalBatch: 4 }).keys()].sort()).toEqual([
+      'CP',
+      'DP',
+      'ETP',
+      'PP',
+      'TP',
+    ]);
   });
 });

@@ -2,6 +2,7 @@
  * Bytes that a device of the fullest stage sends in a step, by the dimension that sends them and the tier they
  * cross.
  */
+import type { Cluster } from '../../cluster/cluster.js';
 import { deviceCount } from '../../cluster/ports.js';
 import type { RunSetting } from '../../estimate/index.js';
 import { touched } from '../../estimate/exchange.js';
@@ -10,7 +11,7 @@ import { sharingRules } from '../../memory/index.js';
 import { countedElements, noShards } from '../../memory/states.js';
 import { keyValueWidth } from '../../model/model.js';
 
-export type Dimension = 'TP' | 'CP' | 'EP' | 'DP' | 'PP';
+export type Dimension = 'TP' | 'CP' | 'EP' | 'ETP' | 'DP' | 'PP';
 
 export interface DimensionTraffic {
   readonly dimension: Dimension;
@@ -46,19 +47,29 @@ const leaving = (ranks: number, inside: number): number => (ranks === inside ? 1
 
 /**
  * The experts' exchange of `bytes` of hidden states: a row an expert (all_to_all), a row for every rank or unit that a
- * token needs (deduplicated), or all rows to all ranks (gathered).
+ * token needs (deduplicated), or all rows to all ranks (gathered, by a ring).
  */
 function expertTraffic(setting: RunSetting, bytes: number): DimensionTraffic {
   const { model, layout, dispatcher } = setting;
   const { ep, etp } = layout;
+  if (dispatcher === 'gathered')
+    return ringTraffic(setting, { dimension: 'EP', ranks: ep, stride: etp, bytes: bytes * (ep - 1) });
   const { tier, inside } = reach(setting, ep, etp);
   const units = Math.ceil(ep / inside);
-  const copies = (parts: number): number =>
-    dispatcher === 'all_to_all' ? model.topK : dispatcher === 'gathered' ? parts : touched(parts, model.topK);
-  const within = inside > 1 ? (copies(ep) * (inside - 1)) / inside / (dispatcher === 'deduplicated' ? 1 : units) : 0;
-  const crossing = units > 1 ? (copies(dispatcher === 'deduplicated' ? units : ep) * (units - 1)) / units : 0;
+  const once = dispatcher === 'deduplicated';
+  const copies = (parts: number): number => (once ? touched(parts, model.topK) : model.topK);
+  const within = inside > 1 ? (copies(ep) * (inside - 1)) / inside / (once ? 1 : units) : 0;
+  const crossing = units > 1 ? (copies(once ? units : ep) * (units - 1)) / units : 0;
   const tierBytes = bytes * (units > 1 ? crossing : within);
   return { dimension: 'EP', ranks: ep, tier, bytes: bytes * (within + crossing), tierBytes };
+}
+
+/** Rows of an expert that several ranks split, which each of them gathers from the others. */
+function splitTraffic(setting: RunSetting, bytes: number): DimensionTraffic {
+  const { model, layout, dispatcher } = setting;
+  const { ep, etp } = layout;
+  const rows = dispatcher === 'gathered' ? ep : model.topK;
+  return ringTraffic(setting, { dimension: 'ETP', ranks: etp, stride: 1, bytes: bytes * rows * (etp - 1) });
 }
 
 function ringTraffic(
@@ -111,7 +122,7 @@ function sharingTraffic(setting: RunSetting, layers: number, microBatches: numbe
 /** Balanced routing; forward, backward and what is computed again. */
 export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
   const { model, layout, sequence, microBatch, recompute, virtualStages } = setting;
-  const { tp, cp, dp, pp, ep } = layout;
+  const { tp, cp, dp, pp, ep, etp } = layout;
   const microBatches = microBatchesOf(setting);
   const inside = setting.rankOrder === 'pp-dp';
   const layers = Math.ceil(model.layers / pp);
@@ -127,11 +138,27 @@ export function stepTraffic(setting: RunSetting): DimensionTraffic[] {
       : model.attentionHeads * (latent.nopeHeadDim + latent.ropeHeadDim + latent.valueHeadDim);
   const of = (dimension: Dimension, ranks: number, stride: number, bytes: number): DimensionTraffic[] =>
     ranks <= 1 || bytes === 0 ? [] : [ringTraffic(setting, { dimension, ranks, stride, bytes })];
+  const rows = microBatches * passes * moe * 2 * slice;
   return [
     ...of('TP', tp, 1, microBatches * passes * blocks * 2 * slice * (tp - 1)),
     ...of('CP', cp, tp, microBatches * (passes + 1) * layers * (cp - 1) * ((tokens * keyValues) / tp) * halfBytes),
-    ...(ep > 1 && moe > 0 ? [expertTraffic(setting, microBatches * passes * moe * 2 * slice)] : []),
+    ...(ep > 1 && moe > 0 ? [expertTraffic(setting, rows)] : []),
+    ...(etp > 1 && moe > 0 ? [splitTraffic(setting, rows)] : []),
     ...sharingTraffic(setting, layers, microBatches),
     ...of('PP', pp, inside ? tp * cp : tp * cp * dp, microBatches * 2 * virtualStages * slice),
   ];
+}
+
+/** Seconds that each tier's links need for such bytes at their line rate. Tiers in use only. */
+export function wireBounds(
+  { tiers }: Cluster,
+  sent: readonly DimensionTraffic[],
+): { readonly tier: string; readonly seconds: number }[] {
+  let devices = 1;
+  return tiers.flatMap(({ name, ports, size, bytesPerSecond }, index) => {
+    const rate = index === 0 ? bytesPerSecond * ports : (bytesPerSecond * ports) / devices;
+    devices *= size;
+    const bytes = sent.reduce((sum, { tier, tierBytes }) => sum + (tier === name ? tierBytes : 0), 0);
+    return bytes > 0 ? [{ tier: name, seconds: bytes / rate }] : [];
+  });
 }

@@ -1,5 +1,6 @@
 /** Rows on their way to experts and back. Plans of row moves are arguments: they go to the card for the launch. */
 import { fp8RowBytes, type KernelName } from '@monta/core';
+import { countingSort } from '@monta/core/units';
 import { convertRows, dequantiseMoves, moveFp8, quantiseMoves } from '../operations/fp8.js';
 import { combine, combineWeightGradient } from '../operations/rows.js';
 import type { Address } from '../bindings/index.js';
@@ -72,17 +73,8 @@ function byCoarseRow(
   { fine, coarse, picks }: { readonly fine: Int32Array; readonly coarse: Int32Array; readonly picks: Int32Array },
   rows: number,
 ): { readonly starts: Int32Array; readonly fine: Int32Array; readonly picks: Int32Array } {
-  const starts = new Int32Array(rows + 1);
-  for (const row of coarse) starts[row + 1]++;
-  for (let row = 0; row < rows; row++) starts[row + 1] += starts[row];
-  const next = starts.slice();
-  const [sortedFine, sortedPicks] = [new Int32Array(fine.length), new Int32Array(fine.length)];
-  for (let pair = 0; pair < fine.length; pair++) {
-    const at = next[coarse[pair]]++;
-    sortedFine[at] = fine[pair];
-    sortedPicks[at] = picks[pair];
-  }
-  return { starts, fine: sortedFine, picks: sortedPicks };
+  const { starts, order } = countingSort(coarse, rows);
+  return { starts, fine: order.map((pair) => fine[pair]), picks: order.map((pair) => picks[pair]) };
 }
 
 /** `rows.copy` where rows are in fp8 before or after, or as if they had been in between. */
