@@ -53,17 +53,20 @@ export function layoutFlag(
   }
 }
 
-/** Throws `InputError` for what is in the words but in no program yet: a price would be that of another layout. */
-function refuseUnplanned({ pp, cp }: Layout): void {
-  if (pp > 1)
-    throw new InputError(`pp=${pp}: pipeline parallelism is not planned yet`, {
-      expected: 'pp=1: the ranks of one pipeline stage',
-      hint: `plan one stage: leave pp out, on a cluster of 1/${pp} of the devices`,
-    });
+/** Throws `InputError` for what no program of one stage has: a price would be that of another layout. */
+function refuseUnplanned(layout: Layout): void {
+  const { pp, cp } = layout;
+  const searched = (['tp', 'cp', 'pp', 'dp', 'ep', 'etp'] as const).map((key) => `--${key} ${layout[key]}`).join(' ');
+  const whole = `monta plan ${searched}, in place of --layout, plans it whole`;
   if (cp > 1)
-    throw new InputError(`cp=${cp}: context parallelism is not planned yet`, {
+    throw new InputError(`cp=${cp}: no layer is simulated with context parallelism`, {
       expected: 'cp=1',
-      hint: 'a price with cp=1 would be that of more data parallelism, not of shorter sequences',
+      hint: `${whole}; a price with cp=1 would be that of more data parallelism, not of shorter sequences`,
+    });
+  if (pp > 1)
+    throw new InputError(`pp=${pp}: how tokens travel is chosen within one pipeline stage`, {
+      expected: 'pp=1: the ranks of a stage',
+      hint: `${whole}; without pp=${pp} the layout is that of its first stage, on the first devices`,
     });
 }
 

@@ -159,8 +159,13 @@ describe('monta plan', () => {
 
   it('refuses what it has no program for, in words', async () => {
     const base = ['--model', 'mixtral-8x7b', '--cluster', 'h100-2x8', '--layout'];
-    expect((await plan(...base, 'tp=4,pp=2,ep=2')).err).toMatch(/pipeline parallelism is not planned yet/u);
-    expect((await plan(...base, 'tp=4,cp=2,ep=2')).err).toMatch(/context parallelism is not planned yet/u);
+    expect((await plan(...base, 'tp=4,cp=2,ep=2')).err).toMatch(/no layer is simulated with context parallelism/u);
+    const staged = await plan(...base, 'tp=4,pp=2,dp=2,ep=2');
+    expect(staged.err).toMatch(/chosen within one pipeline stage/u);
+    // What it says instead works.
+    const [, bounds = ''] = /monta plan (?<bounds>.*), in place/u.exec(staged.err) ?? [];
+    const searched = await plan('--model', 'mixtral-8x7b', '--cluster', 'h100-2x8', ...bounds.split(' '));
+    expect(searched.out).toContain('▸ tp=4,dp=2,pp=2,ep=2');
     const extra = [
       '--model',
       'deepseek-v3',
