@@ -61,12 +61,12 @@ export class CheckedCommunicator implements Communicator {
     this.demand(
       send.length % this.size === 0,
       'all_to_all',
-      `${send.length} elements do not split into ${this.size} blocks`,
+      () => `${send.length} elements do not split into ${this.size} blocks`,
     );
     this.demand(
       send.length === receive.length,
       'all_to_all',
-      `send has ${send.length} elements, receive ${receive.length}`,
+      () => `send has ${send.length} elements, receive ${receive.length}`,
     );
     const counts = new Int32Array(this.size).fill(send.length / this.size);
     return this.exchange({ view: send, counts }, { view: receive, counts }, options);
@@ -82,7 +82,11 @@ export class CheckedCommunicator implements Communicator {
     const counts = options?.counts ?? new Int32Array(this.size).fill(send.length);
     this.checkCounts('all_gather', 'receive', counts, receive);
     const own = at(counts, this.rank);
-    this.demand(send.length >= own, 'all_gather', `this rank contributes ${own} elements, send has ${send.length}`);
+    this.demand(
+      send.length >= own,
+      'all_gather',
+      () => `this rank contributes ${own} elements, send has ${send.length}`,
+    );
     const ownPlace = this.blockOffset(receive, counts);
     this.checkViews('all_gather', { ...send, length: own }, receive, ownPlace);
     return this.submit('all_gather', { type: send.type, send, receive, counts }, options);
@@ -97,7 +101,7 @@ export class CheckedCommunicator implements Communicator {
       this.demand(
         send.length % this.size === 0,
         'reduce_scatter',
-        `${send.length} elements do not split into ${this.size} blocks`,
+        () => `${send.length} elements do not split into ${this.size} blocks`,
       );
     }
     const counts = options?.counts ?? new Int32Array(this.size).fill(send.length / this.size);
@@ -106,7 +110,7 @@ export class CheckedCommunicator implements Communicator {
     this.demand(
       receive.length >= own,
       'reduce_scatter',
-      `this rank gets ${own} elements, receive has ${receive.length}`,
+      () => `this rank gets ${own} elements, receive has ${receive.length}`,
     );
     this.checkReducible('reduce_scatter', send);
     this.checkViews('reduce_scatter', { ...receive, length: own }, send, this.blockOffset(send, counts));
@@ -176,13 +180,17 @@ export class CheckedCommunicator implements Communicator {
   }
 
   private checkCounts(kind: OperationKind, side: string, counts: Int32Array, view: View): void {
-    this.demand(counts.length === this.size, kind, `${side} has ${counts.length} counts for ${this.size} members`);
+    this.demand(
+      counts.length === this.size,
+      kind,
+      () => `${side} has ${counts.length} counts for ${this.size} members`,
+    );
     let sum = 0;
     for (const count of counts) {
-      this.demand(count >= 0, kind, `${side} counts must not be negative, got ${counts.join(' ')}`);
+      this.demand(count >= 0, kind, () => `${side} counts must not be negative, got ${counts.join(' ')}`);
       sum += count;
     }
-    this.demand(sum <= view.length, kind, `${side} counts sum to ${sum}, the view has ${view.length} elements`);
+    this.demand(sum <= view.length, kind, () => `${side} counts sum to ${sum}, the view has ${view.length} elements`);
   }
 
   private blockOffset(view: View, counts: Int32Array): number {
@@ -194,20 +202,20 @@ export class CheckedCommunicator implements Communicator {
   private checkReducible(kind: OperationKind, view: View): void {
     const { backend, reduces } = this.options;
     const known = reduces.includes(view.type);
-    this.demand(known, kind, `the ${backend} backend reduces ${reduces.join(' and ')}, not ${view.type}`);
+    this.demand(known, kind, () => `the ${backend} backend reduces ${reduces.join(' and ')}, not ${view.type}`);
   }
 
   private checkPeer(kind: OperationKind, peer: number): void {
     this.demand(
       Number.isInteger(peer) && peer >= 0 && peer < this.size,
       kind,
-      `place ${peer} is not in the group of ${this.size}`,
+      () => `place ${peer} is not in the group of ${this.size}`,
     );
   }
 
   /** `part` and `whole` may share bytes only when part lies exactly at `shared`. */
   private checkViews(kind: OperationKind, part: View, whole: View, shared: number | undefined): void {
-    this.demand(part.type === whole.type, kind, `send and receive have types ${part.type} and ${whole.type}`);
+    this.demand(part.type === whole.type, kind, () => `send and receive have types ${part.type} and ${whole.type}`);
     this.checkInside(kind, part);
     this.checkInside(kind, whole);
     const bytes = elementBytes[part.type];
@@ -218,7 +226,8 @@ export class CheckedCommunicator implements Communicator {
     this.demand(
       apart || empty || part.byteOffset === shared,
       kind,
-      'send and receive overlap; in place is possible only for all_gather and reduce_scatter, with the own block ' +
+      () =>
+        'send and receive overlap; in place is possible only for all_gather and reduce_scatter, with the own block ' +
         'at its place',
     );
   }
@@ -228,14 +237,20 @@ export class CheckedCommunicator implements Communicator {
     this.demand(
       view.byteOffset >= 0 && view.length >= 0 && view.byteOffset + view.length * bytes <= this.options.memory.bytes(),
       kind,
-      `the view of ${view.length} ${view.type} at byte ${view.byteOffset} lies outside the rank's memory of ` +
+      () =>
+        `the view of ${view.length} ${view.type} at byte ${view.byteOffset} lies outside the rank's memory of ` +
         `${this.options.memory.bytes()} bytes`,
     );
-    this.demand(view.byteOffset % bytes === 0, kind, `byte offset ${view.byteOffset} is not a multiple of ${bytes}`);
+    this.demand(
+      view.byteOffset % bytes === 0,
+      kind,
+      () => `byte offset ${view.byteOffset} is not a multiple of ${bytes}`,
+    );
   }
 
-  private demand(condition: boolean, kind: OperationKind, problem: string): void {
+  /** `problem` is put into words only where there is one: this runs for every operation. */
+  private demand(condition: boolean, kind: OperationKind, problem: () => string): void {
     if (condition) return;
-    throw new RangeError(`${kind} on communicator ${this.name}, rank ${this.options.rank}: ${problem}`);
+    throw new RangeError(`${kind} on communicator ${this.name}, rank ${this.options.rank}: ${problem()}`);
   }
 }
