@@ -74,6 +74,7 @@ export {
 } from './model/index.js';
 export {
   checkModelLayout,
+  checkSequence,
   checkRunLayout,
   coordinates,
   formatLayout,
@@ -399,6 +400,7 @@ export {
   readMeasuredSteps,
   reasons,
   rivals,
+  roomForPairs,
   routedBinding,
   samePlan,
   settingModel,
@@ -419,6 +421,7 @@ export {
   unpricedInLayer,
   unpricedInStep,
   withEtp,
+  withPassesInPairs,
   type Workload,
   oneBehindAnother,
   openPlan,

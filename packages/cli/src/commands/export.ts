@@ -1,6 +1,7 @@
 /** `monta export`: a plan in the words of another framework. */
 import {
   checkModelLayout,
+  checkSequence,
   deviceCount,
   exportOfSetting,
   exportPlan,
@@ -87,6 +88,9 @@ export function readExportPlan(path: string, flags: Subject): ExportPlan {
   const cluster = layoutField.parsed(() => occupiedBy(layoutField.string(), whole));
   const layout = layoutField.parsed(() => parseLayout(way.layout ?? layoutField.string(), deviceCount(cluster)));
   layoutField.parsed(() => checkModelLayout(model, layout));
+  const sequenceField = plan.need('sequence', 'tokens of a sequence');
+  const sequence = sequenceField.integer({ min: 1, max: limits.tokens });
+  sequenceField.parsed(() => checkSequence(sequence, layout));
   const count = (name: string, most: number): number => plan.get(name)?.integer({ min: 1, max: most }) ?? 1;
   const stages = plan.get('layersOfStages');
   const capacity = plan.get('capacityFactor');
@@ -95,7 +99,7 @@ export function readExportPlan(path: string, flags: Subject): ExportPlan {
     model,
     layout,
     strategy: way.strategy,
-    sequence: plan.need('sequence', 'tokens of a sequence').integer({ min: 1, max: limits.tokens }),
+    sequence,
     sequences: count('sequences', limits.sequences),
     microBatches: count('microBatches', limits.sequences),
     dtype: plan.get('dtype')?.oneOf(['bf16', 'f32'] as const) ?? 'bf16',

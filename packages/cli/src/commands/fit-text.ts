@@ -47,28 +47,35 @@ const flagsText = (flags: Readonly<Record<string, FlagValue>>): string =>
 /** Flags of a setting that differ from another's. */
 export const changesText = (setting: MemorySetting, from: MemorySetting): string => flagsText(changesOf(setting, from));
 
-function nearText(nearest: ReturnType<typeof nearestFit>, setting: MemorySetting): string {
-  const least = formatBytes(nearest.leastBytes, 'binary');
-  return nearest.setting === undefined
-    ? `nothing near fits on these devices: the least is ${least} each`
-    : `the nearest that fits: ${changesText(nearest.setting, setting)} (${least})`;
+/** What is near a step that does not fit. */
+export interface Nearest {
+  /** The nearest that fits on the same devices, as flags that differ from those that were given; null where none is. */
+  readonly flags: Readonly<Record<string, FlagValue>> | null;
+  /** A pipeline, which is not planned by its layout: the command that takes it. Null where the same command does. */
+  readonly command: string | null;
+  /** What it takes of each device; where none fits, the least that anything near takes. */
+  readonly totalBytes: number;
 }
 
-/** What is near and fits, in words. */
-export const nearestText = (setting: MemorySetting, cluster: Cluster): string =>
-  nearText(nearestFit(setting, cluster), setting);
+/** What is near and fits. */
+export function nearestTo(setting: MemorySetting, cluster: Cluster): Nearest {
+  const { setting: nearest, leastBytes: totalBytes } = nearestFit(setting, cluster);
+  return { flags: nearest === undefined ? null : changesOf(nearest, setting), command: null, totalBytes };
+}
 
 /**
  * The same for a command that takes layouts of one stage alone: they come first. Where pipelines alone fit, the command
  * that takes the nearest one, whole; `flags` are those that were given.
  */
-export function nearestStageText(
+export function nearestStageTo(
   setting: MemorySetting,
   cluster: Cluster,
   flags: { readonly model: string; readonly cluster: string },
-): string {
-  const nearest = nearestFit(setting, cluster, ({ step }) => step.layout.pp === 1);
-  if (nearest.setting === undefined || nearest.setting.step.layout.pp === 1) return nearText(nearest, setting);
+): Nearest {
+  const { setting: nearest, leastBytes: totalBytes } = nearestFit(setting, cluster, ({ step }) => step.layout.pp === 1);
+  if (nearest === undefined) return { flags: null, command: null, totalBytes };
+  const changes = changesOf(nearest, setting);
+  if (nearest.step.layout.pp === 1) return { flags: changes, command: null, totalBytes };
   const known = new Map<string, object>(Object.entries({ ...stepFlags, ...memoryFlags, dtype: { default: 'bf16' } }));
   const given: [string, FlagValue | undefined][] = Object.entries(flags);
   const asked = given.filter(([key, value]) => {
@@ -77,10 +84,17 @@ export function nearestStageText(
     return flag !== undefined && value !== undefined && !('default' in flag && String(value) === flag.default);
   });
   const { model, cluster: name } = flags;
-  const whole = { model, cluster: name, ...Object.fromEntries(asked), ...changesOf(nearest.setting, setting) };
+  const whole = { model, cluster: name, ...Object.fromEntries(asked), ...changes };
+  return { flags: changes, command: `monta memory ${flagsText(whole)}`, totalBytes };
+}
+
+/** What is near and fits, in words. */
+export function nearestText({ flags, command, totalBytes }: Nearest): string {
+  const bytes = formatBytes(totalBytes, 'binary');
+  if (flags === null) return `nothing near fits on these devices: the least is ${bytes} each`;
+  if (command === null) return `the nearest that fits: ${flagsText(flags)} (${bytes})`;
   return (
-    'nothing near fits in one stage; the nearest that fits is a pipeline ' +
-    `(${formatBytes(nearest.leastBytes, 'binary')}), which is not planned by its layout; what it takes:\n` +
-    `  monta memory ${flagsText(whole)}`
+    `nothing near fits in one stage; the nearest that fits is a pipeline (${bytes}), which is not planned by its ` +
+    `layout; what it takes:\n  ${command}`
   );
 }

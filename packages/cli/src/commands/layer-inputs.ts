@@ -1,6 +1,7 @@
 /** Layouts and layer shapes from the flags of commands that work on one MoE layer. */
 import {
   checkModelLayout,
+  checkSequence,
   deviceCount,
   InputError,
   limits,
@@ -149,9 +150,19 @@ export function sequenceOf(flags: Pick<StepFlags, 'sequence' | 'sequences'>, mod
   return sequence;
 }
 
+/** Throws `InputError` about the flag where the layout does not cut sequences into equal pieces. */
+function checkPieces(sequence: number, layout: Layout): void {
+  try {
+    checkSequence(sequence, layout);
+  } catch (error) {
+    throw error instanceof InputError ? error.about('--sequence') : error;
+  }
+}
+
 /** A step; the sequence defaults to 4,096, or what the model allows if that is less. Throws `InputError`. */
 export function stepOf(model: MoeModel, layout: Layout, flags: StepFlags, strategy: Strategy): StepShape {
   const sequence = sequenceOf(flags, model);
+  checkPieces(sequence, layout);
   const { sequences, microBatches, dtype, capacityFactor } = flags;
   const capacity = capacityFactor === undefined ? {} : { capacityFactor };
   const travel = { ...payloadOf(flags), ...overlapOf(flags) };

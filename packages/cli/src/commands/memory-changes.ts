@@ -1,6 +1,7 @@
 /** What a person could change of a step to take less memory, and what each change costs in time. */
 import {
   checkModelLayout,
+  checkSequence,
   deviceCount,
   estimateStep,
   fitOf,
@@ -35,6 +36,7 @@ function relaid(setting: MemorySetting, cluster: Cluster, change: Partial<Layout
   try {
     const layout = resolveLayout({ tp, cp, pp, ep, etp, sequenceParallel, ...change }, deviceCount(cluster));
     checkModelLayout(setting.step.model, layout);
+    checkSequence(setting.step.sequence, layout);
     const { microBatches, layout: before } = setting.step;
     // As many tokens a step as before, where each stage then has a micro-batch.
     const same = Math.ceil((microBatches * before.dp) / layout.dp);

@@ -144,7 +144,7 @@ function checkShards(
     try {
       checkWeightShards(shards, layout, sharing);
     } catch (error) {
-      throw error instanceof InputError ? new InputError(error.message, { file, expected: error.expected }) : error;
+      throw error instanceof InputError ? error.about(file) : error;
     }
   }
 }
@@ -158,9 +158,7 @@ export function checkImbalanceOf({ imbalance }: Pick<MemoryFlags, 'imbalance'>, 
   try {
     checkImbalance(imbalance, model);
   } catch (error) {
-    throw error instanceof InputError
-      ? new InputError(error.message, { file: '--imbalance', expected: error.expected })
-      : error;
+    throw error instanceof InputError ? error.about('--imbalance') : error;
   }
 }
 
@@ -187,7 +185,7 @@ export function fitUnderFlags(setting: MemorySetting, cluster: Cluster): MemoryF
     return fitOf(setting, cluster);
   } catch (error) {
     const file = error instanceof InputError ? flagsOfPipeline[error.path ?? ''] : undefined;
-    throw error instanceof InputError && file !== undefined ? error.at({ file }) : error;
+    throw error instanceof InputError && file !== undefined ? error.about(file) : error;
   }
 }
 

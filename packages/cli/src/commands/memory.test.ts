@@ -140,6 +140,30 @@ describe('monta memory', () => {
     expect(readFileSync(svg, 'utf8')).toContain('<svg');
   });
 
+  it('has in JSON the nearest that the text prints, of memory and of a planned layout; null where it fits', async () => {
+    interface Near {
+      readonly flags: Readonly<Record<string, unknown>>;
+      readonly command: string | null;
+      readonly totalBytes: number;
+    }
+    const asked = [...step.slice(0, 4), '--layout', 'dp=16', '--sharing', 'none'];
+    const nearest = async (command: string): Promise<Near | null> =>
+      (JSON.parse((await monta(command, ...asked, '--json')).out) as { nearest: Near | null }).nearest;
+    const [near, planned] = [await nearest('memory'), await nearest('plan')];
+    const text = (await monta('memory', ...asked)).out.split('\n')[1] ?? '';
+    for (const [key, value] of Object.entries(near?.flags ?? {}))
+      expect(text).toContain(`--${key.replace(/[A-Z]/gu, (letter) => `-${letter.toLowerCase()}`)} ${String(value)}`);
+    // What is said to fit does, in as many bytes, when it is asked for.
+    const words = /that fits: (.*) \(/u.exec(text)?.[1]?.split(' ') ?? [];
+    const again = await monta('memory', ...step.slice(0, 4), ...words, '--json');
+    const { fits, totalBytes } = JSON.parse(again.out) as Memory;
+    expect(fits).toBe(true);
+    expect((near?.totalBytes ?? 0) / totalBytes).toBeCloseTo(1, 2);
+    expect(planned?.command === null).toBe(!String(planned?.flags['layout']).includes('pp='));
+    const room = JSON.parse((await monta('memory', ...step, '--json')).out) as { nearest: Near | null };
+    expect(room.nearest).toBeNull();
+  });
+
   it('names all that the nearest changes: virtual stages too; no layout that weight shards do not divide', async () => {
     const nearest = async (...flags: string[]): Promise<Memory> => {
       const [first, second = ''] = (await monta('memory', ...flags)).out.split('\n');
@@ -163,13 +187,15 @@ describe('monta memory', () => {
     [['--imbalance', '1e9'], 'from 1 to 65536'],
     [['--imbalance', '100'], '--imbalance  100 times the mean'],
     [['--sequence', '100000000'], '--sequence'],
+    [['--layout', 'dp=8,cp=2,ep=16', '--sequence', '4098'], '--sequence  cp=2 cannot cut 4098 tokens'],
+    [['--layout', 'tp=8,dp=2,ep=2,sp', '--sequence', '4097'], 'expected a sequence of a multiple of 8'],
     [['--layout', 'tp=3'], 'tp'],
-    [['--virtual-stages', '4'], '--virtual-stages  vp: 4 virtual stages without a pipeline'],
+    [['--virtual-stages', '4'], '--virtual-stages  4 virtual stages without a pipeline'],
     [
       ['--layout', 'dp=8,pp=2', '--virtual-stages', '64', '--micro-batches', '2'],
-      '--virtual-stages  pp: 128 virtual stages',
+      '--virtual-stages  128 virtual stages',
     ],
-    [['--layout', 'dp=8,pp=2', '--virtual-stages', '2'], '--micro-batches  microBatches: 1 micro-batches'],
+    [['--layout', 'dp=8,pp=2', '--virtual-stages', '2'], '--micro-batches  1 micro-batches'],
     [['--paged-stash', '0.9'], '"0.9" is no paged stash'],
   ])('refuses %j', async (flags, part) => {
     const { err, code } = await monta(

@@ -29,7 +29,7 @@ import type { Console } from '../output/console.js';
 import { renderFacts, renderTable } from '../output/table.js';
 import { clusterUnder, stepOf, usedDevices } from './layer-inputs.js';
 import { memoryChanges } from './memory-changes.js';
-import { nearestText, ofCapacity } from './fit-text.js';
+import { nearestText, nearestTo, ofCapacity, type Nearest } from './fit-text.js';
 import { fitUnderFlags, memorySetting } from './memory-flags.js';
 import type { MemoryCommandFlags } from './memory.command.js';
 
@@ -101,6 +101,8 @@ interface MemoryResult {
   readonly stages: readonly StageMemory[];
   readonly memory: StageMemory;
   readonly changes: ReturnType<typeof memoryChanges>;
+  /** Where it does not fit: what is near it and does. */
+  readonly nearest: Nearest | null;
 }
 
 /** Runs the command. Throws `InputError` for bad input. */
@@ -113,18 +115,21 @@ export function runMemory({ console }: MontaContext, flags: MemoryCommandFlags):
   const memory = stages.reduce((fullest, one) => (one.totalBytes > fullest.totalBytes ? one : fullest));
   const title = `${model.name} on ${devicesText(cluster)} x ${cluster.device.name}, ${formatLayout(layout)}`;
   if (flags.svg !== undefined) writeFile(flags.svg, drawing(memory, fit, title));
-  const result = { setting, cluster, fit, stages, memory, changes: memoryChanges(setting, cluster) };
+  const changes = memoryChanges(setting, cluster);
+  const nearest = fit.fits ? null : nearestTo(setting, cluster);
+  const result = { setting, cluster, fit, stages, memory, changes, nearest };
   if (flags.json) console.json(describe(result));
   else show(console, result, title);
 }
 
-const describe = ({ setting, cluster, fit, stages, memory, changes }: MemoryResult) => ({
+const describe = ({ setting, cluster, fit, stages, memory, changes, nearest }: MemoryResult) => ({
   model: setting.step.model.name,
   cluster: cluster.name,
   devices: deviceCount(cluster),
   part: cluster.part ?? null,
   layout: formatLayout(setting.step.layout, cluster),
   fits: fit.fits,
+  nearest,
   capacityBytes: fit.capacityBytes,
   stage: memory.stage,
   totalBytes: memory.totalBytes,
@@ -137,9 +142,9 @@ const describe = ({ setting, cluster, fit, stages, memory, changes }: MemoryResu
 });
 
 function show(console: Console, result: MemoryResult, title: string): void {
-  const { setting, cluster, fit, memory, changes } = result;
+  const { setting, fit, memory, changes, nearest } = result;
   console.print(fit.fits ? `fits: ${ofCapacity(fit)}` : `does not fit: ${ofCapacity(fit)}`);
-  if (!fit.fits) console.print(nearestText(setting, cluster));
+  if (nearest !== null) console.print(nearestText(nearest));
   console.print(`\n${console.style.bold(title)}\n`);
   const columns = [
     { header: setting.step.layout.pp > 1 ? `stage ${memory.stage}, the fullest` : 'every device' },

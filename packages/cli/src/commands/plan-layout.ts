@@ -12,8 +12,10 @@ import {
   namedStrategies,
   type OverlapVerdict,
   predictStep,
+  roomForPairs,
   unpricedInStep,
   withEtp,
+  withPassesInPairs,
   type MemoryFit,
   type MemorySetting,
   type StepOverlap,
@@ -118,11 +120,9 @@ export function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Ste
     model,
     step: { ...step, ...kinds, layout, strategy, ...(overlap === undefined ? {} : { overlap }) },
   });
-  const { layout, microBatches } = step;
-  const paired = { ...setting, step: { ...setting.step, passes: 'beside' as const } };
   const best = chooseStepOverlap(workloadOf(choice.best), {
     given: givenKinds(flags).step,
-    roomForPasses: layout.pp === 1 && microBatches > 1 && fit.fits && fitsClosed(paired, cluster),
+    roomForPasses: roomForPairs(setting, cluster),
   });
   // the same steps but for how tokens travel: reductions and passes as in the best
   const kinds = best.known ? stepKindsOf(best.step) : {};
@@ -133,7 +133,7 @@ export function stepsOf(problem: Problem, choice: Choice, flags: PlanFlags): Ste
   const differs = best.known && best.step.passes === 'beside' && step.passes !== 'beside';
   return {
     ...(best.known ? { best: best.prediction } : {}),
-    fit: differs ? fitOf(paired, cluster) : fit,
+    fit: differs ? fitOf(withPassesInPairs(setting), cluster) : fit,
     verdicts: best.known ? best.verdicts : [],
     baseline: predict(choice.baseline),
     bestFixed: predict(choice.bestFixed),

@@ -16,7 +16,7 @@ import {
 import { coverageOf } from '../calibrate/coverage-facts.js';
 import { givenKinds } from '../config/overlap-config.js';
 import type { MontaContext } from '../context.js';
-import { nearestStageText, ofCapacity } from './fit-text.js';
+import { nearestStageTo, nearestText, ofCapacity } from './fit-text.js';
 import type { PlanFlags } from './plan.command.js';
 import { showLayoutPlan } from './plan-layout-text.js';
 import { type LayoutFlags, problemOf, stepsOf, fittingEtps } from './plan-layout.js';
@@ -41,9 +41,10 @@ export async function runPlan(context: MontaContext, flags: PlanFlags): Promise<
 function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
   const problem = problemOf(flags, console);
   const { fit, setting, workload } = problem;
+  /** Where it does not fit: what is near it and does. */
+  const nearest = fit.fits ? null : nearestStageTo(setting, workload.cluster, flags);
   // Known at once, while prices of a large layout take a while.
-  if (!fit.fits && !flags.json)
-    console.print(`does not fit: ${ofCapacity(fit)}\n${nearestStageText(setting, workload.cluster, flags)}\n`);
+  if (nearest !== null && !flags.json) console.print(`does not fit: ${ofCapacity(fit)}\n${nearestText(nearest)}\n`);
   const options = { expertTensorParallel: fittingEtps(problem) };
   const dispatch = chooseDispatch(workload, options);
   const given = givenKinds(flags).layer;
@@ -80,6 +81,7 @@ function planLayout({ console }: MontaContext, flags: LayoutFlags): void {
     inputs: describeCostModel(workload.model),
     unpriced: problem.unpriced,
     memory: steps.fit,
+    nearest,
     best: describeCandidate(best),
     baseline: describeCandidate(baseline),
     bestFixed: describeCandidate(bestFixed),

@@ -41,7 +41,7 @@ const introduction = [
   'Written by `npm run docs:choices`; every answer on this page is **simulated**: one MoE layer, forward and ' +
     'backward, in 1 or 4 chunks a pass, with datasheet links at the rates that they reach. A winner in bold is ahead ' +
     "of the best of another kind by more than the model's own error; `≈` is a tie, which only a measurement decides. " +
-    'A kind is a pair of halves ([dispatchers](dispatchers.md)), with its etp where that is below tp. ' +
+    'A kind is a pair of halves ([dispatchers](dispatchers.md)), with its etp and ep where etp is below tp. ' +
     '`scattered 4/1`: four chunks forward, one backward. What runs beside what is chosen too: `chunks apart` where ' +
     'stages of a chunk are better not beside those of its neighbours, `weight gradients apart` and so on.',
   'Two nodes of eight, so that the network carries half of what an even exchange sends. Skewed routing is the median ' +

@@ -2,7 +2,7 @@
 import { deviceCount } from '../cluster/ports.js';
 import type { RunSetting } from '../estimate/index.js';
 import { architectureOf } from '../frameworks/index.js';
-import { checkModelLayout, resolveLayout, type Layout } from '../layout/index.js';
+import { checkModelLayout, checkSequence, resolveLayout, type Layout } from '../layout/index.js';
 import type { SharingName } from '../memory/index.js';
 import { InputError } from '../units/index.js';
 
@@ -18,6 +18,7 @@ function relaid(setting: RunSetting, change: Partial<Layout>): RunSetting | unde
   try {
     const layout = resolveLayout({ tp, cp, pp, ep, etp, sequenceParallel, ...change }, deviceCount(setting.cluster));
     checkModelLayout(setting.model, layout);
+    checkSequence(setting.sequence, layout);
     const changed = { ...setting, layout };
     return wholeBatches(changed) ? changed : undefined;
   } catch (error) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { getModel } from '../model/names.js';
 import { InputError } from '../units/errors.js';
-import { checkModelLayout } from './check.js';
+import { checkModelLayout, checkSequence, unevenSequence } from './check.js';
 import { parseLayout } from './resolve.js';
 
 function message(model: string, layout: string): string {
@@ -43,5 +43,48 @@ describe('checkModelLayout', () => {
       'exceeds the 4 key-value heads',
     );
     checkModelLayout(model, parseLayout('tp=4,dp=2,ep=2'), { replicateKeyValues: false });
+  });
+});
+
+describe('checkSequence', () => {
+  /** Tokens of each rank of a sequence, dealt one by one: two pieces from both ends by cp, each sliced over tp. */
+  function dealt(sequence: number, { tp, cp, sp }: { tp: number; cp: number; sp: boolean }): number[] {
+    const pieces = cp === 1 ? 1 : 2 * cp;
+    const slices = sp ? tp : 1;
+    const held = Array.from({ length: cp * slices }, () => 0);
+    for (let token = 0; token < sequence; token++) {
+      const piece = Math.floor((token * pieces) / sequence);
+      const within = (token * pieces) % sequence;
+      const slice = Math.floor((within * slices) / sequence);
+      const rank = Math.min(piece, pieces - 1 - piece) * slices + slice;
+      held[rank] = (held[rank] ?? 0) + 1;
+    }
+    return held;
+  }
+
+  it.each([
+    { text: 'tp=1', tp: 1, cp: 1, sp: false },
+    { text: 'tp=4', tp: 4, cp: 1, sp: false },
+    { text: 'tp=4,sp', tp: 4, cp: 1, sp: true },
+    { text: 'cp=3', tp: 1, cp: 3, sp: false },
+    { text: 'tp=2,cp=2', tp: 2, cp: 2, sp: false },
+    { text: 'tp=2,cp=2,sp', tp: 2, cp: 2, sp: true },
+  ])('takes with $text what deals every rank as many tokens in whole pieces', ({ text, ...degrees }) => {
+    for (let sequence = 1; sequence <= 48; sequence++) {
+      const pieces = (degrees.cp === 1 ? 1 : 2) * degrees.cp * (degrees.sp ? degrees.tp : 1);
+      const even = new Set(dealt(sequence, degrees)).size === 1 && Number.isInteger(sequence / pieces);
+      expect(unevenSequence(sequence, parseLayout(text)) === undefined, `${text} ${sequence}`).toBe(even);
+    }
+  });
+
+  it('says what can be cut instead', () => {
+    expect(() => checkSequence(4097, parseLayout('tp=2,cp=4,sp'))).toThrow(
+      expect.objectContaining({
+        message: 'tp=2, cp=4 with sp cannot cut 4097 tokens into equal pieces',
+        expected: 'a sequence of a multiple of 16',
+        hint: '4096 or 4112 tokens can be cut so',
+      }),
+    );
+    expect(unevenSequence(3, parseLayout('cp=2'))?.hint).toBe('4 tokens can be cut so');
   });
 });

@@ -44,6 +44,38 @@ export function checkModelLayout(
   });
 }
 
+/** Into how many equal pieces ranks cut a sequence. */
+function piecesOf({ tp, cp, sequenceParallel }: Pick<Layout, 'tp' | 'cp' | 'sequenceParallel'>): number {
+  // A rank holds two pieces of a sequence, from both ends, so that causal attention is even (Megatron-LM).
+  return (cp === 1 ? 1 : 2 * cp) * (sequenceParallel ? tp : 1);
+}
+
+/** Why a sequence of so many tokens is not cut into equal pieces, and what would be, or undefined. */
+export function unevenSequence(
+  sequence: number,
+  layout: Pick<Layout, 'tp' | 'cp' | 'sequenceParallel'>,
+): { readonly message: string; readonly expected: string; readonly hint: string } | undefined {
+  const pieces = piecesOf(layout);
+  if (sequence % pieces === 0) return undefined;
+  const { tp, cp, sequenceParallel } = layout;
+  const cut = [...(sequenceParallel ? [`tp=${tp}`] : []), ...(cp > 1 ? [`cp=${cp}`] : [])].join(', ');
+  const above = Math.ceil(sequence / pieces) * pieces;
+  const near = [above - pieces, above].filter((tokens) => tokens > 0);
+  return {
+    message: `${cut}${sequenceParallel ? ' with sp' : ''} cannot cut ${sequence} tokens into equal pieces`,
+    expected: `a sequence of a multiple of ${pieces}`,
+    hint: `${near.join(' or ')} tokens can be cut so`,
+  };
+}
+
+/** Throws `InputError` where cp, or tp with sequence parallelism, does not cut a sequence into equal pieces. */
+export function checkSequence(sequence: number, layout: Layout): void {
+  const uneven = unevenSequence(sequence, layout);
+  if (uneven === undefined) return;
+  const { message, ...details } = uneven;
+  throw new InputError(message, { path: 'sequence', ...details });
+}
+
 /** Throws `InputError` for pipelines and context parallelism, which are planned and priced, and not run here. */
 export function checkRunLayout({ pp, cp }: Layout): void {
   must({

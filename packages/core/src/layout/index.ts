@@ -14,4 +14,4 @@ export {
   worldSize,
 } from './mesh.js';
 export { formatLayout, occupiedBy, parseLayout, type PartialLayout, resolveLayout } from './resolve.js';
-export { checkModelLayout, checkRunLayout } from './check.js';
+export { checkModelLayout, checkRunLayout, checkSequence, unevenSequence } from './check.js';

@@ -1,7 +1,7 @@
 /** What the functions of the library are asked about: model, cluster, layout and workload, as people name them. */
 import { deviceCount, getCluster, type Cluster } from '../cluster/index.js';
 import { costModel } from '../cost/index.js';
-import { checkModelLayout, occupiedBy, parseLayout, placedOn, type Layout } from '../layout/index.js';
+import { checkModelLayout, checkSequence, occupiedBy, parseLayout, placedOn, type Layout } from '../layout/index.js';
 import { getModel, type MoeModel } from '../model/index.js';
 import { usualSequence, type Workload as LayerWorkload } from '../plan/index.js';
 import type { Routing } from '../routing/index.js';
@@ -96,10 +96,12 @@ export function stepOf(
   checkModelLayout(model, parsed);
   const layout = placedOn(parsed, cluster);
   const workload = checkedWorkload(question.workload);
+  const sequence = workload.sequence ?? usualSequence(model);
+  checkSequence(sequence, layout);
   return {
     model,
     layout,
-    sequence: workload.sequence ?? usualSequence(model),
+    sequence,
     sequences: workload.microBatch ?? 1,
     microBatches: microBatchesOf(layout, workload),
     dtype: question.dtype ?? 'bf16',

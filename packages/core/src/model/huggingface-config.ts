@@ -90,6 +90,21 @@ export class HfConfig {
     return this.find(...names)?.boolean() ?? fallback;
   }
 
+  /**
+   * The map of rotary settings that transformers 5 computes with: `rope_scaling`, unless it is null or empty, in place
+   * of all of `rope_parameters` (`convert_rope_params_to_dict` of its modeling_rope_utils.py). Throws `InputError` for
+   * one map a kind of layers, which no family here has.
+   */
+  rotary(): FieldMap | undefined {
+    const scaling = this.find('rope_scaling')?.map();
+    const map = scaling !== undefined && scaling.keys().length > 0 ? scaling : this.find('rope_parameters')?.map();
+    const nested = map?.keys().find((key) => map.get(key)?.isMap === true);
+    if (map === undefined || nested === undefined) return map;
+    throw map.need(nested).error('gives one kind of layers a rotation of its own', {
+      expected: 'one rotation for all layers: rope_type, rope_theta, … themselves',
+    });
+  }
+
   /** A nested map; an empty stand-in is not made, absence is told. */
   nested(name: string): HfConfig {
     return new HfConfig(this.need(name), this.modelType);
@@ -118,14 +133,29 @@ export const perLayer = (layers: number, moe: (layer: number) => boolean): boole
   Array.from({ length: layers }, (_, i) => moe(i));
 
 /**
- * `partial_rotary_factor` of a head's width. That of `rope_parameters` comes first, as in transformers 5, which also
- * writes the family's default beside it.
+ * The rotated part of a head's width: the share of the map in force, the key beside it where the map has none, `usual`
+ * where neither is there (transformers 5: `setdefault` of both). All of the head is left out.
  */
 export function rotaryDimOf(config: HfConfig, usual: number): Pick<FamilyPart, 'rotaryDim'> {
-  const share =
-    config.find('rope_parameters')?.map().get('partial_rotary_factor') ?? config.find('partial_rotary_factor');
+  const share = shareOf(config);
+  if (share === undefined && usual === 1) return {};
   const heads = config.integer('num_attention_heads');
   const headDim =
     config.find('head_dim')?.integer({ min: 1, max: limits.width }) ?? config.integer('hidden_size') / heads;
   return { rotaryDim: Math.floor(headDim * (share?.number({ above: 0, max: 1 }) ?? usual)) };
+}
+
+const shareOf = (config: HfConfig): Field | undefined =>
+  config.rotary()?.get('partial_rotary_factor') ?? config.find('partial_rotary_factor');
+
+/**
+ * Throws `InputError` for a share of the head where transformers takes it for the angles and rotates the whole head
+ * with them, which fails or mixes them up.
+ */
+export function refuseShare(config: HfConfig): void {
+  const share = shareOf(config);
+  if (share !== undefined && share.value !== 1)
+    throw share.error(`a part of each head is rotated, which transformers does not compute for ${config.modelType}`, {
+      expected: '1, or no "partial_rotary_factor"',
+    });
 }

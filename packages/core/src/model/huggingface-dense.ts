@@ -24,10 +24,6 @@ const changed =
   (change: Change) =>
   (config: HfConfig, layers: number): FamilyPart => ({ ...dense(config, layers), ...change(config, layers) });
 
-/** `partial_rotary_factor`, where the file or the family has one. */
-const partlyRotated = (config: HfConfig, usual: number): Partial<FamilyPart> =>
-  config.find('partial_rotary_factor') === undefined && usual === 1 ? {} : rotaryDimOf(config, usual);
-
 /** GPT-2's decoder by the names that a family has for its sizes. */
 function gpt(config: HfConfig, layers: number, ffn: number, positions: number): FamilyPart {
   return {
@@ -103,7 +99,7 @@ const biases = (config: HfConfig, key: string, all: string): Partial<FamilyPart>
 const glm = (config: HfConfig): Partial<FamilyPart> => ({
   attentionBias: config.booleanOr(false, 'attention_bias') ? 'queryKeyValue' : 'none',
   ropeInterleaved: true,
-  ...partlyRotated(config, 0.5),
+  ...rotaryDimOf(config, 0.5),
 });
 
 const stableLm: Change = (config) => {
@@ -115,7 +111,7 @@ const stableLm: Change = (config) => {
     ...biases(config, 'use_qkv_bias', 'use_bias'),
     normBias: true,
     qkNorm: config.booleanOr(false, 'qk_layernorm') ? 'allHeads' : 'none',
-    ...partlyRotated(config, 0.25),
+    ...rotaryDimOf(config, 0.25),
   };
 };
 
@@ -143,7 +139,7 @@ export const denseFamilies = {
   mistral: {
     family: 'mistral',
     ropeTheta: 10_000,
-    read: changed((c) => ({ ...partlyRotated(c, 1), attentionBias: 'none' })),
+    read: changed(() => ({ attentionBias: 'none' })),
   },
   qwen: { family: 'dense', ropeTheta: 10_000, read: firstQwen },
   qwen2: { family: 'qwen2', ropeTheta: 10_000, read: changed(() => ({ attentionBias: 'queryKeyValue' })) },
@@ -194,7 +190,7 @@ export const denseFamilies = {
   nemotron: {
     family: 'nemotron',
     ropeTheta: 10_000,
-    read: changed((c) => ({ ...withoutGate(c, 0), normBias: true, ...partlyRotated(c, 0.5) })),
+    read: changed((c) => ({ ...withoutGate(c, 0), normBias: true, ...rotaryDimOf(c, 0.5) })),
   },
   starcoder2: { family: 'dense', ropeTheta: 10_000, tied: true, read: changed(starCoder) },
   gpt2: { family: 'gpt', ropeTheta: 10_000, tied: true, read: secondGpt },

@@ -200,7 +200,7 @@ function gptOss(config: HfConfig): FamilyPart {
   const versions = 'its versions differ, and those up to 5.17 do not read it';
   config.refuseOther('swiglu_alpha', alpha, versions);
   config.refuseOther('swiglu_limit', limit, versions);
-  const rotates = config.find('rope_parameters', 'rope_scaling') !== undefined;
+  const rotates = config.rotary() !== undefined;
   return {
     ...plain(config),
     headDim: config.countOr(64, 'head_dim'),
@@ -267,7 +267,7 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
       ...rotaryDimOf(c, 0.5),
     }),
   },
-  glm4_moe_lite: { family: 'glm4_moe_lite', ropeTheta: 1e6, read: latent },
+  glm4_moe_lite: { family: 'glm4_moe_lite', ropeTheta: 10_000, read: latent },
   ...moreFamilies,
   ...denseFamilies,
   dbrx: { family: 'dbrx', ropeTheta: 10_000, read: dbrx },
@@ -283,6 +283,7 @@ export const familyReaders: Readonly<Record<string, FamilyReader>> = {
     ropeTheta: 5_000_000,
     read: (c) => ({
       ...plain(c),
+      ...rotaryDimOf(c, 1),
       sharedExpertFfn: c.countOr(0, 'shared_intermediate_size'),
       scoring: 'sigmoid',
       qkNorm: c.booleanOr(false, 'use_qk_norm') ? 'allHeads' : 'none',

@@ -106,7 +106,7 @@ function bailing(config: HfConfig, layers: number): FamilyPart {
     attentionBias: biased ? 'all' : config.booleanOr(false, 'use_qkv_bias') ? 'queryKeyValue' : 'none',
     multiTokenLayers: config.countOr(0, 'num_nextn_predict_layers'),
     rmsNormEps: config.positiveOr(1e-6, 'rms_norm_eps'),
-    ...(config.find('partial_rotary_factor') === undefined ? {} : rotaryDimOf(config, 1)),
+    ...rotaryDimOf(config, 1),
   };
 }
 
@@ -129,7 +129,7 @@ function grok(config: HfConfig): FamilyPart {
 
 export const moreFamilies = {
   ernie4_5_moe: { family: 'ernie4_5_moe', ropeTheta: 500_000, tied: true, read: ernie },
-  phimoe: { family: 'phimoe', ropeTheta: 10_000, read: phi },
+  phimoe: { family: 'phimoe', ropeTheta: 1e6, read: phi },
   granitemoe: { family: 'granitemoe', ropeTheta: 10_000, read: granite },
   granitemoeshared: { family: 'granitemoe', ropeTheta: 10_000, read: granite },
   hunyuan_v1_moe: { family: 'hunyuan_v1_moe', ropeTheta: 10_000, read: hunyuan },

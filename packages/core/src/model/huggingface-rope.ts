@@ -9,10 +9,18 @@ import { yarnScaling, yarnScoreScaling, type YarnSettings } from './rope-scaling
 
 const count = { min: 1, max: limits.sequence } as const;
 
+/** Positions before they were stretched: the key beside the map comes first, as in transformers 5. */
+const originalPositionsOf = (config: HfConfig, map: FieldMap): number | undefined =>
+  (
+    config.find('original_max_position_embeddings') ??
+    map.get('original_max_position_embeddings') ??
+    config.find('max_position_embeddings')
+  )?.integer(count);
+
 /** What a configuration says of yarn: the factor may be the ratio of its positions to the original ones. */
 function yarnSettings(config: HfConfig, map: FieldMap): YarnSettings {
   const positions = config.find('max_position_embeddings')?.integer(count);
-  const originalPositions = map.get('original_max_position_embeddings')?.integer(count) ?? positions ?? 1;
+  const originalPositions = originalPositionsOf(config, map) ?? 1;
   const number = (key: string): number | undefined => {
     const field = map.get(key);
     return field === undefined || field.isNothing ? undefined : field.number({ min: 0 });
@@ -50,7 +58,8 @@ function scalingOf(config: HfConfig, type: string, map: FieldMap): RopeScaling |
       return {
         kind: 'llama3',
         factor: map.need('factor').number(above),
-        originalPositions: map.need('original_max_position_embeddings').integer(count),
+        originalPositions:
+          originalPositionsOf(config, map) ?? map.need('original_max_position_embeddings').integer(count),
         lowFactor: map.need('low_freq_factor').number(above),
         highFactor: map.need('high_freq_factor').number(above),
       };
@@ -62,18 +71,17 @@ function scalingOf(config: HfConfig, type: string, map: FieldMap): RopeScaling |
   }
 }
 
-/** The map of either spelling, and the kind of rotation that it names. */
+/** The map in force, and the kind of rotation that it names. */
 function parametersOf(config: HfConfig): { readonly map?: FieldMap; readonly type: string } {
-  const parameters = config.find('rope_parameters', 'rope_scaling');
-  if (parameters === undefined) return { type: 'default' };
-  const map = parameters.map();
+  const map = config.rotary();
+  if (map === undefined) return { type: 'default' };
   return { map, type: (map.get('rope_type') ?? map.get('type'))?.string() ?? 'default' };
 }
 
-/** Factor on DeepSeek's attention scores: only yarn's configurations name the scale that it comes from. */
+/** Factor on DeepSeek's attention scores, of any rescaled rotation that names the scale of all dimensions. */
 export function scoreScalingOf(config: HfConfig): number {
   const { map, type } = parametersOf(config);
-  return map === undefined || type !== 'yarn' ? 1 : yarnScoreScaling(yarnSettings(config, map));
+  return map === undefined || type === 'default' ? 1 : yarnScoreScaling(yarnSettings(config, map));
 }
 
 type RopePart = Pick<ModelShape, 'ropeTheta' | 'ropeType' | 'ropeScaling'>;

@@ -9,7 +9,7 @@ import { limits } from '../units/limits.js';
 import { didYouMeanAlike } from '../units/nearest.js';
 import { completeModel } from './model.js';
 import type { AttentionWindow, ModelFamily, ModelShape, MoeModel } from './model.js';
-import { HfConfig, perLayer } from './huggingface-config.js';
+import { HfConfig, perLayer, refuseShare } from './huggingface-config.js';
 import type { FamilyReader } from './huggingface-config.js';
 import { ropeOf } from './huggingface-rope.js';
 import { familyReaders } from './huggingface-families.js';
@@ -295,6 +295,9 @@ export function readHfConfig(json: string, fileName: string): MoeModel {
       ? {}
       : { moeLayers: mlpTypes.map((type) => type.oneOf(['dense', 'sparse']) === 'sparse') }),
   };
+  // Other families take the whole head, whatever a share says; where angles are rescaled, they are as few as it says.
+  if (shape.rotaryDim === undefined && (shape.ropeType !== 'default' || config.modelType === 'glm4_moe_lite'))
+    refuseShare(config);
   const { keyValueHeads = shape.attentionHeads } = shape;
   return document.parsed(() => completeModel({ ...shape, keyValueHeads }));
 }

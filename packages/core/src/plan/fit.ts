@@ -1,7 +1,7 @@
 /** Whether a step fits into a cluster's devices, and what near it does. */
 import type { Cluster } from '../cluster/cluster.js';
 import { deviceCount } from '../cluster/ports.js';
-import { checkModelLayout } from '../layout/check.js';
+import { checkModelLayout, checkSequence } from '../layout/check.js';
 import { resolveLayout } from '../layout/resolve.js';
 import { checkWeightShards, closedTotal, leastStates, overheadsOf, type MemorySetting } from '../memory/index.js';
 import type { Recompute } from '../schedule/recompute.js';
@@ -36,6 +36,21 @@ export function fitsClosed(setting: MemorySetting, { device }: Cluster): boolean
   return [...stages].every((stage) => closedTotal(setting, stage, overheads) <= device.memoryBytes);
 }
 
+/** The setting with a forward beside another micro-batch's backward. */
+export const withPassesInPairs = (setting: MemorySetting): MemorySetting => ({
+  ...setting,
+  step: { ...setting.step, passes: 'beside' },
+});
+
+/**
+ * Whether a step has passes to run in pairs, and fits so: pairs hold what both layers at work need, and a pipeline
+ * orders its passes itself.
+ */
+export function roomForPairs(setting: MemorySetting, cluster: Cluster): boolean {
+  const { layout, microBatches } = setting.step;
+  return layout.pp === 1 && microBatches > 1 && fitsClosed(withPassesInPairs(setting), cluster);
+}
+
 /** A setting and how far it is from the one that was asked for. */
 interface Variant {
   readonly setting: MemorySetting;
@@ -63,7 +78,7 @@ export const oneBehindAnother = (step: StepShape): StepShape =>
 
 /** Layouts of the same devices, attention and experts mapped apart. */
 function layoutVariants(setting: MemorySetting, cluster: Cluster): Variant[] {
-  const { layout, model, microBatches } = setting.step;
+  const { layout, model, sequence, microBatches } = setting.step;
   const world = deviceCount(cluster);
   const node = cluster.tiers[0]?.size ?? world;
   const found: Variant[] = [];
@@ -75,6 +90,7 @@ function layoutVariants(setting: MemorySetting, cluster: Cluster): Variant[] {
           try {
             const other = resolveLayout({ tp, cp: layout.cp, pp, ep, etp, sequenceParallel }, world);
             checkModelLayout(model, other);
+            checkSequence(sequence, other);
             if (setting.weightShards !== undefined) checkWeightShards(setting.weightShards, other, setting.sharing);
             const step = {
               ...(pp > 1 ? oneBehindAnother(setting.step) : setting.step),

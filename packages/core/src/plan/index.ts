@@ -19,7 +19,15 @@ export {
   withEtp,
 } from './choose.js';
 export { expectedErrorOf, marginOver, reasons, rivals } from './explain.js';
-export { fitOf, fitsClosed, nearestFit, oneBehindAnother, type MemoryFit } from './fit.js';
+export {
+  fitOf,
+  fitsClosed,
+  nearestFit,
+  oneBehindAnother,
+  roomForPairs,
+  withPassesInPairs,
+  type MemoryFit,
+} from './fit.js';
 export { choiceName, findFlips, type FlipSearch } from './flips.js';
 export { closeShare, likelySeconds } from './judge.js';
 export { chooseStepOverlap } from './choose-step-overlap.js';

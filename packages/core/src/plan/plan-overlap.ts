@@ -8,7 +8,7 @@ import type { MemorySetting } from '../memory/index.js';
 import { moeShape, type StepOverlap, type StepShape } from '../schedule/step-shape.js';
 import { chooseDispatch } from './choose.js';
 import { withOverlap } from './choose-overlap.js';
-import { fitsClosed } from './fit.js';
+import { roomForPairs } from './fit.js';
 import { simulateRun, type RunSimulation } from './simulate-run.js';
 
 /** A step with the dispatcher of its plan, in chunks and with kinds of overlap of its own. */
@@ -37,7 +37,7 @@ export class PlanOverlaps {
     if (!plain.known) return plain;
     let best: PlanOverlap = { step, simulated: plain };
     // a pass by itself has none beside it: only a step in one knows what pairs of them take
-    const pairs = plain.depth === 'whole' && this.#roomForPairs(step, memory);
+    const pairs = plain.depth === 'whole' && roomForPairs(memory, this.cluster);
     for (const kinds of [this.#layerOf(step, model), ...reductionsOf(step), ...(pairs ? [pairsOfPasses] : [])]) {
       const other = { ...best.step, ...kinds };
       const simulated = this.#simulate(other, model);
@@ -92,12 +92,6 @@ export class PlanOverlaps {
       : { strategy };
     this.#layers.set(key, ways);
     return ways;
-  }
-
-  /** Whether the step fits with passes in pairs, which hold what both layers at work need. */
-  #roomForPairs({ layout, microBatches }: StepShape, memory: MemorySetting): boolean {
-    const paired = { ...memory, step: { ...memory.step, ...pairsOfPasses } };
-    return layout.pp === 1 && microBatches > 1 && fitsClosed(paired, this.cluster);
   }
 }
 

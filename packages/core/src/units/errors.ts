@@ -48,6 +48,11 @@ export class InputError extends Error {
     });
   }
 
+  /** The same complaint about a flag, which is all of its place: a name within is the flag's own, spelled otherwise. */
+  about(flag: string): InputError {
+    return new InputError(this.message, { file: flag, expected: this.expected, hint: this.hint });
+  }
+
   /**
    * The text for people: `file:line:column path: message`, then what was expected and what to do, each indented on a
    * line of its own. Parts that are not known are left out; long values are shortened and control characters escaped.

@@ -11,7 +11,14 @@ import {
   type PipelineSchedule,
   type RunSetting,
 } from '../../estimate/index.js';
-import { checkModelLayout, formatLayout, occupiedBy, parseLayout, type Layout } from '../../layout/index.js';
+import {
+  checkModelLayout,
+  checkSequence,
+  formatLayout,
+  occupiedBy,
+  parseLayout,
+  type Layout,
+} from '../../layout/index.js';
 import { checkImbalance, checkWeightShards } from '../../memory/index.js';
 import type { MoeModel } from '../../model/model.js';
 import type { Candidate, SearchResult } from '../search/search.js';
@@ -108,13 +115,14 @@ const scheduleNeeds: Readonly<Record<PipelineSchedule, string>> = {
 
 /** Throws `InputError` where the numbers of a plan, each by itself a count, do not go together. */
 function checkChosen(
-  { globalBatch }: PlanDocument,
+  { globalBatch, sequence }: PlanDocument,
   chosen: Chosen,
   { model, layout, device }: { readonly model: MoeModel; readonly layout: Layout; readonly device: Device },
 ): void {
   const { virtualStages, layersOfStages, sequences, microBatches, schedule, sharing } = chosen;
   const { rankOrder = 'dp-pp', hostStates, weightShards } = chosen;
   checkModelLayout(model, layout);
+  checkSequence(sequence, layout);
   const stages = layout.pp * virtualStages;
   if (stages > model.layers + model.multiTokenLayers)
     throw new InputError(`${stages} virtual stages are more than the ${model.layers} layers of ${model.name}`, {

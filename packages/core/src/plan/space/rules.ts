@@ -3,7 +3,7 @@
  * the search climbs the axes in this order, and the words of a refusal come from the rule that was broken.
  */
 import { deviceCount } from '../../cluster/ports.js';
-import { checkModelLayout } from '../../layout/check.js';
+import { checkModelLayout, unevenSequence } from '../../layout/check.js';
 import type { MoeModel } from '../../model/model.js';
 import { InputError } from '../../units/errors.js';
 import { axisNames, isAllowed, allowedText, type AxisName, type Degrees } from './bounds.js';
@@ -107,14 +107,9 @@ function brokenRule(axis: AxisName, at: Degrees, problem: PlanProblem): Words | 
     case 'ep':
       return modelRule(axis, at, problem) ?? expertRule(axis, at);
     case 'cp': {
-      // A rank holds two pieces of a sequence, from both ends, so that causal attention is even (Megatron-LM).
-      const pieces = at.cp === 1 ? at.tp : 2 * at.cp * at.tp;
-      return sequence % pieces === 0
-        ? undefined
-        : [
-            `tp=${at.tp}, cp=${at.cp} do not cut ${sequence} tokens into equal pieces`,
-            `a sequence of a multiple of ${pieces}`,
-          ];
+      const sequenceParallel = at.tp > 1 && limitsOf(problem).sequenceParallel;
+      const uneven = unevenSequence(sequence, { tp: at.tp, cp: at.cp, sequenceParallel });
+      return uneven && [uneven.message, uneven.expected];
     }
     case 'dp':
       return globalBatch % at.dp === 0
