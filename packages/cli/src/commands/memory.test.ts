@@ -140,7 +140,7 @@ describe('monta memory', () => {
     expect(readFileSync(svg, 'utf8')).toContain('<svg');
   });
 
-  it('has in JSON the nearest that the text prints, of memory and of a planned layout; null where it fits', async () => {
+  it('has in JSON the nearest that the text prints, of a planned layout too; null where it fits', async () => {
     interface Near {
       readonly flags: Readonly<Record<string, unknown>>;
       readonly command: string | null;
