@@ -28,17 +28,21 @@ const workspaceBytes = 32 * 2 ** 20;
 const one = Float32Array.of(1);
 const zero = Float32Array.of(0);
 
-/** Row-major D = op(A) * op(B), or D + op(A) * op(B), for a batch, fp32 accumulation. */
+/**
+ * Row-major D = op(A) * op(B), or D + op(A) * op(B), for a batch, fp32 accumulation. Products on one stream after
+ * another; the workspace is shared, so one stream at a time.
+ */
 export class BatchedGemm {
   readonly #context: CudaContext;
   readonly #handle: Address;
   readonly #workspace: Address;
+  #stream: Address | undefined;
 
   constructor(context: CudaContext) {
     this.#context = context;
     const { cublas: library } = context.libraries;
-    this.#handle = written((cell) => library.cublasCreate_v2(cell));
     this.#workspace = context.memory.allocate(workspaceBytes);
+    this.#handle = written((cell) => library.cublasCreate_v2(cell));
     context.onClose(() => {
       library.cublasDestroy_v2(this.#handle);
       context.memory.free(this.#workspace);
@@ -50,9 +54,12 @@ export class BatchedGemm {
     if (m === 0 || n === 0 || batch === 0) return;
     const { cublas: library } = this.#context.libraries;
     const type = cublas.types[storage];
-    library.cublasSetStream_v2(this.#handle, stream);
-    // Setting a stream takes the workspace away.
-    library.cublasSetWorkspace_v2(this.#handle, this.#workspace, workspaceBytes);
+    if (stream !== this.#stream) {
+      library.cublasSetStream_v2(this.#handle, stream);
+      // Setting a stream takes the workspace away.
+      library.cublasSetWorkspace_v2(this.#handle, this.#workspace, workspaceBytes);
+      this.#stream = stream;
+    }
     // In columns, so B first: see gemm.ts.
     library.cublasGemmBatchedEx(
       this.#handle,

@@ -36,6 +36,9 @@ export class CudaContext {
   readonly #events: Address[] = [];
   /** Run before the context's own things are given back, last first. */
   readonly #closers: (() => void)[] = [];
+  readonly #pools: DeviceMemory[] = [];
+  #makingRoom = false;
+  #wait: ((over: () => boolean) => void) | undefined;
 
   constructor({ device = 0, rank, libraries = new CudaLibraries(rank) }: CudaContextOptions = {}) {
     this.libraries = libraries;
@@ -44,7 +47,7 @@ export class CudaContext {
     // Makes the card's primary context, which the driver's calls use too.
     runtime.cudaFree(0);
     this.facts = readFacts(this.libraries, device);
-    this.memory = new DeviceMemory(runtime);
+    this.memory = this.createMemory();
     this.kernels = new KernelLibrary(this.libraries, this.facts.architecture);
   }
 
@@ -79,6 +82,44 @@ export class CudaContext {
     return cell[0];
   }
 
+  /** A pool of the card's memory. Where one finds no room, all give back what they keep. */
+  createMemory(): DeviceMemory {
+    const pool = new DeviceMemory(this.libraries.runtime, () => this.#makeRoom());
+    this.#pools.push(pool);
+    return pool;
+  }
+
+  /**
+   * How the host waits for the card from now on. Ranks that wait for each other need it: one that sleeps in CUDA tells
+   * the others nothing, and what it waits for may be theirs.
+   */
+  waitBy(wait: (over: () => boolean) => void): void {
+    this.#wait = wait;
+  }
+
+  /** Waits until an event, recorded before, has happened. */
+  waitFor(event: Address): void {
+    const { runtime } = this.libraries;
+    if (this.#wait === undefined) runtime.cudaEventSynchronize(event);
+    else this.#wait(() => runtime.eventDone(event));
+  }
+
+  /** Waits until a stream has done what is on it now. */
+  waitForStream(stream: Address): void {
+    const { runtime } = this.libraries;
+    if (this.#wait === undefined) {
+      runtime.cudaStreamSynchronize(stream);
+      return;
+    }
+    const event = written((cell) => runtime.cudaEventCreateWithFlags(cell, cuda.eventDisableTiming));
+    try {
+      runtime.cudaEventRecord(event, stream);
+      this.waitFor(event);
+    } finally {
+      runtime.cudaEventDestroy(event);
+    }
+  }
+
   /** Waits until the card has done everything. */
   synchronize(): void {
     this.libraries.runtime.cudaDeviceSynchronize();
@@ -96,7 +137,20 @@ export class CudaContext {
     for (const event of this.#events.splice(0)) runtime.cudaEventDestroy(event);
     for (const stream of this.#streams.splice(0)) runtime.cudaStreamDestroy(stream);
     this.kernels.close();
-    this.memory.close();
+    for (const pool of this.#pools) pool.close();
+  }
+
+  /** cudaFree sleeps until the card is idle: the host waits for that in its own way before. */
+  #makeRoom(): void {
+    if (!this.#makingRoom) {
+      this.#makingRoom = true;
+      try {
+        for (const stream of this.#streams) this.waitForStream(stream);
+      } finally {
+        this.#makingRoom = false;
+      }
+    }
+    for (const pool of this.#pools) pool.trim();
   }
 }
 

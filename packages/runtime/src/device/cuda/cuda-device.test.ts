@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { copyOf, describeDevice, fillOf } from '../../../testing/device/conformance.js';
 import { FakeCuda } from '../../../testing/device/fake-cuda.js';
 import { cudaAvailable } from './bindings/index.js';
+import type { CudaKernels } from './catalogue/call.js';
 import { CudaContext } from './context.js';
 import { CudaDevice, type CudaDeviceOptions } from './cuda-device.js';
 
@@ -75,6 +76,63 @@ describe('cuda device', () => {
     expect(prioritiesOf({ priorities: { intra: 4, 'inter dp': 2 } })).toEqual([compute, copy, 4, inter, 2, exchanges]);
     // A card has six levels. What is given for a lane is of all its queues.
     expect(prioritiesOf({ priorities: { inter: 100 } })).toEqual([compute, copy, intra, 5, 5, 5]);
+  });
+
+  it('lets the rank’s communication go on while the host waits for the card in the middle of a launch', () => {
+    const order: string[] = [];
+    const append = (stream: number, name: string): void =>
+      void fake.streams.get(stream)?.push({ run: () => order.push(name) > 0 });
+    const fake = new FakeCuda(4, capacity);
+    const context = new CudaContext({ libraries: fake.libraries(0) });
+    const kernels: CudaKernels = {
+      // More than may be under way from pinned memory: the host waits for copies behind the transfer.
+      uploading: (call) => {
+        for (let time = 0; time < 5; time++) call.upload(new Int32Array(1e6));
+        append(call.stream, 'uploading');
+      },
+      following: (call) => append(call.stream, 'following'),
+    };
+    const device = new CudaDevice(context, { kernels });
+    const gate = device.createEvent();
+    let looked = 0;
+    // The other rank's part of the transfer comes while this one looks; so does what `following` waits for.
+    const progress = (): void => {
+      looked += 1;
+      if (looked === 20) device.complete(gate);
+    };
+    device.accompany({
+      now: () => 0,
+      check: () => undefined,
+      progress,
+      waitUntil: (over) => {
+        while (!over()) progress();
+      },
+      completed: () => undefined,
+    });
+    const transfer = device.transferStream('exchange', 'inter ep');
+    const exchanged = transfer.announce();
+    transfer.begin([]);
+    fake.streams.get(transfer.stream)?.push({ run: () => looked >= 20 });
+    transfer.end(exchanged);
+    const launch = (kernel: string) => ({ kernel, operands: {}, arguments: {} });
+    const following = device.queue('compute').launch(launch('following'), [gate]);
+    const uploading = device.queue('copy').launch(launch('uploading'), [exchanged]);
+    device.wait(uploading);
+    device.wait(following);
+    expect(order.toSorted()).toEqual(['following', 'uploading']);
+    device.close();
+  });
+
+  it('finds room for one pool in what the other keeps', () => {
+    const context = new CudaContext({ libraries: new FakeCuda(5, capacity).libraries(0) });
+    const device = new CudaDevice(context);
+    const most = capacity - 2 ** 22;
+    device.free(device.allocate('u8', most));
+    const block = context.memory.allocate(most);
+    expect(() => device.allocate('u8', most)).toThrow('no room');
+    context.memory.free(block);
+    device.free(device.allocate('u8', most));
+    device.close();
   });
 
   it('names the rank in the errors of CUDA', () => {

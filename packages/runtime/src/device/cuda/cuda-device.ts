@@ -17,7 +17,7 @@ import { CudaEventPool } from './cuda-event-pool.js';
 import { streamTools, type Issued, type Lane } from './cuda-lane.js';
 import { lanePriority, type LanePriorities } from './lane-priorities.js';
 import { LaunchClock } from './launch-clock.js';
-import { DeviceMemory } from './memory.js';
+import type { DeviceMemory } from './memory.js';
 
 export interface CudaDeviceOptions {
   /** Record when launches run. */
@@ -69,6 +69,9 @@ export class CudaDevice implements Device {
    */
   readonly #open = new Map<number, 'host' | 'waiting' | Issued>();
   #next = 0;
+  /** Launches go to streams; and whether some may have become ready meanwhile. */
+  #issuing = false;
+  #again = false;
   #companion: Companion = nobody;
   #bytes = new Map<Address, number>();
   #allocatedBytes = 0;
@@ -77,7 +80,7 @@ export class CudaDevice implements Device {
   /** The context belongs to the device, which closes it. */
   constructor(context: CudaContext, { trace = false, kernels = cudaKernels, priorities }: CudaDeviceOptions = {}) {
     this.#context = context;
-    this.#memory = new DeviceMemory(context.libraries.runtime);
+    this.#memory = context.createMemory();
     this.#kernels = kernels;
     this.#events = new CudaEventPool(context, trace);
     this.#trace = trace;
@@ -88,6 +91,7 @@ export class CudaDevice implements Device {
   /** Tells the device of the rank's communication, whose clock it takes over. Call it before anything is launched. */
   accompany(companion: Companion): void {
     this.#companion = companion;
+    this.#context.waitBy((over) => companion.waitUntil(over));
     this.#clock = this.#newClock();
   }
 
@@ -243,7 +247,6 @@ export class CudaDevice implements Device {
   close(): void {
     this.finish();
     this.#quiet();
-    this.#memory.close();
     this.#context.close();
   }
 
@@ -313,11 +316,21 @@ export class CudaDevice implements Device {
     return { id };
   }
 
-  /** Moves launches to their streams until none can move. */
+  /**
+   * Moves launches to their streams until none can move. A kernel that waits for the card lets the rank's communication
+   * go on, which may complete events: what follows them comes behind that kernel, not in the middle of it.
+   */
   #issueAll(): void {
-    for (let moved = true; moved;) {
-      moved = false;
-      for (const lane of this.#lanes.values()) while (this.#issueHead(lane)) moved = true;
+    this.#again = true;
+    if (this.#issuing) return;
+    this.#issuing = true;
+    try {
+      while (this.#again) {
+        this.#again = false;
+        for (const lane of this.#lanes.values()) while (this.#issueHead(lane)) this.#again = true;
+      }
+    } finally {
+      this.#issuing = false;
     }
   }
 

@@ -77,13 +77,19 @@ export class LtGemm {
     this.#context = context;
     this.#candidates = candidates;
     const { cublasLt: library } = context.libraries;
-    this.#handle = written((cell) => library.cublasLtCreate(cell));
     this.#workspace = context.memory.allocate(workspaceBytes);
+    this.#handle = written((cell) => library.cublasLtCreate(cell));
     context.onClose(() => this.#close());
   }
 
+  /** Sums of no terms are zeros: with k = 0, which cuBLASLt refuses, D is cleared or, with beta 1, left alone. */
   multiply(stream: Address, call: CudaGemmCall): void {
-    if (call.m === 0 || call.n === 0) return;
+    const { m, n, k, d, output = call.storage, beta = 0 } = call;
+    if (m === 0 || n === 0 || (k === 0 && beta === 1)) return;
+    if (k === 0 && beta === 0) {
+      this.#context.libraries.runtime.cudaMemsetAsync(d, 0, m * n * elementSize(output), stream);
+      return;
+    }
     try {
       this.#run(stream, call, this.#plan(stream, call, sizeUnit));
     } catch (error) {
@@ -201,6 +207,8 @@ export class LtGemm {
       );
     } finally {
       library.cublasLtMatmulPreferenceDestroy(preference);
+      // What no plan will hold.
+      if (found[0] === 0) library.cublasLtMatmulDescDestroy(product);
     }
     // Copies of their own, larger than what the garbage collector may move.
     return Array.from({ length: found[0] }, (_, i) => ({

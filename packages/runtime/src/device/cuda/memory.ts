@@ -24,6 +24,7 @@ function isOutOfMemory(error: unknown): error is CudaError {
 
 export class DeviceMemory {
   readonly #runtime: RuntimeLibrary;
+  readonly #makeRoom: () => void;
   /** Free blocks by size. */
   readonly #free = new Map<number, Address[]>();
   /** Sizes of blocks in use. */
@@ -32,8 +33,10 @@ export class DeviceMemory {
   #usedBytes = 0;
   #peakBytes = 0;
 
-  constructor(runtime: RuntimeLibrary) {
+  /** makeRoom: called where the card has none; by default this pool alone gives back what it keeps. */
+  constructor(runtime: RuntimeLibrary, makeRoom: () => void = () => this.trim()) {
     this.#runtime = runtime;
+    this.#makeRoom = makeRoom;
   }
 
   /** Bytes given out now, and the most at any time; rounded sizes. */
@@ -128,7 +131,7 @@ export class DeviceMemory {
     } catch (error) {
       if (!isOutOfMemory(error)) throw error;
     }
-    this.trim();
+    this.#makeRoom();
     try {
       return take();
     } catch (error) {

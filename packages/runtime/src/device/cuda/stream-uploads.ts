@@ -52,7 +52,7 @@ export class StreamUploads {
     this.#current = this.#current === 0 ? 1 : 0;
     this.#used = 0;
     const half = this.#halves[this.#current];
-    runtime.cudaEventSynchronize(half.copied);
+    this.#context.waitFor(half.copied);
     return half;
   }
 

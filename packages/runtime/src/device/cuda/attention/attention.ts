@@ -4,6 +4,7 @@
  */
 import { written, type Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
+import { GrowingRoom } from '../growing-room.js';
 import { Graph, type GraphPlan } from './graph.js';
 import {
   backwardGraph,
@@ -40,7 +41,7 @@ export class CudaAttention {
   readonly #handle: Address;
   readonly #forward = new Map<string, Planned<ForwardTensors>>();
   readonly #backward = new Map<string, Planned<BackwardTensors>>();
-  #scratch: { readonly address: Address; readonly bytes: number } | undefined;
+  readonly #scratch: GrowingRoom;
 
   constructor(context: CudaContext) {
     this.#context = context;
@@ -49,8 +50,8 @@ export class CudaAttention {
     context.onClose(() => {
       for (const { plan } of [...this.#forward.values(), ...this.#backward.values()]) plan.close();
       cudnn.cudnnDestroy(this.#handle);
-      if (this.#scratch !== undefined) context.memory.free(this.#scratch.address);
     });
+    this.#scratch = new GrowingRoom(context);
   }
 
   forward(stream: Address, shape: CudaAttentionShape, buffers: AttentionBuffers): void {
@@ -65,7 +66,7 @@ export class CudaAttention {
         [o, buffers.o],
         [statistics, buffers.statistics],
       ],
-      this.#scratchOf(plan.workspaceBytes),
+      this.#scratch.of(stream, plan.workspaceBytes),
     );
   }
 
@@ -78,7 +79,7 @@ export class CudaAttention {
     const { plan, tensors } = this.#planned(this.#backward, shape, backwardGraph);
     const sumBytes = aligned(4 * shape.batch * shape.heads * shape.sequence);
     const accumulatorBytes = aligned(sumBytes * shape.headDim);
-    const scratch = this.#scratchOf(sumBytes + accumulatorBytes + plan.workspaceBytes);
+    const scratch = this.#scratch.of(stream, sumBytes + accumulatorBytes + plan.workspaceBytes);
     plan.run(
       stream,
       [
@@ -113,18 +114,6 @@ export class CudaAttention {
       plans.set(key, planned);
     }
     return planned;
-  }
-
-  #scratchOf(bytes: number): Address {
-    if (this.#scratch === undefined || this.#scratch.bytes < bytes) {
-      const { memory } = this.#context;
-      if (this.#scratch !== undefined) {
-        this.#context.synchronize();
-        memory.free(this.#scratch.address);
-      }
-      this.#scratch = { address: memory.allocate(bytes), bytes };
-    }
-    return this.#scratch.address;
   }
 }
 

@@ -18,6 +18,8 @@ const layouts = {
   'rows of all experts, one of them idle': [0, 0, 70, 1, 70, 3, 3, 73, 64, 4, 137, 130],
   'a chunk, two runs an expert': [0, 5, 20, 0, 60, 31, 1, 91, 9, 2, 120, 80, 2, 230, 40],
   'few rows of one expert': [2, 0, 5],
+  'an expert without rows among others': [0, 0, 70, 1, 70, 0, 2, 70, 80],
+  'no rows at all': [],
 };
 
 /** How the time between two events goes on, and which way that makes the faster one: the first or the last measured. */
@@ -38,11 +40,13 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-function cardOf(clock: (now: number) => number): CudaDevice {
+function cardOf(clock: (now: number) => number): { readonly fake: FakeCuda; readonly card: CudaDevice } {
   const fake = new FakeCuda(1, 2 ** 28, 0xff, computing);
   let now = 0;
   fake.clock = () => clock(++now);
-  return new CudaDevice(new CudaContext({ libraries: fake.libraries(0) }));
+  const context = new CudaContext({ libraries: fake.libraries(0) });
+  fake.watch(context.memory);
+  return { fake, card: new CudaDevice(context) };
 }
 
 type Operands = Readonly<Record<string, readonly [rows: number, columns: number]>>;
@@ -108,7 +112,7 @@ describe("experts' kernels on a card of the test's making give what a CPU gives"
   for (const [way, clock] of Object.entries(clocks))
     for (const [layout, list] of Object.entries(layouts))
       it(`${layout}, ${way}`, () => {
-        const card = cardOf(clock);
+        const { fake, card } = cardOf(clock);
         const args = { segments: Int32Array.from(list), etp: { index: 0, size: 1 } };
         // Twice: measured, and as was measured. In between other rows, of which the card has to think again.
         for (let time = 0; time < 2; time++) {
@@ -120,6 +124,7 @@ describe("experts' kernels on a card of the test's making give what a CPU gives"
           compare(card, 'moe.experts', forward, { ...args, segments: Int32Array.of(1, 0, 64, 3, 64, 1) });
         }
         card.close();
+        expect([fake.memory.size, fake.handles.size]).toEqual([0, 0]);
         const chosen = readdirSync(folder)
           .filter((file) => file.startsWith('experts-'))
           .map((file) => readFileSync(join(folder, file), 'utf8').split('\n', 1)[0]);

@@ -2,10 +2,12 @@
  * Products over all experts of a card, in the two ways that are fastest on an H200, and the faster of both as measured:
  * see `ExpertProducts`.
  */
+import { DeviceMemoryError } from '../../device.js';
 import type { Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
 import { BatchedGemm } from '../batched-gemm.js';
 import type { LtGemm } from '../gemm.js';
+import { GrowingRoom } from '../growing-room.js';
 import type { Storage } from '../kernel-source.js';
 import { elementSize } from '../operations/launcher.js';
 import type { StreamUploads } from '../stream-uploads.js';
@@ -161,6 +163,8 @@ export class LoopedProducts implements ExpertProducts {
 
 /** Rows of experts are padded to it, so that many have the same count. */
 export const bucketRows = 64;
+/** Room for addresses is taken for so many times what is needed: chunks differ in their numbers of runs. */
+const pointersSpare = 2;
 
 /** One batched product for each padded row count by cuBLAS: for many small experts. */
 export class BatchedProducts implements ExpertProducts {
@@ -170,10 +174,16 @@ export class BatchedProducts implements ExpertProducts {
   readonly #uploads: StreamUploads;
   readonly #gemm: BatchedGemm;
   readonly #storage: Storage;
-  /** Addresses of every run's matrices in bucket order, [matrix][runs], on the card; room for so many bytes. */
-  #pointers: { readonly address: Address; readonly bytes: number } | undefined;
+  /** Of addresses. */
+  readonly #room: GrowingRoom;
+  /** pointers: addresses of every run's matrices in bucket order, [matrix][runs], on the card. */
   #prepared:
-    | { readonly runs: ExpertRuns; readonly buckets: readonly Bucket[]; readonly places: Map<ExpertMatrix, number> }
+    | {
+        readonly runs: ExpertRuns;
+        readonly buckets: readonly Bucket[];
+        readonly places: Map<ExpertMatrix, number>;
+        readonly pointers: Address;
+      }
     | undefined;
 
   constructor(context: CudaContext, uploads: StreamUploads, storage: Storage) {
@@ -181,9 +191,7 @@ export class BatchedProducts implements ExpertProducts {
     this.#uploads = uploads;
     this.#storage = storage;
     this.#gemm = new BatchedGemm(context);
-    context.onClose(() => {
-      if (this.#pointers !== undefined) context.memory.free(this.#pointers.address);
-    });
+    this.#room = new GrowingRoom(context, pointersSpare);
   }
 
   prepare(stream: Address, runs: ExpertRuns, matrices: readonly ExpertMatrix[]): void {
@@ -199,13 +207,13 @@ export class BatchedProducts implements ExpertProducts {
         words[word++] = Math.floor(address / 2 ** 32);
       }
     }
-    this.#uploads.copy(this.#room(stream, words.byteLength), words);
-    this.#prepared = { runs, buckets, places: new Map(matrices.map((matrix, place) => [matrix, place])) };
+    const pointers = this.#room.of(stream, words.byteLength);
+    this.#uploads.copy(pointers, words);
+    this.#prepared = { runs, buckets, places: new Map(matrices.map((matrix, place) => [matrix, place])), pointers };
   }
 
   multiply(stream: Address, product: ExpertProduct): ExpertMatrix {
-    const { runs, buckets, places } = prepared(this.#prepared);
-    const base = this.#pointers?.address ?? 0;
+    const { runs, buckets, places, pointers: base } = prepared(this.#prepared);
     const storage = this.#storage;
     clearIdle({ context: this.#context, stream, expertProduct: product, runs, storage });
     const { kind, a, b, d, add = false } = product;
@@ -228,19 +236,6 @@ export class BatchedProducts implements ExpertProducts {
       });
     return d;
   }
-
-  /** Room on the card for so many bytes of addresses: more than was there only once the stream is done with that. */
-  #room(stream: Address, bytes: number): Address {
-    if (this.#pointers === undefined || this.#pointers.bytes < bytes) {
-      const { memory, libraries } = this.#context;
-      if (this.#pointers !== undefined) {
-        libraries.runtime.cudaStreamSynchronize(stream);
-        memory.free(this.#pointers.address);
-      }
-      this.#pointers = { address: memory.allocate(2 * bytes), bytes: 2 * bytes };
-    }
-    return this.#pointers.address;
-  }
 }
 
 export function prepared<T>(value: T | undefined): T {
@@ -256,6 +251,16 @@ export interface ExpertChoices {
   get(product: string): string | undefined;
   /** Keeps a choice and returns the one that holds, which may be another's who was first. */
   keep(product: string, way: string): string;
+}
+
+/** Runs what takes room on the card; undefined where it has none. */
+function whereRoom<T>(run: () => T): T | undefined {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof DeviceMemoryError) return undefined;
+    throw error;
+  }
 }
 
 /** Choices of one object alone. */
@@ -338,15 +343,21 @@ export class MeasuredProducts implements ExpertProducts {
     // A product that overwrites its result may be made again. One that adds to it is timed on a result of its own, the
     // same for all experts.
     const bytes = (d.weightRows ?? 0) * rowBytes(d, d.storage ?? 'f32');
-    const trial = add === true ? { ...d, base: memory.allocate(bytes), weightRows: 0 } : d;
+    const base = add === true ? whereRoom(() => memory.allocate(bytes)) : d.base;
+    // The last way needs no room of its own.
+    if (base === undefined) return this.#ways[this.#ways.length - 1];
+    const trial = add === true ? { ...d, base, weightRows: 0 } : d;
     const all = add === true ? [...matrices, trial] : matrices;
-    const times = this.#ways.map((way) => {
-      way.prepare(stream, runs, all);
-      // Rows that may stay in a padded buffer are brought to their place later: that is counted here.
-      return this.#time(stream, { ...product, d: trial, anywhere: false }, way);
-    });
+    const times = this.#ways.map(
+      (way) =>
+        whereRoom(() => {
+          way.prepare(stream, runs, all);
+          // Rows that may stay in a padded buffer are brought to their place later: that is counted here.
+          return this.#time(stream, { ...product, d: trial, anywhere: false }, way);
+        }) ?? Infinity,
+    );
     this.#pending = new Set(this.#ways);
-    if (add === true) memory.free(trial.base);
+    if (add === true) memory.free(base);
     const fastest = this.#ways[times.indexOf(minOf(times))];
     for (const way of this.#ways) if (way !== fastest) way.release?.();
     return fastest;
@@ -360,7 +371,7 @@ export class MeasuredProducts implements ExpertProducts {
       runtime.cudaEventRecord(start, stream);
       for (let i = 0; i < calls; i++) way.multiply(stream, product);
       runtime.cudaEventRecord(end, stream);
-      runtime.cudaEventSynchronize(end);
+      this.#context.waitFor(end);
       return this.#context.milliseconds(start, end) / calls;
     };
     run(1);

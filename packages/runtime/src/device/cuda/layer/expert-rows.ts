@@ -58,7 +58,7 @@ export function runsOfRanges({ experts, offsets, counts }: ExpertRanges): Expert
 
 /**
  * Runs that lie close together, each padded to a multiple of `padding` rows; a window that would end behind the last
- * run's rows begins earlier. segments: triples [expert, first row, rows].
+ * run's rows begins earlier. segments: triples [expert, first row, rows]; one without rows is no run.
  */
 export function runsOfSegments(segments: Int32Array, experts: number, padding: number): ExpertRuns {
   let [last, padded, total] = [0, 0, 0];
@@ -66,6 +66,7 @@ export function runsOfSegments(segments: Int32Array, experts: number, padding: n
   const runs: ExpertRun[] = [];
   for (let i = 0; i < segments.length; i += 3) {
     const [expert, row, rows] = segments.subarray(i, i + 3);
+    if (rows === 0) continue;
     const paddedRows = Math.ceil(rows / padding) * padding;
     runs.push({ expert, row, rows, paddedRows, window: Math.min(row, last - paddedRows), padded });
     padded += paddedRows;

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -38,4 +38,13 @@ it("a run's choice goes before the host's, and stays with the run where the host
   expect(new KeptChoices(card, run, join(other, 'none yet')).get('p')).toBe('loop');
   expect(new KeptChoices(card, undefined, other).get('p')).toBe('batched');
   for (const folder of [run, host, other]) rmSync(folder, { recursive: true });
+});
+
+it('half of a file is no choice', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'monta-half-'));
+  new KeptChoices(card, undefined, folder).keep('p', 'loop');
+  const [file = ''] = readdirSync(folder);
+  writeFileSync(join(folder, file), 'lo');
+  expect(new KeptChoices(card, undefined, folder).get('p')).toBeUndefined();
+  rmSync(folder, { recursive: true });
 });

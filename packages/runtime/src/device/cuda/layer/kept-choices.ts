@@ -4,7 +4,8 @@
  * bits.
  */
 import { createHash } from 'node:crypto';
-import { linkSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { constants, copyFileSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { kernelCacheFolder } from '../compile.js';
@@ -36,15 +37,15 @@ export class KeptChoices implements ExpertChoices {
     const file = this.#file(folder, product);
     if (readChoice(file) !== undefined) return;
     mkdirSync(folder, { recursive: true });
-    const own = `${file}.${process.pid}.${threadId}`;
+    // Ranks of several hosts may share a run's folder.
+    const own = `${file}.${hostname()}.${process.pid}.${threadId}`;
     // The second line is for people.
     writeFileSync(own, `${way}\n${this.#card}: ${product}\n`);
     try {
-      linkSync(own, file);
-    } catch {
-      // Another rank was first, or links are not possible here: then the choice is this process's own.
+      putFirst(own, file);
+    } finally {
+      rmSync(own, { force: true });
     }
-    unlinkSync(own);
   }
 
   #file(folder: string, product: string): string {
@@ -53,10 +54,24 @@ export class KeptChoices implements ExpertChoices {
   }
 }
 
+const isThere = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EEXIST';
+
+/** Gives a file its name, unless another rank was first. Where a file system has no links, it is copied. */
+function putFirst(own: string, file: string): void {
+  for (const put of [linkSync, (from: string, to: string) => copyFileSync(from, to, constants.COPYFILE_EXCL)])
+    try {
+      put(own, file);
+      return;
+    } catch (error) {
+      if (isThere(error)) return;
+    }
+}
+
+/** Undefined where there is none, or not all of it yet. */
 function readChoice(file: string): string | undefined {
   try {
-    const [way] = readFileSync(file, 'utf8').split('\n', 1);
-    return way === '' ? undefined : way;
+    const [way, rest] = readFileSync(file, 'utf8').split('\n', 2);
+    return way === '' || rest === undefined ? undefined : way;
   } catch {
     return undefined;
   }

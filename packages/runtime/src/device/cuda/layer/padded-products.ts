@@ -6,6 +6,7 @@
 import type { Address } from '../bindings/index.js';
 import type { CudaContext } from '../context.js';
 import type { Storage } from '../kernel-source.js';
+import { GrowingRoom } from '../growing-room.js';
 import { elementSize, Launcher } from '../operations/launcher.js';
 import { followMoves, padRows, type MovesPlan } from '../operations/rows.js';
 import type { StreamUploads } from '../stream-uploads.js';
@@ -22,41 +23,6 @@ import { maxOf } from '@monta/core';
 
 /** Room is taken with so much to spare: counts of rows differ in every step. */
 const spare = 1.125;
-
-/** Memory of a stream that its work uses in turn. */
-class GrowingRoom {
-  readonly #context: CudaContext;
-  readonly #stream: Address;
-  #address: Address = 0;
-  #bytes = 0;
-
-  constructor(context: CudaContext, stream: Address) {
-    this.#context = context;
-    this.#stream = stream;
-    context.onClose(() => this.#free());
-  }
-
-  of(bytes: number): Address {
-    if (bytes > this.#bytes) {
-      this.release();
-      this.#bytes = Math.ceil(bytes * spare);
-      this.#address = this.#context.memory.allocate(this.#bytes);
-    }
-    return this.#address;
-  }
-
-  /** Gives it back once the stream is done with it. */
-  release(): void {
-    if (this.#bytes === 0) return;
-    this.#context.libraries.runtime.cudaStreamSynchronize(this.#stream);
-    this.#free();
-  }
-
-  #free(): void {
-    if (this.#bytes > 0) this.#context.memory.free(this.#address);
-    this.#bytes = 0;
-  }
-}
 
 /** Whether products of these runs can be made in windows: padded rows begin nowhere before the first row. */
 export const fitWindows = ({ runs }: ExpertRuns): boolean => runs.every(({ window }) => window >= 0);
@@ -104,8 +70,8 @@ export class PaddedProducts implements ExpertProducts {
     this.#storage = storage;
     this.#batched = new BatchedProducts(context, uploads, storage);
     this.name = this.#batched.name;
-    this.#rows = new GrowingRoom(context, stream);
-    this.#plans = new GrowingRoom(context, stream);
+    this.#rows = new GrowingRoom(context, spare);
+    this.#plans = new GrowingRoom(context, spare);
   }
 
   /** Where rows of the last runs lie, and where in a padded buffer. */
@@ -121,7 +87,7 @@ export class PaddedProducts implements ExpertProducts {
   prepare(stream: Address, runs: ExpertRuns, matrices: readonly ExpertMatrix[]): void {
     const buffers = matrices.filter(({ weightRows }) => weightRows === undefined);
     const widest = maxOf(buffers.map(({ columns }) => columns));
-    const base = this.#rows.of(runs.paddedTotal * widest * elementSize(this.#storage));
+    const base = this.#rows.of(stream, runs.paddedTotal * widest * elementSize(this.#storage));
     const twins = new Map(
       buffers.map((matrix): [ExpertMatrix, ExpertMatrix] => [matrix, { base, columns: matrix.columns, padded: true }]),
     );
@@ -163,7 +129,7 @@ export class PaddedProducts implements ExpertProducts {
       plan[starts + place + 1] = plan[starts + place] + rows;
       plan[blocks + place + 1] = plan[blocks + place] + paddedRows;
     }
-    const moves = this.#plans.of(plan.byteLength);
+    const moves = this.#plans.of(this.#on.stream, plan.byteLength);
     this.#uploads.copy(moves, plan);
     return { moves, starts: moves + 4 * starts, blocks: moves + 4 * blocks, count, rows: total, padded: paddedTotal };
   }
